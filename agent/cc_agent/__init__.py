@@ -1,0 +1,1 @@
+"""The node agent: samples a compute node and sends line-protocol batches."""

@@ -1,0 +1,79 @@
+"""The errors of the backend, each translated once, at the edge, to one HTTP answer.
+
+    BackendError (500)
+    ├── InvalidInput (400)       the request says something that cannot be
+    ├── NotAuthenticated (401)   nobody known is asking
+    ├── NotAllowed (403)         somebody known is asking for something that is not theirs
+    ├── NotFound (404)           there is no such thing
+    ├── Conflict (422)           the thing is there already, or no longer in the needed state
+    ├── TooLarge (413)           a body, a batch or an answer is over its limit
+    ├── TooMany (429)            too many tries; `retry_after_s` says when to come back
+    ├── Unavailable (503)        a part is away or full; `retry_after_s` says when to come back
+    └── ArchiveError (500)       a file of the job archive is missing or damaged
+"""
+
+from typing import ClassVar
+
+from cc_common.errors import CockpitError
+
+
+class BackendError(CockpitError):
+    """Root of the backend's errors; the text is fit to be shown to whoever asked."""
+
+    status: ClassVar[int] = 500
+
+    def __init__(self, message: str, *, retry_after_s: int | None = None) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class InvalidInput(BackendError):
+    """The request says something that cannot be; the text names the field."""
+
+    status = 400
+
+
+class NotAuthenticated(BackendError):
+    """Nobody known is asking, or their role does not fit this class of routes."""
+
+    status = 401
+
+
+class NotAllowed(BackendError):
+    """The caller is known and may not do this."""
+
+    status = 403
+
+
+class NotFound(BackendError):
+    """There is no such thing, or the caller may not know of it."""
+
+    status = 404
+
+
+class TooLarge(BackendError):
+    """A body, a batch or an answer is over its limit; the text names the limit."""
+
+    status = 413
+
+
+class Conflict(BackendError):
+    """The thing is there already, or no longer in the state the request needs."""
+
+    status = 422
+
+
+class TooMany(BackendError):
+    """Too many tries; `retry_after_s` says when to come back."""
+
+    status = 429
+
+
+class Unavailable(BackendError):
+    """A part is away or full; what was sent must be sent again."""
+
+    status = 503
+
+
+class ArchiveError(BackendError):
+    """A file of the job archive is missing or damaged; the text names it."""

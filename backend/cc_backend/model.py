@@ -1,0 +1,219 @@
+"""The nouns of the backend: plain data that every part speaks in. Imports no other part.
+
+Field names are the project's; the keys of the wire and of the archive (camelCase) are written and read
+in one place each: `archive.document` for meta.json and data.json, `jobs.payloads` for REST and NATS.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+import numpy as np
+import numpy.typing as npt
+
+Samples = npt.NDArray[np.float32]
+
+
+class Scope(StrEnum):
+    """Where a metric is measured, coarse to fine."""
+
+    NODE = "node"
+    SOCKET = "socket"
+    MEMORY_DOMAIN = "memoryDomain"
+    CORE = "core"
+    HWTHREAD = "hwthread"
+    ACCELERATOR = "accelerator"
+
+    @property
+    def rank(self) -> int:
+        """Coarseness: node 10, socket 5, memoryDomain 4, core 3, hwthread 2, accelerator 1."""
+        return _RANKS[self]
+
+
+_RANKS = {
+    Scope.NODE: 10,
+    Scope.SOCKET: 5,
+    Scope.MEMORY_DOMAIN: 4,
+    Scope.CORE: 3,
+    Scope.HWTHREAD: 2,
+    Scope.ACCELERATOR: 1,
+}
+
+
+class JobState(StrEnum):
+    """The states the wire knows."""
+
+    BOOT_FAIL = "boot_fail"
+    CANCELLED = "cancelled"
+    COMPLETED = "completed"
+    DEADLINE = "deadline"
+    FAILED = "failed"
+    NODE_FAIL = "node_fail"
+    OUT_OF_MEMORY = "out_of_memory"
+    PENDING = "pending"
+    PREEMPTED = "preempted"
+    RUNNING = "running"
+    SUSPENDED = "suspended"
+    TIMEOUT = "timeout"
+
+
+# A stop must carry one of the others.
+NON_TERMINAL_STATES = frozenset({JobState.PENDING, JobState.RUNNING, JobState.SUSPENDED})
+
+
+class MonitoringStatus:
+    """How far monitoring and archiving of a job got; numbers are the wire's."""
+
+    DISABLED = 0
+    RUNNING_OR_ARCHIVING = 1
+    ARCHIVING_FAILED = 2
+    ARCHIVED = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """A unit as the wire writes it: `base` such as B/s, `prefix` such as G or empty."""
+
+    base: str
+    prefix: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.prefix}{self.base}"
+
+
+@dataclass(frozen=True, slots=True)
+class Resource:
+    """What a job has of one host; no hwthreads means the whole node."""
+
+    hostname: str
+    hwthreads: tuple[int, ...] = ()
+    accelerators: tuple[str, ...] = ()
+    configuration: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Tag:
+    """A label on a job; `scope` is `global`, `admin` or a user name."""
+
+    type: str
+    name: str
+    scope: str = "global"
+    id: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Statistic:
+    """Least, mean and highest value over time."""
+
+    min: float
+    avg: float
+    max: float
+
+
+@dataclass(frozen=True, slots=True)
+class MetricStatistic:
+    """The job-level statistic of a metric: mean per node, least and highest over nodes."""
+
+    unit: Unit
+    min: float
+    avg: float
+    max: float
+
+
+@dataclass(slots=True)
+class Job:
+    """One job, running or finished. Times are Unix seconds, memory is MB, energy is kWh."""
+
+    job_id: int
+    cluster: str
+    user: str
+    project: str
+    start_time: int
+    resources: tuple[Resource, ...]
+    num_nodes: int
+    sub_cluster: str = ""
+    partition: str = ""
+    array_job_id: int = 0
+    num_hwthreads: int = 0
+    num_acc: int = 0
+    shared: str = "none"
+    smt: int = 0
+    walltime: int = 0
+    requested_memory: int = 0
+    submit_time: int = 0
+    duration: int = 0
+    state: JobState = JobState.RUNNING
+    monitoring_status: int = MonitoringStatus.RUNNING_OR_ARCHIVING
+    meta_data: Mapping[str, str] | None = None
+    tags: tuple[Tag, ...] = ()
+    footprint: Mapping[str, float] | None = None
+    energy: float = 0.0
+    energy_footprint: Mapping[str, float] | None = None
+    statistics: Mapping[str, MetricStatistic] | None = None
+    id: int = 0
+
+    @property
+    def stop_time(self) -> int:
+        """Start plus duration; for a running job the duration is as of when it was read."""
+        return self.start_time + self.duration
+
+    @property
+    def name(self) -> str:
+        """The scheduler's job name, or an empty string."""
+        return (self.meta_data or {}).get("jobName", "")
+
+
+@dataclass(frozen=True, slots=True)
+class JobKey:
+    """What makes a job unique everywhere."""
+
+    cluster: str
+    job_id: int
+    start_time: int
+
+
+@dataclass(slots=True)
+class Series:
+    """Samples of one host or one part of it, one a timestep from the job's start; NaN is a gap."""
+
+    hostname: str
+    data: Samples
+    id: str | None = None
+    statistics: Statistic | None = None
+
+
+@dataclass(slots=True)
+class StatisticsSeries:
+    """Least, mean, median and highest over all series of a metric, one a timestep; NaN is a gap."""
+
+    min: npt.NDArray[np.float64]
+    mean: npt.NDArray[np.float64] | None
+    median: npt.NDArray[np.float64] | None
+    max: npt.NDArray[np.float64]
+
+
+@dataclass(slots=True)
+class JobMetric:
+    """One metric of a job at one scope."""
+
+    unit: Unit
+    timestep_s: int
+    series: list[Series] = field(default_factory=list)
+    statistics_series: StatisticsSeries | None = None
+
+
+JobData = dict[str, dict[Scope, JobMetric]]
+"""Metric name -> scope -> samples."""
+
+
+@dataclass(frozen=True, slots=True)
+class RowRule:
+    """Which jobs a caller may see: all, or those of a user or of projects. Made by `auth.rows` only."""
+
+    everything: bool = False
+    user: str = ""
+    projects: tuple[str, ...] = ()
+
+    def allows(self, job: Job) -> bool:
+        """Whether this one job may be seen."""
+        return self.everything or job.user == self.user or job.project in self.projects

@@ -1,0 +1,52 @@
+"""What a request handler may use: the parts, put together once by `app.create_app`."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, cast
+
+from flask import current_app
+
+if TYPE_CHECKING:
+    import peewee
+
+    from cc_backend.archive.file import FileArchive
+    from cc_backend.auth.sessions import Sessions
+    from cc_backend.auth.tokens import Tokens
+    from cc_backend.auth.users import Users
+    from cc_backend.clusters import Clusters
+    from cc_backend.jobs.lifecycle import JobLifecycle
+    from cc_backend.jobs.nodes import NodeStates
+    from cc_backend.jobs.search import JobSearch
+    from cc_backend.metricdata import MetricData
+    from cc_backend.metricstore import MetricStore
+    from cc_backend.settings import BackendSettings
+
+EXTENSION = "cockpit"
+
+
+@dataclass(slots=True)
+class Services:
+    """The parts of one running backend."""
+
+    settings: "BackendSettings"
+    database: "peewee.Database"
+    clusters: "Clusters"
+    store: "MetricStore"
+    archive: "FileArchive"
+    jobs: "JobLifecycle"
+    search: "JobSearch"
+    nodes: "NodeStates"
+    metricdata: "MetricData"
+    users: "Users"
+    tokens: "Tokens"
+    sessions: "Sessions"
+    clock: Callable[[], float]
+
+    def now_s(self) -> int:
+        """The current time in whole Unix seconds."""
+        return int(self.clock())
+
+
+def current() -> Services:
+    """The services of the application that serves the current request."""
+    return cast("Services", current_app.extensions[EXTENSION])
