@@ -1,12 +1,12 @@
 """The errors of the shared library.
 
-    CockpitError
-    ├── SettingsError       a setting is unknown, of the wrong type, or out of range
-    ├── LineProtocolError   a line of a batch cannot be read
-    ├── PayloadError        a job event or node state report cannot be read
-    ├── HostlistError       a host list cannot be read, or is too large
-    ├── UnitError           a unit is unknown, or two units cannot be converted
-    └── DeliveryError       a spool cannot be used
+CockpitError
+├── SettingsError       a setting is unknown, of the wrong type, or out of range
+├── LineProtocolError   a line of a batch cannot be read
+├── PayloadError        a job event or node state report cannot be read
+├── HostlistError       a host list cannot be read, or is too large
+├── UnitError           a unit is unknown, or two units cannot be converted
+└── DeliveryError       a spool cannot be used
 """
 
 

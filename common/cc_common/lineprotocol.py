@@ -1,0 +1,254 @@
+"""Line protocol: samples as text, one per line, as pure functions on bytes.
+
+    mem_bw,cluster=demo,hostname=n017,type=socket,type-id=1 value=87.25 1790000040
+
+Grammar: InfluxDB line protocol version 2. In metric names a comma or blank, in tag keys and values a comma, equals sign
+or blank is written after a backslash; a backslash before anything else is an ordinary character. A delimiter is
+therefore escaped exactly if the byte before it is a backslash, and no name can end in a backslash.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import Dict, List, Mapping, NamedTuple, Tuple
+
+from cc_common.errors import LineProtocolError
+
+MAX_NAME_BYTES = 1024
+"""Longest metric name, tag key or tag value that is read."""
+
+_LINE_EXCERPT = 120
+_INT64_MAX = 2**63 - 1
+_UINT64_MAX = 2**64 - 1
+_MILLISECONDS = 10**11
+_MICROSECONDS = 10**14
+_NANOSECONDS = 10**17
+
+_ESCAPE_METRIC = re.compile(r"([, ])")
+_ESCAPE_TAG = re.compile(r"([,= ])")
+_UNESCAPE_METRIC = re.compile(r"\\([, ])")
+_UNESCAPE_TAG = re.compile(r"\\([,= ])")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_BLANK = re.compile(rb"(?<!\\) ")
+_COMMA = re.compile(r"(?<!\\),")
+_EQUALS = re.compile(r"(?<!\\)=")
+_FIELDS = re.compile(rb'(?:\\.|"(?:\\.|[^"\\])*"|[^ "\\])+', re.DOTALL)
+_FIELD = re.compile(rb'((?:\\.|[^,= \\])+)=("(?:\\.|[^"\\])*"|[^", ]+)(?:,|$)', re.DOTALL)
+_FLOAT = re.compile(rb"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
+_INTEGER = re.compile(rb"[+-]?[0-9]+i")
+_UNSIGNED = re.compile(rb"[0-9]+u")
+_TIME = re.compile(rb"-?[0-9]{1,19}")
+_TRUTH = frozenset((b"t", b"T", b"true", b"True", b"TRUE", b"f", b"F", b"false", b"False", b"FALSE"))
+
+
+class Point(NamedTuple):
+    """One sample; `time_s` is in seconds since the epoch."""
+
+    metric: str
+    tags: Dict[str, str]
+    value: float
+    time_s: int
+
+
+class LineError(NamedTuple):
+    """A line that was left out: its number from 1, why, and its first 120 characters."""
+
+    line_number: int
+    reason: str
+    line: str
+
+
+def series_prefix(metric: str, tags: Mapping[str, str]) -> bytes:
+    """The part of a line that is the same for every sample of a series, up to and including `value=`.
+
+    Tags are sorted by key; empty ones are left out, because the protocol has no empty tag value.
+    Raises LineProtocolError for a name that the protocol cannot carry.
+    """
+    if metric.startswith("#"):
+        raise LineProtocolError(f"metric name {metric!r} starts with '#', which begins a comment")
+    parts = [_ESCAPE_METRIC.sub(r"\\\1", _sendable("metric name", metric))]
+    for key in sorted(tags):
+        value = tags[key]
+        if value:
+            written_key = _ESCAPE_TAG.sub(r"\\\1", _sendable("tag key", key))
+            written_value = _ESCAPE_TAG.sub(r"\\\1", _sendable(f"tag {key}", value))
+            parts.append(f"{written_key}={written_value}")
+    return (",".join(parts) + " value=").encode()
+
+
+def _sendable(what: str, text: str) -> str:
+    if not text:
+        raise LineProtocolError(f"{what} is empty")
+    if text.endswith("\\"):
+        raise LineProtocolError(f"{what} {text!r} ends in a backslash, which would escape what follows it")
+    if _CONTROL.search(text):
+        raise LineProtocolError(f"{what} {text!r} has a control character")
+    try:
+        size = len(text.encode())
+    except UnicodeEncodeError:
+        raise LineProtocolError(f"{what} {text!r} cannot be written as UTF-8") from None
+    if size > MAX_NAME_BYTES:
+        raise LineProtocolError(f"{what} is longer than {MAX_NAME_BYTES} bytes")
+    return text
+
+
+def format_value(value: float) -> bytes:
+    """A number as it stands on the wire: whole numbers without suffix or fraction, others in the shortest exact form.
+
+    Raises LineProtocolError for NaN, the infinities, truth values and whole numbers beyond the range of a double.
+    """
+    if isinstance(value, bool):
+        raise LineProtocolError(f"{value} is not a number")
+    try:
+        finite = math.isfinite(value)
+    except OverflowError:
+        finite = False
+    if not finite:
+        raise LineProtocolError("the value is not finite")
+    if isinstance(value, int):
+        return b"%d" % value
+    return repr(float(value)).removesuffix(".0").encode()
+
+
+def encode(metric: str, tags: Mapping[str, str], value: float, time_s: int) -> bytes:
+    """One line without its newline; who sends the same series again keeps `series_prefix` instead."""
+    return b"%b%b %d" % (series_prefix(metric, tags), format_value(value), time_s)
+
+
+def split_line(line: bytes) -> Tuple[bytes, bytes, bytes]:
+    """Series key, fields and timestamp of a line; the timestamp is empty where the line has none.
+
+    Cuts at blanks that are neither escaped nor inside a quoted field value. The line comes without its line end.
+    """
+    blank = _BLANK.search(line)
+    if blank is None:
+        raise LineProtocolError("there is no field after the series")
+    series, rest = line[: blank.start()], line[blank.end() :].lstrip(b" ")
+    fields = _FIELDS.match(rest)
+    if fields is None:
+        raise LineProtocolError("there is no field after the series")
+    end = fields.end()
+    if end < len(rest) and rest[end : end + 1] != b" ":
+        raise LineProtocolError("a quoted field value has no closing quote, or a backslash nothing after it")
+    time = rest[end:].strip(b" ")
+    if b" " in time:
+        raise LineProtocolError("there is text after the timestamp")
+    return series, fields.group(), time
+
+
+def parse_series(series: bytes) -> Tuple[str, Dict[str, str]]:
+    """Metric name and tags of a series key; of a tag given twice, the last one counts."""
+    try:
+        text = series.decode()
+    except UnicodeDecodeError:
+        raise LineProtocolError("the series is not UTF-8") from None
+    metric, *pairs = _COMMA.split(text)
+    tags: Dict[str, str] = {}
+    for pair in pairs:
+        parts = _EQUALS.split(pair)
+        if len(parts) != 2:  # noqa: PLR2004 a tag is a pair
+            raise LineProtocolError(f"tag {pair[:_LINE_EXCERPT]!r} is not of the form key=value")
+        key = _received("a tag key", _UNESCAPE_TAG.sub(r"\1", parts[0]))
+        tags[key] = _received(f"tag {key}", _UNESCAPE_TAG.sub(r"\1", parts[1]))
+    return _received("the metric name", _UNESCAPE_METRIC.sub(r"\1", metric)), tags
+
+
+def _received(what: str, text: str) -> str:
+    if not text:
+        raise LineProtocolError(f"{what} is empty")
+    if _CONTROL.search(text):
+        raise LineProtocolError(f"{what} has a control character")
+    if len(text.encode()) > MAX_NAME_BYTES:
+        raise LineProtocolError(f"{what} is longer than {MAX_NAME_BYTES} bytes")
+    return text
+
+
+def parse_value(fields: bytes) -> float:
+    """The number in the field `value`; given twice, the last one counts.
+
+    Raises LineProtocolError for any other field and for text, truth values, NaN and infinities.
+    """
+    if fields.startswith(b"value=") and b"," not in fields:
+        return _number(fields[6:])
+    value = math.nan
+    position = 0
+    while position < len(fields) or fields.endswith(b","):
+        field = _FIELD.match(fields, position)
+        if field is None:
+            raise LineProtocolError(f"fields {_excerpt(fields)!r} are not of the form value=number")
+        if field.group(1) != b"value":
+            raise LineProtocolError(f"field {_excerpt(field.group(1))!r} is not 'value'")
+        value = _number(field.group(2))
+        position = field.end()
+    return value
+
+
+def _number(raw: bytes) -> float:
+    if _FLOAT.fullmatch(raw):
+        value = float(raw)
+        if math.isinf(value):
+            raise LineProtocolError(f"value {_excerpt(raw)} is too large")
+        return value
+    if _INTEGER.fullmatch(raw) and len(raw) < 64:  # noqa: PLR2004 longer ones are out of range anyway
+        whole = int(raw[:-1])
+        if -_INT64_MAX - 1 <= whole <= _INT64_MAX:
+            return float(whole)
+        raise LineProtocolError(f"value {_excerpt(raw)} is outside the range of 64 bits")
+    if _UNSIGNED.fullmatch(raw) and len(raw) < 64:  # noqa: PLR2004 longer ones are out of range anyway
+        whole = int(raw[:-1])
+        if whole <= _UINT64_MAX:
+            return float(whole)
+        raise LineProtocolError(f"value {_excerpt(raw)} is outside the range of 64 bits")
+    if raw.startswith(b'"'):
+        raise LineProtocolError("the value is text, not a number")
+    if raw in _TRUTH:
+        raise LineProtocolError(f"the value is the truth value {_excerpt(raw)}, not a number")
+    raise LineProtocolError(f"value {_excerpt(raw)!r} is not a number")
+
+
+def parse_time(raw: bytes, *, received_s: int) -> int:
+    """The time in seconds; a missing one is the time of arrival.
+
+    Seconds, milli-, micro- and nanoseconds are told apart by magnitude: below 1e11, 1e14, 1e17, and above.
+    """
+    if not raw:
+        return received_s
+    if not _TIME.fullmatch(raw):
+        raise LineProtocolError(f"timestamp {_excerpt(raw)!r} is not a whole number")
+    time = int(raw)
+    size = abs(time)
+    if size < _MILLISECONDS:
+        return time
+    if size < _MICROSECONDS:
+        return time // 10**3
+    if size < _NANOSECONDS:
+        return time // 10**6
+    return time // 10**9
+
+
+def decode(batch: bytes, *, received_s: int) -> Tuple[List[Point], List[LineError]]:
+    """The samples of a batch, and the lines that could not be read; a bad line never costs a good one.
+
+    Comments, blank lines and carriage returns are skipped; the last line needs no newline.
+    """
+    points: List[Point] = []
+    errors: List[LineError] = []
+    known: Dict[bytes, Tuple[str, Dict[str, str]]] = {}
+    for number, raw in enumerate(batch.split(b"\n"), start=1):
+        line = raw.strip(b" \t\r")
+        if not line or line.startswith(b"#"):
+            continue
+        try:
+            series, fields, time = split_line(line)
+            if series not in known:
+                known[series] = parse_series(series)
+            metric, tags = known[series]
+            points.append(Point(metric, dict(tags), parse_value(fields), parse_time(time, received_s=received_s)))
+        except LineProtocolError as error:
+            errors.append(LineError(number, str(error), _excerpt(line)))
+    return points, errors
+
+
+def _excerpt(raw: bytes) -> str:
+    return raw[: 4 * _LINE_EXCERPT].decode(errors="replace")[:_LINE_EXCERPT]

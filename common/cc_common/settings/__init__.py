@@ -1,0 +1,32 @@
+"""Settings: declared once as dataclasses, read from files, environment and command line, shown, and documented.
+
+    @dataclass(frozen=True)
+    class Server:
+        addr: str = option("127.0.0.1:8080", "Address and port to listen on.")
+        timeout_s: float = option(20.0, "Longest time for an answer.", key="timeout", kind="duration")
+
+    loaded = load(Server, read_json(path), source=str(path))
+
+From the declaration follow the loader, its checks, the list of values with their origin, and the reference page.
+Order of precedence: command line, environment, file, default.
+"""
+
+from cc_common.settings.declare import named_sections, option, required, section, sections
+from cc_common.settings.durations import format_duration, parse_duration
+from cc_common.settings.loader import Loaded, load, read_json
+from cc_common.settings.report import reference, show
+
+__all__ = [
+    "Loaded",
+    "format_duration",
+    "load",
+    "named_sections",
+    "option",
+    "parse_duration",
+    "read_json",
+    "reference",
+    "required",
+    "section",
+    "sections",
+    "show",
+]

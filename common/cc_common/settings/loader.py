@@ -1,0 +1,270 @@
+"""Settings from a document, the environment and the command line, each value with its origin."""
+
+from __future__ import annotations
+
+import collections.abc
+import contextlib
+import dataclasses
+import difflib
+import fnmatch
+import json
+import stat
+import types
+from pathlib import Path
+from typing import Any, Callable, Dict, Generic, Iterable, List, Mapping, Optional, Set, Tuple, Type, TypeVar
+
+from cc_common.errors import SettingsError
+from cc_common.settings.declare import NAMED_SECTIONS, OPTION, SECTION, Setting, settings_of
+from cc_common.settings.values import Wrong, check, from_text, is_optional, json_kind
+
+T = TypeVar("T")
+
+DEFAULT, COMMAND_LINE = "default", "command line"
+
+_NOTHING: Mapping[str, Any] = types.MappingProxyType({})
+_SECRET_FILE_BYTES = 65536
+
+
+@dataclasses.dataclass(frozen=True)
+class Loaded(Generic[T]):
+    """Settings with, for each dotted key, where its value came from, and what the operator should know."""
+
+    value: T
+    origins: Mapping[str, str]
+    warnings: Tuple[str, ...]
+
+
+def read_json(path: Path) -> Dict[str, Any]:
+    """The object in a JSON file; SettingsError names file, line and column of what is wrong."""
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise SettingsError("", f"{path}: cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise SettingsError("", f"{path}: is not UTF-8 (byte {error.start})") from error
+    try:
+        document = json.loads(text, object_pairs_hook=_unique)
+    except json.JSONDecodeError as error:
+        raise SettingsError("", f"{path}:{error.lineno}:{error.colno}: is not JSON: {error.msg}") from error
+    except (_DuplicateKey, ValueError) as error:
+        raise SettingsError("", f"{path}: {error}") from error
+    except RecursionError:
+        raise SettingsError("", f"{path}: is nested too deeply") from None
+    if not isinstance(document, dict):
+        raise SettingsError("", f"{path}: must hold an object {{...}}, not a {type(document).__name__}")
+    return document
+
+
+class _DuplicateKey(Exception):  # noqa: N818 never leaves the module
+    pass
+
+
+def _unique(pairs: List[Tuple[str, Any]]) -> Dict[str, Any]:
+    document = dict(pairs)
+    if len(document) != len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for key in keys if keys.count(key) > 1)
+        raise _DuplicateKey(f"key {twice!r} stands twice in the same object; keep one")
+    return document
+
+
+def load(
+    cls: Type[T],
+    document: Mapping[str, Any],
+    *,
+    source: str,
+    base_directory: Optional[Path] = None,
+    environment: Mapping[str, str] = _NOTHING,
+    overrides: Mapping[str, Any] = _NOTHING,
+    legacy: Mapping[str, str] = _NOTHING,
+) -> Loaded[T]:
+    """Settings of the class from a document; `source` names it in messages and origins.
+
+    `overrides` maps dotted keys to values or texts of the command line; None means not given. An empty environment
+    variable counts as not set. `legacy` maps dotted keys of older systems (with * and ?) to advice: where present they
+    give a warning. Any other unknown key, wrong type or value out of range raises SettingsError with the dotted key.
+    """
+    reader = _Reader(source, base_directory, environment, dict(overrides), legacy)
+    value = reader.section(cls, document, "", in_list=False)
+    reader.refuse_unused_overrides(cls)
+    return Loaded(value, reader.origins, tuple(reader.warnings))
+
+
+class _Reader:
+    def __init__(
+        self,
+        source: str,
+        base_directory: Optional[Path],
+        environment: Mapping[str, str],
+        overrides: Dict[str, Any],
+        legacy: Mapping[str, str],
+    ) -> None:
+        self.source = source
+        self.base_directory = base_directory
+        self.environment = environment
+        self.overrides = {key: value for key, value in overrides.items() if value is not None}
+        self.legacy = legacy
+        self.origins: Dict[str, str] = {}
+        self.warnings: List[str] = []
+        self._used: Set[str] = set()
+
+    def wrong(self, key: str, problem: str, origin: str = "") -> SettingsError:
+        return SettingsError(key, f"{origin or self.source}: {key or 'the whole'}: {problem}")
+
+    def section(self, cls: Type[T], document: Any, path: str, *, in_list: bool) -> T:
+        if not isinstance(document, collections.abc.Mapping):
+            raise self.wrong(path, f"must be an object, not {json_kind(document)}")
+        settings = settings_of(cls)
+        self._refuse_unknown(document, path, settings)
+        values = {setting.name: self._value(setting, document, path, in_list=in_list) for setting in settings}
+        try:
+            return cls(**values)
+        except SettingsError as error:  # a check across several keys in __post_init__ knows only its own section
+            raise self.wrong(_join(path, error.key), str(error)) from error
+
+    def _value(self, setting: Setting, document: Mapping[str, Any], path: str, *, in_list: bool) -> Any:
+        dotted = _join(path, setting.key)
+        shape = setting.declaration.shape
+        if shape == OPTION:
+            return self._option(setting, document, dotted, in_list=in_list)
+        inner = setting.declaration.cls
+        if inner is None:
+            raise TypeError(f"{dotted}: a section needs a class")
+        given = document.get(setting.key)
+        if shape == SECTION:
+            if given is None and setting.declaration.optional and not self._overridden_below(dotted):
+                return None
+            return self.section(inner, {} if given is None else given, dotted, in_list=in_list)
+        if shape == NAMED_SECTIONS:
+            return self._named_sections(inner, {} if given is None else given, dotted)
+        if not isinstance(given, (list, type(None))):
+            raise self.wrong(dotted, f"must be a list of objects, not {json_kind(given)}")
+        return tuple(
+            self.section(inner, item, f"{dotted}[{index}]", in_list=True) for index, item in enumerate(given or ())
+        )
+
+    def _named_sections(self, inner: type, given: Any, dotted: str) -> Mapping[str, Any]:
+        if not isinstance(given, collections.abc.Mapping):
+            raise self.wrong(dotted, f"must be an object of objects, not {json_kind(given)}")
+        names = list(given)
+        for key in self._overridden_below(dotted):
+            name = key[len(dotted) + 1 :].split(".", 1)[0]
+            if not any(key.startswith(f"{dotted}.{known}.") for known in names):
+                names.append(name)
+        return {
+            name: self.section(inner, {} if given.get(name) is None else given[name], f"{dotted}.{name}", in_list=True)
+            for name in names
+        }
+
+    def _overridden_below(self, dotted: str) -> List[str]:
+        return [key for key in self.overrides if key.startswith(f"{dotted}.")]
+
+    def _option(self, setting: Setting, document: Mapping[str, Any], dotted: str, *, in_list: bool) -> Any:
+        declaration = setting.declaration
+        variable = declaration.env if declaration.env and not in_list else None
+        if dotted in self.overrides:
+            self._used.add(dotted)
+            return self._checked(setting, self.overrides[dotted], dotted, COMMAND_LINE)
+        if variable and self.environment.get(variable):
+            return self._checked(setting, self.environment[variable], dotted, f"environment {variable}")
+        if declaration.secret and document.get(setting.file_key) is not None:
+            return self._secret_file(setting, document, dotted)
+        value = document.get(setting.key)
+        if value is None and not (setting.key in document and is_optional(setting.type)):
+            return self._default(setting, dotted)
+        if declaration.secret and value:
+            self._warn_of_open_file(dotted)
+        return self._checked(setting, value, dotted, self.source)
+
+    def _default(self, setting: Setting, dotted: str) -> Any:
+        if setting.declaration.required:
+            others = [f"{setting.file_key!r}"] if setting.declaration.secret else []
+            others += [f"environment variable {setting.declaration.env}"] if setting.declaration.env else []
+            hint = f" (or {', or '.join(others)})" if others else ""
+            raise self.wrong(dotted, f"is required and missing{hint}: {setting.declaration.help}")
+        self.origins[dotted] = DEFAULT
+        return self._resolved(setting, setting.default)
+
+    def _checked(self, setting: Setting, value: Any, dotted: str, origin: str) -> Any:
+        try:
+            if isinstance(value, str) and origin != self.source:
+                value = from_text(value, setting.type, setting.declaration)
+            value = check(value, setting.type, setting.declaration)
+        except Wrong as error:
+            raise self.wrong(dotted + error.where, str(error), origin) from None
+        self.origins[dotted] = origin
+        return value if origin == COMMAND_LINE else self._resolved(setting, value)
+
+    def _resolved(self, setting: Setting, value: Any) -> Any:
+        if setting.declaration.kind != "path" or self.base_directory is None:
+            return value
+        base = self.base_directory
+        return _each_text(value, lambda text: str(base / text) if text else text)
+
+    def _secret_file(self, setting: Setting, document: Mapping[str, Any], dotted: str) -> Any:
+        file_key = dotted[: len(dotted) - len(setting.key)] + setting.file_key
+        name = document[setting.file_key]
+        if document.get(setting.key) is not None:
+            raise self.wrong(file_key, f"and {setting.key!r} are both given; keep one")
+        if not isinstance(name, str) or not name:
+            raise self.wrong(file_key, "must be the name of a file")
+        path = self.base_directory / name if self.base_directory else Path(name)
+        try:
+            if path.stat().st_mode & stat.S_IRWXO:
+                raise self.wrong(file_key, f"{path} is open to everybody on this machine; chmod 0600 it")
+            with path.open(encoding="utf-8") as file:
+                text = file.read(_SECRET_FILE_BYTES + 1)
+        except (OSError, UnicodeDecodeError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
+            raise self.wrong(file_key, f"{path} cannot be read: {reason}") from error
+        secret = text.rstrip("\r\n")
+        if not secret or len(text) > _SECRET_FILE_BYTES:
+            raise self.wrong(file_key, f"{path} is {'too long' if secret else 'empty'}")
+        return self._checked(setting, secret, dotted, f"file {path}")
+
+    def _warn_of_open_file(self, dotted: str) -> None:
+        with contextlib.suppress(OSError, ValueError):
+            if Path(self.source).stat().st_mode & stat.S_IROTH:
+                self.warnings.append(f"{self.source}: {dotted}: is secret, but everybody on this machine can read it")
+
+    def _refuse_unknown(self, document: Mapping[str, Any], path: str, settings: List[Setting]) -> None:
+        known = [setting.key for setting in settings]
+        known += [setting.file_key for setting in settings if setting.declaration.secret]
+        for key in document:
+            if key in known:
+                continue
+            dotted = _join(path, key)
+            advice = self._legacy_advice(dotted)
+            if advice is None:
+                raise self.wrong(dotted, f"there is no such setting{_nearest(key, known)}")
+            self.warnings.append(f"{self.source}: {dotted}: {advice}")
+
+    def _legacy_advice(self, dotted: str) -> Optional[str]:
+        if dotted in self.legacy:
+            return self.legacy[dotted]
+        return next((advice for key, advice in self.legacy.items() if fnmatch.fnmatchcase(dotted, key)), None)
+
+    def refuse_unused_overrides(self, cls: type) -> None:
+        for key in self.overrides:
+            if key not in self._used:
+                known = [*self.origins, *(setting.key for setting in settings_of(cls))]
+                raise self.wrong(key, f"there is no such setting{_nearest(key, known)}", COMMAND_LINE)
+
+
+def _join(path: str, key: str) -> str:
+    return f"{path}.{key}" if path and key else path or key
+
+
+def _nearest(key: str, known: Iterable[str]) -> str:
+    near = difflib.get_close_matches(key, list(known), n=1, cutoff=0.5)
+    return f"; did you mean {near[0]!r}?" if near else ""
+
+
+def _each_text(value: Any, change: Callable[[str], str]) -> Any:
+    if isinstance(value, str):
+        return change(value)
+    if isinstance(value, tuple):
+        return tuple(_each_text(item, change) for item in value)
+    if isinstance(value, collections.abc.Mapping):
+        return {key: _each_text(item, change) for key, item in value.items()}
+    return value

@@ -1,0 +1,144 @@
+"""Settings for people: the list of values in force with their origin, and the reference page."""
+
+from __future__ import annotations
+
+import collections.abc
+import dataclasses
+import json
+import re
+import typing
+from typing import Any, Iterator, List, Mapping, Tuple
+
+from cc_common.settings.declare import NAMED_SECTIONS, OPTION, SECTION, SECTIONS, Setting, settings_of
+from cc_common.settings.durations import format_duration
+from cc_common.settings.loader import DEFAULT, Loaded
+
+_HIDDEN = "***"
+_SECRET_NAME = re.compile(r"passw|secret|token|jwt|credential|api.?key|private.?key", re.IGNORECASE)
+_URL_PASSWORD = re.compile(r"(://[^/@:\s]*):[^/@\s]*@")
+
+
+def show(loaded: Loaded[Any]) -> str:
+    """One line for each setting: dotted key, value as JSON, origin; secrets, wherever they may be, as ***."""
+    rows = [
+        (dotted, text, loaded.origins.get(dotted, DEFAULT))
+        for dotted, text in _rows(type(loaded.value), loaded.value, "")
+    ]
+    return "".join(f"{dotted} = {text}   ({origin})\n" for dotted, text, origin in rows)
+
+
+def _rows(cls: type, value: Any, path: str) -> Iterator[Tuple[str, str]]:
+    for setting in settings_of(cls):
+        dotted = f"{path}{setting.key}"
+        held = getattr(value, setting.name)
+        shape, inner = setting.declaration.shape, setting.declaration.cls
+        if shape == OPTION or inner is None:
+            yield dotted, _shown(setting, held)
+        elif shape == SECTION:
+            if held is not None:
+                yield from _rows(inner, held, f"{dotted}.")
+        elif shape == SECTIONS:
+            for index, item in enumerate(held):
+                yield from _rows(inner, item, f"{dotted}[{index}].")
+        else:
+            for name, item in held.items():
+                yield from _rows(inner, item, f"{dotted}.{name}.")
+
+
+def _shown(setting: Setting, value: Any) -> str:
+    if setting.declaration.secret:
+        return _HIDDEN if value else '""'
+    if setting.declaration.kind == "duration" and isinstance(value, (int, float)):
+        return format_duration(value)
+    return json.dumps(_without_secrets(value), ensure_ascii=False, default=str)
+
+
+def _without_secrets(value: Any) -> Any:
+    """Free objects may hold other programs' settings: hide what has the name of a secret, and passwords in URLs."""
+    if isinstance(value, str):
+        return _URL_PASSWORD.sub(rf"\1:{_HIDDEN}@", value)
+    if isinstance(value, collections.abc.Mapping):
+        return {
+            key: _HIDDEN if item and _SECRET_NAME.search(str(key)) else _without_secrets(item)
+            for key, item in value.items()
+        }
+    if isinstance(value, (list, tuple)):
+        return [_without_secrets(item) for item in value]
+    return value
+
+
+def reference(cls: type, *, title: str) -> str:
+    """A Markdown page of all settings of a class: key, type, default and meaning, a heading for each section."""
+    parts = [f"# {title}\n"]
+    parts.extend(_section_page(cls, "", ""))
+    return "\n".join(parts)
+
+
+def _section_page(cls: type, path: str, help_text: str) -> List[str]:
+    settings = settings_of(cls)
+    page: List[str] = []
+    if path:
+        page.append(f"## `{path}`\n\n{help_text}\n")
+    options = [setting for setting in settings if setting.declaration.shape == OPTION]
+    if options:
+        rows = "".join(_reference_row(setting, path) for setting in options)
+        page.append(f"| Key | Type | Default | Meaning |\n|---|---|---|---|\n{rows}")
+    for setting in settings:
+        inner = setting.declaration.cls
+        if setting.declaration.shape != OPTION and inner is not None:
+            suffix = {SECTIONS: "[]", NAMED_SECTIONS: ".<name>"}.get(setting.declaration.shape, "")
+            dotted = f"{path}.{setting.key}{suffix}" if path else f"{setting.key}{suffix}"
+            page.extend(_section_page(inner, dotted, setting.declaration.help))
+    return page
+
+
+def _reference_row(setting: Setting, path: str) -> str:
+    declaration = setting.declaration
+    notes = [declaration.help]
+    if declaration.choices:
+        notes.append("One of " + ", ".join(f"`{json.dumps(choice)}`" for choice in declaration.choices) + ".")
+    if declaration.minimum is not None:
+        notes.append(f"At least {declaration.minimum:g}.")
+    if declaration.maximum is not None:
+        notes.append(f"At most {declaration.maximum:g}.")
+    if declaration.env and "[]" not in path and "<" not in path:
+        notes.append(f"Environment: `{declaration.env}`.")
+    if declaration.secret:
+        notes.append(f"Secret; `{setting.file_key}` may name a file with it instead.")
+    dotted = f"{path}.{setting.key}" if path else setting.key
+    cells = [f"`{dotted}`", _type_words(setting), _default_words(setting), " ".join(notes)]
+    return "| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells) + " |\n"
+
+
+def _default_words(setting: Setting) -> str:
+    if setting.declaration.required:
+        return "required"
+    if setting.declaration.kind == "duration" and isinstance(setting.default, (int, float)):
+        return f"`{format_duration(setting.default)}`"
+    if setting.default is None:
+        return "none"
+    return f"`{json.dumps(setting.default, ensure_ascii=False, default=_plain)}`"
+
+
+def _plain(value: Any) -> Any:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return dataclasses.asdict(value)
+    return dict(value) if isinstance(value, Mapping) else str(value)
+
+
+def _type_words(setting: Setting) -> str:
+    if setting.declaration.kind:
+        return setting.declaration.kind
+    return _words(setting.type)
+
+
+def _words(kind: Any) -> str:
+    names = {str: "text", int: "whole number", float: "number", bool: "true or false", Any: "anything"}
+    if kind in names:
+        return names[kind]
+    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if origin is tuple:
+        return f"list of {_words(arguments[0])}"
+    if origin in (collections.abc.Mapping, dict):
+        return f"object of {_words(arguments[1])}"
+    return " or ".join(_words(argument) for argument in arguments if argument is not type(None))
