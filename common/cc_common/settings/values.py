@@ -154,10 +154,8 @@ def from_text(text: str, kind: Any, declaration: Declaration) -> Any:
             return json.loads(text)
     elif origin is not None:
         return _structure(text, declaration)
-    elif kind is bool:
-        return _truth(text, declaration)
-    elif kind in (int, float):
-        return _numeral(text, kind, declaration)
+    elif kind in (bool, int, float):
+        return _truth(text, declaration) if kind is bool else _numeral(text, kind, declaration)
     return text
 
 
