@@ -1,0 +1,64 @@
+# Every target sets up what it needs: a virtual environment in .venv and the front-end files.
+# A bare Debian 12 lacks git, make and venv: apt-get install -y git make python3-venv
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+ASSETS := backend/cc_backend/web/static/vendor/.ready
+PACKAGES := cc_common cc_agent cc_slurm_adapter cc_backend
+SOURCES := common agent slurm_adapter backend tests benchmarks packaging setup.py
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check format bench assets screenshots test-deps docs wheel clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(READY): setup.cfg setup.py pyproject.toml packaging/make_venv.sh
+	@sh packaging/make_venv.sh $(PYTHON) $(VENV)
+	@touch $@
+
+$(ASSETS): $(READY) backend/cc_backend/web/package-lock.json packaging/build_assets.py
+	@$(BIN)/python packaging/build_assets.py
+	@touch $@
+
+assets: $(ASSETS) ## front-end libraries, by lock file, into the web package
+
+demo: $(ASSETS) ## backend, agent and a job on this machine; prints the address and a login; Ctrl-C ends all
+	@$(BIN)/python packaging/demo.py
+
+check: $(READY) ## format, lint, types, import directions
+	$(BIN)/ruff format --check $(SOURCES)
+	$(BIN)/ruff check $(SOURCES)
+	$(BIN)/mypy $(PACKAGES:%=-p %)
+	$(BIN)/python -m pytest -q -p no:randomly tests/test_imports.py
+
+format: $(READY) ## rewrite the sources in the project's format
+	$(BIN)/ruff format $(SOURCES)
+	$(BIN)/ruff check --fix $(SOURCES)
+
+test-deps: ## the system packages some tests need (Chromium, mmdebstrap); root only
+	@sh packaging/test_deps.sh
+
+test: $(ASSETS) ## everything: check and all tests; with CI=true it also runs test-deps
+	@if [ "$$CI" = true ]; then sh packaging/test_deps.sh; fi
+	@$(MAKE) --no-print-directory check
+	$(BIN)/python -m pytest -q --durations=10
+
+bench: $(ASSETS) ## speed and memory figures of this machine
+	@set -e; for file in benchmarks/[a-z]*.py; do echo "== $$file"; $(BIN)/python $$file; done
+
+screenshots: $(ASSETS) ## pages at 1440 and 390 px, light and dark, into build/screenshots
+	@$(BIN)/python packaging/screenshots.py build/screenshots
+
+docs: $(READY) ## write the generated reference pages of docs/ anew
+	$(BIN)/python packaging/reference_pages.py
+
+wheel: $(ASSETS) ## the distribution as a wheel in dist/
+	$(BIN)/python -m build --wheel --outdir dist .
+
+clean: ## remove everything that make has made
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info
+	rm -rf backend/cc_backend/web/static/vendor backend/cc_backend/web/node_modules
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

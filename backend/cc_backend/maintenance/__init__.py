@@ -1,0 +1,1 @@
+"""Scheduled work: archiving, retention, and what else happens without anybody asking."""

@@ -1,0 +1,146 @@
+"""Finished jobs into the archive: durable, because the queue is the job table itself.
+
+A job is due when every host of it was heard from after the stop (so that nothing is still on its way), or when the
+longest wait is over. What goes wrong is tried again, later and later, as long as the store holds the samples.
+"""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from cc_backend.archive.file import FileArchive
+from cc_backend.archive.scopes import archive_scopes
+from cc_backend.archive.statistics import finish
+from cc_backend.clusters import Clusters
+from cc_backend.errors import BackendError
+from cc_backend.jobs.search import JobSearch
+from cc_backend.metricdata import MetricData
+from cc_backend.metricstore import MetricStore
+from cc_backend.model import Job
+
+FIRST_RETRY_S = 10
+LONGEST_RETRY_S = 600
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class ArchivingRules:
+    """How patient the archiver is, and how fine it stores."""
+
+    late_data_s: float = 600.0
+    retention_s: float = 48 * 3600.0
+    core_scope_nodes: int = 8
+
+
+@dataclass(slots=True)
+class ArchivingResult:
+    """What one round did; `archived` are ids."""
+
+    archived: list[int] = field(default_factory=list)
+    waiting: int = 0
+    failed: int = 0
+
+
+@dataclass(slots=True)
+class _Retry:
+    tries: int
+    next_s: float
+
+
+class Archiver:
+    """Writes finished jobs to the archive, one round at a time."""
+
+    def __init__(
+        self,
+        *,
+        search: JobSearch,
+        metricdata: MetricData,
+        store: MetricStore,
+        archive: FileArchive,
+        clusters: Clusters,
+        rules: ArchivingRules,
+    ) -> None:
+        self._search = search
+        self._metricdata = metricdata
+        self._store = store
+        self._archive = archive
+        self._clusters = clusters
+        self._rules = rules
+        self._retries: dict[int, _Retry] = {}
+
+    def run_once(self, *, now_s: int, stopping: Callable[[], bool] = lambda: False) -> ArchivingResult:
+        """Archive every job that is due; stops between two jobs when `stopping` says so."""
+        result = ArchivingResult()
+        for job in self._search.finished_unarchived():
+            if stopping():
+                break
+            if not self._is_due(job, now_s):
+                result.waiting += 1
+            elif self._archive_job(job, now_s):
+                result.archived.append(job.id)
+            else:
+                result.failed += 1
+        return result
+
+    def _is_due(self, job: Job, now_s: int) -> bool:
+        retry = self._retries.get(job.id)
+        if retry is not None:
+            return now_s >= retry.next_s
+        return now_s >= job.stop_time + self._rules.late_data_s or not silent_hosts(self._store, job)
+
+    def _archive_job(self, job: Job, now_s: int) -> bool:
+        try:
+            finished = self._write(job, now_s)
+        except BackendError as error:
+            self._failed(job, str(error), now_s)
+            return False
+        self._retries.pop(job.id, None)
+        logger.info(
+            "archived job=%d cluster=%s nodes=%d duration_s=%d metrics=%d",
+            job.job_id,
+            job.cluster,
+            job.num_nodes,
+            job.duration,
+            len(finished.statistics or {}),
+        )
+        return True
+
+    def _write(self, job: Job, now_s: int) -> Job:
+        sub_cluster = self._clusters.get(job.cluster).sub_clusters[job.sub_cluster]
+        limit = self._rules.core_scope_nodes
+        data = self._metricdata.stored_data(
+            job, None, lambda config: archive_scopes(job, config, limit), now_s=now_s
+        )
+        finished = finish(job, data, sub_cluster)
+        self._archive.store(finished, data)
+        self._search.finish_archiving(finished)
+        return finished
+
+    def _failed(self, job: Job, reason: str, now_s: int) -> None:
+        if now_s > job.stop_time + self._rules.retention_s:
+            self._retries.pop(job.id, None)
+            self._search.mark_archiving_failed(job.id, reason)
+            logger.error("archiving given up job=%d cluster=%s reason=%s", job.job_id, job.cluster, reason)
+            return
+        tries = self._retries[job.id].tries + 1 if job.id in self._retries else 1
+        wait_s = min(FIRST_RETRY_S * 2.0 ** (tries - 1), LONGEST_RETRY_S)
+        self._retries[job.id] = _Retry(tries, now_s + wait_s)
+        logger.warning(
+            "archiving failed job=%d cluster=%s try=%d next_try_in_s=%d reason=%s",
+            job.job_id,
+            job.cluster,
+            tries,
+            wait_s,
+            reason,
+        )
+
+
+def silent_hosts(store: MetricStore, job: Job) -> list[str]:
+    """The hosts of a finished job that have not sent anything from after its stop."""
+    silent = []
+    for resource in job.resources:
+        seen_s = store.last_seen_s(job.cluster, resource.hostname)
+        if seen_s is None or seen_s < job.stop_time:
+            silent.append(resource.hostname)
+    return silent

@@ -1,0 +1,89 @@
+"""When the scheduled work runs; APScheduler keeps the times."""
+
+import logging
+import threading
+from collections.abc import Callable
+
+from apscheduler.schedulers.background import BackgroundScheduler
+
+from cc_backend.errors import BackendError
+from cc_backend.maintenance.archiving import Archiver, ArchivingRules
+from cc_backend.maintenance.retention import free_old_samples
+from cc_backend.services import Services
+
+ARCHIVE_EVERY_S = 2
+FREE_EVERY_S = 600
+SESSIONS_EVERY_S = 3600
+
+logger = logging.getLogger(__name__)
+
+
+class Background:
+    """The running background work of one backend."""
+
+    def __init__(self, scheduler: BackgroundScheduler, services: Services, stopping: threading.Event) -> None:
+        self._scheduler = scheduler
+        self._services = services
+        self._stopping = stopping
+
+    def stop(self) -> None:
+        """Let running work come to its next stopping point, then close what must be closed."""
+        if self._stopping.is_set():
+            return
+        self._stopping.set()
+        self._scheduler.shutdown(wait=True)
+        self._services.close()
+
+
+def start_background(services: Services) -> Background:
+    """Start archiving, retention and the clean-up of logins, each in its own rhythm and never twice at a time."""
+    stopping = threading.Event()
+    archiver = make_archiver(services)
+    settings = services.settings
+    scheduler = BackgroundScheduler(
+        job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None}, timezone="UTC"
+    )
+
+    def archive() -> None:
+        archiver.run_once(now_s=services.now_s(), stopping=stopping.is_set)
+
+    def free() -> None:
+        retention_s = settings.metric_store.retention_in_memory_s
+        free_old_samples(services.search, services.store, retention_s=retention_s, now_s=services.now_s())
+
+    def end_sessions() -> None:
+        services.sessions.purge(now_s=services.now_s())
+
+    for work, every_s in ((archive, ARCHIVE_EVERY_S), (free, FREE_EVERY_S), (end_sessions, SESSIONS_EVERY_S)):
+        scheduler.add_job(_fenced(work), "interval", seconds=every_s, id=work.__name__)
+    scheduler.start()
+    return Background(scheduler, services, stopping)
+
+
+def make_archiver(services: Services) -> Archiver:
+    """The archiver as the settings want it."""
+    archive = services.settings.archive
+    return Archiver(
+        search=services.search,
+        metricdata=services.metricdata,
+        store=services.store,
+        archive=services.archive,
+        clusters=services.clusters,
+        rules=ArchivingRules(
+            late_data_s=archive.late_data_s,
+            retention_s=services.settings.metric_store.retention_in_memory_s,
+            core_scope_nodes=archive.core_scope_nodes,
+        ),
+    )
+
+
+def _fenced(work: Callable[[], None]) -> Callable[[], None]:
+    """The same work; an expected error is one log line, and the next round comes all the same."""
+
+    def run() -> None:
+        try:
+            work()
+        except BackendError as error:
+            logger.error("scheduled work failed work=%s reason=%s", work.__name__, error)  # noqa: TRY400 - expected
+
+    return run

@@ -1,0 +1,101 @@
+"""Runs the application under granian: one serving process with threads, watched by a parent.
+
+Granian was chosen by measurement (see docs/architecture.md). The parent reads the settings first, so that a mistake
+in them is said once and plainly; the serving process builds the application and owns all state.
+"""
+
+import ctypes
+import logging
+import multiprocessing.util
+import os
+import signal
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from cc_backend.settings import BackendSettings, load_settings
+from cc_common.errors import SettingsError
+
+if TYPE_CHECKING:
+    from flask import Flask
+
+CONFIG_VARIABLE = "CC_BACKEND_CONFIG"
+BACKLOG = 1024
+
+# prctl(2): the serving process must not outlive its parent, or the next start finds the port taken
+_PR_SET_PDEATHSIG = 1
+
+logger = logging.getLogger(__name__)
+
+
+def listen_address(addr: str) -> tuple[str, int]:
+    """Host and port of a setting such as `localhost:8080`, `:8080` (all addresses) or `[::1]:8080`.
+
+    Raises:
+        SettingsError: there is no port, or it is not a number up to 65535.
+    """
+    try:
+        parts = urlsplit(f"//{addr}")
+        port = parts.port
+    except ValueError:
+        port = None
+    if not port:
+        raise SettingsError("main.addr", f"main.addr: {addr!r} needs a port between 1 and 65535, as in localhost:8080")
+    host = parts.hostname or ""
+    return {"": "0.0.0.0", "localhost": "127.0.0.1"}.get(host, host), port  # noqa: S104 - an empty host asks for all
+
+
+def serve(config: Path, settings: BackendSettings) -> None:
+    """Serve until SIGTERM or SIGINT."""
+    # granian starts helper processes when it is imported; nobody else needs it
+    from granian import Granian  # noqa: PLC0415
+    from granian.constants import Interfaces, SSLProtocols  # noqa: PLC0415
+    from granian.log import LogLevels  # noqa: PLC0415
+
+    host, port = listen_address(settings.main.addr)
+    os.environ[CONFIG_VARIABLE] = str(config.resolve())
+    certificate, key = settings.main.https_cert_file, settings.main.https_key_file
+    server = Granian(
+        "cc_backend.server:application",
+        address=host,
+        port=port,
+        interface=Interfaces.WSGI,
+        factory=True,
+        workers=1,
+        blocking_threads=settings.main.threads,
+        backlog=BACKLOG,
+        backpressure=BACKLOG,
+        websockets=False,
+        respawn_failed_workers=True,
+        log_level=LogLevels.warning,
+        ssl_cert=Path(certificate) if certificate else None,
+        ssl_key=Path(key) if key else None,
+        ssl_protocol_min=SSLProtocols.tls12,
+    )
+    logger.info("serving url=%s://%s", "https" if certificate else "http", settings.main.addr)
+    server.serve()
+
+
+def application() -> "Flask":
+    """The application of the serving process, with its background work running; called by granian."""
+    from cc_backend.app import create_app  # noqa: PLC0415 - the parent does not need it
+    from cc_backend.log import configure_logging  # noqa: PLC0415
+    from cc_backend.maintenance.scheduler import start_background  # noqa: PLC0415
+    from cc_backend.services import EXTENSION  # noqa: PLC0415
+
+    end_with_parent()
+    configure_logging()
+    loaded = load_settings(Path(os.environ[CONFIG_VARIABLE]), environment=os.environ)
+    app = create_app(loaded.value)
+    background = start_background(app.extensions[EXTENSION])
+    # granian ends the process without the usual exit handlers; these run
+    multiprocessing.util.Finalize(None, background.stop, exitpriority=100)
+    return app
+
+
+def end_with_parent() -> None:
+    """Ask the kernel to end this process when its parent dies, however it dies."""
+    parent = os.getppid()
+    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+    if os.getppid() != parent:  # it died before the call
+        raise SystemExit(1)

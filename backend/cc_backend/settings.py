@@ -1,0 +1,188 @@
+"""The backend's settings: declared once, with type, default and meaning. Keys are those of the reference.
+
+Relative paths are taken from the folder of the configuration file.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cc_common.settings import Loaded, load, option, read_json, section
+
+HOUR_S = 3600.0
+DAY_S = 24 * HOUR_S
+
+
+@dataclass(frozen=True)
+class DatabaseSettings:
+    """`main.db-config`."""
+
+    cache_size_mb: int = option(64, "Page cache of each database connection, in MB.", minimum=1)
+    busy_timeout_ms: int = option(60_000, "How long a statement waits for a lock, in ms.", minimum=0)
+
+
+@dataclass(frozen=True)
+class MainSettings:
+    """`main`."""
+
+    addr: str = option("localhost:8080", "Address and port to listen on.", env="CC_BACKEND_ADDR")
+    db: str = option("var/job.db", "SQLite file of jobs, accounts and node states.", kind="path")
+    threads: int = option(16, "Requests served at the same time.", minimum=1, maximum=256)
+    https_cert_file: str = option("", "Certificate chain (PEM); with https-key-file the server speaks HTTPS.", kind="path")
+    https_key_file: str = option("", "Private key (PEM) of the certificate.", kind="path")
+    api_allowed_ips: tuple[str, ...] = option(
+        (), "Addresses or networks that may use /api/ with a token; empty or a first entry * allows all."
+    )
+    trusted_proxies: tuple[str, ...] = option(
+        (), "Addresses or networks of proxies whose X-Forwarded-For and X-Forwarded-Proto are believed."
+    )
+    session_max_age_s: float = option(
+        168 * HOUR_S, "A login ends this long after it was made.", key="session-max-age", kind="duration", minimum=60
+    )
+    session_idle_s: float = option(
+        24 * HOUR_S, "A login ends when unused this long.", key="session-idle", kind="duration", minimum=60
+    )
+    short_running_jobs_duration: int = option(300, "Jobs shorter than this many seconds count as short.", minimum=0)
+    max_batch_bytes: int = option(
+        32 * 1024 * 1024, "Largest body of a write request, after decompression.", minimum=1024
+    )
+    max_json_bytes: int = option(4 * 1024 * 1024, "Largest JSON body of any other request.", minimum=1024)
+    db_config: DatabaseSettings = section(DatabaseSettings, "The database connections.")
+
+
+@dataclass(frozen=True)
+class TokenSettings:
+    """`auth.jwts`."""
+
+    max_age_s: float = option(
+        90 * DAY_S, "Life of an issued token.", key="max-age", kind="duration", minimum=60
+    )
+    validate_user: bool = option(
+        False, "Accept a token only if its subject is an account, and take the roles from the account."
+    )
+    public_key: str = option("", "Ed25519 public key, base64 of 32 bytes.", env="JWT_PUBLIC_KEY", secret=True)
+    private_key: str = option("", "Ed25519 private key, base64 of 64 bytes.", env="JWT_PRIVATE_KEY", secret=True)
+
+
+@dataclass(frozen=True)
+class AuthSettings:
+    """`auth`."""
+
+    jwts: TokenSettings = section(TokenSettings, "Tokens for programs.")
+
+
+@dataclass(frozen=True)
+class ArchiveSettings:
+    """`archive`."""
+
+    kind: str = option("file", "Where the job archive is kept.", choices=("file",))
+    path: str = option("var/job-archive", "Folder of the job archive; holds cluster.json of each cluster.", kind="path")
+    late_data_s: float = option(
+        600, "How long archiving waits for hosts that have not sent yet.", key="late-data", kind="duration", minimum=0
+    )
+    core_scope_nodes: int = option(8, "Jobs of up to this many nodes are archived per core as well.", minimum=0)
+
+
+@dataclass(frozen=True)
+class WriteAheadLogSettings:
+    """`metric-store.wal`."""
+
+    directory: str = option("var/metric-store", "Folder of the write-ahead log.", kind="path")
+    fsync: str = option(
+        "interval",
+        "When samples are forced to disk: always, interval, or never. A killed process loses nothing either way; "
+        "a power cut can cost what was written since the last time.",
+        choices=("always", "interval", "never"),
+    )
+    fsync_interval_s: float = option(
+        1.0, "Time between two such moments.", key="fsync-interval", kind="duration", minimum=0.01
+    )
+
+
+@dataclass(frozen=True)
+class MetricStoreSettings:
+    """`metric-store`."""
+
+    retention_in_memory_s: float = option(
+        48 * HOUR_S, "Samples are kept in memory this long.", key="retention-in-memory", kind="duration", minimum=3600
+    )
+    max_series: int = option(4_000_000, "More series than this are refused and counted.", minimum=1)
+    max_hosts: int = option(100_000, "More hosts than this are refused and counted.", minimum=1)
+    wal: WriteAheadLogSettings = section(WriteAheadLogSettings, "The log that survives a restart.")
+
+
+@dataclass(frozen=True)
+class BackendSettings:
+    """The whole file."""
+
+    main: MainSettings = section(MainSettings, "The server.")
+    auth: AuthSettings = section(AuthSettings, "Who may do what.")
+    archive: ArchiveSettings = section(ArchiveSettings, "Finished jobs.")
+    metric_store: MetricStoreSettings = section(MetricStoreSettings, "Samples.")
+
+
+_LATER = "is a setting of the reference that this version does not use yet"
+_NOT_NEEDED = "is a setting of the reference that is not needed here"
+
+LEGACY: Mapping[str, str] = {
+    "main.user": "start the service as that user instead (see the systemd unit)",
+    "main.group": "start the service with that group instead (see the systemd unit)",
+    "main.disable-authentication": "is not supported: every request needs a login or a token",
+    "main.embed-static-files": _NOT_NEEDED,
+    "main.static-files": _NOT_NEEDED,
+    "main.enable-job-taggers": _LATER,
+    "main.validate": _LATER,
+    "main.redirect-http-to": _LATER,
+    "main.machine-state-dir": _LATER,
+    "main.stop-jobs-exceeding-walltime": _LATER,
+    "main.emission-constant": _LATER,
+    "main.systemd-unit": _LATER,
+    "main.resampling": _LATER,
+    "main.api-subjects": _LATER,
+    "main.nodestate-retention": _LATER,
+    "main.db-config.soft-heap-limit-mb": _NOT_NEEDED,
+    "main.db-config.max-open-connections": _NOT_NEEDED,
+    "main.db-config.max-idle-connections": _NOT_NEEDED,
+    "main.db-config.max-idle-time-minutes": _NOT_NEEDED,
+    "auth.ldap": _LATER,
+    "auth.oidc": _LATER,
+    "auth.jwts.cookie-name": _LATER,
+    "auth.jwts.trusted-issuer": _LATER,
+    "auth.jwts.sync-user-on-login": _LATER,
+    "auth.jwts.update-user-on-login": _LATER,
+    "archive.compression": "files are compressed when they are written",
+    "archive.retention": _LATER,
+    "archive.location": _NOT_NEEDED,
+    "metric-store.memory-cap": _LATER,
+    "metric-store.num-workers": _NOT_NEEDED,
+    "metric-store.checkpoint-interval": "the write-ahead log needs no checkpoints",
+    "metric-store.checkpoints": "the write-ahead log needs no checkpoints; its folder is metric-store.wal.directory",
+    "metric-store.cleanup": _LATER,
+    "metric-store.debug": _NOT_NEEDED,
+    "metric-store.nats-subscriptions": _LATER,
+    "metric-store-external": _LATER,
+    "nats": _LATER,
+    "cron": _NOT_NEEDED,
+    "ui": _LATER,
+    "clusters": "clusters are read from <archive>/<cluster>/cluster.json: see `cc-backend cluster add`",
+}
+
+
+def load_settings(
+    path: Path, *, environment: Mapping[str, str], overrides: Mapping[str, Any] | None = None
+) -> Loaded[BackendSettings]:
+    """The settings in a file, with each value's origin.
+
+    Raises:
+        SettingsError: the file cannot be read, or a key is unknown, of the wrong type or out of range.
+    """
+    return load(
+        BackendSettings,
+        read_json(path),
+        source=str(path),
+        base_directory=path.resolve().parent,
+        environment=environment,
+        overrides=overrides or {},
+        legacy=LEGACY,
+    )

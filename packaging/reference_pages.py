@@ -1,0 +1,31 @@
+"""Writes the generated pages of docs/reference anew; a test compares them with what stands in the tree."""
+
+import sys
+from pathlib import Path
+
+from cc_agent.settings import AgentSettings
+from cc_backend.settings import BackendSettings
+from cc_common.settings import reference
+
+FOLDER = Path(__file__).resolve().parent.parent / "docs" / "reference"
+
+
+def pages() -> dict[str, str]:
+    """File name -> text of every generated page."""
+    return {
+        "backend-settings.md": reference(BackendSettings, title="Settings of cc-backend"),
+        "agent-settings.md": reference(AgentSettings, title="Settings of cc-agent"),
+    }
+
+
+def main() -> int:
+    """Write all pages."""
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    for name, text in pages().items():
+        (FOLDER / name).write_text(text, encoding="utf-8")
+        sys.stdout.write(f"wrote docs/reference/{name}\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,20 @@
+#!/bin/sh
+# Installs the system packages that some tests need; services of packages are not started.
+set -eu
+[ "$(id -u)" = 0 ] || { echo "test-deps installs Debian packages: run it as root" >&2; exit 1; }
+missing=""
+command -v chromium >/dev/null 2>&1 || missing="$missing chromium"
+command -v mmdebstrap >/dev/null 2>&1 || missing="$missing mmdebstrap"
+[ -z "$missing" ] && exit 0
+policy=/usr/sbin/policy-rc.d
+ours=""
+if [ ! -e "$policy" ]; then
+    printf '#!/bin/sh\nexit 101\n' >"$policy"
+    chmod 755 "$policy"
+    ours=yes
+fi
+trap '[ -z "$ours" ] || rm -f "$policy"' EXIT
+echo "Installing$missing"
+apt-get update -qq
+# shellcheck disable=SC2086
+DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing >/dev/null

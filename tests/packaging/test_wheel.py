@@ -1,0 +1,73 @@
+"""The wheel that a site without a compiler builds, and the agent from it on the oldest Python."""
+
+import shutil
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cc_common import lineprotocol
+
+pytestmark = pytest.mark.packaging
+
+
+def test_without_a_compiler_the_wheel_fits_every_machine(wheel: Path) -> None:
+    assert wheel.name.endswith("-py3-none-any.whl")
+
+
+def test_the_wheel_carries_pages_and_their_scripts_ready(wheel: Path) -> None:
+    names = zipfile.ZipFile(wheel).namelist()
+    assert any(name.startswith("cc_backend/web/templates/") for name in names)
+    assert any(name.startswith("cc_backend/web/static/vendor/uPlot") for name in names)
+    assert not any("node_modules" in name for name in names)
+
+
+def test_the_wheel_holds_the_four_packages_and_nothing_else(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        tops = {name.split("/", 1)[0] for name in archive.namelist()}
+    assert {top for top in tops if not top.endswith(".dist-info")} == {
+        "cc_common",
+        "cc_agent",
+        "cc_slurm_adapter",
+        "cc_backend",
+    }
+
+
+@pytest.fixture(scope="session")
+def agent_on_python39(wheel: Path, python39: Any) -> Any:
+    shutil.copy(wheel, python39.outside)
+    requirement = f"clustercockpit[agent] @ file://{python39.inside / wheel.name}"
+    done = python39.run("-m", "pip", "install", "--quiet", "--disable-pip-version-check", requirement)
+    assert done.returncode == 0, done.stderr
+    return python39
+
+
+def test_the_agent_samples_this_machine_on_python_39(agent_on_python39: Any) -> None:
+    assert "3.9" in agent_on_python39.run("--version").stdout
+    done = agent_on_python39.program("cc-agent", "once")
+    assert done.returncode == 0, done.stderr
+    points, errors = lineprotocol.decode(done.stdout.encode(), received_s=0)
+    assert errors == []
+    assert {"cpu_user", "mem_used", "cpu_load"} <= {point.metric for point in points}
+
+
+def test_the_command_line_of_the_agent_works_on_python_39(agent_on_python39: Any) -> None:
+    done = agent_on_python39.program("cc-agent", "--help")
+    assert done.returncode == 0, done.stderr
+    assert "doctor" in done.stdout
+
+
+def test_common_and_agent_pass_their_tests_on_python_39(agent_on_python39: Any, repository: Path) -> None:
+    tools = ("pytest", "pytest-randomly", "hypothesis")
+    done = agent_on_python39.run("-m", "pip", "install", "--quiet", "--disable-pip-version-check", *tools)
+    assert done.returncode == 0, done.stderr
+    tests = agent_on_python39.outside / "tests"
+    shutil.rmtree(tests, ignore_errors=True)
+    for name in ("common", "agent"):
+        shutil.copytree(repository / "tests" / name, tests / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(repository / "tests/conftest.py", tests)
+    (tests / "pytest.ini").write_text("[pytest]\naddopts = --import-mode=importlib\nfilterwarnings = error\n")
+    inside = str(agent_on_python39.inside / "tests")
+    done = agent_on_python39.run("-m", "pytest", "-q", "-x", "-c", f"{inside}/pytest.ini", inside, timeout_s=600)
+    assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]

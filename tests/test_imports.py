@@ -1,0 +1,134 @@
+"""The arrows of the house: who may import whom. docs/architecture.md draws them."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOTS = {
+    "cc_common": "common/cc_common",
+    "cc_agent": "agent/cc_agent",
+    "cc_slurm_adapter": "slurm_adapter/cc_slurm_adapter",
+    "cc_backend": "backend/cc_backend",
+}
+
+FRONT = ("cc_backend.api", "cc_backend.web", "cc_backend.maintenance", "cc_backend.app", "cc_backend.cli")
+MIDDLE = ("cc_backend.jobs", "cc_backend.metricdata", "cc_backend.auth")
+LOWER = ("cc_backend.metricstore", "cc_backend.archive", "cc_backend.clusters")
+WEB_AND_DATABASE = ("flask", "werkzeug", "peewee", "playhouse")
+
+# package -> what neither it nor anything below it may import
+FORBIDDEN = {
+    "cc_common": ("cc_agent", "cc_slurm_adapter", "cc_backend"),
+    "cc_agent": ("cc_slurm_adapter", "cc_backend", "numpy", *WEB_AND_DATABASE),
+    "cc_slurm_adapter": ("cc_agent", "cc_backend", "numpy", *WEB_AND_DATABASE),
+    "cc_backend": ("cc_agent", "cc_slurm_adapter"),
+    "cc_backend.model": (*FRONT, *MIDDLE, *LOWER, *WEB_AND_DATABASE),
+    "cc_backend.metricstore": (*FRONT, *MIDDLE, "cc_backend.archive", "cc_backend.clusters", *WEB_AND_DATABASE),
+    "cc_backend.archive": (*FRONT, *MIDDLE, "cc_backend.metricstore", *WEB_AND_DATABASE),
+    "cc_backend.clusters": (*FRONT, *MIDDLE, "cc_backend.archive", "cc_backend.metricstore", *WEB_AND_DATABASE),
+    "cc_backend.jobs": (*FRONT, "flask", "werkzeug"),
+    "cc_backend.metricdata": (*FRONT, "flask", "werkzeug"),
+    "cc_backend.maintenance": ("cc_backend.api", "cc_backend.web", "flask", "werkzeug"),
+    "cc_backend.auth": (*FRONT, "cc_backend.jobs"),
+    "cc_backend.api": ("cc_backend.web",),
+    "cc_backend.web": ("cc_backend.api",),
+}
+
+# What the agent's hot path must not load: imported only inside the functions that use it.
+LAZY = {
+    "cc_agent": ("typer", "httpx", "nats", "pynvml", "cpuinfo"),
+    "cc_slurm_adapter": ("typer", "httpx", "nats"),
+    "cc_common": ("httpx", "nats"),
+}
+COMMAND_LINES = ("cc_agent.cli", "cc_slurm_adapter.cli")
+
+
+def modules(repository: Path) -> Iterator[tuple[str, Path]]:
+    for package, root in ROOTS.items():
+        for path in sorted((repository / root).rglob("*.py")):
+            parts = path.relative_to(repository / root).with_suffix("").parts
+            names = parts[:-1] if parts and parts[-1] == "__init__" else parts
+            yield ".".join((package, *names)), path
+
+
+def imported(nodes: Iterator[ast.AST], module: str, *, is_package: bool) -> Iterator[tuple[int, str]]:
+    base = module.split(".")
+    for node in nodes:
+        if isinstance(node, ast.Import):
+            yield from ((node.lineno, alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            stem = base[: len(base) - node.level + is_package] if node.level else []
+            name = ".".join([*stem, *([node.module] if node.module else [])])
+            yield node.lineno, name
+            yield from ((node.lineno, f"{name}.{alias.name}") for alias in node.names)
+
+
+def below(name: str, prefix: str) -> bool:
+    return name == prefix or name.startswith(prefix + ".")
+
+
+def outside_functions(tree: ast.AST) -> Iterator[ast.AST]:
+    for node in ast.iter_child_nodes(tree):
+        yield node
+        if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda) and not is_type_checking(node):
+            yield from outside_functions(node)
+
+
+def is_type_checking(node: ast.AST) -> bool:
+    return isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
+
+
+def wrong_arrows(module: str, source: str, *, is_package: bool = False) -> list[str]:
+    found = []
+    for line, name in imported(ast.walk(ast.parse(source)), module, is_package=is_package):
+        for owner, banned in FORBIDDEN.items():
+            if below(module, owner):
+                found += [f"{module}:{line} imports {name}" for ban in banned if below(name, ban)]
+    return found
+
+
+def eager_imports(module: str, source: str) -> list[str]:
+    if module in COMMAND_LINES:
+        return []
+    found = []
+    for line, name in imported(outside_functions(ast.parse(source)), module, is_package=False):
+        for owner, lazy in LAZY.items():
+            if below(module, owner):
+                found += [f"{module}:{line} imports {name} at load time" for ban in lazy if below(name, ban)]
+    return found
+
+
+def test_imports_follow_the_arrows(repository: Path) -> None:
+    wrong = []
+    for module, path in modules(repository):
+        wrong += wrong_arrows(module, path.read_text("utf-8"), is_package=path.name == "__init__.py")
+    assert wrong == []
+
+
+def test_agent_adapter_and_common_load_heavy_libraries_only_where_they_are_used(repository: Path) -> None:
+    wrong = []
+    for module, path in modules(repository):
+        wrong += eager_imports(module, path.read_text("utf-8"))
+    assert wrong == []
+
+
+@pytest.mark.parametrize(
+    ("module", "source"),
+    [
+        ("cc_common.units", "import cc_agent.loop"),
+        ("cc_agent.loop", "from numpy import array"),
+        ("cc_backend.metricstore.wal", "def f():\n    from cc_backend.jobs import search"),
+        ("cc_backend.archive.file", "from .. import jobs"),
+        ("cc_backend.jobs.search", "import flask"),
+        ("cc_backend.auth.rows", "from cc_backend import jobs"),
+    ],
+)
+def test_a_wrong_arrow_is_seen(module: str, source: str) -> None:
+    assert wrong_arrows(module, source)
+
+
+def test_an_import_inside_a_function_counts_as_lazy() -> None:
+    assert eager_imports("cc_agent.sinks.http", "def send():\n    import httpx") == []
+    assert eager_imports("cc_agent.sinks.http", "import httpx")
