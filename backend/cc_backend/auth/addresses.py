@@ -1,0 +1,75 @@
+"""Where a request came from, when proxies may stand between."""
+
+import ipaddress
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from cc_common.errors import SettingsError
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+
+@dataclass(frozen=True, slots=True)
+class Networks:
+    """A set of addresses, written as single addresses and networks."""
+
+    networks: tuple[Network, ...] = ()
+
+    @classmethod
+    def parse(cls, setting: str, texts: Sequence[str]) -> "Networks":
+        """The set that a list in the settings names, such as `10.0.0.0/8` or `::1`.
+
+        Raises:
+            SettingsError: an entry is neither address nor network.
+        """
+        networks = []
+        for text in texts:
+            try:
+                networks.append(ipaddress.ip_network(text.strip(), strict=False))
+            except ValueError as error:
+                raise SettingsError(setting, f"'{text}' is neither an address nor a network") from error
+        return cls(tuple(networks))
+
+    def __contains__(self, text: object) -> bool:
+        address = _parse(text) if isinstance(text, str) else None
+        return address is not None and any(
+            address.version == network.version and address in network for network in self.networks
+        )
+
+
+def client_address(peer: str, forwarded_for: Sequence[str], trusted: Networks) -> str:
+    """The address of the client: the peer, or behind trusted proxies the last hop they did not add themselves.
+
+    `forwarded_for` holds the X-Forwarded-For headers in order; each hop appends the address it saw, so the list
+    is read from its end and everything before the first unknown hop may be made up.
+    """
+    address = peer
+    hops = [hop.strip() for header in forwarded_for for hop in header.split(",")]
+    while hops and address in trusted:
+        hop = _parse(hops.pop())
+        if hop is None:
+            break
+        address = str(hop)
+    return address
+
+
+def is_forwarded_https(peer: str, forwarded_proto: str, trusted: Networks) -> bool:
+    """Whether a trusted proxy says that the client spoke HTTPS to it."""
+    return peer in trusted and forwarded_proto.rsplit(",", maxsplit=1)[-1].strip().lower() == "https"
+
+
+def _parse(text: str) -> Address | None:
+    """An address, also with a port behind it; None when it is none."""
+    bare = text
+    if text.startswith("["):
+        bare = text[1:].partition("]")[0]
+    elif text.count(":") == 1:
+        bare = text.partition(":")[0]
+    try:
+        address = ipaddress.ip_address(bare)
+    except ValueError:
+        return None
+    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
+        return address.ipv4_mapped
+    return address

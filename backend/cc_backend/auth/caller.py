@@ -1,0 +1,64 @@
+"""The one who asks."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Literal
+
+
+class Role(StrEnum):
+    """The roles the wire knows, weakest first."""
+
+    ANONYMOUS = "anonymous"
+    API = "api"
+    USER = "user"
+    MANAGER = "manager"
+    SUPPORT = "support"
+    ADMIN = "admin"
+
+
+class TokenScope(StrEnum):
+    """What a token issued here may be used for."""
+
+    WRITE = "write"
+    JOBS = "jobs"
+    READ = "read"
+    ADMIN = "admin"
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Somebody whose token or session was found valid.
+
+    `scopes` is None for tokens of the reference, which know roles only, and for sessions.
+    `clusters` binds a token to clusters; empty means all.
+    """
+
+    name: str
+    roles: frozenset[str]
+    projects: tuple[str, ...] = ()
+    scopes: frozenset[str] | None = None
+    clusters: tuple[str, ...] = ()
+    kind: Literal["token", "session"] = "token"
+
+    @property
+    def is_service(self) -> bool:
+        """Whether this is a service account: the role `api` and no other."""
+        return self.roles == {Role.API}
+
+    @property
+    def is_admin(self) -> bool:
+        """Whether the caller has the role `admin`."""
+        return Role.ADMIN in self.roles
+
+    @property
+    def sees_nodes(self) -> bool:
+        """Whether the caller may see nodes and whole clusters: admin, support and service accounts."""
+        return self.is_service or bool(self.roles & {Role.ADMIN, Role.SUPPORT})
+
+    def may_write_cluster(self, cluster: str) -> bool:
+        """Whether the token is bound to no cluster or to this one."""
+        return not self.clusters or cluster in self.clusters
+
+
+SERVICE = Caller("service", frozenset({Role.API}))
+"""Who acts when an event came in by a way that has no caller, such as a message broker."""

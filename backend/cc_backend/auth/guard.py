@@ -1,0 +1,238 @@
+"""The door of the web application: finds the caller of each request and enforces what its route asks.
+
+* A token comes in `X-Auth-Token`, else in `Authorization: Bearer`; other schemes are ignored.
+* A session comes in the cookie `session` and counts only for routes that take sessions.
+* A request that changes something and came with a session needs the session's CSRF token, as the form field
+  `csrf_token` or the header `X-CSRF-Token`; one that needs no caller (the login form) must come from our own pages.
+
+Nothing is rendered here: refusals are raised, the application's error handlers answer them.
+"""
+
+import hmac
+from collections.abc import Sequence
+from typing import cast
+from urllib.parse import urlsplit
+
+from flask import Flask, Request, Response, current_app, g, request
+
+from cc_backend.auth.addresses import Networks, client_address, is_forwarded_https
+from cc_backend.auth.caller import Caller
+from cc_backend.auth.permissions import Permission, demand, permission_of
+from cc_backend.auth.sessions import Session
+from cc_backend.errors import BackendError, NotAllowed, NotAuthenticated
+from cc_backend.services import Services, current
+
+COOKIE = "session"
+CSRF_FIELD = "csrf_token"
+CSRF_HEADER = "X-CSRF-Token"
+SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+_OURS = frozenset({"same-origin", "none"})  # Sec-Fetch-Site; "none" is a person typing an address
+_BEARER = "bearer "
+_GUARD = "cockpit-guard"
+
+
+class RouteWithoutPermission(BackendError):
+    """A route declares no permission, so the application must not start."""
+
+
+def install(app: Flask, services: Services) -> None:
+    """From now on every request of the application passes the guard.
+
+    Raises:
+        SettingsError: a network in the settings cannot be read.
+    """
+    main = services.settings.main
+    guard = _Guard(
+        services,
+        trusted_proxies=Networks.parse("main.trusted-proxies", main.trusted_proxies),
+        token_networks=_token_networks(main.api_allowed_ips),
+    )
+    app.extensions[_GUARD] = guard
+    app.before_request(guard.admit)
+    app.jinja_env.globals[CSRF_FIELD] = csrf_token
+
+
+def check_every_route(app: Flask) -> None:
+    """Returns when every route declares what it asks of its caller.
+
+    Raises:
+        RouteWithoutPermission: naming each endpoint that does not.
+    """
+    missing = sorted(
+        {
+            f"{rule.endpoint} ({rule.rule})"
+            for rule in app.url_map.iter_rules()
+            if _permission(app, rule.endpoint) is None
+        }
+    )
+    if missing:
+        raise RouteWithoutPermission(
+            f"these routes declare no permission, mark them with @requires(Permission...): {', '.join(missing)}"
+        )
+
+
+def current_caller() -> Caller:
+    """Who sent the current request.
+
+    Raises:
+        NotAuthenticated: the route is public and nobody had to say.
+    """
+    caller = optional_caller()
+    if caller is None:
+        raise NotAuthenticated("please log in")
+    return caller
+
+
+def optional_caller() -> Caller | None:
+    """Who sent the current request; None on a public route."""
+    caller: Caller | None = g.get("caller")
+    return caller
+
+
+def current_session() -> Session | None:
+    """The login behind the request, also on public routes; None without one."""
+    if "cockpit_session" not in g:
+        services = current()
+        cookie = request.cookies.get(COOKIE, "")
+        g.cockpit_session = services.sessions.lookup(cookie, services.clock()) if cookie else None
+    found: Session | None = g.cockpit_session
+    return found
+
+
+def csrf_token() -> str:
+    """What forms of the current page must send back as `csrf_token`; empty without a login."""
+    session = current_session()
+    return "" if session is None else session.csrf_token
+
+
+def remote_address() -> str:
+    """The address the request came from; what proxies say counts only where the settings trust them."""
+    return _installed().remote_address(request)
+
+
+def start_session(response: Response, user: str) -> None:
+    """Logs an account in: makes the login, ends the one the browser had, and gives the browser the cookie."""
+    services = current()
+    end_session(response)
+    response.set_cookie(
+        COOKIE,
+        services.sessions.create(user, services.clock()),
+        max_age=int(services.settings.main.session_max_age_s),
+        httponly=True,
+        samesite="Lax",
+        secure=_installed().is_https(request),
+    )
+
+
+def end_session(response: Response) -> None:
+    """Logs out: ends the login behind the request and takes the cookie back."""
+    cookie = request.cookies.get(COOKIE)
+    if cookie:
+        current().sessions.end(cookie)
+    response.delete_cookie(COOKIE, httponly=True, samesite="Lax", secure=_installed().is_https(request))
+
+
+class _Guard:
+    def __init__(self, services: Services, *, trusted_proxies: Networks, token_networks: Networks | None) -> None:
+        self._services = services
+        self._trusted_proxies = trusted_proxies
+        self._token_networks = token_networks
+
+    def admit(self) -> None:
+        """Runs before each request; returns when it may go on."""
+        if request.url_rule is None or _is_automatic_options(request):
+            return  # 404, 405 and OPTIONS are answered alike to everybody
+        endpoint = request.endpoint or ""
+        permission = _permission(current_app, endpoint)
+        if permission is None:
+            raise RouteWithoutPermission(f"the route {endpoint} declares no permission")
+        if permission is Permission.PUBLIC:
+            if request.method not in SAFE_METHODS:
+                self._demand_own_origin()
+            return
+        caller = self._find_caller(permission)
+        demand(caller, permission)
+        g.caller = caller
+
+    def remote_address(self, incoming: Request) -> str:
+        return client_address(
+            incoming.remote_addr or "", incoming.headers.getlist("X-Forwarded-For"), self._trusted_proxies
+        )
+
+    def is_https(self, incoming: Request) -> bool:
+        return incoming.is_secure or is_forwarded_https(
+            incoming.remote_addr or "", incoming.headers.get("X-Forwarded-Proto", ""), self._trusted_proxies
+        )
+
+    def _find_caller(self, permission: Permission) -> Caller:
+        token = presented_token(request)
+        if token is not None and permission.takes_tokens:
+            self._demand_allowed_address()
+            return self._services.tokens.verify(token, self._services.clock())
+        session = current_session() if permission.takes_sessions else None
+        if session is None:
+            if permission.takes_sessions:
+                raise NotAuthenticated("please log in")
+            raise NotAuthenticated("this route needs a token in X-Auth-Token or Authorization: Bearer")
+        if request.method not in SAFE_METHODS:
+            self._demand_own_origin()
+            _demand_csrf_token(session)
+        return session.caller
+
+    def _demand_allowed_address(self) -> None:
+        if self._token_networks is None:
+            return
+        address = self.remote_address(request)
+        if address not in self._token_networks:
+            raise NotAuthenticated(f"tokens are not taken from the address {address} (main.api-allowed-ips)")
+
+    def _demand_own_origin(self) -> None:
+        """Refuses what another site made the browser send; programs send none of these headers and pass."""
+        site = request.headers.get("Sec-Fetch-Site")
+        if site is not None:
+            if site not in _OURS:
+                raise NotAllowed("this request came from another site; open the page here and try again")
+            return
+        origin = request.headers.get("Origin") or request.headers.get("Referer")
+        if origin is not None and urlsplit(origin).netloc != request.host:
+            raise NotAllowed("this request came from another site; open the page here and try again")
+
+
+def presented_token(incoming: Request) -> str | None:
+    """The token in the headers of a request, or None; `Authorization` of another scheme is somebody else's."""
+    token = incoming.headers.get("X-Auth-Token")
+    if token is not None:
+        return token.strip()
+    authorization = incoming.headers.get("Authorization", "")
+    if authorization[: len(_BEARER)].lower() == _BEARER:
+        return authorization[len(_BEARER) :].strip()
+    return None
+
+
+def _demand_csrf_token(session: Session) -> None:
+    given = request.headers.get(CSRF_HEADER) or request.form.get(CSRF_FIELD, "")
+    if not hmac.compare_digest(given.encode("utf-8", "replace"), session.csrf_token.encode()):
+        raise NotAllowed("the form is out of date or was sent by another site; reload the page and try again")
+
+
+def _permission(app: Flask, endpoint: str) -> Permission | None:
+    if endpoint == "static" or endpoint.endswith(".static"):
+        return Permission.PUBLIC  # Flask's own view of the files beside the templates
+    view = app.view_functions.get(endpoint)
+    return None if view is None else permission_of(view)
+
+
+def _is_automatic_options(incoming: Request) -> bool:
+    # Flask hangs the attribute on Werkzeug's rule; a view that lists OPTIONS itself has it false.
+    return incoming.method == "OPTIONS" and bool(getattr(incoming.url_rule, "provide_automatic_options", False))
+
+
+def _token_networks(allowed: Sequence[str]) -> Networks | None:
+    """None when the setting allows every address: it is empty, or begins with `*`."""
+    if not allowed or allowed[0] == "*":
+        return None
+    return Networks.parse("main.api-allowed-ips", allowed)
+
+
+def _installed() -> _Guard:
+    return cast("_Guard", current_app.extensions[_GUARD])

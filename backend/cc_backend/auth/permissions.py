@@ -1,0 +1,214 @@
+"""What a route asks of its caller. A route that declares nothing does not start (`guard.check_every_route`).
+
+Three kinds of caller meet a permission:
+
+* a session (cookie of the web pages): judged by its roles;
+* a token without the claim `scopes`, as the reference issues them: judged by its roles;
+* a token with the claim: it needs one of the scopes named below, and only scopes that its roles may hold count
+  (`grantable_scopes`): a user's token with a scope it was never entitled to opens nothing.
+
+| permission | session | token without scopes | token scope |
+|---|---|---|---|
+| PUBLIC | anybody | anybody | anybody |
+| PAGE | any role | any role | read, admin |
+| SETTINGS | any role | - | - |
+| NODES_PAGE | admin, support | admin, support, service | read, admin (same roles) |
+| ADMIN_PAGE | admin | - | - |
+| JOBS_READ | - | service, admin+api | read, jobs, admin |
+| JOBS_READ_OWN | - | service, api + user, manager, support or admin | read, jobs, admin |
+| JOBS_WRITE | - | service, admin+api | jobs, admin |
+| NODES_WRITE | - | service, admin+api | jobs, admin |
+| CLUSTERS_READ | - | service, admin+api | read, jobs, admin |
+| METRICS_WRITE | - | service, admin+api | write, admin |
+| METRICS_READ | - | service, admin+api | read, admin (service, admin, support only) |
+| METRICS_ADMIN | - | service, admin+api | admin |
+| METRICS_SELF | - | service, admin+api | read, admin (service, admin, support only) |
+| USERS_ADMIN | - | admin+api | admin |
+
+"any role" is any role the wire knows but `anonymous`; "service" is a token with the role `api` and no other.
+Which jobs a reader sees is decided by `rows.row_rule`, not here.
+"""
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from enum import Enum
+from typing import TypeVar
+
+from cc_backend.auth.caller import Caller, Role, TokenScope
+from cc_backend.errors import NotAllowed, NotAuthenticated
+
+ATTRIBUTE = "__permission__"
+View = TypeVar("View", bound=Callable[..., object])
+
+
+class Permission(Enum):
+    """What a route may ask; the table is in the module's docstring."""
+
+    PUBLIC = "public"
+    PAGE = "page"
+    SETTINGS = "settings"
+    NODES_PAGE = "nodes page"
+    ADMIN_PAGE = "admin page"
+    JOBS_READ = "jobs read"
+    JOBS_READ_OWN = "jobs read own"
+    JOBS_WRITE = "jobs write"
+    NODES_WRITE = "nodes write"
+    CLUSTERS_READ = "clusters read"
+    METRICS_WRITE = "metrics write"
+    METRICS_READ = "metrics read"
+    METRICS_ADMIN = "metrics admin"
+    METRICS_SELF = "metrics self"
+    USERS_ADMIN = "users admin"
+
+    @property
+    def takes_sessions(self) -> bool:
+        """Whether a session cookie counts; where it does not, the cookie is not even looked at."""
+        return _RULES[self].session is not None
+
+    @property
+    def takes_tokens(self) -> bool:
+        """Whether a token counts."""
+        return _RULES[self].token is not None
+
+
+PUBLIC = Permission.PUBLIC
+
+
+def requires(permission: Permission) -> Callable[[View], View]:
+    """Declares what a view function asks of its caller."""
+
+    def mark(view: View) -> View:
+        setattr(view, ATTRIBUTE, permission)
+        return view
+
+    return mark
+
+
+def permission_of(view: Callable[..., object]) -> Permission | None:
+    """What a view function was marked with."""
+    found = getattr(view, ATTRIBUTE, None)
+    return found if isinstance(found, Permission) else None
+
+
+def caller_may(caller: Caller, permission: Permission) -> bool:
+    """Whether this caller meets the permission."""
+    try:
+        demand(caller, permission)
+    except (NotAuthenticated, NotAllowed):
+        return False
+    return True
+
+
+def demand(caller: Caller, permission: Permission) -> None:
+    """Returns when the caller meets the permission.
+
+    Raises:
+        NotAuthenticated: this kind of caller has no access to this class of routes (401, as clients of the reference expect).
+        NotAllowed: the caller is known and lacks a role or a scope, which the text names.
+    """
+    rule = _RULES[permission]
+    if permission is Permission.PUBLIC:
+        return
+    test = rule.session if caller.kind == "session" else rule.token
+    if test is None:
+        raise NotAuthenticated(
+            "this route takes no session" if caller.kind == "session" else "this route takes no token"
+        )
+    if caller.scopes is None or caller.kind == "session":
+        if not test(caller):
+            _refuse(caller, permission)
+        return
+    held = caller.scopes & grantable_scopes(caller.roles)
+    if not held & rule.scopes:
+        needed = " or ".join(f"'{scope}'" for scope in sorted(rule.scopes))
+        raise NotAllowed(
+            f"the token of '{caller.name}' lacks the scope {needed}" if needed else "this route takes no such token"
+        )
+    if rule.whole_site and not caller.sees_nodes:
+        raise NotAllowed(f"the account '{caller.name}' may not see nodes")
+
+
+def grantable_scopes(roles: Collection[str]) -> frozenset[str]:
+    """The scopes that a token of an account with these roles may hold.
+
+    An administrator may grant all, a service account all but `admin`, everybody else `read`.
+    """
+    if Role.ADMIN in roles:
+        return frozenset(TokenScope)
+    if set(roles) == {Role.API}:
+        return frozenset({TokenScope.WRITE, TokenScope.JOBS, TokenScope.READ})
+    return frozenset({TokenScope.READ}) if _has_any_role_in(roles) else frozenset()
+
+
+def _refuse(caller: Caller, permission: Permission) -> None:
+    if caller.kind == "session":
+        if not _has_any_role(caller):
+            raise NotAllowed(f"the account '{caller.name}' has no role; ask an administrator for one")
+        raise NotAllowed(f"the account '{caller.name}' lacks the role for this page")
+    if permission is Permission.USERS_ADMIN and _is_admin_class(caller):
+        raise NotAllowed("this route needs the role 'admin'")
+    raise NotAuthenticated(f"the roles of the token of '{caller.name}' do not fit this route")
+
+
+def _has_any_role_in(roles: Collection[str]) -> bool:
+    return bool(set(roles) & (frozenset(Role) - {Role.ANONYMOUS}))
+
+
+def _has_any_role(caller: Caller) -> bool:
+    return _has_any_role_in(caller.roles)
+
+
+def _is_admin_class(caller: Caller) -> bool:
+    return caller.is_service or {Role.ADMIN, Role.API} <= caller.roles
+
+
+def _is_user_class(caller: Caller) -> bool:
+    own = {Role.USER, Role.MANAGER, Role.SUPPORT, Role.ADMIN}
+    return caller.is_service or (Role.API in caller.roles and bool(caller.roles & own))
+
+
+def _is_administrator_with_api(caller: Caller) -> bool:
+    return {Role.ADMIN, Role.API} <= caller.roles
+
+
+def _sees_nodes(caller: Caller) -> bool:
+    return caller.sees_nodes
+
+
+def _is_admin(caller: Caller) -> bool:
+    return caller.is_admin
+
+
+def _anybody(_: Caller) -> bool:
+    return True
+
+
+@dataclass(frozen=True, slots=True)
+class _Rule:
+    session: Callable[[Caller], bool] | None = None
+    token: Callable[[Caller], bool] | None = None
+    scopes: frozenset[str] = frozenset()
+    whole_site: bool = False  # what is read belongs to no user, so roles that see own jobs only are refused
+
+
+def _scopes(*scopes: TokenScope) -> frozenset[str]:
+    return frozenset(scopes) | {TokenScope.ADMIN}
+
+
+_RULES = {
+    Permission.PUBLIC: _Rule(_anybody, _anybody),
+    Permission.PAGE: _Rule(_has_any_role, _has_any_role, _scopes(TokenScope.READ)),
+    Permission.SETTINGS: _Rule(_has_any_role),
+    Permission.NODES_PAGE: _Rule(_sees_nodes, _sees_nodes, _scopes(TokenScope.READ), whole_site=True),
+    Permission.ADMIN_PAGE: _Rule(_is_admin),
+    Permission.JOBS_READ: _Rule(None, _is_admin_class, _scopes(TokenScope.READ, TokenScope.JOBS)),
+    Permission.JOBS_READ_OWN: _Rule(None, _is_user_class, _scopes(TokenScope.READ, TokenScope.JOBS)),
+    Permission.JOBS_WRITE: _Rule(None, _is_admin_class, _scopes(TokenScope.JOBS)),
+    Permission.NODES_WRITE: _Rule(None, _is_admin_class, _scopes(TokenScope.JOBS)),
+    Permission.CLUSTERS_READ: _Rule(None, _is_admin_class, _scopes(TokenScope.READ, TokenScope.JOBS)),
+    Permission.METRICS_WRITE: _Rule(None, _is_admin_class, _scopes(TokenScope.WRITE)),
+    Permission.METRICS_READ: _Rule(None, _is_admin_class, _scopes(TokenScope.READ), whole_site=True),
+    Permission.METRICS_ADMIN: _Rule(None, _is_admin_class, _scopes()),
+    Permission.METRICS_SELF: _Rule(None, _is_admin_class, _scopes(TokenScope.READ), whole_site=True),
+    Permission.USERS_ADMIN: _Rule(None, _is_administrator_with_api, _scopes()),
+}

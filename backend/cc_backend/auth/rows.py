@@ -1,0 +1,27 @@
+"""Which jobs a caller may see."""
+
+from cc_backend.auth.caller import Caller, Role
+from cc_backend.errors import NotAllowed
+from cc_backend.model import RowRule
+
+
+def row_rule(caller: Caller) -> RowRule:
+    """The rule that every query of jobs on behalf of this caller must carry; the first match counts.
+
+    | roles | jobs |
+    |---|---|
+    | exactly `api` | all |
+    | `admin` or `support` among them | all |
+    | `manager` among them | own, and those of the caller's projects |
+    | `user` among them | own |
+
+    Raises:
+        NotAllowed: none of these, which is an error and not an empty list.
+    """
+    if caller.is_service or caller.roles & {Role.ADMIN, Role.SUPPORT}:
+        return RowRule(everything=True)
+    if Role.MANAGER in caller.roles:
+        return RowRule(user=caller.name, projects=tuple(sorted(project for project in caller.projects if project)))
+    if Role.USER in caller.roles:
+        return RowRule(user=caller.name)
+    raise NotAllowed(f"the account '{caller.name}' has no role that may see jobs; ask an administrator for one")

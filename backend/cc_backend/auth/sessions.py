@@ -1,0 +1,111 @@
+"""Logins of the web pages: a random secret in a cookie, and a row that only knows the secret's hash."""
+
+import hashlib
+import hmac
+import secrets
+from dataclasses import dataclass
+
+from cc_backend.auth.caller import Caller
+from cc_backend.auth.tables import SessionRow, UserRow
+from cc_backend.auth.users import User, user_of
+from cc_backend.database import Database
+from cc_backend.errors import NotFound, Unavailable
+
+MAX_AGE_S = 168 * 3600
+IDLE_S = 24 * 3600
+_SEEN_STEP_S = 60  # how stale `last_seen_s` may get: not every request should write
+_SECRET_BYTES = 32
+_LONGEST_COOKIE = 128
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """A living login; `csrf_token` must come back with every request that changes something."""
+
+    user: User
+    csrf_token: str
+    created_s: int
+
+    @property
+    def caller(self) -> Caller:
+        """The one who is logged in, with the roles the account has now."""
+        return Caller(self.user.name, self.user.roles, self.user.projects, kind="session")
+
+
+class Sessions:
+    """The logins in the database. They end `max_age_s` after they began, or when unused for `idle_s`."""
+
+    def __init__(self, database: Database, *, max_age_s: float = MAX_AGE_S, idle_s: float = IDLE_S) -> None:
+        self._database = database
+        self._max_age_s = max_age_s
+        self._idle_s = idle_s
+
+    def create(self, user: str, now_s: float) -> str:
+        """The cookie value of a new login of an account; rows of logins that are over are removed on the way.
+
+        Raises:
+            NotFound: there is no such account.
+        """
+        cookie = secrets.token_urlsafe(_SECRET_BYTES)
+        with self._database.write():
+            if not UserRow.select().where(UserRow.name == user).exists(self._database):
+                raise NotFound(f"there is no account '{user}'")
+            self.purge(now_s)
+            SessionRow.insert(
+                secret_hash=_hash(cookie), user=user, created_s=int(now_s), last_seen_s=int(now_s)
+            ).execute(self._database)
+        return cookie
+
+    def lookup(self, cookie: str, now_s: float) -> Session | None:
+        """The login a cookie stands for, with the account as it is now; None when it is over or never was."""
+        if not cookie or len(cookie) > _LONGEST_COOKIE or not cookie.isascii():
+            return None
+        secret_hash = _hash(cookie)
+        query = (
+            SessionRow.select(SessionRow, UserRow)
+            .join(UserRow, attr="account")
+            .where(SessionRow.secret_hash == secret_hash)
+        )
+        row = next(iter(query.execute(self._database)), None)
+        if row is None or self._is_over(row, now_s):
+            return None
+        if now_s - row.last_seen_s >= _SEEN_STEP_S:
+            self._mark_seen(secret_hash, int(now_s))
+        return Session(user_of(row.account), csrf_token_of(cookie), row.created_s)
+
+    def end(self, cookie: str) -> None:
+        """Ends one login; nothing happens when there is none."""
+        with self._database.write():
+            SessionRow.delete().where(SessionRow.secret_hash == _hash(cookie)).execute(self._database)
+
+    def end_all(self, user: str) -> int:
+        """Ends all logins of an account and says how many there were."""
+        with self._database.write():
+            return int(SessionRow.delete().where(SessionRow.user == user).execute(self._database))
+
+    def purge(self, now_s: float) -> int:
+        """Removes the rows of logins that are over and says how many there were."""
+        over = (SessionRow.created_s <= now_s - self._max_age_s) | (SessionRow.last_seen_s <= now_s - self._idle_s)
+        with self._database.write():
+            return int(SessionRow.delete().where(over).execute(self._database))
+
+    def _is_over(self, row: SessionRow, now_s: float) -> bool:
+        return bool(now_s - row.created_s >= self._max_age_s or now_s - row.last_seen_s >= self._idle_s)
+
+    def _mark_seen(self, secret_hash: str, now_s: int) -> None:
+        try:
+            with self._database.write():
+                SessionRow.update(last_seen_s=now_s).where(SessionRow.secret_hash == secret_hash).execute(
+                    self._database
+                )
+        except Unavailable:
+            pass  # a full disk, already in the log: pages can still be read
+
+
+def csrf_token_of(cookie: str) -> str:
+    """The token that forms of this login carry: known to whoever has the cookie and of no use to find it."""
+    return hmac.new(cookie.encode(), b"csrf", hashlib.sha256).hexdigest()
+
+
+def _hash(cookie: str) -> str:
+    return hashlib.sha256(cookie.encode("utf-8", "replace")).hexdigest()

@@ -1,0 +1,377 @@
+"""Tokens of programs: Ed25519-signed JWTs, ours with `jti` and scopes, and those of the reference without."""
+
+import base64
+import binascii
+import hashlib
+import logging
+import secrets
+import threading
+from collections import OrderedDict
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from joserfc import jwt
+from joserfc.errors import JoseError, UnsupportedAlgorithmError
+from joserfc.jwk import OKPKey
+from joserfc.jws import JWSRegistry
+
+from cc_backend.auth.caller import Caller, TokenScope
+from cc_backend.auth.permissions import grantable_scopes
+from cc_backend.auth.tables import TokenRow
+from cc_backend.auth.users import User, Users
+from cc_backend.database import Database
+from cc_backend.errors import InvalidInput, NotAuthenticated, NotFound, Unavailable
+from cc_common.errors import SettingsError
+
+logger = logging.getLogger(__name__)
+
+PRIVATE_KEY_SETTING = "auth.jwts.private-key"
+PUBLIC_KEY_SETTING = "auth.jwts.public-key"
+ALGORITHM = "EdDSA"
+_SEED_BYTES = 32
+_CACHE_SIZE = 4096
+_LONGEST_TOKEN = 8192
+_USED_STEP_S = 300  # how stale `last_used_s` may get: metric batches come many times a second
+
+
+class _EdDSAOnly(JWSRegistry):
+    """Knows one algorithm, whatever the header of a token says.
+
+    joserfc warns at every use that RFC 9864 renames EdDSA to Ed25519; tokens in the field say EdDSA.
+    """
+
+    def get_alg(self, name: str) -> Any:
+        if name != ALGORITHM:
+            raise UnsupportedAlgorithmError(f"Algorithm of '{name}' is not allowed")
+        return self.algorithms[ALGORITHM]
+
+
+@dataclass(frozen=True, slots=True)
+class TokenKeys:
+    """The key pair of the tokens; without the private one tokens can be checked but not issued."""
+
+    public: OKPKey
+    private: OKPKey | None = None
+
+    @classmethod
+    def from_base64(cls, *, private: str = "", public: str = "") -> "TokenKeys":
+        """The keys as JWT_PRIVATE_KEY (base64 of seed and public key, 64 bytes) and JWT_PUBLIC_KEY (32 bytes) hold them.
+
+        One of the two may be empty.
+
+        Raises:
+            SettingsError: both are empty, one cannot be read, or they do not belong together.
+        """
+        if not private and not public:
+            raise SettingsError(PUBLIC_KEY_SETTING, "no token key is set; `cc-backend init` makes a pair")
+        public_bytes = _key_bytes(PUBLIC_KEY_SETTING, public, 32) if public else b""
+        private_key = None
+        if private:
+            private_bytes = _key_bytes(PRIVATE_KEY_SETTING, private, 64)
+            seed, tail = private_bytes[:_SEED_BYTES], private_bytes[_SEED_BYTES:]
+            pair = Ed25519PrivateKey.from_private_bytes(seed)
+            derived = _public_bytes(pair)
+            if tail != derived:
+                raise SettingsError(PRIVATE_KEY_SETTING, "the two halves of the private key do not belong together")
+            if public_bytes and public_bytes != derived:
+                raise SettingsError(PUBLIC_KEY_SETTING, "the public key does not belong to the private key")
+            public_bytes = derived
+            private_key = OKPKey.import_key(pair)
+        return cls(OKPKey.import_key(Ed25519PublicKey.from_public_bytes(public_bytes)), private_key)
+
+
+def generate_keys() -> tuple[str, str]:
+    """A new private and public key, as JWT_PRIVATE_KEY and JWT_PUBLIC_KEY hold them."""
+    key = Ed25519PrivateKey.generate()
+    seed = key.private_bytes(serialization.Encoding.Raw, serialization.PrivateFormat.Raw, serialization.NoEncryption())
+    public = _public_bytes(key)
+    return base64.b64encode(seed + public).decode(), base64.b64encode(public).decode()
+
+
+@dataclass(frozen=True, slots=True)
+class TokenRecord:
+    """What is kept of an issued token. Times are Unix seconds, None where there is none."""
+
+    jti: str
+    user: str
+    name: str
+    roles: tuple[str, ...]
+    scopes: tuple[str, ...] | None
+    clusters: tuple[str, ...]
+    created_s: int
+    expires_s: int | None
+    last_used_s: int | None
+    revoked_s: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Verified:
+    """What a good signature stands for, before time, revocation and account are looked at."""
+
+    caller: Caller
+    jti: str
+    not_before_s: float
+    expires_s: float
+
+
+class Tokens:
+    """Issues and checks tokens. With `users` given, a subject must be an account and has its roles (validate-user)."""
+
+    def __init__(self, database: Database, keys: TokenKeys | None, *, users: Users | None = None) -> None:
+        self._database = database
+        self._keys = keys
+        self._users = users
+        self._cache: OrderedDict[bytes, _Verified] = OrderedDict()
+        self._last_used_s: dict[str, float] = {}
+        self._lock = threading.Lock()
+
+    def issue(
+        self,
+        user: User,
+        roles: Collection[str] | None = None,
+        scopes: Collection[str] | None = None,
+        clusters: Collection[str] = (),
+        *,
+        max_age_s: float | None,
+        now_s: float,
+        name: str = "",
+    ) -> str:
+        """A new token for an account.
+
+        `roles` None means all of the account. `scopes` None makes a token as the reference issues it, which may
+        do what its roles may. `clusters` binds writing to these. `max_age_s` None never expires.
+
+        Raises:
+            InvalidInput: a role or scope the account may not have, or a life that is not positive.
+            Unavailable: there is no private key.
+        """
+        held = frozenset(user.roles if roles is None else roles)
+        _check_grant(user, held, scopes, max_age_s)
+        if self._keys is None or self._keys.private is None:
+            raise Unavailable(f"tokens cannot be issued: {PRIVATE_KEY_SETTING} is not set")
+        record = TokenRecord(
+            jti=secrets.token_urlsafe(16),
+            user=user.name,
+            name=name,
+            roles=tuple(sorted(held)),
+            scopes=None if scopes is None else tuple(sorted(scopes)),
+            clusters=tuple(sorted(clusters)),
+            created_s=int(now_s),
+            expires_s=None if max_age_s is None else int(now_s + max_age_s),
+            last_used_s=None,
+            revoked_s=None,
+        )
+        with self._database.write():
+            TokenRow.insert(**_columns(record)).execute(self._database)
+        header = {"alg": ALGORITHM, "typ": "JWT"}
+        token = jwt.encode(header, _claims(record), self._keys.private, registry=_EdDSAOnly())
+        logger.info("issued token jti=%s user=%s scopes=%s", record.jti, user.name, ",".join(record.scopes or ("-",)))
+        return token
+
+    def verify(self, token: str, now_s: float) -> Caller:
+        """The caller a token stands for; a revocation counts from the next call on.
+
+        Raises:
+            NotAuthenticated: not signed by us, expired, revoked, or its account is gone; the text says which.
+        """
+        verified = self._verified(token)
+        if now_s >= verified.expires_s:
+            raise NotAuthenticated("the token has expired; issue a new one")
+        if now_s < verified.not_before_s:
+            raise NotAuthenticated("the token is not valid yet; compare the clocks")
+        if verified.jti:
+            self._check_record(verified.jti, now_s)
+        caller = verified.caller
+        if self._users is None:
+            return caller
+        account = self._users.find(caller.name)
+        if account is None:
+            raise NotAuthenticated(f"the token's account '{caller.name}' does not exist")
+        return replace(caller, roles=account.roles, projects=account.projects)
+
+    def list(self, user: str | None = None) -> list[TokenRecord]:
+        """What is kept of all tokens, or of those of one account, newest first."""
+        query = TokenRow.select().order_by(TokenRow.created_s.desc(), TokenRow.jti)
+        if user is not None:
+            query = query.where(TokenRow.user == user)
+        return [_record(row) for row in query.execute(self._database)]
+
+    def revoke(self, jti: str, *, now_s: float) -> None:
+        """Makes a token worthless at once; a second time changes nothing.
+
+        Raises:
+            NotFound: no token of that id was issued here.
+        """
+        with self._database.write():
+            if not TokenRow.select().where(TokenRow.jti == jti).exists(self._database):
+                raise NotFound(f"there is no token '{jti}'")
+            TokenRow.update(revoked_s=int(now_s)).where((TokenRow.jti == jti) & TokenRow.revoked_s.is_null()).execute(
+                self._database
+            )
+        logger.info("revoked token jti=%s", jti)
+
+    def _verified(self, token: str) -> _Verified:
+        if self._keys is None:
+            raise NotAuthenticated("this server takes no tokens: no token key is set")
+        if len(token) > _LONGEST_TOKEN:
+            raise NotAuthenticated("the token is too long")
+        key = hashlib.sha256(token.encode("utf-8", "replace")).digest()
+        with self._lock:
+            found = self._cache.get(key)
+            if found is not None:
+                self._cache.move_to_end(key)
+                return found
+        verified = _checked_claims(_decode(token, self._keys.public))
+        with self._lock:
+            self._cache[key] = verified
+            if len(self._cache) > _CACHE_SIZE:
+                self._cache.popitem(last=False)
+        return verified
+
+    def _check_record(self, jti: str, now_s: float) -> None:
+        # Asked at every request, so that a revocation counts at once, from whichever process it comes:
+        # by primary key and without the query builder it costs some ten microseconds.
+        row = self._database.first_row("SELECT revoked_s, last_used_s FROM token WHERE jti = ?", jti)
+        if row is None:
+            raise NotAuthenticated("the token is not known here; issue a new one")
+        revoked_s, last_used_s = row
+        if revoked_s is not None:
+            raise NotAuthenticated("the token was revoked; issue a new one")
+        if last_used_s is None or now_s - last_used_s >= _USED_STEP_S:
+            self._mark_used(jti, int(now_s))
+
+    def _mark_used(self, jti: str, now_s: int) -> None:
+        try:
+            with self._database.write():
+                TokenRow.update(last_used_s=now_s).where(TokenRow.jti == jti).execute(self._database)
+        except Unavailable:
+            pass  # a full disk, already in the log: samples must still get in
+
+
+def _decode(token: str, key: OKPKey) -> Mapping[str, Any]:
+    try:
+        claims: Mapping[str, Any] = jwt.decode(token, key, registry=_EdDSAOnly()).claims
+    except (JoseError, ValueError) as error:
+        raise NotAuthenticated("the token is damaged or was not signed here") from error
+    return claims
+
+
+def _checked_claims(claims: Mapping[str, Any]) -> _Verified:
+    subject = claims.get("sub")
+    if not isinstance(subject, str) or not subject:
+        raise NotAuthenticated("the token names no account (claim 'sub')")
+    scopes = claims.get("scopes")
+    jti = claims.get("jti", "")
+    if not isinstance(jti, str):
+        raise NotAuthenticated("the token's claim 'jti' must be a text")
+    caller = Caller(
+        name=subject,
+        roles=frozenset(_texts(claims, "roles")),
+        scopes=None if scopes is None else frozenset(_texts(claims, "scopes")),
+        clusters=_texts(claims, "clusters"),
+        kind="token",
+    )
+    return _Verified(
+        caller,
+        jti,
+        not_before_s=_time(claims, "nbf", missing=float("-inf")),
+        expires_s=_time(claims, "exp", missing=float("inf")),
+    )
+
+
+def _texts(claims: Mapping[str, Any], name: str) -> tuple[str, ...]:
+    value = claims.get(name)
+    if value is None:
+        return ()
+    if not isinstance(value, list) or not all(isinstance(entry, str) for entry in value):
+        raise NotAuthenticated(f"the token's claim '{name}' must be a list of texts")
+    return tuple(value)
+
+
+def _time(claims: Mapping[str, Any], name: str, *, missing: float) -> float:
+    value = claims.get(name)
+    if value is None:
+        return missing
+    if isinstance(value, bool) or not isinstance(value, int | float) or value != value:  # noqa: PLR0124 - NaN
+        raise NotAuthenticated(f"the token's claim '{name}' must be a time in seconds")
+    return float(value)
+
+
+def _check_grant(user: User, roles: frozenset[str], scopes: Collection[str] | None, max_age_s: float | None) -> None:
+    if not roles or not roles <= user.roles:
+        raise InvalidInput(f"a token of '{user.name}' may have these roles: {', '.join(sorted(user.roles)) or 'none'}")
+    if max_age_s is not None and max_age_s < 1:
+        raise InvalidInput("the life of a token must be a second or more")
+    if scopes is None:
+        return
+    unknown = set(scopes) - set(TokenScope)
+    if unknown:
+        raise InvalidInput(f"there is no scope '{min(unknown)}'; scopes are {', '.join(TokenScope)}")
+    allowed = grantable_scopes(roles)
+    if not scopes or not set(scopes) <= allowed:
+        raise InvalidInput(f"a token of '{user.name}' may have these scopes: {', '.join(sorted(allowed)) or 'none'}")
+
+
+def _claims(record: TokenRecord) -> dict[str, Any]:
+    claims: dict[str, Any] = {
+        "sub": record.user,
+        "roles": list(record.roles),
+        "iat": record.created_s,
+        "jti": record.jti,
+    }
+    if record.expires_s is not None:
+        claims["exp"] = record.expires_s
+    if record.scopes is not None:
+        claims["scopes"] = list(record.scopes)
+    if record.clusters:
+        claims["clusters"] = list(record.clusters)
+    return claims
+
+
+def _columns(record: TokenRecord) -> dict[str, Any]:
+    return {
+        "jti": record.jti,
+        "user": record.user,
+        "name": record.name,
+        "roles": list(record.roles),
+        "scopes": None if record.scopes is None else list(record.scopes),
+        "clusters": list(record.clusters),
+        "created_s": record.created_s,
+        "expires_s": record.expires_s,
+        "last_used_s": record.last_used_s,
+        "revoked_s": record.revoked_s,
+    }
+
+
+def _record(row: TokenRow) -> TokenRecord:
+    return TokenRecord(
+        jti=row.jti,
+        user=row.user,
+        name=row.name,
+        roles=tuple(row.roles),
+        scopes=None if row.scopes is None else tuple(row.scopes),
+        clusters=tuple(row.clusters),
+        created_s=row.created_s,
+        expires_s=row.expires_s,
+        last_used_s=row.last_used_s,
+        revoked_s=row.revoked_s,
+    )
+
+
+def _public_bytes(key: Ed25519PrivateKey) -> bytes:
+    return key.public_key().public_bytes(serialization.Encoding.Raw, serialization.PublicFormat.Raw)
+
+
+def _key_bytes(setting: str, text: str, size_bytes: int) -> bytes:
+    try:
+        raw = base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise SettingsError(setting, "the key is not base64") from error
+    if len(raw) != size_bytes:
+        raise SettingsError(setting, f"the key has {len(raw)} bytes; it must have {size_bytes}")
+    if not any(raw):
+        raise SettingsError(setting, "the key is all zeros")
+    return raw

@@ -1,0 +1,1 @@
+"""Jobs: their life cycle, search, tags and payloads, and the states of nodes."""

@@ -1,0 +1,148 @@
+"""The tables of jobs, tags and nodes.
+
+Column meanings follow the wire (see `model.Job`); times are Unix seconds, memory is MB, energy is kWh.
+"""
+
+# ruff: noqa: D106 - peewee asks for an inner class Meta
+
+import peewee
+
+from cc_backend.jsonfield import JSONField
+
+
+class JobRow(peewee.Model):
+    """One job. While it runs, `duration` is 0 and readers compute it from the start time."""
+
+    id = peewee.AutoField()
+    job_id = peewee.BigIntegerField(index=True)
+    cluster = peewee.TextField()
+    sub_cluster = peewee.TextField()
+    partition = peewee.TextField(default="")
+    project = peewee.TextField()
+    user = peewee.TextField()
+    name = peewee.TextField(default="")
+    shared = peewee.TextField(
+        default="none", constraints=[peewee.Check("shared IN ('none','single_user','multi_user')")]
+    )
+    state = peewee.TextField()
+    array_job_id = peewee.BigIntegerField(default=0)
+    start_time = peewee.BigIntegerField()
+    submit_time = peewee.BigIntegerField(default=0)
+    duration = peewee.BigIntegerField(default=0)
+    walltime = peewee.BigIntegerField(default=0)
+    requested_memory = peewee.BigIntegerField(default=0)
+    num_nodes = peewee.IntegerField()
+    num_hwthreads = peewee.IntegerField(default=0)
+    num_acc = peewee.IntegerField(default=0)
+    smt = peewee.IntegerField(default=0)
+    resources = JSONField()
+    meta_data = JSONField(null=True)
+    monitoring_status = peewee.SmallIntegerField(
+        default=1, constraints=[peewee.Check("monitoring_status BETWEEN 0 AND 3")]
+    )
+    archive_error = peewee.TextField(default="")
+    energy = peewee.FloatField(default=0.0)
+    energy_footprint = JSONField(null=True)
+
+    class Meta:
+        table_name = "job"
+        indexes = (
+            (("cluster", "job_id", "start_time"), True),
+            (("start_time",), False),
+            (("user", "start_time"), False),
+            (("project", "start_time"), False),
+            (("cluster", "start_time"), False),
+            (("state", "start_time"), False),
+            (("array_job_id",), False),
+            (("monitoring_status", "state", "start_time"), False),
+        )
+
+
+class JobHostRow(peewee.Model):
+    """A host that a job has resources of; finds jobs by node."""
+
+    job = peewee.ForeignKeyField(JobRow, on_delete="CASCADE", lazy_load=False, index=False)
+    hostname = peewee.TextField()
+
+    class Meta:
+        table_name = "job_host"
+        primary_key = peewee.CompositeKey("job", "hostname")
+        without_rowid = True
+        indexes = ((("hostname",), False),)
+
+
+class FootprintRow(peewee.Model):
+    """One footprint value of a job; `key` is `<metric>_<avg|min|max>`."""
+
+    job = peewee.ForeignKeyField(JobRow, on_delete="CASCADE", lazy_load=False, index=False)
+    key = peewee.TextField()
+    value = peewee.FloatField()
+
+    class Meta:
+        table_name = "job_footprint"
+        primary_key = peewee.CompositeKey("job", "key")
+        without_rowid = True
+        indexes = ((("key", "value"), False),)
+
+
+class TagRow(peewee.Model):
+    """A tag; `scope` is `global`, `admin` or the name of the user whose private tag it is."""
+
+    id = peewee.AutoField()
+    type = peewee.TextField()
+    name = peewee.TextField()
+    scope = peewee.TextField(default="global")
+
+    class Meta:
+        table_name = "tag"
+        indexes = ((("type", "name", "scope"), True),)
+
+
+class JobTagRow(peewee.Model):
+    """That a job has a tag."""
+
+    job = peewee.ForeignKeyField(JobRow, on_delete="CASCADE", lazy_load=False, index=False)
+    tag = peewee.ForeignKeyField(TagRow, on_delete="CASCADE", lazy_load=False, index=True)
+
+    class Meta:
+        table_name = "job_tag"
+        primary_key = peewee.CompositeKey("job", "tag")
+        without_rowid = True
+
+
+class NodeRow(peewee.Model):
+    """A node that was reported at least once; `latest_id` is its newest row of node_state."""
+
+    id = peewee.AutoField()
+    cluster = peewee.TextField()
+    hostname = peewee.TextField()
+    sub_cluster = peewee.TextField()
+    latest_id = peewee.BigIntegerField(default=0)
+
+    class Meta:
+        table_name = "node"
+        indexes = ((("cluster", "hostname"), True),)
+
+
+class NodeStateRow(peewee.Model):
+    """What one report said of one node, and which of its metrics were alive then."""
+
+    id = peewee.AutoField()
+    node = peewee.ForeignKeyField(NodeRow, on_delete="CASCADE", lazy_load=False, index=False)
+    time_s = peewee.BigIntegerField(index=True)
+    state = peewee.TextField()
+    reported_states = JSONField()
+    health = peewee.TextField()
+    missing_metrics = JSONField()
+    degraded_metrics = JSONField()
+    cpus_allocated = peewee.BigIntegerField(default=0)
+    memory_allocated = peewee.BigIntegerField(default=0)
+    gpus_allocated = peewee.BigIntegerField(default=0)
+    jobs_running = peewee.BigIntegerField(default=0)
+
+    class Meta:
+        table_name = "node_state"
+        indexes = ((("node", "time_s"), False),)
+
+
+ALL = (JobRow, JobHostRow, FootprintRow, TagRow, JobTagRow, NodeRow, NodeStateRow)
