@@ -96,12 +96,12 @@ def run_jobs(url: str, directory: Path, job_seconds: int, stop: threading.Event)
         while not stop.is_set():
             number += 1
             used = threads if number % 2 else threads[: max(1, len(threads) // 2)]
-            one_job(client, number, host, used, job_seconds, stop)
+            one_job(client, number, host=host, threads=used, job_seconds=job_seconds, stop=stop)
             stop.wait(INTERVAL_S)
 
 
 def one_job(
-    client: httpx.Client, number: int, host: str, threads: list[int], job_seconds: int, stop: threading.Event
+    client: httpx.Client, number: int, *, host: str, threads: list[int], job_seconds: int, stop: threading.Event
 ) -> None:
     """Start, load, stop."""
     event = {
@@ -130,9 +130,7 @@ def one_job(
 
 def command(name: str, *arguments: object, given: str = "") -> str:
     """What a command of the project prints; ends the demo with its message if it fails."""
-    done = subprocess.run(
-        [BIN / name, *map(str, arguments)], input=given, capture_output=True, text=True, check=False
-    )
+    done = subprocess.run([BIN / name, *map(str, arguments)], input=given, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise SystemExit(done.stderr.strip() or f"{name} failed with status {done.returncode}")
     return done.stdout
@@ -175,7 +173,7 @@ def wait_until_up(url: str, backend: "subprocess.Popen[bytes]", log: Path) -> No
 
 def write_private(path: Path, text: str) -> None:
     """Write a secret that only its owner can read."""
-    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
         file.write(text)
 
 

@@ -4,7 +4,7 @@ import logging
 import os
 import sys
 
-# sd-daemon(3)
+# the priorities of syslog, as sd-daemon reads them
 _PRIORITIES = {
     logging.DEBUG: 7,
     logging.INFO: 6,

@@ -29,6 +29,9 @@ from cc_backend.model import (
 # A min, median and max per step says more than single curves from this many series on.
 STATISTICS_SERIES_FROM = 8
 
+# Largest-triangle buckets keep both ends and need one point between.
+FEWEST_POINTS = 3
+
 
 @dataclass(frozen=True, slots=True)
 class _Wanted:
@@ -197,7 +200,7 @@ def _thinned(metric: JobMetric, resolution_s: int) -> JobMetric:
     if step <= 1 or rest or not metric.series:
         return metric
     count = len(metric.series[0].data) // step
-    if count < 3:  # largest-triangle buckets keep both ends and need one point between
+    if count < FEWEST_POINTS:
         return metric
     series = [
         Series(entry.hostname, lttb(entry.data, count), entry.id, entry.statistics)

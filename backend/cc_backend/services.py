@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING, cast
 from flask import current_app
 
 if TYPE_CHECKING:
-    import peewee
-
     from cc_backend.archive.file import FileArchive
     from cc_backend.auth.sessions import Sessions
     from cc_backend.auth.tokens import Tokens
     from cc_backend.auth.users import Users
     from cc_backend.clusters import Clusters
+    from cc_backend.database import Database
     from cc_backend.jobs.lifecycle import JobLifecycle
     from cc_backend.jobs.nodes import NodeStates
     from cc_backend.jobs.search import JobSearch
@@ -29,7 +28,7 @@ class Services:
     """The parts of one running backend."""
 
     settings: "BackendSettings"
-    database: "peewee.Database"
+    database: "Database"
     clusters: "Clusters"
     store: "MetricStore"
     archive: "FileArchive"
@@ -45,6 +44,11 @@ class Services:
     def now_s(self) -> int:
         """The current time in whole Unix seconds."""
         return int(self.clock())
+
+    def close(self) -> None:
+        """Close what is open: samples are on disk, no connection stays."""
+        self.store.close()
+        self.database.close_all()
 
 
 def current() -> Services:

@@ -29,7 +29,9 @@ class MainSettings:
     addr: str = option("localhost:8080", "Address and port to listen on.", env="CC_BACKEND_ADDR")
     db: str = option("var/job.db", "SQLite file of jobs, accounts and node states.", kind="path")
     threads: int = option(16, "Requests served at the same time.", minimum=1, maximum=256)
-    https_cert_file: str = option("", "Certificate chain (PEM); with https-key-file the server speaks HTTPS.", kind="path")
+    https_cert_file: str = option(
+        "", "Certificate chain (PEM); with https-key-file the server speaks HTTPS.", kind="path"
+    )
     https_key_file: str = option("", "Private key (PEM) of the certificate.", kind="path")
     api_allowed_ips: tuple[str, ...] = option(
         (), "Addresses or networks that may use /api/ with a token; empty or a first entry * allows all."
@@ -55,9 +57,7 @@ class MainSettings:
 class TokenSettings:
     """`auth.jwts`."""
 
-    max_age_s: float = option(
-        90 * DAY_S, "Life of an issued token.", key="max-age", kind="duration", minimum=60
-    )
+    max_age_s: float = option(90 * DAY_S, "Life of an issued token.", key="max-age", kind="duration", minimum=60)
     validate_user: bool = option(
         False, "Accept a token only if its subject is an account, and take the roles from the account."
     )

@@ -109,9 +109,7 @@ class Archiver:
     def _write(self, job: Job, now_s: int) -> Job:
         sub_cluster = self._clusters.get(job.cluster).sub_clusters[job.sub_cluster]
         limit = self._rules.core_scope_nodes
-        data = self._metricdata.stored_data(
-            job, None, lambda config: archive_scopes(job, config, limit), now_s=now_s
-        )
+        data = self._metricdata.stored_data(job, None, lambda config: archive_scopes(job, config, limit), now_s=now_s)
         finished = finish(job, data, sub_cluster)
         self._archive.store(finished, data)
         self._search.finish_archiving(finished)

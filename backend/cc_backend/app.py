@@ -1,0 +1,132 @@
+"""The only place where the parts of the backend are put together."""
+
+import logging
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from flask import Flask, Response
+
+from cc_backend import api, web
+from cc_backend.archive.file import FileArchive
+from cc_backend.auth import guard
+from cc_backend.auth.sessions import Sessions
+from cc_backend.auth.tokens import TokenKeys, Tokens
+from cc_backend.auth.users import Users
+from cc_backend.clusters import Clusters, load_clusters, metric_table
+from cc_backend.database import migrate, open_database
+from cc_backend.jobs.lifecycle import JobLifecycle
+from cc_backend.jobs.nodes import NodeStates
+from cc_backend.jobs.search import JobSearch
+from cc_backend.metricdata import MetricData
+from cc_backend.metricstore import Limits, MetricSpec, MetricStore, MetricTable
+from cc_backend.services import EXTENSION, Services
+from cc_backend.settings import BackendSettings
+
+# Pages load nothing from elsewhere and hold neither script nor style of their own.
+CONTENT_SECURITY_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; "
+    "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
+HEADERS = {
+    "Content-Security-Policy": CONTENT_SECURITY_POLICY,
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
+    "Cross-Origin-Opener-Policy": "same-origin",
+}
+HSTS_S = 365 * 24 * 3600
+
+logger = logging.getLogger(__name__)
+
+
+def create_app(settings: BackendSettings, *, clock: Callable[[], float] = time.time) -> Flask:
+    """The web application with its services under `app.extensions["cockpit"]`; no background work runs yet.
+
+    Raises:
+        SettingsError: a setting cannot be used as it is.
+        BackendError: the database or the archive cannot be opened.
+    """
+    app = Flask("cc_backend", static_folder=None, template_folder=None)
+    app.config["MAX_CONTENT_LENGTH"] = max(settings.main.max_batch_bytes, settings.main.max_json_bytes)
+    services = create_services(settings, clock)
+    app.extensions[EXTENSION] = services
+    app.after_request(add_headers)
+    app.register_blueprint(api.blueprint())
+    app.register_blueprint(web.blueprint())
+    guard.install(app, services)
+    guard.check_every_route(app)
+    return app
+
+
+def create_services(settings: BackendSettings, clock: Callable[[], float] = time.time) -> Services:
+    """The parts, opened and connected; `Services.close` closes them."""
+    archive = FileArchive(Path(settings.archive.path))
+    clusters = open_clusters(settings)
+    database = open_database(settings.main.db, busy_timeout_s=settings.main.db_config.busy_timeout_ms / 1000)
+    migrate(database, now_s=int(clock()))
+    users = Users(database)
+    keys = settings.auth.jwts
+    tokens = Tokens(
+        database,
+        TokenKeys.from_base64(private=keys.private_key, public=keys.public_key),
+        users=users if keys.validate_user else None,
+    )
+    store = open_store(settings, clusters, int(clock()))
+    return Services(
+        settings=settings,
+        database=database,
+        clusters=clusters,
+        store=store,
+        archive=archive,
+        jobs=JobLifecycle(database, clusters),
+        search=JobSearch(database),
+        nodes=NodeStates(database, clusters),
+        metricdata=MetricData(store, archive, clusters),
+        users=users,
+        tokens=tokens,
+        sessions=Sessions(database, max_age_s=settings.main.session_max_age_s, idle_s=settings.main.session_idle_s),
+        clock=clock,
+    )
+
+
+def open_clusters(settings: BackendSettings) -> Clusters:
+    """The clusters that the archive describes; what is odd about them is logged."""
+    clusters, warnings = load_clusters(Path(settings.archive.path))
+    for warning in warnings:
+        logger.warning("cluster configuration: %s", warning)
+    if not clusters:
+        logger.warning("no cluster is configured; add one with `cc-backend cluster add FILE` and start again")
+    return clusters
+
+
+def open_store(settings: BackendSettings, clusters: Clusters, now_s: int) -> MetricStore:
+    """The metric store with what its log holds."""
+    store = settings.metric_store
+    return MetricStore.open(
+        Path(store.wal.directory),
+        store_table(clusters),
+        now_s=now_s,
+        retention_s=int(store.retention_in_memory_s),
+        fsync=store.wal.fsync,
+        fsync_interval_s=store.wal.fsync_interval_s,
+        limits=Limits(hosts=store.max_hosts, series=store.max_series),
+    )
+
+
+def store_table(clusters: Clusters) -> MetricTable:
+    """Which metrics the store takes, by cluster."""
+    return {
+        cluster: {metric: MetricSpec(timestep_s, aggregation) for metric, (timestep_s, aggregation) in metrics.items()}
+        for cluster, metrics in metric_table(clusters).items()
+    }
+
+
+def add_headers(response: Response) -> Response:
+    """Every answer carries the headers that keep browsers from doing more than the pages need."""
+    for name, value in HEADERS.items():
+        response.headers.setdefault(name, value)
+    if guard.is_https():
+        response.headers.setdefault("Strict-Transport-Security", f"max-age={HSTS_S}")
+    return response
