@@ -1,0 +1,257 @@
+"""The job archive as a tree of files, version 3.
+
+    <root>/version.txt
+    <root>/<cluster>/cluster.json
+    <root>/<cluster>/<jobId div 1000>/<jobId mod 1000, three digits>/<startTime>/meta.json
+                                                                                 data.json or data.json.gz
+
+A job is in the archive when its meta.json is: that is written last.
+"""
+
+import gzip
+import logging
+import re
+import shutil
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import orjson
+
+from cc_backend.archive.atomic import make_directories, remove_file, remove_leftovers, write_atomically
+from cc_backend.archive.document import job_from_bytes, job_to_bytes
+from cc_backend.archive.jsontext import parse_json
+from cc_backend.archive.samples import data_from_bytes, data_to_bytes
+from cc_backend.clusters.load import is_cluster_name, parse_cluster
+from cc_backend.errors import ArchiveError, InvalidInput
+from cc_backend.model import Job, JobData, JobKey
+
+VERSION = 3
+
+logger = logging.getLogger(__name__)
+
+_PLAIN, _PACKED, _META = "data.json", "data.json.gz", "meta.json"
+# Shorter documents stay plain: all readers of version 3 draw the line here.
+_LARGEST_PLAIN_BYTES = 2000
+_LARGEST_META_BYTES = 64 << 20
+_LARGEST_DATA_BYTES = 4 << 30
+_BLOCK_BYTES = 1 << 20
+_GZIP_LEVEL = 6
+_LVL1, _LVL2, _START = (re.compile(pattern) for pattern in ("0|[1-9][0-9]*", "[0-9]{3}", "0|[1-9][0-9]*"))
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterSize:
+    """How much an archive holds of one cluster; times are Unix seconds, 0 without jobs."""
+
+    jobs: int
+    first_start: int
+    last_start: int
+    size_bytes: int
+
+
+def log_damage(error: ArchiveError) -> None:
+    """What `iterate` does with a damaged job if nothing else is asked for: one line in the log."""
+    logger.warning("damaged entry in the archive: %s", error)
+
+
+class FileArchive:
+    """An existing archive below a folder; raises ArchiveError if there is none or its version is not 3."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._check_version()
+
+    @classmethod
+    def create(cls, root: Path) -> Self:
+        """The archive below a folder, made if the folder is missing or empty but for hidden files.
+
+        Raises ArchiveError if something else is in there, or an archive of another version.
+        """
+        version = root / "version.txt"
+        try:
+            make_directories(root)
+            if not version.exists():
+                if any(not path.name.startswith(".") for path in root.iterdir()):
+                    raise ArchiveError(f"{root}: is neither empty nor a job archive: it has no version.txt")
+                write_atomically(version, f"{VERSION}\n".encode())
+        except OSError as error:
+            raise ArchiveError(f"{root}: no archive can be made: {error.strerror}") from error
+        return cls(root)
+
+    def exists(self, key: JobKey) -> bool:
+        """Whether the archive has this job; raises InvalidInput for a key that no job can have."""
+        return (self.job_directory(key) / _META).is_file()
+
+    def store(self, job: Job, data: JobData) -> None:
+        """Write a job: samples first, then metadata; whatever interrupts that leaves no mixture of old and new.
+
+        Raises ArchiveError that names the file and the reason, such as a full disk.
+        """
+        directory = self._prepared_directory(job)
+        content = data_to_bytes(data)
+        plain, packed = directory / _PLAIN, directory / _PACKED
+        # Readers prefer the packed file: once there, only a packed one can take its place in one step.
+        if len(content) > _LARGEST_PLAIN_BYTES or packed.exists():
+            write_atomically(packed, gzip.compress(content, _GZIP_LEVEL, mtime=0))
+            write_atomically(directory / _META, job_to_bytes(job))
+            remove_file(plain)
+        else:
+            write_atomically(plain, content)
+            write_atomically(directory / _META, job_to_bytes(job))
+
+    def store_job(self, job: Job) -> None:
+        """Write only the metadata of a job, for example after its tags changed."""
+        write_atomically(self._prepared_directory(job) / _META, job_to_bytes(job))
+
+    def load_job(self, key: JobKey) -> Job:
+        """The metadata of a job; raises ArchiveError if it is missing, damaged, or that of another job."""
+        path = self.job_directory(key) / _META
+        job = job_from_bytes(_read(path, _LARGEST_META_BYTES), source=str(path))
+        if (job.cluster, job.job_id, job.start_time) != (key.cluster, key.job_id, key.start_time):
+            raise ArchiveError(f"{path}: describes job {job.job_id} of {job.cluster!r}, started {job.start_time}")
+        return job
+
+    def load_data(self, key: JobKey) -> JobData:
+        """The samples of a job; raises ArchiveError if they are missing or damaged."""
+        directory = self.job_directory(key)
+        path = directory / _PACKED
+        if not path.exists():
+            path = directory / _PLAIN
+        return data_from_bytes(_read(path, _LARGEST_DATA_BYTES), source=str(path))
+
+    def iterate(self, cluster: str = "", *, report: Callable[[ArchiveError], None] = log_damage) -> Iterator[Job]:
+        """The metadata of all jobs, or of one cluster's, ordered by cluster, id and start.
+
+        A damaged job is handed to `report` as an error and left out.
+        """
+        for key in self.keys(cluster):
+            try:
+                yield self.load_job(key)
+            except ArchiveError as error:
+                report(error)
+
+    def keys(self, cluster: str = "") -> Iterator[JobKey]:
+        """The keys of all jobs by their folders, or of one cluster's, ordered by cluster, id and start."""
+        for name in [cluster] if cluster else self.clusters():
+            for lvl1 in _numbered(self._cluster_directory(name), _LVL1):
+                for lvl2 in _numbered(lvl1, _LVL2):
+                    for start in _numbered(lvl2, _START):
+                        yield JobKey(name, int(lvl1.name) * 1000 + int(lvl2.name), int(start.name))
+
+    def clusters(self) -> list[str]:
+        """The names of the clusters: folders, except hidden ones and those that no cluster can be called."""
+        try:
+            names = [path.name for path in self.root.iterdir() if path.is_dir()]
+        except OSError as error:
+            raise ArchiveError(f"{self.root}: cannot be listed: {error.strerror}") from error
+        return sorted(name for name in names if is_cluster_name(name))
+
+    def load_cluster(self, name: str) -> dict[str, Any]:
+        """The cluster.json of a cluster as it stands; raises ArchiveError if it is missing or no JSON object."""
+        path = self._cluster_directory(name) / "cluster.json"
+        document = parse_json(_read(path, _LARGEST_META_BYTES), str(path))
+        if not isinstance(document, dict):
+            raise ArchiveError(f"{path}: must be an object")
+        return document
+
+    def store_cluster(self, document: Mapping[str, Any]) -> None:
+        """Write a cluster.json as it is given; raises InvalidInput if it describes no cluster."""
+        cluster, _ = parse_cluster(document, source="cluster.json")
+        directory = self._cluster_directory(cluster.name)
+        self._make(directory)
+        content = orjson.dumps(document, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+        write_atomically(directory / "cluster.json", content)
+
+    def remove(self, key: JobKey) -> None:
+        """Remove a job, metadata first, so that what is left after an interruption counts as no job."""
+        directory = self.job_directory(key)
+        remove_file(directory / _META)
+        try:
+            if directory.is_dir():
+                shutil.rmtree(directory)
+            if directory.parent.is_dir() and not any(directory.parent.iterdir()):
+                directory.parent.rmdir()
+        except OSError as error:
+            raise ArchiveError(f"{directory}: cannot be removed: {error.strerror}") from error
+
+    def size_bytes(self, key: JobKey) -> int:
+        """The sizes of a job's files together, 0 if it is not there."""
+        directory = self.job_directory(key)
+        return sum(path.stat().st_size for path in directory.iterdir()) if directory.is_dir() else 0
+
+    def cluster_size(self, cluster: str) -> ClusterSize:
+        """How many jobs of a cluster there are, from when to when, and what they take."""
+        keys = list(self.keys(cluster))
+        starts = [key.start_time for key in keys] or [0]
+        return ClusterSize(len(keys), min(starts), max(starts), sum(map(self.size_bytes, keys)))
+
+    def job_directory(self, key: JobKey) -> Path:
+        """The folder of a job, which need not exist; raises InvalidInput for a key that no job can have."""
+        job_id, start_time = _plain_number(key.job_id, "jobId"), _plain_number(key.start_time, "startTime")
+        lvl1, lvl2 = divmod(job_id, 1000)
+        return self._cluster_directory(key.cluster) / str(lvl1) / f"{lvl2:03d}" / str(start_time)
+
+    def _cluster_directory(self, name: str) -> Path:
+        if not is_cluster_name(name):
+            raise InvalidInput(f"cluster: {name[:60]!r} is no name of a cluster")
+        return self.root / name
+
+    def _prepared_directory(self, job: Job) -> Path:
+        directory = self.job_directory(JobKey(job.cluster, job.job_id, job.start_time))
+        self._make(directory)
+        return directory
+
+    def _make(self, directory: Path) -> None:
+        try:
+            make_directories(directory)
+            remove_leftovers(directory)
+        except OSError as error:
+            raise ArchiveError(f"{directory}: cannot be made: {error.strerror}") from error
+
+    def _check_version(self) -> None:
+        path = self.root / "version.txt"
+        try:
+            text = path.read_text(encoding="ascii")
+        except FileNotFoundError as error:
+            message = f"{self.root}: is no job archive, it has no version.txt; `cc-backend init` makes one"
+            raise ArchiveError(message) from error
+        except (OSError, UnicodeDecodeError) as error:
+            raise ArchiveError(f"{path}: cannot be read: {error}") from error
+        version = text.removesuffix("\n")
+        if version != str(VERSION):
+            raise ArchiveError(f"{path}: the archive has version {version[:20]!r}, this program reads {VERSION} only")
+
+
+def _plain_number(value: object, name: str) -> int:
+    """The value if it is a whole number from 0; a path is made of nothing else."""
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        raise InvalidInput(f"{name}: must be a whole number from 0, not {str(value)[:60]!r}")
+    return value
+
+
+def _numbered(directory: Path, name: re.Pattern[str]) -> list[Path]:
+    try:
+        found = [path for path in directory.iterdir() if name.fullmatch(path.name) and path.is_dir()]
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise ArchiveError(f"{directory}: cannot be listed: {error.strerror}") from error
+    return sorted(found, key=lambda path: int(path.name))
+
+
+def _read(path: Path, limit_bytes: int) -> bytes:
+    """The content of a file, unpacked if it is packed; more than the limit is no job but an accident."""
+    content = bytearray()
+    try:
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+            while len(content) <= limit_bytes and (block := file.read(_BLOCK_BYTES)):
+                content += block
+    except (OSError, EOFError, zlib.error) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else error
+        raise ArchiveError(f"{path}: cannot be read: {reason}") from error
+    if len(content) > limit_bytes:
+        raise ArchiveError(f"{path}: is larger than {limit_bytes >> 20} MiB")
+    return bytes(content)

@@ -1,0 +1,181 @@
+"""What is computed of a job's samples when it ends: statistics, footprint, energy. Pure functions.
+
+Gaps (NaN) count nowhere: not as zero, not in a median, and a series without any sample not in a minimum.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+import numpy.typing as npt
+
+from cc_backend.archive.numbers import round2
+from cc_backend.clusters.model import MetricConfig, SubCluster
+from cc_backend.model import (
+    Job,
+    JobData,
+    JobMetric,
+    MetricStatistic,
+    MonitoringStatus,
+    Samples,
+    Scope,
+    Statistic,
+    StatisticsSeries,
+)
+from cc_common.errors import UnitError
+from cc_common.units import prefix_factor
+
+SERIES_FOR_STATISTICS_SERIES = 8
+"""From how many series on their minimum, mean, median and maximum over time are kept beside them."""
+
+_FEWEST_VALID = 3
+_JOULES_PER_KWH = 3.6e6
+
+
+def series_statistics(data: Samples) -> Statistic:
+    """Least, mean and highest sample, rounded to two decimals; 0/0/0 where there is no sample at all."""
+    exact = _exact_statistics(data)
+    return Statistic(round2(exact.min), round2(exact.avg), round2(exact.max)) if exact else Statistic(0.0, 0.0, 0.0)
+
+
+def statistics_series(series: Sequence[Samples]) -> StatisticsSeries:
+    """Least, mean, median and highest over all series at each step, as long as the longest of them.
+
+    A step at which fewer than three series have a sample is NaN.
+    """
+    length = max((len(data) for data in series), default=0)
+    table = np.full((len(series), length), np.nan)
+    for row, data in zip(table, series, strict=True):
+        row[: len(data)] = data
+    table[~np.isfinite(table)] = np.nan
+    usable = np.count_nonzero(~np.isnan(table), axis=0) >= _FEWEST_VALID
+    columns = table[:, usable]
+
+    def spread(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        full = np.full(length, np.nan)
+        full[usable] = values
+        return full
+
+    if columns.size == 0:
+        return StatisticsSeries(*(np.full(length, np.nan) for _ in range(4)))
+    return StatisticsSeries(
+        min=spread(np.nanmin(columns, axis=0)),
+        mean=spread(np.nanmean(columns, axis=0)),
+        median=spread(np.nanmedian(columns, axis=0)),
+        max=spread(np.nanmax(columns, axis=0)),
+    )
+
+
+def complete(data: JobData) -> JobData:
+    """The data with the statistics of each series, and of all series over time where there are eight or more."""
+    return {
+        metric: {scope: _completed(job_metric) for scope, job_metric in by_scope.items()}
+        for metric, by_scope in data.items()
+    }
+
+
+def finish(job: Job, data: JobData, sub_cluster: SubCluster) -> Job:
+    """The job as it is archived: with statistics, footprint and energy (kWh) from its node series, and as archived."""
+    energy_footprint = job_energy(job, data, sub_cluster)
+    statistics = job_statistics(job, data, sub_cluster)
+    return replace(
+        job,
+        statistics=statistics,
+        footprint=footprint(statistics, sub_cluster),
+        energy=sum(energy_footprint.values()),
+        energy_footprint=energy_footprint,
+        monitoring_status=MonitoringStatus.ARCHIVED,
+    )
+
+
+def job_statistics(job: Job, data: JobData, sub_cluster: SubCluster) -> dict[str, MetricStatistic]:
+    """For each metric with node series: mean per node, least and highest over nodes, rounded to two decimals.
+
+    The mean is the sum of the nodes' means over the number of nodes of the job, also where some were not heard of.
+    A metric without any sample has no statistic.
+    """
+    result = {}
+    for name, by_scope in data.items():
+        metric = by_scope.get(Scope.NODE)
+        exact = [] if metric is None else _exact_node_statistics(metric)
+        if metric is None or not exact:
+            continue
+        config = sub_cluster.metrics.get(name)
+        result[name] = MetricStatistic(
+            unit=config.unit if config else metric.unit,
+            min=round2(min(statistic.min for statistic in exact)),
+            avg=round2(sum(statistic.avg for statistic in exact) / max(job.num_nodes, 1)),
+            max=round2(max(statistic.max for statistic in exact)),
+        )
+    return result
+
+
+def footprint(statistics: Mapping[str, MetricStatistic], sub_cluster: SubCluster) -> dict[str, float]:
+    """`<metric>_<statistic>` -> value, for the footprint metrics of the subcluster that have a statistic."""
+    return {
+        f"{name}_{metric.footprint}": _chosen(statistics[name], metric.footprint)
+        for name, metric in sub_cluster.metrics.items()
+        if metric.footprint and name in statistics
+    }
+
+
+def job_energy(job: Job, data: JobData, sub_cluster: SubCluster) -> dict[str, float]:
+    """Energy metric -> kWh, in full precision, for the energy metrics of the subcluster that have node series.
+
+    Power: the sum of the nodes' means over the duration. Energy: what each node's counter gained from its first to
+    its last sample; a counter that falls has started again from zero.
+    """
+    result = {}
+    for name, config in sub_cluster.metrics.items():
+        metric = data.get(name, {}).get(Scope.NODE)
+        if not config.energy or metric is None:
+            continue
+        statistics = _exact_node_statistics(metric)
+        if not statistics:
+            continue
+        if config.energy == "power":
+            joules = sum(statistic.avg for statistic in statistics) * max(job.duration, 0)
+        else:
+            joules = sum(_counter_gain(series.data) for series in metric.series)
+        result[name] = joules * _prefix_factor(config, metric) / _JOULES_PER_KWH
+    return result
+
+
+def _completed(metric: JobMetric) -> JobMetric:
+    series = [replace(one, statistics=one.statistics or series_statistics(one.data)) for one in metric.series]
+    over_time = metric.statistics_series
+    if over_time is None and len(series) >= SERIES_FOR_STATISTICS_SERIES:
+        over_time = statistics_series([one.data for one in series])
+    return replace(metric, series=series, statistics_series=over_time)
+
+
+def _exact_statistics(data: Samples) -> Statistic | None:
+    valid = data[np.isfinite(data)].astype(np.float64)
+    if valid.size == 0:
+        return None
+    return Statistic(float(valid.min()), float(valid.mean()), float(valid.max()))
+
+
+def _exact_node_statistics(metric: JobMetric) -> list[Statistic]:
+    """The statistics of the series that have a sample; a series without kept samples counts by its own statistics."""
+    found = (_exact_statistics(series.data) if series.data.size else series.statistics for series in metric.series)
+    return [statistic for statistic in found if statistic is not None]
+
+
+def _counter_gain(data: Samples) -> float:
+    valid = data[np.isfinite(data)].astype(np.float64)
+    steps = np.diff(valid)
+    return float(np.where(steps >= 0, steps, valid[1:]).sum())
+
+
+def _prefix_factor(config: MetricConfig, metric: JobMetric) -> float:
+    """What one counts in W or J; a unit that says neither is taken at its word without prefix."""
+    unit = config.unit if config.unit.base else metric.unit
+    try:
+        return prefix_factor(unit.prefix)
+    except UnitError:
+        return 1.0
+
+
+def _chosen(statistic: MetricStatistic, which: str) -> float:
+    return {"min": statistic.min, "max": statistic.max}.get(which, statistic.avg)

@@ -1,0 +1,26 @@
+"""Clusters, subclusters, metrics and topologies, as cluster.json describes them."""
+
+from cc_backend.clusters.catalogue import Clusters, load_clusters, metric_table
+from cc_backend.clusters.check import check_cluster, check_file
+from cc_backend.clusters.findings import Finding, Level
+from cc_backend.clusters.load import is_cluster_name, parse_cluster
+from cc_backend.clusters.model import Cluster, MetricConfig, Quantity, SubCluster
+from cc_backend.clusters.topology import Accelerator, Topology
+
+__all__ = [
+    "Accelerator",
+    "Cluster",
+    "Clusters",
+    "Finding",
+    "Level",
+    "MetricConfig",
+    "Quantity",
+    "SubCluster",
+    "Topology",
+    "check_cluster",
+    "check_file",
+    "is_cluster_name",
+    "load_clusters",
+    "metric_table",
+    "parse_cluster",
+]

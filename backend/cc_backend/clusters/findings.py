@@ -1,0 +1,189 @@
+"""What is wrong with a document, collected while it is read, and a reader that names every place."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from math import isfinite
+from typing import Any
+
+
+class Level(StrEnum):
+    """How much a finding matters: an error means that the document cannot be used."""
+
+    ERROR = "error"
+    WARNING = "warning"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that is wrong; `path` is the place in the document, such as `metricConfig[2].unit`."""
+
+    level: Level
+    path: str
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.message}" if self.path else self.message
+
+
+@dataclass(slots=True)
+class Findings:
+    """Findings in the order in which they were met."""
+
+    items: list[Finding] = field(default_factory=list)
+
+    def error(self, path: str, message: str) -> None:
+        """Note something that makes the document useless."""
+        self.items.append(Finding(Level.ERROR, path, message))
+
+    def warn(self, path: str, message: str) -> None:
+        """Note something that was read another way than it was probably meant."""
+        self.items.append(Finding(Level.WARNING, path, message))
+
+    @property
+    def errors(self) -> list[Finding]:
+        """Only the findings that make the document useless."""
+        return [finding for finding in self.items if finding.level is Level.ERROR]
+
+    @property
+    def warnings(self) -> list[Finding]:
+        """Only the findings that do not stop anybody."""
+        return [finding for finding in self.items if finding.level is Level.WARNING]
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A JSON object inside a document; each getter notes what is wrong and answers its default then."""
+
+    values: Mapping[str, Any]
+    path: str
+    findings: Findings
+
+    def at(self, key: str) -> str:
+        """The path of one key of this object."""
+        return f"{self.path}.{key}" if self.path else key
+
+    def get(self, key: str) -> Any:
+        """The raw value, None where it is absent."""
+        return self.values.get(key)
+
+    def has(self, key: str) -> bool:
+        """Whether the key is there with something other than null."""
+        return self.values.get(key) is not None
+
+    def text(self, key: str, *, needed: bool = False) -> str:
+        """A string; absent or null is empty, and an error if it is needed."""
+        value = self.values.get(key)
+        if value is None or value == "":
+            if needed:
+                self.findings.error(self.at(key), "is missing")
+            return ""
+        if not isinstance(value, str):
+            self.findings.error(self.at(key), f"must be text, not {shown(value)}")
+            return ""
+        return value
+
+    def integer(self, key: str, *, default: int, minimum: int | None = None) -> int:
+        """A whole number, of at least `minimum`; absent or null is the default."""
+        value = self.values.get(key)
+        if value is None:
+            return default
+        number = whole_number(value)
+        if number is None or (minimum is not None and number < minimum):
+            least = "" if minimum is None else f" of at least {minimum}"
+            self.findings.error(self.at(key), f"must be a whole number{least}, not {shown(value)}")
+            return default
+        return number
+
+    def warn_if_missing(self, *keys: str, taken_as: object) -> None:
+        """Note each of the keys that is absent or null."""
+        for key in keys:
+            if not self.has(key):
+                self.findings.warn(self.at(key), f"is missing, taken as {taken_as}")
+
+    def number(self, key: str) -> float:
+        """A finite number; absent is 0."""
+        value = self.values.get(key)
+        if value is None:
+            return 0.0
+        if not is_number(value):
+            self.findings.error(self.at(key), f"must be a number, not {shown(value)}")
+            return 0.0
+        return float(value)
+
+    def flag(self, key: str) -> bool:
+        """A yes or no; absent is no."""
+        value = self.values.get(key)
+        if value is not None and not isinstance(value, bool):
+            self.findings.error(self.at(key), f"must be true or false, not {shown(value)}")
+            return False
+        return bool(value)
+
+    def choice(self, key: str, choices: Sequence[str]) -> str:
+        """One of the given words; absent or null is empty, anything else is empty with a warning."""
+        value = self.values.get(key)
+        if value is None or value == "":
+            return ""
+        if value not in choices:
+            self.findings.warn(self.at(key), f"must be one of {', '.join(choices)}, not {shown(value)}; left empty")
+            return ""
+        return str(value)
+
+    def objects(self, key: str) -> list["Part"]:
+        """The objects of an array; absent or null is none."""
+        value = self.values.get(key)
+        if value is None:
+            return []
+        if not isinstance(value, list):
+            self.findings.error(self.at(key), f"must be an array, not {shown(value)}")
+            return []
+        parts = []
+        for index, item in enumerate(value):
+            path = f"{self.at(key)}[{index}]"
+            if isinstance(item, Mapping):
+                parts.append(Part(item, path, self.findings))
+            else:
+                self.findings.error(path, f"must be an object, not {shown(item)}")
+        return parts
+
+    def integers(self, key: str) -> tuple[int, ...]:
+        """An array of whole numbers from 0; absent or null is none."""
+        return self._integers(self.values.get(key), self.at(key))
+
+    def integer_lists(self, key: str) -> tuple[tuple[int, ...], ...]:
+        """An array of arrays of whole numbers from 0; absent or null is none."""
+        value = self.values.get(key)
+        if value is None:
+            return ()
+        if not isinstance(value, list):
+            self.findings.error(self.at(key), f"must be an array of arrays, not {shown(value)}")
+            return ()
+        return tuple(self._integers(item, f"{self.at(key)}[{index}]") for index, item in enumerate(value))
+
+    def _integers(self, value: Any, path: str) -> tuple[int, ...]:
+        if value is None:
+            return ()
+        numbers = [whole_number(item) for item in value] if isinstance(value, list) else [None]
+        read = tuple(number for number in numbers if number is not None and number >= 0)
+        if len(read) != len(numbers):
+            self.findings.error(path, f"must be an array of whole numbers from 0, not {shown(value)}")
+            return ()
+        return read
+
+
+def is_number(value: Any) -> bool:
+    """Whether this is a finite JSON number; true and false are not."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and isfinite(value)
+
+
+def whole_number(value: Any) -> int | None:
+    """The value as an int if it is a JSON number without a fraction, else None."""
+    if not is_number(value) or value != int(value):
+        return None
+    return int(value)
+
+
+def shown(value: Any) -> str:
+    """A value as a message quotes it: short, in one line."""
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."  # noqa: PLR2004  a message is read in one line

@@ -1,0 +1,278 @@
+"""Reads a cluster.json, today's form and the older ones, and says what it had to make up.
+
+An older form is: a unit as one string, a peak rate as a bare number, `numberOfNodes` in place of a node list,
+`aggregation: null`, and keys that nobody reads any more.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
+
+from cc_backend.clusters.document import cluster_document
+from cc_backend.clusters.findings import Findings, Part, is_number, shown
+from cc_backend.clusters.model import (
+    CATCH_ALL,
+    Aggregation,
+    Cluster,
+    EnergyKind,
+    FootprintStatistic,
+    MetricConfig,
+    MetricEntry,
+    Override,
+    Quantity,
+    SubCluster,
+)
+from cc_backend.clusters.topology import Accelerator, Topology
+from cc_backend.clusters.units import unit_from_document
+from cc_backend.errors import InvalidInput
+from cc_backend.model import Scope, Unit
+from cc_common.errors import HostlistError
+from cc_common.hostlist import HostSet
+
+# Folder names are made of cluster names: nothing hidden, nothing that leads elsewhere.
+_CLUSTER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+_LIMITS = ("peak", "normal", "caution", "alert")
+_SHOWN_ERRORS = 5
+
+
+def is_cluster_name(name: str) -> bool:
+    """Whether a cluster may be called so; only such a name ever becomes part of a path."""
+    return _CLUSTER_NAME.fullmatch(name) is not None
+
+
+def parse_cluster(document: Mapping[str, Any], *, source: str) -> tuple[Cluster, list[str]]:
+    """The cluster that a document describes, and warnings about what was read leniently.
+
+    Raises InvalidInput that names `source` and the first errors if the document cannot be used.
+    """
+    findings = Findings()
+    cluster = read_cluster(document, findings)
+    errors = findings.errors
+    if cluster is None or errors:
+        more = f"; and {len(errors) - _SHOWN_ERRORS} more" if len(errors) > _SHOWN_ERRORS else ""
+        raise InvalidInput(f"{source}: {'; '.join(map(str, errors[:_SHOWN_ERRORS]))}{more}")
+    return cluster, [f"{source}: {finding}" for finding in findings.warnings]
+
+
+def read_cluster(document: object, findings: Findings) -> Cluster | None:
+    """The cluster as far as it can be read, None without a name; everything wrong is noted in `findings`."""
+    if not isinstance(document, Mapping):
+        findings.error("", f"must be an object, not {shown(document)}")
+        return None
+    top = Part(document, "", findings)
+    name = top.text("name", needed=True)
+    if name and not is_cluster_name(name):
+        findings.error("name", f"must be letters, digits, dot, dash and underscore, not {shown(name)}")
+    parts = top.objects("subClusters")
+    sub_cluster_names = [part.text("name") for part in parts]
+    entries = _read_metrics(top, sub_cluster_names)
+    sub_clusters: dict[str, SubCluster] = {}
+    for part in parts:
+        sub_cluster = _read_sub_cluster(part, entries, only=len(parts) == 1)
+        if sub_cluster.name in sub_clusters:
+            findings.warn(part.at("name"), f"{sub_cluster.name!r} is there twice; the first one counts")
+        elif sub_cluster.name:
+            sub_clusters[sub_cluster.name] = sub_cluster
+    for key, found in (("metricConfig", entries), ("subClusters", sub_clusters)):
+        if not found:
+            findings.error(key, "needs at least one entry")
+    _warn_of_overlaps(list(sub_clusters.values()), findings)
+    if not name:
+        return None
+    return Cluster(
+        name=name,
+        metrics={metric: entry.config for metric, entry in entries.items()},
+        sub_clusters=sub_clusters,
+        document=cluster_document(name, list(entries.values()), list(sub_clusters.values())),
+    )
+
+
+def _read_metrics(top: Part, sub_clusters: Sequence[str]) -> dict[str, MetricEntry]:
+    entries: dict[str, MetricEntry] = {}
+    for part in top.objects("metricConfig"):
+        entry = _read_metric(part, sub_clusters)
+        if entry.config.name in entries:
+            top.findings.warn(part.at("name"), f"{entry.config.name!r} is there twice; the first one counts")
+        elif entry.config.name:
+            entries[entry.config.name] = entry
+    return entries
+
+
+def _read_metric(part: Part, sub_clusters: Sequence[str]) -> MetricEntry:
+    part.warn_if_missing(*_LIMITS, taken_as=0)
+    config = MetricConfig(
+        name=part.text("name", needed=True),
+        unit=_read_unit(part, "unit"),
+        scope=_read_scope(part),
+        timestep_s=_read_timestep(part),
+        aggregation=cast("Aggregation", part.choice("aggregation", ("sum", "avg"))),
+        **_read_overridable(part),
+    )
+    overrides: dict[str, Override] = {}
+    for entry in part.objects("subClusters"):
+        override = _read_override(entry, config)
+        if override.sub_cluster in overrides:
+            part.findings.warn(entry.at("name"), f"{override.sub_cluster!r} is there twice; the first one counts")
+            continue
+        overrides[override.sub_cluster] = override
+        if override.sub_cluster not in sub_clusters:
+            part.findings.warn(entry.at("name"), f"there is no subcluster {override.sub_cluster!r}")
+    return MetricEntry(config, tuple(overrides.values()))
+
+
+def _read_overridable(part: Part) -> dict[str, Any]:
+    """What stands both in a metric and in its entries for subclusters."""
+    return {
+        **{key: part.number(key) for key in _LIMITS},
+        "footprint": cast("FootprintStatistic", part.choice("footprint", ("avg", "min", "max"))),
+        "energy": cast("EnergyKind", part.choice("energy", ("power", "energy"))),
+        "lower_is_better": part.flag("lowerIsBetter"),
+        "restrict": part.flag("restrict"),
+    }
+
+
+def _read_override(part: Part, config: MetricConfig) -> Override:
+    name = part.text("name", needed=True)
+    if part.flag("remove"):
+        return Override(sub_cluster=name, remove=True)
+    given = {
+        "footprint": config.footprint,
+        "energy": config.energy,
+        "lowerIsBetter": config.lower_is_better,
+        "restrict": config.restrict,
+    }
+    lost = [key for key in _LIMITS if not part.has(key)]
+    lost += [key for key, value in given.items() if value and not part.has(key)]
+    if lost:
+        part.findings.warn(
+            part.path,
+            f"an entry replaces all settings of {config.name!r} in subcluster {name!r}; it leaves out "
+            f"{', '.join(lost)}, which become 0, empty or false there. Write them all",
+        )
+    return Override(sub_cluster=name, **_read_overridable(part))
+
+
+def _read_scope(part: Part) -> Scope:
+    text = part.text("scope")
+    try:
+        return Scope(text or "node")
+    except ValueError:
+        part.findings.error(part.at("scope"), f"must be one of {', '.join(Scope)}, not {shown(text)}")
+        return Scope.NODE
+
+
+def _read_timestep(part: Part) -> int:
+    if not part.has("timestep"):
+        part.findings.error(part.at("timestep"), "is missing; it is the time between two samples in seconds")
+        return 60
+    return part.integer("timestep", minimum=1, default=60)
+
+
+def _read_unit(part: Part, key: str) -> Unit:
+    value = part.get(key)
+    unit = unit_from_document(value)
+    if unit is None:
+        message = "is missing, taken as a plain number" if value is None else f"is no unit: {shown(value)}"
+        part.findings.warn(part.at(key), message)
+        return Unit("")
+    if isinstance(value, str):
+        part.findings.warn(part.at(key), f"is one word (old form), read as base {unit.base!r}, prefix {unit.prefix!r}")
+    return unit
+
+
+def _read_sub_cluster(part: Part, entries: Mapping[str, MetricEntry], *, only: bool) -> SubCluster:
+    name = part.text("name", needed=True)
+    nodes, hosts = _read_nodes(part, only=only)
+    part.warn_if_missing("socketsPerNode", "coresPerSocket", "threadsPerCore", taken_as=1)
+    threads_per_core = part.integer("threadsPerCore", minimum=1, default=1)
+    effective = {metric: entry.in_sub_cluster(name) for metric, entry in entries.items()}
+    return SubCluster(
+        name=name,
+        nodes=nodes,
+        hosts=hosts,
+        processor_type=part.text("processorType"),
+        sockets_per_node=part.integer("socketsPerNode", minimum=1, default=1),
+        cores_per_socket=part.integer("coresPerSocket", minimum=1, default=1),
+        threads_per_core=threads_per_core,
+        flop_rate_scalar=_read_quantity(part, "flopRateScalar", "F/s"),
+        flop_rate_simd=_read_quantity(part, "flopRateSimd", "F/s"),
+        memory_bandwidth=_read_quantity(part, "memoryBandwidth", "B/s"),
+        topology=_read_topology(part, threads_per_core),
+        metrics={metric: config for metric, config in effective.items() if config is not None},
+    )
+
+
+def _read_nodes(part: Part, *, only: bool) -> tuple[str, HostSet]:
+    nodes = part.text("nodes").strip()
+    if not nodes and only:
+        part.findings.warn(part.at("nodes"), "is missing; as the only subcluster it takes every host")
+        nodes = CATCH_ALL
+    elif not nodes:
+        part.findings.warn(part.at("nodes"), "is missing; no host belongs here unless a job names the subcluster")
+    try:
+        return nodes, HostSet(nodes)
+    except HostlistError as error:
+        part.findings.error(part.at("nodes"), str(error))
+        return "", HostSet("")
+
+
+def _read_quantity(part: Part, key: str, base: str) -> Quantity:
+    """A peak rate; a bare number is the old form and counts giga."""
+    value = part.get(key)
+    giga = Unit(base, "G")
+    if is_number(value):
+        part.findings.warn(part.at(key), f"is a bare number (old form), taken as {giga}")
+        return Quantity(giga, float(value))
+    if not isinstance(value, Mapping):
+        message = "is missing, taken as 0" if value is None else f"must be an object of unit and value: {shown(value)}"
+        part.findings.warn(part.at(key), message)
+        return Quantity(giga, 0.0)
+    inner = Part(value, part.at(key), part.findings)
+    return Quantity(_read_unit(inner, "unit"), inner.number("value"))
+
+
+def _read_topology(part: Part, threads_per_core: int) -> Topology:
+    value = part.get("topology")
+    if not isinstance(value, Mapping):
+        part.findings.error(part.at("topology"), "is missing" if value is None else "must be an object")
+        return Topology(())
+    topology = Part(value, part.at("topology"), part.findings)
+    node = topology.integers("node")
+    if not node:
+        topology.findings.error(topology.at("node"), "is missing; it lists all hardware threads of a node")
+    whole = {}
+    for key in ("socket", "memoryDomain"):
+        whole[key] = topology.integer_lists(key)
+        if not whole[key]:
+            topology.findings.warn(topology.at(key), "is missing, taken as one that has all threads")
+            whole[key] = (node,)
+    core = topology.integer_lists("core")
+    if not core and threads_per_core == 1:
+        core = tuple((thread,) for thread in node)
+    accelerators = tuple(
+        Accelerator(accelerator.text("id", needed=True), accelerator.text("type"), accelerator.text("model"))
+        for accelerator in topology.objects("accelerators")
+    )
+    return Topology(node, whole["socket"], whole["memoryDomain"], core, topology.integer_lists("die"), accelerators)
+
+
+def _warn_of_overlaps(sub_clusters: Sequence[SubCluster], findings: Findings) -> None:
+    """Note hosts that two subclusters list: the first one gets them."""
+    owner: dict[str, str] = {}
+    for sub_cluster in sub_clusters:
+        if sub_cluster.catches_all:
+            continue
+        shared: dict[str, list[str]] = {}
+        for host in sub_cluster.hosts:
+            first = owner.setdefault(host, sub_cluster.name)
+            if first != sub_cluster.name:
+                shared.setdefault(first, []).append(host)
+        for first, hosts in shared.items():
+            findings.warn(
+                "subClusters",
+                f"{len(hosts)} hosts are in both {first!r} and {sub_cluster.name!r} (such as {hosts[0]}); "
+                f"they belong to {first!r}, the first",
+            )
+    catch_alls = [sub_cluster.name for sub_cluster in sub_clusters if sub_cluster.catches_all]
+    if len(catch_alls) > 1:
+        findings.warn("subClusters", f"{', '.join(catch_alls)} all take every host; only {catch_alls[0]} will")

@@ -1,0 +1,142 @@
+"""Clusters as they are configured: which metrics, with which limits, on which nodes."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+from cc_backend.clusters.topology import Topology
+from cc_backend.model import Scope, Unit
+from cc_common.hostlist import HostSet
+
+Aggregation = Literal["sum", "avg", ""]
+FootprintStatistic = Literal["avg", "min", "max", ""]
+EnergyKind = Literal["power", "energy", ""]
+
+CATCH_ALL = "*"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MetricConfig:
+    """One metric: how it is measured and which values are good; as it holds in a cluster or a subcluster."""
+
+    name: str
+    unit: Unit
+    scope: Scope
+    timestep_s: int
+    aggregation: Aggregation = ""
+    peak: float = 0.0
+    normal: float = 0.0
+    caution: float = 0.0
+    alert: float = 0.0
+    footprint: FootprintStatistic = ""
+    energy: EnergyKind = ""
+    lower_is_better: bool = False
+    restrict: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Override:
+    """What a metric's entry for one subcluster says; keys that it leaves out are 0, empty or false."""
+
+    sub_cluster: str
+    remove: bool = False
+    peak: float = 0.0
+    normal: float = 0.0
+    caution: float = 0.0
+    alert: float = 0.0
+    footprint: FootprintStatistic = ""
+    energy: EnergyKind = ""
+    lower_is_better: bool = False
+    restrict: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class MetricEntry:
+    """A metric of the cluster together with its entries for single subclusters."""
+
+    config: MetricConfig
+    overrides: tuple[Override, ...] = ()
+
+    def in_sub_cluster(self, name: str) -> MetricConfig | None:
+        """The metric as it holds in a subcluster, None where it was removed.
+
+        An entry replaces all of limits, footprint, energy, direction and restriction, also by what it leaves out:
+        other readers of the same file do so, and both must see the same.
+        """
+        entry = next((override for override in self.overrides if override.sub_cluster == name), None)
+        if entry is None:
+            return self.config
+        if entry.remove:
+            return None
+        return replace(
+            self.config,
+            peak=entry.peak,
+            normal=entry.normal,
+            caution=entry.caution,
+            alert=entry.alert,
+            footprint=entry.footprint,
+            energy=entry.energy,
+            lower_is_better=entry.lower_is_better,
+            restrict=entry.restrict,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Quantity:
+    """A number with its unit."""
+
+    unit: Unit
+    value: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SubCluster:
+    """Nodes of one kind; `metrics` are those that hold here, in file order."""
+
+    name: str
+    nodes: str
+    hosts: HostSet
+    processor_type: str
+    sockets_per_node: int
+    cores_per_socket: int
+    threads_per_core: int
+    flop_rate_scalar: Quantity
+    flop_rate_simd: Quantity
+    memory_bandwidth: Quantity
+    topology: Topology
+    metrics: Mapping[str, MetricConfig]
+
+    @property
+    def catches_all(self) -> bool:
+        """Whether its node list has `*`: it takes every host that no other subcluster lists."""
+        return self.hosts.wildcard
+
+    @property
+    def footprint_metrics(self) -> tuple[str, ...]:
+        """The metrics that make up a job's footprint here."""
+        return tuple(name for name, metric in self.metrics.items() if metric.footprint)
+
+    @property
+    def energy_metrics(self) -> tuple[str, ...]:
+        """The metrics that make up a job's energy here."""
+        return tuple(name for name, metric in self.metrics.items() if metric.energy)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cluster:
+    """One cluster; `document` is what the API prints for it."""
+
+    name: str
+    metrics: Mapping[str, MetricConfig]
+    sub_clusters: Mapping[str, SubCluster]
+    document: Mapping[str, Any] = field(repr=False)
+
+    def find_sub_cluster(self, host: str) -> SubCluster | None:
+        """The first subcluster that lists the host, else the first that takes all, else None."""
+        catch_all = None
+        for sub_cluster in self.sub_clusters.values():
+            if sub_cluster.catches_all:
+                catch_all = catch_all or sub_cluster
+            elif host in sub_cluster.hosts:
+                return sub_cluster
+        return catch_all
