@@ -1,0 +1,16 @@
+"""Sending without losing: an outbox in memory and on disk, a sender that understands answers, a courier between them.
+
+outbox = Outbox(Path("/var/spool/cc-agent"))
+courier = Courier(outbox, HttpSender("https://monitoring/api/write", token=token))
+courier.start()
+courier.put(batch)
+courier.stop(deadline_s=5)
+"""
+
+from cc_common.delivery.courier import Counters, Courier
+from cc_common.delivery.http import HttpSender, Timeouts
+from cc_common.delivery.outbox import Outbox
+from cc_common.delivery.outcome import Kind, Outcome, Sender
+from cc_common.delivery.schedule import Schedule
+
+__all__ = ["Counters", "Courier", "HttpSender", "Kind", "Outbox", "Outcome", "Schedule", "Sender", "Timeouts"]

@@ -1,0 +1,148 @@
+"""Batches over HTTP: one connection that is kept, four time limits, verified TLS, gzip where the peer takes it."""
+
+from __future__ import annotations
+
+import gzip
+import ssl
+import time
+import urllib.parse
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Callable, Dict, Mapping, Optional
+
+from cc_common.delivery.answers import Answer, outcome_of
+from cc_common.delivery.outcome import Kind, Outcome
+from cc_common.errors import DeliveryError
+
+if TYPE_CHECKING:
+    import httpx
+
+_LONGEST_ANSWER_BYTES = 65536
+_WORTH_COMPRESSING_BYTES = 1024
+_UNSUPPORTED_MEDIA_TYPE = 415
+_NO_HEADERS: Mapping[str, str] = MappingProxyType({})
+
+
+@dataclass(frozen=True)
+class Timeouts:
+    """Longest waits for a connection, for the next piece of the answer, for sending a piece, for a free connection."""
+
+    connect_s: float = 5.0
+    read_s: float = 30.0
+    write_s: float = 30.0
+    pool_s: float = 5.0
+
+
+class HttpSender:
+    """Posts batches to one address and says what each answer means.
+
+    `token` goes out as a bearer token. `ca_file` names certificates to trust instead of the machine's own.
+    The proxy settings and .netrc of the environment are not used. Raises DeliveryError for an address, token or CA file
+    that cannot be used; not for anything that happens later.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        token: str = "",
+        ca_file: Optional[str] = None,
+        timeouts: Timeouts = Timeouts(),
+        headers: Mapping[str, str] = _NO_HEADERS,
+        content_type: str = "text/plain; charset=utf-8",
+        meaning: Callable[..., Outcome] = outcome_of,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._url = url
+        self._peer = _peer_name(url)
+        self._timeouts = timeouts
+        self._meaning = meaning
+        self._clock = clock
+        self._gzip = False
+        self._headers: Dict[str, str] = {"Content-Type": content_type, "Accept": "application/json", **headers}
+        if token:
+            self._headers["Authorization"] = f"Bearer {_checked_token(token)}"
+        self._tls = _tls_context(ca_file) if url.lower().startswith("https:") else None
+        self._client: Optional[httpx.Client] = None
+
+    @property
+    def peer(self) -> str:
+        """Scheme, host and path of the address, without user, password and query."""
+        return self._peer
+
+    def send(self, batch: bytes) -> Outcome:
+        """Posts the batch once; a connection problem is an outcome, never an exception."""
+        import httpx  # noqa: PLC0415 only who sends over HTTP needs it
+
+        try:
+            compressed = self._gzip and len(batch) >= _WORTH_COMPRESSING_BYTES
+            answer = self._post(batch, compressed=compressed)
+            if answer.status == _UNSUPPORTED_MEDIA_TYPE and compressed:
+                answer = self._post(batch, compressed=False)
+        except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
+            text = f"{type(error).__name__}: {error}"
+            return Outcome(Kind.KEEP, f"no answer ({text})", alarm="CERTIFICATE_VERIFY_FAILED" in text)
+        return self._meaning(answer, now_s=self._clock())
+
+    def close(self) -> None:
+        """Closes the connection; a later `send` opens a new one."""
+        if self._client is not None:
+            self._client.close()
+            self._client = None
+
+    def _post(self, batch: bytes, *, compressed: bool) -> Answer:
+        client = self._open()
+        headers = {"Content-Encoding": "gzip"} if compressed else {}
+        body = gzip.compress(batch, compresslevel=1) if compressed else batch
+        with client.stream("POST", self._url, content=body, headers=headers) as response:
+            received = bytearray()
+            for piece in response.iter_bytes():
+                received += piece
+                if len(received) >= _LONGEST_ANSWER_BYTES:
+                    break
+            answer_headers = {name.lower(): value for name, value in response.headers.items()}
+            self._gzip = "gzip" in answer_headers.get("accept-encoding", "").lower()
+            return Answer(response.status_code, answer_headers, bytes(received))
+
+    def _open(self) -> httpx.Client:
+        import httpx  # noqa: PLC0415 only who sends over HTTP needs it
+
+        if self._client is None:
+            limits = self._timeouts
+            verify: Any = True if self._tls is None else self._tls
+            self._client = httpx.Client(
+                headers=self._headers,
+                verify=verify,
+                timeout=httpx.Timeout(
+                    connect=limits.connect_s, read=limits.read_s, write=limits.write_s, pool=limits.pool_s
+                ),
+                follow_redirects=False,
+                trust_env=False,
+            )
+        return self._client
+
+
+def _peer_name(url: str) -> str:
+    try:
+        parts = urllib.parse.urlsplit(url)
+        port = parts.port
+    except ValueError as error:
+        raise DeliveryError(f"address is not usable: {error}") from None
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise DeliveryError("address must be of the form http://host/path or https://host/path")
+    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    return f"{parts.scheme}://{host}{f':{port}' if port else ''}{parts.path}"
+
+
+def _checked_token(token: str) -> str:
+    stripped = token.strip()
+    if not stripped.isascii() or not stripped.isprintable() or " " in stripped:
+        raise DeliveryError("the token has characters that cannot stand in an HTTP header")
+    return stripped
+
+
+def _tls_context(ca_file: Optional[str]) -> ssl.SSLContext:
+    try:
+        return ssl.create_default_context(cafile=ca_file)
+    except (OSError, ssl.SSLError) as error:
+        raise DeliveryError(f"CA file {ca_file} cannot be used: {error}") from error

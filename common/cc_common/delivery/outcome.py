@@ -1,0 +1,54 @@
+"""What became of a batch that was sent."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+from typing import Optional, Protocol, Tuple
+
+
+class Kind(enum.Enum):
+    """What the sender has to do with the batch."""
+
+    DELIVERED = "delivered"
+    """The peer has it: forget it."""
+    DELIVERED_PARTLY = "delivered partly"
+    """The peer has the good lines and named the bad ones: count these and forget it."""
+    KEEP = "keep"
+    """The peer could not take it now: keep it, come back later."""
+    UNAUTHORISED = "unauthorised"
+    """The peer does not know or trust us: keep it, come back later, tell the operator."""
+    TOO_LARGE = "too large"
+    """The peer takes smaller batches only: split it."""
+    BAD_BATCH = "bad batch"
+    """Something in it is wrong and the peer does not say what: halve it until the wrong line is found."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The answer to one batch.
+
+    `message` says in words what happened; `rejected` counts lines that the peer refused, `errors` names some of them;
+    `retry_after_s` is the pause that the peer asked for; `alarm` means that a person must act before it gets better.
+    """
+
+    kind: Kind
+    message: str = ""
+    rejected: int = 0
+    errors: Tuple[str, ...] = ()
+    retry_after_s: Optional[float] = None
+    alarm: bool = False
+
+
+class Sender(Protocol):
+    """Whatever brings a batch to the peer; `send` never raises for what the network or the peer does."""
+
+    @property
+    def peer(self) -> str:
+        """The peer's name for logs, without secrets."""
+
+    def send(self, batch: bytes) -> Outcome:
+        """Tries once."""
+
+    def close(self) -> None:
+        """Gives up connections."""
