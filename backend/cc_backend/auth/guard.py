@@ -31,7 +31,7 @@ _BEARER = "bearer "
 _GUARD = "cockpit-guard"
 
 
-class RouteWithoutPermission(BackendError):
+class RouteWithoutPermissionError(BackendError):
     """A route declares no permission, so the application must not start."""
 
 
@@ -56,7 +56,7 @@ def check_every_route(app: Flask) -> None:
     """Returns when every route declares what it asks of its caller.
 
     Raises:
-        RouteWithoutPermission: naming each endpoint that does not.
+        RouteWithoutPermissionError: naming each endpoint that does not.
     """
     missing = sorted(
         {
@@ -66,7 +66,7 @@ def check_every_route(app: Flask) -> None:
         }
     )
     if missing:
-        raise RouteWithoutPermission(
+        raise RouteWithoutPermissionError(
             f"these routes declare no permission, mark them with @requires(Permission...): {', '.join(missing)}"
         )
 
@@ -110,6 +110,11 @@ def remote_address() -> str:
     return _installed().remote_address(request)
 
 
+def is_https() -> bool:
+    """Whether the client speaks HTTPS, to us or to a trusted proxy before us."""
+    return _installed().is_https(request)
+
+
 def start_session(response: Response, user: str) -> None:
     """Logs an account in: makes the login, ends the one the browser had, and gives the browser the cookie."""
     services = current()
@@ -120,7 +125,7 @@ def start_session(response: Response, user: str) -> None:
         max_age=int(services.settings.main.session_max_age_s),
         httponly=True,
         samesite="Lax",
-        secure=_installed().is_https(request),
+        secure=is_https(),
     )
 
 
@@ -129,7 +134,7 @@ def end_session(response: Response) -> None:
     cookie = request.cookies.get(COOKIE)
     if cookie:
         current().sessions.end(cookie)
-    response.delete_cookie(COOKIE, httponly=True, samesite="Lax", secure=_installed().is_https(request))
+    response.delete_cookie(COOKIE, httponly=True, samesite="Lax", secure=is_https())
 
 
 class _Guard:
@@ -145,10 +150,10 @@ class _Guard:
         endpoint = request.endpoint or ""
         permission = _permission(current_app, endpoint)
         if permission is None:
-            raise RouteWithoutPermission(f"the route {endpoint} declares no permission")
+            raise RouteWithoutPermissionError(f"the route {endpoint} declares no permission")
         if permission is Permission.PUBLIC:
             if request.method not in SAFE_METHODS:
-                self._demand_own_origin()
+                _demand_own_origin()
             return
         caller = self._find_caller(permission)
         demand(caller, permission)
@@ -156,7 +161,9 @@ class _Guard:
 
     def remote_address(self, incoming: Request) -> str:
         return client_address(
-            incoming.remote_addr or "", incoming.headers.getlist("X-Forwarded-For"), self._trusted_proxies
+            incoming.remote_addr or "",
+            incoming.headers.getlist("X-Forwarded-For") or incoming.headers.getlist("X-Real-Ip"),
+            self._trusted_proxies,
         )
 
     def is_https(self, incoming: Request) -> bool:
@@ -175,7 +182,7 @@ class _Guard:
                 raise NotAuthenticated("please log in")
             raise NotAuthenticated("this route needs a token in X-Auth-Token or Authorization: Bearer")
         if request.method not in SAFE_METHODS:
-            self._demand_own_origin()
+            _demand_own_origin()
             _demand_csrf_token(session)
         return session.caller
 
@@ -185,17 +192,6 @@ class _Guard:
         address = self.remote_address(request)
         if address not in self._token_networks:
             raise NotAuthenticated(f"tokens are not taken from the address {address} (main.api-allowed-ips)")
-
-    def _demand_own_origin(self) -> None:
-        """Refuses what another site made the browser send; programs send none of these headers and pass."""
-        site = request.headers.get("Sec-Fetch-Site")
-        if site is not None:
-            if site not in _OURS:
-                raise NotAllowed("this request came from another site; open the page here and try again")
-            return
-        origin = request.headers.get("Origin") or request.headers.get("Referer")
-        if origin is not None and urlsplit(origin).netloc != request.host:
-            raise NotAllowed("this request came from another site; open the page here and try again")
 
 
 def presented_token(incoming: Request) -> str | None:
@@ -207,6 +203,18 @@ def presented_token(incoming: Request) -> str | None:
     if authorization[: len(_BEARER)].lower() == _BEARER:
         return authorization[len(_BEARER) :].strip()
     return None
+
+
+def _demand_own_origin() -> None:
+    """Refuses what another site made the browser send; programs send none of these headers and pass."""
+    site = request.headers.get("Sec-Fetch-Site")
+    if site is not None:
+        is_ours = site in _OURS
+    else:
+        origin = request.headers.get("Origin") or request.headers.get("Referer")
+        is_ours = origin is None or urlsplit(origin).netloc == request.host
+    if not is_ours:
+        raise NotAllowed("this request came from another site; open the page here and try again")
 
 
 def _demand_csrf_token(session: Session) -> None:

@@ -103,7 +103,7 @@ def demand(caller: Caller, permission: Permission) -> None:
     """Returns when the caller meets the permission.
 
     Raises:
-        NotAuthenticated: this kind of caller has no access to this class of routes (401, as clients of the reference expect).
+        NotAuthenticated: this kind of caller has no access to this class of routes; 401, as clients expect it.
         NotAllowed: the caller is known and lacks a role or a scope, which the text names.
     """
     rule = _RULES[permission]

@@ -58,9 +58,9 @@ class TokenKeys:
 
     @classmethod
     def from_base64(cls, *, private: str = "", public: str = "") -> "TokenKeys":
-        """The keys as JWT_PRIVATE_KEY (base64 of seed and public key, 64 bytes) and JWT_PUBLIC_KEY (32 bytes) hold them.
+        """The keys from their base64 texts; one of the two may be empty.
 
-        One of the two may be empty.
+        JWT_PRIVATE_KEY holds 64 bytes, seed and public key; JWT_PUBLIC_KEY holds the 32 of the public key.
 
         Raises:
             SettingsError: both are empty, one cannot be read, or they do not belong together.

@@ -1,0 +1,160 @@
+"""Filters, row rules and orders as terms of a query. Values are bound, column names come from a list."""
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+import peewee
+
+from cc_backend.errors import InvalidInput
+from cc_backend.jobs.tables import FootprintRow, JobHostRow, JobRow, JobTagRow
+from cc_backend.model import JobState, RowRule
+
+_LARGEST_ID = 2**63 - 1
+_FOOTPRINT_KEY = re.compile(r"[A-Za-z0-9_.:-]{1,128}_(avg|min|max)")
+
+
+@dataclass(frozen=True, slots=True)
+class FootprintRange:
+    """Jobs whose footprint value lies in a range, ends included; None is open."""
+
+    key: str
+    from_value: float | None = None
+    to_value: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class JobFilter:
+    """What jobs must fulfil; empty and None ask nothing, several entries of one list are alternatives.
+
+    Times and durations are seconds, their ends are included. `text` is looked for in job names, user names and
+    projects, and when it is a number in job ids; `node` is a whole host name; `tags` are ids.
+    """
+
+    states: tuple[JobState, ...] = ()
+    clusters: tuple[str, ...] = ()
+    sub_clusters: tuple[str, ...] = ()
+    partitions: tuple[str, ...] = ()
+    users: tuple[str, ...] = ()
+    projects: tuple[str, ...] = ()
+    shared: tuple[str, ...] = ()
+    started_from_s: int | None = None
+    started_to_s: int | None = None
+    duration_from_s: int | None = None
+    duration_to_s: int | None = None
+    nodes_from: int | None = None
+    nodes_to: int | None = None
+    text: str = ""
+    node: str = ""
+    job_id: int | None = None
+    array_job_id: int | None = None
+    tags: tuple[int, ...] = ()
+    footprint: tuple[FootprintRange, ...] = ()
+
+
+def visible(rows: RowRule) -> Any:
+    """The condition that a row rule puts on every query of jobs."""
+    if rows.everything:
+        return peewee.SQL("1")
+    own = (JobRow.user == rows.user) if rows.user else peewee.SQL("0")
+    return own | JobRow.project.in_(rows.projects) if rows.projects else own
+
+
+def conditions(wanted: JobFilter, now_s: int) -> list[Any]:
+    """The conditions of a filter, all of which must hold."""
+    found: list[Any] = []
+    lists: tuple[tuple[Any, tuple[str, ...]], ...] = (
+        (JobRow.state, tuple(str(state) for state in wanted.states)),
+        (JobRow.cluster, wanted.clusters),
+        (JobRow.sub_cluster, wanted.sub_clusters),
+        (JobRow.partition, wanted.partitions),
+        (JobRow.user, wanted.users),
+        (JobRow.project, wanted.projects),
+        (JobRow.shared, wanted.shared),
+    )
+    for column, values in lists:
+        if values:
+            found.append(column == values[0] if len(values) == 1 else column.in_(values))
+    for term, from_, to in (
+        (JobRow.start_time, wanted.started_from_s, wanted.started_to_s),
+        (JobRow.num_nodes, wanted.nodes_from, wanted.nodes_to),
+        (duration(now_s), wanted.duration_from_s, wanted.duration_to_s),
+    ):
+        found += _between(term, from_, to)
+    for column, number in ((JobRow.job_id, wanted.job_id), (JobRow.array_job_id, wanted.array_job_id)):
+        if number is not None:
+            found.append(column == number)
+    if wanted.text:
+        found.append(_contains(wanted.text))
+    if wanted.node:
+        found.append(JobRow.id.in_(JobHostRow.select(JobHostRow.job).where(JobHostRow.hostname == wanted.node)))
+    if wanted.tags:
+        # A sub-query and no join: a job with two of the tags is still one job.
+        found.append(JobRow.id.in_(JobTagRow.select(JobTagRow.job).where(JobTagRow.tag.in_(wanted.tags))))
+    for entry in wanted.footprint:
+        inside = [FootprintRow.key == entry.key, *_between(FootprintRow.value, entry.from_value, entry.to_value)]
+        found.append(JobRow.id.in_(FootprintRow.select(FootprintRow.job).where(*inside)))
+    return found
+
+
+def duration(now_s: int) -> Any:
+    """How long a job ran; of a running one how long it runs by now."""
+    running = JobRow.state == str(JobState.RUNNING)
+    return peewee.Case(None, [(running, now_s - JobRow.start_time)], JobRow.duration)
+
+
+def order_terms(order: str, *, descending: bool, now_s: int) -> list[Any]:
+    """What to order by for a key of the wire, the id last.
+
+    Raises:
+        InvalidInput: the key is neither a column that can be ordered by nor a footprint key.
+    """
+    nulls = None
+    if order == "duration":
+        term = duration(now_s)
+    elif order in _SORTABLE:
+        term = _SORTABLE[order]
+    elif _FOOTPRINT_KEY.fullmatch(order):
+        term = FootprintRow.select(FootprintRow.value).where(FootprintRow.job == JobRow.id, FootprintRow.key == order)
+        nulls = "LAST"
+    else:
+        raise InvalidInput(f"jobs cannot be ordered by {order[:80]!r}; use {', '.join(SORTABLE)} or a footprint key")
+    direction = "DESC" if descending else "ASC"
+    return [peewee.Ordering(term, direction, nulls=nulls), peewee.Ordering(JobRow.id, direction)]
+
+
+_SORTABLE: dict[str, Any] = {
+    "id": JobRow.id,
+    "jobId": JobRow.job_id,
+    "startTime": JobRow.start_time,
+    "submitTime": JobRow.submit_time,
+    "cluster": JobRow.cluster,
+    "subCluster": JobRow.sub_cluster,
+    "partition": JobRow.partition,
+    "user": JobRow.user,
+    "project": JobRow.project,
+    "jobName": JobRow.name,
+    "state": JobRow.state,
+    "jobState": JobRow.state,
+    "shared": JobRow.shared,
+    "arrayJobId": JobRow.array_job_id,
+    "walltime": JobRow.walltime,
+    "numNodes": JobRow.num_nodes,
+    "numHwthreads": JobRow.num_hwthreads,
+    "numHWThreads": JobRow.num_hwthreads,
+    "numAcc": JobRow.num_acc,
+    "energy": JobRow.energy,
+}
+SORTABLE = ("duration", *_SORTABLE)
+
+
+def _between(term: Any, from_: float | None, to: float | None) -> list[Any]:
+    return [*([term >= from_] if from_ is not None else []), *([term <= to] if to is not None else [])]
+
+
+def _contains(text: str) -> Any:
+    # contains() escapes the wildcards of LIKE.
+    found = JobRow.name.contains(text) | JobRow.user.contains(text) | JobRow.project.contains(text)
+    if text.isascii() and text.isdigit() and int(text) <= _LARGEST_ID:
+        found |= (JobRow.job_id == int(text)) | (JobRow.array_job_id == int(text))
+    return found

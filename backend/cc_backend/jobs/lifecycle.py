@@ -1,0 +1,119 @@
+"""A job starts, a job stops."""
+
+import logging
+from typing import Any
+
+from cc_backend.auth.caller import SERVICE, Caller
+from cc_backend.clusters import Clusters
+from cc_backend.database import Database
+from cc_backend.errors import Conflict, InvalidInput, NotFound
+from cc_backend.jobs.checks import check_stop
+from cc_backend.jobs.payloads import job_from_start
+from cc_backend.jobs.rows import insert_job, job_columns, read_jobs
+from cc_backend.jobs.tables import JobRow
+from cc_backend.jobs.tags import attach_tags
+from cc_backend.model import Job, JobState, MonitoringStatus, Tag
+from cc_common.jobevents import JobStart, JobStop
+
+logger = logging.getLogger(__name__)
+
+
+class JobLifecycle:
+    """Takes the events of schedulers. What it returns is stored and can be found at once."""
+
+    def __init__(self, database: Database, clusters: Clusters) -> None:
+        self._database = database
+        self._clusters = clusters
+
+    def start(self, event: JobStart, *, now_s: int, caller: Caller = SERVICE) -> Job:
+        """The new running job. Its tags are attached in the caller's name; it all happens or nothing.
+
+        Raises:
+            InvalidInput: the event says something that cannot be; the text names the field.
+            NotAllowed: the caller may not attach a tag of the event.
+            Conflict: this run of the job is known, or another run of it cannot be over yet.
+        """
+        job = job_from_start(event, self._clusters, now_s=now_s)
+        with self._database.write():
+            self._refuse_known_run(job)
+            job.id = insert_job(self._database, job)
+            if event.tags:
+                tags = [Tag(tag.type, tag.name, tag.scope) for tag in event.tags]
+                attach_tags(self._database, job.id, tags, caller)
+            stored = self._stored(job.id, now_s)
+        logger.info(
+            "started job=%d cluster=%s sub_cluster=%s nodes=%d user=%s",
+            job.job_id,
+            job.cluster,
+            job.sub_cluster,
+            job.num_nodes,
+            job.user,
+        )
+        return stored
+
+    def stop(self, event: JobStop, *, now_s: int) -> Job:
+        """The job as it ended, waiting for the archiver unless its monitoring is disabled.
+
+        Without a start time the newest run of the job is meant, without a cluster the newest of any cluster.
+
+        Raises:
+            InvalidInput: the state is not final, or the stop lies before the start.
+            NotFound: there is no such job.
+            Conflict: it does not run any more.
+        """
+        state = check_stop(event, now_s=now_s)
+        with self._database.write():
+            row = self._newest(event)
+            if row is None:
+                raise NotFound(f"there is no job {_named(event)}")
+            if row["state"] != JobState.RUNNING:
+                raise Conflict(f"the job {_named(event)} is not running; its state is {row['state']}")
+            duration = event.stop_time - row["start_time"]
+            if duration < 0:
+                raise InvalidInput(f"stopTime: {event.stop_time} lies before the start at {row['start_time']}")
+            JobRow.update(state=str(state), duration=duration).where(JobRow.id == row["id"]).execute(self._database)
+            job = self._stored(row["id"], now_s)
+        logger.info(
+            "stopped job=%d cluster=%s state=%s duration_s=%d archive=%s",
+            job.job_id,
+            job.cluster,
+            job.state,
+            job.duration,
+            "no" if job.monitoring_status == MonitoringStatus.DISABLED else "yes",
+        )
+        return job
+
+    def _refuse_known_run(self, job: Job) -> None:
+        """A job id names one run at a time; schedulers start it again (requeue) once the run before is over.
+
+        An earlier run that is told of late, after the later one ended, is taken: its times do not overlap.
+        """
+        same = (JobRow.cluster == job.cluster) & (JobRow.job_id == job.job_id)
+        runs = JobRow.select(JobRow.start_time, JobRow.duration, JobRow.state).where(same)
+        for start_s, duration_s, state in runs.tuples().execute(self._database):
+            name = f"{job.job_id} of {job.cluster}"
+            if start_s == job.start_time:
+                raise Conflict(f"the job {name} with the start time {start_s} is known already; its state is {state}")
+            if state == JobState.RUNNING:
+                raise Conflict(f"the job {name} is running already, since {start_s}")
+            if start_s < job.start_time < start_s + duration_s:
+                raise Conflict(f"the job {name} ran from {start_s} to {start_s + duration_s}; it cannot start between")
+
+    def _newest(self, event: JobStop) -> dict[str, Any] | None:
+        query = JobRow.select(JobRow.id, JobRow.state, JobRow.start_time).where(JobRow.job_id == event.job_id)
+        if event.cluster is not None:
+            query = query.where(JobRow.cluster == event.cluster)
+        if event.start_time is not None:
+            query = query.where(JobRow.start_time == event.start_time)
+        found = query.order_by(JobRow.id.desc()).limit(1).dicts().execute(self._database)
+        return next(iter(found), None)
+
+    def _stored(self, id_: int, now_s: int) -> Job:
+        query = JobRow.select(*job_columns()).where(JobRow.id == id_)
+        return read_jobs(self._database, query, now_s=now_s)[0]
+
+
+def _named(event: JobStop) -> str:
+    cluster = "" if event.cluster is None else f" of {event.cluster}"
+    start = "" if event.start_time is None else f" with the start time {event.start_time}"
+    return f"{event.job_id}{cluster}{start}"

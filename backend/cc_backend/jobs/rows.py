@@ -1,0 +1,123 @@
+"""Jobs between the database and the rest: one place knows the columns."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
+from typing import Any
+
+from cc_backend.database import Database
+from cc_backend.jobs.payloads import resource_from_wire, resource_to_wire
+from cc_backend.jobs.tables import FootprintRow, JobHostRow, JobRow, JobTagRow, TagRow
+from cc_backend.model import Job, JobState, Tag
+
+_COLUMNS = tuple(field for field in JobRow._meta.sorted_fields if field is not JobRow.archive_error)  # noqa: SLF001 - peewee's documented way
+_COLUMNS_WITHOUT_META_DATA = tuple(field for field in _COLUMNS if field is not JobRow.meta_data)
+_LONGEST_JOB_NAME = 1024
+# SQLite takes 32766 variables in a statement; smaller batches keep its statement cache useful.
+_BATCH = 1000
+
+
+def job_columns(*, with_meta_data: bool = True) -> Sequence[Any]:
+    """What to select so that `read_jobs` can read it; meta data may hold whole job scripts."""
+    return _COLUMNS if with_meta_data else _COLUMNS_WITHOUT_META_DATA
+
+
+def read_jobs(database: Database, query: Any, *, now_s: int | None) -> list[Job]:
+    """The jobs that a query of `job_columns` finds, with tags and footprints, in the order of the query.
+
+    A running job's duration is what passed until `now_s`; None leaves it 0.
+    """
+    jobs = [_job(columns, now_s) for columns in query.dicts().execute(database)]
+    by_id = {job.id: job for job in jobs}
+    for ids in _batches(by_id, _BATCH):
+        for id_, footprint in _footprints(database, ids).items():
+            by_id[id_].footprint = footprint
+        for id_, tags in tags_of(database, ids).items():
+            by_id[id_].tags = tags
+    return jobs
+
+
+def insert_job(database: Database, job: Job) -> int:
+    """The id of the new row of a job; its hosts and footprint get theirs, its tags do not."""
+    id_ = int(
+        JobRow.insert(
+            job_id=job.job_id,
+            cluster=job.cluster,
+            sub_cluster=job.sub_cluster,
+            partition=job.partition,
+            project=job.project,
+            user=job.user,
+            name=job.name[:_LONGEST_JOB_NAME],
+            shared=job.shared,
+            state=str(job.state),
+            array_job_id=job.array_job_id,
+            start_time=job.start_time,
+            submit_time=job.submit_time,
+            duration=0 if job.state is JobState.RUNNING else job.duration,
+            walltime=job.walltime,
+            requested_memory=job.requested_memory,
+            num_nodes=job.num_nodes,
+            num_hwthreads=job.num_hwthreads,
+            num_acc=job.num_acc,
+            smt=job.smt,
+            resources=[resource_to_wire(resource) for resource in job.resources],
+            meta_data=None if job.meta_data is None else dict(job.meta_data),
+            monitoring_status=job.monitoring_status,
+            energy=job.energy,
+            energy_footprint=None if job.energy_footprint is None else dict(job.energy_footprint),
+        ).execute(database)
+    )
+    hosts = dict.fromkeys(resource.hostname for resource in job.resources)
+    for names in _batches(hosts, _BATCH):
+        JobHostRow.insert_many([{"job": id_, "hostname": name} for name in names]).execute(database)
+    write_footprint(database, id_, job.footprint)
+    return id_
+
+
+def write_footprint(database: Database, id_: int, footprint: Mapping[str, float] | None) -> None:
+    """The footprint of a job is these values and no others."""
+    FootprintRow.delete().where(FootprintRow.job == id_).execute(database)
+    rows = [{"job": id_, "key": key, "value": value} for key, value in (footprint or {}).items()]
+    for batch in _batches(rows, _BATCH):
+        FootprintRow.insert_many(batch).execute(database)
+
+
+def tags_of(database: Database, ids: Sequence[int]) -> dict[int, tuple[Tag, ...]]:
+    """The tags of these jobs, of all scopes; jobs without are left out."""
+    query = (
+        JobTagRow.select(JobTagRow.job, TagRow.id, TagRow.type, TagRow.name, TagRow.scope)
+        .join(TagRow)
+        .where(JobTagRow.job.in_(ids))
+        .order_by(TagRow.type, TagRow.name, TagRow.id)
+    )
+    found: defaultdict[int, list[Tag]] = defaultdict(list)
+    for job, id_, type_, name, scope in query.tuples().execute(database):
+        found[job].append(Tag(type_, name, scope, id_))
+    return {job: tuple(tags) for job, tags in found.items()}
+
+
+def _footprints(database: Database, ids: Sequence[int]) -> dict[int, dict[str, float]]:
+    query = FootprintRow.select(FootprintRow.job, FootprintRow.key, FootprintRow.value).where(FootprintRow.job.in_(ids))
+    found: defaultdict[int, dict[str, float]] = defaultdict(dict)
+    for job, key, value in query.tuples().execute(database):
+        found[job][key] = value
+    return dict(found)
+
+
+def _job(columns: dict[str, Any], now_s: int | None) -> Job:
+    name = columns.pop("name")
+    meta_data = columns.pop("meta_data", None)
+    if meta_data is None and name:
+        meta_data = {"jobName": name}
+    state = JobState(columns.pop("state"))
+    duration = columns.pop("duration")
+    if state is JobState.RUNNING and now_s is not None:
+        duration = max(0, now_s - columns["start_time"])
+    resources = tuple(resource_from_wire(entry) for entry in columns.pop("resources"))
+    return Job(**columns, state=state, duration=duration, resources=resources, meta_data=meta_data)
+
+
+def _batches(items: Iterable[Any], size: int) -> Iterator[list[Any]]:
+    iterator = iter(items)
+    while batch := list(islice(iterator, size)):
+        yield batch

@@ -1,0 +1,71 @@
+"""Tags on jobs: who may see them, who may attach them.
+
+| scope | seen by | attached by |
+|---|---|---|
+| `global` | everybody | administrators, support, service accounts |
+| `admin` | administrators, support | administrators, service accounts |
+| a user name | that user | that user |
+"""
+
+from collections.abc import Iterable
+
+from cc_backend.auth.caller import Caller, Role
+from cc_backend.database import Database
+from cc_backend.errors import InvalidInput, NotAllowed
+from cc_backend.jobs.tables import JobTagRow, TagRow
+from cc_backend.model import Tag
+
+GLOBAL = "global"
+ADMIN = "admin"
+
+
+def may_see(scope: str, caller: Caller) -> bool:
+    """Whether a caller may see tags of a scope."""
+    if scope == GLOBAL:
+        return True
+    if scope == ADMIN:
+        return bool(caller.roles & {Role.ADMIN, Role.SUPPORT})
+    return scope == caller.name
+
+
+def may_attach(scope: str, caller: Caller) -> bool:
+    """Whether a caller may make and attach tags of a scope."""
+    if scope == GLOBAL:
+        return caller.sees_nodes
+    if scope == ADMIN:
+        return caller.is_service or caller.is_admin
+    return bool(scope) and scope == caller.name
+
+
+def visible_tags(tags: Iterable[Tag], caller: Caller) -> tuple[Tag, ...]:
+    """Those tags that a caller may see."""
+    return tuple(tag for tag in tags if may_see(tag.scope, caller))
+
+
+def attach_tags(database: Database, job: int, tags: Iterable[Tag], caller: Caller) -> None:
+    """The job with this id has these tags too; tags that do not exist are made, those attached already stay.
+
+    An empty scope means `global`. All are attached or none.
+
+    Raises:
+        InvalidInput: a tag has no type or no name.
+        NotAllowed: the caller may not attach tags of a scope; the text names it.
+    """
+    wanted = [Tag(tag.type, tag.name, tag.scope or GLOBAL) for tag in tags]
+    for tag in wanted:
+        if not tag.type or not tag.name:
+            raise InvalidInput("tags: a tag needs a type and a name")
+        if not may_attach(tag.scope, caller):
+            raise NotAllowed(f"'{caller.name}' may not attach tags of the scope '{tag.scope}'")
+    with database.write():
+        for tag in wanted:
+            link = JobTagRow.insert(job=job, tag=_tag_id(database, tag))
+            link.on_conflict_ignore().execute(database)
+
+
+def _tag_id(database: Database, tag: Tag) -> int:
+    same = (TagRow.type == tag.type) & (TagRow.name == tag.name) & (TagRow.scope == tag.scope)
+    found = TagRow.select(TagRow.id).where(same).scalar(database)
+    if found is not None:
+        return int(found)
+    return int(TagRow.insert(type=tag.type, name=tag.name, scope=tag.scope).execute(database))
