@@ -1,0 +1,266 @@
+"""A whole backend for tests: real database, store and archive in a temporary folder, two nodes, a clock of its own."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+
+from cc_backend.app import create_app
+from cc_backend.archive.file import FileArchive
+from cc_backend.auth.tokens import generate_keys
+from cc_backend.auth.users import User
+from cc_backend.services import EXTENSION, Services
+from cc_backend.settings import LEGACY, BackendSettings
+from cc_common.settings import load
+
+# A whole minute, so that the grid of samples begins here.
+START_S = 1_760_000_400
+TIMESTEP_S = 60
+HWTHREADS = range(8)
+ACCELERATOR = "00000000:17:00.0"
+
+
+class Clock:
+    """A clock that stands until it is moved."""
+
+    def __init__(self, now_s: float) -> None:
+        self.now_s = now_s
+
+    def __call__(self) -> float:
+        return self.now_s
+
+    def advance(self, seconds: float) -> float:
+        """Move on, and say what time it is then."""
+        self.now_s += seconds
+        return self.now_s
+
+
+def _metric(name: str, base: str, scope: str, peak: float, **more: Any) -> dict[str, Any]:
+    prefix, _, unit = base.rpartition("|")
+    return {
+        "name": name,
+        "unit": {"base": unit, "prefix": prefix} if prefix else {"base": unit},
+        "scope": scope,
+        "aggregation": "sum",
+        "timestep": TIMESTEP_S,
+        "peak": peak,
+        "normal": peak / 2,
+        "caution": peak / 4,
+        "alert": peak / 8,
+        **more,
+    }
+
+
+def tern_document() -> dict[str, Any]:
+    """cluster.json of the cluster `tern`: nodes tn01 and tn02 with 2 sockets, 4 cores, 8 threads and a GPU each."""
+    return {
+        "name": "tern",
+        "metricConfig": [
+            _metric("load_one", "", "node", 8, footprint="avg"),
+            _metric("cpu_user", "%", "hwthread", 100, aggregation="avg"),
+            _metric("mem_used", "G|B", "node", 64, footprint="max", lowerIsBetter=True),
+            _metric("flops_any", "G|F/s", "hwthread", 320, footprint="avg"),
+            _metric("mem_bw", "G|B/s", "socket", 80, footprint="avg"),
+            _metric("cpu_power", "W", "socket", 300, energy="power"),
+            _metric("acc_utilization", "%", "accelerator", 100, aggregation="avg"),
+        ],
+        "subClusters": [
+            {
+                "name": "std",
+                "nodes": "tn[01-02]",
+                "processorType": "Example 4-Core",
+                "socketsPerNode": 2,
+                "coresPerSocket": 2,
+                "threadsPerCore": 2,
+                "flopRateScalar": {"unit": {"base": "F/s", "prefix": "G"}, "value": 32},
+                "flopRateSimd": {"unit": {"base": "F/s", "prefix": "G"}, "value": 320},
+                "memoryBandwidth": {"unit": {"base": "B/s", "prefix": "G"}, "value": 80},
+                "topology": {
+                    "node": list(HWTHREADS),
+                    "socket": [[0, 1, 4, 5], [2, 3, 6, 7]],
+                    "memoryDomain": [[0, 1, 4, 5], [2, 3, 6, 7]],
+                    "core": [[0, 4], [1, 5], [2, 6], [3, 7]],
+                    "accelerators": [{"id": ACCELERATOR, "type": "Nvidia GPU", "model": "Example GPU"}],
+                },
+            }
+        ],
+    }
+
+
+class Site:
+    """An application with its client, and the few things that nearly every test does with it."""
+
+    def __init__(self, app: Flask, clock: Clock) -> None:
+        self.app = app
+        self.clock = clock
+        self.services: Services = app.extensions[EXTENSION]
+        self.client: FlaskClient = app.test_client()
+
+    def user(
+        self, name: str, *roles: str, password: str | None = None, projects: Sequence[str] = (), **more: Any
+    ) -> User:
+        """A new account, by default with the role `user`."""
+        return self.services.users.add(name, roles or ("user",), password=password, projects=projects, **more)
+
+    def token(
+        self,
+        *roles: str,
+        name: str = "service",
+        scopes: Sequence[str] | None = None,
+        clusters: Sequence[str] = (),
+        max_age_s: float | None = None,
+    ) -> str:
+        """A token with these roles, by default that of a service account: the role `api` alone."""
+        user = User(name, frozenset(roles or ("api",)))
+        now_s = self.clock()
+        return self.services.tokens.issue(user, None, scopes, clusters, max_age_s=max_age_s, now_s=now_s)
+
+    def headers(self, *roles: str, **more: Any) -> dict[str, str]:
+        """Request headers with such a token."""
+        return {"X-Auth-Token": self.token(*roles, **more)}
+
+    def start_document(self, **changes: Any) -> dict[str, Any]:
+        """The body of a job start: one shared job of `mlindqv` on tn01, started now; `changes` by wire key."""
+        return {
+            "cluster": "tern",
+            "subCluster": "std",
+            "partition": "day",
+            "project": "hydro7",
+            "user": "mlindqv",
+            "shared": "none",
+            "jobId": 88412,
+            "numNodes": 1,
+            "numHwthreads": 8,
+            "walltime": 7200,
+            "startTime": int(self.clock()),
+            "resources": [{"hostname": "tn01"}],
+            "metaData": {"jobName": "relax", "jobScript": "#!/bin/sh\n./relax\n"},
+            **changes,
+        }
+
+    def start_job(self, **changes: Any) -> int:
+        """Start a job over the API; its database id."""
+        answer = self.client.post(
+            "/api/jobs/start_job/", json=self.start_document(**changes), headers=self.headers("api")
+        )
+        assert answer.status_code == 201, answer.text
+        return int(answer.get_json()["id"])
+
+    def stop_job(self, *, job_id: int = 88412, state: str = "completed", **more: Any) -> dict[str, Any]:
+        """Stop a job over the API, now; the job as answered."""
+        body = {"jobId": job_id, "cluster": "tern", "stopTime": int(self.clock()), "jobState": state, **more}
+        answer = self.client.post("/api/jobs/stop_job/", json=body, headers=self.headers("api"))
+        assert answer.status_code == 200, answer.text
+        document: dict[str, Any] = answer.get_json()
+        return document
+
+    def write(self, *lines: str) -> None:
+        """Send lines over the API; they must all be taken."""
+        answer = self.client.post("/api/write/", data="\n".join(lines) + "\n", headers=self.headers("api"))
+        assert answer.status_code == 200, answer.text
+
+    def write_node(self, host: str, *, from_s: int, minutes: int, skip: Sequence[int] = ()) -> None:
+        """Send one sample a minute of every metric of a node: values are simple functions of minute and part."""
+        lines = []
+        for minute in range(minutes):
+            if minute not in skip:
+                lines += [f"{line} {from_s + minute * TIMESTEP_S}" for line in self._node_lines(host, minute)]
+        self.write(*lines)
+
+    def _node_lines(self, host: str, minute: int) -> Iterator[str]:
+        where = f"cluster=tern,hostname={host}"
+        yield f"load_one,{where},type=node value={4 + minute % 3}"
+        yield f"mem_used,{where},type=node value={10 + minute}"
+        for thread in HWTHREADS:
+            yield f"cpu_user,{where},type=hwthread,type-id={thread} value={50 + thread}"
+            yield f"flops_any,{where},type=hwthread,type-id={thread} value={thread + minute / 8}"
+        for socket in range(2):
+            yield f"mem_bw,{where},type=socket,type-id={socket} value={20 + socket}"
+            yield f"cpu_power,{where},type=socket,type-id={socket} value=120.5"
+        yield f"acc_utilization,{where},type=accelerator,type-id={ACCELERATOR} value=75"
+
+
+@pytest.fixture
+def clock() -> Clock:
+    """The clock of the application; it stands at START_S until a test moves it."""
+    return Clock(START_S)
+
+
+@pytest.fixture(scope="session")
+def token_keys() -> tuple[str, str]:
+    """A private and a public token key, as the settings hold them."""
+    return generate_keys()
+
+
+@pytest.fixture
+def app_factory(tmp_path: Path, clock: Clock, token_keys: tuple[str, str]) -> Iterator[Callable[..., Flask]]:
+    """Makes applications in the test's folder and closes them after it.
+
+    `app_factory(clusters=[...], settings={...})`: documents of the clusters (default: tern alone), and settings by
+    section over those for tests. Called again, it is the same installation after a restart.
+    """
+    opened: list[Flask] = []
+
+    def make(
+        *, clusters: Sequence[Mapping[str, Any]] | None = None, settings: Mapping[str, Mapping[str, Any]] | None = None
+    ) -> Flask:
+        archive = tmp_path / "job-archive"
+        if not archive.exists():
+            files = FileArchive.create(archive)
+            for document in [tern_document()] if clusters is None else clusters:
+                files.store_cluster(document)
+        (tmp_path / "metric-store").mkdir(exist_ok=True)
+        app = create_app(_settings(tmp_path, token_keys, settings or {}), clock=clock)
+        app.testing = True
+        opened.append(app)
+        return app
+
+    yield make
+    for app in opened:
+        app.extensions[EXTENSION].close()
+
+
+def _settings(folder: Path, keys: tuple[str, str], changes: Mapping[str, Mapping[str, Any]]) -> BackendSettings:
+    document: dict[str, dict[str, Any]] = {
+        "main": {"db": "job.db"},
+        "auth": {"jwts": {"private-key": keys[0], "public-key": keys[1]}},
+        "archive": {"path": "job-archive"},
+        "metric-store": {"wal": {"directory": "metric-store", "fsync": "never"}},
+    }
+    for name, section in changes.items():
+        document.setdefault(name, {}).update(section)
+    return load(BackendSettings, document, source="test", base_directory=folder, legacy=LEGACY).value
+
+
+@pytest.fixture
+def app(app_factory: Callable[..., Flask]) -> Flask:
+    """An application for the cluster tern."""
+    return app_factory()
+
+
+@pytest.fixture
+def site(app: Flask, clock: Clock) -> Site:
+    """The application for the cluster tern with its helpers."""
+    return Site(app, clock)
+
+
+@pytest.fixture
+def site_of(app_factory: Callable[..., Flask], clock: Clock) -> Callable[..., Site]:
+    """Makes a site with other settings or clusters; arguments as of `app_factory`."""
+    return lambda **changes: Site(app_factory(**changes), clock)
+
+
+@pytest.fixture
+def services(app: Flask) -> Services:
+    """The services of the application for the cluster tern."""
+    services: Services = app.extensions[EXTENSION]
+    return services
+
+
+@pytest.fixture
+def client(app: Flask) -> FlaskClient:
+    """A client of the application for the cluster tern, without a token and without cookies."""
+    return app.test_client()
