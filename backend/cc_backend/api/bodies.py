@@ -1,0 +1,73 @@
+"""Request bodies, read within a limit: raw, gzip-compressed, or JSON.
+
+`Content-Type` is never looked at: senders leave it out or set it wrongly.
+"""
+
+import zlib
+from typing import Any
+
+from flask import Request
+from werkzeug.exceptions import RequestEntityTooLarge, UnsupportedMediaType
+
+from cc_backend.errors import InvalidInput, TooLarge
+from cc_common.payload import parse_json
+
+_GZIP = 16 + zlib.MAX_WBITS
+# A gzip stream may be several members in a row; without a bound, a million empty ones keep a core busy.
+_MOST_GZIP_MEMBERS = 16
+
+
+def read_body(request: Request, *, limit_bytes: int) -> bytes:
+    """The body, decompressed if it came as gzip.
+
+    Raises TooLarge if it is over `limit_bytes` as sent or decompressed, InvalidInput for damaged gzip, and
+    UnsupportedMediaType for another encoding.
+    """
+    request.max_content_length = limit_bytes
+    try:
+        body = request.get_data(cache=False)
+    except RequestEntityTooLarge:
+        raise _too_large(limit_bytes) from None
+    encoding = request.headers.get("Content-Encoding", "identity").strip().lower()
+    if encoding in {"", "identity"}:
+        return body
+    if encoding in {"gzip", "x-gzip"}:
+        return gunzip(body, limit_bytes=limit_bytes)
+    raise UnsupportedMediaType(f"Content-Encoding {encoding[:40]!r} is not known; send gzip or none")
+
+
+def gunzip(compressed: bytes, *, limit_bytes: int) -> bytes:
+    """The decompressed bytes; never holds more than one byte over `limit_bytes` of them.
+
+    Raises TooLarge beyond the limit, InvalidInput if the stream is damaged or ends early.
+    """
+    parts: list[bytes] = []
+    left = limit_bytes
+    for _ in range(_MOST_GZIP_MEMBERS):
+        member = zlib.decompressobj(wbits=_GZIP)
+        try:
+            part = member.decompress(compressed, left + 1)
+        except zlib.error as error:
+            raise InvalidInput(f"the body is not valid gzip: {error}") from None
+        if len(part) > left:
+            raise _too_large(limit_bytes)
+        if not member.eof:
+            raise InvalidInput("the gzip body ends early")
+        parts.append(part)
+        left -= len(part)
+        compressed = member.unused_data
+        if not compressed:
+            return b"".join(parts)
+    raise InvalidInput(f"the gzip body has more than {_MOST_GZIP_MEMBERS} members")
+
+
+def read_json(request: Request, *, limit_bytes: int) -> Any:
+    """The JSON document of the body, read as patiently as existing clients need.
+
+    Raises PayloadError if it is none or nested too deeply, TooLarge beyond the limit.
+    """
+    return parse_json(read_body(request, limit_bytes=limit_bytes), max_bytes=limit_bytes)
+
+
+def _too_large(limit_bytes: int) -> TooLarge:
+    return TooLarge(f"the body is over the limit of {limit_bytes} bytes; send it in smaller parts")

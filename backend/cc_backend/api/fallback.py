@@ -1,0 +1,73 @@
+"""Paths and methods that no route knows, answered in JSON: 404, 405 with `Allow`, and OPTIONS.
+
+A catch-all route under each prefix does it, so that the pages outside keep their own answers.
+"""
+
+from http import HTTPStatus
+
+from flask import Blueprint, Response, request
+from flask.globals import request_ctx
+from werkzeug.exceptions import HTTPException
+
+from cc_backend.api.errors import problem
+from cc_backend.auth.permissions import Permission, requires
+
+PREFIXES = ("/api", "/userapi", "/frontend", "/config", "/metricstore")
+_METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
+_CORS_PREFIX = "/api/"
+_CORS_HEADERS = {
+    "Access-Control-Allow-Origin": "*",
+    "Access-Control-Allow-Methods": "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS",
+    "Access-Control-Allow-Headers": "Authorization, Content-Encoding, Content-Type, Origin, X-Auth-Token, "
+    "X-Requested-With",
+    "Access-Control-Max-Age": "600",
+}
+
+
+@requires(Permission.PUBLIC)
+def unknown(rest: str = "") -> Response:
+    """404 for an unknown path, 405 for an unknown method, 204 for OPTIONS of a known path."""
+    del rest
+    allowed = _allowed_methods()
+    if not allowed:
+        return problem(HTTPStatus.NOT_FOUND, f"there is nothing at {request.path[:200]!r}")
+    if request.method == "OPTIONS":
+        answer = Response(status=HTTPStatus.NO_CONTENT)
+    else:
+        text = f"{request.method} is not possible here; {' and '.join(allowed)} are"
+        answer = problem(HTTPStatus.METHOD_NOT_ALLOWED, text)
+    answer.headers["Allow"] = ", ".join([*allowed, "OPTIONS"])
+    return answer
+
+
+def _allowed_methods() -> list[str]:
+    adapter = request_ctx.url_adapter
+    if adapter is None:
+        return []
+    allowed = []
+    for method in _METHODS:
+        try:
+            rule, _ = adapter.match(method=method, return_rule=True)
+        except HTTPException:
+            continue
+        if rule.endpoint != request.endpoint:
+            allowed += ["GET", "HEAD"] if method == "GET" else [method]
+    return allowed
+
+
+def allow_cross_origin(response: Response) -> Response:
+    """Let scripts of any origin use /api: it takes tokens only, a browser's cookie is worth nothing there."""
+    if request.path.startswith(_CORS_PREFIX):
+        response.headers.update(_CORS_HEADERS)
+    return response
+
+
+def install(blueprint: Blueprint) -> None:
+    """Add the catch-all routes and the cross-origin headers."""
+    methods = [*_METHODS, "OPTIONS"]
+    for prefix in PREFIXES:
+        for rule in (f"{prefix}/<path:rest>", *([f"{prefix}/"] if prefix != "/config" else [])):
+            blueprint.add_url_rule(
+                rule, view_func=unknown, methods=methods, strict_slashes=False, provide_automatic_options=False
+            )
+    blueprint.after_request(allow_cross_origin)

@@ -1,0 +1,73 @@
+"""Is the backend well, and what does it count? For load balancers and Prometheus."""
+
+import ipaddress
+from http import HTTPStatus
+
+from flask import Response, request
+
+from cc_backend.api import observation, process
+from cc_backend.api.activity import current_activity
+from cc_backend.api.answers import json_answer
+from cc_backend.api.exposition import CONTENT_TYPE, render
+from cc_backend.auth.guard import presented_token
+from cc_backend.auth.permissions import Permission, demand
+from cc_backend.errors import NotAuthenticated, Unavailable
+from cc_backend.services import Services, current
+
+_RETRY_S = 5
+_FORWARDING_HEADERS = ("Forwarded", "X-Forwarded-For", "X-Real-Ip")
+
+
+def healthz() -> Response:
+    """200 while samples and jobs can be stored; otherwise 503 with what is wrong. Public, so it names no paths."""
+    faults = find_faults(current())
+    if not faults:
+        return json_answer({"status": "ok"})
+    answer = json_answer({"status": "unavailable", "faults": faults}, HTTPStatus.SERVICE_UNAVAILABLE)
+    answer.headers["Retry-After"] = str(_RETRY_S)
+    return answer
+
+
+def find_faults(services: Services) -> list[str]:
+    """What keeps the backend from storing what it is sent; the log says more about each."""
+    faults = []
+    if services.store.counters().log.fault:
+        faults.append("the write-ahead log of the metric store cannot be written")
+    try:
+        with services.database.write():
+            pass
+    except Unavailable:
+        faults.append("the database cannot be written")
+    return faults
+
+
+def metrics() -> Response:
+    """The counters as Prometheus text, for callers on this machine and for tokens that may read them."""
+    services = current()
+    if not _is_local():
+        _demand_token(services)
+    families = [
+        observation.build_family(),
+        *observation.store_families(services.store.counters()),
+        *observation.job_families(services),
+        *current_activity().families(),
+        *process.families(),
+    ]
+    return Response(render(families), content_type=CONTENT_TYPE)
+
+
+def _is_local() -> bool:
+    """Whether the request came from this machine itself, and not through a proxy that runs on it."""
+    if any(name in request.headers for name in _FORWARDING_HEADERS):
+        return False
+    try:
+        return ipaddress.ip_address(request.remote_addr or "").is_loopback
+    except ValueError:
+        return False
+
+
+def _demand_token(services: Services) -> None:
+    token = presented_token(request)
+    if token is None:
+        raise NotAuthenticated("from another machine this route needs a token in X-Auth-Token or Authorization: Bearer")
+    demand(services.tokens.verify(token, services.clock()), Permission.METRICS_SELF)

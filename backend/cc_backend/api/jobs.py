@@ -1,0 +1,132 @@
+"""Jobs, as scripts and the scheduler's adapter read them. Every answer follows the caller's row rule."""
+
+import logging
+from dataclasses import replace
+from http import HTTPStatus
+from typing import Any
+
+from flask import Response, request
+
+from cc_backend.api import numbers
+from cc_backend.api.answers import JSON, json_answer
+from cc_backend.api.bodies import read_json
+from cc_backend.api.listing import read_list_query
+from cc_backend.api.parameters import flag, scopes, whole_number
+from cc_backend.auth.guard import current_caller
+from cc_backend.auth.rows import row_rule
+from cc_backend.errors import ArchiveError, BackendError, Conflict, InvalidInput, NotAllowed, NotFound
+from cc_backend.jobs.payloads import job_to_wire
+from cc_backend.jobs.tags import visible_tags
+from cc_backend.model import Job, JobData, JobKey, MetricStatistic, MonitoringStatus, Scope
+from cc_backend.services import Services, current
+
+logger = logging.getLogger(__name__)
+
+
+def list_jobs() -> Response:
+    """The page of jobs that the query asks for, newest first."""
+    services = current()
+    query = read_list_query(request.args)
+    page = services.search.find(
+        query.filter,
+        row_rule(current_caller()),
+        now_s=services.now_s(),
+        page=query.page,
+        items_per_page=query.items_per_page,
+        with_meta_data=query.with_metadata,
+    )
+    jobs = [
+        _wire(replace(job, statistics=_statistics(services, job)), with_meta_data=query.with_metadata)
+        for job in page.jobs
+    ]
+    return json_answer({"jobs": jobs, "items": query.items_per_page, "page": query.page, "total": page.total})
+
+
+def get_job(job_id: str) -> Response:
+    """One job; with `all-metrics=true` also the samples of all its metrics."""
+    services = current()
+    job = _find_or_conflict(services, job_id)
+    data = _samples(services, job, None) if request.args.get("all-metrics") == "true" else {}
+    return _answer(numbers.job_with_data(_wire(job, with_meta_data=True), data))
+
+
+def get_job_with_named_metrics(job_id: str) -> Response:
+    """One job with the metrics named by the body: an array, where null means all and an empty one none."""
+    services = current()
+    job = _find_or_conflict(services, job_id)
+    names = read_json(request, limit_bytes=services.settings.main.max_json_bytes)
+    if names is not None and not (isinstance(names, list) and all(isinstance(name, str) for name in names)):
+        raise InvalidInput("the body must be an array of metric names, or null for all")
+    return _answer(numbers.job_with_metric_list(_wire(job, with_meta_data=True), _samples(services, job, names)))
+
+
+def get_job_metrics(job_id: str) -> Response:
+    """The samples of one job, by `metric` (default all) and `scope` (default node).
+
+    As existing clients expect, failures come in the envelope with status 200; `real-status=true` asks for the status.
+    """
+    services = current()
+    wanted = scopes(request.args)
+    shows_status = flag(request.args, "real-status")
+    names = request.args.getlist("metric") or None
+    try:
+        job = _find(services, job_id)
+        return _answer(numbers.job_metrics(services.metricdata.job_data(job, names, wanted, now_s=services.now_s())))
+    except BackendError as error:
+        logger.info("no metrics of job id=%r error=%s", job_id[:40], error)
+        return _answer(numbers.no_job_metrics(str(error)), error.status if shows_status else HTTPStatus.OK)
+
+
+def used_nodes() -> Response:
+    """The hosts of jobs that run and started before `ts`, by cluster."""
+    caller = current_caller()
+    if not caller.sees_nodes:
+        raise NotAllowed(f"the account '{caller.name}' may not see nodes")
+    before = request.args.get("ts")
+    if before is None:
+        raise InvalidInput("ts is missing: a time in Unix seconds")
+    return json_answer({"usedNodes": current().search.used_nodes(whole_number("ts", before))})
+
+
+def _find(services: Services, job_id: str) -> Job:
+    number = whole_number("id", job_id)
+    return services.search.get(number, row_rule(current_caller()), now_s=services.now_s())
+
+
+def _find_or_conflict(services: Services, job_id: str) -> Job:
+    try:
+        return _find(services, job_id)
+    except NotFound as error:
+        # Existing clients know a missing job by 422 here.
+        raise Conflict(str(error)) from error
+
+
+def _wire(job: Job, *, with_meta_data: bool) -> dict[str, Any]:
+    seen = replace(job, tags=visible_tags(job.tags, current_caller()))
+    return job_to_wire(seen, with_meta_data=with_meta_data)
+
+
+def _samples(services: Services, job: Job, names: list[str] | None) -> JobData:
+    if names is not None and not names:
+        return {}
+    scope = Scope.CORE if job.num_nodes == 1 else Scope.NODE
+    metrics = services.clusters[job.cluster].metrics if job.cluster in services.clusters else {}
+    coarsest_s = max((metric.timestep_s for metric in metrics.values()), default=None)
+    return services.metricdata.job_data(job, names, [scope], now_s=services.now_s(), resolution_s=coarsest_s)
+
+
+def _statistics(services: Services, job: Job) -> dict[str, MetricStatistic] | None:
+    """The statistics of an archived job; None if it has none or its file is damaged, which costs the list nothing."""
+    if job.monitoring_status != MonitoringStatus.ARCHIVED:
+        return None
+    key = JobKey(job.cluster, job.job_id, job.start_time)
+    try:
+        statistics = services.archive.load_job(key).statistics
+    except (ArchiveError, NotFound) as error:
+        logger.warning("no statistics in list job=%d cluster=%s error=%s", job.job_id, job.cluster, error)
+        return None
+    return None if statistics is None else dict(statistics)
+
+
+def _answer(body: bytes, status: int = HTTPStatus.OK) -> Response:
+    return Response(body, status=status, content_type=JSON)

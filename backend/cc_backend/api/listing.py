@@ -1,0 +1,88 @@
+"""The query string of the job list: keys of the reference, and the spellings its manual uses."""
+
+from dataclasses import dataclass
+
+from cc_backend.api.parameters import (
+    Arguments,
+    first,
+    flag,
+    optional_number,
+    refuse_unknown,
+    time_range,
+)
+from cc_backend.errors import InvalidInput
+from cc_backend.jobs.filters import JobFilter
+from cc_backend.model import JobState
+
+_DEFAULT_ITEMS = 25
+_STATE, _WITH_METADATA, _START_TIME = "state", "with-metadata", "start-time"
+_CLUSTER, _PROJECT, _USER = "cluster", "project", "user"
+_PAGE = "page"
+_ITEMS = ("items-per-page", "items_per_page")
+_STARTED = ("startTime[from]", "startTime[to]")
+_NODES = ("numNodes[from]", "numNodes[to]")
+
+PARAMETERS = (
+    _STATE,
+    _CLUSTER,
+    _PROJECT,
+    _USER,
+    _START_TIME,
+    *_STARTED,
+    *_NODES,
+    _PAGE,
+    *_ITEMS,
+    _WITH_METADATA,
+)
+"""Every name that is known; docs/api.md explains each."""
+
+
+@dataclass(frozen=True, slots=True)
+class ListQuery:
+    """Which jobs, and which part of them."""
+
+    filter: JobFilter
+    page: int
+    items_per_page: int
+    with_metadata: bool
+
+
+def read_list_query(arguments: Arguments) -> ListQuery:
+    """What a query string asks for. Raises InvalidInput that names the parameter, also for an unknown one."""
+    refuse_unknown(arguments, PARAMETERS)
+    started_from_s, started_to_s = _started(arguments)
+    wanted = JobFilter(
+        states=tuple(_state(text) for text in arguments.getlist(_STATE)),
+        clusters=_one(arguments, _CLUSTER),
+        projects=_one(arguments, _PROJECT),
+        users=_one(arguments, _USER),
+        started_from_s=started_from_s,
+        started_to_s=started_to_s,
+        nodes_from=optional_number(arguments, _NODES[0]),
+        nodes_to=optional_number(arguments, _NODES[1]),
+    )
+    return ListQuery(
+        filter=wanted,
+        page=optional_number(arguments, _PAGE, minimum=1) or 1,
+        items_per_page=optional_number(arguments, *_ITEMS, minimum=1) or _DEFAULT_ITEMS,
+        with_metadata=flag(arguments, _WITH_METADATA),
+    )
+
+
+def _state(text: str) -> JobState:
+    try:
+        return JobState(text)
+    except ValueError:
+        raise InvalidInput(f"state must be one of {', '.join(JobState)}, not {text[:60]!r}") from None
+
+
+def _one(arguments: Arguments, name: str) -> tuple[str, ...]:
+    given = first(arguments, name)
+    return () if given is None else (given[1],)
+
+
+def _started(arguments: Arguments) -> tuple[int | None, int | None]:
+    given = first(arguments, _START_TIME)
+    if given is not None:
+        return time_range(*given)
+    return optional_number(arguments, _STARTED[0]), optional_number(arguments, _STARTED[1])

@@ -1,0 +1,76 @@
+"""Every route of the API with what it asks of its caller; docs/api.md describes them in this order."""
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from flask import Blueprint, Response
+
+from cc_backend.api import clusters, health, jobevents, jobs, nodestate, write
+from cc_backend.auth.permissions import Permission, requires
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One path with its methods; it answers with and without a trailing slash."""
+
+    methods: tuple[str, ...]
+    path: str
+    view: Callable[..., Response]
+    permission: Permission
+
+
+GET = ("GET",)
+POST = ("POST",)
+POST_OR_PUT = ("POST", "PUT")
+
+ROUTES = (
+    Route(POST, "/api/write/", write.write_samples, Permission.METRICS_WRITE),
+    Route(POST, "/metricstore/write/", write.write_samples, Permission.METRICS_WRITE),
+    Route(POST_OR_PUT, "/api/jobs/start_job/", jobevents.start_job, Permission.JOBS_WRITE),
+    Route(POST_OR_PUT, "/api/jobs/stop_job/", jobevents.stop_job, Permission.JOBS_WRITE),
+    Route(POST_OR_PUT, "/api/jobs/stop_job/<job_id>/", jobevents.stop_job_by_id, Permission.JOBS_WRITE),
+    Route(GET, "/api/jobs/", jobs.list_jobs, Permission.JOBS_READ),
+    Route(GET, "/userapi/jobs/", jobs.list_jobs, Permission.JOBS_READ_OWN),
+    Route(GET, "/api/jobs/<job_id>/", jobs.get_job, Permission.JOBS_READ),
+    Route(GET, "/userapi/jobs/<job_id>/", jobs.get_job, Permission.JOBS_READ_OWN),
+    Route(POST, "/api/jobs/<job_id>/", jobs.get_job_with_named_metrics, Permission.JOBS_READ),
+    Route(POST, "/userapi/jobs/<job_id>/", jobs.get_job_with_named_metrics, Permission.JOBS_READ_OWN),
+    Route(GET, "/api/jobs/metrics/<job_id>/", jobs.get_job_metrics, Permission.JOBS_READ),
+    Route(GET, "/userapi/jobs/metrics/<job_id>/", jobs.get_job_metrics, Permission.JOBS_READ_OWN),
+    Route(GET, "/api/jobs/used_nodes/", jobs.used_nodes, Permission.JOBS_READ),
+    Route(GET, "/api/clusters/", clusters.list_clusters, Permission.CLUSTERS_READ),
+    Route(POST_OR_PUT, "/api/nodestate/", nodestate.report_nodes, Permission.NODES_WRITE),
+    Route(POST, "/api/healthcheck/", nodestate.report_nodes, Permission.NODES_WRITE),
+    Route(POST, "/metricstore/healthcheck/", nodestate.report_nodes, Permission.NODES_WRITE),
+    Route(GET, "/healthz", health.healthz, Permission.PUBLIC),
+    Route(GET, "/metrics", health.metrics, Permission.PUBLIC),
+)
+
+
+def install(blueprint: Blueprint) -> None:
+    """Add all routes. OPTIONS is answered by the catch-all routes, alike for all."""
+    for route in ROUTES:
+        blueprint.add_url_rule(
+            route.path,
+            endpoint=_endpoint(route),
+            view_func=_marked(route),
+            methods=route.methods,
+            strict_slashes=False,
+            provide_automatic_options=False,
+        )
+
+
+def _endpoint(route: Route) -> str:
+    path = "_".join(part.strip("<>") for part in route.path.split("/") if part)
+    return f"{'_or_'.join(route.methods).lower()}_{path}"
+
+
+def _marked(route: Route) -> Callable[..., Response]:
+    """The view under the route's own permission: one view may serve routes that ask different things."""
+
+    @functools.wraps(route.view)
+    def view(**arguments: str) -> Response:
+        return route.view(**arguments)
+
+    return requires(route.permission)(view)

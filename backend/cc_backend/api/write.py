@@ -1,0 +1,56 @@
+"""Samples in: a batch of line protocol goes to the store as it came."""
+
+from http import HTTPStatus
+
+from flask import Response, request
+
+from cc_backend.api.answers import JSON
+from cc_backend.api.binding import check_batch
+from cc_backend.api.bodies import read_body
+from cc_backend.api.errors import problem
+from cc_backend.auth.guard import current_caller
+from cc_backend.metricstore import IngestResult
+from cc_backend.services import current
+
+_LOG_RETRY_S = 5
+
+
+def write_samples() -> Response:
+    """Take a batch; 200 with an empty body once it is as safe as the settings ask for.
+
+    400 names bad lines, the good ones are kept; 503 asks for the whole batch again.
+    """
+    services = current()
+    batch = read_body(request, limit_bytes=services.settings.main.max_batch_bytes)
+    cluster = request.args.get("cluster", "")
+    check_batch(batch, default_cluster=cluster, bound=current_caller().clusters)
+    answer = answer_to(services.store.ingest(batch, received_s=services.now_s(), default_cluster=cluster))
+    # Tells the sender that the next batch may come compressed (RFC 9110, section 12.5.3).
+    answer.headers["Accept-Encoding"] = "gzip"
+    return answer
+
+
+def answer_to(result: IngestResult) -> Response:
+    """What the sender is told; lines that nobody here wants are no fault of a batch and only counted."""
+    if not result.durable:
+        answer = problem(
+            HTTPStatus.SERVICE_UNAVAILABLE,
+            "the write-ahead log cannot be written: the samples are in memory only, send the batch again",
+        )
+        answer.headers["Retry-After"] = str(_LOG_RETRY_S)
+        return answer
+    if result.faulty:
+        return _bad_lines(result)
+    return Response(status=HTTPStatus.OK, content_type=JSON)
+
+
+def _bad_lines(result: IngestResult) -> Response:
+    first = result.errors[0] if result.errors else None
+    where = f"; the first is line {first.line_number}: {first.reason}" if first is not None else ""
+    return problem(
+        HTTPStatus.BAD_REQUEST,
+        f"{result.faulty} lines were left out, {result.accepted} were kept{where}",
+        accepted=result.accepted,
+        rejected=result.faulty,
+        errors=[{"line": error.line_number, "reason": error.reason, "text": error.line} for error in result.errors],
+    )
