@@ -1,0 +1,123 @@
+"""Brings written bytes to the disk in the background, many batches with one call."""
+
+import logging
+import os
+import threading
+from typing import Literal
+
+logger = logging.getLogger(__name__)
+
+Fsync = Literal["always", "interval", "never"]
+
+
+class Committer:
+    """One thread that calls fsync for the file that is written to, and closes files that are done with.
+
+    `always`: `wait` returns when a batch is on the disk; batches that come meanwhile share the next call.
+    `interval`: at most this often. `never`: left to the operating system.
+    """
+
+    def __init__(self, mode: Fsync, interval_s: float) -> None:
+        self._mode = mode
+        self._interval_s = interval_s
+        self._condition = threading.Condition()
+        self._current: int | None = None
+        self._retired: list[int] = []
+        self._written = 0
+        self._synced = 0
+        self._failed = 0
+        self._fault = False
+        self._stopping = False
+        self._thread: threading.Thread | None = None
+
+    def written(self, descriptor: int) -> int:
+        """Note that bytes were written; returns the number to wait for."""
+        with self._condition:
+            self._current = descriptor
+            self._written += 1
+            if self._mode != "never":
+                self._start()
+                self._condition.notify_all()
+            return self._written
+
+    def retire(self, descriptor: int) -> None:
+        """Take over a file that nothing is written to any more: it is synced, then closed."""
+        with self._condition:
+            if self._current == descriptor:
+                self._current = None
+            if self._mode == "never":
+                os.close(descriptor)
+                return
+            self._retired.append(descriptor)
+            self._start()
+            self._condition.notify_all()
+
+    def wait(self, number: int) -> bool:
+        """Whether a batch is as safe as the mode promises; with `always` this waits for the disk."""
+        if self._mode != "always":
+            return True
+        with self._condition:
+            self._condition.wait_for(lambda: self._synced >= number)
+            return self._failed < number
+
+    def take_fault(self) -> bool:
+        """Whether the disk refused a call since this was last asked."""
+        with self._condition:
+            fault, self._fault = self._fault, False
+            return fault
+
+    def close(self) -> None:
+        """Sync what is left and end the thread."""
+        with self._condition:
+            self._stopping = True
+            self._condition.notify_all()
+            thread = self._thread
+        if thread is not None:
+            thread.join()
+
+    def _start(self) -> None:
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, name="metricstore-commit", daemon=True)
+            self._thread.start()
+
+    def _idle(self) -> bool:
+        return self._synced >= self._written and not self._retired
+
+    def _run(self) -> None:
+        with self._condition:
+            while not (self._stopping and self._idle()):
+                self._condition.wait_for(lambda: self._stopping or not self._idle())
+                if self._mode == "interval":
+                    self._condition.wait_for(lambda: self._stopping, timeout=self._interval_s)
+                if not self._idle():
+                    self._sync_released()
+
+    def _sync_released(self) -> None:
+        """Call fsync without holding the lock; the file in use is duplicated, since it may be retired meanwhile."""
+        number, retired = self._written, self._retired
+        self._retired = []
+        current = None if self._current is None else os.dup(self._current)
+        self._condition.release()
+        try:
+            results = [_sync_and_close(descriptor) for descriptor in (*retired, current) if descriptor is not None]
+        finally:
+            self._condition.acquire()
+        if not all(results):
+            self._failed, self._fault = number, True
+        self._synced = number
+        self._condition.notify_all()
+
+
+def _sync_and_close(descriptor: int) -> bool:
+    try:
+        os.fdatasync(descriptor)
+    except OSError as error:
+        logger.error(  # noqa: TRY400 the text of the fault is all there is to know
+            "the disk did not confirm samples of the write-ahead log (%s); a power cut can lose them: check the disk",
+            error.strerror,
+        )
+        return False
+    else:
+        return True
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,206 @@
+"""The nouns of the metric store: what goes in, what comes out, and its limits."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from cc_backend.model import Samples
+from cc_common.lineprotocol import LineError
+
+Ids = npt.NDArray[np.int64]
+"""Series numbers, rows, times: whole numbers in arrays."""
+
+Flags = npt.NDArray[np.bool_]
+
+Doubles = npt.NDArray[np.float64]
+
+
+class Reason(StrEnum):
+    """Why a line was left out. The order is fixed: refused series keys are remembered by position."""
+
+    UNKNOWN_METRIC = "unknown_metric"
+    UNKNOWN_CLUSTER = "unknown_cluster"
+    SERIES_LIMIT = "series_limit"
+    HOST_LIMIT = "host_limit"
+    NO_HOST = "no_host"
+    NO_CLUSTER = "no_cluster"
+    BAD_NAME = "bad_name"
+    SYNTAX = "syntax"
+    VALUE_RANGE = "value_range"
+    FUTURE = "future"
+    TOO_OLD = "too_old"
+
+
+QUIET_REASONS = frozenset({Reason.UNKNOWN_METRIC, Reason.UNKNOWN_CLUSTER, Reason.SERIES_LIMIT, Reason.HOST_LIMIT})
+"""Counted, but no fault of the line: senders send more than the store is set up to keep."""
+
+
+@dataclass(frozen=True, slots=True)
+class MetricSpec:
+    """How a metric is kept: seconds per slot, and how parts of a host combine (`sum`, `avg` or empty)."""
+
+    timestep_s: int
+    aggregation: str = ""
+
+
+MetricTable = Mapping[str, Mapping[str, MetricSpec]]
+"""Cluster -> metric -> specification. What is not in it is not kept."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Caps against what a wrong or hostile sender can make the store allocate."""
+
+    hosts: int = 100_000
+    series: int = 5_000_000
+    job_series: int = 500_000  # those of type `job` come and go with the jobs
+    refused_spellings: int = 100_000
+    query_samples: int = 250_000_000
+
+
+class Part(NamedTuple):
+    """Where in a host a series is measured; all empty for the host itself."""
+
+    type: str = ""
+    type_id: str = ""
+    subtype: str = ""
+    subtype_id: str = ""
+
+
+class Identity(NamedTuple):
+    """What makes a series one series, however its key is spelt on the wire."""
+
+    cluster: str
+    host: str
+    metric: str
+    part: Part = Part()
+
+
+@dataclass(frozen=True, slots=True)
+class IngestResult:
+    """What became of one batch.
+
+    `rejected` counts by `Reason`; `errors` names the first faulty lines, quiet reasons excepted. `durable` is False if
+    the write-ahead log could not take the batch: its samples are in memory, and the sender must keep its copy.
+    """
+
+    accepted: int
+    rejected: Mapping[str, int]
+    errors: tuple[LineError, ...]
+    durable: bool
+
+    @property
+    def faulty(self) -> int:
+        """Lines left out for a fault of their own."""
+        return sum(count for reason, count in self.rejected.items() if Reason(reason) not in QUIET_REASONS)
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """One metric of one host, or of parts of it.
+
+    `type` None (or `node`) asks for the host as a whole. `type_ids` None asks for all parts of the type. `aggregate`
+    combines what was selected into one series. `scale_by` multiplies; None and 0 leave the values alone.
+    """
+
+    metric: str
+    host: str
+    type: str | None = None
+    type_ids: tuple[str, ...] | None = None
+    aggregate: bool = False
+    scale_by: float | None = None
+    subtype: str | None = None
+    subtype_ids: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StoredSeries:
+    """Samples on the full grid that was asked for, NaN where there is none; or an error text instead.
+
+    `data[i]` belongs to `from_s + i * timestep_s`. For a combination, `coverage[i]` says how many of the
+    `members` had a sample in that slot, and `id` is None: the caller knows what it asked to be combined.
+    """
+
+    id: str | None
+    from_s: int
+    timestep_s: int
+    data: Samples
+    error: str | None = None
+    subtype_id: str | None = None
+    coverage: npt.NDArray[np.int32] | None = None
+    members: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class StoredStatistic:
+    """Least, mean and highest sample of a series in a range; None without any sample."""
+
+    id: str | None
+    min: float | None
+    avg: float | None
+    max: float | None
+    count: int = 0
+    error: str | None = None
+    subtype_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class HostHealth:
+    """Which of the expected metrics of a host arrive, arrive in part, or do not arrive."""
+
+    missing: tuple[str, ...]
+    degraded: tuple[str, ...]
+    healthy: tuple[str, ...]
+    known: bool = True
+
+    @property
+    def state(self) -> str:
+        """`full`, `partial` or `failed`, as the wire says it."""
+        if not self.known:
+            return "failed"
+        if not self.missing and not self.degraded:
+            return "full"
+        return "partial" if self.healthy else "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class LogState:
+    """How the write-ahead log is doing; `fault` is the text of the fault that lasts, else empty."""
+
+    enabled: bool = False
+    segments: int = 0
+    size_bytes: int = 0
+    fault: str = ""
+    unlogged_batches: int = 0
+    unlogged_samples: int = 0
+
+
+@dataclass(slots=True)
+class RestoreState:
+    """What was read back at the start."""
+
+    files: int = 0
+    samples: int = 0
+    skipped_samples: int = 0  # of series that are no longer configured, or whose definition was damaged
+    damaged_files: int = 0
+    damaged_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class StoreCounters:
+    """The store about itself; counts are since the start."""
+
+    batches: int
+    lines: int
+    accepted: int
+    rejected: Mapping[str, int]
+    series: int
+    hosts: int
+    spellings: int
+    sample_bytes: int
+    log: LogState
+    restore: RestoreState = field(default_factory=RestoreState)

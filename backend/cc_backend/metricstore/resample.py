@@ -1,0 +1,133 @@
+"""Fewer samples for a plot: pure functions over the last axis of an array, one series or a matrix of them.
+
+`step` is how many samples become one. All return floor(n / step) samples.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from cc_backend.errors import InvalidInput
+
+Array = npt.NDArray[np.floating[Any]]
+
+MINIMUM_POINTS = 1000
+"""Shorter series are not resampled."""
+
+
+def simple(values: Array, step: int) -> Array:
+    """Every step-th sample from the first on."""
+    return values[..., : values.shape[-1] // step * step : step]
+
+
+def average(values: Array, step: int) -> Array:
+    """The mean of what is there in each block of `step` samples, NaN for an empty block; a shorter tail is dropped."""
+    blocks = _blocks(values, step)
+    present = ~np.isnan(blocks)
+    count = np.count_nonzero(present, axis=-1)
+    total = np.sum(blocks, axis=-1, where=present, dtype=np.float64)
+    means = np.divide(total, count, out=np.full(total.shape, np.nan), where=count > 0)
+    result: Array = means.astype(values.dtype)
+    return result
+
+
+def minmax(values: Array, step: int) -> Array:
+    """Least and highest sample of each block of 2 * `step`, in the order in which they came: no peak is lost.
+
+    If the number of samples that come out is odd, the last one is the highest of the last block of `step`.
+    """
+    number = values.shape[-1] // step
+    result = np.full((*values.shape[:-1], number), np.nan, values.dtype)
+    pairs = number // 2
+    if pairs:
+        blocks = _blocks(values[..., : pairs * 2 * step], 2 * step)
+        least_at = np.argmin(np.where(np.isnan(blocks), np.inf, blocks), axis=-1)
+        highest_at = np.argmax(np.where(np.isnan(blocks), -np.inf, blocks), axis=-1)
+        first, second = np.minimum(least_at, highest_at), np.maximum(least_at, highest_at)
+        result[..., 0 : pairs * 2 : 2] = np.take_along_axis(blocks, first[..., None], -1)[..., 0]
+        result[..., 1 : pairs * 2 : 2] = np.take_along_axis(blocks, second[..., None], -1)[..., 0]
+    if number % 2:
+        result[..., -1] = np.fmax.reduce(values[..., (number - 1) * step : number * step], axis=-1)
+    return result
+
+
+def lttb(values: Array, step: int) -> Array:
+    """Largest triangle, three buckets: the samples that shape the curve most, the first and the last among them.
+
+    Of each bucket the sample is taken that spans the largest triangle with the one taken before and the mean of the
+    bucket that follows. Where an area is NaN, the last such sample is taken, so that gaps stay visible.
+
+    Source: S. Steinarsson, Downsampling Time Series for Visual Representation, 2013; limits as in ClusterCockpit.
+    """
+    length = values.shape[-1]
+    number = length // step
+    if step <= 1 or number >= length:
+        return values
+    if number < 3:  # noqa: PLR2004 first, middle and last
+        return simple(values, step)
+    rows = np.asarray(values, np.float64).reshape(-1, length)
+    picked = np.zeros((len(rows), number), np.int64)
+    picked[:, -1] = length - 1
+    width = (length - 2) / (number - 2)
+    low, middle = 1, int(width) + 1
+    for bucket in range(number - 2):
+        high = min(int((bucket + 2) * width) + 1, length - 2)
+        picked[:, bucket + 1] = _pick(rows, picked[:, bucket], low, middle, high)
+        low, middle = middle, high
+    result = np.take_along_axis(values.reshape(-1, length), picked, -1)
+    return result.reshape(*values.shape[:-1], number)
+
+
+def _pick(rows: npt.NDArray[np.float64], before: npt.NDArray[np.int64], low: int, middle: int, high: int) -> Any:
+    """The position of the sample of [low, middle) that each row takes; the mean is that of [middle, high]."""
+    before_y = np.take_along_axis(rows, before[:, None], -1)
+    centre_x = (middle + high) / 2
+    centre_y = rows[:, middle : high + 1].mean(axis=-1, keepdims=True)
+    bucket = rows[:, low:middle]
+    x = np.arange(low, middle)
+    before_x = before[:, None]
+    area = np.abs((before_x - centre_x) * (bucket - before_y) - (before_x - x) * (centre_y - before_y))
+    missing = np.isnan(area)
+    last_missing = area.shape[1] - 1 - np.argmax(missing[:, ::-1], axis=-1)
+    largest = np.argmax(np.where(missing, -1.0, area), axis=-1)
+    return low + np.where(missing.any(axis=-1), last_missing, largest)
+
+
+ALGORITHMS: dict[str, Callable[[Array, int], Array]] = {
+    "lttb": lttb,
+    "average": average,
+    "simple": simple,
+    "minmax": minmax,
+}
+
+
+def resample(
+    values: Array,
+    timestep_s: int,
+    resolution_s: int,
+    *,
+    algorithm: str = "lttb",
+    minimum_points: int = MINIMUM_POINTS,
+) -> tuple[Array, int]:
+    """Samples and their timestep, at the resolution asked for if that is worth it.
+
+    A resolution up to the timestep, or a series of fewer than `minimum_points`, leaves everything as it is.
+    Raises InvalidInput for a resolution that is no multiple of the timestep, or an unknown algorithm.
+    """
+    if algorithm not in ALGORITHMS:
+        raise InvalidInput(f"resampling {algorithm!r} is not known; known are {', '.join(sorted(ALGORITHMS))}")
+    if resolution_s <= timestep_s:
+        return values, timestep_s
+    if resolution_s % timestep_s:
+        raise InvalidInput(f"resolution {resolution_s} s is not a multiple of the timestep of {timestep_s} s")
+    step = resolution_s // timestep_s
+    if values.shape[-1] < minimum_points or values.shape[-1] < step:
+        return values, timestep_s
+    return ALGORITHMS[algorithm](values, step), resolution_s
+
+
+def _blocks(values: Array, step: int) -> Array:
+    number = values.shape[-1] // step
+    return values[..., : number * step].reshape(*values.shape[:-1], number, step)

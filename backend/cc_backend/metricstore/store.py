@@ -1,0 +1,256 @@
+"""The metric store: takes batches of line protocol, keeps samples in memory and on disk, answers questions."""
+
+import logging
+import threading
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+
+from cc_backend.metricstore.commit import Fsync
+from cc_backend.metricstore.health import host_health
+from cc_backend.metricstore.ingest import Faults, Screened, decode, name_errors, screen
+from cc_backend.metricstore.model import (
+    HostHealth,
+    Ids,
+    IngestResult,
+    Limits,
+    LogState,
+    MetricTable,
+    Query,
+    RestoreState,
+    StoreCounters,
+    StoredSeries,
+    StoredStatistic,
+)
+from cc_backend.metricstore.query import Reader
+from cc_backend.metricstore.restore import restore
+from cc_backend.metricstore.retention import trim
+from cc_backend.metricstore.series import SeriesTable
+from cc_backend.metricstore.wal import SEGMENT_BYTES, WriteAheadLog
+
+logger = logging.getLogger(__name__)
+
+RETENTION_S = 48 * 3600
+_QUERIES_AT_ONCE = 256  # the lock is given up after so many, so that a long answer does not hold up ingest
+
+
+class MetricStore:
+    """Safe to use from many threads. No clock inside: what time it is comes with each call.
+
+    Two locks, always taken in this order: `_ingest` makes batches follow each other, and is held while the write-ahead
+    log is written; `_memory` guards series and samples, and is held only while arrays are copied.
+    """
+
+    def __init__(
+        self, metrics: MetricTable, *, log: WriteAheadLog | None, retention_s: int = RETENTION_S, limits: Limits | None
+    ) -> None:
+        self._limits = limits or Limits()
+        self._retention_s = retention_s
+        self._log = log
+        self._ingest = threading.RLock()
+        self._memory = threading.RLock()
+        self._maintenance = threading.Lock()
+        self._table = SeriesTable(metrics, self._limits, self._memory)
+        self._restored = RestoreState()
+        self._batches = 0
+        self._accepted = 0
+        self._rejected: dict[str, int] = {}
+
+    @classmethod
+    def open(
+        cls,
+        directory: Path | None,
+        metrics: MetricTable,
+        *,
+        now_s: int,
+        retention_s: int = RETENTION_S,
+        fsync: Fsync = "interval",
+        fsync_interval_s: float = 1.0,
+        limits: Limits | None = None,
+        segment_bytes: int = SEGMENT_BYTES,
+    ) -> Self:
+        """A store with what its write-ahead log holds; without a directory, one that forgets everything at its end.
+
+        Nothing is freed here, however old: the next `free` knows which hosts are protected. Raises BackendError if the
+        directory cannot be used or another process uses it; damaged files are told in the log and skipped.
+        """
+        log = None
+        if directory is not None:
+            log = WriteAheadLog(directory, fsync=fsync, fsync_interval_s=fsync_interval_s, segment_bytes=segment_bytes)
+        store = cls(metrics, log=log, retention_s=retention_s, limits=limits)
+        if log is not None:
+            store._restore(log, now_s)
+        return store
+
+    def _restore(self, log: WriteAheadLog, now_s: int) -> None:
+        self._restored = restore(log.closed_segments(), self._table)
+        newest_s = max((segment.newest_s or 0 for segment in log.closed_segments()), default=0)
+        logger.info(
+            "restored files=%d samples=%d series=%d skipped_samples=%d damaged_files=%d newest_age_s=%d",
+            self._restored.files, self._restored.samples, self._table.count + self._table.job_count,
+            self._restored.skipped_samples, self._restored.damaged_files, now_s - newest_s if newest_s else -1,
+        )  # fmt: skip
+
+    # In
+
+    def ingest(self, batch: bytes, *, received_s: int, default_cluster: str = "") -> IngestResult:
+        """Take a batch of line protocol. Good lines are kept, bad ones counted and the first of them named.
+
+        When this returns with `durable`, the write-ahead log has the batch (and with fsync `always`, the disk). If not,
+        the samples are in memory only; sending the batch again changes nothing else.
+        """
+        faults = Faults()
+        with self._ingest:
+            spellings = self._table.spellings(default_cluster)
+            decoded = decode(batch, spellings, received_s=received_s, faults=faults)
+            kept = screen(decoded, received_s=received_s, retention_s=self._retention_s, faults=faults)
+            ticket = self._store(kept, received_s)
+            errors = name_errors(batch, faults, spellings)
+        rejected = {str(reason): count for reason, count in faults.counts.items()}
+        self._count(len(kept.sids), rejected)
+        durable = self._log is None or (ticket is not None and self._log.wait(ticket))
+        return IngestResult(len(kept.sids), rejected, errors, durable)
+
+    def _store(self, kept: Screened, received_s: int) -> int | None:
+        if not len(kept.sids):
+            return 0
+        ticket: int | None = 0
+        if self._log is not None:
+            ticket = self._log.append(
+                kept.sids, kept.values, kept.times_s, received_s=received_s, identity=self._table.identity
+            )
+        with self._memory:
+            self._table.put(kept.sids, kept.values, kept.times_s)
+        return ticket
+
+    def _count(self, accepted: int, rejected: Mapping[str, int]) -> None:
+        with self._memory:
+            self._batches += 1
+            self._accepted += accepted
+            for reason, count in rejected.items():
+                self._rejected[reason] = self._rejected.get(reason, 0) + count
+
+    # Out
+
+    def query(self, cluster: str, queries: Sequence[Query], *, from_s: int, to_s: int) -> list[list[StoredSeries]]:
+        """Per query a list of series on the full grid of [from_s, to_s); empty if host or metric have no data.
+
+        An unknown metric gives one element with `error`. Raises InvalidInput for a range that ends before it begins,
+        and TooLarge for more samples than `Limits.query_samples`.
+        """
+        reader = self._reader(cluster, from_s, to_s)
+        answer: list[list[StoredSeries]] = []
+        for begin in range(0, len(queries), _QUERIES_AT_ONCE):
+            with self._memory:
+                answer += reader.series(queries[begin : begin + _QUERIES_AT_ONCE])
+        return answer
+
+    def statistics(
+        self, cluster: str, queries: Sequence[Query], *, from_s: int, to_s: int
+    ) -> list[list[StoredStatistic]]:
+        """Per query the statistics of what `query` would give; raises the same."""
+        reader = self._reader(cluster, from_s, to_s)
+        answer: list[list[StoredStatistic]] = []
+        for begin in range(0, len(queries), _QUERIES_AT_ONCE):
+            with self._memory:
+                answer += reader.statistics(queries[begin : begin + _QUERIES_AT_ONCE])
+        return answer
+
+    def _reader(self, cluster: str, from_s: int, to_s: int) -> Reader:
+        return Reader(self._table, cluster, from_s=from_s, to_s=to_s, limit_samples=self._limits.query_samples)
+
+    def last_seen_s(self, cluster: str, host: str) -> int | None:
+        """The time of the newest sample of any metric of a host, or None if there is none."""
+        with self._memory:
+            known = self._table.host(cluster, host)
+            return None if known is None else int(self._table.host_last_s[known.id]) or None
+
+    def hosts(self, cluster: str) -> list[str]:
+        """The hosts that have series, sorted."""
+        with self._memory:
+            return sorted(self._table.clusters.get(cluster, ()))
+
+    def host_health(self, cluster: str, host: str, metrics: Iterable[str], *, now_s: int) -> HostHealth:
+        """Which of the expected metrics of a host arrive."""
+        with self._memory:
+            return host_health(self._table, cluster, self._table.host(cluster, host), metrics, now_s=now_s)
+
+    # Upkeep
+
+    def free(self, *, before_s: int, protected: Mapping[str, Mapping[str, int]]) -> int:
+        """Forget samples older than `before_s`, in memory and on disk; returns the bytes freed in memory.
+
+        `protected` says cluster -> host -> from when on its samples stay, for jobs that run longer than the retention.
+        Memory goes in blocks of windows, so some samples stay a little longer. Series without samples are forgotten.
+        """
+        with self._maintenance:
+            with self._ingest, self._memory:
+                freed = self._free_memory(before_s, protected)
+            if self._log is not None:
+                trim(self._log, before_s=before_s, protected=protected)
+        return freed
+
+    def _free_memory(self, before_s: int, protected: Mapping[str, Mapping[str, int]]) -> int:
+        sids: list[Ids] = []
+        times: list[Ids] = []
+        for cluster, hosts in protected.items():
+            for name, from_s in hosts.items():
+                host = self._table.host(cluster, name)
+                if host is not None:
+                    sids.append(host.sids())
+                    times.append(np.full(len(sids[-1]), from_s))
+        kept = np.concatenate(sids) if sids else np.empty(0, np.int64)
+        kept_from_s = np.concatenate(times) if times else np.empty(0, np.int64)
+        freed = 0
+        for index, grid in enumerate(self._table.grids):
+            here = self._table.grid_of[kept] == index
+            freed += grid.free(before_s, self._table.row_of[kept[here]], kept_from_s[here])
+        silent = self._table.silent(before_s, protected)
+        if len(silent):
+            self._table.remove(silent)
+            if self._log is not None:
+                self._log.forget(silent)
+        self._table.forget_refusals()
+        return freed
+
+    def reload(self, metrics: MetricTable) -> None:
+        """Take over a new metric table; series whose timestep changed are carried over to the new one."""
+        with self._ingest, self._memory:
+            moved = self._table.reload(metrics)
+        logger.info("metric table reloaded clusters=%d moved_series=%d", len(metrics), moved)
+
+    def counters(self) -> StoreCounters:
+        """The store about itself."""
+        log = LogState() if self._log is None else self._log.state()
+        with self._memory:
+            return StoreCounters(
+                batches=self._batches,
+                lines=self._accepted + sum(self._rejected.values()),
+                accepted=self._accepted,
+                rejected=dict(self._rejected),
+                series=self._table.count + self._table.job_count,
+                hosts=self._table.host_count,
+                spellings=self._table.spelling_count,
+                sample_bytes=sum(grid.sample_bytes for grid in self._table.grids),
+                log=log,
+                restore=self._restored,
+            )
+
+    def validate(self) -> None:
+        """Raise AssertionError if the store contradicts itself; for tests."""
+        with self._ingest, self._memory:
+            self._table.validate()
+
+    def close(self) -> None:
+        """Bring the write-ahead log to the disk and let go of its folder."""
+        with self._ingest:
+            if self._log is not None:
+                self._log.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()

@@ -1,0 +1,197 @@
+"""The bytes of the write-ahead log, described in docs/metric-store.md. Pure functions; all numbers little endian."""
+
+import struct
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from cc_backend.metricstore.model import Identity, Ids, Part
+from cc_backend.model import Samples
+
+MAGIC = b"CCPYWAL\n"
+VERSION = 1
+HEADER_BYTES = 32
+MARKER = b"\xc5\x0c\xa9\x1e"
+RECORD_HEADER_BYTES = 16
+
+SERIES = 1
+BATCH_ONE_TIME = 2
+BATCH_TIMES = 3
+_KINDS = frozenset({SERIES, BATCH_ONE_TIME, BATCH_TIMES})
+
+_FILE_HEADER = struct.Struct("<8sIIqI4x")
+_RECORD_HEADER = struct.Struct("<4sBxxxII")
+_CHECKED_HEADER_BYTES = 12  # all of a record's header but the checksum
+_SERIES_HEADER = struct.Struct("<II")
+_TEXT_LENGTH = struct.Struct("<H")
+_BATCH_HEADER = struct.Struct("<qI4x")
+_ALIGNMENT = 8
+
+
+class UnknownVersionError(Exception):
+    """The file is whole, but of a version that this program does not know."""
+
+
+@dataclass(frozen=True, slots=True)
+class SeriesRecord:
+    """Series of the batches that follow in the same file, numbered from `first_id`."""
+
+    first_id: int
+    identities: tuple[Identity, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class BatchRecord:
+    """Samples, with one time for all or one each."""
+
+    ids: Ids
+    values: Samples
+    times_s: int | Ids
+
+
+Record = SeriesRecord | BatchRecord
+
+
+@dataclass(slots=True)
+class Damage:
+    """Bytes of a file that hold no readable record, and where the first of them is."""
+
+    skipped_bytes: int = 0
+    first_offset: int = 0
+
+    def skip(self, offset: int, count: int) -> None:
+        """Note some bytes."""
+        if not self.skipped_bytes:
+            self.first_offset = offset
+        self.skipped_bytes += count
+
+
+def file_header(created_s: int) -> bytes:
+    """The first bytes of a segment."""
+    unchecked = _FILE_HEADER.pack(MAGIC, VERSION, 0, created_s, 0)
+    return _FILE_HEADER.pack(MAGIC, VERSION, 0, created_s, zlib.crc32(unchecked[:24]))
+
+
+def _record(kind: int, payload: bytes) -> bytes:
+    payload += bytes(-len(payload) % _ALIGNMENT)
+    header = _RECORD_HEADER.pack(MARKER, kind, len(payload), 0)[:_CHECKED_HEADER_BYTES]
+    return b"".join((header, zlib.crc32(payload, zlib.crc32(header)).to_bytes(4, "little"), payload))
+
+
+def series_record(first_id: int, identities: Sequence[Identity]) -> bytes:
+    """A record that gives consecutive numbers to series."""
+    parts = [_SERIES_HEADER.pack(first_id, len(identities))]
+    for cluster, host, metric, part in identities:
+        for text in (cluster, host, metric, *part):
+            raw = text.encode()
+            parts.append(_TEXT_LENGTH.pack(len(raw)) + raw)
+    return _record(SERIES, b"".join(parts))
+
+
+def batch_record(ids: Ids, values: Samples, times_s: int | Ids) -> bytes:
+    """A record of samples: 8 bytes each if all have one time, else 12."""
+    one_time = isinstance(times_s, int)
+    base_s = times_s if isinstance(times_s, int) else int(times_s.min())
+    parts = [_BATCH_HEADER.pack(base_s, len(ids)), ids.astype("<u4").tobytes(), values.astype("<f4").tobytes()]
+    if not isinstance(times_s, int):
+        parts.append((times_s - base_s).astype("<u4").tobytes())
+    return _record(BATCH_ONE_TIME if one_time else BATCH_TIMES, b"".join(parts))
+
+
+def read_records(data: bytes, damage: Damage) -> Iterator[Record]:
+    """The readable records of a file, in order; bytes that are none are noted in `damage`.
+
+    After damage, reading goes on at the next place that has a marker and a right checksum.
+    Raises UnknownVersionError for a whole file of another version.
+    """
+    position = _after_file_header(data, damage)
+    while position < len(data):
+        end = _record_end(data, position)
+        record = None if end is None else _parse(data, position, end)
+        if end is not None and record is not None:
+            yield record
+            position = end
+            continue
+        following = _next_record(data, position + 1)
+        damage.skip(position, following - position)
+        position = following
+
+
+def _after_file_header(data: bytes, damage: Damage) -> int:
+    if len(data) >= HEADER_BYTES:
+        magic, version, _, _, checksum = _FILE_HEADER.unpack_from(data)
+        if magic == MAGIC and checksum == zlib.crc32(data[:24]):
+            if version != VERSION:
+                raise UnknownVersionError(f"version {version} of the log is not known, only {VERSION}")
+            return HEADER_BYTES
+    start = _next_record(data, 0)
+    damage.skip(0, start)
+    return start
+
+
+def _next_record(data: bytes, position: int) -> int:
+    while True:
+        position = data.find(MARKER, position)
+        if position < 0:
+            return len(data)
+        if _record_end(data, position) is not None:
+            return position
+        position += 1
+
+
+def _record_end(data: bytes, position: int) -> int | None:
+    """Where the record that begins here ends, or None if there is no whole record here."""
+    if len(data) - position < RECORD_HEADER_BYTES:
+        return None
+    marker, kind, length, checksum = _RECORD_HEADER.unpack_from(data, position)
+    end = position + RECORD_HEADER_BYTES + length
+    if marker != MARKER or kind not in _KINDS or end > len(data):
+        return None
+    view = memoryview(data)
+    payload_crc = zlib.crc32(
+        view[position + RECORD_HEADER_BYTES : end], zlib.crc32(view[position : position + _CHECKED_HEADER_BYTES])
+    )
+    return end if checksum == payload_crc else None
+
+
+def _parse(data: bytes, position: int, end: int) -> Record | None:
+    """The record, or None if its parts do not fit together although the checksum does."""
+    kind = data[position + len(MARKER)]
+    begin = position + RECORD_HEADER_BYTES
+    try:
+        return _parse_series(data, begin, end) if kind == SERIES else _parse_batch(data, begin, end, kind)
+    except (ValueError, struct.error):
+        return None
+
+
+def _parse_series(data: bytes, position: int, end: int) -> SeriesRecord:
+    first_id, count = _SERIES_HEADER.unpack_from(data, position)
+    position += _SERIES_HEADER.size
+    identities: list[Identity] = []
+    for _ in range(count):
+        texts: list[str] = []
+        for _ in range(7):
+            (length,) = _TEXT_LENGTH.unpack_from(data, position)
+            position += _TEXT_LENGTH.size
+            if position + length > end:
+                raise ValueError("a text runs over the end of its record")
+            texts.append(data[position : position + length].decode())
+            position += length
+        identities.append(Identity(texts[0], texts[1], texts[2], Part(*texts[3:])))
+    return SeriesRecord(first_id, tuple(identities))
+
+
+def _parse_batch(data: bytes, position: int, end: int, kind: int) -> BatchRecord:
+    base_s, count = _BATCH_HEADER.unpack_from(data, position)
+    position += _BATCH_HEADER.size
+    columns = 2 if kind == BATCH_ONE_TIME else 3
+    if position + 4 * columns * count > end:
+        raise ValueError("the samples run over the end of their record")
+    ids = np.frombuffer(data, "<u4", count, position).astype(np.int64)
+    values = np.frombuffer(data, "<f4", count, position + 4 * count).astype(np.float32)
+    if kind == BATCH_ONE_TIME:
+        return BatchRecord(ids, values, base_s)
+    offsets = np.frombuffer(data, "<u4", count, position + 8 * count).astype(np.int64)
+    return BatchRecord(ids, values, base_s + offsets)
