@@ -1,0 +1,48 @@
+"""Styles, scripts and pictures, served under an address that changes whenever any of them does.
+
+The digest is part of the path and not of the query, so that the modules can import each other by relative paths and
+still are cached for good.
+"""
+
+import hashlib
+from functools import cache
+from pathlib import Path
+
+from flask import Response, send_from_directory
+
+from cc_backend.auth.permissions import Permission, requires
+from cc_backend.errors import NotFound
+
+STATIC = Path(__file__).parent / "static"
+KINDS = frozenset({".css", ".js", ".svg"})
+_FOR_GOOD = "public, max-age=31536000, immutable"
+_TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
+
+
+@cache
+def asset_paths() -> frozenset[str]:
+    """Every file that is served, relative to the static folder."""
+    return frozenset(
+        path.relative_to(STATIC).as_posix()
+        for path in STATIC.rglob("*")
+        if path.is_file() and path.suffix in KINDS and not path.name.startswith(".")
+    )
+
+
+@cache
+def digest() -> str:
+    """A short hash over all served files."""
+    total = hashlib.sha256()
+    for name in sorted(asset_paths()):
+        total.update(name.encode() + b"\0" + (STATIC / name).read_bytes())
+    return total.hexdigest()[:16]
+
+
+@requires(Permission.PUBLIC)
+def asset(version: str, name: str) -> Response:
+    """One file; kept for good under the current digest, asked for again under an old one."""
+    if name not in asset_paths():
+        raise NotFound("there is no such file")
+    response = send_from_directory(STATIC, name, mimetype=_TYPES[Path(name).suffix], etag=True)
+    response.headers["Cache-Control"] = _FOR_GOOD if version == digest() else "no-cache"
+    return response

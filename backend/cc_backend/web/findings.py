@@ -1,0 +1,107 @@
+"""What stands out about a job, in sentences: what was seen, what it means, what to try, where to see it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from cc_backend.web.footprints import Footprint
+from cc_backend.web.format import count, duration, names_in_short, number
+from cc_backend.web.verdict import Level
+from cc_backend.web.words import metric_name, metric_word
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One sentence that says it, one that explains it, and where to look."""
+
+    level: Level
+    headline: str
+    detail: str = ""
+    link: str = ""
+    link_text: str = "Show in plot"
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One cell of the annunciator: dark when all is well."""
+
+    word: str
+    level: Level
+
+
+def findings_of(
+    items: Sequence[Footprint],
+    *,
+    outliers: Sequence[tuple[str, Sequence[str], int]] = (),
+    gaps: Sequence[tuple[float, float, str]] = (),
+) -> list[Finding]:
+    """Everything worth a sentence, worst first, with one line at the end for what is in order.
+
+    `outliers` are (metric, names of the nodes that part from the others, number of nodes); `gaps` are
+    (length in seconds, start in seconds of run time, words for when).
+    """
+    out = [_outlier_finding(*item) for item in outliers]
+    for item in items:
+        found = _footprint_finding(item)
+        if found:
+            out.append(found)
+    if gaps:
+        total = sum(length for length, _, _ in gaps)
+        when = gaps[0][2] if len(gaps) == 1 else f"{len(gaps)} times, the first {gaps[0][2]}"
+        out.append(Finding(Level.ARTEFACT, f"No data for {duration(total)}, {when}.", "Means leave this time out."))
+    out.sort(key=lambda finding: finding.level.order)
+    quiet = [metric_word(item.metric).lower() for item in items if item.level is Level.OK]
+    if quiet:
+        plain = f"{count(len(quiet), 'check')} found nothing: {', '.join(quiet)}."
+        out.append(Finding(Level.OK, plain))
+    return out
+
+
+def checks_of(items: Sequence[Footprint], outliers: Sequence[str], *, gaps: bool, measured: bool) -> list[Check]:
+    """The cells of the annunciator, in the order of the configuration, then balance and data."""
+    cells = [Check(metric_word(item.metric), item.level or Level.OK) for item in items]
+    if measured:
+        cells.append(Check("Balance", Level.CAUTION if outliers else Level.OK))
+    cells.append(Check("Data", Level.OK if measured and not gaps else Level.ARTEFACT))
+    return cells
+
+
+def _outlier_finding(metric: str, names: Sequence[str], nodes: int) -> Finding:
+    name = metric_name(metric)
+    verb = "differs" if len(names) == 1 else "differ"
+    return Finding(
+        Level.CAUTION,
+        f"{len(names)} of {count(nodes, 'node')} {verb} from the rest in {_lower(name)}.",
+        f"{names_in_short(names)}. Check whether the work is spread over all nodes.",
+        f"#m-{metric}",
+    )
+
+
+def _footprint_finding(item: Footprint) -> Finding | None:
+    level, scale, value = item.level, item.scale, item.value
+    if level is None or value is None or level is Level.OK:
+        return None
+    unit = f" {item.unit}" if item.unit else ""
+    link = f"#m-{item.metric}"
+    seen = f"{number(value)}{unit} {_basis(item)}"
+    if level is Level.ARTEFACT:
+        detail = f"{seen}, while this node type reaches {number(scale.peak)}. Better not rely on this curve."
+        return Finding(level, f"{item.name} cannot be right.", detail, link)
+    if level is Level.HIGH:
+        detail = f"{seen}; {number(scale.normal)} is usual at most. Fine for a benchmark."
+        return Finding(level, f"{item.name} is above what is usual here.", detail, link)
+    degree = "very " if level is Level.ALERT else ""
+    if scale.lower_is_better:
+        edge = scale.alert if level is Level.ALERT else scale.caution
+        detail = f"{seen} of {number(scale.peak)}; {number(edge)} is the limit of what is healthy here."
+        return Finding(level, f"{item.name} is {degree}high.", detail, link)
+    detail = f"{seen}; on this node type more than {number(scale.caution)} is usual."
+    return Finding(level, f"{item.name} is {degree}low.", detail, link)
+
+
+def _basis(item: Footprint) -> str:
+    return {"avg": "per node in the mean", "max": "at the highest", "min": "at the lowest"}.get(item.statistic, "")
+
+
+def _lower(name: str) -> str:
+    """The name inside a sentence: abbreviations keep their capitals."""
+    return name if name[:2].isupper() else name[:1].lower() + name[1:]

@@ -1,0 +1,111 @@
+"""The footprint of a job: a few numbers that say how it ran, each judged by its metric's thresholds."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from cc_backend.clusters.model import MetricConfig
+from cc_backend.model import Job, JobData, JobMetric, Scope
+from cc_backend.web.format import number, readable
+from cc_backend.web.series import Values, matrix, nan_mean
+from cc_backend.web.verdict import Level, Scale, worst
+from cc_backend.web.words import STATISTIC_WORDS, metric_name
+
+
+@dataclass(frozen=True, slots=True)
+class Footprint:
+    """One value of the footprint, in the unit it is shown in; `value` None means it was not measured."""
+
+    metric: str
+    statistic: str
+    value: float | None
+    unit: str
+    scale: Scale
+
+    @property
+    def name(self) -> str:
+        """What people call the metric."""
+        return metric_name(self.metric)
+
+    @property
+    def statistic_word(self) -> str:
+        """The statistic in a word."""
+        return STATISTIC_WORDS.get(self.statistic, self.statistic)
+
+    @property
+    def level(self) -> Level | None:
+        """What the value says."""
+        return self.scale.rate(self.value)
+
+    @property
+    def label(self) -> str:
+        """One sentence for those who cannot see the gauge."""
+        if self.value is None:
+            return f"{self.name}: not measured"
+        word = f", {self.level.word}" if self.level else ""
+        unit = f" {self.unit}" if self.unit else ""
+        return f"{self.name}, {self.statistic_word}: {number(self.value)}{unit} of {number(self.scale.peak)}{word}"
+
+
+def share_of_node(job: Job, node_threads: int) -> float:
+    """How much of a node's threads a job on shared nodes has; 1 for a job with whole nodes."""
+    if job.shared in ("", "none") or not node_threads or not job.num_hwthreads:
+        return 1.0
+    return min(1.0, job.num_hwthreads / max(job.num_nodes, 1) / node_threads)
+
+
+def footprints(
+    job: Job, metrics: Mapping[str, MetricConfig], data: JobData | None = None, *, node_threads: int = 0
+) -> list[Footprint]:
+    """The footprint of a job, worst first.
+
+    Values are those of the job record; for a running job, whose record may be old or empty, those of `data` count
+    where there are any. On shared nodes the thresholds of lowest and highest values shrink with the job's share.
+    """
+    out = []
+    running = job.state.value == "running"
+    for name, config in metrics.items():
+        if not config.footprint:
+            continue
+        recorded = (job.footprint or {}).get(f"{name}_{config.footprint}")
+        measured = statistic_of(node_metric(data, name), config.footprint) if data else None
+        value = measured if measured is not None and (running or recorded is None) else recorded
+        shrunk = share_of_node(job, node_threads) if config.footprint in ("min", "max") else 1.0
+        factor, unit = readable(config.unit, config.peak)
+        out.append(
+            Footprint(
+                name,
+                config.footprint,
+                None if value is None else value * factor,
+                unit,
+                Scale.of(config, factor * shrunk),
+            )
+        )
+    return sorted(out, key=lambda item: (item.level or Level.OK).order)
+
+
+def node_metric(data: JobData | None, name: str) -> JobMetric | None:
+    """The metric at node scope, or nothing."""
+    return (data or {}).get(name, {}).get(Scope.NODE)
+
+
+def statistic_of(metric: JobMetric | None, statistic: str) -> float | None:
+    """Mean of the means of all nodes, or the lowest or highest value of any; nothing where nothing was measured."""
+    if metric is None or not metric.series:
+        return None
+    rows = matrix(metric)
+    if not np.isfinite(rows).any():
+        return None
+    if statistic == "min":
+        return float(np.nanmin(rows))
+    if statistic == "max":
+        return float(np.nanmax(rows))
+    means: Values = nan_mean(rows, 1)
+    return float(np.nanmean(means))
+
+
+def verdict_of(items: list[Footprint]) -> Level | None:
+    """The worst level of the footprint; nothing where nothing could be judged."""
+    levels = [item.level for item in items if item.level is not None]
+    return worst(levels) if levels else None

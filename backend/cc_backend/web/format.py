@@ -1,0 +1,141 @@
+"""Numbers, spans of time and moments as people read them. Pure: the time zone is an argument."""
+
+import math
+from collections.abc import Sequence
+from datetime import UTC, datetime, tzinfo
+
+from cc_backend.model import Unit
+
+THIN = "\u202f"  # thin no-break space, between thousands
+NONE = "\N{EN DASH}"
+MINUTE_S, HOUR_S, DAY_S = 60, 3600, 86400
+_THOUSANDS = ("", "k", "M", "G", "T", "P", "E")
+_BASES = {
+    "F/s": "Flop/s",
+    "Flops/s": "Flop/s",
+    "F": "Flop",
+    "percent": "%",
+    "degC": "°C",
+    "load": "",
+    "IPC": "",
+    "None": "",
+}
+_SCALED_BASES = ("B", "B/s", "F/s", "Flop/s", "Flops/s", "F", "W", "Wh", "J", "Hz", "packets/s", "IO/s")
+_KEEP_BELOW, _SHIFT = 10_000, 1000
+
+
+def number(value: float | None, digits: int | None = None) -> str:
+    """The number with thin spaces between thousands and as many digits as its size deserves; a dash for nothing."""
+    if value is None or not math.isfinite(value):
+        return NONE
+    if digits is None:
+        size = abs(value)
+        digits = 0 if size >= 100 or value == int(value) else 1 if size >= 10 else 2  # noqa: PLR2004 - three sizes
+    text = f"{value:,.{digits}f}".replace(",", THIN)
+    return text[1:] if text.startswith("-") and not text.strip("-0.") else text
+
+
+def count(amount: int, one: str, many: str = "") -> str:
+    """The number with its noun: `1 job`, `3 jobs`."""
+    return f"{number(amount)} {one if amount == 1 else many or one + 's'}"
+
+
+def duration(seconds: float) -> str:
+    """A span of time: `45 s`, `22 min`, `6 h 41 min`, `3 d 4 h`."""
+    whole = max(0, int(seconds))
+    if whole < MINUTE_S:
+        return f"{whole} s"
+    if whole < HOUR_S:
+        return f"{whole // MINUTE_S} min"
+    if whole < 3 * DAY_S:
+        return f"{whole // HOUR_S} h {whole % HOUR_S // MINUTE_S:02d} min"
+    return f"{whole // DAY_S} d {whole % DAY_S // HOUR_S} h"
+
+
+def round_span(seconds: float) -> str:
+    """A span for an axis: `0 h`, `30 min`, `1 h`, `2 d`; a fraction only where it is needed."""
+    if seconds == 0:
+        return "0"
+    for size, name in ((DAY_S, "d"), (HOUR_S, "h"), (MINUTE_S, "min")):
+        if seconds >= size and seconds % size == 0:
+            return f"{int(seconds // size)} {name}"
+    if seconds > HOUR_S:
+        return f"{int(seconds // HOUR_S)} h {int(seconds % HOUR_S // MINUTE_S)}"
+    return f"{seconds / MINUTE_S:g} min" if seconds >= MINUTE_S else f"{seconds:g} s"
+
+
+def at(time_s: float, zone: tzinfo | None) -> datetime:
+    """The moment in the given zone, or in the zone of this server where none is given."""
+    return datetime.fromtimestamp(time_s, UTC).astimezone(zone)
+
+
+def moment(time_s: float, zone: tzinfo | None, *, now_s: float) -> str:
+    """A moment, as short as today allows: `14:02`, `Thu 09:12`, `12 March, 09:12`, `12 March 2024, 09:12`."""
+    then, now = at(time_s, zone), at(now_s, zone)
+    if then.date() == now.date():
+        return f"today {then:%H:%M}"
+    if 0 <= (now.date() - then.date()).days < 6:  # noqa: PLR2004 - a weekday names a day of the last week only
+        return f"{then:%a %H:%M}"
+    year = f" {then.year}" if then.year != now.year else ""
+    return f"{then.day} {then:%b}{year}, {then:%H:%M}"
+
+
+def full_moment(time_s: float, zone: tzinfo | None) -> str:
+    """A moment with its day, year and zone: `Thu 12 March 2026, 09:12 CET`."""
+    then = at(time_s, zone)
+    return f"{then:%a} {then.day} {then:%B %Y, %H:%M} {then.tzname()}"
+
+
+def iso(time_s: float) -> str:
+    """The moment for a `datetime` attribute, in UTC."""
+    return f"{datetime.fromtimestamp(time_s, UTC):%Y-%m-%dT%H:%M:%SZ}"
+
+
+def zone_name(zone: tzinfo | None, now_s: float) -> str:
+    """The short name of the zone all times of a page stand in."""
+    return at(now_s, zone).tzname() or "UTC"
+
+
+def unit_text(unit: Unit) -> str:
+    """The unit as it stands beside a number: `GFlop/s`, `%`, or nothing for a bare count."""
+    base = _BASES.get(unit.base, unit.base)
+    prefix = "" if unit.prefix in ("None", "NAN") else unit.prefix.replace("K", "k").replace("u", "µ")
+    return f"{prefix}{base}" if base else ""
+
+
+def readable(unit: Unit, largest: float) -> tuple[float, str]:
+    """What to multiply values with, and the unit they then have, so that the largest stays below ten thousand."""
+    prefix = "k" if unit.prefix == "K" else unit.prefix
+    if unit.base not in _SCALED_BASES or prefix not in _THOUSANDS or not math.isfinite(largest):
+        return 1.0, unit_text(unit)
+    place, factor = _THOUSANDS.index(prefix), 1.0
+    while largest * factor >= _KEEP_BELOW and place + 1 < len(_THOUSANDS):
+        factor, place = factor / _SHIFT, place + 1
+    while 0 < largest * factor < 0.1 and place > 0:  # noqa: PLR2004 - 0.1 GB/s still reads well, 0.01 does not
+        factor, place = factor * _SHIFT, place - 1
+    return factor, unit_text(Unit(unit.base, _THOUSANDS[place]))
+
+
+def memory(size_mb: float) -> str:
+    """An amount of memory given in MB: `512 MB`, `380 GB`."""
+    factor, text = readable(Unit("B", "M"), size_mb)
+    return f"{number(size_mb * factor)} {text}"
+
+
+def names_in_short(names: Sequence[str], *, most: int = 3) -> str:
+    """Host names for a sentence: all of a few, else `tn0257 to tn0260`, else the first and how many more."""
+    if len(names) <= most:
+        return ", ".join(names)
+    if _consecutive(names):
+        return f"{names[0]} to {names[-1]}"
+    return f"{', '.join(names[: most - 1])} and {len(names) - most + 1} more"
+
+
+def _consecutive(names: Sequence[str]) -> bool:
+    """Whether the names count up by one, with one stem and one width."""
+    stems = {name.rstrip("0123456789") for name in names}
+    numbers = [name[len(name.rstrip("0123456789")) :] for name in names]
+    if len(stems) != 1 or not all(numbers) or len({len(n) for n in numbers}) != 1:
+        return False
+    first = int(numbers[0])
+    return [int(n) for n in numbers] == list(range(first, first + len(numbers)))

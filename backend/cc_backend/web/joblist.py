@@ -1,0 +1,179 @@
+"""The rows of a job list, as the templates show them. Pure: jobs and previews in, words and figures out."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import tzinfo
+
+from markupsafe import Markup
+
+from cc_backend.clusters.model import SubCluster
+from cc_backend.model import Job, JobState, Tag
+from cc_backend.web.figures.curves import spark
+from cc_backend.web.figures.gauges import gauge
+from cc_backend.web.findings import findings_of
+from cc_backend.web.footprints import Footprint, footprints, verdict_of
+from cc_backend.web.format import count, duration, full_moment, iso, moment, number, readable
+from cc_backend.web.previews import Preview
+from cc_backend.web.verdict import Level, Scale
+from cc_backend.web.words import STATE_WORDS, metric_name
+
+
+@dataclass(frozen=True, slots=True)
+class PreviewCell:
+    """One small plot of a row."""
+
+    metric: str
+    name: str
+    unit: str
+    mean: str
+    highest: str
+    level: Level | None
+    figure: Markup
+    scale_figure: Markup
+    measured: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ListRow:
+    """One job of a list."""
+
+    id: int
+    number: str
+    name: str
+    user: str
+    project: str
+    cluster: str
+    place: str
+    size: str
+    state: JobState
+    state_word: str
+    running: bool
+    start: str
+    start_full: str
+    start_iso: str
+    ran: str
+    level: Level | None
+    finding: str
+    more: int
+    tags: tuple[Tag, ...]
+    cells: tuple[PreviewCell, ...]
+    nodes: int
+    energy: str
+
+
+@dataclass(frozen=True, slots=True)
+class ListHead:
+    """The head of one column of previews."""
+
+    name: str
+    unit: str
+
+
+def job_number(job: Job) -> str:
+    """The scheduler's number, with the array it belongs to."""
+    return f"{job.job_id}" if not job.array_job_id else f"{job.job_id} of array {job.array_job_id}"
+
+
+def job_size(job: Job, sub_cluster: SubCluster | None) -> str:
+    """Nodes, cores and GPUs of a job in words."""
+    shared = ", shared" if job.shared not in ("", "none") else ""
+    parts = [count(job.num_nodes, "node") + shared]
+    if job.num_acc:
+        parts.append(count(job.num_acc, "GPU"))
+    elif job.num_hwthreads:
+        per_core = max(1, sub_cluster.threads_per_core) if sub_cluster else 1
+        parts.append(count(-(-job.num_hwthreads // per_core), "core"))
+    return " · ".join(parts)
+
+
+def job_place(job: Job) -> str:
+    """Cluster and subcluster."""
+    return f"{job.cluster}/{job.sub_cluster}" if job.sub_cluster else job.cluster
+
+
+def job_row(
+    job: Job,
+    sub_cluster: SubCluster | None,
+    previews: Mapping[str, Preview | None] | None,
+    metrics: Sequence[str],
+    *,
+    now_s: float,
+    zone: tzinfo | None,
+) -> ListRow:
+    """What a list shows of one job; `previews` None means that no curves are wanted."""
+    items = _judged(job, sub_cluster, previews)
+    found = [finding for finding in findings_of(items) if finding.level is not Level.OK]
+    cells = () if previews is None else tuple(preview_cell(name, previews.get(name), sub_cluster) for name in metrics)
+    return ListRow(
+        id=job.id,
+        number=job_number(job),
+        name=job.name,
+        user=job.user,
+        project=job.project,
+        cluster=job.cluster,
+        place=job_place(job),
+        size=job_size(job, sub_cluster),
+        state=job.state,
+        state_word=STATE_WORDS[job.state],
+        running=job.state is JobState.RUNNING,
+        start=moment(job.start_time, zone, now_s=now_s),
+        start_full=full_moment(job.start_time, zone),
+        start_iso=iso(job.start_time),
+        ran=duration(job.duration),
+        level=verdict_of(items),
+        finding=found[0].headline if found else "",
+        more=max(0, len(found) - 1),
+        tags=job.tags,
+        cells=cells,
+        nodes=job.num_nodes,
+        energy=f"{number(job.energy)} kWh" if job.energy else "",
+    )
+
+
+def _judged(job: Job, sub_cluster: SubCluster | None, previews: Mapping[str, Preview | None] | None) -> list[Footprint]:
+    """The footprint from the record; what the record of a running job lacks comes from its previews."""
+    if sub_cluster is None:
+        return []
+    recorded = dict(job.footprint or {})
+    for name, config in sub_cluster.metrics.items():
+        preview = (previews or {}).get(name)
+        key = f"{name}_{config.footprint}"
+        fresher = job.state is JobState.RUNNING or key not in recorded
+        if config.footprint and fresher and preview is not None and preview.judged is not None:
+            recorded[key] = preview.judged
+    items = footprints(
+        replace(job, footprint=recorded), sub_cluster.metrics, node_threads=len(sub_cluster.topology.node)
+    )
+    return [item for item in items if item.value is not None]
+
+
+def preview_cell(metric: str, preview: Preview | None, sub_cluster: SubCluster | None) -> PreviewCell:
+    """The small plot of one metric; hatched where nothing was measured."""
+    config = sub_cluster.metrics.get(metric) if sub_cluster else None
+    factor, unit = readable(config.unit, config.peak) if config else (1.0, "")
+    if preview is None:
+        return PreviewCell(metric, metric_name(metric), unit, "", "", None, spark(None), Markup(""), measured=False)
+    scale = Scale.of(config, factor) if config else None
+    value = (preview.judged if preview.judged is not None else preview.mean) * factor
+    level = scale.rate(value) if scale and config and config.footprint else None
+    return PreviewCell(
+        metric=metric,
+        name=metric_name(metric),
+        unit=unit,
+        mean=number(preview.mean * factor),
+        highest=number(preview.highest * factor),
+        level=level,
+        figure=spark(preview.values * factor, level=level, scale=scale),
+        scale_figure=gauge(scale, value, height=12) if scale else Markup(""),
+        measured=True,
+    )
+
+
+def list_heads(metrics: Sequence[str], sub_clusters: Sequence[SubCluster | None]) -> list[ListHead]:
+    """The heads of the preview columns; a unit only where all rows share it."""
+    heads = []
+    for metric in metrics:
+        configs = [sub.metrics[metric] for sub in sub_clusters if sub is not None and metric in sub.metrics]
+        units = {readable(config.unit, config.peak)[1] for config in configs}
+        heads.append(ListHead(metric_name(metric), units.pop() if len(units) == 1 else ""))
+    return heads

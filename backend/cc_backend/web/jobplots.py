@@ -1,0 +1,214 @@
+"""The plots of the job page: one figure per metric, as SVG for the page and as a document for the canvas."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import tzinfo
+from typing import Any
+
+import numpy as np
+from markupsafe import Markup
+
+from cc_backend.clusters.model import MetricConfig, SubCluster
+from cc_backend.model import Job, JobData, JobMetric, Scope
+from cc_backend.web.figures.curves import curves, outlier_label, threshold_lines, ticks_of
+from cc_backend.web.figures.draw import XLabel
+from cc_backend.web.footprints import share_of_node
+from cc_backend.web.format import at, count, duration, names_in_short, number, readable
+from cc_backend.web.series import SeriesFigure, Values, series_figure
+from cc_backend.web.timeaxis import clock_labels, run_time_labels
+from cc_backend.web.verdict import Level, Scale
+from cc_backend.web.words import SCOPE_WORDS, metric_name
+
+POINTS = 1000  # of a curve on the canvas; more than its pixels
+MOST_SERIES = 2048
+"""More series than this of one metric are not drawn below node scope."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlotView:
+    """One plot of the job page."""
+
+    metric: str
+    title: str
+    unit: str
+    level: Level | None
+    level_text: str
+    scope_text: str
+    figure: SeriesFigure
+    svg: Markup
+    readout: tuple[tuple[str, str], ...]
+    basis: str
+    measured: bool
+
+
+def chosen_scope(by_scope: Mapping[Scope, JobMetric], wanted: Scope) -> Scope | None:
+    """The wanted scope, else the finest that is coarser, else the coarsest of the rest."""
+    if wanted in by_scope:
+        return wanted
+    coarser = [scope for scope in by_scope if scope.rank >= wanted.rank]
+    if coarser:
+        return min(coarser, key=lambda scope: scope.rank)
+    return max(by_scope, key=lambda scope: scope.rank, default=None)
+
+
+def scopes_on_offer(job: Job, sub_cluster: SubCluster, metrics: Mapping[str, MetricConfig]) -> list[Scope]:
+    """The scopes at which something can be shown, coarse first, as long as the number of curves stays readable."""
+    natives = {config.scope for config in metrics.values()}
+    offered = [Scope.NODE]
+    for scope in (Scope.SOCKET, Scope.MEMORY_DOMAIN, Scope.CORE, Scope.HWTHREAD):
+        finer = any(native is not Scope.ACCELERATOR and native.rank <= scope.rank for native in natives)
+        units = sub_cluster.topology.unit_count(scope)
+        if finer and units and job.num_nodes * units <= MOST_SERIES:
+            offered.append(scope)
+    if Scope.ACCELERATOR in natives and 0 < job.num_acc <= MOST_SERIES:
+        offered.append(Scope.ACCELERATOR)
+    return offered
+
+
+def scope_factor(job: Job, config: MetricConfig, scope: Scope, sub_cluster: SubCluster) -> float:
+    """What the thresholds of a metric are multiplied with at a scope.
+
+    Thresholds hold for a whole node. A summed metric spreads over the units of a finer scope; at node scope a job
+    on shared nodes has only its share, unless the metric is measured for the whole node anyway.
+    """
+    if config.aggregation != "sum" or config.scope is Scope.NODE:
+        return 1.0
+    if scope is Scope.NODE:
+        whole = config.scope is Scope.ACCELERATOR
+        return 1.0 if whole else share_of_node(job, len(sub_cluster.topology.node))
+    units = sub_cluster.topology.unit_count(scope)
+    return 1.0 / units if units else 1.0
+
+
+def plot_view(
+    job: Job,
+    config: MetricConfig,
+    by_scope: Mapping[Scope, JobMetric],
+    sub_cluster: SubCluster,
+    *,
+    wanted: Scope,
+    labels: Sequence[XLabel],
+    draw: bool = True,
+) -> PlotView:
+    """The plot of one metric; the same height whether it was measured or not."""
+    scope = chosen_scope(by_scope, wanted) or Scope.NODE
+    metric = by_scope.get(scope) or JobMetric(config.unit, config.timestep_s)
+    highest = max((float(np.nanmax(s.data)) for s in metric.series if np.isfinite(s.data).any()), default=0.0)
+    factor, unit = readable(metric.unit, highest or config.peak)
+    scale = Scale.of(config, factor * scope_factor(job, config, scope, sub_cluster))
+    scale_or_none = scale if scale.normal > 0 else None
+    level = scale.rate(_mean(metric, factor)) if metric.series else None
+    figure = series_figure(
+        config.name, metric, scope, unit=unit, factor=factor, scale=scale_or_none, level=level, most_points=POINTS
+    )
+    return PlotView(
+        metric=config.name,
+        title=metric_name(config.name),
+        unit=unit,
+        level=level,
+        level_text=_level_text(figure, level),
+        scope_text=_scope_text(figure, scope),
+        figure=figure,
+        svg=curves(figure, labels, _sentence(figure, job, scope)) if draw else Markup(""),
+        readout=_readout(figure),
+        basis=f"every {duration(figure.timestep_s)}" if figure.measured else "",
+        measured=figure.measured,
+    )
+
+
+def _mean(metric: JobMetric, factor: float) -> float | None:
+    means = [float(np.nanmean(s.data)) for s in metric.series if np.isfinite(s.data).any()]
+    return factor * sum(means) / len(means) if means else None
+
+
+def _level_text(figure: SeriesFigure, level: Level | None) -> str:
+    if figure.outliers:
+        return f"{count(len(figure.outliers), 'outlier')}"
+    return level.word if level else ""
+
+
+def _scope_text(figure: SeriesFigure, scope: Scope) -> str:
+    one, many = SCOPE_WORDS[scope]
+    return count(figure.series_count, one, many) if figure.measured else one
+
+
+def _readout(figure: SeriesFigure) -> tuple[tuple[str, str], ...]:
+    if not figure.measured:
+        return (("", "not measured"),)
+    return (("min", number(figure.lowest)), ("median", number(figure.median)), ("max", number(figure.highest)))
+
+
+def _sentence(figure: SeriesFigure, job: Job, scope: Scope) -> str:
+    """What the figure shows, for those who cannot see it."""
+    name = metric_name(figure.metric)
+    if not figure.measured:
+        return f"{name}: not measured."
+    unit = f" {figure.unit}" if figure.unit else ""
+    span = f"from {number(figure.lowest)} to {number(figure.highest)}{unit}, median {number(figure.median)}"
+    parts = [f"{name} of {_scope_text(figure, scope)} over {duration(job.duration)}: {span}."]
+    if figure.outliers:
+        parts.append(f"Apart from the rest: {names_in_short(figure.outliers)}.")
+    if figure.gaps:
+        parts.append(f"No data in {count(len(figure.gaps), 'stretch', 'stretches')} of time.")
+    return " ".join(parts)
+
+
+def axis_labels(job: Job, data: JobData, zone: tzinfo | None, *, clock: bool) -> tuple[list[XLabel], float]:
+    """The labels all plots share, and the length of their time axis in seconds."""
+    length = axis_length(job, data)
+    labels = clock_labels(job.start_time, length, zone) if clock else run_time_labels(length)
+    return labels, length
+
+
+def axis_length(job: Job, data: JobData) -> float:
+    """How long the curves are: their slots, or the job where there are none."""
+    lengths = [
+        (len(series.data) - 1) * metric.timestep_s
+        for by_scope in data.values()
+        for metric in by_scope.values()
+        for series in metric.series
+    ]
+    return float(max(lengths, default=0) or job.duration)
+
+
+def plots_document(job: Job, plots: Sequence[PlotView], zone: tzinfo | None, *, clock: bool) -> dict[str, Any]:
+    """All plots of a page as `plots.js` reads them: numbers already in the unit they are shown in."""
+    offset = at(job.start_time, zone).utcoffset()
+    return {
+        "start": job.start_time,
+        "offset": int(offset.total_seconds()) if offset else 0,
+        "clock": clock,
+        "running": job.state.value == "running",
+        "duration": duration(job.duration),
+        "plots": {plot.metric: plot_document(plot) for plot in plots if plot.measured},
+    }
+
+
+def plot_document(plot: PlotView) -> dict[str, Any]:
+    """One plot: its curves, bands, gaps and thresholds."""
+    figure = plot.figure
+    label = outlier_label(figure)
+    return {
+        "unit": figure.unit,
+        "step": figure.timestep_s,
+        "top": figure.top,
+        "ticks": ticks_of(figure),
+        "level": figure.level.value if figure.level else "",
+        "zones": [[low, high, level.value] for low, high, level in (figure.scale.zones if figure.scale else [])],
+        "thresholds": [[level, value] for level, value, _ in threshold_lines(figure)],
+        "marks": figure.scale is not None,
+        "gaps": [list(gap) for gap in figure.gaps],
+        "lines": [{"label": x.label, "k": x.colour, "y": compact(x.values)} for x in figure.lines],
+        "bands": [{"low": compact(b.low), "high": compact(b.high), "inner": b.inner} for b in figure.bands],
+        "label": [label[0], label[1]] if label else None,
+        "readout": [list(pair) for pair in plot.readout],
+    }
+
+
+def compact(values: Values) -> list[float | None]:
+    """The values with five significant digits, gaps as None."""
+    with np.errstate(all="ignore"):
+        size = np.floor(np.log10(np.abs(np.where(np.isfinite(values) & (values != 0), values, 1.0))))
+        power = 10.0 ** (4 - size)
+        rounded = np.round(np.where(np.isfinite(values), values, 0.0) * power) / power
+    return [v if known else None for v, known in zip(rounded.tolist(), np.isfinite(values).tolist(), strict=True)]

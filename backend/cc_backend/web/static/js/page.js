@@ -1,0 +1,80 @@
+// What every page gets from script. All of it works without, too: forms submit, links lead on.
+import { keys } from "./keys.js";
+import { live } from "./live.js";
+
+const all = (selector, root = document) => [...root.querySelectorAll(selector)];
+
+// Parts that only make sense with or without script.
+for (const element of all("[data-script]")) element.hidden = false;
+for (const element of all("[data-noscript]")) element.hidden = true;
+document.documentElement.dataset.script = "";
+
+// A select that shows its choice at once.
+document.addEventListener("change", (event) => {
+  if (event.target.matches("[data-submits]")) event.target.form.requestSubmit();
+});
+
+// Fields of a filter that say nothing stay out of the address.
+document.addEventListener("submit", (event) => {
+  const form = event.target;
+  if (form.method !== "get" || form.getAttribute("method") === "dialog") return;
+  for (const field of form.elements) if (field.name && field.value === "") field.disabled = true;
+  setTimeout(() => {
+    for (const field of form.elements) field.disabled = false;
+  });
+});
+
+// Openers of dialogs and popovers.
+document.addEventListener("click", (event) => {
+  const opener = event.target.closest("[data-opens]");
+  if (opener) {
+    const target = document.getElementById(opener.dataset.opens);
+    if (!target) return;
+    event.preventDefault();
+    if (target.popover) target.showPopover();
+    else target.showModal();
+  }
+  for (const menu of all("details.menu[open]")) if (!menu.contains(event.target) || opener) menu.open = false;
+});
+document.addEventListener("keydown", (event) => {
+  if (event.key !== "Escape") return;
+  for (const menu of all("details.menu[open]")) {
+    menu.open = false;
+    menu.querySelector("summary").focus();
+  }
+});
+
+// The theme changes at once; the server keeps it.
+document.addEventListener("submit", async (event) => {
+  const form = event.target;
+  if (!("themeForm" in form.dataset) || !event.submitter) return;
+  event.preventDefault();
+  const theme = event.submitter.value;
+  const body = new URLSearchParams(new FormData(form, event.submitter));
+  const answer = await fetch(form.action, { method: "POST", body, redirect: "manual" });
+  if (answer.type !== "opaqueredirect") return form.submit();
+  if (theme === "system") delete document.documentElement.dataset.theme;
+  else document.documentElement.dataset.theme = theme;
+  for (const button of all("[data-theme-form] button")) {
+    if (button.value === theme) button.setAttribute("aria-current", "true");
+    else button.removeAttribute("aria-current");
+  }
+});
+
+// The tab of the part that is in sight.
+const tabs = all(".tabs a[href^='#']");
+const parts = tabs.map((tab) => document.getElementById(tab.hash.slice(1))).filter(Boolean);
+if (parts.length > 1) {
+  const mark = () => {
+    const seen = parts.filter((part) => part.getBoundingClientRect().top < innerHeight * 0.4).pop() ?? parts[0];
+    for (const tab of tabs) {
+      if (tab.hash === `#${seen.id}`) tab.setAttribute("aria-current", "true");
+      else tab.removeAttribute("aria-current");
+    }
+  };
+  addEventListener("scroll", mark, { passive: true });
+  mark();
+}
+
+keys();
+live();

@@ -1,0 +1,254 @@
+// Replaces the figures of a job page by uPlot in place, at the same size; the server did the thinking (SeriesFigure).
+import { faint, glyph, look, onThemeChange, readLook, seriesColour, seriesDash } from "./look.js";
+import { clockLabel, digitsFor, number, runTime, spanLabel } from "./words.js";
+
+const HEIGHT = 172;
+const X_STEPS = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 14400, 21600, 43200, 86400,
+  172800, 432000, 604800, 1209600, 2592000];
+const MOST_IN_READOUT = 4;
+
+const root = document.querySelector("[data-plots]");
+const shown = new Map(); // metric -> { plot, doc, box, read, original }
+let page = null;
+
+const shiftOf = (doc) => (doc.clock ? doc.start + doc.offset : 0);
+
+function columns(doc) {
+  const length = Math.max(0, ...doc.lines.map((line) => line.y.length));
+  const x = Array.from({ length }, (_, i) => i * doc.step + shiftOf(page));
+  return [x, ...doc.bands.flatMap((band) => [band.high, band.low]), ...doc.lines.map((line) => line.y)];
+}
+
+function seriesOf(doc) {
+  const edge = () => ({ stroke: null, width: 0, points: { show: false }, spanGaps: false });
+  const line = ({ k, label }) => ({
+    label, width: 1.5, dash: seriesDash(k), points: { show: false }, spanGaps: false, stroke: () => seriesColour(k),
+  });
+  return [{}, ...doc.bands.flatMap(() => [edge(), edge()]), ...doc.lines.map(line)];
+}
+
+function bandsOf(doc) {
+  return doc.bands.map((band, i) => ({
+    series: [1 + 2 * i, 2 + 2 * i], fill: () => faint(look.colours.trace, band.inner ? 0.24 : 0.13),
+  }));
+}
+
+const ratio = () => uPlot.pxRatio;
+const yPixel = (u, value) => Math.round(u.valToPos(value, "y", true));
+
+function drawUnder(u, entry) {
+  const { doc } = entry;
+  const { left, top, width, height } = u.bbox;
+  const pen = u.ctx;
+  pen.save();
+  for (const [low, high, level] of doc.zones) {
+    if (low >= doc.top) continue;
+    const y1 = yPixel(u, Math.min(high, doc.top));
+    const y2 = yPixel(u, low);
+    pen.fillStyle = look.colours[`z-${level}`];
+    pen.fillRect(left - 4 * ratio(), y1, 3 * ratio(), Math.max(1, y2 - y1));
+    if (level !== doc.level || (level !== "caution" && level !== "alert")) continue;
+    pen.fillStyle = faint(look.colours[`z-${level}`], 0.09);
+    pen.fillRect(left, y1, width, y2 - y1);
+  }
+  pen.fillStyle = pen.createPattern(look.hatch, "repeat");
+  pen.beginPath();
+  pen.rect(left, top, width, height);
+  pen.clip();
+  for (const [start, end] of doc.gaps) {
+    const x1 = u.valToPos((start - 1) * doc.step + shiftOf(page), "x", true);
+    const x2 = u.valToPos(end * doc.step + shiftOf(page), "x", true);
+    pen.fillRect(x1, top, x2 - x1, height);
+  }
+  pen.restore();
+}
+
+function drawThresholds(u, entry) {
+  const { left, width } = u.bbox;
+  const pen = u.ctx;
+  pen.save();
+  for (const [level, value] of entry.doc.thresholds) {
+    const y = yPixel(u, value) + 0.5;
+    pen.globalAlpha = level === "high" ? 1 : 0.7;
+    pen.strokeStyle = level === "high" ? look.colours.ink3 : look.colours[`z-${level}`];
+    pen.lineWidth = ratio();
+    pen.setLineDash(level === "high" ? [5 * ratio(), 4 * ratio()] : []);
+    pen.beginPath();
+    pen.moveTo(left, y);
+    pen.lineTo(left + width, y);
+    pen.stroke();
+    pen.globalAlpha = 1;
+    glyph(pen, level, left + width + 4 * ratio(), y - 5 * ratio(), 10 * ratio());
+  }
+  pen.restore();
+}
+
+function drawLabel(u, entry) {
+  if (!entry.doc.label) return;
+  const [value, text] = entry.doc.label;
+  const pen = u.ctx;
+  pen.save();
+  pen.font = look.font.replace("11px", `${11 * ratio()}px`);
+  pen.lineJoin = "round";
+  pen.lineWidth = 3 * ratio();
+  pen.strokeStyle = look.colours.sheet;
+  pen.fillStyle = look.colours.ink2;
+  const x = u.bbox.left + 0.6 * u.bbox.width;
+  const y = yPixel(u, Math.min(value, entry.doc.top));
+  pen.strokeText(text, x, y);
+  pen.fillText(text, x, y);
+  pen.restore();
+}
+
+function readout(u, entry) {
+  const { read, doc, original } = entry;
+  const at = u.cursor.idx;
+  if (!read) return;
+  if (at === null || at === undefined || u.cursor.left < 0) {
+    if (read.dataset.at) {
+      delete read.dataset.at;
+      read.replaceChildren(...original.map((node) => node.cloneNode(true)));
+    }
+    return;
+  }
+  read.dataset.at = at;
+  const time = document.createElement("span");
+  const local = at * doc.step + page.start + page.offset;
+  time.textContent = page.clock ? clockLabel(local, doc.step) : runTime(at * doc.step);
+  const values = doc.lines.slice(-MOST_IN_READOUT).map((line) => {
+    const span = document.createElement("span");
+    const value = document.createElement("b");
+    value.textContent = number(line.y[at]);
+    span.append(doc.lines.length > 1 ? `${line.label} ` : "", value);
+    return span;
+  });
+  read.replaceChildren(time, ...values);
+}
+
+function options(entry, width) {
+  const { doc } = entry;
+  const digits = () => digitsFor(entry.doc.ticks);
+  const label = (value, step) => (page.clock ? clockLabel(value, step) : spanLabel(value));
+  const axis = { stroke: () => look.colours.ink3, font: look.font, labelSize: 0 };
+  return {
+    width,
+    height: HEIGHT,
+    padding: [8, doc.marks ? 14 : 2, 0, 0],
+    legend: { show: false },
+    cursor: { y: false, points: { show: false }, drag: { x: true, y: false }, sync: { key: "job", scales: ["x", null] } },
+    scales: { x: { time: false }, y: { range: () => [0, entry.doc.top] } },
+    series: seriesOf(doc),
+    bands: bandsOf(doc),
+    axes: [
+      {
+        ...axis, size: 20, gap: 2, space: 56, incrs: X_STEPS, grid: { show: false },
+        ticks: { stroke: () => look.colours.edge, size: 4, width: 1 },
+        values: (_, splits, __, ___, step) => splits.map((split) => label(split, step)),
+      },
+      {
+        ...axis, size: 40, gap: 9, ticks: { show: false }, splits: () => entry.doc.ticks,
+        grid: { stroke: () => look.colours.rule, width: 1 },
+        values: (_, splits) => splits.map((split) => number(split, digits())),
+      },
+    ],
+    hooks: {
+      drawClear: [(u) => drawUnder(u, entry)],
+      drawAxes: [(u) => drawThresholds(u, entry)],
+      draw: [(u) => drawLabel(u, entry)],
+      setCursor: [(u) => readout(u, entry)],
+    },
+  };
+}
+
+function build(metric, box) {
+  const doc = page.plots[metric];
+  if (!doc || !doc.lines.length) return;
+  const read = document.querySelector(`[data-read="${CSS.escape(metric)}"]`);
+  const entry = { doc, box, read, original: read ? [...read.childNodes] : [], plot: null };
+  box.classList.add("drawn");
+  box.classList.remove("marks");
+  box.replaceChildren();
+  entry.plot = new uPlot(options(entry, box.clientWidth), columns(doc), box);
+  box.tabIndex = 0;
+  shown.set(metric, entry);
+  sizes.observe(box);
+}
+
+const sizes = new ResizeObserver((entries) => {
+  for (const { target, contentRect } of entries) {
+    const entry = shown.get(target.dataset.plot);
+    if (entry && Math.abs(entry.plot.width - contentRect.width) > 1) {
+      entry.plot.setSize({ width: Math.max(80, Math.floor(contentRect.width)), height: HEIGHT });
+    }
+  }
+});
+
+const sight = new IntersectionObserver((entries) => {
+  for (const { isIntersecting, target } of entries) {
+    if (!isIntersecting) continue;
+    sight.unobserve(target);
+    build(target.dataset.plot, target);
+  }
+}, { rootMargin: "400px" });
+
+async function load() {
+  const answer = await fetch(root.dataset.plots, { cache: "no-cache", headers: { Accept: "application/json" } });
+  return answer.ok ? answer.json() : null;
+}
+
+async function refresh() {
+  const fresh = page?.running ? await load() : null;
+  if (!fresh) return;
+  page = fresh;
+  for (const [metric, entry] of shown) {
+    const doc = page.plots[metric];
+    if (!doc) continue;
+    const alike = doc.lines.length === entry.doc.lines.length && doc.bands.length === entry.doc.bands.length;
+    entry.doc = doc;
+    if (alike) entry.plot.setData(columns(doc), entry.plot.scales.x.max >= entry.plot.data[0].at(-1));
+    else {
+      entry.plot.destroy();
+      build(metric, entry.box);
+    }
+  }
+}
+
+function reset(metric) {
+  for (const [name, { plot }] of shown) {
+    if (metric && name !== metric) continue;
+    const x = plot.data[0];
+    plot.setScale("x", { min: x[0], max: x.at(-1) });
+  }
+}
+
+function moveCursor(event) {
+  const box = event.target.closest("[data-plot]");
+  const entry = box && shown.get(box.dataset.plot);
+  const way = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
+  if (!entry || !way) return;
+  event.preventDefault();
+  const { plot } = entry;
+  const x = plot.data[0];
+  const from = plot.cursor.idx ?? (way > 0 ? -1 : x.length);
+  const to = Math.max(0, Math.min(x.length - 1, from + way * (event.shiftKey ? 10 : 1)));
+  plot.setCursor({ left: plot.valToPos(x[to], "x"), top: 0 }, true, true);
+}
+
+async function start() {
+  page = await load();
+  if (!page) return;
+  readLook();
+  onThemeChange(() => {
+    for (const { plot } of shown.values()) plot.redraw(false);
+  });
+  for (const box of root.querySelectorAll("[data-plot]")) sight.observe(box);
+  document.addEventListener("cockpit:refreshed", refresh);
+  document.addEventListener("cockpit:reset", () => reset());
+  document.addEventListener("keydown", moveCursor);
+  root.addEventListener("click", (event) => {
+    const button = event.target.closest("[data-reset]");
+    if (button) reset(button.dataset.reset);
+  });
+}
+
+if (root && window.uPlot) start();

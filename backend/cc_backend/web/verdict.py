@@ -1,0 +1,101 @@
+"""Judging a value against the thresholds of its metric."""
+
+import math
+from dataclasses import dataclass
+from enum import StrEnum
+
+from cc_backend.clusters.model import MetricConfig
+
+
+class Level(StrEnum):
+    """What a value says, worst first."""
+
+    ALERT = "alert"
+    CAUTION = "caution"
+    HIGH = "high"
+    ARTEFACT = "artefact"
+    OK = "ok"
+
+    @property
+    def word(self) -> str:
+        """The word that stands beside the glyph."""
+        return "OK" if self is Level.OK else self.value.capitalize()
+
+    @property
+    def order(self) -> int:
+        """Place in the order worst first, from 0."""
+        return _ORDER[self]
+
+
+_ORDER = {level: place for place, level in enumerate(Level)}
+
+
+def worst(levels: "list[Level]") -> Level:
+    """The worst of the levels; OK of none."""
+    return min(levels, key=lambda level: level.order, default=Level.OK)
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """The thresholds of a metric, in the unit and for the share of the node that is shown."""
+
+    peak: float
+    normal: float
+    caution: float
+    alert: float
+    lower_is_better: bool = False
+
+    @classmethod
+    def of(cls, thresholds: MetricConfig, factor: float = 1.0) -> "Scale":
+        """The scale of a metric configuration, every threshold multiplied by `factor`.
+
+        A metric whose alert lies above its caution is taken as one where lower is better, as its author meant.
+        """
+        lower = thresholds.lower_is_better or 0 < thresholds.caution < thresholds.alert
+        values = (thresholds.peak, thresholds.normal, thresholds.caution, thresholds.alert)
+        peak, normal, caution, alert = (value * factor for value in values)
+        return cls(peak, normal, caution, alert, lower)
+
+    def times(self, factor: float) -> "Scale":
+        """The same scale in another unit."""
+        return Scale(
+            self.peak * factor, self.normal * factor, self.caution * factor, self.alert * factor, self.lower_is_better
+        )
+
+    @property
+    def judges(self) -> bool:
+        """Whether the thresholds are in order, so that a value can be judged by them at all."""
+        if self.lower_is_better:
+            return 0 < self.caution <= self.alert <= self.peak
+        return 0 < self.caution <= self.normal <= self.peak and 0 <= self.alert <= self.caution
+
+    @property
+    def zones(self) -> list[tuple[float, float, Level]]:
+        """From, to and level of each zone, upwards; nothing where the thresholds do not judge."""
+        if not self.judges:
+            return []
+        if self.lower_is_better:
+            edges = [(0.0, self.caution, Level.OK), (self.caution, self.alert, Level.CAUTION)]
+            edges.append((self.alert, self.peak, Level.ALERT))
+        else:
+            edges = [(0.0, self.alert, Level.ALERT), (self.alert, self.caution, Level.CAUTION)]
+            edges += [(self.caution, self.normal, Level.OK), (self.normal, self.peak, Level.HIGH)]
+        return [(low, high, level) for low, high, level in edges if high > low]
+
+    def rate(self, value: float | None) -> Level | None:
+        """The level of a value; nothing where there is no value or the thresholds do not judge.
+
+        Source of the edges: higher is better has 0 <= alert < caution < normal < peak, each edge belonging to the
+        zone below it; lower is better has 0 < caution < alert < peak, each edge belonging to the zone above it.
+        """
+        if value is None or not math.isfinite(value) or not self.judges:
+            return None
+        if value < 0 or value > self.peak * 1.02:  # counters overshoot a nominal peak by a little
+            return Level.ARTEFACT
+        if self.lower_is_better:
+            return Level.ALERT if value >= self.alert else Level.CAUTION if value >= self.caution else Level.OK
+        if value <= self.alert:
+            return Level.ALERT
+        if value <= self.caution:
+            return Level.CAUTION
+        return Level.HIGH if value > self.normal else Level.OK

@@ -1,0 +1,1 @@
+"""The views: read the address, ask the services, show a template."""

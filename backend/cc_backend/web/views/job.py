@@ -1,0 +1,196 @@
+"""The job page, the numbers behind its plots, and each plot as a table."""
+
+import csv
+import io
+import logging
+import math
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urlencode
+
+import orjson
+from flask import Response, render_template, request, url_for
+
+from cc_backend.auth.caller import Caller
+from cc_backend.auth.guard import current_caller
+from cc_backend.auth.permissions import Permission, requires
+from cc_backend.auth.rows import row_rule
+from cc_backend.clusters import MetricConfig, SubCluster
+from cc_backend.errors import ArchiveError, InvalidInput, NotFound
+from cc_backend.model import Job, JobData, Scope
+from cc_backend.services import Services, current
+from cc_backend.web.format import at, count, duration, number
+from cc_backend.web.jobpage import PageOptions, job_page, job_plots
+from cc_backend.web.jobplots import axis_labels, plots_document, scopes_on_offer
+from cc_backend.web.safe import safe_path
+from cc_backend.web.series import Values, shrink
+from cc_backend.web.seriestable import series_columns
+from cc_backend.web.views.jobs import PRIVATE, private
+from cc_backend.web.views.rows import sub_cluster_of, visible_metrics
+from cc_backend.web.words import SCOPE_WORDS, metric_name
+
+logger = logging.getLogger(__name__)
+
+UNREADABLE = "The samples of this job cannot be read just now. The record of the job is complete."
+"""Said instead of curves; the log has the cause."""
+_TABLE_ROWS = 120
+
+
+@requires(Permission.PAGE)
+def job(job_id: int) -> Response:
+    """The page of one job."""
+    services, caller = current(), current_caller()
+    found, sub_cluster, metrics = _found(services, caller, job_id)
+    options = _options(found, sub_cluster, metrics)
+    data, note = _data(services, found, metrics, options.scope)
+    page = job_page(found, data, sub_cluster, metrics, options, zone=None, data_note=note)
+    back, back_words = _way_back()
+    first = next((plot for plot in page.plots if plot.figure.series_count > 1), None)
+    html = render_template(
+        "job.html",
+        page=page,
+        clock=options.clock,
+        address=lambda **changes: _address(job_id, changes),
+        data_address=url_for("web.job_data", job_id=job_id, **_kept("scope", "axis")),
+        series_url=lambda metric, form="": _series_address(job_id, metric, form),
+        banded=any(plot.figure.bands for plot in page.plots),
+        line_names=[line.label for line in first.figure.lines] if first else [],
+        row_word=SCOPE_WORDS[options.scope][0].capitalize(),
+        table_words=count(len(page.table.rows) + page.table.left_out, *SCOPE_WORDS[options.scope]),
+        back=back,
+        back_words=back_words,
+    )
+    return private(html)
+
+
+@requires(Permission.PAGE)
+def data(job_id: int) -> Response:
+    """The numbers of all plots as JSON; unchanged numbers are answered with 304."""
+    services, caller = current(), current_caller()
+    found, sub_cluster, metrics = _found(services, caller, job_id)
+    options = _options(found, sub_cluster, metrics)
+    samples, _ = _data(services, found, metrics, options.scope)
+    labels, _ = axis_labels(found, samples, None, clock=options.clock)
+    plots = job_plots(found, samples, sub_cluster, metrics, options, labels=labels, draw=False)
+    response = Response(
+        orjson.dumps(plots_document(found, plots, None, clock=options.clock)), content_type="application/json"
+    )
+    response.headers["Cache-Control"] = PRIVATE
+    response.add_etag()
+    response.make_conditional(request)
+    return response
+
+
+@requires(Permission.PAGE)
+def series(job_id: int, metric: str) -> Response:
+    """One plot as a table of at most 120 rows, or all its samples as CSV (`?as=csv`)."""
+    services, caller = current(), current_caller()
+    found, sub_cluster, metrics = _found(services, caller, job_id)
+    if metric not in metrics:
+        raise NotFound(f"there is no metric '{metric}' on this kind of node")
+    options = _options(found, sub_cluster, metrics)
+    samples, _ = _data(services, found, {metric: metrics[metric]}, options.scope)
+    table = series_columns(samples.get(metric, {}), options.scope)
+    if table is None:
+        raise NotFound(f"'{metric}' was not measured for this job")
+    if request.args.get("as") == "csv":
+        return _csv(found, metric, table.names, table.rows, table.timestep_s)
+    names, rows = table.summary()
+    small, every = shrink(rows, _TABLE_ROWS)
+    step = table.timestep_s * every
+    html = render_template(
+        "series.html",
+        title=metric_name(metric),
+        job_number=found.job_id,
+        unit=table.unit,
+        basis=f"{count(table.rows.shape[0], *SCOPE_WORDS[table.scope])}, every {duration(step)}",
+        columns=names,
+        rows=[
+            (
+                duration(i * step),
+                f"{at(found.start_time + i * step, None):%H:%M}",
+                [number(v * table.factor) for v in column],
+            )
+            for i, column in enumerate(small.T.tolist())
+        ],
+        back=f"{url_for('web.job', job_id=job_id, **_kept('scope', 'axis'))}#m-{metric}",
+        csv=_series_address(job_id, metric, "csv"),
+    )
+    return private(html)
+
+
+def _found(services: Services, caller: Caller, job_id: int) -> tuple[Job, SubCluster, Mapping[str, MetricConfig]]:
+    """The job, its kind of node and the metrics the caller may see; what may not be seen does not exist."""
+    found = services.search.get(job_id, row_rule(caller), now_s=services.now_s())
+    sub_cluster = sub_cluster_of(services, found)
+    if sub_cluster is None:
+        raise NotFound(f"the cluster '{found.cluster}' or its subcluster '{found.sub_cluster}' is no longer configured")
+    return found, sub_cluster, visible_metrics(sub_cluster, caller)
+
+
+def _data(services: Services, job: Job, metrics: Mapping[str, MetricConfig], scope: Scope) -> tuple[JobData, str]:
+    """The samples at node scope and at the chosen one; an empty answer and a note where they cannot be read."""
+    scopes = [Scope.NODE] if scope is Scope.NODE else [Scope.NODE, scope]
+    try:
+        return services.metricdata.job_data(job, list(metrics), scopes, now_s=services.now_s()), ""
+    except ArchiveError as error:
+        logger.warning("samples unreadable job=%s cluster=%s error=%r", job.job_id, job.cluster, str(error))
+        return {}, UNREADABLE
+
+
+def _options(job: Job, sub_cluster: SubCluster, metrics: Mapping[str, MetricConfig]) -> PageOptions:
+    """What the address chooses.
+
+    Raises:
+        InvalidInput: a scope that this job cannot be shown at, or one that does not exist.
+    """
+    wanted = request.args.get("scope", "") or Scope.NODE.value
+    offered = {scope.value: scope for scope in scopes_on_offer(job, sub_cluster, metrics)}
+    if wanted not in offered:
+        raise InvalidInput(f"'scope' must be one of {', '.join(offered)} for this job, not '{wanted[:40]}'")
+    return PageOptions(
+        scope=offered[wanted],
+        clock=request.args.get("axis") == "clock",
+        sort=request.args.get("by", "")[:100],
+        descending=request.args.get("dir") == "desc",
+    )
+
+
+def _kept(*names: str) -> dict[str, Any]:
+    return {name: request.args[name] for name in names if request.args.get(name)}
+
+
+def _address(job_id: int, changes: Mapping[str, str]) -> str:
+    """This page with other options; options at their default are left out."""
+    options = _kept("scope", "axis", "by", "dir", "back") | {name: str(value) for name, value in changes.items()}
+    plain = {name: value for name, value in options.items() if value and (name, value) != ("scope", "node")}
+    path = url_for("web.job", job_id=job_id)
+    return f"{path}?{urlencode(plain)}" if plain else path
+
+
+def _series_address(job_id: int, metric: str, form: str = "") -> str:
+    more: dict[str, Any] = {"as": form} if form else {}
+    return url_for("web.series", job_id=job_id, metric=metric, **_kept("scope"), **more)
+
+
+def _way_back() -> tuple[str, str]:
+    """The list somebody came from, with its filters, if they came from one."""
+    referrer = request.referrer or ""
+    own = request.host_url.rstrip("/")
+    path = safe_path(referrer[len(own) :]) if referrer.startswith(f"{own}/") else ""
+    home = url_for("web.jobs")
+    if path.startswith(f"{home}?"):
+        return path, "Jobs: your list"
+    return home, "Jobs"
+
+
+def _csv(job: Job, metric: str, names: list[str], rows: Values, timestep_s: int) -> Response:
+    text = io.StringIO()
+    writer = csv.writer(text)
+    writer.writerow(["time_s", *names])
+    for i, column in enumerate(rows.T.tolist()):
+        writer.writerow([job.start_time + i * timestep_s, *(f"{v:.6g}" if math.isfinite(v) else "" for v in column)])
+    response = Response(text.getvalue(), content_type="text/csv; charset=utf-8")
+    response.headers["Cache-Control"] = PRIVATE
+    response.headers["Content-Disposition"] = f'attachment; filename="job-{job.job_id}-{metric}.csv"'
+    return response

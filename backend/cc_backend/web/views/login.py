@@ -1,0 +1,81 @@
+"""Signing in and out."""
+
+from http import HTTPStatus
+
+from flask import Response, make_response, redirect, render_template, request, url_for
+
+from cc_backend.auth.guard import current_session, end_session, remote_address, start_session
+from cc_backend.auth.permissions import Permission, requires
+from cc_backend.errors import NotAuthenticated, TooMany
+from cc_backend.services import current
+from cc_backend.web.figures.curves import paper_strip
+from cc_backend.web.format import duration
+from cc_backend.web.safe import safe_path
+
+WRONG = "User name or password is wrong."
+
+
+@requires(Permission.PUBLIC)
+def login() -> Response:
+    """The form, and where it is sent to: on success straight on to the page somebody wanted."""
+    if request.method == "GET":
+        back = safe_path(request.args.get("redirect"))
+        if current_session() is not None:
+            return _go(back)
+        return login_page(back)
+    services = current()
+    back = safe_path(request.form.get("redirect"))
+    name = request.form.get("username", "").strip()
+    try:
+        user = services.users.verify_password(
+            name, request.form.get("password", ""), services.clock(), address=remote_address()
+        )
+    except NotAuthenticated:
+        return login_page(back, name, message=WRONG, status=HTTPStatus.UNAUTHORIZED)
+    except TooMany as error:
+        wait_s = error.retry_after_s or 60
+        message = f"Too many failed tries. Try again in {duration(max(wait_s, 1))}."
+        response = login_page(back, name, message=message, level="caution", status=HTTPStatus.TOO_MANY_REQUESTS)
+        response.headers["Retry-After"] = str(wait_s)
+        return response
+    response = _go(back)
+    start_session(response, user.name)
+    return response
+
+
+@requires(Permission.PAGE)
+def logout() -> Response:
+    """Ends the session."""
+    response = _go(url_for("web.login"))
+    end_session(response)
+    return response
+
+
+def login_page(
+    back: str,
+    username: str = "",
+    *,
+    message: str = "",
+    level: str = "alert",
+    notice: str = "",
+    status: int = HTTPStatus.OK,
+) -> Response:
+    """The sign-in form, never kept by a cache."""
+    page = render_template(
+        "login.html",
+        redirect=back,
+        username=username[:200],
+        message=message,
+        message_level=level,
+        notice=notice,
+        strip=paper_strip(),
+    )
+    response = make_response(page, status)
+    response.headers["Cache-Control"] = "no-store"
+    return response
+
+
+def _go(path: str) -> Response:
+    response = make_response(redirect(path, code=HTTPStatus.SEE_OTHER))
+    response.headers["Cache-Control"] = "no-store"
+    return response

@@ -1,0 +1,76 @@
+"""From jobs to the rows of a list: the one place that asks for previews."""
+
+import logging
+from collections.abc import Sequence
+from typing import cast
+
+from flask import current_app
+
+from cc_backend.auth.caller import Caller, Role
+from cc_backend.clusters import MetricConfig, SubCluster
+from cc_backend.errors import BackendError, NotFound
+from cc_backend.model import Job
+from cc_backend.services import Services
+from cc_backend.web.joblist import ListHead, ListRow, job_row, list_heads
+from cc_backend.web.previews import Preview, PreviewCache, list_metrics, preview_of
+
+logger = logging.getLogger(__name__)
+
+
+def sub_cluster_of(services: Services, job: Job) -> SubCluster | None:
+    """The job's kind of node; nothing where its cluster is no longer configured."""
+    try:
+        return services.clusters.get(job.cluster).sub_clusters.get(job.sub_cluster)
+    except NotFound:
+        return None
+
+
+def visible_metrics(sub_cluster: SubCluster, caller: Caller) -> dict[str, MetricConfig]:
+    """The metrics a caller may see: all for staff, those without restriction for everybody else."""
+    staff = bool(caller.roles & {Role.ADMIN, Role.SUPPORT})
+    return {name: config for name, config in sub_cluster.metrics.items() if staff or not config.restrict}
+
+
+def list_rows(
+    services: Services, jobs: Sequence[Job], *, caller: Caller, plots: bool
+) -> tuple[list[ListRow], list[ListHead]]:
+    """Rows and column heads of a list; with previews if it is a list of plots."""
+    now_s = services.now_s()
+    subs = [sub_cluster_of(services, job) for job in jobs]
+    metrics = [name for name in list_metrics(jobs, subs) if _may_see(name, subs, caller)] if plots else []
+    rows = [
+        job_row(
+            job,
+            sub,
+            previews_of(services, job, sub, metrics, now_s=now_s) if plots else None,
+            metrics,
+            now_s=now_s,
+            zone=None,
+        )
+        for job, sub in zip(jobs, subs, strict=True)
+    ]
+    return rows, list_heads(metrics, subs)
+
+
+def _may_see(name: str, subs: Sequence[SubCluster | None], caller: Caller) -> bool:
+    return all(name in visible_metrics(sub, caller) for sub in subs if sub is not None and name in sub.metrics)
+
+
+def previews_of(
+    services: Services, job: Job, sub: SubCluster | None, metrics: Sequence[str], *, now_s: int
+) -> dict[str, Preview | None]:
+    """The previews of one job; nothing for what cannot be read, which the log then says."""
+    cache = cast("PreviewCache", current_app.extensions["cockpit-web"])
+    kept = cache.get(job, metrics)
+    if kept is not None or sub is None:
+        return kept or {}
+    try:
+        data = services.metricdata.job_data(job, metrics, now_s=now_s)
+    except BackendError as error:
+        logger.warning("preview failed job=%s cluster=%s error=%r", job.job_id, job.cluster, str(error))
+        return {}
+    made = {
+        name: preview_of(data, name, sub.metrics[name].footprint if name in sub.metrics else "avg") for name in metrics
+    }
+    cache.put(job, made)
+    return made

@@ -1,0 +1,92 @@
+"""The words of the pages: what states, levels and well-known metrics are called."""
+
+from cc_backend.model import JobState, Scope
+
+STATE_WORDS = {
+    JobState.RUNNING: "Running",
+    JobState.PENDING: "Waiting",
+    JobState.COMPLETED: "Completed",
+    JobState.FAILED: "Failed",
+    JobState.TIMEOUT: "Timed out",
+    JobState.DEADLINE: "Deadline",
+    JobState.PREEMPTED: "Preempted",
+    JobState.SUSPENDED: "Suspended",
+    JobState.CANCELLED: "Cancelled",
+    JobState.OUT_OF_MEMORY: "Out of memory",
+    JobState.BOOT_FAIL: "Boot failed",
+    JobState.NODE_FAIL: "Node failed",
+}
+
+SCOPE_WORDS = {
+    Scope.NODE: ("node", "nodes"),
+    Scope.SOCKET: ("socket", "sockets"),
+    Scope.MEMORY_DOMAIN: ("memory domain", "memory domains"),
+    Scope.CORE: ("core", "cores"),
+    Scope.HWTHREAD: ("hardware thread", "hardware threads"),
+    Scope.ACCELERATOR: ("GPU", "GPUs"),
+}
+
+STATISTIC_WORDS = {"avg": "mean", "min": "lowest", "max": "highest"}
+
+# The names the field uses for its metrics, and the short word an annunciator cell has room for.
+_METRICS = {
+    "cpu_load": ("CPU load", "Load"),
+    "cpu_load_core": ("CPU load by core", "Core load"),
+    "cpu_user": ("CPU time in programs", "CPU"),
+    "cpu_power": ("CPU power", "Power"),
+    "cpu_irq": ("CPU interrupts", "Interrupts"),
+    "flops_any": ("Flop rate", "Flops"),
+    "flops_sp": ("Flop rate, single precision", "Flops SP"),
+    "flops_dp": ("Flop rate, double precision", "Flops DP"),
+    "mem_bw": ("Memory bandwidth", "Bandwidth"),
+    "mem_used": ("Memory used", "Memory"),
+    "mem_cached": ("Memory cached", "Cache"),
+    "mem_power": ("Memory power", "Mem. power"),
+    "vectorization_ratio": ("Vector share", "Vector"),
+    "ipc": ("Instructions per cycle", "IPC"),
+    "clock": ("Core clock", "Clock"),
+    "core_power": ("Core power", "Core power"),
+    "node_power": ("Node power", "Power"),
+    "rapl_power": ("CPU power", "Power"),
+    "net_bw": ("Network", "Network"),
+    "net_bytes_in": ("Network in", "Net in"),
+    "net_bytes_out": ("Network out", "Net out"),
+    "net_pkts_in": ("Network packets in", "Packets in"),
+    "net_pkts_out": ("Network packets out", "Packets out"),
+    "ib_bw": ("InfiniBand", "InfiniBand"),
+    "ib_recv": ("InfiniBand in", "IB in"),
+    "ib_xmit": ("InfiniBand out", "IB out"),
+    "ib_recv_pkts": ("InfiniBand packets in", "IB packets"),
+    "ib_xmit_pkts": ("InfiniBand packets out", "IB packets"),
+    "file_bw": ("File system", "Files"),
+    "lustre_bw": ("Lustre", "Lustre"),
+    "lustre_open": ("Lustre opens", "Opens"),
+    "nfs4_read": ("NFS reads", "NFS reads"),
+    "nfs4_write": ("NFS writes", "NFS writes"),
+    "nfs4_total": ("NFS", "NFS"),
+    "disk_free": ("Disk free", "Disk"),
+    "acc_utilization": ("GPU use", "GPU"),
+    "acc_mem_used": ("GPU memory used", "GPU memory"),
+    "acc_mem_util": ("GPU memory use", "GPU memory"),
+    "acc_power": ("GPU power", "GPU power"),
+    "nv_mem_util": ("GPU memory use", "GPU memory"),
+    "nv_sm_clock": ("GPU clock", "GPU clock"),
+    "nv_util": ("GPU use", "GPU"),
+}
+
+
+def metric_name(metric: str) -> str:
+    """What people call the metric; its own name, made readable, where the field has no word for it."""
+    known = _METRICS.get(metric)
+    return known[0] if known else _readable(metric)
+
+
+def metric_word(metric: str) -> str:
+    """One short word for the metric."""
+    known = _METRICS.get(metric)
+    return known[1] if known else _readable(metric)
+
+
+def _readable(metric: str) -> str:
+    text = metric.replace("_", " ").strip()
+    return text[:1].upper() + text[1:] if text else metric
