@@ -1,0 +1,62 @@
+"""The command `cc-agent`: small commands at once, all others through the command-line library."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import List, Optional
+
+from cc_common.errors import CockpitError, SettingsError
+
+EXIT_OK, EXIT_FAILED, EXIT_SETTINGS = 0, 1, 2
+
+
+def main(arguments: Optional[List[str]] = None) -> int:
+    """Run a command; its exit status: 2 for wrong settings, 1 for any other failure, each with one line of reason."""
+    words = sys.argv[1:] if arguments is None else arguments
+    try:
+        return _dispatch(words)
+    except SettingsError as error:
+        return _failed(str(error), EXIT_SETTINGS)
+    except CockpitError as error:
+        return _failed(str(error), EXIT_FAILED)
+    except KeyboardInterrupt:
+        return _failed("interrupted", EXIT_FAILED)
+    except BrokenPipeError:
+        # Whoever reads our output has seen enough; keep Python from complaining again at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return EXIT_FAILED
+    except Exception as error:
+        if os.environ.get("CC_AGENT_DEBUG"):
+            raise
+        return _failed(
+            f"internal error, set CC_AGENT_DEBUG=1 to see where: {type(error).__name__}: {error}", EXIT_FAILED
+        )
+
+
+def _dispatch(words: List[str]) -> int:
+    command = words[0] if words else ""
+    if command == "run":
+        from cc_agent.agent import run  # noqa: PLC0415 each command loads only what it needs
+        from cc_agent.options import parse_options  # noqa: PLC0415 same
+
+        return run(parse_options("run", words[1:], description="Sample and send until stopped."), os.environ)
+    if command == "once":
+        from cc_agent.once import once  # noqa: PLC0415 same
+        from cc_agent.options import parse_options  # noqa: PLC0415 same
+
+        return once(
+            parse_options("once", words[1:], description="Print one set of samples, or send it to --url."), os.environ
+        )
+    from cc_agent.cli import main as typer_main  # noqa: PLC0415 typer takes time and memory that `run` must not pay
+
+    return typer_main(words)
+
+
+def _failed(reason: str, status: int) -> int:
+    sys.stderr.write("cc-agent: " + " ".join(reason.split()) + "\n")
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())

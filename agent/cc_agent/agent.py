@@ -1,0 +1,210 @@
+"""The whole agent: collectors, router, sinks and loop put together from a configuration."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import logging
+import signal
+import sys
+from pathlib import Path
+from typing import Dict, List, Mapping, NamedTuple, Optional, Tuple
+
+from cc_agent.collectors.registry import make_collectors
+from cc_agent.logs import set_up_logging
+from cc_agent.loop import Loop, SystemClock
+from cc_agent.notify import Notifier
+from cc_agent.options import CommandOptions
+from cc_agent.router import Batch, Router, router_for
+from cc_agent.sampler import Sampler
+from cc_agent.settings import Configuration, configure
+from cc_agent.sinks.base import Sink
+from cc_agent.sinks.registry import make_sink
+from cc_common.errors import CockpitError, SettingsError
+
+logger = logging.getLogger(__name__)
+
+CLOSE_DEADLINE_S = 5.0
+_COLLECT_PERIOD_S = 300
+
+
+class Output(NamedTuple):
+    """A sink with the router that makes its lines."""
+
+    router: Router
+    sink: Sink
+
+
+class Pipeline:
+    """What the loop drives: sample, make lines, hand them over."""
+
+    def __init__(self, sampler: Sampler, outputs: List[Output], interval_s: int) -> None:
+        self._sampler = sampler
+        self._outputs = outputs
+        self._interval_s = interval_s
+        self._waiting: List[Tuple[Sink, Batch]] = []
+        self._ticks = 0
+
+    def sample(self, time_s: int, /) -> None:
+        """Read all collectors; the lines wait for `hand_over`."""
+        readings = self._sampler.sample(time_s, self._interval_s)
+        batches: Dict[int, Batch] = {}
+        for router, sink in self._outputs:
+            if id(router) not in batches:
+                batches[id(router)] = router.encode(readings, time_s)
+            self._waiting.append((sink, batches[id(router)]))
+        logger.debug("sampled time=%d readings=%d", time_s, len(readings))
+
+    def hand_over(self) -> None:
+        """Give the lines to the sinks; a sink that fails costs only its own."""
+        waiting, self._waiting = self._waiting, []
+        for sink, batch in waiting:
+            _put(sink, batch)
+
+    def rest(self) -> None:
+        """Collect garbage now and then instead of in the middle of a tick."""
+        if self._ticks == 0:
+            gc.collect()
+            gc.freeze()
+            gc.disable()
+        elif self._ticks % max(_COLLECT_PERIOD_S // self._interval_s, 1) == 0:
+            gc.collect()
+        self._ticks += 1
+
+    def close(self, deadline_s: float) -> None:
+        """Hand over what waits, and end sinks and collectors."""
+        self.hand_over()
+        for _, sink in self._outputs:
+            sink.close(deadline_s)
+        self._sampler.close()
+        gc.enable()
+
+
+def _put(sink: Sink, batch: Batch) -> None:
+    try:
+        sink.put(batch)
+    except OSError as error:
+        logger.warning("samples lost sink=%s samples=%d reason=%s", sink.name, batch.samples, error.strerror)
+
+
+def make_outputs(configuration: Configuration) -> List[Output]:
+    """Sinks with their routers; sinks without rules of their own share one. Raises SettingsError."""
+    settings = configuration.settings.router
+    common = router_for(settings, hostname=configuration.hostname, cluster=configuration.cluster)
+    outputs: List[Output] = []
+    for description in configuration.sinks:
+        own = [processor for processor in description.settings.processors(description.name) if processor]
+        router = common
+        if own:
+            router = router_for(settings, hostname=configuration.hostname, cluster=configuration.cluster, more=own)
+        outputs.append(Output(router, make_sink(description, configuration.spool)))
+    return outputs
+
+
+def start_pipeline(configuration: Configuration, root: Path = Path("/")) -> Pipeline:
+    """The pipeline with its sinks started and its collectors opened. Raises CockpitError."""
+    outputs = make_outputs(configuration)
+    if not outputs:
+        raise SettingsError("sinks", f"{configuration.source}: there is nowhere to send to; give --url or a sink")
+    with contextlib.ExitStack() as undo:
+        for _, sink in outputs:
+            sink.start()
+            undo.callback(sink.close, 0.0)
+        undo.pop_all()
+    sampler = Sampler(make_collectors(configuration.settings.collectors, root))
+    sampler.open(configuration.interval_s)
+    return Pipeline(sampler, outputs, configuration.interval_s)
+
+
+class Agent:
+    """Runs until SIGTERM or SIGINT; SIGHUP reads the configuration again."""
+
+    def __init__(self, options: CommandOptions, environment: Mapping[str, str]) -> None:
+        self._options = options
+        self._environment = environment
+        self._notifier = Notifier.from_environment(environment)
+        self._clock = SystemClock()
+        self._loop: Optional[Loop] = None
+        self._stopped = False
+
+    def run(self) -> None:
+        """The whole life of the agent. Raises CockpitError if it cannot start."""
+        configuration = configure(self._options, self._environment)
+        pipeline = self._start(configuration)
+        try:
+            while not self._stopped and self._serve(configuration):
+                candidate = self._reconfigure()
+                if candidate is not None:
+                    pipeline.close(CLOSE_DEADLINE_S)
+                    configuration = candidate
+                    pipeline = self._start(configuration)
+                self._notifier.ready()
+        finally:
+            self._notifier.stopping()
+            pipeline.close(CLOSE_DEADLINE_S)
+            self._clock.close()
+        logger.info("stopped")
+
+    def stop(self) -> None:
+        """End soon; safe in a signal handler."""
+        self._stopped = True
+        if self._loop is not None:
+            self._loop.stop()
+
+    def reload(self) -> None:
+        """Read the configuration again soon; safe in a signal handler."""
+        if self._loop is not None:
+            self._loop.reload()
+
+    def _start(self, configuration: Configuration) -> Pipeline:
+        for warning in configuration.warnings:
+            logger.warning("configuration %s", warning)
+        pipeline = start_pipeline(configuration)
+        self._loop = Loop(
+            pipeline,
+            interval_s=configuration.interval_s,
+            hostname=configuration.hostname,
+            clock=self._clock,
+            notifier=self._notifier,
+        )
+        logger.info(
+            "started hostname=%s cluster=%s interval_s=%d configuration=%s sinks=%s",
+            configuration.hostname,
+            configuration.cluster,
+            configuration.interval_s,
+            configuration.source,
+            ",".join(sink.name for sink in configuration.sinks),
+        )
+        return pipeline
+
+    def _serve(self, configuration: Configuration) -> bool:
+        """Run the loop; whether it ended for a reload."""
+        if self._loop is None:
+            return False
+        self._notifier.ready()
+        self._notifier.status(f"sampling every {configuration.interval_s} s, sending {len(configuration.sinks)} way(s)")
+        return self._loop.run().reload
+
+    def _reconfigure(self) -> Optional[Configuration]:
+        """The new configuration; None, with a log line, if it is wrong: then the old one goes on."""
+        try:
+            candidate = configure(self._options, self._environment)
+            make_outputs(candidate)
+            if not candidate.sinks:
+                raise SettingsError("sinks", f"{candidate.source}: there is nowhere to send to")
+        except CockpitError as error:
+            logger.error("configuration refused, the old one goes on: %s", error)  # noqa: TRY400 no traceback for a typing error
+            return None
+        return candidate
+
+
+def run(options: CommandOptions, environment: Mapping[str, str]) -> int:
+    """Run the agent in the foreground until it is told to stop; the exit status. Raises CockpitError."""
+    set_up_logging(options.log_level, environment)
+    agent = Agent(options, environment)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: agent.stop())
+    signal.signal(signal.SIGHUP, lambda *_: agent.reload())
+    agent.run()
+    sys.stdout.flush()
+    return 0

@@ -1,0 +1,129 @@
+"""How the metrics of this agent are to be read: aggregation and thresholds for the description of a cluster.
+
+Thresholds follow the physics of the machine: load against hardware threads, memory against what is there, traffic
+against the speed of the devices. A site will refine them; they are sensible from the first job on.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Dict, NamedTuple, Optional
+
+from cc_common.errors import UnitError
+from cc_common.units import Unit, parse_unit
+
+
+class Machine(NamedTuple):
+    """The sizes that thresholds follow, in base units."""
+
+    hwthreads: int
+    memory_bytes: int
+    network_bytes_per_s: float
+
+
+class Shares(NamedTuple):
+    """Thresholds as shares of the peak."""
+
+    normal: float
+    caution: float
+    alert: float
+    lower_is_better: bool
+
+
+class Reading(NamedTuple):
+    """How a metric is to be read; `peak` in base units."""
+
+    aggregation: str
+    peak: float
+    shares: Shares
+    footprint: str = ""
+
+
+_MORE_IS_BETTER = Shares(0.5, 0.2, 0.1, lower_is_better=False)
+_WATCH_SATURATION = Shares(0.5, 0.8, 0.95, lower_is_better=True)
+_WATCH_EARLY = Shares(0.05, 0.2, 0.5, lower_is_better=True)
+_DISK_BYTES_PER_S = 2e9
+_DISK_REQUESTS_PER_S = 100_000.0
+
+
+def _known(machine: Machine) -> Dict[str, Reading]:
+    network = Reading("sum", machine.network_bytes_per_s, _WATCH_SATURATION)
+    disk = Reading("sum", _DISK_BYTES_PER_S, _WATCH_SATURATION)
+    requests = Reading("sum", _DISK_REQUESTS_PER_S, _WATCH_SATURATION)
+    load = Shares(1.0, 0.5, 0.25, lower_is_better=False)
+    return {
+        "cpu_load": Reading("avg", float(machine.hwthreads), load, "avg"),
+        "cpu_user": Reading("avg", 100.0, _MORE_IS_BETTER, "avg"),
+        "cpu_used": Reading("avg", 100.0, _MORE_IS_BETTER),
+        "cpu_system": Reading("avg", 100.0, _WATCH_EARLY),
+        "cpu_iowait": Reading("avg", 100.0, _WATCH_EARLY),
+        "cpu_steal": Reading("avg", 100.0, _WATCH_EARLY),
+        "cpu_idle": Reading("avg", 100.0, Shares(0.5, 0.8, 0.9, lower_is_better=True)),
+        "mem_used": Reading("sum", float(machine.memory_bytes), _WATCH_SATURATION, "max"),
+        "net_bw": network,
+        "eth_read_bw": network,
+        "eth_write_bw": network,
+        "disk_read_bw": disk,
+        "disk_write_bw": disk,
+        "disk_read_iops": requests,
+        "disk_write_iops": requests,
+        "part_max_used": Reading("avg", 100.0, Shares(0.5, 0.8, 0.95, lower_is_better=True)),
+    }
+
+
+def _by_unit(unit: Unit, name: str, machine: Machine) -> Reading:
+    if unit.measure == "%":
+        return Reading("avg", 100.0, _WATCH_SATURATION)
+    if unit.base == "B" and name.startswith("mem"):
+        return Reading("sum", float(machine.memory_bytes), _WATCH_SATURATION)
+    if unit.base == "B/s":
+        return Reading("sum", machine.network_bytes_per_s, _WATCH_SATURATION)
+    return Reading(
+        "sum" if unit.per or unit.measure in ("B", "W", "J") else "avg", 1e6 * unit.factor, _WATCH_SATURATION
+    )
+
+
+def metric_entry(
+    name: str, unit_text: str, scope: str, *, machine: Machine, timestep_s: int, oldname: str = ""
+) -> Dict[str, Any]:
+    """The entry of `metricConfig` for a metric as it is sent; thresholds in its unit."""
+    unit = _read(unit_text)
+    known = _known(machine)
+    reading = known.get(name) or known.get(oldname) or _by_unit(unit or Unit(), name, machine)
+    peak = reading.peak / (unit.factor if unit else 1.0)
+    entry: Dict[str, Any] = {
+        "name": name,
+        "unit": _unit_object(unit, unit_text),
+        "scope": scope,
+        "aggregation": reading.aggregation,
+        "timestep": timestep_s,
+        "peak": _rounded(peak),
+        "normal": _rounded(peak * reading.shares.normal),
+        "caution": _rounded(peak * reading.shares.caution),
+        "alert": _rounded(peak * reading.shares.alert),
+    }
+    if reading.footprint:
+        entry["footprint"] = reading.footprint
+    if reading.shares.lower_is_better:
+        entry["lowerIsBetter"] = True
+    return entry
+
+
+def _read(text: str) -> Optional[Unit]:
+    try:
+        return parse_unit(text)
+    except UnitError:
+        return None
+
+
+def _unit_object(unit: Optional[Unit], text: str) -> Dict[str, str]:
+    if unit is None:
+        return {"base": "" if text == "load" else text}
+    if unit.prefix:
+        return {"base": unit.base, "prefix": unit.prefix}
+    return {"base": unit.base}
+
+
+def _rounded(value: float) -> float:
+    """Three digits are enough for a threshold; whole numbers without a fraction."""
+    short = float(f"{value:.3g}")
+    return int(short) if short == int(short) else short

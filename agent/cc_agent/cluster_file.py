@@ -1,0 +1,203 @@
+"""The description of a cluster, `cluster.json`, for the machine at hand."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any, Dict, List, NamedTuple, Optional
+
+from cc_agent.catalogue import Machine, metric_entry
+from cc_agent.collectors.base import MetricDescription, Series
+from cc_agent.collectors.memstat import parse_meminfo
+from cc_agent.collectors.registry import make_collectors
+from cc_agent.errors import NotAvailableError
+from cc_agent.once import router_of
+from cc_agent.settings import Configuration
+from cc_agent.topology import CPU_FOLDER, Topology, read_topology
+
+_FINEST_FIRST = ("hwthread", "core", "die", "memoryDomain", "socket", "node", "accelerator")
+_DEFAULT_LINK_MBIT_PER_S = 10_000
+_DEFAULT_CLOCK_GHZ = 2.0
+_BANDWIDTH_PER_SOCKET_GB_PER_S = 200.0
+_BANDWIDTH_PER_CORE_GB_PER_S = 10.0
+_SCALAR_FLOPS_PER_CYCLE = 4
+_ADVERTISED = re.compile(r"@\s*([0-9.]+)\s*GHz")
+
+# Single precision operations a core can do in a cycle: two units, times lanes, times two for a fused multiply-add.
+_SIMD_FLOPS_PER_CYCLE = (("avx512f", 64), ("avx2", 32), ("avx", 16), ("asimd", 16), ("sse2", 8))
+
+
+class Description(NamedTuple):
+    """The document and, for a person, on what its estimates are based."""
+
+    document: Dict[str, Any]
+    notes: List[str]
+
+
+class CpuInfo(NamedTuple):
+    """What /proc/cpuinfo says about the processor."""
+
+    model: str
+    flags: frozenset[str]
+    clock_ghz: Optional[float]
+
+
+def describe_cluster(configuration: Configuration, *, processor: str = "", root: Path = Path("/")) -> Description:
+    """The cluster that consists of this machine, with the metrics that this configuration sends from it.
+
+    `processor` is the name of the processor where something knows it better than the kernel. Raises TopologyError.
+    """
+    topology = read_topology(root)
+    cpu = read_cpuinfo(root)
+    machine = read_machine(topology, root)
+    clock_ghz, basis = clock_of(cpu, root)
+    cores = len(topology.cores)
+    simd = next((flops for flag, flops in _SIMD_FLOPS_PER_CYCLE if flag in cpu.flags), _SCALAR_FLOPS_PER_CYCLE)
+    bandwidth = min(cores * _BANDWIDTH_PER_CORE_GB_PER_S, len(topology.sockets) * _BANDWIDTH_PER_SOCKET_GB_PER_S)
+    sub_cluster = {
+        "name": "main",
+        "nodes": configuration.hostname,
+        "processorType": processor or cpu.model,
+        "socketsPerNode": len(topology.sockets),
+        "coresPerSocket": topology.cores_per_socket,
+        "threadsPerCore": topology.threads_per_core,
+        "flopRateScalar": _quantity("F/s", cores * clock_ghz * _SCALAR_FLOPS_PER_CYCLE),
+        "flopRateSimd": _quantity("F/s", cores * clock_ghz * simd),
+        "memoryBandwidth": _quantity("B/s", bandwidth),
+        "topology": topology_document(topology),
+    }
+    document = {
+        "name": configuration.cluster,
+        "metricConfig": metric_configuration(configuration, machine, root),
+        "subClusters": [sub_cluster],
+    }
+    notes = [
+        f"flopRateScalar is an estimate: {cores} cores x {clock_ghz:.3g} GHz ({basis}) x {_SCALAR_FLOPS_PER_CYCLE}",
+        f"flopRateSimd is an estimate: {cores} cores x {clock_ghz:.3g} GHz x {simd} single precision operations",
+        f"memoryBandwidth is an estimate: {bandwidth:.0f} GB/s by rule of thumb; measure it with a STREAM benchmark",
+        "thresholds are a start: adapt them to your jobs; 'nodes' names this machine only",
+    ]
+    return Description(document, notes)
+
+
+def _quantity(base: str, value: float) -> Dict[str, Any]:
+    return {"unit": {"base": base, "prefix": "G"}, "value": round(value, 1)}
+
+
+def topology_document(topology: Topology) -> Dict[str, Any]:
+    """The `topology` object of a subcluster."""
+    return {
+        "node": list(topology.hwthreads),
+        "socket": [list(unit) for unit in topology.sockets],
+        "memoryDomain": [list(unit) for unit in topology.memory_domains],
+        "die": [list(unit) for unit in topology.dies],
+        "core": [list(unit) for unit in topology.cores],
+    }
+
+
+def metric_configuration(
+    configuration: Configuration, machine: Machine, root: Path = Path("/")
+) -> List[Dict[str, Any]]:
+    """The `metricConfig` for what is sent from here: each metric once, at its finest scope, after the router.
+
+    Those with a footprint come first, because pages show metrics in this order.
+    """
+    router = router_of(configuration)
+    entries: Dict[str, Dict[str, Any]] = {}
+    for description in _available(configuration, root):
+        series = Series(description.name, {"type": description.scope}, {"unit": description.unit})
+        sent = router.preview(series)
+        if sent is None:
+            continue
+        entry = metric_entry(
+            sent.name,
+            sent.meta.get("unit", sent.tags.get("unit", "")),
+            sent.tags.get("type", "node"),
+            machine=machine,
+            timestep_s=configuration.interval_s,
+            oldname=sent.meta.get("oldname", ""),
+        )
+        known = entries.get(sent.name)
+        if known is None or _fineness(entry["scope"]) < _fineness(known["scope"]):
+            entries[sent.name] = entry
+    return sorted(entries.values(), key=lambda entry: "footprint" not in entry)
+
+
+def _fineness(scope: str) -> int:
+    return _FINEST_FIRST.index(scope) if scope in _FINEST_FIRST else len(_FINEST_FIRST)
+
+
+def _available(configuration: Configuration, root: Path) -> List[MetricDescription]:
+    """What the collectors promise that can work on this machine."""
+    descriptions: List[MetricDescription] = []
+    for collector in make_collectors(configuration.settings.collectors, root):
+        try:
+            collector.open()
+        except (NotAvailableError, ValueError):
+            continue
+        finally:
+            collector.close()
+        descriptions += collector.metrics
+    return descriptions
+
+
+def read_machine(topology: Topology, root: Path = Path("/")) -> Machine:
+    """The sizes of this machine."""
+    memory_kib = parse_meminfo((root / "proc/meminfo").read_bytes()).get("MemTotal", 0)
+    return Machine(len(topology.hwthreads), memory_kib * 1024, _network_speed(root))
+
+
+def _network_speed(root: Path) -> float:
+    """Bytes per second of all links that say how fast they are; 10 Gbit/s where none does."""
+    speeds = [_speed(file) for file in (root / "sys/class/net").glob("*/speed")]
+    total = sum(speed for speed in speeds if speed > 0) or _DEFAULT_LINK_MBIT_PER_S
+    return total * 1e6 / 8
+
+
+def _speed(file: Path) -> int:
+    try:
+        return int(file.read_text(encoding="ascii"))
+    except (OSError, ValueError):  # the kernel refuses the answer while a link is down
+        return 0
+
+
+def read_cpuinfo(root: Path = Path("/")) -> CpuInfo:
+    """Model, flags and clock from /proc/cpuinfo, which differs between architectures; what is missing stays empty."""
+    try:
+        text = (root / "proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        text = ""
+    values: Dict[str, str] = {}
+    for line in text.split("\n"):
+        key, colon, value = line.partition(":")
+        if colon:
+            values.setdefault(key.strip().lower(), value.strip())
+    model = values.get("model name") or values.get("cpu") or values.get("cpu part") or "unknown"
+    flags = frozenset((values.get("flags") or values.get("features") or "").split())
+    try:
+        clock_ghz: Optional[float] = float(values["cpu mhz"]) / 1000
+    except (KeyError, ValueError):
+        clock_ghz = None
+    return CpuInfo(model, flags, clock_ghz)
+
+
+def clock_of(cpu: CpuInfo, root: Path = Path("/")) -> tuple[float, str]:
+    """The base clock in GHz, and where it was found."""
+    folder = root / CPU_FOLDER / "cpu0"
+    for name, divisor, basis in (
+        ("cpufreq/base_frequency", 1e6, "base frequency"),
+        ("acpi_cppc/nominal_freq", 1e3, "nominal frequency"),
+        ("cpufreq/cpuinfo_max_freq", 1e6, "highest frequency"),
+    ):
+        try:
+            value = int((folder / name).read_text(encoding="ascii"))
+        except (OSError, ValueError):
+            continue
+        if value > 0:
+            return value / divisor, basis
+    advertised = _ADVERTISED.search(cpu.model)
+    if advertised:
+        return float(advertised.group(1)), "name of the processor"
+    if cpu.clock_ghz:
+        return cpu.clock_ghz, "present clock"
+    return _DEFAULT_CLOCK_GHZ, "a guess"

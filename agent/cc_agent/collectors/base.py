@@ -1,0 +1,198 @@
+"""What every collector is made of: the protocol, the tick, series, kept-open files and rates."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Dict, Iterable, List, Mapping, NamedTuple, Optional, Protocol, Sequence, Tuple
+
+from cc_agent.errors import NotAvailableError
+from cc_common.settings import option
+
+GAP_INTERVALS = 2.5
+"""A rate over more than this many intervals says nothing about any of them and is not sent."""
+
+_CHUNK_BYTES = 65536
+_FILE_LIMIT_BYTES = 16 * 1024 * 1024
+
+
+class Tick(NamedTuple):
+    """One firing of the sampling timer.
+
+    `time_s` is the stamp shared by all samples of the tick, `monotonic_s` the moment a collector starts to read:
+    rates use differences of the latter, so that a step of the wall clock cannot bend them.
+    """
+
+    time_s: int
+    monotonic_s: float
+    interval_s: float
+
+
+class MetricDescription(NamedTuple):
+    """What a collector promises about one metric at one scope; `kind` is gauge, rate or counter."""
+
+    name: str
+    unit: str
+    scope: str
+    meaning: str
+    kind: str
+
+
+class Series:
+    """One time series before the router saw it; compared by identity, created once and kept by its collector."""
+
+    __slots__ = ("meta", "metric", "tags")
+
+    def __init__(self, metric: str, tags: Mapping[str, str], meta: Mapping[str, str]) -> None:
+        self.metric = metric
+        self.tags = tags
+        self.meta = meta
+
+    def __repr__(self) -> str:
+        return f"Series({self.metric!r}, {dict(self.tags)!r})"
+
+
+Reading = Tuple[Series, float]
+
+
+class Collector(Protocol):
+    """A source of samples.
+
+    `open` raises NotAvailableError when the machine lacks the source; `read` may raise OSError or ValueError, after
+    which the collector is closed and opened again later. `metrics` is complete before `open`.
+    """
+
+    name: str
+    metrics: Tuple[MetricDescription, ...]
+
+    def open(self) -> None:
+        """Acquire files; raise NotAvailableError with advice if there are none to acquire."""
+
+    def read(self, tick: Tick, /) -> List[Reading]:
+        """The samples of this tick; rates only from the second call on."""
+
+    def close(self) -> None:
+        """Release files; may be called at any time and more than once."""
+
+
+@dataclass(frozen=True)
+class MetricChoice:
+    """Options that all collectors share."""
+
+    include_metrics: Tuple[str, ...] = option(
+        (), "send only these metrics; empty means all that are not excluded", key="include_metrics"
+    )
+    exclude_metrics: Tuple[str, ...] = option((), "never send these metrics", key="exclude_metrics")
+
+    def wants(self, metric: str) -> bool:
+        """Whether the options let this metric pass."""
+        if metric in self.exclude_metrics:
+            return False
+        return not self.include_metrics or metric in self.include_metrics
+
+
+def chosen(descriptions: Iterable[MetricDescription], choice: MetricChoice) -> Tuple[MetricDescription, ...]:
+    """The descriptions that the options let pass, in their order."""
+    return tuple(description for description in descriptions if choice.wants(description.name))
+
+
+class SeriesTable:
+    """Hands out the series of one collector, each created once."""
+
+    def __init__(self, descriptions: Sequence[MetricDescription], *, source: str, group: str) -> None:
+        self._meta = {
+            (d.name, d.scope): {"source": source, "group": group, "unit": d.unit, "kind": d.kind} for d in descriptions
+        }
+        self._series: Dict[Tuple[str, str, str, str, str], Series] = {}
+
+    def declared(self, metric: str, scope: str) -> bool:
+        """Whether the collector promised this metric at this scope, that is, whether it is to be sent."""
+        return (metric, scope) in self._meta
+
+    def get(self, metric: str, scope: str = "node", type_id: str = "", stype: str = "", stype_id: str = "") -> Series:
+        """The series with these tags; `type_id` must be empty for nodes, the store would misfile it."""
+        key = (metric, scope, type_id, stype, stype_id)
+        series = self._series.get(key)
+        if series is None:
+            tags = {"type": scope, "type-id": type_id, "stype": stype, "stype-id": stype_id}
+            series = Series(metric, {name: value for name, value in tags.items() if value}, self._meta[metric, scope])
+            self._series[key] = series
+        return series
+
+    def forget(self, stype_id: str) -> None:
+        """Drop the series of a device that is gone."""
+        self._series = {key: series for key, series in self._series.items() if key[4] != stype_id}
+
+
+class KeptFile:
+    """Reads a small kernel file whole through one descriptor that stays open between ticks."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._descriptor = -1
+
+    def read(self) -> bytes:
+        """The content; reopens once when the old descriptor went stale. Raises OSError."""
+        if self._descriptor >= 0:
+            try:
+                return self._read_all()
+            except OSError:
+                # ENODEV, ESTALE: the device or the mount behind the descriptor was replaced.
+                self.close()
+        self._descriptor = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
+        return self._read_all()
+
+    def _read_all(self) -> bytes:
+        content = os.pread(self._descriptor, _CHUNK_BYTES, 0)
+        # Kernel sequence files hand out about a page per call, so only an empty answer means the end.
+        while content:
+            more = os.pread(self._descriptor, _CHUNK_BYTES, len(content))
+            if not more:
+                break
+            content += more
+            if len(content) > _FILE_LIMIT_BYTES:
+                raise OSError(f"{self.path} is larger than {_FILE_LIMIT_BYTES} bytes")
+        return content
+
+    def close(self) -> None:
+        """Release the descriptor; the next read opens the file again."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+
+def require(file: KeptFile, advice: str) -> bytes:
+    """The first content of a file that a collector cannot do without; raises NotAvailableError."""
+    try:
+        content = file.read()
+    except OSError as error:
+        raise NotAvailableError(f"{file.path} cannot be read: {error.strerror or error}", advice) from error
+    if not content.strip():
+        raise NotAvailableError(f"{file.path} is empty", advice)
+    return content
+
+
+class RateClock:
+    """Tells how long ago the previous reading was, or that rates must pause."""
+
+    def __init__(self) -> None:
+        self._last_s: Optional[float] = None
+
+    def elapsed_s(self, tick: Tick) -> Optional[float]:
+        """True seconds since the call before; None for the first one and after a gap of over 2.5 intervals."""
+        previous_s, self._last_s = self._last_s, tick.monotonic_s
+        if previous_s is None:
+            return None
+        elapsed_s = tick.monotonic_s - previous_s
+        return elapsed_s if 0.0 < elapsed_s <= GAP_INTERVALS * tick.interval_s else None
+
+    def forget(self) -> None:
+        """Start over: the next call answers None."""
+        self._last_s = None
+
+
+def differences(now: Sequence[int], before: Sequence[int]) -> Optional[List[int]]:
+    """How far each counter went; None when one went backwards, that is, when the source was reset."""
+    steps = [new - old for new, old in zip(now, before)]
+    return steps if min(steps) >= 0 else None

@@ -1,0 +1,153 @@
+"""Where the processors spend their time, from /proc/stat.
+
+Columns after the name of a processor, in clock ticks since boot (proc_stat(5)): user, nice, system, idle, iowait, irq,
+softirq, steal, guest, guest_nice. Guest time is contained in user and nice time and therefore never added to them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Dict, List, Optional, Tuple
+
+from cc_agent.collectors.base import (
+    KeptFile,
+    MetricChoice,
+    MetricDescription,
+    RateClock,
+    Reading,
+    SeriesTable,
+    Tick,
+    chosen,
+    require,
+)
+from cc_common.settings import option
+
+_STATES = ("user", "nice", "system", "idle", "iowait", "irq", "softirq", "steal", "guest", "guest_nice")
+_EXCLUSIVE = 8
+"""The first eight states exclude each other and add up to the whole time."""
+_IDLE, _IOWAIT = 3, 4
+_BUSY = (0, 1, 2, 5, 6)
+
+_MEANINGS = {
+    "user": "time in user mode, virtual machines included",
+    "nice": "time in user mode at low priority",
+    "system": "time in the kernel",
+    "idle": "time without work",
+    "iowait": "idle time while a task of this processor waited for a disk",
+    "irq": "time in interrupts",
+    "softirq": "time in deferred interrupts",
+    "steal": "time the hypervisor gave to others",
+    "guest": "time running virtual machines; part of user time",
+    "guest_nice": "time running virtual machines at low priority; part of nice time",
+}
+
+
+@dataclass(frozen=True)
+class CpustatOptions(MetricChoice):
+    """Options of the collector cpustat."""
+
+    node_values: bool = option(True, "send the mean over all hardware threads for the node", key="node_values")
+    hwthread_values: bool = option(True, "send one value for each hardware thread", key="hwthread_values")
+
+
+def _describe(options: CpustatOptions) -> Tuple[MetricDescription, ...]:
+    scopes = [scope for scope, on in (("node", options.node_values), ("hwthread", options.hwthread_values)) if on]
+    texts = [(f"cpu_{state}", f"Share of {_MEANINGS[state]}.") for state in _STATES]
+    texts.append(("cpu_used", "Share of time spent working: user, nice, system, irq and softirq."))
+    described = [MetricDescription(name, "%", scope, text, "rate") for name, text in texts for scope in scopes]
+    if options.node_values:
+        described.append(MetricDescription("num_cpus", "hwthreads", "node", "Hardware threads online.", "gauge"))
+    return chosen(described, options)
+
+
+class CpustatCollector:
+    """Shares of time in percent, 0 to 100, for each hardware thread and as their mean for the node."""
+
+    name = "cpustat"
+
+    def __init__(self, options: CpustatOptions, root: Path = Path("/")) -> None:
+        self.metrics = _describe(options)
+        self._file = KeptFile(root / "proc/stat")
+        self._table = SeriesTable(self.metrics, source="CpustatCollector", group="CPU")
+        self._clock = RateClock()
+        self._before: Dict[bytes, List[int]] = {}
+        self._states = [
+            (index, f"cpu_{state}")
+            for index, state in enumerate((*_STATES, "used"))
+            if any(description.name == f"cpu_{state}" for description in self.metrics)
+        ]
+
+    def open(self) -> None:
+        """Check that the file is there."""
+        parse_stat(require(self._file, "mount /proc"))
+        self._clock.forget()
+        self._before = {}
+
+    def read(self, tick: Tick) -> List[Reading]:
+        """Shares since the call before; a hardware thread that just came online is left out once."""
+        now = parse_stat(self._file.read())
+        rates_wanted = self._clock.elapsed_s(tick) is not None
+        readings: List[Reading] = []
+        if self._table.declared("num_cpus", "node"):
+            readings.append((self._table.get("num_cpus"), len(now)))
+        if rates_wanted:
+            shares = {cpu: _shares(ticks, self._before.get(cpu)) for cpu, ticks in now.items()}
+            self._emit({cpu: share for cpu, share in shares.items() if share is not None}, readings)
+        self._before = now
+        return readings
+
+    def _emit(self, shares: Dict[bytes, List[float]], readings: List[Reading]) -> None:
+        table = self._table
+        for index, metric in self._states:
+            if table.declared(metric, "hwthread"):
+                readings.extend(
+                    (table.get(metric, "hwthread", cpu.decode()), share[index]) for cpu, share in shares.items()
+                )
+            if shares and table.declared(metric, "node"):
+                readings.append((table.get(metric), sum(share[index] for share in shares.values()) / len(shares)))
+
+    def close(self) -> None:
+        """Release the file."""
+        self._file.close()
+
+
+def parse_stat(content: bytes) -> Dict[bytes, List[int]]:
+    """Clock ticks by number of the hardware thread; columns that an old kernel lacks are 0. Raises ValueError."""
+    processors: Dict[bytes, List[int]] = {}
+    for line in content.split(b"\n"):
+        if not line.startswith(b"cpu"):
+            if processors:
+                break
+            continue
+        name, *columns = line.split()
+        number = name[3:]
+        if number:
+            ticks = [int(column) for column in columns[: len(_STATES)]]
+            if len(ticks) <= _IDLE:
+                raise ValueError(f"/proc/stat: too few columns for {name.decode(errors='replace')}")
+            processors[number] = ticks + [0] * (len(_STATES) - len(ticks))
+    if not processors:
+        raise ValueError("/proc/stat has no line for a processor")
+    return processors
+
+
+def _shares(now: List[int], before: Optional[List[int]]) -> Optional[List[float]]:
+    """Percent of time in each state, then in all working states; None without a usable reading before.
+
+    Divided by the ticks of all states instead of wall time: shares of one hardware thread add up to exactly 100
+    although the kernel counts in steps of 10 ms.
+    """
+    if before is None:
+        return None
+    steps = [new - old for new, old in zip(now, before)]
+    # proc_stat(5): idle and iowait may shrink on a running system; anything else that shrinks was reset.
+    steps[_IDLE] = max(steps[_IDLE], 0)
+    steps[_IOWAIT] = max(steps[_IOWAIT], 0)
+    total = sum(steps[:_EXCLUSIVE])
+    if total <= 0 or min(steps) < 0:
+        return None
+    scale = 100.0 / total
+    shares = [step * scale for step in steps]
+    shares.append(sum(steps[state] for state in _BUSY) * scale)
+    return shares

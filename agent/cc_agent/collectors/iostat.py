@@ -1,0 +1,211 @@
+"""Traffic of the disks, from /proc/diskstats.
+
+Columns after the name (Linux, Documentation/admin-guide/iostats.rst): reads, reads merged, sectors read, ms reading,
+writes, writes merged, sectors written, ms writing, requests in flight, ms busy, weighted ms busy, then since Linux 4.18
+four for discards and since 5.5 two for flushes. A sector is 512 bytes whatever the disk says.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Dict, List, Mapping, Sequence, Set, Tuple
+
+from cc_agent.collectors.base import (
+    KeptFile,
+    MetricChoice,
+    MetricDescription,
+    RateClock,
+    Reading,
+    SeriesTable,
+    Tick,
+    chosen,
+    differences,
+    require,
+)
+from cc_agent.errors import NotAvailableError
+from cc_common.settings import option
+
+_SECTOR_BYTES = 512
+_IN_FLIGHT = 8
+
+_FIELDS = (
+    ("io_reads", "requests", "reads done"),
+    ("io_reads_merged", "requests", "reads merged into others"),
+    ("io_read_sectors", "sectors", "sectors of 512 B read"),
+    ("io_read_ms", "ms", "time spent reading"),
+    ("io_writes", "requests", "writes done"),
+    ("io_writes_merged", "requests", "writes merged into others"),
+    ("io_writes_sectors", "sectors", "sectors of 512 B written"),
+    ("io_writes_ms", "ms", "time spent writing"),
+    ("io_ioops", "requests", "requests in flight now"),
+    ("io_ioops_ms", "ms", "time with a request in flight"),
+    ("io_ioops_weighted_ms", "ms", "time of all requests in flight"),
+    ("io_discards", "requests", "discards done"),
+    ("io_discards_merged", "requests", "discards merged into others"),
+    ("io_discards_sectors", "sectors", "sectors of 512 B discarded"),
+    ("io_discards_ms", "ms", "time spent discarding"),
+    ("io_flushes", "requests", "flushes done"),
+    ("io_flushes_ms", "ms", "time spent flushing"),
+)
+_OLDEST_COLUMNS = 11
+_READS, _READ_SECTORS, _WRITES, _WRITE_SECTORS, _BUSY_MS = 0, 2, 4, 6, 9
+
+_NOT_A_DISK = re.compile(r"(?:loop|ram|zram|dm-|md|sr|fd|nbd)[0-9]+(?:p[0-9]+)?|nvme[0-9]+c[0-9]+n[0-9]+(?:p[0-9]+)?")
+"""Devices that stand for others, or hold no data: counting them would count the same bytes twice."""
+_PARTITION = re.compile(r"(?:[shv]d[a-z]+|xvd[a-z]+)[0-9]+|(?:nvme[0-9]+n|mmcblk|pmem)[0-9]+p[0-9]+")
+"""Names of partitions, for kernels whose /sys/block cannot be seen."""
+
+
+@dataclass(frozen=True)
+class IostatOptions(MetricChoice):
+    """Options of the collector iostat."""
+
+    exclude_devices: Tuple[str, ...] = option((), "never count these devices", key="exclude_devices")
+    send_device_values: bool = option(
+        False,
+        "send the io_ metrics of each disk too, with stype=disk; cc-metric-store keeps only one of them for a node",
+        key="send_device_values",
+    )
+    per_interval_values: bool = option(
+        False,
+        "send the io_ metrics as differences per interval, as cc-metric-collector does, instead of per second",
+        key="per_interval_values",
+    )
+
+
+def _describe(options: IostatOptions) -> Tuple[MetricDescription, ...]:
+    per = "" if options.per_interval_values else "/s"
+    described = [
+        MetricDescription("disk_read_bw", "B/s", "node", "Bytes read from all disks.", "rate"),
+        MetricDescription("disk_write_bw", "B/s", "node", "Bytes written to all disks.", "rate"),
+        MetricDescription("disk_read_iops", "requests/s", "node", "Reads done by all disks.", "rate"),
+        MetricDescription("disk_write_iops", "requests/s", "node", "Writes done by all disks.", "rate"),
+        MetricDescription("disk_busy", "%", "node", "Time the busiest disk had a request in flight.", "rate"),
+    ]
+    for index, (name, unit, text) in enumerate(_FIELDS):
+        gauge = index == _IN_FLIGHT
+        meaning = f"{text[0].upper()}{text[1:]}, all disks."
+        described.append(
+            MetricDescription(name, unit if gauge else unit + per, "node", meaning, "gauge" if gauge else "rate")
+        )
+    return chosen(described, options)
+
+
+class IostatCollector:
+    """Rates as sums over the whole disks of the node."""
+
+    name = "iostat"
+
+    def __init__(self, options: IostatOptions, root: Path = Path("/")) -> None:
+        self.metrics = _describe(options)
+        self._options = options
+        self._file = KeptFile(root / "proc/diskstats")
+        self._folder = root / "sys/block"
+        self._table = SeriesTable(self.metrics, source="IOstatCollector", group="Disk")
+        self._clock = RateClock()
+        self._before: Dict[str, List[int]] = {}
+        self._disks: Set[str] = set()
+        self._seen: Set[str] = set()
+
+    def open(self) -> None:
+        """Check that there is a disk."""
+        devices = parse_diskstats(require(self._file, "mount /proc"))
+        self._clock.forget()
+        self._before = {}
+        self._seen = set()
+        self._learn(devices)
+        if not self._disks:
+            raise NotAvailableError(
+                f"no disk among the block devices ({', '.join(sorted(devices)) or 'none'})",
+                'nothing to do on a diskless node; take iostat out of "collectors" to silence this',
+            )
+
+    def read(self, tick: Tick) -> List[Reading]:
+        """Rates since the call before; a disk that was replaced leaves out the totals of this tick."""
+        devices = parse_diskstats(self._file.read())
+        self._learn(devices)
+        elapsed_s = self._clock.elapsed_s(tick)
+        readings: List[Reading] = []
+        if elapsed_s is not None:
+            self._emit(self._steps(devices), elapsed_s, readings)
+        for gone in self._before.keys() - devices.keys():
+            self._table.forget(gone)
+        self._before = devices
+        return readings
+
+    def _learn(self, devices: Mapping[str, Sequence[int]]) -> None:
+        """Decide which devices are whole disks, again only when the devices change."""
+        if devices.keys() == self._seen:
+            return
+        self._seen = set(devices)
+        try:
+            blocks = {entry.name.replace("!", "/") for entry in self._folder.iterdir()}
+        except OSError:
+            blocks = {name for name in devices if not _PARTITION.fullmatch(name)}
+        self._disks = {
+            name
+            for name in self._seen & blocks
+            if not _NOT_A_DISK.fullmatch(name) and name not in self._options.exclude_devices
+        }
+
+    def _steps(self, devices: Mapping[str, List[int]]) -> Dict[str, List[int]]:
+        """How far the counters of each known disk went, requests in flight as they are; without reset disks."""
+        steps: Dict[str, List[int]] = {}
+        for name in sorted(self._disks):
+            now, before = devices[name], self._before.get(name)
+            if before is None or len(before) != len(now):
+                continue
+            counted_from = list(before)
+            counted_from[_IN_FLIGHT] = 0
+            went = differences(now, counted_from)
+            if went is not None:
+                steps[name] = went
+        return steps
+
+    def _emit(self, steps: Mapping[str, List[int]], elapsed_s: float, readings: List[Reading]) -> None:
+        disks = list(steps.values())
+        complete = bool(disks) and all(name in steps for name in self._disks if name in self._before)
+        if complete:
+            self._totals(disks, elapsed_s, readings)
+        divisor = 1.0 if self._options.per_interval_values else elapsed_s
+        for index, (metric, _, _) in enumerate(_FIELDS):
+            if not self._table.declared(metric, "node"):
+                continue
+            scale = 1.0 if index == _IN_FLIGHT else divisor
+            if complete and all(index < len(disk) for disk in disks):
+                readings.append((self._table.get(metric), sum(disk[index] for disk in disks) / scale))
+            if self._options.send_device_values:
+                readings.extend(
+                    (self._table.get(metric, stype="disk", stype_id=name), step[index] / scale)
+                    for name, step in steps.items()
+                    if index < len(step)
+                )
+
+    def _totals(self, disks: Sequence[List[int]], elapsed_s: float, readings: List[Reading]) -> None:
+        values = {
+            "disk_read_bw": sum(disk[_READ_SECTORS] for disk in disks) * _SECTOR_BYTES / elapsed_s,
+            "disk_write_bw": sum(disk[_WRITE_SECTORS] for disk in disks) * _SECTOR_BYTES / elapsed_s,
+            "disk_read_iops": sum(disk[_READS] for disk in disks) / elapsed_s,
+            "disk_write_iops": sum(disk[_WRITES] for disk in disks) / elapsed_s,
+            "disk_busy": min(max(disk[_BUSY_MS] for disk in disks) / (10.0 * elapsed_s), 100.0),
+        }
+        readings.extend(
+            (self._table.get(name), value) for name, value in values.items() if self._table.declared(name, "node")
+        )
+
+    def close(self) -> None:
+        """Release the file."""
+        self._file.close()
+
+
+def parse_diskstats(content: bytes) -> Dict[str, List[int]]:
+    """Counters by device; 11, 15 or 17 of them by age of the kernel. Lines of another form are skipped."""
+    devices: Dict[str, List[int]] = {}
+    for line in content.split(b"\n"):
+        words = line.split()
+        counters = words[3 : 3 + len(_FIELDS)]
+        if len(counters) >= _OLDEST_COLUMNS and all(map(bytes.isdigit, counters)):
+            devices[words[2].decode(errors="replace")] = [int(counter) for counter in counters]
+    return devices

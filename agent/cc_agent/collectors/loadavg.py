@@ -1,0 +1,73 @@
+"""Load and number of processes, from /proc/loadavg."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Dict, List
+
+from cc_agent.collectors.base import (
+    KeptFile,
+    MetricChoice,
+    MetricDescription,
+    Reading,
+    SeriesTable,
+    Tick,
+    chosen,
+    require,
+)
+
+_METRICS = (
+    MetricDescription("load_one", "load", "node", "Tasks running or waiting for a processor, mean of 1 min.", "gauge"),
+    MetricDescription("load_five", "load", "node", "Tasks running or waiting for a processor, mean of 5 min.", "gauge"),
+    MetricDescription(
+        "load_fifteen", "load", "node", "Tasks running or waiting for a processor, mean of 15 min.", "gauge"
+    ),
+    MetricDescription("proc_run", "tasks", "node", "Tasks that can run now.", "gauge"),
+    MetricDescription("proc_total", "tasks", "node", "Tasks that exist.", "gauge"),
+)
+_FIELDS = 4
+
+
+@dataclass(frozen=True)
+class LoadavgOptions(MetricChoice):
+    """Options of the collector loadavg."""
+
+
+class LoadavgCollector:
+    """The three load averages and the task counts of the node."""
+
+    name = "loadavg"
+
+    def __init__(self, options: LoadavgOptions, root: Path = Path("/")) -> None:
+        self.metrics = chosen(_METRICS, options)
+        self._file = KeptFile(root / "proc/loadavg")
+        self._table = SeriesTable(self.metrics, source="LoadavgCollector", group="LOAD")
+
+    def open(self) -> None:
+        """Check that the file is there."""
+        parse_loadavg(require(self._file, "mount /proc"))
+
+    def read(self, _tick: Tick) -> List[Reading]:
+        """The values of this moment."""
+        values = parse_loadavg(self._file.read())
+        return [(self._table.get(description.name), values[description.name]) for description in self.metrics]
+
+    def close(self) -> None:
+        """Release the file."""
+        self._file.close()
+
+
+def parse_loadavg(content: bytes) -> Dict[str, float]:
+    """Values by metric name; raises ValueError for a text of another form."""
+    fields = content.split()
+    if len(fields) < _FIELDS or b"/" not in fields[3]:
+        raise ValueError(f"/proc/loadavg has an unknown form: {content[:80]!r}")
+    running, total = fields[3].split(b"/", 1)
+    return {
+        "load_one": float(fields[0]),
+        "load_five": float(fields[1]),
+        "load_fifteen": float(fields[2]),
+        "proc_run": int(running),
+        "proc_total": int(total),
+    }

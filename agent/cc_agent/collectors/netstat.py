@@ -1,0 +1,212 @@
+"""Traffic of the network devices, from /proc/net/dev."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Dict, List, Mapping, Optional, Set, Tuple
+
+from cc_agent.collectors.base import (
+    KeptFile,
+    MetricChoice,
+    MetricDescription,
+    RateClock,
+    Reading,
+    SeriesTable,
+    Tick,
+    chosen,
+    differences,
+    require,
+)
+from cc_agent.errors import NotAvailableError
+from cc_common.settings import option
+
+_COUNTERS = (
+    ("net_bytes_in", "B", "bytes received"),
+    ("net_bytes_out", "B", "bytes sent"),
+    ("net_pkts_in", "packets", "packets received"),
+    ("net_pkts_out", "packets", "packets sent"),
+)
+_BYTES_IN, _BYTES_OUT = 0, 1
+_COLUMNS = (0, 8, 1, 9)
+"""Where the counters stand in a line of /proc/net/dev, in the order of _COUNTERS."""
+
+_ETHERNET = "1"
+"""ARPHRD_ETHER in /sys/class/net/*/type; IP over InfiniBand has 32."""
+_VIRTUAL_NAMES = (
+    "lo", "bond", "br-", "bridge", "cali", "cni", "docker", "dummy", "flannel", "ifb", "podman", "sit", "tap", "team",
+    "tun", "veth", "virbr", "vlan", "vxlan", "wg",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class NetstatOptions(MetricChoice):
+    """Options of the collector netstat."""
+
+    include_devices: Tuple[str, ...] = option(
+        (), "count only these devices; empty means all with hardware behind them", key="include_devices"
+    )
+    exclude_devices: Tuple[str, ...] = option((), "never count these devices", key="exclude_devices")
+    interface_aliases: Mapping[str, Tuple[str, ...]] = option(
+        {}, "names that stand for one device: its lasting name -> names it may have", key="interface_aliases"
+    )
+    send_abs_values: bool = option(True, "send counters", key="send_abs_values")
+    send_derived_values: bool = option(False, "send rates", key="send_derived_values")
+    send_device_values: bool = option(
+        False,
+        "send each device too, with stype=network; cc-metric-store keeps only one of them for a node",
+        key="send_device_values",
+    )
+
+
+def _describe(options: NetstatOptions) -> Tuple[MetricDescription, ...]:
+    described: List[MetricDescription] = []
+    if options.send_abs_values:
+        described += [
+            MetricDescription(name, unit, "node", f"All {text} since boot.", "counter")
+            for name, unit, text in _COUNTERS
+        ]
+    if options.send_derived_values:
+        described += [
+            MetricDescription(f"{name}_bw", f"{unit}/s", "node", f"Rate of {text}.", "rate")
+            for name, unit, text in _COUNTERS
+        ]
+        described += [
+            MetricDescription("net_bw", "B/s", "node", "Bytes received and sent on all devices.", "rate"),
+            MetricDescription("eth_read_bw", "B/s", "node", "Bytes received on Ethernet devices.", "rate"),
+            MetricDescription("eth_write_bw", "B/s", "node", "Bytes sent on Ethernet devices.", "rate"),
+        ]
+    return chosen(described, options)
+
+
+class NetstatCollector:
+    """Counters and rates as sums over the devices of the node."""
+
+    name = "netstat"
+
+    def __init__(self, options: NetstatOptions, root: Path = Path("/")) -> None:
+        self.metrics = _describe(options)
+        self._options = options
+        self._file = KeptFile(root / "proc/net/dev")
+        self._folder = root / "sys/class/net"
+        self._table = SeriesTable(self.metrics, source="NetstatCollector", group="Network")
+        self._clock = RateClock()
+        self._canonical = {
+            alias: canonical for canonical, aliases in options.interface_aliases.items() for alias in aliases
+        }
+        self._counted: Dict[str, bool] = {}
+        self._ethernet: Dict[str, bool] = {}
+        self._before: Dict[str, Tuple[int, ...]] = {}
+
+    def open(self) -> None:
+        """Check that there is a device to count."""
+        devices = parse_net_dev(require(self._file, "mount /proc"))
+        self._clock.forget()
+        self._before = {}
+        self._counted = {}
+        if not self._select(devices):
+            wanted = ", ".join(self._options.include_devices) or "any with hardware behind it"
+            raise NotAvailableError(
+                f"no network device to count (wanted: {wanted}; there: {', '.join(sorted(devices)) or 'none'})",
+                'name devices in "include_devices"',
+            )
+
+    def read(self, tick: Tick) -> List[Reading]:
+        """Totals, and single devices if asked for; a device that was reset leaves out the rates of this tick."""
+        devices = self._select(parse_net_dev(self._file.read()))
+        elapsed_s = self._clock.elapsed_s(tick)
+        readings: List[Reading] = []
+        for index, (name, _, _) in enumerate(_COUNTERS):
+            values = {device: float(counters[index]) for device, counters in devices.items()}
+            self._emit(name, {device: int(value) for device, value in values.items()}, readings)
+        if elapsed_s is not None:
+            self._rates(devices, elapsed_s, readings)
+        for gone in self._before.keys() - devices.keys():
+            self._table.forget(gone)
+        self._before = devices
+        return readings
+
+    def _rates(self, devices: Mapping[str, Tuple[int, ...]], elapsed_s: float, readings: List[Reading]) -> None:
+        known = {device: now for device, now in devices.items() if device in self._before}
+        steps = {device: differences(now, self._before[device]) for device, now in known.items()}
+        rates = {
+            device: [step / elapsed_s for step in counters]
+            for device, counters in steps.items()
+            if counters is not None
+        }
+        complete = len(rates) == len(known) and bool(rates)
+        for index, (name, _, _) in enumerate(_COUNTERS):
+            self._emit(
+                f"{name}_bw", {device: rate[index] for device, rate in rates.items()}, readings, complete=complete
+            )
+        if not complete:
+            return
+        wired = [rate for device, rate in rates.items() if self._is_ethernet(device)]
+        sums = {
+            "net_bw": sum(rate[_BYTES_IN] + rate[_BYTES_OUT] for rate in rates.values()),
+            "eth_read_bw": sum(rate[_BYTES_IN] for rate in wired),
+            "eth_write_bw": sum(rate[_BYTES_OUT] for rate in wired),
+        }
+        readings.extend(
+            (self._table.get(name), value) for name, value in sums.items() if self._table.declared(name, "node")
+        )
+
+    def _emit(self, name: str, values: Mapping[str, float], readings: List[Reading], *, complete: bool = True) -> None:
+        if not self._table.declared(name, "node"):
+            return
+        if complete:
+            readings.append((self._table.get(name), sum(values.values())))
+        if self._options.send_device_values:
+            readings.extend(
+                (self._table.get(name, stype="network", stype_id=device), value) for device, value in values.items()
+            )
+
+    def _select(self, devices: Mapping[str, Tuple[int, ...]]) -> Dict[str, Tuple[int, ...]]:
+        """The counters of the devices to count, by lasting name."""
+        self._remember(devices.keys() - self._counted.keys(), set(devices))
+        self._counted = {device: self._counted[device] for device in devices}
+        return {
+            self._canonical.get(device, device): counters
+            for device, counters in devices.items()
+            if self._counted[device]
+        }
+
+    def _remember(self, new: Set[str], present: Set[str]) -> None:
+        if not new:
+            return
+        hardware = {device for device in present if (self._folder / device / "device").exists()}
+        for device in new:
+            names = {device, self._canonical.get(device, device)}
+            if names & set(self._options.exclude_devices):
+                self._counted[device] = False
+            elif self._options.include_devices:
+                self._counted[device] = bool(names & set(self._options.include_devices))
+            elif hardware:
+                self._counted[device] = device in hardware
+            else:  # in a container, or without /sys, only the name can tell
+                self._counted[device] = not device.startswith(_VIRTUAL_NAMES)
+            self._ethernet[self._canonical.get(device, device)] = self._type_of(device) in (None, _ETHERNET)
+
+    def _type_of(self, device: str) -> Optional[str]:
+        try:
+            return (self._folder / device / "type").read_text(encoding="ascii").strip()
+        except OSError:
+            return None
+
+    def _is_ethernet(self, device: str) -> bool:
+        return self._ethernet.get(device, True)
+
+    def close(self) -> None:
+        """Release the file."""
+        self._file.close()
+
+
+def parse_net_dev(content: bytes) -> Dict[str, Tuple[int, ...]]:
+    """Bytes in, bytes out, packets in, packets out for each device; lines of another form are skipped."""
+    devices: Dict[str, Tuple[int, ...]] = {}
+    for line in content.split(b"\n"):
+        name, colon, rest = line.rpartition(b":")
+        columns = rest.split()
+        if colon and len(columns) > max(_COLUMNS) and columns[0].isdigit():
+            devices[name.strip().decode(errors="replace")] = tuple(int(columns[column]) for column in _COLUMNS)
+    return devices

@@ -1,0 +1,75 @@
+"""The collectors there are, their settings, and those of the reference that are not there yet."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Callable, List, Optional, Tuple
+
+from cc_agent.collectors.base import Collector
+from cc_agent.collectors.cpustat import CpustatCollector, CpustatOptions
+from cc_agent.collectors.diskstat import DiskstatCollector, DiskstatOptions
+from cc_agent.collectors.iostat import IostatCollector, IostatOptions
+from cc_agent.collectors.loadavg import LoadavgCollector, LoadavgOptions
+from cc_agent.collectors.memstat import MemstatCollector, MemstatOptions
+from cc_agent.collectors.netstat import NetstatCollector, NetstatOptions
+from cc_common.settings import section
+
+NOT_YET = (
+    "beegfs_meta",
+    "beegfs_storage",
+    "cpufreq",
+    "cpufreq_cpuinfo",
+    "customcmd",
+    "gpfs",
+    "ibstat",
+    "ipmistat",
+    "likwid",
+    "lustrestat",
+    "nfs3stat",
+    "nfs4stat",
+    "nfsiostat",
+    "numastats",
+    "nvidia",
+    "rapl",
+    "rocm_smi",
+    "schedstat",
+    "self",
+    "slurm_cgroup",
+    "smartmon",
+    "tempstat",
+    "topprocs",
+)
+"""Collectors of cc-metric-collector that configurations may name and this version lacks."""
+
+
+@dataclass(frozen=True)
+class CollectorsSettings:
+    """Which collectors run: those that are named, each with its options."""
+
+    cpustat: Optional[CpustatOptions] = section(CpustatOptions, "Time of the processors.", key="cpustat", optional=True)
+    memstat: Optional[MemstatOptions] = section(MemstatOptions, "Use of memory.", key="memstat", optional=True)
+    loadavg: Optional[LoadavgOptions] = section(LoadavgOptions, "Load averages.", key="loadavg", optional=True)
+    netstat: Optional[NetstatOptions] = section(NetstatOptions, "Network traffic.", key="netstat", optional=True)
+    iostat: Optional[IostatOptions] = section(IostatOptions, "Disk traffic.", key="iostat", optional=True)
+    diskstat: Optional[DiskstatOptions] = section(DiskstatOptions, "Fill levels.", key="diskstat", optional=True)
+
+
+_MAKERS: Tuple[Tuple[str, Callable[[Any, Path], Collector]], ...] = (
+    ("cpustat", CpustatCollector),
+    ("memstat", MemstatCollector),
+    ("loadavg", LoadavgCollector),
+    ("netstat", NetstatCollector),
+    ("iostat", IostatCollector),
+    ("diskstat", DiskstatCollector),
+)
+
+
+def make_collectors(settings: CollectorsSettings, root: Path = Path("/")) -> List[Collector]:
+    """The collectors that the settings name, not opened yet."""
+    made = []
+    for name, make in _MAKERS:
+        options = getattr(settings, name)
+        if options is not None:
+            made.append(make(options, root))
+    return made

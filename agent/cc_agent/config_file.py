@@ -1,0 +1,60 @@
+"""The configuration file and the files it names, as one document.
+
+Two layouts are read: that of cc-metric-collector with `main` and, for each component, either the component itself or
+`<component>-file` with a path; and its older one with `interval` at the top level and paths in place of components.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Dict, List, Mapping, NamedTuple
+
+from cc_common.errors import SettingsError
+from cc_common.settings import read_json
+
+COMPONENTS = ("collectors", "router", "sinks", "receivers")
+_MAIN_KEYS = ("interval", "duration")
+
+
+class Document(NamedTuple):
+    """What the files say, with what the operator should know."""
+
+    content: Dict[str, Any]
+    warnings: List[str]
+
+
+def read_document(path: Path) -> Document:
+    """The document of a configuration file with all its parts in place. Raises SettingsError."""
+    return assemble(read_json(path), path)
+
+
+def assemble(content: Mapping[str, Any], path: Path) -> Document:
+    """Put the parts in place that a main document names; relative paths start at the folder of `path`."""
+    document = Document({}, [])
+    for key, value in content.items():
+        component = key.removesuffix("-file")
+        if key in _MAIN_KEYS:
+            document.content.setdefault("main", {})[key] = value
+            document.warnings.append(f"{path}: {key}: old layout; write it inside 'main'")
+        elif key == "main" and isinstance(value, dict):
+            document.content["main"] = {**document.content.get("main", {}), **value}
+        elif component in COMPONENTS and isinstance(value, str):
+            _place(document, component, _found(document, path, key, value), key, path)
+        else:
+            _place(document, key, value, key, path)
+    return document
+
+
+def _place(document: Document, component: str, value: Any, key: str, path: Path) -> None:
+    if component in document.content:
+        raise SettingsError(key, f"{path}: {key}: {component!r} is given twice; keep one")
+    document.content[component] = value
+
+
+def _found(document: Document, path: Path, key: str, name: str) -> Dict[str, Any]:
+    target = path.parent / name
+    beside = path.parent / Path(name).name
+    if not target.exists() and beside.exists():
+        document.warnings.append(f"{path}: {key}: {target} does not exist; {beside} is used")
+        target = beside
+    return read_json(target)

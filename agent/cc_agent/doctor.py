@@ -1,0 +1,120 @@
+"""`cc-agent doctor`: what works on this node, what does not, and what to do about it."""
+
+from __future__ import annotations
+
+import os
+import time
+from email.utils import parsedate_to_datetime
+from pathlib import Path
+from typing import Iterator, List, Mapping, NamedTuple
+
+from cc_agent.once import look
+from cc_agent.settings import Configuration
+from cc_agent.sinks.http import HttpSettings, make_sender, write_url
+from cc_agent.sinks.registry import SinkDescription
+from cc_common.delivery import Kind
+from cc_common.errors import DeliveryError
+
+CLOCK_TOLERANCE_S = 2.0
+_PROBE = b"# cc-agent doctor\n"
+"""A comment: whoever takes samples takes it, and nothing is stored."""
+
+
+class Finding(NamedTuple):
+    """One line of the report; `bad` makes the exit status 1."""
+
+    subject: str
+    text: str
+    bad: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.subject:<20} {self.text}"
+
+
+def examine(configuration: Configuration, environment: Mapping[str, str], *, processor: str = "") -> List[Finding]:
+    """All findings, in the order in which a person would look."""
+    findings = [
+        Finding("node", f"{configuration.hostname} of cluster {configuration.cluster}"),
+        Finding("configuration", f"{configuration.source}, every {configuration.interval_s} s"),
+    ]
+    findings += [Finding("configuration", f"warning: {warning}") for warning in configuration.warnings]
+    if processor:
+        findings.append(Finding("processor", processor))
+    findings += _collectors(configuration)
+    for sink in configuration.sinks:
+        findings += _sink(sink)
+    if not configuration.sinks:
+        findings.append(Finding("server", "none; do: give --url or add a sink to the configuration", bad=True))
+    findings.append(_spool(configuration, environment))
+    return findings
+
+
+def _collectors(configuration: Configuration) -> Iterator[Finding]:
+    statuses = look(configuration).statuses
+    for status in statuses:
+        if status.problem:
+            advice = f"; do: {status.advice}" if status.advice else ""
+            yield Finding(f"collector {status.name}", f"not available: {status.problem}{advice}")
+        else:
+            yield Finding(f"collector {status.name}", f"ok, {status.samples} samples")
+    if all(status.problem for status in statuses):
+        yield Finding("collectors", "none works; do: run this on Linux with /proc and /sys mounted", bad=True)
+
+
+def _sink(sink: SinkDescription) -> Iterator[Finding]:
+    subject = f"sink {sink.name}"
+    if not isinstance(sink.settings, HttpSettings):
+        yield Finding(subject, f"type {sink.settings.type}")
+        return
+    headers: List[Mapping[str, str]] = []
+    try:
+        sender = make_sender(sink.settings, listen=headers.append)
+    except DeliveryError as error:
+        yield Finding(subject, f"{error}", bad=True)
+        return
+    try:
+        outcome = sender.send(_PROBE)
+    finally:
+        sender.close()
+    if not headers:
+        yield Finding(
+            subject, f"{sender.peer} cannot be reached: {outcome.message}; do: check address and network", bad=True
+        )
+        return
+    if outcome.kind in (Kind.DELIVERED, Kind.DELIVERED_PARTLY):
+        yield Finding(subject, f"{sender.peer} can be reached, {_token_text(sink.settings)}")
+    elif outcome.kind is Kind.UNAUTHORISED:
+        advice = "do: ask for a new token" if sink.settings.jwt else "do: give a token with --token-file"
+        yield Finding(subject, f"{sender.peer} can be reached, token refused ({outcome.message}); {advice}", bad=True)
+    else:
+        yield Finding(
+            subject, f"{write_url(sink.settings.url)} answers {outcome.message}; do: check the address", bad=True
+        )
+    yield _clock(headers[-1].get("date", ""), time.time())
+
+
+def _token_text(settings: HttpSettings) -> str:
+    return "token accepted" if settings.jwt else "and asks for no token"
+
+
+def _clock(date: str, now_s: float) -> Finding:
+    try:
+        offset_s = now_s - parsedate_to_datetime(date).timestamp()
+    except (TypeError, ValueError, IndexError):
+        return Finding("clock", "not compared: the server does not tell its time")
+    # The header has whole seconds, so up to one second of difference means nothing.
+    if -CLOCK_TOLERANCE_S <= offset_s <= 1.0 + CLOCK_TOLERANCE_S:
+        return Finding("clock", "agrees with the server")
+    direction = "ahead of" if offset_s > 0 else "behind"
+    return Finding("clock", f"{abs(offset_s):.0f} s {direction} the server; do: run chrony or ntpd on both", bad=True)
+
+
+def _spool(configuration: Configuration, environment: Mapping[str, str]) -> Finding:
+    folder = configuration.spool
+    if folder is None:
+        hint = "" if environment.get("STATE_DIRECTORY") else "; do: give --spool-dir to survive a restart"
+        return Finding("spool", f"none: what cannot be sent waits in memory{hint}")
+    target = folder if folder.exists() else next((parent for parent in folder.parents if parent.exists()), Path("/"))
+    if not os.access(target, os.W_OK | os.X_OK):
+        return Finding("spool", f"{folder} cannot be written; do: chown it to the user of the agent", bad=True)
+    return Finding("spool", f"{folder} can be written")

@@ -1,0 +1,32 @@
+"""The errors of the node agent.
+
+CockpitError
+└── AgentError
+    ├── NotAvailableError   this machine lacks what a collector reads
+    ├── ExpressionError     a condition of the router cannot be read
+    └── TopologyError       the kernel's description of the processors cannot be read
+"""
+
+from __future__ import annotations
+
+from cc_common.errors import CockpitError
+
+
+class AgentError(CockpitError):
+    """Root of what the agent raises on purpose."""
+
+
+class NotAvailableError(AgentError):
+    """A collector cannot work on this machine now; `advice` says what would make it work."""
+
+    def __init__(self, message: str, advice: str = "") -> None:
+        super().__init__(message)
+        self.advice = advice
+
+
+class ExpressionError(AgentError):
+    """A condition cannot be read; the text names the place."""
+
+
+class TopologyError(AgentError):
+    """The description of the processors below /sys is missing or contradicts itself."""

@@ -1,0 +1,142 @@
+"""The sampling loop: wait for the tick, sample, wait for the node's moment to send, hand over."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import select
+import time
+from typing import NamedTuple, Optional, Protocol
+
+from cc_agent.notify import Notifier
+from cc_agent.schedule import clock_was_set_back, next_tick, send_delay_s, too_late
+
+logger = logging.getLogger(__name__)
+
+
+class Clock(Protocol):
+    """Time, and waiting for it."""
+
+    def now_s(self) -> float:
+        """Seconds since the epoch."""
+
+    def wait(self, seconds: float, /) -> None:
+        """Return after this time, or earlier if somebody calls `wake`."""
+
+    def wake(self) -> None:
+        """End the present wait, or the next one if none is going on; safe in a signal handler."""
+
+
+class SystemClock:
+    """The machine's clock. Waiting ends through a pipe, which unlike an Event may be written in a signal handler."""
+
+    def __init__(self) -> None:
+        self._read_end, self._write_end = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+
+    def now_s(self) -> float:
+        """Seconds since the epoch."""
+        return time.time()
+
+    def wait(self, seconds: float, /) -> None:
+        """Return after this time, or earlier if somebody calls `wake`."""
+        readable, _, _ = select.select([self._read_end], [], [], max(seconds, 0.0))
+        if readable:
+            with contextlib.suppress(BlockingIOError):
+                os.read(self._read_end, 4096)
+
+    def wake(self) -> None:
+        """End the present wait, or the next one if none is going on."""
+        with contextlib.suppress(BlockingIOError):  # the pipe is full: the wait ends anyway
+            os.write(self._write_end, b"\0")
+
+    def close(self) -> None:
+        """Release the pipe."""
+        os.close(self._read_end)
+        os.close(self._write_end)
+
+
+class Work(Protocol):
+    """What the loop drives."""
+
+    def sample(self, time_s: int, /) -> None:
+        """Read the sensors and keep the samples for `hand_over`."""
+
+    def hand_over(self) -> None:
+        """Give what was sampled to the sinks."""
+
+    def rest(self) -> None:
+        """Do what may be done while nothing is due, such as collecting garbage."""
+
+
+class Ending(NamedTuple):
+    """Why the loop ended."""
+
+    reload: bool
+
+
+class Loop:
+    """Runs the work at multiples of the interval on the wall clock until told to stop.
+
+    A tick that is missed by more than half an interval is left out and never caught up. The samples are handed over
+    later by a part of the interval that depends on the host's name; at the end at once.
+    """
+
+    def __init__(
+        self, work: Work, *, interval_s: int, hostname: str, clock: Clock, notifier: Optional[Notifier] = None
+    ) -> None:
+        self._work = work
+        self._interval_s = interval_s
+        self._delay_s = send_delay_s(hostname, interval_s)
+        self._clock = clock
+        self._notifier = notifier or Notifier()
+        self._longest_wait_s = float(interval_s)
+        if self._notifier.watchdog_s is not None:
+            self._longest_wait_s = min(self._longest_wait_s, self._notifier.watchdog_s / 2)
+        self._ending: Optional[Ending] = None
+        self.skipped = 0
+
+    def stop(self) -> None:
+        """End after the present step; safe in a signal handler."""
+        self._ending = Ending(reload=False)
+        self._clock.wake()
+
+    def reload(self) -> None:
+        """End in order to start again with another configuration; safe in a signal handler."""
+        if self._ending is None:
+            self._ending = Ending(reload=True)
+        self._clock.wake()
+
+    def run(self) -> Ending:
+        """Sample until `stop` or `reload`; why it ended."""
+        while self._ending is None:
+            tick_s = next_tick(self._clock.now_s(), self._interval_s)
+            if self._wait_until(tick_s, tick_s):
+                self._tick(tick_s)
+        ending = self._ending
+        if ending.reload:  # so that the loop can go on where the new configuration is refused
+            self._ending = None
+        return ending
+
+    def _tick(self, tick_s: int) -> None:
+        now_s = self._clock.now_s()
+        if too_late(now_s, tick_s, self._interval_s):
+            self.skipped += 1
+            logger.warning("tick left out time=%d late_s=%.1f", tick_s, now_s - tick_s)
+            return
+        self._work.sample(tick_s)
+        self._wait_until(tick_s + self._delay_s, tick_s)
+        self._work.hand_over()
+        self._work.rest()
+
+    def _wait_until(self, moment_s: float, tick_s: int) -> bool:
+        """Wait; False if the loop is to end, or the clock was set back so far that the tick has to be chosen again."""
+        while self._ending is None:
+            self._notifier.alive()
+            now_s = self._clock.now_s()
+            if now_s >= moment_s:
+                return True
+            if clock_was_set_back(now_s, tick_s, self._interval_s):
+                return False
+            self._clock.wait(min(moment_s - now_s, self._longest_wait_s))
+        return False

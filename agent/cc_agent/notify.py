@@ -1,0 +1,56 @@
+"""What systemd wants to hear from a service of type notify (sd_notify(3))."""
+
+from __future__ import annotations
+
+import os
+import socket
+from typing import Mapping, Optional
+
+_MICROSECONDS = 1_000_000
+
+
+class Notifier:
+    """Sends states to the service manager; silent where there is none."""
+
+    def __init__(self, address: str = "", watchdog_s: Optional[float] = None) -> None:
+        self._address = "\0" + address[1:] if address.startswith("@") else address
+        self.watchdog_s = watchdog_s
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str]) -> Notifier:
+        """The notifier that NOTIFY_SOCKET and WATCHDOG_USEC ask for."""
+        watchdog = environment.get("WATCHDOG_USEC", "")
+        meant = environment.get("WATCHDOG_PID", "") in ("", str(os.getpid()))
+        usable = watchdog.isdigit() and int(watchdog) > 0 and meant
+        return cls(environment.get("NOTIFY_SOCKET", ""), int(watchdog) / _MICROSECONDS if usable else None)
+
+    def ready(self) -> None:
+        """The service has started."""
+        self._send("READY=1")
+
+    def alive(self) -> None:
+        """The watchdog may rest for another period."""
+        if self.watchdog_s is not None:
+            self._send("WATCHDOG=1")
+
+    def reloading(self, monotonic_s: float) -> None:
+        """The configuration is being read again; `ready` ends this."""
+        self._send(f"RELOADING=1\nMONOTONIC_USEC={int(monotonic_s * _MICROSECONDS)}")
+
+    def stopping(self) -> None:
+        """The service is about to end."""
+        self._send("STOPPING=1")
+
+    def status(self, text: str) -> None:
+        """One line for `systemctl status`."""
+        self._send(f"STATUS={text}")
+
+    def _send(self, state: str) -> None:
+        if not self._address:
+            return
+        try:
+            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sender:
+                sender.settimeout(1.0)
+                sender.sendto(state.encode(), self._address)
+        except OSError:
+            return  # a manager that does not listen is no reason to stop sampling

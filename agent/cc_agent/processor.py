@@ -1,0 +1,257 @@
+"""The message processor: rename, drop, tag and convert, by rules of the configuration.
+
+The keys and the order of the stages are those of cc-metric-collector. Two things are better: rules within a stage run
+in the order of the configuration, and a rule that does not ask for the value or the time of a sample runs once for a
+series instead of once for a sample.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
+
+from cc_agent.errors import ExpressionError
+from cc_agent.expression import Condition, compile_condition
+from cc_agent.message import Message
+from cc_common.errors import SettingsError, UnitError
+from cc_common.settings import option, required, sections
+from cc_common.units import Unit, convert, parse_unit, prefix_factor, unit_from_object
+
+Rule = Callable[[Message], bool]
+"""Changes a message; False drops it."""
+
+STAGES = (
+    "drop_by_name",
+    "drop_by_type",
+    "drop_if",
+    "add_tag",
+    "delete_tag",
+    "move_tag_to_meta",
+    "move_tag_to_fields",
+    "add_meta",
+    "delete_meta",
+    "move_meta_to_tags",
+    "move_meta_to_fields",
+    "add_field",
+    "delete_field",
+    "move_field_to_tags",
+    "move_field_to_meta",
+    "rename",
+    "rename_if",
+    "change_unit_prefix",
+    "normalize_unit",
+)
+
+_FIELD_KEYS = (
+    "move_tag_to_field_if",
+    "move_meta_to_field_if",
+    "add_field_if",
+    "delete_field_if",
+    "move_field_to_tag_if",
+    "move_field_to_meta_if",
+)
+FIELD_RULES = dict.fromkeys(_FIELD_KEYS, "is left out: a sample carries exactly one number, the field 'value'")
+"""Rules of the reference that a store could not digest; advice for the warning."""
+
+
+@dataclass(frozen=True)
+class TagRule:
+    """Sets, moves or deletes a tag where a condition holds."""
+
+    key: str = required("the tag or meta key", key="key")
+    value: str = option("", "the value to set; for moves the new key", key="value")
+    condition: str = option("*", "when; `*` is always", key="if")
+
+
+@dataclass(frozen=True)
+class ProcessorSettings:
+    """Rules of a message processor."""
+
+    drop_messages: Tuple[str, ...] = option((), "metric names to drop", key="drop_messages")
+    drop_by_message_type: Tuple[str, ...] = option((), "message types to drop", key="drop_by_message_type")
+    drop_messages_if: Tuple[str, ...] = option((), "conditions that drop", key="drop_messages_if")
+    add_tags_if: Tuple[TagRule, ...] = sections(TagRule, "tags to set", key="add_tags_if")
+    delete_tags_if: Tuple[TagRule, ...] = sections(TagRule, "tags to delete", key="delete_tags_if")
+    move_tag_to_meta_if: Tuple[TagRule, ...] = sections(TagRule, "tags to turn into meta", key="move_tag_to_meta_if")
+    add_meta_if: Tuple[TagRule, ...] = sections(TagRule, "meta to set", key="add_meta_if")
+    delete_meta_if: Tuple[TagRule, ...] = sections(TagRule, "meta to delete", key="delete_meta_if")
+    move_meta_to_tag_if: Tuple[TagRule, ...] = sections(TagRule, "meta to turn into tags", key="move_meta_to_tag_if")
+    rename_messages: Mapping[str, str] = option({}, "old metric name -> new name", key="rename_messages")
+    rename_messages_if: Mapping[str, str] = option({}, "condition -> new name", key="rename_messages_if")
+    change_unit_prefix: Mapping[str, str] = option({}, "condition -> prefix of the unit", key="change_unit_prefix")
+    normalize_units: bool = option(False, "write units in their short form", key="normalize_units")
+    add_base_env: Mapping[str, Any] = option({}, "constants for conditions", key="add_base_env")
+    stage_order: Tuple[str, ...] = option(
+        (), "stages to run, in this order; empty means all in the usual order", key="stage_order", choices=()
+    )
+
+
+class Processor:
+    """A list of rules made from settings; `process` is pure."""
+
+    def __init__(self, settings: ProcessorSettings, *, key: str = "process_messages") -> None:
+        """`key` is the dotted path of the settings, for messages. Raises SettingsError for a rule that is wrong."""
+        self._settings = settings
+        self._key = key
+        unknown = [stage for stage in settings.stage_order if stage not in STAGES]
+        if unknown:
+            raise SettingsError(
+                f"{key}.stage_order", f"{key}.stage_order: no stage {unknown[0]!r}; stages are {', '.join(STAGES)}"
+            )
+        rules = self._rules()
+        self._sequence: List[Rule] = [
+            rule for stage in (settings.stage_order or STAGES) for rule in rules.get(stage, ())
+        ]
+
+    def __bool__(self) -> bool:
+        """Whether there is any rule."""
+        return bool(self._sequence)
+
+    def process(self, message: Message) -> bool:
+        """Apply all rules to the message; False if it was dropped. May raise NeedsSampleError."""
+        return all(rule(message) for rule in self._sequence)
+
+    def _condition(self, key: str, text: str) -> Condition:
+        try:
+            return compile_condition(text, self._settings.add_base_env)
+        except ExpressionError as error:
+            raise SettingsError(f"{self._key}.{key}", f"{self._key}.{key}: {error}") from error
+
+    def _rules(self) -> Dict[str, List[Rule]]:
+        settings = self._settings
+        rules: Dict[str, List[Rule]] = {
+            "drop_by_name": [_drop_names(frozenset(settings.drop_messages))] if settings.drop_messages else [],
+            "drop_by_type": [lambda _message: False] if "metric" in settings.drop_by_message_type else [],
+            "drop_if": [_drop_if(self._condition("drop_messages_if", text)) for text in settings.drop_messages_if],
+            "rename": [_rename(dict(settings.rename_messages))] if settings.rename_messages else [],
+            "rename_if": [
+                _rename_if(self._condition("rename_messages_if", text), new)
+                for text, new in settings.rename_messages_if.items()
+            ],
+            "change_unit_prefix": [
+                self._prefix_rule(text, prefix) for text, prefix in settings.change_unit_prefix.items()
+            ],
+            "normalize_unit": [_normalize_unit] if settings.normalize_units else [],
+        }
+        for stage, key, rule_list, make in (
+            ("add_tag", "add_tags_if", settings.add_tags_if, _add_tag),
+            ("delete_tag", "delete_tags_if", settings.delete_tags_if, _delete_tag),
+            ("move_tag_to_meta", "move_tag_to_meta_if", settings.move_tag_to_meta_if, _move_tag_to_meta),
+            ("add_meta", "add_meta_if", settings.add_meta_if, _add_meta),
+            ("delete_meta", "delete_meta_if", settings.delete_meta_if, _delete_meta),
+            ("move_meta_to_tags", "move_meta_to_tag_if", settings.move_meta_to_tag_if, _move_meta_to_tag),
+        ):
+            rules[stage] = self._tag_rules(key, rule_list, make)
+        return rules
+
+    def _tag_rules(self, key: str, rules: Sequence[TagRule], make: Callable[[TagRule, Message], None]) -> List[Rule]:
+        return [_when(self._condition(key, rule.condition), rule, make) for rule in rules]
+
+    def _prefix_rule(self, text: str, prefix: str) -> Rule:
+        condition = self._condition("change_unit_prefix", text)
+        try:
+            prefix_factor(prefix)
+        except UnitError as error:
+            key = f"{self._key}.change_unit_prefix"
+            raise SettingsError(key, f"{key}: {text!r}: {error}") from error
+
+        def change(message: Message) -> bool:
+            if condition(message):
+                _change_prefix(message, prefix)
+            return True
+
+        return change
+
+
+def _when(condition: Condition, rule: TagRule, act: Callable[[TagRule, Message], None]) -> Rule:
+    def apply(message: Message) -> bool:
+        if condition(message):
+            act(rule, message)
+        return True
+
+    return apply
+
+
+def _drop_names(names: frozenset[str]) -> Rule:
+    return lambda message: message.name not in names
+
+
+def _drop_if(condition: Condition) -> Rule:
+    return lambda message: not condition(message)
+
+
+def _rename(names: Mapping[str, str]) -> Rule:
+    def rename(message: Message) -> bool:
+        new = names.get(message.name)
+        if new:
+            _set_name(message, new)
+        return True
+
+    return rename
+
+
+def _rename_if(condition: Condition, new: str) -> Rule:
+    def rename(message: Message) -> bool:
+        if condition(message):
+            _set_name(message, new)
+        return True
+
+    return rename
+
+
+def _set_name(message: Message, new: str) -> None:
+    message.meta["oldname"] = message.name
+    message.name = new
+
+
+def _add_tag(rule: TagRule, message: Message) -> None:
+    message.tags[rule.key] = rule.value
+
+
+def _delete_tag(rule: TagRule, message: Message) -> None:
+    message.tags.pop(rule.key, None)
+
+
+def _move_tag_to_meta(rule: TagRule, message: Message) -> None:
+    if rule.key in message.tags:
+        message.meta[rule.value or rule.key] = message.tags.pop(rule.key)
+
+
+def _add_meta(rule: TagRule, message: Message) -> None:
+    message.meta[rule.key] = rule.value
+
+
+def _delete_meta(rule: TagRule, message: Message) -> None:
+    message.meta.pop(rule.key, None)
+
+
+def _move_meta_to_tag(rule: TagRule, message: Message) -> None:
+    if rule.key in message.meta:
+        message.tags[rule.value or rule.key] = message.meta.pop(rule.key)
+
+
+def _unit_of(message: Message) -> Tuple[Optional[Dict[str, str]], Optional[Unit]]:
+    """Where the unit stands, and what it is; None where there is none, or none that has prefixes."""
+    for place in (message.meta, message.tags):
+        if "unit" in place:
+            try:
+                return place, parse_unit(place["unit"])
+            except UnitError:
+                return place, None
+    return None, None
+
+
+def _change_prefix(message: Message, prefix: str) -> None:
+    place, unit = _unit_of(message)
+    if place is None or unit is None or unit.measure == "%":
+        return
+    target = unit_from_object(unit.base, prefix)
+    message.factor *= convert(1.0, unit, target)
+    place["unit"] = str(target)
+
+
+def _normalize_unit(message: Message) -> bool:
+    place, unit = _unit_of(message)
+    if place is not None and unit is not None:
+        place["unit"] = str(unit)
+    return True

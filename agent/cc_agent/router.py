@@ -1,0 +1,156 @@
+"""From readings to lines: base tags, the message processor, and a prefix that is made once for each series."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, replace
+from typing import Any, Dict, Iterable, List, Mapping, NamedTuple, Optional, Sequence, Tuple, Union
+
+from cc_agent.collectors.base import Reading, Series
+from cc_agent.message import Message, NeedsSampleError
+from cc_agent.processor import Processor, ProcessorSettings, TagRule
+from cc_common.errors import LineProtocolError
+from cc_common.lineprotocol import series_prefix
+from cc_common.settings import option, section, sections
+
+logger = logging.getLogger(__name__)
+
+_SPARE_ROUTES = 4096
+
+
+@dataclass(frozen=True)
+class RouterSettings:
+    """Tags, names and units of everything that is sent; the keys are those of cc-metric-collector."""
+
+    hostname_tag: str = option("hostname", "name of the tag that carries the host name", key="hostname_tag")
+    process_messages: ProcessorSettings = section(ProcessorSettings, "rules", key="process_messages")
+    interval_timestamp: bool = option(
+        True, "accepted for compatibility: all samples of a tick carry its time", key="interval_timestamp"
+    )
+    num_cache_intervals: int = option(0, "accepted for compatibility: nothing is cached", key="num_cache_intervals")
+    max_forward: int = option(50, "accepted for compatibility: there is no queue to drain", key="max_forward")
+    interval_aggregates: Tuple[Any, ...] = option(
+        (), "accepted for compatibility: aggregates are left to the store", key="interval_aggregates"
+    )
+    add_tags: Tuple[TagRule, ...] = sections(TagRule, "old form of process_messages.add_tags_if", key="add_tags")
+    delete_tags: Tuple[TagRule, ...] = sections(
+        TagRule, "old form of process_messages.delete_tags_if", key="delete_tags"
+    )
+    drop_metrics: Tuple[str, ...] = option((), "old form of process_messages.drop_messages", key="drop_metrics")
+    drop_metrics_if: Tuple[str, ...] = option(
+        (), "old form of process_messages.drop_messages_if", key="drop_metrics_if"
+    )
+    rename_metrics: Mapping[str, str] = option({}, "old form of process_messages.rename_messages", key="rename_metrics")
+    normalize_units: bool = option(False, "old form of process_messages.normalize_units", key="normalize_units")
+    change_unit_prefix: Mapping[str, str] = option({}, "metric name -> prefix of its unit", key="change_unit_prefix")
+
+    def processor(self) -> Processor:
+        """The rules of both forms as one processor, so that the order of the stages holds. Raises SettingsError."""
+        new = self.process_messages
+        prefixes = {f"name == {_quoted(name)}": prefix for name, prefix in self.change_unit_prefix.items()}
+        merged = replace(
+            new,
+            drop_messages=new.drop_messages + self.drop_metrics,
+            drop_messages_if=new.drop_messages_if + self.drop_metrics_if,
+            add_tags_if=new.add_tags_if + self.add_tags,
+            delete_tags_if=new.delete_tags_if + self.delete_tags,
+            rename_messages={**self.rename_metrics, **new.rename_messages},
+            normalize_units=new.normalize_units or self.normalize_units,
+            change_unit_prefix={**prefixes, **new.change_unit_prefix},
+        )
+        return Processor(merged, key="router.process_messages")
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
+
+
+class Batch(NamedTuple):
+    """Lines ready to be sent, each with its newline."""
+
+    lines: bytes
+    samples: int
+
+
+class _Route(NamedTuple):
+    prefix: bytes
+    factor: float
+
+
+_DROPPED, _DYNAMIC = "dropped", "dynamic"
+
+
+class Router:
+    """Turns readings into lines.
+
+    `base_tags` are added where a series lacks them. What the rules make of a series is found out once and kept.
+    """
+
+    def __init__(self, processors: Sequence[Processor], base_tags: Mapping[str, str]) -> None:
+        self._processors = [processor for processor in processors if processor]
+        self._base_tags = dict(base_tags)
+        self._routes: Dict[Series, Union[_Route, str]] = {}
+
+    def encode(self, readings: Sequence[Reading], time_s: int) -> Batch:
+        """All samples of one tick with their shared time; NaN and infinities are left out."""
+        if len(self._routes) > len(readings) + _SPARE_ROUTES:  # devices came and went: forget, and learn again
+            self._routes = {}
+        lines: List[bytes] = []
+        suffix = b" %d\n" % time_s
+        routes = self._routes
+        for series, value in readings:
+            route = routes.get(series)
+            if route is None:
+                route = routes[series] = self._find(series)
+            if isinstance(route, str):
+                if route is _DROPPED:
+                    continue
+                single = self._apply(Message(series.metric, series.tags, series.meta, value, time_s))
+                if single is None:
+                    continue
+                route = single
+            number = value * route.factor
+            if number - number == 0.0:  # neither NaN nor infinite
+                lines.append(route.prefix + _text(number) + suffix)
+        return Batch(b"".join(lines), len(lines))
+
+    def preview(self, series: Series) -> Optional[Message]:
+        """What becomes of a series: name, tags and unit as sent; None if it is dropped, or only sometimes sent."""
+        message = Message(series.metric, series.tags, series.meta)
+        try:
+            return message if self._process(message) else None
+        except NeedsSampleError:
+            return None
+
+    def _find(self, series: Series) -> Union[_Route, str]:
+        try:
+            return self._apply(Message(series.metric, series.tags, series.meta)) or _DROPPED
+        except NeedsSampleError:
+            return _DYNAMIC
+
+    def _apply(self, message: Message) -> Optional[_Route]:
+        if not self._process(message):
+            return None
+        if message.tags.get("type") == "node":
+            message.tags.pop("type-id", None)  # the store would file the sample under a child of the node
+        try:
+            return _Route(series_prefix(message.name, message.tags), message.factor)
+        except LineProtocolError as error:
+            logger.warning("series not sent metric=%r reason=%s", message.name, error)
+            return None
+
+    def _process(self, message: Message) -> bool:
+        for key, value in self._base_tags.items():
+            message.tags.setdefault(key, value)
+        return all(processor.process(message) for processor in self._processors)
+
+
+def _text(number: float) -> bytes:
+    """A number with nine digits: what a store of 32-bit floats can tell apart, in the fewest bytes."""
+    return b"%d" % number if isinstance(number, int) else b"%.9g" % number
+
+
+def router_for(settings: RouterSettings, *, hostname: str, cluster: str, more: Iterable[Processor] = ()) -> Router:
+    """The router of a configuration; `more` are the rules of a sink. Raises SettingsError."""
+    base_tags = {settings.hostname_tag: hostname, "cluster": cluster}
+    return Router([settings.processor(), *more], {key: value for key, value in base_tags.items() if value})

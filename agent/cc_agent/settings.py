@@ -1,0 +1,161 @@
+"""The settings of the agent, from the configuration file, the environment and the command line."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Dict, List, Mapping, Optional
+from urllib.parse import parse_qs, urlsplit
+
+from cc_agent.collectors.registry import NOT_YET, CollectorsSettings
+from cc_agent.config_file import Document, read_document
+from cc_agent.defaults import DEFAULT_INTERVAL_S, default_collectors, default_router
+from cc_agent.options import CommandOptions
+from cc_agent.processor import FIELD_RULES
+from cc_agent.router import RouterSettings
+from cc_agent.sinks.http import HttpSettings
+from cc_agent.sinks.registry import SinkDescription, load_sinks
+from cc_common.errors import SettingsError
+from cc_common.settings import Loaded, load, option, section
+
+BUILT_IN = "built-in defaults"
+
+_LEGACY = {
+    "router.normalize_metrics": "is no longer known; write normalize_units instead",
+    **{f"router.process_messages.{key}": advice for key, advice in FIELD_RULES.items()},
+    **{f"collectors.{name}": "this collector is not supported yet and left out" for name in NOT_YET},
+}
+
+
+@dataclass(frozen=True)
+class MainSettings:
+    """Who this node is and how often it is sampled."""
+
+    interval_s: float = option(
+        DEFAULT_INTERVAL_S, "time between samples, whole seconds", key="interval", kind="duration", minimum=1.0
+    )
+    duration_s: float = option(
+        1.0, "time a measurement may take; accepted for compatibility", key="duration", kind="duration", minimum=0.0
+    )
+    cluster: str = option(
+        "", "name of the cluster in samples; empty means the name of this node", env="CC_AGENT_CLUSTER"
+    )
+    hostname: str = option("", "name of this node in samples; empty means the host name up to its first dot")
+    spool_directory: str = option(
+        "", "folder for batches that cannot be sent now; empty means memory only", kind="path", env="STATE_DIRECTORY"
+    )
+
+    def __post_init__(self) -> None:
+        """Check what a single key cannot tell."""
+        if self.interval_s != int(self.interval_s):
+            raise SettingsError("interval", "must be whole seconds: samples carry their time in seconds")
+        if self.duration_s > self.interval_s:
+            raise SettingsError("duration", "must not be longer than 'interval'")
+
+
+@dataclass(frozen=True)
+class AgentSettings:
+    """Everything the configuration file can say."""
+
+    main: MainSettings = section(MainSettings, "Who this node is and how often it is sampled.")
+    collectors: CollectorsSettings = section(
+        CollectorsSettings, "Which collectors run; those that are named, each with its options."
+    )
+    router: RouterSettings = section(RouterSettings, "Tags, names and units of everything that is sent.")
+    sinks: Mapping[str, Any] = option({}, "name -> where samples go, an object with `type`")
+    receivers: Mapping[str, Any] = option({}, "accepted for compatibility: there are no receivers")
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """Checked settings with what follows from them; `source` names the file."""
+
+    loaded: Loaded[AgentSettings]
+    sinks: List[SinkDescription]
+    hostname: str
+    cluster: str
+    source: str
+    warnings: List[str]
+
+    @property
+    def settings(self) -> AgentSettings:
+        """The settings themselves."""
+        return self.loaded.value
+
+    @property
+    def interval_s(self) -> int:
+        """Time between samples."""
+        return int(self.settings.main.interval_s)
+
+    @property
+    def spool(self) -> Optional[Path]:
+        """The spool folder; None if batches wait in memory only."""
+        # systemd gives several folders separated by colons; the first one is ours
+        folder = self.settings.main.spool_directory.split(":", 1)[0]
+        return Path(folder) if folder else None
+
+
+def configure(options: CommandOptions, environment: Mapping[str, str]) -> Configuration:
+    """The configuration that a command line asks for. Raises SettingsError."""
+    path = Path(options.config) if options.config else None
+    document = read_document(path) if path else Document({}, [])
+    source = str(path) if path else BUILT_IN
+    loaded = load(
+        AgentSettings,
+        _with_defaults(document.content),
+        source=source,
+        base_directory=path.parent if path else None,
+        environment=environment,
+        overrides={
+            "main.interval": options.interval,
+            "main.cluster": options.cluster,
+            "main.hostname": options.hostname,
+            "main.spool-directory": options.spool_dir,
+        },
+        legacy=_LEGACY,
+    )
+    sinks = load_sinks(
+        {"url": {"type": "http", "url": options.url}} if options.url else loaded.value.sinks,
+        source="command line" if options.url else source,
+        base_directory=path.parent if path else None,
+        environment=environment,
+        token=_token(options),
+    )
+    warnings = [*document.warnings, *loaded.warnings, *sinks.warnings]
+    if loaded.value.receivers:
+        warnings.append(f"{source}: receivers: there are no receivers; they are left out")
+    if loaded.value.router.interval_aggregates:
+        warnings.append(f"{source}: router.interval_aggregates: not supported; the store aggregates")
+    hostname = loaded.value.main.hostname or os.uname().nodename.split(".", 1)[0]
+    cluster = loaded.value.main.cluster or _cluster_of(sinks.sinks) or hostname
+    return Configuration(loaded, sinks.sinks, hostname, cluster, source, warnings)
+
+
+def _cluster_of(sinks: List[SinkDescription]) -> str:
+    """The cluster that the address of a sink names, as configurations of cc-metric-collector do: `?cluster=NAME`."""
+    for sink in sinks:
+        if isinstance(sink.settings, HttpSettings):
+            names = parse_qs(urlsplit(sink.settings.url).query).get("cluster")
+            if names:
+                return names[0]
+    return ""
+
+
+def _with_defaults(content: Mapping[str, Any]) -> Dict[str, Any]:
+    return {"collectors": default_collectors(), "router": default_router(), **content}
+
+
+def _token(options: CommandOptions) -> Optional[str]:
+    if options.token is not None and options.token_file is not None:
+        raise SettingsError("token", "command line: --token and --token-file are both given; keep one")
+    if options.token_file is None:
+        return options.token
+    try:
+        token = Path(options.token_file).read_text(encoding="ascii").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not ASCII"
+        raise SettingsError("token-file", f"--token-file {options.token_file} cannot be read: {reason}") from error
+    if not token:
+        raise SettingsError("token-file", f"--token-file {options.token_file} is empty")
+    return token

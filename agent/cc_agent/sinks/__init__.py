@@ -1,0 +1,1 @@
+"""Where samples go; `registry` knows the types."""

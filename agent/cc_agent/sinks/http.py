@@ -1,0 +1,128 @@
+"""Batches posted to the backend, or to any store that takes line protocol over HTTP."""
+
+from __future__ import annotations
+
+import base64
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Callable, Dict, Mapping, Optional
+from urllib.parse import urlsplit, urlunsplit
+
+from cc_agent.router import Batch
+from cc_agent.sinks.base import SinkSettings
+from cc_common.errors import SettingsError
+from cc_common.settings import option, required
+
+if TYPE_CHECKING:
+    from cc_common.delivery import Courier, HttpSender, Outcome
+
+TOKEN_VARIABLE = "CC_AGENT_TOKEN"  # noqa: S105 the name of a variable, not a token
+WRITE_PATH = "/api/write"
+
+
+@dataclass(frozen=True)
+class HttpSettings(SinkSettings):
+    """Options of a sink of type http."""
+
+    url: str = required(f"address; without a path, {WRITE_PATH} is meant")
+    jwt: str = option("", "token that is sent as bearer token", env=TOKEN_VARIABLE, secret=True)
+    username: str = option("", "user name, for servers that want one instead of a token")
+    password: str = option("", "password that belongs to the user name", secret=True)
+    ca_file: str = option("", "certificates to trust instead of the system's", key="ca_file", kind="path")
+    timeout_s: float = option(10.0, "longest wait for an answer", key="timeout", kind="duration", minimum=0.1)
+    memory_limit_bytes: int = option(8_388_608, "how much may wait in memory", key="memory_limit_bytes", minimum=65_536)
+    spool_limit_bytes: int = option(
+        268_435_456, "how much may wait on disk, where there is a spool folder", key="spool_limit_bytes", minimum=0
+    )
+    idle_connection_timeout_s: float = option(
+        120.0, "accepted for compatibility", key="idle_connection_timeout", kind="duration"
+    )
+    flush_delay_s: float = option(
+        0.0, "accepted for compatibility: the samples of a tick are one batch", key="flush_delay", kind="duration"
+    )
+    max_retries: int = option(
+        0, "accepted for compatibility: batches are kept until they are delivered", key="max_retries"
+    )
+    precision: str = option(
+        "s", "accepted for compatibility: seconds are sent", key="precision", choices=("s", "ms", "us", "ns")
+    )
+
+    def __post_init__(self) -> None:
+        """Check what concerns more than one key."""
+        if bool(self.username) != bool(self.password):
+            raise SettingsError("username", "needs 'password' beside it, and the other way round")
+
+
+def write_url(url: str) -> str:
+    """The address to post to: the given one, with the usual path where it has none."""
+    parts = urlsplit(url)
+    if parts.scheme in ("http", "https") and parts.netloc and parts.path in ("", "/"):
+        return urlunsplit(parts._replace(path=WRITE_PATH))
+    return url
+
+
+def make_sender(settings: HttpSettings, *, listen: Optional[Callable[[Mapping[str, str]], None]] = None) -> HttpSender:
+    """The sender that these settings describe; `listen` is told the headers of each answer.
+
+    Raises DeliveryError for an unusable address, token or CA file.
+    """
+    from cc_common.delivery import HttpSender, Timeouts  # noqa: PLC0415 not every command sends
+    from cc_common.delivery.answers import Answer, outcome_of  # noqa: PLC0415 same
+
+    def meaning(answer: Answer, *, now_s: float) -> Outcome:
+        if listen is not None:
+            listen(answer.headers)
+        return outcome_of(answer, now_s=now_s)
+
+    headers: Dict[str, str] = {}
+    if settings.username:
+        pair = f"{settings.username}:{settings.password}".encode()
+        headers["Authorization"] = "Basic " + base64.b64encode(pair).decode()
+    return HttpSender(
+        write_url(settings.url),
+        token=settings.jwt,
+        ca_file=settings.ca_file or None,
+        timeouts=Timeouts(connect_s=min(5.0, settings.timeout_s), read_s=settings.timeout_s),
+        headers=headers,
+        meaning=meaning,
+    )
+
+
+def spool_of(folder: Optional[Path], name: str) -> Optional[Path]:
+    """The folder of one sink below the common spool folder; None without one."""
+    return folder / re.sub(r"[^A-Za-z0-9_-]", "_", name) if folder else None
+
+
+class HttpSink:
+    """Hands batches to a courier, which brings them to the server and waits while it is away."""
+
+    def __init__(self, name: str, settings: HttpSettings, *, spool: Optional[Path] = None) -> None:
+        self.name = name
+        self._settings = settings
+        self._spool = spool_of(spool, name)
+        self._courier: Optional[Courier] = None
+
+    def start(self) -> None:
+        """Open the outbox and start the courier. Raises DeliveryError if address or spool folder cannot be used."""
+        from cc_common.delivery import Courier, Outbox  # noqa: PLC0415 not every command sends
+
+        sender = make_sender(self._settings)
+        outbox = Outbox(
+            self._spool,
+            memory_limit_bytes=self._settings.memory_limit_bytes,
+            disk_limit_bytes=self._settings.spool_limit_bytes,
+        )
+        self._courier = Courier(outbox, sender)
+        self._courier.start()
+
+    def put(self, batch: Batch, /) -> None:
+        """Queue a batch; never waits for the network."""
+        if self._courier is not None and batch.samples:
+            self._courier.put(batch.lines)
+
+    def close(self, deadline_s: float, /) -> None:
+        """Send what can be sent within this time; the rest goes to the spool folder, or is lost without one."""
+        if self._courier is not None:
+            self._courier.stop(deadline_s)
+            self._courier = None

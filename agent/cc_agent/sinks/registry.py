@@ -1,0 +1,81 @@
+"""The types of sinks there are, and those of the reference that are not there yet."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Type, Union
+
+from cc_agent.processor import FIELD_RULES
+from cc_agent.sinks.base import Sink
+from cc_agent.sinks.http import HttpSettings, HttpSink
+from cc_agent.sinks.stdout import StdoutSettings, StdoutSink
+from cc_common.errors import SettingsError
+from cc_common.settings import load
+
+AnySettings = Union[HttpSettings, StdoutSettings]
+
+_TYPES: Dict[str, Type[AnySettings]] = {"http": HttpSettings, "stdout": StdoutSettings}
+NOT_YET = ("nats", "influxdb", "influxasync", "prometheus", "questdb", "ganglia", "libganglia")
+
+_LEGACY = {f"process_messages.{key}": advice for key, advice in FIELD_RULES.items()}
+
+
+class SinkDescription(NamedTuple):
+    """A sink as configured."""
+
+    name: str
+    settings: AnySettings
+
+
+class LoadedSinks(NamedTuple):
+    """The usable sinks of a configuration and what the operator should know."""
+
+    sinks: List[SinkDescription]
+    warnings: List[str]
+
+
+def load_sinks(
+    document: Mapping[str, Any],
+    *,
+    source: str,
+    base_directory: Optional[Path],
+    environment: Mapping[str, str],
+    token: Optional[str] = None,
+) -> LoadedSinks:
+    """The sinks of a `sinks` object; types that are not there yet are left out with a warning.
+
+    `token` replaces the token of all http sinks. Raises SettingsError.
+    """
+    loaded = LoadedSinks([], [])
+    for name, options in document.items():
+        where = f"{source}: sinks.{name}"
+        if not isinstance(options, dict):
+            raise SettingsError(f"sinks.{name}", f"{where}: must be an object")
+        kind = options.get("type")
+        if kind in NOT_YET:
+            loaded.warnings.append(f"{where}: sinks of type {kind!r} are not supported yet; this one is left out")
+            continue
+        if kind not in _TYPES:
+            raise SettingsError(
+                f"sinks.{name}.type", f"{where}.type: must be one of {', '.join(sorted(_TYPES))}, not {kind!r}"
+            )
+        one = load(
+            _TYPES[kind],
+            options,
+            source=where,
+            base_directory=base_directory,
+            environment=environment,
+            overrides={"jwt": token} if kind == "http" else {},
+            legacy=_LEGACY,
+        )
+        loaded.sinks.append(SinkDescription(name, one.value))
+        loaded.warnings.extend(one.warnings)
+    return loaded
+
+
+def make_sink(description: SinkDescription, spool: Optional[Path]) -> Sink:
+    """The sink, not started yet; `spool` is the common spool folder."""
+    name, settings = description
+    if isinstance(settings, HttpSettings):
+        return HttpSink(name, settings, spool=spool)
+    return StdoutSink(name, settings)
