@@ -81,9 +81,16 @@ class Courier:
         self._thread.start()
 
     def put(self, batch: bytes) -> bool:
-        """Hands over a batch; whether it is as safe as the outbox promises."""
+        """Hands over a batch; whether it is as safe as the outbox promises.
+
+        Starts the thread again should it have ended by a defect, so that one batch cannot stop all that follow.
+        """
         safe = self._outbox.put(batch)
         self._wake()
+        if self._thread is not None and not self._thread.is_alive() and not self._stopping:
+            logger.error("courier ended by itself peer=%s: starting it again", self._sender.peer)
+            self._outbox.spill()
+            self.start()
         return safe
 
     def step(self) -> Optional[float]:

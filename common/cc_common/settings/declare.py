@@ -69,8 +69,10 @@ def option(
     )
     if declaration.required:
         return dataclasses.field(default_factory=_not_given, repr=not secret, metadata={_METADATA: declaration})
-    if isinstance(default, (dict, list)):
-        return dataclasses.field(default_factory=default.copy, repr=not secret, metadata={_METADATA: declaration})
+    if isinstance(default, Mapping):
+        return dataclasses.field(
+            default_factory=lambda: dict(default), repr=not secret, metadata={_METADATA: declaration}
+        )
     return dataclasses.field(default=default, repr=not secret, metadata={_METADATA: declaration})
 
 
