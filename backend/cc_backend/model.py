@@ -1,7 +1,7 @@
 """The nouns of the backend: plain data that every part speaks in. Imports no other part.
 
 Field names are the project's; the keys of the wire and of the archive (camelCase) are written and read
-in one place each: `archive.document` for meta.json and data.json, `jobs.payloads` for REST and NATS.
+in one place each: `archive.document` for meta.json, `archive.samples` for data.json, `jobs.payloads` for REST and NATS.
 """
 
 from collections.abc import Mapping

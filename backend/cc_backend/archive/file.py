@@ -127,13 +127,13 @@ class FileArchive:
 
         A damaged job is handed to `report` as an error and left out.
         """
-        for key in self.keys(cluster):
+        for key in self.job_keys(cluster):
             try:
                 yield self.load_job(key)
             except ArchiveError as error:
                 report(error)
 
-    def keys(self, cluster: str = "") -> Iterator[JobKey]:
+    def job_keys(self, cluster: str = "") -> Iterator[JobKey]:
         """The keys of all jobs by their folders, or of one cluster's, ordered by cluster, id and start."""
         for name in [cluster] if cluster else self.clusters():
             for lvl1 in _numbered(self._cluster_directory(name), _LVL1):
@@ -184,7 +184,7 @@ class FileArchive:
 
     def cluster_size(self, cluster: str) -> ClusterSize:
         """How many jobs of a cluster there are, from when to when, and what they take."""
-        keys = list(self.keys(cluster))
+        keys = list(self.job_keys(cluster))
         starts = [key.start_time for key in keys] or [0]
         return ClusterSize(len(keys), min(starts), max(starts), sum(map(self.size_bytes, keys)))
 

@@ -51,7 +51,7 @@ def data_from_bytes(raw: bytes, *, source: str) -> JobData:
             for scope, metric in known
             if isinstance(metric, Mapping)
         }
-        raise_first(part.findings, source)
+    raise_first(part.findings, source)
     return data
 
 

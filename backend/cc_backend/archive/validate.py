@@ -4,7 +4,7 @@ Structural findings are errors: some reader cannot use the document. Strict find
 schema forbids what is there, though real archives, also those of the schema's authors, are full of it.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
 from cc_backend.clusters.findings import Finding, Findings, Part, is_number, shown, whole_number
@@ -42,14 +42,15 @@ def validate_meta(document: object, *, strict: bool = False) -> list[Finding]:
     _check_identity(part)
     _check_resources(part)
     _check_mappings(part)
-    for tag in part.objects("tags"):
+    tags = part.objects("tags")
+    for tag in tags:
         tag.text("type", needed=True)
         tag.text("name", needed=True)
     statistics = list(_statistics(part))
     for one in statistics:
         _check_statistic(one)
     if strict:
-        _check_meta_strictly(part, statistics)
+        _check_meta_strictly(part, tags, statistics)
     return findings.items
 
 
@@ -109,11 +110,12 @@ def _check_resources(part: Part) -> None:
 
 
 def _check_mappings(part: Part) -> None:
-    for key, kind, fits in (
+    checks: tuple[tuple[str, str, Callable[[Any], bool]], ...] = (
         ("metaData", "text", lambda value: isinstance(value, str)),
         ("footprint", "a number", is_number),
         ("energyFootprint", "a number", is_number),
-    ):
+    )
+    for key, kind, fits in checks:
         values = part.get(key)
         if values is None:
             continue
@@ -161,7 +163,7 @@ def _check_metric(part: Part, *, strict: bool) -> None:
         part.findings.error(part.at("series"), "is missing")
     seen = set()
     for series in part.objects("series"):
-        identity = (series.text("hostname", needed=True), series.get("id"))
+        identity = (series.text("hostname", needed=True), str(series.get("id")))
         _check_samples(series, strict=strict)
         if identity in seen:
             part.findings.warn(series.path, f"there is another series of {identity[0]} with the same id")
@@ -209,7 +211,7 @@ def _check_statistics_series(part: Part, *, strict: bool) -> None:
             part.findings.warn(part.at(key), f"should hold at least {least} numbers and no null")
 
 
-def _check_meta_strictly(part: Part, statistics: Iterable[Part]) -> None:
+def _check_meta_strictly(part: Part, tags: Collection[Part], statistics: Collection[Part]) -> None:
     for key in _POSITIVE:
         value = part.get(key)
         if is_number(value) and value <= 0:
@@ -220,13 +222,14 @@ def _check_meta_strictly(part: Part, statistics: Iterable[Part]) -> None:
     jobs = part.get("concurrentJobs")
     if isinstance(jobs, Mapping) and not isinstance(jobs.get("items"), list):
         part.findings.warn("concurrentJobs.items", "should be an array")
-    tags = [(tag.get("type"), tag.get("name"), tag.get("scope")) for tag in part.objects("tags")]
-    if len(set(tags)) != len(tags):
+    names = [str((tag.get("type"), tag.get("name"), tag.get("scope"))) for tag in tags]
+    if len(set(names)) != len(names):
         part.findings.warn("tags", "should be unique")
     for one in statistics:
         _check_unit(one, strict=True)
         _warn_of_order(one)
-    _warn_of_missing(part.get("statistics") or {}, "statistics.", _NEEDED_STATISTICS, part.findings)
+    there = {one.path.removeprefix("statistics.") for one in statistics}
+    _warn_of_missing(there, "statistics.", _NEEDED_STATISTICS, part.findings)
 
 
 def _warn_of_order(part: Part) -> None:
@@ -239,7 +242,7 @@ def _warn_of_order(part: Part) -> None:
         part.findings.warn(part.path, f"should be ordered: min {least}, avg {mean}, max {most}")
 
 
-def _warn_of_missing(values: Mapping[str, Any], path: str, needed: Iterable[str], findings: Findings) -> None:
+def _warn_of_missing(values: Collection[str], path: str, needed: Iterable[str], findings: Findings) -> None:
     for name in needed:
         if name not in values:
             findings.warn(f"{path}{name}", "is missing; the schema needs it")
