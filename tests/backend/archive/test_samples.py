@@ -95,7 +95,7 @@ def test_ids_at_node_scope_are_dropped() -> None:
 
 
 def test_ids_that_are_there_twice_become_the_places_of_the_series() -> None:
-    series = [{"hostname": host, "id": "0", "data": []} for host in ("tn01", "tn01", "tn02")]
+    series: list[Any] = [{"hostname": host, "id": "0", "data": []} for host in ("tn01", "tn01", "tn02")]
     assert [one.id for one in _read("socket", series=series).series] == ["0", "1", "0"]
 
 
