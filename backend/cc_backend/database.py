@@ -206,7 +206,9 @@ def _translated(name: str) -> Iterator[None]:
     try:
         yield
     except peewee.DatabaseError as error:
-        cause = error.args[0] if error.args else None
+        cause: BaseException | None = error
+        while isinstance(cause, peewee.PeeweeException):  # wrapped once by each layer it came through
+            cause = getattr(cause, "orig", None)
         code = getattr(cause, "sqlite_errorcode", None)
         advice = _ADVICE.get(code & 0xFF) if isinstance(code, int) else None
         if advice is None:
