@@ -118,7 +118,7 @@ def is_https() -> bool:
 def start_session(response: Response, user: str) -> None:
     """Logs an account in: makes the login, ends the one the browser had, and gives the browser the cookie."""
     services = current()
-    end_session(response)
+    _end_session_of_request()
     response.set_cookie(
         COOKIE,
         services.sessions.create(user, services.clock()),
@@ -131,9 +131,7 @@ def start_session(response: Response, user: str) -> None:
 
 def end_session(response: Response) -> None:
     """Logs out: ends the login behind the request and takes the cookie back."""
-    cookie = request.cookies.get(COOKIE)
-    if cookie:
-        current().sessions.end(cookie)
+    _end_session_of_request()
     response.delete_cookie(COOKIE, httponly=True, samesite="Lax", secure=is_https())
 
 
@@ -192,6 +190,12 @@ class _Guard:
         address = self.remote_address(request)
         if address not in self._token_networks:
             raise NotAuthenticated(f"tokens are not taken from the address {address} (main.api-allowed-ips)")
+
+
+def _end_session_of_request() -> None:
+    cookie = request.cookies.get(COOKIE)
+    if cookie:
+        current().sessions.end(cookie)
 
 
 def presented_token(incoming: Request) -> str | None:

@@ -57,7 +57,7 @@ class Users:
     ) -> None:
         self._database = database
         self._hasher = hasher or password_hasher()
-        self._throttle = throttle or Throttle()
+        self._throttle = Throttle() if throttle is None else throttle  # an empty one is false
         self._dummy_hash: str | None = None
 
     def add(
@@ -216,14 +216,15 @@ class Users:
             NotAuthenticated: they do not fit, or the account is for programs only.
             TooMany: too many failures for this account or from this address.
         """
-        self._throttle.take(name, address, now_s=now_s)
+        account = name[:MAXIMUM_NAME_LENGTH]  # what is typed may be of any length, what is remembered may not
+        self._throttle.take(account, address, now_s=now_s)
         row = self._row(name)
         stored: str | None = row.password if row is not None else None
         fits = self._fits(stored or self._dummy(), password)
         if row is None or stored is None or not fits:
-            logger.warning("login failed user=%r address=%s", name[:MAXIMUM_NAME_LENGTH], address or "-")
+            logger.warning("login failed user=%r address=%s", account, address or "-")
             raise NotAuthenticated(LOGIN_FAILED)
-        self._throttle.give_back(name, address, now_s=now_s)
+        self._throttle.give_back(account, address, now_s=now_s)
         user = user_of(row)
         if user.roles == {Role.API}:
             raise NotAuthenticated(f"the account '{name}' is for programs; log in with another one")

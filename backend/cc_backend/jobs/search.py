@@ -9,10 +9,12 @@ import peewee
 
 from cc_backend.database import Database
 from cc_backend.errors import InvalidInput, NotFound
-from cc_backend.jobs.filters import JobFilter, conditions, order_terms, visible
+from cc_backend.jobs.filters import FootprintRange, JobFilter, conditions, order_terms, visible
 from cc_backend.jobs.rows import job_columns, read_jobs, write_footprint
 from cc_backend.jobs.tables import JobHostRow, JobRow
 from cc_backend.model import NON_TERMINAL_STATES, Job, JobState, MonitoringStatus, RowRule
+
+__all__ = ["EVERYTHING_ON_ONE_PAGE", "Facets", "FootprintRange", "JobFilter", "JobPage", "JobSearch"]
 
 EVERYTHING_ON_ONE_PAGE = -1
 _MOST_CHOICES = 1000

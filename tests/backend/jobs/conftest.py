@@ -27,7 +27,12 @@ def database(tmp_path: Path) -> Iterator[Database]:
 
 
 def topology() -> dict[str, Any]:
-    return {"node": [0, 1, 2, 3], "socket": [[0, 1, 2, 3]], "memoryDomain": [[0, 1, 2, 3]], "core": [[0], [1], [2], [3]]}
+    return {
+        "node": [0, 1, 2, 3],
+        "socket": [[0, 1, 2, 3]],
+        "memoryDomain": [[0, 1, 2, 3]],
+        "core": [[0], [1], [2], [3]],
+    }
 
 
 def sub_cluster(name: str, nodes: str) -> dict[str, Any]:

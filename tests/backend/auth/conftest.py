@@ -1,0 +1,52 @@
+"""Accounts, tokens and logins on a database in a folder of its own; passwords hash fast."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import argon2
+import pytest
+
+from cc_backend.auth.sessions import Sessions
+from cc_backend.auth.tokens import TokenKeys, Tokens, generate_keys
+from cc_backend.auth.users import Users
+from cc_backend.database import Database, migrate, open_database
+
+NOW_S = 1_760_000_000
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Iterator[Database]:
+    opened = open_database(tmp_path / "job.db")
+    migrate(opened, now_s=NOW_S)
+    yield opened
+    opened.close_all()
+
+
+@pytest.fixture
+def hasher() -> argon2.PasswordHasher:
+    return argon2.PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
+
+
+@pytest.fixture
+def users(database: Database, hasher: argon2.PasswordHasher) -> Users:
+    return Users(database, hasher=hasher)
+
+
+@pytest.fixture(scope="session")
+def key_texts() -> tuple[str, str]:
+    return generate_keys()
+
+
+@pytest.fixture(scope="session")
+def keys(key_texts: tuple[str, str]) -> TokenKeys:
+    return TokenKeys.from_base64(private=key_texts[0], public=key_texts[1])
+
+
+@pytest.fixture
+def tokens(database: Database, keys: TokenKeys) -> Tokens:
+    return Tokens(database, keys)
+
+
+@pytest.fixture
+def sessions(database: Database) -> Sessions:
+    return Sessions(database, max_age_s=7200, idle_s=3600)

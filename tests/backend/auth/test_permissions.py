@@ -1,0 +1,157 @@
+import pytest
+
+from cc_backend.auth.caller import Caller
+from cc_backend.auth.permissions import (
+    Permission,
+    caller_may,
+    demand,
+    grantable_scopes,
+    permission_of,
+    requires,
+)
+from cc_backend.errors import NotAllowed, NotAuthenticated
+
+P = Permission
+PUBLIC = {P.PUBLIC}
+EVERY_PAGE = {P.PUBLIC, P.PAGE, P.SETTINGS}
+SERVICE_ROUTES = {
+    P.JOBS_READ,
+    P.JOBS_READ_OWN,
+    P.JOBS_WRITE,
+    P.NODES_WRITE,
+    P.CLUSTERS_READ,
+    P.METRICS_WRITE,
+    P.METRICS_READ,
+    P.METRICS_ADMIN,
+    P.METRICS_SELF,
+}
+
+
+def caller(kind: str, roles: str, scopes: str | None = None) -> Caller:
+    return Caller(
+        "kmeyer",
+        frozenset(roles.split()),
+        scopes=None if scopes is None else frozenset(scopes.split()),
+        kind="session" if kind == "session" else "token",
+    )
+
+
+@pytest.mark.parametrize(
+    ("roles", "allowed"),
+    [
+        ("", PUBLIC),
+        ("anonymous", PUBLIC),
+        ("root", PUBLIC),
+        ("api", EVERY_PAGE | {P.NODES_PAGE}),
+        ("user", EVERY_PAGE),
+        ("user api", EVERY_PAGE),
+        ("manager", EVERY_PAGE),
+        ("support", EVERY_PAGE | {P.NODES_PAGE}),
+        ("admin", EVERY_PAGE | {P.NODES_PAGE, P.ADMIN_PAGE}),
+        ("admin api", EVERY_PAGE | {P.NODES_PAGE, P.ADMIN_PAGE}),
+    ],
+)
+def test_a_session_opens_pages_and_no_routes_of_programs(roles: str, allowed: set[Permission]) -> None:
+    assert {p for p in Permission if caller_may(caller("session", roles), p)} == allowed
+
+
+@pytest.mark.parametrize(
+    ("roles", "allowed"),
+    [
+        ("", PUBLIC),
+        ("anonymous", PUBLIC),
+        ("API", PUBLIC),
+        ("api", {P.PUBLIC, P.PAGE, P.NODES_PAGE} | SERVICE_ROUTES),
+        ("admin api", {P.PUBLIC, P.PAGE, P.NODES_PAGE, P.USERS_ADMIN} | SERVICE_ROUTES),
+        ("admin api user", {P.PUBLIC, P.PAGE, P.NODES_PAGE, P.USERS_ADMIN} | SERVICE_ROUTES),
+        ("admin", {P.PUBLIC, P.PAGE, P.NODES_PAGE}),
+        ("user", {P.PUBLIC, P.PAGE}),
+        ("user api", {P.PUBLIC, P.PAGE, P.JOBS_READ_OWN}),
+        ("manager api", {P.PUBLIC, P.PAGE, P.JOBS_READ_OWN}),
+        ("support api", {P.PUBLIC, P.PAGE, P.NODES_PAGE, P.JOBS_READ_OWN}),
+        ("api anonymous", {P.PUBLIC, P.PAGE}),
+        ("api root", {P.PUBLIC, P.PAGE}),
+    ],
+)
+def test_a_token_of_the_reference_opens_what_its_roles_say(roles: str, allowed: set[Permission]) -> None:
+    assert {p for p in Permission if caller_may(caller("token", roles), p)} == allowed
+
+
+READS_JOBS = {P.PUBLIC, P.PAGE, P.JOBS_READ, P.JOBS_READ_OWN, P.CLUSTERS_READ}
+READS_ALL = READS_JOBS | {P.NODES_PAGE, P.METRICS_READ, P.METRICS_SELF}
+WRITES_JOBS = {P.PUBLIC, P.JOBS_READ, P.JOBS_READ_OWN, P.CLUSTERS_READ, P.JOBS_WRITE, P.NODES_WRITE}
+
+
+@pytest.mark.parametrize(
+    ("roles", "scopes", "allowed"),
+    [
+        ("api", "", PUBLIC),
+        ("api", "write", {P.PUBLIC, P.METRICS_WRITE}),
+        ("api", "jobs", WRITES_JOBS),
+        ("api", "read", READS_ALL),
+        ("api", "write jobs", WRITES_JOBS | {P.METRICS_WRITE}),
+        ("api", "admin", PUBLIC),
+        ("api", "everything", PUBLIC),
+        ("user", "read", READS_JOBS),
+        ("user api", "read", READS_JOBS),
+        ("manager", "read", READS_JOBS),
+        ("support", "read", READS_ALL),
+        ("user api", "write jobs admin", PUBLIC),
+        ("manager api", "jobs", PUBLIC),
+        ("support", "write", PUBLIC),
+        ("admin", "read", READS_ALL),
+        ("admin", "write", {P.PUBLIC, P.METRICS_WRITE}),
+        ("admin", "admin", {P.PUBLIC, P.PAGE, P.NODES_PAGE, P.USERS_ADMIN} | SERVICE_ROUTES),
+        ("", "read write jobs admin", PUBLIC),
+        ("anonymous", "read", PUBLIC),
+    ],
+)
+def test_a_token_with_scopes_opens_what_its_scopes_say_as_far_as_its_roles_go(
+    roles: str, scopes: str, allowed: set[Permission]
+) -> None:
+    assert {p for p in Permission if caller_may(caller("token", roles, scopes), p)} == allowed
+
+
+@pytest.mark.parametrize(
+    ("who", "permission", "error", "text"),
+    [
+        (caller("token", "user"), P.JOBS_READ, NotAuthenticated, "roles"),
+        (caller("token", "api"), P.USERS_ADMIN, NotAllowed, "admin"),
+        (caller("token", "api"), P.SETTINGS, NotAuthenticated, "no token"),
+        (caller("token", "api", "read"), P.JOBS_WRITE, NotAllowed, "'admin' or 'jobs'"),
+        (caller("token", "user", "read"), P.METRICS_READ, NotAllowed, "nodes"),
+        (caller("session", "user"), P.ADMIN_PAGE, NotAllowed, "lacks the role"),
+        (caller("session", ""), P.PAGE, NotAllowed, "no role"),
+        (caller("session", "admin"), P.JOBS_READ, NotAuthenticated, "no session"),
+    ],
+)
+def test_a_refusal_says_what_is_missing(who: Caller, permission: Permission, error: type[Exception], text: str) -> None:
+    with pytest.raises(error, match=text):
+        demand(who, permission)
+
+
+def test_an_unmarked_view_has_no_permission() -> None:
+    assert permission_of(lambda: "") is None
+
+
+def test_a_marked_view_keeps_its_permission() -> None:
+    @requires(Permission.PAGE)
+    def view() -> str:
+        return ""
+
+    assert permission_of(view) is Permission.PAGE
+
+
+@pytest.mark.parametrize(
+    ("roles", "scopes"),
+    [
+        (["admin", "api"], {"write", "jobs", "read", "admin"}),
+        (["api"], {"write", "jobs", "read"}),
+        (["user", "api"], {"read"}),
+        (["support"], {"read"}),
+        (["anonymous"], set()),
+        ([], set()),
+    ],
+)
+def test_roles_bound_the_scopes_that_can_be_granted(roles: list[str], scopes: set[str]) -> None:
+    assert grantable_scopes(roles) == scopes

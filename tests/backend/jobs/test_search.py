@@ -1,0 +1,330 @@
+from collections.abc import Callable
+from contextlib import suppress
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from cc_backend.errors import InvalidInput, NotFound
+from cc_backend.jobs.filters import SORTABLE, FootprintRange, JobFilter
+from cc_backend.jobs.search import EVERYTHING_ON_ONE_PAGE, JobSearch
+from cc_backend.model import Job, JobState, MonitoringStatus, RowRule
+from cc_common.jobevents import TagEvent
+
+NOW_S = 1_760_000_000
+ALL = RowRule(everything=True)
+Start = Callable[..., Job]
+
+# What people type who want to see more than they may.
+ATTACKS = [
+    "x' OR '1'='1",
+    'x" OR "1"="1',
+    "x'; DROP TABLE job; --",
+    "') UNION SELECT password FROM user --",
+    "1) OR (1=1",
+    "%",
+    "_",
+    "*",
+    "\\",
+    "x\0y",
+]
+
+
+def found(search: JobSearch, wanted: JobFilter, rows: RowRule = ALL) -> list[int]:
+    return sorted(job.job_id for job in search.find(wanted, rows, now_s=NOW_S).jobs)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "expected"),
+    [
+        (JobFilter(), [1, 2, 3]),
+        (JobFilter(states=(JobState.RUNNING,)), [3]),
+        (JobFilter(states=(JobState.COMPLETED, JobState.FAILED)), [1, 2]),
+        (JobFilter(clusters=("skua",)), [3]),
+        (JobFilter(sub_clusters=("fat",)), [2]),
+        (JobFilter(partitions=("day",)), [1]),
+        (JobFilter(users=("kmeyer", "nobody")), [2]),
+        (JobFilter(projects=("hydro7",)), [1, 3]),
+        (JobFilter(shared=("multi_user",)), [2]),
+        (JobFilter(started_from_s=NOW_S - 2000), [2, 3]),
+        (JobFilter(started_to_s=NOW_S - 2000), [1, 2]),
+        (JobFilter(started_from_s=NOW_S - 2000, started_to_s=NOW_S - 2000), [2]),
+        (JobFilter(duration_from_s=1000), [3]),
+        (JobFilter(duration_to_s=600), [1]),
+        (JobFilter(duration_from_s=0, duration_to_s=0), []),
+        (JobFilter(nodes_from=2), [1]),
+        (JobFilter(nodes_to=1), [2, 3]),
+        (JobFilter(node="tn0002"), [1]),
+        (JobFilter(node="tn000"), []),
+        (JobFilter(job_id=2), [2]),
+        (JobFilter(job_id=2**63), []),
+        (JobFilter(array_job_id=77), [3]),
+        (JobFilter(text="relax"), [1]),
+        (JobFilter(text="RELAX"), [1]),
+        (JobFilter(text="meye"), [2]),
+        (JobFilter(text="hydro"), [1, 3]),
+        (JobFilter(text="77"), [3]),
+        (JobFilter(text="9" * 40), []),
+        (JobFilter(footprint=(FootprintRange("mem_used_max", 5, 6),)), [2]),
+        (JobFilter(footprint=(FootprintRange("mem_used_max", None, 5), FootprintRange("cpu_load_avg", 1))), [1]),
+        (JobFilter(users=("kmeyer",), projects=("hydro7",)), []),
+    ],
+)
+def test_a_filter_finds_what_fits(
+    search: JobSearch, stopped: Start, started: Start, wanted: JobFilter, expected: list[int]
+) -> None:
+    stopped(
+        1,
+        "tn0001",
+        "tn0002",
+        partition="day",
+        start_time=NOW_S - 3600,
+        meta_data={"jobName": "relax 100%"},
+        footprint={"mem_used_max": 2.5, "cpu_load_avg": 1.5},
+    )
+    stopped(
+        2,
+        "tf01",
+        state="failed",
+        ran_s=900,
+        user="kmeyer",
+        project="chem07",
+        shared="multi_user",
+        start_time=NOW_S - 2000,
+        footprint={"mem_used_max": 5.5},
+    )
+    started(3, "n1", cluster="skua", start_time=NOW_S - 1800, array_job_id=77)
+    try:
+        assert found(search, wanted) == expected
+    except InvalidInput:  # numbers that no row can hold
+        assert expected == []
+
+
+def test_a_running_job_is_as_long_as_it_runs_by_now(search: JobSearch, started: Start) -> None:
+    job = started(start_time=NOW_S - 100)
+    assert search.get(job.id, ALL, now_s=NOW_S + 50).duration == 150
+    assert search.find(JobFilter(duration_from_s=150), ALL, now_s=NOW_S + 50).total == 1
+    assert search.find(JobFilter(duration_from_s=151), ALL, now_s=NOW_S + 50).total == 0
+
+
+def test_a_job_that_starts_in_the_future_has_no_negative_duration(search: JobSearch, started: Start) -> None:
+    job = started(start_time=NOW_S + 100)
+    assert search.get(job.id, ALL, now_s=NOW_S).duration == 0
+
+
+@pytest.mark.parametrize(
+    ("rows", "expected"),
+    [
+        (RowRule(everything=True), [1, 2, 3]),
+        (RowRule(user="mlindqv"), [1]),
+        (RowRule(user="mlindqv", projects=("chem07",)), [1, 2]),
+        (RowRule(user="nobody", projects=("chem07",)), [2]),
+        (RowRule(user="nobody"), []),
+        (RowRule(), []),
+        (RowRule(user="", projects=()), []),
+    ],
+)
+def test_a_row_rule_bounds_every_question(
+    search: JobSearch, started: Start, rows: RowRule, expected: list[int]
+) -> None:
+    started(1)
+    started(2, "tn0002", user="kmeyer", project="chem07")
+    started(3, "tn0003", user="kmeyer", project="")
+    assert found(search, JobFilter(), rows) == expected
+    assert search.count(JobFilter(), rows, now_s=NOW_S) == len(expected)
+    assert sum(search.count_by_state(JobFilter(), rows, now_s=NOW_S).values()) == len(expected)
+    by_cluster = search.count_by_cluster(JobFilter(), rows, now_s=NOW_S)
+    assert sum(sum(states.values()) for states in by_cluster.values()) == len(expected)
+    users = {job.user for job in search.running() if rows.allows(job)}
+    assert set(search.facets(rows).users) == users
+
+
+def test_a_foreign_job_is_not_there_for_a_user(search: JobSearch, started: Start) -> None:
+    job = started()
+    with pytest.raises(NotFound) as foreign:
+        search.get(job.id, RowRule(user="kmeyer"), now_s=NOW_S)
+    with pytest.raises(NotFound) as missing:
+        search.get(job.id + 1, RowRule(user="kmeyer"), now_s=NOW_S)
+    assert str(foreign.value).replace(str(job.id), "N") == str(missing.value).replace(str(job.id + 1), "N")
+
+
+@pytest.mark.parametrize("attack", ATTACKS)
+@pytest.mark.parametrize("field", ["clusters", "sub_clusters", "partitions", "users", "projects", "shared"])
+def test_sql_in_a_list_is_only_text(search: JobSearch, started: Start, field: str, attack: str) -> None:
+    started()
+    assert found(search, JobFilter(**{field: (attack,)})) == []
+    assert found(search, JobFilter(**{field: (attack, "more")}), RowRule(user="kmeyer")) == []
+
+
+@pytest.mark.parametrize("attack", ATTACKS)
+def test_sql_and_wildcards_in_texts_are_only_text(search: JobSearch, started: Start, attack: str) -> None:
+    started(meta_data={"jobName": "plain"})
+    assert found(search, JobFilter(text=attack)) == []
+    assert found(search, JobFilter(node=attack)) == []
+    assert found(search, JobFilter(footprint=(FootprintRange(attack, 0, 1),))) == []
+
+
+def test_wildcards_are_found_where_they_stand(search: JobSearch, started: Start) -> None:
+    started(1, meta_data={"jobName": "scale_up 100%"})
+    started(2, "tn0002", meta_data={"jobName": "scaleXup 1000"})
+    assert found(search, JobFilter(text="e_u")) == [1]
+    assert found(search, JobFilter(text="100%")) == [1]
+
+
+@pytest.mark.parametrize("attack", [*ATTACKS, "", "start_time", "password", "id; --", "meta_data", "a_avg;", "x" * 200])
+def test_an_order_that_is_not_listed_is_refused(search: JobSearch, attack: str) -> None:
+    with pytest.raises(InvalidInput, match="cannot be ordered"):
+        search.find(JobFilter(), ALL, order=attack, now_s=NOW_S)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=50, deadline=None)
+@given(text=st.text(max_size=30), user=st.text(max_size=30), node=st.text(max_size=30))
+def test_no_text_widens_what_may_be_seen(search: JobSearch, started: Start, text: str, user: str, node: str) -> None:
+    if not search.running():
+        started()
+    for wanted in (JobFilter(text=text), JobFilter(users=(user,)), JobFilter(node=node)):
+        with suppress(InvalidInput):  # half a surrogate pair
+            assert found(search, wanted, RowRule(user="kmeyer")) == []
+
+
+@pytest.mark.parametrize("order", SORTABLE)
+@pytest.mark.parametrize("descending", [True, False])
+def test_equal_values_are_ordered_by_id(search: JobSearch, started: Start, order: str, *, descending: bool) -> None:
+    ids = [
+        started(5, f"tn{number:04}", cluster="tern" if number else "skua", start_time=NOW_S - 60).id
+        for number in range(2)
+    ]
+    page = search.find(JobFilter(), ALL, order=order, descending=descending, now_s=NOW_S)
+    if order not in {"id", "cluster", "subCluster"}:
+        assert [job.id for job in page.jobs] == sorted(ids, reverse=descending)
+    assert page.total == 2
+
+
+def test_jobs_can_be_ordered_by_a_footprint_and_those_without_come_last(search: JobSearch, started: Start) -> None:
+    started(1, footprint={"mem_used_max": 2.0})
+    started(2, "tn0002", footprint={"mem_used_max": 9.0})
+    started(3, "tn0003")
+    for descending, expected in ((True, [2, 1, 3]), (False, [1, 2, 3])):
+        page = search.find(JobFilter(), ALL, order="mem_used_max", descending=descending, now_s=NOW_S)
+        assert [job.job_id for job in page.jobs] == expected
+
+
+def test_the_longest_job_may_be_one_that_still_runs(search: JobSearch, started: Start, stopped: Start) -> None:
+    stopped(1, ran_s=600, start_time=NOW_S - 3600)
+    started(2, "tn0002", start_time=NOW_S - 700)
+    page = search.find(JobFilter(), ALL, order="duration", now_s=NOW_S)
+    assert [job.job_id for job in page.jobs] == [2, 1]
+
+
+def test_pages_cut_the_list_and_count_all_of_it(search: JobSearch, started: Start) -> None:
+    for number in range(1, 8):
+        started(number, f"tn{number:04}")
+    pages = [search.find(JobFilter(), ALL, page=page, items_per_page=3, now_s=NOW_S) for page in (1, 2, 3, 4)]
+    assert [[job.job_id for job in page.jobs] for page in pages] == [[7, 6, 5], [4, 3, 2], [1], []]
+    assert {page.total for page in pages} == {7}
+
+
+@pytest.mark.parametrize("items_per_page", [9_999_999, EVERYTHING_ON_ONE_PAGE])
+def test_a_page_may_be_huge(search: JobSearch, started: Start, items_per_page: int) -> None:
+    started(1)
+    page = search.find(JobFilter(), ALL, items_per_page=items_per_page, now_s=NOW_S)
+    assert (len(page.jobs), page.total) == (1, 1)
+
+
+@pytest.mark.parametrize(("page", "items_per_page"), [(0, 25), (-1, 25), (1, 0), (1, -2), (2**70, 25)])
+def test_a_page_that_cannot_be_is_refused(search: JobSearch, page: int, items_per_page: int) -> None:
+    with pytest.raises(InvalidInput):
+        search.find(JobFilter(), ALL, page=page, items_per_page=items_per_page, now_s=NOW_S)
+
+
+def test_a_job_with_several_of_the_wanted_tags_is_found_once(search: JobSearch, started: Start) -> None:
+    job = started(1, tags=(TagEvent("app", "a"), TagEvent("app", "b")))
+    started(2, "tn0002", tags=(TagEvent("app", "c"),))
+    page = search.find(JobFilter(tags=tuple(tag.id for tag in job.tags)), ALL, now_s=NOW_S)
+    assert [found.id for found in page.jobs] == [job.id]
+    assert page.total == 1
+
+
+def test_without_meta_data_only_the_name_is_loaded(search: JobSearch, started: Start) -> None:
+    started(meta_data={"jobName": "relax", "jobScript": "long"})
+    job = search.find(JobFilter(), ALL, now_s=NOW_S, with_meta_data=False).jobs[0]
+    assert job.name == "relax"
+    assert "jobScript" not in (job.meta_data or {})
+
+
+def test_facets_name_what_occurs(search: JobSearch, started: Start) -> None:
+    started(1, partition="day")
+    started(2, "n1", cluster="skua", user="kmeyer", project="")
+    facets = search.facets(ALL)
+    assert facets.clusters == ("skua", "tern")
+    assert facets.sub_clusters == ("all", "std")
+    assert facets.partitions == ("day",)
+    assert facets.users == ("kmeyer", "mlindqv")
+    assert facets.projects == ("hydro7",)
+
+
+def test_used_nodes_are_those_of_running_jobs_that_started_before(
+    search: JobSearch, started: Start, stopped: Start
+) -> None:
+    started(1, "tn0002", "tn0001", start_time=NOW_S - 100)
+    started(2, "tn0003", start_time=NOW_S - 50)
+    stopped(3, "tn0004")
+    assert search.used_nodes(NOW_S - 50) == {"tern": ["tn0001", "tn0002"]}
+
+
+def test_samples_are_needed_since_the_start_of_jobs_that_run_or_wait_for_the_archiver(
+    search: JobSearch, started: Start, stopped: Start
+) -> None:
+    waiting = stopped(1, "tn0001", start_time=NOW_S - 5000)
+    started(2, "tn0001", "tn0002", start_time=NOW_S - 100)
+    stopped(3, "tn0003", monitoring_status=0)
+    assert search.needed_since() == {"tern": {"tn0001": NOW_S - 5000, "tn0002": NOW_S - 100}}
+    search.finish_archiving(waiting)
+    assert search.needed_since() == {"tern": {"tn0001": NOW_S - 100, "tn0002": NOW_S - 100}}
+
+
+def test_an_archived_job_has_its_final_values(search: JobSearch, stopped: Start) -> None:
+    job = stopped(footprint={"old_avg": 1.0})
+    job.footprint = {"mem_used_max": 3.25}
+    job.energy = 1.75
+    job.energy_footprint = {"cpu_power": 1.75}
+    search.finish_archiving(job)
+    stored = search.get(job.id, ALL, now_s=NOW_S)
+    assert stored.monitoring_status == MonitoringStatus.ARCHIVED
+    assert (stored.footprint, stored.energy, stored.energy_footprint) == (
+        {"mem_used_max": 3.25},
+        1.75,
+        {"cpu_power": 1.75},
+    )
+    assert search.finished_unarchived() == []
+
+
+def test_a_running_job_cannot_be_archived(search: JobSearch, started: Start) -> None:
+    with pytest.raises(NotFound):
+        search.finish_archiving(started())
+
+
+def test_a_job_that_cannot_be_archived_leaves_the_queue_with_a_reason_until_it_is_tried_again(
+    search: JobSearch, stopped: Start
+) -> None:
+    job = stopped()
+    search.mark_archiving_failed(job.id, "the disk is full")
+    assert search.finished_unarchived() == []
+    assert search.get(job.id, ALL, now_s=NOW_S).monitoring_status == MonitoringStatus.ARCHIVING_FAILED
+    assert search.archiving_failure(job.id) == "the disk is full"
+    assert search.retry_failed_archiving() == 1
+    assert [waiting.id for waiting in search.finished_unarchived()] == [job.id]
+    assert search.archiving_failure(job.id) == ""
+
+
+def test_the_footprint_of_a_running_job_is_replaced(search: JobSearch, started: Start) -> None:
+    job = started(footprint={"a_avg": 1.0, "b_avg": 2.0})
+    search.update_footprint(job.id, {"a_avg": 3.0})
+    assert search.get(job.id, ALL, now_s=NOW_S).footprint == {"a_avg": 3.0}
+
+
+def test_a_job_of_thousands_of_nodes_is_one_row_with_all_its_hosts(search: JobSearch, started: Start) -> None:
+    hosts = [f"n{number}" for number in range(2500)]
+    job = started(1, *hosts, cluster="skua")
+    assert len(search.get(job.id, ALL, now_s=NOW_S).resources) == 2500
+    assert found(search, JobFilter(node="n2499")) == [1]

@@ -1,0 +1,199 @@
+import sqlite3
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from cc_backend.auth.tables import UserRow
+from cc_backend.database import Database, SchemaVersion, migrate, open_database
+from cc_backend.errors import BackendError, InvalidInput, Unavailable
+from cc_common.errors import SettingsError
+
+NOW_S = 1_760_000_000
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "job.db"
+
+
+@pytest.fixture
+def database(path: Path) -> Iterator[Database]:
+    opened = open_database(path, busy_timeout_s=0.2)
+    migrate(opened, now_s=NOW_S)
+    yield opened
+    opened.close_all()
+
+
+def add(database: Database, name: str) -> None:
+    with database.write():
+        UserRow.insert(name=name).execute(database)
+
+
+def add_then_fail(database: Database, name: str) -> None:
+    UserRow.insert(name=name).execute(database)
+    raise InvalidInput(name)
+
+
+def names(database: Database) -> list[str]:
+    return [row.name for row in UserRow.select().order_by(UserRow.name).execute(database)]
+
+
+@pytest.mark.parametrize("form", ["{}", "sqlite:///{}"])
+def test_a_database_is_opened_by_path_or_address(path: Path, form: str) -> None:
+    database = open_database(form.format(path))
+    assert migrate(database, now_s=NOW_S) == 1
+    database.close_all()
+    assert path.is_file()
+
+
+@pytest.mark.parametrize(
+    "address", ["", ":memory:", "sqlite://", "sqlite:///:memory:", "postgres://host/db", "file:x?mode=memory"]
+)
+def test_an_address_that_keeps_nothing_is_refused(address: str) -> None:
+    with pytest.raises(SettingsError):
+        open_database(address)
+
+
+def test_a_missing_folder_is_named(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="gone"):
+        open_database(tmp_path / "gone" / "job.db")
+
+
+def test_the_connection_is_set_up_for_a_service(database: Database) -> None:
+    found = {name: database.first_row(f"PRAGMA {name}") for name in ("journal_mode", "synchronous", "foreign_keys")}
+    assert found == {"journal_mode": ("wal",), "synchronous": (1,), "foreign_keys": (1,)}
+    assert database.first_row("PRAGMA temp_store") == (2,)
+    assert database.first_row("PRAGMA busy_timeout") == (200,)
+
+
+def test_migrating_twice_changes_nothing(database: Database) -> None:
+    add(database, "kmeyer")
+    assert migrate(database, now_s=NOW_S + 1) == 1
+    assert names(database) == ["kmeyer"]
+    assert SchemaVersion.select().count(database) == 1
+
+
+def test_a_database_of_a_newer_program_is_left_alone(database: Database) -> None:
+    with database.write():
+        SchemaVersion.insert(version=99, applied_s=NOW_S).execute(database)
+    with pytest.raises(BackendError, match="99"):
+        migrate(database)
+
+
+def test_an_upgrade_that_fails_leaves_nothing_behind(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from cc_backend import database as module  # noqa: PLC0415 - to exchange its list of upgrades
+
+    def fails(_: Database) -> None:
+        raise BackendError("no")
+
+    monkeypatch.setattr(module, "_UPGRADES", (*module._UPGRADES, fails))
+    database = open_database(path)
+    with pytest.raises(BackendError, match="no"):
+        migrate(database)
+    assert database.get_tables() == []
+    database.close_all()
+
+
+def test_every_thread_can_use_it_at_once(database: Database) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda number: add(database, f"user{number:03}"), range(100)))
+    assert len(names(database)) == 100
+
+
+def test_connections_are_reused_and_those_of_dead_threads_are_closed(database: Database) -> None:
+    names(database)
+    for _ in range(5):
+        thread = threading.Thread(target=names, args=(database,))
+        thread.start()
+        thread.join()
+    names(database)
+    assert len(database._connections) <= 2
+
+
+def test_after_closing_it_is_closed_for_all_threads(path: Path) -> None:
+    database = open_database(path)
+    migrate(database, now_s=NOW_S)
+    ready, go_on = threading.Event(), threading.Event()
+
+    def use() -> str:
+        names(database)
+        ready.set()
+        go_on.wait(10)
+        try:
+            names(database)
+        except Unavailable as error:
+            return str(error)
+        return "still open"
+
+    with ThreadPoolExecutor(1) as pool:
+        answer = pool.submit(use)
+        ready.wait(10)
+        database.close_all()
+        go_on.set()
+        assert "is closed" in answer.result(10)
+    with pytest.raises(Unavailable, match="is closed"):
+        names(database)
+
+
+def test_a_write_that_fails_is_undone(database: Database) -> None:
+    with pytest.raises(InvalidInput), database.write():
+        add_then_fail(database, "kmeyer")
+    assert names(database) == []
+
+
+def test_a_write_inside_a_write_is_undone_alone(database: Database) -> None:
+    with database.write():
+        UserRow.insert(name="outer").execute(database)
+        with pytest.raises(InvalidInput), database.write():
+            add_then_fail(database, "inner")
+    assert names(database) == ["outer"]
+
+
+def test_a_full_disk_is_said_once_and_the_service_goes_on(database: Database, caplog: pytest.LogCaptureFixture) -> None:
+    add(database, "before")
+    pages = database.first_row("PRAGMA page_count")
+    assert pages is not None
+    database.first_row(f"PRAGMA max_page_count = {pages[0]}")
+    with pytest.raises(Unavailable, match="disk is full") as refused, database.write():
+        UserRow.insert(name="kept out", full_name="x" * 1_000_000).execute(database)
+    assert refused.value.retry_after_s
+    assert names(database) == ["before"]
+    assert [record.levelname for record in caplog.records] == ["ERROR"]
+    assert "advice=the disk is full" in caplog.text
+    database.first_row("PRAGMA max_page_count = 1000000")
+    add(database, "after")
+    assert names(database) == ["after", "before"]
+
+
+def test_a_lock_of_another_process_that_does_not_end_makes_it_unavailable(database: Database, path: Path) -> None:
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(Unavailable, match="another process"):
+        add(database, "kmeyer")
+    assert names(database) == []
+    other.execute("ROLLBACK")
+    other.close()
+    add(database, "kmeyer")
+
+
+def test_a_file_that_is_no_database_is_named_in_the_log(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path.write_bytes(b"this is no database, whatever its name says" * 100)
+    database = open_database(path)
+    with pytest.raises(Unavailable, match="no SQLite database"):
+        migrate(database)
+    assert str(path) in caplog.text
+    database.close_all()
+
+
+@pytest.mark.parametrize("value", [2**63, -(2**63) - 1, "half \ud800 pair"])
+def test_what_no_row_can_hold_is_the_askers_mistake(database: Database, value: object) -> None:
+    with pytest.raises(InvalidInput):
+        UserRow.select().where(UserRow.created_s == value).count(database)
+
+
+def test_foreign_keys_are_kept(database: Database) -> None:
+    with pytest.raises(Exception, match="FOREIGN KEY"), database.write():
+        database.execute_sql("INSERT INTO session VALUES ('hash', 'nobody', 0, 0)")
