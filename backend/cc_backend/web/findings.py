@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from cc_backend.web.footprints import Footprint
-from cc_backend.web.format import count, duration, names_in_short, number
+from cc_backend.web.format import count, duration, names_in_short, number, plain
 from cc_backend.web.verdict import Level
 from cc_backend.web.words import metric_name, metric_word
 
@@ -33,11 +33,13 @@ def findings_of(
     *,
     outliers: Sequence[tuple[str, Sequence[str], int]] = (),
     gaps: Sequence[tuple[float, float, str]] = (),
+    missing: Sequence[str] = (),
 ) -> list[Finding]:
     """Everything worth a sentence, worst first, with one line at the end for what is in order.
 
     `outliers` are (metric, names of the nodes that part from the others, number of nodes); `gaps` are
-    (length in seconds, start in seconds of run time, words for when).
+    (length in seconds, start in seconds of run time, words for when); `missing` are metrics of the footprint that
+    should be there and are not.
     """
     out = [_outlier_finding(*item) for item in outliers]
     for item in items:
@@ -48,8 +50,17 @@ def findings_of(
         total = sum(length for length, _, _ in gaps)
         when = gaps[0][2] if len(gaps) == 1 else f"{len(gaps)} times, the first {gaps[0][2]}"
         out.append(Finding(Level.ARTEFACT, f"No data for {duration(total)}, {when}.", "Means leave this time out."))
+    if missing:
+        names = _listed([metric_name(name) for name in missing])
+        out.append(
+            Finding(
+                Level.ARTEFACT,
+                f"{names} {'was' if len(missing) == 1 else 'were'} not measured.",
+                "The verdict leaves this out.",
+            )
+        )
     out.sort(key=lambda finding: finding.level.order)
-    quiet = [metric_word(item.metric).lower() for item in items if item.level is Level.OK]
+    quiet = [_lower(metric_word(item.metric)) for item in items if item.level is Level.OK]
     if quiet:
         plain = f"{count(len(quiet), 'check')} found nothing: {', '.join(quiet)}."
         out.append(Finding(Level.OK, plain))
@@ -84,22 +95,28 @@ def _footprint_finding(item: Footprint) -> Finding | None:
     link = f"#m-{item.metric}"
     seen = f"{number(value)}{unit} {_basis(item)}"
     if level is Level.ARTEFACT:
-        detail = f"{seen}, while this node type reaches {number(scale.peak)}. Better not rely on this curve."
+        detail = f"{seen}, while this node type reaches {plain(scale.peak)}. Better not rely on this curve."
         return Finding(level, f"{item.name} cannot be right.", detail, link)
     if level is Level.HIGH:
-        detail = f"{seen}; {number(scale.normal)} is usual at most. Fine for a benchmark."
+        detail = f"{seen}; {plain(scale.normal)} is usual at most. Fine for a benchmark."
         return Finding(level, f"{item.name} is above what is usual here.", detail, link)
     degree = "very " if level is Level.ALERT else ""
     if scale.lower_is_better:
         edge = scale.alert if level is Level.ALERT else scale.caution
-        detail = f"{seen} of {number(scale.peak)}; {number(edge)} is the limit of what is healthy here."
+        detail = f"{seen} of {plain(scale.peak)}; {plain(edge)} is the limit of what is healthy here."
         return Finding(level, f"{item.name} is {degree}high.", detail, link)
-    detail = f"{seen}; on this node type more than {number(scale.caution)} is usual."
+    detail = f"{seen}; on this node type more than {plain(scale.caution)} is usual."
     return Finding(level, f"{item.name} is {degree}low.", detail, link)
 
 
 def _basis(item: Footprint) -> str:
     return {"avg": "per node in the mean", "max": "at the highest", "min": "at the lowest"}.get(item.statistic, "")
+
+
+def _listed(names: Sequence[str]) -> str:
+    """`A`, `A and b`, `A, b and c`: a sentence begins with it."""
+    words = [names[0], *(_lower(name) for name in names[1:])]
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
 
 
 def _lower(name: str) -> str:

@@ -7,7 +7,7 @@ import numpy as np
 
 from cc_backend.clusters.model import MetricConfig
 from cc_backend.model import Job, JobData, JobMetric, Scope
-from cc_backend.web.format import number, readable
+from cc_backend.web.format import number, plain, readable
 from cc_backend.web.series import Values, matrix, nan_mean
 from cc_backend.web.verdict import Level, Scale, worst
 from cc_backend.web.words import STATISTIC_WORDS, metric_name
@@ -45,7 +45,7 @@ class Footprint:
             return f"{self.name}: not measured"
         word = f", {self.level.word}" if self.level else ""
         unit = f" {self.unit}" if self.unit else ""
-        return f"{self.name}, {self.statistic_word}: {number(self.value)}{unit} of {number(self.scale.peak)}{word}"
+        return f"{self.name}, {self.statistic_word}: {number(self.value)}{unit} of {plain(self.scale.peak)}{word}"
 
 
 def share_of_node(job: Job, node_threads: int) -> float:

@@ -25,14 +25,23 @@ _KEEP_BELOW, _SHIFT = 10_000, 1000
 
 
 def number(value: float | None, digits: int | None = None) -> str:
-    """The number with thin spaces between thousands and as many digits as its size deserves; a dash for nothing."""
+    """A measured number with thin spaces between thousands and as many digits as its size deserves; a dash for none.
+
+    Measured means three significant digits, also where the last ones are zeros: 96.0 among 95.3 and 94.8.
+    """
     if value is None or not math.isfinite(value):
         return NONE
     if digits is None:
         size = abs(value)
-        digits = 0 if size >= 100 or value == int(value) else 1 if size >= 10 else 2  # noqa: PLR2004 - three sizes
+        whole = isinstance(value, int) or value == 0 or size >= 100  # noqa: PLR2004 - three digits
+        digits = 0 if whole else 1 if size >= 10 else 2  # noqa: PLR2004 - three digits
     text = f"{value:,.{digits}f}".replace(",", THIN)
     return text[1:] if text.startswith("-") and not text.strip("-0.") else text
+
+
+def plain(value: float) -> str:
+    """A number that somebody wrote down, such as a threshold: no digits that say nothing."""
+    return number(value, next((digits for digits in range(3) if round(value, digits) == value), 2))
 
 
 def count(amount: int, one: str, many: str = "") -> str:
@@ -50,6 +59,13 @@ def duration(seconds: float) -> str:
     if whole < 3 * DAY_S:
         return f"{whole // HOUR_S} h {whole % HOUR_S // MINUTE_S:02d} min"
     return f"{whole // DAY_S} d {whole % DAY_S // HOUR_S} h"
+
+
+def limit(seconds: float) -> str:
+    """A span that somebody chose, such as a time limit: whole hours without minutes."""
+    if seconds and seconds % HOUR_S == 0 and seconds <= 3 * DAY_S:
+        return f"{int(seconds // HOUR_S)} h"
+    return duration(seconds)
 
 
 def round_span(seconds: float) -> str:

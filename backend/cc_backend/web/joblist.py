@@ -7,14 +7,14 @@ from datetime import tzinfo
 from markupsafe import Markup
 
 from cc_backend.clusters.model import SubCluster
-from cc_backend.model import Job, JobState, Tag
+from cc_backend.model import Job, JobState, MonitoringStatus, Tag
 from cc_backend.web.figures.curves import spark
 from cc_backend.web.figures.gauges import gauge
 from cc_backend.web.findings import findings_of
 from cc_backend.web.footprints import Footprint, footprints, verdict_of
 from cc_backend.web.format import count, duration, full_moment, iso, moment, number, readable
 from cc_backend.web.previews import Preview
-from cc_backend.web.verdict import Level, Scale
+from cc_backend.web.verdict import Level, Scale, worst
 from cc_backend.web.words import STATE_WORDS, metric_name
 
 
@@ -102,7 +102,9 @@ def job_row(
 ) -> ListRow:
     """What a list shows of one job; `previews` None means that no curves are wanted."""
     items = _judged(job, sub_cluster, previews)
-    found = [finding for finding in findings_of(items) if finding.level is not Level.OK]
+    measured = [item for item in items if item.value is not None]
+    missing = [item.metric for item in items if item.value is None and _should_be_known(job, item.metric, previews)]
+    found = [f for f in findings_of(measured, missing=missing if measured else ()) if f.level is not Level.OK]
     cells = () if previews is None else tuple(preview_cell(name, previews.get(name), sub_cluster) for name in metrics)
     return ListRow(
         id=job.id,
@@ -120,7 +122,7 @@ def job_row(
         start_full=full_moment(job.start_time, zone),
         start_iso=iso(job.start_time),
         ran=duration(job.duration),
-        level=verdict_of(items),
+        level=worst([f.level for f in found]) if found else verdict_of(measured),
         finding=found[0].headline if found else "",
         more=max(0, len(found) - 1),
         tags=job.tags,
@@ -141,10 +143,13 @@ def _judged(job: Job, sub_cluster: SubCluster | None, previews: Mapping[str, Pre
         fresher = job.state is JobState.RUNNING or key not in recorded
         if config.footprint and fresher and preview is not None and preview.judged is not None:
             recorded[key] = preview.judged
-    items = footprints(
-        replace(job, footprint=recorded), sub_cluster.metrics, node_threads=len(sub_cluster.topology.node)
-    )
-    return [item for item in items if item.value is not None]
+    threads = len(sub_cluster.topology.node)
+    return footprints(replace(job, footprint=recorded), sub_cluster.metrics, node_threads=threads)
+
+
+def _should_be_known(job: Job, metric: str, previews: Mapping[str, Preview | None] | None) -> bool:
+    """Whether a value that is not there was looked for: in the archive, or in the curves of this row."""
+    return job.monitoring_status == MonitoringStatus.ARCHIVED or (previews is not None and metric in previews)
 
 
 def preview_cell(metric: str, preview: Preview | None, sub_cluster: SubCluster | None) -> PreviewCell:

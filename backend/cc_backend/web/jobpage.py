@@ -14,7 +14,7 @@ from cc_backend.web.figures.gauges import Spoke, gauge, polar
 from cc_backend.web.figures.maps import MOST_ROWS, Roof, heat, roofline
 from cc_backend.web.findings import Check, Finding, checks_of, findings_of
 from cc_backend.web.footprints import Footprint, footprints, node_metric, statistic_of, verdict_of
-from cc_backend.web.format import count, duration, full_moment, iso, memory, number
+from cc_backend.web.format import count, duration, full_moment, iso, limit, memory, number, plain
 from cc_backend.web.joblist import job_number, job_place, job_size
 from cc_backend.web.jobplots import PlotView, axis_labels, plot_view, scopes_on_offer
 from cc_backend.web.jobtable import StatisticsTable, statistics_table
@@ -103,6 +103,7 @@ class JobPage:
     texts: tuple[tuple[str, str], ...]
     note: str
     data_note: str
+    outlier_metrics: frozenset[str]
 
 
 def job_page(
@@ -121,41 +122,42 @@ def job_page(
     plots = job_plots(job, data, sub_cluster, metrics, options, labels=labels)
     outliers = [item for item in (_outliers(data, name) for name in metrics) if item]
     gaps = _gaps(data, metrics)
-    findings = findings_of([i for i in items if i.value is not None], outliers=_merged(outliers), gaps=gaps)
+    present = [item for item in items if item.value is not None]
+    missing = [item.metric for item in items if item.value is None] if present else []
+    findings = findings_of(present, outliers=_merged(outliers), gaps=gaps, missing=missing)
     levels = [finding.level for finding in findings]
     measured = any(plot.measured for plot in plots)
     faulty = sorted({name for _, names, _ in outliers for name in names})
     heat_of = next((n for n in _HEAT_METRICS if n in metrics and node_metric(data, n)), "")
     roof, median = _roofline(data, sub_cluster) if {"flops_any", "mem_bw"} <= metrics.keys() else (None, "")
-    offered = scopes_on_offer(job, sub_cluster, metrics)
+    offered = scopes_on_offer(job, sub_cluster, metrics, data)
+    sort, descending = _order(options, _merged(outliers))
     return JobPage(
         job=job,
         number=job_number(job),
         state_word=STATE_WORDS[job.state],
         running=job.state is JobState.RUNNING,
         ran=duration(job.duration),
-        ran_of=duration(job.walltime) if job.walltime else "",
+        ran_of=limit(job.walltime) if job.walltime else "",
         place=job_place(job),
         size=job_size(job, sub_cluster).replace(" · ", ", "),
         start=full_moment(job.start_time, zone),
         start_iso=iso(job.start_time),
         level=worst(levels) if levels else verdict_of(items),
         judged_from=f"judged from the first {duration(length)}" if job.state is JobState.RUNNING else "",
-        checks=tuple(checks_of([i for i in items if i.value is not None], faulty, gaps=bool(gaps), measured=measured)),
+        checks=tuple(checks_of(present, faulty, gaps=bool(gaps or missing), measured=measured)),
         findings=tuple(findings),
         gauges=tuple(_gauge_view(item) for item in items),
         polar=_polar(items, data),
         heat=_heat(data, heat_of, metrics, labels, faulty) if heat_of else None,
         heat_title=f"{metric_name(heat_of)} by node" if heat_of else "",
-        heat_scale=f"0 to {number(metrics[heat_of].peak)}" if heat_of else "",
+        heat_scale=f"0 to {plain(metrics[heat_of].peak)}" if heat_of else "",
         roofline=roof,
         roofline_median=median,
         plots=tuple(plot for plot in plots if plot.measured),
         missing=tuple(plot.title for plot in plots if not plot.measured),
         scopes=tuple(ScopeChoice(s, SCOPE_WORDS[s][1], s is options.scope) for s in offered),
-        table=statistics_table(
-            job, data, metrics, sub_cluster, scope=options.scope, sort=options.sort, descending=options.descending
-        ),
+        table=statistics_table(job, data, metrics, sub_cluster, scope=options.scope, sort=sort, descending=descending),
         energy=_energy_parts(job),
         energy_total=number(job.energy) if job.energy else "",
         facts=_facts(job, zone),
@@ -163,6 +165,7 @@ def job_page(
         texts=_texts(job),
         note=(job.meta_data or {}).get("message", ""),
         data_note=data_note or _status_note(job, measured=measured),
+        outlier_metrics=frozenset(name for name, _, _ in _merged(outliers)),
     )
 
 
@@ -239,6 +242,13 @@ def _merged(outliers: Sequence[tuple[str, list[str], int]]) -> list[tuple[str, l
     return out[:3]
 
 
+def _order(options: PageOptions, outliers: Sequence[tuple[str, list[str], int]]) -> tuple[str, bool]:
+    """What the statistics are sorted by: as chosen, else by the metric in which nodes part, else by name."""
+    if options.sort:
+        return options.sort, options.descending
+    return (outliers[0][0], False) if outliers else ("", False)
+
+
 def _gaps(data: JobData, metrics: Mapping[str, MetricConfig]) -> list[tuple[float, float, str]]:
     """Stretches of time in which no metric has data: length and start in seconds, and words for when."""
     found = [(node_metric(data, name), name) for name in metrics]
@@ -247,9 +257,7 @@ def _gaps(data: JobData, metrics: Mapping[str, MetricConfig]) -> list[tuple[floa
         return []
     steps = {metric.timestep_s for metric in present}
     step = max(steps)
-    rows = [
-        known_columns(matrix(metric)) for metric in present if metric.timestep_s == step
-    ]
+    rows = [known_columns(matrix(metric)) for metric in present if metric.timestep_s == step]
     width = min(len(row) for row in rows)
     known = np.vstack([row[:width] for row in rows]).any(axis=0, keepdims=True)
     line = np.where(known, 1.0, np.nan)
@@ -304,7 +312,7 @@ def _roofline(data: JobData, sub_cluster: SubCluster) -> tuple[Markup | None, st
         return None, ""
     intensity, rate_mid = float(np.median([p[0] for p in points])), float(np.median([p[1] for p in points]))
     median = f"{number(intensity)} Flop/byte, {number(rate_mid)} GFlop/s"
-    limits = f"vector peak {number(roof.simd)} GFlop/s, memory {number(roof.bandwidth)} GB/s"
+    limits = f"vector peak {plain(roof.simd)} GFlop/s, memory {plain(roof.bandwidth)} GB/s"
     return roofline(points, roof, f"Roofline: median {median}; {limits}."), median
 
 
@@ -326,7 +334,7 @@ def _facts(job: Job, zone: tzinfo | None) -> tuple[Fact, ...]:
         ("Submitted", full_moment(job.submit_time, zone) if job.submit_time else ""),
         ("Waited", duration(job.start_time - job.submit_time) if 0 < job.submit_time <= job.start_time else ""),
         ("Ended", full_moment(job.stop_time, zone) if job.state is not JobState.RUNNING else ""),
-        ("Time limit", duration(job.walltime) if job.walltime else ""),
+        ("Time limit", limit(job.walltime) if job.walltime else ""),
         ("Memory asked for", memory(job.requested_memory) if job.requested_memory else ""),
         ("Hardware threads", number(job.num_hwthreads) if job.num_hwthreads else ""),
         ("GPUs", number(job.num_acc) if job.num_acc else ""),

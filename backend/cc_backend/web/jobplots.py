@@ -9,6 +9,7 @@ import numpy as np
 from markupsafe import Markup
 
 from cc_backend.clusters.model import MetricConfig, SubCluster
+from cc_backend.metricdata import comes_from_archive
 from cc_backend.model import Job, JobData, JobMetric, Scope
 from cc_backend.web.figures.curves import curves, outlier_label, threshold_lines, ticks_of
 from cc_backend.web.figures.draw import XLabel
@@ -51,14 +52,24 @@ def chosen_scope(by_scope: Mapping[Scope, JobMetric], wanted: Scope) -> Scope | 
     return max(by_scope, key=lambda scope: scope.rank, default=None)
 
 
-def scopes_on_offer(job: Job, sub_cluster: SubCluster, metrics: Mapping[str, MetricConfig]) -> list[Scope]:
-    """The scopes at which something can be shown, coarse first, as long as the number of curves stays readable."""
-    natives = {config.scope for config in metrics.values()}
+def scopes_on_offer(
+    job: Job, sub_cluster: SubCluster, metrics: Mapping[str, MetricConfig], data: JobData | None = None
+) -> list[Scope]:
+    """The scopes at which something can be shown, coarse first, as long as the number of curves stays readable.
+
+    With `data`, only metrics that were measured count; of an archived job, whose data has all scopes there are,
+    only those that are there.
+    """
+    if data and comes_from_archive(job):
+        found = {scope for name in metrics for scope in data.get(name, {})}
+        return sorted(found | {Scope.NODE}, key=lambda scope: -scope.rank)
+    natives = {config.scope for name, config in metrics.items() if data is None or name in data}
     offered = [Scope.NODE]
     for scope in (Scope.SOCKET, Scope.MEMORY_DOMAIN, Scope.CORE, Scope.HWTHREAD):
         finer = any(native is not Scope.ACCELERATOR and native.rank <= scope.rank for native in natives)
         units = sub_cluster.topology.unit_count(scope)
-        if finer and units and job.num_nodes * units <= MOST_SERIES:
+        same = scope is Scope.HWTHREAD and units == sub_cluster.topology.unit_count(Scope.CORE)
+        if finer and units and not same and job.num_nodes * units <= MOST_SERIES:
             offered.append(scope)
     if Scope.ACCELERATOR in natives and 0 < job.num_acc <= MOST_SERIES:
         offered.append(Scope.ACCELERATOR)
@@ -90,14 +101,17 @@ def plot_view(
     labels: Sequence[XLabel],
     draw: bool = True,
 ) -> PlotView:
-    """The plot of one metric; the same height whether it was measured or not."""
+    """The plot of one metric; the same height whether it was measured or not.
+
+    Only metrics of the footprint are judged, so that no plot says other than the verdict of the job.
+    """
     scope = chosen_scope(by_scope, wanted) or Scope.NODE
     metric = by_scope.get(scope) or JobMetric(config.unit, config.timestep_s)
     highest = max((float(np.nanmax(s.data)) for s in metric.series if np.isfinite(s.data).any()), default=0.0)
     factor, unit = readable(metric.unit, highest or config.peak)
     scale = Scale.of(config, factor * scope_factor(job, config, scope, sub_cluster))
     scale_or_none = scale if scale.normal > 0 else None
-    level = scale.rate(_mean(metric, factor)) if metric.series else None
+    level = scale.rate(_mean(metric, factor)) if config.footprint and metric.series else None
     figure = series_figure(
         config.name, metric, scope, unit=unit, factor=factor, scale=scale_or_none, level=level, most_points=POINTS
     )
@@ -106,7 +120,7 @@ def plot_view(
         title=metric_name(config.name),
         unit=unit,
         level=level,
-        level_text=_level_text(figure, level),
+        level_text=level.word if level else "",
         scope_text=_scope_text(figure, scope),
         figure=figure,
         svg=curves(figure, labels, _sentence(figure, job, scope)) if draw else Markup(""),
@@ -119,12 +133,6 @@ def plot_view(
 def _mean(metric: JobMetric, factor: float) -> float | None:
     means = [float(np.nanmean(s.data)) for s in metric.series if np.isfinite(s.data).any()]
     return factor * sum(means) / len(means) if means else None
-
-
-def _level_text(figure: SeriesFigure, level: Level | None) -> str:
-    if figure.outliers:
-        return f"{count(len(figure.outliers), 'outlier')}"
-    return level.word if level else ""
 
 
 def _scope_text(figure: SeriesFigure, scope: Scope) -> str:

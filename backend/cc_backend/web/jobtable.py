@@ -91,7 +91,13 @@ def statistics_table(
     order = _ordered(found, sort if sort in shown else "", descending=descending)
     scales = {n: Scale.of(metrics[n], scope_factor(job, metrics[n], scope, sub_cluster)) for n in shown}
     rows = tuple(
-        Row(label, found[label][0], tuple(_cell(found[label][1].get(n), scales[n], factors[n][0]) for n in shown))
+        Row(
+            label,
+            found[label][0],
+            tuple(
+                _cell(found[label][1].get(n), scales[n] if metrics[n].footprint else None, factors[n][0]) for n in shown
+            ),
+        )
         for label in order[:most]
     )
     columns = tuple(Column(name, metric_name(name), factors[name][1]) for name in shown)
@@ -99,10 +105,10 @@ def statistics_table(
     return StatisticsTable(scope, columns, rows, by, descending, max(0, len(order) - most))
 
 
-def _cell(numbers: _Numbers | None, scale: Scale, factor: float) -> Cell | None:
+def _cell(numbers: _Numbers | None, scale: Scale | None, factor: float) -> Cell | None:
     if numbers is None:
         return None
-    level = scale.rate(numbers.mean)
+    level = scale.rate(numbers.mean) if scale else None
     noted = level if level in (Level.ALERT, Level.CAUTION, Level.ARTEFACT) else None
     return Cell(number(numbers.low * factor), number(numbers.mean * factor), number(numbers.high * factor), noted)
 

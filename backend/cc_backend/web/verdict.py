@@ -98,4 +98,4 @@ class Scale:
             return Level.ALERT
         if value <= self.caution:
             return Level.CAUTION
-        return Level.HIGH if value > self.normal else Level.OK
+        return Level.HIGH if value > self.normal and self.normal < self.peak else Level.OK

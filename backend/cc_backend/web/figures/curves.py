@@ -7,7 +7,7 @@ import numpy as np
 from markupsafe import Markup, escape
 
 from cc_backend.web.figures.draw import TOP, Area, XLabel, box, digits_for, mark, short, steps, stretched
-from cc_backend.web.format import number
+from cc_backend.web.format import number, plain
 from cc_backend.web.series import SeriesFigure, Values, shrink
 from cc_backend.web.verdict import Level, Scale
 
@@ -73,7 +73,7 @@ def threshold_lines(figure: SeriesFigure) -> list[tuple[str, float, str]]:
     if scale.judges:
         lines += [("caution", scale.caution, "caution begins"), ("alert", scale.alert, "alert begins")]
     return [
-        (level, value, f"{words} at {number(value)} {figure.unit}".rstrip())
+        (level, value, f"{words} at {plain(value)} {figure.unit}".rstrip())
         for level, value, words in lines
         if 0 < value <= figure.top
     ]

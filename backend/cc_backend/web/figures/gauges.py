@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from markupsafe import Markup, escape
 
 from cc_backend.web.figures.draw import short
-from cc_backend.web.format import number
+from cc_backend.web.format import plain
 from cc_backend.web.verdict import Level, Scale
 
 # Where each zone begins, in per cent, so that the same edge stands at the same place in every gauge.
@@ -31,7 +31,7 @@ def gauge_zones(scale: Scale) -> list[Zone]:
     zones = scale.zones
     places = _STARTS_LOWER if scale.lower_is_better else _STARTS
     starts = [0.0 if k == 0 else float(places[level]) for k, (_, _, level) in enumerate(zones)]
-    ends = [*starts[1:], 100.0]
+    ends = [*starts[1:], 100.0][: len(starts)]
     return [
         Zone(low, high, level, start, end) for (low, high, level), start, end in zip(zones, starts, ends, strict=True)
     ]
@@ -76,11 +76,8 @@ def gauge(scale: Scale, value: float | None, *, height: int = 13, edges: bool = 
 
 
 def _edge_values(scale: Scale, zones: Sequence[Zone], y: int) -> str:
-    def text(value: float) -> str:
-        return str(escape(number(value, 0 if value == int(value) else 1 if value >= 1 else 2)))
-
-    inner = [f'<text x="{short(z.start)}%" y="{y}" text-anchor="middle">{text(z.low)}</text>' for z in zones[1:]]
-    return f'<text y="{y}">0</text>{"".join(inner)}<text x="100%" y="{y}" text-anchor="end">{text(scale.peak)}</text>'
+    inner = [f'<text x="{short(z.start)}%" y="{y}" text-anchor="middle">{plain(z.low)}</text>' for z in zones[1:]]
+    return f'<text y="{y}">0</text>{"".join(inner)}<text x="100%" y="{y}" text-anchor="end">{plain(scale.peak)}</text>'
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ import numpy as np
 from markupsafe import Markup, escape
 
 from cc_backend.web.figures.draw import BOTTOM, TOP, WIDTH, XLabel, box, mark, short, stretched
-from cc_backend.web.format import number
+from cc_backend.web.format import number, plain
 from cc_backend.web.series import Values, shrink
 
 _LEVELS = 9
@@ -173,9 +173,9 @@ def _roof_names(roof: Roof, lx: Callable[[float], float], ly: Callable[[float], 
     at = 0.16
     return (
         f'<text class="halo" x="100%" dx="-3" y="{short(ly(roof.simd) - 5)}" text-anchor="end">'
-        f"vector peak {escape(number(roof.simd))}</text>"
+        f"vector peak {escape(plain(roof.simd))}</text>"
         f'<text class="halo" x="100%" dx="-3" y="{short(ly(roof.scalar) - 5)}" text-anchor="end">'
-        f"scalar peak {escape(number(roof.scalar))}</text>"
+        f"scalar peak {escape(plain(roof.scalar))}</text>"
         f'<text class="halo" x="{short(lx(at))}%" y="{short(ly(at * roof.bandwidth) - 8)}" text-anchor="end">'
-        f"memory {escape(number(roof.bandwidth))} GB/s</text>"
+        f"memory {escape(plain(roof.bandwidth))} GB/s</text>"
     )

@@ -17,6 +17,7 @@ from cc_backend.auth.permissions import Permission, requires
 from cc_backend.auth.rows import row_rule
 from cc_backend.clusters import MetricConfig, SubCluster
 from cc_backend.errors import ArchiveError, InvalidInput, NotFound
+from cc_backend.metricdata import comes_from_archive
 from cc_backend.model import Job, JobData, Scope
 from cc_backend.services import Services, current
 from cc_backend.web.format import at, count, duration, number
@@ -130,7 +131,8 @@ def _found(services: Services, caller: Caller, job_id: int) -> tuple[Job, SubClu
 
 def _data(services: Services, job: Job, metrics: Mapping[str, MetricConfig], scope: Scope) -> tuple[JobData, str]:
     """The samples at node scope and at the chosen one; an empty answer and a note where they cannot be read."""
-    scopes = [Scope.NODE] if scope is Scope.NODE else [Scope.NODE, scope]
+    # An archive file is read as a whole; what the store is asked for costs.
+    scopes = list(Scope) if comes_from_archive(job) else sorted({Scope.NODE, scope})
     try:
         return services.metricdata.job_data(job, list(metrics), scopes, now_s=services.now_s()), ""
     except ArchiveError as error:
@@ -144,8 +146,9 @@ def _options(job: Job, sub_cluster: SubCluster, metrics: Mapping[str, MetricConf
     Raises:
         InvalidInput: a scope that this job cannot be shown at, or one that does not exist.
     """
+    possible = scopes_on_offer(job, sub_cluster, metrics)
     wanted = request.args.get("scope", "") or Scope.NODE.value
-    offered = {scope.value: scope for scope in scopes_on_offer(job, sub_cluster, metrics)}
+    offered = {scope.value: scope for scope in (Scope if comes_from_archive(job) else possible)}
     if wanted not in offered:
         raise InvalidInput(f"'scope' must be one of {', '.join(offered)} for this job, not '{wanted[:40]}'")
     return PageOptions(

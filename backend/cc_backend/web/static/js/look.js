@@ -39,7 +39,7 @@ function hatch(colour) {
   const tile = new OffscreenCanvas(size, size);
   const pen = tile.getContext("2d");
   pen.strokeStyle = colour;
-  pen.lineWidth = ratio;
+  pen.lineWidth = ratio / 2;
   pen.beginPath();
   for (const shift of [-size, 0, size]) {
     pen.moveTo(shift, size);

@@ -64,9 +64,15 @@ function drawUnder(u, entry) {
 }
 
 function drawThresholds(u, entry) {
-  const { left, width } = u.bbox;
+  const { left, top, width, height } = u.bbox;
   const pen = u.ctx;
   pen.save();
+  pen.strokeStyle = look.colours.edge;
+  pen.lineWidth = ratio();
+  pen.beginPath();
+  pen.moveTo(left, top + height + 0.5);
+  pen.lineTo(left + width, top + height + 0.5);
+  pen.stroke();
   for (const [level, value] of entry.doc.thresholds) {
     const y = yPixel(u, value) + 0.5;
     pen.globalAlpha = level === "high" ? 1 : 0.7;
@@ -83,12 +89,38 @@ function drawThresholds(u, entry) {
   pen.restore();
 }
 
+// A label at the right edge would be cut; it is drawn by hand, ending at the edge.
+function xTexts(u, entry, labels) {
+  entry.last = null;
+  return labels.map(([at, text]) => {
+    const room = u.bbox.width / ratio() - u.valToPos(at, "x");
+    if (room > 18) return text;
+    entry.last = text;
+    return "";
+  });
+}
+
+function drawLastTick(u, entry) {
+  if (!entry.last) return;
+  const pen = u.ctx;
+  pen.save();
+  pen.font = look.font.replace("11px", `${11 * ratio()}px`);
+  pen.textAlign = "right";
+  pen.textBaseline = "top";
+  pen.fillStyle = look.colours.ink3;
+  pen.fillText(entry.last, u.bbox.left + u.bbox.width, u.bbox.top + u.bbox.height + 6 * ratio());
+  pen.restore();
+}
+
 function drawLabel(u, entry) {
+  drawLastTick(u, entry);
   if (!entry.doc.label) return;
   const [value, text] = entry.doc.label;
   const pen = u.ctx;
   pen.save();
   pen.font = look.font.replace("11px", `${11 * ratio()}px`);
+  pen.textAlign = "left";
+  pen.textBaseline = "alphabetic";
   pen.lineJoin = "round";
   pen.lineWidth = 3 * ratio();
   pen.strokeStyle = look.colours.sheet;
@@ -143,7 +175,7 @@ function options(entry, width) {
       {
         ...axis, size: 20, gap: 2, space: 56, incrs: X_STEPS, grid: { show: false },
         ticks: { stroke: () => look.colours.edge, size: 4, width: 1 },
-        values: (_, splits, __, ___, step) => splits.map((split) => label(split, step)),
+        values: (u, splits, __, ___, step) => xTexts(u, entry, splits.map((split) => [split, label(split, step)])),
       },
       {
         ...axis, size: 40, gap: 9, ticks: { show: false }, splits: () => entry.doc.ticks,

@@ -5,7 +5,7 @@ const THIN = "\u202f";
 export function number(value, digits) {
   if (value === null || value === undefined || !Number.isFinite(value)) return "\u2013";
   const size = Math.abs(value);
-  const places = digits ?? (size >= 100 || Number.isInteger(value) ? 0 : size >= 10 ? 1 : 2);
+  const places = digits ?? (size >= 100 || value === 0 ? 0 : size >= 10 ? 1 : 2);
   const [whole, rest] = size.toFixed(places).split(".");
   const grouped = whole.replace(/\B(?=(\d{3})+$)/g, THIN);
   return (value < 0 ? "-" : "") + grouped + (rest ? `.${rest}` : "");

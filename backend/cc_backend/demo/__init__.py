@@ -1,0 +1,1 @@
+"""A made-up site: a cluster, people, and jobs with known faults. For trying out, for screenshots, for tests."""
