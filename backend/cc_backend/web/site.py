@@ -34,7 +34,7 @@ def blueprint() -> Blueprint:
     add("/monitoring/job/<int:job_id>/data", "job_data", job.data)
     add("/monitoring/job/<int:job_id>/series/<metric>", "series", job.series)
     add("/assets/<version>/<path:name>", "asset", assets.asset)
-    pages.context_processor(context)
+    pages.app_context_processor(context)  # also for the error pages of addresses that belong to nobody
     pages.record_once(_prepare)
     errors.install(pages)
     return pages
