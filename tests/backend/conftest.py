@@ -12,6 +12,7 @@ from cc_backend.app import create_app
 from cc_backend.archive.file import FileArchive
 from cc_backend.auth.tokens import generate_keys
 from cc_backend.auth.users import User
+from cc_backend.maintenance.scheduler import make_archiver
 from cc_backend.services import EXTENSION, Services
 from cc_backend.settings import LEGACY, BackendSettings
 from cc_common.settings import load
@@ -169,6 +170,24 @@ class Site:
             if minute not in skip:
                 lines += [f"{line} {from_s + minute * TIMESTEP_S}" for line in self._node_lines(host, minute)]
         self.write(*lines)
+
+    def archive(self) -> list[int]:
+        """Archive every finished job, as if no more samples could come; the database ids of those archived."""
+        late_s = self.services.settings.archive.late_data_s
+        return make_archiver(self.services).run_once(now_s=int(self.clock() + late_s)).archived
+
+    def archived_job(
+        self, *, minutes: int = 10, skip: Sequence[int] = (), state: str = "completed", **more: Any
+    ) -> int:
+        """A job that ran for some minutes with a sample of every metric in each, finished and archived; its id."""
+        database_id = self.start_job(**more)
+        document = self.start_document(**more)
+        for resource in document["resources"]:
+            self.write_node(resource["hostname"], from_s=document["startTime"], minutes=minutes + 1, skip=skip)
+        self.clock.advance(minutes * TIMESTEP_S)
+        self.stop_job(job_id=document["jobId"], state=state)
+        assert self.archive() == [database_id]
+        return database_id
 
     def _node_lines(self, host: str, minute: int) -> Iterator[str]:
         where = f"cluster=tern,hostname={host}"

@@ -20,13 +20,15 @@ logger = logging.getLogger(__name__)
 
 # Errors of the shared library that a request can cause; the others are ours.
 _CAUSED_BY_REQUEST = (PayloadError, LineProtocolError, HostlistError, UnitError)
+# Python 3.13 renamed two phrases; clients see the same text whatever runs the server.
+_PHRASES = {413: "Request Entity Too Large", 422: "Unprocessable Entity"}
 # Headers of a routing error that belong to the answer; the rest describe its HTML page.
 _KEPT_HEADERS = frozenset({"allow", "retry-after", "www-authenticate"})
 
 
 def problem(status: int, text: str, **more: Any) -> Response:
     """The error answer: `status` as its reason phrase, `error` as text, and what else helps the sender."""
-    body = {"status": HTTPStatus(status).phrase, "error": text, **more}
+    body = {"status": _PHRASES.get(status, HTTPStatus(status).phrase), "error": text, **more}
     answer = Response(orjson.dumps(body), status=status, content_type="application/json")
     if status == HTTPStatus.UNAUTHORIZED:
         answer.headers["WWW-Authenticate"] = "Bearer"

@@ -49,7 +49,7 @@ def _bad_lines(result: IngestResult) -> Response:
     where = f"; the first is line {first.line_number}: {first.reason}" if first is not None else ""
     return problem(
         HTTPStatus.BAD_REQUEST,
-        f"{result.faulty} lines were left out, {result.accepted} were kept{where}",
+        f"bad lines left out: {result.faulty}, good lines kept: {result.accepted}{where}",
         accepted=result.accepted,
         rejected=result.faulty,
         errors=[{"line": error.line_number, "reason": error.reason, "text": error.line} for error in result.errors],
