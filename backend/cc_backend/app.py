@@ -4,6 +4,7 @@ import logging
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import cast
 
 from flask import Flask, Response
 
@@ -20,6 +21,7 @@ from cc_backend.jobs.nodes import NodeStates
 from cc_backend.jobs.search import JobSearch
 from cc_backend.metricdata import MetricData
 from cc_backend.metricstore import Limits, MetricSpec, MetricStore, MetricTable
+from cc_backend.metricstore.commit import Fsync
 from cc_backend.services import EXTENSION, Services
 from cc_backend.settings import BackendSettings
 
@@ -109,7 +111,7 @@ def open_store(settings: BackendSettings, clusters: Clusters, now_s: int) -> Met
         store_table(clusters),
         now_s=now_s,
         retention_s=int(store.retention_in_memory_s),
-        fsync=store.wal.fsync,
+        fsync=cast("Fsync", store.wal.fsync),  # the settings have checked the choices
         fsync_interval_s=store.wal.fsync_interval_s,
         limits=Limits(hosts=store.max_hosts, series=store.max_series),
     )

@@ -144,7 +144,7 @@ def token_create(
 ) -> None:
     """Print a new token, and nothing else, on standard output."""
     settings = _load(config).value
-    max_age_s = parse_duration(max_age) if max_age else settings.auth.jwts.max_age_s
+    max_age_s = _duration("--max-age", max_age) if max_age else settings.auth.jwts.max_age_s
     with _database(settings) as database:
         users = Users(database)
         user = users.find(name)
@@ -229,6 +229,13 @@ def _database(settings: BackendSettings) -> Iterator[Database]:
 def _tokens(settings: BackendSettings, database: Database) -> Tokens:
     keys = settings.auth.jwts
     return Tokens(database, TokenKeys.from_base64(private=keys.private_key, public=keys.public_key))
+
+
+def _duration(name: str, text: str) -> float:
+    try:
+        return parse_duration(text)
+    except ValueError as error:
+        raise InvalidInput(f"{name}: {error}") from None
 
 
 def _ask_password(name: str) -> str:

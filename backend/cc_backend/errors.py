@@ -1,15 +1,15 @@
 """The errors of the backend, each translated once, at the edge, to one HTTP answer.
 
-    BackendError (500)
-    ├── InvalidInput (400)       the request says something that cannot be
-    ├── NotAuthenticated (401)   nobody known is asking
-    ├── NotAllowed (403)         somebody known is asking for something that is not theirs
-    ├── NotFound (404)           there is no such thing
-    ├── Conflict (422)           the thing is there already, or no longer in the needed state
-    ├── TooLarge (413)           a body, a batch or an answer is over its limit
-    ├── TooMany (429)            too many tries; `retry_after_s` says when to come back
-    ├── Unavailable (503)        a part is away or full; `retry_after_s` says when to come back
-    └── ArchiveError (500)       a file of the job archive is missing or damaged
+BackendError (500)
+├── InvalidInput (400)       the request says something that cannot be
+├── NotAuthenticated (401)   nobody known is asking
+├── NotAllowed (403)         somebody known is asking for something that is not theirs
+├── NotFound (404)           there is no such thing
+├── Conflict (422)           the thing is there already, or no longer in the needed state
+├── TooLarge (413)           a body, a batch or an answer is over its limit
+├── TooMany (429)            too many tries; `retry_after_s` says when to come back
+├── Unavailable (503)        a part is away or full; `retry_after_s` says when to come back
+└── ArchiveError (500)       a file of the job archive is missing or damaged
 """
 
 from typing import ClassVar

@@ -203,7 +203,7 @@ def _thinned(metric: JobMetric, resolution_s: int) -> JobMetric:
     if count < FEWEST_POINTS:
         return metric
     series = [
-        Series(entry.hostname, lttb(entry.data, count), entry.id, entry.statistics)
+        Series(entry.hostname, lttb(entry.data, step), entry.id, entry.statistics)
         for entry in metric.series
         if len(entry.data) >= count
     ]
@@ -224,7 +224,7 @@ def _query(
 
 def _named(hostname: str, want: _Wanted, rows: list[StoredSeries]) -> Iterable[Series]:
     for row in rows:
-        if row.error is not None or row.data is None or _empty(row.data):
+        if row.error is not None or _empty(row.data):
             continue
         label = want.ids[0] if want.query.aggregate or len(want.ids) == 1 else row.id
         yield Series(hostname, row.data, label, series_statistics(row.data))

@@ -67,7 +67,7 @@ def serve(config: Path, settings: BackendSettings) -> None:
         backpressure=BACKLOG,
         websockets=False,
         respawn_failed_workers=True,
-        log_level=LogLevels.warning,
+        log_level=LogLevels.error,
         ssl_cert=Path(certificate) if certificate else None,
         ssl_key=Path(key) if key else None,
         ssl_protocol_min=SSLProtocols.tls12,

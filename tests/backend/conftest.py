@@ -62,7 +62,7 @@ def tern_document() -> dict[str, Any]:
         "metricConfig": [
             _metric("load_one", "", "node", 8, footprint="avg"),
             _metric("cpu_user", "%", "hwthread", 100, aggregation="avg"),
-            _metric("mem_used", "G|B", "node", 64, footprint="max", lowerIsBetter=True),
+            _metric("mem_used", "G|B", "node", 64, footprint="max", lowerIsBetter=True, caution=48, alert=60),
             _metric("flops_any", "G|F/s", "hwthread", 320, footprint="avg"),
             _metric("mem_bw", "G|B/s", "socket", 80, footprint="avg"),
             _metric("cpu_power", "W", "socket", 300, energy="power"),
@@ -283,3 +283,9 @@ def services(app: Flask) -> Services:
 def client(app: Flask) -> FlaskClient:
     """A client of the application for the cluster tern, without a token and without cookies."""
     return app.test_client()
+
+
+@pytest.fixture
+def tern() -> dict[str, Any]:
+    """cluster.json of the cluster tern, to be changed at will."""
+    return tern_document()

@@ -1,7 +1,7 @@
 """Questions to the job table. Every question on behalf of somebody carries that somebody's row rule."""
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,14 +11,14 @@ from cc_backend.database import Database
 from cc_backend.errors import InvalidInput, NotFound
 from cc_backend.jobs.filters import FootprintRange, JobFilter, conditions, order_terms, visible
 from cc_backend.jobs.rows import job_columns, read_jobs, write_footprint
-from cc_backend.jobs.tables import JobHostRow, JobRow
-from cc_backend.model import NON_TERMINAL_STATES, Job, JobState, MonitoringStatus, RowRule
+from cc_backend.jobs.tables import UNARCHIVED, JobHostRow, JobRow, LateHostRow
+from cc_backend.model import Job, JobState, MonitoringStatus, RowRule
 
 __all__ = ["EVERYTHING_ON_ONE_PAGE", "Facets", "FootprintRange", "JobFilter", "JobPage", "JobSearch"]
 
 EVERYTHING_ON_ONE_PAGE = -1
 _MOST_CHOICES = 1000
-_TERMINAL = tuple(str(state) for state in JobState if state not in NON_TERMINAL_STATES)
+_RUNNING = JobRow.state == str(JobState.RUNNING)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,6 @@ class Facets:
     """What occurs in the jobs that may be seen, each sorted; for the choices of a filter form."""
 
     clusters: tuple[str, ...]
-    sub_clusters: tuple[str, ...]
     partitions: tuple[str, ...]
     users: tuple[str, ...]
     projects: tuple[str, ...]
@@ -112,38 +111,37 @@ class JobSearch:
         """The clusters, users and so on that occur in the jobs that may be seen; at most 1000 of each."""
         return Facets(
             clusters=self._distinct(JobRow.cluster, rows),
-            sub_clusters=self._distinct(JobRow.sub_cluster, rows),
             partitions=self._distinct(JobRow.partition, rows),
             users=self._distinct(JobRow.user, rows),
             projects=self._distinct(JobRow.project, rows),
         )
 
     def running(self, *, now_s: int | None = None) -> list[Job]:
-        """All running jobs by id, for background work; without a time their durations are 0."""
-        query = JobRow.select(*job_columns()).where(JobRow.state == str(JobState.RUNNING)).order_by(JobRow.id)
+        """All running jobs, oldest first, for background work; without a time their durations are 0."""
+        query = JobRow.select(*job_columns()).where(_RUNNING).order_by(JobRow.start_time, JobRow.id)
         return read_jobs(self._database, query, now_s=now_s)
 
     def finished_unarchived(self) -> list[Job]:
         """All finished jobs that wait for the archiver, oldest first: the archiver's durable queue."""
-        query = JobRow.select(*job_columns()).where(*_unarchived()).order_by(JobRow.id)
+        query = JobRow.select(*job_columns()).where(UNARCHIVED).order_by(JobRow.start_time, JobRow.id)
         return read_jobs(self._database, query, now_s=None)
 
     def used_nodes(self, before_s: int) -> dict[str, list[str]]:
         """Cluster -> sorted hosts of running jobs that started before a time."""
-        started = (JobRow.state == str(JobState.RUNNING)) & (JobRow.start_time < before_s)
-        return {cluster: sorted(hosts) for cluster, hosts in self._first_starts([started]).items()}
+        starts = self._first_starts(_RUNNING, JobRow.start_time < before_s)
+        return {cluster: sorted(hosts) for cluster, hosts in starts.items()}
 
     def needed_since(self) -> dict[str, dict[str, int]]:
         """Cluster -> host -> earliest start of a job there that runs or waits for the archiver."""
-        running = self._first_starts([JobRow.state == str(JobState.RUNNING)])
-        for cluster, starts in self._first_starts(_unarchived()).items():
-            needed = running.setdefault(cluster, {})
+        needed = self._first_starts(_RUNNING)
+        for cluster, starts in self._first_starts(UNARCHIVED).items():
+            hosts = needed.setdefault(cluster, {})
             for host, start_s in starts.items():
-                needed[host] = min(start_s, needed.get(host, start_s))
-        return running
+                hosts[host] = min(start_s, hosts.get(host, start_s))
+        return needed
 
-    def finish_archiving(self, job: Job) -> None:
-        """The job is in the archive; its energy and footprint are final.
+    def finish_archiving(self, job: Job, *, late_hosts: Collection[str] = ()) -> None:
+        """The job is in the archive; its energy and footprint are final unless a late host sends more.
 
         Raises:
             NotFound: the job is gone or does not wait for the archiver.
@@ -162,6 +160,22 @@ class JobSearch:
             if not changed:
                 raise NotFound(f"there is no finished job with the id {job.id}")
             write_footprint(self._database, job.id, job.footprint)
+            self._forget_late_hosts(job.id)
+            for hostname in late_hosts:
+                LateHostRow.insert(job=job.id, hostname=hostname).execute(self._database)
+
+    def incomplete_archives(self) -> list[tuple[Job, tuple[str, ...]]]:
+        """Archived jobs whose archive lacks the last samples of some hosts, with these hosts."""
+        late: defaultdict[int, list[str]] = defaultdict(list)
+        for id_, hostname in LateHostRow.select(LateHostRow.job, LateHostRow.hostname).tuples().execute(self._database):
+            late[id_].append(hostname)
+        query = JobRow.select(*job_columns()).where(JobRow.id.in_(list(late))).order_by(JobRow.id)
+        return [(job, tuple(late[job.id])) for job in read_jobs(self._database, query, now_s=None)] if late else []
+
+    def accept_incomplete_archive(self, id_: int) -> None:
+        """Nothing more is expected for the archive of this job."""
+        with self._database.write():
+            self._forget_late_hosts(id_)
 
     def mark_archiving_failed(self, id_: int, reason: str) -> None:
         """The archiver gave the job up, and this is why."""
@@ -186,6 +200,9 @@ class JobSearch:
         with self._database.write():
             write_footprint(self._database, id_, footprint)
 
+    def _forget_late_hosts(self, id_: int) -> None:
+        LateHostRow.delete().where(LateHostRow.job == id_).execute(self._database)
+
     def _count(self, fitting: list[Any]) -> int:
         return int(JobRow.select(peewee.fn.COUNT(JobRow.id)).where(*fitting).scalar(self._database))
 
@@ -194,22 +211,30 @@ class JobSearch:
         return {tuple(keys): count for *keys, count in query.group_by(*columns).tuples().execute(self._database)}
 
     def _distinct(self, column: Any, rows: RowRule) -> tuple[str, ...]:
+        if rows.everything:
+            return self._distinct_of_all(column)
         query = JobRow.select(column).where(visible(rows), column != "").distinct().order_by(column)
         return tuple(value for (value,) in query.limit(_MOST_CHOICES).tuples().execute(self._database))
 
-    def _first_starts(self, fitting: list[Any]) -> dict[str, dict[str, int]]:
+    def _distinct_of_all(self, column: Any) -> tuple[str, ...]:
+        """Steps from one value to the next in the column's index: DISTINCT would read a million rows for ten values."""
+        found: list[str] = []
+        while len(found) < _MOST_CHOICES:
+            behind = found[-1] if found else ""
+            value = JobRow.select(peewee.fn.MIN(column)).where(column > behind).scalar(self._database)
+            if value is None:
+                break
+            found.append(value)
+        return tuple(found)
+
+    def _first_starts(self, *fitting: Any) -> dict[str, dict[str, int]]:
+        # Grouped here: asked to group by cluster, SQLite walks the whole index of clusters instead of the few jobs.
         query = (
-            JobRow.select(JobRow.cluster, JobHostRow.hostname, peewee.fn.MIN(JobRow.start_time))
+            JobRow.select(JobRow.cluster, JobHostRow.hostname, JobRow.start_time)
             .join(JobHostRow, on=(JobHostRow.job == JobRow.id))
             .where(*fitting)
-            .group_by(JobRow.cluster, JobHostRow.hostname)
         )
         found: defaultdict[str, dict[str, int]] = defaultdict(dict)
         for cluster, host, start_s in query.tuples().execute(self._database):
-            found[cluster][host] = start_s
+            found[cluster][host] = min(start_s, found[cluster].get(host, start_s))
         return dict(found)
-
-
-def _unarchived() -> list[Any]:
-    # Named states instead of "not running": the index begins with status and state.
-    return [JobRow.monitoring_status == MonitoringStatus.RUNNING_OR_ARCHIVING, JobRow.state.in_(_TERMINAL)]

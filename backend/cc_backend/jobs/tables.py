@@ -53,9 +53,15 @@ class JobRow(peewee.Model):
             (("project", "start_time"), False),
             (("cluster", "start_time"), False),
             (("state", "start_time"), False),
+            (("partition", "start_time"), False),
             (("array_job_id",), False),
-            (("monitoring_status", "state", "start_time"), False),
         )
+
+
+# Literal, as SQLite uses a partial index only where the same words stand in the query. The index stays small however
+# many jobs there were, and the planner needs no statistics to see that.
+UNARCHIVED = peewee.SQL("monitoring_status = 1 AND state <> 'running'")
+JobRow.add_index(JobRow.index(JobRow.start_time, name="job_unarchived").where(UNARCHIVED))
 
 
 class JobHostRow(peewee.Model):
@@ -69,6 +75,18 @@ class JobHostRow(peewee.Model):
         primary_key = peewee.CompositeKey("job", "hostname")
         without_rowid = True
         indexes = ((("hostname",), False),)
+
+
+class LateHostRow(peewee.Model):
+    """A host of an archived job that had not sent its last samples when the archive was written."""
+
+    job = peewee.ForeignKeyField(JobRow, on_delete="CASCADE", lazy_load=False, index=False)
+    hostname = peewee.TextField()
+
+    class Meta:
+        table_name = "job_late_host"
+        primary_key = peewee.CompositeKey("job", "hostname")
+        without_rowid = True
 
 
 class FootprintRow(peewee.Model):
@@ -145,4 +163,4 @@ class NodeStateRow(peewee.Model):
         indexes = ((("node", "time_s"), False),)
 
 
-ALL = (JobRow, JobHostRow, FootprintRow, TagRow, JobTagRow, NodeRow, NodeStateRow)
+ALL = (JobRow, JobHostRow, LateHostRow, FootprintRow, TagRow, JobTagRow, NodeRow, NodeStateRow)

@@ -1,7 +1,8 @@
 """Finished jobs into the archive: durable, because the queue is the job table itself.
 
 A job is due when every host of it was heard from after the stop (so that nothing is still on its way), or when the
-longest wait is over. What goes wrong is tried again, later and later, as long as the store holds the samples.
+longest wait is over. In the latter case the silent hosts are remembered, and the job is archived anew when one of them
+is heard from. What goes wrong is tried again, later and later, as long as the store holds the samples.
 """
 
 import logging
@@ -77,10 +78,15 @@ class Archiver:
                 break
             if not self._is_due(job, now_s):
                 result.waiting += 1
-            elif self._archive_job(job, now_s):
-                result.archived.append(job.id)
             else:
-                result.failed += 1
+                self._archive_job(job, now_s, result)
+        for job, late_hosts in self._search.incomplete_archives():
+            if stopping():
+                break
+            if now_s > job.stop_time + self._rules.retention_s:
+                self._search.accept_incomplete_archive(job.id)
+            elif len(silent_hosts(self._store, job)) < len(late_hosts):
+                self._archive_job(job, now_s, result)
         return result
 
     def _is_due(self, job: Job, now_s: int) -> bool:
@@ -89,12 +95,14 @@ class Archiver:
             return now_s >= retry.next_s
         return now_s >= job.stop_time + self._rules.late_data_s or not silent_hosts(self._store, job)
 
-    def _archive_job(self, job: Job, now_s: int) -> bool:
+    def _archive_job(self, job: Job, now_s: int, result: ArchivingResult) -> None:
         try:
             finished = self._write(job, now_s)
         except BackendError as error:
             self._failed(job, str(error), now_s)
-            return False
+            result.failed += 1
+            return
+        result.archived.append(job.id)
         self._retries.pop(job.id, None)
         logger.info(
             "archived job=%d cluster=%s nodes=%d duration_s=%d metrics=%d",
@@ -104,15 +112,16 @@ class Archiver:
             job.duration,
             len(finished.statistics or {}),
         )
-        return True
 
     def _write(self, job: Job, now_s: int) -> Job:
         sub_cluster = self._clusters.get(job.cluster).sub_clusters[job.sub_cluster]
         limit = self._rules.core_scope_nodes
+        # taken before the samples: a host that is heard from in between counts as late and is read again
+        late_hosts = silent_hosts(self._store, job)
         data = self._metricdata.stored_data(job, None, lambda config: archive_scopes(job, config, limit), now_s=now_s)
         finished = finish(job, data, sub_cluster)
         self._archive.store(finished, data)
-        self._search.finish_archiving(finished)
+        self._search.finish_archiving(finished, late_hosts=late_hosts)
         return finished
 
     def _failed(self, job: Job, reason: str, now_s: int) -> None:

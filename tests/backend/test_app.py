@@ -1,0 +1,55 @@
+"""The application as a whole: what every answer carries, and what keeps it from starting."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from flask import Flask
+
+from cc_backend.auth.guard import RouteWithoutPermissionError, check_every_route
+
+
+@pytest.mark.parametrize("path", ["/login", "/healthz", "/api/jobs/", "/nothing/here", "/monitoring/jobs/"])
+def test_every_answer_forbids_browsers_what_the_pages_do_not_need(client: Any, path: str) -> None:
+    headers = client.get(path).headers
+    policy = headers["Content-Security-Policy"]
+    assert "default-src 'none'" in policy
+    assert "unsafe" not in policy
+    assert "frame-ancestors 'none'" in policy
+    assert headers["X-Content-Type-Options"] == "nosniff"
+    assert headers["X-Frame-Options"] == "DENY"
+    assert headers["Referrer-Policy"] == "same-origin"
+
+
+def test_browsers_are_told_to_stay_with_https_only_over_https(client: Any) -> None:
+    assert "Strict-Transport-Security" not in client.get("/login").headers
+    assert "Strict-Transport-Security" in client.get("/login", base_url="https://localhost").headers
+
+
+def test_a_route_that_declares_no_permission_keeps_the_application_from_starting(app: Flask) -> None:
+    app.add_url_rule("/forgotten", "forgotten", lambda: "hello")
+    with pytest.raises(RouteWithoutPermissionError, match="/forgotten"):
+        check_every_route(app)
+
+
+def test_a_backend_without_clusters_starts_and_says_so(
+    app_factory: Callable[..., Flask], caplog: pytest.LogCaptureFixture
+) -> None:
+    app = app_factory(clusters=[])
+    assert app.test_client().get("/healthz").status_code == 200
+    assert "no cluster is configured" in caplog.text
+
+
+def test_samples_and_jobs_are_there_after_a_restart(site_of: Callable[..., Any], clock: Any) -> None:
+    first = site_of()
+    first.start_job()
+    first.write_node("tn01", from_s=int(clock()), minutes=3)
+    first.services.close()
+    clock.advance(120)
+    second = site_of()
+    jobs = second.client.get("/api/jobs/", headers=second.headers()).get_json()["jobs"]
+    assert [job["jobId"] for job in jobs] == [88412]
+    answer = second.client.get(
+        f"/api/jobs/metrics/{jobs[0]['id']}?metric=mem_used", headers=second.headers()
+    ).get_json()
+    assert answer["data"]["jobMetrics"][0]["metric"]["series"][0]["data"] == [10.0, 11.0, 12.0]

@@ -1,0 +1,169 @@
+"""The command line, as a person and a script use it."""
+
+import json
+import os
+import stat
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+COMMAND = Path(sys.executable).parent / "cc-backend"
+
+
+def cc_backend(*arguments: object, given: str = "") -> "subprocess.CompletedProcess[str]":
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("CC_")}
+    return subprocess.run(
+        [COMMAND, *map(str, arguments)],
+        input=given,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+        env=environment,
+    )
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    done = cc_backend("init", tmp_path / "site")
+    assert done.returncode == 0, done.stderr
+    return tmp_path / "site" / "config.json"
+
+
+@pytest.fixture
+def cluster_file(tmp_path: Path, tern: dict[str, Any]) -> Path:
+    path = tmp_path / "cluster.json"
+    path.write_text(json.dumps(tern), "utf-8")
+    return path
+
+
+def test_init_makes_a_folder_that_only_its_owner_can_read(config: Path) -> None:
+    private = [config, *(config.parent / "secrets").iterdir()]
+    assert len(private) == 3
+    assert {stat.S_IMODE(path.stat().st_mode) for path in private} == {0o600}
+    assert stat.S_IMODE((config.parent / "secrets").stat().st_mode) == 0o700
+
+
+def test_init_twice_changes_nothing(config: Path) -> None:
+    before = config.read_bytes()
+    done = cc_backend("init", config.parent)
+    assert done.returncode == 1
+    assert "exists already" in done.stderr
+    assert config.read_bytes() == before
+
+
+def test_a_token_is_printed_alone(config: Path) -> None:
+    done = cc_backend("token", "create", "agents", "--config", config, "--scope", "write", "--cluster", "tern")
+    assert done.returncode == 0, done.stderr
+    assert len(done.stdout.split()) == 1
+    assert done.stdout.count(".") == 2
+    assert "service account" in done.stderr
+
+
+def test_a_revoked_token_says_so_in_the_list(config: Path) -> None:
+    cc_backend("token", "create", "agents", "--config", config, "--scope", "write")
+    token_id = cc_backend("token", "list", "--config", config).stdout.split("\t")[0]
+    assert cc_backend("token", "revoke", token_id, "--config", config).returncode == 0
+    assert "revoked" in cc_backend("token", "list", "--config", config).stdout
+
+
+def test_accounts_come_and_go(config: Path) -> None:
+    added = cc_backend("user", "add", "ada", "--config", config, "--role", "support", given="a good password\n")
+    assert added.returncode == 0, added.stderr
+    assert cc_backend("user", "list", "--config", config).stdout.startswith("ada\tsupport")
+    assert cc_backend("user", "del", "ada", "--config", config).returncode == 0
+    assert cc_backend("user", "list", "--config", config).stdout == ""
+
+
+def test_a_generated_password_is_printed_alone(config: Path) -> None:
+    done = cc_backend("user", "add", "ada", "--config", config, "--generate")
+    assert len(done.stdout.split()) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "given", "hint"),
+    [
+        (["user", "add", "ada"], "short\n", "password"),
+        (["user", "add", "ada", "--role", "king"], "a good password\n", "king"),
+        (["user", "add", "a/b"], "a good password\n", "a/b"),
+        (["user", "del", "nobody"], "", "nobody"),
+        (["token", "create", "x", "--scope", "everything"], "", "everything"),
+        (["token", "create", "x", "--max-age", "soon"], "", "soon"),
+        (["token", "revoke", "nothing"], "", "nothing"),
+    ],
+)
+def test_what_cannot_be_done_is_one_plain_line(config: Path, arguments: list[str], given: str, hint: str) -> None:
+    done = cc_backend(*arguments, "--config", config, given=given)
+    assert done.returncode != 0
+    assert hint in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_cluster_is_added_once_and_replaced_on_demand(config: Path, cluster_file: Path) -> None:
+    assert cc_backend("cluster", "add", cluster_file, "--config", config).returncode == 0
+    assert (config.parent / "var/job-archive/tern/cluster.json").exists()
+    again = cc_backend("cluster", "add", cluster_file, "--config", config)
+    assert again.returncode == 1
+    assert "--replace" in again.stderr
+    assert cc_backend("cluster", "add", cluster_file, "--replace", "--config", config).returncode == 0
+
+
+def test_a_broken_cluster_is_refused_with_the_place(config: Path, cluster_file: Path, tern: dict[str, Any]) -> None:
+    tern["metricConfig"][0]["timestep"] = 0
+    cluster_file.write_text(json.dumps(tern), "utf-8")
+    for arguments in (["cluster", "check", cluster_file], ["cluster", "add", cluster_file, "--config", config]):
+        done = cc_backend(*arguments)
+        assert done.returncode == 1
+        assert "metricConfig[0].timestep" in done.stderr
+    assert not (config.parent / "var/job-archive/tern").exists()
+
+
+@pytest.mark.parametrize("name", ["../evil", "", ".hidden", "a/b", "x" * 300])
+def test_the_name_of_a_cluster_never_leaves_the_archive(
+    config: Path, cluster_file: Path, tern: dict[str, Any], name: str
+) -> None:
+    cluster_file.write_text(json.dumps({**tern, "name": name}), "utf-8")
+    before = sorted(config.parent.parent.rglob("*"))
+    done = cc_backend("cluster", "add", cluster_file, "--config", config)
+    assert done.returncode == 1
+    assert sorted(config.parent.parent.rglob("*")) == before
+
+
+def test_show_config_says_where_each_value_came_from(config: Path) -> None:
+    done = cc_backend("show-config", "--config", config)
+    assert done.returncode == 0
+    assert f'main.addr = "localhost:8080"   ({config})' in done.stdout
+    assert "main.threads" in done.stdout
+    assert "(default)" in done.stdout
+    private = (config.parent / "secrets/jwt-private-key").read_text("utf-8").strip()
+    assert private not in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [("{", "config.json:1"), ("[]", "object"), ('{"mian": {}}', "'main'"), ('{"main": {"addr": 5}}', "main.addr")],
+)
+def test_a_broken_configuration_ends_every_command_with_status_2(config: Path, text: str, hint: str) -> None:
+    config.write_text(text, "utf-8")
+    for arguments in (["serve"], ["show-config"], ["user", "list"]):
+        done = cc_backend(*arguments, "--config", config)
+        assert done.returncode == 2, done.stderr
+        assert hint in done.stderr
+        assert "Traceback" not in done.stderr
+
+
+def test_a_missing_configuration_is_named(tmp_path: Path) -> None:
+    done = cc_backend("serve", "--config", tmp_path / "nowhere.json")
+    assert done.returncode == 2
+    assert "nowhere.json" in done.stderr
+
+
+def test_serve_refuses_a_folder_that_is_no_archive(config: Path) -> None:
+    (config.parent / "var/job-archive/version.txt").write_text("2\n", "utf-8")
+    done = cc_backend("serve", "--config", config)
+    assert done.returncode == 1
+    assert "version" in done.stderr
+    assert "Traceback" not in done.stderr

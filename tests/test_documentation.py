@@ -1,0 +1,37 @@
+"""What is written is what is."""
+
+import re
+import runpy
+from pathlib import Path
+
+import pytest
+
+LINK = re.compile(r"\[[^\]]*\]\((?!https?:)([^)#]+)")
+
+
+def test_the_reference_pages_are_those_that_the_declarations_give(repository: Path) -> None:
+    pages = runpy.run_path(str(repository / "packaging/reference_pages.py"))["pages"]()
+    written = {name: (repository / "docs/reference" / name).read_text("utf-8") for name in pages}
+    assert written == pages, "run `make docs`"
+
+
+def test_every_link_of_a_document_leads_somewhere(repository: Path) -> None:
+    documents = [*repository.glob("*.md"), *repository.glob("docs/**/*.md")]
+    links = [(document, link) for document in documents for link in LINK.findall(document.read_text("utf-8"))]
+    broken = [f"{document.name}: {link}" for document, link in links if not (document.parent / link).exists()]
+    assert broken == []
+
+
+@pytest.mark.parametrize("target", ["demo", "test", "check", "bench", "assets", "screenshots", "clean"])
+def test_every_promised_make_target_exists_and_is_explained(repository: Path, target: str) -> None:
+    assert re.search(rf"^{target}:.*## \S", (repository / "Makefile").read_text("utf-8"), re.MULTILINE)
+
+
+def test_the_architecture_names_every_direct_dependency_of_the_backend(repository: Path) -> None:
+    setup = (repository / "setup.cfg").read_text("utf-8")
+    section = re.search(r"^backend =\n((?:    .*\n)+)", setup, re.MULTILINE)
+    assert section
+    names = [re.split(r"[ ><=;]", line.strip(), maxsplit=1)[0] for line in section.group(1).splitlines()]
+    assert len(names) <= 12
+    text = (repository / "docs/architecture.md").read_text("utf-8")
+    assert [name for name in names if f"| {name} |" not in text] == []
