@@ -232,24 +232,25 @@ def test_a_full_disk_under_the_log_is_said_and_survived(backend: Any, tmp_path: 
     with integration.small_disk(log_folder), backend.serving():
         ballast = log_folder / "ballast"
         with httpx.Client(base_url=backend.url, headers={"Authorization": f"Bearer {writer}"}, timeout=20) as client:
-            assert post_sample(client, 1.0).status_code == 200
+            assert post_samples(client, 1.0).status_code == 200
             fill(ballast)
-            full = post_sample(client, 2.0)
+            full = post_samples(client, 2.0)
             assert full.status_code == 503
             assert int(full.headers["Retry-After"]) > 0
             assert client.get("/healthz").status_code == 503
             ballast.unlink()
-            assert integration.wait_for("the recovery", lambda: post_sample(client, 3.0).status_code == 200)
+            assert integration.wait_for("the recovery", lambda: post_samples(client, 3.0).status_code == 200)
             assert client.get("/healthz").status_code == 200
     said = backend.log.read_text("utf-8")
     assert "No space left" in said or "disk is full" in said
     assert "Traceback" not in said
 
 
-def post_sample(client: httpx.Client, value: float) -> httpx.Response:
-    return client.post(
-        "/api/write", content=f"cpu_load,cluster={CLUSTER},hostname=n1,type=node value={value} {int(time.time())}"
-    )
+def post_samples(client: httpx.Client, value: float) -> httpx.Response:
+    """More than fits into what is left of the last page of the log."""
+    now_s = int(time.time())
+    line = f"cpu_load,cluster={CLUSTER},hostname=n1,type=node value={value}"
+    return client.post("/api/write", content="\n".join(f"{line} {now_s - minute * 60}" for minute in range(1000)))
 
 
 def fill(path: Path) -> None:
