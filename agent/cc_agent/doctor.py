@@ -115,6 +115,6 @@ def _spool(configuration: Configuration, environment: Mapping[str, str]) -> Find
         hint = "" if environment.get("STATE_DIRECTORY") else "; do: give --spool-dir to survive a restart"
         return Finding("spool", f"none: what cannot be sent waits in memory{hint}")
     target = folder if folder.exists() else next((parent for parent in folder.parents if parent.exists()), Path("/"))
-    if not os.access(target, os.W_OK | os.X_OK):
+    if not target.is_dir() or not os.access(target, os.W_OK | os.X_OK):
         return Finding("spool", f"{folder} cannot be written; do: chown it to the user of the agent", bad=True)
     return Finding("spool", f"{folder} can be written")

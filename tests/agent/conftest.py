@@ -1,0 +1,158 @@
+"""A small machine made of files, to be read instead of the real one."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+Write = Callable[[str, str], None]
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Write:
+    """Writes a text to a path below the fake root."""
+
+    def write_file(path: str, text: str) -> None:
+        target = tmp_path / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(text, encoding="utf-8")
+
+    return write_file
+
+
+@pytest.fixture
+def add_cpu(write: Write) -> Callable[..., None]:
+    """Describes a hardware thread below /sys."""
+
+    def add(cpu: int, *, socket: int, core_id: int, siblings: str = "", die: int = 0) -> None:
+        folder = f"sys/devices/system/cpu/cpu{cpu}/topology"
+        write(f"{folder}/physical_package_id", f"{socket}\n")
+        write(f"{folder}/die_id", f"{die}\n")
+        write(f"{folder}/core_id", f"{core_id}\n")
+        if siblings:
+            write(f"{folder}/core_cpus_list", f"{siblings}\n")
+
+    return add
+
+
+MEMINFO = """\
+MemTotal:       16000000 kB
+MemFree:         4000000 kB
+MemAvailable:   10000000 kB
+Buffers:          500000 kB
+Cached:          5000000 kB
+SwapCached:            0 kB
+Active:          6000000 kB
+Inactive:        3000000 kB
+Active(anon):    1000000 kB
+Mlocked:              10 kB
+SwapTotal:       2000000 kB
+SwapFree:        1500000 kB
+Dirty:               100 kB
+Writeback:             0 kB
+AnonPages:       1200000 kB
+Mapped:           300000 kB
+Shmem:           1000000 kB
+Slab:             700000 kB
+SReclaimable:     400000 kB
+KernelStack:       10000 kB
+PageTables:        20000 kB
+VmallocTotal:   34359738367 kB
+AnonHugePages:    200000 kB
+ShmemHugePages:        0 kB
+ShmemPmdMapped:        0 kB
+HugePages_Total:      32
+HugePages_Free:       30
+HugePages_Rsvd:        1
+HugePages_Surp:        2
+Hugepagesize:       2048 kB
+DirectMap4k:      400000 kB
+DirectMap2M:     8000000 kB
+DirectMap4M:           0 kB
+DirectMap1G:     9000000 kB
+"""
+
+NODE_MEMINFO = """\
+Node {0} MemTotal:        8000000 kB
+Node {0} MemFree:         2000000 kB
+Node {0} MemUsed:         6000000 kB
+Node {0} Active:          3000000 kB
+Node {0} Inactive:        1500000 kB
+Node {0} Mlocked:              10 kB
+Node {0} Dirty:                50 kB
+Node {0} Writeback:             0 kB
+Node {0} FilePages:       2500000 kB
+Node {0} Mapped:           150000 kB
+Node {0} AnonPages:        600000 kB
+Node {0} Shmem:            500000 kB
+Node {0} KernelStack:        5000 kB
+Node {0} PageTables:        10000 kB
+Node {0} SReclaimable:     200000 kB
+Node {0} Slab:             350000 kB
+Node {0} AnonHugePages:    100000 kB
+Node {0} ShmemHugePages:        0 kB
+Node {0} ShmemPmdMapped:        0 kB
+Node {0} HugePages_Total:    16
+Node {0} HugePages_Free:     15
+Node {0} HugePages_Surp:      1
+"""
+
+NET_DEV = """\
+Inter-|   Receive                                                |  Transmit
+ face |bytes    packets errs drop fifo frame compressed multicast|bytes packets errs drop fifo colls carrier compressed
+    lo:  999999 999 0 0 0 0 0 0   999999 999 0 0 0 0 0 0
+  eth0:{0:>8} {1:>7} 0 0 0 0 0 0 {2:>8} {3:>7} 0 0 0 0 0 0
+   ib0:    5000 50 0 0 0 0 0 0 6000 60 0 0 0 0 0 0
+"""
+
+DISKSTATS = """\
+   7       0 loop0 9 9 9 9 0 0 0 0 0 9 9 0 0 0 0 0 0
+   8       0 sda {0} 10 {1} 50 {2} 20 {3} 70 3 {4} 120 5 0 40 1 2 1
+   8       1 sda1 {0} 10 {1} 50 {2} 20 {3} 70 3 {4} 120 5 0 40 1 2 1
+ 253       0 dm-0 {0} 10 {1} 50 {2} 20 {3} 70 3 {4} 120 5 0 40 1 2 1
+"""
+
+
+def stat_text(cpus: dict[int, list[int]]) -> str:
+    """/proc/stat with these counters."""
+    total = [sum(ticks[column] for ticks in cpus.values()) for column in range(10)]
+    lines = ["cpu  " + " ".join(map(str, total))]
+    lines += [f"cpu{number} " + " ".join(map(str, ticks)) for number, ticks in cpus.items()]
+    return "\n".join([*lines, "intr 1 2 3", "ctxt 5", ""])
+
+
+@pytest.fixture
+def busy(write: Write) -> Callable[[int], None]:
+    """Moves all counters of the machine forward to a step; the same amount at each step."""
+
+    def advance(step: int) -> None:
+        write("proc/stat", stat_text({cpu: [100 * step] + [50 * step] * 9 for cpu in range(4)}))
+        write("proc/net/dev", NET_DEV.format(1000 * step, 10 * step, 2000 * step, 20 * step))
+        write("proc/diskstats", DISKSTATS.format(10 * step, 2048 * step, 20 * step, 4096 * step, 100 * step))
+
+    return advance
+
+
+@pytest.fixture
+def machine(tmp_path: Path, write: Write, add_cpu: Callable[..., None], busy: Callable[[int], None]) -> Path:
+    """The root of a machine with one socket, two cores of two threads, two NUMA domains, a disk and two links."""
+    write("proc/loadavg", "0.50 0.25 0.12 3/412 12345\n")
+    write("proc/meminfo", MEMINFO)
+    write("proc/self/mounts", "/dev/sda1 / ext4 rw 0 0\nproc /proc proc rw 0 0\n")
+    write("proc/cpuinfo", "processor\t: 0\nmodel name\t: Example CPU @ 2.50GHz\nflags\t\t: fpu sse2 avx avx2\n")
+    write("sys/devices/system/cpu/online", "0-3\n")
+    for cpu in range(4):
+        add_cpu(cpu, socket=0, core_id=cpu % 2, siblings=f"{cpu % 2},{cpu % 2 + 2}")
+    for node in range(2):
+        write(f"sys/devices/system/node/node{node}/cpulist", f"{node},{node + 2}\n")
+        write(f"sys/devices/system/node/node{node}/meminfo", NODE_MEMINFO.format(node))
+    write("sys/block/sda/size", "1\n")
+    write("sys/block/dm-0/size", "1\n")
+    write("sys/block/loop0/size", "1\n")
+    write("sys/class/net/lo/type", "772\n")
+    for device, kind in (("eth0", "1"), ("ib0", "32")):
+        write(f"sys/class/net/{device}/type", f"{kind}\n")
+        write(f"sys/class/net/{device}/device/vendor", "0x1\n")
+        write(f"sys/class/net/{device}/speed", "10000\n")
+    busy(1)
+    return tmp_path

@@ -1,0 +1,132 @@
+"""What every collector keeps: it emits what it declares, under the tags it declares."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from cc_agent.collectors.base import Collector, Reading, Tick
+from cc_agent.collectors.cpustat import CpustatCollector, CpustatOptions
+from cc_agent.collectors.diskstat import DiskstatCollector, DiskstatOptions
+from cc_agent.collectors.iostat import IostatCollector, IostatOptions
+from cc_agent.collectors.loadavg import LoadavgCollector, LoadavgOptions
+from cc_agent.collectors.memstat import MemstatCollector, MemstatOptions
+from cc_agent.collectors.netstat import NetstatCollector, NetstatOptions
+from cc_agent.collectors.registry import NOT_YET, CollectorsSettings, make_collectors
+from cc_agent.errors import NotAvailableError
+
+
+def _statvfs(_path: str) -> os.statvfs_result:
+    return os.statvfs_result((4096, 4096, 1000, 400, 300, 0, 0, 0, 0, 255))
+
+
+MAKERS: dict[str, Callable[[Path], Collector]] = {
+    "cpustat": lambda root: CpustatCollector(CpustatOptions(), root),
+    "cpustat, node only": lambda root: CpustatCollector(CpustatOptions(hwthread_values=False), root),
+    "memstat": lambda root: MemstatCollector(MemstatOptions(), root),
+    "memstat, NUMA": lambda root: MemstatCollector(MemstatOptions(numa_stats=True, node_stats=False), root),
+    "loadavg": lambda root: LoadavgCollector(LoadavgOptions(), root),
+    "netstat, counters": lambda root: NetstatCollector(NetstatOptions(), root),
+    "netstat, rates": lambda root: NetstatCollector(
+        NetstatOptions(send_abs_values=False, send_derived_values=True, send_device_values=True), root
+    ),
+    "iostat": lambda root: IostatCollector(IostatOptions(), root),
+    "iostat, devices": lambda root: IostatCollector(IostatOptions(send_device_values=True), root),
+    "diskstat": lambda root: DiskstatCollector(DiskstatOptions(send_device_values=True), root, _statvfs),
+}
+
+
+@pytest.fixture(params=MAKERS)
+def collector(request: pytest.FixtureRequest, machine: Path) -> Collector:
+    return MAKERS[request.param](machine)
+
+
+def _second_reading(collector: Collector, busy: Callable[[int], None]) -> list[Reading]:
+    collector.open()
+    try:
+        collector.read(Tick(1000, 50.0, 10.0))
+        busy(2)
+        return collector.read(Tick(1010, 60.0, 10.0))
+    finally:
+        collector.close()
+
+
+def test_the_second_reading_has_exactly_the_declared_metrics(collector: Collector, busy: Callable[[int], None]) -> None:
+    declared = {(metric.name, metric.scope) for metric in collector.metrics}
+    emitted = {(series.metric, series.tags["type"]) for series, _ in _second_reading(collector, busy)}
+    assert emitted == declared - {("mem_direct_mapped_4g", "node")}
+
+
+def test_every_metric_has_unit_meaning_and_a_known_kind(collector: Collector) -> None:
+    for metric in collector.metrics:
+        assert metric.unit
+        assert metric.meaning.endswith((".", ")"))
+        assert metric.kind in ("gauge", "rate", "counter")
+
+
+def test_the_unit_is_meta_and_never_a_tag(collector: Collector, busy: Callable[[int], None]) -> None:
+    units = {(metric.name, metric.scope): metric.unit for metric in collector.metrics}
+    for series, _ in _second_reading(collector, busy):
+        assert series.meta["unit"] == units[series.metric, series.tags["type"]]
+        assert set(series.tags) <= {"type", "type-id", "stype", "stype-id"}
+
+
+def test_nodes_carry_no_id_and_everything_else_does(collector: Collector, busy: Callable[[int], None]) -> None:
+    for series, _ in _second_reading(collector, busy):
+        assert ("type-id" in series.tags) == (series.tags["type"] != "node")
+        assert all(series.tags.values())
+
+
+def test_series_are_made_once(collector: Collector, busy: Callable[[int], None]) -> None:
+    collector.open()
+    collector.read(Tick(1000, 50.0, 10.0))
+    busy(2)
+    first = [series for series, _ in collector.read(Tick(1010, 60.0, 10.0))]
+    busy(3)
+    second = [series for series, _ in collector.read(Tick(1020, 70.0, 10.0))]
+    collector.close()
+    assert [id(series) for series in first] == [id(series) for series in second]
+
+
+def test_the_first_reading_and_one_after_a_gap_have_no_rates(collector: Collector, busy: Callable[[int], None]) -> None:
+    rates = {metric.name for metric in collector.metrics if metric.kind == "rate"}
+    collector.open()
+    first = collector.read(Tick(1000, 50.0, 10.0))
+    busy(2)
+    late = collector.read(Tick(1030, 75.1, 10.0))
+    collector.close()
+    assert not rates & {series.metric for series, _ in first + late}
+
+
+def test_a_machine_without_proc_is_named(tmp_path: Path) -> None:
+    for make in MAKERS.values():
+        collector = make(tmp_path)
+        with pytest.raises(NotAvailableError, match=r"cannot be read") as caught:
+            collector.open()
+        assert caught.value.advice
+        collector.close()
+
+
+def test_closing_twice_is_no_fault(collector: Collector) -> None:
+    collector.open()
+    collector.close()
+    collector.close()
+
+
+def test_excluded_metrics_are_neither_declared_nor_emitted(machine: Path) -> None:
+    collector = LoadavgCollector(LoadavgOptions(exclude_metrics=("load_one", "proc_run")), machine)
+    assert [metric.name for metric in collector.metrics] == ["load_five", "load_fifteen", "proc_total"]
+    emitted = {series.metric for series, _ in collector.read(Tick(0, 0.0, 1.0))}
+    collector.close()
+    assert emitted == {"load_five", "load_fifteen", "proc_total"}
+
+
+def test_every_setting_of_a_collector_makes_that_collector(machine: Path) -> None:
+    settings = CollectorsSettings(
+        CpustatOptions(), MemstatOptions(), LoadavgOptions(), NetstatOptions(), IostatOptions(), DiskstatOptions()
+    )
+    names = [collector.name for collector in make_collectors(settings, machine)]
+    assert names == ["cpustat", "memstat", "loadavg", "netstat", "iostat", "diskstat"]
+    assert not set(names) & set(NOT_YET)
+    assert make_collectors(CollectorsSettings(), machine) == []

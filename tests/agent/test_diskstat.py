@@ -1,0 +1,131 @@
+import os
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cc_agent.collectors.base import Tick
+from cc_agent.collectors.diskstat import DeadlineCalls, DiskstatCollector, DiskstatOptions, parse_mounts
+
+Write = Callable[[str, str], None]
+TICK = Tick(0, 0.0, 10.0)
+
+
+def _answer(blocks: int, free: int, available: int) -> os.statvfs_result:
+    return os.statvfs_result((4096, 4096, blocks, free, available, 0, 0, 0, 0, 255))
+
+
+def _values(root: Path, sizes: dict[str, os.statvfs_result], **options: object) -> dict[str, float]:
+    def statvfs(path: str) -> os.statvfs_result:
+        if path not in sizes:
+            raise PermissionError(path)
+        return sizes[path]
+
+    collector = DiskstatCollector(DiskstatOptions(**options), root, statvfs)  # type: ignore[arg-type]  # test options
+    collector.open()
+    readings = collector.read(TICK)
+    collector.close()
+    return {series.metric + series.tags.get("stype-id", ""): value for series, value in readings}
+
+
+def test_sizes_are_bytes_and_the_fullest_counts(tmp_path: Path, write: Write) -> None:
+    write("proc/self/mounts", "/dev/sda1 / ext4 rw 0 0\n/dev/sdb1 /data xfs rw 0 0\n")
+    values = _values(tmp_path, {"/": _answer(1000, 500, 400), "/data": _answer(1000, 900, 900)})
+    assert values["disk_total"] == 2000 * 4096
+    assert values["disk_free"] == 1300 * 4096
+    assert values["part_max_used"] == pytest.approx(100 * 500 / 900)  # as df(1): without the reserve of root
+
+
+def test_file_systems_that_cannot_be_asked_are_left_out(tmp_path: Path, write: Write) -> None:
+    write("proc/self/mounts", "/dev/sda1 / ext4 rw 0 0\n/dev/sdb1 /gone xfs rw 0 0\n")
+    assert _values(tmp_path, {"/": _answer(10, 5, 5)})["disk_total"] == 40960
+    assert _values(tmp_path, {}) == {}
+
+
+def test_single_file_systems_are_sent_on_request(tmp_path: Path, write: Write) -> None:
+    write("proc/self/mounts", "/dev/sda1 / ext4 rw 0 0\n")
+    values = _values(tmp_path, {"/": _answer(10, 5, 5)}, send_device_values=True, include_metrics=("disk_free",))
+    assert values == {"disk_free": 5 * 4096, "disk_free/": 5 * 4096}
+
+
+def test_the_fill_level_agrees_with_the_real_root(tmp_path: Path, write: Write) -> None:
+    write("proc/self/mounts", "/dev/root / ext4 rw 0 0\n")
+    collector = DiskstatCollector(DiskstatOptions(), tmp_path)
+    values = {series.metric: value for series, value in collector.read(TICK)}
+    collector.close()
+    real = os.statvfs("/")
+    assert values["disk_total"] == real.f_blocks * real.f_frsize
+    assert 0 <= values["part_max_used"] <= 100
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (b"", []),
+        (b"tmpfs /tmp tmpfs rw 0 0\nproc /proc proc rw 0 0\n", []),
+        (b"/dev/sda1 / ext4 rw 0 0\n/dev/sda1 /bind ext4 rw 0 0\n", ["/"]),
+        (b"/dev/loop0 /snap squashfs ro 0 0\n", []),
+        (b"/dev/sda1 /boot/efi vfat rw 0 0\n", []),
+        (rb"/dev/sdb1 /my\040data\134x xfs rw 0 0", ["/my data\\x"]),
+        (b"/dev/sda1\n/dev\n\n", []),
+        (b"nfs:/export /home nfs rw 0 0\n/dev/mapper/vg-home /home2 xfs rw 0 0\n", ["/home2"]),
+        (b"/dev/sdc /scratch/a xfs rw 0 0\n", []),
+    ],
+)
+def test_local_mounts_are_found_once_each(text: bytes, expected: list[str]) -> None:
+    assert parse_mounts(text, exclude=("scratch",)) == expected
+
+
+@given(
+    st.lists(st.from_regex(r"/[a-z \t\\]{1,10}", fullmatch=True), unique=True).filter(lambda m: "boot" not in str(m))
+)
+def test_what_is_written_is_read(mounts: list[str]) -> None:
+    def escaped(mount: str) -> str:
+        return "".join(f"\\{ord(char):03o}" if char in " \t\\" else char for char in mount)
+
+    text = "".join(f"/dev/sd{number} {escaped(mount)} ext4 rw 0 0\n" for number, mount in enumerate(mounts))
+    assert parse_mounts(text.encode()) == mounts
+
+
+def test_a_call_that_hangs_is_left_behind_and_not_asked_again() -> None:
+    release = threading.Event()
+    asked: list[str] = []
+
+    def statvfs(path: str) -> str:
+        asked.append(path)
+        if path == "/hung":
+            release.wait(10)
+        return path
+
+    calls = DeadlineCalls(statvfs, 0.05)
+    assert calls("/hung") is None
+    assert calls("/fine") == "/fine"
+    assert calls("/hung") is None
+    assert calls.stuck == ("/hung",)
+    assert asked == ["/hung", "/fine"]
+    release.set()
+    for thread in threading.enumerate():
+        if thread.name == "statvfs":
+            thread.join(0.5)
+    assert calls("/hung") == "/hung"
+    calls.close()
+
+
+def test_at_most_four_calls_may_hang() -> None:
+    release = threading.Event()
+    asked: list[str] = []
+
+    def statvfs(path: str) -> None:
+        asked.append(path)
+        release.wait(10)
+
+    calls = DeadlineCalls(statvfs, 0.01)
+    for number in range(8):
+        assert calls(str(number)) is None
+    assert len(calls.stuck) == 4
+    assert len(asked) == 4
+    release.set()
+    calls.close()

@@ -1,0 +1,113 @@
+import threading
+import time
+from collections.abc import Iterator
+from email.utils import formatdate
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cc_agent.doctor import Finding, examine
+from cc_agent.options import CommandOptions
+from cc_agent.settings import configure
+
+
+class Server(ThreadingHTTPServer):
+    daemon_threads = True
+    status = 200
+    date = ""
+    bodies: "list[bytes]"
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    class Handler(BaseHTTPRequestHandler):
+        server: Server
+
+        def do_POST(self) -> None:
+            self.server.bodies.append(self.rfile.read(int(self.headers["Content-Length"])))
+            self.send_response_only(self.server.status)
+            self.send_header("Date", self.server.date or formatdate(usegmt=True))
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *_arguments: object) -> None:
+            pass
+
+    running = Server(("127.0.0.1", 0), Handler)
+    running.bodies = []
+    thread = threading.Thread(target=running.serve_forever, args=(0.05,))
+    thread.start()
+    yield running
+    running.shutdown()
+    thread.join()
+    running.server_close()
+
+
+def _findings(server: "Server | None" = None, **options: Any) -> "dict[str, Finding]":
+    if server is not None:
+        options["url"] = f"http://127.0.0.1:{server.server_address[1]}"
+    findings = examine(configure(CommandOptions(**options), {}), {}, processor="Some CPU")
+    return {finding.subject: finding for finding in findings}
+
+
+def test_a_node_that_is_well_has_no_bad_finding(server: Server, tmp_path: Path) -> None:
+    findings = _findings(server, token="abc", spool_dir=str(tmp_path / "new" / "spool"))
+    assert not [finding for finding in findings.values() if finding.bad]
+    assert findings["collector cpustat"].text.startswith("ok, ")
+    assert findings["sink url"].text.endswith("can be reached, token accepted")
+    assert findings["clock"].text == "agrees with the server"
+    assert findings["spool"].text.endswith("spool can be written")
+    assert findings["processor"].text == "Some CPU"
+
+
+def test_the_probe_stores_nothing(server: Server) -> None:
+    _findings(server)
+    assert all(line.startswith(b"#") for body in server.bodies for line in body.splitlines())
+
+
+@pytest.mark.parametrize(
+    ("status", "token", "part"),
+    [
+        (401, "abc", "token refused (HTTP 401: the token is not accepted); do: ask for a new token"),
+        (403, None, "do: give a token with --token-file"),
+        (404, "abc", "answers HTTP 404"),
+        (500, "abc", "answers HTTP 500"),
+    ],
+)
+def test_answers_are_explained(server: Server, status: int, token: "str | None", part: str) -> None:
+    server.status = status
+    finding = _findings(server, token=token)["sink url"]
+    assert finding.bad
+    assert part in finding.text
+
+
+@pytest.mark.parametrize(
+    ("offset_s", "part"), [(-3600, "3600 s ahead of the server"), (3600, " behind the server; do: run chrony")]
+)
+def test_a_clock_that_is_wrong_is_noticed(server: Server, offset_s: int, part: str) -> None:
+    server.date = formatdate(time.time() + offset_s, usegmt=True)
+    finding = _findings(server)["clock"]
+    assert finding.bad
+    assert part in finding.text.replace("3601", "3600")
+
+
+def test_a_server_without_a_readable_time_is_no_fault(server: Server) -> None:
+    server.date = "soon"
+    assert not _findings(server)["clock"].bad
+
+
+def test_an_address_that_cannot_work_is_a_finding() -> None:
+    assert _findings(url="nonsense")["sink url"].bad
+
+
+def test_a_spool_folder_that_cannot_be_written_is_a_finding(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("", encoding="utf-8")
+    finding = _findings(spool_dir=str(tmp_path / "file" / "spool"))["spool"]
+    assert finding.bad
+    assert "chown" in finding.text
+
+
+def test_without_a_server_there_is_advice() -> None:
+    assert "give --url" in _findings()["server"].text

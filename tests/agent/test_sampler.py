@@ -1,0 +1,125 @@
+import logging
+
+import pytest
+
+from cc_agent.collectors.base import MetricDescription, Reading, Series, Tick
+from cc_agent.errors import NotAvailableError
+from cc_agent.sampler import LONGEST_RETRY_S, Sampler
+
+SERIES = Series("x", {"type": "node"}, {})
+
+
+class Scripted:
+    """A collector that fails on demand and notes how it is used."""
+
+    metrics: tuple[MetricDescription, ...] = ()
+
+    def __init__(self, name: str = "scripted") -> None:
+        self.name = name
+        self.open_error: Exception | None = None
+        self.read_error: Exception | None = None
+        self.opened: list[float] = []
+        self.closed = 0
+        self.ticks: list[Tick] = []
+
+    def open(self) -> None:
+        self.opened.append(NOW[0])
+        if self.open_error is not None:
+            raise self.open_error
+
+    def read(self, tick: Tick, /) -> list[Reading]:
+        self.ticks.append(tick)
+        if self.read_error is not None:
+            raise self.read_error
+        return [(SERIES, 1.0)]
+
+    def close(self) -> None:
+        self.closed += 1
+
+
+NOW = [0.0]
+
+
+@pytest.fixture(autouse=True)
+def start_at_zero() -> None:
+    NOW[0] = 0.0
+
+
+def _sampler(*collectors: Scripted) -> Sampler:
+    return Sampler(collectors, monotonic=lambda: NOW[0])
+
+
+def _tick(sampler: Sampler, at_s: float) -> int:
+    NOW[0] = at_s
+    return len(sampler.sample(int(at_s), 10.0))
+
+
+def test_one_failure_costs_only_its_own_samples() -> None:
+    good, bad = Scripted("good"), Scripted("bad")
+    bad.read_error = ZeroDivisionError("division by zero")
+    sampler = _sampler(bad, good)
+    assert _tick(sampler, 10) == 1
+    status = sampler.status_of("bad")
+    assert status is not None
+    assert status.problem == "ZeroDivisionError: division by zero"
+
+
+def test_a_failed_collector_is_opened_again_later_and_later() -> None:
+    collector = Scripted()
+    collector.open_error = NotAvailableError("no driver", "load it")
+    sampler = _sampler(collector)
+    for step in range(200):
+        _tick(sampler, 10.0 * step)
+    pauses = [after - before for before, after in zip(collector.opened, collector.opened[1:])]  # noqa: B905 one shorter
+    assert pauses[:6] == [10, 20, 40, 80, 160, 320]
+    assert max(pauses) == LONGEST_RETRY_S
+
+
+def test_recovery_resets_the_pause(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    collector = Scripted()
+    sampler = _sampler(collector)
+    collector.read_error = OSError("gone")
+    assert _tick(sampler, 0) == 0
+    collector.read_error = None
+    assert _tick(sampler, 5) == 0
+    assert _tick(sampler, 10) == 1
+    assert "works again" in caplog.text
+    collector.read_error = OSError("gone again")
+    assert _tick(sampler, 20) == 0
+    collector.read_error = None
+    assert _tick(sampler, 30) == 1
+
+
+def test_a_failure_is_logged_once_and_closes_the_collector(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.WARNING)
+    collector = Scripted()
+    collector.open_error = NotAvailableError("no driver", "load it")
+    sampler = _sampler(collector)
+    for step in range(50):
+        _tick(sampler, 10.0 * step)
+    assert len(caplog.records) == 1
+    assert "problem=no driver" in caplog.text
+    assert collector.closed > 1
+    assert sampler.statuses[0].advice == "load it"
+
+
+def test_each_collector_gets_the_moment_of_its_own_reading() -> None:
+    first, second = Scripted("first"), Scripted("second")
+    moments = iter([1.0, 2.0])
+    Sampler([first, second], monotonic=lambda: next(moments)).sample(1000, 10.0)
+    assert first.ticks == [Tick(1000, 1.0, 10.0)]
+    assert second.ticks == [Tick(1000, 2.0, 10.0)]
+
+
+def test_closing_survives_a_collector_that_does_not_close() -> None:
+    class Stubborn(Scripted):
+        def close(self) -> None:
+            raise RuntimeError("no")
+
+    other = Scripted()
+    sampler = _sampler(Stubborn(), other)
+    sampler.open(10.0)
+    sampler.close()
+    assert other.closed == 1
+    assert sampler.status_of("nobody") is None

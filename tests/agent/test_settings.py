@@ -1,0 +1,227 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cc_agent.collectors.registry import make_collectors
+from cc_agent.defaults import default_collectors, default_router
+from cc_agent.once import router_of
+from cc_agent.options import CommandOptions, parse_options
+from cc_agent.settings import Configuration, configure
+from cc_agent.sinks.http import HttpSettings
+from cc_common.errors import SettingsError
+
+SAMPLE: "dict[str, Any]" = {
+    "main": {"interval": "30s", "duration": "1s"},
+    "collectors": {
+        "cpustat": {"exclude_metrics": ["cpu_nice", "cpu_steal"]},
+        "memstat": {"numa_stats": True},
+        "nvidia": {"use_pci_info_as_type_id": True},
+    },
+    "router": {
+        "interval_timestamp": True,
+        "normalize_units": True,
+        "process_messages": {
+            "rename_messages": {"load_one": "cpu_load"},
+            "add_tags_if": [{"key": "cluster", "value": "demo", "if": "true"}],
+            "drop_messages_if": ["tags.type == 'hwthread' && name startsWith 'cpu_i'"],
+            "change_unit_prefix": {"name == 'mem_used'": "G"},
+        },
+    },
+    "sinks": {
+        "central": {
+            "type": "http",
+            "url": "https://mon.example.net/api/write?cluster=demo",
+            "jwt": "REPLACE",
+            "flush_delay": "4s",
+            "precision": "s",
+        }
+    },
+    "receivers": {},
+}
+
+
+def _file(folder: Path, document: Any, name: str = "agent.json") -> str:
+    path = folder / name
+    path.write_text(document if isinstance(document, str) else json.dumps(document), encoding="utf-8")
+    path.chmod(0o600)
+    return str(path)
+
+
+def _configure(folder: Path, document: Any, **options: Any) -> Configuration:
+    return configure(CommandOptions(config=_file(folder, document), **options), {})
+
+
+def test_without_a_file_the_defaults_hold() -> None:
+    configuration = configure(CommandOptions(url="http://localhost:8080", token="abc"), {})
+    assert configuration.interval_s == 60
+    assert configuration.hostname
+    assert "." not in configuration.hostname
+    assert configuration.cluster == configuration.hostname
+    assert configuration.warnings == []
+    (sink,) = configuration.sinks
+    assert isinstance(sink.settings, HttpSettings)
+    assert sink.settings.jwt == "abc"
+
+
+def test_a_configuration_of_the_reference_loads_with_a_warning_for_what_is_missing(tmp_path: Path) -> None:
+    configuration = _configure(tmp_path, SAMPLE)
+    assert configuration.interval_s == 30
+    assert configuration.cluster == "demo"
+    (warning,) = configuration.warnings
+    assert "collectors.nvidia" in warning
+    names = [collector.name for collector in make_collectors(configuration.settings.collectors)]
+    assert names == ["cpustat", "memstat"]
+
+
+def test_the_command_line_beats_the_file(tmp_path: Path) -> None:
+    configuration = _configure(
+        tmp_path, SAMPLE, interval="10", cluster="other", hostname="n7", url="http://h:1", spool_dir="/spool"
+    )
+    assert (configuration.interval_s, configuration.cluster, configuration.hostname) == (10, "other", "n7")
+    assert configuration.spool == Path("/spool")
+    assert [sink.name for sink in configuration.sinks] == ["url"]
+
+
+def test_tokens_come_from_a_file_the_environment_or_the_command_line(tmp_path: Path) -> None:
+    token_file = tmp_path / "token"
+    token_file.write_text("from-file\n", encoding="utf-8")
+    cases = (
+        (CommandOptions(url="http://h", token_file=str(token_file)), {}, "from-file"),
+        (CommandOptions(url="http://h"), {"CC_AGENT_TOKEN": "from-environment"}, "from-environment"),
+        (CommandOptions(url="http://h", token="given"), {"CC_AGENT_TOKEN": "from-environment"}, "given"),
+        (CommandOptions(url="http://h"), {}, ""),
+    )
+    for options, environment, expected in cases:
+        settings = configure(options, environment).sinks[0].settings
+        assert isinstance(settings, HttpSettings)
+        assert settings.jwt == expected
+
+
+def test_the_state_directory_of_systemd_is_the_spool() -> None:
+    configuration = configure(CommandOptions(), {"STATE_DIRECTORY": "/var/lib/cc-agent:/var/lib/other"})
+    assert configuration.spool == Path("/var/lib/cc-agent")
+    assert configure(CommandOptions(), {}).spool is None
+
+
+def test_components_may_stand_in_files_of_their_own(tmp_path: Path) -> None:
+    _file(tmp_path, {"cpustat": {}}, "collectors.json")
+    _file(tmp_path, {"out": {"type": "stdout"}}, "sinks.json")
+    document = {"main": {"interval": "20s"}, "collectors-file": "collectors.json", "sinks-file": "./sinks.json"}
+    configuration = _configure(tmp_path, document)
+    assert configuration.settings.collectors.memstat is None
+    assert [sink.name for sink in configuration.sinks] == ["out"]
+
+
+def test_the_old_layout_loads_and_says_what_to_change(tmp_path: Path) -> None:
+    _file(tmp_path, {"loadavg": {}}, "collectors.json")
+    document = {"interval": "15s", "duration": "5s", "collectors": "/etc/nowhere/collectors.json"}
+    configuration = _configure(tmp_path, document)
+    assert configuration.interval_s == 15
+    assert any("old layout" in warning for warning in configuration.warnings)
+    assert any("does not exist" in warning for warning in configuration.warnings)
+
+
+@pytest.mark.parametrize(
+    ("document", "part"),
+    [
+        ({"mian": {}}, "mian: there is no such setting; did you mean 'main'?"),
+        ({"main": {"interval": "1x"}}, "main.interval: must be a duration"),
+        ({"main": {"interval": "250ms"}}, "main.interval: must be at least 1"),
+        ({"main": {"interval": "1.5s"}}, "main.interval: must be whole seconds"),
+        ({"main": {"interval": "5s", "duration": "10s"}}, "main.duration: must not be longer"),
+        ({"main": []}, "main: must be an object"),
+        ({"collectors": {"cpustatt": {}}}, "collectors.cpustatt: there is no such setting; did you mean 'cpustat'?"),
+        ({"collectors": {"cpustat": {"exclude_metric": []}}}, "did you mean 'exclude_metrics'?"),
+        ({"collectors": {"cpustat": {"exclude_metrics": "cpu_user"}}}, "collectors.cpustat.exclude_metrics"),
+        ({"collectors": {"memstat": {"mem_used": "mine"}}}, "must be one of"),
+        ({"router": {"process_messages": {"manipulate": 1}}}, "router.process_messages.manipulate"),
+        ({"router": {"add_tags": [{"value": "x"}]}}, "router.add_tags[0].key: is required"),
+        ({"sinks": {"a": {"type": "htp", "url": "http://x"}}}, "sinks.a.type: must be one of http, stdout, not 'htp'"),
+        ({"sinks": {"a": {"type": "http"}}}, "sinks.a: url: is required"),
+        ({"sinks": {"a": {"type": "http", "url": "http://x", "username": "u"}}}, "needs 'password'"),
+        ({"sinks": {"a": []}}, "sinks.a: must be an object"),
+        ({"collectors": "nowhere.json"}, "nowhere.json: cannot be read"),
+        ("{", "is not JSON"),
+        ("[]", "must hold an object"),
+    ],
+)
+def test_mistakes_name_file_and_key(tmp_path: Path, document: Any, part: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        _configure(tmp_path, document)
+    assert part in str(caught.value)
+    assert str(tmp_path) in str(caught.value)
+
+
+def test_a_component_given_twice_is_refused(tmp_path: Path) -> None:
+    _file(tmp_path, {}, "c.json")
+    with pytest.raises(SettingsError, match="'collectors' is given twice"):
+        _configure(tmp_path, {"collectors": {}, "collectors-file": "c.json"})
+
+
+def test_mistakes_in_conditions_are_found_before_sampling(tmp_path: Path) -> None:
+    document = {"router": {"process_messages": {"drop_messages_if": ["nmae == 'x'"]}}}
+    with pytest.raises(SettingsError, match=r"router\.process_messages\.drop_messages_if: unknown name 'nmae'"):
+        router_of(_configure(tmp_path, document))
+
+
+def test_rules_that_a_store_could_not_digest_are_left_out_with_a_warning(tmp_path: Path) -> None:
+    document = {"router": {"process_messages": {"add_field_if": [{"key": "a", "value": "b", "if": "*"}]}}}
+    (warning,) = _configure(tmp_path, document).warnings
+    assert "add_field_if" in warning
+
+
+def test_what_is_not_supported_yet_is_said(tmp_path: Path) -> None:
+    document = {
+        "sinks": {"n": {"type": "nats", "host": "x"}, "out": {"type": "stdout"}},
+        "receivers": {"r": {"type": "nats"}},
+        "router": {"interval_aggregates": [{"name": "x"}]},
+    }
+    configuration = _configure(tmp_path, document)
+    assert [sink.name for sink in configuration.sinks] == ["out"]
+    assert len(configuration.warnings) == 3
+
+
+@pytest.mark.parametrize("cluster", ["alex", "fritz"])
+def test_production_configurations_load_unchanged(shared_fixtures: Path, cluster: str) -> None:
+    configuration = configure(CommandOptions(config=str(shared_fixtures / "collectors" / cluster / "config.json")), {})
+    assert configuration.interval_s == 60
+    assert configuration.cluster == cluster
+    assert configuration.settings.collectors.netstat is not None
+    assert [sink.name for sink in configuration.sinks] == [f"{cluster}store"]
+    assert any("normalize_metrics" in warning for warning in configuration.warnings)
+    router_of(configuration)
+    for sink in configuration.sinks:
+        assert any(sink.settings.processors(sink.name))
+
+
+def test_the_shipped_configuration_is_the_built_in_one(repository: Path, tmp_path: Path) -> None:
+    document = json.loads((repository / "agent/etc/cc-agent.json").read_text(encoding="utf-8"))
+    assert document["collectors"] == default_collectors()
+    assert document["router"] == default_router()
+    (tmp_path / "token").write_text("abc\n", encoding="utf-8")
+    (tmp_path / "token").chmod(0o600)
+    configuration = _configure(tmp_path, document)
+    assert configuration.warnings == []
+    assert configuration.interval_s == 60
+
+
+def test_the_command_line_is_read_without_the_command_line_library() -> None:
+    options = parse_options("run", ["--url", "http://x", "--token-file", "t", "--log-level", "debug"], description="")
+    assert options == CommandOptions(url="http://x", token_file="t", log_level="debug")
+
+
+@pytest.mark.parametrize("words", [["--urll", "x"], ["--url"], ["extra"], ["--log-level", "loud"]])
+def test_mistakes_on_the_command_line_are_settings_errors(words: "list[str]") -> None:
+    with pytest.raises(SettingsError, match="command line: "):
+        parse_options("run", words, description="")
+
+
+def test_a_token_given_twice_or_unreadable_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="both given"):
+        configure(CommandOptions(url="http://x", token="a", token_file="b"), {})
+    with pytest.raises(SettingsError, match="cannot be read"):
+        configure(CommandOptions(url="http://x", token_file=str(tmp_path / "none")), {})
+    with pytest.raises(SettingsError, match="is empty"):
+        configure(CommandOptions(url="http://x", token_file=_file(tmp_path, "\n", "token")), {})
