@@ -23,11 +23,14 @@ def read_body(request: Request, *, limit_bytes: int) -> bytes:
     Raises TooLarge if it is over `limit_bytes` as sent or decompressed, InvalidInput for damaged gzip, and
     UnsupportedMediaType for another encoding.
     """
-    request.max_content_length = limit_bytes
+    # One more than allowed: werkzeug cuts off a body without a length at the limit and says nothing.
+    request.max_content_length = limit_bytes + 1
     try:
         body = request.get_data(cache=False)
     except RequestEntityTooLarge:
         raise _too_large(limit_bytes) from None
+    if len(body) > limit_bytes:
+        raise _too_large(limit_bytes)
     encoding = request.headers.get("Content-Encoding", "identity").strip().lower()
     if encoding in {"", "identity"}:
         return body

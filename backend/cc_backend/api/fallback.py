@@ -15,8 +15,7 @@ from cc_backend.auth.permissions import Permission, requires
 PREFIXES = ("/api", "/userapi", "/frontend", "/config", "/metricstore")
 _METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 _CORS_PREFIX = "/api/"
-_CORS_HEADERS = {
-    "Access-Control-Allow-Origin": "*",
+_PREFLIGHT_HEADERS = {
     "Access-Control-Allow-Methods": "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS",
     "Access-Control-Allow-Headers": "Authorization, Content-Encoding, Content-Type, Origin, X-Auth-Token, "
     "X-Requested-With",
@@ -33,6 +32,7 @@ def unknown(rest: str = "") -> Response:
         return problem(HTTPStatus.NOT_FOUND, f"there is nothing at {request.path[:200]!r}")
     if request.method == "OPTIONS":
         answer = Response(status=HTTPStatus.NO_CONTENT)
+        del answer.headers["Content-Type"]
     else:
         text = f"{request.method} is not possible here; {' and '.join(allowed)} are"
         answer = problem(HTTPStatus.METHOD_NOT_ALLOWED, text)
@@ -58,7 +58,9 @@ def _allowed_methods() -> list[str]:
 def allow_cross_origin(response: Response) -> Response:
     """Let scripts of any origin use /api: it takes tokens only, a browser's cookie is worth nothing there."""
     if request.path.startswith(_CORS_PREFIX):
-        response.headers.update(_CORS_HEADERS)
+        response.headers["Access-Control-Allow-Origin"] = "*"
+        if request.method == "OPTIONS":
+            response.headers.update(_PREFLIGHT_HEADERS)
     return response
 
 

@@ -1,4 +1,5 @@
 import gzip
+import io
 from typing import Any
 
 import pytest
@@ -29,6 +30,22 @@ def test_a_body_of_exactly_the_limit_is_taken() -> None:
 def test_a_body_over_the_limit_is_refused_naming_the_limit() -> None:
     with pytest.raises(TooLarge, match="limit of 10 bytes"):
         read_body(posted(b"0123456789a"), limit_bytes=10)
+
+
+def without_length(body: bytes) -> Request:
+    environ = EnvironBuilder(method="POST", input_stream=io.BytesIO(body)).get_environ()
+    del environ["CONTENT_LENGTH"]
+    return Request({**environ, "wsgi.input_terminated": True})
+
+
+def test_a_body_sent_in_chunks_is_read_to_its_end() -> None:
+    assert read_body(without_length(b"0123456789"), limit_bytes=10) == b"0123456789"
+
+
+@pytest.mark.parametrize("size", [11, 12, 200_000])
+def test_a_body_sent_in_chunks_is_refused_over_the_limit_and_never_cut(size: int) -> None:
+    with pytest.raises(TooLarge):
+        read_body(without_length(b"a" * size), limit_bytes=10)
 
 
 def test_a_form_content_type_does_not_eat_the_body() -> None:
