@@ -257,7 +257,6 @@ def test_facets_name_what_occurs(search: JobSearch, started: Start) -> None:
     started(2, "n1", cluster="skua", user="kmeyer", project="")
     facets = search.facets(ALL)
     assert facets.clusters == ("skua", "tern")
-    assert facets.sub_clusters == ("all", "std")
     assert facets.partitions == ("day",)
     assert facets.users == ("kmeyer", "mlindqv")
     assert facets.projects == ("hydro7",)
