@@ -20,6 +20,8 @@ def main(arguments: Optional[List[str]] = None) -> int:
         return _failed(str(error), EXIT_SETTINGS)
     except CockpitError as error:
         return _failed(str(error), EXIT_FAILED)
+    except ModuleNotFoundError as error:
+        return _failed(f"needs the Python package {error.name!r}; install clustercockpit[agent]", EXIT_FAILED)
     except KeyboardInterrupt:
         return _failed("interrupted", EXIT_FAILED)
     except BrokenPipeError:
