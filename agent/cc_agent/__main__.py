@@ -13,27 +13,26 @@ EXIT_OK, EXIT_FAILED, EXIT_SETTINGS = 0, 1, 2
 
 def main(arguments: Optional[List[str]] = None) -> int:
     """Run a command; its exit status: 2 for wrong settings, 1 for any other failure, each with one line of reason."""
-    words = sys.argv[1:] if arguments is None else arguments
     try:
-        return _dispatch(words)
-    except SettingsError as error:
-        return _failed(str(error), EXIT_SETTINGS)
-    except CockpitError as error:
-        return _failed(str(error), EXIT_FAILED)
-    except ModuleNotFoundError as error:
-        return _failed(f"needs the Python package {error.name!r}; install clustercockpit[agent]", EXIT_FAILED)
+        return _dispatch(sys.argv[1:] if arguments is None else arguments)
     except KeyboardInterrupt:
         return _failed("interrupted", EXIT_FAILED)
     except BrokenPipeError:
         # Whoever reads our output has seen enough; keep Python from complaining again at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return EXIT_FAILED
-    except Exception as error:
+    except Exception as error:  # the last fence: people never see a traceback
         if os.environ.get("CC_AGENT_DEBUG"):
             raise
-        return _failed(
-            f"internal error, set CC_AGENT_DEBUG=1 to see where: {type(error).__name__}: {error}", EXIT_FAILED
-        )
+        return _failed(_reason(error), EXIT_SETTINGS if isinstance(error, SettingsError) else EXIT_FAILED)
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, CockpitError):
+        return str(error)
+    if isinstance(error, ModuleNotFoundError):
+        return f"needs the Python package {error.name!r}; install clustercockpit[agent]"
+    return f"internal error, set CC_AGENT_DEBUG=1 to see where: {type(error).__name__}: {error}"
 
 
 def _dispatch(words: List[str]) -> int:
