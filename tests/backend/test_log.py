@@ -1,0 +1,36 @@
+import io
+import logging
+
+import pytest
+
+from cc_backend.log import JournalFormatter
+
+
+@pytest.mark.parametrize(
+    ("level", "prefix"),
+    [
+        (logging.DEBUG, "<7>"),
+        (logging.INFO, "<6>"),
+        (logging.WARNING, "<4>"),
+        (logging.ERROR, "<3>"),
+        (logging.CRITICAL, "<2>"),
+    ],
+)
+def test_a_line_for_the_journal_begins_with_its_priority(level: int, prefix: str) -> None:
+    record = logging.LogRecord("cc_backend.x", level, "x.py", 1, "archived job=%d", (7,), None)
+    assert JournalFormatter("%(name)s: %(message)s").format(record) == f"{prefix}cc_backend.x: archived job=7"
+
+
+def test_every_line_of_a_traceback_keeps_the_priority_of_its_event() -> None:
+    stream = io.StringIO()
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(JournalFormatter("%(message)s"))
+    logger = logging.Logger("test")
+    logger.addHandler(handler)
+    try:
+        raise ValueError("boom")
+    except ValueError:
+        logger.exception("failed")
+    lines = stream.getvalue().splitlines()
+    assert len(lines) > 2
+    assert all(line.startswith("<3>") for line in lines)
