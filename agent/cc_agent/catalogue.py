@@ -38,7 +38,7 @@ class Reading(NamedTuple):
     footprint: str = ""
 
 
-_MORE_IS_BETTER = Shares(0.5, 0.2, 0.1, lower_is_better=False)
+_BUSY = Shares(1.0, 0.5, 0.2, lower_is_better=False)  # a job is meant to fill its hardware threads
 _WATCH_SATURATION = Shares(0.5, 0.8, 0.95, lower_is_better=True)
 _WATCH_EARLY = Shares(0.05, 0.2, 0.5, lower_is_better=True)
 _DISK_BYTES_PER_S = 2e9
@@ -52,12 +52,12 @@ def _known(machine: Machine) -> Dict[str, Reading]:
     load = Shares(1.0, 0.5, 0.25, lower_is_better=False)
     return {
         "cpu_load": Reading("avg", float(machine.hwthreads), load, "avg"),
-        "cpu_user": Reading("avg", 100.0, _MORE_IS_BETTER, "avg"),
-        "cpu_used": Reading("avg", 100.0, _MORE_IS_BETTER),
+        "cpu_user": Reading("avg", 100.0, _BUSY, "avg"),
+        "cpu_used": Reading("avg", 100.0, _BUSY),
         "cpu_system": Reading("avg", 100.0, _WATCH_EARLY),
         "cpu_iowait": Reading("avg", 100.0, _WATCH_EARLY),
         "cpu_steal": Reading("avg", 100.0, _WATCH_EARLY),
-        "cpu_idle": Reading("avg", 100.0, Shares(0.5, 0.8, 0.9, lower_is_better=True)),
+        "cpu_idle": Reading("avg", 100.0, Shares(0.2, 0.5, 0.8, lower_is_better=True)),
         "mem_used": Reading("sum", float(machine.memory_bytes), _WATCH_SATURATION, "max"),
         "net_bw": network,
         "eth_read_bw": network,
