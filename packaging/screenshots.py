@@ -6,22 +6,11 @@ usage: screenshots.py FOLDER [NAME ...]
 import os
 import sys
 import tempfile
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from playwright.sync_api import Browser, sync_playwright
-from werkzeug.serving import WSGIRequestHandler, make_server
 
-from cc_backend.app import create_app
-from cc_backend.archive.file import FileArchive
-from cc_backend.auth.tokens import generate_keys
-from cc_backend.demo.cluster import tarn_document
-from cc_backend.demo.site import fill
-from cc_backend.services import EXTENSION
-from cc_backend.settings import LEGACY, BackendSettings
-from cc_common.settings import load
+from cc_backend.demo.serve import PASSWORD, USER, served
 
 CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
 ARGUMENTS = [
@@ -32,7 +21,6 @@ ARGUMENTS = [
     "--disable-component-update",
     "--disable-sync",
 ]
-PASSWORD = "cockpit-demo"  # noqa: S105 - of a server that lives for seconds in a temporary folder
 PAGES = {
     "start": "/",
     "jobs": "/monitoring/jobs/",
@@ -63,43 +51,6 @@ def main() -> int:
     return 0
 
 
-class Quiet(WSGIRequestHandler):
-    """Says nothing of each request."""
-
-    def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
-        """Nothing."""
-
-
-@contextmanager
-def served(home: Path) -> Iterator[str]:
-    """A backend with the made-up site on a free port of this machine; yields its address."""
-    archive = FileArchive.create(home / "job-archive")
-    archive.store_cluster(tarn_document())
-    private, public = generate_keys()
-    document = {
-        "main": {"db": "job.db"},
-        "auth": {"jwts": {"private-key": private, "public-key": public}},
-        "archive": {"path": "job-archive"},
-        "metric-store": {"wal": {"directory": "metric-store", "fsync": "never"}},
-    }
-    (home / "metric-store").mkdir()
-    settings = load(BackendSettings, document, source="screenshots", base_directory=home, legacy=LEGACY).value
-    app = create_app(settings)
-    services = app.extensions[EXTENSION]
-    services.users.add("hbrandt", ("user", "support"), password=PASSWORD, full_name="Helga Brandt")
-    fill(services)
-    server = make_server("127.0.0.1", 0, app, threaded=True, request_handler=Quiet)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
-        services.close()
-
-
 def take(browser: Browser, url: str, name: str, path: Path, *, width: int, theme: str) -> None:
     """One picture of a whole page, once its plots are drawn."""
     context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=theme)  # type: ignore[arg-type]  # a plain string of the two themes
@@ -108,7 +59,7 @@ def take(browser: Browser, url: str, name: str, path: Path, *, width: int, theme
     page.on("pageerror", lambda error: print(f"  page error: {error}"))
     page.goto(f"{url}/login")
     if name != "login":
-        page.fill("#username", "hbrandt")
+        page.fill("#username", USER)
         page.fill("#password", PASSWORD)
         page.click("button[type=submit]")
         page.goto(url + PAGES[name])

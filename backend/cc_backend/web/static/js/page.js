@@ -14,11 +14,11 @@ document.addEventListener("change", (event) => {
   if (event.target.matches("[data-submits]")) event.target.form.requestSubmit();
 });
 
-// Fields of a filter that say nothing stay out of the address.
+// Fields that say nothing, or what holds anyway, stay out of the address.
 document.addEventListener("submit", (event) => {
   const form = event.target;
   if (form.method !== "get" || form.getAttribute("method") === "dialog") return;
-  for (const field of form.elements) if (field.name && field.value === "") field.disabled = true;
+  for (const field of form.elements) if (field.name && (field.value === "" || field.value === field.dataset.default)) field.disabled = true;
   setTimeout(() => {
     for (const field of form.elements) field.disabled = false;
   });

@@ -1,0 +1,60 @@
+"""Serves the made-up site for a while, on a free port of this machine, from a folder that may be thrown away."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from flask import Flask
+from werkzeug.serving import WSGIRequestHandler, make_server
+
+from cc_backend.app import create_app
+from cc_backend.archive.file import FileArchive
+from cc_backend.auth.tokens import generate_keys
+from cc_backend.demo.cluster import tarn_document
+from cc_backend.demo.site import fill
+from cc_backend.services import EXTENSION, Services
+from cc_backend.settings import LEGACY, BackendSettings
+from cc_common.settings import load
+
+USER = "hbrandt"
+PASSWORD = "cockpit-demo"  # noqa: S105 - of a server that lives for seconds
+
+
+def demo_app(home: Path) -> Flask:
+    """The application with all jobs of the site and one account of the support staff; close its services after use."""
+    FileArchive.create(home / "job-archive").store_cluster(tarn_document())
+    (home / "metric-store").mkdir()
+    private, public = generate_keys()
+    document = {
+        "main": {"db": "job.db"},
+        "auth": {"jwts": {"private-key": private, "public-key": public}},
+        "archive": {"path": "job-archive"},
+        "metric-store": {"wal": {"directory": "metric-store", "fsync": "never"}},
+    }
+    app = create_app(load(BackendSettings, document, source="demo", base_directory=home, legacy=LEGACY).value)
+    services: Services = app.extensions[EXTENSION]
+    services.users.add(USER, ("user", "support"), password=PASSWORD, full_name="Helga Brandt")
+    fill(services)
+    return app
+
+
+@contextmanager
+def served(home: Path) -> Iterator[str]:
+    """The address of a server of the site, as long as the block runs."""
+    app = demo_app(home)
+    server = make_server("127.0.0.1", 0, app, threaded=True, request_handler=_Quiet)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+        app.extensions[EXTENSION].close()
+
+
+class _Quiet(WSGIRequestHandler):
+    def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
+        """Nothing: the pages are what is looked at."""

@@ -1,0 +1,138 @@
+"""Made-up jobs, clusters and samples for the pages; and a reader of the HTML they send."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+
+from cc_backend.clusters import SubCluster, parse_cluster
+from cc_backend.demo.cluster import tarn_document
+from cc_backend.model import Job, JobData, JobMetric, JobState, MonitoringStatus, Resource, Scope, Series, Unit
+
+START_S = 1_760_000_400
+STEP_S = 60
+VOID = frozenset({"meta", "link", "input", "br", "img", "hr", "use", "path", "line", "rect", "circle", "polygon"})
+
+
+@dataclass
+class Element:
+    """One element of a page."""
+
+    tag: str
+    attributes: dict[str, str]
+    text: str = ""
+
+
+@dataclass
+class Page(HTMLParser):
+    """A page, read: its elements, and what would break the content policy."""
+
+    elements: list[Element] = field(default_factory=list)
+    inline_scripts: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        super().__init__()
+        self._open: list[Element] = []
+
+    def handle_starttag(self, tag: str, attrs: Sequence[tuple[str, str | None]]) -> None:
+        element = Element(tag, {name: value or "" for name, value in attrs})
+        self.elements.append(element)
+        if tag not in VOID:
+            self._open.append(element)
+
+    def handle_startendtag(self, tag: str, attrs: Sequence[tuple[str, str | None]]) -> None:
+        self.elements.append(Element(tag, {name: value or "" for name, value in attrs}))
+
+    def handle_endtag(self, tag: str) -> None:
+        while self._open:
+            if self._open.pop().tag == tag:
+                return
+
+    def handle_data(self, data: str) -> None:
+        for element in self._open:
+            element.text += data
+        if self._open and self._open[-1].tag == "script" and data.strip():
+            self.inline_scripts.append(data)
+
+    def all(self, tag: str, **attributes: str) -> list[Element]:
+        """The elements with this tag and these attributes; `data_row` means `data-row`."""
+        wanted = {name.rstrip("_").replace("_", "-"): value for name, value in attributes.items()}
+        return [
+            element
+            for element in self.elements
+            if element.tag == tag and all(element.attributes.get(name) == value for name, value in wanted.items())
+        ]
+
+    def with_id(self, id_: str) -> Element:
+        """The element with this id."""
+        return next(element for element in self.elements if element.attributes.get("id") == id_)
+
+
+@pytest.fixture
+def read_page() -> Callable[[str], Page]:
+    """Reads HTML into a Page."""
+
+    def read(html: str) -> Page:
+        page = Page()
+        page.feed(html)
+        return page
+
+    return read
+
+
+@pytest.fixture
+def tarn() -> Mapping[str, SubCluster]:
+    """The subclusters of the made-up cluster: main and gpu."""
+    return parse_cluster(tarn_document(), source="test")[0].sub_clusters
+
+
+@pytest.fixture
+def make_job() -> Callable[..., Job]:
+    """Makes a finished, archived job of two hours on two nodes; fields can be given."""
+
+    def make(**changes: object) -> Job:
+        nodes = changes.pop("hosts", ("tn0001", "tn0002"))
+        assert isinstance(nodes, tuple)
+        fields: dict[str, object] = {
+            "id": 7,
+            "job_id": 4711,
+            "cluster": "tarn",
+            "sub_cluster": "main",
+            "user": "mlindq",
+            "project": "chem-102",
+            "start_time": START_S,
+            "duration": 7200,
+            "resources": tuple(Resource(host) for host in nodes),
+            "num_nodes": len(nodes),
+            "num_hwthreads": 96 * len(nodes),
+            "state": JobState.COMPLETED,
+            "monitoring_status": MonitoringStatus.ARCHIVED,
+            "meta_data": {"jobName": "relax"},
+        }
+        return Job(**{**fields, **changes})  # type: ignore[arg-type]  # fields by name, as tests give them
+
+    return make
+
+
+def node_metric(unit: Unit, rows: Mapping[str, Sequence[float]], *, step_s: int = STEP_S) -> JobMetric:
+    """A metric at node scope from rows by host."""
+    return JobMetric(unit, step_s, [Series(host, np.array(row, dtype=np.float32)) for host, row in rows.items()])
+
+
+@pytest.fixture
+def make_data() -> Callable[..., JobData]:
+    """Makes samples at node scope: metric name -> host -> values."""
+    units = {
+        "cpu_load": Unit(""),
+        "flops_any": Unit("F/s", "G"),
+        "mem_bw": Unit("B/s", "G"),
+        "mem_used": Unit("B", "G"),
+        "net_bw": Unit("B/s"),
+    }
+
+    def make(**metrics: Mapping[str, Sequence[float]]) -> JobData:
+        return {name: {Scope.NODE: node_metric(units.get(name, Unit("")), rows)} for name, rows in metrics.items()}
+
+    return make

@@ -1,0 +1,127 @@
+import re
+from datetime import datetime, timedelta, timezone
+from xml.etree import ElementTree as ET
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cc_backend.model import JobMetric, Scope, Series, Unit
+from cc_backend.web.figures.curves import curves, paper_strip, spark
+from cc_backend.web.figures.draw import Area, digits_for, steps
+from cc_backend.web.figures.gauges import Spoke, gauge, polar
+from cc_backend.web.figures.maps import Roof, heat, roofline
+from cc_backend.web.series import series_figure
+from cc_backend.web.timeaxis import clock_labels, run_time_labels
+from cc_backend.web.verdict import Level, Scale
+
+SCALE = Scale(100, 80, 40, 10)
+EAST = timezone(timedelta(hours=5, minutes=30))
+NASTY = '"><script>alert(1)</script>&'
+
+
+def figure_of(*rows: list[float], names: tuple[str, ...] = (), level: Level | None = None) -> str:
+    hosts = names or tuple(f"n{i}" for i in range(len(rows)))
+    series = [Series(host, np.array(row, dtype=np.float32)) for host, row in zip(hosts, rows, strict=True)]
+    drawn = series_figure("cpu_load", JobMetric(Unit(""), 60, series), Scope.NODE, unit="", scale=SCALE, level=level)
+    return str(curves(drawn, run_time_labels(3600), "CPU load of one node."))
+
+
+def all_figures() -> list[str]:
+    nan = float("nan")
+    many = [[50.0, 51.0, nan, nan, 50.0]] * 9 + [[2.0, 2.0, nan, nan, 2.0]] * 2
+    return [
+        figure_of([1, 2, 3]),
+        figure_of([50, nan, nan, 60, 61], level=Level.CAUTION),
+        figure_of(*many, names=(*(f"n{i}" for i in range(9)), NASTY, "b&c"), level=Level.ALERT),
+        figure_of([nan, nan]),
+        figure_of([]),
+        str(spark(np.array([1, 2, nan, nan, 3.0]), level=Level.ALERT, scale=SCALE)),
+        str(spark(np.zeros(3))),
+        str(spark(None)),
+        str(gauge(SCALE, 50, edges=True)),
+        str(gauge(SCALE, None)),
+        str(gauge(Scale(0, 0, 0, 0), 5)),
+        str(polar([Spoke(NASTY, SCALE, 10, 20), Spoke("Memory used", SCALE, 0, 0), Spoke("c", SCALE, 99, 500)], NASTY)),
+        str(heat(np.array([[1, nan, 3], [0, 0, 0.0]]), ["a", NASTY], 3, run_time_labels(600), NASTY, faulty=[NASTY])),
+        str(roofline([(1, 100, False), (0.0001, 1, True), (1e9, 1e9, True)], Roof(480, 6144, 520), NASTY)),
+        str(paper_strip()),
+    ]
+
+
+@pytest.mark.parametrize("number", range(len(all_figures())))
+def test_every_figure_is_well_formed_and_holds_neither_style_nor_script(number: int) -> None:
+    figure = all_figures()[number]
+    ET.fromstring(figure)  # noqa: S314 - our own text
+    assert "style=" not in figure
+    assert "<script" not in figure
+    assert "nan" not in figure.lower().replace("nano", "")
+    assert "inf" not in re.sub(r"[^\w]info", "", figure.lower())
+
+
+def test_a_curve_breaks_where_values_are_missing() -> None:
+    d = Area(10, 100).path([1, 2, float("nan"), 3, 4])
+    assert d.count("M") == 2
+
+
+def test_a_lone_value_between_gaps_is_drawn() -> None:
+    assert "h2" in Area(10, 100).path([float("nan"), 5, float("nan")])
+
+
+def test_a_band_breaks_where_values_are_missing() -> None:
+    nan = float("nan")
+    assert Area(10, 100).ribbon([1, 1, nan, 1, 1], [2, 2, nan, 2, 2]).count("Z") == 2
+
+
+def test_the_fault_zone_is_filled_only_when_the_metric_is_in_it() -> None:
+    assert "zn f-caution" in figure_of([30, 35], level=Level.CAUTION)
+    assert "zn" not in figure_of([60, 65], level=Level.OK)
+
+
+def test_thresholds_name_their_value() -> None:
+    assert "caution begins at 40" in figure_of([30, 50])
+
+
+def test_a_gap_is_hatched() -> None:
+    assert 'class="gap"' in figure_of([1, float("nan"), float("nan"), 1, 1])
+    assert 'class="gap"' not in figure_of([1, 2, 3])
+
+
+def test_nothing_measured_keeps_the_size_of_the_figure() -> None:
+    assert 'height="172"' in figure_of([float("nan")] * 3)
+
+
+@given(st.floats(1e-6, 1e12))
+def test_axis_steps_are_round_and_few(top: float) -> None:
+    ticks = steps(top)
+    assert ticks[0] == 0
+    assert 2 <= len(ticks) <= 7
+    assert ticks[-1] <= top * (1 + 1e-6)
+    assert digits_for([0, 0.5, 1]) == 1
+
+
+@given(st.integers(1, 5_000_000))
+def test_run_time_labels_stay_on_the_axis_and_are_few(length: int) -> None:
+    labels = run_time_labels(length)
+    assert 1 <= len(labels) <= 9
+    assert all(0 <= per_cent <= 100 for per_cent, _ in labels)
+    assert len({text for _, text in labels}) == len(labels)
+
+
+def test_clock_labels_stand_at_round_local_times() -> None:
+    start_s = datetime(2026, 3, 12, 22, 17, tzinfo=EAST).timestamp()
+    assert [text for _, text in clock_labels(start_s, 4 * 3600, EAST)] == [
+        "22:30",
+        "23:00",
+        "23:30",
+        "13 Mar",
+        "00:30",
+        "01:00",
+        "01:30",
+        "02:00",
+    ]
+
+
+def test_an_axis_without_length_has_no_labels() -> None:
+    assert run_time_labels(0) == clock_labels(1_760_000_400, 0, EAST) == []

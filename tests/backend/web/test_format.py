@@ -1,0 +1,143 @@
+from datetime import UTC, datetime, timedelta, timezone
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cc_backend.model import Unit
+from cc_backend.web import format as f
+
+NOON = datetime(2026, 3, 12, 12, 0, tzinfo=UTC).timestamp()
+CET = timezone(timedelta(hours=1), "CET")
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (1248, "1\u202f248"),
+        (412000.0, "412\u202f000"),
+        (96.0, "96.0"),
+        (95.27, "95.3"),
+        (4.182, "4.18"),
+        (0, "0"),
+        (0.0, "0"),
+        (-0.001, "0.00"),
+        (-12.34, "-12.3"),
+        (None, "\N{EN DASH}"),
+        (float("nan"), "\N{EN DASH}"),
+        (float("inf"), "\N{EN DASH}"),
+    ],
+)
+def test_measured_numbers_have_three_digits_and_thin_spaces(value: float | None, text: str) -> None:
+    assert f.number(value) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(96, "96"), (96.0, "96"), (0.5, "0.5"), (6144.0, "6\u202f144"), (1.25, "1.25")]
+)
+def test_thresholds_keep_only_digits_that_say_something(value: float, text: str) -> None:
+    assert f.plain(value) == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0, "0 s"),
+        (59.9, "59 s"),
+        (60, "1 min"),
+        (1320, "22 min"),
+        (24060, "6 h 41 min"),
+        (43200, "12 h 00 min"),
+        (86400, "24 h 00 min"),
+        (273600, "3 d 4 h"),
+        (-5, "0 s"),
+    ],
+)
+def test_durations_name_their_two_largest_parts(seconds: float, text: str) -> None:
+    assert f.duration(seconds) == text
+
+
+def test_a_time_limit_of_whole_hours_has_no_minutes() -> None:
+    assert f.limit(86400) == "24 h"
+    assert f.limit(5400) == "1 h 30 min"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0, "0"), (3600, "1 h"), (5400, "90 min"), (86400, "1 d"), (30, "30 s"), (90, "1.5 min")]
+)
+def test_axis_labels_are_short(seconds: float, text: str) -> None:
+    assert f.round_span(seconds) == text
+
+
+def test_a_moment_is_as_short_as_today_allows() -> None:
+    assert f.moment(NOON - 3600, UTC, now_s=NOON) == "today 11:00"
+    assert f.moment(NOON - 86400, UTC, now_s=NOON) == "Wed 12:00"
+    assert f.moment(NOON - 40 * 86400, UTC, now_s=NOON) == "31 Jan, 12:00"
+    assert f.moment(NOON - 400 * 86400, UTC, now_s=NOON) == "5 Feb 2025, 12:00"
+    assert f.moment(NOON + 86400, UTC, now_s=NOON) == "13 Mar, 12:00"
+
+
+def test_a_full_moment_names_its_zone() -> None:
+    assert f.full_moment(NOON, CET) == "Thu 12 March 2026, 13:00 CET"
+    assert f.zone_name(CET, NOON) == "CET"
+    assert f.iso(NOON) == "2026-03-12T12:00:00Z"
+
+
+@pytest.mark.parametrize(
+    ("unit", "text"),
+    [
+        (Unit("F/s", "G"), "GFlop/s"),
+        (Unit("Flops/s", "G"), "GFlop/s"),
+        (Unit("B", "K"), "kB"),
+        (Unit(""), ""),
+        (Unit("IPC"), ""),
+        (Unit("%"), "%"),
+        (Unit("Hz", "M"), "MHz"),
+    ],
+)
+def test_units_read_as_people_write_them(unit: Unit, text: str) -> None:
+    assert f.unit_text(unit) == text
+
+
+@pytest.mark.parametrize(
+    ("unit", "largest", "factor", "text"),
+    [
+        (Unit("B/s"), 1.5e9, 1e-6, "MB/s"),
+        (Unit("B/s"), 2.5e10, 1e-9, "GB/s"),
+        (Unit("B/s", "G"), 0.003, 1e3, "MB/s"),
+        (Unit("F/s", "G"), 6144, 1.0, "GFlop/s"),
+        (Unit("%"), 1e6, 1.0, "%"),
+        (Unit("B/s", "G"), 0.0, 1.0, "GB/s"),
+    ],
+)
+def test_values_move_to_the_prefix_that_keeps_them_readable(
+    unit: Unit, largest: float, factor: float, text: str
+) -> None:
+    assert f.readable(unit, largest) == (pytest.approx(factor), text)
+
+
+@given(st.floats(1e-6, 1e17), st.sampled_from(["", "k", "M", "G", "T"]))
+def test_a_readable_value_means_the_same_amount(largest: float, prefix: str) -> None:
+    factor, text = f.readable(Unit("B/s", prefix), largest)
+    powers = {"": 0, "k": 3, "M": 6, "G": 9, "T": 12, "P": 15, "E": 18}
+    assert largest * 10 ** powers[prefix] == pytest.approx(largest * factor * 10 ** powers[text.removesuffix("B/s")])
+
+
+@pytest.mark.parametrize(
+    ("names", "text"),
+    [
+        (["a1"], "a1"),
+        (["tn0257", "tn0258", "tn0259", "tn0260"], "tn0257 to tn0260"),
+        (["tn01", "tn03", "tn04", "tn09"], "tn01, tn03 and 2 more"),
+        (["a1", "b2", "c3", "d4"], "a1, b2 and 2 more"),
+        (["x", "y", "z", "w"], "x, y and 2 more"),
+    ],
+)
+def test_many_names_become_a_range_or_a_few(names: list[str], text: str) -> None:
+    assert f.names_in_short(names) == text
+
+
+def test_one_is_singular() -> None:
+    assert f.count(1, "job") == "1 job"
+    assert f.count(0, "job") == "0 jobs"
+    assert f.count(2, "stretch", "stretches") == "2 stretches"

@@ -1,0 +1,129 @@
+from collections.abc import Callable, Mapping
+from datetime import UTC
+
+import numpy as np
+import pytest
+
+from cc_backend.clusters import SubCluster
+from cc_backend.model import Job, JobData, JobState, MonitoringStatus
+from cc_backend.web.joblist import ListRow, job_row, list_heads
+from cc_backend.web.previews import Preview, PreviewCache, list_metrics, preview_of
+from cc_backend.web.verdict import Level
+
+METRICS = ["cpu_load", "flops_any"]
+GOOD = {"cpu_load_avg": 95.0, "flops_any_avg": 900.0, "mem_bw_avg": 200.0, "mem_used_max": 100.0}
+GOOD |= {"vectorization_ratio_avg": 55.0, "cpu_power_avg": 500.0}
+
+
+def preview(*values: float) -> Preview:
+    mean = float(np.mean(values))
+    return Preview(np.array(values), mean, max(values), mean)
+
+
+@pytest.fixture
+def row(make_job: Callable[..., Job], tarn: Mapping[str, SubCluster]) -> Callable[..., ListRow]:
+    def make(previews: Mapping[str, Preview | None] | None = None, **changes: object) -> ListRow:
+        job = make_job(**{"footprint": GOOD, **changes})
+        return job_row(job, tarn["main"], previews, METRICS if previews else [], now_s=job.start_time + 7200, zone=UTC)
+
+    return make
+
+
+def test_a_row_says_who_where_and_how_large(row: Callable[..., ListRow]) -> None:
+    found = row()
+    assert (found.number, found.name, found.user, found.project) == ("4711", "relax", "mlindq", "chem-102")
+    assert (found.place, found.size, found.ran) == ("tarn/main", "2 nodes · 192 cores", "2 h 00 min")
+
+
+def test_a_shared_node_and_gpus_are_told(row: Callable[..., ListRow]) -> None:
+    assert row(shared="multi_user", hosts=("tn0001",), num_hwthreads=16).size == "1 node, shared · 16 cores"
+    assert row(num_acc=8).size == "2 nodes · 8 GPUs"
+
+
+def test_pending_is_called_waiting(row: Callable[..., ListRow]) -> None:
+    assert row(state=JobState.PENDING).state_word == "Waiting"
+
+
+def test_a_good_footprint_is_ok(row: Callable[..., ListRow]) -> None:
+    assert row().level is Level.OK
+    assert row().finding == ""
+
+
+def test_the_worst_value_of_the_footprint_gives_the_verdict(row: Callable[..., ListRow]) -> None:
+    found = row(footprint={**GOOD, "cpu_load_avg": 10.0, "flops_any_avg": 200.0})
+    assert (found.level, found.finding, found.more) == (Level.ALERT, "CPU load is very low.", 1)
+
+
+def test_an_archived_job_that_lacks_a_value_is_an_artefact(row: Callable[..., ListRow]) -> None:
+    found = row(footprint={name: value for name, value in GOOD.items() if name != "flops_any_avg"})
+    assert (found.level, found.finding) == (Level.ARTEFACT, "Flop rate was not measured.")
+
+
+def test_a_running_job_without_values_is_not_judged(row: Callable[..., ListRow]) -> None:
+    found = row(footprint=None, state=JobState.RUNNING, monitoring_status=MonitoringStatus.RUNNING_OR_ARCHIVING)
+    assert found.level is None
+
+
+def test_a_running_job_is_judged_by_its_curves(row: Callable[..., ListRow]) -> None:
+    found = row(
+        {"cpu_load": preview(20, 20), "flops_any": preview(900, 900)},
+        footprint={"cpu_load_avg": 90.0},
+        state=JobState.RUNNING,
+        monitoring_status=MonitoringStatus.RUNNING_OR_ARCHIVING,
+    )
+    assert (found.level, found.finding) == (Level.ALERT, "CPU load is very low.")
+
+
+def test_a_metric_that_was_not_measured_is_hatched_and_says_so(row: Callable[..., ListRow]) -> None:
+    cells = row({"cpu_load": preview(95, 96), "flops_any": None}).cells
+    assert [cell.measured for cell in cells] == [True, False]
+    assert "gap" in cells[1].figure
+
+
+def test_a_job_of_a_cluster_nobody_knows_still_has_a_row(make_job: Callable[..., Job]) -> None:
+    found = job_row(make_job(cluster="gone"), None, {}, METRICS, now_s=0, zone=UTC)
+    assert found.level is None
+    assert not any(cell.measured for cell in found.cells)
+
+
+def test_the_preview_is_the_mean_of_all_nodes(make_data: Callable[..., JobData]) -> None:
+    data = make_data(cpu_load={"a": [1, 2, float("nan")], "b": [3, float("nan"), float("nan")]})
+    found = preview_of(data, "cpu_load")
+    assert found is not None
+    np.testing.assert_array_equal(found.values, [2, 2, float("nan")])
+    assert (found.mean, found.highest) == (2.25, 3)
+
+
+def test_no_samples_make_no_preview(make_data: Callable[..., JobData]) -> None:
+    assert preview_of(make_data(cpu_load={"a": [float("nan")]}), "cpu_load") is None
+    assert preview_of({}, "cpu_load") is None
+
+
+def test_a_list_of_gpu_jobs_shows_gpu_metrics(make_job: Callable[..., Job], tarn: Mapping[str, SubCluster]) -> None:
+    assert list_metrics([make_job(num_acc=4)], [tarn["gpu"]])[0] == "acc_utilization"
+    assert list_metrics([make_job(num_acc=4), make_job()], [tarn["gpu"], tarn["main"]])[0] == "cpu_load"
+
+
+def test_a_column_has_a_unit_when_all_rows_share_it(tarn: Mapping[str, SubCluster]) -> None:
+    heads = list_heads(["mem_bw", "nothing"], [tarn["main"], None])
+    assert [(head.name, head.unit) for head in heads] == [("Memory bandwidth", "GB/s"), ("Nothing", "")]
+
+
+def test_previews_of_archived_jobs_are_kept_and_of_others_not(make_job: Callable[..., Job]) -> None:
+    cache = PreviewCache(most=2)
+    archived, open_job = make_job(), make_job(id=8, monitoring_status=MonitoringStatus.RUNNING_OR_ARCHIVING)
+    cache.put(archived, {"cpu_load": None})
+    cache.put(open_job, {"cpu_load": None})
+    assert cache.get(archived, ["cpu_load"]) == {"cpu_load": None}
+    assert cache.get(archived, ["cpu_load", "mem_bw"]) is None
+    assert cache.get(open_job, ["cpu_load"]) is None
+
+
+def test_the_cache_forgets_what_was_longest_unused(make_job: Callable[..., Job]) -> None:
+    cache = PreviewCache(most=2)
+    for id_ in (1, 2):
+        cache.put(make_job(id=id_), {"a": None})
+    cache.get(make_job(id=1), ["a"])
+    cache.put(make_job(id=3), {"a": None})
+    assert cache.get(make_job(id=1), ["a"]) is not None
+    assert cache.get(make_job(id=2), ["a"]) is None

@@ -1,0 +1,187 @@
+from collections.abc import Callable, Mapping
+from datetime import UTC
+
+import numpy as np
+import pytest
+
+from cc_backend.clusters import SubCluster
+from cc_backend.model import Job, JobData, JobMetric, JobState, MonitoringStatus, Scope, Series, Unit
+from cc_backend.web.footprints import footprints, share_of_node
+from cc_backend.web.jobpage import JobPage, PageOptions, job_page
+from cc_backend.web.jobplots import chosen_scope, compact, plots_document, scope_factor, scopes_on_offer
+from cc_backend.web.jobtable import natural_order
+from cc_backend.web.verdict import Level
+
+NAN = float("nan")
+HOSTS = tuple(f"tn{i:04d}" for i in range(1, 17))
+
+
+@pytest.fixture
+def page(make_job: Callable[..., Job], tarn: Mapping[str, SubCluster]) -> Callable[..., JobPage]:
+    def make(data: JobData, options: PageOptions | None = None, **changes: object) -> JobPage:
+        sub = tarn["main"]
+        return job_page(make_job(**changes), data, sub, sub.metrics, options or PageOptions(), zone=UTC)
+
+    return make
+
+
+def idle_nodes_data(make_data: Callable[..., JobData]) -> JobData:
+    rows = {host: [95.0] * 60 if i < 12 else [95.0] * 20 + [0.5] * 40 for i, host in enumerate(HOSTS)}
+    return make_data(cpu_load=rows, flops_any={host: [900.0] * 60 for host in HOSTS})
+
+
+def test_the_page_has_a_plot_for_each_measured_metric_and_names_the_others(
+    page: Callable[..., JobPage], make_data: Callable[..., JobData]
+) -> None:
+    found = page(make_data(cpu_load={"tn0001": [95, 95]}, net_bw={"tn0001": [1e9, 2e9]}))
+    assert [plot.metric for plot in found.plots] == ["cpu_load", "net_bw"]
+    assert "Flop rate" in found.missing
+
+
+def test_values_come_in_the_prefix_that_reads_well(
+    page: Callable[..., JobPage], make_data: Callable[..., JobData]
+) -> None:
+    (plot,) = page(make_data(net_bw={"tn0001": [1e9, 2e9]})).plots
+    assert plot.unit == "MB/s"
+    assert dict(plot.readout)["max"] == "2\u202f000"
+
+
+def test_nodes_that_part_from_the_rest_are_a_finding_and_sort_the_table(
+    page: Callable[..., JobPage], make_data: Callable[..., JobData]
+) -> None:
+    found = page(idle_nodes_data(make_data), hosts=HOSTS)
+    assert found.summary.findings[0].headline == "4 of 16 nodes differ from the rest in CPU load."
+    assert found.table.sorted_by == "cpu_load"
+    assert {row.label for row in found.table.rows[:4]} == set(HOSTS[12:])
+    assert found.table.rows[0].cells[0] is not None
+    assert found.table.rows[0].cells[0].level is Level.CAUTION
+
+
+def test_an_order_that_was_chosen_stays(page: Callable[..., JobPage], make_data: Callable[..., JobData]) -> None:
+    found = page(idle_nodes_data(make_data), PageOptions(sort="name"), hosts=HOSTS)
+    assert [row.label for row in found.table.rows] == list(HOSTS)
+    found = page(idle_nodes_data(make_data), PageOptions(sort="cpu_load", descending=True), hosts=HOSTS)
+    assert {row.label for row in found.table.rows[-4:]} == set(HOSTS[12:])
+
+
+def test_a_stretch_without_any_data_is_a_finding(
+    page: Callable[..., JobPage], make_data: Callable[..., JobData]
+) -> None:
+    found = page(make_data(cpu_load={"tn0001": [95] * 30 + [NAN] * 16 + [95] * 30}))
+    assert any(f.headline == "No data for 16 min, from 30 min after the start." for f in found.summary.findings)
+
+
+def test_each_scope_has_its_share_of_a_summed_threshold(
+    make_job: Callable[..., Job], tarn: Mapping[str, SubCluster]
+) -> None:
+    sub = tarn["main"]
+    job = make_job()
+    assert scope_factor(job, sub.metrics["flops_any"], Scope.SOCKET, sub) == 0.5
+    assert scope_factor(job, sub.metrics["flops_any"], Scope.NODE, sub) == 1
+    assert scope_factor(job, sub.metrics["ipc"], Scope.SOCKET, sub) == 1
+    shared = make_job(shared="multi_user", hosts=("tn0001",), num_hwthreads=24)
+    assert scope_factor(shared, sub.metrics["flops_any"], Scope.NODE, sub) == 0.25
+    assert scope_factor(shared, sub.metrics["mem_used"], Scope.NODE, sub) == 1
+
+
+def test_on_shared_nodes_the_limit_of_a_highest_value_shrinks(
+    make_job: Callable[..., Job], tarn: Mapping[str, SubCluster]
+) -> None:
+    sub = tarn["main"]
+    job = make_job(shared="multi_user", hosts=("tn0001",), num_hwthreads=24, footprint={"mem_used_max": 80.0})
+    assert share_of_node(job, 96) == 0.25
+    items = {item.metric: item for item in footprints(job, sub.metrics, node_threads=96)}
+    assert items["mem_used"].level is Level.CAUTION
+    assert items["cpu_load"].scale.peak == 96
+
+
+def test_a_running_job_is_judged_by_its_samples_and_a_finished_one_by_its_record(
+    make_job: Callable[..., Job], make_data: Callable[..., JobData], tarn: Mapping[str, SubCluster]
+) -> None:
+    data = make_data(cpu_load={"tn0001": [20, 20], "tn0002": [30, 30]})
+    record = {"cpu_load_avg": 95.0}
+    finished = footprints(make_job(footprint=record), tarn["main"].metrics, data)
+    running = footprints(make_job(footprint=record, state=JobState.RUNNING), tarn["main"].metrics, data)
+    assert next(item.value for item in finished if item.metric == "cpu_load") == 95
+    assert next(item.value for item in running if item.metric == "cpu_load") == 25
+
+
+def test_the_nearest_coarser_scope_stands_in(make_data: Callable[..., JobData]) -> None:
+    metric = JobMetric(Unit("W"), 60)
+    assert chosen_scope({Scope.NODE: metric, Scope.SOCKET: metric}, Scope.CORE) is Scope.SOCKET
+    assert chosen_scope({Scope.CORE: metric}, Scope.NODE) is Scope.CORE
+    assert chosen_scope({}, Scope.NODE) is None
+
+
+def test_scopes_are_offered_as_far_as_curves_stay_readable(
+    make_job: Callable[..., Job], tarn: Mapping[str, SubCluster]
+) -> None:
+    sub = tarn["main"]
+    running = {"state": JobState.RUNNING, "monitoring_status": MonitoringStatus.RUNNING_OR_ARCHIVING}
+    assert Scope.CORE in scopes_on_offer(make_job(**running), sub, sub.metrics)
+    assert Scope.CORE not in scopes_on_offer(make_job(num_nodes=64, **running), sub, sub.metrics)
+
+
+def test_an_archived_job_offers_the_scopes_its_file_has(
+    make_job: Callable[..., Job], tarn: Mapping[str, SubCluster]
+) -> None:
+    sub = tarn["main"]
+    by_scope = {
+        scope: JobMetric(Unit(""), 60, [Series("a", np.ones(2, np.float32))]) for scope in (Scope.NODE, Scope.CORE)
+    }
+    assert scopes_on_offer(make_job(), sub, sub.metrics, {"ipc": by_scope}) == [Scope.NODE, Scope.CORE]
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"monitoring_status": MonitoringStatus.DISABLED}, "was not monitored"),
+        ({"monitoring_status": MonitoringStatus.ARCHIVING_FAILED}, "could not be archived"),
+        ({"state": JobState.RUNNING, "monitoring_status": 1}, "No samples have come in"),
+        ({}, "There are no samples"),
+    ],
+)
+def test_a_job_without_samples_says_why(page: Callable[..., JobPage], changes: dict[str, object], words: str) -> None:
+    found = page({}, **changes)
+    assert words in found.data_note
+    assert found.plots == ()
+
+
+def test_the_record_shows_script_scheduler_and_whatever_the_site_adds(page: Callable[..., JobPage]) -> None:
+    meta = {"jobName": "a", "jobScript": "#!/bin/sh", "slurmInfo": "JobId=1", "message": "see me", "queueNote": "x"}
+    found = page({}, meta_data=meta)
+    assert found.record.texts == (("Job script", "#!/bin/sh"), ("Slurm", "JobId=1"), ("queueNote", "x"))
+    assert found.record.note == "see me"
+
+
+def test_the_document_of_the_canvas_says_what_the_picture_says(
+    page: Callable[..., JobPage], make_data: Callable[..., JobData]
+) -> None:
+    found = page(idle_nodes_data(make_data), hosts=HOSTS)
+    document = plots_document(found.job, found.plots, UTC, clock=False)
+    plot = document["plots"]["cpu_load"]
+    assert [line["label"] for line in plot["lines"]] == [*HOSTS[12:], "median"]
+    assert plot["label"][1] == "tn0013 to tn0016"
+    assert [level for level, _ in plot["thresholds"]] == ["high", "caution", "alert"]
+    assert plot["ticks"][0] == 0
+    assert document["offset"] == 0
+
+
+def test_numbers_of_the_document_have_five_digits_and_gaps() -> None:
+    assert compact(np.array([1.23456789, NAN, 123456.789, 0.0, -0.000123456])) == [
+        1.2346,
+        None,
+        123460.0,
+        0.0,
+        -0.00012346,
+    ]
+
+
+def test_names_with_numbers_are_sorted_by_the_numbers() -> None:
+    assert natural_order(["core 10", "core 2", "core 1", "tn0002", "tn0001"]) == [
+        "core 1",
+        "core 2",
+        "core 10",
+        "tn0001",
+        "tn0002",
+    ]

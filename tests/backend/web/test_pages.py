@@ -1,0 +1,353 @@
+"""The pages as a browser gets them, from the whole application."""
+
+import re
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import pytest
+from flask.testing import FlaskClient
+
+from cc_backend.demo.cluster import tarn_document
+from cc_backend.model import RowRule
+
+PASSWORD = "a long enough one"
+EVIL = "<script>alert(1)</script><img src=x onerror=alert(2)>\"'`{{7*7}}"
+JOBS = "/monitoring/jobs/"
+
+
+class Site(Protocol):
+    """What these tests use of the site fixture."""
+
+    client: FlaskClient
+    clock: Any
+    services: Any
+
+    def user(self, name: str, *roles: str, **more: Any) -> Any: ...
+    def start_job(self, **changes: Any) -> int: ...
+    def stop_job(self, **more: Any) -> Any: ...
+    def write_node(self, host: str, *, from_s: int, minutes: int, skip: Any = ()) -> None: ...
+
+
+def sign_in(site: Site, name: str = "hbrandt", *roles: str, **more: Any) -> FlaskClient:
+    site.user(name, *(roles or ("support",)), password=PASSWORD, **more)
+    answer = site.client.post("/login", data={"username": name, "password": PASSWORD, "redirect": "/"})
+    assert answer.status_code == 303
+    return site.client
+
+
+@pytest.fixture
+def running(site: Site) -> int:
+    """A job that has been running for half an hour, with samples."""
+    start_s = int(site.clock())
+    id_ = site.start_job(metaData={"jobName": EVIL, "jobScript": EVIL, "slurmInfo": EVIL, EVIL[:20]: EVIL})
+    site.clock.advance(1800)
+    site.write_node("tn01", from_s=start_s, minutes=30, skip=(10, 11, 12, 13))
+    return id_
+
+
+def test_somebody_unknown_gets_the_sign_in_form_at_the_same_address(
+    site: Site, read_page: Callable[[str], Any]
+) -> None:
+    answer = site.client.get(f"{JOBS}?state=running")
+    page = read_page(answer.text)
+    assert answer.status_code == 401
+    assert page.all("input", name="redirect")[0].attributes["value"] == f"{JOBS}?state=running"
+    assert answer.headers["Cache-Control"] == "no-store"
+
+
+def test_signing_in_leads_to_the_page_that_was_asked_for(site: Site) -> None:
+    site.user("mlindqv", password=PASSWORD)
+    form = {"username": "mlindqv", "password": PASSWORD, "redirect": f"{JOBS}?page=2"}
+    answer = site.client.post("/login", data=form)
+    assert (answer.status_code, answer.headers["Location"]) == (303, f"{JOBS}?page=2")
+
+
+@pytest.mark.parametrize("target", ["//evil.example", "https://evil.example", "/\\evil.example", "javascript:x"])
+def test_signing_in_never_leads_elsewhere(site: Site, target: str) -> None:
+    site.user("mlindqv", password=PASSWORD)
+    answer = site.client.post("/login", data={"username": "mlindqv", "password": PASSWORD, "redirect": target})
+    assert answer.headers["Location"] == "/"
+
+
+def test_a_wrong_name_and_a_wrong_password_say_the_same(site: Site) -> None:
+    site.user("mlindqv", password=PASSWORD)
+    answers = [
+        site.client.post("/login", data={"username": name, "password": "wrong wrong wrong"})
+        for name in ("mlindqv", "nobody")
+    ]
+    assert [answer.status_code for answer in answers] == [401, 401]
+    texts = [re.sub(r'value="[^"]*"', "", answer.text) for answer in answers]
+    assert texts[0] == texts[1]
+    assert "User name or password is wrong." in texts[0]
+
+
+def test_too_many_tries_say_when_to_come_back(site: Site) -> None:
+    site.user("mlindqv", password=PASSWORD)
+    for _ in range(30):
+        answer = site.client.post("/login", data={"username": "mlindqv", "password": "wrong wrong wrong"})
+        if answer.status_code == 429:
+            break
+    assert answer.status_code == 429
+    assert int(answer.headers["Retry-After"]) > 0
+    assert "Too many failed tries" in answer.text
+
+
+def test_signing_out_needs_the_token_of_the_page(site: Site, read_page: Callable[[str], Any]) -> None:
+    client = sign_in(site)
+    assert client.post("/logout").status_code == 403
+    token = read_page(client.get("/").text).all("input", name="csrf_token")[0].attributes["value"]
+    answer = client.post("/logout", data={"csrf_token": token})
+    assert answer.status_code == 303
+    assert client.get("/").status_code == 401
+
+
+def test_every_form_that_posts_carries_the_token(site: Site, running: int) -> None:
+    client = sign_in(site)
+    for path in ("/", JOBS, f"/monitoring/job/{running}"):
+        for form in re.findall(r"<form[^>]*method=\"post\".*?</form>", client.get(path).text, re.DOTALL):
+            assert 'name="csrf_token" value="' in form
+            assert 'name="csrf_token" value=""' not in form
+
+
+def test_the_theme_is_kept_in_a_cookie_and_leads_back(site: Site, read_page: Callable[[str], Any]) -> None:
+    client = sign_in(site)
+    token = read_page(client.get("/").text).all("input", name="csrf_token")[0].attributes["value"]
+    answer = client.post("/theme", data={"csrf_token": token, "theme": "dark", "back": JOBS})
+    assert (answer.status_code, answer.headers["Location"]) == (303, JOBS)
+    assert 'data-theme="dark"' in client.get(JOBS).text
+    assert client.post("/theme", data={"csrf_token": token, "theme": "pink"}).status_code == 400
+
+
+def test_the_start_page_says_what_matters_in_a_sentence(site: Site, running: int) -> None:
+    page = sign_in(site).get("/").text
+    assert re.search(r"<h1[^>]*>1 job runs( and needs your attention)?\.</h1>", page)
+
+
+def test_an_empty_site_has_no_empty_pages(site: Site) -> None:
+    client = sign_in(site)
+    assert "No job runs" in client.get("/").text
+    assert "No jobs yet" in client.get(JOBS).text
+    assert "No job matches" in client.get(f"{JOBS}?user=nobody").text
+
+
+def test_the_list_shows_each_job_with_its_previews(site: Site, running: int, read_page: Callable[[str], Any]) -> None:
+    page = read_page(sign_in(site).get(JOBS).text)
+    assert len(page.all("li", data_row=str(running))) == 1
+    assert len(page.all("svg", class_="spk")) == 4
+
+
+def test_the_table_view_has_the_same_jobs_without_plots(
+    site: Site, running: int, read_page: Callable[[str], Any]
+) -> None:
+    page = read_page(sign_in(site).get(f"{JOBS}?view=table").text)
+    assert len(page.all("tr", data_row=str(running))) == 1
+    assert page.all("svg", class_="spk") == []
+
+
+def test_filters_choose_jobs_and_appear_as_pills(site: Site, running: int, read_page: Callable[[str], Any]) -> None:
+    client = sign_in(site)
+    found = read_page(client.get(f"{JOBS}?state=running&user=mlindqv&started=7d").text)
+    assert len(found.all("li", data_row=str(running))) == 1
+    assert len(found.all("span", class_="pill")) == 3
+    assert client.get(f"{JOBS}?state=failed").text.count("data-row") == 0
+
+
+def test_a_filter_that_cannot_be_is_told_by_name(site: Site) -> None:
+    answer = sign_in(site).get(f"{JOBS}?sort=size")
+    assert answer.status_code == 400
+    assert "&#39;sort&#39; must be one of" in answer.text
+
+
+def test_pages_of_a_list_follow_each_other(site: Site, read_page: Callable[[str], Any]) -> None:
+    for number in range(30):
+        site.start_job(jobId=1000 + number, startTime=int(site.clock()) - number)
+    client = sign_in(site)
+    first = read_page(client.get(JOBS).text)
+    assert [a.attributes["href"] for a in first.all("a", rel="next")] == [f"{JOBS}?page=2"]
+    second = client.get(f"{JOBS}?page=2").text
+    assert second.count("data-row") == 5
+    assert "26\N{EN DASH}30 of 30" in second
+    assert "This page is empty" in client.get(f"{JOBS}?page=9").text
+
+
+def test_a_job_number_in_the_search_leads_to_the_job(site: Site, running: int) -> None:
+    answer = sign_in(site).get(f"{JOBS}?q=88412")
+    assert (answer.status_code, answer.headers["Location"]) == (303, f"/monitoring/job/{running}")
+
+
+def test_people_see_their_own_jobs_only(site: Site, running: int) -> None:
+    client = sign_in(site, "stranger", "user")
+    assert client.get(JOBS).text.count("data-row") == 0
+    assert client.get(f"/monitoring/job/{running}").status_code == 404
+    assert client.get(f"/monitoring/job/{running}/data").status_code == 404
+    assert client.get(f"/monitoring/job/{running}/series/load_one").status_code == 404
+    assert client.get(f"{JOBS}?user=mlindqv").text.count("data-row") == 0
+
+
+def test_the_job_page_has_plots_as_pictures_before_any_script_runs(
+    site: Site, running: int, read_page: Callable[[str], Any]
+) -> None:
+    answer = sign_in(site).get(f"/monitoring/job/{running}")
+    page = read_page(answer.text)
+    plots = [figure for figure in page.elements if figure.attributes.get("data-plot")]
+    assert answer.status_code == 200
+    assert {figure.attributes["data-plot"] for figure in plots} >= {"load_one", "mem_used", "flops_any", "cpu_user"}
+    assert all(figure.attributes["aria-label"] for figure in plots)
+    assert 'class="gap"' in answer.text
+    assert page.with_id("statistics")
+
+
+@pytest.mark.parametrize("scope", ["node", "socket", "core", "hwthread", "accelerator"])
+def test_each_scope_that_is_offered_can_be_seen(site: Site, running: int, scope: str) -> None:
+    client = sign_in(site)
+    page = client.get(f"/monitoring/job/{running}")
+    offered = re.findall(r"scope=(\w+)", page.text)
+    answer = client.get(f"/monitoring/job/{running}?scope={scope}")
+    assert answer.status_code == (200 if scope == "node" or scope in offered else 400)
+
+
+def test_the_clock_axis_is_part_of_the_address(site: Site, running: int) -> None:
+    page = sign_in(site).get(f"/monitoring/job/{running}?axis=clock").text
+    assert f"/monitoring/job/{running}/data?axis=clock" in page
+
+
+def test_the_numbers_of_the_plots_are_not_sent_twice(site: Site, running: int) -> None:
+    client = sign_in(site)
+    first = client.get(f"/monitoring/job/{running}/data")
+    again = client.get(f"/monitoring/job/{running}/data", headers={"If-None-Match": first.headers["ETag"]})
+    assert (first.status_code, again.status_code, again.data) == (200, 304, b"")
+    assert first.headers["Cache-Control"] == "private, no-cache"
+    assert first.get_json()["plots"]["load_one"]["lines"][0]["y"][0] == 4
+
+
+def test_the_numbers_are_refused_in_json_without_a_login(site: Site, running: int) -> None:
+    answer = site.client.get(f"/monitoring/job/{running}/data")
+    assert answer.status_code == 401
+    assert answer.is_json
+
+
+def test_each_plot_is_a_table_and_a_csv_as_well(site: Site, running: int) -> None:
+    client = sign_in(site)
+    table = client.get(f"/monitoring/job/{running}/series/load_one")
+    assert "<table" in table.text
+    sheet = client.get(f"/monitoring/job/{running}/series/load_one?as=csv")
+    assert sheet.mimetype == "text/csv"
+    assert sheet.text.splitlines()[0] == "time_s,tn01"
+    assert sheet.text.splitlines()[1].endswith(",4")
+    assert client.get(f"/monitoring/job/{running}/series/nothing").status_code == 404
+
+
+def test_what_a_job_says_of_itself_is_text_and_never_markup(
+    site: Site, running: int, read_page: Callable[[str], Any]
+) -> None:
+    client = sign_in(site)
+    for path in ("/", JOBS, f"{JOBS}?view=table", f"/monitoring/job/{running}"):
+        html = client.get(path).text
+        page = read_page(html)
+        assert "<script>alert" not in html
+        assert "49" not in re.findall(r"<h1>.*?</h1>", html, re.DOTALL)[:1]
+        assert not [e for e in page.elements if any(name.startswith("on") for name in e.attributes)]
+        assert page.all("img") == []
+
+
+def test_no_page_has_script_or_style_of_its_own(site: Site, running: int, read_page: Callable[[str], Any]) -> None:
+    client = sign_in(site)
+    paths = ["/", JOBS, f"{JOBS}?view=table", f"/monitoring/job/{running}", "/nothing", f"{JOBS}?sort=x"]
+    pages = [client.get(path) for path in [*paths, f"/monitoring/job/{running}/series/load_one"]]
+    pages.append(site.client.application.test_client().get("/login"))
+    for answer in pages:
+        page = read_page(answer.text)
+        assert page.inline_scripts == []
+        assert page.all("style") == []
+        assert not [element for element in page.elements if "style" in element.attributes]
+        assert "script-src 'self'" in answer.headers["Content-Security-Policy"]
+
+
+def test_every_page_has_its_landmarks_and_one_main_heading(
+    site: Site, running: int, read_page: Callable[[str], Any]
+) -> None:
+    client = sign_in(site)
+    for path in ("/", JOBS, f"/monitoring/job/{running}", "/nothing"):
+        page = read_page(client.get(path).text)
+        assert len(page.all("main")) == 1
+        assert len(page.all("h1")) == 1
+        assert page.all("a", class_="skip")[0].attributes["href"] == "#main"
+        assert page.all("html", lang="en")
+        ids = [element.attributes["id"] for element in page.elements if "id" in element.attributes]
+        assert len(ids) == len(set(ids))
+
+
+def test_every_field_has_a_label(site: Site, read_page: Callable[[str], Any]) -> None:
+    for answer in (site.client.get("/login"), sign_in(site).get(JOBS)):
+        page = read_page(answer.text)
+        labelled = {label.attributes.get("for") for label in page.all("label")}
+        for field in page.all("input") + page.all("select"):
+            if field.attributes.get("type") in ("hidden", "checkbox") or "id" not in field.attributes:
+                continue
+            assert field.attributes["id"] in labelled
+
+
+def test_every_link_of_a_page_leads_somewhere(site: Site, running: int, read_page: Callable[[str], Any]) -> None:
+    client = sign_in(site)
+    seen: set[str] = set()
+    for path in ("/", JOBS, f"/monitoring/job/{running}"):
+        page = read_page(client.get(path).text)
+        ids = {element.attributes.get("id") for element in page.elements}
+        for link in page.all("a"):
+            href = link.attributes.get("href", "")
+            if href.startswith("#"):
+                assert href[1:] in ids, href
+            elif href:
+                seen.add(href.partition("#")[0])
+    assert {href: client.get(href).status_code for href in seen if client.get(href).status_code not in (200, 303)} == {}
+
+
+def test_an_unknown_address_is_a_page_with_a_way_out(site: Site) -> None:
+    answer = sign_in(site).get("/nothing/here")
+    assert answer.status_code == 404
+    assert "There is nothing here" in answer.text
+    assert f'href="{JOBS}"' in answer.text
+
+
+def test_what_nobody_expected_shows_a_number_and_no_inside(
+    site: Site, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    client = sign_in(site)
+    site.client.application.testing = False
+
+    def fail(*_: Any, **__: Any) -> None:
+        raise RuntimeError("secret inside")
+
+    monkeypatch.setattr(site.services.search, "find", fail)
+    answer = client.get(JOBS)
+    number = re.search(r"Request (\w+)", answer.text)
+    assert answer.status_code == 500
+    assert "secret inside" not in answer.text
+    assert number is not None
+    assert number[1] in caplog.text
+
+
+def test_a_damaged_archive_file_costs_the_curves_and_not_the_page(site: Site, running: int) -> None:
+    site.stop_job()
+    job = site.services.search.get(running, RowRule(everything=True), now_s=int(site.clock()))
+    site.services.search.finish_archiving(job)
+    answer = sign_in(site).get(f"/monitoring/job/{running}")
+    assert answer.status_code == 200
+    assert "cannot be read just now" in answer.text
+    assert site.client.get(JOBS).status_code == 200
+
+
+def test_restricted_metrics_are_for_staff(site_of: Callable[..., Site]) -> None:
+    document = tarn_document()
+    next(metric for metric in document["metricConfig"] if metric["name"] == "cpu_power")["restrict"] = True
+    site = site_of(clusters=[document])
+    nodes = {"cluster": "tarn", "subCluster": "main", "resources": [{"hostname": "tn0001"}], "numHwthreads": 96}
+    id_ = site.start_job(**nodes)
+    site.user("mlindqv", password=PASSWORD)
+    site.user("hbrandt", "support", password=PASSWORD)
+    seen: dict[str, bool] = {}
+    for name in ("mlindqv", "hbrandt"):
+        client = site.client.application.test_client()
+        client.post("/login", data={"username": name, "password": PASSWORD})
+        seen[name] = "CPU power" in client.get(f"/monitoring/job/{id_}").text
+    assert seen == {"mlindqv": False, "hbrandt": True}

@@ -1,0 +1,119 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cc_backend.model import JobMetric, Scope, Series, Unit
+from cc_backend.web.series import MOST_LINES, gaps_of, labels_of, outliers_of, series_figure, shrink
+from cc_backend.web.verdict import Scale
+
+NAN = float("nan")
+
+
+def metric(*rows: list[float], ids: list[str] | None = None) -> JobMetric:
+    series = [
+        Series(f"n{i:02d}" if ids is None else "n01", np.array(row, dtype=np.float32), None if ids is None else ids[i])
+        for i, row in enumerate(rows)
+    ]
+    return JobMetric(Unit("B/s", "G"), 60, series)
+
+
+def test_one_series_is_one_neutral_line() -> None:
+    figure = series_figure("mem_bw", metric([1, 2, 3]), Scope.NODE, unit="GB/s")
+    assert [line.colour for line in figure.lines] == [0]
+    assert (figure.lowest, figure.median, figure.highest) == (1, 2, 3)
+
+
+def test_up_to_eight_series_are_lines_in_their_own_colours() -> None:
+    figure = series_figure("mem_bw", metric(*[[i, i] for i in range(8)]), Scope.NODE, unit="GB/s")
+    assert [line.colour for line in figure.lines] == [1, 2, 3, 4, 5, 6, 7, 8]
+    assert figure.bands == ()
+
+
+def test_more_series_become_a_median_with_two_bands() -> None:
+    figure = series_figure("mem_bw", metric(*[[i, i + 1] for i in range(MOST_LINES + 1)]), Scope.NODE, unit="GB/s")
+    assert [line.label for line in figure.lines] == ["median"]
+    assert [band.inner for band in figure.bands] == [False, True]
+    assert figure.bands[0].low.tolist() == [0, 1]
+    assert figure.bands[0].high.tolist() == [8, 9]
+
+
+def test_outliers_keep_lines_of_their_own_outside_the_bands() -> None:
+    rows = [[95.0, 96.0]] * 10 + [[1.0, 1.0]] * 2
+    figure = series_figure("cpu_load", metric(*rows), Scope.NODE, unit="")
+    assert figure.outliers == ("n10", "n11")
+    assert [line.label for line in figure.lines] == ["n10", "n11", "median"]
+    assert figure.bands[0].low.tolist() == [95, 96]
+
+
+def test_two_kinds_of_nodes_are_no_outliers() -> None:
+    assert outliers_of(np.array([[95.0]] * 6 + [[1.0]] * 6)) == []
+
+
+def test_noise_makes_no_outliers() -> None:
+    rows = 100 + np.random.default_rng(1).standard_normal((20, 50))
+    assert outliers_of(rows) == []
+
+
+def test_a_gap_is_where_no_series_has_a_value() -> None:
+    rows = np.array([[1, NAN, NAN, NAN, 1, 1], [1, 1, NAN, NAN, 1, 1]])
+    assert gaps_of(rows) == ((2, 4),)
+
+
+def test_late_data_and_single_missing_samples_are_no_gaps() -> None:
+    assert gaps_of(np.array([[1, NAN, 1, 1, NAN, NAN, NAN]])) == ()
+
+
+def test_data_that_begins_late_is_a_gap() -> None:
+    assert gaps_of(np.array([[NAN, NAN, NAN, 1, 1]])) == ((0, 3),)
+
+
+@pytest.mark.parametrize("rows", [np.empty((0, 0)), np.full((2, 5), NAN)])
+def test_nothing_measured_is_no_gap(rows: np.ndarray) -> None:
+    assert gaps_of(rows) == ()
+
+
+def test_no_value_at_all_makes_a_figure_that_says_so() -> None:
+    figure = series_figure("mem_bw", metric([NAN, NAN]), Scope.NODE, unit="GB/s")
+    assert not figure.measured
+    assert not series_figure("mem_bw", JobMetric(Unit("B/s"), 60), Scope.NODE, unit="B/s").measured
+
+
+def test_long_curves_are_thinned_to_means_that_leave_gaps_out() -> None:
+    rows, every = shrink(np.array([[1, 3, NAN, 5, NAN, NAN, 7]]), 4)
+    assert every == 2
+    np.testing.assert_array_equal(rows, [[2, 5, NAN, 7]])
+
+
+@given(st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=300), st.integers(1, 50))
+def test_thinning_stays_within_the_values_and_the_limit(values: list[float], most: int) -> None:
+    rows, _ = shrink(np.array([values]), most)
+    assert rows.shape[1] <= most
+    assert min(values) - 1e-6 <= rows.min()
+    assert rows.max() <= max(values) + 1e-6
+
+
+def test_series_of_different_length_are_filled_up_with_gaps() -> None:
+    figure = series_figure("mem_bw", metric([1, 2, 3], [4]), Scope.NODE, unit="GB/s")
+    assert [len(line.values) for line in figure.lines] == [3, 3]
+
+
+def test_the_unit_of_the_figure_is_applied() -> None:
+    assert series_figure(
+        "mem_bw", metric([0.001, 0.002]), Scope.NODE, unit="MB/s", factor=1000
+    ).highest == pytest.approx(2)
+
+
+def test_the_axis_shows_the_nearest_threshold_but_no_far_one() -> None:
+    near = series_figure("x", metric([50, 60]), Scope.NODE, unit="", scale=Scale(200, 100, 40, 10))
+    far = series_figure("x", metric([5, 6]), Scope.NODE, unit="", scale=Scale(200, 100, 40, 10))
+    assert near.top == pytest.approx(106)
+    assert far.top == pytest.approx(6.3)
+
+
+def test_parts_of_nodes_are_called_by_their_own_ids() -> None:
+    assert labels_of(metric([1], [2], ids=["0", "17"]), Scope.CORE) == ["core 0", "core 17"]
+    several = JobMetric(
+        Unit("%"), 60, [Series("a", np.ones(1, np.float32), "3"), Series("b", np.ones(1, np.float32), "3")]
+    )
+    assert labels_of(several, Scope.ACCELERATOR) == ["a GPU 3", "b GPU 3"]

@@ -1,0 +1,104 @@
+"""A real browser before a real server with the made-up site."""
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, sync_playwright
+
+from cc_backend.demo.serve import PASSWORD, USER, served
+
+CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
+ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+VENDOR = Path(__file__).resolve().parents[2] / "backend" / "cc_backend" / "web" / "static" / "vendor"
+TIMEOUT_MS = 20_000
+
+
+@pytest.fixture(scope="session")
+def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a backend with the made-up site."""
+    if not VENDOR.is_dir():
+        pytest.skip("the front-end libraries are missing: run `make assets`")
+    with served(tmp_path_factory.mktemp("site")) as address:
+        yield address
+
+
+@pytest.fixture(scope="session")
+def browser(url: str) -> Iterator[Browser]:
+    """Headless Chromium."""
+    if shutil.which(CHROMIUM) is None:
+        pytest.skip(f"there is no browser at {CHROMIUM}: run `make test-deps`, or set CHROMIUM")
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        yield chromium
+        chromium.close()
+
+
+@dataclass
+class Visitor:
+    """A browser window, and everything its console said."""
+
+    url: str
+    page: Page
+    complaints: list[str] = field(default_factory=list)
+
+    def go(self, path: str) -> Page:
+        """Open a page of the site."""
+        self.page.goto(self.url + path)
+        return self.page
+
+    def overflow(self) -> int:
+        """By how many pixels the page is wider than the window."""
+        return int(self.page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth"))
+
+
+@pytest.fixture(scope="session")
+def signed_in(browser: Browser, url: str) -> Any:
+    """The cookies of somebody from the support staff."""
+    context = browser.new_context()
+    page = context.new_page()
+    page.goto(f"{url}/login")
+    page.fill("#username", USER)
+    page.fill("#password", PASSWORD)
+    page.click("button[type=submit]")
+    page.wait_for_url(f"{url}/")
+    state = context.storage_state()
+    context.close()
+    return state
+
+
+@pytest.fixture
+def visit(browser: Browser, url: str, signed_in: Any) -> Iterator[Callable[..., Visitor]]:
+    """Opens a window: width, theme, with or without script, signed in or not. No window may complain."""
+    contexts: list[BrowserContext] = []
+    visitors: list[Visitor] = []
+
+    def listen(visitor: Visitor) -> Callable[[ConsoleMessage], None]:
+        return lambda message: visitor.complaints.append(message.text) if message.type in ("error", "warning") else None
+
+    def open_window(width: int = 1280, *, theme: str = "light", script: bool = True, known: bool = True) -> Visitor:
+        more: dict[str, Any] = {"color_scheme": theme, "storage_state": signed_in if known else None}
+        context = browser.new_context(viewport={"width": width, "height": 900}, java_script_enabled=script, **more)
+        context.set_default_timeout(TIMEOUT_MS)
+        contexts.append(context)
+        visitor = Visitor(url, context.new_page())
+        visitor.page.on("console", listen(visitor))
+        visitor.page.on("pageerror", lambda error: visitor.complaints.append(str(error)))
+        visitors.append(visitor)
+        return visitor
+
+    yield open_window
+    for context in contexts:
+        context.close()
+    assert [complaint for visitor in visitors for complaint in visitor.complaints] == []
