@@ -83,8 +83,8 @@ def summarise(samples: Samples) -> Summary:
     """The summary of each row of a matrix, missing samples left out."""
     present = ~np.isnan(samples)
     return Summary(
-        np.fmin.reduce(samples, axis=1),
-        np.fmax.reduce(samples, axis=1),
+        np.fmin.reduce(samples, axis=1, initial=np.nan),
+        np.fmax.reduce(samples, axis=1, initial=np.nan),
         np.sum(samples, axis=1, dtype=np.float64, where=present),
         np.count_nonzero(present, axis=1),
     )

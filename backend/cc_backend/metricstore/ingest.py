@@ -181,10 +181,17 @@ def _numbers(fields: list[bytes]) -> tuple[Doubles, list[int]]:
         else:
             if len(numbers) == len(fields):
                 return np.fromiter(numbers, np.float64, len(fields)), []
+    return _numbers_one_by_one(fields)
+
+
+def _numbers_one_by_one(fields: list[bytes]) -> tuple[Doubles, list[int]]:
     values = np.zeros(len(fields))
     bad: list[int] = []
     for index, raw in enumerate(fields):
-        if raw.endswith(b"i") and raw.startswith(_PREFIX):
+        if not raw.startswith(_PREFIX):
+            bad.append(index)
+            continue
+        if raw.endswith(b"i"):  # whole numbers are common with other senders
             digits = raw[6:-1].removeprefix(b"-")
             if len(digits) <= _EXACT_DIGITS and digits.isdigit():
                 values[index] = int(raw[6:-1])
@@ -252,18 +259,20 @@ def _merged(fast: Decoded, slow: Decoded) -> Decoded:
 
 def screen(decoded: Decoded, *, received_s: int, retention_s: int, faults: Faults) -> Screened:
     """The samples that can be kept: single precision holds them, and their time is neither ahead nor out of date."""
-    if len(decoded.sids):
-        with np.errstate(over="ignore"):
-            fine = np.isfinite(decoded.values.astype(np.float32))
-        decoded = _fine_only(decoded, fine, faults, Reason.VALUE_RANGE, "the value is beyond 3.4e38")
+    if not len(decoded.sids):
+        return Screened(decoded.sids, np.empty(0, np.float32), 0)
+    with np.errstate(over="ignore"):
+        values = decoded.values.astype(np.float32)
+    times = decoded.times_s
+    oldest_s, newest_s = (times, times) if isinstance(times, int) else (int(times.min()), int(times.max()))
+    if oldest_s < received_s - retention_s or newest_s > received_s + FUTURE_S or not np.isfinite(values).all():
+        decoded = _fine_only(decoded, np.isfinite(values), faults, Reason.VALUE_RANGE, "the value is beyond 3.4e38")
         early = np.broadcast_to(decoded.times_s <= received_s + FUTURE_S, decoded.sids.shape)
         decoded = _fine_only(decoded, early, faults, Reason.FUTURE, f"the time is more than {FUTURE_S} s ahead")
         late = np.broadcast_to(decoded.times_s >= received_s - retention_s, decoded.sids.shape)
         decoded = _fine_only(decoded, late, faults, Reason.TOO_OLD, f"the time is more than {retention_s} s ago")
-    times = decoded.times_s
-    if not isinstance(times, int) and len(times) and bool((times == times[0]).all()):
-        times = int(times[0])
-    return Screened(decoded.sids, decoded.values.astype(np.float32), times)
+        return Screened(decoded.sids, decoded.values.astype(np.float32), decoded.times_s)
+    return Screened(decoded.sids, values, oldest_s if oldest_s == newest_s else times)
 
 
 def _fine_only(decoded: Decoded, fine: Flags, faults: Faults, reason: Reason, text: str) -> Decoded:

@@ -73,7 +73,7 @@ def lttb(values: Array, step: int) -> Array:
     width = (length - 2) / (number - 2)
     low, middle = 1, int(width) + 1
     for bucket in range(number - 2):
-        high = min(int((bucket + 2) * width) + 1, length - 2)
+        high = max(min(int((bucket + 2) * width) + 1, length - 2), middle)
         picked[:, bucket + 1] = _pick(rows, picked[:, bucket], low, middle, high)
         low, middle = middle, high
     result = np.take_along_axis(values.reshape(-1, length), picked, -1)

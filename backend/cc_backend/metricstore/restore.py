@@ -5,10 +5,10 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from cc_backend.metricstore.model import Identity, Ids, RestoreState
+from cc_backend.metricstore.model import Ids, RestoreState
 from cc_backend.metricstore.series import SeriesTable
 from cc_backend.metricstore.wal import Segment
-from cc_backend.metricstore.walformat import BatchRecord, Damage, Record, UnknownVersionError, read_records
+from cc_backend.metricstore.walformat import BatchRecord, Damage, Record, UnknownVersionError, identity_of, read_records
 
 logger = logging.getLogger(__name__)
 
@@ -20,37 +20,48 @@ _NOT_KEPT = -1
 def restore(segments: Sequence[Segment], table: SeriesTable) -> RestoreState:
     """Put what the segments hold into the table's grids. Damage is told and skipped; it never stops the start."""
     state = RestoreState()
+    sids = _Sids(table)
     for segment in segments:
-        restore_segment(segment, table, state)
+        _restore(segment, table, sids, state)
     return state
 
 
-def restore_segment(segment: Segment, table: SeriesTable, state: RestoreState) -> None:
+class _Sids(dict[bytes, int]):
+    """Key of the log -> sid; segments define the same series again and again."""
+
+    def __init__(self, table: SeriesTable) -> None:
+        super().__init__()
+        self._table = table
+
+    def __missing__(self, key: bytes) -> int:
+        identity = identity_of(key)
+        sid = _NOT_KEPT
+        if identity is not None and self._table.spec(identity.cluster, identity.metric) is not None:
+            sid = max(self._table.register(identity), _NOT_KEPT)
+        self[key] = sid
+        return sid
+
+
+def _restore(segment: Segment, table: SeriesTable, sids: _Sids, state: RestoreState) -> None:
     """Put one segment into the grids, and learn which times it holds."""
     sid_of = np.empty(0, np.int64)
     small: list[BatchRecord] = []
     waiting = 0
     for record in segment_records(segment, state):
         if not isinstance(record, BatchRecord):
-            sid_of = _placed(sid_of, record.first_id, [_sid(identity, table) for identity in record.identities])
+            sid_of = _placed(sid_of, record.first_id, [sids[key] for key in record.keys])
             continue
-        if not len(record.ids):
-            continue
-        _note_times(segment, record)
-        batch = _translated(record, sid_of)
-        state.samples += len(batch.ids)
-        state.skipped_samples += len(record.ids) - len(batch.ids)
-        large = isinstance(batch.times_s, int) and len(batch.ids) >= _LARGE
-        if not large and len(batch.ids):
-            small.append(batch)
-            waiting += len(batch.ids)
+        large = isinstance(record.times_s, int) and len(record.ids) >= _LARGE
+        if not large and len(record.ids):
+            small.append(record)
+            waiting += len(record.ids)
         if small and (large or waiting >= _PORTION):
-            _put(_joined(small), table)
+            _put(_joined(small), sid_of, segment, table, state)
             small, waiting = [], 0
         if large:
-            _put(batch, table)
+            _put(record, sid_of, segment, table, state)
     if small:
-        _put(_joined(small), table)
+        _put(_joined(small), sid_of, segment, table, state)
 
 
 def segment_records(segment: Segment, state: RestoreState) -> Iterator[Record]:
@@ -73,12 +84,6 @@ def segment_records(segment: Segment, state: RestoreState) -> Iterator[Record]:
         )  # fmt: skip
 
 
-def _sid(identity: Identity, table: SeriesTable) -> int:
-    if table.spec(identity.cluster, identity.metric) is None:
-        return _NOT_KEPT
-    return max(table.register(identity), _NOT_KEPT)
-
-
 def _placed(sid_of: Ids, first_id: int, sids: list[int]) -> Ids:
     """The translation with some more entries; a gap is left where a damaged record was."""
     end = first_id + len(sids)
@@ -88,33 +93,33 @@ def _placed(sid_of: Ids, first_id: int, sids: list[int]) -> Ids:
     return sid_of
 
 
-def _translated(record: BatchRecord, sid_of: Ids) -> BatchRecord:
-    """The record with sids in place of the segment's own numbers, without samples of series that are not kept."""
-    known = record.ids < len(sid_of)
-    sids = np.full(len(record.ids), _NOT_KEPT, np.int64)
-    sids[known] = sid_of[record.ids[known]]
-    kept = sids != _NOT_KEPT
-    if kept.all():
-        return BatchRecord(sids, record.values, record.times_s)
-    times = record.times_s if isinstance(record.times_s, int) else record.times_s[kept]
-    return BatchRecord(sids[kept], record.values[kept], times)
+def _joined(records: list[BatchRecord]) -> BatchRecord:
+    """Many records as one, in order."""
+    lengths = [len(record.ids) for record in records]
+    times = [record.times_s for record in records]
+    if all(isinstance(time, int) for time in times):
+        times_s = np.repeat(np.array(times, np.int64), lengths)
+    else:
+        times_s = np.concatenate([np.broadcast_to(time, n) for time, n in zip(times, lengths, strict=True)])
+    ids, values = (np.concatenate(columns) for columns in zip(*((r.ids, r.values) for r in records), strict=True))
+    return BatchRecord(ids, values, times_s)
 
 
-def _note_times(segment: Segment, record: BatchRecord) -> None:
+def _put(record: BatchRecord, sid_of: Ids, segment: Segment, table: SeriesTable, state: RestoreState) -> None:
+    """Store samples under their sids; those of series that are not kept are counted."""
     if isinstance(record.times_s, int):
         segment.holds(record.times_s, record.times_s)
     else:
         segment.holds(int(record.times_s.min()), int(record.times_s.max()))
-
-
-def _joined(batches: list[BatchRecord]) -> BatchRecord:
-    times = [np.full(len(b.ids), b.times_s) if isinstance(b.times_s, int) else b.times_s for b in batches]
-    return BatchRecord(
-        np.concatenate([batch.ids for batch in batches]),
-        np.concatenate([batch.values for batch in batches]),
-        np.concatenate(times),
-    )
-
-
-def _put(batch: BatchRecord, table: SeriesTable) -> None:
-    table.put(batch.ids, batch.values, batch.times_s)
+    if int(record.ids.max()) >= len(sid_of):  # the definition was damaged
+        sid_of = _placed(sid_of, int(record.ids.max()), [_NOT_KEPT])
+    sids = sid_of[record.ids]
+    values, times_s = record.values, record.times_s
+    if int(sids.min()) == _NOT_KEPT:
+        kept = sids != _NOT_KEPT
+        state.skipped_samples += len(sids) - int(np.count_nonzero(kept))
+        sids, values = sids[kept], values[kept]
+        times_s = times_s if isinstance(times_s, int) else times_s[kept]
+    state.samples += len(sids)
+    if len(sids):
+        table.put(sids, values, times_s)

@@ -9,7 +9,7 @@ import numpy as np
 from cc_backend.metricstore.model import Flags, Identity, RestoreState
 from cc_backend.metricstore.restore import segment_records
 from cc_backend.metricstore.wal import Segment, WriteAheadLog, sync_directory, write_all
-from cc_backend.metricstore.walformat import BatchRecord, batch_record, file_header, series_record
+from cc_backend.metricstore.walformat import BatchRecord, batch_record, file_header, identity_of, series_record
 
 logger = logging.getLogger(__name__)
 
@@ -51,22 +51,23 @@ def trim(log: WriteAheadLog, *, before_s: int, protected: Protected) -> int:
 def rewrite(segment: Segment, wanted: Mapping[tuple[str, str], int]) -> bool:
     """Leave only samples of wanted hosts, each from its time on; False if there are none (the file stays then)."""
     records: list[bytes] = []
-    identities: dict[int, Identity] = {}
+    identities: dict[int, Identity | None] = {}
     new_ids: dict[int, int] = {}
     hosts: set[tuple[str, str]] = set()
     for record in segment_records(segment, RestoreState()):
         if not isinstance(record, BatchRecord):
-            identities.update(enumerate(record.identities, start=record.first_id))
+            identities.update(enumerate(map(identity_of, record.keys), start=record.first_id))
             continue
         keep = _wanted_samples(record, identities, wanted)
         if not keep.any():
             continue
         ids = record.ids[keep]
         for old in np.unique(ids).tolist():
-            hosts.add(identities[old][:2])
-            if old not in new_ids:
+            identity = identities.get(old)
+            if identity is not None and old not in new_ids:
+                hosts.add((identity.cluster, identity.host))
                 new_ids[old] = len(new_ids)
-                records.append(series_record(new_ids[old], [identities[old]]))
+                records.append(series_record(new_ids[old], [identity]))
         times = record.times_s if isinstance(record.times_s, int) else record.times_s[keep]
         translated = np.array([new_ids[old] for old in ids.tolist()], np.int64)
         records.append(batch_record(translated, record.values[keep], times))
@@ -80,7 +81,7 @@ def rewrite(segment: Segment, wanted: Mapping[tuple[str, str], int]) -> bool:
 
 
 def _wanted_samples(
-    record: BatchRecord, identities: Mapping[int, Identity], wanted: Mapping[tuple[str, str], int]
+    record: BatchRecord, identities: Mapping[int, Identity | None], wanted: Mapping[tuple[str, str], int]
 ) -> Flags:
     unique, where = np.unique(record.ids, return_inverse=True)
     never = np.iinfo(np.int64).max

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from cc_backend.metricstore.model import Identity, Ids, Part
 from cc_backend.model import Samples
@@ -24,8 +25,11 @@ _KINDS = frozenset({SERIES, BATCH_ONE_TIME, BATCH_TIMES})
 _FILE_HEADER = struct.Struct("<8sIIqI4x")
 _RECORD_HEADER = struct.Struct("<4sBxxxII")
 _CHECKED_HEADER_BYTES = 12  # all of a record's header but the checksum
-_SERIES_HEADER = struct.Struct("<II")
-_TEXT_LENGTH = struct.Struct("<H")
+_SERIES_HEADER = struct.Struct("<III4x")
+# Names with control characters are refused, so these can stand between names and between keys.
+_NAME_END = b"\0"
+_KEY_END = b"\n"
+_NAMES = 7
 _BATCH_HEADER = struct.Struct("<qI4x")
 _ALIGNMENT = 8
 
@@ -39,14 +43,14 @@ class SeriesRecord:
     """Series of the batches that follow in the same file, numbered from `first_id`."""
 
     first_id: int
-    identities: tuple[Identity, ...]
+    keys: tuple[bytes, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class BatchRecord:
-    """Samples, with one time for all or one each."""
+    """Samples under the numbers of their series in the file, with one time for all or one each."""
 
-    ids: Ids
+    ids: npt.NDArray[np.integer]
     values: Samples
     times_s: int | Ids
 
@@ -82,12 +86,26 @@ def _record(kind: int, payload: bytes) -> bytes:
 
 def series_record(first_id: int, identities: Sequence[Identity]) -> bytes:
     """A record that gives consecutive numbers to series."""
-    parts = [_SERIES_HEADER.pack(first_id, len(identities))]
-    for cluster, host, metric, part in identities:
-        for text in (cluster, host, metric, *part):
-            raw = text.encode()
-            parts.append(_TEXT_LENGTH.pack(len(raw)) + raw)
-    return _record(SERIES, b"".join(parts))
+    keys = _KEY_END.join([key_of(identity) for identity in identities])
+    return _record(SERIES, _SERIES_HEADER.pack(first_id, len(identities), len(keys)) + keys)
+
+
+def key_of(identity: Identity) -> bytes:
+    """The identity of a series as it stands in the log."""
+    cluster, host, metric, part = identity
+    return "\0".join((cluster, host, metric, *part)).encode()
+
+
+def identity_of(key: bytes) -> Identity | None:
+    """The identity behind a key of the log, or None if it is none."""
+    names = key.split(_NAME_END)
+    if len(names) != _NAMES:
+        return None
+    try:
+        cluster, host, metric, *part = (name.decode() for name in names)
+    except UnicodeDecodeError:
+        return None
+    return Identity(cluster, host, metric, Part(*part))
 
 
 def batch_record(ids: Ids, values: Samples, times_s: int | Ids) -> bytes:
@@ -167,20 +185,14 @@ def _parse(data: bytes, position: int, end: int) -> Record | None:
 
 
 def _parse_series(data: bytes, position: int, end: int) -> SeriesRecord:
-    first_id, count = _SERIES_HEADER.unpack_from(data, position)
+    first_id, count, length = _SERIES_HEADER.unpack_from(data, position)
     position += _SERIES_HEADER.size
-    identities: list[Identity] = []
-    for _ in range(count):
-        texts: list[str] = []
-        for _ in range(7):
-            (length,) = _TEXT_LENGTH.unpack_from(data, position)
-            position += _TEXT_LENGTH.size
-            if position + length > end:
-                raise ValueError("a text runs over the end of its record")
-            texts.append(data[position : position + length].decode())
-            position += length
-        identities.append(Identity(texts[0], texts[1], texts[2], Part(*texts[3:])))
-    return SeriesRecord(first_id, tuple(identities))
+    if position + length > end:
+        raise ValueError("the keys run over the end of their record")
+    keys = data[position : position + length].split(_KEY_END)
+    if len(keys) != count:
+        raise ValueError("the number of keys is not the one promised")
+    return SeriesRecord(first_id, tuple(keys))
 
 
 def _parse_batch(data: bytes, position: int, end: int, kind: int) -> BatchRecord:
@@ -189,8 +201,8 @@ def _parse_batch(data: bytes, position: int, end: int, kind: int) -> BatchRecord
     columns = 2 if kind == BATCH_ONE_TIME else 3
     if position + 4 * columns * count > end:
         raise ValueError("the samples run over the end of their record")
-    ids = np.frombuffer(data, "<u4", count, position).astype(np.int64)
-    values = np.frombuffer(data, "<f4", count, position + 4 * count).astype(np.float32)
+    ids = np.frombuffer(data, "<u4", count, position)
+    values = np.frombuffer(data, "<f4", count, position + 4 * count)
     if kind == BATCH_ONE_TIME:
         return BatchRecord(ids, values, base_s)
     offsets = np.frombuffer(data, "<u4", count, position + 8 * count).astype(np.int64)

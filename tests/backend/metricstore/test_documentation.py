@@ -1,0 +1,21 @@
+from pathlib import Path
+
+import pytest
+
+from cc_backend.metricstore.model import Reason
+from cc_backend.metricstore.walformat import MAGIC, MARKER, VERSION
+
+
+@pytest.fixture
+def page(repository: Path) -> str:
+    return (repository / "docs" / "metric-store.md").read_text(encoding="utf-8")
+
+
+def test_every_reason_for_leaving_out_a_line_is_described(page: str) -> None:
+    assert [reason for reason in Reason if f"`{reason}`" not in page] == []
+
+
+def test_the_marks_of_the_log_are_those_described(page: str) -> None:
+    assert f"`{MAGIC.decode().strip()}\\n`" in page
+    assert f"`{MARKER.hex(' ').upper()}`" in page
+    assert f"version, {VERSION}" in page
