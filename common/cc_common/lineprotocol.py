@@ -173,7 +173,7 @@ def parse_value(fields: bytes) -> float:
         return _number(fields[6:])
     value = math.nan
     position = 0
-    while position < len(fields) or fields.endswith(b","):
+    while position < len(fields) or not fields or fields.endswith(b","):
         field = _FIELD.match(fields, position)
         if field is None:
             raise LineProtocolError(f"fields {_excerpt(fields)!r} are not of the form value=number")
