@@ -212,12 +212,12 @@ def test_what_is_written_is_read_back(metric: str, tags: Dict[str, str], value: 
     series, fields, time = split_line(line)
     assert parse_series(series) == (metric, tags)
     assert parse_value(fields) == value
+    assert parse_time(time, received_s=0) == time_s
 
 
 def test_no_field_at_all_is_no_value() -> None:
     with pytest.raises(LineProtocolError, match="not of the form value=number"):
         parse_value(b"")
-    assert parse_time(time, received_s=0) == time_s
 
 
 @given(st.binary(max_size=200))
