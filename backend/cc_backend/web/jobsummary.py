@@ -14,7 +14,7 @@ from cc_backend.web.figures.maps import MOST_ROWS, Roof, heat, roofline
 from cc_backend.web.findings import Check, Finding, checks_of, findings_of
 from cc_backend.web.footprints import Footprint, footprints, node_metric, statistic_of, verdict_of
 from cc_backend.web.format import count, duration, number, plain
-from cc_backend.web.series import gaps_of, known_columns, matrix, outliers_of, shrink
+from cc_backend.web.series import OUTLIER_LEAST, gaps_of, known_columns, matrix, outliers_of, shrink
 from cc_backend.web.verdict import Level, worst
 from cc_backend.web.words import metric_name
 
@@ -75,7 +75,7 @@ def job_summary(
     items = footprints(job, metrics, data, node_threads=len(sub_cluster.topology.node))
     present = [item for item in items if item.value is not None]
     missing = [item.metric for item in items if item.value is None] if present else []
-    outliers = [item for item in (_outliers(data, name) for name in metrics) if item]
+    outliers = [item for item in (_outliers(data, config) for config in metrics.values()) if item]
     gaps = _gaps(data, metrics)
     findings = findings_of(present, outliers=_merged(outliers), gaps=gaps, missing=missing)
     faulty = sorted({name for _, names, _ in outliers for name in names})
@@ -129,12 +129,12 @@ def _polar(items: Sequence[Footprint], data: JobData) -> Markup | None:
     return polar(spokes, f"Polar plot of the footprint: {words}.")
 
 
-def _outliers(data: JobData, name: str) -> Outliers | None:
-    found = node_metric(data, name)
+def _outliers(data: JobData, config: MetricConfig) -> Outliers | None:
+    found = node_metric(data, config.name)
     if found is None or len(found.series) < 4:  # noqa: PLR2004 - three nodes have no usual value
         return None
-    far = outliers_of(matrix(found))
-    return (name, [found.series[i].hostname for i in far], len(found.series)) if far else None
+    far = outliers_of(matrix(found), least=OUTLIER_LEAST * config.peak)
+    return (config.name, [found.series[i].hostname for i in far], len(found.series)) if far else None
 
 
 def _merged(outliers: Sequence[Outliers]) -> list[Outliers]:
@@ -178,11 +178,14 @@ def _heat(
         return None
     hosts = [series.hostname for series in metric.series]
     rows = matrix(metric)
-    top = metrics[name].peak or float(np.nanmax(rows)) or 1.0
+    peak, highest = metrics[name].peak, float(np.nanmax(rows)) if np.isfinite(rows).any() else 0.0
+    top = (peak if highest <= peak * 1.1 else highest) or 1.0
     apart = f" {', '.join(faulty)} differ from the rest." if faulty else ""
     label = f"{metric_name(name)} of {count(len(hosts), 'node')} over time.{apart}"
     figure = heat(rows, hosts, top, labels, label, faulty=[host for host in hosts if host in faulty])
-    return Picture(f"{metric_name(name)} by node", figure, ("scale", f"0 to {plain(top)}"))
+    return Picture(
+        f"{metric_name(name)} by node", figure, ("scale", f"0 to {plain(top) if top == peak else number(top)}")
+    )
 
 
 def _roofline(data: JobData, sub_cluster: SubCluster) -> Picture | None:

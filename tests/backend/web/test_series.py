@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cc_backend.model import JobMetric, Scope, Series, Unit
-from cc_backend.web.series import MOST_LINES, gaps_of, labels_of, outliers_of, series_figure, shrink
+from cc_backend.web.series import MOST_LINES, gaps_of, labels_of, outliers_of, quantiles, series_figure, shrink
 from cc_backend.web.verdict import Scale
 
 NAN = float("nan")
@@ -117,3 +117,20 @@ def test_parts_of_nodes_are_called_by_their_own_ids() -> None:
         Unit("%"), 60, [Series("a", np.ones(1, np.float32), "3"), Series("b", np.ones(1, np.float32), "3")]
     )
     assert labels_of(several, Scope.ACCELERATOR) == ["a GPU 3", "b GPU 3"]
+
+
+values = st.one_of(st.floats(-1e6, 1e6), st.just(NAN))
+
+
+@given(
+    st.integers(1, 12).flatmap(lambda n: st.lists(st.lists(values, min_size=n, max_size=n), min_size=1, max_size=20))
+)
+def test_quantiles_are_those_of_what_is_there(rows: list[list[float]]) -> None:
+    shares = (0, 0.25, 0.5, 0.75, 1)
+    found = quantiles(np.array(rows), shares)
+    for column, got in zip(np.array(rows).T, found.T, strict=True):
+        known = column[np.isfinite(column)]
+        if known.size:
+            np.testing.assert_allclose(got, np.quantile(known, shares), rtol=1e-9, atol=1e-6)
+        else:
+            assert np.isnan(got).all()

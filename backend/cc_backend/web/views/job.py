@@ -26,6 +26,7 @@ from cc_backend.web.jobplots import axis_labels, plots_document, scopes_on_offer
 from cc_backend.web.safe import safe_path
 from cc_backend.web.series import Values, shrink
 from cc_backend.web.seriestable import series_columns
+from cc_backend.web.units import in_configured_units
 from cc_backend.web.views.jobs import PRIVATE, private
 from cc_backend.web.views.rows import sub_cluster_of, visible_metrics
 from cc_backend.web.words import SCOPE_WORDS, metric_name
@@ -134,10 +135,11 @@ def _data(services: Services, job: Job, metrics: Mapping[str, MetricConfig], sco
     # An archive file is read as a whole; what the store is asked for costs.
     scopes = list(Scope) if comes_from_archive(job) else sorted({Scope.NODE, scope})
     try:
-        return services.metricdata.job_data(job, list(metrics), scopes, now_s=services.now_s()), ""
+        data = services.metricdata.job_data(job, list(metrics), scopes, now_s=services.now_s())
     except ArchiveError as error:
         logger.warning("samples unreadable job=%s cluster=%s error=%r", job.job_id, job.cluster, str(error))
         return {}, UNREADABLE
+    return in_configured_units(data, metrics), ""
 
 
 def _options(job: Job, sub_cluster: SubCluster, metrics: Mapping[str, MetricConfig]) -> PageOptions:

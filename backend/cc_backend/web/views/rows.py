@@ -13,6 +13,7 @@ from cc_backend.model import Job
 from cc_backend.services import Services
 from cc_backend.web.joblist import ListHead, ListRow, job_row, list_heads
 from cc_backend.web.previews import Preview, PreviewCache, list_metrics, preview_of
+from cc_backend.web.units import in_configured_units
 
 logger = logging.getLogger(__name__)
 
@@ -65,7 +66,7 @@ def previews_of(
     if kept is not None or sub is None:
         return kept or {}
     try:
-        data = services.metricdata.job_data(job, metrics, now_s=now_s)
+        data = in_configured_units(services.metricdata.job_data(job, metrics, now_s=now_s), sub.metrics)
     except BackendError as error:
         logger.warning("preview failed job=%s cluster=%s error=%r", job.job_id, job.cluster, str(error))
         return {}

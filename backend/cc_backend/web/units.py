@@ -1,0 +1,38 @@
+"""Samples in the units of the configuration: an archive may be older than the thresholds it is compared with."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+
+from cc_backend.clusters.model import MetricConfig
+from cc_backend.model import JobData, JobMetric, Unit
+from cc_common.errors import UnitError
+from cc_common.units import convert, unit_from_object
+
+
+def unit_factor(source: Unit, target: Unit) -> float:
+    """What to multiply values in `source` with to have them in `target`; 1 where nobody can say."""
+    if source == target or not source.base:
+        return 1.0
+    try:
+        return convert(1.0, unit_from_object(source.base, source.prefix), unit_from_object(target.base, target.prefix))
+    except UnitError:
+        return 1.0
+
+
+def in_configured_units(data: JobData, metrics: Mapping[str, MetricConfig]) -> JobData:
+    """The same samples, every metric in the unit that its configuration has; metrics that nobody configured go."""
+    return {
+        name: {scope: _converted(metric, metrics[name].unit) for scope, metric in by_scope.items()}
+        for name, by_scope in data.items()
+        if name in metrics
+    }
+
+
+def _converted(metric: JobMetric, unit: Unit) -> JobMetric:
+    factor = unit_factor(metric.unit, unit)
+    if factor == 1.0:
+        return metric if metric.unit == unit else replace(metric, unit=unit)
+    series = [replace(one, data=(one.data * np.float32(factor)), statistics=None) for one in metric.series]
+    return replace(metric, unit=unit, series=series, statistics_series=None)

@@ -1,0 +1,31 @@
+"""Pages of jobs from a real archive, where it is at hand: odd units, missing scopes, thresholds out of order."""
+
+from datetime import UTC
+from pathlib import Path
+
+from cc_backend.archive.file import FileArchive
+from cc_backend.clusters import load_clusters
+from cc_backend.model import JobKey, MonitoringStatus, Scope
+from cc_backend.web.jobpage import PageOptions, job_page
+from cc_backend.web.jobplots import plots_document
+
+
+def test_real_jobs_have_pages_at_every_scope(shared_fixtures: Path) -> None:
+    root = shared_fixtures / "job-archive"
+    clusters, _ = load_clusters(root)
+    archive = FileArchive(root)
+    seen = 0
+    for job in archive.iterate():
+        job.monitoring_status = MonitoringStatus.ARCHIVED
+        data = archive.load_data(JobKey(job.cluster, job.job_id, job.start_time))
+        cluster = clusters.get(job.cluster)
+        sub_cluster = clusters.sub_cluster_for(job.cluster, job.resources[0].hostname, job.sub_cluster)
+        for scope in Scope:
+            page = job_page(
+                job, data, sub_cluster, cluster.sub_clusters[sub_cluster.name].metrics, PageOptions(scope), zone=UTC
+            )
+            assert page.plots
+            assert all("nan" not in plot.svg for plot in page.plots)
+            assert plots_document(job, page.plots, UTC, clock=True)["plots"]
+        seen += 1
+    assert seen
