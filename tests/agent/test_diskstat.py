@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from cc_agent.collectors.base import Tick
 from cc_agent.collectors.diskstat import DeadlineCalls, DiskstatCollector, DiskstatOptions, parse_mounts
+from cc_agent.errors import NotAvailableError
 
 Write = Callable[[str, str], None]
 TICK = Tick(0, 0.0, 10.0)
@@ -129,3 +130,9 @@ def test_at_most_four_calls_may_hang() -> None:
     assert len(asked) == 4
     release.set()
     calls.close()
+
+
+def test_a_diskless_node_has_nothing_to_report(tmp_path: Path, write: Write) -> None:
+    write("proc/self/mounts", "tmpfs / tmpfs rw 0 0\nproc /proc proc rw 0 0\n")
+    with pytest.raises(NotAvailableError, match="no local file system"):
+        DiskstatCollector(DiskstatOptions(), tmp_path).open()

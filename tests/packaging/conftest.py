@@ -18,7 +18,7 @@ def wheel(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copytree(
         repository,
         source,
-        ignore=shutil.ignore_patterns(".git", ".venv", "node_modules", "build", "dist", "*.egg-info", ".*_cache"),
+        ignore=shutil.ignore_patterns(".git", ".venv", "node_modules", "build", "dist", "*.egg-info", ".*cache"),
     )
     done = subprocess.run(
         [repository / ".venv/bin/python", "-m", "build", "--wheel", "--outdir", folder / "dist", source],
@@ -104,7 +104,9 @@ def python39(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Iter
     for name in ("etc/resolv.conf", "etc/hosts", "etc/ssl/certs/ca-certificates.crt"):
         if Path("/", name).exists():
             shutil.copyfile(Path("/", name), root / name)
-    interpreter = Python39(("chroot", str(root)), outside, inside)
+    # mounts in a namespace of their own: they are gone with the process
+    enter = 'for d in proc sys dev; do mount --rbind "/$d" "$0/$d" || exit 1; done; exec chroot "$0" "$@"'
+    interpreter = Python39(("unshare", "--mount", "sh", "-c", enter, str(root)), outside, inside)
     made = interpreter._run("python3", "-m", "venv", str(inside / "venv"), timeout_s=120)
     assert made.returncode == 0, made.stderr
     yield interpreter

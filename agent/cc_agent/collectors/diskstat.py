@@ -20,6 +20,7 @@ from cc_agent.collectors.base import (
     chosen,
     require,
 )
+from cc_agent.errors import NotAvailableError
 from cc_common.settings import option
 
 _METRICS = (
@@ -69,8 +70,10 @@ class DiskstatCollector:
         self._known: List[str] = []
 
     def open(self) -> None:
-        """Check that the list of mounts is there."""
-        require(self._file, "mount /proc")
+        """Check that there is a local file system: diskless nodes have none."""
+        mounts = require(self._file, "mount /proc")
+        if not parse_mounts(mounts, self._options.exclude_mounts):
+            raise NotAvailableError("no local file system is mounted", "nothing to do on a diskless node")
 
     def read(self, _tick: Tick) -> List[Reading]:
         """Sizes of this moment; file systems that do not answer, or vanished, are left out."""

@@ -3,6 +3,7 @@
 import logging
 import threading
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 
 from apscheduler.schedulers.background import BackgroundScheduler
 
@@ -55,7 +56,9 @@ def start_background(services: Services) -> Background:
         services.sessions.purge(now_s=services.now_s())
 
     for work, every_s in ((archive, ARCHIVE_EVERY_S), (free, FREE_EVERY_S), (end_sessions, SESSIONS_EVERY_S)):
-        scheduler.add_job(_fenced(work), "interval", seconds=every_s, id=work.__name__)
+        # each runs soon after the start too: a restart restores samples that may be older than the floor
+        first = datetime.now(UTC) + timedelta(seconds=ARCHIVE_EVERY_S)
+        scheduler.add_job(_fenced(work), "interval", seconds=every_s, id=work.__name__, next_run_time=first)
     scheduler.start()
     return Background(scheduler, services, stopping)
 

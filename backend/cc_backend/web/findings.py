@@ -100,6 +100,9 @@ def _footprint_finding(item: Footprint) -> Finding | None:
     if level is Level.HIGH:
         detail = f"{seen}; {plain(scale.normal)} is usual at most. Fine for a benchmark."
         return Finding(level, f"{item.name} is above what is usual here.", detail, link)
+    if scale.can_exceed_peak and scale.overflows(value):
+        detail = f"{seen}, while {plain(scale.peak)} can run at a time. Start fewer processes or threads."
+        return Finding(level, f"{item.name} is higher than this node can serve.", detail, link)
     degree = "very " if level is Level.ALERT else ""
     if scale.lower_is_better:
         edge = scale.alert if level is Level.ALERT else scale.caution

@@ -27,6 +27,11 @@ class Level(StrEnum):
         return _ORDER[self]
 
 
+# Lengths of queues: their peak is what the machine can serve at a time, and more can wait.
+_QUEUES = frozenset({"cpu_load", "load_one", "load_five", "load_fifteen"})
+_QUEUE_TOLERANCE = 1.1
+_COUNTER_TOLERANCE = 1.02
+
 _ORDER = {level: place for place, level in enumerate(Level)}
 
 
@@ -44,6 +49,7 @@ class Scale:
     caution: float
     alert: float
     lower_is_better: bool = False
+    can_exceed_peak: bool = False
 
     @classmethod
     def of(cls, thresholds: MetricConfig, factor: float = 1.0) -> "Scale":
@@ -54,12 +60,17 @@ class Scale:
         lower = thresholds.lower_is_better or 0 < thresholds.caution < thresholds.alert
         values = (thresholds.peak, thresholds.normal, thresholds.caution, thresholds.alert)
         peak, normal, caution, alert = (value * factor for value in values)
-        return cls(peak, normal, caution, alert, lower)
+        return cls(peak, normal, caution, alert, lower, thresholds.name in _QUEUES)
 
     def times(self, factor: float) -> "Scale":
         """The same scale in another unit."""
         return Scale(
-            self.peak * factor, self.normal * factor, self.caution * factor, self.alert * factor, self.lower_is_better
+            self.peak * factor,
+            self.normal * factor,
+            self.caution * factor,
+            self.alert * factor,
+            self.lower_is_better,
+            self.can_exceed_peak,
         )
 
     @property
@@ -82,6 +93,10 @@ class Scale:
             edges += [(self.caution, self.normal, Level.OK), (self.normal, self.peak, Level.HIGH)]
         return [(low, high, level) for low, high, level in edges if high > low]
 
+    def overflows(self, value: float) -> bool:
+        """Whether a value lies above the peak by more than counters overshoot."""
+        return value > self.peak * (_QUEUE_TOLERANCE if self.can_exceed_peak else _COUNTER_TOLERANCE)
+
     def rate(self, value: float | None) -> Level | None:
         """The level of a value; nothing where there is no value or the thresholds do not judge.
 
@@ -90,8 +105,8 @@ class Scale:
         """
         if value is None or not math.isfinite(value) or not self.judges:
             return None
-        if value < 0 or value > self.peak * 1.02:  # counters overshoot a nominal peak by a little
-            return Level.ARTEFACT
+        if value < 0 or self.overflows(value):
+            return Level.CAUTION if self.can_exceed_peak and value > 0 else Level.ARTEFACT
         if self.lower_is_better:
             return Level.ALERT if value >= self.alert else Level.CAUTION if value >= self.caution else Level.OK
         if value <= self.alert:

@@ -55,7 +55,7 @@ def read_json(path: Path) -> Dict[str, Any]:
     return document
 
 
-class _DuplicateKey(Exception):  # noqa: N818 never leaves the module
+class _DuplicateKey(Exception):
     pass
 
 

@@ -18,7 +18,7 @@ _TRUE = frozenset(("true", "yes", "on", "1"))
 _FALSE = frozenset(("false", "no", "off", "0"))
 
 
-class Wrong(Exception):  # noqa: N818 never leaves the package
+class Wrong(Exception):
     """A value does not fit; `where` is the path below the setting, such as "[2]", the text starts with "must be"."""
 
     def __init__(self, message: str, where: str = "") -> None:

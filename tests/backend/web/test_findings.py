@@ -6,6 +6,7 @@ from cc_backend.web.verdict import Level, Scale
 
 HIGHER = Scale(6144, 2400, 300, 80)
 LOWER = Scale(384, 200, 300, 350, lower_is_better=True)
+LOAD = Scale(8, 8, 4, 2, can_exceed_peak=True)
 
 
 @pytest.mark.parametrize(
@@ -19,6 +20,7 @@ LOWER = Scale(384, 200, 300, 350, lower_is_better=True)
             "2\u202f400",
         ),
         (Footprint("flops_any", "avg", 9000.0, "GFlop/s", HIGHER), "Flop rate cannot be right.", "6\u202f144"),
+        (Footprint("cpu_load", "avg", 30.0, "", LOAD), "CPU load is higher than this node can serve.", "8 can run"),
         (Footprint("mem_used", "max", 341.0, "GB", LOWER), "Memory used is high.", "341 GB at the highest of 384"),
         (Footprint("mem_used", "max", 360.0, "GB", LOWER), "Memory used is very high.", "350"),
     ],

@@ -48,6 +48,17 @@ def test_an_edge_belongs_to_the_zone_above_it_where_lower_is_better(value: float
     assert LOWER.rate(value) is level
 
 
+@pytest.mark.parametrize(
+    ("value", "level"), [(8, Level.OK), (8.5, Level.OK), (9, Level.CAUTION), (300, Level.CAUTION), (-1, Level.ARTEFACT)]
+)
+def test_more_can_wait_for_a_processor_than_it_can_run(value: float, level: Level) -> None:
+    config = MetricConfig(
+        name="cpu_load", unit=Unit(""), scope=Scope.NODE, timestep_s=60, peak=8, normal=8, caution=4, alert=2
+    )
+    assert Scale.of(config).rate(value) is level
+    assert Scale.of(config).times(1).can_exceed_peak
+
+
 @pytest.mark.parametrize("value", [None, math.nan, math.inf])
 def test_nothing_is_said_of_a_value_that_is_none(value: float | None) -> None:
     assert HIGHER.rate(value) is None
