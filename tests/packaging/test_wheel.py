@@ -67,10 +67,11 @@ def test_common_and_agent_pass_their_tests_on_python_39(agent_on_python39: Any, 
     for name in ("common", "agent"):
         shutil.copytree(repository / "tests" / name, tests / name, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(repository / "tests/conftest.py", tests)
-    shipped = agent_on_python39.outside / "agent" / "etc"
-    shutil.rmtree(shipped, ignore_errors=True)
-    shutil.copytree(repository / "agent" / "etc", shipped)
+    for name in ("etc", "systemd"):
+        shipped = agent_on_python39.outside / "agent" / name
+        shutil.rmtree(shipped, ignore_errors=True)
+        shutil.copytree(repository / "agent" / name, shipped)
     (tests / "pytest.ini").write_text("[pytest]\naddopts = --import-mode=importlib\nfilterwarnings = error\n")
     inside = str(agent_on_python39.inside / "tests")
-    done = agent_on_python39.run("-m", "pytest", "-q", "-x", "-c", f"{inside}/pytest.ini", inside, timeout_s=600)
+    done = agent_on_python39.run("-m", "pytest", "-q", "-c", f"{inside}/pytest.ini", inside, timeout_s=600)
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
