@@ -111,9 +111,10 @@ def plot_view(
     factor, unit = readable(metric.unit, highest or config.peak)
     scale = Scale.of(config, factor * scope_factor(job, config, scope, sub_cluster))
     scale_or_none = scale if scale.normal > 0 else None
-    level = scale.rate(_mean(metric, factor)) if config.footprint and metric.series else None
+    judged = _mean(metric, factor) if config.footprint and metric.series else None
+    level, zone_level = scale.rate(judged), scale.zone_level(judged)
     figure = series_figure(
-        config.name, metric, scope, unit=unit, factor=factor, scale=scale_or_none, level=level, most_points=POINTS
+        config.name, metric, scope, unit=unit, factor=factor, scale=scale_or_none, level=zone_level, most_points=POINTS
     )
     return PlotView(
         metric=config.name,

@@ -24,7 +24,9 @@ def run_time_labels(length_s: float) -> list[XLabel]:
     if length_s <= 0:
         return []
     step = step_of(length_s)
-    return [(100 * t / length_s, round_span(t)) for t in range(0, int(length_s) + 1, step)]
+    # steps of seconds stay in seconds: 50 s, 60 s, 70 s
+    text = round_span if step >= MINUTE_S else lambda t: f"{t} s" if t else "0"
+    return [(100 * t / length_s, text(t)) for t in range(0, int(length_s) + 1, step)]
 
 
 def clock_labels(start_s: float, length_s: float, zone: tzinfo | None) -> list[XLabel]:

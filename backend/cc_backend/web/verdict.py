@@ -97,6 +97,11 @@ class Scale:
         """Whether a value lies above the peak by more than counters overshoot."""
         return value > self.peak * (_QUEUE_TOLERANCE if self.can_exceed_peak else _COUNTER_TOLERANCE)
 
+    def zone_level(self, value: float | None) -> Level | None:
+        """The level of the zone that a value stands in; nothing for a value beyond all zones."""
+        level = self.rate(value)
+        return None if value is None or self.overflows(value) else level
+
     def rate(self, value: float | None) -> Level | None:
         """The level of a value; nothing where there is no value or the thresholds do not judge.
 

@@ -101,6 +101,20 @@ def test_axis_steps_are_round_and_few(top: float) -> None:
     assert digits_for([0, 0.5, 1]) == 1
 
 
+def test_short_run_times_are_labelled_in_seconds_throughout() -> None:
+    assert [text for _, text in run_time_labels(80)] == [
+        "0",
+        "10 s",
+        "20 s",
+        "30 s",
+        "40 s",
+        "50 s",
+        "60 s",
+        "70 s",
+        "80 s",
+    ]
+
+
 @given(st.integers(1, 5_000_000))
 def test_run_time_labels_stay_on_the_axis_and_are_few(length: int) -> None:
     labels = run_time_labels(length)

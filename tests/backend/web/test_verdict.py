@@ -57,6 +57,7 @@ def test_more_can_wait_for_a_processor_than_it_can_run(value: float, level: Leve
     )
     assert Scale.of(config).rate(value) is level
     assert Scale.of(config).times(1).can_exceed_peak
+    assert Scale.of(config).zone_level(value) is (level if level is not Level.CAUTION else None)
 
 
 @pytest.mark.parametrize("value", [None, math.nan, math.inf])

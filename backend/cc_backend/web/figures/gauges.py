@@ -51,7 +51,7 @@ def gauge_position(scale: Scale, value: float) -> float:
 
 def gauge(scale: Scale, value: float | None, *, height: int = 13, edges: bool = False) -> Markup:
     """A row of zones with a pointer; no pointer where nothing was measured. `edges` prints the real values under it."""
-    zones, here = gauge_zones(scale), scale.rate(value)
+    zones, here = gauge_zones(scale), scale.zone_level(value)
     out = []
     for zone in zones:
         on = zone.level == here
@@ -130,7 +130,7 @@ def polar(spokes: Sequence[Spoke], label: str, *, size: int = 236) -> Markup:
 def _spoke_name(name: str, x: float, y: float, cx: float, cy: float) -> str:
     """The name at the end of a spoke, in two lines where it is long, growing away from the centre."""
     anchor = "middle" if abs(x - cx) < 6 else "start" if x > cx else "end"  # noqa: PLR2004 - straight up or down
-    words = name.split(" ", 1) if len(name) > 9 and " " in name else [name]  # noqa: PLR2004 - room beside the ring
+    words = _two_lines(name) if len(name) > 9 else [name]  # noqa: PLR2004 - room beside the ring
     dy = -2 if y < cy - 40 else 8 if y > cy + 40 else 3
     if len(words) == 2 and y < cy:  # noqa: PLR2004 - two lines
         dy -= 6
@@ -138,3 +138,12 @@ def _spoke_name(name: str, x: float, y: float, cx: float, cy: float) -> str:
         f'<text x="{short(x)}" y="{short(y + dy + 12 * k)}" text-anchor="{anchor}">{escape(word)}</text>'
         for k, word in enumerate(words)
     )
+
+
+def _two_lines(text: str) -> list[str]:
+    """The text broken at the blank nearest to its middle; whole where it has none."""
+    blanks = [place for place, letter in enumerate(text) if letter == " "]
+    if not blanks:
+        return [text]
+    middle = min(blanks, key=lambda place: abs(place - len(text) / 2))
+    return [text[:middle], text[middle + 1 :]]

@@ -160,7 +160,7 @@ function readout(u, entry) {
 function options(entry, width) {
   const { doc } = entry;
   const digits = () => digitsFor(entry.doc.ticks);
-  const label = (value, step) => (page.clock ? clockLabel(value, step) : spanLabel(value));
+  const label = (value, step) => (page.clock ? clockLabel(value, step) : spanLabel(value, step));
   const axis = { stroke: () => look.colours.ink3, font: look.font, labelSize: 0 };
   return {
     width,

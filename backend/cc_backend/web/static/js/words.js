@@ -27,9 +27,10 @@ export function runTime(seconds) {
   return `${Math.floor(s / 3600)} h ${two(Math.floor((s % 3600) / 60))} min`;
 }
 
-export function spanLabel(seconds) {
+export function spanLabel(seconds, step) {
   const s = Math.round(seconds);
   if (s === 0) return "0";
+  if (step < 60) return `${s} s`;
   for (const [size, name] of [[86400, "d"], [3600, "h"], [60, "min"]]) if (s >= size && s % size === 0) return `${s / size} ${name}`;
   if (s > 3600) return `${Math.floor(s / 3600)} h ${Math.floor((s % 3600) / 60)}`;
   return s >= 60 ? `${Math.round(s / 6) / 10} min` : `${s} s`;
