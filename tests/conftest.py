@@ -40,9 +40,9 @@ CHROMIUM_ARGUMENTS = (
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Any]:
     """A headless Chromium of this machine, driven by Playwright; skips where there is none."""
-    program = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    program = shutil.which(os.environ.get("CHROMIUM", "chromium"))
     if program is None:
-        pytest.skip("no Chromium here; `make test-deps` installs it")
+        pytest.skip("no Chromium here; `make test-deps` installs it, or CHROMIUM names one")
     playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     with playwright.sync_playwright() as driver:
         chromium = driver.chromium.launch(executable_path=program, args=list(CHROMIUM_ARGUMENTS))

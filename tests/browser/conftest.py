@@ -1,26 +1,15 @@
 """A real browser before a real server with the made-up site."""
 
-import os
-import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page
 
 from cc_backend.demo.serve import PASSWORD, USER, served
 
-CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
-ARGUMENTS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 VENDOR = Path(__file__).resolve().parents[2] / "backend" / "cc_backend" / "web" / "static" / "vendor"
 TIMEOUT_MS = 20_000
 
@@ -32,17 +21,6 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         pytest.skip("the front-end libraries are missing: run `make assets`")
     with served(tmp_path_factory.mktemp("site")) as address:
         yield address
-
-
-@pytest.fixture(scope="session")
-def browser(url: str) -> Iterator[Browser]:
-    """Headless Chromium."""
-    if shutil.which(CHROMIUM) is None:
-        pytest.skip(f"there is no browser at {CHROMIUM}: run `make test-deps`, or set CHROMIUM")
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        yield chromium
-        chromium.close()
 
 
 @dataclass
