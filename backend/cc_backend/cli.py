@@ -73,7 +73,8 @@ def serve(config: Config = DEFAULT_CONFIG) -> None:
     with _database(loaded.value):
         pass  # what cannot be opened is better said here, once, than by a process that dies and dies again
     FileArchive(Path(loaded.value.archive.path))
-    server.serve(config, loaded.value)
+    server.listen_address(loaded.value.main.addr)
+    server.become_server(config)
 
 
 @app.command("show-config")

@@ -1,7 +1,7 @@
 """Runs the application under granian: one serving process with threads, watched by a parent.
 
-Granian was chosen by measurement (see docs/architecture.md). The parent reads the settings first, so that a mistake
-in them is said once and plainly; the serving process builds the application and owns all state.
+`cc-backend serve` checks what can be wrong, says it once and plainly, and then becomes this module by exec, so that
+the parent holds nothing of what the checks loaded. The serving process builds the application and owns all state.
 """
 
 import ctypes
@@ -9,8 +9,9 @@ import logging
 import multiprocessing.util
 import os
 import signal
+import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 from urllib.parse import urlsplit
 
 from cc_backend.settings import BackendSettings, load_settings
@@ -25,7 +26,7 @@ BACKLOG = 1024
 # prctl(2): the serving process must not outlive its parent, or the next start finds the port taken
 _PR_SET_PDEATHSIG = 1
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("cc_backend.server")  # also when run as __main__
 
 
 def listen_address(addr: str) -> tuple[str, int]:
@@ -43,6 +44,20 @@ def listen_address(addr: str) -> tuple[str, int]:
         raise SettingsError("main.addr", f"main.addr: {addr!r} needs a port between 1 and 65535, as in localhost:8080")
     host = parts.hostname or ""
     return {"": "0.0.0.0", "localhost": "127.0.0.1"}.get(host, host), port  # noqa: S104 - an empty host asks for all
+
+
+def become_server(config: Path) -> NoReturn:
+    """Replace this process by the parent of a server for this configuration."""
+    os.execv(sys.executable, [sys.executable, "-m", "cc_backend.server", str(config.resolve())])  # noqa: S606 - no shell
+
+
+def main() -> None:
+    """Serve the configuration that the command line names."""
+    from cc_backend.log import configure_logging  # noqa: PLC0415 - not needed by whoever only asks for addresses
+
+    configure_logging()
+    config = Path(sys.argv[1])
+    serve(config, load_settings(config, environment=os.environ).value)
 
 
 def serve(config: Path, settings: BackendSettings) -> None:
@@ -99,3 +114,7 @@ def end_with_parent() -> None:
     ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
     if os.getppid() != parent:  # it died before the call
         raise SystemExit(1)
+
+
+if __name__ == "__main__":
+    main()
