@@ -65,6 +65,7 @@ class MetricData:
 
         Raises:
             ArchiveError: the job is archived and its file cannot be read.
+            NotFound: it is not, and the configuration no longer has its cluster or subcluster.
         """
         wanted = [Scope.NODE] if scopes is None else list(scopes)
         if comes_from_archive(job):
@@ -82,8 +83,12 @@ class MetricData:
         *,
         now_s: int,
     ) -> JobData:
-        """The samples of a job as the store has them; `scopes_of` says for each metric which scopes are wanted."""
-        sub_cluster = self._clusters.get(job.cluster).sub_clusters[job.sub_cluster]
+        """The samples of a job as the store has them; `scopes_of` says for each metric which scopes are wanted.
+
+        Raises:
+            NotFound: the configuration no longer has the job's cluster or subcluster.
+        """
+        sub_cluster = self._clusters.get(job.cluster).sub_cluster(job.sub_cluster)
         data: JobData = {}
         for name, config in sub_cluster.metrics.items():
             if metrics is not None and name not in metrics:

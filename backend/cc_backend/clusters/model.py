@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from cc_backend.clusters.topology import Topology
+from cc_backend.errors import NotFound
 from cc_backend.model import Scope, Unit
 from cc_common.hostlist import HostSet
 
@@ -130,6 +131,13 @@ class Cluster:
     metrics: Mapping[str, MetricConfig]
     sub_clusters: Mapping[str, SubCluster]
     document: Mapping[str, Any] = field(repr=False)
+
+    def sub_cluster(self, name: str) -> SubCluster:
+        """The subcluster of this name; NotFound if the configuration has none (any more)."""
+        try:
+            return self.sub_clusters[name]
+        except KeyError:
+            raise NotFound(f"the cluster '{self.name}' has no subcluster '{name}'") from None
 
     def find_sub_cluster(self, host: str) -> SubCluster | None:
         """The first subcluster that lists the host, else the first that takes all, else None."""

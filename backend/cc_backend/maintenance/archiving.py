@@ -102,6 +102,11 @@ class Archiver:
             self._failed(job, str(error), now_s)
             result.failed += 1
             return
+        except Exception as error:  # a defect that one job brings to light must not hold up all others
+            logger.exception("archiving met a defect job=%d cluster=%s", job.job_id, job.cluster)
+            self._failed(job, f"internal error: {type(error).__name__}", now_s)
+            result.failed += 1
+            return
         result.archived.append(job.id)
         self._retries.pop(job.id, None)
         logger.info(
@@ -114,7 +119,7 @@ class Archiver:
         )
 
     def _write(self, job: Job, now_s: int) -> Job:
-        sub_cluster = self._clusters.get(job.cluster).sub_clusters[job.sub_cluster]
+        sub_cluster = self._clusters.get(job.cluster).sub_cluster(job.sub_cluster)
         limit = self._rules.core_scope_nodes
         # taken before the samples: a host that is heard from in between counts as late and is read again
         late_hosts = silent_hosts(self._store, job)

@@ -9,10 +9,12 @@ from apscheduler.schedulers.background import BackgroundScheduler
 
 from cc_backend.errors import BackendError
 from cc_backend.maintenance.archiving import Archiver, ArchivingRules
+from cc_backend.maintenance.footprints import update_footprints
 from cc_backend.maintenance.retention import free_old_samples
 from cc_backend.services import Services
 
 ARCHIVE_EVERY_S = 2
+FOOTPRINTS_EVERY_S = 60
 FREE_EVERY_S = 600
 SESSIONS_EVERY_S = 3600
 
@@ -52,10 +54,24 @@ def start_background(services: Services) -> Background:
         retention_s = settings.metric_store.retention_in_memory_s
         free_old_samples(services.search, services.store, retention_s=retention_s, now_s=services.now_s())
 
+    def footprints() -> None:
+        update_footprints(
+            services.search,
+            services.metricdata,
+            services.clusters,
+            now_s=services.now_s(),
+            stopping=stopping.is_set,
+        )
+
     def end_sessions() -> None:
         services.sessions.purge(now_s=services.now_s())
 
-    for work, every_s in ((archive, ARCHIVE_EVERY_S), (free, FREE_EVERY_S), (end_sessions, SESSIONS_EVERY_S)):
+    for work, every_s in (
+        (archive, ARCHIVE_EVERY_S),
+        (footprints, FOOTPRINTS_EVERY_S),
+        (free, FREE_EVERY_S),
+        (end_sessions, SESSIONS_EVERY_S),
+    ):
         # each runs soon after the start too: a restart restores samples that may be older than the floor
         first = datetime.now(UTC) + timedelta(seconds=ARCHIVE_EVERY_S)
         scheduler.add_job(_fenced(work), "interval", seconds=every_s, id=work.__name__, next_run_time=first)

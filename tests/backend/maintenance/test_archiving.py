@@ -16,6 +16,10 @@ from cc_backend.model import Job, JobKey, MonitoringStatus, RowRule, Scope
 START_S = 1_760_000_400
 
 
+def other_sub_cluster(tern: dict[str, Any]) -> dict[str, Any]:
+    return {**tern["subClusters"][0], "name": "other", "nodes": "other1"}
+
+
 @pytest.fixture
 def archiver(services: Any) -> Archiver:
     return make_archiver(services)
@@ -168,8 +172,24 @@ class TestFailures:
         assert job.monitoring_status == MonitoringStatus.ARCHIVING_FAILED
         assert "on fire" in site.services.search.archiving_failure(job.id)
 
+    def test_a_job_whose_subcluster_is_no_longer_configured_does_not_block_the_next(
+        self, site_of: Any, tern: dict[str, Any]
+    ) -> None:
+        first = site_of(clusters=[{**tern, "subClusters": [*tern["subClusters"], other_sub_cluster(tern)]}])
+        first.start_job()
+        first.start_job(jobId=2, subCluster="other", resources=[{"hostname": "other1"}])
+        for job_id in (88412, 2):
+            first.clock.advance(60)
+            first.stop_job(job_id=job_id)
+        first.services.close()
+        first.services.archive.store_cluster({**tern, "subClusters": [other_sub_cluster(tern)]})
+        second = site_of()
+        result = make_archiver(second.services).run_once(now_s=int(second.clock.advance(600)))
+        assert (len(result.archived), result.failed) == (1, 1)
+
+    @pytest.mark.parametrize("error", [ArchiveError("not this one"), ZeroDivisionError()])
     def test_one_bad_job_does_not_block_the_next(
-        self, site: Any, archiver: Archiver, monkeypatch: pytest.MonkeyPatch
+        self, site: Any, archiver: Archiver, monkeypatch: pytest.MonkeyPatch, error: Exception
     ) -> None:
         for job_id in (1, 2):
             site.start_job(jobId=job_id)
@@ -181,7 +201,7 @@ class TestFailures:
 
         def picky(job: Job, data: Any) -> None:
             if job.job_id == 1:
-                raise ArchiveError("not this one")
+                raise error
             store(job, data)
 
         monkeypatch.setattr(site.services.archive, "store", picky)
