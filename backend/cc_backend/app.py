@@ -15,13 +15,14 @@ from cc_backend.auth.sessions import Sessions
 from cc_backend.auth.tokens import TokenKeys, Tokens
 from cc_backend.auth.users import Users
 from cc_backend.clusters import Clusters, load_clusters, metric_table
-from cc_backend.database import migrate, open_database
+from cc_backend.database import open_database
 from cc_backend.jobs.lifecycle import JobLifecycle
 from cc_backend.jobs.nodes import NodeStates
 from cc_backend.jobs.search import JobSearch
 from cc_backend.metricdata import MetricData
 from cc_backend.metricstore import Limits, MetricSpec, MetricStore, MetricTable
 from cc_backend.metricstore.commit import Fsync
+from cc_backend.schema import migrate
 from cc_backend.services import EXTENSION, Services
 from cc_backend.settings import BackendSettings
 

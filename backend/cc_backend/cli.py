@@ -19,9 +19,10 @@ from cc_backend.archive.file import FileArchive
 from cc_backend.auth.tokens import TokenKeys, Tokens
 from cc_backend.auth.users import Users
 from cc_backend.clusters import Level, check_file
-from cc_backend.database import Database, migrate, open_database
+from cc_backend.database import Database, open_database
 from cc_backend.errors import InvalidInput
 from cc_backend.log import configure_logging
+from cc_backend.schema import migrate
 from cc_backend.settings import BackendSettings, load_settings
 from cc_backend.setup import initialise
 from cc_common import __version__

@@ -1,4 +1,4 @@
-"""The relational database: how it is opened, written to and upgraded.
+"""The relational database: how it is opened and written to. Its tables are made by `schema`.
 
 Models are declared without a database; whoever runs a query passes one:
 `query.execute(database)`. Everything that writes does so inside `with database.write():`.
@@ -7,9 +7,8 @@ Models are declared without a database; whoever runs a query passes one:
 import logging
 import sqlite3
 import threading
-import time
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,9 +16,7 @@ from urllib.parse import unquote
 
 import peewee
 
-from cc_backend.auth import tables as auth_tables
-from cc_backend.errors import BackendError, InvalidInput, Unavailable
-from cc_backend.jobs import tables as job_tables
+from cc_backend.errors import InvalidInput, Unavailable
 from cc_common.errors import SettingsError
 
 logger = logging.getLogger(__name__)
@@ -155,46 +152,6 @@ def open_database(url_or_path: str | Path, *, busy_timeout_s: float = 10.0, cach
     if not path.parent.is_dir():
         raise SettingsError(_SETTING, f"the folder {path.parent} of the database does not exist; create it")
     return Database(path, busy_timeout_s=busy_timeout_s, cache_size_mb=cache_size_mb)
-
-
-class SchemaVersion(peewee.Model):
-    """Which upgrades the schema has seen."""
-
-    version = peewee.IntegerField(primary_key=True)
-    applied_s = peewee.BigIntegerField()
-
-    class Meta:  # noqa: D106 - peewee asks for it
-        table_name = "schema_version"
-
-
-def migrate(database: Database, *, now_s: int | None = None) -> int:
-    """The version of the schema after it was created or upgraded; all of it happens or nothing.
-
-    Raises:
-        BackendError: the database was written by a newer program.
-    """
-    with database.write():
-        peewee.SchemaManager(SchemaVersion, database).create_table(safe=True)
-        known = SchemaVersion.select(peewee.fn.MAX(SchemaVersion.version)).scalar(database) or 0
-        if known > len(_UPGRADES):
-            raise BackendError(
-                f"the database {database.database} has schema version {known}, this program knows {len(_UPGRADES)}; "
-                "install the newer program again or restore a backup"
-            )
-        for version, upgrade in enumerate(_UPGRADES[known:], start=known + 1):
-            upgrade(database)
-            applied_s = int(time.time()) if now_s is None else now_s
-            SchemaVersion.insert(version=version, applied_s=applied_s).execute(database)
-            logger.info("upgraded database=%s schema_version=%d", database.database, version)
-    return len(_UPGRADES)
-
-
-def _create_schema(database: Database) -> None:
-    for model in (*auth_tables.ALL, *job_tables.ALL):
-        peewee.SchemaManager(model, database).create_all(safe=False)
-
-
-_UPGRADES: tuple[Callable[[Database], None], ...] = (_create_schema,)
 
 
 def _is_alive(thread: threading.Thread | None) -> bool:

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from cc_backend.auth.tables import UserRow
-from cc_backend.database import Database, SchemaVersion, migrate, open_database
+from cc_backend.database import Database, open_database
 from cc_backend.errors import BackendError, InvalidInput, Unavailable
+from cc_backend.schema import SchemaVersion, migrate
 from cc_common.errors import SettingsError
 
 NOW_S = 1_760_000_000
@@ -84,7 +85,7 @@ def test_a_database_of_a_newer_program_is_left_alone(database: Database) -> None
 
 
 def test_an_upgrade_that_fails_leaves_nothing_behind(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from cc_backend import database as module  # noqa: PLC0415 - to exchange its list of upgrades
+    from cc_backend import schema as module  # noqa: PLC0415 - to exchange its list of upgrades
 
     def fails(_: Database) -> None:
         raise BackendError("no")

@@ -9,7 +9,8 @@ import pytest
 from cc_backend.auth.sessions import Sessions
 from cc_backend.auth.tokens import TokenKeys, Tokens, generate_keys
 from cc_backend.auth.users import Users
-from cc_backend.database import Database, migrate, open_database
+from cc_backend.database import Database, open_database
+from cc_backend.schema import migrate
 
 NOW_S = 1_760_000_000
 

@@ -1,0 +1,54 @@
+"""The schema of the relational database: which tables there are, and how an older one is upgraded."""
+
+import logging
+import time
+from collections.abc import Callable
+
+import peewee
+
+from cc_backend.auth import tables as auth_tables
+from cc_backend.database import Database
+from cc_backend.errors import BackendError
+from cc_backend.jobs import tables as job_tables
+
+logger = logging.getLogger(__name__)
+
+
+class SchemaVersion(peewee.Model):
+    """Which upgrades the schema has seen."""
+
+    version = peewee.IntegerField(primary_key=True)
+    applied_s = peewee.BigIntegerField()
+
+    class Meta:  # noqa: D106 - peewee asks for it
+        table_name = "schema_version"
+
+
+def migrate(database: Database, *, now_s: int | None = None) -> int:
+    """The version of the schema after it was created or upgraded; all of it happens or nothing.
+
+    Raises:
+        BackendError: the database was written by a newer program.
+    """
+    with database.write():
+        peewee.SchemaManager(SchemaVersion, database).create_table(safe=True)
+        known = SchemaVersion.select(peewee.fn.MAX(SchemaVersion.version)).scalar(database) or 0
+        if known > len(_UPGRADES):
+            raise BackendError(
+                f"the database {database.database} has schema version {known}, this program knows {len(_UPGRADES)}; "
+                "install the newer program again or restore a backup"
+            )
+        for version, upgrade in enumerate(_UPGRADES[known:], start=known + 1):
+            upgrade(database)
+            applied_s = int(time.time()) if now_s is None else now_s
+            SchemaVersion.insert(version=version, applied_s=applied_s).execute(database)
+            logger.info("upgraded database=%s schema_version=%d", database.database, version)
+    return len(_UPGRADES)
+
+
+def _create_schema(database: Database) -> None:
+    for model in (*auth_tables.ALL, *job_tables.ALL):
+        peewee.SchemaManager(model, database).create_all(safe=False)
+
+
+_UPGRADES: tuple[Callable[[Database], None], ...] = (_create_schema,)
