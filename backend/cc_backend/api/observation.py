@@ -69,6 +69,6 @@ def job_families(services: Services) -> list[Family]:
             "cc_backend_archive_queue_jobs",
             "gauge",
             "Finished jobs that wait to be archived.",
-            len(services.search.finished_unarchived()),
+            services.search.count_unarchived(),
         ),
     ]

@@ -126,6 +126,10 @@ class JobSearch:
         query = JobRow.select(*job_columns()).where(UNARCHIVED).order_by(JobRow.start_time, JobRow.id)
         return read_jobs(self._database, query, now_s=None)
 
+    def count_unarchived(self) -> int:
+        """How many finished jobs wait for the archiver."""
+        return self._count([UNARCHIVED])
+
     def used_nodes(self, before_s: int) -> dict[str, list[str]]:
         """Cluster -> sorted hosts of running jobs that started before a time."""
         starts = self._first_starts(_RUNNING, JobRow.start_time < before_s)

@@ -313,6 +313,7 @@ def test_a_job_that_cannot_be_archived_leaves_the_queue_with_a_reason_until_it_i
     assert search.archiving_failure(job.id) == "the disk is full"
     assert search.retry_failed_archiving() == 1
     assert [waiting.id for waiting in search.finished_unarchived()] == [job.id]
+    assert search.count_unarchived() == 1
     assert search.archiving_failure(job.id) == ""
 
 
