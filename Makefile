@@ -38,7 +38,7 @@ format: $(READY) ## rewrite the sources in the project's format
 	$(BIN)/ruff format $(SOURCES)
 	$(BIN)/ruff check --fix $(SOURCES)
 
-test-deps: ## the system packages some tests need (Chromium, mmdebstrap); root only
+test-deps: ## the system packages some tests need (Chromium, mmdebstrap, Slurm); root only
 	@sh packaging/test_deps.sh
 
 test: $(ASSETS) ## everything: check and all tests; with CI=true it also runs test-deps

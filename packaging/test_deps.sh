@@ -5,6 +5,10 @@ set -eu
 missing=""
 command -v chromium >/dev/null 2>&1 || missing="$missing chromium"
 command -v mmdebstrap >/dev/null 2>&1 || missing="$missing mmdebstrap"
+# a whole small Slurm cluster, see slurm_testbed.sh
+for package in slurmctld slurmd slurmdbd slurm-client slurm-wlm-basic-plugins slurm-wlm-mysql-plugin munge mariadb-server; do
+    dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -qx 'install ok installed' || missing="$missing $package"
+done
 [ -z "$missing" ] && exit 0
 policy=/usr/sbin/policy-rc.d
 ours=""

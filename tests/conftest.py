@@ -1,7 +1,9 @@
 """What every test may use."""
 
+import importlib.util
 import os
 import shutil
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -24,6 +26,19 @@ def shared_fixtures() -> Path:
     if not path.is_dir():
         pytest.skip(f"sample data is not at {path}; set CC_FIXTURES to its folder")
     return path
+
+
+@pytest.fixture(scope="session")
+def processes() -> Any:
+    """The helpers of tests/processes.py: real processes on loopback, and waiting for them."""
+    name = "cockpit_test_processes"
+    if name not in sys.modules:
+        spec = importlib.util.spec_from_file_location(name, ROOT / "tests" / "processes.py")
+        assert spec is not None
+        assert spec.loader is not None
+        sys.modules[name] = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(sys.modules[name])
+    return sys.modules[name]
 
 
 CHROMIUM_ARGUMENTS = (

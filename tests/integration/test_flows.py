@@ -50,7 +50,7 @@ def finished(backend: Any, tmp_path: Path, integration: Any) -> Any:
     with ExitStack() as running:
         running.enter_context(backend.serving())
         options = ["--url", backend.url, "--token-file", tmp_path / "token", "--cluster", CLUSTER]
-        agent = [integration.bin / "cc-agent", "run", *options, "--interval", f"{INTERVAL_S}s"]
+        agent = [integration.BIN / "cc-agent", "run", *options, "--interval", f"{INTERVAL_S}s"]
         running.enter_context(integration.process(*agent, log=tmp_path / "agent.log"))
         client = running.enter_context(httpx.Client(base_url=backend.url, headers={"X-Auth-Token": jobs}, timeout=20))
         job_id, start_s = 4_711_823, int(time.time())
