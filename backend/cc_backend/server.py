@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from flask import Flask
 
 CONFIG_VARIABLE = "CC_BACKEND_CONFIG"
+PARENT_VARIABLE = "CC_BACKEND_PARENT"
 BACKLOG = 1024
 
 # prctl(2): the serving process must not outlive its parent, or the next start finds the port taken
@@ -69,6 +70,7 @@ def serve(config: Path, settings: BackendSettings) -> None:
 
     host, port = listen_address(settings.main.addr)
     os.environ[CONFIG_VARIABLE] = str(config.resolve())
+    os.environ[PARENT_VARIABLE] = str(os.getpid())
     certificate, key = settings.main.https_cert_file, settings.main.https_key_file
     server = Granian(
         "cc_backend.server:application",
@@ -98,7 +100,7 @@ def application() -> "Flask":
     from cc_backend.maintenance.scheduler import start_background  # noqa: PLC0415
     from cc_backend.services import EXTENSION  # noqa: PLC0415
 
-    end_with_parent()
+    end_with_parent(int(os.environ[PARENT_VARIABLE]))
     configure_logging()
     loaded = load_settings(Path(os.environ[CONFIG_VARIABLE]), environment=os.environ)
     app = create_app(loaded.value)
@@ -108,9 +110,11 @@ def application() -> "Flask":
     return app
 
 
-def end_with_parent() -> None:
-    """Ask the kernel to end this process when its parent dies, however it dies."""
-    parent = os.getppid()
+def end_with_parent(parent: int) -> None:
+    """Ask the kernel to end this process when its parent dies, however it dies; ends it at once if that has happened.
+
+    The process of the parent is named by who knows it: asked for here, it could be that of who adopted an orphan.
+    """
     ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
     if os.getppid() != parent:  # it died before the call
         raise SystemExit(1)

@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 import pytest
 
 from cc_backend.server import listen_address
@@ -25,3 +28,13 @@ def test_an_address_is_a_host_and_a_port(addr: str, expected: tuple[str, int]) -
 def test_an_address_without_a_usable_port_is_refused(addr: str) -> None:
     with pytest.raises(SettingsError, match="port"):
         listen_address(addr)
+
+
+def ended_with(parent: str) -> int:
+    program = f"import os; from cc_backend.server import end_with_parent; end_with_parent({parent}); os._exit(7)"
+    return subprocess.run([sys.executable, "-c", program], check=False, timeout=60).returncode
+
+
+def test_a_process_whose_parent_died_before_it_could_ask_ends_at_once() -> None:
+    assert ended_with("0") == 1, "another process adopted it: that one is not its parent"
+    assert ended_with("os.getppid()") == 7
