@@ -11,9 +11,7 @@ from pathlib import Path
 from typing import Dict, List, Mapping, NamedTuple, Optional, Tuple
 
 from cc_agent.collectors.registry import make_collectors
-from cc_agent.logs import set_up_logging
 from cc_agent.loop import Loop, SystemClock
-from cc_agent.notify import Notifier
 from cc_agent.options import CommandOptions
 from cc_agent.router import Batch, Router, router_for
 from cc_agent.sampler import Sampler
@@ -21,6 +19,8 @@ from cc_agent.settings import Configuration, configure
 from cc_agent.sinks.base import Sink
 from cc_agent.sinks.registry import make_sink
 from cc_common.errors import CockpitError, SettingsError
+from cc_common.logs import set_up_logging
+from cc_common.notify import Notifier
 
 logger = logging.getLogger(__name__)
 

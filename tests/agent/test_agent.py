@@ -13,13 +13,13 @@ import pytest
 
 from cc_agent.agent import Agent, Output, Pipeline, make_outputs, start_pipeline
 from cc_agent.collectors.base import Reading, Series, Tick
-from cc_agent.logs import JournalFormatter
 from cc_agent.options import CommandOptions
 from cc_agent.router import Batch, Router
 from cc_agent.sampler import Sampler
 from cc_agent.settings import configure
 from cc_common.errors import CockpitError, SettingsError
 from cc_common.lineprotocol import decode
+from cc_common.logs import JournalFormatter
 
 
 @pytest.fixture(autouse=True)

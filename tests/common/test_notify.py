@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from cc_agent.notify import Notifier
+from cc_common.notify import Notifier
 
 
 @pytest.fixture

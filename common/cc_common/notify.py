@@ -53,4 +53,4 @@ class Notifier:
                 sender.settimeout(1.0)
                 sender.sendto(state.encode(), self._address)
         except OSError:
-            return  # a manager that does not listen is no reason to stop sampling
+            return  # a manager that does not listen is no reason to stop working
