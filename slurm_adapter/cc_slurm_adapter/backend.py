@@ -1,0 +1,61 @@
+"""The backend as the adapter uses it: three addresses to post to, and the descriptions of clusters."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Dict
+from urllib.parse import quote
+
+from cc_common.delivery import HttpSender, Outcome, Timeouts
+from cc_common.errors import DeliveryError
+from cc_common.nodestate import NodeStateReport
+from cc_slurm_adapter.errors import TopologyError
+from cc_slurm_adapter.settings import BackendSettings
+from cc_slurm_adapter.topology import ClusterTopology, choose_cluster, parse_cluster
+from cc_slurm_adapter.verdict import meaning_of
+
+PATHS = {"start": "/api/jobs/start_job/", "stop": "/api/jobs/stop_job/", "nodes": "/api/nodestate/"}
+_OK = 200
+
+
+def make_senders(url: str, settings: BackendSettings) -> Dict[str, HttpSender]:
+    """A sender for each kind of event. Raises DeliveryError for an unusable address, token or CA file."""
+    return {
+        kind: HttpSender(
+            url + path,
+            token=settings.token,
+            ca_file=settings.ca_file or None,
+            timeouts=Timeouts(connect_s=min(5.0, settings.timeout_s), read_s=settings.timeout_s),
+            content_type="application/json",
+            meaning=meaning_of(kind),
+        )
+        for kind, path in PATHS.items()
+    }
+
+
+def send_nodes(sender: HttpSender, report: NodeStateReport) -> Outcome:
+    """Sends the state of all nodes once; it is not kept, the next look brings a newer one."""
+    return sender.send(json.dumps(report.to_document(), separators=(",", ":")).encode())
+
+
+def fetch_topology(url: str, settings: BackendSettings, cluster: str) -> ClusterTopology:
+    """The topology that the backend has of a cluster. Raises TopologyError."""
+    import httpx  # noqa: PLC0415 only who asks needs it
+
+    address = f"{url}/api/clusters/?cluster={quote(cluster, safe='')}"
+    headers = {"Accept": "application/json"}
+    if settings.token:
+        headers["Authorization"] = f"Bearer {settings.token.strip()}"
+    try:
+        verify: Any = settings.ca_file or True
+        with httpx.Client(verify=verify, timeout=settings.timeout_s, trust_env=False) as client:
+            answer = client.get(address, headers=headers)
+    except (httpx.HTTPError, httpx.InvalidURL, OSError, DeliveryError) as error:
+        raise TopologyError(f"{address}: no answer ({type(error).__name__}: {error})") from error
+    if answer.status_code != _OK:
+        raise TopologyError(f"{address}: HTTP {answer.status_code}")
+    try:
+        document = json.loads(answer.content)
+    except (ValueError, RecursionError) as error:
+        raise TopologyError(f"{address}: the answer is not JSON") from error
+    return parse_cluster(choose_cluster(document, cluster), source=address)

@@ -1,0 +1,174 @@
+"""Bringing the events of the journal to the backend: of each job in order, and no job waits for another."""
+
+from __future__ import annotations
+
+import logging
+import random
+from dataclasses import dataclass
+from typing import Callable, Dict, Mapping, Optional, Set, Tuple
+
+from cc_common.delivery import Kind, Outcome, Schedule, Sender
+from cc_slurm_adapter.journal import PARKED, SENT, START, STOP, Journal, StoredEvent
+from cc_slurm_adapter.verdict import Verdict, verdict_of
+
+logger = logging.getLogger(__name__)
+
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 2.0, 300.0
+MAX_FAILURES_IN_A_ROW = 5
+MAX_MISSING = 5
+_LOG_PERIOD_S = 300.0
+
+
+@dataclass
+class Delivered:
+    """What one pass has done."""
+
+    starts: int = 0
+    stops: int = 0
+    parked: int = 0
+
+
+class Delivery:
+    """Sends what waits in the journal; `senders` has one for each kind of event."""
+
+    def __init__(
+        self,
+        journal: Journal,
+        senders: Mapping[str, Sender],
+        *,
+        clock: Callable[[], float],
+        go_on: Callable[[], bool] = lambda: True,
+        source: Optional[random.Random] = None,
+    ) -> None:
+        self._journal = journal
+        self._senders = senders
+        self._clock = clock
+        self._go_on = go_on
+        self._random = source or random.SystemRandom()
+        self._schedule = Schedule(self._random, first_s=FIRST_PAUSE_S, cap_s=LONGEST_PAUSE_S)
+        self._logged: Dict[str, float] = {}
+        self.problem = ""
+
+    def wait_s(self) -> Optional[float]:
+        """Seconds until something is due; None if nothing waits."""
+        now_s = self._clock()
+        dues = [event.due_s for event in self._journal.waiting()]
+        return max(self._schedule.wait_s(now_s), min(dues) - now_s, 0.0) if dues else None
+
+    def hurry(self) -> None:
+        """Makes the next pass try at once."""
+        self._schedule.hurry()
+
+    def deliver(self) -> Delivered:
+        """One pass over all that waits, until the backend is away or `go_on` says no."""
+        report = Delivered()
+        if self._schedule.wait_s(self._clock()) > 0:
+            return report
+        held: Set[Tuple[str, int]] = set()
+        failures = 0
+        for event in self._journal.waiting():
+            job = event.key[:2]
+            if job in held:
+                continue
+            if not self._go_on():
+                return report
+            if event.due_s > self._clock():
+                held.add(job)
+                continue
+            verdict = self._send(event, report)
+            if verdict is Verdict.AWAY:
+                return report
+            failures = failures + 1 if verdict is Verdict.LATER else 0
+            if verdict in (Verdict.LATER, Verdict.MISSING):
+                held.add(job)
+            if failures >= MAX_FAILURES_IN_A_ROW:  # not these jobs, the backend is ill
+                self._back_off(Outcome(Kind.KEEP, "the backend fails for one event after the other"))
+                return report
+        return report
+
+    def close(self) -> None:
+        """Closes the connections."""
+        for sender in self._senders.values():
+            sender.close()
+
+    def _send(self, event: StoredEvent, report: Delivered) -> Verdict:
+        if event.kind == STOP:
+            start = self._journal.start_of(event.key)
+            if start is not None and start[0] == PARKED:
+                self._park(event, "the start of this run was refused", report)
+                return Verdict.REFUSED
+        outcome = self._senders[event.kind].send(event.body.encode())
+        verdict = verdict_of(outcome)
+        if verdict is Verdict.AWAY:
+            self._back_off(outcome)
+            return verdict
+        self._note_answer()
+        if verdict in (Verdict.DONE, Verdict.KNOWN):
+            self._journal.settle(event.number, SENT, "" if verdict is Verdict.DONE else outcome.message)
+            _count(event, report)
+            logger.info("sent %s %s%s", event.kind, _named(event), _known(verdict, outcome))
+        elif verdict is Verdict.REFUSED:
+            self._park(event, outcome.message, report)
+        elif verdict is Verdict.MISSING:
+            return self._missing(event, outcome, report)
+        else:
+            self._journal.postpone(event.number, self._clock() + self._pause_s(event.tries), outcome.message)
+            self._log(
+                f"event {event.number}", "cannot send %s %s reason=%r", event.kind, _named(event), outcome.message
+            )
+        return verdict
+
+    def _missing(self, event: StoredEvent, outcome: Outcome, report: Delivered) -> Verdict:
+        if event.tries >= MAX_MISSING:
+            self._park(event, outcome.message, report)
+            return Verdict.REFUSED
+        logger.warning(
+            "the backend does not know %s: its start is sent again reason=%r", _named(event), outcome.message
+        )
+        with self._journal.together():
+            self._journal.send_again(event.key)
+            self._journal.postpone(event.number, self._clock(), outcome.message)
+        return Verdict.MISSING
+
+    def _park(self, event: StoredEvent, reason: str, report: Delivered) -> None:
+        report.parked += 1
+        self._journal.settle(event.number, PARKED, reason)
+        logger.error("parked %s %s reason=%r", event.kind, _named(event), reason)
+
+    def _back_off(self, outcome: Outcome) -> None:
+        pause_s = self._schedule.failed(self._clock(), retry_after_s=outcome.retry_after_s)
+        self.problem = outcome.message
+        level = logging.ERROR if outcome.alarm else logging.WARNING
+        self._log("backend", "cannot deliver reason=%r next_try_s=%.0f", outcome.message, pause_s, level=level)
+
+    def _note_answer(self) -> None:
+        if self.problem:
+            logger.info("delivering again waiting=%d", self._journal.counts().waiting)
+            self._logged.pop("backend", None)
+        self._schedule.succeeded()
+        self.problem = ""
+
+    def _pause_s(self, tries: int) -> float:
+        return self._random.uniform(0.5, 1.0) * min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2.0 ** min(tries, 20))
+
+    def _log(self, topic: str, text: str, *values: object, level: int = logging.WARNING) -> None:
+        now_s = self._clock()
+        last_s = self._logged.get(topic)
+        if last_s is None or not 0 <= now_s - last_s < _LOG_PERIOD_S:
+            self._logged[topic] = now_s
+            logger.log(level, text, *values)
+
+
+def _count(event: StoredEvent, report: Delivered) -> None:
+    if event.kind == START:
+        report.starts += 1
+    else:
+        report.stops += 1
+
+
+def _named(event: StoredEvent) -> str:
+    return f"cluster={event.key.cluster} job={event.key.job_id} start={event.key.start_time}"
+
+
+def _known(verdict: Verdict, outcome: Outcome) -> str:
+    return f" known={outcome.message!r}" if verdict is Verdict.KNOWN else ""

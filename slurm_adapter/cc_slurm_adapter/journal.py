@@ -1,0 +1,288 @@
+"""What the adapter knows for good: runs of jobs, and events that wait to be sent, in one SQLite file.
+
+A database and not a log of lines, because a run and its event must come to be together or not at all, and because the
+file then needs no compaction of its own. Every change is on disk when the method returns (write-ahead log, synchronous
+FULL): after kill -9 the journal holds either what was before a call or what is after it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sqlite3
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Dict, Iterable, Iterator, List, Mapping, Optional, Sequence, Tuple
+
+from cc_slurm_adapter.errors import JournalError
+from cc_slurm_adapter.model import RunKey
+
+START, STOP = "start", "stop"
+WAITING, SENT, PARKED = "waiting", "sent", "parked"
+
+_SCHEMA_VERSION = 1
+_BATCH = 500
+_SCHEMA = """
+CREATE TABLE run (
+    cluster TEXT NOT NULL, job_id INTEGER NOT NULL, start_time INTEGER NOT NULL,
+    submit_time INTEGER NOT NULL, restart_count INTEGER, end_time INTEGER,
+    absent_since INTEGER, absences INTEGER NOT NULL DEFAULT 0, start_body TEXT NOT NULL,
+    PRIMARY KEY (cluster, job_id, start_time)
+) WITHOUT ROWID;
+CREATE INDEX run_open ON run (cluster) WHERE end_time IS NULL;
+CREATE TABLE event (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    cluster TEXT NOT NULL, job_id INTEGER NOT NULL, start_time INTEGER NOT NULL,
+    kind TEXT NOT NULL, body TEXT NOT NULL, state TEXT NOT NULL, tries INTEGER NOT NULL DEFAULT 0,
+    due_s REAL NOT NULL DEFAULT 0, reason TEXT NOT NULL DEFAULT '', made_s INTEGER NOT NULL,
+    UNIQUE (cluster, job_id, start_time, kind)
+);
+CREATE INDEX event_waiting ON event (id) WHERE state = 'waiting';
+CREATE TABLE note (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+"""
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run that was told of; `end_time` None: it is not over; `absences` counts good snapshots without it."""
+
+    key: RunKey
+    submit_time: int = 0
+    restart_count: Optional[int] = None
+    end_time: Optional[int] = None
+    absent_since: Optional[int] = None
+    absences: int = 0
+
+    @property
+    def open(self) -> bool:
+        """Whether its end is not known yet."""
+        return self.end_time is None
+
+
+@dataclass(frozen=True)
+class StoredEvent:
+    """An event that waits; `due_s` is when it may be tried again, in seconds since the epoch."""
+
+    number: int
+    key: RunKey
+    kind: str
+    body: str
+    tries: int
+    due_s: float
+
+
+@dataclass(frozen=True)
+class Counts:
+    """How many events are in which state."""
+
+    waiting: int
+    sent: int
+    parked: int
+
+
+class Journal:
+    """The journal in a folder. Raises JournalError if it cannot be used; one process at a time holds its folder."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        try:
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            path.touch(mode=0o600)
+            self._database = sqlite3.connect(str(path), isolation_level=None, timeout=10.0)
+        except (OSError, sqlite3.Error) as error:
+            raise JournalError(f"journal {path} cannot be opened: {error}") from error
+        try:
+            with self._errors():
+                self._prepare()
+        except BaseException:
+            self._database.close()
+            raise
+
+    def close(self) -> None:
+        """Closes the file."""
+        self._database.close()
+
+    def open_runs(self, cluster: str) -> List[Run]:
+        """All runs whose end is not known."""
+        return self._runs("cluster = ? AND end_time IS NULL", [cluster])
+
+    def runs_of(self, cluster: str, job_ids: Iterable[int]) -> List[Run]:
+        """All runs of these jobs that the journal still remembers."""
+        ids = sorted(set(job_ids))
+        found: List[Run] = []
+        for start in range(0, len(ids), _BATCH):
+            part = ids[start : start + _BATCH]
+            marks = ",".join("?" * len(part))
+            found += self._runs(f"cluster = ? AND job_id IN ({marks})", [cluster, *part])
+        return found
+
+    def started(self, run: Run, body: Mapping[str, Any], *, now_s: int) -> None:
+        """A run has started: remembers it, and queues its event. Without effect for a run that is known."""
+        text = json.dumps(body, separators=(",", ":"))
+        with self._write() as database:
+            added = database.execute(
+                "INSERT OR IGNORE INTO run (cluster, job_id, start_time, submit_time, restart_count, start_body)"
+                " VALUES (?, ?, ?, ?, ?, ?)",
+                (*run.key, run.submit_time, run.restart_count, text),
+            )
+            if added.rowcount:
+                self._queue(run.key, START, text, now_s)
+
+    def ended(self, key: RunKey, end_time: int, body: Mapping[str, Any], *, now_s: int) -> None:
+        """A run is over: remembers it, and queues its event. Without effect for a run that is not open."""
+        with self._write() as database:
+            changed = database.execute(
+                "UPDATE run SET end_time = ? WHERE cluster = ? AND job_id = ? AND start_time = ? AND end_time IS NULL",
+                (end_time, *key),
+            )
+            if changed.rowcount:
+                self._queue(key, STOP, json.dumps(body, separators=(",", ":")), now_s)
+
+    def seen(self, key: RunKey, absent_since: Optional[int], absences: int) -> None:
+        """Notes in how many good snapshots, and since when, an open run was absent."""
+        with self._write() as database:
+            database.execute(
+                "UPDATE run SET absent_since = ?, absences = ? WHERE cluster = ? AND job_id = ? AND start_time = ?",
+                (absent_since, absences, *key),
+            )
+
+    def waiting(self) -> List[StoredEvent]:
+        """All events that wait, in the order they came."""
+        with self._errors():
+            rows = self._database.execute(
+                "SELECT id, cluster, job_id, start_time, kind, body, tries, due_s FROM event"
+                " WHERE state = 'waiting' ORDER BY id"
+            ).fetchall()
+        return [
+            StoredEvent(number, RunKey(cluster, job_id, start), kind, body, tries, due_s)
+            for number, cluster, job_id, start, kind, body, tries, due_s in rows
+        ]
+
+    def settle(self, number: int, state: str, reason: str = "") -> None:
+        """An event was sent, or is parked for good with a reason."""
+        with self._write() as database:
+            database.execute("UPDATE event SET state = ?, reason = ? WHERE id = ?", (state, reason, number))
+
+    def postpone(self, number: int, due_s: float, reason: str) -> None:
+        """An event could not be sent and is to be tried again at this time."""
+        with self._write() as database:
+            database.execute(
+                "UPDATE event SET tries = tries + 1, due_s = ?, reason = ? WHERE id = ?", (due_s, reason, number)
+            )
+
+    def start_of(self, key: RunKey) -> Optional[Tuple[str, str]]:
+        """State and body of the start event of a run; None if it is not known."""
+        with self._errors():
+            row = self._database.execute(
+                "SELECT state, body FROM event WHERE cluster = ? AND job_id = ? AND start_time = ? AND kind = 'start'",
+                key,
+            ).fetchone()
+        return None if row is None else (row[0], row[1])
+
+    def send_again(self, key: RunKey) -> bool:
+        """Queues the start of a run again, because the backend does not know it; whether there is such a start."""
+        with self._write() as database:
+            changed = database.execute(
+                "UPDATE event SET state = 'waiting', due_s = 0, reason = 'the backend did not know it'"
+                " WHERE cluster = ? AND job_id = ? AND start_time = ? AND kind = 'start' AND state = 'sent'",
+                key,
+            )
+            return changed.rowcount > 0
+
+    def parked(self, limit: int = 20) -> List[Tuple[RunKey, str, str]]:
+        """The newest parked events: run, kind, reason."""
+        with self._errors():
+            rows = self._database.execute(
+                "SELECT cluster, job_id, start_time, kind, reason FROM event WHERE state = 'parked'"
+                " ORDER BY id DESC LIMIT ?",
+                (limit,),
+            ).fetchall()
+        return [(RunKey(cluster, job_id, start), kind, reason) for cluster, job_id, start, kind, reason in rows]
+
+    def counts(self) -> Counts:
+        """How many events wait, were sent and are parked."""
+        with self._errors():
+            rows: Dict[str, int] = dict(
+                self._database.execute("SELECT state, count(*) FROM event GROUP BY state").fetchall()
+            )
+        return Counts(rows.get(WAITING, 0), rows.get(SENT, 0), rows.get(PARKED, 0))
+
+    def note(self, name: str) -> Optional[str]:
+        """What was noted under a name."""
+        with self._errors():
+            row = self._database.execute("SELECT value FROM note WHERE name = ?", (name,)).fetchone()
+        return None if row is None else str(row[0])
+
+    def set_note(self, name: str, value: str) -> None:
+        """Notes a value under a name."""
+        with self._write() as database:
+            database.execute("INSERT OR REPLACE INTO note VALUES (?, ?)", (name, value))
+
+    def forget(self, before_s: int) -> int:
+        """Forgets runs that ended before this time and of which nothing waits; how many."""
+        with self._write() as database:
+            gone = database.execute(
+                "DELETE FROM run WHERE end_time < ? AND NOT EXISTS (SELECT 1 FROM event WHERE state = 'waiting'"
+                " AND event.cluster = run.cluster AND event.job_id = run.job_id"
+                " AND event.start_time = run.start_time)",
+                (before_s,),
+            ).rowcount
+            database.execute(
+                "DELETE FROM event WHERE state != 'waiting' AND NOT EXISTS (SELECT 1 FROM run"
+                " WHERE event.cluster = run.cluster AND event.job_id = run.job_id"
+                " AND event.start_time = run.start_time)"
+            )
+        return gone
+
+    def _prepare(self) -> None:
+        self._database.execute("PRAGMA journal_mode = WAL")
+        self._database.execute("PRAGMA synchronous = FULL")
+        version = self._database.execute("PRAGMA user_version").fetchone()[0]
+        if version > _SCHEMA_VERSION:
+            raise JournalError(f"journal {self._path} was written by a newer version; use that, or another folder")
+        if version < _SCHEMA_VERSION:
+            self._database.executescript(f"BEGIN;{_SCHEMA}PRAGMA user_version = {_SCHEMA_VERSION};COMMIT;")
+
+    def _queue(self, key: RunKey, kind: str, body: str, now_s: int) -> None:
+        self._database.execute(
+            "INSERT INTO event (cluster, job_id, start_time, kind, body, state, made_s)"
+            " VALUES (?, ?, ?, ?, ?, 'waiting', ?)",
+            (*key, kind, body, now_s),
+        )
+
+    def _runs(self, condition: str, values: Sequence[Any]) -> List[Run]:
+        query = (  # conditions are texts of this module, values go as values
+            "SELECT cluster, job_id, start_time, submit_time, restart_count, end_time, absent_since, absences"  # noqa: S608 see above
+            f" FROM run WHERE {condition} ORDER BY job_id, start_time"
+        )
+        with self._errors():
+            rows = self._database.execute(query, values).fetchall()
+        return [Run(RunKey(cluster, job_id, start), *rest) for cluster, job_id, start, *rest in rows]
+
+    @contextlib.contextmanager
+    def _write(self) -> Iterator[sqlite3.Connection]:
+        """One transaction; nested calls belong to the outer one."""
+        with self._errors():
+            if self._database.in_transaction:
+                yield self._database
+                return
+            self._database.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._database
+            except BaseException:
+                self._database.execute("ROLLBACK")
+                raise
+            self._database.execute("COMMIT")
+
+    @contextlib.contextmanager
+    def together(self) -> Iterator[None]:
+        """All changes inside happen together or not at all."""
+        with self._write():
+            yield
+
+    @contextlib.contextmanager
+    def _errors(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise JournalError(f"journal {self._path} cannot be used: {error}") from error

@@ -1,0 +1,207 @@
+"""From what Slurm says of a job to the events of the wire."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import Dict, FrozenSet, List, Mapping, NamedTuple, Optional, Pattern, Sequence, Tuple
+
+from cc_common.errors import HostlistError
+from cc_common.hostlist import expand
+from cc_common.jobevents import JobStart, ResourceEvent
+from cc_common.nodestate import NodeState, NodeStateReport
+from cc_slurm_adapter.model import MULTI_USER, JobDetails, Placement, SlurmJob, SlurmNode
+from cc_slurm_adapter.sources.texts import parse_ids
+from cc_slurm_adapter.topology import ClusterTopology, NodeTopology
+
+FINAL_STATES: Mapping[str, str] = {
+    "COMPLETED": "completed",
+    "FAILED": "failed",
+    "CANCELLED": "cancelled",
+    "TIMEOUT": "timeout",
+    "OUT_OF_MEMORY": "out_of_memory",
+    "NODE_FAIL": "node_fail",
+    "BOOT_FAIL": "boot_fail",
+    "PREEMPTED": "preempted",
+    "DEADLINE": "deadline",
+}
+LIVE_STATES = frozenset(("RUNNING", "SUSPENDED", ""))
+_REQUEUED = frozenset(("REQUEUED", "REQUEUE_HOLD", "REQUEUE_FED", "SPECIAL_EXIT"))
+_GPU = re.compile(r"gpu(?::[^:(),]+)?(?::[0-9]+)?\((?:[A-Z/]+:)?(?:IDX|INDEX):([0-9,\-]+)\)")
+_MAX_NAME = 1024
+
+
+def end_state(state: str, flags: FrozenSet[str]) -> Optional[str]:
+    """The final state of the wire for Slurm's; None while the run is not over.
+
+    The run of a job that was put back into the queue ends as cancelled. A state that nobody knows is a failure.
+    """
+    if state in FINAL_STATES:
+        return FINAL_STATES[state]
+    if state == "PENDING":
+        return "cancelled" if flags & _REQUEUED else None
+    return None if state in LIVE_STATES else "failed"
+
+
+@dataclass(frozen=True)
+class GpuRule:
+    """The accelerator ids of the hosts whose name the pattern is found in, in the order of their index in Slurm."""
+
+    hosts: Pattern[str]
+    addresses: Tuple[str, ...]
+
+
+class Mapped(NamedTuple):
+    """A start event, and what could not be told of the job."""
+
+    event: JobStart
+    problems: Tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Mapper:
+    """Makes start events for one cluster; `geometry` is what Slurm says of its nodes, by name."""
+
+    cluster: str
+    topology: ClusterTopology
+    geometry: Mapping[str, SlurmNode] = field(default_factory=dict)
+    gpu_rules: Sequence[GpuRule] = ()
+    ignored: Optional[Pattern[str]] = None
+
+    def start(self, job: SlurmJob, details: Optional[JobDetails] = None) -> Optional[Mapped]:
+        """The event that tells of the job; None if all its hosts are ignored.
+
+        Raises HostlistError if its node list cannot be read.
+        """
+        hosts = expand(job.nodes)
+        if self.ignored is not None and all(self.ignored.search(host) for host in hosts):
+            return None
+        problems: List[str] = []
+        places = _agreeing(hosts, details.placements if details else (), job.placements)
+        resources = tuple(self._resource(host, places.get(host), problems) for host in hosts)
+        threads = [len(resource.hwthreads) for resource in resources]
+        accelerators = sum(len(resource.accelerators) for resource in resources)
+        if accelerators != job.gpus and job.gpus:
+            problems.append(f"{job.gpus} GPUs are allocated, the ids of {accelerators} are known")
+        event = JobStart(
+            cluster=self.cluster,
+            user=job.user,
+            project=job.account,
+            partition=job.partition,
+            job_id=job.job_id,
+            array_job_id=job.array_job_id,
+            start_time=job.start_time,
+            submit_time=job.submit_time,
+            walltime=(job.time_limit_min or 0) * 60,
+            requested_memory=job.requested_memory_mb,
+            num_nodes=len(hosts),
+            num_hwthreads=sum(threads) if all(threads) else job.cpus,
+            num_acc=job.gpus or accelerators,
+            smt=job.threads_per_core or self._threads_per_core(hosts),
+            shared=(details.shared if details and details.shared else job.shared) or MULTI_USER,
+            resources=resources,
+            meta_data={"jobName": job.name[:_MAX_NAME]} if job.name else None,
+        )
+        return Mapped(event, tuple(dict.fromkeys(problems)))
+
+    def _resource(self, host: str, place: Optional[Placement], problems: List[str]) -> ResourceEvent:
+        topology = self.topology.of(host)
+        if place is None:
+            problems.append("Slurm does not tell the cores any more")
+            return ResourceEvent(host)
+        if topology is None:
+            problems.append(f"no topology for host {host}: hardware threads are left out")
+        threads = hwthreads(place, topology, self.geometry.get(host)) if topology else ()
+        if topology and not threads:
+            problems.append(f"the topology of host {host} does not agree with Slurm's: hardware threads are left out")
+        return ResourceEvent(host, threads, self._accelerators(host, place, topology))
+
+    def _accelerators(self, host: str, place: Placement, topology: Optional[NodeTopology]) -> Tuple[str, ...]:
+        rule = next((rule for rule in self.gpu_rules if rule.hosts.search(host)), None)
+        ids = rule.addresses if rule else topology.accelerators if topology else ()
+        return tuple(ids[index] for index in gpu_indices(place.gres) if index < len(ids))
+
+    def _threads_per_core(self, hosts: Sequence[str]) -> int:
+        node = self.geometry.get(hosts[0]) if hosts else None
+        return node.threads_per_core if node else 0
+
+
+def _agreeing(hosts: Sequence[str], *sources: Sequence[Placement]) -> Mapping[str, Placement]:
+    """The first source that speaks of exactly these hosts: texts hold what users write, and a moment lies between."""
+    for source in sources:
+        places = {place.host: place for place in source}
+        if len(places) == len(source) == len(hosts) and all(host in places for host in hosts):
+            return places
+    return {}
+
+
+def hwthreads(place: Placement, topology: NodeTopology, node: Optional[SlurmNode] = None) -> Tuple[int, ...]:
+    """The hardware threads, as the operating system numbers them, of the cores that a job holds; () if unknown.
+
+    Slurm counts threads through all cores of the first socket, then of the next: with T threads in a core, its number n
+    is thread n modulo T of core n / T.
+    """
+    cores = topology.cores
+    per_core = node.threads_per_core if node and node.threads_per_core else len(cores[0]) if cores else 0
+    if not per_core or (node and node.sockets * node.cores_per_socket not in (0, len(cores))):
+        return ()
+    threads: List[int] = []
+    if place.cpu_ids is not None:
+        for number in place.cpu_ids:
+            core, thread = divmod(number, per_core)
+            if core >= len(cores):
+                return ()
+            whole = len(cores[core]) == per_core
+            threads += [cores[core][thread]] if whole else cores[core]
+    elif place.cores is not None:
+        sockets = node.sockets if node and node.sockets else topology.sockets
+        if not sockets or len(cores) % sockets:
+            return ()
+        per_socket = len(cores) // sockets
+        for socket, core in place.cores:
+            if core >= per_socket or socket >= sockets:
+                return ()
+            threads += cores[socket * per_socket + core]
+    return tuple(sorted(set(threads)))
+
+
+def gpu_indices(gres: str) -> Tuple[int, ...]:
+    """The indices of GPUs in generic resources such as `gpu:a100:2(IDX:0-1),gpu:v100:1(IDX:3)`; others are left out."""
+    found: List[int] = []
+    for match in _GPU.finditer(gres):
+        if match.start() == 0 or gres[match.start() - 1] in ", ":
+            found += parse_ids(match.group(1)) or ()
+    return tuple(dict.fromkeys(found))
+
+
+def node_report(
+    cluster: str, nodes: Sequence[SlurmNode], jobs: Optional[Sequence[SlurmJob]], ignored: Optional[Pattern[str]] = None
+) -> NodeStateReport:
+    """The state of all nodes that are not ignored, with the number of jobs that run on each."""
+    running = _jobs_by_host(jobs or ())
+    states = [
+        NodeState(
+            hostname=node.name,
+            states=node.states,
+            cpus_allocated=node.cpus_allocated,
+            memory_allocated=node.memory_allocated_mb,
+            gpus_allocated=node.gpus_allocated,
+            jobs_running=running.get(node.name, 0),
+        )
+        for node in nodes
+        if ignored is None or not ignored.search(node.name)
+    ]
+    return NodeStateReport(cluster, tuple(states))
+
+
+def _jobs_by_host(jobs: Sequence[SlurmJob]) -> Mapping[str, int]:
+    counts: Dict[str, int] = {}
+    for job in jobs:
+        if job.state == "RUNNING" and job.nodes:
+            try:
+                hosts = expand(job.nodes)
+            except HostlistError:
+                continue
+            for host in hosts:
+                counts[host] = counts.get(host, 0) + 1
+    return counts

@@ -1,0 +1,274 @@
+"""The adapter put together from a configuration: one cycle for people, or the service."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import logging
+import os
+import select
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import Callable, Iterator, Mapping, NamedTuple, Optional
+
+from cc_common.logs import set_up_logging
+from cc_common.notify import Notifier
+from cc_slurm_adapter.adapter import TOPOLOGY, Adapter, Site
+from cc_slurm_adapter.delivery import Delivered, Delivery
+from cc_slurm_adapter.errors import AdapterError, SlurmError
+from cc_slurm_adapter.journal import Journal
+from cc_slurm_adapter.options import CommandOptions
+from cc_slurm_adapter.settings import Configuration, configure
+from cc_slurm_adapter.sources.commands import CommandRunner
+from cc_slurm_adapter.sources.slurm import Slurm
+from cc_slurm_adapter.topology import ClusterTopology, LazyTopology, read_topology
+
+logger = logging.getLogger(__name__)
+
+JOURNAL, LOCK = "journal.sqlite", "lock"
+ONCE_DEADLINE_S = 60.0
+STOP_DEADLINE_S = 5.0
+_LONGEST_WAIT_S = 30.0
+_ASK_AGAIN_S = 10.0
+
+
+class Alarm:
+    """Waiting that a signal ends: a pipe, which unlike an Event may be written in a signal handler."""
+
+    def __init__(self) -> None:
+        self._read_end, self._write_end = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self.rung = False
+
+    def ring(self, *_: object) -> None:
+        """Ends the present wait and all that follow."""
+        self.rung = True
+        with contextlib.suppress(BlockingIOError):
+            os.write(self._write_end, b"\0")
+
+    def wait(self, seconds: float) -> None:
+        """Returns after this time, or when it rings."""
+        if not self.rung:
+            select.select([self._read_end], [], [], max(seconds, 0.0))
+
+    def close(self) -> None:
+        """Releases the pipe."""
+        os.close(self._read_end)
+        os.close(self._write_end)
+
+
+class Parts(NamedTuple):
+    """What a cycle needs."""
+
+    adapter: Adapter
+    journal: Journal
+    delivery: Delivery
+
+
+@contextlib.contextmanager
+def only_instance(directory: Path) -> Iterator[None]:
+    """Holds the state directory for this process. Raises AdapterError if another one has it, or it cannot be used."""
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        descriptor = os.open(directory / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise AdapterError(f"state directory {directory} cannot be used: {error.strerror}") from error
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise AdapterError(f"state directory {directory} is in use by another cc-slurm-adapter") from error
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def make_slurm(configuration: Configuration, environment: Mapping[str, str]) -> Slurm:
+    """Slurm as the settings say to ask it."""
+    settings = configuration.settings.slurm
+    return Slurm(CommandRunner(environment, directory=settings.command_directory, timeout_s=settings.timeout_s))
+
+
+def make_topology(configuration: Configuration, cluster: str) -> LazyTopology:
+    """The topology from the file of the settings, or from the backend."""
+    file = configuration.settings.topology_file
+    if file:
+        return LazyTopology(lambda: read_topology(Path(file), cluster))
+
+    def fetch() -> ClusterTopology:
+        from cc_slurm_adapter.backend import fetch_topology  # noqa: PLC0415 only who asks needs it
+
+        return fetch_topology(configuration.url, configuration.settings.backend, cluster)
+
+    return LazyTopology(fetch)
+
+
+@contextlib.contextmanager
+def assembled(
+    configuration: Configuration, environment: Mapping[str, str], slurm_cluster: str, go_on: Callable[[], bool]
+) -> Iterator[Parts]:
+    """Everything a cycle needs, closed at the end. Raises CockpitError."""
+    from cc_slurm_adapter.backend import make_senders, send_nodes  # noqa: PLC0415 not every command sends
+
+    settings = configuration.settings
+    senders = make_senders(configuration.url, settings.backend)
+    journal = Journal(configuration.state_directory / JOURNAL)
+    delivery = Delivery(journal, senders, clock=time.time, go_on=go_on)
+    cluster = settings.cluster or slurm_cluster
+    site = Site(
+        cluster=cluster,
+        slurm_cluster=slurm_cluster,
+        slurm=settings.slurm,
+        gpu_rules=configuration.gpu_rules,
+        ignored=configuration.ignored,
+        first_begin_s=_last_run_s(settings.last_run_file),
+    )
+    adapter = Adapter(
+        site,
+        make_slurm(configuration, environment),
+        journal,
+        delivery,
+        topology=make_topology(configuration, cluster),
+        send_nodes=lambda report: send_nodes(senders["nodes"], report),
+        clock=time.time,
+    )
+    try:
+        yield Parts(adapter, journal, delivery)
+    finally:
+        delivery.close()
+        journal.close()
+
+
+def _last_run_s(name: str) -> Optional[int]:
+    """When cc-slurm-adapter last looked; None if it never did here."""
+    if not name:
+        return None
+    try:
+        return int(Path(name).stat().st_mtime)
+    except OSError:
+        return None
+
+
+def once(options: CommandOptions, environment: Mapping[str, str]) -> int:
+    """One cycle, with a line that says what was sent; 1 if something is left to do. Raises CockpitError."""
+    set_up_logging(options.log_level if options.log_level != "info" else "warning", environment)
+    configuration = configure(options, environment)
+    for warning in configuration.warnings:
+        logger.warning("configuration %s", warning)
+    with only_instance(configuration.state_directory):
+        slurm_cluster = make_slurm(configuration, environment).cluster_name()
+        deadline_s = time.monotonic() + ONCE_DEADLINE_S
+        with assembled(configuration, environment, slurm_cluster, lambda: time.monotonic() < deadline_s) as parts:
+            parts.adapter.look()
+            sent = Delivered()
+            while True:
+                report = parts.adapter.deliver()
+                sent.starts += report.starts
+                sent.stops += report.stops
+                sent.parked += report.parked
+                wait_s = parts.delivery.wait_s()
+                if wait_s is None or time.monotonic() + wait_s >= deadline_s:
+                    break
+                time.sleep(min(wait_s, 1.0))
+            waiting = parts.journal.counts().waiting
+            sys.stdout.write(
+                f"sent: {sent.starts} starts, {sent.stops} stops, {parts.adapter.node_states_sent} node states;"
+                f" waiting: {waiting}\n"
+            )
+            # without the topology events are poorer, not fewer
+            return int(bool(waiting or sent.parked or parts.adapter.failing.keys() - {TOPOLOGY}))
+
+
+class Service:
+    """Runs until SIGTERM or SIGINT."""
+
+    def __init__(self, options: CommandOptions, environment: Mapping[str, str]) -> None:
+        self._configuration = configure(options, environment)
+        self._environment = environment
+        self._notifier = Notifier.from_environment(environment)
+        self._alarm = Alarm()
+        self._next_look_s = 0.0
+
+    def stop(self, *_: object) -> None:
+        """End soon; safe in a signal handler."""
+        self._alarm.ring()
+
+    def run(self) -> None:
+        """The whole life of the service. Raises CockpitError if it cannot start."""
+        configuration = self._configuration
+        for warning in configuration.warnings:
+            logger.warning("configuration %s", warning)
+        try:
+            with only_instance(configuration.state_directory):
+                slurm_cluster = self._cluster_name()
+                if slurm_cluster is not None:
+                    with assembled(configuration, self._environment, slurm_cluster, self._go_on) as parts:
+                        self._serve(parts, slurm_cluster)
+        finally:
+            self._notifier.stopping()
+            self._alarm.close()
+        logger.info("stopped")
+
+    def _cluster_name(self) -> Optional[str]:
+        """Slurm's name of the cluster, once it says it; None if the service is stopped before."""
+        slurm = make_slurm(self._configuration, self._environment)
+        self._notifier.ready()
+        complained = ""
+        while not self._alarm.rung:
+            self._notifier.alive()
+            try:
+                return slurm.cluster_name()
+            except SlurmError as error:
+                if str(error) != complained:
+                    complained = str(error)
+                    logger.warning("waiting for Slurm reason=%r", complained)
+                    self._notifier.status(f"waiting for Slurm: {complained}")
+            self._alarm.wait(_ASK_AGAIN_S)
+        return None
+
+    def _serve(self, parts: Parts, slurm_cluster: str) -> None:
+        interval_s = self._configuration.settings.interval_s
+        logger.info(
+            "started cluster=%s slurm=%s interval_s=%g backend=%s waiting=%d",
+            self._configuration.settings.cluster or slurm_cluster,
+            slurm_cluster,
+            interval_s,
+            self._configuration.url,
+            parts.journal.counts().waiting,
+        )
+        while not self._alarm.rung:
+            self._notifier.alive()
+            begun_s = time.monotonic()
+            if begun_s >= self._next_look_s:
+                self._next_look_s = begun_s + interval_s
+                starts, stops = parts.adapter.look()
+                if starts or stops:
+                    logger.info("found starts=%d stops=%d", starts, stops)
+                parts.adapter.tidy()
+            parts.adapter.deliver()
+            self._notifier.status(_status(parts))
+            wait_s = parts.delivery.wait_s()
+            left_s = self._next_look_s - time.monotonic()
+            self._alarm.wait(min(left_s, _LONGEST_WAIT_S, max(wait_s, 0.1) if wait_s is not None else left_s))
+
+    def _go_on(self) -> bool:
+        """Whether to send more events before the next look."""
+        self._notifier.alive()
+        return not self._alarm.rung and time.monotonic() < self._next_look_s
+
+
+def _status(parts: Parts) -> str:
+    counts = parts.journal.counts()
+    failing = f"; cannot get {', '.join(parts.adapter.failing)}" if parts.adapter.failing else ""
+    return f"{counts.waiting} events wait, {counts.parked} parked{failing}"
+
+
+def run(options: CommandOptions, environment: Mapping[str, str]) -> int:
+    """Run the adapter in the foreground until it is told to stop; the exit status. Raises CockpitError."""
+    set_up_logging(options.log_level, environment)
+    service = Service(options, environment)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, service.stop)
+    service.run()
+    return 0

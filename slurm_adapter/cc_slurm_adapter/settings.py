@@ -1,0 +1,243 @@
+"""The settings of the adapter, from the configuration file, the environment and the command line."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Dict, List, Mapping, Optional, Pattern, Tuple
+
+from cc_common.errors import SettingsError
+from cc_common.settings import Loaded, load, option, read_json, section, sections
+from cc_slurm_adapter.mapping import GpuRule
+from cc_slurm_adapter.options import CommandOptions
+
+COMMAND_LINE = "command line"
+TOKEN_VARIABLE = "CC_SLURM_ADAPTER_TOKEN"  # noqa: S105 the name of a variable, not a token
+
+# key of cc-slurm-adapter -> ours
+_TRANSLATED = {
+    "ccRestUrl": "backend.url",
+    "ccRestJwt": "backend.token",
+    "slurmPollInterval": "interval",
+    "slurmQueryMaxSpan": "slurm.max-span",
+    "ignoreHosts": "ignore-hosts",
+    "lastRunPath": "last-run-file",
+}
+_NOT_NEEDED = "is not needed: "
+_LEGACY = {
+    "pidFilePath": _NOT_NEEDED + "a lock in the state directory keeps a second instance away",
+    "prepSockListenPath": "hooks are not supported yet; what they would tell is found at the next look",
+    "prepSockConnectPath": "hooks are not supported yet; what they would tell is found at the next look",
+    "slurmQueryDelay": _NOT_NEEDED + "it belongs to hooks",
+    "slurmMaxRetries": _NOT_NEEDED + "nothing is given up",
+    "slurmQueryMaxRetries": _NOT_NEEDED + "nothing is given up",
+    "slurmMaxConcurrent": _NOT_NEEDED + "commands run one after the other",
+    "ccPollInterval": _NOT_NEEDED + "the adapter keeps a journal of its own",
+    "ccRestSubmitJobs": "events always go over HTTP",
+    "ipcSockPath": "was removed long ago",
+    **dict.fromkeys(
+        ("natsServer", "natsPort", "natsSubject", "natsUser", "natsPassword"),
+        "NATS is not supported yet; events go over HTTP",
+    ),
+    "natsCredsFile": "NATS is not supported yet; events go over HTTP",
+    "natsNKeySeedFile": "NATS is not supported yet; events go over HTTP",
+}
+
+
+@dataclass(frozen=True)
+class BackendSettings:
+    """Where events go."""
+
+    url: str = option("", "address of the backend, without `/api`; http or https")
+    token: str = option("", "token that is sent as bearer token", env=TOKEN_VARIABLE, secret=True)
+    ca_file: str = option("", "certificates to trust instead of the system's", kind="path")
+    timeout_s: float = option(10.0, "longest wait for an answer", key="timeout", kind="duration", minimum=0.1)
+
+
+@dataclass(frozen=True)
+class SlurmSettings:
+    """How Slurm is asked."""
+
+    command_directory: str = option("", "folder of Slurm's commands; empty means PATH", kind="path")
+    timeout_s: float = option(
+        60.0, "longest run of a command; it is killed then", key="timeout", kind="duration", minimum=0.5
+    )
+    accounting: bool = option(True, "whether the site runs slurmdbd; without it ends are known from the queue only")
+    overlap_s: float = option(
+        600.0,
+        "how far a look at the accounting reaches back behind the one before, for records that came late",
+        key="overlap",
+        kind="duration",
+        minimum=0.0,
+    )
+    max_span_s: float = option(
+        604_800.0,
+        "how far back the first look, or one after a long pause, reaches",
+        key="max-span",
+        kind="duration",
+        minimum=60.0,
+    )
+    grace_s: float = option(
+        600.0,
+        "how long an end may be missing from the accounting after the controller has lost the job",
+        key="grace",
+        kind="duration",
+        minimum=0.0,
+    )
+    node_states: bool = option(True, "whether the state of all nodes is sent at each look")
+
+
+@dataclass(frozen=True)
+class GpuMapSettings:
+    """The accelerators of some hosts; the first entry whose pattern is found in a host's name counts."""
+
+    hosts: str = option("", "regular expression, searched in the host name")
+    addresses: Tuple[str, ...] = option((), "ids of the accelerators in the order of Slurm's index")
+
+    def __post_init__(self) -> None:
+        """Check the pattern."""
+        _pattern("hosts", self.hosts)
+
+
+@dataclass(frozen=True)
+class AdapterSettings:
+    """Everything the configuration file can say."""
+
+    cluster: str = option("", "name of the cluster in events; empty means what Slurm calls it")
+    interval_s: float = option(60.0, "time between looks at Slurm", key="interval", kind="duration", minimum=1.0)
+    state_directory: str = option("", "folder for the journal; needed", kind="path", env="STATE_DIRECTORY")
+    topology_file: str = option(
+        "", "description of the cluster (cluster.json); empty means that the backend is asked", kind="path"
+    )
+    ignore_hosts: str = option("", "regular expression: jobs and nodes of such hosts alone are left out")
+    last_run_file: str = option("", "file of cc-slurm-adapter; its time is where the first look begins", kind="path")
+    backend: BackendSettings = section(BackendSettings, "Where events go.")
+    slurm: SlurmSettings = section(SlurmSettings, "How Slurm is asked.")
+    gpu_map: Tuple[GpuMapSettings, ...] = sections(
+        GpuMapSettings, "Ids of accelerators by host, where the topology does not tell them in Slurm's order."
+    )
+
+    def __post_init__(self) -> None:
+        """Check the pattern."""
+        _pattern("ignore-hosts", self.ignore_hosts)
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """Checked settings with what follows from them; `source` names the file."""
+
+    loaded: Loaded[AdapterSettings]
+    source: str
+    warnings: List[str]
+
+    @property
+    def settings(self) -> AdapterSettings:
+        """The settings themselves."""
+        return self.loaded.value
+
+    @property
+    def state_directory(self) -> Path:
+        """The folder for the journal. Raises SettingsError if there is none."""
+        # systemd gives several folders separated by colons; the first one is ours
+        folder = self.settings.state_directory.split(":", 1)[0]
+        if not folder:
+            raise SettingsError("state-directory", f"{self.source}: state-directory: is needed; or give --state-dir")
+        return Path(folder)
+
+    @property
+    def url(self) -> str:
+        """The address of the backend. Raises SettingsError if there is none."""
+        if not self.settings.backend.url:
+            raise SettingsError("backend.url", f"{self.source}: backend.url: is needed; or give --url")
+        return self.settings.backend.url.rstrip("/")
+
+    @property
+    def ignored(self) -> Optional[Pattern[str]]:
+        """Hosts that are left out."""
+        return re.compile(self.settings.ignore_hosts) if self.settings.ignore_hosts else None
+
+    @property
+    def gpu_rules(self) -> Tuple[GpuRule, ...]:
+        """Accelerators by host, in order."""
+        return tuple(GpuRule(re.compile(entry.hosts), entry.addresses) for entry in self.settings.gpu_map)
+
+
+def configure(options: CommandOptions, environment: Mapping[str, str]) -> Configuration:
+    """The configuration that a command line asks for. Raises SettingsError."""
+    path = Path(options.config) if options.config else None
+    source = str(path) if path else COMMAND_LINE
+    warnings: List[str] = []
+    document = translate(read_json(path), source, warnings) if path else {}
+    loaded = load(
+        AdapterSettings,
+        document,
+        source=source,
+        base_directory=path.parent if path else None,
+        environment=environment,
+        overrides={
+            "cluster": options.cluster,
+            "interval": options.interval,
+            "state-directory": options.state_dir,
+            "topology-file": options.topology_file,
+            "backend.url": options.url,
+            "backend.token": _token(options.token_file),
+        },
+        legacy=_LEGACY,
+    )
+    return Configuration(loaded, source, [*warnings, *loaded.warnings])
+
+
+def translate(document: Mapping[str, Any], source: str, warnings: List[str]) -> Dict[str, Any]:
+    """A document with the keys of cc-slurm-adapter in place of which ours stand. Raises SettingsError for both."""
+    ours: Dict[str, Any] = {}
+    for key, value in document.items():
+        if key == "gpuPciAddrs" and isinstance(value, Mapping):
+            entries = [{"hosts": hosts, "addresses": addresses} for hosts, addresses in value.items()]
+            _place(ours, "gpu-map", entries, key, source)
+        elif key in _TRANSLATED:
+            if value not in ("", None):
+                _place(ours, _TRANSLATED[key], value, key, source)
+        else:
+            _place(ours, key, value, key, source)
+            continue
+        warnings.append(f"{source}: {key}: old name; write {_TRANSLATED.get(key, 'gpu-map')} instead")
+    return ours
+
+
+def _place(ours: Dict[str, Any], dotted: str, value: Any, key: str, source: str) -> None:
+    *folders, name = dotted.split(".") if key in _TRANSLATED else [dotted]
+    target = ours
+    for folder in folders:
+        target = target.setdefault(folder, {})
+        if not isinstance(target, dict):
+            raise SettingsError(folder, f"{source}: {folder}: must be an object")
+    if isinstance(value, Mapping) and isinstance(target.get(name), dict):
+        twice = target[name].keys() & value.keys()
+        if not twice:
+            target[name].update(value)
+            return
+    elif name not in target:
+        target[name] = dict(value) if isinstance(value, Mapping) else value
+        return
+    raise SettingsError(key, f"{source}: {key}: {dotted!r} is given twice; keep one")
+
+
+def _pattern(key: str, written: str) -> None:
+    try:
+        re.compile(written)
+    except re.error as error:
+        raise SettingsError(key, f"is not a regular expression: {error}") from error
+
+
+def _token(name: Optional[str]) -> Optional[str]:
+    if name is None:
+        return None
+    try:
+        token = Path(name).read_text(encoding="ascii").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not ASCII"
+        raise SettingsError("token-file", f"--token-file {name} cannot be read: {reason}") from error
+    if not token:
+        raise SettingsError("token-file", f"--token-file {name} is empty")
+    return token
