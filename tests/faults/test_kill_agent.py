@@ -1,0 +1,83 @@
+"""kill -9 of agents in loops, with the backend there, away, silent or forgetful: what was spooled arrives, once."""
+
+import os
+import random
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from faultrig.nodes import Node, Samples, findings, samples_of, stored
+from faultrig.relay import MODES, Relay
+from faultrig.site import Site, soon
+
+pytestmark = pytest.mark.faults
+
+ROUNDS = int(os.environ.get("CC_FAULT_ROUNDS", "10"))
+HOSTS = ("n1", "n2", "n3")
+TORN_EACH = 4
+
+
+@pytest.fixture
+def relay(site: Site) -> Iterator[Relay]:
+    relay = Relay(site.port, mode="away")
+    yield relay
+    relay.close()
+
+
+def tear(node: Node, chance: random.Random) -> None:
+    """Cut the newest spooled batch, and leave a half-written one, as a power cut could."""
+    files = sorted(node.batches.glob("*.batch"))
+    if files:
+        size = files[-1].stat().st_size
+        os.truncate(files[-1], chance.randrange(size))
+    (node.batches / f".{10**17:018d}.tmp").write_bytes(b"cc-batch 1 100 0000")
+
+
+def test_what_a_killed_agent_had_spooled_arrives_once_and_a_torn_file_blocks_nothing(
+    site: Site, relay: Relay, tmp_path: Path, chance: random.Random
+) -> None:
+    nodes = [Node(tmp_path / name, name, relay.url, site.write_token) for name in HOSTS]
+    promised: Samples = {}
+    began_s = int(time.time())
+    kills = 0
+    with site.serving():
+        try:
+            for number in range(ROUNDS):
+                relay.turn(chance.choice(MODES))
+                for node in nodes:
+                    node.start()
+                time.sleep(chance.uniform(0.2, 2.6))
+                for node in chance.sample(nodes, len(nodes)):
+                    node.kill()
+                    kills += 1
+                if number % TORN_EACH == TORN_EACH - 1:
+                    tear(nodes[number % len(nodes)], chance)
+                for node in nodes:
+                    promised |= samples_of(node.spooled().values())
+            relay.turn("open")
+            for node in nodes:
+                node.start()
+            soon("empty spools", lambda: not any(node.waiting() for node in nodes), 60)
+            soon("new ticks of all", lambda: hosts_of_last(relay) == set(HOSTS))
+        finally:
+            for node in nodes:
+                node.stop()
+    told = samples_of(passed.body for passed in relay.passed if passed.status == 200)
+    recorded: Samples = {}
+    for node in nodes:
+        recorded |= node.recorded()
+    found = stored(site, from_s=began_s - 10, to_s=int(time.time()) + 10)
+    assert kills == ROUNDS * len(HOSTS)
+    assert findings(promised, found) == [], "what was spooled has arrived"
+    assert findings(told, found) == [], "what was acknowledged is there"
+    assert findings(found, recorded) == [], "what is there was sampled, with this value at this time"
+    for node in nodes:
+        assert "Traceback" not in node.log
+    assert promised, "no round left anything in a spool"
+
+
+def hosts_of_last(relay: Relay) -> set[str]:
+    """Whose batches the backend took last."""
+    last = [passed.body for passed in relay.passed[-2 * len(HOSTS) :] if passed.status == 200]
+    return {key.host for body in last for key in samples_of([body])}

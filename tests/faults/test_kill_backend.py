@@ -1,0 +1,40 @@
+"""kill -9 of the backend at any moment: what it acknowledged is there, each sample by value, each job event once."""
+
+import os
+import random
+import time
+from collections import Counter
+
+import pytest
+from faultrig.numbered import JobPoster, SampleSender
+from faultrig.rounds import check_jobs, check_samples, kill_backend_rounds, watch
+from faultrig.site import Site
+
+pytestmark = pytest.mark.faults
+
+ROUNDS = int(os.environ.get("CC_FAULT_ROUNDS", "64"))
+HOSTS = (1, 2, 3)
+
+
+def test_a_killed_backend_loses_no_acknowledged_sample_and_no_job_event_and_doubles_none(
+    site: Site, chance: random.Random
+) -> None:
+    base_s = int(time.time()) - 100_000
+    senders = [SampleSender(site, host, base_s) for host in HOSTS]
+    posters = [JobPoster(site, sender, first_id=sender.host * 100_000) for sender in senders]
+    site.start()
+    try:
+        watched = watch(site, senders)
+        kinds = kill_backend_rounds(site, senders, posters, chance, rounds=ROUNDS)
+        assert sum(kinds.values()) == ROUNDS
+        assert not [line for poster in [*senders, *posters] for line in poster.wrong]
+        assert check_samples(site, senders, watched) == []
+        assert check_jobs(site, senders, posters) == []
+    finally:
+        for poster in [*senders, *posters]:
+            poster.end()
+        site.stop()
+    assert "Traceback" not in site.log
+    assert min(sender.acknowledged for sender in senders) > ROUNDS
+    assert sum(job.stopped for poster in posters for job in poster.jobs) > ROUNDS / 2
+    assert Counter(kinds).keys() >= {"parent", "serving process", "both"}
