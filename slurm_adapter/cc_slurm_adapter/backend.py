@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-from typing import Any, Dict
+from pathlib import Path
+from typing import Any, Dict, Optional
 from urllib.parse import quote
 
 from cc_common.delivery import HttpSender, Outcome, Timeouts
@@ -11,7 +13,7 @@ from cc_common.errors import DeliveryError
 from cc_common.nodestate import NodeStateReport
 from cc_slurm_adapter.errors import TopologyError
 from cc_slurm_adapter.settings import BackendSettings
-from cc_slurm_adapter.topology import ClusterTopology, choose_cluster, parse_cluster
+from cc_slurm_adapter.topology import ClusterTopology, choose_cluster, parse_cluster, read_topology
 from cc_slurm_adapter.verdict import meaning_of
 
 PATHS = {"start": "/api/jobs/start_job/", "stop": "/api/jobs/stop_job/", "nodes": "/api/nodestate/"}
@@ -38,8 +40,30 @@ def send_nodes(sender: HttpSender, report: NodeStateReport) -> Outcome:
     return sender.send(json.dumps(report.to_document(), separators=(",", ":")).encode())
 
 
-def fetch_topology(url: str, settings: BackendSettings, cluster: str) -> ClusterTopology:
-    """The topology that the backend has of a cluster. Raises TopologyError."""
+def fetch_topology(
+    url: str, settings: BackendSettings, cluster: str, keep_at: Optional[Path] = None
+) -> ClusterTopology:
+    """The topology that the backend has of a cluster, or had when it last answered. Raises TopologyError."""
+    try:
+        document = _fetch(url, settings, cluster)
+        topology = parse_cluster(document, source=url)
+    except TopologyError:
+        if keep_at is None or not keep_at.exists():
+            raise
+        return read_topology(keep_at, cluster)
+    if keep_at is not None:
+        _keep(keep_at, document)
+    return topology
+
+
+def _keep(path: Path, document: Any) -> None:
+    temporary = path.with_suffix(".tmp")
+    with contextlib.suppress(OSError):  # a help for later only
+        temporary.write_text(json.dumps(document), encoding="utf-8")
+        temporary.replace(path)
+
+
+def _fetch(url: str, settings: BackendSettings, cluster: str) -> Any:
     import httpx  # noqa: PLC0415 only who asks needs it
 
     address = f"{url}/api/clusters/?cluster={quote(cluster, safe='')}"
@@ -55,7 +79,6 @@ def fetch_topology(url: str, settings: BackendSettings, cluster: str) -> Cluster
     if answer.status_code != _OK:
         raise TopologyError(f"{address}: HTTP {answer.status_code}")
     try:
-        document = json.loads(answer.content)
+        return choose_cluster(json.loads(answer.content), cluster)
     except (ValueError, RecursionError) as error:
         raise TopologyError(f"{address}: the answer is not JSON") from error
-    return parse_cluster(choose_cluster(document, cluster), source=address)

@@ -16,6 +16,7 @@ logger = logging.getLogger(__name__)
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 2.0, 300.0
 MAX_FAILURES_IN_A_ROW = 5
 MAX_MISSING = 5
+MAX_BUSY = 12
 _LOG_PERIOD_S = 300.0
 
 
@@ -52,8 +53,8 @@ class Delivery:
     def wait_s(self) -> Optional[float]:
         """Seconds until something is due; None if nothing waits."""
         now_s = self._clock()
-        dues = [event.due_s for event in self._journal.waiting()]
-        return max(self._schedule.wait_s(now_s), min(dues) - now_s, 0.0) if dues else None
+        due_s = self._journal.next_due_s()
+        return None if due_s is None else max(self._schedule.wait_s(now_s), due_s - now_s, 0.0)
 
     def hurry(self) -> None:
         """Makes the next pass try at once."""
@@ -79,7 +80,7 @@ class Delivery:
             if verdict is Verdict.AWAY:
                 return report
             failures = failures + 1 if verdict is Verdict.LATER else 0
-            if verdict in (Verdict.LATER, Verdict.MISSING):
+            if verdict in (Verdict.LATER, Verdict.MISSING, Verdict.BUSY):
                 held.add(job)
             if failures >= MAX_FAILURES_IN_A_ROW:  # not these jobs, the backend is ill
                 self._back_off(Outcome(Kind.KEEP, "the backend fails for one event after the other"))
@@ -111,6 +112,8 @@ class Delivery:
             self._park(event, outcome.message, report)
         elif verdict is Verdict.MISSING:
             return self._missing(event, outcome, report)
+        elif verdict is Verdict.BUSY and event.tries >= MAX_BUSY:
+            self._park(event, outcome.message, report)
         else:
             self._journal.postpone(event.number, self._clock() + self._pause_s(event.tries), outcome.message)
             self._log(
@@ -139,12 +142,13 @@ class Delivery:
         pause_s = self._schedule.failed(self._clock(), retry_after_s=outcome.retry_after_s)
         self.problem = outcome.message
         level = logging.ERROR if outcome.alarm else logging.WARNING
-        self._log("backend", "cannot deliver reason=%r next_try_s=%.0f", outcome.message, pause_s, level=level)
+        topic = f"backend {outcome.message}" if outcome.alarm else "backend"
+        self._log(topic, "cannot deliver reason=%r next_try_s=%.0f", outcome.message, pause_s, level=level)
 
     def _note_answer(self) -> None:
         if self.problem:
             logger.info("delivering again waiting=%d", self._journal.counts().waiting)
-            self._logged.pop("backend", None)
+            self._logged = {topic: at_s for topic, at_s in self._logged.items() if not topic.startswith("backend")}
         self._schedule.succeeded()
         self.problem = ""
 

@@ -37,7 +37,7 @@ CREATE TABLE event (
     due_s REAL NOT NULL DEFAULT 0, reason TEXT NOT NULL DEFAULT '', made_s INTEGER NOT NULL,
     UNIQUE (cluster, job_id, start_time, kind)
 );
-CREATE INDEX event_waiting ON event (id) WHERE state = 'waiting';
+CREATE INDEX event_waiting ON event (cluster, job_id, id) WHERE state = 'waiting';
 CREATE TABLE note (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 """
 
@@ -146,17 +146,32 @@ class Journal:
                 (absent_since, absences, *key),
             )
 
-    def waiting(self) -> List[StoredEvent]:
-        """All events that wait, in the order they came."""
+    def waiting(self) -> Iterator[StoredEvent]:
+        """All events that wait, in the order they came; they may be settled meanwhile."""
+        last = -1
+        while True:
+            with self._errors():
+                rows = self._database.execute(
+                    "SELECT id, cluster, job_id, start_time, kind, body, tries, due_s FROM event"
+                    " WHERE state = 'waiting' AND id > ? ORDER BY id LIMIT ?",
+                    (last, _BATCH),
+                ).fetchall()
+            for number, cluster, job_id, start, kind, body, tries, due_s in rows:
+                yield StoredEvent(number, RunKey(cluster, job_id, start), kind, body, tries, due_s)
+                last = number
+            if len(rows) < _BATCH:
+                return
+
+    def next_due_s(self) -> Optional[float]:
+        """When the first event may be tried; of a job only its oldest counts, the others wait for that. None: nothing.
+
+        With min() SQLite takes the other columns from the row that has the minimum.
+        """
         with self._errors():
             rows = self._database.execute(
-                "SELECT id, cluster, job_id, start_time, kind, body, tries, due_s FROM event"
-                " WHERE state = 'waiting' ORDER BY id"
+                "SELECT due_s, min(id) FROM event WHERE state = 'waiting' GROUP BY cluster, job_id"
             ).fetchall()
-        return [
-            StoredEvent(number, RunKey(cluster, job_id, start), kind, body, tries, due_s)
-            for number, cluster, job_id, start, kind, body, tries, due_s in rows
-        ]
+        return min((due_s for due_s, _ in rows), default=None)
 
     def settle(self, number: int, state: str, reason: str = "") -> None:
         """An event was sent, or is parked for good with a reason."""

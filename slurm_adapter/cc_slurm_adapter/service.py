@@ -27,7 +27,7 @@ from cc_slurm_adapter.topology import ClusterTopology, LazyTopology, read_topolo
 
 logger = logging.getLogger(__name__)
 
-JOURNAL, LOCK = "journal.sqlite", "lock"
+JOURNAL, LOCK, TOPOLOGY_FILE = "journal.sqlite", "lock", "topology.json"
 ONCE_DEADLINE_S = 60.0
 STOP_DEADLINE_S = 5.0
 _LONGEST_WAIT_S = 30.0
@@ -84,14 +84,20 @@ def only_instance(directory: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def make_slurm(configuration: Configuration, environment: Mapping[str, str]) -> Slurm:
-    """Slurm as the settings say to ask it."""
+def make_slurm(
+    configuration: Configuration, environment: Mapping[str, str], alive: Callable[[], bool] = lambda: True
+) -> Slurm:
+    """Slurm as the settings say to ask it; a command is broken off when `alive` says no."""
     settings = configuration.settings.slurm
-    return Slurm(CommandRunner(environment, directory=settings.command_directory, timeout_s=settings.timeout_s))
+    runner = CommandRunner(environment, directory=settings.command_directory, timeout_s=settings.timeout_s, go_on=alive)
+    return Slurm(runner)
 
 
-def make_topology(configuration: Configuration, cluster: str) -> LazyTopology:
-    """The topology from the file of the settings, or from the backend."""
+def make_topology(configuration: Configuration, cluster: str, keep_at: Optional[Path] = None) -> LazyTopology:
+    """The topology from the file of the settings, or from the backend.
+
+    What the backend says is kept at `keep_at`: jobs start while it is away, too.
+    """
     file = configuration.settings.topology_file
     if file:
         return LazyTopology(lambda: read_topology(Path(file), cluster))
@@ -99,14 +105,19 @@ def make_topology(configuration: Configuration, cluster: str) -> LazyTopology:
     def fetch() -> ClusterTopology:
         from cc_slurm_adapter.backend import fetch_topology  # noqa: PLC0415 only who asks needs it
 
-        return fetch_topology(configuration.url, configuration.settings.backend, cluster)
+        return fetch_topology(configuration.url, configuration.settings.backend, cluster, keep_at)
 
     return LazyTopology(fetch)
 
 
 @contextlib.contextmanager
 def assembled(
-    configuration: Configuration, environment: Mapping[str, str], slurm_cluster: str, go_on: Callable[[], bool]
+    configuration: Configuration,
+    environment: Mapping[str, str],
+    slurm_cluster: str,
+    *,
+    go_on: Callable[[], bool],
+    alive: Callable[[], bool],
 ) -> Iterator[Parts]:
     """Everything a cycle needs, closed at the end. Raises CockpitError."""
     from cc_slurm_adapter.backend import make_senders, send_nodes  # noqa: PLC0415 not every command sends
@@ -126,10 +137,10 @@ def assembled(
     )
     adapter = Adapter(
         site,
-        make_slurm(configuration, environment),
+        make_slurm(configuration, environment, alive),
         journal,
         delivery,
-        topology=make_topology(configuration, cluster),
+        topology=make_topology(configuration, cluster, configuration.state_directory / TOPOLOGY_FILE),
         send_nodes=lambda report: send_nodes(senders["nodes"], report),
         clock=time.time,
     )
@@ -159,7 +170,11 @@ def once(options: CommandOptions, environment: Mapping[str, str]) -> int:
     with only_instance(configuration.state_directory):
         slurm_cluster = make_slurm(configuration, environment).cluster_name()
         deadline_s = time.monotonic() + ONCE_DEADLINE_S
-        with assembled(configuration, environment, slurm_cluster, lambda: time.monotonic() < deadline_s) as parts:
+
+        def in_time() -> bool:
+            return time.monotonic() < deadline_s
+
+        with assembled(configuration, environment, slurm_cluster, go_on=in_time, alive=in_time) as parts:
             parts.adapter.look()
             sent = Delivered()
             while True:
@@ -203,7 +218,9 @@ class Service:
             with only_instance(configuration.state_directory):
                 slurm_cluster = self._cluster_name()
                 if slurm_cluster is not None:
-                    with assembled(configuration, self._environment, slurm_cluster, self._go_on) as parts:
+                    with assembled(
+                        configuration, self._environment, slurm_cluster, go_on=self._go_on, alive=self._alive
+                    ) as parts:
                         self._serve(parts, slurm_cluster)
         finally:
             self._notifier.stopping()
@@ -212,7 +229,7 @@ class Service:
 
     def _cluster_name(self) -> Optional[str]:
         """Slurm's name of the cluster, once it says it; None if the service is stopped before."""
-        slurm = make_slurm(self._configuration, self._environment)
+        slurm = make_slurm(self._configuration, self._environment, self._alive)
         self._notifier.ready()
         complained = ""
         while not self._alarm.rung:
@@ -251,6 +268,10 @@ class Service:
             wait_s = parts.delivery.wait_s()
             left_s = self._next_look_s - time.monotonic()
             self._alarm.wait(min(left_s, _LONGEST_WAIT_S, max(wait_s, 0.1) if wait_s is not None else left_s))
+
+    def _alive(self) -> bool:
+        self._notifier.alive()
+        return not self._alarm.rung
 
     def _go_on(self) -> bool:
         """Whether to send more events before the next look."""

@@ -9,6 +9,8 @@ from typing import Callable
 from cc_common.delivery import Kind, Outcome
 from cc_common.delivery.answers import Answer, outcome_of
 
+_BUSY = b"running already"
+
 
 class Verdict(enum.Enum):
     """What to do with an event after a try."""
@@ -19,6 +21,8 @@ class Verdict(enum.Enum):
     """The backend had it already, or holds that it is settled: nothing to do."""
     REFUSED = "refused"
     """The backend will never take it: park it, with the reason."""
+    BUSY = "busy"
+    """The backend holds that another run of this job is not over: its stop has to come first."""
     MISSING = "missing"
     """The backend does not know the job that is to be stopped: send its start first."""
     LATER = "later"
@@ -62,7 +66,7 @@ def _verdict(kind: str, answer: Answer, general: Outcome) -> Verdict:
         return Verdict.DONE
     is_json = "json" in answer.headers.get("content-type", "").lower()
     if status == 422 and is_json:  # noqa: PLR2004 named by RFC 9110
-        return Verdict.KNOWN
+        return Verdict.BUSY if kind == "start" and _BUSY in answer.body else Verdict.KNOWN
     if status == 404 and kind == "stop" and is_json:  # noqa: PLR2004 same
         return Verdict.MISSING
     if status in (400, 413, 415) and is_json:

@@ -7,9 +7,10 @@ import logging
 import os
 import signal
 import subprocess
+import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Dict, List, Mapping, Optional, Protocol, Sequence
+from typing import Callable, Dict, List, Mapping, Optional, Protocol, Sequence, Tuple
 
 from cc_slurm_adapter.errors import SlurmError
 
@@ -32,6 +33,7 @@ _CHANGES_ANSWERS = (
     "SLURM_YAML",
 )
 _KILL_WAIT_S = 5.0
+_STEP_S = 0.5
 
 
 @dataclass(frozen=True)
@@ -58,11 +60,19 @@ class Runner(Protocol):
 
 
 class CommandRunner:
-    """Runs commands from a folder, or from PATH, each for so many seconds at most."""
+    """Runs commands from a folder, or from PATH, each for so many seconds at most, and as long as `go_on` says yes."""
 
-    def __init__(self, environment: Mapping[str, str], *, directory: str = "", timeout_s: float = 60.0) -> None:
+    def __init__(
+        self,
+        environment: Mapping[str, str],
+        *,
+        directory: str = "",
+        timeout_s: float = 60.0,
+        go_on: Callable[[], bool] = lambda: True,
+    ) -> None:
         self._directory = directory
         self._timeout_s = timeout_s
+        self._go_on = go_on
         # UTC has no hour that exists twice, and the standard format none that a site has invented
         self._environment: Dict[str, str] = {
             **environment,
@@ -95,15 +105,24 @@ class CommandRunner:
 
     def _finish(self, child: subprocess.Popen[bytes], command: str) -> Answer:
         try:
-            output, errors = child.communicate(timeout=self._timeout_s)
-        except subprocess.TimeoutExpired:
-            _kill(child)
-            raise SlurmError(f"{command}: no answer within {self._timeout_s:g} s") from None
+            output, errors = self._communicate(child, command)
         except BaseException:
             _kill(child)
             raise
         logger.debug("ran command=%r status=%d bytes=%d", command, child.returncode, len(output))
         return Answer(command, child.returncode, output, _first_line(errors))
+
+    def _communicate(self, child: subprocess.Popen[bytes], command: str) -> Tuple[bytes, bytes]:
+        end_s = time.monotonic() + self._timeout_s
+        while True:
+            left_s = end_s - time.monotonic()
+            try:
+                return child.communicate(timeout=max(min(left_s, _STEP_S), 0.0))
+            except subprocess.TimeoutExpired:
+                if left_s <= 0:
+                    raise SlurmError(f"{command}: no answer within {self._timeout_s:g} s") from None
+                if not self._go_on():
+                    raise SlurmError(f"{command}: broken off, because the adapter ends") from None
 
 
 def _kill(child: subprocess.Popen[bytes]) -> None:

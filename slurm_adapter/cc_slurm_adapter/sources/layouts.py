@@ -11,6 +11,7 @@ from typing import Any, List, Mapping, Optional, Tuple
 from cc_slurm_adapter.model import MULTI_USER, NOT_SHARED, SINGLE_USER, Placement, SlurmJob
 from cc_slurm_adapter.sources.values import count, megabytes, number, resources, state_of, text, whole
 
+_MOST_THREADS = 1024
 _NOT_ASSIGNED = "None assigned"
 _SHARED = {"none": NOT_SHARED, "user": SINGLE_USER}
 
@@ -39,7 +40,7 @@ class Layout38:
             cpus=whole(allocated.get("cpu", "")) or count(record.get("cpus")),
             gpus=whole(allocated.get("gres/gpu", "")),
             requested_memory_mb=megabytes(wanted.get("mem", "")),
-            threads_per_core=count(record.get("threads_per_core")),
+            threads_per_core=_threads(record.get("threads_per_core")),
             array_job_id=count(record.get("array_job_id")),
             submit_time=count(record.get("submit_time")),
             start_time=count(record.get("start_time")),
@@ -139,6 +140,12 @@ def _tres(record: Mapping[str, Any], which: str, kind: str, name: str = "") -> i
         if isinstance(item, Mapping) and item.get("type") == kind and text(item.get("name")) == name:
             return count(item.get("count"))
     return 0
+
+
+def _threads(value: Any) -> int:
+    """Threads of a core; the mark for "not set" in 16 bits is no number of threads."""
+    threads = count(value)
+    return threads if threads <= _MOST_THREADS else 0
 
 
 def _nested(value: Any, *keys: str) -> Any:

@@ -6,11 +6,11 @@ import math
 import re
 from typing import Any, Dict, FrozenSet, List, Mapping, Optional, Tuple
 
-NO_VALUES = frozenset((0xFFFE, 0xFFFF, 0xFFFFFFFE, 0xFFFFFFFF, 0xFFFFFFFFFFFFFFFE, 0xFFFFFFFFFFFFFFFF))
-"""Slurm's marks for "not set" and "without end" in 16, 32 and 64 bits."""
+NO_VALUES = frozenset((0xFFFFFFFE, 0xFFFFFFFF, 0xFFFFFFFFFFFFFFFE, 0xFFFFFFFFFFFFFFFF))
+"""Slurm's marks for "not set" and "without end" in 32 and 64 bits; those in 16 bits are job ids, too."""
 
 BASE_STATES = frozenset(
-    [
+    (
         "PENDING",
         "RUNNING",
         "SUSPENDED",
@@ -23,7 +23,7 @@ BASE_STATES = frozenset(
         "BOOT_FAIL",
         "DEADLINE",
         "OUT_OF_MEMORY",
-    ]
+    )
 )
 # where a flag hides the base state, this is what it can only have been; "" if it can have been several
 _BASE_OF_FLAG = {
@@ -45,6 +45,7 @@ _BASE_OF_FLAG = {
     "EXPEDITING": "PENDING",
 }
 _MEGABYTES = {"": 1.0, "K": 1 / 1024, "M": 1.0, "G": 1024.0, "T": 1024.0**2, "P": 1024.0**3}
+_LONGEST = 15
 _AMOUNT = re.compile(r"([0-9]+(?:\.[0-9]+)?)([KMGTP]?)")
 
 
@@ -103,9 +104,9 @@ def resources(written: Any) -> Dict[str, str]:
 def megabytes(amount: str) -> int:
     """The amount of memory that Slurm writes as 2000M, 62.50G or a plain number of megabytes; 0 for anything else."""
     match = _AMOUNT.fullmatch(amount)
-    return round(float(match.group(1)) * _MEGABYTES[match.group(2)]) if match else 0
+    return round(float(match.group(1)[:_LONGEST]) * _MEGABYTES[match.group(2)]) if match else 0
 
 
 def whole(amount: str) -> int:
     """A count that Slurm writes as text; 0 for anything else."""
-    return int(amount) if amount.isascii() and amount.isdigit() and len(amount) < 16 else 0  # noqa: PLR2004 a sane count
+    return int(amount) if amount.isascii() and amount.isdigit() and len(amount) <= _LONGEST else 0
