@@ -114,8 +114,10 @@ def end_with_parent(parent: int) -> None:
     """Ask the kernel to end this process when its parent dies, however it dies; ends it at once if that has happened.
 
     The process of the parent is named by who knows it: asked for here, it could be that of who adopted an orphan.
+    The signal is the one that nothing can swallow: until the server has handlers of its own, those inherited from the
+    parent would take SIGTERM and do nothing. What was acknowledged is safe all the same.
     """
-    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     if os.getppid() != parent:  # it died before the call
         raise SystemExit(1)
 

@@ -38,3 +38,16 @@ def ended_with(parent: str) -> int:
 def test_a_process_whose_parent_died_before_it_could_ask_ends_at_once() -> None:
     assert ended_with("0") == 1, "another process adopted it: that one is not its parent"
     assert ended_with("os.getppid()") == 7
+
+
+def test_a_process_that_ignores_signals_ends_with_its_parent_all_the_same() -> None:
+    orphan = (
+        "import os, signal, time; from cc_backend.server import end_with_parent; end_with_parent(os.getppid());"
+        "signal.signal(signal.SIGTERM, signal.SIG_IGN); print('ready', flush=True); time.sleep(60)"
+    )
+    parent = f"import subprocess, sys; subprocess.Popen([sys.executable, '-c', {orphan!r}]).wait()"
+    with subprocess.Popen([sys.executable, "-c", parent], stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"ready\n"
+        process.kill()
+        assert process.stdout.read() == b"", "the pipe closes when the last process that holds it has ended"
