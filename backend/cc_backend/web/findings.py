@@ -8,6 +8,9 @@ from cc_backend.web.format import count, duration, names_in_short, number, plain
 from cc_backend.web.verdict import Level
 from cc_backend.web.words import metric_name, metric_word
 
+Silent = tuple[Sequence[str], int, float]
+"""The nodes that sent nothing while others did, the number of all nodes, and the first second without samples."""
+
 
 @dataclass(frozen=True, slots=True)
 class Finding:
@@ -34,6 +37,7 @@ def findings_of(
     outliers: Sequence[tuple[str, Sequence[str], int]] = (),
     gaps: Sequence[tuple[float, float, str]] = (),
     missing: Sequence[str] = (),
+    silent: Silent | None = None,
 ) -> list[Finding]:
     """Everything worth a sentence, worst first, with one line at the end for what is in order.
 
@@ -46,6 +50,8 @@ def findings_of(
         found = _footprint_finding(item)
         if found:
             out.append(found)
+    if silent:
+        out.append(_silent_finding(*silent))
     if gaps:
         total = sum(length for length, _, _ in gaps)
         when = gaps[0][2] if len(gaps) == 1 else f"{len(gaps)} times, the first {gaps[0][2]}"
@@ -84,6 +90,15 @@ def _outlier_finding(metric: str, names: Sequence[str], nodes: int) -> Finding:
         f"{len(names)} of {count(nodes, 'node')} {verb} from the rest in {_lower(name)}.",
         f"{names_in_short(names)}. Check whether the work is spread over all nodes.",
         f"#m-{metric}",
+    )
+
+
+def _silent_finding(names: Sequence[str], nodes: int, from_s: float) -> Finding:
+    since = f" since {duration(from_s)} after the start" if from_s else ""
+    return Finding(
+        Level.ARTEFACT,
+        f"No samples of {len(names)} of {count(nodes, 'node')}{since}.",
+        f"{names_in_short(names)}. Means leave this out. If other jobs there are silent too, tell the support staff.",
     )
 
 

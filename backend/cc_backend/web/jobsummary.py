@@ -11,7 +11,7 @@ from cc_backend.model import Job, JobData, JobState
 from cc_backend.web.figures.draw import XLabel
 from cc_backend.web.figures.gauges import Spoke, gauge, polar
 from cc_backend.web.figures.maps import MOST_ROWS, Roof, heat, roofline
-from cc_backend.web.findings import Check, Finding, checks_of, findings_of
+from cc_backend.web.findings import Check, Finding, Silent, checks_of, findings_of
 from cc_backend.web.footprints import Footprint, footprints, node_metric, statistic_of, verdict_of
 from cc_backend.web.format import count, duration, number, plain
 from cc_backend.web.series import OUTLIER_LEAST, gaps_of, known_columns, matrix, outliers_of, shrink
@@ -20,6 +20,9 @@ from cc_backend.web.words import metric_name
 
 _HEAT_METRICS = ("cpu_load", "acc_utilization", "flops_any")
 _ROOF_POINTS = 600
+
+# Nodes do not send at the same moment, and the newest samples of some are on their way.
+_SILENT_STEPS = 4
 
 Outliers = tuple[str, list[str], int]
 """A metric, the nodes that part from the others in it, and the number of all nodes."""
@@ -77,9 +80,10 @@ def job_summary(
     missing = [item.metric for item in items if item.value is None] if present else []
     outliers = [item for item in (_outliers(data, config) for config in metrics.values()) if item]
     gaps = _gaps(data, metrics)
-    findings = findings_of(present, outliers=_merged(outliers), gaps=gaps, missing=missing)
+    silent = _silent(job, data)
+    findings = findings_of(present, outliers=_merged(outliers), gaps=gaps, missing=missing, silent=silent)
     faulty = sorted({name for _, names, _ in outliers for name in names})
-    checks = checks_of(present, faulty, gaps=bool(gaps or missing), measured=bool(data))
+    checks = checks_of(present, faulty, gaps=bool(gaps or missing or silent), measured=bool(data))
     running = job.state is JobState.RUNNING
     return Summary(
         level=worst([finding.level for finding in findings]) if findings else verdict_of(items),
@@ -166,6 +170,22 @@ def _gaps(data: JobData, metrics: Mapping[str, MetricConfig]) -> list[tuple[floa
         for start, end in gaps_of(line)
         if end - start >= 3  # noqa: PLR2004 - two missing samples in a row happen
     ]
+
+
+def _silent(job: Job, data: JobData) -> Silent | None:
+    """The nodes that sent nothing when others did: never, or no more after some time; nothing where all fell silent."""
+    steps = {metric.timestep_s for by_scope in data.values() for metric in by_scope.values()}
+    tolerance_s = _SILENT_STEPS * max(steps, default=0)
+    last_s = dict.fromkeys((resource.hostname for resource in job.resources), 0.0)
+    for name in data:
+        metric = node_metric(data, name)
+        for series in metric.series if metric else ():
+            known = np.flatnonzero(np.isfinite(series.data))
+            if metric and known.size and series.hostname in last_s:
+                last_s[series.hostname] = max(last_s[series.hostname], float(known[-1] + 1) * metric.timestep_s)
+    newest_s = max(last_s.values(), default=0.0)
+    names = [host for host, seen_s in last_s.items() if seen_s < newest_s - tolerance_s]
+    return (names, len(last_s), min(last_s[host] for host in names)) if names else None
 
 
 def _heat(

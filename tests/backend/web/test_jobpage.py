@@ -71,6 +71,30 @@ def test_a_stretch_without_any_data_is_a_finding(
     assert any(f.headline == "No data for 16 min, from 30 min after the start." for f in found.summary.findings)
 
 
+@pytest.mark.parametrize(
+    ("second", "headline"),
+    [
+        ([95.0] * 30 + [NAN] * 30, "No samples of 1 of 2 nodes since 30 min after the start."),
+        ([NAN] * 60, "No samples of 1 of 2 nodes."),
+    ],
+)
+def test_a_node_that_fell_silent_is_a_finding(
+    second: list[float], headline: str, page: Callable[..., JobPage], make_data: Callable[..., JobData]
+) -> None:
+    found = page(make_data(cpu_load={"tn0001": [95.0] * 60, "tn0002": second})).summary
+    (finding,) = [finding for finding in found.findings if "No samples" in finding.headline]
+    assert finding.headline == headline
+    assert finding.detail.startswith("tn0002. ")
+    assert found.checks[-1].level is Level.ARTEFACT
+
+
+def test_nodes_that_end_a_few_samples_apart_are_not_silent(
+    page: Callable[..., JobPage], make_data: Callable[..., JobData]
+) -> None:
+    found = page(make_data(cpu_load={"tn0001": [95.0] * 60, "tn0002": [95.0] * 57})).summary
+    assert not any("No samples" in finding.headline for finding in found.findings)
+
+
 def test_each_scope_has_its_share_of_a_summed_threshold(
     make_job: Callable[..., Job], tarn: Mapping[str, SubCluster]
 ) -> None:
