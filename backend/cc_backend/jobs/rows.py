@@ -5,6 +5,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
+import peewee
+
 from cc_backend.database import Database
 from cc_backend.jobs.payloads import resource_from_wire, resource_to_wire
 from cc_backend.jobs.tables import FootprintRow, JobHostRow, JobRow, JobTagRow, TagRow
@@ -13,7 +15,7 @@ from cc_backend.model import Job, JobState, Tag
 _COLUMNS = tuple(field for field in JobRow._meta.sorted_fields if field is not JobRow.archive_error)  # noqa: SLF001 - peewee's documented way
 _COLUMNS_WITHOUT_META_DATA = tuple(field for field in _COLUMNS if field is not JobRow.meta_data)
 _LONGEST_JOB_NAME = 1024
-# SQLite takes 32766 variables in a statement; smaller batches keep its statement cache useful.
+# SQLite takes 32766 variables in a statement, and a job has 26.
 _BATCH = 1000
 
 
@@ -39,39 +41,64 @@ def read_jobs(database: Database, query: Any, *, now_s: int | None) -> list[Job]
 
 def insert_job(database: Database, job: Job) -> int:
     """The id of the new row of a job; its hosts and footprint get theirs, its tags do not."""
-    id_ = int(
-        JobRow.insert(
-            job_id=job.job_id,
-            cluster=job.cluster,
-            sub_cluster=job.sub_cluster,
-            partition=job.partition,
-            project=job.project,
-            user=job.user,
-            name=job.name[:_LONGEST_JOB_NAME],
-            shared=job.shared,
-            state=str(job.state),
-            array_job_id=job.array_job_id,
-            start_time=job.start_time,
-            submit_time=job.submit_time,
-            duration=0 if job.state is JobState.RUNNING else job.duration,
-            walltime=job.walltime,
-            requested_memory=job.requested_memory,
-            num_nodes=job.num_nodes,
-            num_hwthreads=job.num_hwthreads,
-            num_acc=job.num_acc,
-            smt=job.smt,
-            resources=[resource_to_wire(resource) for resource in job.resources],
-            meta_data=None if job.meta_data is None else dict(job.meta_data),
-            monitoring_status=job.monitoring_status,
-            energy=job.energy,
-            energy_footprint=None if job.energy_footprint is None else dict(job.energy_footprint),
-        ).execute(database)
-    )
-    hosts = dict.fromkeys(resource.hostname for resource in job.resources)
-    for names in _batches(hosts, _BATCH):
+    id_ = int(JobRow.insert(**_columns(job)).execute(database))
+    for names in _batches(_hosts(job), _BATCH):
         JobHostRow.insert_many([{"job": id_, "hostname": name} for name in names]).execute(database)
     write_footprint(database, id_, job.footprint)
     return id_
+
+
+def insert_jobs(database: Database, jobs: Sequence[Job]) -> range:
+    """The ids of the new rows of many jobs, in their order; several times as fast as one after the other.
+
+    The caller holds the write lock (`database.write()`), so that nobody else takes one of the ids.
+    """
+    first = int(JobRow.select(peewee.fn.MAX(JobRow.id)).scalar(database) or 0) + 1
+    numbered = list(enumerate(jobs, first))
+    hosts = [(id_, name) for id_, job in numbered for name in _hosts(job)]
+    values = [(id_, key, value) for id_, job in numbered for key, value in (job.footprint or {}).items()]
+    fields = (JobHostRow.job, JobHostRow.hostname)
+    footprint_fields = (FootprintRow.job, FootprintRow.key, FootprintRow.value)
+    for batch in _batches(numbered, _BATCH):
+        JobRow.insert_many([{"id": id_, **_columns(job)} for id_, job in batch]).execute(database)
+    for batch in _batches(hosts, _BATCH):
+        JobHostRow.insert_many(batch, fields).execute(database)
+    for batch in _batches(values, _BATCH):
+        FootprintRow.insert_many(batch, footprint_fields).execute(database)
+    return range(first, first + len(numbered))
+
+
+def _hosts(job: Job) -> list[str]:
+    return list(dict.fromkeys(resource.hostname for resource in job.resources))
+
+
+def _columns(job: Job) -> dict[str, Any]:
+    return {
+        "job_id": job.job_id,
+        "cluster": job.cluster,
+        "sub_cluster": job.sub_cluster,
+        "partition": job.partition,
+        "project": job.project,
+        "user": job.user,
+        "name": job.name[:_LONGEST_JOB_NAME],
+        "shared": job.shared,
+        "state": str(job.state),
+        "array_job_id": job.array_job_id,
+        "start_time": job.start_time,
+        "submit_time": job.submit_time,
+        "duration": 0 if job.state is JobState.RUNNING else job.duration,
+        "walltime": job.walltime,
+        "requested_memory": job.requested_memory,
+        "num_nodes": job.num_nodes,
+        "num_hwthreads": job.num_hwthreads,
+        "num_acc": job.num_acc,
+        "smt": job.smt,
+        "resources": [resource_to_wire(resource) for resource in job.resources],
+        "meta_data": None if job.meta_data is None else dict(job.meta_data),
+        "monitoring_status": job.monitoring_status,
+        "energy": job.energy,
+        "energy_footprint": None if job.energy_footprint is None else dict(job.energy_footprint),
+    }
 
 
 def write_footprint(database: Database, id_: int, footprint: Mapping[str, float] | None) -> None:
