@@ -1,0 +1,90 @@
+"""Samples of made-up jobs and idle nodes as batches of line protocol."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
+
+import numpy as np
+
+from cc_backend.clusters import Cluster
+from cc_backend.demo.jobs import MadeJob
+from cc_backend.demo.noise import Values
+from cc_backend.demo.samples import Parts, Times, idle_samples, parts_of, samples
+from cc_backend.demo.shape import ClusterShape, SubClusterShape
+from cc_backend.model import Scope
+from cc_common.lineprotocol import series_prefix
+
+LINES_A_BATCH = 10_000
+_DECIMALS = 3
+
+
+def job_lines(job: MadeJob, cluster: Cluster, times_s: Sequence[int]) -> Iterator[str]:
+    """The lines of a job at some times within its run, series after series; nothing for gaps."""
+    times = _within(job, times_s)
+    if not times.size:
+        return
+    for config in cluster.sub_cluster(job.lane.node.name).metrics.values():
+        parts = parts_of(job.lane.node, config, job.lane.hwthreads)
+        prefixes = _prefixes(cluster.name, config.name, config.scope, job.lane.hosts, parts)
+        yield from _lines(prefixes, times, samples(job, config, parts, times))
+
+
+def idle_lines(
+    cluster: Cluster, node: SubClusterShape, hosts: tuple[str, ...], times_s: Sequence[int]
+) -> Iterator[str]:
+    """The lines of nodes without a job."""
+    times = np.asarray(times_s, np.int64)
+    if not times.size or not hosts:
+        return
+    for config in cluster.sub_cluster(node.name).metrics.values():
+        parts = parts_of(node, config)
+        prefixes = _prefixes(cluster.name, config.name, config.scope, hosts, parts)
+        yield from _lines(prefixes, times, idle_samples(node, config, hosts, parts, times))
+
+
+def cluster_lines(shape: ClusterShape, cluster: Cluster, running: Sequence[MadeJob], time_s: int) -> Iterator[str]:
+    """What all nodes of a cluster send at one time: idle values first, so that those of jobs count where both are."""
+    busy = {host for job in running for host in job.lane.hosts if not job.lane.hwthreads}
+    for node in shape.sub_clusters:
+        yield from idle_lines(cluster, node, tuple(host for host in node.hosts() if host not in busy), [time_s])
+    for job in running:
+        yield from job_lines(job, cluster, [time_s])
+
+
+def batches(lines: Iterable[str], size: int = LINES_A_BATCH) -> Iterator[bytes]:
+    """The lines in bodies for `/api/write`."""
+    batch: list[str] = []
+    for line in lines:
+        batch.append(line)
+        if len(batch) >= size:
+            yield ("\n".join(batch) + "\n").encode()
+            batch.clear()
+    if batch:
+        yield ("\n".join(batch) + "\n").encode()
+
+
+def grid(from_s: int, to_s: int, timestep_s: int) -> range:
+    """The multiples of a timestep from the first at or after one time to the last at or before another."""
+    return range(-(-from_s // timestep_s) * timestep_s, to_s + 1, timestep_s)
+
+
+def _within(job: MadeJob, times_s: Sequence[int]) -> Times:
+    times = np.asarray(times_s, np.int64)
+    return times[(times >= job.start_time) & (times <= job.stop_time)]
+
+
+@lru_cache(maxsize=1 << 14)
+def _prefixes(cluster: str, metric: str, scope: Scope, hosts: tuple[str, ...], parts: Parts) -> tuple[str, ...]:
+    """The beginnings of lines, in the order of the rows of samples."""
+    found = []
+    for host in hosts:
+        tags = {"cluster": cluster, "hostname": host, "type": scope.value}
+        found += [series_prefix(metric, tags if part is None else {**tags, "type-id": part}) for part in parts]
+    return tuple(prefix.decode() for prefix in found)
+
+
+def _lines(prefixes: Sequence[str], times: Times, values: Values) -> Iterator[str]:
+    stamps = [f" {time_s}" for time_s in times.tolist()]
+    rows = np.round(values, _DECIMALS).reshape(len(prefixes), len(times)).tolist()
+    for prefix, row in zip(prefixes, rows, strict=True):
+        # NaN differs from itself
+        yield from [f"{prefix}{value}{stamp}" for value, stamp in zip(row, stamps, strict=True) if value == value]  # noqa: PLR0124
