@@ -90,7 +90,7 @@ class Slurm:
         """What a Slurm command prints, with times in seconds since the epoch."""
         return self._run([self.directory / "bin" / name, *arguments], 60)
 
-    def _run(self, command: list[Any], timeout_s: float) -> str:
+    def _run(self, command: list[Any], timeout_s: float, *, may_fail: bool = False) -> str:
         # into files: daemons would keep a pipe open for as long as they live
         with tempfile.TemporaryFile("w+") as output, tempfile.TemporaryFile("w+") as errors:
             done = subprocess.run(
@@ -105,7 +105,7 @@ class Slurm:
             output.seek(0)
             errors.seek(0)
             said = output.read()
-            assert done.returncode == 0, f"{command} ended with {done.returncode}: {errors.read()[-2000:]}"
+            assert may_fail or done.returncode == 0, f"{command} ended with {done.returncode}: {errors.read()[-2000:]}"
         return said
 
     def submit(self, *arguments: object, user: str = USERS[0]) -> int:
@@ -120,6 +120,15 @@ class Slurm:
     def up(self, daemon: str) -> None:
         """Start one daemon of the cluster again."""
         self.testbed("up", daemon, self.folder)
+
+    def lose(self, node: str) -> None:
+        """Take a node away from under its jobs."""
+        self.command("scontrol", "update", f"NodeName={node}", "State=DOWN", "Reason=test")
+
+    def resume(self, node: str) -> None:
+        """Bring a lost node back; it may have come back by itself, which Slurm answers with an error."""
+        command = [self.directory / "bin/scontrol", "update", f"NodeName={node}", "State=RESUME"]
+        self._run(command, 60, may_fail=True)
 
     def look(self) -> None:
         """Remember what running jobs have; Slurm forgets the GPUs when a job ends."""

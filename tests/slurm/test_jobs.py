@@ -31,6 +31,8 @@ STATES = {
     "FAILED": "failed",
     "CANCELLED": "cancelled",
     "TIMEOUT": "timeout",
+    "PREEMPTED": "preempted",
+    "NODE_FAIL": "node_fail",
     # the backend knows no such state: a run that Slurm took away to start it anew later
     "REQUEUED": "cancelled",
 }
@@ -59,6 +61,7 @@ def played(site: Any, slurm: Any, cluster: dict[str, Any]) -> dict[str, int]:
     waits = {"cancelled": "CANCELLED", "timed out": "TIMEOUT", "failed": "FAILED", "never started": "CANCELLED"}
     for kind, job_id in ids.items():
         slurm.wait_for(kind, job_id, waits.get(kind, "COMPLETED"))
+    ids.update(disturb(slurm, site))
     wanted = {(int(run["JobIDRaw"]), int(run["Start"])) for run in ran(slurm, ids)}
     site.wait_until(
         "the end of all jobs in the backend",
@@ -90,6 +93,31 @@ def submit_all(slurm: Any, script: str) -> dict[str, int]:
         "loaded": slurm.submit("-n1", "--partition=host", script),
     }
     slurm.look()
+    return ids
+
+
+def disturb(slurm: Any, site: Any) -> dict[str, int]:
+    """Jobs to which something happens that needs quiet nodes; kind -> raw job id, all of them over."""
+    ids = {
+        "preempted": slurm.submit("--partition=scavenge", "--nodelist=tbn01", "-n16", "--wrap", LONG),
+        "node lost": slurm.submit("--nodelist=tbn02", "--no-requeue", "--wrap", LONG),
+        "node lost, requeued": slurm.submit("--nodelist=tbn02", "--requeue", "--wrap", "sleep 6"),
+        "suspended": slurm.submit("--partition=gpu", "--wrap", "sleep 8"),
+    }
+    for kind, job_id in ids.items():
+        site.wait_until(f"the start of {kind} in the backend", lambda job_id=job_id: site.rows(job_id))
+    slurm.look()
+    ids["urgent"] = slurm.submit("--partition=urgent", "--nodelist=tbn01", "-n16", "--wrap", SHORT)
+    slurm.command("scontrol", "suspend", ids["suspended"])
+    slurm.lose("tbn02")
+    slurm.wait_for("node lost", ids["node lost"], "NODE_FAIL")
+    slurm.resume("tbn02")
+    slurm.wait_for("preempted", ids["preempted"], "PREEMPTED")
+    slurm.wait_for("urgent", ids["urgent"], "COMPLETED")
+    assert [row["jobState"] for row in site.rows(ids["suspended"])] == ["running"], "a suspended job is not over"
+    slurm.command("scontrol", "resume", ids["suspended"])
+    slurm.wait_for("suspended", ids["suspended"], "COMPLETED")
+    slurm.wait_for("node lost, requeued", ids["node lost, requeued"], "COMPLETED", 60)
     return ids
 
 
@@ -191,6 +219,11 @@ def check(
         ("held", ["COMPLETED"]),
         ("whole node", ["COMPLETED"]),
         ("loaded", ["COMPLETED"]),
+        ("preempted", ["PREEMPTED"]),
+        ("urgent", ["COMPLETED"]),
+        ("node lost", ["NODE_FAIL"]),
+        ("node lost, requeued", ["NODE_FAIL", "COMPLETED"]),
+        ("suspended", ["COMPLETED"]),
     ],
 )
 def test_the_record_of_a_job_says_what_slurm_says(check: Any, kind: str, states: list[str]) -> None:
