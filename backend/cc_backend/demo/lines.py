@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
+from itertools import islice
 
 import numpy as np
 
@@ -41,24 +42,21 @@ def idle_lines(
         yield from _lines(prefixes, times, idle_samples(node, config, hosts, parts, times))
 
 
-def cluster_lines(shape: ClusterShape, cluster: Cluster, running: Sequence[MadeJob], time_s: int) -> Iterator[str]:
-    """What all nodes of a cluster send at one time: idle values first, so that those of jobs count where both are."""
+def cluster_lines(
+    shape: ClusterShape, cluster: Cluster, running: Sequence[MadeJob], times_s: Sequence[int]
+) -> Iterator[str]:
+    """What all nodes of a cluster send at some times: idle values first, so that those of jobs count where both are."""
     busy = {host for job in running for host in job.lane.hosts if not job.lane.hwthreads}
     for node in shape.sub_clusters:
-        yield from idle_lines(cluster, node, tuple(host for host in node.hosts() if host not in busy), [time_s])
+        yield from idle_lines(cluster, node, tuple(host for host in node.hosts() if host not in busy), times_s)
     for job in running:
-        yield from job_lines(job, cluster, [time_s])
+        yield from job_lines(job, cluster, times_s)
 
 
 def batches(lines: Iterable[str], size: int = LINES_A_BATCH) -> Iterator[bytes]:
     """The lines in bodies for `/api/write`."""
-    batch: list[str] = []
-    for line in lines:
-        batch.append(line)
-        if len(batch) >= size:
-            yield ("\n".join(batch) + "\n").encode()
-            batch.clear()
-    if batch:
+    waiting = iter(lines)
+    while batch := list(islice(waiting, size)):
         yield ("\n".join(batch) + "\n").encode()
 
 
@@ -83,8 +81,13 @@ def _prefixes(cluster: str, metric: str, scope: Scope, hosts: tuple[str, ...], p
 
 
 def _lines(prefixes: Sequence[str], times: Times, values: Values) -> Iterator[str]:
+    """The lines of all rows; NaN, which differs from itself, is left out."""
+    rows = np.round(values, _DECIMALS).reshape(len(prefixes), len(times))
+    if len(times) == 1:
+        stamp = f" {times[0]}"
+        pairs = zip(prefixes, rows[:, 0].tolist(), strict=True)
+        yield from [f"{prefix}{value}{stamp}" for prefix, value in pairs if value == value]  # noqa: PLR0124
+        return
     stamps = [f" {time_s}" for time_s in times.tolist()]
-    rows = np.round(values, _DECIMALS).reshape(len(prefixes), len(times)).tolist()
-    for prefix, row in zip(prefixes, rows, strict=True):
-        # NaN differs from itself
+    for prefix, row in zip(prefixes, rows.tolist(), strict=True):
         yield from [f"{prefix}{value}{stamp}" for value, stamp in zip(row, stamps, strict=True) if value == value]  # noqa: PLR0124

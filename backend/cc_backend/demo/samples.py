@@ -1,6 +1,5 @@
 """The samples of a made-up job as a function of job, metric, node, part and time: any one without the others."""
 
-from collections.abc import Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -65,7 +64,8 @@ def idle_samples(
     return values.reshape(len(hosts), len(parts), len(times_s))
 
 
-def parts_of(node: SubClusterShape, config: MetricConfig, threads: Sequence[int] = ()) -> Parts:
+@lru_cache(maxsize=1 << 12)
+def parts_of(node: SubClusterShape, config: MetricConfig, threads: tuple[int, ...] = ()) -> Parts:
     """The ids at which a metric is measured on a node; with threads only those that have one of them."""
     match config.scope:
         case Scope.NODE:

@@ -64,7 +64,7 @@ def test_every_line_is_line_protocol_and_the_store_takes_it(
 ) -> None:
     job = job_of("gpu_works")
     time_s = times_of(job)[10]
-    batch = b"".join(batches(cluster_lines(shape, cluster, [job, job_of("shared")], time_s), size=100))
+    batch = b"".join(batches(cluster_lines(shape, cluster, [job, job_of("shared")], [time_s]), size=100))
     points, errors = decode(batch, received_s=time_s)
     assert errors == []
     hosts = {host for node in shape.sub_clusters for host in node.hosts()}

@@ -50,7 +50,7 @@ class Feed:
             for job in self._plan.starting(time_s):
                 self._start(job)
                 self._plan.running.append(job)
-            self._send(cluster_lines(SHAPE, self._cluster, self._plan.running, time_s))
+            self._send(cluster_lines(SHAPE, self._cluster, self._plan.running, [time_s]))
             for job in [job for job in self._plan.running if job.stop_time <= time_s]:
                 self._post_event("/api/jobs/stop_job/", job.stop_event().to_document())
                 self._plan.running.remove(job)

@@ -25,8 +25,8 @@ def catch_up(folder: DemoFolder, plan: Plan, *, now_s: int, most: int = FINISHED
         ended = {job.job_id: job for job in plan.ended}
         known = {job.job_id for job in running}
         since_s = folder.last_tick_s
-        new = [job for job in plan.ended if job.start_time > since_s and job.job_id not in known][-most:]
-        load_database(database, write_archive(archive, clusters, new))
+        new = [job for job in plan.ended if job.start_time > since_s and job.job_id not in known]
+        load_database(database, write_archive(archive, clusters, new[max(0, len(new) - most) :]))
         closing = _Closing(database, clusters, archive, now_s, since_s)
         still = {job.job_id for job in plan.running}
         for job in running:
