@@ -25,7 +25,7 @@ $(ASSETS): $(READY) backend/cc_backend/web/package-lock.json packaging/build_ass
 
 assets: $(ASSETS) ## front-end libraries, by lock file, into the web package
 
-demo: $(ASSETS) ## backend, agent and a job on this machine; prints the address and a login; Ctrl-C ends all
+demo: $(ASSETS) ## this machine and a made-up cluster, live; prints the address and four logins; Ctrl-C ends all
 	@$(BIN)/python packaging/demo.py
 
 check: $(READY) ## format, lint, types, import directions

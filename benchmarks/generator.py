@@ -52,9 +52,9 @@ def main() -> int:
     report("start events as JSON objects", rate(events, seconds))
     every = (line for job in made for line in job_lines(job, cluster, grid(job.start_time, job.stop_time, 60)))
     report("lines, whole jobs, in batches of 10 000", rate(batches(every), seconds, each=10_000))
-    for ticks in (1, 10):
+    for words, ticks in (("one moment at a time", 1), ("ten moments at once", 10)):
         live = (line for _ in iter(int, 1) for line in cluster_lines(SHAPE, cluster, running, moments(ticks)))
-        report(f"lines, all nodes, {ticks} moment{"s"[:ticks - 1]} at a time", rate(batches(live), seconds, each=10_000))
+        report(f"lines, all nodes, {words}", rate(batches(live), seconds, each=10_000))
     with tempfile.TemporaryDirectory() as folder:
         archive = FileArchive.create(Path(folder) / "archive")
         small = jobs(SHAPE, 1, first_start_s=START_S, only="array")
