@@ -2,8 +2,10 @@
 
 import logging
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
+from typing import Protocol
 
 from apscheduler.schedulers.background import BackgroundScheduler
 
@@ -17,8 +19,36 @@ ARCHIVE_EVERY_S = 2
 FOOTPRINTS_EVERY_S = 60
 FREE_EVERY_S = 600
 SESSIONS_EVERY_S = 3600
+SET_BACK_S = 1.0
 
 logger = logging.getLogger(__name__)
+
+
+class Postponed(Protocol):
+    """Scheduled work whose next time can be changed."""
+
+    def modify(self, *, next_run_time: datetime) -> object:
+        """Change it."""
+
+
+class ClockWatch:
+    """Notices that the wall clock was set back.
+
+    The scheduler keeps times of that clock: it would wait until the old time comes again, an hour for an hour.
+    """
+
+    def __init__(self, *, wall: Callable[[], float] = time.time, steady: Callable[[], float] = time.monotonic) -> None:
+        self._wall, self._steady = wall, steady
+        self._ahead_s = wall() - steady()
+
+    def look(self, works: Callable[[], Iterable[Postponed]]) -> None:
+        """Make all work due now if the clock was set back since the last look."""
+        ahead_s = self._wall() - self._steady()
+        back_s, self._ahead_s = self._ahead_s - ahead_s, ahead_s
+        if back_s > SET_BACK_S:
+            logger.warning("clock was set back seconds=%.0f: scheduled work goes on", back_s)
+            for work in works():
+                work.modify(next_run_time=datetime.fromtimestamp(self._wall(), UTC))
 
 
 class Background:
@@ -75,7 +105,14 @@ def start_background(services: Services) -> Background:
         # each runs soon after the start too: a restart restores samples that may be older than the floor
         first = datetime.now(UTC) + timedelta(seconds=ARCHIVE_EVERY_S)
         scheduler.add_job(_fenced(work), "interval", seconds=every_s, id=work.__name__, next_run_time=first)
+    watch = ClockWatch()
     scheduler.start()
+
+    def watch_clock() -> None:
+        while not stopping.wait(ARCHIVE_EVERY_S):
+            watch.look(scheduler.get_jobs)
+
+    threading.Thread(target=watch_clock, name="clock watch", daemon=True).start()
     return Background(scheduler, services, stopping)
 
 
