@@ -6,6 +6,7 @@ from pathlib import Path
 from cc_agent.settings import AgentSettings
 from cc_backend.settings import BackendSettings
 from cc_common.settings import reference
+from cc_slurm_adapter.settings import AdapterSettings
 
 FOLDER = Path(__file__).resolve().parent.parent / "docs" / "reference"
 
@@ -15,6 +16,7 @@ def pages() -> dict[str, str]:
     return {
         "backend-settings.md": reference(BackendSettings, title="Settings of cc-backend"),
         "agent-settings.md": reference(AgentSettings, title="Settings of cc-agent"),
+        "slurm-adapter-settings.md": reference(AdapterSettings, title="Settings of cc-slurm-adapter"),
     }
 
 

@@ -167,6 +167,7 @@ def once(options: CommandOptions, environment: Mapping[str, str]) -> int:
     configuration = configure(options, environment)
     for warning in configuration.warnings:
         logger.warning("configuration %s", warning)
+    configuration.check()
     with only_instance(configuration.state_directory):
         slurm_cluster = make_slurm(configuration, environment).cluster_name()
         deadline_s = time.monotonic() + ONCE_DEADLINE_S
@@ -200,6 +201,7 @@ class Service:
 
     def __init__(self, options: CommandOptions, environment: Mapping[str, str]) -> None:
         self._configuration = configure(options, environment)
+        self._configuration.check()
         self._environment = environment
         self._notifier = Notifier.from_environment(environment)
         self._alarm = Alarm()

@@ -106,7 +106,7 @@ class AdapterSettings:
 
     cluster: str = option("", "name of the cluster in events; empty means what Slurm calls it")
     interval_s: float = option(60.0, "time between looks at Slurm", key="interval", kind="duration", minimum=1.0)
-    state_directory: str = option("", "folder for the journal; needed", kind="path", env="STATE_DIRECTORY")
+    state_directory: str = option("", "folder for the journal; it is needed", kind="path", env="STATE_DIRECTORY")
     topology_file: str = option(
         "", "description of the cluster (cluster.json); empty means that the backend is asked", kind="path"
     )
@@ -151,6 +151,10 @@ class Configuration:
         if not self.settings.backend.url:
             raise SettingsError("backend.url", f"{self.source}: backend.url: is needed; or give --url")
         return self.settings.backend.url.rstrip("/")
+
+    def check(self) -> None:
+        """Raises SettingsError unless everything is there that sending needs."""
+        _ = self.url, self.state_directory
 
     @property
     def ignored(self) -> Optional[Pattern[str]]:

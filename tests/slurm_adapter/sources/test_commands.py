@@ -1,0 +1,63 @@
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from cc_slurm_adapter.errors import SlurmError
+from cc_slurm_adapter.sources.commands import CommandRunner
+
+
+def script(folder: Path, text: str) -> None:
+    path = folder / "sinfo"
+    path.write_text(f"#!/bin/sh\n{text}\n")
+    path.chmod(0o755)
+
+
+def test_a_command_gets_a_known_language_and_time_zone(tmp_path: Path) -> None:
+    script(tmp_path, 'echo "$TZ $LC_ALL $SLURM_TIME_FORMAT [$SQUEUE_FORMAT]"')
+    runner = CommandRunner(
+        {**os.environ, "TZ": "Europe/Berlin", "LC_ALL": "de_DE", "SQUEUE_FORMAT": "%i"}, directory=str(tmp_path)
+    )
+    assert runner.run(["sinfo"]).text() == "UTC C standard []\n"
+
+
+def test_status_and_first_line_of_errors_are_told(tmp_path: Path) -> None:
+    script(tmp_path, "echo; echo ' cannot connect' >&2; echo more >&2; exit 3")
+    with pytest.raises(SlurmError, match=r"sinfo -N: exit status 3: cannot connect$"):
+        CommandRunner(os.environ, directory=str(tmp_path)).run(["sinfo", "-N"]).text()
+
+
+def test_a_command_that_is_not_there_is_an_error_with_advice(tmp_path: Path) -> None:
+    with pytest.raises(SlurmError, match=r"No such file or directory; set slurm\.command-directory"):
+        CommandRunner(os.environ, directory=str(tmp_path)).run(["sinfo"])
+
+
+def gone(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] == "Z"
+
+
+def test_a_command_that_hangs_is_killed_with_its_children(tmp_path: Path) -> None:
+    script(tmp_path, f"sleep 600 & echo $! > {tmp_path}/pid; wait")
+    with pytest.raises(SlurmError, match=r"no answer within 0\.5 s"):
+        CommandRunner(os.environ, directory=str(tmp_path), timeout_s=0.5).run(["sinfo"])
+    pid = int((tmp_path / "pid").read_text())
+    end_s = time.monotonic() + 5
+    while not gone(pid) and time.monotonic() < end_s:
+        pass
+    assert gone(pid)
+
+
+def test_a_command_is_broken_off_when_the_adapter_ends(tmp_path: Path) -> None:
+    script(tmp_path, "sleep 600")
+    with pytest.raises(SlurmError, match="broken off"):
+        CommandRunner(os.environ, directory=str(tmp_path), go_on=lambda: False).run(["sinfo"])
+
+
+def test_a_large_answer_is_read_whole(tmp_path: Path) -> None:
+    script(tmp_path, "head -c 3000000 /dev/zero")
+    assert len(CommandRunner(os.environ, directory=str(tmp_path)).run(["sinfo"]).output) == 3_000_000

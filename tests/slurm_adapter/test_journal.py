@@ -1,0 +1,159 @@
+import json
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+from typing import Iterator
+
+import pytest
+
+from cc_slurm_adapter.errors import JournalError
+from cc_slurm_adapter.journal import PARKED, SENT, Journal, Run
+from cc_slurm_adapter.model import RunKey
+
+KEY = RunKey("alpha", 7, 900)
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Iterator[Journal]:
+    opened = Journal(tmp_path / "state" / "journal.sqlite")
+    yield opened
+    opened.close()
+
+
+def kinds(journal: Journal) -> "list[tuple[int, str]]":
+    return [(event.key.job_id, event.kind) for event in journal.waiting()]
+
+
+def test_a_run_and_its_events_are_remembered_by_the_next_process(tmp_path: Path) -> None:
+    with closing(Journal(tmp_path / "j")) as first:
+        first.started(Run(KEY, 890, 2), {"jobId": 7}, now_s=1)
+        first.ended(KEY, 950, {"stop": 950}, now_s=2)
+        first.set_note("window", "77")
+    with closing(Journal(tmp_path / "j")) as second:
+        assert second.runs_of("alpha", [7]) == [Run(KEY, 890, 2, 950)]
+        assert [(event.kind, json.loads(event.body)) for event in second.waiting()] == [
+            ("start", {"jobId": 7}),
+            ("stop", {"stop": 950}),
+        ]
+        assert second.note("window") == "77"
+
+
+def test_a_run_starts_once_and_ends_once(journal: Journal) -> None:
+    for _ in range(2):
+        journal.started(Run(KEY), {}, now_s=1)
+        journal.ended(KEY, 950, {}, now_s=2)
+    assert kinds(journal) == [(7, "start"), (7, "stop")]
+
+
+def test_a_run_that_is_not_known_cannot_end(journal: Journal) -> None:
+    journal.ended(KEY, 950, {}, now_s=2)
+    assert kinds(journal) == []
+
+
+def test_open_runs_are_those_without_an_end(journal: Journal) -> None:
+    other = RunKey("alpha", 8, 900)
+    journal.started(Run(KEY), {}, now_s=1)
+    journal.started(Run(other), {}, now_s=1)
+    journal.ended(KEY, 950, {}, now_s=2)
+    journal.seen(other, 1000, 1)
+    assert journal.open_runs("alpha") == [Run(other, absent_since=1000, absences=1)]
+    assert journal.open_runs("beta") == []
+
+
+def test_runs_of_very_many_jobs_can_be_asked_for(journal: Journal) -> None:
+    journal.started(Run(KEY), {}, now_s=1)
+    assert [run.key for run in journal.runs_of("alpha", range(5000))] == [KEY]
+
+
+def test_what_happens_together_happens_whole_or_not_at_all(journal: Journal) -> None:
+    def fail() -> None:
+        with journal.together():
+            journal.started(Run(KEY), {}, now_s=1)
+            journal.set_note("window", "5")
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        fail()
+    assert (journal.runs_of("alpha", [7]), kinds(journal), journal.note("window")) == ([], [], None)
+
+
+def test_settled_events_wait_no_more(journal: Journal) -> None:
+    journal.started(Run(KEY), {}, now_s=1)
+    journal.ended(KEY, 950, {}, now_s=1)
+    start, stop = journal.waiting()
+    journal.settle(start.number, SENT)
+    journal.settle(stop.number, PARKED, "bad")
+    assert kinds(journal) == []
+    assert journal.parked() == [(KEY, "stop", "bad")]
+    counts = journal.counts()
+    assert (counts.waiting, counts.sent, counts.parked) == (0, 1, 1)
+
+
+def test_all_events_are_gone_through_though_they_are_settled_meanwhile(journal: Journal) -> None:
+    with journal.together():
+        for job_id in range(1200):
+            journal.started(Run(RunKey("alpha", job_id, 1)), {}, now_s=1)
+    seen = 0
+    for event in journal.waiting():
+        journal.settle(event.number, SENT)
+        seen += 1
+    assert seen == 1200
+
+
+def test_the_next_try_is_that_of_the_oldest_event_of_a_job(journal: Journal) -> None:
+    assert journal.next_due_s() is None
+    journal.started(Run(KEY), {}, now_s=1)
+    journal.ended(KEY, 950, {}, now_s=1)
+    start, _ = journal.waiting()
+    journal.postpone(start.number, 5000.0, "later")
+    assert journal.next_due_s() == 5000.0
+    journal.started(Run(RunKey("alpha", 8, 1)), {}, now_s=1)
+    assert journal.next_due_s() == 0.0
+
+
+def test_a_start_can_be_queued_again_before_its_stop(journal: Journal) -> None:
+    journal.started(Run(KEY), {}, now_s=1)
+    journal.settle(next(journal.waiting()).number, SENT)
+    journal.ended(KEY, 950, {}, now_s=1)
+    assert journal.send_again(KEY)
+    assert kinds(journal) == [(7, "start"), (7, "stop")]
+    assert not journal.send_again(RunKey("alpha", 8, 1))
+
+
+def test_only_what_is_over_and_sent_is_forgotten(journal: Journal) -> None:
+    for job_id in (1, 2, 3):
+        key = RunKey("alpha", job_id, 900)
+        journal.started(Run(key), {}, now_s=1)
+        if job_id != 3:
+            journal.ended(key, 950, {}, now_s=1)
+    for event in journal.waiting():
+        if event.key.job_id == 1:
+            journal.settle(event.number, SENT)
+    assert journal.forget(950) == 0
+    assert journal.forget(951) == 1
+    assert sorted(run.key.job_id for run in journal.runs_of("alpha", [1, 2, 3])) == [2, 3]
+    assert journal.counts().sent == 0
+
+
+def test_only_its_owner_may_read_it(tmp_path: Path) -> None:
+    with closing(Journal(tmp_path / "j")):
+        assert (tmp_path / "j").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_folder_that_cannot_be_used_is_an_error_that_names_it(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(JournalError, match="file/journal"):
+        Journal(tmp_path / "file" / "journal")
+
+
+def test_a_file_that_is_no_journal_is_an_error_that_names_it(tmp_path: Path) -> None:
+    (tmp_path / "j").write_bytes(b"something else, and long enough to be looked at" * 100)
+    with pytest.raises(JournalError, match="j cannot be used"):
+        Journal(tmp_path / "j")
+
+
+def test_a_journal_of_a_newer_version_is_left_alone(tmp_path: Path) -> None:
+    with closing(sqlite3.connect(tmp_path / "j")) as database:
+        database.execute("PRAGMA user_version = 99")
+    with pytest.raises(JournalError, match="newer version"):
+        Journal(tmp_path / "j")
