@@ -48,6 +48,7 @@ class Database(peewee.SqliteDatabase):
     def __init__(self, path: Path, *, busy_timeout_s: float, cache_size_mb: int) -> None:
         # SQLite has one writer at a time and its waiters poll; a lock of our own makes threads queue up instead.
         self._write_lock = threading.RLock()
+        self._write_failed = False
         self._connections: list[tuple[weakref.ref[threading.Thread], sqlite3.Connection]] = []
         self._connections_lock = threading.Lock()
         self._is_closed_for_good = False
@@ -67,8 +68,24 @@ class Database(peewee.SqliteDatabase):
     @contextmanager
     def write(self) -> Iterator[None]:
         """A transaction that holds the write lock from its first statement; nested ones are savepoints."""
-        with self._write_lock, self.atomic("IMMEDIATE"):
-            yield
+        with self._write_lock:
+            try:
+                with self.atomic("IMMEDIATE"):
+                    yield
+            except Unavailable:
+                self._write_failed = True
+                raise
+
+    def check_writable(self) -> None:
+        """Raises Unavailable if nothing can be written.
+
+        A transaction without a change succeeds on a full disk too; after a failure something is really written.
+        """
+        with self.write():
+            if self._write_failed:
+                (version,) = self.first_row("PRAGMA user_version") or (0,)
+                self._execute_cursor(f"PRAGMA user_version = {version}", ()).close()
+        self._write_failed = False
 
     def first_row(self, sql: str, *parameters: Any) -> tuple[Any, ...] | None:
         """The first row of a hand-written query, without the cost of building one."""

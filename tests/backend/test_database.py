@@ -1,3 +1,4 @@
+import resource
 import sqlite3
 import threading
 from collections.abc import Iterator
@@ -167,6 +168,22 @@ def test_a_full_disk_is_said_once_and_the_service_goes_on(database: Database, ca
     database.first_row("PRAGMA max_page_count = 1000000")
     add(database, "after")
     assert names(database) == ["after", "before"]
+
+
+def test_after_a_write_that_failed_it_is_writable_once_something_can_really_be_written(database: Database) -> None:
+    database.check_writable()
+    version = database.first_row("PRAGMA user_version")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, limits[1]))
+    try:
+        for attempt in (lambda: add(database, "kept out"), database.check_writable):
+            with pytest.raises(Unavailable):
+                attempt()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    database.check_writable()
+    assert database.first_row("PRAGMA user_version") == version
+    assert names(database) == []
 
 
 def test_a_lock_of_another_process_that_does_not_end_makes_it_unavailable(database: Database, path: Path) -> None:

@@ -34,8 +34,7 @@ def find_faults(services: Services) -> list[str]:
     if services.store.counters().log.fault:
         faults.append("the write-ahead log of the metric store cannot be written")
     try:
-        with services.database.write():
-            pass
+        services.database.check_writable()
     except Unavailable:
         faults.append("the database cannot be written")
     return faults
