@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from faultrig.adapter import Adapter, rows_of
 from faultrig.relay import MODES, Relay
+from faultrig.rounds import counted
 from faultrig.site import Site, soon
 from faultrig.slurmday import DAY_S, SlurmDay, make_day
 
@@ -62,3 +63,4 @@ def test_a_killed_adapter_tells_every_run_of_the_day_once(
     assert "Traceback" not in adapter.log
     told = sum(passed.path.startswith("/api/jobs/") for passed in relay.passed)
     assert told >= 2 * len(runs)
+    counted(kills=ROUNDS, events=2 * len(runs))

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from faultrig.nodes import Node, Samples, findings, samples_of, stored
 from faultrig.relay import MODES, Relay
+from faultrig.rounds import counted
 from faultrig.site import Site, soon
 
 pytestmark = pytest.mark.faults
@@ -75,6 +76,7 @@ def test_what_a_killed_agent_had_spooled_arrives_once_and_a_torn_file_blocks_not
     for node in nodes:
         assert "Traceback" not in node.log
     assert promised, "no round left anything in a spool"
+    counted(kills=kills, samples=len(promised | told))
 
 
 def hosts_of_last(relay: Relay) -> set[str]:

@@ -7,12 +7,12 @@ from collections import Counter
 
 import pytest
 from faultrig.numbered import JobPoster, SampleSender
-from faultrig.rounds import check_jobs, check_samples, kill_backend_rounds, watch
-from faultrig.site import Site
+from faultrig.rounds import check_jobs, check_samples, counted, kill_backend_rounds, watch
+from faultrig.site import METRICS, Site
 
 pytestmark = pytest.mark.faults
 
-ROUNDS = int(os.environ.get("CC_FAULT_ROUNDS", "64"))
+ROUNDS = int(os.environ.get("CC_FAULT_ROUNDS", "60"))
 HOSTS = (1, 2, 3)
 
 
@@ -38,3 +38,8 @@ def test_a_killed_backend_loses_no_acknowledged_sample_and_no_job_event_and_doub
     assert min(sender.acknowledged for sender in senders) > ROUNDS
     assert sum(job.stopped for poster in posters for job in poster.jobs) > ROUNDS / 2
     assert Counter(kinds).keys() >= {"parent", "serving process", "both"}
+    counted(
+        kills=ROUNDS,
+        samples=sum(sender.acknowledged for sender in senders) * len(METRICS),
+        events=sum(job.started + job.stopped for poster in posters for job in poster.jobs),
+    )

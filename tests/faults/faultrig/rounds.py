@@ -9,7 +9,12 @@ from faultrig.numbered import JobPoster, SampleSender, job_findings
 from faultrig.site import CLUSTER, KINDS, METRICS, Site, soon
 
 WATCH_ID = 10
-_WORK_ROUNDS = 8  # each eighth kill waits until the archiver is at work
+_WORK_ROUNDS = 10  # each tenth kill waits until the archiver is at work
+
+
+def counted(**numbers: int) -> None:
+    """Print what was counted, for benchmarks/reliability.py."""
+    print("counted", *(f"{name}={number}" for name, number in numbers.items()))  # noqa: T201 - read there
 
 
 def watch(site: Site, senders: Sequence[SampleSender]) -> dict[int, int]:
