@@ -30,7 +30,11 @@ class Delivered:
 
 
 class Delivery:
-    """Sends what waits in the journal; `senders` has one for each kind of event."""
+    """Sends what waits in the journal; `senders` has one for each kind of event.
+
+    `clock` gives seconds that never go back: pauses must not depend on what somebody sets the wall clock to. They are
+    not kept in the journal, a new process tries everything at once.
+    """
 
     def __init__(
         self,
@@ -48,13 +52,14 @@ class Delivery:
         self._random = source or random.SystemRandom()
         self._schedule = Schedule(self._random, first_s=FIRST_PAUSE_S, cap_s=LONGEST_PAUSE_S)
         self._logged: Dict[str, float] = {}
+        self._due_s: Dict[int, float] = {}
         self.problem = ""
 
     def wait_s(self) -> Optional[float]:
         """Seconds until something is due; None if nothing waits."""
         now_s = self._clock()
-        due_s = self._journal.next_due_s()
-        return None if due_s is None else max(self._schedule.wait_s(now_s), due_s - now_s, 0.0)
+        dues = [self._due_s.get(number, 0.0) for number in self._journal.oldest_waiting()]
+        return max(self._schedule.wait_s(now_s), min(dues) - now_s, 0.0) if dues else None
 
     def hurry(self) -> None:
         """Makes the next pass try at once."""
@@ -73,7 +78,7 @@ class Delivery:
                 continue
             if not self._go_on():
                 return report
-            if event.due_s > self._clock():
+            if self._due_s.get(event.number, 0.0) > self._clock():
                 held.add(job)
                 continue
             verdict = self._send(event, report)
@@ -104,6 +109,7 @@ class Delivery:
             self._back_off(outcome)
             return verdict
         self._note_answer()
+        self._due_s.pop(event.number, None)
         if verdict in (Verdict.DONE, Verdict.KNOWN):
             self._journal.settle(event.number, SENT, "" if verdict is Verdict.DONE else outcome.message)
             _count(event, report)
@@ -115,7 +121,8 @@ class Delivery:
         elif verdict is Verdict.BUSY and event.tries >= MAX_BUSY:
             self._park(event, outcome.message, report)
         else:
-            self._journal.postpone(event.number, self._clock() + self._pause_s(event.tries), outcome.message)
+            self._journal.postpone(event.number, outcome.message)
+            self._due_s[event.number] = self._clock() + self._pause_s(event.tries)
             self._log(
                 f"event {event.number}", "cannot send %s %s reason=%r", event.kind, _named(event), outcome.message
             )
@@ -130,7 +137,7 @@ class Delivery:
         )
         with self._journal.together():
             self._journal.send_again(event.key)
-            self._journal.postpone(event.number, self._clock(), outcome.message)
+            self._journal.postpone(event.number, outcome.message)
         return Verdict.MISSING
 
     def _park(self, event: StoredEvent, reason: str, report: Delivered) -> None:

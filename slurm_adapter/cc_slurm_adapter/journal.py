@@ -34,7 +34,7 @@ CREATE TABLE event (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
     cluster TEXT NOT NULL, job_id INTEGER NOT NULL, start_time INTEGER NOT NULL,
     kind TEXT NOT NULL, body TEXT NOT NULL, state TEXT NOT NULL, tries INTEGER NOT NULL DEFAULT 0,
-    due_s REAL NOT NULL DEFAULT 0, reason TEXT NOT NULL DEFAULT '', made_s INTEGER NOT NULL,
+    reason TEXT NOT NULL DEFAULT '', made_s INTEGER NOT NULL,
     UNIQUE (cluster, job_id, start_time, kind)
 );
 CREATE INDEX event_waiting ON event (cluster, job_id, id) WHERE state = 'waiting';
@@ -61,14 +61,13 @@ class Run:
 
 @dataclass(frozen=True)
 class StoredEvent:
-    """An event that waits; `due_s` is when it may be tried again, in seconds since the epoch."""
+    """An event that waits."""
 
     number: int
     key: RunKey
     kind: str
     body: str
     tries: int
-    due_s: float
 
 
 @dataclass(frozen=True)
@@ -152,38 +151,33 @@ class Journal:
         while True:
             with self._errors():
                 rows = self._database.execute(
-                    "SELECT id, cluster, job_id, start_time, kind, body, tries, due_s FROM event"
+                    "SELECT id, cluster, job_id, start_time, kind, body, tries FROM event"
                     " WHERE state = 'waiting' AND id > ? ORDER BY id LIMIT ?",
                     (last, _BATCH),
                 ).fetchall()
-            for number, cluster, job_id, start, kind, body, tries, due_s in rows:
-                yield StoredEvent(number, RunKey(cluster, job_id, start), kind, body, tries, due_s)
+            for number, cluster, job_id, start, kind, body, tries in rows:
+                yield StoredEvent(number, RunKey(cluster, job_id, start), kind, body, tries)
                 last = number
             if len(rows) < _BATCH:
                 return
 
-    def next_due_s(self) -> Optional[float]:
-        """When the first event may be tried; of a job only its oldest counts, the others wait for that. None: nothing.
-
-        With min() SQLite takes the other columns from the row that has the minimum.
-        """
+    def oldest_waiting(self) -> List[int]:
+        """The number of the oldest event of each job; the others of that job wait for it."""
         with self._errors():
             rows = self._database.execute(
-                "SELECT due_s, min(id) FROM event WHERE state = 'waiting' GROUP BY cluster, job_id"
+                "SELECT min(id) FROM event WHERE state = 'waiting' GROUP BY cluster, job_id"
             ).fetchall()
-        return min((due_s for due_s, _ in rows), default=None)
+        return [number for (number,) in rows]
 
     def settle(self, number: int, state: str, reason: str = "") -> None:
         """An event was sent, or is parked for good with a reason."""
         with self._write() as database:
             database.execute("UPDATE event SET state = ?, reason = ? WHERE id = ?", (state, reason, number))
 
-    def postpone(self, number: int, due_s: float, reason: str) -> None:
-        """An event could not be sent and is to be tried again at this time."""
+    def postpone(self, number: int, reason: str) -> None:
+        """An event could not be sent and is to be tried again."""
         with self._write() as database:
-            database.execute(
-                "UPDATE event SET tries = tries + 1, due_s = ?, reason = ? WHERE id = ?", (due_s, reason, number)
-            )
+            database.execute("UPDATE event SET tries = tries + 1, reason = ? WHERE id = ?", (reason, number))
 
     def start_of(self, key: RunKey) -> Optional[Tuple[str, str]]:
         """State and body of the start event of a run; None if it is not known."""
@@ -198,7 +192,7 @@ class Journal:
         """Queues the start of a run again, because the backend does not know it; whether there is such a start."""
         with self._write() as database:
             changed = database.execute(
-                "UPDATE event SET state = 'waiting', due_s = 0, reason = 'the backend did not know it'"
+                "UPDATE event SET state = 'waiting', reason = 'the backend did not know it'"
                 " WHERE cluster = ? AND job_id = ? AND start_time = ? AND kind = 'start' AND state = 'sent'",
                 key,
             )

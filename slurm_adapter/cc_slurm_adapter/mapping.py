@@ -100,7 +100,7 @@ class Mapper:
             smt=job.threads_per_core or self._threads_per_core(hosts),
             shared=(details.shared if details and details.shared else job.shared) or MULTI_USER,
             resources=resources,
-            meta_data={"jobName": job.name[:_MAX_NAME]} if job.name else None,
+            meta_data=_for_people(job, details),
         )
         return Mapped(event, tuple(dict.fromkeys(problems)))
 
@@ -124,6 +124,11 @@ class Mapper:
     def _threads_per_core(self, hosts: Sequence[str]) -> int:
         node = self.geometry.get(hosts[0]) if hosts else None
         return node.threads_per_core if node else 0
+
+
+def _for_people(job: SlurmJob, details: Optional[JobDetails]) -> Optional[Mapping[str, str]]:
+    written = {"jobName": job.name[:_MAX_NAME], "slurmInfo": details.text if details else ""}
+    return {key: value for key, value in written.items() if value} or None
 
 
 def _agreeing(hosts: Sequence[str], *sources: Sequence[Placement]) -> Mapping[str, Placement]:

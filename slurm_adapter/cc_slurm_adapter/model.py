@@ -78,7 +78,8 @@ class SlurmNode:
 
 @dataclass(frozen=True)
 class JobDetails:
-    """What only `scontrol show job -d` says of a job."""
+    """What only `scontrol show job -d` says of a job; `text` is all it says, for people."""
 
     placements: Tuple[Placement, ...]
     shared: Optional[str] = None
+    text: str = ""

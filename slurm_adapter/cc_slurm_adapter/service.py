@@ -125,7 +125,7 @@ def assembled(
     settings = configuration.settings
     senders = make_senders(configuration.url, settings.backend)
     journal = Journal(configuration.state_directory / JOURNAL)
-    delivery = Delivery(journal, senders, clock=time.time, go_on=go_on)
+    delivery = Delivery(journal, senders, clock=time.monotonic, go_on=go_on)
     cluster = settings.cluster or slurm_cluster
     site = Site(
         cluster=cluster,

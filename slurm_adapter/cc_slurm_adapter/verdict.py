@@ -51,13 +51,18 @@ def meaning_of(kind: str) -> Callable[..., EventOutcome]:
         verdict = _verdict(kind, answer, general)
         return EventOutcome(
             general.kind,
-            general.message,
+            _message(general.message),
             retry_after_s=general.retry_after_s,
             alarm=general.alarm and verdict is Verdict.AWAY,
             verdict=verdict,
         )
 
     return meaning
+
+
+def _message(message: str) -> str:
+    """What the general message says of samples, said of events."""
+    return message.replace("takes samples", "takes events").replace("a batch of samples", "an event")
 
 
 def _verdict(kind: str, answer: Answer, general: Outcome) -> Verdict:

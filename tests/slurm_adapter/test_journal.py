@@ -100,15 +100,15 @@ def test_all_events_are_gone_through_though_they_are_settled_meanwhile(journal: 
     assert seen == 1200
 
 
-def test_the_next_try_is_that_of_the_oldest_event_of_a_job(journal: Journal) -> None:
-    assert journal.next_due_s() is None
+def test_of_each_job_the_oldest_event_comes_first(journal: Journal) -> None:
+    assert journal.oldest_waiting() == []
     journal.started(Run(KEY), {}, now_s=1)
     journal.ended(KEY, 950, {}, now_s=1)
     start, _ = journal.waiting()
-    journal.postpone(start.number, 5000.0, "later")
-    assert journal.next_due_s() == 5000.0
+    journal.postpone(start.number, "later")
     journal.started(Run(RunKey("alpha", 8, 1)), {}, now_s=1)
-    assert journal.next_due_s() == 0.0
+    assert journal.oldest_waiting() == [start.number, start.number + 2]
+    assert [event.tries for event in journal.waiting()] == [1, 0, 0]
 
 
 def test_a_start_can_be_queued_again_before_its_stop(journal: Journal) -> None:

@@ -53,7 +53,7 @@ def test_a_job_goes_from_slurm_to_the_backend_and_ends_there(
     assert run_once() == (0, line(0, 0), "")
     (started,) = backend.of("start_job/")
     assert started["resources"] == [{"hostname": "n1", "hwthreads": [0, 4], "accelerators": ["00000000:02:00.0"]}]
-    assert started["metaData"] == {"jobName": "work"}
+    assert started["metaData"] == {"jobName": "work", "slurmInfo": details.strip()}
     assert backend.of("stop_job/") == [
         {"jobId": 7, "cluster": "alpha", "startTime": start, "jobState": "timeout", "stopTime": start + 50}
     ]

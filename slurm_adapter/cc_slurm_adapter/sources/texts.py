@@ -15,6 +15,7 @@ from cc_slurm_adapter.model import MULTI_USER, NOT_SHARED, SINGLE_USER, JobDetai
 from cc_slurm_adapter.sources.values import megabytes, resources, whole
 
 MAX_CPU_IDS = 65536
+MAX_TEXT = 32_768
 
 _JOB = re.compile(r"JobId=([0-9]{1,18})(?:\s|$)")
 _NODES = re.compile(r"\s+Nodes=(\S+) CPU_IDs=(\S*) Mem=[0-9]+ GRES=(.*)")
@@ -39,7 +40,7 @@ def _blocks(written: str) -> List[Tuple[int, List[str]]]:
     for line in written.splitlines():
         match = _JOB.match(line)
         if match:
-            blocks.append((int(match.group(1)), []))
+            blocks.append((int(match.group(1)), [line]))
         elif blocks:
             blocks[-1][1].append(line)
     return blocks
@@ -56,7 +57,8 @@ def _details(lines: List[str]) -> JobDetails:
         match = _SHARING.match(line)
         if match and shared is None:
             shared = _shared(*match.groups())
-    return JobDetails(tuple(placements), shared)
+    written = "\n".join(line.rstrip() for line in lines).strip()
+    return JobDetails(tuple(placements), shared, written[:MAX_TEXT])
 
 
 def _placements(nodes: str, cpu_ids: str, gres: str) -> List[Placement]:

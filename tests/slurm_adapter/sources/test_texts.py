@@ -17,7 +17,7 @@ def test_a_line_of_nodes_stands_for_each_of_them() -> None:
     places = tuple(
         Placement(host, cpu_ids=(0, 1, 8), gres="gpu:a100:2(IDX:0-1)") for host in ("n1", "n2", "g1.example.org")
     )
-    assert parse_job_details(JOB) == {7: JobDetails(places, "single_user")}
+    assert parse_job_details(JOB) == {7: JobDetails(places, "single_user", JOB.strip())}
 
 
 @pytest.mark.parametrize(
