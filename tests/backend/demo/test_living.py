@@ -3,6 +3,8 @@
 import json
 import socket
 import stat
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -158,6 +160,29 @@ def test_a_port_that_is_taken_gives_way_to_the_next(processes: Any) -> None:
         taken.listen()
         port = taken.getsockname()[1]
         assert port < free_port(port) < port + 50
+
+
+def test_no_process_outlives_a_demo_that_is_killed(tmp_path: Path, processes: Any) -> None:
+    program = (
+        "import sys, time\n"
+        "from cc_backend.demo.living.processes import child\n"
+        "with child([sys.executable, '-c', 'import time; time.sleep(60)']) as running:\n"
+        "    print(running.pid, flush=True)\n"
+        "    time.sleep(60)\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as killed:
+        assert killed.stdout is not None
+        pid = int(killed.stdout.readline())
+        killed.kill()
+    processes.wait_for("the end of the child", lambda: is_dead(pid))
+
+
+def is_dead(pid: int) -> bool:
+    """Whether nobody but its parent would notice that it is still in the table."""
+    try:
+        return ") Z " in Path(f"/proc/{pid}/stat").read_text("utf-8")
+    except (FileNotFoundError, ProcessLookupError):
+        return True
 
 
 def test_the_configuration_of_the_demo_is_that_of_every_new_backend(folder: DemoFolder) -> None:

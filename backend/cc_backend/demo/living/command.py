@@ -25,12 +25,13 @@ from cc_common.errors import CockpitError
 INTERVAL_S = 5
 JOB_SECONDS = 90
 LONGEST_SLEEP_S = 1.0
+ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Set up once, run until Ctrl-C or SIGTERM; 0 then, 1 if something went wrong."""
     options = parse_arguments(arguments)
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in ENDING:
         signal.signal(number, _interrupt)
     begun_s = time.monotonic()
     try:
@@ -56,7 +57,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
 
 def _interrupt(_number: int, _frame: FrameType | None) -> None:
     """The first signal ends the demo; more of them must not cut the ending short."""
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in ENDING:
         signal.signal(number, signal.SIG_IGN)
     raise KeyboardInterrupt
 

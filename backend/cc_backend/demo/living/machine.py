@@ -48,7 +48,7 @@ def start_document(number: int, host: str, threads: list[int], job_seconds: floa
         "shared": "none",
         "walltime": int(job_seconds * 2),
         "resources": [{"hostname": host, "hwthreads": threads}],
-        "metaData": {"jobName": f"burn_{len(threads)}_threads", "jobScript": "#!/bin/bash\n./burn\n"},
+        "metaData": {"jobName": f"burn_on_{len(threads)}", "jobScript": "#!/bin/bash\n./burn\n"},
     }
 
 

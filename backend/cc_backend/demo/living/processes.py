@@ -1,10 +1,12 @@
 """The processes of the demo: started so that a Ctrl-C at the terminal does not reach them, and always ended."""
 
+import ctypes
+import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -14,12 +16,19 @@ BIN = Path(sys.executable).parent
 START_TIMEOUT_S = 30
 END_TIMEOUT_S = 20
 PORTS_TRIED = 50
+_PR_SET_PDEATHSIG = 1
 
 
 @contextmanager
 def child(arguments: Sequence[str], output: object = subprocess.DEVNULL) -> Iterator["subprocess.Popen[bytes]"]:
-    """A process that is ended with SIGTERM, and with SIGKILL if that does not help."""
-    running = subprocess.Popen(arguments, stdout=output, stderr=output, start_new_session=True)  # type: ignore[call-overload]  # a file or DEVNULL
+    """A process that is ended with SIGTERM, and with SIGKILL if that does not help; it never outlives the demo."""
+    running: subprocess.Popen[bytes] = subprocess.Popen(  # type: ignore[call-overload]  # a file or DEVNULL
+        arguments,
+        stdout=output,
+        stderr=output,
+        start_new_session=True,
+        preexec_fn=_end_with_parent(),  # noqa: PLW1509 - one system call, which takes no lock
+    )
     try:
         yield running
     finally:
@@ -29,6 +38,12 @@ def child(arguments: Sequence[str], output: object = subprocess.DEVNULL) -> Iter
         except subprocess.TimeoutExpired:
             running.kill()
             running.wait()
+
+
+def _end_with_parent() -> Callable[[], object]:
+    """What a new process does first: ask the kernel for SIGTERM when the thread that started it dies, however."""
+    prctl = ctypes.CDLL(None).prctl
+    return lambda: prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
 
 
 @contextmanager
