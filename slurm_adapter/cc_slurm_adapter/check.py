@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Callable, List, Mapping
 
 from cc_common.errors import CockpitError
+from cc_slurm_adapter.errors import JournalError
 from cc_slurm_adapter.journal import Journal
 from cc_slurm_adapter.service import JOURNAL, make_slurm, make_topology
 from cc_slurm_adapter.settings import Configuration
@@ -61,6 +62,18 @@ def _journal(configuration: Configuration) -> str:
         lines = [f"{counts.waiting} events wait, {counts.sent} sent, {counts.parked} parked"]
         lines += [f"parked {kind} of job {key.job_id}: {reason}" for key, kind, reason in journal.parked()]
         return "\n       ".join(lines)
+    finally:
+        journal.close()
+
+
+def retry_parked(configuration: Configuration) -> int:
+    """Lets all parked events wait again; how many. Raises CockpitError if there is no journal."""
+    path = configuration.state_directory / JOURNAL
+    if not path.exists():
+        raise JournalError(f"journal {path} does not exist; give the folder of the adapter with --state-dir")
+    journal = Journal(path)
+    try:
+        return journal.retry_parked()
     finally:
         journal.close()
 

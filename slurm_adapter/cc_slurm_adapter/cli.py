@@ -101,6 +101,16 @@ def check(
     return int(any(finding.bad for finding in findings))
 
 
+@app.command()
+def retry(config: Config = None, state_dir: StateDir = None) -> int:
+    """Let parked events wait again, once their reason is gone; a running adapter sends them at its next look."""
+    from cc_slurm_adapter.check import retry_parked  # noqa: PLC0415 the other commands need it not
+
+    count = retry_parked(configure(CommandOptions(config=config, state_dir=state_dir), os.environ))
+    print(f"{count} events wait again")
+    return 0
+
+
 @app.command("show-config")
 def show_config(
     config: Config = None,

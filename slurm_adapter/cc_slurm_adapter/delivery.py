@@ -16,7 +16,6 @@ logger = logging.getLogger(__name__)
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 2.0, 300.0
 MAX_FAILURES_IN_A_ROW = 5
 MAX_MISSING = 5
-MAX_BUSY = 12
 _LOG_PERIOD_S = 300.0
 
 
@@ -53,6 +52,7 @@ class Delivery:
         self._schedule = Schedule(self._random, first_s=FIRST_PAUSE_S, cap_s=LONGEST_PAUSE_S)
         self._logged: Dict[str, float] = {}
         self._due_s: Dict[int, float] = {}
+        self._busy: Set[int] = set()
         self.problem = ""
 
     def wait_s(self) -> Optional[float]:
@@ -70,22 +70,24 @@ class Delivery:
         report = Delivered()
         if self._schedule.wait_s(self._clock()) > 0:
             return report
-        held: Set[Tuple[str, int]] = set()
+        held: Set[Tuple[object, ...]] = set()
         failures = 0
         for event in self._journal.waiting():
             job = event.key[:2]
-            if job in held:
+            if job in held or event.key in held:
                 continue
             if not self._go_on():
                 return report
             if self._due_s.get(event.number, 0.0) > self._clock():
-                held.add(job)
+                held.add(event.key if event.number in self._busy else job)
                 continue
             verdict = self._send(event, report)
             if verdict is Verdict.AWAY:
                 return report
             failures = failures + 1 if verdict is Verdict.LATER else 0
-            if verdict in (Verdict.LATER, Verdict.MISSING, Verdict.BUSY):
+            if verdict is Verdict.BUSY:  # what it waits for may be the end of a later run of the same job
+                held.add(event.key)
+            elif verdict in (Verdict.LATER, Verdict.MISSING):
                 held.add(job)
             if failures >= MAX_FAILURES_IN_A_ROW:  # not these jobs, the backend is ill
                 self._back_off(Outcome(Kind.KEEP, "the backend fails for one event after the other"))
@@ -110,6 +112,7 @@ class Delivery:
             return verdict
         self._note_answer()
         self._due_s.pop(event.number, None)
+        self._busy.discard(event.number)
         if verdict in (Verdict.DONE, Verdict.KNOWN):
             self._journal.settle(event.number, SENT, "" if verdict is Verdict.DONE else outcome.message)
             _count(event, report)
@@ -118,11 +121,11 @@ class Delivery:
             self._park(event, outcome.message, report)
         elif verdict is Verdict.MISSING:
             return self._missing(event, outcome, report)
-        elif verdict is Verdict.BUSY and event.tries >= MAX_BUSY:
-            self._park(event, outcome.message, report)
         else:
             self._journal.postpone(event.number, outcome.message)
             self._due_s[event.number] = self._clock() + self._pause_s(event.tries)
+            if verdict is Verdict.BUSY:
+                self._busy.add(event.number)
             self._log(
                 f"event {event.number}", "cannot send %s %s reason=%r", event.kind, _named(event), outcome.message
             )

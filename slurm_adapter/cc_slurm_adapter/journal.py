@@ -198,6 +198,11 @@ class Journal:
             )
             return changed.rowcount > 0
 
+    def retry_parked(self) -> int:
+        """Lets all parked events wait again, in their old order; how many."""
+        with self._write() as database:
+            return database.execute("UPDATE event SET state = 'waiting', tries = 0 WHERE state = 'parked'").rowcount
+
     def parked(self, limit: int = 20) -> List[Tuple[RunKey, str, str]]:
         """The newest parked events: run, kind, reason."""
         with self._errors():

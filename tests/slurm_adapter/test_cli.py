@@ -1,5 +1,6 @@
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import List
 
@@ -7,6 +8,9 @@ import pytest
 
 from cc_common import __version__
 from cc_slurm_adapter.__main__ import main
+from cc_slurm_adapter.journal import PARKED, Journal, Run
+from cc_slurm_adapter.model import RunKey
+from cc_slurm_adapter.service import JOURNAL
 
 
 def test_the_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
@@ -54,6 +58,20 @@ def test_the_check_says_what_fails_and_has_status_1(capsys: pytest.CaptureFixtur
     assert "FAILS  queue: squeue --all --states=all --json: cannot be started" in "\n".join(lines)
     assert any(line.startswith("FAILS  topology") for line in lines)
     assert any(line.startswith("works  journal") for line in lines)
+
+
+def test_parked_events_wait_again_when_they_are_told_to(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    with closing(Journal(tmp_path / JOURNAL)) as journal:
+        journal.started(Run(RunKey("alpha", 7, 900)), {}, now_s=1)
+        journal.settle(next(journal.waiting()).number, PARKED, "there is no cluster alpha")
+        assert main(["retry", "--state-dir", str(tmp_path)]) == 0
+        assert capsys.readouterr().out == "1 events wait again\n"
+        assert journal.counts().waiting == 1
+
+
+def test_without_a_journal_there_is_nothing_to_retry(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert main(["retry", "--state-dir", str(tmp_path)]) == 1
+    assert "does not exist" in capsys.readouterr().err
 
 
 def test_the_service_loads_no_command_line_library_and_no_client_before_it_sends() -> None:

@@ -162,6 +162,28 @@ def test_a_new_run_waits_while_the_backend_holds_another_one_open(
     assert waiting(journal) == []
 
 
+def test_an_older_run_that_comes_late_lets_the_later_one_end_first(
+    journal: Journal, backend: Backend, delivery: Delivery, clock: Clock
+) -> None:
+    """The later run was told first, because the accounting was away; both orders have to come out right."""
+    backend.error = "the job 1 is running already, since 2000"
+    later, older = RunKey("alpha", 1, 2000), RunKey("alpha", 1, 900)
+    journal.started(Run(later), "later", now_s=1)  # type: ignore[arg-type]  # a body of one word reads better
+    delivery.deliver()
+    journal.started(Run(older), "older", now_s=1)  # type: ignore[arg-type]  # same
+    journal.ended(older, 950, "older", now_s=1)  # type: ignore[arg-type]  # same
+    backend.choose = lambda _kind, body: 200 if body == "later" or ("stop", "later") in backend.sent else 422
+    delivery.deliver()
+    delivery.deliver()
+    assert waiting(journal) == [("start", 1), ("stop", 1)]
+    journal.ended(later, 2100, "later", now_s=1)  # type: ignore[arg-type]  # same
+    delivery.deliver()
+    clock.now_s += 400
+    delivery.deliver()
+    assert waiting(journal) == []
+    assert [kind for kind, body in backend.sent if body == "older"][-2:] == ["start", "stop"]
+
+
 def test_a_server_error_holds_up_its_own_job_only(
     journal: Journal, backend: Backend, delivery: Delivery, clock: Clock
 ) -> None:

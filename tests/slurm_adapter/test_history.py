@@ -1,0 +1,144 @@
+"""Random histories of Slurm, looked at irregularly and through outages: every run is told of once, with its end."""
+
+import dataclasses
+from typing import Any, Dict, List, Optional, Set, Tuple
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cc_slurm_adapter.journal import Run
+from cc_slurm_adapter.mapping import end_state
+from cc_slurm_adapter.model import RunKey, SlurmJob
+from cc_slurm_adapter.watcher import Look, SeenRun, StartRun, StopRun, decide, missed
+
+HORIZON_S = 4000
+REMEMBERED_S = 300
+OVERLAP_S = 600
+ENDS = [("COMPLETED", ()), ("FAILED", ()), ("TIMEOUT", ()), ("NODE_FAIL", ()), ("PENDING", ("REQUEUED",))]
+
+# pause before the run, its length, how it ends, how late its end reaches the accounting
+runs = st.tuples(st.integers(1, 900), st.integers(0, 900), st.sampled_from(ENDS), st.integers(0, OVERLAP_S - 1))
+histories = st.lists(st.lists(runs, min_size=1, max_size=3), min_size=1, max_size=4)
+# pause before the look, whether controller and accounting answer
+looks = st.lists(st.tuples(st.integers(1, 500), st.booleans(), st.booleans()), max_size=12)
+
+
+@dataclasses.dataclass(frozen=True)
+class Truth:
+    """A run as it really is, and when the accounting hears of its end."""
+
+    job: SlurmJob
+    end_time: int
+    state: str
+    flags: Tuple[str, ...]
+    recorded_s: int
+
+    def ended(self) -> SlurmJob:
+        return dataclasses.replace(self.job, state=self.state, flags=frozenset(self.flags), end_time=self.end_time)
+
+
+def unfold(history: Any) -> List[Truth]:
+    truths: List[Truth] = []
+    for number, parts in enumerate(history, start=1):
+        now_s = 1000
+        for restarts, (pause_s, length_s, (state, flags), late_s) in enumerate(parts):
+            start_s = now_s + pause_s
+            now_s = start_s + length_s
+            job = SlurmJob(
+                number,
+                "RUNNING",
+                nodes="n1",
+                submit_time=start_s - pause_s,
+                start_time=start_s,
+                restart_count=restarts,
+            )
+            truths.append(Truth(job, now_s, state, flags, now_s + late_s))
+            now_s += 1
+    return truths
+
+
+def queue_at(truths: List[Truth], now_s: int) -> List[SlurmJob]:
+    """What the controller shows: of each job its newest run, until it is forgotten."""
+    newest: Dict[int, Truth] = {}
+    for truth in truths:
+        if truth.job.start_time <= now_s:
+            newest[truth.job.job_id] = truth
+    shown: List[SlurmJob] = []
+    for truth in newest.values():
+        if now_s < truth.end_time:
+            shown.append(truth.job)
+        elif now_s < truth.end_time + REMEMBERED_S:
+            hidden = truth.state == "PENDING"
+            shown.append(dataclasses.replace(truth.job, state="PENDING", nodes="") if hidden else truth.ended())
+    return shown
+
+
+def accounting_at(truths: List[Truth], begin_s: int, now_s: int, ids: List[int]) -> List[SlurmJob]:
+    """What the accounting gives for a window and for some jobs."""
+    found: List[SlurmJob] = []
+    for truth in truths:
+        if truth.job.start_time > now_s:
+            continue
+        recorded = truth.recorded_s <= now_s
+        if truth.job.job_id in ids or not recorded or truth.end_time >= begin_s:
+            found.append(truth.ended() if recorded else truth.job)
+    return found
+
+
+class Teller:
+    """What an adapter does with its looks: it remembers and tells."""
+
+    def __init__(self) -> None:
+        self.known: Dict[RunKey, Run] = {}
+        self.told: List[Tuple[str, RunKey, int, str]] = []
+        self.window_end_s: Optional[int] = None
+
+    def look(self, truths: List[Truth], now_s: int, *, controller: bool, accounting: bool) -> None:
+        queue = queue_at(truths, now_s) if controller else None
+        ids = missed(self.known.values(), queue) if queue is not None else []
+        begin_s = 0 if self.window_end_s is None else self.window_end_s - OVERLAP_S
+        runs = accounting_at(truths, begin_s, now_s, ids) if accounting else None
+        for action in decide("alpha", self.known.values(), Look(queue, runs, now_s, grace_s=10**9)):
+            if isinstance(action, StartRun):
+                assert action.key not in self.known
+                self.known[action.key] = Run(action.key, action.job.submit_time, action.job.restart_count)
+                self.told.append(("start", action.key, 0, ""))
+            elif isinstance(action, StopRun):
+                self.known[action.key] = dataclasses.replace(self.known[action.key], end_time=action.stop_time)
+                self.told.append(("stop", action.key, action.stop_time, action.state))
+            elif isinstance(action, SeenRun):
+                self.known[action.key] = dataclasses.replace(
+                    self.known[action.key], absent_since=action.absent_since, absences=action.absences
+                )
+        if queue is not None and runs is not None:
+            self.window_end_s = now_s
+
+
+@settings(max_examples=200, deadline=None)
+@given(histories, looks)
+def test_every_run_is_told_of_once_in_order_and_with_its_end(history: Any, moments: Any) -> None:
+    truths = unfold(history)
+    teller = Teller()
+    now_s = 1000
+    for pause_s, controller, accounting in moments:
+        now_s += pause_s
+        teller.look(truths, now_s, controller=controller, accounting=accounting)
+    for extra in range(4):
+        teller.look(truths, max(now_s, 1000 + HORIZON_S + 2000) + 60 * extra, controller=True, accounting=True)
+
+    expected = {
+        RunKey("alpha", truth.job.job_id, truth.job.start_time): (
+            truth.end_time,
+            end_state(truth.state, frozenset(truth.flags)),
+        )
+        for truth in truths
+    }
+    assert {key: (stop, state) for kind, key, stop, state in teller.told if kind == "stop"} == expected
+    assert len(teller.told) == 2 * len(truths)
+    still_open: Set[RunKey] = set()
+    for kind, key, _, _ in teller.told:
+        if kind == "start":
+            assert not [run for run in still_open if run.job_id == key.job_id and run.start_time < key.start_time]
+            still_open.add(key)
+        else:
+            still_open.remove(key)
