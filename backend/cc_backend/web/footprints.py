@@ -61,7 +61,8 @@ def footprints(
     """The footprint of a job, worst first.
 
     Values are those of the job record; for a running job, whose record may be old or empty, those of `data` count
-    where there are any. On shared nodes the thresholds of lowest and highest values shrink with the job's share.
+    where there are any. On shared nodes the thresholds of lowest and highest values shrink with the job's share, and
+    so do those of sums over its own hardware threads, as in the plots: a quarter of a node cannot do the work of four.
     """
     out = []
     running = job.state.value == "running"
@@ -71,7 +72,8 @@ def footprints(
         recorded = (job.footprint or {}).get(f"{name}_{config.footprint}")
         measured = statistic_of(node_metric(data, name), config.footprint) if data else None
         value = measured if measured is not None and (running or recorded is None) else recorded
-        shrunk = share_of_node(job, node_threads) if config.footprint in ("min", "max") else 1.0
+        is_share = config.footprint in ("min", "max") or _is_sum_over_threads(config)
+        shrunk = share_of_node(job, node_threads) if is_share else 1.0
         factor, unit = readable(config.unit, config.peak)
         out.append(
             Footprint(
@@ -83,6 +85,10 @@ def footprints(
             )
         )
     return sorted(out, key=lambda item: (item.level or Level.OK).order)
+
+
+def _is_sum_over_threads(config: MetricConfig) -> bool:
+    return config.aggregation == "sum" and config.scope not in (Scope.NODE, Scope.ACCELERATOR)
 
 
 def node_metric(data: JobData | None, name: str) -> JobMetric | None:

@@ -119,6 +119,18 @@ def test_on_shared_nodes_the_limit_of_a_highest_value_shrinks(
     assert items["cpu_load"].scale.peak == 96
 
 
+def test_on_shared_nodes_a_sum_over_the_own_threads_is_held_against_their_share_of_the_node(
+    make_job: Callable[..., Job], tarn: Mapping[str, SubCluster]
+) -> None:
+    sub = tarn["main"]
+    quarter = {"flops_any_avg": 0.25 * 350, "cpu_load_avg": 90.0}  # a whole node is healthy from 300 on
+    for shared, level in (("multi_user", Level.OK), ("none", Level.CAUTION)):
+        job = make_job(shared=shared, hosts=("tn0001",), num_hwthreads=24, footprint=quarter)
+        items = {item.metric: item for item in footprints(job, sub.metrics, node_threads=96)}
+        assert items["flops_any"].level is level
+        assert items["cpu_load"].scale.peak == 96
+
+
 def test_a_running_job_is_judged_by_its_samples_and_a_finished_one_by_its_record(
     make_job: Callable[..., Job], make_data: Callable[..., JobData], tarn: Mapping[str, SubCluster]
 ) -> None:
