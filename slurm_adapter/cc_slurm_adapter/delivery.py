@@ -135,6 +135,8 @@ class Delivery:
         if event.tries >= MAX_MISSING:
             self._park(event, outcome.message, report)
             return Verdict.REFUSED
+        if event.tries:  # sending the start again did not help at once: it may need time
+            self._due_s[event.number] = self._clock() + self._pause_s(event.tries)
         logger.warning(
             "the backend does not know %s: its start is sent again reason=%r", _named(event), outcome.message
         )

@@ -10,6 +10,8 @@ from cc_common.delivery import Kind, Outcome
 from cc_common.delivery.answers import Answer, outcome_of
 
 _BUSY = b"running already"
+_CONTRADICTS = b"cannot start between"
+_WRONG_ADDRESS = ": nothing takes samples at this address; correct it"
 
 
 class Verdict(enum.Enum):
@@ -51,7 +53,7 @@ def meaning_of(kind: str) -> Callable[..., EventOutcome]:
         verdict = _verdict(kind, answer, general)
         return EventOutcome(
             general.kind,
-            _message(general.message),
+            _message(general.message, verdict),
             retry_after_s=general.retry_after_s,
             alarm=general.alarm and verdict is Verdict.AWAY,
             verdict=verdict,
@@ -60,8 +62,19 @@ def meaning_of(kind: str) -> Callable[..., EventOutcome]:
     return meaning
 
 
-def _message(message: str) -> str:
+def _verdict_on_conflict(kind: str, body: bytes) -> Verdict:
+    """Not every conflict means that the run is known: another run of the job may be open, or contradict its times."""
+    if kind != "start":
+        return Verdict.KNOWN
+    if _BUSY in body:
+        return Verdict.BUSY
+    return Verdict.REFUSED if _CONTRADICTS in body else Verdict.KNOWN
+
+
+def _message(message: str, verdict: Verdict) -> str:
     """What the general message says of samples, said of events."""
+    if verdict is Verdict.MISSING:
+        return message.replace(_WRONG_ADDRESS, "")
     return message.replace("takes samples", "takes events").replace("a batch of samples", "an event")
 
 
@@ -71,7 +84,7 @@ def _verdict(kind: str, answer: Answer, general: Outcome) -> Verdict:
         return Verdict.DONE
     is_json = "json" in answer.headers.get("content-type", "").lower()
     if status == 422 and is_json:  # noqa: PLR2004 named by RFC 9110
-        return Verdict.BUSY if kind == "start" and _BUSY in answer.body else Verdict.KNOWN
+        return _verdict_on_conflict(kind, answer.body)
     if status == 404 and kind == "stop" and is_json:  # noqa: PLR2004 same
         return Verdict.MISSING
     if status in (400, 413, 415) and is_json:

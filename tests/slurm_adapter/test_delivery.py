@@ -139,12 +139,13 @@ def test_a_stop_of_a_job_that_is_not_known_sends_the_start_again_first(
 
 
 def test_a_stop_that_is_never_known_is_parked_in_the_end(
-    journal: Journal, backend: Backend, delivery: Delivery
+    journal: Journal, backend: Backend, delivery: Delivery, clock: Clock
 ) -> None:
     backend.choose = lambda kind, _body: 404 if kind == "stop" else 422
     fill(journal, 1)
     for _ in range(MAX_MISSING + 1):
         delivery.deliver()
+        clock.now_s += 400
     assert (waiting(journal), journal.counts().parked) == ([], 1)
 
 
