@@ -8,11 +8,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
+from cc_backend.app import create_app
 from cc_backend.archive.file import FileArchive
 from cc_backend.auth.users import Users
 from cc_backend.clusters import load_clusters
+from cc_backend.demo.living.feed import Feed
 from cc_backend.demo.living.folder import ACCOUNTS, LOCAL, DemoFolder
 from cc_backend.demo.living.history import catch_up
 from cc_backend.demo.living.plan import SHAPE, Plan
@@ -21,7 +24,9 @@ from cc_backend.errors import Conflict
 from cc_backend.jobs.filters import JobFilter
 from cc_backend.jobs.lifecycle import JobLifecycle
 from cc_backend.jobs.search import JobSearch
+from cc_backend.maintenance.scheduler import make_archiver
 from cc_backend.model import JobKey, JobState, MonitoringStatus, RowRule
+from cc_backend.services import EXTENSION
 from cc_common.jobevents import JobStart, ResourceEvent
 
 NOW_S = 1_790_000_000
@@ -160,6 +165,41 @@ def test_a_port_that_is_taken_gives_way_to_the_next(processes: Any) -> None:
         taken.listen()
         port = taken.getsockname()[1]
         assert port < free_port(port) < port + 50
+
+
+def test_the_feed_starts_jobs_sends_their_samples_and_ends_them_in_time(
+    folder: DemoFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now_s = NOW_S
+
+    def client(url: str, token_file: Path) -> httpx.Client:
+        headers = {"X-Auth-Token": token_file.read_text("utf-8").strip()}
+        return httpx.Client(transport=httpx.WSGITransport(app), base_url=url, headers=headers)
+
+    app = create_app(folder.settings(), clock=lambda: now_s)
+    services = app.extensions[EXTENSION]
+    monkeypatch.setattr("cc_backend.demo.living.feed.client", client)
+    plan = Plan.at(NOW_S, anchor_s=NOW_S)
+    before = {job.job_id: job for job in plan.running}
+    feed = Feed("http://demo", folder, plan)
+    feed.begin(set(), now_s=NOW_S)
+    now_s = NOW_S + HOUR_S
+    feed.advance(now_s)
+    feed.close()
+    archived = make_archiver(services).run_once(now_s=now_s + 600).archived
+    found = jobs_in(folder)
+    services.close()
+    ended = [made for made in before.values() if made.stop_time <= now_s]
+    assert ended
+    assert len(found) > len(before)
+    assert len(archived) >= len(ended)
+    for made in ended:
+        assert (str(found[made.job_id].state), found[made.job_id].duration) == (made.state, made.duration)
+        assert found[made.job_id].footprint["cpu_load_avg"] > 1
+    assert {job_id for job_id, job in found.items() if job.state is JobState.RUNNING} == {
+        job.job_id for job in plan.running
+    }
+    assert folder.last_tick_s == now_s // 30 * 30
 
 
 def test_no_process_outlives_a_demo_that_is_killed(tmp_path: Path, processes: Any) -> None:
