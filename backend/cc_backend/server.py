@@ -24,6 +24,9 @@ CONFIG_VARIABLE = "CC_BACKEND_CONFIG"
 PARENT_VARIABLE = "CC_BACKEND_PARENT"
 BACKLOG = 1024
 
+STOP_S = 45
+"""So long the serving process may take to end: less than systemd waits (TimeoutStopSec=60 in the unit)."""
+
 # prctl(2): the serving process must not outlive its parent, or the next start finds the port taken
 _PR_SET_PDEATHSIG = 1
 
@@ -84,11 +87,13 @@ def serve(config: Path, settings: BackendSettings) -> None:
         backpressure=BACKLOG,
         websockets=False,
         respawn_failed_workers=True,
+        workers_kill_timeout=STOP_S,
         log_level=LogLevels.error,
         ssl_cert=Path(certificate) if certificate else None,
         ssl_key=Path(key) if key else None,
         ssl_protocol_min=SSLProtocols.tls12,
     )
+    os.register_at_fork(after_in_child=forget_inherited_handlers)
     logger.info("serving url=%s://%s", "https" if certificate else "http", settings.main.addr)
     server.serve()
 
@@ -108,6 +113,16 @@ def application() -> "Flask":
     # granian ends the process without the usual exit handlers; these run
     multiprocessing.util.Finalize(None, background.stop, exitpriority=100)
     return app
+
+
+def forget_inherited_handlers() -> None:
+    """Let SIGTERM and SIGINT end this process until the server has handlers of its own.
+
+    A forked process has those of its parent, which only note the signal for the parent's loop: told to end while the
+    application is made, it would go on, and its parent would wait for it for good.
+    """
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_DFL)
 
 
 def end_with_parent(parent: int) -> None:

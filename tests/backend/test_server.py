@@ -1,3 +1,4 @@
+import signal
 import subprocess
 import sys
 
@@ -51,3 +52,12 @@ def test_a_process_that_ignores_signals_ends_with_its_parent_all_the_same() -> N
         assert process.stdout.readline() == b"ready\n"
         process.kill()
         assert process.stdout.read() == b"", "the pipe closes when the last process that holds it has ended"
+
+
+def test_a_serving_process_that_is_told_to_end_while_it_starts_ends() -> None:
+    program = (
+        "import os, signal; from cc_backend.server import forget_inherited_handlers;"
+        "signal.signal(signal.SIGTERM, lambda *_: None); forget_inherited_handlers(); os.kill(os.getpid(), 15)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], check=False, timeout=60)
+    assert done.returncode == -signal.SIGTERM

@@ -43,3 +43,15 @@ def test_a_killed_backend_loses_no_acknowledged_sample_and_no_job_event_and_doub
         samples=sum(sender.acknowledged for sender in senders) * len(METRICS),
         events=sum(job.started + job.stopped for poster in posters for job in poster.jobs),
     )
+
+
+@pytest.mark.parametrize("after_s", [0.25, 0.4, 0.55, 0.7])
+def test_a_backend_that_is_told_to_end_while_it_starts_ends(site: Site, after_s: float) -> None:
+    site.start(wait=False)
+    assert site.running is not None
+    time.sleep(after_s)
+    site.running.terminate()
+    try:
+        assert site.running.wait(timeout=60) is not None
+    finally:
+        site.stop()
