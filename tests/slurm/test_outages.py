@@ -9,8 +9,8 @@ import pytest
 
 pytestmark = pytest.mark.slurm
 
-# longer than what squeue of Slurm 22.05 takes to give up on a controller that is away (9 s)
-AWAY_S = 14
+# the adapter asks twice in one look, and each command takes 3 s to give up on a controller: time for two looks
+AWAY_S = 17
 STATES = {"COMPLETED": "completed", "FAILED": "failed", "CANCELLED": "cancelled", "REQUEUED": "cancelled"}
 
 
