@@ -131,9 +131,9 @@ class MetricShape:
         judged = self.gpu or self.everywhere or not node.gpus
         found: dict[str, Any] = {
             "peak": peak,
-            "normal": round(peak * self.normal, 3),
-            "caution": round(peak * self.caution, 3) if judged else 0,
-            "alert": round(peak * self.alert, 3) if judged else 0,
+            "normal": peak if self.normal == 1 else _as_people_write(peak * self.normal),
+            "caution": _as_people_write(peak * self.caution) if judged else 0,
+            "alert": _as_people_write(peak * self.alert) if judged else 0,
         }
         if self.footprint:
             found["footprint"] = self.footprint
@@ -142,6 +142,11 @@ class MetricShape:
         if self.lower_is_better:
             found["lowerIsBetter"] = True
         return found
+
+
+def _as_people_write(limit: float) -> float:
+    """A limit as somebody would put it down: two digits."""
+    return float(f"{limit:.2g}")
 
 
 METRICS = (
