@@ -1,5 +1,6 @@
 """The wheel that a site without a compiler builds, and the agent from it on the oldest Python."""
 
+import itertools
 import shutil
 import zipfile
 from pathlib import Path
@@ -35,43 +36,51 @@ def test_the_wheel_holds_the_four_packages_and_nothing_else(wheel: Path) -> None
 
 
 @pytest.fixture(scope="session")
-def agent_on_python39(wheel: Path, python39: Any) -> Any:
+def python39_with_wheel(wheel: Path, python39: Any) -> Any:
     shutil.copy(wheel, python39.outside)
-    requirement = f"clustercockpit[agent] @ file://{python39.inside / wheel.name}"
+    requirement = f"clustercockpit[agent,slurm] @ file://{python39.inside / wheel.name}"
     done = python39.run("-m", "pip", "install", "--quiet", "--disable-pip-version-check", requirement)
     assert done.returncode == 0, done.stderr
     return python39
 
 
-def test_the_agent_samples_this_machine_on_python_39(agent_on_python39: Any) -> None:
-    assert "3.9" in agent_on_python39.run("--version").stdout
-    done = agent_on_python39.program("cc-agent", "once")
+def test_the_agent_samples_this_machine_on_python_39(python39_with_wheel: Any) -> None:
+    assert "3.9" in python39_with_wheel.run("--version").stdout
+    done = python39_with_wheel.program("cc-agent", "once")
     assert done.returncode == 0, done.stderr
     points, errors = lineprotocol.decode(done.stdout.encode(), received_s=0)
     assert errors == []
     assert {"cpu_user", "mem_used", "cpu_load"} <= {point.metric for point in points}
 
 
-def test_the_command_line_of_the_agent_works_on_python_39(agent_on_python39: Any) -> None:
-    done = agent_on_python39.program("cc-agent", "--help")
+def test_the_command_line_of_the_agent_works_on_python_39(python39_with_wheel: Any) -> None:
+    done = python39_with_wheel.program("cc-agent", "--help")
     assert done.returncode == 0, done.stderr
     assert "doctor" in done.stdout
 
 
-def test_common_and_agent_pass_their_tests_on_python_39(agent_on_python39: Any, repository: Path) -> None:
-    tools = ("pytest", "pytest-randomly", "hypothesis")
-    done = agent_on_python39.run("-m", "pip", "install", "--quiet", "--disable-pip-version-check", *tools)
+def test_the_command_line_of_the_adapter_works_on_python_39(python39_with_wheel: Any) -> None:
+    done = python39_with_wheel.program("cc-slurm-adapter", "--help")
     assert done.returncode == 0, done.stderr
-    tests = agent_on_python39.outside / "tests"
+    assert "once" in done.stdout
+
+
+def test_what_runs_on_nodes_and_controllers_passes_its_tests_on_python_39(
+    python39_with_wheel: Any, repository: Path
+) -> None:
+    tools = ("pytest", "pytest-randomly", "hypothesis")
+    done = python39_with_wheel.run("-m", "pip", "install", "--quiet", "--disable-pip-version-check", *tools)
+    assert done.returncode == 0, done.stderr
+    tests = python39_with_wheel.outside / "tests"
     shutil.rmtree(tests, ignore_errors=True)
-    for name in ("common", "agent"):
+    for name in ("common", "agent", "slurm_adapter"):
         shutil.copytree(repository / "tests" / name, tests / name, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(repository / "tests/conftest.py", tests)
-    for name in ("etc", "systemd"):
-        shipped = agent_on_python39.outside / "agent" / name
+    for part, name in itertools.product(("agent", "slurm_adapter"), ("etc", "systemd")):
+        shipped = python39_with_wheel.outside / part / name
         shutil.rmtree(shipped, ignore_errors=True)
-        shutil.copytree(repository / "agent" / name, shipped)
+        shutil.copytree(repository / part / name, shipped)
     (tests / "pytest.ini").write_text("[pytest]\naddopts = --import-mode=importlib\nfilterwarnings = error\n")
-    inside = str(agent_on_python39.inside / "tests")
-    done = agent_on_python39.run("-m", "pytest", "-q", "-c", f"{inside}/pytest.ini", inside, timeout_s=600)
+    inside = str(python39_with_wheel.inside / "tests")
+    done = python39_with_wheel.run("-m", "pytest", "-q", "-c", f"{inside}/pytest.ini", inside, timeout_s=600)
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
