@@ -27,7 +27,7 @@ from cc_slurm_adapter.topology import ClusterTopology, LazyTopology, read_topolo
 
 logger = logging.getLogger(__name__)
 
-JOURNAL, LOCK, TOPOLOGY_FILE = "journal.sqlite", "lock", "topology.json"
+JOURNAL, LOCK, TOPOLOGY_FILE, CLUSTER_FILE = "journal.sqlite", "lock", "topology.json", "slurm-cluster"
 ONCE_DEADLINE_S = 60.0
 STOP_DEADLINE_S = 5.0
 _LONGEST_WAIT_S = 30.0
@@ -161,6 +161,25 @@ def _last_run_s(name: str) -> Optional[int]:
         return None
 
 
+def _read_name(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8").strip()
+    except OSError:
+        return ""
+
+
+def _write_name(path: Path, name: str) -> None:
+    """Keep the name for a start without Slurm; without it that start waits, which is no reason to fail now."""
+    if _read_name(path) == name:
+        return
+    fresh = path.with_suffix(".new")
+    try:
+        fresh.write_text(name + "\n", encoding="utf-8")
+        fresh.replace(path)
+    except OSError as error:
+        logger.warning("cannot keep the cluster's name file=%s reason=%s", path, error.strerror)
+
+
 def once(options: CommandOptions, environment: Mapping[str, str]) -> int:
     """One cycle, with a line that says what was sent; 1 if something is left to do. Raises CockpitError."""
     set_up_logging(options.log_level if options.log_level != "info" else "warning", environment)
@@ -230,19 +249,30 @@ class Service:
         logger.info("stopped")
 
     def _cluster_name(self) -> Optional[str]:
-        """Slurm's name of the cluster, once it says it; None if the service is stopped before."""
+        """Slurm's name of the cluster, or the one it had in an earlier life; None if the service is stopped before.
+
+        What the journal holds can be delivered while Slurm is away, so only the first life ever has to wait.
+        """
         slurm = make_slurm(self._configuration, self._environment, self._alive)
+        kept = self._configuration.state_directory / CLUSTER_FILE
         self._notifier.ready()
         complained = ""
         while not self._alarm.rung:
             self._notifier.alive()
             try:
-                return slurm.cluster_name()
+                name = slurm.cluster_name()
             except SlurmError as error:
+                known = _read_name(kept)
+                if known:
+                    logger.warning("Slurm does not answer, going on with what it said before cluster=%s", known)
+                    return known
                 if str(error) != complained:
                     complained = str(error)
                     logger.warning("waiting for Slurm reason=%r", complained)
                     self._notifier.status(f"waiting for Slurm: {complained}")
+            else:
+                _write_name(kept, name)
+                return name
             self._alarm.wait(_ASK_AGAIN_S)
         return None
 

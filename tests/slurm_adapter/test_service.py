@@ -178,6 +178,20 @@ def test_a_service_waits_for_a_slurm_that_is_down(
         assert service.end(signal.SIGTERM) == 0
 
 
+def test_what_is_in_the_journal_is_delivered_by_a_service_that_starts_while_slurm_is_down(
+    tmp_path: Path, slurm: Any, backend: Any, environment: Dict[str, str], make_job: Any
+) -> None:
+    slurm.show([make_job.queued(7, NOW - 100)], [])
+    backend.refuse = lambda _path, _document: 503
+    with Service(backend.url, tmp_path / "state", environment) as service:
+        wait_for(lambda: bool(backend.received))
+        service.end(signal.SIGKILL)
+    slurm.break_down("config", "ping", "queue", "accounting", "nodes", "details", "version")
+    backend.refuse = lambda _path, _document: 0
+    with Service(backend.url, tmp_path / "state", environment):
+        wait_for(lambda: backend.runs == {(7, NOW - 100): "running"})
+
+
 def test_killing_the_service_again_and_again_loses_nothing_and_doubles_nothing(
     tmp_path: Path, slurm: Any, backend: Any, environment: Dict[str, str], make_job: Any
 ) -> None:
