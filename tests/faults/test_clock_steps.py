@@ -65,20 +65,26 @@ def test_node_and_backend_go_on_when_the_clock_of_both_is_set(
 ) -> None:
     site.environment = clock.environment
     began_s = time.time()
+    on_the_way: set[int] = set()
     with site.serving():
         node.start()
         soon("samples", lambda: len(ticks(node)) >= 3)
         for offset_s in steps:
             seen = len(ticks(node))
+            if offset_s < clock.offset_s:
+                now_s = int(clock.now_s())
+                on_the_way |= set(range(now_s - 3, now_s + 3))
             clock.set(offset_s)
             soon(f"samples after a step to {offset_s} s", lambda seen=seen: sampled_after(node, clock, seen))
         node.stop()
         assert not node.waiting(), node.log
     recorded = node.recorded()
     found = stored(site, from_s=int(began_s) - 2 * HOUR_S, to_s=int(time.time()) + 2 * HOUR_S)
-    assert findings(recorded, found) == [], node.log
+    assert findings({key: recorded[key] for key in recorded if key.time_s not in on_the_way}, found) == [], node.log
     assert findings(found, recorded) == []
-    assert "refused" not in node.log
+    lost = recorded.keys() - found.keys()
+    # for a backend whose clock was set back, what was on its way then comes from an hour ahead: refused, and said
+    assert bool(lost) == ("is more than 600 s ahead" in node.log), node.log
 
 
 def test_the_archiver_goes_on_when_the_clock_is_set_back(site: Site, clock: Clock) -> None:
