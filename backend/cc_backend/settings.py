@@ -107,7 +107,35 @@ class MetricStoreSettings:
     retention_in_memory_s: float = option(
         48 * HOUR_S, "Samples are kept in memory this long.", key="retention-in-memory", kind="duration", minimum=3600
     )
+    memory_cap_gb: int = option(
+        0,
+        "Memory that samples may take, in GB of 10^9 bytes; 0 sets no limit. Near it old samples are left on disk "
+        "only, those of running jobs last; beyond it new samples are refused with 503.",
+        key="memory-cap",
+        minimum=0,
+    )
+    hot_s: float = option(
+        2 * HOUR_S, "Samples older than this are kept compressed.", key="hot-period", kind="duration", minimum=0
+    )
+    round_bits: int = option(
+        0,
+        "Bits of the mantissa that compressed samples keep, 1 to 22; 0 keeps them exact. With n bits a sample is off "
+        "by up to its own size times 2^-(n+1).",
+        minimum=0,
+        maximum=22,
+    )
+    snapshot_interval_s: float = option(
+        0.5 * HOUR_S,
+        "How often samples move from the write-ahead log to snapshot files.",
+        key="snapshot-interval",
+        kind="duration",
+        minimum=10,
+    )
+    strict_hosts: bool = option(
+        False, "Refuse samples of hosts that the cluster configuration does not name; else they are only counted."
+    )
     max_series: int = option(4_000_000, "More series than this are refused and counted.", minimum=1)
+    max_job_series: int = option(500_000, "The same for series of single jobs.", minimum=1)
     max_hosts: int = option(100_000, "More hosts than this are refused and counted.", minimum=1)
     wal: WriteAheadLogSettings = section(WriteAheadLogSettings, "The log that survives a restart.")
 
@@ -154,9 +182,8 @@ LEGACY: Mapping[str, str] = {
     "archive.compression": "files are compressed when they are written",
     "archive.retention": _LATER,
     "archive.location": _NOT_NEEDED,
-    "metric-store.memory-cap": _LATER,
     "metric-store.num-workers": _NOT_NEEDED,
-    "metric-store.checkpoint-interval": "the write-ahead log needs no checkpoints",
+    "metric-store.checkpoint-interval": "samples move from the log to snapshots by metric-store.snapshot-interval",
     "metric-store.checkpoints": "the write-ahead log needs no checkpoints; its folder is metric-store.wal.directory",
     "metric-store.cleanup": _LATER,
     "metric-store.debug": _NOT_NEEDED,

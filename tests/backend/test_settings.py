@@ -48,7 +48,8 @@ def test_a_configuration_of_the_reference_loads_with_warnings_for_what_has_no_us
     assert loaded.value.auth.jwts.validate_user is True
     assert loaded.value.metric_store.retention_in_memory_s == 36 * 3600
     assert any("auth.ldap" in warning for warning in loaded.warnings)
-    assert any("memory-cap" in warning for warning in loaded.warnings)
+    assert loaded.value.metric_store.memory_cap_gb == 100
+    assert any("nats-subscriptions" in warning for warning in loaded.warnings)
 
 
 @pytest.mark.parametrize(

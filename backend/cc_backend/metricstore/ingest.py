@@ -17,7 +17,7 @@ import numpy as np
 import orjson
 
 from cc_backend.metricstore.model import QUIET_REASONS, Doubles, Flags, Ids, Reason
-from cc_backend.metricstore.series import IrregularKeyError, Spellings, refusal_reason
+from cc_backend.metricstore.spellings import IrregularKeyError, Spellings, refusal_reason
 from cc_backend.model import Samples
 from cc_common.errors import LineProtocolError
 from cc_common.lineprotocol import LineError, parse_time, parse_value, split_line

@@ -13,7 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from cc_backend.errors import InvalidInput, TooLarge
-from cc_backend.metricstore.grid import Grid, summarise
+from cc_backend.metricstore.block import summarise
+from cc_backend.metricstore.grid import Grid
 from cc_backend.metricstore.model import Ids, MetricSpec, Part, Query, StoredSeries, StoredStatistic
 from cc_backend.metricstore.series import Host, SeriesTable
 from cc_backend.model import Samples

@@ -3,7 +3,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cc_backend.metricstore.grid import CHUNK_ROWS, WINDOW_SLOTS, Grid, groups, summarise
+from cc_backend.metricstore.block import CHUNK_ROWS, WINDOW_SLOTS, summarise
+from cc_backend.metricstore.grid import Grid, groups
 
 
 def rows_of(*rows: int) -> np.ndarray:

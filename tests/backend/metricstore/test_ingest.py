@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from cc_backend.metricstore import ingest
 from cc_backend.metricstore.ingest import Decoded, Faults, decode, decode_lines, name_errors, screen
 from cc_backend.metricstore.model import Limits, MetricSpec, Reason
-from cc_backend.metricstore.series import SeriesTable, Spellings
+from cc_backend.metricstore.series import SeriesTable
+from cc_backend.metricstore.spellings import Spellings
 from cc_common.lineprotocol import decode as specified
 
 METRICS = {"demo": {"load": MetricSpec(60), "power": MetricSpec(30)}, "other": {"load": MetricSpec(60)}}
