@@ -8,7 +8,7 @@ from typing import cast
 from flask import Blueprint, Flask, Response, current_app, g, request
 from flask.blueprints import BlueprintSetupState
 
-from cc_backend.api.exposition import Family, Sample
+from cc_backend.exposition import Family, Sample
 
 _EXTENSION = "cockpit-activity"
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})

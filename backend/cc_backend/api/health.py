@@ -5,13 +5,14 @@ from http import HTTPStatus
 
 from flask import Response, request
 
+from cc_backend import storefamilies
 from cc_backend.api import observation, process
 from cc_backend.api.activity import current_activity
 from cc_backend.api.answers import json_answer
-from cc_backend.api.exposition import CONTENT_TYPE, render
 from cc_backend.auth.guard import presented_token
 from cc_backend.auth.permissions import Permission, demand
 from cc_backend.errors import NotAuthenticated, Unavailable
+from cc_backend.exposition import CONTENT_TYPE, render
 from cc_backend.services import Services, current
 
 _RETRY_S = 5
@@ -46,8 +47,8 @@ def metrics() -> Response:
     if not _is_local():
         _demand_token(services)
     families = [
-        observation.build_family(),
-        *observation.store_families(services.store.counters()),
+        storefamilies.build_family(),
+        *storefamilies.store_families(services.store.counters()),
         *observation.job_families(services),
         *current_activity().families(),
         *process.families(),

@@ -4,7 +4,7 @@ import os
 import time
 from pathlib import Path
 
-from cc_backend.api.exposition import Family, single
+from cc_backend.exposition import Family, single
 
 _PROC = Path("/proc/self")
 _RESIDENT_FIELD = 1  # proc(5), statm: size, resident, ... in pages

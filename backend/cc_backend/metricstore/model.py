@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from cc_backend.metricstore.selfmetrics import SelfReport
 from cc_backend.model import Samples
 from cc_common.lineprotocol import LineError
 
@@ -146,6 +147,8 @@ class StoredStatistic:
     count: int = 0
     error: str | None = None
     subtype_id: str | None = None
+    timestep_s: int = 0
+    members: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,3 +207,4 @@ class StoreCounters:
     sample_bytes: int
     log: LogState
     restore: RestoreState = field(default_factory=RestoreState)
+    measured: SelfReport | None = None

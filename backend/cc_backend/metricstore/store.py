@@ -27,6 +27,7 @@ from cc_backend.metricstore.model import (
 from cc_backend.metricstore.query import Reader
 from cc_backend.metricstore.restore import restore
 from cc_backend.metricstore.retention import trim
+from cc_backend.metricstore.selfmetrics import SelfMetrics
 from cc_backend.metricstore.series import SeriesTable
 from cc_backend.metricstore.wal import SEGMENT_BYTES, WriteAheadLog
 
@@ -54,6 +55,7 @@ class MetricStore:
         self._maintenance = threading.Lock()
         self._table = SeriesTable(metrics, self._limits, self._memory)
         self._restored = RestoreState()
+        self._measured = SelfMetrics()
         self._batches = 0
         self._accepted = 0
         self._rejected: dict[str, int] = {}
@@ -101,6 +103,10 @@ class MetricStore:
         When this returns with `durable`, the write-ahead log has the batch (and with fsync `always`, the disk). If not,
         the samples are in memory only; sending the batch again changes nothing else.
         """
+        with self._measured.timed("ingest"):
+            return self._take(batch, received_s, default_cluster)
+
+    def _take(self, batch: bytes, received_s: int, default_cluster: str) -> IngestResult:
         faults = Faults()
         with self._ingest:
             spellings = self._table.spellings(default_cluster)
@@ -116,11 +122,14 @@ class MetricStore:
     def _store(self, kept: Screened, received_s: int) -> int | None:
         if not len(kept.sids):
             return 0
+        oldest_s = kept.times_s if isinstance(kept.times_s, int) else int(kept.times_s.min())
+        self._measured.batch(received_s=received_s, oldest_s=oldest_s)
         ticket: int | None = 0
         if self._log is not None:
-            ticket = self._log.append(
-                kept.sids, kept.values, kept.times_s, received_s=received_s, identity=self._table.identity
-            )
+            with self._measured.timed("log_append"):
+                ticket = self._log.append(
+                    kept.sids, kept.values, kept.times_s, received_s=received_s, identity=self._table.identity
+                )
         with self._memory:
             self._table.put(kept.sids, kept.values, kept.times_s)
         return ticket
@@ -142,9 +151,10 @@ class MetricStore:
         """
         reader = self._reader(cluster, from_s, to_s)
         answer: list[list[StoredSeries]] = []
-        for begin in range(0, len(queries), _QUERIES_AT_ONCE):
-            with self._memory:
-                answer += reader.series(queries[begin : begin + _QUERIES_AT_ONCE])
+        with self._measured.timed("query"):
+            for begin in range(0, len(queries), _QUERIES_AT_ONCE):
+                with self._memory:
+                    answer += reader.series(queries[begin : begin + _QUERIES_AT_ONCE])
         return answer
 
     def statistics(
@@ -153,9 +163,10 @@ class MetricStore:
         """Per query the statistics of what `query` would give; raises the same."""
         reader = self._reader(cluster, from_s, to_s)
         answer: list[list[StoredStatistic]] = []
-        for begin in range(0, len(queries), _QUERIES_AT_ONCE):
-            with self._memory:
-                answer += reader.statistics(queries[begin : begin + _QUERIES_AT_ONCE])
+        with self._measured.timed("statistics"):
+            for begin in range(0, len(queries), _QUERIES_AT_ONCE):
+                with self._memory:
+                    answer += reader.statistics(queries[begin : begin + _QUERIES_AT_ONCE])
         return answer
 
     def _reader(self, cluster: str, from_s: int, to_s: int) -> Reader:
@@ -236,6 +247,7 @@ class MetricStore:
                 sample_bytes=sum(grid.sample_bytes for grid in self._table.grids),
                 log=log,
                 restore=self._restored,
+                measured=self._measured.read(),
             )
 
     def validate(self) -> None:

@@ -7,17 +7,18 @@ import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 _METRIC_NAME = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*\Z")
 _LABEL_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*\Z")
-_KINDS = frozenset({"counter", "gauge", "summary", "untyped"})
+_KINDS = frozenset({"counter", "gauge", "summary", "histogram", "untyped"})
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One value; `suffix` is appended to the family's name (a summary has `_sum` and `_count`)."""
+    """One value; `suffix` is appended to the family's name (`_bucket` of a histogram, `_sum`, `_count`)."""
 
     value: float
     labels: Mapping[str, str] = field(default_factory=dict)
@@ -26,7 +27,7 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Family:
-    """All values of one metric name. `kind` is counter, gauge, summary or untyped."""
+    """All values of one metric name. `kind` is counter, gauge, summary, histogram or untyped."""
 
     name: str
     kind: str
@@ -37,6 +38,20 @@ class Family:
 def single(name: str, kind: str, text: str, value: float) -> Family:
     """A family of one sample without labels."""
     return Family(name, kind, text, (Sample(value),))
+
+
+def histogram_samples(
+    bounds: Sequence[float], counts: Sequence[int], total: float, labels: Mapping[str, str] | None = None
+) -> list[Sample]:
+    """The samples of one histogram; `counts` has one number per bound and one for all above, each of its bucket alone.
+
+    `total` is the sum of all observed values.
+    """
+    own = dict(labels or {})
+    reached = list(accumulate(counts))
+    edges = [*(number(bound) for bound in bounds), "+Inf"]
+    samples = [Sample(n, {**own, "le": edge}, "_bucket") for edge, n in zip(edges, reached, strict=True)]
+    return [*samples, Sample(total, own, "_sum"), Sample(reached[-1], own, "_count")]
 
 
 def render(families: Iterable[Family]) -> bytes:

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cc_backend.api.exposition import Family, Sample, number, render, single
+from cc_backend.exposition import Family, Sample, number, render, single
 
 _LINE = re.compile(r'(?P<name>[a-zA-Z_:]\w*)(?:\{(?P<labels>(?:[^"]|"(?:[^"\\]|\\.)*")*)\})? (?P<value>\S+)')
 _LABEL = re.compile(r'([a-zA-Z_]\w*)="((?:[^"\\]|\\.)*)"')
