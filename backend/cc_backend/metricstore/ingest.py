@@ -17,7 +17,7 @@ import numpy as np
 import orjson
 
 from cc_backend.metricstore.model import QUIET_REASONS, Doubles, Flags, Ids, Reason
-from cc_backend.metricstore.spellings import IrregularKeyError, Spellings, refusal_reason
+from cc_backend.metricstore.spellings import DictSpellings, IrregularKeyError, Spellings, refusal_reason
 from cc_backend.model import Samples
 from cc_common.errors import LineProtocolError
 from cc_common.lineprotocol import LineError, parse_time, parse_value, split_line
@@ -81,6 +81,8 @@ def decode(batch: bytes, spellings: Spellings, *, received_s: int, faults: Fault
     batch = batch.removesuffix(b"\n")
     if not batch:
         return _NOTHING
+    if not isinstance(spellings, DictSpellings):
+        return decode_lines(list(enumerate(batch.split(b"\n"))), spellings, received_s, faults)
     try:
         fast, slow = _aligned(batch, spellings, received_s, faults)
     except IrregularKeyError:
@@ -124,7 +126,7 @@ def _line(line: bytes, spellings: Spellings, received_s: int) -> tuple[int, floa
     return spellings.find(series), parse_value(fields), parse_time(time, received_s=received_s)
 
 
-def _aligned(text: bytes, spellings: Spellings, received_s: int, faults: Faults) -> tuple[Decoded, Ids]:
+def _aligned(text: bytes, spellings: DictSpellings, received_s: int, faults: Faults) -> tuple[Decoded, Ids]:
     """The fast path: what could be read, and the positions of lines to be read one by one.
 
     Raises IrregularKeyError if not all lines have three pieces and a plain key.
@@ -219,7 +221,7 @@ def _times(raw: list[bytes], received_s: int) -> tuple[int | Ids, Ids | list[int
     return times, np.flatnonzero(times == _NO_TIME)
 
 
-def _partitioned(text: bytes, spellings: Spellings, received_s: int, faults: Faults) -> tuple[Decoded, Ids]:
+def _partitioned(text: bytes, spellings: DictSpellings, received_s: int, faults: Faults) -> tuple[Decoded, Ids]:
     """The fast path for the lines that are plain, and the positions of the others."""
     lines = text.split(b"\n")
     flags = [_is_plain(line) for line in lines]

@@ -9,13 +9,12 @@ import numpy as np
 from cc_backend.metricstore.grid import Grid
 from cc_backend.metricstore.model import Flags, Identity, Ids, Limits, MetricSpec, MetricTable, Part, Reason
 from cc_backend.metricstore.naming import Refusal, identify
-from cc_backend.metricstore.spellings import Spellings, refusal_code
+from cc_backend.metricstore.spellings import MAX_SPELLING_BYTES, DictSpellings, Spellings, refusal_code
 from cc_backend.model import Samples
 from cc_common.errors import LineProtocolError
 from cc_common.lineprotocol import parse_series
 
 MAX_SPELLINGS_PER_SERIES = 4
-MAX_SPELLING_BYTES = 2048
 _JOB = "job"
 _NO_PLACE = -1
 
@@ -56,7 +55,7 @@ class SeriesTable:
         self._limits = limits
         self._lock = lock
         self._spellings: dict[str, Spellings] = {}
-        self._refused: list[tuple[Spellings, bytes]] = []
+        self._refused = 0
         self._series: list[Series | None] = []
         self._free: list[int] = []
         self._free_hosts: list[int] = []
@@ -77,7 +76,7 @@ class SeriesTable:
         name = default_cluster if not default_cluster or default_cluster in self.metrics else "?"
         known = self._spellings.get(name)
         if known is None:
-            known = self._spellings[name] = Spellings(self, name)
+            known = self._spellings[name] = DictSpellings(self, name)
         return known
 
     @property
@@ -93,36 +92,29 @@ class SeriesTable:
             return Refusal(Reason.SYNTAX, str(error))
         return identify(metric, tags, default_cluster=default_cluster, metrics=self.metrics)
 
-    def resolve_and_remember(self, spellings: Spellings, key: bytes, series: bytes, default_cluster: str) -> int:
+    def resolve_and_remember(self, spellings: Spellings, series: bytes, default_cluster: str) -> int:
         """The sid or refusal code of a key that is not remembered yet. What is remembered is bounded."""
         found = self.resolve(series, default_cluster)
         sid = refusal_code(found.reason) if isinstance(found, Refusal) else self.register(found)
-        if len(key) > MAX_SPELLING_BYTES:
+        if len(series) > MAX_SPELLING_BYTES:
             return sid
         if sid < 0:
-            if len(self._refused) >= self._limits.refused_spellings:
-                self._forget_refused()
-            self._refused.append((spellings, key))
+            if self._refused >= self._limits.refused_spellings:
+                self.forget_refusals()
+            self._refused += 1
         elif self.spelt[sid] >= MAX_SPELLINGS_PER_SERIES:
             return sid
         else:
             self.spelt[sid] += 1
-        spellings[key] = sid
+        spellings.remember(series, sid)
         return sid
 
-    def _forget_refused(self) -> None:
-        for spellings, key in self._refused:
-            if spellings.get(key, 0) < 0:
-                del spellings[key]
-        self._refused.clear()
-
     def _keep_spellings(self, wanted: Flags) -> None:
-        self._refused.clear()
-        for spellings in self._spellings.values():
-            spellings.keep(wanted)
+        self._refused = 0
         self.spelt[:] = 0
         for spellings in self._spellings.values():
-            np.add.at(self.spelt, np.fromiter(spellings.values(), np.int64, len(spellings)), 1)
+            spellings.keep(wanted)
+            np.add.at(self.spelt, spellings.sids(), 1)
 
     # Series
 
@@ -291,7 +283,9 @@ class SeriesTable:
 
     def forget_refusals(self) -> None:
         """Look again at keys that were refused: there may be room for them now."""
-        self._forget_refused()
+        for spellings in self._spellings.values():
+            spellings.forget_refused()
+        self._refused = 0
 
     def reload(self, metrics: MetricTable) -> int:
         """Take over a new metric table; returns how many series changed their timestep.
@@ -340,7 +334,7 @@ class SeriesTable:
             grid.validate()
             _check(not grid.idle_rows() & {row for at, row in places if at == index}, "a free row is in use")
         for spellings in self._spellings.values():
-            _check(all(sid < 0 or self._series[sid] is not None for sid in spellings.values()), "stale spelling")
+            _check(all(self._series[sid] is not None for sid in spellings.sids().tolist()), "stale spelling")
 
 
 def _doubled(column: Ids, fill: int) -> Ids:

@@ -1,12 +1,14 @@
 """Raw keys of the wire, remembered with the series they lead to or the reason why they lead to none."""
 
-from typing import TYPE_CHECKING
+from typing import Protocol
 
-from cc_backend.metricstore.model import Flags, Reason
+import numpy as np
+
+from cc_backend.metricstore.model import Flags, Identity, Ids, Reason
 from cc_backend.metricstore.naming import Refusal
 
-if TYPE_CHECKING:
-    from cc_backend.metricstore.series import SeriesTable
+MAX_SPELLING_BYTES = 2048
+"""Longer keys are read, but not remembered."""
 
 REASONS = tuple(Reason)
 
@@ -25,36 +27,91 @@ class IrregularKeyError(Exception):
     """Bytes where a key was expected are not a key that the fast path may read."""
 
 
-class Spellings(dict[bytes, int]):
+class Resolver(Protocol):
+    """What knows the series behind keys: the series table."""
+
+    def resolve(self, series: bytes, default_cluster: str) -> Identity | Refusal:
+        """The identity behind a series key, or why there is none."""
+
+    def resolve_and_remember(self, spellings: "Spellings", series: bytes, default_cluster: str) -> int:
+        """The sid or refusal code of a key that is not remembered yet; remembers it if there is room."""
+
+
+class Spellings(Protocol):
     """Raw key -> sid or refusal code, for batches with one default cluster.
 
-    Keys are the bytes of the wire with a newline before them, which is how the fast path cuts them out of a batch: a
-    key that is found is thereby proven to stand at the begin of a line. Looking up an unknown key resolves it.
+    A key is the bytes of a line up to its first blank without a backslash before it, escapes and all.
     """
 
-    def __init__(self, table: "SeriesTable", default_cluster: str) -> None:
+    def find(self, series: bytes) -> int:
+        """The sid or refusal code of a key; one that is not remembered is resolved."""
+
+    def remember(self, series: bytes, sid: int) -> None:
+        """Remember a key; raises ValueError for one that is remembered already or longer than MAX_SPELLING_BYTES."""
+
+    def forget_refused(self) -> None:
+        """Forget the keys that lead to no series."""
+
+    def keep(self, wanted: Flags) -> None:
+        """Forget all refusals, and the spellings of series that are not wanted."""
+
+    def sids(self) -> Ids:
+        """The sid of each key that leads to a series, in no order; as often as it is spelt differently."""
+
+    def explain(self, series: bytes) -> str:
+        """Why a key is refused, for people."""
+
+    def __len__(self) -> int:
+        """How many keys are remembered, refused ones included."""
+
+    @property
+    def size_bytes(self) -> int:
+        """Memory, all overheads in."""
+
+
+class DictSpellings(dict[bytes, int]):
+    """Spellings of the Python kernel.
+
+    Inside, keys have a newline before them, which is how the fast path cuts them out of a batch: a key that is found
+    is thereby proven to stand at the begin of a line. Indexing with such a key resolves an unknown one.
+    """
+
+    def __init__(self, resolver: Resolver, default_cluster: str) -> None:
         super().__init__()
-        self._table = table
+        self._resolver = resolver
         self._default_cluster = default_cluster
+        self._refused: list[bytes] = []
+        self._key_bytes = 0
 
     def __missing__(self, key: bytes) -> int:
         # Comments, blanks around a line and escapes are for the slow path.
         if not key.startswith(b"\n") or key[1:2] in (b"", b"#", b" ", b"\t", b"\r") or b"\\" in key:
             raise IrregularKeyError
-        return self._table.resolve_and_remember(self, key, key[1:], self._default_cluster)
+        return self._resolver.resolve_and_remember(self, key[1:], self._default_cluster)
 
     def find(self, series: bytes) -> int:
-        """The sid or refusal code of a series key as it stands on the wire, escapes and all."""
-        key = b"\n" + series
-        known = self.get(key)
+        """The sid or refusal code of a key; one that is not remembered is resolved."""
+        known = self.get(b"\n" + series)
         if known is not None:
             return known
-        return self._table.resolve_and_remember(self, key, series, self._default_cluster)
+        return self._resolver.resolve_and_remember(self, series, self._default_cluster)
 
-    def explain(self, series: bytes) -> str:
-        """Why a key is refused, for people."""
-        found = self._table.resolve(series, self._default_cluster)
-        return found.text if isinstance(found, Refusal) else ""
+    def remember(self, series: bytes, sid: int) -> None:
+        """Remember a key; raises ValueError for one that is remembered already or longer than MAX_SPELLING_BYTES."""
+        key = b"\n" + series
+        if len(series) > MAX_SPELLING_BYTES or key in self:
+            raise ValueError("the key is too long, or remembered already")
+        self[key] = sid
+        self._key_bytes += key.__sizeof__()
+        if sid < 0:
+            self._refused.append(key)
+
+    def forget_refused(self) -> None:
+        """Forget the keys that lead to no series."""
+        for key in self._refused:
+            del self[key]
+            self._key_bytes -= key.__sizeof__()
+        self._refused.clear()
 
     def keep(self, wanted: Flags) -> None:
         """Forget all refusals, and the spellings of series that are not wanted."""
@@ -62,3 +119,25 @@ class Spellings(dict[bytes, int]):
         kept = {key: sid for key, sid in self.items() if sid >= 0 and flags[sid]}
         self.clear()
         self.update(kept)
+        self._refused.clear()
+        self._key_bytes = sum(key.__sizeof__() for key in kept)
+
+    def sids(self) -> Ids:
+        """The sid of each key that leads to a series, in no order; as often as it is spelt differently."""
+        sids = np.fromiter(self.values(), np.int64, len(self))
+        return sids[sids >= 0]
+
+    def explain(self, series: bytes) -> str:
+        """Why a key is refused, for people."""
+        return explanation(self._resolver, series, self._default_cluster)
+
+    @property
+    def size_bytes(self) -> int:
+        """Memory, all overheads in but those of the numbers, which series share."""
+        return self.__sizeof__() + self._key_bytes + self._refused.__sizeof__()
+
+
+def explanation(resolver: Resolver, series: bytes, default_cluster: str) -> str:
+    """Why a key is refused, for people; empty if it is not."""
+    found = resolver.resolve(series, default_cluster)
+    return found.text if isinstance(found, Refusal) else ""

@@ -9,7 +9,7 @@ from cc_backend.metricstore import ingest
 from cc_backend.metricstore.ingest import Decoded, Faults, decode, decode_lines, name_errors, screen
 from cc_backend.metricstore.model import Limits, MetricSpec, Reason
 from cc_backend.metricstore.series import SeriesTable
-from cc_backend.metricstore.spellings import Spellings
+from cc_backend.metricstore.spellings import DictSpellings as Spellings
 from cc_common.lineprotocol import decode as specified
 
 METRICS = {"demo": {"load": MetricSpec(60), "power": MetricSpec(30)}, "other": {"load": MetricSpec(60)}}
@@ -233,8 +233,8 @@ def test_the_fast_path_gives_what_the_slow_path_gives(batch: bytes) -> None:
     slow_faults = Faults()
     slow = decode_lines(list(enumerate(batch.split(b"\n"))), slow_known, NOW, slow_faults)
     fast, fast_faults = decoded(batch, fast_known)
-    assert [(fast_known._table.identity(sid), *rest) for sid, *rest in plainly(fast)] == [
-        (slow_known._table.identity(sid), *rest) for sid, *rest in plainly(slow)
+    assert [(fast_known._resolver.identity(sid), *rest) for sid, *rest in plainly(fast)] == [
+        (slow_known._resolver.identity(sid), *rest) for sid, *rest in plainly(slow)
     ]
     assert fast_faults.counts == slow_faults.counts
     assert name_errors(batch, fast_faults, fast_known) == name_errors(batch, slow_faults, slow_known)

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from cc_backend.metricstore.model import Identity, Limits, MetricSpec, Part, Reason
-from cc_backend.metricstore.series import MAX_SPELLING_BYTES, MAX_SPELLINGS_PER_SERIES, SeriesTable
-from cc_backend.metricstore.spellings import refusal_code, refusal_reason
+from cc_backend.metricstore.series import MAX_SPELLINGS_PER_SERIES, SeriesTable
+from cc_backend.metricstore.spellings import MAX_SPELLING_BYTES, refusal_code, refusal_reason
 
 METRICS = {"demo": {"load": MetricSpec(60), "power": MetricSpec(30)}}
 
