@@ -27,6 +27,7 @@ from cc_backend.metricstore.model import (
 from cc_backend.metricstore.query import Reader
 from cc_backend.metricstore.restore import restore
 from cc_backend.metricstore.retention import trim
+from cc_backend.metricstore.runs import Outage, Runs
 from cc_backend.metricstore.selfmetrics import SelfMetrics
 from cc_backend.metricstore.series import SeriesTable
 from cc_backend.metricstore.wal import SEGMENT_BYTES, WriteAheadLog
@@ -82,6 +83,7 @@ class MetricStore:
         if directory is not None:
             log = WriteAheadLog(directory, fsync=fsync, fsync_interval_s=fsync_interval_s, segment_bytes=segment_bytes)
         store = cls(metrics, log=log, retention_s=retention_s, limits=limits)
+        store._runs = Runs(directory, now_s=now_s)
         if log is not None:
             store._restore(log, now_s)
         return store
@@ -177,6 +179,20 @@ class MetricStore:
         with self._memory:
             known = self._table.host(cluster, host)
             return None if known is None else int(self._table.host_last_s[known.id]) or None
+
+    @property
+    def restoring(self) -> bool:
+        """Whether samples of before the start are still being read back."""
+        return False
+
+    @property
+    def started_s(self) -> int:
+        """When this store was opened."""
+        return self._runs.started_s
+
+    def outages(self) -> list[Outage]:
+        """From when to when no store ran on this folder, oldest first; as far back as samples are kept."""
+        return self._runs.outages()
 
     def hosts(self, cluster: str) -> list[str]:
         """The hosts that have series, sorted."""

@@ -1,0 +1,66 @@
+"""When the store did not run, so that a gap in the samples can be told from one that the sender made."""
+
+import logging
+from pathlib import Path
+
+logger = logging.getLogger(__name__)
+
+Outage = tuple[int, int]
+"""From when to when the store did not run, Unix seconds."""
+
+
+class Runs:
+    """The outages of the last days, kept in one small text file; without a folder only this run is known."""
+
+    def __init__(self, directory: Path | None, *, now_s: int) -> None:
+        self.started_s = now_s
+        self._path = None if directory is None else directory / "runs"
+        self._outages: list[Outage] = []
+        if directory is None or self._path is None:
+            return
+        self._outages, alive_s = _read(self._path)
+        # Each batch touches the segment in use, which tells the end of a run better than the file's own last line.
+        alive_s = max([alive_s, *(_changed_s(path) for path in directory.glob("*.wal"))])
+        if 0 < alive_s < now_s:
+            self._outages.append((alive_s, now_s))
+
+    def outages(self) -> list[Outage]:
+        """Periods before this run in which nothing ran, oldest first."""
+        return list(self._outages)
+
+    def alive(self, now_s: int, *, forget_before_s: int = 0) -> None:
+        """Note that the store runs now, and forget outages that ended before samples that are still kept."""
+        self._outages = [outage for outage in self._outages if outage[1] >= forget_before_s]
+        if self._path is None:
+            return
+        lines = [f"down {from_s} {to_s}" for from_s, to_s in self._outages]
+        temporary = self._path.with_suffix(".tmp")
+        try:
+            temporary.write_text("\n".join([*lines, f"alive {now_s}", ""]), "ascii")
+            temporary.replace(self._path)
+        except OSError as error:  # the log and the snapshots say what is wrong with the disk
+            logger.debug("file=%s is not written: %s", self._path, error.strerror)
+
+
+def _read(path: Path) -> tuple[list[Outage], int]:
+    """Outages and the last sign of life of a file; lines that cannot be read are left out."""
+    try:
+        text = path.read_text("ascii", errors="replace")
+    except OSError:
+        return [], 0
+    outages: list[Outage] = []
+    alive_s = 0
+    for line in text.splitlines():
+        match line.split():
+            case ["down", begin, end] if begin.isdecimal() and end.isdecimal():
+                outages.append((int(begin), int(end)))
+            case ["alive", last] if last.isdecimal():
+                alive_s = int(last)
+    return outages, alive_s
+
+
+def _changed_s(path: Path) -> int:
+    try:
+        return int(path.stat().st_mtime)
+    except OSError:
+        return 0
