@@ -56,6 +56,7 @@ class MetricStore:
         self._maintenance = threading.Lock()
         self._table = SeriesTable(metrics, self._limits, self._memory)
         self._restored = RestoreState()
+        self._runs = Runs(None, now_s=0)
         self._measured = SelfMetrics()
         self._batches = 0
         self._accepted = 0
