@@ -25,6 +25,7 @@ _SHOWN = 60
 _TERM = re.compile(r"(?:[^\s,\[\]]|\[[^\[\]]*\])+")
 _PIECE = re.compile(r"([A-Za-z0-9._-]+)|\[([^\[\]]*)\]")
 _RANGE = re.compile(r"([0-9]+)(?:-([0-9]+))?")
+_LAST_NUMBER = re.compile(r"(.*?)([0-9]{1,15})([^0-9]*)", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,47 @@ def expand(text: str, *, limit: int = MAX_HOSTS) -> List[str]:
     if wildcard:
         raise HostlistError(WILDCARD, f"host list {_short(text)!r}: {WILDCARD!r} cannot be expanded")
     return names
+
+
+def fold(names: Iterable[str]) -> str:
+    """The names as one short host list, `n[017-020,031],login1`: sorted, each once; `expand` gives them back."""
+    groups: Dict[Tuple[str, str], Dict[Tuple[int, int], None]] = {}
+    plain: Dict[str, None] = {}
+    for name in sorted(set(names)):
+        match = _LAST_NUMBER.fullmatch(name)
+        if match is None:
+            plain[name] = None
+        else:
+            before, digits, after = match.groups()
+            groups.setdefault((before, after), {})[len(digits), int(digits)] = None
+    folded = [f"{before}{_folded_numbers(sorted(numbers))}{after}" for (before, after), numbers in groups.items()]
+    return ",".join(sorted([*folded, *plain]))
+
+
+def _folded_numbers(numbers: List[Tuple[int, int]]) -> str:
+    """Widths and numbers, ascending, as what stands in the brackets; a single one without them."""
+    runs: List[Tuple[Tuple[int, int], Tuple[int, int]]] = []
+    for item in numbers:
+        if runs and _follows(*runs[-1], item):
+            runs[-1] = (runs[-1][0], item)
+        else:
+            runs.append((item, item))
+    texts = [_digits(first) if first == last else f"{_digits(first)}-{_digits(last)}" for first, last in runs]
+    return f"[{','.join(texts)}]" if len(numbers) > 1 else texts[0]
+
+
+def _follows(first: Tuple[int, int], last: Tuple[int, int], item: Tuple[int, int]) -> bool:
+    """Whether a number continues a range: as wide as the last one, or 10 after 9 where nothing is padded."""
+    same_width = item[0] == last[0]
+    return item[1] == last[1] + 1 and (same_width or (not _padded(first) and not _padded(item)))
+
+
+def _padded(item: Tuple[int, int]) -> bool:
+    return len(str(item[1])) < item[0]
+
+
+def _digits(item: Tuple[int, int]) -> str:
+    return f"{item[1]:0{item[0]}d}"
 
 
 class HostSet(Collection[str]):

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cc_common.errors import HostlistError
-from cc_common.hostlist import MAX_HOSTS, HostSet, expand
+from cc_common.hostlist import MAX_HOSTS, HostSet, expand, fold
 
 
 @pytest.mark.parametrize(
@@ -142,3 +142,30 @@ def test_no_text_raises_anything_but_a_host_list_error(text: str) -> None:
     with contextlib.suppress(HostlistError):
         hosts = expand(text)
         assert len(set(hosts)) == len(hosts)
+
+
+@pytest.mark.parametrize(
+    ("names", "text"),
+    [
+        ([], ""),
+        (["n017"], "n017"),
+        (["n019", "n017", "n018"], "n[017-019]"),
+        (["n020", "n017", "n018", "n018"], "n[017-018,020]"),
+        (["n8", "n9", "n10", "n11"], "n[8-11]"),
+        (["n08", "n09", "n010"], "n[08-09,010]"),
+        (["n9", "n09", "n10"], "n[9,09-10]"),
+        (["login1", "n1", "n2"], "login1,n[1-2]"),
+        (["n1-ib", "n2-ib"], "n[1-2]-ib"),
+        (["r1n01", "r1n02", "r2n01"], "r1n[01-02],r2n01"),
+        (["head"], "head"),
+        (["0", "1"], "[0-1]"),
+        (["n1234567890123456789", "n1234567890123456790"], "n1234[567890123456789-567890123456790]"),
+    ],
+)
+def test_names_are_folded_into_ranges(names: List[str], text: str) -> None:
+    assert fold(names) == text
+
+
+@given(st.lists(st.from_regex(r"[a-c]{0,2}[0-9]{1,3}[a-c]?", fullmatch=True), max_size=40))
+def test_a_folded_list_expands_to_the_same_names(names: List[str]) -> None:
+    assert set(expand(fold(names))) == set(names)
