@@ -152,8 +152,8 @@ class Reader:
     def series(self, queries: Sequence[Query]) -> list[list[StoredSeries]]:
         """Per query its series, each on the full grid of the range."""
         answer: list[list[StoredSeries]] = [[] for _ in queries]
-        for row, text in self._faults(queries):
-            answer[row].append(self._error(text))
+        for row, text, timestep_s in self._faults(queries):
+            answer[row].append(StoredSeries(None, self._from_s, timestep_s, np.empty(0, np.float32), error=text))
         for wanted, span, matrix in self._matrices(queries):
             position = 0
             for one in wanted:
@@ -165,8 +165,8 @@ class Reader:
     def statistics(self, queries: Sequence[Query]) -> list[list[StoredStatistic]]:
         """Per query the statistics of its series; those that are no combinations need not be read sample by sample."""
         answer: list[list[StoredStatistic | None]] = [[] for _ in queries]
-        for row, text in self._faults(queries):
-            answer[row].append(StoredStatistic(None, None, None, None, error=text))
+        for row, text, timestep_s in self._faults(queries):
+            answer[row].append(StoredStatistic(None, None, None, None, error=text, timestep_s=timestep_s))
         places: dict[int, tuple[int, int]] = {}
         stored: list[_Wanted] = []
         combined: list[_Wanted] = []
@@ -189,16 +189,18 @@ class Reader:
                 position = end
         return [[one for one in row if one is not None] for row in answer]
 
-    def _faults(self, queries: Sequence[Query]) -> Iterator[tuple[int, str]]:
+    def _faults(self, queries: Sequence[Query]) -> Iterator[tuple[int, str, int]]:
+        """Position of a query that has no answer, why, and the timestep of its metric if that is known."""
         for row, query in enumerate(queries):
             if self._cluster not in self._table.metrics:
-                yield row, f"cluster {self._cluster!r} is not configured"
+                yield row, f"cluster {self._cluster!r} is not configured", 0
                 continue
             spec = self._table.spec(self._cluster, query.metric)
             if spec is None:
-                yield row, f"metric {query.metric!r} is not configured for cluster {self._cluster!r}"
+                yield row, f"metric {query.metric!r} is not configured for cluster {self._cluster!r}", 0
             elif not spec.aggregation and any(len(found.sids) > 1 for found in self._selections(query)):
-                yield row, f"metric {query.metric!r} has no aggregation: parts of {query.host!r} cannot be combined"
+                text = f"metric {query.metric!r} has no aggregation: parts of {query.host!r} cannot be combined"
+                yield row, text, spec.timestep_s
 
     def _selections(self, query: Query) -> list[Selection]:
         host = self._table.host(self._cluster, query.host)
@@ -240,9 +242,6 @@ class Reader:
 
     def _rows(self, wanted: list[_Wanted]) -> Ids:
         return self._table.row_of[np.array([sid for one in wanted for sid in one.selection.sids], np.int64)]
-
-    def _error(self, text: str) -> StoredSeries:
-        return StoredSeries(None, self._from_s, 0, np.empty(0, np.float32), error=text)
 
 
 def _cut(wanted: list[_Wanted], rows: int) -> Iterator[list[_Wanted]]:
@@ -288,9 +287,19 @@ def combine(samples: Samples, aggregation: str) -> tuple[Samples, npt.NDArray[np
 
 
 def _statistic(one: _Wanted, least: float, highest: float, total: float, count: float) -> StoredStatistic:
-    names = one.selection.id, one.selection.subtype_id
-    if not count:
-        return StoredStatistic(names[0], None, None, None, subtype_id=names[1])
-    scale = one.query.scale_by or 1.0
-    low, high = sorted((least * scale, highest * scale))
-    return StoredStatistic(names[0], low, total / count * scale, high, int(count), subtype_id=names[1])
+    selection = one.selection
+    low = mean = high = None
+    if count:
+        scale = one.query.scale_by or 1.0
+        low, high = sorted((least * scale, highest * scale))
+        mean = total / count * scale
+    return StoredStatistic(
+        selection.id,
+        low,
+        mean,
+        high,
+        int(count),
+        subtype_id=selection.subtype_id,
+        timestep_s=one.spec.timestep_s,
+        members=len(selection.sids),
+    )
