@@ -1,0 +1,335 @@
+"""The files in which the reference's metric store keeps samples over a restart. Pure functions; nothing is written.
+
+Three kinds, all of one host: a snapshot in binary form (`.bin`) or as JSON (`.json`), which are trees of levels (host,
+part, part of a part), and a log (`current.wal`). All numbers of the binary forms are little endian. Readers never
+raise: they return what could be read, and `fault` says why that may not be all.
+"""
+
+import struct
+import zlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+import orjson
+
+from cc_backend.metricstore.model import Ids
+from cc_backend.model import Samples
+
+SNAPSHOT_MAGIC: Final = 0xCC5B0001
+LOG_MAGIC: Final = 0xCC1DA701
+RECORD_MAGIC: Final = 0xCC1DA7A1
+
+MAX_LEVELS: Final = 4
+"""Host, part and part of a part are three; a file that says more is not of the reference."""
+
+MAX_TIMESTEP_S: Final = 7 * 86400
+MAX_TIME_S: Final = 2**40
+MAX_RECORD_BYTES: Final = 1 << 20
+"""The reference's own limit on a record of its log."""
+
+_SNAPSHOT_HEADER = struct.Struct("<Iqq")
+_COUNT = struct.Struct("<I")
+_LENGTH = struct.Struct("<H")
+_RUN_HEADER = struct.Struct("<qqI")
+_FRAME = struct.Struct("<II")
+_RECORD_MARKER = RECORD_MAGIC.to_bytes(4, "little")
+_CHECKSUM_BYTES = 4
+_TIME = struct.Struct("<q")
+_VALUE = struct.Struct("<f")
+
+
+class Run(NamedTuple):
+    """Values of one series at equal distances; NaN where there is none.
+
+    `path` holds the names of the levels below the host, none for the host itself. `first_write` says that `start_s` is
+    the time of a sample and not just where the snapshot was cut.
+    """
+
+    path: tuple[str, ...]
+    metric: str
+    timestep_s: int
+    start_s: int
+    values: Samples
+    first_write: bool
+
+
+class Logged(NamedTuple):
+    """Samples of one series with their own times, in the order in which they were written."""
+
+    path: tuple[str, ...]
+    metric: str
+    times_s: Ids
+    values: Samples
+
+
+@dataclass(slots=True)
+class Snapshot:
+    """What could be read of a snapshot."""
+
+    runs: list[Run] = field(default_factory=list)
+    fault: str = ""
+
+
+@dataclass(slots=True)
+class Log:
+    """What could be read of a log."""
+
+    series: list[Logged] = field(default_factory=list)
+    fault: str = ""
+
+
+class _Unreadable(Exception):
+    """The file ends here for the reader; the text says why."""
+
+
+# The binary snapshot
+
+
+def read_binary(data: bytes) -> Snapshot:
+    """A snapshot in binary form. After the first thing that cannot be, nothing more is read: sizes lead the way."""
+    snapshot = Snapshot()
+    try:
+        _read_tree(_Bytes(data), snapshot.runs)
+    except _Unreadable as error:
+        snapshot.fault = str(error)
+    return snapshot
+
+
+def _read_tree(reader: "_Bytes", runs: list[Run]) -> None:
+    magic, from_s, _ = reader.unpack(_SNAPSHOT_HEADER, "header")
+    if magic != SNAPSHOT_MAGIC:
+        raise _Unreadable("it does not begin like a snapshot")
+    _read_level(reader, (), from_s, runs)
+    if reader.position != len(reader.data):
+        raise _Unreadable(f"{len(reader.data) - reader.position} bytes follow its end")
+
+
+class _Bytes:
+    """Reads on and on, never over the end."""
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+        self.position = 0
+
+    def take(self, count: int, what: str) -> int:
+        """Where the next bytes begin; they are there."""
+        begin = self.position
+        if count > len(self.data) - begin:
+            raise _Unreadable(f"it ends at byte {len(self.data)} in the middle of a {what} at byte {begin}")
+        self.position = begin + count
+        return begin
+
+    def unpack(self, layout: struct.Struct, what: str) -> tuple[Any, ...]:
+        """The next numbers."""
+        return layout.unpack_from(self.data, self.take(layout.size, what))
+
+    def name(self) -> str:
+        """The next name, which has its length before it."""
+        (length,) = self.unpack(_LENGTH, "name")
+        begin = self.take(length, "name")
+        try:
+            return self.data[begin : begin + length].decode()
+        except UnicodeDecodeError:
+            raise _Unreadable(f"the name at byte {begin} is not UTF-8") from None
+
+
+def _read_level(reader: _Bytes, path: tuple[str, ...], from_s: int, runs: list[Run]) -> None:
+    if len(path) >= MAX_LEVELS:
+        raise _Unreadable(f"it has more than {MAX_LEVELS} levels at byte {reader.position}")
+    (metrics,) = reader.unpack(_COUNT, "level")
+    for _ in range(metrics):  # each takes bytes, so a wrong number ends at the end of the file
+        metric = reader.name()
+        timestep_s, start_s, count = reader.unpack(_RUN_HEADER, "series")
+        begin = reader.take(4 * count, "series")
+        if fault := _run_fault(timestep_s, start_s):
+            raise _Unreadable(f"series {metric!r} at byte {begin} {fault}")
+        values = np.frombuffer(reader.data, "<f4", count, begin).astype(np.float32, copy=False)
+        runs.append(Run(path, metric, timestep_s, start_s, values, start_s > from_s))
+    (children,) = reader.unpack(_COUNT, "level")
+    for _ in range(children):
+        _read_level(reader, (*path, reader.name()), from_s, runs)
+
+
+def _run_fault(timestep_s: int, start_s: int) -> str:
+    if not 0 < timestep_s <= MAX_TIMESTEP_S:
+        return f"has a timestep of {timestep_s} s"
+    if abs(start_s) > MAX_TIME_S:
+        return f"begins at the time {start_s}"
+    return ""
+
+
+# The JSON snapshot
+
+
+def read_json(data: bytes) -> Snapshot:
+    """A snapshot as JSON; series that are not as they should be are left out, `fault` names the first."""
+    snapshot = Snapshot()
+    try:
+        document = orjson.loads(data)
+    except orjson.JSONDecodeError as error:
+        snapshot.fault = f"it is not JSON: {error}"
+        return snapshot
+    faults: list[str] = []
+    snapshot.runs.extend(_json_runs(document, (), _whole(document, "from"), faults))
+    if faults:
+        snapshot.fault = faults[0] if len(faults) == 1 else f"{faults[0]}, and {len(faults) - 1} more faults"
+    return snapshot
+
+
+def _json_runs(level: object, path: tuple[str, ...], from_s: int | None, faults: list[str]) -> Iterator[Run]:
+    where = "/".join(path) or "the host"
+    if not isinstance(level, dict) or len(path) >= MAX_LEVELS:
+        faults.append(f"{where} is not a level")
+        return
+    for metric, run in _entries(level, "metrics", where, faults):
+        start_s, timestep_s = _whole(run, "start"), _whole(run, "frequency")
+        values = _json_values(run.get("data")) if isinstance(run, dict) else None
+        if start_s is None or timestep_s is None or values is None or _run_fault(timestep_s, start_s):
+            faults.append(f"series {metric!r} of {where} cannot be read")
+        else:
+            yield Run(path, metric, timestep_s, start_s, values, from_s is not None and start_s > from_s)
+    for name, child in _entries(level, "children", where, faults):
+        yield from _json_runs(child, (*path, name), from_s, faults)
+
+
+def _entries(level: dict[str, object], key: str, where: str, faults: list[str]) -> Iterable[tuple[str, object]]:
+    entries = level.get(key)
+    if isinstance(entries, dict):
+        return entries.items()
+    if entries is not None:  # Go writes an empty map as null
+        faults.append(f"the {key} of {where} are no object")
+    return ()
+
+
+def _whole(source: object, key: str) -> int | None:
+    value = source.get(key) if isinstance(source, dict) else None
+    return value if type(value) is int else None
+
+
+def _json_values(data: object) -> Samples | None:
+    if not isinstance(data, list) or not set(map(type, data)) <= {float, int, type(None)}:
+        return None
+    with np.errstate(over="ignore"):
+        return np.array(data, np.float64).astype(np.float32)
+
+
+# The log
+
+
+def read_log(data: bytes) -> Log:
+    """A log. Records with a wrong checksum are skipped, and reading goes on at the next one with a right checksum."""
+    log = Log()
+    if data and data[:4] != LOG_MAGIC.to_bytes(4, "little"):
+        log.fault = "it does not begin like a log"
+    found: dict[bytes, tuple[list[bytes], list[bytes]]] = {}
+    position, skipped, first_skipped = 4, 0, 0
+    while position < len(data):
+        end = _record_end(data, position)
+        if end:
+            begin = position + _FRAME.size
+            series = found.setdefault(data[begin + _TIME.size : end - _CHECKSUM_BYTES - _VALUE.size], ([], []))
+            series[0].append(data[begin : begin + _TIME.size])
+            series[1].append(data[end - _CHECKSUM_BYTES - _VALUE.size : end - _CHECKSUM_BYTES])
+            position = end
+            continue
+        following = _next_record(data, position + 1)
+        first_skipped = first_skipped if skipped else position
+        skipped += following - position
+        position = following
+    unreadable = 0
+    for key, (times, values) in found.items():
+        names = _log_names(key)
+        if names is None:
+            unreadable += len(times)
+            continue
+        metric, path = names
+        log.series.append(
+            Logged(path, metric, np.frombuffer(b"".join(times), "<i8"), np.frombuffer(b"".join(values), "<f4"))
+        )
+    if skipped:
+        log.fault = log.fault or f"{skipped} bytes from byte {first_skipped} on hold no whole record"
+    elif unreadable:
+        log.fault = log.fault or f"{unreadable} records do not hold a sample"
+    return log
+
+
+def _next_record(data: bytes, position: int) -> int:
+    while True:
+        position = data.find(_RECORD_MARKER, position)
+        if position < 0:
+            return len(data)
+        if _record_end(data, position):
+            return position
+        position += 1
+
+
+def _record_end(data: bytes, position: int) -> int:
+    """Where the record that begins here ends, or 0 if there is no whole record with a right checksum here."""
+    if position + _FRAME.size > len(data):
+        return 0
+    marker, length = _FRAME.unpack_from(data, position)
+    end: int = position + _FRAME.size + length + _CHECKSUM_BYTES
+    if marker != RECORD_MAGIC or not _TIME.size + _VALUE.size <= length <= MAX_RECORD_BYTES or end > len(data):
+        return 0
+    payload = data[position + _FRAME.size : end - _CHECKSUM_BYTES]
+    return end if zlib.crc32(payload) == int.from_bytes(data[end - _CHECKSUM_BYTES : end], "little") else 0
+
+
+def _log_names(key: bytes) -> tuple[str, tuple[str, ...]] | None:
+    """Metric and path of the part of a record between time and value, or None if it holds something else.
+
+    The reference writes names of more than 255 bytes with a wrong length, so not everything with a right checksum
+    makes sense.
+    """
+    reader = _Bytes(key)
+    try:
+        metric = reader.name()
+        (count,) = key[reader.take(1, "record") : reader.position]
+        path = []
+        for _ in range(count):
+            (length,) = key[reader.take(1, "record") : reader.position]
+            begin = reader.take(length, "name")
+            path.append(key[begin : begin + length].decode())
+    except (_Unreadable, UnicodeDecodeError):
+        return None
+    if reader.position != len(key) or len(path) >= MAX_LEVELS:
+        return None
+    return metric, tuple(path)
+
+
+# From the reference's slots to samples
+
+
+def phase_s(snapshots: list[Snapshot], log: Log, timesteps_s: dict[str, int]) -> dict[int, int]:
+    """Per timestep, how many seconds after a multiple of it the samples of the host were taken, where that is known.
+
+    The newest record of the log knows it, else the newest series that begins within a snapshot (snapshots come in
+    order). `timesteps_s` says the timestep of each metric of the log.
+    """
+    phases = {
+        run.timestep_s: run.start_s % run.timestep_s for snap in snapshots for run in snap.runs if run.first_write
+    }
+    newest_s: dict[int, int] = {}
+    for series in log.series:
+        timestep_s = timesteps_s.get(series.metric)
+        if timestep_s and len(series.times_s):
+            newest_s[timestep_s] = max(newest_s.get(timestep_s, -MAX_TIME_S), int(series.times_s[-1]))
+    return phases | {timestep_s: time_s % timestep_s for timestep_s, time_s in newest_s.items()}
+
+
+def samples(run: Run, phase: int | None) -> tuple[Ids, Samples]:
+    """Times and values of the samples of a run, without gaps and what is not finite.
+
+    The reference has slots around the first sample of a series (from half a timestep before it to half a timestep
+    after), and value i of a run is that of the slot in which `start_s + i * timestep_s` lies. If the run begins with a
+    first write, this is the time of the sample. Else it is off by up to half a timestep, and the sample was taken at
+    the only time of the host's `phase` in the slot; without a phase there is nothing better than the slot's time.
+    """
+    there = np.flatnonzero(np.isfinite(run.values))
+    times = run.start_s + there * run.timestep_s
+    if phase is not None and not run.first_write:
+        slot = (run.start_s - phase + run.timestep_s // 2) // run.timestep_s
+        times = (slot + there) * run.timestep_s + phase
+    return times, run.values[there]
