@@ -34,9 +34,12 @@ class Reason(StrEnum):
     VALUE_RANGE = "value_range"
     FUTURE = "future"
     TOO_OLD = "too_old"
+    UNKNOWN_HOST = "unknown_host"
 
 
-QUIET_REASONS = frozenset({Reason.UNKNOWN_METRIC, Reason.UNKNOWN_CLUSTER, Reason.SERIES_LIMIT, Reason.HOST_LIMIT})
+QUIET_REASONS = frozenset(
+    {Reason.UNKNOWN_METRIC, Reason.UNKNOWN_CLUSTER, Reason.UNKNOWN_HOST, Reason.SERIES_LIMIT, Reason.HOST_LIMIT}
+)
 """Counted, but no fault of the line: senders send more than the store is set up to keep."""
 
 
@@ -57,6 +60,8 @@ class Limits:
     """Caps against what a wrong or hostile sender can make the store allocate."""
 
     hosts: int = 100_000
+    unlisted_hosts: int = 10_000  # of these, those that the configuration does not have
+    strict_hosts: bool = False  # take no samples of hosts that the configuration does not have
     series: int = 5_000_000
     job_series: int = 500_000  # those of type `job` come and go with the jobs
     refused_spellings: int = 100_000

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from cc_backend.metricstore.model import Identity, MetricTable, Part, Reason
+from cc_backend.metricstore.nodes import Nodes
 
 MAX_NAME_BYTES = 255
 
@@ -20,8 +21,10 @@ class Refusal(NamedTuple):
     text: str
 
 
-def identify(metric: str, tags: Mapping[str, str], *, default_cluster: str, metrics: MetricTable) -> Identity | Refusal:
-    """The identity of a series, or why there is none.
+def identify(
+    metric: str, tags: Mapping[str, str], *, default_cluster: str, metrics: MetricTable, nodes: Nodes | None = None
+) -> Identity | Refusal:
+    """The identity of a series, or why there is none; `nodes` says which metrics single hosts have.
 
     The metric is looked at first: lines of metrics that are not kept (events and logs among them) are nobody's fault,
     whatever else is wrong with them.
@@ -40,6 +43,8 @@ def identify(metric: str, tags: Mapping[str, str], *, default_cluster: str, metr
     for key in _PART_TAGS:
         if fault := _text_fault(tags.get(key, "")):
             return Refusal(Reason.BAD_NAME, f"tag {key} {fault}")
+    if nodes is not None and nodes.spec(cluster, metric, host) is None:
+        return Refusal(Reason.UNKNOWN_METRIC, f"metric {metric!r} is not configured for host {host!r} of {cluster!r}")
     return Identity(cluster, host, metric, part_of(tags))
 
 

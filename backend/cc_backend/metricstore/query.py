@@ -241,7 +241,7 @@ class Reader:
         ]
 
     def _rows(self, wanted: list[_Wanted]) -> Ids:
-        return self._table.row_of[np.array([sid for one in wanted for sid in one.selection.sids], np.int64)]
+        return self._table.rows(np.array([sid for one in wanted for sid in one.selection.sids], np.int64))
 
 
 def _cut(wanted: list[_Wanted], rows: int) -> Iterator[list[_Wanted]]:

@@ -234,7 +234,7 @@ class MetricStore:
         freed = 0
         for index, grid in enumerate(self._table.grids):
             here = self._table.grid_of[kept] == index
-            freed += grid.free(before_s, self._table.row_of[kept[here]], kept_from_s[here])
+            freed += grid.free(before_s, self._table.rows(kept[here]), kept_from_s[here])
         silent = self._table.silent(before_s, protected)
         if len(silent):
             self._table.remove(silent)

@@ -119,7 +119,7 @@ def test_silent_series_are_those_without_a_sample_since_then_unless_their_host_i
     sids = np.array([table.register(host(number)) for number in range(3)])
     table.put(sids, np.ones(3, np.float32), np.array([100, 200, 300]))
     assert table.silent(250, {}).tolist() == [0, 1]
-    assert table.silent(250, {"demo": ["n0", "unheard-of"], "elsewhere": ["n1"]}).tolist() == [1]
+    assert table.silent(250, {"demo": {"n0": 0, "unheard-of": 0}, "elsewhere": {"n1": 0}}).tolist() == [1]
 
 
 def test_the_newest_time_counts_whatever_the_order() -> None:

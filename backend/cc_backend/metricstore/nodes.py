@@ -1,0 +1,57 @@
+"""Which hosts the configuration knows, and which metrics are kept of each: pure rules, no state that changes."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from cc_backend.metricstore.model import MetricSpec, MetricTable
+
+Specs = Mapping[str, MetricSpec]
+"""Metric -> how it is kept, for all hosts of one subcluster."""
+
+_NO_SPECS: Specs = {}
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterNodes:
+    """The hosts of one cluster.
+
+    `hosts` says host -> subcluster; `rest` is the subcluster of all other hosts, None if the cluster has no others.
+    `metrics` says subcluster -> its metrics, complete; a subcluster that is not in it has those of the cluster.
+    """
+
+    hosts: Mapping[str, str]
+    rest: str | None = None
+    metrics: Mapping[str, Specs] = field(default_factory=dict)
+
+
+NodeTable = Mapping[str, ClusterNodes]
+"""Cluster -> its hosts. A cluster that is not in it takes every host, with the metrics of the cluster."""
+
+
+class Nodes:
+    """Metrics by cluster and host, and which hosts are configured."""
+
+    def __init__(self, metrics: MetricTable, nodes: NodeTable | None = None) -> None:
+        self._metrics = metrics
+        self._nodes = nodes or {}
+
+    def lists(self, cluster: str, host: str) -> bool:
+        """Whether the configuration has this host: by name, in a subcluster for all others, or for want of a list."""
+        known = self._nodes.get(cluster)
+        return known is None or known.rest is not None or host in known.hosts
+
+    def specs(self, cluster: str, host: str) -> Specs:
+        """What is kept of a host; hosts of one subcluster get the same object.
+
+        A host that the configuration does not have gets the metrics of its cluster; an unknown cluster has none.
+        """
+        known = self._nodes.get(cluster)
+        table = self._metrics.get(cluster, _NO_SPECS)
+        if known is None:
+            return table
+        sub_cluster = known.hosts.get(host, known.rest)
+        return table if sub_cluster is None else known.metrics.get(sub_cluster, table)
+
+    def spec(self, cluster: str, metric: str, host: str) -> MetricSpec | None:
+        """How a metric of a host is kept, None if it is not."""
+        return self.specs(cluster, host).get(metric)
