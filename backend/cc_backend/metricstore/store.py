@@ -25,12 +25,14 @@ from cc_backend.metricstore.model import (
     StoredStatistic,
 )
 from cc_backend.metricstore.query import Reader
+from cc_backend.metricstore.reasons import Absence, StoreFacts
 from cc_backend.metricstore.restore import restore
 from cc_backend.metricstore.retention import trim
 from cc_backend.metricstore.runs import Outage, Runs
 from cc_backend.metricstore.selfmetrics import SelfMetrics
 from cc_backend.metricstore.series import SeriesTable
 from cc_backend.metricstore.wal import SEGMENT_BYTES, WriteAheadLog
+from cc_backend.metricstore.whynodata import Asked, Inquiry
 
 logger = logging.getLogger(__name__)
 
@@ -194,6 +196,16 @@ class MetricStore:
     def outages(self) -> list[Outage]:
         """From when to when no store ran on this folder, oldest first; as far back as samples are kept."""
         return self._runs.outages()
+
+    def why_no_data(self, cluster: str, asked: Sequence[Asked], *, now_s: int) -> list[list[Absence]]:
+        """Per question the stretches of time without samples of its host, each with the reason, in order."""
+        facts = StoreFacts(
+            kept_from_s=now_s - self._retention_s,
+            restoring_before_s=self.started_s if self.restoring else 0,
+            outages=self.outages(),
+        )
+        with self._measured.timed("why_no_data"):
+            return Inquiry(self._table, cluster, facts, now_s=now_s).reasons(asked, self._memory)
 
     def hosts(self, cluster: str) -> list[str]:
         """The hosts that have series, sorted."""
