@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 import re
-from typing import Dict, List, Mapping, NamedTuple, Tuple
+from typing import Dict, List, Mapping, NamedTuple, Optional, Tuple
 
 from cc_common.errors import LineProtocolError
 
@@ -143,6 +143,9 @@ def parse_series(series: bytes) -> Tuple[str, Dict[str, str]]:
         text = series.decode()
     except UnicodeDecodeError:
         raise LineProtocolError("the series is not UTF-8") from None
+    plain = _plain_series(text)
+    if plain is not None:
+        return plain
     metric, *pairs = _COMMA.split(text)
     tags: Dict[str, str] = {}
     for pair in pairs:
@@ -152,6 +155,21 @@ def parse_series(series: bytes) -> Tuple[str, Dict[str, str]]:
         key = _received("a tag key", _UNESCAPE_TAG.sub(r"\1", parts[0]))
         tags[key] = _received(f"tag {key}", _UNESCAPE_TAG.sub(r"\1", parts[1]))
     return _received("the metric name", _UNESCAPE_METRIC.sub(r"\1", metric)), tags
+
+
+def _plain_series(text: str) -> Optional[Tuple[str, Dict[str, str]]]:
+    """What nearly all keys are, several times faster: short, without escapes, nothing empty or odd; else None."""
+    if len(text) > MAX_NAME_BYTES or "\\" in text or not (text.isascii() and text.isprintable()):
+        return None
+    metric, *pairs = text.split(",")
+    tags: Dict[str, str] = {}
+    try:
+        for pair in pairs:
+            key, value = pair.split("=")
+            tags[key] = value
+    except ValueError:
+        return None
+    return (metric, tags) if metric and all(tags) and all(tags.values()) else None
 
 
 def _received(what: str, text: str) -> str:

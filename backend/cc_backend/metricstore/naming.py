@@ -79,6 +79,8 @@ def _name_fault(name: str) -> str:
 
 
 def _text_fault(text: str) -> str:
+    if len(text) <= MAX_NAME_BYTES and text.isascii() and text.isprintable():
+        return ""
     if _CONTROL.search(text):
         return "has a control character in it"
     if len(text.encode(errors="surrogatepass")) > MAX_NAME_BYTES:
