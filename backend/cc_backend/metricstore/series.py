@@ -326,9 +326,17 @@ class SeriesTable:
         for grid, where in self.by_grid(sids):
             times = times_s if isinstance(times_s, int) else times_s[where]
             grid.scatter(rows[where], grid.slots(times), values[where])
-        self._seen(sids, times_s)
+        self.seen(sids, times_s)
 
-    def _seen(self, sids: Ids, times_s: int | Ids) -> None:
+    def fill(self, sids: Ids, values: Samples, times_s: int | Ids) -> None:
+        """The same where a slot has no sample yet; what is there stays, since it is newer."""
+        rows = self.rows(sids)
+        for grid, where in self.by_grid(sids):
+            times = times_s if isinstance(times_s, int) else times_s[where]
+            grid.fill(rows[where], grid.slots(times), values[where])
+        self.seen(sids, times_s)
+
+    def seen(self, sids: Ids, times_s: int | Ids) -> None:
         """Keep the newest sample time of series and hosts."""
         hosts = self.host_of[sids]
         if isinstance(times_s, int):
