@@ -10,9 +10,10 @@ import numpy as np
 
 from cc_backend.metricstore.commit import Fsync
 from cc_backend.metricstore.health import host_health
-from cc_backend.metricstore.ingest import Faults, Screened, decode, name_errors, screen
+from cc_backend.metricstore.ingest import Decoded, Faults, Screened, decode, name_errors, screen
 from cc_backend.metricstore.model import (
     HostHealth,
+    Identity,
     Ids,
     IngestResult,
     Limits,
@@ -31,8 +32,10 @@ from cc_backend.metricstore.retention import trim
 from cc_backend.metricstore.runs import Outage, Runs
 from cc_backend.metricstore.selfmetrics import SelfMetrics
 from cc_backend.metricstore.series import SeriesTable
+from cc_backend.metricstore.spellings import refusal_reason
 from cc_backend.metricstore.wal import SEGMENT_BYTES, WriteAheadLog
 from cc_backend.metricstore.whynodata import Asked, Inquiry
+from cc_backend.model import Samples
 
 logger = logging.getLogger(__name__)
 
@@ -123,6 +126,28 @@ class MetricStore:
         self._count(len(kept.sids), rejected)
         durable = self._log is None or (ticket is not None and self._log.wait(ticket))
         return IngestResult(len(kept.sids), rejected, errors, durable)
+
+    def ingest_samples(
+        self, identities: Sequence[Identity], owners: Ids, values: Samples, times_s: Ids, *, received_s: int
+    ) -> IngestResult:
+        """Take samples that did not come as lines, each of the series at its position `owners[i]` in `identities`.
+
+        Of several in one slot the last one counts. Limits, ranges and the log are those of `ingest`; the names in
+        `identities` must be such as `naming.identify` gives.
+        """
+        faults = Faults()
+        with self._ingest:
+            sids = self._table.register_many(identities)[owners]
+            known = np.flatnonzero(sids >= 0)
+            for code, count in zip(*np.unique(sids[sids < 0], return_counts=True), strict=True):
+                faults.add(refusal_reason(int(code)), (), int(count))
+            decoded = Decoded(sids[known], values[known].astype(np.float64), times_s[known], known)
+            kept = screen(decoded, received_s=received_s, retention_s=self._retention_s, faults=faults)
+            ticket = self._store(kept, received_s)
+        rejected = {str(reason): count for reason, count in faults.counts.items()}
+        self._count(len(kept.sids), rejected)
+        durable = self._log is None or (ticket is not None and self._log.wait(ticket))
+        return IngestResult(len(kept.sids), rejected, (), durable)
 
     def _store(self, kept: Screened, received_s: int) -> int | None:
         if not len(kept.sids):
