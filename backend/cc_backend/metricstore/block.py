@@ -1,78 +1,73 @@
-"""One block of samples: up to `CHUNK_ROWS` series in one window, and the summary of each row."""
-
-from typing import NamedTuple
+"""One hot block of samples: up to `CHUNK_ROWS` series in one window, as they are."""
 
 import numpy as np
-import numpy.typing as npt
 
-from cc_backend.metricstore.model import Doubles, Ids
+from cc_backend.metricstore.codec import Codec, choose
+from cc_backend.metricstore.filepart import FilePart
+from cc_backend.metricstore.matrices import Index, Summary, Target, index_of, summarise
+from cc_backend.metricstore.model import Ids
 from cc_backend.model import Samples
 
-WINDOW_SLOTS = 64
+WINDOW_SLOTS = 128
 CHUNK_ROWS = 1024
 
-Index = Ids | slice
-
-
-class Summary(NamedTuple):
-    """Per row: least, highest (NaN without samples), sum and number of samples."""
-
-    min: Samples
-    max: Samples
-    sum: Doubles
-    number: npt.NDArray[np.integer]
-
-    def of(self, rows: Index) -> "Summary":
-        """The summary of some of the rows."""
-        return Summary(self.min[rows], self.max[rows], self.sum[rows], self.number[rows])
+__all__ = ["CHUNK_ROWS", "WINDOW_SLOTS", "Block", "Index", "Summary", "summarise"]
 
 
 class Block:
-    """Up to `CHUNK_ROWS` series in one window, one row each, NaN where there is no sample."""
+    """Up to `CHUNK_ROWS` series in one window, one row each, NaN where there is no sample.
 
-    __slots__ = ("_summary", "samples")
+    `version` grows with each change of a sample; `saved_version` is the one that is on disk, at `saved_part` if known.
+    """
 
-    def __init__(self, rows: int) -> None:
+    __slots__ = ("_codec", "samples", "saved_part", "saved_version", "version")
+
+    def __init__(self, rows: int, codec: Codec | None = None) -> None:
         self.samples: Samples = np.full((rows, WINDOW_SLOTS), np.nan, np.float32)
-        self._summary: Summary | None = None
+        self.version = 0
+        self.saved_version = 0
+        self.saved_part: FilePart | None = None
+        self._codec = codec or choose()
+
+    @property
+    def rows(self) -> int:
+        """How many rows there are."""
+        return len(self.samples)
 
     @property
     def size_bytes(self) -> int:
-        """Bytes of samples and summary."""
-        summary = 0 if self._summary is None else sum(column.nbytes for column in self._summary)
-        return self.samples.nbytes + summary
+        """Bytes of samples in memory."""
+        return self.samples.nbytes
+
+    def touch(self) -> None:
+        """Tell that samples were written to `samples` directly."""
+        self.version += 1
 
     def put(self, rows: Ids, columns: int | Ids, values: Samples) -> None:
         """Store samples; of several for one slot the last one counts."""
         self.samples[rows, columns] = values
-        self._summary = None
+        self.version += 1
 
     def blank(self, rows: Ids) -> None:
         """Forget the samples of some rows."""
         rows = rows[rows < len(self.samples)]
-        self.samples[rows] = np.nan
-        self._summary = None
+        if not bool(np.isnan(self.samples[rows]).all()):
+            self.samples[rows] = np.nan
+            self.version += 1
 
     def grow(self, rows: int) -> None:
-        """Make room for more rows."""
+        """Make room for more rows; no sample changes."""
         more = np.full((rows - len(self.samples), WINDOW_SLOTS), np.nan, np.float32)
         self.samples = np.concatenate([self.samples, more])
-        self._summary = None
 
-    def summary(self) -> Summary:
-        """The summary of each row; kept until the next sample comes."""
-        if self._summary is None:
-            summary = summarise(self.samples)
-            self._summary = summary._replace(number=summary.number.astype(np.uint8))
-        return self._summary
+    def read(self, rows: Ids, columns: slice) -> Samples:
+        """A matrix with some rows and columns."""
+        return self.samples[index_of(rows), columns]
 
+    def read_into(self, rows: Ids, columns: slice, target: Target) -> None:
+        """Copy some rows and columns to a place in a matrix."""
+        self._codec.gather(self.samples, rows, columns, target)
 
-def summarise(samples: Samples) -> Summary:
-    """The summary of each row of a matrix, missing samples left out."""
-    present = ~np.isnan(samples)
-    return Summary(
-        np.fmin.reduce(samples, axis=1, initial=np.nan),
-        np.fmax.reduce(samples, axis=1, initial=np.nan),
-        np.sum(samples, axis=1, dtype=np.float64, where=present),
-        np.count_nonzero(present, axis=1),
-    )
+    def summary(self, rows: Ids, columns: slice) -> Summary:
+        """The summary of some rows over some columns."""
+        return self._codec.summarise(self.read(rows, columns))

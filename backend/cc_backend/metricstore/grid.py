@@ -1,24 +1,52 @@
 """Samples of all series with one timestep, on the wall clock: slot = floor(time / timestep).
 
 A window is `WINDOW_SLOTS` slots long. In each window, row r of a series is row r % `CHUNK_ROWS` of block
-r // `CHUNK_ROWS`; blocks are created when the first sample falls into them. One sample costs 4 bytes, the summary of
-a full block 17/64 byte a sample. With 64 slots, 48 hours at 60 s are 45 windows and the two cut ones at the ends cost
-on average one more (2 %); shorter windows would need more array operations per query, longer ones waste more memory.
+r // `CHUNK_ROWS`; blocks are created when the first sample falls into them. A block is hot (4 bytes a slot) or cold
+(compressed, in memory or on disk only); a late sample makes a cold one hot again. With 128 slots, 48 hours at 60 s are
+22.5 windows; shorter ones would need more array operations per query and more headers of compressed rows, longer ones
+waste more memory at the ends and stay hot for longer.
 """
 
+import contextlib
 from collections.abc import Iterator
 from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 
-from cc_backend.metricstore.block import CHUNK_ROWS, WINDOW_SLOTS, Block, Index, Summary, summarise
-from cc_backend.metricstore.model import Ids
+from cc_backend.metricstore.block import CHUNK_ROWS, WINDOW_SLOTS, Block
+from cc_backend.metricstore.codec import Codec, choose
+from cc_backend.metricstore.coldblock import ColdBlock, freeze
+from cc_backend.metricstore.filepart import FilePart
+from cc_backend.metricstore.matrices import Index, Summary, Target
+from cc_backend.metricstore.model import Flags, Ids
+from cc_backend.metricstore.rows import Rows
 from cc_backend.model import Samples
 
 _CHUNK_SHIFT = 10
 _LEAST_BLOCK_ROWS = 64
-_LEAST_EXTENT = 8
-_EXTENT_SHARE = 8  # an extent is at most this share of what the owner has: at most 1/8 of the rows idle
+
+AnyBlock = Block | ColdBlock
+Blocks = list[AnyBlock | None]
+Lock = contextlib.AbstractContextManager[object]
+
+
+class Content(NamedTuple):
+    """What a block held at one moment: a copy of its samples if it was hot, else its payload."""
+
+    version: int
+    samples: Samples | None
+    payload: bytes | FilePart | None
+
+
+class WindowState(NamedTuple):
+    """What one window takes: bytes of hot and of cold blocks, and how many could leave for the disk."""
+
+    window: int
+    end_s: int
+    hot_bytes: int
+    cold_bytes: int
+    can_leave_bytes: int
 
 
 def groups(keys: Ids) -> Iterator[tuple[int, Index]]:
@@ -40,63 +68,57 @@ def groups(keys: Ids) -> Iterator[tuple[int, Index]]:
         yield int(keys[begin]), slice(begin, end) if order is None else order[begin:end]
 
 
-def _compact(rows: Ids) -> Index:
-    """A slice for neighbouring ascending rows: copying one is several times faster than gathering."""
-    if int(rows[-1]) - int(rows[0]) + 1 == len(rows) and (len(rows) == 1 or bool((np.diff(rows) == 1).all())):
-        return slice(int(rows[0]), int(rows[-1]) + 1)
-    return rows
-
-
 class Grid:
-    """All samples of one timestep. Rows are handed out in extents per owner, so that a host's series lie together."""
+    """All samples of one timestep. The caller holds a lock round each call, except where a lock is handed over."""
 
-    def __init__(self, timestep_s: int) -> None:
+    def __init__(self, timestep_s: int, codec: Codec | None = None) -> None:
         self.timestep_s = timestep_s
-        self.rows = 0
         self.sample_bytes = 0
-        self._windows: dict[int, list[Block | None]] = {}
-        self._spare: dict[int, list[int]] = {}
-        self._owned: dict[int, int] = {}
-        self._free: list[int] = []  # descending, so that the lowest row is taken first
+        self._codec = codec or choose()
+        self._rows = Rows()
+        self._windows: dict[int, Blocks] = {}
 
     # Rows
 
+    @property
+    def rows(self) -> int:
+        """How many rows there are, idle ones included."""
+        return self._rows.count
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of samples in memory and of the bookkeeping."""
+        blocks = sum(len(window) for window in self._windows.values())
+        return self.sample_bytes + self._rows.size_bytes + 250 * blocks
+
     def allocate(self, owner: int) -> int:
         """A row for a new series of this owner."""
-        spare = self._spare.setdefault(owner, [])
-        owned = self._owned.get(owner, 0)
-        if not spare:
-            spare.extend(self._extent(max(_LEAST_EXTENT, owned // _EXTENT_SHARE)))
-        self._owned[owner] = owned + 1
-        return spare.pop()
+        return self._rows.allocate(owner)
 
-    def _extent(self, size: int) -> list[int]:
-        reused = self._free[-size:]
-        if reused:
-            del self._free[-size:]
-            return reused
-        self.rows += size
-        return list(range(self.rows - 1, self.rows - size - 1, -1))
+    def allocate_many(self, owner: int, count: int) -> Ids:
+        """Rows for so many new series of this owner."""
+        return self._rows.allocate_many(owner, count)
+
+    def claim(self, row: int, owner: int) -> bool:
+        """Take this very row for a series of the owner, if nobody has it."""
+        return self._rows.claim(row, owner)
+
+    def claim_many(self, rows: Ids, owners: Ids) -> Flags:
+        """Take these very rows (each named once), each for its owner; says which of them nobody had."""
+        return self._rows.claim_many(rows, owners)
 
     def release(self, owner: int, rows: Ids) -> None:
         """Take rows back, blank; the extents of an owner without rows are free for others."""
-        chunks = rows >> _CHUNK_SHIFT
-        for chunk, where in groups(chunks):
+        for chunk, where in groups(rows >> _CHUNK_SHIFT):
             local = rows[where] & (CHUNK_ROWS - 1)
             for blocks in self._windows.values():
                 block = blocks[chunk] if chunk < len(blocks) else None
+                if isinstance(block, ColdBlock):
+                    known = local[local < block.rows]
+                    block = self._hot(blocks, chunk) if len(known) and block.holds(known) else None
                 if block is not None:
-                    before = block.size_bytes
                     block.blank(local)
-                    self.sample_bytes += block.size_bytes - before
-        spare = self._spare.setdefault(owner, [])
-        spare.extend(rows.tolist())
-        spare.sort(reverse=True)
-        self._owned[owner] -= len(rows)
-        if not self._owned[owner]:
-            self._free.extend(spare)
-            self._free.sort(reverse=True)
-            del self._owned[owner], self._spare[owner]
+        self._rows.release(owner, rows)
 
     # Writing
 
@@ -117,25 +139,57 @@ class Grid:
     def _scatter(self, window: int, rows: Ids, columns: int | Ids, values: Samples) -> None:
         blocks = self._windows.setdefault(window, [])
         for chunk, where in groups(rows >> _CHUNK_SHIFT):
-            block = self._block(blocks, chunk)
-            before = block.size_bytes
             within = columns if isinstance(columns, int) else columns[where]
-            block.put(rows[where] & (CHUNK_ROWS - 1), within, values[where])
-            self.sample_bytes += block.size_bytes - before
+            self._hot(blocks, chunk).put(rows[where] & (CHUNK_ROWS - 1), within, values[where])
 
-    def _block(self, blocks: list[Block | None], chunk: int) -> Block:
-        """The block, as high as the rows that are handed out in its chunk need it (the last chunk is rarely full)."""
+    def fill(self, rows: Ids, slots: int | Ids, values: Samples) -> int:
+        """Store samples where there is none yet, so that newer ones win; returns how many that were.
+
+        Of several for one row and slot the last one counts.
+        """
+        stored = 0
+        windows, columns = np.divmod(np.broadcast_to(slots, rows.shape), WINDOW_SLOTS)
+        for window, where in groups(windows):
+            stored += self._fill(window, rows[where], columns[where], values[where])
+        return stored
+
+    def _fill(self, window: int, rows: Ids, columns: Ids, values: Samples) -> int:
+        stored = 0
+        blocks = self._windows.setdefault(window, [])
+        for chunk, where in groups(rows >> _CHUNK_SHIFT):
+            block = self._hot(blocks, chunk)
+            local, within, given = rows[where] & (CHUNK_ROWS - 1), columns[where], values[where]
+            missing = np.isnan(block.samples[local, within])
+            if missing.any():
+                block.put(local[missing], within[missing], given[missing])
+                stored += int(np.count_nonzero(missing))
+        return stored
+
+    def merge(self, window: int, rows: Ids, samples: Samples) -> int:
+        """Fill the slots of a window that are empty from a matrix with a row per row given; returns how many."""
+        at = np.flatnonzero(~np.isnan(samples).ravel())
+        if not len(at):
+            return 0
+        which, columns = np.divmod(at, samples.shape[1])
+        return self._fill(window, rows[which], columns, samples.ravel()[at])
+
+    def _hot(self, blocks: Blocks, chunk: int) -> Block:
+        """The block, hot, as high as the rows handed out in its chunk need it (the last chunk is rarely full)."""
         if chunk >= len(blocks):
             blocks.extend([None] * (chunk + 1 - len(blocks)))
         used = self.rows - chunk * CHUNK_ROWS
         block = blocks[chunk]
+        if isinstance(block, Block) and block.rows >= min(used, CHUNK_ROWS):
+            return block
+        self.sample_bytes -= 0 if block is None else block.size_bytes
         if block is None:
-            block = blocks[chunk] = Block(_block_rows(used))
-            self.sample_bytes += block.size_bytes
-        elif len(block.samples) < min(used, CHUNK_ROWS):
-            before = block.size_bytes
+            block = Block(_block_rows(used), self._codec)
+        elif isinstance(block, ColdBlock):
+            block = block.thaw(_block_rows(used))
+        else:
             block.grow(_block_rows(used))
-            self.sample_bytes += block.size_bytes - before
+        self.sample_bytes += block.size_bytes
+        blocks[chunk] = block
         return block
 
     # Reading
@@ -144,20 +198,15 @@ class Grid:
         """A matrix of one row per row given and `count` columns from `first_slot`, NaN where there is no sample."""
         matrix: Samples = np.full((len(rows), count), np.nan, np.float32)
         for block, where, local, columns, at in self._pieces(rows, first_slot, count):
-            matrix[where, at : at + columns.stop - columns.start] = block.samples[local, columns]
+            block.read_into(local, columns, Target(matrix, where, at))
         return matrix
 
     def summary(self, rows: Ids, first_slot: int, count: int) -> Summary:
-        """The summary of each row over a range of slots; whole windows are not read sample by sample."""
+        """The summary of each row over a range of slots."""
         least, highest = (np.full(len(rows), np.nan, np.float32) for _ in range(2))
         total, number = np.zeros(len(rows)), np.zeros(len(rows), np.int64)
         for block, where, local, columns, _ in self._pieces(rows, first_slot, count):
-            if columns.stop - columns.start == WINDOW_SLOTS:
-                before = block.size_bytes
-                piece = block.summary().of(local)
-                self.sample_bytes += block.size_bytes - before
-            else:
-                piece = summarise(block.samples[local, columns])
+            piece = block.summary(local, columns)
             least[where] = np.fmin(least[where], piece.min)
             highest[where] = np.fmax(highest[where], piece.max)
             total[where] += piece.sum
@@ -170,37 +219,38 @@ class Grid:
         slots: list[Ids] = [np.empty(0, np.int64)]
         values: list[Samples] = [np.empty(0, np.float32)]
         for window in sorted(self._windows):
-            blocks = self._windows[window]
-            block = blocks[chunk] if chunk < len(blocks) else None
-            if block is not None and local < len(block.samples):
-                samples = block.samples[local]
+            block = self._block(window, chunk)
+            if block is not None and local < block.rows:
+                samples = block.read(np.array([local]), slice(0, WINDOW_SLOTS))[0]
                 there = np.flatnonzero(~np.isnan(samples))
                 slots.append(there + window * WINDOW_SLOTS)
                 values.append(samples[there])
         return np.concatenate(slots), np.concatenate(values)
 
-    def _pieces(self, rows: Ids, first_slot: int, count: int) -> Iterator[tuple[Block, Index, Index, slice, int]]:
+    def _pieces(self, rows: Ids, first_slot: int, count: int) -> Iterator[tuple[AnyBlock, Ids, Ids, slice, int]]:
         """Per block that is touched: positions in `rows`, rows and columns of the block, first column of the answer."""
         if not len(rows) or count <= 0:
             return
-        chunks = [(chunk, where, rows[where] & (CHUNK_ROWS - 1)) for chunk, where in groups(rows >> _CHUNK_SHIFT)]
-        parts = [(chunk, where, local, _compact(local), int(local.max())) for chunk, where, local in chunks]
+        positions = np.arange(len(rows))
+        parts = []
+        for chunk, where in groups(rows >> _CHUNK_SHIFT):
+            local = rows[where] & (CHUNK_ROWS - 1)
+            parts.append((chunk, positions[where], local, int(local.max())))
         end_slot = first_slot + count
         for window in self._windows_between(first_slot, end_slot):
             begin = window * WINDOW_SLOTS
             columns = slice(max(first_slot - begin, 0), min(end_slot - begin, WINDOW_SLOTS))
             at = begin + columns.start - first_slot
-            blocks = self._windows[window]
-            for chunk, where, local, compact, highest in parts:
-                block = blocks[chunk] if chunk < len(blocks) else None
+            for chunk, where, local, highest in parts:
+                block = self._block(window, chunk)
                 if block is None:
                     continue
-                if highest < len(block.samples):
-                    yield block, where, compact, columns, at
+                if highest < block.rows:
+                    yield block, where, local, columns, at
                     continue
-                there = np.flatnonzero(local < len(block.samples))  # later rows came after the block's last sample
+                there = np.flatnonzero(local < block.rows)  # later rows came after the block's last sample
                 if len(there):
-                    yield block, _positions(where)[there], local[there], columns, at
+                    yield block, where[there], local[there], columns, at
 
     def _windows_between(self, first_slot: int, end_slot: int) -> list[int]:
         first, last = first_slot // WINDOW_SLOTS, (end_slot - 1) // WINDOW_SLOTS
@@ -208,7 +258,112 @@ class Grid:
             return [window for window in range(first, last + 1) if window in self._windows]
         return sorted(window for window in self._windows if first <= window <= last)
 
+    def _block(self, window: int, chunk: int) -> AnyBlock | None:
+        blocks = self._windows.get(window, ())
+        return blocks[chunk] if chunk < len(blocks) else None
+
+    # Compressing
+
+    def freeze(self, before_slot: int, lock: Lock, *, mantissa_bits: int = 0) -> int:
+        """Compress the hot blocks of windows that end by a slot; returns the bytes saved.
+
+        The lock is taken for moments only, not while a block is compressed. A block that was written to meanwhile
+        stays hot until the next time.
+        """
+        saved = 0
+        with lock:
+            ready = [window for window in sorted(self._windows) if (window + 1) * WINDOW_SLOTS <= before_slot]
+            places = [(window, chunk) for window in ready for chunk in self.chunks(window)]
+        for window, chunk in places:
+            with lock:
+                block = self._block(window, chunk)
+                if not isinstance(block, Block):
+                    continue
+                version, samples = block.version, block.samples
+            payload = freeze(samples, mantissa_bits=mantissa_bits, codec=self._codec)
+            with lock:
+                if self._block(window, chunk) is not block or block.version != version or block.samples is not samples:
+                    continue
+                cold = ColdBlock(
+                    payload,
+                    rows=block.rows,
+                    version=version,
+                    saved_version=block.saved_version,
+                    saved_part=block.saved_part,
+                    codec=self._codec,
+                )
+                self._windows[window][chunk] = cold
+                saved += block.size_bytes - cold.size_bytes
+                self.sample_bytes += cold.size_bytes - block.size_bytes
+            del block, samples
+        return saved
+
+    # Saving and restoring
+
+    def windows(self) -> list[int]:
+        """The windows that have blocks, ascending. Window w begins with slot w * `WINDOW_SLOTS`."""
+        return sorted(self._windows)
+
+    def chunks(self, window: int) -> list[int]:
+        """The chunks of a window that have a block, ascending. Chunk c begins with row c * `CHUNK_ROWS`."""
+        return [chunk for chunk, block in enumerate(self._windows.get(window, ())) if block is not None]
+
+    def unsaved(self, window: int) -> list[int]:
+        """The chunks of a window whose block changed since it was saved, ascending."""
+        blocks = enumerate(self._windows.get(window, ()))
+        return [chunk for chunk, block in blocks if block is not None and block.version != block.saved_version]
+
+    def content(self, window: int, chunk: int) -> Content | None:
+        """What a block holds now; None if there is no such block."""
+        block = self._block(window, chunk)
+        if block is None:
+            return None
+        if isinstance(block, ColdBlock):
+            return Content(block.version, None, block.payload)
+        return Content(block.version, block.samples.copy(), None)
+
+    def mark_saved(self, window: int, chunk: int, version: int, part: FilePart | None = None) -> None:
+        """Tell that this version of a block is on disk, and where; a block on disk only is read from there now."""
+        block = self._block(window, chunk)
+        if block is None:
+            return
+        block.saved_version = version
+        block.saved_part = part
+        if part is not None and isinstance(block, ColdBlock) and block.on_disk and block.version == version:
+            block.payload = part
+
+    def adopt(self, window: int, chunk: int, block: ColdBlock) -> bool:
+        """Take over a block from disk, if there is none in its place; its rows must be claimed before."""
+        blocks = self._windows.setdefault(window, [])
+        if chunk < len(blocks) and blocks[chunk] is not None:
+            return False
+        if chunk >= len(blocks):
+            blocks.extend([None] * (chunk + 1 - len(blocks)))
+        blocks[chunk] = block
+        self.sample_bytes += block.size_bytes
+        return True
+
     # Freeing
+
+    def states(self) -> list[WindowState]:
+        """What each window takes, oldest first."""
+        found = []
+        for window in self.windows():
+            hot = cold = leave = 0
+            for block in self._windows[window]:
+                if isinstance(block, ColdBlock):
+                    cold += block.size_bytes
+                    leave += block.size_bytes if block.can_leave else 0
+                elif block is not None:
+                    hot += block.size_bytes
+            found.append(WindowState(window, self.end_s(window), hot, cold, leave))
+        return found
+
+    def leave(self, window: int) -> int:
+        """Keep the saved cold blocks of a window on disk only; returns the bytes freed."""
+        freed = sum(block.leave() for block in self._windows.get(window, ()) if isinstance(block, ColdBlock))
+        self.sample_bytes -= freed
+        return freed
 
     def free(self, before_s: int, protected_rows: Ids, keep_from_s: Ids) -> int:
         """Drop windows that end by `before_s`, except blocks with protected rows; returns the bytes freed.
@@ -218,10 +373,10 @@ class Grid:
         keep_from = np.full((self.rows >> _CHUNK_SHIFT) + 1, np.iinfo(np.int64).max)
         np.minimum.at(keep_from, protected_rows >> _CHUNK_SHIFT, keep_from_s)
         freed = 0
-        for window in [w for w in self._windows if self._end_s(w) <= before_s]:
+        for window in [w for w in self._windows if self.end_s(w) <= before_s]:
             blocks = self._windows[window]
             for chunk, block in enumerate(blocks):
-                if block is not None and int(keep_from[chunk]) >= self._end_s(window):
+                if block is not None and int(keep_from[chunk]) >= self.end_s(window):
                     freed += block.size_bytes
                     blocks[chunk] = None
             if all(block is None for block in blocks):
@@ -229,34 +384,23 @@ class Grid:
         self.sample_bytes -= freed
         return freed
 
-    def _end_s(self, window: int) -> int:
+    def end_s(self, window: int) -> int:
+        """When a window ends, Unix seconds."""
         return (window + 1) * WINDOW_SLOTS * self.timestep_s
 
     def validate(self) -> None:
         """Raise AssertionError if the books do not agree with what is there; for tests."""
         blocks = [block for window in self._windows.values() for block in window if block is not None]
-        _check(self.sample_bytes == sum(block.size_bytes for block in blocks), "bytes do not add up")
-        spare = [row for rows in self._spare.values() for row in rows]
-        idle = spare + self._free
-        _check(len(set(idle)) == len(idle), "a row is free twice")
-        _check(len(idle) + sum(self._owned.values()) == self.rows, "rows do not add up")
-        _check(set(self._spare) >= set(self._owned), "an owner has no extent")
+        if self.sample_bytes != sum(block.size_bytes for block in blocks):
+            raise AssertionError("bytes do not add up")
+        self._rows.validate()
 
     def idle_rows(self) -> set[int]:
         """Rows that belong to no series; for tests."""
-        return {row for rows in (*self._spare.values(), self._free) for row in rows}
+        return self._rows.idle()
 
 
 def _block_rows(used: int) -> int:
     if used >= CHUNK_ROWS:
         return CHUNK_ROWS
     return max(_LEAST_BLOCK_ROWS, 1 << (used - 1).bit_length())
-
-
-def _positions(where: Index) -> Ids:
-    return np.arange(where.start, where.stop) if isinstance(where, slice) else where
-
-
-def _check(right: bool, text: str) -> None:  # noqa: FBT001 reads like assert, which is stripped with -O
-    if not right:
-        raise AssertionError(text)

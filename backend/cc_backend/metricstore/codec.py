@@ -1,0 +1,79 @@
+"""Chooses how blocks are compressed and matrices worked on: in C where that was built, else in NumPy.
+
+Both give the same bytes and the same samples. `payload.py` describes the bytes.
+"""
+
+from typing import Protocol
+
+import numpy as np
+
+from cc_backend.metricstore import codec_numpy, matrices
+from cc_backend.metricstore.matrices import Counts, Summary, Target
+from cc_backend.metricstore.model import Ids
+from cc_backend.metricstore.payload import MAX_SLOTS, CodecError
+from cc_backend.model import Samples
+
+try:
+    from cc_backend.metricstore import _codec
+except ImportError:  # no compiler when this was installed
+    _codec = None  # type: ignore[assignment]
+
+
+class Codec(Protocol):
+    """Compresses blocks, and does what is done most with matrices of samples."""
+
+    native: bool
+
+    def encode(self, samples: Samples, mantissa_bits: int = 0) -> bytes:
+        """The payload of a block; with `mantissa_bits` 1 to 22, samples are rounded to so many bits of mantissa.
+
+        Raises CodecError for more than 1024 rows or 256 columns. Another thread may change the samples meanwhile:
+        the payload is whole then, but each changed sample is either the old or the new one.
+        """
+
+    def decode(self, payload: bytes, rows: Ids, columns: slice, target: Target) -> None:
+        """Put some rows and columns to a place in a matrix.
+
+        Raises CodecError for a payload that is damaged, IndexError for what is not in payload or matrix.
+        """
+
+    def gather(self, samples: Samples, rows: Ids, columns: slice, target: Target) -> None:
+        """The same from a matrix; raises IndexError for what is not in it."""
+
+    def summarise(self, samples: Samples) -> Summary:
+        """The summary of each row of a matrix, missing samples left out."""
+
+    def combine(self, samples: Samples, *, mean: bool) -> tuple[Samples, Counts]:
+        """Sum or mean per column over what is there, NaN only where nothing is; and how many there were."""
+
+
+class NumpyCodec:
+    """The codec on NumPy alone."""
+
+    native = False
+    encode = staticmethod(codec_numpy.encode)
+    decode = staticmethod(codec_numpy.decode)
+    gather = staticmethod(matrices.gather)
+    summarise = staticmethod(matrices.summarise)
+    combine = staticmethod(matrices.combine)
+
+
+def choose(*, native: bool | None = None) -> Codec:
+    """The codec: in C if it is there; `native` asks for one of the two and raises RuntimeError if it is not there."""
+    if native is None:
+        native = _codec is not None
+    if not native:
+        return NumpyCodec()
+    raise RuntimeError("the C part cc_backend.metricstore._codec was not built")
+
+
+def decoded(codec: Codec, payload: bytes) -> Samples:
+    """All rows and slots of a payload, as a matrix. Raises CodecError."""
+    header, _ = codec_numpy.read_header(payload)
+    samples: Samples = np.empty((header.rows, header.slots), np.float32)
+    everything = np.arange(header.rows)
+    codec.decode(payload, everything, slice(0, header.slots), Target(samples, everything))
+    return samples
+
+
+__all__ = ["MAX_SLOTS", "Codec", "CodecError", "NumpyCodec", "choose", "decoded"]

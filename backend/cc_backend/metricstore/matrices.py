@@ -1,0 +1,86 @@
+"""What is done with matrices of samples (a row per series, a column per slot, NaN for none), in NumPy.
+
+`codec.py` chooses between these and their faster twins in C.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from cc_backend.metricstore.model import Doubles, Ids
+from cc_backend.model import Samples
+
+Index = Ids | slice
+Counts = npt.NDArray[np.int32]
+
+
+class Summary(NamedTuple):
+    """Per row: least, highest (NaN without samples), sum and number of samples."""
+
+    min: Samples
+    max: Samples
+    sum: Doubles
+    number: npt.NDArray[np.integer]
+
+    def of(self, rows: Index) -> "Summary":
+        """The summary of some of the rows."""
+        return Summary(self.min[rows], self.max[rows], self.sum[rows], self.number[rows])
+
+
+class Target(NamedTuple):
+    """Where samples go: one row of `matrix` for each row that is read, from `column` on."""
+
+    matrix: Samples
+    rows: Ids
+    column: int = 0
+
+
+def summarise(samples: Samples) -> Summary:
+    """The summary of each row of a matrix, missing samples left out."""
+    present = ~np.isnan(samples)
+    return Summary(
+        np.fmin.reduce(samples, axis=1, initial=np.nan),
+        np.fmax.reduce(samples, axis=1, initial=np.nan),
+        np.sum(samples, axis=1, dtype=np.float64, where=present),
+        np.count_nonzero(present, axis=1).astype(np.int32),
+    )
+
+
+def combine(samples: Samples, *, mean: bool) -> tuple[Samples, Counts]:
+    """Sum or mean per column over what is there, NaN only where nothing is; and how many there were."""
+    present = ~np.isnan(samples)
+    count = np.count_nonzero(present, axis=0).astype(np.int32)
+    total = np.sum(samples, axis=0, dtype=np.float64, where=present)
+    divisor = count if mean else np.ones_like(count)
+    result = np.divide(total, divisor, out=np.full(total.shape, np.nan), where=count > 0)
+    with np.errstate(over="ignore"):  # beyond single precision is infinite
+        return result.astype(np.float32), count
+
+
+def gather(samples: Samples, rows: Ids, columns: slice, target: Target) -> None:
+    """Copy some rows and columns of a matrix to a place in another. Raises IndexError for what is not there."""
+    check_places(rows, columns, target, height=len(samples), width=samples.shape[1])
+    end = target.column + columns.stop - columns.start
+    target.matrix[index_of(target.rows), target.column : end] = samples[index_of(rows), columns]
+
+
+def check_places(rows: Ids, columns: slice, target: Target, *, height: int, width: int) -> None:
+    """Raise IndexError unless the rows and columns are there and have a place in the target."""
+    count = columns.stop - columns.start
+    right = len(rows) == len(target.rows) and columns.start >= 0 and count >= 0 and columns.stop <= width
+    right = right and target.column >= 0 and target.column + count <= target.matrix.shape[1]
+    if right and len(rows):
+        right = int(rows.min()) >= 0 and int(rows.max()) < height
+        right = right and int(target.rows.min()) >= 0 and int(target.rows.max()) < len(target.matrix)
+    if not right:
+        raise IndexError("rows or columns are not there")
+
+
+def index_of(rows: Ids) -> Index:
+    """A slice for neighbouring ascending rows: copying one is several times faster than gathering."""
+    if not len(rows):
+        return slice(0, 0)
+    if int(rows[-1]) - int(rows[0]) + 1 == len(rows) and (len(rows) == 1 or bool((np.diff(rows) == 1).all())):
+        return slice(int(rows[0]), int(rows[-1]) + 1)
+    return rows
