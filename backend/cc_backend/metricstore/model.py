@@ -189,13 +189,26 @@ class LogState:
 
 @dataclass(slots=True)
 class RestoreState:
-    """What was read back at the start."""
+    """What was read back at the start, and how far that is.
+
+    `files` and `samples` are of the write-ahead log, `windows` and `chunks` of snapshots; `chunks_as_they_are` went into
+    memory without being unpacked. `restored_bytes` of `total_bytes` tell the progress while `running`.
+    """
 
     files: int = 0
     samples: int = 0
     skipped_samples: int = 0  # of series that are no longer configured, or whose definition was damaged
     damaged_files: int = 0
     damaged_bytes: int = 0
+    unread_files: int = 0  # those that could not be read at all, and are left alone
+    windows: int = 0
+    chunks: int = 0
+    chunks_as_they_are: int = 0
+    damaged_chunks: int = 0
+    running: bool = False
+    total_bytes: int = 0
+    restored_bytes: int = 0
+    seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
