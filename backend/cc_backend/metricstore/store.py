@@ -4,13 +4,15 @@ import logging
 import threading
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 
+from cc_backend.metricstore.batch import Decoded, Faults, Screened
 from cc_backend.metricstore.commit import Fsync
 from cc_backend.metricstore.health import host_health
-from cc_backend.metricstore.ingest import Decoded, Faults, Screened, decode, name_errors, screen
+from cc_backend.metricstore.ingest import decode, name_errors, screen
+from cc_backend.metricstore.inventory import describe
 from cc_backend.metricstore.model import (
     HostHealth,
     Identity,
@@ -141,7 +143,7 @@ class MetricStore:
             known = np.flatnonzero(sids >= 0)
             for code, count in zip(*np.unique(sids[sids < 0], return_counts=True), strict=True):
                 faults.add(refusal_reason(int(code)), (), int(count))
-            decoded = Decoded(sids[known], values[known].astype(np.float64), times_s[known], known)
+            decoded = Decoded(sids[known], values[known], times_s[known], known)
             kept = screen(decoded, received_s=received_s, retention_s=self._retention_s, faults=faults)
             ticket = self._store(kept, received_s)
         rejected = {str(reason): count for reason, count in faults.counts.items()}
@@ -231,6 +233,15 @@ class MetricStore:
         )
         with self._measured.timed("why_no_data"):
             return Inquiry(self._table, cluster, facts, now_s=now_s).reasons(asked, self._memory)
+
+    def clusters(self) -> list[str]:
+        """The clusters that have series, sorted."""
+        with self._memory:
+            return sorted(self._table.clusters)
+
+    def inventory(self, path: Sequence[str] = ()) -> dict[str, Any] | None:
+        """What the store holds below a path of cluster, host and parts; None if there is nothing of that name."""
+        return describe(self._table, path, self._memory)
 
     def hosts(self, cluster: str) -> list[str]:
         """The hosts that have series, sorted."""
