@@ -332,6 +332,21 @@ class Grid:
         if part is not None and isinstance(block, ColdBlock) and block.on_disk and block.version == version:
             block.payload = part
 
+    def move_saved(self, window: int, chunk: int, part: FilePart) -> None:
+        """Tell that what is saved of a block lies elsewhere on disk now."""
+        block = self._block(window, chunk)
+        if block is not None:
+            block.saved_part = part
+            if isinstance(block, ColdBlock) and block.on_disk:
+                block.payload = part
+
+    def lose_saved(self, window: int, chunk: int) -> None:
+        """Tell that what was saved of a block is no longer on disk, so that it is saved anew."""
+        block = self._block(window, chunk)
+        if block is not None:
+            block.version += 1
+            block.saved_part = None
+
     def adopt(self, window: int, chunk: int, block: ColdBlock) -> bool:
         """Take over a block from disk, if there is none in its place; its rows must be claimed before."""
         blocks = self._windows.setdefault(window, [])
