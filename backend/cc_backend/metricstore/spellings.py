@@ -1,5 +1,6 @@
 """Raw keys of the wire, remembered with the series they lead to or the reason why they lead to none."""
 
+import re
 from typing import Protocol
 
 import numpy as np
@@ -11,6 +12,7 @@ MAX_SPELLING_BYTES = 2048
 """Longer keys are read, but not remembered."""
 
 REASONS = tuple(Reason)
+_BLANK = re.compile(rb"(?<!\\) ")
 
 
 def refusal_code(reason: Reason) -> int:
@@ -21,6 +23,13 @@ def refusal_code(reason: Reason) -> int:
 def refusal_reason(code: int) -> Reason:
     """The reason behind a negative number."""
     return REASONS[-1 - code]
+
+
+def is_spelling(series: bytes) -> bool:
+    """Whether a line can begin with this key, and it is not too long to be remembered."""
+    if not 0 < len(series) <= MAX_SPELLING_BYTES or series[:1] in (b" ", b"\t", b"\r", b"#"):
+        return False
+    return not series.endswith(b"\\") and b"\n" not in series and not _BLANK.search(series)
 
 
 class IrregularKeyError(Exception):
@@ -47,7 +56,7 @@ class Spellings(Protocol):
         """The sid or refusal code of a key; one that is not remembered is resolved."""
 
     def remember(self, series: bytes, sid: int) -> None:
-        """Remember a key; raises ValueError for one that is remembered already or longer than MAX_SPELLING_BYTES."""
+        """Remember a key; raises ValueError for one that is remembered already, too long, or none (`is_spelling`)."""
 
     def forget_refused(self) -> None:
         """Forget the keys that lead to no series."""
@@ -97,10 +106,10 @@ class DictSpellings(dict[bytes, int]):
         return self._resolver.resolve_and_remember(self, series, self._default_cluster)
 
     def remember(self, series: bytes, sid: int) -> None:
-        """Remember a key; raises ValueError for one that is remembered already or longer than MAX_SPELLING_BYTES."""
+        """Remember a key; raises ValueError for one that is remembered already, too long, or none (`is_spelling`)."""
         key = b"\n" + series
-        if len(series) > MAX_SPELLING_BYTES or key in self:
-            raise ValueError("the key is too long, or remembered already")
+        if key in self or not is_spelling(series):
+            raise ValueError("no line can begin with the key, or it is too long, or remembered already")
         self[key] = sid
         self._key_bytes += key.__sizeof__()
         if sid < 0:
