@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from flask import Blueprint, Response
 
-from cc_backend.api import clusters, health, jobevents, jobs, nodestate, write
+from cc_backend.api import clusters, health, jobevents, jobs, nodestate, query, write
 from cc_backend.auth.permissions import Permission, requires
 
 
@@ -23,10 +23,15 @@ class Route:
 GET = ("GET",)
 POST = ("POST",)
 POST_OR_PUT = ("POST", "PUT")
+GET_OR_POST = ("GET", "POST")
 
 ROUTES = (
     Route(POST, "/api/write/", write.write_samples, Permission.METRICS_WRITE),
     Route(POST, "/metricstore/write/", write.write_samples, Permission.METRICS_WRITE),
+    Route(GET_OR_POST, "/api/query/", query.query_samples, Permission.METRICS_READ),
+    Route(POST, "/api/free/", query.free_samples, Permission.METRICS_ADMIN),
+    Route(GET, "/api/debug/", query.show_inventory, Permission.METRICS_ADMIN),
+    Route(GET, "/api/healthcheck/", query.check_hosts, Permission.METRICS_READ),
     Route(POST_OR_PUT, "/api/jobs/start_job/", jobevents.start_job, Permission.JOBS_WRITE),
     Route(POST_OR_PUT, "/api/jobs/stop_job/", jobevents.stop_job, Permission.JOBS_WRITE),
     Route(POST_OR_PUT, "/api/jobs/stop_job/<job_id>/", jobevents.stop_job_by_id, Permission.JOBS_WRITE),

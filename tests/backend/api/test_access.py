@@ -9,7 +9,7 @@ from cc_backend.api.routes import ROUTES
 from cc_backend.auth.permissions import Permission
 
 PROTECTED = [route for route in ROUTES if route.permission is not Permission.PUBLIC]
-WRITES = [route for route in PROTECTED if route.permission.name.endswith("_WRITE")]
+WRITES = [route for route in PROTECTED if route.permission.name.endswith(("_WRITE", "_ADMIN"))]
 READS_JOBS = [route for route in PROTECTED if route.permission in {Permission.JOBS_READ, Permission.JOBS_READ_OWN}]
 
 
@@ -73,7 +73,7 @@ def test_a_users_token_passes_under_userapi_only(site: Any, roles: tuple[str, ..
     ("scope", "opened"),
     [
         ("write", {Permission.METRICS_WRITE}),
-        ("read", {Permission.JOBS_READ, Permission.JOBS_READ_OWN, Permission.CLUSTERS_READ}),
+        ("read", {Permission.JOBS_READ, Permission.JOBS_READ_OWN, Permission.CLUSTERS_READ, Permission.METRICS_READ}),
         (
             "jobs",
             {
@@ -114,7 +114,7 @@ def test_addresses_outside_the_allowed_networks_are_401(site_of: Any) -> None:
 
 
 def test_every_route_that_changes_something_asks_for_a_right_to_write() -> None:
-    reads = {"get_job_with_named_metrics"}
+    reads = {"get_job_with_named_metrics", "query_samples"}
     for route in ROUTES:
         if set(route.methods) & {"POST", "PUT", "PATCH", "DELETE"} and route.view.__name__ not in reads:
             assert route in WRITES, route.path

@@ -1,0 +1,124 @@
+"""The HTTP answers of a metric store: to queries, to what its operator asks. Shared by the backend and `metric-store`.
+
+Nothing here knows the application that serves: what is needed is handed in.
+"""
+
+import re
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+import orjson
+from flask import Request, Response
+
+from cc_backend.api.answers import JSON, json_answer
+from cc_backend.api.binding import check_cluster
+from cc_backend.api.bodies import read_body
+from cc_backend.errors import InvalidInput
+from cc_backend.metricstore import MetricStore, binary, protocol
+from cc_backend.metricstore.answering import answer
+from cc_backend.metricstore.answerjson import to_json
+from cc_backend.metricstore.block import WINDOW_SLOTS
+from cc_common.payload import parse_json
+
+_WHOLE = re.compile(r"[+-]?[0-9]{1,19}\Z")
+_SAMPLE_BYTES = 4
+_DEEPEST_SELECTOR = 2
+_MOST_SELECTORS = 10_000
+_MOST_HOSTS = 100_000
+_SHOWN = 60
+
+
+def query_answer(request: Request, source: protocol.Source, *, bound: Collection[str], body_bytes: int) -> Response:
+    """The samples that a request asks for, as JSON, or in binary form if it accepts that.
+
+    `bound` are the clusters that the caller may read, empty for all. Raises InvalidInput, PayloadError, TooLarge and
+    NotAllowed; what is wrong with a single query stands in its row.
+    """
+    bounds = protocol.Bounds(body_bytes=body_bytes)
+    asked = protocol.read_request(read_body(request, limit_bytes=body_bytes), bounds)
+    check_cluster(asked.cluster, bound)
+    found = answer(asked, source, bounds)
+    if binary.MEDIA_TYPE in request.headers.get("Accept", ""):
+        body, content_type = binary.encode(found), binary.MEDIA_TYPE
+    else:
+        body, content_type = to_json(found), JSON
+    return Response(body, content_type=content_type, headers={"Vary": "Accept"})
+
+
+def free_answer(
+    request: Request, store: MetricStore, *, needed: Mapping[str, Mapping[str, int]], body_bytes: int
+) -> Response:
+    """Forget samples before `?to=` below the selectors in the body; those that jobs need stay.
+
+    The body is a list of paths such as `[["orion", "n017"], ["orion"]]`; `[[]]` is the whole store.
+    """
+    text = request.args.get("to", "")
+    if not _WHOLE.match(text):
+        raise InvalidInput("to must be a time in Unix seconds: /api/free?to=<seconds>")
+    body = read_body(request, limit_bytes=body_bytes)
+    freed_bytes = store.free(before_s=int(text), protected=protected(store, _selectors(body), needed))
+    buffers = -(-freed_bytes // (WINDOW_SLOTS * _SAMPLE_BYTES))
+    return Response(f"buffers freed: {buffers}\n", content_type="text/plain; charset=utf-8")
+
+
+def protected(
+    store: MetricStore, selectors: Sequence[Sequence[str]], needed: Mapping[str, Mapping[str, int]]
+) -> dict[str, dict[str, int]]:
+    """Cluster -> host -> from when on its samples stay: all of what no selector names, and what jobs need."""
+    kept: dict[str, dict[str, int]] = {cluster: dict(hosts) for cluster, hosts in needed.items()}
+    if any(not selector for selector in selectors):
+        return kept
+    whole = {selector[0] for selector in selectors if len(selector) == 1}
+    single = {(selector[0], selector[1]) for selector in selectors if len(selector) == _DEEPEST_SELECTOR}
+    for cluster in store.clusters():
+        if cluster not in whole:
+            hosts = kept.setdefault(cluster, {})
+            hosts.update({host: 0 for host in store.hosts(cluster) if (cluster, host) not in single})
+    return kept
+
+
+def debug_answer(request: Request, store: MetricStore) -> Response:
+    """What the store holds below `?selector=cluster:host`; without one, its clusters. 400 for what is not there."""
+    selector = request.args.get("selector", "")
+    found = store.inventory(selector.split(":", 2) if selector else ())
+    if found is None:
+        raise InvalidInput(f"selector: there is nothing of the name {selector[:_SHOWN]!r}")
+    return json_answer({"data": found})
+
+
+def health_answer(request: Request, store: MetricStore, *, now_s: int, body_bytes: int) -> Response:
+    """Which of the expected metrics of some hosts arrive: host -> `State`, and `HealthMetrics` as JSON in a text."""
+    document = parse_json(read_body(request, limit_bytes=body_bytes), max_bytes=body_bytes)
+    if not isinstance(document, dict) or not isinstance(document.get("cluster"), str):
+        raise InvalidInput("the body must be an object with cluster, nodes and metric-names")
+    hosts, metrics = _names(document, "nodes"), _names(document, "metric-names")
+    if len(hosts) > _MOST_HOSTS:
+        raise InvalidInput(f"nodes: {len(hosts)} are more than the limit of {_MOST_HOSTS}")
+    return json_answer({host: _health(store, document["cluster"], host, metrics, now_s) for host in hosts})
+
+
+def _health(store: MetricStore, cluster: str, host: str, metrics: Sequence[str], now_s: int) -> dict[str, str]:
+    health = store.host_health(cluster, host, metrics, now_s=now_s)
+    detail = {"degraded": list(health.degraded), "missing": list(health.missing)}
+    return {"State": health.state, "HealthMetrics": orjson.dumps(detail).decode() if health.known else ""}
+
+
+def _names(document: Mapping[str, Any], key: str) -> list[str]:
+    names = document.get(key)
+    if names is None:
+        return []
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise InvalidInput(f"{key} must be a list of texts")
+    return names
+
+
+def _selectors(body: bytes) -> list[list[str]]:
+    document = parse_json(body, max_bytes=len(body))
+    if not isinstance(document, list) or len(document) > _MOST_SELECTORS:
+        raise InvalidInput(f"the body must be a list of at most {_MOST_SELECTORS} paths")
+    for path in document:
+        if not isinstance(path, list) or not all(isinstance(name, str) for name in path):
+            raise InvalidInput('each path must be a list of texts, such as ["orion", "n017"]')
+        if len(path) > _DEEPEST_SELECTOR:
+            raise InvalidInput("a path names a cluster and a host; parts of a host cannot be freed alone")
+    return document
