@@ -120,6 +120,52 @@ class MetricStatistic:
     max: float
 
 
+class Why(StrEnum):
+    """Why there are no samples; the values are the wire's."""
+
+    UNREACHABLE = "store_unreachable"
+    NOT_CONFIGURED = "metric_not_configured"
+    NOT_HERE = "metric_not_on_subcluster"
+    NO_HARDWARE = "job_has_no_such_hardware"
+    JOB_TOO_SHORT = "job_shorter_than_timestep"
+    TOO_EARLY = "first_samples_on_their_way"
+    TOO_OLD = "older_than_kept"
+    RESTORING = "store_restoring"
+    STORE_DOWN = "store_did_not_run"
+    HOST_NEVER = "host_never_seen"
+    HOST_SILENT = "host_silent"
+    METRIC_NOWHERE = "metric_never_seen"
+    METRIC_NEVER = "metric_never_seen_on_host"
+    METRIC_SILENT = "metric_silent_on_host"
+    UNKNOWN = "unknown"
+
+    @property
+    def of_host(self) -> bool:
+        """Whether the host as a whole is the cause: then it is so for all its metrics."""
+        return self in (Why.HOST_NEVER, Why.HOST_SILENT)
+
+    @property
+    def of_store(self) -> bool:
+        """Whether the cause lies with the store: then it is so for all hosts and metrics."""
+        return self in (Why.UNREACHABLE, Why.TOO_OLD, Why.RESTORING, Why.STORE_DOWN)
+
+
+@dataclass(frozen=True, slots=True)
+class Absence:
+    """One stretch of time [from_s, to_s) without samples, and why; no hosts means that it is so for all.
+
+    `last_s` is the newest sample from before the stretch, where that is known and the stretch begins with what was
+    looked at; `ongoing` says that nothing has come since.
+    """
+
+    why: Why
+    hosts: tuple[str, ...] = ()
+    from_s: int = 0
+    to_s: int = 0
+    last_s: int | None = None
+    ongoing: bool = False
+
+
 @dataclass(slots=True)
 class Job:
     """One job, running or finished. Times are Unix seconds, memory is MB, energy is kWh."""
@@ -150,6 +196,7 @@ class Job:
     energy: float = 0.0
     energy_footprint: Mapping[str, float] | None = None
     statistics: Mapping[str, MetricStatistic] | None = None
+    absences: Mapping[str, tuple[Absence, ...]] | None = None
     id: int = 0
 
     @property

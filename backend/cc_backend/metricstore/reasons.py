@@ -5,13 +5,13 @@ Pure: flags and times in, stretches out. `whynodata` gets the flags from the sto
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from enum import StrEnum
 from itertools import pairwise
 
 import numpy as np
 
 from cc_backend.metricstore.model import Flags, Ids
 from cc_backend.metricstore.query import Range
+from cc_backend.model import Absence, Why
 
 LEAST_SLOTS = 2
 """Single missing samples happen: an agent was busy, a batch came a moment late."""
@@ -19,55 +19,9 @@ GRACE_SLOTS = 4
 """The newest samples may be on their way."""
 
 
-class Why(StrEnum):
-    """Why there are no samples; the values are the wire's."""
-
-    UNREACHABLE = "store_unreachable"
-    NOT_CONFIGURED = "metric_not_configured"
-    NOT_HERE = "metric_not_on_subcluster"
-    NO_HARDWARE = "job_has_no_such_hardware"
-    JOB_TOO_SHORT = "job_shorter_than_timestep"
-    TOO_EARLY = "first_samples_on_their_way"
-    TOO_OLD = "older_than_kept"
-    RESTORING = "store_restoring"
-    STORE_DOWN = "store_did_not_run"
-    HOST_NEVER = "host_never_seen"
-    HOST_SILENT = "host_silent"
-    METRIC_NOWHERE = "metric_never_seen"
-    METRIC_NEVER = "metric_never_seen_on_host"
-    METRIC_SILENT = "metric_silent_on_host"
-    UNKNOWN = "unknown"
-
-    @property
-    def of_host(self) -> bool:
-        """Whether the host as a whole is the cause: then it is so for all its metrics."""
-        return self in (Why.HOST_NEVER, Why.HOST_SILENT)
-
-    @property
-    def of_store(self) -> bool:
-        """Whether the cause lies with the store: then it is so for all hosts and metrics."""
-        return self in (Why.UNREACHABLE, Why.TOO_OLD, Why.RESTORING, Why.STORE_DOWN)
-
-
 _CODES = (Why.HOST_NEVER, Why.HOST_SILENT, Why.METRIC_NEVER, Why.METRIC_SILENT, Why.TOO_OLD, Why.STORE_DOWN,
           Why.RESTORING)  # fmt: skip
 _CODE = {why: code for code, why in enumerate(_CODES, start=1)}
-
-
-@dataclass(frozen=True, slots=True)
-class Absence:
-    """One stretch of time [from_s, to_s) without samples, and why; no hosts means that it is so for all.
-
-    `last_s` is the newest sample from before the stretch, where that is known and the stretch begins with what was
-    looked at; `ongoing` says that nothing has come since.
-    """
-
-    why: Why
-    hosts: tuple[str, ...] = ()
-    from_s: int = 0
-    to_s: int = 0
-    last_s: int | None = None
-    ongoing: bool = False
 
 
 @dataclass(frozen=True, slots=True)

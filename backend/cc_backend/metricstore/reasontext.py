@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, tzinfo
 
-from cc_backend.metricstore.reasons import Absence, Why
+from cc_backend.model import Absence, Why
 from cc_common.hostlist import fold
 
 MOST_SENTENCES = 4

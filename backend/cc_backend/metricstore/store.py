@@ -28,7 +28,7 @@ from cc_backend.metricstore.model import (
     StoredStatistic,
 )
 from cc_backend.metricstore.query import Reader
-from cc_backend.metricstore.reasons import Absence, StoreFacts
+from cc_backend.metricstore.reasons import StoreFacts
 from cc_backend.metricstore.restore import restore
 from cc_backend.metricstore.retention import trim
 from cc_backend.metricstore.runs import Outage, Runs
@@ -37,7 +37,7 @@ from cc_backend.metricstore.series import SeriesTable
 from cc_backend.metricstore.spellings import refusal_reason
 from cc_backend.metricstore.wal import SEGMENT_BYTES, WriteAheadLog
 from cc_backend.metricstore.whynodata import Asked, Inquiry
-from cc_backend.model import Samples
+from cc_backend.model import Absence, Samples
 
 logger = logging.getLogger(__name__)
 

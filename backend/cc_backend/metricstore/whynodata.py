@@ -10,8 +10,9 @@ from cc_backend.metricstore.hosts import Host
 from cc_backend.metricstore.model import Flags, Ids, Query
 from cc_backend.metricstore.presence import host_presence, series_presence
 from cc_backend.metricstore.query import Range, select
-from cc_backend.metricstore.reasons import Absence, HostSeen, StoreFacts, Why, absences_of, span_of
+from cc_backend.metricstore.reasons import HostSeen, StoreFacts, absences_of, span_of
 from cc_backend.metricstore.series import SeriesTable
+from cc_backend.model import Absence, Why
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cc_backend.metricstore.query import Range
-from cc_backend.metricstore.reasons import Absence, HostSeen, StoreFacts, Why, absences_of, folded, of_hosts, span_of
+from cc_backend.metricstore.reasons import HostSeen, StoreFacts, absences_of, folded, of_hosts, span_of
+from cc_backend.model import Absence, Why
 
 FIRST = 30_000_000
 START_S = FIRST * 60

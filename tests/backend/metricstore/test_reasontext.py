@@ -2,8 +2,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from cc_backend.metricstore.reasons import Absence, Why
 from cc_backend.metricstore.reasontext import host_text, sentence, sentences
+from cc_backend.model import Absence, Why
 
 MORNING_S = int(datetime(2026, 3, 12, 14, 2, tzinfo=UTC).timestamp())
 HOUR_S = 3600

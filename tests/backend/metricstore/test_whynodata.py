@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from cc_backend.metricstore import MetricSpec, MetricStore, Query
-from cc_backend.metricstore.reasons import Absence, Why
 from cc_backend.metricstore.whynodata import Asked
+from cc_backend.model import Absence, Why
 
 METRICS = {
     "demo": {
