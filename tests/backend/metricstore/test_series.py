@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from cc_backend.metricstore.model import Identity, Limits, MetricSpec, Part, Reason
-from cc_backend.metricstore.series import MAX_SPELLINGS_PER_SERIES, SeriesTable
+from cc_backend.metricstore.series import SeriesTable
 from cc_backend.metricstore.spellings import MAX_SPELLING_BYTES, refusal_code, refusal_reason
+from cc_backend.metricstore.wirekeys import MAX_SPELLINGS_PER_SERIES
 
 METRICS = {"demo": {"load": MetricSpec(60), "power": MetricSpec(30)}}
 
