@@ -212,6 +212,18 @@ class RestoreState:
 
 
 @dataclass(frozen=True, slots=True)
+class SnapshotState:
+    """How snapshots are doing; `last_s` is when the last pass that was through ended, 0 before the first."""
+
+    enabled: bool = False
+    files: int = 0
+    size_bytes: int = 0
+    fault: str = ""
+    last_s: int = 0
+    last_seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class StoreCounters:
     """The store about itself; counts are since the start."""
 
@@ -225,4 +237,5 @@ class StoreCounters:
     sample_bytes: int
     log: LogState
     restore: RestoreState = field(default_factory=RestoreState)
+    snapshots: SnapshotState = field(default_factory=SnapshotState)
     measured: SelfReport | None = None

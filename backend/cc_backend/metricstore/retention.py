@@ -1,4 +1,4 @@
-"""Removes what is too old from the write-ahead log, and keeps what long jobs still need of it."""
+"""Removes what is too old from the folder of the store, and keeps what long jobs still need of it."""
 
 import logging
 import os
@@ -6,8 +6,12 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from cc_backend.metricstore.grid import Lock
 from cc_backend.metricstore.model import Flags, Identity, RestoreState
-from cc_backend.metricstore.restore import segment_records
+from cc_backend.metricstore.restorelog import segment_records
+from cc_backend.metricstore.series import SeriesTable
+from cc_backend.metricstore.snapshotpass import moved
+from cc_backend.metricstore.snapshots import SnapshotFolder, end_s, window_number
 from cc_backend.metricstore.wal import Segment, WriteAheadLog, sync_directory, write_all
 from cc_backend.metricstore.walformat import BatchRecord, batch_record, file_header, identity_of, series_record
 
@@ -45,6 +49,34 @@ def trim(log: WriteAheadLog, *, before_s: int, protected: Protected) -> int:
                 logger.info("rewrote file=%s for hosts=%d of running jobs", segment.path, len(wanted))
         except OSError as error:
             logger.error("file=%s stays although it is too old: %s", segment.path, error.strerror)  # noqa: TRY400
+    return freed
+
+
+def trim_windows(folder: SnapshotFolder, table: SeriesTable, lock: Lock, *, before_s: int) -> int:
+    """Remove from snapshots what ended by `before_s` and is not in memory any more; returns the bytes freed on disk.
+
+    `lock` guards the table. Files of windows of which memory keeps some chunks are rewritten with only these.
+    """
+    freed = 0
+    for name in folder.names():
+        if end_s(name) > before_s:
+            continue
+        with lock:
+            grid = next((grid for grid in table.grids if grid.timestep_s == name.timestep_s), None)
+            wanted = frozenset(() if grid is None else grid.chunks(window_number(name)))
+        try:
+            there = folder.chunks(name)
+            if there and there <= wanted:
+                continue
+            before_bytes = folder.file_bytes(name)
+            entries = folder.keep_only(name, wanted & there)
+            freed += before_bytes - folder.file_bytes(name)
+            if grid is not None:
+                parts = folder.parts(name, entries) if entries else {}
+                with lock:
+                    moved(grid, window_number(name), wanted & there, entries, parts)
+        except OSError as error:
+            logger.error("file=%s stays although it is too old: %s", folder.path(name), error.strerror)  # noqa: TRY400
     return freed
 
 

@@ -10,14 +10,10 @@ Outage = tuple[int, int]
 
 
 class Runs:
-    """The outages of the last days, kept in one small text file; without a folder only this run is known."""
+    """The outages of the last days, kept in one small text file of the store's folder."""
 
-    def __init__(self, directory: Path | None, *, now_s: int) -> None:
-        self.started_s = now_s
-        self._path = None if directory is None else directory / "runs"
-        self._outages: list[Outage] = []
-        if directory is None or self._path is None:
-            return
+    def __init__(self, directory: Path, *, now_s: int) -> None:
+        self._path = directory / "runs"
         self._outages, alive_s = _read(self._path)
         # Each batch touches the segment in use, which tells the end of a run better than the file's own last line.
         alive_s = max([alive_s, *(_changed_s(path) for path in directory.glob("*.wal"))])
@@ -31,8 +27,6 @@ class Runs:
     def alive(self, now_s: int, *, forget_before_s: int = 0) -> None:
         """Note that the store runs now, and forget outages that ended before samples that are still kept."""
         self._outages = [outage for outage in self._outages if outage[1] >= forget_before_s]
-        if self._path is None:
-            return
         lines = [f"down {from_s} {to_s}" for from_s, to_s in self._outages]
         temporary = self._path.with_suffix(".tmp")
         try:

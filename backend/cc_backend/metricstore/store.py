@@ -10,6 +10,7 @@ import numpy as np
 
 from cc_backend.metricstore.batch import Decoded, Faults, Screened
 from cc_backend.metricstore.commit import Fsync
+from cc_backend.metricstore.disk import StoreDisk
 from cc_backend.metricstore.health import host_health
 from cc_backend.metricstore.ingest import decode, name_errors, screen
 from cc_backend.metricstore.inventory import describe
@@ -23,18 +24,18 @@ from cc_backend.metricstore.model import (
     MetricTable,
     Query,
     RestoreState,
+    SnapshotState,
     StoreCounters,
     StoredSeries,
     StoredStatistic,
 )
 from cc_backend.metricstore.query import Reader
 from cc_backend.metricstore.reasons import StoreFacts
-from cc_backend.metricstore.restore import restore
-from cc_backend.metricstore.retention import trim
-from cc_backend.metricstore.runs import Outage, Runs
+from cc_backend.metricstore.runs import Outage
 from cc_backend.metricstore.selfmetrics import SelfMetrics
-from cc_backend.metricstore.series import SeriesTable
+from cc_backend.metricstore.series import Protected, SeriesTable
 from cc_backend.metricstore.spellings import refusal_reason
+from cc_backend.metricstore.upkeep import forget_silent, free_samples, freeze
 from cc_backend.metricstore.wal import SEGMENT_BYTES, WriteAheadLog
 from cc_backend.metricstore.whynodata import Asked, Inquiry
 from cc_backend.model import Absence, Samples
@@ -42,6 +43,7 @@ from cc_backend.model import Absence, Samples
 logger = logging.getLogger(__name__)
 
 RETENTION_S = 48 * 3600
+HOT_S = 2 * 3600
 _QUERIES_AT_ONCE = 256  # the lock is given up after so many, so that a long answer does not hold up ingest
 
 
@@ -53,17 +55,31 @@ class MetricStore:
     """
 
     def __init__(
-        self, metrics: MetricTable, *, log: WriteAheadLog | None, retention_s: int = RETENTION_S, limits: Limits | None
+        self,
+        metrics: MetricTable,
+        *,
+        log: WriteAheadLog | None,
+        now_s: int,
+        retention_s: int = RETENTION_S,
+        hot_s: int = HOT_S,
+        mantissa_bits: int = 0,
+        limits: Limits | None = None,
     ) -> None:
         self._limits = limits or Limits()
         self._retention_s = retention_s
+        self._hot_s = hot_s
+        self._mantissa_bits = mantissa_bits
+        self._started_s = now_s
         self._log = log
         self._ingest = threading.RLock()
         self._memory = threading.RLock()
         self._maintenance = threading.Lock()
         self._table = SeriesTable(metrics, self._limits, self._memory)
-        self._restored = RestoreState()
-        self._runs = Runs(None, now_s=0)
+        self._disk: StoreDisk | None = None
+        if log is not None:
+            self._disk = StoreDisk(
+                log, self._table, ingest=self._ingest, memory=self._memory, now_s=now_s, mantissa_bits=mantissa_bits
+            )
         self._measured = SelfMetrics()
         self._batches = 0
         self._accepted = 0
@@ -81,29 +97,31 @@ class MetricStore:
         fsync_interval_s: float = 1.0,
         limits: Limits | None = None,
         segment_bytes: int = SEGMENT_BYTES,
+        hot_s: int = HOT_S,
+        mantissa_bits: int = 0,
+        background: bool = False,
     ) -> Self:
-        """A store with what its write-ahead log holds; without a directory, one that forgets everything at its end.
+        """A store with what its folder holds; without a directory, one that forgets everything at its end.
 
+        In the `background` this returns at once, and samples of before the start come back later, the newest first.
         Nothing is freed here, however old: the next `free` knows which hosts are protected. Raises BackendError if the
         directory cannot be used or another process uses it; damaged files are told in the log and skipped.
         """
         log = None
         if directory is not None:
             log = WriteAheadLog(directory, fsync=fsync, fsync_interval_s=fsync_interval_s, segment_bytes=segment_bytes)
-        store = cls(metrics, log=log, retention_s=retention_s, limits=limits)
-        store._runs = Runs(directory, now_s=now_s)
-        if log is not None:
-            store._restore(log, now_s)
+        store = cls(
+            metrics,
+            log=log,
+            now_s=now_s,
+            retention_s=retention_s,
+            hot_s=hot_s,
+            mantissa_bits=mantissa_bits,
+            limits=limits,
+        )
+        if store._disk is not None:
+            store._disk.restore(now_s, background=background)
         return store
-
-    def _restore(self, log: WriteAheadLog, now_s: int) -> None:
-        self._restored = restore(log.closed_segments(), self._table)
-        newest_s = max((segment.newest_s or 0 for segment in log.closed_segments()), default=0)
-        logger.info(
-            "restored files=%d samples=%d series=%d skipped_samples=%d damaged_files=%d newest_age_s=%d",
-            self._restored.files, self._restored.samples, self._table.count + self._table.job_count,
-            self._restored.skipped_samples, self._restored.damaged_files, now_s - newest_s if newest_s else -1,
-        )  # fmt: skip
 
     # In
 
@@ -213,16 +231,20 @@ class MetricStore:
     @property
     def restoring(self) -> bool:
         """Whether samples of before the start are still being read back."""
-        return False
+        return self._disk is not None and self._disk.restoring
+
+    def wait_restored(self, timeout_s: float | None = None) -> bool:
+        """Wait until samples of before the start are back; whether they are."""
+        return self._disk is None or self._disk.wait_restored(timeout_s)
 
     @property
     def started_s(self) -> int:
         """When this store was opened."""
-        return self._runs.started_s
+        return self._started_s
 
     def outages(self) -> list[Outage]:
         """From when to when no store ran on this folder, oldest first; as far back as samples are kept."""
-        return self._runs.outages()
+        return [] if self._disk is None else self._disk.outages()
 
     def why_no_data(self, cluster: str, asked: Sequence[Asked], *, now_s: int) -> list[list[Absence]]:
         """Per question the stretches of time without samples of its host, each with the reason, in order."""
@@ -255,41 +277,50 @@ class MetricStore:
 
     # Upkeep
 
-    def free(self, *, before_s: int, protected: Mapping[str, Mapping[str, int]]) -> int:
+    def free(self, *, before_s: int, protected: Protected) -> int:
         """Forget samples older than `before_s`, in memory and on disk; returns the bytes freed in memory.
 
         `protected` says cluster -> host -> from when on its samples stay, for jobs that run longer than the retention.
         Memory goes in blocks of windows, so some samples stay a little longer. Series without samples are forgotten.
+        Does nothing while samples of before the start are still being read back.
         """
+        if self.restoring:
+            return 0
         with self._maintenance:
             with self._ingest, self._memory:
-                freed = self._free_memory(before_s, protected)
-            if self._log is not None:
-                trim(self._log, before_s=before_s, protected=protected)
+                freed = free_samples(self._table, before_s, protected)
+                silent = forget_silent(self._table, before_s, protected)
+                if self._log is not None and len(silent):
+                    self._log.forget(silent)
+            if self._disk is not None:
+                self._disk.free(before_s, protected)
         return freed
 
-    def _free_memory(self, before_s: int, protected: Mapping[str, Mapping[str, int]]) -> int:
-        sids: list[Ids] = []
-        times: list[Ids] = []
-        for cluster, hosts in protected.items():
-            for name, from_s in hosts.items():
-                host = self._table.host(cluster, name)
-                if host is not None:
-                    sids.append(host.sids())
-                    times.append(np.full(len(sids[-1]), from_s))
-        kept = np.concatenate(sids) if sids else np.empty(0, np.int64)
-        kept_from_s = np.concatenate(times) if times else np.empty(0, np.int64)
-        freed = 0
-        for index, grid in enumerate(self._table.grids):
-            here = self._table.grid_of[kept] == index
-            freed += grid.free(before_s, self._table.rows(kept[here]), kept_from_s[here])
-        silent = self._table.silent(before_s, protected)
-        if len(silent):
-            self._table.remove(silent)
-            if self._log is not None:
-                self._log.forget(silent)
-        self._table.forget_refusals()
+    def upkeep(self, now_s: int, protected: Protected) -> int:
+        """Bring memory and disk into the order that the settings ask for; returns the bytes freed in memory.
+
+        What is out of the retention goes, and what is out of the hot period is compressed. Does nothing while samples
+        of before the start are still being read back.
+        """
+        if self._disk is not None:
+            self._disk.alive(now_s, forget_before_s=now_s - 2 * self._retention_s)
+        if self.restoring:
+            return 0
+        freed = self.free(before_s=now_s - self._retention_s, protected=protected)
+        with self._maintenance:
+            freed += freeze(self._table, self._memory, before_s=now_s - self._hot_s, mantissa_bits=self._mantissa_bits)
         return freed
+
+    def snapshot(self, now_s: int, *, budget_s: float | None = None) -> bool:
+        """Write what has changed in memory to snapshots and remove what they cover from the log; False if it failed.
+
+        Ingest goes on meanwhile. Ends early after `budget_s`, with nothing lost. Faults of the disk are told in the
+        program's log. Does nothing without a folder, or while samples of before the start are still being read back.
+        """
+        if self._disk is None:
+            return False
+        with self._maintenance:
+            return self._disk.snapshot(now_s, budget_s=budget_s)
 
     def reload(self, metrics: MetricTable) -> None:
         """Take over a new metric table; series whose timestep changed are carried over to the new one."""
@@ -311,7 +342,8 @@ class MetricStore:
                 spellings=self._table.spelling_count,
                 sample_bytes=sum(grid.sample_bytes for grid in self._table.grids),
                 log=log,
-                restore=self._restored,
+                restore=RestoreState() if self._disk is None else self._disk.restored,
+                snapshots=SnapshotState() if self._disk is None else self._disk.state(),
                 measured=self._measured.read(),
             )
 
@@ -321,10 +353,9 @@ class MetricStore:
             self._table.validate()
 
     def close(self) -> None:
-        """Bring the write-ahead log to the disk and let go of its folder."""
-        with self._ingest:
-            if self._log is not None:
-                self._log.close()
+        """Bring the write-ahead log to the disk and let go of its folder; a restore under way is given up."""
+        if self._disk is not None:
+            self._disk.close()
 
     def __enter__(self) -> Self:
         return self

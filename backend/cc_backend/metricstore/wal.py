@@ -41,7 +41,10 @@ _ADVICE = {
 
 @dataclass(slots=True)
 class Segment:
-    """One file of the log. Oldest and newest are of its samples; `hosts` is known only after it was rewritten."""
+    """One file of the log. Oldest and newest are of its samples; `hosts` is known only after it was rewritten.
+
+    `in_memory` says whether all its samples are in memory, so that a snapshot of the memory covers it.
+    """
 
     path: Path
     size_bytes: int
@@ -49,6 +52,7 @@ class Segment:
     oldest_s: int | None = None
     newest_s: int | None = None
     hosts: frozenset[tuple[str, str]] | None = None
+    in_memory: bool = True
 
     def holds(self, oldest_s: int, newest_s: int) -> None:
         """Note the times of samples."""
@@ -92,7 +96,8 @@ class WriteAheadLog:
         for path in sorted(directory.glob(f"*{_SUFFIX}")):
             if path.stem.isdigit():
                 facts = path.stat()
-                self._closed_segments.append(Segment(path, facts.st_size, int(facts.st_mtime)))
+                segment = Segment(path, facts.st_size, int(facts.st_mtime), in_memory=False)
+                self._closed_segments.append(segment)
                 self._next_number = max(self._next_number, int(path.stem) + 1)
 
     # Writing
@@ -214,11 +219,10 @@ class WriteAheadLog:
         self._fault = f"{self.directory}: {error.strerror or error}"
         if first or now_s - self._fault_told_s >= _REMINDER_S:
             self._fault_told_s = now_s
-            advice = _ADVICE.get(error.errno or 0, "check the folder, its owner and its permissions")
             logger.error(
                 "the write-ahead log in %s cannot be written (%s): %s. Samples stay in memory and senders are told to "
                 "keep theirs; unlogged_batches=%d unlogged_samples=%d",
-                self.directory, error.strerror, advice, self._unlogged_batches, self._unlogged_samples,
+                self.directory, error.strerror, advice(error), self._unlogged_batches, self._unlogged_samples,
             )  # fmt: skip
 
     def _recovered(self) -> None:
@@ -268,6 +272,11 @@ class WriteAheadLog:
             self._leave_segment()
         self._committer.close()
         os.close(self._lock_file)
+
+
+def advice(error: OSError) -> str:
+    """What to do about a fault of the disk."""
+    return _ADVICE.get(error.errno or 0, "check the folder, its owner and its permissions")
 
 
 def write_all(descriptor: int, data: bytes, offset: int) -> None:
