@@ -10,13 +10,16 @@ import numpy as np
 from cc_backend.metricstore import codec_numpy, matrices
 from cc_backend.metricstore.matrices import Counts, Summary, Target
 from cc_backend.metricstore.model import Ids
-from cc_backend.metricstore.payload import MAX_SLOTS, CodecError
+from cc_backend.metricstore.payload import CodecError
 from cc_backend.model import Samples
 
 try:
     from cc_backend.metricstore import _codec
 except ImportError:  # no compiler when this was installed
     _codec = None  # type: ignore[assignment]
+
+
+_MANTISSA_BITS = 23
 
 
 class Codec(Protocol):
@@ -58,13 +61,69 @@ class NumpyCodec:
     combine = staticmethod(matrices.combine)
 
 
+class NativeCodec:
+    """The codec in C. It lets other threads run while it works on many samples."""
+
+    native = True
+
+    def encode(self, samples: Samples, mantissa_bits: int = 0) -> bytes:
+        """As `Codec.encode`."""
+        rows, slots = samples.shape
+        if not 0 <= mantissa_bits < _MANTISSA_BITS:
+            raise CodecError(f"no payload has samples of {mantissa_bits} bits")
+        try:
+            return _codec.encode(np.ascontiguousarray(samples, np.float32), rows, slots, mantissa_bits)
+        except ValueError as error:
+            raise CodecError(str(error)) from error
+
+    def decode(self, payload: bytes, rows: Ids, columns: slice, target: Target) -> None:
+        """As `Codec.decode`."""
+        try:
+            _codec.decode(payload, *_places(rows, columns, target))
+        except ValueError as error:
+            raise CodecError(str(error)) from error
+
+    def gather(self, samples: Samples, rows: Ids, columns: slice, target: Target) -> None:
+        """As `Codec.gather`."""
+        _codec.gather(samples, samples.shape[1], *_places(rows, columns, target))
+
+    def summarise(self, samples: Samples) -> Summary:
+        """As `Codec.summarise`."""
+        rows, columns = samples.shape
+        least, highest = np.empty(rows, np.float32), np.empty(rows, np.float32)
+        total, number = np.empty(rows), np.empty(rows, np.int32)
+        _codec.summarise(np.ascontiguousarray(samples, np.float32), columns, least, highest, total, number)
+        return Summary(least, highest, total, number)
+
+    def combine(self, samples: Samples, *, mean: bool) -> tuple[Samples, Counts]:
+        """As `Codec.combine`."""
+        columns = samples.shape[1]
+        data, number = np.empty(columns, np.float32), np.empty(columns, np.int32)
+        _codec.combine(np.ascontiguousarray(samples, np.float32), columns, mean, data, number)
+        return data, number
+
+
+def _places(rows: Ids, columns: slice, target: Target) -> tuple[object, ...]:
+    return (
+        np.ascontiguousarray(rows, np.int64),
+        columns.start,
+        columns.stop - columns.start,
+        target.matrix,
+        target.matrix.shape[1],
+        np.ascontiguousarray(target.rows, np.int64),
+        target.column,
+    )
+
+
 def choose(*, native: bool | None = None) -> Codec:
     """The codec: in C if it is there; `native` asks for one of the two and raises RuntimeError if it is not there."""
     if native is None:
         native = _codec is not None
     if not native:
         return NumpyCodec()
-    raise RuntimeError("the C part cc_backend.metricstore._codec was not built")
+    if _codec is None:
+        raise RuntimeError("the C part cc_backend.metricstore._codec was not built")
+    return NativeCodec()
 
 
 def decoded(codec: Codec, payload: bytes) -> Samples:
@@ -76,4 +135,4 @@ def decoded(codec: Codec, payload: bytes) -> Samples:
     return samples
 
 
-__all__ = ["MAX_SLOTS", "Codec", "CodecError", "NumpyCodec", "choose", "decoded"]
+__all__ = ["Codec", "CodecError", "NativeCodec", "NumpyCodec", "choose", "decoded"]

@@ -113,7 +113,8 @@ def _offsets(numbers: Ids, present: Flags, scale: int) -> _Coded:
     base = np.min(numbers, axis=1, where=present, initial=2**32)
     offsets = np.where(present, numbers - base[:, None], 0)
     used = np.bitwise_or.reduce(offsets, axis=1)
-    shift = np.where(used == 0, 0, _bit_length(used & -used) - 1)
+    shifted = (used != 0) & (scale == FLOAT_SCALE)
+    shift = np.where(shifted, _bit_length(used & -used) - 1, 0)
     offsets >>= shift[:, None]
     return _Coded(np.full(len(base), scale), base, shift, _bit_length(offsets.max(axis=1)), offsets)
 
@@ -131,12 +132,12 @@ def _decimals(samples: Samples, present: Flags) -> tuple[Ids, Ids]:
         part = samples[rows]
         scaled = np.rint(part.astype(np.float64) * 10.0**scale)
         fits = np.abs(scaled) <= MAX_DECIMAL
-        scaled = np.where(fits, scaled, 0.0)
-        back = (scaled / 10.0**scale).astype(np.float32)
+        whole = np.where(fits, scaled, 0.0).astype(np.int64)  # turns -0 into 0, which is no longer the same
+        back = (whole / 10.0**scale).astype(np.float32)
         fits &= back.view(np.uint32) == part.view(np.uint32)
         found = (fits | ~present[rows]).all(axis=1)
         scales[rows[found]] = scale
-        decimals[rows[found]] = scaled[found].astype(np.int64)
+        decimals[rows[found]] = whole[found]
     return scales, decimals
 
 

@@ -51,7 +51,7 @@ def combine(samples: Samples, *, mean: bool) -> tuple[Samples, Counts]:
     """Sum or mean per column over what is there, NaN only where nothing is; and how many there were."""
     present = ~np.isnan(samples)
     count = np.count_nonzero(present, axis=0).astype(np.int32)
-    total = np.sum(samples, axis=0, dtype=np.float64, where=present)
+    total = np.sum(samples, axis=0, dtype=np.float64, where=present) + 0.0  # never -0
     divisor = count if mean else np.ones_like(count)
     result = np.divide(total, divisor, out=np.full(total.shape, np.nan), where=count > 0)
     with np.errstate(over="ignore"):  # beyond single precision is infinite
