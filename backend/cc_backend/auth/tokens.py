@@ -2,24 +2,20 @@
 
 import base64
 import binascii
-import hashlib
 import logging
 import secrets
-import threading
-from collections import OrderedDict
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from typing import Any
 
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from joserfc import jwt
-from joserfc.errors import JoseError, UnsupportedAlgorithmError
 from joserfc.jwk import OKPKey
-from joserfc.jws import JWSRegistry
 
 from cc_backend.auth.caller import Caller, TokenScope
 from cc_backend.auth.permissions import grantable_scopes
+from cc_backend.auth.signatures import ALGORITHM, EdDSAOnly, Signatures
 from cc_backend.auth.tables import TokenRow
 from cc_backend.auth.users import User, Users
 from cc_backend.database import Database
@@ -30,23 +26,8 @@ logger = logging.getLogger(__name__)
 
 PRIVATE_KEY_SETTING = "auth.jwts.private-key"
 PUBLIC_KEY_SETTING = "auth.jwts.public-key"
-ALGORITHM = "EdDSA"
 _SEED_BYTES = 32
-_CACHE_SIZE = 4096
-_LONGEST_TOKEN = 8192
 _USED_STEP_S = 300  # how stale `last_used_s` may get: metric batches come many times a second
-
-
-class _EdDSAOnly(JWSRegistry):
-    """Knows one algorithm, whatever the header of a token says.
-
-    joserfc warns at every use that RFC 9864 renames EdDSA to Ed25519; tokens in the field say EdDSA.
-    """
-
-    def get_alg(self, name: str) -> Any:
-        if name != ALGORITHM:
-            raise UnsupportedAlgorithmError(f"Algorithm of '{name}' is not allowed")
-        return self.algorithms[ALGORITHM]
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,16 +88,6 @@ class TokenRecord:
     revoked_s: int | None
 
 
-@dataclass(frozen=True, slots=True)
-class _Verified:
-    """What a good signature stands for, before time, revocation and account are looked at."""
-
-    caller: Caller
-    jti: str
-    not_before_s: float
-    expires_s: float
-
-
 class Tokens:
     """Issues and checks tokens. With `users` given, a subject must be an account and has its roles (validate-user)."""
 
@@ -124,9 +95,7 @@ class Tokens:
         self._database = database
         self._keys = keys
         self._users = users
-        self._cache: OrderedDict[bytes, _Verified] = OrderedDict()
-        self._last_used_s: dict[str, float] = {}
-        self._lock = threading.Lock()
+        self._signatures = None if keys is None else Signatures(keys.public)
 
     def issue(
         self,
@@ -167,7 +136,7 @@ class Tokens:
         with self._database.write():
             TokenRow.insert(**_columns(record)).execute(self._database)
         header = {"alg": ALGORITHM, "typ": "JWT"}
-        token = jwt.encode(header, _claims(record), self._keys.private, registry=_EdDSAOnly())
+        token = jwt.encode(header, _claims(record), self._keys.private, registry=EdDSAOnly())
         logger.info("issued token jti=%s user=%s scopes=%s", record.jti, user.name, ",".join(record.scopes or ("-",)))
         return token
 
@@ -177,11 +146,9 @@ class Tokens:
         Raises:
             NotAuthenticated: not signed by us, expired, revoked, or its account is gone; the text says which.
         """
-        verified = self._verified(token)
-        if now_s >= verified.expires_s:
-            raise NotAuthenticated("the token has expired; issue a new one")
-        if now_s < verified.not_before_s:
-            raise NotAuthenticated("the token is not valid yet; compare the clocks")
+        if self._signatures is None:
+            raise NotAuthenticated("this server takes no tokens: no token key is set")
+        verified = self._signatures.check(token, now_s)
         if verified.jti:
             self._check_record(verified.jti, now_s)
         caller = verified.caller
@@ -213,24 +180,6 @@ class Tokens:
             )
         logger.info("revoked token jti=%s", jti)
 
-    def _verified(self, token: str) -> _Verified:
-        if self._keys is None:
-            raise NotAuthenticated("this server takes no tokens: no token key is set")
-        if len(token) > _LONGEST_TOKEN:
-            raise NotAuthenticated("the token is too long")
-        key = hashlib.sha256(token.encode("utf-8", "replace")).digest()
-        with self._lock:
-            found = self._cache.get(key)
-            if found is not None:
-                self._cache.move_to_end(key)
-                return found
-        verified = _checked_claims(_decode(token, self._keys.public))
-        with self._lock:
-            self._cache[key] = verified
-            if len(self._cache) > _CACHE_SIZE:
-                self._cache.popitem(last=False)
-        return verified
-
     def _check_record(self, jti: str, now_s: float) -> None:
         # Asked at every request, so that a revocation counts at once, from whichever process it comes:
         # by primary key and without the query builder it costs some ten microseconds.
@@ -249,55 +198,6 @@ class Tokens:
                 TokenRow.update(last_used_s=now_s).where(TokenRow.jti == jti).execute(self._database)
         except Unavailable:
             pass  # a full disk, already in the log: samples must still get in
-
-
-def _decode(token: str, key: OKPKey) -> Mapping[str, Any]:
-    try:
-        claims: Mapping[str, Any] = jwt.decode(token, key, registry=_EdDSAOnly()).claims
-    except (JoseError, ValueError) as error:
-        raise NotAuthenticated("the token is damaged or was not signed here") from error
-    return claims
-
-
-def _checked_claims(claims: Mapping[str, Any]) -> _Verified:
-    subject = claims.get("sub")
-    if not isinstance(subject, str) or not subject:
-        raise NotAuthenticated("the token names no account (claim 'sub')")
-    scopes = claims.get("scopes")
-    jti = claims.get("jti", "")
-    if not isinstance(jti, str):
-        raise NotAuthenticated("the token's claim 'jti' must be a text")
-    caller = Caller(
-        name=subject,
-        roles=frozenset(_texts(claims, "roles")),
-        scopes=None if scopes is None else frozenset(_texts(claims, "scopes")),
-        clusters=_texts(claims, "clusters"),
-        kind="token",
-    )
-    return _Verified(
-        caller,
-        jti,
-        not_before_s=_time(claims, "nbf", missing=float("-inf")),
-        expires_s=_time(claims, "exp", missing=float("inf")),
-    )
-
-
-def _texts(claims: Mapping[str, Any], name: str) -> tuple[str, ...]:
-    value = claims.get(name)
-    if value is None:
-        return ()
-    if not isinstance(value, list) or not all(isinstance(entry, str) for entry in value):
-        raise NotAuthenticated(f"the token's claim '{name}' must be a list of texts")
-    return tuple(value)
-
-
-def _time(claims: Mapping[str, Any], name: str, *, missing: float) -> float:
-    value = claims.get(name)
-    if value is None:
-        return missing
-    if isinstance(value, bool) or not isinstance(value, int | float) or value != value:  # noqa: PLR0124 - NaN
-        raise NotAuthenticated(f"the token's claim '{name}' must be a time in seconds")
-    return float(value)
 
 
 def _check_grant(user: User, roles: frozenset[str], scopes: Collection[str] | None, max_age_s: float | None) -> None:

@@ -340,7 +340,8 @@ def test_keys_that_do_not_belong_together_are_refused(key_texts: tuple[str, str]
 def test_the_memory_for_verified_tokens_is_bounded(
     tokens: Tokens, key_texts: tuple[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("cc_backend.auth.tokens._CACHE_SIZE", 3)
+    monkeypatch.setattr("cc_backend.auth.signatures._CACHE_SIZE", 3)
     for number in range(10):
         tokens.verify(signed(key_texts[0], {"sub": f"u{number}", "roles": ["api"]}), NOW_S)
-    assert len(tokens._cache) == 3
+    assert tokens._signatures is not None
+    assert len(tokens._signatures._cache) == 3

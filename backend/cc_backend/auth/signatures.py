@@ -1,0 +1,127 @@
+"""Signed tokens: who signed, who is named in them, and from when to when they are good. Knows no database."""
+
+import hashlib
+import threading
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from joserfc import jwt
+from joserfc.errors import JoseError, UnsupportedAlgorithmError
+from joserfc.jwk import OKPKey
+from joserfc.jws import JWSRegistry
+
+from cc_backend.auth.caller import Caller
+from cc_backend.errors import NotAuthenticated
+
+ALGORITHM = "EdDSA"
+_CACHE_SIZE = 4096
+_LONGEST_TOKEN = 8192
+
+
+class EdDSAOnly(JWSRegistry):
+    """Knows one algorithm, whatever the header of a token says.
+
+    joserfc warns at every use that RFC 9864 renames EdDSA to Ed25519; tokens in the field say EdDSA.
+    """
+
+    def get_alg(self, name: str) -> Any:
+        """The algorithm of this name, if it is the one."""
+        if name != ALGORITHM:
+            raise UnsupportedAlgorithmError(f"Algorithm of '{name}' is not allowed")
+        return self.algorithms[ALGORITHM]
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """What a good signature stands for; revocation and account are for the caller to look at."""
+
+    caller: Caller
+    jti: str
+    not_before_s: float
+    expires_s: float
+
+
+class Signatures:
+    """Checks tokens against one public key; safe in threads. Without `subject_needed` a token may name nobody."""
+
+    def __init__(self, key: OKPKey, *, subject_needed: bool = True) -> None:
+        self._key = key
+        self._subject_needed = subject_needed
+        self._cache: OrderedDict[bytes, Verified] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def check(self, token: str, now_s: float) -> Verified:
+        """What the token stands for; raises NotAuthenticated if it is not signed by the key, or out of its time."""
+        verified = self._verified(token)
+        if now_s >= verified.expires_s:
+            raise NotAuthenticated("the token has expired; issue a new one")
+        if now_s < verified.not_before_s:
+            raise NotAuthenticated("the token is not valid yet; compare the clocks")
+        return verified
+
+    def _verified(self, token: str) -> Verified:
+        if len(token) > _LONGEST_TOKEN:
+            raise NotAuthenticated("the token is too long")
+        key = hashlib.sha256(token.encode("utf-8", "replace")).digest()
+        with self._lock:
+            found = self._cache.get(key)
+            if found is not None:
+                self._cache.move_to_end(key)
+                return found
+        verified = _checked_claims(_decode(token, self._key), subject_needed=self._subject_needed)
+        with self._lock:
+            self._cache[key] = verified
+            if len(self._cache) > _CACHE_SIZE:
+                self._cache.popitem(last=False)
+        return verified
+
+
+def _decode(token: str, key: OKPKey) -> Mapping[str, Any]:
+    try:
+        claims: Mapping[str, Any] = jwt.decode(token, key, registry=EdDSAOnly()).claims
+    except (JoseError, ValueError) as error:
+        raise NotAuthenticated("the token is damaged or was not signed here") from error
+    return claims
+
+
+def _checked_claims(claims: Mapping[str, Any], *, subject_needed: bool) -> Verified:
+    subject = claims.get("sub") or ("" if subject_needed else "unnamed")
+    if not isinstance(subject, str) or not subject:
+        raise NotAuthenticated("the token names no account (claim 'sub')")
+    scopes = claims.get("scopes")
+    jti = claims.get("jti", "")
+    if not isinstance(jti, str):
+        raise NotAuthenticated("the token's claim 'jti' must be a text")
+    caller = Caller(
+        name=subject,
+        roles=frozenset(_texts(claims, "roles")),
+        scopes=None if scopes is None else frozenset(_texts(claims, "scopes")),
+        clusters=_texts(claims, "clusters"),
+        kind="token",
+    )
+    return Verified(
+        caller,
+        jti,
+        not_before_s=_time(claims, "nbf", missing=float("-inf")),
+        expires_s=_time(claims, "exp", missing=float("inf")),
+    )
+
+
+def _texts(claims: Mapping[str, Any], name: str) -> tuple[str, ...]:
+    value = claims.get(name)
+    if value is None:
+        return ()
+    if not isinstance(value, list) or not all(isinstance(entry, str) for entry in value):
+        raise NotAuthenticated(f"the token's claim '{name}' must be a list of texts")
+    return tuple(value)
+
+
+def _time(claims: Mapping[str, Any], name: str, *, missing: float) -> float:
+    value = claims.get(name)
+    if value is None:
+        return missing
+    if isinstance(value, bool) or not isinstance(value, int | float) or value != value:  # noqa: PLR0124 - NaN
+        raise NotAuthenticated(f"the token's claim '{name}' must be a time in seconds")
+    return float(value)
