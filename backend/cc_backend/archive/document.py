@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import orjson
 
+from cc_backend.archive import absences
 from cc_backend.archive.jsontext import encodable, parse_json, raise_first
 from cc_backend.clusters.findings import Findings, Part, is_number, shown
 from cc_backend.clusters.units import unit_from_document, unit_to_document
@@ -65,6 +66,7 @@ def job_to_document(job: Job) -> dict[str, Any]:
             for name, statistic in sorted((job.statistics or {}).items())
         },
         "startTime": job.start_time,
+        **({absences.KEY: absences.absences_to_document(job.absences)} if job.absences else {}),
     }
 
 
@@ -114,6 +116,7 @@ def job_from_document(document: object, *, source: str) -> Job:
         energy=part.number("energy"),
         energy_footprint=_read_numbers(part, "energyFootprint"),
         statistics=_read_job_statistics(part),
+        absences=absences.absences_from_document(document.get(absences.KEY)),
         **{name: part.integer(key, default=0) for key, name in _OPTIONAL_INTEGERS.items()},
     )
     raise_first(part.findings, source)

@@ -7,8 +7,9 @@ is heard from. What goes wrong is tried again, later and later, as long as the s
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+from cc_backend.absences import job_absences
 from cc_backend.archive.file import FileArchive
 from cc_backend.archive.scopes import archive_scopes
 from cc_backend.archive.statistics import finish
@@ -17,7 +18,7 @@ from cc_backend.errors import BackendError
 from cc_backend.jobs.search import JobSearch
 from cc_backend.metricdata import MetricData
 from cc_backend.metricstore import MetricStore
-from cc_backend.model import Job
+from cc_backend.model import Job, MonitoringStatus
 
 FIRST_RETRY_S = 10
 LONGEST_RETRY_S = 600
@@ -124,7 +125,9 @@ class Archiver:
         # taken before the samples: a host that is heard from in between counts as late and is read again
         late_hosts = silent_hosts(self._store, job)
         data = self._metricdata.stored_data(job, None, lambda config: archive_scopes(job, config, limit), now_s=now_s)
-        finished = finish(job, data, sub_cluster)
+        live = replace(job, monitoring_status=MonitoringStatus.RUNNING_OR_ARCHIVING)  # also where it is archived anew
+        absences = job_absences(live, data, sub_cluster.metrics, sub_cluster, store=self._store, now_s=now_s)
+        finished = replace(finish(job, data, sub_cluster), absences=absences.unexpected)
         self._archive.store(finished, data)
         self._search.finish_archiving(finished, late_hosts=late_hosts)
         return finished

@@ -64,6 +64,15 @@ class JobAbsences:
     def __bool__(self) -> bool:
         return bool(self.metrics)
 
+    @property
+    def unexpected(self) -> dict[str, tuple[Absence, ...]]:
+        """The absences by metric without those that follow from the job alone."""
+        return {
+            metric: found
+            for metric, found in self.metrics.items()
+            if not all(one.why in (Why.NO_HARDWARE, Why.JOB_TOO_SHORT) for one in found)
+        }
+
 
 def span_of(from_s: int, to_s: int, timestep_s: int, *, now_s: int) -> Range:
     """The slots of [from_s, to_s) that can be judged at `now_s`: those whose samples are not on their way any more."""

@@ -1,0 +1,193 @@
+"""Why samples of a job are missing: asked of the store that took them, or seen from the samples that are there.
+
+The store knows most. An archived job that is older than what the store keeps still tells which of its nodes sent
+nothing, and which sent everything but one metric.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Protocol
+
+import numpy as np
+
+from cc_backend.clusters import MetricConfig, SubCluster
+from cc_backend.metricdata import comes_from_archive, queries_for, time_range
+from cc_backend.metricstore.model import Flags
+from cc_backend.metricstore.query import Range
+from cc_backend.metricstore.reasons import (
+    GRACE_SLOTS,
+    LEAST_SLOTS,
+    HostSeen,
+    JobAbsences,
+    StoreFacts,
+    absences_of,
+    folded,
+    of_hosts,
+)
+from cc_backend.metricstore.whynodata import Asked
+from cc_backend.model import Absence, Job, JobData, JobMetric, JobState, MonitoringStatus, Resource, Scope, Why
+
+_TOLERANCE_SLOTS = 2  # nodes do not fall silent in the same second
+
+
+class Explains(Protocol):
+    """A store that says why it has no samples: `metricstore.MetricStore` is one."""
+
+    def why_no_data(self, cluster: str, asked: Sequence[Asked], *, now_s: int) -> list[list[Absence]]:
+        """Per question the stretches of time without samples of its host, each with the reason, in order."""
+
+
+def job_absences(
+    job: Job,
+    data: JobData,
+    metrics: Mapping[str, MetricConfig],
+    sub_cluster: SubCluster,
+    *,
+    store: Explains | None,
+    now_s: int,
+    noted: Callable[[], Mapping[str, tuple[Absence, ...]] | None] = lambda: None,
+) -> JobAbsences:
+    """What is missing of the metrics of a job, and why; `data` is what there is of them, at any scopes.
+
+    `store` None means that the store of the job cannot be reached. `noted` gives what was noted when the job was
+    archived, and is asked only then. Costs next to nothing where the data is complete.
+    """
+    lacking = [config for name, config in metrics.items() if lacks(job, data.get(name, {}), config, now_s=now_s)]
+    if not lacking or job.monitoring_status == MonitoringStatus.DISABLED:
+        return JobAbsences()
+    found: Mapping[str, Sequence[Absence]]
+    if comes_from_archive(job):
+        found = {**_from_data(job, data, lacking, now_s), **(noted() or {})}
+    elif store is not None:
+        found = _from_store(store, job, lacking, sub_cluster, now_s)
+    else:
+        found = {config.name: [Absence(Why.UNREACHABLE, (), job.start_time, job.stop_time)] for config in lacking}
+    by_metric = {
+        config.name: folded(found[config.name], tolerance_s=_TOLERANCE_SLOTS * config.timestep_s)
+        for config in lacking
+        if found.get(config.name)
+    }
+    slowest_s = max(config.timestep_s for config in lacking)
+    return JobAbsences(by_metric, of_hosts(by_metric, tolerance_s=_TOLERANCE_SLOTS * slowest_s))
+
+
+def lacks(job: Job, by_scope: Mapping[Scope, JobMetric], config: MetricConfig, *, now_s: int) -> bool:
+    """Whether a host of the job has no samples of a metric in at least two slots in a row, the newest left out."""
+    metric = _coarsest(by_scope)
+    hosts = [resource.hostname for resource in _measured_on(job, config)]
+    if metric is None or not hosts:
+        return True
+    judged = _judged_slots(job, metric.timestep_s, now_s)
+    flags = _presence_by_host(job, metric, judged)
+    return any(host not in flags or _has_gap(flags[host]) for host in hosts)
+
+
+# From the store
+
+
+def _from_store(
+    store: Explains, job: Job, lacking: Iterable[MetricConfig], sub_cluster: SubCluster, now_s: int
+) -> dict[str, list[Absence]]:
+    found: dict[str, list[Absence]] = {}
+    asked: list[tuple[str, Asked]] = []
+    for config in lacking:
+        hosts = _measured_on(job, config)
+        if not hosts:
+            found[config.name] = [Absence(Why.NO_HARDWARE, (), job.start_time, job.stop_time)]
+            continue
+        from_s, to_s = time_range(job, config.timestep_s, now_s)
+        asked += [
+            (config.name, Asked(want.query, from_s, to_s))
+            for resource in hosts
+            for want in queries_for(config, Scope.NODE, resource, sub_cluster)
+        ]
+    answers = store.why_no_data(job.cluster, [one for _, one in asked], now_s=now_s)
+    for (name, _), absences in zip(asked, answers, strict=True):
+        found.setdefault(name, []).extend(one for one in absences if one.hosts or one not in found.get(name, ()))
+    return found
+
+
+# From the samples
+
+
+def _from_data(job: Job, data: JobData, lacking: Iterable[MetricConfig], now_s: int) -> dict[str, list[Absence]]:
+    found: dict[str, list[Absence]] = {}
+    heard: dict[Range, dict[str, Flags]] = {}
+    for config in lacking:
+        metric = _coarsest(data.get(config.name, {}))
+        step_s = metric.timestep_s if metric else config.timestep_s
+        span = _judged_slots(job, step_s, now_s)
+        hosts = _measured_on(job, config)
+        if not hosts or not span.slots:
+            why = Why.JOB_TOO_SHORT if hosts else Why.NO_HARDWARE
+            found[config.name] = [Absence(why, (), job.start_time, job.stop_time)]
+            continue
+        if span not in heard:
+            heard[span] = _heard(job, data, span)
+        present = _presence_by_host(job, metric, span) if metric else {}
+        nothing: Flags = np.zeros(span.slots, np.bool_)
+        found[config.name] = [
+            one
+            for host in (resource.hostname for resource in hosts)
+            for one in absences_of(
+                HostSeen(
+                    host,
+                    span,
+                    heard[span].get(host, nothing),
+                    present.get(host, nothing),
+                    known=True,
+                    measured=host in present,
+                ),
+                StoreFacts(),
+                now_s=now_s,
+            )
+        ]
+    return found
+
+
+def _heard(job: Job, data: JobData, span: Range) -> dict[str, Flags]:
+    """By host in which slots any metric has a sample; metrics that come more seldom say nothing about single slots."""
+    heard: dict[str, Flags] = {}
+    for by_scope in data.values():
+        metric = _coarsest(by_scope)
+        if metric is not None and metric.timestep_s <= span.timestep_s:
+            for host, flags in _presence_by_host(job, metric, span).items():
+                heard[host] = heard[host] | flags if host in heard else flags
+    return heard
+
+
+def _presence_by_host(job: Job, metric: JobMetric, span: Range) -> dict[str, Flags]:
+    """By host in which slots any of its series has a sample; hosts without a single one are left out."""
+    found: dict[str, Flags] = {}
+    first = -(-job.start_time // metric.timestep_s)
+    for series in metric.series:
+        there = np.flatnonzero(np.isfinite(series.data))
+        if not len(there):
+            continue
+        flags = found.setdefault(series.hostname, np.zeros(span.slots, np.bool_))
+        slots = (first + there) * metric.timestep_s // span.timestep_s - span.first_slot
+        flags[slots[(slots >= 0) & (slots < span.slots)]] = True
+    return found
+
+
+def _judged_slots(job: Job, timestep_s: int, now_s: int) -> Range:
+    """The slots that the job's samples fill; of a running job, or one that ended just now, without the newest."""
+    from_s, to_s = time_range(job, timestep_s, now_s)
+    first, end = from_s // timestep_s, to_s // timestep_s
+    if job.state is JobState.RUNNING or not comes_from_archive(job):
+        end = min(end, now_s // timestep_s - GRACE_SLOTS + 1)
+    return Range(first, max(end - first, 0), timestep_s)
+
+
+def _has_gap(flags: Flags) -> bool:
+    if len(flags) < LEAST_SLOTS:
+        return not flags.all()
+    return bool((~flags[1:] & ~flags[:-1]).any())
+
+
+def _coarsest(by_scope: Mapping[Scope, JobMetric]) -> JobMetric | None:
+    return by_scope[max(by_scope, key=lambda scope: scope.rank)] if by_scope else None
+
+
+def _measured_on(job: Job, config: MetricConfig) -> list[Resource]:
+    """The hosts of the job on which it has hardware that the metric is of."""
+    return [one for one in job.resources if config.scope is not Scope.ACCELERATOR or one.accelerators]
