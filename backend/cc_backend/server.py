@@ -10,6 +10,8 @@ import multiprocessing.util
 import os
 import signal
 import sys
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 from urllib.parse import urlsplit
@@ -50,9 +52,9 @@ def listen_address(addr: str) -> tuple[str, int]:
     return {"": "0.0.0.0", "localhost": "127.0.0.1"}.get(host, host), port  # noqa: S104 - an empty host asks for all
 
 
-def become_server(config: Path) -> NoReturn:
+def become_server(config: Path, module: str = "cc_backend.server") -> NoReturn:
     """Replace this process by the parent of a server for this configuration."""
-    os.execv(sys.executable, [sys.executable, "-m", "cc_backend.server", str(config.resolve())])  # noqa: S606 - no shell
+    os.execv(sys.executable, [sys.executable, "-m", module, str(config.resolve())])  # noqa: S606 - no shell
 
 
 def main() -> None:
@@ -66,53 +68,88 @@ def main() -> None:
 
 def serve(config: Path, settings: BackendSettings) -> None:
     """Serve until SIGTERM or SIGINT."""
+    main_settings = settings.main
+    run(
+        "cc_backend.server:application",
+        config,
+        Listening(
+            main_settings.addr, main_settings.threads, main_settings.https_cert_file, main_settings.https_key_file
+        ),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Listening:
+    """Where and how a server listens; with a certificate it speaks HTTPS."""
+
+    addr: str
+    threads: int
+    certificate: str = ""
+    key: str = ""
+
+
+def run(target: str, config: Path, listening: Listening) -> None:
+    """Serve the application that `target` (`module:function`) makes, in one process under this one, until told to end.
+
+    The function finds its configuration and this process in the environment, and calls `settle_in` first.
+    """
     # granian starts helper processes when it is imported; nobody else needs it
     from granian import Granian  # noqa: PLC0415
     from granian.constants import Interfaces, SSLProtocols  # noqa: PLC0415
     from granian.log import LogLevels  # noqa: PLC0415
 
-    host, port = listen_address(settings.main.addr)
+    host, port = listen_address(listening.addr)
     os.environ[CONFIG_VARIABLE] = str(config.resolve())
     os.environ[PARENT_VARIABLE] = str(os.getpid())
-    certificate, key = settings.main.https_cert_file, settings.main.https_key_file
     server = Granian(
-        "cc_backend.server:application",
+        target,
         address=host,
         port=port,
         interface=Interfaces.WSGI,
         factory=True,
         workers=1,
-        blocking_threads=settings.main.threads,
+        blocking_threads=listening.threads,
         backlog=BACKLOG,
         backpressure=BACKLOG,
         websockets=False,
         respawn_failed_workers=True,
         workers_kill_timeout=STOP_S,
         log_level=LogLevels.error,
-        ssl_cert=Path(certificate) if certificate else None,
-        ssl_key=Path(key) if key else None,
+        ssl_cert=Path(listening.certificate) if listening.certificate else None,
+        ssl_key=Path(listening.key) if listening.key else None,
         ssl_protocol_min=SSLProtocols.tls12,
     )
     os.register_at_fork(after_in_child=forget_inherited_handlers)
-    logger.info("serving url=%s://%s", "https" if certificate else "http", settings.main.addr)
+    logger.info("serving url=%s://%s", "https" if listening.certificate else "http", listening.addr)
     server.serve()
 
 
 def application() -> "Flask":
     """The application of the serving process, with its background work running; called by granian."""
     from cc_backend.app import create_app  # noqa: PLC0415 - the parent does not need it
-    from cc_backend.log import configure_logging  # noqa: PLC0415
     from cc_backend.maintenance.scheduler import start_background  # noqa: PLC0415
     from cc_backend.services import EXTENSION  # noqa: PLC0415
 
-    end_with_parent(int(os.environ[PARENT_VARIABLE]))
-    configure_logging()
-    loaded = load_settings(Path(os.environ[CONFIG_VARIABLE]), environment=os.environ)
+    loaded = load_settings(settle_in(), environment=os.environ)
     app = create_app(loaded.value)
     background = start_background(app.extensions[EXTENSION])
-    # granian ends the process without the usual exit handlers; these run
-    multiprocessing.util.Finalize(None, background.stop, exitpriority=100)
+    at_end(background.stop)
     return app
+
+
+def settle_in() -> Path:
+    """First thing in a serving process: end with the parent, log as the parent does; gives the configuration's path."""
+    from cc_backend.log import configure_logging  # noqa: PLC0415
+
+    end_with_parent(int(os.environ[PARENT_VARIABLE]))
+    configure_logging()
+    return Path(os.environ[CONFIG_VARIABLE])
+
+
+def at_end(stop: Callable[[], None]) -> None:
+    """Call something when the serving process is told to end."""
+    # granian ends the process without the usual exit handlers; these run
+    multiprocessing.util.Finalize(None, stop, exitpriority=100)
 
 
 def forget_inherited_handlers() -> None:
