@@ -4,7 +4,6 @@ import logging
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import cast
 
 from flask import Flask, Response
 
@@ -20,8 +19,8 @@ from cc_backend.jobs.lifecycle import JobLifecycle
 from cc_backend.jobs.nodes import NodeStates
 from cc_backend.jobs.search import JobSearch
 from cc_backend.metricdata import MetricData
-from cc_backend.metricstore import Limits, MetricSpec, MetricStore, MetricTable
-from cc_backend.metricstore.commit import Fsync
+from cc_backend.metricstore import MetricSpec, MetricTable
+from cc_backend.openstore import open_store
 from cc_backend.schema import migrate
 from cc_backend.services import EXTENSION, Services
 from cc_backend.settings import BackendSettings
@@ -76,7 +75,7 @@ def create_services(settings: BackendSettings, clock: Callable[[], float] = time
         TokenKeys.from_base64(private=keys.private_key, public=keys.public_key),
         users=users if keys.validate_user else None,
     )
-    store = open_store(settings, clusters, int(clock()))
+    store = open_store(settings.metric_store, store_table(clusters), int(clock()))
     return Services(
         settings=settings,
         database=database,
@@ -102,20 +101,6 @@ def open_clusters(settings: BackendSettings) -> Clusters:
     if not clusters:
         logger.warning("no cluster is configured; add one with `cc-backend cluster add FILE` and start again")
     return clusters
-
-
-def open_store(settings: BackendSettings, clusters: Clusters, now_s: int) -> MetricStore:
-    """The metric store with what its log holds."""
-    store = settings.metric_store
-    return MetricStore.open(
-        Path(store.wal.directory),
-        store_table(clusters),
-        now_s=now_s,
-        retention_s=int(store.retention_in_memory_s),
-        fsync=cast("Fsync", store.wal.fsync),  # the settings have checked the choices
-        fsync_interval_s=store.wal.fsync_interval_s,
-        limits=Limits(hosts=store.max_hosts, series=store.max_series),
-    )
 
 
 def store_table(clusters: Clusters) -> MetricTable:

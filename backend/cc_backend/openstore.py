@@ -1,0 +1,21 @@
+"""Opens a metric store as the settings want it; for the backend and for the store that runs on its own."""
+
+from pathlib import Path
+from typing import cast
+
+from cc_backend.metricstore import Limits, MetricStore, MetricTable
+from cc_backend.metricstore.commit import Fsync
+from cc_backend.settings import MetricStoreSettings
+
+
+def open_store(settings: MetricStoreSettings, metrics: MetricTable, now_s: int) -> MetricStore:
+    """The metric store with what its folder holds; raises BackendError if the folder cannot be used."""
+    return MetricStore.open(
+        Path(settings.wal.directory),
+        metrics,
+        now_s=now_s,
+        retention_s=int(settings.retention_in_memory_s),
+        fsync=cast("Fsync", settings.wal.fsync),  # the settings have checked the choices
+        fsync_interval_s=settings.wal.fsync_interval_s,
+        limits=Limits(hosts=settings.max_hosts, series=settings.max_series),
+    )
