@@ -191,8 +191,8 @@ class LogState:
 class RestoreState:
     """What was read back at the start, and how far that is.
 
-    `files` and `samples` are of the write-ahead log, `windows` and `chunks` of snapshots; `chunks_as_they_are` went into
-    memory without being unpacked. `restored_bytes` of `total_bytes` tell the progress while `running`.
+    `files` and `samples` are of the write-ahead log, `windows` and `chunks` of snapshots; `chunks_as_they_are` went
+    into memory without being unpacked. `restored_bytes` of `total_bytes` tell the progress while `running`.
     """
 
     files: int = 0
