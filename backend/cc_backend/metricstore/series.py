@@ -13,6 +13,7 @@ import numpy as np
 from cc_backend.metricstore.columns import NO_PLACE, Columns
 from cc_backend.metricstore.grid import groups
 from cc_backend.metricstore.hosts import JOB, Host
+from cc_backend.metricstore.kernel import KernelName
 from cc_backend.metricstore.layout import Layout, Names, Parts
 from cc_backend.metricstore.model import Identity, Ids, Limits, MetricSpec, MetricTable, Reason
 from cc_backend.metricstore.moves import expected_timesteps, move
@@ -47,7 +48,12 @@ class SeriesTable(Columns):
     """
 
     def __init__(
-        self, metrics: MetricTable, limits: Limits, lock: "threading.RLock", nodes: NodeTable | None = None
+        self,
+        metrics: MetricTable,
+        limits: Limits,
+        lock: "threading.RLock",
+        nodes: NodeTable | None = None,
+        kernel: KernelName | None = None,
     ) -> None:
         super().__init__()
         self.metrics = metrics
@@ -61,7 +67,7 @@ class SeriesTable(Columns):
         self.removals = 0
         self._limits = limits
         self._lock = lock
-        self._keys = WireKeys(self.register, metrics, self.nodes, limits)
+        self._keys = WireKeys(self.register, metrics, self.nodes, limits, kernel)
         self._layouts: dict[str, Layout] = {}
         self._names = Names()
         self._parts = Parts()

@@ -4,10 +4,11 @@ from collections.abc import Callable
 
 import numpy as np
 
+from cc_backend.metricstore.kernel import KernelName, new_spellings
 from cc_backend.metricstore.model import Flags, Identity, Limits, MetricTable, Reason
 from cc_backend.metricstore.naming import Refusal, identify
 from cc_backend.metricstore.nodes import Nodes
-from cc_backend.metricstore.spellings import MAX_SPELLING_BYTES, DictSpellings, Spellings, refusal_code
+from cc_backend.metricstore.spellings import MAX_SPELLING_BYTES, Spellings, refusal_code
 from cc_common.errors import LineProtocolError
 from cc_common.lineprotocol import parse_series
 
@@ -19,11 +20,19 @@ _NAMED_STRANGERS = 10_000
 class WireKeys:
     """Resolves keys, and remembers a bounded number of them per default cluster, per series, and of those refused."""
 
-    def __init__(self, register: Callable[[Identity], int], metrics: MetricTable, nodes: Nodes, limits: Limits) -> None:
+    def __init__(
+        self,
+        register: Callable[[Identity], int],
+        metrics: MetricTable,
+        nodes: Nodes,
+        limits: Limits,
+        kernel: KernelName | None = None,
+    ) -> None:
         self._register = register
         self._metrics = metrics
         self._nodes = nodes
         self._limits = limits
+        self._kernel = kernel
         self._spellings: dict[str, Spellings] = {}
         self._spelt = np.zeros(1024, np.uint8)
         self._refused = 0
@@ -34,7 +43,7 @@ class WireKeys:
         name = default_cluster if not default_cluster or default_cluster in self._metrics else "?"
         known = self._spellings.get(name)
         if known is None:
-            known = self._spellings[name] = DictSpellings(self, name)
+            known = self._spellings[name] = new_spellings(self, name, self._kernel)
         return known
 
     def tables(self) -> list[Spellings]:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from cc_backend.metricstore import ingest
 from cc_backend.metricstore.batch import Decoded, Faults, Screened
 from cc_backend.metricstore.ingest import decode, decode_lines, name_errors, screen
-from cc_backend.metricstore.kernel import HAS_NATIVE, KernelName, new_spellings
+from cc_backend.metricstore.kernel import HAS_NATIVE, KernelName
 from cc_backend.metricstore.model import Limits, MetricSpec, Reason
 from cc_backend.metricstore.series import SeriesTable
 from cc_backend.metricstore.spellings import Spellings
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.parametrize(
 
 
 def spellings(kernel: KernelName, default_cluster: str = "demo") -> Spellings:
-    return new_spellings(SeriesTable(METRICS, Limits(), threading.RLock()), default_cluster, kernel)
+    return SeriesTable(METRICS, Limits(), threading.RLock(), kernel=kernel).spellings(default_cluster)
 
 
 def decoded(batch: bytes, known: Spellings) -> tuple[Decoded, Faults]:
@@ -241,12 +241,13 @@ batches = st.lists(lines, max_size=12).map(b"\n".join)
 @example(batch=b"event,hostname=a  ")
 @example(batch=b"load,hostname=b \t 17\nevent,hostname=a \t\nload,hostname=a\\  \r")
 def test_the_fast_path_gives_what_the_slow_path_gives(batch: bytes, kernel: KernelName) -> None:
-    fast_known, slow_known = spellings(kernel), spellings(kernel)
+    fast_table, slow_table = (SeriesTable(METRICS, Limits(), threading.RLock(), kernel=kernel) for _ in range(2))
+    fast_known, slow_known = fast_table.spellings("demo"), slow_table.spellings("demo")
     slow_faults = Faults()
     slow = decode_lines(list(enumerate(batch.split(b"\n"))), slow_known, NOW, slow_faults)
     fast, fast_faults = decoded(batch, fast_known)
-    assert [(fast_known._resolver.identity(sid), *rest) for sid, *rest in plainly(fast)] == [
-        (slow_known._resolver.identity(sid), *rest) for sid, *rest in plainly(slow)
+    assert [(fast_table.identity(sid), *rest) for sid, *rest in plainly(fast)] == [
+        (slow_table.identity(sid), *rest) for sid, *rest in plainly(slow)
     ]
     assert len(fast_known) == len(slow_known)
     assert fast_faults.counts == slow_faults.counts

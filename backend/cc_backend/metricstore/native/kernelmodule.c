@@ -1,7 +1,8 @@
 /* The C kernel for Python: lines.c as the class `Table`.
  *
  * The interpreter's lock is given up while a large batch is read. Meanwhile the table belongs to the reading thread:
- * calls of others are refused with RuntimeError. The store's own lock makes such calls follow each other anyway.
+ * calls of others are refused with RuntimeError, but for questions about its size, which get the size before the batch.
+ * The store's own lock makes all other calls follow each other anyway.
  */
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
@@ -20,7 +21,16 @@ typedef struct {
     unsigned long reader; /* thread that reads a batch */
     int reading;
     int resolving; /* the reader is in Python code, which may look up and remember keys */
+    size_t keys, size_bytes; /* as of the last change, for those who ask while a batch is read */
 } Table;
+
+static void note(Table *self) {
+    const lines_result *result = &self->result;
+    size_t sample = sizeof *result->codes + sizeof *result->values + sizeof *result->times_s + sizeof *result->positions;
+    size_t results = result->room * sample + result->slow_room * sizeof *result->slow;
+    self->keys = lines_count(self->table) + lines_refused(self->table);
+    self->size_bytes = sizeof *self + lines_size_bytes(self->table) + results;
+}
 
 static int check_free(Table *self, int while_resolving) {
     if (!self->reading) return 1;
@@ -59,6 +69,7 @@ static PyObject *table_new(PyTypeObject *type, PyObject *arguments, PyObject *na
         Py_DECREF(self);
         return PyErr_NoMemory();
     }
+    note(self);
     return (PyObject *)self;
 }
 
@@ -85,6 +96,7 @@ static PyObject *table_remember(Table *self, PyObject *arguments) {
     int code;
     if (!PyArg_ParseTuple(arguments, "y#i:remember", &text, &length, &code) || !check_free(self, 1)) return NULL;
     lines_status status = lines_remember(self->table, (const unsigned char *)text, (size_t)length, code);
+    note(self);
     if (status != LINES_OK) return raised(status);
     Py_RETURN_NONE;
 }
@@ -92,6 +104,7 @@ static PyObject *table_remember(Table *self, PyObject *arguments) {
 static PyObject *table_forget_refused(Table *self, PyObject *Py_UNUSED(ignored)) {
     if (!check_free(self, 1)) return NULL;
     lines_forget_refused(self->table);
+    note(self);
     Py_RETURN_NONE;
 }
 
@@ -99,6 +112,7 @@ static PyObject *table_keep(Table *self, PyObject *wanted) {
     Py_buffer flags;
     if (!check_free(self, 0) || PyObject_GetBuffer(wanted, &flags, PyBUF_SIMPLE) < 0) return NULL;
     lines_keep(self->table, flags.buf, (size_t)flags.len);
+    note(self);
     PyBuffer_Release(&flags);
     Py_RETURN_NONE;
 }
@@ -222,6 +236,7 @@ static PyObject *table_decode(Table *self, PyObject *arguments) {
         answer = status == LINES_OK ? answer_of(&self->result, data.buf) : raised(status);
         if (self->result.room > MOST_IDLE_SAMPLES || self->result.slow_room > MOST_IDLE_SAMPLES)
             lines_result_free(&self->result);
+        note(self);
         self->reading = 0;
     }
     PyBuffer_Release(&data);
@@ -229,16 +244,11 @@ static PyObject *table_decode(Table *self, PyObject *arguments) {
 }
 
 static Py_ssize_t table_length(Table *self) {
-    if (!check_free(self, 1)) return -1;
-    return (Py_ssize_t)(lines_count(self->table) + lines_refused(self->table));
+    return (Py_ssize_t)self->keys;
 }
 
 static PyObject *table_size_bytes(Table *self, void *Py_UNUSED(closure)) {
-    if (!check_free(self, 1)) return NULL;
-    const lines_result *result = &self->result;
-    size_t sample = sizeof *result->codes + sizeof *result->values + sizeof *result->times_s + sizeof *result->positions;
-    size_t results = result->room * sample + result->slow_room * sizeof *result->slow;
-    return PyLong_FromSize_t(sizeof *self + lines_size_bytes(self->table) + results);
+    return PyLong_FromSize_t(self->size_bytes);
 }
 
 static PyMethodDef table_methods[] = {

@@ -10,6 +10,12 @@
 #define LINES_REALLOC realloc
 #define LINES_FREE free
 #endif
+/* And smaller sizes, so that small inputs reach all of the code. A chunk holds the longest key. */
+#ifndef LINES_CHUNK_SHIFT
+#define LINES_CHUNK_SHIFT 15
+#define LINES_LEAST_SLOTS 64
+#define LINES_LEAST_SAMPLES 1024
+#endif
 
 typedef const unsigned char *bytes;
 
@@ -47,7 +53,7 @@ static bytes key_end(bytes at, bytes stop) {
  * hashing. What it remembers is a guess and may be stale; it is checked for bounds and against the key each time.
  */
 
-enum { UNIT = 8, CHUNK_UNITS = 1 << 15, CHUNK_SHIFT = 15, CHUNK_BYTES = UNIT * CHUNK_UNITS, LEAST_SLOTS = 64 };
+enum { UNIT = 8, CHUNK_SHIFT = LINES_CHUNK_SHIFT, CHUNK_UNITS = 1 << CHUNK_SHIFT, CHUNK_BYTES = UNIT * CHUNK_UNITS };
 static const uint32_t NONE = UINT32_MAX;
 static const uint32_t REFUSED = UINT32_C(1) << 31; /* set in the handle of an entry on the shelf of refused keys */
 static const uint32_t MOST_ENTRIES = UINT32_C(1) << 30; /* so that twice as many slots can be counted */
@@ -183,7 +189,7 @@ static lines_status make_room(const lines_table *table, shelf *on, uint32_t unit
         on->room = room;
     }
     if (on->count + 1 > on->slot_count / 3 * 2) {
-        if (!resize_slots(table, on, on->slot_count ? on->slot_count * 2 : LEAST_SLOTS)) return LINES_NO_MEMORY;
+        if (!resize_slots(table, on, on->slot_count ? on->slot_count * 2 : LINES_LEAST_SLOTS)) return LINES_NO_MEMORY;
     }
     if (!on->chunk_count || on->used + units > CHUNK_UNITS) {
         if (on->chunk_count == MOST_CHUNKS) return LINES_FULL;
@@ -294,7 +300,7 @@ void lines_keep(lines_table *table, const uint8_t *wanted, size_t count) {
     entry *entries = LINES_REALLOC(on->entries, kept * sizeof *entries);
     if (entries) on->entries = entries, on->room = kept;
     uint32_t slot_count = on->slot_count;
-    while (slot_count > LEAST_SLOTS && kept < slot_count / 2 / 3 * 2) slot_count /= 2;
+    while (slot_count > LINES_LEAST_SLOTS && kept < slot_count / 2 / 3 * 2) slot_count /= 2;
     if (slot_count == on->slot_count || !resize_slots(table, on, slot_count)) fill_slots(table, on);
 }
 
@@ -461,7 +467,7 @@ void lines_result_free(lines_result *result) {
     } while (0)
 
 static bool more_samples(lines_result *result) {
-    size_t room = result->room ? result->room * 2 : 1024;
+    size_t room = result->room ? result->room * 2 : LINES_LEAST_SAMPLES;
     GROW(codes, room);
     GROW(values, room);
     GROW(times_s, room);
@@ -471,7 +477,7 @@ static bool more_samples(lines_result *result) {
 }
 
 static bool more_slow(lines_result *result) {
-    size_t room = result->slow_room ? result->slow_room * 2 : 64;
+    size_t room = result->slow_room ? result->slow_room * 2 : LINES_LEAST_SAMPLES / 16;
     GROW(slow, room);
     result->slow_room = room;
     return true;
