@@ -1,5 +1,6 @@
 """One host of the store: which series it has, in one array instead of an object per series."""
 
+import sys
 from array import array
 from collections.abc import Iterator, Mapping
 
@@ -13,8 +14,8 @@ JOB = "job"
 
 _ROOM = 2048  # places that a host may leave empty, 4 bytes each, beside as many as it uses
 _NOTHING = -1
-_ENTRY_BYTES = 140  # of a series without a place: entry, number, and its share of the dictionaries
-_HOST_BYTES = 560  # the object, its name, its array's header and its entry in the table
+_SID_BYTES = 32  # a number above 256
+_HOST_BYTES = 480  # the object, its name and its entries in the table
 
 
 class Host:
@@ -121,8 +122,11 @@ class Host:
 
     @property
     def size_bytes(self) -> int:
-        """Memory taken by the host and the numbers of its series; a good estimate, and fast."""
-        return _HOST_BYTES + len(self._sids) * self._sids.itemsize * 9 // 8 + _ENTRY_BYTES * self._extra_count
+        """Memory taken by the host and the numbers of its series."""
+        extra = 0
+        if self._extra is not None:
+            extra = sum(map(sys.getsizeof, (self._extra, *self._extra.values()))) + _SID_BYTES * self._extra_count
+        return _HOST_BYTES + sys.getsizeof(self._sids) + extra
 
 
 class HostMetrics(Mapping[str, dict[Part, int]]):
