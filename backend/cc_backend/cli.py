@@ -20,7 +20,7 @@ from cc_backend.auth.tokens import TokenKeys, Tokens
 from cc_backend.auth.users import Users
 from cc_backend.clusters import Level, check_file
 from cc_backend.database import Database, open_database
-from cc_backend.errors import InvalidInput
+from cc_backend.errors import BackendError, InvalidInput
 from cc_backend.log import configure_logging
 from cc_backend.schema import migrate
 from cc_backend.settings import BackendSettings, load_settings
@@ -85,6 +85,32 @@ def show_config(config: Config = DEFAULT_CONFIG) -> None:
     typer.echo(show(loaded))
     for warning in loaded.warnings:
         typer.echo(f"note: {warning}", err=True)
+
+
+@app.command("import-checkpoints")
+def import_checkpoints(
+    directory: Annotated[Path, typer.Argument(help="The other store's checkpoint folder, with CLUSTER/HOST in it.")],
+    config: Config = DEFAULT_CONFIG,
+) -> None:
+    """Take over the samples that cc-metric-store or the reference's backend has left; the server must not run."""
+    from cc_backend.app import open_clusters, store_table  # noqa: PLC0415 - the other commands need none
+    from cc_backend.metricstore import checkpoints  # noqa: PLC0415
+    from cc_backend.openstore import open_store  # noqa: PLC0415
+
+    configure_logging()
+    settings = _load(config).value
+    clusters, now_s = open_clusters(settings), int(time.time())
+    retention_s = int(settings.metric_store.retention_in_memory_s)
+    with open_store(settings.metric_store, store_table(clusters), now_s) as store:
+        for report in checkpoints.import_checkpoints(
+            store, directory, store_table(clusters), now_s=now_s, retention_s=retention_s
+        ):
+            if report.hosts % 100 == 99:  # noqa: PLR2004 now and then
+                typer.echo(f"hosts={report.hosts} samples={report.samples}", err=True)
+    for line in report.lines():
+        typer.echo(line)
+    if not report.durable:
+        raise BackendError("not all samples could be written to the log; make room, then run this again")
 
 
 @app.command()

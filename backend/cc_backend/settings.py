@@ -184,7 +184,8 @@ LEGACY: Mapping[str, str] = {
     "archive.location": _NOT_NEEDED,
     "metric-store.num-workers": _NOT_NEEDED,
     "metric-store.checkpoint-interval": "samples move from the log to snapshots by metric-store.snapshot-interval",
-    "metric-store.checkpoints": "the write-ahead log needs no checkpoints; its folder is metric-store.wal.directory",
+    "metric-store.checkpoints": "samples are kept below metric-store.wal.directory; `cc-backend import-checkpoints "
+    "DIRECTORY` takes over those of the reference",
     "metric-store.cleanup": _LATER,
     "metric-store.debug": _NOT_NEEDED,
     "metric-store.nats-subscriptions": _LATER,

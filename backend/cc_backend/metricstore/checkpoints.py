@@ -59,6 +59,18 @@ class Imported:
     faults: list[str] = field(default_factory=list)
     durable: bool = True
 
+    def lines(self) -> Iterator[str]:
+        """The report for people."""
+        yield f"took over {self.samples} samples of {self.hosts} hosts from {self.files} files"
+        if self.present:
+            yield f"left out {self.present} samples: the store has one for their slot already"
+        for reason, count in sorted(self.skipped.items()):
+            named = f" ({', '.join(sorted(self.metrics))})" if reason == Reason.UNKNOWN_METRIC else ""
+            yield f"left out {count} samples: {reason}{named}"
+        if self.damaged_files:
+            yield f"of {self.damaged_files} files not everything could be read:"
+            yield from (f"  {fault}" for fault in self.faults)
+
     def skip(self, reason: str, count: int) -> None:
         """Note samples that are left out."""
         if count:
