@@ -38,6 +38,18 @@ def store_families(counters: StoreCounters) -> list[Family]:
         single("cc_backend_store_batches_total", "counter", "Batches of lines.", counters.batches),
         single("cc_backend_store_series", "gauge", "Series in memory.", counters.series),
         single("cc_backend_store_hosts", "gauge", "Hosts in memory.", counters.hosts),
+        single(
+            "cc_backend_store_unknown_hosts",
+            "gauge",
+            "Hosts that send samples and that no cluster.json names, up to 10000.",
+            counters.unknown_hosts,
+        ),
+        single(
+            "cc_backend_store_unknown_host_lines_total",
+            "counter",
+            "Lines of such hosts, kept or refused.",
+            counters.unknown_host_lines,
+        ),
         single("cc_backend_store_series_spellings", "gauge", "Spellings of series keys.", counters.spellings),
         single("cc_backend_store_samples_bytes", "gauge", "Memory of samples.", counters.sample_bytes),
         single("cc_backend_store_log_enabled", "gauge", "1 if samples are logged to disk.", int(log.enabled)),

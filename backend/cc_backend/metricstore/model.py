@@ -239,3 +239,5 @@ class StoreCounters:
     restore: RestoreState = field(default_factory=RestoreState)
     snapshots: SnapshotState = field(default_factory=SnapshotState)
     measured: SelfReport | None = None
+    unknown_hosts: int = 0  # that the configuration does not have; counted up to 10,000
+    unknown_host_lines: int = 0  # of these hosts, kept or refused

@@ -23,12 +23,14 @@ from cc_backend.metricstore.model import (
     LogState,
     MetricTable,
     Query,
+    Reason,
     RestoreState,
     SnapshotState,
     StoreCounters,
     StoredSeries,
     StoredStatistic,
 )
+from cc_backend.metricstore.nodes import NodeTable
 from cc_backend.metricstore.query import Reader
 from cc_backend.metricstore.reasons import StoreFacts
 from cc_backend.metricstore.runs import Outage
@@ -64,6 +66,7 @@ class MetricStore:
         hot_s: int = HOT_S,
         mantissa_bits: int = 0,
         limits: Limits | None = None,
+        nodes: NodeTable | None = None,
     ) -> None:
         self._limits = limits or Limits()
         self._retention_s = retention_s
@@ -74,7 +77,7 @@ class MetricStore:
         self._ingest = threading.RLock()
         self._memory = threading.RLock()
         self._maintenance = threading.Lock()
-        self._table = SeriesTable(metrics, self._limits, self._memory)
+        self._table = SeriesTable(metrics, self._limits, self._memory, nodes)
         self._disk: StoreDisk | None = None
         if log is not None:
             self._disk = StoreDisk(
@@ -84,6 +87,7 @@ class MetricStore:
         self._batches = 0
         self._accepted = 0
         self._rejected: dict[str, int] = {}
+        self._unlisted = 0
 
     @classmethod
     def open(
@@ -91,6 +95,7 @@ class MetricStore:
         directory: Path | None,
         metrics: MetricTable,
         *,
+        nodes: NodeTable | None = None,
         now_s: int,
         retention_s: int = RETENTION_S,
         fsync: Fsync = "interval",
@@ -103,7 +108,8 @@ class MetricStore:
     ) -> Self:
         """A store with what its folder holds; without a directory, one that forgets everything at its end.
 
-        In the `background` this returns at once, and samples of before the start come back later, the newest first.
+        `nodes` says which hosts there are, and which metrics those of single subclusters have; without, every host may
+        come, with the metrics of its cluster. In the `background` this returns at once, and samples of before the start come back later, the newest first.
         Nothing is freed here, however old: the next `free` knows which hosts are protected. Raises BackendError if the
         directory cannot be used or another process uses it; damaged files are told in the log and skipped.
         """
@@ -118,6 +124,7 @@ class MetricStore:
             hot_s=hot_s,
             mantissa_bits=mantissa_bits,
             limits=limits,
+            nodes=nodes,
         )
         if store._disk is not None:
             store._disk.restore(now_s, background=background)
@@ -182,6 +189,8 @@ class MetricStore:
                 )
         with self._memory:
             self._table.put(kept.sids, kept.values, kept.times_s)
+            if self._table.unlisted_hosts:
+                self._unlisted += self._table.unlisted(kept.sids)
         return ticket
 
     def _count(self, accepted: int, rejected: Mapping[str, int]) -> None:
@@ -322,10 +331,10 @@ class MetricStore:
         with self._maintenance:
             return self._disk.snapshot(now_s, budget_s=budget_s)
 
-    def reload(self, metrics: MetricTable) -> None:
-        """Take over a new metric table; series whose timestep changed are carried over to the new one."""
+    def reload(self, metrics: MetricTable, *, nodes: NodeTable | None = None) -> None:
+        """Take over new metrics and hosts; series whose timestep changed are carried over to the new one."""
         with self._ingest, self._memory:
-            moved = self._table.reload(metrics)
+            moved = self._table.reload(metrics, nodes)
         logger.info("metric table reloaded clusters=%d moved_series=%d", len(metrics), moved)
 
     def counters(self) -> StoreCounters:
@@ -339,6 +348,8 @@ class MetricStore:
                 rejected=dict(self._rejected),
                 series=self._table.count + self._table.job_count,
                 hosts=self._table.host_count,
+                unknown_hosts=self._table.strangers,
+                unknown_host_lines=self._unlisted + self._rejected.get(Reason.UNKNOWN_HOST, 0),
                 spellings=self._table.spelling_count,
                 sample_bytes=sum(grid.sample_bytes for grid in self._table.grids),
                 log=log,
