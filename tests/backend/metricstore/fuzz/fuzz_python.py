@@ -1,0 +1,36 @@
+"""Looks for bytes that break a reader, guided by coverage: `fuzz_python.py TARGET [libFuzzer options]`.
+
+Needs `atheris` (extra `fuzz`). New inputs go to build/fuzz/TARGET; a crash leaves its input in the working folder.
+To keep what was found: `fuzz_python.py TARGET -merge=1 tests/backend/metricstore/fuzz/corpus/TARGET build/fuzz/TARGET`.
+
+    python tests/backend/metricstore/fuzz/fuzz_python.py log -max_total_time=600 -max_len=1024
+"""
+
+import sys
+from pathlib import Path
+
+import atheris
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parents[3]
+
+
+def main() -> None:
+    """Run one target until an option or a crash ends it."""
+    sys.path[:0] = [str(HERE), str(ROOT / "common"), str(ROOT / "backend")]
+    with atheris.instrument_imports(include=["cc_common", "cc_backend"]):
+        from targets import TARGETS  # noqa: PLC0415 imported here so that it is instrumented
+    name = sys.argv[1] if len(sys.argv) > 1 else ""
+    if name not in TARGETS:
+        sys.exit(f"usage: fuzz_python.py {'|'.join(TARGETS)} [libFuzzer options] [folders]")
+    arguments = sys.argv[2:]
+    if not any(not argument.startswith("-") for argument in arguments):
+        found = ROOT / "build" / "fuzz" / name
+        found.mkdir(parents=True, exist_ok=True)
+        arguments += [str(found), str(HERE / "corpus" / name)]
+    atheris.Setup([sys.argv[0], *arguments], TARGETS[name])
+    atheris.Fuzz()
+
+
+if __name__ == "__main__":
+    main()

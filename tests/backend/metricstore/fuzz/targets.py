@@ -1,0 +1,287 @@
+"""What must hold for any bytes, one function per reader; the fuzzer and the corpus test both call these.
+
+A target raises AssertionError, or whatever the reader lets through, if something is wrong. Readers that check sums get
+each input twice, as it is and framed with right sums: a fuzzer does not guess CRC-32.
+"""
+
+import functools
+import math
+import struct
+import threading
+import zlib
+from collections.abc import Callable, Mapping
+from dataclasses import fields
+from itertools import pairwise
+
+import numpy as np
+
+from cc_backend.errors import InvalidInput, TooLarge
+from cc_backend.metricstore import MetricStore, binary, checkpointformat, codec_numpy, snapshotformat
+from cc_backend.metricstore.answering import answer
+from cc_backend.metricstore.answerjson import from_json, request_to_json, to_json
+from cc_backend.metricstore.checkpoints import identity
+from cc_backend.metricstore.ingest import Decoded, Faults, decode, decode_lines, name_errors
+from cc_backend.metricstore.matrices import Target as Place
+from cc_backend.metricstore.model import Limits, MetricSpec
+from cc_backend.metricstore.payload import CodecError
+from cc_backend.metricstore.protocol import Answer, Bounds, read_request
+from cc_backend.metricstore.series import SeriesTable
+from cc_backend.metricstore.walformat import (
+    HEADER_BYTES,
+    BatchRecord,
+    Damage,
+    Record,
+    UnknownVersionError,
+    _record,
+    batch_record,
+    file_header,
+    identity_of,
+    key_of,
+    read_records,
+)
+from cc_common import lineprotocol
+from cc_common.errors import PayloadError
+
+RECEIVED_S = 1_790_000_000
+METRICS = {"demo": {"load": MetricSpec(60, "avg"), "power": MetricSpec(10, "sum")}, "d": {"l": MetricSpec(60)}}
+EXCERPT = 120
+SEPARATOR = b"\xff\xff"
+
+
+def line_protocol(data: bytes) -> None:
+    """Every line is a point, an error or nothing; a point can be written again and means the same."""
+    points, errors = lineprotocol.decode(data, received_s=RECEIVED_S)
+    assert len(points) + len(errors) <= data.count(b"\n") + 1
+    assert all(earlier.line_number < later.line_number for earlier, later in pairwise(errors))
+    assert all(len(error.line) <= EXCERPT and error.reason for error in errors)
+    for point in points:
+        assert math.isfinite(point.value)
+        assert -(2**63) < point.time_s < 2**63
+        again, none = lineprotocol.decode(lineprotocol.encode(*point), received_s=0)
+        if abs(point.time_s) >= 10**11:  # only of times that say seconds, which is what is sent
+            again = [point._replace(time_s=point.time_s) for point in again]
+        assert not none
+        assert again == [point]
+
+
+def ingest(data: bytes) -> None:
+    """The fast path finds what the reader of single lines finds; the default cluster makes no difference to that."""
+    for default_cluster in ("", "demo"):
+        fast, by_line = Faults(), Faults()
+        table = SeriesTable(METRICS, Limits(), threading.RLock())
+        quick = decode(data, table.spellings(default_cluster), received_s=RECEIVED_S, faults=fast)
+        name_errors(data, fast, table.spellings(default_cluster))
+        other = SeriesTable(METRICS, Limits(), threading.RLock())
+        lines = data.replace(b"\r\n", b"\n").removesuffix(b"\n").split(b"\n")
+        slow = decode_lines(enumerate(lines), other.spellings(default_cluster), RECEIVED_S, by_line)
+        assert _samples(quick, table) == _samples(slow, other)
+        assert fast.counts == by_line.counts
+
+
+def _samples(decoded: Decoded, table: SeriesTable) -> list[tuple[object, ...]]:
+    times = np.broadcast_to(decoded.times_s, decoded.sids.shape).tolist()
+    names = [table.identity(sid) for sid in decoded.sids.tolist()]
+    return list(zip(names, decoded.values.tolist(), times, decoded.positions.tolist(), strict=True))
+
+
+def log(data: bytes) -> None:
+    """Records that do not fit together are skipped, all bytes are accounted for, and what is read can be rewritten."""
+    framed = file_header(0)
+    for piece in data.split(SEPARATOR):
+        framed += _record(1 + piece[0] % 3, piece[1:]) if piece else b"?"
+    for content in (data, framed):
+        damage = Damage()
+        try:
+            records = list(read_records(content, damage))
+        except UnknownVersionError:
+            continue
+        assert 0 <= damage.skipped_bytes <= len(content)
+        assert 0 <= damage.first_offset <= len(content)
+        _check_log_records(records, len(content))
+
+
+def _check_log_records(records: list[Record], size: int) -> None:
+    read = 0
+    for record in records:
+        if not isinstance(record, BatchRecord):
+            identities = [identity_of(key) for key in record.keys]
+            assert all(i is None or identity_of(key_of(i)) == i for i in identities)
+            read += sum(map(len, record.keys))
+            continue
+        assert len(record.ids) == len(record.values)
+        if not isinstance(record.times_s, int):
+            assert len(record.times_s) == len(record.ids)
+        read += 8 * len(record.ids)
+        if len(record.ids):
+            written = file_header(0) + batch_record(record.ids.astype(np.int64), record.values, record.times_s)
+            (again,) = read_records(written, Damage())
+            assert isinstance(again, BatchRecord)
+            assert again.ids.tolist() == record.ids.tolist()
+            assert again.values.tobytes() == record.values.tobytes()
+            assert np.array_equal(again.times_s, record.times_s)
+    assert read <= max(size - HEADER_BYTES, 0) or not read
+
+
+def checkpoint(data: bytes) -> None:
+    """Each of the three files gives what can be read of it, never more than it holds, and names lead to a series."""
+    payloads = [piece for piece in data.split(SEPARATOR) if piece]
+    framed = b"".join(_checkpoint_record(piece) for piece in payloads)
+    for runs in (
+        checkpointformat.read_binary(data).runs,
+        checkpointformat.read_binary(struct.pack("<Iqq", checkpointformat.SNAPSHOT_MAGIC, 0, 0) + data).runs,
+        checkpointformat.read_json(data).runs,
+    ):
+        assert sum(len(run.values) for run in runs) <= len(data)
+        for run in runs:
+            times_s, values = checkpointformat.samples(run, 7 % run.timestep_s)
+            assert len(times_s) == len(values) <= len(run.values)
+            assert np.isfinite(values).all()
+            assert (np.diff(times_s) > 0).all()
+            identity("demo", "n1", run.path, run.metric, METRICS)
+    for content, most in ((data, len(data) // 20), (checkpointformat.LOG_MAGIC.to_bytes(4, "little") + framed, None)):
+        log = checkpointformat.read_log(content)
+        count = sum(len(series.times_s) for series in log.series)
+        assert count <= (len(payloads) if most is None else most)
+        assert len({(series.path, series.metric) for series in log.series}) == len(log.series)
+        for series in log.series:
+            assert len(series.times_s) == len(series.values) > 0
+            identity("demo", "n1", series.path, series.metric, METRICS)
+
+
+def _checkpoint_record(payload: bytes) -> bytes:
+    head = struct.pack("<II", checkpointformat.RECORD_MAGIC, len(payload))
+    return head + payload + zlib.crc32(payload).to_bytes(4, "little")
+
+
+@functools.cache
+def _store() -> MetricStore:
+    store = MetricStore.open(None, METRICS, now_s=RECEIVED_S, limits=Limits(query_samples=20_000))
+    lines = [f"load,cluster=demo,hostname=n{host} value={host} {RECEIVED_S}" for host in range(3)]
+    lines += [f"power,cluster=demo,hostname=n1,type=core,type-id={core} value=1 {RECEIVED_S}" for core in range(4)]
+    store.ingest("\n".join(lines).encode(), received_s=RECEIVED_S)
+    return store
+
+
+def query(data: bytes) -> None:
+    """A request is answered with one row per query, or refused as the caller's fault."""
+    bounds = Bounds(queries=50, samples=5000)
+    try:
+        request = read_request(data, bounds)
+    except (InvalidInput, TooLarge, PayloadError) as error:
+        assert len(str(error)) < 500 + 2 * len(data)  # noqa: PT017 what is said must be short
+        return
+    again = read_request(request_to_json(request), bounds)
+    assert (again.cluster, again.from_s, again.to_s) == (request.cluster, request.from_s, request.to_s)
+    assert again.for_all_nodes == request.for_all_nodes
+    try:
+        found = answer(request, _store(), bounds)
+    except (InvalidInput, TooLarge):
+        return
+    assert len(found.rows) >= len(request.asked)
+    assert sum(len(one.data) for row in found.rows for one in row if one.data is not None) <= bounds.samples
+    assert _comparable(from_json(to_json(found))).keys() == _comparable(found).keys()
+    assert _comparable(binary.decode(binary.encode(found))) == _comparable(found)
+
+
+def _comparable(found: Answer) -> Mapping[tuple[int, int, str], str]:
+    return {
+        (row, at, field.name): repr(value.tolist() if isinstance(value, np.ndarray) else value)
+        for row, elements in enumerate(found.rows)
+        for at, one in enumerate(elements)
+        for field in fields(one)
+        for value in [getattr(one, field.name)]
+    }
+
+
+def answer_bytes(data: bytes) -> None:
+    """An answer of another store, in either form, is read or refused; what is read can be written."""
+    try:
+        found = from_json(data)
+    except InvalidInput:
+        pass
+    else:
+        to_json(found)
+    try:
+        found = binary.decode(data)
+    except InvalidInput:
+        return
+    assert sum(len(one.data) for row in found.rows for one in row if one.data is not None) <= len(data)
+    assert _comparable(binary.decode(binary.encode(found))) == _comparable(found)
+
+
+def snapshot(data: bytes) -> None:
+    """A damaged chunk is an error of that chunk alone, and all bytes are accounted for."""
+    pieces = [*data.split(SEPARATOR), b"", b"", b""]
+    keys = snapshotformat.Keys(bytes(snapshotformat.DIGEST_BYTES), zlib.compress(pieces[1]))
+    whole = snapshotformat.chunk_record(
+        1, rows=pieces[1].count(b"\n") + 1, timestep_s=60, start_s=0, keys=keys,
+        times=zlib.compress(pieces[2]), payload=pieces[3],
+    )  # fmt: skip
+    header = snapshotformat.file_header(60, 0, slots=64, chunk_rows=1024, chunks=1)
+    for content in (data, header + pieces[0] + whole + pieces[0]):
+
+        def read(offset: int, length: int, content: bytes = content) -> bytes:
+            return content[offset : offset + length]
+
+        damage = Damage()
+        try:
+            entries = list(snapshotformat.read_entries(read, len(content), damage))
+        except UnknownVersionError:
+            continue
+        chunk_bytes = sum(entry.end - entry.offset for entry in entries)
+        assert damage.skipped_bytes + chunk_bytes <= len(content)
+        for entry in entries:
+            for part in (
+                snapshotformat.read_keys,
+                snapshotformat.read_times,
+                snapshotformat.read_payload,
+                snapshotformat.read_record,
+            ):
+                try:
+                    found = part(read, entry)
+                except snapshotformat.DamagedChunkError:
+                    continue
+                assert len(found) == entry.rows or part not in {snapshotformat.read_keys, snapshotformat.read_times}
+        if content is not data:
+            assert whole in [read(entry.offset, entry.end - entry.offset) for entry in entries]
+
+
+def payload(data: bytes) -> None:
+    """Compressed samples are read or refused; samples compressed again come back as they are."""
+    try:
+        header, starts = codec_numpy.read_header(data)
+    except CodecError:
+        samples = np.frombuffer(data[: len(data) // 64 * 64], "<f4").reshape(-1, 16)
+        assert _unpacked(codec_numpy.encode(samples[:1024])).tobytes() == _with_one_nan(samples[:1024]).tobytes()
+        return
+    assert len(starts) == header.rows + 1
+    try:
+        samples = _unpacked(data)
+    except CodecError:
+        return
+    assert _unpacked(codec_numpy.encode(samples)).tobytes() == _with_one_nan(samples).tobytes()
+
+
+def _unpacked(data: bytes) -> np.ndarray:
+    header, _ = codec_numpy.read_header(data)
+    samples = np.empty((header.rows, header.slots), np.float32)
+    rows = np.arange(header.rows)
+    codec_numpy.decode(data, rows, slice(0, header.slots), Place(samples, rows))
+    return samples
+
+
+def _with_one_nan(samples: np.ndarray) -> np.ndarray:
+    return np.where(np.isnan(samples), np.float32(np.nan), samples)
+
+
+Target = Callable[[bytes], None]
+TARGETS: Mapping[str, Target] = {
+    "line_protocol": line_protocol,
+    "ingest": ingest,
+    "log": log,
+    "checkpoint": checkpoint,
+    "query": query,
+    "answer": answer_bytes,
+    "snapshot": snapshot,
+    "payload": payload,
+}
