@@ -168,6 +168,9 @@ class WindowRestorer:
             return False
         strangers = chunk.sids == _NOT_KEPT
         skipped = 0
+        if not kept.any():  # stays on disk, where another configuration finds it again
+            self._state.skipped_samples += int(np.count_nonzero(~np.isnan(decoded(self._codec, chunk.payload))))
+            return True
         if strangers.any():  # others may get these rows
             samples = decoded(self._codec, chunk.payload)
             skipped = int(np.count_nonzero(~np.isnan(samples[strangers])))
