@@ -44,7 +44,7 @@ def find_faults(services: Services) -> list[str]:
 def metrics() -> Response:
     """The counters as Prometheus text, for callers on this machine and for tokens that may read them."""
     services = current()
-    if not _is_local():
+    if not is_local():
         _demand_token(services)
     families = [
         storefamilies.build_family(),
@@ -56,7 +56,7 @@ def metrics() -> Response:
     return Response(render(families), content_type=CONTENT_TYPE)
 
 
-def _is_local() -> bool:
+def is_local() -> bool:
     """Whether the request came from this machine itself, and not through a proxy that runs on it."""
     if any(name in request.headers for name in _FORWARDING_HEADERS):
         return False

@@ -1,0 +1,115 @@
+"""The web application of the metric store: the routes of cc-metric-store, and what watches it."""
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from flask import Flask
+from werkzeug.exceptions import HTTPException
+
+from cc_backend.api import activity, errors
+from cc_backend.auth.signatures import Signatures
+from cc_backend.auth.tokens import TokenKeys
+from cc_backend.metricstore import MetricStore
+from cc_backend.openstore import open_store
+from cc_backend.server import listen_address
+from cc_backend.storeservice import routes
+from cc_backend.storeservice.gate import Gate
+from cc_backend.storeservice.metrictable import metric_table
+from cc_backend.storeservice.settings import StoreServiceSettings
+from cc_backend.storeservice.usednodes import UsedNodesClient
+from cc_common.errors import CockpitError, SettingsError
+
+LOOPBACK = ("127.", "::1")
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class StoreServices:
+    """The parts of one running metric store."""
+
+    settings: StoreServiceSettings
+    store: MetricStore
+    gate: Gate
+    used_nodes: UsedNodesClient | None
+    clock: Callable[[], float]
+
+    def now_s(self) -> int:
+        """The current time in whole Unix seconds."""
+        return int(self.clock())
+
+    def close(self) -> None:
+        """Bring the samples to disk."""
+        self.store.close()
+
+
+def check(settings: StoreServiceSettings) -> None:
+    """Returns when the settings can be served.
+
+    Raises:
+        SettingsError: the address or the key cannot be used, no metric is configured, or without a key others could
+            reach the store.
+    """
+    host, _ = listen_address(settings.main.addr)
+    make_gate(settings)
+    make_used_nodes(settings)
+    if not settings.metrics:
+        raise SettingsError("metrics", "metrics: no metric is configured, so nothing would be kept")
+    if settings.main.jwt_public_key or settings.main.open_to_all or host.startswith(LOOPBACK):
+        return
+    raise SettingsError(
+        "main.jwt-public-key",
+        f"main.jwt-public-key is empty and {settings.main.addr} can be reached by others: everybody could read, "
+        "write and free samples. Set the key, listen on localhost, or say main.open-to-all: true",
+    )
+
+
+def make_gate(settings: StoreServiceSettings) -> Gate:
+    """The gate of the settings; raises SettingsError for a key that is none."""
+    key = settings.main.jwt_public_key
+    if not key:
+        return Gate(None)
+    try:
+        public = TokenKeys.from_base64(public=key).public
+    except SettingsError as error:
+        raise SettingsError("main.jwt-public-key", f"main.jwt-public-key: {error}") from error
+    return Gate(Signatures(public, subject_needed=False), revoked=settings.main.revoked_tokens)
+
+
+def make_used_nodes(settings: StoreServiceSettings) -> UsedNodesClient | None:
+    """Who is asked for running jobs, if anybody; raises SettingsError for an address that is none."""
+    main = settings.main
+    return UsedNodesClient(main.backend_url, main.backend_token) if main.backend_url else None
+
+
+def create_services(settings: StoreServiceSettings, clock: Callable[[], float] = time.time) -> StoreServices:
+    """The parts, opened and connected; `StoreServices.close` closes them."""
+    gate = make_gate(settings)
+    if gate.is_open:
+        logger.warning(
+            "main.jwt-public-key is empty: whoever reaches %s may read, write and free all samples", settings.main.addr
+        )
+    used_nodes = make_used_nodes(settings)
+    store = open_store(settings.metric_store, metric_table(settings), int(clock()))
+    return StoreServices(settings, store, gate, used_nodes, clock)
+
+
+def create_app(settings: StoreServiceSettings, *, clock: Callable[[], float] = time.time) -> Flask:
+    """The web application with its parts under `app.extensions`; no background work runs yet.
+
+    Raises:
+        SettingsError: a setting cannot be used as it is.
+        BackendError: the folder of the samples cannot be used.
+    """
+    app = Flask("cc_backend.storeservice", static_folder=None, template_folder=None)
+    app.config["MAX_CONTENT_LENGTH"] = max(settings.main.max_batch_bytes, settings.main.max_json_bytes)
+    app.extensions[routes.EXTENSION] = create_services(settings, clock)
+    app.register_error_handler(CockpitError, errors.answer_to_cockpit_error)
+    app.register_error_handler(HTTPException, errors.answer_to_http_error)
+    app.register_error_handler(Exception, errors.answer_to_unexpected)
+    blueprint = routes.blueprint()
+    activity.install(blueprint)
+    app.register_blueprint(blueprint)
+    return app

@@ -1,0 +1,43 @@
+"""`cc-backend metric-store`: the store as a program of its own."""
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Config = Annotated[Path, typer.Option("--config", envvar="CC_METRIC_STORE_CONFIG", help="The configuration file.")]
+DEFAULT_CONFIG = Path("config.json")
+
+app = typer.Typer(invoke_without_command=True, help="The metric store as a server of its own.")
+
+
+@app.callback()
+def serve(context: typer.Context, config: Config = DEFAULT_CONFIG) -> None:
+    """Serve samples until SIGTERM or Ctrl-C, as cc-metric-store does."""
+    if context.invoked_subcommand is not None:
+        return
+    from cc_backend import server  # noqa: PLC0415 - the other commands need no server
+    from cc_backend.log import configure_logging  # noqa: PLC0415
+    from cc_backend.storeservice.app import check  # noqa: PLC0415
+    from cc_backend.storeservice.server import MODULE  # noqa: PLC0415
+    from cc_backend.storeservice.settings import load_settings  # noqa: PLC0415
+
+    configure_logging()
+    loaded = load_settings(config, environment=os.environ)
+    for warning in loaded.warnings:
+        typer.echo(f"cc-backend: {warning}", err=True)
+    check(loaded.value)
+    server.become_server(config, MODULE)
+
+
+@app.command("show-config")
+def show_config(config: Config = DEFAULT_CONFIG) -> None:
+    """Print each setting, its value and where the value came from."""
+    from cc_backend.storeservice.settings import load_settings  # noqa: PLC0415
+    from cc_common.settings import show  # noqa: PLC0415
+
+    loaded = load_settings(config, environment=os.environ)
+    typer.echo(show(loaded))
+    for warning in loaded.warnings:
+        typer.echo(f"note: {warning}", err=True)

@@ -1,0 +1,150 @@
+"""The routes of the metric store, each with and without a trailing slash, and what each asks of its caller."""
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import TYPE_CHECKING, cast
+
+from flask import Blueprint, Response, current_app, request
+
+from cc_backend import storefamilies
+from cc_backend.api import process, storeanswers
+from cc_backend.api.activity import current_activity
+from cc_backend.api.answers import json_answer
+from cc_backend.api.binding import check_batch
+from cc_backend.api.bodies import read_body
+from cc_backend.api.health import is_local
+from cc_backend.api.write import answer_to
+from cc_backend.auth.caller import Caller
+from cc_backend.auth.guard import presented_token
+from cc_backend.auth.permissions import Permission
+from cc_backend.errors import InvalidInput, Unavailable
+from cc_backend.exposition import CONTENT_TYPE, render
+
+if TYPE_CHECKING:
+    from cc_backend.storeservice.app import StoreServices
+
+EXTENSION = "cockpit-metric-store"
+_RETRY_S = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One path with its methods."""
+
+    methods: tuple[str, ...]
+    path: str
+    view: Callable[["StoreServices", Caller], Response]
+    permission: Permission
+
+
+def write_samples(services: "StoreServices", caller: Caller) -> Response:
+    """Take a batch of line protocol; answers as the backend's route does."""
+    main = services.settings.main
+    batch = read_body(request, limit_bytes=main.max_batch_bytes)
+    cluster = request.args.get("cluster", "")
+    _check_default_cluster(services, cluster)
+    check_batch(batch, default_cluster=cluster, bound=caller.clusters)
+    answer = answer_to(services.store.ingest(batch, received_s=services.now_s(), default_cluster=cluster))
+    answer.headers["Accept-Encoding"] = "gzip"
+    return answer
+
+
+def _check_default_cluster(services: "StoreServices", cluster: str) -> None:
+    """The store remembers spellings by default cluster: names that mean nothing must not fill it."""
+    main = services.settings.main
+    if not cluster or main.clusters:
+        return
+    known = services.store.clusters()
+    if cluster not in known and len(known) >= main.max_clusters:
+        raise InvalidInput(f"cluster: there are {len(known)} clusters already, which is the limit (main.max-clusters)")
+
+
+def query_samples(services: "StoreServices", caller: Caller) -> Response:
+    """Samples of any host."""
+    return storeanswers.query_answer(
+        request, services.store, bound=caller.clusters, body_bytes=services.settings.main.max_json_bytes
+    )
+
+
+def free_samples(services: "StoreServices", _: Caller) -> Response:
+    """Forget old samples; those of hosts with running jobs stay."""
+    needed = {} if services.used_nodes is None else services.used_nodes.fetch(services.now_s())
+    if needed is None:
+        raise Unavailable("the backend that knows the running jobs does not answer", retry_after_s=_RETRY_S)
+    return storeanswers.free_answer(
+        request, services.store, needed=needed, body_bytes=services.settings.main.max_json_bytes
+    )
+
+
+def show_inventory(services: "StoreServices", _: Caller) -> Response:
+    """What the store holds below a selector."""
+    return storeanswers.debug_answer(request, services.store)
+
+
+def check_hosts(services: "StoreServices", _: Caller) -> Response:
+    """How the metrics of some hosts come in."""
+    return storeanswers.health_answer(
+        request, services.store, now_s=services.now_s(), body_bytes=services.settings.main.max_json_bytes
+    )
+
+
+def healthz(services: "StoreServices", _: Caller) -> Response:
+    """200 while samples can be stored, otherwise 503."""
+    if not services.store.counters().log.fault:
+        return json_answer({"status": "ok"})
+    faults = ["the write-ahead log of the metric store cannot be written"]
+    answer = json_answer({"status": "unavailable", "faults": faults}, HTTPStatus.SERVICE_UNAVAILABLE)
+    answer.headers["Retry-After"] = str(_RETRY_S)
+    return answer
+
+
+def metrics(services: "StoreServices", _: Caller) -> Response:
+    """The counters as Prometheus text."""
+    if not is_local():
+        services.gate.admit(presented_token(request), Permission.METRICS_SELF, services.clock())
+    families = [
+        storefamilies.build_family(),
+        *storefamilies.store_families(services.store.counters()),
+        *current_activity().families(),
+        *process.families(),
+    ]
+    return Response(render(families), content_type=CONTENT_TYPE)
+
+
+ROUTES = (
+    Route(("POST",), "/api/write/", write_samples, Permission.METRICS_WRITE),
+    Route(("GET", "POST"), "/api/query/", query_samples, Permission.METRICS_READ),
+    Route(("POST",), "/api/free/", free_samples, Permission.METRICS_ADMIN),
+    Route(("GET",), "/api/debug/", show_inventory, Permission.METRICS_ADMIN),
+    Route(("GET",), "/api/healthcheck/", check_hosts, Permission.METRICS_READ),
+    Route(("GET",), "/healthz/", healthz, Permission.PUBLIC),
+    Route(("GET",), "/metrics/", metrics, Permission.PUBLIC),
+)
+
+
+def blueprint() -> Blueprint:
+    """All routes, ready to be registered."""
+    found = Blueprint("store", __name__)
+    for route in ROUTES:
+        name = route.path.strip("/").replace("/", "_")
+        # two rules: a redirect to the other spelling would lose the body of a POST
+        for path in (route.path, route.path.rstrip("/")):
+            found.add_url_rule(path, endpoint=name, view_func=_admitted(route), methods=route.methods)
+    return found
+
+
+def _admitted(route: Route) -> Callable[[], Response]:
+    @functools.wraps(route.view)
+    def view() -> Response:
+        services = cast("StoreServices", current_app.extensions[EXTENSION])
+        if route.permission is Permission.PUBLIC:
+            return route.view(services, _NOBODY)
+        caller = services.gate.admit(presented_token(request), route.permission, services.clock())
+        return route.view(services, caller)
+
+    return view
+
+
+_NOBODY = Caller("nobody", frozenset())

@@ -1,0 +1,79 @@
+"""Which hosts running jobs use, asked of the backend, so that their samples outlive the retention."""
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+import orjson
+
+from cc_common.errors import SettingsError
+
+TIMEOUT_S = 10.0
+_LARGEST_BYTES = 16 << 20
+
+logger = logging.getLogger(__name__)
+
+UsedNodes = Mapping[str, Mapping[str, int]]
+"""Cluster -> host -> from when on its samples stay."""
+
+
+def read_used_nodes(body: bytes) -> dict[str, dict[str, int]]:
+    """The hosts in an answer, all samples of each to be kept: `{"usedNodes": {cluster: [hosts]}}`, or the inner object.
+
+    Raises ValueError if it is neither.
+    """
+    document = orjson.loads(body)
+    if isinstance(document, dict) and "usedNodes" in document:
+        document = document["usedNodes"] or {}
+    if not isinstance(document, dict) or not all(map(_are_hosts, document.values())):
+        raise ValueError("the answer does not name hosts by cluster")
+    return {cluster: dict.fromkeys(hosts or (), 0) for cluster, hosts in document.items()}
+
+
+def _are_hosts(hosts: object) -> bool:
+    return hosts is None or (isinstance(hosts, list) and all(isinstance(host, str) for host in hosts))
+
+
+class UsedNodesClient:
+    """Asks one backend. What it answered last counts while it is away."""
+
+    def __init__(self, url: str, token: str) -> None:
+        if urlsplit(url).scheme not in {"http", "https"}:
+            raise SettingsError("main.backend-url", f"main.backend-url: {url!r} must begin with http:// or https://")
+        self._url = url.rstrip("/")
+        self._token = token
+        self._last: UsedNodes | None = None
+
+    def fetch(self, before_s: int) -> UsedNodes | None:
+        """The hosts of jobs that started before; None while nothing is known, and then nothing may be forgotten."""
+        import httpx  # noqa: PLC0415 - only needed where a backend is set
+
+        headers = {"Authorization": f"Bearer {self._token}"} if self._token else {}
+        try:
+            with (
+                httpx.Client(timeout=TIMEOUT_S, trust_env=False) as client,
+                client.stream(
+                    "GET", f"{self._url}/api/jobs/used_nodes", params={"ts": before_s}, headers=headers
+                ) as answer,
+            ):
+                self._last = read_used_nodes(_body(answer))
+        except (httpx.HTTPError, ValueError) as error:
+            logger.warning(
+                "running jobs are not known url=%s reason=%s kept=%s",
+                self._url,
+                str(error) or type(error).__name__,
+                "the last answer counts" if self._last is not None else "nothing is freed until it answers",
+            )
+        return self._last
+
+
+def _body(answer: Any) -> bytes:
+    if answer.status_code != 200:  # noqa: PLR2004 - OK
+        raise ValueError(f"the backend answered {answer.status_code}")
+    body = b""
+    for part in answer.iter_bytes():
+        body += part
+        if len(body) > _LARGEST_BYTES:
+            raise ValueError(f"the answer is over {_LARGEST_BYTES} bytes")
+    return body
