@@ -75,7 +75,7 @@ def create_services(settings: BackendSettings, clock: Callable[[], float] = time
         TokenKeys.from_base64(private=keys.private_key, public=keys.public_key),
         users=users if keys.validate_user else None,
     )
-    store = open_store(settings.metric_store, store_table(clusters), int(clock()))
+    store = open_store(settings.metric_store, store_table(clusters), int(clock()), background=True)
     return Services(
         settings=settings,
         database=database,

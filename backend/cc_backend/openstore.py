@@ -8,8 +8,13 @@ from cc_backend.metricstore.commit import Fsync
 from cc_backend.settings import MetricStoreSettings
 
 
-def open_store(settings: MetricStoreSettings, metrics: MetricTable, now_s: int) -> MetricStore:
-    """The metric store with what its folder holds; raises BackendError if the folder cannot be used."""
+def open_store(
+    settings: MetricStoreSettings, metrics: MetricTable, now_s: int, *, background: bool = False
+) -> MetricStore:
+    """The metric store with what its folder holds; raises BackendError if the folder cannot be used.
+
+    In the `background` it is ready at once, and what the folder holds comes back bit by bit.
+    """
     return MetricStore.open(
         Path(settings.wal.directory),
         metrics,
@@ -17,5 +22,8 @@ def open_store(settings: MetricStoreSettings, metrics: MetricTable, now_s: int) 
         retention_s=int(settings.retention_in_memory_s),
         fsync=cast("Fsync", settings.wal.fsync),  # the settings have checked the choices
         fsync_interval_s=settings.wal.fsync_interval_s,
+        hot_s=int(settings.hot_s),
+        mantissa_bits=settings.round_bits,
+        background=background,
         limits=Limits(hosts=settings.max_hosts, series=settings.max_series),
     )

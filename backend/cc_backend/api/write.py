@@ -13,6 +13,7 @@ from cc_backend.metricstore import IngestResult
 from cc_backend.services import current
 
 _LOG_RETRY_S = 5
+_FULL_RETRY_S = 60
 
 
 def write_samples() -> Response:
@@ -32,6 +33,13 @@ def write_samples() -> Response:
 
 def answer_to(result: IngestResult) -> Response:
     """What the sender is told; lines that nobody here wants are no fault of a batch and only counted."""
+    if result.full:
+        answer = problem(
+            HTTPStatus.SERVICE_UNAVAILABLE,
+            "the store has as many samples as metric-store.memory-cap allows: nothing was kept, send the batch again",
+        )
+        answer.headers["Retry-After"] = str(_FULL_RETRY_S)
+        return answer
     if not result.durable:
         answer = problem(
             HTTPStatus.SERVICE_UNAVAILABLE,

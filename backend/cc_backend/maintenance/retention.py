@@ -1,4 +1,4 @@
-"""What may be forgotten: samples older than the retention floor that no unfinished job needs."""
+"""What the store may forget: samples older than the retention that no unfinished job needs."""
 
 import logging
 
@@ -8,9 +8,12 @@ from cc_backend.metricstore import MetricStore
 logger = logging.getLogger(__name__)
 
 
-def free_old_samples(search: JobSearch, store: MetricStore, *, retention_s: float, now_s: int) -> int:
-    """Frees what is older than the floor and returns the bytes; jobs that run or await archiving keep theirs."""
-    freed = store.free(before_s=int(now_s - retention_s), protected=search.needed_since())
+def keep_store(search: JobSearch, store: MetricStore, *, now_s: int) -> int:
+    """Lets the store free and compress what its settings say, and returns the bytes that this freed.
+
+    Jobs that run or await archiving keep their samples.
+    """
+    freed = store.upkeep(now_s, search.needed_since())
     if freed:
-        logger.info("freed old samples bytes=%d", freed)
+        logger.info("store upkeep freed bytes=%d", freed)
     return freed

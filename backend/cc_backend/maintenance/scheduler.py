@@ -12,12 +12,15 @@ from apscheduler.schedulers.background import BackgroundScheduler
 from cc_backend.errors import BackendError
 from cc_backend.maintenance.archiving import Archiver, ArchivingRules
 from cc_backend.maintenance.footprints import update_footprints
-from cc_backend.maintenance.retention import free_old_samples
+from cc_backend.maintenance.retention import keep_store
+from cc_backend.metricstore.rhythm import Rhythm
 from cc_backend.services import Services
 
 ARCHIVE_EVERY_S = 2
 FOOTPRINTS_EVERY_S = 60
-FREE_EVERY_S = 600
+UPKEEP_EVERY_S = 60
+SNAPSHOT_LOOK_EVERY_S = 5
+SNAPSHOT_AT_STOP_S = 20.0
 SESSIONS_EVERY_S = 3600
 SET_BACK_S = 1.0
 
@@ -60,11 +63,15 @@ class Background:
         self._stopping = stopping
 
     def stop(self) -> None:
-        """Let running work come to its next stopping point, then close what must be closed."""
+        """Let running work come to its next stopping point, then close what must be closed.
+
+        A last snapshot spares the next start most of its work; what does not get into it in time is in the log.
+        """
         if self._stopping.is_set():
             return
         self._stopping.set()
         self._scheduler.shutdown(wait=True)
+        self._services.store.snapshot(self._services.now_s(), budget_s=SNAPSHOT_AT_STOP_S)
         self._services.close()
 
 
@@ -78,13 +85,23 @@ def start_background(services: Services) -> Background:
     )
 
     def archive() -> None:
+        if services.store.restoring:  # half of the samples in an archive would look like all of them
+            return
         archiver.run_once(now_s=services.now_s(), stopping=stopping.is_set)
 
-    def free() -> None:
-        retention_s = settings.metric_store.retention_in_memory_s
-        free_old_samples(services.search, services.store, retention_s=retention_s, now_s=services.now_s())
+    def upkeep() -> None:
+        keep_store(services.search, services.store, now_s=services.now_s())
+
+    rhythm = Rhythm(settings.metric_store.snapshot_interval_s, time.monotonic())
+
+    def snapshot() -> None:
+        if rhythm.is_due(time.monotonic()):
+            well = services.store.snapshot(services.now_s())
+            rhythm.done(time.monotonic(), well=well)
 
     def footprints() -> None:
+        if services.store.restoring:
+            return
         update_footprints(
             services.search,
             services.metricdata,
@@ -99,7 +116,8 @@ def start_background(services: Services) -> Background:
     for work, every_s in (
         (archive, ARCHIVE_EVERY_S),
         (footprints, FOOTPRINTS_EVERY_S),
-        (free, FREE_EVERY_S),
+        (upkeep, UPKEEP_EVERY_S),
+        (snapshot, SNAPSHOT_LOOK_EVERY_S),
         (end_sessions, SESSIONS_EVERY_S),
     ):
         # each runs soon after the start too: a restart restores samples that may be older than the floor

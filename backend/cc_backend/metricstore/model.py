@@ -91,13 +91,15 @@ class IngestResult:
     """What became of one batch.
 
     `rejected` counts by `Reason`; `errors` names the first faulty lines, quiet reasons excepted. `durable` is False if
-    the write-ahead log could not take the batch: its samples are in memory, and the sender must keep its copy.
+    the write-ahead log could not take the batch: its samples are in memory, and the sender must keep its copy. With
+    `full` nothing of the batch was kept, for want of memory.
     """
 
     accepted: int
     rejected: Mapping[str, int]
     errors: tuple[LineError, ...]
     durable: bool
+    full: bool = False
 
     @property
     def faulty(self) -> int:
