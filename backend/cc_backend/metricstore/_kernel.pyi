@@ -1,8 +1,8 @@
 # Described in native/lines.h and kernelmodule.c.
 from collections.abc import Callable
-from typing import final
+from typing import Any, final
 
-from _typeshed import ReadableBuffer
+from numpy.typing import NDArray
 
 @final
 class Table:
@@ -10,10 +10,10 @@ class Table:
     def find(self, key: bytes, /) -> int | None: ...
     def remember(self, key: bytes, code: int, /) -> None: ...
     def forget_refused(self) -> None: ...
-    def keep(self, wanted: ReadableBuffer, /) -> None: ...
+    def keep(self, wanted: NDArray[Any], /) -> None: ...
     def codes(self) -> bytearray: ...
     def decode(
-        self, batch: ReadableBuffer, received_s: int, resolve: Callable[[bytes], int], /
+        self, batch: bytes, received_s: int, resolve: Callable[[bytes], int], /
     ) -> tuple[
         bytearray,
         bytearray,
@@ -25,3 +25,22 @@ class Table:
     def __len__(self) -> int: ...
     @property
     def size_bytes(self) -> int: ...
+
+def chunks(rows: NDArray[Any], shift: int, /) -> list[int]: ...
+def scatter(
+    blocks: list[NDArray[Any] | None],
+    first_chunk: int,
+    shift: int,
+    rows: NDArray[Any],
+    columns: int | NDArray[Any],
+    values: NDArray[Any],
+    /,
+) -> None: ...
+def newest(
+    sids: NDArray[Any],
+    times_s: int | NDArray[Any],
+    newest_s: NDArray[Any],
+    host_of: NDArray[Any],
+    host_newest_s: NDArray[Any],
+    /,
+) -> None: ...

@@ -7,6 +7,7 @@ import numpy.typing as npt
 
 from cc_backend.metricstore.grid import Grid
 from cc_backend.metricstore.model import Ids
+from cc_backend.metricstore.scatter import note_newest
 from cc_backend.model import Samples
 
 NO_PLACE = -1
@@ -96,14 +97,7 @@ class Columns:
 
     def seen(self, sids: Ids, times_s: int | Ids) -> None:
         """Keep the newest sample time of series and hosts."""
-        hosts = self.host_of[sids]
-        if isinstance(times_s, int):
-            # With one time for all, several writes to one place write the same.
-            self.last_s[sids] = np.maximum(self.last_s[sids], times_s)
-            self.host_last_s[hosts] = np.maximum(self.host_last_s[hosts], times_s)
-        else:
-            np.maximum.at(self.last_s, sids, times_s)
-            np.maximum.at(self.host_last_s, hosts, times_s)
+        note_newest(sids, times_s, self.last_s, self.host_of, self.host_last_s)
 
 
 def _grown(column: npt.NDArray[_Number], fill: int) -> npt.NDArray[_Number]:

@@ -71,7 +71,7 @@ class NativeSpellings:
 
     def keep(self, wanted: Flags) -> None:
         """Forget all refusals, and the spellings of series that are not wanted."""
-        self._table.keep(np.ascontiguousarray(wanted).view(np.uint8).data)
+        self._table.keep(np.ascontiguousarray(wanted))
 
     def sids(self) -> Ids:
         """The sid of each key that leads to a series, in no order; as often as it is spelt differently."""

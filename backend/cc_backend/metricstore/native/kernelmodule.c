@@ -1,4 +1,4 @@
-/* The C kernel for Python: lines.c as the class `Table`.
+/* The C kernel for Python: lines.c as the class `Table`, and scatter.c as functions.
  *
  * The interpreter's lock is given up while a large batch is read. Meanwhile the table belongs to the reading thread:
  * calls of others are refused with RuntimeError, but for questions about its size, which get the size before the batch.
@@ -8,9 +8,11 @@
 #include <Python.h>
 
 #include "lines.h"
+#include "scatter.h"
 
 /* Batches below this size take less time to read than it can take to get the lock back. */
 #define LEAST_UNLOCKED_BYTES (64 * 1024)
+#define LEAST_UNLOCKED_SAMPLES (64 * 1024)
 /* Room for results stays with the table, up to so many samples. */
 #define MOST_IDLE_SAMPLES (64 * 1024)
 
@@ -278,6 +280,186 @@ static PyType_Spec table_spec = {
     .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_IMMUTABLETYPE,
     .slots = table_slots};
 
+/* Samples to their places */
+
+/* One buffer of numbers of a size; `count` of them is checked unless it is -1. */
+static int take(PyObject *source, Py_buffer *view, Py_ssize_t size, Py_ssize_t count, int flags) {
+    if (PyObject_GetBuffer(source, view, flags | PyBUF_ND) < 0) return 0;
+    if (view->itemsize == size && (count < 0 || view->len == count * size)) return 1;
+    PyBuffer_Release(view);
+    PyErr_SetString(PyExc_ValueError, "an array has the wrong type or length");
+    return 0;
+}
+
+/* An array of int64, or one number for all, in which case view->obj stays NULL. */
+static int take_or_number(PyObject *source, Py_buffer *view, Py_ssize_t count, int64_t *number) {
+    view->obj = NULL;
+    if (!PyLong_Check(source)) return take(source, view, sizeof(int64_t), count, PyBUF_SIMPLE);
+    *number = PyLong_AsLongLong(source);
+    return *number != -1 || !PyErr_Occurred();
+}
+
+static PyObject *out_of_bounds(void) {
+    PyErr_SetString(PyExc_IndexError, "an index is out of bounds");
+    return NULL;
+}
+
+static PyObject *kernel_chunks(PyObject *Py_UNUSED(module), PyObject *arguments) {
+    PyObject *source;
+    Py_buffer rows;
+    int shift;
+    if (!PyArg_ParseTuple(arguments, "Oi:chunks", &source, &shift)) return NULL;
+    if (shift < 0 || shift > 62) return out_of_bounds();
+    if (!take(source, &rows, sizeof(int64_t), -1, PyBUF_SIMPLE)) return NULL;
+    size_t count = (size_t)rows.len / sizeof(int64_t);
+    PyObject *list = PyList_New(0);
+    if (count && list) {
+        int64_t least, highest;
+        scatter_bounds(rows.buf, count, &least, &highest);
+        int64_t first = least >> shift;
+        size_t span = (size_t)((highest >> shift) - first) + 1;
+        unsigned char *flags = least < 0 ? NULL : PyMem_Calloc(span, 1);
+        if (least < 0) {
+            out_of_bounds();
+            Py_CLEAR(list);
+        } else if (!flags) {
+            PyErr_NoMemory();
+            Py_CLEAR(list);
+        } else {
+            scatter_flags(rows.buf, count, shift, first, flags, span);
+            for (size_t at = 0; list && at < span; at++) {
+                PyObject *chunk = flags[at] ? PyLong_FromLongLong(first + (int64_t)at) : NULL;
+                if (flags[at] && (!chunk || PyList_Append(list, chunk) < 0)) Py_CLEAR(list);
+                Py_XDECREF(chunk);
+            }
+        }
+        PyMem_Free(flags);
+    }
+    PyBuffer_Release(&rows);
+    return list;
+}
+
+/* The matrices of a list in which None stands for a missing one; their buffers are held until they are released. */
+typedef struct {
+    Py_ssize_t count;
+    Py_buffer *views;
+    scatter_block *blocks;
+} matrices;
+
+static void release_matrices(matrices *all) {
+    for (Py_ssize_t at = 0; all->views && at < all->count; at++)
+        if (all->views[at].obj) PyBuffer_Release(&all->views[at]);
+    PyMem_Free(all->views);
+    PyMem_Free(all->blocks);
+}
+
+static int take_matrices(PyObject *list, matrices *all) {
+    *all = (matrices){.count = PyList_GET_SIZE(list)};
+    all->views = PyMem_Calloc((size_t)all->count + 1, sizeof *all->views);
+    all->blocks = PyMem_Calloc((size_t)all->count + 1, sizeof *all->blocks);
+    if (!all->views || !all->blocks) {
+        PyErr_NoMemory();
+        return 0;
+    }
+    for (Py_ssize_t at = 0; at < all->count; at++) {
+        /* Taking a buffer runs no code that could change the list: only arrays, or anything else in C, have buffers. */
+        PyObject *item = at < PyList_GET_SIZE(list) ? PyList_GET_ITEM(list, at) : Py_None;
+        if (item == Py_None) continue;
+        Py_buffer *view = &all->views[at];
+        if (!take(item, view, sizeof(float), -1, PyBUF_WRITABLE)) {
+            view->obj = NULL;
+            return 0;
+        }
+        if (view->ndim != 2) {
+            PyErr_SetString(PyExc_ValueError, "a block has no rows and columns");
+            return 0;
+        }
+        all->blocks[at] = (scatter_block){view->buf, view->shape[0], view->shape[1]};
+    }
+    return 1;
+}
+
+static PyObject *kernel_scatter(PyObject *Py_UNUSED(module), PyObject *arguments) {
+    PyObject *list, *row_source, *column_source, *value_source;
+    long long first;
+    int shift;
+    if (!PyArg_ParseTuple(
+            arguments, "O!LiOOO:scatter", &PyList_Type, &list, &first, &shift, &row_source, &column_source,
+            &value_source))
+        return NULL;
+    if (shift < 0 || shift > 62) return out_of_bounds();
+    Py_buffer rows = {0}, columns = {0}, values = {0};
+    matrices all = {0};
+    int64_t column = 0;
+    PyObject *answer = NULL;
+    if (!take(row_source, &rows, sizeof(int64_t), -1, PyBUF_SIMPLE)) return NULL;
+    Py_ssize_t count = rows.len / (Py_ssize_t)sizeof(int64_t);
+    if (!take_or_number(column_source, &columns, count, &column)) goto rows_only;
+    if (!take(value_source, &values, sizeof(float), count, PyBUF_SIMPLE)) goto columns_too;
+    if (take_matrices(list, &all)) {
+        int failed;
+        if (count >= LEAST_UNLOCKED_SAMPLES) {
+            Py_BEGIN_ALLOW_THREADS
+            failed = scatter_samples(
+                all.blocks, (size_t)all.count, first, shift, rows.buf, columns.obj ? columns.buf : NULL, column,
+                values.buf, (size_t)count);
+            Py_END_ALLOW_THREADS
+        } else {
+            failed = scatter_samples(
+                all.blocks, (size_t)all.count, first, shift, rows.buf, columns.obj ? columns.buf : NULL, column,
+                values.buf, (size_t)count);
+        }
+        answer = failed ? out_of_bounds() : Py_NewRef(Py_None);
+    }
+    release_matrices(&all);
+    PyBuffer_Release(&values);
+columns_too:
+    if (columns.obj) PyBuffer_Release(&columns);
+rows_only:
+    PyBuffer_Release(&rows);
+    return answer;
+}
+
+static PyObject *kernel_newest(PyObject *Py_UNUSED(module), PyObject *arguments) {
+    PyObject *id_source, *time_source, *series_source, *host_source, *host_newest_source;
+    if (!PyArg_ParseTuple(
+            arguments, "OOOOO:newest", &id_source, &time_source, &series_source, &host_source, &host_newest_source))
+        return NULL;
+    Py_buffer ids = {0}, times = {0}, series = {0}, hosts = {0}, host_newest = {0};
+    int64_t time = 0;
+    PyObject *answer = NULL;
+    if (!take(id_source, &ids, sizeof(int64_t), -1, PyBUF_SIMPLE)) return NULL;
+    Py_ssize_t count = ids.len / (Py_ssize_t)sizeof(int64_t);
+    if (take_or_number(time_source, &times, count, &time)) {
+        if (take(series_source, &series, sizeof(int64_t), -1, PyBUF_WRITABLE)) {
+            if (take(host_source, &hosts, sizeof(int32_t), -1, PyBUF_SIMPLE)) {
+                if (take(host_newest_source, &host_newest, sizeof(int64_t), -1, PyBUF_WRITABLE)) {
+                    const int64_t *each = times.obj ? times.buf : NULL;
+                    int failed = scatter_newest(
+                        ids.buf, each, time, (size_t)count, NULL, 0, series.buf, (size_t)series.len / sizeof(int64_t));
+                    if (!failed)
+                        failed = scatter_newest(
+                            ids.buf, each, time, (size_t)count, hosts.buf, (size_t)hosts.len / sizeof(int32_t),
+                            host_newest.buf, (size_t)host_newest.len / sizeof(int64_t));
+                    answer = failed ? out_of_bounds() : Py_NewRef(Py_None);
+                    PyBuffer_Release(&host_newest);
+                }
+                PyBuffer_Release(&hosts);
+            }
+            PyBuffer_Release(&series);
+        }
+        if (times.obj) PyBuffer_Release(&times);
+    }
+    PyBuffer_Release(&ids);
+    return answer;
+}
+
+static PyMethodDef kernel_functions[] = {
+    {"chunks", kernel_chunks, METH_VARARGS, "The different rows >> shift, ascending."},
+    {"scatter", kernel_scatter, METH_VARARGS, "Write samples to their rows and columns."},
+    {"newest", kernel_newest, METH_VARARGS, "Note the newest times of series and hosts."},
+    {NULL, NULL, 0, NULL}};
+
 /* The module */
 
 static int module_start(PyObject *module) {
@@ -294,6 +476,7 @@ static struct PyModuleDef module = {
     PyModuleDef_HEAD_INIT,
     .m_name = "cc_backend.metricstore._kernel",
     .m_doc = "The C kernel of the metric store.",
+    .m_methods = kernel_functions,
     .m_slots = module_slots};
 
 PyMODINIT_FUNC PyInit__kernel(void) { return PyModuleDef_Init(&module); }
