@@ -22,7 +22,7 @@ def host_health(
     degraded: list[str] = []
     healthy: list[str] = []
     for metric in metrics:
-        spec = table.spec(cluster, metric)
+        spec = table.spec(cluster, metric) if host is None else host.specs.get(metric)
         parts = None if host is None else host.metrics.get(metric)
         if spec is None or not parts:
             missing.append(metric)

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from cc_backend.errors import InvalidInput, TooLarge
 from cc_backend.metricstore.block import summarise
+from cc_backend.metricstore.codec import choose
 from cc_backend.metricstore.grid import Grid
 from cc_backend.metricstore.model import Ids, MetricSpec, Part, Query, StoredSeries, StoredStatistic
 from cc_backend.metricstore.series import Host, SeriesTable
@@ -195,12 +196,18 @@ class Reader:
             if self._cluster not in self._table.metrics:
                 yield row, f"cluster {self._cluster!r} is not configured", 0
                 continue
-            spec = self._table.spec(self._cluster, query.metric)
+            spec = self._table.spec(self._cluster, query.metric, query.host)
             if spec is None:
-                yield row, f"metric {query.metric!r} is not configured for cluster {self._cluster!r}", 0
+                yield row, self._unconfigured(query), 0
             elif not spec.aggregation and any(len(found.sids) > 1 for found in self._selections(query)):
                 text = f"metric {query.metric!r} has no aggregation: parts of {query.host!r} cannot be combined"
                 yield row, text, spec.timestep_s
+
+    def _unconfigured(self, query: Query) -> str:
+        whose = f"cluster {self._cluster!r}"
+        if self._table.spec(self._cluster, query.metric) is not None:
+            whose = f"host {query.host!r} of {whose}"
+        return f"metric {query.metric!r} is not configured for {whose}"
 
     def _selections(self, query: Query) -> list[Selection]:
         host = self._table.host(self._cluster, query.host)
@@ -209,7 +216,7 @@ class Reader:
     def _wanted(self, queries: Sequence[Query]) -> list[_Wanted]:
         wanted: list[_Wanted] = []
         for row, query in enumerate(queries):
-            spec = self._table.spec(self._cluster, query.metric)
+            spec = self._table.spec(self._cluster, query.metric, query.host)
             if spec is None:
                 continue
             found = self._selections(query)
@@ -278,12 +285,7 @@ def _stored(one: _Wanted, span: Range, samples: Samples, *, scale: bool = True) 
 
 def combine(samples: Samples, aggregation: str) -> tuple[Samples, npt.NDArray[np.int32]]:
     """Sum or mean per column over what is there, NaN only where nothing is; and how many there were."""
-    present = ~np.isnan(samples)
-    count = np.count_nonzero(present, axis=0).astype(np.int32)
-    total = np.sum(samples, axis=0, dtype=np.float64, where=present)
-    divisor = count if aggregation == "avg" else np.ones_like(count)
-    result = np.divide(total, divisor, out=np.full(total.shape, np.nan), where=count > 0)
-    return result.astype(np.float32), count
+    return choose().combine(samples, mean=aggregation == "avg")
 
 
 def _statistic(one: _Wanted, least: float, highest: float, total: float, count: float) -> StoredStatistic:

@@ -16,7 +16,7 @@ from cc_backend.metricstore.hosts import JOB, Host
 from cc_backend.metricstore.kernel import KernelName
 from cc_backend.metricstore.layout import Layout, Names, Parts
 from cc_backend.metricstore.model import Identity, Ids, Limits, MetricSpec, MetricTable, Reason
-from cc_backend.metricstore.moves import expected_timesteps, move
+from cc_backend.metricstore.moves import carry_over, expected_timesteps
 from cc_backend.metricstore.naming import Refusal
 from cc_backend.metricstore.nodes import Nodes, NodeTable
 from cc_backend.metricstore.spellings import Spellings, refusal_code
@@ -359,20 +359,9 @@ class SeriesTable(Columns):
         wanted = np.zeros(len(self.row_of), np.bool_)
         wanted[live[kept]] = True
         self._keys.reload(metrics, self.nodes, wanted)
-        return self._move(live[timesteps > 0], timesteps[timesteps > 0])
-
-    def _move(self, sids: Ids, timesteps_s: Ids) -> int:
-        """Carry series over to the grids of these timesteps; returns how many were not there already."""
-        now_s = np.array([grid.timestep_s for grid in self.grids], np.int64)[self.grid_of[sids]]
-        moving = np.flatnonzero(now_s != timesteps_s)
-        for sid, timestep_s in zip(sids[moving].tolist(), timesteps_s[moving].tolist(), strict=True):
-            owner, old, row = int(self.host_of[sid]), self.grids[self.grid_of[sid]], int(self.row_of[sid])
-            self.changes += 1
-            self.grid_of[sid] = index = self.grid_index(timestep_s)
-            self.row_of[sid] = self.grids[index].allocate(owner)
-            move(old, row, self.grids[self.grid_of[sid]], int(self.row_of[sid]))
-            old.release(owner, np.array([row]))
-        return len(moving)
+        moved = carry_over(self, live[timesteps > 0], timesteps[timesteps > 0])
+        self.changes += moved > 0
+        return moved
 
     def validate(self) -> None:
         """Raise AssertionError if the table contradicts itself; for tests."""

@@ -109,9 +109,10 @@ class MetricStore:
         """A store with what its folder holds; without a directory, one that forgets everything at its end.
 
         `nodes` says which hosts there are, and which metrics those of single subclusters have; without, every host may
-        come, with the metrics of its cluster. In the `background` this returns at once, and samples of before the start come back later, the newest first.
-        Nothing is freed here, however old: the next `free` knows which hosts are protected. Raises BackendError if the
-        directory cannot be used or another process uses it; damaged files are told in the log and skipped.
+        come, with the metrics of its cluster. In the `background` this returns at once, and samples of before the start
+        come back later, the newest first. Nothing is freed here, however old: the next `free` knows which hosts are
+        protected. Raises BackendError if the directory cannot be used or another process uses it; damaged files are
+        told in the log and skipped.
         """
         log = None
         if directory is not None:

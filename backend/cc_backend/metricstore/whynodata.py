@@ -45,7 +45,7 @@ class Inquiry:
 
     def _reasons(self, asked: Asked) -> list[Absence]:
         metric = asked.query.metric
-        spec = self._table.spec(self._cluster, metric)
+        spec = self._table.spec(self._cluster, metric, asked.query.host)
         if spec is None:
             return [Absence(Why.NOT_CONFIGURED, (), asked.from_s, asked.to_s)]
         span = span_of(asked.from_s, asked.to_s, spec.timestep_s, now_s=self._now_s)
