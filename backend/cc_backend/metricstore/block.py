@@ -6,6 +6,7 @@ from cc_backend.metricstore.codec import Codec, choose
 from cc_backend.metricstore.filepart import FilePart
 from cc_backend.metricstore.matrices import Index, Summary, Target, index_of, summarise
 from cc_backend.metricstore.model import Ids
+from cc_backend.metricstore.pages import blank
 from cc_backend.model import Samples
 
 WINDOW_SLOTS = 128
@@ -23,7 +24,7 @@ class Block:
     __slots__ = ("_codec", "samples", "saved_part", "saved_version", "version")
 
     def __init__(self, rows: int, codec: Codec | None = None) -> None:
-        self.samples: Samples = np.full((rows, WINDOW_SLOTS), np.nan, np.float32)
+        self.samples = blank(rows, WINDOW_SLOTS)
         self.version = 0
         self.saved_version = 0
         self.saved_part: FilePart | None = None
@@ -57,8 +58,9 @@ class Block:
 
     def grow(self, rows: int) -> None:
         """Make room for more rows; no sample changes."""
-        more = np.full((rows - len(self.samples), WINDOW_SLOTS), np.nan, np.float32)
-        self.samples = np.concatenate([self.samples, more])
+        grown = blank(rows, WINDOW_SLOTS)
+        grown[: len(self.samples)] = self.samples
+        self.samples = grown
 
     def read(self, rows: Ids, columns: slice) -> Samples:
         """A matrix with some rows and columns."""

@@ -10,6 +10,7 @@ import numpy as np
 from cc_backend.metricstore import codec_numpy, matrices
 from cc_backend.metricstore.matrices import Counts, Summary, Target
 from cc_backend.metricstore.model import Ids
+from cc_backend.metricstore.pages import Pages
 from cc_backend.metricstore.payload import CodecError
 from cc_backend.model import Samples
 
@@ -34,7 +35,7 @@ class Codec(Protocol):
         the payload is whole then, but each changed sample is either the old or the new one.
         """
 
-    def decode(self, payload: bytes, rows: Ids, columns: slice, target: Target) -> None:
+    def decode(self, payload: Pages, rows: Ids, columns: slice, target: Target) -> None:
         """Put some rows and columns to a place in a matrix.
 
         Raises CodecError for a payload that is damaged, IndexError for what is not in payload or matrix.
@@ -76,7 +77,7 @@ class NativeCodec:
         except ValueError as error:
             raise CodecError(str(error)) from error
 
-    def decode(self, payload: bytes, rows: Ids, columns: slice, target: Target) -> None:
+    def decode(self, payload: Pages, rows: Ids, columns: slice, target: Target) -> None:
         """As `Codec.decode`."""
         try:
             _codec.decode(payload, *_places(rows, columns, target))
@@ -126,7 +127,7 @@ def choose(*, native: bool | None = None) -> Codec:
     return NativeCodec()
 
 
-def decoded(codec: Codec, payload: bytes) -> Samples:
+def decoded(codec: Codec, payload: Pages) -> Samples:
     """All rows and slots of a payload, as a matrix. Raises CodecError."""
     header, _ = codec_numpy.read_header(payload)
     samples: Samples = np.empty((header.rows, header.slots), np.float32)

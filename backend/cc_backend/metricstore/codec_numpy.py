@@ -8,6 +8,7 @@ import numpy.typing as npt
 
 from cc_backend.metricstore.matrices import Target, check_places
 from cc_backend.metricstore.model import Flags, Ids
+from cc_backend.metricstore.pages import Pages
 from cc_backend.metricstore.payload import (
     BITMAP,
     DICTIONARY,
@@ -182,7 +183,7 @@ def packed(numbers: Ids, width: int) -> bytes:
 # Reading
 
 
-def read_header(payload: bytes) -> tuple[Header, Ids]:
+def read_header(payload: Pages) -> tuple[Header, Ids]:
     """The header of a payload and where each of its rows begins, the end of the last one included.
 
     Raises CodecError unless the lengths add up to the payload's.
@@ -204,7 +205,7 @@ def read_header(payload: bytes) -> tuple[Header, Ids]:
     return Header(rows, slots, first, count), starts
 
 
-def decode(payload: bytes, rows: Ids, columns: slice, target: Target) -> None:
+def decode(payload: Pages, rows: Ids, columns: slice, target: Target) -> None:
     """Put some rows and columns to a place in a matrix.
 
     Raises CodecError for a payload that is damaged, IndexError for what is not in payload or matrix.
@@ -214,7 +215,9 @@ def decode(payload: bytes, rows: Ids, columns: slice, target: Target) -> None:
     whole = np.full(header.slots, np.nan, np.float32)
     end = target.column + columns.stop - columns.start
     for row, at in zip(rows.tolist(), target.rows.tolist(), strict=True):
-        whole[header.first : header.first + header.width] = _decoded(payload[starts[row] : starts[row + 1]], header)
+        whole[header.first : header.first + header.width] = _decoded(
+            bytes(payload[starts[row] : starts[row + 1]]), header
+        )
         target.matrix[at, target.column : end] = whole[columns]
 
 

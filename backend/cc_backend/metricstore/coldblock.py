@@ -10,6 +10,7 @@ from cc_backend.metricstore.codec_numpy import read_header
 from cc_backend.metricstore.filepart import FilePart
 from cc_backend.metricstore.matrices import Summary, Target
 from cc_backend.metricstore.model import Ids
+from cc_backend.metricstore.pages import Pages, kept
 from cc_backend.metricstore.payload import CodecError
 from cc_backend.model import Samples
 
@@ -29,7 +30,7 @@ class ColdBlock:
     missing in the answer and the program's log says so. `saved_part` is where on disk a payload in memory also is.
     """
 
-    __slots__ = ("_codec", "payload", "rows", "saved_part", "saved_version", "version")
+    __slots__ = ("_codec", "_held", "rows", "saved_part", "saved_version", "version")
 
     def __init__(
         self,
@@ -58,14 +59,23 @@ class ColdBlock:
         self.rows = header.rows
 
     @property
+    def payload(self) -> bytes | FilePart:
+        """A copy of the compressed samples, or where on disk they are."""
+        return self._held if isinstance(self._held, FilePart) else bytes(self._held)
+
+    @payload.setter
+    def payload(self, payload: bytes | FilePart) -> None:
+        self._held = payload if isinstance(payload, FilePart) else kept(payload)
+
+    @property
     def size_bytes(self) -> int:
         """Bytes of samples in memory."""
-        return 0 if isinstance(self.payload, FilePart) else len(self.payload)
+        return 0 if isinstance(self._held, FilePart) else len(self._held)
 
     @property
     def on_disk(self) -> bool:
         """Whether the samples are on disk only."""
-        return isinstance(self.payload, FilePart)
+        return isinstance(self._held, FilePart)
 
     @property
     def can_leave(self) -> bool:
@@ -99,8 +109,8 @@ class ColdBlock:
                 return
         target.matrix[target.rows, target.column : target.column + columns.stop - columns.start] = np.nan
 
-    def _load(self) -> bytes | None:
-        return self.payload.load() if isinstance(self.payload, FilePart) else self.payload
+    def _load(self) -> Pages | None:
+        return self._held.load() if isinstance(self._held, FilePart) else self._held
 
     def summary(self, rows: Ids, columns: slice) -> Summary:
         """The summary of some rows over some columns."""
