@@ -1,5 +1,6 @@
 """When the scheduled work runs; APScheduler keeps the times."""
 
+import functools
 import logging
 import threading
 import time
@@ -79,29 +80,22 @@ def start_background(services: Services) -> Background:
     """Start archiving, retention and the clean-up of logins, each in its own rhythm and never twice at a time."""
     stopping = threading.Event()
     archiver = make_archiver(services)
-    settings = services.settings
     scheduler = BackgroundScheduler(
         job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None}, timezone="UTC"
     )
 
     def archive() -> None:
-        if services.store.restoring:  # half of the samples in an archive would look like all of them
-            return
         archiver.run_once(now_s=services.now_s(), stopping=stopping.is_set)
 
     def upkeep() -> None:
         keep_store(services.search, services.store, now_s=services.now_s())
 
-    rhythm = Rhythm(settings.metric_store.snapshot_interval_s, time.monotonic())
+    rhythm = Rhythm(services.settings.metric_store.snapshot_interval_s, time.monotonic())
 
     def snapshot() -> None:
-        if rhythm.is_due(time.monotonic()):
-            well = services.store.snapshot(services.now_s())
-            rhythm.done(time.monotonic(), well=well)
+        snapshot_when_due(services, rhythm)
 
     def footprints() -> None:
-        if services.store.restoring:
-            return
         update_footprints(
             services.search,
             services.metricdata,
@@ -114,8 +108,8 @@ def start_background(services: Services) -> Background:
         services.sessions.purge(now_s=services.now_s())
 
     for work, every_s in (
-        (archive, ARCHIVE_EVERY_S),
-        (footprints, FOOTPRINTS_EVERY_S),
+        (_when_whole(services, archive), ARCHIVE_EVERY_S),
+        (_when_whole(services, footprints), FOOTPRINTS_EVERY_S),
         (upkeep, UPKEEP_EVERY_S),
         (snapshot, SNAPSHOT_LOOK_EVERY_S),
         (end_sessions, SESSIONS_EVERY_S),
@@ -134,6 +128,13 @@ def start_background(services: Services) -> Background:
     return Background(scheduler, services, stopping)
 
 
+def snapshot_when_due(services: Services, rhythm: Rhythm) -> None:
+    """Take a snapshot if it is time; one that failed is tried again soon."""
+    if rhythm.is_due(time.monotonic()):
+        well = services.store.snapshot(services.now_s())
+        rhythm.done(time.monotonic(), well=well)
+
+
 def make_archiver(services: Services) -> Archiver:
     """The archiver as the settings want it."""
     archive = services.settings.archive
@@ -149,6 +150,17 @@ def make_archiver(services: Services) -> Archiver:
             core_scope_nodes=archive.core_scope_nodes,
         ),
     )
+
+
+def _when_whole(services: Services, work: Callable[[], None]) -> Callable[[], None]:
+    """The same work, but not while the store is restoring: half of the samples would be taken for all of them."""
+
+    @functools.wraps(work)
+    def run() -> None:
+        if not services.store.restoring:
+            work()
+
+    return run
 
 
 def _fenced(work: Callable[[], None]) -> Callable[[], None]:
