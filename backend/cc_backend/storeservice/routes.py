@@ -129,9 +129,10 @@ def blueprint() -> Blueprint:
     found = Blueprint("store", __name__)
     for route in ROUTES:
         name = route.path.strip("/").replace("/", "_")
+        view = _admitted(route)
         # two rules: a redirect to the other spelling would lose the body of a POST
         for path in (route.path, route.path.rstrip("/")):
-            found.add_url_rule(path, endpoint=name, view_func=_admitted(route), methods=route.methods)
+            found.add_url_rule(path, endpoint=name, view_func=view, methods=route.methods)
     return found
 
 
