@@ -5,7 +5,9 @@ nothing, and which sent everything but one metric.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Protocol
+from dataclasses import replace
+from datetime import tzinfo
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -23,6 +25,7 @@ from cc_backend.metricstore.reasons import (
     folded,
     of_hosts,
 )
+from cc_backend.metricstore.reasontext import sentence
 from cc_backend.metricstore.whynodata import Asked
 from cc_backend.model import Absence, Job, JobData, JobMetric, JobState, MonitoringStatus, Resource, Scope, Why
 
@@ -62,12 +65,19 @@ def job_absences(
     else:
         found = {config.name: [Absence(Why.UNREACHABLE, (), job.start_time, job.stop_time)] for config in lacking}
     by_metric = {
-        config.name: folded(found[config.name], tolerance_s=_TOLERANCE_SLOTS * config.timestep_s)
+        config.name: folded(
+            (_within(job, one) for one in found[config.name]), tolerance_s=_TOLERANCE_SLOTS * config.timestep_s
+        )
         for config in lacking
         if found.get(config.name)
     }
     slowest_s = max(config.timestep_s for config in lacking)
     return JobAbsences(by_metric, of_hosts(by_metric, tolerance_s=_TOLERANCE_SLOTS * slowest_s))
+
+
+def _within(job: Job, absence: Absence) -> Absence:
+    """The same without the part of its last slot that is after the job's end."""
+    return replace(absence, to_s=max(min(absence.to_s, job.stop_time), absence.from_s))
 
 
 def lacks(job: Job, by_scope: Mapping[Scope, JobMetric], config: MetricConfig, *, now_s: int) -> bool:
@@ -191,3 +201,27 @@ def _coarsest(by_scope: Mapping[Scope, JobMetric]) -> JobMetric | None:
 def _measured_on(job: Job, config: MetricConfig) -> list[Resource]:
     """The hosts of the job on which it has hardware that the metric is of."""
     return [one for one in job.resources if config.scope is not Scope.ACCELERATOR or one.accelerators]
+
+
+# On the wire
+
+
+def absence_documents(absences: JobAbsences, *, zone: tzinfo | None) -> dict[str, list[dict[str, Any]]]:
+    """The absences by metric as the answers of API and pages have them, each with a sentence in times of the zone."""
+    return {
+        metric: [_document(one, sentence(one, metric, zone=zone)) for one in found]
+        for metric, found in absences.metrics.items()
+    }
+
+
+def _document(absence: Absence, text: str) -> dict[str, Any]:
+    last = {} if absence.last_s is None else {"lastSample": absence.last_s}
+    return {
+        "reason": absence.why.value,
+        "hosts": list(absence.hosts),
+        "from": absence.from_s,
+        "to": absence.to_s,
+        **last,
+        "ongoing": absence.ongoing,
+        "text": text,
+    }

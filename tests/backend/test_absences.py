@@ -73,25 +73,25 @@ class TestOfAnArchivedJob:
     def test_a_node_that_lacks_everything_was_silent(self, std: SubCluster) -> None:
         data = {"load_one": rows(tn01=FULL, tn02=HALF), "mem_used": rows(tn01=FULL, tn02=HALF)}
         absences = found(std, make_job(), data)
-        assert in_minutes(absences.metrics["mem_used"]) == [(Why.HOST_SILENT, ("tn02",), 5, 11)]
-        assert in_minutes(absences.hosts) == [(Why.HOST_SILENT, ("tn02",), 5, 11)]
+        assert in_minutes(absences.metrics["mem_used"]) == [(Why.HOST_SILENT, ("tn02",), 5, 10)]
+        assert in_minutes(absences.hosts) == [(Why.HOST_SILENT, ("tn02",), 5, 10)]
 
     def test_a_node_that_lacks_one_metric_sent_the_others(self, std: SubCluster) -> None:
         data = {"load_one": rows(tn01=FULL, tn02=FULL), "mem_used": rows(tn01=FULL, tn02=HALF)}
         absences = found(std, make_job(), data)
-        assert in_minutes(absences.metrics["mem_used"]) == [(Why.METRIC_SILENT, ("tn02",), 5, 11)]
+        assert in_minutes(absences.metrics["mem_used"]) == [(Why.METRIC_SILENT, ("tn02",), 5, 10)]
         assert absences.hosts == ()
 
     def test_a_metric_without_any_sample_was_never_sent(self, std: SubCluster) -> None:
         data: JobData = {"load_one": rows(tn01=FULL, tn02=FULL)}
         absences = found(std, make_job(), data, "load_one", "mem_used")
-        assert in_minutes(absences.metrics["mem_used"]) == [(Why.METRIC_NEVER, ("tn01", "tn02"), 0, 11)]
+        assert in_minutes(absences.metrics["mem_used"]) == [(Why.METRIC_NEVER, ("tn01", "tn02"), 0, 10)]
 
     def test_what_was_noted_at_archiving_says_more(self, std: SubCluster) -> None:
         noted = {"mem_used": (Absence(Why.STORE_DOWN, (), START_S, START_S + 660),)}
         data: JobData = {"load_one": rows(tn01=FULL, tn02=FULL)}
         absences = found(std, make_job(), data, "load_one", "mem_used", noted=lambda: noted)
-        assert in_minutes(absences.metrics["mem_used"]) == [(Why.STORE_DOWN, (), 0, 11)]
+        assert in_minutes(absences.metrics["mem_used"]) == [(Why.STORE_DOWN, (), 0, 10)]
 
     def test_what_was_noted_is_not_asked_for_without_need(self, std: SubCluster) -> None:
         def noted() -> Mapping[str, tuple[Absence, ...]]:
@@ -103,7 +103,7 @@ class TestOfAnArchivedJob:
         often = [1.0] * 66
         data = {"load_one": rows(tn01=HALF), "mem_used": rows(10, tn01=often)}
         absences = found(std, make_job("tn01"), data)
-        assert in_minutes(absences.metrics["load_one"]) == [(Why.METRIC_SILENT, ("tn01",), 5, 11)]
+        assert in_minutes(absences.metrics["load_one"]) == [(Why.METRIC_SILENT, ("tn01",), 5, 10)]
 
     def test_a_job_without_gpus_needs_no_gpu_metrics(self, std: SubCluster) -> None:
         absences = found(std, make_job(), {}, "acc_utilization")
@@ -114,7 +114,7 @@ class TestOfAnArchivedJob:
         resources = (Resource("tn01"), Resource("tn02", accelerators=("0",)))
         absences = found(std, make_job(resources=resources), {"load_one": rows(tn01=FULL, tn02=FULL)},
                          "load_one", "acc_utilization")  # fmt: skip
-        assert in_minutes(absences.metrics["acc_utilization"]) == [(Why.METRIC_NEVER, ("tn02",), 0, 11)]
+        assert in_minutes(absences.metrics["acc_utilization"]) == [(Why.METRIC_NEVER, ("tn02",), 0, 10)]
 
     def test_a_job_that_was_not_monitored_lacks_nothing(self, std: SubCluster) -> None:
         assert not found(std, make_job(monitoring_status=MonitoringStatus.DISABLED), {}, "load_one")
@@ -156,8 +156,8 @@ class TestAskedOfTheStore:
         data = site.services.metricdata.job_data(job, now_s=now_s)
         absences = job_absences(job, data, std.metrics, std, store=site.services.store, now_s=now_s)
         assert in_minutes(absences.hosts) == [
-            (Why.HOST_NEVER, ("tn02",), 0, 11),
-            (Why.HOST_SILENT, ("tn01",), 5, 11),
+            (Why.HOST_NEVER, ("tn02",), 0, 10),
+            (Why.HOST_SILENT, ("tn01",), 5, 10),
         ]
         assert set(absences.metrics) == set(std.metrics)
         assert [one.why for one in absences.metrics["acc_utilization"]] == [Why.NO_HARDWARE]

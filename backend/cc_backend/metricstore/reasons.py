@@ -3,9 +3,10 @@
 Pure: flags and times in, stretches out. `whynodata` gets the flags from the store, `reasontext` finds the words.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 
@@ -17,6 +18,7 @@ LEAST_SLOTS = 2
 """Single missing samples happen: an agent was busy, a batch came a moment late."""
 GRACE_SLOTS = 4
 """The newest samples may be on their way."""
+_MOST_COMPARED = 100
 
 
 _CODES = (Why.HOST_NEVER, Why.HOST_SILENT, Why.METRIC_NEVER, Why.METRIC_SILENT, Why.TOO_OLD, Why.STORE_DOWN,
@@ -72,6 +74,10 @@ class JobAbsences:
             for metric, found in self.metrics.items()
             if not all(one.why in (Why.NO_HARDWARE, Why.JOB_TOO_SHORT) for one in found)
         }
+
+
+NOTHING_ABSENT = JobAbsences()
+"""What is missing of a job that is complete."""
 
 
 def span_of(from_s: int, to_s: int, timestep_s: int, *, now_s: int) -> Range:
@@ -148,24 +154,62 @@ def _merged(runs: Sequence[tuple[int, int, int]], slots: int) -> list[tuple[int,
     return kept
 
 
+class _Stretch(NamedTuple):
+    from_s: int
+    to_s: int
+    ongoing: bool
+
+
 def folded(absences: Iterable[Absence], *, tolerance_s: int = 0) -> tuple[Absence, ...]:
     """The same with one entry for all hosts that lack the same stretch for the same cause, the longest first.
 
-    Stretches are the same if both ends are at most `tolerance_s` apart; the widest counts.
+    Stretches are the same if both ends are at most `tolerance_s` apart; the widest counts. A host that sent nothing at
+    all for a part of the time in which others lack one metric joins them.
     """
+    same: dict[tuple[Why, _Stretch, _Stretch], Absence] = {}
+    for one, around in _with_surroundings(list(absences)):
+        key = one.why, _Stretch(one.from_s, one.to_s, one.ongoing), around
+        same[key] = _joined(same[key], one) if key in same else one
     groups: list[Absence] = []
-    for one in sorted(absences, key=lambda a: (a.why, a.from_s, a.to_s, a.hosts)):
-        for place, group in enumerate(groups):
-            if group.why is one.why and group.ongoing == one.ongoing and _near(group, one, tolerance_s):
-                groups[place] = _joined(group, one)
-                break
-        else:
+    for (_, own, around), one in sorted(same.items(), key=lambda item: (item[0][1].from_s - item[0][1].to_s, item[0])):
+        near = groups[:_MOST_COMPARED]
+        place = next((i for i, group in enumerate(near) if _belongs(one, own, around, group, tolerance_s)), -1)
+        if place < 0:
             groups.append(one)
-    return tuple(sorted(groups, key=lambda a: (a.from_s - a.to_s, a.from_s, a.hosts)))
+        else:
+            groups[place] = _joined(groups[place], one)
+    told = (replace(one, hosts=tuple(sorted(one.hosts))) for one in groups)
+    return tuple(sorted(told, key=lambda one: (one.from_s - one.to_s, one.from_s, one.hosts)))
 
 
-def _near(group: Absence, one: Absence, tolerance_s: int) -> bool:
-    return abs(group.from_s - one.from_s) <= tolerance_s and abs(group.to_s - one.to_s) <= tolerance_s
+def _with_surroundings(absences: Sequence[Absence]) -> Iterator[tuple[Absence, _Stretch]]:
+    """Each absence with the stretch in which its host lacks the metric without a break, whatever the causes."""
+    by_host: dict[tuple[str, ...], list[Absence]] = {}
+    for one in absences:
+        by_host.setdefault(one.hosts, []).append(one)
+    for found in by_host.values():
+        chains: list[list[Absence]] = []
+        for one in sorted(found, key=lambda one: one.from_s):
+            if chains and chains[-1][-1].to_s == one.from_s:
+                chains[-1].append(one)
+            else:
+                chains.append([one])
+        for chain in chains:
+            around = _Stretch(chain[0].from_s, chain[-1].to_s, chain[-1].ongoing)
+            for one in chain:
+                yield one, _Stretch(one.from_s, one.to_s, one.ongoing) if one.why.of_host else around
+
+
+def _belongs(one: Absence, own: _Stretch, around: _Stretch, group: Absence, tolerance_s: int) -> bool:
+    """Whether a stretch is a part of the group's, and the rest of that is missing of its host too."""
+    return (
+        one.why is group.why
+        and (around.ongoing == group.ongoing or around.to_s > group.to_s + tolerance_s)
+        and group.from_s - tolerance_s <= own.from_s
+        and own.to_s <= group.to_s + tolerance_s
+        and around.from_s <= group.from_s + tolerance_s
+        and around.to_s >= group.to_s - tolerance_s
+    )
 
 
 def _joined(group: Absence, one: Absence) -> Absence:

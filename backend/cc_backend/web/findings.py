@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from cc_backend.web.footprints import Footprint
 from cc_backend.web.format import count, duration, names_in_short, number, plain
 from cc_backend.web.verdict import Level
-from cc_backend.web.words import metric_name, metric_word
+from cc_backend.web.words import lower, metric_name, metric_word
 
 Silent = tuple[Sequence[str], int, float]
 """The nodes that sent nothing while others did, the number of all nodes, and the first second without samples."""
@@ -37,15 +37,18 @@ def findings_of(
     outliers: Sequence[tuple[str, Sequence[str], int]] = (),
     gaps: Sequence[tuple[float, float, str]] = (),
     missing: Sequence[str] = (),
+    missing_why: str = "",
     silent: Silent | None = None,
+    absent: Sequence[Finding] = (),
 ) -> list[Finding]:
     """Everything worth a sentence, worst first, with one line at the end for what is in order.
 
     `outliers` are (metric, names of the nodes that part from the others, number of nodes); `gaps` are
     (length in seconds, start in seconds of run time, words for when); `missing` are metrics of the footprint that
-    should be there and are not.
+    should be there and are not, `missing_why` the reason they share; `absent` are findings about nodes that sent
+    nothing, made elsewhere.
     """
-    out = [_outlier_finding(*item) for item in outliers]
+    out = [*(_outlier_finding(*item) for item in outliers), *absent]
     for item in items:
         found = _footprint_finding(item)
         if found:
@@ -62,11 +65,11 @@ def findings_of(
             Finding(
                 Level.ARTEFACT,
                 f"{names} {'was' if len(missing) == 1 else 'were'} not measured.",
-                "The verdict leaves this out.",
+                f"{missing_why} The verdict leaves this out.".strip(),
             )
         )
     out.sort(key=lambda finding: finding.level.order)
-    quiet = [_lower(metric_word(item.metric)) for item in items if item.level is Level.OK]
+    quiet = [lower(metric_word(item.metric)) for item in items if item.level is Level.OK]
     if quiet:
         plain = f"{count(len(quiet), 'check')} found nothing: {', '.join(quiet)}."
         out.append(Finding(Level.OK, plain))
@@ -87,7 +90,7 @@ def _outlier_finding(metric: str, names: Sequence[str], nodes: int) -> Finding:
     verb = "differs" if len(names) == 1 else "differ"
     return Finding(
         Level.CAUTION,
-        f"{len(names)} of {count(nodes, 'node')} {verb} from the rest in {_lower(name)}.",
+        f"{len(names)} of {count(nodes, 'node')} {verb} from the rest in {lower(name)}.",
         f"{names_in_short(names)}. Check whether the work is spread over all nodes.",
         f"#m-{metric}",
     )
@@ -133,10 +136,5 @@ def _basis(item: Footprint) -> str:
 
 def _listed(names: Sequence[str]) -> str:
     """`A`, `A and b`, `A, b and c`: a sentence begins with it."""
-    words = [names[0], *(_lower(name) for name in names[1:])]
+    words = [names[0], *(lower(name) for name in names[1:])]
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
-
-
-def _lower(name: str) -> str:
-    """The name inside a sentence: abbreviations keep their capitals."""
-    return name if name[:2].isupper() else name[:1].lower() + name[1:]

@@ -5,7 +5,9 @@ from dataclasses import dataclass
 from datetime import tzinfo
 
 from cc_backend.clusters.model import MetricConfig, SubCluster
+from cc_backend.metricstore.reasons import NOTHING_ABSENT, JobAbsences
 from cc_backend.model import Job, JobData, JobState, MonitoringStatus, Scope
+from cc_backend.web.absent import missing_reasons, note_of, plot_reasons
 from cc_backend.web.figures.draw import XLabel
 from cc_backend.web.jobplots import PlotView, axis_labels, plot_view, scopes_on_offer
 from cc_backend.web.jobrecord import JobRecord, job_record
@@ -35,13 +37,19 @@ class ScopeChoice:
 
 @dataclass(frozen=True, slots=True)
 class JobPage:
-    """Everything the template of the job page shows; `missing` names the metrics that were not measured."""
+    """Everything the template of the job page shows.
+
+    `missing` names the metrics that were not measured, `missing_why` the same by their reasons; `reasons` says by
+    metric why its plot has gaps.
+    """
 
     job: Job
     record: JobRecord
     summary: Summary
     plots: tuple[PlotView, ...]
     missing: tuple[str, ...]
+    missing_why: tuple[tuple[str, str], ...]
+    reasons: Mapping[str, tuple[str, ...]]
     scopes: tuple[ScopeChoice, ...]
     table: StatisticsTable
     data_note: str
@@ -56,11 +64,18 @@ def job_page(
     *,
     zone: tzinfo | None,
     data_note: str = "",
+    absences: JobAbsences = NOTHING_ABSENT,
 ) -> JobPage:
-    """The page of one job; `metrics` are those the reader may see, `data_note` says why there are no samples."""
+    """The page of one job; `metrics` are those the reader may see.
+
+    `data_note` says why there are no samples at all, `absences` what is missing of them and why.
+    """
     labels, length_s = axis_labels(job, data, zone, clock=options.clock)
     plots = job_plots(job, data, sub_cluster, metrics, options, labels=labels)
-    summary = job_summary(job, data, sub_cluster, metrics, labels=labels, length_s=length_s)
+    summary = job_summary(
+        job, data, sub_cluster, metrics, labels=labels, length_s=length_s, absences=absences, zone=zone
+    )
+    absent = [plot.metric for plot in plots if not plot.measured]
     sort, descending = _order(options, summary)
     return JobPage(
         job=job,
@@ -68,12 +83,18 @@ def job_page(
         summary=summary,
         plots=tuple(plot for plot in plots if plot.measured),
         missing=tuple(plot.title for plot in plots if not plot.measured),
+        missing_why=missing_reasons(absences, absent, zone=zone),
+        reasons={
+            plot.metric: plot_reasons(absences, plot.metric, gaps=bool(plot.figure.gaps), zone=zone)
+            for plot in plots
+            if plot.measured
+        },
         scopes=tuple(
             ScopeChoice(scope, SCOPE_WORDS[scope][1], scope is options.scope)
             for scope in scopes_on_offer(job, sub_cluster, metrics, data)
         ),
         table=statistics_table(job, data, metrics, sub_cluster, scope=options.scope, sort=sort, descending=descending),
-        data_note=data_note or _status_note(job, measured=any(plot.measured for plot in plots)),
+        data_note=data_note or _status_note(job, absences, zone, measured=any(plot.measured for plot in plots)),
     )
 
 
@@ -102,7 +123,7 @@ def _order(options: PageOptions, summary: Summary) -> tuple[str, bool]:
     return (summary.outlier_metrics[0], False) if summary.outlier_metrics else ("", False)
 
 
-def _status_note(job: Job, *, measured: bool) -> str:
+def _status_note(job: Job, absences: JobAbsences, zone: tzinfo | None, *, measured: bool) -> str:
     if measured:
         return ""
     if job.monitoring_status == MonitoringStatus.DISABLED:
@@ -110,5 +131,7 @@ def _status_note(job: Job, *, measured: bool) -> str:
     if job.monitoring_status == MonitoringStatus.ARCHIVING_FAILED:
         return "The samples of this job could not be archived. The record of the job is complete."
     if job.state is JobState.RUNNING:
-        return "No samples have come in from the nodes of this job yet."
-    return "There are no samples of this job."
+        text = "No samples have come in from the nodes of this job yet."
+    else:
+        text = "There are no samples of this job."
+    return f"{text} {note_of(absences, zone=zone)}".rstrip()

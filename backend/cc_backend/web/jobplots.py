@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup
 
+from cc_backend.absences import absence_documents
 from cc_backend.clusters.model import MetricConfig, SubCluster
 from cc_backend.metricdata import comes_from_archive
+from cc_backend.metricstore.reasons import NOTHING_ABSENT, JobAbsences
 from cc_backend.model import Job, JobData, JobMetric, Scope
 from cc_backend.web.figures.curves import curves, outlier_label, threshold_lines, ticks_of
 from cc_backend.web.figures.draw import XLabel
@@ -180,8 +182,18 @@ def axis_length(job: Job, data: JobData) -> float:
     return float(max(lengths, default=0) or job.duration)
 
 
-def plots_document(job: Job, plots: Sequence[PlotView], zone: tzinfo | None, *, clock: bool) -> dict[str, Any]:
-    """All plots of a page as `plots.js` reads them: numbers already in the unit they are shown in."""
+def plots_document(
+    job: Job,
+    plots: Sequence[PlotView],
+    zone: tzinfo | None,
+    *,
+    clock: bool,
+    absences: JobAbsences = NOTHING_ABSENT,
+) -> dict[str, Any]:
+    """All plots of a page as `plots.js` reads them: numbers already in the unit they are shown in.
+
+    `absences` says by metric what is missing and why; nothing for metrics that are complete.
+    """
     offset = at(job.start_time, zone).utcoffset()
     return {
         "start": job.start_time,
@@ -190,6 +202,7 @@ def plots_document(job: Job, plots: Sequence[PlotView], zone: tzinfo | None, *, 
         "running": job.state.value == "running",
         "duration": duration(job.duration),
         "plots": {plot.metric: plot_document(plot) for plot in plots if plot.measured},
+        "absences": absence_documents(absences, zone=zone),
     }
 
 

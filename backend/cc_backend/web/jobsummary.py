@@ -2,12 +2,15 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import tzinfo
 
 import numpy as np
 from markupsafe import Markup
 
 from cc_backend.clusters.model import MetricConfig, SubCluster
+from cc_backend.metricstore.reasons import NOTHING_ABSENT, JobAbsences
 from cc_backend.model import Job, JobData, JobState
+from cc_backend.web.absent import absent_findings, why_missing
 from cc_backend.web.figures.draw import XLabel
 from cc_backend.web.figures.gauges import Spoke, gauge, polar
 from cc_backend.web.figures.maps import MOST_ROWS, Roof, heat, roofline
@@ -73,17 +76,29 @@ def job_summary(
     *,
     labels: Sequence[XLabel],
     length_s: float,
+    absences: JobAbsences = NOTHING_ABSENT,
+    zone: tzinfo | None = None,
 ) -> Summary:
-    """The summary of one job; `length_s` is how much of it has been seen."""
+    """The summary of one job; `length_s` is how much of it has been seen, `zone` that of the times in findings."""
     items = footprints(job, metrics, data, node_threads=len(sub_cluster.topology.node))
     present = [item for item in items if item.value is not None]
     missing = [item.metric for item in items if item.value is None] if present else []
     outliers = [item for item in (_outliers(data, config) for config in metrics.values()) if item]
-    gaps = _gaps(data, metrics)
-    silent = _silent(job, data)
-    findings = findings_of(present, outliers=_merged(outliers), gaps=gaps, missing=missing, silent=silent)
+    absent = absent_findings(absences, length_s=job.duration, nodes=job.num_nodes, zone=zone)
+    # What is known to be a node's or the store's fault needs no guess from the curves.
+    gaps = [] if absent else _gaps(data, metrics)
+    silent = None if absent else _silent(job, data)
+    findings = findings_of(
+        present,
+        outliers=_merged(outliers),
+        gaps=gaps,
+        missing=missing,
+        missing_why=why_missing(absences, missing, zone=zone),
+        silent=silent,
+        absent=absent,
+    )
     faulty = sorted({name for _, names, _ in outliers for name in names})
-    checks = checks_of(present, faulty, gaps=bool(gaps or missing or silent), measured=bool(data))
+    checks = checks_of(present, faulty, gaps=bool(gaps or missing or silent or absent), measured=bool(data))
     running = job.state is JobState.RUNNING
     return Summary(
         level=worst([finding.level for finding in findings]) if findings else verdict_of(items),

@@ -99,6 +99,11 @@ def metric_word(metric: str) -> str:
     return known[1] if known else _readable(metric)
 
 
+def lower(name: str) -> str:
+    """A name inside a sentence: abbreviations keep their capitals."""
+    return name if name[:2].isupper() else name[:1].lower() + name[1:]
+
+
 def _readable(metric: str) -> str:
     text = metric.replace("_", " ").strip()
     return text[:1].upper() + text[1:] if text else metric

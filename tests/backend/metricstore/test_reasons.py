@@ -168,6 +168,20 @@ def test_ends_a_little_apart_are_the_same_stretch_and_the_widest_counts() -> Non
     assert first.hosts == ("n3",)
 
 
+def test_a_host_that_was_silent_for_a_part_of_what_others_lack_joins_them() -> None:
+    lacking = [absence(host, 0, 9, Why.METRIC_SILENT) for host in ("n1", "n2")]
+    pieces = [
+        absence("n3", 0, 2, Why.METRIC_SILENT),
+        absence("n3", 2, 6),
+        absence("n3", 6, 9, Why.METRIC_SILENT),
+    ]
+    assert [(one.why, one.hosts, one.from_s, one.to_s) for one in folded([*lacking, *pieces])] == [
+        (Why.METRIC_SILENT, ("n1", "n2", "n3"), *minutes(0, 9)),
+        (Why.HOST_SILENT, ("n3",), *minutes(2, 6)),
+    ]
+    assert len(folded([*lacking, pieces[0]])) == 2
+
+
 def test_what_is_ongoing_is_not_folded_with_what_is_over() -> None:
     assert len(folded([absence("n1", 0, 9), absence("n2", 0, 9, ongoing=True)])) == 2
 

@@ -5,7 +5,19 @@ import numpy as np
 import pytest
 
 from cc_backend.clusters import SubCluster
-from cc_backend.model import Job, JobData, JobMetric, JobState, MonitoringStatus, Scope, Series, Unit
+from cc_backend.metricstore.reasons import NOTHING_ABSENT, JobAbsences
+from cc_backend.model import (
+    Absence,
+    Job,
+    JobData,
+    JobMetric,
+    JobState,
+    MonitoringStatus,
+    Scope,
+    Series,
+    Unit,
+    Why,
+)
 from cc_backend.web.footprints import footprints, share_of_node
 from cc_backend.web.jobpage import JobPage, PageOptions, job_page
 from cc_backend.web.jobplots import chosen_scope, compact, plots_document, scope_factor, scopes_on_offer
@@ -13,14 +25,18 @@ from cc_backend.web.jobtable import natural_order
 from cc_backend.web.verdict import Level
 
 NAN = float("nan")
+START_S = 1_760_000_400
 HOSTS = tuple(f"tn{i:04d}" for i in range(1, 17))
 
 
 @pytest.fixture
 def page(make_job: Callable[..., Job], tarn: Mapping[str, SubCluster]) -> Callable[..., JobPage]:
-    def make(data: JobData, options: PageOptions | None = None, **changes: object) -> JobPage:
+    def make(
+        data: JobData, options: PageOptions | None = None, absences: JobAbsences = NOTHING_ABSENT, **changes: object
+    ) -> JobPage:
         sub = tarn["main"]
-        return job_page(make_job(**changes), data, sub, sub.metrics, options or PageOptions(), zone=UTC)
+        chosen = options or PageOptions()
+        return job_page(make_job(**changes), data, sub, sub.metrics, chosen, zone=UTC, absences=absences)
 
     return make
 
@@ -86,6 +102,29 @@ def test_a_node_that_fell_silent_is_a_finding(
     assert finding.headline == headline
     assert finding.detail.startswith("tn0002. ")
     assert found.checks[-1].level is Level.ARTEFACT
+
+
+def test_a_silence_with_a_known_cause_replaces_the_guess_from_the_curves(
+    page: Callable[..., JobPage], make_data: Callable[..., JobData]
+) -> None:
+    data = make_data(cpu_load={"tn0001": [95.0] * 60, "tn0002": [95.0] * 30 + [NAN] * 30})
+    silent = Absence(Why.HOST_SILENT, ("tn0002",), START_S + 1800, START_S + 3600)
+    never = Absence(Why.METRIC_NEVER, ("tn0001", "tn0002"), START_S, START_S + 3600)
+    absences = JobAbsences({"cpu_load": (silent,), "flops_any": (never,)}, (silent,))
+    found = page(data, absences=absences, duration=3600)
+    headlines = [finding.headline for finding in found.summary.findings]
+    assert "The agent on tn0002 was silent for 30 of 60 min." in headlines
+    assert not any("No samples" in headline or "No data" in headline for headline in headlines)
+    assert found.summary.checks[-1].level is Level.ARTEFACT
+    assert found.reasons["cpu_load"] == ()
+    assert ("Flop rate", "tn[0001-0002] sent other metrics, but never flop rate.") in found.missing_why
+
+
+def test_below_a_plot_with_a_gap_stands_why(page: Callable[..., JobPage], make_data: Callable[..., JobData]) -> None:
+    data = make_data(cpu_load={"tn0001": [95.0] * 20 + [NAN] * 20 + [95.0] * 20})
+    silent = Absence(Why.STORE_DOWN, (), START_S + 1200, START_S + 2400)
+    found = page(data, absences=JobAbsences({"cpu_load": (silent,)}, (silent,)))
+    assert found.reasons["cpu_load"] == ("The metric store did not run from 09:20 to 09:40.",)
 
 
 def test_nodes_that_end_a_few_samples_apart_are_not_silent(
@@ -178,8 +217,13 @@ def test_an_archived_job_offers_the_scopes_its_file_has(
     ],
 )
 def test_a_job_without_samples_says_why(page: Callable[..., JobPage], changes: dict[str, object], words: str) -> None:
+    never = Absence(Why.HOST_NEVER, ("tn0001",), START_S, START_S + 3600)
     found = page({}, **changes)
     assert words in found.data_note
+    if "samples" in words:
+        assert page({}, absences=JobAbsences({"ipc": (never,)}, (never,)), **changes).data_note == (
+            f"{found.data_note} tn0001 never sent anything."
+        )
     assert found.plots == ()
 
 
@@ -201,6 +245,20 @@ def test_the_document_of_the_canvas_says_what_the_picture_says(
     assert [level for level, _ in plot["thresholds"]] == ["high", "caution", "alert"]
     assert plot["ticks"][0] == 0
     assert document["offset"] == 0
+    assert document["absences"] == {}
+    never = JobAbsences({"ipc": (Absence(Why.METRIC_NOWHERE, (), 60, 120),)})
+    assert plots_document(found.job, found.plots, UTC, clock=False, absences=never)["absences"] == {
+        "ipc": [
+            {
+                "reason": "metric_never_seen",
+                "hosts": [],
+                "from": 60,
+                "to": 120,
+                "ongoing": False,
+                "text": "No node of this cluster sends ipc.",
+            }
+        ]
+    }
 
 
 def test_numbers_of_the_document_have_five_digits_and_gaps() -> None:

@@ -123,6 +123,17 @@ def test_the_start_page_says_what_matters_in_a_sentence(site: Site, running: int
     assert re.search(r"<h1[^>]*>1 job runs( and needs your attention)?\.</h1>", page)
 
 
+def test_the_job_page_says_why_samples_are_missing(site: Site, running: int, read_page: Callable[[str], Any]) -> None:
+    client = sign_in(site)
+    text = client.get(f"/monitoring/job/{running}").text
+    assert "The agent on tn01 was silent for 4 of 30 min." in text
+    assert "tn01 sent nothing from" in read_page(text).all("p", data_live="why-load_one")[0].text
+    assert "This job has no GPU of which" in text
+    document = client.get(f"/monitoring/job/{running}/data").get_json()
+    (one,) = document["absences"]["load_one"]
+    assert (one["reason"], one["hosts"], one["to"] - one["from"]) == ("host_silent", ["tn01"], 240)
+
+
 def test_an_empty_site_has_no_empty_pages(site: Site) -> None:
     client = sign_in(site)
     assert "No job runs" in client.get("/").text

@@ -11,6 +11,7 @@ from urllib.parse import urlencode
 import orjson
 from flask import Response, render_template, request, url_for
 
+from cc_backend.absences import job_absences
 from cc_backend.auth.caller import Caller
 from cc_backend.auth.guard import current_caller
 from cc_backend.auth.permissions import Permission, requires
@@ -18,7 +19,8 @@ from cc_backend.auth.rows import row_rule
 from cc_backend.clusters import MetricConfig, SubCluster
 from cc_backend.errors import ArchiveError, InvalidInput, NotFound
 from cc_backend.metricdata import comes_from_archive
-from cc_backend.model import Job, JobData, Scope
+from cc_backend.metricstore.reasons import NOTHING_ABSENT, JobAbsences
+from cc_backend.model import Absence, Job, JobData, JobKey, Scope
 from cc_backend.services import Services, current
 from cc_backend.web.format import at, count, duration, number
 from cc_backend.web.jobpage import PageOptions, job_page, job_plots
@@ -45,7 +47,8 @@ def job(job_id: int) -> Response:
     found, sub_cluster, metrics = _found(services, caller, job_id)
     options = _options(found, sub_cluster, metrics)
     data, note = _data(services, found, metrics, options.scope)
-    page = job_page(found, data, sub_cluster, metrics, options, zone=None, data_note=note)
+    absences = NOTHING_ABSENT if note else _absences(services, found, data, metrics, sub_cluster)
+    page = job_page(found, data, sub_cluster, metrics, options, zone=None, data_note=note, absences=absences)
     back, back_words = _way_back()
     first = next((plot for plot in page.plots if plot.figure.series_count > 1), None)
     html = render_template(
@@ -71,12 +74,12 @@ def data(job_id: int) -> Response:
     services, caller = current(), current_caller()
     found, sub_cluster, metrics = _found(services, caller, job_id)
     options = _options(found, sub_cluster, metrics)
-    samples, _ = _data(services, found, metrics, options.scope)
+    samples, note = _data(services, found, metrics, options.scope)
+    absences = NOTHING_ABSENT if note else _absences(services, found, samples, metrics, sub_cluster)
     labels, _ = axis_labels(found, samples, None, clock=options.clock)
     plots = job_plots(found, samples, sub_cluster, metrics, options, labels=labels, draw=False)
-    response = Response(
-        orjson.dumps(plots_document(found, plots, None, clock=options.clock)), content_type="application/json"
-    )
+    document = plots_document(found, plots, None, clock=options.clock, absences=absences)
+    response = Response(orjson.dumps(document), content_type="application/json")
     response.headers["Cache-Control"] = PRIVATE
     response.add_etag()
     response.make_conditional(request)
@@ -140,6 +143,20 @@ def _data(services: Services, job: Job, metrics: Mapping[str, MetricConfig], sco
         logger.warning("samples unreadable job=%s cluster=%s error=%r", job.job_id, job.cluster, str(error))
         return {}, UNREADABLE
     return in_configured_units(data, metrics), ""
+
+
+def _absences(
+    services: Services, job: Job, data: JobData, metrics: Mapping[str, MetricConfig], sub_cluster: SubCluster
+) -> JobAbsences:
+    """What is missing of the samples, and why."""
+
+    def noted() -> Mapping[str, tuple[Absence, ...]] | None:
+        try:
+            return services.archive.load_job(JobKey(job.cluster, job.job_id, job.start_time)).absences
+        except ArchiveError:
+            return None  # what the samples tell is left
+
+    return job_absences(job, data, metrics, sub_cluster, store=services.store, now_s=services.now_s(), noted=noted)
 
 
 def _options(job: Job, sub_cluster: SubCluster, metrics: Mapping[str, MetricConfig]) -> PageOptions:

@@ -1,0 +1,114 @@
+"""What is missing of a job in words: as findings, below a plot that has gaps, and for metrics without a plot. Pure."""
+
+from collections.abc import Iterable, Sequence
+from datetime import tzinfo
+
+from cc_backend.metricstore.reasons import JobAbsences
+from cc_backend.metricstore.reasontext import host_text, sentences
+from cc_backend.model import Absence, Why
+from cc_backend.web.findings import Finding
+from cc_backend.web.format import HOUR_S, MINUTE_S, duration, number
+from cc_backend.web.verdict import Level
+from cc_backend.web.words import lower, metric_name
+
+MOST_FINDINGS = 3
+MOST_REASONS = 2  # below a plot
+_IN_MINUTES_BELOW_S = 5 * HOUR_S
+_ADVICE = "If other jobs there are silent too, tell the support staff."
+_LEFT_OUT = "Means leave this time out."
+
+
+def absent_findings(absences: JobAbsences, *, length_s: float, nodes: int, zone: tzinfo | None) -> list[Finding]:
+    """What whole nodes, or the store, did not deliver; the greatest loss first, at most a few and one for the rest.
+
+    `length_s` and `nodes` are those of the job.
+    """
+    groups: dict[tuple[Why, tuple[str, ...]], list[Absence]] = {}
+    for one in absences.hosts:
+        groups.setdefault((one.why, one.hosts), []).append(one)
+    found = [_finding(group, length_s, nodes, zone) for group in groups.values()]
+    if len(found) <= MOST_FINDINGS + 1:
+        return found
+    rest = {host for (_, hosts) in list(groups)[MOST_FINDINGS:] for host in hosts}
+    more = f"The agents on {number(len(rest))} more nodes were silent for some time."
+    return [*found[:MOST_FINDINGS], Finding(Level.ARTEFACT, more, f"{host_text(rest)}. {_LEFT_OUT}")]
+
+
+def _finding(group: Sequence[Absence], length_s: float, nodes: int, zone: tzinfo | None) -> Finding:
+    first = group[0]
+    lost_s = sum(one.to_s - one.from_s for one in group)
+    when = " ".join(sentences(sorted(group, key=lambda one: one.from_s), "", zone=zone, most=MOST_FINDINGS))
+    several = len(first.hosts) > 1
+    hosts = f"all {number(nodes)} nodes" if several and len(first.hosts) == nodes else host_text(first.hosts)
+    match first.why:
+        case Why.HOST_SILENT | Why.HOST_NEVER if lost_s >= length_s or first.why is Why.HOST_NEVER:
+            return Finding(Level.ARTEFACT, f"No samples of {hosts}.", f"{when} {_ADVICE}")
+        case Why.HOST_SILENT:
+            subject = f"The agents on {hosts}" if several else f"The agent on {hosts}"
+            if len(group) == 1 and first.ongoing:
+                headline = f"{subject} {'have' if several else 'has'} been silent for the last {duration(lost_s)}."
+            else:
+                headline = f"{subject} {'were' if several else 'was'} silent for {share(lost_s, length_s)}."
+            return Finding(Level.ARTEFACT, headline, f"{when} {_LEFT_OUT} {_ADVICE}")
+        case Why.STORE_DOWN:
+            return Finding(Level.ARTEFACT, f"The metric store was off for {share(lost_s, length_s)}.",
+                           f"{when} {_LEFT_OUT}")  # fmt: skip
+        case Why.RESTORING:
+            return Finding(Level.ARTEFACT, f"Samples of {share(lost_s, length_s)} are not read back yet.", when)
+        case Why.TOO_OLD:
+            return Finding(Level.ARTEFACT, f"Samples of {share(lost_s, length_s)} are no longer kept.", when)
+        case _:
+            return Finding(Level.ARTEFACT, when)
+
+
+def share(lost_s: float, length_s: float) -> str:
+    """How much of a job: `68 of 120 min`, `3 h 05 min of 26 h`; `120 min` where it is all of it."""
+    if lost_s >= length_s:
+        return duration(length_s)
+    if lost_s >= MINUTE_S and length_s < _IN_MINUTES_BELOW_S:
+        return f"{number(int(lost_s // MINUTE_S))} of {number(int(length_s // MINUTE_S))} min"
+    return f"{duration(lost_s)} of {duration(length_s)}"
+
+
+def plot_reasons(absences: JobAbsences, metric: str, *, gaps: bool, zone: tzinfo | None) -> tuple[str, ...]:
+    """What stands below a plot: what is so for this metric alone; or, with gaps in the plot, what made them."""
+    found = absences.metrics.get(metric, ())
+    told = _of_metric(found) or (found if gaps else ())
+    return tuple(sentences(told, lower(metric_name(metric)), zone=zone, most=MOST_REASONS))
+
+
+def _of_metric(found: Sequence[Absence]) -> tuple[Absence, ...]:
+    """Without what is so for whole nodes or the store, which the findings tell."""
+    return tuple(one for one in found if not (one.why.of_host or one.why.of_store))
+
+
+def missing_reasons(
+    absences: JobAbsences, metrics: Iterable[str], *, zone: tzinfo | None
+) -> tuple[tuple[str, str], ...]:
+    """Names of metrics that were not measured, with the reason they share; an empty reason where there is none."""
+    groups: dict[tuple[Absence, ...], list[str]] = {}
+    for metric in metrics:
+        found = absences.metrics.get(metric, ())
+        groups.setdefault(_of_metric(found) or tuple(found), []).append(metric)
+    return tuple(
+        (
+            ", ".join(metric_name(name) for name in names),
+            " ".join(sentences(found, _words(names), zone=zone, most=MOST_REASONS)),
+        )
+        for found, names in groups.items()
+    )
+
+
+def _words(names: Sequence[str]) -> str:
+    return lower(metric_name(names[0])) if len(names) == 1 else "these"
+
+
+def why_missing(absences: JobAbsences, metrics: Sequence[str], *, zone: tzinfo | None) -> str:
+    """One sentence for metrics that were not measured, empty where they have no reason in common."""
+    reasons = {reason for _, reason in missing_reasons(absences, metrics, zone=zone)}
+    return reasons.pop() if len(reasons) == 1 else ""
+
+
+def note_of(absences: JobAbsences, *, zone: tzinfo | None) -> str:
+    """What a page without any samples says besides: the reasons that hold for whole nodes or the store."""
+    return " ".join(sentences(absences.hosts, "", zone=zone, most=MOST_FINDINGS))

@@ -1,0 +1,107 @@
+from datetime import UTC
+
+import pytest
+
+from cc_backend.metricstore.reasons import NOTHING_ABSENT, JobAbsences
+from cc_backend.model import Absence, Why
+from cc_backend.web.absent import absent_findings, missing_reasons, note_of, plot_reasons, share, why_missing
+from cc_backend.web.verdict import Level
+
+START_S = 1_760_000_400  # 09:00 UTC
+HOURS_S = 7200
+
+
+def absence(why: Why, begin: int, end: int, *hosts: str, **more: object) -> Absence:
+    return Absence(why, hosts, START_S + 60 * begin, START_S + 60 * end, **more)  # type: ignore[arg-type]  # by name
+
+
+def findings(*absences: Absence, nodes: int = 16) -> list[tuple[str, str]]:
+    found = absent_findings(JobAbsences({}, absences), length_s=HOURS_S, nodes=nodes, zone=UTC)
+    assert all(finding.level is Level.ARTEFACT for finding in found)
+    return [(finding.headline, finding.detail) for finding in found]
+
+
+def test_a_silent_agent_is_told_with_its_share_of_the_job_and_the_times() -> None:
+    ((headline, detail),) = findings(absence(Why.HOST_SILENT, 2, 70, "n017"))
+    assert headline == "The agent on n017 was silent for 68 of 120 min."
+    assert detail.startswith("n017 sent nothing from 09:02 to 10:10. Means leave this time out.")
+
+
+@pytest.mark.parametrize(
+    ("absences", "headline"),
+    [
+        ([absence(Why.HOST_SILENT, 0, 20, "n017", "n018")], "The agents on n[017-018] were silent for 20 of 120 min."),
+        (
+            [absence(Why.HOST_SILENT, 80, 120, "n017", ongoing=True)],
+            "The agent on n017 has been silent for the last 40 min.",
+        ),
+        ([absence(Why.HOST_SILENT, 0, 120, "n017")], "No samples of n017."),
+        ([absence(Why.HOST_NEVER, 0, 117, "n017", "n018")], "No samples of n[017-018]."),
+        ([absence(Why.STORE_DOWN, 0, 16)], "The metric store was off for 16 of 120 min."),
+        ([absence(Why.RESTORING, 0, 60)], "Samples of 60 of 120 min are not read back yet."),
+        ([absence(Why.TOO_OLD, 0, 60)], "Samples of 60 of 120 min are no longer kept."),
+        ([absence(Why.UNREACHABLE, 0, 120)], "The store that has these samples cannot be reached just now."),
+    ],
+)
+def test_each_cause_has_its_headline(absences: list[Absence], headline: str) -> None:
+    assert [found[0] for found in findings(*absences)] == [headline]
+
+
+def test_several_stretches_of_one_node_are_one_finding() -> None:
+    ((headline, detail),) = findings(absence(Why.HOST_SILENT, 40, 60, "n017"), absence(Why.HOST_SILENT, 0, 10, "n017"))
+    assert headline == "The agent on n017 was silent for 30 of 120 min."
+    assert detail.index("from 09:00 to 09:10") < detail.index("from 09:40 to 10:00")
+
+
+def test_when_all_nodes_are_silent_they_need_no_names() -> None:
+    ((headline, _),) = findings(absence(Why.HOST_SILENT, 40, 56, "n1", "n2"), nodes=2)
+    assert headline == "The agents on all 2 nodes were silent for 16 of 120 min."
+
+
+def test_many_different_silences_end_in_one_line() -> None:
+    found = findings(*(absence(Why.HOST_SILENT, 0, 60 - at, f"n{at:02d}") for at in range(12)))
+    assert len(found) == 4
+    assert found[-1][0] == "The agents on 9 more nodes were silent for some time."
+    assert found[-1][1].startswith("n[03-11].")
+
+
+@pytest.mark.parametrize(
+    ("lost_s", "length_s", "text"),
+    [
+        (4080, 7200, "68 of 120 min"),
+        (7200, 7200, "2 h 00 min"),
+        (30, 7200, "30 s of 2 h 00 min"),
+        (11100, 93600, "3 h 05 min of 26 h 00 min"),
+    ],
+)
+def test_a_share_of_a_job(lost_s: float, length_s: float, text: str) -> None:
+    assert share(lost_s, length_s) == text
+
+
+SILENT = absence(Why.HOST_SILENT, 0, 20, "n1")
+NEVER = absence(Why.METRIC_NEVER, 0, 120, "n2")
+
+
+def test_below_a_plot_stands_what_is_so_for_its_metric_alone() -> None:
+    absences = JobAbsences({"flops_any": (SILENT, NEVER), "mem_bw": (SILENT,)})
+    assert plot_reasons(absences, "flops_any", gaps=True, zone=UTC) == ("n2 sent other metrics, but never flop rate.",)
+    assert plot_reasons(absences, "mem_bw", gaps=True, zone=UTC) == ("n1 sent nothing from 09:00 to 09:20.",)
+    assert plot_reasons(absences, "mem_bw", gaps=False, zone=UTC) == ()
+    assert plot_reasons(absences, "cpu_load", gaps=True, zone=UTC) == ()
+
+
+def test_metrics_without_a_plot_are_grouped_by_their_reason() -> None:
+    no_gpu = absence(Why.NO_HARDWARE, 0, 1)
+    absences = JobAbsences({"flops_any": (NEVER,), "mem_bw": (SILENT, NEVER), "acc_power": (no_gpu,)})
+    assert missing_reasons(absences, ["flops_any", "acc_power", "mem_bw", "ipc"], zone=UTC) == (
+        ("Flop rate, Memory bandwidth", "n2 sent other metrics, but never these."),
+        ("GPU power", "This job has no GPU of which GPU power could be measured."),
+        ("Instructions per cycle", ""),
+    )
+    assert why_missing(absences, ["flops_any", "mem_bw"], zone=UTC) == "n2 sent other metrics, but never these."
+    assert why_missing(absences, ["flops_any", "ipc"], zone=UTC) == ""
+
+
+def test_a_page_without_samples_says_what_is_known_of_its_nodes() -> None:
+    assert note_of(JobAbsences({}, (absence(Why.HOST_NEVER, 0, 9, "n1"),)), zone=UTC) == "n1 never sent anything."
+    assert note_of(NOTHING_ABSENT, zone=UTC) == ""
