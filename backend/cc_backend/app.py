@@ -13,17 +13,17 @@ from cc_backend.auth import guard
 from cc_backend.auth.sessions import Sessions
 from cc_backend.auth.tokens import TokenKeys, Tokens
 from cc_backend.auth.users import Users
-from cc_backend.clusters import Clusters, load_clusters, metric_table
+from cc_backend.clusters import ClusterFiles, Clusters
 from cc_backend.database import open_database
 from cc_backend.jobs.lifecycle import JobLifecycle
 from cc_backend.jobs.nodes import NodeStates
 from cc_backend.jobs.search import JobSearch
 from cc_backend.metricdata import MetricData
-from cc_backend.metricstore import MetricSpec, MetricTable
 from cc_backend.openstore import open_store
 from cc_backend.schema import migrate
 from cc_backend.services import EXTENSION, Services
 from cc_backend.settings import BackendSettings
+from cc_backend.storetable import node_table, store_table
 
 # Pages load nothing from elsewhere and hold neither script nor style of their own.
 CONTENT_SECURITY_POLICY = (
@@ -65,7 +65,8 @@ def create_app(settings: BackendSettings, *, clock: Callable[[], float] = time.t
 def create_services(settings: BackendSettings, clock: Callable[[], float] = time.time) -> Services:
     """The parts, opened and connected; `Services.close` closes them."""
     archive = FileArchive(Path(settings.archive.path))
-    clusters = open_clusters(settings)
+    cluster_files = ClusterFiles(Path(settings.archive.path))
+    clusters = open_clusters(cluster_files)
     database = open_database(settings.main.db, busy_timeout_s=settings.main.db_config.busy_timeout_ms / 1000)
     migrate(database, now_s=int(clock()))
     users = Users(database)
@@ -75,11 +76,14 @@ def create_services(settings: BackendSettings, clock: Callable[[], float] = time
         TokenKeys.from_base64(private=keys.private_key, public=keys.public_key),
         users=users if keys.validate_user else None,
     )
-    store = open_store(settings.metric_store, store_table(clusters), int(clock()), background=True)
+    store = open_store(
+        settings.metric_store, store_table(clusters), int(clock()), nodes=node_table(clusters), background=True
+    )
     return Services(
         settings=settings,
         database=database,
         clusters=clusters,
+        cluster_files=cluster_files,
         store=store,
         archive=archive,
         jobs=JobLifecycle(database, clusters),
@@ -93,22 +97,14 @@ def create_services(settings: BackendSettings, clock: Callable[[], float] = time
     )
 
 
-def open_clusters(settings: BackendSettings) -> Clusters:
+def open_clusters(files: ClusterFiles) -> Clusters:
     """The clusters that the archive describes; what is odd about them is logged."""
-    clusters, warnings = load_clusters(Path(settings.archive.path))
+    clusters, warnings = files.read()
     for warning in warnings:
         logger.warning("cluster configuration: %s", warning)
     if not clusters:
-        logger.warning("no cluster is configured; add one with `cc-backend cluster add FILE` and start again")
+        logger.warning("no cluster is configured; add one with `cc-backend cluster add FILE`")
     return clusters
-
-
-def store_table(clusters: Clusters) -> MetricTable:
-    """Which metrics the store takes, by cluster."""
-    return {
-        cluster: {metric: MetricSpec(timestep_s, aggregation) for metric, (timestep_s, aggregation) in metrics.items()}
-        for cluster, metrics in metric_table(clusters).items()
-    }
 
 
 def add_headers(response: Response) -> Response:

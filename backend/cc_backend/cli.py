@@ -18,7 +18,7 @@ import typer
 from cc_backend.archive.file import FileArchive
 from cc_backend.auth.tokens import TokenKeys, Tokens
 from cc_backend.auth.users import Users
-from cc_backend.clusters import Level, check_file
+from cc_backend.clusters import ClusterFiles, Level, check_file
 from cc_backend.database import Database, open_database
 from cc_backend.errors import BackendError, InvalidInput
 from cc_backend.log import configure_logging
@@ -95,15 +95,16 @@ def import_checkpoints(
     config: Config = DEFAULT_CONFIG,
 ) -> None:
     """Take over the samples that cc-metric-store or the reference's backend has left; the server must not run."""
-    from cc_backend.app import open_clusters, store_table  # noqa: PLC0415 - the other commands need none
+    from cc_backend.app import open_clusters  # noqa: PLC0415 - the other commands need none
     from cc_backend.metricstore import checkpoints  # noqa: PLC0415
     from cc_backend.openstore import open_store  # noqa: PLC0415
+    from cc_backend.storetable import node_table, store_table  # noqa: PLC0415
 
     configure_logging()
     settings = _load(config).value
-    clusters, now_s = open_clusters(settings), int(time.time())
+    clusters, now_s = open_clusters(ClusterFiles(Path(settings.archive.path))), int(time.time())
     retention_s = int(settings.metric_store.retention_in_memory_s)
-    with open_store(settings.metric_store, store_table(clusters), now_s) as store:
+    with open_store(settings.metric_store, store_table(clusters), now_s, nodes=node_table(clusters)) as store:
         for report in checkpoints.import_checkpoints(
             store, directory, store_table(clusters), now_s=now_s, retention_s=retention_s
         ):
@@ -216,7 +217,7 @@ def cluster_add(
     config: Config = DEFAULT_CONFIG,
     replace: Annotated[bool, typer.Option("--replace", help="Replace the description of a known cluster.")] = False,
 ) -> None:
-    """Add a cluster; a running server sees it after a restart."""
+    """Add a cluster; a running server sees it within seconds."""
     settings = _load(config).value
     _check(file)
     archive = FileArchive(Path(settings.archive.path))
@@ -225,7 +226,7 @@ def cluster_add(
     if name in archive.clusters() and not replace:
         raise InvalidInput(f"the cluster '{name}' exists already; --replace overwrites its description")
     archive.store_cluster(document)
-    typer.echo(f"added cluster '{name}'; restart the server if it runs")
+    typer.echo(f"added cluster '{name}'; a running server sees it within seconds")
 
 
 @cluster_app.command("check")

@@ -5,11 +5,17 @@ from typing import cast
 
 from cc_backend.metricstore import Limits, MetricStore, MetricTable
 from cc_backend.metricstore.commit import Fsync
+from cc_backend.metricstore.nodes import NodeTable
 from cc_backend.settings import MetricStoreSettings
 
 
 def open_store(
-    settings: MetricStoreSettings, metrics: MetricTable, now_s: int, *, background: bool = False
+    settings: MetricStoreSettings,
+    metrics: MetricTable,
+    now_s: int,
+    *,
+    nodes: NodeTable | None = None,
+    background: bool = False,
 ) -> MetricStore:
     """The metric store with what its folder holds; raises BackendError if the folder cannot be used.
 
@@ -18,6 +24,7 @@ def open_store(
     return MetricStore.open(
         Path(settings.wal.directory),
         metrics,
+        nodes=nodes,
         now_s=now_s,
         retention_s=int(settings.retention_in_memory_s),
         fsync=cast("Fsync", settings.wal.fsync),  # the settings have checked the choices
@@ -25,5 +32,10 @@ def open_store(
         hot_s=int(settings.hot_s),
         mantissa_bits=settings.round_bits,
         background=background,
-        limits=Limits(hosts=settings.max_hosts, series=settings.max_series),
+        limits=Limits(
+            hosts=settings.max_hosts,
+            series=settings.max_series,
+            job_series=settings.max_job_series,
+            strict_hosts=settings.strict_hosts,
+        ),
     )

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from cc_backend.auth.sessions import Sessions
     from cc_backend.auth.tokens import Tokens
     from cc_backend.auth.users import Users
-    from cc_backend.clusters import Clusters
+    from cc_backend.clusters import ClusterFiles, Clusters
     from cc_backend.database import Database
     from cc_backend.jobs.lifecycle import JobLifecycle
     from cc_backend.jobs.nodes import NodeStates
@@ -30,6 +30,7 @@ class Services:
     settings: "BackendSettings"
     database: "Database"
     clusters: "Clusters"
+    cluster_files: "ClusterFiles"
     store: "MetricStore"
     archive: "FileArchive"
     jobs: "JobLifecycle"

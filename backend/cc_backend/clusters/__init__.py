@@ -2,6 +2,7 @@
 
 from cc_backend.clusters.catalogue import Clusters, load_clusters, metric_table
 from cc_backend.clusters.check import check_cluster, check_file
+from cc_backend.clusters.files import ClusterFiles
 from cc_backend.clusters.findings import Finding, Level
 from cc_backend.clusters.load import is_cluster_name, parse_cluster
 from cc_backend.clusters.model import Cluster, MetricConfig, Quantity, SubCluster
@@ -10,6 +11,7 @@ from cc_backend.clusters.topology import Accelerator, Topology
 __all__ = [
     "Accelerator",
     "Cluster",
+    "ClusterFiles",
     "Clusters",
     "Finding",
     "Level",

@@ -13,11 +13,13 @@ from apscheduler.schedulers.background import BackgroundScheduler
 from cc_backend.errors import BackendError
 from cc_backend.maintenance.archiving import Archiver, ArchivingRules
 from cc_backend.maintenance.footprints import update_footprints
+from cc_backend.maintenance.reloading import reload_clusters
 from cc_backend.maintenance.retention import keep_store
 from cc_backend.metricstore.rhythm import Rhythm
 from cc_backend.services import Services
 
 ARCHIVE_EVERY_S = 2
+CLUSTERS_EVERY_S = 5
 FOOTPRINTS_EVERY_S = 60
 UPKEEP_EVERY_S = 60
 SNAPSHOT_LOOK_EVERY_S = 5
@@ -104,6 +106,9 @@ def start_background(services: Services) -> Background:
             stopping=stopping.is_set,
         )
 
+    def clusters() -> None:
+        reload_clusters(services)
+
     def end_sessions() -> None:
         services.sessions.purge(now_s=services.now_s())
 
@@ -112,6 +117,7 @@ def start_background(services: Services) -> Background:
         (_when_whole(services, footprints), FOOTPRINTS_EVERY_S),
         (upkeep, UPKEEP_EVERY_S),
         (snapshot, SNAPSHOT_LOOK_EVERY_S),
+        (clusters, CLUSTERS_EVERY_S),
         (end_sessions, SESSIONS_EVERY_S),
     ):
         # each runs soon after the start too: a restart restores samples that may be older than the floor

@@ -10,10 +10,11 @@ from typing import Any
 
 import pytest
 
-from cc_backend.app import open_clusters, store_table
+from cc_backend.clusters import load_clusters
 from cc_backend.metricstore import Query
 from cc_backend.openstore import open_store
 from cc_backend.settings import load_settings
+from cc_backend.storetable import store_table
 
 COMMAND = Path(sys.executable).with_name("cc-backend")
 
@@ -56,7 +57,7 @@ def test_samples_of_the_reference_are_in_the_store_afterwards(
         f"  {folder}/2.bin: it ends at byte 4 in the middle of a header at byte 0",
     ]
     settings = load_settings(config, environment={}).value
-    table = store_table(open_clusters(settings))
+    table = store_table(load_clusters(Path(settings.archive.path))[0])
     with open_store(settings.metric_store, table, int(time.time())) as store:
         ((found,),) = store.query("tern", [Query(metric, host)], from_s=begin, to_s=begin + 2 * timestep_s)
         assert found.data.tolist() == [1.5, 2.5]

@@ -13,9 +13,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from processes import BIN
 
-from cc_backend.app import store_table
 from cc_backend.clusters import load_clusters
 from cc_backend.metricstore import MetricStore, Query, StoredSeries
+from cc_backend.storetable import store_table
 from cc_common.lineprotocol import decode
 from faultrig.site import CLUSTER, Site
 
