@@ -103,6 +103,7 @@ class Grid(Windows):
 
     def scatter(self, rows: Ids, slots: int | Ids, values: Samples) -> None:
         """Store one sample per row given; of several for one row and slot the last one counts."""
+        values = np.ascontiguousarray(values, np.float32)
         if isinstance(slots, int):
             window, column = divmod(slots, WINDOW_SLOTS)
             self._scatter(window, rows, column, values)
