@@ -36,10 +36,10 @@ def scatter(
     shift: int,
     native: bool = HAS_NATIVE,
 ) -> None:
-    """Write `values[i]` to row `rows[i]`, column `columns[i]`.
+    """Write `values[i]` to row `rows[i]`, column `columns[i]`; of several for one place the last one counts.
 
-    Row r is row `r % 2**shift` of `blocks[(r >> shift) - first_chunk]`. Of several for one place the last one counts. Raises IndexError for a place outside of the blocks; what came before
-    it may be written.
+    Row r is row `r % 2**shift` of `blocks[(r >> shift) - first_chunk]`. Raises IndexError for a place outside of the
+    blocks; what came before it may be written.
     """
     if native:
         _kernel.scatter(list(blocks), first_chunk, shift, rows, columns, values)

@@ -561,13 +561,14 @@ lines_status lines_decode(
             before = expected;
             expected = of->next;
         } else {
-            if (*at == '\n' || *at == '#') {
+            bytes newline = line_end(at, end);
+            at = skip_blanks(at, newline);
+            if (at == newline || *at == '#') {
                 result->skipped++;
-                at = line_end(at, end);
+                at = newline;
                 continue;
             }
-            bytes newline = line_end(at, end);
-            stop = is_blank(*at) ? NULL : key_end(at, newline);
+            stop = key_end(at, newline);
             if (!stop || skip_blanks(stop, newline) == newline) goto slow;
             size_t length = (size_t)(stop - at);
             uint64_t hash = hash_of(table, at, length);

@@ -66,7 +66,7 @@ typedef struct {
 } lines_slow;
 
 /* What a batch holds. Positions count lines from 0. Every line is either a sample, or slow, or counted as refused, or
- * skipped (empty, or a comment). */
+ * skipped (blank, or a comment). */
 typedef struct {
     size_t count; /* samples, in the order of their lines */
     size_t room;

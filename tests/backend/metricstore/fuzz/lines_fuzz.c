@@ -140,6 +140,9 @@ static void check_result(const lines_table *table, const unsigned char *data, si
         const unsigned char *line = data + begin;
         size_t length = 0;
         while (begin + length < size && line[length] != '\n') length++;
+        const unsigned char *whole_line = line;
+        size_t whole_length = length;
+        while (length && is_white(*line)) line++, length--;
         size_t key = naive_key(line, length);
         int32_t known;
         if (key && lines_find(table, line, key, &known)) CHECK(known == code_of(line, key));
@@ -149,8 +152,8 @@ static void check_result(const lines_table *table, const unsigned char *data, si
             if (result->times_s[sample] > newest_s) newest_s = result->times_s[sample];
             sample++;
         } else if (slow < result->slow_count && result->slow[slow].position == position) {
-            CHECK(result->slow[slow].begin == begin && result->slow[slow].length == length);
-            CHECK(!is_common(line, length) || code_of(line, key) < -LINES_CODES);
+            CHECK(result->slow[slow].begin == begin && result->slow[slow].length == whole_length);
+            CHECK(!is_common(whole_line, whole_length) || code_of(line, key) < -LINES_CODES);
             slow++;
         } else if (!length || *line == '#') {
             skipped++;
@@ -161,7 +164,7 @@ static void check_result(const lines_table *table, const unsigned char *data, si
             if (refused[-1 - code] < LINES_NAMED) CHECK(counted.positions[refused[-1 - code]] == position);
             refused[-1 - code]++;
         }
-        begin += length + 1;
+        begin += whole_length + 1;
     }
     CHECK(sample == result->count && slow == result->slow_count);
     CHECK(position == result->lines && skipped == result->skipped);
