@@ -11,7 +11,9 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from cc_backend.clusters import MetricConfig, SubCluster
+from cc_backend.archive.file import FileArchive
+from cc_backend.clusters import Cluster, MetricConfig, SubCluster
+from cc_backend.errors import ArchiveError
 from cc_backend.metricdata import comes_from_archive, queries_for, time_range
 from cc_backend.metricstore.model import Flags
 from cc_backend.metricstore.query import Range
@@ -27,7 +29,7 @@ from cc_backend.metricstore.reasons import (
 )
 from cc_backend.metricstore.reasontext import sentence
 from cc_backend.metricstore.whynodata import Asked
-from cc_backend.model import Absence, Job, JobData, JobMetric, JobState, MonitoringStatus, Resource, Scope, Why
+from cc_backend.model import Absence, Job, JobData, JobKey, JobMetric, JobState, MonitoringStatus, Resource, Scope, Why
 
 _TOLERANCE_SLOTS = 2  # nodes do not fall silent in the same second
 
@@ -73,6 +75,26 @@ def job_absences(
     }
     slowest_s = max(config.timestep_s for config in lacking)
     return JobAbsences(by_metric, of_hosts(by_metric, tolerance_s=_TOLERANCE_SLOTS * slowest_s))
+
+
+def noted_absences(archive: FileArchive, job: Job) -> Mapping[str, tuple[Absence, ...]] | None:
+    """What was noted when a job was archived; None if nothing was, or if it cannot be read."""
+    try:
+        return archive.load_job(JobKey(job.cluster, job.job_id, job.start_time)).absences
+    except ArchiveError:
+        return None
+
+
+def not_measured(job: Job, names: Iterable[str], cluster: Cluster, sub_cluster: SubCluster) -> JobAbsences:
+    """The reasons for metrics that the configuration does not have for the job's nodes."""
+    return JobAbsences(
+        {
+            name: (Absence(Why.NOT_HERE if name in cluster.metrics else Why.NOT_CONFIGURED, (), job.start_time,
+                           job.stop_time),)
+            for name in names
+            if name not in sub_cluster.metrics
+        }
+    )  # fmt: skip
 
 
 def _within(job: Job, absence: Absence) -> Absence:

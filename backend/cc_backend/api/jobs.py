@@ -7,6 +7,7 @@ from typing import Any
 
 from flask import Response, request
 
+from cc_backend.absences import absence_documents, job_absences, not_measured, noted_absences
 from cc_backend.api import numbers
 from cc_backend.api.answers import JSON, json_answer
 from cc_backend.api.bodies import read_json
@@ -46,8 +47,10 @@ def get_job(job_id: str) -> Response:
     """One job; with `all-metrics=true` also the samples of all its metrics."""
     services = current()
     job = _find_or_conflict(services, job_id)
-    data = _samples(services, job, None) if request.args.get("all-metrics") == "true" else {}
-    return _answer(numbers.job_with_data(_wire(job, with_meta_data=True), data))
+    wanted = request.args.get("all-metrics") == "true"
+    data = _samples(services, job, None) if wanted else {}
+    missing = _missing(services, job, data, None) if wanted else {}
+    return _answer(numbers.job_with_data(_wire(job, with_meta_data=True), data, missing))
 
 
 def get_job_with_named_metrics(job_id: str) -> Response:
@@ -57,7 +60,9 @@ def get_job_with_named_metrics(job_id: str) -> Response:
     names = read_json(request, limit_bytes=services.settings.main.max_json_bytes)
     if names is not None and not (isinstance(names, list) and all(isinstance(name, str) for name in names)):
         raise InvalidInput("the body must be an array of metric names, or null for all")
-    return _answer(numbers.job_with_metric_list(_wire(job, with_meta_data=True), _samples(services, job, names)))
+    data = _samples(services, job, names)
+    missing = _missing(services, job, data, names)
+    return _answer(numbers.job_with_metric_list(_wire(job, with_meta_data=True), data, missing))
 
 
 def get_job_metrics(job_id: str) -> Response:
@@ -71,7 +76,8 @@ def get_job_metrics(job_id: str) -> Response:
     names = request.args.getlist("metric") or None
     try:
         job = _find(services, job_id)
-        return _answer(numbers.job_metrics(services.metricdata.job_data(job, names, wanted, now_s=services.now_s())))
+        data = services.metricdata.job_data(job, names, wanted, now_s=services.now_s())
+        return _answer(numbers.job_metrics(data, _missing(services, job, data, names)))
     except BackendError as error:
         logger.info("no metrics of job id=%r error=%s", job_id[:40], error)
         return _answer(numbers.no_job_metrics(str(error)), error.status if shows_status else HTTPStatus.OK)
@@ -109,10 +115,31 @@ def _wire(job: Job, *, with_meta_data: bool) -> dict[str, Any]:
 def _samples(services: Services, job: Job, names: list[str] | None) -> JobData:
     if names is not None and not names:
         return {}
-    scope = Scope.CORE if job.num_nodes == 1 else Scope.NODE
+    wanted = [Scope.CORE, Scope.ACCELERATOR] if job.num_nodes == 1 else [Scope.NODE]
     metrics = services.clusters[job.cluster].metrics if job.cluster in services.clusters else {}
     coarsest_s = max((metric.timestep_s for metric in metrics.values()), default=None)
-    return services.metricdata.job_data(job, names, [scope], now_s=services.now_s(), resolution_s=coarsest_s)
+    return services.metricdata.job_data(job, names, wanted, now_s=services.now_s(), resolution_s=coarsest_s)
+
+
+def _missing(services: Services, job: Job, data: JobData, names: list[str] | None) -> numbers.Missing:
+    """What is missing of the metrics that were asked for, and why; nothing where the cluster is not configured."""
+    try:
+        cluster = services.clusters.get(job.cluster)
+        sub_cluster = cluster.sub_cluster(job.sub_cluster)
+    except NotFound:
+        return {}
+    metrics = {name: config for name, config in sub_cluster.metrics.items() if names is None or name in names}
+    found = job_absences(
+        job,
+        data,
+        metrics,
+        sub_cluster,
+        store=services.store,
+        now_s=services.now_s(),
+        noted=lambda: noted_absences(services.archive, job),
+    )
+    unknown = not_measured(job, names or (), cluster, sub_cluster)
+    return absence_documents(found, zone=None) | absence_documents(unknown, zone=None)
 
 
 def _statistics(services: Services, job: Job) -> dict[str, MetricStatistic] | None:

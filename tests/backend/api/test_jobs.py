@@ -255,3 +255,53 @@ def test_clusters_are_listed_whole(site: Any) -> None:
 def test_an_unknown_cluster_is_400(site: Any) -> None:
     answer = site.client.get("/api/clusters/?cluster=heron", headers=site.headers())
     assert (answer.status_code, "heron" in answer.get_json()["error"]) == (400, True)
+
+
+class TestWhatIsMissing:
+    def test_a_gap_comes_with_its_reason_beside_the_samples(self, site: Any) -> None:
+        database_id = site.archived_job(skip=range(3, 8))
+        start_s = site.start_document()["startTime"]
+        answer = site.client.get(f"/api/jobs/metrics/{database_id}?metric=load_one", headers=site.headers())
+        data = answer.get_json()["data"]
+        assert [entry["name"] for entry in data["jobMetrics"]] == ["load_one"]
+        (one,) = data["missingData"]["load_one"]
+        text = one.pop("text")
+        begin_s = start_s - 600
+        assert one == {
+            "reason": "host_silent",
+            "hosts": ["tn01"],
+            "from": begin_s + 180,
+            "to": begin_s + 480,
+            "ongoing": False,
+        }
+        assert text.startswith("tn01 sent nothing from ")
+
+    def test_complete_metrics_have_no_such_key(self, site: Any) -> None:
+        database_id = site.archived_job()
+        answer = site.client.get(f"/api/jobs/metrics/{database_id}?metric=load_one", headers=site.headers())
+        assert "missingData" not in answer.get_json()["data"]
+
+    @pytest.mark.parametrize(
+        ("metric", "reason"),
+        [("nonsense", "metric_not_configured"), ("acc_utilization", "job_has_no_such_hardware")],
+    )
+    def test_a_metric_that_cannot_be_there_says_so(self, site: Any, metric: str, reason: str) -> None:
+        database_id = site.archived_job()
+        answer = site.client.get(f"/api/jobs/metrics/{database_id}?metric={metric}", headers=site.headers())
+        assert [one["reason"] for one in answer.get_json()["data"]["missingData"][metric]] == [reason]
+
+    def test_a_metric_removed_from_this_kind_of_node_says_so(self, site_of: Any, tern: dict[str, Any]) -> None:
+        tern["metricConfig"][0]["subClusters"] = [{"name": "std", "remove": True}]
+        site = site_of(clusters=[tern])
+        database_id = site.start_job()
+        answer = site.client.post(f"/api/jobs/{database_id}", json=["load_one"], headers=site.headers())
+        assert [one["reason"] for one in answer.get_json()["missingData"]["load_one"]] == ["metric_not_on_subcluster"]
+
+    def test_a_running_job_is_asked_of_the_store(self, site: Any) -> None:
+        start_s = int(site.clock())
+        database_id = site.start_job()
+        site.write_node("tn01", from_s=start_s, minutes=10)
+        site.clock.advance(1800)
+        answer = site.client.get(f"/api/jobs/{database_id}?all-metrics=true", headers=site.headers())
+        (one,) = answer.get_json()["missingData"]["load_one"]
+        assert (one["reason"], one["from"], one["ongoing"]) == ("host_silent", start_s + 600, True)

@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 import orjson
 from flask import Response, render_template, request, url_for
 
-from cc_backend.absences import job_absences
+from cc_backend.absences import job_absences, noted_absences
 from cc_backend.auth.caller import Caller
 from cc_backend.auth.guard import current_caller
 from cc_backend.auth.permissions import Permission, requires
@@ -20,7 +20,7 @@ from cc_backend.clusters import MetricConfig, SubCluster
 from cc_backend.errors import ArchiveError, InvalidInput, NotFound
 from cc_backend.metricdata import comes_from_archive
 from cc_backend.metricstore.reasons import NOTHING_ABSENT, JobAbsences
-from cc_backend.model import Absence, Job, JobData, JobKey, Scope
+from cc_backend.model import Job, JobData, Scope
 from cc_backend.services import Services, current
 from cc_backend.web.format import at, count, duration, number
 from cc_backend.web.jobpage import PageOptions, job_page, job_plots
@@ -149,14 +149,8 @@ def _absences(
     services: Services, job: Job, data: JobData, metrics: Mapping[str, MetricConfig], sub_cluster: SubCluster
 ) -> JobAbsences:
     """What is missing of the samples, and why."""
-
-    def noted() -> Mapping[str, tuple[Absence, ...]] | None:
-        try:
-            return services.archive.load_job(JobKey(job.cluster, job.job_id, job.start_time)).absences
-        except ArchiveError:
-            return None  # what the samples tell is left
-
-    return job_absences(job, data, metrics, sub_cluster, store=services.store, now_s=services.now_s(), noted=noted)
+    return job_absences(job, data, metrics, sub_cluster, store=services.store, now_s=services.now_s(),
+                        noted=lambda: noted_absences(services.archive, job))  # fmt: skip
 
 
 def _options(job: Job, sub_cluster: SubCluster, metrics: Mapping[str, MetricConfig]) -> PageOptions:
