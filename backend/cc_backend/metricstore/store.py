@@ -14,6 +14,7 @@ from cc_backend.metricstore.disk import StoreDisk
 from cc_backend.metricstore.health import host_health
 from cc_backend.metricstore.ingest import decode, name_errors, screen
 from cc_backend.metricstore.inventory import describe
+from cc_backend.metricstore.kernel import KernelName
 from cc_backend.metricstore.model import (
     HostHealth,
     Identity,
@@ -67,6 +68,7 @@ class MetricStore:
         mantissa_bits: int = 0,
         limits: Limits | None = None,
         nodes: NodeTable | None = None,
+        kernel: KernelName | None = None,
     ) -> None:
         self._limits = limits or Limits()
         self._retention_s = retention_s
@@ -77,7 +79,7 @@ class MetricStore:
         self._ingest = threading.RLock()
         self._memory = threading.RLock()
         self._maintenance = threading.Lock()
-        self._table = SeriesTable(metrics, self._limits, self._memory, nodes)
+        self._table = SeriesTable(metrics, self._limits, self._memory, nodes, kernel)
         self._disk: StoreDisk | None = None
         if log is not None:
             self._disk = StoreDisk(
@@ -105,6 +107,7 @@ class MetricStore:
         hot_s: int = HOT_S,
         mantissa_bits: int = 0,
         background: bool = False,
+        kernel: KernelName | None = None,
     ) -> Self:
         """A store with what its folder holds; without a directory, one that forgets everything at its end.
 
@@ -126,6 +129,7 @@ class MetricStore:
             mantissa_bits=mantissa_bits,
             limits=limits,
             nodes=nodes,
+            kernel=kernel,
         )
         if store._disk is not None:
             store._disk.restore(now_s, background=background)
