@@ -7,6 +7,7 @@ raise: they return what could be read, and `fault` says why that may not be all.
 
 import struct
 import zlib
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
@@ -35,9 +36,11 @@ _LENGTH = struct.Struct("<H")
 _RUN_HEADER = struct.Struct("<qqI")
 _FRAME = struct.Struct("<II")
 _RECORD_MARKER = RECORD_MAGIC.to_bytes(4, "little")
-_CHECKSUM_BYTES = 4
-_TIME = struct.Struct("<q")
-_VALUE = struct.Struct("<f")
+_AROUND_PAYLOAD = 12  # marker and length before it, checksum after it
+# A payload is a time, names, and a value.
+_SAMPLE = np.dtype([("time", "<i8"), ("value", "<f4")])
+_NAMES = slice(8, -4)
+_LEAST_RECORD_BYTES = 12
 
 
 class Run(NamedTuple):
@@ -223,31 +226,28 @@ def read_log(data: bytes) -> Log:
     log = Log()
     if data and data[:4] != LOG_MAGIC.to_bytes(4, "little"):
         log.fault = "it does not begin like a log"
-    found: dict[bytes, tuple[list[bytes], list[bytes]]] = {}
+    found: defaultdict[bytes, list[bytes]] = defaultdict(list)
     position, skipped, first_skipped = 4, 0, 0
     while position < len(data):
-        end = _record_end(data, position)
-        if end:
-            begin = position + _FRAME.size
-            series = found.setdefault(data[begin + _TIME.size : end - _CHECKSUM_BYTES - _VALUE.size], ([], []))
-            series[0].append(data[begin : begin + _TIME.size])
-            series[1].append(data[end - _CHECKSUM_BYTES - _VALUE.size : end - _CHECKSUM_BYTES])
-            position = end
+        payload = _payload(data, position)
+        if payload:
+            found[payload[_NAMES]].append(payload[:8] + payload[-4:])
+            position += _AROUND_PAYLOAD + len(payload)
             continue
         following = _next_record(data, position + 1)
         first_skipped = first_skipped if skipped else position
         skipped += following - position
         position = following
     unreadable = 0
-    for key, (times, values) in found.items():
+    for key, rows in found.items():
         names = _log_names(key)
         if names is None:
-            unreadable += len(times)
+            unreadable += len(rows)
             continue
         metric, path = names
-        log.series.append(
-            Logged(path, metric, np.frombuffer(b"".join(times), "<i8"), np.frombuffer(b"".join(values), "<f4"))
-        )
+        columns = np.frombuffer(b"".join(rows), _SAMPLE)
+        times_s, values = columns["time"].astype(np.int64), columns["value"].astype(np.float32)
+        log.series.append(Logged(path, metric, times_s, values))
     if skipped:
         log.fault = log.fault or f"{skipped} bytes from byte {first_skipped} on hold no whole record"
     elif unreadable:
@@ -260,21 +260,22 @@ def _next_record(data: bytes, position: int) -> int:
         position = data.find(_RECORD_MARKER, position)
         if position < 0:
             return len(data)
-        if _record_end(data, position):
+        if _payload(data, position):
             return position
         position += 1
 
 
-def _record_end(data: bytes, position: int) -> int:
-    """Where the record that begins here ends, or 0 if there is no whole record with a right checksum here."""
-    if position + _FRAME.size > len(data):
-        return 0
+def _payload(data: bytes, position: int) -> bytes:
+    """What the record that begins here holds; nothing if there is no whole record with a right checksum here."""
+    begin = position + _FRAME.size
+    if begin > len(data):
+        return b""
     marker, length = _FRAME.unpack_from(data, position)
-    end: int = position + _FRAME.size + length + _CHECKSUM_BYTES
-    if marker != RECORD_MAGIC or not _TIME.size + _VALUE.size <= length <= MAX_RECORD_BYTES or end > len(data):
-        return 0
-    payload = data[position + _FRAME.size : end - _CHECKSUM_BYTES]
-    return end if zlib.crc32(payload) == int.from_bytes(data[end - _CHECKSUM_BYTES : end], "little") else 0
+    end = begin + length
+    if marker != RECORD_MAGIC or not _LEAST_RECORD_BYTES <= length <= MAX_RECORD_BYTES or end + 4 > len(data):
+        return b""
+    payload = data[begin:end]
+    return payload if (zlib.crc32(payload),) == _COUNT.unpack_from(data, end) else b""
 
 
 def _log_names(key: bytes) -> tuple[str, tuple[str, ...]] | None:
