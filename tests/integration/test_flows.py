@@ -161,6 +161,26 @@ def test_a_wrong_setting_is_refused_at_start_with_the_nearest_key(backend: Any, 
     assert "Traceback" not in done.stderr
 
 
+def test_a_running_server_sees_a_cluster_that_is_added(backend: Any, integration: Any, tmp_path: Path) -> None:
+    line = f"cpu_user,cluster=late,hostname={HOST} value=1 {int(time.time())}\n"
+    headers = {"X-Auth-Token": backend.token("agents", "--scope", "write")}
+    refused = 'reason="unknown_cluster"} 1'
+    accepted = 'result="accepted",reason=""} 1'
+    with backend.serving(), httpx.Client(base_url=backend.url, headers=headers) as client:
+        assert client.post("/api/write/", content=line).status_code == 200
+        assert refused in client.get("/metrics").text
+        topology = integration.run("cc-agent", "topology", "--cluster", "late")
+        (tmp_path / "late.json").write_text(topology, "utf-8")
+        said = integration.run("cc-backend", "cluster", "add", "--config", backend.config, tmp_path / "late.json")
+        assert "within seconds" in said
+
+        def is_taken() -> bool:
+            client.post("/api/write/", content=line)
+            return accepted in client.get("/metrics").text
+
+        integration.wait_for("that samples of the new cluster are taken", is_taken)
+
+
 def test_no_secret_is_readable_by_others_and_none_is_a_sample(backend: Any, integration: Any, tmp_path: Path) -> None:
     open_to_others = [
         path
