@@ -5,6 +5,7 @@ from pathlib import Path
 
 from cc_agent.settings import AgentSettings
 from cc_backend.settings import BackendSettings
+from cc_backend.storeservice.settings import StoreServiceSettings
 from cc_common.settings import reference
 from cc_slurm_adapter.settings import AdapterSettings
 
@@ -15,6 +16,7 @@ def pages() -> dict[str, str]:
     """File name -> text of every generated page."""
     return {
         "backend-settings.md": reference(BackendSettings, title="Settings of cc-backend"),
+        "metric-store-settings.md": reference(StoreServiceSettings, title="Settings of cc-backend metric-store"),
         "agent-settings.md": reference(AgentSettings, title="Settings of cc-agent"),
         "slurm-adapter-settings.md": reference(AdapterSettings, title="Settings of cc-slurm-adapter"),
     }

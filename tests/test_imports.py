@@ -13,7 +13,10 @@ ROOTS = {
     "cc_backend": "backend/cc_backend",
 }
 
-FRONT = ("cc_backend.api", "cc_backend.web", "cc_backend.maintenance", "cc_backend.app", "cc_backend.cli")
+FRONT = (
+    *("cc_backend.api", "cc_backend.web", "cc_backend.maintenance", "cc_backend.app", "cc_backend.cli"),
+    "cc_backend.storeservice",
+)
 MIDDLE = ("cc_backend.jobs", "cc_backend.metricdata", "cc_backend.auth")
 LOWER = ("cc_backend.metricstore", "cc_backend.archive", "cc_backend.clusters")
 WEB_AND_DATABASE = ("flask", "werkzeug", "peewee", "playhouse")
@@ -30,6 +33,9 @@ FORBIDDEN = {
     "cc_backend.clusters": (*FRONT, *MIDDLE, "cc_backend.archive", "cc_backend.metricstore", *WEB_AND_DATABASE),
     "cc_backend.jobs": (*FRONT, "flask", "werkzeug"),
     "cc_backend.metricdata": (*FRONT, "flask", "werkzeug"),
+    "cc_backend.externalstore": (*FRONT, *MIDDLE, *WEB_AND_DATABASE),
+    "cc_backend.storerouter": (*FRONT, *MIDDLE, *WEB_AND_DATABASE),
+    "cc_backend.storeservice": ("cc_backend.web", "cc_backend.jobs", "cc_backend.archive", "cc_backend.app"),
     "cc_backend.maintenance": ("cc_backend.api", "cc_backend.web", "flask", "werkzeug"),
     "cc_backend.auth": (*FRONT, "cc_backend.jobs"),
     "cc_backend.api": ("cc_backend.web",),
@@ -41,6 +47,8 @@ LAZY = {
     "cc_agent": ("typer", "httpx", "nats", "pynvml", "cpuinfo"),
     "cc_slurm_adapter": ("typer", "httpx", "nats"),
     "cc_common": ("httpx", "nats"),
+    "cc_backend.externalstore": ("httpx",),
+    "cc_backend.storeservice": ("httpx",),
 }
 COMMAND_LINES = ("cc_agent.cli", "cc_slurm_adapter.cli")
 

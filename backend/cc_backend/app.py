@@ -15,6 +15,7 @@ from cc_backend.auth.tokens import TokenKeys, Tokens
 from cc_backend.auth.users import Users
 from cc_backend.clusters import ClusterFiles, Clusters
 from cc_backend.database import open_database
+from cc_backend.externalstore import ExternalStore, Place, check_places
 from cc_backend.jobs.lifecycle import JobLifecycle
 from cc_backend.jobs.nodes import NodeStates
 from cc_backend.jobs.search import JobSearch
@@ -23,6 +24,7 @@ from cc_backend.openstore import open_store
 from cc_backend.schema import migrate
 from cc_backend.services import EXTENSION, Services
 from cc_backend.settings import BackendSettings
+from cc_backend.storerouter import StoreRouter
 from cc_backend.storetable import node_table, store_table
 
 # Pages load nothing from elsewhere and hold neither script nor style of their own.
@@ -79,22 +81,38 @@ def create_services(settings: BackendSettings, clock: Callable[[], float] = time
     store = open_store(
         settings.metric_store, store_table(clusters), int(clock()), nodes=node_table(clusters), background=True
     )
+    stores = StoreRouter(store, open_external(settings))
     return Services(
         settings=settings,
         database=database,
         clusters=clusters,
         cluster_files=cluster_files,
         store=store,
+        stores=stores,
         archive=archive,
         jobs=JobLifecycle(database, clusters),
         search=JobSearch(database),
         nodes=NodeStates(database, clusters),
-        metricdata=MetricData(store, archive, clusters),
+        metricdata=MetricData(stores, archive, clusters),
         users=users,
         tokens=tokens,
         sessions=Sessions(database, max_age_s=settings.main.session_max_age_s, idle_s=settings.main.session_idle_s),
         clock=clock,
     )
+
+
+def open_external(settings: BackendSettings) -> list[ExternalStore]:
+    """The metric stores elsewhere; none is asked yet.
+
+    Raises:
+        SettingsError: an address is none, or two stores have the same scope.
+    """
+    places = [
+        Place(entry.scope, entry.url, entry.token, timeout_s=entry.timeout_s)
+        for entry in settings.metric_store_external
+    ]
+    check_places(places)
+    return [ExternalStore(place) for place in places]
 
 
 def open_clusters(files: ClusterFiles) -> Clusters:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import numpy as np
 import orjson
@@ -21,6 +22,7 @@ from cc_backend.metricstore.answerjson import from_json, request_to_json
 from cc_backend.metricstore.binary import MEDIA_TYPE, decode
 from cc_backend.metricstore.protocol import Answer, AnsweredSeries, Asked, Request
 from cc_backend.metricstore.query import slots_of
+from cc_common.errors import SettingsError
 
 if TYPE_CHECKING:
     import httpx
@@ -53,6 +55,22 @@ class Place:
     url: str
     token: str = ""
     timeout_s: float = TIMEOUT_S
+
+
+def check_places(places: Sequence[Place]) -> None:
+    """Returns when stores can be asked there.
+
+    Raises:
+        SettingsError: an address is none, or two stores have the same scope.
+    """
+    scopes: set[str] = set()
+    for index, place in enumerate(places):
+        key = f"metric-store-external[{index}]"
+        if urlsplit(place.url).scheme not in {"http", "https"}:
+            raise SettingsError(f"{key}.url", f"{key}.url: {place.url!r} must begin with http:// or https://")
+        if not place.scope or place.scope in scopes:
+            raise SettingsError(f"{key}.scope", f"{key}.scope: {place.scope!r} is empty, or another store has it too")
+        scopes.add(place.scope)
 
 
 class ExternalStore:

@@ -1,17 +1,19 @@
-"""One question: what are the samples of this job? Asked of the metric store or of the archive, whichever has them.
+"""One question: what are the samples of this job? Asked of a metric store or of the archive, whichever has them.
 
 Scopes: a metric is measured at its native scope; what is handed out is the coarser of native and wanted.
 Children are summed or averaged as the cluster's configuration says, over the job's own hardware only.
 """
 
+import logging
 import math
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from cc_backend.archive.file import FileArchive
 from cc_backend.archive.statistics import series_statistics, statistics_series
 from cc_backend.clusters import Clusters, MetricConfig, SubCluster
-from cc_backend.metricstore import MetricStore, Query, StoredSeries
+from cc_backend.errors import InvalidInput, TooLarge, Unavailable
+from cc_backend.metricstore import Query, StoredSeries
 from cc_backend.metricstore.resample import lttb
 from cc_backend.model import (
     Job,
@@ -25,12 +27,24 @@ from cc_backend.model import (
     Scope,
     Series,
 )
+from cc_backend.storerouter import StoreRouter
 
 # A min, median and max per step says more than single curves from this many series on.
 STATISTICS_SERIES_FROM = 8
 
 # Largest-triangle buckets keep both ends and need one point between.
 FEWEST_POINTS = 3
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class JobSamples:
+    """The samples of a job, and what could not be had: host -> why its store gave none, metric -> what is wrong."""
+
+    data: JobData
+    unreachable: Mapping[str, str] = field(default_factory=dict)
+    faults: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,11 +55,20 @@ class _Wanted:
     ids: tuple[str | None, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class _Question:
+    """One query about a job, and where its answer belongs."""
+
+    config: MetricConfig
+    scope: Scope
+    want: _Wanted
+
+
 class MetricData:
     """Answers the question for any job, with the parts it needs handed in."""
 
-    def __init__(self, store: MetricStore, archive: FileArchive, clusters: Clusters) -> None:
-        self._store = store
+    def __init__(self, stores: StoreRouter, archive: FileArchive, clusters: Clusters) -> None:
+        self._stores = stores
         self._archive = archive
         self._clusters = clusters
 
@@ -63,6 +86,22 @@ class MetricData:
         `metrics` None means all of the job's subcluster, `scopes` None means node. `resolution_s` thins the
         curves with largest-triangle buckets; statistics always come from all samples.
 
+        What a store that is away would have had is left out, and so is a metric that cannot be read; `samples` says
+        what that is. Raises the same.
+        """
+        return self.samples(job, metrics, scopes, now_s=now_s, resolution_s=resolution_s).data
+
+    def samples(
+        self,
+        job: Job,
+        metrics: Sequence[str] | None = None,
+        scopes: Sequence[Scope] | None = None,
+        *,
+        now_s: int,
+        resolution_s: int | None = None,
+    ) -> JobSamples:
+        """What `job_data` gives, and why something is missing where a store was away or a metric cannot be read.
+
         Raises:
             ArchiveError: the job is archived and its file cannot be read.
             NotFound: it is not, and the configuration no longer has its cluster or subcluster.
@@ -70,10 +109,10 @@ class MetricData:
         wanted = [Scope.NODE] if scopes is None else list(scopes)
         if comes_from_archive(job):
             key = JobKey(job.cluster, job.job_id, job.start_time)
-            data = _select(self._archive.load_data(key), metrics, wanted)
+            found = JobSamples(_select(self._archive.load_data(key), metrics, wanted))
         else:
-            data = self.stored_data(job, metrics, lambda _: wanted, now_s=now_s)
-        return thin(data, resolution_s) if resolution_s else data
+            found = self._gathered(job, metrics, lambda _: wanted, now_s)
+        return replace(found, data=thin(found.data, resolution_s)) if resolution_s else found
 
     def stored_data(
         self,
@@ -83,47 +122,57 @@ class MetricData:
         *,
         now_s: int,
     ) -> JobData:
-        """The samples of a job as the store has them; `scopes_of` says for each metric which scopes are wanted.
+        """The samples of a job as its store has them; `scopes_of` says for each metric which scopes are wanted.
+
+        A metric that cannot be read is left out and logged.
 
         Raises:
             NotFound: the configuration no longer has the job's cluster or subcluster.
+            Unavailable: the store is away; what it would have had must not be taken for missing.
         """
-        sub_cluster = self._clusters.get(job.cluster).sub_cluster(job.sub_cluster)
-        data: JobData = {}
-        for name, config in sub_cluster.metrics.items():
-            if metrics is not None and name not in metrics:
-                continue
-            by_scope = {}
-            for scope in delivered_scopes(config.scope, scopes_of(config)):
-                metric = self._load(job, config, scope, sub_cluster, now_s)
-                if metric is not None:
-                    by_scope[scope] = metric
-            if by_scope:
-                data[name] = by_scope
-        return data
+        found = self._gathered(job, metrics, scopes_of, now_s)
+        for why in found.unreachable.values():
+            raise Unavailable(why)
+        return found.data
 
-    def _load(
-        self, job: Job, config: MetricConfig, scope: Scope, sub_cluster: SubCluster, now_s: int
-    ) -> JobMetric | None:
-        from_s, to_s = time_range(job, config.timestep_s, now_s)
-        asked = [
-            (resource.hostname, want)
-            for resource in job.resources
-            for want in queries_for(config, scope, resource, sub_cluster)
-        ]
-        answers = self._store.query(job.cluster, [want.query for _, want in asked], from_s=from_s, to_s=to_s)
-        series: list[Series] = []
-        for (hostname, want), rows in zip(asked, answers, strict=True):
-            series += _named(hostname, want, rows)
-        if not series:
-            return None
-        several = [entry.data for entry in series] if len(series) >= STATISTICS_SERIES_FROM else None
-        return JobMetric(
-            unit=config.unit,
-            timestep_s=config.timestep_s,
-            series=series,
-            statistics_series=statistics_series(several) if several else None,
-        )
+    def _gathered(
+        self,
+        job: Job,
+        metrics: Sequence[str] | None,
+        scopes_of: Callable[[MetricConfig], Iterable[Scope]],
+        now_s: int,
+    ) -> JobSamples:
+        sub_cluster = self._clusters.get(job.cluster).sub_cluster(job.sub_cluster)
+        # a store elsewhere is asked for all metrics at once; the one in this process costs nothing to ask again
+        at_once = self._stores.external(job.cluster, job.sub_cluster) is not None
+        groups: dict[tuple[int, str], list[_Question]] = {}
+        for name, config in sub_cluster.metrics.items():
+            if metrics is None or name in metrics:
+                questions = groups.setdefault((config.timestep_s, "" if at_once else name), [])
+                questions += _questions(job, config, delivered_scopes(config.scope, scopes_of(config)), sub_cluster)
+        data: JobData = {name: {} for name in sub_cluster.metrics}
+        unreachable: dict[str, str] = {}
+        faults: dict[str, str] = {}
+        for (timestep_s, _), questions in groups.items():
+            from_s, to_s = time_range(job, timestep_s, now_s)
+            try:
+                gathered = self._stores.query(
+                    job.cluster,
+                    [question.want.query for question in questions],
+                    from_s=from_s,
+                    to_s=to_s,
+                    sub_cluster=job.sub_cluster,
+                )
+            except (InvalidInput, TooLarge) as error:
+                faults |= {question.config.name: str(error) for question in questions}
+                continue
+            unreachable |= gathered.unreachable
+            _sort_in(data, faults, questions, gathered.rows)
+        for name, why in faults.items():
+            logger.warning(
+                "metric unreadable job=%d cluster=%s metric=%s reason=%s", job.job_id, job.cluster, name, why
+            )
+        return JobSamples({name: by_scope for name, by_scope in data.items() if by_scope}, unreachable, faults)
 
 
 def comes_from_archive(job: Job) -> bool:
@@ -144,18 +193,20 @@ def time_range(job: Job, timestep_s: int, now_s: int) -> tuple[int, int]:
 
 
 def delivered_scopes(native: Scope, wanted: Iterable[Scope]) -> list[Scope]:
-    """For each wanted scope what can be handed out, without repeats, coarse first.
+    """For each wanted scope what can be handed out: the coarser of native and wanted, without repeats, coarse first.
 
-    Accelerators are no part of the tree of sockets and cores: their metrics come per accelerator or per node,
-    and no other metric comes per accelerator.
+    Accelerators are no part of the tree of sockets and cores: their metrics come per accelerator or per node, and are
+    left out at the scopes between. Another metric comes at its native scope for who asks for accelerators alone.
     """
-    found: set[Scope] = set()
-    for scope in wanted:
-        if native is Scope.ACCELERATOR:
-            found.add(Scope.NODE if scope is Scope.NODE else native)
-        elif scope is not Scope.ACCELERATOR:
-            found.add(scope if scope.rank > native.rank else native)
-    return sorted(found, key=lambda scope: -scope.rank)
+    asked = set(wanted)
+    if native is Scope.ACCELERATOR:
+        return sorted(asked & {Scope.NODE, Scope.ACCELERATOR}, key=_coarse_first)
+    in_tree = asked - {Scope.ACCELERATOR} or asked
+    return sorted({scope if scope.rank > native.rank else native for scope in in_tree}, key=_coarse_first)
+
+
+def _coarse_first(scope: Scope) -> int:
+    return -scope.rank
 
 
 def queries_for(config: MetricConfig, scope: Scope, resource: Resource, sub_cluster: SubCluster) -> list[_Wanted]:
@@ -227,12 +278,49 @@ def _query(
     )
 
 
-def _named(hostname: str, want: _Wanted, rows: list[StoredSeries]) -> Iterable[Series]:
-    for row in rows:
-        if row.error is not None or _empty(row.data):
-            continue
-        label = want.ids[0] if want.query.aggregate or len(want.ids) == 1 else row.id
-        yield Series(hostname, row.data, label, series_statistics(row.data))
+def _questions(job: Job, config: MetricConfig, scopes: Sequence[Scope], sub_cluster: SubCluster) -> list[_Question]:
+    return [
+        _Question(config, scope, want)
+        for scope in scopes
+        for resource in job.resources
+        for want in queries_for(config, scope, resource, sub_cluster)
+    ]
+
+
+def _sort_in(
+    data: JobData, faults: dict[str, str], questions: Sequence[_Question], rows: Sequence[Sequence[StoredSeries]]
+) -> None:
+    """Put the series of each answer under its metric and scope; what stands there as an error goes to the faults."""
+    found: dict[tuple[str, Scope], tuple[MetricConfig, list[tuple[int, Series]]]] = {}
+    for question, row in zip(questions, rows, strict=True):
+        config = question.config
+        series = found.setdefault((config.name, question.scope), (config, []))[1]
+        for one in row:
+            if one.error is not None:
+                faults.setdefault(config.name, one.error)
+            elif not _empty(one.data):
+                series.append((one.timestep_s, _labelled(question.want, one)))
+    for (name, scope), (config, stepped) in found.items():
+        if stepped:
+            data[name][scope] = _metric(config, stepped)
+
+
+def _labelled(want: _Wanted, one: StoredSeries) -> Series:
+    label = want.ids[0] if want.query.aggregate or len(want.ids) == 1 else one.id
+    return Series(want.query.host, one.data, label, series_statistics(one.data))
+
+
+def _metric(config: MetricConfig, stepped: Sequence[tuple[int, Series]]) -> JobMetric:
+    """One metric; a store elsewhere may keep it at another timestep than is configured here."""
+    timestep_s = stepped[0][0]
+    series = [one for step_s, one in stepped if step_s == timestep_s]
+    several = [one.data for one in series] if len(series) >= STATISTICS_SERIES_FROM else None
+    return JobMetric(
+        unit=config.unit,
+        timestep_s=timestep_s,
+        series=series,
+        statistics_series=statistics_series(several) if several else None,
+    )
 
 
 def _empty(samples: Samples) -> bool:

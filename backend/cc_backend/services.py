@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from cc_backend.metricdata import MetricData
     from cc_backend.metricstore import MetricStore
     from cc_backend.settings import BackendSettings
+    from cc_backend.storerouter import StoreRouter
 
 EXTENSION = "cockpit"
 
@@ -32,6 +33,7 @@ class Services:
     clusters: "Clusters"
     cluster_files: "ClusterFiles"
     store: "MetricStore"
+    stores: "StoreRouter"
     archive: "FileArchive"
     jobs: "JobLifecycle"
     search: "JobSearch"
@@ -48,6 +50,7 @@ class Services:
 
     def close(self) -> None:
         """Close what is open: samples are on disk, no connection stays."""
+        self.stores.close()
         self.store.close()
         self.database.close_all()
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cc_common.settings import Loaded, load, option, read_json, section
+from cc_common.settings import Loaded, load, option, read_json, required, section, sections
 
 HOUR_S = 3600.0
 DAY_S = 24 * HOUR_S
@@ -141,6 +141,18 @@ class MetricStoreSettings:
 
 
 @dataclass(frozen=True)
+class ExternalStoreSettings:
+    """An entry of `metric-store-external`."""
+
+    scope: str = required("`<cluster>-<subcluster>`, `<cluster>` or `*`: whose samples are there; the nearest counts.")
+    url: str = required("Address of the store, such as https://store.example.org:8082.")
+    token: str = option("", "Token for it, with the scope read.", secret=True)
+    timeout_s: float = option(
+        10.0, "How long an answer may take.", key="timeout", kind="duration", minimum=0.1, maximum=600
+    )
+
+
+@dataclass(frozen=True)
 class BackendSettings:
     """The whole file."""
 
@@ -148,6 +160,9 @@ class BackendSettings:
     auth: AuthSettings = section(AuthSettings, "Who may do what.")
     archive: ArchiveSettings = section(ArchiveSettings, "Finished jobs.")
     metric_store: MetricStoreSettings = section(MetricStoreSettings, "Samples.")
+    metric_store_external: tuple[ExternalStoreSettings, ...] = sections(
+        ExternalStoreSettings, "Metric stores elsewhere, ours or the reference's, that are asked for samples."
+    )
 
 
 _LATER = "is a setting of the reference that this version does not use yet"
@@ -189,7 +204,6 @@ LEGACY: Mapping[str, str] = {
     "metric-store.cleanup": _LATER,
     "metric-store.debug": _NOT_NEEDED,
     "metric-store.nats-subscriptions": _LATER,
-    "metric-store-external": _LATER,
     "nats": _LATER,
     "cron": _NOT_NEEDED,
     "ui": _LATER,

@@ -1,11 +1,13 @@
 """Which samples are a job's: its time, its hardware, at the scope that was asked for."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
 from cc_backend.clusters import MetricConfig, SubCluster
+from cc_backend.clusters.topology import Topology
 from cc_backend.jobs.filters import JobFilter
 from cc_backend.metricdata import delivered_scopes, queries_for, thin, time_range
 from cc_backend.model import Job, JobMetric, JobState, Resource, RowRule, Scope, Series, Unit
@@ -69,9 +71,12 @@ class TestScopes:
             ("hwthread", ["node", "core", "hwthread"], ["node", "core", "hwthread"]),
             ("hwthread", ["memoryDomain"], ["memoryDomain"]),
             ("socket", ["core", "hwthread"], ["socket"]),
-            ("hwthread", ["accelerator"], []),
+            ("hwthread", ["accelerator"], ["hwthread"]),
+            ("hwthread", ["accelerator", "node"], ["node"]),
             ("accelerator", ["accelerator", "node"], ["node", "accelerator"]),
-            ("accelerator", ["core"], ["accelerator"]),
+            ("accelerator", ["core"], []),
+            ("accelerator", ["core", "accelerator"], ["accelerator"]),
+            ("core", [], []),
         ],
     )
     def test_the_coarser_of_native_and_wanted_is_delivered(
@@ -108,6 +113,99 @@ class TestQueries:
         assert self.asked(sub_cluster, "acc_utilization", "node") == []
         asked = self.asked(sub_cluster, "acc_utilization", "accelerator", accelerators=(GPU,))
         assert asked == [("accelerator", (GPU,), False, (GPU,))]
+
+
+SMT = Topology(
+    node=tuple(range(16)),
+    socket=((0, 1, 2, 3, 8, 9, 10, 11), (4, 5, 6, 7, 12, 13, 14, 15)),
+    memory_domain=((0, 1, 8, 9), (2, 3, 10, 11), (4, 5, 12, 13), (6, 7, 14, 15)),
+    core=tuple((core, core + 8) for core in range(8)),
+)
+# all of core 0, half of core 1, half of core 4 on the other socket
+PART = Resource("tn01", hwthreads=(0, 1, 4, 8), accelerators=("gpu0", "gpu1"))
+SCOPES = ("node", "socket", "memoryDomain", "core", "hwthread", "accelerator")
+
+
+def combined(kind: str, *groups: tuple[str | None, str]) -> list[tuple[Any, ...]]:
+    """One series per group, of all its parts: label, ids."""
+    return [(kind, tuple(ids.split()), True, label) for label, ids in groups]
+
+
+def direct(kind: str, ids: str) -> list[tuple[Any, ...]]:
+    """One series per part, each under its own id."""
+    return [(kind, tuple(ids.split()), False, tuple(ids.split()))]
+
+
+WHOLE = [(None, None, False, None)]
+THREADS = "0 1 4 8"
+TRANSFORMS: dict[str, tuple[list[tuple[Any, ...]], ...]] = {
+    # native: what is asked for each wanted scope, in the order of SCOPES
+    "node": (WHOLE,) * 6,
+    "socket": (combined("socket", (None, "0 1")), *[direct("socket", "0 1")] * 5),
+    "memoryDomain": (
+        combined("memoryDomain", (None, "0 2")),
+        combined("memoryDomain", ("0", "0"), ("1", "2")),
+        *[direct("memoryDomain", "0 2")] * 4,
+    ),
+    "core": (
+        combined("core", (None, "0 1 4")),
+        combined("core", ("0", "0 1"), ("1", "4")),
+        combined("core", ("0", "0 1"), ("2", "4")),
+        *[direct("core", "0 1 4")] * 3,
+    ),
+    "hwthread": (
+        combined("hwthread", (None, THREADS)),
+        combined("hwthread", ("0", "0 1 8"), ("1", "4")),
+        combined("hwthread", ("0", "0 1 8"), ("2", "4")),
+        combined("hwthread", ("0", "0 8"), ("1", "1"), ("4", "4")),
+        *[direct("hwthread", THREADS)] * 2,
+    ),
+    "accelerator": (
+        combined("accelerator", (None, "gpu0 gpu1")),
+        *[[]] * 4,
+        direct("accelerator", "gpu0 gpu1"),
+    ),
+}
+CELLS = [
+    pytest.param(native, wanted, asked, id=f"{native}-to-{wanted}")
+    for native, row in TRANSFORMS.items()
+    for wanted, asked in zip(SCOPES, row, strict=True)
+]
+
+
+class TestTransforms:
+    """Every native scope at every wanted one, for a job that has parts of cores and sockets of a node with SMT."""
+
+    @pytest.mark.parametrize(("native", "wanted", "asked"), CELLS)
+    def test_a_cell_of_the_table(
+        self, sub_cluster: SubCluster, native: str, wanted: str, asked: list[tuple[Any, ...]]
+    ) -> None:
+        config = replace(sub_cluster.metrics["flops_any"], scope=Scope(native))
+        node = replace(sub_cluster, topology=SMT)
+        found = []
+        for scope in delivered_scopes(config.scope, [Scope(wanted)]):
+            for want in queries_for(config, scope, PART, node):
+                query = want.query
+                labels = want.ids if query.type and not query.aggregate else want.ids[0]
+                found.append((query.type, query.type_ids, query.aggregate, labels))
+        assert found == asked
+
+    def test_no_cell_was_left_out(self) -> None:
+        assert len(CELLS) == len(Scope) ** 2
+
+    @pytest.mark.parametrize(("native", "wanted", "asked"), CELLS)
+    def test_a_job_without_threads_of_its_own_has_the_whole_node(
+        self, sub_cluster: SubCluster, native: str, wanted: str, asked: list[tuple[Any, ...]]
+    ) -> None:
+        config = replace(sub_cluster.metrics["flops_any"], scope=Scope(native))
+        node = replace(sub_cluster, topology=SMT)
+        whole = Resource("tn01", accelerators=PART.accelerators)
+        for scope in delivered_scopes(config.scope, [Scope(wanted)]):
+            queries = queries_for(config, scope, whole, node)
+            ids = [number for want in queries for number in want.query.type_ids or ()]
+            assert len(queries) >= len(asked) > 0
+            if native not in {"node", "accelerator"}:
+                assert sorted(map(int, ids)) == list(range(SMT.unit_count(Scope(native))))
 
 
 class TestJobData:

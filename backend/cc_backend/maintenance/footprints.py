@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from cc_backend.archive.statistics import footprint, job_statistics
 from cc_backend.clusters import Clusters, MetricConfig
-from cc_backend.errors import NotFound
+from cc_backend.errors import NotFound, Unavailable
 from cc_backend.jobs.search import JobSearch
 from cc_backend.metricdata import MetricData
 from cc_backend.model import Job, Scope
@@ -26,7 +26,10 @@ def update_footprints(
     for job in search.running(now_s=now_s):
         if stopping():
             break
-        found = footprint_so_far(job, metricdata, clusters, now_s=now_s)
+        try:
+            found = footprint_so_far(job, metricdata, clusters, now_s=now_s)
+        except Unavailable:  # the store of this job is away; those of others may not be
+            continue
         if found:
             search.update_footprint(job.id, found)
             updated += 1
