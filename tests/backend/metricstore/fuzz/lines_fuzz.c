@@ -1,9 +1,10 @@
 /* What must hold for any batch that the reader in native/lines.c is given.
  *
- *     clang -g -O1 -fsanitize=fuzzer,address,undefined -I NATIVE -DLIBFUZZER lines_fuzz.c -o lines_fuzz
- *     ./lines_fuzz corpus/lines
+ *     clang -g -O1 -fsanitize=fuzzer,address,undefined -I backend/cc_backend/metricstore/native \
+ *         tests/backend/metricstore/fuzz/lines_fuzz.c -o lines_fuzz
+ *     ./lines_fuzz tests/backend/metricstore/fuzz/corpus/lines
  *
- * Without -DLIBFUZZER it has a main of its own, which reads the files it is given, once each.
+ * With -DSTANDALONE it is a program that reads the files it is given, for sanitizers without a fuzzer.
  *
  * An input is two bytes of options and batches with 0xff between them, read into one table one after the other. The
  * options say which allocation fails, and what is forgotten between batches. The resolver's answers depend on nothing
@@ -248,7 +249,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     return 0;
 }
 
-#ifndef LIBFUZZER
+#ifdef STANDALONE
 int main(int count, char **paths) {
     for (int number = 1; number < count; number++) {
         FILE *file = fopen(paths[number], "rb");
