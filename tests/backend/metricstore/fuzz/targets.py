@@ -19,10 +19,12 @@ from cc_backend.errors import InvalidInput, TooLarge
 from cc_backend.metricstore import MetricStore, binary, checkpointformat, codec_numpy, snapshotformat
 from cc_backend.metricstore.answering import answer
 from cc_backend.metricstore.answerjson import from_json, request_to_json, to_json
+from cc_backend.metricstore.batch import Decoded, Faults
 from cc_backend.metricstore.checkpoints import identity
-from cc_backend.metricstore.ingest import Decoded, Faults, decode, decode_lines, name_errors
+from cc_backend.metricstore.ingest import decode, decode_lines, name_errors
+from cc_backend.metricstore.kernel import HAS_NATIVE, KernelName
 from cc_backend.metricstore.matrices import Target as Place
-from cc_backend.metricstore.model import Limits, MetricSpec
+from cc_backend.metricstore.model import Limits, MetricSpec, Reason
 from cc_backend.metricstore.payload import CodecError
 from cc_backend.metricstore.protocol import Answer, Bounds, read_request
 from cc_backend.metricstore.series import SeriesTable
@@ -47,6 +49,8 @@ METRICS = {"demo": {"load": MetricSpec(60, "avg"), "power": MetricSpec(10, "sum"
 EXCERPT = 120
 SEPARATOR = b"\xff\xff"
 
+Found = tuple[list[tuple[object, ...]], Mapping[Reason, int]]
+
 
 def line_protocol(data: bytes) -> None:
     """Every line is a point, an error or nothing; a point can be written again and means the same."""
@@ -65,23 +69,43 @@ def line_protocol(data: bytes) -> None:
 
 
 def ingest(data: bytes) -> None:
-    """The fast path finds what the reader of single lines finds; the default cluster makes no difference to that."""
+    """Each kernel finds what the reader of single lines finds, batch after batch, as the keys become known."""
+    batches = data.split(SEPARATOR)
     for default_cluster in ("", "demo"):
-        fast, by_line = Faults(), Faults()
-        table = SeriesTable(METRICS, Limits(), threading.RLock())
-        quick = decode(data, table.spellings(default_cluster), received_s=RECEIVED_S, faults=fast)
-        name_errors(data, fast, table.spellings(default_cluster))
-        other = SeriesTable(METRICS, Limits(), threading.RLock())
-        lines = data.replace(b"\r\n", b"\n").removesuffix(b"\n").split(b"\n")
-        slow = decode_lines(enumerate(lines), other.spellings(default_cluster), RECEIVED_S, by_line)
-        assert _samples(quick, table) == _samples(slow, other)
-        assert fast.counts == by_line.counts
+        by_line = _by_line(default_cluster, batches)
+        kernels: tuple[KernelName, ...] = ("c", "python") if HAS_NATIVE else ("python",)
+        for kernel in kernels:
+            assert _by_kernel(kernel, default_cluster, batches) == by_line, kernel
 
 
-def _samples(decoded: Decoded, table: SeriesTable) -> list[tuple[object, ...]]:
+def _by_kernel(kernel: KernelName, default_cluster: str, batches: list[bytes]) -> list[Found]:
+    table = SeriesTable(METRICS, Limits(), threading.RLock(), kernel=kernel)
+    spellings = table.spellings(default_cluster)
+    found = []
+    for batch in batches:
+        faults = Faults()
+        decoded = decode(batch, spellings, received_s=RECEIVED_S, faults=faults)
+        found.append(_found(decoded, faults, table))
+        name_errors(batch, faults, spellings)
+    return found
+
+
+def _by_line(default_cluster: str, batches: list[bytes]) -> list[Found]:
+    table = SeriesTable(METRICS, Limits(), threading.RLock(), kernel="python")
+    found = []
+    for batch in batches:
+        faults = Faults()
+        lines = batch.replace(b"\r\n", b"\n").removesuffix(b"\n").split(b"\n")
+        decoded = decode_lines(enumerate(lines), table.spellings(default_cluster), RECEIVED_S, faults)
+        found.append(_found(decoded, faults, table))
+    return found
+
+
+def _found(decoded: Decoded, faults: Faults, table: SeriesTable) -> Found:
     times = np.broadcast_to(decoded.times_s, decoded.sids.shape).tolist()
     names = [table.identity(sid) for sid in decoded.sids.tolist()]
-    return list(zip(names, decoded.values.tolist(), times, decoded.positions.tolist(), strict=True))
+    values = [value.tobytes() for value in decoded.values]
+    return list(zip(names, values, times, decoded.positions.tolist(), strict=True)), faults.counts
 
 
 def log(data: bytes) -> None:
