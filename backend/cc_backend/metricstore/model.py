@@ -159,13 +159,30 @@ class StoredStatistic:
 
 
 @dataclass(frozen=True, slots=True)
+class MetricFault:
+    """What is wrong with a metric of a host: the newest sample, None if there never was one, and the parts it is of.
+
+    No parts means the metric as a whole.
+    """
+
+    last_s: int | None
+    parts: tuple[Part, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class HostHealth:
-    """Which of the expected metrics of a host arrive, arrive in part, or do not arrive."""
+    """Which of the expected metrics of a host arrive, arrive in part, or do not arrive.
+
+    `faults` says more about each that is missing or degraded; `unexpected` are those that neither this host nor most
+    of its kind ever sent.
+    """
 
     missing: tuple[str, ...]
     degraded: tuple[str, ...]
     healthy: tuple[str, ...]
     known: bool = True
+    faults: Mapping[str, MetricFault] = field(default_factory=dict, compare=False)
+    unexpected: tuple[str, ...] = field(default=(), compare=False)
 
     @property
     def state(self) -> str:

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, tzinfo
 
+from cc_backend.metricstore.model import MetricFault
 from cc_backend.model import Absence, Why
 from cc_common.hostlist import fold
 
@@ -76,3 +77,15 @@ def _moment(time_s: int, zone: tzinfo | None, other_s: int) -> str:
     """The time of day; with the day where it is another one than that of `other_s`."""
     then, other = (datetime.fromtimestamp(moment_s, UTC).astimezone(zone) for moment_s in (time_s, other_s))
     return f"{then:%H:%M}" if then.date() == other.date() else f"{then:%H:%M} on {then.day} {then:%B}"
+
+
+def fault_text(fault: MetricFault, *, now_s: int, zone: tzinfo | None) -> str:
+    """What is wrong with a metric of a host, after its name: `never came`, `not since 14:02`."""
+    if fault.last_s is None:
+        return "never came"
+    since = f"not since {_moment(fault.last_s, zone, now_s)}"
+    if not fault.parts:
+        return since
+    names = [" ".join(filter(None, part)) for part in fault.parts[:MOST_SENTENCES]]
+    more = len(fault.parts) - len(names)
+    return f"{since} from {', '.join(names)}{f' and {more} more' if more else ''}"

@@ -11,7 +11,7 @@ import numpy as np
 from cc_backend.metricstore.batch import Decoded, Faults, Screened
 from cc_backend.metricstore.commit import Fsync
 from cc_backend.metricstore.disk import StoreDisk
-from cc_backend.metricstore.health import host_health
+from cc_backend.metricstore.health import Expectations, host_health
 from cc_backend.metricstore.ingest import decode, name_errors, screen
 from cc_backend.metricstore.inventory import describe
 from cc_backend.metricstore.kernel import KernelName
@@ -86,6 +86,7 @@ class MetricStore:
                 log, self._table, ingest=self._ingest, memory=self._memory, now_s=now_s, mantissa_bits=mantissa_bits
             )
         self._measured = SelfMetrics()
+        self._expectations = Expectations()
         self._batches = 0
         self._accepted = 0
         self._rejected: dict[str, int] = {}
@@ -287,7 +288,8 @@ class MetricStore:
     def host_health(self, cluster: str, host: str, metrics: Iterable[str], *, now_s: int) -> HostHealth:
         """Which of the expected metrics of a host arrive."""
         with self._memory:
-            return host_health(self._table, cluster, self._table.host(cluster, host), metrics, now_s=now_s)
+            found = self._table.host(cluster, host)
+            return host_health(self._table, cluster, found, metrics, now_s=now_s, expectations=self._expectations)
 
     # Upkeep
 
@@ -340,6 +342,7 @@ class MetricStore:
         """Take over new metrics and hosts; series whose timestep changed are carried over to the new one."""
         with self._ingest, self._memory:
             moved = self._table.reload(metrics, nodes)
+            self._expectations.forget()
         logger.info("metric table reloaded clusters=%d moved_series=%d", len(metrics), moved)
 
     def counters(self) -> StoreCounters:
