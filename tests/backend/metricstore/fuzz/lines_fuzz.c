@@ -144,6 +144,7 @@ static void check_result(const lines_table *table, const unsigned char *data, si
         const unsigned char *whole_line = line;
         size_t whole_length = length;
         while (length && is_white(*line)) line++, length--;
+        while (length && is_white(line[length - 1])) length--;
         size_t key = naive_key(line, length);
         int32_t known;
         if (key && lines_find(table, line, key, &known)) CHECK(known == code_of(line, key));
