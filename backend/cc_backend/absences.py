@@ -30,6 +30,7 @@ from cc_backend.metricstore.reasons import (
 from cc_backend.metricstore.reasontext import sentence
 from cc_backend.metricstore.whynodata import Asked
 from cc_backend.model import Absence, Job, JobData, JobKey, JobMetric, JobState, MonitoringStatus, Resource, Scope, Why
+from cc_backend.storerouter import StoreRouter
 
 _TOLERANCE_SLOTS = 2  # nodes do not fall silent in the same second
 
@@ -49,12 +50,14 @@ def job_absences(
     *,
     store: Explains | None,
     now_s: int,
+    away: bool = False,
     noted: Callable[[], Mapping[str, tuple[Absence, ...]] | None] = lambda: None,
 ) -> JobAbsences:
     """What is missing of the metrics of a job, and why; `data` is what there is of them, at any scopes.
 
-    `store` None means that the store of the job cannot be reached. `noted` gives what was noted when the job was
-    archived, and is asked only then. Costs next to nothing where the data is complete.
+    `store` is the one that took the samples, None if it cannot say why some are missing; `away` that it cannot even be
+    reached. `noted` gives what was noted when the job was archived, and is asked only then. Costs next to nothing where
+    the data is complete.
     """
     lacking = [config for name, config in metrics.items() if lacks(job, data.get(name, {}), config, now_s=now_s)]
     if not lacking or job.monitoring_status == MonitoringStatus.DISABLED:
@@ -62,10 +65,12 @@ def job_absences(
     found: Mapping[str, Sequence[Absence]]
     if comes_from_archive(job):
         found = {**_from_data(job, data, lacking, now_s), **(noted() or {})}
+    elif away:
+        found = {config.name: [Absence(Why.UNREACHABLE, (), job.start_time, job.stop_time)] for config in lacking}
     elif store is not None:
         found = _from_store(store, job, lacking, sub_cluster, now_s)
     else:
-        found = {config.name: [Absence(Why.UNREACHABLE, (), job.start_time, job.stop_time)] for config in lacking}
+        found = _from_data(job, data, lacking, now_s)
     by_metric = {
         config.name: folded(
             (_within(job, one) for one in found[config.name]), tolerance_s=_TOLERANCE_SLOTS * config.timestep_s
@@ -75,6 +80,11 @@ def job_absences(
     }
     slowest_s = max(config.timestep_s for config in lacking)
     return JobAbsences(by_metric, of_hosts(by_metric, tolerance_s=_TOLERANCE_SLOTS * slowest_s))
+
+
+def explaining(stores: StoreRouter, store: Explains, job: Job) -> Explains | None:
+    """The store to ask why samples of a job are missing: the one in this process, if it is in charge of the job."""
+    return store if stores.external(job.cluster, job.sub_cluster) is None else None
 
 
 def noted_absences(archive: FileArchive, job: Job) -> Mapping[str, tuple[Absence, ...]] | None:

@@ -141,9 +141,15 @@ def test_the_newest_samples_of_a_running_job_may_be_on_their_way(std: SubCluster
     assert lacks(job, rows(tn01=[1] * 5 + [NAN] * 6), config, now_s=START_S + 600)
 
 
+def test_a_store_that_cannot_say_why_leaves_what_the_samples_tell(std: SubCluster) -> None:
+    job = make_job(monitoring_status=MonitoringStatus.RUNNING_OR_ARCHIVING)
+    absences = found(std, job, {"load_one": rows(tn01=FULL, tn02=HALF)})
+    assert in_minutes(absences.hosts) == [(Why.HOST_SILENT, ("tn02",), 5, 10)]
+
+
 def test_a_store_out_of_reach_is_the_reason(std: SubCluster) -> None:
     job = make_job(monitoring_status=MonitoringStatus.RUNNING_OR_ARCHIVING)
-    absences = found(std, job, {}, "load_one")
+    absences = found(std, job, {}, "load_one", away=True)
     assert [one.why for one in absences.metrics["load_one"]] == [Why.UNREACHABLE]
     assert [one.why for one in absences.hosts] == [Why.UNREACHABLE]
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from flask import Response, request
 
-from cc_backend.absences import absence_documents, job_absences, not_measured, noted_absences
+from cc_backend.absences import absence_documents, explaining, job_absences, not_measured, noted_absences
 from cc_backend.api import numbers
 from cc_backend.api.answers import JSON, json_answer
 from cc_backend.api.bodies import read_json
@@ -134,7 +134,8 @@ def _missing(services: Services, job: Job, data: JobData, names: list[str] | Non
         data,
         metrics,
         sub_cluster,
-        store=services.store,
+        store=explaining(services.stores, services.store, job),
+        away=bool(services.stores.unreachable(job.cluster, job.sub_cluster)),
         now_s=services.now_s(),
         noted=lambda: noted_absences(services.archive, job),
     )

@@ -9,7 +9,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
-from cc_backend.absences import job_absences
+from cc_backend.absences import Explains, job_absences
 from cc_backend.archive.file import FileArchive
 from cc_backend.archive.scopes import archive_scopes
 from cc_backend.archive.statistics import finish
@@ -59,6 +59,7 @@ class Archiver:
         search: JobSearch,
         metricdata: MetricData,
         store: MetricStore,
+        explains: Callable[[Job], Explains | None],
         archive: FileArchive,
         clusters: Clusters,
         rules: ArchivingRules,
@@ -66,6 +67,7 @@ class Archiver:
         self._search = search
         self._metricdata = metricdata
         self._store = store
+        self._explains = explains
         self._archive = archive
         self._clusters = clusters
         self._rules = rules
@@ -126,7 +128,8 @@ class Archiver:
         late_hosts = silent_hosts(self._store, job)
         data = self._metricdata.stored_data(job, None, lambda config: archive_scopes(job, config, limit), now_s=now_s)
         live = replace(job, monitoring_status=MonitoringStatus.RUNNING_OR_ARCHIVING)  # also where it is archived anew
-        absences = job_absences(live, data, sub_cluster.metrics, sub_cluster, store=self._store, now_s=now_s)
+        explains = self._explains(job)
+        absences = job_absences(live, data, sub_cluster.metrics, sub_cluster, store=explains, now_s=now_s)
         finished = replace(finish(job, data, sub_cluster), absences=absences.unexpected)
         self._archive.store(finished, data)
         self._search.finish_archiving(finished, late_hosts=late_hosts)

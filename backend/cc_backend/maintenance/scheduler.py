@@ -10,6 +10,7 @@ from typing import Protocol
 
 from apscheduler.schedulers.background import BackgroundScheduler
 
+from cc_backend.absences import explaining
 from cc_backend.errors import BackendError
 from cc_backend.maintenance.archiving import Archiver, ArchivingRules
 from cc_backend.maintenance.footprints import update_footprints
@@ -148,6 +149,7 @@ def make_archiver(services: Services) -> Archiver:
         search=services.search,
         metricdata=services.metricdata,
         store=services.store,
+        explains=lambda job: explaining(services.stores, services.store, job),
         archive=services.archive,
         clusters=services.clusters,
         rules=ArchivingRules(

@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 import orjson
 from flask import Response, render_template, request, url_for
 
-from cc_backend.absences import job_absences, noted_absences
+from cc_backend.absences import explaining, job_absences, noted_absences
 from cc_backend.auth.caller import Caller
 from cc_backend.auth.guard import current_caller
 from cc_backend.auth.permissions import Permission, requires
@@ -149,7 +149,8 @@ def _absences(
     services: Services, job: Job, data: JobData, metrics: Mapping[str, MetricConfig], sub_cluster: SubCluster
 ) -> JobAbsences:
     """What is missing of the samples, and why."""
-    return job_absences(job, data, metrics, sub_cluster, store=services.store, now_s=services.now_s(),
+    return job_absences(job, data, metrics, sub_cluster, store=explaining(services.stores, services.store, job),
+        away=bool(services.stores.unreachable(job.cluster, job.sub_cluster)), now_s=services.now_s(),
                         noted=lambda: noted_absences(services.archive, job))  # fmt: skip
 
 
