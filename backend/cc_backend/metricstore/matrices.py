@@ -39,10 +39,12 @@ class Target(NamedTuple):
 def summarise(samples: Samples) -> Summary:
     """The summary of each row of a matrix, missing samples left out."""
     present = ~np.isnan(samples)
+    with np.errstate(invalid="ignore"):  # infinities of both signs
+        total = np.sum(samples, axis=1, dtype=np.float64, where=present)
     return Summary(
         np.fmin.reduce(samples, axis=1, initial=np.nan),
         np.fmax.reduce(samples, axis=1, initial=np.nan),
-        np.sum(samples, axis=1, dtype=np.float64, where=present),
+        total,
         np.count_nonzero(present, axis=1).astype(np.int32),
     )
 
@@ -51,10 +53,10 @@ def combine(samples: Samples, *, mean: bool) -> tuple[Samples, Counts]:
     """Sum or mean per column over what is there, NaN only where nothing is; and how many there were."""
     present = ~np.isnan(samples)
     count = np.count_nonzero(present, axis=0).astype(np.int32)
-    total = np.sum(samples, axis=0, dtype=np.float64, where=present) + 0.0  # never -0
     divisor = count if mean else np.ones_like(count)
-    result = np.divide(total, divisor, out=np.full(total.shape, np.nan), where=count > 0)
-    with np.errstate(over="ignore"):  # beyond single precision is infinite
+    with np.errstate(invalid="ignore", over="ignore"):  # infinities of both signs; beyond single precision is infinite
+        total = np.sum(samples, axis=0, dtype=np.float64, where=present) + 0.0  # never -0
+        result = np.divide(total, divisor, out=np.full(total.shape, np.nan), where=count > 0)
         return result.astype(np.float32), count
 
 
