@@ -19,6 +19,7 @@ logger = logging.getLogger(__name__)
 
 _PORTION = 100_000  # samples put into the grids at once, so that many small batches cost as little as few large ones
 _NOT_KEPT = -1
+_MOST_SERIES = 1 << 24  # no segment has room for so many; a higher number is none of ours
 
 
 class LogRestorer:
@@ -45,6 +46,7 @@ class LogRestorer:
                     waiting = 0
                 portions[-1].append(record)
                 waiting += len(record.ids)
+        sid_of = np.append(sid_of, _NOT_KEPT)  # for all numbers beyond, whose definition was damaged
         while portions:
             portion = portions.pop()
             if portion:
@@ -66,9 +68,7 @@ class LogRestorer:
             segment.holds(record.times_s, record.times_s)
         else:
             segment.holds(int(record.times_s.min()), int(record.times_s.max()))
-        if int(record.ids.max()) >= len(sid_of):  # the definition was damaged
-            sid_of = _placed(sid_of, int(record.ids.max()), [_NOT_KEPT])
-        sids = sid_of[record.ids]
+        sids = sid_of[np.minimum(record.ids, len(sid_of) - 1)]
         values, times_s = record.values, record.times_s
         if int(sids.min()) == _NOT_KEPT:
             kept = sids != _NOT_KEPT
@@ -105,6 +105,8 @@ def segment_records(segment: Segment, state: RestoreState) -> Iterator[Record]:
 def _placed(sid_of: Ids, first_id: int, sids: list[int]) -> Ids:
     """The translation with some more entries; a gap is left where a damaged record was."""
     end = first_id + len(sids)
+    if end > _MOST_SERIES:
+        return sid_of
     if end > len(sid_of):
         sid_of = np.concatenate([sid_of, np.full(max(end - len(sid_of), len(sid_of)), _NOT_KEPT, np.int64)])
     sid_of[first_id:end] = sids

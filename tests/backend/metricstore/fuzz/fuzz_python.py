@@ -6,6 +6,7 @@ To keep what was found: `fuzz_python.py TARGET -merge=1 tests/backend/metricstor
     python tests/backend/metricstore/fuzz/fuzz_python.py log -max_total_time=600 -max_len=1024
 """
 
+import logging
 import sys
 from pathlib import Path
 
@@ -20,6 +21,7 @@ def main() -> None:
     sys.path[:0] = [str(HERE), str(ROOT / "common"), str(ROOT / "backend")]
     with atheris.instrument_imports(include=["cc_common", "cc_backend"]):
         from targets import TARGETS  # noqa: PLC0415 imported here so that it is instrumented
+    logging.disable()  # damage is told there, thousands of times a second
     name = sys.argv[1] if len(sys.argv) > 1 else ""
     if name not in TARGETS:
         sys.exit(f"usage: fuzz_python.py {'|'.join(TARGETS)} [libFuzzer options] [folders]")

@@ -7,19 +7,22 @@ each input twice, as it is and framed with right sums: a fuzzer does not guess C
 import functools
 import math
 import struct
+import tempfile
 import threading
 import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import fields
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 
 from cc_backend.errors import InvalidInput, TooLarge
-from cc_backend.metricstore import MetricStore, binary, checkpointformat, codec_numpy, snapshotformat
+from cc_backend.metricstore import MetricStore, Query, binary, checkpointformat, codec_numpy, snapshotformat
 from cc_backend.metricstore.answering import answer
 from cc_backend.metricstore.answerjson import from_json, request_to_json, to_json
 from cc_backend.metricstore.batch import Decoded, Faults
+from cc_backend.metricstore.block import WINDOW_SLOTS
 from cc_backend.metricstore.checkpoints import identity
 from cc_backend.metricstore.ingest import decode, decode_lines, name_errors
 from cc_backend.metricstore.kernel import HAS_NATIVE, KernelName
@@ -48,6 +51,7 @@ RECEIVED_S = 1_790_000_000
 METRICS = {"demo": {"load": MetricSpec(60, "avg"), "power": MetricSpec(10, "sum")}, "d": {"l": MetricSpec(60)}}
 EXCERPT = 120
 SEPARATOR = b"\xff\xff"
+_MEMORY = "/dev/shm"
 
 Found = tuple[list[tuple[object, ...]], Mapping[Reason, int]]
 
@@ -270,6 +274,40 @@ def snapshot(data: bytes) -> None:
             assert whole in [read(entry.offset, entry.end - entry.offset) for entry in entries]
 
 
+def restore(data: bytes) -> None:
+    """A store opens on any folder: what cannot be used is left out, and what is there does not contradict itself."""
+    segment, keys, times, content, *_ = [*data.split(SEPARATOR, 3), b"", b"", b""]
+    samples = np.frombuffer(content[: len(content) // 4 * 4], "<f4")
+    rows = keys.count(b"\n") + 1
+    matrix = np.full((min(rows, 1024), WINDOW_SLOTS), np.nan, np.float32)
+    matrix.reshape(-1)[: len(samples)] = samples[: matrix.size]
+    start_s = RECEIVED_S // (60 * WINDOW_SLOTS) * (60 * WINDOW_SLOTS)
+    chunk = snapshotformat.chunk_record(
+        len(times) % 3,
+        rows=rows,
+        timestep_s=60,
+        start_s=start_s,
+        keys=snapshotformat.Keys(bytes(snapshotformat.DIGEST_BYTES), zlib.compress(keys)),
+        times=zlib.compress((times + bytes(4 * rows))[: 4 * rows]),
+        payload=codec_numpy.encode(matrix) if content[:1] != b"C" else content,
+    )
+    header = snapshotformat.file_header(60, start_s, slots=WINDOW_SLOTS, chunk_rows=1024, chunks=1)
+    with tempfile.TemporaryDirectory(dir=_MEMORY if Path(_MEMORY).is_dir() else None) as folder:
+        Path(folder, "000000000001.wal").write_bytes(_framed(segment))
+        Path(folder, "windows").mkdir()
+        Path(folder, "windows", f"60-{start_s}.win1").write_bytes(header + chunk)
+        with MetricStore.open(Path(folder), METRICS, now_s=RECEIVED_S, fsync="never") as store:
+            store.validate()
+            asked = [Query(metric, host) for host in store.hosts("demo") for metric in METRICS["demo"]]
+            store.query("demo", asked, from_s=start_s, to_s=start_s + 3600)
+
+
+def _framed(data: bytes) -> bytes:
+    """A segment of the log with a record for each piece."""
+    pieces = [piece for piece in data.split(b"\xfe\xfe") if piece]
+    return file_header(0) + b"".join(_record(1 + piece[0] % 3, piece[1:]) for piece in pieces)
+
+
 def payload(data: bytes) -> None:
     """Compressed samples are read or refused; samples compressed again come back as they are."""
     try:
@@ -307,5 +345,6 @@ TARGETS: Mapping[str, Target] = {
     "query": query,
     "answer": answer_bytes,
     "snapshot": snapshot,
+    "restore": restore,
     "payload": payload,
 }

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 HERE = Path(__file__).resolve().parent
-NAMES = ("line_protocol", "ingest", "log", "checkpoint", "query", "answer", "snapshot", "payload")
+NAMES = ("line_protocol", "ingest", "log", "checkpoint", "query", "answer", "snapshot", "restore", "payload")
 MOST_BYTES = 2048
 MOST_FILES = 80
 
