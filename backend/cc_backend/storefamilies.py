@@ -4,7 +4,8 @@ import platform
 from collections.abc import Mapping
 
 from cc_backend.exposition import Family, Sample, histogram_samples, single
-from cc_backend.metricstore import StoreCounters
+from cc_backend.metricstore import RestoreState, StoreCounters
+from cc_backend.metricstore.model import MemoryState, SnapshotState
 from cc_backend.metricstore.selfmetrics import Distribution, SelfReport
 from cc_common import __version__
 
@@ -25,9 +26,9 @@ def build_family() -> Family:
     return Family("cc_backend_build_info", "gauge", "Version of the program.", (Sample(1, labels),))
 
 
-def store_families(counters: StoreCounters) -> list[Family]:
+def store_families(counters: StoreCounters, memory: MemoryState) -> list[Family]:
     """What came into the metric store, what was left out and why, and what it holds."""
-    log, restore = counters.log, counters.restore
+    log = counters.log
     lines = [Sample(counters.accepted, {"result": "accepted", "reason": ""})]
     lines += [
         Sample(number, {"result": "rejected", "reason": str(reason)})
@@ -68,12 +69,55 @@ def store_families(counters: StoreCounters) -> list[Family]:
             "Samples that the log could not take.",
             log.unlogged_samples,
         ),
-        single("cc_backend_store_restored_samples", "gauge", "Samples read back at the start.", restore.samples),
+        _bytes_by_kind(counters, memory),
+        single("cc_backend_store_memory_cap_bytes", "gauge", "Cap on the memory, 0 for none.", memory.cap_bytes),
         single(
-            "cc_backend_store_restore_damaged_files", "gauge", "Damaged log files at the start.", restore.damaged_files
+            "cc_backend_store_memory_cap_step",
+            "gauge",
+            "How far the store goes to stay under its cap: 0 nothing, 1 compress, 2 to disk, 3 and 4 drop samples.",
+            memory.cap_step,
         ),
-        single("cc_backend_store_restore_damaged_bytes", "gauge", "Damaged bytes at the start.", restore.damaged_bytes),
+        single("cc_backend_store_refusing", "gauge", "1 while full: batches are refused.", int(memory.refusing)),
+        *_snapshot_families(counters.snapshots),
+        *_restore_families(counters.restore),
         *(measured_families(counters.measured) if counters.measured else ()),
+    ]
+
+
+def _bytes_by_kind(counters: StoreCounters, memory: MemoryState) -> Family:
+    kinds = {
+        "hot": memory.hot_bytes,
+        "cold": memory.cold_bytes,
+        "tables": memory.table_bytes,
+        "log": counters.log.size_bytes,
+        "snapshots": counters.snapshots.size_bytes,
+    }
+    text = "Bytes: samples as they came, compressed ones and tables in memory; log and snapshots on disk."
+    return Family("cc_backend_store_bytes", "gauge", text, [Sample(n, {"kind": kind}) for kind, n in kinds.items()])
+
+
+def _snapshot_families(snapshots: SnapshotState) -> list[Family]:
+    prefix = "cc_backend_store_snapshot"
+    return [
+        single(f"{prefix}_files", "gauge", "Files of snapshots.", snapshots.files),
+        single(f"{prefix}_writable", "gauge", "0 while snapshots have a fault.", int(not snapshots.fault)),
+        single(f"{prefix}_last_time_seconds", "gauge", "When the last one was through, Unix time.", snapshots.last_s),
+        single(f"{prefix}_last_seconds", "gauge", "How long the last one took.", snapshots.last_seconds),
+    ]
+
+
+def _restore_families(restore: RestoreState) -> list[Family]:
+    prefix = "cc_backend_store_restore"
+    progress = restore.restored_bytes / restore.total_bytes if restore.running and restore.total_bytes else 1.0
+    return [
+        single("cc_backend_store_restoring", "gauge", "1 while older samples are read back.", int(restore.running)),
+        single(f"{prefix}_progress_ratio", "gauge", "How much of the files is read back.", min(progress, 1.0)),
+        single(f"{prefix}_seconds", "gauge", "Seconds that reading back took.", restore.seconds),
+        single("cc_backend_store_restored_samples", "gauge", "Samples read back from the log.", restore.samples),
+        single("cc_backend_store_restored_chunks", "gauge", "Blocks read back from snapshots.", restore.chunks),
+        single(f"{prefix}_damaged_files", "gauge", "Damaged files at the start.", restore.damaged_files),
+        single(f"{prefix}_damaged_bytes", "gauge", "Damaged bytes at the start.", restore.damaged_bytes),
+        single(f"{prefix}_unread_files", "gauge", "Files that could not be read at the start.", restore.unread_files),
     ]
 
 

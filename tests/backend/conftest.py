@@ -1,5 +1,7 @@
 """A whole backend for tests: real database, store and archive in a temporary folder, two nodes, a clock of its own."""
 
+import importlib.util
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,6 +24,20 @@ START_S = 1_760_000_400
 TIMESTEP_S = 60
 HWTHREADS = range(8)
 ACCELERATOR = "00000000:17:00.0"
+
+
+@pytest.fixture(scope="session")
+def read_exposition() -> Callable[[bytes], Any]:
+    """The strict reader of the Prometheus text format in prometheustext.py."""
+    name = "cockpit_test_prometheustext"
+    if name not in sys.modules:
+        spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name("prometheustext.py"))
+        assert spec is not None
+        assert spec.loader is not None
+        sys.modules[name] = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(sys.modules[name])
+    reader: Callable[[bytes], Any] = sys.modules[name].read_exposition
+    return reader
 
 
 class Clock:

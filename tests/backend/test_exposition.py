@@ -1,31 +1,11 @@
 import math
-import re
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cc_backend.exposition import Family, Sample, number, render, single
-
-_LINE = re.compile(r'(?P<name>[a-zA-Z_:]\w*)(?:\{(?P<labels>(?:[^"]|"(?:[^"\\]|\\.)*")*)\})? (?P<value>\S+)')
-_LABEL = re.compile(r'([a-zA-Z_]\w*)="((?:[^"\\]|\\.)*)"')
-_UNESCAPED = {r"\\": "\\", r"\"": '"', r"\n": "\n"}
-
-
-def read(text: bytes) -> list[tuple[str, dict[str, str], float]]:
-    """A small reader of the format, for round trips."""
-    found = []
-    for line in text.decode().split("\n"):
-        if not line or line.startswith("#"):
-            continue
-        match = _LINE.fullmatch(line)
-        assert match is not None, line
-        labels = {
-            name: re.sub(r"\\.", lambda escape: _UNESCAPED[escape[0]], value)
-            for name, value in _LABEL.findall(match["labels"] or "")
-        }
-        found.append((match["name"], labels, float(match["value"])))
-    return found
+from cc_backend.exposition import Family, Sample, histogram_samples, number, render, single
 
 
 def test_a_family_is_help_then_type_then_its_samples() -> None:
@@ -91,5 +71,53 @@ def test_a_name_given_twice_is_refused() -> None:
     st.dictionaries(st.from_regex(r"[a-z_]{1,8}", fullmatch=True), st.text(max_size=30), max_size=4),
     st.floats(allow_nan=False),
 )
-def test_labels_and_values_survive_a_round_trip(labels: dict[str, str], value: float) -> None:
-    assert read(render([Family("a", "gauge", "A.", (Sample(value, labels),))])) == [("a", labels, value)]
+def test_labels_and_values_survive_a_round_trip(read_exposition: Any, labels: dict[str, str], value: float) -> None:
+    assert read_exposition(render([Family("a", "gauge", "A.", (Sample(value, labels),))]))["a"].samples == [
+        ("", labels, value)
+    ]
+
+
+def test_a_histogram_counts_upwards_and_ends_with_all() -> None:
+    samples = histogram_samples((0.5, 1, 5), (2, 0, 3, 1), 12.5, {"kind": "x"})
+    assert render([Family("wait_seconds", "histogram", "Wait.", samples)]).splitlines()[2:] == [
+        b'wait_seconds_bucket{kind="x",le="0.5"} 2',
+        b'wait_seconds_bucket{kind="x",le="1"} 2',
+        b'wait_seconds_bucket{kind="x",le="5"} 5',
+        b'wait_seconds_bucket{kind="x",le="+Inf"} 6',
+        b'wait_seconds_sum{kind="x"} 12.5',
+        b'wait_seconds_count{kind="x"} 6',
+    ]
+
+
+@given(st.lists(st.integers(0, 9), min_size=1, max_size=6), st.floats(0, 1e9))
+def test_a_strict_reader_takes_any_histogram(read_exposition: Any, counts: list[int], total: float) -> None:
+    bounds = [2.0**place for place in range(len(counts) - 1)]
+    text = render([Family("wait_seconds", "histogram", "Wait.", histogram_samples(bounds, counts, total))])
+    assert read_exposition(text)["wait_seconds"].value("_count") == sum(counts)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a 1\n",
+        "# HELP a A.\na 1\n",
+        "# HELP a A.\n# TYPE a gauge\n",
+        "# HELP a A.\n# TYPE a gauge\na 1",
+        "# HELP a A.\n# TYPE a gauge\na  1\n",
+        "# HELP a A.\n# TYPE a gauge\na one\n",
+        "# HELP a A.\n# TYPE a gauge\na 1\na 1\n",
+        "# HELP a A.\n# TYPE a gauge\nb 1\n",
+        "# HELP a A.\n# TYPE a gauge\na_sum 1\n",
+        '# HELP a A.\n# TYPE a gauge\na{x="1",} 1\n',
+        '# HELP a A.\n# TYPE a gauge\na{x="1",x="2"} 1\n',
+        '# HELP a A.\n# TYPE a gauge\na{x="\\t"} 1\n',
+        "# HELP a A.\n# TYPE a gauge\na 1\n# HELP a A.\n# TYPE a gauge\na 2\n",
+        "# HELP a A.\n# TYPE a counter\na 1\n",
+        '# HELP a A.\n# TYPE a histogram\na_bucket{le="1"} 1\na_sum 1\na_count 1\n',
+        '# HELP a A.\n# TYPE a histogram\na_bucket{le="1"} 2\na_bucket{le="+Inf"} 1\na_sum 1\na_count 1\n',
+        '# HELP a A.\n# TYPE a histogram\na_bucket{le="1"} 1\na_bucket{le="+Inf"} 1\na_sum 1\na_count 2\n',
+    ],
+)
+def test_the_strict_reader_refuses_what_the_format_does_not_allow(read_exposition: Any, text: str) -> None:
+    with pytest.raises(ValueError, match=r"."):
+        read_exposition(text.encode())

@@ -3,6 +3,8 @@
 import logging
 import os
 import threading
+import time
+from collections.abc import Callable
 from typing import Literal
 
 logger = logging.getLogger(__name__)
@@ -29,6 +31,7 @@ class Committer:
         self._fault = False
         self._stopping = False
         self._thread: threading.Thread | None = None
+        self.observe: Callable[[float], None] | None = None
 
     def written(self, descriptor: int) -> int:
         """Note that bytes were written; returns the number to wait for."""
@@ -99,13 +102,20 @@ class Committer:
         current = None if self._current is None else os.dup(self._current)
         self._condition.release()
         try:
-            results = [_sync_and_close(descriptor) for descriptor in (*retired, current) if descriptor is not None]
+            results = [self._sync(descriptor) for descriptor in (*retired, current) if descriptor is not None]
         finally:
             self._condition.acquire()
         if not all(results):
             self._failed, self._fault = number, True
         self._synced = number
         self._condition.notify_all()
+
+    def _sync(self, descriptor: int) -> bool:
+        begin_s = time.perf_counter()
+        done = _sync_and_close(descriptor)
+        if self.observe is not None:
+            self.observe(time.perf_counter() - begin_s)
+        return done
 
 
 def _sync_and_close(descriptor: int) -> bool:

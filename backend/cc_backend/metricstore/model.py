@@ -243,6 +243,22 @@ class SnapshotState:
 
 
 @dataclass(frozen=True, slots=True)
+class MemoryState:
+    """What the store takes of the machine's memory, and what its cap asks for.
+
+    `hot_bytes` are samples as they came, `cold_bytes` compressed ones, `table_bytes` everything that tells which series
+    there are. A cap of 0 is none; `cap_step` says how far the last look at it had to go, 0 where all was well.
+    """
+
+    hot_bytes: int = 0
+    cold_bytes: int = 0
+    table_bytes: int = 0
+    cap_bytes: int = 0
+    cap_step: int = 0
+    refusing: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class StoreCounters:
     """The store about itself; counts are since the start."""
 

@@ -22,6 +22,7 @@ from cc_backend.metricstore.model import (
     IngestResult,
     Limits,
     LogState,
+    MemoryState,
     MetricTable,
     Query,
     Reason,
@@ -76,16 +77,17 @@ class MetricStore:
         self._mantissa_bits = mantissa_bits
         self._started_s = now_s
         self._log = log
+        self._measured = SelfMetrics()
         self._ingest = threading.RLock()
         self._memory = threading.RLock()
         self._maintenance = threading.Lock()
         self._table = SeriesTable(metrics, self._limits, self._memory, nodes, kernel)
         self._disk: StoreDisk | None = None
         if log is not None:
+            log.measure_sync(self._measured.seconds["log_fsync"].observe)
             self._disk = StoreDisk(
                 log, self._table, ingest=self._ingest, memory=self._memory, now_s=now_s, mantissa_bits=mantissa_bits
             )
-        self._measured = SelfMetrics()
         self._expectations = Expectations()
         self._batches = 0
         self._accepted = 0
@@ -335,7 +337,7 @@ class MetricStore:
         """
         if self._disk is None:
             return False
-        with self._maintenance:
+        with self._maintenance, self._measured.timed("snapshot"):
             return self._disk.snapshot(now_s, budget_s=budget_s)
 
     def reload(self, metrics: MetricTable, *, nodes: NodeTable | None = None) -> None:
@@ -364,6 +366,16 @@ class MetricStore:
                 restore=RestoreState() if self._disk is None else self._disk.restored,
                 snapshots=SnapshotState() if self._disk is None else self._disk.state(),
                 measured=self._measured.read(),
+            )
+
+    def memory(self) -> MemoryState:
+        """What samples and tables take of the memory just now; looks at every block."""
+        with self._memory:
+            states = [state for grid in self._table.grids for state in grid.states()]
+            return MemoryState(
+                hot_bytes=sum(state.hot_bytes for state in states),
+                cold_bytes=sum(state.cold_bytes for state in states),
+                table_bytes=self._table.size_bytes,
             )
 
     def validate(self) -> None:

@@ -100,6 +100,10 @@ class WriteAheadLog:
                 self._closed_segments.append(segment)
                 self._next_number = max(self._next_number, int(path.stem) + 1)
 
+    def measure_sync(self, observe: Callable[[float], None]) -> None:
+        """Have told how many seconds each call takes that brings samples to the disk."""
+        self._committer.observe = observe
+
     # Writing
 
     def append(

@@ -39,7 +39,7 @@ def test_a_database_locked_by_another_process_is_503_for_jobs_too(site_of: Any, 
     assert site.client.get("/healthz").status_code == 200
 
 
-def test_metrics_are_prometheus_text(site: Any) -> None:
+def test_metrics_are_prometheus_text(site: Any, read_exposition: Any) -> None:
     site.archived_job()
     site.start_job(jobId=5)
     site.clock.advance(60)
@@ -47,6 +47,7 @@ def test_metrics_are_prometheus_text(site: Any) -> None:
     site.start_job(jobId=6)
     answer = site.client.get("/metrics")
     assert answer.content_type == "text/plain; version=0.0.4; charset=utf-8"
+    read_exposition(answer.data)
     lines = answer.text.splitlines()
     assert 'cc_backend_jobs_running{cluster="tern"} 1' in lines
     assert "cc_backend_archive_queue_jobs 1" in lines
