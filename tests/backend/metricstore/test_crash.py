@@ -15,6 +15,7 @@ import pytest
 from cc_backend.metricstore import MetricSpec, MetricStore, Query
 
 ROUNDS = 24
+KILLS = 100
 HOSTS = 30
 SLOTS_PER_ROUND = 4000
 START = 1_790_000_000
@@ -88,6 +89,18 @@ def test_no_acknowledged_sample_is_lost_when_the_process_is_killed(tmp_path: Pat
             np.testing.assert_array_equal(series.data[there - START], value_at(there, host))
 
 
+@pytest.mark.integration
+def test_no_sample_is_lost_when_the_process_is_killed_in_snapshots_restores_and_retention(tmp_path: Path) -> None:
+    """`storekills.py` says how; the benchmark of the same name does it more often."""
+    command = [sys.executable, str(Path(__file__).with_name("storekills.py")), str(tmp_path / "store"), str(KILLS)]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    run = subprocess.run(command, check=False, capture_output=True, env=environment, timeout=600)
+    assert run.returncode == 0, run.stderr.decode()
+    assert f"counted kills={KILLS} ".encode() in run.stdout
+    assert b"lost=0 wrong=0" in run.stdout
+    assert b"Traceback" not in run.stderr
+
+
 FULL = (
     COMMON
     + f"""
@@ -135,9 +148,18 @@ store = opened()
 time_s = {START}
 while store.ingest(batch(time_s), received_s=time_s).durable:
     time_s += 1
+    if time_s == {START} + 5:
+        assert store.snapshot(time_s)
 print(time_s - {START}, flush=True)
+for _ in range(3):
+    assert not store.snapshot(time_s)
+assert "No space left" in store.counters().snapshots.fault
 (Path(sys.argv[1]).parent / "ballast").unlink()
 for at in range(time_s, time_s + 20):
+    assert store.ingest(batch(at), received_s=at).durable
+assert store.snapshot(time_s)
+assert not list(Path(sys.argv[1]).glob("*.wal"))
+for at in range(time_s + 20, time_s + 25):
     assert store.ingest(batch(at), received_s=at).durable
 """
 )
@@ -160,10 +182,39 @@ def test_a_full_disk_is_told_to_senders_and_overcome(tmp_path: Path) -> None:
     if b"mount:" in run.stderr:
         pytest.skip(f"no tmpfs here: {run.stderr.decode().strip()}")
     assert run.returncode == 0, run.stderr.decode()
+    assert run.stderr.count(b"snapshots in") == 2, "told once, and when it is over"
     before = int(run.stdout)
     assert before > 10
     unpacked = tmp_path.with_name(tmp_path.name + "-log")
     shutil.unpack_archive(archive, unpacked, filter="data")
-    for host, data in enumerate(restored_values(unpacked, before + 20)):
-        present = np.arange(START, START + before + 20)
+    for host, data in enumerate(restored_values(unpacked, before + 25)):
+        present = np.arange(START, START + before + 25)
         np.testing.assert_array_equal(data, value_at(present, host))
+
+
+@pytest.mark.parametrize("step_s", [3600, -3600])
+def test_a_clock_that_steps_an_hour_and_back_costs_only_what_is_out_of_bounds(tmp_path: Path, step_s: int) -> None:
+    metrics = {"demo": {"load": MetricSpec(1, "sum")}}
+    line = b"load,cluster=demo,hostname=n1 value=%d %d"
+    taken: dict[int, int] = {}
+
+    def send(store: MetricStore, time_s: int, now_s: int) -> None:
+        result = store.ingest(line % (time_s % 1000, time_s), received_s=now_s)
+        assert result.accepted or result.rejected.keys() <= {"future", "too_old"}
+        if result.accepted:
+            taken[time_s] = time_s % 1000
+
+    for now_s in (START, START + step_s, START + 300):
+        with MetricStore.open(tmp_path, metrics, now_s=now_s, retention_s=7200) as store:
+            for second in range(now_s, now_s + 200):
+                send(store, second, second)
+                send(store, START + second % 400, second)  # of a sender whose clock did not step
+                if second % 50 == 0:
+                    assert store.snapshot(second)
+                    store.upkeep(second, {})
+            assert all(begin < end for begin, end in store.outages())
+    assert len(taken) > 500
+    with MetricStore.open(tmp_path, metrics, now_s=START) as store:
+        ((series,),) = store.query("demo", [Query("load", "n1")], from_s=START - 4000, to_s=START + 4000)
+        there = np.flatnonzero(~np.isnan(series.data))
+    assert dict(zip((series.from_s + there).tolist(), series.data[there].tolist(), strict=True)) == taken

@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cc_backend.metricstore import MetricSpec, MetricStore, Query
+from cc_backend.metricstore import MetricSpec, MetricStore, Query, restorelog
 from cc_backend.metricstore.block import WINDOW_SLOTS
 from cc_backend.metricstore.restorewindows import WindowRestorer
 from cc_backend.metricstore.snapshot import WindowName
 
-METRICS = {"demo": {"load": MetricSpec(60, "avg"), "power": MetricSpec(10, "sum")}}
+METRICS = {"demo": {"load": MetricSpec(60, "avg"), "temp": MetricSpec(60), "power": MetricSpec(10, "sum")}}
 WINDOW_S = 60 * WINDOW_SLOTS
 T0 = 1_790_000_040 // WINDOW_S * WINDOW_S
 HOSTS = [f"n{number}" for number in range(20)]
@@ -221,15 +221,19 @@ def test_new_series_take_no_rows_of_old_ones_while_restoring(folder: Path, monke
 def test_a_metric_that_is_no_longer_configured_leaves_no_samples_behind(folder: Path) -> None:
     with opened(folder) as store:
         for slot in range(SLOTS):
-            store.ingest(b"power,cluster=demo,hostname=n1 value=5 %d" % (T0 + 60 * slot), received_s=NOW)
+            lines = [f"{metric},cluster=demo,hostname=n1 value=5 {T0 + 60 * slot}" for metric in ("power", "temp")]
+            store.ingest("\n".join(lines).encode(), received_s=NOW)
         assert store.snapshot(NOW)
-    one_less = {"demo": {"load": MetricSpec(60, "avg"), "other": MetricSpec(10, "sum")}}
-    with MetricStore.open(folder, one_less, now_s=NOW) as store:
-        assert store.counters().restore.skipped_samples == SLOTS
-        store.ingest(b"other,cluster=demo,hostname=n1 value=1 %d" % NOW, received_s=NOW)
-        (series,) = store.query("demo", [Query("other", "n1")], from_s=T0, to_s=NOW + 10)[0]
-        assert np.flatnonzero(~np.isnan(series.data)).tolist() == [len(series.data) - 1]
+    others = ["other", *(f"other{number}" for number in range(20))]
+    two_less = {"demo": {"load": MetricSpec(60, "avg"), **{name: MetricSpec(60) for name in others}}}
+    with MetricStore.open(folder, two_less, now_s=NOW) as store:
+        assert store.counters().restore.skipped_samples == 2 * SLOTS
+        for name in others:  # one of them takes the row
+            store.ingest(f"{name},cluster=demo,hostname=n1 value=1 {NOW}".encode(), received_s=NOW)
+            (series,) = store.query("demo", [Query(name, "n1")], from_s=T0, to_s=NOW + 60)[0]
+            assert np.flatnonzero(~np.isnan(series.data)).tolist() == [SLOTS]
         assert_whole(store)
+        assert store.counters().restore.chunks_as_they_are == store.counters().restore.chunks
 
 
 def test_samples_of_a_metric_that_was_not_configured_for_a_while_stay_on_disk(folder: Path) -> None:
@@ -239,6 +243,18 @@ def test_samples_of_a_metric_that_was_not_configured_for_a_while_stay_on_disk(fo
         assert store.snapshot(NOW)
     with opened(folder) as store:
         assert_whole(store)
+
+
+@pytest.mark.parametrize("portion", [1, 7, 10**6])
+def test_large_segments_come_back_in_portions_from_the_last_to_the_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, portion: int
+) -> None:
+    with opened(tmp_path) as store:
+        for change in range(5):
+            write(store, range(3), change=change)
+    monkeypatch.setattr(restorelog, "_PORTION", portion)
+    with opened(tmp_path) as store:
+        assert load(store, slots=3).tolist() == [np.float32(value(3, slot) + 4) for slot in range(3)]
 
 
 @pytest.mark.parametrize("timestep_s", [30, 120, 7])
