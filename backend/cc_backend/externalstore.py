@@ -142,7 +142,8 @@ class ExternalStore:
         try:
             body, _ = self._get("/api/healthcheck", orjson.dumps(asked), "application/json")
             document = orjson.loads(body)
-            return {host: _health(document[host], metrics) for host in hosts if host in document}
+            known = document.keys()  # only an object has them
+            return {host: _health(document[host], metrics) for host in hosts if host in known}
         except (_TooMuch, ValueError, TypeError, KeyError, AttributeError) as error:
             raise self._failed(f"its answer about the health of hosts cannot be used: {error}") from error
 

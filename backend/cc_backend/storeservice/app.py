@@ -92,7 +92,7 @@ def create_services(settings: StoreServiceSettings, clock: Callable[[], float] =
             "main.jwt-public-key is empty: whoever reaches %s may read, write and free all samples", settings.main.addr
         )
     used_nodes = make_used_nodes(settings)
-    store = open_store(settings.metric_store, metric_table(settings), int(clock()))
+    store = open_store(settings.metric_store, metric_table(settings), int(clock()), background=True)
     return StoreServices(settings, store, gate, used_nodes, clock)
 
 

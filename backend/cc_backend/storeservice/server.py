@@ -28,12 +28,12 @@ def main() -> None:
 def application() -> "Flask":
     """The application of the serving process, with its background work running; called by granian."""
     from cc_backend.storeservice.app import create_app  # noqa: PLC0415 - the parent does not need it
-    from cc_backend.storeservice.background import start_background  # noqa: PLC0415
+    from cc_backend.storeservice.background import Background  # noqa: PLC0415
     from cc_backend.storeservice.routes import EXTENSION  # noqa: PLC0415
 
     config = server.settle_in()
     app = create_app(load_settings(config, environment=os.environ).value)
-    server.at_end(start_background(app.extensions[EXTENSION]).stop)
+    server.at_end(Background(app.extensions[EXTENSION]).stop)
     return app
 
 
