@@ -40,7 +40,7 @@ def summarise(samples: Samples) -> Summary:
     """The summary of each row of a matrix, missing samples left out."""
     present = ~np.isnan(samples)
     with np.errstate(invalid="ignore"):  # infinities of both signs
-        total = np.sum(samples, axis=1, dtype=np.float64, where=present)
+        total: Doubles = np.sum(samples, axis=1, dtype=np.float64, where=present)
     return Summary(
         np.fmin.reduce(samples, axis=1, initial=np.nan),
         np.fmax.reduce(samples, axis=1, initial=np.nan),
