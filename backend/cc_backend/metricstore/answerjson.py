@@ -106,9 +106,9 @@ def _series_of(element: Mapping[str, Any]) -> AnsweredSeries:
     data = element.get("data")
     coverage = element.get("coverage")
     return AnsweredSeries(
-        from_s=int(element.get("from") or 0),
-        to_s=int(element.get("to") or 0),
-        resolution_s=int(element.get("resolution") or 0),
+        from_s=_whole(element, "from"),
+        to_s=_whole(element, "to"),
+        resolution_s=_whole(element, "resolution"),
         # None becomes NaN
         data=None if data is None else _vector(data, np.float32),
         min=_optional_number(element, "min"),
@@ -116,7 +116,7 @@ def _series_of(element: Mapping[str, Any]) -> AnsweredSeries:
         max=_optional_number(element, "max"),
         id=_optional_text(element.get("id")),
         subtype_id=_optional_text(element.get("subtype-id")),
-        members=int(element.get("members") or 1),
+        members=_whole(element, "members") or 1,
         coverage=None if coverage is None else _vector(coverage, np.int32),
         error=_optional_text(element.get("error")),
     )
@@ -129,6 +129,13 @@ def _vector(values: Any, dtype: Any) -> Any:
     if found.ndim != 1:
         raise ValueError("a flat list of numbers was expected")
     return found
+
+
+def _whole(element: Mapping[str, Any], key: str) -> int:
+    value = int(element.get(key) or 0)
+    if abs(value) >= 2**62:
+        raise ValueError(f"{key} is beyond any time")
+    return value
 
 
 def _optional_text(value: Any) -> str | None:

@@ -501,7 +501,7 @@ class TestOtherEnd:
     @pytest.mark.parametrize(
         "body", [b"", b"[]", b"null", b'{"results":7}', b'{"results":[[{"data":["x"]}]]}', b'{"results":[[7]]}',
                  b'{"results":[[{"data":[[1]]}]]}', b'{"results":[[{"data":"12"}]]}', b'{"results":[[{"from":"x"}]]}',
-                 b'{"results":[[{"from":1e400}]]}', b"<html>"]
+                 b'{"results":[[{"from":1e400}]]}', b'{"results":[[{"to":1e30}]]}', b"<html>"]
     )  # fmt: skip
     def test_what_is_no_answer_is_said(self, body: bytes) -> None:
         with pytest.raises(InvalidInput, match="no answer"):
