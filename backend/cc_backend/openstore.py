@@ -8,6 +8,8 @@ from cc_backend.metricstore.commit import Fsync
 from cc_backend.metricstore.nodes import NodeTable
 from cc_backend.settings import MetricStoreSettings
 
+_GB = 10**9
+
 
 def open_store(
     settings: MetricStoreSettings,
@@ -31,6 +33,7 @@ def open_store(
         fsync_interval_s=settings.wal.fsync_interval_s,
         hot_s=int(settings.hot_s),
         mantissa_bits=settings.round_bits,
+        cap_bytes=settings.memory_cap_gb * _GB,
         background=background,
         limits=Limits(
             hosts=settings.max_hosts,

@@ -163,10 +163,13 @@ class StoreDisk:
 
     def free(self, before_s: int, protected: Protected) -> int:
         """Remove from disk what is too old and not protected, after it was freed in memory; returns the bytes freed."""
-        freed = trim(self.log, before_s=before_s, protected=protected)
-        if self._is_whole:
-            freed += trim_windows(self._folder, self._table, self._memory, before_s=before_s)
-        return freed
+        return trim(self.log, before_s=before_s, protected=protected) + self.free_windows(before_s)
+
+    def free_windows(self, before_s: int) -> int:
+        """Remove from snapshots that ended by `before_s` what is not in memory any more; returns the bytes freed."""
+        if not self._is_whole:
+            return 0
+        return trim_windows(self._folder, self._table, self._memory, before_s=before_s)
 
     def alive(self, now_s: int, *, forget_before_s: int) -> None:
         """Note that the store runs."""

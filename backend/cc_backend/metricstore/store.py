@@ -39,7 +39,7 @@ from cc_backend.metricstore.runs import Outage
 from cc_backend.metricstore.selfmetrics import SelfMetrics
 from cc_backend.metricstore.series import Protected, SeriesTable
 from cc_backend.metricstore.spellings import refusal_reason
-from cc_backend.metricstore.upkeep import forget_silent, free_samples, freeze
+from cc_backend.metricstore.upkeep import Upkeep, UpkeepRules
 from cc_backend.metricstore.wal import SEGMENT_BYTES, WriteAheadLog
 from cc_backend.metricstore.whynodata import Asked, Inquiry
 from cc_backend.model import Absence, Samples
@@ -48,6 +48,7 @@ logger = logging.getLogger(__name__)
 
 RETENTION_S = 48 * 3600
 HOT_S = 2 * 3600
+_FULL = IngestResult(0, {}, (), durable=False, full=True)
 _QUERIES_AT_ONCE = 256  # the lock is given up after so many, so that a long answer does not hold up ingest
 
 
@@ -67,20 +68,18 @@ class MetricStore:
         retention_s: int = RETENTION_S,
         hot_s: int = HOT_S,
         mantissa_bits: int = 0,
+        cap_bytes: int = 0,
         limits: Limits | None = None,
         nodes: NodeTable | None = None,
         kernel: KernelName | None = None,
     ) -> None:
         self._limits = limits or Limits()
         self._retention_s = retention_s
-        self._hot_s = hot_s
-        self._mantissa_bits = mantissa_bits
         self._started_s = now_s
         self._log = log
         self._measured = SelfMetrics()
         self._ingest = threading.RLock()
         self._memory = threading.RLock()
-        self._maintenance = threading.Lock()
         self._table = SeriesTable(metrics, self._limits, self._memory, nodes, kernel)
         self._disk: StoreDisk | None = None
         if log is not None:
@@ -88,6 +87,8 @@ class MetricStore:
             self._disk = StoreDisk(
                 log, self._table, ingest=self._ingest, memory=self._memory, now_s=now_s, mantissa_bits=mantissa_bits
             )
+        rules = UpkeepRules(retention_s, hot_s, mantissa_bits, cap_bytes)
+        self._upkeep = Upkeep(self._table, self._disk, rules, ingest=self._ingest, memory=self._memory)
         self._expectations = Expectations()
         self._batches = 0
         self._accepted = 0
@@ -109,6 +110,7 @@ class MetricStore:
         segment_bytes: int = SEGMENT_BYTES,
         hot_s: int = HOT_S,
         mantissa_bits: int = 0,
+        cap_bytes: int = 0,
         background: bool = False,
         kernel: KernelName | None = None,
     ) -> Self:
@@ -130,6 +132,7 @@ class MetricStore:
             retention_s=retention_s,
             hot_s=hot_s,
             mantissa_bits=mantissa_bits,
+            cap_bytes=cap_bytes,
             limits=limits,
             nodes=nodes,
             kernel=kernel,
@@ -144,8 +147,10 @@ class MetricStore:
         """Take a batch of line protocol. Good lines are kept, bad ones counted and the first of them named.
 
         When this returns with `durable`, the write-ahead log has the batch (and with fsync `always`, the disk). If not,
-        the samples are in memory only; sending the batch again changes nothing else.
+        the samples are in memory only; sending the batch again changes nothing else. With `full`, nothing was taken.
         """
+        if self._upkeep.refusing:
+            return _FULL
         with self._measured.timed("ingest"):
             return self._take(batch, received_s, default_cluster)
 
@@ -170,6 +175,8 @@ class MetricStore:
         Of several in one slot the last one counts. Limits, ranges and the log are those of `ingest`; the names in
         `identities` must be such as `naming.identify` gives.
         """
+        if self._upkeep.refusing:
+            return _FULL
         faults = Faults()
         with self._ingest:
             sids = self._table.register_many(identities)[owners]
@@ -302,32 +309,15 @@ class MetricStore:
         Memory goes in blocks of windows, so some samples stay a little longer. Series without samples are forgotten.
         Does nothing while samples of before the start are still being read back.
         """
-        if self.restoring:
-            return 0
-        with self._maintenance:
-            with self._ingest, self._memory:
-                freed = free_samples(self._table, before_s, protected)
-                silent = forget_silent(self._table, before_s, protected)
-                if self._log is not None and len(silent):
-                    self._log.forget(silent)
-            if self._disk is not None:
-                self._disk.free(before_s, protected)
-        return freed
+        return self._upkeep.free(before_s, protected)
 
     def upkeep(self, now_s: int, protected: Protected) -> int:
         """Bring memory and disk into the order that the settings ask for; returns the bytes freed in memory.
 
-        What is out of the retention goes, and what is out of the hot period is compressed. Does nothing while samples
-        of before the start are still being read back.
+        What is out of the retention goes, what is out of the hot period is compressed, and if that is not enough for
+        the cap, more gives way. Does nothing while samples of before the start are still being read back.
         """
-        if self._disk is not None:
-            self._disk.alive(now_s, forget_before_s=now_s - 2 * self._retention_s)
-        if self.restoring:
-            return 0
-        freed = self.free(before_s=now_s - self._retention_s, protected=protected)
-        with self._maintenance:
-            freed += freeze(self._table, self._memory, before_s=now_s - self._hot_s, mantissa_bits=self._mantissa_bits)
-        return freed
+        return self._upkeep.run(now_s, protected)
 
     def snapshot(self, now_s: int, *, budget_s: float | None = None) -> bool:
         """Write what has changed in memory to snapshots and remove what they cover from the log; False if it failed.
@@ -335,10 +325,8 @@ class MetricStore:
         Ingest goes on meanwhile. Ends early after `budget_s`, with nothing lost. Faults of the disk are told in the
         program's log. Does nothing without a folder, or while samples of before the start are still being read back.
         """
-        if self._disk is None:
-            return False
-        with self._maintenance, self._measured.timed("snapshot"):
-            return self._disk.snapshot(now_s, budget_s=budget_s)
+        with self._measured.timed("snapshot"):
+            return self._upkeep.snapshot(now_s, budget_s=budget_s)
 
     def reload(self, metrics: MetricTable, *, nodes: NodeTable | None = None) -> None:
         """Take over new metrics and hosts; series whose timestep changed are carried over to the new one."""
@@ -370,13 +358,7 @@ class MetricStore:
 
     def memory(self) -> MemoryState:
         """What samples and tables take of the memory just now; looks at every block."""
-        with self._memory:
-            states = [state for grid in self._table.grids for state in grid.states()]
-            return MemoryState(
-                hot_bytes=sum(state.hot_bytes for state in states),
-                cold_bytes=sum(state.cold_bytes for state in states),
-                table_bytes=self._table.size_bytes,
-            )
+        return self._upkeep.state()
 
     def validate(self) -> None:
         """Raise AssertionError if the store contradicts itself; for tests."""

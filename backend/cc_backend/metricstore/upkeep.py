@@ -1,10 +1,201 @@
-"""What the store does with its memory from time to time: forgets what is too old, compresses what is no longer new."""
+"""What the store does with its memory from time to time: forgets what is too old, compresses what is no longer new.
+
+And when all that is more than it may take: see `capacity`, which decides what gives way.
+"""
+
+import logging
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
-from cc_backend.metricstore.grid import Lock
-from cc_backend.metricstore.model import Ids
+from cc_backend.metricstore.capacity import Step, WindowUse, enforce, size_text
+from cc_backend.metricstore.disk import StoreDisk
+from cc_backend.metricstore.model import Ids, MemoryState
 from cc_backend.metricstore.series import Protected, SeriesTable
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class UpkeepRules:
+    """How long samples stay, in seconds, how they are compressed, and how much memory they may take (0: no limit)."""
+
+    retention_s: int
+    hot_s: int
+    mantissa_bits: int = 0
+    cap_bytes: int = 0
+
+
+class Upkeep:
+    """Keeps memory and disk of a store in order. One call at a time does something, others wait.
+
+    `ingest` is held while batches go in, `memory` guards the table.
+    """
+
+    def __init__(
+        self,
+        table: SeriesTable,
+        disk: StoreDisk | None,
+        rules: UpkeepRules,
+        *,
+        ingest: "threading.RLock",
+        memory: "threading.RLock",
+    ) -> None:
+        self.rules = rules
+        self.refusing = False
+        self._table = table
+        self._disk = disk
+        self._ingest = ingest
+        self._memory = memory
+        self._one = threading.RLock()
+        self._step = Step.NOTHING
+
+    def run(self, now_s: int, protected: Protected) -> int:
+        """Forget, compress and stay under the cap; returns the bytes freed in memory."""
+        if self._disk is not None:
+            self._disk.alive(now_s, forget_before_s=now_s - 2 * self.rules.retention_s)
+            if self._disk.restoring:
+                return 0
+        with self._one:
+            freed = self.free(now_s - self.rules.retention_s, protected)
+            freed += self.compress(now_s - self.rules.hot_s)
+            if self.rules.cap_bytes:
+                before_bytes = self.used_bytes()
+                self._stay_under_cap(now_s, protected)
+                freed += max(before_bytes - self.used_bytes(), 0)
+        return freed
+
+    def free(self, before_s: int, protected: Protected) -> int:
+        """Forget what ended by `before_s` and nobody protects, in memory and on disk; returns the bytes in memory."""
+        if self._disk is not None and self._disk.restoring:
+            return 0
+        with self._one:
+            with self._ingest, self._memory:
+                freed = free_samples(self._table, before_s, protected)
+                silent = self._table.silent(before_s, protected)
+                if len(silent):
+                    self._table.remove(silent)
+                    if self._disk is not None:
+                        self._disk.log.forget(silent)
+                self._table.forget_refusals()
+            if self._disk is not None:
+                self._disk.free(before_s, protected)
+        return freed
+
+    def compress(self, before_s: int) -> int:
+        """Compress windows that ended by `before_s`; returns the bytes saved."""
+        with self._memory:
+            grids = list(self._table.grids)
+        with self._one:
+            return sum(
+                grid.freeze(before_s // grid.timestep_s, self._memory, mantissa_bits=self.rules.mantissa_bits)
+                for grid in grids
+            )
+
+    def snapshot(self, now_s: int, *, budget_s: float | None = None) -> bool:
+        """Write what has changed to snapshots; False if that failed or there is no disk."""
+        if self._disk is None:
+            return False
+        with self._one:
+            return self._disk.snapshot(now_s, budget_s=budget_s)
+
+    # The cap
+
+    def used_bytes(self) -> int:
+        """What samples and tables take of the memory."""
+        with self._memory:
+            used = self._table.size_bytes + sum(grid.size_bytes for grid in self._table.grids)
+        return used + (0 if self._disk is None else self._disk.size_bytes)
+
+    def state(self) -> MemoryState:
+        """What samples and tables take of the memory just now; looks at every block."""
+        with self._memory:
+            states = [state for grid in self._table.grids for state in grid.states()]
+            return MemoryState(
+                hot_bytes=sum(state.hot_bytes for state in states),
+                cold_bytes=sum(state.cold_bytes for state in states),
+                table_bytes=self._table.size_bytes + (0 if self._disk is None else self._disk.size_bytes),
+                cap_bytes=self.rules.cap_bytes,
+                cap_step=int(self._step),
+                refusing=self.refusing,
+            )
+
+    def _stay_under_cap(self, now_s: int, protected: Protected) -> None:
+        yielding = _Yielding(self, now_s, protected)
+        step = enforce(yielding, cap_bytes=self.rules.cap_bytes, now_s=now_s)
+        if yielding.dropped_until_s and self._disk is not None:
+            self._disk.free_windows(yielding.dropped_until_s)
+        self.refusing = step == Step.REFUSE
+        if step != self._step:
+            self._tell(step)
+        self._step = step
+
+    def _tell(self, step: Step) -> None:
+        used, cap = size_text(self.used_bytes()), size_text(self.rules.cap_bytes)
+        match step:
+            case Step.REFUSE:
+                logger.error("memory-cap is reached used=%s cap=%s: new samples are refused, raise it", used, cap)
+            case Step.DROP | Step.DROP_PROTECTED:
+                whose = "of running jobs too" if step == Step.DROP_PROTECTED else "none of running jobs"
+                logger.error("memory-cap made old samples go, %s: used=%s cap=%s, raise it", whose, used, cap)
+            case Step.TO_DISK | Step.COMPRESS:
+                logger.warning("near memory-cap step=%s used=%s cap=%s", step.name.lower(), used, cap)
+            case Step.NOTHING:
+                logger.info("memory is well below memory-cap again used=%s cap=%s", used, cap)
+
+    def leave(self, use: WindowUse) -> int:
+        """Keep what is saved of a window on disk only; returns the bytes freed."""
+        with self._memory:
+            return self._table.grids[use.grid].leave(use.window)
+
+    def windows(self) -> list[WindowUse]:
+        """All windows whose samples take memory."""
+        with self._memory:
+            return [
+                WindowUse(index, state.window, state.end_s)
+                for index, grid in enumerate(self._table.grids)
+                for state in grid.states()
+                if state.hot_bytes or state.cold_bytes
+            ]
+
+    def drop(self, use: WindowUse, protected: Protected) -> int:
+        """Forget what of a window takes memory and is not protected; returns the bytes freed."""
+        with self._memory:
+            sids, from_s = _protected_series(self._table, protected)
+            here = (self._table.grid_of[sids] == use.grid) & (from_s < use.end_s)
+            return self._table.grids[use.grid].drop(use.window, self._table.rows(sids[here]))
+
+
+class _Yielding:
+    """The store as `capacity` sees it."""
+
+    def __init__(self, upkeep: Upkeep, now_s: int, protected: Protected) -> None:
+        self._upkeep = upkeep
+        self._now_s = now_s
+        self._protected = protected
+        self.dropped_until_s = 0
+
+    def used_bytes(self) -> int:
+        return self._upkeep.used_bytes()
+
+    def compress(self) -> int:
+        """Compress all windows that have ended, and save them, so that they can be left on disk only."""
+        freed = self._upkeep.compress(self._now_s)
+        self._upkeep.snapshot(self._now_s)
+        return freed
+
+    def windows(self) -> Sequence[WindowUse]:
+        """Windows that take memory: to forget one that is on disk only would gain nothing."""
+        return self._upkeep.windows()
+
+    def to_disk(self, use: WindowUse) -> int:
+        return self._upkeep.leave(use)
+
+    def drop(self, use: WindowUse, *, protected: bool) -> int:
+        self.dropped_until_s = max(self.dropped_until_s, use.end_s)
+        return self._upkeep.drop(use, {} if protected else self._protected)
 
 
 def free_samples(table: SeriesTable, before_s: int, protected: Protected) -> int:
@@ -28,19 +219,3 @@ def _protected_series(table: SeriesTable, protected: Protected) -> tuple[Ids, Id
                 sids.append(host.sids())
                 times.append(np.full(len(sids[-1]), from_s))
     return np.concatenate(sids), np.concatenate(times)
-
-
-def forget_silent(table: SeriesTable, before_s: int, protected: Protected) -> Ids:
-    """Forget series without samples since `before_s` that nobody protects, and old refusals; returns their numbers."""
-    silent = table.silent(before_s, protected)
-    if len(silent):
-        table.remove(silent)
-    table.forget_refusals()
-    return silent
-
-
-def freeze(table: SeriesTable, lock: Lock, *, before_s: int, mantissa_bits: int = 0) -> int:
-    """Compress windows that ended by `before_s`; the lock of the table is taken for moments only. Bytes saved."""
-    with lock:
-        grids = list(table.grids)
-    return sum(grid.freeze(before_s // grid.timestep_s, lock, mantissa_bits=mantissa_bits) for grid in grids)

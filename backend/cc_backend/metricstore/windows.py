@@ -189,6 +189,20 @@ class Windows:
         self.sample_bytes -= freed
         return freed
 
+    def drop(self, window: int, protected_rows: Ids) -> int:
+        """Drop the blocks of a window that take memory and hold no protected rows; returns the bytes freed."""
+        blocks = self._windows.get(window, [])
+        kept = set((protected_rows >> CHUNK_SHIFT).tolist())
+        freed = 0
+        for chunk, block in enumerate(blocks):
+            if block is not None and block.size_bytes and chunk not in kept:
+                freed += block.size_bytes
+                blocks[chunk] = None
+        if blocks and all(block is None for block in blocks):
+            del self._windows[window]
+        self.sample_bytes -= freed
+        return freed
+
     def end_s(self, window: int) -> int:
         """When a window ends, Unix seconds."""
         return (window + 1) * WINDOW_SLOTS * self.timestep_s
