@@ -30,7 +30,8 @@ def main() -> None:
         found = ROOT / "build" / "fuzz" / name
         found.mkdir(parents=True, exist_ok=True)
         arguments += [str(found), str(HERE / "corpus" / name)]
-    atheris.Setup([sys.argv[0], *arguments], TARGETS[name])
+    again = f"{sys.executable} {Path(__file__).resolve()} {name}"  # how -merge starts others
+    atheris.Setup([again, *arguments], TARGETS[name])
     atheris.Fuzz()
 
 
