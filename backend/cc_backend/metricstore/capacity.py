@@ -81,7 +81,9 @@ def enforce(store: Capped, *, cap_bytes: int, now_s: int) -> Step:
                 store.drop(use, protected=step == Step.DROP_PROTECTED)
             if store.used_bytes() <= target_bytes:
                 return step
-    return Step.REFUSE if store.used_bytes() > cap_bytes else Step.DROP_PROTECTED
+        if store.used_bytes() <= cap_bytes:  # no more is lost only to make the next look a while off
+            return step
+    return Step.REFUSE
 
 
 # Sizing

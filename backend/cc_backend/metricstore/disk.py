@@ -56,8 +56,11 @@ class StoreDisk:
 
     # Restoring
 
-    def restore(self, now_s: int, *, background: bool) -> None:
-        """Bring back what the folder holds; in the background this returns as soon as batches have to wait."""
+    def restore(self, now_s: int, *, background: bool, room_bytes: int = 0) -> None:
+        """Bring back what the folder holds; in the background this returns as soon as batches have to wait.
+
+        What is beyond `room_bytes` of memory (if not 0) is left on disk only.
+        """
         segments = self.log.closed_segments()
         self.restored.total_bytes = self._folder.size_bytes + sum(segment.size_bytes for segment in segments)
         self.restored.running = True
@@ -67,7 +70,8 @@ class StoreDisk:
             try:
                 self._is_whole = restore(
                     segments, self._folder, self._table, self.restored,
-                    ingest=self._ingest, memory=self._memory, has_begun=has_begun.set, stopping=self._stopping.is_set,
+                    ingest=self._ingest, memory=self._memory, room_bytes=room_bytes, has_begun=has_begun.set,
+                    stopping=self._stopping.is_set,
                 )  # fmt: skip
             finally:
                 has_begun.set()

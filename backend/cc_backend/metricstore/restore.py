@@ -27,16 +27,18 @@ def restore(
     *,
     ingest: "threading.RLock",
     memory: "threading.RLock",
+    room_bytes: int = 0,
     has_begun: Callable[[], None] = lambda: None,
     stopping: Callable[[], bool] = lambda: False,
 ) -> bool:
     """Put segments (oldest first) and snapshots into the table's grids; whether all of it was looked at.
 
     Batches wait (`ingest` is held) until known series have the rows that they had before; `has_begun` is called when
-    they do wait. Damage is told and skipped; it never ends the restore. `state` tells the progress.
+    they do wait. Damage is told and skipped; it never ends the restore. `state` tells the progress. What is beyond
+    `room_bytes` of memory (if not 0) is left on disk only.
     """
     began_s = time.monotonic()
-    windows = WindowRestorer(table, memory, folder, state, stopping=stopping)
+    windows = WindowRestorer(table, memory, folder, state, room_bytes=room_bytes, stopping=stopping)
     log = LogRestorer(table, memory, state)
     with ingest:
         has_begun()

@@ -53,7 +53,10 @@ class _Chunk:
 
 
 class WindowRestorer:
-    """Puts snapshot files into the grids of a table; `lock` is the table's, and given up between chunks."""
+    """Puts snapshot files into the grids of a table; `lock` is the table's, and given up between chunks.
+
+    Once all samples take `room_bytes` of the memory (if not 0), older ones are left on disk only.
+    """
 
     def __init__(
         self,
@@ -62,6 +65,7 @@ class WindowRestorer:
         folder: SnapshotFolder,
         state: RestoreState,
         *,
+        room_bytes: int = 0,
         stopping: Callable[[], bool] = lambda: False,
     ) -> None:
         self._table = table
@@ -69,6 +73,7 @@ class WindowRestorer:
         self._folder = folder
         self._state = state
         self._stopping = stopping
+        self._room_bytes = room_bytes
         self._codec: Codec = choose()
         self._sids: dict[_Place, Ids] = {}
 
@@ -178,6 +183,8 @@ class WindowRestorer:
             block = ColdBlock(self._codec.encode(samples), version=1)
         else:
             block = ColdBlock(chunk.payload, saved_part=chunk.part)
+            if self._room_bytes and sum(grid.sample_bytes for grid in self._table.grids) >= self._room_bytes:
+                block.leave()
         if block.rows != chunk.entry.rows:
             raise DamagedChunkError(_MISFIT)
         if not self._table.grids[index].adopt(chunk.window, chunk.entry.chunk, block):

@@ -48,6 +48,7 @@ logger = logging.getLogger(__name__)
 
 RETENTION_S = 48 * 3600
 HOT_S = 2 * 3600
+_ROOM_AT_START = 0.8  # of the cap; the rest is for tables and for what comes in
 _FULL = IngestResult(0, {}, (), durable=False, full=True)
 _QUERIES_AT_ONCE = 256  # the lock is given up after so many, so that a long answer does not hold up ingest
 
@@ -138,7 +139,7 @@ class MetricStore:
             kernel=kernel,
         )
         if store._disk is not None:
-            store._disk.restore(now_s, background=background)
+            store._disk.restore(now_s, background=background, room_bytes=int(_ROOM_AT_START * cap_bytes))
         return store
 
     # In

@@ -1,0 +1,159 @@
+"""What gives way when the store may not take more memory: nothing is lost as long as there is a disk."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cc_backend.metricstore import MetricSpec, MetricStore, Query
+from cc_backend.metricstore.block import WINDOW_SLOTS
+from cc_backend.metricstore.capacity import Step
+
+METRICS = {"demo": {"load": MetricSpec(60, "avg")}}
+WINDOW_S = 60 * WINDOW_SLOTS
+T0 = 1_790_000_040 // WINDOW_S * WINDOW_S
+WINDOWS = 6
+NOW = T0 + (WINDOWS - 1) * WINDOW_S + 600
+HOSTS, CORES = 32, 64  # two chunks
+QUIET: dict[str, dict[str, int]] = {}
+
+
+def noise(window: int) -> np.ndarray:
+    """Samples of all series in some slots of a window, in full precision so that they do not shrink to nothing."""
+    return np.random.default_rng(window).normal(100, 10, (HOSTS * CORES, 5)).astype(np.float32)
+
+
+def fill(store: MetricStore) -> None:
+    for window in range(WINDOWS):
+        samples = noise(window)
+        for slot in range(samples.shape[1]):
+            time_s = T0 + window * WINDOW_S + 60 * slot
+            lines = [
+                f"load,cluster=demo,hostname=n{row // CORES},type=core,type-id={row % CORES} value={v!r} {time_s}"
+                for row, v in enumerate(samples[:, slot].tolist())
+            ]
+            assert store.ingest("\n".join(lines).encode(), received_s=NOW).accepted == HOSTS * CORES
+
+
+def held(store: MetricStore, host: int) -> list[int]:
+    """The windows of which all samples of a host are there and right."""
+    query = Query("load", f"n{host}", "core", tuple(map(str, range(CORES))))
+    (rows,) = store.query("demo", [query], from_s=T0, to_s=T0 + WINDOWS * WINDOW_S)
+    found = []
+    for window in range(WINDOWS):
+        data = np.array([row.data[window * WINDOW_SLOTS : window * WINDOW_SLOTS + 5] for row in rows])
+        if np.isnan(data).all():
+            continue
+        np.testing.assert_array_equal(data, noise(window)[host * CORES : (host + 1) * CORES])
+        found.append(window)
+    return found
+
+
+def opened(folder: Path | None, cap_bytes: int) -> MetricStore:
+    return MetricStore.open(folder, METRICS, now_s=NOW, cap_bytes=cap_bytes, hot_s=100 * WINDOW_S)
+
+
+@pytest.fixture(scope="module")
+def full_bytes() -> int:
+    """What all samples take, and the tables beside them."""
+    with opened(None, 0) as store:
+        fill(store)
+        return store.memory().hot_bytes
+
+
+@pytest.fixture(scope="module")
+def table_bytes() -> int:
+    with opened(None, 0) as store:
+        fill(store)
+        return store.memory().table_bytes
+
+
+@pytest.fixture
+def store(full_bytes: int, table_bytes: int, tmp_path: Path) -> Iterator[MetricStore]:
+    """With a disk, and a cap of what two of six windows take."""
+    with opened(tmp_path / "store", table_bytes + full_bytes // 3) as store:
+        fill(store)
+        yield store
+
+
+def test_without_a_cap_nothing_gives_way(full_bytes: int, tmp_path: Path) -> None:
+    with opened(tmp_path, 0) as store:
+        fill(store)
+        assert store.upkeep(NOW, QUIET) == 0
+        assert store.memory().hot_bytes == full_bytes
+
+
+def test_over_the_cap_ended_windows_are_compressed_first(store: MetricStore, caplog: pytest.LogCaptureFixture) -> None:
+    assert store.upkeep(NOW, QUIET) > 0
+    memory = store.memory()
+    assert memory.cap_step == Step.COMPRESS
+    assert memory.hot_bytes + memory.cold_bytes + memory.table_bytes < memory.cap_bytes
+    assert held(store, 7) == list(range(WINDOWS))
+    assert "near memory-cap step=compress" in caplog.text
+    store.upkeep(NOW, QUIET)
+    assert caplog.text.count("near memory-cap") == 1
+    store.validate()
+
+
+def test_then_they_are_left_on_disk_only_and_nothing_is_lost(
+    full_bytes: int, table_bytes: int, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    cap_bytes = table_bytes + full_bytes // WINDOWS + 60_000
+    with opened(tmp_path, cap_bytes) as store:
+        fill(store)
+        store.upkeep(NOW, QUIET)
+        assert store.memory().cap_step == Step.TO_DISK
+        assert "step=to_disk" in caplog.text
+        assert held(store, 7) == list(range(WINDOWS))
+        store.validate()
+        store.snapshot(NOW)
+        before_bytes = store.memory().hot_bytes + store.memory().cold_bytes
+    with opened(tmp_path, cap_bytes) as again:
+        assert again.memory().cold_bytes <= before_bytes
+        assert held(again, 7) == list(range(WINDOWS))
+    with opened(tmp_path, 1000) as again:
+        assert again.memory().cold_bytes < 50_000, "with little room the restore leaves samples on disk"
+        assert again.counters().restore.chunks_as_they_are == again.counters().restore.chunks
+        assert held(again, 7) == list(range(WINDOWS))
+
+
+def test_without_a_disk_the_oldest_samples_go_those_of_running_jobs_last(full_bytes: int, table_bytes: int) -> None:
+    protected = {"demo": {"n0": T0}}
+    with opened(None, table_bytes + full_bytes // WINDOWS + 150_000) as store:
+        fill(store)
+        store.upkeep(NOW, protected)
+        assert store.memory().cap_step == Step.DROP
+        assert held(store, 0) == list(range(WINDOWS))
+        assert held(store, HOSTS - 1)[-1] == WINDOWS - 1
+        assert len(held(store, HOSTS - 1)) < WINDOWS
+        store.validate()
+
+
+def test_in_the_end_samples_of_running_jobs_go_and_then_new_ones_are_refused(table_bytes: int) -> None:
+    protected = {"demo": {f"n{host}": T0 for host in range(HOSTS)}}
+    line = b"load,cluster=demo,hostname=n0,type=core,type-id=0 value=1 %d"
+    with opened(None, table_bytes + 100_000) as store:
+        fill(store)
+        store.upkeep(NOW, protected)
+        assert store.memory().cap_step == Step.REFUSE
+        assert held(store, 0) == [WINDOWS - 1], "what is still being filled stays"
+        refused = store.ingest(line % NOW, received_s=NOW)
+        assert (refused.full, refused.durable, refused.accepted) == (True, False, 0)
+        assert store.memory().refusing
+        later_s = NOW + 2 * WINDOW_S
+        store.upkeep(later_s, QUIET)
+        assert not store.memory().refusing
+        assert store.ingest(line % later_s, received_s=later_s).accepted == 1
+
+
+def test_what_was_dropped_does_not_come_back_from_disk(tmp_path: Path, full_bytes: int, table_bytes: int) -> None:
+    """The disk takes no snapshots, so that there is nothing to leave the samples to."""
+    (tmp_path / "windows").write_text("in the way of the folder")
+    with opened(tmp_path, table_bytes + full_bytes // WINDOWS + 150_000) as store:
+        fill(store)
+        store.upkeep(NOW, QUIET)
+        assert store.memory().cap_step == Step.DROP
+        assert len(held(store, 1)) < WINDOWS
+        assert store.counters().snapshots.fault
+        assert list(tmp_path.glob("*.wal")), "the log stays, where more memory finds the samples again"
