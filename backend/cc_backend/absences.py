@@ -7,7 +7,7 @@ nothing, and which sent everything but one metric.
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import tzinfo
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -32,7 +32,16 @@ from cc_backend.metricstore.whynodata import Asked
 from cc_backend.model import Absence, Job, JobData, JobKey, JobMetric, JobState, MonitoringStatus, Resource, Scope, Why
 from cc_backend.storerouter import StoreRouter
 
+MOST_ABSENCES = 200
+"""Of one metric; the longest are kept."""
 _TOLERANCE_SLOTS = 2  # nodes do not fall silent in the same second
+
+
+class _Lacking(NamedTuple):
+    """A metric and the hosts that lack samples of it; no hosts where the job has no hardware for it."""
+
+    config: MetricConfig
+    hosts: list[Resource]
 
 
 class Explains(Protocol):
@@ -59,14 +68,20 @@ def job_absences(
     reached. `noted` gives what was noted when the job was archived, and is asked only then. Costs next to nothing where
     the data is complete.
     """
-    lacking = [config for name, config in metrics.items() if lacks(job, data.get(name, {}), config, now_s=now_s)]
-    if not lacking or job.monitoring_status == MonitoringStatus.DISABLED:
+    if job.monitoring_status == MonitoringStatus.DISABLED:
+        return JobAbsences()
+    lacking: list[_Lacking] = []
+    for name, config in metrics.items():
+        hosts = lacking_hosts(job, data.get(name, {}), config, now_s=now_s)
+        if hosts or not _measured_on(job, config):
+            lacking.append(_Lacking(config, hosts))
+    if not lacking:
         return JobAbsences()
     found: Mapping[str, Sequence[Absence]]
     if comes_from_archive(job):
         found = {**_from_data(job, data, lacking, now_s), **(noted() or {})}
     elif away:
-        found = {config.name: [Absence(Why.UNREACHABLE, (), job.start_time, job.stop_time)] for config in lacking}
+        found = {one.config.name: [Absence(Why.UNREACHABLE, (), job.start_time, job.stop_time)] for one in lacking}
     elif store is not None:
         found = _from_store(store, job, lacking, sub_cluster, now_s)
     else:
@@ -74,11 +89,11 @@ def job_absences(
     by_metric = {
         config.name: folded(
             (_within(job, one) for one in found[config.name]), tolerance_s=_TOLERANCE_SLOTS * config.timestep_s
-        )
-        for config in lacking
+        )[:MOST_ABSENCES]
+        for config, _ in lacking
         if found.get(config.name)
     }
-    slowest_s = max(config.timestep_s for config in lacking)
+    slowest_s = max(config.timestep_s for config, _ in lacking)
     return JobAbsences(by_metric, of_hosts(by_metric, tolerance_s=_TOLERANCE_SLOTS * slowest_s))
 
 
@@ -112,27 +127,25 @@ def _within(job: Job, absence: Absence) -> Absence:
     return replace(absence, to_s=max(min(absence.to_s, job.stop_time), absence.from_s))
 
 
-def lacks(job: Job, by_scope: Mapping[Scope, JobMetric], config: MetricConfig, *, now_s: int) -> bool:
-    """Whether a host of the job has no samples of a metric in at least two slots in a row, the newest left out."""
+def lacking_hosts(job: Job, by_scope: Mapping[Scope, JobMetric], config: MetricConfig, *, now_s: int) -> list[Resource]:
+    """The hosts of the job that have no samples of a metric in at least two slots in a row, the newest left out."""
+    hosts = _measured_on(job, config)
     metric = _coarsest(by_scope)
-    hosts = [resource.hostname for resource in _measured_on(job, config)]
-    if metric is None or not hosts:
-        return True
-    judged = _judged_slots(job, metric.timestep_s, now_s)
-    flags = _presence_by_host(job, metric, judged)
-    return any(host not in flags or _has_gap(flags[host]) for host in hosts)
+    if metric is None:
+        return hosts
+    flags = _presence_by_host(job, metric, _judged_slots(job, metric.timestep_s, now_s))
+    return [host for host in hosts if host.hostname not in flags or _has_gap(flags[host.hostname])]
 
 
 # From the store
 
 
 def _from_store(
-    store: Explains, job: Job, lacking: Iterable[MetricConfig], sub_cluster: SubCluster, now_s: int
+    store: Explains, job: Job, lacking: Iterable[_Lacking], sub_cluster: SubCluster, now_s: int
 ) -> dict[str, list[Absence]]:
     found: dict[str, list[Absence]] = {}
     asked: list[tuple[str, Asked]] = []
-    for config in lacking:
-        hosts = _measured_on(job, config)
+    for config, hosts in lacking:
         if not hosts:
             found[config.name] = [Absence(Why.NO_HARDWARE, (), job.start_time, job.stop_time)]
             continue
@@ -151,14 +164,13 @@ def _from_store(
 # From the samples
 
 
-def _from_data(job: Job, data: JobData, lacking: Iterable[MetricConfig], now_s: int) -> dict[str, list[Absence]]:
+def _from_data(job: Job, data: JobData, lacking: Iterable[_Lacking], now_s: int) -> dict[str, list[Absence]]:
     found: dict[str, list[Absence]] = {}
     heard: dict[Range, dict[str, Flags]] = {}
-    for config in lacking:
+    for config, hosts in lacking:
         metric = _coarsest(data.get(config.name, {}))
         step_s = metric.timestep_s if metric else config.timestep_s
         span = _judged_slots(job, step_s, now_s)
-        hosts = _measured_on(job, config)
         if not hosts or not span.slots:
             why = Why.JOB_TOO_SHORT if hosts else Why.NO_HARDWARE
             found[config.name] = [Absence(why, (), job.start_time, job.stop_time)]

@@ -4,7 +4,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cc_backend.absences import job_absences, lacks
+from cc_backend.absences import MOST_ABSENCES, job_absences, lacking_hosts
 from cc_backend.clusters import SubCluster, parse_cluster
 from cc_backend.metricstore.reasons import JobAbsences
 from cc_backend.model import (
@@ -130,15 +130,24 @@ class TestOfAnArchivedJob:
      ([1] * 5, True)],
 )  # fmt: skip
 def test_two_slots_in_a_row_are_a_lack(std: SubCluster, values: list[float], *, lacking: bool) -> None:
-    job, config = make_job("tn01"), std.metrics["load_one"]
-    assert lacks(job, rows(tn01=values), config, now_s=START_S + 86400) == lacking
+    config = std.metrics["load_one"]
+    hosts = lacking_hosts(make_job(), rows(tn01=values, tn02=FULL), config, now_s=START_S + 86400)
+    assert [host.hostname for host in hosts] == (["tn01"] if lacking else [])
 
 
 def test_the_newest_samples_of_a_running_job_may_be_on_their_way(std: SubCluster) -> None:
     job = make_job("tn01", state=JobState.RUNNING, monitoring_status=MonitoringStatus.RUNNING_OR_ARCHIVING)
     config = std.metrics["load_one"]
-    assert not lacks(job, rows(tn01=[1] * 8 + [NAN] * 3), config, now_s=START_S + 600)
-    assert lacks(job, rows(tn01=[1] * 5 + [NAN] * 6), config, now_s=START_S + 600)
+    assert not lacking_hosts(job, rows(tn01=[1] * 8 + [NAN] * 3), config, now_s=START_S + 600)
+    assert lacking_hosts(job, rows(tn01=[1] * 5 + [NAN] * 6), config, now_s=START_S + 600)
+
+
+def test_very_many_stretches_are_cut_to_the_longest(std: SubCluster) -> None:
+    values = [1.0, NAN, NAN] * (MOST_ABSENCES + 50)
+    values[3:6] = [NAN] * 3
+    absences = found(std, make_job("tn01", minutes=len(values) - 1), {"load_one": rows(tn01=values)})
+    assert len(absences.metrics["load_one"]) == MOST_ABSENCES
+    assert in_minutes(absences.metrics["load_one"][:1]) == [(Why.HOST_SILENT, ("tn01",), 1, 6)]
 
 
 def test_a_store_that_cannot_say_why_leaves_what_the_samples_tell(std: SubCluster) -> None:

@@ -20,7 +20,7 @@ from cc_backend.web.words import STATE_WORDS, metric_name
 
 @dataclass(frozen=True, slots=True)
 class PreviewCell:
-    """One small plot of a row."""
+    """One small plot of a row; `absent` stands in its place where there is none."""
 
     metric: str
     name: str
@@ -31,6 +31,7 @@ class PreviewCell:
     figure: Markup
     scale_figure: Markup
     measured: bool
+    absent: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +158,10 @@ def preview_cell(metric: str, preview: Preview | None, sub_cluster: SubCluster |
     config = sub_cluster.metrics.get(metric) if sub_cluster else None
     factor, unit = readable(config.unit, config.peak) if config else (1.0, "")
     if preview is None:
-        return PreviewCell(metric, metric_name(metric), unit, "", "", None, spark(None), Markup(""), measured=False)
+        absent = "not measured" if config or sub_cluster is None else "not on these nodes"
+        return PreviewCell(
+            metric, metric_name(metric), unit, "", "", None, spark(None), Markup(""), measured=False, absent=absent
+        )
     scale = Scale.of(config, factor) if config else None
     value = (preview.judged if preview.judged is not None else preview.mean) * factor
     level = scale.rate(value) if scale and config and config.footprint else None

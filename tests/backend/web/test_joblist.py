@@ -86,6 +86,14 @@ def test_a_job_of_a_cluster_nobody_knows_still_has_a_row(make_job: Callable[...,
     assert not any(cell.measured for cell in found.cells)
 
 
+def test_a_cell_without_samples_tells_a_metric_that_these_nodes_do_not_have(
+    make_job: Callable[..., Job], tarn: Mapping[str, SubCluster]
+) -> None:
+    metrics = ["flops_any", "acc_power"]
+    found = job_row(make_job(), tarn["main"], dict.fromkeys(metrics), metrics, now_s=0, zone=UTC)
+    assert [cell.absent for cell in found.cells] == ["not measured", "not on these nodes"]
+
+
 def test_the_preview_is_the_mean_of_all_nodes(make_data: Callable[..., JobData]) -> None:
     data = make_data(cpu_load={"a": [1, 2, float("nan")], "b": [3, float("nan"), float("nan")]})
     found = preview_of(data, "cpu_load")
