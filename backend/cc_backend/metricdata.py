@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from cc_backend.archive.file import FileArchive
 from cc_backend.archive.statistics import series_statistics, statistics_series
 from cc_backend.clusters import Clusters, MetricConfig, SubCluster
-from cc_backend.errors import InvalidInput, TooLarge, Unavailable
+from cc_backend.errors import InvalidInput, NotFound, TooLarge, Unavailable
 from cc_backend.metricstore import Query, StoredSeries
 from cc_backend.metricstore.resample import lttb
 from cc_backend.model import (
@@ -34,6 +34,9 @@ STATISTICS_SERIES_FROM = 8
 
 # Largest-triangle buckets keep both ends and need one point between.
 FEWEST_POINTS = 3
+
+ASKED_FOR_LIFE = 3
+"""So many metrics tell whether a host of a store elsewhere still sends."""
 
 logger = logging.getLogger(__name__)
 
@@ -134,6 +137,18 @@ class MetricData:
         for why in found.unreachable.values():
             raise Unavailable(why)
         return found.data
+
+    def silent_hosts(self, job: Job) -> list[str]:
+        """The hosts of a finished job that have not sent anything from after its stop."""
+        try:
+            configured = self._clusters.get(job.cluster).sub_cluster(job.sub_cluster).metrics.values()
+        except NotFound:
+            configured = dict[str, MetricConfig]().values()
+        # what a store elsewhere is asked for, again and again: a few metrics that come often and have a value per host
+        usual = [config for config in configured if config.aggregation or config.scope is Scope.NODE]
+        metrics = [config.name for config in sorted(usual, key=lambda config: config.timestep_s)][:ASKED_FOR_LIFE]
+        hosts = [resource.hostname for resource in job.resources]
+        return self._stores.silent_hosts(job.cluster, job.sub_cluster, hosts, metrics, since_s=job.stop_time)
 
     def _gathered(
         self,

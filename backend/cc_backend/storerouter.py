@@ -8,6 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from cc_backend.externalstore import ExternalStore, StoreAway
 from cc_backend.metricstore import HostHealth, MetricStore, Query, StoredSeries
 
@@ -16,6 +18,7 @@ SubClusterOf = Callable[[str], str]
 
 _HOSTS_AT_ONCE = 64
 _REQUESTS_AT_ONCE = 8
+_HEARD_WITHIN_S = 1800
 
 
 @dataclass(slots=True)
@@ -95,6 +98,24 @@ class StoreRouter:
         unknown = HostHealth(missing=tuple(metrics), degraded=(), healthy=(), known=False)
         return {host: found.get(host, unknown) for host in hosts}
 
+    def silent_hosts(
+        self, cluster: str, sub_cluster: str, hosts: Sequence[str], metrics: Sequence[str], *, since_s: int
+    ) -> list[str]:
+        """Those of the hosts that have not sent anything since a time; an external store is asked for the metrics.
+
+        Hosts of a store that is away count as silent.
+        """
+        if self.external(cluster, sub_cluster) is None:
+            return [host for host in hosts if (self._internal.last_seen_s(cluster, host) or 0) < since_s]
+        queries = [Query(metric, host) for host in hosts for metric in metrics]
+        rows = self.query(
+            cluster, queries, from_s=since_s, to_s=since_s + _HEARD_WITHIN_S, sub_cluster=sub_cluster
+        ).rows
+        heard = {
+            query.host for query, row in zip(queries, rows, strict=True) if any(_since(one, since_s) for one in row)
+        }
+        return [host for host in hosts if host not in heard]
+
     def _by_store(
         self, cluster: str, queries: Sequence[Query], sub_cluster: str | SubClusterOf
     ) -> list[tuple[ExternalStore | None, list[int]]]:
@@ -134,6 +155,14 @@ def _portions(queries: Sequence[Query], positions: Sequence[int]) -> list[list[i
         [at for host in hosts[begin : begin + _HOSTS_AT_ONCE] for at in host]
         for begin in range(0, len(hosts), _HOSTS_AT_ONCE)
     ]
+
+
+def _has_since(series: StoredSeries, since_s: int) -> bool:
+    """Whether there is a sample in a slot that begins at or after a time."""
+    if series.error is not None:
+        return False
+    first = -(-(since_s - series.from_s) // series.timestep_s)
+    return not bool(np.isnan(series.data[max(first, 0) :]).all())
 
 
 def _place(gathered: Gathered, positions: Sequence[int], rows: Sequence[list[StoredSeries]]) -> None:

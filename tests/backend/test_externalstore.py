@@ -404,6 +404,19 @@ class TestRouter:
         assert StoreRouter(store).host_health("orion", "", ["n1"], ["load"], now_s=T0 + 120)["n1"].state == "full"
         router.close()
 
+    @pytest.mark.parametrize(("since_s", "silent"), [(T0, ["n9"]), (T0 + 60, ["n9"]), (T0 + 61, ["n2", "n9"])])
+    def test_a_host_is_silent_if_nothing_came_since(
+        self, store: MetricStore, server: Any, ask_at: Any, since_s: int, silent: list[str]
+    ) -> None:
+        for router in (StoreRouter(store), StoreRouter(store, [ask_at(server(ours(store)).url)])):
+            assert router.silent_hosts("orion", "", ["n2", "n9"], ["load"], since_s=since_s) == silent
+            router.close()
+
+    def test_hosts_of_a_store_that_is_away_are_silent(self, store: MetricStore, away: Any) -> None:
+        router = StoreRouter(store, [away("*")])
+        assert router.silent_hosts("orion", "", ["n1"], ["load"], since_s=T0) == ["n1"]
+        router.close()
+
 
 @pytest.mark.parametrize(
     "places",

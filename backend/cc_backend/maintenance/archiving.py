@@ -17,7 +17,6 @@ from cc_backend.clusters import Clusters
 from cc_backend.errors import BackendError
 from cc_backend.jobs.search import JobSearch
 from cc_backend.metricdata import MetricData
-from cc_backend.metricstore import MetricStore
 from cc_backend.model import Job, MonitoringStatus
 
 FIRST_RETRY_S = 10
@@ -58,7 +57,6 @@ class Archiver:
         *,
         search: JobSearch,
         metricdata: MetricData,
-        store: MetricStore,
         explains: Callable[[Job], Explains | None],
         archive: FileArchive,
         clusters: Clusters,
@@ -66,7 +64,6 @@ class Archiver:
     ) -> None:
         self._search = search
         self._metricdata = metricdata
-        self._store = store
         self._explains = explains
         self._archive = archive
         self._clusters = clusters
@@ -88,7 +85,7 @@ class Archiver:
                 break
             if now_s > job.stop_time + self._rules.retention_s:
                 self._search.accept_incomplete_archive(job.id)
-            elif len(silent_hosts(self._store, job)) < len(late_hosts):
+            elif len(self._metricdata.silent_hosts(job)) < len(late_hosts):
                 self._archive_job(job, now_s, result)
         return result
 
@@ -96,7 +93,7 @@ class Archiver:
         retry = self._retries.get(job.id)
         if retry is not None:
             return now_s >= retry.next_s
-        return now_s >= job.stop_time + self._rules.late_data_s or not silent_hosts(self._store, job)
+        return now_s >= job.stop_time + self._rules.late_data_s or not self._metricdata.silent_hosts(job)
 
     def _archive_job(self, job: Job, now_s: int, result: ArchivingResult) -> None:
         try:
@@ -125,7 +122,7 @@ class Archiver:
         sub_cluster = self._clusters.get(job.cluster).sub_cluster(job.sub_cluster)
         limit = self._rules.core_scope_nodes
         # taken before the samples: a host that is heard from in between counts as late and is read again
-        late_hosts = silent_hosts(self._store, job)
+        late_hosts = self._metricdata.silent_hosts(job)
         data = self._metricdata.stored_data(job, None, lambda config: archive_scopes(job, config, limit), now_s=now_s)
         live = replace(job, monitoring_status=MonitoringStatus.RUNNING_OR_ARCHIVING)  # also where it is archived anew
         explains = self._explains(job)
@@ -152,13 +149,3 @@ class Archiver:
             wait_s,
             reason,
         )
-
-
-def silent_hosts(store: MetricStore, job: Job) -> list[str]:
-    """The hosts of a finished job that have not sent anything from after its stop."""
-    silent = []
-    for resource in job.resources:
-        seen_s = store.last_seen_s(job.cluster, resource.hostname)
-        if seen_s is None or seen_s < job.stop_time:
-            silent.append(resource.hostname)
-    return silent

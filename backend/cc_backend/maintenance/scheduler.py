@@ -148,7 +148,6 @@ def make_archiver(services: Services) -> Archiver:
     return Archiver(
         search=services.search,
         metricdata=services.metricdata,
-        store=services.store,
         explains=lambda job: explaining(services.stores, services.store, job),
         archive=services.archive,
         clusters=services.clusters,
