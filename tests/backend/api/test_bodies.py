@@ -6,7 +6,7 @@ import pytest
 from flask import Request
 from hypothesis import given
 from hypothesis import strategies as st
-from werkzeug.exceptions import UnsupportedMediaType
+from werkzeug.exceptions import ClientDisconnected, UnsupportedMediaType
 from werkzeug.test import EnvironBuilder
 
 from cc_backend.api.bodies import gunzip, read_body, read_json
@@ -30,6 +30,25 @@ def test_a_body_of_exactly_the_limit_is_taken() -> None:
 def test_a_body_over_the_limit_is_refused_naming_the_limit() -> None:
     with pytest.raises(TooLarge, match="limit of 10 bytes"):
         read_body(posted(b"0123456789a"), limit_bytes=10)
+
+
+class InPortions(io.BytesIO):
+    """A body that arrives a few bytes at a time."""
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        return super().read(min(size or 0, 3))
+
+
+def test_a_body_that_arrives_in_portions_is_read_to_its_length_and_not_further() -> None:
+    environ = EnvironBuilder(method="POST", input_stream=InPortions(b"0123456789next")).get_environ()
+    request = Request({**environ, "CONTENT_LENGTH": "10"})
+    assert read_body(request, limit_bytes=10) == b"0123456789"
+
+
+def test_a_sender_that_goes_away_in_the_middle_of_a_body_is_told_apart_from_one_that_is_done() -> None:
+    environ = EnvironBuilder(method="POST", input_stream=InPortions(b"01234567")).get_environ()
+    with pytest.raises(ClientDisconnected):
+        read_body(Request({**environ, "CONTENT_LENGTH": "10"}), limit_bytes=10)
 
 
 def without_length(body: bytes) -> Request:
