@@ -17,7 +17,7 @@ FRONT = (
     *("cc_backend.api", "cc_backend.web", "cc_backend.maintenance", "cc_backend.app", "cc_backend.cli"),
     "cc_backend.storeservice",
 )
-MIDDLE = ("cc_backend.jobs", "cc_backend.metricdata", "cc_backend.auth")
+MIDDLE = ("cc_backend.jobs", "cc_backend.metricdata", "cc_backend.absences", "cc_backend.auth")
 LOWER = ("cc_backend.metricstore", "cc_backend.archive", "cc_backend.clusters")
 WEB_AND_DATABASE = ("flask", "werkzeug", "peewee", "playhouse")
 
@@ -32,7 +32,10 @@ FORBIDDEN = {
     "cc_backend.archive": (*FRONT, *MIDDLE, "cc_backend.metricstore", *WEB_AND_DATABASE),
     "cc_backend.clusters": (*FRONT, *MIDDLE, "cc_backend.archive", "cc_backend.metricstore", *WEB_AND_DATABASE),
     "cc_backend.jobs": (*FRONT, "flask", "werkzeug"),
-    "cc_backend.metricdata": (*FRONT, "flask", "werkzeug"),
+    "cc_backend.metricdata": (*FRONT, "cc_backend.absences", "flask", "werkzeug"),
+    "cc_backend.absences": (*FRONT, "cc_backend.jobs", "cc_backend.auth", *WEB_AND_DATABASE),
+    "cc_backend.exposition": (*FRONT, *MIDDLE, *LOWER, *WEB_AND_DATABASE),
+    "cc_backend.storefamilies": (*FRONT, *MIDDLE, *WEB_AND_DATABASE),
     "cc_backend.externalstore": (*FRONT, *MIDDLE, *WEB_AND_DATABASE),
     "cc_backend.storerouter": (*FRONT, *MIDDLE, *WEB_AND_DATABASE),
     "cc_backend.storeservice": ("cc_backend.web", "cc_backend.jobs", "cc_backend.archive", "cc_backend.app"),

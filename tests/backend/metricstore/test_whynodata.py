@@ -107,6 +107,15 @@ def test_time_in_which_no_store_ran_is_told(tmp_path: Path) -> None:
         assert ask(store, Query("load", "n1")) == [(Why.STORE_DOWN, (), 20, 60)]
 
 
+def test_while_older_samples_are_read_back_nobody_is_blamed_for_them() -> None:
+    class Restoring(MetricStore):
+        restoring = property(lambda _: True)  # type: ignore[assignment]  # for as long as the test takes
+
+    store = Restoring.open(None, METRICS, now_s=T0 + 50 * 60)
+    put(store, "n1", "load", range(50, 90))
+    assert ask(store, Query("load", "n1")) == [(Why.RESTORING, (), 0, 50), (Why.HOST_SILENT, ("n1",), 90, 100)]
+
+
 def test_the_last_sample_of_a_host_from_before_the_job_is_known(store: MetricStore) -> None:
     put(store, "n1", "load", [-30])
     (found,) = store.why_no_data("demo", [Asked(Query("load", "n1"), T0, NOW)], now_s=NOW)
