@@ -173,7 +173,7 @@ def asked_of(document: Any, algorithm: str) -> Asked:
     try:
         return Asked(
             _query(fields),
-            resolution_s=_whole(fields, "resolution"),
+            resolution_s=_duration(fields, "resolution"),
             algorithm=_text(fields, "resample-algo") or algorithm,
         )
     except InvalidInput as error:
@@ -247,6 +247,13 @@ def _time(fields: Mapping[str, Any], key: str) -> int:
     value = _whole(fields, key)
     if abs(value) > _TIME_LIMIT:
         raise InvalidInput(f"{key} must be a time in Unix seconds, not {value}")
+    return value
+
+
+def _duration(fields: Mapping[str, Any], key: str) -> int:
+    value = _whole(fields, key)
+    if abs(value) > _TIME_LIMIT:
+        raise _wrong(key, "a number of seconds", value)
     return value
 
 

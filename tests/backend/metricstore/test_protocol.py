@@ -324,6 +324,13 @@ class TestResampling:
         assert rows[0][0]["resolution"] == 60
         assert len(rows[1][0]["data"]) == 120
 
+    @pytest.mark.parametrize("end", [b"", b" and more, which the quick reader refuses"])
+    def test_a_resolution_beyond_any_time_costs_only_its_own_row(self, end: bytes) -> None:
+        one, other = read_request(b'{"queries":[{"resolution":%b},{"resolution":60}]}%b' % (b"7" * 60, end)).asked
+        assert one.fault.startswith("resolution must be a")
+        assert one.resolution_s == 0
+        assert (other.fault, other.resolution_s) == ("", 60)
+
     @pytest.mark.parametrize("resolution_s", [0, 1, 30, 60, -5])
     def test_finer_than_the_timestep_is_the_timestep(self, store: MetricStore, resolution_s: int) -> None:
         (row,) = ask(store, q("mem_used", resolution=resolution_s), slots=1200)
