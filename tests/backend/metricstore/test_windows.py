@@ -145,7 +145,7 @@ class Meanwhile:
             self.action()
 
 
-@pytest.mark.parametrize("action", ["write", "grow", "release", "free", "adopt"])
+@pytest.mark.parametrize("action", ["write", "grow", "only grow", "release", "free", "adopt"])
 def test_what_happens_while_a_block_is_compressed_is_not_lost(action: str) -> None:
     grid, matrix = filled(40, WINDOW_SLOTS)
 
@@ -156,6 +156,9 @@ def test_what_happens_while_a_block_is_compressed_is_not_lost(action: str) -> No
         elif action == "grow":
             new = grid.allocate_many(1, 100)
             grid.scatter(new[-1:], 5, np.array([-5], np.float32))
+        elif action == "only grow":
+            grid.allocate_many(1, 100)
+            grid.fill(np.array([2]), 5, np.array([-5], np.float32))
         elif action == "release":
             grid.release(0, np.arange(10))
             matrix[:10] = np.nan
@@ -169,7 +172,11 @@ def test_what_happens_while_a_block_is_compressed_is_not_lost(action: str) -> No
     grid.freeze(WINDOW_SLOTS, Meanwhile(2, meanwhile))
     np.testing.assert_array_equal(grid.read(np.arange(40), 0, WINDOW_SLOTS), matrix)
     grid.validate()
-    assert grid.states()[0].hot_bytes if action in {"write", "grow", "release"} else not grid.sample_bytes // 30_000
+    assert (
+        grid.states()[0].hot_bytes
+        if action in {"write", "grow", "only grow", "release"}
+        else not grid.sample_bytes // 30_000
+    )
 
 
 def test_readers_and_writers_run_beside_freezing() -> None:
@@ -298,7 +305,14 @@ def test_saved_windows_are_read_from_disk(tmp_path: Path) -> None:
     grid.validate()
     assert [state.cold_bytes > 0 for state in grid.states()] == [False, True, True]
     np.testing.assert_array_equal(everything(grid, 2 * CHUNK_ROWS), matrix)
+    old = grid.content(0, 0)
     save(grid, tmp_path, 0)  # a newer file takes the place of the old one
+    new = grid.content(0, 0)
+    assert old is not None
+    assert new is not None
+    assert isinstance(old.payload, FilePart)
+    assert isinstance(new.payload, FilePart)
+    assert new.payload.file is not old.payload.file
     np.testing.assert_array_equal(everything(grid, 2 * CHUNK_ROWS), matrix)
     grid.scatter(np.array([3]), 5, np.array([-1], np.float32))
     matrix[3, 5] = -1
