@@ -41,7 +41,8 @@ def identify(
     if fault := _name_fault(host):
         return Refusal(Reason.BAD_NAME, f"hostname {host!r} {fault}")
     for key in _PART_TAGS:
-        if fault := _text_fault(tags.get(key, "")):
+        text = tags.get(key)
+        if text and (fault := _text_fault(text)):
             return Refusal(Reason.BAD_NAME, f"tag {key} {fault}")
     if nodes is not None and nodes.spec(cluster, metric, host) is None:
         return Refusal(Reason.UNKNOWN_METRIC, f"metric {metric!r} is not configured for host {host!r} of {cluster!r}")
@@ -53,11 +54,12 @@ def _cluster_refusal(cluster: str, metric: str, metrics: MetricTable) -> Refusal
         if any(metric in table for table in metrics.values()):
             return Refusal(Reason.NO_CLUSTER, "there is no cluster tag and no default cluster")
         return Refusal(Reason.UNKNOWN_METRIC, f"metric {metric!r} is not configured")
-    if fault := _name_fault(cluster):
-        return Refusal(Reason.BAD_NAME, f"cluster {cluster!r} {fault}")
-    if cluster not in metrics:
+    known = metrics.get(cluster)
+    if known is None:
+        if fault := _name_fault(cluster):
+            return Refusal(Reason.BAD_NAME, f"cluster {cluster!r} {fault}")
         return Refusal(Reason.UNKNOWN_CLUSTER, f"cluster {cluster!r} is not configured")
-    if metric not in metrics[cluster]:
+    if metric not in known:
         return Refusal(Reason.UNKNOWN_METRIC, f"metric {metric!r} is not configured for cluster {cluster!r}")
     return None
 
