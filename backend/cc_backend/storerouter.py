@@ -112,7 +112,7 @@ class StoreRouter:
             cluster, queries, from_s=since_s, to_s=since_s + _HEARD_WITHIN_S, sub_cluster=sub_cluster
         ).rows
         heard = {
-            query.host for query, row in zip(queries, rows, strict=True) if any(_since(one, since_s) for one in row)
+            query.host for query, row in zip(queries, rows, strict=True) if any(_has_since(one, since_s) for one in row)
         }
         return [host for host in hosts if host not in heard]
 
