@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 
 from cc_backend.metricstore.hosts import JOB, Host
-from cc_backend.metricstore.model import HostHealth, MetricFault, MetricSpec, Part
+from cc_backend.metricstore.model import HostHealth, MetricFault, Part
 from cc_backend.metricstore.series import SeriesTable
 
 STALE_SLOTS = 5
@@ -32,16 +32,17 @@ class Expectations:
     """
 
     def __init__(self) -> None:
-        self._known: dict[tuple[str, int, str], tuple[Mapping[str, MetricSpec], int, bool]] = {}
+        self._known: dict[tuple[str, str | None, str], tuple[int, bool]] = {}
 
     def expects(self, table: SeriesTable, host: Host, metric: str, *, now_s: int) -> bool:
         """Whether a host that never sent a metric should; remembered for ten minutes for all hosts of its kind."""
-        key = host.cluster, id(host.specs), metric
-        specs, until_s, expected = self._known.get(key, ({}, 0, True))
-        if specs is host.specs and now_s < until_s <= now_s + _REMEMBERED_S:
+        kind = table.nodes.sub_cluster(host.cluster, host.name)
+        key = host.cluster, kind, metric
+        until_s, expected = self._known.get(key, (0, True))
+        if now_s < until_s <= now_s + _REMEMBERED_S:
             return expected
-        expected = _most_send(table, host, metric)
-        self._known[key] = host.specs, now_s + _REMEMBERED_S, expected
+        expected = _most_send(table, host, kind, metric)
+        self._known[key] = now_s + _REMEMBERED_S, expected
         return expected
 
     def forget(self) -> None:
@@ -106,11 +107,10 @@ def _fault(table: SeriesTable, parts: Mapping[Part, int], timestep_s: int, now_s
     return MetricFault(int(last_s[stale].max()), named)
 
 
-def _most_send(table: SeriesTable, host: Host, metric: str) -> bool:
+def _most_send(table: SeriesTable, host: Host, kind: str | None, metric: str) -> bool:
     """Whether most other hosts of a kind have a metric; of very many, some from all over the cluster are asked."""
-    peers = [
-        one for one in table.clusters.get(host.cluster, {}).values() if one.specs is host.specs and one is not host
-    ]
+    others = (one for one in table.clusters.get(host.cluster, {}).values() if one is not host)
+    peers = [one for one in others if table.nodes.sub_cluster(one.cluster, one.name) == kind]
     if len(peers) < FEWEST_PEERS:
         return True
     asked = peers[:: -(-len(peers) // _MOST_PEERS)]

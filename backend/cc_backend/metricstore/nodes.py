@@ -40,6 +40,11 @@ class Nodes:
         known = self._nodes.get(cluster)
         return known is None or known.rest is not None or host in known.hosts
 
+    def sub_cluster(self, cluster: str, host: str) -> str | None:
+        """The subcluster of a host, None where the configuration does not say."""
+        known = self._nodes.get(cluster)
+        return None if known is None else known.hosts.get(host, known.rest)
+
     def specs(self, cluster: str, host: str) -> Specs:
         """What is kept of a host; hosts of one subcluster get the same object.
 

@@ -47,7 +47,8 @@ class Inquiry:
         metric = asked.query.metric
         spec = self._table.spec(self._cluster, metric, asked.query.host)
         if spec is None:
-            return [Absence(Why.NOT_CONFIGURED, (), asked.from_s, asked.to_s)]
+            elsewhere = self._table.spec(self._cluster, metric) is not None
+            return [Absence(Why.NOT_HERE if elsewhere else Why.NOT_CONFIGURED, (), asked.from_s, asked.to_s)]
         span = span_of(asked.from_s, asked.to_s, spec.timestep_s, now_s=self._now_s)
         if not span.slots:
             too_short = asked.to_s <= -(-asked.from_s // spec.timestep_s) * spec.timestep_s

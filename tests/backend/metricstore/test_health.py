@@ -154,8 +154,7 @@ class TestWhatIsExpected:
         assert health(store).missing == ("power",)
 
     def test_only_hosts_of_the_same_subcluster_count(self) -> None:
-        nodes = {"demo": ClusterNodes({f"n{at}": "cpu" if at < 5 else "gpu" for at in range(10)},
-                                      metrics={"cpu": METRICS["demo"], "gpu": dict(METRICS["demo"])})}  # fmt: skip
+        nodes = {"demo": ClusterNodes({f"n{at}": "cpu" if at < 5 else "gpu" for at in range(10)})}
         store = MetricStore.open(None, METRICS, nodes=nodes, now_s=NOW)
         for at in range(10):
             put(store, "load", 0, host=f"n{at}")

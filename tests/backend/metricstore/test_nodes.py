@@ -33,6 +33,13 @@ def test_a_subcluster_may_take_all_other_hosts() -> None:
     assert nodes.lists("demo", "anyone")
 
 
+def test_the_subcluster_of_a_host_is_told_where_the_configuration_says() -> None:
+    nodes = Nodes(METRICS, {"demo": DEMO, "other": ClusterNodes({"n1": "a"}, rest="b")})
+    assert [nodes.sub_cluster("demo", host) for host in ("n1", "stranger")] == ["old", None]
+    assert [nodes.sub_cluster("other", host) for host in ("n1", "stranger")] == ["a", "b"]
+    assert nodes.sub_cluster("third", "n1") is None
+
+
 def test_hosts_that_no_subcluster_names_are_not_listed() -> None:
     nodes = Nodes(METRICS, {"demo": DEMO})
     assert [nodes.lists("demo", host) for host in ("n1", "n3", "stranger", "")] == [True, True, False, False]

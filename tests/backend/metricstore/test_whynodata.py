@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from cc_backend.metricstore import MetricSpec, MetricStore, Query
+from cc_backend.metricstore.nodes import ClusterNodes
 from cc_backend.metricstore.whynodata import Asked
 from cc_backend.model import Absence, Why
 
@@ -77,6 +78,14 @@ def test_only_the_parts_that_were_asked_for_count(store: MetricStore) -> None:
 
 def test_a_metric_that_is_not_configured(store: MetricStore) -> None:
     assert ask(store, Query("nope", "n1"))[0][0] is Why.NOT_CONFIGURED
+
+
+def test_a_metric_that_the_subcluster_of_the_host_does_not_have() -> None:
+    metrics = {"cpu": {"load": METRICS["demo"]["load"]}}
+    nodes = {"demo": ClusterNodes({"n1": "cpu", "n2": "gpu"}, metrics=metrics)}
+    store = MetricStore.open(None, METRICS, nodes=nodes, now_s=T0 - 86400)
+    assert ask(store, Query("flops", "n1"))[0][0] is Why.NOT_HERE
+    assert ask(store, Query("flops", "n2"))[0][0] is Why.HOST_NEVER
 
 
 def test_a_job_between_two_samples_is_too_short(store: MetricStore) -> None:
