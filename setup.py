@@ -40,7 +40,7 @@ def extensions() -> list[Extension]:
             sources=[f"{NATIVE}/{source}" for source in sources],
             include_dirs=[NATIVE],
             depends=[str(path) for path in Path(NATIVE).glob("*.h")],
-            extra_compile_args=["-O3", "-std=c11", "-fvisibility=hidden", "-Wall", "-Wextra"],
+            extra_compile_args=["-O3", "-std=c11", "-ffp-contract=off", "-fvisibility=hidden", "-Wall", "-Wextra"],
             optional=True,
         )
         for name, sources in EXTENSIONS.items()
