@@ -14,10 +14,11 @@ from cc_backend.api.answers import JSON, json_answer
 from cc_backend.api.binding import check_cluster
 from cc_backend.api.bodies import read_body
 from cc_backend.errors import InvalidInput
-from cc_backend.metricstore import MetricStore, binary, protocol
+from cc_backend.metricstore import HostHealth, MetricStore, binary, protocol
 from cc_backend.metricstore.answering import answer
 from cc_backend.metricstore.answerjson import to_json
 from cc_backend.metricstore.block import WINDOW_SLOTS
+from cc_backend.metricstore.reasontext import fault_text
 from cc_common.payload import parse_json
 
 _WHOLE = re.compile(r"[+-]?[0-9]{1,19}\Z")
@@ -87,20 +88,36 @@ def debug_answer(request: Request, store: MetricStore) -> Response:
 
 
 def health_answer(request: Request, store: MetricStore, *, now_s: int, body_bytes: int) -> Response:
-    """Which of the expected metrics of some hosts arrive: host -> `State`, and `HealthMetrics` as JSON in a text."""
+    """Which of the expected metrics of some hosts arrive: host -> `State`, and `HealthMetrics` as JSON in a text.
+
+    With `with-reasons` in the body also `Reasons`: metric -> what is wrong with it, since when.
+    """
     document = parse_json(read_body(request, limit_bytes=body_bytes), max_bytes=body_bytes)
     if not isinstance(document, dict) or not isinstance(document.get("cluster"), str):
         raise InvalidInput("the body must be an object with cluster, nodes and metric-names")
     hosts, metrics = _names(document, "nodes"), _names(document, "metric-names")
     if len(hosts) > _MOST_HOSTS:
         raise InvalidInput(f"nodes: {len(hosts)} are more than the limit of {_MOST_HOSTS}")
-    return json_answer({host: _health(store, document["cluster"], host, metrics, now_s) for host in hosts})
+    found = {host: store.host_health(document["cluster"], host, metrics, now_s=now_s) for host in hosts}
+    if document.get("with-reasons") is True:
+        return json_answer({host: _health(one) | {"Reasons": _reasons(one, now_s)} for host, one in found.items()})
+    return json_answer({host: _health(one) for host, one in found.items()})
 
 
-def _health(store: MetricStore, cluster: str, host: str, metrics: Sequence[str], now_s: int) -> dict[str, str]:
-    health = store.host_health(cluster, host, metrics, now_s=now_s)
+def _health(health: HostHealth) -> dict[str, Any]:
     detail = {"degraded": list(health.degraded), "missing": list(health.missing)}
     return {"State": health.state, "HealthMetrics": orjson.dumps(detail).decode() if health.known else ""}
+
+
+def _reasons(health: HostHealth, now_s: int) -> dict[str, Any]:
+    return {
+        metric: {
+            "lastSample": fault.last_s,
+            "parts": [" ".join(filter(None, part)) for part in fault.parts],
+            "text": fault_text(fault, now_s=now_s, zone=None),
+        }
+        for metric, fault in health.faults.items()
+    }
 
 
 def _names(document: Mapping[str, Any], key: str) -> list[str]:

@@ -195,6 +195,11 @@ class TestHealthcheck:
             "tn99": {"State": "failed", "HealthMetrics": ""},
         }
 
+    def test_reasons_come_if_asked_for(self, filled: Any) -> None:
+        found = self.check(filled, **{"with-reasons": True}).get_json()
+        assert found["tn01"]["Reasons"] == {"mem_used": {"lastSample": None, "parts": [], "text": "never came"}}
+        assert set(found["tn99"]["Reasons"]) == {"load_one", "mem_used"}
+
     def test_null_lists_are_empty(self, filled: Any) -> None:
         assert self.check(filled, nodes=None).get_json() == {}
         found = self.check(filled, **{"metric-names": None}).get_json()
