@@ -41,8 +41,8 @@ def identify(
     if fault := _name_fault(host):
         return Refusal(Reason.BAD_NAME, f"hostname {host!r} {fault}")
     for key in _PART_TAGS:
-        text = tags.get(key)
-        if text and (fault := _text_fault(text)):
+        part = tags.get(key)
+        if part and (fault := _text_fault(part)):
             return Refusal(Reason.BAD_NAME, f"tag {key} {fault}")
     if nodes is not None and nodes.spec(cluster, metric, host) is None:
         return Refusal(Reason.UNKNOWN_METRIC, f"metric {metric!r} is not configured for host {host!r} of {cluster!r}")

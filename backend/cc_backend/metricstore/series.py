@@ -373,7 +373,9 @@ class SeriesTable(Columns):
         _check(len(places) == len(live), "two series share a row")
         for index, grid in enumerate(self.grids):
             grid.validate()
-            _check(not grid.idle_rows() & {row for at, row in places if at == index}, "a free row is in use")
+            rows, idle = {row for at, row in places if at == index}, grid.idle_rows()
+            _check(not idle & rows, "a free row is in use")
+            _check(len(idle) + len(rows) == grid.rows, "a row belongs to no series and is not free")
         for spellings in self._keys.tables():
             _check(bool((self.row_of[spellings.sids()] != NO_PLACE).all()), "stale spelling")
 

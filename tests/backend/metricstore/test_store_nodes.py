@@ -223,13 +223,13 @@ class TestChangedTimestep:
         store = store_with()
         lines = [
             line("n1", value=10 * core + at, time_s=NOW_S - 60 * at, part=f",type=core,type-id={core}")
-            for core in range(200)
+            for core in range(1100)
             for at in (2, 1)
         ]
         send(store, *lines)
         store.reload({"demo": {"load": MetricSpec(20)}})
-        query = Query("load", "n1", "core", ("0", "77", "199"))
+        query = Query("load", "n1", "core", ("0", "77", "1099"))
         rows = store.query("demo", [query], from_s=NOW_S - 120, to_s=NOW_S)[0]
-        assert [row.data[[0, 3]].tolist() for row in rows] == [[2, 1], [772, 771], [1992, 1991]]
+        assert [row.data[[0, 3]].tolist() for row in rows] == [[2, 1], [772, 771], [10992, 10991]]
         assert all(np.isnan(row.data[[1, 2, 4, 5]]).all() for row in rows)
         store.validate()
