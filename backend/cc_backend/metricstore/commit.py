@@ -30,6 +30,7 @@ class Committer:
         self._failed = 0
         self._fault = False
         self._stopping = False
+        self._resting = False  # the thread waits for something to do
         self._thread: threading.Thread | None = None
         self.observe: Callable[[float], None] | None = None
 
@@ -40,7 +41,8 @@ class Committer:
             self._written += 1
             if self._mode != "never":
                 self._start()
-                self._condition.notify_all()
+                if self._resting:  # waking the thread for each batch of an interval would cost more than small batches
+                    self._condition.notify_all()
             return self._written
 
     def retire(self, descriptor: int) -> None:
@@ -89,7 +91,9 @@ class Committer:
     def _run(self) -> None:
         with self._condition:
             while not (self._stopping and self._idle()):
+                self._resting = True
                 self._condition.wait_for(lambda: self._stopping or not self._idle())
+                self._resting = False
                 if self._mode == "interval":
                     self._condition.wait_for(lambda: self._stopping, timeout=self._interval_s)
                 if not self._idle():
