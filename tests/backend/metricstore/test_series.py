@@ -380,6 +380,7 @@ def test_what_was_silent_before_a_job_began_is_not_kept_for_it() -> None:
     sids = table.register_many([host(1), Identity("demo", "n1", "power")])
     table.put(sids, np.ones(2, np.float32), np.array([100, 300]))
     assert table.silent(1000, {"demo": {"n1": 200}}).tolist() == [sids[0]]
+    assert table.silent(200, {"demo": {"n1": 1000}}).tolist() == [sids[0]]
 
 
 def test_changes_and_removals_are_counted() -> None:
