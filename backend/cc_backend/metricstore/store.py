@@ -274,7 +274,7 @@ class MetricStore:
     def why_no_data(self, cluster: str, asked: Sequence[Asked], *, now_s: int) -> list[list[Absence]]:
         """Per question the stretches of time without samples of its host, each with the reason, in order."""
         facts = StoreFacts(
-            kept_from_s=now_s - self._retention_s,
+            kept_from_s=max(now_s - self._retention_s, self._upkeep.kept_from_s),
             restoring_before_s=self.started_s if self.restoring else 0,
             outages=self.outages(),
         )

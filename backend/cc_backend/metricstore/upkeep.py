@@ -45,6 +45,7 @@ class Upkeep:
     ) -> None:
         self.rules = rules
         self.refusing = False
+        self.kept_from_s = 0  # samples from before may have been forgotten
         self._table = table
         self._disk = disk
         self._ingest = ingest
@@ -72,6 +73,7 @@ class Upkeep:
         if self._disk is not None and self._disk.restoring:
             return 0
         with self._one:
+            self.kept_from_s = max(self.kept_from_s, before_s)
             with self._ingest, self._memory:
                 freed = free_samples(self._table, before_s, protected)
                 silent = self._table.silent(before_s, protected)
@@ -125,6 +127,7 @@ class Upkeep:
     def _stay_under_cap(self, now_s: int, protected: Protected) -> None:
         yielding = _Yielding(self, now_s, protected)
         step = enforce(yielding, cap_bytes=self.rules.cap_bytes, now_s=now_s)
+        self.kept_from_s = max(self.kept_from_s, yielding.dropped_until_s)
         if yielding.dropped_until_s and self._disk is not None:
             self._disk.free_windows(yielding.dropped_until_s)
         self.refusing = step == Step.REFUSE

@@ -2,9 +2,11 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from cc_backend.metricstore import MetricSpec, MetricStore, Query
+from cc_backend.metricstore.capacity import Step
 from cc_backend.metricstore.nodes import ClusterNodes
 from cc_backend.metricstore.whynodata import Asked
 from cc_backend.model import Absence, Why
@@ -103,6 +105,32 @@ def test_what_is_older_than_the_store_keeps(store: MetricStore) -> None:
         (Why.TOO_OLD, (), 0, 50),
         (Why.HOST_NEVER, ("n1",), 50, 100),
     ]
+
+
+def test_what_was_freed_before_its_time_is_no_silence(store: MetricStore) -> None:
+    put(store, "n1", "load", range(-200, 100))
+    assert store.free(before_s=T0, protected={}) > 0
+    found = ask(store, Query("load", "n1"), from_s=T0 - 200 * 60)
+    assert [why for why, _, _, _ in found] == [Why.TOO_OLD]
+
+
+def test_what_gave_way_to_the_cap_is_no_silence() -> None:
+    metrics = {"demo": {f"load{number}": MetricSpec(60) for number in range(50)}}
+    store = MetricStore.open(None, metrics, now_s=T0, cap_bytes=1_000_000, retention_s=7 * 86400)
+    chance = np.random.default_rng(1)
+    for hour in range(24):
+        lines = [
+            f"load{number},cluster=demo,hostname=n{host} value={chance.normal()} {T0 + hour * 3600 + minute * 60}"
+            for number in range(50)
+            for host in range(4)
+            for minute in range(60)
+        ]
+        store.ingest("\n".join(lines).encode(), received_s=T0 + hour * 3600 + 3600)
+    now_s = T0 + 24 * 3600
+    store.upkeep(now_s, {})
+    assert store.memory().cap_step >= Step.DROP
+    found = ask(store, Query("load0", "n1"), minutes=24 * 60, now_s=now_s + 600)
+    assert [why for why, _, _, _ in found] == [Why.TOO_OLD]
 
 
 def test_time_in_which_no_store_ran_is_told(tmp_path: Path) -> None:
