@@ -23,7 +23,10 @@ class _Known:
 
 
 class ChunkKeys:
-    """The keys of chunks. Every call wants the lock of the table to be held."""
+    """The keys of chunks. `sids` and `done` want the lock of the table to be held.
+
+    `keys` takes long enough to do without it: no series may be removed meanwhile, others may come.
+    """
 
     def __init__(self, table: SeriesTable) -> None:
         self._table = table

@@ -42,7 +42,10 @@ class PassResult:
 
 
 class SnapshotPass:
-    """Writes what has changed in the grids of a table to a folder. `lock` is the one that guards the table."""
+    """Writes what has changed in the grids of a table to a folder. `lock` is the one that guards the table.
+
+    No series may be removed during a pass.
+    """
 
     def __init__(
         self,
@@ -134,8 +137,8 @@ class SnapshotPass:
                 return None
             rows = _rows(content)
             sids = self._keys.sids(place.grid_index, chunk, rows)
-            keys = self._keys.keys(place.grid_index, chunk, sids)
             last_s = np.where(sids == NOBODY, 0, self._table.last_s[sids])
+        keys = self._keys.keys(place.grid_index, chunk, sids)
         start_s = place.name.start_s
         times = pack_times(np.minimum(last_s, end_s(place.name) - 1), start_s)
         return _Copied(content.version, rows, keys, times, self._payload(content))
