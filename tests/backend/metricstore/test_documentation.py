@@ -2,7 +2,10 @@ from pathlib import Path
 
 import pytest
 
+from cc_backend.metricstore import snapshotformat
+from cc_backend.metricstore.block import CHUNK_ROWS, WINDOW_SLOTS
 from cc_backend.metricstore.model import Reason
+from cc_backend.metricstore.snapshots import SUFFIX
 from cc_backend.metricstore.walformat import MAGIC, MARKER, VERSION
 
 
@@ -19,3 +22,15 @@ def test_the_marks_of_the_log_are_those_described(page: str) -> None:
     assert f"`{MAGIC.decode().strip()}\\n`" in page
     assert f"`{MARKER.hex(' ').upper()}`" in page
     assert f"version, {VERSION}" in page
+
+
+def test_the_marks_of_snapshots_are_those_described(page: str) -> None:
+    snapshots = page.partition("## Snapshots")[2]
+    assert f"`{snapshotformat.MAGIC.decode().strip()}\\n`" in snapshots
+    assert f"`{snapshotformat.MARKER.hex(' ').upper()}`" in snapshots
+    assert f"version, {snapshotformat.VERSION}" in snapshots
+    assert f"File header, {snapshotformat.HEADER_BYTES} bytes" in snapshots
+    assert f"Its header, {snapshotformat.CHUNK_HEADER_BYTES} bytes" in snapshots
+    assert f"slots of a window, {WINDOW_SLOTS} |" in snapshots
+    assert f"rows of a chunk, {CHUNK_ROWS} |" in snapshots
+    assert SUFFIX in snapshots
