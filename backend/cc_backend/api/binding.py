@@ -3,6 +3,7 @@
 from collections.abc import Collection
 
 from cc_backend.errors import NotAllowed
+from cc_backend.metricstore.clustertags import only_clusters
 from cc_common import lineprotocol
 
 _SHOWN = 3
@@ -20,23 +21,12 @@ def check_batch(batch: bytes, *, default_cluster: str, bound: Collection[str]) -
         return
     if default_cluster:
         check_cluster(default_cluster, bound)
-    if only_names(batch, bound):
+    if only_clusters(batch, bound):
         return
     points, _ = lineprotocol.decode(batch, received_s=0)
     foreign = {point.tags.get("cluster", default_cluster) for point in points} - {*bound, ""}
     if foreign:
         raise _refusal(sorted(foreign))
-
-
-def only_names(batch: bytes, clusters: Collection[str]) -> bool:
-    """Whether plainly every `cluster=` in the batch is a tag with one of these names.
-
-    A few searches instead of reading the lines; False may also mean that it cannot be seen this way. No other
-    spelling of the tag exists, as the protocol has no escape for its letters.
-    """
-    plain = [name.encode() for name in clusters if name.isidentifier()]
-    tags = (b",cluster=%b%b" % (name, end) for name in plain for end in (b",", b" "))
-    return batch.count(b"cluster=") == sum(batch.count(tag) for tag in tags)
 
 
 def _refusal(clusters: list[str]) -> NotAllowed:

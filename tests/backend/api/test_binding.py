@@ -1,6 +1,6 @@
 import pytest
 
-from cc_backend.api.binding import check_batch, check_cluster, only_names
+from cc_backend.api.binding import check_batch, check_cluster
 from cc_backend.errors import NotAllowed
 
 OWN = b"load,cluster=tern,hostname=tn1 value=1 1760000000\n"
@@ -49,11 +49,6 @@ def test_text_that_only_mentions_a_cluster_is_no_foreign_line() -> None:
         default_cluster="",
         bound=("tern",),
     )
-
-
-def test_the_quick_look_counts_only_exact_tags() -> None:
-    assert only_names(OWN * 2, ["tern"])
-    assert not only_names(OWN + b"x,cluster=terns,a=b value=1", ["tern"])
 
 
 def test_one_cluster_is_checked_by_name() -> None:
