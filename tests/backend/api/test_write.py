@@ -5,8 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from flask import Flask
 
-from cc_backend.metricstore import Query, wal
+from cc_backend.api.write import answer_to
+from cc_backend.metricstore import IngestResult, Query, wal
 
 NOW_S = 1_760_000_400
 GOOD = f"load_one,cluster=tern,hostname=tn01,type=node value=4 {NOW_S}\n"
@@ -151,9 +153,19 @@ def test_a_batch_that_the_log_cannot_take_is_503_and_asked_for_again(
     assert stored(site) == [5.0]
 
 
+def test_a_store_that_is_full_asks_for_the_batch_again_later() -> None:
+    result = IngestResult(0, {}, (), durable=False, full=True)
+    with Flask("full").test_request_context():
+        answer = answer_to(result)
+        assert answer.status_code == 503
+        assert "memory-cap" in answer.get_data(as_text=True)
+        assert answer.headers["Retry-After"] == "60"
+
+
 def test_samples_survive_a_restart(site: Any, app_factory: Any) -> None:
     post(site, GOOD)
     site.services.close()
     store = app_factory().extensions["cockpit"].store
+    assert store.wait_restored()
     (rows,) = store.query("tern", [Query("load_one", "tn01")], from_s=NOW_S, to_s=NOW_S + 60)
     assert [list(row.data) for row in rows] == [[4.0]]

@@ -1,10 +1,14 @@
 """Scheduled work goes on whatever happens to the wall clock."""
 
+import time
 from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
 
 import pytest
 
-from cc_backend.maintenance.scheduler import ClockWatch
+from cc_backend.maintenance.scheduler import ClockWatch, snapshot_when_due, start_background
+from cc_backend.metricstore.rhythm import Rhythm
 
 
 class Clocks:
@@ -57,3 +61,26 @@ def test_each_step_back_counts_once() -> None:
     clocks.pass_by(2)
     watch.look(lambda: [work])
     assert work.next_run_time is None
+
+
+def snapshots(tmp_path: Path) -> int:
+    return len(list(tmp_path.rglob("*.win1")))
+
+
+def test_a_snapshot_is_taken_when_it_is_due(site: Any, tmp_path: Path) -> None:
+    site.write_node("tn01", from_s=int(site.clock()), minutes=1)
+    rhythm = Rhythm(1000, time.monotonic())
+    snapshot_when_due(site.services, rhythm)
+    assert snapshots(tmp_path) == 0
+    rhythm = Rhythm(0, time.monotonic())
+    snapshot_when_due(site.services, rhythm)
+    assert snapshots(tmp_path) == 1
+
+
+def test_the_end_takes_a_last_snapshot_and_leaves_no_log(site: Any, tmp_path: Path) -> None:
+    background = start_background(site.services)
+    site.write_node("tn01", from_s=int(site.clock()), minutes=1)
+    background.stop()
+    background.stop()
+    assert snapshots(tmp_path) == 1
+    assert list(tmp_path.rglob("*.wal")) == []
