@@ -22,10 +22,12 @@ class Host:
     """One host: metric -> part -> sid, by `metrics` for people and by `find` for speed.
 
     `specs` are the metrics that are kept of this host; hosts of one subcluster share them. `is_listed` says whether the
-    configuration names the host.
+    configuration names the host. Of `count` series `job_count` are of jobs.
     """
 
-    __slots__ = ("_extra", "_extra_count", "_sids", "cluster", "count", "id", "is_listed", "layout", "name", "specs")
+    __slots__ = (
+        "_extra", "_extra_count", "_sids", "cluster", "count", "id", "is_listed", "job_count", "layout", "name", "specs"
+    )  # fmt: skip
 
     def __init__(
         self, number: int, cluster: str, name: str, *, layout: Layout, specs: Mapping[str, MetricSpec], is_listed: bool
@@ -37,6 +39,7 @@ class Host:
         self.specs = specs
         self.is_listed = is_listed
         self.count = 0
+        self.job_count = 0
         self._sids = array("i")
         self._extra: dict[str, dict[Part, int]] | None = None
         self._extra_count = 0
@@ -61,7 +64,9 @@ class Host:
         """Take in a series that the host does not have yet."""
         self.count += 1
         place = _NOTHING
-        if part.type != JOB:
+        if part.type == JOB:
+            self.job_count += 1
+        else:
             place = self.layout.take(metric, part, below=2 * self.count + _ROOM)
         if place == _NOTHING:
             if self._extra is None:
@@ -78,6 +83,7 @@ class Host:
     def remove(self, metric: str, part: Part) -> None:
         """Let go of a series that the host has."""
         self.count -= 1
+        self.job_count -= part.type == JOB
         place = self.layout.place(metric, part)
         if 0 <= place < len(self._sids) and self._sids[place] != _NOTHING:
             self._sids[place] = _NOTHING

@@ -63,6 +63,7 @@ class Limits:
     unlisted_hosts: int = 10_000  # of these, those that the configuration does not have
     strict_hosts: bool = False  # take no samples of hosts that the configuration does not have
     series: int = 5_000_000
+    host_series: int = 100_000  # of these, those of one host
     job_series: int = 500_000  # those of type `job` come and go with the jobs
     refused_spellings: int = 100_000
     query_samples: int = 250_000_000

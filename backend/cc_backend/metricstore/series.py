@@ -148,7 +148,7 @@ class SeriesTable(Columns):
         if spec is None:
             return refusal_code(Reason.UNKNOWN_METRIC if cluster in self.metrics else Reason.UNKNOWN_CLUSTER)
         is_job = part.type == JOB
-        if self.job_count >= self._limits.job_series if is_job else self.count >= self._limits.series:
+        if self._is_full(host, is_job=is_job):
             return refusal_code(Reason.SERIES_LIMIT)
         if host is None:
             host = self._new_host(cluster, name)
@@ -169,6 +169,14 @@ class SeriesTable(Columns):
         host.add(metric, self._parts[number], sid)
         new.append((sid, host.id, self._names.number(metric), number, spec.timestep_s))
         return sid
+
+    def _is_full(self, host: Host | None, *, is_job: bool) -> bool:
+        """Whether there is no room for a series of this host; those of jobs neither take nor need room of others."""
+        if is_job:
+            return self.job_count >= self._limits.job_series
+        if host is not None and host.count - host.job_count >= self._limits.host_series:
+            return True
+        return self.count >= self._limits.series
 
     def _settle(self, new: list[_New], timestep_s: int = 0, wanted: Mapping[int, int] | None = None) -> None:
         """Write the columns of new series and give them rows, those of one host beside each other.

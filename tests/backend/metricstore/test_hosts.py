@@ -73,6 +73,10 @@ def test_series_of_jobs_take_no_place_in_the_layout() -> None:
     assert host.metrics["load"][Part("job", "42")] == 42
     assert host.metrics["load"][Part()] == 100
     assert host.job_sids() == list(range(100))
+    assert (host.count, host.job_count) == (101, 100)
+    host.remove("load", Part("job", "42"))
+    host.remove("load", Part())
+    assert (host.count, host.job_count) == (99, 99)
 
 
 @pytest.mark.parametrize("part", [Part("core", "2"), Part("job", "2")])

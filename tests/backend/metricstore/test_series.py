@@ -334,6 +334,18 @@ def test_bytes_are_given_back_when_series_go() -> None:
     table.validate()
 
 
+def test_one_host_alone_cannot_take_all_places() -> None:
+    table = table_with(Limits(host_series=3))
+    flood = [Identity("demo", "n1", "load", Part("device", str(number))) for number in range(10)]
+    jobs = [Identity("demo", "n1", "load", Part("job", str(number))) for number in range(10)]
+    assert (table.register_many(jobs) >= 0).all()
+    assert np.count_nonzero(table.register_many(flood) >= 0) == 3
+    assert (table.register_many([host(2), host(3)]) >= 0).all()
+    table.remove(table.register_many(flood[:1]))
+    assert table.register(flood[9]) >= 0
+    table.validate()
+
+
 class TestSeriesOfJobs:
     def test_a_flood_of_them_leaves_room_for_nodes(self) -> None:
         table = table_with(Limits(series=100, job_series=50))
