@@ -46,7 +46,11 @@ def restore(
     for segment in reversed(segments):
         if stopping():
             return False
-        log.restore(segment)
+        try:
+            log.restore(segment)
+        except Exception:  # a defect that one file brings to light must not cost all the others
+            logger.exception("file=%s met a defect and is left alone", segment.path)
+            state.damaged_files += 1
         state.restored_bytes += segment.size_bytes
     for name in folder.names():
         if stopping():

@@ -144,6 +144,10 @@ class WindowRestorer:
             self._state.damaged_chunks += 1
             logger.warning("chunk=%d of file=%s is left out: %s", entry.chunk, file.path, error)
             return
+        except Exception:  # a defect that one chunk brings to light must not cost all the others
+            self._state.damaged_chunks += 1
+            logger.exception("chunk=%d of file=%s met a defect and is left out", entry.chunk, file.path)
+            return
         self._state.chunks += 1
         self._state.chunks_as_they_are += as_it_is
 

@@ -13,6 +13,7 @@ from cc_backend.metricstore import MetricSpec, MetricStore, Query, restorelog
 from cc_backend.metricstore.block import WINDOW_SLOTS
 from cc_backend.metricstore.restorewindows import WindowRestorer
 from cc_backend.metricstore.snapshot import WindowName
+from cc_backend.metricstore.wal import Segment
 
 METRICS = {"demo": {"load": MetricSpec(60, "avg"), "temp": MetricSpec(60), "power": MetricSpec(10, "sum")}}
 WINDOW_S = 60 * WINDOW_SLOTS
@@ -312,3 +313,29 @@ def test_progress_and_outcome_are_told(folder: Path, caplog: pytest.LogCaptureFi
     with caplog.at_level(logging.INFO), opened(folder):
         pass
     assert "restored files=0 samples=0 windows=4 chunks=4 as_they_are=4 series=20" in caplog.text
+
+
+def test_a_defect_that_one_file_brings_to_light_costs_only_that_file(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    with opened(folder) as store:
+        for slot in range(SLOTS, SLOTS + 4):
+            write(store, range(slot, slot + 1))
+            store.snapshot(NOW, budget_s=0)  # begins a new segment
+    real = restorelog.LogRestorer.restore
+    broken = segments(folder)[1]
+
+    def breaking(restorer: restorelog.LogRestorer, segment: Segment) -> None:
+        if segment.path == broken:
+            raise IndexError("a defect")
+        real(restorer, segment)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(restorelog.LogRestorer, "restore", breaking)
+        with opened(folder) as store:
+            assert np.flatnonzero(np.isnan(load(store, slots=SLOTS + 4))).tolist() == [SLOTS + 1]
+            assert store.snapshot(NOW)
+            assert segments(folder) == [broken], "what is not in memory stays on disk"
+    assert "met a defect and is left alone" in caplog.text
+    with opened(folder) as store:
+        assert_whole(store, SLOTS + 4)
