@@ -19,6 +19,8 @@ import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+from cc_backend.metricstore.kernel import HAS_NATIVE
+
 BIN = Path(sys.executable).parent
 METRICS = ("cpu_user", "flops_any", "ipc", "clock", "mem_used_thread")
 NODES = 16
@@ -28,7 +30,8 @@ SENDERS = 2
 def main() -> int:
     """Print a table."""
     seconds = float(sys.argv[1]) if len(sys.argv) > 1 else 5.0
-    print(f"{os.cpu_count()} cores, {SENDERS} senders, {seconds:g} s each")
+    kernel = "C" if HAS_NATIVE else "Python"
+    print(f"{os.cpu_count()} cores, {SENDERS} senders, {seconds:g} s each, token bound to its cluster, {kernel} kernel")
     print("| server                                   | lines a batch | M lines/s |")
     print("|------------------------------------------|--------------:|----------:|")
     for lines in (1000, 10_000):
@@ -54,7 +57,7 @@ def with_backend(folder: Path, lines: int, seconds: float) -> None:
     config = folder / "site" / "config.json"
     (folder / "cluster.json").write_text(json.dumps(cluster()), "utf-8")
     run("cluster", "add", folder / "cluster.json", "--config", config)
-    token = run("token", "create", "agents", "--config", config, "--scope", "write").strip()
+    token = run("token", "create", "agents", "--config", config, "--scope", "write", "--cluster", "bench").strip()
     port = free_port()
     environment = {**os.environ, "CC_BACKEND_ADDR": f"127.0.0.1:{port}", "CC_LOG_LEVEL": "warning"}
     server = subprocess.Popen([BIN / "cc-backend", "serve", "--config", config], env=environment)
