@@ -111,15 +111,9 @@ def noted_absences(archive: FileArchive, job: Job) -> Mapping[str, tuple[Absence
 
 
 def not_measured(job: Job, names: Iterable[str], cluster: Cluster, sub_cluster: SubCluster) -> JobAbsences:
-    """The reasons for metrics that the configuration does not have for the job's nodes."""
-    return JobAbsences(
-        {
-            name: (Absence(Why.NOT_HERE if name in cluster.metrics else Why.NOT_CONFIGURED, (), job.start_time,
-                           job.stop_time),)
-            for name in names
-            if name not in sub_cluster.metrics
-        }
-    )  # fmt: skip
+    """The reasons for metrics of the cluster that are not measured on the job's nodes; other names are nobody's."""
+    why = Absence(Why.NOT_HERE, (), job.start_time, job.stop_time)
+    return JobAbsences({name: (why,) for name in names if name in cluster.metrics and name not in sub_cluster.metrics})
 
 
 def _within(job: Job, absence: Absence) -> Absence:
