@@ -15,7 +15,7 @@ from cc_backend.auth.tokens import TokenKeys, Tokens
 from cc_backend.auth.users import Users
 from cc_backend.clusters import ClusterFiles, Clusters
 from cc_backend.database import open_database
-from cc_backend.externalstore import ExternalStore, Place, check_places
+from cc_backend.externalstore import ExternalStore, places_of
 from cc_backend.jobs.lifecycle import JobLifecycle
 from cc_backend.jobs.nodes import NodeStates
 from cc_backend.jobs.search import JobSearch
@@ -81,7 +81,7 @@ def create_services(settings: BackendSettings, clock: Callable[[], float] = time
     store = open_store(
         settings.metric_store, store_table(clusters), int(clock()), nodes=node_table(clusters), background=True
     )
-    stores = StoreRouter(store, open_external(settings))
+    stores = StoreRouter(store, [ExternalStore(place) for place in places_of(settings.metric_store_external)])
     return Services(
         settings=settings,
         database=database,
@@ -99,20 +99,6 @@ def create_services(settings: BackendSettings, clock: Callable[[], float] = time
         sessions=Sessions(database, max_age_s=settings.main.session_max_age_s, idle_s=settings.main.session_idle_s),
         clock=clock,
     )
-
-
-def open_external(settings: BackendSettings) -> list[ExternalStore]:
-    """The metric stores elsewhere; none is asked yet.
-
-    Raises:
-        SettingsError: an address is none, or two stores have the same scope.
-    """
-    places = [
-        Place(entry.scope, entry.url, entry.token, timeout_s=entry.timeout_s)
-        for entry in settings.metric_store_external
-    ]
-    check_places(places)
-    return [ExternalStore(place) for place in places]
 
 
 def open_clusters(files: ClusterFiles) -> Clusters:

@@ -67,6 +67,7 @@ def init(directory: Annotated[Path, typer.Argument(help="A folder, made if it do
 def serve(config: Config = DEFAULT_CONFIG) -> None:
     """Serve the API and the pages until SIGTERM or Ctrl-C."""
     from cc_backend import server  # noqa: PLC0415 - the other commands need no server
+    from cc_backend.externalstore import places_of  # noqa: PLC0415
 
     configure_logging()
     loaded = _load(config)
@@ -77,6 +78,7 @@ def serve(config: Config = DEFAULT_CONFIG) -> None:
         pass  # what cannot be opened is better said here, once, than by a process that dies and dies again
     FileArchive(Path(loaded.value.archive.path))
     server.listen_address(loaded.value.main.addr)
+    places_of(loaded.value.metric_store_external)
     server.become_server(config)
 
 

@@ -22,6 +22,7 @@ from cc_backend.metricstore.answerjson import from_json, request_to_json
 from cc_backend.metricstore.binary import MEDIA_TYPE, decode
 from cc_backend.metricstore.protocol import Answer, AnsweredSeries, Asked, Request
 from cc_backend.metricstore.query import slots_of
+from cc_backend.settings import ExternalStoreSettings
 from cc_common.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ class StoreAway(Unavailable):
 
 
 class _TooMuch(Exception):
-    """The store finds the request too large."""
+    """The store finds the request too large, or we its answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,20 +58,21 @@ class Place:
     timeout_s: float = TIMEOUT_S
 
 
-def check_places(places: Sequence[Place]) -> None:
-    """Returns when stores can be asked there.
+def places_of(entries: Sequence[ExternalStoreSettings]) -> list[Place]:
+    """Where the settings say that stores are.
 
     Raises:
         SettingsError: an address is none, or two stores have the same scope.
     """
     scopes: set[str] = set()
-    for index, place in enumerate(places):
+    for index, entry in enumerate(entries):
         key = f"metric-store-external[{index}]"
-        if urlsplit(place.url).scheme not in {"http", "https"}:
-            raise SettingsError(f"{key}.url", f"{key}.url: {place.url!r} must begin with http:// or https://")
-        if not place.scope or place.scope in scopes:
-            raise SettingsError(f"{key}.scope", f"{key}.scope: {place.scope!r} is empty, or another store has it too")
-        scopes.add(place.scope)
+        if urlsplit(entry.url).scheme not in {"http", "https"}:
+            raise SettingsError(f"{key}.url", f"{key}.url: {entry.url!r} must begin with http:// or https://")
+        if not entry.scope or entry.scope in scopes:
+            raise SettingsError(f"{key}.scope", f"{key}.scope: {entry.scope!r} is empty, or another store has it too")
+        scopes.add(entry.scope)
+    return [Place(entry.scope, entry.url, entry.token, timeout_s=entry.timeout_s) for entry in entries]
 
 
 class ExternalStore:
@@ -120,7 +122,7 @@ class ExternalStore:
             body, is_binary = self._get("/api/query?version=v2", request_to_json(request), MEDIA_TYPE)
         except _TooMuch:
             if len(queries) == 1:
-                raise self._failed("a single query is too large for it") from None
+                raise self._failed("the answer to a single query is too large") from None
             middle = len(queries) // 2
             first, second = (self._ask(cluster, part, from_s, to_s) for part in (queries[:middle], queries[middle:]))
             return Answer(first.rows + second.rows)
@@ -183,7 +185,7 @@ class ExternalStore:
             parts.append(part)
             size += len(part)
             if size > LARGEST_BYTES:
-                raise self._failed(f"its answer is over {LARGEST_BYTES >> 20} MiB")
+                raise _TooMuch
             if self._steady() > deadline_s:
                 raise self._gone(f"its answer took longer than {self._place.timeout_s:g} s")
         return b"".join(parts)

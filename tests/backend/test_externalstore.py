@@ -11,12 +11,13 @@ import numpy as np
 import pytest
 
 from cc_backend.errors import Unavailable
-from cc_backend.externalstore import AWAY_S, ExternalStore, Place, StoreAway, check_places, on_grid
+from cc_backend.externalstore import AWAY_S, ExternalStore, Place, StoreAway, on_grid, places_of
 from cc_backend.metricstore import HostHealth, MetricSpec, MetricStore, Query
 from cc_backend.metricstore.answering import answer
 from cc_backend.metricstore.answerjson import to_json
 from cc_backend.metricstore.binary import MEDIA_TYPE, encode
 from cc_backend.metricstore.protocol import AnsweredSeries, read_request
+from cc_backend.settings import ExternalStoreSettings
 from cc_backend.storerouter import StoreRouter
 from cc_common.errors import SettingsError
 
@@ -281,7 +282,7 @@ def test_one_that_never_answers_is_given_up(server: Any, ask_at: Any) -> None:
 def test_an_endless_answer_is_cut(server: Any, ask_at: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("cc_backend.externalstore.LARGEST_BYTES", 1 << 20)
     external = ask_at(server(lambda *_: (200, "application/json", b" " * (2 << 20))).url)
-    with pytest.raises(StoreAway, match="MiB"):
+    with pytest.raises(StoreAway, match="too large"):
         external.query("orion", QUERIES, from_s=T0, to_s=T0 + 180)
 
 
@@ -398,6 +399,23 @@ class TestRouter:
         assert sorted(len(asked["queries"]) for asked in there.requests()) == [44, 128, 128]
         router.close()
 
+    def test_several_stores_are_asked_at_the_same_time(self, store: MetricStore, server: Any, ask_at: Any) -> None:
+        both = threading.Barrier(2, timeout=30)
+        respond = ours(store)
+
+        def together(*request: Any) -> tuple[int, str, bytes]:
+            both.wait()  # goes on only when the other one was asked as well
+            return respond(*request)
+
+        externals = [ask_at(server(together).url, scope=scope) for scope in ("orion-a", "orion-b")]
+        router = StoreRouter(store, externals)
+        queries = [Query("load", "n1"), Query("load", "n2")]
+        gathered = router.query(
+            "orion", queries, from_s=T0, to_s=T0 + 180, sub_cluster={"n1": "a", "n2": "b"}.__getitem__
+        )
+        assert values(gathered.rows) == [[(None, [None, 1, None])], [(None, [None, 2, None])]]
+        router.close()
+
     def test_health_of_an_unreachable_store_is_failed(self, store: MetricStore, away: Any) -> None:
         router = StoreRouter(store, [away("orion")])
         assert router.host_health("orion", "", ["n1"], ["load"], now_s=T0)["n1"].state == "failed"
@@ -419,17 +437,17 @@ class TestRouter:
 
 
 @pytest.mark.parametrize(
-    "places",
+    "entries",
     [
-        [Place("*", "store:8082")],
-        [Place("*", "ftp://store")],
-        [Place("", "http://store")],
-        [Place("orion", "http://a"), Place("orion", "http://b")],
+        [("*", "store:8082")],
+        [("*", "ftp://store")],
+        [("", "http://store")],
+        [("orion", "http://a"), ("orion", "http://b")],
     ],
 )
-def test_places_that_cannot_be_are_refused(places: list[Place]) -> None:
+def test_places_that_cannot_be_are_refused(entries: list[tuple[str, str]]) -> None:
     with pytest.raises(SettingsError, match="metric-store-external"):
-        check_places(places)
+        places_of([ExternalStoreSettings(scope, url) for scope, url in entries])
 
 
 def test_a_store_that_is_away_is_a_part_that_is_away() -> None:

@@ -91,3 +91,23 @@ def test_a_key_file_that_others_can_read_is_refused(tmp_path: Path) -> None:
     secret.chmod(0o644)
     with pytest.raises(SettingsError, match="private"):
         load(tmp_path, {"auth": {"jwts": {"private-key-file": "private"}}})
+
+
+def test_external_stores_of_the_reference_are_read(tmp_path: Path) -> None:
+    entries = [
+        {"scope": "orion-gpu", "url": "http://ms2:8082", "token": "top-secret"},
+        {"scope": "*", "url": "http://ms1:8082", "token": "also-secret", "timeout": "3s"},
+    ]
+    loaded = load(tmp_path, {"metric-store-external": entries})
+    first, second = loaded.value.metric_store_external
+    assert (first.scope, first.url, first.token, first.timeout_s) == ("orion-gpu", "http://ms2:8082", "top-secret", 10)
+    assert second.timeout_s == 3
+    assert "secret" not in show(loaded)
+    assert loaded.value.metric_store_external != load(tmp_path, {}).value.metric_store_external == ()
+
+
+@pytest.mark.parametrize(("entry", "key"), [({"url": "http://a"}, "scope"), ({"scope": "*", "ulr": "http://a"}, "ulr")])
+def test_an_external_store_without_what_it_needs_is_refused(tmp_path: Path, entry: dict[str, str], key: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        load(tmp_path, {"metric-store-external": [entry]})
+    assert caught.value.key == f"metric-store-external[0].{key}"
