@@ -122,7 +122,6 @@ class StoreDisk:
 
         Ends early after `budget_s`. A fault of the disk is told once; the log stays, and the next call tries again.
         """
-        self._runs.alive(now_s)  # segments that are removed are no sign of life any more
         if self.restoring or not self._is_whole:
             return False
         with self._ingest:  # what the segments up to here hold is in memory
@@ -141,6 +140,7 @@ class StoreDisk:
             self._failed(error)
             return False
         self._last_pass_s = now_s
+        self._runs.alive(now_s)  # segments that were removed are no sign of life any more
         self._succeeded(len(covered))
         return True
 

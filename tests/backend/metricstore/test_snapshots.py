@@ -5,12 +5,15 @@ import logging
 import math
 import os
 import shutil
+import tempfile
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from cc_backend.metricstore import MetricSpec, MetricStore, Query
 from cc_backend.metricstore.block import CHUNK_ROWS, WINDOW_SLOTS
@@ -409,6 +412,26 @@ def test_a_truncated_file_costs_what_was_cut_off(saved: Path, tmp_path: Path, le
         if length == -1:
             assert values(store, 3) == expected(3)
         store.validate()
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.data())
+def test_no_damage_makes_a_wrong_sample_or_costs_another_window(saved: Path, data: st.DataObject) -> None:
+    with tempfile.TemporaryDirectory() as other:
+        folder = Path(shutil.copytree(saved, Path(other) / "store", ignore=shutil.ignore_patterns("lock")))
+        path = folder / "windows" / f"60-{T0}.win1"
+        content = bytearray(path.read_bytes())
+        for _ in range(data.draw(st.integers(1, 3))):
+            at = data.draw(st.integers(0, len(content) - 1))
+            content[at] ^= data.draw(st.integers(1, 255))
+        del content[data.draw(st.integers(len(content) // 2, len(content))) :]
+        path.write_bytes(content)
+        with opened(folder) as store:
+            for series in (0, 3, 777, CHUNK_ROWS - 1, CHUNK_ROWS, SERIES - 1):
+                found = values(store, series)
+                assert found.items() <= expected(series).items()
+                assert found.items() >= expected(series, *SLOTS[2:]).items()
+            store.validate()
 
 
 def test_files_that_are_no_snapshots_are_left_alone(saved: Path, tmp_path: Path) -> None:
