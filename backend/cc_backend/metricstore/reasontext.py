@@ -31,13 +31,13 @@ _SENTENCES = {
 def sentences(
     absences: Sequence[Absence], metric: str, *, zone: tzinfo | None, most: int = MOST_SENTENCES
 ) -> list[str]:
-    """One sentence for each absence, those that last longest first as they are given, and one for the rest.
+    """One sentence for each absence in the order given, none twice, and one for the rest.
 
     `metric` is what the metric is called; `zone` is that of the times, None that of this machine.
     """
-    told = [sentence(one, metric, zone=zone) for one in absences[:most]]
-    left = len(absences) - most
-    return [*told, f"And {left} more such {'stretch' if left == 1 else 'stretches'}."] if left > 0 else told
+    told = list(dict.fromkeys(sentence(one, metric, zone=zone) for one in absences))
+    left = len(told) - most
+    return [*told[:most], f"And {left} more such {'stretch' if left == 1 else 'stretches'}."] if left > 0 else told
 
 
 def sentence(absence: Absence, metric: str, *, zone: tzinfo | None) -> str:

@@ -61,3 +61,8 @@ def test_only_the_first_few_are_told_and_the_rest_counted() -> None:
     assert (told[0], told[-1], len(told)) == ("n0 never sent anything.", "And 4 more such stretches.", 4)
     assert sentences(absences[:4], "load", zone=UTC, most=3)[-1] == "And 1 more such stretch."
     assert len(sentences(absences[:3], "load", zone=UTC, most=3)) == 3
+
+
+def test_nothing_is_said_twice() -> None:
+    stretches = [Absence(Why.METRIC_NEVER, ("n1",), begin, begin + 60) for begin in (0, 600)]
+    assert sentences(stretches, "load", zone=UTC) == ["n1 sent other metrics, but never load."]
