@@ -150,3 +150,33 @@ def test_a_full_disk_under_the_journal_of_the_adapter_costs_no_event(
         found = rows_of(site)
     assert found == Counter(run.expected() for run in runs)
     assert "Traceback" not in adapter.log
+
+
+def test_a_full_disk_under_the_metric_store_is_told_to_senders_and_snapshots_go_on_later(site: Site) -> None:
+    document = json.loads(site.backend.config.read_text("utf-8"))
+    document.setdefault("metric-store", {})["snapshot-interval"] = "10s"
+    site.backend.config.write_text(json.dumps(document), "utf-8")
+    folder = site.directory / "var/metric-store"
+    start_s = int(time.time()) - 1000
+    sender = SampleSender(site, 1, start_s)
+    with moved_to_small_disk(folder):
+        with site.serving():
+            assert site.post_job("start_job", job(5, start_s))[0] == 201
+            while sender.acknowledged < 50:
+                sender.step()
+            with full(folder):
+                soon("word of it", lambda: "snapshots in" in site.log and "cannot be written" in site.log, 60)
+                statuses = {site.write(sender.batch(sender.acknowledged + at)) for at in range(1, 400)}
+                assert statuses <= {200, 503}
+                assert 503 in statuses, "senders are told to keep theirs"
+            while sender.acknowledged < 500:
+                sender.step()
+            soon("a snapshot", lambda: list(folder.glob("windows/*")), 60)
+            assert site.is_up()
+        with site.serving():
+            (row,) = site.jobs()
+            for number in range(len(METRICS)):
+                found = soon("its samples", lambda number=number: site.samples(row["id"], METRICS[number]))
+                assert sender.missing(found, number) == []
+    assert site.log.count("snapshots in") == 2, "told once, and when it is over"
+    assert "Traceback" not in site.log
