@@ -122,6 +122,26 @@ def test_samples_lie_where_the_document_says() -> None:
     assert len(body) == 192
 
 
+@pytest.mark.parametrize(
+    ("offset", "value", "why"),
+    [
+        (48, 1, "rows"),  # the first of two rows has a series, and so has the second
+        (52, 2, "rows"),
+        (112, 2, "samples"),  # of three samples only two belong to somebody
+        (120, 0, "samples"),  # the same of coverage counts
+        (128, 3, "texts"),  # a letter of the id is nobody's
+        (136, 1, "texts"),  # a subtype id of which there is no text
+    ],
+)
+def test_lengths_that_contradict_each_other_are_refused(offset: int, value: int, why: str) -> None:
+    data, coverage = np.zeros(3, np.float32), np.ones(3, np.int32)
+    body = bytearray(encode(Answer([[], [AnsweredSeries(0, 180, 60, data, id="cpu7", coverage=coverage)]])))
+    assert struct.unpack_from("<I", body, offset)[0] != value
+    struct.pack_into("<I", body, offset, value)
+    with pytest.raises(InvalidInput, match=why):
+        decode(bytes(body))
+
+
 def test_the_document_has_its_marks(repository: Path) -> None:
     page = (repository / "docs" / "metric-store.md").read_text("utf-8")
     assert "## The binary answer" in page

@@ -261,8 +261,9 @@ class TestStatistics:
             q("mem_used", scale_by=0.1),
             q("flops_any", type="hwthread", type_ids=["1"]),
         )
-        whole = ask(store, *queries)
-        alone = ask(store, *queries, **{"with-data": False})
+        crooked = {"from": T0 + 59, "to": T0 + 121}
+        whole = ask(store, *queries, **crooked)
+        alone = ask(store, *queries, **crooked, **{"with-data": False})
         assert not any("data" in series for row in alone for series in row)
         for row, other in zip(whole, alone, strict=True):
             for series in row:
