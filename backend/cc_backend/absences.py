@@ -29,7 +29,19 @@ from cc_backend.metricstore.reasons import (
 )
 from cc_backend.metricstore.reasontext import sentence
 from cc_backend.metricstore.whynodata import Asked
-from cc_backend.model import Absence, Job, JobData, JobKey, JobMetric, JobState, MonitoringStatus, Resource, Scope, Why
+from cc_backend.model import (
+    Absence,
+    Job,
+    JobData,
+    JobKey,
+    JobMetric,
+    JobState,
+    MonitoringStatus,
+    Resource,
+    Samples,
+    Scope,
+    Why,
+)
 from cc_backend.storerouter import StoreRouter
 
 MOST_ABSENCES = 200
@@ -127,8 +139,18 @@ def lacking_hosts(job: Job, by_scope: Mapping[Scope, JobMetric], config: MetricC
     metric = _coarsest(by_scope)
     if metric is None:
         return hosts
-    flags = _presence_by_host(job, metric, _judged_slots(job, metric.timestep_s, now_s))
-    return [host for host in hosts if host.hostname not in flags or _has_gap(flags[host.hostname])]
+    span = _judged_slots(job, metric.timestep_s, now_s)
+    whole = {one.hostname for one in metric.series if _is_whole(one.data[: span.slots], span.slots)}
+    unsure = [host for host in hosts if host.hostname not in whole]
+    if not unsure:
+        return []
+    others = [one for one in metric.series if one.hostname not in whole]
+    flags = _presence_by_host(job, replace(metric, series=others), span)
+    return [host for host in unsure if host.hostname not in flags or _has_gap(flags[host.hostname])]
+
+
+def _is_whole(samples: Samples, slots: int) -> bool:
+    return len(samples) == slots and bool(np.isfinite(samples).all())
 
 
 # From the store
