@@ -148,10 +148,11 @@ def test_a_body_on_get_passes_the_server_and_so_do_all_routes_of_the_reference(s
         health = {"cluster": FAR, "nodes": ["n1", "n9"], "metric-names": ["cpu_load"]}
         states = client.request("GET", "/api/healthcheck", content=json.dumps(health), headers=bearer).json()
         assert {host: found["State"] for host, found in states.items()} == {"n1": "full", "n9": "failed"}
-        for method, path in (("GET", "/api/debug"), ("POST", "/api/free?to=1")):
+        # the backend that knows the running jobs does not answer: what may be freed is not known
+        for method, path, status in (("GET", "/api/debug", 200), ("POST", "/api/free?to=1", 503)):
             assert client.request(method, path, content="[[]]", headers=bearer).status_code == 403
             assert client.request(method, path, content="[[]]").status_code == 401
-            assert client.request(method, path, content="[[]]", headers=tokens["admin"]).status_code == 200
+            assert client.request(method, path, content="[[]]", headers=tokens["admin"]).status_code == status
         assert "cc_backend_store_lines_total" in client.get("/metrics").text
 
 
