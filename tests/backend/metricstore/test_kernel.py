@@ -1,6 +1,8 @@
 """The C kernel accepts, counts and names what the Python kernel does; its numbers are those of the specification."""
 
 import math
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from decimal import Decimal
@@ -256,3 +258,31 @@ def test_a_large_batch_is_read_as_a_small_one_is_whatever_its_order() -> None:
         assert found.sids.tolist() == sids
     assert len(series.spellings("demo")) == len(known)
     assert len(set(sids)) == 3
+
+
+WITHOUT_MEMORY = """
+import resource
+from cc_backend.metricstore import _kernel
+
+table = _kernel.Table(bytes(16))
+table.remember(b"a", 7)
+batch = b"a value=1\\n" * 2_000_000
+with open("/proc/self/statm", encoding="ascii") as file:
+    pages = int(file.read().split()[0])
+limit = pages * resource.getpagesize() + (40 << 20)
+resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+for _ in range(3):
+    try:
+        table.decode(batch, 17, None)
+        print("no limit")
+    except MemoryError:
+        print("no memory")
+    codes, _, time_s, *_ = table.decode(batch[:30], 17, None)
+    print(len(codes), time_s, len(table))
+"""
+
+
+@needs_c
+def test_without_memory_a_batch_fails_and_the_next_one_does_not() -> None:
+    done = subprocess.run([sys.executable, "-c", WITHOUT_MEMORY], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == ["no memory", "24 17 1"] * 3
