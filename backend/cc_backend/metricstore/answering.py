@@ -29,10 +29,14 @@ def answer(request: Request, source: Source, bounds: Bounds = BOUNDS) -> Answer:
             for metric in request.for_all_nodes
         )
     rows: list[list[AnsweredSeries]] = []
-    samples = 0
+    samples = slots = 0
     for portion in _portions(asked):
         rows += _answered(request, portion, source)
-        samples += sum(len(one.data) for row in rows[-len(portion) :] for one in row if one.data is not None)
+        series = [one for row in rows[-len(portion) :] for one in row]
+        samples += sum(len(one.data) for one in series if one.data is not None)
+        slots += sum(one.members * (one.to_s - one.from_s) // max(one.resolution_s, 1) for one in series)
+        if slots > bounds.slots:
+            raise TooLarge(f"the answer needs over {bounds.slots} samples, which is the limit; ask in smaller parts")
         if samples > bounds.samples:
             raise TooLarge(f"the answer has over {bounds.samples} samples, which is the limit; ask in smaller parts")
     return Answer(rows, request.with_stats, asked if request.for_all_nodes else None)

@@ -39,11 +39,12 @@ _KEYS = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """How much one request may ask for; beyond it is TooLarge."""
+    """How much one request may ask for; beyond it is TooLarge. `samples` are those sent, `slots` those looked at."""
 
     body_bytes: int = 16 << 20
     queries: int = 100_000
     samples: int = 20_000_000
+    slots: int = 1_000_000_000
 
 
 BOUNDS = Bounds()

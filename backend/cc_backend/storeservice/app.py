@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from flask import Flask
+from flask import Flask, Response
 from werkzeug.exceptions import HTTPException
 
 from cc_backend.api import activity, errors
@@ -109,7 +109,14 @@ def create_app(settings: StoreServiceSettings, *, clock: Callable[[], float] = t
     app.register_error_handler(CockpitError, errors.answer_to_cockpit_error)
     app.register_error_handler(HTTPException, errors.answer_to_http_error)
     app.register_error_handler(Exception, errors.answer_to_unexpected)
+    app.after_request(_as_it_is)
     blueprint = routes.blueprint()
     activity.install(blueprint)
     app.register_blueprint(blueprint)
     return app
+
+
+def _as_it_is(response: Response) -> Response:
+    """No browser takes an answer for something else than it says it is."""
+    response.headers.setdefault("X-Content-Type-Options", "nosniff")
+    return response

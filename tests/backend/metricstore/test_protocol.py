@@ -468,6 +468,15 @@ class TestBounds:
         with pytest.raises(TooLarge, match="29 samples"):
             raw(store, body, Bounds(samples=29))
 
+    def test_statistics_of_too_many_samples(self, store: MetricStore) -> None:
+        for number in range(4):
+            put(store, "flops_any", [1], tags=thread(number))
+        asked = {"cluster": "orion", "from": T0, "to": T0 + 600, "with-data": False, "queries": [q("flops_any")] * 3}
+        body = json.dumps(asked)
+        raw(store, body, Bounds(slots=120))
+        with pytest.raises(TooLarge, match="119 samples"):
+            raw(store, body, Bounds(slots=119))
+
     def test_a_range_of_a_thousand_years_is_refused_before_anything_is_read(self, store: MetricStore) -> None:
         put(store, "mem_used", [1])
         with pytest.raises(TooLarge):
