@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cc_backend.metricstore import codec as codec_module
 from cc_backend.metricstore.codec import Codec, CodecError, choose, decoded
 from cc_backend.metricstore.codec_numpy import read_header
 from cc_backend.metricstore.matrices import Target
@@ -203,6 +204,13 @@ def test_the_c_part_may_be_asked_for_or_left_out() -> None:
     assert not choose(native=False).native
     assert native().native
     assert choose().native
+
+
+def test_without_the_c_part_numpy_does_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(codec_module, "_codec", None)
+    assert not choose().native
+    with pytest.raises(RuntimeError, match="not built"):
+        choose(native=True)
 
 
 # Rounding
