@@ -13,7 +13,7 @@ import numpy as np
 from cc_backend.metricstore.model import Ids, RestoreState
 from cc_backend.metricstore.series import SeriesTable
 from cc_backend.metricstore.wal import Segment
-from cc_backend.metricstore.walformat import BatchRecord, Damage, Record, UnknownVersionError, identity_of, read_records
+from cc_backend.metricstore.walformat import BatchRecord, Damage, KeyReader, Record, UnknownVersionError, read_records
 
 logger = logging.getLogger(__name__)
 
@@ -23,13 +23,25 @@ _MOST_SERIES = 1 << 24  # no segment has room for so many; a higher number is no
 
 
 class LogRestorer:
-    """Puts segments into the grids of a table; `lock` is the table's, and given up between portions."""
+    """Puts segments into the grids of a table; `lock` is the table's, and given up between portions.
 
-    def __init__(self, table: SeriesTable, lock: "threading.RLock", state: RestoreState) -> None:
+    `sid_of` says which series keys stand for, as far as that is known: segments define the same again and again.
+    """
+
+    def __init__(
+        self,
+        table: SeriesTable,
+        lock: "threading.RLock",
+        state: RestoreState,
+        *,
+        keys: KeyReader,
+        sid_of: dict[bytes, int],
+    ) -> None:
         self._table = table
         self._lock = lock
         self._state = state
-        self._sids: dict[bytes, int] = {}  # segments define the same series again and again
+        self._keys = keys
+        self._sids = sid_of
 
     def restore(self, segment: Segment) -> None:
         """Put one segment into the grids, and learn which times it holds; damage is told and skipped."""
@@ -57,7 +69,7 @@ class LogRestorer:
         """The sids of keys; those of series that are no longer kept are negative."""
         known = self._sids
         new = [key for key in keys if key not in known]
-        named = {key: identity for key in new if (identity := identity_of(key)) is not None}
+        named = {key: identity for key in new if (identity := self._keys.identity(key)) is not None}
         known.update(dict.fromkeys(new, _NOT_KEPT))
         known.update(zip(named, self._table.register_many(list(named.values())).tolist(), strict=True))
         return [max(known[key], _NOT_KEPT) for key in keys]

@@ -27,7 +27,7 @@ from cc_backend.metricstore.snapshotformat import (
     read_times,
 )
 from cc_backend.metricstore.snapshots import SnapshotFolder, part_of
-from cc_backend.metricstore.walformat import identity_of
+from cc_backend.metricstore.walformat import KeyReader
 
 logger = logging.getLogger(__name__)
 
@@ -55,7 +55,8 @@ class _Chunk:
 class WindowRestorer:
     """Puts snapshot files into the grids of a table; `lock` is the table's, and given up between chunks.
 
-    Once all samples take `room_bytes` of the memory (if not 0), older ones are left on disk only.
+    `sid_of` says which series the keys stand for that were met so far. Once all samples take `room_bytes` of the memory
+    (if not 0), older ones are left on disk only.
     """
 
     def __init__(
@@ -72,6 +73,8 @@ class WindowRestorer:
         self._lock = lock
         self._folder = folder
         self._state = state
+        self.keys = KeyReader()
+        self.sid_of: dict[bytes, int] = {}
         self._stopping = stopping
         self._room_bytes = room_bytes
         self._codec: Codec = choose()
@@ -158,7 +161,7 @@ class WindowRestorer:
         if known is not None and len(known) == entry.rows:
             return known
         keys = read_keys(read, entry)
-        identities = {row: found for row, key in enumerate(keys) if (found := identity_of(key)) is not None}
+        identities = {row: found for row, key in enumerate(keys) if (found := self.keys.identity(key)) is not None}
         first = entry.chunk * CHUNK_ROWS
         sids = np.array([_NOT_KEPT if key else NOBODY for key in keys], np.int64)
         if identities:
@@ -166,6 +169,7 @@ class WindowRestorer:
             with self._lock:
                 numbers = self._table.register_at(list(identities.values()), entry.timestep_s, rows)
             sids[list(identities)] = np.where(numbers < 0, _NOT_KEPT, numbers)
+            self.sid_of.update((keys[row], sid) for row, sid in zip(identities, numbers.tolist(), strict=True))
         self._sids[place] = sids
         return sids
 
