@@ -10,7 +10,7 @@ PACKAGES := cc_common cc_agent cc_slurm_adapter cc_backend
 SOURCES := common agent slurm_adapter backend tests benchmarks packaging setup.py
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format bench assets screenshots test-deps docs wheel clean
+.PHONY: help demo test check format bench fuzz assets screenshots test-deps docs wheel clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -48,6 +48,11 @@ test: $(ASSETS) ## everything: check and all tests; with CI=true it also runs te
 
 bench: $(ASSETS) ## speed and memory figures of this machine
 	@set -e; for file in benchmarks/[a-z]*.py; do echo "== $$file"; $(BIN)/python $$file; done
+
+FUZZ_S ?= 60
+
+fuzz: $(READY) ## search for bytes that break a reader of the store, FUZZ_S seconds each; needs clang and atheris
+	@sh packaging/fuzz.sh $(BIN)/python $(FUZZ_S)
 
 screenshots: $(ASSETS) ## pages at 1440 and 390 px, light and dark, into build/screenshots
 	@$(BIN)/python packaging/screenshots.py build/screenshots

@@ -1,0 +1,28 @@
+#!/bin/sh
+# Runs every fuzzer of the store for some seconds each: the C parts (needs clang), then the rest (needs atheris).
+# usage: fuzz.sh PYTHON SECONDS
+set -eu
+python=$1
+seconds=$2
+native=backend/cc_backend/metricstore/native
+fuzz=tests/backend/metricstore/fuzz
+out=build/fuzz
+
+command -v clang >/dev/null 2>&1 || { echo "The fuzzers of the C parts need clang: apt-get install -y clang" >&2; exit 1; }
+mkdir -p "$out"
+for part in lines codec; do
+    sources="$fuzz/${part}_fuzz.c"
+    [ "$part" = lines ] || sources="$sources $native/$part.c"
+    # shellcheck disable=SC2086
+    clang -g -O1 -fsanitize=fuzzer,address,undefined -I "$native" $sources -lm -o "$out/${part}_fuzz"
+    mkdir -p "$out/$part"
+    echo "== $part"
+    "$out/${part}_fuzz" -max_total_time="$seconds" -max_len=4096 -verbosity=0 -print_final_stats=1 \
+        -artifact_prefix="$out/" "$out/$part" "$fuzz/corpus/$part"
+done
+
+"$python" -c 'import atheris' 2>/dev/null || { echo "The other fuzzers need atheris: $python -m pip install -e '.[fuzz]'" >&2; exit 1; }
+for target in line_protocol ingest log snapshot payload restore checkpoint query answer; do
+    echo "== $target"
+    "$python" "$fuzz/fuzz_python.py" "$target" -max_total_time="$seconds" -max_len=2048 -verbosity=0 -print_final_stats=1
+done
