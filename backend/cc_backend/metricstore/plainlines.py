@@ -105,7 +105,11 @@ def _numbers(fields: list[bytes]) -> tuple[Doubles, list[int]]:
     text = joined.replace(b",value=", b",")
     # Nothing but digits and the like is left: no `true`, `null`, list or text. As many commas as fields, each of them
     # followed by `value=`: every field starts with it and has no second part.
-    if len(joined) - len(text) == len(_PREFIX) * len(fields) and not text.translate(None, _NUMBER_BYTES):
+    if (
+        len(joined) - len(text) == len(_PREFIX) * len(fields)
+        and not text.translate(None, _NUMBER_BYTES)
+        and b",-0," not in text + b","  # a whole number for JSON, and so without its sign
+    ):
         try:
             numbers = orjson.loads(b"[%b]" % text[1:])
         except orjson.JSONDecodeError:

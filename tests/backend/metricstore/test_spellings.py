@@ -225,7 +225,7 @@ def test_while_a_batch_is_read_others_learn_the_size_and_nothing_else(kernel: Ke
 
     spellings = NativeSpellings(Meanwhile(), "demo")
     spellings.remember(b"known", 5)
-    for filling in (b"", b"# a long comment, so that the lock of the interpreter is given up\n" * 2000):
+    for filling in (b"", b"# a long comment, so that the lock of the interpreter is given up\n" * 5000):
         seen.clear()
         key = b"n" * (3 if filling else 4)
         read = spellings.read(filling + b"known value=1 17\n" + key + b" value=2 17", 0)
@@ -249,7 +249,7 @@ def test_a_resolver_that_fails_ends_the_batch_and_leaves_the_table_in_order(kern
 
     spellings = NativeSpellings(Failing(), "demo")
     for bad, error in ((b"no", LookupError), (b"huge", ValueError), (b"none", ValueError)):
-        for filling in (b"", b"#" * 100_000 + b"\n"):
+        for filling in (b"", b"#" * 300_000 + b"\n"):
             with pytest.raises(error):
                 spellings.read(filling + b"yes value=1 17\n" + bad + b" value=1 17", 0)
             assert spellings.find(b"yes") == 3

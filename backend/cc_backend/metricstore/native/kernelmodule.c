@@ -12,7 +12,7 @@
 #include "tags.h"
 
 /* Batches below this size take less time to read than it can take to get the lock back. */
-#define LEAST_UNLOCKED_BYTES (64 * 1024)
+#define LEAST_UNLOCKED_BYTES (256 * 1024)
 #define LEAST_UNLOCKED_SAMPLES (64 * 1024)
 /* Room for results stays with the table, up to so many samples. */
 #define MOST_IDLE_SAMPLES (64 * 1024)
