@@ -125,9 +125,10 @@ class SnapshotPass:
             return {}
         try:
             read, size_bytes = files.enter_context(reading(self._folder.path(name)))
-        except FileNotFoundError:  # somebody has removed it
+            return {entry.chunk: OldChunk(entry, read) for entry in entries_of(read, size_bytes, name)[0]}
+        except OSError as error:  # removed by somebody, or the disk has faults: memory has what is needed of it
+            logger.warning("file=%s cannot be read, it is written anew: %s", self._folder.path(name), error.strerror)
             return {}
-        return {entry.chunk: OldChunk(entry, read) for entry in entries_of(read, size_bytes, name)[0]}
 
     def _copied(self, place: "_Place", chunk: int) -> "_Copied | None":
         """What a block holds now, ready to be written; without a payload if it holds nothing."""
