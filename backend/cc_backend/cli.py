@@ -91,6 +91,40 @@ def show_config(config: Config = DEFAULT_CONFIG) -> None:
         typer.echo(f"note: {warning}", err=True)
 
 
+@app.command()
+def capacity(
+    config: Config = DEFAULT_CONFIG,
+    nodes: Annotated[int, typer.Option(help="Nodes of a cluster that is not configured, or that lists none.")] = 0,
+    series: Annotated[int, typer.Option(help="Series of each such node: metrics times parts that they have.")] = 0,
+    timestep: Annotated[int, typer.Option(help="Seconds between their samples.")] = 60,
+) -> None:
+    """Forecast the memory and disk that the metric store needs for the configured clusters, or for others."""
+    from cc_backend.app import open_clusters  # noqa: PLC0415 - the other commands need none
+    from cc_backend.metricstore.capacity import Nodes, forecast, forecast_text  # noqa: PLC0415
+    from cc_backend.sizing import kinds_of  # noqa: PLC0415
+
+    settings = _load(config).value
+    if series and not nodes:
+        raise InvalidInput("--series needs --nodes: how many nodes have so many")
+    if series:
+        kinds = [Nodes(nodes, series, timestep_s=timestep)]
+    else:
+        kinds = kinds_of(open_clusters(ClusterFiles(Path(settings.archive.path))), catch_all_nodes=nodes)
+    store = settings.metric_store
+    found = forecast(
+        kinds,
+        retention_s=int(store.retention_in_memory_s),
+        hot_s=int(store.hot_s),
+        snapshot_interval_s=int(store.snapshot_interval_s),
+    )
+    typer.echo(forecast_text(found))
+    cap_bytes = store.memory_cap_gb * 10**9
+    if cap_bytes and found.memory_bytes > cap_bytes:
+        typer.echo(
+            f"note: memory-cap is {store.memory_cap_gb} GB; beyond it the oldest samples are on disk only", err=True
+        )
+
+
 @app.command("import-checkpoints")
 def import_checkpoints(
     directory: Annotated[Path, typer.Argument(help="The other store's checkpoint folder, with CLUSTER/HOST in it.")],

@@ -167,3 +167,29 @@ def test_serve_refuses_a_folder_that_is_no_archive(config: Path) -> None:
     assert done.returncode == 1
     assert "version" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def figures(text: str) -> dict[str, str]:
+    return {line[:17].strip(): line[17:].strip() for line in text.splitlines()}
+
+
+def test_capacity_is_forecast_for_the_configured_clusters(config: Path, cluster_file: Path) -> None:
+    assert figures(cc_backend("capacity", "--config", config).stdout)["series"] == "0"
+    assert cc_backend("cluster", "add", "--config", config, cluster_file).returncode == 0
+    shown = figures(cc_backend("capacity", "--config", config).stdout)
+    assert int(shown["series"]) > 0
+    assert shown["memory at most"].endswith("B")
+
+
+def test_capacity_is_forecast_for_nodes_that_are_only_planned(config: Path) -> None:
+    document = json.loads(config.read_text())
+    document.setdefault("metric-store", {})["memory-cap"] = 1
+    config.write_text(json.dumps(document))
+    done = cc_backend("capacity", "--config", config, "--nodes", 1000, "--series", 776)
+    shown = figures(done.stdout)
+    assert (shown["series"], shown["samples a second"]) == ("776000", "12933")
+    assert shown["samples kept"] == str(776_000 * 2880)
+    assert "memory-cap is 1 GB" in done.stderr
+    alone = cc_backend("capacity", "--config", config, "--series", 776)
+    assert alone.returncode == 1
+    assert "--nodes" in alone.stderr

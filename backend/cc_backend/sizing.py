@@ -1,0 +1,27 @@
+"""How many series the configured clusters have, for a forecast of what the metric store needs."""
+
+from collections.abc import Iterable
+
+from cc_backend.clusters import Clusters
+from cc_backend.clusters.model import SubCluster
+from cc_backend.metricstore.capacity import Nodes
+
+
+def kinds_of(clusters: Clusters, *, catch_all_nodes: int = 0) -> list[Nodes]:
+    """The nodes of all subclusters, one entry per subcluster and timestep, with all their metrics at native scope.
+
+    A subcluster whose node list is `*` counts `catch_all_nodes`, as nobody knows how many it has.
+    """
+    return [kind for name in clusters for kind in _kinds(clusters[name].sub_clusters.values(), catch_all_nodes)]
+
+
+def _kinds(sub_clusters: Iterable[SubCluster], catch_all_nodes: int) -> list[Nodes]:
+    found: list[Nodes] = []
+    for sub_cluster in sub_clusters:
+        nodes = len(sub_cluster.hosts) or (catch_all_nodes if sub_cluster.catches_all else 0)
+        series: dict[int, int] = {}
+        for metric in sub_cluster.metrics.values():
+            series.setdefault(metric.timestep_s, 0)
+            series[metric.timestep_s] += sub_cluster.topology.unit_count(metric.scope)
+        found += [Nodes(nodes, number, timestep_s=timestep_s) for timestep_s, number in series.items()]
+    return found
