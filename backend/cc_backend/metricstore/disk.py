@@ -65,6 +65,11 @@ class StoreDisk:
         self.restored.total_bytes = self._folder.size_bytes + sum(segment.size_bytes for segment in segments)
         self.restored.running = True
         has_begun = threading.Event()
+        if self.restored.total_bytes:
+            logger.info(
+                "restore began segments=%d windows=%d size_bytes=%d",
+                len(segments), len(self._folder), self.restored.total_bytes,
+            )  # fmt: skip
 
         def run() -> None:
             try:

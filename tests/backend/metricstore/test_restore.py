@@ -312,6 +312,9 @@ def test_files_of_a_store_without_snapshots_are_read_as_before(tmp_path: Path) -
 def test_progress_and_outcome_are_told(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO), opened(folder):
         pass
+    assert (
+        f"restore began segments=0 windows=4 size_bytes={sum(p.stat().st_size for p in windows(folder))}" in caplog.text
+    )
     assert "restored files=0 samples=0 windows=4 chunks=4 as_they_are=4 series=20" in caplog.text
 
 
