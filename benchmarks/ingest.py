@@ -3,8 +3,8 @@
     python benchmarks/ingest.py [--directory FOLDER] [--seconds 2] [--kernel c|python]
 
 Batches of nodes with 72 hardware threads and 14 metrics, about 90 bytes a line, one time for each metric, as the agent
-sends them; numbers with 8 digits, and with the 17 of full precision. Both kernels, one after the other; where samples are
-put in their places, both use C if it is there, so for the figures of a machine without a compiler build with CC_NO_EXT=1.
+sends them; numbers with 8 digits, and with the 17 of full precision. Both kernels, one after the other; with either, C
+puts samples in their places if it is there: for the figures of a machine without a compiler build with CC_NO_EXT=1.
 Promise, on one core with the log on and 10,000 lines a batch: 10 million lines a second with C, 1 million without.
 
 Each figure is from the fastest of many rounds over all batches: other programs of the machine only ever make it slower.
