@@ -68,16 +68,25 @@ def lttb(values: Array, step: int) -> Array:
     if number < 3:  # noqa: PLR2004 first, middle and last
         return simple(values, step)
     rows = np.asarray(values, np.float64).reshape(-1, length)
+    edges = _edges(length, number)
     picked = np.zeros((len(rows), number), np.int64)
     picked[:, -1] = length - 1
-    width = (length - 2) / (number - 2)
-    low, middle = 1, int(width) + 1
-    for bucket in range(number - 2):
-        high = max(min(int((bucket + 2) * width) + 1, length - 2), middle)
+    # In a bucket without any sample all areas are NaN. Only the others are looked at: a long empty range costs nothing.
+    picked[:, 1:-1] = edges[1:-1] - 1
+    present = ~np.isnan(rows[:, : edges[-2]]).all(axis=0)
+    for bucket in np.flatnonzero(np.logical_or.reduceat(present, edges[:-2])).tolist():
+        low, middle, high = edges[bucket : bucket + 3].tolist()
         picked[:, bucket + 1] = _pick(rows, picked[:, bucket], low, middle, high)
-        low, middle = middle, high
     result = np.take_along_axis(values.reshape(-1, length), picked, -1)
     return result.reshape(*values.shape[:-1], number)
+
+
+def _edges(length: int, number: int) -> npt.NDArray[np.int64]:
+    """Where the buckets between the first and the last sample begin; the two last edges end the last two buckets."""
+    width = (length - 2) / (number - 2)
+    edges = (np.arange(number) * width).astype(np.int64) + 1
+    edges[2:] = np.minimum(edges[2:], length - 2)
+    return np.maximum.accumulate(edges)
 
 
 def _pick(rows: npt.NDArray[np.float64], before: npt.NDArray[np.int64], low: int, middle: int, high: int) -> Any:

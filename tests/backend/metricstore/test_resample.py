@@ -1,3 +1,5 @@
+import math
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -80,3 +82,33 @@ def test_a_matrix_is_resampled_row_by_row_to_the_promised_length(values: list[fl
         together = ALGORITHMS[name](np.stack([row, row]), step)
     assert len(alone) == (len(row) if name == "lttb" and step == 1 else len(row) // step)
     np.testing.assert_array_equal(together, np.stack([alone, alone]))
+
+
+def one_bucket_after_the_other(values: list[float], step: int) -> list[float]:
+    """The rule of the reference in plain steps."""
+    length, number = len(values), len(values) // step
+    width = (length - 2) / (number - 2)
+    picked, low, middle = [0], 1, int(width) + 1
+    for bucket in range(number - 2):
+        high = max(min(int((bucket + 2) * width) + 1, length - 2), middle)
+        following = values[middle : high + 1]
+        x, y = (middle + high) / 2, sum(following) / len(following)
+        best, largest = low, -1.0
+        for at in range(low, middle):
+            before = picked[-1]
+            area = abs((before - x) * (values[at] - values[before]) - (before - at) * (y - values[before]))
+            if math.isnan(area) or area > largest:
+                best, largest = at, area
+        picked.append(best)
+        low, middle = middle, high
+    return [values[at] for at in [*picked, length - 1]]
+
+
+@given(
+    st.lists(st.integers(-50, 50) | st.just(NAN) | st.lists(st.just(NAN), min_size=20, max_size=60), min_size=12),
+    st.integers(2, 4),
+)
+def test_lttb_follows_the_rule_also_over_long_gaps(pieces: list[float | list[float]], step: int) -> None:
+    curve = [value for piece in pieces for value in (piece if isinstance(piece, list) else [piece])]
+    found = lttb(np.array(curve, np.float64), step)
+    np.testing.assert_array_equal(found, one_bucket_after_the_other(curve, step))
