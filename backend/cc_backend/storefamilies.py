@@ -5,6 +5,7 @@ from collections.abc import Mapping
 
 from cc_backend.exposition import Family, Sample, histogram_samples, single
 from cc_backend.metricstore import RestoreState, StoreCounters
+from cc_backend.metricstore.capacity import Report
 from cc_backend.metricstore.model import MemoryState, SnapshotState
 from cc_backend.metricstore.selfmetrics import Distribution, SelfReport
 from cc_common import __version__
@@ -26,9 +27,9 @@ def build_family() -> Family:
     return Family("cc_backend_build_info", "gauge", "Version of the program.", (Sample(1, labels),))
 
 
-def store_families(counters: StoreCounters, memory: MemoryState) -> list[Family]:
+def store_families(counters: StoreCounters, capacity: Report) -> list[Family]:
     """What came into the metric store, what was left out and why, and what it holds."""
-    log = counters.log
+    log, memory = counters.log, capacity.memory
     lines = [Sample(counters.accepted, {"result": "accepted", "reason": ""})]
     lines += [
         Sample(number, {"result": "rejected", "reason": str(reason)})
@@ -70,6 +71,12 @@ def store_families(counters: StoreCounters, memory: MemoryState) -> list[Family]
             log.unlogged_samples,
         ),
         _bytes_by_kind(counters, memory),
+        Family(
+            "cc_backend_store_full_bytes",
+            "gauge",
+            "Memory that will be taken once the whole retention is filled; absent while nothing tells yet.",
+            [] if capacity.full_bytes is None else [Sample(capacity.full_bytes)],
+        ),
         single("cc_backend_store_memory_cap_bytes", "gauge", "Cap on the memory, 0 for none.", memory.cap_bytes),
         single(
             "cc_backend_store_memory_cap_step",

@@ -12,7 +12,7 @@ T0 = 1_790_000_040
 
 
 def scraped(store: MetricStore, read_exposition: Callable[[bytes], Any]) -> Any:
-    families = [storefamilies.build_family(), *storefamilies.store_families(store.counters(), store.memory())]
+    families = [storefamilies.build_family(), *storefamilies.store_families(store.counters(), store.capacity(T0))]
     return {name.removeprefix("cc_backend_store_"): found for name, found in read_exposition(render(families)).items()}
 
 
@@ -60,3 +60,21 @@ def test_what_there_is_to_know_about_restarts_snapshots_and_the_cap(found: Any) 
                  "memory_cap_step", "refusing", "unknown_hosts", "series", "hosts"):  # fmt: skip
         assert found[name].value() >= 0
     assert found["restore_progress_ratio"].value() == 1
+
+
+def test_what_the_store_will_take_when_full_is_told_once_something_is_compressed(
+    tmp_path: Path, read_exposition: Callable[[bytes], Any]
+) -> None:
+    metrics = {"demo": {"load": MetricSpec(60)}}
+    with MetricStore.open(tmp_path, metrics, now_s=T0, retention_s=48 * 3600, hot_s=3600) as store:
+        assert "full_bytes" not in scraped(store, read_exposition)
+        for time_s in range(T0 - 12 * 3600, T0, 60):
+            store.ingest(b"load,cluster=demo,hostname=n1 value=%d %d" % (time_s % 97, time_s), received_s=T0)
+        store.upkeep(T0, {})
+        report = store.capacity(T0)
+        assert report.samples_per_s == pytest.approx(1 / 60)
+        assert report.full_bytes is not None
+        assert report.used_bytes < report.full_bytes < 6 * report.used_bytes
+        families = [*storefamilies.store_families(store.counters(), report)]
+        found = {family.name: family for family in families}["cc_backend_store_full_bytes"]
+        assert [sample.value for sample in found.samples] == [report.full_bytes]

@@ -48,7 +48,7 @@ def metrics() -> Response:
         _demand_token(services)
     families = [
         storefamilies.build_family(),
-        *storefamilies.store_families(services.store.counters(), services.store.memory()),
+        *storefamilies.store_families(services.store.counters(), services.store.capacity(services.now_s())),
         *observation.job_families(services),
         *current_activity().families(),
         *process.families(),

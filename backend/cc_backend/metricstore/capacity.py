@@ -218,22 +218,17 @@ def report(
     return Report(series, samples_per_s, memory, full)
 
 
-def report_text(found: Report) -> str:
-    """A report for people, a line per figure."""
+def report_line(found: Report) -> str:
+    """A report for the program's log."""
     memory = found.memory
-    lines = [
-        f"series            {found.series}",
-        f"samples a second  {found.samples_per_s:.0f}",
-        f"samples as came   {size_text(memory.hot_bytes)}",
-        f"compressed        {size_text(memory.cold_bytes)}",
-        f"tables            {size_text(memory.table_bytes)}",
-        f"memory            {size_text(found.used_bytes)}",
-    ]
+    sizes = {"hot": memory.hot_bytes, "cold": memory.cold_bytes, "tables": memory.table_bytes}
     if found.full_bytes is not None:
-        lines.append(f"when full         {size_text(found.full_bytes)}")
+        sizes["when_full"] = found.full_bytes
     if memory.cap_bytes:
-        lines.append(f"cap               {size_text(memory.cap_bytes)}, {'enough' if found.fits else 'too little'}")
-    return "\n".join(lines)
+        sizes["cap"] = memory.cap_bytes
+    text = " ".join(f"{name}={size_text(size).replace(' ', '')}" for name, size in sizes.items())
+    advice = "" if found.fits else ": raise memory-cap, or older samples are on disk only"
+    return f"series={found.series} samples_per_s={found.samples_per_s:.0f} {text}{advice}"
 
 
 def size_text(size_bytes: float) -> str:

@@ -9,6 +9,7 @@ from typing import Any, Self
 import numpy as np
 
 from cc_backend.metricstore.batch import Decoded, Faults, Screened
+from cc_backend.metricstore.capacity import Report
 from cc_backend.metricstore.commit import Fsync
 from cc_backend.metricstore.disk import StoreDisk
 from cc_backend.metricstore.health import Expectations, host_health
@@ -360,6 +361,10 @@ class MetricStore:
     def memory(self) -> MemoryState:
         """What samples and tables take of the memory just now; looks at every block."""
         return self._upkeep.state()
+
+    def capacity(self, now_s: int) -> Report:
+        """What samples and tables take of the memory, and what they will once the retention is full."""
+        return self._upkeep.capacity(now_s)
 
     def validate(self) -> None:
         """Raise AssertionError if the store contradicts itself; for tests."""

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cc_backend.metricstore.capacity import Step, WindowUse, enforce, size_text
+from cc_backend.metricstore.block import WINDOW_SLOTS
+from cc_backend.metricstore.capacity import Report, Step, WindowUse, enforce, report, report_line, size_text
 from cc_backend.metricstore.disk import StoreDisk
 from cc_backend.metricstore.model import Ids, MemoryState
 from cc_backend.metricstore.series import Protected, SeriesTable
@@ -52,6 +53,7 @@ class Upkeep:
         self._memory = memory
         self._one = threading.RLock()
         self._step = Step.NOTHING
+        self._told_hour = 0
 
     def run(self, now_s: int, protected: Protected) -> int:
         """Forget, compress and stay under the cap; returns the bytes freed in memory."""
@@ -66,6 +68,7 @@ class Upkeep:
                 before_bytes = self.used_bytes()
                 self._stay_under_cap(now_s, protected)
                 freed += max(before_bytes - self.used_bytes(), 0)
+            self._tell_capacity(now_s)
         return freed
 
     def free(self, before_s: int, protected: Protected) -> int:
@@ -123,6 +126,28 @@ class Upkeep:
                 cap_step=int(self._step),
                 refusing=self.refusing,
             )
+
+    def capacity(self, now_s: int) -> Report:
+        """What the store holds, and what it will hold once its retention is full; looks at every block."""
+        memory = self.state()
+        with self._memory:
+            grids = list(self._table.grids)
+            count = np.bincount(self._table.grid_of[self._table.grid_of >= 0], minlength=len(grids)).tolist()
+            begins = [min(grid.windows()) * WINDOW_SLOTS * grid.timestep_s for grid in grids if grid.windows()]
+        return report(
+            memory,
+            series=sum(count),
+            samples_per_s=sum(number / grid.timestep_s for number, grid in zip(count, grids, strict=True)),
+            retention_s=self.rules.retention_s,
+            hot_s=self.rules.hot_s,
+            kept_s=now_s - min(begins, default=now_s),
+        )
+
+    def _tell_capacity(self, now_s: int) -> None:
+        """One line an hour."""
+        if now_s // 3600 != self._told_hour:
+            self._told_hour = now_s // 3600
+            logger.info("capacity %s", report_line(self.capacity(now_s)))
 
     def _stay_under_cap(self, now_s: int, protected: Protected) -> None:
         yielding = _Yielding(self, now_s, protected)

@@ -106,7 +106,7 @@ def metrics(services: "StoreServices", _: Caller) -> Response:
         services.gate.admit(presented_token(request), Permission.METRICS_SELF, services.clock())
     families = [
         storefamilies.build_family(),
-        *storefamilies.store_families(services.store.counters(), services.store.memory()),
+        *storefamilies.store_families(services.store.counters(), services.store.capacity(services.now_s())),
         *current_activity().families(),
         *process.families(),
     ]

@@ -16,7 +16,7 @@ from cc_backend.metricstore.capacity import (
     forecast,
     forecast_text,
     report,
-    report_text,
+    report_line,
     size_text,
 )
 from cc_backend.metricstore.filepart import FilePart
@@ -199,16 +199,16 @@ def test_a_report_says_what_the_whole_retention_will_take() -> None:
     assert found.used_bytes == 31_000_000
     assert found.full_bytes == 91_000_000
     assert found.fits
-    text = report_text(found)
-    assert "when full         91.0 MB" in text
-    assert "cap               100.0 MB, enough" in text
+    text = report_line(found)
+    assert "when_full=91.0MB cap=100.0MB" in text
+    assert "raise" not in text
 
 
 def test_a_report_tells_a_cap_that_will_not_do() -> None:
     memory = MemoryState(hot_bytes=10_000_000, cold_bytes=20_000_000, cap_bytes=50_000_000)
     found = report(memory, series=60_000, samples_per_s=1000, retention_s=50_000, hot_s=10_000, kept_s=20_000)
     assert not found.fits
-    assert "too little" in report_text(found)
+    assert "raise memory-cap" in report_line(found)
 
 
 @pytest.mark.parametrize(("rate", "kept_s"), [(0.0, 20_000), (1000.0, 5000)])
@@ -218,8 +218,8 @@ def test_a_report_promises_nothing_before_something_tells(rate: float, kept_s: i
     )
     assert found.full_bytes is None
     assert found.fits
-    assert "when full" not in report_text(found)
-    assert "cap" not in report_text(found)
+    assert "when_full" not in report_line(found)
+    assert "cap" not in report_line(found)
 
 
 @pytest.mark.parametrize(
