@@ -2,6 +2,7 @@
 
 import logging
 import os
+import stat
 import threading
 import time
 from collections.abc import Callable
@@ -46,7 +47,7 @@ class Committer:
             return self._written
 
     def retire(self, descriptor: int) -> None:
-        """Take over a file that nothing is written to any more: it is synced, then closed."""
+        """Take over a file that nothing is written to any more, or a folder with a new one: synced, then closed."""
         with self._condition:
             if self._current == descriptor:
                 self._current = None
@@ -124,7 +125,10 @@ class Committer:
 
 def _sync_and_close(descriptor: int) -> bool:
     try:
-        os.fdatasync(descriptor)
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            os.fsync(descriptor)
+        else:
+            os.fdatasync(descriptor)
     except OSError as error:
         logger.error(  # noqa: TRY400 the text of the fault is all there is to know
             "the disk did not confirm samples of the write-ahead log (%s); a power cut can lose them: check the disk",

@@ -77,7 +77,6 @@ class WriteAheadLog:
         self._monotonic = monotonic
         self._lock_file = _locked(directory)
         self._committer = Committer(fsync, fsync_interval_s)
-        self._sync_directory = fsync != "never"
         self._lock = threading.Lock()
         self._closed_segments: list[Segment] = []
         self._next_number = 1
@@ -158,12 +157,12 @@ class WriteAheadLog:
         self._next_number += 1
         try:
             write_all(descriptor, file_header(received_s), 0)
+            # The new name goes to the disk with the first batch: to wait for it here would hold up all senders.
+            self._committer.retire(os.open(self.directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
         except OSError:
             os.close(descriptor)
             path.unlink(missing_ok=True)
             raise
-        if self._sync_directory:
-            sync_directory(self.directory)
         self._descriptor, self._span = descriptor, span
         self._current = Segment(path, HEADER_BYTES, received_s)
         self._local_ids[:] = -1

@@ -243,3 +243,25 @@ def test_a_disk_that_does_not_confirm_makes_always_say_no_and_begins_a_new_file(
     assert log.wait(ticket)
     log.close()
     assert len(list(tmp_path.glob("*.wal"))) == 2
+
+
+def test_the_name_of_a_new_file_is_on_the_disk_before_its_first_batch_is_confirmed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[int] = []
+    original = os.fsync
+
+    def noted(descriptor: int) -> None:
+        synced.append(os.fstat(descriptor).st_ino)
+        original(descriptor)
+
+    monkeypatch.setattr(os, "fsync", noted)
+    log = WriteAheadLog(tmp_path, fsync="always")
+    for _ in range(2):
+        log.rotate()
+        synced.clear()
+        ticket = append(log, 1)
+        assert ticket is not None
+        assert log.wait(ticket)
+        assert synced == [tmp_path.stat().st_ino]
+    log.close()
