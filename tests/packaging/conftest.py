@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+import sysconfig
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,16 +14,24 @@ import pytest
 @pytest.fixture(scope="session")
 def wheel(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The distribution as anyone would build it without a compiler, from a copy of the sources."""
-    folder = tmp_path_factory.mktemp("wheel")
+    return built(repository, tmp_path_factory.mktemp("wheel"), CC_NO_EXT="1")
+
+
+@pytest.fixture(scope="session")
+def native_wheel(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The distribution built with a compiler."""
+    if shutil.which(sysconfig.get_config_var("CC").split()[0]) is None:
+        pytest.skip("there is no C compiler")
+    return built(repository, tmp_path_factory.mktemp("native-wheel"))
+
+
+def built(repository: Path, folder: Path, **environment: str) -> Path:
     source = folder / "source"
-    shutil.copytree(
-        repository,
-        source,
-        ignore=shutil.ignore_patterns(".git", ".venv", "node_modules", "build", "dist", "*.egg-info", ".*cache"),
-    )
+    left_out = (".git", ".venv", "node_modules", "build", "dist", "*.egg-info", ".*cache", "*.so")
+    shutil.copytree(repository, source, ignore=shutil.ignore_patterns(*left_out))
     done = subprocess.run(
         [repository / ".venv/bin/python", "-m", "build", "--wheel", "--outdir", folder / "dist", source],
-        env={**os.environ, "CC_NO_EXT": "1"},
+        env={**os.environ, **environment},
         capture_output=True,
         text=True,
         check=False,

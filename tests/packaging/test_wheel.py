@@ -15,6 +15,14 @@ pytestmark = pytest.mark.packaging
 
 def test_without_a_compiler_the_wheel_fits_every_machine(wheel: Path) -> None:
     assert wheel.name.endswith("-py3-none-any.whl")
+    assert not [name for name in zipfile.ZipFile(wheel).namelist() if name.endswith((".so", ".c", ".h"))]
+
+
+def test_with_a_compiler_the_wheel_carries_the_c_parts_but_not_their_source(native_wheel: Path) -> None:
+    names = zipfile.ZipFile(native_wheel).namelist()
+    for part in ("_kernel", "_codec"):
+        assert [name for name in names if name.startswith(f"cc_backend/metricstore/{part}.") and name.endswith(".so")]
+    assert not [name for name in names if name.endswith((".c", ".h"))]
 
 
 def test_the_wheel_carries_pages_and_their_scripts_ready(wheel: Path) -> None:
