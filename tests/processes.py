@@ -113,6 +113,11 @@ class Backend:
             return False
 
 
+def has_restored(url: str) -> bool:
+    """Whether a server has its samples of before the start back; it answers before that."""
+    return b"\ncc_backend_store_restoring 0\n" in httpx.get(f"{url}/metrics", timeout=20).content
+
+
 def new_backend(directory: Path) -> Backend:
     """A backend in a new folder, on a free port; not yet serving."""
     run("cc-backend", "init", directory)

@@ -117,6 +117,7 @@ def test_a_backend_asks_the_store_elsewhere_and_survives_its_death(site: Any, in
         assert client.get("/healthz").status_code == 200
         assert "external metric store failed" in backend.log.read_text("utf-8")
         with store.serving():
+            integration.wait_for("samples of before the start", lambda: integration.has_restored(store.url))
             whole = integration.wait_for("the samples", lambda: samples(client, 1, jobs))
             assert whole == expected, "nothing acknowledged was lost"
 

@@ -227,6 +227,7 @@ def test_killed_at_any_moment_the_backend_keeps_what_it_acknowledged(
             server.wait()
             integration.wait_for("the end of the serving process", lambda: refused(backend.url))
     with backend.serving(), httpx.Client(base_url=backend.url, headers={"X-Auth-Token": jobs}) as client:
+        integration.wait_for("samples of before the start", lambda: integration.has_restored(backend.url))
         answer = client.get("/api/jobs/metrics/1", params={"metric": "cpu_load"}).json()
         data = answer["data"]["jobMetrics"][0]["metric"]["series"][0]["data"]
     assert data[: len(kept)] == list(kept.values())

@@ -164,8 +164,13 @@ class Site:
         found: list[dict[str, Any]] = self.get("/api/jobs/?items-per-page=1000000")["jobs"]
         return found
 
+    def is_whole(self) -> bool:
+        """Whether samples of before its start are back; it answers before that."""
+        return b"\ncc_backend_store_restoring 0\n" in self.ask("GET", "/metrics")[1]
+
     def samples(self, database_id: int, metric: str) -> dict[int, float]:
         """Time -> value of the node samples of a job with one host."""
+        soon("samples of before its start", self.is_whole)
         answer = self.get(f"/api/jobs/metrics/{database_id}/?metric={metric}&scope=node")
         assert answer["error"] is None, answer
         row = next(row for row in self.jobs() if row["id"] == database_id)
