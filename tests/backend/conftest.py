@@ -235,7 +235,7 @@ def app_factory(tmp_path: Path, clock: Clock, token_keys: tuple[str, str]) -> It
     """Makes applications in the test's folder and closes them after it.
 
     `app_factory(clusters=[...], settings={...})`: documents of the clusters (default: tern alone), and settings by
-    section over those for tests. Called again, it is the same installation after a restart.
+    section over those for tests. Called again, it is the same installation after a restart, with its samples back.
     """
     opened: list[Flask] = []
 
@@ -251,6 +251,7 @@ def app_factory(tmp_path: Path, clock: Clock, token_keys: tuple[str, str]) -> It
         app = create_app(_settings(tmp_path, token_keys, settings or {}), clock=clock)
         app.testing = True
         opened.append(app)
+        assert app.extensions[EXTENSION].store.wait_restored()
         return app
 
     yield make
