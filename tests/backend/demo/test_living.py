@@ -178,6 +178,7 @@ def test_the_feed_starts_jobs_sends_their_samples_and_ends_them_in_time(
 
     app = create_app(folder.settings(), clock=lambda: now_s)
     services = app.extensions[EXTENSION]
+    assert services.store.wait_restored()
     monkeypatch.setattr("cc_backend.demo.living.feed.client", client)
     plan = Plan.at(NOW_S, anchor_s=NOW_S)
     before = {job.job_id: job for job in plan.running}
