@@ -10,7 +10,6 @@ import http.client
 import json
 import multiprocessing
 import os
-import socket
 import subprocess
 import sys
 import tempfile
@@ -18,6 +17,8 @@ import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+
+from _bench import free_port, wait_until_up
 
 from cc_backend.metricstore.kernel import HAS_NATIVE
 
@@ -159,24 +160,6 @@ def run(*arguments: object) -> str:
     """What a command of the backend prints."""
     done = subprocess.run([BIN / "cc-backend", *map(str, arguments)], capture_output=True, text=True, check=True)
     return done.stdout
-
-
-def free_port() -> int:
-    """A port nobody listens on just now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def wait_until_up(port: int) -> None:
-    """Return when the server answers."""
-    for _ in range(300):
-        try:
-            with socket.create_connection(("127.0.0.1", port), timeout=1):
-                return
-        except OSError:
-            time.sleep(0.1)
-    raise SystemExit("the backend did not come up")
 
 
 def report(server: str, lines: int, rate: float) -> None:

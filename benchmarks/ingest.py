@@ -12,8 +12,6 @@ The last column is the mean.
 """
 
 import argparse
-import os
-import platform
 import random
 import tempfile
 import threading
@@ -22,7 +20,7 @@ from collections.abc import Callable
 from itertools import cycle
 from pathlib import Path
 
-import numpy as np
+from _bench import machine
 
 from cc_backend.metricstore import Limits, MetricSpec, MetricStore
 from cc_backend.metricstore.batch import Faults
@@ -40,14 +38,6 @@ ROUNDS = 6
 Batches = list[list[bytes]]
 Take = Callable[[bytes, int], int]
 """What takes a batch at a time, and says how many lines it had."""
-
-
-def machine() -> str:
-    """One line about where this ran."""
-    lines = Path("/proc/cpuinfo").read_text(encoding="ascii").splitlines()
-    model = next((line.split(": ")[1] for line in lines if line.startswith("model name")), platform.processor())
-    versions = f"Linux {platform.release()}, Python {platform.python_version()}, NumPy {np.__version__}"
-    return f"{model}, {os.cpu_count()} cores, {versions}"
 
 
 def batches(lines: int, hosts: int, *, digits: int = 8, odd: bool = False) -> Batches:

@@ -9,11 +9,8 @@ noise, 2.2 compressed real data.
 """
 
 import argparse
-import gc
 import gzip
 import json
-import os
-import platform
 import subprocess
 import sys
 import threading
@@ -23,6 +20,7 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+from _bench import machine, resident_bytes
 
 from cc_backend.metricstore import MetricSpec, MetricStore
 from cc_backend.metricstore.block import WINDOW_SLOTS
@@ -40,21 +38,6 @@ HOT_S = 2 * 3600
 CASES = ("table", "hot", "mixed", "cold")
 
 Values = Callable[[int], npt.NDArray[np.float32]]
-
-
-def machine() -> str:
-    """One line about where this ran."""
-    lines = Path("/proc/cpuinfo").read_text(encoding="ascii").splitlines()
-    model = next((line.split(": ")[1] for line in lines if line.startswith("model name")), platform.processor())
-    versions = f"Linux {platform.release()}, Python {platform.python_version()}, NumPy {np.__version__}"
-    return f"{model}, {os.cpu_count()} cores, {versions}"
-
-
-def resident_bytes() -> int:
-    """Memory of this process now."""
-    gc.collect()
-    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
-    return pages * os.sysconf("SC_PAGESIZE")
 
 
 def noise(series: int) -> Values:

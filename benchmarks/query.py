@@ -7,8 +7,6 @@ Promises: the job's node metrics within 50 ms, hot or cold; 72 hardware threads 
 """
 
 import argparse
-import os
-import platform
 import tempfile
 import threading
 import time
@@ -17,6 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+from _bench import machine
 
 from cc_backend.metricstore import MetricSpec, MetricStore, Query
 from cc_backend.metricstore.codec import choose
@@ -29,14 +28,6 @@ CLUSTER = "orion"
 START_S = 1_790_000_040
 STEP_S = 60
 THREADS = 72
-
-
-def machine() -> str:
-    """One line about where this ran."""
-    lines = Path("/proc/cpuinfo").read_text(encoding="ascii").splitlines()
-    model = next((line.split(": ")[1] for line in lines if line.startswith("model name")), platform.processor())
-    versions = f"Linux {platform.release()}, Python {platform.python_version()}, NumPy {np.__version__}"
-    return f"{model}, {os.cpu_count()} cores, {versions}, codec in {'C' if choose().native else 'NumPy'}"
 
 
 def best_of(run: Callable[[], object], times: int = 9) -> float:
@@ -117,7 +108,7 @@ def main() -> None:
     thread_metrics = [f"thread_metric_{number}" for number in range(options.others)]
     slots = options.hours * 3600 // STEP_S
     to_s = START_S + STEP_S * slots
-    print(machine())
+    print(f"{machine()}, codec in {'C' if choose().native else 'NumPy'}")
     print(f"{options.nodes} nodes, {slots} samples a series")
     print("| question | state | samples, ms | statistics, ms |")
     print("|---|---|---:|---:|")

@@ -12,13 +12,14 @@ import http.client
 import json
 import os
 import random
-import socket
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+
+from _bench import free_port, wait_until_up
 
 from cc_backend.metricstore import binary
 from cc_backend.metricstore.answerjson import from_json
@@ -125,24 +126,6 @@ def write_config(folder: Path, port: int, metrics: int) -> Path:
     path = folder / "metric-store.json"
     path.write_text(json.dumps(document), "utf-8")
     return path
-
-
-def free_port() -> int:
-    """A port nobody listens on just now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def wait_until_up(port: int) -> None:
-    """Return when the server answers."""
-    for _ in range(300):
-        try:
-            with socket.create_connection(("127.0.0.1", port), timeout=1):
-                return
-        except OSError:
-            time.sleep(0.1)
-    raise SystemExit("the store did not come up")
 
 
 if __name__ == "__main__":

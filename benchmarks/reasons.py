@@ -7,14 +7,12 @@ all its metrics, as the job's page does it where each of them lacks something. P
 """
 
 import argparse
-import os
-import platform
 import threading
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
+from _bench import machine
 
 from cc_backend.metricstore import MetricSpec, MetricStore, Query
 from cc_backend.metricstore.model import Identity, Ids, Part
@@ -26,13 +24,6 @@ CLUSTER = "orion"
 START_S = 1_790_000_040
 STEP_S = 60
 THREADS = 72
-
-
-def machine() -> str:
-    """One line about where this ran."""
-    lines = Path("/proc/cpuinfo").read_text(encoding="ascii").splitlines()
-    model = next((line.split(": ")[1] for line in lines if line.startswith("model name")), platform.processor())
-    return f"{model}, {os.cpu_count()} cores, Python {platform.python_version()}, NumPy {np.__version__}"
 
 
 def best_of(run: Callable[[], object], times: int = 5) -> float:

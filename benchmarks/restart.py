@@ -11,7 +11,6 @@ over 12 hours: whole in 60 s, and with snapshots the 99th percentile of a batch 
 import argparse
 import json
 import os
-import platform
 import resource
 import signal
 import subprocess
@@ -22,6 +21,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+from _bench import machine
 
 from cc_backend.metricstore import Limits, MetricSpec, MetricStore, Query
 
@@ -35,14 +35,6 @@ PER_NODE = len(NODE_METRICS) + THREADS * len(THREAD_METRICS)
 TABLE = {CLUSTER: {name: MetricSpec(STEP_S, "sum") for name in NODE_METRICS + THREAD_METRICS}}
 BATCHES_A_SECOND = 100  # of about a thousand lines: six times what a million series send on average
 PACED_S = 20.0
-
-
-def machine() -> str:
-    """One line about where this ran."""
-    lines = Path("/proc/cpuinfo").read_text(encoding="ascii").splitlines()
-    model = next((line.split(": ")[1] for line in lines if line.startswith("model name")), platform.processor())
-    versions = f"Linux {platform.release()}, Python {platform.python_version()}, NumPy {np.__version__}"
-    return f"{model}, {os.cpu_count()} cores, {versions}"
 
 
 def opened(folder: Path, nodes: int, *, background: bool = False) -> MetricStore:

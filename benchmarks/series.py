@@ -7,15 +7,12 @@ series beside its key of the wire; a million series are registered within 3 s.
 """
 
 import argparse
-import gc
-import os
-import platform
 import threading
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
+from _bench import machine, resident_bytes
 
 from cc_backend.metricstore.model import Identity, Limits, MetricSpec, Part
 from cc_backend.metricstore.series import SeriesTable
@@ -23,21 +20,6 @@ from cc_backend.metricstore.series import SeriesTable
 CLUSTER = "orion"
 AT_ONCE = 1024
 METRICS = [f"metric_{number}" for number in range(60)]
-
-
-def machine() -> str:
-    """One line about where this ran."""
-    lines = Path("/proc/cpuinfo").read_text(encoding="ascii").splitlines()
-    model = next((line.split(": ")[1] for line in lines if line.startswith("model name")), platform.processor())
-    versions = f"Linux {platform.release()}, Python {platform.python_version()}, NumPy {np.__version__}"
-    return f"{model}, {os.cpu_count()} cores, {versions}"
-
-
-def resident_bytes() -> int:
-    """Memory of this process now."""
-    gc.collect()
-    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
-    return pages * os.sysconf("SC_PAGESIZE")
 
 
 def identities(nodes: int) -> list[Identity]:

@@ -21,7 +21,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from http_write import BIN, SENDERS, cluster, feed, free_port, report, run, wait_until_up, with_sink
+from _bench import free_port, wait_until_up
+from http_write import BIN, SENDERS, cluster, feed, report, run, with_sink
 
 OWN = "granian"
 

@@ -37,11 +37,11 @@ def expected_timesteps(
 
 def carry_over(columns: Columns, sids: Ids, timesteps_s: Ids) -> int:
     """Carry series over to the grids of these timesteps; returns how many were not there already."""
-    now_s = np.array([grid.timestep_s for grid in columns.grids], np.int64)[columns.grid_of[sids]]
-    moving = now_s != timesteps_s
-    pairs = np.unique(np.stack([now_s[moving], timesteps_s[moving]]), axis=1)
+    present_s = np.array([grid.timestep_s for grid in columns.grids], np.int64)[columns.grid_of[sids]]
+    moving = present_s != timesteps_s
+    pairs = np.unique(np.stack([present_s[moving], timesteps_s[moving]]), axis=1)
     for old_s, new_s in pairs.T.tolist():
-        group = sids[(now_s == old_s) & (timesteps_s == new_s)]
+        group = sids[(present_s == old_s) & (timesteps_s == new_s)]
         group = group[np.argsort(columns.host_of[group], kind="stable")]
         _carry(columns, group, columns.grid_index(old_s), columns.grid_index(new_s))
     return int(np.count_nonzero(moving))

@@ -23,7 +23,6 @@ from cc_backend.metricstore.model import (
     IngestResult,
     Limits,
     LogState,
-    MemoryState,
     MetricTable,
     Query,
     Reason,
@@ -357,10 +356,6 @@ class MetricStore:
                 snapshots=SnapshotState() if self._disk is None else self._disk.state(),
                 measured=self._measured.read(),
             )
-
-    def memory(self) -> MemoryState:
-        """What samples and tables take of the memory just now; looks at every block."""
-        return self._upkeep.state()
 
     def capacity(self, now_s: int) -> Report:
         """What samples and tables take of the memory, and what they will once the retention is full."""

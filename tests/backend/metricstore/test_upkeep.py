@@ -59,14 +59,14 @@ def full_bytes() -> int:
     """What all samples take, and the tables beside them."""
     with opened(None, 0) as store:
         fill(store)
-        return store.memory().hot_bytes
+        return store.capacity(0).memory.hot_bytes
 
 
 @pytest.fixture(scope="module")
 def table_bytes() -> int:
     with opened(None, 0) as store:
         fill(store)
-        return store.memory().table_bytes
+        return store.capacity(0).memory.table_bytes
 
 
 @pytest.fixture
@@ -81,12 +81,12 @@ def test_without_a_cap_nothing_gives_way(full_bytes: int, tmp_path: Path) -> Non
     with opened(tmp_path, 0) as store:
         fill(store)
         assert store.upkeep(NOW, QUIET) == 0
-        assert store.memory().hot_bytes == full_bytes
+        assert store.capacity(0).memory.hot_bytes == full_bytes
 
 
 def test_over_the_cap_ended_windows_are_compressed_first(store: MetricStore, caplog: pytest.LogCaptureFixture) -> None:
     assert store.upkeep(NOW, QUIET) > 0
-    memory = store.memory()
+    memory = store.capacity(0).memory
     assert memory.cap_step == Step.COMPRESS
     assert memory.hot_bytes + memory.cold_bytes + memory.table_bytes < memory.cap_bytes
     assert held(store, 7) == list(range(WINDOWS))
@@ -103,17 +103,17 @@ def test_then_they_are_left_on_disk_only_and_nothing_is_lost(
     with opened(tmp_path, cap_bytes) as store:
         fill(store)
         store.upkeep(NOW, QUIET)
-        assert store.memory().cap_step == Step.TO_DISK
+        assert store.capacity(0).memory.cap_step == Step.TO_DISK
         assert "step=to_disk" in caplog.text
         assert held(store, 7) == list(range(WINDOWS))
         store.validate()
         store.snapshot(NOW)
-        before_bytes = store.memory().hot_bytes + store.memory().cold_bytes
+        before_bytes = store.capacity(0).memory.hot_bytes + store.capacity(0).memory.cold_bytes
     with opened(tmp_path, cap_bytes) as again:
-        assert again.memory().cold_bytes <= before_bytes
+        assert again.capacity(0).memory.cold_bytes <= before_bytes
         assert held(again, 7) == list(range(WINDOWS))
     with opened(tmp_path, 1000) as again:
-        assert again.memory().cold_bytes < 50_000, "with little room the restore leaves samples on disk"
+        assert again.capacity(0).memory.cold_bytes < 50_000, "with little room the restore leaves samples on disk"
         assert again.counters().restore.chunks_as_they_are == again.counters().restore.chunks
         assert held(again, 7) == list(range(WINDOWS))
 
@@ -123,7 +123,7 @@ def test_without_a_disk_the_oldest_samples_go_those_of_running_jobs_last(full_by
     with opened(None, table_bytes + full_bytes // WINDOWS + 150_000) as store:
         fill(store)
         store.upkeep(NOW, protected)
-        assert store.memory().cap_step == Step.DROP
+        assert store.capacity(0).memory.cap_step == Step.DROP
         assert held(store, 0) == list(range(WINDOWS))
         assert held(store, HOSTS - 1)[-1] == WINDOWS - 1
         assert len(held(store, HOSTS - 1)) < WINDOWS
@@ -136,14 +136,14 @@ def test_in_the_end_samples_of_running_jobs_go_and_then_new_ones_are_refused(tab
     with opened(None, table_bytes + 100_000) as store:
         fill(store)
         store.upkeep(NOW, protected)
-        assert store.memory().cap_step == Step.REFUSE
+        assert store.capacity(0).memory.cap_step == Step.REFUSE
         assert held(store, 0) == [WINDOWS - 1], "what is still being filled stays"
         refused = store.ingest(line % NOW, received_s=NOW)
         assert (refused.full, refused.durable, refused.accepted) == (True, False, 0)
-        assert store.memory().refusing
+        assert store.capacity(0).memory.refusing
         later_s = NOW + 2 * WINDOW_S
         store.upkeep(later_s, QUIET)
-        assert not store.memory().refusing
+        assert not store.capacity(0).memory.refusing
         assert store.ingest(line % later_s, received_s=later_s).accepted == 1
 
 
@@ -153,7 +153,7 @@ def test_what_was_dropped_does_not_come_back_from_disk(tmp_path: Path, full_byte
     with opened(tmp_path, table_bytes + full_bytes // WINDOWS + 150_000) as store:
         fill(store)
         store.upkeep(NOW, QUIET)
-        assert store.memory().cap_step == Step.DROP
+        assert store.capacity(0).memory.cap_step == Step.DROP
         assert len(held(store, 1)) < WINDOWS
         assert store.counters().snapshots.fault
         assert list(tmp_path.glob("*.wal")), "the log stays, where more memory finds the samples again"

@@ -128,7 +128,7 @@ def test_what_gave_way_to_the_cap_is_no_silence() -> None:
         store.ingest("\n".join(lines).encode(), received_s=T0 + hour * 3600 + 3600)
     now_s = T0 + 24 * 3600
     store.upkeep(now_s, {})
-    assert store.memory().cap_step >= Step.DROP
+    assert store.capacity(0).memory.cap_step >= Step.DROP
     found = ask(store, Query("load0", "n1"), minutes=24 * 60, now_s=now_s + 600)
     assert [why for why, _, _, _ in found] == [Why.TOO_OLD]
 
