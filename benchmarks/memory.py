@@ -23,9 +23,9 @@ import numpy.typing as npt
 from _bench import machine, resident_bytes
 
 from cc_backend.metricstore import MetricSpec, MetricStore
-from cc_backend.metricstore.block import WINDOW_SLOTS
+from cc_backend.metricstore.memory.block import WINDOW_SLOTS
+from cc_backend.metricstore.memory.series import SeriesTable
 from cc_backend.metricstore.model import Limits
-from cc_backend.metricstore.series import SeriesTable
 
 CLUSTER = "orion"
 START_S = 1_790_000_040

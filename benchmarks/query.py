@@ -18,11 +18,11 @@ import numpy as np
 from _bench import machine
 
 from cc_backend.metricstore import MetricSpec, MetricStore, Query
-from cc_backend.metricstore.codec import choose
-from cc_backend.metricstore.filepart import FilePart, PartFile
-from cc_backend.metricstore.grid import Grid
+from cc_backend.metricstore.memory.codec import choose
+from cc_backend.metricstore.memory.filepart import FilePart, PartFile
+from cc_backend.metricstore.memory.grid import Grid
+from cc_backend.metricstore.memory.series import SeriesTable
 from cc_backend.metricstore.model import Identity, Part
-from cc_backend.metricstore.series import SeriesTable
 
 CLUSTER = "orion"
 START_S = 1_790_000_040

@@ -21,9 +21,9 @@ from pathlib import Path
 
 from _bench import free_port, wait_until_up
 
-from cc_backend.metricstore import binary
-from cc_backend.metricstore.answerjson import from_json
-from cc_backend.metricstore.protocol import Answer
+from cc_backend.metricstore.answers import binary
+from cc_backend.metricstore.answers.answerjson import from_json
+from cc_backend.metricstore.answers.protocol import Answer
 
 BIN = Path(sys.executable).parent
 ROUNDS = 9

@@ -14,8 +14,8 @@ from collections.abc import Callable
 import numpy as np
 from _bench import machine, resident_bytes
 
+from cc_backend.metricstore.memory.series import SeriesTable
 from cc_backend.metricstore.model import Identity, Limits, MetricSpec, Part
-from cc_backend.metricstore.series import SeriesTable
 
 CLUSTER = "orion"
 AT_ONCE = 1024

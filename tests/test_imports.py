@@ -19,6 +19,9 @@ FRONT = (
 )
 MIDDLE = ("cc_backend.jobs", "cc_backend.metricdata", "cc_backend.absences", "cc_backend.auth")
 LOWER = ("cc_backend.metricstore", "cc_backend.archive", "cc_backend.clusters")
+STORE_PARTS = ("lines", "memory", "disk", "answers", "absence")
+LINES, MEMORY, DISK, ANSWERS, ABSENCE = (f"cc_backend.metricstore.{name}" for name in STORE_PARTS)
+STORE = tuple(f"cc_backend.metricstore.{name}" for name in ("store", "upkeep", "capacity", "checkpoints"))
 WEB_AND_DATABASE = ("flask", "werkzeug", "peewee", "playhouse")
 
 # package -> what neither it nor anything below it may import
@@ -29,6 +32,12 @@ FORBIDDEN = {
     "cc_backend": ("cc_agent", "cc_slurm_adapter"),
     "cc_backend.model": (*FRONT, *MIDDLE, *LOWER, *WEB_AND_DATABASE),
     "cc_backend.metricstore": (*FRONT, *MIDDLE, "cc_backend.archive", "cc_backend.clusters", *WEB_AND_DATABASE),
+    "cc_backend.metricstore.model": (LINES, MEMORY, DISK, ANSWERS, ABSENCE, *STORE),
+    "cc_backend.metricstore.lines": (MEMORY, DISK, ANSWERS, ABSENCE, *STORE),
+    "cc_backend.metricstore.memory": (DISK, ANSWERS, ABSENCE, *STORE),
+    "cc_backend.metricstore.disk": (ANSWERS, ABSENCE, *STORE),
+    "cc_backend.metricstore.answers": (DISK, ABSENCE, *STORE),
+    "cc_backend.metricstore.absence": (DISK, *STORE),
     "cc_backend.archive": (*FRONT, *MIDDLE, "cc_backend.metricstore", *WEB_AND_DATABASE),
     "cc_backend.clusters": (*FRONT, *MIDDLE, "cc_backend.archive", "cc_backend.metricstore", *WEB_AND_DATABASE),
     "cc_backend.jobs": (*FRONT, "flask", "werkzeug"),
@@ -130,7 +139,8 @@ def test_agent_adapter_and_common_load_heavy_libraries_only_where_they_are_used(
     [
         ("cc_common.units", "import cc_agent.loop"),
         ("cc_agent.loop", "from numpy import array"),
-        ("cc_backend.metricstore.wal", "def f():\n    from cc_backend.jobs import search"),
+        ("cc_backend.metricstore.disk.wal", "def f():\n    from cc_backend.jobs import search"),
+        ("cc_backend.metricstore.memory.grid", "from cc_backend.metricstore.disk import wal"),
         ("cc_backend.archive.file", "from .. import jobs"),
         ("cc_backend.jobs.search", "import flask"),
         ("cc_backend.auth.rows", "from cc_backend import jobs"),

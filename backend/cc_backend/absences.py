@@ -15,9 +15,7 @@ from cc_backend.archive.file import FileArchive
 from cc_backend.clusters import Cluster, MetricConfig, SubCluster
 from cc_backend.errors import ArchiveError
 from cc_backend.metricdata import comes_from_archive, queries_for, time_range
-from cc_backend.metricstore.model import Flags
-from cc_backend.metricstore.query import Range
-from cc_backend.metricstore.reasons import (
+from cc_backend.metricstore.absence.reasons import (
     GRACE_SLOTS,
     LEAST_SLOTS,
     HostSeen,
@@ -27,8 +25,10 @@ from cc_backend.metricstore.reasons import (
     folded,
     of_hosts,
 )
-from cc_backend.metricstore.reasontext import sentence
-from cc_backend.metricstore.whynodata import Asked
+from cc_backend.metricstore.absence.reasontext import sentence
+from cc_backend.metricstore.absence.whynodata import Asked
+from cc_backend.metricstore.answers.query import Range
+from cc_backend.metricstore.model import Flags
 from cc_backend.model import (
     Absence,
     Job,

@@ -18,10 +18,10 @@ import orjson
 
 from cc_backend.errors import InvalidInput, Unavailable
 from cc_backend.metricstore import HostHealth, Query, StoredSeries
-from cc_backend.metricstore.answerjson import from_json, request_to_json
-from cc_backend.metricstore.binary import MEDIA_TYPE, decode
-from cc_backend.metricstore.protocol import Answer, AnsweredSeries, Asked, Request
-from cc_backend.metricstore.query import slots_of
+from cc_backend.metricstore.answers.answerjson import from_json, request_to_json
+from cc_backend.metricstore.answers.binary import MEDIA_TYPE, decode
+from cc_backend.metricstore.answers.protocol import Answer, AnsweredSeries, Asked, Request
+from cc_backend.metricstore.answers.query import slots_of
 from cc_backend.settings import ExternalStoreSettings
 from cc_common.errors import SettingsError
 

@@ -14,7 +14,7 @@ from cc_backend.archive.statistics import series_statistics, statistics_series
 from cc_backend.clusters import Clusters, MetricConfig, SubCluster
 from cc_backend.errors import InvalidInput, NotFound, TooLarge, Unavailable
 from cc_backend.metricstore import Query, StoredSeries
-from cc_backend.metricstore.resample import lttb
+from cc_backend.metricstore.answers.resample import lttb
 from cc_backend.model import (
     Job,
     JobData,

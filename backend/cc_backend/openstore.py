@@ -4,8 +4,8 @@ from pathlib import Path
 from typing import cast
 
 from cc_backend.metricstore import Limits, MetricStore, MetricTable
-from cc_backend.metricstore.commit import Fsync
-from cc_backend.metricstore.nodes import NodeTable
+from cc_backend.metricstore.disk.commit import Fsync
+from cc_backend.metricstore.lines.nodes import NodeTable
 from cc_backend.settings import MetricStoreSettings
 
 _GB = 10**9

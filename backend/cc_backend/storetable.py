@@ -3,7 +3,7 @@
 from cc_backend.clusters import Cluster, Clusters, metric_table
 from cc_backend.clusters.model import MetricConfig
 from cc_backend.metricstore import MetricSpec, MetricTable
-from cc_backend.metricstore.nodes import ClusterNodes, NodeTable, Specs
+from cc_backend.metricstore.lines.nodes import ClusterNodes, NodeTable, Specs
 
 
 def store_table(clusters: Clusters) -> MetricTable:

@@ -6,7 +6,7 @@ import pytest
 
 from cc_backend.absences import MOST_ABSENCES, job_absences, lacking_hosts
 from cc_backend.clusters import SubCluster, parse_cluster
-from cc_backend.metricstore.reasons import JobAbsences
+from cc_backend.metricstore.absence.reasons import JobAbsences
 from cc_backend.model import (
     Absence,
     Job,

@@ -15,9 +15,9 @@ from cc_backend.maintenance.footprints import update_footprints
 from cc_backend.maintenance.scheduler import make_archiver
 from cc_backend.metricdata import MetricData
 from cc_backend.metricstore import MetricSpec, MetricStore
-from cc_backend.metricstore.answering import answer
-from cc_backend.metricstore.binary import MEDIA_TYPE, encode
-from cc_backend.metricstore.protocol import read_request
+from cc_backend.metricstore.answers.answering import answer
+from cc_backend.metricstore.answers.binary import MEDIA_TYPE, encode
+from cc_backend.metricstore.answers.protocol import read_request
 from cc_backend.model import Job, RowRule, Scope
 from cc_backend.storerouter import StoreRouter
 

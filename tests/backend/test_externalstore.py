@@ -13,10 +13,10 @@ import pytest
 from cc_backend.errors import Unavailable
 from cc_backend.externalstore import AWAY_S, ExternalStore, Place, StoreAway, on_grid, places_of
 from cc_backend.metricstore import HostHealth, MetricSpec, MetricStore, Query
-from cc_backend.metricstore.answering import answer
-from cc_backend.metricstore.answerjson import to_json
-from cc_backend.metricstore.binary import MEDIA_TYPE, encode
-from cc_backend.metricstore.protocol import AnsweredSeries, read_request
+from cc_backend.metricstore.answers.answering import answer
+from cc_backend.metricstore.answers.answerjson import to_json
+from cc_backend.metricstore.answers.binary import MEDIA_TYPE, encode
+from cc_backend.metricstore.answers.protocol import AnsweredSeries, read_request
 from cc_backend.settings import ExternalStoreSettings
 from cc_backend.storerouter import StoreRouter
 from cc_common.errors import SettingsError

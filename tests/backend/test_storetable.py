@@ -4,7 +4,7 @@ from typing import Any
 
 from cc_backend.clusters import Clusters, parse_cluster
 from cc_backend.metricstore import MetricSpec
-from cc_backend.metricstore.nodes import Nodes
+from cc_backend.metricstore.lines.nodes import Nodes
 from cc_backend.storetable import node_table, store_table
 
 

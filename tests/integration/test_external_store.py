@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
-from cc_backend.metricstore.binary import MEDIA_TYPE, decode
+from cc_backend.metricstore.answers.binary import MEDIA_TYPE, decode
 from cc_backend.storeservice.usednodes import UsedNodesClient
 
 pytestmark = pytest.mark.integration

@@ -3,7 +3,7 @@
 from collections.abc import Collection
 
 from cc_backend.errors import NotAllowed
-from cc_backend.metricstore.clustertags import only_clusters
+from cc_backend.metricstore.lines.clustertags import only_clusters
 from cc_common import lineprotocol
 
 _SHOWN = 3

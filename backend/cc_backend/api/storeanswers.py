@@ -14,11 +14,12 @@ from cc_backend.api.answers import JSON, json_answer
 from cc_backend.api.binding import check_cluster
 from cc_backend.api.bodies import read_body
 from cc_backend.errors import InvalidInput
-from cc_backend.metricstore import HostHealth, MetricStore, binary, protocol
-from cc_backend.metricstore.answering import answer
-from cc_backend.metricstore.answerjson import to_json
-from cc_backend.metricstore.block import WINDOW_SLOTS
-from cc_backend.metricstore.reasontext import fault_text
+from cc_backend.metricstore import HostHealth, MetricStore
+from cc_backend.metricstore.absence.reasontext import fault_text
+from cc_backend.metricstore.answers import binary, protocol
+from cc_backend.metricstore.answers.answering import answer
+from cc_backend.metricstore.answers.answerjson import to_json
+from cc_backend.metricstore.memory.block import WINDOW_SLOTS
 from cc_common.payload import parse_json
 
 _WHOLE = re.compile(r"[+-]?[0-9]{1,19}\Z")

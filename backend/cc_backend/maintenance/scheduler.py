@@ -16,7 +16,7 @@ from cc_backend.maintenance.archiving import Archiver, ArchivingRules
 from cc_backend.maintenance.footprints import update_footprints
 from cc_backend.maintenance.reloading import reload_clusters
 from cc_backend.maintenance.retention import keep_store
-from cc_backend.metricstore.rhythm import Rhythm
+from cc_backend.metricstore.disk.rhythm import Rhythm
 from cc_backend.services import Services
 
 ARCHIVE_EVERY_S = 2

@@ -7,6 +7,7 @@ Usable alone: needs NumPy and orjson, no web framework and no database.
     store.query("demo", [Query("cpu_load", "n1")], from_s=now - 3600, to_s=now)
 """
 
+from cc_backend.metricstore.answers.resample import resample
 from cc_backend.metricstore.model import (
     QUIET_REASONS,
     HostHealth,
@@ -22,7 +23,6 @@ from cc_backend.metricstore.model import (
     StoredSeries,
     StoredStatistic,
 )
-from cc_backend.metricstore.resample import resample
 from cc_backend.metricstore.store import MetricStore
 from cc_common.lineprotocol import LineError
 

@@ -15,9 +15,9 @@ import numpy as np
 
 from cc_backend.errors import InvalidInput
 from cc_backend.metricstore.checkpointformat import Log, Snapshot, phase_s, read_binary, read_json, read_log, samples
-from cc_backend.metricstore.ingest import FUTURE_S
+from cc_backend.metricstore.lines.ingest import FUTURE_S
+from cc_backend.metricstore.lines.naming import Refusal, identify
 from cc_backend.metricstore.model import Flags, Identity, Ids, MetricTable, Query, Reason
-from cc_backend.metricstore.naming import Refusal, identify
 from cc_backend.metricstore.store import MetricStore
 from cc_backend.model import Samples
 

@@ -8,14 +8,22 @@ from typing import Any, Self
 
 import numpy as np
 
-from cc_backend.metricstore.batch import Decoded, Faults, Screened
+from cc_backend.metricstore.absence.health import Expectations, host_health
+from cc_backend.metricstore.absence.reasons import StoreFacts
+from cc_backend.metricstore.absence.whynodata import Asked, Inquiry
+from cc_backend.metricstore.answers.inventory import describe
+from cc_backend.metricstore.answers.query import Reader
 from cc_backend.metricstore.capacity import Report
-from cc_backend.metricstore.commit import Fsync
-from cc_backend.metricstore.disk import StoreDisk
-from cc_backend.metricstore.health import Expectations, host_health
-from cc_backend.metricstore.ingest import decode, name_errors, screen
-from cc_backend.metricstore.inventory import describe
-from cc_backend.metricstore.kernel import KernelName
+from cc_backend.metricstore.disk.commit import Fsync
+from cc_backend.metricstore.disk.disk import StoreDisk
+from cc_backend.metricstore.disk.runs import Outage
+from cc_backend.metricstore.disk.wal import SEGMENT_BYTES, WriteAheadLog
+from cc_backend.metricstore.lines.batch import Decoded, Faults, Screened
+from cc_backend.metricstore.lines.ingest import decode, name_errors, screen
+from cc_backend.metricstore.lines.kernel import KernelName
+from cc_backend.metricstore.lines.nodes import NodeTable
+from cc_backend.metricstore.lines.spellings import refusal_reason
+from cc_backend.metricstore.memory.series import Protected, SeriesTable
 from cc_backend.metricstore.model import (
     HostHealth,
     Identity,
@@ -32,16 +40,8 @@ from cc_backend.metricstore.model import (
     StoredSeries,
     StoredStatistic,
 )
-from cc_backend.metricstore.nodes import NodeTable
-from cc_backend.metricstore.query import Reader
-from cc_backend.metricstore.reasons import StoreFacts
-from cc_backend.metricstore.runs import Outage
 from cc_backend.metricstore.selfmetrics import SelfMetrics
-from cc_backend.metricstore.series import Protected, SeriesTable
-from cc_backend.metricstore.spellings import refusal_reason
 from cc_backend.metricstore.upkeep import Upkeep, UpkeepRules
-from cc_backend.metricstore.wal import SEGMENT_BYTES, WriteAheadLog
-from cc_backend.metricstore.whynodata import Asked, Inquiry
 from cc_backend.model import Absence, Samples
 
 logger = logging.getLogger(__name__)

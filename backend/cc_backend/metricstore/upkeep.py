@@ -10,11 +10,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cc_backend.metricstore.block import WINDOW_SLOTS
 from cc_backend.metricstore.capacity import Report, Step, WindowUse, enforce, report, report_line, size_text
-from cc_backend.metricstore.disk import StoreDisk
+from cc_backend.metricstore.disk.disk import StoreDisk
+from cc_backend.metricstore.memory.block import WINDOW_SLOTS
+from cc_backend.metricstore.memory.series import Protected, SeriesTable
 from cc_backend.metricstore.model import Ids, MemoryState
-from cc_backend.metricstore.series import Protected, SeriesTable
 
 logger = logging.getLogger(__name__)
 

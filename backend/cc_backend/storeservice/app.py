@@ -3,7 +3,6 @@
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from flask import Flask, Response
 from werkzeug.exceptions import HTTPException
@@ -11,12 +10,12 @@ from werkzeug.exceptions import HTTPException
 from cc_backend.api import activity, errors
 from cc_backend.auth.signatures import Signatures
 from cc_backend.auth.tokens import TokenKeys
-from cc_backend.metricstore import MetricStore
 from cc_backend.openstore import open_store
 from cc_backend.server import listen_address
 from cc_backend.storeservice import routes
 from cc_backend.storeservice.gate import Gate
 from cc_backend.storeservice.metrictable import metric_table
+from cc_backend.storeservice.services import EXTENSION, StoreServices
 from cc_backend.storeservice.settings import StoreServiceSettings
 from cc_backend.storeservice.usednodes import UsedNodesClient
 from cc_common.errors import CockpitError, SettingsError
@@ -24,25 +23,6 @@ from cc_common.errors import CockpitError, SettingsError
 LOOPBACK = ("127.", "::1")
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(slots=True)
-class StoreServices:
-    """The parts of one running metric store."""
-
-    settings: StoreServiceSettings
-    store: MetricStore
-    gate: Gate
-    used_nodes: UsedNodesClient | None
-    clock: Callable[[], float]
-
-    def now_s(self) -> int:
-        """The current time in whole Unix seconds."""
-        return int(self.clock())
-
-    def close(self) -> None:
-        """Bring the samples to disk."""
-        self.store.close()
 
 
 def check(settings: StoreServiceSettings) -> None:
@@ -105,7 +85,7 @@ def create_app(settings: StoreServiceSettings, *, clock: Callable[[], float] = t
     """
     app = Flask("cc_backend.storeservice", static_folder=None, template_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = max(settings.main.max_batch_bytes, settings.main.max_json_bytes)
-    app.extensions[routes.EXTENSION] = create_services(settings, clock)
+    app.extensions[EXTENSION] = create_services(settings, clock)
     app.register_error_handler(CockpitError, errors.answer_to_cockpit_error)
     app.register_error_handler(HTTPException, errors.answer_to_http_error)
     app.register_error_handler(Exception, errors.answer_to_unexpected)

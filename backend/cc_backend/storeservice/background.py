@@ -5,8 +5,8 @@ import threading
 import time
 
 from cc_backend.errors import BackendError
-from cc_backend.metricstore.rhythm import Rhythm
-from cc_backend.storeservice.app import StoreServices
+from cc_backend.metricstore.disk.rhythm import Rhythm
+from cc_backend.storeservice.services import StoreServices
 
 UPKEEP_EVERY_S = 60.0
 LOOK_EVERY_S = 5.0

@@ -4,7 +4,7 @@ import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 from flask import Blueprint, Response, current_app, request
 
@@ -21,11 +21,8 @@ from cc_backend.auth.guard import presented_token
 from cc_backend.auth.permissions import Permission
 from cc_backend.errors import InvalidInput, Unavailable
 from cc_backend.exposition import CONTENT_TYPE, render
+from cc_backend.storeservice.services import EXTENSION, StoreServices
 
-if TYPE_CHECKING:
-    from cc_backend.storeservice.app import StoreServices
-
-EXTENSION = "cockpit-metric-store"
 _RETRY_S = 5
 
 
@@ -35,11 +32,11 @@ class Route:
 
     methods: tuple[str, ...]
     path: str
-    view: Callable[["StoreServices", Caller], Response]
+    view: Callable[[StoreServices, Caller], Response]
     permission: Permission
 
 
-def write_samples(services: "StoreServices", caller: Caller) -> Response:
+def write_samples(services: StoreServices, caller: Caller) -> Response:
     """Take a batch of line protocol; answers as the backend's route does."""
     main = services.settings.main
     batch = read_body(request, limit_bytes=main.max_batch_bytes)
@@ -51,7 +48,7 @@ def write_samples(services: "StoreServices", caller: Caller) -> Response:
     return answer
 
 
-def _check_default_cluster(services: "StoreServices", cluster: str) -> None:
+def _check_default_cluster(services: StoreServices, cluster: str) -> None:
     """The store remembers spellings by default cluster: names that mean nothing must not fill it."""
     main = services.settings.main
     if not cluster or main.clusters:
@@ -61,14 +58,14 @@ def _check_default_cluster(services: "StoreServices", cluster: str) -> None:
         raise InvalidInput(f"cluster: there are {len(known)} clusters already, which is the limit (main.max-clusters)")
 
 
-def query_samples(services: "StoreServices", caller: Caller) -> Response:
+def query_samples(services: StoreServices, caller: Caller) -> Response:
     """Samples of any host."""
     return storeanswers.query_answer(
         request, services.store, bound=caller.clusters, body_bytes=services.settings.main.max_json_bytes
     )
 
 
-def free_samples(services: "StoreServices", _: Caller) -> Response:
+def free_samples(services: StoreServices, _: Caller) -> Response:
     """Forget old samples; those of hosts with running jobs stay."""
     needed = {} if services.used_nodes is None else services.used_nodes.fetch(services.now_s())
     if needed is None:
@@ -78,19 +75,19 @@ def free_samples(services: "StoreServices", _: Caller) -> Response:
     )
 
 
-def show_inventory(services: "StoreServices", _: Caller) -> Response:
+def show_inventory(services: StoreServices, _: Caller) -> Response:
     """What the store holds below a selector."""
     return storeanswers.debug_answer(request, services.store)
 
 
-def check_hosts(services: "StoreServices", _: Caller) -> Response:
+def check_hosts(services: StoreServices, _: Caller) -> Response:
     """How the metrics of some hosts come in."""
     return storeanswers.health_answer(
         request, services.store, now_s=services.now_s(), body_bytes=services.settings.main.max_json_bytes
     )
 
 
-def healthz(services: "StoreServices", _: Caller) -> Response:
+def healthz(services: StoreServices, _: Caller) -> Response:
     """200 while samples can be stored, otherwise 503."""
     if not services.store.counters().log.fault:
         return json_answer({"status": "ok"})
@@ -100,7 +97,7 @@ def healthz(services: "StoreServices", _: Caller) -> Response:
     return answer
 
 
-def metrics(services: "StoreServices", _: Caller) -> Response:
+def metrics(services: StoreServices, _: Caller) -> Response:
     """The counters as Prometheus text."""
     if not is_local():
         services.gate.admit(presented_token(request), Permission.METRICS_SELF, services.clock())

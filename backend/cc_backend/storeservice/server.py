@@ -29,7 +29,7 @@ def application() -> "Flask":
     """The application of the serving process, with its background work running; called by granian."""
     from cc_backend.storeservice.app import create_app  # noqa: PLC0415 - the parent does not need it
     from cc_backend.storeservice.background import Background  # noqa: PLC0415
-    from cc_backend.storeservice.routes import EXTENSION  # noqa: PLC0415
+    from cc_backend.storeservice.services import EXTENSION  # noqa: PLC0415
 
     config = server.settle_in()
     app = create_app(load_settings(config, environment=os.environ).value)

@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Sequence
 from datetime import tzinfo
 
-from cc_backend.metricstore.reasons import JobAbsences
-from cc_backend.metricstore.reasontext import host_text, sentences
+from cc_backend.metricstore.absence.reasons import JobAbsences
+from cc_backend.metricstore.absence.reasontext import host_text, sentences
 from cc_backend.model import Absence, Why
 from cc_backend.web.findings import Finding
 from cc_backend.web.format import HOUR_S, MINUTE_S, duration, number

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import tzinfo
 
 from cc_backend.clusters.model import MetricConfig, SubCluster
-from cc_backend.metricstore.reasons import NOTHING_ABSENT, JobAbsences
+from cc_backend.metricstore.absence.reasons import NOTHING_ABSENT, JobAbsences
 from cc_backend.model import Job, JobData, JobState, MonitoringStatus, Scope
 from cc_backend.web.absent import missing_reasons, note_of, plot_reasons
 from cc_backend.web.figures.draw import XLabel

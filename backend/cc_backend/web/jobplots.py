@@ -11,7 +11,7 @@ from markupsafe import Markup
 from cc_backend.absences import absence_documents
 from cc_backend.clusters.model import MetricConfig, SubCluster
 from cc_backend.metricdata import comes_from_archive
-from cc_backend.metricstore.reasons import NOTHING_ABSENT, JobAbsences
+from cc_backend.metricstore.absence.reasons import NOTHING_ABSENT, JobAbsences
 from cc_backend.model import Job, JobData, JobMetric, Scope
 from cc_backend.web.figures.curves import curves, outlier_label, threshold_lines, ticks_of
 from cc_backend.web.figures.draw import XLabel

@@ -8,7 +8,7 @@ import numpy as np
 from markupsafe import Markup
 
 from cc_backend.clusters.model import MetricConfig, SubCluster
-from cc_backend.metricstore.reasons import NOTHING_ABSENT, JobAbsences
+from cc_backend.metricstore.absence.reasons import NOTHING_ABSENT, JobAbsences
 from cc_backend.model import Job, JobData, JobState
 from cc_backend.web.absent import absent_findings, why_missing
 from cc_backend.web.figures.draw import XLabel

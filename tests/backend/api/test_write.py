@@ -8,7 +8,8 @@ import pytest
 from flask import Flask
 
 from cc_backend.api.write import answer_to
-from cc_backend.metricstore import IngestResult, Query, wal
+from cc_backend.metricstore import IngestResult, Query
+from cc_backend.metricstore.disk import wal
 
 NOW_S = 1_760_000_400
 GOOD = f"load_one,cluster=tern,hostname=tn01,type=node value=4 {NOW_S}\n"

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from cc_backend.maintenance.scheduler import ClockWatch, snapshot_when_due, start_background
-from cc_backend.metricstore.rhythm import Rhythm
+from cc_backend.metricstore.disk.rhythm import Rhythm
 
 
 class Clocks:

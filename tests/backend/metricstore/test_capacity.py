@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 import numpy as np
 import pytest
 
-from cc_backend.metricstore.block import CHUNK_ROWS, WINDOW_SLOTS
 from cc_backend.metricstore.capacity import (
     HOT_SLOT_BYTES,
     SERIES_BYTES,
@@ -19,8 +18,9 @@ from cc_backend.metricstore.capacity import (
     report_line,
     size_text,
 )
-from cc_backend.metricstore.filepart import FilePart
-from cc_backend.metricstore.grid import Grid
+from cc_backend.metricstore.memory.block import CHUNK_ROWS, WINDOW_SLOTS
+from cc_backend.metricstore.memory.filepart import FilePart
+from cc_backend.metricstore.memory.grid import Grid
 from cc_backend.metricstore.model import MemoryState
 
 WINDOW_S = WINDOW_SLOTS * 60

@@ -8,8 +8,8 @@ import pytest
 from cc_backend.errors import InvalidInput
 from cc_backend.metricstore import Limits, MetricSpec, MetricStore, Query
 from cc_backend.metricstore.checkpoints import Imported, Reader, identity, import_checkpoints
+from cc_backend.metricstore.lines.naming import Refusal
 from cc_backend.metricstore.model import Identity, Part
-from cc_backend.metricstore.naming import Refusal
 
 NAN = math.nan
 NOW = 1_790_000_000 - 1_790_000_000 % 3600

@@ -2,11 +2,11 @@ from pathlib import Path
 
 import pytest
 
-from cc_backend.metricstore import snapshotformat
-from cc_backend.metricstore.block import CHUNK_ROWS, WINDOW_SLOTS
+from cc_backend.metricstore.disk import snapshotformat
+from cc_backend.metricstore.disk.snapshots import SUFFIX
+from cc_backend.metricstore.disk.walformat import MAGIC, MARKER, VERSION
+from cc_backend.metricstore.memory.block import CHUNK_ROWS, WINDOW_SLOTS
 from cc_backend.metricstore.model import Reason
-from cc_backend.metricstore.snapshots import SUFFIX
-from cc_backend.metricstore.walformat import MAGIC, MARKER, VERSION
 
 
 @pytest.fixture

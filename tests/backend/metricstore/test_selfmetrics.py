@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cc_backend.metricstore import MetricSpec, MetricStore, Query
+from cc_backend.metricstore.absence.whynodata import Asked
 from cc_backend.metricstore.selfmetrics import WORK, Histogram, SelfMetrics, SelfReport
-from cc_backend.metricstore.whynodata import Asked
 
 T0 = 1_790_000_040
 

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from cc_backend.metricstore import MetricSpec, MetricStore, Query
-from cc_backend.metricstore.block import WINDOW_SLOTS
 from cc_backend.metricstore.capacity import Step
+from cc_backend.metricstore.memory.block import WINDOW_SLOTS
 
 METRICS = {"demo": {"load": MetricSpec(60, "avg")}}
 WINDOW_S = 60 * WINDOW_SLOTS

@@ -2,7 +2,7 @@ from datetime import UTC
 
 import pytest
 
-from cc_backend.metricstore.reasons import NOTHING_ABSENT, JobAbsences
+from cc_backend.metricstore.absence.reasons import NOTHING_ABSENT, JobAbsences
 from cc_backend.model import Absence, Why
 from cc_backend.web.absent import absent_findings, missing_reasons, note_of, plot_reasons, share, why_missing
 from cc_backend.web.verdict import Level

@@ -19,7 +19,7 @@ from cc_backend.auth.rows import row_rule
 from cc_backend.clusters import MetricConfig, SubCluster
 from cc_backend.errors import ArchiveError, InvalidInput, NotFound
 from cc_backend.metricdata import comes_from_archive
-from cc_backend.metricstore.reasons import NOTHING_ABSENT, JobAbsences
+from cc_backend.metricstore.absence.reasons import NOTHING_ABSENT, JobAbsences
 from cc_backend.model import Job, JobData, Scope
 from cc_backend.services import Services, current
 from cc_backend.web.format import at, count, duration, number

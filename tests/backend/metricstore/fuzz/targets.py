@@ -18,20 +18,14 @@ from pathlib import Path
 import numpy as np
 
 from cc_backend.errors import InvalidInput, TooLarge
-from cc_backend.metricstore import MetricStore, Query, binary, checkpointformat, codec_numpy, snapshotformat
-from cc_backend.metricstore.answering import answer
-from cc_backend.metricstore.answerjson import from_json, request_to_json, to_json
-from cc_backend.metricstore.batch import Decoded, Faults
-from cc_backend.metricstore.block import WINDOW_SLOTS
+from cc_backend.metricstore import MetricStore, Query, checkpointformat
+from cc_backend.metricstore.answers import binary
+from cc_backend.metricstore.answers.answering import answer
+from cc_backend.metricstore.answers.answerjson import from_json, request_to_json, to_json
+from cc_backend.metricstore.answers.protocol import Answer, Bounds, read_request
 from cc_backend.metricstore.checkpoints import identity
-from cc_backend.metricstore.ingest import decode, decode_lines, name_errors
-from cc_backend.metricstore.kernel import HAS_NATIVE, KernelName
-from cc_backend.metricstore.matrices import Target as Place
-from cc_backend.metricstore.model import Limits, MetricSpec, Reason
-from cc_backend.metricstore.payload import CodecError
-from cc_backend.metricstore.protocol import Answer, Bounds, read_request
-from cc_backend.metricstore.series import SeriesTable
-from cc_backend.metricstore.walformat import (
+from cc_backend.metricstore.disk import snapshotformat
+from cc_backend.metricstore.disk.walformat import (
     HEADER_BYTES,
     BatchRecord,
     Damage,
@@ -44,6 +38,15 @@ from cc_backend.metricstore.walformat import (
     key_of,
     read_records,
 )
+from cc_backend.metricstore.lines.batch import Decoded, Faults
+from cc_backend.metricstore.lines.ingest import decode, decode_lines, name_errors
+from cc_backend.metricstore.lines.kernel import HAS_NATIVE, KernelName
+from cc_backend.metricstore.memory import codec_numpy
+from cc_backend.metricstore.memory.block import WINDOW_SLOTS
+from cc_backend.metricstore.memory.matrices import Target as Place
+from cc_backend.metricstore.memory.payload import CodecError
+from cc_backend.metricstore.memory.series import SeriesTable
+from cc_backend.metricstore.model import Limits, MetricSpec, Reason
 from cc_common import lineprotocol
 from cc_common.errors import PayloadError
 

@@ -1,0 +1,1 @@
+"""Questions and answers: the query protocol, JSON and the compact form, resampling."""

@@ -1,0 +1,1 @@
+"""The store's folder: write-ahead log, snapshots, and how both come back after a start."""

@@ -1,0 +1,219 @@
+"""What the store keeps in its folder: the write-ahead log, snapshots, and when it ran.
+
+000000000001.wal ...    the log, one file a segment
+windows/60-START.win1   snapshots, one file per timestep and window
+runs                    periods in which no store ran on this folder
+lock                    locked by the process that uses the folder
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+
+from cc_backend.metricstore.disk.restore import restore
+from cc_backend.metricstore.disk.retention import Protected, trim, trim_windows
+from cc_backend.metricstore.disk.runs import Outage, Runs
+from cc_backend.metricstore.disk.snapshotpass import PassResult, SnapshotPass, StoppedError
+from cc_backend.metricstore.disk.snapshots import SnapshotFolder
+from cc_backend.metricstore.disk.wal import WriteAheadLog, advice
+from cc_backend.metricstore.memory.series import SeriesTable
+from cc_backend.metricstore.model import RestoreState, SnapshotState
+
+logger = logging.getLogger(__name__)
+
+
+class StoreDisk:
+    """The folder of one store. `ingest` is held while batches go into the log, `memory` guards the table.
+
+    `free`, `snapshot` and `close` are for one thread at a time.
+    """
+
+    def __init__(
+        self,
+        log: WriteAheadLog,
+        table: SeriesTable,
+        *,
+        ingest: "threading.RLock",
+        memory: "threading.RLock",
+        now_s: int,
+        mantissa_bits: int = 0,
+    ) -> None:
+        self.log = log
+        self.restored = RestoreState()
+        self._table = table
+        self._ingest = ingest
+        self._memory = memory
+        self._runs = Runs(log.directory, now_s=now_s)
+        self._folder = SnapshotFolder(log.directory / "windows")
+        self._pass = SnapshotPass(table, memory, self._folder, mantissa_bits=mantissa_bits)
+        self._stopping = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._is_whole = False
+        self._fault = ""
+        self._last_pass_s = 0
+        self._last_result = PassResult()
+
+    # Restoring
+
+    def restore(self, now_s: int, *, background: bool, room_bytes: int = 0) -> None:
+        """Bring back what the folder holds; in the background this returns as soon as batches have to wait.
+
+        What is beyond `room_bytes` of memory (if not 0) is left on disk only.
+        """
+        segments = self.log.closed_segments()
+        self.restored.total_bytes = self._folder.size_bytes + sum(segment.size_bytes for segment in segments)
+        self.restored.running = True
+        has_begun = threading.Event()
+        if self.restored.total_bytes:
+            logger.info(
+                "restore began segments=%d windows=%d size_bytes=%d",
+                len(segments), len(self._folder), self.restored.total_bytes,
+            )  # fmt: skip
+
+        def run() -> None:
+            try:
+                self._is_whole = restore(
+                    segments, self._folder, self._table, self.restored,
+                    ingest=self._ingest, memory=self._memory, room_bytes=room_bytes, has_begun=has_begun.set,
+                    stopping=self._stopping.is_set,
+                )  # fmt: skip
+            finally:
+                has_begun.set()
+                self.restored.running = False
+            self._tell_restored(now_s)
+
+        def run_fenced() -> None:
+            try:
+                run()
+            except Exception:  # what is in memory is served; what is on disk stays there
+                logger.exception("restore met a defect: samples of before the start are missing, files are left alone")
+
+        if not background:
+            run()
+            return
+        self._thread = threading.Thread(target=run_fenced, name="metricstore-restore", daemon=True)
+        self._thread.start()
+        has_begun.wait()
+
+    def _tell_restored(self, now_s: int) -> None:
+        state = self.restored
+        with self._memory:
+            newest_s = int(self._table.host_last_s.max(initial=0))
+            series = self._table.count + self._table.job_count
+        logger.info(
+            "restored files=%d samples=%d windows=%d chunks=%d as_they_are=%d series=%d skipped_samples=%d "
+            "damaged_files=%d newest_age_s=%d seconds=%.1f%s",
+            state.files, state.samples, state.windows, state.chunks, state.chunks_as_they_are, series,
+            state.skipped_samples, state.damaged_files, now_s - newest_s if newest_s else -1, state.seconds,
+            "" if self._is_whole else " stopped",
+        )  # fmt: skip
+
+    @property
+    def restoring(self) -> bool:
+        """Whether samples of before the start are still on their way."""
+        return self.restored.running
+
+    def wait_restored(self, timeout_s: float | None = None) -> bool:
+        """Wait for the end of a restore in the background; whether it has come."""
+        if self._thread is not None:
+            self._thread.join(timeout_s)
+        return not self.restoring
+
+    # Snapshots
+
+    def snapshot(self, now_s: int, *, budget_s: float | None = None) -> bool:
+        """Write what has changed to snapshot files, then remove the segments that they cover; whether all went well.
+
+        Ends early after `budget_s`. A fault of the disk is told once; the log stays, and the next call tries again.
+        """
+        if self.restoring or not self._is_whole:
+            return False
+        with self._ingest:  # what the segments up to here hold is in memory
+            self.log.rotate()
+            covered = [segment for segment in self.log.closed_segments() if segment.in_memory]
+        end_s = None if budget_s is None else time.monotonic() + budget_s
+        try:
+            self._last_result = self._pass.run(stopping=_deadline(end_s))
+            # The oldest first: of two samples of one slot the later one must never be gone before the earlier one.
+            for segment in covered:
+                self.log.drop(segment)
+        except StoppedError:
+            logger.info("snapshot was not finished in time seconds=%.1f: the write-ahead log stays", budget_s)
+            return False
+        except OSError as error:
+            self._failed(error)
+            return False
+        self._last_pass_s = now_s
+        self._runs.alive(now_s)  # segments that were removed are no sign of life any more
+        self._succeeded(len(covered))
+        return True
+
+    def _failed(self, error: OSError) -> None:
+        reason = error.strerror or str(error)
+        if not self._fault:
+            logger.error(
+                "snapshots in %s cannot be written (%s): %s. The write-ahead log stays, and it is tried again",
+                self._folder.directory, reason, advice(error),
+            )  # fmt: skip
+        self._fault = f"{self._folder.directory}: {reason}"
+
+    def _succeeded(self, segments: int) -> None:
+        if self._fault:
+            self._fault = ""
+            logger.warning("snapshots in %s can be written again", self._folder.directory)
+        result = self._last_result
+        if result.files or segments:
+            logger.info(
+                "snapshot files=%d chunks=%d copied_chunks=%d size_bytes=%d removed_segments=%d seconds=%.2f",
+                result.files, result.chunks, result.copied_chunks, result.size_bytes, segments, result.seconds,
+            )  # fmt: skip
+
+    # Upkeep
+
+    def free(self, before_s: int, protected: Protected) -> int:
+        """Remove from disk what is too old and not protected, after it was freed in memory; returns the bytes freed."""
+        return trim(self.log, before_s=before_s, protected=protected) + self.free_windows(before_s)
+
+    def free_windows(self, before_s: int) -> int:
+        """Remove from snapshots that ended by `before_s` what is not in memory any more; returns the bytes freed."""
+        if not self._is_whole:
+            return 0
+        return trim_windows(self._folder, self._table, self._memory, before_s=before_s)
+
+    def alive(self, now_s: int, *, forget_before_s: int) -> None:
+        """Note that the store runs."""
+        self._runs.alive(now_s, forget_before_s=forget_before_s)
+
+    def outages(self) -> list[Outage]:
+        """Periods before the start in which no store ran on it."""
+        return self._runs.outages()
+
+    def state(self) -> SnapshotState:
+        """How snapshots are doing."""
+        return SnapshotState(
+            enabled=True,
+            files=len(self._folder),
+            size_bytes=self._folder.size_bytes,
+            fault=self._fault,
+            last_s=self._last_pass_s,
+            last_seconds=self._last_result.seconds,
+        )
+
+    @property
+    def size_bytes(self) -> int:
+        """Memory taken beside samples and series."""
+        return self._pass.size_bytes
+
+    def close(self) -> None:
+        """Stop a restore that is under way, bring the log to the disk and let go of the folder."""
+        self._stopping.set()
+        self.wait_restored()
+        with self._ingest:
+            self.log.close()
+
+
+def _deadline(end_s: float | None) -> Callable[[], bool]:
+    if end_s is None:
+        return lambda: False
+    return lambda: time.monotonic() >= end_s

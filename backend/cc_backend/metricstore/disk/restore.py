@@ -1,0 +1,60 @@
+"""Brings back what was in memory before the start: from the write-ahead log, then from snapshots, newest first.
+
+Both may hold the same samples. As only empty slots are filled, in this order the last sample of a slot is the one that
+counts, and what comes in meanwhile counts before all of them.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Sequence
+
+from cc_backend.metricstore.disk.restorelog import LogRestorer
+from cc_backend.metricstore.disk.restorewindows import WindowRestorer
+from cc_backend.metricstore.disk.snapshots import SnapshotFolder
+from cc_backend.metricstore.disk.wal import Segment
+from cc_backend.metricstore.memory.series import SeriesTable
+from cc_backend.metricstore.model import RestoreState
+
+logger = logging.getLogger(__name__)
+
+
+def restore(
+    segments: Sequence[Segment],
+    folder: SnapshotFolder,
+    table: SeriesTable,
+    state: RestoreState,
+    *,
+    ingest: "threading.RLock",
+    memory: "threading.RLock",
+    room_bytes: int = 0,
+    has_begun: Callable[[], None] = lambda: None,
+    stopping: Callable[[], bool] = lambda: False,
+) -> bool:
+    """Put segments (oldest first) and snapshots into the table's grids; whether all of it was looked at.
+
+    Batches wait (`ingest` is held) until known series have the rows that they had before; `has_begun` is called when
+    they do wait. Damage is told and skipped; it never ends the restore. `state` tells the progress. What is beyond
+    `room_bytes` of memory (if not 0) is left on disk only.
+    """
+    began_s = time.monotonic()
+    windows = WindowRestorer(table, memory, folder, state, room_bytes=room_bytes, stopping=stopping)
+    log = LogRestorer(table, memory, state, keys=windows.keys, sid_of=windows.sid_of)
+    with ingest:
+        has_begun()
+        windows.take_places()
+    for segment in reversed(segments):
+        if stopping():
+            return False
+        try:
+            log.restore(segment)
+        except Exception:  # a defect that one file brings to light must not cost all the others
+            logger.exception("file=%s met a defect and is left alone", segment.path)
+            state.damaged_files += 1
+        state.restored_bytes += segment.size_bytes
+    for name in folder.names():
+        if stopping():
+            return False
+        windows.restore(name)
+    state.seconds = time.monotonic() - began_s
+    return not stopping()

@@ -1,0 +1,227 @@
+"""Reads snapshot files back: compressed blocks go into memory as they are wherever their rows are free.
+
+Each series takes the row that it had, so that blocks fit. What is in memory already came later and stays.
+"""
+
+import logging
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from cc_backend.metricstore.disk.chunkkeys import NOBODY
+from cc_backend.metricstore.disk.snapshot import WindowName, entries_of, reading
+from cc_backend.metricstore.disk.snapshotformat import (
+    ChunkEntry,
+    DamagedChunkError,
+    ReadAt,
+    read_keys,
+    read_payload,
+    read_times,
+)
+from cc_backend.metricstore.disk.snapshots import SnapshotFolder, part_of
+from cc_backend.metricstore.disk.walformat import KeyReader
+from cc_backend.metricstore.memory.block import CHUNK_ROWS, WINDOW_SLOTS
+from cc_backend.metricstore.memory.codec import Codec, CodecError, choose, decoded
+from cc_backend.metricstore.memory.coldblock import ColdBlock
+from cc_backend.metricstore.memory.filepart import FilePart, PartFile
+from cc_backend.metricstore.memory.series import SeriesTable
+from cc_backend.metricstore.model import Flags, Ids, RestoreState
+
+logger = logging.getLogger(__name__)
+
+_NOT_KEPT = -2
+_MISFIT = "samples and keys have different numbers of rows"
+
+_Place = tuple[bytes, int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class _Chunk:
+    """What a chunk holds: sids and newest times by row, samples compressed, and where on disk these are."""
+
+    entry: ChunkEntry
+    sids: Ids
+    times_s: Ids
+    payload: bytes
+    part: FilePart
+
+    @property
+    def window(self) -> int:
+        return self.entry.start_s // (WINDOW_SLOTS * self.entry.timestep_s)
+
+
+class WindowRestorer:
+    """Puts snapshot files into the grids of a table; `lock` is the table's, and given up between chunks.
+
+    `sid_of` says which series the keys stand for that were met so far. Once all samples take `room_bytes` of the memory
+    (if not 0), older ones are left on disk only.
+    """
+
+    def __init__(
+        self,
+        table: SeriesTable,
+        lock: "threading.RLock",
+        folder: SnapshotFolder,
+        state: RestoreState,
+        *,
+        room_bytes: int = 0,
+        stopping: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self._table = table
+        self._lock = lock
+        self._folder = folder
+        self._state = state
+        self.keys = KeyReader()
+        self.sid_of: dict[bytes, int] = {}
+        self._stopping = stopping
+        self._room_bytes = room_bytes
+        self._codec: Codec = choose()
+        self._sids: dict[_Place, Ids] = {}
+
+    def take_places(self) -> None:
+        """Give the series of each chunk the rows that they had last, before new ones take them."""
+        seen: set[tuple[int, int]] = set()
+        for name in self._folder.names():
+            if self._stopping():
+                return
+            try:
+                with reading(self._folder.path(name)) as (read, size_bytes):
+                    entries, _ = entries_of(read, size_bytes, name)
+                    for entry in entries:
+                        if (entry.timestep_s, entry.chunk) not in seen and self._has_keys(read, entry):
+                            seen.add((entry.timestep_s, entry.chunk))
+            except OSError as error:
+                logger.debug("file=%s: %s", self._folder.path(name), error)  # told when its samples are read
+
+    def _has_keys(self, read: ReadAt, entry: ChunkEntry) -> bool:
+        try:
+            self._sids_of(read, entry)
+        except DamagedChunkError:
+            return False
+        return True
+
+    def restore(self, name: WindowName) -> None:
+        """Put one file into the grids; damaged chunks are told and skipped."""
+        path = self._folder.path(name)
+        before = self._state.damaged_chunks
+        try:
+            file = PartFile(path)
+            with reading(path) as (read, size_bytes):
+                entries, damage = entries_of(read, size_bytes, name)
+                self._folder.note_chunks(name, (entry.chunk for entry in entries))
+                for entry in entries:
+                    if self._stopping():
+                        return
+                    self._restore_chunk(read, entry, file)
+                    self._state.restored_bytes += entry.end - entry.offset
+        except OSError as error:
+            self._state.damaged_files += 1
+            logger.error("file=%s is left out: %s", path, error)  # noqa: TRY400 the text says it all
+            return
+        self._state.windows += 1
+        damaged = self._state.damaged_chunks - before
+        if damage.skipped_bytes or damaged:
+            self._state.damaged_files += 1
+            self._state.damaged_bytes += damage.skipped_bytes
+            logger.warning(
+                "file=%s is damaged: damaged_chunks=%d skipped_bytes=%d of size_bytes=%d; all other chunks were read",
+                path, damaged, damage.skipped_bytes, size_bytes,
+            )  # fmt: skip
+
+    def _restore_chunk(self, read: ReadAt, entry: ChunkEntry, file: PartFile) -> None:
+        try:
+            chunk = _Chunk(
+                entry,
+                self._sids_of(read, entry),
+                read_times(read, entry),
+                read_payload(read, entry),
+                part_of(file, entry),
+            )
+            with self._lock:
+                as_it_is = self._adopt(chunk)
+            if not as_it_is:
+                self._fill(chunk)
+        except (DamagedChunkError, CodecError) as error:
+            self._state.damaged_chunks += 1
+            logger.warning("chunk=%d of file=%s is left out: %s", entry.chunk, file.path, error)
+            return
+        except Exception:  # a defect that one chunk brings to light must not cost all the others
+            self._state.damaged_chunks += 1
+            logger.exception("chunk=%d of file=%s met a defect and is left out", entry.chunk, file.path)
+            return
+        self._state.chunks += 1
+        self._state.chunks_as_they_are += as_it_is
+
+    def _sids_of(self, read: ReadAt, entry: ChunkEntry) -> Ids:
+        """The series of a chunk's rows; equal keys in the next window are not looked at again."""
+        place = (entry.digest, entry.timestep_s, entry.chunk)
+        known = self._sids.get(place)
+        if known is not None and len(known) == entry.rows:
+            return known
+        keys = read_keys(read, entry)
+        identities = {row: found for row, key in enumerate(keys) if (found := self.keys.identity(key)) is not None}
+        first = entry.chunk * CHUNK_ROWS
+        sids = np.array([_NOT_KEPT if key else NOBODY for key in keys], np.int64)
+        if identities:
+            rows = [first + row for row in identities]
+            with self._lock:
+                numbers = self._table.register_at(list(identities.values()), entry.timestep_s, rows)
+            sids[list(identities)] = np.where(numbers < 0, _NOT_KEPT, numbers)
+            self.sid_of.update((keys[row], sid) for row, sid in zip(identities, numbers.tolist(), strict=True))
+        self._sids[place] = sids
+        return sids
+
+    def _adopt(self, chunk: _Chunk) -> bool:
+        """Take the compressed samples as they are, if all series are in their rows and nothing is there yet."""
+        index = self._table.grid_index(chunk.entry.timestep_s)
+        kept = chunk.sids >= 0
+        if not self._in_place(index, chunk, kept):
+            return False
+        strangers = chunk.sids == _NOT_KEPT
+        skipped = 0
+        if not kept.any():  # stays on disk, where another configuration finds it again
+            self._state.skipped_samples += int(np.count_nonzero(~np.isnan(decoded(self._codec, chunk.payload))))
+            return True
+        if strangers.any():  # others may get these rows
+            samples = decoded(self._codec, chunk.payload)
+            skipped = int(np.count_nonzero(~np.isnan(samples[strangers])))
+            samples[strangers] = np.nan
+            block = ColdBlock(self._codec.encode(samples), version=1)
+        else:
+            block = ColdBlock(chunk.payload, saved_part=chunk.part)
+            if self._room_bytes and sum(grid.sample_bytes for grid in self._table.grids) >= self._room_bytes:
+                block.leave()
+        if block.rows != chunk.entry.rows:
+            raise DamagedChunkError(_MISFIT)
+        if not self._table.grids[index].adopt(chunk.window, chunk.entry.chunk, block):
+            return False
+        self._state.skipped_samples += skipped
+        self._see(chunk, kept)
+        return True
+
+    def _in_place(self, grid_index: int, chunk: _Chunk, kept: Flags) -> bool:
+        sids = chunk.sids[kept]
+        rows = chunk.entry.chunk * CHUNK_ROWS + np.flatnonzero(kept)
+        return bool((self._table.grid_of[sids] == grid_index).all() and (self._table.row_of[sids] == rows).all())
+
+    def _fill(self, chunk: _Chunk) -> None:
+        """Put the samples one by one where there are none yet."""
+        samples = decoded(self._codec, chunk.payload)
+        if samples.shape != (chunk.entry.rows, WINDOW_SLOTS):
+            raise DamagedChunkError(_MISFIT)
+        present = ~np.isnan(samples)
+        kept = chunk.sids >= 0
+        self._state.skipped_samples += int(np.count_nonzero(present[chunk.sids == _NOT_KEPT]))
+        rows, columns = np.nonzero(present & kept[:, np.newaxis])
+        with self._lock:
+            if len(rows):
+                times_s = chunk.entry.start_s + columns * chunk.entry.timestep_s
+                self._table.fill(chunk.sids[rows], samples[rows, columns], times_s)
+            self._see(chunk, kept)
+
+    def _see(self, chunk: _Chunk, kept: Flags) -> None:
+        there = np.flatnonzero(kept & (chunk.times_s > 0))
+        if len(there):
+            self._table.seen(chunk.sids[there], chunk.times_s[there])

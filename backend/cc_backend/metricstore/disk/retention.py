@@ -1,0 +1,142 @@
+"""Removes what is too old from the folder of the store, and keeps what long jobs still need of it."""
+
+import logging
+import os
+from collections.abc import Mapping
+
+import numpy as np
+
+from cc_backend.metricstore.disk.restorelog import segment_records
+from cc_backend.metricstore.disk.snapshotpass import moved
+from cc_backend.metricstore.disk.snapshots import SnapshotFolder, end_s, window_number
+from cc_backend.metricstore.disk.wal import Segment, WriteAheadLog, sync_directory, write_all
+from cc_backend.metricstore.disk.walformat import BatchRecord, batch_record, file_header, identity_of, series_record
+from cc_backend.metricstore.memory.grid import Lock
+from cc_backend.metricstore.memory.series import SeriesTable
+from cc_backend.metricstore.model import Flags, Identity, RestoreState
+
+logger = logging.getLogger(__name__)
+
+Protected = Mapping[str, Mapping[str, int]]
+"""Cluster -> host -> from when on its samples are needed."""
+
+
+def trim(log: WriteAheadLog, *, before_s: int, protected: Protected) -> int:
+    """Remove closed segments whose samples are all before `before_s`; returns the bytes freed on disk.
+
+    A segment with samples of protected hosts is rewritten with only these. A fault of the disk leaves it as it is.
+    """
+    freed = 0
+    needed = {(cluster, host): from_s for cluster, hosts in protected.items() for host, from_s in hosts.items()}
+    for segment in log.closed_segments():
+        # A file of which nothing could be read is kept as long as its samples would be.
+        newest_s = segment.written_s if segment.newest_s is None else segment.newest_s
+        if newest_s >= before_s:
+            continue
+        wanted = {host: from_s for host, from_s in needed.items() if from_s <= newest_s}
+        if segment.hosts is not None:
+            wanted = {host: from_s for host, from_s in wanted.items() if host in segment.hosts}
+            if segment.hosts == wanted.keys():
+                continue
+        before_bytes = segment.size_bytes
+        try:
+            if not wanted or not rewrite(segment, wanted):
+                log.drop(segment)
+                freed += before_bytes
+                logger.info("removed file=%s size_bytes=%d newest_s=%d", segment.path, before_bytes, newest_s)
+            else:
+                freed += before_bytes - segment.size_bytes
+                logger.info("rewrote file=%s for hosts=%d of running jobs", segment.path, len(wanted))
+        except OSError as error:
+            logger.error("file=%s stays although it is too old: %s", segment.path, error.strerror)  # noqa: TRY400
+    return freed
+
+
+def trim_windows(folder: SnapshotFolder, table: SeriesTable, lock: Lock, *, before_s: int) -> int:
+    """Remove from snapshots what ended by `before_s` and is not in memory any more; returns the bytes freed on disk.
+
+    `lock` guards the table. Files of windows of which memory keeps some chunks are rewritten with only these.
+    """
+    freed = 0
+    for name in folder.names():
+        if end_s(name) > before_s:
+            continue
+        with lock:
+            grid = next((grid for grid in table.grids if grid.timestep_s == name.timestep_s), None)
+            wanted = frozenset(() if grid is None else grid.chunks(window_number(name)))
+        try:
+            there = folder.chunks(name)
+            if there and there <= wanted:
+                continue
+            before_bytes = folder.file_bytes(name)
+            entries = folder.keep_only(name, wanted & there)
+            freed += before_bytes - folder.file_bytes(name)
+            if grid is not None:
+                parts = folder.parts(name, entries) if entries else {}
+                with lock:
+                    moved(grid, window_number(name), wanted & there, entries, parts)
+        except OSError as error:
+            logger.error("file=%s stays although it is too old: %s", folder.path(name), error.strerror)  # noqa: TRY400
+    return freed
+
+
+def rewrite(segment: Segment, wanted: Mapping[tuple[str, str], int]) -> bool:
+    """Leave only samples of wanted hosts, each from its time on; False if there are none (the file stays then)."""
+    records: list[bytes] = []
+    identities: dict[int, Identity | None] = {}
+    new_ids: dict[int, int] = {}
+    hosts: set[tuple[str, str]] = set()
+    for record in segment_records(segment, RestoreState()):
+        if not isinstance(record, BatchRecord):
+            identities.update(enumerate(map(identity_of, record.keys), start=record.first_id))
+            continue
+        keep = _wanted_samples(record, identities, wanted)
+        if not keep.any():
+            continue
+        ids = record.ids[keep]
+        for old in np.unique(ids).tolist():
+            identity = identities.get(old)
+            if identity is not None and old not in new_ids:
+                hosts.add((identity.cluster, identity.host))
+                new_ids[old] = len(new_ids)
+                records.append(series_record(new_ids[old], [identity]))
+        times = record.times_s if isinstance(record.times_s, int) else record.times_s[keep]
+        translated = np.array([new_ids[old] for old in ids.tolist()], np.int64)
+        records.append(batch_record(translated, record.values[keep], times))
+    if not records:
+        return False
+    data = b"".join((file_header(segment.oldest_s or 0), *records))
+    _replace(segment, data)
+    segment.size_bytes = len(data)
+    segment.hosts = frozenset(hosts)
+    return True
+
+
+def _wanted_samples(
+    record: BatchRecord, identities: Mapping[int, Identity | None], wanted: Mapping[tuple[str, str], int]
+) -> Flags:
+    unique, where = np.unique(record.ids, return_inverse=True)
+    never = np.iinfo(np.int64).max
+    from_s = np.full(len(unique), never)
+    for index, number in enumerate(unique.tolist()):
+        identity = identities.get(number)
+        if identity is not None:
+            from_s[index] = wanted.get((identity.cluster, identity.host), never)
+    return np.asarray(from_s[where] <= record.times_s)
+
+
+def _replace(segment: Segment, data: bytes) -> None:
+    """Put new content in place of a file, at no moment leaving less than one of the two."""
+    temporary = segment.path.with_suffix(".tmp")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            write_all(descriptor, data, 0)
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        temporary.replace(segment.path)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise
+    sync_directory(segment.path.parent)

@@ -1,0 +1,211 @@
+"""One pass over the memory: every window with changes since its file was written is written anew.
+
+When a pass is through, the segments of the write-ahead log that were closed at its begin hold nothing that the files do
+not hold. Ingest goes on meanwhile: the lock of the memory is held only while one block is copied.
+"""
+
+import logging
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from cc_backend.metricstore.disk.chunkkeys import NOBODY, ChunkKeys
+from cc_backend.metricstore.disk.snapshot import NewChunk, OldChunk, WindowName, entries_of, reading
+from cc_backend.metricstore.disk.snapshotformat import ChunkEntry, Keys, pack_times
+from cc_backend.metricstore.disk.snapshots import SnapshotFolder, end_s, window_name
+from cc_backend.metricstore.memory.codec import Codec, choose
+from cc_backend.metricstore.memory.codec_numpy import read_header
+from cc_backend.metricstore.memory.filepart import FilePart
+from cc_backend.metricstore.memory.grid import Content, Grid, Lock
+from cc_backend.metricstore.memory.series import SeriesTable
+
+logger = logging.getLogger(__name__)
+
+
+class StoppedError(Exception):
+    """The pass was told to come to an end before it was through."""
+
+
+@dataclass(slots=True)
+class PassResult:
+    """What a pass wrote: files, chunks in them that had changed and that were copied, bytes, seconds."""
+
+    files: int = 0
+    chunks: int = 0
+    copied_chunks: int = 0
+    size_bytes: int = 0
+    seconds: float = 0.0
+
+
+class SnapshotPass:
+    """Writes what has changed in the grids of a table to a folder. `lock` is the one that guards the table.
+
+    No series may be removed during a pass.
+    """
+
+    def __init__(
+        self,
+        table: SeriesTable,
+        lock: Lock,
+        folder: SnapshotFolder,
+        *,
+        mantissa_bits: int = 0,
+        codec: Codec | None = None,
+    ) -> None:
+        self._table = table
+        self._lock = lock
+        self._folder = folder
+        self._mantissa_bits = mantissa_bits
+        self._codec = codec or choose()
+        self._keys = ChunkKeys(table)
+
+    @property
+    def size_bytes(self) -> int:
+        """Memory taken between passes."""
+        return self._keys.size_bytes
+
+    def run(self, *, stopping: Callable[[], bool] = lambda: False) -> PassResult:
+        """Write all windows with changes.
+
+        Raises OSError, and StoppedError when `stopping` says so; then what was written counts, and the rest is for the
+        next pass.
+        """
+        result = PassResult()
+        began_s = time.monotonic()
+        try:
+            with self._lock:
+                grids = list(enumerate(self._table.grids))
+            for index, grid in grids:
+                with self._lock:
+                    windows = grid.windows()
+                for window in windows:
+                    with self._lock:
+                        unsaved = frozenset(grid.unsaved(window))
+                    if unsaved:
+                        self._save(_Place(index, grid, window), unsaved, stopping, result)
+        finally:
+            with self._lock:
+                self._keys.done()
+        result.seconds = time.monotonic() - began_s
+        return result
+
+    def _save(self, place: "_Place", unsaved: frozenset[int], stopping: Callable[[], bool], result: PassResult) -> None:
+        versions: dict[int, int] = {}
+
+        def chunks(old: dict[int, OldChunk]) -> Iterator[NewChunk | OldChunk]:
+            with self._lock:
+                present = place.grid.chunks(place.window)
+            # What only the old file has are samples that this configuration does not keep; another one may again.
+            for chunk in sorted({*present, *old}):
+                if stopping():
+                    raise StoppedError
+                if chunk in old and chunk not in unsaved:
+                    yield old[chunk]
+                elif (found := self._copied(place, chunk)) is not None:
+                    versions[chunk] = found.version
+                    if found.payload:
+                        yield found.chunk(chunk)
+
+        with ExitStack() as files:
+            old = self._old_chunks(place.name, files)
+            temporary, written = self._folder.write(place.name, chunks(old))
+        self._folder.put_in_place(place.name, temporary, written)
+        self._mark(place, written.entries, versions)
+        result.files += 1
+        result.chunks += len(versions)
+        result.copied_chunks += len(written.entries) - sum(entry.chunk in versions for entry in written.entries)
+        result.size_bytes += written.size_bytes
+
+    def _old_chunks(self, name: WindowName, files: ExitStack) -> dict[int, OldChunk]:
+        if name not in self._folder:
+            return {}
+        try:
+            read, size_bytes = files.enter_context(reading(self._folder.path(name)))
+            return {entry.chunk: OldChunk(entry, read) for entry in entries_of(read, size_bytes, name)[0]}
+        except OSError as error:  # removed by somebody, or the disk has faults: memory has what is needed of it
+            logger.warning("file=%s cannot be read, it is written anew: %s", self._folder.path(name), error.strerror)
+            return {}
+
+    def _copied(self, place: "_Place", chunk: int) -> "_Copied | None":
+        """What a block holds now, ready to be written; without a payload if it holds nothing."""
+        with self._lock:
+            content = place.grid.content(place.window, chunk)
+            if content is None:
+                return None
+            rows = _rows(content)
+            sids = self._keys.sids(place.grid_index, chunk, rows)
+            last_s = np.where(sids == NOBODY, 0, self._table.last_s[sids])
+        keys = self._keys.keys(place.grid_index, chunk, sids)
+        start_s = place.name.start_s
+        times = pack_times(np.minimum(last_s, end_s(place.name) - 1), start_s)
+        return _Copied(content.version, rows, keys, times, self._payload(content))
+
+    def _payload(self, content: Content) -> bytes:
+        if content.samples is not None:
+            nothing = bool(np.isnan(content.samples).all())
+            return b"" if nothing else self._codec.encode(content.samples, self._mantissa_bits)
+        if isinstance(content.payload, FilePart):
+            return content.payload.load() or b""
+        return content.payload or b""
+
+    def _mark(self, place: "_Place", entries: list[ChunkEntry], versions: dict[int, int]) -> None:
+        """Tell the grid what is saved, and where."""
+        parts = self._folder.parts(place.name, entries) if entries else {}
+        with self._lock:
+            for chunk, version in versions.items():
+                place.grid.mark_saved(place.window, chunk, version, parts.get(chunk))
+            moved(
+                place.grid,
+                place.window,
+                [c for c in place.grid.chunks(place.window) if c not in versions],
+                entries,
+                parts,
+            )
+
+
+def moved(
+    grid: Grid, window: int, chunks: Iterable[int], entries: Iterable[ChunkEntry], parts: Mapping[int, FilePart]
+) -> None:
+    """Tell a grid where on disk these chunks lie, after their file was written anew; damaged ones are lost there."""
+    written = {entry.chunk for entry in entries}
+    for chunk in chunks:
+        if chunk not in written:
+            grid.lose_saved(window, chunk)
+        elif chunk in parts:
+            grid.move_saved(window, chunk, parts[chunk])
+
+
+class _Place(NamedTuple):
+    """A window of a grid, and the grid's position in the table."""
+
+    grid_index: int
+    grid: Grid
+    window: int
+
+    @property
+    def name(self) -> WindowName:
+        return window_name(self.grid.timestep_s, self.window)
+
+
+class _Copied(NamedTuple):
+    """A block at one moment."""
+
+    version: int
+    rows: int
+    keys: Keys
+    times: bytes
+    payload: bytes
+
+    def chunk(self, number: int) -> NewChunk:
+        return NewChunk(number, self.rows, self.keys, self.times, self.payload)
+
+
+def _rows(content: Content) -> int:
+    if content.samples is not None:
+        return len(content.samples)
+    payload = content.payload.load() if isinstance(content.payload, FilePart) else content.payload
+    return 0 if not payload else read_header(payload)[0].rows

@@ -1,0 +1,126 @@
+"""Series keys as they stand on the wire: which series they lead to, and what is remembered of that."""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from cc_backend.metricstore.lines.kernel import KernelName, new_spellings
+from cc_backend.metricstore.lines.naming import Refusal, identify
+from cc_backend.metricstore.lines.nodes import Nodes
+from cc_backend.metricstore.lines.spellings import MAX_SPELLING_BYTES, Spellings, refusal_code
+from cc_backend.metricstore.model import Flags, Identity, Limits, MetricTable, Reason
+from cc_common.errors import LineProtocolError
+from cc_common.lineprotocol import parse_series
+
+MAX_SPELLINGS_PER_SERIES = 4
+
+_NAMED_STRANGERS = 10_000
+
+
+class WireKeys:
+    """Resolves keys, and remembers a bounded number of them per default cluster, per series, and of those refused."""
+
+    def __init__(
+        self,
+        register: Callable[[Identity], int],
+        metrics: MetricTable,
+        nodes: Nodes,
+        limits: Limits,
+        kernel: KernelName | None = None,
+    ) -> None:
+        self._register = register
+        self._metrics = metrics
+        self._nodes = nodes
+        self._limits = limits
+        self._kernel = kernel
+        self._spellings: dict[str, Spellings] = {}
+        self._spelt = np.zeros(1024, np.uint8)
+        self._refused = 0
+        self._strangers: set[tuple[str, str]] = set()
+
+    def spellings(self, default_cluster: str) -> Spellings:
+        """The spellings for batches with this default cluster; those that are not configured share one table."""
+        name = default_cluster if not default_cluster or default_cluster in self._metrics else "?"
+        known = self._spellings.get(name)
+        if known is None:
+            known = self._spellings[name] = new_spellings(self, name, self._kernel)
+        return known
+
+    def tables(self) -> list[Spellings]:
+        """The spellings of all default clusters."""
+        return list(self._spellings.values())
+
+    def resolve(self, series: bytes, default_cluster: str) -> Identity | Refusal:
+        """The identity behind a series key, or why there is none."""
+        try:
+            metric, tags = parse_series(series)
+        except LineProtocolError as error:
+            return Refusal(Reason.SYNTAX, str(error))
+        found = identify(metric, tags, default_cluster=default_cluster, metrics=self._metrics, nodes=self._nodes)
+        if not self._limits.strict_hosts or isinstance(found, Refusal):
+            return found
+        if self._nodes.lists(found.cluster, found.host):
+            return found
+        if len(self._strangers) < _NAMED_STRANGERS:
+            self._strangers.add((found.cluster, found.host))
+        return Refusal(Reason.UNKNOWN_HOST, f"host {found.host!r} is not configured for cluster {found.cluster!r}")
+
+    def resolve_and_remember(self, spellings: Spellings, series: bytes, default_cluster: str) -> int:
+        """The sid or refusal code of a key that is not remembered yet. What is remembered is bounded."""
+        found = self.resolve(series, default_cluster)
+        sid = refusal_code(found.reason) if isinstance(found, Refusal) else self._register(found)
+        if len(series) > MAX_SPELLING_BYTES:
+            return sid
+        if sid < 0:
+            if self._refused >= self._limits.refused_spellings:
+                self.forget_refused()
+            self._refused += 1
+        elif not self._has_room(sid):
+            return sid
+        spellings.remember(series, sid)
+        return sid
+
+    def _has_room(self, sid: int) -> bool:
+        """Whether one more spelling of a series is remembered; it counts from now on."""
+        if sid >= len(self._spelt):
+            more = np.zeros(max(sid + 1 - len(self._spelt), len(self._spelt) // 4), np.uint8)
+            self._spelt = np.concatenate([self._spelt, more])
+        elif self._spelt[sid] >= MAX_SPELLINGS_PER_SERIES:
+            return False
+        self._spelt[sid] += 1
+        return True
+
+    def forget_refused(self) -> None:
+        """Look again at keys that were refused."""
+        for spellings in self._spellings.values():
+            spellings.forget_refused()
+        self._refused = 0
+
+    def keep(self, wanted: Flags) -> None:
+        """Forget all refusals, and the spellings of series that are not wanted; `wanted` has an entry per sid."""
+        self._refused = 0
+        self._spelt = np.zeros(len(wanted), np.uint8)
+        for spellings in self._spellings.values():
+            spellings.keep(wanted)
+            np.add.at(self._spelt, spellings.sids(), 1)
+
+    def reload(self, metrics: MetricTable, nodes: Nodes, wanted: Flags) -> None:
+        """Take over new metrics and hosts, and look at all keys again but those of wanted series."""
+        self._metrics, self._nodes = metrics, nodes
+        self._strangers.clear()
+        self.keep(wanted)
+        self._spellings = {name: known for name, known in self._spellings.items() if name in metrics or not name}
+
+    @property
+    def strangers(self) -> int:
+        """How many hosts were refused because the configuration does not have them; counted up to 10,000."""
+        return len(self._strangers)
+
+    def __len__(self) -> int:
+        """How many keys are remembered."""
+        return sum(len(spellings) for spellings in self._spellings.values())
+
+    @property
+    def size_bytes(self) -> int:
+        """Memory taken."""
+        return self._spelt.nbytes + sum(spellings.size_bytes for spellings in self._spellings.values())

@@ -1,0 +1,75 @@
+"""One hot block of samples: up to `CHUNK_ROWS` series in one window, as they are."""
+
+import numpy as np
+
+from cc_backend.metricstore.memory.codec import Codec, choose
+from cc_backend.metricstore.memory.filepart import FilePart
+from cc_backend.metricstore.memory.matrices import Index, Summary, Target, index_of, summarise
+from cc_backend.metricstore.memory.pages import blank
+from cc_backend.metricstore.model import Ids
+from cc_backend.model import Samples
+
+WINDOW_SLOTS = 128
+CHUNK_ROWS = 1024
+
+__all__ = ["CHUNK_ROWS", "WINDOW_SLOTS", "Block", "Index", "Summary", "summarise"]
+
+
+class Block:
+    """Up to `CHUNK_ROWS` series in one window, one row each, NaN where there is no sample.
+
+    `version` grows with each change of a sample; `saved_version` is the one that is on disk, at `saved_part` if known.
+    """
+
+    __slots__ = ("_codec", "samples", "saved_part", "saved_version", "version")
+
+    def __init__(self, rows: int, codec: Codec | None = None) -> None:
+        self.samples = blank(rows, WINDOW_SLOTS)
+        self.version = 0
+        self.saved_version = 0
+        self.saved_part: FilePart | None = None
+        self._codec = codec or choose()
+
+    @property
+    def rows(self) -> int:
+        """How many rows there are."""
+        return len(self.samples)
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of samples in memory."""
+        return self.samples.nbytes
+
+    def touch(self) -> None:
+        """Tell that samples were written to `samples` directly."""
+        self.version += 1
+
+    def put(self, rows: Ids, columns: int | Ids, values: Samples) -> None:
+        """Store samples; of several for one slot the last one counts."""
+        self.samples[rows, columns] = values
+        self.version += 1
+
+    def blank(self, rows: Ids) -> None:
+        """Forget the samples of some rows."""
+        rows = rows[rows < len(self.samples)]
+        if not bool(np.isnan(self.samples[rows]).all()):
+            self.samples[rows] = np.nan
+            self.version += 1
+
+    def grow(self, rows: int) -> None:
+        """Make room for more rows; no sample changes."""
+        grown = blank(rows, WINDOW_SLOTS)
+        grown[: len(self.samples)] = self.samples
+        self.samples = grown
+
+    def read(self, rows: Ids, columns: slice) -> Samples:
+        """A matrix with some rows and columns."""
+        return self.samples[index_of(rows), columns]
+
+    def read_into(self, rows: Ids, columns: slice, target: Target) -> None:
+        """Copy some rows and columns to a place in a matrix."""
+        self._codec.gather(self.samples, rows, columns, target)
+
+    def summary(self, rows: Ids, columns: slice) -> Summary:
+        """The summary of some rows over some columns."""
+        return self._codec.summarise(self.read(rows, columns))

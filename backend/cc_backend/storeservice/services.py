@@ -1,0 +1,31 @@
+"""What the routes and the background work of the metric store's own program use."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from cc_backend.metricstore import MetricStore
+from cc_backend.storeservice.gate import Gate
+from cc_backend.storeservice.settings import StoreServiceSettings
+from cc_backend.storeservice.usednodes import UsedNodesClient
+
+EXTENSION = "cockpit-metric-store"
+"""Where the application keeps them: `app.extensions[EXTENSION]`."""
+
+
+@dataclass(slots=True)
+class StoreServices:
+    """The parts of one running metric store."""
+
+    settings: StoreServiceSettings
+    store: MetricStore
+    gate: Gate
+    used_nodes: UsedNodesClient | None
+    clock: Callable[[], float]
+
+    def now_s(self) -> int:
+        """The current time in whole Unix seconds."""
+        return int(self.clock())
+
+    def close(self) -> None:
+        """Bring the samples to disk."""
+        self.store.close()
