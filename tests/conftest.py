@@ -1,6 +1,7 @@
 """What every test may use."""
 
 import importlib.util
+import logging
 import os
 import shutil
 import sys
@@ -16,6 +17,29 @@ settings.register_profile("any machine", deadline=None, suppress_health_check=[H
 settings.load_profile("any machine")
 
 ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(autouse=True)
+def _logging_as_it_was() -> Iterator[None]:
+    """A program logs to the standard error of the test that ran it: afterwards there is nothing to write to."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _every_line_is_logged() -> Iterator[None]:
+    """A line that cannot be logged is an error, not some text beside whichever test is running then."""
+    usual = logging.Handler.handleError
+    logging.Handler.handleError = _raise_what_is_wrong  # type: ignore[method-assign]
+    yield
+    logging.Handler.handleError = usual  # type: ignore[method-assign]
+
+
+def _raise_what_is_wrong(_: logging.Handler, record: logging.LogRecord) -> None:
+    raise AssertionError(f"a line of {record.name} cannot be logged: {record.msg!r}") from sys.exc_info()[1]
 
 
 @pytest.fixture(scope="session")
