@@ -4,6 +4,7 @@ import importlib.util
 import logging
 import os
 import shutil
+import socketserver
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -33,9 +34,24 @@ def _logging_as_it_was() -> Iterator[None]:
 def _every_line_is_logged() -> Iterator[None]:
     """A line that cannot be logged is an error, not some text beside whichever test is running then."""
     usual = logging.Handler.handleError
-    logging.Handler.handleError = _raise_what_is_wrong  # type: ignore[method-assign]
+    logging.Handler.handleError = _raise_what_is_wrong
     yield
-    logging.Handler.handleError = usual  # type: ignore[method-assign]
+    logging.Handler.handleError = usual
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _servers_of_tests_fail_loudly() -> Iterator[None]:
+    """A test's own server may lose its client at any time; whatever else happens in it is an error."""
+    usual = socketserver.BaseServer.handle_error
+    socketserver.BaseServer.handle_error = _forgive_lost_clients
+    yield
+    socketserver.BaseServer.handle_error = usual
+
+
+def _forgive_lost_clients(*_: object) -> None:
+    error = sys.exc_info()[1]
+    if error is not None and not isinstance(error, ConnectionError):
+        raise error
 
 
 def _raise_what_is_wrong(_: logging.Handler, record: logging.LogRecord) -> None:
