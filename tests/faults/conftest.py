@@ -1,5 +1,6 @@
 """Real processes that are killed, cut off and starved; afterwards everything acknowledged is counted by value."""
 
+import contextlib
 import os
 import random
 import sys
@@ -38,12 +39,16 @@ def chance() -> random.Random:
 
 @pytest.fixture(autouse=True)
 def _no_orphans() -> Iterator[None]:
-    """Each test leaves the machine as it found it."""
+    """Each test leaves the machine as it found it; what browsers or daemons of other tests start is theirs."""
     import psutil  # noqa: PLC0415 - only here
 
-    before = {child.pid for child in psutil.Process().children(recursive=True)}
+    here = psutil.Process()
+    before = {child.pid for child in here.children()}
     yield
-    left = [child for child in psutil.Process().children(recursive=True) if child.pid not in before]
-    for child in left:
-        child.kill()
-    assert not [child for child in left if child.name().startswith("cc-")], "processes were left behind"
+    left = [child for child in here.children() if child.pid not in before]
+    names = []
+    for process in [child for parent in left for child in (*parent.children(recursive=True), parent)]:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            names.append(process.name())
+            process.kill()
+    assert not [name for name in names if name.startswith("cc-")], "processes were left behind"
