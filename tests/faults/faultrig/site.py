@@ -104,8 +104,7 @@ class Site:
         if kind != "parent":
             for child in children:
                 _kill(child)
-        psutil.wait_procs(children, timeout=20)
-        left = [child for child in children if child.is_running() and child.status() != psutil.STATUS_ZOMBIE]
+        left = [child for child in psutil.wait_procs(children, timeout=20)[1] if _runs(child)]
         assert not left, f"processes outlived their parent: {left}"
         if kind != "serving process":
             self.running = None
@@ -213,6 +212,14 @@ def soon(what: str, probe: Callable[[], Any], timeout_s: float = 30.0) -> Any:
             return answer
         time.sleep(_SOON_S)
     return wait_for(what, probe, timeout_s)
+
+
+def _runs(process: psutil.Process) -> bool:
+    """Whether it is more than a process that nobody has waited for yet."""
+    try:
+        return process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def _kill(process: psutil.Process) -> None:
