@@ -10,7 +10,7 @@ from cc_slurm_adapter.errors import TopologyError
 from cc_slurm_adapter.settings import BackendSettings
 
 NOBODY = "http://127.0.0.1:9"
-SETTINGS = BackendSettings(timeout_s=2.0)
+SETTINGS = BackendSettings(timeout_s=30.0)
 
 
 def test_the_topology_that_the_backend_told_is_there_while_it_is_away(backend: Any, tmp_path: Path) -> None:
