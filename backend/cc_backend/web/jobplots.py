@@ -17,7 +17,7 @@ from cc_backend.web.figures.curves import curves, outlier_label, threshold_lines
 from cc_backend.web.figures.draw import XLabel
 from cc_backend.web.footprints import share_of_node
 from cc_backend.web.format import at, count, duration, names_in_short, number, readable
-from cc_backend.web.series import SeriesFigure, Values, series_figure
+from cc_backend.web.series import SeriesFigure, Values, matrix, nan_mean, series_figure
 from cc_backend.web.timeaxis import clock_labels, run_time_labels
 from cc_backend.web.verdict import Level, Scale
 from cc_backend.web.words import SCOPE_WORDS, metric_name
@@ -109,11 +109,12 @@ def plot_view(
     """
     scope = chosen_scope(by_scope, wanted) or Scope.NODE
     metric = by_scope.get(scope) or JobMetric(config.unit, config.timestep_s)
-    highest = max((float(np.nanmax(s.data)) for s in metric.series if np.isfinite(s.data).any()), default=0.0)
-    factor, unit = readable(metric.unit, highest or config.peak)
+    rows = matrix(metric)
+    highest = float(np.fmax.reduce(rows, axis=None, initial=-np.inf))
+    factor, unit = readable(metric.unit, highest if np.isfinite(highest) and highest else config.peak)
     scale = Scale.of(config, factor * scope_factor(job, config, scope, sub_cluster))
     scale_or_none = scale if scale.normal > 0 else None
-    judged = _mean(metric, factor) if config.footprint and metric.series else None
+    judged = _mean(rows, factor) if config.footprint and metric.series else None
     level, zone_level = scale.rate(judged), scale.zone_level(judged)
     figure = series_figure(
         config.name, metric, scope, unit=unit, factor=factor, scale=scale_or_none, level=zone_level, most_points=POINTS
@@ -133,9 +134,10 @@ def plot_view(
     )
 
 
-def _mean(metric: JobMetric, factor: float) -> float | None:
-    means = [float(np.nanmean(s.data)) for s in metric.series if np.isfinite(s.data).any()]
-    return factor * sum(means) / len(means) if means else None
+def _mean(rows: Values, factor: float) -> float | None:
+    means = nan_mean(rows, 1)
+    known = means[np.isfinite(means)]
+    return factor * float(known.mean()) if known.size else None
 
 
 def _scope_text(figure: SeriesFigure, scope: Scope) -> str:

@@ -91,7 +91,8 @@ def shrink(rows: Values, most: int) -> tuple[Values, int]:
     width = -(-length // every) * every
     padded = np.full((*rows.shape[:-1], width), np.nan)
     padded[..., :length] = rows
-    return nan_mean(padded.reshape(*rows.shape[:-1], -1, every), -1), every
+    # the few columns of a mean as rows of a stack: sums along a short last axis take three times as long
+    return nan_mean(np.stack([padded[..., i::every] for i in range(every)]), 0), every
 
 
 def nan_mean(rows: Values, axis: int) -> Values:
@@ -192,7 +193,7 @@ def series_figure(
         bands: tuple[Band, ...] = ()
     else:
         lines, bands = _bands(rows, labels, outliers)
-    lowest, median, highest = np.quantile(known, (0, 0.5, 1)).tolist() if known.size else (np.nan,) * 3
+    lowest, median, highest = (float(f(known)) if known.size else np.nan for f in (np.min, np.median, np.max))
     return SeriesFigure(
         metric=name,
         unit=unit,
