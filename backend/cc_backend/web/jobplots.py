@@ -1,6 +1,6 @@
 """The plots of the job page: one figure per metric, as SVG for the page and as a document for the canvas."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import tzinfo
 from typing import Any
@@ -25,6 +25,9 @@ from cc_backend.web.words import SCOPE_WORDS, metric_name
 POINTS = 1000  # of a curve on the canvas; more than its pixels
 MOST_SERIES = 2048
 """More series than this of one metric are not drawn below node scope."""
+
+CurveForm = Callable[[Values], Sequence[float | None]]
+"""From the values of a curve to what stands for them in a document."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,31 +187,44 @@ def axis_length(job: Job, data: JobData) -> float:
     return float(max(lengths, default=0) or job.duration)
 
 
+def compact(values: Values) -> list[float | None]:
+    """The values with five significant digits, gaps as None."""
+    with np.errstate(all="ignore"):
+        size = np.floor(np.log10(np.abs(np.where(np.isfinite(values) & (values != 0), values, 1.0))))
+        power = 10.0 ** (4 - size)
+        rounded = np.round(np.where(np.isfinite(values), values, 0.0) * power) / power
+    return [v if known else None for v, known in zip(rounded.tolist(), np.isfinite(values).tolist(), strict=True)]
+
+
 def plots_document(
     job: Job,
     plots: Sequence[PlotView],
     zone: tzinfo | None,
     *,
     clock: bool,
-    absences: JobAbsences = NOTHING_ABSENT,
+    absences: JobAbsences | None = NOTHING_ABSENT,
+    curve: CurveForm = compact,
 ) -> dict[str, Any]:
     """All plots of a page as `plots.js` reads them: numbers already in the unit they are shown in.
 
-    `absences` says by metric what is missing and why; nothing for metrics that are complete.
+    `absences` says by metric what is missing and why, nothing for metrics that are complete; None leaves it out.
+    `curve` gives what stands for the values of a curve, by default a list of numbers.
     """
     offset = at(job.start_time, zone).utcoffset()
-    return {
+    document = {
         "start": job.start_time,
         "offset": int(offset.total_seconds()) if offset else 0,
         "clock": clock,
         "running": job.state.value == "running",
         "duration": duration(job.duration),
-        "plots": {plot.metric: plot_document(plot) for plot in plots if plot.measured},
-        "absences": absence_documents(absences, zone=zone),
+        "plots": {plot.metric: plot_document(plot, curve) for plot in plots if plot.measured},
     }
+    if absences is not None:
+        document["absences"] = absence_documents(absences, zone=zone)
+    return document
 
 
-def plot_document(plot: PlotView) -> dict[str, Any]:
+def plot_document(plot: PlotView, curve: CurveForm) -> dict[str, Any]:
     """One plot: its curves, bands, gaps and thresholds."""
     figure = plot.figure
     label = outlier_label(figure)
@@ -222,17 +238,8 @@ def plot_document(plot: PlotView) -> dict[str, Any]:
         "thresholds": [[level, value] for level, value, _ in threshold_lines(figure)],
         "marks": figure.scale is not None,
         "gaps": [list(gap) for gap in figure.gaps],
-        "lines": [{"label": x.label, "k": x.colour, "y": compact(x.values)} for x in figure.lines],
-        "bands": [{"low": compact(b.low), "high": compact(b.high), "inner": b.inner} for b in figure.bands],
+        "lines": [{"label": x.label, "k": x.colour, "y": curve(x.values)} for x in figure.lines],
+        "bands": [{"low": curve(b.low), "high": curve(b.high), "inner": b.inner} for b in figure.bands],
         "label": [label[0], label[1]] if label else None,
         "readout": [list(pair) for pair in plot.readout],
     }
-
-
-def compact(values: Values) -> list[float | None]:
-    """The values with five significant digits, gaps as None."""
-    with np.errstate(all="ignore"):
-        size = np.floor(np.log10(np.abs(np.where(np.isfinite(values) & (values != 0), values, 1.0))))
-        power = 10.0 ** (4 - size)
-        rounded = np.round(np.where(np.isfinite(values), values, 0.0) * power) / power
-    return [v if known else None for v, known in zip(rounded.tolist(), np.isfinite(values).tolist(), strict=True)]

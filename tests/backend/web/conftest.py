@@ -1,8 +1,12 @@
 """Made-up jobs, clusters and samples for the pages; and a reader of the HTML they send."""
 
+import json
+import math
+import struct
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
+from typing import Any
 
 import numpy as np
 import pytest
@@ -80,6 +84,37 @@ def read_page() -> Callable[[str], Page]:
         return page
 
     return read
+
+
+def plots_of(body: bytes) -> dict[str, Any]:
+    """The binary form of plots, read as docs/web.md has it: the document with its curves as lists, gaps as None."""
+    magic, version, head_bytes, count = struct.unpack_from("<8sIII", body)
+    begin = 20 + head_bytes
+    assert (magic, version, begin % 4, len(body)) == (b"CCPLOTS\0", 1, 0, begin + 4 * count)
+    document: dict[str, Any] = json.loads(body[20:begin])
+    numbers = [None if math.isnan(value) else value for value in struct.unpack_from(f"<{count}f", body, begin)]
+    taken = 0
+
+    def curve(place: list[int]) -> list[float | None]:
+        nonlocal taken
+        first, length = place
+        assert first == taken
+        taken += length
+        return numbers[first:taken]
+
+    for plot in document["plots"].values():
+        for line in plot["lines"]:
+            line["y"] = curve(line["y"])
+        for band in plot["bands"]:
+            band["low"], band["high"] = curve(band["low"]), curve(band["high"])
+    assert taken == count
+    return document
+
+
+@pytest.fixture(scope="session")
+def read_plots() -> Callable[[bytes], dict[str, Any]]:
+    """Reads the binary form of plots."""
+    return plots_of
 
 
 @pytest.fixture

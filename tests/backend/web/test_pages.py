@@ -13,6 +13,7 @@ from cc_backend.model import RowRule
 PASSWORD = "a long enough one"
 EVIL = "<script>alert(1)</script><img src=x onerror=alert(2)>\"'`{{7*7}}"
 JOBS = "/monitoring/jobs/"
+PLOTS = "application/vnd.clustercockpit.plots"
 
 
 class Site(Protocol):
@@ -33,6 +34,15 @@ def sign_in(site: Site, name: str = "hbrandt", *roles: str, **more: Any) -> Flas
     answer = site.client.post("/login", data={"username": name, "password": PASSWORD, "redirect": "/"})
     assert answer.status_code == 303
     return site.client
+
+
+def curves_of(document: dict[str, Any]) -> list[list[float | None]]:
+    """All curves of plots, taken out of their document."""
+    out = []
+    for plot in document["plots"].values():
+        out += [line.pop("y") for line in plot["lines"]]
+        out += [band.pop(edge) for band in plot["bands"] for edge in ("low", "high")]
+    return out
 
 
 @pytest.fixture
@@ -231,10 +241,99 @@ def test_the_numbers_of_the_plots_are_not_sent_twice(site: Site, running: int) -
     assert first.get_json()["plots"]["load_one"]["lines"][0]["y"][0] == 4
 
 
-def test_the_numbers_are_refused_in_json_without_a_login(site: Site, running: int) -> None:
-    answer = site.client.get(f"/monitoring/job/{running}/data")
+@pytest.mark.parametrize(
+    ("accept", "content_type"),
+    [
+        (PLOTS, PLOTS),
+        (f"{PLOTS}, application/json;q=0.5", PLOTS),
+        (f"*/*;q=0.1, {PLOTS}", PLOTS),
+        (None, "application/json"),
+        ("", "application/json"),
+        ("*/*", "application/json"),
+        ("application/*", "application/json"),
+        ("application/json", "application/json"),
+        (f"application/json, {PLOTS};q=0.5", "application/json"),
+        (f"{PLOTS};q=0", "application/json"),
+        ("text/html", "application/json"),
+        ("application/vnd.clustercockpit.series", "application/json"),
+    ],
+)
+def test_the_numbers_come_in_binary_form_for_who_asks_for_it(
+    site: Site, running: int, accept: str | None, content_type: str
+) -> None:
+    headers = {} if accept is None else {"Accept": accept}
+    answer = sign_in(site).get(f"/monitoring/job/{running}/data", headers=headers)
+    assert (answer.status_code, answer.content_type) == (200, content_type)
+    assert answer.headers["Vary"] == "Accept"
+    assert answer.headers["Cache-Control"] == "private, no-cache"
+
+
+def test_both_forms_of_the_numbers_say_the_same(
+    site: Site, running: int, read_plots: Callable[[bytes], dict[str, Any]]
+) -> None:
+    client = sign_in(site)
+    address = f"/monitoring/job/{running}/data?axis=clock"
+    plain = client.get(address).get_json()
+    binary = read_plots(client.get(address, headers={"Accept": PLOTS}).data)
+    assert plain.pop("absences")  # the page has them in words
+    numbers, expected = curves_of(binary), curves_of(plain)
+    assert binary == plain
+    assert len(expected) >= 4
+    for curve, wanted in zip(numbers, expected, strict=True):
+        assert curve == [None if value is None else pytest.approx(value, rel=6e-5) for value in wanted]
+
+
+def test_the_binary_numbers_have_the_gaps_of_the_samples(
+    site: Site, running: int, read_plots: Callable[[bytes], dict[str, Any]]
+) -> None:
+    body = sign_in(site).get(f"/monitoring/job/{running}/data", headers={"Accept": PLOTS}).data
+    (line,) = read_plots(body)["plots"]["load_one"]["lines"]
+    assert line["y"][:10] == [4 + minute % 3 for minute in range(10)]
+    assert line["y"][10:14] == [None] * 4
+    assert line["y"][14] == 4 + 14 % 3
+
+
+def test_the_binary_numbers_of_a_job_without_samples_are_no_plots(
+    site: Site, read_plots: Callable[[bytes], dict[str, Any]]
+) -> None:
+    id_ = site.start_job()
+    body = sign_in(site).get(f"/monitoring/job/{id_}/data", headers={"Accept": PLOTS}).data
+    assert read_plots(body)["plots"] == {}
+
+
+def test_each_form_of_the_numbers_is_sent_once(site: Site, running: int) -> None:
+    client = sign_in(site)
+    address = f"/monitoring/job/{running}/data"
+    tags = {accept: client.get(address, headers={"Accept": accept}).headers["ETag"] for accept in (PLOTS, "*/*")}
+    answers = {
+        (accept, tag): client.get(address, headers={"Accept": accept, "If-None-Match": tags[tag]})
+        for accept in tags
+        for tag in tags
+    }
+    statuses = {pair: answer.status_code for pair, answer in answers.items()}
+    assert statuses == {(PLOTS, PLOTS): 304, ("*/*", "*/*"): 304, (PLOTS, "*/*"): 200, ("*/*", PLOTS): 200}
+    assert {answer.headers["Vary"] for answer in answers.values()} == {"Accept"}
+
+
+@pytest.mark.parametrize("accept", ["application/json", PLOTS])
+def test_the_numbers_are_refused_in_json_without_a_login(site: Site, running: int, accept: str) -> None:
+    answer = site.client.get(f"/monitoring/job/{running}/data", headers={"Accept": accept})
     assert answer.status_code == 401
     assert answer.is_json
+
+
+@pytest.mark.parametrize("accept", ["application/json", PLOTS])
+def test_the_numbers_of_others_and_at_scopes_that_are_not_offered_are_refused_in_json(
+    site: Site, running: int, accept: str
+) -> None:
+    stranger = sign_in(site, "stranger", "user")
+    headers = {"Accept": accept}
+    answers = [
+        stranger.get(f"/monitoring/job/{running}/data", headers=headers),
+        sign_in(site).get(f"/monitoring/job/{running}/data?scope=rack", headers=headers),
+    ]
+    assert [answer.status_code for answer in answers] == [404, 400]
+    assert all(answer.is_json for answer in answers)
 
 
 def test_each_plot_is_a_table_and_a_csv_as_well(site: Site, running: int) -> None:

@@ -22,6 +22,7 @@ from cc_backend.metricdata import comes_from_archive
 from cc_backend.metricstore.absence.reasons import NOTHING_ABSENT, JobAbsences
 from cc_backend.model import Job, JobData, Scope
 from cc_backend.services import Services, current
+from cc_backend.web import plotsbinary
 from cc_backend.web.format import at, count, duration, number
 from cc_backend.web.jobpage import PageOptions, job_page, job_plots
 from cc_backend.web.jobplots import axis_labels, plots_document, scopes_on_offer
@@ -37,6 +38,7 @@ logger = logging.getLogger(__name__)
 
 UNREADABLE = "The samples of this job cannot be read just now. The record of the job is complete."
 """Said instead of curves; the log has the cause."""
+JSON = "application/json"
 _TABLE_ROWS = 120
 
 
@@ -70,17 +72,25 @@ def job(job_id: int) -> Response:
 
 @requires(Permission.PAGE)
 def data(job_id: int) -> Response:
-    """The numbers of all plots as JSON; unchanged numbers are answered with 304."""
+    """The numbers of all plots as JSON, or in the binary form that `plots.js` asks for; 304 while they are the same."""
     services, caller = current(), current_caller()
     found, sub_cluster, metrics = _found(services, caller, job_id)
     options = _options(found, sub_cluster, metrics)
     samples, note = _data(services, found, metrics, options.scope)
-    absences = NOTHING_ABSENT if note else _absences(services, found, samples, metrics, sub_cluster)
     labels, _ = axis_labels(found, samples, None, clock=options.clock)
     plots = job_plots(found, samples, sub_cluster, metrics, options, labels=labels, draw=False)
-    document = plots_document(found, plots, None, clock=options.clock, absences=absences)
-    response = Response(orjson.dumps(document), content_type="application/json")
+    form = request.accept_mimetypes.best_match((JSON, plotsbinary.MEDIA_TYPE), JSON)
+    if form == plotsbinary.MEDIA_TYPE:
+        block = plotsbinary.CurveBlock()
+        # The page has said already why samples are missing; to find out costs more than all curves together.
+        document = plots_document(found, plots, None, clock=options.clock, absences=None, curve=block.place)
+        body = block.encode(document)
+    else:
+        absences = NOTHING_ABSENT if note else _absences(services, found, samples, metrics, sub_cluster)
+        body = orjson.dumps(plots_document(found, plots, None, clock=options.clock, absences=absences))
+    response = Response(body, content_type=form)
     response.headers["Cache-Control"] = PRIVATE
+    response.vary.add("Accept")
     response.add_etag()
     response.make_conditional(request)
     return response

@@ -1,6 +1,7 @@
 // Replaces the figures of a job page by uPlot in place, at the same size; the server did the thinking (SeriesFigure).
 import { faint, glyph, look, onThemeChange, readLook, seriesColour, seriesDash } from "./look.js";
-import { clockLabel, digitsFor, number, runTime, spanLabel } from "./words.js";
+import { MEDIA_TYPE, decode } from "./plotsbinary.js";
+import { clockLabel, digitsFor, number, runTime, short, spanLabel } from "./words.js";
 
 const HEIGHT = 172;
 const X_STEPS = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 14400, 21600, 43200, 86400,
@@ -150,7 +151,7 @@ function readout(u, entry) {
   const values = doc.lines.slice(-MOST_IN_READOUT).map((line) => {
     const span = document.createElement("span");
     const value = document.createElement("b");
-    value.textContent = number(line.y[at]);
+    value.textContent = number(short(line.y[at]));
     span.append(doc.lines.length > 1 ? `${line.label} ` : "", value);
     return span;
   });
@@ -224,8 +225,12 @@ const sight = new IntersectionObserver((entries) => {
 }, { rootMargin: "400px" });
 
 async function load() {
-  const answer = await fetch(root.dataset.plots, { cache: "no-cache", headers: { Accept: "application/json" } });
-  return answer.ok ? answer.json() : null;
+  try {
+    const answer = await fetch(root.dataset.plots, { cache: "no-cache", headers: { Accept: MEDIA_TYPE } });
+    return answer.ok ? decode(await answer.arrayBuffer()) : null;
+  } catch {
+    return null; // The network is away, or the answer is broken: what the page shows stays.
+  }
 }
 
 async function refresh() {

@@ -11,6 +11,9 @@ export function number(value, digits) {
   return (value < 0 ? "-" : "") + grouped + (rest ? `.${rest}` : "");
 }
 
+// Five significant digits: what a curve in binary form has more is not worth reading.
+export const short = (value) => (Number.isFinite(value) ? Number(value.toPrecision(5)) : null);
+
 export function digitsFor(ticks) {
   for (let digits = 0; digits < 4; digits += 1)
     if (ticks.every((tick) => Math.abs(Number(tick.toFixed(digits)) - tick) < 1e-9 * Math.max(1, Math.abs(tick))))
