@@ -50,7 +50,6 @@ RETENTION_S = 48 * 3600
 HOT_S = 2 * 3600
 _ROOM_AT_START = 0.8  # of the cap; the rest is for tables and for what comes in
 _FULL = IngestResult(0, {}, (), durable=False, full=True)
-_QUERIES_AT_ONCE = 256  # the lock is given up after so many, so that a long answer does not hold up ingest
 
 
 class MetricStore:
@@ -225,27 +224,20 @@ class MetricStore:
         and TooLarge for more samples than `Limits.query_samples`.
         """
         reader = self._reader(cluster, from_s, to_s)
-        answer: list[list[StoredSeries]] = []
         with self._measured.timed("query"):
-            for begin in range(0, len(queries), _QUERIES_AT_ONCE):
-                with self._memory:
-                    answer += reader.series(queries[begin : begin + _QUERIES_AT_ONCE])
-        return answer
+            return reader.series(queries)
 
     def statistics(
         self, cluster: str, queries: Sequence[Query], *, from_s: int, to_s: int
     ) -> list[list[StoredStatistic]]:
         """Per query the statistics of what `query` would give; raises the same."""
         reader = self._reader(cluster, from_s, to_s)
-        answer: list[list[StoredStatistic]] = []
         with self._measured.timed("statistics"):
-            for begin in range(0, len(queries), _QUERIES_AT_ONCE):
-                with self._memory:
-                    answer += reader.statistics(queries[begin : begin + _QUERIES_AT_ONCE])
-        return answer
+            return reader.statistics(queries)
 
     def _reader(self, cluster: str, from_s: int, to_s: int) -> Reader:
-        return Reader(self._table, cluster, from_s=from_s, to_s=to_s, limit_samples=self._limits.query_samples)
+        limit = self._limits.query_samples
+        return Reader(self._table, self._memory, cluster, from_s=from_s, to_s=to_s, limit_samples=limit)
 
     def last_seen_s(self, cluster: str, host: str) -> int | None:
         """The time of the newest sample of any metric of a host, or None if there is none."""
@@ -279,7 +271,7 @@ class MetricStore:
             outages=self.outages(),
         )
         with self._measured.timed("why_no_data"):
-            return Inquiry(self._table, cluster, facts, now_s=now_s).reasons(asked, self._memory)
+            return Inquiry(self._table, self._memory, cluster, facts, now_s=now_s).reasons(asked)
 
     def clusters(self) -> list[str]:
         """The clusters that have series, sorted."""

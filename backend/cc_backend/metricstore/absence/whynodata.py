@@ -1,15 +1,14 @@
 """Looks into the store for why there is no data: what was asked for, the flags of what came, and the reasons."""
 
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 import numpy as np
 
-from cc_backend.metricstore.absence.presence import host_presence, series_presence
+from cc_backend.metricstore.absence.presence import Lookup, host_presence, series_presence
 from cc_backend.metricstore.absence.reasons import HostSeen, StoreFacts, absences_of, span_of
 from cc_backend.metricstore.answers.query import Range, select
-from cc_backend.metricstore.memory.hosts import Host
+from cc_backend.metricstore.memory.grid import Lock
 from cc_backend.metricstore.memory.series import SeriesTable
 from cc_backend.metricstore.model import Flags, Ids, Query
 from cc_backend.model import Absence, Why
@@ -25,29 +24,30 @@ class Asked:
 
 
 class Inquiry:
-    """Finds the reasons for questions about one cluster at one time; what a host sent is looked at once."""
+    """Finds the reasons for questions about one cluster at one time; what a host sent is looked at once.
 
-    def __init__(self, table: SeriesTable, cluster: str, facts: StoreFacts, *, now_s: int) -> None:
+    `lock` guards the table. It is held for moments, and not while anything is unpacked or read from disk.
+    """
+
+    def __init__(self, table: SeriesTable, lock: Lock, cluster: str, facts: StoreFacts, *, now_s: int) -> None:
         self._table = table
+        self._lock = lock
         self._cluster = cluster
         self._facts = facts
         self._now_s = now_s
-        self._heard: dict[tuple[int, Range], Flags] = {}
+        self._heard: dict[tuple[str, Range], Flags] = {}
         self._sent_by_any: dict[str, bool] = {}
 
-    def reasons(self, asked: Sequence[Asked], lock: AbstractContextManager[object]) -> list[list[Absence]]:
-        """Per question the stretches without samples, in order; the lock is held for one question at a time."""
-        found = []
-        for one in asked:
-            with lock:
-                found.append(self._reasons(one))
-        return found
+    def reasons(self, asked: Sequence[Asked]) -> list[list[Absence]]:
+        """Per question the stretches without samples, in order."""
+        return [self._reasons(one) for one in asked]
 
     def _reasons(self, asked: Asked) -> list[Absence]:
         metric = asked.query.metric
-        spec = self._table.spec(self._cluster, metric, asked.query.host)
+        with self._lock:
+            spec = self._table.spec(self._cluster, metric, asked.query.host)
+            elsewhere = spec is None and self._table.spec(self._cluster, metric) is not None
         if spec is None:
-            elsewhere = self._table.spec(self._cluster, metric) is not None
             return [Absence(Why.NOT_HERE if elsewhere else Why.NOT_CONFIGURED, (), asked.from_s, asked.to_s)]
         span = span_of(asked.from_s, asked.to_s, spec.timestep_s, now_s=self._now_s)
         if not span.slots:
@@ -60,31 +60,42 @@ class Inquiry:
         return found
 
     def _seen(self, query: Query, span: Range) -> HostSeen:
-        host = self._table.host(self._cluster, query.host)
+        series = Lookup(self._table, lambda: self._series(query))
+        with self._lock:
+            host = self._table.host(self._cluster, query.host)
+            sids = series.sids()
+            host_last_s = None if host is None else int(self._table.host_last_s[host.id]) or None
+            metric_last_s = int(self._table.last_s[sids].max()) or None if len(sids) else None
         if host is None:
             nothing: Flags = np.zeros(span.slots, np.bool_)
             return HostSeen(query.host, span, nothing, nothing, known=False, measured=False)
-        sids: Ids = np.array([sid for found in select(host, query) for sid in found.sids], np.int64)
-        present = series_presence(self._table, sids, span)
+        present = series_presence(self._table, self._lock, series, span)
         return HostSeen(
             query.host,
             span,
-            present if present.all() else self._host_heard(host, span),
+            present if present.all() else self._host_heard(query.host, span),
             present,
             known=True,
             measured=bool(len(sids)),
-            host_last_s=int(self._table.host_last_s[host.id]) or None,
-            metric_last_s=int(self._table.last_s[sids].max()) or None if len(sids) else None,
+            host_last_s=host_last_s,
+            metric_last_s=metric_last_s,
         )
 
-    def _host_heard(self, host: Host, span: Range) -> Flags:
-        key = host.id, span
+    def _series(self, query: Query) -> Ids:
+        """The series that a query means."""
+        host = self._table.host(self._cluster, query.host)
+        found = [] if host is None else select(host, query)
+        return np.array([sid for selection in found for sid in selection.sids], np.int64)
+
+    def _host_heard(self, host: str, span: Range) -> Flags:
+        key = host, span
         if key not in self._heard:
-            self._heard[key] = host_presence(self._table, host, span)
+            self._heard[key] = host_presence(self._table, self._lock, self._cluster, host, span)
         return self._heard[key]
 
     def _anyone_sends(self, metric: str) -> bool:
         if metric not in self._sent_by_any:
-            hosts = self._table.clusters.get(self._cluster, {}).values()
-            self._sent_by_any[metric] = any(host.parts(metric) for host in hosts)
+            with self._lock:
+                hosts = self._table.clusters.get(self._cluster, {}).values()
+                self._sent_by_any[metric] = any(host.parts(metric) for host in hosts)
         return self._sent_by_any[metric]

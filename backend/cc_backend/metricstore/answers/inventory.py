@@ -4,6 +4,7 @@ import threading
 from collections.abc import Sequence
 from typing import Any
 
+from cc_backend.metricstore.memory.reading import Extent
 from cc_backend.metricstore.memory.series import SeriesTable
 from cc_backend.metricstore.model import Part
 
@@ -37,14 +38,19 @@ def _host(table: SeriesTable, cluster: str, name: str, lock: "threading.RLock") 
         host = table.host(cluster, name)
         if host is None:
             return None
-        series = [(metric, part, sid) for metric, parts in host.metrics.items() for part, sid in parts.items()]
+        series = [(metric, part) for metric, parts in host.metrics.items() for part in parts]
     found: dict[str, Any] = {}
-    for metric, part, sid in series:
+    for metric, part in series:
+        with lock:
+            sid = host.find(metric, part)
+            if sid < 0:  # forgotten meanwhile
+                continue
+            grid = table.grids[int(table.grid_of[sid])]
+            reading = grid.reach(int(table.row_of[sid]))
         level = found
         for child in _levels(part):
             level = level.setdefault(child, {})
-        with lock:
-            level[metric] = _extents(table, sid)
+        level[metric] = _extents(reading.finish(), grid.timestep_s)
     return found
 
 
@@ -52,12 +58,9 @@ def _levels(part: Part) -> list[str]:
     return [kind + number for kind, number in ((part.type, part.type_id), (part.subtype, part.subtype_id)) if kind]
 
 
-def _extents(table: SeriesTable, sid: int) -> list[dict[str, int]]:
+def _extents(reach: Extent | None, step_s: int) -> list[dict[str, int]]:
     """From the first to the last sample, in slots; empty for a series without samples."""
-    grid = table.grids[int(table.grid_of[sid])]
-    slots, _ = grid.samples_of(int(table.row_of[sid]))
-    if not len(slots):
+    if reach is None:
         return []
-    first, last = int(slots[0]), int(slots[-1])
-    step_s = grid.timestep_s
-    return [{"start": first * step_s, "end": (last + 1) * step_s, "len": last + 1 - first, "samples": len(slots)}]
+    begin, end, samples = reach
+    return [{"start": begin * step_s, "end": end * step_s, "len": end - begin, "samples": samples}]

@@ -6,7 +6,7 @@ what time it is.
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
@@ -15,14 +15,17 @@ import numpy.typing as npt
 from cc_backend.errors import InvalidInput, TooLarge
 from cc_backend.metricstore.memory.block import summarise
 from cc_backend.metricstore.memory.codec import choose
-from cc_backend.metricstore.memory.grid import Grid
+from cc_backend.metricstore.memory.grid import Grid, Lock
+from cc_backend.metricstore.memory.matrices import Summary
+from cc_backend.metricstore.memory.reading import Reading
 from cc_backend.metricstore.memory.series import Host, SeriesTable
 from cc_backend.metricstore.model import Ids, MetricSpec, Part, Query, StoredSeries, StoredStatistic
 from cc_backend.model import Samples
 
 # From coarse to fine: a question for the host is answered from the first level that holds the metric, from no other.
 LEVELS = ("socket", "die", "memoryDomain", "llc", "core", "hwthread", "accelerator")
-_PORTION_SAMPLES = 4_000_000
+_PORTION_SERIES = 1024  # so many are looked up while the lock is held
+_PORTION_SAMPLES = 2_000_000  # and so many may be copied
 _COMBINED_SAMPLES = 500_000  # what is only combined is read so that it stays in the cache of the processor
 _DIGITS = re.compile(r"(\d+)")
 _PART = tuple.__new__  # builds a Part in a third of the time
@@ -59,6 +62,33 @@ class _Wanted:
     selection: Selection
     query: Query
     spec: MetricSpec
+
+
+@dataclass(slots=True)
+class _Portion:
+    """What is read at once: what is wanted of some queries, which of them have no answer and why, and the readings.
+
+    A fault is the position of the query, a text, and the timestep of its metric if that is known, else 0.
+    """
+
+    faults: list[tuple[int, str, int]] = field(default_factory=list)
+    wanted: list[_Wanted] = field(default_factory=list)
+    samples: list[tuple[list[_Wanted], Range, Reading[Samples]]] = field(default_factory=list)
+    summaries: list[tuple[list[_Wanted], Reading[Summary]]] = field(default_factory=list)
+    queries: int = 0
+    own_samples: int = 0
+    combined_samples: int = 0
+
+    @property
+    def size(self) -> int:
+        """How many samples are read."""
+        return self.own_samples + self.combined_samples
+
+    @property
+    def has_room(self) -> bool:
+        """Whether there is room for another query."""
+        few = max(self.queries, len(self.wanted)) < _PORTION_SERIES
+        return few and self.size < _PORTION_SAMPLES and self.combined_samples < _COMBINED_SAMPLES
 
 
 def slots_of(from_s: int, to_s: int, timestep_s: int) -> Range:
@@ -144,12 +174,19 @@ def _natural(ids: Iterable[str]) -> list[str]:
 
 
 class Reader:
-    """Runs queries of one cluster over one range against a series table. The caller holds the table's lock."""
+    """Runs queries of one cluster over one range against a series table, of which `lock` is the lock.
 
-    def __init__(self, table: SeriesTable, cluster: str, *, from_s: int, to_s: int, limit_samples: int) -> None:
+    The lock is held while series are looked up and what is hot is copied, for a bounded number of queries at a time;
+    what is compressed or on disk is read without it, so that neither a long answer nor a slow disk holds up ingest.
+    """
+
+    def __init__(
+        self, table: SeriesTable, lock: Lock, cluster: str, *, from_s: int, to_s: int, limit_samples: int
+    ) -> None:
         if from_s > to_s:
             raise InvalidInput(f"the range begins at {from_s}, after its end at {to_s}")
         self._table = table
+        self._lock = lock
         self._cluster = cluster
         self._from_s, self._to_s = from_s, to_s
         self._limit_samples = limit_samples
@@ -158,55 +195,70 @@ class Reader:
     def series(self, queries: Sequence[Query]) -> list[list[StoredSeries]]:
         """Per query its series, each on the full grid of the range."""
         answer: list[list[StoredSeries]] = [[] for _ in queries]
-        for row, text, timestep_s in self._faults(queries):
-            answer[row].append(StoredSeries(None, self._from_s, timestep_s, np.empty(0, np.float32), error=text))
-        for wanted, span, matrix in self._matrices(queries):
-            position = 0
-            for one in wanted:
-                end = position + len(one.selection.sids)
-                answer[one.row].append(_stored(one, span, matrix[position:end]))
-                position = end
+        for portion in self._portions(queries, statistics=False):
+            for row, text, timestep_s in portion.faults:
+                answer[row].append(StoredSeries(None, self._from_s, timestep_s, np.empty(0, np.float32), error=text))
+            for one, span, samples in _apart(portion.samples):
+                answer[one.row].append(_stored(one, span, samples))
         return answer
 
     def statistics(self, queries: Sequence[Query]) -> list[list[StoredStatistic]]:
-        """Per query the statistics of its series; those that are no combinations need not be read sample by sample."""
-        answer: list[list[StoredStatistic | None]] = [[] for _ in queries]
-        for row, text, timestep_s in self._faults(queries):
-            answer[row].append(StoredStatistic(None, None, None, None, error=text, timestep_s=timestep_s))
-        places: dict[int, tuple[int, int]] = {}
-        stored: list[_Wanted] = []
-        combined: list[_Wanted] = []
-        for one in self._wanted(queries):
-            places[id(one)] = (one.row, len(answer[one.row]))
-            answer[one.row].append(None)
-            (combined if one.selection.combined else stored).append(one)
-        for grid, span, group in self._by_grid(stored):
-            summary = grid.summary(self._rows(group), span.first_slot, span.slots)
-            for one, least, highest, total, count in zip(group, *(c.tolist() for c in summary), strict=True):
-                row, column = places[id(one)]
-                answer[row][column] = _statistic(one, least, highest, total, count)
-        for wanted, span, matrix in self._portions(combined):
-            position = 0
-            for one in wanted:
-                end = position + len(one.selection.sids)
-                data = _stored(one, span, matrix[position:end], scale=False).data[None, :]
-                row, column = places[id(one)]
-                answer[row][column] = _statistic(one, *(float(c[0]) for c in summarise(data)))
-                position = end
-        return [[one for one in row if one is not None] for row in answer]
+        """Per query the statistics of its series; those that are no combinations are never in memory as a whole."""
+        answer: list[list[StoredStatistic]] = [[] for _ in queries]
+        for portion in self._portions(queries, statistics=True):
+            for row, text, timestep_s in portion.faults:
+                answer[row].append(StoredStatistic(None, None, None, None, error=text, timestep_s=timestep_s))
+            found: dict[int, StoredStatistic] = {}
+            for group, reading in portion.summaries:
+                columns = (column.tolist() for column in reading.finish())
+                for one, least, highest, total, count in zip(group, *columns, strict=True):
+                    found[id(one)] = _statistic(one, least, highest, total, count)
+            for one, span, samples in _apart(portion.samples):
+                data = _stored(one, span, samples, scale=False).data[None, :]
+                found[id(one)] = _statistic(one, *(float(column[0]) for column in summarise(data)))
+            for one in portion.wanted:
+                answer[one.row].append(found[id(one)])
+        return answer
 
-    def _faults(self, queries: Sequence[Query]) -> Iterator[tuple[int, str, int]]:
-        """Position of a query that has no answer, why, and the timestep of its metric if that is known."""
-        for row, query in enumerate(queries):
-            if self._cluster not in self._table.metrics:
-                yield row, f"cluster {self._cluster!r} is not configured", 0
-                continue
-            spec = self._table.spec(self._cluster, query.metric, query.host)
-            if spec is None:
-                yield row, self._unconfigured(query), 0
-            elif not spec.aggregation and any(len(found.sids) > 1 for found in self._selections(query)):
-                text = f"metric {query.metric!r} has no aggregation: parts of {query.host!r} cannot be combined"
-                yield row, text, spec.timestep_s
+    def _portions(self, queries: Sequence[Query], *, statistics: bool) -> Iterator[_Portion]:
+        """What is wanted of all queries, in their order, so much at a time as is read at once."""
+        row = 0
+        while row < len(queries):
+            portion = _Portion()
+            with self._lock:
+                while row < len(queries) and portion.has_room:
+                    self._find(row, queries[row], portion, statistics=statistics)
+                    row += 1
+                self._samples += portion.size
+                if self._samples > self._limit_samples:
+                    text = f"the answer needs over {self._limit_samples} samples, which is the limit; ask for less"
+                    raise TooLarge(text)
+                self._begin(portion, statistics=statistics)
+            yield portion
+
+    def _find(self, row: int, query: Query, portion: _Portion, *, statistics: bool) -> None:
+        """Add what a query means, or why it has no answer."""
+        portion.queries += 1
+        if self._cluster not in self._table.metrics:
+            portion.faults.append((row, f"cluster {self._cluster!r} is not configured", 0))
+            return
+        spec = self._table.spec(self._cluster, query.metric, query.host)
+        if spec is None:
+            portion.faults.append((row, self._unconfigured(query), 0))
+            return
+        host = self._table.host(self._cluster, query.host)
+        found = [] if host is None else select(host, query)
+        if not spec.aggregation and any(len(selection.sids) > 1 for selection in found):
+            text = f"metric {query.metric!r} has no aggregation: parts of {query.host!r} cannot be combined"
+            portion.faults.append((row, text, spec.timestep_s))
+            return
+        slots = slots_of(self._from_s, self._to_s, spec.timestep_s).slots
+        for selection in found:
+            portion.wanted.append(_Wanted(row, selection, query, spec))
+            if selection.combined:
+                portion.combined_samples += slots * len(selection.sids)
+            elif not statistics:
+                portion.own_samples += slots
 
     def _unconfigured(self, query: Query) -> str:
         whose = f"cluster {self._cluster!r}"
@@ -214,35 +266,15 @@ class Reader:
             whose = f"host {query.host!r} of {whose}"
         return f"metric {query.metric!r} is not configured for {whose}"
 
-    def _selections(self, query: Query) -> list[Selection]:
-        host = self._table.host(self._cluster, query.host)
-        return [] if host is None else select(host, query)
-
-    def _wanted(self, queries: Sequence[Query]) -> list[_Wanted]:
-        wanted: list[_Wanted] = []
-        for row, query in enumerate(queries):
-            spec = self._table.spec(self._cluster, query.metric, query.host)
-            if spec is None:
-                continue
-            found = self._selections(query)
-            if spec.aggregation or all(len(selection.sids) == 1 for selection in found):
-                wanted.extend(_Wanted(row, selection, query, spec) for selection in found)
-        return wanted
-
-    def _matrices(self, queries: Sequence[Query]) -> Iterator[tuple[list[_Wanted], Range, Samples]]:
-        return self._portions(self._wanted(queries))
-
-    def _portions(self, wanted: list[_Wanted]) -> Iterator[tuple[list[_Wanted], Range, Samples]]:
-        """Samples of everything wanted, in the order wanted per grid, a bounded number at once."""
-        groups = self._by_grid(wanted)
-        size = sum(span.slots * sum(len(one.selection.sids) for one in group) for _, span, group in groups)
-        self._samples += size
-        if self._samples > self._limit_samples:
-            raise TooLarge(f"the answer needs over {self._limit_samples} samples, which is the limit; ask for less")
-        for grid, span, group in groups:
-            most = _COMBINED_SAMPLES if all(one.selection.combined for one in group) else _PORTION_SAMPLES
-            for portion in _cut(group, max(most // max(span.slots, 1), 1)):
-                yield portion, span, grid.read(self._rows(portion), span.first_slot, span.slots)
+    def _begin(self, portion: _Portion, *, statistics: bool) -> None:
+        """Copy what is hot of all that is wanted, and note where the rest lies."""
+        whole = portion.wanted
+        if statistics:
+            whole = [one for one in portion.wanted if one.selection.combined]
+            for grid, span, group in self._by_grid([one for one in portion.wanted if not one.selection.combined]):
+                portion.summaries.append((group, grid.summary(self._rows(group), span.first_slot, span.slots)))
+        for grid, span, group in self._by_grid(whole):
+            portion.samples.append((group, span, grid.samples(self._rows(group), span.first_slot, span.slots)))
 
     def _by_grid(self, wanted: list[_Wanted]) -> list[tuple[Grid, Range, list[_Wanted]]]:
         groups: dict[int, list[_Wanted]] = {}
@@ -257,17 +289,15 @@ class Reader:
         return self._table.rows(np.array([sid for one in wanted for sid in one.selection.sids], np.int64))
 
 
-def _cut(wanted: list[_Wanted], rows: int) -> Iterator[list[_Wanted]]:
-    portion: list[_Wanted] = []
-    taken = 0
-    for one in wanted:
-        if portion and taken + len(one.selection.sids) > rows:
-            yield portion
-            portion, taken = [], 0
-        portion.append(one)
-        taken += len(one.selection.sids)
-    if portion:
-        yield portion
+def _apart(read: Iterable[tuple[list[_Wanted], Range, Reading[Samples]]]) -> Iterator[tuple[_Wanted, Range, Samples]]:
+    """Each series of the answer with the samples of its members."""
+    for group, span, reading in read:
+        matrix = reading.finish()
+        position = 0
+        for one in group:
+            end = position + len(one.selection.sids)
+            yield one, span, matrix[position:end]
+            position = end
 
 
 def _stored(one: _Wanted, span: Range, samples: Samples, *, scale: bool = True) -> StoredSeries:

@@ -25,6 +25,7 @@ def freeze(samples: Samples, *, mantissa_bits: int = 0, codec: Codec | None = No
 class ColdBlock:
     """Like a `Block` that does not change. `payload` is the compressed samples, or where on disk they are.
 
+    It can be read without a lock, also while another thread leaves its samples on disk or tells where they lie now.
     Raises CodecError if the payload's header is damaged or of another width than the windows. A payload on disk is
     read when it is needed, at once only if `rows` does not say how many it has; if that fails later, its samples are
     missing in the answer and the program's log says so. `saved_part` is where on disk a payload in memory also is.
@@ -61,7 +62,8 @@ class ColdBlock:
     @property
     def payload(self) -> bytes | FilePart:
         """A copy of the compressed samples, or where on disk they are."""
-        return self._held if isinstance(self._held, FilePart) else bytes(self._held)
+        held = self._held
+        return held if isinstance(held, FilePart) else bytes(held)
 
     @payload.setter
     def payload(self, payload: bytes | FilePart) -> None:
@@ -110,7 +112,8 @@ class ColdBlock:
         target.matrix[target.rows, target.column : target.column + columns.stop - columns.start] = np.nan
 
     def _load(self) -> Pages | None:
-        return self._held.load() if isinstance(self._held, FilePart) else self._held
+        held = self._held  # once: another thread may just leave it on disk
+        return held.load() if isinstance(held, FilePart) else held
 
     def summary(self, rows: Ids, columns: slice) -> Summary:
         """The summary of some rows over some columns."""

@@ -9,20 +9,34 @@ waste more memory at the ends and stay hot for longer.
 
 from collections.abc import Iterator
 from itertools import pairwise
+from typing import TypeVar
 
 import numpy as np
 
 from cc_backend.metricstore.memory.block import CHUNK_ROWS, WINDOW_SLOTS, Block
 from cc_backend.metricstore.memory.codec import Codec, choose
 from cc_backend.metricstore.memory.coldblock import ColdBlock
-from cc_backend.metricstore.memory.matrices import Index, Summary, Target
+from cc_backend.metricstore.memory.matrices import Index, Summary
+from cc_backend.metricstore.memory.reading import (
+    Extent,
+    Gathering,
+    Matrix,
+    Piece,
+    Presence,
+    PresenceOfFew,
+    Reach,
+    Reading,
+    Summaries,
+)
 from cc_backend.metricstore.memory.rows import Rows
 from cc_backend.metricstore.memory.scatter import chunks_of, scatter
-from cc_backend.metricstore.memory.windows import CHUNK_SHIFT, AnyBlock, Blocks, Content, Lock, Windows, WindowState
+from cc_backend.metricstore.memory.windows import CHUNK_SHIFT, Blocks, Content, Lock, Windows, WindowState
 from cc_backend.metricstore.model import Flags, Ids
 from cc_backend.model import Samples
 
 _LEAST_BLOCK_ROWS = 64
+_FEW_ROWS = 8
+_Result = TypeVar("_Result")
 
 __all__ = ["Content", "Grid", "Lock", "WindowState", "groups"]
 
@@ -175,39 +189,39 @@ class Grid(Windows):
 
     def read(self, rows: Ids, first_slot: int, count: int) -> Samples:
         """A matrix of one row per row given and `count` columns from `first_slot`, NaN where there is no sample."""
-        matrix: Samples = np.full((len(rows), count), np.nan, np.float32)
-        for block, where, local, columns, at in self._pieces(rows, first_slot, count):
-            block.read_into(local, columns, Target(matrix, where, at))
-        return matrix
+        return self.samples(rows, first_slot, count).finish()
 
-    def summary(self, rows: Ids, first_slot: int, count: int) -> Summary:
+    def samples(self, rows: Ids, first_slot: int, count: int) -> Reading[Samples]:
+        """The same in two steps, of which the second one needs no lock; so are those below."""
+        return self._begin(Matrix(len(rows), count), rows, first_slot, count)
+
+    def summary(self, rows: Ids, first_slot: int, count: int) -> Reading[Summary]:
         """The summary of each row over a range of slots."""
-        least, highest = (np.full(len(rows), np.nan, np.float32) for _ in range(2))
-        total, number = np.zeros(len(rows)), np.zeros(len(rows), np.int64)
-        for block, where, local, columns, _ in self._pieces(rows, first_slot, count):
-            piece = block.summary(local, columns)
-            least[where] = np.fmin(least[where], piece.min)
-            highest[where] = np.fmax(highest[where], piece.max)
-            total[where] += piece.sum
-            number[where] += piece.number
-        return Summary(least, highest, total, number)
+        return self._begin(Summaries(len(rows)), rows, first_slot, count)
 
-    def samples_of(self, row: int) -> tuple[Ids, Samples]:
-        """All samples of one row: their slots, ascending, and values."""
-        chunk, local = row >> CHUNK_SHIFT, row & (CHUNK_ROWS - 1)
-        slots: list[Ids] = [np.empty(0, np.int64)]
-        values: list[Samples] = [np.empty(0, np.float32)]
-        for window in sorted(self._windows):
-            block = self._block(window, chunk)
-            if block is not None and local < block.rows:
-                samples = block.read(np.array([local]), slice(0, WINDOW_SLOTS))[0]
-                there = np.flatnonzero(~np.isnan(samples))
-                slots.append(there + window * WINDOW_SLOTS)
-                values.append(samples[there])
-        return np.concatenate(slots), np.concatenate(values)
+    def presence(self, rows: Ids, first_slot: int, count: int) -> Reading[Flags]:
+        """In which of the slots any of the rows has a sample."""
+        few = len(rows) <= _FEW_ROWS
+        gathering: Gathering[Flags] = PresenceOfFew(len(rows), count) if few else Presence(count)
+        return self._begin(gathering, rows, first_slot, count)
 
-    def _pieces(self, rows: Ids, first_slot: int, count: int) -> Iterator[tuple[AnyBlock, Ids, Ids, slice, int]]:
-        """Per block that is touched: positions in `rows`, rows and columns of the block, first column of the answer."""
+    def reach(self, row: int) -> Reading[Extent | None]:
+        """How far the samples of one row reach; None if it has none."""
+        windows = self.windows() or [0]
+        first_slot, end_slot = windows[0] * WINDOW_SLOTS, (windows[-1] + 1) * WINDOW_SLOTS
+        return self._begin(Reach(first_slot), np.array([row], np.int64), first_slot, end_slot - first_slot)
+
+    def _begin(self, gathering: Gathering[_Result], rows: Ids, first_slot: int, count: int) -> Reading[_Result]:
+        cold = []
+        for piece in self._pieces(rows, first_slot, count):
+            if isinstance(piece.block, ColdBlock):
+                cold.append(piece)
+            else:
+                gathering.take(piece)
+        return Reading(gathering, cold)
+
+    def _pieces(self, rows: Ids, first_slot: int, count: int) -> Iterator[Piece]:
+        """What is read of each block that is touched."""
         if not len(rows) or count <= 0:
             return
         positions = np.arange(len(rows))
@@ -225,11 +239,11 @@ class Grid(Windows):
                 if block is None:
                     continue
                 if highest < block.rows:
-                    yield block, where, local, columns, at
+                    yield Piece(block, where, local, columns, at)
                     continue
                 there = np.flatnonzero(local < block.rows)  # later rows came after the block's last sample
                 if len(there):
-                    yield block, where[there], local[there], columns, at
+                    yield Piece(block, where[there], local[there], columns, at)
 
     def _windows_between(self, first_slot: int, end_slot: int) -> list[int]:
         first, last = first_slot // WINDOW_SLOTS, (end_slot - 1) // WINDOW_SLOTS

@@ -6,10 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cc_backend.metricstore.absence.presence import host_presence, series_presence
+from cc_backend.metricstore.absence.presence import Lookup, host_presence, series_presence
 from cc_backend.metricstore.answers.query import Range
 from cc_backend.metricstore.memory.block import WINDOW_SLOTS
-from cc_backend.metricstore.memory.hosts import Host
 from cc_backend.metricstore.memory.series import SeriesTable
 from cc_backend.metricstore.model import Identity, Limits, MetricSpec, Part
 
@@ -22,6 +21,7 @@ METRICS = {
     }
 }
 NODE = Part()
+LOCK = threading.RLock()
 FIRST = 30_000_000  # a slot of 60 s that begins a slot of 600 s
 SPAN = Range(FIRST, 10, 60)
 
@@ -43,9 +43,7 @@ def minutes(*slots: int, step_s: int = 60) -> list[int]:
 
 
 def of_host(table: SeriesTable, span: Range = SPAN) -> list[int]:
-    host = table.host("demo", "n1")
-    assert isinstance(host, Host)
-    return np.flatnonzero(host_presence(table, host, span)).tolist()
+    return np.flatnonzero(host_presence(table, LOCK, "demo", "n1", span)).tolist()
 
 
 def test_a_host_is_present_where_any_of_its_series_is(table: SeriesTable) -> None:
@@ -92,7 +90,8 @@ def test_the_span_may_cover_many_windows(table: SeriesTable) -> None:
 
 
 def test_no_series_are_never_present(table: SeriesTable) -> None:
-    assert not series_presence(table, np.empty(0, np.int64), SPAN).any()
+    assert not series_presence(table, LOCK, Lookup(table, lambda: np.empty(0, np.int64)), SPAN).any()
+    assert of_host(table) == []
 
 
 @given(

@@ -98,7 +98,7 @@ def test_many_series_over_many_windows_come_back_as_written() -> None:
 def test_an_enormous_range_of_statistics_costs_nothing() -> None:
     grid = filled(1)
     grid.scatter(rows_of(0), 100, values_of(5))
-    assert grid.summary(rows_of(0), 0, 2**60).number.tolist() == [1]
+    assert grid.summary(rows_of(0), 0, 2**60).finish().number.tolist() == [1]
 
 
 samples = st.lists(
@@ -121,7 +121,7 @@ def test_reads_and_summaries_agree_with_a_plain_table(
     end = min(first + count, 220)
     wanted[:, : max(end - first, 0)] = plain[rows, first + 80 : max(end, first) + 80]
     np.testing.assert_array_equal(grid.read(rows, first, count), wanted)
-    summary, right = grid.summary(rows, first, count), summarise(wanted)
+    summary, right = grid.summary(rows, first, count).finish(), summarise(wanted)
     np.testing.assert_array_equal(summary.min, right.min)
     np.testing.assert_array_equal(summary.max, right.max)
     np.testing.assert_allclose(summary.sum, right.sum)
@@ -133,9 +133,9 @@ def test_a_summary_follows_late_samples() -> None:
     grid = filled(1)
     for slot in range(WINDOW_SLOTS):
         grid.scatter(rows_of(0), slot, values_of(slot))
-    assert grid.summary(rows_of(0), 0, WINDOW_SLOTS).max[0] == WINDOW_SLOTS - 1
+    assert grid.summary(rows_of(0), 0, WINDOW_SLOTS).finish().max[0] == WINDOW_SLOTS - 1
     grid.scatter(rows_of(0), 3, values_of(500))
-    assert grid.summary(rows_of(0), 0, WINDOW_SLOTS).max[0] == 500
+    assert grid.summary(rows_of(0), 0, WINDOW_SLOTS).finish().max[0] == 500
     grid.validate()
 
 

@@ -1,0 +1,239 @@
+"""Questions about samples that are on disk only: a disk that does not answer holds up nobody else."""
+
+import logging
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from cc_backend.metricstore import MetricSpec, MetricStore, Query
+from cc_backend.metricstore.absence.whynodata import Asked
+from cc_backend.metricstore.memory.block import WINDOW_SLOTS
+from cc_backend.metricstore.memory.filepart import PartFile
+from cc_backend.model import Why
+
+METRICS = {"demo": {"load": MetricSpec(60, "avg"), "flops": MetricSpec(60, "sum")}}
+WINDOW_S = 60 * WINDOW_SLOTS
+T0 = 1_790_000_040 // WINDOW_S * WINDOW_S
+NOW = T0 + 10 * WINDOW_S
+CORES = 20
+OLD = {"from_s": T0, "to_s": T0 + 180}
+TIMEOUT_S = 20
+
+
+def opened(folder: Path, **more: Any) -> MetricStore:
+    return MetricStore.open(folder, METRICS, now_s=NOW, **more)
+
+
+def put(store: MetricStore, time_s: int, value: float, host: str = "n1", received_s: int = NOW) -> None:
+    lines = [f"load,cluster=demo,hostname={host} value={value} {time_s}"]
+    lines += [f"flops,cluster=demo,hostname={host},type=core,type-id={n} value={value} {time_s}" for n in range(CORES)]
+    assert store.ingest("\n".join(lines).encode(), received_s=received_s).durable
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[MetricStore]:
+    """Three samples a series in each of two old windows, on disk only, and three new ones in memory."""
+    with opened(tmp_path) as store:
+        for window in range(3):
+            for slot in range(3):
+                put(store, T0 + window * WINDOW_S + 60 * slot, 10 * window + slot)
+        store.upkeep(NOW, {})
+        store.snapshot(NOW)
+    with opened(tmp_path, cap_bytes=2) as store:  # the newest window is the only one that comes back into memory
+        for slot in range(3):
+            put(store, NOW + 60 * slot, slot)
+        yield store
+
+
+def samples(store: MetricStore, query: Query, from_s: int = T0) -> list[list[float]]:
+    (rows,) = store.query("demo", [query], from_s=from_s, to_s=from_s + 180)
+    return [row.data.tolist() for row in rows]
+
+
+QUESTIONS: dict[str, tuple[Callable[[MetricStore], Any], Any]] = {
+    "samples": (lambda store: samples(store, Query("load", "n1")), [[0, 1, 2]]),
+    "of parts": (lambda store: samples(store, Query("flops", "n1", "core", ("0", "7"))), [[0, 1, 2]] * 2),
+    "combined": (lambda store: samples(store, Query("flops", "n1")), [[0, CORES, 2 * CORES]]),
+    "statistics": (lambda store: store.statistics("demo", [Query("load", "n1")], **OLD)[0][0].max, 2),
+    "statistics of a combination": (
+        lambda store: store.statistics("demo", [Query("flops", "n1")], **OLD)[0][0].avg,
+        CORES,
+    ),
+    "reasons": (
+        lambda store: store.why_no_data("demo", [Asked(Query("load", "n1"), T0, T0 + 600)], now_s=NOW)[0][0].from_s,
+        T0 + 180,
+    ),
+    "inventory": (
+        lambda store: (store.inventory(("demo", "n1")) or {})["load"],
+        [{"start": T0, "end": NOW + 180, "len": 10 * WINDOW_SLOTS + 3, "samples": 12}],
+    ),
+}
+
+
+class SlowDisk:
+    """Lets nothing be read until it is told to."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.asked, self.answers = threading.Event(), threading.Event()
+        read = PartFile.read
+
+        def wait(file: PartFile, offset: int, length: int) -> bytes:
+            self.asked.set()
+            assert self.answers.wait(2 * TIMEOUT_S)
+            return read(file, offset, length)
+
+        monkeypatch.setattr(PartFile, "read", wait)
+
+
+@pytest.fixture
+def slow_disk(store: MetricStore, monkeypatch: pytest.MonkeyPatch) -> Iterator[SlowDisk]:
+    disk = SlowDisk(monkeypatch)
+    yield disk
+    disk.answers.set()
+
+
+@pytest.fixture
+def others(slow_disk: SlowDisk) -> Iterator[ThreadPoolExecutor]:
+    with ThreadPoolExecutor(4) as pool:
+        yield pool
+        slow_disk.answers.set()
+
+
+def in_time(work: "Future[Any]") -> Any:
+    return work.result(TIMEOUT_S)
+
+
+@pytest.mark.parametrize("question", QUESTIONS)
+def test_while_the_disk_does_not_answer_all_else_goes_on(
+    question: str, store: MetricStore, slow_disk: SlowDisk, others: ThreadPoolExecutor
+) -> None:
+    ask, wanted = QUESTIONS[question]
+    answer = others.submit(ask, store)
+    assert slow_disk.asked.wait(TIMEOUT_S)
+    in_time(others.submit(put, store, NOW + 180, 3))
+    assert in_time(others.submit(samples, store, Query("load", "n1"), NOW + 60)) == [[1, 2, 3]]
+    there = [Asked(Query("load", "n1"), NOW, NOW + 240)]
+    assert in_time(others.submit(store.why_no_data, "demo", there, now_s=NOW + 600)) == [[]]
+    assert in_time(others.submit(store.counters)).series == CORES + 1
+    assert in_time(others.submit(store.host_health, "demo", "n1", ["load"], now_s=NOW)).healthy == ("load",)
+    assert in_time(others.submit(store.free, before_s=T0 - WINDOW_S, protected={})) == 0
+    assert not answer.done()
+    slow_disk.answers.set()
+    assert in_time(answer) == wanted
+    in_time(others.submit(store.validate))
+
+
+@pytest.mark.parametrize("question", QUESTIONS)
+def test_samples_that_the_disk_does_not_give_are_missing_and_the_log_says_so(
+    question: str, store: MetricStore, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(*_: object) -> bytes:
+        raise OSError(5, "Input/output error")
+
+    ask, wanted = QUESTIONS[question]
+    with monkeypatch.context() as patched, caplog.at_level(logging.ERROR):
+        patched.setattr(PartFile, "read", fail)
+        found, told = ask(store), len(caplog.records)
+        ask(store)
+    assert repr(found) != repr(wanted)
+    assert 1 <= told == len(caplog.records)
+    assert all("Input/output error; its samples are missing" in record.getMessage() for record in caplog.records)
+    assert ask(store) == wanted
+
+
+# What happens while the disk is read
+
+
+def once(monkeypatch: pytest.MonkeyPatch, action: Callable[[], None]) -> list[str]:
+    """Do something the first time that something is read from disk; what was done."""
+    read, done = PartFile.read, list[str]()
+
+    def act(file: PartFile, offset: int, length: int) -> bytes:
+        if not done:
+            done.append("done")
+            action()
+        return read(file, offset, length)
+
+    monkeypatch.setattr(PartFile, "read", act)
+    return done
+
+
+def write_late(store: MetricStore) -> None:
+    put(store, T0 + 60, 99)
+
+
+def save_anew(store: MetricStore) -> None:
+    write_late(store)
+    store.upkeep(NOW, {})
+    assert store.snapshot(NOW)
+
+
+def forget(store: MetricStore) -> None:
+    store.free(before_s=NOW - WINDOW_S, protected={})
+
+
+def forget_and_hand_on(store: MetricStore) -> None:
+    """Nothing of the host is left, and another one has its numbers and rows."""
+    store.free(before_s=NOW + WINDOW_S, protected={})
+    assert store.hosts("demo") == []
+    for slot in range(3):
+        put(store, T0 + 60 * slot, 77, host="n2")
+
+
+@pytest.mark.parametrize("action", [write_late, save_anew, forget, forget_and_hand_on])
+@pytest.mark.parametrize("question", ["samples", "of parts", "combined", "statistics", "statistics of a combination"])
+def test_an_answer_is_that_of_the_moment_of_its_question(
+    question: str, action: Callable[[MetricStore], None], store: MetricStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ask, wanted = QUESTIONS[question]
+    done = once(monkeypatch, lambda: action(store))
+    assert ask(store) == wanted
+    assert done
+    store.validate()
+    if action is forget_and_hand_on:
+        assert samples(store, Query("load", "n1")) == []
+        assert samples(store, Query("load", "n2")) == [[77] * 3]
+    else:
+        expected = [np.nan] * 3 if action is forget else [0, 99, 2]
+        np.testing.assert_array_equal(samples(store, Query("load", "n1")), [expected])
+
+
+def test_between_two_portions_no_host_gets_the_samples_of_another(
+    store: MetricStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cc_backend.metricstore.answers.query._PORTION_SERIES", 1)
+    queries = [Query("load", "n1"), Query("flops", "n1"), Query("flops", "n2")]
+    once(monkeypatch, lambda: forget_and_hand_on(store))
+    rows = store.query("demo", queries, **OLD)
+    assert [[one.data.tolist() for one in row] for row in rows] == [[[0, 1, 2]], [], [[77 * CORES] * 3]]
+
+
+def test_between_two_looks_at_a_host_it_does_not_get_the_samples_of_another(
+    store: MetricStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only the first few of many parts are looked at first."""
+
+    def hand_on() -> None:
+        store.free(before_s=NOW + WINDOW_S, protected={})
+        for slot in range(10):
+            put(store, T0 + 60 * slot, 77, host="n2")
+
+    asked = [Asked(Query("flops", "n1"), T0, T0 + 600)]
+    done = once(monkeypatch, hand_on)
+    ((found,),) = store.why_no_data("demo", asked, now_s=NOW)
+    assert done
+    assert (found.why, found.from_s, found.to_s) == (Why.HOST_SILENT, T0 + 180, T0 + 600)
+
+
+def test_what_is_forgotten_while_the_inventory_is_read_is_not_in_it(
+    store: MetricStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    once(monkeypatch, lambda: forget_and_hand_on(store))
+    found = store.inventory(("demo", "n1")) or {}
+    assert list(found) == ["load"]
+    assert found["load"][0]["samples"] == 12
