@@ -18,7 +18,6 @@ from cc_backend.metricstore.disk.snapshot import NewChunk, OldChunk, WindowName,
 from cc_backend.metricstore.disk.snapshotformat import ChunkEntry, Keys, pack_times
 from cc_backend.metricstore.disk.snapshots import SnapshotFolder, end_s, window_name
 from cc_backend.metricstore.memory.codec import Codec, choose
-from cc_backend.metricstore.memory.codec_numpy import read_header
 from cc_backend.metricstore.memory.filepart import FilePart
 from cc_backend.metricstore.memory.grid import Content, Grid, Lock
 from cc_backend.metricstore.memory.series import SeriesTable
@@ -136,13 +135,12 @@ class SnapshotPass:
             content = place.grid.content(place.window, chunk)
             if content is None:
                 return None
-            rows = _rows(content)
-            sids = self._keys.sids(place.grid_index, chunk, rows)
+            sids = self._keys.sids(place.grid_index, chunk, content.rows)
             last_s = np.where(sids == NOBODY, 0, self._table.last_s[sids])
         keys = self._keys.keys(place.grid_index, chunk, sids)
         start_s = place.name.start_s
         times = pack_times(np.minimum(last_s, end_s(place.name) - 1), start_s)
-        return _Copied(content.version, rows, keys, times, self._payload(content))
+        return _Copied(content.version, content.rows, keys, times, self._payload(content))
 
     def _payload(self, content: Content) -> bytes:
         if content.samples is not None:
@@ -202,10 +200,3 @@ class _Copied(NamedTuple):
 
     def chunk(self, number: int) -> NewChunk:
         return NewChunk(number, self.rows, self.keys, self.times, self.payload)
-
-
-def _rows(content: Content) -> int:
-    if content.samples is not None:
-        return len(content.samples)
-    payload = content.payload.load() if isinstance(content.payload, FilePart) else content.payload
-    return 0 if not payload else read_header(payload)[0].rows

@@ -11,7 +11,7 @@ from cc_backend.metricstore.memory.filepart import FilePart
 from cc_backend.metricstore.memory.matrices import Summary, Target
 from cc_backend.metricstore.memory.pages import Pages, kept
 from cc_backend.metricstore.memory.payload import CodecError
-from cc_backend.metricstore.model import Ids
+from cc_backend.metricstore.model import Flags, Ids
 from cc_backend.model import Samples
 
 logger = logging.getLogger(__name__)
@@ -31,7 +31,7 @@ class ColdBlock:
     missing in the answer and the program's log says so. `saved_part` is where on disk a payload in memory also is.
     """
 
-    __slots__ = ("_codec", "_held", "rows", "saved_part", "saved_version", "version")
+    __slots__ = ("_codec", "_filled", "_held", "rows", "saved_part", "saved_version", "version")
 
     def __init__(
         self,
@@ -44,6 +44,7 @@ class ColdBlock:
         codec: Codec | None = None,
     ) -> None:
         self.payload = payload
+        self._filled: bytes | None = None  # a bit a row, noted before the payload leaves: to look there needs no disk
         self.version = version
         self.saved_version = saved_version
         self.saved_part = payload if isinstance(payload, FilePart) else saved_part
@@ -86,11 +87,12 @@ class ColdBlock:
 
     def leave(self) -> int:
         """Keep the samples on disk only, if they can; returns the bytes freed."""
-        size_bytes = self.size_bytes
-        if not self.can_leave or self.saved_part is None:
+        held = self._held
+        if isinstance(held, FilePart) or self.saved_part is None or not self.can_leave:
             return 0
+        self._filled = np.packbits(_filled_rows(held)).tobytes()
         self.payload = self.saved_part
-        return size_bytes
+        return len(held)
 
     def read(self, rows: Ids, columns: slice) -> Samples:
         """A matrix with some rows and columns."""
@@ -121,11 +123,10 @@ class ColdBlock:
 
     def holds(self, rows: Ids) -> bool:
         """Whether some of the rows have samples, or may have because that cannot be read."""
+        if self._filled is not None:
+            return bool(np.unpackbits(np.frombuffer(self._filled, np.uint8))[rows].any())
         data = self._load()
-        if data is None:
-            return True
-        _, starts = read_header(data)
-        return bool((starts[rows + 1] > starts[rows]).any())
+        return data is None or bool(_filled_rows(data)[rows].any())
 
     def thaw(self, rows: int) -> Block:
         """A hot block with the same samples and at least so many rows."""
@@ -134,3 +135,10 @@ class ColdBlock:
         self.read_into(here, slice(0, WINDOW_SLOTS), Target(block.samples, here))
         block.version, block.saved_version, block.saved_part = self.version, self.saved_version, self.saved_part
         return block
+
+
+def _filled_rows(payload: Pages) -> Flags:
+    """Which rows of a payload have samples."""
+    _, starts = read_header(payload)
+    filled: Flags = np.diff(starts) > 0
+    return filled

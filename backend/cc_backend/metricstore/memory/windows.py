@@ -23,6 +23,7 @@ class Content(NamedTuple):
     """What a block held at one moment: a copy of its samples if it was hot, else its payload."""
 
     version: int
+    rows: int
     samples: Samples | None
     payload: bytes | FilePart | None
 
@@ -107,8 +108,8 @@ class Windows:
         if block is None:
             return None
         if isinstance(block, ColdBlock):
-            return Content(block.version, None, block.payload)
-        return Content(block.version, block.samples.copy(), None)
+            return Content(block.version, block.rows, None, block.payload)
+        return Content(block.version, block.rows, block.samples.copy(), None)
 
     def mark_saved(self, window: int, chunk: int, version: int, part: FilePart | None = None) -> None:
         """Tell that this version of a block is on disk, and where; a block on disk only is read from there now."""

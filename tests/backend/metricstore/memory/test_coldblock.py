@@ -59,6 +59,15 @@ def test_it_says_which_rows_hold_something() -> None:
     assert not block.holds(np.array([60, 63]))
 
 
+def test_of_what_left_for_the_disk_it_says_so_without_the_disk(tmp_path: Path) -> None:
+    payload = freeze(some_samples())
+    nothing = FilePart(PartFile(tmp_path), 0, len(payload))  # a folder opens, but cannot be read
+    block = ColdBlock(payload, saved_part=nothing)
+    block.leave()
+    assert block.holds(np.array([62, 59]))
+    assert not block.holds(np.array([60, 63]))
+
+
 def test_thawed_it_is_the_same_block_again(codec: Codec) -> None:
     samples = some_samples()
     block = ColdBlock(freeze(samples, codec=codec), version=5, saved_version=4, codec=codec)
