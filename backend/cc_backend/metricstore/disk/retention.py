@@ -1,5 +1,6 @@
 """Removes what is too old from the folder of the store, and keeps what long jobs still need of it."""
 
+import errno
 import logging
 import os
 from collections.abc import Mapping
@@ -81,12 +82,16 @@ def trim_windows(folder: SnapshotFolder, table: SeriesTable, lock: Lock, *, befo
 
 
 def rewrite(segment: Segment, wanted: Mapping[tuple[str, str], int]) -> bool:
-    """Leave only samples of wanted hosts, each from its time on; False if there are none (the file stays then)."""
+    """Leave only samples of wanted hosts, each from its time on; False if there are none (the file stays then).
+
+    Raises OSError if the file cannot be read or written.
+    """
+    state = RestoreState()
     records: list[bytes] = []
     identities: dict[int, Identity | None] = {}
     new_ids: dict[int, int] = {}
     hosts: set[tuple[str, str]] = set()
-    for record in segment_records(segment, RestoreState()):
+    for record in segment_records(segment, state):
         if not isinstance(record, BatchRecord):
             identities.update(enumerate(map(identity_of, record.keys), start=record.first_id))
             continue
@@ -103,6 +108,8 @@ def rewrite(segment: Segment, wanted: Mapping[tuple[str, str], int]) -> bool:
         times = record.times_s if isinstance(record.times_s, int) else record.times_s[keep]
         translated = np.array([new_ids[old] for old in ids.tolist()], np.int64)
         records.append(batch_record(translated, record.values[keep], times))
+    if state.unread_files:  # told by then; what cannot be read now may be the very samples that are wanted
+        raise OSError(errno.EIO, "it cannot be read")
     if not records:
         return False
     data = b"".join((file_header(segment.oldest_s or 0), *records))

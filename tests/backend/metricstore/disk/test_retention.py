@@ -1,3 +1,4 @@
+import errno
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -123,6 +124,22 @@ def test_a_rewrite_that_fails_leaves_the_file_as_it_was(
     assert "No space left" in caplog.text
     store.free(before_s=START + HOUR, protected={"demo": {"n1": START}})
     assert min(folder.glob("*.wal")).stat().st_size < len(min(before.items())[1])
+
+
+def test_a_segment_that_cannot_be_read_for_a_moment_keeps_what_a_long_job_needs_of_it(
+    store: MetricStore, folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def too_many(*_: object) -> bytes:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "read_bytes", too_many)
+        store.free(before_s=START + 3 * HOUR, protected={"demo": {"n1": START}})
+    assert segments(folder) == 5
+    assert "stays although it is too old" in caplog.text
+    store.free(before_s=START + 3 * HOUR, protected={"demo": {"n1": START}})
+    store.close()
+    assert restarted(folder)["n1"] == [0, 1, 2, 3, 4]
 
 
 def test_leftovers_of_an_interrupted_rewrite_are_removed_at_the_start(store: MetricStore, folder: Path) -> None:
