@@ -40,6 +40,8 @@ class Committer:
         with self._condition:
             self._current = descriptor
             self._written += 1
+            if self._fault:  # the file that it was written to lacks what came before, such as whose samples these are
+                self._failed = self._written
             if self._mode != "never":
                 self._start()
                 if self._resting:  # waking the thread for each batch of an interval would cost more than small batches
@@ -52,7 +54,7 @@ class Committer:
             if self._current == descriptor:
                 self._current = None
             if self._mode == "never":
-                os.close(descriptor)
+                _closed(descriptor)
                 return
             self._retired.append(descriptor)
             self._start()
@@ -104,14 +106,21 @@ class Committer:
         """Call fsync without holding the lock; the file in use is duplicated, since it may be retired meanwhile."""
         number, retired = self._written, self._retired
         self._retired = []
-        current = None if self._current is None else os.dup(self._current)
+        try:
+            current = None if self._current is None else os.dup(self._current)
+        except OSError as error:  # too many open files: what is retired is closed all the same
+            _tell(error)
+            current, done = None, False
+        else:
+            done = True
         self._condition.release()
         try:
-            results = [self._sync(descriptor) for descriptor in (*retired, current) if descriptor is not None]
+            for descriptor in retired if current is None else (*retired, current):
+                done = self._sync(descriptor) and done
         finally:
             self._condition.acquire()
-        if not all(results):
-            self._failed, self._fault = number, True
+        if not done:
+            self._failed, self._fault = self._written, True
         self._synced = number
         self._condition.notify_all()
 
@@ -124,18 +133,29 @@ class Committer:
 
 
 def _sync_and_close(descriptor: int) -> bool:
+    done = True
     try:
         if stat.S_ISDIR(os.fstat(descriptor).st_mode):
             os.fsync(descriptor)
         else:
             os.fdatasync(descriptor)
     except OSError as error:
-        logger.error(  # noqa: TRY400 the text of the fault is all there is to know
-            "the disk did not confirm samples of the write-ahead log (%s); a power cut can lose them: check the disk",
-            error.strerror,
-        )
-        return False
-    else:
-        return True
-    finally:
+        _tell(error)
+        done = False
+    return _closed(descriptor) and done
+
+
+def _closed(descriptor: int) -> bool:
+    try:
         os.close(descriptor)
+    except OSError as error:  # network file systems tell only now that they could not write
+        _tell(error)
+        return False
+    return True
+
+
+def _tell(error: OSError) -> None:
+    logger.error(
+        "the disk did not confirm samples of the write-ahead log (%s); a power cut can lose them: check the disk",
+        error.strerror,
+    )

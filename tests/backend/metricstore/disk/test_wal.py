@@ -1,6 +1,7 @@
 import errno
 import logging
 import os
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -243,6 +244,71 @@ def test_a_disk_that_does_not_confirm_makes_always_say_no_and_begins_a_new_file(
     assert log.wait(ticket)
     log.close()
     assert len(list(tmp_path.glob("*.wal"))) == 2
+
+
+def test_a_batch_in_a_file_that_the_disk_refused_meanwhile_is_not_confirmed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its series are defined by the batch before it, which may be lost."""
+    log = WriteAheadLog(tmp_path, fsync="always")
+    original = os.fdatasync
+    during: list[int | None] = []
+
+    def refuse_once(descriptor: int) -> None:
+        if not during:
+            during.append(append(log, 1))
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        original(descriptor)
+
+    monkeypatch.setattr(os, "fdatasync", refuse_once)
+    first = append(log, 1)
+    assert first is not None
+    assert not log.wait(first)
+    (second,) = during
+    assert second is not None
+    assert not log.wait(second)
+    third = append(log, 1)
+    assert third is not None
+    assert log.wait(third)
+    log.close()
+    assert len(list(tmp_path.glob("*.wal"))) == 2
+
+
+@pytest.mark.parametrize("call", ["dup", "close"])
+@pytest.mark.parametrize("mode", ["always", "interval"])
+def test_no_fault_keeps_later_batches_from_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, mode: wal.Fsync, call: str
+) -> None:
+    log = WriteAheadLog(tmp_path, fsync=mode, fsync_interval_s=0)
+    original, sync = getattr(os, call), os.fdatasync
+    failed, synced = threading.Event(), threading.Event()
+
+    def refuse(descriptor: int) -> int | None:
+        if threading.current_thread().name != "metricstore-commit" or failed.is_set():
+            return original(descriptor)
+        if call == "close":  # the descriptor is gone all the same
+            original(descriptor)
+        failed.set()
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    def noted(descriptor: int) -> None:
+        sync(descriptor)
+        if failed.is_set():
+            synced.set()
+
+    monkeypatch.setattr(os, call, refuse)
+    monkeypatch.setattr(os, "fdatasync", noted)
+    ticket = append(log, 1)
+    assert ticket is not None
+    assert failed.wait(60)
+    assert log.wait(ticket) == (mode == "interval")
+    ticket = append(log, 1)
+    assert ticket is not None
+    assert log.wait(ticket)
+    assert synced.wait(60)
+    log.close()
+    assert "check the disk" in caplog.text
+    assert len(samples(tmp_path)) == 2
 
 
 def test_the_name_of_a_new_file_is_on_the_disk_before_its_first_batch_is_confirmed(
