@@ -188,20 +188,23 @@ class WriteAheadLog:
             more = np.full(max(highest + 1 - len(self._local_ids), len(self._local_ids)), -1, np.int64)
             self._local_ids = np.concatenate([self._local_ids, more])
         ids = self._local_ids[sids]
-        new = np.unique(sids[ids < 0]) if int(ids.min()) < 0 else sids[:0]
+        new = sids[:0]
         data = b""
-        if len(new):
-            self._local_ids[new] = np.arange(self._next_local_id, self._next_local_id + len(new))
-            ids = self._local_ids[sids]
+        if int(ids.min()) < 0:
+            undefined = ids < 0
+            new = np.unique(sids[undefined])
             data = series_record(self._next_local_id, [identity(sid) for sid in new.tolist()])
+            ids[undefined] = self._next_local_id + np.searchsorted(new, sids[undefined])
         data += batch_record(ids, values, times_s)
         try:
             write_all(self._descriptor, data, segment.size_bytes)
         except OSError as error:
-            self._local_ids[new] = -1
             self._take_back(segment, error)
             raise
-        self._next_local_id += len(new)
+        # Only now: whatever goes wrong before, no batch may use a number that the file does not define.
+        if len(new):
+            self._local_ids[new] = np.arange(self._next_local_id, self._next_local_id + len(new))
+            self._next_local_id += len(new)
         segment.size_bytes += len(data)
 
     def _take_back(self, segment: Segment, error: OSError) -> None:

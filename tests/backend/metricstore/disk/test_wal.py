@@ -95,6 +95,20 @@ def test_a_number_that_stands_for_another_series_is_defined_anew(tmp_path: Path)
     assert [host for host, _ in samples(tmp_path)] == ["n1", "other"]
 
 
+def test_a_batch_that_met_a_defect_leaves_no_number_without_a_definition(tmp_path: Path) -> None:
+    def no_memory(_: int) -> Identity:
+        raise MemoryError
+
+    log = WriteAheadLog(tmp_path)
+    append(log, 1)
+    with pytest.raises(MemoryError):
+        log.append(np.array([1, 2]), np.ones(2, np.float32), NOW, received_s=NOW, identity=no_memory)
+    for sid in (2, 3, 2):
+        append(log, sid, value=sid)
+    log.close()
+    assert samples(tmp_path) == [("n1", 1), ("n2", 2), ("n3", 3), ("n2", 2)]
+
+
 def test_an_old_segment_is_never_written_to_again(tmp_path: Path) -> None:
     for run in range(3):
         log = WriteAheadLog(tmp_path)
