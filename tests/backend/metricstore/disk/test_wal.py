@@ -288,6 +288,30 @@ def test_a_batch_in_a_file_that_the_disk_refused_meanwhile_is_not_confirmed(
     assert len(list(tmp_path.glob("*.wal"))) == 2
 
 
+def test_closing_brings_to_the_disk_what_came_during_the_last_call(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = WriteAheadLog(tmp_path, fsync_interval_s=0)
+    original = os.fdatasync
+    sizes: list[int] = []
+    busy = threading.Event()
+
+    def noted(descriptor: int) -> None:
+        sizes.append(os.fstat(descriptor).st_size)
+        if len(sizes) == 1:
+            append(log, 1)
+            log._committer._stopping = True  # as `close` does, which is called meanwhile
+            busy.set()
+        original(descriptor)
+
+    monkeypatch.setattr(os, "fdatasync", noted)
+    append(log, 1)
+    assert busy.wait(60)
+    log.close()
+    (segment,) = tmp_path.glob("*.wal")
+    assert sizes[0] < sizes[-1] == segment.stat().st_size
+
+
 @pytest.mark.parametrize("call", ["dup", "close"])
 @pytest.mark.parametrize("mode", ["always", "interval"])
 def test_no_fault_keeps_later_batches_from_the_disk(
