@@ -29,6 +29,10 @@ class StoppedError(Exception):
     """The pass was told to come to an end before it was through."""
 
 
+class _CarriedError(Exception):
+    """Series were carried to another grid while a file was written: what it lacks of them may be in no file yet."""
+
+
 @dataclass(slots=True)
 class PassResult:
     """What a pass wrote: files, chunks in them that had changed and that were copied, bytes, seconds."""
@@ -76,21 +80,38 @@ class SnapshotPass:
         result = PassResult()
         began_s = time.monotonic()
         try:
-            with self._lock:
-                grids = list(enumerate(self._table.grids))
-            for index, grid in grids:
-                with self._lock:
-                    windows = grid.windows()
-                for window in windows:
-                    with self._lock:
-                        unsaved = frozenset(grid.unsaved(window))
-                    if unsaved:
-                        self._save(_Place(index, grid, window), unsaved, stopping, result)
+            while not self._saved_all(stopping, result):
+                logger.info("snapshot begins anew: series were carried to another timestep")
         finally:
             with self._lock:
                 self._keys.done()
         result.seconds = time.monotonic() - began_s
         return result
+
+    def _saved_all(self, stopping: Callable[[], bool], result: PassResult) -> bool:
+        """Save all windows with changes; False if series were carried to another grid meanwhile.
+
+        Grids that series have left come last: their files are the only ones with these series until then.
+        """
+        with self._lock:
+            carries, left = self._table.carries, frozenset(self._table.carried_off)
+            grids = sorted(enumerate(self._table.grids), key=lambda one: one[0] in left)
+        for index, grid in grids:
+            with self._lock:
+                windows = grid.windows()
+            for window in windows:
+                with self._lock:
+                    unsaved = frozenset(grid.unsaved(window))
+                if unsaved:
+                    try:
+                        self._save(_Place(index, grid, window, carries), unsaved, stopping, result)
+                    except _CarriedError:
+                        return False
+        with self._lock:
+            if self._table.carries != carries:
+                return False
+            self._table.carried_off.clear()
+        return True
 
     def _save(self, place: "_Place", unsaved: frozenset[int], stopping: Callable[[], bool], result: PassResult) -> None:
         versions: dict[int, int] = {}
@@ -108,6 +129,9 @@ class SnapshotPass:
                     versions[chunk] = found.version
                     if found.payload:
                         yield found.chunk(chunk)
+            with self._lock:
+                if self._table.carries != place.carries:
+                    raise _CarriedError
 
         with ExitStack() as files:
             old = self._old_chunks(place.name, files)
@@ -178,11 +202,12 @@ def moved(
 
 
 class _Place(NamedTuple):
-    """A window of a grid, and the grid's position in the table."""
+    """A window of a grid, the grid's position in the table, and how often series were carried before."""
 
     grid_index: int
     grid: Grid
     window: int
+    carries: int
 
     @property
     def name(self) -> WindowName:

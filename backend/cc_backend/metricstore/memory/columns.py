@@ -22,10 +22,15 @@ class Columns:
     By sid: `host_of`, `metric_of`, `part_of` (numbers of these), `grid_of` and `row_of` (where its samples lie, -1 if
     there is no such series), `last_s` (newest sample, 0 if none). By number of the host: `host_last_s`, `host_unlisted`
     (the configuration does not have it). All are contiguous; when they grow, others take their place.
+
+    `carries` counts how often series were carried to another grid, `carried_off` are the positions of the grids that
+    they left since everything was saved.
     """
 
     def __init__(self) -> None:
         self.grids: list[Grid] = []
+        self.carries = 0
+        self.carried_off: set[int] = set()
         self.host_of = np.full(_LEAST_ROOM, NO_PLACE, np.int32)
         self.metric_of = np.full(_LEAST_ROOM, NO_PLACE, np.int32)
         self.part_of = np.full(_LEAST_ROOM, NO_PLACE, np.int32)

@@ -49,6 +49,8 @@ def carry_over(columns: Columns, sids: Ids, timesteps_s: Ids) -> int:
 
 def _carry(columns: Columns, sids: Ids, old_index: int, new_index: int) -> None:
     """Carry series, in the order of their hosts, from one grid to another."""
+    columns.carries += 1
+    columns.carried_off.add(old_index)
     old, new = columns.grids[old_index], columns.grids[new_index]
     owners = list(groups(columns.host_of[sids].astype(np.int64)))
     old_rows = columns.rows(sids)
