@@ -1,4 +1,5 @@
 import math
+import os
 from pathlib import Path
 from typing import Any
 
@@ -236,6 +237,16 @@ def test_files_that_are_no_checkpoints_are_left_alone(reference: Any, folder: Pa
     put(folder, "stray.json", b"{}")
     report = taken(folder, store())
     assert (report.files, report.samples, report.faults) == (1, 1, [])
+
+
+def test_a_folder_whose_name_is_no_text_costs_only_its_host(reference: Any, folder: Path, tmp_path: Path) -> None:
+    content = reference.binary(reference.Level({"load": (60, NOW - HOUR, [1.0, 2.0])}))
+    for host in ("n1", os.fsdecode(b"n\xff"), "n2"):
+        put(folder, f"demo/{host}/1.bin", content)
+    with store(tmp_path / "store") as opened:
+        report = taken(folder, opened)
+        assert (report.samples, report.skipped, report.durable) == (4, {"bad_name": 2}, True)
+        assert opened.hosts("demo") == ["n1", "n2"]
 
 
 def test_a_file_beyond_any_size_of_the_reference_is_not_loaded(folder: Path) -> None:

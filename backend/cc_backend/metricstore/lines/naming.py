@@ -85,6 +85,8 @@ def _text_fault(text: str) -> str:
         return ""
     if _CONTROL.search(text):
         return "has a control character in it"
-    if len(text.encode(errors="surrogatepass")) > MAX_NAME_BYTES:
-        return f"is longer than {MAX_NAME_BYTES} bytes"
-    return ""
+    try:
+        size_bytes = len(text.encode())
+    except UnicodeEncodeError:  # such as the name of a file that is not UTF-8
+        return "has something in it that is no character"
+    return f"is longer than {MAX_NAME_BYTES} bytes" if size_bytes > MAX_NAME_BYTES else ""

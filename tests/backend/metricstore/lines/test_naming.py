@@ -65,6 +65,8 @@ def test_the_cluster_of_the_line_beats_the_default_cluster() -> None:
         ({"cluster": "demo", "hostname": "."}, Reason.BAD_NAME),
         ({"cluster": "demo", "hostname": "n\x1b"}, Reason.BAD_NAME),
         ({"cluster": "demo", "hostname": "n" * 256}, Reason.BAD_NAME),
+        ({"cluster": "demo", "hostname": "\u00e4" * 128}, Reason.BAD_NAME),
+        ({"cluster": "demo", "hostname": "n\udcff"}, Reason.BAD_NAME),
         ({"cluster": "demo", "hostname": "n1", "type": "x" * 256}, Reason.BAD_NAME),
         ({"cluster": "demo", "hostname": "n1", "type": "core", "type_id": "1\x7f"}, Reason.BAD_NAME),
     ],
