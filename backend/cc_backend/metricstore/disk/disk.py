@@ -12,10 +12,11 @@ import time
 from collections.abc import Callable
 
 from cc_backend.metricstore.disk.restore import restore
+from cc_backend.metricstore.disk.restorewindows import WindowRestorer
 from cc_backend.metricstore.disk.retention import Protected, trim, trim_windows
 from cc_backend.metricstore.disk.runs import Outage, Runs
 from cc_backend.metricstore.disk.snapshotpass import PassResult, SnapshotPass, StoppedError
-from cc_backend.metricstore.disk.snapshots import SnapshotFolder
+from cc_backend.metricstore.disk.snapshots import SnapshotFolder, end_s
 from cc_backend.metricstore.disk.wal import WriteAheadLog, advice
 from cc_backend.metricstore.memory.series import SeriesTable
 from cc_backend.metricstore.model import RestoreState, SnapshotState
@@ -132,9 +133,10 @@ class StoreDisk:
         with self._ingest:  # what the segments up to here hold is in memory
             self.log.rotate()
             covered = [segment for segment in self.log.closed_segments() if segment.in_memory]
-        end_s = None if budget_s is None else time.monotonic() + budget_s
+        stop_s = None if budget_s is None else time.monotonic() + budget_s
         try:
-            self._last_result = self._pass.run(stopping=_deadline(end_s))
+            self._read_again()
+            self._last_result = self._pass.run(stopping=_deadline(stop_s))
             # The oldest first: of two samples of one slot the later one must never be gone before the earlier one.
             for segment in covered:
                 self.log.drop(segment)
@@ -148,6 +150,17 @@ class StoreDisk:
         self._runs.alive(now_s)  # segments that were removed are no sign of life any more
         self._succeeded(len(covered))
         return True
+
+    def _read_again(self) -> None:
+        """Read what could not be read at the start, before anything takes its place."""
+        unread = self._folder.unread()
+        if unread:
+            again = WindowRestorer(self._table, self._memory, self._folder, RestoreState())
+            for name in unread:
+                if self._folder.path(name).exists():
+                    again.restore(name)
+                else:  # somebody removed it
+                    self._folder.remove(name)
 
     def _failed(self, error: OSError) -> None:
         reason = error.strerror or str(error)
@@ -179,6 +192,11 @@ class StoreDisk:
         """Remove from snapshots that ended by `before_s` what is not in memory any more; returns the bytes freed."""
         if not self._is_whole:
             return 0
+        if any(end_s(name) <= before_s for name in self._folder.unread()):
+            try:
+                self._read_again()
+            except OSError as error:
+                logger.warning("snapshots in %s: %s", self._folder.directory, error.strerror)
         return trim_windows(self._folder, self._table, self._memory, before_s=before_s)
 
     def alive(self, now_s: int, *, forget_before_s: int) -> None:
@@ -213,7 +231,7 @@ class StoreDisk:
             self.log.close()
 
 
-def _deadline(end_s: float | None) -> Callable[[], bool]:
-    if end_s is None:
+def _deadline(stop_s: float | None) -> Callable[[], bool]:
+    if stop_s is None:
         return lambda: False
-    return lambda: time.monotonic() >= end_s
+    return lambda: time.monotonic() >= stop_s

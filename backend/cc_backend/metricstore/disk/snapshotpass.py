@@ -4,6 +4,7 @@ When a pass is through, the segments of the write-ahead log that were closed at 
 not hold. Ingest goes on meanwhile: the lock of the memory is held only while one block is copied.
 """
 
+import errno
 import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -74,8 +75,9 @@ class SnapshotPass:
     def run(self, *, stopping: Callable[[], bool] = lambda: False) -> PassResult:
         """Write all windows with changes.
 
-        Raises OSError, and StoppedError when `stopping` says so; then what was written counts, and the rest is for the
-        next pass.
+        A file that could not be read since the start is not replaced. Raises OSError, also when there is such a file
+        for a window with changes, and StoppedError when `stopping` says so; then what was written counts, and the rest
+        is for the next pass.
         """
         result = PassResult()
         began_s = time.monotonic()
@@ -96,17 +98,24 @@ class SnapshotPass:
         with self._lock:
             carries, left = self._table.carries, frozenset(self._table.carried_off)
             grids = sorted(enumerate(self._table.grids), key=lambda one: one[0] in left)
+        unread = {*self._folder.unread()}
+        kept_from: list[WindowName] = []
         for index, grid in grids:
             with self._lock:
                 windows = grid.windows()
             for window in windows:
                 with self._lock:
                     unsaved = frozenset(grid.unsaved(window))
-                if unsaved:
+                place = _Place(index, grid, window, carries)
+                if unsaved and place.name in unread:
+                    kept_from.append(place.name)
+                elif unsaved:
                     try:
-                        self._save(_Place(index, grid, window, carries), unsaved, stopping, result)
+                        self._save(place, unsaved, stopping, result)
                     except _CarriedError:
                         return False
+        if kept_from:
+            raise OSError(errno.EIO, f"{self._folder.path(kept_from[0])} could not be read, and is not replaced")
         with self._lock:
             if self._table.carries != carries:
                 return False

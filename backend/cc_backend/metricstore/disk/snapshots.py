@@ -35,6 +35,7 @@ class SnapshotFolder:
         self.directory = directory
         self._sizes: dict[WindowName, int] = {}
         self._chunks: dict[WindowName, frozenset[int]] = {}
+        self._unread: set[WindowName] = set()
         if not directory.is_dir():
             return
         for leftover in directory.glob("*.tmp"):
@@ -43,6 +44,7 @@ class SnapshotFolder:
             name = _name_of(path)
             if name is not None:
                 self._sizes[name] = path.stat().st_size
+        self._unread.update(self._sizes)
 
     def names(self) -> list[WindowName]:
         """The windows that have a file, the one that ends last first."""
@@ -81,6 +83,11 @@ class SnapshotFolder:
     def note_chunks(self, name: WindowName, chunks: Iterable[int]) -> None:
         """Remember which chunks a file has, after somebody has read it."""
         self._chunks[name] = frozenset(chunks)
+        self._unread.discard(name)
+
+    def unread(self) -> list[WindowName]:
+        """Windows whose file was there at the start and could not be read since: memory may lack what it holds."""
+        return sorted(self._unread)
 
     def write(self, name: WindowName, chunks: Iterable[NewChunk | OldChunk]) -> tuple[Path, Written]:
         """Write what shall become the file of a window; nothing has changed until `put_in_place`."""
@@ -113,6 +120,7 @@ class SnapshotFolder:
         """Remove the file of a window if there is one; returns its size in bytes."""
         self.path(name).unlink(missing_ok=True)
         self._chunks.pop(name, None)
+        self._unread.discard(name)
         return self._sizes.pop(name, 0)
 
     def keep_only(self, name: WindowName, wanted: frozenset[int]) -> list[ChunkEntry]:

@@ -2,6 +2,7 @@
 
 import errno
 import logging
+import os
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -132,6 +133,58 @@ def test_a_segment_that_could_not_be_read_at_the_start_outlives_snapshots(
         assert values(store, "n1") == [1, 2]
         assert store.snapshot(NOW)
         assert not list(tmp_path.glob("*.wal"))
+
+
+def test_a_file_that_could_not_be_read_at_the_start_is_read_before_it_is_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    real = os.open
+
+    def too_many(path: str | Path, *arguments: Any, **more: Any) -> int:
+        if Path(path).name == f"60-{T0}.win1":
+            raise OSError(errno.EMFILE, "Too many open files")
+        return real(path, *arguments, **more)
+
+    with opened(tmp_path) as store:
+        send(store, "n1", 1, T0)
+        assert store.snapshot(NOW)
+        before = (tmp_path / "windows" / f"60-{T0}.win1").read_bytes()
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "open", too_many)
+        store = opened(tmp_path)
+        assert values(store, "n1") == []
+        for time_s in (T0 + 60, T0 + WINDOW_S):
+            send(store, "n1", 2, time_s)
+        assert not store.snapshot(NOW)
+        assert "is not replaced" in store.counters().snapshots.fault
+        assert (tmp_path / "windows" / f"60-{T0}.win1").read_bytes() == before
+        assert (tmp_path / "windows" / f"60-{T0 + WINDOW_S}.win1").exists(), "others are written"
+    with store:
+        store.free(before_s=T0 + WINDOW_S, protected={"demo": {"n1": T0}})
+        assert store.snapshot(NOW)
+        assert store.counters().snapshots.fault == ""
+        assert values(store, "n1") == [1, 2, 2]
+        store.validate()
+    assert not list(tmp_path.glob("*.wal"))
+    with opened(tmp_path) as store:
+        assert values(store, "n1") == [1, 2, 2]
+
+
+def test_a_file_that_could_not_be_read_and_was_removed_keeps_nothing_from_being_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with opened(tmp_path) as store:
+        send(store, "n1", 1, T0)
+        assert store.snapshot(NOW)
+    with monkeypatch.context() as patch:
+        patch.setattr(WindowRestorer, "restore", lambda *_: None)
+        store = opened(tmp_path)
+    with store:
+        (tmp_path / "windows" / f"60-{T0}.win1").unlink()
+        send(store, "n1", 2, T0 + 60)
+        assert store.snapshot(NOW)
+    with opened(tmp_path) as store:
+        assert values(store, "n1") == [2]
 
 
 def test_after_a_restore_that_met_a_defect_no_snapshot_is_removed(
