@@ -132,7 +132,8 @@ class Upkeep:
         memory = self.state()
         with self._memory:
             grids = list(self._table.grids)
-            count = np.bincount(self._table.grid_of[self._table.grid_of >= 0], minlength=len(grids)).tolist()
+            live = self._table.row_of >= 0  # those that are forgotten keep their grid
+            count = np.bincount(self._table.grid_of[live], minlength=len(grids)).tolist()
             begins = [min(grid.windows()) * WINDOW_SLOTS * grid.timestep_s for grid in grids if grid.windows()]
         return report(
             memory,
@@ -153,8 +154,6 @@ class Upkeep:
         yielding = _Yielding(self, now_s, protected)
         step = enforce(yielding, cap_bytes=self.rules.cap_bytes, now_s=now_s)
         self.kept_from_s = max(self.kept_from_s, yielding.dropped_until_s)
-        if yielding.dropped_until_s and self._disk is not None:
-            self._disk.free_windows(yielding.dropped_until_s)
         self.refusing = step == Step.REFUSE
         if step != self._step:
             self._tell(step)

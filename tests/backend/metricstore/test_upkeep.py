@@ -1,5 +1,6 @@
 """What gives way when the store may not take more memory: nothing is lost as long as there is a disk."""
 
+import errno
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 
 from cc_backend.metricstore import MetricSpec, MetricStore, Query
 from cc_backend.metricstore.capacity import Step
+from cc_backend.metricstore.disk.snapshots import SnapshotFolder
 from cc_backend.metricstore.memory.block import WINDOW_SLOTS
 
 METRICS = {"demo": {"load": MetricSpec(60, "avg")}}
@@ -147,7 +149,9 @@ def test_in_the_end_samples_of_running_jobs_go_and_then_new_ones_are_refused(tab
         assert store.ingest(line % later_s, received_s=later_s).accepted == 1
 
 
-def test_what_was_dropped_does_not_come_back_from_disk(tmp_path: Path, full_bytes: int, table_bytes: int) -> None:
+def test_what_could_not_be_saved_goes_from_memory_and_stays_in_the_log(
+    tmp_path: Path, full_bytes: int, table_bytes: int
+) -> None:
     """The disk takes no snapshots, so that there is nothing to leave the samples to."""
     (tmp_path / "windows").write_text("in the way of the folder")
     with opened(tmp_path, table_bytes + full_bytes // WINDOWS + 150_000) as store:
@@ -157,3 +161,37 @@ def test_what_was_dropped_does_not_come_back_from_disk(tmp_path: Path, full_byte
         assert len(held(store, 1)) < WINDOWS
         assert store.counters().snapshots.fault
         assert list(tmp_path.glob("*.wal")), "the log stays, where more memory finds the samples again"
+
+
+def test_what_goes_from_memory_stays_on_disk_as_far_as_it_was_saved_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, full_bytes: int, table_bytes: int
+) -> None:
+    late = b"load,cluster=demo,hostname=n%d,type=core,type-id=0 value=1 %d"
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with opened(tmp_path, table_bytes + full_bytes // WINDOWS + 150_000) as store:
+        fill(store)
+        assert store.snapshot(NOW)
+        for window in range(WINDOWS - 1):
+            for host in range(HOSTS):
+                time_s = T0 + window * WINDOW_S + 60 * 100
+                assert store.ingest(late % (host, time_s), received_s=NOW).durable
+        monkeypatch.setattr(SnapshotFolder, "write", full)
+        store.upkeep(NOW, QUIET)
+        assert store.capacity(0).memory.cap_step == Step.DROP
+        assert len(held(store, 1)) < WINDOWS
+    with opened(tmp_path, 0) as again:
+        assert held(again, 1) == list(range(WINDOWS))
+
+
+def test_series_that_are_forgotten_do_not_count_for_the_forecast() -> None:
+    line = b"load,cluster=demo,hostname=%s value=1 %d"
+    with opened(None, 0) as store:
+        store.ingest(line % (b"old", T0), received_s=T0)
+        store.ingest(line % (b"new", NOW), received_s=NOW)
+        assert store.capacity(NOW).series == 2
+        store.free(before_s=NOW - 60, protected=QUIET)
+        found = store.capacity(NOW)
+    assert (found.series, found.samples_per_s) == (1, pytest.approx(1 / 60))
