@@ -43,7 +43,8 @@ class WireKeys:
         name = default_cluster if not default_cluster or default_cluster in self._metrics else "?"
         known = self._spellings.get(name)
         if known is None:
-            known = self._spellings[name] = new_spellings(self, name, self._kernel)
+            known = new_spellings(self, name, self._kernel)
+            self._spellings = {**self._spellings, name: known}  # others may be counting what is remembered
         return known
 
     def tables(self) -> list[Spellings]:

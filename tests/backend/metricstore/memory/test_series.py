@@ -2,6 +2,7 @@ import gc
 import threading
 import tracemalloc
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pytest
@@ -60,6 +61,22 @@ def test_batches_with_different_default_clusters_do_not_mix() -> None:
 def test_default_clusters_that_do_not_exist_share_one_table() -> None:
     table = table_with()
     assert table.spellings("x") is table.spellings("y")
+
+
+def test_what_is_remembered_can_be_counted_while_a_new_default_cluster_comes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Batches hold another lock than those who ask how the store is doing."""
+    table = table_with()
+    for name in ("demo", ""):
+        table.spellings(name)
+    kind = type(table.spellings("demo"))
+    real = kind.__len__
+
+    def counted(spellings: Any) -> int:
+        table.spellings("other")
+        return real(spellings)
+
+    monkeypatch.setattr(kind, "__len__", counted)
+    assert table.spelling_count == 0
 
 
 def test_refusal_codes_are_negative_and_lead_back_to_the_reason() -> None:
