@@ -90,6 +90,14 @@ def test_at_first_what_has_ended_is_compressed() -> None:
     assert [state.hot_bytes for state in store.grid.states()] == [0, 0, 2 * HOT_BYTES]
 
 
+def test_a_window_has_ended_at_its_last_second() -> None:
+    store = Store(2)
+    assert enforce(store, cap_bytes=1, now_s=2 * WINDOW_S - 1) == Step.REFUSE
+    assert [state.window for state in store.grid.states()] == [1]
+    assert enforce(store, cap_bytes=1, now_s=2 * WINDOW_S) == Step.DROP_PROTECTED
+    assert store.grid.states() == []
+
+
 def test_then_saved_windows_leave_for_the_disk_the_oldest_first() -> None:
     store = Store(3)
     store.compress()

@@ -14,7 +14,7 @@ from cc_backend.metricstore import MetricSpec, MetricStore, Query
 from cc_backend.metricstore.disk.restorewindows import WindowRestorer
 from cc_backend.metricstore.disk.snapshotpass import SnapshotPass
 from cc_backend.metricstore.disk.wal import WriteAheadLog
-from cc_backend.metricstore.memory.block import WINDOW_SLOTS
+from cc_backend.metricstore.memory.block import CHUNK_ROWS, WINDOW_SLOTS
 from cc_backend.metricstore.memory.series import SeriesTable
 
 METRICS = {"demo": {"load": MetricSpec(60, "avg")}}
@@ -207,3 +207,19 @@ def test_after_a_restore_that_met_a_defect_no_snapshot_is_removed(
             store.free(before_s=NOW, protected={"demo": {"n1": T0}})
     with opened(tmp_path) as store:
         assert values(store, "n1") == [1, 2]
+
+
+def test_files_that_were_rewritten_for_a_long_job_give_their_room_on_the_disk_free(tmp_path: Path) -> None:
+    """Samples that are on disk only are read from the new file, or the old one would live on unseen."""
+    with opened(tmp_path, hot_s=0) as store:
+        for number in range(2 * CHUNK_ROWS // 8):
+            lines = (f"load,cluster=demo,hostname=n{number},type=core,type-id={c} value=1 {T0}" for c in range(8))
+            assert store.ingest("\n".join(lines).encode(), received_s=T0).durable
+        store.upkeep(NOW, {})
+        assert store.snapshot(NOW)
+        (grid,) = store._table.grids
+        assert sum(map(grid.leave, grid.windows())) > 0
+        store.free(before_s=NOW, protected={"demo": {"n0": T0}})
+        assert values(store, "n0") == [1]
+        open_files = [os.readlink(path) for path in Path("/proc/self/fd").iterdir() if path.is_symlink()]  # noqa: PTH115
+        assert not [path for path in open_files if str(tmp_path) in path and path.endswith(".win1 (deleted)")]

@@ -302,6 +302,13 @@ def test_times_ahead_and_out_of_date_are_refused(
     assert [position for position, _ in faults.named] == ([] if reason is None else [0])
 
 
+def test_a_sample_out_of_bounds_costs_none_that_is_just_within(kernel: KernelName) -> None:
+    times_s = (NOW - 3601, NOW - 3600, NOW + 600, NOW + 601)
+    kept, faults = screened(b"\n".join(GOOD + b" value=%d %d" % (at, time) for at, time in enumerate(times_s)), kernel)
+    assert kept.values.tolist() == [1, 2]
+    assert faults.counts == {Reason.FUTURE: 1, Reason.TOO_OLD: 1}
+
+
 def test_values_that_single_precision_cannot_hold_are_refused(kernel: KernelName) -> None:
     kept, faults = screened(GOOD + b" value=1e39 %d\n" % NOW + GOOD + b" value=-3e38 %d" % NOW, kernel)
     assert kept.values.tolist() == [np.float32(-3e38)]
