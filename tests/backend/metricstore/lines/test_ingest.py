@@ -270,6 +270,16 @@ def test_the_slow_path_agrees_with_the_line_protocol(batch: bytes, kernel: Kerne
     assert faults.counts.get(Reason.SYNTAX, 0) <= len(errors)
 
 
+@pytest.mark.parametrize("end", [b" ", b"  ", b" \t", b" \r"])
+def test_a_key_alone_is_no_line_also_where_it_is_known_to_be_refused(end: bytes, kernel: KernelName) -> None:
+    known = spellings(kernel)
+    for _ in range(2):
+        _, faults = decoded(b"other,hostname=a value=1 17", known)
+        assert faults.counts == {Reason.UNKNOWN_METRIC: 1}
+        _, faults = decoded(b"other,hostname=a" + end, known)
+        assert faults.counts == {Reason.SYNTAX: 1}
+
+
 def screened(batch: bytes, kernel: KernelName) -> tuple[Screened, Faults]:
     found, faults = decoded(batch, spellings(kernel))
     return screen(found, received_s=NOW, retention_s=3600, faults=faults), faults
