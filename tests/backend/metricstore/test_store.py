@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from cc_backend.metricstore import Limits, MetricSpec, MetricStore, Query
+from cc_backend.metricstore.disk.commit import Fsync
 
 METRICS = {"demo": {"load": MetricSpec(60, "avg"), "flops": MetricSpec(60, "sum"), "power": MetricSpec(10, "sum")}}
 T0 = 1_790_000_040
@@ -208,6 +209,20 @@ def test_samples_that_could_not_be_logged_are_in_memory_and_the_sender_is_told(
         assert store.counters().log.fault == ""
     with opened(tmp_path) as store:
         assert values(store) == [1, 2]
+
+
+@pytest.mark.parametrize("mode", ["always", "interval", "never"])
+def test_a_batch_of_which_nothing_is_kept_need_not_be_sent_again(tmp_path: Path, mode: Fsync) -> None:
+    with opened(tmp_path, fsync=mode) as store:
+        for _ in range(2):
+            for batch in (
+                b"",
+                b"unknown,cluster=demo,hostname=n1 value=1 17",
+                b"load,cluster=demo,hostname=n1 value=x 17",
+            ):
+                result = store.ingest(batch, received_s=T0)
+                assert (result.accepted, result.durable) == (0, True)
+            assert store.ingest(b"load,cluster=demo,hostname=n1 value=1 %d" % T0, received_s=T0).durable
 
 
 def test_a_closed_store_tells_senders_to_keep_their_samples(tmp_path: Path) -> None:

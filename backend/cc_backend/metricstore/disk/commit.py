@@ -61,8 +61,11 @@ class Committer:
             self._condition.notify_all()
 
     def wait(self, number: int) -> bool:
-        """Whether a batch is as safe as the mode promises; with `always` this waits for the disk."""
-        if self._mode != "always":
+        """Whether a batch is as safe as the mode promises; with `always` this waits for the disk.
+
+        The number 0 is that of a batch of which nothing was written: it is safe.
+        """
+        if self._mode != "always" or not number:
             return True
         with self._condition:
             self._condition.wait_for(lambda: self._synced >= number)
