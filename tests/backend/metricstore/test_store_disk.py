@@ -1,6 +1,8 @@
 """Questions about samples that are on disk only: a disk that does not answer holds up nobody else."""
 
+import errno
 import logging
+import shutil
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -237,3 +239,113 @@ def test_what_is_forgotten_while_the_inventory_is_read_is_not_in_it(
     found = store.inventory(("demo", "n1")) or {}
     assert list(found) == ["load"]
     assert found["load"][0]["samples"] == 12
+
+
+class FailingDisk:
+    """Fails to read as long as it is told to."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.fails = True
+        read = PartFile.read
+
+        def fail(file: PartFile, offset: int, length: int) -> bytes:
+            if self.fails:
+                raise OSError(errno.EIO, "Input/output error")
+            return read(file, offset, length)
+
+        monkeypatch.setattr(PartFile, "read", fail)
+
+
+@pytest.fixture
+def failing_disk(store: MetricStore, monkeypatch: pytest.MonkeyPatch) -> FailingDisk:
+    return FailingDisk(monkeypatch)
+
+
+LATE = T0 + 60 * 4
+BEFORE = [0, 1, 2]
+
+
+def five(store: MetricStore) -> list[float]:
+    """The first slots of the oldest window, in which the fourth one is empty and the fifth one came late."""
+    (rows,) = store.query("demo", [Query("load", "n1")], from_s=T0, to_s=T0 + 300)
+    return [value for value in rows[0].data.tolist() if not np.isnan(value)]
+
+
+def test_a_late_sample_does_not_take_the_place_of_what_the_disk_does_not_give_at_the_moment(
+    store: MetricStore, failing_disk: FailingDisk, tmp_path: Path
+) -> None:
+    put(store, LATE, 9)
+    assert five(store) == [9]
+    assert not store.snapshot(NOW)
+    failing_disk.fails = False
+    assert store.snapshot(NOW)
+    assert five(store) == [*BEFORE, 9]
+    store.close()
+    with opened(tmp_path) as again:
+        assert five(again) == [*BEFORE, 9]
+
+
+def test_the_log_stays_while_the_disk_does_not_give_what_a_snapshot_is_to_hold(
+    store: MetricStore, failing_disk: FailingDisk, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    put(store, LATE, 9)
+    assert not store.snapshot(NOW)
+    assert not store.snapshot(NOW)
+    said = [record.message for record in caplog.records if "snapshots in" in record.message]
+    assert len(said) == 1
+    assert "cannot be read (Input/output error)" in said[0]
+    assert "Input/output error" in store.counters().snapshots.fault
+    failing_disk.fails = False
+    shutil.copytree(tmp_path, tmp_path / "killed")
+    with opened(tmp_path / "killed") as again:
+        assert five(again) == [*BEFORE, 9]
+
+
+def test_windows_that_can_be_saved_are_saved_though_another_one_cannot(
+    store: MetricStore, failing_disk: FailingDisk, tmp_path: Path
+) -> None:
+    before = {path.name for path in (tmp_path / "windows").iterdir()}
+    put(store, LATE, 9)
+    assert not store.snapshot(NOW)
+    after = {path.name for path in (tmp_path / "windows").iterdir()}
+    assert after - before == {f"60-{NOW}.win1"}
+
+
+def test_a_later_sample_counts_where_the_disk_has_one_for_the_same_slot(
+    store: MetricStore, failing_disk: FailingDisk
+) -> None:
+    put(store, T0 + 60, 7)
+    failing_disk.fails = False
+    assert store.snapshot(NOW)
+    assert five(store) == [0, 7, 2]
+
+
+def test_what_the_disk_never_gives_is_given_up_in_the_end(
+    store: MetricStore, failing_disk: FailingDisk, caplog: pytest.LogCaptureFixture
+) -> None:
+    store._disk._pass._patience_s = 0  # type: ignore[union-attr]
+    put(store, LATE, 9)
+    assert not store.snapshot(NOW)  # the first time that it is seen
+    assert store.snapshot(NOW)
+    assert five(store) == [9]
+    assert "samples that only it has are lost" in caplog.text
+    assert store.counters().snapshots.fault == ""
+
+
+def test_a_fault_that_passed_gives_no_right_to_give_up_at_the_next_one(
+    store: MetricStore, failing_disk: FailingDisk
+) -> None:
+    store._disk._pass._patience_s = 0  # type: ignore[union-attr]
+    put(store, LATE, 9)
+    assert not store.snapshot(NOW)
+    failing_disk.fails = False
+    assert store.snapshot(NOW)
+    (grid,) = store._table.grids
+    grid.freeze(NOW // 60, store._memory)
+    assert grid.leave(T0 // WINDOW_S) > 0
+    failing_disk.fails = True
+    put(store, LATE, 10)
+    assert not store.snapshot(NOW)
+    failing_disk.fails = False
+    assert store.snapshot(NOW)
+    assert five(store) == [*BEFORE, 10]

@@ -168,7 +168,7 @@ def test_what_goes_from_memory_stays_on_disk_as_far_as_it_was_saved_before(
 ) -> None:
     late = b"load,cluster=demo,hostname=n%d,type=core,type-id=0 value=1 %d"
 
-    def full(*_: object) -> None:
+    def full(*_: object, **__: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with opened(tmp_path, table_bytes + full_bytes // WINDOWS + 150_000) as store:

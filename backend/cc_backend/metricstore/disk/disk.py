@@ -18,6 +18,7 @@ from cc_backend.metricstore.disk.runs import Outage, Runs
 from cc_backend.metricstore.disk.snapshotpass import PassResult, SnapshotPass, StoppedError
 from cc_backend.metricstore.disk.snapshots import SnapshotFolder, end_s
 from cc_backend.metricstore.disk.wal import WriteAheadLog, advice
+from cc_backend.metricstore.memory.filepart import UnreadableError
 from cc_backend.metricstore.memory.series import SeriesTable
 from cc_backend.metricstore.model import RestoreState, SnapshotState
 
@@ -164,7 +165,13 @@ class StoreDisk:
 
     def _failed(self, error: OSError) -> None:
         reason = error.strerror or str(error)
-        if not self._fault:
+        if not self._fault and isinstance(error, UnreadableError):
+            logger.error(
+                "snapshots in %s wait, since some of what they shall hold cannot be read (%s). The write-ahead log "
+                "stays, and it is tried again",
+                self._folder.directory, reason,
+            )  # fmt: skip
+        elif not self._fault:
             logger.error(
                 "snapshots in %s cannot be written (%s): %s. The write-ahead log stays, and it is tried again",
                 self._folder.directory, reason, advice(error),

@@ -21,6 +21,7 @@ from cc_backend.metricstore.disk.snapshotformat import (
 )
 from cc_backend.metricstore.disk.wal import write_all
 from cc_backend.metricstore.disk.walformat import Damage, UnknownVersionError
+from cc_backend.metricstore.memory.filepart import UnreadableError
 
 logger = logging.getLogger(__name__)
 
@@ -60,11 +61,18 @@ class Written(NamedTuple):
 
 
 def write_window(
-    path: Path, name: WindowName, chunks: Iterable[NewChunk | OldChunk], *, slots: int, chunk_rows: int
+    path: Path,
+    name: WindowName,
+    chunks: Iterable[NewChunk | OldChunk],
+    *,
+    slots: int,
+    chunk_rows: int,
+    lose_unreadable: bool = False,
 ) -> Written:
     """Write a file and bring it to the disk; returns what is in it.
 
-    The header is written last, so that nothing half-written looks whole. Raises OSError; the file may stay then.
+    The header is written last, so that nothing half-written looks whole. Raises OSError, which is an UnreadableError if
+    an old chunk cannot be read and may not be lost; the file may stay then.
     """
     entries: list[ChunkEntry] = []
     damaged = 0
@@ -78,6 +86,8 @@ def write_window(
             except (DamagedChunkError, OSError) as error:
                 if isinstance(chunk, NewChunk):
                     raise
+                if isinstance(error, OSError) and not lose_unreadable:
+                    raise UnreadableError(error.errno, error.strerror) from error
                 damaged += 1
                 logger.warning("chunk=%d of the window of %d s at %d is lost: %s", chunk.entry.chunk, *name, error)
                 continue

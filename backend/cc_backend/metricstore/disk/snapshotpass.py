@@ -19,7 +19,7 @@ from cc_backend.metricstore.disk.snapshot import NewChunk, OldChunk, WindowName,
 from cc_backend.metricstore.disk.snapshotformat import ChunkEntry, Keys, pack_times
 from cc_backend.metricstore.disk.snapshots import SnapshotFolder, end_s, window_name
 from cc_backend.metricstore.memory.codec import Codec, choose
-from cc_backend.metricstore.memory.filepart import FilePart
+from cc_backend.metricstore.memory.filepart import DamagedPartError, FilePart, UnreadableError
 from cc_backend.metricstore.memory.grid import Content, Grid, Lock
 from cc_backend.metricstore.memory.series import SeriesTable
 
@@ -48,7 +48,8 @@ class PassResult:
 class SnapshotPass:
     """Writes what has changed in the grids of a table to a folder. `lock` is the one that guards the table.
 
-    No series may be removed during a pass.
+    No series may be removed during a pass. A window stays as it is on disk while something of it cannot be read, since
+    that may pass; what cannot be read for `patience_s` is given up.
     """
 
     def __init__(
@@ -59,6 +60,7 @@ class SnapshotPass:
         *,
         mantissa_bits: int = 0,
         codec: Codec | None = None,
+        patience_s: float = 3600.0,
     ) -> None:
         self._table = table
         self._lock = lock
@@ -66,6 +68,8 @@ class SnapshotPass:
         self._mantissa_bits = mantissa_bits
         self._codec = codec or choose()
         self._keys = ChunkKeys(table)
+        self._patience_s = patience_s
+        self._unreadable_since: dict[WindowName, float] = {}
 
     @property
     def size_bytes(self) -> int:
@@ -75,9 +79,8 @@ class SnapshotPass:
     def run(self, *, stopping: Callable[[], bool] = lambda: False) -> PassResult:
         """Write all windows with changes.
 
-        A file that could not be read since the start is not replaced. Raises OSError, also when there is such a file
-        for a window with changes, and StoppedError when `stopping` says so; then what was written counts, and the rest
-        is for the next pass.
+        Raises OSError, and StoppedError when `stopping` says so; then what was written counts, and the rest is for the
+        next pass. UnreadableError, for windows that had to stay as they are, comes after all others were written.
         """
         result = PassResult()
         began_s = time.monotonic()
@@ -98,24 +101,23 @@ class SnapshotPass:
         with self._lock:
             carries, left = self._table.carries, frozenset(self._table.carried_off)
             grids = sorted(enumerate(self._table.grids), key=lambda one: one[0] in left)
-        unread = {*self._folder.unread()}
-        kept_from: list[WindowName] = []
+        fault: UnreadableError | None = None
         for index, grid in grids:
             with self._lock:
                 windows = grid.windows()
             for window in windows:
                 with self._lock:
                     unsaved = frozenset(grid.unsaved(window))
-                place = _Place(index, grid, window, carries)
-                if unsaved and place.name in unread:
-                    kept_from.append(place.name)
-                elif unsaved:
-                    try:
-                        self._save(place, unsaved, stopping, result)
-                    except _CarriedError:
-                        return False
-        if kept_from:
-            raise OSError(errno.EIO, f"{self._folder.path(kept_from[0])} could not be read, and is not replaced")
+                if not unsaved:
+                    continue
+                try:
+                    self._save(_Place(index, grid, window, carries), unsaved, stopping, result)
+                except UnreadableError as error:
+                    fault = error
+                except _CarriedError:
+                    return False
+        if fault is not None:
+            raise fault
         with self._lock:
             if self._table.carries != carries:
                 return False
@@ -124,6 +126,7 @@ class SnapshotPass:
 
     def _save(self, place: "_Place", unsaved: frozenset[int], stopping: Callable[[], bool], result: PassResult) -> None:
         versions: dict[int, int] = {}
+        doubtful, lose = place.name in self._unreadable_since, self._is_given_up(place.name)
 
         def chunks(old: dict[int, OldChunk]) -> Iterator[NewChunk | OldChunk]:
             with self._lock:
@@ -132,9 +135,9 @@ class SnapshotPass:
             for chunk in sorted({*present, *old}):
                 if stopping():
                     raise StoppedError
-                if chunk in old and chunk not in unsaved:
+                if chunk in old and chunk not in unsaved and not (doubtful and chunk in present):
                     yield old[chunk]
-                elif (found := self._copied(place, chunk)) is not None:
+                elif (found := self._copied(place, chunk, lose_unreadable=lose)) is not None:
                     versions[chunk] = found.version
                     if found.payload:
                         yield found.chunk(chunk)
@@ -142,9 +145,14 @@ class SnapshotPass:
                 if self._table.carries != place.carries:
                     raise _CarriedError
 
-        with ExitStack() as files:
-            old = self._old_chunks(place.name, files)
-            temporary, written = self._folder.write(place.name, chunks(old))
+        try:
+            with ExitStack() as files:
+                old = self._old_chunks(place, files, lose_unreadable=lose)
+                temporary, written = self._folder.write(place.name, chunks(old), lose_unreadable=lose)
+        except UnreadableError:
+            self._unreadable_since.setdefault(place.name, time.monotonic())
+            raise
+        self._unreadable_since.pop(place.name, None)
         self._folder.put_in_place(place.name, temporary, written)
         self._mark(place, written.entries, versions)
         result.files += 1
@@ -152,18 +160,40 @@ class SnapshotPass:
         result.copied_chunks += len(written.entries) - sum(entry.chunk in versions for entry in written.entries)
         result.size_bytes += written.size_bytes
 
-    def _old_chunks(self, name: WindowName, files: ExitStack) -> dict[int, OldChunk]:
+    def _is_given_up(self, name: WindowName) -> bool:
+        """Whether what cannot be read of a window could not be read for long enough."""
+        since_s = self._unreadable_since.get(name)
+        return since_s is not None and time.monotonic() - since_s >= self._patience_s
+
+    def _old_chunks(self, place: "_Place", files: ExitStack, *, lose_unreadable: bool) -> dict[int, OldChunk]:
+        name = place.name
         if name not in self._folder:
             return {}
+        if not lose_unreadable and name in self._folder.unread():  # memory lacks what is in it
+            raise UnreadableError(
+                errno.EIO, f"{self._folder.path(name)} could not be read since the start, and is not replaced"
+            )
         try:
             read, size_bytes = files.enter_context(reading(self._folder.path(name)))
             return {entry.chunk: OldChunk(entry, read) for entry in entries_of(read, size_bytes, name)[0]}
-        except OSError as error:  # removed by somebody, or the disk has faults: memory has what is needed of it
+        except OSError as error:
+            if not (lose_unreadable or isinstance(error, FileNotFoundError) or self._is_known(place)):
+                raise UnreadableError(error.errno, error.strerror) from error
             logger.warning("file=%s cannot be read, it is written anew: %s", self._folder.path(name), error.strerror)
             return {}
 
-    def _copied(self, place: "_Place", chunk: int) -> "_Copied | None":
+    def _is_known(self, place: "_Place") -> bool:
+        """Whether the grid has a block for all that the file of a window holds."""
+        try:
+            chunks = self._folder.chunks(place.name)
+        except OSError:
+            return False
+        with self._lock:
+            return chunks <= {*place.grid.chunks(place.window)}
+
+    def _copied(self, place: "_Place", chunk: int, *, lose_unreadable: bool) -> "_Copied | None":
         """What a block holds now, ready to be written; without a payload if it holds nothing."""
+        place.grid.settle(place.window, chunk, self._lock, give_up=lose_unreadable)
         with self._lock:
             content = place.grid.content(place.window, chunk)
             if content is None:
@@ -173,15 +203,24 @@ class SnapshotPass:
         keys = self._keys.keys(place.grid_index, chunk, sids)
         start_s = place.name.start_s
         times = pack_times(np.minimum(last_s, end_s(place.name) - 1), start_s)
-        return _Copied(content.version, content.rows, keys, times, self._payload(content))
+        return _Copied(
+            content.version, content.rows, keys, times, self._payload(content, lose_unreadable=lose_unreadable)
+        )
 
-    def _payload(self, content: Content) -> bytes:
+    def _payload(self, content: Content, *, lose_unreadable: bool) -> bytes:
         if content.samples is not None:
             nothing = bool(np.isnan(content.samples).all())
             return b"" if nothing else self._codec.encode(content.samples, self._mantissa_bits)
-        if isinstance(content.payload, FilePart):
-            return content.payload.load() or b""
-        return content.payload or b""
+        if not isinstance(content.payload, FilePart):
+            return content.payload or b""
+        try:
+            return content.payload.fetch()
+        except DamagedPartError:
+            return b""
+        except UnreadableError:
+            if not lose_unreadable:
+                raise
+            return b""
 
     def _mark(self, place: "_Place", entries: list[ChunkEntry], versions: dict[int, int]) -> None:
         """Tell the grid what is saved, and where."""

@@ -89,17 +89,25 @@ class SnapshotFolder:
         """Windows whose file was there at the start and could not be read since: memory may lack what it holds."""
         return sorted(self._unread)
 
-    def write(self, name: WindowName, chunks: Iterable[NewChunk | OldChunk]) -> tuple[Path, Written]:
-        """Write what shall become the file of a window; nothing has changed until `put_in_place`."""
+    def write(
+        self, name: WindowName, chunks: Iterable[NewChunk | OldChunk], *, lose_unreadable: bool = False
+    ) -> tuple[Path, Written]:
+        """Write what shall become the file of a window; nothing has changed until `put_in_place`.
+
+        Old chunks that cannot be read are left out if they may be lost; else UnreadableError is raised.
+        """
         if not self.directory.is_dir():
             self.directory.mkdir(mode=0o700)
             sync_directory(self.directory.parent)
         temporary = self.path(name).with_suffix(".tmp")
         try:
-            return temporary, write_window(temporary, name, chunks, slots=WINDOW_SLOTS, chunk_rows=CHUNK_ROWS)
+            written = write_window(
+                temporary, name, chunks, slots=WINDOW_SLOTS, chunk_rows=CHUNK_ROWS, lose_unreadable=lose_unreadable
+            )
         except BaseException:
             _remove_quietly(temporary)
             raise
+        return temporary, written
 
     def put_in_place(self, name: WindowName, temporary: Path, written: Written) -> None:
         """Give a written file its name and bring that to the disk; one without chunks becomes no file."""
@@ -108,6 +116,7 @@ class SnapshotFolder:
                 temporary.replace(self.path(name))
                 self._sizes[name] = written.size_bytes
                 self._chunks[name] = frozenset(entry.chunk for entry in written.entries)
+                self._unread.discard(name)
                 sync_directory(self.directory)
                 return
         except OSError:

@@ -6,28 +6,44 @@ from cc_backend.metricstore.memory.codec import Codec, choose
 from cc_backend.metricstore.memory.filepart import FilePart
 from cc_backend.metricstore.memory.matrices import Index, Summary, Target, index_of, summarise
 from cc_backend.metricstore.memory.pages import blank
-from cc_backend.metricstore.model import Ids
+from cc_backend.metricstore.model import Flags, Ids
 from cc_backend.model import Samples
 
 WINDOW_SLOTS = 128
 CHUNK_ROWS = 1024
 
-__all__ = ["CHUNK_ROWS", "WINDOW_SLOTS", "Block", "Index", "Summary", "summarise"]
+__all__ = ["CHUNK_ROWS", "WINDOW_SLOTS", "Beneath", "Block", "Index", "Summary", "summarise"]
+
+
+class Beneath:
+    """Samples of a block that are on disk and could not be read yet; `kept` says which rows of them still count."""
+
+    __slots__ = ("kept", "part")
+
+    def __init__(self, part: FilePart, rows: int) -> None:
+        self.part = part
+        self.kept: Flags = np.ones(rows, np.bool_)
+
+    def forget(self, rows: Ids) -> None:
+        """Tell that some rows belong to no series any more, or to another one."""
+        self.kept[rows[rows < len(self.kept)]] = False
 
 
 class Block:
     """Up to `CHUNK_ROWS` series in one window, one row each, NaN where there is no sample.
 
     `version` grows with each change of a sample; `saved_version` is the one that is on disk, at `saved_part` if known.
+    `beneath` is what the disk did not give when the block became hot; the block's own samples are newer.
     """
 
-    __slots__ = ("_codec", "samples", "saved_part", "saved_version", "version")
+    __slots__ = ("_codec", "beneath", "samples", "saved_part", "saved_version", "version")
 
     def __init__(self, rows: int, codec: Codec | None = None) -> None:
         self.samples = blank(rows, WINDOW_SLOTS)
         self.version = 0
         self.saved_version = 0
         self.saved_part: FilePart | None = None
+        self.beneath: Beneath | None = None
         self._codec = codec or choose()
 
     @property
@@ -52,6 +68,9 @@ class Block:
     def blank(self, rows: Ids) -> None:
         """Forget the samples of some rows."""
         rows = rows[rows < len(self.samples)]
+        if self.beneath is not None:
+            self.beneath.forget(rows)
+            self.version += 1
         if not bool(np.isnan(self.samples[rows]).all()):
             self.samples[rows] = np.nan
             self.version += 1
@@ -61,6 +80,15 @@ class Block:
         grown = blank(rows, WINDOW_SLOTS)
         grown[: len(self.samples)] = self.samples
         self.samples = grown
+
+    def settle(self, old: Samples | None) -> None:
+        """Fill what is empty with the samples from `beneath`, if they were read; then nothing is beneath any more."""
+        if old is not None and self.beneath is not None:
+            here = self.samples[: len(old)]
+            empty = np.isnan(here) & self.beneath.kept[:, np.newaxis]
+            here[empty] = old[empty]
+        self.beneath = None
+        self.version += 1
 
     def read(self, rows: Ids, columns: slice) -> Samples:
         """A matrix with some rows and columns."""

@@ -4,10 +4,10 @@ import logging
 
 import numpy as np
 
-from cc_backend.metricstore.memory.block import WINDOW_SLOTS, Block
+from cc_backend.metricstore.memory.block import WINDOW_SLOTS, Beneath, Block
 from cc_backend.metricstore.memory.codec import Codec, choose
 from cc_backend.metricstore.memory.codec_numpy import read_header
-from cc_backend.metricstore.memory.filepart import FilePart
+from cc_backend.metricstore.memory.filepart import DamagedPartError, FilePart, UnreadableError
 from cc_backend.metricstore.memory.matrices import Summary, Target
 from cc_backend.metricstore.memory.pages import Pages, kept
 from cc_backend.metricstore.memory.payload import CodecError
@@ -129,11 +129,19 @@ class ColdBlock:
         return data is None or bool(_filled_rows(data)[rows].any())
 
     def thaw(self, rows: int) -> Block:
-        """A hot block with the same samples and at least so many rows."""
+        """A hot block with the same samples and at least so many rows; what the disk does not give is beneath it."""
         block = Block(max(rows, self.rows), self._codec)
-        here = np.arange(self.rows)
-        self.read_into(here, slice(0, WINDOW_SLOTS), Target(block.samples, here))
         block.version, block.saved_version, block.saved_part = self.version, self.saved_version, self.saved_part
+        here, held = np.arange(self.rows), self._held
+        try:
+            data = held.fetch() if isinstance(held, FilePart) else held
+            self._codec.decode(data, here, slice(0, WINDOW_SLOTS), Target(block.samples, here))
+        except UnreadableError:
+            if isinstance(held, FilePart):
+                block.beneath = Beneath(held, self.rows)
+        except (DamagedPartError, CodecError) as error:
+            logger.error("compressed samples are damaged, they are lost: %s", error)  # noqa: TRY400
+            block.samples[here] = np.nan
         return block
 
 

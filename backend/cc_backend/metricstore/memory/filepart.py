@@ -10,6 +10,14 @@ from pathlib import Path
 logger = logging.getLogger(__name__)
 
 
+class UnreadableError(OSError):
+    """The disk does not give what it has. That may pass, so nothing may take the place of what it has."""
+
+
+class DamagedPartError(Exception):
+    """A part is not what was written there; what it was is gone."""
+
+
 class PartFile:
     """A file open for reading as long as a part of it is in use; it may be replaced or removed meanwhile.
 
@@ -57,14 +65,23 @@ class FilePart:
     def load(self) -> bytes | None:
         """The bytes, or None if they cannot be read or are damaged, which the program's log tells once per file."""
         try:
+            return self.fetch()
+        except (UnreadableError, DamagedPartError):
+            return None
+
+    def fetch(self) -> bytes:
+        """The bytes. Raises UnreadableError and DamagedPartError, which the program's log tells once per file."""
+        try:
             data = self.file.read(self.offset, self.length)
         except OSError as error:
-            self.file.tell(error.strerror or str(error))
-            return None
+            reason = error.strerror or str(error)
+            self.file.tell(reason)
+            raise UnreadableError(error.errno, reason) from error
         if len(data) != self.length:
-            self.file.tell("it is too short")
+            fault = "it is too short"
         elif self.crc32 is not None and zlib.crc32(data) != self.crc32:
-            self.file.tell("a checksum is wrong")
+            fault = "a checksum is wrong"
         else:
             return data
-        return None
+        self.file.tell(fault)
+        raise DamagedPartError(fault)

@@ -1,16 +1,20 @@
 """The blocks of a grid, window by window: which there are, how they are compressed, saved, taken over and dropped."""
 
 import contextlib
+import logging
 from typing import NamedTuple
 
 import numpy as np
 
 from cc_backend.metricstore.memory.block import WINDOW_SLOTS, Block
-from cc_backend.metricstore.memory.codec import Codec
+from cc_backend.metricstore.memory.codec import Codec, decoded
 from cc_backend.metricstore.memory.coldblock import ColdBlock, freeze
-from cc_backend.metricstore.memory.filepart import FilePart
+from cc_backend.metricstore.memory.filepart import DamagedPartError, FilePart, UnreadableError
+from cc_backend.metricstore.memory.payload import CodecError
 from cc_backend.metricstore.model import Ids
 from cc_backend.model import Samples
+
+logger = logging.getLogger(__name__)
 
 CHUNK_SHIFT = 10  # row >> CHUNK_SHIFT is its chunk
 
@@ -68,7 +72,11 @@ class Windows:
                 block = self._block(window, chunk)
                 if not isinstance(block, Block):
                     continue
-                version, samples = block.version, block.samples
+                is_whole, version, samples = block.beneath is None, block.version, block.samples
+            if not is_whole:  # it may be compressed the next time
+                with contextlib.suppress(UnreadableError):
+                    self.settle(window, chunk, lock)
+                continue
             payload = freeze(samples, mantissa_bits=mantissa_bits, codec=self._codec)
             with lock:
                 if self._block(window, chunk) is not block or block.version != version or block.samples is not samples:
@@ -86,6 +94,30 @@ class Windows:
                 self.sample_bytes += cold.size_bytes - block.size_bytes
             del block, samples
         return saved
+
+    def settle(self, window: int, chunk: int, lock: Lock, *, give_up: bool = False) -> None:
+        """Complete a hot block with what the disk did not give when it became hot.
+
+        Raises UnreadableError if the disk does not give it now either, unless it is given up. The lock is not held
+        while the disk is read.
+        """
+        with lock:
+            block = self._block(window, chunk)
+            beneath = block.beneath if isinstance(block, Block) else None
+        if not isinstance(block, Block) or beneath is None:
+            return
+        old = None
+        try:
+            old = decoded(self._codec, beneath.part.fetch())
+        except UnreadableError:
+            if not give_up:
+                raise
+            logger.error("file=%s is given up: samples that only it has are lost", beneath.part.file.path)  # noqa: TRY400
+        except (DamagedPartError, CodecError) as error:
+            logger.error("file=%s: samples that only it has are lost: %s", beneath.part.file.path, error)  # noqa: TRY400
+        with lock:
+            if block.beneath is beneath:
+                block.settle(old)
 
     # Saving and restoring
 

@@ -190,6 +190,101 @@ def test_a_file_that_cannot_be_read_any_more_does_not_keep_others_from_being_wri
         assert values(again, SERIES - 1) == expected(SERIES - 1, *SLOTS, WINDOW_SLOTS + 5)
 
 
+class LongReads:
+    """Samples cannot be read from disk any more as long as they fail; where they lie can."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.fail = False
+        self.most_bytes = 500
+        real = os.pread
+
+        def faulty(descriptor: int, length: int, offset: int) -> bytes:
+            if self.fail and length > self.most_bytes:
+                raise OSError(errno.EIO, "Input/output error")
+            return real(descriptor, length, offset)
+
+        monkeypatch.setattr(os, "pread", faulty)
+
+
+@pytest.fixture
+def long_reads(monkeypatch: pytest.MonkeyPatch) -> LongReads:
+    return LongReads(monkeypatch)
+
+
+def test_an_old_chunk_that_cannot_be_copied_is_written_from_memory_the_next_time(
+    store: MetricStore, tmp_path: Path, long_reads: LongReads
+) -> None:
+    store.snapshot(NOW)
+    write(store, 5, series=range(1))
+    before = files(tmp_path)
+    long_reads.fail = True
+    assert not store.snapshot(NOW)
+    assert files(tmp_path) == before
+    assert log_files(tmp_path) != []
+    assert store.snapshot(NOW)
+    assert log_files(tmp_path) == []
+    long_reads.fail = False
+    store.close()
+    with opened(tmp_path) as again:
+        assert values(again, 0) == expected(0, *SLOTS, 5)
+        assert values(again, SERIES - 1) == expected(SERIES - 1)
+
+
+def test_an_old_chunk_that_only_the_disk_has_is_not_lost_because_the_disk_does_not_give_it_once(
+    store: MetricStore, tmp_path: Path, long_reads: LongReads
+) -> None:
+    store.snapshot(NOW)
+    store.close()
+    with opened(tmp_path, cap_bytes=2) as again:  # all but the newest window stays on disk only
+        write(again, 5, series=range(1))
+        before = files(tmp_path)
+        long_reads.fail = True
+        for _ in range(3):
+            assert not again.snapshot(NOW)
+        assert files(tmp_path) == before
+        assert log_files(tmp_path) != []
+        long_reads.fail = False
+        assert again.snapshot(NOW)
+        assert log_files(tmp_path) == []
+    with opened(tmp_path) as again:
+        assert values(again, 0) == expected(0, *SLOTS, 5)
+        assert values(again, SERIES - 1) == expected(SERIES - 1)
+
+
+def test_what_only_the_old_file_has_is_not_lost_because_the_disk_does_not_give_it_once(
+    store: MetricStore, tmp_path: Path, long_reads: LongReads
+) -> None:
+    store.snapshot(NOW)
+    store.close()
+    only_power = {"demo": {"power": METRICS["demo"]["power"], "other": METRICS["demo"]["load"]}}
+    with MetricStore.open(tmp_path, only_power, now_s=NOW) as again:  # nothing of `load` comes back into memory
+        line = f"other,cluster=demo,hostname=n1 value=1 {T0}".encode()
+        assert again.ingest(line, received_s=NOW).durable
+        long_reads.fail, long_reads.most_bytes = True, 0
+        for _ in range(3):
+            assert not again.snapshot(NOW)
+        long_reads.fail = False
+        assert again.snapshot(NOW)
+    with opened(tmp_path) as again:
+        assert values(again, SERIES - 1) == expected(SERIES - 1)
+
+
+def test_what_is_too_old_stays_on_disk_as_long_as_it_cannot_be_parted_from_what_is_needed(
+    store: MetricStore, tmp_path: Path, long_reads: LongReads
+) -> None:
+    store.snapshot(NOW)
+    before = files(tmp_path)
+    long_reads.fail = True
+    store.free(before_s=NOW, protected={"demo": {"n0": T0}})
+    assert files(tmp_path) == before
+    long_reads.fail = False
+    store.free(before_s=NOW, protected={"demo": {"n0": T0}})
+    assert sum(map(len, files(tmp_path).values())) < sum(map(len, before.values()))
+    store.close()
+    with opened(tmp_path) as again:
+        assert values(again, 0) == expected(0)
+
+
 def test_a_pass_that_takes_too_long_is_given_up_and_loses_nothing(store: MetricStore, tmp_path: Path) -> None:
     assert not store.snapshot(NOW, budget_s=0)
     assert files(tmp_path) == {}

@@ -1,5 +1,6 @@
 """A grid whose blocks are hot, cold, on disk, saved and taken over; `test_grid.py` has rows, slots and reading."""
 
+import errno
 import threading
 from pathlib import Path
 from typing import Any, Self
@@ -13,7 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from cc_backend.metricstore.memory.block import CHUNK_ROWS, WINDOW_SLOTS
 from cc_backend.metricstore.memory.codec import choose
 from cc_backend.metricstore.memory.coldblock import ColdBlock, freeze
-from cc_backend.metricstore.memory.filepart import FilePart, PartFile
+from cc_backend.metricstore.memory.filepart import FilePart, PartFile, UnreadableError
 from cc_backend.metricstore.memory.grid import Grid
 from cc_backend.metricstore.memory.matrices import summarise
 from cc_backend.metricstore.model import Ids
@@ -337,6 +338,129 @@ def test_freeing_takes_hot_cold_and_what_is_on_disk(tmp_path: Path) -> None:
 
 
 # All together
+
+
+# What the disk does not give
+
+
+class Disk:
+    """Gives nothing, or something else than was written, as long as it is told to."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.fails = True
+        self.damages = False
+        read = PartFile.read
+
+        def answer(file: PartFile, offset: int, length: int) -> bytes:
+            if self.fails:
+                raise OSError(errno.EIO, "Input/output error")
+            return bytes(length) if self.damages else read(file, offset, length)
+
+        monkeypatch.setattr(PartFile, "read", answer)
+
+
+@pytest.fixture
+def on_disk(tmp_path: Path) -> tuple[Grid, np.ndarray]:
+    """A grid whose first window is on disk only."""
+    grid, matrix = filled()
+    grid.freeze(SLOTS, LOCK)
+    save(grid, tmp_path, 0)
+    assert grid.leave(0) > 0
+    return grid, matrix
+
+
+@pytest.fixture
+def disk(on_disk: tuple[Grid, np.ndarray], monkeypatch: pytest.MonkeyPatch) -> Disk:
+    return Disk(monkeypatch)
+
+
+def write_late(grid: Grid, matrix: np.ndarray) -> None:
+    grid.scatter(np.array([3]), 5, np.array([-1], np.float32))
+    matrix[3, 5] = -1
+
+
+def test_what_the_disk_did_not_give_comes_back_beneath_a_late_sample(
+    on_disk: tuple[Grid, np.ndarray], disk: Disk
+) -> None:
+    grid, matrix = on_disk
+    write_late(grid, matrix)
+    np.testing.assert_array_equal(grid.read(np.array([3]), 4, 3), [[np.nan, -1, np.nan]])
+    with pytest.raises(UnreadableError):
+        grid.settle(0, 0, LOCK)
+    disk.fails = False
+    grid.settle(0, 0, LOCK)
+    np.testing.assert_array_equal(everything(grid), matrix)
+    assert grid.unsaved(0) == [0]
+    grid.validate()
+
+
+def test_a_block_is_not_compressed_while_the_disk_has_something_of_it(
+    on_disk: tuple[Grid, np.ndarray], disk: Disk
+) -> None:
+    grid, matrix = on_disk
+    write_late(grid, matrix)
+    assert grid.freeze(SLOTS, LOCK) == 0
+    disk.fails = False
+    assert grid.freeze(SLOTS, LOCK) == 0  # now it is whole
+    np.testing.assert_array_equal(everything(grid), matrix)
+    assert grid.freeze(SLOTS, LOCK) > 0
+    np.testing.assert_array_equal(everything(grid), matrix)
+    grid.validate()
+
+
+def test_series_that_are_forgotten_do_not_come_back_with_what_the_disk_has(
+    on_disk: tuple[Grid, np.ndarray], disk: Disk
+) -> None:
+    grid, matrix = on_disk
+    grid.release(0, np.array([7, 8]))
+    assert grid.unsaved(0) == [0]
+    write_late(grid, matrix)
+    grid.release(0, np.array([11]))
+    disk.fails = False
+    grid.settle(0, 0, LOCK)
+    matrix[[7, 8, 11]] = np.nan
+    np.testing.assert_array_equal(everything(grid), matrix)
+
+
+def test_a_block_that_grew_meanwhile_is_completed_where_it_was(on_disk: tuple[Grid, np.ndarray], disk: Disk) -> None:
+    grid, matrix = on_disk
+    write_late(grid, matrix)
+    new = grid.allocate_many(1, 500)
+    grid.scatter(new[-1:], 3, np.array([7], np.float32))
+    disk.fails = False
+    grid.settle(0, 0, LOCK)
+    np.testing.assert_array_equal(everything(grid), matrix)
+    assert grid.read(new[-1:], 3, 1)[0, 0] == 7
+
+
+@pytest.mark.parametrize("given_up", [True, False])
+def test_what_is_damaged_or_given_up_is_told_and_the_rest_stays(
+    on_disk: tuple[Grid, np.ndarray], disk: Disk, caplog: pytest.LogCaptureFixture, *, given_up: bool
+) -> None:
+    grid, matrix = on_disk
+    write_late(grid, matrix)
+    disk.fails, disk.damages = given_up, not given_up
+    grid.settle(0, 0, LOCK, give_up=given_up)
+    assert "samples that only it has are lost" in caplog.text
+    disk.fails = disk.damages = False
+    grid.settle(0, 0, LOCK)
+    assert np.count_nonzero(~np.isnan(grid.read(np.arange(100), 0, WINDOW_SLOTS))) == 1
+    np.testing.assert_array_equal(everything(grid)[:, WINDOW_SLOTS:], matrix[:, WINDOW_SLOTS:])
+
+
+def test_what_is_written_while_the_disk_is_asked_counts(on_disk: tuple[Grid, np.ndarray], disk: Disk) -> None:
+    grid, matrix = on_disk
+    write_late(grid, matrix)
+    disk.fails = False
+
+    def meanwhile() -> None:
+        grid.scatter(np.array([4]), 6, np.array([-2], np.float32))
+        grid.release(0, np.array([9]))
+
+    grid.settle(0, 0, Meanwhile(1, meanwhile))
+    matrix[4, 6] = -2
+    matrix[9] = np.nan
+    np.testing.assert_array_equal(everything(grid), matrix)
 
 
 class Life(RuleBasedStateMachine):
