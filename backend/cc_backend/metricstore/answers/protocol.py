@@ -17,6 +17,7 @@ import numpy.typing as npt
 import orjson
 
 from cc_backend.errors import InvalidInput, TooLarge
+from cc_backend.metricstore.lines.naming import MAX_NAME_BYTES
 from cc_backend.metricstore.model import Query, StoredSeries, StoredStatistic
 from cc_backend.model import Samples
 from cc_common.payload import parse_json
@@ -25,6 +26,7 @@ DEFAULT_ALGORITHM = "lttb"
 
 _WHOLE = 2**53  # a float beyond has no fraction to lose
 _TIME_LIMIT = 2**62
+_MOST_PARTS = 10_000  # of one host; each is looked up among all that the host has
 SHOWN = 80
 """So much of what was sent is repeated in an error."""
 
@@ -39,10 +41,14 @@ _KEYS = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """How much one request may ask for; beyond it is TooLarge. `samples` are those sent, `slots` those looked at."""
+    """How much one request may ask for; beyond it is TooLarge.
+
+    `series` are those named by their ids, `samples` those sent, `slots` those looked at.
+    """
 
     body_bytes: int = 16 << 20
     queries: int = 100_000
+    series: int = 500_000
     samples: int = 20_000_000
     slots: int = 1_000_000_000
 
@@ -146,11 +152,15 @@ def request_of(document: Any, bounds: Bounds = BOUNDS) -> Request:
     if len(queries) > bounds.queries:
         raise TooLarge(f"the request has {len(queries)} queries; the limit is {bounds.queries}")
     for_all_nodes = _texts(fields, "for-all-nodes")
+    asked = tuple(asked_of(query, algorithm) for query in queries)
+    series = sum(parts_named(one.query) for one in asked)
+    if series > bounds.series:
+        raise TooLarge(f"the request names {series} series; the limit is {bounds.series}; ask in smaller parts")
     return Request(
         cluster=_text(fields, "cluster"),
         from_s=_time(fields, "from"),
         to_s=_time(fields, "to"),
-        asked=tuple(asked_of(query, algorithm) for query in queries),
+        asked=asked,
         for_all_nodes=for_all_nodes,
         with_stats=_flag(fields, "with-stats", default=True),
         with_data=_flag(fields, "with-data", default=True),
@@ -182,10 +192,15 @@ def asked_of(document: Any, algorithm: str) -> Asked:
         return Asked(Query(metric, host), fault=str(error))
 
 
+def parts_named(query: Query) -> int:
+    """How many series a query names, at least one: each of its ids with each of its subtype ids."""
+    return max(len(query.type_ids or ()), 1) * max(len(query.subtype_ids or ()), 1)
+
+
 def _query(fields: Mapping[str, Any]) -> Query:
     kind, subtype = _text(fields, "type"), _text(fields, "subtype")
     is_part = kind not in {"", "node"}
-    return Query(
+    query = Query(
         metric=_text(fields, "metric"),
         host=_text(fields, "host"),
         type=kind if is_part else None,
@@ -195,6 +210,9 @@ def _query(fields: Mapping[str, Any]) -> Query:
         subtype=subtype or None,
         subtype_ids=_texts(fields, "subtype-ids") if subtype else None,
     )
+    if parts_named(query) > _MOST_PARTS:
+        raise InvalidInput(f"type-ids and subtype-ids name {parts_named(query)} parts; the limit is {_MOST_PARTS}")
+    return query
 
 
 def _fields(document: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -212,7 +230,7 @@ def _text(fields: Mapping[str, Any], key: str) -> str:
         return ""
     if not isinstance(value, str):
         raise _wrong(key, "text", value)
-    return value
+    return _short(key, value)
 
 
 def _list(fields: Mapping[str, Any], key: str) -> list[Any]:
@@ -230,7 +248,14 @@ def _texts(fields: Mapping[str, Any], key: str) -> tuple[str, ...]:
     for value in values:
         if not isinstance(value, str) and type(value) is not int:
             raise _wrong(key, "a list of texts", value)
-    return tuple(map(str, values))
+    return tuple(_short(key, str(value)) for value in values)
+
+
+def _short(key: str, text: str) -> str:
+    """No name in the store is longer, and names are repeated in the answer, once for each host."""
+    if len(text) > MAX_NAME_BYTES:
+        raise InvalidInput(f"{key} must be at most {MAX_NAME_BYTES} characters long, not {len(text)}")
+    return text
 
 
 def _whole(fields: Mapping[str, Any], key: str) -> int:
