@@ -16,7 +16,9 @@ from cc_backend.metricstore.answers.protocol import (
     Bounds,
     Request,
     Source,
+    parts_named,
 )
+from cc_backend.metricstore.answers.query import slots_of
 from cc_backend.metricstore.answers.resample import ALGORITHMS, resample
 from cc_backend.metricstore.model import Doubles, Query, StoredSeries, StoredStatistic
 from cc_backend.model import Samples
@@ -40,6 +42,8 @@ def answer(request: Request, source: Source, bounds: Bounds = BOUNDS) -> Answer:
     rows: list[list[AnsweredSeries]] = []
     samples = slots = 0
     for portion in _portions(asked):
+        if samples + _samples_ahead(request, portion, source, left=bounds.samples - samples) > bounds.samples:
+            raise _too_many_samples(bounds)
         rows += _answered(request, portion, source)
         series = [one for row in rows[-len(portion) :] for one in row]
         samples += sum(len(one.data) for one in series if one.data is not None)
@@ -47,15 +51,33 @@ def answer(request: Request, source: Source, bounds: Bounds = BOUNDS) -> Answer:
         if slots > bounds.slots:
             raise TooLarge(f"the answer needs over {bounds.slots} samples, which is the limit; ask in smaller parts")
         if samples > bounds.samples:
-            raise TooLarge(f"the answer has over {bounds.samples} samples, which is the limit; ask in smaller parts")
+            raise _too_many_samples(bounds)
     return Answer(rows, request.with_stats, asked if request.for_all_nodes else None)
+
+
+def _samples_ahead(request: Request, asked: Sequence[Asked], source: Source, *, left: int) -> int:
+    """How many samples the store will read to send them, 0 where it cannot be over what is left.
+
+    A long range must be refused before it is read, for it would take gigabytes. The same questions for an empty range
+    tell the timesteps, and cost next to nothing.
+    """
+    if not request.with_data or sum(parts_named(one.query) for one in asked) * (request.to_s - request.from_s) <= left:
+        return 0
+    good = [one.query for one in asked if not _fault(request, one)]
+    rows = source.query(request.cluster, good, from_s=0, to_s=0)
+    found = (one.timestep_s for row in rows for one in row if one.error is None)
+    return sum(slots_of(request.from_s, request.to_s, timestep_s).slots for timestep_s in found)
+
+
+def _too_many_samples(bounds: Bounds) -> TooLarge:
+    return TooLarge(f"the answer has over {bounds.samples} samples, which is the limit; ask in smaller parts")
 
 
 def _portions(asked: Sequence[Asked]) -> Iterator[Sequence[Asked]]:
     """Queries one portion at a time, so that neither the store's lock nor memory is taken for all at once."""
     begin = series = 0
     for at, one in enumerate(asked):
-        series += max(len(one.query.type_ids or ()), 1) * max(len(one.query.subtype_ids or ()), 1)
+        series += parts_named(one.query)
         if at + 1 - begin >= _QUERIES_AT_ONCE or series >= _SERIES_AT_ONCE:
             yield asked[begin : at + 1]
             begin, series = at + 1, 0

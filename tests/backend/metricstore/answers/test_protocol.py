@@ -1,6 +1,7 @@
 """The query protocol: what clients of the reference send and expect, and what is answered beyond that."""
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -9,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cc_backend.errors import InvalidInput, TooLarge
-from cc_backend.metricstore import MetricSpec, MetricStore
+from cc_backend.metricstore import MetricSpec, MetricStore, Query, StoredSeries
 from cc_backend.metricstore.answers.answering import answer
 from cc_backend.metricstore.answers.answerjson import from_json, request_to_json, to_json
-from cc_backend.metricstore.answers.protocol import Bounds, read_request
+from cc_backend.metricstore.answers.protocol import Bounds, Source, read_request
 from cc_common.errors import PayloadError
 
 T0 = 1_790_000_040
@@ -51,10 +52,26 @@ def thread(number: int) -> str:
     return f",type=hwthread,type-id={number}"
 
 
-def raw(store: MetricStore, body: str | bytes, bounds: Bounds = Bounds()) -> dict[str, Any]:  # noqa: B008
+def raw(store: Source, body: str | bytes, bounds: Bounds = Bounds()) -> dict[str, Any]:  # noqa: B008
     request = read_request(body.encode() if isinstance(body, str) else body, bounds)
     document: dict[str, Any] = json.loads(to_json(answer(request, store, bounds)))
     return document
+
+
+class Watched:
+    """A store, and how many slots were read from it for samples."""
+
+    def __init__(self, store: MetricStore) -> None:
+        self._store = store
+        self.slots_read = 0
+        self.statistics = store.statistics
+        self.hosts = store.hosts
+
+    def query(self, cluster: str, queries: Sequence[Query], *, from_s: int, to_s: int) -> list[list[StoredSeries]]:
+        """As the store, counted."""
+        rows = self._store.query(cluster, queries, from_s=from_s, to_s=to_s)
+        self.slots_read += sum(len(one.data) for row in rows for one in row)
+        return rows
 
 
 def ask(store: MetricStore, *queries: dict[str, Any], slots: int = 3, **more: Any) -> list[list[dict[str, Any]]]:
@@ -408,8 +425,13 @@ class TestBadQueries:
             q("mem_used", aggreg=1),
             {"metric": {}, "host": "n017"},
             {"metric": "mem_used", "host": ["n017"]},
+            q("m" * 256),
+            q("mem_used", "n" * 256),
+            q("mem_used", type="core", type_ids=["1" * 256]),
+            q("mem_used", type="core", type_ids=["0"] * 10_001),
+            q("mem_used", type="core", type_ids=["0"] * 101, subtype="mig", subtype_ids=["1"] * 100),
         ],
-        ids=str,
+        ids=lambda bad: str(bad)[:80],
     )
     def test_it_costs_only_its_own_row(self, store: MetricStore, bad: Any) -> None:
         put(store, "mem_used", [1])
@@ -453,6 +475,27 @@ class TestBounds:
         with pytest.raises(TooLarge, match="limit is 4"):
             raw(store, body.replace('"queries": [', '"queries": [{},'), Bounds(queries=4))
 
+    def test_too_many_series_however_short_the_request_that_names_them(self, store: MetricStore) -> None:
+        """Ids multiply with subtype ids, and a list of the same id compresses to nothing."""
+        queries = [
+            q("flops_any", type="hwthread", type_ids=["0"] * 4),
+            q("mem_used", subtype="disk", subtype_ids=["a", "b"]),
+            q("flops_any", type="accelerator", type_ids=["0"] * 3, subtype="mig", subtype_ids=["1"] * 2),
+            q("clock"),
+        ]
+        body = json.dumps({"cluster": "orion", "from": 0, "to": 60, "queries": queries})
+        raw(store, body, Bounds(series=13))
+        with pytest.raises(TooLarge, match="13 series; the limit is 12"):
+            raw(store, body, Bounds(series=12))
+
+    @pytest.mark.parametrize("more", [{"cluster": "c" * 256}, {"for-all-nodes": ["clock", "m" * 256]}], ids=list)
+    def test_names_that_are_longer_than_any_are_not_repeated_for_every_host(
+        self, store: MetricStore, more: dict[str, Any]
+    ) -> None:
+        body = json.dumps({"cluster": "orion", "from": 0, "to": 60, **more})
+        with pytest.raises(InvalidInput, match="at most 255 characters long, not 256"):
+            raw(store, body)
+
     def test_too_many_queries_for_all_nodes(self, store: MetricStore) -> None:
         put(store, "mem_used", [1])
         put(store, "mem_used", [1], host="n018")
@@ -481,6 +524,19 @@ class TestBounds:
         put(store, "mem_used", [1])
         with pytest.raises(TooLarge):
             ask(store, q("mem_used"), **{"from": 0, "to": 2**61})
+
+    @pytest.mark.parametrize("portion", [0, 1])
+    def test_too_many_samples_are_refused_before_they_are_read(self, store: MetricStore, portion: int) -> None:
+        """Whatever was read would have to be held first: gigabytes for a request of a hundred bytes."""
+        put(store, "mem_used", [1])
+        put(store, "ib_recv", [1], tags=thread(0))
+        source = Watched(store)
+        queries = [q("mem_used")] * 128 * portion + [q("mem_used"), q("ib_recv"), q("nope"), q("clock")]
+        body = json.dumps({"cluster": "orion", "from": T0, "to": T0 + 6000, "queries": queries})
+        with pytest.raises(TooLarge, match="samples"):
+            raw(source, body, Bounds(samples=299 + 12_800 * portion))
+        assert source.slots_read == 100 * 128 * portion
+        assert len(raw(source, body, Bounds(samples=300 + 12_800 * portion))["results"]) == len(queries)
 
     def test_many_queries_are_answered_in_portions_without_a_seam(self, store: MetricStore) -> None:
         for number in range(300):
