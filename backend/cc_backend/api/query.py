@@ -25,18 +25,23 @@ def free_samples() -> Response:
         request,
         services.store,
         needed=services.search.needed_since(),
+        bound=current_caller().clusters,
         body_bytes=services.settings.main.max_json_bytes,
     )
 
 
 def show_inventory() -> Response:
     """What the store holds below a selector."""
-    return storeanswers.debug_answer(request, current().store)
+    return storeanswers.debug_answer(request, current().store, bound=current_caller().clusters)
 
 
 def check_hosts() -> Response:
     """How the metrics of some hosts come in."""
     services = current()
     return storeanswers.health_answer(
-        request, services.store, now_s=services.now_s(), body_bytes=services.settings.main.max_json_bytes
+        request,
+        services.store,
+        now_s=services.now_s(),
+        bound=current_caller().clusters,
+        body_bytes=services.settings.main.max_json_bytes,
     )

@@ -13,20 +13,20 @@ from flask import Request, Response
 from cc_backend.api.answers import JSON, json_answer
 from cc_backend.api.binding import check_cluster
 from cc_backend.api.bodies import read_body
-from cc_backend.errors import InvalidInput
+from cc_backend.errors import InvalidInput, NotAllowed, TooLarge
 from cc_backend.metricstore import HostHealth, MetricStore
 from cc_backend.metricstore.absence.reasontext import fault_text
 from cc_backend.metricstore.answers import binary, protocol
 from cc_backend.metricstore.answers.answering import answer
 from cc_backend.metricstore.answers.answerjson import to_json
 from cc_backend.metricstore.memory.block import WINDOW_SLOTS
-from cc_common.payload import parse_json
+from cc_common.payload import ObjectReader, parse_json, plain_text
 
 _WHOLE = re.compile(r"[+-]?[0-9]{1,19}\Z")
 _SAMPLE_BYTES = 4
 _DEEPEST_SELECTOR = 2
 _MOST_SELECTORS = 10_000
-_MOST_HOSTS = 100_000
+_MOST_JUDGED = 1_000_000  # nodes times metrics
 _SHOWN = 60
 
 
@@ -48,17 +48,24 @@ def query_answer(request: Request, source: protocol.Source, *, bound: Collection
 
 
 def free_answer(
-    request: Request, store: MetricStore, *, needed: Mapping[str, Mapping[str, int]], body_bytes: int
+    request: Request,
+    store: MetricStore,
+    *,
+    needed: Mapping[str, Mapping[str, int]],
+    bound: Collection[str],
+    body_bytes: int,
 ) -> Response:
     """Forget samples before `?to=` below the selectors in the body; those that jobs need stay.
 
-    The body is a list of paths such as `[["orion", "n017"], ["orion"]]`; `[[]]` is the whole store.
+    The body is a list of paths such as `[["orion", "n017"], ["orion"]]`; `[[]]` is the whole store. `bound` are the
+    clusters that the caller may free, empty for all. Raises InvalidInput, PayloadError, TooLarge and NotAllowed.
     """
     text = request.args.get("to", "")
     if not _WHOLE.match(text):
         raise InvalidInput("to must be a time in Unix seconds: /api/free?to=<seconds>")
-    body = read_body(request, limit_bytes=body_bytes)
-    freed_bytes = store.free(before_s=int(text), protected=protected(store, _selectors(body), needed))
+    selectors = _selectors(read_body(request, limit_bytes=body_bytes))
+    _check_selectors(selectors, bound)
+    freed_bytes = store.free(before_s=int(text), protected=protected(store, selectors, needed))
     buffers = -(-freed_bytes // (WINDOW_SLOTS * _SAMPLE_BYTES))
     return Response(f"buffers freed: {buffers}\n", content_type="text/plain; charset=utf-8")
 
@@ -79,28 +86,44 @@ def protected(
     return kept
 
 
-def debug_answer(request: Request, store: MetricStore) -> Response:
-    """What the store holds below `?selector=cluster:host`; without one, its clusters. 400 for what is not there."""
+def debug_answer(request: Request, store: MetricStore, *, bound: Collection[str]) -> Response:
+    """What the store holds below `?selector=cluster:host`; without one, its clusters. 400 for what is not there.
+
+    `bound` are the clusters that the caller may look at, empty for all.
+    """
     selector = request.args.get("selector", "")
-    found = store.inventory(selector.split(":", 2) if selector else ())
+    path = selector.split(":", 2) if selector else []
+    if path:
+        check_cluster(path[0], bound)
+    found = store.inventory(path)
     if found is None:
         raise InvalidInput(f"selector: there is nothing of the name {selector[:_SHOWN]!r}")
+    if bound and not path:
+        found = {cluster: inside for cluster, inside in found.items() if cluster in bound}
     return json_answer({"data": found})
 
 
-def health_answer(request: Request, store: MetricStore, *, now_s: int, body_bytes: int) -> Response:
+def health_answer(
+    request: Request, store: MetricStore, *, now_s: int, bound: Collection[str], body_bytes: int
+) -> Response:
     """Which of the expected metrics of some hosts arrive: host -> `State`, and `HealthMetrics` as JSON in a text.
 
-    With `with-reasons` in the body also `Reasons`: metric -> what is wrong with it, since when.
+    With `with-reasons` in the body also `Reasons`: metric -> what is wrong with it, since when. `bound` are the
+    clusters that the caller may ask about, empty for all. Raises InvalidInput, PayloadError, TooLarge and NotAllowed.
     """
     document = parse_json(read_body(request, limit_bytes=body_bytes), max_bytes=body_bytes)
-    if not isinstance(document, dict) or not isinstance(document.get("cluster"), str):
+    if not isinstance(document, dict):
         raise InvalidInput("the body must be an object with cluster, nodes and metric-names")
-    hosts, metrics = _names(document, "nodes"), _names(document, "metric-names")
-    if len(hosts) > _MOST_HOSTS:
-        raise InvalidInput(f"nodes: {len(hosts)} are more than the limit of {_MOST_HOSTS}")
-    found = {host: store.host_health(document["cluster"], host, metrics, now_s=now_s) for host in hosts}
-    if document.get("with-reasons") is True:
+    asked = ObjectReader(document)
+    cluster, hosts, metrics = asked.text("cluster"), _names(asked, "nodes"), _names(asked, "metric-names")
+    check_cluster(cluster, bound)
+    if len(hosts) * max(len(metrics), 1) > _MOST_JUDGED:
+        raise TooLarge(
+            f"{len(hosts)} nodes with {len(metrics)} metric-names are over the limit of {_MOST_JUDGED} together; "
+            "ask in smaller parts"
+        )
+    found = {host: store.host_health(cluster, host, metrics, now_s=now_s) for host in hosts}
+    if asked.raw("with-reasons") is True:
         return json_answer({host: _health(one) | {"Reasons": _reasons(one, now_s)} for host, one in found.items()})
     return json_answer({host: _health(one) for host, one in found.items()})
 
@@ -121,13 +144,9 @@ def _reasons(health: HostHealth, now_s: int) -> dict[str, Any]:
     }
 
 
-def _names(document: Mapping[str, Any], key: str) -> list[str]:
-    names = document.get(key)
-    if names is None:
-        return []
-    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise InvalidInput(f"{key} must be a list of texts")
-    return names
+def _names(asked: ObjectReader, key: str) -> list[str]:
+    """A list of names, each once."""
+    return list(dict.fromkeys(asked.items(key, plain_text)))
 
 
 def _selectors(body: bytes) -> list[list[str]]:
@@ -140,3 +159,10 @@ def _selectors(body: bytes) -> list[list[str]]:
         if len(path) > _DEEPEST_SELECTOR:
             raise InvalidInput("a path names a cluster and a host; parts of a host cannot be freed alone")
     return document
+
+
+def _check_selectors(selectors: Sequence[Sequence[str]], bound: Collection[str]) -> None:
+    for selector in selectors if bound else ():
+        if not selector:
+            raise NotAllowed("this token is bound to clusters and cannot free the whole store; name a cluster")
+        check_cluster(selector[0], bound)

@@ -65,25 +65,33 @@ def query_samples(services: StoreServices, caller: Caller) -> Response:
     )
 
 
-def free_samples(services: StoreServices, _: Caller) -> Response:
+def free_samples(services: StoreServices, caller: Caller) -> Response:
     """Forget old samples; those of hosts with running jobs stay."""
     needed = {} if services.used_nodes is None else services.used_nodes.fetch(services.now_s())
     if needed is None:
         raise Unavailable("the backend that knows the running jobs does not answer", retry_after_s=_RETRY_S)
     return storeanswers.free_answer(
-        request, services.store, needed=needed, body_bytes=services.settings.main.max_json_bytes
+        request,
+        services.store,
+        needed=needed,
+        bound=caller.clusters,
+        body_bytes=services.settings.main.max_json_bytes,
     )
 
 
-def show_inventory(services: StoreServices, _: Caller) -> Response:
+def show_inventory(services: StoreServices, caller: Caller) -> Response:
     """What the store holds below a selector."""
-    return storeanswers.debug_answer(request, services.store)
+    return storeanswers.debug_answer(request, services.store, bound=caller.clusters)
 
 
-def check_hosts(services: StoreServices, _: Caller) -> Response:
+def check_hosts(services: StoreServices, caller: Caller) -> Response:
     """How the metrics of some hosts come in."""
     return storeanswers.health_answer(
-        request, services.store, now_s=services.now_s(), body_bytes=services.settings.main.max_json_bytes
+        request,
+        services.store,
+        now_s=services.now_s(),
+        bound=caller.clusters,
+        body_bytes=services.settings.main.max_json_bytes,
     )
 
 

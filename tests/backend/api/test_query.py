@@ -115,6 +115,33 @@ class TestWhoMayRead:
         answer = ask(filled, headers=bound)
         assert (answer.status_code, "'tern'" in answer.get_json()["error"]) == (403, True)
 
+    def test_a_token_bound_to_clusters_learns_nothing_of_hosts_elsewhere(self, filled: Any) -> None:
+        asked = {"cluster": "tern", "nodes": ["tn01"], "metric-names": ["load_one"], "with-reasons": True}
+        for clusters, status in ((["heron"], 403), (["tern", "heron"], 200)):
+            bound = filled.headers("api", scopes=["read"], clusters=clusters)
+            answer = filled.client.get("/api/healthcheck", data=json.dumps(asked), headers=bound)
+            assert (answer.status_code, "tn01" in answer.get_json()) == (status, status == 200)
+
+    def test_an_administrators_token_bound_to_clusters_looks_into_these_only(self, filled: Any) -> None:
+        own, other = (filled.headers("admin", scopes=["admin"], clusters=[name]) for name in ("tern", "heron"))
+        assert filled.client.get("/api/debug", headers=own).get_json() == {"data": {"tern": {"hosts": 1}}}
+        assert filled.client.get("/api/debug", headers=other).get_json() == {"data": {}}
+        for selector in ("tern", "tern:tn01"):
+            assert filled.client.get(f"/api/debug?selector={selector}", headers=own).status_code == 200
+            answer = filled.client.get(f"/api/debug?selector={selector}", headers=other)
+            assert (answer.status_code, "'tern'" in answer.get_json()["error"]) == (403, True)
+
+    @pytest.mark.parametrize("selectors", [[[]], [["tern"]], [["heron"], ["tern", "tn01"]], [["heron"], []]])
+    def test_an_administrators_token_bound_to_clusters_frees_nothing_elsewhere(
+        self, filled: Any, selectors: Any
+    ) -> None:
+        own, other = (filled.headers("admin", scopes=["admin"], clusters=[name]) for name in ("tern", "heron"))
+        path = f"/api/free?to={NOW_S + 86_400}"
+        assert filled.client.post(path, data=json.dumps(selectors), headers=other).status_code == 403
+        assert filled.services.store.clusters() == ["tern"]
+        assert filled.client.post(path, data='[["tern"]]', headers=own).status_code == 200
+        assert filled.services.store.clusters() == []
+
     @pytest.mark.parametrize("scope", ["read", "write", "jobs"])
     def test_only_the_scope_admin_frees_and_looks_inside(self, filled: Any, scope: str) -> None:
         headers = filled.headers("api", scopes=[scope])
@@ -204,6 +231,17 @@ class TestHealthcheck:
         assert self.check(filled, nodes=None).get_json() == {}
         found = self.check(filled, **{"metric-names": None}).get_json()
         assert found["tn01"] == {"State": "full", "HealthMetrics": '{"degraded":[],"missing":[]}'}
+
+    def test_keys_in_another_case_are_understood(self, filled: Any) -> None:
+        body = '{"Cluster":"tern","NODES":["tn01"],"Metric-Names":["load_one"],"later":1}'
+        answer = filled.client.get("/api/healthcheck", data=body, headers=filled.headers())
+        assert answer.get_json()["tn01"]["State"] == "full"
+
+    def test_too_many_metrics_of_too_many_hosts_are_413(self, filled: Any) -> None:
+        """Two lists multiply: ten thousand names in each would keep a core busy for minutes."""
+        names = [f"n{number}" for number in range(1001)]
+        assert self.check(filled, nodes=names, **{"metric-names": names[1:]}).status_code == 413
+        assert self.check(filled, nodes=["tn01"] * 2000, **{"metric-names": names[1:]}).status_code == 200
 
     @pytest.mark.parametrize("document", [{"nodes": "tn01"}, {"nodes": [1]}, {"cluster": 7}, {"metric-names": {}}])
     def test_what_is_wrong_is_400(self, filled: Any, document: Any) -> None:

@@ -165,6 +165,14 @@ class TestTokens:
         assert call(site, "query", bound).status_code == 403
         assert site.services.store.clusters() == []
 
+    def test_a_token_bound_to_clusters_neither_asks_about_nor_frees_others(self, site: Any) -> None:
+        write(site)
+        bound = site.bearer(sub="a", roles=["admin"], scopes=["admin"], clusters=["heron"])
+        assert call(site, "healthcheck", bound).status_code == 403
+        assert call(site, "free", bound).status_code == 403
+        assert call(site, "debug", bound).get_json() == {"data": {}}
+        assert site.services.store.hosts("orion") == ["n017"]
+
     def test_without_a_key_everybody_may_everything_as_in_the_reference(
         self, store_site: Callable[..., Any], caplog: pytest.LogCaptureFixture
     ) -> None:
