@@ -41,21 +41,22 @@ def write_samples(services: StoreServices, caller: Caller) -> Response:
     main = services.settings.main
     batch = read_body(request, limit_bytes=main.max_batch_bytes)
     cluster = request.args.get("cluster", "")
-    _check_default_cluster(services, cluster)
     check_batch(batch, default_cluster=cluster, bound=caller.clusters)
+    _note_default_cluster(services, cluster)
     answer = answer_to(services.store.ingest(batch, received_s=services.now_s(), default_cluster=cluster))
     answer.headers["Accept-Encoding"] = "gzip"
     return answer
 
 
-def _check_default_cluster(services: StoreServices, cluster: str) -> None:
+def _note_default_cluster(services: StoreServices, cluster: str) -> None:
     """The store remembers spellings by default cluster: names that mean nothing must not fill it."""
-    main = services.settings.main
-    if not cluster or main.clusters:
+    main, noted = services.settings.main, services.default_clusters
+    if not cluster or main.clusters or cluster in noted:
         return
-    known = services.store.clusters()
+    known = noted.union(services.store.clusters())
     if cluster not in known and len(known) >= main.max_clusters:
         raise InvalidInput(f"cluster: there are {len(known)} clusters already, which is the limit (main.max-clusters)")
+    noted.add(cluster)
 
 
 def query_samples(services: StoreServices, caller: Caller) -> Response:

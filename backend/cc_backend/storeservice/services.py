@@ -1,7 +1,7 @@
 """What the routes and the background work of the metric store's own program use."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from cc_backend.metricstore import MetricStore
 from cc_backend.storeservice.gate import Gate
@@ -21,6 +21,8 @@ class StoreServices:
     gate: Gate
     used_nodes: UsedNodesClient | None
     clock: Callable[[], float]
+    default_clusters: set[str] = field(default_factory=set)
+    """Those that batches named since the start, whether anything came of it or not."""
 
     def now_s(self) -> int:
         """The current time in whole Unix seconds."""

@@ -73,6 +73,13 @@ class TestInterface:
         assert (answer.status_code, "max-clusters" in answer.get_json()["error"]) == (400, True)
         assert write(site, LINE.replace("cluster=orion,", ""), "?cluster=orion").status_code == 200
 
+    def test_nor_can_names_that_nothing_is_stored_under(self, store_site: Callable[..., Any]) -> None:
+        site = store_site(max_clusters=3)
+        write(site)
+        statuses = [write(site, "", f"?cluster=c{number}").status_code for number in range(4)]
+        assert statuses == [200, 200, 400, 400]
+        assert [write(site, "", f"?cluster={name}").status_code for name in ("c1", "orion", "")] == [200, 200, 200]
+
     def test_bad_lines_are_named_and_good_ones_kept(self, site: Any) -> None:
         answer = write(site, "load_one value=x\n" + LINE)
         assert (answer.status_code, answer.get_json()["accepted"]) == (400, 1)
