@@ -68,7 +68,7 @@ def query_samples(services: StoreServices, caller: Caller) -> Response:
 
 def free_samples(services: StoreServices, caller: Caller) -> Response:
     """Forget old samples; those of hosts with running jobs stay."""
-    needed = {} if services.used_nodes is None else services.used_nodes.fetch(services.now_s())
+    needed = {} if services.used_nodes is None else services.used_nodes.ask(services.now_s())
     if needed is None:
         raise Unavailable("the backend that knows the running jobs does not answer", retry_after_s=_RETRY_S)
     return storeanswers.free_answer(

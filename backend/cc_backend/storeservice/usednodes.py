@@ -47,6 +47,16 @@ class UsedNodesClient:
 
     def fetch(self, before_s: int) -> UsedNodes | None:
         """The hosts of jobs that started before; None while nothing is known, and then nothing may be forgotten."""
+        found = self.ask(before_s, "the last answer counts" if self._last is not None else "nothing is freed")
+        if found is not None:
+            self._last = found
+        return self._last
+
+    def ask(self, before_s: int, otherwise: str = "nothing is freed") -> UsedNodes | None:
+        """The hosts of jobs that started before, as the backend says now; None if it does not.
+
+        What it answered last does not count here: it was about another time. `otherwise` says in the log what follows.
+        """
         import httpx  # noqa: PLC0415 - only needed where a backend is set
 
         headers = {"Authorization": f"Bearer {self._token}"} if self._token else {}
@@ -57,15 +67,15 @@ class UsedNodesClient:
                     "GET", f"{self._url}/api/jobs/used_nodes", params={"ts": before_s}, headers=headers
                 ) as answer,
             ):
-                self._last = read_used_nodes(_body(answer))
+                return read_used_nodes(_body(answer))
         except (httpx.HTTPError, ValueError) as error:
             logger.warning(
                 "running jobs are not known url=%s reason=%s kept=%s",
                 self._url,
                 str(error) or type(error).__name__,
-                "the last answer counts" if self._last is not None else "nothing is freed until it answers",
+                otherwise,
             )
-        return self._last
+            return None
 
 
 def _body(answer: Any) -> bytes:

@@ -194,15 +194,20 @@ class TestTokens:
 
 
 class Backend:
-    """Stands where the backend's client stands."""
+    """Stands where the backend's client stands; `away`, only what it answered before is known."""
 
     def __init__(self, answer: UsedNodes | None) -> None:
         self.answer = answer
         self.asked: list[int] = []
+        self.away = False
 
     def fetch(self, before_s: int) -> UsedNodes | None:
         self.asked.append(before_s)
         return self.answer
+
+    def ask(self, before_s: int) -> UsedNodes | None:
+        self.asked.append(before_s)
+        return None if self.away else self.answer
 
 
 class TestRunningJobs:
@@ -223,6 +228,25 @@ class TestRunningJobs:
         answer = site.client.post(f"/api/free?to={NOW_S + 86_400}", data="[[]]", headers=site.service())
         assert answer.status_code == 503
         assert site.services.store.hosts("orion") == ["n017", "n018"]
+
+    def test_freeing_asks_for_all_that_run_now(self, site: Any) -> None:
+        write(site, LINE + LINE.replace("n017", "n018"))
+        site.services.used_nodes = Backend({"orion": {"n018": 0}})
+        assert (
+            site.client.post(f"/api/free?to={NOW_S + 86_400}", data="[[]]", headers=site.service()).status_code == 200
+        )
+        assert site.services.used_nodes.asked == [NOW_S]
+        assert site.services.store.hosts("orion") == ["n018"]
+
+    def test_freeing_does_not_trust_an_answer_about_older_jobs(self, site: Any) -> None:
+        """The upkeep asks for jobs from before the retention: who runs since an hour is not in that answer."""
+        write(site)
+        site.services.used_nodes = Backend({})
+        upkeep(site.services)
+        site.services.used_nodes.away = True
+        answer = site.client.post(f"/api/free?to={NOW_S + 86_400}", data="[[]]", headers=site.service())
+        assert (answer.status_code, answer.headers["Retry-After"]) == (503, "5")
+        assert site.services.store.hosts("orion") == ["n017"]
 
     def test_without_a_backend_the_retention_alone_counts(self, site: Any, clock: Any) -> None:
         write(site)

@@ -81,6 +81,7 @@ def test_what_it_said_last_counts_while_it_answers_nonsense(backend: tuple[str, 
     assert client.fetch(1) == {"orion": {"n1": 0}}
     handler.status, handler.body = status, body
     assert client.fetch(1) == {"orion": {"n1": 0}}
+    assert client.ask(2) is None, "the last answer was about another time"
 
 
 def test_nobody_there_is_no_answer() -> None:
