@@ -85,7 +85,7 @@ class ExternalStore:
         self._lock = threading.Lock()
         self._client: httpx.Client | None = None
         self._fault = ""
-        self._away_until_s = float("-inf")
+        self._away = float("-inf"), ""  # until when it is not asked, and why
         self._names_parts = True  # until it answers without ids
 
     @property
@@ -155,8 +155,9 @@ class ExternalStore:
         """The body of an answer, and whether it is binary."""
         import httpx  # noqa: PLC0415 - only where an external store is configured
 
-        if self._steady() < self._away_until_s:
-            raise StoreAway(self._fault)
+        until_s, why = self._away
+        if self._steady() < until_s:
+            raise StoreAway(why)
         headers = {"Accept": accept}
         if self._place.token:
             headers["Authorization"] = f"Bearer {self._place.token}"
@@ -176,6 +177,7 @@ class ExternalStore:
         if answer.status_code != HTTPStatus.OK:
             raise self._failed(f"it answered {answer.status_code}: {body[:_SHOWN].decode('utf-8', 'replace')}")
         self._fault = ""
+        self._away = float("-inf"), ""
         return body, answer.headers.get("Content-Type", "").startswith(MEDIA_TYPE)
 
     def _read(self, answer: "httpx.Response", deadline_s: float) -> bytes:
@@ -208,7 +210,7 @@ class ExternalStore:
 
     def _gone(self, why: str) -> StoreAway:
         error = self._failed(why)
-        self._away_until_s = self._steady() + AWAY_S
+        self._away = self._steady() + AWAY_S, str(error)
         return error
 
     def close(self) -> None:

@@ -264,6 +264,22 @@ def test_one_that_is_away_is_not_asked_again_at_once_and_then_is(store: MetricSt
     assert external.fault == ""
 
 
+def test_an_answer_after_a_fault_of_another_question_says_that_it_is_there(
+    store: MetricStore, server: Any, ask_at: Any
+) -> None:
+    """Questions are asked at the same time: the one that fails may not be the last to end."""
+
+    def respond(path: str, headers: dict[str, str], body: bytes) -> tuple[int, str, bytes]:
+        external._gone("it cannot be reached")
+        return ours(store)(path, headers, body)
+
+    there = server(respond)
+    external = ask_at(there.url, steady=lambda: 100.0)
+    for _ in range(2):
+        assert values(external.query("orion", QUERIES, from_s=T0, to_s=T0 + 180)) == EXPECTED
+    assert external.fault == ""
+
+
 def test_one_that_never_answers_is_given_up(server: Any, ask_at: Any) -> None:
     release = threading.Event()
 
