@@ -85,7 +85,10 @@ def test_what_is_wrong_is_refused_by_name(tmp_path: Path, document: dict[str, An
     assert caught.value.key == key
 
 
-@pytest.mark.parametrize("addr", ["0.0.0.0:8082", ":8082", "10.1.2.3:8082", "store.example.org:8082"])
+@pytest.mark.parametrize(
+    "addr",
+    ["0.0.0.0:8082", ":8082", "10.1.2.3:8082", "store.example.org:8082", "[::1:2]:8082", "127.store.example.org:8082"],
+)
 def test_without_a_key_it_does_not_listen_where_others_are(tmp_path: Path, addr: str) -> None:
     with pytest.raises(SettingsError, match="open-to-all"):
         check(load(tmp_path, {"main": {"addr": addr}, "metrics": METRICS}).value)
