@@ -19,7 +19,7 @@ from cc_backend.metricstore.answers.protocol import (
     parts_named,
 )
 from cc_backend.metricstore.answers.query import slots_of
-from cc_backend.metricstore.answers.resample import ALGORITHMS, resample
+from cc_backend.metricstore.answers.resample import ALGORITHMS, Array, resample
 from cc_backend.metricstore.model import Doubles, Query, StoredSeries, StoredStatistic
 from cc_backend.model import Samples
 
@@ -203,9 +203,16 @@ def _finish(group: list[_Piece], *, with_stats: bool) -> None:
     # simple resampling gives strided views, which cannot be written out as they are
     thinned = np.ascontiguousarray(thinned)
     for piece, data in zip(group, thinned, strict=True):
-        scale = piece.asked.query.scale_by
-        piece.data = (data * np.float32(scale) if scale else data).astype(np.float32, copy=False)
+        piece.data = _scaled(data, piece.asked.query.scale_by).astype(np.float32, copy=False)
         piece.resolution_s = resolution_s
+
+
+def _scaled(data: Array, scale: float | None) -> Array:
+    """In double precision: 0.001 itself is off in single precision, and so would be each sample."""
+    if not scale:
+        return data
+    with np.errstate(over="ignore"):  # beyond single precision is infinite
+        return (data.astype(np.float64) * scale).astype(np.float32)
 
 
 def _statistics(matrix: Samples) -> Iterator[tuple[float | None, float | None, float | None]]:

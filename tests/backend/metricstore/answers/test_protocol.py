@@ -302,6 +302,18 @@ class TestStatistics:
         assert (negative[0]["data"], negative[0]["min"], negative[0]["max"]) == ([-2, -4, None], -4, -2)
         assert plain[0]["data"] == [2, 4, None]
 
+    def test_a_scaled_sample_is_the_nearest_that_single_precision_has(self, store: MetricStore) -> None:
+        put(store, "mem_used", [1843.5, 7.25, 91.25])
+        for scale, scaled in ((0.001, [1.8435, 0.00725, 0.09125]), (1e-6, [0.0018435, 7.25e-6, 9.125e-5])):
+            (series,) = ask(store, q("mem_used", scale_by=scale))[0]
+            assert series["data"] == scaled
+
+    def test_a_scaled_sample_beyond_single_precision_is_null_and_no_warning(self, store: MetricStore) -> None:
+        put(store, "mem_used", [1, 10, -10])
+        (series,) = ask(store, q("mem_used", scale_by=1e38))[0]
+        assert series["data"] == [1e38, None, None]
+        assert (series["min"], series["max"]) == (-1e39, 1e39)
+
 
 class TestResampling:
     @pytest.fixture(autouse=True)
