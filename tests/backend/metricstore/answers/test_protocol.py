@@ -59,16 +59,18 @@ def raw(store: Source, body: str | bytes, bounds: Bounds = Bounds()) -> dict[str
 
 
 class Watched:
-    """A store, and how many slots were read from it for samples."""
+    """A store, how many queries it got at once, and how many slots were read from it for samples."""
 
     def __init__(self, store: MetricStore) -> None:
         self._store = store
         self.slots_read = 0
+        self.asked: list[int] = []
         self.statistics = store.statistics
         self.hosts = store.hosts
 
     def query(self, cluster: str, queries: Sequence[Query], *, from_s: int, to_s: int) -> list[list[StoredSeries]]:
         """As the store, counted."""
+        self.asked.append(len(queries))
         rows = self._store.query(cluster, queries, from_s=from_s, to_s=to_s)
         self.slots_read += sum(len(one.data) for row in rows for one in row)
         return rows
@@ -234,6 +236,12 @@ class TestParts:
     def test_a_whole_combination_needs_no_coverage(self, store: MetricStore) -> None:
         (row,) = ask(store, q("flops_any", type="hwthread", type_ids=["0", "3"], aggreg=True), slots=2)
         assert row[0]["members"] == 2
+        assert "coverage" not in row[0]
+
+    def test_where_nobody_has_a_sample_null_says_it_all(self, store: MetricStore) -> None:
+        around = {"from": T0 - 60, "to": T0 + 120}
+        (row,) = ask(store, q("flops_any", type="hwthread", type_ids=["0", "3"], aggreg=True), **around)
+        assert row[0]["data"] == [None, 101, 202]
         assert "coverage" not in row[0]
 
     def test_a_host_without_series_of_its_own_is_the_sum_of_its_parts(self, store: MetricStore) -> None:
@@ -555,6 +563,14 @@ class TestBounds:
             put(store, "clock", [number], host=f"n{number}")
         rows = ask(store, *(q("clock", f"n{number}") for number in range(300)), slots=1)
         assert [row[0]["data"] for row in rows] == [[number] for number in range(300)]
+
+    def test_queries_for_many_parts_are_asked_in_smaller_portions(self, store: MetricStore) -> None:
+        """While a portion is answered, nothing can be written."""
+        source = Watched(store)
+        many = q("flops_any", type="hwthread", type_ids=list(map(str, range(3000))))
+        body = json.dumps({"cluster": "orion", "from": T0, "to": T0 + 60, "queries": [many] * 5 + [q("clock")] * 130})
+        raw(source, body)
+        assert source.asked == [2, 2, 128, 3]
 
 
 class TestOtherEnd:

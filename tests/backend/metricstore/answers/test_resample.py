@@ -57,6 +57,12 @@ def test_a_resolution_up_to_the_timestep_changes_nothing() -> None:
 def test_short_series_stay_as_they_are() -> None:
     assert resample(CURVE, 60, 240)[0] is CURVE
     assert resample(CURVE, 60, 2400, minimum_points=1)[0] is CURVE
+    assert resample(np.arange(999.0), 60, 120)[1] == 60
+
+
+def test_a_series_of_a_thousand_samples_is_long_enough() -> None:
+    values, timestep_s = resample(np.arange(1000.0), 60, 120)
+    assert (len(values), timestep_s) == (500, 120)
 
 
 def test_a_resolution_that_is_no_multiple_is_refused() -> None:
