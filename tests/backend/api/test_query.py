@@ -203,6 +203,14 @@ class TestDebug:
         assert self.look(filled, "tern:tn01").get_json() == {"data": {"load_one": own, "hwthread3": thread}}
         assert self.look(filled, "tern:tn01:hwthread3").get_json() == {"data": thread}
 
+    def test_a_part_that_is_called_as_a_metric_hides_nothing(self, filled: Any) -> None:
+        at = f"cluster=tern,hostname=tn01,type=load_one value=1 {NOW_S}"
+        filled.write(f"load_one,{at}", f"mem_used,{at}")
+        extent = [{"start": NOW_S, "end": NOW_S + 60, "len": 1, "samples": 1}]
+        found = self.look(filled, "tern:tn01").get_json()["data"]
+        assert found["load_one"] == [{"start": NOW_S, "end": NOW_S + 180, "len": 3, "samples": 3}]
+        assert found["part load_one"] == {"load_one": extent, "mem_used": extent}
+
     @pytest.mark.parametrize("selector", ["heron", "tern:tn99", "tern:tn01:core9", "tern:tn01:load_one", ":", "::::"])
     def test_what_is_not_there_is_400_and_does_not_come_to_be(self, filled: Any, selector: str) -> None:
         assert self.look(filled, selector).status_code == 400

@@ -14,7 +14,8 @@ def describe(table: SeriesTable, path: Sequence[str], lock: "threading.RLock") -
 
     () gives clusters with their number of hosts; (cluster,) hosts with number of series and time of the newest sample;
     (cluster, host) metric -> extents of the host's own samples, and the same below each part such as `socket1`; further
-    names lead into parts. `lock` is taken for moments only, so that ingest goes on.
+    names lead into parts. Any sender can call a part as a metric is called: it stands below `part <name>`. `lock` is
+    taken for moments only, so that ingest goes on.
     """
     with lock:
         if not path:
@@ -40,6 +41,7 @@ def _host(table: SeriesTable, cluster: str, name: str, lock: "threading.RLock") 
             return None
         series = [(metric, part) for metric, parts in host.metrics.items() for part in parts]
     found: dict[str, Any] = {}
+    metrics = {metric for metric, _ in series}
     for metric, part in series:
         with lock:
             sid = host.find(metric, part)
@@ -49,7 +51,7 @@ def _host(table: SeriesTable, cluster: str, name: str, lock: "threading.RLock") 
             reading = grid.reach(int(table.row_of[sid]))
         level = found
         for child in _levels(part):
-            level = level.setdefault(child, {})
+            level = level.setdefault(f"part {child}" if child in metrics else child, {})
         level[metric] = _extents(reading.finish(), grid.timestep_s)
     return found
 
