@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import chain, repeat
 from typing import Any
 
 import numpy as np
@@ -295,6 +296,24 @@ def test_one_that_never_answers_is_given_up(server: Any, ask_at: Any) -> None:
         release.set()
 
 
+def test_one_that_answers_drop_by_drop_is_given_up(store: MetricStore, server: Any, ask_at: Any) -> None:
+    """Each piece comes in time, the whole does not."""
+    steady = chain([100.0, 100.0], repeat(110.1))
+    external = ask_at(server(ours(store)).url, steady=lambda: next(steady))
+    with pytest.raises(StoreAway, match="longer than 10 s"):
+        external.query("orion", QUERIES, from_s=T0, to_s=T0 + 180)
+
+
+def test_many_series_cannot_fill_the_memory_any_more_than_one(
+    store: MetricStore, server: Any, ask_at: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cc_backend.externalstore.MOST_SAMPLES", 6)
+    external = ask_at(server(ours(store)).url)
+    assert len(external.query("orion", [Query("load", "n1")] * 2, from_s=T0, to_s=T0 + 180)) == 2
+    with pytest.raises(StoreAway, match="over 6 samples"):
+        external.query("orion", [Query("load", "n1")] * 3, from_s=T0, to_s=T0 + 180)
+
+
 def test_an_endless_answer_is_cut(server: Any, ask_at: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("cc_backend.externalstore.LARGEST_BYTES", 1 << 20)
     external = ask_at(server(lambda *_: (200, "application/json", b" " * (2 << 20))).url)
@@ -327,6 +346,16 @@ class TestGrid:
     def test_a_tiny_timestep_cannot_fill_the_memory(self) -> None:
         with pytest.raises(StoreAway, match="samples"):
             on_grid(AnsweredSeries(T0, T0, 1), 0, 2**40)
+
+    @pytest.mark.parametrize(("from_s", "counts", "kept"), [(0, [2, 1], [2, 1]), (60, [2, 1], None), (0, [2], None)])
+    def test_how_many_members_had_a_sample_is_kept_where_it_fits(
+        self, from_s: int, counts: list[int], kept: list[int] | None
+    ) -> None:
+        """A count that stood beside another slot would be wrong; none is only less."""
+        data, coverage = np.array([3, 4], np.float32), np.array(counts, np.int32)
+        found = on_grid(AnsweredSeries(T0 + from_s, 0, 60, data, members=2, coverage=coverage), T0, T0 + 120)
+        assert found.members == 2
+        assert (None if found.coverage is None else found.coverage.tolist()) == kept
 
     def test_an_error_stays_one(self) -> None:
         assert on_grid(AnsweredSeries(0, 0, 0, error="unknown metric"), T0, T0 + 300).error == "unknown metric"
