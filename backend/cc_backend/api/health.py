@@ -16,7 +16,7 @@ from cc_backend.exposition import CONTENT_TYPE, render
 from cc_backend.services import Services, current
 
 _RETRY_S = 5
-_FORWARDING_HEADERS = ("Forwarded", "X-Forwarded-For", "X-Real-Ip")
+_FORWARDING_HEADERS = ("Forwarded", "Via", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Real-Ip")
 
 
 def healthz() -> Response:

@@ -84,7 +84,9 @@ def test_metrics_from_another_machine_need_a_token(site: Any) -> None:
     assert site.client.get("/metrics", environ_overrides=REMOTE).status_code == 401
 
 
-@pytest.mark.parametrize("name", ["X-Forwarded-For", "X-Real-Ip", "Forwarded"])
+@pytest.mark.parametrize(
+    "name", ["X-Forwarded-For", "X-Forwarded-Proto", "X-Forwarded-Host", "X-Real-Ip", "Forwarded", "Via"]
+)
 def test_metrics_through_a_proxy_on_this_machine_need_a_token(site: Any, name: str) -> None:
     assert site.client.get("/metrics", headers={name: "192.0.2.7"}).status_code == 401
 

@@ -84,6 +84,15 @@ def test_what_it_said_last_counts_while_it_answers_nonsense(backend: tuple[str, 
     assert client.ask(2) is None, "the last answer was about another time"
 
 
+def test_an_endless_answer_is_none(backend: tuple[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    url, handler = backend
+    monkeypatch.setattr("cc_backend.storeservice.usednodes._LARGEST_BYTES", 30)
+    handler.body = b'{"orion":["n1"]}' + b" " * 14
+    assert UsedNodesClient(url, "").fetch(1) == {"orion": {"n1": 0}}
+    handler.body += b" "
+    assert UsedNodesClient(url, "").fetch(1) is None
+
+
 def test_nobody_there_is_no_answer() -> None:
     assert UsedNodesClient("http://127.0.0.1:1", "").fetch(1) is None
 
