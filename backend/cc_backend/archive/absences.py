@@ -13,6 +13,8 @@ from cc_common.hostlist import expand, fold
 
 KEY = "missingData"
 
+_END_OF_TIME_S = 2**37  # in the year 6325; dates end in 9999
+
 _REASONS = {why.value: why for why in Why}
 
 
@@ -45,11 +47,17 @@ def _to_document(absence: Absence) -> dict[str, Any]:
     }
 
 
+def _time(value: object) -> int | None:
+    """A time that can be shown as a date, else None."""
+    time_s = whole_number(value)
+    return time_s if time_s is not None and 0 <= time_s < _END_OF_TIME_S else None
+
+
 def _from_document(entry: object) -> Absence | None:
     if not isinstance(entry, Mapping):
         return None
     why, hosts = _REASONS.get(str(entry.get("reason"))), entry.get("hosts", "")
-    from_s, to_s, last_s = (whole_number(entry.get(key)) for key in ("from", "to", "lastSample"))
+    from_s, to_s, last_s = (_time(entry.get(key)) for key in ("from", "to", "lastSample"))
     if why is None or not isinstance(hosts, str) or from_s is None or to_s is None:
         return None
     try:

@@ -1,3 +1,4 @@
+from datetime import UTC
 from typing import Any
 
 import pytest
@@ -6,6 +7,7 @@ from hypothesis import strategies as st
 
 from cc_backend.archive.absences import absences_from_document, absences_to_document
 from cc_backend.archive.document import job_from_bytes, job_to_bytes, job_to_document
+from cc_backend.metricstore.absence.reasontext import sentence
 from cc_backend.model import Absence, Job, Why
 
 
@@ -28,9 +30,9 @@ def test_hosts_are_one_list_and_times_are_seconds() -> None:
                 Absence,
                 st.sampled_from(Why),
                 st.lists(st.from_regex(r"n[0-9]{2}", fullmatch=True), max_size=5).map(lambda n: tuple(sorted(set(n)))),
-                st.integers(0, 2**40),
-                st.integers(0, 2**40),
-                st.none() | st.integers(0, 2**40),
+                st.integers(0, 2**37 - 1),
+                st.integers(0, 2**37 - 1),
+                st.none() | st.integers(0, 2**37 - 1),
             ),
             min_size=1,
             max_size=4,
@@ -41,6 +43,14 @@ def test_hosts_are_one_list_and_times_are_seconds() -> None:
 def test_absences_survive_a_round_trip_through_the_file(absences: dict[str, tuple[Absence, ...]]) -> None:
     read = job_from_bytes(job_to_bytes(job(absences=absences)), source="test")
     assert read.absences == (absences or None)
+
+
+@given(st.integers(), st.integers(), st.none() | st.integers())
+def test_what_was_read_can_be_told(from_s: int, to_s: int, last_s: int | None) -> None:
+    entry = {"reason": "host_silent", "hosts": "n1", "from": from_s, "to": to_s, "lastSample": last_s}
+    for absences in (absences_from_document({"load": [entry]}) or {}).values():
+        for one in absences:
+            assert sentence(one, "load", zone=UTC).startswith("n1 sent nothing from ")
 
 
 def test_a_complete_job_has_no_such_key() -> None:
@@ -58,6 +68,9 @@ def test_a_complete_job_has_no_such_key() -> None:
         {"reason": "host_silent", "hosts": "n[1-", "from": 1, "to": 2},
         {"reason": "host_silent", "hosts": ["n1"], "from": 1, "to": 2},
         {"reason": "host_silent", "hosts": "n1", "from": "1", "to": 2},
+        {"reason": "host_silent", "hosts": "n1", "from": 1, "to": 2**37},
+        {"reason": "host_silent", "hosts": "n1", "from": -1, "to": 2},
+        {"reason": "host_silent", "hosts": "n1", "from": 10**30, "to": 10**31},
         {"reason": "host_silent", "hosts": "n1", "from": 1, "to": 2.5},
         {"reason": ["host_silent"], "hosts": "n1", "from": 1, "to": 2},
     ],
