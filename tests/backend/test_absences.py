@@ -135,6 +135,14 @@ def test_two_slots_in_a_row_are_a_lack(std: SubCluster, values: list[float], *, 
     assert [host.hostname for host in hosts] == (["tn01"] if lacking else [])
 
 
+def test_the_only_slot_of_a_job_is_a_lack_of_its_own(std: SubCluster) -> None:
+    job = make_job(duration=0)
+    absences = found(std, job, {"load_one": rows(tn01=[1]), "mem_used": rows(tn01=[1], tn02=[1])}).metrics
+    assert [(one.why, one.hosts) for one in absences["load_one"]] == [(Why.METRIC_NEVER, ("tn02",))]
+    partly = {"load_one": rows(tn01=[1], tn02=[NAN])}
+    assert [one.hosts for one in found(std, job, partly).metrics["load_one"]] == [("tn02",)]
+
+
 def test_the_newest_samples_of_a_running_job_may_be_on_their_way(std: SubCluster) -> None:
     job = make_job("tn01", state=JobState.RUNNING, monitoring_status=MonitoringStatus.RUNNING_OR_ARCHIVING)
     config = std.metrics["load_one"]
