@@ -17,7 +17,7 @@ SubClusterOf = Callable[[str], str]
 """Host -> name of its subcluster."""
 
 _HOSTS_AT_ONCE = 64
-_REQUESTS_AT_ONCE = 8
+_REQUESTS_AT_ONCE = 8  # of one store
 _HEARD_WITHIN_S = 1800
 
 
@@ -35,9 +35,11 @@ class StoreRouter:
     def __init__(self, internal: MetricStore, external: Sequence[ExternalStore] = ()) -> None:
         self._internal = internal
         self._external = {store.scope: store for store in external}
-        self._pool: ThreadPoolExecutor | None = None
-        if external:
-            self._pool = ThreadPoolExecutor(_REQUESTS_AT_ONCE, thread_name_prefix="external store")
+        # for each its own threads: one that keeps all of them waiting must not keep the others from being asked
+        self._pools = {
+            scope: ThreadPoolExecutor(_REQUESTS_AT_ONCE, thread_name_prefix=f"external store {scope}")
+            for scope in self._external
+        }
 
     def external(self, cluster: str, sub_cluster: str = "") -> ExternalStore | None:
         """The external store in charge, None if it is the internal one."""
@@ -133,14 +135,12 @@ class StoreRouter:
     def _submit(
         self, store: ExternalStore, cluster: str, queries: Sequence[Query], from_s: int, to_s: int
     ) -> "Future[list[list[StoredSeries]]]":
-        if self._pool is None:
-            raise RuntimeError("an external store without a pool")
-        return self._pool.submit(store.query, cluster, queries, from_s=from_s, to_s=to_s)
+        return self._pools[store.scope].submit(store.query, cluster, queries, from_s=from_s, to_s=to_s)
 
     def close(self) -> None:
         """Give threads and connections back; the internal store stays open."""
-        if self._pool is not None:
-            self._pool.shutdown(cancel_futures=True)
+        for pool in self._pools.values():
+            pool.shutdown(cancel_futures=True)
         for store in self._external.values():
             store.close()
 

@@ -4,6 +4,7 @@ import json
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import chain, repeat
 from typing import Any
@@ -459,6 +460,30 @@ class TestRouter:
             "orion", queries, from_s=T0, to_s=T0 + 180, sub_cluster={"n1": "a", "n2": "b"}.__getitem__
         )
         assert values(gathered.rows) == [[(None, [None, 1, None])], [(None, [None, 2, None])]]
+        router.close()
+
+    def test_a_store_that_keeps_all_waiting_keeps_no_other_store_from_answering(
+        self, store: MetricStore, server: Any, ask_at: Any
+    ) -> None:
+        release, asked = threading.Event(), threading.Semaphore(0)
+
+        def waits(*_: Any) -> tuple[int, str, bytes]:
+            asked.release()
+            release.wait(60)
+            return 500, "text/plain", b""
+
+        stuck = ask_at(server(waits).url, scope="orion-stuck", timeout_s=60)
+        router = StoreRouter(store, [stuck, ask_at(server(ours(store)).url, scope="orion-well")])
+        many = [Query("load", f"h{number}") for number in range(1000)]
+        with ThreadPoolExecutor(2) as callers:
+            waiting = callers.submit(router.query, "orion", many, from_s=T0, to_s=T0 + 60, sub_cluster="stuck")
+            try:
+                assert all(asked.acquire(timeout=30) for _ in range(8))
+                well = callers.submit(router.query, "orion", QUERIES, from_s=T0, to_s=T0 + 180, sub_cluster="well")
+                assert values(well.result(timeout=30).rows) == EXPECTED
+            finally:
+                release.set()
+            assert len(waiting.result().unreachable) == 1000
         router.close()
 
     def test_health_of_an_unreachable_store_is_failed(self, store: MetricStore, away: Any) -> None:
