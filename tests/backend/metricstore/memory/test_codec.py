@@ -64,6 +64,7 @@ CASES = {
     "decimals": np.round(random.normal(0, 50, (4, 128)), 2).astype(np.float32),
     "decimals and one that is none": matrix([0.5, 0.25, 0.1, 1 / 3]),
     "the limits of decimals": matrix([2147483520.0, -2147483520.0], [2147483648.0, 1.0], [-2147483648.0, 0.0]),
+    "the first beyond the limits of decimals": matrix([-2147483648.0] * 2, [2147483648.0] * 2, [2147483520.0] * 2),
     "noise": random.normal(100, 10, (4, 128)).astype(np.float32),
     "noise round zero": random.normal(0, 1, (4, 128)).astype(np.float32),
     "few values": (random.integers(1, 20, (4, 128)) / 3).astype(np.float32),
