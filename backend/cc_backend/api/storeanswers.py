@@ -13,7 +13,7 @@ from flask import Request, Response
 from cc_backend.api.answers import JSON, json_answer
 from cc_backend.api.binding import check_cluster
 from cc_backend.api.bodies import read_body
-from cc_backend.errors import InvalidInput, NotAllowed, TooLarge
+from cc_backend.errors import InvalidInput, NotAllowed, TooLarge, Unavailable
 from cc_backend.metricstore import HostHealth, MetricStore
 from cc_backend.metricstore.absence.reasontext import fault_text
 from cc_backend.metricstore.answers import binary, protocol
@@ -28,6 +28,7 @@ _DEEPEST_SELECTOR = 2
 _MOST_SELECTORS = 10_000
 _MOST_JUDGED = 1_000_000  # nodes times metrics
 _SHOWN = 60
+_RESTORE_RETRY_S = 10
 
 
 def query_answer(request: Request, source: protocol.Source, *, bound: Collection[str], body_bytes: int) -> Response:
@@ -58,13 +59,16 @@ def free_answer(
     """Forget samples before `?to=` below the selectors in the body; those that jobs need stay.
 
     The body is a list of paths such as `[["orion", "n017"], ["orion"]]`; `[[]]` is the whole store. `bound` are the
-    clusters that the caller may free, empty for all. Raises InvalidInput, PayloadError, TooLarge and NotAllowed.
+    clusters that the caller may free, empty for all. Raises InvalidInput, PayloadError, TooLarge and NotAllowed, and
+    Unavailable while older samples are read back, since nothing is freed then.
     """
     text = request.args.get("to", "")
     if not _WHOLE.match(text):
         raise InvalidInput("to must be a time in Unix seconds: /api/free?to=<seconds>")
     selectors = _selectors(read_body(request, limit_bytes=body_bytes))
     _check_selectors(selectors, bound)
+    if store.restoring:
+        raise Unavailable("the store still reads back older samples; nothing was freed", retry_after_s=_RESTORE_RETRY_S)
     freed_bytes = store.free(before_s=int(text), protected=protected(store, selectors, needed))
     buffers = -(-freed_bytes // (WINDOW_SLOTS * _SAMPLE_BYTES))
     return Response(f"buffers freed: {buffers}\n", content_type="text/plain; charset=utf-8")

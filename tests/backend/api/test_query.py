@@ -9,6 +9,7 @@ import pytest
 
 from cc_backend.auth.caller import Caller
 from cc_backend.auth.permissions import Permission, caller_may
+from cc_backend.metricstore import MetricStore
 from cc_backend.metricstore.answers.binary import MEDIA_TYPE, decode
 
 NOW_S = 1_760_000_400
@@ -167,6 +168,14 @@ class TestFree:
     def test_a_cluster_or_everything_can_be_named(self, filled: Any, selectors: Any) -> None:
         assert self.free(filled, NOW_S + 86_400, selectors).status_code == 200
         assert filled.services.store.hosts("tern") == []
+
+    def test_while_older_samples_are_read_back_it_says_that_nothing_was_freed(
+        self, filled: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(MetricStore, "restoring", True)
+        answer = self.free(filled, NOW_S + 86_400, [[]])
+        assert (answer.status_code, answer.headers["Retry-After"]) == (503, "10")
+        assert "nothing was freed" in answer.get_json()["error"]
 
     def test_an_unknown_path_makes_no_node(self, filled: Any) -> None:
         assert self.free(filled, NOW_S + 86_400, [["heron", "h1"], ["tern", "tn99"]]).status_code == 200
