@@ -207,6 +207,22 @@ def test_the_c_part_may_be_asked_for_or_left_out() -> None:
     assert choose().native
 
 
+def test_the_c_part_believes_no_number_that_does_not_fit_its_buffers() -> None:
+    native()
+    part: Any = codec_module._codec
+    samples = np.zeros((2, 8), np.float32)
+    for rows, slots in ((3, 8), (2, 9), (1, 8), (2, 0)):
+        with pytest.raises(ValueError, match="no payload"):
+            part.encode(samples, rows, slots, 0)
+    floats, doubles, counts = np.empty(2, np.float32), np.empty(2), np.empty(2, np.int32)
+    for columns in (7, 9, -8, 2**62):
+        with pytest.raises(IndexError):
+            part.summarise(samples, columns, floats, floats.copy(), doubles, counts)
+        with pytest.raises(IndexError):
+            part.combine(samples, columns, 0, np.empty(8, np.float32), np.empty(8, np.int32))
+    part.summarise(samples, 8, floats, floats.copy(), doubles, counts)
+
+
 def test_without_the_c_part_numpy_does_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(codec_module, "_codec", None)
     assert not choose().native
@@ -297,6 +313,11 @@ def test_a_payload_that_is_cut_off_is_refused(codec: Codec, length: int) -> None
         decoded(codec, payload[:length])
 
 
+def test_a_payload_with_something_after_its_end_is_refused(codec: Codec) -> None:
+    with pytest.raises(CodecError, match="add up"):
+        first_row(codec, codec.encode(CASES["noise"]) + b"\0")
+
+
 @pytest.mark.parametrize(
     ("at", "byte"), [(0, 0x44), (4, 2), (5, 1), (6, 5), (7, 4), (9, 2), (10, 127), (12, 129), (14, 1), (16, 0), (17, 9)]
 )
@@ -307,6 +328,22 @@ def test_a_header_that_cannot_be_is_refused(codec: Codec, at: int, byte: int) ->
         decoded(codec, bytes(payload))
     with pytest.raises(CodecError):
         read_header(bytes(payload))
+    with pytest.raises(CodecError):  # each codec looks for itself, too: what follows trusts it
+        first_row(codec, bytes(payload))
+
+
+@pytest.mark.parametrize(("first", "width"), [(1, 128), (128, 1), (0, 0xFFFF), (0xFFFF, 1)])
+def test_columns_beyond_the_slots_are_refused(codec: Codec, first: int, width: int) -> None:
+    payload = bytearray(codec.encode(CASES["noise"]))
+    payload[10:14] = struct.pack("<HH", first, width)
+    with pytest.raises(CodecError, match="shape"):
+        first_row(codec, bytes(payload))
+
+
+def first_row(codec: Codec, payload: bytes) -> None:
+    """Reads a row as it is read where the header was not looked at before."""
+    row = np.zeros(1, np.int64)
+    codec.decode(payload, row, slice(0, 128), Target(np.empty((1, 128), np.float32), row))
 
 
 def row_payload(row: bytes, count: int = 8) -> bytes:
@@ -318,6 +355,8 @@ def row_payload(row: bytes, count: int = 8) -> bytes:
     [
         b"\x00",
         b"\x00" * 5,
+        bytes(1200),  # longer than any row
+        bytes(0xFFFF),
         struct.pack("<HI", 33, 0) + bytes(33),  # wider than a word
         struct.pack("<HI", 10 | 23 << 6, 0) + bytes(10),  # shifted out of the word
         struct.pack("<HI", 4, 0) + bytes(3),
