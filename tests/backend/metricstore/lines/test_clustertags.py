@@ -40,8 +40,16 @@ def test_every_cluster_tag_must_have_one_of_the_names_exactly(
     assert only_clusters(filling + OWN + filling + tail, ["tern", "heron"], native=native) is only
 
 
-def test_names_that_can_be_written_in_several_ways_are_not_seen(native: bool) -> None:  # noqa: FBT001 a parameter
-    assert not only_clusters(b"load,cluster=a-b,hostname=a value=1", ["a-b"], native=native)
+@pytest.mark.parametrize("name", ["a-b", "a_b", "a.b", "1a", "ä"])
+def test_usual_names_are_seen(name: str, native: bool) -> None:  # noqa: FBT001 a parameter
+    batch = f"load,cluster={name},hostname=a value=1 17\n".encode()
+    assert only_clusters(batch, [name], native=native)
+    assert not only_clusters(batch + OWN, [name], native=native)
+
+
+@pytest.mark.parametrize("name", ["a b", "a,b", "a=b", "a\\b", "a\n", ""])
+def test_names_that_can_be_written_in_several_ways_are_not_seen(name: str, native: bool) -> None:  # noqa: FBT001 a parameter
+    assert not only_clusters(f"load,cluster={name},hostname=a value=1".encode(), [name], native=native)
     assert not only_clusters(OWN, [], native=native)
 
 
@@ -50,6 +58,7 @@ pieces = st.sampled_from(
         b"load",
         b",cluster=",
         b"cluster=",
+        b"tern-1",
         b"tern",
         b"heron",
         b",",
@@ -66,6 +75,6 @@ pieces = st.sampled_from(
 @given(parts=st.lists(pieces, max_size=40))
 def test_what_is_said_to_be_of_own_clusters_only_is(parts: list[bytes], native: bool) -> None:  # noqa: FBT001 a parameter
     batch = b"".join(parts)
-    if only_clusters(batch, ["tern"], native=native):
+    if only_clusters(batch, ["tern", "tern-1"], native=native):
         points, _ = lineprotocol.decode(batch, received_s=0)
-        assert {point.tags.get("cluster", "tern") for point in points} <= {"tern"}
+        assert {point.tags.get("cluster", "tern") for point in points} <= {"tern", "tern-1"}
