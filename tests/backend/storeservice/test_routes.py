@@ -80,6 +80,13 @@ class TestInterface:
         assert statuses == [200, 200, 400, 400]
         assert [write(site, "", f"?cluster={name}").status_code for name in ("c1", "orion", "")] == [200, 200, 200]
 
+    @pytest.mark.parametrize("name", ["a%0Ab", "a%00b", "..", "a%2Fb", "a%5Cb", ".", "%7F", "c" * 256])
+    def test_any_cluster_is_no_cluster_whose_name_cannot_be(self, site: Any, name: str) -> None:
+        """In the log and in snapshots names are set apart by such characters: other series would be lost with it."""
+        answer = write(site, LINE.replace("cluster=orion,", "") + LINE, f"?cluster={name}")
+        assert (answer.status_code, answer.get_json()["accepted"]) == (400, 1)
+        assert site.services.store.clusters() == ["orion"]
+
     def test_bad_lines_are_named_and_good_ones_kept(self, site: Any) -> None:
         answer = write(site, "load_one value=x\n" + LINE)
         assert (answer.status_code, answer.get_json()["accepted"]) == (400, 1)

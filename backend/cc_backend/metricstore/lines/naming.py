@@ -55,13 +55,11 @@ def _cluster_refusal(cluster: str, metric: str, metrics: MetricTable) -> Refusal
             return Refusal(Reason.NO_CLUSTER, "there is no cluster tag and no default cluster")
         return Refusal(Reason.UNKNOWN_METRIC, f"metric {metric!r} is not configured")
     known = metrics.get(cluster)
-    if known is None:
-        if fault := _name_fault(cluster):
-            return Refusal(Reason.BAD_NAME, f"cluster {cluster!r} {fault}")
-        return Refusal(Reason.UNKNOWN_CLUSTER, f"cluster {cluster!r} is not configured")
-    if metric not in known:
+    if known is not None and metric not in known:
         return Refusal(Reason.UNKNOWN_METRIC, f"metric {metric!r} is not configured for cluster {cluster!r}")
-    return None
+    if fault := _name_fault(cluster):  # looked for also where the cluster is known: a table may know every name
+        return Refusal(Reason.BAD_NAME, f"cluster {cluster!r} {fault}")
+    return None if known is not None else Refusal(Reason.UNKNOWN_CLUSTER, f"cluster {cluster!r} is not configured")
 
 
 def part_of(tags: Mapping[str, str]) -> Part:

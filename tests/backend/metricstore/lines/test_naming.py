@@ -3,7 +3,11 @@ import pytest
 from cc_backend.metricstore.lines.naming import Refusal, identify
 from cc_backend.metricstore.model import Identity, MetricSpec, Part, Reason
 
-METRICS = {"demo": {"load": MetricSpec(60)}, "other": {"power": MetricSpec(60)}}
+METRICS = {
+    "demo": {"load": MetricSpec(60)},
+    "other": {"power": MetricSpec(60)},
+    "../known": {"load": MetricSpec(60)},  # as in a table that knows every name
+}
 
 
 def of(default_cluster: str = "", metric: str = "load", **tags: str) -> Identity | Refusal:
@@ -59,6 +63,8 @@ def test_the_cluster_of_the_line_beats_the_default_cluster() -> None:
         ({"metric": "event"}, Reason.UNKNOWN_METRIC),
         ({"cluster": "demo", "metric": "event"}, Reason.UNKNOWN_METRIC),
         ({"cluster": "../demo", "hostname": "n1"}, Reason.BAD_NAME),
+        ({"cluster": "../known", "hostname": "n1"}, Reason.BAD_NAME),
+        ({"cluster": "../known", "hostname": "n1", "metric": "event"}, Reason.UNKNOWN_METRIC),
         ({"cluster": "demo", "hostname": "../n1"}, Reason.BAD_NAME),
         ({"cluster": "demo", "hostname": "a/b"}, Reason.BAD_NAME),
         ({"cluster": "demo", "hostname": "a\\b"}, Reason.BAD_NAME),
