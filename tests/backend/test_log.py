@@ -1,9 +1,10 @@
 import logging
 import sys
+from collections.abc import Iterator
 
 import pytest
 
-from cc_backend.log import JournalFormatter
+from cc_backend.log import JournalFormatter, configure_logging
 
 
 @pytest.mark.parametrize(
@@ -29,3 +30,19 @@ def test_every_line_of_a_traceback_keeps_the_priority_of_its_event() -> None:
     lines = JournalFormatter("%(message)s").format(record).splitlines()
     assert len(lines) > 2
     assert all(line.startswith("<3>") for line in lines)
+
+
+@pytest.fixture
+def own_levels() -> Iterator[None]:
+    """Puts the levels of libraries back as they were."""
+    levels = {name: logging.getLogger(name).level for name in ("apscheduler", "httpx", "werkzeug")}
+    yield
+    for name, level in levels.items():
+        logging.getLogger(name).setLevel(level)
+
+
+@pytest.mark.usefixtures("own_levels")
+def test_a_library_does_not_tell_of_each_request_that_we_make() -> None:
+    configure_logging(level="info", journal=True)
+    assert logging.getLogger("cc_backend.x").isEnabledFor(logging.INFO)
+    assert not logging.getLogger("httpx").isEnabledFor(logging.INFO)
