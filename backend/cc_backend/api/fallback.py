@@ -34,7 +34,7 @@ def unknown(rest: str = "") -> Response:
         answer = Response(status=HTTPStatus.NO_CONTENT)
         del answer.headers["Content-Type"]
     else:
-        text = f"{request.method} is not possible here; {' and '.join(allowed)} are"
+        text = f"{request.method} is not possible here; {' and '.join(allowed)} {'are' if len(allowed) > 1 else 'is'}"
         answer = problem(HTTPStatus.METHOD_NOT_ALLOWED, text)
     answer.headers["Allow"] = ", ".join([*allowed, "OPTIONS"])
     return answer
