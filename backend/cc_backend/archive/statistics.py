@@ -49,20 +49,22 @@ def statistics_series(series: Sequence[Samples]) -> StatisticsSeries:
         row[: len(data)] = data
     table[~np.isfinite(table)] = np.nan
     usable = np.count_nonzero(~np.isnan(table), axis=0) >= _FEWEST_VALID
-    columns = table[:, usable]
+    ordered = np.sort(table[:, usable].T, axis=1)  # NaN comes last
+    if ordered.size == 0:
+        return StatisticsSeries(*(np.full(length, np.nan) for _ in range(4)))
+    steps = np.arange(len(ordered))
+    valid = np.count_nonzero(~np.isnan(ordered), axis=1)
 
     def spread(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         full = np.full(length, np.nan)
         full[usable] = values
         return full
 
-    if columns.size == 0:
-        return StatisticsSeries(*(np.full(length, np.nan) for _ in range(4)))
     return StatisticsSeries(
-        min=spread(np.nanmin(columns, axis=0)),
-        mean=spread(np.nanmean(columns, axis=0)),
-        median=spread(np.nanmedian(columns, axis=0)),
-        max=spread(np.nanmax(columns, axis=0)),
+        min=spread(ordered[:, 0]),
+        mean=spread(np.nansum(ordered, axis=1) / valid),
+        median=spread((ordered[steps, (valid - 1) // 2] + ordered[steps, valid // 2]) / 2),
+        max=spread(ordered[steps, valid - 1]),
     )
 
 
