@@ -102,6 +102,25 @@ def test_series_beyond_the_flags_are_not_kept(kernel: KernelName) -> None:
     assert len(spellings) == 0
 
 
+def test_keys_that_come_after_others_were_forgotten_take_no_room_of_those_that_stay(kernel: KernelName) -> None:
+    """The C kernel keeps keys in pieces of 256 KiB; after the second one goes, the first one is filled on."""
+    spellings, resolver = known(kernel)
+
+    def key(sid: int) -> bytes:
+        return b"load,hostname=n%d,text=" % sid + b"a" * 200
+
+    for sid in range(1200):
+        spellings.remember(key(sid), sid)
+    wanted = np.ones(1200, np.bool_)
+    wanted[1000:] = False
+    spellings.keep(wanted)
+    for sid in range(1200, 1400):
+        spellings.remember(key(sid), sid)
+    assert [spellings.find(key(sid)) for sid in range(1000)] == list(range(1000))
+    assert [spellings.find(key(sid)) for sid in range(1200, 1400)] == list(range(1200, 1400))
+    assert not resolver.asked
+
+
 @pytest.mark.parametrize(
     "key",
     [b"", b"#a", b" a", b"\ta", b"\ra", b"a b", b"a\nb", b"a\\", b"\n", b"a" * (MAX_SPELLING_BYTES + 1)],
