@@ -5,7 +5,7 @@ what time it is.
 """
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -28,7 +28,6 @@ _PORTION_SERIES = 1024  # so many are looked up while the lock is held
 _PORTION_SAMPLES = 2_000_000  # and so many may be copied
 _COMBINED_SAMPLES = 500_000  # what is only combined is read so that it stays in the cache of the processor
 _DIGITS = re.compile(r"(\d+)")
-_PART = tuple.__new__  # builds a Part in a third of the time
 
 
 class Range(NamedTuple):
@@ -108,10 +107,12 @@ def select(host: Host, query: Query) -> list[Selection]:
     if query.type in (None, "", "node"):
         selections = _of_host(parts, query)
     elif query.aggregate and not query.subtype:  # of many parts: no object for each of them
-        sids = tuple(sid for number in _ids(parts, query) for sid in _members(parts, query.type or "", number))
+        level = _level(parts, query.type or "")
+        sids = tuple(sid for number in _ids(level, query) for sid in _members(level, number))
         return [Selection(None, None, sids, combined=True)] if sids else []
     else:
-        selections = [found for number in _ids(parts, query) for found in _of_part(parts, query, number)]
+        level = _level(parts, query.type or "")
+        selections = [found for number in _ids(level, query) for found in _of_part(level, query, number)]
     if query.aggregate and selections:
         return [Selection(None, None, tuple(sid for found in selections for sid in found.sids), combined=True)]
     return selections
@@ -119,7 +120,7 @@ def select(host: Host, query: Query) -> list[Selection]:
 
 def _of_host(parts: dict[Part, int], query: Query) -> list[Selection]:
     if query.subtype:
-        return _subtypes(parts, query, "", "")
+        return _subtypes(_level(parts, "").get("", {}), query, "")
     own = parts.get(Part())
     if own is not None:
         return [Selection(None, None, (own,), combined=False)]
@@ -131,38 +132,43 @@ def _coarsest(parts: dict[Part, int]) -> tuple[int, ...]:
     """All series of the coarsest level. Adding levels up would count the same thing twice."""
     types = {part.type for part in parts}
     order = ["", *LEVELS, *sorted(types.difference(LEVELS, [""]))]
-    level = next(name for name in order if name in types)
-    ids = _natural({part.type_id for part in parts if part.type == level})
-    return tuple(sid for number in ids for sid in _members(parts, level, number))
+    level = _level(parts, next(name for name in order if name in types))
+    return tuple(sid for number in _natural(level) for sid in _members(level, number))
 
 
-def _members(parts: dict[Part, int], kind: str, number: str) -> tuple[int, ...]:
+def _level(parts: dict[Part, int], kind: str) -> dict[str, dict[tuple[str, str], int]]:
+    """The series of one type: id -> subtype and its id -> sid; made once, so that each id asked for is a look-up."""
+    level: dict[str, dict[tuple[str, str], int]] = {}
+    for part, sid in parts.items():
+        if part.type == kind:
+            level.setdefault(part.type_id, {})[part[2:]] = sid
+    return level
+
+
+def _members(level: Mapping[str, Mapping[tuple[str, str], int]], number: str) -> tuple[int, ...]:
     """The series of one part: its own, or else those of everything below it."""
-    own = parts.get(_PART(Part, (kind, number, "", "")))
-    if own is not None:
-        return (own,)
-    return tuple(sid for part, sid in parts.items() if part.type == kind and part.type_id == number)
+    below = level.get(number, {})
+    own = below.get(("", ""))
+    return tuple(below.values()) if own is None else (own,)
 
 
-def _ids(parts: dict[Part, int], query: Query) -> Iterable[str]:
-    if query.type_ids is not None:
-        return query.type_ids
-    return _natural({part.type_id for part in parts if part.type == query.type})
+def _ids(level: Iterable[str], query: Query) -> Iterable[str]:
+    return _natural(level) if query.type_ids is None else query.type_ids
 
 
-def _of_part(parts: dict[Part, int], query: Query, number: str) -> list[Selection]:
-    kind = query.type or ""
+def _of_part(level: Mapping[str, Mapping[tuple[str, str], int]], query: Query, number: str) -> list[Selection]:
     if query.subtype:
-        return _subtypes(parts, query, kind, number)
-    sids = _members(parts, kind, number)
+        return _subtypes(level.get(number, {}), query, number)
+    sids = _members(level, number)
     return [Selection(number, None, sids, combined=len(sids) > 1)] if sids else []
 
 
-def _subtypes(parts: dict[Part, int], query: Query, kind: str, number: str) -> list[Selection]:
+def _subtypes(below: Mapping[tuple[str, str], int], query: Query, number: str) -> list[Selection]:
     subtype = query.subtype or ""
-    below = {p.subtype_id: s for p, s in parts.items() if p[:3] == (kind, number, subtype)}
-    wanted = _natural(below) if query.subtype_ids is None else query.subtype_ids
-    return [Selection(number or None, name, (below[name],), combined=False) for name in wanted if name in below]
+    names = [name for kind, name in below if kind == subtype]
+    wanted = _natural(names) if query.subtype_ids is None else query.subtype_ids
+    found = ((name, below.get((subtype, name))) for name in wanted)
+    return [Selection(number or None, name, (sid,), combined=False) for name, sid in found if sid is not None]
 
 
 def _natural(ids: Iterable[str]) -> list[str]:

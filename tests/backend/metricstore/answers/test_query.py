@@ -1,9 +1,13 @@
+from types import SimpleNamespace
+from typing import Any
+
 import numpy as np
 import pytest
 
 from cc_backend.errors import InvalidInput, TooLarge
 from cc_backend.metricstore import Limits, MetricSpec, MetricStore, Query, StoredSeries
-from cc_backend.metricstore.answers.query import slots_of
+from cc_backend.metricstore.answers.query import select, slots_of
+from cc_backend.metricstore.model import Part
 
 METRICS = {
     "demo": {
@@ -224,3 +228,26 @@ def test_a_negative_scale_swaps_least_and_highest(store: MetricStore) -> None:
     put(store, "load", "", 1, 3)
     (one,) = store.statistics("demo", [Query("load", "n1", scale_by=-1)], from_s=T0, to_s=T0 + 180)[0]
     assert (one.min, one.avg, one.max) == (-3, -2, -1)
+
+
+class Walked(dict[Part, int]):
+    """Counts how often all parts are gone through."""
+
+    walks = 0
+
+    def items(self) -> Any:
+        self.walks += 1
+        return super().items()
+
+    def __iter__(self) -> Any:
+        self.walks += 1
+        return super().__iter__()
+
+
+@pytest.mark.parametrize("more", [{}, {"aggregate": True}, {"subtype": "mig", "subtype_ids": ("1",)}])
+def test_ids_that_are_not_there_do_not_walk_all_parts_each(more: dict[str, Any]) -> None:
+    """The store's lock is held meanwhile: 10,000 ids on a host of 512 threads stop ingest for a second."""
+    parts = Walked({Part("hwthread", str(number)): number for number in range(512)})
+    host: Any = SimpleNamespace(metrics={"flops_any": parts})
+    select(host, Query("flops_any", "n1", "hwthread", tuple(f"x{number}" for number in range(1000)), **more))
+    assert parts.walks <= 4
