@@ -258,7 +258,7 @@ class Reader:
             text = f"metric {query.metric!r} has no aggregation: parts of {query.host!r} cannot be combined"
             portion.faults.append((row, text, spec.timestep_s))
             return
-        slots = slots_of(self._from_s, self._to_s, spec.timestep_s).slots
+        slots = self._span(spec.timestep_s, statistics=statistics).slots
         for selection in found:
             portion.wanted.append(_Wanted(row, selection, query, spec))
             if selection.combined:
@@ -277,17 +277,27 @@ class Reader:
         whole = portion.wanted
         if statistics:
             whole = [one for one in portion.wanted if one.selection.combined]
-            for grid, span, group in self._by_grid([one for one in portion.wanted if not one.selection.combined]):
+            own = [one for one in portion.wanted if not one.selection.combined]
+            for grid, span, group in self._by_grid(own, statistics=statistics):
                 portion.summaries.append((group, grid.summary(self._rows(group), span.first_slot, span.slots)))
-        for grid, span, group in self._by_grid(whole):
+        for grid, span, group in self._by_grid(whole, statistics=statistics):
             portion.samples.append((group, span, grid.samples(self._rows(group), span.first_slot, span.slots)))
 
-    def _by_grid(self, wanted: list[_Wanted]) -> list[tuple[Grid, Range, list[_Wanted]]]:
+    def _span(self, timestep_s: int, *, statistics: bool) -> Range:
+        """The slots that are read: for statistics only those from which and up to which there is anything."""
+        span = slots_of(self._from_s, self._to_s, timestep_s)
+        if not statistics:
+            return span
+        held = self._table.grids[self._table.grid_index(timestep_s)].held_slots()
+        first = max(span.first_slot, held.start)
+        return Range(first, max(min(span.first_slot + span.slots, held.stop) - first, 0), timestep_s)
+
+    def _by_grid(self, wanted: list[_Wanted], *, statistics: bool) -> list[tuple[Grid, Range, list[_Wanted]]]:
         groups: dict[int, list[_Wanted]] = {}
         for one in wanted:
             groups.setdefault(one.spec.timestep_s, []).append(one)
         return [
-            (self._table.grids[self._table.grid_index(step)], slots_of(self._from_s, self._to_s, step), group)
+            (self._table.grids[self._table.grid_index(step)], self._span(step, statistics=statistics), group)
             for step, group in groups.items()
         ]
 

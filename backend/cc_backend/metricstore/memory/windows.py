@@ -125,6 +125,12 @@ class Windows:
         """The windows that have blocks, ascending. Window w begins with slot w * `WINDOW_SLOTS`."""
         return sorted(self._windows)
 
+    def held_slots(self) -> range:
+        """From the first slot of the first window that has blocks to the last one of the last; empty without any."""
+        if not self._windows:
+            return range(0)
+        return range(min(self._windows) * WINDOW_SLOTS, (max(self._windows) + 1) * WINDOW_SLOTS)
+
     def chunks(self, window: int) -> list[int]:
         """The chunks of a window that have a block, ascending. Chunk c begins with row c * `CHUNK_ROWS`."""
         return [chunk for chunk, block in enumerate(self._windows.get(window, ())) if block is not None]

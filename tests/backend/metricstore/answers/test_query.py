@@ -7,7 +7,11 @@ import pytest
 from cc_backend.errors import InvalidInput, TooLarge
 from cc_backend.metricstore import Limits, MetricSpec, MetricStore, Query, StoredSeries
 from cc_backend.metricstore.answers.query import select, slots_of
-from cc_backend.metricstore.model import Part
+from cc_backend.metricstore.memory.block import WINDOW_SLOTS
+from cc_backend.metricstore.memory.grid import Grid
+from cc_backend.metricstore.memory.reading import Reading
+from cc_backend.metricstore.model import Ids, Part
+from cc_backend.model import Samples
 
 METRICS = {
     "demo": {
@@ -251,3 +255,23 @@ def test_ids_that_are_not_there_do_not_walk_all_parts_each(more: dict[str, Any])
     host: Any = SimpleNamespace(metrics={"flops_any": parts})
     select(host, Query("flops_any", "n1", "hwthread", tuple(f"x{number}" for number in range(1000)), **more))
     assert parts.walks <= 4
+
+
+def test_statistics_of_a_combination_cost_only_the_time_in_which_there_is_something(
+    store: MetricStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(4):
+        put(store, "flops", part("hwthread", number), 1, 2)
+    asked: list[int] = []
+    samples = Grid.samples
+
+    def counted(grid: Grid, rows: Ids, first_slot: int, count: int) -> Reading[Samples]:
+        asked.append(count)
+        return samples(grid, rows, first_slot, count)
+
+    monkeypatch.setattr(Grid, "samples", counted)
+    for from_s, to_s in ((0, T0 + 10**9), (T0, T0 + 120), (T0 + 10**8, T0 + 10**9), (0, 10**9), (-(10**9), 0)):
+        ((found,),) = store.statistics("demo", [Query("flops", "n1")], from_s=from_s, to_s=to_s)
+        there = from_s <= T0 <= to_s
+        assert (found.min, found.max, found.count) == ((4, 8, 2) if there else (None, None, 0))
+    assert max(asked) <= 2 * WINDOW_SLOTS
