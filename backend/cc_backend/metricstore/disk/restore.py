@@ -39,7 +39,7 @@ def restore(
     """
     began_s = time.monotonic()
     windows = WindowRestorer(table, memory, folder, state, room_bytes=room_bytes, stopping=stopping)
-    log = LogRestorer(table, memory, state, keys=windows.keys, sid_of=windows.sid_of)
+    log = LogRestorer(table, memory, state, keys=windows.keys)
     with ingest:
         has_begun()
         windows.take_places()

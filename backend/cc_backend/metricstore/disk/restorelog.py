@@ -4,18 +4,20 @@ Only slots without a sample are filled: what is there already came later. Within
 the last to the first, and of several samples of one slot the last one counts, as when they came.
 """
 
+import hashlib
 import logging
 import threading
 from collections.abc import Iterator
 
 import numpy as np
 
+from cc_backend.metricstore.disk.keyreader import KeyReader
 from cc_backend.metricstore.disk.wal import Segment
 from cc_backend.metricstore.disk.walformat import (
     BatchRecord,
     Damage,
-    KeyReader,
     Record,
+    SeriesRecord,
     UnknownVersionError,
     read_records,
 )
@@ -32,7 +34,7 @@ _MOST_SERIES = 1 << 24  # no segment has room for so many; a higher number is no
 class LogRestorer:
     """Puts segments into the grids of a table; `lock` is the table's, and given up between portions.
 
-    `sid_of` says which series keys stand for, as far as that is known: segments define the same again and again.
+    Segments define the same series again and again, mostly in the same order: what was read once is known by a digest.
     """
 
     def __init__(
@@ -42,13 +44,12 @@ class LogRestorer:
         state: RestoreState,
         *,
         keys: KeyReader,
-        sid_of: dict[bytes, int],
     ) -> None:
         self._table = table
         self._lock = lock
         self._state = state
         self._keys = keys
-        self._sids = sid_of
+        self._sids: dict[bytes, Ids] = {}
 
     def restore(self, segment: Segment) -> None:
         """Put one segment into the grids, and learn which times it holds; damage is told and skipped."""
@@ -58,7 +59,7 @@ class LogRestorer:
         waiting = 0
         for record in segment_records(segment, self._state):
             if not isinstance(record, BatchRecord):
-                sid_of = _placed(sid_of, record.first_id, self._known(record.keys))
+                sid_of = _placed(sid_of, record.first_id, self._known(record))
             elif len(record.ids):
                 if waiting >= _PORTION:
                     portions.append([])
@@ -72,14 +73,14 @@ class LogRestorer:
                 self._put(portion[0] if len(portion) == 1 else _joined(portion), sid_of, segment)
         segment.in_memory = self._state.unread_files == unread
 
-    def _known(self, keys: tuple[bytes, ...]) -> list[int]:
-        """The sids of keys; those of series that are no longer kept are negative."""
-        known = self._sids
-        new = [key for key in keys if key not in known]
-        named = {key: identity for key in new if (identity := self._keys.identity(key)) is not None}
-        known.update(dict.fromkeys(new, _NOT_KEPT))
-        known.update(zip(named, self._table.register_many(list(named.values())).tolist(), strict=True))
-        return [max(known[key], _NOT_KEPT) for key in keys]
+    def _known(self, record: SeriesRecord) -> Ids:
+        """The sids of the series of a record, -1 for those that are not kept."""
+        digest = hashlib.blake2b(record.text, digest_size=16).digest()
+        sids = self._sids.get(digest)
+        if sids is None:
+            sids = self._table.register_keys(self._keys.read(record.keys))
+            sids = self._sids[digest] = np.maximum(sids, _NOT_KEPT).astype(np.int32)
+        return sids
 
     def _put(self, record: BatchRecord, sid_of: Ids, segment: Segment) -> None:
         """Store samples under their sids; those of series that are not kept are counted."""
@@ -121,7 +122,7 @@ def segment_records(segment: Segment, state: RestoreState) -> Iterator[Record]:
         )  # fmt: skip
 
 
-def _placed(sid_of: Ids, first_id: int, sids: list[int]) -> Ids:
+def _placed(sid_of: Ids, first_id: int, sids: Ids) -> Ids:
     """The translation with some more entries; a gap is left where a damaged record was."""
     end = first_id + len(sids)
     if end > _MOST_SERIES:

@@ -5,12 +5,13 @@ Each series takes the row that it had, so that blocks fit. What is in memory alr
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from cc_backend.metricstore.disk.chunkkeys import NOBODY
+from cc_backend.metricstore.disk.keyreader import KeyReader
 from cc_backend.metricstore.disk.snapshot import WindowName, entries_of, reading
 from cc_backend.metricstore.disk.snapshotformat import (
     ChunkEntry,
@@ -21,11 +22,11 @@ from cc_backend.metricstore.disk.snapshotformat import (
     read_times,
 )
 from cc_backend.metricstore.disk.snapshots import SnapshotFolder, part_of
-from cc_backend.metricstore.disk.walformat import KeyReader
 from cc_backend.metricstore.memory.block import CHUNK_ROWS, WINDOW_SLOTS
 from cc_backend.metricstore.memory.codec import Codec, CodecError, choose, decoded
 from cc_backend.metricstore.memory.coldblock import ColdBlock
 from cc_backend.metricstore.memory.filepart import FilePart, PartFile
+from cc_backend.metricstore.memory.keynames import NO_KEY, NumberedKeys
 from cc_backend.metricstore.memory.series import SeriesTable
 from cc_backend.metricstore.model import Flags, Ids, RestoreState
 
@@ -33,6 +34,8 @@ logger = logging.getLogger(__name__)
 
 _NOT_KEPT = -2
 _MISFIT = "samples and keys have different numbers of rows"
+
+_CHUNKS_AT_ONCE = 16  # the lock is given up after so many, so that questions are answered meanwhile
 
 _Place = tuple[bytes, int, int]
 
@@ -55,8 +58,7 @@ class _Chunk:
 class WindowRestorer:
     """Puts snapshot files into the grids of a table; `lock` is the table's, and given up between chunks.
 
-    `sid_of` says which series the keys stand for that were met so far. Once all samples take `room_bytes` of the memory
-    (if not 0), older ones are left on disk only.
+    Once all samples take `room_bytes` of the memory (if not 0), older ones are left on disk only.
     """
 
     def __init__(
@@ -74,7 +76,6 @@ class WindowRestorer:
         self._folder = folder
         self._state = state
         self.keys = KeyReader()
-        self.sid_of: dict[bytes, int] = {}
         self._stopping = stopping
         self._room_bytes = room_bytes
         self._codec: Codec = choose()
@@ -89,18 +90,28 @@ class WindowRestorer:
             try:
                 with reading(self._folder.path(name)) as (read, size_bytes):
                     entries, _ = entries_of(read, size_bytes, name)
-                    for entry in entries:
-                        if (entry.timestep_s, entry.chunk) not in seen and self._has_keys(read, entry):
-                            seen.add((entry.timestep_s, entry.chunk))
+                    self._take_places_of(read, entries, seen)
             except OSError as error:
                 logger.debug("file=%s: %s", self._folder.path(name), error)  # told when its samples are read
 
-    def _has_keys(self, read: ReadAt, entry: ChunkEntry) -> bool:
+    def _take_places_of(self, read: ReadAt, entries: Sequence[ChunkEntry], seen: set[tuple[int, int]]) -> None:
+        """The same for the chunks of one file that were not seen yet; one that is damaged is not seen."""
+        portion: list[tuple[ChunkEntry, NumberedKeys]] = []
         try:
-            self._sids_of(read, entry)
-        except DamagedChunkError:
-            return False
-        return True
+            for entry in entries:
+                if (entry.timestep_s, entry.chunk) in seen:
+                    continue
+                try:
+                    portion.append((entry, self.keys.read(read_keys(read, entry))))
+                except DamagedChunkError:
+                    continue
+                seen.add((entry.timestep_s, entry.chunk))
+                if len(portion) >= _CHUNKS_AT_ONCE:
+                    self._register(portion)
+                    portion = []
+        finally:  # what was read before a fault of the disk counts
+            if portion:
+                self._register(portion)
 
     def restore(self, name: WindowName) -> None:
         """Put one file into the grids; damaged chunks are told and skipped."""
@@ -156,22 +167,24 @@ class WindowRestorer:
 
     def _sids_of(self, read: ReadAt, entry: ChunkEntry) -> Ids:
         """The series of a chunk's rows; equal keys in the next window are not looked at again."""
-        place = (entry.digest, entry.timestep_s, entry.chunk)
+        place = _place_of(entry)
         known = self._sids.get(place)
         if known is not None and len(known) == entry.rows:
             return known
-        keys = read_keys(read, entry)
-        identities = {row: found for row, key in enumerate(keys) if (found := self.keys.identity(key)) is not None}
-        first = entry.chunk * CHUNK_ROWS
-        sids = np.array([_NOT_KEPT if key else NOBODY for key in keys], np.int64)
-        if identities:
-            rows = [first + row for row in identities]
-            with self._lock:
-                numbers = self._table.register_at(list(identities.values()), entry.timestep_s, rows)
-            sids[list(identities)] = np.where(numbers < 0, _NOT_KEPT, numbers)
-            self.sid_of.update((keys[row], sid) for row, sid in zip(identities, numbers.tolist(), strict=True))
-        self._sids[place] = sids
-        return sids
+        self._register([(entry, self.keys.read(read_keys(read, entry)))])
+        return self._sids[place]
+
+    def _register(self, chunks: Sequence[tuple[ChunkEntry, NumberedKeys]]) -> None:
+        """Find out the series of chunks of one file; new ones get the rows that they had, if these are free."""
+        keys = NumberedKeys.joined([keys for _, keys in chunks])
+        rows = np.concatenate([entry.chunk * CHUNK_ROWS + np.arange(entry.rows) for entry, _ in chunks])
+        with self._lock:
+            sids = self._table.register_keys(keys, chunks[0][0].timestep_s, rows)
+        sids = np.where(sids >= 0, sids, np.where(keys.kinds == NO_KEY, NOBODY, _NOT_KEPT))
+        begin = 0
+        for entry, _ in chunks:
+            self._sids[_place_of(entry)] = sids[begin : begin + entry.rows]
+            begin += entry.rows
 
     def _adopt(self, chunk: _Chunk) -> bool:
         """Take the compressed samples as they are, if all series are in their rows and nothing is there yet."""
@@ -225,3 +238,7 @@ class WindowRestorer:
         there = np.flatnonzero(kept & (chunk.times_s > 0))
         if len(there):
             self._table.seen(chunk.sids[there], chunk.times_s[there])
+
+
+def _place_of(entry: ChunkEntry) -> _Place:
+    return entry.digest, entry.timestep_s, entry.chunk

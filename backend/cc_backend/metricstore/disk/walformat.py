@@ -27,7 +27,8 @@ _RECORD_HEADER = struct.Struct("<4sBxxxII")
 _CHECKED_HEADER_BYTES = 12  # all of a record's header but the checksum
 _SERIES_HEADER = struct.Struct("<III4x")
 # Names with control characters are refused, so these can stand between names and between keys.
-_NAME_END = b"\0"
+NAME_END = b"\0"
+"""Stands between the names of a key."""
 _KEY_END = b"\n"
 _NAMES = 7
 _BATCH_HEADER = struct.Struct("<qI4x")
@@ -40,10 +41,15 @@ class UnknownVersionError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class SeriesRecord:
-    """Series of the batches that follow in the same file, numbered from `first_id`."""
+    """Series of the batches that follow in the same file, numbered from `first_id`; `text` is their keys as written."""
 
     first_id: int
-    keys: tuple[bytes, ...]
+    text: bytes
+
+    @property
+    def keys(self) -> list[bytes]:
+        """The key of each series."""
+        return self.text.split(_KEY_END)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +104,7 @@ def key_of(identity: Identity) -> bytes:
 
 def identity_of(key: bytes) -> Identity | None:
     """The identity behind a key of the log, or None if it is none."""
-    names = key.split(_NAME_END)
+    names = key.split(NAME_END)
     if len(names) != _NAMES:
         return None
     try:
@@ -106,29 +112,6 @@ def identity_of(key: bytes) -> Identity | None:
     except UnicodeDecodeError:
         return None
     return Identity(cluster, host, metric, Part(*part))
-
-
-class KeyReader:
-    """Reads many keys: what follows cluster and host is the same in most hosts, and read once."""
-
-    def __init__(self) -> None:
-        self._names: dict[bytes, str] = {}
-        self._rest: dict[bytes, tuple[str, Part]] = {}
-
-    def identity(self, key: bytes) -> Identity | None:
-        """The same as `identity_of`."""
-        try:
-            cluster, host, rest = key.split(_NAME_END, 2)
-            metric, part = self._rest[rest]
-            return Identity(self._names[cluster], self._names[host], metric, part)
-        except (KeyError, ValueError):
-            identity = identity_of(key)
-        if identity is not None:
-            cluster, host, rest = key.split(_NAME_END, 2)
-            self._rest[rest] = identity.metric, identity.part
-            self._names[cluster] = identity.cluster
-            self._names[host] = identity.host
-        return identity
 
 
 def batch_record(ids: Ids, values: Samples, times_s: int | Ids) -> bytes:
@@ -212,10 +195,10 @@ def _parse_series(data: bytes, position: int, end: int) -> SeriesRecord:
     position += _SERIES_HEADER.size
     if position + length > end:
         raise ValueError("the keys run over the end of their record")
-    keys = data[position : position + length].split(_KEY_END)
-    if len(keys) != count:
+    text = data[position : position + length]
+    if text.count(_KEY_END) + 1 != count:
         raise ValueError("the number of keys is not the one promised")
-    return SeriesRecord(first_id, tuple(keys))
+    return SeriesRecord(first_id, text)
 
 
 def _parse_batch(data: bytes, position: int, end: int, kind: int) -> BatchRecord:

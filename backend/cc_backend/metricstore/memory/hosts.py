@@ -60,6 +60,19 @@ class Host:
             return _NOTHING
         return self._extra.get(metric, {}).get(part, _NOTHING)
 
+    def find_all(self, places: Ids) -> Ids:
+        """The sids of series by their places in the layout, -1 where there is none; not those kept apart."""
+        sids = np.array(self._sids, np.int64)
+        if not len(sids):
+            return np.full(len(places), _NOTHING, np.int64)
+        there = (places >= 0) & (places < len(sids))
+        return np.where(there, sids[np.where(there, places, 0)], _NOTHING)
+
+    @property
+    def keeps_apart(self) -> bool:
+        """Whether the host has series outside the layout that are not of jobs."""
+        return self._extra_count > self.job_count
+
     def add(self, metric: str, part: Part, sid: int) -> None:
         """Take in a series that the host does not have yet."""
         self.count += 1
@@ -79,6 +92,15 @@ class Host:
             self._sids.append(sid)
         else:
             self._sids[place] = sid
+
+    def add_all(self, places: Ids, sids: Ids) -> None:
+        """Take in new series, none of a job, at places that are in use and differ and that the host `may_take`."""
+        self.count += len(places)
+        missing = int(places.max()) + 1 - len(self._sids)
+        if missing > 0:
+            self._sids.extend([_NOTHING] * missing)
+        np.frombuffer(self._sids, np.intc)[places] = sids
+        self.layout.take_again(places)
 
     def remove(self, metric: str, part: Part) -> None:
         """Let go of a series that the host has."""
@@ -133,6 +155,11 @@ class Host:
         if self._extra is not None:
             extra = sum(map(sys.getsizeof, (self._extra, *self._extra.values()))) + _SID_BYTES * self._extra_count
         return _HOST_BYTES + sys.getsizeof(self._sids) + extra
+
+
+def may_take(count: int, places: Ids) -> bool:
+    """Whether a host with so many series may put new ones at these places, one after the other."""
+    return bool((places < 2 * np.arange(count + 1, count + 1 + len(places)) + _ROOM).all())
 
 
 class HostMetrics(Mapping[str, dict[Part, int]]):

@@ -8,7 +8,9 @@ import heapq
 import sys
 from array import array
 
-from cc_backend.metricstore.model import Part
+import numpy as np
+
+from cc_backend.metricstore.model import Ids, Part
 
 _INTEGER_BYTES = 32  # of a number above 256, as the allocator rounds it
 _PART_BYTES = 88  # a tuple of four with what the garbage collector adds
@@ -18,13 +20,15 @@ _TEXT_BYTES = 56  # a short text
 class Layout:
     """The series that hosts of one cluster have, each at the same place in every host.
 
-    A place that no host uses any more is given to the next series that is new. `places` says metric -> part -> place.
+    A place that no host uses any more is given to the next series that is new. `places` says metric -> part -> place,
+    `freed` grows whenever one of these is gone.
     """
 
-    __slots__ = ("_free", "_users", "places")
+    __slots__ = ("_free", "_users", "freed", "places")
 
     def __init__(self) -> None:
         self.places: dict[str, dict[Part, int]] = {}
+        self.freed = 0
         self._users = array("i")
         self._free: list[int] = []  # a heap: the lowest place is taken first
 
@@ -54,6 +58,10 @@ class Layout:
         self.places.setdefault(metric, {})[part] = place
         return place
 
+    def take_again(self, places: Ids) -> None:
+        """One user more of each of these places, which are in use and differ."""
+        np.frombuffer(self._users, np.intc)[places] += 1
+
     def leave(self, metric: str, part: Part) -> None:
         """One user less."""
         parts = self.places[metric]
@@ -63,6 +71,7 @@ class Layout:
             del parts[part]
             if not parts:
                 del self.places[metric]
+            self.freed += 1
             heapq.heappush(self._free, place)
 
     def users(self) -> int:
@@ -139,6 +148,14 @@ class Parts:
         self._numbers[part] = number
         self.text_bytes += _text_bytes(part)
         return number
+
+    def number(self, part: Part) -> int:
+        """The number of a part that a series is of; raises KeyError."""
+        return self._numbers[part]
+
+    def take_again(self, numbers: Ids) -> None:
+        """One user more for each of these numbers, which are in use; one may stand there several times."""
+        np.add.at(np.frombuffer(self._users, np.intc), numbers, 1)
 
     def _text(self, text: str) -> str:
         """The same text, kept once unless a sender makes up kinds without end."""

@@ -9,14 +9,12 @@ from cc_backend.metricstore.disk.walformat import (
     HEADER_BYTES,
     BatchRecord,
     Damage,
-    KeyReader,
     Record,
     SeriesRecord,
     UnknownVersionError,
     batch_record,
     file_header,
     identity_of,
-    key_of,
     read_records,
     series_record,
 )
@@ -160,21 +158,3 @@ def test_any_samples_survive_the_round_trip(samples: list[tuple[int, float, int]
     assert record.values.tolist() == values.tolist()
     assert np.array_equal(record.times_s, times)
     assert damage.skipped_bytes == 0
-
-
-NAMES = st.text(st.characters(exclude_categories=["Cs", "Cc"]), max_size=5)
-
-
-@given(st.lists(st.builds(Identity, NAMES, NAMES, NAMES, st.builds(Part, NAMES, NAMES, NAMES, NAMES)), max_size=20))
-def test_many_keys_are_read_as_each_is_alone(identities: list[Identity]) -> None:
-    reader = KeyReader()
-    keys = [key_of(identity) for identity in identities]
-    assert [reader.identity(key) for key in keys * 2] == identities * 2
-
-
-@pytest.mark.parametrize("key", [b"", b"a\0b", b"a\0b\0c", b"demo\0n1\0load\0\0\0\0\0", b"\xff\0n1\0load\0\0\0\0"])
-def test_what_is_no_key_is_none_also_among_others(key: bytes) -> None:
-    reader = KeyReader()
-    assert reader.identity(b"demo\0n1\0load\0\0\0\0") == Identity("demo", "n1", "load")
-    assert reader.identity(key) is None
-    assert reader.identity(b"\xff\0n1\0load\0\0\0\0") is None

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from cc_backend.metricstore.memory.hosts import Host
+from cc_backend.metricstore.memory.hosts import Host, may_take
 from cc_backend.metricstore.memory.layout import Layout
 from cc_backend.metricstore.model import MetricSpec, Part
 
@@ -94,3 +94,54 @@ def test_what_was_removed_is_gone_and_can_come_again(part: Part) -> None:
     assert host.find("load", part) == 6
     with pytest.raises(LookupError):
         host.remove("power", part)
+
+
+def test_many_series_come_at_once_where_others_have_them() -> None:
+    layout = Layout()
+    first, second = host_of(layout, 1), host_of(layout, 2)
+    for sid, part in enumerate(CORES):
+        first.add("load", part, sid)
+    assert second.find_all(np.array([0, 2])).tolist() == [-1, -1]
+    second.add("load", CORES[1], 11)
+    second.add_all(np.array([3, 0]), np.array([13, 10]))
+    assert second.metrics["load"] == {CORES[0]: 10, CORES[1]: 11, CORES[3]: 13}
+    assert second.find_all(np.array([3, 2, -1, 1, 9, 0])).tolist() == [13, -1, -1, 11, -1, 10]
+    assert second.count == 3
+    assert layout.users() == 7
+    for part in (CORES[0], CORES[1], CORES[3]):
+        second.remove("load", part)
+        first.remove("load", part)
+    assert layout.users() == 1
+    assert layout.place("load", CORES[3]) == -1
+
+
+@pytest.mark.parametrize(("jobs", "others"), [(0, 0), (3, 0), (0, 1), (3, 1)])
+def test_a_host_says_whether_it_keeps_series_outside_the_layout(jobs: int, others: int) -> None:
+    layout = Layout()
+    crowded, host = host_of(layout, 1), host_of(layout, 2)
+    for number in range(5000):
+        crowded.add("load", Part("core", str(number)), number)
+    host.add("load", Part("core", "0"), 5000)
+    for number in range(jobs):
+        host.add("load", Part("job", str(number)), 5001 + number)
+    for number in range(others):
+        host.add("load", Part("core", str(4000 + number)), 6000 + number)
+    assert host.keeps_apart == (others > 0)
+
+
+@pytest.mark.parametrize("count", [0, 10])
+def test_a_host_may_take_the_places_that_it_takes_one_by_one(count: int) -> None:
+    layout = Layout()
+    crowded = host_of(layout, 1)
+    for number in range(4000):
+        crowded.add("load", Part("core", str(number)), number)
+    near, far = count, 2048 + 2 * count
+    for places in ([far + 1], [far + 2], [near, far + 3], [near, far + 4], [far + 3, near]):
+        host = host_of(layout, 2)
+        for number in range(count):
+            host.add("load", Part("core", str(number)), 5000 + number)
+        assert not host.keeps_apart
+        expected = may_take(count, np.array(places))
+        for place in places:
+            host.add("load", Part("core", str(place)), 6000 + place)
+        assert host.keeps_apart != expected

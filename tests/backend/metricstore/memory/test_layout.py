@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 
 from cc_backend.metricstore.memory.layout import Layout, Names, Parts
@@ -49,6 +50,27 @@ def test_metrics_that_nobody_has_any_more_leave_nothing_behind() -> None:
     assert layout.places == {}
 
 
+def test_hosts_take_many_places_at_once() -> None:
+    layout = Layout()
+    for part in CORES:
+        layout.take("load", part, below=FAR)
+    layout.take_again(np.array([3, 1]))
+    assert layout.users() == 6
+    for part in CORES:
+        layout.leave("load", part)
+    assert [layout.place("load", part) for part in CORES] == [-1, 1, -1, 3]
+
+
+def test_places_that_are_gone_are_counted() -> None:
+    layout = Layout()
+    layout.take("load", CORES[0], below=FAR)
+    layout.take("load", CORES[0], below=FAR)
+    layout.leave("load", CORES[0])
+    assert layout.freed == 0
+    layout.leave("load", CORES[0])
+    assert layout.freed == 1
+
+
 def test_names_keep_their_numbers() -> None:
     names = Names()
     assert [names.number(text) for text in ("load", "power", "load")] == [0, 1, 0]
@@ -68,6 +90,22 @@ def test_a_part_is_kept_once_and_as_long_as_a_series_is_of_it() -> None:
     assert parts.take(Part("job", "17")) == 0
     assert parts[0] == Part("job", "17")
     assert parts.users() == 2
+
+
+def test_many_series_take_parts_again() -> None:
+    parts = Parts()
+    first, second = (parts.take(part) for part in CORES[:2])
+    parts.take_again(np.array([second, first, second]))
+    assert parts.users() == 5
+    for _ in range(2):
+        parts.leave(first)
+        parts.leave(second)
+    with pytest.raises(KeyError):
+        parts.number(CORES[0])
+    assert parts.number(CORES[1]) == second
+    parts.leave(second)
+    with pytest.raises(KeyError):
+        parts.number(CORES[1])
 
 
 def test_bytes_of_parts_are_given_back() -> None:

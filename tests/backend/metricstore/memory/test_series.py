@@ -1,19 +1,25 @@
 import gc
+import random
 import threading
 import tracemalloc
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cc_backend.metricstore.disk.keyreader import KeyReader
 from cc_backend.metricstore.disk.walformat import identity_of, key_of
+from cc_backend.metricstore.lines.nodes import ClusterNodes
 from cc_backend.metricstore.lines.spellings import MAX_SPELLING_BYTES, refusal_code, refusal_reason
 from cc_backend.metricstore.lines.wirekeys import MAX_SPELLINGS_PER_SERIES
+from cc_backend.metricstore.memory import hosts, series
+from cc_backend.metricstore.memory.keynames import NumberedKeys
 from cc_backend.metricstore.memory.series import JOB_SILENCE_S, SeriesTable
-from cc_backend.metricstore.model import Identity, Limits, MetricSpec, MetricTable, Part, Reason
+from cc_backend.metricstore.model import Identity, Ids, Limits, MetricSpec, MetricTable, Part, Reason
 
 METRICS = {"demo": {"load": MetricSpec(60), "power": MetricSpec(30)}}
 
@@ -213,6 +219,10 @@ def metrics_of(count: int, timestep_s: int = 60) -> MetricTable:
     return {"demo": {f"m{number}": MetricSpec(timestep_s) for number in range(count)}}
 
 
+def keys_of(identities: Sequence[Identity | None], reader: KeyReader | None = None) -> NumberedKeys:
+    return (reader or KeyReader()).read([b"x" if identity is None else key_of(identity) for identity in identities])
+
+
 class TestManyAtOnce:
     def test_they_get_the_numbers_that_each_alone_would_get(self) -> None:
         identities = [host(1), host(2), host(1), Identity("demo", "n1", "power"), Identity("demo", "n1", "unheard-of")]
@@ -247,7 +257,7 @@ class TestManyAtOnce:
 class TestOldRows:
     def test_new_series_get_the_rows_they_had(self) -> None:
         table = table_with()
-        sids = table.register_at([host(1), host(2), host(3)], 60, [500, 3, 77])
+        sids = table.register_keys(keys_of([host(1), host(2), host(3)]), 60, np.array([500, 3, 77]))
         assert table.rows(sids).tolist() == [500, 3, 77]
         assert table.register_many([host(2)]).tolist() == [sids[1]]
         table.validate()
@@ -260,7 +270,7 @@ class TestOldRows:
         known = table.register(host(1))
         row = int(table.row_of[known])
         identities = [host(1), host(2), Identity("demo", "n3", "power"), host(4), host(5)]
-        sids = table.register_at(identities, 60, [row + 9, row, 900, 901, 901])
+        sids = table.register_keys(keys_of(identities), 60, np.array([row + 9, row, 900, 901, 901]))
         assert sids[0] == known
         rows = table.rows(sids).tolist()
         assert rows[0] == row
@@ -273,13 +283,228 @@ class TestOldRows:
 
     def test_rows_that_no_grid_can_have_are_not_taken(self) -> None:
         table = table_with(Limits(series=10, job_series=10))
-        sids = table.register_at([host(1), host(2)], 60, [-1, 10**9])
+        sids = table.register_keys(keys_of([host(1), host(2), host(3)]), 60, np.array([-1, 10**9, -5]))
         assert (table.rows(sids) < 100).all()
         table.validate()
 
     def test_what_is_not_configured_any_more_is_refused(self) -> None:
-        sids = table_with().register_at([Identity("demo", "n1", "gone"), host(1)], 60, [0, 1])
+        sids = table_with().register_keys(keys_of([Identity("demo", "n1", "gone"), host(1)]), 60, np.array([0, 1]))
         assert sids.tolist() == [refusal_code(Reason.UNKNOWN_METRIC), 0]
+
+
+NODE = [("load", Part())] + [(metric, Part("core", str(n))) for metric in ("load", "power") for n in range(20)]
+
+
+def of_node(name: str, kinds: Sequence[tuple[str, Part]] = NODE) -> list[Identity]:
+    return [Identity("demo", name, metric, part) for metric, part in kinds]
+
+
+class TestKeysOfWholeHosts:
+    """Hosts with the series of another one are registered at once, and nobody can tell."""
+
+    def test_they_get_what_each_alone_would_get(self) -> None:
+        table = table_with()
+        identities = [one for number in range(5) for one in of_node(f"n{number}")]
+        sids = table.register_keys(keys_of(identities))
+        assert sorted(sids.tolist()) == list(range(len(identities)))
+        assert [table.identity(sid) for sid in sids.tolist()] == identities
+        assert table.register_many(identities).tolist() == sids.tolist()
+        table.validate()
+
+    def test_rows_they_had_are_theirs_though_hosts_take_turns(self) -> None:
+        table = SeriesTable(metrics_of(1), Limits(), threading.RLock())
+        parts = parts_of_a_node(1, 40)
+        identities = of_many_hosts(3, parts)
+        mixed = identities[::3] + identities[1::3] + identities[2::3]
+        sids = table.register_keys(keys_of(mixed), 60, np.arange(len(mixed)) + 7)
+        assert table.rows(sids).tolist() == list(range(7, 7 + len(mixed)))
+        assert [table.identity(sid) for sid in sids.tolist()] == mixed
+        table.validate()
+
+    def test_a_metric_of_another_timestep_lies_on_its_own_grid(self) -> None:
+        table = table_with()
+        table.register_keys(keys_of(of_node("n1")), 60, np.arange(len(NODE)))
+        sids = table.register_keys(keys_of(of_node("n2")), 60, np.arange(len(NODE)) + 100)
+        there = [table.grids[grid].timestep_s == 60 for grid in table.grid_of[sids].tolist()]
+        assert there == [metric == "load" for metric, _ in NODE]
+        assert table.rows(sids)[there].tolist() == (np.arange(len(NODE)) + 100)[there].tolist()
+        table.validate()
+
+    def test_keys_that_cannot_be_read_or_are_none_are_refused(self) -> None:
+        table = table_with()
+        table.register_keys(keys_of(of_node("n1")))
+        reader = KeyReader()
+        keys = [key_of(identity) for identity in of_node("n2")]
+        sids = table.register_keys(reader.read([b"", *keys[:20], b"demo\0n2\0", *keys[20:], b""]))
+        syntax = refusal_code(Reason.SYNTAX)
+        assert (sids[[0, 21, -1]] == syntax).all()
+        assert np.count_nonzero(sids < 0) == 3
+        assert table.register_keys(reader.read([b"", b"x"])).tolist() == [syntax, syntax]
+        assert table.register_keys(reader.read([])).tolist() == []
+        table.validate()
+
+    def test_numbers_that_are_free_are_given_again_and_bring_nothing_of_the_old_series(self) -> None:
+        table = table_with()
+        table.register_keys(keys_of(of_node("n1")))
+        old = table.register_keys(keys_of(of_node("n2", NODE[:30])))
+        table.put(old, np.ones(30, np.float32), 6000)
+        table.remove(old)
+        sids = table.register_keys(keys_of(of_node("n3")))
+        assert set(old.tolist()) < set(sids.tolist())
+        assert not table.last_s[sids].any()
+        assert [table.identity(sid) for sid in sids.tolist()] == of_node("n3")
+        table.validate()
+
+    @pytest.mark.parametrize("number", [25, 60])  # 25 need room for just one more than there is
+    def test_the_table_grows_with_them(self, number: int) -> None:
+        table = table_with()
+        identities = [one for node in range(number) for one in of_node(f"n{node}")]
+        assert (table.register_keys(keys_of(identities)) >= 0).all()
+        table.validate()
+
+    @pytest.mark.parametrize(
+        "limits",
+        [
+            Limits(series=len(NODE) + 50),
+            Limits(hosts=2),
+            Limits(unlisted_hosts=2),
+            Limits(job_series=2),
+            Limits(host_series=30),
+        ],
+        ids=["series", "hosts", "unlisted", "jobs", "host"],
+    )
+    def test_limits_meet_those_that_come_last(self, limits: Limits) -> None:
+        nodes = {"demo": ClusterNodes({})}
+        quick, plain = (SeriesTable(METRICS, limits, threading.RLock(), nodes) for _ in range(2))
+        reader = KeyReader()
+        keys_of([*of_node("n3"), *of_node("n2"), *of_node("n1")], reader)  # numbers them in another order
+        jobs = [("load", Part("job", str(number))) for number in range(2)]
+        for identities in (of_node("n0"), [*of_node("n1", NODE + jobs), *of_node("n2", NODE + jobs), *of_node("n3")]):
+            expected = [plain.register(one) for one in identities]
+            sids = quick.register_keys(keys_of(identities, reader))
+            assert (sids < 0).tolist() == [sid < 0 for sid in expected]
+            assert sids[sids < 0].tolist() == [sid for sid in expected if sid < 0]
+            quick.validate()
+        assert min(expected) < 0
+
+    def test_a_host_keeps_apart_what_stands_far_behind_and_finds_it_again(self) -> None:
+        table = SeriesTable(metrics_of(1), Limits(), threading.RLock())
+        crowded = of_many_hosts(1, parts_of_a_node(1, 3000))
+        table.register_keys(keys_of(crowded))
+        few = [one._replace(host="small") for one in crowded[-30:]]
+        more = [one._replace(host="small") for one in crowded[:1000]] + few
+        reader = KeyReader()
+        apart = table.register_keys(keys_of(few, reader))
+        small = table.host("demo", "small")
+        assert small is not None
+        assert small.keeps_apart
+        sids = table.register_keys(keys_of(more, reader))
+        assert sids[-30:].tolist() == apart.tolist()
+        assert small.count == len(more)
+        table.validate()
+
+    def test_a_reader_may_know_more_than_the_table_keeps(self) -> None:
+        table, reader = table_with(), KeyReader()
+        sids = table.register_keys(keys_of(of_node("n1"), reader))
+        table.remove(sids)
+        others = of_node("n9", NODE[::-1])
+        table.register_keys(keys_of(others, KeyReader()))  # gives places and numbers of parts to other series
+        again = table.register_keys(keys_of(of_node("n1"), reader))
+        assert [table.identity(sid) for sid in again.tolist()] == of_node("n1")
+        table.validate()
+
+
+CLUSTERS = {
+    "demo": {"load": MetricSpec(60), "power": MetricSpec(30)},
+    "other": {"load": MetricSpec(60)},
+}
+NODES = {
+    "demo": ClusterNodes(
+        {"n1": "", "n2": "", "n3": "small", "n4": "quick"},
+        metrics={"small": {"power": MetricSpec(30)}, "quick": {"load": MetricSpec(10), "power": MetricSpec(60)}},
+    )
+}
+PARTS = [Part(), *(Part("core", str(n)) for n in range(4)), *(Part("job", str(n)) for n in range(2))]
+KINDS = [(metric, part) for metric in ("load", "power", "gone") for part in PARTS]
+
+
+LIMITS = [
+    *[Limits()] * 4,
+    *(Limits(series=number) for number in (10, 60)),
+    *(Limits(host_series=number) for number in (3, 14)),
+    *(Limits(hosts=number, unlisted_hosts=2) for number in (2, 4)),
+    Limits(unlisted_hosts=1),
+    Limits(job_series=5),
+]
+
+
+@st.composite
+def keys_of_hosts(draw: st.DrawFn) -> list[Identity | None]:
+    """Stretches of keys of one host, some in the order of others, with keys twice and keys that cannot be read."""
+    found: list[Identity | None] = []
+    for _ in range(draw(st.integers(1, 6))):
+        cluster = draw(st.sampled_from(["demo", "demo", "demo", "other", "nowhere"]))
+        name = draw(st.sampled_from(["n1", "n2", "n3", "n4", "n5"]))
+        kinds = draw(st.just(KINDS) | st.just(KINDS[:7]) | st.lists(st.sampled_from(KINDS), max_size=12))
+        found += [Identity(cluster, name, *kind) for kind in kinds]
+        found += [None] * draw(st.integers(0, 1))
+    return found
+
+
+def outcome(table: SeriesTable, sids: Ids) -> list[Identity | int]:
+    return [table.identity(sid) if sid >= 0 else sid for sid in sids.tolist()]
+
+
+def numbers(table: SeriesTable) -> tuple[int, ...]:
+    return table.count, table.job_count, table.host_count, table.unlisted_hosts
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    st.lists(st.tuples(keys_of_hosts(), st.integers(0, 40), st.randoms(use_true_random=False)), min_size=1, max_size=4),
+    st.sampled_from(LIMITS),
+    st.sampled_from([2, 6, 2048]),
+)
+def test_hosts_at_once_end_as_one_by_one(
+    calls: list[tuple[list[Identity | None], int, random.Random]], limits: Limits, room: int
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(hosts, "_ROOM", room)
+        plain, quick, slow = (SeriesTable(CLUSTERS, limits, threading.RLock(), NODES) for _ in range(3))
+        reader, other_reader = KeyReader(), KeyReader()
+        for number, (identities, distance, chance) in enumerate(calls):
+            rows = np.array([chance.randrange(-1, len(identities) + distance) for _ in identities], np.int64)
+            patch.setattr(series, "_LEAST_RUN", 2)
+            sids = quick.register_keys(keys_of(identities, reader), 60, rows)
+            patch.setattr(series, "_LEAST_RUN", 10**9)
+            slow_sids = slow.register_keys(keys_of(identities, other_reader), 60, rows)
+            syntax = refusal_code(Reason.SYNTAX)
+            expected = [syntax if one is None else plain.register(one) for one in identities]
+            assert outcome(quick, sids) == outcome(plain, np.array(expected, np.int64))
+            assert outcome(slow, slow_sids) == outcome(quick, sids)
+            for table in (quick, slow):
+                assert numbers(table) == numbers(plain)
+                table.validate()
+            if not number:
+                assert having(quick, sids, rows) == having(slow, slow_sids, rows), "those that got their rows"
+            gone = chance.sample(identities, chance.randrange(len(identities) + 1) if chance.random() < 0.5 else 0)
+            for table in (plain, quick, slow):
+                table.remove(
+                    np.array(sorted({sid for one in gone if one and (sid := find(table, one)) >= 0}), np.int64)
+                )
+                table.validate()
+
+
+def find(table: SeriesTable, identity: Identity) -> int:
+    known = table.host(identity.cluster, identity.host)
+    return -1 if known is None else known.find(identity.metric, identity.part)
+
+
+def having(table: SeriesTable, sids: Ids, rows: Ids) -> set[tuple[Identity, int]]:
+    """The series that are in the grid and the row that they were to get."""
+    kept = np.flatnonzero((sids >= 0) & (rows >= 0))
+    there = [at for at in kept.tolist() if table.grids[table.grid_of[sids[at]]].timestep_s == 60]
+    return {(table.identity(int(sids[at])), int(rows[at])) for at in there if table.row_of[sids[at]] == rows[at]}
 
 
 @given(st.data())
