@@ -220,14 +220,22 @@ class WindowRestorer:
         return bool((self._table.grid_of[sids] == grid_index).all() and (self._table.row_of[sids] == rows).all())
 
     def _fill(self, chunk: _Chunk) -> None:
-        """Put the samples one by one where there are none yet."""
+        """Put the samples where there are none yet: at once if all series are in their rows, else one by one."""
         samples = decoded(self._codec, chunk.payload)
         if samples.shape != (chunk.entry.rows, WINDOW_SLOTS):
             raise DamagedChunkError(_MISFIT)
-        present = ~np.isnan(samples)
         kept = chunk.sids >= 0
-        self._state.skipped_samples += int(np.count_nonzero(present[chunk.sids == _NOT_KEPT]))
-        rows, columns = np.nonzero(present & kept[:, np.newaxis])
+        strangers = chunk.sids == _NOT_KEPT
+        if strangers.any():
+            self._state.skipped_samples += int(np.count_nonzero(~np.isnan(samples[strangers])))
+        with self._lock:
+            index = self._table.grid_index(chunk.entry.timestep_s)
+            if self._in_place(index, chunk, kept):
+                rows = chunk.entry.chunk * CHUNK_ROWS + np.flatnonzero(kept)
+                self._table.grids[index].merge(chunk.window, rows, samples[kept])
+                self._see(chunk, kept)
+                return
+        rows, columns = np.nonzero(~np.isnan(samples) & kept[:, np.newaxis])
         with self._lock:
             if len(rows):
                 times_s = chunk.entry.start_s + columns * chunk.entry.timestep_s

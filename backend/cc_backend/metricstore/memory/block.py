@@ -65,6 +65,32 @@ class Block:
         self.samples[rows, columns] = values
         self.version += 1
 
+    def fill(self, rows: Ids, columns: Ids, values: Samples) -> int:
+        """Store samples where there is none yet, of several for one slot the last; returns how many that were."""
+        slots = self.samples.reshape(-1)  # one index for both is faster
+        at = rows * WINDOW_SLOTS + columns
+        missing = np.isnan(slots[at])
+        count = int(np.count_nonzero(missing))
+        if count == len(at):
+            slots[at] = values
+        elif count:
+            slots[at[missing]] = values[missing]
+        self.version += count > 0
+        return count
+
+    def merge(self, rows: Ids, samples: Samples) -> int:
+        """Fill what is empty in rows, which differ, from a matrix; returns how many samples that were."""
+        at = index_of(rows)
+        own = self.samples[at]
+        missing = np.isnan(own) & ~np.isnan(samples)
+        count = int(np.count_nonzero(missing))
+        if count:
+            np.copyto(own, samples, where=missing)
+            if not isinstance(at, slice):  # then it is a copy
+                self.samples[at] = own
+            self.version += 1
+        return count
+
     def blank(self, rows: Ids) -> None:
         """Forget the samples of some rows."""
         rows = rows[rows < len(self.samples)]

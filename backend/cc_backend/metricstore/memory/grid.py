@@ -150,21 +150,19 @@ class Grid(Windows):
         stored = 0
         blocks = self._windows.setdefault(window, [])
         for chunk, where in groups(rows >> CHUNK_SHIFT):
-            block = self._hot(blocks, chunk)
-            local, within, given = rows[where] & (CHUNK_ROWS - 1), columns[where], values[where]
-            missing = np.isnan(block.samples[local, within])
-            if missing.any():
-                block.put(local[missing], within[missing], given[missing])
-                stored += int(np.count_nonzero(missing))
+            local = rows[where] & (CHUNK_ROWS - 1)
+            stored += self._hot(blocks, chunk).fill(local, columns[where], values[where])
         return stored
 
     def merge(self, window: int, rows: Ids, samples: Samples) -> int:
         """Fill the slots of a window that are empty from a matrix with a row per row given; returns how many."""
-        at = np.flatnonzero(~np.isnan(samples).ravel())
-        if not len(at):
+        if not len(rows):
             return 0
-        which, columns = np.divmod(at, samples.shape[1])
-        return self._fill(window, rows[which], columns, samples.ravel()[at])
+        stored = 0
+        blocks = self._windows.setdefault(window, [])
+        for chunk, where in groups(rows >> CHUNK_SHIFT):
+            stored += self._hot(blocks, chunk).merge(rows[where] & (CHUNK_ROWS - 1), samples[where])
+        return stored
 
     def _hot(self, blocks: Blocks, chunk: int) -> Block:
         """The block, hot, as high as the rows handed out in its chunk need it (the last chunk is rarely full)."""

@@ -43,6 +43,39 @@ def test_to_grow_or_to_forget_nothing_is_no_change() -> None:
     assert np.count_nonzero(~np.isnan(block.samples)) == 3
 
 
+def test_samples_fill_only_slots_that_are_empty() -> None:
+    block = filled()
+    version = block.version
+    assert block.fill(np.array([1, 2]), np.array([5, 5]), np.array([1, 2], np.float32)) == 0
+    assert block.version == version, "nothing has changed"
+    assert block.fill(np.array([3, 3, 2]), np.array([4, 4, 0]), np.array([20, 21, 22], np.float32)) == 3
+    assert block.version > version
+    version = block.version
+    assert block.fill(np.array([1, 1, 2, 1]), np.array([0, 6, 5, 6]), np.array([1, 30, 2, 31], np.float32)) == 2
+    assert block.version > version
+    expected = {(1, 0): 10, (1, 5): 11, (2, 5): 12, (3, 4): 21, (2, 0): 22, (1, 6): 31}
+    assert {(r, c): block.samples[r, c] for r, c in np.argwhere(~np.isnan(block.samples)).tolist()} == expected
+
+
+@pytest.mark.parametrize("rows", [[1, 2, 3], [3, 1], [7, 0, 2]], ids=["neighbours", "others", "far"])
+def test_a_matrix_fills_only_what_is_empty(rows: list[int]) -> None:
+    block = filled()
+    expected = block.samples.copy()
+    given = np.full((len(rows), WINDOW_SLOTS), np.nan, np.float32)
+    given[:, 4:7] = [[100 + row, np.nan, 200 + row] for row in rows]
+    given[:, 0] = 300
+    for row, samples in zip(rows, given, strict=True):
+        expected[row] = np.where(np.isnan(expected[row]), samples, expected[row])
+    before = block.version, int(np.count_nonzero(np.isnan(block.samples)))
+    filled_in = block.merge(np.array(rows), given)
+    np.testing.assert_array_equal(block.samples, expected)
+    assert filled_in == before[1] - np.count_nonzero(np.isnan(expected))
+    assert block.version > before[0]
+    version = block.version
+    assert block.merge(np.array(rows), given) == 0
+    assert block.version == version, "nothing has changed"
+
+
 def test_blanked_rows_hold_nothing() -> None:
     block = filled()
     block.blank(np.array([1, 900]))

@@ -289,6 +289,8 @@ def test_samples_from_disk_fill_only_what_is_empty() -> None:
     version = grid.content(0, 0).version  # type: ignore[union-attr]
     assert grid.merge(0, np.array([1, 3, 0]), given) == 0
     assert grid.content(0, 0).version == version  # type: ignore[union-attr]
+    assert grid.merge(7, np.empty(0, np.int64), given[:0]) == 0
+    assert grid.windows() == [0]
 
 
 # On disk only
