@@ -237,6 +237,9 @@ class WindowRestorer:
                 return
         rows, columns = np.nonzero(~np.isnan(samples) & kept[:, np.newaxis])
         with self._lock:
+            index = self._table.grid_index(chunk.entry.timestep_s)
+            if bool((self._table.grid_of[chunk.sids[kept]] != index).any()):
+                self._table.carried_off.add(index)  # the file is written without them: theirs must be there by then
             if len(rows):
                 times_s = chunk.entry.start_s + columns * chunk.entry.timestep_s
                 self._table.fill(chunk.sids[rows], samples[rows, columns], times_s)

@@ -136,3 +136,25 @@ def test_samples_that_another_configuration_keeps_stay_in_the_file(tmp_path: Pat
         assert values(store, "power") == [0, 2]
         assert values(store, "load", part="0") == [0]
         assert values(store, "load", part=str(CHUNK_ROWS - 1)) == [CHUNK_ROWS - 1]
+
+
+def test_no_moment_of_the_first_pass_after_a_start_with_a_new_timestep_is_a_bad_one_to_crash(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "store"
+    images: list[Path] = []
+    with opened(folder) as store:
+        send(store, SLOTS, ("power", "load"))
+        assert store.snapshot(NOW)
+
+    def then(number: int) -> None:
+        images.append(shutil.copytree(folder, tmp_path / str(number), ignore=shutil.ignore_patterns("lock")))
+
+    with opened(folder, SLOWER) as store, monkeypatch.context() as patch:
+        after_each_file(patch, then)
+        send(store, SLOTS[-1:], ("power",))
+        assert store.snapshot(NOW)
+    assert len(images) > 2
+    for image in (*images, folder):
+        with opened(image, SLOWER) as store:
+            assert values(store, "load") == values(store, "power") == list(SLOTS)
