@@ -121,12 +121,12 @@ class WindowRestorer:
             file = PartFile(path)
             with reading(path) as (read, size_bytes):
                 entries, damage = entries_of(read, size_bytes, name)
-                self._folder.note_chunks(name, (entry.chunk for entry in entries))
                 for entry in entries:
                     if self._stopping():
                         return
                     self._restore_chunk(read, entry, file)
                     self._state.restored_bytes += entry.end - entry.offset
+            self._folder.note_chunks(name, (entry.chunk for entry in entries))
         except OSError as error:
             self._state.damaged_files += 1
             logger.error("file=%s is left out: %s", path, error)  # noqa: TRY400 the text says it all
@@ -158,6 +158,8 @@ class WindowRestorer:
             self._state.damaged_chunks += 1
             logger.warning("chunk=%d of file=%s is left out: %s", entry.chunk, file.path, error)
             return
+        except OSError:  # the file is read again before anything takes its place
+            raise
         except Exception:  # a defect that one chunk brings to light must not cost all the others
             self._state.damaged_chunks += 1
             logger.exception("chunk=%d of file=%s met a defect and is left out", entry.chunk, file.path)

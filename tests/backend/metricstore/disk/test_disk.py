@@ -12,7 +12,9 @@ import pytest
 
 from cc_backend.metricstore import MetricSpec, MetricStore, Query
 from cc_backend.metricstore.disk.restorewindows import WindowRestorer
+from cc_backend.metricstore.disk.snapshot import entries_of, reading
 from cc_backend.metricstore.disk.snapshotpass import SnapshotPass
+from cc_backend.metricstore.disk.snapshots import SnapshotFolder
 from cc_backend.metricstore.disk.wal import WriteAheadLog
 from cc_backend.metricstore.memory.block import CHUNK_ROWS, WINDOW_SLOTS
 from cc_backend.metricstore.memory.series import SeriesTable
@@ -223,3 +225,32 @@ def test_files_that_were_rewritten_for_a_long_job_give_their_room_on_the_disk_fr
         assert values(store, "n0") == [1]
         open_files = [os.readlink(path) for path in Path("/proc/self/fd").iterdir() if path.is_symlink()]  # noqa: PTH115
         assert not [path for path in open_files if str(tmp_path) in path and path.endswith(".win1 (deleted)")]
+
+
+def test_a_chunk_that_the_disk_did_not_give_at_the_start_is_read_before_it_is_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = os.pread
+
+    def faulty(descriptor: int, length: int, offset: int) -> bytes:
+        if offset == place:
+            raise OSError(errno.EIO, "Input/output error")
+        return real(descriptor, length, offset)
+
+    with opened(tmp_path) as store:
+        send(store, "n1", 1, T0)
+        assert store.snapshot(NOW)
+    files = SnapshotFolder(tmp_path / "windows")
+    (name,) = files.names()
+    with reading(files.path(name)) as (read, size_bytes):
+        place = entries_of(read, size_bytes, name)[0][0].payload_offset
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "pread", faulty)
+        store = opened(tmp_path)
+    assert values(store, "n1") == []
+    with store:
+        send(store, "n1", 2, T0 + 60)
+        assert store.snapshot(NOW)
+        assert values(store, "n1") == [1, 2]
+    with opened(tmp_path) as store:
+        assert values(store, "n1") == [1, 2]
