@@ -114,9 +114,13 @@ class WindowRestorer:
                 self._register(portion)
 
     def restore(self, name: WindowName) -> None:
-        """Put one file into the grids; damaged chunks are told and skipped."""
+        """Put one file into the grids; damaged chunks are told and skipped.
+
+        A file of which the disk does not give all is told, and counts as unread until it does.
+        """
         path = self._folder.path(name)
         before = self._state.damaged_chunks
+        fault: OSError | None = None
         try:
             file = PartFile(path)
             with reading(path) as (read, size_bytes):
@@ -124,13 +128,20 @@ class WindowRestorer:
                 for entry in entries:
                     if self._stopping():
                         return
-                    self._restore_chunk(read, entry, file)
+                    try:
+                        self._restore_chunk(read, entry, file)
+                    except OSError as error:  # the others may be read all the same
+                        fault = error
                     self._state.restored_bytes += entry.end - entry.offset
-            self._folder.note_chunks(name, (entry.chunk for entry in entries))
         except OSError as error:
             self._state.damaged_files += 1
             logger.error("file=%s is left out: %s", path, error)  # noqa: TRY400 the text says it all
             return
+        if fault is not None:
+            self._state.damaged_files += 1
+            logger.error("file=%s is left out where it cannot be read: %s", path, fault)
+            return
+        self._folder.note_chunks(name, (entry.chunk for entry in entries))
         self._state.windows += 1
         damaged = self._state.damaged_chunks - before
         if damage.skipped_bytes or damaged:

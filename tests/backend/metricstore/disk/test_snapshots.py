@@ -251,6 +251,34 @@ def test_an_old_chunk_that_only_the_disk_has_is_not_lost_because_the_disk_does_n
         assert values(again, SERIES - 1) == expected(SERIES - 1)
 
 
+def test_the_other_chunks_of_a_file_come_back_though_one_cannot_be_read(
+    store: MetricStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.snapshot(NOW)
+    store.close()
+    windows = SnapshotFolder(tmp_path / "windows")
+    first = set()
+    for name in windows.names():
+        with reading(windows.path(name)) as (read, size_bytes):
+            first.add((str(windows.path(name)), entries_of(read, size_bytes, name)[0][0].payload_offset))
+    real = os.pread
+
+    def faulty(descriptor: int, length: int, offset: int) -> bytes:
+        if (str(Path(f"/proc/self/fd/{descriptor}").readlink()), offset) in first:
+            raise OSError(errno.EIO, "Input/output error")
+        return real(descriptor, length, offset)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "pread", faulty)
+        again = opened(tmp_path)
+    with again:
+        assert values(again, 0) == {}
+        assert values(again, SERIES - 1) == expected(SERIES - 1)
+        write(again, 5, series=range(1))
+        assert again.snapshot(NOW)
+        assert values(again, 0) == expected(0, *SLOTS, 5)
+
+
 def test_what_only_the_old_file_has_is_not_lost_because_the_disk_does_not_give_it_once(
     store: MetricStore, tmp_path: Path, long_reads: LongReads
 ) -> None:
