@@ -1,7 +1,7 @@
 """The arrows of the house: who may import whom. docs/architecture.md draws them."""
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -64,6 +64,15 @@ LAZY = {
 }
 COMMAND_LINES = ("cc_agent.cli", "cc_slurm_adapter.cli")
 
+# module -> libraries that a process which loads it does without, whatever is imported on the way: they take memory
+SPARED = {
+    "cc_backend.server": ("granian", "flask", "numpy", "peewee", "joserfc", "typer"),
+    "cc_backend.app": ("httpx", "typer"),
+    "cc_backend.maintenance.scheduler": ("httpx", "typer"),
+    "cc_backend.storeservice.app": ("peewee", "sqlite3", "argon2", "apscheduler", "httpx", "typer"),
+    "cc_backend.storeservice.background": ("peewee", "sqlite3", "argon2", "apscheduler", "httpx", "typer"),
+}
+
 
 def modules(repository: Path) -> Iterator[tuple[str, Path]]:
     for package, root in ROOTS.items():
@@ -120,6 +129,19 @@ def eager_imports(module: str, source: str) -> list[str]:
     return found
 
 
+def loaded_with(module: str, eager: Mapping[str, frozenset[str]]) -> frozenset[str]:
+    """Every name that is imported, directly or on the way, when a module of ours is."""
+    found: set[str] = set()
+    todo = [module]
+    while todo:
+        parts = todo.pop().split(".")
+        for name in (".".join(parts[:length]) for length in range(1, len(parts) + 1)):
+            if name not in found:
+                found.add(name)
+                todo += eager.get(name, ())
+    return frozenset(found)
+
+
 def test_imports_follow_the_arrows(repository: Path) -> None:
     wrong = []
     for module, path in modules(repository):
@@ -132,6 +154,26 @@ def test_agent_adapter_and_common_load_heavy_libraries_only_where_they_are_used(
     for module, path in modules(repository):
         wrong += eager_imports(module, path.read_text("utf-8"))
     assert wrong == []
+
+
+@pytest.mark.parametrize("module", SPARED)
+def test_a_process_does_not_load_what_it_has_no_use_for(repository: Path, module: str) -> None:
+    eager = {
+        name: frozenset(
+            target
+            for _, target in imported(
+                outside_functions(ast.parse(path.read_text("utf-8"))), name, is_package=path.name == "__init__.py"
+            )
+        )
+        for name, path in modules(repository)
+    }
+    loaded = loaded_with(module, eager)
+    assert [name for name in sorted(loaded) for spared in SPARED[module] if below(name, spared)] == []
+
+
+def test_what_is_imported_on_the_way_is_seen() -> None:
+    eager = {"ours": frozenset({"ours.base"}), "ours.base": frozenset({"heavy.part"}), "ours.top": frozenset()}
+    assert loaded_with("ours.top", eager) == {"ours", "ours.top", "ours.base", "heavy", "heavy.part"}
 
 
 @pytest.mark.parametrize(

@@ -7,11 +7,13 @@ from pathlib import Path
 
 from flask import Flask, Response
 
-from cc_backend import api, web
+from cc_backend import web
+from cc_backend.api.blueprint import blueprint as api_blueprint
 from cc_backend.archive.file import FileArchive
 from cc_backend.auth import guard
+from cc_backend.auth.keys import TokenKeys
 from cc_backend.auth.sessions import Sessions
-from cc_backend.auth.tokens import TokenKeys, Tokens
+from cc_backend.auth.tokens import Tokens
 from cc_backend.auth.users import Users
 from cc_backend.clusters import ClusterFiles, Clusters
 from cc_backend.database import open_database
@@ -57,7 +59,7 @@ def create_app(settings: BackendSettings, *, clock: Callable[[], float] = time.t
     services = create_services(settings, clock)
     app.extensions[EXTENSION] = services
     app.after_request(add_headers)
-    app.register_blueprint(api.blueprint())
+    app.register_blueprint(api_blueprint())
     app.register_blueprint(web.blueprint())
     guard.install(app, services)
     guard.check_every_route(app)

@@ -16,7 +16,8 @@ from typing import Annotated
 import typer
 
 from cc_backend.archive.file import FileArchive
-from cc_backend.auth.tokens import TokenKeys, Tokens
+from cc_backend.auth.keys import TokenKeys
+from cc_backend.auth.tokens import Tokens
 from cc_backend.auth.users import Users
 from cc_backend.clusters import ClusterFiles, Level, check_file
 from cc_backend.database import Database, open_database

@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 
 from cc_backend.archive.file import FileArchive
-from cc_backend.auth.tokens import generate_keys
+from cc_backend.auth.keys import generate_keys
 from cc_backend.errors import Conflict
 
 CONFIG_NAME = "config.json"

@@ -12,7 +12,7 @@ from flask.testing import FlaskClient
 
 from cc_backend.app import create_app
 from cc_backend.archive.file import FileArchive
-from cc_backend.auth.tokens import generate_keys
+from cc_backend.auth.keys import generate_keys
 from cc_backend.auth.users import User
 from cc_backend.maintenance.scheduler import make_archiver
 from cc_backend.services import EXTENSION, Services

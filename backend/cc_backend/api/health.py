@@ -1,6 +1,5 @@
 """Is the backend well, and what does it count? For load balancers and Prometheus."""
 
-import ipaddress
 from http import HTTPStatus
 
 from flask import Response, request
@@ -9,14 +8,13 @@ from cc_backend import storefamilies
 from cc_backend.api import observation, process
 from cc_backend.api.activity import current_activity
 from cc_backend.api.answers import json_answer
-from cc_backend.auth.guard import presented_token
+from cc_backend.auth.guard import is_local, presented_token
 from cc_backend.auth.permissions import Permission, demand
 from cc_backend.errors import NotAuthenticated, Unavailable
 from cc_backend.exposition import CONTENT_TYPE, render
 from cc_backend.services import Services, current
 
 _RETRY_S = 5
-_FORWARDING_HEADERS = ("Forwarded", "Via", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Real-Ip")
 
 
 def healthz() -> Response:
@@ -54,16 +52,6 @@ def metrics() -> Response:
         *process.families(),
     ]
     return Response(render(families), content_type=CONTENT_TYPE)
-
-
-def is_local() -> bool:
-    """Whether the request came from this machine itself, and not through a proxy that runs on it."""
-    if any(name in request.headers for name in _FORWARDING_HEADERS):
-        return False
-    try:
-        return ipaddress.ip_address(request.remote_addr or "").is_loopback
-    except ValueError:
-        return False
 
 
 def _demand_token(services: Services) -> None:

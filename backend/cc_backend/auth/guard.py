@@ -9,8 +9,9 @@ Nothing is rendered here: refusals are raised, the application's error handlers 
 """
 
 import hmac
+import ipaddress
 from collections.abc import Sequence
-from typing import cast
+from typing import TYPE_CHECKING, cast
 from urllib.parse import urlsplit
 
 from flask import Flask, Request, Response, current_app, g, request
@@ -18,9 +19,11 @@ from flask import Flask, Request, Response, current_app, g, request
 from cc_backend.auth.addresses import Networks, client_address, is_forwarded_https
 from cc_backend.auth.caller import Caller
 from cc_backend.auth.permissions import Permission, demand, permission_of
-from cc_backend.auth.sessions import Session
 from cc_backend.errors import BackendError, NotAllowed, NotAuthenticated
 from cc_backend.services import Services, current
+
+if TYPE_CHECKING:
+    from cc_backend.auth.sessions import Session  # brings the database, which the metric store's own program lacks
 
 COOKIE = "session"
 CSRF_FIELD = "csrf_token"
@@ -28,6 +31,7 @@ CSRF_HEADER = "X-CSRF-Token"
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 _OURS = frozenset({"same-origin", "none"})  # Sec-Fetch-Site; "none" is a person typing an address
 _BEARER = "bearer "
+_FORWARDING_HEADERS = ("Forwarded", "Via", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Real-Ip")
 _GUARD = "cockpit-guard"
 
 
@@ -89,7 +93,7 @@ def optional_caller() -> Caller | None:
     return caller
 
 
-def current_session() -> Session | None:
+def current_session() -> "Session | None":
     """The login behind the request, also on public routes; None without one."""
     if "cockpit_session" not in g:
         services = current()
@@ -108,6 +112,16 @@ def csrf_token() -> str:
 def remote_address() -> str:
     """The address the request came from; what proxies say counts only where the settings trust them."""
     return _installed().remote_address(request)
+
+
+def is_local() -> bool:
+    """Whether the request came from this machine itself, and not through a proxy that runs on it."""
+    if any(name in request.headers for name in _FORWARDING_HEADERS):
+        return False
+    try:
+        return ipaddress.ip_address(request.remote_addr or "").is_loopback
+    except ValueError:
+        return False
 
 
 def is_https() -> bool:
@@ -221,7 +235,7 @@ def _demand_own_origin() -> None:
         raise NotAllowed("this request came from another site; open the page here and try again")
 
 
-def _demand_csrf_token(session: Session) -> None:
+def _demand_csrf_token(session: "Session") -> None:
     given = request.headers.get(CSRF_HEADER) or request.form.get(CSRF_FIELD, "")
     if not hmac.compare_digest(given.encode("utf-8", "replace"), session.csrf_token.encode()):
         raise NotAllowed("the form is out of date or was sent by another site; reload the page and try again")

@@ -10,7 +10,7 @@ from werkzeug.serving import WSGIRequestHandler, make_server
 
 from cc_backend.app import create_app
 from cc_backend.archive.file import FileArchive
-from cc_backend.auth.tokens import generate_keys
+from cc_backend.auth.keys import generate_keys
 from cc_backend.demo.cluster import tarn_document
 from cc_backend.demo.site import fill
 from cc_backend.services import EXTENSION, Services

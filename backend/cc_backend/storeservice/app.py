@@ -9,8 +9,8 @@ from flask import Flask, Response
 from werkzeug.exceptions import HTTPException
 
 from cc_backend.api import activity, errors
+from cc_backend.auth.keys import TokenKeys
 from cc_backend.auth.signatures import Signatures
-from cc_backend.auth.tokens import TokenKeys
 from cc_backend.openstore import open_store
 from cc_backend.server import listen_address
 from cc_backend.storeservice import routes

@@ -14,10 +14,9 @@ from cc_backend.api.activity import current_activity
 from cc_backend.api.answers import json_answer
 from cc_backend.api.binding import check_batch
 from cc_backend.api.bodies import read_body
-from cc_backend.api.health import is_local
 from cc_backend.api.write import answer_to
 from cc_backend.auth.caller import Caller
-from cc_backend.auth.guard import presented_token
+from cc_backend.auth.guard import is_local, presented_token
 from cc_backend.auth.permissions import Permission
 from cc_backend.errors import InvalidInput, Unavailable
 from cc_backend.exposition import CONTENT_TYPE, render

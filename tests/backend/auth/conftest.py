@@ -6,8 +6,9 @@ from pathlib import Path
 import argon2
 import pytest
 
+from cc_backend.auth.keys import TokenKeys, generate_keys
 from cc_backend.auth.sessions import Sessions
-from cc_backend.auth.tokens import TokenKeys, Tokens, generate_keys
+from cc_backend.auth.tokens import Tokens
 from cc_backend.auth.users import Users
 from cc_backend.database import Database, open_database
 from cc_backend.schema import migrate

@@ -10,7 +10,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cc_backend.auth.tokens import TokenKeys, Tokens, generate_keys
+from cc_backend.auth.keys import TokenKeys, generate_keys
+from cc_backend.auth.tokens import Tokens
 from cc_backend.auth.users import User, Users
 from cc_backend.database import Database
 from cc_backend.errors import InvalidInput, NotAuthenticated, NotFound, Unavailable

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from cc_backend.auth.tokens import generate_keys
+from cc_backend.auth.keys import generate_keys
 from cc_backend.storeservice.background import upkeep
 from cc_backend.storeservice.routes import ROUTES
 from cc_backend.storeservice.usednodes import UsedNodes

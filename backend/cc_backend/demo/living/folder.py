@@ -10,7 +10,8 @@ from typing import Any
 
 from cc_backend.archive.file import FileArchive
 from cc_backend.auth.caller import Role, TokenScope
-from cc_backend.auth.tokens import TokenKeys, Tokens
+from cc_backend.auth.keys import TokenKeys
+from cc_backend.auth.tokens import Tokens
 from cc_backend.auth.users import Users
 from cc_backend.database import Database, open_database
 from cc_backend.demo.living.plan import SHAPE
