@@ -1,21 +1,24 @@
 """Runs the application under granian: one serving process with threads, watched by a parent.
 
 `cc-backend serve` checks what can be wrong, says it once and plainly, and then becomes this module by exec, so that
-the parent holds nothing of what the checks loaded. The serving process builds the application and owns all state.
+nothing of what the checks loaded is held. This module has granian fork the serving process, which builds the
+application and owns all state, and then becomes `watcher`, again by exec: its parent needs nothing of granian.
 """
 
 import ctypes
 import logging
+import multiprocessing
 import multiprocessing.util
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 from urllib.parse import urlsplit
 
+from cc_backend import watcher
 from cc_backend.settings import BackendSettings, load_settings
 from cc_common.errors import SettingsError
 
@@ -28,6 +31,8 @@ BACKLOG = 1024
 
 STOP_S = 45
 """So long the serving process may take to end: less than systemd waits (TimeoutStopSec=60 in the unit)."""
+
+_DESCRIPTORS = 1024  # more than a process has open that has only started another
 
 # prctl(2): the serving process must not outlive its parent, or the next start finds the port taken
 _PR_SET_PDEATHSIG = 1
@@ -54,7 +59,13 @@ def listen_address(addr: str) -> tuple[str, int]:
 
 def become_server(config: Path, module: str = "cc_backend.server") -> NoReturn:
     """Replace this process by the parent of a server for this configuration."""
-    os.execv(sys.executable, [sys.executable, "-m", module, str(config.resolve())])  # noqa: S606 - no shell
+    command = server_command(config, module)
+    os.execv(command[0], command)  # noqa: S606 - no shell
+
+
+def server_command(config: Path, module: str) -> list[str]:
+    """The command line that runs a module such as this one."""
+    return [sys.executable, "-m", module, str(config.resolve())]
 
 
 def main() -> None:
@@ -99,6 +110,7 @@ def run(target: str, config: Path, listening: Listening) -> None:
     from granian.log import LogLevels  # noqa: PLC0415
 
     host, port = listen_address(listening.addr)
+    multiprocessing.set_start_method("fork", force=True)  # what granian goes by; only a fork can be watched
     os.environ[CONFIG_VARIABLE] = str(config.resolve())
     os.environ[PARENT_VARIABLE] = str(os.getpid())
     server = Granian(
@@ -112,14 +124,12 @@ def run(target: str, config: Path, listening: Listening) -> None:
         backlog=BACKLOG,
         backpressure=BACKLOG,
         websockets=False,
-        respawn_failed_workers=True,
-        workers_kill_timeout=STOP_S,
         log_level=LogLevels.error,
         ssl_cert=Path(listening.certificate) if listening.certificate else None,
         ssl_key=Path(listening.key) if listening.key else None,
         ssl_protocol_min=SSLProtocols.tls12,
     )
-    os.register_at_fork(after_in_child=forget_inherited_handlers)
+    become_watcher_at_fork(server_command(config, target.partition(":")[0]))
     logger.info("serving url=%s://%s", "https" if listening.certificate else "http", listening.addr)
     server.serve()
 
@@ -152,14 +162,47 @@ def at_end(stop: Callable[[], None]) -> None:
     multiprocessing.util.Finalize(None, stop, exitpriority=100)
 
 
-def forget_inherited_handlers() -> None:
+def become_watcher_at_fork(command: Sequence[str]) -> None:
+    """When this process forks, let it go on as the watcher of its child; `command` starts a server anew.
+
+    From now on what the watcher waits for waits for it.
+    """
+    starter, hangup = os.getpid(), signal.getsignal(signal.SIGHUP)
+    reading, writing = os.pipe()
+    signal.pthread_sigmask(signal.SIG_BLOCK, watcher.WATCHED)
+
+    def in_child() -> None:
+        if os.getppid() == starter:
+            os.write(writing, str(os.getpid()).encode())
+            forget_inherited_signals()
+
+    def in_parent() -> None:
+        if os.getpid() != starter:  # these hooks are inherited, and this is a fork of the serving process
+            return
+        try:
+            os.close(writing)
+            child = os.read(reading, 20).decode()  # nothing, if it has died already
+            signal.signal(signal.SIGHUP, hangup)  # nohup asks to ignore it
+            os.closerange(3, _DESCRIPTORS)  # a second holder of the socket would take connections for nobody
+            isolated = [sys.executable, "-I", "-S", watcher.__file__]
+            if child:
+                os.execv(sys.executable, [*isolated, child, str(STOP_S), *command])  # noqa: S606 - no shell
+        finally:
+            os._exit(1)
+
+    os.register_at_fork(after_in_child=in_child, after_in_parent=in_parent)
+
+
+def forget_inherited_signals() -> None:
     """Let SIGTERM and SIGINT end this process until the server has handlers of its own.
 
-    A forked process has those of its parent, which only note the signal for the parent's loop: told to end while the
-    application is made, it would go on, and its parent would wait for it for good.
+    A forked process has the handlers of its parent, or its parent's signals blocked: told to end while the application
+    is made, it would go on, and its parent would wait for it for good. A hangup is for the parent, which passes it on.
     """
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, signal.SIG_DFL)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, watcher.WATCHED)
 
 
 def end_with_parent(parent: int) -> None:

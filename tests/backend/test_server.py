@@ -56,8 +56,8 @@ def test_a_process_that_ignores_signals_ends_with_its_parent_all_the_same() -> N
 
 def test_a_serving_process_that_is_told_to_end_while_it_starts_ends() -> None:
     program = (
-        "import os, signal; from cc_backend.server import forget_inherited_handlers;"
-        "signal.signal(signal.SIGTERM, lambda *_: None); forget_inherited_handlers(); os.kill(os.getpid(), 15)"
+        "import os, signal; from cc_backend.server import forget_inherited_signals;"
+        "signal.signal(signal.SIGTERM, lambda *_: None); forget_inherited_signals(); os.kill(os.getpid(), 15)"
     )
     done = subprocess.run([sys.executable, "-c", program], check=False, timeout=60)
     assert done.returncode == -signal.SIGTERM
