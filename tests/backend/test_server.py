@@ -1,10 +1,13 @@
+import os
 import signal
 import subprocess
 import sys
+from collections.abc import Mapping
+from pathlib import Path
 
 import pytest
 
-from cc_backend.server import listen_address
+from cc_backend.server import become_server, listen_address
 from cc_common.errors import SettingsError
 
 
@@ -29,6 +32,20 @@ def test_an_address_is_a_host_and_a_port(addr: str, expected: tuple[str, int]) -
 def test_an_address_without_a_usable_port_is_refused(addr: str) -> None:
     with pytest.raises(SettingsError, match="port"):
         listen_address(addr)
+
+
+def test_a_server_is_started_so_that_it_gives_memory_back_unless_the_site_says_otherwise(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    started: list[tuple[list[str], Mapping[str, str]]] = []
+    monkeypatch.setattr(os, "execve", lambda _, command, environment: started.append((command, environment)))
+    monkeypatch.setenv("MALLOC_ARENA_MAX", "7")
+    monkeypatch.delenv("MALLOC_MMAP_THRESHOLD_", raising=False)
+    become_server(tmp_path / "config.json")
+    [(command, environment)] = started
+    assert command[1:] == ["-m", "cc_backend.server", str(tmp_path / "config.json")]
+    assert environment["MALLOC_ARENA_MAX"] == "7"
+    assert int(environment["MALLOC_MMAP_THRESHOLD_"]) < 19 * 1024 * 1024, "a login's memory is a block of its own"
 
 
 def ended_with(parent: str) -> int:
