@@ -1,0 +1,209 @@
+"""What the servers take of the memory when nothing happens: all processes of one, with an empty database.
+
+Run: python benchmarks/at_rest.py [ROUNDS]
+
+Each program is started as its unit starts it and asked thirty times, by a person with a login and a program with a
+token, so that all it loads at first use is there; then it rests until its background work has run. The figure is the
+proportional set size (PSS): pages that several processes share count in parts. What else runs Python on the machine
+takes a part too, this benchmark among them; "alone" is what would be left if nothing else had these files open. Means
+of several starts. Promise: at most 80 MB. Exit status 1 if it is broken.
+"""
+
+import http.client
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlencode
+
+from _bench import free_port, machine, wait_until_up
+
+BIN = Path(sys.executable).parent
+PROMISE_MB = 80.0
+REST_S = 6.0
+REQUESTS = 30
+LOGINS = 8
+PERSON, PASSWORD = "somebody", "a password for the benchmark"
+
+PAGES = ("/login", "/", "/monitoring/jobs/")
+ROUTES = ("/healthz", "/metrics", "/api/jobs/", "/api/jobs/used_nodes/?ts=0", "/api/clusters/", "/api/debug/")
+MAPPING = re.compile(r"^[0-9a-f]+-[0-9a-f]+ \S+ (\S+ \S+ \d+).*$", re.MULTILINE)  # offset, device, inode
+AMOUNT = re.compile(r"^(\w+): +(\d+) kB$", re.MULTILINE)
+STORE_ROUTES = ("/metrics", "/api/debug/", "/api/query")
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """Megabytes of one server."""
+
+    serving: float
+    parent: float
+    alone: float
+
+    @property
+    def together(self) -> float:
+        """Of all its processes."""
+        return self.serving + self.parent
+
+
+def main() -> int:
+    """Print a table, judge."""
+    rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 3
+    print(machine())
+    print("| MB                                        | serving process | its parent | together | alone |")
+    print("|-------------------------------------------|----------------:|-----------:|---------:|------:|")
+    kept = True
+    for name, start, promised in (
+        ("cc-backend serve", backend, True),
+        ("cc-backend metric-store", metric_store, True),
+        (f"cc-backend serve, after {LOGINS} logins at once", backend_after_logins, False),
+    ):
+        found = []
+        for _ in range(rounds):
+            with tempfile.TemporaryDirectory() as folder:
+                found.append(start(Path(folder)))
+        serving, parent, together, alone = (
+            sum(values) / rounds
+            for values in zip(*((t.serving, t.parent, t.together, t.alone) for t in found), strict=True)
+        )
+        kept &= together <= PROMISE_MB or not promised
+        print(f"| {name:41} | {serving:15.1f} | {parent:10.1f} | {together:8.1f} | {alone:5.1f} |", flush=True)
+    print(f"promise, both programs: {PROMISE_MB:g} MB together: {'kept' if kept else 'BROKEN'}")
+    return int(not kept)
+
+
+def backend(folder: Path, *, logins: int = 1) -> Taken:
+    """The backend after a login and requests of all kinds."""
+    config = folder / "site" / "config.json"
+    run("init", folder / "site")
+    run("user", "add", PERSON, "--role", "admin", "--config", config, given=PASSWORD)
+    token = run("token", "create", "scripts", "--config", config).strip()
+    return measure(("serve", "--config", config), "CC_BACKEND_ADDR", lambda port: ask_backend(port, token, logins))
+
+
+def backend_after_logins(folder: Path) -> Taken:
+    """The backend after many logins at the same time, each of which takes 19 MiB while it runs."""
+    return backend(folder, logins=LOGINS)
+
+
+def metric_store(folder: Path) -> Taken:
+    """The metric store's own program, without a key."""
+    config = folder / "metric-store.json"
+    document = {"metrics": {"flops_any": {"frequency": 60}}, "metric-store": {"wal": {"directory": "samples"}}}
+    config.write_text(json.dumps(document), "utf-8")
+    return measure(("metric-store", "--config", config), "CC_METRIC_STORE_ADDR", ask_store)
+
+
+def measure(command: Sequence[object], address: str, ask: Callable[[int], None]) -> Taken:
+    """Start, ask, wait, look, end."""
+    port = free_port()
+    environment = {**os.environ, address: f"127.0.0.1:{port}", "CC_LOG_LEVEL": "error"}
+    server = subprocess.Popen([BIN / "cc-backend", *map(str, command)], env=environment)
+    try:
+        wait_until_up(port)
+        ask(port)
+        time.sleep(REST_S)
+        parent, *below = found = processes(server.pid)
+        return Taken(sum(map(proportional_mb, below)), proportional_mb(parent), alone_mb(found))
+    finally:
+        server.terminate()
+        server.wait()
+
+
+def ask_backend(port: int, token: str, logins: int) -> None:
+    """Sign in, then look at pages and ask by token."""
+    cookies: list[str] = []
+    people = [threading.Thread(target=lambda: cookies.append(sign_in(port))) for _ in range(logins)]
+    for person in people:
+        person.start()
+    for person in people:
+        person.join()
+    paths = (*PAGES, *ROUTES)
+    connection = http.client.HTTPConnection("127.0.0.1", port)
+    for number in range(REQUESTS - 1):
+        path = paths[number % len(paths)]
+        known = {"Cookie": cookies[0]} if path in PAGES else {"Authorization": f"Bearer {token}"}
+        request(connection, "GET", path, "", known)
+    connection.close()
+
+
+def sign_in(port: int) -> str:
+    """The cookie of a new login."""
+    form = urlencode({"username": PERSON, "password": PASSWORD})
+    headers = {"Content-Type": "application/x-www-form-urlencoded"}
+    connection = http.client.HTTPConnection("127.0.0.1", port)
+    answer = request(connection, "POST", "/login", form, headers)
+    connection.close()
+    return (answer.getheader("Set-Cookie") or "").partition(";")[0]
+
+
+def ask_store(port: int) -> None:
+    """Ask what it knows, and for samples of nobody."""
+    query = json.dumps({"cluster": "none", "from": 0, "to": 600, "queries": [{"metric": "flops_any", "host": "n1"}]})
+    connection = http.client.HTTPConnection("127.0.0.1", port)
+    for number in range(REQUESTS):
+        path = STORE_ROUTES[number % len(STORE_ROUTES)]
+        request(connection, "GET", path, query if path == "/api/query" else "", {})
+    connection.close()
+
+
+def request(
+    connection: http.client.HTTPConnection, method: str, path: str, body: str, headers: dict[str, str]
+) -> http.client.HTTPResponse:
+    """The answer, read to its end; ends the program if it is none that was hoped for."""
+    connection.request(method, path, body, headers)
+    answer = connection.getresponse()
+    content = answer.read()
+    if answer.status >= http.client.BAD_REQUEST:
+        raise SystemExit(f"{method} {path}: {answer.status} {content[:200]!r}")
+    return answer
+
+
+def processes(pid: int) -> list[int]:
+    """A process and all below it, itself first."""
+    found = [pid]
+    for process in found:
+        for thread in Path(f"/proc/{process}/task").iterdir():
+            found += map(int, (thread / "children").read_text(encoding="ascii").split())
+    return found
+
+
+def proportional_mb(pid: int) -> float:
+    """What a process takes of the memory, shared pages in part."""
+    return megabytes(Path(f"/proc/{pid}/smaps_rollup").read_text())["Pss"]
+
+
+def alone_mb(pids: Sequence[int]) -> float:
+    """What processes take together, pages of files once and whole."""
+    own_mb, files_mb = 0.0, dict[str, float]()
+    for pid in pids:
+        rollup = megabytes(Path(f"/proc/{pid}/smaps_rollup").read_text())
+        own_mb += rollup["Pss_Anon"] + rollup["Pss_Shmem"]
+        parts = MAPPING.split(Path(f"/proc/{pid}/smaps").read_text())[1:]
+        for file, text in zip(parts[::2], parts[1::2], strict=True):
+            if not file.endswith(" 0"):  # the inode of what is no file
+                found = megabytes(text)
+                files_mb[file] = max(files_mb.get(file, 0.0), found["Rss"] - found["Anonymous"])
+    return own_mb + sum(files_mb.values())
+
+
+def megabytes(text: str) -> dict[str, float]:
+    """The amounts in a file such as smaps_rollup."""
+    return {name: int(kilobytes) * 1024 / 1e6 for name, kilobytes in AMOUNT.findall(text)}
+
+
+def run(*arguments: object, given: str = "") -> str:
+    """What a command of the backend prints."""
+    command = [BIN / "cc-backend", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=True, input=given).stdout
+
+
+if __name__ == "__main__":
+    sys.exit(main())
