@@ -5,13 +5,19 @@ nothing of what the checks loaded is held. This module has granian fork the serv
 application and owns all state, and then becomes `watcher`, again by exec: its parent needs nothing of granian.
 """
 
+import contextlib
 import ctypes
 import logging
 import multiprocessing
 import multiprocessing.util
 import os
+import resource
 import signal
+import socket
+import stat
 import sys
+import threading
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +34,12 @@ if TYPE_CHECKING:
 CONFIG_VARIABLE = "CC_BACKEND_CONFIG"
 PARENT_VARIABLE = "CC_BACKEND_PARENT"
 BACKLOG = 1024
+CONNECTIONS = 16_384
+"""So many may be open: an agent or collector of each node may keep one for its next batch."""
+_OPEN_FILES = 65_536  # connections, and the snapshot files of the metric store
+
+# dead nodes and cut cables are noticed after a minute and a half: a request that they left half-sent keeps a thread
+_KEEP_ALIVE = ((socket.TCP_KEEPIDLE, 60), (socket.TCP_KEEPINTVL, 10), (socket.TCP_KEEPCNT, 3))
 
 STOP_S = 45
 """So long the serving process may take to end: less than systemd waits (TimeoutStopSec=60 in the unit)."""
@@ -130,13 +142,14 @@ def run(target: str, config: Path, listening: Listening) -> None:
         workers=1,
         blocking_threads=listening.threads,
         backlog=BACKLOG,
-        backpressure=BACKLOG,
+        backpressure=CONNECTIONS,
         websockets=False,
         log_level=LogLevels.error,
         ssl_cert=Path(listening.certificate) if listening.certificate else None,
         ssl_key=Path(listening.key) if listening.key else None,
         ssl_protocol_min=SSLProtocols.tls12,
     )
+    raise_file_limit()
     become_watcher_at_fork(server_command(config, target.partition(":")[0]))
     logger.info("serving url=%s://%s", "https" if listening.certificate else "http", listening.addr)
     server.serve()
@@ -161,7 +174,50 @@ def settle_in() -> Path:
 
     end_with_parent(int(os.environ[PARENT_VARIABLE]))
     configure_logging()
+    threading.Thread(target=keep_connections_alive, name="keep-alive", daemon=True).start()
     return Path(os.environ[CONFIG_VARIABLE])
+
+
+def raise_file_limit() -> None:
+    """Let this process have as many files open as a server may need, as far as the system allows it."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _OPEN_FILES if hard == resource.RLIM_INFINITY else min(_OPEN_FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+def keep_connections_alive(patience_s: float = 60.0) -> None:
+    """Have the kernel ask connections in which nothing comes whether there is still somebody.
+
+    Set on the socket that this process listens on, as soon as there is one: what is accepted from it inherits it
+    (tcp(7)). granian opens the socket after the application was made and has no setting for this.
+    """
+    end_s = time.monotonic() + patience_s
+    while not any(_keeps_alive(number) for number in _open_sockets()) and time.monotonic() < end_s:
+        time.sleep(0.1)
+
+
+def _open_sockets() -> list[int]:
+    found = []
+    for name in os.listdir("/proc/self/fd"):  # noqa: PTH208 numbers, not paths
+        with contextlib.suppress(OSError):  # closed by now
+            if stat.S_ISSOCK(os.fstat(int(name)).st_mode):
+                found.append(int(name))
+    return found
+
+
+def _keeps_alive(descriptor: int) -> bool:
+    """Whether it is a socket that listens, and has been told to."""
+    try:
+        with socket.socket(fileno=os.dup(descriptor)) as one:
+            if not one.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+                return False
+            one.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            for option, value in _KEEP_ALIVE:
+                one.setsockopt(socket.IPPROTO_TCP, option, value)
+    except OSError:  # closed by now, or no TCP
+        return False
+    return True
 
 
 def at_end(stop: Callable[[], None]) -> None:
