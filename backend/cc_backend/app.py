@@ -55,6 +55,7 @@ def create_app(settings: BackendSettings, *, clock: Callable[[], float] = time.t
         BackendError: the database or the archive cannot be opened.
     """
     app = Flask("cc_backend", static_folder=None, template_folder=None)
+    app.url_map.merge_slashes = False  # a redirect to the other spelling would lose the body of a POST
     app.config["MAX_CONTENT_LENGTH"] = max(settings.main.max_batch_bytes, settings.main.max_json_bytes)
     services = create_services(settings, clock)
     app.extensions[EXTENSION] = services

@@ -90,6 +90,7 @@ def create_app(settings: StoreServiceSettings, *, clock: Callable[[], float] = t
         BackendError: the folder of the samples cannot be used.
     """
     app = Flask("cc_backend.storeservice", static_folder=None, template_folder=None)
+    app.url_map.merge_slashes = False  # a redirect to the other spelling would lose the body of a POST
     app.config["MAX_CONTENT_LENGTH"] = max(settings.main.max_batch_bytes, settings.main.max_json_bytes)
     app.extensions[EXTENSION] = create_services(settings, clock)
     app.register_error_handler(CockpitError, errors.answer_to_cockpit_error)

@@ -65,3 +65,4 @@ def test_an_unknown_path_is_cut_in_the_answer(client: FlaskClient) -> None:
 def test_a_post_is_never_redirected_for_its_slash(site: Any) -> None:
     for path in ("/api/jobs/start_job", "/api/jobs/stop_job", "/api/nodestate", "/api/healthcheck", "/api/write"):
         assert site.client.post(path, data="", headers=site.headers()).status_code in {200, 400}
+    assert site.client.post("/api//write", data="", headers=site.headers()).status_code == 404

@@ -47,6 +47,10 @@ class TestInterface:
     def test_every_route_answers_with_and_without_a_slash(self, site: Any, name: str, slash: str) -> None:
         assert call(site, name, site.service(), slash).status_code == 200
 
+    def test_two_slashes_are_another_path(self, site: Any) -> None:
+        answer = site.client.post("/api//write", data="", headers=site.service())
+        assert (answer.status_code, answer.content_type) == (404, "application/json")
+
     def test_a_write_is_200_and_empty(self, site: Any) -> None:
         answer = write(site)
         assert (answer.status_code, answer.data) == (200, b"")
