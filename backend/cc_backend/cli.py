@@ -208,7 +208,9 @@ def token_create(
     config: Config = DEFAULT_CONFIG,
     role: Annotated[list[str] | None, typer.Option(help="Roles of a new account and of the token; repeatable.")] = None,
     scope: Annotated[list[str] | None, typer.Option(help="write, jobs, read or admin; repeatable.")] = None,
-    cluster: Annotated[list[str] | None, typer.Option(help="Only this cluster may be written, asked about and freed; repeatable.")] = None,
+    cluster: Annotated[
+        list[str] | None, typer.Option(help="Only this cluster may be written, asked about and freed; repeatable.")
+    ] = None,
     max_age: Annotated[str, typer.Option(help="Life of the token, such as 720h; empty as the settings say.")] = "",
 ) -> None:
     """Print a new token, and nothing else, on standard output."""
