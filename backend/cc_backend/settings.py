@@ -13,6 +13,8 @@ from cc_common.settings import Loaded, load, option, read_json, required, sectio
 HOUR_S = 3600.0
 DAY_S = 24 * HOUR_S
 
+ADDRESS_VARIABLE = "CC_BACKEND_ADDR"
+
 
 @dataclass(frozen=True)
 class DatabaseSettings:
@@ -26,7 +28,7 @@ class DatabaseSettings:
 class MainSettings:
     """`main`."""
 
-    addr: str = option("localhost:8080", "Address and port to listen on.", env="CC_BACKEND_ADDR")
+    addr: str = option("localhost:8080", "Address and port to listen on.", env=ADDRESS_VARIABLE)
     db: str = option("var/job.db", "SQLite file of jobs, accounts and node states.", kind="path")
     threads: int = option(16, "Requests served at the same time.", minimum=1, maximum=256)
     https_cert_file: str = option(

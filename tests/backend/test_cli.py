@@ -26,6 +26,11 @@ def cc_backend(*arguments: object, given: str = "") -> "subprocess.CompletedProc
     )
 
 
+def rows(table: str) -> list[list[str]]:
+    """The rows of a printed list, without its header."""
+    return [line.split("\t") for line in table.splitlines()[1:]]
+
+
 @pytest.fixture
 def config(tmp_path: Path) -> Path:
     done = cc_backend("init", tmp_path / "site")
@@ -65,7 +70,7 @@ def test_a_token_is_printed_alone(config: Path) -> None:
 
 def test_a_revoked_token_says_so_in_the_list(config: Path) -> None:
     cc_backend("token", "create", "agents", "--config", config, "--scope", "write")
-    token_id = cc_backend("token", "list", "--config", config).stdout.split("\t")[0]
+    token_id = rows(cc_backend("token", "list", "--config", config).stdout)[0][0]
     assert cc_backend("token", "revoke", token_id, "--config", config).returncode == 0
     assert "revoked" in cc_backend("token", "list", "--config", config).stdout
 
@@ -73,9 +78,28 @@ def test_a_revoked_token_says_so_in_the_list(config: Path) -> None:
 def test_accounts_come_and_go(config: Path) -> None:
     added = cc_backend("user", "add", "ada", "--config", config, "--role", "support", given="a good password\n")
     assert added.returncode == 0, added.stderr
-    assert cc_backend("user", "list", "--config", config).stdout.startswith("ada\tsupport")
+    assert rows(cc_backend("user", "list", "--config", config).stdout) == [["ada", "support", "-", "local"]]
     assert cc_backend("user", "del", "ada", "--config", config).returncode == 0
-    assert cc_backend("user", "list", "--config", config).stdout == ""
+    assert rows(cc_backend("user", "list", "--config", config).stdout) == []
+
+
+@pytest.mark.parametrize("subject", ["user", "token"])
+def test_every_list_has_a_header(config: Path, subject: str) -> None:
+    header, *rest = cc_backend(subject, "list", "--config", config).stdout.splitlines()
+    assert header.isupper()
+    assert rest == []
+
+
+@pytest.mark.parametrize("arguments", [("-h",), ("user", "-h"), ("user", "add", "-h"), ("metric-store", "-h")])
+def test_every_level_of_the_command_line_has_a_short_help(arguments: tuple[str, ...]) -> None:
+    done = cc_backend(*arguments)
+    assert done.returncode == 0
+    assert done.stdout == cc_backend(*arguments[:-1], "--help").stdout
+    assert "Usage: cc-backend" in done.stdout
+
+
+def test_the_version_is_an_option_too() -> None:
+    assert cc_backend("--version").stdout == cc_backend("version").stdout != ""
 
 
 def test_a_generated_password_is_printed_alone(config: Path) -> None:

@@ -1,0 +1,45 @@
+"""The command line of the backend, one module a subject.
+
+Exit status: 0 done; 1 it could not be done; 2 a setting or an argument is wrong.
+"""
+
+from typing import Annotated
+
+import typer
+
+from cc_backend.cli import clusters, serve, store, tokens, users
+from cc_backend.cli.common import new_app
+from cc_backend.storeservice.cli import app as metric_store_app
+from cc_common import __version__
+
+app = new_app("The server of ClusterCockpit: takes samples and jobs, keeps them, shows them.", completion=True)
+app.command("init")(serve.init)
+app.command("serve")(serve.serve)
+app.command("show-config")(serve.show_config)
+app.command("capacity")(store.capacity)
+app.command("import-checkpoints")(store.import_checkpoints)
+app.add_typer(users.app, name="user")
+app.add_typer(tokens.app, name="token")
+app.add_typer(clusters.app, name="cluster")
+app.add_typer(metric_store_app, name="metric-store")
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """The server of ClusterCockpit: takes samples and jobs, keeps them, shows them."""
+
+
+@app.command("version")
+def version() -> None:
+    """Print the version."""
+    typer.echo(__version__)

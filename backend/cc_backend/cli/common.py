@@ -1,0 +1,81 @@
+"""What the commands share: the configuration, the database, how lists are printed."""
+
+import os
+import sys
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cc_backend.auth.keys import TokenKeys
+from cc_backend.auth.tokens import Tokens
+from cc_backend.database import Database, open_database
+from cc_backend.errors import InvalidInput
+from cc_backend.schema import migrate
+from cc_backend.settings import BackendSettings, load_settings
+from cc_common.settings import Loaded, parse_duration
+
+Config = Annotated[Path, typer.Option("--config", envvar="CC_BACKEND_CONFIG", help="The configuration file.")]
+DEFAULT_CONFIG = Path("config.json")
+
+
+def new_app(help_text: str, *, completion: bool = False) -> typer.Typer:
+    """A group of commands in the one style of help that all have."""
+    return typer.Typer(
+        no_args_is_help=True,
+        help=help_text,
+        add_completion=completion,
+        pretty_exceptions_enable=False,
+        rich_markup_mode=None,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+
+
+def load(config: Path) -> Loaded[BackendSettings]:
+    """The settings in the file, with each value's origin; raises SettingsError."""
+    return load_settings(config, environment=os.environ)
+
+
+@contextmanager
+def opened_database(settings: BackendSettings) -> Iterator[Database]:
+    """The job database at the newest version of its tables, closed at the end."""
+    database = open_database(settings.main.db)
+    try:
+        migrate(database)
+        yield database
+    finally:
+        database.close_all()
+
+
+def tokens_in(settings: BackendSettings, database: Database) -> Tokens:
+    """The tokens in the database, with the keys that the settings name."""
+    keys = settings.auth.jwts
+    return Tokens(database, TokenKeys.from_base64(private=keys.private_key, public=keys.public_key))
+
+
+def duration_s(name: str, text: str) -> float:
+    """Seconds of a duration such as `720h`; raises InvalidInput that names the option."""
+    try:
+        return parse_duration(text)
+    except ValueError as error:
+        raise InvalidInput(f"{name}: {error}") from None
+
+
+def print_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Prints a header and the rows: aligned on a terminal, with tabs between the columns in a pipe."""
+    lines = [tuple(header), *(tuple(row) for row in rows)]
+    if not sys.stdout.isatty():
+        for line in lines:
+            typer.echo("\t".join(line))
+        return
+    widths = [max(len(line[column]) for line in lines) for column in range(len(header))]
+    for line in lines:
+        typer.echo("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+
+
+def local_time(time_s: float | None, missing: str) -> str:
+    """A Unix time as `2026-01-31 08:15` in the local time zone, or the other text where there is none."""
+    return missing if time_s is None else time.strftime("%Y-%m-%d %H:%M", time.localtime(time_s))

@@ -1,0 +1,60 @@
+"""Commands of the server itself: make its folder, start it, show its settings."""
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cc_backend.archive.file import FileArchive
+from cc_backend.auth.keys import TokenKeys
+from cc_backend.cli.common import DEFAULT_CONFIG, Config, load, opened_database
+from cc_backend.log import configure_logging
+from cc_backend.settings import ADDRESS_VARIABLE
+from cc_backend.setup import initialise
+from cc_common.settings import show
+
+
+def init(directory: Annotated[Path, typer.Argument(help="A folder, made if it does not exist.")]) -> None:
+    """Make a folder from which `serve` works at once, with keys of its own."""
+    config = initialise(directory)
+    with opened_database(load(config).value):
+        pass
+    typer.echo(
+        f"Made {config}. What comes next:\n"
+        f"  cc-agent topology > cluster.json           on a compute node; look at it\n"
+        f"  cc-backend cluster add --config {config} cluster.json\n"
+        f"  cc-backend user add --config {config} NAME --role admin\n"
+        f"  cc-backend serve --config {config}"
+    )
+
+
+def serve(
+    config: Config = DEFAULT_CONFIG,
+    addr: Annotated[str, typer.Option(help="Address and port to listen on, in place of main.addr.")] = "",
+) -> None:
+    """Serve the API and the pages until SIGTERM or Ctrl-C."""
+    from cc_backend import server  # noqa: PLC0415 - the other commands need no server
+    from cc_backend.externalstore import places_of  # noqa: PLC0415
+
+    configure_logging()
+    if addr:
+        os.environ[ADDRESS_VARIABLE] = addr  # the serving process reads the settings anew, with this environment
+    loaded = load(config)
+    for warning in loaded.warnings:
+        typer.echo(f"cc-backend: {warning}", err=True)
+    TokenKeys.from_base64(private=loaded.value.auth.jwts.private_key, public=loaded.value.auth.jwts.public_key)
+    with opened_database(loaded.value):
+        pass  # what cannot be opened is better said here, once, than by a process that dies and dies again
+    FileArchive(Path(loaded.value.archive.path))
+    server.listen_address(loaded.value.main.addr)
+    places_of(loaded.value.metric_store_external)
+    server.become_server(config)
+
+
+def show_config(config: Config = DEFAULT_CONFIG) -> None:
+    """Print each setting, its value and where the value came from."""
+    loaded = load(config)
+    typer.echo(show(loaded))
+    for warning in loaded.warnings:
+        typer.echo(f"note: {warning}", err=True)

@@ -1,0 +1,72 @@
+"""Commands of the metric store: its size, and samples taken over from another one."""
+
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cc_backend.cli.common import DEFAULT_CONFIG, Config, load
+from cc_backend.clusters import ClusterFiles
+from cc_backend.errors import BackendError, InvalidInput
+from cc_backend.log import configure_logging
+
+
+def capacity(
+    config: Config = DEFAULT_CONFIG,
+    nodes: Annotated[int, typer.Option(help="Nodes of a cluster that is not configured, or that lists none.")] = 0,
+    series: Annotated[int, typer.Option(help="Series of each such node: metrics times parts that they have.")] = 0,
+    timestep: Annotated[int, typer.Option(help="Seconds between their samples.")] = 60,
+) -> None:
+    """Forecast the memory and disk that the metric store needs for the configured clusters, or for others."""
+    from cc_backend.app import open_clusters  # noqa: PLC0415 - the other commands need none
+    from cc_backend.metricstore.capacity import Nodes, forecast, forecast_text  # noqa: PLC0415
+    from cc_backend.sizing import kinds_of  # noqa: PLC0415
+
+    settings = load(config).value
+    if series and not nodes:
+        raise InvalidInput("--series needs --nodes: how many nodes have so many")
+    if series:
+        kinds = [Nodes(nodes, series, timestep_s=timestep)]
+    else:
+        kinds = kinds_of(open_clusters(ClusterFiles(Path(settings.archive.path))), catch_all_nodes=nodes)
+    store = settings.metric_store
+    found = forecast(
+        kinds,
+        retention_s=int(store.retention_in_memory_s),
+        hot_s=int(store.hot_s),
+        snapshot_interval_s=int(store.snapshot_interval_s),
+    )
+    typer.echo(forecast_text(found))
+    cap_bytes = store.memory_cap_gb * 10**9
+    if cap_bytes and found.memory_bytes > cap_bytes:
+        typer.echo(
+            f"note: memory-cap is {store.memory_cap_gb} GB; beyond it the oldest samples are on disk only", err=True
+        )
+
+
+def import_checkpoints(
+    directory: Annotated[Path, typer.Argument(help="The other store's checkpoint folder, with CLUSTER/HOST in it.")],
+    config: Config = DEFAULT_CONFIG,
+) -> None:
+    """Take over the samples that cc-metric-store or the reference's backend has left; the server must not run."""
+    from cc_backend.app import open_clusters  # noqa: PLC0415 - the other commands need none
+    from cc_backend.metricstore import checkpoints  # noqa: PLC0415
+    from cc_backend.openstore import open_store  # noqa: PLC0415
+    from cc_backend.storetable import node_table, store_table  # noqa: PLC0415
+
+    configure_logging()
+    settings = load(config).value
+    clusters, now_s = open_clusters(ClusterFiles(Path(settings.archive.path))), int(time.time())
+    retention_s = int(settings.metric_store.retention_in_memory_s)
+    with open_store(settings.metric_store, store_table(clusters), now_s, nodes=node_table(clusters)) as store:
+        for report in checkpoints.import_checkpoints(
+            store, directory, store_table(clusters), now_s=now_s, retention_s=retention_s
+        ):
+            if report.hosts % 100 == 99:  # noqa: PLR2004 now and then
+                typer.echo(f"hosts={report.hosts} samples={report.samples}", err=True)
+        store.snapshot(now_s)  # a tenth of the log that was written, and read much faster
+    for line in report.lines():
+        typer.echo(line)
+    if not report.durable:
+        raise BackendError("not all samples could be written to the log; make room, then run this again")
