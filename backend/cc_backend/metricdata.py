@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from cc_backend.archive.file import FileArchive
-from cc_backend.archive.statistics import series_statistics, statistics_series
+from cc_backend.archive.statistics import complete
 from cc_backend.clusters import Clusters, MetricConfig, SubCluster
 from cc_backend.errors import InvalidInput, NotFound, TooLarge, Unavailable
 from cc_backend.metricstore import Query, StoredSeries
@@ -28,9 +28,6 @@ from cc_backend.model import (
     Series,
 )
 from cc_backend.storerouter import StoreRouter
-
-# A min, median and max per step says more than single curves from this many series on.
-STATISTICS_SERIES_FROM = 8
 
 # Largest-triangle buckets keep both ends and need one point between.
 FEWEST_POINTS = 3
@@ -83,16 +80,19 @@ class MetricData:
         *,
         now_s: int,
         resolution_s: int | None = None,
+        statistics: bool = False,
     ) -> JobData:
         """The samples of a job: metric name -> scope -> series, only what exists.
 
         `metrics` None means all of the job's subcluster, `scopes` None means node. `resolution_s` thins the
-        curves with largest-triangle buckets; statistics always come from all samples.
+        curves with largest-triangle buckets. With `statistics` each series has its own, and eight or more have those
+        over all series at each step; they always come from all samples. Without, only what the archive holds anyway.
 
         What a store that is away would have had is left out, and so is a metric that cannot be read; `samples` says
         what that is. Raises the same.
         """
-        return self.samples(job, metrics, scopes, now_s=now_s, resolution_s=resolution_s).data
+        found = self.samples(job, metrics, scopes, now_s=now_s, resolution_s=resolution_s, statistics=statistics)
+        return found.data
 
     def samples(
         self,
@@ -102,6 +102,7 @@ class MetricData:
         *,
         now_s: int,
         resolution_s: int | None = None,
+        statistics: bool = False,
     ) -> JobSamples:
         """What `job_data` gives, and why something is missing where a store was away or a metric cannot be read.
 
@@ -115,7 +116,8 @@ class MetricData:
             found = JobSamples(_select(self._archive.load_data(key), metrics, wanted))
         else:
             found = self._gathered(job, metrics, lambda _: wanted, now_s)
-        return replace(found, data=thin(found.data, resolution_s)) if resolution_s else found
+        data = complete(found.data) if statistics else found.data
+        return replace(found, data=thin(data, resolution_s) if resolution_s else data)
 
     def stored_data(
         self,
@@ -322,20 +324,13 @@ def _sort_in(
 
 def _labelled(want: _Wanted, one: StoredSeries) -> Series:
     label = want.ids[0] if want.query.aggregate or len(want.ids) == 1 else one.id
-    return Series(want.query.host, one.data, label, series_statistics(one.data))
+    return Series(want.query.host, one.data, label)
 
 
 def _metric(config: MetricConfig, stepped: Sequence[tuple[int, Series]]) -> JobMetric:
     """One metric; a store elsewhere may keep it at another timestep than is configured here."""
     timestep_s = stepped[0][0]
-    series = [one for step_s, one in stepped if step_s == timestep_s]
-    several = [one.data for one in series] if len(series) >= STATISTICS_SERIES_FROM else None
-    return JobMetric(
-        unit=config.unit,
-        timestep_s=timestep_s,
-        series=series,
-        statistics_series=statistics_series(several) if several else None,
-    )
+    return JobMetric(config.unit, timestep_s, [one for step_s, one in stepped if step_s == timestep_s])
 
 
 def _empty(samples: Samples) -> bool:

@@ -11,7 +11,7 @@ import pytest
 from cc_backend.errors import Unavailable
 from cc_backend.externalstore import ExternalStore, Place
 from cc_backend.jobs.filters import JobFilter
-from cc_backend.maintenance.footprints import update_footprints
+from cc_backend.maintenance.footprints import FootprintRefresher
 from cc_backend.maintenance.scheduler import make_archiver
 from cc_backend.metricdata import MetricData
 from cc_backend.metricstore import MetricSpec, MetricStore
@@ -183,9 +183,11 @@ def test_footprints_of_other_jobs_are_found_while_it_is_away(site: Any, elsewher
     elsewhere.write("tn01", 3)
     site.clock.advance(130)
     services = site.services
-    assert update_footprints(services.search, services.metricdata, services.clusters, now_s=services.now_s()) == 1
+    refresher = FootprintRefresher(services.search, services.metricdata, services.clusters)
+    assert len(refresher.step(now_s=services.now_s()).updated) == 1
     elsewhere.go_away()
-    assert update_footprints(services.search, services.metricdata, services.clusters, now_s=services.now_s()) == 0
+    later = refresher.step(now_s=services.now_s() + 60)
+    assert (later.examined, later.updated) == (1, [])
 
 
 def test_node_reports_ask_it_once_for_the_health_of_all_hosts(site: Any, elsewhere: Elsewhere) -> None:

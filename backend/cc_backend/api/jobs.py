@@ -76,7 +76,7 @@ def get_job_metrics(job_id: str) -> Response:
     names = request.args.getlist("metric") or None
     try:
         job = _find(services, job_id)
-        data = services.metricdata.job_data(job, names, wanted, now_s=services.now_s())
+        data = services.metricdata.job_data(job, names, wanted, now_s=services.now_s(), statistics=True)
         return _answer(numbers.job_metrics(data, _missing(services, job, data, names)))
     except BackendError as error:
         logger.info("no metrics of job id=%r error=%s", job_id[:40], error)
@@ -118,7 +118,9 @@ def _samples(services: Services, job: Job, names: list[str] | None) -> JobData:
     wanted = [Scope.CORE, Scope.ACCELERATOR] if job.num_nodes == 1 else [Scope.NODE]
     metrics = services.clusters[job.cluster].metrics if job.cluster in services.clusters else {}
     coarsest_s = max((metric.timestep_s for metric in metrics.values()), default=None)
-    return services.metricdata.job_data(job, names, wanted, now_s=services.now_s(), resolution_s=coarsest_s)
+    return services.metricdata.job_data(
+        job, names, wanted, now_s=services.now_s(), resolution_s=coarsest_s, statistics=True
+    )
 
 
 def _missing(services: Services, job: Job, data: JobData, names: list[str] | None) -> numbers.Missing:

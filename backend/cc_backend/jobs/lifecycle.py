@@ -39,8 +39,7 @@ class JobLifecycle:
             job.id = insert_job(self._database, job)
             if event.tags:
                 tags = [Tag(tag.type, tag.name, tag.scope) for tag in event.tags]
-                attach_tags(self._database, job.id, tags, caller)
-            stored = self._stored(job.id, now_s)
+                job.tags = attach_tags(self._database, job.id, tags, caller)
         logger.info(
             "started job=%d cluster=%s sub_cluster=%s nodes=%d user=%s",
             job.job_id,
@@ -49,7 +48,7 @@ class JobLifecycle:
             job.num_nodes,
             job.user,
         )
-        return stored
+        return job
 
     def stop(self, event: JobStop, *, now_s: int) -> Job:
         """The job as it ended, waiting for the archiver unless its monitoring is disabled.

@@ -121,6 +121,16 @@ class JobSearch:
         query = JobRow.select(*job_columns()).where(_RUNNING).order_by(JobRow.start_time, JobRow.id)
         return read_jobs(self._database, query, now_s=now_s)
 
+    def running_starts(self) -> dict[int, int]:
+        """Id -> start time of all running jobs, oldest first; cheap, for background work that takes them one by one."""
+        query = JobRow.select(JobRow.id, JobRow.start_time).where(_RUNNING).order_by(JobRow.start_time, JobRow.id)
+        return dict(query.tuples().execute(self._database))
+
+    def running_by_ids(self, ids: Collection[int], *, now_s: int) -> list[Job]:
+        """Those of these jobs that still run, without their meta data."""
+        query = JobRow.select(*job_columns(with_meta_data=False)).where(JobRow.id.in_(list(ids)), _RUNNING)
+        return read_jobs(self._database, query, now_s=now_s)
+
     def finished_unarchived(self) -> list[Job]:
         """All finished jobs that wait for the archiver, oldest first: the archiver's durable queue."""
         query = JobRow.select(*job_columns()).where(UNARCHIVED).order_by(JobRow.start_time, JobRow.id)
@@ -199,10 +209,12 @@ class JobSearch:
             again = JobRow.update(monitoring_status=MonitoringStatus.RUNNING_OR_ARCHIVING, archive_error="")
             return int(again.where(failed).execute(self._database))
 
-    def update_footprint(self, id_: int, footprint: Mapping[str, float]) -> None:
-        """The footprint of a running job so far."""
+    def update_footprints(self, footprints: Mapping[int, Mapping[str, float]]) -> None:
+        """Id -> footprint of running jobs so far; jobs that ended meanwhile keep what the archiver wrote."""
         with self._database.write():
-            write_footprint(self._database, id_, footprint)
+            still = JobRow.select(JobRow.id).where(JobRow.id.in_(list(footprints)), _RUNNING)
+            for (id_,) in list(still.tuples().execute(self._database)):
+                write_footprint(self._database, id_, footprints[id_])
 
     def _forget_late_hosts(self, id_: int) -> None:
         LateHostRow.delete().where(LateHostRow.job == id_).execute(self._database)

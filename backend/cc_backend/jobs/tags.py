@@ -8,6 +8,7 @@
 """
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 from cc_backend.auth.caller import Caller, Role
 from cc_backend.database import Database
@@ -42,10 +43,10 @@ def visible_tags(tags: Iterable[Tag], caller: Caller) -> tuple[Tag, ...]:
     return tuple(tag for tag in tags if may_see(tag.scope, caller))
 
 
-def attach_tags(database: Database, job: int, tags: Iterable[Tag], caller: Caller) -> None:
-    """The job with this id has these tags too; tags that do not exist are made, those attached already stay.
+def attach_tags(database: Database, job: int, tags: Iterable[Tag], caller: Caller) -> tuple[Tag, ...]:
+    """These tags with their ids, sorted, which the job with this id now has too; tags that do not exist are made.
 
-    An empty scope means `global`. All are attached or none.
+    An empty scope means `global`. Tags attached already stay. All are attached or none.
 
     Raises:
         InvalidInput: a tag has no type or no name.
@@ -58,9 +59,10 @@ def attach_tags(database: Database, job: int, tags: Iterable[Tag], caller: Calle
         if not may_attach(tag.scope, caller):
             raise NotAllowed(f"'{caller.name}' may not attach tags of the scope '{tag.scope}'")
     with database.write():
-        for tag in wanted:
-            link = JobTagRow.insert(job=job, tag=_tag_id(database, tag))
-            link.on_conflict_ignore().execute(database)
+        attached = {replace(tag, id=_tag_id(database, tag)) for tag in wanted}
+        for tag in attached:
+            JobTagRow.insert(job=job, tag=tag.id).on_conflict_ignore().execute(database)
+    return tuple(sorted(attached, key=lambda tag: (tag.type, tag.name, tag.id)))
 
 
 def _tag_id(database: Database, tag: Tag) -> int:

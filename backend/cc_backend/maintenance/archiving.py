@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from cc_backend.absences import Explains, job_absences
 from cc_backend.archive.file import FileArchive
 from cc_backend.archive.scopes import archive_scopes
-from cc_backend.archive.statistics import finish
+from cc_backend.archive.statistics import complete, finish
 from cc_backend.clusters import Clusters
 from cc_backend.errors import BackendError
 from cc_backend.jobs.search import JobSearch
@@ -128,7 +128,7 @@ class Archiver:
         explains = self._explains(job)
         absences = job_absences(live, data, sub_cluster.metrics, sub_cluster, store=explains, now_s=now_s)
         finished = replace(finish(job, data, sub_cluster), absences=absences.unexpected)
-        self._archive.store(finished, data)
+        self._archive.store(finished, complete(data))
         self._search.finish_archiving(finished, late_hosts=late_hosts)
         return finished
 

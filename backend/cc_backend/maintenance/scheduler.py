@@ -13,7 +13,7 @@ from apscheduler.schedulers.background import BackgroundScheduler
 from cc_backend.absences import explaining
 from cc_backend.errors import BackendError
 from cc_backend.maintenance.archiving import Archiver, ArchivingRules
-from cc_backend.maintenance.footprints import update_footprints
+from cc_backend.maintenance.footprints import STEP_EVERY_S, FootprintRefresher
 from cc_backend.maintenance.reloading import reload_clusters
 from cc_backend.maintenance.retention import keep_store
 from cc_backend.metricstore.disk.rhythm import Rhythm
@@ -21,7 +21,6 @@ from cc_backend.services import Services
 
 ARCHIVE_EVERY_S = 2
 CLUSTERS_EVERY_S = 5
-FOOTPRINTS_EVERY_S = 60
 UPKEEP_EVERY_S = 60
 SNAPSHOT_LOOK_EVERY_S = 5
 SNAPSHOT_AT_STOP_S = 20.0
@@ -98,14 +97,10 @@ def start_background(services: Services) -> Background:
     def snapshot() -> None:
         snapshot_when_due(services, rhythm)
 
+    refresher = FootprintRefresher(services.search, services.metricdata, services.clusters)
+
     def footprints() -> None:
-        update_footprints(
-            services.search,
-            services.metricdata,
-            services.clusters,
-            now_s=services.now_s(),
-            stopping=stopping.is_set,
-        )
+        refresher.step(now_s=services.now_s(), stopping=stopping.is_set)
 
     def clusters() -> None:
         reload_clusters(services)
@@ -115,7 +110,7 @@ def start_background(services: Services) -> Background:
 
     for work, every_s in (
         (_when_whole(services, archive), ARCHIVE_EVERY_S),
-        (_when_whole(services, footprints), FOOTPRINTS_EVERY_S),
+        (_when_whole(services, footprints), STEP_EVERY_S),
         (upkeep, UPKEEP_EVERY_S),
         (snapshot, SNAPSHOT_LOOK_EVERY_S),
         (clusters, CLUSTERS_EVERY_S),

@@ -33,7 +33,7 @@ def test_a_started_job_can_be_found_at_once(lifecycle: JobLifecycle, search: Job
     assert search.get(job.id, ALL, now_s=NOW_S) == job
 
 
-def test_a_started_job_keeps_every_field(lifecycle: JobLifecycle) -> None:
+def test_a_started_job_keeps_every_field(lifecycle: JobLifecycle, search: JobSearch) -> None:
     job = lifecycle.start(
         event(
             partition="day",
@@ -48,9 +48,12 @@ def test_a_started_job_keeps_every_field(lifecycle: JobLifecycle) -> None:
             meta_data={"jobName": "relax", "jobScript": "#!/bin/sh\n"},
             footprint={"mem_used_max": 1.5},
             energy=0.25,
+            tags=(TagEvent("b", "y", "global"), TagEvent("a", "z"), TagEvent("a", "x"), TagEvent("a", "z", "global")),
         ),
         now_s=NOW_S,
     )
+    assert search.get(job.id, ALL, now_s=NOW_S) == job
+    assert [(tag.type, tag.name) for tag in job.tags] == [("a", "x"), ("a", "z"), ("b", "y")]
     assert job.sub_cluster == "std"
     assert job.state is JobState.RUNNING
     assert job.duration == 3600

@@ -319,7 +319,7 @@ def test_a_job_that_cannot_be_archived_leaves_the_queue_with_a_reason_until_it_i
 
 def test_the_footprint_of_a_running_job_is_replaced(search: JobSearch, started: Start) -> None:
     job = started(footprint={"a_avg": 1.0, "b_avg": 2.0})
-    search.update_footprint(job.id, {"a_avg": 3.0})
+    search.update_footprints({job.id: {"a_avg": 3.0}})
     assert search.get(job.id, ALL, now_s=NOW_S).footprint == {"a_avg": 3.0}
 
 
