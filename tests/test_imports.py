@@ -19,6 +19,7 @@ FRONT = (
 )
 MIDDLE = ("cc_backend.jobs", "cc_backend.metricdata", "cc_backend.absences", "cc_backend.auth")
 LOWER = ("cc_backend.metricstore", "cc_backend.archive", "cc_backend.clusters")
+INSIGHT = ("cc_backend.insight", "cc_backend.wording")
 STORE_PARTS = ("lines", "memory", "disk", "answers", "absence")
 LINES, MEMORY, DISK, ANSWERS, ABSENCE = (f"cc_backend.metricstore.{name}" for name in STORE_PARTS)
 STORE = tuple(f"cc_backend.metricstore.{name}" for name in ("store", "upkeep", "capacity", "checkpoints"))
@@ -30,16 +31,32 @@ FORBIDDEN = {
     "cc_agent": ("cc_slurm_adapter", "cc_backend", "numpy", *WEB_AND_DATABASE),
     "cc_slurm_adapter": ("cc_agent", "cc_backend", "numpy", *WEB_AND_DATABASE),
     "cc_backend": ("cc_agent", "cc_slurm_adapter"),
-    "cc_backend.model": (*FRONT, *MIDDLE, *LOWER, *WEB_AND_DATABASE),
-    "cc_backend.metricstore": (*FRONT, *MIDDLE, "cc_backend.archive", "cc_backend.clusters", *WEB_AND_DATABASE),
+    "cc_backend.model": (*FRONT, *MIDDLE, *LOWER, *INSIGHT, *WEB_AND_DATABASE),
+    "cc_backend.metricstore": (
+        *FRONT,
+        *MIDDLE,
+        *INSIGHT,
+        "cc_backend.archive",
+        "cc_backend.clusters",
+        *WEB_AND_DATABASE,
+    ),
     "cc_backend.metricstore.model": (LINES, MEMORY, DISK, ANSWERS, ABSENCE, *STORE),
     "cc_backend.metricstore.lines": (MEMORY, DISK, ANSWERS, ABSENCE, *STORE),
     "cc_backend.metricstore.memory": (DISK, ANSWERS, ABSENCE, *STORE),
     "cc_backend.metricstore.disk": (ANSWERS, ABSENCE, *STORE),
     "cc_backend.metricstore.answers": (DISK, ABSENCE, *STORE),
     "cc_backend.metricstore.absence": (DISK, *STORE),
-    "cc_backend.archive": (*FRONT, *MIDDLE, "cc_backend.metricstore", *WEB_AND_DATABASE),
-    "cc_backend.clusters": (*FRONT, *MIDDLE, "cc_backend.archive", "cc_backend.metricstore", *WEB_AND_DATABASE),
+    "cc_backend.archive": (*FRONT, *MIDDLE, *INSIGHT, "cc_backend.metricstore", *WEB_AND_DATABASE),
+    "cc_backend.clusters": (
+        *FRONT,
+        *MIDDLE,
+        *INSIGHT,
+        "cc_backend.archive",
+        "cc_backend.metricstore",
+        *WEB_AND_DATABASE,
+    ),
+    "cc_backend.insight": (*FRONT, *MIDDLE, "cc_backend.archive", *WEB_AND_DATABASE),
+    "cc_backend.wording": (*FRONT, *MIDDLE, *LOWER, "cc_backend.insight", *WEB_AND_DATABASE),
     "cc_backend.jobs": (*FRONT, "flask", "werkzeug"),
     "cc_backend.metricdata": (*FRONT, "cc_backend.absences", "flask", "werkzeug"),
     "cc_backend.absences": (*FRONT, "cc_backend.jobs", "cc_backend.auth", *WEB_AND_DATABASE),

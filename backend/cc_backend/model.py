@@ -57,6 +57,28 @@ class JobState(StrEnum):
     TIMEOUT = "timeout"
 
 
+class Level(StrEnum):
+    """What a value or a job says, worst first."""
+
+    ALERT = "alert"
+    CAUTION = "caution"
+    HIGH = "high"
+    ARTEFACT = "artefact"
+    OK = "ok"
+
+    @property
+    def word(self) -> str:
+        """The word that stands beside the glyph."""
+        return "OK" if self is Level.OK else self.value.capitalize()
+
+    @property
+    def order(self) -> int:
+        """Place in the order worst first, from 0."""
+        return _LEVEL_ORDER[self]
+
+
+_LEVEL_ORDER = {level: place for place, level in enumerate(Level)}
+
 # A stop must carry one of the others.
 NON_TERMINAL_STATES = frozenset({JobState.PENDING, JobState.RUNNING, JobState.SUSPENDED})
 

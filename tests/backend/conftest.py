@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
@@ -14,7 +15,10 @@ from cc_backend.app import create_app
 from cc_backend.archive.file import FileArchive
 from cc_backend.auth.keys import generate_keys
 from cc_backend.auth.users import User
+from cc_backend.clusters import SubCluster, parse_cluster
+from cc_backend.demo.cluster import tarn_document
 from cc_backend.maintenance.scheduler import make_archiver
+from cc_backend.model import Job, JobData, JobMetric, JobState, MonitoringStatus, Resource, Scope, Series, Unit
 from cc_backend.services import EXTENSION, Services
 from cc_backend.settings import LEGACY, BackendSettings
 from cc_common.settings import load
@@ -306,3 +310,59 @@ def client(app: Flask) -> FlaskClient:
 def tern() -> dict[str, Any]:
     """cluster.json of the cluster tern, to be changed at will."""
     return tern_document()
+
+
+@pytest.fixture
+def tarn() -> Mapping[str, SubCluster]:
+    """The subclusters of the made-up cluster: main and gpu."""
+    return parse_cluster(tarn_document(), source="test")[0].sub_clusters
+
+
+@pytest.fixture
+def make_job() -> Callable[..., Job]:
+    """Makes a finished, archived job of two hours on two nodes; fields can be given."""
+
+    def make(**changes: object) -> Job:
+        nodes = changes.pop("hosts", ("tn0001", "tn0002"))
+        assert isinstance(nodes, tuple)
+        fields: dict[str, object] = {
+            "id": 7,
+            "job_id": 4711,
+            "cluster": "tarn",
+            "sub_cluster": "main",
+            "user": "mlindq",
+            "project": "chem-102",
+            "start_time": START_S,
+            "duration": 7200,
+            "resources": tuple(Resource(host) for host in nodes),
+            "num_nodes": len(nodes),
+            "num_hwthreads": 96 * len(nodes),
+            "state": JobState.COMPLETED,
+            "monitoring_status": MonitoringStatus.ARCHIVED,
+            "meta_data": {"jobName": "relax"},
+        }
+        return Job(**{**fields, **changes})  # type: ignore[arg-type]  # fields by name, as tests give them
+
+    return make
+
+
+def node_metric(unit: Unit, rows: Mapping[str, Sequence[float]], *, step_s: int = TIMESTEP_S) -> JobMetric:
+    """A metric at node scope from rows by host."""
+    return JobMetric(unit, step_s, [Series(host, np.array(row, dtype=np.float32)) for host, row in rows.items()])
+
+
+@pytest.fixture
+def make_data() -> Callable[..., JobData]:
+    """Makes samples at node scope: metric name -> host -> values."""
+    units = {
+        "cpu_load": Unit(""),
+        "flops_any": Unit("F/s", "G"),
+        "mem_bw": Unit("B/s", "G"),
+        "mem_used": Unit("B", "G"),
+        "net_bw": Unit("B/s"),
+    }
+
+    def make(**metrics: Mapping[str, Sequence[float]]) -> JobData:
+        return {name: {Scope.NODE: node_metric(units.get(name, Unit("")), rows)} for name, rows in metrics.items()}
+
+    return make

@@ -5,11 +5,10 @@ from datetime import tzinfo
 
 from cc_backend.metricstore.absence.reasons import JobAbsences
 from cc_backend.metricstore.absence.reasontext import host_text, sentences
-from cc_backend.model import Absence, Why
+from cc_backend.model import Absence, Level, Why
 from cc_backend.web.findings import Finding
-from cc_backend.web.format import HOUR_S, MINUTE_S, duration, number
-from cc_backend.web.verdict import Level
-from cc_backend.web.words import lower, metric_name
+from cc_backend.wording.format import HOUR_S, MINUTE_S, duration, number
+from cc_backend.wording.labels import lower, metric_name
 
 MOST_FINDINGS = 3
 MOST_REASONS = 2  # below a plot

@@ -9,8 +9,8 @@ from flask import Blueprint, Response, make_response, render_template, request, 
 from werkzeug.exceptions import HTTPException
 
 from cc_backend.errors import BackendError
-from cc_backend.web.format import duration
 from cc_backend.web.views.login import login_page
+from cc_backend.wording.format import duration
 from cc_common.errors import CockpitError
 
 logger = logging.getLogger(__name__)

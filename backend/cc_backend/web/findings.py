@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from cc_backend.web.footprints import Footprint
-from cc_backend.web.format import count, duration, names_in_short, number, plain
-from cc_backend.web.verdict import Level
-from cc_backend.web.words import lower, metric_name, metric_word
+from cc_backend.insight.footprint import Footprint
+from cc_backend.model import Level
+from cc_backend.wording.format import count, duration, names_in_short, number, plain
+from cc_backend.wording.labels import lower, metric_name, metric_word
 
 Silent = tuple[Sequence[str], int, float]
 """The nodes that sent nothing while others did, the number of all nodes, and the first second without samples."""

@@ -7,15 +7,15 @@ from datetime import tzinfo
 from markupsafe import Markup
 
 from cc_backend.clusters.model import SubCluster
-from cc_backend.model import Job, JobState, MonitoringStatus, Tag
+from cc_backend.insight.footprint import Footprint, footprints, verdict_of
+from cc_backend.insight.rating import Scale, worst
+from cc_backend.model import Job, JobState, Level, MonitoringStatus, Tag
 from cc_backend.web.figures.curves import spark
 from cc_backend.web.figures.gauges import gauge
 from cc_backend.web.findings import findings_of
-from cc_backend.web.footprints import Footprint, footprints, verdict_of
-from cc_backend.web.format import count, duration, full_moment, iso, moment, number, readable
 from cc_backend.web.previews import Preview
-from cc_backend.web.verdict import Level, Scale, worst
-from cc_backend.web.words import STATE_WORDS, metric_name
+from cc_backend.wording.format import count, duration, full_moment, iso, moment, number, readable
+from cc_backend.wording.labels import STATE_WORDS, metric_name
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from cc_backend.web.jobplots import PlotView, axis_labels, plot_view, scopes_on_
 from cc_backend.web.jobrecord import JobRecord, job_record
 from cc_backend.web.jobsummary import Summary, job_summary
 from cc_backend.web.jobtable import StatisticsTable, statistics_table
-from cc_backend.web.words import SCOPE_WORDS
+from cc_backend.wording.labels import SCOPE_WORDS
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,17 +10,18 @@ from markupsafe import Markup
 
 from cc_backend.absences import absence_documents
 from cc_backend.clusters.model import MetricConfig, SubCluster
+from cc_backend.insight.curves import Values, matrix, nan_mean
+from cc_backend.insight.footprint import share_of_node
+from cc_backend.insight.rating import Scale
 from cc_backend.metricdata import comes_from_archive
 from cc_backend.metricstore.absence.reasons import NOTHING_ABSENT, JobAbsences
-from cc_backend.model import Job, JobData, JobMetric, Scope
+from cc_backend.model import Job, JobData, JobMetric, Level, Scope
 from cc_backend.web.figures.curves import curves, outlier_label, threshold_lines, ticks_of
 from cc_backend.web.figures.draw import XLabel
-from cc_backend.web.footprints import share_of_node
-from cc_backend.web.format import at, count, duration, names_in_short, number, readable
-from cc_backend.web.series import SeriesFigure, Values, matrix, nan_mean, series_figure
+from cc_backend.web.series import SeriesFigure, series_figure
 from cc_backend.web.timeaxis import clock_labels, run_time_labels
-from cc_backend.web.verdict import Level, Scale
-from cc_backend.web.words import SCOPE_WORDS, metric_name
+from cc_backend.wording.format import at, count, duration, names_in_short, number, readable
+from cc_backend.wording.labels import SCOPE_WORDS, metric_name
 
 POINTS = 1000  # of a curve on the canvas; more than its pixels
 MOST_SERIES = 2048

@@ -6,9 +6,9 @@ from datetime import tzinfo
 
 from cc_backend.clusters.model import SubCluster
 from cc_backend.model import Job, JobState
-from cc_backend.web.format import count, duration, full_moment, iso, limit, memory, number
 from cc_backend.web.joblist import job_number, job_place, job_size
-from cc_backend.web.words import STATE_WORDS, metric_name
+from cc_backend.wording.format import count, duration, full_moment, iso, limit, memory, number
+from cc_backend.wording.labels import STATE_WORDS, metric_name
 
 _LONG_TEXTS = {"jobScript": "Job script", "slurmInfo": "Slurm"}
 

@@ -8,18 +8,18 @@ import numpy as np
 from markupsafe import Markup
 
 from cc_backend.clusters.model import MetricConfig, SubCluster
+from cc_backend.insight.curves import OUTLIER_LEAST, gaps_of, known_columns, matrix, outliers_of, shrink
+from cc_backend.insight.footprint import Footprint, footprints, node_metric, statistic_of, verdict_of
+from cc_backend.insight.rating import worst
 from cc_backend.metricstore.absence.reasons import NOTHING_ABSENT, JobAbsences
-from cc_backend.model import Job, JobData, JobState
+from cc_backend.model import Job, JobData, JobState, Level
 from cc_backend.web.absent import absent_findings, why_missing
 from cc_backend.web.figures.draw import XLabel
 from cc_backend.web.figures.gauges import Spoke, gauge, polar
 from cc_backend.web.figures.maps import MOST_ROWS, Roof, heat, roofline
 from cc_backend.web.findings import Check, Finding, Silent, checks_of, findings_of
-from cc_backend.web.footprints import Footprint, footprints, node_metric, statistic_of, verdict_of
-from cc_backend.web.format import count, duration, number, plain
-from cc_backend.web.series import OUTLIER_LEAST, gaps_of, known_columns, matrix, outliers_of, shrink
-from cc_backend.web.verdict import Level, worst
-from cc_backend.web.words import metric_name
+from cc_backend.wording.format import count, duration, number, plain
+from cc_backend.wording.labels import metric_name
 
 _HEAT_METRICS = ("cpu_load", "acc_utilization", "flops_any")
 _ROOF_POINTS = 600

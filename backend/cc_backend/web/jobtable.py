@@ -7,12 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from cc_backend.clusters.model import MetricConfig, SubCluster
-from cc_backend.model import Job, JobData, Scope
-from cc_backend.web.format import number, readable
+from cc_backend.insight.rating import Scale
+from cc_backend.model import Job, JobData, Level, Scope
 from cc_backend.web.jobplots import scope_factor
 from cc_backend.web.series import labels_of
-from cc_backend.web.verdict import Level, Scale
-from cc_backend.web.words import metric_name
+from cc_backend.wording.format import number, readable
+from cc_backend.wording.labels import metric_name
 
 MOST_ROWS = 256
 

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import orjson
 
-from cc_backend.web.series import Values
+from cc_backend.insight.curves import Values
 
 MEDIA_TYPE = "application/vnd.clustercockpit.plots"
 MAGIC = b"CCPLOTS\0"

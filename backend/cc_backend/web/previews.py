@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from cc_backend.clusters.model import SubCluster
+from cc_backend.insight.curves import Values, matrix, nan_mean, shrink
+from cc_backend.insight.footprint import node_metric, statistic_of
 from cc_backend.model import Job, JobData, MonitoringStatus
-from cc_backend.web.footprints import node_metric, statistic_of
-from cc_backend.web.series import Values, matrix, nan_mean, shrink
 
 POINTS = 72
 LIST_METRICS = ("cpu_load", "flops_any", "mem_bw", "mem_used")

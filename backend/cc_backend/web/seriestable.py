@@ -5,10 +5,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from cc_backend.insight.curves import Values, matrix, nan_mean, quantiles
 from cc_backend.model import JobMetric, Scope
-from cc_backend.web.format import readable
 from cc_backend.web.jobplots import chosen_scope
-from cc_backend.web.series import MOST_LINES, Values, labels_of, matrix, nan_mean, quantiles
+from cc_backend.web.series import MOST_LINES, labels_of
+from cc_backend.wording.format import readable
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,12 +8,12 @@ from flask import Blueprint, Flask, request, url_for
 from flask.blueprints import BlueprintSetupState
 
 from cc_backend.auth.guard import current_session
+from cc_backend.model import Level
 from cc_backend.services import current
 from cc_backend.web import assets, errors
-from cc_backend.web.format import number, zone_name
 from cc_backend.web.previews import PreviewCache
-from cc_backend.web.verdict import Level
 from cc_backend.web.views import job, jobs, login, start, theme
+from cc_backend.wording.format import number, zone_name
 from cc_common import __version__
 
 EXTENSION = "cockpit-web"

@@ -3,7 +3,7 @@
 from datetime import tzinfo
 
 from cc_backend.web.figures.draw import XLabel
-from cc_backend.web.format import DAY_S, HOUR_S, MINUTE_S, at, round_span
+from cc_backend.wording.format import DAY_S, HOUR_S, MINUTE_S, at, round_span
 
 _STEPS_S = (
     *(1, 2, 5, 10, 15, 30),

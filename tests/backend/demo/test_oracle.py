@@ -8,8 +8,8 @@ from cc_backend.clusters import Clusters
 from cc_backend.demo.characters import CHARACTERS
 from cc_backend.demo.jobs import MadeJob
 from cc_backend.demo.records import archived_job
+from cc_backend.model import Level
 from cc_backend.web.jobsummary import Summary, job_summary
-from cc_backend.web.verdict import Level
 
 SEEDS = (1, 2, 3)
 

@@ -3,20 +3,13 @@
 import json
 import math
 import struct
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
 from typing import Any
 
-import numpy as np
 import pytest
 
-from cc_backend.clusters import SubCluster, parse_cluster
-from cc_backend.demo.cluster import tarn_document
-from cc_backend.model import Job, JobData, JobMetric, JobState, MonitoringStatus, Resource, Scope, Series, Unit
-
-START_S = 1_760_000_400
-STEP_S = 60
 VOID = frozenset({"meta", "link", "input", "br", "img", "hr", "use", "path", "line", "rect", "circle", "polygon"})
 
 
@@ -115,59 +108,3 @@ def plots_of(body: bytes) -> dict[str, Any]:
 def read_plots() -> Callable[[bytes], dict[str, Any]]:
     """Reads the binary form of plots."""
     return plots_of
-
-
-@pytest.fixture
-def tarn() -> Mapping[str, SubCluster]:
-    """The subclusters of the made-up cluster: main and gpu."""
-    return parse_cluster(tarn_document(), source="test")[0].sub_clusters
-
-
-@pytest.fixture
-def make_job() -> Callable[..., Job]:
-    """Makes a finished, archived job of two hours on two nodes; fields can be given."""
-
-    def make(**changes: object) -> Job:
-        nodes = changes.pop("hosts", ("tn0001", "tn0002"))
-        assert isinstance(nodes, tuple)
-        fields: dict[str, object] = {
-            "id": 7,
-            "job_id": 4711,
-            "cluster": "tarn",
-            "sub_cluster": "main",
-            "user": "mlindq",
-            "project": "chem-102",
-            "start_time": START_S,
-            "duration": 7200,
-            "resources": tuple(Resource(host) for host in nodes),
-            "num_nodes": len(nodes),
-            "num_hwthreads": 96 * len(nodes),
-            "state": JobState.COMPLETED,
-            "monitoring_status": MonitoringStatus.ARCHIVED,
-            "meta_data": {"jobName": "relax"},
-        }
-        return Job(**{**fields, **changes})  # type: ignore[arg-type]  # fields by name, as tests give them
-
-    return make
-
-
-def node_metric(unit: Unit, rows: Mapping[str, Sequence[float]], *, step_s: int = STEP_S) -> JobMetric:
-    """A metric at node scope from rows by host."""
-    return JobMetric(unit, step_s, [Series(host, np.array(row, dtype=np.float32)) for host, row in rows.items()])
-
-
-@pytest.fixture
-def make_data() -> Callable[..., JobData]:
-    """Makes samples at node scope: metric name -> host -> values."""
-    units = {
-        "cpu_load": Unit(""),
-        "flops_any": Unit("F/s", "G"),
-        "mem_bw": Unit("B/s", "G"),
-        "mem_used": Unit("B", "G"),
-        "net_bw": Unit("B/s"),
-    }
-
-    def make(**metrics: Mapping[str, Sequence[float]]) -> JobData:
-        return {name: {Scope.NODE: node_metric(units.get(name, Unit("")), rows)} for name, rows in metrics.items()}
-
-    return make

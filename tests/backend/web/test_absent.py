@@ -3,9 +3,8 @@ from datetime import UTC
 import pytest
 
 from cc_backend.metricstore.absence.reasons import NOTHING_ABSENT, JobAbsences
-from cc_backend.model import Absence, Why
+from cc_backend.model import Absence, Level, Why
 from cc_backend.web.absent import absent_findings, missing_reasons, note_of, plot_reasons, share, why_missing
-from cc_backend.web.verdict import Level
 
 START_S = 1_760_000_400  # 09:00 UTC
 HOURS_S = 7200

@@ -7,14 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cc_backend.model import JobMetric, Scope, Series, Unit
+from cc_backend.insight.rating import Scale
+from cc_backend.model import JobMetric, Level, Scope, Series, Unit
 from cc_backend.web.figures.curves import curves, paper_strip, spark
 from cc_backend.web.figures.draw import Area, digits_for, steps
 from cc_backend.web.figures.gauges import Spoke, gauge, polar
 from cc_backend.web.figures.maps import Roof, heat, roofline
 from cc_backend.web.series import series_figure
 from cc_backend.web.timeaxis import clock_labels, run_time_labels
-from cc_backend.web.verdict import Level, Scale
 
 SCALE = Scale(100, 80, 40, 10)
 EAST = timezone(timedelta(hours=5, minutes=30))

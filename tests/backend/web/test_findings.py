@@ -1,8 +1,9 @@
 import pytest
 
+from cc_backend.insight.footprint import Footprint
+from cc_backend.insight.rating import Scale
+from cc_backend.model import Level
 from cc_backend.web.findings import checks_of, findings_of
-from cc_backend.web.footprints import Footprint
-from cc_backend.web.verdict import Level, Scale
 
 HIGHER = Scale(6144, 2400, 300, 80)
 LOWER = Scale(384, 200, 300, 350, lower_is_better=True)

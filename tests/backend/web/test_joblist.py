@@ -5,10 +5,9 @@ import numpy as np
 import pytest
 
 from cc_backend.clusters import SubCluster
-from cc_backend.model import Job, JobData, JobState, MonitoringStatus
+from cc_backend.model import Job, JobData, JobState, Level, MonitoringStatus
 from cc_backend.web.joblist import ListRow, job_row, list_heads
 from cc_backend.web.previews import Preview, PreviewCache, list_metrics, preview_of
-from cc_backend.web.verdict import Level
 
 METRICS = ["cpu_load", "flops_any"]
 GOOD = {"cpu_load_avg": 95.0, "flops_any_avg": 900.0, "mem_bw_avg": 200.0, "mem_used_max": 100.0}

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from cc_backend.clusters import SubCluster
+from cc_backend.insight.footprint import footprints, share_of_node
 from cc_backend.metricstore.absence.reasons import NOTHING_ABSENT, JobAbsences
 from cc_backend.model import (
     Absence,
@@ -12,17 +13,16 @@ from cc_backend.model import (
     JobData,
     JobMetric,
     JobState,
+    Level,
     MonitoringStatus,
     Scope,
     Series,
     Unit,
     Why,
 )
-from cc_backend.web.footprints import footprints, share_of_node
 from cc_backend.web.jobpage import JobPage, PageOptions, job_page
 from cc_backend.web.jobplots import chosen_scope, compact, plots_document, scope_factor, scopes_on_offer
 from cc_backend.web.jobtable import natural_order
-from cc_backend.web.verdict import Level
 
 NAN = float("nan")
 START_S = 1_760_000_400

@@ -1,11 +1,9 @@
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
+from cc_backend.insight.rating import Scale
 from cc_backend.model import JobMetric, Scope, Series, Unit
-from cc_backend.web.series import MOST_LINES, gaps_of, labels_of, outliers_of, quantiles, series_figure, shrink
-from cc_backend.web.verdict import Scale
+from cc_backend.web.series import MOST_LINES, labels_of, series_figure
 
 NAN = float("nan")
 
@@ -46,51 +44,10 @@ def test_outliers_keep_lines_of_their_own_outside_the_bands() -> None:
     assert figure.bands[0].low.tolist() == [95, 96]
 
 
-def test_two_kinds_of_nodes_are_no_outliers() -> None:
-    assert outliers_of(np.array([[95.0]] * 6 + [[1.0]] * 6)) == []
-
-
-def test_noise_makes_no_outliers() -> None:
-    rows = 100 + np.random.default_rng(1).standard_normal((20, 50))
-    assert outliers_of(rows) == []
-
-
-def test_a_gap_is_where_no_series_has_a_value() -> None:
-    rows = np.array([[1, NAN, NAN, NAN, 1, 1], [1, 1, NAN, NAN, 1, 1]])
-    assert gaps_of(rows) == ((2, 4),)
-
-
-def test_late_data_and_single_missing_samples_are_no_gaps() -> None:
-    assert gaps_of(np.array([[1, NAN, 1, 1, NAN, NAN, NAN]])) == ()
-
-
-def test_data_that_begins_late_is_a_gap() -> None:
-    assert gaps_of(np.array([[NAN, NAN, NAN, 1, 1]])) == ((0, 3),)
-
-
-@pytest.mark.parametrize("rows", [np.empty((0, 0)), np.full((2, 5), NAN)])
-def test_nothing_measured_is_no_gap(rows: np.ndarray) -> None:
-    assert gaps_of(rows) == ()
-
-
 def test_no_value_at_all_makes_a_figure_that_says_so() -> None:
     figure = series_figure("mem_bw", metric([NAN, NAN]), Scope.NODE, unit="GB/s")
     assert not figure.measured
     assert not series_figure("mem_bw", JobMetric(Unit("B/s"), 60), Scope.NODE, unit="B/s").measured
-
-
-def test_long_curves_are_thinned_to_means_that_leave_gaps_out() -> None:
-    rows, every = shrink(np.array([[1, 3, NAN, 5, NAN, NAN, 7]]), 4)
-    assert every == 2
-    np.testing.assert_array_equal(rows, [[2, 5, NAN, 7]])
-
-
-@given(st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=300), st.integers(1, 50))
-def test_thinning_stays_within_the_values_and_the_limit(values: list[float], most: int) -> None:
-    rows, _ = shrink(np.array([values]), most)
-    assert rows.shape[1] <= most
-    assert min(values) - 1e-6 <= rows.min()
-    assert rows.max() <= max(values) + 1e-6
 
 
 def test_series_of_different_length_are_filled_up_with_gaps() -> None:
@@ -117,20 +74,3 @@ def test_parts_of_nodes_are_called_by_their_own_ids() -> None:
         Unit("%"), 60, [Series("a", np.ones(1, np.float32), "3"), Series("b", np.ones(1, np.float32), "3")]
     )
     assert labels_of(several, Scope.ACCELERATOR) == ["a GPU 3", "b GPU 3"]
-
-
-values = st.one_of(st.floats(-1e6, 1e6), st.just(NAN))
-
-
-@given(
-    st.integers(1, 12).flatmap(lambda n: st.lists(st.lists(values, min_size=n, max_size=n), min_size=1, max_size=20))
-)
-def test_quantiles_are_those_of_what_is_there(rows: list[list[float]]) -> None:
-    shares = (0, 0.25, 0.5, 0.75, 1)
-    found = quantiles(np.array(rows), shares)
-    for column, got in zip(np.array(rows).T, found.T, strict=True):
-        known = column[np.isfinite(column)]
-        if known.size:
-            np.testing.assert_allclose(got, np.quantile(known, shares), rtol=1e-9, atol=1e-6)
-        else:
-            assert np.isnan(got).all()

@@ -6,10 +6,12 @@ from collections.abc import Sequence
 import numpy as np
 from markupsafe import Markup, escape
 
+from cc_backend.insight.curves import Values, shrink
+from cc_backend.insight.rating import Scale
+from cc_backend.model import Level
 from cc_backend.web.figures.draw import TOP, Area, XLabel, box, digits_for, mark, short, steps, stretched
-from cc_backend.web.format import number, plain
-from cc_backend.web.series import SeriesFigure, Values, shrink
-from cc_backend.web.verdict import Level, Scale
+from cc_backend.web.series import SeriesFigure
+from cc_backend.wording.format import number, plain
 
 HEIGHT = 172
 _POINTS = 240  # of a drawn curve; a plot is about 400 pixels wide

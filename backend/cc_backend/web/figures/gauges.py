@@ -6,9 +6,10 @@ from dataclasses import dataclass
 
 from markupsafe import Markup, escape
 
+from cc_backend.insight.rating import Scale
+from cc_backend.model import Level
 from cc_backend.web.figures.draw import short
-from cc_backend.web.format import plain
-from cc_backend.web.verdict import Level, Scale
+from cc_backend.wording.format import plain
 
 # Where each zone begins, in per cent, so that the same edge stands at the same place in every gauge.
 _STARTS = {Level.ALERT: 0, Level.CAUTION: 20, Level.OK: 40, Level.HIGH: 75}

@@ -8,9 +8,9 @@ from itertools import pairwise
 import numpy as np
 from markupsafe import Markup, escape
 
+from cc_backend.insight.curves import Values, shrink
 from cc_backend.web.figures.draw import BOTTOM, TOP, WIDTH, XLabel, box, mark, short, stretched
-from cc_backend.web.format import number, plain
-from cc_backend.web.series import Values, shrink
+from cc_backend.wording.format import number, plain
 
 _LEVELS = 9
 _POINTS = 120

@@ -18,21 +18,21 @@ from cc_backend.auth.permissions import Permission, requires
 from cc_backend.auth.rows import row_rule
 from cc_backend.clusters import MetricConfig, SubCluster
 from cc_backend.errors import ArchiveError, InvalidInput, NotFound
+from cc_backend.insight.curves import Values, shrink
+from cc_backend.insight.units import in_configured_units
 from cc_backend.metricdata import comes_from_archive
 from cc_backend.metricstore.absence.reasons import NOTHING_ABSENT, JobAbsences
 from cc_backend.model import Job, JobData, Scope
 from cc_backend.services import Services, current
 from cc_backend.web import plotsbinary
-from cc_backend.web.format import at, count, duration, number
 from cc_backend.web.jobpage import PageOptions, job_page, job_plots
 from cc_backend.web.jobplots import axis_labels, plots_document, scopes_on_offer
 from cc_backend.web.safe import safe_path
-from cc_backend.web.series import Values, shrink
 from cc_backend.web.seriestable import series_columns
-from cc_backend.web.units import in_configured_units
 from cc_backend.web.views.jobs import PRIVATE, private
 from cc_backend.web.views.rows import sub_cluster_of, visible_metrics
-from cc_backend.web.words import SCOPE_WORDS, metric_name
+from cc_backend.wording.format import at, count, duration, number
+from cc_backend.wording.labels import SCOPE_WORDS, metric_name
 
 logger = logging.getLogger(__name__)
 

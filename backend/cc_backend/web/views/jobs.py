@@ -7,10 +7,10 @@ from cc_backend.auth.permissions import Permission, requires
 from cc_backend.auth.rows import row_rule
 from cc_backend.jobs.filters import JobFilter
 from cc_backend.services import current
-from cc_backend.web.format import at, count, number
 from cc_backend.web.listquery import PAGE_SIZES, RANGES, SORTS, VIEWS, ListQuery, read_query
 from cc_backend.web.views.rows import list_rows
-from cc_backend.web.words import STATE_WORDS
+from cc_backend.wording.format import at, count, number
+from cc_backend.wording.labels import STATE_WORDS
 
 STATES = tuple((state, STATE_WORDS[state]) for state in STATE_WORDS)
 PRIVATE = "private, no-cache"

@@ -9,8 +9,8 @@ from cc_backend.auth.permissions import Permission, requires
 from cc_backend.errors import NotAuthenticated, TooMany
 from cc_backend.services import current
 from cc_backend.web.figures.curves import paper_strip
-from cc_backend.web.format import duration
 from cc_backend.web.safe import safe_path
+from cc_backend.wording.format import duration
 
 WRONG = "User name or password is wrong."
 

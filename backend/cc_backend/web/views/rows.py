@@ -9,11 +9,11 @@ from flask import current_app
 from cc_backend.auth.caller import Caller, Role
 from cc_backend.clusters import MetricConfig, SubCluster
 from cc_backend.errors import BackendError, NotFound
+from cc_backend.insight.units import in_configured_units
 from cc_backend.model import Job
 from cc_backend.services import Services
 from cc_backend.web.joblist import ListHead, ListRow, job_row, list_heads
 from cc_backend.web.previews import Preview, PreviewCache, list_metrics, preview_of
-from cc_backend.web.units import in_configured_units
 
 logger = logging.getLogger(__name__)
 

@@ -6,13 +6,12 @@ from cc_backend.auth.guard import current_caller
 from cc_backend.auth.permissions import Permission, requires
 from cc_backend.auth.rows import row_rule
 from cc_backend.jobs.filters import JobFilter
-from cc_backend.model import NON_TERMINAL_STATES, JobState
+from cc_backend.model import NON_TERMINAL_STATES, JobState, Level
 from cc_backend.services import current
-from cc_backend.web.format import DAY_S, count, number
 from cc_backend.web.joblist import ListRow
-from cc_backend.web.verdict import Level
 from cc_backend.web.views.jobs import private
 from cc_backend.web.views.rows import list_rows
+from cc_backend.wording.format import DAY_S, count, number
 
 _MOST_RUNNING, _MOST_RECENT = 10, 15
 _ENDED = tuple(state for state in JobState if state not in NON_TERMINAL_STATES)

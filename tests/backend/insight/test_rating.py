@@ -5,9 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cc_backend.clusters import MetricConfig
-from cc_backend.model import Scope, Unit
+from cc_backend.insight.rating import Scale, worst
+from cc_backend.model import Level, Scope, Unit
 from cc_backend.web.figures.gauges import gauge, gauge_position, gauge_zones
-from cc_backend.web.verdict import Level, Scale, worst
 
 HIGHER = Scale(peak=100, normal=80, caution=40, alert=10)
 LOWER = Scale(peak=100, normal=50, caution=70, alert=90, lower_is_better=True)

@@ -3,8 +3,8 @@ from collections.abc import Callable, Mapping
 import pytest
 
 from cc_backend.clusters import SubCluster
+from cc_backend.insight.units import in_configured_units, unit_factor
 from cc_backend.model import JobData, Scope, Unit
-from cc_backend.web.units import in_configured_units, unit_factor
 
 
 @pytest.mark.parametrize(

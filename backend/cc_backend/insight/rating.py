@@ -2,37 +2,14 @@
 
 import math
 from dataclasses import dataclass
-from enum import StrEnum
 
 from cc_backend.clusters.model import MetricConfig
-
-
-class Level(StrEnum):
-    """What a value says, worst first."""
-
-    ALERT = "alert"
-    CAUTION = "caution"
-    HIGH = "high"
-    ARTEFACT = "artefact"
-    OK = "ok"
-
-    @property
-    def word(self) -> str:
-        """The word that stands beside the glyph."""
-        return "OK" if self is Level.OK else self.value.capitalize()
-
-    @property
-    def order(self) -> int:
-        """Place in the order worst first, from 0."""
-        return _ORDER[self]
-
+from cc_backend.model import Level
 
 # Lengths of queues: their peak is what the machine can serve at a time, and more can wait.
 _QUEUES = frozenset({"cpu_load", "load_one", "load_five", "load_fifteen"})
 _QUEUE_TOLERANCE = 1.1
 _COUNTER_TOLERANCE = 1.02
-
-_ORDER = {level: place for place, level in enumerate(Level)}
 
 
 def worst(levels: "list[Level]") -> Level:

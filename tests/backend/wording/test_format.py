@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cc_backend.model import Unit
-from cc_backend.web import format as f
+from cc_backend.wording import format as f
 
 NOON = datetime(2026, 3, 12, 12, 0, tzinfo=UTC).timestamp()
 CET = timezone(timedelta(hours=1), "CET")

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from cc_backend.clusters.model import MetricConfig
-from cc_backend.model import Job, JobData, JobMetric, Scope
-from cc_backend.web.format import number, plain, readable
-from cc_backend.web.series import Values, matrix, nan_mean
-from cc_backend.web.verdict import Level, Scale, worst
-from cc_backend.web.words import STATISTIC_WORDS, metric_name
+from cc_backend.insight.curves import Values, matrix, nan_mean
+from cc_backend.insight.rating import Scale, worst
+from cc_backend.model import Job, JobData, JobMetric, Level, Scope
+from cc_backend.wording.format import number, plain, readable
+from cc_backend.wording.labels import STATISTIC_WORDS, metric_name
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,111 @@
+"""Curves as rows of numbers: means without gaps, gaps, rows that part from the others. Pure numbers, no drawing."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from cc_backend.model import JobMetric
+
+Values = npt.NDArray[np.float64]
+
+OUTLIER_LEAST = 0.02
+"""Of the peak of a metric: nodes closer together than this do the same."""
+_OUTLIER_SPREADS = 4.0
+_OUTLIER_SHARE = 0.2
+_MIN_GAP_SLOTS = 2
+
+
+def matrix(metric: JobMetric) -> Values:
+    """All series of a metric as rows of one grid; shorter ones are filled up with gaps."""
+    length = max((len(series.data) for series in metric.series), default=0)
+    rows = np.full((len(metric.series), length), np.nan)
+    for row, series in zip(rows, metric.series, strict=True):
+        row[: len(series.data)] = series.data
+    rows[~np.isfinite(rows)] = np.nan
+    return rows
+
+
+def shrink(rows: Values, most: int) -> tuple[Values, int]:
+    """The rows with at most `most` columns, each the mean of as many old ones; gaps stay out of the mean."""
+    length = rows.shape[-1]
+    every = max(1, -(-length // most))
+    if every == 1:
+        return rows, 1
+    width = -(-length // every) * every
+    padded = np.full((*rows.shape[:-1], width), np.nan)
+    padded[..., :length] = rows
+    # the few columns of a mean as rows of a stack: sums along a short last axis take three times as long
+    return nan_mean(np.stack([padded[..., i::every] for i in range(every)]), 0), every
+
+
+def nan_mean(rows: Values, axis: int) -> Values:
+    """The mean along an axis, of what is there; NaN where nothing is."""
+    known = np.isfinite(rows)
+    count = known.sum(axis=axis)
+    total = np.where(known, rows, 0.0).sum(axis=axis)
+    out: Values = np.full(np.shape(total), np.nan)
+    np.divide(total, count, out=out, where=count > 0)
+    return out
+
+
+def known_columns(rows: Values) -> npt.NDArray[np.bool_]:
+    """Which columns have a value in any row."""
+    counts: npt.NDArray[np.intp] = np.count_nonzero(np.isfinite(rows), axis=0)
+    return counts > 0
+
+
+def gaps_of(rows: Values) -> tuple[tuple[int, int], ...]:
+    """First and one past the last slot of each stretch in which no series has a value.
+
+    Stretches at the very end are left out (late data is no gap), and so are single missing slots.
+    """
+    if not rows.size:
+        return ()
+    empty = ~known_columns(rows)
+    filled = np.flatnonzero(~empty)
+    if not len(filled):
+        return ()
+    empty[filled[-1] :] = False
+    edges = np.flatnonzero(np.diff(np.concatenate(([False], empty, [False])).astype(np.int8)))
+    pairs = zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True)
+    return tuple((a, b) for a, b in pairs if b - a >= _MIN_GAP_SLOTS)
+
+
+def outliers_of(rows: Values, *, least: float = 0.0) -> list[int]:
+    """Rows whose mean lies far from all others: over four robust spreads and a fifth of the usual value.
+
+    `least` is a distance below which nothing is far, so that a metric close to zero everywhere has no outliers.
+    Spread is the median absolute deviation, scaled to a standard deviation (factor 1.4826). More than a third of
+    the rows cannot be outliers: then the job simply has two kinds of nodes.
+    """
+    means = nan_mean(rows, 1)
+    known = means[np.isfinite(means)]
+    if len(known) < 4:  # noqa: PLR2004 - three series have no usual value
+        return []
+    middle = float(np.median(known))
+    spread = 1.4826 * float(np.median(np.abs(known - middle)))
+    limit = max(_OUTLIER_SPREADS * spread, _OUTLIER_SHARE * abs(middle), least)
+    if limit <= 0:
+        return []
+    distance = np.abs(means - middle)
+    far = [int(i) for i in np.flatnonzero(distance > limit)]
+    return far if len(far) <= len(rows) / 3 else []
+
+
+def quantiles(rows: Values, shares: Sequence[float]) -> Values:
+    """Quantiles over the rows, one line each, interpolated between neighbours; NaN where no row has a value.
+
+    One sort for all shares; `numpy.nanquantile` works column by column and takes thirty times as long.
+    """
+    ordered = np.sort(rows, axis=0)  # NaN goes last
+    counts = np.count_nonzero(np.isfinite(rows), axis=0)
+    columns = np.arange(rows.shape[1])
+    out: Values = np.empty((len(shares), rows.shape[1]))
+    for line, share in zip(out, shares, strict=True):
+        place = share * np.maximum(counts - 1, 0)
+        low = np.floor(place).astype(np.intp)
+        high = np.ceil(place).astype(np.intp)
+        part = place - low
+        line[:] = ordered[low, columns] * (1 - part) + ordered[high, columns] * part
+    return out

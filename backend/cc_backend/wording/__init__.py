@@ -1,0 +1,1 @@
+"""Numbers, times and names as people read them, for pages, mails and the command line."""
