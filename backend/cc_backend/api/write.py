@@ -1,8 +1,9 @@
 """Samples in: a batch of line protocol goes to the store as it came."""
 
 from http import HTTPStatus
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import orjson
 from flask import Response, request
 
 from cc_backend.api.answers import JSON
@@ -10,7 +11,7 @@ from cc_backend.api.binding import check_batch
 from cc_backend.api.bodies import read_body
 from cc_backend.api.errors import problem
 from cc_backend.auth.guard import current_caller
-from cc_backend.metricstore import IngestResult
+from cc_backend.metricstore import QUIET_REASONS, IngestResult, Reason, UnknownName
 from cc_backend.services import current
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ class _Taken(Response):
 
 
 def write_samples() -> Response:
-    """Take a batch; 200 with an empty body once it is as safe as the settings ask for.
+    """Take a batch; 200 once it is as safe as the settings ask for, with an empty body if every line was wanted.
 
     400 names bad lines, the good ones are kept; 503 asks for the whole batch again.
     """
@@ -44,7 +45,7 @@ def write_samples() -> Response:
 
 
 def answer_to(result: IngestResult) -> Response:
-    """What the sender is told; lines that nobody here wants are no fault of a batch and only counted."""
+    """What the sender is told; lines that nobody here wants are no fault of a batch, and named in an answer of 200."""
     if result.full:
         answer = problem(
             HTTPStatus.SERVICE_UNAVAILABLE,
@@ -61,7 +62,29 @@ def answer_to(result: IngestResult) -> Response:
         return answer
     if result.faulty:
         return _bad_lines(result)
-    return _Taken(status=HTTPStatus.OK, content_type=JSON)
+    unwanted = _unwanted(result)
+    if not unwanted:
+        return _Taken(status=HTTPStatus.OK, content_type=JSON)
+    return _Taken(orjson.dumps({"accepted": result.accepted, **unwanted}), status=HTTPStatus.OK, content_type=JSON)
+
+
+def _unwanted(result: IngestResult) -> dict[str, Any]:
+    """Lines that were dropped or kept though the configuration does not have their names; empty if there are none."""
+    dropped = {
+        reason: {"lines": count, "names": [_name(name) for name in result.unknown.get(Reason(reason), ())]}
+        for reason, count in result.rejected.items()
+        if Reason(reason) in QUIET_REASONS
+    }
+    unlisted = {"lines": result.unlisted_lines, "names": [_name(name) for name in result.unlisted]}
+    return {
+        **({"dropped": dropped} if dropped else {}),
+        **({"unlisted": {str(Reason.UNKNOWN_HOST): unlisted}} if result.unlisted_lines else {}),
+    }
+
+
+def _name(name: UnknownName) -> dict[str, str]:
+    given = {"name": name.name, "cluster": name.cluster, "nearest": name.nearest}
+    return {key: text for key, text in given.items() if text}
 
 
 def _bad_lines(result: IngestResult) -> Response:
@@ -73,4 +96,5 @@ def _bad_lines(result: IngestResult) -> Response:
         accepted=result.accepted,
         rejected=result.faulty,
         errors=[{"line": error.line_number, "reason": error.reason, "text": error.line} for error in result.errors],
+        **_unwanted(result),
     )

@@ -22,6 +22,7 @@ from cc_backend.metricstore.model import (
     StoreCounters,
     StoredSeries,
     StoredStatistic,
+    UnknownName,
 )
 from cc_backend.metricstore.store import MetricStore
 from cc_common.lineprotocol import LineError
@@ -42,5 +43,6 @@ __all__ = [
     "StoreCounters",
     "StoredSeries",
     "StoredStatistic",
+    "UnknownName",
     "resample",
 ]

@@ -88,12 +88,26 @@ class Identity(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
+class UnknownName:
+    """A cluster, metric or host that the configuration does not have; `nearest` is one that it has, if any is alike.
+
+    `configured_elsewhere` metrics are only not those of the host's subcluster. A cluster's own name has no `cluster`.
+    """
+
+    name: str
+    cluster: str = ""
+    nearest: str = ""
+    configured_elsewhere: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class IngestResult:
     """What became of one batch.
 
     `rejected` counts by `Reason`; `errors` names the first faulty lines, quiet reasons excepted. `durable` is False if
     the write-ahead log could not take the batch: its samples are in memory, and the sender must keep its copy. With
-    `full` nothing of the batch was kept, for want of memory.
+    `full` nothing of the batch was kept, for want of memory. `unknown` has the first names that the configuration lacks
+    among the rejected lines; `unlisted` hosts are also such, but their lines, `unlisted_lines`, were accepted.
     """
 
     accepted: int
@@ -101,6 +115,9 @@ class IngestResult:
     errors: tuple[LineError, ...]
     durable: bool
     full: bool = False
+    unknown: Mapping[Reason, tuple[UnknownName, ...]] = field(default_factory=dict)
+    unlisted: tuple[UnknownName, ...] = ()
+    unlisted_lines: int = 0
 
     @property
     def faulty(self) -> int:

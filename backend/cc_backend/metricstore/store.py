@@ -3,8 +3,9 @@
 import logging
 import threading
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 
@@ -23,6 +24,7 @@ from cc_backend.metricstore.lines.ingest import decode, name_errors, screen
 from cc_backend.metricstore.lines.kernel import KernelName
 from cc_backend.metricstore.lines.nodes import NodeTable
 from cc_backend.metricstore.lines.spellings import refusal_reason
+from cc_backend.metricstore.lines.unknownnames import NAMES_PER_REASON, UnknownNames
 from cc_backend.metricstore.memory.series import Protected, SeriesTable
 from cc_backend.metricstore.model import (
     HostHealth,
@@ -39,6 +41,7 @@ from cc_backend.metricstore.model import (
     StoreCounters,
     StoredSeries,
     StoredStatistic,
+    UnknownName,
 )
 from cc_backend.metricstore.selfmetrics import SelfMetrics
 from cc_backend.metricstore.upkeep import Upkeep, UpkeepRules
@@ -50,6 +53,16 @@ RETENTION_S = 48 * 3600
 HOT_S = 2 * 3600
 _ROOM_AT_START = 0.8  # of the cap; the rest is for tables and for what comes in
 _FULL = IngestResult(0, {}, (), durable=False, full=True)
+
+
+class _Unlisted(NamedTuple):
+    """Samples of a batch that were kept though nobody configured their hosts: how many, and the first hosts."""
+
+    lines: int
+    hosts: list[tuple[str, str]]
+
+
+_NONE_UNLISTED = _Unlisted(0, [])
 
 
 class MetricStore:
@@ -90,6 +103,7 @@ class MetricStore:
         rules = UpkeepRules(retention_s, hot_s, mantissa_bits, cap_bytes)
         self._upkeep = Upkeep(self._table, self._disk, rules, ingest=self._ingest, memory=self._memory)
         self._expectations = Expectations()
+        self._unknown = UnknownNames(metrics, self._table.nodes)
         self._batches = 0
         self._accepted = 0
         self._rejected: dict[str, int] = {}
@@ -160,12 +174,20 @@ class MetricStore:
             spellings = self._table.spellings(default_cluster)
             decoded = decode(batch, spellings, received_s=received_s, faults=faults)
             kept = screen(decoded, received_s=received_s, retention_s=self._retention_s, faults=faults)
-            ticket = self._store(kept, received_s)
+            ticket, unlisted = self._store(kept, received_s)
             errors = name_errors(batch, faults, spellings)
         rejected = {str(reason): count for reason, count in faults.counts.items()}
         self._count(len(kept.sids), rejected)
         durable = self._log is None or (ticket is not None and self._log.wait(ticket))
-        return IngestResult(len(kept.sids), rejected, errors, durable)
+        result = IngestResult(len(kept.sids), rejected, errors, durable)
+        if not faults.quiet and not unlisted.lines:
+            return result
+        return replace(
+            result,
+            unknown=self._unknown.of_lines(batch, faults.quiet, default_cluster=default_cluster, received_s=received_s),
+            unlisted=self._unknown.of_hosts(unlisted.hosts, received_s=received_s),
+            unlisted_lines=unlisted.lines,
+        )
 
     def ingest_samples(
         self, identities: Sequence[Identity], owners: Ids, values: Samples, times_s: Ids, *, received_s: int
@@ -185,15 +207,16 @@ class MetricStore:
                 faults.add(refusal_reason(int(code)), (), int(count))
             decoded = Decoded(sids[known], values[known], times_s[known], known)
             kept = screen(decoded, received_s=received_s, retention_s=self._retention_s, faults=faults)
-            ticket = self._store(kept, received_s)
+            ticket, _ = self._store(kept, received_s)
         rejected = {str(reason): count for reason, count in faults.counts.items()}
         self._count(len(kept.sids), rejected)
         durable = self._log is None or (ticket is not None and self._log.wait(ticket))
         return IngestResult(len(kept.sids), rejected, (), durable)
 
-    def _store(self, kept: Screened, received_s: int) -> int | None:
+    def _store(self, kept: Screened, received_s: int) -> tuple[int | None, _Unlisted]:
+        """The ticket of the write-ahead log, None if it failed; and what is of hosts that nobody configured."""
         if not len(kept.sids):
-            return 0
+            return 0, _NONE_UNLISTED
         oldest_s = kept.times_s if isinstance(kept.times_s, int) else int(kept.times_s.min())
         self._measured.batch(received_s=received_s, oldest_s=oldest_s)
         ticket: int | None = 0
@@ -202,11 +225,13 @@ class MetricStore:
                 ticket = self._log.append(
                     kept.sids, kept.values, kept.times_s, received_s=received_s, identity=self._table.identity
                 )
+        unlisted = _NONE_UNLISTED
         with self._memory:
             self._table.put(kept.sids, kept.values, kept.times_s)
-            if self._table.unlisted_hosts:
-                self._unlisted += self._table.unlisted(kept.sids)
-        return ticket
+            if self._table.unlisted_hosts and (lines := self._table.unlisted(kept.sids)):
+                unlisted = _Unlisted(lines, self._table.unlisted_owners(kept.sids, NAMES_PER_REASON))
+                self._unlisted += lines
+        return ticket, unlisted
 
     def _count(self, accepted: int, rejected: Mapping[str, int]) -> None:
         with self._memory:
@@ -326,6 +351,7 @@ class MetricStore:
         with self._ingest, self._memory:
             moved = self._table.reload(metrics, nodes)
             self._expectations.forget()
+            self._unknown.reload(metrics, self._table.nodes)
         logger.info("metric table reloaded clusters=%d moved_series=%d", len(metrics), moved)
 
     def counters(self) -> StoreCounters:
@@ -348,6 +374,10 @@ class MetricStore:
                 snapshots=SnapshotState() if self._disk is None else self._disk.state(),
                 measured=self._measured.read(),
             )
+
+    def unknown_names(self) -> list[tuple[Reason, UnknownName]]:
+        """The first names of clusters, metrics and hosts that came and are not configured, oldest first."""
+        return self._unknown.seen()
 
     def capacity(self, now_s: int) -> Report:
         """What samples and tables take of the memory, and what they will once the retention is full."""

@@ -111,6 +111,42 @@ def test_what_nobody_here_wants_is_200_and_counted_by_reason(site: Any) -> None:
     assert 'cc_backend_store_lines_total{result="rejected",reason="unknown_cluster"} 1' in text
 
 
+class TestNamesThatNobodyConfigured:
+    def test_a_batch_that_is_wanted_whole_is_answered_without_a_body(self, site: Any) -> None:
+        assert post(site, GOOD).data == b""
+
+    def test_dropped_lines_are_counted_and_named_with_the_nearest_known_name(self, site: Any) -> None:
+        lines = f"laod_one,cluster=tern,hostname=tn01 value=1\nload_one,cluster=tren,hostname=h1 value=1\n{GOOD}"
+        answer = post(site, lines)
+        assert answer.status_code == 200
+        assert answer.get_json() == {
+            "accepted": 1,
+            "dropped": {
+                "unknown_metric": {
+                    "lines": 1,
+                    "names": [{"name": "laod_one", "cluster": "tern", "nearest": "load_one"}],
+                },
+                "unknown_cluster": {"lines": 1, "names": [{"name": "tren", "nearest": "tern"}]},
+            },
+        }
+
+    def test_lines_kept_of_a_host_that_no_subcluster_lists_are_told_too(self, site: Any) -> None:
+        answer = post(site, f"load_one,cluster=tern,hostname=tn1,type=node value=4 {NOW_S}\n{GOOD}")
+        document = answer.get_json()
+        assert (answer.status_code, document["accepted"], "dropped" in document) == (200, 2, False)
+        assert document["unlisted"]["unknown_host"]["lines"] == 1
+        assert document["unlisted"]["unknown_host"]["names"][0]["name"] == "tn1"
+
+    def test_the_answer_to_bad_lines_names_them_too(self, site: Any) -> None:
+        document = post(site, f"bad\nload_one,cluster=tren,hostname=h1 value=1\n{GOOD}").get_json()
+        assert (document["rejected"], document["dropped"]["unknown_cluster"]["lines"]) == (1, 1)
+
+    def test_the_server_logs_a_new_name_once(self, site: Any, caplog: pytest.LogCaptureFixture) -> None:
+        for _ in range(3):
+            post(site, "load_one,cluster=tren,hostname=h1 value=1\n")
+        assert len([text for text in caplog.messages if "unknown cluster" in text]) == 1
+
+
 @pytest.mark.parametrize("name", ["../../etc", "a/b", "..", "a\\b", "x\x1fy"])
 @pytest.mark.parametrize("place", ["tag", "query"])
 def test_names_that_look_like_paths_leave_no_trace(site: Any, tmp_path: Path, name: str, place: str) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import NamedTuple
 
 import numpy as np
@@ -15,16 +16,20 @@ NAMED_ERRORS = 20
 
 @dataclass(slots=True)
 class Faults:
-    """Lines left out: how many by reason, and by position why, for those that may be named."""
+    """Lines left out: how many by reason, why the first faulty ones, and where the first of the others stand."""
 
     counts: dict[Reason, int] = field(default_factory=dict)
     named: list[tuple[int, str]] = field(default_factory=list)
+    quiet: list[tuple[Reason, int]] = field(default_factory=list)
 
     def add(self, reason: Reason, positions: Iterable[int], number: int, text: str = "") -> None:
         """Count lines; of positions only the first few are looked at, so they must ascend."""
         self.counts[reason] = self.counts.get(reason, 0) + number
-        if reason not in QUIET_REASONS:
-            self.named.extend((position, text) for position, _ in zip(positions, range(NAMED_ERRORS), strict=False))
+        first = islice(positions, NAMED_ERRORS)
+        if reason in QUIET_REASONS:
+            self.quiet.extend((reason, position) for position in first)
+        else:
+            self.named.extend((position, text) for position in first)
 
 
 class Decoded(NamedTuple):

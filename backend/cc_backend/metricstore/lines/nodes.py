@@ -40,6 +40,11 @@ class Nodes:
         known = self._nodes.get(cluster)
         return known is None or known.rest is not None or host in known.hosts
 
+    def listed(self, cluster: str) -> Mapping[str, str]:
+        """The hosts that the configuration names, with their subclusters; none where it does not say."""
+        known = self._nodes.get(cluster)
+        return {} if known is None else known.hosts
+
     def sub_cluster(self, cluster: str, host: str) -> str | None:
         """The subcluster of a host, None where the configuration does not say."""
         known = self._nodes.get(cluster)

@@ -13,7 +13,7 @@ import orjson
 
 from cc_backend.metricstore.lines.batch import NAMED_ERRORS, NOTHING, Decoded, Faults, single
 from cc_backend.metricstore.lines.spellings import DictSpellings, IrregularKeyError, refusal_reason
-from cc_backend.metricstore.model import QUIET_REASONS, Doubles, Ids
+from cc_backend.metricstore.model import Doubles, Ids
 from cc_common.errors import LineProtocolError
 from cc_common.lineprotocol import parse_time, parse_value
 
@@ -92,9 +92,7 @@ def _sids(keys: list[bytes], text: bytes, spellings: DictSpellings) -> Ids:
 def _count_refused(sids: Ids, faults: Faults) -> None:
     codes, counts = np.unique(sids[sids < 0], return_counts=True)
     for code, count in zip(codes.tolist(), counts.tolist(), strict=True):
-        reason = refusal_reason(code)
-        named = () if reason in QUIET_REASONS else np.flatnonzero(sids == code)[:NAMED_ERRORS].tolist()
-        faults.add(reason, named, count)
+        faults.add(refusal_reason(code), np.flatnonzero(sids == code)[:NAMED_ERRORS].tolist(), count)
 
 
 def _numbers(fields: list[bytes]) -> tuple[Doubles, list[int]]:
@@ -168,6 +166,7 @@ def _partitioned(text: bytes, spellings: DictSpellings, received_s: int, faults:
     for reason, count in own.counts.items():
         faults.counts[reason] = faults.counts.get(reason, 0) + count
     faults.named.extend((int(plain[position]), why) for position, why in own.named)
+    faults.quiet.extend((reason, int(plain[position])) for reason, position in own.quiet)
     return fast._replace(positions=plain[fast.positions]), np.sort(np.concatenate([plain[slow], other]))
 
 

@@ -349,6 +349,12 @@ class SeriesTable(Columns):
             raise LookupError(f"there is no series {sid}")
         return Identity(host.cluster, host.name, self._names[self.metric_of[sid]], self._parts[self.part_of[sid]])
 
+    def unlisted_owners(self, sids: Ids, most: int) -> list[tuple[str, str]]:
+        """Cluster and name of the first hosts of these series that the configuration does not have."""
+        owners = np.unique(self.host_of[sids])
+        hosts = (self._hosts[owner] for owner in owners[self.host_unlisted[owners]][:most].tolist())
+        return [(host.cluster, host.name) for host in hosts if host is not None]
+
     @property
     def strangers(self) -> int:
         """How many hosts that the configuration does not have sent samples, kept or refused; counted up to 10,000."""
