@@ -18,6 +18,7 @@ from cc_backend.auth.users import Users
 from cc_backend.clusters import ClusterFiles, Clusters
 from cc_backend.database import open_database
 from cc_backend.externalstore import ExternalStore, places_of
+from cc_backend.httpserver.headers import finish_headers
 from cc_backend.jobs.lifecycle import JobLifecycle
 from cc_backend.jobs.nodes import NodeStates
 from cc_backend.jobs.search import JobSearch
@@ -36,7 +37,6 @@ CONTENT_SECURITY_POLICY = (
 )
 HEADERS = {
     "Content-Security-Policy": CONTENT_SECURITY_POLICY,
-    "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
     "Referrer-Policy": "same-origin",
     "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
@@ -118,6 +118,7 @@ def add_headers(response: Response) -> Response:
     """Every answer carries the headers that keep browsers from doing more than the pages need."""
     for name, value in HEADERS.items():
         response.headers.setdefault(name, value)
+    finish_headers(response)
     if guard.is_https():
         response.headers.setdefault("Strict-Transport-Security", f"max-age={HSTS_S}")
     return response

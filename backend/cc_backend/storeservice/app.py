@@ -5,12 +5,13 @@ import logging
 import time
 from collections.abc import Callable
 
-from flask import Flask, Response
+from flask import Flask
 from werkzeug.exceptions import HTTPException
 
 from cc_backend.api import activity, errors
 from cc_backend.auth.keys import TokenKeys
 from cc_backend.auth.signatures import Signatures
+from cc_backend.httpserver.headers import finish_headers
 from cc_backend.openstore import open_store
 from cc_backend.server import listen_address
 from cc_backend.storeservice import routes
@@ -96,14 +97,8 @@ def create_app(settings: StoreServiceSettings, *, clock: Callable[[], float] = t
     app.register_error_handler(CockpitError, errors.answer_to_cockpit_error)
     app.register_error_handler(HTTPException, errors.answer_to_http_error)
     app.register_error_handler(Exception, errors.answer_to_unexpected)
-    app.after_request(_as_it_is)
+    app.after_request(finish_headers)
     blueprint = routes.blueprint()
     activity.install(blueprint)
     app.register_blueprint(blueprint)
     return app
-
-
-def _as_it_is(response: Response) -> Response:
-    """No browser takes an answer for something else than it says it is."""
-    response.headers.setdefault("X-Content-Type-Options", "nosniff")
-    return response

@@ -264,3 +264,11 @@ class TestRunningJobs:
         clock.advance(72 * 3600)
         upkeep(site.services)
         assert site.services.store.hosts("orion") == []
+
+
+def test_no_cache_keeps_what_the_store_answers(store_site: Callable[..., Any]) -> None:
+    store = store_site()
+    for path, headers in (("/healthz", {}), ("/api/debug/", store.service()), ("/api/debug/", {}), ("/nothing", {})):
+        response = store.client.get(path, headers=headers)
+        assert response.headers["Cache-Control"] == "no-store"
+        assert response.headers["X-Content-Type-Options"] == "nosniff"

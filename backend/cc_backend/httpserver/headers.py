@@ -1,0 +1,31 @@
+"""Headers that every response carries, whichever program made it."""
+
+from urllib.parse import urlsplit, urlunsplit
+
+from flask import Response
+
+NO_STORE = "no-store"
+
+
+def finish_headers(response: Response) -> Response:
+    """The response, with what caches may keep stated and no redirect that leaves this server.
+
+    Views that allow more than `no-store` say so themselves: pages that are polled, static files.
+    """
+    response.headers.setdefault("Cache-Control", NO_STORE)
+    response.headers.setdefault("X-Content-Type-Options", "nosniff")
+    location = response.headers.get("Location")
+    if location is not None and location != (local := local_reference(location)):
+        response.headers["Location"] = local
+        response.set_data(b"")  # a page that shows the address as it was
+    return response
+
+
+def local_reference(location: str) -> str:
+    """Path, query and fragment of an address, without scheme and host: those of a request are made up by its sender."""
+    try:
+        parts = urlsplit(location)
+    except ValueError:
+        return "/"
+    path = "/" + parts.path.lstrip("/\\")  # two slashes would name a host again
+    return urlunsplit(("", "", path, parts.query, parts.fragment))
