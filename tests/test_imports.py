@@ -86,8 +86,8 @@ SPARED = {
     "cc_backend.server": ("granian", "flask", "numpy", "peewee", "joserfc", "typer"),
     "cc_backend.app": ("httpx", "typer"),
     "cc_backend.maintenance.scheduler": ("httpx", "typer"),
-    "cc_backend.storeservice.app": ("peewee", "sqlite3", "argon2", "apscheduler", "httpx", "typer"),
-    "cc_backend.storeservice.background": ("peewee", "sqlite3", "argon2", "apscheduler", "httpx", "typer"),
+    "cc_backend.storeservice.app": ("peewee", "sqlite3", "argon2", "httpx", "typer"),
+    "cc_backend.storeservice.background": ("peewee", "sqlite3", "argon2", "httpx", "typer"),
     "cc_backend.watcher": ("typing", "collections", "logging", "subprocess", "cc_backend.settings", "cc_common"),
 }
 

@@ -37,5 +37,5 @@ def configure_logging(*, level: str = "", journal: bool | None = None) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel((level or os.environ.get("CC_LOG_LEVEL", "info")).upper())
-    for noisy in ("apscheduler", "httpx", "werkzeug"):  # httpx tells of each request to another store
+    for noisy in ("httpx", "werkzeug"):  # httpx tells of each request to another store
         logging.getLogger(noisy).setLevel(logging.WARNING)

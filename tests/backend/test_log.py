@@ -35,7 +35,7 @@ def test_every_line_of_a_traceback_keeps_the_priority_of_its_event() -> None:
 @pytest.fixture
 def own_levels() -> Iterator[None]:
     """Puts the levels of libraries back as they were."""
-    levels = {name: logging.getLogger(name).level for name in ("apscheduler", "httpx", "werkzeug")}
+    levels = {name: logging.getLogger(name).level for name in ("httpx", "werkzeug")}
     yield
     for name, level in levels.items():
         logging.getLogger(name).setLevel(level)

@@ -1,55 +1,43 @@
-"""What the metric store does by itself: retention, compression, snapshots. One thread, by a clock that is never set."""
+"""The periodic work of the metric store's own program: retention, compression, snapshots."""
 
 import logging
 import threading
-import time
+from functools import partial
 
-from cc_backend.errors import BackendError
-from cc_backend.metricstore.disk.rhythm import Rhythm
+from cc_backend.periodic import NotDoneError, PeriodicRunner, PeriodicTask, stop_and_close
 from cc_backend.storeservice.services import StoreServices
 
 UPKEEP_EVERY_S = 60.0
-LOOK_EVERY_S = 5.0
-SNAPSHOT_AT_STOP_S = 20.0
+SNAPSHOT_RETRY_S = 60.0
 
 logger = logging.getLogger(__name__)
 
 
 class Background:
-    """The running background work of one metric store."""
+    """The running periodic work of one metric store."""
 
     def __init__(self, services: StoreServices) -> None:
         self._services = services
-        self._stopping = threading.Event()
-        self._stopped = False
-        self._thread = threading.Thread(target=self._run, name="upkeep", daemon=True)
-        self._thread.start()
-
-    def _run(self) -> None:
-        rhythm = Rhythm(self._services.settings.metric_store.snapshot_interval_s, time.monotonic())
-        next_upkeep_s = time.monotonic() + LOOK_EVERY_S
-        while not self._stopping.wait(LOOK_EVERY_S):
-            now_s = time.monotonic()
-            try:
-                if now_s >= next_upkeep_s:
-                    next_upkeep_s = now_s + UPKEEP_EVERY_S
-                    upkeep(self._services)
-                if rhythm.is_due(now_s):
-                    rhythm.done(time.monotonic(), well=self._services.store.snapshot(self._services.now_s()))
-            except BackendError as error:
-                logger.error("scheduled work failed reason=%s", error)  # noqa: TRY400 - expected
-            except Exception:  # a defect must not end the thread that keeps the disk in order
-                logger.exception("scheduled work met a defect")
+        self._runner = PeriodicRunner(periodic_tasks(services), threading.Event())
+        self._runner.start()
 
     def stop(self) -> None:
-        """Let running work end, take a last snapshot, close what must be closed; a second time does nothing."""
-        if self._stopped:
-            return
-        self._stopped = True
-        self._stopping.set()
-        self._thread.join()
-        self._services.store.snapshot(self._services.now_s(), budget_s=SNAPSHOT_AT_STOP_S)
-        self._services.close()
+        """Let running work end, then close what must be closed."""
+        stop_and_close(self._runner, self._services)
+
+
+def periodic_tasks(services: StoreServices) -> tuple[PeriodicTask, ...]:
+    """All that a metric store does by itself."""
+    snapshot_s = services.settings.metric_store.snapshot_interval_s
+
+    def snapshot() -> None:
+        if not services.store.snapshot(services.now_s()):
+            raise NotDoneError
+
+    return (
+        PeriodicTask("upkeep", partial(upkeep, services), UPKEEP_EVERY_S),
+        PeriodicTask("snapshot", snapshot, snapshot_s, first_run_s=snapshot_s, retry_s=SNAPSHOT_RETRY_S),
+    )
 
 
 def upkeep(services: StoreServices) -> int:

@@ -1,80 +1,85 @@
-"""Scheduled work goes on whatever happens to the wall clock."""
+"""What the backend does by itself, how often, and in which thread."""
 
-import time
-from datetime import UTC, datetime
+import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from cc_backend.maintenance.scheduler import ClockWatch, snapshot_when_due, start_background
-from cc_backend.metricstore.disk.rhythm import Rhythm
+from cc_backend.maintenance.scheduler import make_runner, periodic_tasks, start_background
+from cc_backend.periodic import NotDoneError, PeriodicTask
 
 
-class Clocks:
-    """A wall clock that can be set, and one that only goes forth."""
-
-    def __init__(self) -> None:
-        self.wall_s, self.steady_s = 1_790_000_000.0, 50.0
-
-    def pass_by(self, seconds: float) -> None:
-        self.wall_s += seconds
-        self.steady_s += seconds
+def task_of(site: Any, name: str) -> PeriodicTask:
+    (found,) = [task for task in periodic_tasks(site.services, threading.Event()) if task.name == name]
+    return found
 
 
-class Work:
-    def __init__(self) -> None:
-        self.next_run_time: datetime | None = None
-
-    def modify(self, *, next_run_time: datetime) -> None:
-        self.next_run_time = next_run_time
-
-
-def test_work_is_due_at_once_when_the_clock_was_set_back(caplog: pytest.LogCaptureFixture) -> None:
-    clocks, work = Clocks(), [Work(), Work()]
-    watch = ClockWatch(wall=lambda: clocks.wall_s, steady=lambda: clocks.steady_s)
-    clocks.pass_by(2)
-    clocks.wall_s -= 3600
-    watch.look(lambda: work)
-    assert [one.next_run_time for one in work] == [datetime.fromtimestamp(clocks.wall_s, UTC)] * 2
-    assert "clock was set back seconds=3600" in caplog.text
+def test_the_table_of_periodic_work(site: Any) -> None:
+    tasks = periodic_tasks(site.services, threading.Event())
+    assert {task.name: (task.interval_s, task.needs_whole_store, task.thread) for task in tasks} == {
+        "archive": (2, True, "archiving"),
+        "footprints": (1, True, "upkeep"),
+        "upkeep": (60, False, "upkeep"),
+        "snapshot": (1800, False, "upkeep"),
+        "clusters": (5, False, "upkeep"),
+        "end sessions": (3600, False, "upkeep"),
+    }
 
 
-@pytest.mark.parametrize("step_s", [3600.0, 0.0, -0.5])
-def test_nothing_is_changed_when_time_passes_or_jumps_forth(step_s: float) -> None:
-    clocks, work = Clocks(), Work()
-    watch = ClockWatch(wall=lambda: clocks.wall_s, steady=lambda: clocks.steady_s)
-    for _ in range(5):
-        clocks.pass_by(2)
-        watch.look(lambda: [work])
-    clocks.wall_s += step_s
-    watch.look(lambda: [work])
-    assert work.next_run_time is None
-
-
-def test_each_step_back_counts_once() -> None:
-    clocks, work = Clocks(), Work()
-    watch = ClockWatch(wall=lambda: clocks.wall_s, steady=lambda: clocks.steady_s)
-    clocks.wall_s -= 3600
-    watch.look(lambda: [work])
-    work.next_run_time = None
-    clocks.pass_by(2)
-    watch.look(lambda: [work])
-    assert work.next_run_time is None
+def test_a_snapshot_comes_at_the_interval_of_the_settings_and_soon_after_one_that_failed(site_of: Any) -> None:
+    snapshot = task_of(site_of(settings={"metric-store": {"snapshot-interval": "10m"}}), "snapshot")
+    assert (snapshot.first_run_s, snapshot.interval_s, snapshot.wait_after_failure_s) == (600, 600, 60)
 
 
 def snapshots(tmp_path: Path) -> int:
     return len(list(tmp_path.rglob("*.win1")))
 
 
-def test_a_snapshot_is_taken_when_it_is_due(site: Any, tmp_path: Path) -> None:
+def test_a_snapshot_is_taken(site: Any, tmp_path: Path) -> None:
     site.write_node("tn01", from_s=int(site.clock()), minutes=1)
-    rhythm = Rhythm(1000, time.monotonic())
-    snapshot_when_due(site.services, rhythm)
-    assert snapshots(tmp_path) == 0
-    rhythm = Rhythm(0, time.monotonic())
-    snapshot_when_due(site.services, rhythm)
+    task_of(site, "snapshot").run()
     assert snapshots(tmp_path) == 1
+
+
+def test_a_snapshot_that_failed_counts_as_failed(site: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(type(site.services.store), "snapshot", lambda *_, **__: False)
+    with pytest.raises(NotDoneError):
+        task_of(site, "snapshot").run()
+
+
+def test_finished_jobs_are_archived(site: Any) -> None:
+    site.start_job()
+    site.write_node("tn01", from_s=int(site.clock()), minutes=11)
+    site.clock.advance(600)
+    site.stop_job()
+    task_of(site, "archive").run()
+    assert site.services.search.count_unarchived() == 0
+
+
+def test_no_job_is_archived_while_samples_of_before_the_start_come_back(
+    site: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site.start_job()
+    site.write_node("tn01", from_s=int(site.clock()), minutes=11)
+    site.clock.advance(600)
+    site.stop_job()
+    archive = task_of(site, "archive")
+    runner = make_runner(site.services, [archive], threading.Event())
+    with monkeypatch.context() as restoring:
+        restoring.setattr(type(site.services.store), "restoring", property(lambda _: True))
+        assert runner.attempt(archive) == 2
+        assert site.services.search.count_unarchived() == 1
+    assert runner.attempt(archive) is None
+    assert site.services.search.count_unarchived() == 0
+
+
+def test_logins_that_are_over_are_removed(site: Any) -> None:
+    site.user("ada", password="a long password")
+    site.services.sessions.create("ada", site.clock())
+    site.clock.advance(30 * 24 * 3600)
+    task_of(site, "end sessions").run()
+    assert site.services.sessions.purge(site.clock()) == 0
 
 
 def test_the_end_takes_a_last_snapshot_and_leaves_no_log(site: Any, tmp_path: Path) -> None:

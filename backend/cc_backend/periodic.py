@@ -1,0 +1,179 @@
+"""Work that is done again and again: when each task is due, in which thread it runs, and what happens when it fails.
+
+Times are those of the monotonic clock, which nobody sets. A task that comes too late runs once, however many of its
+times have passed; one that raises is logged once per kind of error and tried again; none runs twice at a time.
+"""
+
+import heapq
+import logging
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from cc_backend.errors import BackendError
+
+FIRST_RUN_S = 2.0
+"""After the start; a restart restores samples that may be older than the retention."""
+
+NOT_READY_RETRY_S = 2.0
+SNAPSHOT_AT_STOP_S = 20.0
+
+logger = logging.getLogger(__name__)
+
+
+class NotDoneError(Exception):
+    """A task did not succeed and has said why itself; it is tried again as after any error."""
+
+
+@dataclass(frozen=True, slots=True)
+class PeriodicTask:
+    """One piece of periodic work. `retry_s` is the wait after a failure, the interval where it is None or longer.
+
+    With `needs_whole_store` it does not run while samples of before the start are still being read back: half of the
+    samples would be taken for all of them. Tasks of one thread run one after the other.
+    """
+
+    name: str
+    run: Callable[[], object]
+    interval_s: float
+    needs_whole_store: bool = False
+    first_run_s: float = FIRST_RUN_S
+    retry_s: float | None = None
+    thread: str = "upkeep"
+
+    @property
+    def wait_after_failure_s(self) -> float:
+        """Seconds until the next try."""
+        return self.interval_s if self.retry_s is None else min(self.retry_s, self.interval_s)
+
+
+class Schedule:
+    """The due times of some tasks, by a monotonic clock that the caller reads. For one thread."""
+
+    def __init__(self, tasks: Sequence[PeriodicTask], now_s: float) -> None:
+        self._tasks = tasks
+        self._due = [(now_s + task.first_run_s, number) for number, task in enumerate(tasks)]
+        heapq.heapify(self._due)
+
+    def wait_s(self, now_s: float) -> float:
+        """Seconds until a task is due, 0 if one is."""
+        return max(0.0, self._due[0][0] - now_s)
+
+    def run_due(self, now_s: Callable[[], float], attempt: Callable[[PeriodicTask], float | None]) -> None:
+        """Run the task that has been due longest, if any is.
+
+        `attempt` gives None after success, else the seconds until the next try. Times that pass meanwhile are skipped.
+        """
+        due_s, number = self._due[0]
+        if due_s > now_s():
+            return
+        wait_s = attempt(self._tasks[number])
+        end_s = now_s()
+        if wait_s is None:
+            interval_s = self._tasks[number].interval_s
+            next_s = due_s + interval_s
+            if next_s <= end_s:
+                next_s += interval_s * ((end_s - next_s) // interval_s + 1)
+        else:
+            next_s = end_s + wait_s
+        heapq.heapreplace(self._due, (next_s, number))
+
+
+class PeriodicRunner:
+    """Runs tasks, each in the thread that it names, from `start` to `stop`."""
+
+    def __init__(
+        self,
+        tasks: Sequence[PeriodicTask],
+        stopping: threading.Event,
+        *,
+        is_whole: Callable[[], bool] = lambda: True,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._tasks = tasks
+        self._stopping = stopping
+        self._is_whole = is_whole
+        self._monotonic = monotonic
+        self._failures: dict[str, set[str]] = {}
+        self._threads: list[threading.Thread] = []
+
+    def start(self) -> None:
+        """Start the threads; each task is due soon."""
+        for name in dict.fromkeys(task.thread for task in self._tasks):
+            schedule = Schedule([task for task in self._tasks if task.thread == name], self._monotonic())
+            thread = threading.Thread(target=self._run, args=(schedule,), name=name, daemon=True)
+            self._threads.append(thread)
+            thread.start()
+
+    def stop(self) -> bool:
+        """Let running tasks come to their next stopping point and end the threads; False if that was done before."""
+        if self._stopping.is_set():
+            return False
+        self._stopping.set()
+        for thread in self._threads:
+            thread.join()
+        return True
+
+    def attempt(self, task: PeriodicTask) -> float | None:
+        """Run a task now; None if that went well, else the seconds until the next try."""
+        if task.needs_whole_store and not self._is_whole():
+            return min(NOT_READY_RETRY_S, task.interval_s)
+        try:
+            task.run()
+        except NotDoneError:
+            return task.wait_after_failure_s
+        except BackendError as error:
+            if self._is_new_failure(task, error):
+                logger.error("scheduled work failed and is tried again work=%s reason=%s", task.name, error)  # noqa: TRY400 - expected
+            return task.wait_after_failure_s
+        except Exception as error:  # a defect must not end the thread that all other tasks need
+            if self._is_new_failure(task, error):
+                logger.exception("scheduled work met a defect and is tried again work=%s", task.name)
+            return task.wait_after_failure_s
+        if self._failures.pop(task.name, None) is not None:
+            logger.warning("scheduled work goes on again work=%s", task.name)
+        return None
+
+    def _run(self, schedule: Schedule) -> None:
+        while not self._stopping.wait(schedule.wait_s(self._monotonic())):
+            schedule.run_due(self._monotonic, self.attempt)
+
+    def _is_new_failure(self, task: PeriodicTask, error: Exception) -> bool:
+        """Whether the task has not failed like that since it last went well."""
+        kinds = self._failures.setdefault(task.name, set())
+        is_new = type(error).__name__ not in kinds
+        kinds.add(type(error).__name__)
+        return is_new
+
+
+class SnapshotStore(Protocol):
+    """A store that can bring its memory to the disk."""
+
+    def snapshot(self, now_s: int, *, budget_s: float | None = None) -> bool:
+        """Whether all changes are on the disk."""
+
+
+class StoreOwner(Protocol):
+    """The parts of a program that has a metric store."""
+
+    @property
+    def store(self) -> SnapshotStore:
+        """The store."""
+
+    def now_s(self) -> int:
+        """Unix seconds."""
+
+    def close(self) -> None:
+        """Close everything."""
+
+
+def stop_and_close(runner: PeriodicRunner, services: StoreOwner) -> None:
+    """End periodic work, take a last snapshot and close what must be closed; a second time does nothing.
+
+    The snapshot spares the next start most of its work; what does not get into it in time is in the log.
+    """
+    if runner.stop():
+        services.store.snapshot(services.now_s(), budget_s=SNAPSHOT_AT_STOP_S)
+        services.close()

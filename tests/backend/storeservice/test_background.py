@@ -1,0 +1,25 @@
+"""What the metric store's own program does by itself."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from cc_backend.storeservice.background import Background, periodic_tasks
+
+
+def test_the_table_of_periodic_work(store_site: Callable[..., Any]) -> None:
+    tasks = periodic_tasks(store_site().services)
+    assert {task.name: (task.interval_s, task.first_run_s, task.retry_s) for task in tasks} == {
+        "upkeep": (60, 2, None),
+        "snapshot": (1800, 1800, 60),
+    }
+
+
+def test_the_end_takes_a_last_snapshot_and_leaves_no_log(store_site: Callable[..., Any], tmp_path: Path) -> None:
+    site = store_site()
+    background = Background(site.services)
+    site.client.post("/api/write", data=b"load_one,cluster=a,hostname=n1 value=1\n", headers=site.service())
+    background.stop()
+    background.stop()
+    assert len(list(tmp_path.rglob("*.win1"))) == 1
+    assert list(tmp_path.rglob("*.wal")) == []
