@@ -17,6 +17,7 @@ from urllib.parse import unquote
 import peewee
 
 from cc_backend.errors import InvalidInput, Unavailable
+from cc_common.errorcodes import ErrorCode
 from cc_common.errors import SettingsError
 
 logger = logging.getLogger(__name__)
@@ -126,7 +127,7 @@ class Database(peewee.SqliteDatabase):
         self._close_connections_of_dead_threads()
         with self._connections_lock:
             if self._is_closed_for_good:
-                raise Unavailable(f"the database {self.database} is closed")
+                raise Unavailable(f"the database {self.database} is closed", code=ErrorCode.DATABASE_UNAVAILABLE)
         with _translated(self.database):
             connection: sqlite3.Connection = super()._connect()  # type: ignore[misc]  # stubs lack it
         with self._connections_lock:
@@ -187,11 +188,18 @@ def _translated(name: str) -> Iterator[None]:
         advice = _ADVICE.get(code & 0xFF) if isinstance(code, int) else None
         if advice is None:
             if "closed database" in str(error):
-                raise Unavailable(f"the database {name} is closed") from error
+                raise Unavailable(f"the database {name} is closed", code=ErrorCode.DATABASE_UNAVAILABLE) from error
             raise
         # One line: where in our code it happened says nothing about a full disk.
         logger.error("database failed file=%s error=%s advice=%s", name, cause, advice)  # noqa: TRY400
-        raise Unavailable(f"the database cannot be used now: {advice}", retry_after_s=RETRY_AFTER_S) from error
+        raise Unavailable(
+            f"the database cannot be used now: {advice}",
+            code=ErrorCode.DATABASE_UNAVAILABLE,
+            retry_after_s=RETRY_AFTER_S,
+        ) from error
     except (OverflowError, UnicodeEncodeError) as error:
         # More than 64 bits, or half a surrogate pair: no row can hold or match it.
-        raise InvalidInput("a number or a text of the request is outside of what the database can hold") from error
+        raise InvalidInput(
+            "a number or a text of the request is outside of what the database can hold",
+            code=ErrorCode.NUMBER_OUT_OF_RANGE,
+        ) from error

@@ -10,20 +10,25 @@ BackendError (500)
 ├── TooMany (429)            too many tries; `retry_after_s` says when to come back
 ├── Unavailable (503)        a part is away or full; `retry_after_s` says when to come back
 └── ArchiveError (500)       a file of the job archive is missing or damaged
+
+Each carries a code for programs: the general one of its class, or a closer one (`code=`, see cc_common.errorcodes).
 """
 
 from typing import ClassVar
 
+from cc_common.errorcodes import ErrorCode
 from cc_common.errors import CockpitError
 
 
 class BackendError(CockpitError):
-    """Root of the backend's errors; the text is fit to be shown to whoever asked."""
+    """Root of the backend's errors; the text is fit to be shown to whoever asked, `code` is for programs."""
 
     status: ClassVar[int] = 500
+    general_code: ClassVar[ErrorCode] = ErrorCode.INTERNAL_ERROR
 
-    def __init__(self, message: str, *, retry_after_s: int | None = None) -> None:
+    def __init__(self, message: str, *, code: ErrorCode | None = None, retry_after_s: int | None = None) -> None:
         super().__init__(message)
+        self.code = code or self.general_code
         self.retry_after_s = retry_after_s
 
 
@@ -31,49 +36,59 @@ class InvalidInput(BackendError):
     """The request says something that cannot be; the text names the field."""
 
     status = 400
+    general_code = ErrorCode.INVALID_INPUT
 
 
 class NotAuthenticated(BackendError):
     """Nobody known is asking, or their role does not fit this class of routes."""
 
     status = 401
+    general_code = ErrorCode.NOT_AUTHENTICATED
 
 
 class NotAllowed(BackendError):
     """The caller is known and may not do this."""
 
     status = 403
+    general_code = ErrorCode.NOT_ALLOWED
 
 
 class NotFound(BackendError):
     """There is no such thing, or the caller may not know of it."""
 
     status = 404
+    general_code = ErrorCode.NOT_FOUND
 
 
 class TooLarge(BackendError):
     """A body, a batch or an answer is over its limit; the text names the limit."""
 
     status = 413
+    general_code = ErrorCode.TOO_LARGE
 
 
 class Conflict(BackendError):
     """The thing is there already, or no longer in the state the request needs."""
 
     status = 422
+    general_code = ErrorCode.CONFLICT
 
 
 class TooMany(BackendError):
     """Too many tries; `retry_after_s` says when to come back."""
 
     status = 429
+    general_code = ErrorCode.TOO_MANY_TRIES
 
 
 class Unavailable(BackendError):
     """A part is away or full; what was sent must be sent again."""
 
     status = 503
+    general_code = ErrorCode.UNAVAILABLE
 
 
 class ArchiveError(BackendError):
     """A file of the job archive is missing or damaged; the text names it."""
+
+    general_code = ErrorCode.ARCHIVE_DAMAGED

@@ -28,6 +28,7 @@ from cc_backend.model import (
     Series,
 )
 from cc_backend.storerouter import StoreRouter
+from cc_common.errorcodes import ErrorCode
 
 # Largest-triangle buckets keep both ends and need one point between.
 FEWEST_POINTS = 3
@@ -137,7 +138,7 @@ class MetricData:
         """
         found = self._gathered(job, metrics, scopes_of, now_s)
         for why in found.unreachable.values():
-            raise Unavailable(why)
+            raise Unavailable(why, code=ErrorCode.STORE_UNAVAILABLE)
         return found.data
 
     def silent_hosts(self, job: Job) -> list[str]:

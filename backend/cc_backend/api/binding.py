@@ -5,6 +5,7 @@ from collections.abc import Collection
 from cc_backend.errors import NotAllowed
 from cc_backend.metricstore.lines.clustertags import only_clusters
 from cc_common import lineprotocol
+from cc_common.errorcodes import ErrorCode
 
 _SHOWN = 3
 
@@ -32,4 +33,4 @@ def check_batch(batch: bytes, *, default_cluster: str, bound: Collection[str]) -
 def _refusal(clusters: list[str]) -> NotAllowed:
     names = ", ".join(repr(name[:60]) for name in clusters[:_SHOWN])
     more = f" and {len(clusters) - _SHOWN} more" if len(clusters) > _SHOWN else ""
-    return NotAllowed(f"this token is not for cluster {names}{more}")
+    return NotAllowed(f"this token is not for cluster {names}{more}", code=ErrorCode.CLUSTER_NOT_ALLOWED)

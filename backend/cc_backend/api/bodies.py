@@ -10,6 +10,7 @@ from flask import Request
 from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge, UnsupportedMediaType
 
 from cc_backend.errors import InvalidInput, TooLarge
+from cc_common.errorcodes import ErrorCode
 from cc_common.payload import parse_json
 
 _GZIP = 16 + zlib.MAX_WBITS
@@ -76,17 +77,17 @@ def gunzip(compressed: bytes, *, limit_bytes: int) -> bytes:
         try:
             part = member.decompress(compressed, left + 1)
         except zlib.error as error:
-            raise InvalidInput(f"the body is not valid gzip: {error}") from None
+            raise InvalidInput(f"the body is not valid gzip: {error}", code=ErrorCode.INVALID_BODY) from None
         if len(part) > left:
             raise _too_large(limit_bytes)
         if not member.eof:
-            raise InvalidInput("the gzip body ends early")
+            raise InvalidInput("the gzip body ends early", code=ErrorCode.INVALID_BODY)
         parts.append(part)
         left -= len(part)
         compressed = member.unused_data
         if not compressed:
             return b"".join(parts)
-    raise InvalidInput(f"the gzip body has more than {_MOST_GZIP_MEMBERS} members")
+    raise InvalidInput(f"the gzip body has more than {_MOST_GZIP_MEMBERS} members", code=ErrorCode.INVALID_BODY)
 
 
 def read_json(request: Request, *, limit_bytes: int) -> Any:
@@ -98,4 +99,6 @@ def read_json(request: Request, *, limit_bytes: int) -> Any:
 
 
 def _too_large(limit_bytes: int) -> TooLarge:
-    return TooLarge(f"the body is over the limit of {limit_bytes} bytes; send it in smaller parts")
+    return TooLarge(
+        f"the body is over the limit of {limit_bytes} bytes; send it in smaller parts", code=ErrorCode.BODY_TOO_LARGE
+    )

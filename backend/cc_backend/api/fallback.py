@@ -1,6 +1,6 @@
 """Paths and methods that no route knows, answered in JSON: 404, 405 with `Allow`, and OPTIONS.
 
-A catch-all route under each prefix does it, so that the pages outside keep their own answers.
+A catch-all route under each prefix, and under the two paths outside, does it; the pages keep their own answers.
 """
 
 from http import HTTPStatus
@@ -11,8 +11,11 @@ from werkzeug.exceptions import HTTPException
 
 from cc_backend.api.errors import problem
 from cc_backend.auth.permissions import Permission, requires
+from cc_common.errorcodes import ErrorCode
 
 PREFIXES = ("/api", "/userapi", "/frontend", "/config", "/metricstore")
+READ_ONLY = ("/healthz", "/metrics")
+_CHANGING = ("POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 _METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 _CORS_PREFIX = "/api/"
 _PREFLIGHT_HEADERS = {
@@ -29,13 +32,13 @@ def unknown(rest: str = "") -> Response:
     del rest
     allowed = _allowed_methods()
     if not allowed:
-        return problem(HTTPStatus.NOT_FOUND, f"there is nothing at {request.path[:200]!r}")
+        return problem(HTTPStatus.NOT_FOUND, ErrorCode.ROUTE_UNKNOWN, f"there is nothing at {request.path[:200]!r}")
     if request.method == "OPTIONS":
         answer = Response(status=HTTPStatus.NO_CONTENT)
         del answer.headers["Content-Type"]
     else:
         text = f"{request.method} is not possible here; {' and '.join(allowed)} {'are' if len(allowed) > 1 else 'is'}"
-        answer = problem(HTTPStatus.METHOD_NOT_ALLOWED, text)
+        answer = problem(HTTPStatus.METHOD_NOT_ALLOWED, ErrorCode.METHOD_NOT_ALLOWED, text)
     answer.headers["Allow"] = ", ".join([*allowed, "OPTIONS"])
     return answer
 
@@ -72,4 +75,8 @@ def install(blueprint: Blueprint) -> None:
             blueprint.add_url_rule(
                 rule, view_func=unknown, methods=methods, strict_slashes=False, provide_automatic_options=False
             )
+    for rule in READ_ONLY:
+        blueprint.add_url_rule(
+            rule, view_func=unknown, methods=_CHANGING, strict_slashes=False, provide_automatic_options=False
+        )
     blueprint.after_request(allow_cross_origin)

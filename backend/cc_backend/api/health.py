@@ -13,6 +13,7 @@ from cc_backend.auth.permissions import Permission, demand
 from cc_backend.errors import NotAuthenticated, Unavailable
 from cc_backend.exposition import CONTENT_TYPE, render
 from cc_backend.services import Services, current
+from cc_common.errorcodes import ErrorCode
 
 _RETRY_S = 5
 
@@ -22,7 +23,9 @@ def healthz() -> Response:
     faults = find_faults(current())
     if not faults:
         return json_answer({"status": "ok"})
-    answer = json_answer({"status": "unavailable", "faults": faults}, HTTPStatus.SERVICE_UNAVAILABLE)
+    answer = json_answer(
+        {"status": "unavailable", "code": ErrorCode.UNHEALTHY, "faults": faults}, HTTPStatus.SERVICE_UNAVAILABLE
+    )
     answer.headers["Retry-After"] = str(_RETRY_S)
     return answer
 
@@ -57,5 +60,8 @@ def metrics() -> Response:
 def _demand_token(services: Services) -> None:
     token = presented_token(request)
     if token is None:
-        raise NotAuthenticated("from another machine this route needs a token in X-Auth-Token or Authorization: Bearer")
+        raise NotAuthenticated(
+            "from another machine this route needs a token in X-Auth-Token or Authorization: Bearer",
+            code=ErrorCode.TOKEN_MISSING,
+        )
     demand(services.tokens.verify(token, services.clock()), Permission.METRICS_SELF)

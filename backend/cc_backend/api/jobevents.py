@@ -17,6 +17,7 @@ from cc_backend.errors import InvalidInput
 from cc_backend.jobs.payloads import job_to_wire
 from cc_backend.model import RowRule
 from cc_backend.services import current
+from cc_common.errorcodes import ErrorCode
 from cc_common.jobevents import parse_job_start, parse_job_stop
 from cc_common.payload import Parsed
 
@@ -47,7 +48,7 @@ def stop_job_by_id(job_id: str) -> Response:
     services = current()
     document = _body()
     if not isinstance(document, dict):
-        raise InvalidInput("the body must be a JSON object with stopTime and jobState")
+        raise InvalidInput("the body must be a JSON object with stopTime and jobState", code=ErrorCode.INVALID_BODY)
     job = services.search.get(whole_number("id", job_id), RowRule(everything=True), now_s=services.now_s())
     said = {key: value for key, value in document.items() if key.lower() not in _NAMES_A_JOB}
     return _stop({**said, "jobId": job.job_id, "cluster": job.cluster, "startTime": job.start_time})
@@ -59,7 +60,7 @@ def _stop(document: Any) -> Response:
     note_ignored("stop_job", parsed)
     bound = current_caller().clusters
     if parsed.value.cluster is None and bound:
-        raise InvalidInput("cluster: is required, because this token is bound to clusters")
+        raise InvalidInput("cluster: is required, because this token is bound to clusters", code=ErrorCode.INVALID_JOB)
     check_cluster(parsed.value.cluster or "", bound)
     job = services.jobs.stop(parsed.value, now_s=services.now_s())
     return json_answer(job_to_wire(replace(job, tags=())))

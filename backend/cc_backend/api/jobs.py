@@ -20,6 +20,7 @@ from cc_backend.jobs.payloads import job_to_wire
 from cc_backend.jobs.tags import visible_tags
 from cc_backend.model import Job, JobData, JobKey, MetricStatistic, MonitoringStatus, Scope
 from cc_backend.services import Services, current
+from cc_common.errorcodes import ErrorCode
 
 logger = logging.getLogger(__name__)
 
@@ -59,7 +60,8 @@ def get_job_with_named_metrics(job_id: str) -> Response:
     job = _find_or_conflict(services, job_id)
     names = read_json(request, limit_bytes=services.settings.main.max_json_bytes)
     if names is not None and not (isinstance(names, list) and all(isinstance(name, str) for name in names)):
-        raise InvalidInput("the body must be an array of metric names, or null for all")
+        text = "the body must be an array of metric names, or null for all"
+        raise InvalidInput(text, code=ErrorCode.INVALID_BODY)
     data = _samples(services, job, names)
     missing = _missing(services, job, data, names)
     return _answer(numbers.job_with_metric_list(_wire(job, with_meta_data=True), data, missing))
@@ -80,17 +82,17 @@ def get_job_metrics(job_id: str) -> Response:
         return _answer(numbers.job_metrics(data, _missing(services, job, data, names)))
     except BackendError as error:
         logger.info("no metrics of job id=%r error=%s", job_id[:40], error)
-        return _answer(numbers.no_job_metrics(str(error)), error.status if shows_status else HTTPStatus.OK)
+        return _answer(numbers.no_job_metrics(str(error), error.code), error.status if shows_status else HTTPStatus.OK)
 
 
 def used_nodes() -> Response:
     """The hosts of jobs that run and started before `ts`, by cluster."""
     caller = current_caller()
     if not caller.sees_nodes:
-        raise NotAllowed(f"the account '{caller.name}' may not see nodes")
+        raise NotAllowed(f"the account '{caller.name}' may not see nodes", code=ErrorCode.ROLE_MISSING)
     before = request.args.get("ts")
     if before is None:
-        raise InvalidInput("ts is missing: a time in Unix seconds")
+        raise InvalidInput("ts is missing: a time in Unix seconds", code=ErrorCode.INVALID_PARAMETER)
     return json_answer({"usedNodes": current().search.used_nodes(whole_number("ts", before))})
 
 
@@ -104,7 +106,7 @@ def _find_or_conflict(services: Services, job_id: str) -> Job:
         return _find(services, job_id)
     except NotFound as error:
         # Existing clients know a missing job by 422 here.
-        raise Conflict(str(error)) from error
+        raise Conflict(str(error), code=error.code) from error
 
 
 def _wire(job: Job, *, with_meta_data: bool) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from cc_backend.api.parameters import (
 from cc_backend.errors import InvalidInput
 from cc_backend.jobs.filters import JobFilter
 from cc_backend.model import JobState
+from cc_common.errorcodes import ErrorCode
 
 _DEFAULT_ITEMS = 25
 _STATE, _WITH_METADATA, _START_TIME = "state", "with-metadata", "start-time"
@@ -73,7 +74,9 @@ def _state(text: str) -> JobState:
     try:
         return JobState(text)
     except ValueError:
-        raise InvalidInput(f"state must be one of {', '.join(JobState)}, not {text[:60]!r}") from None
+        raise InvalidInput(
+            f"state must be one of {', '.join(JobState)}, not {text[:60]!r}", code=ErrorCode.INVALID_PARAMETER
+        ) from None
 
 
 def _one(arguments: Arguments, name: str) -> tuple[str, ...]:

@@ -13,6 +13,7 @@ import orjson
 
 from cc_backend.archive.samples import data_to_bytes, metric_to_bytes
 from cc_backend.model import JobData, JobMetric, Scope
+from cc_common.errorcodes import ErrorCode
 
 Missing = Mapping[str, list[dict[str, Any]]]
 """What is missing of a job, by metric, as `absences.absence_documents` writes it."""
@@ -42,9 +43,9 @@ def job_metrics(data: JobData, missing: Missing) -> bytes:
     return b'{"data":{"jobMetrics":[%b]%b},"error":null}' % (entries, _missing(missing))
 
 
-def no_job_metrics(text: str) -> bytes:
+def no_job_metrics(text: str, code: ErrorCode) -> bytes:
     """The same envelope around an error."""
-    return orjson.dumps({"data": None, "error": {"message": text}})
+    return orjson.dumps({"data": None, "error": {"message": text, "code": code}})
 
 
 def _entries(data: JobData) -> Iterator[tuple[str, Scope, JobMetric]]:

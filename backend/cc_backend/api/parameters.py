@@ -6,6 +6,7 @@ from typing import Protocol
 
 from cc_backend.errors import InvalidInput
 from cc_backend.model import Scope
+from cc_common.errorcodes import ErrorCode
 
 # Whole numbers beyond 64 bit fit no column and no clock.
 _HIGHEST = 2**63 - 1
@@ -32,7 +33,7 @@ def refuse_unknown(arguments: Arguments, known: Collection[str]) -> None:
         if name not in known:
             near = difflib.get_close_matches(name, known, n=1)
             advice = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(sorted(known))}"
-            raise InvalidInput(f"unknown query parameter {_shown(name)}; {advice}")
+            raise InvalidInput(f"unknown query parameter {_shown(name)}; {advice}", code=ErrorCode.INVALID_PARAMETER)
 
 
 def first(arguments: Arguments, *names: str) -> tuple[str, str] | None:
@@ -48,10 +49,12 @@ def whole_number(name: str, text: str, *, minimum: int = 0, maximum: int = _HIGH
     """The number in `text`; only ASCII digits with an optional minus. Raises InvalidInput."""
     digits = text.removeprefix("-")
     if not (digits.isascii() and digits.isdigit() and len(digits) <= len(str(_HIGHEST))):
-        raise InvalidInput(f"{name} must be a whole number, not {_shown(text)}")
+        raise InvalidInput(f"{name} must be a whole number, not {_shown(text)}", code=ErrorCode.INVALID_PARAMETER)
     value = int(text)
     if not minimum <= value <= maximum:
-        raise InvalidInput(f"{name} must be between {minimum} and {maximum}, not {value}")
+        raise InvalidInput(
+            f"{name} must be between {minimum} and {maximum}, not {value}", code=ErrorCode.INVALID_PARAMETER
+        )
     return value
 
 
@@ -70,14 +73,16 @@ def flag(arguments: Arguments, name: str) -> bool:
         return False
     if text.lower() in _TRUE:
         return True
-    raise InvalidInput(f"{name} must be true or false, not {_shown(text)}")
+    raise InvalidInput(f"{name} must be true or false, not {_shown(text)}", code=ErrorCode.INVALID_PARAMETER)
 
 
 def time_range(name: str, text: str) -> tuple[int, int]:
     """`<from>-<to>` in Unix seconds, both included. Raises InvalidInput."""
     start, separator, end = text.partition("-")
     if not separator:
-        raise InvalidInput(f"{name} must be <from>-<to> in Unix seconds, not {_shown(text)}")
+        raise InvalidInput(
+            f"{name} must be <from>-<to> in Unix seconds, not {_shown(text)}", code=ErrorCode.INVALID_PARAMETER
+        )
     return whole_number(name, start), whole_number(name, end)
 
 
@@ -88,7 +93,9 @@ def scopes(arguments: Arguments) -> list[Scope] | None:
         return [Scope(name) for name in names] or None
     except ValueError:
         known = ", ".join(Scope)
-        raise InvalidInput(f"scope must be one of {known}, not {', '.join(map(_shown, names))}") from None
+        raise InvalidInput(
+            f"scope must be one of {known}, not {', '.join(map(_shown, names))}", code=ErrorCode.INVALID_PARAMETER
+        ) from None
 
 
 def _shown(text: str) -> str:

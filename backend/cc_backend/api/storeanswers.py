@@ -20,6 +20,7 @@ from cc_backend.metricstore.answers import binary, protocol
 from cc_backend.metricstore.answers.answering import answer
 from cc_backend.metricstore.answers.answerjson import to_json
 from cc_backend.metricstore.memory.block import WINDOW_SLOTS
+from cc_common.errorcodes import ErrorCode
 from cc_common.payload import ObjectReader, parse_json, plain_text
 
 _WHOLE = re.compile(r"[+-]?[0-9]{1,19}\Z")
@@ -64,11 +65,17 @@ def free_answer(
     """
     text = request.args.get("to", "")
     if not _WHOLE.match(text):
-        raise InvalidInput("to must be a time in Unix seconds: /api/free?to=<seconds>")
+        raise InvalidInput(
+            "to must be a time in Unix seconds: /api/free?to=<seconds>", code=ErrorCode.INVALID_PARAMETER
+        )
     selectors = _selectors(read_body(request, limit_bytes=body_bytes))
     _check_selectors(selectors, bound)
     if store.restoring:
-        raise Unavailable("the store still reads back older samples; nothing was freed", retry_after_s=_RESTORE_RETRY_S)
+        raise Unavailable(
+            "the store still reads back older samples; nothing was freed",
+            code=ErrorCode.STORE_UNAVAILABLE,
+            retry_after_s=_RESTORE_RETRY_S,
+        )
     freed_bytes = store.free(before_s=int(text), protected=protected(store, selectors, needed))
     buffers = -(-freed_bytes // (WINDOW_SLOTS * _SAMPLE_BYTES))
     return Response(f"buffers freed: {buffers}\n", content_type="text/plain; charset=utf-8")
@@ -101,7 +108,9 @@ def debug_answer(request: Request, store: MetricStore, *, bound: Collection[str]
         check_cluster(path[0], bound)
     found = store.inventory(path)
     if found is None:
-        raise InvalidInput(f"selector: there is nothing of the name {selector[:_SHOWN]!r}")
+        raise InvalidInput(
+            f"selector: there is nothing of the name {selector[:_SHOWN]!r}", code=ErrorCode.INVALID_PARAMETER
+        )
     if bound and not path:
         found = {cluster: inside for cluster, inside in found.items() if cluster in bound}
     return json_answer({"data": found})
@@ -117,7 +126,9 @@ def health_answer(
     """
     document = parse_json(read_body(request, limit_bytes=body_bytes), max_bytes=body_bytes)
     if not isinstance(document, dict):
-        raise InvalidInput("the body must be an object with cluster, nodes and metric-names")
+        raise InvalidInput(
+            "the body must be an object with cluster, nodes and metric-names", code=ErrorCode.INVALID_BODY
+        )
     asked = ObjectReader(document)
     cluster, hosts, metrics = asked.text("cluster"), _names(asked, "nodes"), _names(asked, "metric-names")
     check_cluster(cluster, bound)
@@ -156,17 +167,24 @@ def _names(asked: ObjectReader, key: str) -> list[str]:
 def _selectors(body: bytes) -> list[list[str]]:
     document = parse_json(body, max_bytes=len(body))
     if not isinstance(document, list) or len(document) > _MOST_SELECTORS:
-        raise InvalidInput(f"the body must be a list of at most {_MOST_SELECTORS} paths")
+        raise InvalidInput(f"the body must be a list of at most {_MOST_SELECTORS} paths", code=ErrorCode.INVALID_BODY)
     for path in document:
         if not isinstance(path, list) or not all(isinstance(name, str) for name in path):
-            raise InvalidInput('each path must be a list of texts, such as ["orion", "n017"]')
+            raise InvalidInput(
+                'each path must be a list of texts, such as ["orion", "n017"]', code=ErrorCode.INVALID_BODY
+            )
         if len(path) > _DEEPEST_SELECTOR:
-            raise InvalidInput("a path names a cluster and a host; parts of a host cannot be freed alone")
+            raise InvalidInput(
+                "a path names a cluster and a host; parts of a host cannot be freed alone", code=ErrorCode.INVALID_BODY
+            )
     return document
 
 
 def _check_selectors(selectors: Sequence[Sequence[str]], bound: Collection[str]) -> None:
     for selector in selectors if bound else ():
         if not selector:
-            raise NotAllowed("this token is bound to clusters and cannot free the whole store; name a cluster")
+            raise NotAllowed(
+                "this token is bound to clusters and cannot free the whole store; name a cluster",
+                code=ErrorCode.CLUSTER_NOT_ALLOWED,
+            )
         check_cluster(selector[0], bound)

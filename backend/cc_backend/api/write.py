@@ -13,6 +13,7 @@ from cc_backend.api.errors import problem
 from cc_backend.auth.guard import current_caller
 from cc_backend.metricstore import QUIET_REASONS, IngestResult, Reason, UnknownName
 from cc_backend.services import current
+from cc_common.errorcodes import ErrorCode
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
@@ -49,6 +50,7 @@ def answer_to(result: IngestResult) -> Response:
     if result.full:
         answer = problem(
             HTTPStatus.SERVICE_UNAVAILABLE,
+            ErrorCode.STORE_FULL,
             "the store has as many samples as metric-store.memory-cap allows: nothing was kept, send the batch again",
         )
         answer.headers["Retry-After"] = str(_FULL_RETRY_S)
@@ -56,6 +58,7 @@ def answer_to(result: IngestResult) -> Response:
     if not result.durable:
         answer = problem(
             HTTPStatus.SERVICE_UNAVAILABLE,
+            ErrorCode.LOG_UNWRITABLE,
             "the write-ahead log cannot be written: the samples are in memory only, send the batch again",
         )
         answer.headers["Retry-After"] = str(_LOG_RETRY_S)
@@ -92,6 +95,7 @@ def _bad_lines(result: IngestResult) -> Response:
     where = f"; the first is line {first.line_number}: {first.reason}" if first is not None else ""
     return problem(
         HTTPStatus.BAD_REQUEST,
+        ErrorCode.LINES_REJECTED,
         f"bad lines left out: {result.faulty}, good lines kept: {result.accepted}{where}",
         accepted=result.accepted,
         rejected=result.faulty,

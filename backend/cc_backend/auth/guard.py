@@ -21,6 +21,7 @@ from cc_backend.auth.caller import Caller
 from cc_backend.auth.permissions import Permission, demand, permission_of
 from cc_backend.errors import BackendError, NotAllowed, NotAuthenticated
 from cc_backend.services import Services, current
+from cc_common.errorcodes import ErrorCode
 
 if TYPE_CHECKING:
     from cc_backend.auth.sessions import Session  # brings the database, which the metric store's own program lacks
@@ -83,7 +84,7 @@ def current_caller() -> Caller:
     """
     caller = optional_caller()
     if caller is None:
-        raise NotAuthenticated("please log in")
+        raise NotAuthenticated("please log in", code=ErrorCode.LOGIN_NEEDED)
     return caller
 
 
@@ -191,8 +192,9 @@ class _Guard:
         session = current_session() if permission.takes_sessions else None
         if session is None:
             if permission.takes_sessions:
-                raise NotAuthenticated("please log in")
-            raise NotAuthenticated("this route needs a token in X-Auth-Token or Authorization: Bearer")
+                raise NotAuthenticated("please log in", code=ErrorCode.LOGIN_NEEDED)
+            text = "this route needs a token in X-Auth-Token or Authorization: Bearer"
+            raise NotAuthenticated(text, code=ErrorCode.TOKEN_MISSING)
         if request.method not in SAFE_METHODS:
             _demand_own_origin()
             _demand_csrf_token(session)
@@ -203,7 +205,8 @@ class _Guard:
             return
         address = self.remote_address(request)
         if address not in self._token_networks:
-            raise NotAuthenticated(f"tokens are not taken from the address {address} (main.api-allowed-ips)")
+            text = f"tokens are not taken from the address {address} (main.api-allowed-ips)"
+            raise NotAuthenticated(text, code=ErrorCode.ADDRESS_REFUSED)
 
 
 def _end_session_of_request() -> None:
@@ -232,13 +235,15 @@ def _demand_own_origin() -> None:
         origin = request.headers.get("Origin") or request.headers.get("Referer")
         is_ours = origin is None or urlsplit(origin).netloc == request.host
     if not is_ours:
-        raise NotAllowed("this request came from another site; open the page here and try again")
+        text = "this request came from another site; open the page here and try again"
+        raise NotAllowed(text, code=ErrorCode.FOREIGN_ORIGIN)
 
 
 def _demand_csrf_token(session: "Session") -> None:
     given = request.headers.get(CSRF_HEADER) or request.form.get(CSRF_FIELD, "")
     if not hmac.compare_digest(given.encode("utf-8", "replace"), session.csrf_token.encode()):
-        raise NotAllowed("the form is out of date or was sent by another site; reload the page and try again")
+        text = "the form is out of date or was sent by another site; reload the page and try again"
+        raise NotAllowed(text, code=ErrorCode.FORM_EXPIRED)
 
 
 def _permission(app: Flask, endpoint: str) -> Permission | None:

@@ -36,6 +36,7 @@ from typing import TypeVar
 
 from cc_backend.auth.caller import Caller, Role, TokenScope
 from cc_backend.errors import NotAllowed, NotAuthenticated
+from cc_common.errorcodes import ErrorCode
 
 ATTRIBUTE = "__permission__"
 View = TypeVar("View", bound=Callable[..., object])
@@ -112,7 +113,8 @@ def demand(caller: Caller, permission: Permission) -> None:
     test = rule.session if caller.kind == "session" else rule.token
     if test is None:
         raise NotAuthenticated(
-            "this route takes no session" if caller.kind == "session" else "this route takes no token"
+            "this route takes no session" if caller.kind == "session" else "this route takes no token",
+            code=ErrorCode.WRONG_CALLER,
         )
     if caller.scopes is None or caller.kind == "session":
         if not test(caller):
@@ -122,10 +124,11 @@ def demand(caller: Caller, permission: Permission) -> None:
     if not held & rule.scopes:
         needed = " or ".join(f"'{scope}'" for scope in sorted(rule.scopes))
         raise NotAllowed(
-            f"the token of '{caller.name}' lacks the scope {needed}" if needed else "this route takes no such token"
+            f"the token of '{caller.name}' lacks the scope {needed}" if needed else "this route takes no such token",
+            code=ErrorCode.SCOPE_MISSING,
         )
     if rule.whole_site and not caller.sees_nodes:
-        raise NotAllowed(f"the account '{caller.name}' may not see nodes")
+        raise NotAllowed(f"the account '{caller.name}' may not see nodes", code=ErrorCode.ROLE_MISSING)
 
 
 def grantable_scopes(roles: Collection[str]) -> frozenset[str]:
@@ -143,11 +146,13 @@ def grantable_scopes(roles: Collection[str]) -> frozenset[str]:
 def _refuse(caller: Caller, permission: Permission) -> None:
     if caller.kind == "session":
         if not _has_any_role(caller):
-            raise NotAllowed(f"the account '{caller.name}' has no role; ask an administrator for one")
-        raise NotAllowed(f"the account '{caller.name}' lacks the role for this page")
+            text = f"the account '{caller.name}' has no role; ask an administrator for one"
+            raise NotAllowed(text, code=ErrorCode.ROLE_MISSING)
+        raise NotAllowed(f"the account '{caller.name}' lacks the role for this page", code=ErrorCode.ROLE_MISSING)
     if permission is Permission.USERS_ADMIN and _is_admin_class(caller):
-        raise NotAllowed("this route needs the role 'admin'")
-    raise NotAuthenticated(f"the roles of the token of '{caller.name}' do not fit this route")
+        raise NotAllowed("this route needs the role 'admin'", code=ErrorCode.ROLE_MISSING)
+    text = f"the roles of the token of '{caller.name}' do not fit this route"
+    raise NotAuthenticated(text, code=ErrorCode.WRONG_CALLER)
 
 
 def _has_any_role_in(roles: Collection[str]) -> bool:

@@ -3,6 +3,7 @@
 from cc_backend.auth.caller import Caller, Role
 from cc_backend.errors import NotAllowed
 from cc_backend.model import RowRule
+from cc_common.errorcodes import ErrorCode
 
 
 def row_rule(caller: Caller) -> RowRule:
@@ -24,4 +25,5 @@ def row_rule(caller: Caller) -> RowRule:
         return RowRule(user=caller.name, projects=tuple(sorted(project for project in caller.projects if project)))
     if Role.USER in caller.roles:
         return RowRule(user=caller.name)
-    raise NotAllowed(f"the account '{caller.name}' has no role that may see jobs; ask an administrator for one")
+    text = f"the account '{caller.name}' has no role that may see jobs; ask an administrator for one"
+    raise NotAllowed(text, code=ErrorCode.ROLE_MISSING)

@@ -14,6 +14,7 @@ from joserfc.jws import JWSRegistry
 
 from cc_backend.auth.caller import Caller
 from cc_backend.errors import NotAuthenticated
+from cc_common.errorcodes import ErrorCode
 
 ALGORITHM = "EdDSA"
 _CACHE_SIZE = 4096
@@ -56,14 +57,15 @@ class Signatures:
         """What the token stands for; raises NotAuthenticated if it is not signed by the key, or out of its time."""
         verified = self._verified(token)
         if now_s >= verified.expires_s:
-            raise NotAuthenticated("the token has expired; issue a new one")
+            raise NotAuthenticated("the token has expired; issue a new one", code=ErrorCode.TOKEN_EXPIRED)
         if now_s < verified.not_before_s:
-            raise NotAuthenticated("the token is not valid yet; compare the clocks")
+            text = "the token is not valid yet; compare the clocks"
+            raise NotAuthenticated(text, code=ErrorCode.TOKEN_NOT_YET_VALID)
         return verified
 
     def _verified(self, token: str) -> Verified:
         if len(token) > _LONGEST_TOKEN:
-            raise NotAuthenticated("the token is too long")
+            raise NotAuthenticated("the token is too long", code=ErrorCode.TOKEN_INVALID)
         key = hashlib.sha256(token.encode("utf-8", "replace")).digest()
         with self._lock:
             found = self._cache.get(key)
@@ -82,18 +84,19 @@ def _decode(token: str, key: OKPKey) -> Mapping[str, Any]:
     try:
         claims: Mapping[str, Any] = jwt.decode(token, key, registry=EdDSAOnly()).claims
     except (JoseError, ValueError) as error:
-        raise NotAuthenticated("the token is damaged or was not signed here") from error
+        text = "the token is damaged or was not signed here"
+        raise NotAuthenticated(text, code=ErrorCode.TOKEN_INVALID) from error
     return claims
 
 
 def _checked_claims(claims: Mapping[str, Any], *, subject_needed: bool) -> Verified:
     subject = claims.get("sub") or ("" if subject_needed else "unnamed")
     if not isinstance(subject, str) or not subject:
-        raise NotAuthenticated("the token names no account (claim 'sub')")
+        raise NotAuthenticated("the token names no account (claim 'sub')", code=ErrorCode.TOKEN_INVALID)
     scopes = claims.get("scopes")
     jti = claims.get("jti", "")
     if not isinstance(jti, str):
-        raise NotAuthenticated("the token's claim 'jti' must be a text")
+        raise NotAuthenticated("the token's claim 'jti' must be a text", code=ErrorCode.TOKEN_INVALID)
     caller = Caller(
         name=subject,
         roles=frozenset(_texts(claims, "roles")),
@@ -114,7 +117,8 @@ def _texts(claims: Mapping[str, Any], name: str) -> tuple[str, ...]:
     if value is None:
         return ()
     if not isinstance(value, list) or not all(isinstance(entry, str) for entry in value):
-        raise NotAuthenticated(f"the token's claim '{name}' must be a list of texts")
+        text = f"the token's claim '{name}' must be a list of texts"
+        raise NotAuthenticated(text, code=ErrorCode.TOKEN_INVALID)
     return tuple(value)
 
 
@@ -123,5 +127,6 @@ def _time(claims: Mapping[str, Any], name: str, *, missing: float) -> float:
     if value is None:
         return missing
     if isinstance(value, bool) or not isinstance(value, int | float) or value != value:  # noqa: PLR0124 - NaN
-        raise NotAuthenticated(f"the token's claim '{name}' must be a time in seconds")
+        text = f"the token's claim '{name}' must be a time in seconds"
+        raise NotAuthenticated(text, code=ErrorCode.TOKEN_INVALID)
     return float(value)

@@ -16,6 +16,7 @@ from cc_backend.auth.tables import TokenRow
 from cc_backend.auth.users import User, Users
 from cc_backend.database import Database
 from cc_backend.errors import InvalidInput, NotAuthenticated, NotFound, Unavailable
+from cc_common.errorcodes import ErrorCode
 
 logger = logging.getLogger(__name__)
 
@@ -70,7 +71,8 @@ class Tokens:
         held = frozenset(user.roles if roles is None else roles)
         _check_grant(user, held, scopes, max_age_s)
         if self._keys is None or self._keys.private is None:
-            raise Unavailable(f"tokens cannot be issued: {PRIVATE_KEY_SETTING} is not set")
+            text = f"tokens cannot be issued: {PRIVATE_KEY_SETTING} is not set"
+            raise Unavailable(text, code=ErrorCode.TOKENS_DISABLED)
         record = TokenRecord(
             jti=secrets.token_urlsafe(16),
             user=user.name,
@@ -97,7 +99,7 @@ class Tokens:
             NotAuthenticated: not signed by us, expired, revoked, or its account is gone; the text says which.
         """
         if self._signatures is None:
-            raise NotAuthenticated("this server takes no tokens: no token key is set")
+            raise NotAuthenticated("this server takes no tokens: no token key is set", code=ErrorCode.TOKENS_DISABLED)
         verified = self._signatures.check(token, now_s)
         if verified.jti:
             self._check_record(verified.jti, now_s)
@@ -106,7 +108,8 @@ class Tokens:
             return caller
         account = self._users.find(caller.name)
         if account is None:
-            raise NotAuthenticated(f"the token's account '{caller.name}' does not exist")
+            text = f"the token's account '{caller.name}' does not exist"
+            raise NotAuthenticated(text, code=ErrorCode.ACCOUNT_UNKNOWN)
         return replace(caller, roles=account.roles, projects=account.projects)
 
     def list(self, user: str | None = None) -> list[TokenRecord]:
@@ -135,10 +138,10 @@ class Tokens:
         # by primary key and without the query builder it costs some ten microseconds.
         row = self._database.first_row("SELECT revoked_s, last_used_s FROM token WHERE jti = ?", jti)
         if row is None:
-            raise NotAuthenticated("the token is not known here; issue a new one")
+            raise NotAuthenticated("the token is not known here; issue a new one", code=ErrorCode.TOKEN_UNKNOWN)
         revoked_s, last_used_s = row
         if revoked_s is not None:
-            raise NotAuthenticated("the token was revoked; issue a new one")
+            raise NotAuthenticated("the token was revoked; issue a new one", code=ErrorCode.TOKEN_REVOKED)
         if last_used_s is None or now_s - last_used_s >= _USED_STEP_S:
             self._mark_used(jti, int(now_s))
 

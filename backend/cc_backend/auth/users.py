@@ -13,6 +13,7 @@ from cc_backend.auth.tables import SessionRow, UserRow
 from cc_backend.auth.throttle import Throttle
 from cc_backend.database import Database
 from cc_backend.errors import Conflict, InvalidInput, NotAuthenticated, NotFound
+from cc_common.errorcodes import ErrorCode
 
 logger = logging.getLogger(__name__)
 
@@ -223,11 +224,12 @@ class Users:
         fits = self._fits(stored or self._dummy(), password)
         if row is None or stored is None or not fits:
             logger.warning("login failed user=%r address=%s", account, address or "-")
-            raise NotAuthenticated(LOGIN_FAILED)
+            raise NotAuthenticated(LOGIN_FAILED, code=ErrorCode.LOGIN_FAILED)
         self._throttle.give_back(account, address, now_s=now_s)
         user = user_of(row)
         if user.roles == {Role.API}:
-            raise NotAuthenticated(f"the account '{name}' is for programs; log in with another one")
+            text = f"the account '{name}' is for programs; log in with another one"
+            raise NotAuthenticated(text, code=ErrorCode.WRONG_CALLER)
         if self._hasher.check_needs_rehash(stored):
             with self._database.write():
                 UserRow.update(password=self._hasher.hash(password)).where(UserRow.name == name).execute(self._database)

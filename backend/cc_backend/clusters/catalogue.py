@@ -9,6 +9,7 @@ import orjson
 from cc_backend.clusters.load import parse_cluster
 from cc_backend.clusters.model import Cluster, SubCluster
 from cc_backend.errors import ArchiveError, InvalidInput, NotFound
+from cc_common.errorcodes import ErrorCode
 
 logger = logging.getLogger(__name__)
 
@@ -45,7 +46,7 @@ class Clusters:
         """The cluster of this name; raises NotFound if there is none."""
         cluster = self._clusters.get(name)
         if cluster is None:
-            raise NotFound(f"there is no cluster {name!r}")
+            raise NotFound(f"there is no cluster {name!r}", code=ErrorCode.UNKNOWN_CLUSTER)
         return cluster
 
     def sub_cluster_for(self, cluster: str, host: str, given: str = "") -> SubCluster:
@@ -55,14 +56,18 @@ class Clusters:
         """
         found = self._clusters.get(cluster)
         if found is None:
-            raise InvalidInput(f"cluster: there is no cluster {cluster!r}")
+            raise InvalidInput(f"cluster: there is no cluster {cluster!r}", code=ErrorCode.UNKNOWN_CLUSTER)
         if given:
             if given not in found.sub_clusters:
-                raise InvalidInput(f"subCluster: cluster {cluster!r} has no subcluster {given!r}")
+                raise InvalidInput(
+                    f"subCluster: cluster {cluster!r} has no subcluster {given!r}", code=ErrorCode.UNKNOWN_SUBCLUSTER
+                )
             return found.sub_clusters[given]
         sub_cluster = found.find_sub_cluster(host)
         if sub_cluster is None:
-            raise InvalidInput(f"resources: no subcluster of {cluster!r} has the host {host!r}")
+            raise InvalidInput(
+                f"resources: no subcluster of {cluster!r} has the host {host!r}", code=ErrorCode.UNKNOWN_HOST
+            )
         return sub_cluster
 
 

@@ -7,6 +7,7 @@ from typing import Any, Literal
 from cc_backend.clusters.topology import Topology
 from cc_backend.errors import NotFound
 from cc_backend.model import Scope, Unit
+from cc_common.errorcodes import ErrorCode
 from cc_common.hostlist import HostSet
 
 Aggregation = Literal["sum", "avg", ""]
@@ -137,7 +138,9 @@ class Cluster:
         try:
             return self.sub_clusters[name]
         except KeyError:
-            raise NotFound(f"the cluster '{self.name}' has no subcluster '{name}'") from None
+            raise NotFound(
+                f"the cluster '{self.name}' has no subcluster '{name}'", code=ErrorCode.UNKNOWN_SUBCLUSTER
+            ) from None
 
     def find_sub_cluster(self, host: str) -> SubCluster | None:
         """The first subcluster that lists the host, else the first that takes all, else None."""

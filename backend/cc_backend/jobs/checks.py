@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from cc_backend.clusters import Clusters
 from cc_backend.errors import InvalidInput
 from cc_backend.model import NON_TERMINAL_STATES, JobState
+from cc_common.errorcodes import ErrorCode
 from cc_common.jobevents import SHARED, JobStart, JobStop
 
 CLOCK_TOLERANCE_S = 86400
@@ -29,26 +30,28 @@ def check_start(event: JobStart, clusters: Clusters, *, now_s: int) -> str:
         InvalidInput: the first thing that is wrong, in the order in which the reference looks.
     """
     if event.cluster not in clusters:
-        raise InvalidInput(f"cluster: there is no cluster {_shown(event.cluster)}")
+        raise InvalidInput(f"cluster: there is no cluster {_shown(event.cluster)}", code=ErrorCode.UNKNOWN_CLUSTER)
     host = event.resources[0].hostname if event.resources else ""
     if not host and not event.sub_cluster:
-        raise InvalidInput("resources: a job needs at least one")
+        raise InvalidInput("resources: a job needs at least one", code=ErrorCode.INVALID_JOB)
     sub_cluster = clusters.sub_cluster_for(event.cluster, host, event.sub_cluster).name
     _check_resources(event)
     _check_names(_names(event))
     for key, attribute in _COUNTS:
         if getattr(event, attribute) < 0:
-            raise InvalidInput(f"{key}: must not be negative")
+            raise InvalidInput(f"{key}: must not be negative", code=ErrorCode.INVALID_JOB)
     if event.shared not in SHARED:
-        raise InvalidInput(f"shared: must be one of {', '.join(SHARED)}")
+        raise InvalidInput(f"shared: must be one of {', '.join(SHARED)}", code=ErrorCode.INVALID_JOB)
     if event.monitoring_status not in _MONITORING_STATUS:
-        raise InvalidInput("monitoringStatus: must be 0 (no archiving) or 1")
+        raise InvalidInput("monitoringStatus: must be 0 (no archiving) or 1", code=ErrorCode.INVALID_JOB)
     if event.job_id <= 0:
-        raise InvalidInput("jobId: is required and must be positive")
+        raise InvalidInput("jobId: is required and must be positive", code=ErrorCode.INVALID_JOB)
     if event.start_time <= 0:
-        raise InvalidInput("startTime: is required and must be a time in seconds")
+        raise InvalidInput("startTime: is required and must be a time in seconds", code=ErrorCode.INVALID_JOB)
     if event.start_time > now_s + CLOCK_TOLERANCE_S:
-        raise InvalidInput("startTime: lies more than a day in the future; compare the clocks")
+        raise InvalidInput(
+            "startTime: lies more than a day in the future; compare the clocks", code=ErrorCode.INVALID_JOB
+        )
     return sub_cluster
 
 
@@ -59,31 +62,39 @@ def check_stop(event: JobStop, *, now_s: int) -> JobState:
         InvalidInput: the state is unknown or not final, or a number cannot be.
     """
     if event.job_id <= 0:
-        raise InvalidInput("jobId: is required and must be positive")
+        raise InvalidInput("jobId: is required and must be positive", code=ErrorCode.INVALID_JOB)
     if event.stop_time <= 0:
-        raise InvalidInput("stopTime: is required and must be a time in seconds")
+        raise InvalidInput("stopTime: is required and must be a time in seconds", code=ErrorCode.INVALID_JOB)
     if event.stop_time > now_s + CLOCK_TOLERANCE_S:
-        raise InvalidInput("stopTime: lies more than a day in the future; compare the clocks")
+        raise InvalidInput(
+            "stopTime: lies more than a day in the future; compare the clocks", code=ErrorCode.INVALID_JOB
+        )
     final = [state.value for state in JobState if state not in NON_TERMINAL_STATES]
     if event.state not in final:
-        raise InvalidInput(f"jobState: {_shown(event.state)} is no final state; final states are {', '.join(final)}")
+        raise InvalidInput(
+            f"jobState: {_shown(event.state)} is no final state; final states are {', '.join(final)}",
+            code=ErrorCode.INVALID_JOB,
+        )
     return JobState(event.state)
 
 
 def _check_resources(event: JobStart) -> None:
     if not event.resources:
-        raise InvalidInput("resources: a job needs at least one")
+        raise InvalidInput("resources: a job needs at least one", code=ErrorCode.INVALID_JOB)
     if not event.user:
-        raise InvalidInput("user: is required")
+        raise InvalidInput("user: is required", code=ErrorCode.INVALID_JOB)
     if event.num_nodes < 1:
-        raise InvalidInput("numNodes: must be 1 or more")
+        raise InvalidInput("numNodes: must be 1 or more", code=ErrorCode.INVALID_JOB)
     if len(event.resources) != event.num_nodes:
-        raise InvalidInput(f"resources: there are {len(event.resources)}, but numNodes is {event.num_nodes}")
+        raise InvalidInput(
+            f"resources: there are {len(event.resources)}, but numNodes is {event.num_nodes}",
+            code=ErrorCode.INVALID_JOB,
+        )
     for index, resource in enumerate(event.resources):
         if not resource.hostname:
-            raise InvalidInput(f"resources[{index}].hostname: is required")
+            raise InvalidInput(f"resources[{index}].hostname: is required", code=ErrorCode.INVALID_JOB)
         if any(thread < 0 for thread in resource.hwthreads):
-            raise InvalidInput(f"resources[{index}].hwthreads: must not be negative")
+            raise InvalidInput(f"resources[{index}].hwthreads: must not be negative", code=ErrorCode.INVALID_JOB)
 
 
 def _names(event: JobStart) -> Iterable[tuple[str, str]]:
@@ -101,9 +112,9 @@ def _names(event: JobStart) -> Iterable[tuple[str, str]]:
 def _check_names(names: Iterable[tuple[str, str]]) -> None:
     for key, text in names:
         if len(text) > LONGEST_NAME:
-            raise InvalidInput(f"{key}: is longer than {LONGEST_NAME} characters")
+            raise InvalidInput(f"{key}: is longer than {LONGEST_NAME} characters", code=ErrorCode.INVALID_JOB)
         if not text.isprintable():
-            raise InvalidInput(f"{key}: holds characters that cannot be shown")
+            raise InvalidInput(f"{key}: holds characters that cannot be shown", code=ErrorCode.INVALID_JOB)
 
 
 def _shown(text: str) -> str:

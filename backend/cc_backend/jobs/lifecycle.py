@@ -13,6 +13,7 @@ from cc_backend.jobs.rows import insert_job, job_columns, read_jobs
 from cc_backend.jobs.tables import JobRow
 from cc_backend.jobs.tags import attach_tags
 from cc_backend.model import Job, JobState, MonitoringStatus, Tag
+from cc_common.errorcodes import ErrorCode
 from cc_common.jobevents import JobStart, JobStop
 
 logger = logging.getLogger(__name__)
@@ -64,12 +65,14 @@ class JobLifecycle:
         with self._database.write():
             row = self._newest(event)
             if row is None:
-                raise NotFound(f"there is no job {_named(event)}")
+                raise NotFound(f"there is no job {_named(event)}", code=ErrorCode.JOB_UNKNOWN)
             if row["state"] != JobState.RUNNING:
-                raise Conflict(f"the job {_named(event)} is not running; its state is {row['state']}")
+                text = f"the job {_named(event)} is not running; its state is {row['state']}"
+                raise Conflict(text, code=ErrorCode.JOB_NOT_RUNNING)
             duration = event.stop_time - row["start_time"]
             if duration < 0:
-                raise InvalidInput(f"stopTime: {event.stop_time} lies before the start at {row['start_time']}")
+                text = f"stopTime: {event.stop_time} lies before the start at {row['start_time']}"
+                raise InvalidInput(text, code=ErrorCode.INVALID_JOB)
             JobRow.update(state=str(state), duration=duration).where(JobRow.id == row["id"]).execute(self._database)
             job = self._stored(row["id"], now_s)
         logger.info(
@@ -92,11 +95,13 @@ class JobLifecycle:
         for start_s, duration_s, state in runs.tuples().execute(self._database):
             name = f"{job.job_id} of {job.cluster}"
             if start_s == job.start_time:
-                raise Conflict(f"the job {name} with the start time {start_s} is known already; its state is {state}")
+                text = f"the job {name} with the start time {start_s} is known already; its state is {state}"
+                raise Conflict(text, code=ErrorCode.JOB_KNOWN)
             if state == JobState.RUNNING:
-                raise Conflict(f"the job {name} is running already, since {start_s}")
+                raise Conflict(f"the job {name} is running already, since {start_s}", code=ErrorCode.JOB_RUNNING)
             if start_s < job.start_time < start_s + duration_s:
-                raise Conflict(f"the job {name} ran from {start_s} to {start_s + duration_s}; it cannot start between")
+                text = f"the job {name} ran from {start_s} to {start_s + duration_s}; it cannot start between"
+                raise Conflict(text, code=ErrorCode.RUN_OVERLAPS)
 
     def _newest(self, event: JobStop) -> dict[str, Any] | None:
         query = JobRow.select(JobRow.id, JobRow.state, JobRow.start_time).where(JobRow.job_id == event.job_id)

@@ -10,6 +10,7 @@ from cc_backend.clusters import Clusters
 from cc_backend.database import Database
 from cc_backend.errors import InvalidInput
 from cc_backend.jobs.tables import NodeRow, NodeStateRow
+from cc_common.errorcodes import ErrorCode
 from cc_common.nodestate import NodeState, NodeStateReport
 
 logger = logging.getLogger(__name__)
@@ -90,7 +91,8 @@ class NodeStates:
             InvalidInput: there is no such cluster.
         """
         if report.cluster not in self._clusters:
-            raise InvalidInput(f"cluster: there is no cluster {report.cluster[:80]!r}")
+            text = f"cluster: there is no cluster {report.cluster[:80]!r}"
+            raise InvalidInput(text, code=ErrorCode.UNKNOWN_CLUSTER)
         rejected: list[str] = []
         rows: list[tuple[str, dict[str, Any]]] = []
         for node in {node.hostname: node for node in report.nodes}.values():

@@ -13,6 +13,7 @@ from cc_backend.jobs.filters import FootprintRange, JobFilter, conditions, order
 from cc_backend.jobs.rows import job_columns, read_jobs, write_footprint
 from cc_backend.jobs.tables import UNARCHIVED, JobHostRow, JobRow, LateHostRow
 from cc_backend.model import Job, JobState, MonitoringStatus, RowRule
+from cc_common.errorcodes import ErrorCode
 
 __all__ = ["EVERYTHING_ON_ONE_PAGE", "Facets", "FootprintRange", "JobFilter", "JobPage", "JobSearch"]
 
@@ -91,7 +92,7 @@ class JobSearch:
         query = JobRow.select(*job_columns()).where(JobRow.id == id_, visible(rows))
         jobs = read_jobs(self._database, query, now_s=now_s)
         if not jobs:
-            raise NotFound(f"there is no job with the id {id_}")
+            raise NotFound(f"there is no job with the id {id_}", code=ErrorCode.JOB_UNKNOWN)
         return jobs[0]
 
     def count_by_state(self, wanted: JobFilter, rows: RowRule, *, now_s: int) -> dict[JobState, int]:
@@ -172,7 +173,7 @@ class JobSearch:
                 .execute(self._database)
             )
             if not changed:
-                raise NotFound(f"there is no finished job with the id {job.id}")
+                raise NotFound(f"there is no finished job with the id {job.id}", code=ErrorCode.JOB_UNKNOWN)
             write_footprint(self._database, job.id, job.footprint)
             self._forget_late_hosts(job.id)
             for hostname in late_hosts:

@@ -10,6 +10,7 @@ from cc_backend.auth.caller import Caller, Role
 from cc_backend.auth.permissions import Permission, demand
 from cc_backend.auth.signatures import Signatures
 from cc_backend.errors import NotAllowed, NotAuthenticated
+from cc_common.errorcodes import ErrorCode
 
 ANYBODY = Caller("anybody", frozenset({Role.API}))
 """Who asks where no key is set."""
@@ -39,14 +40,17 @@ class Gate:
         if self._signatures is None:
             return ANYBODY
         if not token:
-            raise NotAuthenticated("this needs a token: Authorization: Bearer <token>")
+            raise NotAuthenticated("this needs a token: Authorization: Bearer <token>", code=ErrorCode.TOKEN_MISSING)
         verified = self._signatures.check(token, now_s)
         if verified.jti in self._revoked:
-            raise NotAuthenticated("the token was revoked; issue a new one")
+            raise NotAuthenticated("the token was revoked; issue a new one", code=ErrorCode.TOKEN_REVOKED)
         caller = verified.caller
         if caller.scopes is None and not caller.roles:
             if permission not in _PLAIN:
-                raise NotAllowed("the token carries neither scopes nor roles: it may write and read only")
+                raise NotAllowed(
+                    "the token carries neither scopes nor roles: it may write and read only",
+                    code=ErrorCode.SCOPE_MISSING,
+                )
             return caller
         demand(caller, permission)
         return caller

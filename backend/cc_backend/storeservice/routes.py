@@ -21,6 +21,7 @@ from cc_backend.auth.permissions import Permission
 from cc_backend.errors import InvalidInput, Unavailable
 from cc_backend.exposition import CONTENT_TYPE, render
 from cc_backend.storeservice.services import EXTENSION, StoreServices
+from cc_common.errorcodes import ErrorCode
 
 _RETRY_S = 5
 
@@ -69,7 +70,11 @@ def free_samples(services: StoreServices, caller: Caller) -> Response:
     """Forget old samples; those of hosts with running jobs stay."""
     needed = {} if services.used_nodes is None else services.used_nodes.ask(services.now_s())
     if needed is None:
-        raise Unavailable("the backend that knows the running jobs does not answer", retry_after_s=_RETRY_S)
+        raise Unavailable(
+            "the backend that knows the running jobs does not answer",
+            code=ErrorCode.UNAVAILABLE,
+            retry_after_s=_RETRY_S,
+        )
     return storeanswers.free_answer(
         request,
         services.store,
@@ -100,7 +105,9 @@ def healthz(services: StoreServices, _: Caller) -> Response:
     if not services.store.counters().log.fault:
         return json_answer({"status": "ok"})
     faults = ["the write-ahead log of the metric store cannot be written"]
-    answer = json_answer({"status": "unavailable", "faults": faults}, HTTPStatus.SERVICE_UNAVAILABLE)
+    answer = json_answer(
+        {"status": "unavailable", "code": ErrorCode.UNHEALTHY, "faults": faults}, HTTPStatus.SERVICE_UNAVAILABLE
+    )
     answer.headers["Retry-After"] = str(_RETRY_S)
     return answer
 

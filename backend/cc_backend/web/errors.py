@@ -9,8 +9,10 @@ from flask import Blueprint, Response, make_response, render_template, request, 
 from werkzeug.exceptions import HTTPException
 
 from cc_backend.errors import BackendError
+from cc_backend.problems import CONTENT_TYPE, problem_body
 from cc_backend.web.views.login import login_page
 from cc_backend.wording.format import duration
+from cc_common.errorcodes import code_of_status
 from cc_common.errors import CockpitError
 
 logger = logging.getLogger(__name__)
@@ -62,7 +64,7 @@ def answer(error: Exception) -> Response:
     """The page for an error; a request number under which the log has the cause of what nobody expected."""
     status, text, retry_after_s = _read(error)
     if status == HTTPStatus.UNAUTHORIZED:
-        return _sign_in(text)
+        return _sign_in(error, text)
     if isinstance(error, HTTPException) and error.code is not None and error.code < HTTPStatus.BAD_REQUEST:
         return make_response(error.get_response())
     number = ""
@@ -74,7 +76,7 @@ def answer(error: Exception) -> Response:
     if retry_after_s:
         sentence = f"{sentence} Try again in {duration(retry_after_s)}.".strip()
     if _wants_json():
-        response = make_response({"status": HTTPStatus(status).phrase, "error": sentence}, status)
+        response = _problem(status, error, sentence)
     else:
         page = render_template(
             "error.html",
@@ -101,14 +103,20 @@ def _read(error: Exception) -> tuple[int, str, int | None]:
     return 500, "", None
 
 
+def _problem(status: int, error: Exception, text: str) -> Response:
+    """The answer of a page's data, as the API gives it."""
+    code = error.code if isinstance(error, BackendError) else code_of_status(status)
+    return Response(problem_body(status, code, text), status=status, content_type=CONTENT_TYPE)
+
+
 def _wants_json() -> bool:
     return (request.endpoint or "").endswith("job_data")
 
 
-def _sign_in(text: str) -> Response:
+def _sign_in(error: Exception, text: str) -> Response:
     """The sign-in form at the address that was asked for, so that nothing of it is lost."""
     if _wants_json():
-        return make_response({"status": HTTPStatus.UNAUTHORIZED.phrase, "error": text or "please log in"}, 401)
+        return _problem(HTTPStatus.UNAUTHORIZED, error, text or "please log in")
     back = request.full_path.rstrip("?") if request.method == "GET" else "/"
     notice = "" if back == "/" else "Sign in to see this page."
     return login_page(back, notice=notice, status=HTTPStatus.UNAUTHORIZED)

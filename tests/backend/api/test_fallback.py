@@ -11,7 +11,11 @@ PREFIXES = ["api", "userapi", "frontend", "config", "metricstore"]
 def test_an_unknown_path_is_404_in_json_for_anybody(client: FlaskClient, prefix: str, method: str) -> None:
     answer = client.open(f"/{prefix}/no/such/path", method=method)
     assert (answer.status_code, answer.content_type) == (404, "application/json")
-    assert answer.get_json() == {"status": "Not Found", "error": f"there is nothing at '/{prefix}/no/such/path'"}
+    assert answer.get_json() == {
+        "status": "Not Found",
+        "code": "route_unknown",
+        "error": f"there is nothing at '/{prefix}/no/such/path'",
+    }
 
 
 @pytest.mark.parametrize("path", ["/api", "/api/", "/userapi/", "/metricstore"])

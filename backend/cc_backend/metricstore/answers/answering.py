@@ -22,6 +22,7 @@ from cc_backend.metricstore.answers.query import slots_of
 from cc_backend.metricstore.answers.resample import ALGORITHMS, Array, resample
 from cc_backend.metricstore.model import Doubles, Query, StoredSeries, StoredStatistic
 from cc_backend.model import Samples
+from cc_common.errorcodes import ErrorCode
 
 _QUERIES_AT_ONCE = 128
 _SERIES_AT_ONCE = 4096
@@ -33,7 +34,10 @@ def answer(request: Request, source: Source, bounds: Bounds = BOUNDS) -> Answer:
     if request.for_all_nodes:
         hosts = source.hosts(request.cluster)
         if len(asked) + len(hosts) * len(request.for_all_nodes) > bounds.queries:
-            raise TooLarge(f"for-all-nodes makes over {bounds.queries} queries, which is the limit; ask for less")
+            raise TooLarge(
+                f"for-all-nodes makes over {bounds.queries} queries, which is the limit; ask for less",
+                code=ErrorCode.ANSWER_TOO_LARGE,
+            )
         asked += tuple(
             Asked(Query(metric, host), algorithm=request.algorithm)
             for host in hosts
@@ -49,7 +53,10 @@ def answer(request: Request, source: Source, bounds: Bounds = BOUNDS) -> Answer:
         samples += sum(len(one.data) for one in series if one.data is not None)
         slots += sum(one.members * (one.to_s - one.from_s) // max(one.resolution_s, 1) for one in series)
         if slots > bounds.slots:
-            raise TooLarge(f"the answer needs over {bounds.slots} samples, which is the limit; ask in smaller parts")
+            raise TooLarge(
+                f"the answer needs over {bounds.slots} samples, which is the limit; ask in smaller parts",
+                code=ErrorCode.ANSWER_TOO_LARGE,
+            )
         if samples > bounds.samples:
             raise _too_many_samples(bounds)
     return Answer(rows, request.with_stats, asked if request.for_all_nodes else None)
@@ -70,7 +77,10 @@ def _samples_ahead(request: Request, asked: Sequence[Asked], source: Source, *, 
 
 
 def _too_many_samples(bounds: Bounds) -> TooLarge:
-    return TooLarge(f"the answer has over {bounds.samples} samples, which is the limit; ask in smaller parts")
+    return TooLarge(
+        f"the answer has over {bounds.samples} samples, which is the limit; ask in smaller parts",
+        code=ErrorCode.ANSWER_TOO_LARGE,
+    )
 
 
 def _portions(asked: Sequence[Asked]) -> Iterator[Sequence[Asked]]:

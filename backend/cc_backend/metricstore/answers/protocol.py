@@ -20,6 +20,7 @@ from cc_backend.errors import InvalidInput, TooLarge
 from cc_backend.metricstore.lines.naming import MAX_NAME_BYTES
 from cc_backend.metricstore.model import Query, StoredSeries, StoredStatistic
 from cc_backend.model import Samples
+from cc_common.errorcodes import ErrorCode
 from cc_common.payload import parse_json
 
 DEFAULT_ALGORITHM = "lttb"
@@ -138,14 +139,17 @@ def read_request(body: bytes, bounds: Bounds = BOUNDS) -> Request:
     request, and TooLarge for more than the bounds allow.
     """
     if len(body) > bounds.body_bytes:
-        raise TooLarge(f"the request is over the limit of {bounds.body_bytes} bytes; ask in smaller parts")
+        raise TooLarge(
+            f"the request is over the limit of {bounds.body_bytes} bytes; ask in smaller parts",
+            code=ErrorCode.BODY_TOO_LARGE,
+        )
     return request_of(_document(body), bounds)
 
 
 def request_of(document: Any, bounds: Bounds = BOUNDS) -> Request:
     """The request in a JSON document; raises as `read_request`."""
     if not isinstance(document, dict):
-        raise InvalidInput("the request must be a JSON object")
+        raise InvalidInput("the request must be a JSON object", code=ErrorCode.INVALID_BODY)
     fields = _fields(document)
     algorithm = _text(fields, "resample-algo") or DEFAULT_ALGORITHM
     queries = _list(fields, "queries")
