@@ -277,12 +277,22 @@ JobData = dict[str, dict[Scope, JobMetric]]
 
 @dataclass(frozen=True, slots=True)
 class RowRule:
-    """Which jobs a caller may see: all, or those of a user or of projects. Made by `auth.rows` only."""
+    """Which jobs a caller may see: all, or those of a user or of projects. Made by `auth.rows` only.
+
+    `clusters` narrows that to the clusters a token is bound to; empty is no binding.
+    """
 
     everything: bool = False
     user: str = ""
     projects: tuple[str, ...] = ()
+    clusters: tuple[str, ...] = ()
 
     def allows(self, job: Job) -> bool:
         """Whether this one job may be seen."""
+        if not self.allows_cluster(job.cluster):
+            return False
         return self.everything or job.user == self.user or job.project in self.projects
+
+    def allows_cluster(self, cluster: str) -> bool:
+        """Whether the binding of the caller's token has room for this cluster."""
+        return not self.clusters or cluster in self.clusters

@@ -49,7 +49,9 @@ def stop_job_by_id(job_id: str) -> Response:
     document = _body()
     if not isinstance(document, dict):
         raise InvalidInput("the body must be a JSON object with stopTime and jobState", code=ErrorCode.INVALID_BODY)
-    job = services.search.get(whole_number("id", job_id), RowRule(everything=True), now_s=services.now_s())
+    job = services.search.get(
+        whole_number("id", job_id), RowRule(everything=True, clusters=current_caller().clusters), now_s=services.now_s()
+    )
     said = {key: value for key, value in document.items() if key.lower() not in _NAMES_A_JOB}
     return _stop({**said, "jobId": job.job_id, "cluster": job.cluster, "startTime": job.start_time})
 

@@ -10,6 +10,7 @@ from flask import Response, request
 from cc_backend.absences import absence_documents, explaining, job_absences, not_measured, noted_absences
 from cc_backend.api import numbers
 from cc_backend.api.answers import JSON, json_answer
+from cc_backend.api.binding import check_cluster
 from cc_backend.api.bodies import read_json
 from cc_backend.api.listing import read_list_query
 from cc_backend.api.parameters import flag, scopes, whole_number
@@ -86,14 +87,24 @@ def get_job_metrics(job_id: str) -> Response:
 
 
 def used_nodes() -> Response:
-    """The hosts of jobs that run and started before `ts`, by cluster."""
+    """The hosts of jobs that run and started before `ts`, by cluster; of one cluster if `cluster` names it.
+
+    Whoever asks frees what is not in the answer, so a token that sees a part of the site must say which part.
+    """
     caller = current_caller()
     if not caller.sees_nodes:
         raise NotAllowed(f"the account '{caller.name}' may not see nodes", code=ErrorCode.ROLE_MISSING)
     before = request.args.get("ts")
     if before is None:
         raise InvalidInput("ts is missing: a time in Unix seconds", code=ErrorCode.INVALID_PARAMETER)
-    return json_answer({"usedNodes": current().search.used_nodes(whole_number("ts", before))})
+    cluster = request.args.get("cluster")
+    if cluster is not None:
+        check_cluster(cluster, caller.clusters)
+    elif caller.clusters:
+        text = "this token is bound to clusters and sees no others' nodes; name one with ?cluster="
+        raise NotAllowed(text, code=ErrorCode.CLUSTER_NOT_ALLOWED)
+    used = current().search.used_nodes(whole_number("ts", before), row_rule(caller))
+    return json_answer({"usedNodes": used if cluster is None else {cluster: used.get(cluster, [])}})
 
 
 def _find(services: Services, job_id: str) -> Job:

@@ -6,13 +6,14 @@ from cc_backend.model import JobState, RowRule
 from cc_backend.services import Services
 
 
-def job_families(services: Services) -> list[Family]:
-    """How many jobs run on each cluster, and how many wait to be archived."""
-    everything = RowRule(everything=True)
+def job_families(services: Services, rows: RowRule) -> list[Family]:
+    """How many jobs run on each cluster, and how many wait to be archived, as far as they may be seen."""
     running = JobFilter(states=(JobState.RUNNING,))
-    counts = services.search.count_by_cluster(running, everything, now_s=services.now_s())
+    counts = services.search.count_by_cluster(running, rows, now_s=services.now_s())
     samples = [
-        Sample(counts.get(cluster, {}).get(JobState.RUNNING, 0), {"cluster": cluster}) for cluster in services.clusters
+        Sample(counts.get(cluster, {}).get(JobState.RUNNING, 0), {"cluster": cluster})
+        for cluster in services.clusters
+        if rows.allows_cluster(cluster)
     ]
     return [
         Family("cc_backend_jobs_running", "gauge", "Running jobs.", samples),
@@ -20,6 +21,6 @@ def job_families(services: Services) -> list[Family]:
             "cc_backend_archive_queue_jobs",
             "gauge",
             "Finished jobs that wait to be archived.",
-            services.search.count_unarchived(),
+            services.search.count_unarchived(rows),
         ),
     ]

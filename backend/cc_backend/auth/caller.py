@@ -55,8 +55,8 @@ class Caller:
         """Whether the caller may see nodes and whole clusters: admin, support and service accounts."""
         return self.is_service or bool(self.roles & {Role.ADMIN, Role.SUPPORT})
 
-    def may_write_cluster(self, cluster: str) -> bool:
-        """Whether the token is bound to no cluster or to this one."""
+    def may_use_cluster(self, cluster: str) -> bool:
+        """Whether the token is bound to no cluster or to this one, for reading and for writing."""
         return not self.clusters or cluster in self.clusters
 
 

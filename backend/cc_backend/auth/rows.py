@@ -16,14 +16,17 @@ def row_rule(caller: Caller) -> RowRule:
     | `manager` among them | own, and those of the caller's projects |
     | `user` among them | own |
 
+    A token that is bound to clusters sees of these only what lies in its clusters.
+
     Raises:
         NotAllowed: none of these, which is an error and not an empty list.
     """
     if caller.is_service or caller.roles & {Role.ADMIN, Role.SUPPORT}:
-        return RowRule(everything=True)
+        return RowRule(everything=True, clusters=caller.clusters)
     if Role.MANAGER in caller.roles:
-        return RowRule(user=caller.name, projects=tuple(sorted(project for project in caller.projects if project)))
+        projects = tuple(sorted(project for project in caller.projects if project))
+        return RowRule(user=caller.name, projects=projects, clusters=caller.clusters)
     if Role.USER in caller.roles:
-        return RowRule(user=caller.name)
+        return RowRule(user=caller.name, clusters=caller.clusters)
     text = f"the account '{caller.name}' has no role that may see jobs; ask an administrator for one"
     raise NotAllowed(text, code=ErrorCode.ROLE_MISSING)

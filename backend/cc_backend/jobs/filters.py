@@ -6,9 +6,10 @@ from typing import Any
 
 import peewee
 
-from cc_backend.errors import InvalidInput
+from cc_backend.errors import InvalidInput, NotAllowed
 from cc_backend.jobs.tables import FootprintRow, JobHostRow, JobRow, JobTagRow
 from cc_backend.model import JobState, RowRule
+from cc_common.errorcodes import ErrorCode
 
 _LARGEST_ID = 2**63 - 1
 _FOOTPRINT_KEY = re.compile(r"[A-Za-z0-9_.:-]{1,128}_(avg|min|max)")
@@ -54,10 +55,28 @@ class JobFilter:
 
 def visible(rows: RowRule) -> Any:
     """The condition that a row rule puts on every query of jobs."""
+    mine = visible_anywhere(rows)
+    return mine & JobRow.cluster.in_(rows.clusters) if rows.clusters else mine
+
+
+def visible_anywhere(rows: RowRule) -> Any:
+    """The part of the condition that is about whose jobs they are, whatever clusters a token is bound to."""
     if rows.everything:
         return peewee.SQL("1")
     own = (JobRow.user == rows.user) if rows.user else peewee.SQL("0")
     return own | JobRow.project.in_(rows.projects) if rows.projects else own
+
+
+def visible_and_wanted(rows: RowRule, wanted: JobFilter, now_s: int) -> list[Any]:
+    """The conditions of a row rule and a filter together, all of which must hold.
+
+    Raises:
+        NotAllowed: the filter names a cluster that the caller's token is not bound to.
+    """
+    for cluster in wanted.clusters:
+        if not rows.allows_cluster(cluster):
+            raise NotAllowed(f"this token is not for cluster {cluster[:60]!r}", code=ErrorCode.CLUSTER_NOT_ALLOWED)
+    return [visible(rows), *conditions(wanted, now_s)]
 
 
 def conditions(wanted: JobFilter, now_s: int) -> list[Any]:

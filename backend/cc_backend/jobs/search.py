@@ -8,8 +8,15 @@ from typing import Any
 import peewee
 
 from cc_backend.database import Database
-from cc_backend.errors import InvalidInput, NotFound
-from cc_backend.jobs.filters import FootprintRange, JobFilter, conditions, order_terms, visible
+from cc_backend.errors import InvalidInput, NotAllowed, NotFound
+from cc_backend.jobs.filters import (
+    FootprintRange,
+    JobFilter,
+    order_terms,
+    visible,
+    visible_and_wanted,
+    visible_anywhere,
+)
 from cc_backend.jobs.rows import job_columns, read_jobs, write_footprint
 from cc_backend.jobs.tables import UNARCHIVED, JobHostRow, JobRow, LateHostRow
 from cc_backend.model import Job, JobState, MonitoringStatus, RowRule
@@ -66,10 +73,11 @@ class JobSearch:
 
         Raises:
             InvalidInput: the order, the page or a value of the filter cannot be.
+            NotAllowed: the filter names a cluster that the caller's token is not bound to.
         """
         if page < 1 or (items_per_page < 1 and items_per_page != EVERYTHING_ON_ONE_PAGE):
             raise InvalidInput("page and items per page must be 1 or more")
-        fitting = [visible(rows), *conditions(wanted, now_s)]
+        fitting = visible_and_wanted(rows, wanted, now_s)
         query = JobRow.select(*job_columns(with_meta_data=with_meta_data)).where(*fitting)
         query = query.order_by(*order_terms(order, descending=descending, now_s=now_s))
         if items_per_page != EVERYTHING_ON_ONE_PAGE:
@@ -81,18 +89,21 @@ class JobSearch:
 
     def count(self, wanted: JobFilter, rows: RowRule, *, now_s: int) -> int:
         """How many jobs fit and may be seen."""
-        return self._count([visible(rows), *conditions(wanted, now_s)])
+        return self._count(visible_and_wanted(rows, wanted, now_s))
 
     def get(self, id_: int, rows: RowRule, *, now_s: int) -> Job:
         """The job with this id of the database.
 
         Raises:
             NotFound: there is none, or it may not be seen.
+            NotAllowed: its cluster is not among those that the caller's token is bound to.
         """
-        query = JobRow.select(*job_columns()).where(JobRow.id == id_, visible(rows))
+        query = JobRow.select(*job_columns()).where(JobRow.id == id_, visible_anywhere(rows))
         jobs = read_jobs(self._database, query, now_s=now_s)
         if not jobs:
             raise NotFound(f"there is no job with the id {id_}", code=ErrorCode.JOB_UNKNOWN)
+        if not rows.allows_cluster(jobs[0].cluster):
+            raise NotAllowed("this token is not for the cluster of this job", code=ErrorCode.CLUSTER_NOT_ALLOWED)
         return jobs[0]
 
     def count_by_state(self, wanted: JobFilter, rows: RowRule, *, now_s: int) -> dict[JobState, int]:
@@ -137,13 +148,13 @@ class JobSearch:
         query = JobRow.select(*job_columns()).where(UNARCHIVED).order_by(JobRow.start_time, JobRow.id)
         return read_jobs(self._database, query, now_s=None)
 
-    def count_unarchived(self) -> int:
-        """How many finished jobs wait for the archiver."""
-        return self._count([UNARCHIVED])
+    def count_unarchived(self, rows: RowRule) -> int:
+        """How many finished jobs that may be seen wait for the archiver."""
+        return self._count([UNARCHIVED, visible(rows)])
 
-    def used_nodes(self, before_s: int) -> dict[str, list[str]]:
-        """Cluster -> sorted hosts of running jobs that started before a time."""
-        starts = self._first_starts(_RUNNING, JobRow.start_time < before_s)
+    def used_nodes(self, before_s: int, rows: RowRule) -> dict[str, list[str]]:
+        """Cluster -> sorted hosts of running jobs that started before a time and may be seen."""
+        starts = self._first_starts(_RUNNING, JobRow.start_time < before_s, visible(rows))
         return {cluster: sorted(hosts) for cluster, hosts in starts.items()}
 
     def needed_since(self) -> dict[str, dict[str, int]]:
@@ -224,11 +235,11 @@ class JobSearch:
         return int(JobRow.select(peewee.fn.COUNT(JobRow.id)).where(*fitting).scalar(self._database))
 
     def _count_by(self, wanted: JobFilter, rows: RowRule, now_s: int, *columns: Any) -> dict[tuple[str, ...], int]:
-        query = JobRow.select(*columns, peewee.fn.COUNT(JobRow.id)).where(visible(rows), *conditions(wanted, now_s))
+        query = JobRow.select(*columns, peewee.fn.COUNT(JobRow.id)).where(*visible_and_wanted(rows, wanted, now_s))
         return {tuple(keys): count for *keys, count in query.group_by(*columns).tuples().execute(self._database)}
 
     def _distinct(self, column: Any, rows: RowRule) -> tuple[str, ...]:
-        if rows.everything:
+        if rows.everything and not rows.clusters:
             return self._distinct_of_all(column)
         query = JobRow.select(column).where(visible(rows), column != "").distinct().order_by(column)
         return tuple(value for (value,) in query.limit(_MOST_CHOICES).tuples().execute(self._database))

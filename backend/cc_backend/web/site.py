@@ -7,7 +7,7 @@ from typing import Any, cast
 from flask import Blueprint, Flask, request, url_for
 from flask.blueprints import BlueprintSetupState
 
-from cc_backend.auth.guard import current_session
+from cc_backend.auth.guard import current_session, optional_caller
 from cc_backend.model import Level
 from cc_backend.services import current
 from cc_backend.web import assets, errors
@@ -80,7 +80,8 @@ def _person(name: str, full_name: str) -> dict[str, str]:
 
 
 def _cluster_words() -> str:
-    names = sorted(current().clusters.names())
+    caller = optional_caller()
+    names = sorted(name for name in current().clusters.names() if caller is None or caller.may_use_cluster(name))
     if len(names) > 3:  # noqa: PLR2004 - a sentence, not a list
         return f"{len(names)} clusters"
     return " and ".join(filter(None, [", ".join(names[:-1]), *names[-1:]]))

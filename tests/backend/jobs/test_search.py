@@ -268,7 +268,7 @@ def test_used_nodes_are_those_of_running_jobs_that_started_before(
     started(1, "tn0002", "tn0001", start_time=NOW_S - 100)
     started(2, "tn0003", start_time=NOW_S - 50)
     stopped(3, "tn0004")
-    assert search.used_nodes(NOW_S - 50) == {"tern": ["tn0001", "tn0002"]}
+    assert search.used_nodes(NOW_S - 50, ALL) == {"tern": ["tn0001", "tn0002"]}
 
 
 def test_samples_are_needed_since_the_start_of_jobs_that_run_or_wait_for_the_archiver(
@@ -313,7 +313,7 @@ def test_a_job_that_cannot_be_archived_leaves_the_queue_with_a_reason_until_it_i
     assert search.archiving_failure(job.id) == "the disk is full"
     assert search.retry_failed_archiving() == 1
     assert [waiting.id for waiting in search.finished_unarchived()] == [job.id]
-    assert search.count_unarchived() == 1
+    assert search.count_unarchived(ALL) == 1
     assert search.archiving_failure(job.id) == ""
 
 
