@@ -1,17 +1,20 @@
-"""What the backend's answer to an event means; pure, without any connection."""
+"""What the backend's answer to an event means; pure, without any connection.
+
+This project's backend says with a code what is the matter (cc_common.errorcodes); of the reference's, which has none,
+the status decides. What their texts say is for people only.
+"""
 
 from __future__ import annotations
 
 import enum
 from dataclasses import dataclass
-from typing import Callable
+from typing import Callable, Mapping, Tuple
 
 from cc_common.delivery import Kind, Outcome
 from cc_common.delivery.answers import Answer, outcome_of
+from cc_common.errorcodes import ErrorCode, read_problem
 
-_BUSY = b"running already"
-_CONTRADICTS = b"cannot start between"
-_WRONG_ADDRESS = ": nothing takes samples at this address; correct it"
+_SHOWN = 200
 
 
 class Verdict(enum.Enum):
@@ -51,9 +54,10 @@ def meaning_of(kind: str) -> Callable[..., EventOutcome]:
     def meaning(answer: Answer, *, now_s: float) -> EventOutcome:
         general = outcome_of(answer, now_s=now_s)
         verdict = _verdict(kind, answer, general)
+        message = general.message if verdict is Verdict.AWAY else _message(answer)
         return EventOutcome(
             general.kind,
-            _message(general.message, verdict),
+            message,
             retry_after_s=general.retry_after_s,
             alarm=general.alarm and verdict is Verdict.AWAY,
             verdict=verdict,
@@ -62,31 +66,35 @@ def meaning_of(kind: str) -> Callable[..., EventOutcome]:
     return meaning
 
 
-def _verdict_on_conflict(kind: str, body: bytes) -> Verdict:
-    """Not every conflict means that the run is known: another run of the job may be open, or contradict its times."""
-    if kind != "start":
-        return Verdict.KNOWN
-    if _BUSY in body:
-        return Verdict.BUSY
-    return Verdict.REFUSED if _CONTRADICTS in body else Verdict.KNOWN
-
-
-def _message(message: str, verdict: Verdict) -> str:
-    """What the general message says of samples, said of events."""
-    if verdict is Verdict.MISSING:
-        return message.replace(_WRONG_ADDRESS, "")
-    return message.replace("takes samples", "takes events").replace("a batch of samples", "an event")
+_OF_CODE: Mapping[Tuple[str, str], Verdict] = {
+    ("start", ErrorCode.JOB_KNOWN): Verdict.KNOWN,
+    ("start", ErrorCode.JOB_RUNNING): Verdict.BUSY,
+    ("stop", ErrorCode.JOB_NOT_RUNNING): Verdict.KNOWN,
+    ("stop", ErrorCode.JOB_UNKNOWN): Verdict.MISSING,
+}
+_OF_STATUS: Mapping[Tuple[str, int], Verdict] = {
+    ("start", 422): Verdict.KNOWN,
+    ("stop", 422): Verdict.KNOWN,
+    ("nodes", 422): Verdict.KNOWN,
+    ("stop", 404): Verdict.MISSING,
+}
 
 
 def _verdict(kind: str, answer: Answer, general: Outcome) -> Verdict:
     status = answer.status
     if general.kind is Kind.DELIVERED:
         return Verdict.DONE
-    is_json = "json" in answer.headers.get("content-type", "").lower()
-    if status == 422 and is_json:  # noqa: PLR2004 named by RFC 9110
-        return _verdict_on_conflict(kind, answer.body)
-    if status == 404 and kind == "stop" and is_json:  # noqa: PLR2004 same
-        return Verdict.MISSING
-    if status in (400, 413, 415) and is_json:
-        return Verdict.REFUSED
-    return Verdict.LATER if status == 500 else Verdict.AWAY  # noqa: PLR2004 same
+    if status == 500:  # noqa: PLR2004 named by RFC 9110
+        return Verdict.LATER
+    if "json" not in answer.headers.get("content-type", "").lower():
+        return Verdict.AWAY  # somebody in between answers
+    code = read_problem(answer.body).code
+    verdict = _OF_CODE.get((kind, code)) if code else _OF_STATUS.get((kind, status))
+    if verdict is not None:
+        return verdict
+    return Verdict.REFUSED if status in (400, 413, 415, 422) else Verdict.AWAY
+
+
+def _message(answer: Answer) -> str:
+    said = " ".join(read_problem(answer.body).text.split())[:_SHOWN]
+    return f"HTTP {answer.status}{f' ({said})' if said else ''}"

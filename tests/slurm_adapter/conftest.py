@@ -182,17 +182,17 @@ class FakeBackend:
 
     def _start(self, key: Tuple[int, int]) -> Tuple[int, Dict[str, Any]]:
         if key in self.runs:
-            return 422, {"status": "no", "error": "is known already"}
+            return 422, {"status": "no", "code": "job_known", "error": "there already"}
         if any(job == key[0] and state == "running" for (job, _), state in self.runs.items()):
-            return 422, {"status": "no", "error": "is running already"}
+            return 422, {"status": "no", "code": "job_running", "error": "still runs"}
         self.runs[key] = "running"
         return 201, {"msg": "success"}
 
     def _stop(self, key: Tuple[int, int], state: str) -> Tuple[int, Dict[str, Any]]:
         if key not in self.runs:
-            return 404, {"status": "no", "error": "there is no such job"}
+            return 404, {"status": "no", "code": "job_unknown", "error": "no such job"}
         if self.runs[key] != "running":
-            return 422, {"status": "no", "error": "is not running"}
+            return 422, {"status": "no", "code": "job_not_running", "error": "is over"}
         self.runs[key] = state
         return 200, {}
 

@@ -1,3 +1,4 @@
+import json
 import random
 from pathlib import Path
 from typing import Callable, Dict, Iterator, List, Optional, Tuple
@@ -20,7 +21,7 @@ class Backend:
     def __init__(self) -> None:
         self.sent: List[Tuple[str, str]] = []
         self.choose: Callable[[str, str], Optional[int]] = lambda kind, _body: 201 if kind == "start" else 200
-        self.error = "because"
+        self.code = ""
         self.headers: Dict[str, str] = JSON
 
     def sender(self, kind: str) -> "Sender":
@@ -41,7 +42,8 @@ class Sender:
         status = self._backend.choose(self._kind, body)
         if status is None:
             return Outcome(Kind.KEEP, "no answer")
-        answer = Answer(status, self._backend.headers, b'{"error": "%s"}' % self._backend.error.encode())
+        said = {"error": "because", **({"code": self._backend.code} if self._backend.code else {})}
+        answer = Answer(status, self._backend.headers, json.dumps(said).encode())
         return meaning_of(self._kind)(answer, now_s=0)
 
     def close(self) -> None:
@@ -152,7 +154,7 @@ def test_a_stop_that_is_never_known_is_parked_in_the_end(
 def test_a_new_run_waits_while_the_backend_holds_another_one_open(
     journal: Journal, backend: Backend, delivery: Delivery, clock: Clock
 ) -> None:
-    backend.error = "the job 1 is running already, since 5"
+    backend.code = "job_running"
     backend.choose = lambda _kind, body: 422 if body == "1" else 200
     fill(journal, 1, 2)
     delivery.deliver()
@@ -167,7 +169,7 @@ def test_an_older_run_that_comes_late_lets_the_later_one_end_first(
     journal: Journal, backend: Backend, delivery: Delivery, clock: Clock
 ) -> None:
     """The later run was told first, because the accounting was away; both orders have to come out right."""
-    backend.error = "the job 1 is running already, since 2000"
+    backend.code = "job_running"
     later, older = RunKey("alpha", 1, 2000), RunKey("alpha", 1, 900)
     journal.started(Run(later), "later", now_s=1)  # type: ignore[arg-type]  # a body of one word reads better
     delivery.deliver()

@@ -1,3 +1,4 @@
+import json
 from typing import Dict, Optional
 
 import pytest
@@ -26,6 +27,12 @@ HTML = {"content-type": "text/html; charset=utf-8"}
         ("start", 400, JSON, Verdict.REFUSED),
         ("start", 400, HTML, Verdict.AWAY),
         ("start", 413, JSON, Verdict.REFUSED),
+        ("start", 415, JSON, Verdict.REFUSED),
+        ("stop", 415, JSON, Verdict.REFUSED),
+        ("start", 415, HTML, Verdict.AWAY),
+        ("stop", 405, JSON, Verdict.AWAY),
+        ("nodes", 404, JSON, Verdict.AWAY),
+        ("start", 500, HTML, Verdict.LATER),
         ("start", 500, JSON, Verdict.LATER),
         ("start", 503, JSON, Verdict.AWAY),
         ("start", 429, JSON, Verdict.AWAY),
@@ -51,15 +58,49 @@ def test_the_pause_that_the_backend_asks_for_is_kept(after: Optional[str], pause
     assert meaning_of("start")(Answer(503, headers), now_s=0).retry_after_s == pause
 
 
-def test_a_run_that_cannot_start_because_another_is_open_is_told_apart() -> None:
-    body = b'{"error": "the job 7 of alpha is running already, since 900"}'
-    assert verdict_of(meaning_of("start")(Answer(422, JSON, body), now_s=0)) is Verdict.BUSY
-    assert verdict_of(meaning_of("stop")(Answer(422, JSON, body), now_s=0)) is Verdict.KNOWN
+@pytest.mark.parametrize(
+    ("kind", "status", "code", "verdict"),
+    [
+        ("start", 422, "job_known", Verdict.KNOWN),
+        ("start", 422, "job_running", Verdict.BUSY),
+        ("start", 422, "run_overlaps", Verdict.REFUSED),
+        ("start", 422, "of_a_later_version", Verdict.REFUSED),
+        ("stop", 422, "job_not_running", Verdict.KNOWN),
+        ("stop", 422, "job_running", Verdict.REFUSED),
+        ("stop", 422, "of_a_later_version", Verdict.REFUSED),
+        ("stop", 404, "job_unknown", Verdict.MISSING),
+        ("stop", 404, "route_unknown", Verdict.AWAY),
+        ("start", 404, "route_unknown", Verdict.AWAY),
+        ("start", 400, "unknown_cluster", Verdict.REFUSED),
+        ("start", 413, "body_too_large", Verdict.REFUSED),
+        ("start", 403, "cluster_not_allowed", Verdict.AWAY),
+        ("start", 500, "internal_error", Verdict.LATER),
+        ("stop", 503, "database_unavailable", Verdict.AWAY),
+    ],
+)
+@pytest.mark.parametrize("text", ["is running already", "cannot start between", "läuft schon"])
+def test_the_code_of_an_answer_decides_and_its_text_never(
+    kind: str, status: int, code: str, verdict: Verdict, text: str
+) -> None:
+    body = json.dumps({"status": "x", "code": code, "error": text}).encode()
+    assert verdict_of(meaning_of(kind)(Answer(status, JSON, body), now_s=0)) is verdict
+
+
+@pytest.mark.parametrize("text", ["is running already", "cannot start between", ""])
+def test_an_answer_without_a_code_is_read_by_its_status_whatever_its_text(text: str) -> None:
+    body = json.dumps({"status": "Unprocessable Entity", "error": text}).encode()
+    assert verdict_of(meaning_of("start")(Answer(422, JSON, body), now_s=0)) is Verdict.KNOWN
 
 
 def test_no_answer_at_all_means_that_the_backend_is_away() -> None:
     assert verdict_of(Outcome(Kind.KEEP, "no answer")) is Verdict.AWAY
 
 
-def test_messages_speak_of_events() -> None:
-    assert "samples" not in meaning_of("start")(Answer(404, JSON, b"{}"), now_s=0).message
+def test_a_message_has_the_reason_that_the_backend_gave() -> None:
+    body = b'{"status": "Bad Request", "code": "unknown_host", "error": "resources: no such\\n host"}'
+    assert meaning_of("start")(Answer(400, JSON, body), now_s=0).message == "HTTP 400 (resources: no such host)"
+
+
+@pytest.mark.parametrize("status", [302, 404, 405, 418])
+def test_messages_do_not_speak_of_samples(status: int) -> None:
+    assert "samples" not in meaning_of("start")(Answer(status, JSON, b"{}"), now_s=0).message

@@ -52,9 +52,9 @@ def _kept(answer: Answer, retry_after_s: Optional[float]) -> Outcome:
         target = answer.headers.get("location", "elsewhere")[:_SHOWN]
         problem = f"the address redirects to {target}; correct it"
     elif status in (404, 405, 410):
-        problem = "nothing takes samples at this address; correct it"
+        problem = "nothing takes this at the address; correct it"
     else:
-        problem = "not an answer to a batch of samples"
+        problem = "not an answer that a receiver gives"
     return Outcome(Kind.KEEP, f"{said}: {problem}", retry_after_s=retry_after_s, alarm=True)
 
 
@@ -76,7 +76,7 @@ def retry_after(value: Optional[str], *, now_s: float) -> Optional[float]:
 def _success(answer: Answer) -> Outcome:
     if answer.headers.get("content-type", "").lower().startswith("text/html"):
         return Outcome(
-            Kind.KEEP, f"HTTP {answer.status} with a web page: nothing takes samples at this address", alarm=True
+            Kind.KEEP, f"HTTP {answer.status} with a web page: nothing takes this at the address", alarm=True
         )
     return Outcome(Kind.DELIVERED, f"HTTP {answer.status}")
 
