@@ -106,7 +106,7 @@ def job_absences(
         if found.get(config.name)
     }
     slowest_s = max(config.timestep_s for config, _ in lacking)
-    return JobAbsences(by_metric, of_hosts(by_metric, tolerance_s=_TOLERANCE_SLOTS * slowest_s))
+    return JobAbsences(by_metric, of_hosts(by_metric, tolerance_s=_TOLERANCE_SLOTS * slowest_s), now_s)
 
 
 def explaining(stores: StoreRouter, store: Explains, job: Job) -> Explains | None:

@@ -6,21 +6,36 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from flask import Flask
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page
 
-from cc_backend.demo.serve import PASSWORD, USER, served
+from cc_backend.demo.serve import PASSWORD, USER, demo_app, listening
+from cc_backend.services import EXTENSION, Services
 
 VENDOR = Path(__file__).resolve().parents[2] / "backend" / "cc_backend" / "web" / "static" / "vendor"
 TIMEOUT_MS = 20_000
 
 
 @pytest.fixture(scope="session")
-def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of a backend with the made-up site."""
+def app(tmp_path_factory: pytest.TempPathFactory) -> Flask:
+    """A backend with the made-up site."""
     if not VENDOR.is_dir():
         pytest.skip("the front-end libraries are missing: run `make assets`")
-    with served(tmp_path_factory.mktemp("site")) as address:
+    return demo_app(tmp_path_factory.mktemp("site"))
+
+
+@pytest.fixture(scope="session")
+def url(app: Flask) -> Iterator[str]:
+    """The address at which the made-up site is served."""
+    with listening(app) as address:
         yield address
+
+
+@pytest.fixture
+def services(app: Flask, url: str) -> Services:
+    """The services behind the made-up site, to change what the pages show."""
+    found: Services = app.extensions[EXTENSION]
+    return found
 
 
 @dataclass

@@ -42,7 +42,13 @@ def demo_app(home: Path) -> Flask:
 @contextmanager
 def served(home: Path) -> Iterator[str]:
     """The address of a server of the site, as long as the block runs."""
-    app = demo_app(home)
+    with listening(demo_app(home)) as address:
+        yield address
+
+
+@contextmanager
+def listening(app: Flask) -> Iterator[str]:
+    """The address of a server of the application, as long as the block runs; its services are closed at the end."""
     server = make_server("127.0.0.1", 0, app, threaded=True, request_handler=_Quiet)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()

@@ -13,6 +13,7 @@ from cc_backend.wording.labels import lower, metric_name
 MOST_FINDINGS = 3
 MOST_REASONS = 2  # below a plot
 _IN_MINUTES_BELOW_S = 5 * HOUR_S
+_NEXT_TO_NOTHING_S, _NEXT_TO_NOTHING = 180, 0.05
 _ADVICE = "If other jobs there are silent too, tell the support staff."
 _LEFT_OUT = "Means leave this time out."
 
@@ -25,22 +26,31 @@ def absent_findings(absences: JobAbsences, *, length_s: float, nodes: int, zone:
     groups: dict[tuple[Why, tuple[str, ...]], list[Absence]] = {}
     for one in absences.hosts:
         groups.setdefault((one.why, one.hosts), []).append(one)
-    found = [_finding(group, length_s, nodes, zone) for group in groups.values()]
+    found = [_finding(group, length_s, nodes, zone, absences.now_s) for group in groups.values()]
     if len(found) <= MOST_FINDINGS + 1:
         return found
-    rest = {host for (_, hosts) in list(groups)[MOST_FINDINGS:] for host in hosts}
+    named, others = (
+        [hosts for _, hosts in part] for part in (list(groups)[:MOST_FINDINGS], list(groups)[MOST_FINDINGS:])
+    )
+    rest = {host for hosts in others for host in hosts}.difference(*named)
+    if not rest:
+        return found[:MOST_FINDINGS]
     more = f"The agents on {number(len(rest))} more nodes were silent for some time."
     return [*found[:MOST_FINDINGS], Finding(Level.ARTEFACT, more, f"{host_text(rest)}. {_LEFT_OUT}")]
 
 
-def _finding(group: Sequence[Absence], length_s: float, nodes: int, zone: tzinfo | None) -> Finding:
+def _finding(
+    group: Sequence[Absence], length_s: float, nodes: int, zone: tzinfo | None, now_s: float | None
+) -> Finding:
     first = group[0]
-    lost_s = sum(one.to_s - one.from_s for one in group)
-    when = " ".join(sentences(sorted(group, key=lambda one: one.from_s), "", zone=zone, most=MOST_FINDINGS))
+    lost_s = lost_of(group, length_s)
+    everything = lost_s >= length_s
+    told = sentences(sorted(group, key=lambda one: one.from_s), "", zone=zone, now_s=now_s, most=MOST_FINDINGS)
+    when = " ".join(told)
     several = len(first.hosts) > 1
     hosts = f"all {number(nodes)} nodes" if several and len(first.hosts) == nodes else host_text(first.hosts)
     match first.why:
-        case Why.HOST_SILENT | Why.HOST_NEVER if lost_s >= length_s or first.why is Why.HOST_NEVER:
+        case Why.HOST_SILENT | Why.HOST_NEVER if everything or first.why is Why.HOST_NEVER:
             return Finding(Level.ARTEFACT, f"No samples of {hosts}.", f"{when} {_ADVICE}")
         case Why.HOST_SILENT:
             subject = f"The agents on {hosts}" if several else f"The agent on {hosts}"
@@ -50,14 +60,24 @@ def _finding(group: Sequence[Absence], length_s: float, nodes: int, zone: tzinfo
                 headline = f"{subject} {'were' if several else 'was'} silent for {share(lost_s, length_s)}."
             return Finding(Level.ARTEFACT, headline, f"{when} {_LEFT_OUT} {_ADVICE}")
         case Why.STORE_DOWN:
-            return Finding(Level.ARTEFACT, f"The metric store was off for {share(lost_s, length_s)}.",
-                           f"{when} {_LEFT_OUT}")  # fmt: skip
-        case Why.RESTORING:
-            return Finding(Level.ARTEFACT, f"Samples of {share(lost_s, length_s)} are not read back yet.", when)
-        case Why.TOO_OLD:
-            return Finding(Level.ARTEFACT, f"Samples of {share(lost_s, length_s)} are no longer kept.", when)
+            lost = "the whole job" if everything else share(lost_s, length_s)
+            return Finding(Level.ARTEFACT, f"The metric store was off for {lost}.", f"{when} {_LEFT_OUT}")
+        case Why.RESTORING | Why.TOO_OLD:
+            what = "The samples of this job" if everything else f"Samples of {share(lost_s, length_s)}"
+            verb = "are not read back yet" if first.why is Why.RESTORING else "are no longer kept"
+            return Finding(Level.ARTEFACT, f"{what} {verb}.", when)
         case _:
             return Finding(Level.ARTEFACT, when)
+
+
+def lost_of(group: Sequence[Absence], length_s: float) -> float:
+    """How many seconds of a job some absences cover together; all of it where hardly more than a sample is left."""
+    covered, end = 0, -1
+    for one in sorted(group, key=lambda one: one.from_s):
+        covered += max(0, one.to_s - max(one.from_s, end))
+        end = max(end, one.to_s)
+    rest = length_s - covered
+    return length_s if rest < min(_NEXT_TO_NOTHING_S, _NEXT_TO_NOTHING * length_s) else float(covered)
 
 
 def share(lost_s: float, length_s: float) -> str:
@@ -73,7 +93,7 @@ def plot_reasons(absences: JobAbsences, metric: str, *, gaps: bool, zone: tzinfo
     """What stands below a plot: what is so for this metric alone; or, with gaps in the plot, what made them."""
     found = absences.metrics.get(metric, ())
     told = _of_metric(found) or (found if gaps else ())
-    return tuple(sentences(told, lower(metric_name(metric)), zone=zone, most=MOST_REASONS))
+    return tuple(sentences(told, lower(metric_name(metric)), zone=zone, now_s=absences.now_s, most=MOST_REASONS))
 
 
 def _of_metric(found: Sequence[Absence]) -> tuple[Absence, ...]:
@@ -92,7 +112,7 @@ def missing_reasons(
     return tuple(
         (
             ", ".join(metric_name(name) for name in names),
-            " ".join(sentences(found, _words(names), zone=zone, most=MOST_REASONS)),
+            " ".join(sentences(found, _words(names), zone=zone, now_s=absences.now_s, most=MOST_REASONS)),
         )
         for found, names in groups.items()
     )
@@ -106,8 +126,3 @@ def why_missing(absences: JobAbsences, metrics: Sequence[str], *, zone: tzinfo |
     """One sentence for metrics that were not measured, empty where they have no reason in common."""
     reasons = {reason for _, reason in missing_reasons(absences, metrics, zone=zone)}
     return reasons.pop() if len(reasons) == 1 else ""
-
-
-def note_of(absences: JobAbsences, *, zone: tzinfo | None) -> str:
-    """What a page without any samples says besides: the reasons that hold for whole nodes or the store."""
-    return " ".join(sentences(absences.hosts, "", zone=zone, most=MOST_FINDINGS))

@@ -7,7 +7,7 @@ from datetime import tzinfo
 from cc_backend.clusters.model import MetricConfig, SubCluster
 from cc_backend.metricstore.absence.reasons import NOTHING_ABSENT, JobAbsences
 from cc_backend.model import Job, JobData, JobState, MonitoringStatus, Scope
-from cc_backend.web.absent import missing_reasons, note_of, plot_reasons
+from cc_backend.web.absent import missing_reasons, plot_reasons
 from cc_backend.web.figures.draw import XLabel
 from cc_backend.web.jobplots import PlotView, axis_labels, plot_view, scopes_on_offer
 from cc_backend.web.jobrecord import JobRecord, job_record
@@ -94,7 +94,7 @@ def job_page(
             for scope in scopes_on_offer(job, sub_cluster, metrics, data)
         ),
         table=statistics_table(job, data, metrics, sub_cluster, scope=options.scope, sort=sort, descending=descending),
-        data_note=data_note or _status_note(job, absences, zone, measured=any(plot.measured for plot in plots)),
+        data_note=data_note or _status_note(job, measured=any(plot.measured for plot in plots)),
     )
 
 
@@ -123,7 +123,8 @@ def _order(options: PageOptions, summary: Summary) -> tuple[str, bool]:
     return (summary.outlier_metrics[0], False) if summary.outlier_metrics else ("", False)
 
 
-def _status_note(job: Job, absences: JobAbsences, zone: tzinfo | None, *, measured: bool) -> str:
+def _status_note(job: Job, *, measured: bool) -> str:
+    """Why there are no samples at all, as far as the record tells; the findings have what is known of nodes."""
     if measured:
         return ""
     if job.monitoring_status == MonitoringStatus.DISABLED:
@@ -131,7 +132,5 @@ def _status_note(job: Job, absences: JobAbsences, zone: tzinfo | None, *, measur
     if job.monitoring_status == MonitoringStatus.ARCHIVING_FAILED:
         return "The samples of this job could not be archived. The record of the job is complete."
     if job.state is JobState.RUNNING:
-        text = "No samples have come in from the nodes of this job yet."
-    else:
-        text = "There are no samples of this job."
-    return f"{text} {note_of(absences, zone=zone)}".rstrip()
+        return "No samples have come in from the nodes of this job yet."
+    return "There are no samples of this job."

@@ -19,8 +19,8 @@ from cc_backend.model import Job, JobData, JobMetric, Level, Scope
 from cc_backend.web.figures.curves import curves, outlier_label, threshold_lines, ticks_of
 from cc_backend.web.figures.draw import XLabel
 from cc_backend.web.series import SeriesFigure, series_figure
-from cc_backend.web.timeaxis import clock_labels, run_time_labels
-from cc_backend.wording.format import at, count, duration, names_in_short, number, readable
+from cc_backend.web.timeaxis import clock_labels, run_time_labels, zone_offsets
+from cc_backend.wording.format import count, duration, exact_span, names_in_short, number, readable
 from cc_backend.wording.labels import SCOPE_WORDS, metric_name
 
 POINTS = 1000  # of a curve on the canvas; more than its pixels
@@ -133,7 +133,7 @@ def plot_view(
         figure=figure,
         svg=curves(figure, labels, _sentence(figure, job, scope)) if draw else Markup(""),
         readout=_readout(figure),
-        basis=f"every {duration(figure.timestep_s)}" if figure.measured else "",
+        basis=f"every {exact_span(figure.timestep_s)}" if figure.measured else "",
         measured=figure.measured,
     )
 
@@ -211,10 +211,10 @@ def plots_document(
     `absences` says by metric what is missing and why, nothing for metrics that are complete; None leaves it out.
     `curve` gives what stands for the values of a curve, by default a list of numbers.
     """
-    offset = at(job.start_time, zone).utcoffset()
+    length_s = max((plot.figure.length * plot.figure.timestep_s for plot in plots), default=0)
     document = {
         "start": job.start_time,
-        "offset": int(offset.total_seconds()) if offset else 0,
+        "offsets": zone_offsets(job.start_time, length_s, zone),
         "clock": clock,
         "running": job.state.value == "running",
         "duration": duration(job.duration),

@@ -9,12 +9,15 @@ from cc_backend.insight.curves import Values, matrix, nan_mean, quantiles
 from cc_backend.model import JobMetric, Scope
 from cc_backend.web.jobplots import chosen_scope
 from cc_backend.web.series import MOST_LINES, labels_of
-from cc_backend.wording.format import readable
+from cc_backend.wording.format import readable, unit_text
 
 
 @dataclass(frozen=True, slots=True)
 class SeriesTable:
-    """Every series of a metric as a row of samples in the configured unit; `factor` makes them readable."""
+    """Every series of a metric as a row of samples in the configured unit; `factor` makes them readable.
+
+    `unit` is that of the readable values, `row_unit` that of the rows.
+    """
 
     scope: Scope
     names: list[str]
@@ -22,6 +25,7 @@ class SeriesTable:
     timestep_s: int
     factor: float
     unit: str
+    row_unit: str
 
     def summary(self) -> tuple[list[str], Values]:
         """The series themselves if they are few, else their least, mean, median and highest value."""
@@ -43,4 +47,4 @@ def series_columns(by_scope: Mapping[Scope, JobMetric], wanted: Scope) -> Series
     known = rows[np.isfinite(rows)]
     highest = float(np.abs(known).max()) if known.size else 0.0
     factor, unit = readable(metric.unit, highest)
-    return SeriesTable(scope, labels_of(metric, scope), rows, metric.timestep_s, factor, unit)
+    return SeriesTable(scope, labels_of(metric, scope), rows, metric.timestep_s, factor, unit, unit_text(metric.unit))

@@ -12,8 +12,10 @@ from cc_backend.model import Level
 from cc_backend.services import current
 from cc_backend.web import assets, errors
 from cc_backend.web.previews import PreviewCache
+from cc_backend.web.timeaxis import zone_offsets
 from cc_backend.web.views import job, jobs, login, start, theme
 from cc_backend.wording.format import number, zone_name
+from cc_backend.wording.labels import breakable
 from cc_common import __version__
 
 EXTENSION = "cockpit-web"
@@ -43,6 +45,7 @@ def blueprint() -> Blueprint:
 def _prepare(state: BlueprintSetupState) -> None:
     app = cast("Flask", state.app)
     app.extensions[EXTENSION] = PreviewCache()
+    app.jinja_env.filters["breakable"] = breakable
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
 
 
@@ -62,6 +65,7 @@ def context() -> dict[str, Any]:
         "themes": theme.THEMES,
         "version": __version__,
         "zone_name": zone_name(None, time.time()),
+        "zone_offset": zone_offsets(time.time(), 0, None)[0][1],
         "url_job": lambda job_id: url_for("web.job", job_id=job_id),
         "url_jobs": lambda **parameters: url_for("web.jobs", **parameters),
         "cluster_words": _cluster_words(),

@@ -1,6 +1,6 @@
 """Labels of a time axis: run time from the start of a job, or the clock on the wall."""
 
-from datetime import tzinfo
+from datetime import datetime, timedelta, tzinfo
 
 from cc_backend.web.figures.draw import XLabel
 from cc_backend.wording.format import DAY_S, HOUR_S, MINUTE_S, at, round_span
@@ -12,6 +12,7 @@ _STEPS_S = (
     *(n * DAY_S for n in (1, 2, 5, 7, 14, 30, 60, 120, 365)),
 )
 _MOST = 8
+_EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - a clock on a wall knows no zone
 
 
 def step_of(length_s: float, most: int = _MOST) -> int:
@@ -30,17 +31,48 @@ def run_time_labels(length_s: float) -> list[XLabel]:
 
 
 def clock_labels(start_s: float, length_s: float, zone: tzinfo | None) -> list[XLabel]:
-    """Labels on the clock, at round local times: `10:00`; the day where a day begins."""
+    """Labels on the clock, at round local times: `10:00`; the day where a day begins.
+
+    Steps are those of the clock on the wall, so they stay round when it is put forward or back.
+    """
     if length_s <= 0:
         return []
-    step = step_of(length_s)
-    offset = at(start_s, zone).utcoffset()
-    shift = int(offset.total_seconds()) if offset else 0
-    first = -(-(int(start_s) + shift) // step) * step - shift
+    step, end_s = step_of(length_s), start_s + length_s
+    first, last = (_local_s(time_s, zone) for time_s in (start_s, end_s))
     labels = []
-    for t in range(first, int(start_s + length_s) + 1, step):
-        then = at(t, zone)
-        midnight = (then.hour, then.minute) == (0, 0)
-        text = f"{then.day} {then:%b}" if midnight or step >= DAY_S else f"{then:%H:%M}"
-        labels.append((100 * (t - start_s) / length_s, text if step >= MINUTE_S else f"{then:%H:%M:%S}"))
+    for local_s in range(-(-int(first) // step) * step, int(last) + HOUR_S + 1, step):
+        local = _EPOCH + timedelta(seconds=local_s)
+        time_s = local.replace(tzinfo=zone).timestamp()
+        skipped = at(time_s, zone).replace(tzinfo=None) != local
+        if not start_s <= time_s <= end_s or (skipped and step < DAY_S):
+            continue
+        midnight = (local.hour, local.minute) == (0, 0)
+        text = f"{local.day} {local:%b}" if midnight or step >= DAY_S else f"{local:%H:%M}"
+        labels.append((100 * (time_s - start_s) / length_s, text if step >= MINUTE_S else f"{local:%H:%M:%S}"))
     return labels
+
+
+def zone_offsets(start_s: float, length_s: float, zone: tzinfo | None) -> list[tuple[int, int]]:
+    """Since when (Unix seconds) the zone is how many seconds ahead of UTC, for a span of time."""
+    now, end = int(start_s), int(start_s + max(0.0, length_s))
+    found = [(now, _offset_s(now, zone))]
+    while now < end:
+        then = min(now + DAY_S, end)
+        if _offset_s(then, zone) != found[-1][1]:
+            before, after = now, then
+            while after - before > 1:
+                middle = (before + after) // 2
+                before, after = (before, middle) if _offset_s(middle, zone) != found[-1][1] else (middle, after)
+            found.append((after, _offset_s(after, zone)))
+        now = then
+    return found
+
+
+def _offset_s(time_s: float, zone: tzinfo | None) -> int:
+    offset = at(time_s, zone).utcoffset()
+    return int(offset.total_seconds()) if offset else 0
+
+
+def _local_s(time_s: float, zone: tzinfo | None) -> float:
+    """What the clock shows, as seconds since 1970."""
+    return time_s + _offset_s(time_s, zone)

@@ -61,6 +61,19 @@ def duration(seconds: float) -> str:
     return f"{whole // DAY_S} d {whole % DAY_S // HOUR_S} h"
 
 
+def exact_span(seconds: float) -> str:
+    """A span with nothing rounded away, such as the time between two samples: `45 s`, `1 min 30 s`, `2 h`."""
+    rest = round(seconds, 3)
+    parts = []
+    for size, name in ((DAY_S, "d"), (HOUR_S, "h"), (MINUTE_S, "min")):
+        whole, rest = divmod(rest, size)
+        if whole:
+            parts.append(f"{int(whole)} {name}")
+    if rest or not parts:
+        parts.append(f"{rest:g} s")
+    return " ".join(parts)
+
+
 def limit(seconds: float) -> str:
     """A span that somebody chose, such as a time limit: whole hours without minutes."""
     if seconds and seconds % HOUR_S == 0 and seconds <= 3 * DAY_S:

@@ -1,5 +1,9 @@
 """The words of the pages: what states, levels and well-known metrics are called."""
 
+import re
+
+from markupsafe import Markup, escape
+
 from cc_backend.model import JobState, Scope
 
 STATE_WORDS = {
@@ -97,6 +101,11 @@ def metric_word(metric: str) -> str:
     """One short word for the metric."""
     known = _METRICS.get(metric)
     return known[1] if known else _readable(metric)
+
+
+def breakable(name: str) -> Markup:
+    """The name, which may break into lines after its own separators."""
+    return Markup("<wbr>").join(escape(part) for part in re.split(r"(?<=[_\-./])", name))
 
 
 def lower(name: str) -> str:

@@ -2,9 +2,9 @@ from datetime import UTC
 
 import pytest
 
-from cc_backend.metricstore.absence.reasons import NOTHING_ABSENT, JobAbsences
+from cc_backend.metricstore.absence.reasons import JobAbsences
 from cc_backend.model import Absence, Level, Why
-from cc_backend.web.absent import absent_findings, missing_reasons, note_of, plot_reasons, share, why_missing
+from cc_backend.web.absent import absent_findings, lost_of, missing_reasons, plot_reasons, share, why_missing
 
 START_S = 1_760_000_400  # 09:00 UTC
 HOURS_S = 7200
@@ -14,8 +14,8 @@ def absence(why: Why, begin: int, end: int, *hosts: str, **more: object) -> Abse
     return Absence(why, hosts, START_S + 60 * begin, START_S + 60 * end, **more)  # type: ignore[arg-type]  # by name
 
 
-def findings(*absences: Absence, nodes: int = 16) -> list[tuple[str, str]]:
-    found = absent_findings(JobAbsences({}, absences), length_s=HOURS_S, nodes=nodes, zone=UTC)
+def findings(*absences: Absence, nodes: int = 16, now_s: int | None = START_S) -> list[tuple[str, str]]:
+    found = absent_findings(JobAbsences({}, absences, now_s), length_s=HOURS_S, nodes=nodes, zone=UTC)
     assert all(finding.level is Level.ARTEFACT for finding in found)
     return [(finding.headline, finding.detail) for finding in found]
 
@@ -84,7 +84,8 @@ NEVER = absence(Why.METRIC_NEVER, 0, 120, "n2")
 def test_below_a_plot_stands_what_is_so_for_its_metric_alone() -> None:
     absences = JobAbsences({"flops_any": (SILENT, NEVER), "mem_bw": (SILENT,)})
     assert plot_reasons(absences, "flops_any", gaps=True, zone=UTC) == ("n2 sent other metrics, but never flop rate.",)
-    assert plot_reasons(absences, "mem_bw", gaps=True, zone=UTC) == ("n1 sent nothing from 09:00 to 09:20.",)
+    at_nine = JobAbsences(absences.metrics, now_s=START_S)
+    assert plot_reasons(at_nine, "mem_bw", gaps=True, zone=UTC) == ("n1 sent nothing from 09:00 to 09:20.",)
     assert plot_reasons(absences, "mem_bw", gaps=False, zone=UTC) == ()
     assert plot_reasons(absences, "cpu_load", gaps=True, zone=UTC) == ()
 
@@ -101,6 +102,43 @@ def test_metrics_without_a_plot_are_grouped_by_their_reason() -> None:
     assert why_missing(absences, ["flops_any", "ipc"], zone=UTC) == ""
 
 
-def test_a_page_without_samples_says_what_is_known_of_its_nodes() -> None:
-    assert note_of(JobAbsences({}, (absence(Why.HOST_NEVER, 0, 9, "n1"),)), zone=UTC) == "n1 never sent anything."
-    assert note_of(NOTHING_ABSENT, zone=UTC) == ""
+@pytest.mark.parametrize(
+    ("why", "headline"),
+    [
+        (Why.TOO_OLD, "The samples of this job are no longer kept."),
+        (Why.RESTORING, "The samples of this job are not read back yet."),
+        (Why.STORE_DOWN, "The metric store was off for the whole job."),
+    ],
+)
+@pytest.mark.parametrize("minutes", [119, 120, 180])
+def test_a_job_that_lost_all_its_samples_is_told_so_without_a_share(why: Why, headline: str, minutes: int) -> None:
+    assert findings(absence(why, 0, minutes))[0][0] == headline
+
+
+def test_what_was_not_today_is_told_with_its_day() -> None:
+    later_s = START_S + 30 * 86400
+    ((_, detail),) = findings(absence(Why.TOO_OLD, 0, 120), now_s=later_s)
+    assert detail == "Samples from before 11:00 on 9 October are no longer kept."
+    ((_, detail),) = findings(absence(Why.HOST_SILENT, 2, 70, "n017"), now_s=later_s)
+    assert detail.startswith("n017 sent nothing from 09:02 to 10:10 on 9 October.")
+
+
+@pytest.mark.parametrize(
+    ("stretches", "seconds"),
+    [
+        ([(0, 60), (30, 90)], 5400),
+        ([(0, 60), (0, 60)], 3600),
+        ([(0, 100), (10, 20)], 6000),
+        ([(0, 90), (60, 200)], 7200),
+    ],
+)
+def test_overlapping_stretches_count_once_and_never_more_than_the_job(
+    stretches: list[tuple[int, int]], seconds: int
+) -> None:
+    group = [absence(Why.HOST_SILENT, begin, end, "n1") for begin, end in stretches]
+    assert lost_of(group, HOURS_S) == seconds
+
+
+def test_a_node_that_is_named_is_not_counted_again_among_the_rest() -> None:
+    stretches = [absence(Why.HOST_SILENT, 10 * at, 10 * at + 5, "n1", f"n{at}") for at in range(2, 8)]
+    assert findings(*stretches)[-1][0] == "The agents on 3 more nodes were silent for some time."

@@ -1,6 +1,7 @@
 import re
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta, timezone
 from xml.etree import ElementTree as ET
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from cc_backend.web.figures.draw import Area, digits_for, steps
 from cc_backend.web.figures.gauges import Spoke, gauge, polar
 from cc_backend.web.figures.maps import Roof, heat, roofline
 from cc_backend.web.series import series_figure
-from cc_backend.web.timeaxis import clock_labels, run_time_labels
+from cc_backend.web.timeaxis import clock_labels, run_time_labels, zone_offsets
 
 SCALE = Scale(100, 80, 40, 10)
 EAST = timezone(timedelta(hours=5, minutes=30))
@@ -66,7 +67,12 @@ def test_a_curve_breaks_where_values_are_missing() -> None:
 
 
 def test_a_lone_value_between_gaps_is_drawn() -> None:
-    assert "h2" in Area(10, 100).path([float("nan"), 5, float("nan")])
+    nan = float("nan")
+    assert Area(10, 100).points([nan, 5, nan]) == "M500 44h0"
+    assert Area(10, 100).points([5]) == "M0 44h0"
+    assert Area(10, 100).points([1, 2, nan, 3, 4]) == ""
+    assert 'class="ln pt"' in figure_of([float("nan"), 35, float("nan")])
+    assert 'class="sl pt"' in spark(np.array([7.0]))
 
 
 def test_a_band_breaks_where_values_are_missing() -> None:
@@ -139,3 +145,31 @@ def test_clock_labels_stand_at_round_local_times() -> None:
 
 def test_an_axis_without_length_has_no_labels() -> None:
     assert run_time_labels(0) == clock_labels(1_760_000_400, 0, EAST) == []
+
+
+BERLIN = ZoneInfo("Europe/Berlin")
+
+
+@pytest.mark.parametrize("days", [1, 2, 3, 5, 10, 30])
+@pytest.mark.parametrize("zone", ["Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "Asia/Kathmandu"])
+@pytest.mark.parametrize("start", ["2026-10-24T12:00", "2026-03-28T07:13", "2026-11-01T01:30", "2026-04-04T20:00"])
+def test_clock_labels_stay_round_when_the_clock_is_put_forward_or_back(days: int, zone: str, start: str) -> None:
+    where = ZoneInfo(zone)
+    begin_s, length_s = datetime.fromisoformat(start).replace(tzinfo=where).timestamp(), days * 86400
+    labels = clock_labels(begin_s, length_s, where)
+    named = [text for _, text in labels if ":" not in text]
+    assert len(labels) >= 4
+    assert len(set(named)) == len(named)
+    for per_cent, text in labels:
+        then = datetime.fromtimestamp(round(begin_s + per_cent * length_s / 100), where)
+        day = (then.hour, then.minute) == (0, 0)
+        assert text == (f"{then.day} {then:%b}" if day else f"{then:%H:%M}")
+
+
+def test_the_offsets_of_a_zone_are_told_from_the_second_on_at_which_they_change() -> None:
+    start_s = int(datetime(2026, 10, 24, 12, tzinfo=BERLIN).timestamp())
+    change_s = int(datetime(2026, 10, 25, 1, tzinfo=UTC).timestamp())
+    assert zone_offsets(start_s, 2 * 86400, BERLIN) == [(start_s, 7200), (change_s, 3600)]
+    assert zone_offsets(start_s, 3600, BERLIN) == [(start_s, 7200)]
+    assert zone_offsets(start_s, 0, UTC) == [(start_s, 0)]
+    assert len(zone_offsets(start_s, 365 * 86400, BERLIN)) == 3

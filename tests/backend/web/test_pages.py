@@ -144,6 +144,33 @@ def test_the_job_page_says_why_samples_are_missing(site: Site, running: int, rea
     assert (one["reason"], one["hosts"], one["to"] - one["from"]) == ("host_silent", ["tn01"], 240)
 
 
+@pytest.mark.parametrize("path", ["/", JOBS, f"{JOBS}?view=table", f"{JOBS}?q=nothing", "/monitoring/job/{id}"])
+def test_each_live_part_of_a_page_has_a_key_and_an_id_of_its_own(
+    site: Site, path: str, read_page: Callable[[str], Any]
+) -> None:
+    site.start_job(jobId=1)
+    site.clock.advance(60)
+    site.stop_job(job_id=1)
+    id_ = site.start_job(jobId=2)
+    page = read_page(sign_in(site).get(path.format(id=id_)).text)
+    for name in ("data-live", "id"):
+        keys = [element.attributes[name] for element in page.elements if name in element.attributes]
+        assert keys
+        assert len(set(keys)) == len(keys), name
+
+
+def test_a_job_page_stays_live_until_the_archive_is_written(site: Site) -> None:
+    id_, client = site.start_job(), sign_in(site)
+    page = f"/monitoring/job/{id_}"
+    assert "data-live-bar" in client.get(page).text
+    site.clock.advance(600)
+    site.stop_job()
+    assert "data-live-bar" in client.get(page).text
+    site.write_node("tn01", from_s=int(site.clock()) - 600, minutes=11)
+    site.archive()
+    assert "data-live-bar" not in client.get(page).text
+
+
 def test_an_empty_site_has_no_empty_pages(site: Site) -> None:
     client = sign_in(site)
     assert "No job runs" in client.get("/").text
@@ -342,8 +369,9 @@ def test_each_plot_is_a_table_and_a_csv_as_well(site: Site, running: int) -> Non
     assert "<table" in table.text
     sheet = client.get(f"/monitoring/job/{running}/series/load_one?as=csv")
     assert sheet.mimetype == "text/csv"
-    assert sheet.text.splitlines()[0] == "time_s,tn01"
-    assert sheet.text.splitlines()[1].endswith(",4")
+    assert sheet.text.splitlines()[:2] == ["time_s,time,tn01", "1760000400,2025-10-09T09:00:00Z,4"]
+    sheet = client.get(f"/monitoring/job/{running}/series/mem_used?as=csv")
+    assert sheet.text.splitlines()[0] == "time_s,time,tn01 (GB)"
     assert client.get(f"/monitoring/job/{running}/series/nothing").status_code == 404
 
 

@@ -141,3 +141,11 @@ def test_one_is_singular() -> None:
     assert f.count(1, "job") == "1 job"
     assert f.count(0, "job") == "0 jobs"
     assert f.count(2, "stretch", "stretches") == "2 stretches"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(90, "1 min 30 s"), (60, "1 min"), (0, "0 s"), (5400, "1 h 30 min"), (0.5, "0.5 s"), (90061, "1 d 1 h 1 min 1 s")],
+)
+def test_a_step_is_told_exactly(seconds: float, text: str) -> None:
+    assert f.exact_span(seconds) == text

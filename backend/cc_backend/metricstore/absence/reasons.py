@@ -58,10 +58,14 @@ class HostSeen:
 
 @dataclass(frozen=True, slots=True)
 class JobAbsences:
-    """What is missing of a job: by metric, without those of which nothing is; and of its hosts as a whole."""
+    """What is missing of a job: by metric, without those of which nothing is; and of its hosts as a whole.
+
+    `now_s` is when it was found out; words for it then need no day for moments of the same day.
+    """
 
     metrics: Mapping[str, tuple[Absence, ...]] = field(default_factory=dict)
     hosts: tuple[Absence, ...] = ()
+    now_s: int | None = None
 
     def __bool__(self) -> bool:
         return bool(self.metrics)

@@ -29,24 +29,31 @@ _SENTENCES = {
 
 
 def sentences(
-    absences: Sequence[Absence], metric: str, *, zone: tzinfo | None, most: int = MOST_SENTENCES
+    absences: Sequence[Absence],
+    metric: str,
+    *,
+    zone: tzinfo | None,
+    now_s: float | None = None,
+    most: int = MOST_SENTENCES,
 ) -> list[str]:
     """One sentence for each absence in the order given, none twice, and one for the rest.
 
-    `metric` is what the metric is called; `zone` is that of the times, None that of this machine.
+    `metric` is what the metric is called; `zone` is that of the times, None that of this machine. Moments of the day
+    of `now_s` are told without their day.
     """
-    told = list(dict.fromkeys(sentence(one, metric, zone=zone) for one in absences))
+    told = list(dict.fromkeys(sentence(one, metric, zone=zone, now_s=now_s) for one in absences))
     left = len(told) - most
     return [*told[:most], f"And {left} more such {'stretch' if left == 1 else 'stretches'}."] if left > 0 else told
 
 
-def sentence(absence: Absence, metric: str, *, zone: tzinfo | None) -> str:
+def sentence(absence: Absence, metric: str, *, zone: tzinfo | None, now_s: float | None = None) -> str:
     """One absence as one sentence."""
+    when = _when(absence, zone, now_s)
     return _SENTENCES[absence.why].format(
         metric=metric,
         nodes=host_text(absence.hosts) or "The nodes of this job",
-        when=_when(absence, zone),
-        end=_moment(absence.to_s, zone, absence.from_s),
+        when=when,
+        end=_moment(absence.to_s, zone, now_s),
         last=_last(absence, zone),
     )
 
@@ -60,11 +67,13 @@ def host_text(hosts: Iterable[str]) -> str:
     return f"{len(names)} nodes ({min(names)} and others)"
 
 
-def _when(absence: Absence, zone: tzinfo | None) -> str:
+def _when(absence: Absence, zone: tzinfo | None, now_s: float | None) -> str:
     if absence.ongoing:
-        return f"since {_moment(absence.from_s, zone, absence.from_s)}"
-    begin, end = (_moment(time_s, zone, absence.from_s) for time_s in (absence.from_s, absence.to_s))
-    return f"from {begin} to {end}"
+        return f"since {_moment(absence.from_s, zone, now_s)}"
+    begin, end = (_local(time_s, zone) for time_s in (absence.from_s, absence.to_s))
+    if begin.date() == end.date():
+        return f"from {begin:%H:%M} to {_moment(absence.to_s, zone, now_s)}"
+    return f"from {_moment(absence.from_s, zone, now_s)} to {_moment(absence.to_s, zone, now_s)}"
 
 
 def _last(absence: Absence, zone: tzinfo | None) -> str:
@@ -73,10 +82,18 @@ def _last(absence: Absence, zone: tzinfo | None) -> str:
     return f"; its last sample is of {_moment(absence.last_s, zone, absence.from_s)}"
 
 
-def _moment(time_s: int, zone: tzinfo | None, other_s: int) -> str:
-    """The time of day; with the day where it is another one than that of `other_s`."""
-    then, other = (datetime.fromtimestamp(moment_s, UTC).astimezone(zone) for moment_s in (time_s, other_s))
-    return f"{then:%H:%M}" if then.date() == other.date() else f"{then:%H:%M} on {then.day} {then:%B}"
+def _local(time_s: float, zone: tzinfo | None) -> datetime:
+    return datetime.fromtimestamp(time_s, UTC).astimezone(zone)
+
+
+def _moment(time_s: float, zone: tzinfo | None, other_s: float | None) -> str:
+    """The time of day; with the day, and the year, where they are others than those of `other_s`."""
+    then = _local(time_s, zone)
+    other = None if other_s is None else _local(other_s, zone)
+    if other is not None and then.date() == other.date():
+        return f"{then:%H:%M}"
+    year = "" if other is not None and then.year == other.year else f" {then.year}"
+    return f"{then:%H:%M} on {then.day} {then:%B}{year}"
 
 
 def fault_text(fault: MetricFault, *, now_s: int, zone: tzinfo | None) -> str:

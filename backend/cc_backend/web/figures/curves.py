@@ -51,7 +51,11 @@ def _strokes(figure: SeriesFigure, area: Area) -> str:
         out.append(f'<path class="bd{" bd2" if band.inner else ""}" d="{area.ribbon(low.tolist(), high.tolist())}"/>')
     for line in figure.lines:
         colour = f" k{line.colour}" if line.colour else ""
-        out.append(f'<path class="ln{colour}" d="{area.path(shrink(line.values, _POINTS)[0].tolist())}"/>')
+        values = shrink(line.values, _POINTS)[0].tolist()
+        out.append(f'<path class="ln{colour}" d="{area.path(values)}"/>')
+        lone = area.points(values)
+        if lone:
+            out.append(f'<path class="ln pt{colour}" d="{lone}"/>')
     return "".join(out)
 
 
@@ -146,11 +150,13 @@ def spark(values: Values | None, *, level: Level | None = None, scale: Scale | N
             f'<rect class="zn f-{level}" width="100%" y="{short(start)}" height="{short(size)}"/>'
             f'<line class="thr {level}" x2="100%" y1="{short(y)}" y2="{short(y)}"/>'
         )
-    line = Area(top, height, top=2, bottom=2).path(points.tolist())
-    pieces = line.replace("h2", "").split("M")[1:]
+    area = Area(top, height, top=2, bottom=2)
+    line, lone = area.path(points.tolist()), area.points(points.tolist())
+    pieces = line.split("M")[1:]
     under = "".join(f"M{piece}V{height}H{piece.split(' ')[0]}z" for piece in pieces)
     ground = f'<line class="gl" x2="100%" y1="{height - 0.5}" y2="{height - 0.5}"/>'
-    drawn = stretched(f'<path class="ar" d="{under}"/><path class="sl" d="{line}"/>', height)
+    dots = f'<path class="sl pt" d="{lone}"/>' if lone else ""
+    drawn = stretched(f'<path class="ar" d="{under}"/><path class="sl" d="{line}"/>{dots}', height)
     return Markup(  # noqa: S704 - numbers only
         f'<svg class="spk" width="100%" height="{height}" aria-hidden="true">{zone}{ground}{drawn}</svg>'
     )

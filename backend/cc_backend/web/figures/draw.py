@@ -49,7 +49,7 @@ class Area:
         return self.top + self.area * (1 - min(value, self.top_value * _OVER) / self.top_value)
 
     def path(self, values: Numbers) -> str:
-        """A polyline over the whole width, with breaks at NaN; a lone value becomes a short dash."""
+        """A polyline over the whole width, with breaks at NaN; a lone value is left to `points`."""
         last = max(len(values) - 1, 1)
         out: list[str] = []
         pen = False
@@ -58,11 +58,19 @@ class Area:
                 pen = False
                 continue
             point = f"{short(WIDTH * i / last)} {short(self.y(value))}"
-            if not pen and (i + 1 >= len(values) or math.isnan(values[i + 1])):
-                point += "h2"
             out.append(("L" if pen else "M") + point)
             pen = True
         return "".join(out)
+
+    def points(self, values: Numbers) -> str:
+        """Strokes without length where a value has no neighbours; round caps make them dots."""
+        last = max(len(values) - 1, 1)
+        edged = [math.nan, *values, math.nan]
+        return "".join(
+            f"M{short(WIDTH * i / last)} {short(self.y(value))}h0"
+            for i, value in enumerate(values)
+            if not math.isnan(value) and math.isnan(edged[i]) and math.isnan(edged[i + 2])
+        )
 
     def ribbon(self, low: Numbers, high: Numbers) -> str:
         """The closed area between two curves, broken where either is NaN."""

@@ -18,20 +18,20 @@ from cc_backend.auth.permissions import Permission, requires
 from cc_backend.auth.rows import row_rule
 from cc_backend.clusters import MetricConfig, SubCluster
 from cc_backend.errors import ArchiveError, InvalidInput, NotFound
-from cc_backend.insight.curves import Values, shrink
+from cc_backend.insight.curves import shrink
 from cc_backend.insight.units import in_configured_units
 from cc_backend.metricdata import comes_from_archive
 from cc_backend.metricstore.absence.reasons import NOTHING_ABSENT, JobAbsences
-from cc_backend.model import Job, JobData, Scope
+from cc_backend.model import NON_TERMINAL_STATES, Job, JobData, MonitoringStatus, Scope
 from cc_backend.services import Services, current
 from cc_backend.web import plotsbinary
 from cc_backend.web.jobpage import PageOptions, job_page, job_plots
 from cc_backend.web.jobplots import axis_labels, plots_document, scopes_on_offer
 from cc_backend.web.safe import safe_path
-from cc_backend.web.seriestable import series_columns
+from cc_backend.web.seriestable import SeriesTable, series_columns
 from cc_backend.web.views.jobs import PRIVATE, private
 from cc_backend.web.views.rows import sub_cluster_of, visible_metrics
-from cc_backend.wording.format import at, count, duration, number
+from cc_backend.wording.format import at, count, exact_span, iso, number
 from cc_backend.wording.labels import SCOPE_WORDS, metric_name
 
 logger = logging.getLogger(__name__)
@@ -57,12 +57,13 @@ def job(job_id: int) -> Response:
         "job.html",
         page=page,
         clock=options.clock,
+        live=is_live(found),
         address=lambda **changes: _address(job_id, changes),
         data_address=url_for("web.job_data", job_id=job_id, **_kept("scope", "axis")),
         series_url=lambda metric, form="": _series_address(job_id, metric, form),
         banded=any(plot.figure.bands for plot in page.plots),
         line_names=[line.label for line in first.figure.lines] if first else [],
-        row_word=SCOPE_WORDS[options.scope][0].capitalize(),
+        row_word=_heading(SCOPE_WORDS[options.scope][0]),
         table_words=count(len(page.table.rows) + page.table.left_out, *SCOPE_WORDS[options.scope]),
         back=back,
         back_words=back_words,
@@ -109,7 +110,7 @@ def series(job_id: int, metric: str) -> Response:
     if table is None:
         raise NotFound(f"'{metric}' was not measured for this job")
     if request.args.get("as") == "csv":
-        return _csv(found, metric, table.names, table.rows, table.timestep_s)
+        return _csv(found, metric, table)
     names, rows = table.summary()
     small, every = shrink(rows, _TABLE_ROWS)
     step = table.timestep_s * every
@@ -118,12 +119,12 @@ def series(job_id: int, metric: str) -> Response:
         title=metric_name(metric),
         job_number=found.job_id,
         unit=table.unit,
-        basis=f"{count(table.rows.shape[0], *SCOPE_WORDS[table.scope])}, every {duration(step)}",
+        basis=f"{count(table.rows.shape[0], *SCOPE_WORDS[table.scope])}, every {exact_span(step)}",
         columns=names,
         rows=[
             (
-                duration(i * step),
-                f"{at(found.start_time + i * step, None):%H:%M}",
+                exact_span(i * step),
+                clock_text(found.start_time + i * step, now_s=services.now_s()),
                 [number(v * table.factor) for v in column],
             )
             for i, column in enumerate(small.T.tolist())
@@ -132,6 +133,12 @@ def series(job_id: int, metric: str) -> Response:
         csv=_series_address(job_id, metric, "csv"),
     )
     return private(html)
+
+
+def is_live(job: Job) -> bool:
+    """Whether the page of a job still changes: as long as it runs, and until its archive is written."""
+    archiving = job.monitoring_status == MonitoringStatus.RUNNING_OR_ARCHIVING
+    return archiving or job.state in NON_TERMINAL_STATES
 
 
 def _found(services: Services, caller: Caller, job_id: int) -> tuple[Job, SubCluster, Mapping[str, MetricConfig]]:
@@ -211,12 +218,25 @@ def _way_back() -> tuple[str, str]:
     return home, "Jobs"
 
 
-def _csv(job: Job, metric: str, names: list[str], rows: Values, timestep_s: int) -> Response:
+def clock_text(time_s: float, *, now_s: float) -> str:
+    """The time of day, with seconds where there are any, and with the day where it is not today."""
+    then = at(time_s, None)
+    clock = f"{then:%H:%M:%S}".removesuffix(":00")
+    return clock if then.date() == at(now_s, None).date() else f"{then.day} {then:%b} {clock}"
+
+
+def _heading(word: str) -> str:
+    return word[:1].upper() + word[1:]
+
+
+def _csv(job: Job, metric: str, table: SeriesTable) -> Response:
     text = io.StringIO()
     writer = csv.writer(text)
-    writer.writerow(["time_s", *names])
-    for i, column in enumerate(rows.T.tolist()):
-        writer.writerow([job.start_time + i * timestep_s, *(f"{v:.6g}" if math.isfinite(v) else "" for v in column)])
+    unit = f" ({table.row_unit})" if table.row_unit else ""
+    writer.writerow(["time_s", "time", *(f"{name}{unit}" for name in table.names)])
+    for i, column in enumerate(table.rows.T.tolist()):
+        time_s = job.start_time + i * table.timestep_s
+        writer.writerow([time_s, iso(time_s), *(f"{v:.6g}" if math.isfinite(v) else "" for v in column)])
     response = Response(text.getvalue(), content_type="text/csv; charset=utf-8")
     response.headers["Cache-Control"] = PRIVATE
     response.headers["Content-Disposition"] = f'attachment; filename="job-{job.job_id}-{metric}.csv"'

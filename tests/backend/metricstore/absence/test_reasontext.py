@@ -11,7 +11,27 @@ HOUR_S = 3600
 
 def said(why: Why, *hosts: str, seconds: int = HOUR_S + 480, **more: object) -> str:
     absence = Absence(why, hosts, MORNING_S, MORNING_S + seconds, **more)  # type: ignore[arg-type]  # by name
-    return sentence(absence, "flops_any", zone=UTC)
+    return sentence(absence, "flops_any", zone=UTC, now_s=MORNING_S)
+
+
+@pytest.mark.parametrize(
+    ("now_s", "text"),
+    [
+        (MORNING_S + 3 * HOUR_S, "n017 sent nothing from 14:02 to 15:10."),
+        (MORNING_S + 30 * HOUR_S, "n017 sent nothing from 14:02 to 15:10 on 12 March."),
+        (MORNING_S + 400 * 24 * HOUR_S, "n017 sent nothing from 14:02 to 15:10 on 12 March 2026."),
+        (None, "n017 sent nothing from 14:02 to 15:10 on 12 March 2026."),
+    ],
+)
+def test_a_day_is_named_unless_it_is_today(now_s: int | None, text: str) -> None:
+    absence = Absence(Why.HOST_SILENT, ("n017",), MORNING_S, MORNING_S + HOUR_S + 480)
+    assert sentence(absence, "flops_any", zone=UTC, now_s=now_s) == text
+
+
+def test_older_samples_than_are_kept_are_told_with_their_day() -> None:
+    absence = Absence(Why.TOO_OLD, (), MORNING_S, MORNING_S + HOUR_S)
+    text = sentence(absence, "flops_any", zone=UTC, now_s=MORNING_S + 5 * 86400)
+    assert text == "Samples from before 15:02 on 12 March are no longer kept."
 
 
 def test_a_silent_host_is_named_with_its_times() -> None:

@@ -5,8 +5,12 @@ import { live } from "./live.js";
 const all = (selector, root = document) => [...root.querySelectorAll(selector)];
 
 // Parts that only make sense with or without script.
-for (const element of all("[data-script]")) element.hidden = false;
-for (const element of all("[data-noscript]")) element.hidden = true;
+const fitScript = () => {
+  for (const element of all("[data-script]")) element.hidden = false;
+  for (const element of all("[data-noscript]")) element.hidden = true;
+};
+fitScript();
+document.addEventListener("cockpit:refreshed", fitScript);
 document.documentElement.dataset.script = "";
 
 // A select that shows its choice at once.
@@ -62,18 +66,19 @@ document.addEventListener("submit", async (event) => {
 });
 
 // The tab of the part that is in sight.
-const tabs = all(".tabs a[href^='#']");
-const parts = tabs.map((tab) => document.getElementById(tab.hash.slice(1))).filter(Boolean);
-if (parts.length > 1) {
-  const mark = () => {
-    const seen = parts.filter((part) => part.getBoundingClientRect().top < innerHeight * 0.4).pop() ?? parts[0];
-    for (const tab of tabs) {
-      if (tab.hash === `#${seen.id}`) tab.setAttribute("aria-current", "true");
-      else tab.removeAttribute("aria-current");
-    }
-  };
-  addEventListener("scroll", mark, { passive: true });
-  mark();
+const markTab = () => {
+  const tabs = all(".tabs a[href^='#']");
+  const parts = tabs.map((tab) => document.getElementById(tab.hash.slice(1))).filter(Boolean);
+  const seen = parts.filter((part) => part.getBoundingClientRect().top < innerHeight * 0.4).pop() ?? parts[0];
+  for (const tab of tabs) {
+    if (seen && tab.hash === `#${seen.id}`) tab.setAttribute("aria-current", "true");
+    else tab.removeAttribute("aria-current");
+  }
+};
+if (document.querySelector(".tabs")) {
+  addEventListener("scroll", markTab, { passive: true });
+  document.addEventListener("cockpit:refreshed", markTab);
+  markTab();
 }
 
 keys();

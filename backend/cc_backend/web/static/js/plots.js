@@ -1,7 +1,8 @@
 // Replaces the figures of a job page by uPlot in place, at the same size; the server did the thinking (SeriesFigure).
+import { answer } from "./announce.js";
 import { faint, glyph, look, onThemeChange, readLook, seriesColour, seriesDash } from "./look.js";
 import { MEDIA_TYPE, decode } from "./plotsbinary.js";
-import { clockLabel, digitsFor, number, runTime, short, spanLabel } from "./words.js";
+import { clockLabel, clockSplits, digitsFor, momentLabel, number, offsetAt, runTime, short, spanLabel } from "./words.js";
 
 const HEIGHT = 172;
 const X_STEPS = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 14400, 21600, 43200, 86400,
@@ -9,10 +10,18 @@ const X_STEPS = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 
 const MOST_IN_READOUT = 4;
 
 const root = document.querySelector("[data-plots]");
-const shown = new Map(); // metric -> { plot, doc, box, read, original }
+const shown = new Map(); // metric -> { plot, doc, box, figure, read, original }; `figure` is the picture of the server
 let page = null;
 
-const shiftOf = (doc) => (doc.clock ? doc.start + doc.offset : 0);
+// The x axis is run time, or Unix time where it shows the clock: the zone's offset may change on the way.
+const shiftOf = (doc) => (doc.clock ? doc.start : 0);
+
+// Samples without neighbours, which a line would not show.
+const lonely = (values) => {
+  const found = [];
+  for (let i = 0; i < values.length; i += 1) if (values[i] != null && values[i - 1] == null && values[i + 1] == null) found.push(i);
+  return found.length ? found : null;
+};
 
 function columns(doc) {
   const length = Math.max(0, ...doc.lines.map((line) => line.y.length));
@@ -23,7 +32,8 @@ function columns(doc) {
 function seriesOf(doc) {
   const edge = () => ({ stroke: null, width: 0, points: { show: false }, spanGaps: false });
   const line = ({ k, label }) => ({
-    label, width: 1.5, dash: seriesDash(k), points: { show: false }, spanGaps: false, stroke: () => seriesColour(k),
+    label, width: 1.5, dash: seriesDash(k), spanGaps: false, stroke: () => seriesColour(k),
+    points: { show: false, filter: (u, i) => lonely(u.data[i]), size: 5, stroke: () => seriesColour(k), fill: () => seriesColour(k) },
   });
   return [{}, ...doc.bands.flatMap(() => [edge(), edge()]), ...doc.lines.map(line)];
 }
@@ -146,8 +156,7 @@ function readout(u, entry) {
   }
   read.dataset.at = at;
   const time = document.createElement("span");
-  const local = at * doc.step + page.start + page.offset;
-  time.textContent = page.clock ? clockLabel(local, doc.step) : runTime(at * doc.step);
+  time.textContent = page.clock ? momentLabel(page.start + at * doc.step, page.offsets, Date.now() / 1000) : runTime(at * doc.step);
   const values = doc.lines.slice(-MOST_IN_READOUT).map((line) => {
     const span = document.createElement("span");
     const value = document.createElement("b");
@@ -161,7 +170,7 @@ function readout(u, entry) {
 function options(entry, width) {
   const { doc } = entry;
   const digits = () => digitsFor(entry.doc.ticks);
-  const label = (value, step) => (page.clock ? clockLabel(value, step) : spanLabel(value, step));
+  const label = (value, step) => (page.clock ? clockLabel(value + offsetAt(page.offsets, value), step) : spanLabel(value, step));
   const axis = { stroke: () => look.colours.ink3, font: look.font, labelSize: 0 };
   return {
     width,
@@ -169,13 +178,14 @@ function options(entry, width) {
     padding: [8, doc.marks ? 14 : 2, 0, 0],
     legend: { show: false },
     cursor: { y: false, points: { show: false }, drag: { x: true, y: false }, sync: { key: "job", scales: ["x", null] } },
-    scales: { x: { time: false }, y: { range: () => [0, entry.doc.top] } },
+    scales: { x: { time: false, range: (_, min, max) => (min === max ? [min, min + entry.doc.step] : [min, max]) }, y: { range: () => [0, entry.doc.top] } },
     series: seriesOf(doc),
     bands: bandsOf(doc),
     axes: [
       {
         ...axis, size: 20, gap: 2, space: 56, incrs: X_STEPS, grid: { show: false },
         ticks: { stroke: () => look.colours.edge, size: 4, width: 1 },
+        ...(page.clock && { splits: (_, __, min, max, step) => clockSplits(page.offsets, min, max, step) }),
         values: (u, splits, __, ___, step) => xTexts(u, entry, splits.map((split) => [split, label(split, step)])),
       },
       {
@@ -193,18 +203,36 @@ function options(entry, width) {
   };
 }
 
-function build(metric, box) {
+// The picture of the server stays in the page, hidden, for paper.
+function build(metric, figure) {
   const doc = page.plots[metric];
   if (!doc || !doc.lines.length) return;
   const read = document.querySelector(`[data-read="${CSS.escape(metric)}"]`);
-  const entry = { doc, box, read, original: read ? [...read.childNodes] : [], plot: null };
-  box.classList.add("drawn");
-  box.classList.remove("marks");
-  box.replaceChildren();
-  entry.plot = new uPlot(options(entry, box.clientWidth), columns(doc), box);
+  const box = document.createElement("div");
+  box.className = "fig drawn";
+  box.dataset.plot = metric;
   box.tabIndex = 0;
+  box.setAttribute("role", "group");
+  box.setAttribute("aria-roledescription", "plot, move in it with the arrow keys");
+  box.setAttribute("aria-label", figure.getAttribute("aria-label"));
+  const entry = { doc, box, figure, read, original: read ? [...read.childNodes] : [], plot: null };
+  delete figure.dataset.plot;
+  figure.after(box);
+  const width = figure.clientWidth;
+  figure.hidden = true;
+  entry.plot = new uPlot(options(entry, width), columns(doc), box);
   shown.set(metric, entry);
   sizes.observe(box);
+}
+
+function drop(metric) {
+  const { plot, box, figure } = shown.get(metric);
+  sizes.unobserve(box);
+  plot.destroy();
+  box.remove();
+  figure.hidden = false;
+  figure.dataset.plot = metric;
+  shown.delete(metric);
 }
 
 const sizes = new ResizeObserver((entries) => {
@@ -233,21 +261,39 @@ async function load() {
   }
 }
 
+// The pictures under the canvases, for paper and for those who read their labels.
+function renewFigures(fresh) {
+  for (const [metric, { box, figure }] of shown) {
+    const next = fresh.querySelector(`[data-plot="${CSS.escape(metric)}"]`);
+    if (!next) continue;
+    figure.replaceChildren(...[...next.children].map((child) => child.cloneNode(true)));
+    figure.setAttribute("aria-label", next.getAttribute("aria-label"));
+    box.setAttribute("aria-label", next.getAttribute("aria-label"));
+  }
+}
+
+const shape = (doc) => `${doc.lines.map((line) => line.k)} ${doc.bands.length} ${doc.marks}`;
+
 async function refresh() {
-  const fresh = page?.running ? await load() : null;
+  const fresh = await load();
   if (!fresh) return;
   page = fresh;
   for (const [metric, entry] of shown) {
     const doc = page.plots[metric];
-    if (!doc) continue;
-    const alike = doc.lines.length === entry.doc.lines.length && doc.bands.length === entry.doc.bands.length;
-    entry.doc = doc;
-    if (alike) entry.plot.setData(columns(doc), entry.plot.scales.x.max >= entry.plot.data[0].at(-1));
-    else {
-      entry.plot.destroy();
-      build(metric, entry.box);
+    if (!entry.box.isConnected || !doc || shape(doc) !== shape(entry.doc)) {
+      drop(metric);
+      continue;
     }
+    entry.doc = doc;
+    if (entry.read) entry.original = [...entry.read.childNodes];
+    entry.plot.setData(columns(doc), entry.plot.scales.x.max >= entry.plot.data[0].at(-1));
+    readout(entry.plot, entry);
   }
+  watch();
+}
+
+function watch() {
+  for (const box of root.querySelectorAll("[data-plot]")) if (!box.classList.contains("drawn")) sight.observe(box);
 }
 
 function reset(metric) {
@@ -261,7 +307,7 @@ function reset(metric) {
 function moveCursor(event) {
   const box = event.target.closest("[data-plot]");
   const entry = box && shown.get(box.dataset.plot);
-  const way = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
+  const way = { ArrowLeft: -1, ArrowRight: 1, Home: -Infinity, End: Infinity }[event.key];
   if (!entry || !way) return;
   event.preventDefault();
   const { plot } = entry;
@@ -269,6 +315,7 @@ function moveCursor(event) {
   const from = plot.cursor.idx ?? (way > 0 ? -1 : x.length);
   const to = Math.max(0, Math.min(x.length - 1, from + way * (event.shiftKey ? 10 : 1)));
   plot.setCursor({ left: plot.valToPos(x[to], "x"), top: 0 }, true, true);
+  answer([...entry.read.children].map((part) => part.textContent).join(", "));
 }
 
 async function start() {
@@ -278,7 +325,8 @@ async function start() {
   onThemeChange(() => {
     for (const { plot } of shown.values()) plot.redraw(false);
   });
-  for (const box of root.querySelectorAll("[data-plot]")) sight.observe(box);
+  watch();
+  document.addEventListener("cockpit:fetched", (event) => renewFigures(event.detail));
   document.addEventListener("cockpit:refreshed", refresh);
   document.addEventListener("cockpit:reset", () => reset());
   document.addEventListener("keydown", moveCursor);

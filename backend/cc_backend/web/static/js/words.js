@@ -41,6 +41,32 @@ export function spanLabel(seconds, step) {
 
 const MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
 
+// The zone's offset at a moment; `offsets` are pairs of since when and how many seconds ahead of UTC, in order.
+export function offsetAt(offsets, time) {
+  let found = offsets[0][1];
+  for (const [since, offset] of offsets) if (since <= time) found = offset;
+  return found;
+}
+
+// The moments between two others at which the clock shows a round time; what a change of the clock skips is left out.
+export function clockSplits(offsets, min, max, step) {
+  const found = [];
+  const last = max + offsetAt(offsets, max) + step;
+  for (let local = Math.ceil((min + offsetAt(offsets, min)) / step) * step; local <= last; local += step) {
+    const time = offsets.map(([, offset]) => local - offset).find((one) => one + offsetAt(offsets, one) === local);
+    if (time !== undefined && time >= min && time <= max) found.push(time);
+  }
+  return found;
+}
+
+// A moment with its day where that is not today's: `14:02`, `25 Oct 14:02`.
+export function momentLabel(time, offsets, now) {
+  const [then, today] = [time, now].map((one) => new Date((one + offsetAt(offsets, one)) * 1000));
+  const clock = `${two(then.getUTCHours())}:${two(then.getUTCMinutes())}:${two(then.getUTCSeconds())}`.replace(/:00$/, "");
+  const same = then.toISOString().slice(0, 10) === today.toISOString().slice(0, 10);
+  return same ? clock : `${then.getUTCDate()} ${MONTHS[then.getUTCMonth()]} ${clock}`;
+}
+
 // `local` is Unix time plus the offset of the server's zone, so its UTC fields are the server's local ones.
 export function clockLabel(local, step) {
   const then = new Date(local * 1000);
