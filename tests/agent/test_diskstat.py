@@ -136,3 +136,68 @@ def test_a_diskless_node_has_nothing_to_report(tmp_path: Path, write: Write) -> 
     write("proc/self/mounts", "tmpfs / tmpfs rw 0 0\nproc /proc proc rw 0 0\n")
     with pytest.raises(NotAvailableError, match="no local file system"):
         DiskstatCollector(DiskstatOptions(), tmp_path).open()
+
+
+@pytest.mark.parametrize(
+    ("device", "mount"),
+    [
+        ("/dev/sdb1", "/data/bootstrap"),
+        ("/dev/sdb1", "/scratch/reboot-tests"),
+        ("/dev/sdb1", "/bootx"),
+        ("/dev/mapper/vg-loopback", "/scratch"),
+        ("/dev/disk/by-label/loops", "/work"),
+        ("/dev/ram0", "/fast"),
+    ],
+)
+def test_boot_and_loop_within_a_name_leave_nothing_out(device: str, mount: str) -> None:
+    assert parse_mounts(f"{device} {mount} xfs rw 0 0\n".encode()) == [mount]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "/dev/loop3 /snap/core/1 ext4 rw",
+        "/dev/loop12p1 /image ext4 rw",
+        "/dev/sda1 /boot ext4 rw",
+        "/dev/sda2 /boot/efi vfat rw",
+        "bpool/BOOT/debian /boot zfs rw",
+        "/dev/sr0 /mnt/config iso9660 ro,relatime",
+        "/dev/vdb /config-2 iso9660 rw",
+        "/dev/nvme1n1p2 /usr erofs ro",
+        "/dev/ram0 /image squashfs rw",
+        "/dev/sr1 /media/dvd udf rw",
+        "/dev/mmcblk0p1 /rom cramfs rw",
+        "/dev/sda3 /usr ext4 noatime,ro",
+        "/dev/fuse /run/user/1000/doc fuse.portal rw",
+        "/dev/fuse /run/user/1000/gvfs fuse rw",
+        "/devices /odd ext4 rw",
+    ],
+)
+def test_what_cannot_fill_up_is_left_out(line: str) -> None:
+    assert parse_mounts(f"/dev/sdz / ext4 rw 0 0\n{line} 0 0\n".encode()) == ["/"]
+
+
+def test_a_device_mounted_for_reading_first_counts_where_it_can_be_written() -> None:
+    text = b"/dev/sdb1 /export ext4 ro 0 0\n/dev/sdb1 /data ext4 rw,errors=remount-ro 0 0\n"
+    assert parse_mounts(text) == ["/data"]
+
+
+def test_subvolumes_of_a_btrfs_count_once(tmp_path: Path, write: Write) -> None:
+    write("proc/self/mounts", "/dev/sda2 / btrfs rw,subvol=/@ 0 0\n/dev/sda2 /home btrfs rw,subvol=/@home 0 0\n")
+    assert _values(tmp_path, {"/": _answer(100, 40, 40), "/home": _answer(100, 40, 40)})["disk_total"] == 100 * 4096
+
+
+def test_a_zfs_pool_counts_once_with_what_all_its_file_systems_use(tmp_path: Path, write: Write) -> None:
+    write("proc/self/mounts", "tank / zfs rw 0 0\ntank/home /home zfs rw 0 0\nfast/tmp /tmp zfs rw 0 0\n")
+    sizes = {"/": _answer(700, 600, 600), "/home": _answer(900, 600, 600), "/tmp": _answer(100, 90, 90)}
+    values = _values(tmp_path, sizes, send_device_values=True)
+    assert values["disk_total"] == (1000 + 100) * 4096
+    assert values["disk_free"] == (600 + 90) * 4096
+    assert values["part_max_used"] == pytest.approx(40)
+    assert values["disk_total/"] == 1000 * 4096
+    assert "disk_total/home" not in values
+
+
+def test_a_full_quota_in_a_zfs_pool_is_seen(tmp_path: Path, write: Write) -> None:
+    write("proc/self/mounts", "tank / zfs rw 0 0\ntank/home /home zfs rw 0 0\n")
+    assert _values(tmp_path, {"/": _answer(1000, 990, 990), "/home": _answer(10, 0, 0)})["part_max_used"] == 100

@@ -36,6 +36,96 @@ def _disks(write: Write, *names: str) -> None:
         write(f"sys/block/{name}/size", "1\n")
 
 
+def _device(root: Path, name: str, place: str, *, slaves: tuple[str, ...] = ()) -> None:
+    """A block device as the kernel shows it: a link into the device tree, with what it stands on."""
+    folder = root / "sys/devices" / place / name.replace("/", "!")
+    (folder / "slaves").mkdir(parents=True)
+    for slave in slaves:
+        (folder / "slaves" / slave).symlink_to(root / "sys/block" / slave)
+    entry = root / "sys/block" / name.replace("/", "!")
+    entry.parent.mkdir(parents=True, exist_ok=True)
+    entry.symlink_to(folder)
+
+
+_HARDWARE = "pci0000:00/0000:00:1f.2/ata1/host0/block"
+
+
+@pytest.mark.parametrize(
+    ("name", "place", "slaves"),
+    [
+        ("md127", "virtual/block", ("sda",)),
+        ("scratch", "virtual/block", ("sda",)),  # any name that its driver likes
+        ("dm-0", "virtual/block", ("sda",)),
+        ("bcache0", "virtual/block", ("sda",)),
+        ("drbd0", "virtual/block", ()),
+        ("zd16", "virtual/block", ()),
+        ("emcpowera", "virtual/block", ()),
+        ("nvmesh/scratch", "virtual/block", ()),
+        ("multipath7", "pci0000:00/0000:00:02.0", ("sda",)),  # with hardware of its own, and yet on another
+        ("loop0", "virtual/block", ()),
+        ("sr0", "pci0000:00/0000:00:1f.2/ata2/host1/block", ()),
+    ],
+)
+def test_what_stands_on_a_disk_is_not_counted_again(
+    tmp_path: Path, write: Write, name: str, place: str, slaves: tuple[str, ...]
+) -> None:
+    _device(tmp_path, "sda", _HARDWARE)
+    _device(tmp_path, name, place, slaves=slaves)
+    before = _line("sda", *_counters()) + _line(name, *_counters())
+    after = _line("sda", *_counters(reads=10)) + _line(name, *_counters(reads=10))
+    assert _values(tmp_path, write, before, after)["disk_read_iops"] == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "place"),
+    [
+        ("vda", "pci0000:00/0000:00:05.0/virtio2/block"),
+        ("pmem0", "LNXSYSTM:00/ndbus0/region0/btt0/block"),
+        ("rbd0", "rbd/0/block"),
+        ("nvme2n1", "virtual/nvme-fabrics/ctl/nvme2"),
+        ("mdisk", _HARDWARE),
+        ("sdloop", _HARDWARE),
+    ],
+)
+def test_disks_are_counted_whatever_their_names(tmp_path: Path, write: Write, name: str, place: str) -> None:
+    _device(tmp_path, name, place)
+    values = _values(tmp_path, write, _line(name, *_counters()), _line(name, *_counters(reads=10)))
+    assert values["disk_read_iops"] == 1
+
+
+@pytest.mark.parametrize("paths", [1, 2, 4])
+@pytest.mark.parametrize("counts_at_head", [False, True])
+def test_nvme_multipath_counts_once_on_old_and_new_kernels(
+    tmp_path: Path, write: Write, *, paths: int, counts_at_head: bool
+) -> None:
+    _device(tmp_path, "nvme0n1", "virtual/nvme-subsystem/nvme-subsys0")
+    below = [f"nvme0c{number}n1" for number in range(paths)]
+    for number, name in enumerate(below):
+        _device(tmp_path, name, f"pci0000:00/nvme/nvme{number}")
+    names = ["nvme0n1", *below]
+    each = _counters(reads=80 // paths, busy=100)
+    after = _line("nvme0n1", *(_counters(reads=80, busy=100) if counts_at_head else _counters()))
+    after += "".join(_line(name, *each) for name in below)
+    before = "".join(_line(name, *_counters()) for name in names)
+    values = _values(tmp_path, write, before, after, send_device_values=True)
+    assert values["disk_read_iops"] == 8
+    assert values["io_readsnvme0n1"] == 8
+    assert "io_readsnvme0c0n1" not in values
+
+
+def test_a_path_without_its_head_counts_by_itself(tmp_path: Path, write: Write) -> None:
+    _device(tmp_path, "nvme0c0n1", "pci0000:00/nvme/nvme0")
+    texts = _line("nvme0c0n1", *_counters()), _line("nvme0c0n1", *_counters(reads=10))
+    assert _values(tmp_path, write, *texts)["disk_read_iops"] == 1
+
+
+@pytest.mark.parametrize("name", ["dm-3", "md0", "md127p1", "bcache0", "drbd1", "zd0", "emcpowerb", "nvmesh/x", "nbd0"])
+def test_without_sysfs_the_name_tells_what_stands_on_others(tmp_path: Path, write: Write, name: str) -> None:
+    before = _line("sda", *_counters()) + _line(name, *_counters())
+    after = _line("sda", *_counters(reads=10)) + _line(name, *_counters(reads=10))
+    assert _values(tmp_path, write, before, after)["disk_read_iops"] == 1
+
+
 def test_totals_are_rates_of_whole_disks_only(tmp_path: Path, write: Write) -> None:
     names = ("sda", "sda1", "nvme0n1", "nvme0n1p1", "dm-0", "loop0", "zram0", "md0", "nvme0c0n1")
     _disks(write, *(name for name in names if name not in ("sda1", "nvme0n1p1")))

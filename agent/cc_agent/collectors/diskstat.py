@@ -8,7 +8,7 @@ import re
 import threading
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Optional, Tuple
+from typing import Any, Callable, Dict, List, NamedTuple, Optional, Set, Tuple
 
 from cc_agent.collectors.base import (
     KeptFile,
@@ -29,6 +29,10 @@ _METRICS = (
     MetricDescription("part_max_used", "%", "node", "Fill level of the fullest local file system.", "gauge"),
 )
 _MAX_STUCK = 4
+_WORDS = 4
+"""Device, mount point, type and options of a line of /proc/self/mounts; dump and pass follow."""
+_LOOP = re.compile(r"/dev/loop[0-9]+(?:p[0-9]+)?")
+_FULL_BY_DESIGN = ("cramfs", "erofs", "iso9660", "romfs", "squashfs", "udf")
 _OCTAL = re.compile(r"\\([0-7]{3})")
 
 
@@ -77,24 +81,30 @@ class DiskstatCollector:
 
     def read(self, _tick: Tick) -> List[Reading]:
         """Sizes of this moment; file systems that do not answer, or vanished, are left out."""
-        mounts = parse_mounts(self._file.read(), self._options.exclude_mounts)
-        sizes: Dict[str, Tuple[int, int, float]] = {}
+        mounts = local_mounts(self._file.read(), self._options.exclude_mounts)
+        sizes: Dict[str, _Size] = {}
+        pools: Dict[str, str] = {}
         for mount in mounts:
-            answer = self._sizes(mount)
-            if answer is not None and answer.f_blocks > 0:
-                sizes[mount] = _measure(answer)
-        for gone in set(self._known) - set(mounts):
+            answer = self._sizes(mount.path)
+            if answer is None or answer.f_blocks <= 0:
+                continue
+            size, first = _measure(answer), mount.path
+            if mount.pool:
+                first = pools.setdefault(mount.pool, mount.path)
+            sizes[first] = _together(sizes[first], size) if first in sizes else size
+        paths = [mount.path for mount in mounts]
+        for gone in set(self._known) - set(paths):
             self._table.forget(gone)
-        self._known = mounts
+        self._known = paths
         return self._readings(sizes)
 
-    def _readings(self, sizes: Dict[str, Tuple[int, int, float]]) -> List[Reading]:
+    def _readings(self, sizes: Dict[str, _Size]) -> List[Reading]:
         if not sizes:
             return []
         totals = {
-            "disk_total": float(sum(size[0] for size in sizes.values())),
-            "disk_free": float(sum(size[1] for size in sizes.values())),
-            "part_max_used": max(size[2] for size in sizes.values()),
+            "disk_total": float(sum(size.total_bytes for size in sizes.values())),
+            "disk_free": float(sum(size.free_bytes for size in sizes.values())),
+            "part_max_used": max(size.used_percent for size in sizes.values()),
         }
         wanted = [description.name for description in self.metrics]
         readings: List[Reading] = [(self._table.get(name), totals[name]) for name in wanted]
@@ -113,33 +123,72 @@ class DiskstatCollector:
         self._sizes.close()
 
 
-def _measure(answer: os.statvfs_result) -> Tuple[int, int, float]:
-    """Size and free space in bytes, and the fill level in percent as df(1) shows it: without root's reserve."""
+class _Size(NamedTuple):
+    total_bytes: int
+    free_bytes: int
+    used_percent: float
+    used_bytes: int
+
+
+def _measure(answer: os.statvfs_result) -> _Size:
+    """Size and free space, and the fill level as df(1) shows it: without root's reserve."""
     used = answer.f_blocks - answer.f_bfree
     reachable = used + answer.f_bavail
     percent = 100.0 * used / reachable if reachable > 0 else 0.0
-    return answer.f_blocks * answer.f_frsize, answer.f_bavail * answer.f_frsize, percent
+    unit = answer.f_frsize
+    return _Size(answer.f_blocks * unit, answer.f_bavail * unit, percent, used * unit)
+
+
+def _together(pool: _Size, more: _Size) -> _Size:
+    """Two file systems of a pool: what they use adds up, what is free is shared; a quota may fill one of them alone."""
+    used, free = pool.used_bytes + more.used_bytes, max(pool.free_bytes, more.free_bytes)
+    percent = 100.0 * used / (used + free) if used + free > 0 else 0.0
+    return _Size(used + free, free, max(percent, pool.used_percent, more.used_percent), used)
+
+
+class Mount(NamedTuple):
+    """A mounted file system; `pool` names the storage that several file systems share, empty where it is alone."""
+
+    path: str
+    pool: str = ""
 
 
 def parse_mounts(content: bytes, exclude: Tuple[str, ...] = ()) -> List[str]:
-    """Mount points of local file systems, the first of each device.
+    """Mount points of local file systems that can fill up, the first of each device."""
+    return [mount.path for mount in local_mounts(content, exclude)]
 
-    Local is what has a device below /dev; loop devices and boot partitions are no place for user data.
+
+def local_mounts(content: bytes, exclude: Tuple[str, ...] = ()) -> List[Mount]:
+    """Local file systems that can fill up: one mount of each device, all mounted file systems of a ZFS pool.
+
+    Local is what has a device below /dev, or is ZFS. Left out are loop devices, the boot partitions, file systems that
+    are full by design (images, portals), what is mounted only for reading, and mounts whose path contains one of the
+    texts in `exclude`. The subvolumes of a btrfs show the same device, so that one of them stands for all.
     """
-    mounts: List[str] = []
-    devices = set()
+    mounts: List[Mount] = []
+    devices: Set[str] = set()
     for line in content.decode(errors="surrogateescape").split("\n"):
         words = line.split(" ")
-        if len(words) < 4:  # noqa: PLR2004 device, mount point, type, options
+        if len(words) < _WORDS:
             continue
-        device, mount = words[0], _OCTAL.sub(lambda match: chr(int(match.group(1), 8)), words[1])
-        if not device.startswith("/dev") or "loop" in device or "boot" in mount or device in devices:
-            continue
-        if any(text in mount for text in exclude):
+        device, path, kind, options = words[0], _unescaped(words[1]), words[2], words[3].split(",")
+        if device in devices or not _can_fill_up(device, path, kind, options) or any(text in path for text in exclude):
             continue
         devices.add(device)
-        mounts.append(mount)
+        mounts.append(Mount(path, device.split("/", 1)[0] if kind == "zfs" else ""))
     return mounts
+
+
+def _can_fill_up(device: str, path: str, kind: str, options: List[str]) -> bool:
+    if kind != "zfs" and (not device.startswith("/dev/") or device == "/dev/fuse" or _LOOP.fullmatch(device)):
+        return False
+    if kind in _FULL_BY_DESIGN or kind.startswith("fuse.") or "ro" in options:
+        return False
+    return path != "/boot" and not path.startswith("/boot/")
+
+
+def _unescaped(text: str) -> str:
+    return _OCTAL.sub(lambda match: chr(int(match.group(1), 8)), text)
 
 
 class DeadlineCalls:

@@ -7,10 +7,9 @@ four for discards and since 5.5 two for flushes. A sector is 512 bytes whatever 
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Dict, List, Mapping, Sequence, Set, Tuple
+from typing import Dict, List, Mapping, Optional, Sequence, Set, Tuple
 
 from cc_agent.collectors.base import (
     KeptFile,
@@ -24,6 +23,7 @@ from cc_agent.collectors.base import (
     differences,
     require,
 )
+from cc_agent.collectors.blockdevices import disks_of
 from cc_agent.errors import NotAvailableError
 from cc_common.settings import option
 
@@ -51,11 +51,6 @@ _FIELDS = (
 )
 _OLDEST_COLUMNS = 11
 _READS, _READ_SECTORS, _WRITES, _WRITE_SECTORS, _BUSY_MS = 0, 2, 4, 6, 9
-
-_NOT_A_DISK = re.compile(r"(?:loop|ram|zram|dm-|md|sr|fd|nbd)[0-9]+(?:p[0-9]+)?|nvme[0-9]+c[0-9]+n[0-9]+(?:p[0-9]+)?")
-"""Devices that stand for others, or hold no data: counting them would count the same bytes twice."""
-_PARTITION = re.compile(r"(?:[shv]d[a-z]+|xvd[a-z]+)[0-9]+|(?:nvme[0-9]+n|mmcblk|pmem)[0-9]+p[0-9]+")
-"""Names of partitions, for kernels whose /sys/block cannot be seen."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +101,7 @@ class IostatCollector:
         self._table = SeriesTable(self.metrics, source="IOstatCollector", group="Disk")
         self._clock = RateClock()
         self._before: Dict[str, List[int]] = {}
-        self._disks: Set[str] = set()
+        self._disks: Dict[str, Tuple[str, ...]] = {}
         self._seen: Set[str] = set()
 
     def open(self) -> None:
@@ -140,29 +135,25 @@ class IostatCollector:
         if devices.keys() == self._seen:
             return
         self._seen = set(devices)
-        try:
-            blocks = {entry.name.replace("!", "/") for entry in self._folder.iterdir()}
-        except OSError:
-            blocks = {name for name in devices if not _PARTITION.fullmatch(name)}
-        self._disks = {
-            name
-            for name in self._seen & blocks
-            if not _NOT_A_DISK.fullmatch(name) and name not in self._options.exclude_devices
-        }
+        self._disks = disks_of(devices, self._folder, self._options.exclude_devices)
 
     def _steps(self, devices: Mapping[str, List[int]]) -> Dict[str, List[int]]:
         """How far the counters of each known disk went, requests in flight as they are; without reset disks."""
         steps: Dict[str, List[int]] = {}
-        for name in sorted(self._disks):
-            now, before = devices[name], self._before.get(name)
-            if before is None or len(before) != len(now):
-                continue
-            counted_from = list(before)
-            counted_from[_IN_FLIGHT] = 0
-            went = differences(now, counted_from)
-            if went is not None:
-                steps[name] = went
+        for name, paths in sorted(self._disks.items()):
+            parts = [self._step(source, devices) for source in _sources(name, paths, devices)]
+            went = [part for part in parts if part is not None]
+            if went and len(went) == len(parts) and len({len(part) for part in went}) == 1:
+                steps[name] = [sum(column) for column in zip(*went)]
         return steps
+
+    def _step(self, name: str, devices: Mapping[str, List[int]]) -> Optional[List[int]]:
+        now, before = devices[name], self._before.get(name)
+        if before is None or len(before) != len(now):
+            return None
+        counted_from = list(before)
+        counted_from[_IN_FLIGHT] = 0
+        return differences(now, counted_from)
 
     def _emit(self, steps: Mapping[str, List[int]], elapsed_s: float, readings: List[Reading]) -> None:
         disks = list(steps.values())
@@ -198,6 +189,16 @@ class IostatCollector:
     def close(self) -> None:
         """Release the file."""
         self._file.close()
+
+
+def _sources(name: str, paths: Tuple[str, ...], devices: Mapping[str, List[int]]) -> Tuple[str, ...]:
+    """Whose counters tell the traffic of a disk.
+
+    Kernels before 6.4 leave the head of an NVMe multipath device at zero and count at its paths; later ones count at
+    both. A head that never counted a request since boot is one of the former.
+    """
+    head = devices[name]
+    return (name,) if not paths or head[_READS] or head[_WRITES] else paths
 
 
 def parse_diskstats(content: bytes) -> Dict[str, List[int]]:

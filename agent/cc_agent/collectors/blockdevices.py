@@ -1,0 +1,72 @@
+"""Which block devices are to be counted so that each byte counts once.
+
+The kernel tells how devices stand on each other: `/sys/block/NAME` links to the place of the device in the device tree,
+and `/sys/block/NAME/slaves` lists what it stands on. Names are asked only where /sys cannot be seen.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import Dict, Iterable, List, Mapping, Sequence, Set, Tuple
+
+_VIRTUAL = "/devices/virtual/block/"
+"""Where the kernel puts devices without hardware of their own: md, dm, bcache, drbd, zvols, loop, ram, PowerPath."""
+
+_REMOVABLE = re.compile(r"(?:sr|fd)[0-9]+")
+"""Optical and floppy drives: hardware, but no place for data."""
+
+_STACKED_NAME = re.compile(
+    r"(?:bcache|dm-|drbd|loop|md|md_d|nbd|ram|zd|zram)[0-9]+(?:p[0-9]+)?|emcpower[a-z]+[0-9]*|(?:nvmesh|VxVM|VxDMP).*"
+)
+_PARTITION_NAME = re.compile(
+    r"(?:[shv]d[a-z]+|xvd[a-z]+|emcpower[a-z]+)[0-9]+|(?:nvme[0-9]+(?:c[0-9]+)?n|mmcblk|pmem|md|drbd|bcache|nbd|rbd)[0-9]+p[0-9]+"
+)
+_NVME_PATH = re.compile(r"nvme([0-9]+)c[0-9]+n([0-9]+)")
+"""One way to a namespace that NVMe multipath shows as nvme<subsystem>n<namespace>."""
+
+
+def disks_of(names: Iterable[str], folder: Path, exclude: Sequence[str] = ()) -> Dict[str, Tuple[str, ...]]:
+    """The devices to count, each with the hidden NVMe paths below it (none for most).
+
+    `names` are those of /proc/diskstats, `folder` is /sys/block. A device that stands on others, or on nothing the
+    machine has, is left out; so are partitions, removable media and what `exclude` names.
+    """
+    present = set(names)
+    try:
+        blocks = {entry.name.replace("!", "/"): entry for entry in folder.iterdir()}
+    except OSError:
+        kept = {name for name in present if not (_has_stacked_name(name) or _PARTITION_NAME.fullmatch(name))}
+    else:
+        kept = {name for name in present & blocks.keys() if not _stands_on_others(blocks[name])}
+    kept = {name for name in kept if not _REMOVABLE.fullmatch(name)}
+    paths = _nvme_paths(present)
+    hidden = {path for below in paths.values() for path in below}
+    disks = {name: paths.get(name, ()) for name in kept - hidden}
+    return {name: below for name, below in disks.items() if name not in exclude}
+
+
+def _stands_on_others(entry: Path) -> bool:
+    try:
+        if any((entry / "slaves").iterdir()):
+            return True
+    except OSError:
+        pass  # old kernels, and devices that cannot stand on others
+    if entry.is_symlink():
+        return _VIRTUAL in os.path.realpath(entry)
+    return _has_stacked_name(entry.name)  # kernels with the deprecated layout have folders here
+
+
+def _has_stacked_name(name: str) -> bool:
+    return _STACKED_NAME.fullmatch(name) is not None
+
+
+def _nvme_paths(present: Set[str]) -> Mapping[str, Tuple[str, ...]]:
+    """The paths of each namespace whose head is there; a path without its head counts by itself."""
+    paths: Dict[str, List[str]] = {}
+    for name in sorted(present):
+        match = _NVME_PATH.fullmatch(name)
+        if match and (head := f"nvme{match.group(1)}n{match.group(2)}") in present:
+            paths.setdefault(head, []).append(name)
+    return {head: tuple(below) for head, below in paths.items()}
