@@ -91,6 +91,38 @@ def test_a_reset_leaves_out_the_interval(tmp_path: Path, write: Write) -> None:
     assert set(rates) == {("num_cpus", "node")}
 
 
+@pytest.mark.parametrize("back", [{"user": 105, "idle": 3}, {"user": 100, "idle": 20, "iowait": 1}, {"user": 900}])
+def test_a_hardware_thread_whose_idle_time_began_anew_is_left_out(
+    tmp_path: Path, write: Write, back: dict[str, int]
+) -> None:
+    before = _stat(_line(0, idle=50_000), _line(1, user=100, idle=50_000, iowait=90))
+    rates = _rates(tmp_path, write, before, _stat(_line(0, idle=51_000), _line(1, **back)))
+    assert rates["cpu_user", "node"] == 0
+    assert ("cpu_user", "1") not in rates
+
+
+@pytest.mark.parametrize("counted", [0, 10, 700, 1400, 60_000])
+def test_a_hardware_thread_that_was_away_for_a_while_is_left_out(tmp_path: Path, write: Write, counted: int) -> None:
+    before = _stat(*(_line(cpu) for cpu in range(4)))
+    after = _stat(*(_line(cpu, user=1000) for cpu in range(3)), _line(3, idle=counted))
+    rates = _rates(tmp_path, write, before, after)
+    assert rates["cpu_user", "node"] == 100
+    assert ("cpu_user", "3") not in rates
+
+
+@pytest.mark.parametrize("counted", [800, 990, 1010, 1300])
+def test_unsteady_ticks_and_hidden_stolen_time_leave_nothing_out(tmp_path: Path, write: Write, counted: int) -> None:
+    before = _stat(*(_line(cpu) for cpu in range(4)))
+    after = _stat(*(_line(cpu, user=1000) for cpu in range(3)), _line(3, idle=counted))
+    assert _rates(tmp_path, write, before, after)["cpu_idle", "3"] == 100
+
+
+def test_of_two_hardware_threads_the_one_that_counted_more_was_there(tmp_path: Path, write: Write) -> None:
+    rates = _rates(tmp_path, write, _stat(_line(0), _line(1)), _stat(_line(0, user=400), _line(1, idle=1000)))
+    assert rates["cpu_user", "node"] == 0
+    assert ("cpu_user", "0") not in rates
+
+
 def test_idle_and_iowait_may_shrink_without_harm(tmp_path: Path, write: Write) -> None:
     before = _stat(_line(0, user=100, iowait=50, idle=10))
     rates = _rates(tmp_path, write, before, _stat(_line(0, user=110, iowait=49, idle=20)))

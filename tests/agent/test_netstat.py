@@ -154,3 +154,61 @@ def test_lines_of_another_form_are_skipped(text: bytes, expected: dict[str, tupl
 )
 def test_what_is_written_is_read(devices: dict[str, tuple[int, int, int, int]]) -> None:
     assert parse_net_dev(_dev(**devices).encode()) == devices
+
+
+def _below(root: Path, lower: str, upper: str, *, as_master: bool) -> None:
+    """Links two devices as the kernel does."""
+    net = root / "sys/class/net"
+    (net / lower).mkdir(parents=True, exist_ok=True)
+    (net / upper).mkdir(parents=True, exist_ok=True)
+    (net / upper / f"lower_{lower}").symlink_to(f"../{lower}")
+    (net / lower / f"upper_{upper}").symlink_to(f"../{upper}")
+    if as_master:
+        (net / lower / "master").symlink_to(f"../{upper}")
+
+
+def _bandwidth(root: Path, write: Write, *devices: str, **options: object) -> dict[str, float]:
+    zero = (0, 0, 0, 0)
+    return _values(
+        root, write, _dev(**dict.fromkeys(devices, zero)), _dev(**dict.fromkeys(devices, (100, 0, 1, 0))), **options
+    )
+
+
+@pytest.mark.usefixtures("hardware")
+def test_a_virtual_function_below_a_synthetic_device_is_not_counted_again(tmp_path: Path, write: Write) -> None:
+    _below(tmp_path, "eth1", "eth0", as_master=True)
+    values = _bandwidth(tmp_path, write, "eth0", "eth1", send_device_values=True)
+    assert values["net_bw"] == 10
+    assert values["eth_read_bw"] == 10
+    assert values["net_bytes_in"] == 100
+    assert values["net_pkts_in_bw"] == pytest.approx(0.1)
+    assert values["net_bytes_in_bweth1"] == 10  # asked for, so shown
+
+
+@pytest.mark.usefixtures("hardware")
+def test_the_device_that_counts_for_both_may_lose_the_other_at_any_time(tmp_path: Path, write: Write) -> None:
+    _below(tmp_path, "eth1", "eth0", as_master=True)
+    zero, moved = (0, 0, 0, 0), (100, 0, 0, 0)
+    assert _values(tmp_path, write, _dev(eth0=zero, eth1=zero), _dev(eth0=moved))["net_bw"] == 10
+    assert _values(tmp_path, write, _dev(eth0=zero, eth1=(999, 0, 0, 0)), _dev(eth0=moved, eth1=zero))["net_bw"] == 10
+
+
+@pytest.mark.usefixtures("hardware")
+@pytest.mark.parametrize("upper", ["bond0", "team0", "br0", "uplink"])
+def test_devices_and_the_bond_or_bridge_over_them_count_once(tmp_path: Path, write: Write, upper: str) -> None:
+    for lower in ("eth0", "eth1"):
+        _below(tmp_path, lower, upper, as_master=True)
+    assert _bandwidth(tmp_path, write, "eth0", "eth1", upper)["net_bw"] == 20
+    everything = _bandwidth(tmp_path, write, "eth0", "eth1", upper, include_devices=("eth0", "eth1", upper))
+    assert everything["net_bw"] == 20
+    some = _bandwidth(tmp_path, write, "eth0", "eth1", upper, include_devices=("eth0", upper))
+    assert some["net_bw"] == 10  # the bond has what both carry
+    assert _bandwidth(tmp_path, write, "eth0", "eth1", upper, include_devices=(upper,))["net_bw"] == 10
+
+
+@pytest.mark.usefixtures("hardware")
+def test_a_vlan_and_the_device_that_carries_it_count_once(tmp_path: Path, write: Write) -> None:
+    _below(tmp_path, "eth0", "vlan7", as_master=False)
+    values = _bandwidth(tmp_path, write, "eth0", "vlan7", include_devices=("eth0", "vlan7"))
+    assert values["net_bw"] == 10
+    assert _bandwidth(tmp_path, write, "eth0", "vlan7", include_devices=("vlan7",))["net_bw"] == 10

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Dict, List, Optional, Tuple
+from typing import Dict, List, Tuple
 
 from cc_agent.collectors.base import (
     KeptFile,
@@ -28,6 +28,10 @@ _EXCLUSIVE = 8
 """The first eight states exclude each other and add up to the whole time."""
 _IDLE, _IOWAIT = 3, 4
 _BUSY = (0, 1, 2, 5, 6)
+_IDLE_MAY_SHRINK_TICKS = 10
+_TOTAL_TOLERANCE = 0.75
+"""Hardware threads that were online throughout count the same time, but for the kernel's steps of 10 ms and stolen time
+that a hypervisor keeps to itself."""
 
 _MEANINGS = {
     "user": "time in user mode, virtual machines included",
@@ -85,15 +89,14 @@ class CpustatCollector:
         self._before = {}
 
     def read(self, tick: Tick) -> List[Reading]:
-        """Shares since the call before; a hardware thread that just came online is left out once."""
+        """Shares since the call before; a hardware thread that was not online throughout is left out once."""
         now = parse_stat(self._file.read())
         rates_wanted = self._clock.elapsed_s(tick) is not None
         readings: List[Reading] = []
         if self._table.declared("num_cpus", "node"):
             readings.append((self._table.get("num_cpus"), len(now)))
         if rates_wanted:
-            shares = {cpu: _shares(ticks, self._before.get(cpu)) for cpu, ticks in now.items()}
-            self._emit({cpu: share for cpu, share in shares.items() if share is not None}, readings)
+            self._emit(_shares_of(now, self._before), readings)
         self._before = now
         return readings
 
@@ -132,21 +135,38 @@ def parse_stat(content: bytes) -> Dict[bytes, List[int]]:
     return processors
 
 
-def _shares(now: List[int], before: Optional[List[int]]) -> Optional[List[float]]:
-    """Percent of time in each state, then in all working states; None without a usable reading before.
+def _shares_of(now: Dict[bytes, List[int]], before: Dict[bytes, List[int]]) -> Dict[bytes, List[float]]:
+    """Percent of time in each state, then in all working states, of the hardware threads that were online throughout.
 
-    Divided by the ticks of all states instead of wall time: shares of one hardware thread add up to exactly 100
-    although the kernel counts in steps of 10 ms.
+    One that was away for a part of the interval counted less time than most, or more where the kernel makes up for it.
     """
-    if before is None:
-        return None
+    steps = {cpu: _steps(ticks, before[cpu]) for cpu, ticks in now.items() if cpu in before}
+    totals = {cpu: sum(went[:_EXCLUSIVE]) for cpu, went in steps.items() if went}
+    usual = sorted(totals.values())[len(totals) // 2] if totals else 0
+    return {
+        cpu: _percent(steps[cpu], total)
+        for cpu, total in totals.items()
+        if usual * _TOTAL_TOLERANCE <= total <= usual / _TOTAL_TOLERANCE and total > 0
+    }
+
+
+def _steps(now: List[int], before: List[int]) -> List[int]:
+    """How far each counter went; nothing when they began anew."""
     steps = [new - old for new, old in zip(now, before)]
-    # proc_stat(5): idle and iowait may shrink on a running system; anything else that shrinks was reset.
+    # proc_stat(5): idle and iowait may shrink on a running system, and what one loses the other has. Before Linux 6.5
+    # both begin at zero when a hardware thread comes back, while the rest goes on.
+    if steps[_IDLE] + steps[_IOWAIT] < -_IDLE_MAY_SHRINK_TICKS:
+        return []
     steps[_IDLE] = max(steps[_IDLE], 0)
     steps[_IOWAIT] = max(steps[_IOWAIT], 0)
-    total = sum(steps[:_EXCLUSIVE])
-    if total <= 0 or min(steps) < 0:
-        return None
+    return steps if min(steps) >= 0 else []
+
+
+def _percent(steps: List[int], total: int) -> List[float]:
+    """Shares of the ticks of all states, not of wall time.
+
+    So those of one hardware thread add up to exactly 100 although the kernel counts in steps of 10 ms.
+    """
     scale = 100.0 / total
     shares = [step * scale for step in steps]
     shares.append(sum(steps[state] for state in _BUSY) * scale)

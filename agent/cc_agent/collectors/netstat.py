@@ -33,6 +33,8 @@ _COLUMNS = (0, 8, 1, 9)
 
 _ETHERNET = "1"
 """ARPHRD_ETHER in /sys/class/net/*/type; IP over InfiniBand has 32."""
+_LOWER = "lower_"
+"""Links in /sys/class/net/NAME to the devices that NAME stands on begin so."""
 _VIRTUAL_NAMES = (
     "lo", "bond", "br-", "bridge", "cali", "cni", "docker", "dummy", "flannel", "ifb", "podman", "sit", "tap", "team",
     "tun", "veth", "virbr", "vlan", "vxlan", "wg",
@@ -80,7 +82,11 @@ def _describe(options: NetstatOptions) -> Tuple[MetricDescription, ...]:
 
 
 class NetstatCollector:
-    """Counters and rates as sums over the devices of the node."""
+    """Counters and rates as sums over the devices of the node, where each byte counts once.
+
+    Bytes of a device that works below another one, or above it, are in the counters of both. The sums leave one of the
+    two out; `send_device_values` still sends each.
+    """
 
     name = "netstat"
 
@@ -95,6 +101,7 @@ class NetstatCollector:
             alias: canonical for canonical, aliases in options.interface_aliases.items() for alias in aliases
         }
         self._counted: Dict[str, bool] = {}
+        self._in_totals: Set[str] = set()
         self._ethernet: Dict[str, bool] = {}
         self._before: Dict[str, Tuple[int, ...]] = {}
 
@@ -134,16 +141,17 @@ class NetstatCollector:
             for device, counters in steps.items()
             if counters is not None
         }
-        complete = len(rates) == len(known) and bool(rates)
+        complete = self._in_totals & known.keys() <= rates.keys() and bool(self._in_totals & rates.keys())
         for index, (name, _, _) in enumerate(_COUNTERS):
             self._emit(
                 f"{name}_bw", {device: rate[index] for device, rate in rates.items()}, readings, complete=complete
             )
         if not complete:
             return
-        wired = [rate for device, rate in rates.items() if self._is_ethernet(device)]
+        once = {device: rate for device, rate in rates.items() if device in self._in_totals}
+        wired = [rate for device, rate in once.items() if self._is_ethernet(device)]
         sums = {
-            "net_bw": sum(rate[_BYTES_IN] + rate[_BYTES_OUT] for rate in rates.values()),
+            "net_bw": sum(rate[_BYTES_IN] + rate[_BYTES_OUT] for rate in once.values()),
             "eth_read_bw": sum(rate[_BYTES_IN] for rate in wired),
             "eth_write_bw": sum(rate[_BYTES_OUT] for rate in wired),
         }
@@ -155,7 +163,8 @@ class NetstatCollector:
         if not self._table.declared(name, "node"):
             return
         if complete:
-            readings.append((self._table.get(name), sum(values.values())))
+            total = sum(value for device, value in values.items() if device in self._in_totals)
+            readings.append((self._table.get(name), total))
         if self._options.send_device_values:
             readings.extend(
                 (self._table.get(name, stype="network", stype_id=device), value) for device, value in values.items()
@@ -165,11 +174,12 @@ class NetstatCollector:
         """The counters of the devices to count, by lasting name."""
         self._remember(devices.keys() - self._counted.keys(), set(devices))
         self._counted = {device: self._counted[device] for device in devices}
-        return {
-            self._canonical.get(device, device): counters
-            for device, counters in devices.items()
-            if self._counted[device]
+        chosen_devices = {device for device, counted in self._counted.items() if counted}
+        self._in_totals = {
+            self._canonical.get(device, device)
+            for device in chosen_devices - counted_twice(chosen_devices, self._folder)
         }
+        return {self._canonical.get(device, device): devices[device] for device in devices if device in chosen_devices}
 
     def _remember(self, new: Set[str], present: Set[str]) -> None:
         if not new:
@@ -199,6 +209,42 @@ class NetstatCollector:
     def close(self) -> None:
         """Release the file."""
         self._file.close()
+
+
+def counted_twice(devices: Set[str], folder: Path) -> Set[str]:
+    """Those of the devices whose bytes others of them count as well; `folder` is /sys/class/net.
+
+    The devices below a master with hardware of its own (a virtual function below the synthetic device of Hyper-V, a
+    failover pair): the master counts all. A master without hardware (bond, team, bridge) whose parts are all there, or
+    else the parts. What stands on another device without being its master: VLANs and the like.
+    """
+    if len(devices) < 2:  # noqa: PLR2004 one device cannot stand on another
+        return set()
+    masters = {device: _linked(folder / device / "master") for device in devices}
+    twice: Set[str] = set()
+    for device in devices:
+        lower = _lower_devices(folder / device)
+        parts = {name for name in lower if masters.get(name, _linked(folder / name / "master")) == device}
+        parts_are_there = parts and parts <= devices and not (folder / device / "device").exists()
+        if lower & devices - parts or parts_are_there:
+            twice.add(device)
+        else:
+            twice |= {name for name, master in masters.items() if master == device}
+    return twice
+
+
+def _linked(link: Path) -> str:
+    try:
+        return link.readlink().name
+    except OSError:
+        return ""
+
+
+def _lower_devices(folder: Path) -> Set[str]:
+    try:
+        return {entry.name[len(_LOWER) :] for entry in folder.iterdir() if entry.name.startswith(_LOWER)}
+    except OSError:
+        return set()
 
 
 def parse_net_dev(content: bytes) -> Dict[str, Tuple[int, ...]]:
