@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import logging
 import time
-from typing import Callable, List, NamedTuple, Optional, Sequence
+from functools import partial
+from typing import Callable, Dict, List, NamedTuple, Optional, Sequence, TypeVar
 
 from cc_agent.collectors.base import Collector, Reading, Tick
+from cc_agent.deadline import DeadlineCalls
 from cc_agent.errors import NotAvailableError
 
 logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+SHARE_OF_INTERVAL = 0.25
+LONGEST_READING_S = 5.0
+"""A collector that takes longer than a quarter of the interval, five seconds at most, is left out while it does."""
 
 FIRST_RETRY_INTERVALS = 1
 LONGEST_RETRY_S = 600.0
@@ -100,34 +108,57 @@ class Fence:
 
 
 class Sampler:
-    """All collectors of the node."""
+    """All collectors of the node. Each is read under a deadline: one that blocks takes nothing else with it."""
 
     def __init__(self, collectors: Sequence[Collector], *, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._fences = [Fence(collector) for collector in collectors]
         self._monotonic = monotonic
+        self._calls = DeadlineCalls("collectors", LONGEST_READING_S, most_blocked=len(self._fences))
+        self._blocked_since_s: Dict[str, float] = {}
 
     def open(self, interval_s: float) -> None:
         """Make the collectors ready before the first tick."""
         for fence in self._fences:
-            fence.open(self._monotonic(), interval_s)
+            self._under_deadline(fence, partial(fence.open, self._monotonic(), interval_s), interval_s)
 
     def sample(self, time_s: int, interval_s: float) -> List[Reading]:
-        """The readings of all collectors, to be stamped with `time_s`."""
+        """The readings of all collectors that answer in time, to be stamped with `time_s`."""
         readings: List[Reading] = []
         for fence in self._fences:
-            readings += fence.read(Tick(time_s, self._monotonic(), interval_s))
+            tick = Tick(time_s, self._monotonic(), interval_s)
+            readings += self._under_deadline(fence, partial(fence.read, tick), interval_s) or []
         return readings
+
+    def _under_deadline(self, fence: Fence, work: Callable[[], T], interval_s: float) -> Optional[T]:
+        name = fence.collector.name
+        answer = self._calls.run(name, work, timeout_s=min(interval_s * SHARE_OF_INTERVAL, LONGEST_READING_S))
+        if name in self._calls.blocked:
+            if name not in self._blocked_since_s:
+                self._blocked_since_s[name] = self._monotonic()
+                logger.warning("collector does not answer and is left out name=%s", name)
+        elif self._blocked_since_s.pop(name, None) is not None:
+            logger.info("collector answers again name=%s", name)
+        return answer
 
     @property
     def statuses(self) -> List[Status]:
         """How each collector did at the last tick."""
-        return [fence.status for fence in self._fences]
+        return [self._status(fence) for fence in self._fences]
+
+    def _status(self, fence: Fence) -> Status:
+        since_s = self._blocked_since_s.get(fence.collector.name)
+        if since_s is None:
+            return fence.status
+        away_s = self._monotonic() - since_s
+        return Status(fence.collector.name, 0, f"has not answered for {away_s:.0f} s", "look what its source waits for")
 
     def status_of(self, name: str) -> Optional[Status]:
         """How one collector did; None if it does not run."""
         return next((status for status in self.statuses if status.name == name), None)
 
     def close(self) -> None:
-        """Release everything."""
+        """Release everything but what a blocked call still holds."""
         for fence in self._fences:
-            fence.close()
+            if fence.collector.name not in self._calls.blocked:
+                fence.close()
+        self._calls.close()

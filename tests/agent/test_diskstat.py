@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cc_agent.collectors.base import Tick
-from cc_agent.collectors.diskstat import DeadlineCalls, DiskstatCollector, DiskstatOptions, parse_mounts
+from cc_agent.collectors.diskstat import DiskstatCollector, DiskstatOptions, parse_mounts
 from cc_agent.errors import NotAvailableError
 
 Write = Callable[[str, str], None]
@@ -91,47 +91,6 @@ def test_what_is_written_is_read(mounts: list[str]) -> None:
     assert parse_mounts(text.encode()) == mounts
 
 
-def test_a_call_that_hangs_is_left_behind_and_not_asked_again() -> None:
-    release = threading.Event()
-    asked: list[str] = []
-
-    def statvfs(path: str) -> str:
-        asked.append(path)
-        if path == "/hung":
-            release.wait(10)
-        return path
-
-    calls = DeadlineCalls(statvfs, 0.05)
-    assert calls("/hung") is None
-    assert calls("/fine") == "/fine"
-    assert calls("/hung") is None
-    assert calls.stuck == ("/hung",)
-    assert asked == ["/hung", "/fine"]
-    release.set()
-    for thread in threading.enumerate():
-        if thread.name == "statvfs":
-            thread.join(0.5)
-    assert calls("/hung") == "/hung"
-    calls.close()
-
-
-def test_at_most_four_calls_may_hang() -> None:
-    release = threading.Event()
-    asked: list[str] = []
-
-    def statvfs(path: str) -> None:
-        asked.append(path)
-        release.wait(10)
-
-    calls = DeadlineCalls(statvfs, 0.01)
-    for number in range(8):
-        assert calls(str(number)) is None
-    assert len(calls.stuck) == 4
-    assert len(asked) == 4
-    release.set()
-    calls.close()
-
-
 def test_a_diskless_node_has_nothing_to_report(tmp_path: Path, write: Write) -> None:
     write("proc/self/mounts", "tmpfs / tmpfs rw 0 0\nproc /proc proc rw 0 0\n")
     with pytest.raises(NotAvailableError, match="no local file system"):
@@ -201,3 +160,19 @@ def test_a_zfs_pool_counts_once_with_what_all_its_file_systems_use(tmp_path: Pat
 def test_a_full_quota_in_a_zfs_pool_is_seen(tmp_path: Path, write: Write) -> None:
     write("proc/self/mounts", "tank / zfs rw 0 0\ntank/home /home zfs rw 0 0\n")
     assert _values(tmp_path, {"/": _answer(1000, 990, 990), "/home": _answer(10, 0, 0)})["part_max_used"] == 100
+
+
+def test_a_mount_that_does_not_answer_costs_only_itself(tmp_path: Path, write: Write) -> None:
+    write("proc/self/mounts", "/dev/sda1 / ext4 rw 0 0\n/dev/sdb1 /dead xfs rw 0 0\n")
+    release = threading.Event()
+
+    def statvfs(path: str) -> os.statvfs_result:
+        if path == "/dead":
+            release.wait(10)
+        return _answer(100, 60, 60)
+
+    collector = DiskstatCollector(DiskstatOptions(statfs_timeout_s=0.02), tmp_path, statvfs)
+    for _ in range(3):
+        assert {series.metric: value for series, value in collector.read(TICK)}["part_max_used"] == 40
+    release.set()
+    collector.close()

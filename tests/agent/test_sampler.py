@@ -1,4 +1,5 @@
 import logging
+import threading
 
 import pytest
 
@@ -123,3 +124,68 @@ def test_closing_survives_a_collector_that_does_not_close() -> None:
     sampler.close()
     assert other.closed == 1
     assert sampler.status_of("nobody") is None
+
+
+class Blocking(Scripted):
+    """A collector whose readings wait for the test."""
+
+    def __init__(self, name: str = "blocking") -> None:
+        super().__init__(name)
+        self.release = threading.Event()
+        self.returned = threading.Event()
+        self.blocks_at_open = False
+
+    def open(self) -> None:
+        super().open()
+        if self.blocks_at_open:
+            self.release.wait(10)
+
+    def read(self, tick: Tick, /) -> list[Reading]:
+        readings = super().read(tick)
+        self.release.wait(10)
+        self.returned.set()
+        return readings
+
+
+def test_a_collector_that_blocks_takes_nothing_else_with_it(caplog: pytest.LogCaptureFixture) -> None:
+    blocking, good = Blocking(), Scripted("good")
+    sampler = Sampler([blocking, good], monotonic=lambda: NOW[0])
+    for step in range(1, 4):
+        NOW[0] = float(step)
+        assert len(sampler.sample(step, 0.1)) == 1
+    assert len(blocking.ticks) == 1
+    assert len(good.ticks) == 3
+    status = sampler.status_of("blocking")
+    assert status is not None
+    assert status.problem == "has not answered for 2 s"
+    assert [record.getMessage() for record in caplog.records].count(
+        "collector does not answer and is left out name=blocking"
+    ) == 1
+    blocking.release.set()
+    assert blocking.returned.wait(10)
+    sampler.close()
+
+
+def test_a_collector_that_comes_back_is_read_again() -> None:
+    blocking = Blocking()
+    sampler = Sampler([blocking], monotonic=lambda: NOW[0])
+    threads_before = set(threading.enumerate())
+    assert sampler.sample(1, 0.1) == []
+    left_behind = set(threading.enumerate()) - threads_before
+    blocking.release.set()
+    for thread in left_behind:
+        thread.join(10)
+    assert len(sampler.sample(2, 10)) == 1  # what it said too late belongs to no tick
+    assert sampler.status_of("blocking") == ("blocking", 1, "", "")
+    sampler.close()
+
+
+def test_a_collector_that_blocks_at_the_start_lets_the_agent_start() -> None:
+    blocking, good = Blocking(), Scripted("good")
+    blocking.blocks_at_open = True
+    sampler = Sampler([blocking, good], monotonic=lambda: NOW[0])
+    sampler.open(0.1)
+    assert len(sampler.sample(1, 0.1)) == 1
+    sampler.close()
+    assert blocking.closed == 0  # its thread still holds it
+    blocking.release.set()

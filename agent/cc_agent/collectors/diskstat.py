@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import os
-import queue
 import re
-import threading
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Callable, Dict, List, NamedTuple, Optional, Set, Tuple
+from typing import Callable, Dict, List, NamedTuple, Optional, Set, Tuple
 
 from cc_agent.collectors.base import (
     KeptFile,
@@ -20,6 +18,7 @@ from cc_agent.collectors.base import (
     chosen,
     require,
 )
+from cc_agent.deadline import DeadlineCalls
 from cc_agent.errors import NotAvailableError
 from cc_common.settings import option
 
@@ -28,7 +27,7 @@ _METRICS = (
     MetricDescription("disk_free", "B", "node", "Free space of all local file systems.", "gauge"),
     MetricDescription("part_max_used", "%", "node", "Fill level of the fullest local file system.", "gauge"),
 )
-_MAX_STUCK = 4
+_MOST_BLOCKED = 4
 _WORDS = 4
 """Device, mount point, type and options of a line of /proc/self/mounts; dump and pass follow."""
 _LOOP = re.compile(r"/dev/loop[0-9]+(?:p[0-9]+)?")
@@ -70,7 +69,8 @@ class DiskstatCollector:
         self._options = options
         self._file = KeptFile(root / "proc/self/mounts")
         self._table = SeriesTable(self.metrics, source="DiskstatCollector", group="Disk")
-        self._sizes = DeadlineCalls(statvfs, options.statfs_timeout_s)
+        self._statvfs = statvfs
+        self._calls = DeadlineCalls("statvfs", options.statfs_timeout_s, most_blocked=_MOST_BLOCKED)
         self._known: List[str] = []
 
     def open(self) -> None:
@@ -85,7 +85,7 @@ class DiskstatCollector:
         sizes: Dict[str, _Size] = {}
         pools: Dict[str, str] = {}
         for mount in mounts:
-            answer = self._sizes(mount.path)
+            answer = self._size_of(mount.path)
             if answer is None or answer.f_blocks <= 0:
                 continue
             size, first = _measure(answer), mount.path
@@ -97,6 +97,12 @@ class DiskstatCollector:
             self._table.forget(gone)
         self._known = paths
         return self._readings(sizes)
+
+    def _size_of(self, path: str) -> Optional[os.statvfs_result]:
+        try:
+            return self._calls.run(path, lambda: self._statvfs(path))
+        except OSError:  # unmounted between the list and the call, or not ours to see
+            return None
 
     def _readings(self, sizes: Dict[str, _Size]) -> List[Reading]:
         if not sizes:
@@ -120,7 +126,7 @@ class DiskstatCollector:
     def close(self) -> None:
         """Release the file; a call that hangs is left behind with its thread."""
         self._file.close()
-        self._sizes.close()
+        self._calls.close()
 
 
 class _Size(NamedTuple):
@@ -189,64 +195,3 @@ def _can_fill_up(device: str, path: str, kind: str, options: List[str]) -> bool:
 
 def _unescaped(text: str) -> str:
     return _OCTAL.sub(lambda match: chr(int(match.group(1), 8)), text)
-
-
-class DeadlineCalls:
-    """Calls a function that may hang, such as statvfs, in a thread that is left behind when it does.
-
-    An argument whose call hangs is not asked again until that call came back; at most four calls may hang at a time.
-    """
-
-    def __init__(self, function: Callable[[str], Any], timeout_s: float) -> None:
-        self._function = function
-        self._timeout_s = timeout_s
-        self._stuck: Dict[str, threading.Event] = {}
-        self._requests: Optional[queue.SimpleQueue[Optional[_Call]]] = None
-
-    def __call__(self, argument: str) -> Optional[Any]:
-        """The answer; None when it failed or does not come in time."""
-        self._stuck = {name: done for name, done in self._stuck.items() if not done.is_set()}
-        if argument in self._stuck or len(self._stuck) >= _MAX_STUCK:
-            return None
-        if self._requests is None:
-            self._requests = queue.SimpleQueue()
-            threading.Thread(target=_serve, args=(self._function, self._requests), name="statvfs", daemon=True).start()
-        call = _Call(argument)
-        self._requests.put(call)
-        if call.done.wait(self._timeout_s):
-            return call.answer
-        self._stuck[argument] = call.done
-        self.close()
-        return None
-
-    @property
-    def stuck(self) -> Tuple[str, ...]:
-        """Arguments whose calls have not come back."""
-        return tuple(self._stuck)
-
-    def close(self) -> None:
-        """Let the thread end when its present call is done; the next call starts another."""
-        if self._requests is not None:
-            self._requests.put(None)
-            self._requests = None
-
-
-class _Call:
-    __slots__ = ("answer", "argument", "done")
-
-    def __init__(self, argument: str) -> None:
-        self.argument = argument
-        self.answer: Optional[Any] = None
-        self.done = threading.Event()
-
-
-def _serve(function: Callable[[str], Any], requests: queue.SimpleQueue[Optional[_Call]]) -> None:
-    while True:
-        call = requests.get()
-        if call is None:
-            return
-        try:
-            call.answer = function(call.argument)
-        except OSError:  # unmounted between the list and the call, or not ours to see
-            call.answer = None
-        call.done.set()
