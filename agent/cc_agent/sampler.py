@@ -8,8 +8,8 @@ from functools import partial
 from typing import Callable, Dict, List, NamedTuple, Optional, Sequence, TypeVar
 
 from cc_agent.collectors.base import Collector, Reading, Tick
-from cc_agent.deadline import DeadlineCalls
 from cc_agent.errors import NotAvailableError
+from cc_common.deadline import DeadlineCalls
 
 logger = logging.getLogger(__name__)
 

@@ -5,6 +5,7 @@ say which part they belong to; here they are put on the wall-clock grid and get 
 """
 
 import logging
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -162,10 +163,9 @@ class ExternalStore:
         if self._place.token:
             headers["Authorization"] = f"Bearer {self._place.token}"
         url = self._place.url.rstrip("/") + path
-        deadline_s = self._steady() + self._place.timeout_s
         try:
             with self._connections().stream("GET", url, content=content, headers=headers) as answer:
-                body = self._read(answer, deadline_s)
+                body = _read(answer)
         except httpx.TimeoutException as error:
             raise self._gone(f"it did not answer within {self._place.timeout_s:g} s") from error
         except (httpx.HTTPError, httpx.InvalidURL) as error:
@@ -180,25 +180,14 @@ class ExternalStore:
         self._away = float("-inf"), ""
         return body, answer.headers.get("Content-Type", "").startswith(MEDIA_TYPE)
 
-    def _read(self, answer: "httpx.Response", deadline_s: float) -> bytes:
-        parts: list[bytes] = []
-        size = 0
-        for part in answer.iter_bytes():
-            parts.append(part)
-            size += len(part)
-            if size > LARGEST_BYTES:
-                raise _TooMuch
-            if self._steady() > deadline_s:
-                raise self._gone(f"its answer took longer than {self._place.timeout_s:g} s")
-        return b"".join(parts)
-
     def _connections(self) -> "httpx.Client":
-        import httpx  # noqa: PLC0415
+        from cc_common.deadline_transport import deadline_client  # noqa: PLC0415
 
         with self._lock:
             if self._client is None:
-                limits = httpx.Limits(max_connections=_CONNECTIONS, max_keepalive_connections=_CONNECTIONS)
-                self._client = httpx.Client(timeout=self._place.timeout_s, limits=limits, trust_env=False)
+                place = self._place
+                tls = ssl.create_default_context() if place.url.lower().startswith("https:") else None
+                self._client = deadline_client(place.timeout_s, tls=tls, connections=_CONNECTIONS)
             return self._client
 
     def _failed(self, why: str) -> StoreAway:
@@ -219,6 +208,17 @@ class ExternalStore:
             if self._client is not None:
                 self._client.close()
                 self._client = None
+
+
+def _read(answer: "httpx.Response") -> bytes:
+    parts: list[bytes] = []
+    size = 0
+    for part in answer.iter_bytes():
+        parts.append(part)
+        size += len(part)
+        if size > LARGEST_BYTES:
+            raise _TooMuch
+    return b"".join(parts)
 
 
 def _parts(query: Query) -> list[Query]:

@@ -9,6 +9,7 @@ from typing import Any, Dict, Optional
 from urllib.parse import quote
 
 from cc_common.delivery import HttpSender, Outcome, Timeouts
+from cc_common.delivery.http import tls_context
 from cc_common.errors import DeliveryError
 from cc_common.nodestate import NodeStateReport
 from cc_slurm_adapter.errors import TopologyError
@@ -27,7 +28,7 @@ def make_senders(url: str, settings: BackendSettings) -> Dict[str, HttpSender]:
             url + path,
             token=settings.token,
             ca_file=settings.ca_file or None,
-            timeouts=Timeouts(connect_s=min(5.0, settings.timeout_s), read_s=settings.timeout_s),
+            timeouts=Timeouts(connect_s=min(5.0, settings.timeout_s), total_s=settings.timeout_s),
             content_type="application/json",
             meaning=meaning_of(kind),
         )
@@ -66,13 +67,15 @@ def _keep(path: Path, document: Any) -> None:
 def _fetch(url: str, settings: BackendSettings, cluster: str) -> Any:
     import httpx  # noqa: PLC0415 only who asks needs it
 
+    from cc_common.deadline_transport import deadline_client  # noqa: PLC0415 same
+
     address = f"{url}/api/clusters/?cluster={quote(cluster, safe='')}"
     headers = {"Accept": "application/json"}
     if settings.token:
         headers["Authorization"] = f"Bearer {settings.token.strip()}"
     try:
-        verify: Any = settings.ca_file or True
-        with httpx.Client(verify=verify, timeout=settings.timeout_s, trust_env=False) as client:
+        tls = tls_context(settings.ca_file or None) if url.lower().startswith("https:") else None
+        with deadline_client(settings.timeout_s, tls=tls) as client:
             answer = client.get(address, headers=headers)
     except (httpx.HTTPError, httpx.InvalidURL, OSError, DeliveryError) as error:
         raise TopologyError(f"{address}: no answer ({type(error).__name__}: {error})") from error

@@ -52,7 +52,9 @@ class BackendSettings:
     url: str = option("", "address of the backend, without `/api`; http or https")
     token: str = option("", "token that is sent as bearer token", env=TOKEN_VARIABLE, secret=True)
     ca_file: str = option("", "certificates to trust instead of the system's", kind="path")
-    timeout_s: float = option(10.0, "longest wait for an answer", key="timeout", kind="duration", minimum=0.1)
+    timeout_s: float = option(
+        10.0, "longest time for a request to the end of its answer", key="timeout", kind="duration", minimum=0.1
+    )
 
 
 @dataclass(frozen=True)

@@ -18,8 +18,8 @@ from cc_agent.collectors.base import (
     chosen,
     require,
 )
-from cc_agent.deadline import DeadlineCalls
 from cc_agent.errors import NotAvailableError
+from cc_common.deadline import DeadlineCalls
 from cc_common.settings import option
 
 _METRICS = (

@@ -30,7 +30,9 @@ class HttpSettings(SinkSettings):
     username: str = option("", "user name, for servers that want one instead of a token")
     password: str = option("", "password that belongs to the user name", secret=True)
     ca_file: str = option("", "certificates to trust instead of the system's", key="ca_file", kind="path")
-    timeout_s: float = option(10.0, "longest wait for an answer", key="timeout", kind="duration", minimum=0.1)
+    timeout_s: float = option(
+        10.0, "longest time for a request to the end of its answer", key="timeout", kind="duration", minimum=0.1
+    )
     memory_limit_bytes: int = option(8_388_608, "how much may wait in memory", key="memory_limit_bytes", minimum=65_536)
     spool_limit_bytes: int = option(
         268_435_456, "how much may wait on disk, where there is a spool folder", key="spool_limit_bytes", minimum=0
@@ -83,7 +85,7 @@ def make_sender(settings: HttpSettings, *, listen: Optional[Callable[[Mapping[st
         write_url(settings.url),
         token=settings.jwt,
         ca_file=settings.ca_file or None,
-        timeouts=Timeouts(connect_s=min(5.0, settings.timeout_s), read_s=settings.timeout_s),
+        timeouts=Timeouts(connect_s=min(5.0, settings.timeout_s), total_s=settings.timeout_s),
         headers=headers,
         meaning=meaning,
     )

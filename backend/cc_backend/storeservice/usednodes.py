@@ -1,6 +1,7 @@
 """Which hosts running jobs use, asked of the backend, so that their samples outlive the retention."""
 
 import logging
+import ssl
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
@@ -59,10 +60,13 @@ class UsedNodesClient:
         """
         import httpx  # noqa: PLC0415 - only needed where a backend is set
 
+        from cc_common.deadline_transport import deadline_client  # noqa: PLC0415
+
         headers = {"Authorization": f"Bearer {self._token}"} if self._token else {}
+        tls = ssl.create_default_context() if self._url.lower().startswith("https:") else None
         try:
             with (
-                httpx.Client(timeout=TIMEOUT_S, trust_env=False) as client,
+                deadline_client(TIMEOUT_S, tls=tls) as client,
                 client.stream(
                     "GET", f"{self._url}/api/jobs/used_nodes", params={"ts": before_s}, headers=headers
                 ) as answer,

@@ -1,4 +1,4 @@
-"""Batches over HTTP: one connection that is kept, four time limits, verified TLS, gzip where the peer takes it."""
+"""Batches over HTTP: a connection that is kept, one deadline, verified TLS, gzip where the peer takes it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import time
 import urllib.parse
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Callable, Dict, Mapping, Optional
+from typing import TYPE_CHECKING, Callable, Dict, Mapping, Optional
 
 from cc_common.delivery.answers import Answer, outcome_of
 from cc_common.delivery.outcome import Kind, Outcome
@@ -25,12 +25,10 @@ _NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 
 @dataclass(frozen=True)
 class Timeouts:
-    """Longest waits for a connection, for the next piece of the answer, for sending a piece, for a free connection."""
+    """Longest time for reaching the peer, and for a request from the look-up of its name to the end of the answer."""
 
     connect_s: float = 5.0
-    read_s: float = 30.0
-    write_s: float = 30.0
-    pool_s: float = 5.0
+    total_s: float = 30.0
 
 
 class HttpSender:
@@ -62,7 +60,7 @@ class HttpSender:
         self._headers: Dict[str, str] = {"Content-Type": content_type, "Accept": "application/json", **headers}
         if token:
             self._headers["Authorization"] = f"Bearer {_checked_token(token)}"
-        self._tls = _tls_context(ca_file) if url.lower().startswith("https:") else None
+        self._tls = tls_context(ca_file) if url.lower().startswith("https:") else None
         self._client: Optional[httpx.Client] = None
 
     @property
@@ -105,19 +103,12 @@ class HttpSender:
             return Answer(response.status_code, answer_headers, bytes(received))
 
     def _open(self) -> httpx.Client:
-        import httpx  # noqa: PLC0415 only who sends over HTTP needs it
+        from cc_common.deadline_transport import deadline_client  # noqa: PLC0415 only who sends over HTTP needs it
 
         if self._client is None:
             limits = self._timeouts
-            verify: Any = True if self._tls is None else self._tls
-            self._client = httpx.Client(
-                headers=self._headers,
-                verify=verify,
-                timeout=httpx.Timeout(
-                    connect=limits.connect_s, read=limits.read_s, write=limits.write_s, pool=limits.pool_s
-                ),
-                follow_redirects=False,
-                trust_env=False,
+            self._client = deadline_client(
+                limits.total_s, connect_s=limits.connect_s, tls=self._tls, connections=1, headers=self._headers
             )
         return self._client
 
@@ -141,7 +132,8 @@ def _checked_token(token: str) -> str:
     return stripped
 
 
-def _tls_context(ca_file: Optional[str]) -> ssl.SSLContext:
+def tls_context(ca_file: Optional[str] = None) -> ssl.SSLContext:
+    """What checks the peer's certificate: with this CA file, or the system's. Raises DeliveryError."""
     try:
         return ssl.create_default_context(cafile=ca_file)
     except (OSError, ssl.SSLError) as error:

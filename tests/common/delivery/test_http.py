@@ -228,7 +228,7 @@ def test_a_peer_that_is_away_is_an_outcome_and_no_exception() -> None:
 
 def test_a_peer_that_does_not_answer_is_given_up() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        sender = HttpSender(f"http://127.0.0.1:{silent.getsockname()[1]}/", timeouts=Timeouts(read_s=0.05))
+        sender = HttpSender(f"http://127.0.0.1:{silent.getsockname()[1]}/", timeouts=Timeouts(total_s=0.05))
         outcome = sender.send(b"x")
         sender.close()
     assert outcome.kind is Kind.KEEP

@@ -2,7 +2,7 @@ import threading
 
 import pytest
 
-from cc_agent.deadline import DeadlineCalls
+from cc_common.deadline import DeadlineCalls
 
 
 def _join(name: str) -> None:

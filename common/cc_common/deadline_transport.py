@@ -1,0 +1,192 @@
+"""HTTP connections whose requests have one deadline for the whole, from the look-up of the name to the last byte.
+
+The timeouts of httpx are for single pieces: a peer that sends one byte now and then is never late. Here each request of
+a client gets a moment by which all must be done. Load this module only where something is sent: it imports httpx.
+"""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import threading
+import time
+from functools import partial
+from typing import Any, Iterable, Iterator, List, Optional, Type
+
+import httpcore
+import httpx
+
+from cc_common.deadline import DeadlineCalls
+
+_LOOKUPS_BLOCKED_AT_MOST = 4
+
+
+def deadline_client(
+    total_s: float,
+    *,
+    connect_s: float = 5.0,
+    tls: Optional[ssl.SSLContext] = None,
+    connections: int = 4,
+    **options: Any,
+) -> httpx.Client:
+    """A client whose requests take at most `total_s` seconds each; later ones end with httpx.TimeoutException.
+
+    `connect_s` is for reaching the peer, `tls` for https, `connections` how many are open at most; `options` go to
+    httpx.Client. Neither the proxies nor the .netrc of the environment are used. A body must be read, or its response
+    closed, in the thread that asked.
+    """
+    transport = DeadlineTransport(total_s, tls=tls, connections=connections)
+    timeout = httpx.Timeout(total_s, connect=min(connect_s, total_s))
+    return httpx.Client(transport=transport, timeout=timeout, trust_env=False, **options)
+
+
+class DeadlineTransport(httpx.BaseTransport):
+    """Requests over pooled connections, each with `total_s` seconds from its beginning to the end of its answer."""
+
+    def __init__(self, total_s: float, *, tls: Optional[ssl.SSLContext] = None, connections: int = 4) -> None:
+        self._total_s = total_s
+        self._limit = _Limit()
+        self._pool = httpcore.ConnectionPool(
+            ssl_context=tls,
+            max_connections=connections,
+            max_keepalive_connections=connections,
+            network_backend=_DeadlineBackend(self._limit),
+        )
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        """The answer, its body not read yet. Raises httpx.TransportError, of which TimeoutException is one kind."""
+        self._limit.end_s = time.monotonic() + self._total_s
+        url = request.url
+        outgoing = httpcore.Request(
+            request.method,
+            httpcore.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path),
+            headers=request.headers.raw,
+            content=request.stream,
+            extensions=request.extensions,
+        )
+        try:
+            response = self._pool.handle_request(outgoing)
+        except _PEER_ERRORS as error:
+            raise _translated(error) from error
+        return httpx.Response(
+            response.status, headers=response.headers, stream=_Body(response), extensions=response.extensions
+        )
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._pool.close()
+
+
+_PEER_ERRORS = (httpcore.TimeoutException, httpcore.NetworkError, httpcore.ProtocolError, httpcore.UnsupportedProtocol)
+
+
+def _translated(error: Exception) -> httpx.TransportError:
+    """The same fault by its name in httpx."""
+    kind: Type[httpx.TransportError] = getattr(httpx, type(error).__name__, httpx.TransportError)
+    return kind(str(error) or "the time for the request is over")
+
+
+class _Body(httpx.SyncByteStream):
+    def __init__(self, response: httpcore.Response) -> None:
+        self._response = response
+
+    def __iter__(self) -> Iterator[bytes]:
+        try:
+            yield from self._response.iter_stream()
+        except _PEER_ERRORS as error:
+            raise _translated(error) from error
+
+    def close(self) -> None:
+        self._response.close()
+
+
+class _Limit(threading.local):
+    """By when the request of this thread must be done; connections are shared by threads, requests are not."""
+
+    end_s = 0.0
+
+    def left_s(self, timeout_s: Optional[float], late: Type[httpcore.TimeoutException]) -> float:
+        """The time for the next step; raises `late` when there is none."""
+        left_s = self.end_s - time.monotonic()
+        if left_s <= 0:
+            raise late("the time for the request is over")
+        return left_s if timeout_s is None else min(timeout_s, left_s)
+
+
+class _DeadlineBackend(httpcore.NetworkBackend):
+    def __init__(self, limit: _Limit) -> None:
+        self._limit = limit
+        self._inner = httpcore.SyncBackend()
+        self._lookups = DeadlineCalls("name lookup", 5.0, most_blocked=_LOOKUPS_BLOCKED_AT_MOST)
+        self._one_lookup = threading.Lock()
+
+    def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: Optional[float] = None,
+        local_address: Optional[str] = None,
+        socket_options: Optional[Iterable[Any]] = None,
+    ) -> httpcore.NetworkStream:
+        addresses = self._look_up(host, port, timeout)
+        for number, address in enumerate(addresses, 1):
+            left_s = self._limit.left_s(timeout, httpcore.ConnectTimeout)
+            try:
+                stream = self._inner.connect_tcp(address, port, left_s, local_address, socket_options)
+            except (httpcore.ConnectError, httpcore.ConnectTimeout):
+                if number == len(addresses):
+                    raise
+            else:
+                return _DeadlineStream(stream, self._limit)
+        raise httpcore.ConnectError(f"{host} has no address")
+
+    def _look_up(self, host: str, port: int, timeout_s: Optional[float]) -> List[str]:
+        late = httpcore.ConnectTimeout(f"no answer to the look-up of {host}")
+        # One look-up at a time: those of one client are for the same name.
+        if not self._one_lookup.acquire(timeout=self._limit.left_s(timeout_s, httpcore.ConnectTimeout)):
+            raise late
+        try:
+            ask = partial(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
+            left_s = self._limit.left_s(timeout_s, httpcore.ConnectTimeout)
+            found = self._lookups.run(host, ask, timeout_s=left_s)
+        except OSError as error:
+            raise httpcore.ConnectError(str(error)) from error
+        finally:
+            self._one_lookup.release()
+        if found is None:
+            raise late
+        return list(dict.fromkeys(str(entry[4][0]) for entry in found))
+
+
+class _DeadlineStream(httpcore.NetworkStream):
+    def __init__(self, inner: httpcore.NetworkStream, limit: _Limit) -> None:
+        self._inner = inner
+        self._limit = limit
+
+    def read(self, max_bytes: int, timeout: Optional[float] = None) -> bytes:
+        return self._inner.read(max_bytes, self._limit.left_s(timeout, httpcore.ReadTimeout))
+
+    def write(self, buffer: bytes, timeout: Optional[float] = None) -> None:
+        """Piece by piece: the peer may take a few bytes at a time, each of them within the timeout."""
+        connection: socket.socket = self._inner.get_extra_info("socket")
+        rest = memoryview(buffer)
+        try:
+            while rest:
+                connection.settimeout(self._limit.left_s(timeout, httpcore.WriteTimeout))
+                rest = rest[connection.send(rest) :]
+        except socket.timeout as error:
+            raise httpcore.WriteTimeout(str(error)) from error
+        except OSError as error:
+            raise httpcore.WriteError(str(error)) from error
+
+    def start_tls(
+        self, ssl_context: ssl.SSLContext, server_hostname: Optional[str] = None, timeout: Optional[float] = None
+    ) -> httpcore.NetworkStream:
+        left_s = self._limit.left_s(timeout, httpcore.ConnectTimeout)
+        return _DeadlineStream(self._inner.start_tls(ssl_context, server_hostname, left_s), self._limit)
+
+    def close(self) -> None:
+        self._inner.close()
+
+    def get_extra_info(self, info: str) -> Any:
+        return self._inner.get_extra_info(info)
