@@ -4,7 +4,7 @@ The store knows most. An archived job that is older than what the store keeps st
 nothing, and which sent everything but one metric.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import tzinfo
 from typing import Any, NamedTuple, Protocol
@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from cc_backend.archive.file import FileArchive
-from cc_backend.clusters import Cluster, MetricConfig, SubCluster
+from cc_backend.clusters import MetricConfig, SubCluster
 from cc_backend.errors import ArchiveError
 from cc_backend.metricdata import comes_from_archive, queries_for, time_range
 from cc_backend.metricstore.absence.reasons import (
@@ -122,10 +122,12 @@ def noted_absences(archive: FileArchive, job: Job) -> Mapping[str, tuple[Absence
         return None
 
 
-def not_measured(job: Job, names: Iterable[str], cluster: Cluster, sub_cluster: SubCluster) -> JobAbsences:
+def not_measured(
+    job: Job, names: Iterable[str], cluster_metrics: Collection[str], sub_cluster: SubCluster
+) -> JobAbsences:
     """The reasons for metrics of the cluster that are not measured on the job's nodes; other names are nobody's."""
     why = Absence(Why.NOT_HERE, (), job.start_time, job.stop_time)
-    return JobAbsences({name: (why,) for name in names if name in cluster.metrics and name not in sub_cluster.metrics})
+    return JobAbsences({name: (why,) for name in names if name in cluster_metrics and name not in sub_cluster.metrics})
 
 
 def _within(job: Job, absence: Absence) -> Absence:

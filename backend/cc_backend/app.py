@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from flask import Flask, Response
@@ -15,10 +15,11 @@ from cc_backend.auth.keys import TokenKeys
 from cc_backend.auth.sessions import Sessions
 from cc_backend.auth.tokens import Tokens
 from cc_backend.auth.users import Users
-from cc_backend.clusters import ClusterFiles, Clusters
+from cc_backend.clusters import ClusterFiles, Clusters, HeldHosts
 from cc_backend.database import open_database
 from cc_backend.externalstore import ExternalStore, places_of
 from cc_backend.httpserver.headers import finish_headers
+from cc_backend.jobs.generations import ClusterGenerations
 from cc_backend.jobs.lifecycle import JobLifecycle
 from cc_backend.jobs.nodes import NodeStates
 from cc_backend.jobs.search import JobSearch
@@ -28,7 +29,7 @@ from cc_backend.schema import migrate
 from cc_backend.services import EXTENSION, Services
 from cc_backend.settings import BackendSettings
 from cc_backend.storerouter import StoreRouter
-from cc_backend.storetable import node_table, store_table
+from cc_backend.storetable import tables
 
 # Pages load nothing from elsewhere and hold neither script nor style of their own.
 CONTENT_SECURITY_POLICY = (
@@ -74,6 +75,9 @@ def create_services(settings: BackendSettings, clock: Callable[[], float] = time
     clusters = open_clusters(cluster_files)
     database = open_database(settings.main.db, busy_timeout_s=settings.main.db_config.busy_timeout_ms / 1000)
     migrate(database, now_s=int(clock()))
+    generations = ClusterGenerations(database)
+    numbers = generations.record(clusters, now_s=int(clock()))
+    clusters.take_over(Clusters(dict(clusters.items()), generations=numbers, earlier=generations))
     users = Users(database)
     keys = settings.auth.jwts
     tokens = Tokens(
@@ -81,15 +85,17 @@ def create_services(settings: BackendSettings, clock: Callable[[], float] = time
         TokenKeys.from_base64(private=keys.private_key, public=keys.public_key),
         users=users if keys.validate_user else None,
     )
-    store = open_store(
-        settings.metric_store, store_table(clusters), int(clock()), nodes=node_table(clusters), background=True
-    )
+    held = generations.held()
+    warn_of_held(clusters, held)
+    metrics, nodes = tables(clusters, held)
+    store = open_store(settings.metric_store, metrics, int(clock()), nodes=nodes, background=True)
     stores = StoreRouter(store, [ExternalStore(place) for place in places_of(settings.metric_store_external)])
     return Services(
         settings=settings,
         database=database,
         clusters=clusters,
         cluster_files=cluster_files,
+        generations=generations,
         store=store,
         stores=stores,
         archive=archive,
@@ -101,7 +107,21 @@ def create_services(settings: BackendSettings, clock: Callable[[], float] = time
         tokens=tokens,
         sessions=Sessions(database, max_age_s=settings.main.session_max_age_s, idle_s=settings.main.session_idle_s),
         clock=clock,
+        held_tables=None if (metrics, nodes) == tables(clusters) else (metrics, nodes),
     )
+
+
+def warn_of_held(clusters: Clusters, held: Iterable[HeldHosts]) -> None:
+    """Log which clusters and subclusters have unfinished jobs and are no longer configured."""
+    for group in held:
+        if group.cluster not in clusters or group.sub_cluster not in clusters[group.cluster].sub_clusters:
+            known = clusters.as_started(group.cluster, group.sub_cluster, group.generation) is not None
+            logger.warning(
+                "cluster configuration: cluster %r has no subcluster %r, where jobs run or wait to be archived; %s",
+                group.cluster,
+                group.sub_cluster,
+                "they keep what they started with" if known else "they cannot be archived without it",
+            )
 
 
 def open_clusters(files: ClusterFiles) -> Clusters:

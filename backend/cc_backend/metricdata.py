@@ -109,7 +109,7 @@ class MetricData:
 
         Raises:
             ArchiveError: the job is archived and its file cannot be read.
-            NotFound: it is not, and the configuration no longer has its cluster or subcluster.
+            NotFound: it is not, and no configuration is known that has its subcluster.
         """
         wanted = [Scope.NODE] if scopes is None else list(scopes)
         if comes_from_archive(job):
@@ -133,7 +133,7 @@ class MetricData:
         A metric that cannot be read is left out and logged.
 
         Raises:
-            NotFound: the configuration no longer has the job's cluster or subcluster.
+            NotFound: no configuration is known that has the job's subcluster.
             Unavailable: the store is away; what it would have had must not be taken for missing.
         """
         found = self._gathered(job, metrics, scopes_of, now_s)
@@ -144,7 +144,7 @@ class MetricData:
     def silent_hosts(self, job: Job) -> list[str]:
         """The hosts of a finished job that have not sent anything from after its stop."""
         try:
-            configured = self._clusters.get(job.cluster).sub_cluster(job.sub_cluster).metrics.values()
+            configured = self._clusters.of_job(job).metrics.values()
         except NotFound:
             configured = dict[str, MetricConfig]().values()
         # what a store elsewhere is asked for, again and again: a few metrics that come often and have a value per host
@@ -160,7 +160,7 @@ class MetricData:
         scopes_of: Callable[[MetricConfig], Iterable[Scope]],
         now_s: int,
     ) -> JobSamples:
-        sub_cluster = self._clusters.get(job.cluster).sub_cluster(job.sub_cluster)
+        sub_cluster = self._clusters.of_job(job)
         # a store elsewhere is asked for all metrics at once; the one in this process costs nothing to ask again
         at_once = self._stores.external(job.cluster, job.sub_cluster) is not None
         groups: dict[tuple[int, str], list[_Question]] = {}

@@ -219,6 +219,8 @@ class Job:
     energy_footprint: Mapping[str, float] | None = None
     statistics: Mapping[str, MetricStatistic] | None = None
     absences: Mapping[str, tuple[Absence, ...]] | None = None
+    cluster_config: int = 0
+    """Number of the cluster configuration with which it started; 0 is unknown."""
     id: int = 0
 
     @property

@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Callable
+from typing import Any
 
 import peewee
 
@@ -51,4 +52,17 @@ def _create_schema(database: Database) -> None:
         peewee.SchemaManager(model, database).create_all(safe=False)
 
 
-_UPGRADES: tuple[Callable[[Database], None], ...] = (_create_schema,)
+def _remember_cluster_configurations(database: Database) -> None:
+    """Jobs name the cluster configuration with which they started; that of jobs from before is unknown."""
+    peewee.SchemaManager(job_tables.ClusterConfigRow, database).create_all(safe=True)
+    _add_column(database, "job", "cluster_config", "INTEGER NOT NULL DEFAULT 0")
+
+
+def _add_column(database: Database, table: str, column: str, definition: str) -> None:
+    """Add a column unless the table was created with it."""
+    if column not in {known.name for known in database.get_columns(table)}:
+        execute: Any = database.execute_sql  # peewee declares no types for it
+        execute(f'ALTER TABLE "{table}" ADD COLUMN "{column}" {definition}')
+
+
+_UPGRADES: tuple[Callable[[Database], None], ...] = (_create_schema, _remember_cluster_configurations)

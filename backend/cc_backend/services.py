@@ -13,11 +13,13 @@ if TYPE_CHECKING:
     from cc_backend.auth.users import Users
     from cc_backend.clusters import ClusterFiles, Clusters
     from cc_backend.database import Database
+    from cc_backend.jobs.generations import ClusterGenerations
     from cc_backend.jobs.lifecycle import JobLifecycle
     from cc_backend.jobs.nodes import NodeStates
     from cc_backend.jobs.search import JobSearch
     from cc_backend.metricdata import MetricData
-    from cc_backend.metricstore import MetricStore
+    from cc_backend.metricstore import MetricStore, MetricTable
+    from cc_backend.metricstore.lines.nodes import NodeTable
     from cc_backend.settings import BackendSettings
     from cc_backend.storerouter import StoreRouter
 
@@ -32,6 +34,7 @@ class Services:
     database: "Database"
     clusters: "Clusters"
     cluster_files: "ClusterFiles"
+    generations: "ClusterGenerations"
     store: "MetricStore"
     stores: "StoreRouter"
     archive: "FileArchive"
@@ -43,6 +46,8 @@ class Services:
     tokens: "Tokens"
     sessions: "Sessions"
     clock: Callable[[], float]
+    held_tables: "tuple[MetricTable, NodeTable] | None" = None
+    """What the store takes, if that is more than the configuration has."""
 
     def now_s(self) -> int:
         """The current time in whole Unix seconds."""

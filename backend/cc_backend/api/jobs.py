@@ -137,10 +137,9 @@ def _samples(services: Services, job: Job, names: list[str] | None) -> JobData:
 
 
 def _missing(services: Services, job: Job, data: JobData, names: list[str] | None) -> numbers.Missing:
-    """What is missing of the metrics that were asked for, and why; nothing where the cluster is not configured."""
+    """What is missing of the metrics that were asked for, and why; nothing where no configuration is known."""
     try:
-        cluster = services.clusters.get(job.cluster)
-        sub_cluster = cluster.sub_cluster(job.sub_cluster)
+        sub_cluster = services.clusters.of_job(job)
     except NotFound:
         return {}
     metrics = {name: config for name, config in sub_cluster.metrics.items() if names is None or name in names}
@@ -154,7 +153,8 @@ def _missing(services: Services, job: Job, data: JobData, names: list[str] | Non
         now_s=services.now_s(),
         noted=lambda: noted_absences(services.archive, job),
     )
-    unknown = not_measured(job, names or (), cluster, sub_cluster)
+    elsewhere = services.clusters[job.cluster].metrics if job.cluster in services.clusters else {}
+    unknown = not_measured(job, names or (), elsewhere, sub_cluster)
     return absence_documents(found, zone=None) | absence_documents(unknown, zone=None)
 
 

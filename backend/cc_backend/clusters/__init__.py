@@ -4,6 +4,7 @@ from cc_backend.clusters.catalogue import Clusters, load_clusters, metric_table
 from cc_backend.clusters.check import check_cluster, check_file
 from cc_backend.clusters.files import ClusterFiles
 from cc_backend.clusters.findings import Finding, Level
+from cc_backend.clusters.generations import Departures, HeldHosts, departures
 from cc_backend.clusters.load import is_cluster_name, parse_cluster
 from cc_backend.clusters.model import Cluster, MetricConfig, Quantity, SubCluster
 from cc_backend.clusters.topology import Accelerator, Topology
@@ -13,7 +14,9 @@ __all__ = [
     "Cluster",
     "ClusterFiles",
     "Clusters",
+    "Departures",
     "Finding",
+    "HeldHosts",
     "Level",
     "MetricConfig",
     "Quantity",
@@ -21,6 +24,7 @@ __all__ = [
     "Topology",
     "check_cluster",
     "check_file",
+    "departures",
     "is_cluster_name",
     "load_clusters",
     "metric_table",

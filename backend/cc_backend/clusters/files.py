@@ -29,6 +29,10 @@ class ClusterFiles:
         """Whether a file is new, gone, or another one than when they were last read."""
         return self._state() != self._read
 
+    def forget(self) -> None:
+        """Count the files as changed, whatever they are: what was read could not be taken over."""
+        self._read = None
+
     def _state(self) -> _State:
         """Time, size and number of each file: a file that took another's place has a new number at least."""
         state: _State = {}

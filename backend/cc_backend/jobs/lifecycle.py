@@ -35,6 +35,7 @@ class JobLifecycle:
             Conflict: this run of the job is known, or another run of it cannot be over yet.
         """
         job = job_from_start(event, self._clusters, now_s=now_s)
+        job.cluster_config = self._clusters.generation(job.cluster)
         with self._database.write():
             self._refuse_known_run(job)
             job.id = insert_job(self._database, job)

@@ -15,7 +15,7 @@ from cc_backend.model import Job, JobState, Tag
 _COLUMNS = tuple(field for field in JobRow._meta.sorted_fields if field is not JobRow.archive_error)  # noqa: SLF001 - peewee's documented way
 _COLUMNS_WITHOUT_META_DATA = tuple(field for field in _COLUMNS if field is not JobRow.meta_data)
 _LONGEST_JOB_NAME = 1024
-# SQLite takes 32766 variables in a statement, and a job has 26.
+# SQLite takes 32766 variables in a statement, and a job has 27.
 _BATCH = 1000
 
 
@@ -98,6 +98,7 @@ def _columns(job: Job) -> dict[str, Any]:
         "monitoring_status": job.monitoring_status,
         "energy": job.energy,
         "energy_footprint": None if job.energy_footprint is None else dict(job.energy_footprint),
+        "cluster_config": job.cluster_config,
     }
 
 

@@ -128,6 +128,10 @@ class JobSearch:
             projects=self._distinct(JobRow.project, rows),
         )
 
+    def clusters(self) -> tuple[str, ...]:
+        """The clusters that occur in any job, sorted, also those that are no longer configured; at most 1000."""
+        return self._distinct_of_all(JobRow.cluster)
+
     def running(self, *, now_s: int | None = None) -> list[Job]:
         """All running jobs, oldest first, for background work; without a time their durations are 0."""
         query = JobRow.select(*job_columns()).where(_RUNNING).order_by(JobRow.start_time, JobRow.id)

@@ -43,6 +43,7 @@ class JobRow(peewee.Model):
     archive_error = peewee.TextField(default="")
     energy = peewee.FloatField(default=0.0)
     energy_footprint = JSONField(null=True)
+    cluster_config = peewee.IntegerField(default=0)
 
     class Meta:
         table_name = "job"
@@ -62,6 +63,20 @@ class JobRow(peewee.Model):
 # many jobs there were, and the planner needs no statistics to see that.
 UNARCHIVED = peewee.SQL("monitoring_status = 1 AND state <> 'running'")
 JobRow.add_index(JobRow.index(JobRow.start_time, name="job_unarchived").where(UNARCHIVED))
+
+
+class ClusterConfigRow(peewee.Model):
+    """One content of a cluster.json; jobs name the one with which they started."""
+
+    id = peewee.AutoField()
+    cluster = peewee.TextField()
+    digest = peewee.TextField()
+    document = JSONField()
+    first_seen_s = peewee.BigIntegerField()
+
+    class Meta:
+        table_name = "cluster_config"
+        indexes = ((("cluster", "digest"), True),)
 
 
 class JobHostRow(peewee.Model):
@@ -163,4 +178,4 @@ class NodeStateRow(peewee.Model):
         indexes = ((("node", "time_s"), False),)
 
 
-ALL = (JobRow, JobHostRow, LateHostRow, FootprintRow, TagRow, JobTagRow, NodeRow, NodeStateRow)
+ALL = (JobRow, ClusterConfigRow, JobHostRow, LateHostRow, FootprintRow, TagRow, JobTagRow, NodeRow, NodeStateRow)

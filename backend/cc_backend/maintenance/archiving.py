@@ -119,7 +119,7 @@ class Archiver:
         )
 
     def _write(self, job: Job, now_s: int) -> Job:
-        sub_cluster = self._clusters.get(job.cluster).sub_cluster(job.sub_cluster)
+        sub_cluster = self._clusters.of_job(job)
         limit = self._rules.core_scope_nodes
         # taken before the samples: a host that is heard from in between counts as late and is read again
         late_hosts = self._metricdata.silent_hosts(job)

@@ -157,8 +157,8 @@ def refresh_interval_s(duration_s: int) -> int:
 def footprint_so_far(job: Job, metricdata: MetricData, clusters: Clusters, *, now_s: int) -> dict[str, float]:
     """`<metric>_<statistic>` -> value, from what the store holds of the job; empty for a job without samples."""
     try:
-        sub_cluster = clusters.get(job.cluster).sub_cluster(job.sub_cluster)
-    except NotFound:  # the configuration has changed since the job started
+        sub_cluster = clusters.of_job(job)
+    except NotFound:  # no configuration is known that has its subcluster
         return {}
     names = [config.name for config in sub_cluster.metrics.values() if config.footprint]
 

@@ -30,7 +30,7 @@ from cc_backend.web.jobplots import axis_labels, plots_document, scopes_on_offer
 from cc_backend.web.safe import safe_path
 from cc_backend.web.seriestable import SeriesTable, series_columns
 from cc_backend.web.views.jobs import PRIVATE, private
-from cc_backend.web.views.rows import sub_cluster_of, visible_metrics
+from cc_backend.web.views.rows import sub_cluster_on_page, visible_metrics
 from cc_backend.wording.format import at, count, exact_span, iso, number
 from cc_backend.wording.labels import SCOPE_WORDS, metric_name
 
@@ -144,9 +144,7 @@ def is_live(job: Job) -> bool:
 def _found(services: Services, caller: Caller, job_id: int) -> tuple[Job, SubCluster, Mapping[str, MetricConfig]]:
     """The job, its kind of node and the metrics the caller may see; what may not be seen does not exist."""
     found = services.search.get(job_id, row_rule(caller), now_s=services.now_s())
-    sub_cluster = sub_cluster_of(services, found)
-    if sub_cluster is None:
-        raise NotFound(f"the cluster '{found.cluster}' or its subcluster '{found.sub_cluster}' is no longer configured")
+    sub_cluster = sub_cluster_on_page(services, found)
     return found, sub_cluster, visible_metrics(sub_cluster, caller)
 
 

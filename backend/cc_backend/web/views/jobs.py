@@ -82,7 +82,9 @@ def _controls(query: ListQuery, total: int, shown: int) -> dict[str, object]:
         "page_sizes": PAGE_SIZES,
         "states": STATES,
         "ranges": [(name, words) for name, (words, _) in RANGES.items()],
-        "clusters": sorted(filter(current_caller().may_use_cluster, current().clusters.names())),
+        "clusters": sorted(
+            filter(current_caller().may_use_cluster, {*current().clusters.names(), *current().search.clusters()})
+        ),
         "from_day": _day(query.from_s),
         "to_day": _day(query.to_s),
         "other_parameters": [p for p in query.parameters() if p[0] not in ("sort", "per", "page")],

@@ -6,11 +6,13 @@ from typing import cast
 
 from flask import current_app
 
+from cc_backend.archive.measured import measured_sub_cluster, with_measured_metrics
 from cc_backend.auth.caller import Caller, Role
 from cc_backend.clusters import MetricConfig, SubCluster
-from cc_backend.errors import BackendError, NotFound
+from cc_backend.errors import ArchiveError, BackendError, NotFound
 from cc_backend.insight.units import in_configured_units
-from cc_backend.model import Job
+from cc_backend.metricdata import comes_from_archive
+from cc_backend.model import Job, JobKey, Scope
 from cc_backend.services import Services
 from cc_backend.web.joblist import ListHead, ListRow, job_row, list_heads
 from cc_backend.web.previews import Preview, PreviewCache, list_metrics, preview_of
@@ -19,11 +21,27 @@ logger = logging.getLogger(__name__)
 
 
 def sub_cluster_of(services: Services, job: Job) -> SubCluster | None:
-    """The job's kind of node; nothing where its cluster is no longer configured."""
+    """The job's kind of node, nothing where no configuration is known that has it."""
     try:
-        return services.clusters.get(job.cluster).sub_clusters.get(job.sub_cluster)
+        return services.clusters.of_job(job)
     except NotFound:
         return None
+
+
+def sub_cluster_on_page(services: Services, job: Job) -> SubCluster:
+    """The job's kind of node with every metric that its archive has, also where the configuration has them no more."""
+    known = sub_cluster_of(services, job)
+    if not comes_from_archive(job):
+        return known or measured_sub_cluster(job)
+    try:
+        recorded = services.archive.load_job(JobKey(job.cluster, job.job_id, job.start_time)).statistics or {}
+        if known is not None and recorded.keys() <= known.metrics.keys():
+            return known
+        data = services.metricdata.job_data(job, None, list(Scope), now_s=services.now_s())
+    except ArchiveError:  # whoever reads the samples says so
+        return known or measured_sub_cluster(job)
+    base = known or measured_sub_cluster(job)
+    return with_measured_metrics(base, data, restricted=services.clusters.restricted(job.cluster))
 
 
 def visible_metrics(sub_cluster: SubCluster, caller: Caller) -> dict[str, MetricConfig]:
