@@ -10,6 +10,10 @@ from typing import Any
 
 import pytest
 
+from cc_backend.database import open_database
+from cc_backend.jobs.rows import insert_job
+from cc_backend.model import Job, Resource
+
 COMMAND = Path(sys.executable).parent / "cc-backend"
 
 
@@ -132,6 +136,27 @@ def test_a_cluster_is_added_once_and_replaced_on_demand(config: Path, cluster_fi
     again = cc_backend("cluster", "add", cluster_file, "--config", config)
     assert again.returncode == 1
     assert "--replace" in again.stderr
+    assert cc_backend("cluster", "add", cluster_file, "--replace", "--config", config).returncode == 0
+
+
+def test_jobs_that_depend_on_what_leaves_a_cluster_are_told(
+    config: Path, cluster_file: Path, tern: dict[str, Any]
+) -> None:
+    cc_backend("cluster", "add", cluster_file, "--config", config)
+    database = open_database(config.parent / "var/job.db")
+    job = Job(1, "tern", "ada", "demo", 1_760_000_000, (Resource("tn01"),), 1, sub_cluster="std")
+    insert_job(database, job)
+    database.close_all()
+    cluster_file.write_text(json.dumps({**tern, "subClusters": [{**tern["subClusters"][0], "name": "new"}]}), "utf-8")
+    words = "subcluster 'std' of 'tern' leaves; jobs there: 1 running, 0 not archived yet, 0 archived"
+    assert words in cc_backend("cluster", "check", cluster_file, "--config", config).stderr
+    assert words in cc_backend("cluster", "add", cluster_file, "--replace", "--config", config).stderr
+    assert cc_backend("cluster", "check", cluster_file).stderr == ""
+
+
+def test_a_cluster_that_mends_a_broken_one_is_taken(config: Path, cluster_file: Path) -> None:
+    cc_backend("cluster", "add", cluster_file, "--config", config)
+    (config.parent / "var/job-archive/tern/cluster.json").write_text("{", "utf-8")
     assert cc_backend("cluster", "add", cluster_file, "--replace", "--config", config).returncode == 0
 
 

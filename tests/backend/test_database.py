@@ -10,6 +10,8 @@ import pytest
 from cc_backend.auth.tables import UserRow
 from cc_backend.database import Database, open_database
 from cc_backend.errors import BackendError, InvalidInput, Unavailable
+from cc_backend.jobs.rows import insert_job
+from cc_backend.model import Job, Resource
 from cc_backend.schema import SchemaVersion, migrate
 from cc_common.errors import SettingsError
 
@@ -46,7 +48,7 @@ def names(database: Database) -> list[str]:
 @pytest.mark.parametrize("form", ["{}", "sqlite:///{}"])
 def test_a_database_is_opened_by_path_or_address(path: Path, form: str) -> None:
     database = open_database(form.format(path))
-    assert migrate(database, now_s=NOW_S) == 1
+    assert migrate(database, now_s=NOW_S) == 2
     database.close_all()
     assert path.is_file()
 
@@ -73,9 +75,23 @@ def test_the_connection_is_set_up_for_a_service(database: Database) -> None:
 
 def test_migrating_twice_changes_nothing(database: Database) -> None:
     add(database, "kmeyer")
-    assert migrate(database, now_s=NOW_S + 1) == 1
+    assert migrate(database, now_s=NOW_S + 1) == 2
     assert names(database) == ["kmeyer"]
-    assert SchemaVersion.select().count(database) == 1
+    assert SchemaVersion.select().count(database) == 2
+
+
+def test_a_database_from_before_jobs_named_their_configuration_is_upgraded_with_its_jobs(path: Path) -> None:
+    database = open_database(path)
+    migrate(database, now_s=NOW_S)
+    insert_job(database, Job(1, "tern", "ada", "demo", NOW_S, (Resource("tn01"),), 1, sub_cluster="std"))
+    with database.write():
+        database.execute_sql("DELETE FROM schema_version WHERE version > 1")
+        database.execute_sql("DROP TABLE cluster_config")
+        database.execute_sql("ALTER TABLE job DROP COLUMN cluster_config")
+    migrate(database, now_s=NOW_S + 1)
+    assert database.first_row("SELECT job_id, cluster_config FROM job") == (1, 0)
+    assert database.first_row("SELECT COUNT(*) FROM cluster_config") == (0,)
+    database.close_all()
 
 
 def test_a_database_of_a_newer_program_is_left_alone(database: Database) -> None:

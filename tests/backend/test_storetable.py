@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from cc_backend.clusters import Clusters, parse_cluster
+from cc_backend.clusters import Cluster, Clusters, HeldHosts, parse_cluster
 from cc_backend.metricstore import MetricSpec
 from cc_backend.metricstore.lines.nodes import Nodes
-from cc_backend.storetable import node_table, store_table
+from cc_backend.storetable import node_table, store_table, tables
 
 
 def clusters_of(*documents: dict[str, Any]) -> Clusters:
@@ -55,3 +55,62 @@ def test_subclusters_without_metrics_of_their_own_share_those_of_the_cluster(ter
     (nodes,) = node_table(clusters_of(tern)).values()
     assert nodes.metrics == {}
     assert nodes.hosts == {"tn01": "std", "tn02": "std"}
+
+
+class Earlier:
+    """One earlier configuration, number 1."""
+
+    def __init__(self, document: dict[str, Any]) -> None:
+        self.cluster = parse_cluster(document, source="cluster.json")[0]
+
+    def load(self, generation: int) -> Cluster | None:
+        return self.cluster if generation == 1 else None
+
+    def newest_with(self, cluster: str, sub_cluster: str) -> Cluster | None:
+        return self.cluster if cluster == self.cluster.name and sub_cluster in self.cluster.sub_clusters else None
+
+    def restricted(self, cluster: str) -> frozenset[str]:
+        return frozenset() if cluster == self.cluster.name else frozenset({"?"})
+
+
+class TestWhatJobsHold:
+    HELD = HeldHosts("tern", "std", 1, frozenset({"tn01"}))
+
+    def nodes(self, earlier: dict[str, Any], *present: dict[str, Any], held: HeldHosts = HELD) -> Nodes:
+        known = dict(clusters_of(*present).items())
+        clusters = Clusters(known, generations=dict.fromkeys(known, 2), earlier=Earlier(earlier))
+        return Nodes(*tables(clusters, [held]))
+
+    def without(self, tern: dict[str, Any], metric: str) -> dict[str, Any]:
+        return {**tern, "metricConfig": [entry for entry in tern["metricConfig"] if entry["name"] != metric]}
+
+    def test_a_metric_that_left_is_kept_of_their_hosts_only(self, tern: dict[str, Any]) -> None:
+        nodes = self.nodes(tern, self.without(tern, "mem_used"))
+        assert nodes.spec("tern", "mem_used", "tn01") == MetricSpec(60, "sum")
+        assert nodes.spec("tern", "mem_used", "tn02") is None
+        assert nodes.spec("tern", "load_one", "tn02") is not None
+
+    def test_a_host_that_left_stays_with_what_it_was(self, tern: dict[str, Any]) -> None:
+        nodes = self.nodes(tern, with_sub_clusters(tern, std="tn02"))
+        assert nodes.lists("tern", "tn01")
+        assert nodes.spec("tern", "mem_used", "tn01") is not None
+
+    def test_a_cluster_that_left_keeps_their_hosts_and_no_others(self, tern: dict[str, Any]) -> None:
+        nodes = self.nodes(tern)
+        assert [nodes.lists("tern", host) for host in ("tn01", "tn02")] == [True, False]
+        assert nodes.spec("tern", "mem_used", "tn01") is not None
+
+    def test_a_cluster_that_names_no_host_still_takes_every_host(self, tern: dict[str, Any]) -> None:
+        nodes = self.nodes(tern, with_sub_clusters(self.without(tern, "mem_used"), std="", old=""))
+        assert nodes.lists("tern", "anyone")
+        assert nodes.spec("tern", "mem_used", "anyone") is None
+        assert nodes.spec("tern", "mem_used", "tn01") is not None
+
+    def test_nothing_changes_where_nothing_left(self, tern: dict[str, Any]) -> None:
+        clusters = clusters_of(tern)
+        assert tables(clusters, [self.HELD]) == (store_table(clusters), node_table(clusters))
+
+    def test_hosts_of_a_subcluster_that_nobody_knows_are_nobodys(self, tern: dict[str, Any]) -> None:
+        clusters = clusters_of(tern)
+        held = HeldHosts("tern", "never", 9, frozenset({"x"}))
+        assert tables(clusters, [held]) == tables(clusters)

@@ -9,6 +9,7 @@ import pytest
 
 from cc_backend.errors import ArchiveError
 from cc_backend.jobs.filters import JobFilter
+from cc_backend.jobs.tables import JobRow
 from cc_backend.maintenance.archiving import FIRST_RETRY_S, LONGEST_RETRY_S, Archiver
 from cc_backend.maintenance.scheduler import make_archiver
 from cc_backend.model import Job, JobKey, MonitoringStatus, RowRule, Scope
@@ -172,7 +173,7 @@ class TestFailures:
         assert job.monitoring_status == MonitoringStatus.ARCHIVING_FAILED
         assert "on fire" in site.services.search.archiving_failure(job.id)
 
-    def test_a_job_whose_subcluster_is_no_longer_configured_does_not_block_the_next(
+    def test_a_job_whose_subcluster_is_no_longer_configured_is_archived_as_the_next(
         self, site_of: Any, tern: dict[str, Any]
     ) -> None:
         first = site_of(clusters=[{**tern, "subClusters": [*tern["subClusters"], other_sub_cluster(tern)]}])
@@ -185,6 +186,17 @@ class TestFailures:
         first.services.archive.store_cluster({**tern, "subClusters": [other_sub_cluster(tern)]})
         second = site_of()
         result = make_archiver(second.services).run_once(now_s=int(second.clock.advance(600)))
+        assert (len(result.archived), result.failed) == (2, 0)
+
+    def test_a_job_of_a_subcluster_that_nobody_ever_configured_does_not_block_the_next(self, site: Any) -> None:
+        for job_id in (1, 2):
+            site.start_job(jobId=job_id)
+        site.clock.advance(60)
+        for job_id in (1, 2):
+            site.stop_job(job_id=job_id)
+        with site.services.database.write():
+            JobRow.update(sub_cluster="never").where(JobRow.job_id == 1).execute(site.services.database)
+        result = make_archiver(site.services).run_once(now_s=int(site.clock.advance(600)))
         assert (len(result.archived), result.failed) == (1, 1)
 
     @pytest.mark.parametrize("error", [ArchiveError("not this one"), ZeroDivisionError()])

@@ -7,6 +7,7 @@ import pytest
 
 from cc_backend.errors import NotFound
 from cc_backend.jobs.filters import JobFilter
+from cc_backend.jobs.tables import JobRow
 from cc_backend.maintenance.footprints import (
     MAX_INTERVAL_S,
     MIN_INTERVAL_S,
@@ -91,19 +92,24 @@ class TestWhatIsWritten:
 
 
 class TestFaults:
-    def test_a_job_of_a_subcluster_that_is_no_longer_configured_does_not_stop_the_others(
+    def test_a_job_of_a_subcluster_that_is_no_longer_configured_keeps_what_it_started_with(
         self, site_of: Any, tern: dict[str, Any]
     ) -> None:
         first = site_of()
         first.start_job()
-        first.start_job(jobId=2, resources=[{"hostname": "tn02"}])
+        second_job = first.start_job(jobId=2, resources=[{"hostname": "tn02"}])
         first.write_node("tn02", from_s=START_S, minutes=3)
         first.clock.advance(120)
         first.services.close()
         tern["subClusters"][0]["name"] = "renamed"
         first.services.archive.store_cluster(tern)
-        second = site_of()
-        assert update(second) == RefreshResult(examined=2)
+        assert update(site_of()) == RefreshResult(examined=2, updated=[second_job])
+
+    def test_a_job_of_a_subcluster_that_nobody_ever_configured_does_not_stop_the_others(self, site: Any) -> None:
+        _, second = start_jobs(site, 2)
+        with site.services.database.write():
+            JobRow.update(sub_cluster="never").where(JobRow.id != second).execute(site.services.database)
+        assert update(site) == RefreshResult(examined=2, updated=[second])
 
     @pytest.mark.parametrize("error", [NotFound("gone"), ZeroDivisionError("a defect")])
     def test_a_job_that_cannot_be_read_does_not_stop_the_others(
