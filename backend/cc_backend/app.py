@@ -11,6 +11,7 @@ from cc_backend import web
 from cc_backend.api.blueprint import blueprint as api_blueprint
 from cc_backend.archive.file import FileArchive
 from cc_backend.auth import guard
+from cc_backend.auth.browsers import KnownBrowsers
 from cc_backend.auth.keys import TokenKeys
 from cc_backend.auth.sessions import Sessions
 from cc_backend.auth.tokens import Tokens
@@ -83,7 +84,7 @@ def create_services(settings: BackendSettings, clock: Callable[[], float] = time
     tokens = Tokens(
         database,
         TokenKeys.from_base64(private=keys.private_key, public=keys.public_key),
-        users=users if keys.validate_user else None,
+        validate_user=keys.validate_user,
     )
     held = generations.held()
     warn_of_held(clusters, held)
@@ -106,6 +107,7 @@ def create_services(settings: BackendSettings, clock: Callable[[], float] = time
         users=users,
         tokens=tokens,
         sessions=Sessions(database, max_age_s=settings.main.session_max_age_s, idle_s=settings.main.session_idle_s),
+        browsers=KnownBrowsers(database),
         clock=clock,
         held_tables=None if (metrics, nodes) == tables(clusters) else (metrics, nodes),
     )

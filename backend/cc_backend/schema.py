@@ -58,6 +58,13 @@ def _remember_cluster_configurations(database: Database) -> None:
     _add_column(database, "job", "cluster_config", "INTEGER NOT NULL DEFAULT 0")
 
 
+def _add_account_states(database: Database) -> None:
+    """Accounts that are disabled or were removed, and browsers that have logged in."""
+    for model in auth_tables.ALL:
+        peewee.SchemaManager(model, database).create_all(safe=True)
+    _add_column(database, "user", "disabled_s", "INTEGER")
+
+
 def _add_column(database: Database, table: str, column: str, definition: str) -> None:
     """Add a column unless the table was created with it."""
     if column not in {known.name for known in database.get_columns(table)}:
@@ -65,4 +72,8 @@ def _add_column(database: Database, table: str, column: str, definition: str) ->
         execute(f'ALTER TABLE "{table}" ADD COLUMN "{column}" {definition}')
 
 
-_UPGRADES: tuple[Callable[[Database], None], ...] = (_create_schema, _remember_cluster_configurations)
+_UPGRADES: tuple[Callable[[Database], None], ...] = (
+    _create_schema,
+    _remember_cluster_configurations,
+    _add_account_states,
+)

@@ -8,6 +8,7 @@ from flask import current_app
 
 if TYPE_CHECKING:
     from cc_backend.archive.file import FileArchive
+    from cc_backend.auth.browsers import KnownBrowsers
     from cc_backend.auth.sessions import Sessions
     from cc_backend.auth.tokens import Tokens
     from cc_backend.auth.users import Users
@@ -45,6 +46,7 @@ class Services:
     users: "Users"
     tokens: "Tokens"
     sessions: "Sessions"
+    browsers: "KnownBrowsers"
     clock: Callable[[], float]
     held_tables: "tuple[MetricTable, NodeTable] | None" = None
     """What the store takes, if that is more than the configuration has."""

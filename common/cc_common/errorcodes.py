@@ -65,6 +65,7 @@ class ErrorCode(str, enum.Enum):
     TOKEN_UNKNOWN = "token_unknown", (401,), "the token was issued elsewhere, or its record is gone"
     TOKENS_DISABLED = "tokens_disabled", (401, 503), "this server has no key to check or issue tokens with"
     ACCOUNT_UNKNOWN = "account_unknown", (401,), "the account of the token does not exist any more"
+    ACCOUNT_DISABLED = "account_disabled", (401,), "the account of the token is disabled"
     ADDRESS_REFUSED = "address_refused", (401,), "tokens are not taken from this address (`main.api-allowed-ips`)"
     WRONG_CALLER = "wrong_caller", (401,), "callers of this kind or role have no access to this class of routes"
     # what they may

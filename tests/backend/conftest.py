@@ -14,6 +14,7 @@ from flask.testing import FlaskClient
 from cc_backend.app import create_app
 from cc_backend.archive.file import FileArchive
 from cc_backend.auth.keys import generate_keys
+from cc_backend.auth.tables import UserRow
 from cc_backend.auth.users import User
 from cc_backend.clusters import SubCluster, parse_cluster
 from cc_backend.demo.cluster import tarn_document
@@ -134,8 +135,18 @@ class Site:
         clusters: Sequence[str] = (),
         max_age_s: float | None = None,
     ) -> str:
-        """A token with these roles, by default that of a service account: the role `api` alone."""
-        user = User(name, frozenset(roles or ("api",)))
+        """A token with these roles, by default that of a service account: the role `api` alone.
+
+        The account is made, or given what it lacks of the roles; here it may have names and roles that nobody can give.
+        """
+        user, database = User(name, frozenset(roles or ("api",))), self.services.database
+        account = self.services.users.find(name)
+        with database.write():
+            if account is None:
+                UserRow.insert(name=name, roles=sorted(user.roles)).execute(database)
+            else:
+                roles_now = sorted(account.roles | user.roles)
+                UserRow.update(roles=roles_now).where(UserRow.name == name).execute(database)
         now_s = self.clock()
         return self.services.tokens.issue(user, None, scopes, clusters, max_age_s=max_age_s, now_s=now_s)
 

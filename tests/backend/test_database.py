@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from cc_backend import schema
 from cc_backend.auth.tables import UserRow
+from cc_backend.auth.users import User, Users
 from cc_backend.database import Database, open_database
 from cc_backend.errors import BackendError, InvalidInput, Unavailable
 from cc_backend.jobs.rows import insert_job
@@ -48,7 +50,7 @@ def names(database: Database) -> list[str]:
 @pytest.mark.parametrize("form", ["{}", "sqlite:///{}"])
 def test_a_database_is_opened_by_path_or_address(path: Path, form: str) -> None:
     database = open_database(form.format(path))
-    assert migrate(database, now_s=NOW_S) == 2
+    assert migrate(database, now_s=NOW_S) == len(schema._UPGRADES)
     database.close_all()
     assert path.is_file()
 
@@ -75,9 +77,9 @@ def test_the_connection_is_set_up_for_a_service(database: Database) -> None:
 
 def test_migrating_twice_changes_nothing(database: Database) -> None:
     add(database, "kmeyer")
-    assert migrate(database, now_s=NOW_S + 1) == 2
+    assert migrate(database, now_s=NOW_S + 1) == len(schema._UPGRADES)
     assert names(database) == ["kmeyer"]
-    assert SchemaVersion.select().count(database) == 2
+    assert SchemaVersion.select().count(database) == len(schema._UPGRADES)
 
 
 def test_a_database_from_before_jobs_named_their_configuration_is_upgraded_with_its_jobs(path: Path) -> None:
@@ -94,6 +96,23 @@ def test_a_database_from_before_jobs_named_their_configuration_is_upgraded_with_
     database.close_all()
 
 
+def test_a_database_without_the_states_of_accounts_gets_them(database: Database) -> None:
+    with database.write():
+        UserRow.insert(name="kmeyer").execute(database)
+        for statement in (
+            "DROP TABLE known_browser",
+            "DROP TABLE removed_user",
+            'ALTER TABLE "user" DROP COLUMN disabled_s',
+            "DELETE FROM schema_version WHERE version > 1",
+        ):
+            database.first_row(statement)
+    migrate(database, now_s=NOW_S)
+    users = Users(database)
+    assert users.list() == [User("kmeyer", frozenset())]
+    users.disable("kmeyer", now_s=NOW_S)
+    users.remove("kmeyer", now_s=NOW_S)
+
+
 def test_a_database_of_a_newer_program_is_left_alone(database: Database) -> None:
     with database.write():
         SchemaVersion.insert(version=99, applied_s=NOW_S).execute(database)
@@ -102,12 +121,10 @@ def test_a_database_of_a_newer_program_is_left_alone(database: Database) -> None
 
 
 def test_an_upgrade_that_fails_leaves_nothing_behind(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from cc_backend import schema as module  # noqa: PLC0415 - to exchange its list of upgrades
-
     def fails(_: Database) -> None:
         raise BackendError("no")
 
-    monkeypatch.setattr(module, "_UPGRADES", (*module._UPGRADES, fails))
+    monkeypatch.setattr(schema, "_UPGRADES", (*schema._UPGRADES, fails))
     database = open_database(path)
     with pytest.raises(BackendError, match="no"):
         migrate(database)

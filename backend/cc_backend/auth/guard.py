@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from cc_backend.auth.sessions import Session  # brings the database, which the metric store's own program lacks
 
 COOKIE = "session"
+BROWSER_COOKIE = "known_browser"
 CSRF_FIELD = "csrf_token"
 CSRF_HEADER = "X-CSRF-Token"
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -131,7 +132,10 @@ def is_https() -> bool:
 
 
 def start_session(response: Response, user: str) -> None:
-    """Logs an account in: makes the login, ends the one the browser had, and gives the browser the cookie."""
+    """Logs an account in: makes the login, ends the one the browser had, and gives the browser the cookie.
+
+    A second cookie, which the login form alone gets, lets the browser be recognised at its next login.
+    """
     services = current()
     _end_session_of_request()
     response.set_cookie(
@@ -142,6 +146,21 @@ def start_session(response: Response, user: str) -> None:
         samesite="Lax",
         secure=is_https(),
     )
+    response.set_cookie(
+        BROWSER_COOKIE,
+        services.browsers.remember(request.cookies.get(BROWSER_COOKIE, ""), user, services.clock()),
+        max_age=services.browsers.max_age_s,
+        path=request.root_path + request.path,  # the login form alone
+        httponly=True,
+        samesite="Strict",
+        secure=is_https(),
+    )
+
+
+def known_browser(user: str) -> str:
+    """A name for the browser of the request if it has logged in to this account before, else nothing."""
+    services = current()
+    return services.browsers.recognise(request.cookies.get(BROWSER_COOKIE, ""), user, services.clock())
 
 
 def end_session(response: Response) -> None:

@@ -67,7 +67,7 @@ class Sessions:
             .where(SessionRow.secret_hash == secret_hash)
         )
         row = next(iter(query.execute(self._database)), None)
-        if row is None or self._is_over(row, now_s):
+        if row is None or row.account.disabled_s is not None or self._is_over(row, now_s):
             return None
         if now_s - row.last_seen_s >= _SEEN_STEP_S:
             self._mark_seen(secret_hash, int(now_s))

@@ -40,6 +40,7 @@ class Verified:
 
     caller: Caller
     jti: str
+    issued_s: float
     not_before_s: float
     expires_s: float
 
@@ -107,6 +108,7 @@ def _checked_claims(claims: Mapping[str, Any], *, subject_needed: bool) -> Verif
     return Verified(
         caller,
         jti,
+        issued_s=_time(claims, "iat", missing=float("-inf")),
         not_before_s=_time(claims, "nbf", missing=float("-inf")),
         expires_s=_time(claims, "exp", missing=float("inf")),
     )

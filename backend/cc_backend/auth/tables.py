@@ -8,7 +8,7 @@ from cc_backend.jsonfield import JSONField
 
 
 class UserRow(peewee.Model):
-    """One account; `password` is an argon2id hash or NULL, `source` says who made the account."""
+    """One account; `password` is an argon2id hash or NULL, `source` says its maker, `disabled_s` when it was closed."""
 
     name = peewee.TextField(primary_key=True)
     password = peewee.TextField(null=True)
@@ -18,9 +18,20 @@ class UserRow(peewee.Model):
     roles = JSONField(default=list)
     projects = JSONField(default=list)
     created_s = peewee.BigIntegerField(default=0)
+    disabled_s = peewee.BigIntegerField(null=True)
 
     class Meta:
         table_name = "user"
+
+
+class RemovedUserRow(peewee.Model):
+    """An account that was removed, and when: tokens of the reference, of which there is no row, end with it."""
+
+    name = peewee.TextField(primary_key=True)
+    removed_s = peewee.BigIntegerField()
+
+    class Meta:
+        table_name = "removed_user"
 
 
 class SessionRow(peewee.Model):
@@ -33,6 +44,17 @@ class SessionRow(peewee.Model):
 
     class Meta:
         table_name = "session"
+
+
+class KnownBrowserRow(peewee.Model):
+    """A browser that has logged in to an account; `secret_hash` is the SHA-256 of its cookie's value."""
+
+    secret_hash = peewee.TextField(primary_key=True)
+    user = peewee.ForeignKeyField(UserRow, on_delete="CASCADE", lazy_load=False)
+    used_s = peewee.BigIntegerField()
+
+    class Meta:
+        table_name = "known_browser"
 
 
 class TokenRow(peewee.Model):
@@ -53,4 +75,4 @@ class TokenRow(peewee.Model):
         table_name = "token"
 
 
-ALL = (UserRow, SessionRow, TokenRow)
+ALL = (UserRow, RemovedUserRow, SessionRow, KnownBrowserRow, TokenRow)

@@ -1,9 +1,18 @@
-"""How often a wrong password may be tried: one bucket of tries for each account and one for each address."""
+"""How often a wrong password may be tried: a bucket of tries for each account and address together, and for each alone.
 
+Somebody who types wrong passwords for an account of another person uses up the tries of that account at their own
+address first, so the owner is not locked out. Against many addresses the account has tries of its own, which are more;
+a browser that has logged in to the account before is not bound by them but by its own.
+
+An address counts as what one customer of a provider gets: one IPv4 address, or an IPv6 network of 64 bits. As many
+of these belong to one owner, each IPv6 network of 48 bits has tries, too.
+"""
+
+import ipaddress
 import math
 import threading
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from cc_backend.errors import TooMany
@@ -17,10 +26,36 @@ class Limit:
     refill_s: float
 
 
-PER_ACCOUNT = Limit(burst=5, refill_s=180)
-# Many people may share an address (a gateway, a proxy that is not trusted): more tries, faster refill.
-PER_ADDRESS = Limit(burst=20, refill_s=30)
-MAX_BUCKETS = 20_000
+@dataclass(frozen=True, slots=True)
+class LoginAttempt:
+    """Who is being tried, and from where; `browser` names a browser that has logged in to this account before."""
+
+    account: str
+    address: str = ""
+    browser: str = ""
+
+
+Key = tuple[str, str]
+"""The kind of a bucket and whose it is."""
+
+ACCOUNT_AT_ADDRESS, ACCOUNT, ADDRESS, NETWORK, BROWSER = (
+    "account at address",
+    "account",
+    "address",
+    "network",
+    "browser",
+)
+
+LIMITS: Mapping[str, Limit] = {
+    ACCOUNT_AT_ADDRESS: Limit(burst=5, refill_s=180),
+    ACCOUNT: Limit(burst=30, refill_s=60),
+    # Many people may share an address (a gateway, a proxy that is not trusted): more tries, faster refill.
+    ADDRESS: Limit(burst=20, refill_s=30),
+    NETWORK: Limit(burst=100, refill_s=6),
+    BROWSER: Limit(burst=5, refill_s=180),
+}
+MAX_BUCKETS_PER_KIND = 10_000
+_ADDRESS_BITS, _NETWORK_BITS = 64, 48
 
 
 @dataclass(slots=True)
@@ -32,64 +67,97 @@ class _Bucket:
 class Throttle:
     """Counts failures only: a try takes from its buckets and gives back when it succeeded.
 
-    Takes the time as an argument and holds at most `max_buckets` buckets; the longest unused are forgotten first.
+    Takes the time as an argument. Of each kind it holds at most `max_buckets` buckets and forgets the longest unused,
+    so that a flood of made-up accounts does not make it forget what addresses have done.
     """
 
-    def __init__(
-        self,
-        *,
-        per_account: Limit = PER_ACCOUNT,
-        per_address: Limit = PER_ADDRESS,
-        max_buckets: int = MAX_BUCKETS,
-    ) -> None:
-        self._limits = {"account": per_account, "address": per_address}
+    def __init__(self, limits: Mapping[str, Limit] | None = None, *, max_buckets: int = MAX_BUCKETS_PER_KIND) -> None:
+        self._limits = {**LIMITS, **(limits or {})}
         self._max_buckets = max_buckets
-        self._buckets: OrderedDict[tuple[str, str], _Bucket] = OrderedDict()
+        self._buckets: dict[str, OrderedDict[str, _Bucket]] = {kind: OrderedDict() for kind in self._limits}
         self._lock = threading.Lock()
 
     def __len__(self) -> int:
-        return len(self._buckets)
+        return sum(map(len, self._buckets.values()))
 
-    def take(self, account: str, address: str, *, now_s: float) -> None:
-        """Counts a try against the account and, where it is known, the address it came from.
+    def take(self, attempt: LoginAttempt, *, now_s: float) -> tuple[Key, ...]:
+        """Counts a try; what it took, for `give_back`.
 
         Taken before the password is looked at, so that many tries at once cannot slip through together.
 
         Raises:
-            TooMany: one of the two has no try left; nothing is counted then.
+            TooMany: no try is left; nothing is counted then.
         """
         with self._lock:
-            buckets = [(self._bucket(key, now_s), self._limits[key[0]]) for key in _keys(account, address)]
-            waits = [(bucket.spent + 1 - limit.burst) * limit.refill_s for bucket, limit in buckets]
-            longest = max(waits)
-            if longest > 0:
-                retry_after_s = math.ceil(longest)
+            if attempt.browser:
+                keys: tuple[Key, ...] = ((BROWSER, attempt.browser),)
+                if self._wait_s(keys, now_s) <= 0:
+                    return self._spend(keys, now_s)
+            keys = tuple(_keys(attempt))
+            wait_s = self._wait_s(keys, now_s)
+            if wait_s > 0:
+                retry_after_s = math.ceil(wait_s)
                 raise TooMany(f"too many failed logins; try again in {retry_after_s} s", retry_after_s=retry_after_s)
-            for bucket, _ in buckets:
-                bucket.spent += 1
+            return self._spend(keys, now_s)
 
-    def give_back(self, account: str, address: str, *, now_s: float) -> None:
-        """Undoes `take` for a try that succeeded."""
+    def give_back(self, keys: tuple[Key, ...], *, now_s: float) -> None:
+        """Undoes a `take` whose try succeeded."""
         with self._lock:
-            for key in _keys(account, address):
+            for key in keys:
                 bucket = self._bucket(key, now_s)
                 bucket.spent = max(0.0, bucket.spent - 1)
 
-    def _bucket(self, key: tuple[str, str], now_s: float) -> _Bucket:
-        bucket = self._buckets.get(key)
+    def _wait_s(self, keys: tuple[Key, ...], now_s: float) -> float:
+        """Seconds until each of the buckets has a try, at most 0 when all have one."""
+        waits = []
+        for key in keys:
+            limit = self._limits[key[0]]
+            waits.append((self._bucket(key, now_s).spent + 1 - limit.burst) * limit.refill_s)
+        return max(waits)
+
+    def _spend(self, keys: tuple[Key, ...], now_s: float) -> tuple[Key, ...]:
+        for key in keys:
+            self._bucket(key, now_s).spent += 1
+        return keys
+
+    def _bucket(self, key: Key, now_s: float) -> _Bucket:
+        kind, name = key
+        buckets = self._buckets[kind]
+        bucket = buckets.get(name)
         if bucket is None:
-            bucket = self._buckets[key] = _Bucket(spent=0.0, at_s=now_s)
-            if len(self._buckets) > self._max_buckets:
-                self._buckets.popitem(last=False)
+            bucket = buckets[name] = _Bucket(spent=0.0, at_s=now_s)
+            if len(buckets) > self._max_buckets:
+                buckets.popitem(last=False)
         else:
-            self._buckets.move_to_end(key)
-            refilled = max(0.0, now_s - bucket.at_s) / self._limits[key[0]].refill_s
+            buckets.move_to_end(name)
+            refilled = max(0.0, now_s - bucket.at_s) / self._limits[kind].refill_s
             bucket.spent = max(0.0, bucket.spent - refilled)
-            bucket.at_s = max(bucket.at_s, now_s)
+            bucket.at_s = now_s  # also after the clock was set back, or nothing would come back until it is there again
         return bucket
 
 
-def _keys(account: str, address: str) -> Iterable[tuple[str, str]]:
-    yield "account", account
-    if address:
-        yield "address", address
+def _keys(attempt: LoginAttempt) -> Iterator[Key]:
+    yield ACCOUNT, attempt.account
+    if attempt.address:
+        address, network = _networks(attempt.address)
+        yield ADDRESS, address
+        yield ACCOUNT_AT_ADDRESS, f"{attempt.account}\0{address}"
+        if network:
+            yield NETWORK, network
+
+
+def _networks(text: str) -> tuple[str, str]:
+    """What an address counts as, and the larger network that it is part of, if it counts as well."""
+    try:
+        address = ipaddress.ip_address(text)
+    except ValueError:
+        return text, ""
+    if isinstance(address, ipaddress.IPv4Address):
+        return str(address), ""
+    if address.ipv4_mapped is not None:
+        return str(address.ipv4_mapped), ""
+    return _network(address, _ADDRESS_BITS), _network(address, _NETWORK_BITS)
+
+
+def _network(address: ipaddress.IPv6Address, bits: int) -> str:
+    return str(ipaddress.IPv6Network((int(address), bits), strict=False))

@@ -1,5 +1,6 @@
 """Tokens of programs: Ed25519-signed JWTs, ours with `jti` and scopes, and those of the reference without."""
 
+import json
 import logging
 import secrets
 from collections.abc import Collection
@@ -11,9 +12,9 @@ from joserfc import jwt
 from cc_backend.auth.caller import Caller, TokenScope
 from cc_backend.auth.keys import PRIVATE_KEY_SETTING, TokenKeys
 from cc_backend.auth.permissions import grantable_scopes
-from cc_backend.auth.signatures import ALGORITHM, EdDSAOnly, Signatures
+from cc_backend.auth.signatures import ALGORITHM, EdDSAOnly, Signatures, Verified
 from cc_backend.auth.tables import TokenRow
-from cc_backend.auth.users import User, Users
+from cc_backend.auth.users import User
 from cc_backend.database import Database
 from cc_backend.errors import InvalidInput, NotAuthenticated, NotFound, Unavailable
 from cc_common.errorcodes import ErrorCode
@@ -40,12 +41,15 @@ class TokenRecord:
 
 
 class Tokens:
-    """Issues and checks tokens. With `users` given, a subject must be an account and has its roles (validate-user)."""
+    """Issues and checks tokens.
 
-    def __init__(self, database: Database, keys: TokenKeys | None, *, users: Users | None = None) -> None:
+    With `validate_user` the subject of a token of the reference must be an account, and has the roles of the account.
+    """
+
+    def __init__(self, database: Database, keys: TokenKeys | None, *, validate_user: bool = False) -> None:
         self._database = database
         self._keys = keys
-        self._users = users
+        self._validate_user = validate_user
         self._signatures = None if keys is None else Signatures(keys.public)
 
     def issue(
@@ -93,24 +97,15 @@ class Tokens:
         return token
 
     def verify(self, token: str, now_s: float) -> Caller:
-        """The caller a token stands for; a revocation counts from the next call on.
+        """The caller a token stands for; a revocation or a change of its account counts from the next call on.
 
         Raises:
-            NotAuthenticated: not signed by us, expired, revoked, or its account is gone; the text says which.
+            NotAuthenticated: not ours, expired, revoked, or its account is gone or disabled; the text says which.
         """
         if self._signatures is None:
             raise NotAuthenticated("this server takes no tokens: no token key is set", code=ErrorCode.TOKENS_DISABLED)
         verified = self._signatures.check(token, now_s)
-        if verified.jti:
-            self._check_record(verified.jti, now_s)
-        caller = verified.caller
-        if self._users is None:
-            return caller
-        account = self._users.find(caller.name)
-        if account is None:
-            text = f"the token's account '{caller.name}' does not exist"
-            raise NotAuthenticated(text, code=ErrorCode.ACCOUNT_UNKNOWN)
-        return replace(caller, roles=account.roles, projects=account.projects)
+        return self._issued_here(verified, now_s) if verified.jti else self._issued_elsewhere(verified)
 
     def list(self, user: str | None = None) -> list[TokenRecord]:
         """What is kept of all tokens, or of those of one account, newest first."""
@@ -133,17 +128,48 @@ class Tokens:
             )
         logger.info("revoked token jti=%s", jti)
 
-    def _check_record(self, jti: str, now_s: float) -> None:
-        # Asked at every request, so that a revocation counts at once, from whichever process it comes:
-        # by primary key and without the query builder it costs some ten microseconds.
-        row = self._database.first_row("SELECT revoked_s, last_used_s FROM token WHERE jti = ?", jti)
+    def _issued_here(self, verified: Verified, now_s: float) -> Caller:
+        """The caller of a token that has a row, with no more roles than its account has now."""
+        # Asked at every request, so that a revocation or a change of the account counts at once, from whichever
+        # process it comes: by primary key and without the query builder it costs some ten microseconds.
+        row = self._database.first_row(
+            "SELECT t.revoked_s, t.last_used_s, u.roles, u.projects, u.disabled_s "
+            'FROM token AS t LEFT JOIN "user" AS u ON u.name = t.user WHERE t.jti = ?',
+            verified.jti,
+        )
         if row is None:
             raise NotAuthenticated("the token is not known here; issue a new one", code=ErrorCode.TOKEN_UNKNOWN)
-        revoked_s, last_used_s = row
+        revoked_s, last_used_s, roles, projects, disabled_s = row
         if revoked_s is not None:
             raise NotAuthenticated("the token was revoked; issue a new one", code=ErrorCode.TOKEN_REVOKED)
+        if roles is None:
+            raise _account_gone(verified.caller.name)
+        if disabled_s is not None:
+            raise _account_disabled(verified.caller.name)
         if last_used_s is None or now_s - last_used_s >= _USED_STEP_S:
-            self._mark_used(jti, int(now_s))
+            self._mark_used(verified.jti, int(now_s))
+        held = verified.caller.roles & frozenset(json.loads(roles))
+        return replace(verified.caller, roles=held, projects=tuple(json.loads(projects)))
+
+    def _issued_elsewhere(self, verified: Verified) -> Caller:
+        """The caller of a token of the reference, which need not have an account here unless the settings say so."""
+        caller = verified.caller
+        account = self._database.first_row('SELECT roles, projects, disabled_s FROM "user" WHERE name = ?', caller.name)
+        if self._was_removed(verified) or (account is None and self._validate_user):
+            raise _account_gone(caller.name)
+        if account is None:
+            return caller
+        roles, projects, disabled_s = frozenset(json.loads(account[0])), tuple(json.loads(account[1])), account[2]
+        if disabled_s is not None:
+            raise _account_disabled(caller.name)
+        if self._validate_user:
+            return replace(caller, roles=roles, projects=projects)
+        return replace(caller, roles=caller.roles & roles)
+
+    def _was_removed(self, verified: Verified) -> bool:
+        """Whether an account of that name was removed after the token was issued."""
+        row = self._database.first_row("SELECT removed_s FROM removed_user WHERE name = ?", verified.caller.name)
+        return row is not None and verified.issued_s <= row[0]
 
     def _mark_used(self, jti: str, now_s: int) -> None:
         try:
@@ -151,6 +177,15 @@ class Tokens:
                 TokenRow.update(last_used_s=now_s).where(TokenRow.jti == jti).execute(self._database)
         except Unavailable:
             pass  # a full disk, already in the log: samples must still get in
+
+
+def _account_gone(name: str) -> NotAuthenticated:
+    return NotAuthenticated(f"the token's account '{name}' does not exist", code=ErrorCode.ACCOUNT_UNKNOWN)
+
+
+def _account_disabled(name: str) -> NotAuthenticated:
+    text = f"the token's account '{name}' is disabled; ask an administrator"
+    return NotAuthenticated(text, code=ErrorCode.ACCOUNT_DISABLED)
 
 
 def _check_grant(user: User, roles: frozenset[str], scopes: Collection[str] | None, max_age_s: float | None) -> None:

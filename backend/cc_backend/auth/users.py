@@ -1,24 +1,21 @@
 """Accounts: names, roles, projects, passwords."""
 
 import logging
-import secrets
 from collections.abc import Collection
 from dataclasses import dataclass
 
 import argon2
-from argon2.exceptions import InvalidHashError, VerificationError, VerifyMismatchError
 
 from cc_backend.auth.caller import Role
-from cc_backend.auth.tables import SessionRow, UserRow
-from cc_backend.auth.throttle import Throttle
+from cc_backend.auth.passwords import HashSlots, LoginsBusy, Passwords
+from cc_backend.auth.tables import KnownBrowserRow, RemovedUserRow, SessionRow, TokenRow, UserRow
+from cc_backend.auth.throttle import LoginAttempt, Throttle
 from cc_backend.database import Database
 from cc_backend.errors import Conflict, InvalidInput, NotAuthenticated, NotFound
 from cc_common.errorcodes import ErrorCode
 
 logger = logging.getLogger(__name__)
 
-MINIMUM_PASSWORD_LENGTH = 8
-MAXIMUM_PASSWORD_LENGTH = 1024  # a longer one only costs the server time
 MAXIMUM_NAME_LENGTH = 100
 # Tags are private to the user whose name is their scope: these names are scopes already, or would read like one.
 RESERVED_NAMES = frozenset({"global", "admin", "private", "anonymous", ".", ".."})
@@ -26,17 +23,12 @@ LOGIN_FAILED = "unknown user or wrong password"
 _FORBIDDEN_IN_NAMES = frozenset("/:,")
 
 
-def password_hasher() -> argon2.PasswordHasher:
-    """Argon2id with 19 MiB and two passes, the least that OWASP's password storage sheet asks for.
-
-    The memory is per login that runs at the moment; more would let a handful of logins push a small server around.
-    """
-    return argon2.PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1)
-
-
 @dataclass(frozen=True, slots=True)
 class User:
-    """One account. `source` is local, ldap, token or oidc; `projects` are those a manager may see."""
+    """One account. `source` is local, ldap, token or oidc; `projects` are those a manager may see.
+
+    Nobody logs in to a disabled account, and its tokens open nothing.
+    """
 
     name: str
     roles: frozenset[str]
@@ -44,6 +36,7 @@ class User:
     full_name: str = ""
     email: str = ""
     source: str = "local"
+    disabled: bool = False
 
 
 class Users:
@@ -55,11 +48,12 @@ class Users:
         *,
         hasher: argon2.PasswordHasher | None = None,
         throttle: Throttle | None = None,
+        slots: HashSlots | None = None,
     ) -> None:
         self._database = database
-        self._hasher = hasher or password_hasher()
+        self._passwords = Passwords(hasher)
         self._throttle = Throttle() if throttle is None else throttle  # an empty one is false
-        self._dummy_hash: str | None = None
+        self._slots = slots or HashSlots()
 
     def add(
         self,
@@ -81,7 +75,7 @@ class Users:
         """
         check_name(name)
         user = User(name, _checked_roles(roles), _checked_projects(roles, projects), full_name, email, source)
-        hashed = None if password is None else self._hash(password)
+        hashed = None if password is None else self._passwords.hash(password)
         with self._database.write():
             if self.find(name) is not None:
                 raise Conflict(f"the account '{name}' exists already")
@@ -119,30 +113,66 @@ class Users:
         """All accounts by name."""
         return [user_of(row) for row in UserRow.select().order_by(UserRow.name).execute(self._database)]
 
-    def remove(self, name: str) -> None:
-        """Removes an account; its logins end with it, its jobs stay.
+    def remove(self, name: str, *, now_s: float) -> None:
+        """Removes an account; its logins and tokens end with it, its jobs stay.
 
         Raises:
             NotFound: there is none.
             Conflict: it is the last administrator.
         """
         with self._database.write():
-            self._keep_an_administrator(self.get(name), without=name)
+            self._keep_an_administrator(self.get(name))
             UserRow.delete().where(UserRow.name == name).execute(self._database)
+            # An account of the same name that is made later must not bring the tokens of this one back to life.
+            TokenRow.update(revoked_s=int(now_s)).where(TokenRow.user == name, TokenRow.revoked_s.is_null()).execute(
+                self._database
+            )
+            RemovedUserRow.insert(name=name, removed_s=int(now_s)).on_conflict_replace().execute(self._database)
         logger.info("removed user=%s", name)
 
+    def disable(self, name: str, *, now_s: float) -> User:
+        """Closes an account until it is enabled again: its logins end, its tokens open nothing meanwhile.
+
+        Raises:
+            NotFound: there is none.
+            Conflict: it is disabled already, or the last administrator.
+        """
+        with self._database.write():
+            user = self.get(name)
+            if user.disabled:
+                raise Conflict(f"the account '{name}' is disabled already")
+            self._keep_an_administrator(user)
+            UserRow.update(disabled_s=int(now_s)).where(UserRow.name == name).execute(self._database)
+            self._end_logins(name)
+            logger.info("disabled user=%s", name)
+            return self.get(name)
+
+    def enable(self, name: str) -> User:
+        """Opens an account that was disabled.
+
+        Raises:
+            NotFound: there is none.
+            Conflict: it is not disabled.
+        """
+        with self._database.write():
+            if not self.get(name).disabled:
+                raise Conflict(f"the account '{name}' is not disabled")
+            UserRow.update(disabled_s=None).where(UserRow.name == name).execute(self._database)
+            logger.info("enabled user=%s", name)
+            return self.get(name)
+
     def set_password(self, name: str, password: str) -> None:
-        """Changes a password and ends all logins of the account.
+        """Changes a password, ends all logins of the account and forgets the browsers that it logged in from.
 
         Raises:
             NotFound: there is no such account.
             InvalidInput: the password is too short or too long.
         """
-        hashed = self._hash(password)
+        hashed = self._passwords.hash(password)
         with self._database.write():
             self.get(name)
             UserRow.update(password=hashed).where(UserRow.name == name).execute(self._database)
-            SessionRow.delete().where(SessionRow.user == name).execute(self._database)
+            self._end_logins(name)
         logger.info("changed password user=%s", name)
 
     def add_role(self, name: str, role: str) -> User:
@@ -176,7 +206,7 @@ class Users:
             if role == Role.MANAGER and user.projects:
                 raise Conflict(f"the account '{name}' manages projects; remove these first")
             if role == Role.ADMIN:
-                self._keep_an_administrator(user, without=name)
+                self._keep_an_administrator(user)
             return self._update(user, roles=user.roles - {role}, projects=user.projects)
 
     def add_project(self, name: str, project: str) -> User:
@@ -208,31 +238,39 @@ class Users:
             projects = tuple(other for other in user.projects if other != project)
             return self._update(user, roles=user.roles, projects=projects)
 
-    def verify_password(self, name: str, password: str, now_s: float, *, address: str = "") -> User:
-        """The account that this name and password belong to; `address` is where the try came from.
+    def verify_password(self, name: str, password: str, now_s: float, *, address: str = "", browser: str = "") -> User:
+        """The account that this name and password belong to.
 
-        Unknown names cost the same time and get the same answer as wrong passwords.
+        `address` is where the try came from, `browser` what `KnownBrowsers.recognise` calls a browser that has logged
+        in to this account before. Unknown names cost the same time and get the same answer as wrong passwords.
 
         Raises:
-            NotAuthenticated: they do not fit, or the account is for programs only.
-            TooMany: too many failures for this account or from this address.
+            NotAuthenticated: they do not fit, or the account is disabled or for programs only.
+            TooMany: too many failures for this account, from this address, or of both.
+            LoginsBusy: too many people log in at this moment.
         """
         account = name[:MAXIMUM_NAME_LENGTH]  # what is typed may be of any length, what is remembered may not
-        self._throttle.take(account, address, now_s=now_s)
+        taken = self._throttle.take(LoginAttempt(account, address, browser), now_s=now_s)
         row = self._row(name)
         stored: str | None = row.password if row is not None else None
-        fits = self._fits(stored or self._dummy(), password)
-        if row is None or stored is None or not fits:
+        try:
+            with self._slots.slot(known_browser=bool(browser)):
+                fits = self._passwords.fits(stored, password)
+        except LoginsBusy:
+            self._throttle.give_back(taken, now_s=now_s)
+            raise
+        if row is None or stored is None or not fits or row.disabled_s is not None:
             logger.warning("login failed user=%r address=%s", account, address or "-")
             raise NotAuthenticated(LOGIN_FAILED, code=ErrorCode.LOGIN_FAILED)
-        self._throttle.give_back(account, address, now_s=now_s)
+        self._throttle.give_back(taken, now_s=now_s)
         user = user_of(row)
         if user.roles == {Role.API}:
             text = f"the account '{name}' is for programs; log in with another one"
-            raise NotAuthenticated(text, code=ErrorCode.WRONG_CALLER)
-        if self._hasher.check_needs_rehash(stored):
+            raise NotAuthenticated(text, code=ErrorCode.LOGIN_FAILED)
+        renewed = self._passwords.renewed(stored, password)
+        if renewed is not None:
             with self._database.write():
-                UserRow.update(password=self._hasher.hash(password)).where(UserRow.name == name).execute(self._database)
+                UserRow.update(password=renewed).where(UserRow.name == name).execute(self._database)
         logger.info("login user=%s address=%s", name, address or "-")
         return user
 
@@ -241,32 +279,6 @@ class Users:
             found: UserRow = row
             return found
         return None
-
-    def _dummy(self) -> str:
-        """A hash of nothing anybody knows, so that an unknown name takes as long as a wrong password."""
-        if self._dummy_hash is None:
-            self._dummy_hash = self._hasher.hash(secrets.token_hex(16))
-        return self._dummy_hash
-
-    def _fits(self, stored: str, password: str) -> bool:
-        # A password that is too long was refused when it was set; hash something all the same.
-        try:
-            return self._hasher.verify(stored, password[:MAXIMUM_PASSWORD_LENGTH])
-        except VerifyMismatchError:
-            return False
-        except (InvalidHashError, VerificationError, UnicodeEncodeError):
-            logger.warning("a stored password hash cannot be read, or a typed password has no bytes")
-            return False
-
-    def _hash(self, password: str) -> str:
-        if len(password) < MINIMUM_PASSWORD_LENGTH:
-            raise InvalidInput(f"the password is too short: use {MINIMUM_PASSWORD_LENGTH} characters or more")
-        if len(password) > MAXIMUM_PASSWORD_LENGTH:
-            raise InvalidInput(f"the password is too long: use at most {MAXIMUM_PASSWORD_LENGTH} characters")
-        try:
-            return self._hasher.hash(password)
-        except UnicodeEncodeError as error:
-            raise InvalidInput("the password holds characters that have no bytes") from error
 
     def _manager(self, name: str) -> User:
         user = self.get(name)
@@ -281,11 +293,16 @@ class Users:
         logger.info("changed user=%s roles=%s projects=%s", user.name, ",".join(sorted(roles)), ",".join(projects))
         return self.get(user.name)
 
-    def _keep_an_administrator(self, user: User, *, without: str) -> None:
-        if Role.ADMIN not in user.roles:
+    def _end_logins(self, name: str) -> None:
+        for rows in (SessionRow, KnownBrowserRow):
+            rows.delete().where(rows.user == name).execute(self._database)
+
+    def _keep_an_administrator(self, user: User) -> None:
+        if Role.ADMIN not in user.roles or user.disabled:
             return
-        if not any(Role.ADMIN in other.roles for other in self.list() if other.name != without):
-            raise Conflict(f"'{without}' is the last administrator; make another one first")
+        others = (other for other in self.list() if other.name != user.name and not other.disabled)
+        if not any(Role.ADMIN in other.roles for other in others):
+            raise Conflict(f"'{user.name}' is the last administrator; make another one first")
 
 
 def user_of(row: UserRow) -> User:
@@ -297,6 +314,7 @@ def user_of(row: UserRow) -> User:
         full_name=str(row.full_name),
         email=str(row.email),
         source=str(row.source),
+        disabled=row.disabled_s is not None,
     )
 
 

@@ -58,7 +58,7 @@ def user_list(config: Config = DEFAULT_CONFIG) -> None:
 def user_del(name: str, config: Config = DEFAULT_CONFIG) -> None:
     """Remove an account; its logins end at once, its jobs stay."""
     with opened_database(load(config).value) as database:
-        Users(database).remove(name)
+        Users(database).remove(name, now_s=time.time())
 
 
 def _ask_password(name: str) -> str:

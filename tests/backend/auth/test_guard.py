@@ -8,6 +8,7 @@ from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from cc_backend.auth import guard
+from cc_backend.auth.browsers import KnownBrowsers
 from cc_backend.auth.guard import (
     RouteWithoutPermissionError,
     check_every_route,
@@ -22,6 +23,7 @@ from cc_backend.auth.permissions import Permission, requires
 from cc_backend.auth.sessions import Sessions
 from cc_backend.auth.tokens import Tokens
 from cc_backend.auth.users import User, Users
+from cc_backend.database import Database
 from cc_backend.errors import BackendError, NotAuthenticated
 from cc_backend.services import EXTENSION, Services
 
@@ -79,11 +81,16 @@ def add_routes(app: Flask) -> None:
 
 
 @pytest.fixture
-def make_app(users: Users, tokens: Tokens, sessions: Sessions) -> MakeApp:
+def make_app(database: Database, users: Users, tokens: Tokens, sessions: Sessions) -> MakeApp:
     def make(*, allowed: tuple[str, ...] = (), proxies: tuple[str, ...] = ()) -> Flask:
         main = SimpleNamespace(api_allowed_ips=allowed, trusted_proxies=proxies, session_max_age_s=7200.0)
         parts = SimpleNamespace(
-            settings=SimpleNamespace(main=main), users=users, tokens=tokens, sessions=sessions, clock=lambda: NOW_S
+            settings=SimpleNamespace(main=main),
+            users=users,
+            tokens=tokens,
+            sessions=sessions,
+            browsers=KnownBrowsers(database),
+            clock=lambda: NOW_S,
         )
         services = cast("Services", parts)
         app = Flask(__name__, static_folder=None)
@@ -103,7 +110,8 @@ def client(make_app: MakeApp, users: Users) -> FlaskClient:
 
 
 @pytest.fixture
-def token(tokens: Tokens) -> str:
+def token(tokens: Tokens, users: Users) -> str:
+    users.add(SERVICE.name, SERVICE.roles)
     return tokens.issue(SERVICE, None, None, max_age_s=3600, now_s=NOW_S)
 
 
@@ -198,7 +206,8 @@ def test_an_expired_or_revoked_token_is_refused(client: FlaskClient, tokens: Tok
     assert client.get("/api/jobs/", headers={"X-Auth-Token": token}).status_code == 401
 
 
-def test_a_token_without_the_scope_is_refused(client: FlaskClient, tokens: Tokens) -> None:
+def test_a_token_without_the_scope_is_refused(client: FlaskClient, tokens: Tokens, users: Users) -> None:
+    users.add(SERVICE.name, SERVICE.roles)
     write_only = tokens.issue(SERVICE, None, ["write"], max_age_s=3600, now_s=NOW_S)
     assert client.get("/api/jobs/", headers={"X-Auth-Token": write_only}).status_code == 403
     assert client.post("/api/write/", headers={"X-Auth-Token": write_only}).status_code == 200
@@ -251,7 +260,7 @@ def test_after_logging_out_the_cookie_is_worthless_wherever_it_was_copied_to(
 
 def test_a_removed_account_is_logged_out(client: FlaskClient, users: Users) -> None:
     log_in(client)
-    users.remove("kmeyer")
+    users.remove("kmeyer", now_s=NOW_S)
     assert client.get("/page").status_code == 401
 
 
@@ -353,6 +362,30 @@ def test_behind_a_trusted_proxy_the_clients_address_counts(make_app: MakeApp, to
     client = make_app(allowed=("192.0.2.7",), proxies=("127.0.0.1",)).test_client()
     answer = client.post("/api/write/", headers={"X-Auth-Token": token, "X-Forwarded-For": "1.1.1.1, 192.0.2.7"})
     assert answer.text == "svc 192.0.2.7"
+
+
+def test_a_trusted_proxy_may_say_it_by_x_real_ip_alone(make_app: MakeApp, token: str) -> None:
+    client = make_app(allowed=("192.0.2.7",), proxies=("127.0.0.1",)).test_client()
+    headers = {"X-Auth-Token": token, "X-Real-Ip": "192.0.2.7"}
+    assert client.post("/api/write/", headers=headers).text == "svc 192.0.2.7"
+    both = client.post("/api/write/", headers={**headers, "X-Forwarded-For": "203.0.113.1"})
+    assert both.status_code == 401
+
+
+def test_a_disabled_account_is_logged_out_and_stays_out(client: FlaskClient, users: Users) -> None:
+    log_in(client)
+    users.disable("kmeyer", now_s=NOW_S)
+    assert client.get("/page").status_code == 401
+
+
+def test_the_cookie_of_a_known_browser_goes_to_the_login_form_alone_and_logs_nobody_in(
+    client: FlaskClient, make_app: MakeApp
+) -> None:
+    answer = client.post("/login", data={"username": "kmeyer"})
+    (cookie,) = (line for line in answer.headers.getlist("Set-Cookie") if line.startswith("known_browser="))
+    assert {"HttpOnly", "Path=/login", "SameSite=Strict"} <= set(cookie.split("; "))
+    other = make_app().test_client()
+    assert other.get("/page", headers={"Cookie": cookie.split(";")[0]}).status_code == 401
 
 
 def test_an_application_with_an_undeclared_route_does_not_start() -> None:

@@ -3,6 +3,7 @@ import hashlib
 import hmac
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -13,8 +14,8 @@ from hypothesis import strategies as st
 from cc_backend.auth.keys import TokenKeys, generate_keys
 from cc_backend.auth.tokens import Tokens
 from cc_backend.auth.users import User, Users
-from cc_backend.database import Database
-from cc_backend.errors import InvalidInput, NotAuthenticated, NotFound, Unavailable
+from cc_backend.database import Database, open_database
+from cc_backend.errors import Conflict, InvalidInput, NotAuthenticated, NotFound, Unavailable
 from cc_common.errors import SettingsError
 
 NOW_S = 1_760_000_000
@@ -37,6 +38,9 @@ def signed(private: str, claims: Any, header: Mapping[str, Any] | None = None) -
 
 
 def issue(tokens: Tokens, user: User = SERVICE, **changes: Any) -> str:
+    """A token of an account, which is made first if there is none."""
+    with suppress(Conflict):
+        Users(tokens._database).add(user.name, user.roles)
     return tokens.issue(user, **({"scopes": ["jobs"], "max_age_s": 3600, "now_s": NOW_S} | changes))
 
 
@@ -271,16 +275,85 @@ def test_nobody_is_granted_more_than_their_account_has(
 def test_with_validate_user_the_account_decides_not_the_token(
     database: Database, keys: TokenKeys, users: Users, key_texts: tuple[str, str]
 ) -> None:
-    tokens = Tokens(database, keys, users=users)
+    tokens = Tokens(database, keys, validate_user=True)
     token = signed(key_texts[0], {"sub": "kmeyer", "roles": ["admin", "api"]})
     with pytest.raises(NotAuthenticated, match="kmeyer"):
         tokens.verify(token, NOW_S)
     users.add("kmeyer", ["manager"], projects=["chem07"])
     caller = tokens.verify(token, NOW_S)
     assert (caller.roles, caller.projects) == ({"manager"}, ("chem07",))
-    users.remove("kmeyer")
+    users.remove("kmeyer", now_s=NOW_S)
     with pytest.raises(NotAuthenticated):
         tokens.verify(token, NOW_S)
+
+
+def test_a_token_ends_with_its_account_in_whichever_process_that_was_removed(
+    tokens: Tokens, database: Database, users: Users
+) -> None:
+    token = issue(tokens)
+    assert tokens.verify(token, NOW_S).name == "svc-slurm"
+    other_process = open_database(str(database.database))
+    Users(other_process).remove("svc-slurm", now_s=NOW_S)
+    other_process.close_all()
+    with pytest.raises(NotAuthenticated):
+        tokens.verify(token, NOW_S)
+    users.add("svc-slurm", ["api"])
+    with pytest.raises(NotAuthenticated, match="revoked"):
+        tokens.verify(token, NOW_S)
+
+
+def test_a_token_of_the_reference_ends_with_its_account(
+    tokens: Tokens, users: Users, key_texts: tuple[str, str]
+) -> None:
+    old, new, timeless = (
+        signed(key_texts[0], {"sub": "kmeyer", "roles": ["api"]} | times)
+        for times in ({"iat": NOW_S}, {"iat": NOW_S + 10}, {})
+    )
+    users.add("kmeyer", ["api"])
+    assert {tokens.verify(token, NOW_S + 20).name for token in (old, new, timeless)} == {"kmeyer"}
+    users.remove("kmeyer", now_s=NOW_S + 5)
+    for again in (False, True):
+        if again:
+            users.add("kmeyer", ["api"])
+        for token in (old, timeless):
+            with pytest.raises(NotAuthenticated, match="kmeyer"):
+                tokens.verify(token, NOW_S + 20)
+        assert tokens.verify(new, NOW_S + 20).name == "kmeyer"
+
+
+def test_tokens_of_a_disabled_account_open_nothing_until_it_is_enabled(
+    tokens: Tokens, users: Users, key_texts: tuple[str, str]
+) -> None:
+    both = (issue(tokens), signed(key_texts[0], {"sub": "svc-slurm", "roles": ["api"]}))
+    users.disable("svc-slurm", now_s=NOW_S)
+    for token in both:
+        with pytest.raises(NotAuthenticated, match="disabled") as refused:
+            tokens.verify(token, NOW_S)
+        assert refused.value.code == "account_disabled"
+    users.enable("svc-slurm")
+    assert {tokens.verify(token, NOW_S).name for token in both} == {"svc-slurm"}
+
+
+def test_a_token_never_has_more_roles_than_its_account_has_now(
+    tokens: Tokens, users: Users, key_texts: tuple[str, str]
+) -> None:
+    token = issue(tokens, ROOT, scopes=["admin"])
+    elsewhere = signed(key_texts[0], {"sub": "root1", "roles": ["admin", "api", "support"]})
+    assert tokens.verify(token, NOW_S).roles == tokens.verify(elsewhere, NOW_S).roles == {"admin", "api"}
+    users.add("root2", ["admin"])
+    users.remove_role("root1", "admin")
+    users.add_role("root1", "user")
+    assert tokens.verify(token, NOW_S).roles == tokens.verify(elsewhere, NOW_S).roles == {"api"}
+    users.remove_role("root1", "api")
+    assert tokens.verify(token, NOW_S).roles == frozenset()
+
+
+def test_a_managers_token_has_the_projects_of_the_account(tokens: Tokens, users: Users) -> None:
+    users.add("mgr", ["manager"], projects=["chem07"])
+    token = issue(tokens, users.get("mgr"), scopes=["read"])
+    assert tokens.verify(token, NOW_S).projects == ("chem07",)
+    users.remove_project("mgr", "chem07")
+    assert tokens.verify(token, NOW_S).projects == ()
 
 
 def test_without_keys_no_token_is_taken(database: Database, key_texts: tuple[str, str]) -> None:

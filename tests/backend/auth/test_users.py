@@ -4,7 +4,7 @@ import argon2
 import pytest
 
 from cc_backend.auth.sessions import Sessions
-from cc_backend.auth.throttle import Limit, Throttle
+from cc_backend.auth.throttle import ACCOUNT_AT_ADDRESS, Limit, Throttle
 from cc_backend.auth.users import LOGIN_FAILED, Users, check_name
 from cc_backend.database import Database
 from cc_backend.errors import Conflict, InvalidInput, NotAuthenticated, NotFound, TooMany
@@ -129,12 +129,14 @@ class CountingHasher(argon2.PasswordHasher):
         return super().verify(hash, password)
 
 
-@pytest.mark.parametrize("name", ["kmeyer", "nobody", "svc"])
+@pytest.mark.parametrize("name", ["kmeyer", "nobody", "svc", "closed"])
 def test_unknown_names_and_accounts_without_password_cost_a_hash_too(database: Database, name: str) -> None:
     hasher = CountingHasher()
     users = Users(database, hasher=hasher)
     users.add("kmeyer", ["user"], password=PASSWORD)
     users.add("svc", ["api"])
+    users.add("closed", ["user"], password=PASSWORD)
+    users.disable("closed", now_s=NOW_S)
     with pytest.raises(NotAuthenticated):
         users.verify_password(name, "wrong horse", NOW_S)
     assert len(hasher.checked) == 1
@@ -148,10 +150,10 @@ def test_an_account_for_programs_does_not_log_in_even_with_a_password(users: Use
         users.verify_password("svc", PASSWORD, NOW_S)
 
 
-def test_too_many_wrong_passwords_close_the_account_for_a_while(
+def test_too_many_wrong_passwords_close_the_account_for_their_address_for_a_while(
     database: Database, hasher: argon2.PasswordHasher
 ) -> None:
-    users = Users(database, hasher=hasher, throttle=Throttle(per_account=Limit(2, 60)))
+    users = Users(database, hasher=hasher, throttle=Throttle({ACCOUNT_AT_ADDRESS: Limit(2, 60)}))
     users.add("kmeyer", ["user"], password=PASSWORD)
     for _ in range(2):
         with pytest.raises(NotAuthenticated):
@@ -159,7 +161,9 @@ def test_too_many_wrong_passwords_close_the_account_for_a_while(
     with pytest.raises(TooMany) as refused:
         users.verify_password("kmeyer", PASSWORD, NOW_S, address="192.0.2.1")
     assert refused.value.retry_after_s == 60
-    assert users.verify_password("kmeyer", PASSWORD, NOW_S + 60).name == "kmeyer"
+    assert users.verify_password("kmeyer", PASSWORD, NOW_S, address="192.0.2.2").name == "kmeyer"
+    assert users.verify_password("kmeyer", PASSWORD, NOW_S, address="192.0.2.1", browser="mine").name == "kmeyer"
+    assert users.verify_password("kmeyer", PASSWORD, NOW_S + 60, address="192.0.2.1").name == "kmeyer"
 
 
 def test_right_passwords_are_never_too_many(users: Users) -> None:
@@ -209,19 +213,57 @@ def test_a_new_password_replaces_the_old_one_and_ends_all_logins(users: Users, s
 def test_a_removed_account_is_gone_and_its_logins_with_it(users: Users, sessions: Sessions) -> None:
     users.add("kmeyer", ["user"])
     cookie = sessions.create("kmeyer", NOW_S)
-    users.remove("kmeyer")
+    users.remove("kmeyer", now_s=NOW_S)
     assert users.find("kmeyer") is None
     assert sessions.lookup(cookie, NOW_S) is None
+
+
+def test_nobody_logs_in_to_a_disabled_account(users: Users, sessions: Sessions) -> None:
+    users.add("kmeyer", ["user"], password=PASSWORD)
+    cookie = sessions.create("kmeyer", NOW_S)
+    assert users.disable("kmeyer", now_s=NOW_S).disabled
+    assert sessions.lookup(cookie, NOW_S) is None
+    with pytest.raises(NotAuthenticated, match=LOGIN_FAILED):
+        users.verify_password("kmeyer", PASSWORD, NOW_S)
+    with pytest.raises(Conflict, match="already"):
+        users.disable("kmeyer", now_s=NOW_S)
+    assert not users.enable("kmeyer").disabled
+    assert sessions.lookup(cookie, NOW_S) is None
+    assert users.verify_password("kmeyer", PASSWORD, NOW_S).name == "kmeyer"
+    with pytest.raises(Conflict, match="not disabled"):
+        users.enable("kmeyer")
+
+
+def test_a_login_that_began_before_the_account_was_disabled_ends(users: Users, database: Database) -> None:
+    users.add("kmeyer", ["user"], password=PASSWORD)
+    sessions = Sessions(database)
+    users.disable("kmeyer", now_s=NOW_S)
+    cookie = sessions.create("kmeyer", NOW_S)
+    assert sessions.lookup(cookie, NOW_S) is None
+
+
+def test_a_disabled_administrator_is_none(users: Users) -> None:
+    users.add("root1", ["admin"])
+    users.add("root2", ["admin"])
+    users.disable("root2", now_s=NOW_S)
+    for change in (
+        lambda: users.disable("root1", now_s=NOW_S),
+        lambda: users.remove("root1", now_s=NOW_S),
+        lambda: users.remove_role("root1", "admin"),
+    ):
+        with pytest.raises(Conflict, match="last administrator"):
+            change()
+    users.remove("root2", now_s=NOW_S)
 
 
 def test_the_last_administrator_stays(users: Users) -> None:
     users.add("root1", ["admin"])
     with pytest.raises(Conflict, match="last administrator"):
-        users.remove("root1")
+        users.remove("root1", now_s=NOW_S)
     with pytest.raises(Conflict, match="last administrator"):
         users.remove_role("root1", "admin")
     users.add("root2", ["admin"])
-    users.remove("root1")
+    users.remove("root1", now_s=NOW_S)
 
 
 def test_roles_and_projects_change_by_the_rules(users: Users) -> None:
@@ -254,7 +296,9 @@ def test_changes_that_change_nothing_are_conflicts(users: Users) -> None:
 def test_what_is_not_there_cannot_be_changed(users: Users) -> None:
     for change in (
         lambda: users.get("nobody"),
-        lambda: users.remove("nobody"),
+        lambda: users.remove("nobody", now_s=NOW_S),
+        lambda: users.disable("nobody", now_s=NOW_S),
+        lambda: users.enable("nobody"),
         lambda: users.set_password("nobody", PASSWORD),
         lambda: users.add_role("nobody", "user"),
         lambda: users.remove_role("nobody", "user"),

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from cc_backend.maintenance.scheduler import make_runner, periodic_tasks, start_background
+from cc_backend.model import RowRule
 from cc_backend.periodic import NotDoneError, PeriodicTask
 
 
@@ -54,7 +55,7 @@ def test_finished_jobs_are_archived(site: Any) -> None:
     site.clock.advance(600)
     site.stop_job()
     task_of(site, "archive").run()
-    assert site.services.search.count_unarchived() == 0
+    assert site.services.search.count_unarchived(RowRule(everything=True)) == 0
 
 
 def test_no_job_is_archived_while_samples_of_before_the_start_come_back(
@@ -69,9 +70,9 @@ def test_no_job_is_archived_while_samples_of_before_the_start_come_back(
     with monkeypatch.context() as restoring:
         restoring.setattr(type(site.services.store), "restoring", property(lambda _: True))
         assert runner.attempt(archive) == 2
-        assert site.services.search.count_unarchived() == 1
+        assert site.services.search.count_unarchived(RowRule(everything=True)) == 1
     assert runner.attempt(archive) is None
-    assert site.services.search.count_unarchived() == 0
+    assert site.services.search.count_unarchived(RowRule(everything=True)) == 0
 
 
 def test_logins_that_are_over_are_removed(site: Any) -> None:

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 import pytest
 from flask.testing import FlaskClient
 
+from cc_backend.auth.passwords import HashSlots
 from cc_backend.demo.cluster import tarn_document
 from cc_backend.model import RowRule
 
@@ -100,6 +101,44 @@ def test_too_many_tries_say_when_to_come_back(site: Site) -> None:
     assert answer.status_code == 429
     assert int(answer.headers["Retry-After"]) > 0
     assert "Too many failed tries" in answer.text
+
+
+def test_strangers_who_try_passwords_do_not_lock_the_owner_out(site: Site) -> None:
+    site.user("mlindqv", password=PASSWORD)
+    right = {"username": "mlindqv", "password": PASSWORD}
+    assert site.client.post("/login", data=right).status_code == 303
+    mine, stranger = site.client, site.app.test_client()
+
+    def failures(addresses: list[str]) -> list[int]:
+        wrong = {"username": "mlindqv", "password": "wrong wrong wrong"}
+        return [
+            stranger.post("/login", data=wrong, environ_overrides={"REMOTE_ADDR": address}).status_code
+            for address in addresses
+        ]
+
+    assert failures(["192.0.2.1"] * 10) == [401] * 5 + [429] * 5
+    elsewhere = site.app.test_client().post("/login", data=right, environ_overrides={"REMOTE_ADDR": "192.0.2.2"})
+    assert elsewhere.status_code == 303
+    assert 429 in failures([f"198.51.100.{number}" for number in range(40)])
+    elsewhere = site.app.test_client().post("/login", data=right, environ_overrides={"REMOTE_ADDR": "192.0.2.2"})
+    assert elsewhere.status_code == 429
+    assert mine.post("/login", data=right, environ_overrides={"REMOTE_ADDR": "192.0.2.1"}).status_code == 303
+
+
+def test_the_cookie_of_a_browser_does_not_help_with_another_account(site: Site) -> None:
+    site.user("mlindqv", password=PASSWORD)
+    site.user("mallory", password=PASSWORD)
+    assert site.client.post("/login", data={"username": "mallory", "password": PASSWORD}).status_code == 303
+    wrong = {"username": "mlindqv", "password": "wrong wrong wrong"}
+    assert [site.client.post("/login", data=wrong).status_code for _ in range(7)] == [401] * 5 + [429] * 2
+
+
+def test_in_a_flood_of_logins_the_form_says_so_and_keeps_the_name(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(site.services.users, "_slots", HashSlots(running=1, waiting=-1, reserved=0))
+    answer = site.client.post("/login", data={"username": "mlindqv", "password": PASSWORD})
+    assert (answer.status_code, answer.headers["Retry-After"]) == (503, "2")
+    assert "Many people sign in" in answer.text
+    assert 'value="mlindqv"' in answer.text
 
 
 def test_signing_out_needs_the_token_of_the_page(site: Site, read_page: Callable[[str], Any]) -> None:

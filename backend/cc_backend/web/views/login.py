@@ -4,7 +4,8 @@ from http import HTTPStatus
 
 from flask import Response, make_response, redirect, render_template, request, url_for
 
-from cc_backend.auth.guard import current_session, end_session, remote_address, start_session
+from cc_backend.auth.guard import current_session, end_session, known_browser, remote_address, start_session
+from cc_backend.auth.passwords import LoginsBusy
 from cc_backend.auth.permissions import Permission, requires
 from cc_backend.errors import NotAuthenticated, TooMany
 from cc_backend.services import current
@@ -13,6 +14,7 @@ from cc_backend.web.safe import safe_path
 from cc_backend.wording.format import duration
 
 WRONG = "User name or password is wrong."
+BUSY = "Many people sign in at this moment. Try again in a few seconds."
 
 
 @requires(Permission.PUBLIC)
@@ -28,10 +30,18 @@ def login() -> Response:
     name = request.form.get("username", "").strip()
     try:
         user = services.users.verify_password(
-            name, request.form.get("password", ""), services.clock(), address=remote_address()
+            name,
+            request.form.get("password", ""),
+            services.clock(),
+            address=remote_address(),
+            browser=known_browser(name),
         )
     except NotAuthenticated:
         return login_page(back, name, message=WRONG, status=HTTPStatus.UNAUTHORIZED)
+    except LoginsBusy as error:
+        response = login_page(back, name, message=BUSY, level="caution", status=error.status)
+        response.headers["Retry-After"] = str(error.retry_after_s)
+        return response
     except TooMany as error:
         wait_s = error.retry_after_s or 60
         message = f"Too many failed tries. Try again in {duration(max(wait_s, 1))}."
