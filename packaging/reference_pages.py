@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 
 from cc_agent.settings import AgentSettings
+from cc_agent.sinks.registry import SINK_TYPES
 from cc_backend.settings import BackendSettings
 from cc_backend.storeservice.settings import StoreServiceSettings
 from cc_common.settings import reference
@@ -17,9 +18,16 @@ def pages() -> dict[str, str]:
     return {
         "backend-settings.md": reference(BackendSettings, title="Settings of cc-backend"),
         "metric-store-settings.md": reference(StoreServiceSettings, title="Settings of cc-backend metric-store"),
-        "agent-settings.md": reference(AgentSettings, title="Settings of cc-agent"),
+        "agent-settings.md": reference(AgentSettings, title="Settings of cc-agent", more=_sinks()),
         "slurm-adapter-settings.md": reference(AdapterSettings, title="Settings of cc-slurm-adapter"),
     }
+
+
+def _sinks() -> list[tuple[type, str, str]]:
+    return [
+        (settings, f"sinks.<name>, type {kind}", (settings.__doc__ or "").splitlines()[0])
+        for kind, settings in SINK_TYPES.items()
+    ]
 
 
 def main() -> int:

@@ -22,6 +22,7 @@ Config = Annotated[Optional[str], typer.Option("--config", help=HELP["config"], 
 Url = Annotated[Optional[str], typer.Option("--url", help=HELP["url"], metavar="URL")]
 TokenFile = Annotated[Optional[str], typer.Option("--token-file", help=HELP["token_file"], metavar="FILE")]
 Token = Annotated[Optional[str], typer.Option("--token", help=HELP["token"], metavar="TOKEN")]
+CaFile = Annotated[Optional[str], typer.Option("--ca-file", help=HELP["ca_file"], metavar="FILE")]
 Hostname = Annotated[Optional[str], typer.Option("--hostname", help=HELP["hostname"], metavar="NAME")]
 Cluster = Annotated[Optional[str], typer.Option("--cluster", help=HELP["cluster"], metavar="NAME")]
 Interval = Annotated[Optional[str], typer.Option("--interval", help=HELP["interval"], metavar="TIME")]
@@ -50,6 +51,7 @@ def run(
     url: Url = None,
     token_file: TokenFile = None,
     token: Token = None,
+    ca_file: CaFile = None,
     hostname: Hostname = None,
     cluster: Cluster = None,
     interval: Interval = None,
@@ -59,7 +61,7 @@ def run(
     """Sample and send until stopped."""
     from cc_agent.agent import run as run_agent  # noqa: PLC0415 the other commands need no loop
 
-    options = CommandOptions(config, url, token_file, token, hostname, cluster, interval, spool_dir, log_level)
+    options = CommandOptions(config, url, token_file, token, ca_file, hostname, cluster, interval, spool_dir, log_level)
     return run_agent(options, os.environ)
 
 
@@ -69,6 +71,7 @@ def once(
     url: Url = None,
     token_file: TokenFile = None,
     token: Token = None,
+    ca_file: CaFile = None,
     hostname: Hostname = None,
     cluster: Cluster = None,
     interval: Interval = None,
@@ -76,7 +79,7 @@ def once(
     """Print one set of samples, or send it to --url."""
     from cc_agent.once import once as look_once  # noqa: PLC0415 the other commands need it not
 
-    return look_once(CommandOptions(config, url, token_file, token, hostname, cluster, interval), os.environ)
+    return look_once(CommandOptions(config, url, token_file, token, ca_file, hostname, cluster, interval), os.environ)
 
 
 @app.command()
@@ -85,6 +88,7 @@ def doctor(
     url: Url = None,
     token_file: TokenFile = None,
     token: Token = None,
+    ca_file: CaFile = None,
     hostname: Hostname = None,
     cluster: Cluster = None,
     interval: Interval = None,
@@ -93,7 +97,7 @@ def doctor(
     """Tell what works on this node, what does not, and what to do; 1 if the agent could not do its work."""
     from cc_agent.doctor import examine  # noqa: PLC0415 the other commands need it not
 
-    options = CommandOptions(config, url, token_file, token, hostname, cluster, interval, spool_dir)
+    options = CommandOptions(config, url, token_file, token, ca_file, hostname, cluster, interval, spool_dir)
     findings = examine(configure(options, os.environ), os.environ, processor=_processor())
     for finding in findings:
         print(finding)
@@ -124,13 +128,14 @@ def show_config(
     url: Url = None,
     token_file: TokenFile = None,
     token: Token = None,
+    ca_file: CaFile = None,
     hostname: Hostname = None,
     cluster: Cluster = None,
     interval: Interval = None,
     spool_dir: SpoolDir = None,
 ) -> int:
     """Print all settings in force with their origin; secrets are hidden."""
-    options = CommandOptions(config, url, token_file, token, hostname, cluster, interval, spool_dir)
+    options = CommandOptions(config, url, token_file, token, ca_file, hostname, cluster, interval, spool_dir)
     configuration = configure(options, os.environ)
     print(show(configuration.loaded), end="")
     _print_sinks(configuration)

@@ -8,7 +8,8 @@ from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Iterator, List, Mapping, NamedTuple
 
-from cc_agent.once import look
+from cc_agent.once import Look, look, router_of_sink
+from cc_agent.sampler import Status
 from cc_agent.settings import Configuration
 from cc_agent.sinks.http import HttpSettings, make_sender, write_url
 from cc_agent.sinks.registry import SinkDescription
@@ -16,8 +17,6 @@ from cc_common.delivery import Kind
 from cc_common.errors import DeliveryError
 
 CLOCK_TOLERANCE_S = 2.0
-_PROBE = b"# cc-agent doctor\n"
-"""A comment: whoever takes samples takes it, and nothing is stored."""
 
 
 class Finding(NamedTuple):
@@ -33,24 +32,25 @@ class Finding(NamedTuple):
 
 def examine(configuration: Configuration, environment: Mapping[str, str], *, processor: str = "") -> List[Finding]:
     """All findings, in the order in which a person would look."""
+    named = "" if configuration.cluster_is_given else " (the name of this node; give --cluster if it is another)"
     findings = [
-        Finding("node", f"{configuration.hostname} of cluster {configuration.cluster}"),
+        Finding("node", f"{configuration.hostname} of cluster {configuration.cluster}{named}"),
         Finding("configuration", f"{configuration.source}, every {configuration.interval_s} s"),
     ]
     findings += [Finding("configuration", f"warning: {warning}") for warning in configuration.warnings]
     if processor:
         findings.append(Finding("processor", processor))
-    findings += _collectors(configuration)
+    seen = look(configuration)
+    findings += _collectors(seen.statuses)
     for sink in configuration.sinks:
-        findings += _sink(sink)
+        findings += _sink(sink, configuration, seen)
     if not configuration.sinks:
         findings.append(Finding("server", "none; do: give --url or add a sink to the configuration", bad=True))
     findings.append(_spool(configuration, environment))
     return findings
 
 
-def _collectors(configuration: Configuration) -> Iterator[Finding]:
-    statuses = look(configuration).statuses
+def _collectors(statuses: List[Status]) -> Iterator[Finding]:
     for status in statuses:
         if status.problem:
             advice = f"; do: {status.advice}" if status.advice else ""
@@ -61,7 +61,8 @@ def _collectors(configuration: Configuration) -> Iterator[Finding]:
         yield Finding("collectors", "none works; do: run this on Linux with /proc and /sys mounted", bad=True)
 
 
-def _sink(sink: SinkDescription) -> Iterator[Finding]:
+def _sink(sink: SinkDescription, configuration: Configuration, seen: Look) -> Iterator[Finding]:
+    """Sends the samples of this moment as `run` would: only so the server says of each line what it thinks of it."""
     subject = f"sink {sink.name}"
     if not isinstance(sink.settings, HttpSettings):
         yield Finding(subject, f"type {sink.settings.type}")
@@ -73,16 +74,20 @@ def _sink(sink: SinkDescription) -> Iterator[Finding]:
         yield Finding(subject, f"{error}", bad=True)
         return
     try:
-        outcome = sender.send(_PROBE)
+        outcome = sender.send(router_of_sink(configuration, sink).encode(seen.readings, seen.time_s).lines)
     finally:
         sender.close()
     if not headers:
-        yield Finding(
-            subject, f"{sender.peer} cannot be reached: {outcome.message}; do: check address and network", bad=True
-        )
+        advice = "" if outcome.alarm else "; do: check address and network"
+        yield Finding(subject, f"{sender.peer} cannot be reached: {outcome.message}{advice}", bad=True)
         return
     if outcome.kind in (Kind.DELIVERED, Kind.DELIVERED_PARTLY):
         yield Finding(subject, f"{sender.peer} can be reached, {_token_text(sink.settings)}")
+        yield from (Finding(subject, f"line refused: {error}", bad=True) for error in outcome.errors)
+        yield from (
+            Finding(subject, f"{text}; do: name cluster and host as the server's cluster.json does", bad=True)
+            for text in outcome.unwanted
+        )
     elif outcome.kind is Kind.UNAUTHORISED:
         advice = "do: ask for a new token" if sink.settings.jwt else "do: give a token with --token-file"
         yield Finding(subject, f"{sender.peer} can be reached, token refused ({outcome.message}); {advice}", bad=True)

@@ -15,6 +15,7 @@ from cc_agent.router import Batch, Router, router_for
 from cc_agent.sampler import Sampler, Status
 from cc_agent.settings import Configuration, configure
 from cc_agent.sinks.http import HttpSettings, make_sender
+from cc_agent.sinks.registry import SinkDescription
 
 PAUSE_S = 0.2
 
@@ -39,13 +40,24 @@ def look(configuration: Configuration, *, root: Path = Path("/"), sleep: Callabl
         sampler.close()
 
 
+def router_of_sink(configuration: Configuration, sink: SinkDescription) -> Router:
+    """The router of a configuration with the rules of one of its sinks."""
+    own = [processor for processor in sink.settings.processors(sink.name) if processor]
+    return router_for(
+        configuration.settings.router, hostname=configuration.hostname, cluster=configuration.cluster, more=own
+    )
+
+
 def router_of(configuration: Configuration) -> Router:
     """The router of a configuration, without rules of sinks."""
     return router_for(configuration.settings.router, hostname=configuration.hostname, cluster=configuration.cluster)
 
 
 def once(options: CommandOptions, environment: Mapping[str, str]) -> int:
-    """Print one set of samples, or send it if --url is given; the exit status. Raises CockpitError."""
+    """Print one set of samples, or send it if --url is given; the exit status. Raises CockpitError.
+
+    1 when the server took the samples and does not want some of them.
+    """
     configuration = configure(options, environment)
     for warning in configuration.warnings:
         sys.stderr.write(f"cc-agent: warning: {warning}\n")
@@ -56,13 +68,21 @@ def once(options: CommandOptions, environment: Mapping[str, str]) -> int:
             sys.stderr.write(f"cc-agent: {status.name} is not available: {status.problem}\n")
     batch = router.encode(seen.readings, seen.time_s)
     if options.url:
-        sys.stdout.write(_send(configuration, batch) + "\n")
-    else:
-        sys.stdout.write(batch.lines.decode())
+        sent = _send(configuration, batch)
+        sys.stdout.write(sent.summary + "\n")
+        for text in sent.unwanted:
+            sys.stderr.write(f"cc-agent: the server does not want all of them: {text}\n")
+        return 1 if sent.unwanted else 0
+    sys.stdout.write(batch.lines.decode())
     return 0
 
 
-def _send(configuration: Configuration, batch: Batch) -> str:
+class _Sent(NamedTuple):
+    summary: str
+    unwanted: List[str]
+
+
+def _send(configuration: Configuration, batch: Batch) -> _Sent:
     from cc_common.delivery.dispatch import dispatch  # noqa: PLC0415 only who sends needs it
 
     settings = configuration.sinks[0].settings
@@ -79,4 +99,4 @@ def _send(configuration: Configuration, batch: Batch) -> str:
     if refused:
         reasons = [*report.errors, *(reason for _, reason in report.poison), "no reason given"]
         raise AgentError(f"{sender.peer} refused {refused} of {batch.samples} samples: {reasons[0]}")
-    return f"sent {batch.samples} samples to {sender.peer}"
+    return _Sent(f"sent {batch.samples} samples to {sender.peer}", report.unwanted)

@@ -13,6 +13,7 @@ HELP = {
     "url": "address of the backend; takes the place of the sinks in the configuration",
     "token_file": "file with the token for the backend",
     "token": "the token itself; others can see it in the process list, CC_AGENT_TOKEN or --token-file are better",
+    "ca_file": "certificates to trust instead of the system's, for a backend with a certificate of its own",
     "hostname": "name of this node in samples; default: the host name up to its first dot",
     "cluster": "name of the cluster in samples; default: the name of this node",
     "interval": "time between samples, such as 10s; default: 60s",
@@ -29,6 +30,7 @@ class CommandOptions:
     url: Optional[str] = None
     token_file: Optional[str] = None
     token: Optional[str] = None
+    ca_file: Optional[str] = None
     hostname: Optional[str] = None
     cluster: Optional[str] = None
     interval: Optional[str] = None

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Dict, List, Mapping, Optional
 from urllib.parse import parse_qs, urlsplit
 
-from cc_agent.collectors.registry import NOT_YET, CollectorsSettings
+from cc_agent.collectors.registry import NOT_YET, CollectorsSettings, check_metric_names
 from cc_agent.config_file import Document, read_document
 from cc_agent.defaults import DEFAULT_INTERVAL_S, default_collectors, default_router
 from cc_agent.options import CommandOptions
@@ -17,7 +17,7 @@ from cc_agent.router import RouterSettings
 from cc_agent.sinks.http import HttpSettings
 from cc_agent.sinks.registry import SinkDescription, load_sinks
 from cc_common.errors import SettingsError
-from cc_common.settings import Loaded, load, option, section
+from cc_common.settings import Loaded, load, option, read_secret, section
 
 BUILT_IN = "built-in defaults"
 
@@ -60,10 +60,17 @@ class AgentSettings:
 
     main: MainSettings = section(MainSettings, "Who this node is and how often it is sampled.")
     collectors: CollectorsSettings = section(
-        CollectorsSettings, "Which collectors run; those that are named, each with its options."
+        CollectorsSettings,
+        "Which collectors run; those that are named, each with its options. Without this section a lean built-in set.",
     )
-    router: RouterSettings = section(RouterSettings, "Tags, names and units of everything that is sent.")
-    sinks: Mapping[str, Any] = option({}, "name -> where samples go, an object with `type`")
+    router: RouterSettings = section(
+        RouterSettings,
+        "Tags, names and units of everything that is sent. "
+        "The built-in rules apply only where neither `router` nor `collectors` is given.",
+    )
+    sinks: Mapping[str, Any] = option(
+        {}, "name -> where samples go: an object with `type` and the keys of that type, see below"
+    )
     receivers: Mapping[str, Any] = option({}, "accepted for compatibility: there are no receivers")
 
 
@@ -77,6 +84,7 @@ class Configuration:
     cluster: str
     source: str
     warnings: List[str]
+    cluster_is_given: bool = True
 
     @property
     def settings(self) -> AgentSettings:
@@ -101,9 +109,10 @@ def configure(options: CommandOptions, environment: Mapping[str, str]) -> Config
     path = Path(options.config) if options.config else None
     document = read_document(path) if path else Document({}, [])
     source = str(path) if path else BUILT_IN
+    built_in = _built_in(document.content)
     loaded = load(
         AgentSettings,
-        _with_defaults(document.content),
+        {**built_in, **document.content},
         source=source,
         base_directory=path.parent if path else None,
         environment=environment,
@@ -114,13 +123,14 @@ def configure(options: CommandOptions, environment: Mapping[str, str]) -> Config
             "main.spool-directory": options.spool_dir,
         },
         legacy=_LEGACY,
+        other_sources=dict.fromkeys(built_in, BUILT_IN),
     )
     sinks = load_sinks(
         {"url": {"type": "http", "url": options.url}} if options.url else loaded.value.sinks,
         source="command line" if options.url else source,
         base_directory=path.parent if path else None,
         environment=environment,
-        token=_token(options),
+        overrides={"jwt": _token(options), "ca_file": options.ca_file},
     )
     warnings = [*document.warnings, *loaded.warnings, *sinks.warnings]
     if loaded.value.receivers:
@@ -128,8 +138,11 @@ def configure(options: CommandOptions, environment: Mapping[str, str]) -> Config
     if loaded.value.router.interval_aggregates:
         warnings.append(f"{source}: router.interval_aggregates: not supported; the store aggregates")
     hostname = loaded.value.main.hostname or os.uname().nodename.split(".", 1)[0]
-    cluster = loaded.value.main.cluster or _cluster_of(sinks.sinks) or hostname
-    return Configuration(loaded, sinks.sinks, hostname, cluster, source, warnings)
+    cluster = loaded.value.main.cluster or _cluster_of(sinks.sinks)
+    check_metric_names(loaded.value.collectors, source)
+    return Configuration(
+        loaded, sinks.sinks, hostname, cluster or hostname, source, warnings, cluster_is_given=bool(cluster)
+    )
 
 
 def _cluster_of(sinks: List[SinkDescription]) -> str:
@@ -142,8 +155,16 @@ def _cluster_of(sinks: List[SinkDescription]) -> str:
     return ""
 
 
-def _with_defaults(content: Mapping[str, Any]) -> Dict[str, Any]:
-    return {"collectors": default_collectors(), "router": default_router(), **content}
+def _built_in(content: Mapping[str, Any]) -> Dict[str, Any]:
+    """The sections that a configuration lacks.
+
+    The built-in rules of the router are made for the built-in collectors: a file that names its own collectors and no
+    router gets what they measure under their own names and in their own units.
+    """
+    if "collectors" in content:
+        return {}
+    sections = {"collectors": default_collectors(), "router": default_router()}
+    return {key: section for key, section in sections.items() if key not in content}
 
 
 def _token(options: CommandOptions) -> Optional[str]:
@@ -152,10 +173,6 @@ def _token(options: CommandOptions) -> Optional[str]:
     if options.token_file is None:
         return options.token
     try:
-        token = Path(options.token_file).read_text(encoding="ascii").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "not ASCII"
-        raise SettingsError("token-file", f"--token-file {options.token_file} cannot be read: {reason}") from error
-    if not token:
-        raise SettingsError("token-file", f"--token-file {options.token_file} is empty")
-    return token
+        return read_secret(Path(options.token_file)).strip()
+    except ValueError as error:
+        raise SettingsError("token-file", f"--token-file {error}") from error

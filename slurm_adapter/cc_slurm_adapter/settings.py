@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Dict, List, Mapping, Optional, Pattern, Tuple
 
 from cc_common.errors import SettingsError
-from cc_common.settings import Loaded, load, option, read_json, section, sections
+from cc_common.settings import Loaded, load, option, read_json, read_secret, section, sections
 from cc_slurm_adapter.mapping import GpuRule
 from cc_slurm_adapter.options import CommandOptions
 
@@ -240,10 +240,6 @@ def _token(name: Optional[str]) -> Optional[str]:
     if name is None:
         return None
     try:
-        token = Path(name).read_text(encoding="ascii").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "not ASCII"
-        raise SettingsError("token-file", f"--token-file {name} cannot be read: {reason}") from error
-    if not token:
-        raise SettingsError("token-file", f"--token-file {name} is empty")
-    return token
+        return read_secret(Path(name)).strip()
+    except ValueError as error:
+        raise SettingsError("token-file", f"--token-file {error}") from error

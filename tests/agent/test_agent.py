@@ -192,14 +192,14 @@ def test_an_agent_samples_sends_reloads_and_stops(tmp_path: Path, receiver: Rece
     thread = threading.Thread(target=agent.run)
     thread.start()
     try:
-        _until(lambda: b"cpu_load,cluster=demo" in receiver.lines)
+        _until(lambda: b"load_one,cluster=demo" in receiver.lines)
         path.write_text("{", encoding="utf-8")
         agent.reload()
         seen = len(receiver.lines)
         _until(lambda: len(receiver.lines) > seen)
         path.write_text(json.dumps({**document, "main": {"interval": "1s", "cluster": "other"}}), encoding="utf-8")
         agent.reload()
-        _until(lambda: b"cpu_load,cluster=other" in receiver.lines)
+        _until(lambda: b"load_one,cluster=other" in receiver.lines)
     finally:
         agent.stop()
         thread.join(20)

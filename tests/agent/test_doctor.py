@@ -1,3 +1,4 @@
+import json
 import threading
 import time
 from collections.abc import Iterator
@@ -11,12 +12,14 @@ import pytest
 from cc_agent.doctor import Finding, examine
 from cc_agent.options import CommandOptions
 from cc_agent.settings import configure
+from cc_common.lineprotocol import decode
 
 
 class Server(ThreadingHTTPServer):
     daemon_threads = True
     status = 200
     date = ""
+    answer: "dict[str, Any] | None" = None
     bodies: "list[bytes]"
 
 
@@ -29,8 +32,10 @@ def server() -> Iterator[Server]:
             self.server.bodies.append(self.rfile.read(int(self.headers["Content-Length"])))
             self.send_response_only(self.server.status)
             self.send_header("Date", self.server.date or formatdate(usegmt=True))
-            self.send_header("Content-Length", "0")
+            answer = json.dumps(self.server.answer).encode() if self.server.answer else b""
+            self.send_header("Content-Length", str(len(answer)))
             self.end_headers()
+            self.wfile.write(answer)
 
         def log_message(self, *_arguments: object) -> None:
             pass
@@ -45,11 +50,14 @@ def server() -> Iterator[Server]:
     running.server_close()
 
 
-def _findings(server: "Server | None" = None, **options: Any) -> "dict[str, Finding]":
+def _all_findings(server: "Server | None" = None, **options: Any) -> "list[Finding]":
     if server is not None:
         options["url"] = f"http://127.0.0.1:{server.server_address[1]}"
-    findings = examine(configure(CommandOptions(**options), {}), {}, processor="Some CPU")
-    return {finding.subject: finding for finding in findings}
+    return examine(configure(CommandOptions(**options), {}), {}, processor="Some CPU")
+
+
+def _findings(server: "Server | None" = None, **options: Any) -> "dict[str, Finding]":
+    return {finding.subject: finding for finding in _all_findings(server, **options)}
 
 
 def test_a_node_that_is_well_has_no_bad_finding(server: Server, tmp_path: Path) -> None:
@@ -62,9 +70,31 @@ def test_a_node_that_is_well_has_no_bad_finding(server: Server, tmp_path: Path) 
     assert findings["processor"].text == "Some CPU"
 
 
-def test_the_probe_stores_nothing(server: Server) -> None:
-    _findings(server)
-    assert all(line.startswith(b"#") for body in server.bodies for line in body.splitlines())
+def test_the_server_is_asked_with_the_lines_that_run_would_send(server: Server) -> None:
+    _findings(server, cluster="orion", hostname="n07")
+    (body,) = server.bodies
+    points, errors = decode(body, received_s=0)
+    assert not errors
+    assert {(point.tags["cluster"], point.tags["hostname"]) for point in points} == {("orion", "n07")}
+    assert {"cpu_load", "cpu_user", "mem_used"} <= {point.metric for point in points}
+
+
+def test_lines_that_the_server_does_not_want_are_bad(server: Server) -> None:
+    server.answer = {
+        "accepted": 3,
+        "dropped": {"unknown_cluster": {"lines": 19, "names": [{"name": "oron", "nearest": "orion"}]}},
+        "unlisted": {"unknown_host": {"lines": 3, "names": [{"name": "n7", "cluster": "orion"}]}},
+    }
+    findings = [finding for finding in _all_findings(server) if finding.subject == "sink url" and finding.bad]
+    assert [finding.text.partition(";")[0] for finding in findings] == [
+        "19 lines are thrown away: unknown cluster 'oron' (did you mean 'orion'?)",
+        "3 lines are kept, but no page shows them: unknown host 'n7'",
+    ]
+
+
+def test_a_cluster_that_nobody_named_is_said_to_be_the_name_of_the_node() -> None:
+    assert "give --cluster if it is another" in _findings(hostname="n07")["node"].text
+    assert "give --cluster" not in _findings(hostname="n07", cluster="n07")["node"].text
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from cc_agent.collectors.base import Series
 from cc_agent.collectors.registry import make_collectors
 from cc_agent.defaults import default_collectors, default_router
 from cc_agent.once import router_of
@@ -87,6 +88,7 @@ def test_the_command_line_beats_the_file(tmp_path: Path) -> None:
 def test_tokens_come_from_a_file_the_environment_or_the_command_line(tmp_path: Path) -> None:
     token_file = tmp_path / "token"
     token_file.write_text("from-file\n", encoding="utf-8")
+    token_file.chmod(0o600)
     cases = (
         (CommandOptions(url="http://h", token_file=str(token_file)), {}, "from-file"),
         (CommandOptions(url="http://h"), {"CC_AGENT_TOKEN": "from-environment"}, "from-environment"),
@@ -205,6 +207,54 @@ def test_the_shipped_configuration_is_the_built_in_one(repository: Path, tmp_pat
     configuration = _configure(tmp_path, document)
     assert configuration.warnings == []
     assert configuration.interval_s == 60
+
+
+def _origins(configuration: Configuration) -> "dict[str, str]":
+    return dict(configuration.loaded.origins)
+
+
+def test_without_a_router_section_collectors_that_are_named_send_what_they_measure(tmp_path: Path) -> None:
+    configuration = _configure(tmp_path, {"collectors": {"loadavg": {}, "memstat": {}}})
+    sent = [
+        router_of(configuration).preview(Series(name, {"type": "node"}, {"unit": unit}))
+        for name, unit in (("load_one", "load"), ("mem_used", "KiB"))
+    ]
+    assert [(message.name, message.factor) for message in sent if message] == [("load_one", 1.0), ("mem_used", 1.0)]
+    assert _origins(configuration)["router.process_messages.rename_messages"] == "default"
+
+
+def test_built_in_sections_are_not_said_to_come_from_the_file(tmp_path: Path) -> None:
+    configuration = _configure(tmp_path, {"main": {"interval": "30s"}})
+    origins = _origins(configuration)
+    assert origins["main.interval"].endswith("agent.json")
+    assert origins["collectors.loadavg.include_metrics"] == "built-in defaults"
+    assert origins["router.process_messages.rename_messages"] == "built-in defaults"
+    configuration = _configure(tmp_path, {"router": {"process_messages": {"rename_messages": {"load_one": "load"}}}})
+    origins = _origins(configuration)
+    assert origins["collectors.loadavg.include_metrics"] == "built-in defaults"
+    assert origins["router.process_messages.rename_messages"].endswith("agent.json")
+
+
+@pytest.mark.parametrize(
+    ("collectors", "problem"),
+    [
+        ({"memstat": {"include_metrics": ["memused"]}}, "memstat has no metric 'memused'.*did you mean 'mem_used'"),
+        ({"cpustat": {"include_metrics": ["cpu_user", "x"]}}, "cpustat has no metric 'x' with these options$"),
+        ({"netstat": {"include_metrics": ["net_bw"]}}, "netstat has no metric 'net_bw' with these options"),
+    ],
+)
+def test_a_metric_to_include_that_does_not_exist_is_refused(
+    tmp_path: Path, collectors: "dict[str, Any]", problem: str
+) -> None:
+    with pytest.raises(SettingsError, match=f"include_metrics: {problem}"):
+        _configure(tmp_path, {"collectors": collectors})
+
+
+def test_a_token_file_that_everybody_can_read_is_refused(tmp_path: Path) -> None:
+    path = Path(_file(tmp_path, "abc\n", "token"))
+    path.chmod(0o644)
+    with pytest.raises(SettingsError, match=r"--token-file .*token is open to everybody on this machine; chmod 0600"):
+        configure(CommandOptions(url="http://x", token_file=str(path)), {})
 
 
 def test_the_command_line_is_read_without_the_command_line_library() -> None:

@@ -18,6 +18,7 @@ def configured(folder: Path, document: Dict[str, Any], **options: Any) -> Config
 
 def test_the_command_line_alone_is_enough(tmp_path: Path) -> None:
     (tmp_path / "token").write_text("secret\n")
+    (tmp_path / "token").chmod(0o600)
     configuration = configure(
         CommandOptions(url="http://h:1/", token_file=str(tmp_path / "token"), state_dir="/state", interval="2m"), {}
     )

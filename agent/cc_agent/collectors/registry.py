@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import difflib
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Callable, List, Optional, Tuple
 
@@ -13,6 +14,7 @@ from cc_agent.collectors.iostat import IostatCollector, IostatOptions
 from cc_agent.collectors.loadavg import LoadavgCollector, LoadavgOptions
 from cc_agent.collectors.memstat import MemstatCollector, MemstatOptions
 from cc_agent.collectors.netstat import NetstatCollector, NetstatOptions
+from cc_common.errors import SettingsError
 from cc_common.settings import section
 
 NOT_YET = (
@@ -63,6 +65,22 @@ _MAKERS: Tuple[Tuple[str, Callable[[Any, Path], Collector]], ...] = (
     ("iostat", IostatCollector),
     ("diskstat", DiskstatCollector),
 )
+
+
+def check_metric_names(settings: CollectorsSettings, source: str) -> None:
+    """Refuse names in `include_metrics` that the collector does not have with its options. Raises SettingsError."""
+    for name, make in _MAKERS:
+        options = getattr(settings, name)
+        if options is None or not options.include_metrics:
+            continue
+        everything = replace(options, include_metrics=(), exclude_metrics=())
+        known = {description.name for description in make(everything, Path("/")).metrics}
+        for metric in options.include_metrics:
+            if metric not in known:
+                key = f"collectors.{name}.include_metrics"
+                nearest = difflib.get_close_matches(metric, sorted(known), n=1, cutoff=0.5)
+                hint = f"; did you mean {nearest[0]!r}?" if nearest else ""
+                raise SettingsError(key, f"{source}: {key}: {name} has no metric {metric!r} with these options{hint}")
 
 
 def make_collectors(settings: CollectorsSettings, root: Path = Path("/")) -> List[Collector]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Type, Union
 
 from cc_agent.processor import FIELD_RULES
@@ -14,7 +15,7 @@ from cc_common.settings import load
 
 AnySettings = Union[HttpSettings, StdoutSettings]
 
-_TYPES: Dict[str, Type[AnySettings]] = {"http": HttpSettings, "stdout": StdoutSettings}
+SINK_TYPES: Dict[str, Type[AnySettings]] = {"http": HttpSettings, "stdout": StdoutSettings}
 NOT_YET = ("nats", "influxdb", "influxasync", "prometheus", "questdb", "ganglia", "libganglia")
 
 _LEGACY = {f"process_messages.{key}": advice for key, advice in FIELD_RULES.items()}
@@ -40,11 +41,11 @@ def load_sinks(
     source: str,
     base_directory: Optional[Path],
     environment: Mapping[str, str],
-    token: Optional[str] = None,
+    overrides: Mapping[str, Optional[str]] = MappingProxyType({}),
 ) -> LoadedSinks:
     """The sinks of a `sinks` object; types that are not there yet are left out with a warning.
 
-    `token` replaces the token of all http sinks. Raises SettingsError.
+    `overrides` are options of the command line for all http sinks; None is not given. Raises SettingsError.
     """
     loaded = LoadedSinks([], [])
     for name, options in document.items():
@@ -55,17 +56,17 @@ def load_sinks(
         if kind in NOT_YET:
             loaded.warnings.append(f"{where}: sinks of type {kind!r} are not supported yet; this one is left out")
             continue
-        if kind not in _TYPES:
+        if kind not in SINK_TYPES:
             raise SettingsError(
-                f"sinks.{name}.type", f"{where}.type: must be one of {', '.join(sorted(_TYPES))}, not {kind!r}"
+                f"sinks.{name}.type", f"{where}.type: must be one of {', '.join(sorted(SINK_TYPES))}, not {kind!r}"
             )
         one = load(
-            _TYPES[kind],
+            SINK_TYPES[kind],
             options,
             source=where,
             base_directory=base_directory,
             environment=environment,
-            overrides={"jwt": token} if kind == "http" else {},
+            overrides=overrides if kind == "http" else {},
             legacy=_LEGACY,
         )
         loaded.sinks.append(SinkDescription(name, one.value))

@@ -18,6 +18,7 @@ LONGEST_RETRY_AFTER_S = 3600.0
 
 _NAMED_ERRORS = 20
 _SHOWN = 200
+_SAID = 600
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,7 @@ def _success(answer: Answer) -> Outcome:
         return Outcome(
             Kind.KEEP, f"HTTP {answer.status} with a web page: nothing takes this at the address", alarm=True
         )
-    return Outcome(Kind.DELIVERED, f"HTTP {answer.status}")
+    return Outcome(Kind.DELIVERED, f"HTTP {answer.status}", unwanted=unwanted_lines(_json_object(answer.body)))
 
 
 def _bad_request(answer: Answer) -> Outcome:
@@ -89,7 +90,30 @@ def _bad_request(answer: Answer) -> Outcome:
     named = tuple(_error_text(error) for error in errors[:_NAMED_ERRORS])
     rejected = _rejected(document.get("rejected"), len(errors))
     message = f"HTTP 400: {accepted} lines accepted, {rejected} rejected"
-    return Outcome(Kind.DELIVERED_PARTLY, message, rejected=rejected, errors=named)
+    return Outcome(Kind.DELIVERED_PARTLY, message, rejected=rejected, errors=named, unwanted=unwanted_lines(document))
+
+
+def unwanted_lines(document: Mapping[str, Any]) -> Tuple[str, ...]:
+    """What our backend says of lines whose names it does not know, as sentences; none from any other peer."""
+    said = []
+    for part, consequence in (("dropped", "are thrown away"), ("unlisted", "are kept, but no page shows them")):
+        reasons = document.get(part)
+        for reason, entry in list(reasons.items())[:_NAMED_ERRORS] if isinstance(reasons, dict) else ():
+            if isinstance(entry, dict):
+                said.append(_unwanted_text(str(reason), entry, consequence))
+    return tuple(said)
+
+
+def _unwanted_text(reason: str, entry: Mapping[str, Any], consequence: str) -> str:
+    lines, names = entry.get("lines"), entry.get("names")
+    known = [name for name in names if isinstance(name, dict)] if isinstance(names, list) else []
+    words = ", ".join(_name_text(name) for name in known[:_NAMED_ERRORS])
+    return _one_line(f"{lines} lines {consequence}: {reason.replace('_', ' ')}{f' {words}' if words else ''}", _SAID)
+
+
+def _name_text(name: Mapping[str, Any]) -> str:
+    nearest = name.get("nearest")
+    return f"{str(name.get('name'))!r}" + (f" (did you mean {str(nearest)!r}?)" if nearest else "")
 
 
 def _rejected(value: Any, named: int) -> int:
@@ -118,5 +142,9 @@ def _excerpt(body: bytes) -> str:
     """What the peer says about itself, on one line; the error field of a JSON answer where there is one."""
     error = _json_object(body).get("error")
     text = error if isinstance(error, str) else body[: 4 * _SHOWN].decode(errors="replace")
-    words = " ".join("".join(char if char.isprintable() else " " for char in text[:_SHOWN]).split())
+    words = _one_line(text, _SHOWN)
     return f" ({words})" if words else ""
+
+
+def _one_line(text: str, limit: int) -> str:
+    return " ".join("".join(char if char.isprintable() else " " for char in text[:limit]).split())

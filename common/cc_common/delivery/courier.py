@@ -7,7 +7,7 @@ import random
 import threading
 import time
 from dataclasses import dataclass
-from typing import Callable, Optional
+from typing import Callable, Optional, Set
 
 from cc_common.delivery.dispatch import Report, dispatch
 from cc_common.delivery.outbox import Outbox, Ticket
@@ -19,6 +19,7 @@ logger = logging.getLogger(__name__)
 _LOG_PERIOD_S = 300.0
 _JOIN_S = 1.0
 _SHOWN = 120
+_MOST_UNWANTED = 100
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,7 @@ class Courier:
         self._last_success_s: Optional[float] = None
         self._last_error = ""
         self._logged_s: Optional[float] = None
+        self._unwanted: Set[str] = set()  # what was said already, without its numbers
 
     def start(self) -> None:
         """Starts the thread; it ends with `stop`, and does not keep the process alive."""
@@ -194,6 +196,8 @@ class Courier:
 
     def _note_success(self, report: Report) -> None:
         self._schedule.succeeded()
+        if not self._sent:
+            logger.info("first batch delivered peer=%s", self._sender.peer)
         self._sent += 1
         self._last_success_s = self._wall_clock()
         if self._last_error and report.outcome.kind is Kind.DELIVERED:
@@ -206,6 +210,11 @@ class Courier:
         if report.rejected:
             first = report.errors[0] if report.errors else "not named"
             logger.warning("lines refused peer=%s count=%d first=%r", self._sender.peer, report.rejected, first)
+        for text in report.unwanted:
+            kind = text.partition(" ")[2]
+            if kind not in self._unwanted and len(self._unwanted) < _MOST_UNWANTED:
+                self._unwanted.add(kind)
+                logger.warning("lines not wanted peer=%s what=%r", self._sender.peer, text)
         for line, reason in report.poison:
             shown = line[:_SHOWN].decode(errors="replace")
             logger.warning("line dropped peer=%s reason=%r line=%r", self._sender.peer, reason, shown)

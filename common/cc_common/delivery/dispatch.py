@@ -23,6 +23,7 @@ class Report:
     rejected: int = 0
     dropped_lines: int = 0
     errors: List[str] = field(default_factory=list)
+    unwanted: List[str] = field(default_factory=list)
     poison: List[Tuple[bytes, str]] = field(default_factory=list)
 
 
@@ -42,6 +43,7 @@ def dispatch(batch: bytes, send: Callable[[bytes], Outcome], *, go_on: Callable[
             return report
         report.rejected += outcome.rejected
         report.errors += outcome.errors
+        report.unwanted += outcome.unwanted
         if outcome.kind in (Kind.TOO_LARGE, Kind.BAD_BATCH):
             halves = _halves(part)
             if halves is None or len(report.poison) >= MAX_POISON_SEARCH:

@@ -57,6 +57,7 @@ class HttpSender:
         self._meaning = meaning
         self._clock = clock
         self._gzip = False
+        self._answered = False
         self._headers: Dict[str, str] = {"Content-Type": content_type, "Accept": "application/json", **headers}
         if token:
             self._headers["Authorization"] = f"Bearer {_checked_token(token)}"
@@ -78,8 +79,7 @@ class HttpSender:
             if answer.status == _UNSUPPORTED_MEDIA_TYPE and compressed:
                 answer = self._post(batch, compressed=False)
         except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
-            text = f"{type(error).__name__}: {error}"
-            return Outcome(Kind.KEEP, f"no answer ({text})", alarm="CERTIFICATE_VERIFY_FAILED" in text)
+            return _explained(f"{type(error).__name__}: {error}", perhaps_tls=self._tls is None and not self._answered)
         return self._meaning(answer, now_s=self._clock())
 
     def close(self) -> None:
@@ -99,6 +99,7 @@ class HttpSender:
                 if len(received) >= _LONGEST_ANSWER_BYTES:
                     break
             answer_headers = {name.lower(): value for name, value in response.headers.items()}
+            self._answered = True
             self._gzip = "gzip" in answer_headers.get("accept-encoding", "").lower()
             return Answer(response.status_code, answer_headers, bytes(received))
 
@@ -111,6 +112,26 @@ class HttpSender:
                 limits.total_s, connect_s=limits.connect_s, tls=self._tls, connections=1, headers=self._headers
             )
         return self._client
+
+
+_CAUSES = (
+    ("CERTIFICATE_VERIFY_FAILED", "its certificate is not trusted here; name the CA that signed it as ca_file"),
+    ("WRONG_VERSION_NUMBER", "it speaks plain HTTP; write http:// instead of https://"),
+    ("RECORD_LAYER_FAILURE", "it speaks plain HTTP; write http:// instead of https://"),
+    ("Name or service not known", "nobody knows this name; correct the address"),
+    ("No address associated with hostname", "nobody knows this name; correct the address"),
+)
+_NOT_PLAIN_HTTP = ("illegal status line", "Server disconnected without", "reset by peer")
+
+
+def _explained(error: str, *, perhaps_tls: bool) -> Outcome:
+    """What a request that failed with this text means; an alarm where only a person can mend it."""
+    for part, cause in _CAUSES:
+        if part in error:
+            return Outcome(Kind.KEEP, f"no answer ({error}): {cause}", alarm=True)
+    if perhaps_tls and any(part in error for part in _NOT_PLAIN_HTTP):
+        return Outcome(Kind.KEEP, f"no answer ({error}): if it speaks HTTPS, write https:// instead of http://")
+    return Outcome(Kind.KEEP, f"no answer ({error})")
 
 
 def _peer_name(url: str) -> str:

@@ -29,13 +29,15 @@ class Outcome:
     """The answer to one batch.
 
     `message` says in words what happened; `rejected` counts lines that the peer refused, `errors` names some of them;
-    `retry_after_s` is the pause that the peer asked for; `alarm` means that a person must act before it gets better.
+    `unwanted` says, a text for each kind, which lines the peer threw away or will not show, because it does not know
+    their names; `retry_after_s` is the pause that the peer asked for; `alarm` means that only a person can mend it.
     """
 
     kind: Kind
     message: str = ""
     rejected: int = 0
     errors: Tuple[str, ...] = ()
+    unwanted: Tuple[str, ...] = ()
     retry_after_s: Optional[float] = None
     alarm: bool = False
 

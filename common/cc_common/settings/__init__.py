@@ -15,6 +15,7 @@ from cc_common.settings.declare import named_sections, option, required, section
 from cc_common.settings.durations import format_duration, parse_duration
 from cc_common.settings.loader import Loaded, load, read_json
 from cc_common.settings.report import reference, show
+from cc_common.settings.secretfile import read_secret
 
 __all__ = [
     "Loaded",
@@ -24,6 +25,7 @@ __all__ = [
     "option",
     "parse_duration",
     "read_json",
+    "read_secret",
     "reference",
     "required",
     "section",

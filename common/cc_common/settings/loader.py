@@ -15,6 +15,7 @@ from typing import Any, Callable, Dict, Generic, Iterable, List, Mapping, Option
 
 from cc_common.errors import SettingsError
 from cc_common.settings.declare import NAMED_SECTIONS, OPTION, SECTION, Setting, settings_of
+from cc_common.settings.secretfile import read_secret
 from cc_common.settings.values import Wrong, check, from_text, is_optional, json_kind
 
 T = TypeVar("T")
@@ -22,7 +23,6 @@ T = TypeVar("T")
 DEFAULT, COMMAND_LINE = "default", "command line"
 
 _NOTHING: Mapping[str, Any] = types.MappingProxyType({})
-_SECRET_FILE_BYTES = 65536
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,14 +77,16 @@ def load(
     environment: Mapping[str, str] = _NOTHING,
     overrides: Mapping[str, Any] = _NOTHING,
     legacy: Mapping[str, str] = _NOTHING,
+    other_sources: Mapping[str, str] = _NOTHING,
 ) -> Loaded[T]:
     """Settings of the class from a document; `source` names it in messages and origins.
 
     `overrides` maps dotted keys to values or texts of the command line; None means not given. An empty environment
     variable counts as not set. `legacy` maps dotted keys of older systems (with * and ?) to advice: where present they
-    give a warning. Any other unknown key, wrong type or value out of range raises SettingsError with the dotted key.
+    give a warning. `other_sources` maps sections of the document that `source` does not have itself to where they come
+    from. Any other unknown key, wrong type or value out of range raises SettingsError with the dotted key.
     """
-    reader = _Reader(source, base_directory, environment, dict(overrides), legacy)
+    reader = _Reader(source, base_directory, environment, dict(overrides), legacy, other_sources=other_sources)
     value = reader.section(cls, document, "", in_list=False)
     reader.refuse_unused_overrides(cls)
     return Loaded(value, reader.origins, tuple(reader.warnings))
@@ -98,12 +100,15 @@ class _Reader:
         environment: Mapping[str, str],
         overrides: Dict[str, Any],
         legacy: Mapping[str, str],
+        *,
+        other_sources: Mapping[str, str],
     ) -> None:
         self.source = source
         self.base_directory = base_directory
         self.environment = environment
         self.overrides = {key: value for key, value in overrides.items() if value is not None}
         self.legacy = legacy
+        self.other_sources = other_sources
         self.origins: Dict[str, str] = {}
         self.warnings: List[str] = []
         self._used: Set[str] = set()
@@ -192,7 +197,8 @@ class _Reader:
             value = check(value, setting.type, setting.declaration)
         except Wrong as error:
             raise self.wrong(dotted + error.where, str(error), origin) from None
-        self.origins[dotted] = origin
+        from_document = origin == self.source
+        self.origins[dotted] = self.other_sources.get(dotted.split(".", 1)[0], origin) if from_document else origin
         return value if origin == COMMAND_LINE else self._resolved(setting, value)
 
     def _resolved(self, setting: Setting, value: Any) -> Any:
@@ -210,16 +216,9 @@ class _Reader:
             raise self.wrong(file_key, "must be the name of a file")
         path = self.base_directory / name if self.base_directory else Path(name)
         try:
-            if path.stat().st_mode & stat.S_IRWXO:
-                raise self.wrong(file_key, f"{path} is open to everybody on this machine; chmod 0600 it")
-            with path.open(encoding="utf-8") as file:
-                text = file.read(_SECRET_FILE_BYTES + 1)
-        except (OSError, UnicodeDecodeError) as error:
-            reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
-            raise self.wrong(file_key, f"{path} cannot be read: {reason}") from error
-        secret = text.rstrip("\r\n")
-        if not secret or len(text) > _SECRET_FILE_BYTES:
-            raise self.wrong(file_key, f"{path} is {'too long' if secret else 'empty'}")
+            secret = read_secret(path)
+        except ValueError as error:
+            raise self.wrong(file_key, str(error)) from error
         return self._checked(setting, secret, dotted, f"file {path}")
 
     def _warn_of_open_file(self, dotted: str) -> None:

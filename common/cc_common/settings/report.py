@@ -7,7 +7,7 @@ import dataclasses
 import json
 import re
 import typing
-from typing import Any, Iterator, List, Mapping, Tuple
+from typing import Any, Iterator, List, Mapping, Sequence, Tuple
 
 from cc_common.settings.declare import NAMED_SECTIONS, OPTION, SECTION, SECTIONS, Setting, settings_of
 from cc_common.settings.durations import format_duration
@@ -67,10 +67,16 @@ def _without_secrets(value: Any) -> Any:
     return value
 
 
-def reference(cls: type, *, title: str) -> str:
-    """A Markdown page of all settings of a class: key, type, default and meaning, a heading for each section."""
+def reference(cls: type, *, title: str, more: Sequence[Tuple[type, str, str]] = ()) -> str:
+    """A Markdown page of all settings of a class: key, type, default and meaning, a heading for each section.
+
+    `more` are classes of objects that a setting may hold, each with its heading and what it is for; their options are
+    listed, sections within them are not.
+    """
     parts = [f"# {title}\n"]
     parts.extend(_section_page(cls, "", ""))
+    for other, heading, help_text in more:
+        parts.extend([f"## `{heading}`\n\n{help_text}\n", *_options_table(other, "")])
     return "\n".join(parts)
 
 
@@ -79,10 +85,7 @@ def _section_page(cls: type, path: str, help_text: str) -> List[str]:
     page: List[str] = []
     if path:
         page.append(f"## `{path}`\n\n{help_text}\n")
-    options = [setting for setting in settings if setting.declaration.shape == OPTION]
-    if options:
-        rows = "".join(_reference_row(setting, path) for setting in options)
-        page.append(f"| Key | Type | Default | Meaning |\n|---|---|---|---|\n{rows}")
+    page.extend(_options_table(cls, path))
     for setting in settings:
         inner = setting.declaration.cls
         if setting.declaration.shape != OPTION and inner is not None:
@@ -90,6 +93,11 @@ def _section_page(cls: type, path: str, help_text: str) -> List[str]:
             dotted = f"{path}.{setting.key}{suffix}" if path else f"{setting.key}{suffix}"
             page.extend(_section_page(inner, dotted, setting.declaration.help))
     return page
+
+
+def _options_table(cls: type, path: str) -> List[str]:
+    rows = [_reference_row(setting, path) for setting in settings_of(cls) if setting.declaration.shape == OPTION]
+    return [f"| Key | Type | Default | Meaning |\n|---|---|---|---|\n{''.join(rows)}"] if rows else []
 
 
 def _reference_row(setting: Setting, path: str) -> str:

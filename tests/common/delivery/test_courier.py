@@ -364,3 +364,26 @@ def test_a_pause_between_batches_can_be_asked_for(pause_s: Any) -> None:
     courier = courier_to(Peer(), replay_pause_s=pause_s)
     courier.put(b"1")
     assert courier.step() == pause_s
+
+
+def test_the_first_batch_that_was_taken_is_logged_and_no_other(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    courier = Courier(Outbox(None), Peer())
+    for _ in range(3):
+        courier.put(b"a 1\n")
+        courier.step()
+    assert [record.getMessage() for record in caplog.records] == ["first batch delivered peer=test"]
+
+
+def test_lines_that_are_not_wanted_are_logged_once_however_many_come(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.WARNING)
+    unwanted = [
+        Outcome(Kind.DELIVERED, unwanted=(f"{count} lines are thrown away: unknown cluster 'x'",)) for count in range(5)
+    ]
+    courier = Courier(Outbox(None), Peer(*unwanted))
+    for _ in range(5):
+        courier.put(b"a 1\n")
+        courier.step()
+    assert [record.getMessage() for record in caplog.records] == [
+        "lines not wanted peer=test what=\"0 lines are thrown away: unknown cluster 'x'\""
+    ]

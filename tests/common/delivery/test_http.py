@@ -6,7 +6,10 @@ import contextlib
 import gzip
 import http.server
 import json
+import shutil
 import socket
+import ssl
+import subprocess
 import threading
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +17,7 @@ from typing import Any, Iterator, Type
 
 import pytest
 
-from cc_common.delivery import HttpSender, Kind, Timeouts
+from cc_common.delivery import HttpSender, Kind, Outcome, Timeouts
 from cc_common.delivery.answers import Answer, outcome_of, retry_after
 from cc_common.errors import DeliveryError
 
@@ -285,3 +288,88 @@ def test_a_ca_file_that_is_missing_is_refused(tmp_path: Path) -> None:
 def test_the_name_of_the_peer_has_no_secrets() -> None:
     assert HttpSender("https://user:hunter2@host:8443/api/write?token=hunter2").peer == "https://host:8443/api/write"
     assert HttpSender("http://[::1]:80/x").peer == "http://[::1]:80/x"
+
+
+def test_lines_that_the_peer_does_not_want_are_told_in_words() -> None:
+    document = {
+        "accepted": 17,
+        "dropped": {
+            "unknown_cluster": {"lines": 19, "names": [{"name": "trn", "nearest": "tern"}, {"name": "x"}]},
+            "series_limit": {"lines": 2, "names": []},
+        },
+        "unlisted": {"unknown_host": {"lines": 1, "names": [{"name": "tn1", "cluster": "tern", "nearest": "tn01"}]}},
+    }
+    outcome = outcome_of(Answer(200, {}, json.dumps(document).encode()), now_s=NOW_S)
+    assert outcome.kind is Kind.DELIVERED
+    assert outcome.unwanted == (
+        "19 lines are thrown away: unknown cluster 'trn' (did you mean 'tern'?), 'x'",
+        "2 lines are thrown away: series limit",
+        "1 lines are kept, but no page shows them: unknown host 'tn1' (did you mean 'tn01'?)",
+    )
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        b"",
+        b"[]",
+        b"{",
+        b'{"dropped": 7}',
+        b'{"dropped": {"a": 1}}',
+        b'{"dropped": [1]}',
+        b'{"unlisted": null}',
+    ],
+)
+def test_answers_of_other_peers_name_nothing(document: bytes) -> None:
+    assert outcome_of(Answer(200, {}, document), now_s=NOW_S).unwanted == ()
+
+
+def test_what_a_peer_says_of_lines_stays_one_short_line() -> None:
+    document = {"dropped": {"a\nb": {"lines": {}, "names": [{"name": "x\x1b[31m" * 99}] * 99 + [7]}}}
+    (said,) = outcome_of(Answer(200, {}, json.dumps(document).encode()), now_s=NOW_S).unwanted
+    assert len(said) <= 600
+    assert said.isprintable()
+
+
+def _sent(url: str, **options: Any) -> Outcome:
+    sender = HttpSender(url, **options)
+    try:
+        return sender.send(b"x")
+    finally:
+        sender.close()
+
+
+def test_the_true_cause_of_a_failed_connection_is_named(peer: Peer) -> None:
+    plain = _sent(peer.url.replace("http:", "https:"))
+    assert plain.alarm
+    assert plain.message.endswith("it speaks plain HTTP; write http:// instead of https://")
+    unknown = _sent("http://no-such-host.invalid/")
+    assert "no answer" in unknown.message
+
+
+def test_a_certificate_that_is_not_trusted_is_named_and_can_be_trusted(tmp_path: Path) -> None:
+    if shutil.which("openssl") is None:
+        pytest.skip("no openssl command on this machine to make a certificate with")
+    key, certificate = tmp_path / "key.pem", tmp_path / "cert.pem"
+    make = ("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2")
+    name = ("-subj", "/CN=test", "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", key, "-out", certificate)
+    subprocess.run([*make, *name], check=True, capture_output=True)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    peer = Peer()
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler_for(peer))
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+    thread.start()
+    try:
+        address = f"127.0.0.1:{server.server_address[1]}"
+        distrusted = _sent(f"https://{address}/")
+        assert distrusted.alarm
+        assert "its certificate is not trusted here; name the CA that signed it as ca_file" in distrusted.message
+        assert _sent(f"https://{address}/", ca_file=str(certificate)).kind is Kind.DELIVERED
+        plain = _sent(f"http://{address}/")
+        assert "if it speaks HTTPS, write https:// instead of http://" in plain.message
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
