@@ -156,7 +156,8 @@ def test_the_row_is_focused_again_when_somebody_comes_back_from_its_job(visit: V
     page.wait_for_url("**/monitoring/job/*")
     page.go_back()
     page.wait_for_url("**/monitoring/jobs/?state=completed")
-    assert page.evaluate(FOCUSED_ROW) == marked
+    page.wait_for_function(f"{FOCUSED_ROW} === '{marked}'")
     page.locator(f"[data-row='{marked}'] .job-t a").click()
     page.click(".crumbs a")
-    assert page.evaluate(FOCUSED_ROW) == marked
+    page.wait_for_url("**/monitoring/jobs/?state=completed")
+    page.wait_for_function(f"{FOCUSED_ROW} === '{marked}'")

@@ -37,6 +37,39 @@ def test_the_filter_dialog_narrows_the_list_and_a_pill_widens_it_again(visit: Vi
     expect(page.locator("[data-row]")).to_have_count(everything)
 
 
+def test_the_filter_dialog_keeps_the_focus_and_gives_it_back(visit: Visit) -> None:
+    page = visit().go(JOBS)
+    page.focus("[data-key=f]")
+    page.keyboard.press("Enter")
+    expect(page.locator("dialog#filter")).to_be_visible()
+    for _ in range(60):
+        page.keyboard.press("Tab")
+        # The browser's own controls count as the body; nothing of the page behind the dialog is ever reached.
+        assert page.evaluate("document.activeElement.closest('dialog#filter, body') !== document.body "
+                             "|| document.activeElement === document.body")  # fmt: skip
+    page.keyboard.press("Escape")
+    expect(page.locator("dialog#filter")).to_be_hidden()
+    expect(page.locator("[data-key=f]")).to_be_focused()
+    page.keyboard.press("f")
+    page.click("dialog#filter button[aria-label='Close filter']")
+    expect(page.locator("dialog#filter")).to_be_hidden()
+
+
+def test_sizes_nodes_and_tags_are_filtered_in_the_dialog(visit: Visit) -> None:
+    page = visit().go(JOBS)
+    page.keyboard.press("f")
+    page.fill("input[name='numAccelerators[from]']", "1")
+    page.fill("input[name='duration[to]']", "100d")
+    page.fill("input[name=node]", "tg[001-099]")
+    page.click("dialog#filter button[type=submit]")
+    page.wait_for_url("**/?duration=lessthan-100d&numAccelerators=morethan-1&node=*")
+    expect(page.locator("[data-row]").first).to_be_visible()
+    for size in page.locator("[data-row] .job-i p:nth-child(4)").all_text_contents():
+        assert "GPU" in size
+    page.click("a[aria-label='Remove filter GPUs']")
+    assert "numAccelerators" not in page.url
+
+
 def test_a_changed_order_is_shown_at_once_and_is_part_of_the_address(visit: Visit) -> None:
     page = visit().go(JOBS)
     page.select_option("select[name=sort]", "nodes")

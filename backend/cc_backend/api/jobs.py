@@ -18,7 +18,7 @@ from cc_backend.auth.guard import current_caller
 from cc_backend.auth.rows import row_rule
 from cc_backend.errors import ArchiveError, BackendError, Conflict, InvalidInput, NotAllowed, NotFound
 from cc_backend.jobs.payloads import job_to_wire
-from cc_backend.jobs.tags import visible_tags
+from cc_backend.jobs.tags import chosen_tags, visible_tags
 from cc_backend.model import Job, JobData, JobKey, MetricStatistic, MonitoringStatus, Scope
 from cc_backend.services import Services, current
 from cc_common.errorcodes import ErrorCode
@@ -30,8 +30,9 @@ def list_jobs() -> Response:
     """The page of jobs that the query asks for, newest first."""
     services = current()
     query = read_list_query(request.args)
+    tags = chosen_tags(services.database, current_caller(), query.tags)
     page = services.search.find(
-        query.filter,
+        replace(query.filter, tags=tags),
         row_rule(current_caller()),
         now_s=services.now_s(),
         page=query.page,

@@ -1,4 +1,4 @@
-"""The query string of the job list: keys of the reference, and the spellings its manual uses."""
+"""The query string of the job list: keys of the reference, spellings of its manual, and the filters of its pages."""
 
 from dataclasses import dataclass
 
@@ -11,6 +11,7 @@ from cc_backend.api.parameters import (
     time_range,
 )
 from cc_backend.errors import InvalidInput
+from cc_backend.jobs import filterparams
 from cc_backend.jobs.filters import JobFilter
 from cc_backend.model import JobState
 from cc_common.errorcodes import ErrorCode
@@ -22,6 +23,8 @@ _PAGE = "page"
 _ITEMS = ("items-per-page", "items_per_page")
 _STARTED = ("startTime[from]", "startTime[to]")
 _NODES = ("numNodes[from]", "numNodes[to]")
+# Persons and projects are whole names here, as programs mean them.
+_FILTERS = tuple(name for name in filterparams.NAMES if not name.startswith((_PROJECT, _USER)))
 
 PARAMETERS = (
     _STATE,
@@ -31,6 +34,7 @@ PARAMETERS = (
     _START_TIME,
     *_STARTED,
     *_NODES,
+    *_FILTERS,
     _PAGE,
     *_ITEMS,
     _WITH_METADATA,
@@ -46,13 +50,15 @@ class ListQuery:
     page: int
     items_per_page: int
     with_metadata: bool
+    tags: tuple[str, ...] = ()
+    """What was asked for as `tag`; which tags these are depends on who asks."""
 
 
 def read_list_query(arguments: Arguments) -> ListQuery:
     """What a query string asks for. Raises InvalidInput that names the parameter, also for an unknown one."""
     refuse_unknown(arguments, PARAMETERS)
     started_from_s, started_to_s = _started(arguments)
-    wanted = JobFilter(
+    base = JobFilter(
         states=tuple(_state(text) for text in arguments.getlist(_STATE)),
         clusters=_one(arguments, _CLUSTER),
         projects=_one(arguments, _PROJECT),
@@ -62,11 +68,13 @@ def read_list_query(arguments: Arguments) -> ListQuery:
         nodes_from=optional_number(arguments, _NODES[0]),
         nodes_to=optional_number(arguments, _NODES[1]),
     )
+    pairs = [(name, value) for name in _FILTERS for value in arguments.getlist(name)]
     return ListQuery(
-        filter=wanted,
+        filter=filterparams.read_filters(pairs, base),
         page=optional_number(arguments, _PAGE, minimum=1) or 1,
         items_per_page=optional_number(arguments, *_ITEMS, minimum=1) or _DEFAULT_ITEMS,
         with_metadata=flag(arguments, _WITH_METADATA),
+        tags=tuple(arguments.getlist("tag")),
     )
 
 

@@ -274,6 +274,11 @@ class Users:
         logger.info("login user=%s address=%s", name, address or "-")
         return user
 
+    def find_by_real_name(self, text: str, *, most: int = 50) -> tuple[str, ...]:
+        """The accounts of people whose real name contains the text, at most so many, by name."""
+        rows = UserRow.select(UserRow.name).where(UserRow.full_name.contains(text)).order_by(UserRow.name).limit(most)
+        return tuple(str(name) for (name,) in rows.tuples().execute(self._database))
+
     def _row(self, name: str) -> UserRow | None:
         for row in UserRow.select().where(UserRow.name == name).execute(self._database):
             found: UserRow = row

@@ -12,6 +12,8 @@ from cc_backend.model import JobState, RowRule
 from cc_common.errorcodes import ErrorCode
 
 _LARGEST_ID = 2**63 - 1
+INTERACTIVE = "interactive"
+"""The name of jobs that somebody sits at, as Slurm gives it."""
 _FOOTPRINT_KEY = re.compile(r"[A-Za-z0-9_.:-]{1,128}_(avg|min|max)")
 
 
@@ -28,8 +30,11 @@ class FootprintRange:
 class JobFilter:
     """What jobs must fulfil; empty and None ask nothing, several entries of one list are alternatives.
 
-    Times and durations are seconds, their ends are included. `text` is looked for in job names, user names and
-    projects, and when it is a number in job ids; `node` is a whole host name; `tags` are ids.
+    Times and durations are seconds, energy is kWh, ends are included. `text` is looked for in job names, user names and
+    projects, as a whole among hosts, and when it is a number among the beginnings of job and array numbers; the jobs of
+    `text_users` fit as well. `hosts` are whole names, what ends in `_contains` is a part of one;
+    `ran_at_s` is a moment at which the job ran; `ids` are those of the database; `tags` are ids, and none (not empty)
+    is a tag that nobody has.
     """
 
     states: tuple[JobState, ...] = ()
@@ -45,11 +50,26 @@ class JobFilter:
     duration_to_s: int | None = None
     nodes_from: int | None = None
     nodes_to: int | None = None
+    threads_from: int | None = None
+    threads_to: int | None = None
+    accelerators_from: int | None = None
+    accelerators_to: int | None = None
+    energy_from: float | None = None
+    energy_to: float | None = None
+    ran_at_s: int | None = None
+    interactive: bool | None = None
     text: str = ""
-    node: str = ""
+    text_users: tuple[str, ...] = ()
+    name: str = ""
+    user_contains: str = ""
+    project_contains: str = ""
+    hosts: tuple[str, ...] = ()
+    host_contains: str = ""
+    ids: tuple[int, ...] = ()
+    job_ids: tuple[int, ...] = ()
     job_id: int | None = None
     array_job_id: int | None = None
-    tags: tuple[int, ...] = ()
+    tags: tuple[int, ...] | None = ()
     footprint: tuple[FootprintRange, ...] = ()
 
 
@@ -98,22 +118,60 @@ def conditions(wanted: JobFilter, now_s: int) -> list[Any]:
         (JobRow.start_time, wanted.started_from_s, wanted.started_to_s),
         (JobRow.num_nodes, wanted.nodes_from, wanted.nodes_to),
         (duration(now_s), wanted.duration_from_s, wanted.duration_to_s),
+        (JobRow.num_hwthreads, wanted.threads_from, wanted.threads_to),
+        (JobRow.num_acc, wanted.accelerators_from, wanted.accelerators_to),
+        (JobRow.energy, wanted.energy_from, wanted.energy_to),
     ):
         found += _between(term, from_, to)
+    found += _named(wanted)
     for column, number in ((JobRow.job_id, wanted.job_id), (JobRow.array_job_id, wanted.array_job_id)):
         if number is not None:
             found.append(column == number)
     if wanted.text:
-        found.append(_contains(wanted.text))
-    if wanted.node:
-        found.append(JobRow.id.in_(JobHostRow.select(JobHostRow.job).where(JobHostRow.hostname == wanted.node)))
-    if wanted.tags:
-        # A sub-query and no join: a job with two of the tags is still one job.
+        found.append(_contains(wanted.text, wanted.text_users))
+    if wanted.ran_at_s is not None:
+        later = JobRow.start_time + duration(now_s) >= wanted.ran_at_s
+        found += [JobRow.start_time <= wanted.ran_at_s, later]
+    return [*found, *_related(wanted)]
+
+
+def _related(wanted: JobFilter) -> list[Any]:
+    """The conditions of hosts, tags and footprints. Sub-queries and no joins: a job with two of the tags is one job."""
+    found: list[Any] = []
+    if wanted.hosts:
+        found.append(_on_host(JobHostRow.hostname.in_(wanted.hosts)))
+    if wanted.host_contains:
+        found.append(_on_host(JobHostRow.hostname.contains(wanted.host_contains)))
+    if wanted.tags is None:
+        found.append(peewee.SQL("0"))
+    elif wanted.tags:
         found.append(JobRow.id.in_(JobTagRow.select(JobTagRow.job).where(JobTagRow.tag.in_(wanted.tags))))
     for entry in wanted.footprint:
         inside = [FootprintRow.key == entry.key, *_between(FootprintRow.value, entry.from_value, entry.to_value)]
         found.append(JobRow.id.in_(FootprintRow.select(FootprintRow.job).where(*inside)))
     return found
+
+
+def _named(wanted: JobFilter) -> list[Any]:
+    """The conditions of names and numbers of single jobs; contains() escapes the wildcards of LIKE."""
+    found: list[Any] = []
+    for column, text in (
+        (JobRow.name, wanted.name),
+        (JobRow.user, wanted.user_contains),
+        (JobRow.project, wanted.project_contains),
+    ):
+        if text:
+            found.append(column.contains(text))
+    for key, numbers in ((JobRow.id, wanted.ids), (JobRow.job_id, wanted.job_ids)):
+        if numbers:
+            found.append(key.in_(numbers))
+    if wanted.interactive is not None:
+        found.append(JobRow.name == INTERACTIVE if wanted.interactive else JobRow.name != INTERACTIVE)
+    return found
+
+
+def _on_host(term: Any) -> Any:
+    return JobRow.id.in_(JobHostRow.select(JobHostRow.job).where(term))
 
 
 def duration(now_s: int) -> Any:
@@ -171,9 +229,19 @@ def _between(term: Any, from_: float | None, to: float | None) -> list[Any]:
     return [*([term >= from_] if from_ is not None else []), *([term <= to] if to is not None else [])]
 
 
-def _contains(text: str) -> Any:
+def _contains(text: str, users: tuple[str, ...]) -> Any:
     # contains() escapes the wildcards of LIKE.
     found = JobRow.name.contains(text) | JobRow.user.contains(text) | JobRow.project.contains(text)
-    if text.isascii() and text.isdigit() and int(text) <= _LARGEST_ID:
-        found |= (JobRow.job_id == int(text)) | (JobRow.array_job_id == int(text))
+    found |= _on_host(JobHostRow.hostname == text)
+    if users:
+        found |= JobRow.user.in_(users)
+    if text.isascii() and text.isdigit() and 0 < int(text) <= _LARGEST_ID:
+        for low, high in _beginning_with(int(text)):
+            found |= JobRow.job_id.between(low, high) | JobRow.array_job_id.between(low, high)
     return found
+
+
+def _beginning_with(digits: int) -> list[tuple[int, int]]:
+    """Lowest and highest number with these first digits, for each length that fits the database."""
+    ranges = [(digits * 10**more, (digits + 1) * 10**more - 1) for more in range(19)]
+    return [(low, min(high, _LARGEST_ID)) for low, high in ranges if low <= _LARGEST_ID]

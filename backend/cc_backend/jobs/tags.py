@@ -7,12 +7,13 @@
 | a user name | that user | that user |
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from cc_backend.auth.caller import Caller, Role
 from cc_backend.database import Database
 from cc_backend.errors import InvalidInput, NotAllowed
+from cc_backend.jobs.filterparams import tag_choices
 from cc_backend.jobs.tables import JobTagRow, TagRow
 from cc_backend.model import Tag
 
@@ -41,6 +42,27 @@ def may_attach(scope: str, caller: Caller) -> bool:
 def visible_tags(tags: Iterable[Tag], caller: Caller) -> tuple[Tag, ...]:
     """Those tags that a caller may see."""
     return tuple(tag for tag in tags if may_see(tag.scope, caller))
+
+
+def list_tags(database: Database, caller: Caller) -> list[tuple[int, Tag]]:
+    """Id and tag of all tags that a caller may see, by type and name."""
+    rows = TagRow.select(TagRow.id, TagRow.type, TagRow.name, TagRow.scope).order_by(
+        TagRow.type, TagRow.name, TagRow.id
+    )
+    found = [(id_, Tag(type_, name, scope)) for id_, type_, name, scope in rows.tuples().execute(database)]
+    return [(id_, tag) for id_, tag in found if may_see(tag.scope, caller)]
+
+
+def chosen_tags(database: Database, caller: Caller, texts: Sequence[str]) -> tuple[int, ...] | None:
+    """The ids behind values of the parameter `tag`: () for no values, None where the caller may see none of them."""
+    if not texts:
+        return ()
+    choices = tag_choices(texts)
+    wanted_ids = {choice.id for choice in choices}
+    named = {(choice.type, choice.name) for choice in choices}
+    known = list_tags(database, caller)
+    found = tuple(id_ for id_, tag in known if id_ in wanted_ids or (tag.type, tag.name) in named)
+    return found or None
 
 
 def attach_tags(database: Database, job: int, tags: Iterable[Tag], caller: Caller) -> tuple[Tag, ...]:

@@ -40,6 +40,7 @@ class ListRow:
 
     id: int
     number: str
+    array: str
     name: str
     user: str
     project: str
@@ -71,8 +72,8 @@ class ListHead:
 
 
 def job_number(job: Job) -> str:
-    """The scheduler's number, with the array it belongs to."""
-    return f"{job.job_id}" if not job.array_job_id else f"{job.job_id} of array {job.array_job_id}"
+    """The scheduler's number."""
+    return f"{job.job_id}"
 
 
 def job_size(job: Job, sub_cluster: SubCluster | None) -> str:
@@ -110,6 +111,7 @@ def job_row(
     return ListRow(
         id=job.id,
         number=job_number(job),
+        array=str(job.array_job_id or ""),
         name=job.name,
         user=job.user,
         project=job.project,

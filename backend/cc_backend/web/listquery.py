@@ -1,16 +1,20 @@
 """The job list as an address: every control is a parameter, read here and written here.
 
 Own names are short; those of the reference (`startTime`, `jobName`, `subCluster`, ...) are read as well, so that
-links people kept still work.
+links people kept still work. What is not understood stays in the query, so that the page can say so.
 """
 
-from collections.abc import Mapping, Sequence
+import difflib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import date, datetime, tzinfo
 from typing import Any, Protocol
 from urllib.parse import urlencode
 
 from cc_backend.errors import InvalidInput
+from cc_backend.jobs import filterparams
+from cc_backend.jobs.filterparams import Pair
+from cc_backend.jobs.filters import JobFilter
 from cc_backend.model import JobState
 
 DAY_S = 86400
@@ -30,9 +34,23 @@ SORTS = {
 }
 VIEWS = ("plots", "table")
 PAGE_SIZES = (25, 50, 100)
+MOST_PARAMETERS = 1200
+_MOST_UNKNOWN = 20
 _LONGEST_TEXT = 200
+_LONGEST_NAME = 60
 _LEGACY_RANGES = {"last6h": "6h", "last24h": "24h", "last7d": "7d", "last30d": "30d"}
 _HIGHEST_PAGE = 1_000_000
+_SPELLINGS = {"job": "jobId", "array": "arrayJobId"}
+_ENDS = tuple(f"{name}[{end}]" for name in filterparams.RANGES for end in ("from", "to"))
+"""One end of a range each, as forms send it; the address then has the range."""
+_OWN = ("state", "cluster", "sub", "subCluster", "partition", "q", "started", "startTime", "from", "to", "ran", "sort",
+        "per", "page", "view")  # fmt: skip
+KNOWN = (*_OWN, *_SPELLINGS, *filterparams.NAMES, *_ENDS)
+"""Every name that is understood."""
+
+
+_COMMA_LISTS = frozenset({"user", "project", "dbId", "jobId"})
+_USUAL_MATCH = {"userMatch": "contains", "projectMatch": "eq", "nodeMatch": "eq"}
 
 
 class Arguments(Protocol):
@@ -44,24 +62,29 @@ class Arguments(Protocol):
     def getlist(self, key: str) -> list[str]:
         """All values of a name."""
 
+    def __iter__(self) -> Iterator[str]: ...
+
 
 @dataclass(frozen=True, slots=True)
 class ListQuery:
-    """What the job list shows: filters, order, page and view. Times are Unix seconds."""
+    """What the job list shows: filters, order, page and view. Times are Unix seconds.
+
+    `filters` are parameters of `jobs.filterparams` with their values. `unknown` are parameters that mean nothing here,
+    `unused` names of those that others make useless.
+    """
 
     states: tuple[JobState, ...] = ()
     cluster: str = ""
     sub_cluster: str = ""
     partition: str = ""
-    user: str = ""
-    project: str = ""
-    node: str = ""
     text: str = ""
-    job_id: int | None = None
-    array_job_id: int | None = None
     started: str = ""
     from_s: int | None = None
     to_s: int | None = None
+    ran_at_s: int | None = None
+    filters: tuple[Pair, ...] = ()
+    unknown: tuple[Pair, ...] = ()
+    unused: tuple[str, ...] = ()
     sort: str = "newest"
     page: int = 1
     per: int = PAGE_SIZES[0]
@@ -73,16 +96,33 @@ class ListQuery:
             return now_s - RANGES[self.started][1], None
         return self.from_s, self.to_s
 
+    def wanted(self, now_s: int) -> JobFilter:
+        """What the search understands of the query; tags and what is searched for by text are the caller's to add."""
+        from_s, to_s = self.started_window(now_s)
+        base = JobFilter(
+            states=self.states,
+            clusters=_one(self.cluster),
+            sub_clusters=_one(self.sub_cluster),
+            partitions=_one(self.partition),
+            started_from_s=from_s,
+            started_to_s=to_s,
+            ran_at_s=self.ran_at_s,
+        )
+        return filterparams.read_filters(self.filters, base)
+
+    def values(self, name: str) -> list[str]:
+        """All values of a filter."""
+        return [value for key, value in self.filters if key == name]
+
+    def value(self, name: str) -> str:
+        """The first value of a filter, or an empty text."""
+        return next(iter(self.values(name)), "")
+
     @property
     def order(self) -> tuple[str, bool]:
         """Field and direction (true is descending) of the order."""
         _, key, descending = SORTS[self.sort]
         return key, descending
-
-    @property
-    def filtered(self) -> bool:
-        """Whether any filter is set."""
-        return bool(self.pills())
 
     def with_(self, **changes: Any) -> "ListQuery":
         """The same query with other values; anything but a new page goes back to page 1."""
@@ -90,73 +130,43 @@ class ListQuery:
             changes["page"] = 1
         return replace(self, **changes)
 
+    def without(self, *names: str) -> "ListQuery":
+        """The same query without these filters."""
+        return self.with_(filters=tuple(pair for pair in self.filters if pair[0] not in names))
+
     def without_filters(self) -> "ListQuery":
         """Only order, page size and view."""
         return ListQuery(sort=self.sort, per=self.per, view=self.view)
 
-    def parameters(self) -> list[tuple[str, str]]:
+    def parameters(self) -> list[Pair]:
         """Name and value of everything that differs from the plain list, in a fixed order."""
-        out: list[tuple[str, str]] = [("state", state.value) for state in self.states]
+        out: list[Pair] = [("state", state.value) for state in self.states]
+        out += self.filters
         for name, attribute in _WRITTEN:
             value = getattr(self, attribute)
             if value is not None and value != _DEFAULTS[attribute]:
                 out.append((name, str(value)))
-        return out
+        return [*out, *self.unknown]
 
     def address(self, path: str) -> str:
         """The query as an address."""
         query = urlencode(self.parameters())
         return f"{path}?{query}" if query else path
 
-    def pills(self) -> list[tuple[str, str, "ListQuery"]]:
-        """Label, value and the query without it, for each filter that is set."""
-        out: list[tuple[str, str, ListQuery]] = []
-        if self.states:
-            words = ", ".join(STATE_NAMES[state] for state in self.states)
-            out.append(("state", words, self.with_(states=())))
-        for label, attribute in _PILLS:
-            value = getattr(self, attribute)
-            if value not in ("", None):
-                out.append((label, str(value), self.with_(**{attribute: _DEFAULTS[attribute]})))
-        if self.started:
-            out.append(("started", RANGES[self.started][0], self.with_(started="")))
-        return out
 
-
-STATE_NAMES = {state: state.value.replace("_", " ") for state in JobState} | {
-    JobState.PENDING: "waiting",
-    JobState.TIMEOUT: "timed out",
-    JobState.BOOT_FAIL: "boot failed",
-    JobState.NODE_FAIL: "node failed",
-}
 _WRITTEN = (
     ("cluster", "cluster"),
     ("sub", "sub_cluster"),
     ("partition", "partition"),
-    ("user", "user"),
-    ("project", "project"),
-    ("node", "node"),
     ("q", "text"),
-    ("job", "job_id"),
-    ("array", "array_job_id"),
     ("started", "started"),
     ("from", "from_s"),
     ("to", "to_s"),
+    ("ran", "ran_at_s"),
     ("sort", "sort"),
     ("per", "per"),
     ("view", "view"),
     ("page", "page"),
-)
-_PILLS = (
-    ("cluster", "cluster"),
-    ("subcluster", "sub_cluster"),
-    ("partition", "partition"),
-    ("user", "user"),
-    ("project", "project"),
-    ("node", "node"),
-    ("contains", "text"),
-    ("job", "job_id"),
-    ("array", "array_job_id"),
 )
 _DEFAULTS: Mapping[str, Any] = {item.name: item.default for item in fields(ListQuery)}
 
@@ -165,32 +175,84 @@ def read_query(args: Arguments, zone: tzinfo | None = None) -> ListQuery:
     """The query that an address says; days are those of the zone.
 
     Raises:
-        InvalidInput: a parameter has a value that cannot be; the text names it.
+        InvalidInput: a parameter has a value that cannot be, or there are too many; the text names it.
     """
-    text = _text(args, "q", "jobName")
-    job_id = _whole(args, "job", "jobId")
-    if text.isdigit() and job_id is None and len(text) <= 18:  # noqa: PLR2004 - 18 digits fit the database
-        text, job_id = "", int(text)
-    started, from_s, to_s = _window(args, zone)
-    return ListQuery(
+    names = list(args)
+    count = sum(len(args.getlist(name)) for name in names)
+    if count > MOST_PARAMETERS:
+        raise InvalidInput(f"the address has {count} parameters; {MOST_PARAMETERS} is the most")
+    started, from_s, to_s, unused = _window(args, zone)
+    query = ListQuery(
         states=_states(args.getlist("state")),
         cluster=_text(args, "cluster"),
         sub_cluster=_text(args, "sub", "subCluster"),
         partition=_text(args, "partition"),
-        user=_text(args, "user"),
-        project=_text(args, "project"),
-        node=_text(args, "node"),
-        text=text,
-        job_id=job_id,
-        array_job_id=_whole(args, "array", "arrayJobId"),
+        text=_text(args, "q"),
         started=started,
         from_s=from_s,
         to_s=to_s,
+        ran_at_s=_time(str(args.get("ran", "")), "ran", zone),
+        filters=_filters(args),
+        unknown=_unknown(args, names),
+        unused=unused,
         sort=_choice(args, "sort", tuple(SORTS)),
         page=min(max(1, _whole(args, "page") or 1), _HIGHEST_PAGE),
         per=int(_choice(args, "per", tuple(str(size) for size in PAGE_SIZES))),
         view=_choice(args, "view", VIEWS),
     )
+    query.wanted(0)  # refuses what cannot be
+    return query
+
+
+def is_canonical(args: Arguments) -> bool:
+    """Whether an address has no ends of ranges, which only forms send."""
+    return not any(name in _ENDS for name in args)
+
+
+def nearest(name: str) -> str:
+    """The known name that one which is not understood may stand for; empty where there is none."""
+    folded = {known.casefold(): known for known in KNOWN if not known.endswith("]")}
+    found = difflib.get_close_matches(name.casefold(), folded, n=1)
+    return folded[found[0]] if found else ""
+
+
+def _one(value: str) -> tuple[str, ...]:
+    return (value,) if value else ()
+
+
+def _filters(args: Arguments) -> tuple[Pair, ...]:
+    """The filters that are shared with the API, in a fixed order, each value once."""
+    spelled = [(name, value) for name in filterparams.NAMES for value in args.getlist(name)]
+    spelled += [(name, value) for own, name in _SPELLINGS.items() for value in args.getlist(own)]
+    spelled += _joined_ends(args)
+    values = filterparams.grouped(
+        (name, part) for name, value in spelled for part in (value.split(",") if name in _COMMA_LISTS else [value])
+    )
+    for name, usual in _USUAL_MATCH.items():
+        if values.get(name) == [usual] or len(values.get(name.removesuffix("Match"), ())) != 1:
+            values.pop(name, None)
+    return tuple((name, value) for name in filterparams.NAMES for value in values.get(name, ()))
+
+
+def _joined_ends(args: Arguments) -> Iterator[Pair]:
+    for name in filterparams.RANGES:
+        low, high = (str(args.get(f"{name}[{end}]", "")).strip() for end in ("from", "to"))
+        if low and high:
+            yield name, f"{low}-{high}"
+        elif low or high:
+            yield name, f"morethan-{low}" if low else f"lessthan-{high}"
+
+
+def _unknown(args: Arguments, names: Iterable[str]) -> tuple[Pair, ...]:
+    found = []
+    for name in names:
+        value = str(args.get(name, ""))
+        if name in KNOWN or not value.strip():
+            continue
+        if len(name) > _LONGEST_NAME or len(value) > _LONGEST_TEXT or not (name + value).isprintable():
+            raise InvalidInput(f"'{name[:20]}' is no parameter of this list")
+        found.append((name, value))
+    return tuple(found[:_MOST_UNKNOWN])
 
 
 def _text(args: Arguments, *names: str) -> str:
@@ -203,21 +265,13 @@ def _text(args: Arguments, *names: str) -> str:
     return ""
 
 
-def _whole(args: Arguments, *names: str) -> int | None:
-    for name in names:
-        value = str(args.get(name, "")).strip()
-        if value:
-            if not (value.isascii() and value.isdigit() and len(value) <= 18):  # noqa: PLR2004 - fits the database
-                raise InvalidInput(f"'{name}' must be a whole number, not '{value[:40]}'")
-            return int(value)
-    return None
+def _whole(args: Arguments, name: str) -> int | None:
+    value = str(args.get(name, "")).strip()
+    return filterparams.whole(name, value) if value else None
 
 
 def _choice(args: Arguments, name: str, choices: Sequence[str]) -> str:
-    value = str(args.get(name, "")) or choices[0]
-    if value not in choices:
-        raise InvalidInput(f"'{name}' must be one of {', '.join(choices)}, not '{value[:40]}'")
-    return value
+    return filterparams.one_of(name, str(args.get(name, "")) or choices[0], choices)
 
 
 def _states(values: Sequence[str]) -> tuple[JobState, ...]:
@@ -234,25 +288,27 @@ def _states(values: Sequence[str]) -> tuple[JobState, ...]:
     return tuple(state for state in JobState if state in found)
 
 
-def _window(args: Arguments, zone: tzinfo | None) -> tuple[str, int | None, int | None]:
+def _window(args: Arguments, zone: tzinfo | None) -> tuple[str, int | None, int | None, tuple[str, ...]]:
+    """The named range, or the ends of the window; and which of `from` and `to` the former makes useless."""
     started = _LEGACY_RANGES.get(str(args.get("startTime", "")), str(args.get("started", "")))
+    ends = tuple(name for name in ("from", "to") if str(args.get(name, "")).strip())
     if started:
         if started not in RANGES:
             raise InvalidInput(f"'started' must be one of {', '.join(RANGES)}, not '{started[:40]}'")
-        return started, None, None
+        return started, None, None, ends
     legacy = str(args.get("startTime", ""))
     if legacy:
         first, _, last = legacy.partition("-")
-        return "", _time(first, "startTime", zone), _time(last, "startTime", zone)
+        return "", _time(first, "startTime", zone), _time(last, "startTime", zone), ends
     from_s = _time(str(args.get("from", "")), "from", zone)
     to_s = _time(str(args.get("to", "")), "to", zone, end=True)
     if from_s is not None and to_s is not None and to_s < from_s:
         raise InvalidInput("'to' lies before 'from'")
-    return "", from_s, to_s
+    return "", from_s, to_s, ()
 
 
 def _time(value: str, name: str, zone: tzinfo | None, *, end: bool = False) -> int | None:
-    """Unix seconds from a number, a day or a day with a time; a day as the end means all of it."""
+    """Unix seconds from a number, a day or a day with a time; a day or a minute as the end means all of it."""
     value = value.strip()
     if not value or value == "0":
         return None
@@ -266,6 +322,8 @@ def _time(value: str, name: str, zone: tzinfo | None, *, end: bool = False) -> i
         else:
             then = datetime.fromisoformat(value)
             then = then if then.tzinfo else then.replace(tzinfo=zone)
+            if end and then.second == 0:
+                then = then.replace(second=59)
         return int(then.timestamp())
     except (ValueError, OverflowError):
         raise InvalidInput(f"'{name}' must be a day such as 2026-03-12, not '{value[:40]}'") from None

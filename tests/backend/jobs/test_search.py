@@ -54,8 +54,22 @@ def found(search: JobSearch, wanted: JobFilter, rows: RowRule = ALL) -> list[int
         (JobFilter(duration_from_s=0, duration_to_s=0), []),
         (JobFilter(nodes_from=2), [1]),
         (JobFilter(nodes_to=1), [2, 3]),
-        (JobFilter(node="tn0002"), [1]),
-        (JobFilter(node="tn000"), []),
+        (JobFilter(hosts=("tn0002", "nowhere")), [1]),
+        (JobFilter(hosts=("tn000",)), []),
+        (JobFilter(host_contains="n000"), [1]),
+        (JobFilter(host_contains="%"), []),
+        (JobFilter(user_contains="meye"), [2]),
+        (JobFilter(project_contains="hydr"), [1, 3]),
+        (JobFilter(name="elax"), [1]),
+        (JobFilter(name="hydro"), []),
+        (JobFilter(job_ids=(1, 3, 9)), [1, 3]),
+        (JobFilter(ids=(1,)), [1]),
+        (JobFilter(interactive=True), []),
+        (JobFilter(interactive=False), [1, 2, 3]),
+        (JobFilter(tags=None), []),
+        (JobFilter(ran_at_s=NOW_S - 3600), [1]),
+        (JobFilter(ran_at_s=NOW_S - 3600 - 1), []),
+        (JobFilter(ran_at_s=NOW_S), [3]),
         (JobFilter(job_id=2), [2]),
         (JobFilter(job_id=2**63), []),
         (JobFilter(array_job_id=77), [3]),
@@ -64,6 +78,9 @@ def found(search: JobSearch, wanted: JobFilter, rows: RowRule = ALL) -> list[int
         (JobFilter(text="meye"), [2]),
         (JobFilter(text="hydro"), [1, 3]),
         (JobFilter(text="77"), [3]),
+        (JobFilter(text="tn0002"), [1]),
+        (JobFilter(text="tn000"), []),
+        (JobFilter(text="Lindqvist", text_users=("kmeyer",)), [2]),
         (JobFilter(text="9" * 40), []),
         (JobFilter(footprint=(FootprintRange("mem_used_max", 5, 6),)), [2]),
         (JobFilter(footprint=(FootprintRange("mem_used_max", None, 5), FootprintRange("cpu_load_avg", 1))), [1]),
@@ -160,7 +177,9 @@ def test_sql_in_a_list_is_only_text(search: JobSearch, started: Start, field: st
 def test_sql_and_wildcards_in_texts_are_only_text(search: JobSearch, started: Start, attack: str) -> None:
     started(meta_data={"jobName": "plain"})
     assert found(search, JobFilter(text=attack)) == []
-    assert found(search, JobFilter(node=attack)) == []
+    assert found(search, JobFilter(hosts=(attack,))) == []
+    for field in ("host_contains", "user_contains", "project_contains", "name"):
+        assert found(search, JobFilter(**{field: attack})) == []
     assert found(search, JobFilter(footprint=(FootprintRange(attack, 0, 1),))) == []
 
 
@@ -182,7 +201,7 @@ def test_an_order_that_is_not_listed_is_refused(search: JobSearch, attack: str) 
 def test_no_text_widens_what_may_be_seen(search: JobSearch, started: Start, text: str, user: str, node: str) -> None:
     if not search.running():
         started()
-    for wanted in (JobFilter(text=text), JobFilter(users=(user,)), JobFilter(node=node)):
+    for wanted in (JobFilter(text=text), JobFilter(users=(user,)), JobFilter(hosts=(node,))):
         with suppress(InvalidInput):  # half a surrogate pair
             assert found(search, wanted, RowRule(user="kmeyer")) == []
 
@@ -327,4 +346,26 @@ def test_a_job_of_thousands_of_nodes_is_one_row_with_all_its_hosts(search: JobSe
     hosts = [f"n{number}" for number in range(2500)]
     job = started(1, *hosts, cluster="skua")
     assert len(search.get(job.id, ALL, now_s=NOW_S).resources) == 2500
-    assert found(search, JobFilter(node="n2499")) == [1]
+    assert found(search, JobFilter(hosts=("n2499",))) == [1]
+
+
+@pytest.mark.parametrize(
+    ("text", "numbers"),
+    [("47", [47, 470, 4799, 471182347]), ("470", [470]), ("4799", [4799]), ("7", []), ("0", []), ("9" * 18, [])],
+)
+def test_a_number_finds_the_jobs_whose_number_begins_so(
+    search: JobSearch, started: Start, text: str, numbers: list[int]
+) -> None:
+    for number in (47, 470, 4799, 471182347, 5047):
+        started(number, project="", user="x")
+    assert found(search, JobFilter(text=text)) == numbers
+
+
+def test_resources_and_energy_are_ranges(search: JobSearch, started: Start) -> None:
+    started(1, num_hwthreads=8, num_acc=0)
+    started(2, num_hwthreads=64, num_acc=4)
+    assert found(search, JobFilter(threads_from=8, threads_to=63)) == [1]
+    assert found(search, JobFilter(accelerators_from=1)) == [2]
+    assert found(search, JobFilter(accelerators_to=0)) == [1]
+    assert found(search, JobFilter(energy_to=0)) == [1, 2]
+    assert found(search, JobFilter(energy_from=0.1)) == []

@@ -7,9 +7,11 @@ from typing import Any, Protocol
 import pytest
 from flask.testing import FlaskClient
 
+from cc_backend.auth.caller import Caller, Role
 from cc_backend.auth.passwords import HashSlots
 from cc_backend.demo.cluster import tarn_document
-from cc_backend.model import RowRule
+from cc_backend.jobs.tags import attach_tags, list_tags
+from cc_backend.model import RowRule, Tag
 
 PASSWORD = "a long enough one"
 EVIL = "<script>alert(1)</script><img src=x onerror=alert(2)>\"'`{{7*7}}"
@@ -208,6 +210,158 @@ def test_a_job_page_stays_live_until_the_archive_is_written(site: Site) -> None:
     site.write_node("tn01", from_s=int(site.clock()) - 600, minutes=11)
     site.archive()
     assert "data-live-bar" not in client.get(page).text
+
+
+@pytest.fixture
+def three(site: Site) -> list[int]:
+    """Three running jobs: of two people, on one or two nodes, with and without a GPU, an array and a tag."""
+    site.user("mlindqv", full_name="Maria Lindqvist")
+    first = site.start_job(jobId=4711, tags=[{"type": "code", "name": "gromacs", "scope": "global"}])
+    site.clock.advance(3600)
+    second = site.start_job(
+        jobId=4712, numNodes=2, resources=[{"hostname": "tn01"}, {"hostname": "tn02"}], user="kmeyer",
+        metaData={"jobName": "interactive"}, arrayJobId=99000, shared="single_user",
+    )  # fmt: skip
+    site.clock.advance(3600)
+    third = site.start_job(
+        jobId=5711, resources=[{"hostname": "tn02", "accelerators": ["00000000:17:00.0"]}], numAcc=1, project="chem",
+    )  # fmt: skip
+    return [first, second, third]
+
+
+@pytest.mark.parametrize(
+    ("query", "numbers"),
+    [
+        ("", [4711, 4712, 5711]),
+        ("numNodes=2", [4712]),
+        ("numNodes=lessthan-1", [4711, 5711]),
+        ("numNodes[from]=2", [4712]),
+        ("numAccelerators=morethan-1", [5711]),
+        ("numHWThreads=1-4", []),
+        ("duration=morethan-1h", [4711, 4712]),
+        ("duration=lessthan-30min", [5711]),
+        ("energy=morethan-1", []),
+        ("stat=load_one_avg-morethan-1", []),
+        ("tag=code:gromacs", [4711]),
+        ("tag=1", [4711]),
+        ("tag=77", []),
+        ("shared=single_user", [4712]),
+        ("shared=single_user&shared=none", [4711, 4712, 5711]),
+        ("schedule=interactive", [4712]),
+        ("schedule=batch", [4711, 5711]),
+        ("dbId=1&dbId=3", [4711, 5711]),
+        ("jobId=4711&jobId=4712", [4711, 4712]),
+        ("arrayJobId=99000", [4712]),
+        ("jobName=elax", [4711, 5711]),
+        ("node=tn02", [4712, 5711]),
+        ("node=tn[01-02]", [4711, 4712, 5711]),
+        ("node=n0&nodeMatch=contains", [4711, 4712, 5711]),
+        ("node=n0", []),
+        ("user=lind", [4711, 5711]),
+        ("user=lind&userMatch=eq", []),
+        ("user=mlindqv&user=kmeyer", [4711, 4712, 5711]),
+        ("project=hydro", []),
+        ("project=hydro&projectMatch=contains", [4711, 4712]),
+        ("ran=1760000500", [4711]),
+        ("q=47", [4711, 4712]),
+        ("q=990", [4712]),
+        ("q=Lindqvist", [4711, 5711]),
+        ("q=name:maria", [4711, 5711]),
+        ("q=name:nobody", []),
+        ("q=tn02", [4712, 5711]),
+    ],
+)
+def test_each_filter_of_the_reference_narrows_the_list(
+    site: Site, three: list[int], query: str, numbers: list[int], read_page: Callable[[str], Any]
+) -> None:
+    answer = sign_in(site).get(f"{JOBS}?{query}", follow_redirects=True)
+    assert answer.status_code == 200
+    page = read_page(answer.text)
+    known = {str(id_): number for id_, number in zip(three, (4711, 4712, 5711), strict=True)}
+    assert sorted(known[row.attributes["data-row"]] for row in page.all("li", class_="job plain")) == numbers
+    if query:
+        assert any(element.attributes.get("class") == "pill" for element in page.elements)
+    assert "not understood" not in answer.text
+
+
+@pytest.mark.parametrize(
+    ("typed", "address"),
+    [
+        ("user:kmeyer", "user=kmeyer"),
+        ("node:tn01", "node=tn01"),
+        ("tn[01-02]", "node=tn%5B01-02%5D"),
+        ("array:99000", "arrayJobId=99000"),
+    ],
+)
+def test_a_keyword_in_the_search_field_becomes_a_filter(site: Site, three: list[int], typed: str, address: str) -> None:
+    answer = sign_in(site).get(JOBS, query_string={"q": typed})
+    assert (answer.status_code, answer.headers["Location"]) == (303, f"{JOBS}?{address}")
+
+
+def test_a_filter_that_is_not_understood_is_a_pill_with_the_nearest_known_name(
+    site: Site, three: list[int], read_page: Callable[[str], Any]
+) -> None:
+    client = sign_in(site)
+    page = read_page(client.get(f"{JOBS}?durration=5&cluster=tern&started=7d&from=2020-01-01").text)
+    (unknown, unused) = sorted(
+        (e for e in page.elements if e.attributes.get("class") == "pill" and e.attributes.get("data-v") == "caution"),
+        key=lambda element: "is not used" in element.text,
+    )
+    assert "not understood durration=5, did you mean duration?" in " ".join(unknown.text.split())
+    assert "from is not used" in unused.text
+    assert len(page.all("li", class_="job plain")) == 3
+    (less,) = list(page.all("a", aria_label="Remove filter not understood"))
+    assert "durration" not in less.attributes["href"]
+    assert "cluster=tern" in less.attributes["href"]
+
+
+def test_a_tag_that_is_somebody_elses_finds_nothing(site: Site, three: list[int]) -> None:
+    owner = Caller(name="kmeyer", roles=frozenset({Role.USER}))
+    attach_tags(site.services.database, three[0], [Tag("mine", "odd", "kmeyer")], owner)
+    (id_,) = [id_ for id_, tag in list_tags(site.services.database, owner) if tag.type == "mine"]
+    client = sign_in(site)
+    for tag in (id_, "mine:odd"):
+        text = client.get(f"{JOBS}?tag={tag}").text
+        assert "No job matches" in text
+        assert "mine: odd" not in text
+
+
+def test_an_empty_result_says_which_filter_to_remove(site: Site, three: list[int]) -> None:
+    text = sign_in(site).get(f"{JOBS}?user=kmeyer&numAccelerators=1&q=relax").text
+    assert "No job matches" in text
+    assert "1 job without the filter: user contains kmeyer" in text
+    assert "node:" in text
+
+
+def test_the_form_of_filters_shows_what_is_set_and_keeps_what_has_no_field(
+    site: Site, three: list[int], read_page: Callable[[str], Any]
+) -> None:
+    address = f"{JOBS}?numNodes=2-8&duration=lessthan-2h&tag=1&node=tn[01-02]&shared=none&from=1760000400&view=table"
+    page = read_page(sign_in(site).get(address).text)
+    values = {e.attributes["name"]: e.attributes.get("value") for e in page.all("input") if "name" in e.attributes}
+    assert (values["numNodes[from]"], values["numNodes[to]"], values["duration[to]"]) == ("2", "8", "2h")
+    assert values["node"] == "tn[01-02]"
+    assert values["shared"] == "none"
+    assert values["view"] == "table"
+    assert page.with_id("f-from").attributes["value"].startswith("2025-10-09T")
+    assert any(e.attributes["value"] == "1" and "checked" in e.attributes for e in page.all("input", name="tag"))
+
+
+def test_the_list_of_the_api_knows_the_same_filters(site: Site, three: list[int]) -> None:
+    headers = site.headers("api")
+
+    def numbers(query: str) -> list[int]:
+        answer = site.client.get(f"/api/jobs/?{query}", headers=headers)
+        assert answer.status_code == 200, answer.text
+        return sorted(job["jobId"] for job in answer.get_json()["jobs"])
+
+    assert numbers("numNodes=2") == [4712]
+    assert numbers("duration=morethan-1h&schedule=batch") == [4711]
+    assert numbers("tag=code:gromacs") == [4711]
+    assert numbers("node=tn[02]&numAccelerators=0") == [4712]
+    assert numbers("user=lind") == []
+    refused = site.client.get("/api/jobs/?numNodes=many", headers=headers)
+    assert (refused.status_code, "numNodes" in refused.get_json()["error"]) == (400, True)
 
 
 def test_an_empty_site_has_no_empty_pages(site: Site) -> None:

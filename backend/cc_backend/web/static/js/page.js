@@ -28,6 +28,16 @@ document.addEventListener("submit", (event) => {
   });
 });
 
+// Dialogs are popovers without script and modal with it: the focus stays inside, and returns to what opened them.
+for (const dialog of all("dialog[popover]")) {
+  dialog.removeAttribute("popover");
+  for (const button of all(`[popovertarget="${dialog.id}"]`)) {
+    if (button.getAttribute("popovertargetaction") === "hide") button.addEventListener("click", () => dialog.close());
+    else button.dataset.opens = dialog.id;
+    button.removeAttribute("popovertarget");
+  }
+}
+
 // Openers of dialogs and popovers.
 document.addEventListener("click", (event) => {
   const opener = event.target.closest("[data-opens]");
@@ -36,7 +46,7 @@ document.addEventListener("click", (event) => {
     if (!target) return;
     event.preventDefault();
     if (target.popover) target.showPopover();
-    else target.showModal();
+    else if (!target.open) target.showModal();
   }
   for (const menu of all("details.menu[open]")) if (!menu.contains(event.target) || opener) menu.open = false;
 });
