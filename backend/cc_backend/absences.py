@@ -80,7 +80,7 @@ def job_absences(
     reached. `noted` gives what was noted when the job was archived, and is asked only then. Costs next to nothing where
     the data is complete.
     """
-    if job.monitoring_status == MonitoringStatus.DISABLED:
+    if job.monitoring_status == MonitoringStatus.DISABLED or job.unusable:
         return JobAbsences()
     lacking: list[_Lacking] = []
     for name, config in metrics.items():

@@ -95,6 +95,12 @@ class Database(peewee.SqliteDatabase):
         cursor.close()
         return row
 
+    def rows(self, query: Any) -> Iterator[tuple[Any, ...]]:
+        """The rows of a query as they are stored: no field converts its value, so none can fail to."""
+        sql, parameters = self.get_sql_context().sql(query).query()  # type: ignore[no-untyped-call]  # stubs lack it
+        cursor: Iterator[tuple[Any, ...]] = self._execute_cursor(sql, parameters)
+        return cursor
+
     def close_all(self) -> None:
         """The connections of all threads are closed and no new ones are made."""
         with self._connections_lock:
@@ -130,6 +136,7 @@ class Database(peewee.SqliteDatabase):
                 raise Unavailable(f"the database {self.database} is closed", code=ErrorCode.DATABASE_UNAVAILABLE)
         with _translated(self.database):
             connection: sqlite3.Connection = super()._connect()  # type: ignore[misc]  # stubs lack it
+        connection.text_factory = _text
         with self._connections_lock:
             self._connections.append((weakref.ref(threading.current_thread()), connection))
         return connection
@@ -170,6 +177,11 @@ def open_database(url_or_path: str | Path, *, busy_timeout_s: float = 10.0, cach
     if not path.parent.is_dir():
         raise SettingsError(_SETTING, f"the folder {path.parent} of the database does not exist; create it")
     return Database(path, busy_timeout_s=busy_timeout_s, cache_size_mb=cache_size_mb)
+
+
+def _text(stored: bytes) -> str:
+    """A stored text; bytes that are no UTF-8 must not make a whole list unreadable."""
+    return stored.decode("utf-8", "replace")
 
 
 def _is_alive(thread: threading.Thread | None) -> bool:

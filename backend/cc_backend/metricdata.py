@@ -112,6 +112,8 @@ class MetricData:
             NotFound: it is not, and no configuration is known that has its subcluster.
         """
         wanted = [Scope.NODE] if scopes is None else list(scopes)
+        if job.unusable:  # its row in the database leaves open which samples are its own
+            return JobSamples({})
         if comes_from_archive(job):
             key = JobKey(job.cluster, job.job_id, job.start_time)
             found = JobSamples(_select(self._archive.load_data(key), metrics, wanted))

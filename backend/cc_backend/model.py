@@ -188,6 +188,18 @@ class Absence:
     ongoing: bool = False
 
 
+FIRST_START_S = 946_684_800
+"""2000-01-01 UTC: no job of today began before; a start of 0 or 1 is a clock or a field that was not set."""
+
+OVERDUE_GRACE_S = 3600
+"""Schedulers let a job end for a while after its time limit (kill wait, over-time limit, epilog)."""
+
+MAX_RUN_WITHOUT_LIMIT_S = 366 * 86_400
+"""A job without a time limit that runs for over a year is more likely one whose end nobody reported."""
+
+_NEEDED_COLUMNS = frozenset({"job_id", "cluster", "sub_cluster", "start_time", "duration", "state", "resources"})
+
+
 @dataclass(slots=True)
 class Job:
     """One job, running or finished. Times are Unix seconds, memory is MB, energy is kWh."""
@@ -222,6 +234,21 @@ class Job:
     cluster_config: int = 0
     """Number of the cluster configuration with which it started; 0 is unknown."""
     id: int = 0
+    damaged: tuple[str, ...] = ()
+    """Columns of its row in the database that could not be read; they have their zero value here."""
+
+    @property
+    def unusable(self) -> bool:
+        """Whether the damage leaves open which job this is, or which samples are its own."""
+        return not _NEEDED_COLUMNS.isdisjoint(self.damaged)
+
+    @property
+    def overdue(self) -> bool:
+        """Whether it runs longer than it can: its time limit and a grace, or for over a year without a limit."""
+        if self.state is not JobState.RUNNING or "start_time" in self.damaged:
+            return False
+        longest_s = self.walltime + OVERDUE_GRACE_S if self.walltime else MAX_RUN_WITHOUT_LIMIT_S
+        return self.duration > longest_s or self.start_time < FIRST_START_S
 
     @property
     def stop_time(self) -> int:

@@ -43,6 +43,7 @@ class ErrorCode(str, enum.Enum):
     INVALID_INPUT = "invalid_input", (400,), "something in the request cannot be; the text names it"
     INVALID_FIELD = "invalid_field", (400,), "a field of the JSON body cannot be read; `field` is its path"
     INVALID_JOB = "invalid_job", (400,), "a job event says something that cannot be; the text names the field"
+    TIME_IN_FUTURE = "time_in_future", (400,), "the time of a job event has not come; compare the clocks, send it again"
     INVALID_PARAMETER = "invalid_parameter", (400,), "a query parameter is unknown or has a value that cannot be"
     INVALID_BODY = "invalid_body", (400,), "the body is not what the route takes, or its compression is damaged"
     INVALID_LINE = "invalid_line", (400,), "a line of a batch cannot be read"

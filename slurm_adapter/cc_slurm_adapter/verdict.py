@@ -69,6 +69,8 @@ def meaning_of(kind: str) -> Callable[..., EventOutcome]:
 _OF_CODE: Mapping[Tuple[str, str], Verdict] = {
     ("start", ErrorCode.JOB_KNOWN): Verdict.KNOWN,
     ("start", ErrorCode.JOB_RUNNING): Verdict.BUSY,
+    ("start", ErrorCode.TIME_IN_FUTURE): Verdict.LATER,
+    ("stop", ErrorCode.TIME_IN_FUTURE): Verdict.LATER,
     ("stop", ErrorCode.JOB_NOT_RUNNING): Verdict.KNOWN,
     ("stop", ErrorCode.JOB_UNKNOWN): Verdict.MISSING,
 }

@@ -13,7 +13,6 @@ import pytest
 from cc_backend.database import open_database
 from cc_backend.jobs.rows import insert_job
 from cc_backend.model import Job, Resource
-from cc_backend.settings import SAMPLE_PUBLIC_KEY
 
 COMMAND = Path(sys.executable).parent / "cc-backend"
 
@@ -243,15 +242,3 @@ def test_capacity_is_forecast_for_nodes_that_are_only_planned(config: Path) -> N
     alone = cc_backend("capacity", "--config", config, "--series", 776)
     assert alone.returncode == 1
     assert "--nodes" in alone.stderr
-
-
-def test_the_sample_key_of_the_reference_is_not_served_to_others(config: Path) -> None:
-    document = json.loads(config.read_text("utf-8"))
-    document["main"]["addr"] = "0.0.0.0:0"
-    document["auth"] = {"jwts": {"public-key": SAMPLE_PUBLIC_KEY}}
-    config.write_text(json.dumps(document), "utf-8")
-    (config.parent / "config.json").chmod(0o600)
-    done = cc_backend("serve", "--config", config, "--addr", "0.0.0.0:1")
-    assert done.returncode == 2
-    assert "private key everybody has" in done.stderr
-    assert "Traceback" not in done.stderr

@@ -72,6 +72,8 @@ def test_the_pause_that_the_backend_asks_for_is_kept(after: Optional[str], pause
         ("stop", 404, "route_unknown", Verdict.AWAY),
         ("start", 404, "route_unknown", Verdict.AWAY),
         ("start", 400, "unknown_cluster", Verdict.REFUSED),
+        ("start", 400, "time_in_future", Verdict.LATER),
+        ("stop", 400, "time_in_future", Verdict.LATER),
         ("start", 413, "body_too_large", Verdict.REFUSED),
         ("start", 403, "cluster_not_allowed", Verdict.AWAY),
         ("start", 500, "internal_error", Verdict.LATER),

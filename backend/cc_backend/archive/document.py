@@ -96,6 +96,7 @@ def job_from_document(document: object, *, source: str) -> Job:
     start_time = _needed_integer(part, "startTime")
     resources = tuple(_read_resource(resource) for resource in part.objects("resources"))
     duration = part.integer("stopTime", default=start_time) - start_time
+    optional: dict[str, Any] = {name: part.integer(key, default=0) for key, name in _OPTIONAL_INTEGERS.items()}
     job = Job(
         job_id=_needed_integer(part, "jobId"),
         cluster=part.text("cluster", needed=True),
@@ -117,7 +118,7 @@ def job_from_document(document: object, *, source: str) -> Job:
         energy_footprint=_read_numbers(part, "energyFootprint"),
         statistics=_read_job_statistics(part),
         absences=absences.absences_from_document(document.get(absences.KEY)),
-        **{name: part.integer(key, default=0) for key, name in _OPTIONAL_INTEGERS.items()},
+        **optional,
     )
     raise_first(part.findings, source)
     return job

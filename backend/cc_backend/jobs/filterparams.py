@@ -9,6 +9,7 @@
 | `tag` | the id of a tag, or `type:name`; several are alternatives |
 | `shared` | `none`, `single_user` or `multi_user`; several are alternatives |
 | `schedule` | `interactive` or `batch`: whether the job is called `interactive` |
+| `overdue` | `yes`: jobs that run longer than they can |
 | `dbId`, `jobId` | several are alternatives |
 | `arrayJobId`, `jobName` | the number of an array; what the name of the job contains |
 | `node` | a host or a host list such as `n[01-04]`; with `nodeMatch=contains` a part of a name |
@@ -44,6 +45,7 @@ NAMES = (
     "tag",
     "shared",
     "schedule",
+    "overdue",
     "dbId",
     "jobId",
     "arrayJobId",
@@ -275,6 +277,7 @@ RANGES: dict[str, tuple[str, str, Callable[[str, str], Bounds]]] = {
 _LISTS: dict[str, tuple[str, Callable[[str, list[str]], Any]]] = {
     "shared": ("shared", lambda name, texts: tuple(one_of(name, text, SHARED) for text in texts)),
     "schedule": ("interactive", lambda name, texts: one_of(name, texts[0], SCHEDULES) == SCHEDULES[0]),
+    "overdue": ("overdue", lambda name, texts: bool(one_of(name, texts[0], ("yes",)))),
     "dbId": ("ids", lambda name, texts: tuple(whole(name, text) for text in texts)),
     "jobId": ("job_ids", lambda name, texts: tuple(whole(name, text) for text in texts)),
     "arrayJobId": ("array_job_id", lambda name, texts: whole(name, texts[0])),

@@ -8,7 +8,7 @@ import peewee
 
 from cc_backend.errors import InvalidInput, NotAllowed
 from cc_backend.jobs.tables import FootprintRow, JobHostRow, JobRow, JobTagRow
-from cc_backend.model import JobState, RowRule
+from cc_backend.model import FIRST_START_S, MAX_RUN_WITHOUT_LIMIT_S, OVERDUE_GRACE_S, JobState, RowRule
 from cc_common.errorcodes import ErrorCode
 
 _LARGEST_ID = 2**63 - 1
@@ -71,6 +71,8 @@ class JobFilter:
     array_job_id: int | None = None
     tags: tuple[int, ...] | None = ()
     footprint: tuple[FootprintRange, ...] = ()
+    overdue: bool = False
+    """Only jobs that run longer than they can (`Job.overdue`)."""
 
 
 def visible(rows: RowRule) -> Any:
@@ -129,6 +131,8 @@ def conditions(wanted: JobFilter, now_s: int) -> list[Any]:
             found.append(column == number)
     if wanted.text:
         found.append(_contains(wanted.text, wanted.text_users))
+    if wanted.overdue:
+        found.append(_overdue(now_s))
     if wanted.ran_at_s is not None:
         later = JobRow.start_time + duration(now_s) >= wanted.ran_at_s
         found += [JobRow.start_time <= wanted.ran_at_s, later]
@@ -172,6 +176,14 @@ def _named(wanted: JobFilter) -> list[Any]:
 
 def _on_host(term: Any) -> Any:
     return JobRow.id.in_(JobHostRow.select(JobHostRow.job).where(term))
+
+
+def _overdue(now_s: int) -> Any:
+    """`Job.overdue` as a term of a query."""
+    ran = now_s - JobRow.start_time
+    limited = (JobRow.walltime > 0) & (ran > JobRow.walltime + OVERDUE_GRACE_S)
+    unlimited = (JobRow.walltime == 0) & (ran > MAX_RUN_WITHOUT_LIMIT_S)
+    return (JobRow.state == str(JobState.RUNNING)) & (limited | unlimited | (JobRow.start_time < FIRST_START_S))
 
 
 def duration(now_s: int) -> Any:

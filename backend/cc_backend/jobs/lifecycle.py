@@ -8,6 +8,7 @@ from cc_backend.clusters import Clusters
 from cc_backend.database import Database
 from cc_backend.errors import Conflict, InvalidInput, NotFound
 from cc_backend.jobs.checks import check_stop
+from cc_backend.jobs.damage import is_start_time
 from cc_backend.jobs.payloads import job_from_start
 from cc_backend.jobs.rows import insert_job, job_columns, read_jobs
 from cc_backend.jobs.tables import JobRow
@@ -70,7 +71,9 @@ class JobLifecycle:
             if row["state"] != JobState.RUNNING:
                 text = f"the job {_named(event)} is not running; its state is {row['state']}"
                 raise Conflict(text, code=ErrorCode.JOB_NOT_RUNNING)
-            duration = event.stop_time - row["start_time"]
+            # a start that is damaged in the database must not keep the job running for ever
+            start_s = row["start_time"] if is_start_time(row["start_time"]) else event.stop_time
+            duration = event.stop_time - start_s
             if duration < 0:
                 text = f"stopTime: {event.stop_time} lies before the start at {row['start_time']}"
                 raise InvalidInput(text, code=ErrorCode.INVALID_JOB)
@@ -100,6 +103,8 @@ class JobLifecycle:
                 raise Conflict(text, code=ErrorCode.JOB_KNOWN)
             if state == JobState.RUNNING:
                 raise Conflict(f"the job {name} is running already, since {start_s}", code=ErrorCode.JOB_RUNNING)
+            if not isinstance(start_s, int) or not isinstance(duration_s, int):  # a damaged row
+                continue
             if start_s < job.start_time < start_s + duration_s:
                 text = f"the job {name} ran from {start_s} to {start_s + duration_s}; it cannot start between"
                 raise Conflict(text, code=ErrorCode.RUN_OVERLAPS)

@@ -12,6 +12,7 @@ from cc_common.jobevents import JobStart
 def job_to_wire(job: Job, *, with_meta_data: bool = False) -> dict[str, Any]:
     """The JSON object of a job in REST answers; keys in the order of the reference, empty optional ones left out.
 
+    `damaged` names columns of its row that cannot be read, and is there only then.
     `tags` are written as they are: whoever answers a request filters them first (`tags.visible_tags`).
     """
     wire: dict[str, Any] = {
@@ -44,6 +45,8 @@ def job_to_wire(job: Job, *, with_meta_data: bool = False) -> dict[str, Any]:
         "id": job.id,
         "startTime": job.start_time,
     }
+    if job.damaged:
+        wire["damaged"] = list(job.damaged)
     return {key: value for key, value in wire.items() if value or key not in _LEFT_OUT_IF_EMPTY}
 
 
@@ -61,6 +64,9 @@ _LEFT_OUT_IF_EMPTY = frozenset(
         "numHwthreads",
     }
 )
+
+
+_LARGEST_EXACT = 2**53
 
 
 def tag_to_wire(tag: Tag) -> dict[str, Any]:
@@ -144,5 +150,5 @@ def _statistics(statistics: Mapping[str, MetricStatistic] | None) -> dict[str, A
 
 
 def _short(number: float) -> float | int:
-    """0 instead of 0.0, as the reference writes it."""
-    return int(number) if number.is_integer() else number
+    """0 instead of 0.0, as the reference writes it; JSON has no whole numbers beyond 64 bits."""
+    return int(number) if number.is_integer() and abs(number) <= _LARGEST_EXACT else number

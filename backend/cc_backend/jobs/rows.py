@@ -8,12 +8,15 @@ from typing import Any
 import peewee
 
 from cc_backend.database import Database
-from cc_backend.jobs.payloads import resource_from_wire, resource_to_wire
+from cc_backend.jobs.damage import is_finite_number, read_columns
+from cc_backend.jobs.payloads import resource_to_wire
 from cc_backend.jobs.tables import FootprintRow, JobHostRow, JobRow, JobTagRow, TagRow
 from cc_backend.model import Job, JobState, Tag
 
 _COLUMNS = tuple(field for field in JobRow._meta.sorted_fields if field is not JobRow.archive_error)  # noqa: SLF001 - peewee's documented way
 _COLUMNS_WITHOUT_META_DATA = tuple(field for field in _COLUMNS if field is not JobRow.meta_data)
+_NAMES = tuple(field.name for field in _COLUMNS)
+_NAMES_WITHOUT_META_DATA = tuple(field.name for field in _COLUMNS_WITHOUT_META_DATA)
 _LONGEST_JOB_NAME = 1024
 # SQLite takes 32766 variables in a statement, and a job has 27.
 _BATCH = 1000
@@ -27,13 +30,17 @@ def job_columns(*, with_meta_data: bool = True) -> Sequence[Any]:
 def read_jobs(database: Database, query: Any, *, now_s: int | None) -> list[Job]:
     """The jobs that a query of `job_columns` finds, with tags and footprints, in the order of the query.
 
-    A running job's duration is what passed until `now_s`; None leaves it 0.
+    A running job's duration is what passed until `now_s`; None leaves it 0. What of a row cannot be read is named in
+    its job's `damaged` and costs no other job.
     """
-    jobs = [_job(columns, now_s) for columns in query.dicts().execute(database)]
+    jobs = [_job(row, now_s) for row in database.rows(query)]
     by_id = {job.id: job for job in jobs}
     for ids in _batches(by_id, _BATCH):
-        for id_, footprint in _footprints(database, ids).items():
+        found, broken = _footprints(database, ids)
+        for id_, footprint in found.items():
             by_id[id_].footprint = footprint
+        for id_ in broken:
+            by_id[id_].damaged += ("footprint",)
         for id_, tags in tags_of(database, ids).items():
             by_id[id_].tags = tags
     return jobs
@@ -80,7 +87,7 @@ def _columns(job: Job) -> dict[str, Any]:
         "partition": job.partition,
         "project": job.project,
         "user": job.user,
-        "name": job.name[:_LONGEST_JOB_NAME],
+        "name": _shown(job.name[:_LONGEST_JOB_NAME]),
         "shared": job.shared,
         "state": str(job.state),
         "array_job_id": job.array_job_id,
@@ -100,6 +107,11 @@ def _columns(job: Job) -> dict[str, Any]:
         "energy_footprint": None if job.energy_footprint is None else dict(job.energy_footprint),
         "cluster_config": job.cluster_config,
     }
+
+
+def _shown(name: str) -> str:
+    """The name for lists: what cannot be shown, such as a line break, is a blank; meta data has it as it came."""
+    return name if name.isprintable() else "".join(mark if mark.isprintable() else " " for mark in name)
 
 
 def write_footprint(database: Database, id_: int, footprint: Mapping[str, float] | None) -> None:
@@ -124,25 +136,29 @@ def tags_of(database: Database, ids: Sequence[int]) -> dict[int, tuple[Tag, ...]
     return {job: tuple(tags) for job, tags in found.items()}
 
 
-def _footprints(database: Database, ids: Sequence[int]) -> dict[int, dict[str, float]]:
+def _footprints(database: Database, ids: Sequence[int]) -> tuple[dict[int, dict[str, float]], set[int]]:
+    """Footprints by job, and the jobs of which a value cannot be read."""
     query = FootprintRow.select(FootprintRow.job, FootprintRow.key, FootprintRow.value).where(FootprintRow.job.in_(ids))
     found: defaultdict[int, dict[str, float]] = defaultdict(dict)
-    for job, key, value in query.tuples().execute(database):
-        found[job][key] = value
-    return dict(found)
+    broken: set[int] = set()
+    for job, key, value in database.rows(query):
+        if type(key) is str and is_finite_number(value):
+            found[job][key] = value
+        else:
+            broken.add(job)
+    return dict(found), broken
 
 
-def _job(columns: dict[str, Any], now_s: int | None) -> Job:
+def _job(row: Sequence[Any], now_s: int | None) -> Job:
+    columns, damaged = read_columns(_NAMES if len(row) == len(_NAMES) else _NAMES_WITHOUT_META_DATA, row)
     name = columns.pop("name")
     meta_data = columns.pop("meta_data", None)
     if meta_data is None and name:
         meta_data = {"jobName": name}
-    state = JobState(columns.pop("state"))
     duration = columns.pop("duration")
-    if state is JobState.RUNNING and now_s is not None:
+    if columns["state"] is JobState.RUNNING and now_s is not None and "start_time" not in damaged:
         duration = max(0, now_s - columns["start_time"])
-    resources = tuple(resource_from_wire(entry) for entry in columns.pop("resources"))
-    return Job(**columns, state=state, duration=duration, resources=resources, meta_data=meta_data)
+    return Job(**columns, duration=duration, meta_data=meta_data, damaged=damaged)
 
 
 def _batches(items: Iterable[Any], size: int) -> Iterator[list[Any]]:

@@ -1,5 +1,6 @@
 """Questions to the job table. Every question on behalf of somebody carries that somebody's row rule."""
 
+import logging
 from collections import defaultdict
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -22,10 +23,14 @@ from cc_backend.jobs.tables import UNARCHIVED, JobHostRow, JobRow, LateHostRow
 from cc_backend.model import Job, JobState, MonitoringStatus, RowRule
 from cc_common.errorcodes import ErrorCode
 
+logger = logging.getLogger(__name__)
+
 __all__ = ["EVERYTHING_ON_ONE_PAGE", "Facets", "FootprintRange", "JobFilter", "JobPage", "JobSearch"]
 
 EVERYTHING_ON_ONE_PAGE = -1
 _MOST_CHOICES = 1000
+_MOST_DAMAGE_LOGGED = 1000
+_STATES = frozenset(map(str, JobState))
 _RUNNING = JobRow.state == str(JobState.RUNNING)
 
 
@@ -52,6 +57,7 @@ class JobSearch:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._damage_logged: set[int] = set()
 
     def find(
         self,
@@ -82,7 +88,7 @@ class JobSearch:
         query = query.order_by(*order_terms(order, descending=descending, now_s=now_s))
         if items_per_page != EVERYTHING_ON_ONE_PAGE:
             query = query.limit(items_per_page).offset((page - 1) * items_per_page)
-        jobs = read_jobs(self._database, query, now_s=now_s)
+        jobs = self._read(query, now_s)
         if items_per_page == EVERYTHING_ON_ONE_PAGE or (page == 1 and len(jobs) < items_per_page):
             return JobPage(jobs, len(jobs))
         return JobPage(jobs, self._count(fitting))
@@ -99,7 +105,7 @@ class JobSearch:
             NotAllowed: its cluster is not among those that the caller's token is bound to.
         """
         query = JobRow.select(*job_columns()).where(JobRow.id == id_, visible_anywhere(rows))
-        jobs = read_jobs(self._database, query, now_s=now_s)
+        jobs = self._read(query, now_s)
         if not jobs:
             raise NotFound(f"there is no job with the id {id_}", code=ErrorCode.JOB_UNKNOWN)
         if not rows.allows_cluster(jobs[0].cluster):
@@ -109,14 +115,15 @@ class JobSearch:
     def count_by_state(self, wanted: JobFilter, rows: RowRule, *, now_s: int) -> dict[JobState, int]:
         """How many jobs are in each state that occurs."""
         counts = self._count_by(wanted, rows, now_s, JobRow.state)
-        return {JobState(state): count for (state,), count in counts.items()}
+        return {JobState(state): count for (state,), count in counts.items() if state in _STATES}
 
     def count_by_cluster(self, wanted: JobFilter, rows: RowRule, *, now_s: int) -> dict[str, dict[JobState, int]]:
         """How many jobs of each cluster are in each state that occurs."""
         found: defaultdict[str, dict[JobState, int]] = defaultdict(dict)
         counts = self._count_by(wanted, rows, now_s, JobRow.cluster, JobRow.state)
         for (cluster, state), count in counts.items():
-            found[cluster][JobState(state)] = count
+            if type(cluster) is str and state in _STATES:
+                found[cluster][JobState(state)] = count
         return dict(found)
 
     def facets(self, rows: RowRule) -> Facets:
@@ -135,22 +142,22 @@ class JobSearch:
     def running(self, *, now_s: int | None = None) -> list[Job]:
         """All running jobs, oldest first, for background work; without a time their durations are 0."""
         query = JobRow.select(*job_columns()).where(_RUNNING).order_by(JobRow.start_time, JobRow.id)
-        return read_jobs(self._database, query, now_s=now_s)
+        return self._read(query, now_s)
 
     def running_starts(self) -> dict[int, int]:
         """Id -> start time of all running jobs, oldest first; cheap, for background work that takes them one by one."""
         query = JobRow.select(JobRow.id, JobRow.start_time).where(_RUNNING).order_by(JobRow.start_time, JobRow.id)
-        return dict(query.tuples().execute(self._database))
+        return {id_: start_s for id_, start_s in self._database.rows(query) if type(start_s) is int}
 
     def running_by_ids(self, ids: Collection[int], *, now_s: int) -> list[Job]:
         """Those of these jobs that still run, without their meta data."""
         query = JobRow.select(*job_columns(with_meta_data=False)).where(JobRow.id.in_(list(ids)), _RUNNING)
-        return read_jobs(self._database, query, now_s=now_s)
+        return self._read(query, now_s)
 
     def finished_unarchived(self) -> list[Job]:
         """All finished jobs that wait for the archiver, oldest first: the archiver's durable queue."""
         query = JobRow.select(*job_columns()).where(UNARCHIVED).order_by(JobRow.start_time, JobRow.id)
-        return read_jobs(self._database, query, now_s=None)
+        return self._read(query, None)
 
     def count_unarchived(self, rows: RowRule) -> int:
         """How many finished jobs that may be seen wait for the archiver."""
@@ -200,7 +207,7 @@ class JobSearch:
         for id_, hostname in LateHostRow.select(LateHostRow.job, LateHostRow.hostname).tuples().execute(self._database):
             late[id_].append(hostname)
         query = JobRow.select(*job_columns()).where(JobRow.id.in_(list(late))).order_by(JobRow.id)
-        return [(job, tuple(late[job.id])) for job in read_jobs(self._database, query, now_s=None)] if late else []
+        return [(job, tuple(late[job.id])) for job in self._read(query, None)] if late else []
 
     def accept_incomplete_archive(self, id_: int) -> None:
         """Nothing more is expected for the archive of this job."""
@@ -232,6 +239,21 @@ class JobSearch:
             for (id_,) in list(still.tuples().execute(self._database)):
                 write_footprint(self._database, id_, footprints[id_])
 
+    def _read(self, query: Any, now_s: int | None) -> list[Job]:
+        """The jobs of a query; what is damaged of them is logged once for each."""
+        jobs = read_jobs(self._database, query, now_s=now_s)
+        for job in jobs:
+            if job.damaged and job.id not in self._damage_logged and len(self._damage_logged) < _MOST_DAMAGE_LOGGED:
+                self._damage_logged.add(job.id)
+                logger.error(
+                    "row of a job is damaged id=%d job=%d cluster=%s columns=%s",
+                    job.id,
+                    job.job_id,
+                    job.cluster,
+                    ",".join(job.damaged),
+                )
+        return jobs
+
     def _forget_late_hosts(self, id_: int) -> None:
         LateHostRow.delete().where(LateHostRow.job == id_).execute(self._database)
 
@@ -246,7 +268,8 @@ class JobSearch:
         if rows.everything and not rows.clusters:
             return self._distinct_of_all(column)
         query = JobRow.select(column).where(visible(rows), column != "").distinct().order_by(column)
-        return tuple(value for (value,) in query.limit(_MOST_CHOICES).tuples().execute(self._database))
+        values = (value for (value,) in query.limit(_MOST_CHOICES).tuples().execute(self._database))
+        return tuple(value for value in values if isinstance(value, str))
 
     def _distinct_of_all(self, column: Any) -> tuple[str, ...]:
         """Steps from one value to the next in the column's index: DISTINCT would read a million rows for ten values."""
@@ -254,7 +277,7 @@ class JobSearch:
         while len(found) < _MOST_CHOICES:
             behind = found[-1] if found else ""
             value = JobRow.select(peewee.fn.MIN(column)).where(column > behind).scalar(self._database)
-            if value is None:
+            if not isinstance(value, str):  # none is left, or only what is no text, which comes last
                 break
             found.append(value)
         return tuple(found)
@@ -267,6 +290,8 @@ class JobSearch:
             .where(*fitting)
         )
         found: defaultdict[str, dict[str, int]] = defaultdict(dict)
-        for cluster, host, start_s in query.tuples().execute(self._database):
+        for cluster, host, start_s in self._database.rows(query):
+            if type(start_s) is not int or start_s < 0:  # a damaged row
+                continue
             found[cluster][host] = min(start_s, found[cluster].get(host, start_s))
         return dict(found)

@@ -76,7 +76,10 @@ class Archiver:
         for job in self._search.finished_unarchived():
             if stopping():
                 break
-            if not self._is_due(job, now_s):
+            if job.unusable:
+                self._give_up(job, f"its row in the database is damaged: {', '.join(job.damaged)}")
+                result.failed += 1
+            elif not self._is_due(job, now_s):
                 result.waiting += 1
             else:
                 self._archive_job(job, now_s, result)
@@ -132,11 +135,14 @@ class Archiver:
         self._search.finish_archiving(finished, late_hosts=late_hosts)
         return finished
 
+    def _give_up(self, job: Job, reason: str) -> None:
+        self._retries.pop(job.id, None)
+        self._search.mark_archiving_failed(job.id, reason)
+        logger.error("archiving given up job=%d cluster=%s reason=%s", job.job_id, job.cluster, reason)
+
     def _failed(self, job: Job, reason: str, now_s: int) -> None:
         if now_s > job.stop_time + self._rules.retention_s:
-            self._retries.pop(job.id, None)
-            self._search.mark_archiving_failed(job.id, reason)
-            logger.error("archiving given up job=%d cluster=%s reason=%s", job.job_id, job.cluster, reason)
+            self._give_up(job, reason)
             return
         tries = self._retries[job.id].tries + 1 if job.id in self._retries else 1
         wait_s = min(FIRST_RETRY_S * 2.0 ** (tries - 1), LONGEST_RETRY_S)

@@ -136,6 +136,8 @@ class FootprintRefresher:
 
     def _refreshed(self, job: Job, now_s: int) -> RefreshedJob | None:
         """What there is to write of a job, None without samples; what one job brings to light stops no other."""
+        if job.unusable:  # the search has logged it
+            return None
         try:
             found = footprint_so_far(job, self._metricdata, self._clusters, now_s=now_s)
         except Unavailable:  # the store of this job is away; those of others may not be

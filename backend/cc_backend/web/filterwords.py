@@ -18,6 +18,7 @@ _LABELS = {
     "tag": "tag",
     "shared": "nodes are",
     "schedule": "kind",
+    "overdue": "overdue",
     "dbId": "picked",
     "jobId": "job",
     "arrayJobId": "array",

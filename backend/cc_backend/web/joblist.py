@@ -14,6 +14,7 @@ from cc_backend.web.figures.curves import spark
 from cc_backend.web.figures.gauges import gauge
 from cc_backend.web.findings import findings_of
 from cc_backend.web.previews import Preview
+from cc_backend.web.remarks import short_remark
 from cc_backend.wording.format import count, duration, full_moment, iso, moment, number, readable
 from cc_backend.wording.labels import STATE_WORDS, metric_name
 
@@ -61,6 +62,7 @@ class ListRow:
     cells: tuple[PreviewCell, ...]
     nodes: int
     energy: str
+    remark: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +134,7 @@ def job_row(
         cells=cells,
         nodes=job.num_nodes,
         energy=f"{number(job.energy)} kWh" if job.energy else "",
+        remark=short_remark(job),
     )
 
 

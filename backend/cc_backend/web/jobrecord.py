@@ -7,6 +7,7 @@ from datetime import tzinfo
 from cc_backend.clusters.model import SubCluster
 from cc_backend.model import Job, JobState
 from cc_backend.web.joblist import job_number, job_place, job_size
+from cc_backend.web.remarks import remarks
 from cc_backend.wording.format import count, duration, full_moment, iso, limit, memory, number
 from cc_backend.wording.labels import STATE_WORDS, metric_name
 
@@ -40,6 +41,7 @@ class JobRecord:
     hosts: tuple[tuple[str, str], ...]
     texts: tuple[tuple[str, str], ...]
     note: str
+    remarks: tuple[str, ...] = ()
 
 
 def job_record(job: Job, sub_cluster: SubCluster, zone: tzinfo | None) -> JobRecord:
@@ -60,6 +62,7 @@ def job_record(job: Job, sub_cluster: SubCluster, zone: tzinfo | None) -> JobRec
         hosts=tuple((r.hostname, _host_share(r.hwthreads, r.accelerators)) for r in job.resources),
         texts=_texts(job),
         note=(job.meta_data or {}).get("message", ""),
+        remarks=remarks(job),
     )
 
 

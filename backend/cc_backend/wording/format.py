@@ -22,6 +22,7 @@ _BASES = {
 }
 _SCALED_BASES = ("B", "B/s", "F/s", "Flop/s", "Flops/s", "F", "W", "Wh", "J", "Hz", "packets/s", "IO/s")
 _KEEP_BELOW, _SHIFT = 10_000, 1000
+_KEEP_DIGITS_BELOW = 1e15  # more digits than a double has are noise
 
 
 def number(value: float | None, digits: int | None = None) -> str:
@@ -31,6 +32,8 @@ def number(value: float | None, digits: int | None = None) -> str:
     """
     if value is None or not math.isfinite(value):
         return NONE
+    if abs(value) >= _KEEP_DIGITS_BELOW:
+        return f"{value:.2e}"
     if digits is None:
         size = abs(value)
         whole = isinstance(value, int) or value == 0 or size >= 100  # noqa: PLR2004 - three digits

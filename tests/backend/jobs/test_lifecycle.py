@@ -1,11 +1,14 @@
 from collections.abc import Callable
 from typing import Any
 
+import orjson
 import pytest
 
 from cc_backend.auth.caller import Caller
 from cc_backend.errors import Conflict, InvalidInput, NotAllowed, NotFound
+from cc_backend.jobs.filters import JobFilter
 from cc_backend.jobs.lifecycle import JobLifecycle
+from cc_backend.jobs.payloads import job_to_wire
 from cc_backend.jobs.search import JobSearch
 from cc_backend.model import Job, JobState, MonitoringStatus, RowRule
 from cc_common.jobevents import JobStart, JobStop, ResourceEvent, TagEvent
@@ -91,7 +94,31 @@ def test_a_started_job_keeps_every_field(lifecycle: JobLifecycle, search: JobSea
         ({"job_id": 0}, "jobId"),
         ({"job_id": -5}, "jobId"),
         ({"start_time": 0}, "startTime"),
-        ({"start_time": NOW_S + 86401}, "startTime"),
+        ({"start_time": 1}, "startTime: 1 lies before the year 2000"),
+        ({"start_time": 946_684_799}, "before the year 2000"),
+        ({"submit_time": 1}, "submitTime: 1 lies before the year 2000"),
+        ({"submit_time": NOW_S + 601}, "submitTime"),
+        ({"walltime": 2**62}, "walltime: .*leave it out"),
+        ({"requested_memory": 2**53}, "requestedMemory"),
+        ({"array_job_id": 2**63 - 1}, "arrayJobId"),
+        ({"energy": 1e300}, "energy"),
+        ({"energy": -0.1}, "energy"),
+        ({"energy": float("nan")}, "energy"),
+        ({"energy": float("inf")}, "energy"),
+        ({"footprint": {"load_one_avg": 1e39}}, "footprint.load_one_avg"),
+        ({"footprint": {"load_one_avg": float("nan")}}, "footprint.load_one_avg"),
+        ({"footprint": {"x" * 257: 1.0}}, "footprint"),
+        ({"footprint": {f"m{i}_avg": 1.0 for i in range(1001)}}, "footprint: has more than 1000"),
+        ({"tags": (TagEvent("a", "b"),) * 1001}, "tags: there are more than 1000"),
+        ({"meta_data": {"jobName": "half \ud800"}}, "metaData"),
+        ({"meta_data": {"half \ud800": "x"}}, "metaData"),
+        ({"resources": (ResourceEvent("tn0001", (), ("0000\x00",)),)}, "accelerators"),
+        ({"resources": (ResourceEvent("tn0001", configuration="x" * 4097),)}, "configuration"),
+        (
+            {"num_nodes": 16_385, "cluster": "skua", "resources": tuple(ResourceEvent(f"n{i}") for i in range(16_385))},
+            "resources: there are 16385; a job has at most 16384",
+        ),
+        ({"start_time": NOW_S + 601}, "startTime"),
         ({"start_time": NOW_S * 1000}, "startTime"),
     ],
 )
@@ -108,15 +135,60 @@ def test_a_start_that_cannot_be_is_refused_and_the_field_is_named(
     [
         {"project": ""},
         {"smt": 4},
-        {"start_time": NOW_S + 86400},
+        {"start_time": NOW_S + 600},
+        {"start_time": 946_684_800},
+        {"start_time": NOW_S - 200 * 86_400, "walltime": 0},
+        {"walltime": 365 * 86_400},
+        {"energy": 1e12},
+        {"footprint": {"load_one_avg": 3.4e38, "ipc_min": -1.5}},
+        {"meta_data": {"jobName": "tab\tand\nline \x00", "jobScript": "\x00"}},
         {"cluster": "skua", "resources": (ResourceEvent("any-host"),)},
         {"sub_cluster": "fat"},
         {"user": "müller@physik"},
         {"num_nodes": 2, "resources": (ResourceEvent("tn0001"), ResourceEvent("tn0001"))},
     ],
 )
-def test_unusual_starts_are_taken(lifecycle: JobLifecycle, changes: dict[str, Any]) -> None:
-    assert lifecycle.start(event(**changes), now_s=NOW_S).id > 0
+def test_unusual_starts_are_taken_and_can_be_given_back(
+    lifecycle: JobLifecycle, search: JobSearch, changes: dict[str, Any]
+) -> None:
+    started = lifecycle.start(event(**changes), now_s=NOW_S)
+    found = search.get(started.id, ALL, now_s=NOW_S)
+    assert found == started
+    assert orjson.loads(orjson.dumps(job_to_wire(found, with_meta_data=True)))["id"] == started.id
+
+
+def test_a_name_in_a_list_has_no_line_breaks(lifecycle: JobLifecycle, search: JobSearch) -> None:
+    lifecycle.start(event(meta_data={"jobName": "two\nlines\x00"}), now_s=NOW_S)
+    (job,) = search.find(JobFilter(), ALL, now_s=NOW_S, with_meta_data=False).jobs
+    assert job.name == "two lines "
+
+
+class TestOverdue:
+    @pytest.mark.parametrize(
+        ("walltime_s", "ran_s", "overdue"),
+        [
+            (7200, 7200 + 3600, False),
+            (7200, 7200 + 3601, True),
+            (0, 366 * 86_400, False),
+            (0, 366 * 86_400 + 1, True),
+            (90 * 86_400, 89 * 86_400, False),
+        ],
+    )
+    def test_a_job_that_runs_longer_than_it_can_is_overdue(
+        self,
+        started: Start,
+        search: JobSearch,
+        walltime_s: int,
+        ran_s: int,
+        overdue: bool,  # noqa: FBT001 a table
+    ) -> None:
+        job = started(1, walltime=walltime_s, start_time=NOW_S - ran_s)
+        assert search.get(job.id, ALL, now_s=NOW_S).overdue is overdue
+        assert [found.id for found in search.find(JobFilter(overdue=True), ALL, now_s=NOW_S).jobs] == [job.id] * overdue
+
+    def test_a_job_that_ended_is_not(self, stopped: Start, search: JobSearch) -> None:
+        stopped(1, walltime=60, start_time=NOW_S - 86_400)
+        assert search.find(JobFilter(overdue=True), ALL, now_s=NOW_S).total == 0
 
 
 def test_the_same_start_twice_is_a_conflict(lifecycle: JobLifecycle) -> None:
@@ -224,7 +296,10 @@ def test_an_unknown_job_cannot_be_stopped(started: Start, lifecycle: JobLifecycl
     [
         (JobStop(7, NOW_S - 3601), "before the start"),
         (JobStop(7, 0), "stopTime"),
-        (JobStop(7, NOW_S + 86401), "future"),
+        (JobStop(7, NOW_S + 601), "stopTime: .* lies 601 seconds in the future"),
+        (JobStop(7, NOW_S * 1000), "stopTime: .* not milliseconds"),
+        (JobStop(7, 2**63 - 1), "stopTime"),
+        (JobStop(7, 946_684_799), "stopTime: .* before the year 2000"),
         (JobStop(0, NOW_S), "jobId"),
         (JobStop(7, NOW_S, "running"), "no final state"),
         (JobStop(7, NOW_S, "pending"), "no final state"),

@@ -39,6 +39,7 @@ EXAMPLES = {
     "tag": ["3", "code:cp2k", "17"],
     "shared": ["none", "multi_user"],
     "schedule": ["interactive", "batch"],
+    "overdue": ["yes"],
     "dbId": ["1", "2", "3"],
     "jobId": ["4711", "4712"],
     "arrayJobId": ["99"],

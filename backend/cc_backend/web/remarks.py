@@ -1,0 +1,30 @@
+"""What is odd about the record of a job, in words for list and page. Pure."""
+
+from cc_backend.model import FIRST_START_S, Job
+from cc_backend.wording.format import duration, limit
+
+
+def short_remark(job: Job) -> str:
+    """The remark for one row of a list; empty where nothing is odd."""
+    if job.damaged:
+        return "Record damaged"
+    return "Overdue: its end may not have been reported" if job.overdue else ""
+
+
+def remarks(job: Job) -> tuple[str, ...]:
+    """Every remark, for the page of the job."""
+    found = []
+    if job.damaged:
+        columns = ", ".join(name.replace("_", " ") for name in job.damaged)
+        found.append(f"Parts of this job's record in the database cannot be read: {columns}. The rest is shown.")
+    if job.overdue:
+        if job.start_time < FIRST_START_S:
+            found.append("Its start lies before the year 2000, which cannot be.")
+        elif job.walltime:
+            over = duration(job.duration - job.walltime)
+            found.append(
+                f"Runs {over} longer than its time limit of {limit(job.walltime)}: its end may not have been reported."
+            )
+        else:
+            found.append("Runs for over a year without a time limit: its end may not have been reported.")
+    return tuple(found)
