@@ -15,6 +15,20 @@ def test_the_reference_pages_are_those_that_the_declarations_give(repository: Pa
     assert written == pages, "run `make docs`"
 
 
+def test_what_a_setting_means_is_written_in_whole_sentences(repository: Path) -> None:
+    begins = re.compile(r"[^.!?:] (?:At least|At most|One of|Environment:|Secret;) ")
+    rows = [
+        (page.name, line)
+        for page in (repository / "docs/reference").glob("*.md")
+        for line in page.read_text("utf-8").splitlines()
+        if line.startswith("| `")
+    ]
+    assert len(rows) > 100
+    assert [
+        row for row in rows if begins.search(row[1]) or not row[1].rstrip(" |").endswith((".", "!", "?", "`"))
+    ] == []
+
+
 def test_every_link_of_a_document_leads_somewhere(repository: Path) -> None:
     documents = [*repository.glob("*.md"), *repository.glob("docs/**/*.md")]
     links = [(document, link) for document in documents for link in LINK.findall(document.read_text("utf-8"))]

@@ -47,7 +47,9 @@ class MainSettings:
     session_idle_s: float = option(
         24 * HOUR_S, "A login ends when unused this long.", key="session-idle", kind="duration", minimum=60
     )
-    short_running_jobs_duration: int = option(300, "Jobs shorter than this many seconds count as short.", minimum=0)
+    short_running_jobs_duration: int = option(
+        300, "Jobs shorter than this many seconds are short; the job list can leave them out. 0 means none.", minimum=0
+    )
     max_batch_bytes: int = option(
         32 * 1024 * 1024, "Largest body of a write request, after decompression.", minimum=1024
     )

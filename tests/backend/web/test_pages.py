@@ -682,3 +682,36 @@ def test_restricted_metrics_are_for_staff(site_of: Callable[..., Site]) -> None:
         client.post("/login", data={"username": name, "password": PASSWORD})
         seen[name] = "CPU power" in client.get(f"/monitoring/job/{id_}").text
     assert seen == {"mlindqv": False, "hbrandt": True}
+
+
+class TestShortJobs:
+    def links(self, site_of: Any, read_page: Callable[[str], Any], path: str = JOBS, **main: Any) -> dict[str, str]:
+        site = site_of(settings={"main": main})
+        if site.services.users.find("hbrandt") is None:
+            sign_in(site)
+        page = read_page(site.client.get(path).text)
+        return {a.text: a.attributes["href"] for a in page.all("a") if "short jobs" in a.text.casefold()}
+
+    def test_the_list_can_show_them_alone_or_leave_them_out(
+        self, site_of: Any, read_page: Callable[[str], Any]
+    ) -> None:
+        links = self.links(
+            site_of, read_page, f"{JOBS}?cluster=tern&duration=1h-2h", **{"short-running-jobs-duration": 240}
+        )
+        assert links == {
+            "Short jobs only, under 4 min": f"{JOBS}?duration=lessthan-239&cluster=tern",
+            "Without short jobs": f"{JOBS}?duration=morethan-240&cluster=tern",
+        }
+
+    def test_nobody_is_asked_where_no_job_counts_as_short(self, site_of: Any, read_page: Callable[[str], Any]) -> None:
+        assert self.links(site_of, read_page, **{"short-running-jobs-duration": 0}) == {}
+
+    def test_the_two_lists_have_each_job_once(self, site: Site) -> None:
+        for job_id, ran_s in ((1, 299), (2, 300), (3, 301)):
+            site.start_job(jobId=job_id)
+            site.clock.advance(ran_s)
+            site.stop_job(job_id=job_id)
+        client = sign_in(site)
+        short, others = (client.get(f"{JOBS}?duration={span}").text for span in ("lessthan-299", "morethan-300"))
+        assert [">1 job<" in page or "1 job" in page for page in (short, others)] == [True, False]
+        assert "2 jobs" in others

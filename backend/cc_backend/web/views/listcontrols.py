@@ -9,7 +9,7 @@ from cc_backend.jobs.filterparams import ends
 from cc_backend.services import current
 from cc_backend.web.listquery import PAGE_SIZES, RANGES, SORTS, VIEWS, ListQuery
 from cc_backend.web.views.listpills import tag_names
-from cc_backend.wording.format import at, number
+from cc_backend.wording.format import at, duration, number
 from cc_backend.wording.labels import STATE_WORDS
 
 _STATES = tuple((state, STATE_WORDS[state]) for state in STATE_WORDS)
@@ -88,9 +88,27 @@ def form_fields(query: ListQuery) -> dict[str, object]:
         "tags": [
             (id_, words, str(id_) in chosen or words.replace(": ", ":") in chosen) for id_, words in names.items()
         ],
+        "quick_spans": quick_spans(query, current().settings.main.short_running_jobs_duration),
         **{name: ",".join(query.values(name)) for name in ("user", "project", "node")},
         "kept": [p for p in query.parameters() if p[0] not in _IN_FORM and p[0] not in form_names],
     }
+
+
+def quick_spans(query: ListQuery, short_s: int) -> list[tuple[str, str, bool]]:
+    """Words and addresses of the lists of short jobs alone and of all others, and whether it is this one.
+
+    Jobs that ran less than `short_s` seconds are short; 0 means that none are.
+    """
+    if not short_s:
+        return []
+    path, rest = url_for("web.jobs"), query.without("duration")
+    return [
+        (words, rest.with_(filters=(*rest.filters, ("duration", span))).address(path), query.value("duration") == span)
+        for words, span in (
+            (f"Short jobs only, under {duration(short_s)}", f"lessthan-{short_s - 1}"),
+            ("Without short jobs", f"morethan-{short_s}"),
+        )
+    ]
 
 
 def moment_field(time_s: int | None) -> str:
