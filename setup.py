@@ -15,7 +15,7 @@ ROOTS = ("common", "agent", "slurm_adapter", "backend")
 VENDOR = Path(__file__).parent / "backend" / "cc_backend" / "web" / "static" / "vendor"
 NATIVE = "backend/cc_backend/metricstore/native"
 EXTENSIONS = {
-    "cc_backend.metricstore._kernel": ("kernelmodule.c", "lines.c", "scatter.c", "tags.c"),
+    "cc_backend.metricstore._kernel": ("kernelmodule.c", "lines.c", "scatter.c"),
     "cc_backend.metricstore._codec": ("codecmodule.c", "codec.c"),
 }
 

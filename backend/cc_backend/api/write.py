@@ -7,7 +7,7 @@ import orjson
 from flask import Response, request
 
 from cc_backend.api.answers import JSON
-from cc_backend.api.binding import check_batch
+from cc_backend.api.binding import check_cluster
 from cc_backend.api.bodies import read_body
 from cc_backend.api.errors import problem
 from cc_backend.auth.guard import current_caller
@@ -38,8 +38,11 @@ def write_samples() -> Response:
     services = current()
     batch = read_body(request, limit_bytes=services.settings.main.max_batch_bytes)
     cluster = request.args.get("cluster", "")
-    check_batch(batch, default_cluster=cluster, bound=current_caller().clusters)
-    answer = answer_to(services.store.ingest(batch, received_s=services.now_s(), default_cluster=cluster))
+    bound = current_caller().clusters
+    if cluster:
+        check_cluster(cluster, bound)
+    result = services.store.ingest(batch, received_s=services.now_s(), default_cluster=cluster, bound=bound)
+    answer = answer_to(result)
     # Tells the sender that the next batch may come compressed (RFC 9110, section 12.5.3).
     answer.headers["Accept-Encoding"] = "gzip"
     return answer

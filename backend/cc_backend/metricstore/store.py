@@ -2,7 +2,7 @@
 
 import logging
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple, Self
@@ -19,11 +19,12 @@ from cc_backend.metricstore.disk.commit import Fsync
 from cc_backend.metricstore.disk.disk import StoreDisk
 from cc_backend.metricstore.disk.runs import Outage
 from cc_backend.metricstore.disk.wal import SEGMENT_BYTES, WriteAheadLog
-from cc_backend.metricstore.lines.batch import Decoded, Faults, Screened
+from cc_backend.metricstore.lines.batch import NAMED_ERRORS, Decoded, Faults, Screened
 from cc_backend.metricstore.lines.ingest import decode, name_errors, screen
 from cc_backend.metricstore.lines.kernel import KernelName
+from cc_backend.metricstore.lines.newkeys import FIRST_CODE
 from cc_backend.metricstore.lines.nodes import NodeTable
-from cc_backend.metricstore.lines.spellings import refusal_reason
+from cc_backend.metricstore.lines.spellings import Spellings, refusal_reason
 from cc_backend.metricstore.lines.unknownnames import NAMES_PER_REASON, UnknownNames
 from cc_backend.metricstore.memory.series import Protected, SeriesTable
 from cc_backend.metricstore.model import (
@@ -157,23 +158,35 @@ class MetricStore:
 
     # In
 
-    def ingest(self, batch: bytes, *, received_s: int, default_cluster: str = "") -> IngestResult:
+    def ingest(
+        self, batch: bytes, *, received_s: int, default_cluster: str = "", bound: Collection[str] = ()
+    ) -> IngestResult:
         """Take a batch of line protocol. Good lines are kept, bad ones counted and the first of them named.
+
+        `bound` are the clusters that the sender may write to, empty for all. A line that is left out leaves no host and
+        no series behind.
 
         When this returns with `durable`, the write-ahead log has the batch (and with fsync `always`, the disk). If not,
         the samples are in memory only; sending the batch again changes nothing else. With `full`, nothing was taken.
+
+        Raises:
+            NotAllowed: a line is of a cluster that the sender is not bound to; nothing was taken.
+            TooLarge: the batch takes too long to be read in one piece; nothing was taken.
         """
         if self._upkeep.refusing:
             return _FULL
         with self._measured.timed("ingest"):
-            return self._take(batch, received_s, default_cluster)
+            return self._take(batch, received_s, default_cluster, bound)
 
-    def _take(self, batch: bytes, received_s: int, default_cluster: str) -> IngestResult:
+    def _take(self, batch: bytes, received_s: int, default_cluster: str, bound: Collection[str]) -> IngestResult:
         faults = Faults()
         with self._ingest:
-            spellings = self._table.spellings(default_cluster)
-            decoded = decode(batch, spellings, received_s=received_s, faults=faults)
-            kept = screen(decoded, received_s=received_s, retention_s=self._retention_s, faults=faults)
+            spellings = self._table.spellings(default_cluster, bound)
+            with self._table.putting_off() as new:
+                decoded = decode(batch, spellings, received_s=received_s, faults=faults)
+                kept = screen(decoded, received_s=received_s, retention_s=self._retention_s, faults=faults)
+                if new:
+                    kept = self._registered(kept, spellings, faults)
             ticket, unlisted = self._store(kept, received_s)
             errors = name_errors(batch, faults, spellings)
         rejected = {str(reason): count for reason, count in faults.counts.items()}
@@ -184,10 +197,25 @@ class MetricStore:
             return result
         return replace(
             result,
-            unknown=self._unknown.of_lines(batch, faults.quiet, default_cluster=default_cluster, received_s=received_s),
+            unknown=self._unknown.of_lines(
+                batch, faults.quiet, default_cluster=default_cluster, received_s=received_s, bound=bound
+            ),
             unlisted=self._unknown.of_hosts(unlisted.hosts, received_s=received_s),
             unlisted_lines=unlisted.lines,
         )
+
+    def _registered(self, kept: Screened, spellings: Spellings, faults: Faults) -> Screened:
+        """The samples with the sids of series that are new, without those that a limit has no room for."""
+        fresh = np.flatnonzero(kept.sids >= FIRST_CODE)
+        codes, which = np.unique(kept.sids[fresh], return_inverse=True)
+        kept.sids[fresh] = self._table.register_new(spellings, codes)[which]
+        refused = np.flatnonzero(kept.sids < 0)
+        if not len(refused):
+            return kept
+        for code in np.unique(kept.sids[refused]).tolist():
+            positions = kept.positions[kept.sids == code]
+            faults.add(refusal_reason(code), positions[:NAMED_ERRORS].tolist(), len(positions))
+        return kept.only(np.flatnonzero(kept.sids >= 0))
 
     def ingest_samples(
         self, identities: Sequence[Identity], owners: Ids, values: Samples, times_s: Ids, *, received_s: int

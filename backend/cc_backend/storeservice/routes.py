@@ -12,7 +12,7 @@ from cc_backend import storefamilies
 from cc_backend.api import process, storeanswers
 from cc_backend.api.activity import current_activity
 from cc_backend.api.answers import json_answer
-from cc_backend.api.binding import check_batch
+from cc_backend.api.binding import check_cluster
 from cc_backend.api.bodies import read_body
 from cc_backend.api.write import answer_to
 from cc_backend.auth.caller import Caller
@@ -41,9 +41,11 @@ def write_samples(services: StoreServices, caller: Caller) -> Response:
     main = services.settings.main
     batch = read_body(request, limit_bytes=main.max_batch_bytes)
     cluster = request.args.get("cluster", "")
-    check_batch(batch, default_cluster=cluster, bound=caller.clusters)
+    if cluster:
+        check_cluster(cluster, caller.clusters)
     _note_default_cluster(services, cluster)
-    answer = answer_to(services.store.ingest(batch, received_s=services.now_s(), default_cluster=cluster))
+    result = services.store.ingest(batch, received_s=services.now_s(), default_cluster=cluster, bound=caller.clusters)
+    answer = answer_to(result)
     answer.headers["Accept-Encoding"] = "gzip"
     return answer
 

@@ -1,57 +1,37 @@
+from typing import Any
+
 import pytest
 
-from cc_backend.api.binding import check_batch, check_cluster
+from cc_backend.api.binding import check_cluster
 from cc_backend.errors import NotAllowed
-
-OWN = b"load,cluster=tern,hostname=tn1 value=1 1760000000\n"
-
-
-def test_a_token_without_binding_writes_everywhere() -> None:
-    check_batch(b"load,cluster=heron,hostname=h1 value=1", default_cluster="", bound=())
-
-
-def test_lines_of_the_own_cluster_pass() -> None:
-    check_batch(OWN * 3, default_cluster="tern", bound=("tern",))
-
-
-@pytest.mark.parametrize(
-    "line",
-    [
-        b"load,cluster=heron,hostname=tn1 value=1",
-        b"load,hostname=tn1,cluster=heron value=1",
-        b"load,cluster=tern,hostname=tn1,cluster=heron value=1",
-        b"load,cluster=tern2,hostname=tn1 value=1",
-        b"load,cluster=tern\\,x,hostname=tn1 value=1",
-        b"load,cluster=tern\\ x,hostname=tn1 value=1",
-        b"load,cluster=Tern,hostname=tn1 value=1",
-        b"load,cluster=heron,hostname=a\\,cluster\\=tern\\,b value=1",
-    ],
-)
-def test_a_line_of_another_cluster_is_refused_however_it_is_written(line: bytes) -> None:
-    with pytest.raises(NotAllowed, match="not for cluster"):
-        check_batch(OWN + line + b"\n" + OWN, default_cluster="", bound=("tern",))
-
-
-def test_the_refusal_names_the_clusters_and_counts_the_rest() -> None:
-    lines = b"".join(b"load,cluster=c%d,hostname=h value=1\n" % number for number in range(5))
-    with pytest.raises(NotAllowed, match="'c0', 'c1', 'c2' and 2 more"):
-        check_batch(lines, default_cluster="", bound=("tern",))
-
-
-def test_the_default_cluster_must_be_the_own_one() -> None:
-    with pytest.raises(NotAllowed, match="'heron'"):
-        check_batch(b"load,hostname=h value=1", default_cluster="heron", bound=("tern",))
-
-
-def test_text_that_only_mentions_a_cluster_is_no_foreign_line() -> None:
-    check_batch(
-        b"load,cluster=tern,hostname=a\\,cluster\\=heron value=1\n# cluster=heron\n",
-        default_cluster="",
-        bound=("tern",),
-    )
 
 
 def test_one_cluster_is_checked_by_name() -> None:
     check_cluster("tern", ("tern", "heron"))
+    check_cluster("wren", ())
     with pytest.raises(NotAllowed, match="'wren'"):
         check_cluster("wren", ("tern", "heron"))
+
+
+@pytest.mark.parametrize("query", ["?cluster=heron", "?cluster=TERN", "?cluster=tern2"])
+def test_the_default_cluster_of_a_batch_must_be_one_of_the_token(site: Any, query: str) -> None:
+    headers = site.headers("api", scopes=["write"], clusters=["tern"])
+    for body in (b"", b"load_one,hostname=tn01 value=1", b"load_one,cluster=tern,hostname=tn01 value=1"):
+        answer = site.client.post(f"/api/write/{query}", data=body, headers=headers)
+        assert (answer.status_code, answer.get_json()["code"]) == (403, "cluster_not_allowed")
+    assert site.services.store.hosts("tern") == []
+
+
+def test_a_line_of_another_cluster_makes_the_batch_403_and_keeps_nothing_of_it(site: Any) -> None:
+    headers = site.headers("api", scopes=["write"], clusters=["tern"])
+    own, foreign = b"load_one,cluster=tern,hostname=tn01 value=1\n", b"load_one,cluster=heron,hostname=h value=1 12x\n"
+    answer = site.client.post("/api/write/", data=own + foreign, headers=headers)
+    assert (answer.status_code, answer.get_json()["code"]) == (403, "cluster_not_allowed")
+    assert "'heron'" in answer.get_json()["error"]
+    assert site.services.store.clusters() == []
+    assert site.client.post("/api/write/", data=own, headers=headers).status_code == 200
+
+
+def test_too_many_odd_lines_are_413(site: Any) -> None:
+    answer = site.client.post("/api/write/", data=b"x\n" * 200_000, headers=site.headers("api"))
+    assert (answer.status_code, answer.get_json()["code"]) == (413, "body_too_large")

@@ -7,11 +7,22 @@ from typing import NamedTuple
 
 import numpy as np
 
+from cc_backend.errors import TooLarge
 from cc_backend.metricstore.model import QUIET_REASONS, Doubles, Ids, Reason
 from cc_backend.model import Samples
+from cc_common.errorcodes import ErrorCode
 
 NAMED_ERRORS = 20
 """So many faulty lines of a batch are named."""
+
+
+LINES_PER_BATCH = 1_000_000
+"""Maximum lines of a batch: one is read while all others wait."""
+
+SLOW_LINES_PER_BATCH = 100_000
+"""Maximum lines of a batch that are not plain and are read one by one, some 10 microseconds each; also in lines.h."""
+
+_LEAST_LINE_BYTES = 2
 
 
 @dataclass(slots=True)
@@ -50,14 +61,33 @@ class Decoded(NamedTuple):
 
 
 class Screened(NamedTuple):
-    """Samples fit to be stored."""
+    """Samples fit to be stored; `positions` of their lines count from 0."""
 
     sids: Ids
     values: Samples
     times_s: int | Ids
+    positions: Ids
+
+    def only(self, wanted: Ids) -> "Screened":
+        """The samples at some indexes."""
+        times = self.times_s if isinstance(self.times_s, int) else self.times_s[wanted]
+        return Screened(self.sids[wanted], self.values[wanted], times, self.positions[wanted])
 
 
 NOTHING = Decoded(np.empty(0, np.int64), np.empty(0, np.float32), 0, np.empty(0, np.int64))
+
+
+def check_lines(batch: bytes) -> None:
+    """Returns when a batch has no more lines than it may; raises TooLarge if it has."""
+    if len(batch) > _LEAST_LINE_BYTES * LINES_PER_BATCH and batch.count(b"\n") > LINES_PER_BATCH:
+        text = f"the batch has more than {LINES_PER_BATCH} lines; send it in smaller parts"
+        raise TooLarge(text, code=ErrorCode.BODY_TOO_LARGE)
+
+
+def too_slow() -> TooLarge:
+    """The error for a batch with more lines that are not plain than it may have."""
+    text = f"the batch has more than {SLOW_LINES_PER_BATCH} lines that are faulty or written in an unusual way; "
+    return TooLarge(text + "send it in smaller parts", code=ErrorCode.BODY_TOO_LARGE)
 
 
 def single(values: Doubles) -> Samples:

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from cc_backend.metricstore.lines.batch import NAMED_ERRORS, NOTHING, Decoded, Faults, Screened, single
+from cc_backend.metricstore.lines.batch import NAMED_ERRORS, NOTHING, Decoded, Faults, Screened, check_lines, single
 from cc_backend.metricstore.lines.kernel import NativeSpellings
 from cc_backend.metricstore.lines.plainlines import read_plain
 from cc_backend.metricstore.lines.spellings import DictSpellings, Spellings, refusal_reason
@@ -26,7 +26,12 @@ _ODD_ENDS = b" \t\r"
 
 
 def decode(batch: bytes, spellings: Spellings, *, received_s: int, faults: Faults) -> Decoded:
-    """The samples of a batch in line order; what is left out is added to `faults`."""
+    """The samples of a batch in line order; what is left out is added to `faults`.
+
+    Raises:
+        TooLarge: the batch has too many lines, or too many that are not plain.
+    """
+    check_lines(batch)
     if isinstance(spellings, NativeSpellings):
         fast, slow = _read_native(batch, spellings, received_s, faults)
     elif isinstance(spellings, DictSpellings):
@@ -104,7 +109,7 @@ def _merged(fast: Decoded, slow: Decoded) -> Decoded:
 def screen(decoded: Decoded, *, received_s: int, retention_s: int, faults: Faults) -> Screened:
     """The samples that can be kept: single precision holds them, and their time is neither ahead nor out of date."""
     if not len(decoded.sids):
-        return Screened(decoded.sids, np.empty(0, np.float32), 0)
+        return Screened(decoded.sids, np.empty(0, np.float32), 0, decoded.positions)
     values, times = decoded.values, decoded.times_s
     oldest_s, newest_s = (times, times) if isinstance(times, int) else (int(times.min()), int(times.max()))
     if oldest_s < received_s - retention_s or newest_s > received_s + FUTURE_S or not np.isfinite(values).all():
@@ -113,8 +118,8 @@ def screen(decoded: Decoded, *, received_s: int, retention_s: int, faults: Fault
         decoded = _fine_only(decoded, early, faults, Reason.FUTURE, f"the time is more than {FUTURE_S} s ahead")
         late = np.broadcast_to(decoded.times_s >= received_s - retention_s, decoded.sids.shape)
         decoded = _fine_only(decoded, late, faults, Reason.TOO_OLD, f"the time is more than {retention_s} s ago")
-        return Screened(decoded.sids, decoded.values, decoded.times_s)
-    return Screened(decoded.sids, values, oldest_s if oldest_s == newest_s else times)
+        return Screened(decoded.sids, decoded.values, decoded.times_s, decoded.positions)
+    return Screened(decoded.sids, values, oldest_s if oldest_s == newest_s else times, decoded.positions)
 
 
 def _fine_only(decoded: Decoded, fine: Flags, faults: Faults, reason: Reason, text: str) -> Decoded:

@@ -10,6 +10,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
+from cc_backend.metricstore.lines.batch import too_slow
 from cc_backend.metricstore.lines.spellings import DictSpellings, Resolver, Spellings, explanation
 from cc_backend.metricstore.model import Flags, Ids
 
@@ -50,8 +51,15 @@ class NativeSpellings:
         self._default_cluster = default_cluster
 
     def read(self, batch: bytes, received_s: int) -> PlainLines:
-        """The plain lines of a batch. Gives up the interpreter's lock; not for several threads at once."""
-        return PlainLines(*self._table.decode(batch, received_s, self._resolve))
+        """The plain lines of a batch. Gives up the interpreter's lock; not for several threads at once.
+
+        Raises:
+            TooLarge: too many lines are not plain.
+        """
+        found = self._table.decode(batch, received_s, self._resolve)
+        if found is None:
+            raise too_slow()
+        return PlainLines(*found)
 
     def _resolve(self, series: bytes) -> int:
         return self._resolver.resolve_and_remember(self, series, self._default_cluster)

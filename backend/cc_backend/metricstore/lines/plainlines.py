@@ -11,7 +11,15 @@ from itertools import compress
 import numpy as np
 import orjson
 
-from cc_backend.metricstore.lines.batch import NAMED_ERRORS, NOTHING, Decoded, Faults, single
+from cc_backend.metricstore.lines.batch import (
+    NAMED_ERRORS,
+    NOTHING,
+    SLOW_LINES_PER_BATCH,
+    Decoded,
+    Faults,
+    single,
+    too_slow,
+)
 from cc_backend.metricstore.lines.spellings import DictSpellings, IrregularKeyError, refusal_reason
 from cc_backend.metricstore.model import Doubles, Ids
 from cc_common.errors import LineProtocolError
@@ -26,7 +34,7 @@ _EXACT_DIGITS = 18  # whole numbers of so many digits are inside the range of 64
 def read_plain(
     batch: bytes, spellings: DictSpellings, received_s: int, faults: Faults
 ) -> tuple[Decoded, list[tuple[int, bytes]]]:
-    """The samples of the plain lines of a batch, and the other lines with their positions."""
+    """The samples of the plain lines of a batch, and the other lines with their positions; TooLarge for too many."""
     if b"\r" in batch:
         batch = batch.replace(b"\r\n", b"\n")
     text = batch.removesuffix(b"\n")
@@ -40,6 +48,8 @@ def read_plain(
         fast, slow = _partitioned(text, spellings, received_s, faults)
     if not len(slow):
         return fast, []
+    if len(slow) > SLOW_LINES_PER_BATCH:
+        raise too_slow()
     lines = text.split(b"\n")
     return fast, [(at, lines[at]) for at in slow.tolist()]
 

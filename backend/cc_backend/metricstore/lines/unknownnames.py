@@ -9,7 +9,8 @@ import difflib
 import logging
 import re
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import replace
 from itertools import islice
 
 from cc_backend.metricstore.lines.naming import Refusal, identify
@@ -64,9 +65,18 @@ class UnknownNames:
             self._seen.clear()
 
     def of_lines(
-        self, batch: bytes, quiet: Iterable[tuple[Reason, int]], *, default_cluster: str, received_s: int
+        self,
+        batch: bytes,
+        quiet: Iterable[tuple[Reason, int]],
+        *,
+        default_cluster: str,
+        received_s: int,
+        bound: Collection[str] = (),
     ) -> Mapping[Reason, tuple[UnknownName, ...]]:
-        """The first unknown names by reason, from lines of a batch at positions that count from 0."""
+        """The first unknown names by reason, from lines of a batch at positions that count from 0.
+
+        Who is bound to clusters is told no names of others.
+        """
         wanted = sorted(position for reason, position in quiet if reason in NAMED_REASONS)
         if not wanted:
             return {}
@@ -82,6 +92,8 @@ class UnknownNames:
             named = self._named(default_cluster, line[: blank.start()], received_s)
             if named is not None:
                 reason, name = named
+                if bound and not name.cluster:  # compared with the names of all clusters
+                    name = replace(name, nearest="")
                 names = found.setdefault(reason, {})
                 if len(names) < NAMES_PER_REASON:
                     names[name.cluster, name.name] = name

@@ -5,12 +5,14 @@ What is known of a series stands in columns, 27 bytes in all, and in the array o
 
 import threading
 from array import array
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 
 import numpy as np
 
 from cc_backend.metricstore.lines.kernel import KernelName
 from cc_backend.metricstore.lines.naming import Refusal
+from cc_backend.metricstore.lines.newkeys import NewKeys
 from cc_backend.metricstore.lines.nodes import Nodes, NodeTable
 from cc_backend.metricstore.lines.spellings import Spellings, refusal_code
 from cc_backend.metricstore.lines.wirekeys import WireKeys
@@ -65,7 +67,7 @@ class SeriesTable(Columns):
         self.removals = 0
         self._limits = limits
         self._lock = lock
-        self._keys = WireKeys(self.register, metrics, self.nodes, limits, kernel)
+        self._keys = WireKeys(self.register_many, metrics, self.nodes, limits, kernel)
         self._layouts: dict[str, Layout] = {}
         self._names = Names()
         self._parts = Parts()
@@ -76,9 +78,20 @@ class SeriesTable(Columns):
 
     # Keys of the wire
 
-    def spellings(self, default_cluster: str) -> Spellings:
-        """The spellings for batches with this default cluster; those that are not configured share one table."""
-        return self._keys.spellings(default_cluster)
+    def spellings(self, default_cluster: str, bound: Collection[str] = ()) -> Spellings:
+        """The spellings for batches with this default cluster; those that are not configured share one table.
+
+        `bound` are the clusters that the sender may write to, empty for all; a key of another one raises NotAllowed.
+        """
+        return self._keys.spellings(default_cluster, bound)
+
+    def putting_off(self) -> AbstractContextManager[NewKeys]:
+        """Meanwhile keys register no series, but give codes of new ones; `register_new` takes these."""
+        return self._keys.putting_off()
+
+    def register_new(self, spellings: Spellings, codes: Ids) -> Ids:
+        """The sids or refusal codes of series that were put off, by their codes; their keys are remembered."""
+        return self._keys.register(spellings, codes)
 
     def resolve(self, series: bytes, default_cluster: str) -> Identity | Refusal:
         """The identity behind a series key, or why there is none."""

@@ -1,4 +1,4 @@
-/* The C kernel for Python: lines.c as the class `Table`, scatter.c and tags.c as functions.
+/* The C kernel for Python: lines.c as the class `Table`, scatter.c as functions.
  *
  * The interpreter's lock is given up while a large batch is read. Meanwhile the table belongs to the reading thread:
  * calls of others are refused with RuntimeError, but for questions about its size, which get the size before the batch.
@@ -9,7 +9,6 @@
 
 #include "lines.h"
 #include "scatter.h"
-#include "tags.h"
 
 /* Batches below this size take less time to read than it can take to get the lock back. */
 #define LEAST_UNLOCKED_BYTES (256 * 1024)
@@ -236,7 +235,10 @@ static PyObject *table_decode(Table *self, PyObject *arguments) {
         lines_status status = lines_decode(
             self->table, data.buf, (size_t)data.len, received_s, resolve_key, &batch, &self->result);
         if (batch.unlocked) PyEval_RestoreThread(batch.unlocked);
-        answer = status == LINES_OK ? answer_of(&self->result, data.buf) : raised(status);
+        if (status == LINES_TOO_SLOW)
+            answer = Py_NewRef(Py_None);
+        else
+            answer = status == LINES_OK ? answer_of(&self->result, data.buf) : raised(status);
         if (self->result.room > MOST_IDLE_SAMPLES || self->result.slow_room > MOST_IDLE_SAMPLES)
             lines_result_free(&self->result);
         note(self);
@@ -260,7 +262,7 @@ static PyMethodDef table_methods[] = {
     {"forget_refused", (PyCFunction)table_forget_refused, METH_NOARGS, "Forget keys with codes below 0."},
     {"keep", (PyCFunction)table_keep, METH_O, "Forget refused keys and those whose code is not flagged."},
     {"codes", (PyCFunction)table_codes, METH_NOARGS, "The codes from 0, as int64."},
-    {"decode", (PyCFunction)table_decode, METH_VARARGS, "Read a batch."},
+    {"decode", (PyCFunction)table_decode, METH_VARARGS, "Read a batch; None if too many lines are not plain."},
     {NULL, NULL, 0, NULL}};
 
 static PyGetSetDef table_properties[] = {
@@ -455,30 +457,7 @@ static PyObject *kernel_newest(PyObject *Py_UNUSED(module), PyObject *arguments)
     return answer;
 }
 
-static PyObject *kernel_only_clusters(PyObject *Py_UNUSED(module), PyObject *arguments) {
-    const char *batch;
-    Py_ssize_t size;
-    PyObject *names;
-    if (!PyArg_ParseTuple(arguments, "y#O!:only_clusters", &batch, &size, &PyTuple_Type, &names)) return NULL;
-    Py_ssize_t count = PyTuple_GET_SIZE(names);
-    tags_name *wanted = PyMem_Calloc((size_t)count + 1, sizeof *wanted);
-    if (!wanted) return PyErr_NoMemory();
-    for (Py_ssize_t at = 0; at < count; at++) {
-        char *text;
-        Py_ssize_t length;
-        if (PyBytes_AsStringAndSize(PyTuple_GET_ITEM(names, at), &text, &length) < 0) {
-            PyMem_Free(wanted);
-            return NULL;
-        }
-        wanted[at] = (tags_name){(const unsigned char *)text, (size_t)length};
-    }
-    int only = tags_only((const unsigned char *)batch, (size_t)size, wanted, (size_t)count);
-    PyMem_Free(wanted);
-    return PyBool_FromLong(only);
-}
-
 static PyMethodDef kernel_functions[] = {
-    {"only_clusters", kernel_only_clusters, METH_VARARGS, "Whether all cluster tags have one of these names."},
     {"chunks", kernel_chunks, METH_VARARGS, "The different rows >> shift, ascending."},
     {"scatter", kernel_scatter, METH_VARARGS, "Write samples to their rows and columns."},
     {"newest", kernel_newest, METH_VARARGS, "Note the newest times of series and hosts."},

@@ -613,6 +613,7 @@ lines_status lines_decode(
             continue;
         }
     slow:
+        if (result->slow_count == LINES_MOST_SLOW) return LINES_TOO_SLOW;
         if (result->slow_count == result->slow_room && !more_slow(result)) return LINES_NO_MEMORY;
         at = line_end(begin, end);
         result->slow[result->slow_count++] = (lines_slow){position, (size_t)(begin - data), (size_t)(at - begin)};

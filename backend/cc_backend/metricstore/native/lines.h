@@ -18,13 +18,18 @@ enum {
     LINES_NAMED = 20      /* of each refusal code so many positions are kept */
 };
 
+#ifndef LINES_MOST_SLOW
+#define LINES_MOST_SLOW 100000
+#endif
+
 typedef enum {
     LINES_OK = 0,
     LINES_NO_MEMORY = -1,
     LINES_BAD_KEY = -2,  /* too long, or no line can begin with it */
     LINES_KNOWN = -3,    /* the key is remembered already */
     LINES_FULL = -4,     /* more keys than the table can number */
-    LINES_STOPPED = -5   /* the resolver asked to stop */
+    LINES_STOPPED = -5,  /* the resolver asked to stop */
+    LINES_TOO_SLOW = -6  /* more than LINES_MOST_SLOW lines are left to the specification */
 } lines_status;
 
 /* Key -> code: a series number from 0, or a refusal code below 0. */
