@@ -18,7 +18,10 @@ from cc_backend.auth.tokens import Tokens
 from cc_backend.auth.users import Users
 from cc_backend.clusters import ClusterFiles, Clusters, HeldHosts
 from cc_backend.database import open_database
+from cc_backend.databasewatch import DatabaseWatch
+from cc_backend.datalocks import lock_data
 from cc_backend.externalstore import ExternalStore, places_of
+from cc_backend.health import HealthMonitor, Part
 from cc_backend.httpserver.headers import finish_headers
 from cc_backend.jobs.generations import ClusterGenerations
 from cc_backend.jobs.lifecycle import JobLifecycle
@@ -71,6 +74,7 @@ def create_app(settings: BackendSettings, *, clock: Callable[[], float] = time.t
 
 def create_services(settings: BackendSettings, clock: Callable[[], float] = time.time) -> Services:
     """The parts, opened and connected; `Services.close` closes them."""
+    lock_files = lock_data(settings)
     archive = FileArchive(Path(settings.archive.path))
     cluster_files = ClusterFiles(Path(settings.archive.path))
     clusters = open_clusters(cluster_files)
@@ -90,6 +94,7 @@ def create_services(settings: BackendSettings, clock: Callable[[], float] = time
     warn_of_held(clusters, held)
     metrics, nodes = tables(clusters, held)
     store = open_store(settings.metric_store, metrics, int(clock()), nodes=nodes, background=True)
+    watch = DatabaseWatch(database)
     stores = StoreRouter(store, [ExternalStore(place) for place in places_of(settings.metric_store_external)])
     return Services(
         settings=settings,
@@ -108,6 +113,15 @@ def create_services(settings: BackendSettings, clock: Callable[[], float] = time
         tokens=tokens,
         sessions=Sessions(database, max_age_s=settings.main.session_max_age_s, idle_s=settings.main.session_idle_s),
         browsers=KnownBrowsers(database),
+        database_watch=watch,
+        health=HealthMonitor(
+            (
+                Part("the metric store", store.check_disk, store.faults),
+                Part("the database", watch.look, database.faults),
+                Part("the job archive", archive.look, archive.faults),
+            )
+        ),
+        lock_files=lock_files,
         clock=clock,
         held_tables=None if (metrics, nodes) == tables(clusters) else (metrics, nodes),
     )

@@ -7,9 +7,11 @@ Models are declared without a database; whoever runs a query passes one:
 import logging
 import sqlite3
 import threading
+import time
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -17,12 +19,14 @@ from urllib.parse import unquote
 import peewee
 
 from cc_backend.errors import InvalidInput, Unavailable
+from cc_backend.lockfile import FileId, file_id, is_same_file
 from cc_common.errorcodes import ErrorCode
 from cc_common.errors import SettingsError
 
 logger = logging.getLogger(__name__)
 
 RETRY_AFTER_S = 30
+_LOOK_AGAIN_S = 0.25
 _SETTING = "main.db"
 _SQLITE_SCHEME = "sqlite://"
 
@@ -39,20 +43,47 @@ _ADVICE = {
 }
 
 
+_PLACE_ADVICE = "put the file back that was there, or restart the server with another one"
+
+
+class FaultKind(StrEnum):
+    """What can be wrong with a database, each said in the words that follow "the database"."""
+
+    PLACE = "was removed, moved or replaced while the server runs"
+    LOG = "has lost its -wal file while the server runs"
+    ACCESS = "may not be read and written any more"
+    LOCKED = "cannot be written: another process holds it"
+    BUSY = "could not be written in time"
+    WRITE = "cannot be written"
+    DAMAGED = "is damaged"
+
+
+_KIND = {  # all others: WRITE
+    sqlite3.SQLITE_BUSY: FaultKind.BUSY,
+    sqlite3.SQLITE_LOCKED: FaultKind.BUSY,
+    sqlite3.SQLITE_CORRUPT: FaultKind.DAMAGED,
+    sqlite3.SQLITE_NOTADB: FaultKind.DAMAGED,
+}
+
+
 class Database(peewee.SqliteDatabase):
     """One SQLite file, usable from any thread; each thread has a connection of its own, kept open.
 
-    Statements that fail because the disk is full, the file is locked and the like raise Unavailable (503)
-    after one line in the log; numbers and texts that SQLite cannot hold raise InvalidInput (400).
+    Statements that fail because the disk is full, the file is locked and the like raise Unavailable (503), and the log
+    tells once of each kind; numbers and texts that SQLite cannot hold raise InvalidInput (400).
     """
 
     def __init__(self, path: Path, *, busy_timeout_s: float, cache_size_mb: int) -> None:
         # SQLite has one writer at a time and its waiters poll; a lock of our own makes threads queue up instead.
         self._write_lock = threading.RLock()
-        self._write_failed = False
+        self._waiting_since_s: float | None = None  # a thread of ours waits for SQLite's lock
+        self._faults: dict[FaultKind, str] = {}
+        self._file_id: FileId | None = None
         self._connections: list[tuple[weakref.ref[threading.Thread], sqlite3.Connection]] = []
         self._connections_lock = threading.Lock()
         self._is_closed_for_good = False
+        self.path = path
+        self.busy_timeout_s = busy_timeout_s
         super().__init__(
             str(path),
             pragmas=(
@@ -64,29 +95,98 @@ class Database(peewee.SqliteDatabase):
             ),
             timeout=busy_timeout_s,
             check_same_thread=False,  # close_all() runs in another thread
+            factory=self._new_connection,
         )
 
     @contextmanager
     def write(self) -> Iterator[None]:
-        """A transaction that holds the write lock from its first statement; nested ones are savepoints."""
-        with self._write_lock:
-            try:
+        """A transaction that holds the write lock from its first statement; nested ones are savepoints.
+
+        Raises:
+            Unavailable: the file cannot be written, or is no longer the one of that name: nothing may count as written.
+        """
+        self._take_write_lock()
+        try:
+            if self.in_transaction():
                 with self.atomic("IMMEDIATE"):
                     yield
-            except Unavailable:
-                self._write_failed = True
-                raise
+                return
+            self._demand_place()
+            if FaultKind.LOCKED in self._faults:
+                raise self._unavailable(self._faults[FaultKind.LOCKED])
+            with self._translated():
+                connection: sqlite3.Connection = self.connection()  # type: ignore[no-untyped-call]  # stubs lack it
+            changes = connection.total_changes
+            with self.atomic("IMMEDIATE"):
+                yield
+            self._demand_place()
+            if connection.total_changes != changes:  # one without a change succeeds on a full disk too
+                self.end_fault(FaultKind.WRITE)
+        finally:
+            self._write_lock.release()
 
-    def check_writable(self) -> None:
-        """Raises Unavailable if nothing can be written.
+    def _take_write_lock(self) -> None:
+        """Wait for other threads of ours, but not while another process has the file: who waits serves nobody else."""
+        end_s = time.monotonic() + self.busy_timeout_s
+        while not self._write_lock.acquire(timeout=min(_LOOK_AGAIN_S, self.busy_timeout_s)):
+            if FaultKind.LOCKED in self._faults or time.monotonic() >= end_s:
+                raise self._unavailable(_ADVICE[sqlite3.SQLITE_BUSY])
 
-        A transaction without a change succeeds on a full disk too; after a failure something is really written.
-        """
-        with self.write():
-            if self._write_failed:
-                (version,) = self.first_row("PRAGMA user_version") or (0,)
-                self._execute_cursor(f"PRAGMA user_version = {version}", ()).close()
-        self._write_failed = False
+    def _demand_place(self) -> None:
+        """Raise Unavailable if what is written now is in a file that no restart would find."""
+        self.check_place()
+        for kind in (FaultKind.PLACE, FaultKind.LOG):
+            if kind in self._faults:
+                raise self._unavailable(self._faults[kind])
+
+    # Faults
+
+    def check_place(self) -> None:
+        """Take note of whether the file is still the one with its name."""
+        if self._file_id is None or is_same_file(self.path, self._file_id):
+            self.end_fault(FaultKind.PLACE)
+        else:
+            self.note_fault(FaultKind.PLACE, _PLACE_ADVICE)
+
+    def faults(self) -> list[str]:
+        """What keeps the database from being read or written, and what to do; names no paths and waits for nobody."""
+        return [f"the database {kind}: {advice}" for kind, advice in list(self._faults.items())]
+
+    def note_fault(self, kind: FaultKind, advice: str, cause: object = "") -> None:
+        """Take note of a fault; the log tells of each kind once, until it is over."""
+        if kind not in self._faults:
+            logger.error("database failed file=%s error=%s advice=%s", self.database, cause or kind, advice)
+        self._faults[kind] = advice
+
+    def end_fault(self, kind: FaultKind) -> None:
+        """Take note that a fault is over."""
+        if self._faults.pop(kind, None) is not None:
+            logger.warning("the database %s can be used again: it no longer %s", self.database, kind)
+
+    def has_fault(self, kind: FaultKind) -> bool:
+        """Whether a fault lasts."""
+        return kind in self._faults
+
+    def busy_since_s(self) -> float | None:
+        """Since when a thread of ours waits for a lock that another process has, by the monotonic clock."""
+        return self._waiting_since_s
+
+    @contextmanager
+    def idle(self) -> Iterator[bool]:
+        """Whether no thread of ours writes; none begins to inside the block."""
+        is_idle = self._write_lock.acquire(blocking=False)
+        try:
+            yield is_idle
+        finally:
+            if is_idle:
+                self._write_lock.release()
+
+    def _unavailable(self, advice: str) -> Unavailable:
+        return Unavailable(
+            f"the database cannot be used now: {advice}",
+            code=ErrorCode.DATABASE_UNAVAILABLE,
+            retry_after_s=RETRY_AFTER_S,
+        )
 
     def first_row(self, sql: str, *parameters: Any) -> tuple[Any, ...] | None:
         """The first row of a hand-written query, without the cost of building one."""
@@ -113,20 +213,25 @@ class Database(peewee.SqliteDatabase):
 
     def begin(self, lock_type: str | None = None) -> None:
         """As peewee's, with errors translated."""
-        with _translated(self.database):
-            super().begin(lock_type)
+        self._waiting_since_s = time.monotonic()
+        try:
+            with self._translated():
+                super().begin(lock_type)
+        finally:
+            self._waiting_since_s = None
 
     def commit(self) -> None:
         """As peewee's, with errors translated."""
-        with _translated(self.database):
+        with self._translated():
             super().commit()
+        self._faults.pop(FaultKind.BUSY, None)
 
     def rollback(self) -> None:
         """As peewee's, but without complaint when SQLite rolled back already."""
         # SQLite may have rolled back by itself, for instance when the disk got full.
         connection: sqlite3.Connection = self.connection()  # type: ignore[no-untyped-call]  # stubs lack it
         if connection.in_transaction:
-            with _translated(self.database):
+            with self._translated():
                 super().rollback()
 
     def _connect(self) -> sqlite3.Connection:
@@ -134,11 +239,21 @@ class Database(peewee.SqliteDatabase):
         with self._connections_lock:
             if self._is_closed_for_good:
                 raise Unavailable(f"the database {self.database} is closed", code=ErrorCode.DATABASE_UNAVAILABLE)
-        with _translated(self.database):
+        with self._translated():
             connection: sqlite3.Connection = super()._connect()  # type: ignore[misc]  # stubs lack it
         connection.text_factory = _text
+        self._file_id = self._file_id or file_id(self.path.stat())
+        if not is_same_file(self.path, self._file_id):  # two files must never be taken for one database
+            connection.close()
+            self.note_fault(FaultKind.PLACE, _PLACE_ADVICE)
+            raise self._unavailable(_PLACE_ADVICE)
         with self._connections_lock:
             self._connections.append((weakref.ref(threading.current_thread()), connection))
+        return connection
+
+    def _new_connection(self, *arguments: Any, **options: Any) -> sqlite3.Connection:
+        connection = _Connection(*arguments, **options)
+        connection.fail = self._raise_for
         return connection
 
     def _close(self, conn: sqlite3.Connection) -> None:
@@ -147,8 +262,36 @@ class Database(peewee.SqliteDatabase):
         super()._close(conn)  # type: ignore[misc]  # stubs lack it
 
     def _execute_cursor(self, sql: str, params: Any, **cursor_options: Any) -> Any:
-        with _translated(self.database):
+        with self._translated():
             return super()._execute_cursor(sql, params, **cursor_options)  # type: ignore[misc]  # stubs lack it
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except (peewee.DatabaseError, sqlite3.DatabaseError) as error:
+            cause: BaseException | None = error
+            while isinstance(cause, peewee.PeeweeException):  # wrapped once by each layer it came through
+                cause = getattr(cause, "orig", None)
+            self._raise_for(cause or error, error)
+            raise
+        except (OverflowError, UnicodeEncodeError) as error:
+            # More than 64 bits, or half a surrogate pair: no row can hold or match it.
+            raise InvalidInput(
+                "a number or a text of the request is outside of what the database can hold",
+                code=ErrorCode.NUMBER_OUT_OF_RANGE,
+            ) from error
+
+    def _raise_for(self, cause: BaseException, error: BaseException) -> None:
+        """Raise Unavailable for an error that may pass, after taking note of it; returns for all others."""
+        code = getattr(cause, "sqlite_errorcode", None)
+        advice = _ADVICE.get(code & 0xFF) if isinstance(code, int) else None
+        if isinstance(code, int) and advice is not None:
+            self.note_fault(_KIND.get(code & 0xFF, FaultKind.WRITE), advice, cause)
+            raise self._unavailable(advice) from error
+        if "closed database" in str(error):
+            text = f"the database {self.database} is closed"
+            raise Unavailable(text, code=ErrorCode.DATABASE_UNAVAILABLE) from error
 
     def _close_connections_of_dead_threads(self) -> None:
         with self._connections_lock:
@@ -166,6 +309,14 @@ def open_database(url_or_path: str | Path, *, busy_timeout_s: float = 10.0, cach
     Raises:
         SettingsError: the address names another engine or nothing that lasts.
     """
+    path = database_path(url_or_path)
+    if not path.parent.is_dir():
+        raise SettingsError(_SETTING, f"the folder {path.parent} of the database does not exist; create it")
+    return Database(path, busy_timeout_s=busy_timeout_s, cache_size_mb=cache_size_mb)
+
+
+def database_path(url_or_path: str | Path) -> Path:
+    """The file that a path or an address names; raises SettingsError if it is no address of a file."""
     text = str(url_or_path)
     if text.startswith(_SQLITE_SCHEME):
         text = unquote(text.removeprefix(_SQLITE_SCHEME).removeprefix("/"))
@@ -173,10 +324,47 @@ def open_database(url_or_path: str | Path, *, busy_timeout_s: float = 10.0, cach
         raise SettingsError(_SETTING, f"{text.split('://', 1)[0]}:// is not supported; use a path or sqlite:///path")
     if not text or text == ":memory:" or text.startswith("file:"):
         raise SettingsError(_SETTING, f"'{url_or_path}' names no file; the database needs one")
-    path = Path(text)
-    if not path.parent.is_dir():
-        raise SettingsError(_SETTING, f"the folder {path.parent} of the database does not exist; create it")
-    return Database(path, busy_timeout_s=busy_timeout_s, cache_size_mb=cache_size_mb)
+    return Path(text)
+
+
+class _Cursor(sqlite3.Cursor):
+    """Translates what goes wrong while rows are fetched: a damaged page in the middle of a table."""
+
+    connection: "_Connection"
+
+    def fetchone(self) -> Any:
+        """The next row, or None."""
+        try:
+            return super().fetchone()
+        except sqlite3.DatabaseError as error:
+            self.connection.fail(error, error)
+            raise
+
+    def __next__(self) -> Any:
+        """The next row; raises StopIteration after the last."""
+        try:
+            return super().__next__()
+        except sqlite3.DatabaseError as error:
+            self.connection.fail(error, error)
+            raise
+
+    def fetchall(self) -> list[Any]:
+        """The rows that are left."""
+        try:
+            return super().fetchall()
+        except sqlite3.DatabaseError as error:
+            self.connection.fail(error, error)
+            raise
+
+
+class _Connection(sqlite3.Connection):
+    """Makes such cursors; `fail` raises what stands for an error, if it knows it."""
+
+    fail: Callable[[BaseException, BaseException], None]
+
+    def cursor(self, *_: Any) -> Any:
+        """A new cursor."""
+        return super().cursor(_Cursor)
 
 
 def _text(stored: bytes) -> str:
@@ -186,32 +374,3 @@ def _text(stored: bytes) -> str:
 
 def _is_alive(thread: threading.Thread | None) -> bool:
     return thread is not None and thread.is_alive()
-
-
-@contextmanager
-def _translated(name: str) -> Iterator[None]:
-    try:
-        yield
-    except peewee.DatabaseError as error:
-        cause: BaseException | None = error
-        while isinstance(cause, peewee.PeeweeException):  # wrapped once by each layer it came through
-            cause = getattr(cause, "orig", None)
-        code = getattr(cause, "sqlite_errorcode", None)
-        advice = _ADVICE.get(code & 0xFF) if isinstance(code, int) else None
-        if advice is None:
-            if "closed database" in str(error):
-                raise Unavailable(f"the database {name} is closed", code=ErrorCode.DATABASE_UNAVAILABLE) from error
-            raise
-        # One line: where in our code it happened says nothing about a full disk.
-        logger.error("database failed file=%s error=%s advice=%s", name, cause, advice)  # noqa: TRY400
-        raise Unavailable(
-            f"the database cannot be used now: {advice}",
-            code=ErrorCode.DATABASE_UNAVAILABLE,
-            retry_after_s=RETRY_AFTER_S,
-        ) from error
-    except (OverflowError, UnicodeEncodeError) as error:
-        # More than 64 bits, or half a surrogate pair: no row can hold or match it.
-        raise InvalidInput(
-            "a number or a text of the request is outside of what the database can hold",
-            code=ErrorCode.NUMBER_OUT_OF_RANGE,
-        ) from error

@@ -19,6 +19,9 @@ FIRST_RUN_S = 2.0
 
 NOT_READY_RETRY_S = 2.0
 SNAPSHOT_AT_STOP_S = 20.0
+SNAPSHOT_RETRY_S = 60.0
+LOST_FILES_EVERY_S = 1.0
+LOST_FILES_RETRY_S = 10.0
 
 logger = logging.getLogger(__name__)
 
@@ -29,7 +32,7 @@ class NotDoneError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class PeriodicTask:
-    """One piece of periodic work. `retry_s` is the wait after a failure, the interval where it is None or longer.
+    """One piece of periodic work. `retry_s` is the wait after a failure, the interval where it is None.
 
     With `needs_whole_store` it does not run while samples of before the start are still being read back: half of the
     samples would be taken for all of them. Tasks of one thread run one after the other.
@@ -46,7 +49,7 @@ class PeriodicTask:
     @property
     def wait_after_failure_s(self) -> float:
         """Seconds until the next try."""
-        return self.interval_s if self.retry_s is None else min(self.retry_s, self.interval_s)
+        return self.interval_s if self.retry_s is None else self.retry_s
 
 
 class Schedule:
@@ -151,6 +154,10 @@ class PeriodicRunner:
 class SnapshotStore(Protocol):
     """A store that can bring its memory to the disk."""
 
+    @property
+    def lost_files(self) -> bool:
+        """Whether files are gone of which the memory has what they held."""
+
     def snapshot(self, now_s: int, *, budget_s: float | None = None) -> bool:
         """Whether all changes are on the disk."""
 
@@ -167,6 +174,24 @@ class StoreOwner(Protocol):
 
     def close(self) -> None:
         """Close everything."""
+
+
+def snapshot_tasks(services: StoreOwner, interval_s: float) -> tuple[PeriodicTask, ...]:
+    """Snapshots at an interval, and one at once where files of the store are gone that the memory still has."""
+
+    def snapshot() -> None:
+        if not services.store.snapshot(services.now_s()):
+            raise NotDoneError
+
+    def rescue() -> None:
+        if services.store.lost_files:
+            snapshot()
+
+    retry_s = min(SNAPSHOT_RETRY_S, interval_s)
+    return (
+        PeriodicTask("snapshot", snapshot, interval_s, first_run_s=interval_s, retry_s=retry_s),
+        PeriodicTask("lost files", rescue, LOST_FILES_EVERY_S, retry_s=LOST_FILES_RETRY_S),
+    )
 
 
 def stop_and_close(runner: PeriodicRunner, services: StoreOwner) -> None:

@@ -1,6 +1,6 @@
 """What a request handler may use: the parts, put together once by `app.create_app`."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
@@ -14,10 +14,13 @@ if TYPE_CHECKING:
     from cc_backend.auth.users import Users
     from cc_backend.clusters import ClusterFiles, Clusters
     from cc_backend.database import Database
+    from cc_backend.databasewatch import DatabaseWatch
+    from cc_backend.health import HealthMonitor
     from cc_backend.jobs.generations import ClusterGenerations
     from cc_backend.jobs.lifecycle import JobLifecycle
     from cc_backend.jobs.nodes import NodeStates
     from cc_backend.jobs.search import JobSearch
+    from cc_backend.lockfile import LockFile
     from cc_backend.metricdata import MetricData
     from cc_backend.metricstore import MetricStore, MetricTable
     from cc_backend.metricstore.lines.nodes import NodeTable
@@ -47,6 +50,9 @@ class Services:
     tokens: "Tokens"
     sessions: "Sessions"
     browsers: "KnownBrowsers"
+    database_watch: "DatabaseWatch"
+    health: "HealthMonitor"
+    lock_files: "Sequence[LockFile]"
     clock: Callable[[], float]
     held_tables: "tuple[MetricTable, NodeTable] | None" = None
     """What the store takes, if that is more than the configuration has."""
@@ -56,10 +62,14 @@ class Services:
         return int(self.clock())
 
     def close(self) -> None:
-        """Close what is open: samples are on disk, no connection stays."""
+        """Close what is open: samples are on disk, no connection stays, another process may take over."""
+        self.health.stop()
         self.stores.close()
         self.store.close()
+        self.database_watch.close()
         self.database.close_all()
+        for lock_file in self.lock_files:
+            lock_file.close()
 
 
 def current() -> Services:

@@ -11,8 +11,11 @@ from typing import Any
 import pytest
 
 from cc_backend.database import open_database
+from cc_backend.datalocks import missing_database
 from cc_backend.jobs.rows import insert_job
+from cc_backend.lockfile import LockFile
 from cc_backend.model import Job, Resource
+from cc_backend.settings import load_settings
 
 COMMAND = Path(sys.executable).parent / "cc-backend"
 
@@ -242,3 +245,34 @@ def test_capacity_is_forecast_for_nodes_that_are_only_planned(config: Path) -> N
     alone = cc_backend("capacity", "--config", config, "--series", 776)
     assert alone.returncode == 1
     assert "--nodes" in alone.stderr
+
+
+@pytest.mark.parametrize("what", ["the database", "the job archive", "the folder of the write-ahead log"])
+def test_a_second_server_on_the_same_data_is_refused_in_one_line_that_names_them(
+    config: Path, tmp_path: Path, what: str
+) -> None:
+    place = {
+        "the database": config.parent / "var/job.db.lock",
+        "the job archive": config.parent / "var/job-archive/.lock",
+        "the folder of the write-ahead log": config.parent / "var/metric-store/lock",
+    }[what]
+    lock = LockFile(place, what)
+    done = cc_backend("serve", "--config", config)
+    lock.close()
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert what in line
+    assert str(place.parent) in line
+    assert f"pid {os.getpid()}" in line
+
+
+def test_a_database_that_is_gone_is_told_before_an_empty_one_is_made(config: Path) -> None:
+    settings = load_settings(config, environment={}).value
+    assert missing_database(settings) == ""
+    database = config.parent / "var/job.db"
+    database.unlink()
+    assert missing_database(settings) == "", "nothing ever ran here"
+    for trace in (config.parent / "var/job.db.lock", config.parent / "var/metric-store/runs"):
+        trace.write_text("")
+        assert f"THE DATABASE {database} IS GONE" in missing_database(settings)
+        trace.unlink()

@@ -1,4 +1,3 @@
-import resource
 import sqlite3
 import threading
 from collections.abc import Iterator
@@ -10,7 +9,7 @@ import pytest
 from cc_backend import schema
 from cc_backend.auth.tables import UserRow
 from cc_backend.auth.users import User, Users
-from cc_backend.database import Database, open_database
+from cc_backend.database import Database, FaultKind, open_database
 from cc_backend.errors import BackendError, InvalidInput, Unavailable
 from cc_backend.jobs.rows import insert_job
 from cc_backend.model import Job, Resource
@@ -203,20 +202,90 @@ def test_a_full_disk_is_said_once_and_the_service_goes_on(database: Database, ca
     assert names(database) == ["after", "before"]
 
 
-def test_after_a_write_that_failed_it_is_writable_once_something_can_really_be_written(database: Database) -> None:
-    database.check_writable()
-    version = database.first_row("PRAGMA user_version")
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (0, limits[1]))
-    try:
-        for attempt in (lambda: add(database, "kept out"), database.check_writable):
-            with pytest.raises(Unavailable):
-                attempt()
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    database.check_writable()
-    assert database.first_row("PRAGMA user_version") == version
-    assert names(database) == []
+def test_each_kind_of_fault_is_told_once_until_it_is_over(database: Database, caplog: pytest.LogCaptureFixture) -> None:
+    pages = database.first_row("PRAGMA page_count")
+    assert pages is not None
+    database.first_row(f"PRAGMA max_page_count = {pages[0]}")
+    for _ in range(3):
+        with pytest.raises(Unavailable), database.write():
+            UserRow.insert(name="kept out", full_name="x" * 1_000_000).execute(database)
+    database.end_fault(FaultKind.WRITE)
+    database.end_fault(FaultKind.WRITE)
+    assert [record.levelname for record in caplog.records] == ["ERROR", "WARNING"]
+    assert database.faults() == []
+
+
+def test_nothing_is_written_to_a_file_that_was_replaced(database: Database, path: Path) -> None:
+    path.rename(path.with_name("away.db"))
+    for _ in range(2):
+        with pytest.raises(Unavailable, match="put the file back"):
+            add(database, "kept out")
+    path.write_bytes(b"")
+    with pytest.raises(Unavailable, match="put the file back"):
+        add(database, "kept out")
+    (fault,) = database.faults()
+    assert fault.startswith("the database was removed, moved or replaced while the server runs: put the file back")
+    path.with_name("away.db").rename(path)
+    add(database, "kmeyer")
+    assert (names(database), database.faults()) == (["kmeyer"], [])
+
+
+def test_a_write_does_not_count_if_the_file_went_away_meanwhile(database: Database, path: Path) -> None:
+    def add_and_move() -> None:
+        with database.write():
+            UserRow.insert(name="nowhere").execute(database)
+            path.rename(path.with_name("away.db"))
+
+    with pytest.raises(Unavailable):
+        add_and_move()
+
+
+def test_no_thread_opens_another_file_beside_the_one_of_the_others(database: Database, path: Path) -> None:
+    names(database)
+    path.rename(path.with_name("away.db"))
+    with ThreadPoolExecutor(1) as pool, pytest.raises(Unavailable, match="put the file back"):
+        pool.submit(names, database).result(20)
+
+
+def test_threads_do_not_queue_up_behind_a_lock_of_another_process(database: Database, path: Path) -> None:
+    patient = open_database(path, busy_timeout_s=600)
+    names(patient)
+    held, release = threading.Event(), threading.Event()
+
+    def write_slowly() -> None:
+        with patient.write():
+            held.set()
+            release.wait(20)
+
+    with ThreadPoolExecutor(2) as pool:
+        slow = pool.submit(write_slowly)
+        held.wait(20)
+        waiting = pool.submit(add, patient, "kept out")
+        patient.note_fault(FaultKind.LOCKED, "end that process")
+        with pytest.raises(Unavailable, match="another process"):
+            waiting.result(20)
+        release.set()
+        slow.result(20)
+    patient.close_all()
+
+
+def test_a_damaged_page_in_the_middle_of_a_table_is_unavailable_and_remembered(database: Database, path: Path) -> None:
+    with database.write():
+        for number in range(500):
+            UserRow.insert(name=f"user{number:03}", full_name="x" * 300).execute(database)
+    database.first_row("PRAGMA wal_checkpoint(TRUNCATE)")
+    database.close_all()
+    content = bytearray(path.read_bytes())
+    middle = content.index(b"user250") // 4096 * 4096
+    content[middle : middle + 4096] = bytes(4096)
+    path.write_bytes(content)
+    again = open_database(path)
+    with pytest.raises(Unavailable, match="damaged"):
+        names(again)
+    with pytest.raises(Unavailable, match="damaged"):
+        list(again.rows(UserRow.select()))
+    assert again.faults() == ["the database is damaged: the file is damaged: restore a backup"]
+    again.close_all()
 
 
 def test_a_lock_of_another_process_that_does_not_end_makes_it_unavailable(database: Database, path: Path) -> None:

@@ -7,7 +7,15 @@ from collections.abc import Callable
 import pytest
 
 from cc_backend.errors import Unavailable
-from cc_backend.periodic import FIRST_RUN_S, NotDoneError, PeriodicRunner, PeriodicTask, Schedule, stop_and_close
+from cc_backend.periodic import (
+    FIRST_RUN_S,
+    NotDoneError,
+    PeriodicRunner,
+    PeriodicTask,
+    Schedule,
+    snapshot_tasks,
+    stop_and_close,
+)
 
 
 class MonotonicClock:
@@ -90,9 +98,8 @@ def test_after_a_failure_the_next_try_comes_sooner() -> None:
     assert schedule.wait_s(clock.now_s) == 60
 
 
-@pytest.mark.parametrize(("retry_s", "wait_s"), [(None, 10), (60, 10), (3, 3)])
-def test_but_never_later_than_the_interval(retry_s: float | None, wait_s: float) -> None:
-    assert PeriodicTask("one", nothing, 10, retry_s=retry_s).wait_after_failure_s == wait_s
+def test_by_default_it_comes_an_interval_later() -> None:
+    assert PeriodicTask("one", nothing, 10).wait_after_failure_s == 10
 
 
 def runner_of(*tasks: PeriodicTask, is_whole: Callable[[], bool] = lambda: True) -> PeriodicRunner:
@@ -194,10 +201,15 @@ class Owner:
     def __init__(self) -> None:
         self.asked: list[str] = []
         self.store = self
+        self.is_well, self.is_missing_files = True, False
+
+    @property
+    def lost_files(self) -> bool:
+        return self.is_missing_files
 
     def snapshot(self, now_s: int, *, budget_s: float | None = None) -> bool:
         self.asked.append(f"snapshot at {now_s} within {budget_s}")
-        return True
+        return self.is_well
 
     def now_s(self) -> int:
         return 7
@@ -212,3 +224,25 @@ def test_the_end_takes_a_last_snapshot_and_closes_once() -> None:
     stop_and_close(runner, owner)
     stop_and_close(runner, owner)
     assert owner.asked == ["snapshot at 7 within 20.0", "close"]
+
+
+def test_a_snapshot_is_taken_at_once_when_files_are_gone_and_soon_again_when_that_failed() -> None:
+    owner = Owner()
+    _, rescue = snapshot_tasks(owner, 1800)
+    runner = runner_of(rescue)
+    assert (runner.attempt(rescue), owner.asked) == (None, [])
+    owner.is_missing_files, owner.is_well = True, False
+    assert runner.attempt(rescue) == 10
+    owner.is_well = True
+    assert runner.attempt(rescue) is None
+    assert owner.asked == ["snapshot at 7 within None"] * 2
+
+
+@pytest.mark.parametrize(("interval_s", "retry_s"), [(1800, 60), (10, 10)])
+def test_a_snapshot_that_failed_is_tried_again_within_a_minute(interval_s: float, retry_s: float) -> None:
+    snapshot, _ = snapshot_tasks(Owner(), interval_s)
+    assert (snapshot.first_run_s, snapshot.interval_s, snapshot.wait_after_failure_s) == (
+        interval_s,
+        interval_s,
+        retry_s,
+    )

@@ -13,7 +13,7 @@ from typing import Any
 from flask import Blueprint, Response, request
 from werkzeug.exceptions import HTTPException
 
-from cc_backend.errors import BackendError
+from cc_backend.errors import BackendError, Unavailable
 from cc_backend.problems import CONTENT_TYPE, problem_body
 from cc_common.errorcodes import ErrorCode, code_of_status
 from cc_common.errors import CockpitError, HostlistError, LineProtocolError, PayloadError, UnitError
@@ -47,7 +47,8 @@ def answer_to_cockpit_error(error: CockpitError) -> Response:
             return problem(HTTPStatus.BAD_REQUEST, code, str(error), **more)
     if not isinstance(error, BackendError):
         return answer_to_unexpected(error)
-    if error.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+    # a part that is away has been told of once, and may be asked for a thousand times a second
+    if error.status >= HTTPStatus.INTERNAL_SERVER_ERROR and not isinstance(error, Unavailable):
         logger.error("request failed method=%s path=%r status=%d error=%r", *_where(), error.status, str(error))
     answer = problem(error.status, error.code, str(error))
     if error.retry_after_s is not None:

@@ -10,6 +10,7 @@ A job is in the archive when its meta.json is: that is written last.
 
 import gzip
 import logging
+import os
 import re
 import shutil
 import zlib
@@ -25,10 +26,11 @@ from cc_backend.archive.document import job_from_bytes, job_to_bytes
 from cc_backend.archive.jsontext import parse_json
 from cc_backend.archive.samples import data_from_bytes, data_to_bytes
 from cc_backend.clusters.load import is_cluster_name, parse_cluster
-from cc_backend.errors import ArchiveError, InvalidInput
+from cc_backend.errors import ArchiveError, InvalidInput, Unavailable
 from cc_backend.model import Job, JobData, JobKey
 
 VERSION = 3
+RETRY_AFTER_S = 30
 
 logger = logging.getLogger(__name__)
 
@@ -62,6 +64,7 @@ class FileArchive:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self._fault = ""
         self._check_version()
 
     @classmethod
@@ -80,6 +83,37 @@ class FileArchive:
         except OSError as error:
             raise ArchiveError(f"{root}: no archive can be made: {error.strerror}") from error
         return cls(root)
+
+    def look(self) -> None:
+        """Take note of whether the folder is still there, and may be read and written; cheap enough for each second."""
+        try:
+            self._check_version()
+        except ArchiveError as error:
+            found = str(error)
+        else:
+            may_use = os.access(self.root, os.R_OK | os.W_OK | os.X_OK)
+            found = "" if may_use else f"{self.root}: may not be read and written any more"
+        if found and not self._fault:
+            logger.error("the job archive cannot be used: %s", found)
+        elif self._fault and not found:
+            logger.warning("the job archive in %s can be used again", self.root)
+        self._fault = found
+
+    def faults(self) -> list[str]:
+        """What was wrong at the last look, without paths."""
+        advice = "put its folder back as it was, with the rights of the server's account"
+        return [f"the job archive cannot be used: {advice}"] if self._fault else []
+
+    def demand_root(self) -> None:
+        """Return if the archive is there at all: one that was moved away or unmounted must not be made anew.
+
+        Raises:
+            Unavailable: its folder is not there, or not an archive any more.
+        """
+        if not (self.root / "version.txt").is_file():
+            raise Unavailable(
+                "the job archive cannot be used now: its folder is not there", retry_after_s=RETRY_AFTER_S
+            )
 
     def exists(self, key: JobKey) -> bool:
         """Whether the archive has this job; raises InvalidInput for a key that no job can have."""
@@ -109,7 +143,7 @@ class FileArchive:
     def load_job(self, key: JobKey) -> Job:
         """The metadata of a job; raises ArchiveError if it is missing, damaged, or that of another job."""
         path = self.job_directory(key) / _META
-        job = job_from_bytes(_read(path, _LARGEST_META_BYTES), source=str(path))
+        job = job_from_bytes(self._read(path, _LARGEST_META_BYTES), source=str(path))
         if (job.cluster, job.job_id, job.start_time) != (key.cluster, key.job_id, key.start_time):
             raise ArchiveError(f"{path}: describes job {job.job_id} of {job.cluster!r}, started {job.start_time}")
         return job
@@ -120,7 +154,7 @@ class FileArchive:
         path = directory / _PACKED
         if not path.exists():
             path = directory / _PLAIN
-        return data_from_bytes(_read(path, _LARGEST_DATA_BYTES), source=str(path))
+        return data_from_bytes(self._read(path, _LARGEST_DATA_BYTES), source=str(path))
 
     def iterate(self, cluster: str = "", *, report: Callable[[ArchiveError], None] = log_damage) -> Iterator[Job]:
         """The metadata of all jobs, or of one cluster's, ordered by cluster, id and start.
@@ -205,11 +239,19 @@ class FileArchive:
         return directory
 
     def _make(self, directory: Path) -> None:
+        self.demand_root()
         try:
             make_directories(directory)
             remove_leftovers(directory)
         except OSError as error:
             raise ArchiveError(f"{directory}: cannot be made: {error.strerror}") from error
+
+    def _read(self, path: Path, limit_bytes: int) -> bytes:
+        try:
+            return _read(path, limit_bytes)
+        except ArchiveError:
+            self.demand_root()
+            raise
 
     def _check_version(self) -> None:
         path = self.root / "version.txt"

@@ -3,6 +3,7 @@
 import json
 import logging
 import secrets
+import threading
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 from typing import Any
@@ -15,6 +16,7 @@ from cc_backend.auth.permissions import grantable_scopes
 from cc_backend.auth.signatures import ALGORITHM, EdDSAOnly, Signatures, Verified
 from cc_backend.auth.tables import TokenRow
 from cc_backend.auth.users import User
+from cc_backend.auth.verdicts import TokenVerdicts
 from cc_backend.database import Database
 from cc_backend.errors import InvalidInput, NotAuthenticated, NotFound, Unavailable
 from cc_common.errorcodes import ErrorCode
@@ -51,6 +53,9 @@ class Tokens:
         self._keys = keys
         self._validate_user = validate_user
         self._signatures = None if keys is None else Signatures(keys.public)
+        self._verdicts = TokenVerdicts()
+        self._used: dict[str, int] = {}  # what is to be written of the column last_used_s
+        self._used_lock = threading.Lock()
 
     def issue(
         self,
@@ -105,7 +110,29 @@ class Tokens:
         if self._signatures is None:
             raise NotAuthenticated("this server takes no tokens: no token key is set", code=ErrorCode.TOKENS_DISABLED)
         verified = self._signatures.check(token, now_s)
+        return self._verdicts.resolve(verified, lambda: self._looked_up(verified, now_s))
+
+    def _looked_up(self, verified: Verified, now_s: float) -> Caller:
+        """The caller as the database has it now."""
         return self._issued_here(verified, now_s) if verified.jti else self._issued_elsewhere(verified)
+
+    def write_last_used(self) -> int:
+        """Write down when tokens were last used, and say for how many; periodic work, so that no request waits for it.
+
+        Raises:
+            Unavailable: the database cannot be written; the next call tries again.
+        """
+        with self._used_lock:
+            used = list(self._used.items())
+        if used:
+            with self._database.write():
+                for jti, used_s in used:
+                    TokenRow.update(last_used_s=used_s).where(TokenRow.jti == jti).execute(self._database)
+        with self._used_lock:
+            for jti, used_s in used:
+                if self._used.get(jti) == used_s:
+                    del self._used[jti]
+        return len(used)
 
     def list(self, user: str | None = None) -> list[TokenRecord]:
         """What is kept of all tokens, or of those of one account, newest first."""
@@ -172,11 +199,8 @@ class Tokens:
         return row is not None and verified.issued_s <= row[0]
 
     def _mark_used(self, jti: str, now_s: int) -> None:
-        try:
-            with self._database.write():
-                TokenRow.update(last_used_s=now_s).where(TokenRow.jti == jti).execute(self._database)
-        except Unavailable:
-            pass  # a full disk, already in the log: samples must still get in
+        with self._used_lock:
+            self._used[jti] = now_s
 
 
 def _account_gone(name: str) -> NotAuthenticated:

@@ -6,9 +6,9 @@ from typing import Annotated
 
 import typer
 
-from cc_backend.archive.file import FileArchive
 from cc_backend.auth.keys import TokenKeys
 from cc_backend.cli.common import DEFAULT_CONFIG, Config, load, opened_database
+from cc_backend.datalocks import demand_unused, missing_database
 from cc_backend.log import configure_logging
 from cc_backend.settings import ADDRESS_VARIABLE
 from cc_backend.setup import initialise
@@ -44,9 +44,11 @@ def serve(
     for warning in loaded.warnings:
         typer.echo(f"cc-backend: {warning}", err=True)
     TokenKeys.from_base64(private=loaded.value.auth.jwts.private_key, public=loaded.value.auth.jwts.public_key)
+    if missing := missing_database(loaded.value):
+        typer.echo(f"cc-backend: {missing}", err=True)
     with opened_database(loaded.value):
         pass  # what cannot be opened is better said here, once, than by a process that dies and dies again
-    FileArchive(Path(loaded.value.archive.path))
+    demand_unused(loaded.value)
     server.listen_address(loaded.value.main.addr)
     places_of(loaded.value.metric_store_external)
     server.become_server(config)

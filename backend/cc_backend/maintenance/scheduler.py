@@ -9,14 +9,15 @@ from cc_backend.maintenance.archiving import Archiver, ArchivingRules
 from cc_backend.maintenance.footprints import STEP_EVERY_S, FootprintRefresher
 from cc_backend.maintenance.reloading import reload_clusters
 from cc_backend.maintenance.retention import keep_store
-from cc_backend.periodic import NotDoneError, PeriodicRunner, PeriodicTask, stop_and_close
+from cc_backend.periodic import PeriodicRunner, PeriodicTask, snapshot_tasks, stop_and_close
 from cc_backend.services import Services
 
 ARCHIVE_EVERY_S = 2.0
 CLUSTERS_EVERY_S = 5.0
 UPKEEP_EVERY_S = 60.0
-SNAPSHOT_RETRY_S = 60.0
+INTEGRITY_EVERY_S = 10.0
 SESSIONS_EVERY_S = 3600.0
+TOKENS_EVERY_S = 60.0
 
 
 class Background:
@@ -36,6 +37,7 @@ def start_background(services: Services) -> Background:
     stopping = threading.Event()
     runner = make_runner(services, periodic_tasks(services, stopping), stopping)
     runner.start()
+    services.health.start()
     return Background(runner, services)
 
 
@@ -48,9 +50,9 @@ def periodic_tasks(services: Services, stopping: threading.Event) -> tuple[Perio
     """All that a backend does by itself; long work looks at `stopping`."""
     archiver = make_archiver(services)
     refresher = FootprintRefresher(services.search, services.metricdata, services.clusters)
-    snapshot_s = services.settings.metric_store.snapshot_interval_s
 
     def archive() -> None:
+        services.archive.demand_root()  # told once here, not for each job, and tried again soon
         archiver.run_once(now_s=services.now_s(), stopping=stopping.is_set)
 
     def footprints() -> None:
@@ -59,10 +61,6 @@ def periodic_tasks(services: Services, stopping: threading.Event) -> tuple[Perio
     def upkeep() -> None:
         keep_store(services.search, services.store, now_s=services.now_s())
 
-    def snapshot() -> None:
-        if not services.store.snapshot(services.now_s()):
-            raise NotDoneError
-
     def end_sessions() -> None:
         services.sessions.purge(now_s=services.now_s())
 
@@ -70,9 +68,13 @@ def periodic_tasks(services: Services, stopping: threading.Event) -> tuple[Perio
         PeriodicTask("archive", archive, ARCHIVE_EVERY_S, needs_whole_store=True, thread="archiving"),
         PeriodicTask("footprints", footprints, STEP_EVERY_S, needs_whole_store=True),
         PeriodicTask("upkeep", upkeep, UPKEEP_EVERY_S),
-        PeriodicTask("snapshot", snapshot, snapshot_s, first_run_s=snapshot_s, retry_s=SNAPSHOT_RETRY_S),
+        *snapshot_tasks(services, services.settings.metric_store.snapshot_interval_s),
         PeriodicTask("clusters", partial(reload_clusters, services), CLUSTERS_EVERY_S),
         PeriodicTask("end sessions", end_sessions, SESSIONS_EVERY_S),
+        PeriodicTask(
+            "database integrity", services.database_watch.check_integrity, INTEGRITY_EVERY_S, thread="archiving"
+        ),
+        PeriodicTask("last use of tokens", services.tokens.write_last_used, TOKENS_EVERY_S),
     )
 
 

@@ -374,6 +374,25 @@ class MetricStore:
         with self._measured.timed("snapshot"):
             return self._upkeep.snapshot(now_s, budget_s=budget_s)
 
+    def check_disk(self) -> None:
+        """See whether the folder of the store is still there and can be written; cheap enough for each second.
+
+        Takes note of faults, and of their end. It may hang where the disk hangs, so no request should wait for it.
+        """
+        self._upkeep.check_disk()
+
+    def faults(self) -> list[str]:
+        """What keeps the store from taking or keeping samples, and what to do: sentences without paths.
+
+        As the last check, batch or snapshot found it; waits for neither locks nor disk.
+        """
+        return self._upkeep.faults()
+
+    @property
+    def lost_files(self) -> bool:
+        """Whether a snapshot is needed at once: files are gone of which the memory has what they held."""
+        return self._disk is not None and self._disk.lost_files
+
     def reload(self, metrics: MetricTable, *, nodes: NodeTable | None = None) -> None:
         """Take over new metrics and hosts; series whose timestep changed are carried over to the new one."""
         with self._ingest, self._memory:

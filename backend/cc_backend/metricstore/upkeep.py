@@ -106,6 +106,26 @@ class Upkeep:
         with self._one:
             return self._disk.snapshot(now_s, budget_s=budget_s)
 
+    # Watching
+
+    def check_disk(self) -> None:
+        """See whether the folder is as it should be; the snapshots are left out while a pass or upkeep is at work."""
+        if self._disk is None:
+            return
+        self._disk.check_log()
+        if self._one.acquire(blocking=False):
+            try:
+                self._disk.check_snapshots()
+            finally:
+                self._one.release()
+
+    def faults(self) -> list[str]:
+        """What keeps the store from taking or keeping samples; waits for nobody."""
+        found = [] if self._disk is None else self._disk.faults()
+        if self.refusing:
+            found.append("the metric store is full: raise metric-store.memory-cap")
+        return found
+
     # The cap
 
     def used_bytes(self) -> int:

@@ -11,6 +11,7 @@ from werkzeug.exceptions import HTTPException
 from cc_backend.api import activity, errors
 from cc_backend.auth.keys import TokenKeys
 from cc_backend.auth.signatures import Signatures
+from cc_backend.health import HealthMonitor, Part
 from cc_backend.httpserver.headers import finish_headers
 from cc_backend.openstore import open_store
 from cc_backend.server import listen_address
@@ -80,7 +81,8 @@ def create_services(settings: StoreServiceSettings, clock: Callable[[], float] =
         )
     used_nodes = make_used_nodes(settings)
     store = open_store(settings.metric_store, metric_table(settings), int(clock()), background=True)
-    return StoreServices(settings, store, gate, used_nodes, clock)
+    health = HealthMonitor([Part("the metric store", store.check_disk, store.faults)])
+    return StoreServices(settings, store, gate, used_nodes, health, clock)
 
 
 def create_app(settings: StoreServiceSettings, *, clock: Callable[[], float] = time.time) -> Flask:

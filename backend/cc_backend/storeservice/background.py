@@ -4,11 +4,10 @@ import logging
 import threading
 from functools import partial
 
-from cc_backend.periodic import NotDoneError, PeriodicRunner, PeriodicTask, stop_and_close
+from cc_backend.periodic import PeriodicRunner, PeriodicTask, snapshot_tasks, stop_and_close
 from cc_backend.storeservice.services import StoreServices
 
 UPKEEP_EVERY_S = 60.0
-SNAPSHOT_RETRY_S = 60.0
 
 logger = logging.getLogger(__name__)
 
@@ -20,6 +19,7 @@ class Background:
         self._services = services
         self._runner = PeriodicRunner(periodic_tasks(services), threading.Event())
         self._runner.start()
+        services.health.start()
 
     def stop(self) -> None:
         """Let running work end, then close what must be closed."""
@@ -28,15 +28,9 @@ class Background:
 
 def periodic_tasks(services: StoreServices) -> tuple[PeriodicTask, ...]:
     """All that a metric store does by itself."""
-    snapshot_s = services.settings.metric_store.snapshot_interval_s
-
-    def snapshot() -> None:
-        if not services.store.snapshot(services.now_s()):
-            raise NotDoneError
-
     return (
         PeriodicTask("upkeep", partial(upkeep, services), UPKEEP_EVERY_S),
-        PeriodicTask("snapshot", snapshot, snapshot_s, first_run_s=snapshot_s, retry_s=SNAPSHOT_RETRY_S),
+        *snapshot_tasks(services, services.settings.metric_store.snapshot_interval_s),
     )
 
 

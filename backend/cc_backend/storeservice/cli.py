@@ -18,6 +18,7 @@ def serve(context: typer.Context, config: Config = DEFAULT_CONFIG) -> None:
     if context.invoked_subcommand is not None:
         return
     from cc_backend import server  # noqa: PLC0415 - the other commands need no server
+    from cc_backend.lockfile import demand_free_folder  # noqa: PLC0415
     from cc_backend.log import configure_logging  # noqa: PLC0415
     from cc_backend.storeservice.app import check  # noqa: PLC0415
     from cc_backend.storeservice.server import MODULE  # noqa: PLC0415
@@ -28,6 +29,7 @@ def serve(context: typer.Context, config: Config = DEFAULT_CONFIG) -> None:
     for warning in loaded.warnings:
         typer.echo(f"cc-backend: {warning}", err=True)
     check(loaded.value)
+    demand_free_folder(Path(loaded.value.metric_store.wal.directory))
     server.become_server(config, MODULE)
 
 

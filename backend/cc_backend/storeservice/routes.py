@@ -3,7 +3,6 @@
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass
-from http import HTTPStatus
 from typing import cast
 
 from flask import Blueprint, Response, current_app, request
@@ -11,7 +10,7 @@ from flask import Blueprint, Response, current_app, request
 from cc_backend import storefamilies
 from cc_backend.api import process, storeanswers
 from cc_backend.api.activity import current_activity
-from cc_backend.api.answers import json_answer
+from cc_backend.api.answers import health_answer
 from cc_backend.api.binding import check_cluster
 from cc_backend.api.bodies import read_body
 from cc_backend.api.write import answer_to
@@ -104,14 +103,7 @@ def check_hosts(services: StoreServices, caller: Caller) -> Response:
 
 def healthz(services: StoreServices, _: Caller) -> Response:
     """200 while samples can be stored, otherwise 503."""
-    if not services.store.counters().log.fault:
-        return json_answer({"status": "ok"})
-    faults = ["the write-ahead log of the metric store cannot be written"]
-    answer = json_answer(
-        {"status": "unavailable", "code": ErrorCode.UNHEALTHY, "faults": faults}, HTTPStatus.SERVICE_UNAVAILABLE
-    )
-    answer.headers["Retry-After"] = str(_RETRY_S)
-    return answer
+    return health_answer(services.health)
 
 
 def metrics(services: StoreServices, _: Caller) -> Response:

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from cc_backend.health import HealthMonitor
 from cc_backend.metricstore import MetricStore
 from cc_backend.storeservice.gate import Gate
 from cc_backend.storeservice.settings import StoreServiceSettings
@@ -20,6 +21,7 @@ class StoreServices:
     store: MetricStore
     gate: Gate
     used_nodes: UsedNodesClient | None
+    health: HealthMonitor
     clock: Callable[[], float]
     default_clusters: set[str] = field(default_factory=set)
     """Those that batches named since the start, whether anything came of it or not."""
@@ -30,4 +32,5 @@ class StoreServices:
 
     def close(self) -> None:
         """Bring the samples to disk."""
+        self.health.stop()
         self.store.close()

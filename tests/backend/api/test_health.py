@@ -1,10 +1,12 @@
 import logging
+import os
 import sqlite3
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from cc_backend.errors import Unavailable
+from cc_backend.database import FaultKind
 
 
 def test_a_well_backend_is_ok_for_anybody(site: Any) -> None:
@@ -12,31 +14,60 @@ def test_a_well_backend_is_ok_for_anybody(site: Any) -> None:
     assert (answer.status_code, answer.get_json()) == (200, {"status": "ok"})
 
 
-def test_a_database_that_cannot_be_written_is_503_without_naming_files(
-    site: Any, monkeypatch: pytest.MonkeyPatch
+def test_a_file_system_that_is_full_is_503_and_names_the_part_and_what_to_do_but_no_files(
+    site: Any, tmp_path: Path
 ) -> None:
-    def locked() -> None:
-        raise Unavailable("the database /secret/path cannot be used now")
-
-    monkeypatch.setattr(site.services.database, "write", locked)
+    site.services.database.note_fault(FaultKind.WRITE, "the disk is full: free some space")
     answer = site.client.get("/healthz")
-    assert (answer.status_code, answer.get_json()["faults"]) == (503, ["the database cannot be written"])
-    assert "secret" not in answer.text
+    assert (answer.status_code, answer.headers["Retry-After"]) == (503, "5")
+    assert answer.get_json() == {
+        "status": "unavailable",
+        "code": "unhealthy",
+        "faults": ["the database cannot be written: the disk is full: free some space"],
+    }
+    assert str(tmp_path) not in answer.text
 
 
-def test_a_database_locked_by_another_process_is_503_for_jobs_too(site_of: Any, tmp_path: Any) -> None:
+def test_asking_costs_no_look_at_disk_or_database(site: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def touched(*_: Any, **__: Any) -> None:
+        raise AssertionError("a public probe must cost nothing")
+
+    monkeypatch.setattr(site.services.database, "write", touched)
+    monkeypatch.setattr(site.services.database, "_execute_cursor", touched)
+    monkeypatch.setattr(os, "stat", touched)
+    assert site.client.get("/healthz").status_code == 200
+
+
+def test_a_database_locked_by_another_process_is_503_for_jobs_too_and_over_when_the_lock_is(
+    site_of: Any, tmp_path: Path
+) -> None:
     site = site_of(settings={"main": {"db-config": {"busy-timeout-ms": 10}}})
     headers = site.headers()
     other = sqlite3.connect(tmp_path / "job.db", isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
     try:
+        site.services.health.look()
         health = site.client.get("/healthz")
         start = site.client.post("/api/jobs/start_job/", json=site.start_document(), headers=headers)
     finally:
         other.close()
     assert (health.status_code, start.status_code) == (503, 503)
     assert int(start.headers["Retry-After"]) > 0
+    site.services.health.look()
     assert site.client.get("/healthz").status_code == 200
+    assert site.start_job()
+
+
+def test_parts_that_are_gone_are_named(site: Any, tmp_path: Path) -> None:
+    for name, part in (("metric-store", "metric store"), ("job.db", "database"), ("job-archive", "job archive")):
+        (tmp_path / name).rename(tmp_path / "away")
+        site.services.health.look()
+        answer = site.client.get("/healthz")
+        assert answer.status_code == 503
+        assert [part in fault for fault in answer.get_json()["faults"]] == [True]
+        (tmp_path / "away").rename(tmp_path / name)
+        site.services.health.look()
+        assert site.client.get("/healthz").status_code == 200
 
 
 def test_metrics_are_prometheus_text(site: Any, read_exposition: Any) -> None:

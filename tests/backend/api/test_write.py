@@ -181,10 +181,10 @@ def test_a_batch_that_the_log_cannot_take_is_503_and_asked_for_again(
     answer = post(site, GOOD.replace("value=4", "value=5"))
     assert (answer.status_code, answer.get_json()["status"]) == (503, "Service Unavailable")
     assert int(answer.headers["Retry-After"]) > 0
-    health = site.client.get("/healthz")
+    health, advice = site.client.get("/healthz"), "make room on this file system"
     assert (health.status_code, health.get_json()["faults"]) == (
         503,
-        ["the write-ahead log of the metric store cannot be written"],
+        [f"the write-ahead log of the metric store cannot be written: {os.strerror(errno.ENOSPC)}: {advice}"],
     )
     assert "cc_backend_store_log_writable 0" in site.client.get("/metrics").text
     assert stored(site) == [5.0]

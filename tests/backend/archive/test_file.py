@@ -16,7 +16,7 @@ from cc_backend.archive.samples import data_to_bytes
 from cc_backend.archive.statistics import complete, finish
 from cc_backend.archive.validate import validate_data, validate_meta
 from cc_backend.clusters import Level, SubCluster, load_clusters
-from cc_backend.errors import ArchiveError, InvalidInput
+from cc_backend.errors import ArchiveError, InvalidInput, Unavailable
 from cc_backend.model import Job, JobData, JobKey, JobMetric, Scope, Series, Unit
 
 KEY = JobKey("tern", 7300412, 1760000000)
@@ -42,6 +42,56 @@ def test_a_new_archive_says_its_version(tmp_path: Path) -> None:
     archive = FileArchive.create(tmp_path / "var" / "archive")
     assert (archive.root / "version.txt").read_bytes() == b"3\n"
     assert archive.clusters() == []
+
+
+def test_an_archive_that_is_away_is_a_fault_until_it_is_back_and_is_never_made_anew(
+    archive: FileArchive, job: Job, data: JobData, caplog: pytest.LogCaptureFixture
+) -> None:
+    archive.store(job, data)
+    archive.look()
+    assert archive.faults() == []
+    away = archive.root.with_name("away")
+    archive.root.rename(away)
+    for _ in range(2):
+        archive.look()
+        with pytest.raises(Unavailable):
+            archive.store(job, data)
+        with pytest.raises(Unavailable):
+            archive.load_job(KEY)
+    assert not archive.root.exists()
+    (fault,) = archive.faults()
+    assert "put its folder back" in fault
+    assert str(archive.root) not in fault
+    away.rename(archive.root)
+    archive.look()
+    assert archive.faults() == []
+    archive.load_job(KEY)
+    assert [record.levelname for record in caplog.records] == ["ERROR", "WARNING"]
+
+
+@pytest.mark.parametrize("what", ["a file", "an empty folder", "a folder of something else"])
+def test_what_takes_the_place_of_an_archive_is_not_written_to(
+    archive: FileArchive, job: Job, data: JobData, what: str
+) -> None:
+    archive.root.rename(archive.root.with_name("away"))
+    if what == "a file":
+        archive.root.write_text("")
+    else:
+        archive.root.mkdir()
+        if what == "a folder of something else":
+            (archive.root / "thesis.tex").touch()
+    before = list(archive.root.parent.rglob("*"))
+    archive.look()
+    assert len(archive.faults()) == 1
+    with pytest.raises(Unavailable):
+        archive.store(job, data)
+    assert list(archive.root.parent.rglob("*")) == before
+
+
+def test_rights_taken_away_are_a_fault(archive: FileArchive, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    archive.look()
+    assert len(archive.faults()) == 1
 
 
 def test_creating_twice_changes_nothing(archive: FileArchive) -> None:

@@ -2,8 +2,10 @@ import base64
 import hashlib
 import hmac
 import json
+import sqlite3
 from collections.abc import Mapping
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -240,9 +242,11 @@ def test_records_tell_what_was_issued_and_when_it_was_used_but_not_the_token(
     token = issue(tokens, scopes=["write"], clusters=["tern"], name="agents of tern")
     tokens.verify(token, NOW_S + 10)
     tokens.verify(token, NOW_S + 20)
+    assert tokens.write_last_used() == 1
+    assert tokens.write_last_used() == 0
     (record,) = tokens.list("svc-slurm")
     assert (record.name, record.scopes, record.clusters) == ("agents of tern", ("write",), ("tern",))
-    assert (record.created_s, record.expires_s, record.last_used_s) == (NOW_S, NOW_S + 3600, NOW_S + 10)
+    assert (record.created_s, record.expires_s, record.last_used_s) == (NOW_S, NOW_S + 3600, NOW_S + 20)
     assert tokens.list("somebody") == []
     row = database.first_row("SELECT * FROM token")
     assert row is not None
@@ -419,3 +423,37 @@ def test_the_memory_for_verified_tokens_is_bounded(
         tokens.verify(signed(key_texts[0], {"sub": f"u{number}", "roles": ["api"]}), NOW_S)
     assert tokens._signatures is not None
     assert len(tokens._signatures._cache) == 3
+
+
+def test_a_token_that_was_good_is_taken_while_the_database_is_away(tokens: Tokens, database: Database) -> None:
+    token, unseen = issue(tokens), issue(tokens)
+    caller = tokens.verify(token, NOW_S)
+    database.close_all()
+    assert tokens.verify(token, NOW_S + 1) == caller
+    with pytest.raises(Unavailable):
+        tokens.verify(unseen, NOW_S + 1)
+
+
+def test_a_token_whose_time_is_over_is_refused_all_the_same(tokens: Tokens, database: Database) -> None:
+    token = issue(tokens)
+    tokens.verify(token, NOW_S)
+    database.close_all()
+    with pytest.raises(NotAuthenticated, match="expired"):
+        tokens.verify(token, NOW_S + 3601)
+
+
+def test_no_request_writes_when_a_token_was_used(database: Database, keys: TokenKeys, tmp_path: Path) -> None:
+    hurried = open_database(tmp_path / "job.db", busy_timeout_s=0.1)
+    tokens = Tokens(hurried, keys)
+    token = issue(tokens)
+    other = sqlite3.connect(tmp_path / "job.db", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    try:
+        tokens.verify(token, NOW_S)
+        with pytest.raises(Unavailable):
+            tokens.write_last_used()
+    finally:
+        other.close()
+    assert tokens.write_last_used() == 1
+    assert tokens.list()[0].last_used_s == NOW_S
+    hurried.close_all()

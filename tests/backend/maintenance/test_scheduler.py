@@ -23,8 +23,11 @@ def test_the_table_of_periodic_work(site: Any) -> None:
         "footprints": (1, True, "upkeep"),
         "upkeep": (60, False, "upkeep"),
         "snapshot": (1800, False, "upkeep"),
+        "lost files": (1, False, "upkeep"),
         "clusters": (5, False, "upkeep"),
+        "database integrity": (10, False, "archiving"),
         "end sessions": (3600, False, "upkeep"),
+        "last use of tokens": (60, False, "upkeep"),
     }
 
 

@@ -63,7 +63,7 @@ def test_samples_of_the_reference_are_in_the_store_afterwards(
         assert found.data.tolist() == [1.5, 2.5]
         busy = cc_backend("import-checkpoints", "--config", config, tmp_path / "checkpoints")
     assert busy.returncode == 1
-    assert "another process uses" in busy.stderr
+    assert "in use by another process" in busy.stderr
     again = cc_backend("import-checkpoints", "--config", config, tmp_path / "checkpoints")
     assert again.stdout.splitlines()[:2] == [
         "took over 0 samples of 1 hosts from 2 files",

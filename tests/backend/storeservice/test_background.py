@@ -12,6 +12,7 @@ def test_the_table_of_periodic_work(store_site: Callable[..., Any]) -> None:
     assert {task.name: (task.interval_s, task.first_run_s, task.retry_s) for task in tasks} == {
         "upkeep": (60, 2, None),
         "snapshot": (1800, 1800, 60),
+        "lost files": (1, 2, 10),
     }
 
 

@@ -6,17 +6,21 @@ runs                    periods in which no store ran on this folder
 lock                    locked by the process that uses the folder
 """
 
+import errno
 import logging
+import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from pathlib import Path
 
 from cc_backend.metricstore.disk.restore import restore
 from cc_backend.metricstore.disk.restorewindows import WindowRestorer
 from cc_backend.metricstore.disk.retention import Protected, trim, trim_windows
 from cc_backend.metricstore.disk.runs import Outage, Runs
+from cc_backend.metricstore.disk.snapshot import WindowName
 from cc_backend.metricstore.disk.snapshotpass import PassResult, SnapshotPass, StoppedError
-from cc_backend.metricstore.disk.snapshots import SnapshotFolder, end_s
+from cc_backend.metricstore.disk.snapshots import SnapshotFolder, end_s, window_number
 from cc_backend.metricstore.disk.wal import WriteAheadLog, advice
 from cc_backend.metricstore.memory.filepart import UnreadableError
 from cc_backend.metricstore.memory.series import SeriesTable
@@ -53,6 +57,8 @@ class StoreDisk:
         self._thread: threading.Thread | None = None
         self._is_whole = False
         self._fault = ""
+        self._fault_reason = self._folder_fault = ""
+        self._lost_files = False
         self._last_pass_s = 0
         self._last_result = PassResult()
 
@@ -135,6 +141,7 @@ class StoreDisk:
             self.log.rotate()
             covered = [segment for segment in self.log.closed_segments() if segment.in_memory]
         stop_s = None if budget_s is None else time.monotonic() + budget_s
+        lost_files, self._lost_files = self._lost_files, False
         try:
             self._read_again()
             self._last_result = self._pass.run(stopping=_deadline(stop_s))
@@ -143,12 +150,16 @@ class StoreDisk:
                 self.log.drop(segment)
         except StoppedError:
             logger.info("snapshot was not finished in time seconds=%.1f: the write-ahead log stays", budget_s)
+            self._lost_files |= lost_files
             return False
         except OSError as error:
+            self._lost_files |= lost_files
             self._failed(error)
             return False
         self._last_pass_s = now_s
         self._runs.alive(now_s)  # segments that were removed are no sign of life any more
+        if lost_files:
+            logger.warning("what files of the metric store had lost is in %s again", self.log.directory)
         self._succeeded(len(covered))
         return True
 
@@ -177,10 +188,11 @@ class StoreDisk:
                 self._folder.directory, reason, advice(error),
             )  # fmt: skip
         self._fault = f"{self._folder.directory}: {reason}"
+        self._fault_reason = f"{reason}: {advice(error)}"
 
     def _succeeded(self, segments: int) -> None:
         if self._fault:
-            self._fault = ""
+            self._fault = self._fault_reason = ""
             logger.warning("snapshots in %s can be written again", self._folder.directory)
         result = self._last_result
         if result.files or segments:
@@ -188,6 +200,70 @@ class StoreDisk:
                 "snapshot files=%d chunks=%d copied_chunks=%d size_bytes=%d removed_segments=%d seconds=%.2f",
                 result.files, result.chunks, result.copied_chunks, result.size_bytes, segments, result.seconds,
             )  # fmt: skip
+
+    # Watching
+
+    @property
+    def lost_files(self) -> bool:
+        """Whether files are gone of which memory has what they held, so that a snapshot must write it anew."""
+        return self._lost_files
+
+    def check_log(self) -> None:
+        """See whether the folder and the log are as they should be; cheap enough for each second."""
+        self.log.check()
+        if self.log.take_lost_files():
+            self._lose("segments of the write-ahead log", self.log.directory)
+
+    def check_snapshots(self) -> None:
+        """The same for the folder of the snapshots, for one thread at a time with `snapshot` and `free`."""
+        if self.restoring or not self.log.in_place:
+            return
+        directory = self._folder.directory
+        try:
+            lost = self._folder.take_lost()
+            if directory.exists() and not os.access(directory, os.R_OK | os.W_OK | os.X_OK):
+                raise OSError(errno.EACCES, os.strerror(errno.EACCES))  # noqa: TRY301 - told as what the disk says
+        except OSError as error:
+            reason = f"{error.strerror or error}: {advice(error)}"
+            if not self._folder_fault:
+                logger.error("snapshots in %s cannot be used (%s)", directory, reason)  # noqa: TRY400 - expected
+            self._folder_fault = reason
+            return
+        if self._folder_fault:
+            self._folder_fault = ""
+            logger.warning("snapshots in %s can be used again", directory)
+        if lost:
+            self._mark_unsaved(lost)
+            self._lose(f"{len(lost)} snapshots", directory)
+
+    def _mark_unsaved(self, names: Iterable[WindowName]) -> None:
+        for name in names:
+            window = window_number(name)
+            with self._memory:
+                for grid in self._table.grids:
+                    if grid.timestep_s == name.timestep_s:
+                        for chunk in grid.chunks(window):
+                            grid.lose_saved(window, chunk)
+
+    def faults(self) -> list[str]:
+        """What is wrong with the disk, each with what to do about it; names no paths and waits for nobody."""
+        found = []
+        if self.log.fault:
+            found.append(f"the write-ahead log of the metric store cannot be written: {self.log.fault_reason}")
+        if reason := self._folder_fault or self._fault_reason:
+            found.append(f"the snapshots of the metric store cannot be written: {reason}")
+        elif self._lost_files and not self.log.fault:
+            found.append(
+                "files of the metric store are gone: what they held is written anew from memory"
+                if self._is_whole
+                else "files of the metric store are gone, and what they held was not all read: restore a backup of them"
+            )
+        return found
+
+    def _lose(self, what: str, directory: Path) -> None:
+        if not self._lost_files:
+            logger.error("%s are gone from %s: what they held is written anew from memory", what, directory)
+        self._lost_files = True
 
     # Upkeep
 

@@ -8,6 +8,7 @@ import logging
 from collections.abc import Iterable
 from pathlib import Path
 
+from cc_backend.lockfile import FileId, file_id
 from cc_backend.metricstore.disk.snapshot import (
     NewChunk,
     OldChunk,
@@ -36,8 +37,10 @@ class SnapshotFolder:
         self._sizes: dict[WindowName, int] = {}
         self._chunks: dict[WindowName, frozenset[int]] = {}
         self._unread: set[WindowName] = set()
+        self._id: FileId | None = None
         if not directory.is_dir():
             return
+        self._id = file_id(directory.stat())
         for leftover in directory.glob("*.tmp"):
             leftover.unlink(missing_ok=True)
         for path in directory.glob(f"*{SUFFIX}"):
@@ -89,6 +92,25 @@ class SnapshotFolder:
         """Windows whose file was there at the start and could not be read since: memory may lack what it holds."""
         return sorted(self._unread)
 
+    def take_lost(self) -> list[WindowName]:
+        """Windows whose file was there and is gone, or that were in another folder than the one there is now.
+
+        Each is told once, and counts as without a file from then on. Raises OSError where the folder cannot be seen.
+        """
+        try:
+            there = {path.name for path in self.directory.iterdir()}
+            is_same = self._id is None or file_id(self.directory.stat()) == self._id
+        except FileNotFoundError:
+            there, is_same = set(), True
+        lost = [name for name in self._sizes if not is_same or self.path(name).name not in there]
+        for name in lost:
+            self._sizes.pop(name)
+            self._chunks.pop(name, None)
+            self._unread.discard(name)
+        if not is_same:
+            self._id = file_id(self.directory.stat())
+        return lost
+
     def write(
         self, name: WindowName, chunks: Iterable[NewChunk | OldChunk], *, lose_unreadable: bool = False
     ) -> tuple[Path, Written]:
@@ -99,6 +121,7 @@ class SnapshotFolder:
         if not self.directory.is_dir():
             self.directory.mkdir(mode=0o700)
             sync_directory(self.directory.parent)
+        self._id = file_id(self.directory.stat())
         temporary = self.path(name).with_suffix(".tmp")
         try:
             written = write_window(

@@ -5,9 +5,9 @@ the definitions of the series it uses: it can be read, rewritten or removed with
 """
 
 import errno
-import fcntl
 import logging
 import os
+import stat
 import threading
 import time
 from collections.abc import Callable
@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from cc_backend.errors import BackendError
+from cc_backend.lockfile import FileId, LockFile, file_id, is_same_file, lock_folder
 from cc_backend.metricstore.disk.commit import Committer, Fsync
 from cc_backend.metricstore.disk.walformat import HEADER_BYTES, batch_record, file_header, series_record
 from cc_backend.metricstore.model import Identity, Ids, LogState
@@ -27,6 +28,7 @@ logger = logging.getLogger(__name__)
 SEGMENT_SPAN_S = 3600
 SEGMENT_BYTES = 128 << 20
 _REMINDER_S = 60.0
+_TRIAL_BYTES = 1 << 16
 _SUFFIX = ".wal"
 # After these a file can be written to again once there is room; after any other fault a new file is begun.
 _ROOM_FAULTS = frozenset({errno.ENOSPC, errno.EDQUOT})
@@ -36,7 +38,15 @@ _ADVICE = {
     errno.EFBIG: "raise the limit on file sizes (ulimit -f)",
     errno.EROFS: "the file system is read-only: check the disk, then remount it",
     errno.EIO: "the disk has faults: check it",
+    errno.ENOENT: "put the folder back, or make an empty one: what is in memory is then written there",
+    errno.ENOTDIR: "put the folder back, or make an empty one: what is in memory is then written there",
+    errno.EXDEV: "mount the former file system again, or restart the server",
+    errno.EBUSY: "end that process",
 }
+
+
+class MisplacedError(OSError):
+    """A file or folder that the log writes to is no longer the one of that name."""
 
 
 @dataclass(slots=True)
@@ -76,18 +86,23 @@ class WriteAheadLog:
         self._segment_bytes = segment_bytes
         self._monotonic = monotonic
         self._lock_file = _locked(directory)
+        self._device = directory.stat().st_dev
         self._committer = Committer(fsync, fsync_interval_s)
         self._lock = threading.Lock()
         self._closed_segments: list[Segment] = []
         self._next_number = 1
         self._current: Segment | None = None
         self._descriptor = -1
+        self._file_id: FileId = (0, 0)
         self._span = 0
         self._local_ids = np.full(1024, -1, np.int64)
         self._next_local_id = 0
         self._closed = False
         self._fault = ""
+        self._fault_reason = ""
         self._fault_told_s = 0.0
+        self._misplaced: MisplacedError | None = None  # the folder is not where it was
+        self._lost_files = False  # something that was written is gone, and in memory only
         self._unlogged_batches = 0
         self._unlogged_samples = 0
         for leftover in directory.glob("*.tmp"):
@@ -122,11 +137,13 @@ class WriteAheadLog:
                 except OSError:
                     if self._current is not None:
                         raise
-                    # The fault may be one of that file only, such as the limit on its size.
+                    # The fault may be one of that file only: the limit on its size, or somebody removed it.
                     segment = self._open_segment(received_s)
                     self._write(segment, sids, values, times_s, identity)
             except OSError as error:
-                self._failed(error, len(sids))
+                self._unlogged_batches += 1
+                self._unlogged_samples += len(sids)
+                self._failed(error)
                 return None
             if isinstance(times_s, int):
                 segment.holds(times_s, times_s)
@@ -146,6 +163,8 @@ class WriteAheadLog:
             self._local_ids[sids[sids < len(self._local_ids)]] = -1
 
     def _open_segment(self, received_s: int) -> Segment:
+        if self._misplaced is not None:
+            raise MisplacedError(*self._misplaced.args)
         span = received_s // SEGMENT_SPAN_S
         segment = self._current
         if segment is not None:
@@ -163,7 +182,7 @@ class WriteAheadLog:
             os.close(descriptor)
             path.unlink(missing_ok=True)
             raise
-        self._descriptor, self._span = descriptor, span
+        self._descriptor, self._span, self._file_id = descriptor, span, file_id(os.fstat(descriptor))
         self._current = Segment(path, HEADER_BYTES, received_s)
         self._local_ids[:] = -1
         self._next_local_id = 0
@@ -201,11 +220,22 @@ class WriteAheadLog:
         except OSError as error:
             self._take_back(segment, error)
             raise
+        if not is_same_file(segment.path, self._file_id):
+            self._lost_place()
         # Only now: whatever goes wrong before, no batch may use a number that the file does not define.
         if len(new):
             self._local_ids[new] = np.arange(self._next_local_id, self._next_local_id + len(new))
             self._next_local_id += len(new)
         segment.size_bytes += len(data)
+
+    def _lost_place(self) -> None:
+        """Raise, because what was just written is in a file that no restart would find."""
+        if self._lock_file.is_in_place():
+            self._leave_segment()
+            self._lost_files = True
+            raise MisplacedError(errno.ENOENT, "the file that was written to was removed or replaced")
+        self._misplaced = MisplacedError(errno.ENOENT, "the folder was removed, replaced or moved")
+        raise self._misplaced
 
     def _take_back(self, segment: Segment, error: OSError) -> None:
         """Cut off a record that was written in part. Where even that fails, readers skip it by its checksum."""
@@ -217,12 +247,11 @@ class WriteAheadLog:
         if not usable:
             self._leave_segment()
 
-    def _failed(self, error: OSError, samples: int) -> None:
-        self._unlogged_batches += 1
-        self._unlogged_samples += samples
+    def _failed(self, error: OSError) -> None:
         now_s = self._monotonic()
         first = not self._fault
         self._fault = f"{self.directory}: {error.strerror or error}"
+        self._fault_reason = f"{error.strerror or error}: {advice(error)}"
         if first or now_s - self._fault_told_s >= _REMINDER_S:
             self._fault_told_s = now_s
             logger.error(
@@ -238,6 +267,95 @@ class WriteAheadLog:
             self.directory, self._unlogged_batches, self._unlogged_samples,
         )  # fmt: skip
 
+    # Watching
+
+    @property
+    def fault(self) -> str:
+        """The fault that lasts, with the folder, else empty; waits for nobody."""
+        return self._fault
+
+    @property
+    def fault_reason(self) -> str:
+        """The newest fault without the folder, and what to do about it."""
+        return self._fault_reason
+
+    def check(self) -> None:
+        """See whether the folder is still the one that is written to and can be written, and take note of a fault.
+
+        A fault is over when something could really be written. Where an empty folder, or a copy, has taken the place of
+        the one that was there, it is used from now on.
+        """
+        with self._lock:
+            if self._closed:
+                return
+            try:
+                self._check_folder()
+                if self._fault:
+                    self._try_writing()
+            except OSError as error:
+                self._failed(error)
+            else:
+                if self._fault:
+                    self._recovered()
+
+    def take_lost_files(self) -> bool:
+        """Whether files of the log were lost since this was last asked: what they hold must be saved from memory."""
+        with self._lock:
+            if self._misplaced is not None or not self._lock_file.is_in_place():  # it may come back as it was
+                return False
+            gone = [segment for segment in self._closed_segments if not segment.path.exists()]
+            for segment in gone:
+                self._closed_segments.remove(segment)
+            lost, self._lost_files = self._lost_files or bool(gone), False
+            return lost
+
+    @property
+    def in_place(self) -> bool:
+        """Whether the folder is the one that the log was opened in, as far as is known."""
+        return self._misplaced is None
+
+    def _check_folder(self) -> None:
+        if self._lock_file.is_in_place():
+            self._misplaced = None
+        else:
+            try:
+                self._adopt_folder()
+            except OSError as error:
+                self._misplaced = MisplacedError(error.errno, error.strerror)
+                raise
+        if not os.access(self.directory, os.W_OK | os.X_OK):
+            code = errno.EROFS if os.statvfs(self.directory).f_flag & os.ST_RDONLY else errno.EACCES
+            raise OSError(code, os.strerror(code))
+        if self._current is not None and not is_same_file(self._current.path, self._file_id):
+            self._leave_segment()
+            self._lost_files = True
+
+    def _adopt_folder(self) -> None:
+        """Go on in the folder that is now where the log's was; raises OSError if there is none to go on in."""
+        facts = self.directory.stat()
+        if not stat.S_ISDIR(facts.st_mode):
+            raise MisplacedError(errno.ENOTDIR, "something else is where the folder was")
+        if facts.st_dev != self._device:  # most likely its file system was unmounted
+            raise MisplacedError(errno.EXDEV, "another file system is where the folder was")
+        try:
+            lock_file = lock_folder(self.directory)
+        except BackendError as error:
+            raise MisplacedError(errno.EBUSY, "another process uses the folder that is there now") from error
+        self._lock_file.close()
+        self._lock_file = lock_file
+        self._leave_segment()
+        numbers = (int(path.stem) for path in self.directory.glob(f"*{_SUFFIX}") if path.stem.isdigit())
+        self._next_number = max(self._next_number, *(number + 1 for number in numbers), 1)
+        self._misplaced, self._lost_files = None, True
+        logger.warning("another folder is at %s: it is used from now on", self.directory)
+
+    def _try_writing(self) -> None:
+        trial = self.directory / "trial.tmp"
+        try:
+            trial.write_bytes(bytes(_TRIAL_BYTES))
+        finally:
+            trial.unlink(missing_ok=True)
+
     # Segments
 
     def closed_segments(self) -> list[Segment]:
@@ -246,10 +364,17 @@ class WriteAheadLog:
             return list(self._closed_segments)
 
     def drop(self, segment: Segment) -> None:
-        """Remove a closed segment."""
-        segment.path.unlink(missing_ok=True)
-        with self._lock:
-            self._closed_segments.remove(segment)
+        """Remove a closed segment; raises OSError if the disk refuses."""
+        with self._lock:  # first, so that nobody takes it for lost
+            if segment in self._closed_segments:
+                self._closed_segments.remove(segment)
+        try:
+            segment.path.unlink(missing_ok=True)
+        except OSError:
+            with self._lock:
+                self._closed_segments.append(segment)
+                self._closed_segments.sort(key=lambda one: one.path)
+            raise
 
     def rotate(self) -> None:
         """Close the segment in use; the next batch begins a new one."""
@@ -277,7 +402,7 @@ class WriteAheadLog:
             self._closed = True
             self._leave_segment()
         self._committer.close()
-        os.close(self._lock_file)
+        self._lock_file.close()
 
 
 def advice(error: OSError) -> str:
@@ -302,19 +427,11 @@ def sync_directory(directory: Path) -> None:
         os.close(descriptor)
 
 
-def _locked(directory: Path) -> int:
-    """The descriptor of a lock that no other process has; BackendError names the folder if it cannot be used."""
+def _locked(directory: Path) -> LockFile:
+    """A lock that no other process has; BackendError names the folder if it cannot be used."""
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        descriptor = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
         text = f"the folder of the write-ahead log, {directory}, cannot be used: {error.strerror}"
         raise BackendError(text) from error
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(descriptor)
-        raise BackendError(
-            f"another process uses the write-ahead log in {directory}; stop it, or give this one its own folder"
-        ) from None
-    return descriptor
+    return lock_folder(directory)

@@ -128,7 +128,7 @@ def test_steps_of_the_clock_lose_nothing(tmp_path: Path) -> None:
 
 def test_a_folder_has_one_user_at_a_time(tmp_path: Path) -> None:
     log = WriteAheadLog(tmp_path)
-    with pytest.raises(BackendError, match=f"another process uses the write-ahead log in {tmp_path}"):
+    with pytest.raises(BackendError, match=rf"{tmp_path}, is in use by another process \(pid {os.getpid()}\)"):
         WriteAheadLog(tmp_path)
     log.close()
     WriteAheadLog(tmp_path).close()

@@ -1,0 +1,66 @@
+"""What the database last said of each token: samples must not wait behind a job database that does not answer."""
+
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+
+from cc_backend.auth.caller import Caller
+from cc_backend.errors import NotAuthenticated, Unavailable
+
+MAX_AGE_S = 900.0
+"""For so long after the database last confirmed a token it is taken without it."""
+
+MAX_LOOKUPS = 2
+"""While more threads than this wait for the database, those with a token it has confirmed do not join them."""
+
+_MAX_TOKENS = 10_000
+
+
+class TokenVerdicts:
+    """Asks a lookup who a token stands for, and remembers the answer for when the lookup fails or hangs.
+
+    While it answers, each call asks it: a revocation counts from the next call on.
+    """
+
+    def __init__(self, *, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._monotonic = monotonic
+        self._lock = threading.Lock()
+        self._confirmed: OrderedDict[Hashable, tuple[Caller, float]] = OrderedDict()
+        self._lookups = 0
+
+    def resolve(self, key: Hashable, lookup: Callable[[], Caller]) -> Caller:
+        """Who the token of this key stands for.
+
+        Raises:
+            NotAuthenticated: the lookup says that the token is no good.
+            Unavailable: the lookup fails, and the token was not confirmed in the last quarter of an hour.
+        """
+        with self._lock:
+            confirmed = self._recent(key)
+            if confirmed is not None and self._lookups >= MAX_LOOKUPS:
+                return confirmed
+            self._lookups += 1
+        try:
+            caller = lookup()
+        except NotAuthenticated:
+            with self._lock:
+                self._confirmed.pop(key, None)
+            raise
+        except Unavailable:
+            if confirmed is None:
+                raise
+            return confirmed
+        finally:
+            with self._lock:
+                self._lookups -= 1
+        with self._lock:
+            self._confirmed[key] = caller, self._monotonic()
+            self._confirmed.move_to_end(key)
+            if len(self._confirmed) > _MAX_TOKENS:
+                self._confirmed.popitem(last=False)
+        return caller
+
+    def _recent(self, key: Hashable) -> Caller | None:
+        caller, confirmed_s = self._confirmed.get(key, (None, 0.0))
+        return caller if self._monotonic() - confirmed_s <= MAX_AGE_S else None

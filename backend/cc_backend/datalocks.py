@@ -1,0 +1,55 @@
+"""One server at a time on a database, a job archive and a folder of samples."""
+
+from pathlib import Path
+
+from cc_backend.archive.file import FileArchive
+from cc_backend.database import database_path
+from cc_backend.errors import BackendError
+from cc_backend.lockfile import LockFile, demand_free_folder, patiently
+from cc_backend.settings import BackendSettings
+
+
+def lock_data(settings: BackendSettings) -> list[LockFile]:
+    """The database and the archive, for this process alone; the metric store locks its folder itself.
+
+    Raises:
+        BackendError: another process has one of them; the text names it.
+    """
+    database, archive = database_path(settings.main.db), Path(settings.archive.path)
+    locks = [LockFile(_lock_of(database), f"the database {database}")]
+    try:
+        FileArchive(archive)
+        locks.append(LockFile(archive / ".lock", f"the job archive {archive}"))
+    except BackendError:
+        locks[0].close()
+        raise
+    return locks
+
+
+def demand_unused(settings: BackendSettings) -> None:
+    """Return if no other server uses the database, the archive or the folder of the metric store.
+
+    One that is just ending is waited for.
+
+    Raises:
+        BackendError: another process has one of them; the text names it and the process.
+    """
+    for lock_file in patiently(lambda: lock_data(settings)):
+        lock_file.close()
+    demand_free_folder(Path(settings.metric_store.wal.directory))
+
+
+def missing_database(settings: BackendSettings) -> str:
+    """A warning if there is no database though a server ran here before; empty if all is as it should be."""
+    database, samples = database_path(settings.main.db), Path(settings.metric_store.wal.directory)
+    if database.exists() or not (_lock_of(database).exists() or (samples / "runs").exists()):
+        return ""
+    return (
+        f"WARNING: THE DATABASE {database} IS GONE. A server ran here before, so it was removed or moved. "
+        "This one starts with an empty database: without the accounts, tokens and jobs of before. "
+        "If that is not what you want, stop it now and put the database or a backup of it back"
+    )
+
+
+def _lock_of(database: Path) -> Path:
+    return database.with_name(f"{database.name}.lock")
