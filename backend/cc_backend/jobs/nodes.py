@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Protocol
 
+import peewee
+
 from cc_backend.clusters import Clusters
 from cc_backend.database import Database
 from cc_backend.errors import InvalidInput
@@ -125,6 +127,18 @@ class NodeStates:
         if cluster is not None:
             query = query.where(NodeRow.cluster == cluster)
         return [_status(columns) for columns in query.dicts().execute(self._database)]
+
+    def count_by_state(self) -> dict[str, dict[str, int]]:
+        """Cluster -> scheduler's state -> how many nodes are in it by their newest report."""
+        query = (
+            NodeStateRow.select(NodeRow.cluster, NodeStateRow.state, peewee.fn.COUNT(NodeRow.id))
+            .join(NodeRow, on=(NodeRow.latest_id == NodeStateRow.id))
+            .group_by(NodeRow.cluster, NodeStateRow.state)
+        )
+        found: dict[str, dict[str, int]] = {}
+        for cluster, state, number in query.tuples().execute(self._database):
+            found.setdefault(cluster, {})[state] = number
+        return found
 
     def prune(self, before_s: int) -> int:
         """Removes reports from before a time, but never the newest of a node, and says how many."""

@@ -298,6 +298,12 @@ class MetricStore:
             known = self._table.host(cluster, host)
             return None if known is None else int(self._table.host_last_s[known.id]) or None
 
+    def last_seen(self, cluster: str) -> dict[str, int]:
+        """Host -> time of its newest sample of any metric, of all hosts of a cluster that have series."""
+        with self._memory:
+            hosts = self._table.clusters.get(cluster, {})
+            return {name: int(self._table.host_last_s[host.id]) for name, host in hosts.items()}
+
     @property
     def restoring(self) -> bool:
         """Whether samples of before the start are still being read back."""

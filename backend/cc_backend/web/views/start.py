@@ -10,6 +10,7 @@ from cc_backend.model import NON_TERMINAL_STATES, JobState, Level
 from cc_backend.services import current
 from cc_backend.web.joblist import ListRow
 from cc_backend.web.views.jobs import private
+from cc_backend.web.views.nodes import nodes_part
 from cc_backend.web.views.rows import list_rows
 from cc_backend.wording.format import DAY_S, count, number
 
@@ -42,6 +43,7 @@ def start() -> Response:
         running_note=note(running.total, len(rows), "worst first"),
         recent=ended,
         recent_note=note(recent.total, len(ended), ""),
+        nodes=nodes_part(services, caller),
     )
     return private(html)
 
