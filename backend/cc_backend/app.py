@@ -31,7 +31,7 @@ from cc_backend.metricdata import MetricData
 from cc_backend.openstore import open_store
 from cc_backend.schema import migrate
 from cc_backend.services import EXTENSION, Services
-from cc_backend.settings import BackendSettings
+from cc_backend.settings import BackendSettings, MainSettings
 from cc_backend.storerouter import StoreRouter
 from cc_backend.storetable import tables
 
@@ -47,6 +47,7 @@ HEADERS = {
     "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
     "Cross-Origin-Opener-Policy": "same-origin",
 }
+_FULL_CACHES = 4
 HSTS_S = 365 * 24 * 3600
 
 logger = logging.getLogger(__name__)
@@ -78,7 +79,11 @@ def create_services(settings: BackendSettings, clock: Callable[[], float] = time
     archive = FileArchive(Path(settings.archive.path))
     cluster_files = ClusterFiles(Path(settings.archive.path))
     clusters = open_clusters(cluster_files)
-    database = open_database(settings.main.db, busy_timeout_s=settings.main.db_config.busy_timeout_ms / 1000)
+    database = open_database(
+        settings.main.db,
+        busy_timeout_s=settings.main.db_config.busy_timeout_ms / 1000,
+        cache_size_mb=connection_cache_mb(settings.main),
+    )
     migrate(database, now_s=int(clock()))
     generations = ClusterGenerations(database)
     numbers = generations.record(clusters, now_s=int(clock()))
@@ -138,6 +143,12 @@ def warn_of_held(clusters: Clusters, held: Iterable[HeldHosts]) -> None:
                 group.sub_cluster,
                 "they keep what they started with" if known else "they cannot be archived without it",
             )
+
+
+def connection_cache_mb(main: MainSettings) -> int:
+    """The page cache of one connection: there is one per thread, and all have as much as four of full size."""
+    cache_mb = main.db_config.cache_size_mb
+    return max(1, min(cache_mb, _FULL_CACHES * cache_mb // main.threads))
 
 
 def open_clusters(files: ClusterFiles) -> Clusters:

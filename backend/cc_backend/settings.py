@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cc_common.settings import Loaded, load, option, read_json, required, section, sections
+from cc_backend.configfile import read_document
+from cc_backend.envfile import with_env_file
+from cc_common.settings import Loaded, load, option, required, section, sections
 
 HOUR_S = 3600.0
 DAY_S = 24 * HOUR_S
@@ -20,7 +22,12 @@ ADDRESS_VARIABLE = "CC_BACKEND_ADDR"
 class DatabaseSettings:
     """`main.db-config`."""
 
-    cache_size_mb: int = option(64, "Page cache of each database connection, in MB.", minimum=1)
+    cache_size_mb: int = option(
+        64,
+        "Page cache of a database connection, in MB. There is one for each of main.threads; more than four share as "
+        "much as four have.",
+        minimum=1,
+    )
     busy_timeout_ms: int = option(60_000, "How long a statement waits for a lock, in ms.", minimum=0)
 
 
@@ -169,6 +176,16 @@ class BackendSettings:
     )
 
 
+SAMPLE_PUBLIC_KEY = "kzfYrYy+TzpanWZHJ5qSdMj5uKUWgq74BWhQG6copP0="
+"""The public key of the pair that the reference ships: everybody has its private key."""
+
+SAMPLE_KEY_ADVICE = (
+    "is the sample that the reference ships, whose private key everybody has; take a pair of your own, as "
+    "`cc-backend init` makes one"
+)
+SECTIONS = ("main", "auth", "archive", "metric-store")
+"""Those that may stand in a file of their own, named by `<section>-file`."""
+
 _LATER = "is a setting of the reference that this version does not use yet"
 _NOT_NEEDED = "is a setting of the reference that is not needed here"
 
@@ -210,25 +227,48 @@ LEGACY: Mapping[str, str] = {
     "metric-store.nats-subscriptions": _LATER,
     "nats": _LATER,
     "cron": _NOT_NEEDED,
+    "main.log-*": "the log goes to standard error, as a service manager expects it",
+    "main.footer*": _LATER,
+    "disable-archive": "is not supported: finished jobs are always archived",
     "ui": _LATER,
     "clusters": "clusters are read from <archive>/<cluster>/cluster.json: see `cc-backend cluster add`",
+}
+
+
+ENVIRONMENT_LEGACY: Mapping[str, str] = {
+    "SESSION_KEY": "is not needed: logins are kept in the database",
+    "CROSS_LOGIN_JWT_PUBLIC_KEY": _LATER,
+    "CROSS_LOGIN_JWT_HS512_KEY": _LATER,
+    "LDAP_ADMIN_PASSWORD": _LATER,
+    "OID_CLIENT_ID": _LATER,
+    "OID_CLIENT_SECRET": _LATER,
 }
 
 
 def load_settings(
     path: Path, *, environment: Mapping[str, str], overrides: Mapping[str, Any] | None = None
 ) -> Loaded[BackendSettings]:
-    """The settings in a file, with each value's origin.
+    """The settings in a file and in those that belong to it, with each value's origin.
+
+    Belong to it: the files that it names, and `.env` beside it, whose variables count unless `environment` has them.
 
     Raises:
-        SettingsError: the file cannot be read, or a key is unknown, of the wrong type or out of range.
+        SettingsError: a file cannot be read, or a key is unknown, of the wrong type or out of range.
     """
-    return load(
+    document = read_document(path, sections=SECTIONS, unused=LEGACY)
+    environment, env_sources, env_warnings = with_env_file(path, environment, unused=ENVIRONMENT_LEGACY)
+    loaded = load(
         BackendSettings,
-        read_json(path),
-        source=str(path),
+        document.content,
+        source=document.source,
+        other_sources=document.sources,
         base_directory=path.resolve().parent,
         environment=environment,
+        env_sources=env_sources,
         overrides=overrides or {},
         legacy=LEGACY,
     )
+    notes = []
+    if loaded.value.auth.jwts.public_key == SAMPLE_PUBLIC_KEY:
+        notes.append(f"{loaded.origins['auth.jwts.public-key']}: auth.jwts.public-key: {SAMPLE_KEY_ADVICE}")
+    return Loaded(loaded.value, loaded.origins, (*document.warnings, *loaded.warnings, *env_warnings, *notes))

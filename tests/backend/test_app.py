@@ -7,6 +7,7 @@ import pytest
 from flask import Flask
 
 from cc_backend.auth.guard import RouteWithoutPermissionError, check_every_route
+from cc_backend.services import EXTENSION
 
 
 @pytest.mark.parametrize("path", ["/login", "/healthz", "/api/jobs/", "/nothing/here", "/monitoring/jobs/"])
@@ -53,3 +54,14 @@ def test_samples_and_jobs_are_there_after_a_restart(site_of: Callable[..., Any],
         f"/api/jobs/metrics/{jobs[0]['id']}?metric=mem_used", headers=second.headers()
     ).get_json()
     assert answer["data"]["jobMetrics"][0]["metric"]["series"][0]["data"] == [10.0, 11.0, 12.0]
+
+
+@pytest.mark.parametrize(
+    ("threads", "cache_mb", "each_mb"), [(1, 64, 64), (4, 64, 64), (16, 64, 16), (16, 2048, 512), (256, 1, 1)]
+)
+def test_the_page_cache_of_the_settings_is_that_of_the_connections(
+    app_factory: Callable[..., Flask], threads: int, cache_mb: int, each_mb: int
+) -> None:
+    app = app_factory(settings={"main": {"threads": threads, "db-config": {"cache-size-mb": cache_mb}}})
+    database = app.extensions[EXTENSION].database
+    assert database.first_row("PRAGMA cache_size") == (-1024 * each_mb,)

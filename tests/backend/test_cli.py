@@ -15,7 +15,7 @@ from cc_backend.datalocks import missing_database
 from cc_backend.jobs.rows import insert_job
 from cc_backend.lockfile import LockFile
 from cc_backend.model import Job, Resource
-from cc_backend.settings import load_settings
+from cc_backend.settings import SAMPLE_PUBLIC_KEY, load_settings
 
 COMMAND = Path(sys.executable).parent / "cc-backend"
 
@@ -276,3 +276,15 @@ def test_a_database_that_is_gone_is_told_before_an_empty_one_is_made(config: Pat
         trace.write_text("")
         assert f"THE DATABASE {database} IS GONE" in missing_database(settings)
         trace.unlink()
+
+
+def test_the_sample_key_of_the_reference_is_not_served_to_others(config: Path) -> None:
+    document = json.loads(config.read_text("utf-8"))
+    document["main"]["addr"] = "0.0.0.0:0"
+    document["auth"] = {"jwts": {"public-key": SAMPLE_PUBLIC_KEY}}
+    config.write_text(json.dumps(document), "utf-8")
+    (config.parent / "config.json").chmod(0o600)
+    done = cc_backend("serve", "--config", config, "--addr", "0.0.0.0:1")
+    assert done.returncode == 2
+    assert "private key everybody has" in done.stderr
+    assert "Traceback" not in done.stderr

@@ -59,6 +59,14 @@ def is_forwarded_https(peer: str, forwarded_proto: str, trusted: Networks) -> bo
     return peer in trusted and forwarded_proto.rsplit(",", maxsplit=1)[-1].strip().lower() == "https"
 
 
+def is_loopback(host: str) -> bool:
+    """Whether only programs on this machine reach a server that listens there."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:  # a name, wherever it leads
+        return False
+
+
 def _parse(text: str) -> Address | None:
     """An address, also with a port behind it; None when it is none."""
     bare = text

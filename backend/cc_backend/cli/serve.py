@@ -6,12 +6,14 @@ from typing import Annotated
 
 import typer
 
+from cc_backend.auth.addresses import is_loopback
 from cc_backend.auth.keys import TokenKeys
 from cc_backend.cli.common import DEFAULT_CONFIG, Config, load, opened_database
 from cc_backend.datalocks import demand_unused, missing_database
 from cc_backend.log import configure_logging
-from cc_backend.settings import ADDRESS_VARIABLE
+from cc_backend.settings import ADDRESS_VARIABLE, SAMPLE_KEY_ADVICE, SAMPLE_PUBLIC_KEY
 from cc_backend.setup import initialise
+from cc_common.errors import SettingsError
 from cc_common.settings import show
 
 
@@ -49,7 +51,9 @@ def serve(
     with opened_database(loaded.value):
         pass  # what cannot be opened is better said here, once, than by a process that dies and dies again
     demand_unused(loaded.value)
-    server.listen_address(loaded.value.main.addr)
+    host, _ = server.listen_address(loaded.value.main.addr)
+    if loaded.value.auth.jwts.public_key == SAMPLE_PUBLIC_KEY and not is_loopback(host):
+        raise SettingsError("auth.jwts.public-key", f"auth.jwts.public-key: {SAMPLE_KEY_ADVICE}, or serve on localhost")
     places_of(loaded.value.metric_store_external)
     server.become_server(config)
 

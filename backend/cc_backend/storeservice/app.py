@@ -1,6 +1,5 @@
 """The web application of the metric store: the routes of cc-metric-store, and what watches it."""
 
-import ipaddress
 import logging
 import time
 from collections.abc import Callable
@@ -9,6 +8,7 @@ from flask import Flask
 from werkzeug.exceptions import HTTPException
 
 from cc_backend.api import activity, errors
+from cc_backend.auth.addresses import is_loopback
 from cc_backend.auth.keys import TokenKeys
 from cc_backend.auth.signatures import Signatures
 from cc_backend.health import HealthMonitor, Part
@@ -38,20 +38,13 @@ def check(settings: StoreServiceSettings) -> None:
     make_used_nodes(settings)
     if not settings.metrics:
         raise SettingsError("metrics", "metrics: no metric is configured, so nothing would be kept")
-    if settings.main.jwt_public_key or settings.main.open_to_all or _is_loopback(host):
+    if settings.main.jwt_public_key or settings.main.open_to_all or is_loopback(host):
         return
     raise SettingsError(
         "main.jwt-public-key",
         f"main.jwt-public-key is empty and {settings.main.addr} can be reached by others: everybody could read, "
         "write and free samples. Set the key, listen on localhost, or say main.open-to-all: true",
     )
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:  # a name, wherever it leads
-        return False
 
 
 def make_gate(settings: StoreServiceSettings) -> Gate:

@@ -8,9 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from cc_backend.configfile import read_included
+from cc_backend.envfile import with_env_file
 from cc_backend.settings import LEGACY as BACKEND_LEGACY
 from cc_backend.settings import MetricStoreSettings
-from cc_common.settings import Loaded, load, named_sections, option, read_json, required, section
+from cc_common.settings import Loaded, load, named_sections, option, required, section
 
 
 @dataclass(frozen=True)
@@ -94,17 +96,22 @@ def load_settings(
     Raises:
         SettingsError: the file cannot be read, or a key is unknown, of the wrong type or out of range.
     """
-    document, notes = modernised(read_json(path))
+    found = read_included(path, sections=("main", "metrics", "metric-store"), unused=LEGACY)
+    document, notes = modernised(found.content)
+    environment, env_sources, env_warnings = with_env_file(path, environment)
     loaded = load(
         StoreServiceSettings,
         document,
-        source=str(path),
+        source=found.source,
+        other_sources=found.sources,
         base_directory=path.resolve().parent,
         environment=environment,
+        env_sources=env_sources,
         overrides=overrides or {},
         legacy=LEGACY,
     )
-    return Loaded(loaded.value, loaded.origins, (*(f"{path}: {note}" for note in notes), *loaded.warnings))
+    moved = [f"{path}: {note}" for note in notes]
+    return Loaded(loaded.value, loaded.origins, (*found.warnings, *moved, *loaded.warnings, *env_warnings))
 
 
 def modernised(document: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:

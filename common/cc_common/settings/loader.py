@@ -23,6 +23,8 @@ T = TypeVar("T")
 DEFAULT, COMMAND_LINE = "default", "command line"
 
 _NOTHING: Mapping[str, Any] = types.MappingProxyType({})
+_LARGEST_FILE_BYTES = 16 << 20
+_NAMED = 10
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,7 +39,11 @@ class Loaded(Generic[T]):
 def read_json(path: Path) -> Dict[str, Any]:
     """The object in a JSON file; SettingsError names file, line and column of what is wrong."""
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        with path.open("rb") as file:
+            raw = file.read(_LARGEST_FILE_BYTES + 1)
+        if len(raw) > _LARGEST_FILE_BYTES:
+            raise SettingsError("", f"{path}: is larger than {_LARGEST_FILE_BYTES >> 20} MiB")
+        text = raw.decode("utf-8-sig")
     except OSError as error:
         raise SettingsError("", f"{path}: cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
@@ -78,43 +84,60 @@ def load(
     overrides: Mapping[str, Any] = _NOTHING,
     legacy: Mapping[str, str] = _NOTHING,
     other_sources: Mapping[str, str] = _NOTHING,
+    env_sources: Mapping[str, str] = _NOTHING,
 ) -> Loaded[T]:
     """Settings of the class from a document; `source` names it in messages and origins.
 
     `overrides` maps dotted keys to values or texts of the command line; None means not given. An empty environment
     variable counts as not set. `legacy` maps dotted keys of older systems (with * and ?) to advice: where present they
     give a warning. `other_sources` maps sections of the document that `source` does not have itself to where they come
-    from. Any other unknown key, wrong type or value out of range raises SettingsError with the dotted key.
+    from, `env_sources` variables that are not of the process's own environment. Any other unknown key, wrong type or
+    value out of range raises SettingsError with the dotted key.
     """
-    reader = _Reader(source, base_directory, environment, dict(overrides), legacy, other_sources=other_sources)
+    origins = _Origins(source, other_sources, env_sources)
+    reader = _Reader(origins, base_directory, environment, dict(overrides), legacy)
     value = reader.section(cls, document, "", in_list=False)
     reader.refuse_unused_overrides(cls)
     return Loaded(value, reader.origins, tuple(reader.warnings))
 
 
+@dataclasses.dataclass(frozen=True)
+class _Origins:
+    """Where values come from, in words."""
+
+    source: str
+    other_sources: Mapping[str, str]
+    env_sources: Mapping[str, str]
+
+    def file(self, dotted: str) -> str:
+        """The file of a setting."""
+        return self.other_sources.get(dotted.split(".", 1)[0].split("[", 1)[0], self.source)
+
+    def variable(self, name: str) -> str:
+        """The variable, with its file if it has one."""
+        return f"{self.env_sources[name]}, {name}" if name in self.env_sources else f"environment {name}"
+
+
 class _Reader:
     def __init__(
         self,
-        source: str,
+        origin: _Origins,
         base_directory: Optional[Path],
         environment: Mapping[str, str],
         overrides: Dict[str, Any],
         legacy: Mapping[str, str],
-        *,
-        other_sources: Mapping[str, str],
     ) -> None:
-        self.source = source
+        self.origin = origin
         self.base_directory = base_directory
         self.environment = environment
         self.overrides = {key: value for key, value in overrides.items() if value is not None}
         self.legacy = legacy
-        self.other_sources = other_sources
         self.origins: Dict[str, str] = {}
         self.warnings: List[str] = []
         self._used: Set[str] = set()
 
     def wrong(self, key: str, problem: str, origin: str = "") -> SettingsError:
-        return SettingsError(key, f"{origin or self.source}: {key or 'the whole'}: {problem}")
+        return SettingsError(key, f"{origin or self.origin.file(key)}: {key or 'the whole'}: {problem}")
 
     def section(self, cls: Type[T], document: Any, path: str, *, in_list: bool) -> T:
         if not isinstance(document, collections.abc.Mapping):
@@ -171,7 +194,7 @@ class _Reader:
             self._used.add(dotted)
             return self._checked(setting, self.overrides[dotted], dotted, COMMAND_LINE)
         if variable and self.environment.get(variable):
-            return self._checked(setting, self.environment[variable], dotted, f"environment {variable}")
+            return self._checked(setting, self.environment[variable], dotted, self.origin.variable(variable))
         if declaration.secret and document.get(setting.file_key) is not None:
             return self._secret_file(setting, document, dotted)
         value = document.get(setting.key)
@@ -179,7 +202,7 @@ class _Reader:
             return self._default(setting, dotted)
         if declaration.secret and value:
             self._warn_of_open_file(dotted)
-        return self._checked(setting, value, dotted, self.source)
+        return self._checked(setting, value, dotted, self.origin.file(dotted))
 
     def _default(self, setting: Setting, dotted: str) -> Any:
         if setting.declaration.required:
@@ -192,13 +215,12 @@ class _Reader:
 
     def _checked(self, setting: Setting, value: Any, dotted: str, origin: str) -> Any:
         try:
-            if isinstance(value, str) and origin != self.source:
+            if isinstance(value, str) and origin != self.origin.file(dotted):
                 value = from_text(value, setting.type, setting.declaration)
             value = check(value, setting.type, setting.declaration)
         except Wrong as error:
             raise self.wrong(dotted + error.where, str(error), origin) from None
-        from_document = origin == self.source
-        self.origins[dotted] = self.other_sources.get(dotted.split(".", 1)[0], origin) if from_document else origin
+        self.origins[dotted] = origin
         return value if origin == COMMAND_LINE else self._resolved(setting, value)
 
     def _resolved(self, setting: Setting, value: Any) -> Any:
@@ -223,20 +245,28 @@ class _Reader:
 
     def _warn_of_open_file(self, dotted: str) -> None:
         with contextlib.suppress(OSError, ValueError):
-            if Path(self.source).stat().st_mode & stat.S_IROTH:
-                self.warnings.append(f"{self.source}: {dotted}: is secret, but everybody on this machine can read it")
+            if Path(self.origin.file(dotted)).stat().st_mode & stat.S_IROTH:
+                self.warnings.append(
+                    f"{self.origin.file(dotted)}: {dotted}: is secret, but everybody on this machine can read it"
+                )
 
     def _refuse_unknown(self, document: Mapping[str, Any], path: str, settings: List[Setting]) -> None:
         known = [setting.key for setting in settings]
         known += [setting.file_key for setting in settings if setting.declaration.secret]
+        strange = []
         for key in document:
             if key in known:
                 continue
             dotted = _join(path, key)
             advice = self._legacy_advice(dotted)
             if advice is None:
-                raise self.wrong(dotted, f"there is no such setting{_nearest(key, known)}")
-            self.warnings.append(f"{self.source}: {dotted}: {advice}")
+                strange.append(key)
+            else:
+                self.warnings.append(f"{self.origin.file(dotted)}: {dotted}: {advice}")
+        if strange:
+            more = "".join(f"; {_join(path, key)}: neither{_nearest(key, known)}" for key in strange[1:_NAMED])
+            more += f"; and {len(strange) - _NAMED} more" if len(strange) > _NAMED else ""
+            raise self.wrong(_join(path, strange[0]), f"there is no such setting{_nearest(strange[0], known)}{more}")
 
     def _legacy_advice(self, dotted: str) -> Optional[str]:
         if dotted in self.legacy:

@@ -84,7 +84,7 @@ def _section_page(cls: type, path: str, help_text: str) -> List[str]:
     settings = settings_of(cls)
     page: List[str] = []
     if path:
-        page.append(f"## `{path}`\n\n{help_text}\n")
+        page.append(f"## `{path}`\n\n{_sentence(help_text)}\n")
     page.extend(_options_table(cls, path))
     for setting in settings:
         inner = setting.declaration.cls
@@ -102,7 +102,7 @@ def _options_table(cls: type, path: str) -> List[str]:
 
 def _reference_row(setting: Setting, path: str) -> str:
     declaration = setting.declaration
-    notes = [declaration.help]
+    notes = [_sentence(declaration.help)]
     if declaration.choices:
         notes.append("One of " + ", ".join(f"`{json.dumps(choice)}`" for choice in declaration.choices) + ".")
     if declaration.minimum is not None:
@@ -116,6 +116,11 @@ def _reference_row(setting: Setting, path: str) -> str:
     dotted = f"{path}.{setting.key}" if path else setting.key
     cells = [f"`{dotted}`", _type_words(setting), _default_words(setting), " ".join(notes)]
     return "| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells) + " |\n"
+
+
+def _sentence(text: str) -> str:
+    """The text with the full stop that keeps it apart from what follows."""
+    return text if not text or text[-1] in ".!?:" else f"{text}."
 
 
 def _default_words(setting: Setting) -> str:

@@ -1,0 +1,227 @@
+"""The configuration file with the files that it names, in today's layout: what the reference's installations have.
+
+Read are `<section>-file` at the top level, which stands for the section; keys of releases up to 1.4, which had no
+sections; keys in camelCase or with underscores; and the variables of a `.env` beside the file.
+"""
+
+import json
+import re
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from cc_common.errors import SettingsError
+from cc_common.settings import read_json
+
+_MAIN_BEFORE_1_5 = (
+    "addr",
+    "api-allowed-ips",
+    "db",
+    "disable-authentication",
+    "embed-static-files",
+    "emission-constant",
+    "enable-job-taggers",
+    "group",
+    "https-cert-file",
+    "https-key-file",
+    "machine-state-dir",
+    "redirect-http-to",
+    "session-max-age",
+    "short-running-jobs-duration",
+    "static-files",
+    "stop-jobs-exceeding-walltime",
+    "user",
+    "validate",
+)
+MOVED: Mapping[str, tuple[str, ...]] = {
+    **{key: ("main", key) for key in _MAIN_BEFORE_1_5},
+    "enable-resampling": ("main", "resampling"),
+    "jwts": ("auth", "jwts"),
+    "jwt-max-age": ("auth", "jwts", "max-age"),
+    "ldap": ("auth", "ldap"),
+    "oidc": ("auth", "oidc"),
+    "job-archive": ("archive",),
+    "cron-frequency": ("cron",),
+    "ui-defaults": ("ui",),
+}
+"""Where the top-level keys of releases up to 1.4 stand now."""
+
+_CAPITAL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
+_ENDLESS = ("", "0", "0s", 0)
+_UNSUPPORTED_ARCHIVES = {"s3": "in S3 storage", "sqlite": "in an SQLite file"}
+
+
+@dataclass(slots=True)
+class ConfigDocument:
+    """What the files say together; `sources` names the file of each section that has one of its own."""
+
+    content: dict[str, Any]
+    source: str
+    sources: dict[str, str] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+
+    def warn(self, key: str, advice: str) -> None:
+        """Note something that the operator should know of a key of the main file."""
+        self.warnings.append(f"{self.source}: {key}: {advice}")
+
+    def section(self, *path: str) -> dict[str, Any]:
+        """An object inside the document, made if it is missing; SettingsError if something else is there."""
+        place = self.content
+        for depth, key in enumerate(path, start=1):
+            inner = place.get(key)
+            if inner is not None and not isinstance(inner, dict):
+                raise SettingsError(
+                    ".".join(path[:depth]), f"{self.source}: {'.'.join(path[:depth])}: must be an object"
+                )
+            inner = dict(inner or {})
+            place[key] = inner
+            place = inner
+        return place
+
+
+def read_document(path: Path, *, sections: Collection[str], unused: Mapping[str, str]) -> ConfigDocument:
+    """The document of a configuration file, in today's layout, with warnings that name what was found elsewhere.
+
+    `sections` are those that may have a file of their own, `unused` those whose file is not even read, with advice.
+
+    Raises:
+        SettingsError: a file cannot be read, a key is given twice, or something cannot be used here.
+    """
+    document = read_included(path, sections=sections, unused=unused)
+    _move(document)
+    _rename(document)
+    _use_metric_stores(document)
+    _drop_endless(document)
+    _refuse_unsupported(document)
+    return document
+
+
+def read_included(path: Path, *, sections: Collection[str], unused: Mapping[str, str]) -> ConfigDocument:
+    """The document of a file, with the content of the file that each `<section>-file` names in place of the section.
+
+    Raises:
+        SettingsError: a file cannot be read, or a section is given twice.
+    """
+    document = ConfigDocument(dict(read_json(path)), str(path))
+    for key in [key for key in document.content if key.endswith("-file")]:
+        section = key.removesuffix("-file")
+        if section in unused:
+            document.warn(key, unused[section])
+            del document.content[key]
+        elif section in sections:
+            name = document.content.pop(key)
+            if section in document.content:
+                raise SettingsError(key, f"{document.source}: {key}: {section!r} is given as well; keep one")
+            if not isinstance(name, str) or not name:
+                raise SettingsError(key, f"{document.source}: {key}: must be the name of a file")
+            document.content[section] = read_json(path.parent / name)
+            document.sources[section] = str(path.parent / name)
+    return document
+
+
+def _move(document: ConfigDocument) -> None:
+    """Put the top-level keys of releases up to 1.4 where they belong now."""
+    for old in list(document.content):
+        kebab = kebab_case(old)
+        if kebab in MOVED:
+            _move_one(document, old, MOVED[kebab])
+    if driver := document.content.pop("db-driver", None):
+        if driver != "sqlite3":
+            raise SettingsError(
+                "db-driver",
+                f"{document.source}: db-driver: {shown(driver)} is not supported, and no release from 1.5 on does; "
+                "jobs are kept in an SQLite file (main.db)",
+            )
+        document.warn("db-driver", "is not needed: the database is always SQLite")
+
+
+def _move_one(document: ConfigDocument, old: str, path: tuple[str, ...]) -> None:
+    value = document.content.pop(old)
+    if old == "job-archive" and isinstance(value, str):
+        value = {"kind": "file", "path": value}
+    place = document.section(*path[:-1])
+    dotted = ".".join(path)
+    if path[-1] in place:
+        document.warn(old, f"is left out, as {dotted} is given too")
+        return
+    place[path[-1]] = value
+    document.warn(old, f"stands at {dotted} now (layout of a release before 1.5)")
+
+
+def _rename(document: ConfigDocument) -> None:
+    """Write the keys of the sections as releases from 1.5 on do: with hyphens."""
+    for path in (("main",), ("main", "db-config"), ("auth", "jwts"), ("archive",), ("metric-store",)):
+        place: Any = document.content
+        for key in path:
+            place = place.get(key) if isinstance(place, Mapping) else None
+        if not isinstance(place, Mapping):
+            continue
+        wrong = [key for key in place if kebab_case(key) != key]
+        if not wrong:
+            continue
+        renamed = document.section(*path)
+        for key in wrong:
+            kebab, value = kebab_case(key), renamed.pop(key)
+            dotted = ".".join((*path, key))
+            if kebab in renamed:
+                document.warn(dotted, f"is left out, as {kebab!r} is given too")
+            else:
+                renamed[kebab] = value
+                document.warn(dotted, f"is written {kebab!r} now")
+
+
+def _use_metric_stores(document: ConfigDocument) -> None:
+    """Take the metric stores that releases up to 1.4 named for each cluster, if none is configured in today's way."""
+    clusters = document.content.get("clusters")
+    if not isinstance(clusters, list) or {"metric-store", "metric-store-external"} & document.content.keys():
+        return
+    stores = []
+    for index, cluster in enumerate(clusters):
+        store = cluster.get("metricDataRepository") if isinstance(cluster, Mapping) else None
+        if not isinstance(store, Mapping):
+            continue
+        key = f"clusters[{index}].metricDataRepository"
+        if store.get("kind") != "cc-metric-store":
+            document.warn(key, f"a store of the kind {shown(store.get('kind'))} is not supported")
+            continue
+        stores.append(
+            {"scope": cluster.get("name"), **{name: store[name] for name in ("url", "token") if name in store}}
+        )
+        document.warn(key, "is read as an entry of metric-store-external")
+    if stores:
+        document.content["metric-store-external"] = stores
+
+
+def _drop_endless(document: ConfigDocument) -> None:
+    """Where releases up to 1.5 let logins or tokens never end, they end here, after the default time."""
+    for *path, key in (("main", "session-max-age"), ("auth", "jwts", "max-age")):
+        place: Any = document.content
+        for name in path:
+            place = place.get(name) if isinstance(place, Mapping) else None
+        if isinstance(place, Mapping) and key in place and place[key] in _ENDLESS and place[key] is not False:
+            document.section(*path).pop(key)
+            document.warn(".".join((*path, key)), "asks for no end, which is not supported; the default is used")
+
+
+def _refuse_unsupported(document: ConfigDocument) -> None:
+    archive = document.content.get("archive")
+    kind = archive.get("kind") if isinstance(archive, Mapping) else None
+    if isinstance(kind, str) and kind in _UNSUPPORTED_ARCHIVES:
+        source = document.sources.get("archive", document.source)
+        raise SettingsError(
+            "archive.kind",
+            f"{source}: archive.kind: a job archive {_UNSUPPORTED_ARCHIVES[kind]} is not supported yet; this version "
+            'keeps it in a folder: "archive": {"kind": "file", "path": "..."}',
+        )
+
+
+def kebab_case(key: str) -> str:
+    """A key as releases from 1.5 on write it: `api-allowed-ips` for `apiAllowedIPs`, `user-base` for `user_base`."""
+    return _CAPITAL.sub("-", key).replace("_", "-").lower()
+
+
+def shown(value: Any) -> str:
+    """A value as a message quotes it."""
+    text = json.dumps(value, default=str)
+    return text if len(text) <= 60 else f"{text[:57]}..."  # noqa: PLR2004 a message is read in one line
