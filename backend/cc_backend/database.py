@@ -9,7 +9,7 @@ import sqlite3
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
@@ -194,6 +194,12 @@ class Database(peewee.SqliteDatabase):
         row: tuple[Any, ...] | None = cursor.fetchone()
         cursor.close()
         return row
+
+    def execute_many(self, sql: str, rows: Sequence[Sequence[Any]]) -> None:
+        """Run a hand-written statement once per row of parameters; inside a `write`."""
+        with self._translated():
+            connection: sqlite3.Connection = self.connection()  # type: ignore[no-untyped-call]  # stubs lack it
+            connection.executemany(sql, rows).close()
 
     def rows(self, query: Any) -> Iterator[tuple[Any, ...]]:
         """The rows of a query as they are stored: no field converts its value, so none can fail to."""

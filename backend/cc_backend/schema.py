@@ -65,6 +65,13 @@ def _add_account_states(database: Database) -> None:
     _add_column(database, "user", "disabled_s", "INTEGER")
 
 
+def _note_when_nodes_were_seen(database: Database) -> None:
+    """Reports that say nothing new of a node leave no row."""
+    _add_column(database, "node", "seen_s", "INTEGER NOT NULL DEFAULT 0")
+    execute: Any = database.execute_sql
+    execute("UPDATE node SET seen_s = COALESCE((SELECT time_s FROM node_state WHERE id = latest_id), 0)")
+
+
 def _add_column(database: Database, table: str, column: str, definition: str) -> None:
     """Add a column unless the table was created with it."""
     if column not in {known.name for known in database.get_columns(table)}:
@@ -76,4 +83,5 @@ _UPGRADES: tuple[Callable[[Database], None], ...] = (
     _create_schema,
     _remember_cluster_configurations,
     _add_account_states,
+    _note_when_nodes_were_seen,
 )

@@ -32,6 +32,19 @@ class DatabaseSettings:
 
 
 @dataclass(frozen=True)
+class NodeStateRetentionSettings:
+    """`main.nodestate-retention`."""
+
+    policy: str = option(
+        "delete",
+        "What becomes of old node states: delete removes them; move, to files elsewhere, is not there yet and keeps "
+        "them. The newest of each node always stays.",
+        choices=("delete", "move"),
+    )
+    age: int = option(168, "Node states older than this many hours are old.", minimum=1)
+
+
+@dataclass(frozen=True)
 class MainSettings:
     """`main`."""
 
@@ -61,6 +74,9 @@ class MainSettings:
         32 * 1024 * 1024, "Largest body of a write request, after decompression.", minimum=1024
     )
     max_json_bytes: int = option(4 * 1024 * 1024, "Largest JSON body of any other request.", minimum=1024)
+    nodestate_retention: NodeStateRetentionSettings = section(
+        NodeStateRetentionSettings, "How long the database remembers what the nodes did."
+    )
     db_config: DatabaseSettings = section(DatabaseSettings, "The database connections.")
 
 
@@ -204,7 +220,15 @@ LEGACY: Mapping[str, str] = {
     "main.systemd-unit": _LATER,
     "main.resampling": _LATER,
     "main.api-subjects": _LATER,
-    "main.nodestate-retention": _LATER,
+    "main.nodestate-retention.target-kind": _LATER,
+    "main.nodestate-retention.target-path": _LATER,
+    "main.nodestate-retention.target-endpoint": _LATER,
+    "main.nodestate-retention.target-bucket": _LATER,
+    "main.nodestate-retention.target-access-key": _LATER,
+    "main.nodestate-retention.target-secret-key": _LATER,
+    "main.nodestate-retention.target-region": _LATER,
+    "main.nodestate-retention.target-use-path-style": _LATER,
+    "main.nodestate-retention.max-file-size-mb": _LATER,
     "main.db-config.soft-heap-limit-mb": _NOT_NEEDED,
     "main.db-config.max-open-connections": _NOT_NEEDED,
     "main.db-config.max-idle-connections": _NOT_NEEDED,

@@ -4,8 +4,9 @@ import logging
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
+import orjson
 import peewee
 
 from cc_backend.clusters import Clusters
@@ -16,6 +17,22 @@ from cc_common.errorcodes import ErrorCode
 from cc_common.nodestate import NodeState, NodeStateReport
 
 logger = logging.getLogger(__name__)
+
+
+_PRUNED_AT_ONCE = 10_000
+_STATE_COLUMNS = (
+    *("state", "reported_states", "health", "missing_metrics", "degraded_metrics"),
+    *("cpus_allocated", "memory_allocated", "gpus_allocated", "jobs_running"),
+)
+_NODE = "(SELECT id FROM node WHERE cluster = ? AND hostname = ?)"
+_ADD_NODE = "INSERT OR IGNORE INTO node (cluster, hostname, sub_cluster, latest_id, seen_s) VALUES (?, ?, ?, 0, 0)"
+_MOVE_NODE = "UPDATE node SET sub_cluster = ? WHERE cluster = ? AND hostname = ?"
+_ADD_STATE = f"INSERT INTO node_state (time_s, {', '.join(_STATE_COLUMNS)}, node_id) VALUES ({'?, ' * 10}{_NODE})"  # noqa: S608 constants
+_LINK_STATE = (
+    "UPDATE node SET latest_id = (SELECT MAX(id) FROM node_state WHERE node_id = node.id) "
+    "WHERE cluster = ? AND hostname = ?"
+)
+_SEE_NODES = "UPDATE node SET seen_s = ? WHERE cluster = ? AND hostname IN (SELECT value FROM json_each(?))"
 
 
 class SchedulerState(StrEnum):
@@ -62,7 +79,10 @@ class ReportResult:
 
 @dataclass(frozen=True, slots=True)
 class NodeStatus:
-    """The newest that is known of a node; `reported_states` are the scheduler's own words, memory is MB."""
+    """The newest that is known of a node; `reported_states` are the scheduler's own words, memory is MB.
+
+    `time_s` is the time of the newest report, `since_s` that of the first one in a row that said all this.
+    """
 
     cluster: str
     sub_cluster: str
@@ -77,6 +97,15 @@ class NodeStatus:
     memory_allocated: int
     gpus_allocated: int
     jobs_running: int
+    since_s: int = 0
+
+
+class _Row(NamedTuple):
+    """What a report says of a node; `state` as it is stored."""
+
+    hostname: str
+    sub_cluster: str
+    state: tuple[Any, ...]
 
 
 class NodeStates:
@@ -96,18 +125,16 @@ class NodeStates:
             text = f"cluster: there is no cluster {report.cluster[:80]!r}"
             raise InvalidInput(text, code=ErrorCode.UNKNOWN_CLUSTER)
         rejected: list[str] = []
-        rows: list[tuple[str, dict[str, Any]]] = []
+        rows: list[_Row] = []
         for node in {node.hostname: node for node in report.nodes}.values():
             try:
                 sub_cluster = self._clusters.sub_cluster_for(report.cluster, node.hostname)
             except InvalidInput:
                 rejected.append(node.hostname)
                 continue
-            columns = _columns(node, report.cluster, sub_cluster.metrics, health_of, now_s)
-            rows.append((sub_cluster.name, columns))
-        with self._database.write():
-            for sub_cluster_name, columns in rows:
-                self._store(report.cluster, sub_cluster_name, columns)
+            state = _state(node, report.cluster, sub_cluster.metrics, health_of)
+            rows.append(_Row(node.hostname, sub_cluster.name, state))
+        self._store(report.cluster, rows, now_s)
         if rejected:
             logger.warning(
                 "rejected nodes cluster=%s count=%d first=%r reason=in_no_subcluster",
@@ -120,7 +147,7 @@ class NodeStates:
     def states(self, cluster: str | None = None) -> list[NodeStatus]:
         """The newest of each node that was ever reported, of one cluster or of all, by cluster and host name."""
         query = (
-            NodeStateRow.select(NodeStateRow, NodeRow.cluster, NodeRow.sub_cluster, NodeRow.hostname)
+            NodeStateRow.select(NodeStateRow, NodeRow.cluster, NodeRow.sub_cluster, NodeRow.hostname, NodeRow.seen_s)
             .join(NodeRow, on=(NodeRow.latest_id == NodeStateRow.id))
             .order_by(NodeRow.cluster, NodeRow.hostname)
         )
@@ -140,22 +167,50 @@ class NodeStates:
             found.setdefault(cluster, {})[state] = number
         return found
 
-    def prune(self, before_s: int) -> int:
-        """Removes reports from before a time, but never the newest of a node, and says how many."""
+    def prune(self, before_s: int, *, stopping: Callable[[], bool] = lambda: False) -> int:
+        """Removes rows from before a time, but never the newest of a node, and says how many; a few at a time."""
+        removed = 0
         newest = NodeRow.select(NodeRow.latest_id)
-        with self._database.write():
-            old = NodeStateRow.delete().where(NodeStateRow.time_s < before_s, NodeStateRow.id.not_in(newest))
-            return int(old.execute(self._database))
+        old = (
+            NodeStateRow.select(NodeStateRow.id)
+            .where(NodeStateRow.time_s < before_s, NodeStateRow.id.not_in(newest))
+            .limit(_PRUNED_AT_ONCE)
+        )
+        while not stopping():
+            with self._database.write():
+                count = int(NodeStateRow.delete().where(NodeStateRow.id.in_(old)).execute(self._database))
+            removed += count
+            if count < _PRUNED_AT_ONCE:
+                break
+        return removed
 
-    def _store(self, cluster: str, sub_cluster: str, columns: dict[str, Any]) -> None:
-        hostname = columns.pop("hostname")
-        same = (NodeRow.cluster == cluster) & (NodeRow.hostname == hostname)
-        node = NodeRow.select(NodeRow.id).where(same).scalar(self._database)
-        if node is None:
-            new = NodeRow.insert(cluster=cluster, hostname=hostname, sub_cluster=sub_cluster)
-            node = new.execute(self._database)
-        latest = NodeStateRow.insert(node=node, **columns).execute(self._database)
-        NodeRow.update(sub_cluster=sub_cluster, latest_id=latest).where(NodeRow.id == node).execute(self._database)
+    def _store(self, cluster: str, rows: Sequence[_Row], now_s: int) -> None:
+        """Rows for nodes of which something is new, and the time for all; little is done in the write lock."""
+        known = self._known(cluster)
+        new = [row for row in rows if row.hostname not in known]
+        moved = [row for row in rows if row.hostname in known and known[row.hostname][0] != row.sub_cluster]
+        changed = [row for row in rows if row.hostname not in known or known[row.hostname][1] != row.state]
+        with self._database.write():
+            many = self._database.execute_many
+            if new:
+                many(_ADD_NODE, [(cluster, row.hostname, row.sub_cluster) for row in new])
+            if moved:
+                many(_MOVE_NODE, [(row.sub_cluster, cluster, row.hostname) for row in moved])
+            if changed:
+                many(_ADD_STATE, [(now_s, *row.state, cluster, row.hostname) for row in changed])
+                many(_LINK_STATE, [(cluster, row.hostname) for row in changed])
+            names = orjson.dumps([row.hostname for row in rows]).decode()
+            many(_SEE_NODES, [(now_s, cluster, names)])
+
+    def _known(self, cluster: str) -> dict[str, tuple[str, tuple[Any, ...]]]:
+        """Host -> its subcluster and its newest state, as they are stored."""
+        stored = (getattr(NodeStateRow, column) for column in _STATE_COLUMNS)
+        query = (
+            NodeRow.select(NodeRow.hostname, NodeRow.sub_cluster, *stored)
+            .join(NodeStateRow, peewee.JOIN.LEFT_OUTER, on=(NodeRow.latest_id == NodeStateRow.id))
+            .where(NodeRow.cluster == cluster)
+        )
+        return {host: (sub_cluster, tuple(state)) for host, sub_cluster, *state in self._database.rows(query)}
 
 
 def reduce_states(states: Iterable[str]) -> SchedulerState:
@@ -179,26 +234,25 @@ def reduce_health(health: MetricHealth) -> Health:
     return Health.PARTIAL if health.healthy else Health.FAILED
 
 
-def _columns(node: NodeState, cluster: str, metrics: Iterable[str], health_of: HealthOf, now_s: int) -> dict[str, Any]:
+def _state(node: NodeState, cluster: str, metrics: Iterable[str], health_of: HealthOf) -> tuple[Any, ...]:
+    """The values of `_STATE_COLUMNS` as they are stored."""
     state = reduce_states(node.states)
     health, missing, degraded = Health.FULL, [], []
     if state is not SchedulerState.DOWN:  # nothing is expected of a node that is down
         metric_health = health_of(cluster, node.hostname, metrics)
         health = reduce_health(metric_health)
         missing, degraded = list(metric_health.missing), list(metric_health.degraded)
-    return {
-        "hostname": node.hostname,
-        "time_s": now_s,
-        "state": str(state),
-        "reported_states": list(node.states),
-        "health": str(health),
-        "missing_metrics": missing,
-        "degraded_metrics": degraded,
-        "cpus_allocated": node.cpus_allocated,
-        "memory_allocated": node.memory_allocated,
-        "gpus_allocated": node.gpus_allocated,
-        "jobs_running": node.jobs_running,
-    }
+    return (
+        str(state),
+        NodeStateRow.reported_states.db_value(list(node.states)),
+        str(health),
+        NodeStateRow.missing_metrics.db_value(missing),
+        NodeStateRow.degraded_metrics.db_value(degraded),
+        node.cpus_allocated,
+        node.memory_allocated,
+        node.gpus_allocated,
+        node.jobs_running,
+    )
 
 
 def _status(columns: dict[str, Any]) -> NodeStatus:
@@ -206,7 +260,8 @@ def _status(columns: dict[str, Any]) -> NodeStatus:
         cluster=columns["cluster"],
         sub_cluster=columns["sub_cluster"],
         hostname=columns["hostname"],
-        time_s=columns["time_s"],
+        time_s=columns["seen_s"],
+        since_s=columns["time_s"],
         state=SchedulerState(columns["state"]),
         reported_states=tuple(columns["reported_states"]),
         health=Health(columns["health"]),

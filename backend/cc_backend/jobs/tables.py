@@ -144,13 +144,17 @@ class JobTagRow(peewee.Model):
 
 
 class NodeRow(peewee.Model):
-    """A node that was reported at least once; `latest_id` is its newest row of node_state."""
+    """A node that was reported at least once: when that last was, and its newest row of node_state.
+
+    A report that says the same as the one before changes `seen_s` only.
+    """
 
     id = peewee.AutoField()
     cluster = peewee.TextField()
     hostname = peewee.TextField()
     sub_cluster = peewee.TextField()
     latest_id = peewee.BigIntegerField(default=0)
+    seen_s = peewee.BigIntegerField(default=0)
 
     class Meta:
         table_name = "node"
@@ -158,7 +162,7 @@ class NodeRow(peewee.Model):
 
 
 class NodeStateRow(peewee.Model):
-    """What one report said of one node, and which of its metrics were alive then."""
+    """What reports said of one node from `time_s` on, until its next row, and which of its metrics were alive then."""
 
     id = peewee.AutoField()
     node = peewee.ForeignKeyField(NodeRow, on_delete="CASCADE", lazy_load=False, index=False)

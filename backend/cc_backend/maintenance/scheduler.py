@@ -16,6 +16,7 @@ ARCHIVE_EVERY_S = 2.0
 CLUSTERS_EVERY_S = 5.0
 UPKEEP_EVERY_S = 60.0
 INTEGRITY_EVERY_S = 10.0
+NODE_STATES_EVERY_S = 3600.0
 SESSIONS_EVERY_S = 3600.0
 TOKENS_EVERY_S = 60.0
 
@@ -64,6 +65,11 @@ def periodic_tasks(services: Services, stopping: threading.Event) -> tuple[Perio
     def end_sessions() -> None:
         services.sessions.purge(now_s=services.now_s())
 
+    def prune_node_states() -> None:
+        retention = services.settings.main.nodestate_retention
+        if retention.policy == "delete":
+            services.nodes.prune(services.now_s() - 3600 * retention.age, stopping=stopping.is_set)
+
     return (
         PeriodicTask("archive", archive, ARCHIVE_EVERY_S, needs_whole_store=True, thread="archiving"),
         PeriodicTask("footprints", footprints, STEP_EVERY_S, needs_whole_store=True),
@@ -71,6 +77,7 @@ def periodic_tasks(services: Services, stopping: threading.Event) -> tuple[Perio
         *snapshot_tasks(services, services.settings.metric_store.snapshot_interval_s),
         PeriodicTask("clusters", partial(reload_clusters, services), CLUSTERS_EVERY_S),
         PeriodicTask("end sessions", end_sessions, SESSIONS_EVERY_S),
+        PeriodicTask("old node states", prune_node_states, NODE_STATES_EVERY_S),
         PeriodicTask(
             "database integrity", services.database_watch.check_integrity, INTEGRITY_EVERY_S, thread="archiving"
         ),

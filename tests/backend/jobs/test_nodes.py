@@ -1,5 +1,6 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 
@@ -124,9 +125,91 @@ def test_a_failure_in_the_middle_stores_nothing(nodes: NodeStates) -> None:
     assert nodes.states() == []
 
 
+def report_of(nodes: NodeStates, time_s: int, **cpus: int) -> None:
+    """A report with so many allocated hardware threads by host."""
+    states = tuple(NodeState(host, ("allocated",), cpus_allocated=number) for host, number in cpus.items())
+    nodes.report(NodeStateReport("tern", states), all_well, time_s)
+
+
+def count_rows(database: Database) -> int:
+    row = database.first_row("SELECT COUNT(*) FROM node_state")
+    assert row is not None
+    return int(row[0])
+
+
+def test_a_report_that_says_nothing_new_leaves_no_row_and_the_time_is_known_all_the_same(
+    nodes: NodeStates, database: Database
+) -> None:
+    for minute in range(10):
+        report_of(nodes, NOW_S + 60 * minute, tn0001=4, tn0002=8)
+    assert count_rows(database) == 2
+    assert [(status.time_s, status.since_s) for status in nodes.states()] == [(NOW_S + 540, NOW_S)] * 2
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"states": ("drain", "allocated")},
+        {"states": ("down",)},
+        {"cpus_allocated": 5},
+        {"memory_allocated": 5},
+        {"gpus_allocated": 5},
+        {"jobs_running": 5},
+    ],
+)
+def test_whatever_changes_of_a_node_leaves_a_row_for_this_node_alone(
+    nodes: NodeStates, database: Database, changes: dict[str, Any]
+) -> None:
+    both = (NodeState("tn0001", ("allocated",)), NodeState("tn0002", ("allocated",)))
+    nodes.report(NodeStateReport("tern", both), all_well, NOW_S)
+    changed = NodeState("tn0001", **{"states": ("allocated",), **changes})
+    nodes.report(NodeStateReport("tern", (changed, both[1])), all_well, NOW_S + 60)
+    assert count_rows(database) == 3
+    assert [(status.since_s, status.time_s) for status in nodes.states()] == [
+        (NOW_S + 60, NOW_S + 60),
+        (NOW_S, NOW_S + 60),
+    ]
+
+
+def test_so_do_metrics_that_come_no_more(nodes: NodeStates, database: Database) -> None:
+    report = NodeStateReport("tern", (NodeState("tn0001", ("allocated",)),))
+    for minute, missing in enumerate(((), ("mem_used",), ("mem_used",), ("cpu_load",))):
+        nodes.report(report, lambda *_, missing=missing: Metrics(missing=missing), NOW_S + 60 * minute)
+    assert count_rows(database) == 3
+    assert nodes.states()[0].missing_metrics == ("cpu_load",)
+
+
+def test_a_node_that_is_not_reported_any_more_keeps_its_time(nodes: NodeStates) -> None:
+    report_of(nodes, NOW_S, tn0001=1, tn0002=1)
+    report_of(nodes, NOW_S + 60, tn0002=1)
+    assert [status.time_s for status in nodes.states()] == [NOW_S, NOW_S + 60]
+
+
+def test_the_newest_report_counts_after_the_clock_was_set_back(nodes: NodeStates) -> None:
+    report_of(nodes, NOW_S, tn0001=1)
+    report_of(nodes, NOW_S - 3600, tn0001=2)
+    (status,) = nodes.states()
+    assert (status.cpus_allocated, status.time_s) == (2, NOW_S - 3600)
+
+
+def test_a_report_of_a_thousand_nodes_takes_few_statements(
+    nodes: NodeStates, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    states = tuple(NodeState(f"node{number}", ("idle",)) for number in range(1000))
+    run: list[str] = []
+    real = database.execute_many
+    monkeypatch.setattr(database, "execute_many", lambda sql, rows: (run.append(sql), real(sql, rows)))
+    nodes.report(NodeStateReport("skua", states), all_well, NOW_S)
+    assert len(run) == 4
+    run.clear()
+    nodes.report(NodeStateReport("skua", states), all_well, NOW_S + 60)
+    assert len(run) == 1
+
+
 def test_pruning_keeps_the_newest_of_each_node(nodes: NodeStates) -> None:
     for time_s in (100, 200):
-        nodes.report(NodeStateReport("tern", (NodeState("tn0001"), NodeState("tn0002"))), all_well, time_s)
-    nodes.report(NodeStateReport("tern", (NodeState("tn0002"),)), all_well, 300)
+        report_of(nodes, time_s, tn0001=time_s, tn0002=time_s)
+    report_of(nodes, 300, tn0002=300)
+    assert nodes.prune(1000, stopping=lambda: True) == 0
     assert nodes.prune(1000) == 3
     assert [(status.hostname, status.time_s) for status in nodes.states()] == [("tn0001", 200), ("tn0002", 300)]

@@ -25,6 +25,7 @@ def test_the_table_of_periodic_work(site: Any) -> None:
         "snapshot": (1800, False, "upkeep"),
         "lost files": (1, False, "upkeep"),
         "clusters": (5, False, "upkeep"),
+        "old node states": (3600, False, "upkeep"),
         "database integrity": (10, False, "archiving"),
         "end sessions": (3600, False, "upkeep"),
         "last use of tokens": (60, False, "upkeep"),
@@ -84,6 +85,18 @@ def test_logins_that_are_over_are_removed(site: Any) -> None:
     site.clock.advance(30 * 24 * 3600)
     task_of(site, "end sessions").run()
     assert site.services.sessions.purge(site.clock()) == 0
+
+
+@pytest.mark.parametrize(("retention", "kept"), [({"age": 24}, 1), ({"age": 24, "policy": "move"}, 2), ({}, 2)])
+def test_old_node_states_are_removed(site_of: Any, retention: dict[str, Any], kept: int) -> None:
+    site = site_of(settings={"main": {"nodestate-retention": retention}})
+    headers = site.headers()
+    for state in ("idle", "allocated"):
+        body = {"cluster": "tern", "nodes": [{"hostname": "tn01", "states": [state]}]}
+        assert site.client.post("/api/nodestate/", json=body, headers=headers).status_code == 200
+        site.clock.advance(26 * 3600)
+    task_of(site, "old node states").run()
+    assert site.services.database.first_row("SELECT COUNT(*) FROM node_state") == (kept,)
 
 
 def test_the_end_takes_a_last_snapshot_and_leaves_no_log(site: Any, tmp_path: Path) -> None:
