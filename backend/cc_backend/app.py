@@ -24,9 +24,11 @@ from cc_backend.externalstore import ExternalStore, places_of
 from cc_backend.health import HealthMonitor, Part
 from cc_backend.httpserver.headers import finish_headers
 from cc_backend.jobs.generations import ClusterGenerations
+from cc_backend.jobs.judgements import Judgements
 from cc_backend.jobs.lifecycle import JobLifecycle
 from cc_backend.jobs.nodes import NodeStates
 from cc_backend.jobs.search import JobSearch
+from cc_backend.judging import Judge
 from cc_backend.metricdata import MetricData
 from cc_backend.openstore import open_store
 from cc_backend.schema import migrate
@@ -101,6 +103,7 @@ def create_services(settings: BackendSettings, clock: Callable[[], float] = time
     store = open_store(settings.metric_store, metrics, int(clock()), nodes=nodes, background=True)
     watch = DatabaseWatch(database)
     stores = StoreRouter(store, [ExternalStore(place) for place in places_of(settings.metric_store_external)])
+    metricdata = MetricData(stores, archive, clusters)
     return Services(
         settings=settings,
         database=database,
@@ -113,7 +116,15 @@ def create_services(settings: BackendSettings, clock: Callable[[], float] = time
         jobs=JobLifecycle(database, clusters),
         search=JobSearch(database),
         nodes=NodeStates(database, clusters),
-        metricdata=MetricData(stores, archive, clusters),
+        metricdata=metricdata,
+        judge=Judge(
+            judgements=Judgements(database),
+            metricdata=metricdata,
+            stores=stores,
+            store=store,
+            archive=archive,
+            clusters=clusters,
+        ),
         users=users,
         tokens=tokens,
         sessions=Sessions(database, max_age_s=settings.main.session_max_age_s, idle_s=settings.main.session_idle_s),

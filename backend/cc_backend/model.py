@@ -7,6 +7,7 @@ in one place each: `archive.document` for meta.json, `archive.samples` for data.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -200,6 +201,41 @@ MAX_RUN_WITHOUT_LIMIT_S = 366 * 86_400
 _NEEDED_COLUMNS = frozenset({"job_id", "cluster", "sub_cluster", "start_time", "duration", "state", "resources"})
 
 
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that stands out about a job, as facts; `insight.sentences` makes words of them.
+
+    `code` names the rule that found it. `hosts` are the names of the nodes it is about, of many only the first, and
+    `nodes` how many these are. `since_s` is when it began (Unix seconds), `core_hours` and `gpu_hours` what it cost;
+    `facts` are the numbers and words of the rule, ready for JSON.
+    """
+
+    code: str
+    level: Level
+    metric: str = ""
+    hosts: tuple[str, ...] = ()
+    nodes: int = 0
+    since_s: int | None = None
+    core_hours: float = 0.0
+    gpu_hours: float = 0.0
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """How a job ran, as it was judged last.
+
+    `level` is the verdict, None where nothing could be judged; `finding` the first finding and `more` how many others
+    there are. `judged_s` is when that was (Unix seconds), `rules` the version of the rules it was judged by.
+    """
+
+    level: Level | None
+    finding: Finding | None = None
+    more: int = 0
+    judged_s: int = 0
+    rules: int = 0
+
+
 @dataclass(slots=True)
 class Job:
     """One job, running or finished. Times are Unix seconds, memory is MB, energy is kWh."""
@@ -231,6 +267,7 @@ class Job:
     energy_footprint: Mapping[str, float] | None = None
     statistics: Mapping[str, MetricStatistic] | None = None
     absences: Mapping[str, tuple[Absence, ...]] | None = None
+    judgement: Judgement | None = None
     cluster_config: int = 0
     """Number of the cluster configuration with which it started; 0 is unknown."""
     id: int = 0

@@ -79,9 +79,18 @@ def _add_column(database: Database, table: str, column: str, definition: str) ->
         execute(f'ALTER TABLE "{table}" ADD COLUMN "{column}" {definition}')
 
 
+def _keep_judgements(database: Database) -> None:
+    """The judgement of a job is kept with it; jobs that are there already are judged by and by."""
+    for name, definition in job_tables.JUDGEMENT_COLUMNS.items():
+        _add_column(database, "job", name, definition)
+    for statement in job_tables.JUDGEMENT_INDEXES:
+        database.first_row(statement)
+
+
 _UPGRADES: tuple[Callable[[Database], None], ...] = (
     _create_schema,
     _remember_cluster_configurations,
     _add_account_states,
     _note_when_nodes_were_seen,
+    _keep_judgements,
 )

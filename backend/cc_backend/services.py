@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from cc_backend.jobs.lifecycle import JobLifecycle
     from cc_backend.jobs.nodes import NodeStates
     from cc_backend.jobs.search import JobSearch
+    from cc_backend.judging import Judge
     from cc_backend.lockfile import LockFile
     from cc_backend.metricdata import MetricData
     from cc_backend.metricstore import MetricStore, MetricTable
@@ -46,6 +47,7 @@ class Services:
     search: "JobSearch"
     nodes: "NodeStates"
     metricdata: "MetricData"
+    judge: "Judge"
     users: "Users"
     tokens: "Tokens"
     sessions: "Sessions"

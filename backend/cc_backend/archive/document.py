@@ -118,6 +118,7 @@ def job_from_document(document: object, *, source: str) -> Job:
         energy_footprint=_read_numbers(part, "energyFootprint"),
         statistics=_read_job_statistics(part),
         absences=absences.absences_from_document(document.get(absences.KEY)),
+        judgement=None,
         **optional,
     )
     raise_first(part.findings, source)

@@ -19,8 +19,9 @@ class Place(StrEnum):
 class Truth:
     """The oracle: the verdict on a finished job, and what must be found.
 
-    `findings` maps a metric of the footprint, `balance`, or `data` to the level it must be judged with; nothing else
-    may be found. Levels are words as the pages have them; verdict `ok` means that nothing stands out.
+    `findings` maps a metric of the footprint, `balance`, `progress`, `end` or `data` to the level it must be judged
+    with; nothing else may be found. Levels are words as the pages have them; verdict `ok` means that nothing
+    stands out.
     """
 
     verdict: str = "ok"
@@ -141,7 +142,7 @@ CHARACTERS: Mapping[str, Character] = {
         ),
         Character(
             "imbalance", "leaves a quarter of its nodes without work", (Place.SEVERAL,),
-            Truth("caution", {"balance": "caution"}), slack_share=0.25, weight=2,
+            Truth("alert", {"balance": "alert"}), slack_share=0.25, weight=2,
             programs=("assemble_meta", "mc_sampler"),
         ),
         Character(
@@ -152,7 +153,7 @@ CHARACTERS: Mapping[str, Character] = {
         ),
         Character(
             "hung", "hangs after ten minutes", _CPU,
-            Truth("alert", {"flops_any": "alert", "mem_bw": "alert"}), shortest_s=3 * 3600, weight=2,
+            Truth("alert", {"progress": "alert"}), shortest_s=3 * 3600, weight=2,
             courses={
                 "flops_any": Course(0.21, 0.0006, _FROM_10_MIN, spread=0.05),
                 "mem_bw": Course(0.44, 0.006, _FROM_10_MIN, spread=0.05),

@@ -51,8 +51,9 @@ class MadeJob:
 
     @property
     def truth(self) -> Truth:
-        """What is wrong with it, once it has ended."""
-        return self.character.truth
+        """What is wrong with it, once it has ended: what its character says, and that it failed where it did."""
+        truth = self.character.truth
+        return Truth("caution", {"end": "caution"}) if self.state == "failed" and truth.verdict == "ok" else truth
 
     @property
     def state(self) -> str:

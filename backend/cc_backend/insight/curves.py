@@ -72,14 +72,13 @@ def gaps_of(rows: Values) -> tuple[tuple[int, int], ...]:
     return tuple((a, b) for a, b in pairs if b - a >= _MIN_GAP_SLOTS)
 
 
-def outliers_of(rows: Values, *, least: float = 0.0) -> list[int]:
-    """Rows whose mean lies far from all others: over four robust spreads and a fifth of the usual value.
+def outliers_of(means: Values, *, least: float = 0.0) -> list[int]:
+    """Which means lie far from all others: by over four robust spreads and a fifth of the usual value.
 
     `least` is a distance below which nothing is far, so that a metric close to zero everywhere has no outliers.
     Spread is the median absolute deviation, scaled to a standard deviation (factor 1.4826). More than a third of
-    the rows cannot be outliers: then the job simply has two kinds of nodes.
+    them cannot be outliers: then the job simply has two kinds of nodes.
     """
-    means = nan_mean(rows, 1)
     known = means[np.isfinite(means)]
     if len(known) < 4:  # noqa: PLR2004 - three series have no usual value
         return []
@@ -90,7 +89,7 @@ def outliers_of(rows: Values, *, least: float = 0.0) -> list[int]:
         return []
     distance = np.abs(means - middle)
     far = [int(i) for i in np.flatnonzero(distance > limit)]
-    return far if len(far) <= len(rows) / 3 else []
+    return far if len(far) <= len(means) / 3 else []
 
 
 def quantiles(rows: Values, shares: Sequence[float]) -> Values:

@@ -3,12 +3,10 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import numpy as np
-
 from cc_backend.clusters.model import MetricConfig
-from cc_backend.insight.curves import Values, matrix, nan_mean
+from cc_backend.insight.jobcurves import CurveSet
 from cc_backend.insight.rating import Scale, worst
-from cc_backend.model import Job, JobData, JobMetric, Level, Scope
+from cc_backend.model import Job, Level, Scope
 from cc_backend.wording.format import number, plain, readable
 from cc_backend.wording.labels import STATISTIC_WORDS, metric_name
 
@@ -56,11 +54,11 @@ def share_of_node(job: Job, node_threads: int) -> float:
 
 
 def footprints(
-    job: Job, metrics: Mapping[str, MetricConfig], data: JobData | None = None, *, node_threads: int = 0
+    job: Job, metrics: Mapping[str, MetricConfig], curves: CurveSet | None = None, *, node_threads: int = 0
 ) -> list[Footprint]:
     """The footprint of a job, worst first.
 
-    Values are those of the job record; for a running job, whose record may be old or empty, those of `data` count
+    Values are those of the job record; for a running job, whose record may be old or empty, those of `curves` count
     where there are any. On shared nodes the thresholds of lowest and highest values shrink with the job's share, and
     so do those of sums over its own hardware threads, as in the plots: a quarter of a node cannot do the work of four.
     """
@@ -70,7 +68,8 @@ def footprints(
         if not config.footprint:
             continue
         recorded = (job.footprint or {}).get(f"{name}_{config.footprint}")
-        measured = statistic_of(node_metric(data, name), config.footprint) if data else None
+        found = curves.get(name) if curves else None
+        measured = found.statistic(config.footprint) if found else None
         value = measured if measured is not None and (running or recorded is None) else recorded
         is_share = config.footprint in ("min", "max") or _is_sum_over_threads(config)
         shrunk = share_of_node(job, node_threads) if is_share else 1.0
@@ -89,26 +88,6 @@ def footprints(
 
 def _is_sum_over_threads(config: MetricConfig) -> bool:
     return config.aggregation == "sum" and config.scope not in (Scope.NODE, Scope.ACCELERATOR)
-
-
-def node_metric(data: JobData | None, name: str) -> JobMetric | None:
-    """The metric at node scope, or nothing."""
-    return (data or {}).get(name, {}).get(Scope.NODE)
-
-
-def statistic_of(metric: JobMetric | None, statistic: str) -> float | None:
-    """Mean of the means of all nodes, or the lowest or highest value of any; nothing where nothing was measured."""
-    if metric is None or not metric.series:
-        return None
-    rows = matrix(metric)
-    if not np.isfinite(rows).any():
-        return None
-    if statistic == "min":
-        return float(np.nanmin(rows))
-    if statistic == "max":
-        return float(np.nanmax(rows))
-    means: Values = nan_mean(rows, 1)
-    return float(np.nanmean(means))
 
 
 def verdict_of(items: list[Footprint]) -> Level | None:

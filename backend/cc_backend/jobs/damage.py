@@ -9,9 +9,12 @@ from typing import Any
 
 import orjson
 
+from cc_backend.insight.sentences import Telling, words_of
+from cc_backend.insight.stored import finding_from_document
 from cc_backend.jobs.limits import LAST_START_S, MAX_COUNT, MAX_DURATION_S
 from cc_backend.jobs.payloads import resource_from_wire
-from cc_backend.model import JobState, MonitoringStatus, Resource
+from cc_backend.jobs.tables import NOT_JUDGED
+from cc_backend.model import Finding, JobState, MonitoringStatus, Resource
 from cc_common.jobevents import SHARED
 
 Reader = Callable[[Any], Any]
@@ -25,7 +28,7 @@ def read_columns(names: Sequence[str], row: Sequence[Any]) -> tuple[dict[str, An
         read, empty = _READERS[name]
         try:
             values[name] = read(stored)
-        except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        except (ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError):
             values[name] = empty
             damaged.append(name)
     if "resources" in damaged:
@@ -123,6 +126,14 @@ def _numbers(value: Any) -> dict[str, float] | None:
     return found
 
 
+def _finding(value: Any) -> Finding | None:
+    """A finding that can be told in words, too; None for one of a rule that this program does not know."""
+    found = None if value is None else finding_from_document(orjson.loads(value))
+    if found is not None:
+        words_of(found, Telling(running=False, now_s=0.0))
+    return found
+
+
 _COUNT = (_whole(0, MAX_COUNT), 0)
 _TEXT = (_text, "")
 _READERS: dict[str, tuple[Reader, Any]] = {
@@ -156,4 +167,11 @@ _READERS: dict[str, tuple[Reader, Any]] = {
     "energy": (_number, 0.0),
     "energy_footprint": (_numbers, None),
     "cluster_config": (_whole(0, MAX_COUNT), 0),
+    "verdict": (_whole(0, NOT_JUDGED), NOT_JUDGED),
+    "finding": (_finding, None),
+    "more_findings": _COUNT,
+    "lost_core_hours": (_number, 0.0),
+    "lost_gpu_hours": (_number, 0.0),
+    "judged_s": _COUNT,
+    "rules": _COUNT,
 }

@@ -9,6 +9,7 @@
 | `tag` | the id of a tag, or `type:name`; several are alternatives |
 | `shared` | `none`, `single_user` or `multi_user`; several are alternatives |
 | `schedule` | `interactive` or `batch`: whether the job is called `interactive` |
+| `verdict` | a level, or `none` for jobs that are not judged; several, also with commas, are alternatives |
 | `overdue` | `yes`: jobs that run longer than they can |
 | `dbId`, `jobId` | several are alternatives |
 | `arrayJobId`, `jobName` | the number of an array; what the name of the job contains |
@@ -28,6 +29,7 @@ from typing import Any
 
 from cc_backend.errors import InvalidInput
 from cc_backend.jobs.filters import FootprintRange, JobFilter
+from cc_backend.model import Level
 from cc_common.errorcodes import ErrorCode
 from cc_common.errors import HostlistError
 from cc_common.hostlist import expand
@@ -45,6 +47,7 @@ NAMES = (
     "tag",
     "shared",
     "schedule",
+    "verdict",
     "overdue",
     "dbId",
     "jobId",
@@ -58,7 +61,7 @@ NAMES = (
     "projectMatch",
 )
 """Every name that is read here."""
-REPEATABLE = frozenset({"stat", "tag", "shared", "dbId", "jobId", "node", "user", "project"})
+REPEATABLE = frozenset({"verdict", "stat", "tag", "shared", "dbId", "jobId", "node", "user", "project"})
 MOST_VALUES = 1000
 """Of one parameter, such as jobs that were picked by hand."""
 MOST_STATS = 16
@@ -67,6 +70,8 @@ LONGEST_VALUE = 200
 LONGEST_HOST_LIST = 2000
 SHARED = ("none", "single_user", "multi_user")
 SCHEDULES = ("interactive", "batch")
+NOT_JUDGED = "none"
+VERDICTS = (*(level.value for level in Level), NOT_JUDGED)
 MATCHES = ("eq", "contains", "in")
 _HIGHEST_DIGITS = 18  # fit the database
 _STAT = re.compile(r"([A-Za-z0-9_.:]{1,128}_(?:avg|min|max))-(.+)")
@@ -267,6 +272,11 @@ def _number(name: str, text: str) -> float:
     return value
 
 
+def _verdict(name: str, text: str) -> Level | None:
+    word = one_of(name, text.strip(), VERDICTS)
+    return None if word == NOT_JUDGED else Level(word)
+
+
 RANGES: dict[str, tuple[str, str, Callable[[str, str], Bounds]]] = {
     "numNodes": ("nodes_from", "nodes_to", whole_range),
     "numHWThreads": ("threads_from", "threads_to", whole_range),
@@ -277,6 +287,7 @@ RANGES: dict[str, tuple[str, str, Callable[[str, str], Bounds]]] = {
 _LISTS: dict[str, tuple[str, Callable[[str, list[str]], Any]]] = {
     "shared": ("shared", lambda name, texts: tuple(one_of(name, text, SHARED) for text in texts)),
     "schedule": ("interactive", lambda name, texts: one_of(name, texts[0], SCHEDULES) == SCHEDULES[0]),
+    "verdict": ("verdicts", lambda name, texts: tuple(_verdict(name, text) for text in ",".join(texts).split(","))),
     "overdue": ("overdue", lambda name, texts: bool(one_of(name, texts[0], ("yes",)))),
     "dbId": ("ids", lambda name, texts: tuple(whole(name, text) for text in texts)),
     "jobId": ("job_ids", lambda name, texts: tuple(whole(name, text) for text in texts)),

@@ -7,8 +7,8 @@ from typing import Any
 import peewee
 
 from cc_backend.errors import InvalidInput, NotAllowed
-from cc_backend.jobs.tables import FootprintRow, JobHostRow, JobRow, JobTagRow
-from cc_backend.model import FIRST_START_S, MAX_RUN_WITHOUT_LIMIT_S, OVERDUE_GRACE_S, JobState, RowRule
+from cc_backend.jobs.tables import NOT_JUDGED, STOP_TIME, FootprintRow, JobHostRow, JobRow, JobTagRow
+from cc_backend.model import FIRST_START_S, MAX_RUN_WITHOUT_LIMIT_S, OVERDUE_GRACE_S, JobState, Level, RowRule
 from cc_common.errorcodes import ErrorCode
 
 _LARGEST_ID = 2**63 - 1
@@ -34,7 +34,8 @@ class JobFilter:
     projects, as a whole among hosts, and when it is a number among the beginnings of job and array numbers; the jobs of
     `text_users` fit as well. `hosts` are whole names, what ends in `_contains` is a part of one;
     `ran_at_s` is a moment at which the job ran; `ids` are those of the database; `tags` are ids, and none (not empty)
-    is a tag that nobody has.
+    is a tag that nobody has. Of `verdicts` None means
+    the jobs that are not judged. `ended_from_s` leaves running jobs out.
     """
 
     states: tuple[JobState, ...] = ()
@@ -70,6 +71,8 @@ class JobFilter:
     job_id: int | None = None
     array_job_id: int | None = None
     tags: tuple[int, ...] | None = ()
+    verdicts: tuple[Level | None, ...] = ()
+    ended_from_s: int | None = None
     footprint: tuple[FootprintRange, ...] = ()
     overdue: bool = False
     """Only jobs that run longer than they can (`Job.overdue`)."""
@@ -150,6 +153,7 @@ def _related(wanted: JobFilter) -> list[Any]:
         found.append(peewee.SQL("0"))
     elif wanted.tags:
         found.append(JobRow.id.in_(JobTagRow.select(JobTagRow.job).where(JobTagRow.tag.in_(wanted.tags))))
+    found += _outcome(wanted)
     for entry in wanted.footprint:
         inside = [FootprintRow.key == entry.key, *_between(FootprintRow.value, entry.from_value, entry.to_value)]
         found.append(JobRow.id.in_(FootprintRow.select(FootprintRow.job).where(*inside)))
@@ -186,6 +190,17 @@ def _overdue(now_s: int) -> Any:
     return (JobRow.state == str(JobState.RUNNING)) & (limited | unlimited | (JobRow.start_time < FIRST_START_S))
 
 
+def _outcome(wanted: JobFilter) -> list[Any]:
+    """What is asked of how a job ran and when it ended."""
+    found: list[Any] = []
+    if wanted.verdicts:
+        places = [NOT_JUDGED if level is None else level.order for level in wanted.verdicts]
+        found.append(JobRow.verdict.in_(places))
+    if wanted.ended_from_s is not None:
+        found += [wanted.ended_from_s <= STOP_TIME, JobRow.state != str(JobState.RUNNING)]
+    return found
+
+
 def duration(now_s: int) -> Any:
     """How long a job ran; of a running one how long it runs by now."""
     running = JobRow.state == str(JobState.RUNNING)
@@ -209,6 +224,9 @@ def order_terms(order: str, *, descending: bool, now_s: int) -> list[Any]:
     else:
         raise InvalidInput(f"jobs cannot be ordered by {order[:80]!r}; use {', '.join(SORTABLE)} or a footprint key")
     direction = "DESC" if descending else "ASC"
+    if order == "verdict":
+        newest_first = [peewee.Ordering(term, "DESC") for term in (JobRow.start_time, JobRow.id)]
+        return [peewee.Ordering(term, direction), *newest_first]
     return [peewee.Ordering(term, direction, nulls=nulls), peewee.Ordering(JobRow.id, direction)]
 
 
@@ -233,6 +251,8 @@ _SORTABLE: dict[str, Any] = {
     "numHWThreads": JobRow.num_hwthreads,
     "numAcc": JobRow.num_acc,
     "energy": JobRow.energy,
+    "verdict": JobRow.verdict,
+    "stopTime": STOP_TIME,
 }
 SORTABLE = ("duration", *_SORTABLE)
 

@@ -77,7 +77,9 @@ class JobLifecycle:
             if duration < 0:
                 text = f"stopTime: {event.stop_time} lies before the start at {row['start_time']}"
                 raise InvalidInput(text, code=ErrorCode.INVALID_JOB)
-            JobRow.update(state=str(state), duration=duration).where(JobRow.id == row["id"]).execute(self._database)
+            # how it ended belongs to its judgement
+            ended = JobRow.update(state=str(state), duration=duration, rules=0)
+            ended.where(JobRow.id == row["id"]).execute(self._database)
             job = self._stored(row["id"], now_s)
         logger.info(
             "stopped job=%d cluster=%s state=%s duration_s=%d archive=%s",

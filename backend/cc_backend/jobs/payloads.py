@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from cc_backend.clusters import Clusters
+from cc_backend.insight.sentences import Telling, headline_of
+from cc_backend.insight.stored import finding_to_document
 from cc_backend.jobs.checks import check_start
 from cc_backend.model import Job, JobState, MetricStatistic, MonitoringStatus, Resource, Tag
 from cc_common.jobevents import JobStart
@@ -44,10 +46,23 @@ def job_to_wire(job: Job, *, with_meta_data: bool = False) -> dict[str, Any]:
         "statistics": _statistics(job.statistics),
         "id": job.id,
         "startTime": job.start_time,
+        **judgement_to_wire(job),
     }
     if job.damaged:
         wire["damaged"] = list(job.damaged)
     return {key: value for key, value in wire.items() if value or key not in _LEFT_OUT_IF_EMPTY}
+
+
+def judgement_to_wire(job: Job) -> dict[str, Any]:
+    """`verdict`, and `finding` with its words, of a job that was judged; keys that the reference does not have."""
+    judgement = job.judgement
+    if judgement is None or judgement.level is None:
+        return {}
+    wire: dict[str, Any] = {"verdict": judgement.level.value}
+    if judgement.finding is not None:
+        telling = Telling(job.state is JobState.RUNNING, judgement.judged_s)
+        wire["finding"] = {"text": headline_of(judgement.finding, telling), **finding_to_document(judgement.finding)}
+    return wire
 
 
 _LEFT_OUT_IF_EMPTY = frozenset(

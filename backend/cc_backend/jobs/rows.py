@@ -8,18 +8,20 @@ from typing import Any
 import peewee
 
 from cc_backend.database import Database
+from cc_backend.insight.stored import finding_to_document
 from cc_backend.jobs.damage import is_finite_number, read_columns
 from cc_backend.jobs.payloads import resource_to_wire
-from cc_backend.jobs.tables import FootprintRow, JobHostRow, JobRow, JobTagRow, TagRow
-from cc_backend.model import Job, JobState, Tag
+from cc_backend.jobs.tables import NOT_JUDGED, FootprintRow, JobHostRow, JobRow, JobTagRow, TagRow
+from cc_backend.model import Job, JobState, Judgement, Level, Tag
 
 _COLUMNS = tuple(field for field in JobRow._meta.sorted_fields if field is not JobRow.archive_error)  # noqa: SLF001 - peewee's documented way
 _COLUMNS_WITHOUT_META_DATA = tuple(field for field in _COLUMNS if field is not JobRow.meta_data)
 _NAMES = tuple(field.name for field in _COLUMNS)
 _NAMES_WITHOUT_META_DATA = tuple(field.name for field in _COLUMNS_WITHOUT_META_DATA)
 _LONGEST_JOB_NAME = 1024
-# SQLite takes 32766 variables in a statement, and a job has 27.
-_BATCH = 1000
+_LEVELS = {level.order: level for level in Level}
+# SQLite takes 32766 variables in a statement, and a job has 34.
+_BATCH = 900
 
 
 def job_columns(*, with_meta_data: bool = True) -> Sequence[Any]:
@@ -106,12 +108,37 @@ def _columns(job: Job) -> dict[str, Any]:
         "energy": job.energy,
         "energy_footprint": None if job.energy_footprint is None else dict(job.energy_footprint),
         "cluster_config": job.cluster_config,
+        **judgement_columns(job.judgement or Judgement(None)),
     }
 
 
 def _shown(name: str) -> str:
     """The name for lists: what cannot be shown, such as a line break, is a blank; meta data has it as it came."""
     return name if name.isprintable() else "".join(mark if mark.isprintable() else " " for mark in name)
+
+
+def judgement_columns(judgement: Judgement) -> dict[str, Any]:
+    """The columns of the job table that a judgement fills."""
+    finding = judgement.finding
+    return {
+        "verdict": NOT_JUDGED if judgement.level is None else judgement.level.order,
+        "finding": None if finding is None else finding_to_document(finding),
+        "more_findings": judgement.more,
+        "lost_core_hours": 0.0 if finding is None else finding.core_hours,
+        "lost_gpu_hours": 0.0 if finding is None else finding.gpu_hours,
+        "judged_s": judgement.judged_s,
+        "rules": judgement.rules,
+    }
+
+
+def _judgement(columns: dict[str, Any]) -> Judgement | None:
+    """Takes what a judgement fills out of the columns of a job; None where it was never judged."""
+    finding, verdict, more = columns.pop("finding"), columns.pop("verdict"), columns.pop("more_findings")
+    judged_s, rules = columns.pop("judged_s"), columns.pop("rules")
+    del columns["lost_core_hours"], columns["lost_gpu_hours"]  # for queries; the finding has them, too
+    if not judged_s:
+        return None
+    return Judgement(_LEVELS.get(verdict), finding, more, judged_s, rules)
 
 
 def write_footprint(database: Database, id_: int, footprint: Mapping[str, float] | None) -> None:
@@ -158,7 +185,8 @@ def _job(row: Sequence[Any], now_s: int | None) -> Job:
     duration = columns.pop("duration")
     if columns["state"] is JobState.RUNNING and now_s is not None and "start_time" not in damaged:
         duration = max(0, now_s - columns["start_time"])
-    return Job(**columns, duration=duration, meta_data=meta_data, damaged=damaged)
+    judgement = _judgement(columns)
+    return Job(**columns, judgement=judgement, duration=duration, meta_data=meta_data, damaged=damaged)
 
 
 def _batches(items: Iterable[Any], size: int) -> Iterator[list[Any]]:

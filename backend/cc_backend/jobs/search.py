@@ -18,9 +18,9 @@ from cc_backend.jobs.filters import (
     visible_and_wanted,
     visible_anywhere,
 )
-from cc_backend.jobs.rows import job_columns, read_jobs, write_footprint
+from cc_backend.jobs.rows import job_columns, judgement_columns, read_jobs, write_footprint
 from cc_backend.jobs.tables import UNARCHIVED, JobHostRow, JobRow, LateHostRow
-from cc_backend.model import Job, JobState, MonitoringStatus, RowRule
+from cc_backend.model import Job, JobState, Judgement, MonitoringStatus, RowRule
 from cc_common.errorcodes import ErrorCode
 
 logger = logging.getLogger(__name__)
@@ -190,6 +190,7 @@ class JobSearch:
                     archive_error="",
                     energy=job.energy,
                     energy_footprint=None if job.energy_footprint is None else dict(job.energy_footprint),
+                    **judgement_columns(job.judgement or Judgement(None)),
                 )
                 .where(JobRow.id == job.id, JobRow.state != str(JobState.RUNNING))
                 .execute(self._database)
@@ -217,7 +218,7 @@ class JobSearch:
     def mark_archiving_failed(self, id_: int, reason: str) -> None:
         """The archiver gave the job up, and this is why."""
         with self._database.write():
-            JobRow.update(monitoring_status=MonitoringStatus.ARCHIVING_FAILED, archive_error=reason).where(
+            JobRow.update(monitoring_status=MonitoringStatus.ARCHIVING_FAILED, archive_error=reason, rules=0).where(
                 JobRow.id == id_
             ).execute(self._database)
 

@@ -9,6 +9,9 @@ import peewee
 
 from cc_backend.jsonfield import JSONField
 
+NOT_JUDGED = 9
+"""Stands for the verdict of a job that could not be judged, or was not yet; behind all levels in order."""
+
 
 class JobRow(peewee.Model):
     """One job. While it runs, `duration` is 0 and readers compute it from the start time."""
@@ -44,6 +47,14 @@ class JobRow(peewee.Model):
     energy = peewee.FloatField(default=0.0)
     energy_footprint = JSONField(null=True)
     cluster_config = peewee.IntegerField(default=0)
+    # the judgement: the verdict as its place worst first, the first finding, the version of the rules (0: never judged)
+    verdict = peewee.SmallIntegerField(default=NOT_JUDGED)
+    finding = JSONField(null=True)
+    more_findings = peewee.IntegerField(default=0)
+    lost_core_hours = peewee.FloatField(default=0.0)
+    lost_gpu_hours = peewee.FloatField(default=0.0)
+    judged_s = peewee.BigIntegerField(default=0)
+    rules = peewee.SmallIntegerField(default=0)
 
     class Meta:
         table_name = "job"
@@ -63,6 +74,28 @@ class JobRow(peewee.Model):
 # many jobs there were, and the planner needs no statistics to see that.
 UNARCHIVED = peewee.SQL("monitoring_status = 1 AND state <> 'running'")
 JobRow.add_index(JobRow.index(JobRow.start_time, name="job_unarchived").where(UNARCHIVED))
+
+SETTLED = peewee.SQL("monitoring_status <> 1 AND state <> 'running'")
+"""The finished jobs that do not wait for the archiver."""
+STOP_TIME = JobRow.start_time + JobRow.duration
+"""When a finished job ended."""
+
+JUDGEMENT_COLUMNS = {
+    "verdict": f"SMALLINT NOT NULL DEFAULT {NOT_JUDGED}",
+    "finding": "TEXT",
+    "more_findings": "INTEGER NOT NULL DEFAULT 0",
+    "lost_core_hours": "REAL NOT NULL DEFAULT 0",
+    "lost_gpu_hours": "REAL NOT NULL DEFAULT 0",
+    "judged_s": "BIGINT NOT NULL DEFAULT 0",
+    "rules": "SMALLINT NOT NULL DEFAULT 0",
+}
+"""The columns that a job table from before the judgement was kept lacks, and their types."""
+JUDGEMENT_INDEXES = (
+    # worst first, and of the same verdict the newest first
+    "CREATE INDEX IF NOT EXISTS job_verdict ON job (verdict, start_time DESC)",
+    "CREATE INDEX IF NOT EXISTS job_rules ON job (rules, start_time) WHERE " + SETTLED.sql,
+    "CREATE INDEX IF NOT EXISTS job_stop ON job (start_time + duration)",
+)
 
 
 class ClusterConfigRow(peewee.Model):

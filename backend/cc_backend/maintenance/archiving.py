@@ -16,8 +16,9 @@ from cc_backend.archive.statistics import complete, finish
 from cc_backend.clusters import Clusters
 from cc_backend.errors import BackendError
 from cc_backend.jobs.search import JobSearch
+from cc_backend.judging import Judge
 from cc_backend.metricdata import MetricData
-from cc_backend.model import Job, MonitoringStatus
+from cc_backend.model import Job, JobData, Judgement, MonitoringStatus
 
 FIRST_RETRY_S = 10
 LONGEST_RETRY_S = 600
@@ -60,6 +61,7 @@ class Archiver:
         explains: Callable[[Job], Explains | None],
         archive: FileArchive,
         clusters: Clusters,
+        judge: Judge,
         rules: ArchivingRules,
     ) -> None:
         self._search = search
@@ -67,6 +69,7 @@ class Archiver:
         self._explains = explains
         self._archive = archive
         self._clusters = clusters
+        self._judge = judge
         self._rules = rules
         self._retries: dict[int, _Retry] = {}
 
@@ -132,6 +135,7 @@ class Archiver:
         absences = job_absences(live, data, sub_cluster.metrics, sub_cluster, store=explains, now_s=now_s)
         finished = replace(finish(job, data, sub_cluster), absences=absences.unexpected)
         self._archive.store(finished, complete(data))
+        finished = replace(finished, judgement=self._judged(finished, data, now_s))
         self._search.finish_archiving(finished, late_hosts=late_hosts)
         return finished
 
@@ -139,6 +143,14 @@ class Archiver:
         self._retries.pop(job.id, None)
         self._search.mark_archiving_failed(job.id, reason)
         logger.error("archiving given up job=%d cluster=%s reason=%s", job.job_id, job.cluster, reason)
+
+    def _judged(self, job: Job, data: JobData, now_s: int) -> Judgement | None:
+        """How the job ran; None, and it is judged later, where a defect comes to light: archiving does not wait."""
+        try:
+            return self._judge.judged(job, data, now_s=now_s)
+        except Exception:
+            logger.exception("judging met a defect job=%d cluster=%s", job.job_id, job.cluster)
+            return None
 
     def _failed(self, job: Job, reason: str, now_s: int) -> None:
         if now_s > job.stop_time + self._rules.retention_s:

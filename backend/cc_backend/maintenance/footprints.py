@@ -1,4 +1,4 @@
-"""The footprint of running jobs so far, so that lists can be judged and sorted before a job ends.
+"""Footprint and judgement of running jobs so far, so that lists can show and sort them before a job ends.
 
 Kept up to date in small steps beside the requests: a step takes the jobs that are due, the longest overdue first, until
 its budget is used up. A job is due again after a share of the time that it has run, because the mean of a day moves
@@ -14,9 +14,11 @@ from dataclasses import dataclass, field
 from cc_backend.archive.statistics import footprint, job_statistics
 from cc_backend.clusters import Clusters, MetricConfig
 from cc_backend.errors import BackendError, NotFound, Unavailable
+from cc_backend.insight.judge import judged_metrics
 from cc_backend.jobs.search import JobSearch
+from cc_backend.judging import Judge
 from cc_backend.metricdata import MetricData
-from cc_backend.model import Job, Scope
+from cc_backend.model import Job, Judgement, Scope
 
 STEP_EVERY_S = 1.0
 """How often a scheduler calls `FootprintRefresher.step`."""
@@ -50,8 +52,9 @@ class RefreshResult:
 class RefreshedJob:
     """What is written of a running job: everything that comes from one reading of its samples."""
 
-    id: int
+    job: Job
     footprint: dict[str, float]
+    judgement: Judgement
 
 
 class FootprintRefresher:
@@ -62,12 +65,14 @@ class FootprintRefresher:
         search: JobSearch,
         metricdata: MetricData,
         clusters: Clusters,
+        judge: Judge,
         *,
         cpu_s: Callable[[], float] = time.thread_time,
     ) -> None:
         self._search = search
         self._metricdata = metricdata
         self._clusters = clusters
+        self._judge = judge
         self._cpu_s = cpu_s
         self._due: list[tuple[int, int]] = []  # (when, id), a heap
         self._starts: dict[int, int] = {}  # running jobs by id, as of the last listing
@@ -131,15 +136,16 @@ class FootprintRefresher:
             if refreshed is not None:
                 written.append(refreshed)
         if written:
-            self._search.update_footprints({one.id: one.footprint for one in written})
-            result.updated += [one.id for one in written]
+            self._search.update_footprints({one.job.id: one.footprint for one in written if one.footprint})
+            self._judge.store((one.job, one.judgement) for one in written)
+            result.updated += [one.job.id for one in written if one.footprint]
 
     def _refreshed(self, job: Job, now_s: int) -> RefreshedJob | None:
-        """What there is to write of a job, None without samples; what one job brings to light stops no other."""
+        """What there is to write of a job, None if it cannot be read; what one job brings to light stops no other."""
         if job.unusable:  # the search has logged it
             return None
         try:
-            found = footprint_so_far(job, self._metricdata, self._clusters, now_s=now_s)
+            return self._read(job, now_s)
         except Unavailable:  # the store of this job is away; those of others may not be
             return None
         except BackendError as error:
@@ -148,7 +154,17 @@ class FootprintRefresher:
         except Exception:
             logger.exception("refreshing a footprint met a defect job=%d cluster=%s", job.job_id, job.cluster)
             return None
-        return RefreshedJob(job.id, found) if found else None
+
+    def _read(self, job: Job, now_s: int) -> RefreshedJob | None:
+        """Footprint and judgement so far, from one reading of what the store holds of the job."""
+        try:
+            sub_cluster = self._clusters.of_job(job)
+        except NotFound:  # no configuration is known that has its subcluster
+            return None
+        wanted = {*sub_cluster.footprint_metrics, *judged_metrics(sub_cluster.metrics)}
+        data = self._metricdata.stored_data(job, sorted(wanted), _at_the_node, now_s=now_s)
+        found = footprint(job_statistics(job, data, sub_cluster), sub_cluster)
+        return RefreshedJob(job, found, self._judge.judged(job, data, now_s=now_s))
 
 
 def refresh_interval_s(duration_s: int) -> int:
@@ -156,16 +172,5 @@ def refresh_interval_s(duration_s: int) -> int:
     return int(min(max(MIN_INTERVAL_S, duration_s * RUNTIME_SHARE), MAX_INTERVAL_S))
 
 
-def footprint_so_far(job: Job, metricdata: MetricData, clusters: Clusters, *, now_s: int) -> dict[str, float]:
-    """`<metric>_<statistic>` -> value, from what the store holds of the job; empty for a job without samples."""
-    try:
-        sub_cluster = clusters.of_job(job)
-    except NotFound:  # no configuration is known that has its subcluster
-        return {}
-    names = [config.name for config in sub_cluster.metrics.values() if config.footprint]
-
-    def at_the_node(_: MetricConfig) -> tuple[Scope, ...]:
-        return (Scope.NODE,)
-
-    data = metricdata.stored_data(job, names, at_the_node, now_s=now_s)
-    return footprint(job_statistics(job, data, sub_cluster), sub_cluster)
+def _at_the_node(_: MetricConfig) -> tuple[Scope, ...]:
+    return (Scope.NODE,)

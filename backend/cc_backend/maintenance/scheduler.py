@@ -14,6 +14,7 @@ from cc_backend.services import Services
 
 ARCHIVE_EVERY_S = 2.0
 CLUSTERS_EVERY_S = 5.0
+JUDGE_EVERY_S = 2.0
 UPKEEP_EVERY_S = 60.0
 INTEGRITY_EVERY_S = 10.0
 NODE_STATES_EVERY_S = 3600.0
@@ -50,7 +51,7 @@ def make_runner(services: Services, tasks: Sequence[PeriodicTask], stopping: thr
 def periodic_tasks(services: Services, stopping: threading.Event) -> tuple[PeriodicTask, ...]:
     """All that a backend does by itself; long work looks at `stopping`."""
     archiver = make_archiver(services)
-    refresher = FootprintRefresher(services.search, services.metricdata, services.clusters)
+    refresher = FootprintRefresher(services.search, services.metricdata, services.clusters, services.judge)
 
     def archive() -> None:
         services.archive.demand_root()  # told once here, not for each job, and tried again soon
@@ -58,6 +59,9 @@ def periodic_tasks(services: Services, stopping: threading.Event) -> tuple[Perio
 
     def footprints() -> None:
         refresher.step(now_s=services.now_s(), stopping=stopping.is_set)
+
+    def judgements() -> None:
+        services.judge.judge_finished(now_s=services.now_s(), stopping=stopping.is_set)
 
     def upkeep() -> None:
         keep_store(services.search, services.store, now_s=services.now_s())
@@ -73,6 +77,7 @@ def periodic_tasks(services: Services, stopping: threading.Event) -> tuple[Perio
     return (
         PeriodicTask("archive", archive, ARCHIVE_EVERY_S, needs_whole_store=True, thread="archiving"),
         PeriodicTask("footprints", footprints, STEP_EVERY_S, needs_whole_store=True),
+        PeriodicTask("judgements", judgements, JUDGE_EVERY_S, needs_whole_store=True, thread="judging"),
         PeriodicTask("upkeep", upkeep, UPKEEP_EVERY_S),
         *snapshot_tasks(services, services.settings.metric_store.snapshot_interval_s),
         PeriodicTask("clusters", partial(reload_clusters, services), CLUSTERS_EVERY_S),
@@ -94,6 +99,7 @@ def make_archiver(services: Services) -> Archiver:
         explains=lambda job: explaining(services.stores, services.store, job),
         archive=services.archive,
         clusters=services.clusters,
+        judge=services.judge,
         rules=ArchivingRules(
             late_data_s=archive.late_data_s,
             retention_s=services.settings.metric_store.retention_in_memory_s,

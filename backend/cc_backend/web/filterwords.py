@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from cc_backend.jobs import filterparams
 from cc_backend.jobs.filterparams import Bounds
+from cc_backend.model import Level
 from cc_backend.wording.format import count, exact_span, plain
 from cc_backend.wording.labels import STATISTIC_WORDS, lower, metric_name
 
@@ -18,6 +19,7 @@ _LABELS = {
     "tag": "tag",
     "shared": "nodes are",
     "schedule": "kind",
+    "verdict": "verdict",
     "overdue": "overdue",
     "dbId": "picked",
     "jobId": "job",
@@ -47,11 +49,16 @@ def filter_pill(name: str, values: Sequence[str], match: str, tag_names: Mapping
         return label, " and ".join(stat_words(value) for value in values)
     if name == "tag":
         return label, _listed([_tag_words(value, tag_names) for value in values])
-    if name == "shared":
-        return label, _listed([_SHARED[value] for value in values])
+    if name in _VALUE_WORDS:
+        return label, _listed([_VALUE_WORDS[name](value) for value in values])
     if name == "dbId":
         return label, count(len(values), "job")
     return label, _listed(values)
+
+
+def verdict_word(value: str) -> str:
+    """A level as people read it."""
+    return "not judged" if value == filterparams.NOT_JUDGED else Level(value).word
 
 
 def range_words(low: float | None, high: float | None, write: Callable[[float], str]) -> str:
@@ -69,6 +76,7 @@ def stat_words(text: str) -> str:
     return f"{lower(metric_name(metric))} {STATISTIC_WORDS[statistic]} {range_words(*bounds, plain)}"
 
 
+_VALUE_WORDS: dict[str, Callable[[str], str]] = {"shared": _SHARED.__getitem__, "verdict": verdict_word}
 _RANGE_WORDS: dict[str, Callable[[float], str]] = {
     "duration": exact_span,
     "numNodes": plain,

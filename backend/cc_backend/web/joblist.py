@@ -7,12 +7,11 @@ from datetime import tzinfo
 from markupsafe import Markup
 
 from cc_backend.clusters.model import SubCluster
-from cc_backend.insight.footprint import Footprint, footprints, verdict_of
-from cc_backend.insight.rating import Scale, worst
-from cc_backend.model import Job, JobState, Level, MonitoringStatus, Tag
+from cc_backend.insight.rating import Scale
+from cc_backend.insight.sentences import Telling, headline_of
+from cc_backend.model import Job, JobState, Judgement, Level, Tag
 from cc_backend.web.figures.curves import spark
 from cc_backend.web.figures.gauges import gauge
-from cc_backend.web.findings import findings_of
 from cc_backend.web.previews import Preview
 from cc_backend.web.remarks import short_remark
 from cc_backend.wording.format import count, duration, full_moment, iso, moment, number, readable
@@ -33,6 +32,7 @@ class PreviewCell:
     scale_figure: Markup
     measured: bool
     absent: str = ""
+    worst: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +60,7 @@ class ListRow:
     more: int
     tags: tuple[Tag, ...]
     cells: tuple[PreviewCell, ...]
+    own: bool
     nodes: int
     energy: str
     remark: str = ""
@@ -101,15 +102,21 @@ def job_row(
     previews: Mapping[str, Preview | None] | None,
     metrics: Sequence[str],
     *,
+    heads: Sequence[str] = (),
     now_s: float,
     zone: tzinfo | None,
 ) -> ListRow:
-    """What a list shows of one job; `previews` None means that no curves are wanted."""
-    items = _judged(job, sub_cluster, previews)
-    measured = [item for item in items if item.value is not None]
-    missing = [item.metric for item in items if item.value is None and _should_be_known(job, item.metric, previews)]
-    found = [f for f in findings_of(measured, missing=missing if measured else ()) if f.level is not Level.OK]
+    """What a list shows of one job, with the judgement that is kept with it.
+
+    `previews` None means that no curves are wanted. Where `metrics` are not those of the heads, the row has an order of
+    its own: what is judged worst comes first.
+    """
+    judgement = job.judgement or Judgement(None)
+    finding = judgement.finding
+    telling = Telling(job.state is JobState.RUNNING, now_s, zone)
+    own = bool(heads) and tuple(metrics) != tuple(heads)
     cells = () if previews is None else tuple(preview_cell(name, previews.get(name), sub_cluster) for name in metrics)
+    cells = _with_the_worst(cells, worst_first=own)
     return ListRow(
         id=job.id,
         number=job_number(job),
@@ -127,35 +134,23 @@ def job_row(
         start_full=full_moment(job.start_time, zone),
         start_iso=iso(job.start_time),
         ran=duration(job.duration),
-        level=worst([f.level for f in found]) if found else verdict_of(measured),
-        finding=found[0].headline if found else "",
-        more=max(0, len(found) - 1),
+        level=judgement.level,
+        finding="" if finding is None else headline_of(finding, telling),
+        more=judgement.more,
         tags=job.tags,
         cells=cells,
+        own=own,
         nodes=job.num_nodes,
         energy=f"{number(job.energy)} kWh" if job.energy else "",
         remark=short_remark(job),
     )
 
 
-def _judged(job: Job, sub_cluster: SubCluster | None, previews: Mapping[str, Preview | None] | None) -> list[Footprint]:
-    """The footprint from the record; what the record of a running job lacks comes from its previews."""
-    if sub_cluster is None:
-        return []
-    recorded = dict(job.footprint or {})
-    for name, config in sub_cluster.metrics.items():
-        preview = (previews or {}).get(name)
-        key = f"{name}_{config.footprint}"
-        fresher = job.state is JobState.RUNNING or key not in recorded
-        if config.footprint and fresher and preview is not None and preview.judged is not None:
-            recorded[key] = preview.judged
-    threads = len(sub_cluster.topology.node)
-    return footprints(replace(job, footprint=recorded), sub_cluster.metrics, node_threads=threads)
-
-
-def _should_be_known(job: Job, metric: str, previews: Mapping[str, Preview | None] | None) -> bool:
-    """Whether a value that is not there was looked for: in the archive, or in the curves of this row."""
-    return job.monitoring_status == MonitoringStatus.ARCHIVED or (previews is not None and metric in previews)
+def _with_the_worst(cells: tuple[PreviewCell, ...], *, worst_first: bool) -> tuple[PreviewCell, ...]:
+    """The cells with the worst one marked, where one is bad at all; where there is little room it comes first."""
+    ordered = tuple(sorted(cells, key=lambda cell: (cell.level or Level.OK).order))
+    bad = ordered[:1] if ordered and ordered[0].level in (Level.ALERT, Level.CAUTION) else ()
+    return tuple(replace(cell, worst=True) if cell in bad else cell for cell in (ordered if worst_first else cells))
 
 
 def preview_cell(metric: str, preview: Preview | None, sub_cluster: SubCluster | None) -> PreviewCell:

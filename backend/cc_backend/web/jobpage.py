@@ -5,9 +5,12 @@ from dataclasses import dataclass
 from datetime import tzinfo
 
 from cc_backend.clusters.model import MetricConfig, SubCluster
+from cc_backend.insight.jobcurves import CurveSet
+from cc_backend.insight.judge import Assessment
+from cc_backend.insight.sentences import Telling
 from cc_backend.metricstore.absence.reasons import NOTHING_ABSENT, JobAbsences
-from cc_backend.model import Job, JobData, JobState, MonitoringStatus, Scope
-from cc_backend.web.absent import missing_reasons, plot_reasons
+from cc_backend.model import Job, JobState, Level, MonitoringStatus, Scope
+from cc_backend.web.absent import missing_reasons, plot_reasons, why_missing
 from cc_backend.web.figures.draw import XLabel
 from cc_backend.web.jobplots import PlotView, axis_labels, plot_view, scopes_on_offer
 from cc_backend.web.jobrecord import JobRecord, job_record
@@ -57,23 +60,27 @@ class JobPage:
 
 def job_page(
     job: Job,
-    data: JobData,
+    curves: CurveSet,
+    assessment: Assessment,
     sub_cluster: SubCluster,
     metrics: Mapping[str, MetricConfig],
-    options: PageOptions,
     *,
+    options: PageOptions,
     zone: tzinfo | None,
+    now_s: float,
     data_note: str = "",
     absences: JobAbsences = NOTHING_ABSENT,
 ) -> JobPage:
-    """The page of one job; `metrics` are those the reader may see.
+    """The page of one job as it was judged; `metrics` are those the reader may see.
 
     `data_note` says why there are no samples at all, `absences` what is missing of them and why.
     """
-    labels, length_s = axis_labels(job, data, zone, clock=options.clock)
-    plots = job_plots(job, data, sub_cluster, metrics, options, labels=labels)
+    labels, length_s = axis_labels(job, curves.data, zone, clock=options.clock)
+    plots = job_plots(job, curves, sub_cluster, metrics, options, labels=labels, faulty=assessment.faulty)
+    missing = [item.metric for item in assessment.items if item.value is None]
+    telling = Telling(job.state is JobState.RUNNING, now_s, zone, why_missing(absences, missing, zone=zone))
     summary = job_summary(
-        job, data, sub_cluster, metrics, labels=labels, length_s=length_s, absences=absences, zone=zone
+        job, curves, assessment, sub_cluster, metrics, labels=labels, length_s=length_s, telling=telling
     )
     absent = [plot.metric for plot in plots if not plot.measured]
     sort, descending = _order(options, summary)
@@ -91,27 +98,42 @@ def job_page(
         },
         scopes=tuple(
             ScopeChoice(scope, SCOPE_WORDS[scope][1], scope is options.scope)
-            for scope in scopes_on_offer(job, sub_cluster, metrics, data)
+            for scope in scopes_on_offer(job, sub_cluster, metrics, curves.data)
         ),
-        table=statistics_table(job, data, metrics, sub_cluster, scope=options.scope, sort=sort, descending=descending),
+        table=statistics_table(
+            job, curves, metrics, sub_cluster, scope=options.scope, sort=sort, descending=descending
+        ),
         data_note=data_note or _status_note(job, measured=any(plot.measured for plot in plots)),
     )
 
 
 def job_plots(
     job: Job,
-    data: JobData,
+    curves: CurveSet,
     sub_cluster: SubCluster,
     metrics: Mapping[str, MetricConfig],
     options: PageOptions,
     *,
     labels: Sequence[XLabel],
     draw: bool = True,
+    faulty: Mapping[str, Mapping[str, Level]] | None = None,
 ) -> list[PlotView]:
-    """One plot per metric: those of the footprint first, then the others, each in the order of the configuration."""
+    """One plot per metric: those of the footprint first, then the others, each in the order of the configuration.
+
+    `faulty` are by metric the nodes that part from the others.
+    """
     order = sorted(metrics, key=lambda name: not metrics[name].footprint)
     return [
-        plot_view(job, metrics[name], data.get(name, {}), sub_cluster, wanted=options.scope, labels=labels, draw=draw)
+        plot_view(
+            job,
+            metrics[name],
+            curves,
+            sub_cluster,
+            wanted=options.scope,
+            labels=labels,
+            draw=draw,
+            faulty=(faulty or {}).get(name),
+        )
         for name in order
     ]
 
@@ -120,7 +142,7 @@ def _order(options: PageOptions, summary: Summary) -> tuple[str, bool]:
     """What the statistics are sorted by: as chosen, else by the metric in which nodes part, else by name."""
     if options.sort:
         return options.sort, options.descending
-    return (summary.outlier_metrics[0], False) if summary.outlier_metrics else ("", False)
+    return next(iter(summary.faulty), ""), False
 
 
 def _status_note(job: Job, *, measured: bool) -> str:

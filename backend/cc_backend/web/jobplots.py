@@ -10,15 +10,17 @@ from markupsafe import Markup
 
 from cc_backend.absences import absence_documents
 from cc_backend.clusters.model import MetricConfig, SubCluster
-from cc_backend.insight.curves import Values, matrix, nan_mean
+from cc_backend.insight.curves import Values
 from cc_backend.insight.footprint import share_of_node
+from cc_backend.insight.jobcurves import CurveSet, JobCurves
 from cc_backend.insight.rating import Scale
 from cc_backend.metricdata import comes_from_archive
 from cc_backend.metricstore.absence.reasons import NOTHING_ABSENT, JobAbsences
 from cc_backend.model import Job, JobData, JobMetric, Level, Scope
-from cc_backend.web.figures.curves import curves, outlier_label, threshold_lines, ticks_of
+from cc_backend.web.figures.curves import curves as draw_curves
+from cc_backend.web.figures.curves import outlier_label, outlier_level, threshold_lines, ticks_of
 from cc_backend.web.figures.draw import XLabel
-from cc_backend.web.series import SeriesFigure, series_figure
+from cc_backend.web.series import Line, SeriesFigure, series_figure
 from cc_backend.web.timeaxis import clock_labels, run_time_labels, zone_offsets
 from cc_backend.wording.format import count, duration, exact_span, names_in_short, number, readable
 from cc_backend.wording.labels import SCOPE_WORDS, metric_name
@@ -100,29 +102,40 @@ def scope_factor(job: Job, config: MetricConfig, scope: Scope, sub_cluster: SubC
 def plot_view(
     job: Job,
     config: MetricConfig,
-    by_scope: Mapping[Scope, JobMetric],
+    curves: CurveSet,
     sub_cluster: SubCluster,
     *,
     wanted: Scope,
     labels: Sequence[XLabel],
     draw: bool = True,
+    faulty: Mapping[str, Level] | None = None,
 ) -> PlotView:
     """The plot of one metric; the same height whether it was measured or not.
 
-    Only metrics of the footprint are judged, so that no plot says other than the verdict of the job.
+    Only metrics of the footprint are judged, so that no plot says other than the verdict of the job. `faulty` are the
+    nodes that a finding says part from the others in this metric, with its level.
     """
-    scope = chosen_scope(by_scope, wanted) or Scope.NODE
-    metric = by_scope.get(scope) or JobMetric(config.unit, config.timestep_s)
-    rows = matrix(metric)
-    highest = float(np.fmax.reduce(rows, axis=None, initial=-np.inf))
-    factor, unit = readable(metric.unit, highest if np.isfinite(highest) and highest else config.peak)
+    scope = chosen_scope(curves.data.get(config.name, {}), wanted) or Scope.NODE
+    found = curves.get(config.name, scope) or JobCurves(JobMetric(config.unit, config.timestep_s))
+    factor, unit = readable(found.metric.unit, found.highest or config.peak)
     scale = Scale.of(config, factor * scope_factor(job, config, scope, sub_cluster))
     scale_or_none = scale if scale.normal > 0 else None
-    judged = _mean(rows, factor) if config.footprint and metric.series else None
+    mean = found.mean
+    judged = mean * factor if config.footprint and mean is not None else None
     level, zone_level = scale.rate(judged), scale.zone_level(judged)
     figure = series_figure(
-        config.name, metric, scope, unit=unit, factor=factor, scale=scale_or_none, level=zone_level, most_points=POINTS
+        config.name,
+        found,
+        scope,
+        unit=unit,
+        factor=factor,
+        scale=scale_or_none,
+        level=zone_level,
+        most_points=POINTS,
+        faulty=faulty if scope is Scope.NODE else None,
     )
+    if scope is not Scope.NODE:
+        found.forget_rows()
     return PlotView(
         metric=config.name,
         title=metric_name(config.name),
@@ -131,17 +144,11 @@ def plot_view(
         level_text=level.word if level else "",
         scope_text=_scope_text(figure, scope),
         figure=figure,
-        svg=curves(figure, labels, _sentence(figure, job, scope)) if draw else Markup(""),
+        svg=draw_curves(figure, labels, _sentence(figure, job, scope)) if draw else Markup(""),
         readout=_readout(figure),
         basis=f"every {exact_span(figure.timestep_s)}" if figure.measured else "",
         measured=figure.measured,
     )
-
-
-def _mean(rows: Values, factor: float) -> float | None:
-    means = nan_mean(rows, 1)
-    known = means[np.isfinite(means)]
-    return factor * float(known.mean()) if known.size else None
 
 
 def _scope_text(figure: SeriesFigure, scope: Scope) -> str:
@@ -239,8 +246,13 @@ def plot_document(plot: PlotView, curve: CurveForm) -> dict[str, Any]:
         "thresholds": [[level, value] for level, value, _ in threshold_lines(figure)],
         "marks": figure.scale is not None,
         "gaps": [list(gap) for gap in figure.gaps],
-        "lines": [{"label": x.label, "k": x.colour, "y": curve(x.values)} for x in figure.lines],
+        "lines": [_line_document(line, curve) for line in figure.lines],
         "bands": [{"low": curve(b.low), "high": curve(b.high), "inner": b.inner} for b in figure.bands],
-        "label": [label[0], label[1]] if label else None,
+        "label": [label[0], label[1], outlier_level(figure)] if label else None,
         "readout": [list(pair) for pair in plot.readout],
     }
+
+
+def _line_document(line: Line, curve: CurveForm) -> dict[str, Any]:
+    document = {"label": line.label, "k": line.colour, "y": curve(line.values)}
+    return {**document, "level": line.level.value} if line.level else document

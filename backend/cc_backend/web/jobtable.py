@@ -4,11 +4,10 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from cc_backend.clusters.model import MetricConfig, SubCluster
+from cc_backend.insight.jobcurves import CurveSet
 from cc_backend.insight.rating import Scale
-from cc_backend.model import Job, JobData, Level, Scope
+from cc_backend.model import Job, Level, Scope
 from cc_backend.web.jobplots import scope_factor
 from cc_backend.web.series import labels_of
 from cc_backend.wording.format import number, readable
@@ -66,7 +65,7 @@ class _Numbers:
 
 def statistics_table(
     job: Job,
-    data: JobData,
+    curves: CurveSet,
     metrics: Mapping[str, MetricConfig],
     sub_cluster: SubCluster,
     *,
@@ -76,18 +75,16 @@ def statistics_table(
     most: int = MOST_ROWS,
 ) -> StatisticsTable:
     """The table of all metrics that there are at the scope."""
-    shown = [name for name in metrics if data.get(name, {}).get(scope) and data[name][scope].series]
+    shown = {name: rows_of for name in metrics if (rows_of := curves.get(name, scope)) is not None}
     found: dict[str, tuple[str, dict[str, _Numbers]]] = {}
     factors: dict[str, tuple[float, str]] = {}
-    for name in shown:
-        metric = data[name][scope]
-        highest = max((abs(float(np.nanmax(s.data))) for s in metric.series if np.isfinite(s.data).any()), default=0)
-        factors[name] = readable(metric.unit, highest)
-        for label, series in zip(labels_of(metric, scope), metric.series, strict=True):
-            values = series.data[np.isfinite(series.data)]
-            row = found.setdefault(label, (series.hostname, {}))[1]
-            if values.size:
-                row[name] = _Numbers(float(values.min()), float(values.mean(dtype=np.float64)), float(values.max()))
+    for name, rows_of in shown.items():
+        factors[name] = readable(rows_of.metric.unit, max(abs(rows_of.highest or 0.0), 0.0))
+        numbers = zip(rows_of.lows.tolist(), rows_of.means.tolist(), rows_of.highs.tolist(), strict=True)
+        for label, host, three in zip(labels_of(rows_of.metric, scope), rows_of.hosts, numbers, strict=True):
+            row = found.setdefault(label, (host, {}))[1]
+            if math.isfinite(three[1]):
+                row[name] = _Numbers(*three)
     order = _ordered(found, sort if sort in shown else "", descending=descending)
     scales = {n: Scale.of(metrics[n], scope_factor(job, metrics[n], scope, sub_cluster)) for n in shown}
     rows = tuple(

@@ -31,6 +31,8 @@ SORTS = {
     "shortest": ("Run time, shortest first", "duration", False),
     "nodes": ("Nodes, most first", "numNodes", True),
     "energy": ("Energy, most first", "energy", True),
+    "verdict": ("Verdict, worst first", "verdict", False),
+    "ended": ("End, latest first", "stopTime", True),
 }
 VIEWS = ("plots", "table")
 PAGE_SIZES = (25, 50, 100)
@@ -43,13 +45,13 @@ _HIGHEST_PAGE = 1_000_000
 _SPELLINGS = {"job": "jobId", "array": "arrayJobId"}
 _ENDS = tuple(f"{name}[{end}]" for name in filterparams.RANGES for end in ("from", "to"))
 """One end of a range each, as forms send it; the address then has the range."""
-_OWN = ("state", "cluster", "sub", "subCluster", "partition", "q", "started", "startTime", "from", "to", "ran", "sort",
-        "per", "page", "view")  # fmt: skip
+_OWN = ("state", "cluster", "sub", "subCluster", "partition", "q", "ended", "started", "startTime", "from", "to", "ran",
+        "sort", "per", "page", "view")  # fmt: skip
 KNOWN = (*_OWN, *_SPELLINGS, *filterparams.NAMES, *_ENDS)
 """Every name that is understood."""
 
 
-_COMMA_LISTS = frozenset({"user", "project", "dbId", "jobId"})
+_COMMA_LISTS = frozenset({"verdict", "user", "project", "dbId", "jobId"})
 _USUAL_MATCH = {"userMatch": "contains", "projectMatch": "eq", "nodeMatch": "eq"}
 
 
@@ -78,6 +80,7 @@ class ListQuery:
     sub_cluster: str = ""
     partition: str = ""
     text: str = ""
+    ended: str = ""
     started: str = ""
     from_s: int | None = None
     to_s: int | None = None
@@ -107,6 +110,7 @@ class ListQuery:
             started_from_s=from_s,
             started_to_s=to_s,
             ran_at_s=self.ran_at_s,
+            ended_from_s=now_s - RANGES[self.ended][1] if self.ended else None,
         )
         return filterparams.read_filters(self.filters, base)
 
@@ -159,6 +163,7 @@ _WRITTEN = (
     ("sub", "sub_cluster"),
     ("partition", "partition"),
     ("q", "text"),
+    ("ended", "ended"),
     ("started", "started"),
     ("from", "from_s"),
     ("to", "to_s"),
@@ -188,6 +193,7 @@ def read_query(args: Arguments, zone: tzinfo | None = None) -> ListQuery:
         sub_cluster=_text(args, "sub", "subCluster"),
         partition=_text(args, "partition"),
         text=_text(args, "q"),
+        ended=_choice(args, "ended", ("", *RANGES)),
         started=started,
         from_s=from_s,
         to_s=to_s,

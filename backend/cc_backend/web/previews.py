@@ -1,18 +1,19 @@
 """Small curves for the rows of a job list, kept for archived jobs because those never change."""
 
 import threading
-from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections import Counter, OrderedDict
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from cc_backend.clusters.model import SubCluster
-from cc_backend.insight.curves import Values, matrix, nan_mean, shrink
-from cc_backend.insight.footprint import node_metric, statistic_of
-from cc_backend.model import Job, JobData, MonitoringStatus
+from cc_backend.insight.curves import Values, shrink
+from cc_backend.insight.jobcurves import CurveSet
+from cc_backend.model import Job, Level, MonitoringStatus
 
 POINTS = 72
+MOST_PREVIEWS = 4
 LIST_METRICS = ("cpu_load", "flops_any", "mem_bw", "mem_used")
 LIST_METRICS_GPU = ("acc_utilization", "cpu_load", "acc_mem_used", "acc_power")
 
@@ -28,28 +29,40 @@ class Preview:
     """The value that the metric's footprint statistic has."""
 
 
-def preview_of(data: JobData, metric: str, statistic: str = "avg") -> Preview | None:
+def preview_of(curves: CurveSet, metric: str, statistic: str = "avg") -> Preview | None:
     """The preview of one metric, or nothing where it was not measured."""
-    found = node_metric(data, metric)
-    mean, highest = statistic_of(found, "avg"), statistic_of(found, "max")
-    if found is None or mean is None or highest is None:
+    found = curves.get(metric)
+    if found is None or found.mean is None or found.highest is None:
         return None
-    values = shrink(nan_mean(matrix(found), 0), POINTS)[0]
-    return Preview(np.asarray(values), mean, highest, statistic_of(found, statistic or "avg"))
+    values = shrink(found.over_time, POINTS)[0]
+    return Preview(np.asarray(values), found.mean, found.highest, found.statistic(statistic or "avg"))
 
 
-def list_metrics(jobs: Sequence[Job], sub_clusters: Iterable[SubCluster | None], *, most: int = 4) -> list[str]:
-    """Which metrics a list of these jobs previews: the GPU ones if all jobs have GPUs, filled up from the footprint."""
-    known = [sub for sub in sub_clusters if sub is not None]
-    configured: dict[str, bool] = {}
-    for sub in known:
-        for name, config in sub.metrics.items():
-            configured[name] = configured.get(name, False) or bool(config.footprint)
-    gpu = bool(jobs) and all(job.num_acc for job in jobs) and "acc_utilization" in configured
-    wanted = [name for name in (LIST_METRICS_GPU if gpu else LIST_METRICS) if name in configured]
-    wanted += [name for name, in_footprint in configured.items() if in_footprint and name not in wanted]
-    wanted += [name for name in configured if name not in wanted]
-    return wanted[:most] or list(LIST_METRICS)
+def row_metrics(
+    job: Job, sub_cluster: SubCluster | None, visible: Collection[str], *, most: int = MOST_PREVIEWS
+) -> tuple[str, ...]:
+    """The metrics that the row of a job previews: those that say most about its kind, of those its nodes have.
+
+    Jobs with GPUs are shown by their GPUs. `visible` are the metrics that the reader may see.
+    """
+    if sub_cluster is None:
+        return LIST_METRICS[:most]
+    metrics = {name: config for name, config in sub_cluster.metrics.items() if name in visible}
+    wanted = [name for name in (LIST_METRICS_GPU if job.num_acc else LIST_METRICS) if name in metrics]
+    wanted += [name for name, config in metrics.items() if config.footprint and name not in wanted]
+    wanted += [name for name in metrics if name not in wanted]
+    return tuple(wanted[:most])
+
+
+def head_metrics(rows: Sequence[tuple[str, ...]]) -> tuple[str, ...]:
+    """The metrics of the heads of a list: those that most of its rows show."""
+    counts = Counter(rows)
+    return max(counts, key=lambda metrics: counts[metrics], default=LIST_METRICS)
+
+
+def worst_first(metrics: Sequence[str], levels: Mapping[str, Level | None]) -> tuple[str, ...]:
+    """The metrics of a row in an order of its own: what is judged worst comes first."""
+    return tuple(sorted(metrics, key=lambda name: (levels.get(name) or Level.OK).order))
 
 
 class PreviewCache:

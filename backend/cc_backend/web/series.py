@@ -3,27 +3,30 @@
 The same `SeriesFigure` is drawn twice: by `figures.curves` as SVG, and by `plots.js` on a canvas from its document.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from cc_backend.insight.curves import Values, gaps_of, matrix, outliers_of, quantiles, shrink
+from cc_backend.insight.curves import Values, quantiles, shrink
+from cc_backend.insight.jobcurves import JobCurves
 from cc_backend.insight.rating import Scale
 from cc_backend.model import JobMetric, Level, Scope
 
 MOST_LINES = 8
 """More series than the palette has colours become a median with bands."""
 MOST_OUTLIERS = 6
+_VISIBLE = 0.05
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One curve; `colour` 0 is the neutral trace, 1 to 8 the palette."""
+    """One curve; `colour` 0 is the neutral trace, 1 to 8 the palette; `level` is that of a finding about its node."""
 
     label: str
     values: Values
     colour: int = 0
+    level: Level | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +85,7 @@ def labels_of(metric: JobMetric, scope: Scope) -> list[str]:
 
 def series_figure(
     name: str,
-    metric: JobMetric,
+    curves: JobCurves,
     scope: Scope,
     *,
     unit: str,
@@ -90,33 +93,36 @@ def series_figure(
     scale: Scale | None = None,
     level: Level | None = None,
     most_points: int = 1000,
+    faulty: Mapping[str, Level] | None = None,
 ) -> SeriesFigure:
     """What the plot of one metric shows.
 
     `factor` turns values into `unit`; `scale` is in that unit already. Up to eight series become lines, more a
-    median with bands, outside of which the outliers keep their own lines.
+    median with bands, outside of which the outliers keep their own lines. `faulty` are the hosts that a finding says
+    part from the others, with its level: they are outliers however many series there are.
     """
-    full = matrix(metric) * factor
-    gaps = gaps_of(full)
-    rows, every = shrink(full, most_points)
-    labels = labels_of(metric, scope)
-    known = full[np.isfinite(full)]
-    visible = 0.05 * float(known.max()) if known.size else 0.0  # of the height of the plot
-    outliers = outliers_of(full, least=visible) if len(full) > MOST_LINES else []
-    if len(full) <= MOST_LINES:
-        colours = [0] if len(full) == 1 else list(range(1, len(full) + 1))
-        lines = tuple(Line(*item) for item in zip(labels, rows, colours, strict=True))
-        bands: tuple[Band, ...] = ()
+    thinned, every = shrink(curves.rows, most_points)
+    rows = thinned * factor
+    labels = labels_of(curves.metric, scope)
+    levels = {row: faulty[host] for row, host in enumerate(curves.hosts) if host in faulty} if faulty else {}
+    banded = curves.count > MOST_LINES
+    # of the height of the plot: what is closer together does the same
+    least = _VISIBLE * (curves.highest or 0.0)
+    outliers = list(levels) or (curves.outliers(least) if banded else [])
+    if banded:
+        lines, bands = _bands(rows, labels, outliers, levels)
     else:
-        lines, bands = _bands(rows, labels, outliers)
-    lowest, median, highest = (float(f(known)) if known.size else np.nan for f in (np.min, np.median, np.max))
+        lines, bands = _lines(rows, labels, levels), ()
+    lowest, median, highest = (
+        np.nan if value is None else value * factor for value in (curves.lowest, curves.median, curves.highest)
+    )
     return SeriesFigure(
         metric=name,
         unit=unit,
-        timestep_s=metric.timestep_s * every,
+        timestep_s=curves.step_s * every,
         lines=lines,
         bands=bands,
-        gaps=tuple((a // every, -(-b // every)) for a, b in gaps),
+        gaps=tuple((a // every, -(-b // every)) for a, b in curves.gaps),
         top=top_of(highest, scale),
         lowest=lowest,
         median=median,
@@ -124,14 +130,23 @@ def series_figure(
         scale=scale,
         level=level,
         outliers=tuple(labels[i] for i in outliers),
-        series_count=len(full),
+        series_count=curves.count,
     )
 
 
-def _bands(rows: Values, labels: Sequence[str], outliers: Sequence[int]) -> tuple[tuple[Line, ...], tuple[Band, ...]]:
-    inside = np.delete(rows, outliers, axis=0) if outliers else rows
+def _lines(rows: Values, labels: Sequence[str], levels: Mapping[int, Level]) -> tuple[Line, ...]:
+    """One line each, those of outliers last, so that nothing covers them."""
+    colours = [0] if len(rows) == 1 else list(range(1, len(rows) + 1))
+    order = sorted(range(len(rows)), key=lambda row: row in levels)
+    return tuple(Line(labels[row], rows[row], colours[row], levels.get(row)) for row in order)
+
+
+def _bands(
+    rows: Values, labels: Sequence[str], outliers: Sequence[int], levels: Mapping[int, Level]
+) -> tuple[tuple[Line, ...], tuple[Band, ...]]:
+    inside = np.delete(rows, outliers, axis=0) if 0 < len(outliers) < len(rows) else rows
     low, q1, mid, q3, high = quantiles(inside, (0, 0.25, 0.5, 0.75, 1))
-    lines = [Line(labels[i], rows[i], 2) for i in outliers[:MOST_OUTLIERS]]
+    lines = [Line(labels[i], rows[i], 2, levels.get(i)) for i in outliers[:MOST_OUTLIERS]]
     lines.append(Line("median", mid, 0))
     return tuple(lines), (Band(low, high), Band(q1, q3, inner=True))
 

@@ -112,6 +112,11 @@ def moment(time_s: float, zone: tzinfo | None, *, now_s: float) -> str:
     return f"{then.day} {then:%b}{year}, {then:%H:%M}"
 
 
+def moment_in_sentence(time_s: float, zone: tzinfo | None, *, now_s: float) -> str:
+    """A moment inside a sentence: `14:02`, and with its day where that is not today: `Thu 09:12`, `12 Mar, 09:12`."""
+    return moment(time_s, zone, now_s=now_s).removeprefix("today ")
+
+
 def full_moment(time_s: float, zone: tzinfo | None) -> str:
     """A moment with its day, year and zone: `Thu 12 March 2026, 09:12 CET`."""
     then = at(time_s, zone)

@@ -8,29 +8,35 @@ from cc_backend.clusters import Clusters
 from cc_backend.demo.characters import CHARACTERS
 from cc_backend.demo.jobs import MadeJob
 from cc_backend.demo.records import archived_job
-from cc_backend.model import Level
-from cc_backend.web.jobsummary import Summary, job_summary
+from cc_backend.insight.findings import Code
+from cc_backend.insight.jobcurves import CurveSet
+from cc_backend.insight.judge import Assessment, assess, judged_metrics
 
 SEEDS = (1, 2, 3)
 
 
-def judged(made: MadeJob, clusters: Clusters) -> Summary:
+SUBJECTS = {
+    Code.IDLE_NODES: "balance",
+    Code.NODES_DIFFER: "balance",
+    Code.STALLED: "progress",
+    Code.NODES_SILENT: "data",
+    Code.NO_DATA: "data",
+    Code.NOT_MEASURED: "data",
+}
+
+
+def judged(made: MadeJob, clusters: Clusters) -> Assessment:
     job, data = archived_job(made, clusters)
     sub_cluster = clusters.get(job.cluster).sub_cluster(job.sub_cluster)
-    return job_summary(job, data, sub_cluster, sub_cluster.metrics, labels=[], length_s=job.duration)
+    metrics = judged_metrics(sub_cluster.metrics)
+    return assess(job, CurveSet(data).of_nodes(metrics), sub_cluster, metrics)
 
 
-def found_by(summary: Summary) -> dict[str, str]:
-    """Metric, `balance` or `data` -> level."""
-    found = {}
-    for finding in summary.findings:
-        if finding.level is Level.OK:
-            continue
-        subject = finding.link.removeprefix("#m-")
-        if "differ" in finding.headline:
-            subject = "balance"
-        found[subject or "data"] = finding.level.value
-    return found
+def found_by(assessment: Assessment) -> dict[str, str]:
+    """Metric, `balance`, `progress`, `end` or `data` -> level."""
+    return {
+        SUBJECTS.get(Code(finding.code)) or finding.metric or "end": finding.level.value for finding in assessment.bad
+    }
 
 
 @pytest.mark.parametrize("character", sorted(CHARACTERS))
@@ -39,7 +45,7 @@ def test_the_pages_find_what_was_put_in(
     character: str, seed: int, job_of: Callable[..., MadeJob], clusters: Clusters
 ) -> None:
     made = job_of(character, seed=seed)
-    summary = judged(made, clusters)
-    assert found_by(summary) == dict(made.truth.findings)
-    assert summary.level is not None
-    assert summary.level.value == made.truth.verdict
+    assessment = judged(made, clusters)
+    assert found_by(assessment) == dict(made.truth.findings)
+    assert assessment.level is not None
+    assert assessment.level.value == made.truth.verdict

@@ -37,7 +37,9 @@ class Meter:
 
 def refresher_of(site: Any, cpu_s: Callable[[], float] | None = None) -> FootprintRefresher:
     services = site.services
-    return FootprintRefresher(services.search, services.metricdata, services.clusters, cpu_s=cpu_s or Meter())
+    return FootprintRefresher(
+        services.search, services.metricdata, services.clusters, services.judge, cpu_s=cpu_s or Meter()
+    )
 
 
 def update(site: Any, **more: Any) -> RefreshResult:

@@ -21,6 +21,7 @@ def test_the_table_of_periodic_work(site: Any) -> None:
     assert {task.name: (task.interval_s, task.needs_whole_store, task.thread) for task in tasks} == {
         "archive": (2, True, "archiving"),
         "footprints": (1, True, "upkeep"),
+        "judgements": (2, True, "judging"),
         "upkeep": (60, False, "upkeep"),
         "snapshot": (1800, False, "upkeep"),
         "lost files": (1, False, "upkeep"),

@@ -1,80 +1,14 @@
 from datetime import UTC
 
-import pytest
-
 from cc_backend.metricstore.absence.reasons import JobAbsences
-from cc_backend.model import Absence, Level, Why
-from cc_backend.web.absent import absent_findings, lost_of, missing_reasons, plot_reasons, share, why_missing
+from cc_backend.model import Absence, Why
+from cc_backend.web.absent import missing_reasons, plot_reasons, why_missing
 
 START_S = 1_760_000_400  # 09:00 UTC
-HOURS_S = 7200
 
 
 def absence(why: Why, begin: int, end: int, *hosts: str, **more: object) -> Absence:
     return Absence(why, hosts, START_S + 60 * begin, START_S + 60 * end, **more)  # type: ignore[arg-type]  # by name
-
-
-def findings(*absences: Absence, nodes: int = 16, now_s: int | None = START_S) -> list[tuple[str, str]]:
-    found = absent_findings(JobAbsences({}, absences, now_s), length_s=HOURS_S, nodes=nodes, zone=UTC)
-    assert all(finding.level is Level.ARTEFACT for finding in found)
-    return [(finding.headline, finding.detail) for finding in found]
-
-
-def test_a_silent_agent_is_told_with_its_share_of_the_job_and_the_times() -> None:
-    ((headline, detail),) = findings(absence(Why.HOST_SILENT, 2, 70, "n017"))
-    assert headline == "The agent on n017 was silent for 68 of 120 min."
-    assert detail.startswith("n017 sent nothing from 09:02 to 10:10. Means leave this time out.")
-
-
-@pytest.mark.parametrize(
-    ("absences", "headline"),
-    [
-        ([absence(Why.HOST_SILENT, 0, 20, "n017", "n018")], "The agents on n[017-018] were silent for 20 of 120 min."),
-        (
-            [absence(Why.HOST_SILENT, 80, 120, "n017", ongoing=True)],
-            "The agent on n017 has been silent for the last 40 min.",
-        ),
-        ([absence(Why.HOST_SILENT, 0, 120, "n017")], "No samples of n017."),
-        ([absence(Why.HOST_NEVER, 0, 117, "n017", "n018")], "No samples of n[017-018]."),
-        ([absence(Why.STORE_DOWN, 0, 16)], "The metric store was off for 16 of 120 min."),
-        ([absence(Why.RESTORING, 0, 60)], "Samples of 60 of 120 min are not read back yet."),
-        ([absence(Why.TOO_OLD, 0, 60)], "Samples of 60 of 120 min are no longer kept."),
-        ([absence(Why.UNREACHABLE, 0, 120)], "The store that has these samples cannot be reached just now."),
-    ],
-)
-def test_each_cause_has_its_headline(absences: list[Absence], headline: str) -> None:
-    assert [found[0] for found in findings(*absences)] == [headline]
-
-
-def test_several_stretches_of_one_node_are_one_finding() -> None:
-    ((headline, detail),) = findings(absence(Why.HOST_SILENT, 40, 60, "n017"), absence(Why.HOST_SILENT, 0, 10, "n017"))
-    assert headline == "The agent on n017 was silent for 30 of 120 min."
-    assert detail.index("from 09:00 to 09:10") < detail.index("from 09:40 to 10:00")
-
-
-def test_when_all_nodes_are_silent_they_need_no_names() -> None:
-    ((headline, _),) = findings(absence(Why.HOST_SILENT, 40, 56, "n1", "n2"), nodes=2)
-    assert headline == "The agents on all 2 nodes were silent for 16 of 120 min."
-
-
-def test_many_different_silences_end_in_one_line() -> None:
-    found = findings(*(absence(Why.HOST_SILENT, 0, 60 - at, f"n{at:02d}") for at in range(12)))
-    assert len(found) == 4
-    assert found[-1][0] == "The agents on 9 more nodes were silent for some time."
-    assert found[-1][1].startswith("n[03-11].")
-
-
-@pytest.mark.parametrize(
-    ("lost_s", "length_s", "text"),
-    [
-        (4080, 7200, "68 of 120 min"),
-        (7200, 7200, "2 h 00 min"),
-        (30, 7200, "30 s of 2 h 00 min"),
-        (11100, 93600, "3 h 05 min of 26 h 00 min"),
-    ],
-)
-def test_a_share_of_a_job(lost_s: float, length_s: float, text: str) -> None:
-    assert share(lost_s, length_s) == text
 
 
 SILENT = absence(Why.HOST_SILENT, 0, 20, "n1")
@@ -100,45 +34,3 @@ def test_metrics_without_a_plot_are_grouped_by_their_reason() -> None:
     )
     assert why_missing(absences, ["flops_any", "mem_bw"], zone=UTC) == "n2 sent other metrics, but never these."
     assert why_missing(absences, ["flops_any", "ipc"], zone=UTC) == ""
-
-
-@pytest.mark.parametrize(
-    ("why", "headline"),
-    [
-        (Why.TOO_OLD, "The samples of this job are no longer kept."),
-        (Why.RESTORING, "The samples of this job are not read back yet."),
-        (Why.STORE_DOWN, "The metric store was off for the whole job."),
-    ],
-)
-@pytest.mark.parametrize("minutes", [119, 120, 180])
-def test_a_job_that_lost_all_its_samples_is_told_so_without_a_share(why: Why, headline: str, minutes: int) -> None:
-    assert findings(absence(why, 0, minutes))[0][0] == headline
-
-
-def test_what_was_not_today_is_told_with_its_day() -> None:
-    later_s = START_S + 30 * 86400
-    ((_, detail),) = findings(absence(Why.TOO_OLD, 0, 120), now_s=later_s)
-    assert detail == "Samples from before 11:00 on 9 October are no longer kept."
-    ((_, detail),) = findings(absence(Why.HOST_SILENT, 2, 70, "n017"), now_s=later_s)
-    assert detail.startswith("n017 sent nothing from 09:02 to 10:10 on 9 October.")
-
-
-@pytest.mark.parametrize(
-    ("stretches", "seconds"),
-    [
-        ([(0, 60), (30, 90)], 5400),
-        ([(0, 60), (0, 60)], 3600),
-        ([(0, 100), (10, 20)], 6000),
-        ([(0, 90), (60, 200)], 7200),
-    ],
-)
-def test_overlapping_stretches_count_once_and_never_more_than_the_job(
-    stretches: list[tuple[int, int]], seconds: int
-) -> None:
-    group = [absence(Why.HOST_SILENT, begin, end, "n1") for begin, end in stretches]
-    assert lost_of(group, HOURS_S) == seconds
-
-
-def test_a_node_that_is_named_is_not_counted_again_among_the_rest() -> None:
-    stretches = [absence(Why.HOST_SILENT, 10 * at, 10 * at + 5, "n1", f"n{at}") for at in range(2, 8)]
-    assert findings(*stretches)[-1][0] == "The agents on 3 more nodes were silent for some time."

@@ -8,12 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cc_backend.insight.jobcurves import JobCurves
 from cc_backend.insight.rating import Scale
 from cc_backend.model import JobMetric, Level, Scope, Series, Unit
 from cc_backend.web.figures.curves import curves, paper_strip, spark
 from cc_backend.web.figures.draw import Area, digits_for, steps
 from cc_backend.web.figures.gauges import Spoke, gauge, polar
-from cc_backend.web.figures.maps import Roof, heat, roofline
+from cc_backend.web.figures.maps import Dot, Roof, heat, roofline
 from cc_backend.web.series import series_figure
 from cc_backend.web.timeaxis import clock_labels, run_time_labels, zone_offsets
 
@@ -25,7 +26,9 @@ NASTY = '"><script>alert(1)</script>&'
 def figure_of(*rows: list[float], names: tuple[str, ...] = (), level: Level | None = None) -> str:
     hosts = names or tuple(f"n{i}" for i in range(len(rows)))
     series = [Series(host, np.array(row, dtype=np.float32)) for host, row in zip(hosts, rows, strict=True)]
-    drawn = series_figure("cpu_load", JobMetric(Unit(""), 60, series), Scope.NODE, unit="", scale=SCALE, level=level)
+    drawn = series_figure(
+        "cpu_load", JobCurves(JobMetric(Unit(""), 60, series)), Scope.NODE, unit="", scale=SCALE, level=level
+    )
     return str(curves(drawn, run_time_labels(3600), "CPU load of one node."))
 
 
@@ -45,8 +48,19 @@ def all_figures() -> list[str]:
         str(gauge(SCALE, None)),
         str(gauge(Scale(0, 0, 0, 0), 5)),
         str(polar([Spoke(NASTY, SCALE, 10, 20), Spoke("Memory used", SCALE, 0, 0), Spoke("c", SCALE, 99, 500)], NASTY)),
-        str(heat(np.array([[1, nan, 3], [0, 0, 0.0]]), ["a", NASTY], 3, run_time_labels(600), NASTY, faulty=[NASTY])),
-        str(roofline([(1, 100, False), (0.0001, 1, True), (1e9, 1e9, True)], Roof(480, 6144, 520), NASTY)),
+        str(
+            heat(
+                np.array([[1, nan, 3], [0, 0, 0.0]]),
+                ["a", NASTY],
+                3,
+                run_time_labels(600),
+                NASTY,
+                faulty={NASTY: Level.ALERT},
+            )
+        ),
+        str(
+            roofline([Dot(1, 100), Dot(0.0001, 1, late=True), Dot(1e9, 1e9, faulty=True)], Roof(480, 6144, 520), NASTY)
+        ),
         str(paper_strip()),
     ]
 

@@ -5,9 +5,10 @@ import numpy as np
 import pytest
 
 from cc_backend.clusters import SubCluster
-from cc_backend.model import Job, JobData, JobState, Level, MonitoringStatus
+from cc_backend.insight.jobcurves import CurveSet
+from cc_backend.model import Finding, Job, JobData, JobState, Judgement, Level, MonitoringStatus
 from cc_backend.web.joblist import ListRow, job_row, list_heads
-from cc_backend.web.previews import Preview, PreviewCache, list_metrics, preview_of
+from cc_backend.web.previews import Preview, PreviewCache, head_metrics, preview_of, row_metrics
 
 METRICS = ["cpu_load", "flops_any"]
 GOOD = {"cpu_load_avg": 95.0, "flops_any_avg": 900.0, "mem_bw_avg": 200.0, "mem_used_max": 100.0}
@@ -43,34 +44,19 @@ def test_pending_is_called_waiting(row: Callable[..., ListRow]) -> None:
     assert row(state=JobState.PENDING).state_word == "Waiting"
 
 
-def test_a_good_footprint_is_ok(row: Callable[..., ListRow]) -> None:
-    assert row().level is Level.OK
-    assert row().finding == ""
+LOW = Finding(
+    "metric_level", Level.ALERT, "cpu_load",
+    facts={"kind": "low", "value": 10.0, "unit": "", "edge": 60.0, "peak": 96.0, "statistic": "avg", "share": 0.0},
+)  # fmt: skip
 
 
-def test_the_worst_value_of_the_footprint_gives_the_verdict(row: Callable[..., ListRow]) -> None:
-    found = row(footprint={**GOOD, "cpu_load_avg": 10.0, "flops_any_avg": 200.0})
-    assert (found.level, found.finding, found.more) == (Level.ALERT, "CPU load is very low.", 1)
+def test_a_row_shows_the_judgement_that_is_kept_with_the_job(row: Callable[..., ListRow]) -> None:
+    found = row(judgement=Judgement(Level.ALERT, LOW, more=2, judged_s=1))
+    assert (found.level, found.finding, found.more) == (Level.ALERT, "CPU load is very low.", 2)
 
 
-def test_an_archived_job_that_lacks_a_value_is_an_artefact(row: Callable[..., ListRow]) -> None:
-    found = row(footprint={name: value for name, value in GOOD.items() if name != "flops_any_avg"})
-    assert (found.level, found.finding) == (Level.ARTEFACT, "Flop rate was not measured.")
-
-
-def test_a_running_job_without_values_is_not_judged(row: Callable[..., ListRow]) -> None:
-    found = row(footprint=None, state=JobState.RUNNING, monitoring_status=MonitoringStatus.RUNNING_OR_ARCHIVING)
-    assert found.level is None
-
-
-def test_a_running_job_is_judged_by_its_curves(row: Callable[..., ListRow]) -> None:
-    found = row(
-        {"cpu_load": preview(20, 20), "flops_any": preview(900, 900)},
-        footprint={"cpu_load_avg": 90.0},
-        state=JobState.RUNNING,
-        monitoring_status=MonitoringStatus.RUNNING_OR_ARCHIVING,
-    )
-    assert (found.level, found.finding) == (Level.ALERT, "CPU load is very low.")
+def test_a_job_without_a_judgement_is_not_judged_whatever_its_footprint_says(row: Callable[..., ListRow]) -> None:
+    assert (row().level, row().finding) == (None, "")
 
 
 def test_a_metric_that_was_not_measured_is_hatched_and_says_so(row: Callable[..., ListRow]) -> None:
@@ -95,20 +81,51 @@ def test_a_cell_without_samples_tells_a_metric_that_these_nodes_do_not_have(
 
 def test_the_preview_is_the_mean_of_all_nodes(make_data: Callable[..., JobData]) -> None:
     data = make_data(cpu_load={"a": [1, 2, float("nan")], "b": [3, float("nan"), float("nan")]})
-    found = preview_of(data, "cpu_load")
+    found = preview_of(CurveSet(data), "cpu_load")
     assert found is not None
     np.testing.assert_array_equal(found.values, [2, 2, float("nan")])
     assert (found.mean, found.highest) == (2.25, 3)
 
 
 def test_no_samples_make_no_preview(make_data: Callable[..., JobData]) -> None:
-    assert preview_of(make_data(cpu_load={"a": [float("nan")]}), "cpu_load") is None
-    assert preview_of({}, "cpu_load") is None
+    assert preview_of(CurveSet(make_data(cpu_load={"a": [float("nan")]})), "cpu_load") is None
+    assert preview_of(CurveSet({}), "cpu_load") is None
 
 
-def test_a_list_of_gpu_jobs_shows_gpu_metrics(make_job: Callable[..., Job], tarn: Mapping[str, SubCluster]) -> None:
-    assert list_metrics([make_job(num_acc=4)], [tarn["gpu"]])[0] == "acc_utilization"
-    assert list_metrics([make_job(num_acc=4), make_job()], [tarn["gpu"], tarn["main"]])[0] == "cpu_load"
+def test_the_row_of_a_gpu_job_shows_its_gpus_whatever_else_is_in_the_list(
+    make_job: Callable[..., Job], tarn: Mapping[str, SubCluster]
+) -> None:
+    gpu = row_metrics(make_job(num_acc=4), tarn["gpu"], tarn["gpu"].metrics)
+    main = row_metrics(make_job(), tarn["main"], tarn["main"].metrics)
+    assert gpu[0] == "acc_utilization"
+    assert main == ("cpu_load", "flops_any", "mem_bw", "mem_used")
+    assert head_metrics([main, gpu, main]) == main
+    assert head_metrics([gpu]) == gpu
+
+
+def test_a_row_shows_no_metric_that_its_nodes_lack_or_the_reader_may_not_see(
+    make_job: Callable[..., Job], tarn: Mapping[str, SubCluster]
+) -> None:
+    sub = tarn["main"]
+    assert "acc_utilization" not in row_metrics(make_job(num_acc=4), sub, sub.metrics)
+    seen = row_metrics(make_job(), sub, set(sub.metrics) - {"flops_any"})
+    assert "flops_any" not in seen
+    assert len(seen) == 4
+
+
+def test_a_row_of_its_own_shows_the_worst_metric_first_and_marks_it(
+    make_job: Callable[..., Job], tarn: Mapping[str, SubCluster]
+) -> None:
+    previews = {"cpu_load": preview(20, 20), "acc_utilization": preview(1, 1), "mem_bw": preview(300, 300)}
+    metrics = ("cpu_load", "mem_bw", "acc_utilization")
+    job = make_job(num_acc=4)
+    own = job_row(job, tarn["gpu"], previews, metrics, heads=("cpu_load",), now_s=0, zone=UTC)
+    assert own.own
+    assert own.cells[0].metric == "acc_utilization"
+    assert [cell.worst for cell in own.cells] == [True, False, False]
+    same = job_row(job, tarn["gpu"], previews, metrics, heads=metrics, now_s=0, zone=UTC)
+    assert not same.own
+    assert [cell.metric for cell in same.cells] == list(metrics)
 
 
 def test_a_column_has_a_unit_when_all_rows_share_it(tarn: Mapping[str, SubCluster]) -> None:

@@ -6,6 +6,8 @@ import pytest
 
 from cc_backend.clusters import SubCluster
 from cc_backend.insight.footprint import footprints, share_of_node
+from cc_backend.insight.jobcurves import CurveSet
+from cc_backend.insight.judge import assess, judged_metrics
 from cc_backend.metricstore.absence.reasons import NOTHING_ABSENT, JobAbsences
 from cc_backend.model import (
     Absence,
@@ -36,7 +38,20 @@ def page(make_job: Callable[..., Job], tarn: Mapping[str, SubCluster]) -> Callab
     ) -> JobPage:
         sub = tarn["main"]
         chosen = options or PageOptions()
-        return job_page(make_job(**changes), data, sub, sub.metrics, chosen, zone=UTC, absences=absences)
+        job, curves = make_job(**changes), CurveSet(data)
+        metrics = judged_metrics(sub.metrics)
+        assessment = assess(job, curves.of_nodes(metrics), sub, metrics, absences=absences)
+        return job_page(
+            job,
+            curves,
+            assessment,
+            sub,
+            sub.metrics,
+            options=chosen,
+            zone=UTC,
+            now_s=START_S,
+            absences=absences,
+        )
 
     return make
 
@@ -66,7 +81,7 @@ def test_nodes_that_part_from_the_rest_are_a_finding_and_sort_the_table(
     page: Callable[..., JobPage], make_data: Callable[..., JobData]
 ) -> None:
     found = page(idle_nodes_data(make_data), hosts=HOSTS)
-    assert found.summary.findings[0].headline == "4 of 16 nodes differ from the rest in CPU load."
+    assert found.summary.findings[0].headline == "4 of 16 nodes did nothing from 09:19 on."
     assert found.table.sorted_by == "cpu_load"
     assert {row.label for row in found.table.rows[:4]} == set(HOSTS[12:])
     assert found.table.rows[0].cells[0] is not None
@@ -175,8 +190,8 @@ def test_a_running_job_is_judged_by_its_samples_and_a_finished_one_by_its_record
 ) -> None:
     data = make_data(cpu_load={"tn0001": [20, 20], "tn0002": [30, 30]})
     record = {"cpu_load_avg": 95.0}
-    finished = footprints(make_job(footprint=record), tarn["main"].metrics, data)
-    running = footprints(make_job(footprint=record, state=JobState.RUNNING), tarn["main"].metrics, data)
+    finished = footprints(make_job(footprint=record), tarn["main"].metrics, CurveSet(data))
+    running = footprints(make_job(footprint=record, state=JobState.RUNNING), tarn["main"].metrics, CurveSet(data))
     assert next(item.value for item in finished if item.metric == "cpu_load") == 95
     assert next(item.value for item in running if item.metric == "cpu_load") == 25
 

@@ -5,6 +5,8 @@ from pathlib import Path
 
 from cc_backend.archive.file import FileArchive
 from cc_backend.clusters import load_clusters
+from cc_backend.insight.jobcurves import CurveSet
+from cc_backend.insight.judge import assess, judged_metrics
 from cc_backend.model import JobKey, MonitoringStatus, Scope
 from cc_backend.web.jobpage import PageOptions, job_page
 from cc_backend.web.jobplots import plots_document
@@ -21,8 +23,18 @@ def test_real_jobs_have_pages_at_every_scope(shared_fixtures: Path) -> None:
         cluster = clusters.get(job.cluster)
         sub_cluster = clusters.sub_cluster_for(job.cluster, job.resources[0].hostname, job.sub_cluster)
         for scope in Scope:
+            curves, metrics = CurveSet(data), cluster.sub_clusters[sub_cluster.name].metrics
+            judged = judged_metrics(metrics)
+            assessment = assess(job, curves.of_nodes(judged), sub_cluster, judged)
             page = job_page(
-                job, data, sub_cluster, cluster.sub_clusters[sub_cluster.name].metrics, PageOptions(scope), zone=UTC
+                job,
+                curves,
+                assessment,
+                sub_cluster,
+                metrics,
+                options=PageOptions(scope),
+                zone=UTC,
+                now_s=job.stop_time,
             )
             assert page.plots
             assert all("nan" not in plot.svg for plot in page.plots)

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from cc_backend.insight.jobcurves import JobCurves
 from cc_backend.insight.rating import Scale
 from cc_backend.model import JobMetric, Scope, Series, Unit
 from cc_backend.web.series import MOST_LINES, labels_of, series_figure
@@ -8,12 +9,12 @@ from cc_backend.web.series import MOST_LINES, labels_of, series_figure
 NAN = float("nan")
 
 
-def metric(*rows: list[float], ids: list[str] | None = None) -> JobMetric:
+def metric(*rows: list[float], ids: list[str] | None = None) -> JobCurves:
     series = [
         Series(f"n{i:02d}" if ids is None else "n01", np.array(row, dtype=np.float32), None if ids is None else ids[i])
         for i, row in enumerate(rows)
     ]
-    return JobMetric(Unit("B/s", "G"), 60, series)
+    return JobCurves(JobMetric(Unit("B/s", "G"), 60, series))
 
 
 def test_one_series_is_one_neutral_line() -> None:
@@ -47,7 +48,7 @@ def test_outliers_keep_lines_of_their_own_outside_the_bands() -> None:
 def test_no_value_at_all_makes_a_figure_that_says_so() -> None:
     figure = series_figure("mem_bw", metric([NAN, NAN]), Scope.NODE, unit="GB/s")
     assert not figure.measured
-    assert not series_figure("mem_bw", JobMetric(Unit("B/s"), 60), Scope.NODE, unit="B/s").measured
+    assert not series_figure("mem_bw", JobCurves(JobMetric(Unit("B/s"), 60)), Scope.NODE, unit="B/s").measured
 
 
 def test_series_of_different_length_are_filled_up_with_gaps() -> None:
@@ -69,7 +70,7 @@ def test_the_axis_shows_the_nearest_threshold_but_no_far_one() -> None:
 
 
 def test_parts_of_nodes_are_called_by_their_own_ids() -> None:
-    assert labels_of(metric([1], [2], ids=["0", "17"]), Scope.CORE) == ["core 0", "core 17"]
+    assert labels_of(metric([1], [2], ids=["0", "17"]).metric, Scope.CORE) == ["core 0", "core 17"]
     several = JobMetric(
         Unit("%"), 60, [Series("a", np.ones(1, np.float32), "3"), Series("b", np.ones(1, np.float32), "3")]
     )

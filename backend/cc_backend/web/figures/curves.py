@@ -50,7 +50,7 @@ def _strokes(figure: SeriesFigure, area: Area) -> str:
         low, high = shrink(band.low, _POINTS)[0], shrink(band.high, _POINTS)[0]
         out.append(f'<path class="bd{" bd2" if band.inner else ""}" d="{area.ribbon(low.tolist(), high.tolist())}"/>')
     for line in figure.lines:
-        colour = f" k{line.colour}" if line.colour else ""
+        colour = f" {line.level}" if line.level else f" k{line.colour}" if line.colour else ""
         values = shrink(line.values, _POINTS)[0].tolist()
         out.append(f'<path class="ln{colour}" d="{area.path(values)}"/>')
         lone = area.points(values)
@@ -96,7 +96,7 @@ def _thresholds(figure: SeriesFigure, area: Area) -> str:
 
 def outlier_label(figure: SeriesFigure) -> tuple[float, str] | None:
     """Height and text of the one label that names the outliers, where one label is enough."""
-    lines = [line for line in figure.lines if line.colour == 2 and line.label in figure.outliers]  # noqa: PLR2004 - s2
+    lines = [line for line in figure.lines if line.label in figure.outliers]
     if not lines:
         return None
     names = figure.outliers
@@ -110,6 +110,12 @@ def outlier_label(figure: SeriesFigure) -> tuple[float, str] | None:
     return max(ends) + 0.04 * figure.top, text
 
 
+def outlier_level(figure: SeriesFigure) -> str:
+    """The worst level of a finding about the outliers; empty where none is about them."""
+    levels = [line.level for line in figure.lines if line.level]
+    return min(levels, key=lambda level: level.order).value if levels else ""
+
+
 def _run(names: Sequence[str]) -> bool:
     digits = [name[len(name.rstrip("0123456789")) :] for name in names]
     return all(digits) and int(digits[-1]) - int(digits[0]) == len(names) - 1
@@ -119,7 +125,11 @@ def _outlier_names(figure: SeriesFigure, area: Area) -> str:
     label = outlier_label(figure)
     if label is None:
         return ""
-    return f'<text class="halo" x="60%" y="{short(area.y(min(label[0], figure.top)))}">{escape(label[1])}</text>'
+    y = area.y(min(label[0], figure.top))
+    level = outlier_level(figure)
+    glyph = mark(level, 60, y - 10, 11) if level else ""
+    dx = ' dx="18"' if level else ""
+    return f'{glyph}<text class="halo" x="60%"{dx} y="{short(y)}">{escape(label[1])}</text>'
 
 
 def _strip(figure: SeriesFigure, area: Area) -> str:

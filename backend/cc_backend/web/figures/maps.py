@@ -1,14 +1,15 @@
 """Figures over two measures: hosts over time as a heat map, and flop rate over arithmetic intensity as a roofline."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
 from markupsafe import Markup, escape
 
-from cc_backend.insight.curves import Values, shrink
+from cc_backend.insight.curves import Values, nan_mean, shrink
+from cc_backend.model import Level
 from cc_backend.web.figures.draw import BOTTOM, TOP, WIDTH, XLabel, box, mark, short, stretched
 from cc_backend.wording.format import number, plain
 
@@ -25,18 +26,24 @@ def heat(
     x_labels: Sequence[XLabel],
     label: str,
     *,
-    faulty: Sequence[str] = (),
+    faulty: Mapping[str, Level] | None = None,
 ) -> Markup:
-    """Host by time in nine steps of one hue; hatch where nothing was measured, faulty rows named in bold."""
+    """Host by time in nine steps of one hue; hatch where nothing was measured.
+
+    `faulty` are the levels of rows that part from the others in this metric: they are named in bold, and a group of
+    neighbours has one glyph of its level where the first of them parts.
+    """
+    faulty = faulty or {}
     cells = shrink(rows, _POINTS)[0]
-    row_h = max(5, min(20, round(220 / max(len(names), 1))))
+    row_h = max(5, min(34, round(220 / max(len(names), 1))))
+    seam = 1 if row_h > 5 else 0  # noqa: PLR2004 - in thinner rows a seam is all there is to see
     height = row_h * len(names) + BOTTOM
     painted, holes = _runs(cells, top)
     count = cells.shape[1]
     inner = []
     for level, runs in sorted(painted.items()):
         d = "".join(
-            f"M{short(WIDTH * a / count)} {y * row_h}H{short(WIDTH * b / count)}v{row_h - 1}"
+            f"M{short(WIDTH * a / count)} {y * row_h}H{short(WIDTH * b / count)}v{row_h - seam}"
             f"H{short(WIDTH * a / count)}z"
             for a, b, y in runs
         )
@@ -44,7 +51,7 @@ def heat(
     body = [f'<rect class="f-well" width="100%" height="{row_h * len(names)}"/>']
     body += [
         f'<rect class="gap" x="{short(100 * a / count)}%" width="{short(100 * (b - a) / count)}%" '
-        f'y="{y * row_h}" height="{row_h - 1}"/>'
+        f'y="{y * row_h}" height="{row_h - seam}"/>'
         for a, b, y in holes
     ]
     body += [stretched("".join(inner), height), *_fault_marks(cells, names, faulty, row_h)]
@@ -72,30 +79,51 @@ def _runs(cells: Values, top: float) -> tuple[dict[int, list[Run]], list[Run]]:
     return painted, holes
 
 
-def _fault_marks(cells: Values, names: Sequence[str], faulty: Sequence[str], row_h: int) -> list[str]:
-    """One glyph where the faulty rows, taken together, part from the others."""
-    rows = [y for y, name in enumerate(names) if name in faulty]
-    if not rows:
-        return []
-    group = np.nan_to_num(cells[rows].mean(axis=0))
-    others = np.nan_to_num(np.delete(cells, rows, axis=0).mean(axis=0)) if len(rows) < len(names) else group
-    apart = np.flatnonzero(np.abs(group - others) > 0.3 * max(float(np.max(others)), 1e-9))
-    start = int(apart[0]) if len(apart) else 0
-    middle = rows[len(rows) // 2]
+def _fault_marks(cells: Values, names: Sequence[str], faulty: Mapping[str, Level], row_h: int) -> list[str]:
+    """One glyph for each group of faulty neighbours, in its first row, where that row parts from the healthy ones."""
+    bad = [y for y, name in enumerate(names) if name in faulty]
+    healthy = np.delete(cells, bad, axis=0)
     size = min(14, max(9, row_h))
-    return [mark("alert", 100 * start / cells.shape[1], middle * row_h + (row_h - size) / 2, size)]
-
-
-def _heat_names(names: Sequence[str], faulty: Sequence[str], row_h: int) -> str:
     out = []
-    every = max(1, math.ceil(13 / row_h), len(names) // 12)
+    for y in bad:
+        if y - 1 in bad and faulty[names[y - 1]] is faulty[names[y]]:
+            continue
+        start = _parts_from(cells[y], healthy)
+        level = faulty[names[y]].value
+        out.append(mark(level, 100 * start / cells.shape[1], y * row_h + (row_h - size) / 2, size, title=names[y]))
+    return out
+
+
+def _parts_from(row: Values, healthy: Values) -> int:
+    """The first column from which on a row stays apart from the mean of the healthy ones; 0 where none does."""
+    usual = nan_mean(healthy, 0)
+    high = float(np.fmax.reduce(usual, initial=0.0))
+    known = np.flatnonzero(np.isfinite(row) & np.isfinite(usual))
+    near = known[np.abs(row[known] - usual[known]) <= 0.3 * max(high, 1e-9)]
+    if not near.size:
+        return int(known[0]) if known.size else 0
+    later = known[known > near[-1]]
+    if later.size >= 0.5 * np.count_nonzero(known > near[0]):
+        return int(later[0]) if later.size else 0
+    apart = known[np.abs(row[known] - usual[known]) > 0.3 * max(high, 1e-9)]
+    return int(apart[0]) if apart.size else 0
+
+
+def _heat_names(names: Sequence[str], faulty: Mapping[str, Level], row_h: int) -> str:
+    """Names beside the rows: all where there is room, else every few; those of faulty rows in bold, at any rate.
+
+    Neighbours of a bold name keep theirs as long as the two do not touch.
+    """
+    out = []
+    every = max(1, math.ceil(13 / row_h))
     bold = {y for y, name in enumerate(names) if name in faulty}
+    shown_bold = {y for y in bold if row_h >= 10 or y - 1 not in bold}  # noqa: PLR2004 - readable; one for a group
     for y, name in enumerate(names):
         text_y = short(y * row_h + row_h / 2 + 3.5)
         shown = name if len(name) <= 10 else f"…{name[-9:]}"  # noqa: PLR2004 - what fits
-        if y in bold and row_h >= 10:  # noqa: PLR2004 - readable
+        if y in shown_bold:
             out.append(f'<text class="lb" x="58" y="{text_y}" text-anchor="end">{escape(shown)}</text>')
-        elif y % every == 0 and not {y - 1, y + 1} & bold:
+        elif y not in bold and y % every == 0 and all(abs(y - other) * row_h >= 10 for other in shown_bold):  # noqa: PLR2004
             out.append(f'<text x="58" y="{text_y}" text-anchor="end">{escape(shown)}</text>')
     return "".join(out)
 
@@ -125,10 +153,22 @@ class Roof:
         return self.scalar > 0 and self.simd > 0 and self.bandwidth > 0
 
 
-def roofline(points: Sequence[tuple[float, float, bool]], roof: Roof, label: str, *, height: int = 240) -> Markup:
-    """Points of (Flop/byte, GFlop/s, in the second half of the run); both axes log10; the roof is that of one node."""
-    x_low, x_high = 0.01, 100.0
-    y_low, y_high = 1.0, 10.0 ** math.ceil(math.log10(roof.simd) + 0.05)
+@dataclass(frozen=True, slots=True)
+class Dot:
+    """One node at one time: Flop/byte and GFlop/s, in the second half of the run or not, of a faulty node or not."""
+
+    x: float
+    y: float
+    late: bool = False
+    faulty: bool = False
+
+
+def roofline(dots: Sequence[Dot], roof: Roof, label: str, *, height: int = 240) -> Markup:
+    """All dots below the roof of one node, both axes log10; the axes reach as far as the dots, faulty ones on top."""
+    x_low = min(0.01, _decade_below([dot.x for dot in dots], 0.01))
+    x_high = 100.0
+    y_low = min(1.0, _decade_below([dot.y for dot in dots], 1.0))
+    y_high = 10.0 ** math.ceil(math.log10(max(roof.simd, *(dot.y for dot in dots), 1.0)) + 0.05)
     area = height - TOP - BOTTOM
 
     def lx(value: float) -> float:
@@ -148,8 +188,9 @@ def roofline(points: Sequence[tuple[float, float, bool]], roof: Roof, label: str
         for x in columns[1:-1]
     ]
     out += [
-        f'<circle class="dot{" late" if late else ""}" cx="{lx(min(x, x_high)):.1f}%" cy="{short(ly(y))}" r="2.2"/>'
-        for x, y, late in points
+        f'<circle class="dot{" late" if dot.late else ""}{" warn" if dot.faulty else ""}" '
+        f'cx="{lx(min(dot.x, x_high)):.1f}%" cy="{short(ly(dot.y))}" r="2.2"/>'
+        for dot in sorted(dots, key=lambda dot: dot.faulty)
     ]
 
     def segment(x1: float, y1: float, x2: float, y2: float, cls: str) -> str:
@@ -163,10 +204,20 @@ def roofline(points: Sequence[tuple[float, float, bool]], roof: Roof, label: str
     out.append(_roof_names(roof, lx, ly))
     out.append(_heat_x([(lx(x), f"{x:g}") for x in columns], height))
     side = "".join(
-        f'<text x="37" y="{short(ly(t) + 3.5)}" text-anchor="end">{escape(number(t, 0))}</text>' for t in decades
+        f'<text x="37" y="{short(ly(t) + 3.5)}" text-anchor="end">{escape(_decade(t))}</text>' for t in decades
     )
     axis = f'<svg width="46" height="{height}" aria-hidden="true">{side}</svg>'
     return Markup(box(axis, "".join(out), height, label))  # noqa: S704 - numbers and an escaped label only
+
+
+def _decade_below(values: Sequence[float], usual: float) -> float:
+    """A decade below the lowest value above zero, not below a millionth of the usual end of the axis."""
+    lowest = min((value for value in values if value > 0), default=usual)
+    return max(10.0 ** (math.floor(math.log10(lowest) + 1e-9) - 1), usual * 1e-6) if lowest < usual else usual
+
+
+def _decade(value: float) -> str:
+    return number(value, 0) if value >= 1 else f"{value:g}"
 
 
 def _roof_names(roof: Roof, lx: Callable[[float], float], ly: Callable[[float], float]) -> str:

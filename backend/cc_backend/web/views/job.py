@@ -19,6 +19,8 @@ from cc_backend.auth.rows import row_rule
 from cc_backend.clusters import MetricConfig, SubCluster
 from cc_backend.errors import ArchiveError, InvalidInput, NotFound
 from cc_backend.insight.curves import shrink
+from cc_backend.insight.jobcurves import CurveSet
+from cc_backend.insight.judge import faulty_nodes, remembered
 from cc_backend.insight.units import in_configured_units
 from cc_backend.metricdata import comes_from_archive
 from cc_backend.metricstore.absence.reasons import NOTHING_ABSENT, JobAbsences
@@ -49,8 +51,25 @@ def job(job_id: int) -> Response:
     found, sub_cluster, metrics = _found(services, caller, job_id)
     options = _options(found, sub_cluster, metrics)
     data, note = _data(services, found, metrics, options.scope)
-    absences = NOTHING_ABSENT if note else _absences(services, found, data, metrics, sub_cluster)
-    page = job_page(found, data, sub_cluster, metrics, options, zone=None, data_note=note, absences=absences)
+    curves = CurveSet(data)
+    if note:  # what cannot be read cannot be judged anew
+        absences, assessment = NOTHING_ABSENT, remembered(found, services.judge.sub_cluster(found))
+    else:
+        absences = _absences(services, found, data, metrics, sub_cluster)
+        assessment = services.judge.assess(found, curves, now_s=services.now_s())
+        services.judge.keep(found, assessment, now_s=services.now_s())
+    page = job_page(
+        found,
+        curves,
+        assessment,
+        sub_cluster,
+        metrics,
+        options=options,
+        zone=None,
+        now_s=services.now_s(),
+        data_note=note,
+        absences=absences,
+    )
     back, back_words = _way_back()
     first = next((plot for plot in page.plots if plot.figure.series_count > 1), None)
     html = render_template(
@@ -79,7 +98,9 @@ def data(job_id: int) -> Response:
     options = _options(found, sub_cluster, metrics)
     samples, note = _data(services, found, metrics, options.scope)
     labels, _ = axis_labels(found, samples, None, clock=options.clock)
-    plots = job_plots(found, samples, sub_cluster, metrics, options, labels=labels, draw=False)
+    curves = CurveSet(samples)
+    faulty = faulty_nodes(found, curves, services.judge.sub_cluster(found))
+    plots = job_plots(found, curves, sub_cluster, metrics, options, labels=labels, draw=False, faulty=faulty)
     form = request.accept_mimetypes.best_match((JSON, plotsbinary.MEDIA_TYPE), JSON)
     if form == plotsbinary.MEDIA_TYPE:
         block = plotsbinary.CurveBlock()

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from flask import url_for
 
 from cc_backend.auth.guard import current_caller
-from cc_backend.jobs.filterparams import ends
+from cc_backend.jobs.filterparams import VERDICTS, ends
 from cc_backend.services import current
+from cc_backend.web.filterwords import verdict_word
 from cc_backend.web.listquery import PAGE_SIZES, RANGES, SORTS, VIEWS, ListQuery
 from cc_backend.web.views.listpills import tag_names
 from cc_backend.wording.format import at, duration, number
@@ -23,6 +24,7 @@ _RANGE_FIELDS = (
 )
 _IN_FORM = frozenset(
     {
+        "verdict",
         "tag",
         "jobName",
         "node",
@@ -69,11 +71,12 @@ def controls(query: ListQuery, total: int, shown: int) -> dict[str, object]:
 
 def form_fields(query: ListQuery) -> dict[str, object]:
     """What the form of filters shows; `kept` are the parameters that have no field."""
-    form_names = {"state", "cluster", "started", "from", "to", "ran", "q", "page"}
+    form_names = {"state", "cluster", "ended", "started", "from", "to", "ran", "q", "page"}
     names = dict(list(tag_names().items())[:_MOST_TAGS])
     chosen = query.values("tag")
     return {
         "states": _STATES,
+        "verdicts": [(value, verdict_word(value), value in query.values("verdict")) for value in VERDICTS],
         "clusters": sorted(
             filter(current_caller().may_use_cluster, {*current().clusters.names(), *current().search.clusters()})
         ),

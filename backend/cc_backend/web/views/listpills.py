@@ -57,6 +57,8 @@ def _shared(query: ListQuery) -> Iterator[Pill]:
 
 
 def _times(query: ListQuery) -> Iterator[Pill]:
+    if query.ended:
+        yield Pill("ended", RANGES[query.ended][0], query.with_(ended=""))
     if query.started:
         yield Pill("started", RANGES[query.started][0], query.with_(started=""))
     for label, field in (("from", "from_s"), ("to", "to_s"), ("ran at", "ran_at_s")):

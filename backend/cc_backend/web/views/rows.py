@@ -10,12 +10,13 @@ from cc_backend.archive.measured import measured_sub_cluster, with_measured_metr
 from cc_backend.auth.caller import Caller, Role
 from cc_backend.clusters import MetricConfig, SubCluster
 from cc_backend.errors import ArchiveError, BackendError, NotFound
+from cc_backend.insight.jobcurves import CurveSet
 from cc_backend.insight.units import in_configured_units
 from cc_backend.metricdata import comes_from_archive
 from cc_backend.model import Job, JobKey, Scope
 from cc_backend.services import Services
 from cc_backend.web.joblist import ListHead, ListRow, job_row, list_heads
-from cc_backend.web.previews import Preview, PreviewCache, list_metrics, preview_of
+from cc_backend.web.previews import Preview, PreviewCache, head_metrics, preview_of, row_metrics
 
 logger = logging.getLogger(__name__)
 
@@ -56,23 +57,24 @@ def list_rows(
     """Rows and column heads of a list; with previews if it is a list of plots."""
     now_s = services.now_s()
     subs = [sub_cluster_of(services, job) for job in jobs]
-    metrics = [name for name in list_metrics(jobs, subs) if _may_see(name, subs, caller)] if plots else []
+    chosen = [
+        row_metrics(job, sub, () if sub is None else visible_metrics(sub, caller))
+        for job, sub in zip(jobs, subs, strict=True)
+    ]
+    heads = head_metrics(chosen)
     rows = [
         job_row(
             job,
             sub,
             previews_of(services, job, sub, metrics, now_s=now_s) if plots else None,
             metrics,
+            heads=heads,
             now_s=now_s,
             zone=None,
         )
-        for job, sub in zip(jobs, subs, strict=True)
+        for job, sub, metrics in zip(jobs, subs, chosen, strict=True)
     ]
-    return rows, list_heads(metrics, subs)
-
-
-def _may_see(name: str, subs: Sequence[SubCluster | None], caller: Caller) -> bool:
-    return all(name in visible_metrics(sub, caller) for sub in subs if sub is not None and name in sub.metrics)
+    return rows, list_heads(heads, [sub for sub, metrics in zip(subs, chosen, strict=True) if metrics == heads])
 
 
 def previews_of(
@@ -84,12 +86,13 @@ def previews_of(
     if kept is not None or sub is None:
         return kept or {}
     try:
-        data = in_configured_units(services.metricdata.job_data(job, metrics, now_s=now_s), sub.metrics)
+        curves = CurveSet(in_configured_units(services.metricdata.job_data(job, metrics, now_s=now_s), sub.metrics))
     except BackendError as error:
         logger.warning("preview failed job=%s cluster=%s error=%r", job.job_id, job.cluster, str(error))
         return {}
     made = {
-        name: preview_of(data, name, sub.metrics[name].footprint if name in sub.metrics else "avg") for name in metrics
+        name: preview_of(curves, name, sub.metrics[name].footprint if name in sub.metrics else "avg")
+        for name in metrics
     }
     cache.put(job, made)
     return made

@@ -31,10 +31,13 @@ function columns(doc) {
 
 function seriesOf(doc) {
   const edge = () => ({ stroke: null, width: 0, points: { show: false }, spanGaps: false });
-  const line = ({ k, label }) => ({
-    label, width: 1.5, dash: seriesDash(k), spanGaps: false, stroke: () => seriesColour(k),
-    points: { show: false, filter: (u, i) => lonely(u.data[i]), size: 5, stroke: () => seriesColour(k), fill: () => seriesColour(k) },
-  });
+  const line = ({ k, label, level }) => {
+    const colour = () => (level ? look.colours[level] : seriesColour(k));
+    return {
+      label, width: level ? 2.25 : 1.5, dash: level ? [] : seriesDash(k), spanGaps: false, stroke: colour,
+      points: { show: false, filter: (u, i) => lonely(u.data[i]), size: 5, stroke: colour, fill: colour },
+    };
+  };
   return [{}, ...doc.bands.flatMap(() => [edge(), edge()]), ...doc.lines.map(line)];
 }
 
@@ -126,7 +129,7 @@ function drawLastTick(u, entry) {
 function drawLabel(u, entry) {
   drawLastTick(u, entry);
   if (!entry.doc.label) return;
-  const [value, text] = entry.doc.label;
+  const [value, text, level] = entry.doc.label;
   const pen = u.ctx;
   pen.save();
   pen.font = look.font.replace("11px", `${11 * ratio()}px`);
@@ -138,9 +141,11 @@ function drawLabel(u, entry) {
   pen.fillStyle = look.colours.ink2;
   const x = u.bbox.left + 0.6 * u.bbox.width;
   const y = yPixel(u, Math.min(value, entry.doc.top));
-  pen.strokeText(text, x, y);
-  pen.fillText(text, x, y);
+  const behind = level ? 14 * ratio() : 0;
+  pen.strokeText(text, x + behind, y);
+  pen.fillText(text, x + behind, y);
   pen.restore();
+  if (level) glyph(u.ctx, level, x, y - 10 * ratio(), 11 * ratio());
 }
 
 function readout(u, entry) {
@@ -272,7 +277,7 @@ function renewFigures(fresh) {
   }
 }
 
-const shape = (doc) => `${doc.lines.map((line) => line.k)} ${doc.bands.length} ${doc.marks}`;
+const shape = (doc) => `${doc.lines.map((line) => `${line.k}${line.level ?? ""}`)} ${doc.bands.length} ${doc.marks}`;
 
 async function refresh() {
   const fresh = await load();

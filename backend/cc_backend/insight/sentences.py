@@ -1,0 +1,325 @@
+"""Findings in words: what was seen, with numbers, what it cost, and what to try. Pure: time and zone are arguments."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import tzinfo
+from typing import Any
+
+from cc_backend.insight.absencefindings import MOST_FINDINGS, stretches_of
+from cc_backend.insight.findings import Code
+from cc_backend.metricstore.absence.reasontext import host_text, sentences
+from cc_backend.model import Finding, JobState, Level, Why
+from cc_backend.wording.format import (
+    HOUR_S,
+    MINUTE_S,
+    count,
+    duration,
+    limit,
+    moment_in_sentence,
+    names_in_short,
+    number,
+    plain,
+)
+from cc_backend.wording.labels import lower, metric_name, metric_word
+
+_IN_MINUTES_BELOW_S = 5 * HOUR_S
+_ADVICE = "If other jobs there are silent too, tell the support staff."
+_LEFT_OUT = "Means leave this time out."
+_LEAST_HOURS = 0.05
+_FRACTIONS = ((0.98, "all"), (0.70, "three quarters"), (0.6, "two thirds"), (0.45, "half"), (0.3, "a third"),
+              (0.22, "a quarter"), (0.18, "a fifth"), (0.09, "a tenth"))  # fmt: skip
+_HANG_ADVICE = "Look at its output of that time: a deadlock, a lost connection or a full disk are usual causes."
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """A finding in words: one sentence that says it, and what explains it; `metric` is where to look."""
+
+    level: Level
+    headline: str
+    detail: str = ""
+    metric: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Telling:
+    """What the words of a finding depend on beside the finding: whether the job still runs, the time, the zone."""
+
+    running: bool
+    now_s: float
+    zone: tzinfo | None = None
+    missing_why: str = ""
+
+    def moment(self, time_s: float) -> str:
+        """A moment inside a sentence."""
+        return moment_in_sentence(time_s, self.zone, now_s=self.now_s)
+
+
+def words_of(finding: Finding, telling: Telling) -> Words:
+    """The finding as people read it."""
+    headline, detail = _RULES[Code(finding.code)](finding, telling)
+    return Words(finding.level, headline, detail, finding.metric)
+
+
+def headline_of(finding: Finding, telling: Telling) -> str:
+    """The one sentence for a list."""
+    return words_of(finding, telling).headline
+
+
+def cost_of(finding: Finding, telling: Telling) -> str:
+    """What it cost: `That is 27.0 core hours so far, a quarter of the job.`; empty for next to nothing."""
+    hours, unit = (finding.gpu_hours, "GPU") if finding.gpu_hours else (finding.core_hours, "core")
+    if hours < _LEAST_HOURS:
+        return ""
+    amount = f"{number(hours)} {unit} hours"
+    said = f"That is {amount} so far" if telling.running else f"That cost {amount}"
+    part = float(finding.facts.get("share", 0.0))
+    name = next((word for least, word in _FRACTIONS if part >= least), "")
+    return f"{said}, {name} of the job." if name else f"{said}."
+
+
+# Each rule in words: headline and detail
+
+
+def _stalled(finding: Finding, telling: Telling) -> tuple[str, str]:
+    facts = finding.facts
+    since = telling.moment(finding.since_s or 0)
+    if telling.running:
+        headline = f"Nothing has been computed since {since}."
+    elif facts["at_limit"]:
+        headline = f"Nothing was computed after the first {duration(facts['after_s'])}; it ended at its time limit."
+    else:
+        headline = f"Nothing was computed after the first {duration(facts['after_s'])}."
+    fell = f"{metric_name(finding.metric)} fell from {_amount(facts, 'before')} to {_amount(facts, 'value')} per node"
+    went_on = "has gone on" if telling.running else "went on"
+    seen = f"{fell} at {since}, and the job {went_on} for {duration(facts['lasted_s'])}."
+    return headline, _joined(seen, cost_of(finding, telling), _HANG_ADVICE)
+
+
+def _idle(finding: Finding, telling: Telling) -> tuple[str, str]:
+    facts, several = finding.facts, finding.nodes > 1
+    since = telling.moment(finding.since_s or 0)
+    who = _some_nodes(finding)
+    if telling.running:
+        start = "the start, " if facts["from_start"] else ""
+        headline = f"{who} {'have' if several else 'has'} done nothing since {start}{since}."
+    else:
+        headline = f"{who} did nothing {'at all' if facts['from_start'] else f'from {since} on'}."
+    name = lower(metric_name(finding.metric))
+    others = _others(facts, finding.nodes, running=telling.running)
+    if facts["before"] is not None and facts["before"] > 2 * facts["value"]:
+        fell = f"{_names(finding)} fell from a {name} of {number(facts['before'])} to {_amount(facts, 'value')}"
+        seen = f"{fell} {duration(facts['after_s'])} after the start; {others}."
+    elif several:
+        verb = "have" if telling.running else "had"
+        seen = f"{_names(finding)} {verb} a {name} of {_amount(facts, 'value')}; {others}."
+    else:
+        seen = f"Its {name} {'is' if telling.running else 'was'} {_amount(facts, 'value')}; {others}."
+    advice = "Check whether the work is spread over all nodes: host list, number of ranks, tasks per node."
+    return headline, _joined(seen, cost_of(finding, telling), advice)
+
+
+def _ended(finding: Finding, telling: Telling) -> tuple[str, str]:
+    del telling
+    facts = finding.facts
+    state, asked = JobState(facts["state"]), limit(facts["limit_s"]) if facts["limit_s"] else ""
+    after = f"after {duration(facts['after_s'])}"
+    if asked and facts["after_s"] < facts["limit_s"]:
+        after = f"{after} of {asked}"
+    headline, advice = _ENDS[state]
+    code = f"Its exit code is {facts['exit_code']}." if facts["exit_code"] else ""
+    of_limit = f" of {asked}" if asked else ""
+    return headline.format(after=after, of_limit=of_limit), _joined(_memory(finding), code, advice)
+
+
+_LOST = "What was not written by then is lost."
+_NO_FAULT = "That is no fault of the job. Submit it again."
+_ENDS = {
+    JobState.FAILED: ("Failed {after}.", "The last lines of its output say why."),
+    JobState.TIMEOUT: ("Ended at its time limit{of_limit}.", f"{_LOST} Ask for more time, or write checkpoints."),
+    JobState.DEADLINE: ("Ended at its deadline, {after}.", _LOST),
+    JobState.OUT_OF_MEMORY: ("Ran out of memory {after}.", "Ask for more memory, or use more nodes."),
+    JobState.NODE_FAIL: ("A node failed {after}.", _NO_FAULT),
+    JobState.BOOT_FAIL: ("Its nodes did not start.", _NO_FAULT),
+    JobState.PREEMPTED: ("Made room for another job {after}.", ""),
+    JobState.CANCELLED: ("Cancelled {after}.", ""),
+}
+
+
+def _memory(finding: Finding) -> str:
+    facts = finding.facts
+    if "highest" not in facts or not finding.hosts:
+        return ""
+    amounts = f"{number(facts['highest'])} of {_joined(plain(facts['peak']), facts['unit'])}"
+    return f"Memory reached {amounts} on {finding.hosts[0]}."
+
+
+def _differ(finding: Finding, telling: Telling) -> tuple[str, str]:
+    facts, several = finding.facts, finding.nodes > 1
+    name = lower(metric_name(finding.metric))
+    headline = f"{_some_nodes(finding)} {'differ' if several else 'differs'} from the rest in {name}."
+    who = f"{_names(finding)}: {_amount(facts, 'value')} in the mean" if several else (
+        f"{_amount(facts, 'value')} in the mean"
+    )  # fmt: skip
+    others = _others(facts, finding.nodes, running=telling.running)
+    return headline, f"{who}; {others}. Check whether the work is spread over all nodes."
+
+
+def _absent(finding: Finding, telling: Telling) -> tuple[str, str]:
+    facts = finding.facts
+    if not facts["why"]:
+        headline = f"The agents on {number(finding.nodes)} more nodes were silent for some time."
+        return headline, f"{host_text(finding.hosts)}. {_LEFT_OUT}"
+    when = " ".join(sentences(stretches_of(finding), "", zone=telling.zone, now_s=telling.now_s, most=MOST_FINDINGS))
+    lost_s, length_s = facts["lost_s"], facts["length_s"]
+    everything = lost_s >= length_s
+    several = finding.nodes > 1
+    all_of_them = several and finding.nodes == facts["of_nodes"]
+    hosts = f"all {number(finding.nodes)} nodes" if all_of_them else _host_text(finding)
+    match Why(facts["why"]):
+        case Why.HOST_SILENT | Why.HOST_NEVER as why if everything or why is Why.HOST_NEVER:
+            return f"No samples of {hosts}.", f"{when} {_ADVICE}"
+        case Why.HOST_SILENT:
+            subject = f"The agents on {hosts}" if several else f"The agent on {hosts}"
+            if facts["times"] == 1 and facts["stretches"][0][3]:
+                silent = f"{'have' if several else 'has'} been silent for the last {duration(lost_s)}"
+            else:
+                silent = f"{'were' if several else 'was'} silent for {share(lost_s, length_s)}"
+            return f"{subject} {silent}.", f"{when} {_LEFT_OUT} {_ADVICE}"
+        case Why.STORE_DOWN:
+            lost = "the whole job" if everything else share(lost_s, length_s)
+            return f"The metric store was off for {lost}.", f"{when} {_LEFT_OUT}"
+        case Why.RESTORING | Why.TOO_OLD as why:
+            what = "The samples of this job" if everything else f"Samples of {share(lost_s, length_s)}"
+            verb = "are not read back yet" if why is Why.RESTORING else "are no longer kept"
+            return f"{what} {verb}.", when
+        case _:
+            return when, ""
+
+
+def share(lost_s: float, length_s: float) -> str:
+    """How much of a job: `68 of 120 min`, `3 h 05 min of 26 h`; `120 min` where it is all of it."""
+    if lost_s >= length_s:
+        return duration(length_s)
+    if lost_s >= MINUTE_S and length_s < _IN_MINUTES_BELOW_S:
+        return f"{number(int(lost_s // MINUTE_S))} of {number(int(length_s // MINUTE_S))} min"
+    return f"{duration(lost_s)} of {duration(length_s)}"
+
+
+def _level(finding: Finding, telling: Telling) -> tuple[str, str]:
+    facts = finding.facts
+    name, edge = metric_name(finding.metric), plain(facts["edge"])
+    seen = f"{_amount(facts, 'value')} {_BASES.get(facts['statistic'], '')}"
+    very = "very " if finding.level is Level.ALERT else ""
+    match facts["kind"]:
+        case "impossible":
+            explained = f"{seen}, while this node type reaches {edge}. Better not rely on this curve."
+            return f"{name} cannot be right.", explained
+        case "above":
+            explained = f"{seen}; {edge} is usual at most. Fine for a benchmark."
+            return f"{name} is above what is usual here.", explained
+        case "overload":
+            explained = f"{seen}, while {edge} can run at a time. Start fewer processes or threads."
+            return f"{name} is higher than this node can serve.", explained
+        case "high":
+            explained = f"{seen} of {plain(facts['peak'])}; {edge} is the limit of what is healthy here."
+            return f"{name} is {very}high.", explained
+        case _:
+            explained = f"{seen}; on this node type more than {edge} is usual."
+            return f"{name} is {very}low.", _joined(explained, cost_of(finding, telling))
+
+
+_BASES = {"avg": "per node in the mean", "max": "at the highest", "min": "at the lowest"}
+
+
+def _silent(finding: Finding, telling: Telling) -> tuple[str, str]:
+    del telling
+    facts = finding.facts
+    since = f" since {duration(facts['after_s'])} after the start" if facts["after_s"] else ""
+    nodes = count(facts["of_nodes"], "node")
+    detail = f"{_names(finding)}. Means leave this out. {_ADVICE}"
+    return f"No samples of {number(finding.nodes)} of {nodes}{since}.", detail
+
+
+def _no_data(finding: Finding, telling: Telling) -> tuple[str, str]:
+    del telling
+    facts = finding.facts
+    first = f"from {duration(facts['after_s'])} after the start"
+    when = first if facts["times"] == 1 else f"{number(facts['times'])} times, the first {first}"
+    return f"No data for {duration(facts['lost_s'])}, {when}.", _LEFT_OUT
+
+
+def _not_measured(finding: Finding, telling: Telling) -> tuple[str, str]:
+    names = finding.facts["metrics"]
+    verb = "was" if len(names) == 1 else "were"
+    return f"{_listed(names)} {verb} not measured.", _joined(telling.missing_why, "The verdict leaves this out.")
+
+
+def _nothing_found(finding: Finding, telling: Telling) -> tuple[str, str]:
+    del telling
+    names = [lower(metric_word(name)) for name in finding.facts["metrics"]]
+    return f"{count(len(names), 'check')} found nothing: {', '.join(names)}.", ""
+
+
+_RULES: Mapping[Code, Callable[[Finding, Telling], tuple[str, str]]] = {
+    Code.STALLED: _stalled,
+    Code.IDLE_NODES: _idle,
+    Code.ENDED: _ended,
+    Code.NODES_DIFFER: _differ,
+    Code.ABSENT: _absent,
+    Code.METRIC_LEVEL: _level,
+    Code.NODES_SILENT: _silent,
+    Code.NO_DATA: _no_data,
+    Code.NOT_MEASURED: _not_measured,
+    Code.NOTHING_FOUND: _nothing_found,
+}
+
+
+# Parts of sentences
+
+
+def _joined(*parts: str) -> str:
+    return " ".join(part for part in parts if part)
+
+
+def _amount(facts: Mapping[str, Any], key: str) -> str:
+    return _joined(number(facts[key]), facts["unit"])
+
+
+def _some_nodes(finding: Finding) -> str:
+    """`bn08` for one node, else `4 of 16 nodes`."""
+    if finding.nodes == 1 and finding.hosts:
+        return finding.hosts[0]
+    return f"{number(finding.nodes)} of {count(finding.facts['of_nodes'], 'node')}"
+
+
+def _names(finding: Finding) -> str:
+    """The nodes by name, `tn0257 to tn0260`; of more than were kept the first and how many more."""
+    if finding.nodes > len(finding.hosts) > 1:
+        return f"{', '.join(finding.hosts[:2])} and {number(finding.nodes - 2)} more"
+    return names_in_short(finding.hosts)
+
+
+def _host_text(finding: Finding) -> str:
+    if finding.nodes > len(finding.hosts):
+        return f"{number(finding.nodes)} nodes ({finding.hosts[0]} and others)"
+    return host_text(finding.hosts)
+
+
+def _others(facts: Mapping[str, Any], nodes: int, *, running: bool) -> str:
+    """`the other three nodes have 15.6 of 16`."""
+    left = facts["of_nodes"] - nodes
+    amount = _joined(f"{number(facts['others'])} of {plain(facts['peak'])}", facts["unit"])
+    if left == 1:
+        return f"the other node {'has' if running else 'had'} {amount}"
+    return f"the other {_SMALL.get(left) or number(left)} nodes {'have' if running else 'had'} {amount}"
+
+
+_SMALL = {2: "two", 3: "three", 4: "four"}
+
+
+def _listed(metrics: Sequence[str]) -> str:
+    """`A`, `A and b`, `A, b and c`: a sentence begins with it."""
+    names = [metric_name(name) for name in metrics]
+    words = [names[0], *(lower(name) for name in names[1:])]
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"

@@ -1,0 +1,34 @@
+"""The judgement that is kept with each job: written when a job is judged, read with the job."""
+
+from collections.abc import Iterable
+
+from cc_backend.database import Database
+from cc_backend.jobs.rows import job_columns, judgement_columns, read_jobs
+from cc_backend.jobs.tables import SETTLED, JobRow
+from cc_backend.model import Job, Judgement
+
+
+class Judgements:
+    """Keeps judgements, and knows which finished jobs have none by the present rules."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def store(self, judged: Iterable[tuple[Job, Judgement]]) -> None:
+        """Each job is judged so, unless it has ended or was archived since it was read."""
+        with self._database.write():
+            for job, judgement in judged:
+                JobRow.update(**judgement_columns(judgement)).where(
+                    JobRow.id == job.id,
+                    JobRow.state == str(job.state),
+                    JobRow.monitoring_status == job.monitoring_status,
+                ).execute(self._database)
+
+    def outdated(self, *, rules: int, limit: int) -> list[Job]:
+        """The newest finished jobs that no one waits for and that were judged by rules older than these, or never."""
+        for older in range(rules):
+            query = JobRow.select(*job_columns()).where(SETTLED, JobRow.rules == older)
+            jobs = read_jobs(self._database, query.order_by(JobRow.start_time.desc()).limit(limit), now_s=None)
+            if jobs:
+                return jobs
+        return []
