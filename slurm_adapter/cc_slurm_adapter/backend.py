@@ -5,11 +5,12 @@ from __future__ import annotations
 import contextlib
 import json
 from pathlib import Path
-from typing import Any, Dict, Optional
+from typing import Any, Dict, Iterator, Optional
 from urllib.parse import quote
 
 from cc_common.delivery import HttpSender, Outcome, Timeouts
 from cc_common.delivery.http import tls_context
+from cc_common.errorcodes import read_problem
 from cc_common.errors import DeliveryError
 from cc_common.nodestate import NodeStateReport
 from cc_slurm_adapter.errors import TopologyError
@@ -18,7 +19,11 @@ from cc_slurm_adapter.topology import ClusterTopology, choose_cluster, parse_clu
 from cc_slurm_adapter.verdict import meaning_of
 
 PATHS = {"start": "/api/jobs/start_job/", "stop": "/api/jobs/stop_job/", "nodes": "/api/nodestate/"}
+WORKERS = 4
+"""So many events go out side by side."""
 _OK = 200
+_SHOWN = 300
+_LARGEST_DESCRIPTION_BYTES = 64 << 20
 
 
 def make_senders(url: str, settings: BackendSettings) -> Dict[str, HttpSender]:
@@ -31,6 +36,7 @@ def make_senders(url: str, settings: BackendSettings) -> Dict[str, HttpSender]:
             timeouts=Timeouts(connect_s=min(5.0, settings.timeout_s), total_s=settings.timeout_s),
             content_type="application/json",
             meaning=meaning_of(kind),
+            connections=WORKERS,
         )
         for kind, path in PATHS.items()
     }
@@ -75,13 +81,27 @@ def _fetch(url: str, settings: BackendSettings, cluster: str) -> Any:
         headers["Authorization"] = f"Bearer {settings.token.strip()}"
     try:
         tls = tls_context(settings.ca_file or None) if url.lower().startswith("https:") else None
-        with deadline_client(settings.timeout_s, tls=tls) as client:
-            answer = client.get(address, headers=headers)
+        with (
+            deadline_client(settings.timeout_s, tls=tls) as client,
+            client.stream("GET", address, headers=headers) as answer,
+        ):
+            status, body = answer.status_code, _read(answer.iter_bytes())
     except (httpx.HTTPError, httpx.InvalidURL, OSError, DeliveryError) as error:
         raise TopologyError(f"{address}: no answer ({type(error).__name__}: {error})") from error
-    if answer.status_code != _OK:
-        raise TopologyError(f"{address}: HTTP {answer.status_code}")
+    if status != _OK:
+        said = " ".join(read_problem(body).text.split())[:_SHOWN]
+        raise TopologyError(f"{address}: HTTP {status}{f': {said}' if said else ''}")
     try:
-        return choose_cluster(json.loads(answer.content), cluster)
+        return choose_cluster(json.loads(body), cluster)
     except (ValueError, RecursionError) as error:
         raise TopologyError(f"{address}: the answer is not JSON") from error
+
+
+def _read(pieces: Iterator[bytes]) -> bytes:
+    """The whole answer, if it has a size that a description can have."""
+    body = bytearray()
+    for piece in pieces:
+        body += piece
+        if len(body) > _LARGEST_DESCRIPTION_BYTES:
+            raise DeliveryError(f"larger than {_LARGEST_DESCRIPTION_BYTES >> 20} MiB")
+    return bytes(body)

@@ -20,9 +20,10 @@ from cc_slurm_adapter.model import RunKey
 START, STOP = "start", "stop"
 WAITING, SENT, PARKED = "waiting", "sent", "parked"
 
-_SCHEMA_VERSION = 1
 _BATCH = 500
-_SCHEMA = """
+_BUSY_S = 60.0
+_SCHEMAS = (
+    """
 CREATE TABLE run (
     cluster TEXT NOT NULL, job_id INTEGER NOT NULL, start_time INTEGER NOT NULL,
     submit_time INTEGER NOT NULL, restart_count INTEGER, end_time INTEGER,
@@ -39,7 +40,13 @@ CREATE TABLE event (
 );
 CREATE INDEX event_waiting ON event (cluster, job_id, id) WHERE state = 'waiting';
 CREATE TABLE note (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
-"""
+""",
+    """
+ALTER TABLE run ADD COLUMN user TEXT NOT NULL DEFAULT '';
+CREATE INDEX event_waiting_in_order ON event (id) WHERE state = 'waiting';
+""",
+)
+"""What leads from each version of the file to the next; what stands here is never changed."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +59,7 @@ class Run:
     end_time: Optional[int] = None
     absent_since: Optional[int] = None
     absences: int = 0
+    user: str = ""
 
     @property
     def open(self) -> bool:
@@ -80,14 +88,17 @@ class Counts:
 
 
 class Journal:
-    """The journal in a folder. Raises JournalError if it cannot be used; one process at a time holds its folder."""
+    """The journal in a folder. Raises JournalError if it cannot be used; one process at a time holds its folder.
+
+    One thread at a time uses an instance; who writes and who delivers have one each, whose changes are short.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
         try:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             path.touch(mode=0o600)
-            self._database = sqlite3.connect(str(path), isolation_level=None, timeout=10.0)
+            self._database = sqlite3.connect(str(path), isolation_level=None, timeout=_BUSY_S, check_same_thread=False)
         except (OSError, sqlite3.Error) as error:
             raise JournalError(f"journal {path} cannot be opened: {error}") from error
         try:
@@ -120,9 +131,9 @@ class Journal:
         text = json.dumps(body, separators=(",", ":"))
         with self._write() as database:
             added = database.execute(
-                "INSERT OR IGNORE INTO run (cluster, job_id, start_time, submit_time, restart_count, start_body)"
-                " VALUES (?, ?, ?, ?, ?, ?)",
-                (*run.key, run.submit_time, run.restart_count, text),
+                "INSERT OR IGNORE INTO run (cluster, job_id, start_time, submit_time, restart_count, start_body, user)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?)",
+                (*run.key, run.submit_time, run.restart_count, text, run.user),
             )
             if added.rowcount:
                 self._queue(run.key, START, text, now_s)
@@ -252,10 +263,10 @@ class Journal:
         self._database.execute("PRAGMA journal_mode = WAL")
         self._database.execute("PRAGMA synchronous = FULL")
         version = self._database.execute("PRAGMA user_version").fetchone()[0]
-        if version > _SCHEMA_VERSION:
+        if version > len(_SCHEMAS):
             raise JournalError(f"journal {self._path} was written by a newer version; use that, or another folder")
-        if version < _SCHEMA_VERSION:
-            self._database.executescript(f"BEGIN;{_SCHEMA}PRAGMA user_version = {_SCHEMA_VERSION};COMMIT;")
+        for number, step in enumerate(_SCHEMAS[version:], version + 1):
+            self._database.executescript(f"BEGIN IMMEDIATE;{step}PRAGMA user_version = {number};COMMIT;")
 
     def _queue(self, key: RunKey, kind: str, body: str, now_s: int) -> None:
         self._database.execute(
@@ -266,7 +277,7 @@ class Journal:
 
     def _runs(self, condition: str, values: Sequence[Any]) -> List[Run]:
         query = (  # conditions are texts of this module, values go as values
-            "SELECT cluster, job_id, start_time, submit_time, restart_count, end_time, absent_since, absences"  # noqa: S608 see above
+            "SELECT cluster, job_id, start_time, submit_time, restart_count, end_time, absent_since, absences, user"  # noqa: S608 see above
             f" FROM run WHERE {condition} ORDER BY job_id, start_time"
         )
         with self._errors():

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Dict, FrozenSet, List, Mapping, NamedTuple, Optional, Pattern, Sequence, Tuple
 
 from cc_common.errors import HostlistError
@@ -11,7 +11,7 @@ from cc_common.hostlist import expand
 from cc_common.jobevents import JobStart, ResourceEvent
 from cc_common.nodestate import NodeState, NodeStateReport
 from cc_slurm_adapter.model import MULTI_USER, JobDetails, Placement, SlurmJob, SlurmNode
-from cc_slurm_adapter.sources.texts import parse_ids
+from cc_slurm_adapter.sources.gres import gpu_count, gpu_indices
 from cc_slurm_adapter.topology import ClusterTopology, NodeTopology
 
 FINAL_STATES: Mapping[str, str] = {
@@ -27,8 +27,8 @@ FINAL_STATES: Mapping[str, str] = {
 }
 LIVE_STATES = frozenset(("RUNNING", "SUSPENDED", ""))
 _REQUEUED = frozenset(("REQUEUED", "REQUEUE_HOLD", "REQUEUE_FED", "SPECIAL_EXIT"))
-_GPU = re.compile(r"gpu(?::[^:(),]+)?(?::[0-9]+)?\((?:[A-Z/]+:)?(?:IDX|INDEX):([0-9,\-]+)\)")
 _MAX_NAME = 1024
+_KEPT_LISTS = 16_384
 
 
 def end_state(state: str, flags: FrozenSet[str]) -> Optional[str]:
@@ -69,20 +69,21 @@ class Mapper:
     ignored: Optional[Pattern[str]] = None
 
     def start(self, job: SlurmJob, details: Optional[JobDetails] = None) -> Optional[Mapped]:
-        """The event that tells of the job; None if all its hosts are ignored.
+        """The event that tells of the job; None if it has no hosts, or all of them are ignored.
 
         Raises HostlistError if its node list cannot be read.
         """
-        hosts = expand(job.nodes)
-        if self.ignored is not None and all(self.ignored.search(host) for host in hosts):
+        hosts = _hosts(job.nodes)
+        if not hosts or (self.ignored is not None and all(self.ignored.search(host) for host in hosts)):
             return None
         problems: List[str] = []
         places = _agreeing(hosts, details.placements if details else (), job.placements)
         resources = tuple(self._resource(host, places.get(host), problems) for host in hosts)
         threads = [len(resource.hwthreads) for resource in resources]
         accelerators = sum(len(resource.accelerators) for resource in resources)
-        if accelerators != job.gpus and job.gpus:
-            problems.append(f"{job.gpus} GPUs are allocated, the ids of {accelerators} are known")
+        gpus = job.gpus or sum(gpu_count(place.gres) for place in places.values())
+        if accelerators != gpus and gpus:
+            problems.append(f"{gpus} GPUs are allocated, the ids of {accelerators} are known")
         event = JobStart(
             cluster=self.cluster,
             user=job.user,
@@ -96,7 +97,7 @@ class Mapper:
             requested_memory=job.requested_memory_mb,
             num_nodes=len(hosts),
             num_hwthreads=sum(threads) if all(threads) else job.cpus,
-            num_acc=job.gpus or accelerators,
+            num_acc=gpus or accelerators,
             smt=job.threads_per_core or self._threads_per_core(hosts),
             shared=(details.shared if details and details.shared else job.shared) or MULTI_USER,
             resources=resources,
@@ -126,6 +127,12 @@ class Mapper:
         return node.threads_per_core if node else 0
 
 
+@lru_cache(maxsize=_KEPT_LISTS)
+def _hosts(written: str) -> Tuple[str, ...]:
+    """The hosts of a list; kept, because nearly all jobs of a look are those of the look before."""
+    return tuple(expand(written))
+
+
 def _for_people(job: SlurmJob, details: Optional[JobDetails]) -> Optional[Mapping[str, str]]:
     written = {"jobName": job.name[:_MAX_NAME], "slurmInfo": details.text if details else ""}
     return {key: value for key, value in written.items() if value} or None
@@ -143,8 +150,9 @@ def _agreeing(hosts: Sequence[str], *sources: Sequence[Placement]) -> Mapping[st
 def hwthreads(place: Placement, topology: NodeTopology, node: Optional[SlurmNode] = None) -> Tuple[int, ...]:
     """The hardware threads, as the operating system numbers them, of the cores that a job holds; () if unknown.
 
-    Slurm counts threads through all cores of the first socket, then of the next: with T threads in a core, its number n
-    is thread n modulo T of core n / T.
+    Slurm counts threads through all cores in its order (see NodeTopology): with T threads in a core, its number n is
+    thread n modulo T of core n / T. What Slurm calls a socket may be a memory domain or an L3 cache of one (settings
+    `numa_node_as_socket` and `l3cache_as_socket` of slurmd): the order of the cores is the same.
     """
     cores = topology.cores
     per_core = node.threads_per_core if node and node.threads_per_core else len(cores[0]) if cores else 0
@@ -168,15 +176,6 @@ def hwthreads(place: Placement, topology: NodeTopology, node: Optional[SlurmNode
                 return ()
             threads += cores[socket * per_socket + core]
     return tuple(sorted(set(threads)))
-
-
-def gpu_indices(gres: str) -> Tuple[int, ...]:
-    """The indices of GPUs in generic resources such as `gpu:a100:2(IDX:0-1),gpu:v100:1(IDX:3)`; others are left out."""
-    found: List[int] = []
-    for match in _GPU.finditer(gres):
-        if match.start() == 0 or gres[match.start() - 1] in ", ":
-            found += parse_ids(match.group(1)) or ()
-    return tuple(dict.fromkeys(found))
 
 
 def node_report(
@@ -204,7 +203,7 @@ def _jobs_by_host(jobs: Sequence[SlurmJob]) -> Mapping[str, int]:
     for job in jobs:
         if job.state == "RUNNING" and job.nodes:
             try:
-                hosts = expand(job.nodes)
+                hosts = _hosts(job.nodes)
             except HostlistError:
                 continue
             for host in hosts:

@@ -78,8 +78,12 @@ class SlurmNode:
 
 @dataclass(frozen=True)
 class JobDetails:
-    """What only `scontrol show job -d` says of a job; `text` is all it says, for people."""
+    """What only `scontrol show job -d` says of a job; `text` is all it says, for people.
+
+    `start_time` tells which run of the job it speaks of, 0 where that is not clear.
+    """
 
     placements: Tuple[Placement, ...]
     shared: Optional[str] = None
     text: str = ""
+    start_time: int = 0

@@ -5,18 +5,22 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Callable, List, Mapping, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, FrozenSet, Iterable, List, Mapping, Optional, Sequence, Tuple
 
 from cc_common.errors import HostlistError
-from cc_common.hostlist import HostSet
+from cc_common.hostlist import HostSet, expand
 from cc_slurm_adapter.errors import TopologyError
+
+_NOWHERE = 1 << 32
 
 
 @dataclass(frozen=True)
 class NodeTopology:
     """One kind of node: cores in the order Slurm counts them, and the ids of its accelerators in that of their index.
 
-    A core is the numbers that the operating system gives its hardware threads.
+    A core is the numbers that the operating system gives its hardware threads. Slurm counts as hwloc does: all cores of
+    the first socket, then of the next; in a socket all cores of its first memory domain (several with SNC or NPS), then
+    of the next, whatever their numbers are.
     """
 
     cores: Tuple[Tuple[int, ...], ...]
@@ -33,6 +37,13 @@ class ClusterTopology:
     def of(self, host: str) -> Optional[NodeTopology]:
         """The topology of a node; None if the description does not name the node."""
         return next((topology for hosts, topology in self._kinds if host in hosts), None)
+
+    def lacks(self, hosts: str) -> List[str]:
+        """The names in a host list that the description does not name; none for what is no host list."""
+        try:
+            return [host for host in expand(hosts) if self.of(host) is None]
+        except HostlistError:
+            return []
 
     def __len__(self) -> int:
         return len(self._kinds)
@@ -56,13 +67,30 @@ def parse_cluster(document: Any, *, source: str) -> ClusterTopology:
 
 
 def _topology(written: Mapping[str, Any]) -> NodeTopology:
-    cores = [tuple(int(thread) for thread in core) for core in written.get("core") or () if core]
-    sockets = [{int(thread) for thread in socket} for socket in written.get("socket") or () if socket]
-    # Slurm counts the cores of the first socket, then those of the next
-    place = {thread: number for number, socket in enumerate(sockets) for thread in socket}
-    cores.sort(key=lambda core: place.get(core[0], len(sockets)))
+    cores = [tuple(sorted(int(thread) for thread in core)) for core in written.get("core") or () if core]
+    sockets = _groups(written, "socket")
+    # the larger groups first: a die may hold several memory domains, or the other way round
+    inner = sorted(
+        (_groups(written, "die"), _groups(written, "memoryDomain")),
+        key=lambda groups: -max(map(len, groups), default=0),
+    )
+    levels = [_first_threads(sockets), *(_first_threads(groups, within=sockets) for groups in inner)]
+    cores.sort(key=lambda core: (*(level.get(core[0], _NOWHERE) for level in levels), core[0]))
     accelerators = tuple(str(item["id"]) for item in written.get("accelerators") or ())
     return NodeTopology(tuple(cores), accelerators, len(sockets))
+
+
+def _groups(written: Mapping[str, Any], name: str) -> List[FrozenSet[int]]:
+    return [frozenset(int(thread) for thread in group) for group in written.get(name) or () if group]
+
+
+def _first_threads(groups: Sequence[FrozenSet[int]], within: Sequence[FrozenSet[int]] = ()) -> Dict[int, int]:
+    """The least thread of the group of each thread; groups that reach beyond one of `within` are cut at its edge.
+
+    That is the order of hwloc, which Slurm counts by: what is of one kind and in the same place is ordered by it.
+    """
+    parts = [group & outer for group in groups for outer in within] if within else list(groups)
+    return {thread: min(part) for part in parts for thread in part}
 
 
 def read_topology(path: Path, cluster: str) -> ClusterTopology:
@@ -87,25 +115,29 @@ def choose_cluster(document: Any, cluster: str) -> Any:
 
 
 class LazyTopology:
-    """A topology that is fetched when it is first needed, and again after a pause where that failed."""
+    """A topology that is fetched when it is first needed; again, after a pause, where that failed or a host is missing.
+
+    Nodes are added to a cluster while the adapter runs.
+    """
 
     def __init__(self, fetch: Callable[[], ClusterTopology], *, pause_s: float = 300.0) -> None:
         self._fetch = fetch
         self._pause_s = pause_s
         self._found: Optional[ClusterTopology] = None
-        self._failed_s: Optional[float] = None
+        self._asked_s: Optional[float] = None
         self.problem = ""
 
-    def get(self, now_s: float) -> ClusterTopology:
-        """The topology; an empty one, with `problem` saying why, while it cannot be had."""
-        if self._found is not None:
+    def get(self, now_s: float, host_lists: Iterable[str] = ()) -> ClusterTopology:
+        """The topology, with these hosts if anybody knows them.
+
+        It is an empty one, with `problem` saying why, while it cannot be had.
+        """
+        if self._found is not None and not any(self._found.lacks(hosts) for hosts in set(host_lists)):
             return self._found
-        if self._failed_s is not None and 0 <= now_s - self._failed_s < self._pause_s:
-            return ClusterTopology()
-        try:
-            self._found = self._fetch()
-        except TopologyError as error:
-            self._failed_s, self.problem = now_s, str(error)
-            return ClusterTopology()
-        self.problem = ""
-        return self._found
+        if self._asked_s is None or not 0 <= now_s - self._asked_s < self._pause_s:
+            self._asked_s = now_s
+            try:
+                self._found, self.problem = self._fetch(), ""
+            except TopologyError as error:
+                self.problem = str(error)
+        return self._found or ClusterTopology()

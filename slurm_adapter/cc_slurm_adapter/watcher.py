@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from typing import Dict, Iterable, List, Optional, Sequence, Set, Tuple, Union
 
@@ -46,8 +47,9 @@ Action = Union[StartRun, StopRun, SeenRun]
 class Look:
     """One look at Slurm. None is a snapshot that could not be had.
 
-    `accounting` holds the runs of a window of time and of the jobs that were missed; `has_accounting` says whether the
-    site keeps one at all.
+    `accounting` holds the runs that ended in a window of time, `asked_for` those of the jobs that were missed: what of
+    them is not known yet is older, and may be another job that had the same number. `has_accounting` says whether the
+    site keeps one at all. `whole` is False for what is known before the accounting has answered: nothing is absent yet.
     """
 
     queue: Optional[Sequence[SlurmJob]]
@@ -55,12 +57,17 @@ class Look:
     now_s: int
     has_accounting: bool = True
     grace_s: int = 600
+    asked_for: Sequence[SlurmJob] = ()
+    whole: bool = True
 
 
-def missed(runs: Iterable[Run], queue: Sequence[SlurmJob]) -> List[int]:
-    """Ids of jobs whose open run was absent once already and is absent again: time to ask the accounting for them."""
+def missed(runs: Iterable[Run], queue: Sequence[SlurmJob]) -> List[Run]:
+    """Open runs that were absent once already and are absent again: time to ask the accounting for them."""
+    candidates = [run for run in runs if run.open and run.absences]
+    if not candidates:
+        return []
     there: Set[Tuple[int, int]] = {(job.job_id, job.start_time) for job in queue if started(job)}
-    return sorted({run.key.job_id for run in runs if run.open and run.absences and run.key[1:] not in there})
+    return sorted((run for run in candidates if run.key[1:] not in there), key=lambda run: run.key)
 
 
 def started(job: SlurmJob) -> bool:
@@ -81,8 +88,10 @@ def decide(cluster: str, known: Iterable[Run], look: Look) -> List[Action]:
     for job in sorted(look.queue or (), key=_order):
         work.queued(job)
     for job in sorted(look.accounting or (), key=_order):
-        work.accounted(job)
-    if look.queue is not None:
+        work.accounted(job, may_start=True)
+    for job in sorted(look.asked_for, key=_order):
+        work.accounted(job, may_start=False)
+    if look.queue is not None and look.whole:
         work.absent()
     return work.actions()
 
@@ -106,7 +115,7 @@ class _Work:
     def queued(self, job: SlurmJob) -> None:
         """A job of the controller's list."""
         if not started(job) or "RESIZING" in job.flags:
-            self._note_resizing(job)
+            self._note_what_is_still_there(job)
             return
         run = self._find(job)
         final = end_state(job.state, job.flags)
@@ -121,15 +130,15 @@ class _Work:
             # while nodes are made ready the start time still moves; while it completes, its end is what matters
             self._there.add(self._start(job).key)
 
-    def accounted(self, job: SlurmJob) -> None:
-        """A run of the accounting."""
+    def accounted(self, job: SlurmJob, *, may_start: bool) -> None:
+        """A run of the accounting; whether it may be told of if it is not known."""
         final = end_state(job.state, job.flags)
         if not started(job) or not job.end_time or not final or "RESIZING" in job.flags:
             return
         run = self._find(job)
         if run is None:
             # without the controller's word the cores would be lost for a job that it still remembers
-            if self._look.queue is not None:
+            if may_start and self._look.queue is not None:
                 self._begin_and_end(job, final, "accounting")
         elif run.open:
             self._stop(run, job.end_time, final, "accounting")
@@ -173,15 +182,18 @@ class _Work:
         if exact is not None or not job.submit_time:
             return exact
         for run in runs.values():
-            same = run.submit_time == job.submit_time and (
-                None in (run.restart_count, job.restart_count) or run.restart_count == job.restart_count
+            same = (
+                run.submit_time == job.submit_time
+                and _same(run.user, job.user)
+                and (None in (run.restart_count, job.restart_count) or run.restart_count == job.restart_count)
             )
             if same and (run.end_time is None or run.end_time > job.start_time):
                 return run
         return None
 
     def _start(self, job: SlurmJob) -> Run:
-        run = Run(RunKey(self._cluster, job.job_id, job.start_time), job.submit_time, job.restart_count)
+        key = RunKey(self._cluster, job.job_id, job.start_time)
+        run = Run(key, job.submit_time, job.restart_count, user=job.user)
         self._runs.setdefault(job.job_id, {})[run.key] = run
         self._starts[run.key] = StartRun(run.key, job)
         return run
@@ -189,7 +201,7 @@ class _Work:
     def _stop(self, run: Run, stop_time: int, state: str, evidence: str) -> None:
         stop_time = max(stop_time, run.key.start_time)
         self._stops[run.key] = StopRun(run.key, stop_time, state, evidence)
-        self._runs[run.key.job_id][run.key] = Run(run.key, run.submit_time, run.restart_count, stop_time)
+        self._runs[run.key.job_id][run.key] = dataclasses.replace(run, end_time=stop_time)
 
     def _begin_and_end(self, job: SlurmJob, state: str, evidence: str) -> None:
         self._stop(self._start(job), job.end_time, state, evidence)
@@ -199,8 +211,16 @@ class _Work:
             return True
         return self._look.accounting is not None and self._look.now_s - since_s >= self._look.grace_s
 
-    def _note_resizing(self, job: SlurmJob) -> None:
+    def _note_what_is_still_there(self, job: SlurmJob) -> None:
+        """A job that changes its size, or of which only the number could be read, has not vanished."""
         if "RESIZING" in job.flags:
             run = self._find(job)
             if run is not None:
                 self._there.add(run.key)
+        elif not job.start_time and job.state != "PENDING":
+            self._there.update(run.key for run in self._runs.get(job.job_id, {}).values() if run.open)
+
+
+def _same(one: str, other: str) -> bool:
+    """Whether two sources can mean the same user; one that does not say, or only knows the number, can."""
+    return one == other or any(not name or name.isdigit() for name in (one, other))

@@ -73,16 +73,20 @@ def queue_at(truths: List[Truth], now_s: int) -> List[SlurmJob]:
     return shown
 
 
-def accounting_at(truths: List[Truth], begin_s: int, now_s: int, ids: List[int]) -> List[SlurmJob]:
-    """What the accounting gives for a window and for some jobs."""
-    found: List[SlurmJob] = []
-    for truth in truths:
-        if truth.job.start_time > now_s:
-            continue
-        recorded = truth.recorded_s <= now_s
-        if truth.job.job_id in ids or not recorded or truth.end_time >= begin_s:
-            found.append(truth.ended() if recorded else truth.job)
-    return found
+def window_at(truths: List[Truth], begin_s: int, now_s: int) -> List[SlurmJob]:
+    """What the accounting gives of a window of time: what has ended in it, as far as it has heard of it."""
+    return [truth.ended() for truth in truths if begin_s <= truth.end_time and truth.recorded_s <= now_s]
+
+
+def asked_at(truths: List[Truth], now_s: int, ids: Set[int]) -> List[SlurmJob]:
+    """What the accounting gives of some jobs: all runs, and an old job that had the same number."""
+    begun = [truth for truth in truths if truth.job.job_id in ids and truth.job.start_time <= now_s]
+    shown = [truth.ended() if truth.recorded_s <= now_s else truth.job for truth in begun]
+    old = [
+        SlurmJob(number, "COMPLETED", nodes="n9", user="somebody", submit_time=5, start_time=10, end_time=20)
+        for number in ids
+    ]
+    return [*old, *shown]
 
 
 class Teller:
@@ -95,10 +99,18 @@ class Teller:
 
     def look(self, truths: List[Truth], now_s: int, *, controller: bool, accounting: bool) -> None:
         queue = queue_at(truths, now_s) if controller else None
-        ids = missed(self.known.values(), queue) if queue is not None else []
+        if queue is not None:
+            self.act(Look(queue, None, now_s, grace_s=10**9, whole=False))
+        gone = missed(self.known.values(), queue) if queue is not None else []
         begin_s = 0 if self.window_end_s is None else self.window_end_s - OVERLAP_S
-        runs = accounting_at(truths, begin_s, now_s, ids) if accounting else None
-        for action in decide("alpha", self.known.values(), Look(queue, runs, now_s, grace_s=10**9)):
+        runs = window_at(truths, begin_s, now_s) if accounting else None
+        asked_for = asked_at(truths, now_s, {run.key.job_id for run in gone}) if accounting else []
+        self.act(Look(queue, runs, now_s, grace_s=10**9, asked_for=asked_for))
+        if queue is not None and runs is not None:
+            self.window_end_s = now_s
+
+    def act(self, seen: Look) -> None:
+        for action in decide("alpha", self.known.values(), seen):
             if isinstance(action, StartRun):
                 assert action.key not in self.known
                 self.known[action.key] = Run(action.key, action.job.submit_time, action.job.restart_count)
@@ -110,8 +122,6 @@ class Teller:
                 self.known[action.key] = dataclasses.replace(
                     self.known[action.key], absent_since=action.absent_since, absences=action.absences
                 )
-        if queue is not None and runs is not None:
-            self.window_end_s = now_s
 
 
 @settings(max_examples=200, deadline=None)

@@ -5,8 +5,9 @@ import pytest
 
 from cc_common.errors import HostlistError
 from cc_common.jobevents import ResourceEvent, parse_job_start
-from cc_slurm_adapter.mapping import GpuRule, Mapper, gpu_indices, hwthreads, node_report
+from cc_slurm_adapter.mapping import GpuRule, Mapper, hwthreads, node_report
 from cc_slurm_adapter.model import JobDetails, Placement, SlurmJob, SlurmNode
+from cc_slurm_adapter.sources.gres import gpu_indices
 from cc_slurm_adapter.topology import ClusterTopology, NodeTopology, parse_cluster
 
 TOPOLOGY = parse_cluster(

@@ -169,6 +169,59 @@ def test_a_single_absence_is_only_noted() -> None:
     assert told([run()], [], []) == [("absent", 1, 1)]
 
 
+def test_without_accounting_one_snapshot_that_lacks_a_job_ends_nothing_and_a_second_one_does() -> None:
+    assert told([run()], [], None, has_accounting=False) == [("absent", 1, 1)]
+    gone = run(absences=1, absent_since=NOW - 60)
+    assert told([gone], [], None, has_accounting=False) == [("stop", 1, 900, NOW - 60, "failed")]
+
+
+def test_without_accounting_a_job_that_is_back_in_between_begins_to_be_absent_anew() -> None:
+    assert told([run(absences=1, absent_since=9)], [job()], None, has_accounting=False) == [("absent", 1, 0)]
+    assert told([run(absences=0)], [], None, has_accounting=False) == [("absent", 1, 1)]
+
+
+def test_before_the_accounting_has_answered_nothing_is_absent() -> None:
+    gone = run(absences=5, absent_since=1)
+    assert told([gone], [job(2)], None, has_accounting=False, whole=False) == [("start", 2, 900)]
+
+
+OLD = {"start": 300, "state": "COMPLETED", "end": 400, "user": "bob"}
+
+
+def test_a_job_number_that_was_given_out_again_brings_no_old_run() -> None:
+    known = [run(absences=1, absent_since=NOW - 60, user="alice")]
+    new = job(state="COMPLETED", end=950, user="alice")
+    assert told(known, [], [], asked_for=[job(**OLD), new]) == [("stop", 1, 900, 950, "completed")]
+    assert told(known, [], [], asked_for=[job(**OLD)]) == [("absent", 1, 2)]
+
+
+def test_what_was_asked_for_starts_nothing_though_the_window_does() -> None:
+    assert told([], [], [], asked_for=[job(**OLD)]) == []
+    assert [action[:2] for action in told([], [], [job(**OLD)])] == [("start", 1), ("stop", 1)]
+
+
+def test_the_same_submission_by_another_user_is_another_run() -> None:
+    other = job(start=930, submit_time=895, user="bob", state="COMPLETED", end=990)
+    assert told([run(user="alice")], [job(user="alice")], [], asked_for=[other]) == []
+    for same in ("alice", "", "1001"):
+        ended = job(start=930, submit_time=895, user=same, state="COMPLETED", end=990)
+        assert told([run(user="alice")], [], [], asked_for=[ended]) == [("stop", 1, 900, 990, "completed")]
+
+
+@pytest.mark.parametrize("state", ["RUNNING", "", "COMPLETED"])
+def test_a_record_whose_start_cannot_be_read_means_that_the_job_is_there(state: str) -> None:
+    known = [run(absences=3, absent_since=1)]
+    assert told(known, [job(start=0, state=state, nodes="", submit_time=0)], []) == [("absent", 1, 0)]
+    put_back = job(start=0, state="PENDING", nodes="", submit_time=0)
+    assert told(known, [put_back], []) == [("stop", 1, 900, 900, "failed")]
+
+
+@pytest.mark.parametrize("nodes", ["", "n1"])
+def test_a_job_without_resources_stops_none_of_those_behind_it(nodes: str) -> None:
+    put_back = job(1, state="PENDING", flags=["REQUEUED"], nodes=nodes, start=0, end=0)
+    assert told([], [put_back, job(2), job(3)], []) == [("start", 2, 900), ("start", 3, 900)]
+
+
 def test_a_failed_look_at_the_queue_is_no_absence() -> None:
     assert told([run(absences=5, absent_since=1)], None, []) == []
 
@@ -197,7 +250,7 @@ def test_a_second_absence_ends_a_run_if_nobody_can_tell_more(
 def test_jobs_that_are_missed_again_are_to_be_asked_for() -> None:
     known = [run(1, absences=1), run(2), run(3, absences=1), run(4, absences=2, end=5), run(5, absences=1)]
     queue = [job(3), job(5, start=2000)]
-    assert missed(known, queue) == [1, 5]
+    assert [run.key.job_id for run in missed(known, queue)] == [1, 5]
 
 
 def test_one_job_has_nothing_to_do_with_another() -> None:

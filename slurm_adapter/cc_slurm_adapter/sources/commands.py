@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import logging
 import os
+import selectors
 import signal
 import subprocess
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Callable, Dict, List, Mapping, Optional, Protocol, Sequence, Tuple
+from typing import IO, Callable, Dict, List, Mapping, Optional, Protocol, Sequence, Tuple
 
 from cc_slurm_adapter.errors import SlurmError
 
@@ -32,7 +34,11 @@ _CHANGES_ANSWERS = (
     "SLURM_JSON",
     "SLURM_YAML",
 )
+MAX_OUTPUT_BYTES = 1 << 30
 _KILL_WAIT_S = 5.0
+_PIECE_BYTES = 1 << 20
+_MAX_ERRORS_BYTES = 1 << 16
+_F_SETPIPE_SZ = 1031  # fcntl.F_SETPIPE_SZ, which Python names from 3.10 on
 _STEP_S = 0.5
 
 
@@ -45,11 +51,15 @@ class Answer:
     output: bytes
     problem: str
 
-    def text(self) -> str:
+    def printed(self) -> bytes:
         """The output of a command that succeeded. Raises SlurmError."""
         if self.status:
             raise SlurmError(f"{self.command}: exit status {self.status}{f': {self.problem}' if self.problem else ''}")
-        return self.output.decode("utf-8", errors="replace")
+        return self.output
+
+    def text(self) -> str:
+        """The output as text. Raises SlurmError."""
+        return self.printed().decode("utf-8", errors="replace")
 
 
 class Runner(Protocol):
@@ -68,10 +78,12 @@ class CommandRunner:
         *,
         directory: str = "",
         timeout_s: float = 60.0,
+        max_output_bytes: int = MAX_OUTPUT_BYTES,
         go_on: Callable[[], bool] = lambda: True,
     ) -> None:
         self._directory = directory
         self._timeout_s = timeout_s
+        self._max_output_bytes = max_output_bytes
         self._go_on = go_on
         # UTC has no hour that exists twice, and the standard format none that a site has invented
         self._environment: Dict[str, str] = {
@@ -114,23 +126,69 @@ class CommandRunner:
 
     def _communicate(self, child: subprocess.Popen[bytes], command: str) -> Tuple[bytes, bytes]:
         end_s = time.monotonic() + self._timeout_s
-        while True:
+        output, errors = _streams(child)
+        with selectors.DefaultSelector() as selector:
+            for stream in (output, errors):
+                selector.register(stream.descriptor, selectors.EVENT_READ, stream)
+            while selector.get_map():
+                left_s = end_s - time.monotonic()
+                for key, _ in selector.select(max(min(left_s, _STEP_S), 0.0)):
+                    if not key.data.read():
+                        selector.unregister(key.fd)
+                if output.size > self._max_output_bytes:
+                    raise SlurmError(f"{command}: the answer is larger than {self._max_output_bytes >> 20} MiB")
+                self._check(command, left_s)
+        while child.poll() is None:
             left_s = end_s - time.monotonic()
-            try:
-                return child.communicate(timeout=max(min(left_s, _STEP_S), 0.0))
-            except subprocess.TimeoutExpired:
-                if left_s <= 0:
-                    raise SlurmError(f"{command}: no answer within {self._timeout_s:g} s") from None
-                if not self._go_on():
-                    raise SlurmError(f"{command}: broken off, because the adapter ends") from None
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                child.wait(max(min(left_s, _STEP_S), 0.0))
+            if child.returncode is None:
+                self._check(command, left_s)
+        return output.text(), errors.text()
+
+    def _check(self, command: str, left_s: float) -> None:
+        if left_s <= 0:
+            raise SlurmError(f"{command}: no answer within {self._timeout_s:g} s")
+        if not self._go_on():
+            raise SlurmError(f"{command}: broken off, because the adapter ends")
+
+
+class _Stream:
+    """What comes through a pipe: all of it, or its first bytes."""
+
+    def __init__(self, pipe: IO[bytes], *, keep_bytes: Optional[int] = None) -> None:
+        self.descriptor = pipe.fileno()
+        self.size = 0
+        self._keep_bytes = keep_bytes
+        self._pieces: List[bytes] = []
+        with contextlib.suppress(OSError):  # fewer and larger pieces
+            fcntl.fcntl(self.descriptor, _F_SETPIPE_SZ, _PIECE_BYTES)
+
+    def read(self) -> bool:
+        """Takes the next piece; whether there was one."""
+        piece = os.read(self.descriptor, _PIECE_BYTES)
+        if self._keep_bytes is None or self.size < self._keep_bytes:
+            self._pieces.append(piece)
+        self.size += len(piece)
+        return bool(piece)
+
+    def text(self) -> bytes:
+        """All that was kept."""
+        return b"".join(self._pieces)
+
+
+def _streams(child: subprocess.Popen[bytes]) -> Tuple[_Stream, _Stream]:
+    if child.stdout is None or child.stderr is None:  # they were asked for
+        raise SlurmError("a command has no output")
+    return _Stream(child.stdout), _Stream(child.stderr, keep_bytes=_MAX_ERRORS_BYTES)
 
 
 def _kill(child: subprocess.Popen[bytes]) -> None:
-    """End the child and what it has started, and read the rest, so that nothing stays behind."""
+    """End the child and what it has started, so that nothing stays behind."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(child.pid, signal.SIGKILL)
     with contextlib.suppress(subprocess.TimeoutExpired):
-        child.communicate(timeout=_KILL_WAIT_S)
+        child.wait(_KILL_WAIT_S)
 
 
 def _first_line(errors: bytes) -> str:

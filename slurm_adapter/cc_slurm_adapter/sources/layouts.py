@@ -6,13 +6,18 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any, List, Mapping, Optional, Tuple
 
 from cc_slurm_adapter.model import MULTI_USER, NOT_SHARED, SINGLE_USER, Placement, SlurmJob
-from cc_slurm_adapter.sources.values import count, megabytes, number, resources, state_of, text, whole
+from cc_slurm_adapter.sources.gres import gpus_of
+from cc_slurm_adapter.sources.values import count, megabytes, moment, number, resources, state_of, text, whole
 
 _MOST_THREADS = 1024
-_NOT_ASSIGNED = "None assigned"
+_MOST_DIGITS = 6
+_ALLOCATED = "ALLOCATED"
+_KEPT_CORES = 65_536
+_NO_HOSTS = frozenset(("none assigned", "none", "(null)", "null", "n/a"))
 _SHARED = {"none": NOT_SHARED, "user": SINGLE_USER}
 
 
@@ -35,16 +40,16 @@ class Layout38:
             account=text(record.get("account")),
             partition=text(record.get("partition")),
             name=text(record.get("name")),
-            nodes=text(record.get("nodes")),
+            nodes=_hosts(record.get("nodes")),
             node_count=count(record.get("node_count")),
             cpus=whole(allocated.get("cpu", "")) or count(record.get("cpus")),
-            gpus=whole(allocated.get("gres/gpu", "")),
+            gpus=gpus_of(allocated),
             requested_memory_mb=megabytes(wanted.get("mem", "")),
             threads_per_core=_threads(record.get("threads_per_core")),
             array_job_id=count(record.get("array_job_id")),
-            submit_time=count(record.get("submit_time")),
-            start_time=count(record.get("start_time")),
-            end_time=count(record.get("end_time")),
+            submit_time=moment(record.get("submit_time")),
+            start_time=moment(record.get("start_time")),
+            end_time=moment(record.get("end_time")),
             time_limit_min=number(record.get("time_limit")),
             restart_count=number(record.get("restart_cnt")),
             shared=self.shared(record),
@@ -60,10 +65,10 @@ class Layout38:
 
     def placements(self, allocation: Any) -> List[Placement]:
         """The cores that a job holds, by node."""
-        nodes = allocation.get("allocated_nodes") if isinstance(allocation, Mapping) else None
+        nodes = allocation.get("allocated_nodes") if isinstance(allocation, dict) else None
         found: List[Placement] = []
         for node in nodes if isinstance(nodes, list) else []:
-            if isinstance(node, Mapping) and text(node.get("nodename")):
+            if isinstance(node, dict) and text(node.get("nodename")):
                 cores = tuple(sorted(_cores_by_name(node.get("sockets"))))
                 found.append(Placement(text(node.get("nodename")), cores=cores))
         return found
@@ -78,7 +83,7 @@ class Layout41(Layout38):
         return [
             Placement(text(node.get("name")), cores=tuple(sorted(_cores_by_index(node))))
             for node in (nodes if isinstance(nodes, list) else [])
-            if isinstance(node, Mapping) and text(node.get("name"))
+            if isinstance(node, dict) and text(node.get("name"))
         ]
 
     def shared(self, record: Mapping[str, Any]) -> Optional[str]:
@@ -109,7 +114,6 @@ def accounted(record: Mapping[str, Any]) -> Optional[SlurmJob]:
     if not job_id:
         return None
     state, flags = state_of(_nested(record, "state", "current"))
-    nodes = text(record.get("nodes"))
     return SlurmJob(
         job_id=job_id,
         state=state,
@@ -119,27 +123,41 @@ def accounted(record: Mapping[str, Any]) -> Optional[SlurmJob]:
         account=text(record.get("account")),
         partition=text(record.get("partition")),
         name=text(record.get("name")),
-        nodes="" if nodes == _NOT_ASSIGNED else nodes,
+        nodes=_hosts(record.get("nodes")),
         node_count=count(record.get("allocation_nodes")),
         cpus=_tres(record, "allocated", "cpu") or count(_nested(record, "required", "CPUs")),
-        gpus=_tres(record, "allocated", "gres", "gpu"),
+        gpus=_gpus(record),
         requested_memory_mb=_tres(record, "requested", "mem"),
         array_job_id=count(_nested(record, "array", "job_id")),
-        submit_time=count(_nested(record, "time", "submission")),
-        start_time=count(_nested(record, "time", "start")),
-        end_time=count(_nested(record, "time", "end")),
+        submit_time=moment(_nested(record, "time", "submission")),
+        start_time=moment(_nested(record, "time", "start")),
+        end_time=moment(_nested(record, "time", "end")),
         time_limit_min=number(_nested(record, "time", "limit")),
         restart_count=number(record.get("restart_cnt")),
         shared={"NODE": NOT_SHARED, "USER": SINGLE_USER, "NO": MULTI_USER}.get(text(record.get("exclusive"))),
     )
 
 
-def _tres(record: Mapping[str, Any], which: str, kind: str, name: str = "") -> int:
+def _tres(record: Mapping[str, Any], which: str, kind: str) -> int:
     items = _nested(record, "tres", which)
     for item in items if isinstance(items, list) else []:
-        if isinstance(item, Mapping) and item.get("type") == kind and text(item.get("name")) == name:
+        if isinstance(item, dict) and item.get("type") == kind:
             return count(item.get("count"))
     return 0
+
+
+def _gpus(record: Mapping[str, Any]) -> int:
+    items = _nested(record, "tres", "allocated")
+    named = [item for item in (items if isinstance(items, list) else []) if isinstance(item, dict)]
+    return gpus_of(
+        {f"{text(item.get('type'))}/{text(item.get('name'))}": str(count(item.get("count"))) for item in named}
+    )
+
+
+def _hosts(value: Any) -> str:
+    """A host list; empty where Slurm says in words that there is none."""
+    written = text(value).strip()
+    return "" if written.lower() in _NO_HOSTS else written
 
 
 def _threads(value: Any) -> int:
@@ -150,7 +168,7 @@ def _threads(value: Any) -> int:
 
 def _nested(value: Any, *keys: str) -> Any:
     for key in keys:
-        value = value.get(key) if isinstance(value, Mapping) else None
+        value = value.get(key) if isinstance(value, dict) else None
     return value
 
 
@@ -162,27 +180,44 @@ def _words(value: Any) -> List[str]:
 
 def _cores_by_name(sockets: Any) -> List[Tuple[int, int]]:
     cores: List[Tuple[int, int]] = []
-    for socket, content in sockets.items() if isinstance(sockets, Mapping) else ():
-        inner = content.get("cores") if isinstance(content, Mapping) else None
+    for socket, content in sockets.items() if isinstance(sockets, dict) else ():
+        inner = content.get("cores") if isinstance(content, dict) else None
         cores += [
-            (int(socket), int(core))
-            for core in (inner if isinstance(inner, Mapping) else ())
-            if str(socket).isdigit() and str(core).isdigit()
+            _core(int(socket), int(core))
+            for core in (inner if isinstance(inner, dict) else ())
+            if _is_index(socket) and _is_index(core)
         ]
     return cores
+
+
+@lru_cache(maxsize=_KEPT_CORES)
+def _core(socket: int, core: int) -> Tuple[int, int]:
+    """A core, one object for all jobs: tens of thousands of jobs have the same few hundred."""
+    return socket, core
+
+
+def _is_index(key: Any) -> bool:
+    return isinstance(key, str) and key.isascii() and key.isdigit() and len(key) <= _MOST_DIGITS
 
 
 def _cores_by_index(node: Mapping[str, Any]) -> List[Tuple[int, int]]:
-    cores: List[Tuple[int, int]] = []
+    found: List[Tuple[int, int]] = []
     sockets = node.get("sockets")
     for socket in sockets if isinstance(sockets, list) else []:
-        inner = _nested(socket, "cores")
-        cores += [
-            (count(_nested(socket, "index")), count(_nested(core, "index")))
-            for core in (inner if isinstance(inner, list) else [])
-            if any(word.startswith("ALLOCATED") for word in _words(_nested(core, "status")))
+        number, cores = count(_nested(socket, "index")), _nested(socket, "cores")
+        # every core of the node stands here, of every job: this is most of a long list
+        found += [
+            _core(number, count(core.get("index")))
+            for core in (cores if isinstance(cores, list) else [])
+            if isinstance(core, dict) and _is_allocated(core.get("status"))
         ]
-    return cores
+    return found
+
+
+def _is_allocated(status: Any) -> bool:
+    if isinstance(status, list):
+        return _ALLOCATED in status or any(isinstance(word, str) and word.startswith(_ALLOCATED) for word in status)
+    return isinstance(status, str) and status.startswith(_ALLOCATED)
 
 
 def _with_gres(placements: List[Placement], details: Any) -> List[Placement]:

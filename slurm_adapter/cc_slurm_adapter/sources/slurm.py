@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import re
 import time
-from typing import Any, Dict, List, Mapping, Sequence
+from typing import Collection, Dict, List, Optional, Sequence
 
 from cc_slurm_adapter.errors import SlurmError
 from cc_slurm_adapter.model import JobDetails, SlurmJob, SlurmNode
-from cc_slurm_adapter.sources.answers import document_of, layout_number, records
+from cc_slurm_adapter.sources.answers import layout_number, listing_of
 from cc_slurm_adapter.sources.commands import Runner
 from cc_slurm_adapter.sources.layouts import accounted, layout_for
+from cc_slurm_adapter.sources.recordreader import RecordReader
 from cc_slurm_adapter.sources.texts import parse_job_details, parse_nodes
 
 _CLUSTER_NAME = re.compile(r"^ClusterName\s*=\s*(\S+)", re.MULTILINE)
 _UP = re.compile(r"^Slurmctld\(.*\) at .* is UP\s*$", re.MULTILINE)
 _BATCH = 200
+_SACCT = ("sacct", "--allusers", "--duplicates")
+_ENDED = "BF,CA,CD,DL,F,NF,OOM,PR,RQ,TO"
+"""All states in which a run can be over: what still runs, with all its steps, need not be told at each look."""
 
 
 class Slurm:
@@ -23,6 +27,8 @@ class Slurm:
 
     def __init__(self, runner: Runner) -> None:
         self._runner = runner
+        self._queued = RecordReader()
+        self._accounted = RecordReader()
 
     def cluster_name(self) -> str:
         """What Slurm calls this cluster."""
@@ -41,10 +47,9 @@ class Slurm:
         An empty list is believed only if the controller says that it is up: version 22.05 prints one, and succeeds,
         while the controller is away.
         """
-        document = self._json("squeue", "--all", "--states=all", "--json")
+        document, records = listing_of(self._runner.run(("squeue", "--all", "--states=all", "--json")), "jobs")
         layout = layout_for(layout_number(document))
-        found = [layout.queued(record) for record in records(document, "jobs", "squeue")]
-        jobs = [job for job in found if job is not None]
+        jobs = self._queued.read(records, layout.queued, type(layout))
         if not jobs:
             self.check_controller()
         return jobs
@@ -56,21 +61,27 @@ class Slurm:
             raise SlurmError("scontrol ping: no controller is up")
 
     def accounting(self, begin_s: int, end_s: int) -> List[SlurmJob]:
-        """All runs that were eligible, running or ended in this time, each run of a requeued job of its own."""
+        """All runs that ended in this time, each run of a requeued job of its own."""
         times = [f"--starttime={_utc(begin_s)}", f"--endtime={_utc(end_s)}"]
-        return self._accounted("sacct", "--allusers", "--duplicates", *times, "--json")
+        answer = self._runner.run((*_SACCT, *times, f"--state={_ENDED}", "--json"))
+        return self._accounted.read(listing_of(answer, "jobs").records, accounted)
 
-    def accounting_of(self, job_ids: Sequence[int]) -> List[SlurmJob]:
-        """All runs of these jobs; of a job that the accounting does not know, nothing."""
+    def accounting_of(self, job_ids: Sequence[int], begin_s: int) -> List[SlurmJob]:
+        """All runs of these jobs since a time; of a job that the accounting does not know, nothing.
+
+        Slurm gives out the numbers of jobs again: without a time it would tell of old jobs of the same number, too.
+        """
         runs: List[SlurmJob] = []
         for start in range(0, len(job_ids), _BATCH):
             named = ",".join(str(job_id) for job_id in job_ids[start : start + _BATCH])
-            runs += self._accounted("sacct", "--allusers", "--duplicates", f"--jobs={named}", "--json")
-        return runs
+            answer = self._runner.run((*_SACCT, f"--starttime={_utc(begin_s)}", f"--jobs={named}", "--json"))
+            runs += RecordReader().read(listing_of(answer, "jobs").records, accounted)
+        wanted = frozenset(job_ids)  # of an array all tasks are told
+        return [run for run in runs if run.job_id in wanted]
 
-    def details(self) -> Dict[int, JobDetails]:
-        """What each job the controller remembers holds where."""
-        return parse_job_details(self._runner.run(["scontrol", "show", "job", "-d"]).text())
+    def details(self, job_ids: Optional[Collection[int]] = None) -> Dict[int, JobDetails]:
+        """What each job the controller remembers, or each of these, holds where."""
+        return parse_job_details(self._runner.run(["scontrol", "show", "job", "-d"]).text(), job_ids)
 
     def nodes(self) -> List[SlurmNode]:
         """All nodes."""
@@ -78,13 +89,6 @@ class Slurm:
         if not nodes:
             raise SlurmError("scontrol show nodes: the answer has no nodes")
         return nodes
-
-    def _accounted(self, *words: str) -> List[SlurmJob]:
-        found = [accounted(record) for record in records(self._json(*words), "jobs", "sacct")]
-        return [job for job in found if job is not None]
-
-    def _json(self, *words: str) -> Mapping[str, Any]:
-        return document_of(self._runner.run(words))
 
 
 def _utc(time_s: int) -> str:

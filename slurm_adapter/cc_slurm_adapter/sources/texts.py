@@ -6,49 +6,58 @@ read, and what they say of a job is used only if it agrees with what JSON says (
 
 from __future__ import annotations
 
+import calendar
 import re
-from typing import Dict, List, Optional, Set, Tuple
+import time
+from typing import Collection, Dict, List, Optional, Set, Tuple
 
 from cc_common.errors import HostlistError
 from cc_common.hostlist import expand
 from cc_slurm_adapter.model import MULTI_USER, NOT_SHARED, SINGLE_USER, JobDetails, Placement, SlurmNode
-from cc_slurm_adapter.sources.values import megabytes, resources, whole
+from cc_slurm_adapter.sources.gres import gpus_of
+from cc_slurm_adapter.sources.values import megabytes, parse_ids, resources, whole
 
-MAX_CPU_IDS = 65536
 MAX_TEXT = 32_768
 
-_JOB = re.compile(r"JobId=([0-9]{1,18})(?:\s|$)")
+_JOB = re.compile(r"^JobId=([0-9]{1,18})(?=\s|$)", re.MULTILINE)
 _NODES = re.compile(r"\s+Nodes=(\S+) CPU_IDs=(\S*) Mem=[0-9]+ GRES=(.*)")
+_START = re.compile(r"   StartTime=([0-9T:-]{19}) EndTime=\S+ .*")
 _SHARING = re.compile(r"\s+OverSubscribe=(\S+)(?: Exclusive=(\S+))? Contiguous=[01] ")
 _SHARED = {"NODE": NOT_SHARED, "USER": SINGLE_USER, "NO": MULTI_USER}
+_FIELDS = {
+    key: re.compile(rf"(?:^|\s){key}=(\S*)")
+    for key in (
+        *("NodeName", "State", "Sockets", "CoresPerSocket", "ThreadsPerCore"),
+        *("CPUAlloc", "AllocMem", "AllocTRES"),
+    )
+}
 _STATE_MARKS = "*~#!%$@^-+"
 
 
-def parse_job_details(written: str) -> Dict[int, JobDetails]:
-    """Details by job id; a job that stands there twice is left out: one of the two may be forged."""
-    found: Dict[int, JobDetails] = {}
-    twice: Set[int] = set()
-    for job_id, lines in _blocks(written):
-        if job_id in found:
-            twice.add(job_id)
-        found[job_id] = _details(lines)
-    return {job_id: details for job_id, details in found.items() if job_id not in twice}
+def parse_job_details(written: str, wanted: Optional[Collection[int]] = None) -> Dict[int, JobDetails]:
+    """Details by job id, of all jobs or of those wanted.
 
-
-def _blocks(written: str) -> List[Tuple[int, List[str]]]:
-    blocks: List[Tuple[int, List[str]]] = []
-    for line in written.splitlines():
-        match = _JOB.match(line)
-        if match:
-            blocks.append((int(match.group(1)), [line]))
-        elif blocks:
-            blocks[-1][1].append(line)
-    return blocks
+    A job that stands there twice is left out: one of the two may be forged.
+    """
+    begins: Dict[int, List[Tuple[int, int]]] = {}
+    last: Optional[Tuple[int, int]] = None
+    for match in _JOB.finditer(written):
+        if last is not None:
+            begins.setdefault(last[0], []).append((last[1], match.start()))
+        last = int(match.group(1)), match.start()
+    if last is not None:
+        begins.setdefault(last[0], []).append((last[1], len(written)))
+    return {
+        job_id: _details(written[blocks[0][0] : blocks[0][1]].split("\n"))
+        for job_id, blocks in begins.items()
+        if len(blocks) == 1 and (wanted is None or job_id in wanted)
+    }
 
 
 def _details(lines: List[str]) -> JobDetails:
     placements: List[Placement] = []
     shared: Optional[str] = None
+    starts: Set[int] = set()
     for line in lines:
         match = _NODES.fullmatch(line)
         if match:
@@ -57,8 +66,18 @@ def _details(lines: List[str]) -> JobDetails:
         match = _SHARING.match(line)
         if match and shared is None:
             shared = _shared(*match.groups())
+        match = _START.fullmatch(line)
+        if match:
+            starts.add(_seconds(match.group(1)))
     written = "\n".join(line.rstrip() for line in lines).strip()
-    return JobDetails(tuple(placements), shared, written[:MAX_TEXT])
+    return JobDetails(tuple(placements), shared, written[:MAX_TEXT], starts.pop() if len(starts) == 1 else 0)
+
+
+def _seconds(written: str) -> int:
+    try:
+        return calendar.timegm(time.strptime(written, "%Y-%m-%dT%H:%M:%S"))
+    except ValueError:
+        return 0
 
 
 def _placements(nodes: str, cpu_ids: str, gres: str) -> List[Placement]:
@@ -68,22 +87,6 @@ def _placements(nodes: str, cpu_ids: str, gres: str) -> List[Placement]:
         return []
     ids = parse_ids(cpu_ids)
     return [Placement(host, cpu_ids=ids, gres=gres.strip()) for host in hosts]
-
-
-def parse_ids(written: str) -> Optional[Tuple[int, ...]]:
-    """The numbers of a list such as `0-1,8-9`; None if it is no such list, is empty, or has too many."""
-    ids: List[int] = []
-    for part in written.split(","):
-        low, separator, high = part.partition("-")
-        if not (low.isascii() and low.isdigit() and len(low) < 8):  # noqa: PLR2004 no machine has that many
-            return None
-        if separator and not (high.isascii() and high.isdigit() and len(high) < 8):  # noqa: PLR2004 same
-            return None
-        first, last = int(low), int(high or low)
-        if last < first or len(ids) + last - first >= MAX_CPU_IDS:
-            return None
-        ids += range(first, last + 1)
-    return tuple(ids)
 
 
 def _shared(oversubscribe: str, exclusive: Optional[str]) -> Optional[str]:
@@ -96,7 +99,7 @@ def parse_nodes(written: str) -> List[SlurmNode]:
     """All nodes of `scontrol show nodes`."""
     nodes: List[SlurmNode] = []
     block: List[str] = []
-    for line in [*written.splitlines(), "NodeName="]:
+    for line in [*written.split("\n"), "NodeName="]:
         if line.startswith("NodeName="):
             node = _node("\n".join(block))
             if node is not None:
@@ -119,13 +122,13 @@ def _node(block: str) -> Optional[SlurmNode]:
         threads_per_core=whole(_field(block, "ThreadsPerCore")),
         cpus_allocated=whole(_field(block, "CPUAlloc")),
         memory_allocated_mb=megabytes(_field(block, "AllocMem")),
-        gpus_allocated=whole(allocated.get("gres/gpu", "")),
+        gpus_allocated=gpus_of(allocated),
     )
 
 
 def _field(block: str, key: str) -> str:
     """The first field of this name: what users write stands behind."""
-    match = re.search(rf"(?:^|\s){key}=(\S*)", block)
+    match = _FIELDS[key].search(block)
     return match.group(1) if match else ""
 
 

@@ -1,13 +1,21 @@
-"""Single values of Slurm's answers; every version writes them in another way, and all ways are read."""
+"""Single values of Slurm's answers; every version writes them in another way, and all ways are read.
+
+Whatever stands there, a value that is none is "not known": an odd field costs that field and nothing else.
+"""
 
 from __future__ import annotations
 
-import math
 import re
-from typing import Any, Dict, FrozenSet, List, Mapping, Optional, Tuple
+from typing import Any, Dict, FrozenSet, List, Optional, Tuple
 
-NO_VALUES = frozenset((0xFFFFFFFE, 0xFFFFFFFF, 0xFFFFFFFFFFFFFFFE, 0xFFFFFFFFFFFFFFFF))
-"""Slurm's marks for "not set" and "without end" in 32 and 64 bits; those in 16 bits are job ids, too."""
+NO_VALUES = frozenset((0xFFFFFFFE, 0xFFFFFFFF))
+"""Slurm's marks for "not set" and "without end" in 32 bits; those in 16 bits are job ids, too."""
+MAX_NUMBER = (1 << 53) - 1
+"""Larger numbers say nothing, and a database or a receiver could not hold them."""
+MAX_TIME_S = 4_102_444_800
+"""2100 in seconds since the epoch: a time behind it is none."""
+MAX_TEXT = 1 << 20
+MAX_IDS = 65536
 
 BASE_STATES = frozenset(
     (
@@ -46,19 +54,19 @@ _BASE_OF_FLAG = {
 }
 _MEGABYTES = {"": 1.0, "K": 1 / 1024, "M": 1.0, "G": 1024.0, "T": 1024.0**2, "P": 1024.0**3}
 _LONGEST = 15
-_AMOUNT = re.compile(r"([0-9]+(?:\.[0-9]+)?)([KMGTP]?)")
+_AMOUNT = re.compile(r"([0-9]+(?:\.[0-9]+)?)([KMGTP]?)(?:i?B)?[cn]?", re.IGNORECASE)
 
 
 def number(value: Any) -> Optional[int]:
     """A whole number from a number, null, or an object with `set`, `infinite` and `number`; None for not set."""
-    if isinstance(value, Mapping):
+    if isinstance(value, dict):
         if not value.get("set") or value.get("infinite"):
             return None
         value = value.get("number")
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-        return None
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= MAX_NUMBER:
+        return None  # comparisons with what is not a number are false
     whole = int(value)
-    return None if whole in NO_VALUES or whole < 0 else whole
+    return None if whole in NO_VALUES else whole
 
 
 def count(value: Any) -> int:
@@ -66,9 +74,20 @@ def count(value: Any) -> int:
     return number(value) or 0
 
 
+def moment(value: Any) -> int:
+    """A time in seconds since the epoch; 0 for not set, and for what is no time."""
+    seconds = count(value)
+    return seconds if seconds <= MAX_TIME_S else 0
+
+
 def text(value: Any) -> str:
-    """A text; anything else is the empty one."""
-    return value if isinstance(value, str) else ""
+    """A text without half characters and control characters, which nobody takes; anything else is the empty one."""
+    if not isinstance(value, str):
+        return ""
+    if value.isprintable() and value.isascii():
+        return value
+    clean = value.encode("utf-8", "replace").decode("utf-8")
+    return "".join(char if char.isprintable() or char == "\n" else " " for char in clean)
 
 
 def state_of(value: Any) -> Tuple[str, FrozenSet[str]]:
@@ -94,19 +113,35 @@ def _items(value: Any) -> List[str]:
 def resources(written: Any) -> Dict[str, str]:
     """The parts of a text such as `cpu=4,mem=2000M,gres/gpu=2`."""
     parts: Dict[str, str] = {}
-    for part in text(written).split(","):
+    for part in text(written)[:MAX_TEXT].split(","):
         name, separator, amount = part.partition("=")
         if separator:
-            parts.setdefault(name.strip(), amount.strip())
+            parts.setdefault(name.strip().lower(), amount.strip())
     return parts
 
 
 def megabytes(amount: str) -> int:
     """The amount of memory that Slurm writes as 2000M, 62.50G or a plain number of megabytes; 0 for anything else."""
     match = _AMOUNT.fullmatch(amount)
-    return round(float(match.group(1)[:_LONGEST]) * _MEGABYTES[match.group(2)]) if match else 0
+    return round(float(match.group(1)[:_LONGEST]) * _MEGABYTES[match.group(2).upper()]) if match else 0
 
 
 def whole(amount: str) -> int:
     """A count that Slurm writes as text; 0 for anything else."""
     return int(amount) if amount.isascii() and amount.isdigit() and len(amount) <= _LONGEST else 0
+
+
+def parse_ids(written: str) -> Optional[Tuple[int, ...]]:
+    """The numbers of a list such as `0-1,8-9`; None if it is no such list, is empty, or has too many."""
+    ids: List[int] = []
+    for part in written.split(","):
+        low, separator, high = part.partition("-")
+        if not (low.isascii() and low.isdigit() and len(low) < 8):  # noqa: PLR2004 no machine has that many
+            return None
+        if separator and not (high.isascii() and high.isdigit() and len(high) < 8):  # noqa: PLR2004 same
+            return None
+        first, last = int(low), int(high or low)
+        if last < first or len(ids) + last - first >= MAX_IDS:
+            return None
+        ids += range(first, last + 1)
+    return tuple(ids)

@@ -58,6 +58,25 @@ def test_a_command_is_broken_off_when_the_adapter_ends(tmp_path: Path) -> None:
         CommandRunner(os.environ, directory=str(tmp_path), go_on=lambda: False).run(["sinfo"])
 
 
+def test_an_answer_without_end_is_broken_off_before_it_takes_the_memory(tmp_path: Path) -> None:
+    script(tmp_path, f"echo $$ > {tmp_path}/pid; exec cat /dev/zero")
+    with pytest.raises(SlurmError, match="the answer is larger than 4 MiB"):
+        CommandRunner(os.environ, directory=str(tmp_path), max_output_bytes=4 << 20).run(["sinfo"])
+    assert gone(int((tmp_path / "pid").read_text()))
+
+
+def test_of_messages_without_end_only_the_first_counts(tmp_path: Path) -> None:
+    script(tmp_path, "head -c 300000 /dev/zero | tr '\\0' 'x' >&2; echo end; exit 4")
+    answer = CommandRunner(os.environ, directory=str(tmp_path)).run(["sinfo"])
+    assert (answer.status, answer.output, len(answer.problem)) == (4, b"end\n", 200)
+
+
+def test_a_command_that_closes_its_output_and_stays_is_waited_for_no_longer_than_allowed(tmp_path: Path) -> None:
+    script(tmp_path, "exec >&- 2>&-; sleep 600")
+    with pytest.raises(SlurmError, match=r"no answer within 0\.5 s"):
+        CommandRunner(os.environ, directory=str(tmp_path), timeout_s=0.5).run(["sinfo"])
+
+
 def test_a_large_answer_is_read_whole(tmp_path: Path) -> None:
     script(tmp_path, "head -c 3000000 /dev/zero")
     assert len(CommandRunner(os.environ, directory=str(tmp_path)).run(["sinfo"]).output) == 3_000_000

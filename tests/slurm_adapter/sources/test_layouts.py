@@ -100,10 +100,11 @@ def test_sharing_is_the_same_by_text_and_json_where_json_tells_it(shared_fixture
 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_a_requeued_job_has_a_record_for_each_run(shared_fixtures: Path, version: str) -> None:
-    runs = recorded(shared_fixtures, version, runs="sacct-requeued-duplicates.json").accounting_of([26])
-    ended = [run for run in runs if run.job_id == 26 and run.end_time]
+    runs = recorded(shared_fixtures, version, runs="sacct-requeued-duplicates.json").accounting_of([26], 0)
+    assert {run.job_id for run in runs} == {26}
+    ended = [run for run in runs if run.end_time]
     assert [(run.state, "REQUEUED" in run.flags) for run in ended] == [("PENDING", True)]
-    assert len({run.submit_time for run in runs if run.job_id == 26}) == 2
+    assert len({run.submit_time for run in runs}) == 2
 
 
 @pytest.mark.parametrize("version", VERSIONS)

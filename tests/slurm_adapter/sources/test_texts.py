@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cc_slurm_adapter.model import JobDetails, Placement, SlurmNode
-from cc_slurm_adapter.sources.texts import parse_ids, parse_job_details, parse_nodes
+from cc_slurm_adapter.sources.texts import parse_job_details, parse_nodes
+from cc_slurm_adapter.sources.values import parse_ids
 
 JOB = """JobId=7 JobName=x
    OverSubscribe=USER Contiguous=0 Licenses=(null) Network=(null)
@@ -59,6 +60,28 @@ def test_a_job_that_stands_there_twice_is_not_believed() -> None:
 
 def test_an_array_task_is_known_by_its_own_id() -> None:
     assert set(parse_job_details("JobId=13 ArrayJobId=9 ArrayTaskId=2 JobName=s\n\nNo jobs in the system\n")) == {13}
+
+
+def test_the_start_tells_which_run_of_a_job_is_meant() -> None:
+    start = "   StartTime=2026-11-22T06:39:56 EndTime=2026-11-22T07:09:56 Deadline=N/A\n"
+    assert parse_job_details(f"JobId=7 JobName=w\n{start}")[7].start_time == 1_795_329_596
+    other = start.replace("06:39:56 E", "06:39:57 E")
+    for unclear in ("", start + other, start.replace("2026-11", "2026-13"), "   StartTime=Unknown EndTime=Unknown D\n"):
+        assert parse_job_details(f"JobId=7 JobName=w\n{unclear}")[7].start_time == 0
+
+
+def test_only_the_jobs_that_are_wanted_are_read() -> None:
+    written = "".join(f"JobId={number} JobName=w\n     Nodes=n1 CPU_IDs=0 Mem=1 GRES=\n\n" for number in range(1, 50))
+    assert set(parse_job_details(written, {7, 9, 99})) == {7, 9}
+    assert len(parse_job_details(written)) == 49
+
+
+@pytest.mark.parametrize("separator", ["\x0b", "\x0c", "\x1c", "\x85", "\u2028", "\r"])
+def test_only_line_feeds_end_a_line(separator: str) -> None:
+    forged = f"JobId=7 JobName=w{separator}JobId=8 JobName=x{separator}     Nodes=evil CPU_IDs=0 Mem=1 GRES=\n"
+    details = parse_job_details(forged)
+    assert set(details) == {7}
+    assert details[7].placements == ()
 
 
 @pytest.mark.parametrize("written", ["", "a", "1-", "-1", "3-1", "1,,2", "1-2-3", "99999999", "0-9999999", "٣", " 1"])

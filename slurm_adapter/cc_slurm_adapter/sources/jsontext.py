@@ -1,0 +1,63 @@
+"""The JSON of Slurm's commands: read fast, and read patiently where C has printed what is no JSON.
+
+`orjson` does it where it is installed (the extra `slurm` brings it), else the standard library. Both refuse what Slurm
+prints of doubles that are no numbers (`nan`, `-inf`), and broken UTF-8 in the names that users give; then the text is
+mended and read once more: a value that is none becomes null.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any, Callable
+
+MAX_DEPTH = 200
+
+_TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[^\s,:\[\]{}"]+', re.DOTALL)
+_VALUE = re.compile(r"true|false|null|-?(?:0|[1-9][0-9]{0,18})(?:\.[0-9]{1,40})?(?:[eE][+-]?[0-9]{1,3})?")
+
+
+def _fast_reader() -> Callable[[bytes], Any]:
+    try:
+        import orjson  # noqa: PLC0415 it may be missing
+    except ImportError:
+        return json.loads
+    return orjson.loads
+
+
+_read = _fast_reader()
+
+
+def parse_json(written: bytes) -> Any:
+    """The first JSON value of a text. Raises ValueError where there is none, or it is nested too deeply."""
+    try:
+        return _read(written)
+    except (ValueError, RecursionError):
+        return _patiently(written)
+
+
+def _patiently(written: bytes) -> Any:
+    text = written.decode("utf-8", "replace")
+    if _too_deep(text):
+        raise ValueError(f"nested more than {MAX_DEPTH} deep")
+    mended = _TOKEN.sub(_mended, text)
+    value, _ = json.JSONDecoder(strict=False).raw_decode(mended.lstrip())
+    return value
+
+
+def _mended(match: re.Match[str]) -> str:
+    token = match.group()
+    return token if token[0] == '"' or _VALUE.fullmatch(token) else "null"
+
+
+def _too_deep(text: str) -> bool:
+    """Whether brackets, those in texts included, could be nested too deeply for a reader that calls itself."""
+    if text.count("{") + text.count("[") <= MAX_DEPTH:
+        return False
+    depth = 0
+    for match in re.finditer(r'"(?:[^"\\]|\\.)*"|[\[\]{}]', text, re.DOTALL):
+        bracket = match.group()
+        depth += 1 if bracket in "[{" else -1 if bracket in "]}" else 0
+        if depth > MAX_DEPTH:
+            return True
+    return False
