@@ -1,16 +1,14 @@
-"""One cycle: look at Slurm, write down what follows, send what waits."""
+"""One look at Slurm: what follows from it goes into the journal, piece by piece."""
 
 from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
-from typing import Callable, Dict, List, Mapping, Optional, Pattern, Sequence, Tuple, TypeVar
+from typing import Callable, Dict, List, Mapping, NamedTuple, Optional, Pattern, Sequence, Tuple, TypeVar
 
-from cc_common.delivery import Outcome
 from cc_common.errors import HostlistError
 from cc_common.jobevents import JobStop
 from cc_common.nodestate import NodeStateReport
-from cc_slurm_adapter.delivery import Delivered, Delivery
 from cc_slurm_adapter.errors import SlurmError
 from cc_slurm_adapter.journal import Journal, Run
 from cc_slurm_adapter.mapping import GpuRule, Mapped, Mapper, node_report
@@ -18,8 +16,7 @@ from cc_slurm_adapter.model import JobDetails, RunKey, SlurmJob, SlurmNode
 from cc_slurm_adapter.settings import SlurmSettings
 from cc_slurm_adapter.sources.slurm import Slurm
 from cc_slurm_adapter.topology import LazyTopology
-from cc_slurm_adapter.verdict import Verdict, verdict_of
-from cc_slurm_adapter.watcher import Action, Look, SeenRun, StartRun, StopRun, decide, missed
+from cc_slurm_adapter.watcher import Look, SeenRun, StartRun, StopRun, decide, missed, started
 
 logger = logging.getLogger(__name__)
 
@@ -29,6 +26,10 @@ TOPOLOGY = "topology"
 _WINDOW = "accounting until"
 _DAY_S = 86_400
 _FORGET_PERIOD_S = 3600.0
+_TOGETHER = 100
+"""So many changes are one transaction: what is written can be delivered while the rest is worked out."""
+_SHOWN = 200
+_MOST_LEFT_OUT = 1000
 
 
 @dataclass(frozen=True)
@@ -43,31 +44,42 @@ class Site:
     first_begin_s: Optional[int] = None
 
 
+class Found(NamedTuple):
+    """How many starts and stops were written down."""
+
+    starts: int
+    stops: int
+
+
 class Adapter:
-    """Does the cycles for one cluster. Its methods raise JournalError; whatever Slurm or the network do is logged."""
+    """Looks at one cluster and writes down what follows; whoever delivers works beside it, the journal between them.
+
+    Its methods raise JournalError; whatever Slurm does is logged. `written` is called whenever new events wait, long
+    before a look at a large cluster is through.
+    """
 
     def __init__(
         self,
         site: Site,
         slurm: Slurm,
         journal: Journal,
-        delivery: Delivery,
         *,
         topology: LazyTopology,
-        send_nodes: Callable[[NodeStateReport], Outcome],
+        tell_nodes: Callable[[NodeStateReport], None],
         clock: Callable[[], float],
+        written: Callable[[], None] = lambda: None,
     ) -> None:
         self._site = site
         self._slurm = slurm
         self._journal = journal
-        self._delivery = delivery
         self._topology = topology
-        self._send_nodes = send_nodes
+        self._tell_nodes = tell_nodes
         self._clock = clock
+        self._written = written
         self._nodes: Sequence[SlurmNode] = ()
         self._forgotten_s: Optional[float] = None
         self._failing: Dict[str, str] = {}
-        self.node_states_sent = 0
+        self._left_out: Dict[str, None] = {}
 
     @property
     def failing(self) -> Mapping[str, str]:
@@ -80,19 +92,20 @@ class Adapter:
         nodes = self._try("nodes", self._slurm.nodes)
         self._nodes = nodes or self._nodes
         queue = self._try("queue", self._slurm.queue)
+        early = Found(0, 0)
         known = self._known(queue)
-        accounting, window_end_s = self._accounting(known, queue, now_s)
+        if queue is not None and any(started(job) and _key(self._site.cluster, job) not in known for job in queue):
+            # what the controller shows is told at once: the accounting may have days to tell, or be slow
+            early = self._decide(known, self._seen(queue, None, (), now_s, whole=False), now_s)
+            known = self._known(queue)
+        accounting, asked_for = self._accounting(known, queue, now_s)
         known.update({run.key: run for run in self._runs(accounting or ())})
-        seen = Look(queue, accounting, now_s, self._site.slurm.accounting, int(self._site.slurm.grace_s))
-        actions = decide(self._site.cluster, known.values(), seen)
-        found = self._write_down(actions, now_s, window_end_s if queue is not None else None)
+        late = self._decide(known, self._seen(queue, accounting, asked_for, now_s), now_s)
+        if accounting is not None and queue is not None:
+            self._journal.set_note(f"{_WINDOW} {self._site.cluster}", str(now_s))
         if nodes and self._site.slurm.node_states:
             self._tell_nodes(node_report(self._site.cluster, nodes, queue, self._site.ignored))
-        return found
-
-    def deliver(self) -> Delivered:
-        """Sends what waits and is due."""
-        return self._delivery.deliver()
+        return early.starts + late.starts, early.stops + late.stops
 
     def tidy(self) -> None:
         """Forgets, now and then, what can never be seen again."""
@@ -103,28 +116,45 @@ class Adapter:
             if gone:
                 logger.info("forgot runs=%d", gone)
 
+    def _seen(
+        self,
+        queue: Optional[Sequence[SlurmJob]],
+        accounting: Optional[Sequence[SlurmJob]],
+        asked_for: Sequence[SlurmJob],
+        now_s: int,
+        *,
+        whole: bool = True,
+    ) -> Look:
+        slurm = self._site.slurm
+        return Look(queue, accounting, now_s, slurm.accounting, int(slurm.grace_s), asked_for, whole)
+
     def _known(self, queue: Optional[Sequence[SlurmJob]]) -> Dict[RunKey, Run]:
-        runs = self._journal.open_runs(self._site.cluster) + self._runs(queue or ())
-        return {run.key: run for run in runs}
+        """All open runs, and the others of the jobs that the queue shows with a run that is not one of these."""
+        known = {run.key: run for run in self._journal.open_runs(self._site.cluster)}
+        others = [job for job in queue or () if started(job) and _key(self._site.cluster, job) not in known]
+        known.update({run.key: run for run in self._runs(others)})
+        return known
 
     def _runs(self, jobs: Sequence[SlurmJob]) -> List[Run]:
         return self._journal.runs_of(self._site.cluster, [job.job_id for job in jobs])
 
     def _accounting(
         self, known: Mapping[RunKey, Run], queue: Optional[Sequence[SlurmJob]], now_s: int
-    ) -> Tuple[Optional[List[SlurmJob]], Optional[int]]:
-        """The runs of the window and those of missed jobs; None if either could not be had."""
+    ) -> Tuple[Optional[List[SlurmJob]], List[SlurmJob]]:
+        """The runs that ended in the window, None if they or those of missed jobs could not be had; and the latter."""
         if not self._site.slurm.accounting:
-            return None, None
+            return None, []
         begin_s = self._window_begin_s(now_s)
         runs = self._try("accounting", lambda: self._slurm.accounting(begin_s, now_s + 1))
         if runs is None:
-            return None, None
+            return None, []
+        gone = missed(known.values(), queue) if queue is not None else []
+        since_s = min((run.key.start_time for run in gone), default=now_s)
         more = self._try(
             "accounting of missed jobs",
-            lambda: self._slurm.accounting_of(missed(known.values(), queue) if queue is not None else []),
+            lambda: self._slurm.accounting_of(sorted({run.key.job_id for run in gone}), min(since_s, now_s - 1)),
         )
-        return (None if more is None else [*runs, *more]), now_s
+        return (None, []) if more is None else (runs, more)
 
     def _window_begin_s(self, now_s: int) -> int:
         """Where the last good window ended, less the overlap; at most so far back as the settings say."""
@@ -135,48 +165,67 @@ class Adapter:
             return earliest_s
         return max(earliest_s, min(last_s, now_s) - int(self._site.slurm.overlap_s))
 
-    def _write_down(self, actions: Sequence[Action], now_s: int, window_end_s: Optional[int]) -> Tuple[int, int]:
-        starts = [action for action in actions if isinstance(action, StartRun)]
-        details = (self._try("details", self._slurm.details) if starts else None) or {}
-        mapper = self._mapper(now_s) if starts else None
-        written_starts = written_stops = 0
-        with self._journal.together():
-            unknown = set()
-            for action in actions:
-                if isinstance(action, SeenRun):
-                    self._journal.seen(action.key, action.absent_since, action.absences)
-                elif isinstance(action, StartRun) and mapper is not None:
-                    if self._start(action, mapper, details, now_s):
-                        written_starts += 1
-                    else:
-                        unknown.add(action.key)
-                elif isinstance(action, StopRun) and action.key not in unknown:
-                    self._stop(action, now_s)
-                    written_stops += 1
-            if window_end_s is not None:
-                self._journal.set_note(f"{_WINDOW} {self._site.cluster}", str(window_end_s))
-        return written_starts, written_stops
+    def _decide(self, known: Mapping[RunKey, Run], look: Look, now_s: int) -> Found:
+        actions = decide(self._site.cluster, known.values(), look)
+        starts = [action.job for action in actions if isinstance(action, StartRun)]
+        details: Mapping[int, JobDetails] = {}
+        mapper: Optional[Mapper] = None
+        if starts:
+            wanted = frozenset(job.job_id for job in starts)
+            details = self._try("details", lambda: self._slurm.details(wanted)) or {}
+            mapper = self._mapper(starts, now_s)
+        starts_written = stops_written = 0
+        left_out = set()
+        for begin in range(0, len(actions), _TOGETHER):
+            with self._journal.together():
+                for action in actions[begin : begin + _TOGETHER]:
+                    if isinstance(action, SeenRun):
+                        self._journal.seen(action.key, action.absent_since, action.absences)
+                    elif isinstance(action, StartRun) and mapper is not None:
+                        if self._start(action, mapper, details, now_s):
+                            starts_written += 1
+                        else:
+                            left_out.add(action.key)
+                    elif isinstance(action, StopRun) and action.key not in left_out:
+                        self._stop(action, now_s)
+                        stops_written += 1
+            self._written()
+        return Found(starts_written, stops_written)
 
-    def _mapper(self, now_s: int) -> Mapper:
-        topology = self._topology.get(now_s)
+    def _mapper(self, jobs: Sequence[SlurmJob], now_s: int) -> Mapper:
+        topology = self._topology.get(now_s, [job.nodes for job in jobs])
         self._note(TOPOLOGY, self._topology.problem)
         geometry = {node.name: node for node in self._nodes}
         return Mapper(self._site.cluster, topology, geometry, self._site.gpu_rules, self._site.ignored)
 
     def _start(self, action: StartRun, mapper: Mapper, details: Mapping[int, JobDetails], now_s: int) -> bool:
         job = action.job
+        told = details.get(job.job_id)
+        if told is not None and told.start_time not in (0, job.start_time):
+            told = None  # another run of the job
         try:
-            mapped: Optional[Mapped] = mapper.start(job, details.get(job.job_id))
+            mapped: Optional[Mapped] = mapper.start(job, told)
         except HostlistError as error:
-            logger.error("job left out job=%d start=%d reason=%r", job.job_id, job.start_time, str(error))  # noqa: TRY400 the list is Slurm's
+            self._leave_out(job, str(error))
+            return False
+        except Exception as error:  # noqa: BLE001 whatever is odd about one job, the others are told
+            self._leave_out(job, f"{type(error).__name__}: {error}")
             return False
         if mapped is None:
             return False
         if mapped.problems:
             logger.info("told incompletely job=%d reason=%r", job.job_id, "; ".join(mapped.problems))
-        run = Run(action.key, job.submit_time, job.restart_count)
+        run = Run(action.key, job.submit_time, job.restart_count, user=job.user)
         self._journal.started(run, mapped.event.to_document(), now_s=now_s)
         return True
+
+    def _leave_out(self, job: SlurmJob, reason: str) -> None:
+        topic = f"job {job.job_id} start {job.start_time}"
+        if topic not in self._left_out:  # it is seen again at every look
+            self._left_out[topic] = None
+            logger.error("job left out job=%d start=%d reason=%r", job.job_id, job.start_time, reason[:_SHOWN])
+            if len(self._left_out) > _MOST_LEFT_OUT:
+                self._left_out.pop(next(iter(self._left_out)))
 
     def _stop(self, action: StopRun, now_s: int) -> None:
         key = action.key
@@ -184,14 +233,6 @@ class Adapter:
             logger.warning("job vanished job=%d start=%d: taken for failed", key.job_id, key.start_time)
         event = JobStop(key.job_id, action.stop_time, action.state, key.cluster, key.start_time)
         self._journal.ended(key, action.stop_time, event.to_document(), now_s=now_s)
-
-    def _tell_nodes(self, report: NodeStateReport) -> None:
-        self.node_states_sent = 0
-        outcome = self._send_nodes(report)
-        taken = verdict_of(outcome) is Verdict.DONE
-        self._note("node states", "" if taken else outcome.message)
-        if taken:
-            self.node_states_sent = len(report.nodes)
 
     def _try(self, what: str, ask: Callable[[], T]) -> Optional[T]:
         try:
@@ -211,3 +252,7 @@ class Adapter:
                 logger.warning("cannot get %s reason=%r", what, problem)
         elif self._failing.pop(what, ""):
             logger.info("got %s again", what)
+
+
+def _key(cluster: str, job: SlurmJob) -> RunKey:
+    return RunKey(cluster, job.job_id, job.start_time)

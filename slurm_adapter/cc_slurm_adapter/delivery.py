@@ -1,11 +1,18 @@
-"""Bringing the events of the journal to the backend: of each job in order, and no job waits for another."""
+"""Bringing the events of the journal to the backend: of each job in order, and no job waits for another.
+
+Events of different jobs go out side by side, and what became of a batch of them is one change of the journal: a backend
+takes several times as many then. After a kill some may go out twice, which the backend says and is taken for done.
+"""
 
 from __future__ import annotations
 
 import logging
 import random
+import threading
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Callable, Dict, Mapping, Optional, Set, Tuple
+from typing import Callable, Deque, Dict, Iterator, List, Mapping, Optional, Sequence, Set, Tuple
 
 from cc_common.delivery import Kind, Outcome, Schedule, Sender
 from cc_slurm_adapter.journal import PARKED, SENT, START, STOP, Journal, StoredEvent
@@ -16,6 +23,8 @@ logger = logging.getLogger(__name__)
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 2.0, 300.0
 MAX_FAILURES_IN_A_ROW = 5
 MAX_MISSING = 5
+_EACH = 8
+_MOST_PUT_OFF = 500
 _LOG_PERIOD_S = 300.0
 
 
@@ -42,12 +51,15 @@ class Delivery:
         *,
         clock: Callable[[], float],
         go_on: Callable[[], bool] = lambda: True,
+        workers: int = 1,
         source: Optional[random.Random] = None,
     ) -> None:
         self._journal = journal
         self._senders = senders
         self._clock = clock
         self._go_on = go_on
+        self._pool = ThreadPoolExecutor(workers, "send") if workers > 1 else None
+        self._batch = 1 if self._pool is None else workers * _EACH
         self._random = source or random.SystemRandom()
         self._schedule = Schedule(self._random, first_s=FIRST_PAUSE_S, cap_s=LONGEST_PAUSE_S)
         self._logged: Dict[str, float] = {}
@@ -70,46 +82,77 @@ class Delivery:
         report = Delivered()
         if self._schedule.wait_s(self._clock()) > 0:
             return report
-        held: Set[Tuple[object, ...]] = set()
-        failures = 0
-        for event in self._journal.waiting():
-            job = event.key[:2]
-            if job in held or event.key in held:
-                continue
-            if not self._go_on():
+        run = _Pass(self._journal.waiting())
+        while self._go_on():
+            batch = self._next_batch(run, report)
+            if not batch:
                 return report
-            if self._due_s.get(event.number, 0.0) > self._clock():
-                held.add(event.key if event.number in self._busy else job)
-                continue
-            verdict = self._send(event, report)
-            if verdict is Verdict.AWAY:
-                return report
-            failures = failures + 1 if verdict is Verdict.LATER else 0
-            if verdict is Verdict.BUSY:  # what it waits for may be the end of a later run of the same job
-                held.add(event.key)
-            elif verdict in (Verdict.LATER, Verdict.MISSING):
-                held.add(job)
-            if failures >= MAX_FAILURES_IN_A_ROW:  # not these jobs, the backend is ill
-                self._back_off(Outcome(Kind.KEEP, "the backend fails for one event after the other"))
+            outcomes = self._send(batch)
+            with self._journal.together():
+                verdicts = [self._settle(event, outcome, report) for event, outcome in zip(batch, outcomes)]
+            for event, verdict in zip(batch, verdicts):
+                run.note(event, verdict)
+            away = next((outcome for outcome in outcomes if _is_away(outcome)), None)
+            if away is None and run.failures >= MAX_FAILURES_IN_A_ROW:  # not these jobs, the backend is ill
+                away = Outcome(Kind.KEEP, "the backend fails for one event after the other")
+            if away is not None:
+                self._back_off(away)
                 return report
         return report
 
     def close(self) -> None:
         """Closes the connections."""
+        if self._pool is not None:
+            self._pool.shutdown()
         for sender in self._senders.values():
             sender.close()
 
-    def _send(self, event: StoredEvent, report: Delivered) -> Verdict:
-        if event.kind == STOP:
-            start = self._journal.start_of(event.key)
-            if start is not None and start[0] == PARKED:
+    def _next_batch(self, run: _Pass, report: Delivered) -> List[StoredEvent]:
+        """Events that may go out side by side: the next one of each job, unless it has to wait."""
+        batch: List[StoredEvent] = []
+        jobs: Set[Tuple[object, ...]] = set()
+        put_off: List[StoredEvent] = []
+        for event in run:
+            job = event.key[:2]
+            if job in run.held or event.key in run.held:
+                continue
+            if job in jobs:
+                put_off.append(event)
+            elif self._due_s.get(event.number, 0.0) > self._clock():
+                run.held.add(event.key if event.number in self._busy else job)
+            elif event.kind == STOP and self._start_was_refused(event):
                 self._park(event, "the start of this run was refused", report)
-                return Verdict.REFUSED
-        outcome = self._senders[event.kind].send(event.body.encode())
+            else:
+                batch.append(event)
+                jobs.add(job)
+            if len(batch) >= self._batch or len(put_off) >= _MOST_PUT_OFF:
+                break
+        run.put_back(put_off)
+        return batch
+
+    def _start_was_refused(self, stop: StoredEvent) -> bool:
+        start = self._journal.start_of(stop.key)
+        return start is not None and start[0] == PARKED
+
+    def _send(self, batch: Sequence[StoredEvent]) -> List[Optional[Outcome]]:
+        """What the backend answers to each event; None for those that were left once it was away."""
+        away = threading.Event()
+
+        def send(event: StoredEvent) -> Optional[Outcome]:
+            if away.is_set():
+                return None
+            outcome = self._senders[event.kind].send(event.body.encode())
+            if _is_away(outcome):
+                away.set()
+            return outcome
+
+        return list(map(send, batch) if self._pool is None else self._pool.map(send, batch))
+
+    def _settle(self, event: StoredEvent, outcome: Optional[Outcome], report: Delivered) -> Optional[Verdict]:
+        """Writes down what became of an event; None if nothing did."""
+        if outcome is None or _is_away(outcome):
+            return None
         verdict = verdict_of(outcome)
-        if verdict is Verdict.AWAY:
-            self._back_off(outcome)
-            return verdict
         self._note_answer()
         self._due_s.pop(event.number, None)
         self._busy.discard(event.number)
@@ -173,6 +216,40 @@ class Delivery:
         if last_s is None or not 0 <= now_s - last_s < _LOG_PERIOD_S:
             self._logged[topic] = now_s
             logger.log(level, text, *values)
+
+
+class _Pass:
+    """The events of one pass, and which of them have to wait for the next one: `held` has runs and whole jobs."""
+
+    def __init__(self, events: Iterator[StoredEvent]) -> None:
+        self._events = events
+        self._first: Deque[StoredEvent] = deque()
+        self.held: Set[Tuple[object, ...]] = set()
+        self.failures = 0
+
+    def __iter__(self) -> _Pass:
+        return self
+
+    def __next__(self) -> StoredEvent:
+        return self._first.popleft() if self._first else next(self._events)
+
+    def put_back(self, events: List[StoredEvent]) -> None:
+        """These come first in the next batch, in this order."""
+        self._first.extendleft(reversed(events))
+
+    def note(self, event: StoredEvent, verdict: Optional[Verdict]) -> None:
+        """Counts failures in a row, and holds what has to wait."""
+        if verdict is None:
+            return
+        self.failures = self.failures + 1 if verdict is Verdict.LATER else 0
+        if verdict is Verdict.BUSY:  # what it waits for may be the end of a later run of the same job
+            self.held.add(event.key)
+        elif verdict in (Verdict.LATER, Verdict.MISSING):
+            self.held.add(event.key[:2])
+
+
+def _is_away(outcome: Optional[Outcome]) -> bool:
+    return outcome is not None and verdict_of(outcome) is Verdict.AWAY
 
 
 def _count(event: StoredEvent, report: Delivered) -> None:

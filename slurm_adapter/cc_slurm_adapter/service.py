@@ -9,16 +9,19 @@ import os
 import select
 import signal
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Callable, Iterator, Mapping, NamedTuple, Optional
 
 from cc_common.logs import set_up_logging
+from cc_common.nodestate import NodeStateReport
 from cc_common.notify import Notifier
 from cc_slurm_adapter.adapter import TOPOLOGY, Adapter, Site
 from cc_slurm_adapter.delivery import Delivered, Delivery
 from cc_slurm_adapter.errors import AdapterError, SlurmError
 from cc_slurm_adapter.journal import Journal
+from cc_slurm_adapter.nodestates import LatestNodeStates
 from cc_slurm_adapter.options import CommandOptions
 from cc_slurm_adapter.settings import Configuration, configure
 from cc_slurm_adapter.sources.commands import CommandRunner
@@ -59,11 +62,77 @@ class Alarm:
 
 
 class Parts(NamedTuple):
-    """What a cycle needs."""
+    """What looks and what delivers; each has a connection to the journal of its own."""
 
     adapter: Adapter
     journal: Journal
     delivery: Delivery
+    nodes: LatestNodeStates
+    wake: Wake
+
+
+class Wake:
+    """Tells the thread that delivers that there is something for it, or that it has to end."""
+
+    def __init__(self) -> None:
+        self._event = threading.Event()
+        self.ended = False
+
+    def set(self) -> None:
+        """There may be something to deliver."""
+        self._event.set()
+
+    def end(self) -> None:
+        """No more is to be delivered."""
+        self.ended = True
+        self._event.set()
+
+    def wait(self, seconds: float) -> None:
+        """Returns when it is set, or after this time."""
+        self._event.wait(max(seconds, 0.0))
+        self._event.clear()
+
+
+class Deliverer:
+    """Delivers in a thread of its own: neither a slow look holds up events, nor a slow backend a look.
+
+    `failed` is called, in that thread, when it ends because of an error; `check` raises that error.
+    """
+
+    def __init__(self, parts: Parts, failed: Callable[[], None]) -> None:
+        self._parts = parts
+        self._failed = failed
+        self._error: Optional[BaseException] = None
+        self._thread = threading.Thread(target=self._run, name="delivery", daemon=True)
+        self._thread.start()
+
+    def check(self) -> None:
+        """Raises what has ended the thread, if anything has."""
+        if self._error is not None:
+            raise self._error
+
+    def stop(self, timeout_s: float) -> None:
+        """Ends the thread after the request that it is at, or leaves it behind."""
+        self._parts.wake.end()
+        self._thread.join(timeout_s)
+
+    @property
+    def running(self) -> bool:
+        """Whether the thread is still there."""
+        return self._thread.is_alive()
+
+    def _run(self) -> None:
+        delivery, nodes, wake = self._parts.delivery, self._parts.nodes, self._parts.wake
+        try:
+            while not wake.ended:
+                nodes.deliver()
+                delivery.deliver()
+                wait_s = delivery.wait_s()
+                if not nodes.waiting:
+                    wake.wait(_LONGEST_WAIT_S if wait_s is None else min(wait_s, _LONGEST_WAIT_S))
+        except BaseException as error:  # noqa: BLE001 raised again where somebody can tell of it
+            self._error = error
+            self._failed()
 
 
 @contextlib.contextmanager
@@ -116,16 +185,13 @@ def assembled(
     environment: Mapping[str, str],
     slurm_cluster: str,
     *,
-    go_on: Callable[[], bool],
     alive: Callable[[], bool],
 ) -> Iterator[Parts]:
-    """Everything a cycle needs, closed at the end. Raises CockpitError."""
-    from cc_slurm_adapter.backend import make_senders, send_nodes  # noqa: PLC0415 not every command sends
+    """Everything there is to look and to deliver, closed at the end. Raises CockpitError."""
+    from cc_slurm_adapter.backend import WORKERS, make_senders, send_nodes  # noqa: PLC0415 not every command sends
 
     settings = configuration.settings
     senders = make_senders(configuration.url, settings.backend)
-    journal = Journal(configuration.state_directory / JOURNAL)
-    delivery = Delivery(journal, senders, clock=time.monotonic, go_on=go_on)
     cluster = settings.cluster or slurm_cluster
     site = Site(
         cluster=cluster,
@@ -135,20 +201,35 @@ def assembled(
         ignored=configuration.ignored,
         first_begin_s=_last_run_s(settings.last_run_file),
     )
-    adapter = Adapter(
-        site,
-        make_slurm(configuration, environment, alive),
-        journal,
-        delivery,
-        topology=make_topology(configuration, cluster, configuration.state_directory / TOPOLOGY_FILE),
-        send_nodes=lambda report: send_nodes(senders["nodes"], report),
-        clock=time.time,
-    )
-    try:
-        yield Parts(adapter, journal, delivery)
-    finally:
-        delivery.close()
-        journal.close()
+    path = configuration.state_directory / JOURNAL
+    wake = Wake()
+    nodes = LatestNodeStates(lambda report: send_nodes(senders["nodes"], report))
+
+    def tell_nodes(report: NodeStateReport) -> None:
+        nodes.put(report)
+        wake.set()
+
+    with contextlib.closing(Journal(path)) as journal, contextlib.closing(Journal(path)) as outgoing:
+        delivery = Delivery(
+            outgoing,
+            senders,
+            clock=time.monotonic,
+            go_on=lambda: alive() and not (wake.ended or nodes.waiting),
+            workers=WORKERS,
+        )
+        adapter = Adapter(
+            site,
+            make_slurm(configuration, environment, alive),
+            journal,
+            topology=make_topology(configuration, cluster, configuration.state_directory / TOPOLOGY_FILE),
+            tell_nodes=tell_nodes,
+            clock=time.time,
+            written=wake.set,
+        )
+        try:
+            yield Parts(adapter, journal, delivery, nodes, wake)
+        finally:
+            delivery.close()
 
 
 def _last_run_s(name: str) -> Optional[int]:
@@ -194,11 +275,12 @@ def once(options: CommandOptions, environment: Mapping[str, str]) -> int:
         def in_time() -> bool:
             return time.monotonic() < deadline_s
 
-        with assembled(configuration, environment, slurm_cluster, go_on=in_time, alive=in_time) as parts:
+        with assembled(configuration, environment, slurm_cluster, alive=in_time) as parts:
             parts.adapter.look()
+            parts.nodes.deliver()
             sent = Delivered()
             while True:
-                report = parts.adapter.deliver()
+                report = parts.delivery.deliver()
                 sent.starts += report.starts
                 sent.stops += report.stops
                 sent.parked += report.parked
@@ -208,11 +290,11 @@ def once(options: CommandOptions, environment: Mapping[str, str]) -> int:
                 time.sleep(min(wait_s, 1.0))
             waiting = parts.journal.counts().waiting
             sys.stdout.write(
-                f"sent: {sent.starts} starts, {sent.stops} stops, {parts.adapter.node_states_sent} node states;"
-                f" waiting: {waiting}\n"
+                f"sent: {sent.starts} starts, {sent.stops} stops, {parts.nodes.sent} node states; waiting: {waiting}\n"
             )
             # without the topology events are poorer, not fewer
-            return int(bool(waiting or sent.parked or parts.adapter.failing.keys() - {TOPOLOGY}))
+            failing = parts.nodes.problem or parts.adapter.failing.keys() - {TOPOLOGY}
+            return int(bool(waiting or sent.parked or failing))
 
 
 class Service:
@@ -239,9 +321,7 @@ class Service:
             with only_instance(configuration.state_directory):
                 slurm_cluster = self._cluster_name()
                 if slurm_cluster is not None:
-                    with assembled(
-                        configuration, self._environment, slurm_cluster, go_on=self._go_on, alive=self._alive
-                    ) as parts:
+                    with assembled(configuration, self._environment, slurm_cluster, alive=self._alive) as parts:
                         self._serve(parts, slurm_cluster)
         finally:
             self._notifier.stopping()
@@ -286,34 +366,32 @@ class Service:
             self._configuration.url,
             parts.journal.counts().waiting,
         )
-        while not self._alarm.rung:
-            self._notifier.alive()
-            begun_s = time.monotonic()
-            if begun_s >= self._next_look_s:
-                self._next_look_s = begun_s + interval_s
-                starts, stops = parts.adapter.look()
-                if starts or stops:
-                    logger.info("found starts=%d stops=%d", starts, stops)
-                parts.adapter.tidy()
-            parts.adapter.deliver()
-            self._notifier.status(_status(parts))
-            wait_s = parts.delivery.wait_s()
-            left_s = self._next_look_s - time.monotonic()
-            self._alarm.wait(min(left_s, _LONGEST_WAIT_S, max(wait_s, 0.1) if wait_s is not None else left_s))
+        deliverer = Deliverer(parts, self._alarm.ring)
+        try:
+            while not self._alarm.rung:
+                self._notifier.alive()
+                begun_s = time.monotonic()
+                if begun_s >= self._next_look_s:
+                    self._next_look_s = begun_s + interval_s
+                    starts, stops = parts.adapter.look()
+                    if starts or stops:
+                        logger.info("found starts=%d stops=%d", starts, stops)
+                    parts.adapter.tidy()
+                self._notifier.status(_status(parts))
+                self._alarm.wait(min(self._next_look_s - time.monotonic(), _LONGEST_WAIT_S))
+        finally:
+            deliverer.stop(STOP_DEADLINE_S)
+        deliverer.check()
 
     def _alive(self) -> bool:
         self._notifier.alive()
         return not self._alarm.rung
 
-    def _go_on(self) -> bool:
-        """Whether to send more events before the next look."""
-        self._notifier.alive()
-        return not self._alarm.rung and time.monotonic() < self._next_look_s
-
 
 def _status(parts: Parts) -> str:
     counts = parts.journal.counts()
     failing = f"; cannot get {', '.join(parts.adapter.failing)}" if parts.adapter.failing else ""
+    failing += "; cannot send node states" if parts.nodes.problem else ""
     return f"{counts.waiting} events wait, {counts.parked} parked{failing}"
 
 

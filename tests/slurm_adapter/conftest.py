@@ -21,9 +21,19 @@ sinfo*) what=version ;;
 "scontrol ping") what=ping ;;
 *) echo "unexpected: $(basename "$0") $*" >&2; exit 99 ;;
 esac
+echo "$*" >> "{folder}/$what.calls"
+if [ -e "{folder}/$what.slow" ]; then
+  touch "{folder}/$what.busy"
+  while [ -e "{folder}/$what.slow" ]; do sleep 0.02; done
+  rm "{folder}/$what.busy"
+fi
+case "$what $*" in "accounting "*--jobs=*) [ -e "{folder}/asked" ] && what=asked ;; esac
 [ -e "{folder}/$what.fails" ] && {{ cat "{folder}/$what.fails" >&2; exit 1; }}
 cat "{folder}/$what"
 """
+
+
+_META = {"meta": {"plugin": {"data_parser": "data_parser/v0.0.41"}}, "errors": [], "warnings": []}
 
 
 class FakeSlurm:
@@ -61,11 +71,32 @@ class FakeSlurm:
         for path in self._answers.glob("*.fails"):
             path.unlink()
 
+    def hold_up(self, what: str) -> None:
+        """Let a command take as long as it takes, until `go_on`."""
+        (self._answers / f"{what}.slow").touch()
+
+    def go_on(self) -> None:
+        """Let all commands answer."""
+        for path in self._answers.glob("*.slow"):
+            path.unlink()
+
+    def is_busy(self, what: str) -> bool:
+        """Whether a command runs that is held up."""
+        return (self._answers / f"{what}.busy").exists()
+
+    def calls(self, what: str) -> List[str]:
+        """The options of all runs of a command."""
+        path = self._answers / f"{what}.calls"
+        return path.read_text().splitlines() if path.exists() else []
+
+    def show_asked(self, accounting: List[Dict[str, Any]]) -> None:
+        """What the accounting says when it is asked for jobs by their numbers."""
+        self.say("asked", json.dumps({**_META, "jobs": accounting}))
+
     def show(self, queue: List[Dict[str, Any]], accounting: List[Dict[str, Any]]) -> None:
         """Jobs of controller and accounting."""
-        meta = {"meta": {"plugin": {"data_parser": "data_parser/v0.0.41"}}, "errors": [], "warnings": []}
-        self.say("queue", json.dumps({**meta, "jobs": queue}))
-        self.say("accounting", json.dumps({**meta, "jobs": accounting}))
+        self.say("queue", json.dumps({**_META, "jobs": queue}))
+        self.say("accounting", json.dumps({**_META, "jobs": accounting}))
 
 
 def node_text(name: str) -> str:
@@ -245,6 +276,7 @@ def slurm(tmp_path: Path) -> FakeSlurm:
 def backend() -> Iterator[FakeBackend]:
     fake = FakeBackend()
     yield fake
+    fake.refuse = lambda _path, _document: 0
     fake.close()
 
 

@@ -1,9 +1,14 @@
+import contextlib
 import json
 import random
+import shutil
+import threading
 from pathlib import Path
-from typing import Callable, Dict, Iterator, List, Optional, Tuple
+from typing import Any, Callable, Dict, Iterator, List, Optional, Set, Tuple
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from cc_common.delivery import Kind, Outcome
 from cc_common.delivery.answers import Answer
@@ -248,3 +253,138 @@ def test_the_pass_ends_when_it_is_told_to(journal: Journal, backend: Backend, cl
     senders = {kind: backend.sender(kind) for kind in ("start", "stop")}
     Delivery(journal, senders, clock=clock, go_on=lambda: len(backend.sent) < 1).deliver()
     assert len(backend.sent) == 1
+
+
+class Crowd:
+    """A backend for several threads at once: it remembers what came, and which jobs were in its hands together."""
+
+    peer = "backend"
+
+    def __init__(self, gate: threading.Barrier, outcome: Callable[[str, str], int]) -> None:
+        self._gate = gate
+        self._outcome = outcome
+        self._lock = threading.Lock()
+        self._inside: List[str] = []
+        self.sent: List[Tuple[str, str]] = []
+        self.most = 0
+
+    def sender(self, kind: str) -> Any:
+        crowd = self
+
+        class OneKind:
+            peer = "backend"
+
+            def send(self, batch: bytes) -> Outcome:
+                return crowd.send(kind, batch.decode().strip('"'))
+
+            def close(self) -> None:
+                """Nothing to close."""
+
+        return OneKind()
+
+    def send(self, kind: str, body: str) -> Outcome:
+        with self._lock:
+            assert body not in self._inside, "two events of one job at a time"
+            self._inside.append(body)
+            self.most = max(self.most, len(self._inside))
+            self.sent.append((kind, body))
+        with contextlib.suppress(threading.BrokenBarrierError):
+            self._gate.wait(0.2)
+        with self._lock:
+            self._inside.remove(body)
+        return meaning_of(kind)(Answer(self._outcome(kind, body), JSON, b"{}"), now_s=0)
+
+
+@pytest.fixture
+def crowded(journal: Journal, clock: Clock) -> Iterator[Callable[..., Tuple[Crowd, Delivery]]]:
+    made: List[Delivery] = []
+
+    def make(outcome: Callable[[str, str], int], together: int = 1) -> Tuple[Crowd, Delivery]:
+        crowd = Crowd(threading.Barrier(together), outcome)
+        senders = {kind: crowd.sender(kind) for kind in ("start", "stop")}
+        made.append(Delivery(journal, senders, clock=clock, workers=4, source=random.Random(1)))  # noqa: S311 no secret
+        return crowd, made[-1]
+
+    yield make
+    for delivery in made:
+        delivery.close()
+
+
+def test_events_of_different_jobs_go_out_side_by_side(
+    journal: Journal, crowded: Callable[..., Tuple[Crowd, Delivery]]
+) -> None:
+    fill(journal, *range(1, 41))
+    crowd, delivery = crowded(lambda _kind, _body: 200, together=4)
+    report = delivery.deliver()
+    assert (report.starts, report.stops, waiting(journal)) == (40, 40, [])
+    assert crowd.most == 4
+
+
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.integers(1, 12), min_size=1, max_size=60), st.sets(st.integers(1, 12)), st.sets(st.integers(1, 12)))
+def test_of_each_job_events_go_out_in_order_whatever_becomes_of_others(
+    tmp_path_factory: pytest.TempPathFactory, runs: List[int], refused: Set[int], failing: Set[int]
+) -> None:
+    journal = Journal(tmp_path_factory.mktemp("journal") / "journal")
+    for number, job_id in enumerate(runs):
+        key = RunKey("alpha", job_id, 900 + 100 * number)
+        journal.started(Run(key), f"{job_id}", now_s=1)  # type: ignore[arg-type]  # a body of one word reads better
+        journal.ended(key, key.start_time + 50, f"{job_id}", now_s=1)  # type: ignore[arg-type]  # same
+
+    def answer(kind: str, body: str) -> int:
+        return 500 if int(body) in failing else 400 if int(body) in refused and kind == "start" else 200
+
+    crowd = Crowd(threading.Barrier(1), answer)
+    senders = {kind: crowd.sender(kind) for kind in ("start", "stop")}
+    delivery = Delivery(journal, senders, clock=Clock(), workers=4)
+    try:
+        delivery.deliver()
+        for job_id in set(runs):
+            kinds = [kind for kind, body in crowd.sent if int(body) == job_id]
+            if job_id in failing:
+                assert kinds in (["start"], [])
+            elif not delivery.problem:
+                expected = ["start"] if job_id in refused else ["start", "stop"]
+                assert kinds == expected * runs.count(job_id)
+        if not failing:
+            assert waiting(journal) == []
+    finally:
+        delivery.close()
+        journal.close()
+
+
+def test_when_the_backend_goes_away_what_was_taken_is_settled_and_the_rest_waits(
+    journal: Journal, crowded: Callable[..., Tuple[Crowd, Delivery]]
+) -> None:
+    fill(journal, *range(1, 101))
+    crowd, delivery = crowded(lambda _kind, body: 503 if int(body) > 40 else 200)
+    delivery.deliver()
+    taken = {(kind, int(body)) for kind, body in crowd.sent if int(body) <= 40}
+    left = set(waiting(journal))
+    assert taken | left == {(kind, number) for kind in ("start", "stop") for number in range(1, 101)}
+    assert not taken & left
+    assert sum(int(body) > 40 for _, body in crowd.sent) <= 4, "no more is tried once it is away"
+    assert delivery.problem
+    crowd.sent.clear()
+    delivery.deliver()
+    assert crowd.sent == []
+
+
+def test_a_batch_that_was_sent_but_not_written_down_is_sent_again_and_known(
+    tmp_path: Path, crowded: Callable[..., Tuple[Crowd, Delivery]], journal: Journal
+) -> None:
+    """What kill -9 between the answers and the journal leaves behind."""
+    fill(journal, 1, 2, 3)
+    copied = tmp_path / "copy"
+    shutil.copy(tmp_path / "journal", copied)
+    shutil.copy(tmp_path / "journal-wal", tmp_path / "copy-wal")
+    _, delivery = crowded(lambda _kind, _body: 200)
+    delivery.deliver()
+    again = Journal(copied)
+    crowd = Crowd(threading.Barrier(1), lambda _kind, _body: 422)
+    senders = {kind: crowd.sender(kind) for kind in ("start", "stop")}
+    second = Delivery(again, senders, clock=Clock(), workers=4)
+    second.deliver()
+    assert (waiting(again), again.counts().sent, again.counts().parked) == ([], 6, 0)
+    second.close()
+    again.close()

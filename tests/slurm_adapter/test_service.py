@@ -2,8 +2,10 @@
 
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -167,6 +169,68 @@ def test_a_service_that_is_told_to_stop_ends_well(
         wait_for(lambda: bool(backend.of("start_job/")))
         assert service.end(signal.SIGTERM) == 0
     assert "stopped" in (tmp_path / "log").read_text()
+
+
+def test_a_look_that_takes_long_holds_up_no_event(
+    tmp_path: Path, slurm: Any, backend: Any, environment: Dict[str, str], make_job: Any
+) -> None:
+    """What waits goes out while Slurm's commands have not answered, however many intervals pass."""
+    slurm.show([make_job.queued(number, NOW - 100) for number in range(1, 31)], [])
+    backend.refuse = lambda _path, _document: 503
+    with Service(backend.url, tmp_path / "state", environment):
+        wait_for(lambda: bool(backend.of("start_job/")))
+        slurm.hold_up("queue")
+        wait_for(lambda: slurm.is_busy("queue"))
+        backend.refuse = lambda _path, _document: 0
+        wait_for(lambda: len(backend.runs) == 30)
+        assert slurm.is_busy("queue")
+        slurm.go_on()
+
+
+def test_what_the_controller_shows_is_told_before_the_accounting_has_answered(
+    tmp_path: Path, slurm: Any, backend: Any, environment: Dict[str, str], make_job: Any
+) -> None:
+    slurm.show([make_job.queued(7, NOW - 100), make_job.queued(8, NOW - 90, state="FAILED", end_s=NOW - 80)], [])
+    slurm.hold_up("accounting")
+    with Service(backend.url, tmp_path / "state", environment):
+        wait_for(lambda: backend.runs == {(7, NOW - 100): "running", (8, NOW - 90): "failed"})
+        assert slurm.is_busy("accounting")
+        slurm.go_on()
+
+
+def test_a_backend_that_takes_long_holds_up_no_look(
+    tmp_path: Path, slurm: Any, backend: Any, environment: Dict[str, str], make_job: Any
+) -> None:
+    slurm.show([make_job.queued(7, NOW - 100)], [])
+    asked, answering = threading.Event(), threading.Event()
+
+    def slowly(_path: str, _document: Dict[str, Any]) -> int:
+        asked.set()
+        answering.wait(LIMIT_S)
+        return 0
+
+    backend.refuse = slowly
+    with Service(backend.url, tmp_path / "state", environment):
+        assert asked.wait(LIMIT_S)
+        seen = len(slurm.calls("queue"))
+        wait_for(lambda: len(slurm.calls("queue")) >= seen + 3)
+        answering.set()
+        wait_for(lambda: backend.runs == {(7, NOW - 100): "running"})
+
+
+def test_a_journal_that_fails_under_the_deliverer_ends_the_service_with_its_reason(
+    tmp_path: Path, slurm: Any, backend: Any, environment: Dict[str, str], make_job: Any
+) -> None:
+    slurm.show([make_job.queued(7, NOW - 100)], [])
+    slurm.hold_up("nodes")
+    with Service(backend.url, tmp_path / "state", environment) as service:
+        wait_for(lambda: slurm.is_busy("nodes"))
+        database = sqlite3.connect(str(tmp_path / "state" / "journal.sqlite"))
+        database.execute("DROP TABLE event")
+        database.close()
+        slurm.go_on()
+        assert service.process.wait(LIMIT_S) == 1
+    assert "journal" in (tmp_path / "log").read_text().splitlines()[-1]
 
 
 def test_a_service_waits_for_a_slurm_that_is_down(

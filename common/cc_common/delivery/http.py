@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import ssl
+import threading
 import time
 import urllib.parse
 from dataclasses import dataclass
@@ -34,9 +35,9 @@ class Timeouts:
 class HttpSender:
     """Posts batches to one address and says what each answer means.
 
-    `token` goes out as a bearer token. `ca_file` names certificates to trust instead of the machine's own.
-    The proxy settings and .netrc of the environment are not used. Raises DeliveryError for an address, token or CA file
-    that cannot be used; not for anything that happens later.
+    Several threads may send, over `connections` connections at most. `token` goes out as a bearer token. `ca_file` is
+    certificates to trust instead of the machine's own. The proxy settings and .netrc of the environment are not used.
+    Raises DeliveryError for an address, token or CA file that cannot be used; not for anything that happens later.
     """
 
     def __init__(
@@ -49,6 +50,7 @@ class HttpSender:
         headers: Mapping[str, str] = _NO_HEADERS,
         content_type: str = "text/plain; charset=utf-8",
         meaning: Callable[..., Outcome] = outcome_of,
+        connections: int = 1,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._url = url
@@ -56,6 +58,8 @@ class HttpSender:
         self._timeouts = timeouts
         self._meaning = meaning
         self._clock = clock
+        self._connections = connections
+        self._opening = threading.Lock()
         self._gzip = False
         self._answered = False
         self._headers: Dict[str, str] = {"Content-Type": content_type, "Accept": "application/json", **headers}
@@ -104,12 +108,20 @@ class HttpSender:
             return Answer(response.status_code, answer_headers, bytes(received))
 
     def _open(self) -> httpx.Client:
+        with self._opening:
+            return self._opened()
+
+    def _opened(self) -> httpx.Client:
         from cc_common.deadline_transport import deadline_client  # noqa: PLC0415 only who sends over HTTP needs it
 
         if self._client is None:
             limits = self._timeouts
             self._client = deadline_client(
-                limits.total_s, connect_s=limits.connect_s, tls=self._tls, connections=1, headers=self._headers
+                limits.total_s,
+                connect_s=limits.connect_s,
+                tls=self._tls,
+                connections=self._connections,
+                headers=self._headers,
             )
         return self._client
 
