@@ -5,16 +5,19 @@ import os
 import stat
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from cc_backend.auth.sessions import Sessions
 from cc_backend.database import open_database
 from cc_backend.datalocks import missing_database
 from cc_backend.jobs.rows import insert_job
+from cc_backend.jobs.search import JobSearch
 from cc_backend.lockfile import LockFile
-from cc_backend.model import Job, Resource
+from cc_backend.model import Job, JobState, Resource, RowRule
 from cc_backend.settings import SAMPLE_PUBLIC_KEY, load_settings
 
 COMMAND = Path(sys.executable).parent / "cc-backend"
@@ -67,12 +70,164 @@ def test_init_twice_changes_nothing(config: Path) -> None:
     assert config.read_bytes() == before
 
 
-def test_a_token_is_printed_alone(config: Path) -> None:
+def test_a_token_is_printed_alone(config: Path, cluster_file: Path) -> None:
+    assert cc_backend("cluster", "add", cluster_file, "--config", config).returncode == 0
     done = cc_backend("token", "create", "agents", "--config", config, "--scope", "write", "--cluster", "tern")
     assert done.returncode == 0, done.stderr
     assert len(done.stdout.split()) == 1
     assert done.stdout.count(".") == 2
     assert "service account" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ((), "scopes read; all clusters; ends 20"),
+        (("--scope", "write", "--scope", "jobs"), "scopes jobs, write; all clusters; ends 20"),
+        (("--scope", "read", "--cluster", "tern"), "scopes read; clusters tern; ends 20"),
+        (("--scope", "all"), "all that its roles may: api; all clusters; ends 20"),
+    ],
+)
+def test_what_a_token_may_and_when_it_ends_is_said_on_standard_error(
+    config: Path, cluster_file: Path, options: tuple[str, ...], said: str
+) -> None:
+    cc_backend("cluster", "add", cluster_file, "--config", config)
+    done = cc_backend("token", "create", "agents", "--config", config, *options)
+    assert done.returncode == 0, done.stderr
+    assert said in done.stderr
+    (row,) = rows(cc_backend("token", "list", "--config", config).stdout)
+    assert row[0] in done.stderr
+
+
+def test_a_token_for_a_cluster_that_does_not_exist_is_refused_and_makes_no_account(
+    config: Path, cluster_file: Path
+) -> None:
+    cc_backend("cluster", "add", cluster_file, "--config", config)
+    for name, hint in (("terrn", "did you mean 'tern'?"), ("zzz", "known are tern")):
+        done = cc_backend("token", "create", "agents", "--config", config, "--cluster", name)
+        assert (done.returncode, done.stdout) == (1, "")
+        assert hint in done.stderr
+    refused = cc_backend("token", "create", "agents", "--config", config, "--scope", "admin")
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert rows(cc_backend("user", "list", "--config", config).stdout) == []
+
+
+def test_a_new_password_ends_logins_and_is_asked_for_an_account_that_exists(config: Path) -> None:
+    cc_backend("user", "add", "ada", "--config", config, given="a good password\n")
+    assert cc_backend("user", "password", "ada", "--config", config, given="another password\n").returncode == 0
+    assert cc_backend("user", "password", "ada", "--config", config, given="short\n").returncode == 1
+    made_up = cc_backend("user", "password", "ada", "--config", config, "--generate")
+    assert len(made_up.stdout.split()) == 1
+    missing = cc_backend("user", "password", "nobody", "--config", config, given="a good password\n")
+    assert (missing.returncode, "nobody" in missing.stderr) == (1, True)
+
+
+def test_roles_projects_and_states_of_an_account_change(config: Path) -> None:
+    def run(*words: str) -> str:
+        done = cc_backend("user", *words, "--config", config)
+        assert done.returncode == 0, done.stderr
+        return done.stdout.strip()
+
+    cc_backend("user", "add", "ada", "--config", config, given="a good password\n")
+    assert run("role", "add", "ada", "manager") == "manager,user"
+    assert run("project", "add", "ada", "chem07") == "chem07"
+    run("disable", "ada")
+    assert rows(run("list")) == [["ada", "manager,user", "chem07", "local", "disabled"]]
+    run("enable", "ada")
+    assert run("project", "remove", "ada", "chem07") == "-"
+    assert run("role", "remove", "ada", "manager") == "user"
+    assert rows(run("list")) == [["ada", "user", "-", "local", "active"]]
+    wrong = cc_backend("user", "role", "add", "ada", "king", "--config", config)
+    assert (wrong.returncode, "king" in wrong.stderr) == (1, True)
+
+
+def test_logins_are_listed_and_ended(config: Path) -> None:
+    for name in ("ada", "bob"):
+        cc_backend("user", "add", name, "--config", config, given="a good password\n")
+    database = open_database(config.parent / "var/job.db")
+    sessions = Sessions(database)
+    cookies = {name: sessions.create(name, time.time()) for name in ("ada", "bob")}
+    sessions.create("bob", time.time() - 8 * 86400)
+    listed = rows(cc_backend("session", "list", "--config", config).stdout)
+    assert sorted(row[1] for row in listed) == ["ada", "bob"]
+    (ada,) = rows(cc_backend("session", "list", "--user", "ada", "--config", config).stdout)
+    assert cookies["ada"] not in " ".join(ada)
+    assert cc_backend("session", "end", ada[0], "--config", config).returncode == 0
+    assert sessions.lookup(cookies["ada"], time.time()) is None
+    assert cc_backend("session", "end", ada[0], "--config", config).returncode == 1
+    ended = cc_backend("session", "end", "--user", "bob", "--config", config)
+    assert "ended" in ended.stderr
+    assert sessions.lookup(cookies["bob"], time.time()) is None
+    assert cc_backend("session", "end", "--config", config).returncode == 1
+    database.close_all()
+
+
+def test_all_tokens_of_an_account_are_revoked_at_once(config: Path) -> None:
+    for _ in range(2):
+        cc_backend("token", "create", "agents", "--config", config)
+    cc_backend("token", "create", "others", "--config", config)
+    done = cc_backend("token", "revoke", "--user", "agents", "--config", config)
+    assert "revoked 2 tokens" in done.stderr
+    listed = rows(cc_backend("token", "list", "--config", config).stdout)
+    assert sorted((row[1], row[4] == "revoked") for row in listed) == [
+        *[("agents", True)] * 2,
+        ("others", False),
+    ]
+    assert len(rows(cc_backend("token", "list", "--user", "others", "--config", config).stdout)) == 1
+    assert cc_backend("token", "revoke", "--config", config).returncode == 1
+
+
+def test_tokens_of_accounts_that_are_closed_say_so_in_the_list(config: Path) -> None:
+    cc_backend("token", "create", "agents", "--config", config)
+    cc_backend("user", "disable", "agents", "--config", config)
+    (row,) = rows(cc_backend("token", "list", "--config", config).stdout)
+    assert row[4] == "account disabled"
+    refused = cc_backend("token", "create", "agents", "--config", config)
+    assert (refused.returncode, "disabled" in refused.stderr) == (1, True)
+
+
+def test_clusters_are_listed_removed_and_added_again(config: Path, cluster_file: Path) -> None:
+    cc_backend("cluster", "add", cluster_file, "--config", config)
+    assert [row[0] for row in rows(cc_backend("cluster", "list", "--config", config).stdout)] == ["tern"]
+    wrong = cc_backend("cluster", "del", "ternn", "--config", config)
+    assert (wrong.returncode, "did you mean 'tern'?" in wrong.stderr) == (1, True)
+    (config.parent / "var/job-archive/tern/1234").mkdir()
+    assert cc_backend("cluster", "del", "tern", "--config", config).returncode == 0
+    assert rows(cc_backend("cluster", "list", "--config", config).stdout) == []
+    assert (config.parent / "var/job-archive/tern/1234").is_dir()
+    assert cc_backend("cluster", "add", cluster_file, "--config", config).returncode == 0
+
+
+def test_a_cluster_with_running_jobs_is_removed_only_by_force(
+    config: Path, cluster_file: Path, tern: dict[str, Any]
+) -> None:
+    cc_backend("cluster", "add", cluster_file, "--config", config)
+    database = open_database(config.parent / "var/job.db")
+    job = Job(1, "tern", "ada", "p", 1_760_000_000, (Resource("tn01"),), 1, sub_cluster="std")
+    insert_job(database, job)
+    database.close_all()
+    assert rows(cc_backend("cluster", "list", "--config", config).stdout)[0][4] == "1"
+    refused = cc_backend("cluster", "del", "tern", "--config", config)
+    assert (refused.returncode, "--force" in refused.stderr) == (1, True)
+    forced = cc_backend("cluster", "del", "tern", "--force", "--config", config)
+    assert (forced.returncode, "1 jobs of it stay" in forced.stderr) == (0, True)
+
+
+def test_jobs_that_the_archiver_gave_up_are_tried_again(config: Path) -> None:
+    database = open_database(config.parent / "var/job.db")
+    search = JobSearch(database)
+    job = Job(1, "tern", "ada", "p", 1_760_000_000, (Resource("tn01"),), 1, state=JobState.COMPLETED)
+    search.mark_archiving_failed(insert_job(database, job), "disk full")
+    assert search.count_unarchived(RowRule(everything=True)) == 0
+    done = cc_backend("archive", "retry", "--config", config)
+    assert done.stdout == "1 job waits to be archived again\n"
+    assert search.count_unarchived(RowRule(everything=True)) == 1
+    database.close_all()
+
+
+def test_serve_listens_where_the_command_line_says(config: Path) -> None:
+    done = cc_backend("serve", "--addr", "nowhere", "--config", config)
+    assert (done.returncode, "'nowhere'" in done.stderr) == (2, True)
 
 
 def test_a_revoked_token_says_so_in_the_list(config: Path) -> None:
@@ -85,12 +240,12 @@ def test_a_revoked_token_says_so_in_the_list(config: Path) -> None:
 def test_accounts_come_and_go(config: Path) -> None:
     added = cc_backend("user", "add", "ada", "--config", config, "--role", "support", given="a good password\n")
     assert added.returncode == 0, added.stderr
-    assert rows(cc_backend("user", "list", "--config", config).stdout) == [["ada", "support", "-", "local"]]
+    assert rows(cc_backend("user", "list", "--config", config).stdout) == [["ada", "support", "-", "local", "active"]]
     assert cc_backend("user", "del", "ada", "--config", config).returncode == 0
     assert rows(cc_backend("user", "list", "--config", config).stdout) == []
 
 
-@pytest.mark.parametrize("subject", ["user", "token"])
+@pytest.mark.parametrize("subject", ["user", "session", "token", "cluster"])
 def test_every_list_has_a_header(config: Path, subject: str) -> None:
     header, *rest = cc_backend(subject, "list", "--config", config).stdout.splitlines()
     assert header.isupper()

@@ -26,7 +26,7 @@ from cc_backend.archive.document import job_from_bytes, job_to_bytes
 from cc_backend.archive.jsontext import parse_json
 from cc_backend.archive.samples import data_from_bytes, data_to_bytes
 from cc_backend.clusters.load import is_cluster_name, parse_cluster
-from cc_backend.errors import ArchiveError, InvalidInput, Unavailable
+from cc_backend.errors import ArchiveError, InvalidInput, NotFound, Unavailable
 from cc_backend.model import Job, JobData, JobKey
 
 VERSION = 3
@@ -198,6 +198,23 @@ class FileArchive:
         self._make(directory)
         content = orjson.dumps(document, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
         write_atomically(directory / "cluster.json", content)
+
+    def remove_cluster(self, name: str) -> None:
+        """Remove the cluster.json of a cluster; its jobs stay, and its folder if there are any.
+
+        Raises:
+            NotFound: there is no such cluster.
+            ArchiveError: the file cannot be removed.
+        """
+        directory = self._cluster_directory(name)
+        try:
+            (directory / "cluster.json").unlink()
+            if not any(directory.iterdir()):
+                directory.rmdir()
+        except FileNotFoundError as error:
+            raise NotFound(f"there is no cluster '{name}'") from error
+        except OSError as error:
+            raise ArchiveError(f"{directory}: cannot be removed: {error.strerror}") from error
 
     def remove(self, key: JobKey) -> None:
         """Remove a job, metadata first, so that what is left after an interruption counts as no job."""

@@ -5,6 +5,8 @@ import hmac
 import secrets
 from dataclasses import dataclass
 
+import peewee
+
 from cc_backend.auth.caller import Caller
 from cc_backend.auth.tables import SessionRow, UserRow
 from cc_backend.auth.users import User, user_of
@@ -16,6 +18,7 @@ IDLE_S = 24 * 3600
 _SEEN_STEP_S = 60  # how stale `last_seen_s` may get: not every request should write
 _SECRET_BYTES = 32
 _LONGEST_COOKIE = 128
+_ID_LETTERS = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +33,17 @@ class Session:
     def caller(self) -> Caller:
         """The one who is logged in, with the roles the account has now."""
         return Caller(self.user.name, self.user.roles, self.user.projects, kind="session")
+
+
+@dataclass(frozen=True, slots=True)
+class SessionRecord:
+    """What is kept of a login. `id` names it and is of no use to whoever knows it; times are Unix seconds."""
+
+    id: str
+    user: str
+    created_s: int
+    last_seen_s: int
+    ends_s: float
 
 
 class Sessions:
@@ -77,6 +91,34 @@ class Sessions:
         """Ends one login; nothing happens when there is none."""
         with self._database.write():
             SessionRow.delete().where(SessionRow.secret_hash == _hash(cookie)).execute(self._database)
+
+    def list(self, now_s: float, user: str | None = None) -> list[SessionRecord]:
+        """The logins that have not ended, of all accounts or of one, newest first."""
+        query = SessionRow.select().order_by(SessionRow.created_s.desc(), SessionRow.secret_hash)
+        if user is not None:
+            query = query.where(SessionRow.user == user)
+        return [
+            SessionRecord(
+                row.secret_hash[:_ID_LETTERS],
+                row.user_id,
+                row.created_s,
+                row.last_seen_s,
+                min(row.created_s + self._max_age_s, row.last_seen_s + self._idle_s),
+            )
+            for row in query.execute(self._database)
+            if not self._is_over(row, now_s)
+        ]
+
+    def end_by_id(self, id_: str) -> None:
+        """Ends one login by the id that `list` gives.
+
+        Raises:
+            NotFound: there is none.
+        """
+        mine = peewee.fn.SUBSTR(SessionRow.secret_hash, 1, _ID_LETTERS) == id_
+        with self._database.write():
+            if not SessionRow.delete().where(mine).execute(self._database):
+                raise NotFound(f"there is no login '{id_}'; `session list` shows those that there are")
 
     def end_all(self, user: str) -> int:
         """Ends all logins of an account and says how many there were."""

@@ -71,7 +71,7 @@ class Tokens:
         """A new token for an account.
 
         `roles` None means all of the account. `scopes` None makes a token as the reference issues it, which may
-        do what its roles may. `clusters` binds writing to these. `max_age_s` None never expires.
+        do what its roles may. `clusters` binds it to these. `max_age_s` None never expires.
 
         Raises:
             InvalidInput: a role or scope the account may not have, or a life that is not positive.
@@ -154,6 +154,14 @@ class Tokens:
                 self._database
             )
         logger.info("revoked token jti=%s", jti)
+
+    def revoke_all(self, user: str, *, now_s: float) -> int:
+        """Makes all tokens of an account worthless that are not yet, and says how many."""
+        with self._database.write():
+            valid = (TokenRow.user == user) & TokenRow.revoked_s.is_null()
+            count = int(TokenRow.update(revoked_s=int(now_s)).where(valid).execute(self._database))
+        logger.info("revoked tokens user=%s number=%d", user, count)
+        return count
 
     def _issued_here(self, verified: Verified, now_s: float) -> Caller:
         """The caller of a token that has a row, with no more roles than its account has now."""

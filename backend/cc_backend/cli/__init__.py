@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from cc_backend.cli import clusters, serve, store, tokens, users
+from cc_backend.cli import archive, clusters, serve, sessions, store, tokens, users
 from cc_backend.cli.common import new_app
 from cc_backend.storeservice.cli import app as metric_store_app
 from cc_common import __version__
@@ -19,8 +19,10 @@ app.command("show-config")(serve.show_config)
 app.command("capacity")(store.capacity)
 app.command("import-checkpoints")(store.import_checkpoints)
 app.add_typer(users.app, name="user")
+app.add_typer(sessions.app, name="session")
 app.add_typer(tokens.app, name="token")
 app.add_typer(clusters.app, name="cluster")
+app.add_typer(archive.app, name="archive")
 app.add_typer(metric_store_app, name="metric-store")
 
 

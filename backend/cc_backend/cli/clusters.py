@@ -1,5 +1,7 @@
 """Commands for the descriptions of clusters."""
 
+import dataclasses
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -7,14 +9,27 @@ from typing import Annotated, Any
 import typer
 
 from cc_backend.archive.file import FileArchive
-from cc_backend.cli.common import DEFAULT_CONFIG, Config, load, new_app, opened_database
+from cc_backend.cli.common import (
+    DEFAULT_CONFIG,
+    Config,
+    configured_clusters,
+    load,
+    nearest,
+    new_app,
+    opened_database,
+    print_table,
+)
 from cc_backend.clusters import Level, check_file, departures, load_clusters, parse_cluster
-from cc_backend.errors import ArchiveError, InvalidInput
+from cc_backend.errors import ArchiveError, Conflict, InvalidInput, NotFound
+from cc_backend.jobs.filters import JobFilter
 from cc_backend.jobs.generations import dependents
+from cc_backend.jobs.search import JobSearch
+from cc_backend.model import JobState, RowRule
 from cc_backend.settings import BackendSettings
 from cc_common.settings import read_json
 
 app = new_app("Descriptions of clusters.")
+RUNNING = JobFilter(states=(JobState.RUNNING,))
 
 
 @app.command("add")
@@ -26,16 +41,62 @@ def cluster_add(
     """Add a cluster; a running server sees it within seconds."""
     settings = load(config).value
     _check(file)
-    archive = FileArchive(Path(settings.archive.path))
     document = read_json(file)
     name = str(document["name"])
-    if name in archive.clusters() and not replace:
+    if name in configured_clusters(settings) and not replace:
         raise InvalidInput(f"the cluster '{name}' exists already; --replace overwrites its description")
     notes = _dependents(settings, document)
-    archive.store_cluster(document)
+    FileArchive(Path(settings.archive.path)).store_cluster(document)
     for note in notes:
         typer.echo(f"note: {note}; they keep what they started with", err=True)
     typer.echo(f"added cluster '{name}'; a running server sees it within seconds")
+
+
+@app.command("list")
+def cluster_list(config: Config = DEFAULT_CONFIG) -> None:
+    """Print the configured clusters: name, subclusters, hosts, metrics, running jobs."""
+    settings = load(config).value
+    clusters, _ = load_clusters(Path(settings.archive.path))
+    with opened_database(settings) as database:
+        running = JobSearch(database).count_by_cluster(RUNNING, RowRule(everything=True), now_s=int(time.time()))
+    rows = [
+        (
+            name,
+            ",".join(cluster.sub_clusters) or "-",
+            str(sum(len(sub_cluster.hosts) for sub_cluster in cluster.sub_clusters.values())),
+            str(len(cluster.metrics)),
+            str(sum(running.get(name, {}).values())),
+        )
+        for name, cluster in clusters.items()
+    ]
+    print_table(("NAME", "SUBCLUSTERS", "HOSTS", "METRICS", "RUNNING JOBS"), rows)
+
+
+@app.command("del")
+def cluster_del(
+    name: Annotated[str, typer.Argument(help="The name of the cluster.")],
+    config: Config = DEFAULT_CONFIG,
+    force: Annotated[bool, typer.Option("--force", help="Also while jobs run there or wait to be archived.")] = False,
+) -> None:
+    """Remove the description of a cluster; its jobs stay, and a running server keeps it until its next start."""
+    settings = load(config).value
+    known = configured_clusters(settings)
+    if name not in known:
+        raise NotFound(f"there is no cluster '{name}'{nearest(name, known)}")
+    with opened_database(settings) as database:
+        search, everything, now_s = JobSearch(database), RowRule(everything=True), int(time.time())
+        here = JobFilter(clusters=(name,))
+        total = search.count(here, everything, now_s=now_s)
+        waiting = search.count_unarchived(RowRule(everything=True, clusters=(name,)))
+        running = search.count(dataclasses.replace(RUNNING, clusters=(name,)), everything, now_s=now_s)
+    if (running or waiting) and not force:
+        raise Conflict(
+            f"jobs of '{name}' run ({running}) or wait to be archived ({waiting}); end them first, or use --force"
+        )
+    FileArchive(Path(settings.archive.path)).remove_cluster(name)
+    typer.echo(f"removed cluster '{name}'; a running server keeps it until its next start", err=True)
+    if total:
+        typer.echo(f"note: {total} jobs of it stay; they keep what they started with", err=True)
 
 
 @app.command("check")

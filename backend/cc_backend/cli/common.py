@@ -1,5 +1,6 @@
 """What the commands share: the configuration, the database, how lists are printed."""
 
+import difflib
 import os
 import sys
 import time
@@ -10,6 +11,7 @@ from typing import Annotated
 
 import typer
 
+from cc_backend.archive.file import FileArchive
 from cc_backend.auth.keys import TokenKeys
 from cc_backend.auth.tokens import Tokens
 from cc_backend.database import Database, open_database
@@ -20,6 +22,7 @@ from cc_common.settings import Loaded, parse_duration
 
 Config = Annotated[Path, typer.Option("--config", envvar="CC_BACKEND_CONFIG", help="The configuration file.")]
 DEFAULT_CONFIG = Path("config.json")
+_SHOWN = 10
 
 
 def new_app(help_text: str, *, completion: bool = False) -> typer.Typer:
@@ -37,6 +40,12 @@ def new_app(help_text: str, *, completion: bool = False) -> typer.Typer:
 def load(config: Path) -> Loaded[BackendSettings]:
     """The settings in the file, with each value's origin; raises SettingsError."""
     return load_settings(config, environment=os.environ)
+
+
+def configured_clusters(settings: BackendSettings) -> list[str]:
+    """The names of the clusters that have a cluster.json, sorted; folders that hold jobs alone are not among them."""
+    archive = FileArchive(Path(settings.archive.path))
+    return [name for name in archive.clusters() if (archive.root / name / "cluster.json").is_file()]
 
 
 @contextmanager
@@ -62,6 +71,14 @@ def duration_s(name: str, text: str) -> float:
         return parse_duration(text)
     except ValueError as error:
         raise InvalidInput(f"{name}: {error}") from None
+
+
+def nearest(name: str, known: Sequence[str]) -> str:
+    """The end of a sentence about a name that is unknown: the known one that is most like it, or all that are known."""
+    alike = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    if alike:
+        return f"; did you mean '{alike[0]}'?"
+    return f"; known are {', '.join(known[:_SHOWN])}" if known else "; none is configured, see `cluster add`"
 
 
 def print_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
