@@ -1,23 +1,70 @@
 """The command `cc-backend`."""
 
+import os
 import sys
+from pathlib import Path
 
-from cc_common.errors import CockpitError
+TRACEBACK_VARIABLE = "CC_BACKEND_TRACEBACK"
+"""Set in the environment, defects of this program show where they are."""
+
+_INTERRUPTED = 130
 
 
 def main() -> None:
-    """Run the command line; an expected error is one line on standard error and exit status 1 or 2."""
-    from cc_backend.cli import app  # noqa: PLC0415 - keeps `python -m cc_backend` importable without side effects
-    from cc_common.errors import SettingsError  # noqa: PLC0415
+    """Run the command line; whatever goes wrong is one line on standard error.
+
+    Exit status: 1 it could not be done, 2 a setting or an argument is wrong, 130 somebody interrupted it.
+    """
+    try:
+        status = _run()
+    except KeyboardInterrupt:
+        status = _INTERRUPTED
+    except Exception as error:
+        if os.environ.get(TRACEBACK_VARIABLE):
+            raise
+        status = _failed(error)
+    sys.exit(_flushed(status))
+
+
+def _run() -> int:
+    from cc_backend.cli import app  # noqa: PLC0415 - an interrupt or a missing package is told by `main`
 
     try:
         app()
-    except SettingsError as error:
-        sys.stderr.write(f"cc-backend: {error}\n")
-        sys.exit(2)
-    except CockpitError as error:
-        sys.stderr.write(f"cc-backend: {error}\n")
-        sys.exit(1)
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else 0
+    return 0
+
+
+def _failed(error: Exception) -> int:
+    """Tell what went wrong in one line, and the exit status that says so."""
+    from cc_common.errors import CockpitError, SettingsError  # noqa: PLC0415
+
+    if isinstance(error, BrokenPipeError):  # whoever read the output has gone
+        return 1
+    if isinstance(error, CockpitError):
+        text = str(error)
+    elif isinstance(error, ModuleNotFoundError) and not (error.name or "").startswith("cc_"):
+        text = f"the package {error.name!r} is missing; install the server's: pip install 'clustercockpit[backend]'"
+    elif isinstance(error, OSError):
+        text = f"{error.filename}: {error.strerror}" if error.filename else str(error.strerror or error)
+    else:
+        what = f"{type(error).__name__}: {error}".splitlines()[0]
+        text = f"internal error, which should be reported: {what} ({TRACEBACK_VARIABLE}=1 shows where)"
+    sys.stderr.write(f"cc-backend: {text}\n")
+    return 2 if isinstance(error, SettingsError) else 1
+
+
+def _flushed(status: int) -> int:
+    """The exit status once all output is out; what cannot be written is told here and not by the interpreter."""
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except OSError as error:
+        with Path(os.devnull).open("wb") as nothing:
+            os.dup2(nothing.fileno(), 1)
+        return _failed(error)
+    return status
 
 
 if __name__ == "__main__":

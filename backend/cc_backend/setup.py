@@ -1,12 +1,13 @@
 """A new backend folder, ready to serve: configuration, keys of its own, an empty archive."""
 
+import errno
 import json
 import os
 from pathlib import Path
 
 from cc_backend.archive.file import FileArchive
 from cc_backend.auth.keys import generate_keys
-from cc_backend.errors import Conflict
+from cc_backend.errors import BackendError, Conflict
 
 CONFIG_NAME = "config.json"
 PRIVATE_KEY = "secrets/jwt-private-key"
@@ -27,6 +28,26 @@ def initialise(directory: Path) -> Path:
         Conflict: the folder holds a configuration already; nothing was changed.
         BackendError: the folder cannot be written.
     """
+    try:
+        return _initialise(directory)
+    except OSError as error:
+        raise BackendError(f"{error.filename or directory}: {_advice(error, directory)}") from error
+
+
+def _advice(error: OSError, directory: Path) -> str:
+    """What is wrong with a folder that cannot be made or written, and what to do."""
+    if error.errno in (errno.EACCES, errno.EPERM):
+        return (
+            f"{error.strerror}; run this as an account that may write there, as which the server will run too "
+            f"(root makes the folder: install -d -o ACCOUNT {directory}), or name another folder"
+        )
+    if error.errno in (errno.ENOTDIR, errno.EEXIST):
+        return "is a file, not a folder; name another folder"
+    advice = "make room" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "name another folder"
+    return f"{error.strerror}; {advice}"
+
+
+def _initialise(directory: Path) -> Path:
     config = directory / CONFIG_NAME
     if config.exists():
         raise Conflict(f"{config} exists already; nothing was changed")

@@ -49,7 +49,11 @@ def examine(configuration: Configuration, environment: Mapping[str, str]) -> Lis
 def _topology(configuration: Configuration, cluster: str, now_s: int) -> Finding:
     topology = make_topology(configuration, cluster)
     kinds = len(topology.get(now_s))
-    return Finding("topology", topology.problem or f"{kinds} kinds of nodes", bad=bool(topology.problem))
+    return Finding(
+        "topology",
+        topology.problem or f"{kinds} {'kind' if kinds == 1 else 'kinds'} of nodes",
+        bad=bool(topology.problem),
+    )
 
 
 def _journal(configuration: Configuration) -> str:

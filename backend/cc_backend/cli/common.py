@@ -20,7 +20,9 @@ from cc_backend.schema import migrate
 from cc_backend.settings import BackendSettings, load_settings
 from cc_common.settings import Loaded, parse_duration
 
-Config = Annotated[Path, typer.Option("--config", envvar="CC_BACKEND_CONFIG", help="The configuration file.")]
+Config = Annotated[
+    Path, typer.Option("--config", envvar="CC_BACKEND_CONFIG", readable=False, help="The configuration file.")
+]
 DEFAULT_CONFIG = Path("config.json")
 _SHOWN = 10
 

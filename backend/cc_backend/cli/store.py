@@ -11,12 +11,18 @@ from cc_backend.clusters import ClusterFiles
 from cc_backend.errors import BackendError, InvalidInput
 from cc_backend.log import configure_logging
 
+_MOST_NODES, _MOST_SERIES = 1_000_000, 100_000
+
 
 def capacity(
     config: Config = DEFAULT_CONFIG,
-    nodes: Annotated[int, typer.Option(help="Nodes of a cluster that is not configured, or that lists none.")] = 0,
-    series: Annotated[int, typer.Option(help="Series of each such node: metrics times parts that they have.")] = 0,
-    timestep: Annotated[int, typer.Option(help="Seconds between their samples.")] = 60,
+    nodes: Annotated[
+        int, typer.Option(help="Nodes of a cluster that is not configured, or that lists none.", min=0, max=_MOST_NODES)
+    ] = 0,
+    series: Annotated[
+        int, typer.Option(help="Series of each such node: metrics times parts that they have.", min=0, max=_MOST_SERIES)
+    ] = 0,
+    timestep: Annotated[int, typer.Option(help="Seconds between their samples.", min=1, max=86400)] = 60,
 ) -> None:
     """Forecast the memory and disk that the metric store needs for the configured clusters, or for others."""
     from cc_backend.app import open_clusters  # noqa: PLC0415 - the other commands need none

@@ -8,7 +8,7 @@ from pathlib import Path
 import orjson
 
 from cc_backend.clusters.generations import GenerationStore, NoGenerations, as_started, restricted_metrics
-from cc_backend.clusters.load import parse_cluster
+from cc_backend.clusters.load import LARGEST_DOCUMENT_BYTES, parse_cluster
 from cc_backend.clusters.model import Cluster, SubCluster
 from cc_backend.errors import ArchiveError, InvalidInput, NotFound
 from cc_backend.model import Job
@@ -17,7 +17,6 @@ from cc_common.errorcodes import ErrorCode
 logger = logging.getLogger(__name__)
 
 _REMEMBERED = 1000
-_LARGEST_DOCUMENT_BYTES = 16 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,8 +182,8 @@ def metric_table(clusters: Clusters) -> dict[str, dict[str, tuple[int, str]]]:
 
 def _load_cluster(path: Path) -> tuple[Cluster, list[str]]:
     try:
-        if path.stat().st_size > _LARGEST_DOCUMENT_BYTES:
-            raise ArchiveError(f"{path}: is larger than {_LARGEST_DOCUMENT_BYTES >> 20} MiB")
+        if path.stat().st_size > LARGEST_DOCUMENT_BYTES:
+            raise ArchiveError(f"{path}: is larger than {LARGEST_DOCUMENT_BYTES >> 20} MiB")
         return parse_cluster(orjson.loads(path.read_bytes()), source=str(path))
     except OSError as error:
         raise ArchiveError(f"{path}: cannot be read: {error.strerror}") from error

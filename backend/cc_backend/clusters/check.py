@@ -1,5 +1,6 @@
 """What `cluster check` says about a cluster.json: all that loading notes, and what is probably a mistake."""
 
+import difflib
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -9,7 +10,7 @@ from typing import Any
 import orjson
 
 from cc_backend.clusters.findings import Finding, Findings
-from cc_backend.clusters.load import read_cluster
+from cc_backend.clusters.load import LARGEST_DOCUMENT_BYTES, read_cluster
 from cc_backend.clusters.model import Cluster, MetricConfig, SubCluster
 from cc_backend.clusters.topology import Topology
 
@@ -22,7 +23,12 @@ def check_file(path: Path) -> list[Finding]:
     """The findings of a file; one error if it cannot be read or is no JSON."""
     findings = Findings()
     try:
-        document = orjson.loads(path.read_bytes())
+        with path.open("rb") as file:
+            raw = file.read(LARGEST_DOCUMENT_BYTES + 1)
+        if len(raw) > LARGEST_DOCUMENT_BYTES:
+            findings.error("", f"is larger than {LARGEST_DOCUMENT_BYTES >> 20} MiB")
+            return findings.items
+        document = orjson.loads(raw)
     except OSError as error:
         findings.error("", f"cannot be read: {error.strerror}")
         return findings.items
@@ -41,6 +47,7 @@ def check_cluster(document: Any) -> list[Finding]:
         for sub_cluster in cluster.sub_clusters.values():
             _check_sub_cluster(sub_cluster, findings)
         _check_derived_keys(document, findings)
+        _check_spelling(document, findings)
     return findings.errors + findings.warnings
 
 
@@ -120,6 +127,58 @@ def _check_derived_keys(document: Mapping[str, Any], findings: Findings) -> None
         for key in ("metricConfig", "footprint", "energyFootprint"):
             if isinstance(part, Mapping) and part.get(key):
                 findings.warn(f"subClusters[{index}].{key}", "is derived from metricConfig; leave it out")
+
+
+_KEYS: Mapping[str, frozenset[str]] = {
+    "": frozenset({"name", "metricConfig", "subClusters"}),
+    "metricConfig": frozenset(
+        {
+            "name",
+            "unit",
+            "scope",
+            "timestep",
+            "aggregation",
+            "peak",
+            "normal",
+            "caution",
+            "alert",
+            "footprint",
+            "energy",
+        }
+        | {"lowerIsBetter", "restrict", "subClusters"}
+    ),
+    "metricConfig.subClusters": frozenset(
+        {"name", "peak", "normal", "caution", "alert", "footprint", "energy", "lowerIsBetter", "restrict", "remove"}
+    ),
+    "subClusters": frozenset(
+        {"name", "nodes", "processorType", "socketsPerNode", "coresPerSocket", "threadsPerCore", "flopRateScalar"}
+        | {"flopRateSimd", "memoryBandwidth", "topology"}
+    ),
+    "subClusters.topology": frozenset({"node", "socket", "memoryDomain", "core", "die", "accelerators"}),
+    "subClusters.topology.accelerators": frozenset({"id", "type", "model"}),
+}
+"""The keys of each kind of object; other keys mean nothing, and may be left by older programs."""
+
+_WIDELY_READ = frozenset({"unit", "numberOfNodes", "metricConfig", "footprint", "energyFootprint"})
+_ALIKE = 0.75
+
+
+def _check_spelling(document: Any, findings: Findings, *, kind: str = "", path: str = "") -> None:
+    """Note keys that mean nothing but look like one that does and is not given."""
+    if isinstance(document, list):
+        for index, item in enumerate(document):
+            _check_spelling(item, findings, kind=kind, path=f"{path}[{index}]")
+    if not isinstance(document, Mapping) or kind not in _KEYS:
+        return
+    missing = {key.casefold(): key for key in _KEYS[kind] if key not in document}
+    for key, value in document.items():
+        place = f"{path}.{key}" if path else key
+        if key in _KEYS[kind]:
+            _check_spelling(value, findings, kind=f"{kind}.{key}" if kind else key, path=place)
+        elif key not in _WIDELY_READ:
+            near = difflib.get_close_matches(key.casefold(), missing, n=1, cutoff=_ALIKE)
+            if near:
+                findings.warn(place, f"means nothing; did you mean {missing[near[0]]!r}?")
 
 
 def _some(threads: Iterable[int]) -> str:

@@ -33,6 +33,7 @@ from cc_common.hostlist import HostSet
 _CLUSTER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 _LIMITS = ("peak", "normal", "caution", "alert")
 _SHOWN_ERRORS = 5
+LARGEST_DOCUMENT_BYTES = 16 << 20
 
 
 def is_cluster_name(name: str) -> bool:

@@ -6,7 +6,9 @@ from typing import Annotated
 
 import typer
 
-Config = Annotated[Path, typer.Option("--config", envvar="CC_METRIC_STORE_CONFIG", help="The configuration file.")]
+Config = Annotated[
+    Path, typer.Option("--config", envvar="CC_METRIC_STORE_CONFIG", readable=False, help="The configuration file.")
+]
 DEFAULT_CONFIG = Path("config.json")
 
 app = typer.Typer(invoke_without_command=True, help="The metric store as a server of its own.")

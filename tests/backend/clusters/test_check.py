@@ -104,3 +104,45 @@ def test_a_value_that_is_no_object_is_an_error(document: Any) -> None:
 def test_real_descriptions_have_no_errors(shared_fixtures: Path, name: str) -> None:
     findings = check_file(shared_fixtures / "clusters" / f"cluster-{name}.json")
     assert [finding for finding in findings if finding.level is Level.ERROR] == []
+
+
+class TestSpelling:
+    @pytest.mark.parametrize(
+        ("place", "wrong", "right"),
+        [
+            (("subClusters", 0), "corePerSocket", "coresPerSocket"),
+            (("subClusters", 0), "threadspercore", "threadsPerCore"),
+            (("subClusters", 0), "node", "nodes"),
+            (("subClusters", 0, "topology"), "memoryDomains", "memoryDomain"),
+            (("subClusters", 0, "topology", "accelerators", 0), "typ", "type"),
+            (("metricConfig", 0), "foot-print", "footprint"),
+            (("metricConfig", 0), "timeStep", "timestep"),
+            (("metricConfig", 1, "subClusters", 0), "lowerIsBeter", "lowerIsBetter"),
+        ],
+    )
+    def test_a_key_that_is_nearly_one_is_named_with_the_right_one(
+        self, tern: dict[str, Any], place: tuple[Any, ...], wrong: str, right: str
+    ) -> None:
+        part: Any = tern
+        for key in place:
+            part = part[key]
+        part[wrong] = part.pop(right)
+        assert any(
+            finding.path.endswith(f".{wrong}") and f"did you mean {right!r}?" in finding.message
+            for finding in check_cluster(tern)
+        )
+
+    def test_a_misspelt_list_is_named_even_where_it_makes_the_file_useless(self, tern: dict[str, Any]) -> None:
+        tern["subCluster"] = tern.pop("subClusters")
+        assert "subCluster: means nothing; did you mean 'subClusters'?" in map(str, check_cluster(tern))
+
+    def test_what_older_programs_left_is_no_mistake(self, tern: dict[str, Any]) -> None:
+        before = check_cluster(tern)
+        tern["metricDataRepository"] = {"kind": "test"}
+        tern["metricConfig"][0]["measurement"] = "x"
+        tern["subClusters"][0]["numberOfNodes"] = 4
+        assert check_cluster(tern) == before
+
+    def test_a_key_that_is_there_as_well_is_no_mistake(self, tern: dict[str, Any]) -> None:
+        tern["subClusters"][0]["corePerSocket"] = 2
+        assert not any("corePerSocket" in finding.path for finding in check_cluster(tern))
