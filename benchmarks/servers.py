@@ -3,8 +3,8 @@
     python benchmarks/servers.py [SECONDS]
 
 Every server gets one process, the threads of the settings, and the senders of `http_write.py`; that these are faster
-than any server is measured too. granian is the backend's own and runs as in `cc-backend serve`, with the background
-work that the others are spared. To compare others, which the backend does not need:
+than any server is measured too. The backend's own runs as in `cc-backend serve`, with the background work that the
+others are spared. To compare others, which the backend does not need:
 
     pip install --target build/servers gunicorn waitress cheroot
     PYTHONPATH=build/servers python benchmarks/servers.py
@@ -24,7 +24,7 @@ from typing import Any
 from _bench import free_port, wait_until_up
 from http_write import BIN, SENDERS, cluster, feed, report, run, with_sink
 
-OWN = "granian"
+OWN = "cc-backend"
 
 
 def main() -> int:
@@ -67,7 +67,7 @@ def measure(name: str, folder: Path, lines: int, seconds: float) -> None:
     finally:
         server.terminate()
         server.wait()
-    report(f"{name} {importlib.metadata.version(name)}", lines, rate)
+    report(f"{name} {importlib.metadata.version('clustercockpit' if name == OWN else name)}", lines, rate)
 
 
 def application(config: Path) -> Any:

@@ -65,6 +65,7 @@ FORBIDDEN = {
     "cc_backend.externalstore": (*FRONT, *MIDDLE, *WEB_AND_DATABASE),
     "cc_backend.storerouter": (*FRONT, *MIDDLE, *WEB_AND_DATABASE),
     "cc_backend.storeservice": ("cc_backend.web", "cc_backend.jobs", "cc_backend.archive", "cc_backend.app"),
+    "cc_backend.httpserver": (*FRONT, *MIDDLE, *LOWER, "peewee", "playhouse"),
     "cc_backend.maintenance": ("cc_backend.api", "cc_backend.web", "flask", "werkzeug"),
     "cc_backend.auth": (*FRONT, "cc_backend.jobs"),
     "cc_backend.api": ("cc_backend.web",),
@@ -85,12 +86,11 @@ COMMAND_LINES = ("cc_agent.cli", "cc_slurm_adapter.cli")
 
 # module -> libraries that a process which loads it does without, whatever is imported on the way: they take memory
 SPARED = {
-    "cc_backend.server": ("granian", "flask", "numpy", "peewee", "joserfc", "typer"),
+    "cc_backend.server": ("flask", "numpy", "peewee", "joserfc", "typer", "ssl"),
     "cc_backend.app": ("httpx", "typer"),
     "cc_backend.maintenance.scheduler": ("httpx", "typer"),
     "cc_backend.storeservice.app": ("peewee", "sqlite3", "argon2", "httpx", "typer"),
     "cc_backend.storeservice.background": ("peewee", "sqlite3", "argon2", "httpx", "typer"),
-    "cc_backend.watcher": ("typing", "collections", "logging", "subprocess", "cc_backend.settings", "cc_common"),
 }
 
 

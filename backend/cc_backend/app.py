@@ -9,10 +9,12 @@ from flask import Flask, Response
 
 from cc_backend import web
 from cc_backend.api.blueprint import blueprint as api_blueprint
+from cc_backend.api.routes import ROUTES
 from cc_backend.archive.file import FileArchive
 from cc_backend.auth import guard
 from cc_backend.auth.browsers import KnownBrowsers
 from cc_backend.auth.keys import TokenKeys
+from cc_backend.auth.permissions import Permission
 from cc_backend.auth.sessions import Sessions
 from cc_backend.auth.tokens import Tokens
 from cc_backend.auth.users import Users
@@ -23,6 +25,8 @@ from cc_backend.datalocks import lock_data
 from cc_backend.externalstore import ExternalStore, places_of
 from cc_backend.health import HealthMonitor, Part
 from cc_backend.httpserver.headers import finish_headers
+from cc_backend.httpserver.server import Application
+from cc_backend.httpserver.workers import Lane
 from cc_backend.jobs.generations import ClusterGenerations
 from cc_backend.jobs.judgements import Judgements
 from cc_backend.jobs.lifecycle import JobLifecycle
@@ -73,6 +77,21 @@ def create_app(settings: BackendSettings, *, clock: Callable[[], float] = time.t
     guard.install(app, services)
     guard.check_every_route(app)
     return app
+
+
+def to_serve(app: Flask, settings: BackendSettings) -> Application:
+    """The application as the HTTP server wants it: who may send which body, and what waits for what."""
+    writes = {route.path.rstrip("/") for route in ROUTES if route.permission is Permission.METRICS_WRITE}
+
+    def lane(path: str) -> Lane:
+        if path in ("/healthz", "/metrics"):
+            return Lane.MONITORING
+        return Lane.INGEST if path.rstrip("/") in writes else Lane.GENERAL
+
+    def body_limit(path: str) -> int:
+        return settings.main.max_batch_bytes if path.rstrip("/") in writes else settings.main.max_json_bytes
+
+    return Application(app, lambda environ: guard.may_send_body(app, environ), body_limit, lane)
 
 
 def create_services(settings: BackendSettings, clock: Callable[[], float] = time.time) -> Services:

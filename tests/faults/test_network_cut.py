@@ -100,7 +100,7 @@ def test_a_network_that_comes_and_goes_loses_nothing(
 
 def test_a_connection_that_only_the_agent_believes_in_is_given_up(site: Site, cable: Wire, node: Node) -> None:
     cable.link("down")
-    site.kill("both")  # its end of the connection is gone, and no packet tells the agent
+    site.kill()  # its end of the connection is gone, and no packet tells the agent
     cable.link("up")
     site.start()
     assert node.running is not None

@@ -45,7 +45,7 @@ class Demo:
     def end(self, number: int) -> list[str]:
         """End it with a signal; the command lines of what it has left behind."""
         children = psutil.Process(self.process.pid).children(recursive=True)
-        assert len(children) >= 3  # backend, its serving process, agent
+        assert len(children) >= 2  # backend and agent
         self.process.send_signal(number)
         said = self.process.communicate(timeout=60)[0]
         assert "All ended." in said

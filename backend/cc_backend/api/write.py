@@ -1,7 +1,7 @@
 """Samples in: a batch of line protocol goes to the store as it came."""
 
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import orjson
 from flask import Response, request
@@ -15,19 +15,8 @@ from cc_backend.metricstore import QUIET_REASONS, IngestResult, Reason, UnknownN
 from cc_backend.services import current
 from cc_common.errorcodes import ErrorCode
 
-if TYPE_CHECKING:
-    from _typeshed.wsgi import WSGIEnvironment
-
 _LOG_RETRY_S = 5
 _FULL_RETRY_S = 60
-
-
-class _Taken(Response):
-    """An empty answer as a list: granian sends one at once, while an iterator is handed from thread to thread."""
-
-    def get_app_iter(self, environ: "WSGIEnvironment") -> list[bytes]:  # noqa: ARG002 as the base class has it
-        """The body, whole."""
-        return [self.get_data()]
 
 
 def write_samples() -> Response:
@@ -70,8 +59,8 @@ def answer_to(result: IngestResult) -> Response:
         return _bad_lines(result)
     unwanted = _unwanted(result)
     if not unwanted:
-        return _Taken(status=HTTPStatus.OK, content_type=JSON)
-    return _Taken(orjson.dumps({"accepted": result.accepted, **unwanted}), status=HTTPStatus.OK, content_type=JSON)
+        return Response(status=HTTPStatus.OK, content_type=JSON)
+    return Response(orjson.dumps({"accepted": result.accepted, **unwanted}), status=HTTPStatus.OK, content_type=JSON)
 
 
 def _unwanted(result: IngestResult) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, cast
 from urllib.parse import urlsplit
 
 from flask import Flask, Request, Response, current_app, g, request
+from werkzeug.exceptions import HTTPException
 
 from cc_backend.auth.addresses import Networks, client_address, is_forwarded_https
 from cc_backend.auth.caller import Caller
@@ -22,8 +23,11 @@ from cc_backend.auth.permissions import Permission, demand, permission_of
 from cc_backend.errors import BackendError, NotAllowed, NotAuthenticated
 from cc_backend.services import Services, current
 from cc_common.errorcodes import ErrorCode
+from cc_common.errors import CockpitError
 
 if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIEnvironment
+
     from cc_backend.auth.sessions import Session  # brings the database, which the metric store's own program lacks
 
 COOKIE = "session"
@@ -75,6 +79,16 @@ def check_every_route(app: Flask) -> None:
         raise RouteWithoutPermissionError(
             f"these routes declare no permission, mark them with @requires(Permission...): {', '.join(missing)}"
         )
+
+
+def may_send_body(app: Flask, environ: "WSGIEnvironment") -> bool:
+    """Whether the head of a request shows somebody who may use its route; where everybody may, nobody is shown."""
+    with app.request_context(environ):
+        try:
+            _installed().admit()
+        except (CockpitError, HTTPException):
+            return False
+        return optional_caller() is not None
 
 
 def current_caller() -> Caller:

@@ -38,10 +38,11 @@ def serve(
     """Serve the API and the pages until SIGTERM or Ctrl-C."""
     from cc_backend import server  # noqa: PLC0415 - the other commands need no server
     from cc_backend.externalstore import places_of  # noqa: PLC0415
+    from cc_backend.httpserver.listening import listen_address  # noqa: PLC0415
 
     configure_logging()
     if addr:
-        os.environ[ADDRESS_VARIABLE] = addr  # the serving process reads the settings anew, with this environment
+        os.environ[ADDRESS_VARIABLE] = addr  # the server reads the settings anew, with this environment
     loaded = load(config)
     for warning in loaded.warnings:
         typer.echo(f"cc-backend: {warning}", err=True)
@@ -51,7 +52,7 @@ def serve(
     with opened_database(loaded.value):
         pass  # what cannot be opened is better said here, once, than by a process that dies and dies again
     demand_unused(loaded.value)
-    host, _ = server.listen_address(loaded.value.main.addr)
+    host, _ = listen_address(loaded.value.main.addr)
     if loaded.value.auth.jwts.public_key == SAMPLE_PUBLIC_KEY and not is_loopback(host):
         raise SettingsError("auth.jwts.public-key", f"auth.jwts.public-key: {SAMPLE_KEY_ADVICE}, or serve on localhost")
     places_of(loaded.value.metric_store_external)

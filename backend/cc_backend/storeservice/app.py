@@ -13,8 +13,10 @@ from cc_backend.auth.keys import TokenKeys
 from cc_backend.auth.signatures import Signatures
 from cc_backend.health import HealthMonitor, Part
 from cc_backend.httpserver.headers import finish_headers
+from cc_backend.httpserver.listening import listen_address
+from cc_backend.httpserver.server import Application
+from cc_backend.httpserver.workers import Lane
 from cc_backend.openstore import open_store
-from cc_backend.server import listen_address
 from cc_backend.storeservice import routes
 from cc_backend.storeservice.gate import Gate
 from cc_backend.storeservice.metrictable import metric_table
@@ -97,3 +99,12 @@ def create_app(settings: StoreServiceSettings, *, clock: Callable[[], float] = t
     activity.install(blueprint)
     app.register_blueprint(blueprint)
     return app
+
+
+def to_serve(app: Flask, settings: StoreServiceSettings) -> Application:
+    """The application as the HTTP server wants it: who may send which body, and what waits for what."""
+
+    def body_limit(path: str) -> int:
+        return settings.main.max_batch_bytes if routes.lane(path) is Lane.INGEST else settings.main.max_json_bytes
+
+    return Application(app, lambda environ: routes.may_send_body(app, environ), body_limit, routes.lane)

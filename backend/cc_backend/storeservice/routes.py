@@ -3,9 +3,9 @@
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
-from flask import Blueprint, Response, current_app, request
+from flask import Blueprint, Flask, Request, Response, current_app, request
 
 from cc_backend import storefamilies
 from cc_backend.api import process, storeanswers
@@ -19,8 +19,13 @@ from cc_backend.auth.guard import is_local, presented_token
 from cc_backend.auth.permissions import Permission
 from cc_backend.errors import InvalidInput, Unavailable
 from cc_backend.exposition import CONTENT_TYPE, render
+from cc_backend.httpserver.workers import Lane
 from cc_backend.storeservice.services import EXTENSION, StoreServices
 from cc_common.errorcodes import ErrorCode
+from cc_common.errors import CockpitError
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIEnvironment
 
 _RETRY_S = 5
 
@@ -155,3 +160,25 @@ def _admitted(route: Route) -> Callable[[], Response]:
 
 
 _NOBODY = Caller("nobody", frozenset())
+
+
+def lane(path: str) -> Lane:
+    """What a request waits for."""
+    if path.rstrip("/") in ("/healthz", "/metrics"):
+        return Lane.MONITORING
+    return Lane.INGEST if path.rstrip("/") == "/api/write" else Lane.GENERAL
+
+
+def may_send_body(app: Flask, environ: "WSGIEnvironment") -> bool:
+    """Whether the head of a request shows somebody who may use its route."""
+    services = cast("StoreServices", app.extensions[EXTENSION])
+    path = environ["PATH_INFO"].rstrip("/")
+    permissions = {route.path.rstrip("/"): route.permission for route in ROUTES}
+    permission = permissions.get(path, Permission.PUBLIC)
+    if permission is Permission.PUBLIC:
+        return False
+    try:
+        services.gate.admit(presented_token(Request(environ)), permission, services.clock())
+    except CockpitError:
+        return False
+    return True

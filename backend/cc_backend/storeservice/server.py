@@ -3,38 +3,38 @@
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from cc_backend import server
-from cc_backend.storeservice.settings import load_settings
-
-if TYPE_CHECKING:
-    from flask import Flask
+from cc_backend.storeservice.settings import StoreServiceSettings, load_settings
 
 MODULE = "cc_backend.storeservice.server"
 
 
 def main() -> None:
     """Serve the configuration that the command line names."""
-    from cc_backend.log import configure_logging  # noqa: PLC0415 - not needed by whoever only asks for the module
-
-    configure_logging()
-    config = Path(sys.argv[1])
-    settings = load_settings(config, environment=os.environ).value.main
-    listening = server.Listening(settings.addr, settings.threads, settings.https_cert_file, settings.https_key_file)
-    server.run(f"{MODULE}:application", config, listening)
+    sys.exit(server.run(lambda: load_settings(Path(sys.argv[1]), environment=os.environ).value, listening, program))
 
 
-def application() -> "Flask":
-    """The application of the serving process, with its background work running; called by granian."""
-    from cc_backend.storeservice.app import create_app  # noqa: PLC0415 - the parent does not need it
+def listening(settings: StoreServiceSettings) -> server.Listening:
+    """Where the store listens."""
+    main_settings = settings.main
+    return server.Listening(
+        main_settings.addr,
+        main_settings.threads,
+        main_settings.max_batch_bytes,
+        main_settings.https_cert_file,
+        main_settings.https_key_file,
+    )
+
+
+def program(settings: StoreServiceSettings) -> server.Program:
+    """The store with its background work running."""
+    from cc_backend.storeservice.app import create_app, to_serve  # noqa: PLC0415 - the command line does not need it
     from cc_backend.storeservice.background import Background  # noqa: PLC0415
     from cc_backend.storeservice.services import EXTENSION  # noqa: PLC0415
 
-    config = server.settle_in()
-    app = create_app(load_settings(config, environment=os.environ).value)
-    server.at_end(Background(app.extensions[EXTENSION]).stop)
-    return app
+    app = create_app(settings)
+    return server.Program(to_serve(app, settings), Background(app.extensions[EXTENSION]).stop)
 
 
 if __name__ == "__main__":

@@ -2,11 +2,10 @@
 
 import random
 import time
-from collections import Counter
 from collections.abc import Sequence
 
 from faultrig.numbered import JobPoster, SampleSender, job_findings
-from faultrig.site import CLUSTER, KINDS, METRICS, Site, soon
+from faultrig.site import CLUSTER, METRICS, Site, soon
 
 WATCH_ID = 10
 _WORK_ROUNDS = 10  # each tenth kill waits until the archiver is at work
@@ -38,22 +37,19 @@ def watch(site: Site, senders: Sequence[SampleSender]) -> dict[int, int]:
 
 def kill_backend_rounds(
     site: Site, senders: Sequence[SampleSender], posters: Sequence[JobPoster], chance: random.Random, *, rounds: int
-) -> Counter[str]:
-    """Kill the backend that serves so many times, at moments drawn by chance; how often each kind of kill was.
+) -> None:
+    """Kill the backend that serves so many times, at moments drawn by chance.
 
     Moments are: during its start, after some acknowledged batches, and while the archiver works. The posters run
     when this returns no more, the backend is up.
     """
-    kinds: Counter[str] = Counter()
     for poster in [*senders, *posters]:
         poster.start()
     for number in range(rounds):
         if site.running is None:
             site.start(wait=False)
         _wait_for_a_moment(site, senders, chance, number)
-        kind = KINDS[number % 3] if number < 3 else chance.choice(KINDS)
-        site.kill(kind)
-        kinds[kind] += 1
+        site.kill()
     if site.running is None:
         site.start(wait=False)
     site.wait_until_up()
@@ -64,7 +60,6 @@ def kill_backend_rounds(
     )
     for poster in [*posters, *senders]:
         poster.end()
-    return kinds
 
 
 def _wait_for_a_moment(site: Site, senders: Sequence[SampleSender], chance: random.Random, number: int) -> None:

@@ -4,7 +4,6 @@ import http.client
 import json
 import os
 import shutil
-import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -13,13 +12,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import psutil
 from processes import BIN, Backend, new_backend, run, wait_for
 
 CLUSTER = "here"
 NODES = "n[1-9]"
 METRICS = ("cpu_load", "mem_used", "net_bw", "disk_read_bw", "disk_write_bw")
-KINDS = ("parent", "serving process", "both")
 ENDS = 3
 _SOON_S = 0.02
 
@@ -91,37 +88,23 @@ class Site:
         except (OSError, http.client.HTTPException):
             return False
 
-    def kill(self, kind: str) -> None:
-        """SIGKILL for the parent, for the serving process, or for both; returns when they are gone."""
+    def kill(self) -> None:
+        """SIGKILL; returns when it is gone."""
         assert self.running is not None
-        if self.running.poll() is not None:  # too many deaths in short time: its parent gave up by itself
-            self.running = None
-            return
-        children = psutil.Process(self.running.pid).children(recursive=True)
-        if kind != "serving process":
-            self.running.send_signal(signal.SIGKILL)
-            self.running.wait()
-        if kind != "parent":
-            for child in children:
-                _kill(child)
-        left = [child for child in psutil.wait_procs(children, timeout=20)[1] if _runs(child)]
-        assert not left, f"processes outlived their parent: {left}"
-        if kind != "serving process":
-            self.running = None
+        self.running.kill()
+        self.running.wait()
+        self.running = None
 
     def stop(self) -> None:
         """End it as systemd would, if it runs."""
         if self.running is None:
             return
-        children = psutil.Process(self.running.pid).children(recursive=True) if self.running.poll() is None else []
         self.running.terminate()
         try:
             self.running.wait(timeout=20)
         except subprocess.TimeoutExpired:
             self.running.kill()
             self.running.wait()
-        for child in psutil.wait_procs(children, timeout=5)[1]:
-            _kill(child)
         self.running = None
 
     @contextmanager
@@ -212,18 +195,3 @@ def soon(what: str, probe: Callable[[], Any], timeout_s: float = 30.0) -> Any:
             return answer
         time.sleep(_SOON_S)
     return wait_for(what, probe, timeout_s)
-
-
-def _runs(process: psutil.Process) -> bool:
-    """Whether it is more than a process that nobody has waited for yet."""
-    try:
-        return process.status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
-
-
-def _kill(process: psutil.Process) -> None:
-    try:
-        process.kill()
-    except psutil.NoSuchProcess:
-        return

@@ -1,0 +1,367 @@
+"""One client's connection: requests are read whole, within their bounds, before the application hears of them."""
+
+import asyncio
+import io
+import re
+from enum import Enum, auto
+from http import HTTPStatus
+from typing import TYPE_CHECKING, cast
+
+from cc_backend.httpserver.limits import MemoryBudget
+from cc_backend.httpserver.message import ChunkDecoder, MalformedRequest, RequestHead, parse_head
+from cc_backend.httpserver.wsgi import RefusedBody, WireResponse, problem_response, wsgi_environ
+
+if TYPE_CHECKING:
+    from cc_backend.httpserver.server import HttpServer
+
+READ_BYTES = 256 * 1024
+_HEAD_READ_BYTES = 64 * 1024
+_WRITE_BYTES = 64 * 1024
+_CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+_NEVER_IN_A_HEAD = re.compile(rb"\0|(?<!\r)\n")
+_RETRY_S = 5
+
+
+class State(Enum):
+    """Where a connection is."""
+
+    HEAD = auto()  # idle, or a head that is not whole yet
+    ADMISSION = auto()  # a worker finds out whether the caller may send this body
+    BODY = auto()
+    WORK = auto()  # the application has the request
+    RESPONSE = auto()
+    LINGER = auto()  # all is said; what the client still sends is dropped until it has read that
+    CLOSED = auto()
+
+
+class Connection(asyncio.BufferedProtocol):
+    """Reads requests one after the other; what comes early waits, a few kB of it here and the rest with the client."""
+
+    def __init__(self, server: "HttpServer") -> None:
+        self._server = server
+        self._limits = server.limits
+        self.state = State.HEAD
+        self.since_s = server.now_s
+        """When the state began, by the server's monotonic clock."""
+        self.known = False
+        """Whether the present body comes from a caller who may send it."""
+        self.peer = ("", 0)
+        self._input = bytearray()
+        self._searched = 0
+        self._requests = 0
+        self._eof = self._reading_paused = self._writing_paused = False
+        self._reset_request()
+
+    def _reset_request(self) -> None:
+        self._head: RequestHead | None = None
+        self._keep_alive = False
+        self._dropping = False  # what comes belongs to a body that was refused
+        self._dropped_bytes = 0
+        self._body = io.BytesIO()
+        self._body_bytes = 0
+        self._body_limit = 0
+        self._budget: MemoryBudget | None = None
+        self._decoder: ChunkDecoder | None = None
+        self._output = memoryview(b"")
+        self._sent_bytes = 0
+        self._head_began = False
+        self.known = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """A client is there."""
+        self._transport = cast("asyncio.Transport", transport)
+        self._transport.set_write_buffer_limits(high=0)  # to be told when all is sent
+        self._is_tls = transport.get_extra_info("sslcontext") is not None
+        name = transport.get_extra_info("peername")
+        if isinstance(name, tuple):
+            host = str(name[0])
+            self.peer = (host.removeprefix("::ffff:") if "." in host else host, int(name[1]))
+        self._server.add(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 as the base class has it
+        """It is over, however it came."""
+        at_work, self.state = self.state is State.WORK, State.CLOSED
+        if not at_work:  # else `respond` does it, when the application no longer holds the body
+            self._give_body_back()
+        self._input.clear()
+        self._output = memoryview(b"")
+        self._server.remove(self)
+
+    # --- what comes in
+
+    def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002 as the base class has it
+        """Where the next bytes go: the server's one buffer, as large a part of it as suits."""
+        if self.state is State.LINGER or self._dropping:
+            return self._server.buffer
+        if self.state is State.BODY and self._head is not None and self._head.content_length is not None:
+            return self._server.buffer[: self._head.content_length - self._body_bytes]
+        return self._server.buffer[:_HEAD_READ_BYTES]
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """Bytes came."""
+        if self.state is State.LINGER or self._dropping:
+            self._drop(nbytes)
+            return
+        data = self._server.buffer[:nbytes]
+        if self.state is State.BODY:
+            self._guarded_body(data)
+            return
+        self._input += data
+        if self.state is State.HEAD:
+            if not self._head_began and self._requests:
+                self.since_s = self._server.now_s
+            self._head_began = True
+            self._read_head()
+        elif len(self._input) > self._limits.head_bytes and not self._reading_paused:
+            self._reading_paused = True
+            self._transport.pause_reading()
+
+    def eof_received(self) -> bool:
+        """The client sends nothing more; it may still listen."""
+        self._eof = True
+        if self.state is State.HEAD and self._input.strip():
+            self._refuse(HTTPStatus.BAD_REQUEST, "the request ended early")
+        elif self.state is State.BODY:
+            self._refuse(HTTPStatus.BAD_REQUEST, "the body ended early; nothing of it was kept")
+        elif self.state in (State.HEAD, State.LINGER):
+            return False
+        return not self._is_tls  # asyncio cannot go on with half of a TLS connection
+
+    def _read_head(self) -> None:
+        while self._input.startswith(b"\r\n"):  # RFC 9112, section 2.2
+            del self._input[:2]
+        end = self._input.find(b"\r\n\r\n", max(self._searched - 3, 0))
+        stop = len(self._input) if end < 0 else end
+        if stop > self._limits.head_bytes:
+            self._refuse(
+                HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, f"the request head is over {self._limits.head_bytes} bytes"
+            )
+        elif end < 0:
+            if _NEVER_IN_A_HEAD.search(self._input, max(self._searched - 1, 0)):  # it would only wait for its deadline
+                self._refuse(HTTPStatus.BAD_REQUEST, "the request head holds bytes that none may hold")
+            self._searched = stop
+        else:
+            raw = bytes(self._input[:end])
+            del self._input[: end + 4]
+            self._searched = 0
+            try:
+                self._begin(parse_head(raw))
+            except MalformedRequest as error:
+                self._refuse(error.status, str(error))
+
+    def _begin(self, head: RequestHead) -> None:
+        self._head = head
+        self._keep_alive = head.keep_alive
+        if not head.has_body:
+            self._hand_over(self._body, 0)
+        elif head.content_length is not None and head.content_length <= self._limits.stranger_body_bytes:
+            self._take_body(self._limits.stranger_body_bytes, self._server.strangers_budget)
+        else:
+            self._enter(State.ADMISSION)
+            self._server.ask_admission(self, head)
+
+    def admitted(self, *, allowed: bool) -> None:
+        """The server says whether the caller may send the body that was announced."""
+        if self.state is not State.ADMISSION or self._head is None:
+            return
+        length = self._head.content_length
+        limit = self._server.application.body_limit(self._head.path) if allowed else self._limits.stranger_body_bytes
+        if length is not None and length > limit:
+            self._refuse_body(length)
+        else:
+            self.known = allowed
+            self._take_body(limit, self._server.known_budget if allowed else self._server.strangers_budget)
+
+    def _take_body(self, limit_bytes: int, budget: MemoryBudget) -> None:
+        assert self._head is not None  # noqa: S101 - a body has a head
+        self._body_limit, self._budget = limit_bytes, budget
+        self._decoder = ChunkDecoder() if self._head.chunked else None
+        self._enter(State.BODY)
+        early, self._input = self._input, bytearray()
+        if self._head.expects_continue and not early:
+            self._transport.write(_CONTINUE)
+        if early:
+            self._guarded_body(memoryview(early))
+        if self.state is State.BODY and self._eof:
+            self._refuse(HTTPStatus.BAD_REQUEST, "the body ended early; nothing of it was kept")
+        self._resume_reading()
+
+    def _guarded_body(self, data: memoryview) -> None:
+        try:
+            self._add_to_body(data)
+        except MalformedRequest as error:
+            self._refuse(error.status, str(error))
+
+    def _add_to_body(self, data: memoryview) -> None:
+        assert self._head is not None  # noqa: S101 - a body has a head
+        if self._decoder is not None:
+            parts, used = self._decoder.feed(data)
+            whole = self._decoder.done
+        else:
+            length = self._head.content_length or 0
+            parts = [data[: length - self._body_bytes]]
+            used = len(parts[0])
+            whole = self._body_bytes + used == length
+        size = sum(map(len, parts))
+        if self._body_bytes + size > self._body_limit:
+            self._refuse_body(self._body_bytes + size)
+            return
+        if self._budget is None or not self._budget.take(size):
+            text = "too many bodies are being received; send this one again"
+            self._refuse(HTTPStatus.SERVICE_UNAVAILABLE, text, retry_after_s=_RETRY_S)
+            return
+        self._body_bytes += size
+        for part in parts:
+            self._body.write(part)
+        if whole:
+            self._input += data[used:]
+            self._body.seek(0)
+            self._hand_over(self._body, self._body_bytes)
+
+    # --- what goes out
+
+    def _hand_over(self, body: io.BytesIO | RefusedBody, body_bytes: int) -> None:
+        assert self._head is not None  # noqa: S101 - a request has a head
+        if len(self._input) > self._limits.head_bytes:  # more requests ahead than anybody needs: close after this one
+            self._keep_alive = False
+            self._input.clear()
+            self._dropping = True
+        environ = wsgi_environ(self._head, body, body_bytes, self.peer, self._server.endpoint)
+        self._enter(State.WORK)
+        if not self._server.submit(self, environ):
+            self._refuse(HTTPStatus.SERVICE_UNAVAILABLE, "too many requests wait", retry_after_s=_RETRY_S)
+
+    def _refuse_body(self, size_bytes: int) -> None:
+        """Let the application answer from the head alone: it knows why this body is not welcome, and in which form."""
+        self._drop_request()
+        self._hand_over(RefusedBody(), size_bytes)
+
+    def _refuse(self, status: HTTPStatus, text: str, *, retry_after_s: int | None = None) -> None:
+        self._drop_request()
+        self.respond(problem_response(status, text, retry_after_s=retry_after_s))
+
+    def _drop_request(self) -> None:
+        self._keep_alive = False
+        self._dropping = True
+        self._give_body_back()
+        self._input.clear()
+        self._resume_reading()
+
+    def _give_body_back(self) -> None:
+        if self._budget is not None:
+            self._budget.give_back(self._body_bytes)
+        self._budget, self._body_bytes, self._body = None, 0, io.BytesIO()
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether nobody is left to answer."""
+        return self.state is State.CLOSED
+
+    def release(self) -> None:
+        """The application does not need the body any more."""
+        self._give_body_back()
+
+    def respond(self, response: WireResponse) -> None:
+        """Send the response to the present request, then go on to the next, or close."""
+        self.release()
+        if self.is_gone:
+            return
+        self._keep_alive = self._keep_alive and not self._eof and not self._server.stopping
+        self._enter(State.RESPONSE)
+        says_so = self._head is not None and self._head.minor_version == 0
+        head = response.head("close" if not self._keep_alive else "keep-alive" if says_so else "")
+        self._output = memoryview(response.body)
+        first = self._output[: _WRITE_BYTES - len(head)]
+        self._sent_bytes = len(first)
+        self._transport.write(head + first)
+        self._send_on()
+
+    def pause_writing(self) -> None:
+        """The client does not read as fast as we write."""
+        self._writing_paused = True
+
+    def resume_writing(self) -> None:
+        """All that was written is with the kernel."""
+        self._writing_paused = False
+        if self.state is State.RESPONSE:
+            self._send_on()
+
+    def _send_on(self) -> None:
+        while not self._writing_paused and self.state is State.RESPONSE:
+            part = self._output[self._sent_bytes : self._sent_bytes + _WRITE_BYTES]
+            if not part:
+                self._responded()
+                return
+            self._sent_bytes += len(part)
+            self._transport.write(part)
+
+    def _responded(self) -> None:
+        self._output = memoryview(b"")
+        if self._keep_alive:
+            self._reset_request()
+            self._requests += 1
+            self._enter(State.HEAD)
+            self._resume_reading()
+            if self._input:
+                self._head_began = True
+                self._read_head()
+        elif self._eof or not self._dropping:
+            self._transport.close()
+        else:
+            # closed now, the kernel would tell the client of bytes nobody read, and the answer might be lost over that
+            self._enter(State.LINGER)
+            self._resume_reading()
+            if self._transport.can_write_eof():
+                self._transport.write_eof()
+
+    # --- what keeps it in bounds
+
+    def _enter(self, state: State) -> None:
+        self.state = state
+        self.since_s = self._server.now_s
+
+    def _resume_reading(self) -> None:
+        if self._reading_paused and not self._eof:
+            self._reading_paused = False
+            self._transport.resume_reading()
+
+    def _drop(self, size_bytes: int) -> None:
+        self._dropped_bytes += size_bytes
+        if self._dropped_bytes > self._limits.linger_bytes:
+            self.abort()
+
+    def abort(self) -> None:
+        """Close at once, whatever is under way."""
+        self._transport.abort()
+
+    def close_if_idle(self) -> None:
+        """Close, unless a request is under way."""
+        if self.state is State.HEAD and not self._input:
+            self._transport.close()
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a request is under way that deserves its answer."""
+        return self.state in (State.ADMISSION, State.BODY, State.WORK, State.RESPONSE)
+
+    @property
+    def is_expendable(self) -> bool:
+        """Whether it may be closed to make room: idle, incomplete, or answered already."""
+        return self.state in (State.HEAD, State.LINGER) or (self.state is State.BODY and not self.known)
+
+    def enforce_deadline(self, now_s: float) -> None:
+        """End what takes too long."""
+        limits, waited_s = self._limits, now_s - self.since_s
+        if self.state is State.HEAD:
+            if self._head_began and waited_s > limits.head_s:
+                self._refuse(HTTPStatus.REQUEST_TIMEOUT, f"the request head took over {limits.head_s:g} s")
+            elif waited_s > (limits.idle_s if self._requests else limits.head_s):
+                self._transport.close()
+        elif self.state is State.BODY:
+            if waited_s > limits.grace_s + self._body_bytes / limits.body_bytes_per_s:
+                self._refuse(HTTPStatus.REQUEST_TIMEOUT, "the body came too slowly; nothing of it was kept")
+        elif self.state is State.RESPONSE:
+            if waited_s > limits.grace_s + self._sent_bytes / limits.response_bytes_per_s:
+                self.abort()
+        elif self.state is State.LINGER and waited_s > limits.linger_s:
+            self.abort()

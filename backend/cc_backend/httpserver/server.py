@@ -1,0 +1,208 @@
+"""The server: who is connected, which worker takes which request, and what happens when time or room runs out."""
+
+import asyncio
+import contextlib
+import hashlib
+import logging
+import ssl
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from socket import socket
+from typing import TYPE_CHECKING
+
+from cc_backend.httpserver.connection import READ_BYTES, Connection
+from cc_backend.httpserver.limits import Limits, MemoryBudget
+from cc_backend.httpserver.message import RequestHead
+from cc_backend.httpserver.workers import Lane, Workers, lane_sizes
+from cc_backend.httpserver.wsgi import Endpoint, RefusedBody, call, wsgi_environ
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIApplication, WSGIEnvironment
+
+BACKLOG = 1024
+_ACCEPTED_AT_ONCE = 64  # the others of a storm wait for what the event loop has to do besides
+_LOOK_EVERY_S = 1.0
+_MAKE_ROOM_SHARE = 20
+_WARN_EVERY_S = 60.0
+_MAX_QUEUED = 2048
+_ADMITTED_S = 30.0
+_MAX_ADMITTED = 4096
+STOP_S = 15.0
+"""So long requests that run when the server is told to end may take."""
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Application:
+    """What is served, and what the server must know of a request before it takes a body into memory."""
+
+    wsgi: "WSGIApplication"
+    may_send_body: Callable[["WSGIEnvironment"], bool]
+    """Whether the head of a request shows somebody who may use its route; called in a worker."""
+    body_limit: Callable[[str], int]
+    """Largest body, by path, of those who may."""
+    lane: Callable[[str], Lane]
+    """By path."""
+
+
+class HttpServer:
+    """Serves an application over HTTP/1.1. All but `call_worker` runs in the event loop's thread."""
+
+    def __init__(
+        self, application: Application, endpoint: Endpoint, *, threads: int, limits: Limits | None = None
+    ) -> None:
+        self.application = application
+        self.endpoint = endpoint
+        self.limits = limits or Limits()
+        self.buffer = memoryview(bytearray(READ_BYTES))
+        """Where every connection reads into: what comes is taken out before the next one reads."""
+        self.known_budget = MemoryBudget(self.limits.body_memory_bytes)
+        self.strangers_budget = MemoryBudget(self.limits.strangers_memory_bytes)
+        self.stopping = False
+        self._connections: set[Connection] = set()
+        self._next_warning_s = 0.0
+        self._all_answered = asyncio.Event()
+        self._admitted: OrderedDict[bytes, float] = OrderedDict()
+        self._lanes = {
+            lane: Workers(lane.value, size, max_queued=_MAX_QUEUED) for lane, size in lane_sizes(threads).items()
+        }
+
+    @property
+    def now_s(self) -> float:
+        """The monotonic clock."""
+        return time.monotonic()
+
+    async def serve(
+        self, listening: Sequence[socket], tls: ssl.SSLContext | None, stop: asyncio.Event, on_ready: Callable[[], None]
+    ) -> None:
+        """Serve on these bound sockets until `stop` is set, then answer what runs, `STOP_S` at most."""
+        self._loop = asyncio.get_running_loop()
+        acceptors = [
+            await self._loop.create_server(
+                lambda: Connection(self),
+                sock=one,
+                backlog=_ACCEPTED_AT_ONCE,
+                ssl=tls,
+                ssl_handshake_timeout=self.limits.head_s if tls else None,
+                ssl_shutdown_timeout=self.limits.linger_s if tls else None,
+            )
+            for one in listening
+        ]
+        for one in listening:
+            one.listen(BACKLOG)  # asyncio takes the number above for this too
+        on_ready()
+        watch = self._loop.create_task(self._watch())
+        await stop.wait()
+        for acceptor in acceptors:
+            acceptor.close()
+        await self._finish()
+        watch.cancel()
+        for workers in self._lanes.values():
+            workers.stop()
+
+    async def _watch(self) -> None:
+        while True:
+            await asyncio.sleep(_LOOK_EVERY_S)
+            now_s = self.now_s
+            for connection in list(self._connections):
+                connection.enforce_deadline(now_s)
+
+    async def _finish(self) -> None:
+        self.stopping = True
+        for connection in list(self._connections):
+            connection.close_if_idle()
+        if self._runs_something():
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._all_answered.wait(), STOP_S)
+        self._all_answered.clear()
+        for connection in list(self._connections):
+            connection.abort()
+        if self._connections:
+            await self._all_answered.wait()
+
+    def add(self, connection: Connection) -> None:
+        """Somebody connected; at the limit those go that have been idle or incomplete longest."""
+        if len(self._connections) >= self.limits.connections:
+            self._make_room()
+        if len(self._connections) >= self.limits.connections:
+            connection.abort()
+        self._connections.add(connection)
+
+    def _make_room(self) -> None:
+        expendable = sorted(
+            (connection for connection in self._connections if connection.is_expendable),
+            key=lambda connection: connection.since_s,
+        )
+        leaving = expendable[: max(len(self._connections) // _MAKE_ROOM_SHARE, 1)]
+        if self.now_s > self._next_warning_s:
+            self._next_warning_s = self.now_s + _WARN_EVERY_S
+            logger.warning("at the limit of connections limit=%d: closing those idle longest", self.limits.connections)
+        for connection in leaving:
+            self._connections.discard(connection)
+            connection.abort()
+
+    def remove(self, connection: Connection) -> None:
+        """A connection is over."""
+        self._connections.discard(connection)
+        if self.stopping and not self._runs_something():
+            self._all_answered.set()
+
+    def _runs_something(self) -> bool:
+        return any(connection.is_busy for connection in self._connections)
+
+    def ask_admission(self, connection: Connection, head: RequestHead) -> None:
+        """Tell the connection whether its caller may send a body, at once if that was found out a moment ago."""
+        key = _admission_key(connection.peer[0], head)
+        if self._admitted.get(key, 0.0) > self.now_s:
+            connection.admitted(allowed=True)
+            return
+        environ = wsgi_environ(head, RefusedBody(), head.content_length or 0, connection.peer, self.endpoint)
+
+        def ask() -> None:
+            try:
+                allowed = self.application.may_send_body(environ)
+            except Exception:
+                logger.exception("admission failed path=%r", environ["PATH_INFO"])
+                allowed = False
+            self._loop.call_soon_threadsafe(answered, allowed)
+
+        def answered(allowed: bool) -> None:  # noqa: FBT001 - called by the event loop
+            if allowed:
+                self._admitted[key] = self.now_s + _ADMITTED_S
+                self._admitted.move_to_end(key)
+                while len(self._admitted) > _MAX_ADMITTED:
+                    self._admitted.popitem(last=False)
+            connection.admitted(allowed=allowed)
+
+        if not self._lanes[Lane.ADMISSION].submit(ask):
+            connection.admitted(allowed=False)
+
+    def submit(self, connection: Connection, environ: "WSGIEnvironment") -> bool:
+        """Whether a worker will take the request; `Connection.respond` gets what comes of it."""
+
+        def work() -> None:
+            if connection.is_gone:
+                self._loop.call_soon_threadsafe(connection.release)
+                return
+            response = call(self.application.wsgi, environ)
+            self._loop.call_soon_threadsafe(connection.respond, response)
+
+        return self._lanes[self.application.lane(environ["PATH_INFO"])].submit(work)
+
+
+def _admission_key(peer: str, head: RequestHead) -> bytes:
+    """What the answer depends on, in few bytes."""
+    credentials = [part for field in head.fields if field[0] in _CREDENTIALS for part in field]
+    parts = "\0".join((peer, head.method, head.path, *credentials))
+    return hashlib.blake2b(parts.encode("utf-8", "replace"), digest_size=16).digest()
+
+
+_CREDENTIALS = frozenset(
+    {
+        *("x-auth-token", "authorization", "cookie", "x-csrf-token"),
+        *("x-forwarded-for", "x-real-ip", "origin", "referer", "sec-fetch-site"),
+    }
+)

@@ -1,0 +1,179 @@
+"""A request that is there whole, given to a WSGI application (PEP 3333), and its answer as bytes for the wire."""
+
+import io
+import logging
+import sys
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from email.utils import formatdate
+from functools import lru_cache
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote_to_bytes
+
+import orjson
+from werkzeug.exceptions import RequestEntityTooLarge
+
+from cc_backend.httpserver.message import RequestHead
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIApplication, WSGIEnvironment
+
+logger = logging.getLogger(__name__)
+
+_NO_BODY = frozenset({HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED})
+_OURS_TO_SAY = frozenset({"connection", "keep-alive", "date", "server", "transfer-encoding"})
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Where a server can be reached, as far as an application asks."""
+
+    host: str
+    port: int
+    scheme: str = "http"
+
+
+@dataclass(frozen=True, slots=True)
+class WireResponse:
+    """A response, ready to be sent but for what concerns the connection."""
+
+    status: int
+    fields: tuple[tuple[str, str], ...]
+    body: bytes
+
+    def head(self, connection: str) -> bytes:
+        """Status line and header fields, with the empty line; `connection` is the field of that name, if any."""
+        lines = [f"HTTP/1.1 {self.status} {_phrase(self.status)}"]
+        lines += [f"{name}: {value}" for name, value in self.fields]
+        lines.append(f"Date: {_date(int(time.time()))}")
+        if connection:
+            lines.append(f"Connection: {connection}")
+        return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
+
+
+class RefusedBody(io.RawIOBase):
+    """In place of a body that was not taken: what must not be sent cannot be read."""
+
+    def readable(self) -> bool:
+        """It can be asked."""
+        return True
+
+    def readinto(self, buffer: Any) -> int:  # noqa: ARG002 as the base class has it
+        """Refuse."""
+        raise RequestEntityTooLarge("the body is larger than this caller may send here")
+
+
+def problem_response(status: HTTPStatus, text: str, *, retry_after_s: int | None = None) -> WireResponse:
+    """An answer in the shape of the API's errors, for what never reaches an application."""
+    body = orjson.dumps({"status": status.phrase, "error": text})
+    fields = [
+        ("Content-Type", "application/json"),
+        ("Content-Length", str(len(body))),
+        ("Cache-Control", "no-store"),
+        ("X-Content-Type-Options", "nosniff"),
+    ]
+    if retry_after_s is not None:
+        fields.append(("Retry-After", str(retry_after_s)))
+    return WireResponse(status, tuple(fields), body)
+
+
+def wsgi_environ(
+    head: RequestHead, body: io.BytesIO | RefusedBody, body_bytes: int, peer: tuple[str, int], endpoint: Endpoint
+) -> "WSGIEnvironment":
+    """The environment of a request; `body_bytes` is how long its body is, or would have been."""
+    environ: WSGIEnvironment = {
+        "REQUEST_METHOD": head.method,
+        "SCRIPT_NAME": "",
+        "PATH_INFO": unquote_to_bytes(head.path).decode("latin-1"),
+        "QUERY_STRING": head.query,
+        "REQUEST_URI": f"{head.path}?{head.query}" if head.query else head.path,
+        "SERVER_NAME": endpoint.host,
+        "SERVER_PORT": str(endpoint.port),
+        "SERVER_PROTOCOL": f"HTTP/1.{head.minor_version}",
+        "REMOTE_ADDR": peer[0],
+        "REMOTE_PORT": str(peer[1]),
+        "wsgi.version": (1, 0),
+        "wsgi.url_scheme": endpoint.scheme,
+        "wsgi.input": body,
+        "wsgi.input_terminated": True,
+        "wsgi.errors": sys.stderr,
+        "wsgi.multithread": True,
+        "wsgi.multiprocess": False,
+        "wsgi.run_once": False,
+    }
+    for name, value in head.fields:
+        if "_" in name:  # would look like the same name with a hyphen
+            continue
+        key = f"HTTP_{name.upper().replace('-', '_')}"
+        if key in environ:
+            environ[key] += f"{'; ' if name == 'cookie' else ','}{value}"
+        else:
+            environ[key] = value
+    environ.pop("HTTP_TRANSFER_ENCODING", None)
+    environ.pop("HTTP_CONTENT_LENGTH", None)
+    if "HTTP_CONTENT_TYPE" in environ:
+        environ["CONTENT_TYPE"] = environ.pop("HTTP_CONTENT_TYPE")
+    if head.has_body or head.content_length is not None:
+        environ["CONTENT_LENGTH"] = str(body_bytes)
+    return environ
+
+
+def call(application: "WSGIApplication", environ: "WSGIEnvironment") -> WireResponse:
+    """The application's response, whole. What it fails to catch is logged and becomes a 500."""
+    started: list[tuple[str, list[tuple[str, str]]]] = []
+
+    def start_response(status: str, fields: list[tuple[str, str]], _: Any = None) -> Callable[[bytes], object]:
+        started[:] = [(status, fields)]
+        return _no_write
+
+    try:
+        body = _joined(application(environ, start_response))
+        [(status, fields)] = started
+        return _wire_response(int(status[:3]), fields, body, is_head=environ["REQUEST_METHOD"] == "HEAD")
+    except Exception:
+        logger.exception("request failed method=%s path=%r", environ["REQUEST_METHOD"], environ["PATH_INFO"])
+        return problem_response(HTTPStatus.INTERNAL_SERVER_ERROR, "internal error; the server's log has the cause")
+
+
+def _no_write(_: bytes) -> object:
+    raise NotImplementedError("write() of WSGI is not offered")
+
+
+def _joined(parts: Iterable[bytes]) -> bytes:
+    try:
+        return b"".join(parts)
+    finally:
+        close = getattr(parts, "close", None)
+        if close is not None:
+            close()
+
+
+def _wire_response(status: int, fields: list[tuple[str, str]], body: bytes, *, is_head: bool) -> WireResponse:
+    kept = [(name, value) for name, value in fields if name.lower() not in _OURS_TO_SAY]
+    for name, value in kept:
+        if "\r" in value or "\n" in value or "\r" in name or "\n" in name:
+            raise ValueError(f"the header field {name!r} holds a line break")
+    if status in _NO_BODY:
+        kept = [(name, value) for name, value in kept if name.lower() != "content-length"]
+        body = b""
+    elif is_head:
+        body = b""
+    else:
+        kept = [(name, value) for name, value in kept if name.lower() != "content-length"]
+        kept.append(("Content-Length", str(len(body))))
+    return WireResponse(status, tuple(kept), body)
+
+
+@lru_cache(maxsize=2)
+def _date(now_s: int) -> str:
+    return formatdate(now_s, usegmt=True)
+
+
+@lru_cache(maxsize=64)
+def _phrase(status: int) -> str:
+    try:
+        return HTTPStatus(status).phrase
+    except ValueError:
+        return "Unknown"

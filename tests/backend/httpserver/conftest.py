@@ -1,0 +1,185 @@
+"""An HTTP server in a thread, with an application that tells what it was asked, and raw sockets to talk to it."""
+
+import asyncio
+import json
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any, Self
+
+import pytest
+
+from cc_backend.httpserver.limits import Limits
+from cc_backend.httpserver.listening import bound_socket
+from cc_backend.httpserver.server import Application, HttpServer
+from cc_backend.httpserver.workers import Lane
+from cc_backend.httpserver.wsgi import Endpoint
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIEnvironment
+
+BODY_LIMIT = 1_000_000
+LARGE = 8_000_000
+
+
+class EchoApplication:
+    """Answers each request with what it was; `/slow` waits until it is let go on, `/large` is said at length."""
+
+    def __init__(self) -> None:
+        self.requests: list[tuple[str, str, bytes]] = []
+        self.go_on = threading.Event()
+        self.at_work = threading.Event()
+
+    def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> list[bytes]:
+        path = environ["PATH_INFO"]
+        if path == "/slow":
+            self.at_work.set()
+            self.go_on.wait(20)
+        if path == "/raises":
+            raise RuntimeError("a defect")
+        body = environ["wsgi.input"].read()
+        self.requests.append((environ["REQUEST_METHOD"], path, body))
+        said = json.dumps({"method": environ["REQUEST_METHOD"], "path": path, "bytes": len(body)}).encode()
+        if path == "/large":
+            said = bytes(LARGE)
+        start_response("200 OK", [("Content-Type", "application/json"), ("Content-Length", str(len(said)))])
+        return [] if environ["REQUEST_METHOD"] == "HEAD" else [said]
+
+
+class RunningServer:
+    """The server, its application, and how to reach it."""
+
+    def __init__(self, limits: Limits, threads: int) -> None:
+        self.echo = EchoApplication()
+        application = Application(
+            self.echo,
+            may_send_body=lambda environ: environ.get("HTTP_X_AUTH_TOKEN") == "good",
+            body_limit=lambda _: BODY_LIMIT,
+            lane=lambda path: Lane.MONITORING if path == "/healthz" else Lane.GENERAL,
+        )
+        self._listening = bound_socket(f"127.0.0.1:{_free_port()}")
+        self.address = self._listening.getsockname()
+        self._application, self._limits, self._number = application, limits, threads
+        self._ready = threading.Event()
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()))
+        self._thread.start()
+        self._ready.wait(20)
+
+    async def _serve(self) -> None:
+        self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
+        self.server = HttpServer(
+            self._application, Endpoint("localhost", self.address[1]), threads=self._number, limits=self._limits
+        )
+        await self.server.serve([self._listening], None, self._stop, self._ready.set)
+
+    def tell_to_stop(self) -> None:
+        """As SIGTERM does; returns at once."""
+        if self._thread.is_alive():
+            self._loop.call_soon_threadsafe(self._stop.set)
+
+    def stop(self) -> None:
+        """Stop, and wait until it has."""
+        self.echo.go_on.set()
+        self.tell_to_stop()
+        self._thread.join(20)
+        self._listening.close()
+
+    def connect(self) -> "Client":
+        """A new connection."""
+        return Client(socket.create_connection(self.address, timeout=20))
+
+    def ask(self, raw: bytes) -> tuple[int, dict[str, str], bytes]:
+        """What the server says to these bytes on a connection of their own, of which nothing more comes."""
+        with self.connect() as client:
+            client.send(raw)
+            client.half_close()
+            return client.response()
+
+
+class Client:
+    """One connection, byte by byte."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self.socket = connection
+        self._file = connection.makefile("rb")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+        self.socket.close()
+
+    def send(self, raw: bytes) -> None:
+        """Send these bytes."""
+        self.socket.sendall(raw)
+
+    def half_close(self) -> None:
+        """Send nothing more, but listen."""
+        self.socket.shutdown(socket.SHUT_WR)
+
+    def response(self, *, to_head: bool = False) -> tuple[int, dict[str, str], bytes]:
+        """The next response; status 0 if the connection ended first."""
+        line = self._file.readline()
+        if not line:
+            return 0, {}, b""
+        fields = {}
+        while field := self._file.readline().rstrip(b"\r\n"):
+            name, _, value = field.decode("latin-1").partition(":")
+            fields[name.lower()] = value.strip()
+        body = b"" if to_head else self._file.read(int(fields.get("content-length", 0)))
+        return int(line.split()[1]), fields, body
+
+    def is_closed_within(self, seconds: float) -> bool:
+        """Whether the server ends the connection; what it still says is read and forgotten."""
+        self.socket.settimeout(seconds)
+        try:
+            while self.socket.recv(65536):
+                pass
+        except TimeoutError:
+            return False
+        except OSError:
+            return True
+        return True
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture
+def serving() -> Iterator[Callable[..., RunningServer]]:
+    """Starts servers; arguments are limits, and `threads`."""
+    running = []
+
+    def start(*, threads: int = 4, **limits: Any) -> RunningServer:
+        running.append(RunningServer(Limits(**limits), threads))
+        return running[-1]
+
+    yield start
+    for server in running:
+        server.stop()
+
+
+@pytest.fixture
+def server(serving: Callable[..., RunningServer]) -> RunningServer:
+    """A server with its usual limits."""
+    return serving()
+
+
+@pytest.fixture
+def eventually() -> Callable[[Callable[[], bool]], bool]:
+    """Whether something becomes true within twenty seconds."""
+
+    def wait(probe: Callable[[], bool]) -> bool:
+        end_s = time.monotonic() + 20
+        while time.monotonic() < end_s:
+            if probe():
+                return True
+            time.sleep(0.02)
+        return False
+
+    return wait

@@ -1,0 +1,331 @@
+"""A server and its clients: whole requests get to the application, everything else has an answer and an end."""
+
+import json
+import socket
+import struct
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+BODY_LIMIT = 1_000_000
+LARGE = 8_000_000
+STRANGER_LIMIT = 8 * 1024
+GET = b"GET /%b HTTP/1.1\r\nHost: x\r\n\r\n"
+KNOWN = b"X-Auth-Token: good\r\n"
+
+
+def post(body: bytes, *fields: bytes, path: bytes = b"/write", length: int | None = None) -> bytes:
+    size = len(body) if length is None else length
+    lines = [b"POST %b HTTP/1.1" % path, b"Host: x", b"Content-Length: %d" % size, *fields]
+    return b"\r\n".join(lines) + b"\r\n\r\n" + body
+
+
+def chunked(*chunks: bytes, fields: bytes = KNOWN) -> bytes:
+    frames = b"".join(b"%x\r\n%b\r\n" % (len(chunk), chunk) for chunk in chunks)
+    return b"POST /write HTTP/1.1\r\nHost: x\r\n" + fields + b"Transfer-Encoding: chunked\r\n\r\n" + frames
+
+
+def test_requests_on_one_connection_are_answered_in_their_order(server: Any) -> None:
+    with server.connect() as client:
+        client.send(GET % b"1" + post(b"body") + GET % b"2" + chunked(b"a", b"bc") + b"0\r\n\r\n" + GET % b"3")
+        said = [json.loads(client.response()[2]) for _ in range(5)]
+    assert [(one["path"], one["bytes"]) for one in said] == [
+        ("/1", 0),
+        ("/write", 4),
+        ("/2", 0),
+        ("/write", 3),
+        ("/3", 0),
+    ]
+
+
+def test_a_request_may_come_byte_by_byte(server: Any) -> None:
+    with server.connect() as client:
+        for byte in post(b"hello", KNOWN.strip()):
+            client.send(bytes([byte]))
+        assert client.response()[0] == 200
+    assert server.echo.requests == [("POST", "/write", b"hello")]
+
+
+def test_a_client_that_will_send_nothing_more_is_answered(server: Any) -> None:
+    assert server.ask(post(b"x" * 100_000, KNOWN.strip()))[0] == 200
+
+
+def test_a_head_request_has_the_length_and_not_the_body(server: Any) -> None:
+    with server.connect() as client:
+        client.send(b"HEAD /x HTTP/1.1\r\nHost: x\r\n\r\n" + GET % b"y")
+        status, fields, _ = client.response(to_head=True)
+        assert (status, fields["content-length"]) == (200, str(len('{"method": "HEAD", "path": "/x", "bytes": 0}')))
+        assert json.loads(client.response()[2])["path"] == "/y"
+
+
+def test_a_large_response_arrives_whole_however_slowly_it_is_read(server: Any, eventually: Any) -> None:
+    with server.connect() as client:
+        client.send(GET % b"large")
+        assert eventually(lambda: any(one._writing_paused for one in server.server._connections))
+        assert len(client.response()[2]) == LARGE
+
+
+def test_a_connection_is_kept_or_closed_as_the_client_says(server: Any) -> None:
+    with server.connect() as client:
+        client.send(b"GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n")
+        assert client.response()[1]["connection"] == "keep-alive"
+        client.send(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        assert client.response()[1]["connection"] == "close"
+        assert client.is_closed_within(5)
+
+
+def test_what_the_application_fails_to_catch_is_a_500(server: Any, caplog: pytest.LogCaptureFixture) -> None:
+    status, _, body = server.ask(GET % b"raises")
+    assert status == 500
+    assert b"defect" not in body
+    assert "a defect" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"GET / HTTP/1.1\n\n",
+        b"GET / HTTP/1.1\r\nHost: x\nX: y\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: x\r\nX: \x00\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: x\r\nX: y\r\n folded\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\nContent-Length: 3\r\n\r\n0\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\nContent-Length: 3\r\n\r\nabc",
+        b"GET / HTTP/1.1\r\nHo",
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\n\n",
+    ],
+)
+def test_a_damaged_head_is_a_400(server: Any, raw: bytes) -> None:
+    status, fields, body = server.ask(raw)
+    assert status == 400
+    assert fields["connection"] == "close"
+    assert json.loads(body)["status"] == "Bad Request"
+    assert server.echo.requests == []
+
+
+def test_http_2_is_not_spoken(server: Any) -> None:
+    assert server.ask(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00")[0] == 505
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        post(b"value=12", KNOWN.strip(), length=9),
+        post(b"", KNOWN.strip(), length=9),
+        post(b"x" * 50_000, KNOWN.strip(), length=50_001),
+        chunked(b"value=12"),
+        chunked(b"value=12") + b"0",
+        chunked(b"value=12") + b"0\r\n",
+        chunked(b"value=12") + b"ZZ\r\n",
+        chunked(b"value=12") + b"2",
+        chunked(b"value=12") + b"20\r\nabc",
+        chunked(b"value=12")[:-1],
+        chunked(b"value=12")[:-2],
+        chunked(b"value=12")[:-2] + b"3\r\n",
+        chunked(),
+        chunked(b"x" * 50_000)[:-100],
+    ],
+)
+def test_a_body_that_breaks_off_is_a_400_and_reaches_nobody(server: Any, raw: bytes) -> None:
+    assert server.ask(raw)[0] == 400
+    assert server.echo.requests == []
+
+
+def test_a_body_behind_which_the_client_is_gone_reaches_nobody(server: Any, eventually: Any) -> None:
+    with server.connect() as client:
+        client.send(post(b"x" * 50_000, KNOWN.strip(), length=60_000))
+        client.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    assert eventually(lambda: not server.server._connections)
+    assert server.echo.requests == []
+
+
+# --- who may send how much
+
+
+def test_a_stranger_may_send_a_form(server: Any) -> None:
+    assert json.loads(server.ask(post(b"x" * STRANGER_LIMIT))[2])["bytes"] == STRANGER_LIMIT
+    assert (
+        json.loads(server.ask(chunked(b"x" * STRANGER_LIMIT, fields=b"") + b"0\r\n\r\n")[2])["bytes"] == STRANGER_LIMIT
+    )
+
+
+@pytest.mark.parametrize("token", [b"", b"X-Auth-Token: bad\r\n"])
+def test_a_stranger_gets_an_answer_before_more_than_a_form_is_taken(server: Any, token: bytes) -> None:
+    fields = [token.strip()] if token else []
+    with server.connect() as client:
+        client.send(post(b"", *fields, length=500_000_000))
+        assert client.response()[0] == 500, "the application was asked, and could not read the body"
+    with server.connect() as client:
+        client.send(chunked(b"x" * STRANGER_LIMIT, b"x", fields=token))
+        assert client.response()[0] == 500
+    assert server.echo.requests == []
+
+
+def test_who_is_known_may_send_up_to_the_limit_of_the_route(server: Any) -> None:
+    assert json.loads(server.ask(post(b"x" * BODY_LIMIT, KNOWN.strip()))[2])["bytes"] == BODY_LIMIT
+    assert json.loads(server.ask(chunked(b"x" * BODY_LIMIT) + b"0\r\n\r\n")[2])["bytes"] == BODY_LIMIT
+    for raw in (post(b"x" * BODY_LIMIT + b"y", KNOWN.strip()), chunked(b"x" * BODY_LIMIT, b"y") + b"0\r\n\r\n"):
+        assert server.ask(raw)[0] == 500
+    assert len(server.echo.requests) == 2
+
+
+def test_an_answer_to_a_refused_body_is_not_lost_over_the_rest_of_the_body(server: Any) -> None:
+    with server.connect() as client:
+        client.send(post(b"x" * 5_000_000))
+        assert client.response()[0] == 500
+        assert client.is_closed_within(10)
+
+
+def test_who_waits_for_permission_gets_it_or_the_answer_at_once(server: Any) -> None:
+    with server.connect() as client:
+        client.send(post(b"", KNOWN.strip(), b"Expect: 100-continue", length=20_000))
+        assert client.response()[0] == 100
+        client.send(b"x" * 20_000)
+        assert client.response()[0] == 200
+        client.send(post(b"", b"Expect: 100-continue", length=20_000))
+        assert client.response()[0] == 500
+
+
+@pytest.mark.parametrize(
+    ("limits", "fields"),
+    [({"body_memory_bytes": 60_000}, [b"X-Auth-Token: good"]), ({"strangers_memory_bytes": 3000}, [])],
+)
+def test_bodies_in_memory_are_bounded_together(serving: Any, eventually: Any, limits: Any, fields: list[bytes]) -> None:
+    server = serving(**limits)
+    size = 50_000 if fields else 2500
+    with server.connect() as first:
+        first.send(post(b"x" * size, *fields, length=size + 1))
+        assert eventually(lambda: any(one._body_bytes == size for one in server.server._connections))
+        status, headers, _ = server.ask(post(b"x" * size, *fields))
+        assert status == 503
+        assert int(headers["retry-after"]) > 0
+        first.send(b"x")
+        assert first.response()[0] == 200
+    assert eventually(lambda: server.ask(post(b"x" * size, *fields))[0] == 200), "what was taken was given back"
+
+
+# --- time and room
+
+
+def test_a_head_has_a_deadline_however_steadily_it_drips(serving: Any) -> None:
+    server = serving(head_s=1.0)
+    with server.connect() as silent, server.connect() as dripping:
+        dripping.send(b"GET / HTTP/1.1\r\n")
+        for _ in range(30):
+            try:
+                dripping.send(b"X: y\r\n")
+            except OSError:
+                break
+            time.sleep(0.1)
+        assert dripping.response()[0] == 408
+        assert silent.is_closed_within(5)
+
+
+def test_empty_lines_before_a_request_do_not_put_the_deadline_off(serving: Any) -> None:
+    server = serving(head_s=1.0)
+    with server.connect() as client:
+        client.send(GET % b"")
+        assert client.response()[0] == 200
+        for _ in range(30):
+            try:
+                client.send(b"\r\n")
+            except OSError:
+                break
+            time.sleep(0.1)
+        assert client.is_closed_within(5)
+
+
+def test_a_body_has_a_deadline_and_nothing_of_it_is_kept(serving: Any) -> None:
+    server = serving(grace_s=1.0)
+    with server.connect() as client:
+        client.send(post(b"half", length=8))
+        assert client.response()[0] == 408
+    assert server.echo.requests == []
+
+
+def test_a_body_that_comes_fast_enough_may_take_longer(serving: Any) -> None:
+    server = serving(grace_s=0.5, body_bytes_per_s=10_000)
+    with server.connect() as client:
+        client.send(post(b"x" * 40_000, KNOWN.strip(), length=40_001))
+        time.sleep(2)
+        client.send(b"x")
+        assert client.response()[0] == 200
+
+
+def test_an_idle_connection_is_closed_in_time(serving: Any) -> None:
+    server = serving(idle_s=1.0)
+    with server.connect() as client:
+        client.send(GET % b"")
+        assert client.response()[0] == 200
+        assert client.is_closed_within(5)
+
+
+def test_a_response_that_nobody_reads_is_given_up(serving: Any, eventually: Any) -> None:
+    server = serving(grace_s=1.0, response_bytes_per_s=1e9)
+    with server.connect() as client:
+        client.send(GET % b"large")
+        assert eventually(lambda: len(server.server._connections) == 1)
+        assert eventually(lambda: not server.server._connections)
+
+
+def test_a_head_without_end_is_refused(server: Any) -> None:
+    status, _, _ = server.ask(b"GET / HTTP/1.1\r\n" + b"X: " + b"y" * 20_000)
+    assert status == 431
+    assert server.ask(b"GET /" + b"x" * 20_000)[0] == 431
+
+
+def test_at_the_limit_of_connections_those_go_that_were_idle_longest(serving: Any) -> None:
+    server = serving(connections=20)
+    idle = [server.connect() for _ in range(20)]
+    for number in range(5):
+        with server.connect() as client:
+            client.send(GET % b"%d" % number)
+            assert client.response()[0] == 200
+    assert idle[0].is_closed_within(5)
+    assert not idle[-1].is_closed_within(0.1)
+    for client in idle:
+        client.__exit__()
+
+
+def test_slow_clients_and_busy_workers_do_not_hold_up_the_health_check(serving: Any) -> None:
+    server = serving(threads=2)
+    waiting = [server.connect() for _ in range(8)]
+    for client in waiting[:4]:
+        client.send(GET % b"slow")
+    for client in waiting[4:]:
+        client.send(post(b"half", length=8))
+    assert server.echo.at_work.wait(10)
+    assert server.ask(GET % b"healthz")[0] == 200
+    server.echo.go_on.set()
+    for client in waiting:
+        client.__exit__()
+
+
+def test_requests_that_come_far_ahead_of_their_answers_take_no_memory(server: Any) -> None:
+    with server.connect() as client:
+        client.send(GET % b"slow")
+        assert server.echo.at_work.wait(10)
+        client.socket.settimeout(0.5)
+        with pytest.raises(TimeoutError):
+            client.send(GET % (b"x" * 10_000) * 2000)
+        [connection] = server.server._connections
+        assert len(connection._input) < 200_000
+
+
+def test_a_server_that_is_told_to_stop_answers_what_runs(serving: Any) -> None:
+    server = serving()
+    with server.connect() as busy, server.connect() as idle:
+        busy.send(GET % b"slow")
+        assert server.echo.at_work.wait(10)
+        server.tell_to_stop()
+        assert idle.is_closed_within(5)
+        server.echo.go_on.set()
+        status, fields, _ = busy.response()
+        assert (status, fields["connection"]) == (200, "close")
+
+
+def test_names_that_differ_in_an_underscore_only_do_not_pass_for_each_other(serving: Callable[..., Any]) -> None:
+    server = serving()
+    status, _, _ = server.ask(post(b"x" * 20_000, b"X_Auth_Token: good"))
+    assert status == 500, "the caller is not known"
