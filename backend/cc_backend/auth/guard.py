@@ -148,18 +148,11 @@ def is_https() -> bool:
 def start_session(response: Response, user: str) -> None:
     """Logs an account in: makes the login, ends the one the browser had, and gives the browser the cookie.
 
-    A second cookie, which the login form alone gets, lets the browser be recognised at its next login.
+    Another cookie, which the login form alone gets, lets the browser be recognised at its next login. The session comes
+    last: simple scripts keep the last cookie only.
     """
     services = current()
     _end_session_of_request()
-    response.set_cookie(
-        COOKIE,
-        services.sessions.create(user, services.clock()),
-        max_age=int(services.settings.main.session_max_age_s),
-        httponly=True,
-        samesite="Lax",
-        secure=is_https(),
-    )
     response.set_cookie(
         BROWSER_COOKIE,
         services.browsers.remember(request.cookies.get(BROWSER_COOKIE, ""), user, services.clock()),
@@ -167,6 +160,14 @@ def start_session(response: Response, user: str) -> None:
         path=request.root_path + request.path,  # the login form alone
         httponly=True,
         samesite="Strict",
+        secure=is_https(),
+    )
+    response.set_cookie(
+        COOKIE,
+        services.sessions.create(user, services.clock()),
+        max_age=int(services.settings.main.session_max_age_s),
+        httponly=True,
+        samesite="Lax",
         secure=is_https(),
     )
 
