@@ -1,4 +1,7 @@
-"""Pictures of the pages with made-up jobs: list, job and sign-in at 1440 and 390 px, light and dark.
+"""Pictures of the pages with made-up jobs, as they are looked at before a release, at 1440 and 390 px, light and dark.
+
+Start page, list, and job pages: idle node, hung, GPUs, 12 nodes, silent node, 1 minute, array, long names;
+and what one of them prints.
 
 usage: screenshots.py FOLDER [NAME ...]
 """
@@ -7,9 +10,13 @@ import os
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, Page, sync_playwright
 
+from cc_backend.demo import edgecases
+from cc_backend.demo.edgecases import EDGE_CASES
+from cc_backend.demo.people import JOBS
 from cc_backend.demo.serve import PASSWORD, USER, served
 
 CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
@@ -21,57 +28,79 @@ ARGUMENTS = [
     "--disable-component-update",
     "--disable-sync",
 ]
+_JOB = "/monitoring/jobs/?q={}"
 PAGES = {
     "start": "/",
-    "jobs": "/monitoring/jobs/",
-    "jobs-table": "/monitoring/jobs/?view=table",
-    "job": "/monitoring/jobs/?q=4711823",
-    "job-gpu": "/monitoring/jobs/?q=4711831",
-    "job-ended": "/monitoring/jobs/?q=4711765",
-    "missing": "/monitoring/job/999999",
-    "login": "/login",
+    "list": "/monitoring/jobs/",
+    "job-idle-node": _JOB.format(edgecases.IDLE_NODE),
+    "job-hung": _JOB.format(edgecases.HUNG),
+    "job-gpu": _JOB.format(edgecases.GPUS),
+    "job-12-nodes": _JOB.format(edgecases.TWELVE_NODES),
+    "job-silent-node": _JOB.format(edgecases.SILENT_NODE),
+    "job-1-minute": _JOB.format(edgecases.ONE_MINUTE),
+    "job-array": _JOB.format(edgecases.ARRAY),
+    "job-long-names": _JOB.format(edgecases.LONG_NAMES),
 }
+PRINTED = {"print": PAGES["job-12-nodes"]}
 WIDTHS = (1440, 390)
+DRAWN = "() => [...document.querySelectorAll('[data-plot]')].every((box) => box.querySelector('canvas'))"
 
 
 def main() -> int:
     """Take all pictures, or those whose names are given."""
     folder = Path(sys.argv[1] if len(sys.argv) > 1 else "build/screenshots")
-    wanted = sys.argv[2:] or list(PAGES)
+    wanted = sys.argv[2:] or [*PAGES, *PRINTED]
     folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory() as home, served(Path(home)) as url, sync_playwright() as playwright:
+    jobs = (*JOBS, *EDGE_CASES)
+    with tempfile.TemporaryDirectory() as home, served(Path(home), jobs) as url, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
         for name in wanted:
+            if name in PRINTED:
+                print(print_out(browser, url, folder / f"{name}.pdf", PRINTED[name]))
+                continue
             for width in WIDTHS:
                 for theme in ("light", "dark"):
-                    path = folder / f"{name}-{width}-{theme}.png"
-                    take(browser, url, name, path, width=width, theme=theme)
-                    print(path)
+                    print(
+                        take(
+                            browser, url, folder / f"{name}-{width}-{theme}.png", PAGES[name], width=width, theme=theme
+                        )
+                    )
         browser.close()
     return 0
 
 
-def take(browser: Browser, url: str, name: str, path: Path, *, width: int, theme: str) -> None:
+def take(browser: Browser, url: str, path: Path, address: str, *, width: int, theme: str) -> Path:
     """One picture of a whole page, once its plots are drawn."""
-    context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=theme)  # type: ignore[arg-type]  # a plain string of the two themes
+    page = opened(browser, url, address, width=width, theme=theme)
+    page.screenshot(path=str(path), full_page=True)
+    page.context.close()
+    return path
+
+
+def print_out(browser: Browser, url: str, path: Path, address: str) -> Path:
+    """What the page is on paper."""
+    page = opened(browser, url, address, width=WIDTHS[0], theme="light")
+    page.pdf(path=str(path), prefer_css_page_size=True, print_background=True)
+    page.context.close()
+    return path
+
+
+def opened(browser: Browser, url: str, address: str, *, width: int, theme: Any) -> Page:
+    """A page of somebody who has signed in, with all its plots drawn."""
+    context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=theme)
     page = context.new_page()
     page.on("console", lambda message: print(f"  console: {message.text}"))
     page.on("pageerror", lambda error: print(f"  page error: {error}"))
     page.goto(f"{url}/login")
-    if name != "login":
-        page.fill("#username", USER)
-        page.fill("#password", PASSWORD)
-        page.click("button[type=submit]")
-        page.goto(url + PAGES[name])
-    if name.startswith("job-") or name == "job":
-        height = page.evaluate("document.documentElement.scrollHeight")
-        page.set_viewport_size({"width": width, "height": height})
-        page.wait_for_function(
-            "() => [...document.querySelectorAll('[data-plot]')].every((box) => box.querySelector('canvas'))"
-        )
+    page.fill("#username", USER)
+    page.fill("#password", PASSWORD)
+    page.click("button[type=submit]")
+    page.wait_for_url(f"{url}/")
+    page.goto(url + address)
+    page.set_viewport_size({"width": width, "height": page.evaluate("document.documentElement.scrollHeight")})
+    page.wait_for_function(DRAWN)
     page.wait_for_timeout(300)
-    page.screenshot(path=str(path), full_page=True)
-    context.close()
+    return page
 
 
 if __name__ == "__main__":

@@ -10,6 +10,9 @@ from flask import Flask
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page
 
 from cc_backend.demo.serve import PASSWORD, USER, demo_app, listening
+from cc_backend.jobs.filters import JobFilter
+from cc_backend.jobs.search import EVERYTHING_ON_ONE_PAGE
+from cc_backend.model import RowRule
 from cc_backend.services import EXTENSION, Services
 
 VENDOR = Path(__file__).resolve().parents[2] / "backend" / "cc_backend" / "web" / "static" / "vendor"
@@ -36,6 +39,14 @@ def services(app: Flask, url: str) -> Services:
     """The services behind the made-up site, to change what the pages show."""
     found: Services = app.extensions[EXTENSION]
     return found
+
+
+@pytest.fixture
+def job_ids(services: Services) -> dict[int, int]:
+    """The ids of the site's jobs by their number."""
+    everything = RowRule(everything=True)
+    found = services.search.find(JobFilter(), everything, now_s=services.now_s(), items_per_page=EVERYTHING_ON_ONE_PAGE)
+    return {job.job_id: job.id for job in found.jobs}
 
 
 @dataclass

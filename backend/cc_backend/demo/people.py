@@ -18,7 +18,10 @@ srun {code} -s {name}.in
 
 @dataclass(frozen=True, slots=True)
 class DemoJob:
-    """One job: who, what, where, how long ago, how long, and the levels of its metrics per node."""
+    """One job: who, what, where, how long ago, how long, and the levels of its metrics per node.
+
+    From the share `silent_from` of its time on the last node sends nothing.
+    """
 
     job_id: int
     name: str
@@ -40,6 +43,8 @@ class DemoJob:
     idle_from: float = 1.0
     gap: tuple[float, float] = (0.0, 0.0)
     absent: tuple[str, ...] = ()
+    silent_from: float = 1.0
+    array_job_id: int = 0
     cores: int = 0
     gpus: int = 0
     gpu_use: float = 0.0

@@ -1,7 +1,7 @@
 """Serves the made-up site for a while, on a free port of this machine, from a folder that may be thrown away."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from cc_backend.app import create_app
 from cc_backend.archive.file import FileArchive
 from cc_backend.auth.keys import generate_keys
 from cc_backend.demo.cluster import tarn_document
+from cc_backend.demo.people import JOBS, DemoJob
 from cc_backend.demo.site import fill
 from cc_backend.services import EXTENSION, Services
 from cc_backend.settings import LEGACY, BackendSettings
@@ -21,8 +22,8 @@ USER = "hbrandt"
 PASSWORD = "cockpit-demo"  # noqa: S105 - of a server that lives for seconds
 
 
-def demo_app(home: Path) -> Flask:
-    """The application with all jobs of the site and one account of the support staff; close its services after use."""
+def demo_app(home: Path, jobs: Iterable[DemoJob] = JOBS) -> Flask:
+    """The application with jobs of the site and one account of the support staff; close its services after use."""
     FileArchive.create(home / "job-archive").store_cluster(tarn_document())
     (home / "metric-store").mkdir()
     private, public = generate_keys()
@@ -35,14 +36,14 @@ def demo_app(home: Path) -> Flask:
     app = create_app(load(BackendSettings, document, source="demo", base_directory=home, legacy=LEGACY).value)
     services: Services = app.extensions[EXTENSION]
     services.users.add(USER, ("user", "support"), password=PASSWORD, full_name="Helga Brandt")
-    fill(services)
+    fill(services, jobs)
     return app
 
 
 @contextmanager
-def served(home: Path) -> Iterator[str]:
+def served(home: Path, jobs: Iterable[DemoJob] = JOBS) -> Iterator[str]:
     """The address of a server of the site, as long as the block runs."""
-    with listening(demo_app(home)) as address:
+    with listening(demo_app(home, jobs)) as address:
         yield address
 
 

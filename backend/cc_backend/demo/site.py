@@ -73,6 +73,8 @@ def job_curves(plan: DemoJob, sub_cluster: SubCluster, length: int, rng: np.rand
                 if idle:
                     samples = _idle(rng, samples, name, len(parts), plan.idle_from)
                 samples[gap] = np.nan
+                if place == plan.nodes - 1:
+                    samples[int(plan.silent_from * length) :] = np.nan
                 samples = np.minimum(samples, config.peak)
                 out[name, host, part] = samples
     return out
@@ -123,6 +125,7 @@ def _start(services: Services, plan: DemoJob, now_s: int) -> Job:
         num_hwthreads=plan.cores or plan.nodes * CORES,
         num_acc=plan.nodes * plan.gpus,
         smt=1,
+        array_job_id=plan.array_job_id,
         walltime=86400 if plan.state != "timeout" else plan.ran_s,
         submit_time=start_s - 35 * MINUTE_S,
         meta_data={
