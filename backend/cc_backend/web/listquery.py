@@ -53,6 +53,9 @@ KNOWN = (*_OWN, *_SPELLINGS, *filterparams.NAMES, *_ENDS)
 
 _COMMA_LISTS = frozenset({"verdict", "user", "project", "dbId", "jobId"})
 _USUAL_MATCH = {"userMatch": "contains", "projectMatch": "eq", "nodeMatch": "eq"}
+_TIME_DIGITS = 11
+_LAST_TIME_S = 10**_TIME_DIGITS
+"""Unix seconds in the year 5138; what is shown in a zone must not leave the years that the calendar knows."""
 
 
 class Arguments(Protocol):
@@ -318,7 +321,7 @@ def _time(value: str, name: str, zone: tzinfo | None, *, end: bool = False) -> i
     value = value.strip()
     if not value or value == "0":
         return None
-    if value.isascii() and value.isdigit() and len(value) <= 11:  # noqa: PLR2004 - seconds until the year 5138
+    if value.isascii() and value.isdigit() and len(value) <= _TIME_DIGITS:
         return int(value)
     try:
         if len(value) == 10:  # noqa: PLR2004 - a day and nothing else
@@ -330,6 +333,9 @@ def _time(value: str, name: str, zone: tzinfo | None, *, end: bool = False) -> i
             then = then if then.tzinfo else then.replace(tzinfo=zone)
             if end and then.second == 0:
                 then = then.replace(second=59)
-        return int(then.timestamp())
+        seconds = int(then.timestamp())
     except (ValueError, OverflowError):
         raise InvalidInput(f"'{name}' must be a day such as 2026-03-12, not '{value[:40]}'") from None
+    if not 0 <= seconds < _LAST_TIME_S:
+        raise InvalidInput(f"'{name}' must lie between the years 1970 and 5138, not '{value[:40]}'")
+    return seconds
