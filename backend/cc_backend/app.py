@@ -40,6 +40,7 @@ from cc_backend.services import EXTENSION, Services
 from cc_backend.settings import BackendSettings, MainSettings
 from cc_backend.storerouter import StoreRouter
 from cc_backend.storetable import tables
+from cc_backend.trustedclock import TrustedClock, boot_time_s
 
 # Pages load nothing from elsewhere and hold neither script nor style of their own.
 CONTENT_SECURITY_POLICY = (
@@ -59,7 +60,12 @@ HSTS_S = 365 * 24 * 3600
 logger = logging.getLogger(__name__)
 
 
-def create_app(settings: BackendSettings, *, clock: Callable[[], float] = time.time) -> Flask:
+def create_app(
+    settings: BackendSettings,
+    *,
+    clock: Callable[[], float] = time.time,
+    steady_clock: Callable[[], float] = boot_time_s,
+) -> Flask:
     """The web application with its services under `app.extensions["cockpit"]`; no background work runs yet.
 
     Raises:
@@ -69,7 +75,7 @@ def create_app(settings: BackendSettings, *, clock: Callable[[], float] = time.t
     app = Flask("cc_backend", static_folder=None, template_folder=None)
     app.url_map.merge_slashes = False  # a redirect to the other spelling would lose the body of a POST
     app.config["MAX_CONTENT_LENGTH"] = max(settings.main.max_batch_bytes, settings.main.max_json_bytes)
-    services = create_services(settings, clock)
+    services = create_services(settings, clock, steady_clock)
     app.extensions[EXTENSION] = services
     app.after_request(add_headers)
     app.register_blueprint(api_blueprint())
@@ -94,7 +100,11 @@ def to_serve(app: Flask, settings: BackendSettings) -> Application:
     return Application(app, lambda environ: guard.may_send_body(app, environ), body_limit, lane)
 
 
-def create_services(settings: BackendSettings, clock: Callable[[], float] = time.time) -> Services:
+def create_services(
+    settings: BackendSettings,
+    clock: Callable[[], float] = time.time,
+    steady_clock: Callable[[], float] = boot_time_s,
+) -> Services:
     """The parts, opened and connected; `Services.close` closes them."""
     lock_files = lock_data(settings)
     archive = FileArchive(Path(settings.archive.path))
@@ -158,6 +168,7 @@ def create_services(settings: BackendSettings, clock: Callable[[], float] = time
         ),
         lock_files=lock_files,
         clock=clock,
+        trusted_clock=TrustedClock(clock, steady=steady_clock, last_known_s=store.last_alive_s),
         held_tables=None if (metrics, nodes) == tables(clusters) else (metrics, nodes),
     )
 

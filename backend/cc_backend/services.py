@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from cc_backend.metricstore.lines.nodes import NodeTable
     from cc_backend.settings import BackendSettings
     from cc_backend.storerouter import StoreRouter
+    from cc_backend.trustedclock import TrustedClock
 
 EXTENSION = "cockpit"
 
@@ -56,12 +57,17 @@ class Services:
     health: "HealthMonitor"
     lock_files: "Sequence[LockFile]"
     clock: Callable[[], float]
+    trusted_clock: "TrustedClock"
     held_tables: "tuple[MetricTable, NodeTable] | None" = None
     """What the store takes, if that is more than the configuration has."""
 
     def now_s(self) -> int:
         """The current time in whole Unix seconds."""
         return int(self.clock())
+
+    def retention_now_s(self) -> int:
+        """The time by which things are removed: no wall clock that jumped removes anything."""
+        return self.trusted_clock.retention_now_s()
 
     def close(self) -> None:
         """Close what is open: samples are on disk, no connection stays, another process may take over."""

@@ -46,10 +46,11 @@ def read_exposition() -> Callable[[bytes], Any]:
 
 
 class Clock:
-    """A clock that stands until it is moved."""
+    """A wall clock that stands until it is moved, and the steady one of the same machine, which no step moves."""
 
     def __init__(self, now_s: float) -> None:
         self.now_s = now_s
+        self.steady_s = 0.0
 
     def __call__(self) -> float:
         return self.now_s
@@ -57,7 +58,16 @@ class Clock:
     def advance(self, seconds: float) -> float:
         """Move on, and say what time it is then."""
         self.now_s += seconds
+        self.steady_s += seconds
         return self.now_s
+
+    def step(self, seconds: float) -> None:
+        """Set the wall clock."""
+        self.now_s += seconds
+
+    def steady(self) -> float:
+        """Seconds that no step moves."""
+        return self.steady_s
 
 
 def _metric(name: str, base: str, scope: str, peak: float, **more: Any) -> dict[str, Any]:
@@ -263,7 +273,7 @@ def app_factory(tmp_path: Path, clock: Clock, token_keys: tuple[str, str]) -> It
             for document in [tern_document()] if clusters is None else clusters:
                 files.store_cluster(document)
         (tmp_path / "metric-store").mkdir(exist_ok=True)
-        app = create_app(_settings(tmp_path, token_keys, settings or {}), clock=clock)
+        app = create_app(_settings(tmp_path, token_keys, settings or {}), clock=clock, steady_clock=clock.steady)
         app.testing = True
         opened.append(app)
         assert app.extensions[EXTENSION].store.wait_restored()

@@ -10,6 +10,7 @@ from cc_backend.api.answers import JSON
 from cc_backend.api.binding import check_cluster
 from cc_backend.api.bodies import read_body
 from cc_backend.api.errors import problem
+from cc_backend.api.ingest import ingest
 from cc_backend.auth.guard import current_caller
 from cc_backend.metricstore import QUIET_REASONS, IngestResult, Reason, UnknownName
 from cc_backend.services import current
@@ -30,7 +31,7 @@ def write_samples() -> Response:
     bound = current_caller().clusters
     if cluster:
         check_cluster(cluster, bound)
-    result = services.store.ingest(batch, received_s=services.now_s(), default_cluster=cluster, bound=bound)
+    result = ingest(services, batch, default_cluster=cluster, bound=bound)
     answer = answer_to(result)
     # Tells the sender that the next batch may come compressed (RFC 9110, section 12.5.3).
     answer.headers["Accept-Encoding"] = "gzip"

@@ -72,9 +72,17 @@ class Archiver:
         self._judge = judge
         self._rules = rules
         self._retries: dict[int, _Retry] = {}
+        self._retention_now_s = 0
 
-    def run_once(self, *, now_s: int, stopping: Callable[[], bool] = lambda: False) -> ArchivingResult:
-        """Archive every job that is due; stops between two jobs when `stopping` says so."""
+    def run_once(
+        self, *, now_s: int, retention_now_s: int | None = None, stopping: Callable[[], bool] = lambda: False
+    ) -> ArchivingResult:
+        """Archive every job that is due; stops between two jobs when `stopping` says so.
+
+        No job is given up before `retention_now_s` is past its retention, by default `now_s`: a wall clock that jumped
+        gives up none.
+        """
+        self._retention_now_s = now_s if retention_now_s is None else retention_now_s
         result = ArchivingResult()
         for job in self._search.finished_unarchived():
             if stopping():
@@ -89,7 +97,7 @@ class Archiver:
         for job, late_hosts in self._search.incomplete_archives():
             if stopping():
                 break
-            if now_s > job.stop_time + self._rules.retention_s:
+            if self._is_out_of_retention(job):
                 self._search.accept_incomplete_archive(job.id)
             elif len(self._metricdata.silent_hosts(job)) < len(late_hosts):
                 self._archive_job(job, now_s, result)
@@ -98,8 +106,12 @@ class Archiver:
     def _is_due(self, job: Job, now_s: int) -> bool:
         retry = self._retries.get(job.id)
         if retry is not None:
-            return now_s >= retry.next_s
+            # a clock that was set back must not put it off for as long
+            return now_s >= retry.next_s or now_s < retry.next_s - LONGEST_RETRY_S
         return now_s >= job.stop_time + self._rules.late_data_s or not self._metricdata.silent_hosts(job)
+
+    def _is_out_of_retention(self, job: Job) -> bool:
+        return self._retention_now_s > job.stop_time + self._rules.retention_s
 
     def _archive_job(self, job: Job, now_s: int, result: ArchivingResult) -> None:
         try:
@@ -153,7 +165,7 @@ class Archiver:
             return None
 
     def _failed(self, job: Job, reason: str, now_s: int) -> None:
-        if now_s > job.stop_time + self._rules.retention_s:
+        if self._is_out_of_retention(job):
             self._give_up(job, reason)
             return
         tries = self._retries[job.id].tries + 1 if job.id in self._retries else 1

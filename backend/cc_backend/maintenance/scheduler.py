@@ -55,7 +55,7 @@ def periodic_tasks(services: Services, stopping: threading.Event) -> tuple[Perio
 
     def archive() -> None:
         services.archive.demand_root()  # told once here, not for each job, and tried again soon
-        archiver.run_once(now_s=services.now_s(), stopping=stopping.is_set)
+        archiver.run_once(now_s=services.now_s(), retention_now_s=services.retention_now_s(), stopping=stopping.is_set)
 
     def footprints() -> None:
         refresher.step(now_s=services.now_s(), stopping=stopping.is_set)
@@ -64,15 +64,16 @@ def periodic_tasks(services: Services, stopping: threading.Event) -> tuple[Perio
         services.judge.judge_finished(now_s=services.now_s(), stopping=stopping.is_set)
 
     def upkeep() -> None:
-        keep_store(services.search, services.store, now_s=services.now_s())
+        services.trusted_clock.decide()
+        keep_store(services.search, services.store, now_s=services.retention_now_s())
 
     def end_sessions() -> None:
-        services.sessions.purge(now_s=services.now_s())
+        services.sessions.purge(now_s=services.retention_now_s())
 
     def prune_node_states() -> None:
         retention = services.settings.main.nodestate_retention
         if retention.policy == "delete":
-            services.nodes.prune(services.now_s() - 3600 * retention.age, stopping=stopping.is_set)
+            services.nodes.prune(services.retention_now_s() - 3600 * retention.age, stopping=stopping.is_set)
 
     return (
         PeriodicTask("archive", archive, ARCHIVE_EVERY_S, needs_whole_store=True, thread="archiving"),

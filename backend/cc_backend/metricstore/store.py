@@ -159,12 +159,19 @@ class MetricStore:
     # In
 
     def ingest(
-        self, batch: bytes, *, received_s: int, default_cluster: str = "", bound: Collection[str] = ()
+        self,
+        batch: bytes,
+        *,
+        received_s: int,
+        default_cluster: str = "",
+        bound: Collection[str] = (),
+        time_range: tuple[int, int] | None = None,
     ) -> IngestResult:
         """Take a batch of line protocol. Good lines are kept, bad ones counted and the first of them named.
 
         `bound` are the clusters that the sender may write to, empty for all. A line that is left out leaves no host and
-        no series behind.
+        no series behind. `time_range` are the earliest and the latest time that it may be now where the clock is in
+        doubt: a sample is neither too old nor ahead if it would not be by one of them.
 
         When this returns with `durable`, the write-ahead log has the batch (and with fsync `always`, the disk). If not,
         the samples are in memory only; sending the batch again changes nothing else. With `full`, nothing was taken.
@@ -176,15 +183,22 @@ class MetricStore:
         if self._upkeep.refusing:
             return _FULL
         with self._measured.timed("ingest"):
-            return self._take(batch, received_s, default_cluster, bound)
+            return self._take(batch, received_s, default_cluster, bound, time_range or (received_s, received_s))
 
-    def _take(self, batch: bytes, received_s: int, default_cluster: str, bound: Collection[str]) -> IngestResult:
+    def _take(
+        self,
+        batch: bytes,
+        received_s: int,
+        default_cluster: str,
+        bound: Collection[str],
+        time_range: tuple[int, int],
+    ) -> IngestResult:
         faults = Faults()
         with self._ingest:
             spellings = self._table.spellings(default_cluster, bound)
             with self._table.putting_off() as new:
                 decoded = decode(batch, spellings, received_s=received_s, faults=faults)
-                kept = screen(decoded, received_s=received_s, retention_s=self._retention_s, faults=faults)
+                kept = screen(decoded, time_range=time_range, retention_s=self._retention_s, faults=faults)
                 if new:
                     kept = self._registered(kept, spellings, faults)
             ticket, unlisted = self._store(kept, received_s)
@@ -234,7 +248,8 @@ class MetricStore:
             for code, count in zip(*np.unique(sids[sids < 0], return_counts=True), strict=True):
                 faults.add(refusal_reason(int(code)), (), int(count))
             decoded = Decoded(sids[known], values[known], times_s[known], known)
-            kept = screen(decoded, received_s=received_s, retention_s=self._retention_s, faults=faults)
+            now = received_s, received_s
+            kept = screen(decoded, time_range=now, retention_s=self._retention_s, faults=faults)
             ticket, _ = self._store(kept, received_s)
         rejected = {str(reason): count for reason, count in faults.counts.items()}
         self._count(len(kept.sids), rejected)
@@ -317,6 +332,11 @@ class MetricStore:
     def started_s(self) -> int:
         """When this store was opened."""
         return self._started_s
+
+    @property
+    def last_alive_s(self) -> int:
+        """The newest time that the folder knows from before the start, 0 without any: no clock should be behind it."""
+        return 0 if self._disk is None else self._disk.last_alive_s
 
     def outages(self) -> list[Outage]:
         """From when to when no store ran on this folder, oldest first; as far back as samples are kept."""

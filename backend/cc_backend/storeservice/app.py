@@ -23,6 +23,7 @@ from cc_backend.storeservice.metrictable import metric_table
 from cc_backend.storeservice.services import EXTENSION, StoreServices
 from cc_backend.storeservice.settings import StoreServiceSettings
 from cc_backend.storeservice.usednodes import UsedNodesClient
+from cc_backend.trustedclock import TrustedClock, boot_time_s
 from cc_common.errors import CockpitError, SettingsError
 
 logger = logging.getLogger(__name__)
@@ -67,7 +68,11 @@ def make_used_nodes(settings: StoreServiceSettings) -> UsedNodesClient | None:
     return UsedNodesClient(main.backend_url, main.backend_token) if main.backend_url else None
 
 
-def create_services(settings: StoreServiceSettings, clock: Callable[[], float] = time.time) -> StoreServices:
+def create_services(
+    settings: StoreServiceSettings,
+    clock: Callable[[], float] = time.time,
+    steady_clock: Callable[[], float] = boot_time_s,
+) -> StoreServices:
     """The parts, opened and connected; `StoreServices.close` closes them."""
     gate = make_gate(settings)
     if gate.is_open:
@@ -77,10 +82,16 @@ def create_services(settings: StoreServiceSettings, clock: Callable[[], float] =
     used_nodes = make_used_nodes(settings)
     store = open_store(settings.metric_store, metric_table(settings), int(clock()), background=True)
     health = HealthMonitor([Part("the metric store", store.check_disk, store.faults)])
-    return StoreServices(settings, store, gate, used_nodes, health, clock)
+    trusted_clock = TrustedClock(clock, steady=steady_clock, last_known_s=store.last_alive_s)
+    return StoreServices(settings, store, gate, used_nodes, health, clock, trusted_clock)
 
 
-def create_app(settings: StoreServiceSettings, *, clock: Callable[[], float] = time.time) -> Flask:
+def create_app(
+    settings: StoreServiceSettings,
+    *,
+    clock: Callable[[], float] = time.time,
+    steady_clock: Callable[[], float] = boot_time_s,
+) -> Flask:
     """The web application with its parts under `app.extensions`; no background work runs yet.
 
     Raises:
@@ -90,7 +101,7 @@ def create_app(settings: StoreServiceSettings, *, clock: Callable[[], float] = t
     app = Flask("cc_backend.storeservice", static_folder=None, template_folder=None)
     app.url_map.merge_slashes = False  # a redirect to the other spelling would lose the body of a POST
     app.config["MAX_CONTENT_LENGTH"] = max(settings.main.max_batch_bytes, settings.main.max_json_bytes)
-    app.extensions[EXTENSION] = create_services(settings, clock)
+    app.extensions[EXTENSION] = create_services(settings, clock, steady_clock)
     app.register_error_handler(CockpitError, errors.answer_to_cockpit_error)
     app.register_error_handler(HTTPException, errors.answer_to_http_error)
     app.register_error_handler(Exception, errors.answer_to_unexpected)

@@ -39,7 +39,8 @@ def upkeep(services: StoreServices) -> int:
 
     Samples of hosts with running jobs stay; while the backend that knows these jobs has never answered, those of all.
     """
-    now_s, store = services.now_s(), services.store
+    services.trusted_clock.decide()
+    now_s, store = services.retention_now_s(), services.store
     before_s = int(now_s - services.settings.metric_store.retention_in_memory_s)
     protected = {} if services.used_nodes is None else services.used_nodes.fetch(before_s)
     if protected is None:

@@ -13,6 +13,7 @@ from cc_backend.api.activity import current_activity
 from cc_backend.api.answers import health_answer
 from cc_backend.api.binding import check_cluster
 from cc_backend.api.bodies import read_body
+from cc_backend.api.ingest import ingest
 from cc_backend.api.write import answer_to
 from cc_backend.auth.caller import Caller
 from cc_backend.auth.guard import is_local, presented_token
@@ -48,7 +49,7 @@ def write_samples(services: StoreServices, caller: Caller) -> Response:
     if cluster:
         check_cluster(cluster, caller.clusters)
     _note_default_cluster(services, cluster)
-    result = services.store.ingest(batch, received_s=services.now_s(), default_cluster=cluster, bound=caller.clusters)
+    result = ingest(services, batch, default_cluster=cluster, bound=caller.clusters)
     answer = answer_to(result)
     answer.headers["Accept-Encoding"] = "gzip"
     return answer

@@ -8,6 +8,7 @@ from cc_backend.metricstore import MetricStore
 from cc_backend.storeservice.gate import Gate
 from cc_backend.storeservice.settings import StoreServiceSettings
 from cc_backend.storeservice.usednodes import UsedNodesClient
+from cc_backend.trustedclock import TrustedClock
 
 EXTENSION = "cockpit-metric-store"
 """Where the application keeps them: `app.extensions[EXTENSION]`."""
@@ -23,12 +24,17 @@ class StoreServices:
     used_nodes: UsedNodesClient | None
     health: HealthMonitor
     clock: Callable[[], float]
+    trusted_clock: TrustedClock
     default_clusters: set[str] = field(default_factory=set)
     """Those that batches named since the start, whether anything came of it or not."""
 
     def now_s(self) -> int:
         """The current time in whole Unix seconds."""
         return int(self.clock())
+
+    def retention_now_s(self) -> int:
+        """The time by which samples are removed: no wall clock that jumped removes any."""
+        return self.trusted_clock.retention_now_s()
 
     def close(self) -> None:
         """Bring the samples to disk."""

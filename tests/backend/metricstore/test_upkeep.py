@@ -195,3 +195,16 @@ def test_series_that_are_forgotten_do_not_count_for_the_forecast() -> None:
         store.free(before_s=NOW - 60, protected=QUIET)
         found = store.capacity(NOW)
     assert (found.series, found.samples_per_s) == (1, pytest.approx(1 / 60))
+
+
+def test_an_outage_is_remembered_for_two_retentions(tmp_path: Path) -> None:
+    """As long as a job that was archived late may ask why its samples are missing."""
+    retention_s = 3600
+    with MetricStore.open(tmp_path, METRICS, now_s=T0, retention_s=retention_s) as first:
+        first.upkeep(T0, {})
+    with MetricStore.open(tmp_path, METRICS, now_s=T0 + 600, retention_s=retention_s) as second:
+        (outage,) = second.outages()
+        assert outage[1] == T0 + 600
+        for after_s, remembered in ((retention_s + 1, True), (2 * retention_s, True), (2 * retention_s + 1, False)):
+            second.upkeep(outage[1] + after_s, {})
+            assert (second.outages() == [outage]) is remembered

@@ -286,6 +286,11 @@ class StoreDisk:
         """Note that the store runs."""
         self._runs.alive(now_s, forget_before_s=forget_before_s)
 
+    @property
+    def last_alive_s(self) -> int:
+        """When a store last showed a sign of life in this folder before the start, 0 without any."""
+        return self._runs.last_alive_s
+
     def outages(self) -> list[Outage]:
         """Periods before the start in which no store ran on it."""
         return self._runs.outages()

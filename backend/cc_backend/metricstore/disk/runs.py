@@ -17,6 +17,8 @@ class Runs:
         self._outages, alive_s = _read(self._path)
         # Each batch touches the segment in use, which tells the end of a run better than the file's own last line.
         alive_s = max([alive_s, *(_changed_s(path) for path in directory.glob("*.wal"))])
+        self.last_alive_s = alive_s
+        """The last sign of life before this start, 0 without any."""
         if 0 < alive_s < now_s:
             self._outages.append((alive_s, now_s))
 
@@ -26,7 +28,9 @@ class Runs:
 
     def alive(self, now_s: int, *, forget_before_s: int = 0) -> None:
         """Note that the store runs now, and forget outages that ended before samples that are still kept."""
-        self._outages = [outage for outage in self._outages if outage[1] >= forget_before_s]
+        # an outage that seems to end in the future was noted by a clock that was wrong
+        ended = [(from_s, min(to_s, now_s)) for from_s, to_s in self._outages if from_s < now_s]
+        self._outages = [outage for outage in ended if outage[1] >= forget_before_s]
         lines = [f"down {from_s} {to_s}" for from_s, to_s in self._outages]
         temporary = self._path.with_suffix(".tmp")
         try:

@@ -106,17 +106,21 @@ def _merged(fast: Decoded, slow: Decoded) -> Decoded:
     )
 
 
-def screen(decoded: Decoded, *, received_s: int, retention_s: int, faults: Faults) -> Screened:
-    """The samples that can be kept: single precision holds them, and their time is neither ahead nor out of date."""
+def screen(decoded: Decoded, *, time_range: tuple[int, int], retention_s: int, faults: Faults) -> Screened:
+    """The samples that can be kept: single precision holds them, and their time is neither ahead nor out of date.
+
+    `time_range` are the earliest and the latest time that it may be now.
+    """
     if not len(decoded.sids):
         return Screened(decoded.sids, np.empty(0, np.float32), 0, decoded.positions)
     values, times = decoded.values, decoded.times_s
     oldest_s, newest_s = (times, times) if isinstance(times, int) else (int(times.min()), int(times.max()))
-    if oldest_s < received_s - retention_s or newest_s > received_s + FUTURE_S or not np.isfinite(values).all():
+    first_s, last_s = time_range[0] - retention_s, time_range[1] + FUTURE_S
+    if oldest_s < first_s or newest_s > last_s or not np.isfinite(values).all():
         decoded = _fine_only(decoded, np.isfinite(values), faults, Reason.VALUE_RANGE, "the value is beyond 3.4e38")
-        early = np.broadcast_to(decoded.times_s <= received_s + FUTURE_S, decoded.sids.shape)
+        early = np.broadcast_to(decoded.times_s <= last_s, decoded.sids.shape)
         decoded = _fine_only(decoded, early, faults, Reason.FUTURE, f"the time is more than {FUTURE_S} s ahead")
-        late = np.broadcast_to(decoded.times_s >= received_s - retention_s, decoded.sids.shape)
+        late = np.broadcast_to(decoded.times_s >= first_s, decoded.sids.shape)
         decoded = _fine_only(decoded, late, faults, Reason.TOO_OLD, f"the time is more than {retention_s} s ago")
         return Screened(decoded.sids, decoded.values, decoded.times_s, decoded.positions)
     return Screened(decoded.sids, values, oldest_s if oldest_s == newest_s else times, decoded.positions)

@@ -75,3 +75,18 @@ def test_a_snapshot_at_the_end_leaves_word_of_when_that_was(tmp_path: Path) -> N
         assert store.snapshot(T0 + 110)
     with MetricStore.open(tmp_path, metrics, now_s=T0 + 300) as store:
         assert store.outages() == [(T0 + 110, T0 + 300)]
+
+
+def test_an_outage_that_a_wrong_clock_noted_ends_when_the_clock_is_right(tmp_path: Path) -> None:
+    Runs(tmp_path, now_s=T0).alive(T0 + 100)
+    ahead = Runs(tmp_path, now_s=T0 + 10**9)
+    ahead.alive(T0 + 200)
+    assert ahead.outages() == [(T0 + 100, T0 + 200)]
+    ahead.alive(T0 + 300)
+    assert ahead.outages() == [(T0 + 100, T0 + 200)]
+
+
+def test_the_last_sign_of_life_is_known(tmp_path: Path) -> None:
+    assert Runs(tmp_path, now_s=T0).last_alive_s == 0
+    Runs(tmp_path, now_s=T0).alive(T0 + 100)
+    assert Runs(tmp_path, now_s=T0 - 10**8).last_alive_s == T0 + 100

@@ -282,7 +282,7 @@ def test_a_key_alone_is_no_line_also_where_it_is_known_to_be_refused(end: bytes,
 
 def screened(batch: bytes, kernel: KernelName) -> tuple[Screened, Faults]:
     found, faults = decoded(batch, spellings(kernel))
-    return screen(found, received_s=NOW, retention_s=3600, faults=faults), faults
+    return screen(found, time_range=(NOW, NOW), retention_s=3600, faults=faults), faults
 
 
 @pytest.mark.parametrize(
