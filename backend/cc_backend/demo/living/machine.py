@@ -17,11 +17,16 @@ PAUSE_S = 5
 _BURN = "import os,sys\nos.sched_setaffinity(0,{int(sys.argv[1])})\nwhile True: pass"
 
 
+def host_name() -> str:
+    """The name of this machine, as its agent sends it."""
+    return socket.gethostname().split(".")[0]
+
+
 def run_jobs(
     url: str, token_file: Path, threads: list[int], *, job_seconds: float, stop: threading.Event, failed: list[str]
 ) -> None:
     """Start, load, stop, until told to stop; what goes wrong is left in `failed`."""
-    host = socket.gethostname().split(".")[0]
+    host = host_name()
     with client(url, token_file) as backend:
         number = now_s() % 10_000_000
         while not stop.is_set() and not failed:
