@@ -143,7 +143,7 @@ def create_services(
         stores=stores,
         archive=archive,
         jobs=JobLifecycle(database, clusters),
-        search=JobSearch(database),
+        search=JobSearch(database, clusters),
         nodes=NodeStates(database, clusters),
         metricdata=metricdata,
         judge=Judge(

@@ -345,13 +345,15 @@ JobData = dict[str, dict[Scope, JobMetric]]
 class RowRule:
     """Which jobs a caller may see: all, or those of a user or of projects. Made by `auth.rows` only.
 
-    `clusters` narrows that to the clusters a token is bound to; empty is no binding.
+    `clusters` narrows that to the clusters a token is bound to; empty is no binding. With `hides_restricted` the jobs
+    come without values of metrics that are for staff only.
     """
 
     everything: bool = False
     user: str = ""
     projects: tuple[str, ...] = ()
     clusters: tuple[str, ...] = ()
+    hides_restricted: bool = False
 
     def allows(self, job: Job) -> bool:
         """Whether this one job may be seen."""

@@ -5,6 +5,7 @@ from flask import Response, request
 from cc_backend.api.answers import json_answer
 from cc_backend.api.binding import check_cluster
 from cc_backend.auth.guard import current_caller
+from cc_backend.clusters.document import without_restricted_metrics
 from cc_backend.errors import InvalidInput
 from cc_backend.services import current
 from cc_common.errorcodes import ErrorCode
@@ -23,4 +24,7 @@ def list_clusters() -> Response:
                 code=ErrorCode.UNKNOWN_CLUSTER,
             )
     names = allowed if wanted is None else [wanted]
-    return json_answer({"clusters": [clusters[name].document for name in names]})
+    documents = [clusters[name].document for name in names]
+    if not caller.sees_restricted_metrics:
+        documents = [without_restricted_metrics(document) for document in documents]
+    return json_answer({"clusters": documents})

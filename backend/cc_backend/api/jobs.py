@@ -18,6 +18,7 @@ from cc_backend.auth.guard import current_caller
 from cc_backend.auth.rows import row_rule
 from cc_backend.errors import ArchiveError, BackendError, Conflict, InvalidInput, NotAllowed, NotFound
 from cc_backend.jobs.payloads import job_to_wire
+from cc_backend.jobs.restrictions import IsRestricted, visible_part
 from cc_backend.jobs.tags import chosen_tags, visible_tags
 from cc_backend.model import Job, JobData, JobKey, MetricStatistic, MonitoringStatus, Scope
 from cc_backend.services import Services, current
@@ -81,6 +82,7 @@ def get_job_metrics(job_id: str) -> Response:
     try:
         job = _find(services, job_id)
         data = services.metricdata.job_data(job, names, wanted, now_s=services.now_s(), statistics=True)
+        data = visible_part(data, _restricted(services, job))
         return _answer(numbers.job_metrics(data, _missing(services, job, data, names)))
     except BackendError as error:
         logger.info("no metrics of job id=%r error=%s", job_id[:40], error)
@@ -132,9 +134,15 @@ def _samples(services: Services, job: Job, names: list[str] | None) -> JobData:
     wanted = [Scope.CORE, Scope.ACCELERATOR] if job.num_nodes == 1 else [Scope.NODE]
     metrics = services.clusters[job.cluster].metrics if job.cluster in services.clusters else {}
     coarsest_s = max((metric.timestep_s for metric in metrics.values()), default=None)
-    return services.metricdata.job_data(
+    data = services.metricdata.job_data(
         job, names, wanted, now_s=services.now_s(), resolution_s=coarsest_s, statistics=True
     )
+    return visible_part(data, _restricted(services, job))
+
+
+def _restricted(services: Services, job: Job) -> IsRestricted:
+    """Says of the metrics of a job which the caller may not see."""
+    return (lambda _: False) if current_caller().sees_restricted_metrics else services.clusters.is_restricted(job)
 
 
 def _missing(services: Services, job: Job, data: JobData, names: list[str] | None) -> numbers.Missing:
@@ -143,6 +151,8 @@ def _missing(services: Services, job: Job, data: JobData, names: list[str] | Non
         sub_cluster = services.clusters.of_job(job)
     except NotFound:
         return {}
+    hides = _restricted(services, job)
+    sub_cluster = replace(sub_cluster, metrics=visible_part(sub_cluster.metrics, hides))
     metrics = {name: config for name, config in sub_cluster.metrics.items() if names is None or name in names}
     found = job_absences(
         job,
@@ -155,6 +165,7 @@ def _missing(services: Services, job: Job, data: JobData, names: list[str] | Non
         noted=lambda: noted_absences(services.archive, job),
     )
     elsewhere = services.clusters[job.cluster].metrics if job.cluster in services.clusters else {}
+    elsewhere = visible_part(elsewhere, hides)
     unknown = not_measured(job, names or (), elsewhere, sub_cluster)
     return absence_documents(found, zone=None) | absence_documents(unknown, zone=None)
 
@@ -169,7 +180,7 @@ def _statistics(services: Services, job: Job) -> dict[str, MetricStatistic] | No
     except (ArchiveError, NotFound) as error:
         logger.warning("no statistics in list job=%d cluster=%s error=%s", job.job_id, job.cluster, error)
         return None
-    return None if statistics is None else dict(statistics)
+    return None if statistics is None else visible_part(statistics, _restricted(services, job))
 
 
 def _answer(body: bytes, status: int = HTTPStatus.OK) -> Response:

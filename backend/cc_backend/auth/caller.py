@@ -55,6 +55,11 @@ class Caller:
         """Whether the caller may see nodes and whole clusters: admin, support and service accounts."""
         return self.is_service or bool(self.roles & {Role.ADMIN, Role.SUPPORT})
 
+    @property
+    def sees_restricted_metrics(self) -> bool:
+        """Whether the caller sees metrics that cluster.json restricts: staff and service accounts, as the reference."""
+        return self.sees_nodes
+
     def may_use_cluster(self, cluster: str) -> bool:
         """Whether the token is bound to no cluster or to this one, for reading and for writing."""
         return not self.clusters or cluster in self.clusters

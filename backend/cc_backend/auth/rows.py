@@ -16,7 +16,8 @@ def row_rule(caller: Caller) -> RowRule:
     | `manager` among them | own, and those of the caller's projects |
     | `user` among them | own |
 
-    A token that is bound to clusters sees of these only what lies in its clusters.
+    A token that is bound to clusters sees of these only what lies in its clusters. Who sees a part of the jobs does not
+    see metrics that are restricted to staff.
 
     Raises:
         NotAllowed: none of these, which is an error and not an empty list.
@@ -25,8 +26,8 @@ def row_rule(caller: Caller) -> RowRule:
         return RowRule(everything=True, clusters=caller.clusters)
     if Role.MANAGER in caller.roles:
         projects = tuple(sorted(project for project in caller.projects if project))
-        return RowRule(user=caller.name, projects=projects, clusters=caller.clusters)
+        return RowRule(user=caller.name, projects=projects, clusters=caller.clusters, hides_restricted=True)
     if Role.USER in caller.roles:
-        return RowRule(user=caller.name, clusters=caller.clusters)
+        return RowRule(user=caller.name, clusters=caller.clusters, hides_restricted=True)
     text = f"the account '{caller.name}' has no role that may see jobs; ask an administrator for one"
     raise NotAllowed(text, code=ErrorCode.ROLE_MISSING)

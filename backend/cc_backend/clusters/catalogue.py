@@ -1,7 +1,7 @@
 """All clusters of an installation: found in the job archive, asked by name and by host."""
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -123,6 +123,31 @@ class Clusters:
         present = restricted_metrics(held.clusters[cluster]) if cluster in held.clusters else frozenset[str]()
         return present | held.earlier.restricted(cluster)
 
+    def is_restricted(self, job: Job) -> Callable[[str], bool]:
+        """Says of a metric whether values of this job are to be seen by staff only.
+
+        The present configuration of the job's subcluster decides; a metric that it lacks is restricted if the cluster
+        ever restricted it.
+        """
+        try:
+            metrics = self.of_job(job).metrics
+        except NotFound:
+            metrics = {}
+        ever: list[frozenset[str]] = []
+
+        def restricted(metric: str) -> bool:
+            if metric in metrics:
+                return metrics[metric].restrict
+            if not ever:  # asked for seldom, and it takes the database
+                ever.append(self.restricted(job.cluster))
+            return metric in ever[0]
+
+        return restricted
+
+    def restricting_energy(self) -> frozenset[str]:
+        """The clusters that restrict a metric that goes into the energy of their jobs."""
+        return frozenset(name for name, cluster in self.items() if _restricts_energy(cluster))
+
     def sub_cluster_for(self, cluster: str, host: str, given: str = "") -> SubCluster:
         """The subcluster of a host: the given one, else the first that lists the host, else the one for all.
 
@@ -143,6 +168,11 @@ class Clusters:
                 f"resources: no subcluster of {cluster!r} has the host {host!r}", code=ErrorCode.UNKNOWN_HOST
             )
         return sub_cluster
+
+
+def _restricts_energy(cluster: Cluster) -> bool:
+    tables = [cluster.metrics, *(sub_cluster.metrics for sub_cluster in cluster.sub_clusters.values())]
+    return any(config.energy and config.restrict for table in tables for config in table.values())
 
 
 def load_clusters(archive_root: Path) -> tuple[Clusters, list[str]]:

@@ -1,6 +1,6 @@
 """A cluster as the API prints it: what was configured, with everything derived filled in."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from cc_backend.clusters.model import MetricConfig, MetricEntry, Override, Quantity, SubCluster
@@ -15,6 +15,33 @@ def cluster_document(name: str, entries: Sequence[MetricEntry], sub_clusters: Se
         "metricConfig": [_entry(entry) for entry in entries],
         "subClusters": [_sub_cluster(sub_cluster) for sub_cluster in sub_clusters],
     }
+
+
+def without_restricted_metrics(document: Mapping[str, Any]) -> dict[str, Any]:
+    """The document of a cluster without the metrics that are for staff only."""
+    entries = [entry for entry in document["metricConfig"] if not entry["restrict"]]
+    return {
+        **document,
+        "metricConfig": [_without_restricted_overrides(entry) for entry in entries],
+        "subClusters": [_without_restricted(sub_cluster) for sub_cluster in document["subClusters"]],
+    }
+
+
+def _without_restricted_overrides(entry: Mapping[str, Any]) -> dict[str, Any]:
+    kept = [override for override in entry.get("subClusters", ()) if not override["restrict"]]
+    plain = {key: value for key, value in entry.items() if key != "subClusters"}
+    return {**plain, "subClusters": kept} if kept else plain
+
+
+def _without_restricted(sub_cluster: Mapping[str, Any]) -> dict[str, Any]:
+    restricted = {entry["name"] for entry in sub_cluster.get("metricConfig", ()) if entry["restrict"]}
+    kept: dict[str, Any] = {
+        "metricConfig": [entry for entry in sub_cluster.get("metricConfig", ()) if entry["name"] not in restricted],
+        "footprint": [name for name in sub_cluster.get("footprint", ()) if name not in restricted],
+        "energyFootprint": [name for name in sub_cluster.get("energyFootprint", ()) if name not in restricted],
+    }
+    plain = {key: value for key, value in sub_cluster.items() if key not in kept}
+    return {**plain, **{key: values for key, values in kept.items() if values}}
 
 
 def metric_document(metric: MetricConfig) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from typing import Any
 import peewee
 
 from cc_backend.errors import InvalidInput, NotAllowed
+from cc_backend.jobs.restrictions import HiddenValues, metric_of
 from cc_backend.jobs.tables import NOT_JUDGED, STOP_TIME, FootprintRow, JobHostRow, JobRow, JobTagRow
 from cc_backend.model import FIRST_START_S, MAX_RUN_WITHOUT_LIMIT_S, OVERDUE_GRACE_S, JobState, Level, RowRule
 from cc_common.errorcodes import ErrorCode
@@ -92,8 +93,8 @@ def visible_anywhere(rows: RowRule) -> Any:
     return own | JobRow.project.in_(rows.projects) if rows.projects else own
 
 
-def visible_and_wanted(rows: RowRule, wanted: JobFilter, now_s: int) -> list[Any]:
-    """The conditions of a row rule and a filter together, all of which must hold.
+def visible_and_wanted(rows: RowRule, wanted: JobFilter, now_s: int, hidden: HiddenValues | None = None) -> list[Any]:
+    """The conditions of a row rule and a filter together, all of which must hold; `hidden` values fit no filter.
 
     Raises:
         NotAllowed: the filter names a cluster that the caller's token is not bound to.
@@ -101,10 +102,10 @@ def visible_and_wanted(rows: RowRule, wanted: JobFilter, now_s: int) -> list[Any
     for cluster in wanted.clusters:
         if not rows.allows_cluster(cluster):
             raise NotAllowed(f"this token is not for cluster {cluster[:60]!r}", code=ErrorCode.CLUSTER_NOT_ALLOWED)
-    return [visible(rows), *conditions(wanted, now_s)]
+    return [visible(rows), *conditions(wanted, now_s, hidden)]
 
 
-def conditions(wanted: JobFilter, now_s: int) -> list[Any]:
+def conditions(wanted: JobFilter, now_s: int, hidden: HiddenValues | None = None) -> list[Any]:
     """The conditions of a filter, all of which must hold."""
     found: list[Any] = []
     lists: tuple[tuple[Any, tuple[str, ...]], ...] = (
@@ -125,7 +126,7 @@ def conditions(wanted: JobFilter, now_s: int) -> list[Any]:
         (duration(now_s), wanted.duration_from_s, wanted.duration_to_s),
         (JobRow.num_hwthreads, wanted.threads_from, wanted.threads_to),
         (JobRow.num_acc, wanted.accelerators_from, wanted.accelerators_to),
-        (JobRow.energy, wanted.energy_from, wanted.energy_to),
+        (_energy(hidden), wanted.energy_from, wanted.energy_to),
     ):
         found += _between(term, from_, to)
     found += _named(wanted)
@@ -139,10 +140,10 @@ def conditions(wanted: JobFilter, now_s: int) -> list[Any]:
     if wanted.ran_at_s is not None:
         later = JobRow.start_time + duration(now_s) >= wanted.ran_at_s
         found += [JobRow.start_time <= wanted.ran_at_s, later]
-    return [*found, *_related(wanted)]
+    return [*found, *_related(wanted, hidden)]
 
 
-def _related(wanted: JobFilter) -> list[Any]:
+def _related(wanted: JobFilter, hidden: HiddenValues | None) -> list[Any]:
     """The conditions of hosts, tags and footprints. Sub-queries and no joins: a job with two of the tags is one job."""
     found: list[Any] = []
     if wanted.hosts:
@@ -157,7 +158,16 @@ def _related(wanted: JobFilter) -> list[Any]:
     for entry in wanted.footprint:
         inside = [FootprintRow.key == entry.key, *_between(FootprintRow.value, entry.from_value, entry.to_value)]
         found.append(JobRow.id.in_(FootprintRow.select(FootprintRow.job).where(*inside)))
+        if hidden is not None:
+            found.append(JobRow.cluster.not_in(sorted(hidden.clusters_of(metric_of(entry.key)))))
     return found
+
+
+def _energy(hidden: HiddenValues | None) -> Any:
+    """The energy of a job; of jobs where it is hidden, none."""
+    if hidden is None or not hidden.energy_clusters:
+        return JobRow.energy
+    return peewee.Case(None, [(JobRow.cluster.not_in(sorted(hidden.energy_clusters)), JobRow.energy)])
 
 
 def _named(wanted: JobFilter) -> list[Any]:
@@ -207,8 +217,8 @@ def duration(now_s: int) -> Any:
     return peewee.Case(None, [(running, now_s - JobRow.start_time)], JobRow.duration)
 
 
-def order_terms(order: str, *, descending: bool, now_s: int) -> list[Any]:
-    """What to order by for a key of the wire, the id last.
+def order_terms(order: str, *, descending: bool, now_s: int, hidden: HiddenValues | None = None) -> list[Any]:
+    """What to order by for a key of the wire, the id last; jobs whose value is hidden come as those without.
 
     Raises:
         InvalidInput: the key is neither a column that can be ordered by nor a footprint key.
@@ -216,10 +226,14 @@ def order_terms(order: str, *, descending: bool, now_s: int) -> list[Any]:
     nulls = None
     if order == "duration":
         term = duration(now_s)
+    elif order == "energy":
+        term = _energy(hidden)
     elif order in _SORTABLE:
         term = _SORTABLE[order]
     elif _FOOTPRINT_KEY.fullmatch(order):
         term = FootprintRow.select(FootprintRow.value).where(FootprintRow.job == JobRow.id, FootprintRow.key == order)
+        if hidden is not None:
+            term = term.where(JobRow.cluster.not_in(sorted(hidden.clusters_of(metric_of(order)))))
         nulls = "LAST"
     else:
         raise InvalidInput(f"jobs cannot be ordered by {order[:80]!r}; use {', '.join(SORTABLE)} or a footprint key")

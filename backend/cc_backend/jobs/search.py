@@ -8,6 +8,7 @@ from typing import Any
 
 import peewee
 
+from cc_backend.clusters import Clusters
 from cc_backend.database import Database
 from cc_backend.errors import InvalidInput, NotAllowed, NotFound
 from cc_backend.jobs.filters import (
@@ -18,6 +19,7 @@ from cc_backend.jobs.filters import (
     visible_and_wanted,
     visible_anywhere,
 )
+from cc_backend.jobs.restrictions import HiddenValues, without_restricted
 from cc_backend.jobs.rows import job_columns, judgement_columns, read_jobs, write_footprint
 from cc_backend.jobs.tables import UNARCHIVED, JobHostRow, JobRow, LateHostRow
 from cc_backend.model import Job, JobState, Judgement, MonitoringStatus, RowRule
@@ -55,8 +57,9 @@ class Facets:
 class JobSearch:
     """Finds jobs for people and programs, and knows which ones background work has to look at."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, clusters: Clusters | None = None) -> None:
         self._database = database
+        self._clusters = Clusters({}) if clusters is None else clusters
         self._damage_logged: set[int] = set()
 
     def find(
@@ -83,19 +86,20 @@ class JobSearch:
         """
         if page < 1 or (items_per_page < 1 and items_per_page != EVERYTHING_ON_ONE_PAGE):
             raise InvalidInput("page and items per page must be 1 or more")
-        fitting = visible_and_wanted(rows, wanted, now_s)
+        hidden = self._hidden(rows)
+        fitting = visible_and_wanted(rows, wanted, now_s, hidden)
         query = JobRow.select(*job_columns(with_meta_data=with_meta_data)).where(*fitting)
-        query = query.order_by(*order_terms(order, descending=descending, now_s=now_s))
+        query = query.order_by(*order_terms(order, descending=descending, now_s=now_s, hidden=hidden))
         if items_per_page != EVERYTHING_ON_ONE_PAGE:
             query = query.limit(items_per_page).offset((page - 1) * items_per_page)
-        jobs = self._read(query, now_s)
+        jobs = self._shown(self._read(query, now_s), rows)
         if items_per_page == EVERYTHING_ON_ONE_PAGE or (page == 1 and len(jobs) < items_per_page):
             return JobPage(jobs, len(jobs))
         return JobPage(jobs, self._count(fitting))
 
     def count(self, wanted: JobFilter, rows: RowRule, *, now_s: int) -> int:
         """How many jobs fit and may be seen."""
-        return self._count(visible_and_wanted(rows, wanted, now_s))
+        return self._count(visible_and_wanted(rows, wanted, now_s, self._hidden(rows)))
 
     def get(self, id_: int, rows: RowRule, *, now_s: int) -> Job:
         """The job with this id of the database.
@@ -105,7 +109,7 @@ class JobSearch:
             NotAllowed: its cluster is not among those that the caller's token is bound to.
         """
         query = JobRow.select(*job_columns()).where(JobRow.id == id_, visible_anywhere(rows))
-        jobs = self._read(query, now_s)
+        jobs = self._shown(self._read(query, now_s), rows)
         if not jobs:
             raise NotFound(f"there is no job with the id {id_}", code=ErrorCode.JOB_UNKNOWN)
         if not rows.allows_cluster(jobs[0].cluster):
@@ -258,11 +262,29 @@ class JobSearch:
     def _forget_late_hosts(self, id_: int) -> None:
         LateHostRow.delete().where(LateHostRow.job == id_).execute(self._database)
 
+    def _shown(self, jobs: list[Job], rows: RowRule) -> list[Job]:
+        """The jobs as whoever has this row rule may see them."""
+        if not rows.hides_restricted:
+            return jobs
+        return [without_restricted(job, self._clusters.is_restricted(job)) for job in jobs]
+
+    def _hidden(self, rows: RowRule) -> HiddenValues | None:
+        """What whoever has this row rule may neither filter nor sort by; None for nothing."""
+        if not rows.hides_restricted:
+            return None
+
+        def clusters_of(metric: str) -> list[str]:
+            every = {*self._clusters.names(), *self.clusters()}
+            return [name for name in every if metric in self._clusters.restricted(name)]
+
+        return HiddenValues(clusters_of, self._clusters.restricting_energy())
+
     def _count(self, fitting: list[Any]) -> int:
         return int(JobRow.select(peewee.fn.COUNT(JobRow.id)).where(*fitting).scalar(self._database))
 
     def _count_by(self, wanted: JobFilter, rows: RowRule, now_s: int, *columns: Any) -> dict[tuple[str, ...], int]:
-        query = JobRow.select(*columns, peewee.fn.COUNT(JobRow.id)).where(*visible_and_wanted(rows, wanted, now_s))
+        fitting = visible_and_wanted(rows, wanted, now_s, self._hidden(rows))
+        query = JobRow.select(*columns, peewee.fn.COUNT(JobRow.id)).where(*fitting)
         return {tuple(keys): count for *keys, count in query.group_by(*columns).tuples().execute(self._database)}
 
     def _distinct(self, column: Any, rows: RowRule) -> tuple[str, ...]:

@@ -15,11 +15,11 @@ EVERYTHING = RowRule(everything=True)
         ("admin", (), EVERYTHING),
         ("support", (), EVERYTHING),
         ("support user", (), EVERYTHING),
-        ("manager", ("b", "a"), RowRule(user="kmeyer", projects=("a", "b"))),
-        ("manager user", ("a", ""), RowRule(user="kmeyer", projects=("a",))),
-        ("manager", (), RowRule(user="kmeyer")),
-        ("user", ("a",), RowRule(user="kmeyer")),
-        ("user api", (), RowRule(user="kmeyer")),
+        ("manager", ("b", "a"), RowRule(user="kmeyer", projects=("a", "b"), hides_restricted=True)),
+        ("manager user", ("a", ""), RowRule(user="kmeyer", projects=("a",), hides_restricted=True)),
+        ("manager", (), RowRule(user="kmeyer", hides_restricted=True)),
+        ("user", ("a",), RowRule(user="kmeyer", hides_restricted=True)),
+        ("user api", (), RowRule(user="kmeyer", hides_restricted=True)),
     ],
 )
 def test_the_first_role_that_fits_decides(roles: str, projects: tuple[str, ...], expected: RowRule) -> None:

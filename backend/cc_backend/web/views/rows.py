@@ -7,7 +7,7 @@ from typing import cast
 from flask import current_app
 
 from cc_backend.archive.measured import measured_sub_cluster, with_measured_metrics
-from cc_backend.auth.caller import Caller, Role
+from cc_backend.auth.caller import Caller
 from cc_backend.clusters import MetricConfig, SubCluster
 from cc_backend.errors import ArchiveError, BackendError, NotFound
 from cc_backend.insight.jobcurves import CurveSet
@@ -47,7 +47,7 @@ def sub_cluster_on_page(services: Services, job: Job) -> SubCluster:
 
 def visible_metrics(sub_cluster: SubCluster, caller: Caller) -> dict[str, MetricConfig]:
     """The metrics a caller may see: all for staff, those without restriction for everybody else."""
-    staff = bool(caller.roles & {Role.ADMIN, Role.SUPPORT})
+    staff = caller.sees_restricted_metrics
     return {name: config for name, config in sub_cluster.metrics.items() if staff or not config.restrict}
 
 
