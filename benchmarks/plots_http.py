@@ -31,6 +31,7 @@ import orjson
 from _bench import free_port, machine, wait_until_up
 
 from cc_backend.clusters import parse_cluster
+from cc_backend.insight.jobcurves import CurveSet
 from cc_backend.model import Job, JobData, JobMetric, Resource, Scope, Series
 from cc_backend.web.jobpage import PageOptions, job_plots
 from cc_backend.web.jobplots import plots_document
@@ -137,7 +138,7 @@ def make_both(plan: Plan) -> Measured:
         num_nodes=plan.nodes,
         resources=tuple(Resource(host) for host in plan.hosts),
     )
-    plots = job_plots(job, data, sub_cluster, sub_cluster.metrics, PageOptions(), labels=[], draw=False)
+    plots = job_plots(job, CurveSet(data), sub_cluster, sub_cluster.metrics, PageOptions(), labels=[], draw=False)
 
     def plain() -> bytes:
         return orjson.dumps(plots_document(job, plots, UTC, clock=False))

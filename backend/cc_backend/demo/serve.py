@@ -14,12 +14,14 @@ from cc_backend.auth.keys import generate_keys
 from cc_backend.demo.cluster import tarn_document
 from cc_backend.demo.people import JOBS, DemoJob
 from cc_backend.demo.site import fill
+from cc_backend.maintenance.footprints import FootprintRefresher
 from cc_backend.services import EXTENSION, Services
 from cc_backend.settings import LEGACY, BackendSettings
 from cc_common.settings import load
 
 USER = "hbrandt"
 PASSWORD = "cockpit-demo"  # noqa: S105 - of a server that lives for seconds
+_LONG_ENOUGH_S = 600.0
 
 
 def demo_app(home: Path, jobs: Iterable[DemoJob] = JOBS) -> Flask:
@@ -37,7 +39,16 @@ def demo_app(home: Path, jobs: Iterable[DemoJob] = JOBS) -> Flask:
     services: Services = app.extensions[EXTENSION]
     services.users.add(USER, ("user", "support"), password=PASSWORD, full_name="Helga Brandt")
     fill(services, jobs)
+    judge(services)
     return app
+
+
+def judge(services: Services) -> None:
+    """What the periodic work does, which a server of the site does not have: judge all jobs."""
+    refresher = FootprintRefresher(services.search, services.metricdata, services.clusters, services.judge)
+    refresher.step(now_s=services.now_s(), budget_s=_LONG_ENOUGH_S)
+    while services.judge.judge_finished(now_s=services.now_s()):
+        pass
 
 
 @contextmanager

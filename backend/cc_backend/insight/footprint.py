@@ -56,7 +56,7 @@ def share_of_node(job: Job, node_threads: int) -> float:
 def footprints(
     job: Job, metrics: Mapping[str, MetricConfig], curves: CurveSet | None = None, *, node_threads: int = 0
 ) -> list[Footprint]:
-    """The footprint of a job, worst first.
+    """The footprint of a job, worst first and what is not judged last.
 
     Values are those of the job record; for a running job, whose record may be old or empty, those of `curves` count
     where there are any. On shared nodes the thresholds of lowest and highest values shrink with the job's share, and
@@ -83,7 +83,7 @@ def footprints(
                 Scale.of(config, factor * shrunk),
             )
         )
-    return sorted(out, key=lambda item: (item.level or Level.OK).order)
+    return sorted(out, key=lambda item: ((item.level or Level.OK).order, item.level is None))
 
 
 def _is_sum_over_threads(config: MetricConfig) -> bool:

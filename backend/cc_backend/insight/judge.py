@@ -111,7 +111,8 @@ def assess(
     levels: list[Level] = [finding.level for finding in found if finding.level is not Level.OK]
     quiet = [item.metric for item in items if item.level is Level.OK]
     if quiet:
-        found.append(Finding(Code.NOTHING_FOUND, Level.OK, facts={"metrics": quiet}))
+        unjudged = [item.metric for item in items if item.level is None and item.value is not None]
+        found.append(Finding(Code.NOTHING_FOUND, Level.OK, facts={"metrics": quiet, "unjudged": unjudged}))
     return Assessment(worst(levels) if levels else verdict_of(items), tuple(found), tuple(items), faulty)
 
 

@@ -26,8 +26,9 @@ _IN_MINUTES_BELOW_S = 5 * HOUR_S
 _ADVICE = "If other jobs there are silent too, tell the support staff."
 _LEFT_OUT = "Means leave this time out."
 _LEAST_HOURS = 0.05
-_FRACTIONS = ((0.98, "all"), (0.70, "three quarters"), (0.6, "two thirds"), (0.45, "half"), (0.3, "a third"),
-              (0.22, "a quarter"), (0.18, "a fifth"), (0.09, "a tenth"))  # fmt: skip
+_FRACTIONS = ((1.0, "all"), (3 / 4, "three quarters"), (2 / 3, "two thirds"), (1 / 2, "half"), (1 / 3, "a third"),
+              (1 / 4, "a quarter"), (1 / 5, "a fifth"), (1 / 10, "a tenth"))  # fmt: skip
+_CLOSE = 0.05  # to a fraction, of it
 _HANG_ADVICE = "Look at its output of that time: a deadlock, a lost connection or a full disk are usual causes."
 
 
@@ -73,9 +74,14 @@ def cost_of(finding: Finding, telling: Telling) -> str:
         return ""
     amount = f"{number(hours)} {unit} hours"
     said = f"That is {amount} so far" if telling.running else f"That cost {amount}"
-    part = float(finding.facts.get("share", 0.0))
-    name = next((word for least, word in _FRACTIONS if part >= least), "")
+    name = share_words(float(finding.facts.get("share") or 0.0))
     return f"{said}, {name} of the job." if name else f"{said}."
+
+
+def share_words(share: float) -> str:
+    """A part of a job: `a quarter`, `17 %`; empty for less than one per cent."""
+    named = next((word for value, word in _FRACTIONS if abs(share - value) <= _CLOSE * value), "")
+    return named or (f"{number(share * 100, 0)} %" if share >= 0.01 else "")  # noqa: PLR2004 - one per cent
 
 
 # Each rule in words: headline and detail
@@ -257,8 +263,9 @@ def _not_measured(finding: Finding, telling: Telling) -> tuple[str, str]:
 
 def _nothing_found(finding: Finding, telling: Telling) -> tuple[str, str]:
     del telling
-    names = [lower(metric_word(name)) for name in finding.facts["metrics"]]
-    return f"{count(len(names), 'check')} found nothing: {', '.join(names)}.", ""
+    quiet, unjudged = ([lower(metric_word(name)) for name in finding.facts[key]] for key in ("metrics", "unjudged"))
+    nothing = f"{count(len(quiet), 'check')} found nothing: {', '.join(quiet)}."
+    return _joined(nothing, f"Not judged on this node type: {', '.join(unjudged)}." if unjudged else ""), ""
 
 
 _RULES: Mapping[Code, Callable[[Finding, Telling], tuple[str, str]]] = {

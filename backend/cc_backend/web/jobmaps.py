@@ -14,7 +14,7 @@ from cc_backend.insight.judge import Assessment
 from cc_backend.model import Job
 from cc_backend.web.figures.draw import XLabel
 from cc_backend.web.figures.maps import MOST_ROWS, Dot, Roof, heat, roofline
-from cc_backend.wording.format import count, number, plain
+from cc_backend.wording.format import count, names_in_short, number, plain
 from cc_backend.wording.labels import metric_name
 
 BALANCE = (Code.IDLE_NODES, Code.NODES_DIFFER)
@@ -22,6 +22,7 @@ BALANCE = (Code.IDLE_NODES, Code.NODES_DIFFER)
 _HEAT_METRICS = ("cpu_load", "acc_utilization", "flops_any")
 _HEAT_METRICS_OF_GPU_JOBS = ("acc_utilization", "cpu_load", "flops_any")
 _ROOF_POINTS = 600
+_ALWAYS = -1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +75,7 @@ def _heat_label(name: str, hosts: Sequence[str], faulty: Sequence[str], found: J
     return f"{metric_name(name)} of {count(len(hosts), 'node')} over time.{apart}{absent}"
 
 
-def roofline_picture(curves: CurveSet, sub_cluster: SubCluster, assessment: Assessment) -> Picture | None:
+def roofline_picture(job: Job, curves: CurveSet, sub_cluster: SubCluster, assessment: Assessment) -> Picture | None:
     """Every node at every time step as Flop/byte and GFlop/s; nothing where the node's limits are unknown."""
     flops, bandwidth = curves.get("flops_any"), curves.get("mem_bw")
     roof = Roof(
@@ -84,7 +85,7 @@ def roofline_picture(curves: CurveSet, sub_cluster: SubCluster, assessment: Asse
     )
     if flops is None or bandwidth is None or not roof.known or flops.step_s != bandwidth.step_s:
         return None
-    faulty = {host for hosts in assessment.faulty.values() for host in hosts}
+    faulty = _faulty_from(job, assessment)
     dots = roof_dots(flops, bandwidth, faulty)
     if not dots:
         return None
@@ -94,31 +95,49 @@ def roofline_picture(curves: CurveSet, sub_cluster: SubCluster, assessment: Asse
     apart = [dot for dot in dots if dot.faulty]
     outlier = ""
     if apart and len(apart) < len(dots):
-        names = ", ".join(sorted(faulty & set(flops.hosts))[:3])
+        names = names_in_short(sorted(faulty.keys() & set(flops.hosts)))
         outlier = f"; {names} {number(float(np.median([dot.y for dot in apart])))} GFlop/s"
     label = f"Roofline: median {median}{outlier}; {limits}."
     return Picture("Roofline", roofline(dots, roof, label), ("median", f"{median}{outlier}"))
 
 
-def roof_dots(flops: JobCurves, bandwidth: JobCurves, faulty: set[str]) -> list[Dot]:
-    """The dots of all nodes, each a mean over some of the time; without memory traffic there is no intensity."""
-    rates = dict(zip(flops.hosts, flops.rows, strict=True))
-    per_node = max(1, _ROOF_POINTS // max(len(rates), 1))
-    flop_unit, byte_unit = _giga(1.0, flops.metric.unit.prefix), _giga(1.0, bandwidth.metric.unit.prefix)
-    dots: list[Dot] = []
-    for host, row in zip(bandwidth.hosts, bandwidth.rows, strict=True):
-        rate = rates.get(host)
-        if rate is None:
-            continue
-        width = min(len(rate), len(row))
-        small = shrink(np.vstack([rate[:width] * flop_unit, row[:width] * byte_unit]), per_node)[0]
-        half = small.shape[1] / 2
-        dots += [
-            Dot(float(f / b), float(f), late=i >= half, faulty=host in faulty)
-            for i, (f, b) in enumerate(small.T)
-            if np.isfinite(f) and np.isfinite(b) and b > 0 and f >= 0
-        ]
-    return dots
+def _faulty_from(job: Job, assessment: Assessment) -> dict[str, float]:
+    """After how many seconds from the start on each node parts from the others; below zero for all the time."""
+    found = {host: _ALWAYS for levels in assessment.faulty.values() for host in levels}
+    for finding in assessment.findings:
+        if finding.code == Code.IDLE_NODES and finding.since_s is not None:
+            after_s = float(finding.since_s - job.start_time)
+            found |= dict.fromkeys(finding.hosts, after_s or _ALWAYS)
+    return found
+
+
+def roof_dots(flops: JobCurves, bandwidth: JobCurves, faulty: Mapping[str, float]) -> list[Dot]:
+    """The dots of all nodes, each a mean over some of the time; without memory traffic there is no intensity.
+
+    `faulty` says after how many seconds a node parts from the others.
+    """
+    place = {host: row for row, host in enumerate(flops.hosts)}
+    pairs = [(place[host], row) for row, host in enumerate(bandwidth.hosts) if host in place]
+    if not pairs:
+        return []
+    per_node = max(1, _ROOF_POINTS // len(pairs))
+    width = min(flops.rows.shape[1], bandwidth.rows.shape[1])
+    rate, every = shrink(flops.rows[[pair[0] for pair in pairs], :width], per_node)
+    step_s = every * flops.step_s
+    rate = rate * _giga(1.0, flops.metric.unit.prefix)
+    traffic = shrink(bandwidth.rows[[pair[1] for pair in pairs], :width], per_node)[0]
+    traffic = traffic * _giga(1.0, bandwidth.metric.unit.prefix)
+    known = np.isfinite(rate) & np.isfinite(traffic) & (traffic > 0) & (rate >= 0)
+    half = rate.shape[1] / 2
+    return [
+        Dot(
+            float(rate[node, column] / traffic[node, column]),
+            float(rate[node, column]),
+            late=column >= half,
+            faulty=column * step_s > faulty.get(bandwidth.hosts[pairs[node][1]], np.inf),
+        )
+        for node, column in np.argwhere(known).tolist()
+    ]
 
 
 def _giga(value: float, prefix: str) -> float:

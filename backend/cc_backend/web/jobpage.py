@@ -120,9 +120,14 @@ def job_plots(
 ) -> list[PlotView]:
     """One plot per metric: those of the footprint first, then the others, each in the order of the configuration.
 
+    Of a job with GPUs those of its GPUs come before.
     `faulty` are by metric the nodes that part from the others.
     """
-    order = sorted(metrics, key=lambda name: not metrics[name].footprint)
+    gpus = bool(job.num_acc)
+    order = sorted(
+        metrics,
+        key=lambda name: (not metrics[name].footprint, gpus and metrics[name].scope is not Scope.ACCELERATOR),
+    )
     return [
         plot_view(
             job,

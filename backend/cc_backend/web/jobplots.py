@@ -48,6 +48,7 @@ class PlotView:
     readout: tuple[tuple[str, str], ...]
     basis: str
     measured: bool
+    outlier_level: Level | None = None
 
 
 def chosen_scope(by_scope: Mapping[Scope, JobMetric], wanted: Scope) -> Scope | None:
@@ -148,6 +149,7 @@ def plot_view(
         readout=_readout(figure),
         basis=f"every {exact_span(figure.timestep_s)}" if figure.measured else "",
         measured=figure.measured,
+        outlier_level=outlier_level(figure),
     )
 
 
@@ -248,7 +250,7 @@ def plot_document(plot: PlotView, curve: CurveForm) -> dict[str, Any]:
         "gaps": [list(gap) for gap in figure.gaps],
         "lines": [_line_document(line, curve) for line in figure.lines],
         "bands": [{"low": curve(b.low), "high": curve(b.high), "inner": b.inner} for b in figure.bands],
-        "label": [label[0], label[1], outlier_level(figure)] if label else None,
+        "label": [label[0], label[1], (outlier_level(figure) or "")] if label else None,
         "readout": [list(pair) for pair in plot.readout],
     }
 

@@ -100,7 +100,7 @@ def job_summary(
         gauges=tuple(_gauge_view(item) for item in items),
         polar=_polar(items, curves),
         heat=heat_picture(job, curves, metrics, labels, assessment),
-        roofline=roofline_picture(curves, sub_cluster, assessment)
+        roofline=roofline_picture(job, curves, sub_cluster, assessment)
         if {"flops_any", "mem_bw"} <= metrics.keys()
         else None,
         faulty=assessment.faulty,

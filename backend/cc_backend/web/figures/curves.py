@@ -110,10 +110,9 @@ def outlier_label(figure: SeriesFigure) -> tuple[float, str] | None:
     return max(ends) + 0.04 * figure.top, text
 
 
-def outlier_level(figure: SeriesFigure) -> str:
-    """The worst level of a finding about the outliers; empty where none is about them."""
-    levels = [line.level for line in figure.lines if line.level]
-    return min(levels, key=lambda level: level.order).value if levels else ""
+def outlier_level(figure: SeriesFigure) -> Level | None:
+    """The worst level of a finding about the outliers; None where none is about them."""
+    return min((line.level for line in figure.lines if line.level), key=lambda level: level.order, default=None)
 
 
 def _run(names: Sequence[str]) -> bool:
