@@ -230,6 +230,18 @@ def test_a_judgement_of_a_running_job_does_not_outlive_its_end(site: Site) -> No
     assert job.judgement.level is not Level.OK
 
 
+def test_nor_does_that_of_a_job_that_is_not_monitored(site: Site) -> None:
+    site.start_job(monitoringStatus=0)
+    (read,) = site.services.search.running(now_s=int(site.clock()))
+    site.clock.advance(60)
+    site.stop_job(state="failed")
+    site.services.judge.store([(read, Judgement(Level.OK, None, 0, 1, RULES))])
+    judge_all(site)
+    (job,) = jobs_of(site)
+    assert job.judgement is not None
+    assert job.judgement.level is Level.CAUTION
+
+
 def test_a_database_that_cannot_be_written_to_still_shows_the_page(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     start_s = int(site.clock())
     id_ = site.start_job()

@@ -180,8 +180,8 @@ def differ_finding(job: Job, config: MetricConfig, curves: JobCurves, rows: Sequ
     return Finding(Code.NODES_DIFFER, bad, config.name, tuple(hosts), nodes=len(hosts), facts=facts)
 
 
-def level_finding(job: Job, item: Footprint, hours: JobHours) -> Finding | None:
-    """A value of the footprint that is not as it should be."""
+def level_finding(job: Job, item: Footprint, curves: JobCurves | None, hours: JobHours) -> Finding | None:
+    """A value of the footprint that is not as it should be; of a highest value also the node that had it."""
     level, scale, value = item.level, item.scale, item.value
     if level is None or value is None or level is Level.OK:
         return None
@@ -203,8 +203,12 @@ def level_finding(job: Job, item: Footprint, hours: JobHours) -> Finding | None:
         "kind": "overload" if overload else "above" if level is Level.HIGH else
                 "impossible" if level is Level.ARTEFACT else "high" if scale.lower_is_better else "low",
         "share": _share(lost, hours.total()),
+        "gpus": job.num_acc,
     }  # fmt: skip
-    return Finding(Code.METRIC_LEVEL, level, item.metric, core_hours=lost.core, gpu_hours=lost.gpu, facts=facts)
+    hosts: tuple[str, ...] = ()
+    if item.statistic == "max" and curves is not None and curves.measured and job.num_nodes > 1:
+        hosts = (curves.hosts[int(np.nanargmax(curves.highs))],)
+    return Finding(Code.METRIC_LEVEL, level, item.metric, hosts, len(hosts), None, lost.core, lost.gpu, facts)
 
 
 def gap_finding(job: Job, curves: CurveSet) -> Finding | None:

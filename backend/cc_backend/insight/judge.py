@@ -104,7 +104,9 @@ def assess(
         found.append(ended)
     found += _differences(job, curves, metrics, faulty, idle)
     explained = _explained(stall, ended)
-    judged = [level_finding(job, item, hours) for item in items if item.metric not in explained]
+    judged = [
+        level_finding(job, item, curves.get(item.metric), hours) for item in items if item.metric not in explained
+    ]
     found += [finding for finding in judged if finding is not None]
     found += _absent(job, curves, items, absences)
     found.sort(key=lambda finding: (finding.level.order, _ORDER[Code(finding.code)]))

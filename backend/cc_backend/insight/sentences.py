@@ -217,6 +217,7 @@ def _level(finding: Finding, telling: Telling) -> tuple[str, str]:
     name, edge = metric_name(finding.metric), plain(facts["edge"])
     seen = f"{_amount(facts, 'value')} {_BASES.get(facts['statistic'], '')}"
     very = "very " if finding.level is Level.ALERT else ""
+    of_peak = f"{number(facts['value'])} of {_joined(plain(facts['peak']), facts['unit'])}"
     match facts["kind"]:
         case "impossible":
             explained = f"{seen}, while this node type reaches {edge}. Better not rely on this curve."
@@ -228,11 +229,37 @@ def _level(finding: Finding, telling: Telling) -> tuple[str, str]:
             explained = f"{seen}, while {edge} can run at a time. Start fewer processes or threads."
             return f"{name} is higher than this node can serve.", explained
         case "high":
-            explained = f"{seen} of {plain(facts['peak'])}; {edge} is the limit of what is healthy here."
-            return f"{name} is {very}high.", explained
+            on = f" on {finding.hosts[0]}" if finding.hosts else ""
+            room = "A larger system may not fit." if "mem" in finding.metric else ""
+            explained = _joined(f"{edge} is the limit of what is healthy here.", room)
+            if facts["statistic"] == "max":
+                return f"{_subject(finding.metric)} reached {of_peak}{on}.", explained
+            return f"{name} is {very}high: {of_peak}{on}.", explained
         case _:
-            explained = f"{seen}; on this node type more than {edge} is usual."
-            return f"{name} is {very}low.", _joined(explained, cost_of(finding, telling))
+            return _low(finding, telling, f"{name} is {very}low: {of_peak}.", seen)
+
+
+def _low(finding: Finding, telling: Telling, headline: str, seen: str) -> tuple[str, str]:
+    """A value that is too low: of GPUs and cores how many did nothing."""
+    facts = finding.facts
+    in_use = facts["value"] / facts["peak"] if facts["peak"] else 0.0
+    usual = f"On this node type more than {plain(facts['edge'])} is usual."
+    if finding.metric == "acc_utilization" and finding.gpu_hours:
+        gpus = count(facts.get("gpus", 0), "GPU")
+        verb = "is" if facts.get("gpus") == 1 else "are"
+        used = f"{gpus} {verb if telling.running else {'is': 'was', 'are': 'were'}[verb]} used"
+        hours = f"{number(finding.gpu_hours)} GPU hours{' so far' if telling.running else ''} did nothing"
+        return f"{used} {number(in_use * 100, 0)} % of the time: {hours}.", f"{seen}. {usual}"
+    if finding.metric == "cpu_load" and finding.core_hours:
+        wait = f"{share_words(1.0 - in_use)} of the cores {'wait' if telling.running else 'waited'}"
+        verb = "is" if telling.running else "was"
+        headline = f"CPU load {verb} {number(facts['value'])} of {plain(facts['peak'])}: about {wait}."
+        return headline, _joined(usual, cost_of(finding, telling))
+    return headline, _joined(f"Per node in the mean. {usual}" if facts["statistic"] == "avg" else usual)
+
+
+def _subject(metric: str) -> str:
+    return {"mem_used": "Memory", "acc_mem_used": "GPU memory"}.get(metric, metric_name(metric))
 
 
 _BASES = {"avg": "per node in the mean", "max": "at the highest", "min": "at the lowest"}

@@ -119,6 +119,17 @@ def test_a_node_that_works_less_than_the_others_differs(judge: Judge, make_data:
     assert found.faulty == {"cpu_load": {"bn03": Level.CAUTION}}
 
 
+def test_nodes_that_part_in_several_metrics_are_told_once(judge: Judge, make_data: Callable[..., JobData]) -> None:
+    data = make_data(
+        cpu_load={host: steady(50.0 if host == "bn03" else 94.0) for host in HOSTS},
+        flops_any={host: steady(300.0 if host == "bn03" else 900.0) for host in HOSTS},
+        mem_bw={host: steady(50.0 if host == "bn05" else 200.0) for host in HOSTS},
+    )
+    found = judge(data, hosts=HOSTS)
+    told = [(finding.metric, finding.hosts) for finding in found.findings if finding.code == Code.NODES_DIFFER]
+    assert sorted(told) == [("cpu_load", ("bn03",)), ("mem_bw", ("bn05",))]
+
+
 def test_a_metric_that_does_not_judge_makes_no_finding(judge: Judge, make_data: Callable[..., JobData]) -> None:
     rows = {host: steady(1e9 if host == "bn03" else 1e6) for host in HOSTS}
     assert judge(make_data(net_bw=rows, cpu_load={host: steady(94.0) for host in HOSTS}), hosts=HOSTS).bad == []
@@ -150,7 +161,7 @@ def test_gpus_that_are_hardly_used_cost_gpu_hours(judge: Judge) -> None:
     (finding, *_) = found.findings
     assert (finding.code, finding.metric) == (Code.METRIC_LEVEL, "acc_utilization")
     assert finding.gpu_hours == pytest.approx(4 * 2 * 0.98)
-    assert words(found)[0].headline == "GPU use is very low."
+    assert words(found)[0].headline == "4 GPUs were used 2 % of the time: 7.84 GPU hours did nothing."
 
 
 def test_the_processors_of_a_gpu_job_cost_nothing(judge: Judge) -> None:

@@ -52,7 +52,7 @@ LOW = Finding(
 
 def test_a_row_shows_the_judgement_that_is_kept_with_the_job(row: Callable[..., ListRow]) -> None:
     found = row(judgement=Judgement(Level.ALERT, LOW, more=2, judged_s=1))
-    assert (found.level, found.finding, found.more) == (Level.ALERT, "CPU load is very low.", 2)
+    assert (found.level, found.finding, found.more) == (Level.ALERT, "CPU load is very low: 10.0 of 96.", 2)
 
 
 def test_a_job_without_a_judgement_is_not_judged_whatever_its_footprint_says(row: Callable[..., ListRow]) -> None:

@@ -126,9 +126,10 @@ def test_every_dot_counts_however_low(pictures: Pictures, make_data: Callable[..
     assert len(circles(found.figure)) == slots
 
 
-@pytest.mark.parametrize("lowest", [1.0, 0.99, 0.05, 2e-3])
-def test_the_axis_begins_a_decade_below_the_lowest_dot(lowest: float) -> None:
+@pytest.mark.parametrize(("lowest", "begin"), [(1.0, "1"), (0.99, "0.01"), (0.05, "0.001"), (2e-3, "0.0001")])
+def test_the_axis_begins_a_decade_below_that_of_the_lowest_dot(lowest: float, begin: str) -> None:
     drawn = roofline([Dot(1.0, 100.0), Dot(1.0, lowest)], ROOF, "")
+    assert re.findall(r'<text x="37"[^>]*>([^<]+)</text>', drawn)[0] == begin
     heights = [y for _, _, y in circles(drawn)]
     floor = max(float(y) for y in re.findall(r'<line class="al" x2="100%" y1="([\d.]+)"', drawn))
     assert all(y <= floor for y in heights)
