@@ -14,7 +14,7 @@ from cc_backend.model import RowRule
 
 EVERYTHING = RowRule(everything=True)
 # What exists in the other cluster only: its users, projects, job names, hosts, metrics, partitions and samples.
-MARKS = ("zoe", "zproject", "znote", "hn01", "hn02", "z_metric", "zpart", "424242")
+MARKS = ("zoe", "zproject", "znote", "hn01", "hn02", "z_metric", "zpart", "424242", "zz_misspelt", "zzz_cluster")
 ELSEWHERE = {"REMOTE_ADDR": "192.0.2.7"}  # not the machine itself, which may read /metrics without a token
 WRITE = "load_one,cluster=heron,hostname=hn01,type=node value=7 {time}\n"
 
@@ -206,6 +206,7 @@ def two(site_of: Callable[..., Any], tern: dict[str, Any]) -> TwoClusters:
         for metric, value in (("z_metric", 424242), ("load_one", 3))
     ]
     site.write(*lines)
+    site.write("zz_misspelt,cluster=heron,hostname=hn01 value=1", "load_one,cluster=zzz_cluster,hostname=x value=1")
     site.clock.advance(600)
     site.stop_job(job_id=500, cluster="heron")
     assert site.archive() == [done]

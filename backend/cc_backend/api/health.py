@@ -28,6 +28,7 @@ def metrics() -> Response:
         storefamilies.build_family(),
         *storefamilies.store_families(services.store.counters(), services.store.capacity(services.now_s())),
         *observation.job_families(services, RowRule(everything=True, clusters=clusters)),
+        observation.token_family(services, clusters),
         *current_activity().families(),
         *process.families(),
     ]

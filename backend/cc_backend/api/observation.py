@@ -1,5 +1,8 @@
 """The backend's jobs as metric families."""
 
+from collections.abc import Collection
+
+from cc_backend.auth.expiry import ending_soon
 from cc_backend.exposition import Family, Sample, single
 from cc_backend.jobs.filters import JobFilter
 from cc_backend.model import JobState, RowRule
@@ -24,3 +27,14 @@ def job_families(services: Services, rows: RowRule) -> list[Family]:
             services.search.count_unarchived(rows),
         ),
     ]
+
+
+def token_family(services: Services, clusters: Collection[str]) -> Family:
+    """When each token in use that ends within three weeks ends; with `clusters`, only tokens bound to these."""
+    soon = ending_soon(services.tokens, services.clock(), clusters)
+    return Family(
+        "cc_backend_token_end_time_seconds",
+        "gauge",
+        "When tokens end that are in use and end within three weeks, Unix time.",
+        [Sample(record.expires_s or 0, {"account": record.user, "id": record.jti}) for record in soon],
+    )

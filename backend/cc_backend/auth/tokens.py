@@ -4,7 +4,7 @@ import json
 import logging
 import secrets
 import threading
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,7 +14,7 @@ from cc_backend.auth.caller import Caller, TokenScope
 from cc_backend.auth.keys import PRIVATE_KEY_SETTING, TokenKeys
 from cc_backend.auth.permissions import grantable_scopes
 from cc_backend.auth.signatures import ALGORITHM, EdDSAOnly, Signatures, Verified
-from cc_backend.auth.tables import TokenRow
+from cc_backend.auth.tables import TokenRow, UserRow
 from cc_backend.auth.users import User
 from cc_backend.auth.verdicts import TokenVerdicts
 from cc_backend.database import Database
@@ -139,6 +139,22 @@ class Tokens:
         query = TokenRow.select().order_by(TokenRow.created_s.desc(), TokenRow.jti)
         if user is not None:
             query = query.where(TokenRow.user == user)
+        return [_record(row) for row in query.execute(self._database)]
+
+    def ending(self, *, from_s: float, to_s: float, used_since_s: float, limit: int) -> Sequence[TokenRecord]:
+        """The valid tokens that end between two times and were used since another one, the next to end first."""
+        query = (
+            TokenRow.select()
+            .join(UserRow, on=(UserRow.name == TokenRow.user))
+            .where(
+                TokenRow.revoked_s.is_null(),
+                UserRow.disabled_s.is_null(),
+                TokenRow.expires_s.between(from_s, to_s),
+                TokenRow.last_used_s >= used_since_s,
+            )
+            .order_by(TokenRow.expires_s, TokenRow.jti)
+            .limit(limit)
+        )
         return [_record(row) for row in query.execute(self._database)]
 
     def revoke(self, jti: str, *, now_s: float) -> None:

@@ -14,20 +14,26 @@ MAX_AGE_S = 900.0
 MAX_LOOKUPS = 2
 """While more threads than this wait for the database, those with a token it has confirmed do not join them."""
 
+HANGING_S = 0.5
+"""A lookup that takes longer hangs. While some do, tokens that were confirmed do not wait for the database."""
+
+FRESH_S = 1.0
+"""While that many lookups run that do not hang, a token is taken without one for so long after it was confirmed."""
+
 _MAX_TOKENS = 10_000
 
 
 class TokenVerdicts:
     """Asks a lookup who a token stands for, and remembers the answer for when the lookup fails or hangs.
 
-    While it answers, each call asks it: a revocation counts from the next call on.
+    While it answers, each call asks it: a revocation counts from the next call on, under load within a second.
     """
 
     def __init__(self, *, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._monotonic = monotonic
         self._lock = threading.Lock()
         self._confirmed: OrderedDict[Hashable, tuple[Caller, float]] = OrderedDict()
-        self._lookups = 0
+        self._began: dict[object, float] = {}  # lookups that run
 
     def resolve(self, key: Hashable, lookup: Callable[[], Caller]) -> Caller:
         """Who the token of this key stands for.
@@ -36,11 +42,12 @@ class TokenVerdicts:
             NotAuthenticated: the lookup says that the token is no good.
             Unavailable: the lookup fails, and the token was not confirmed in the last quarter of an hour.
         """
+        lookup_id = object()
         with self._lock:
             confirmed = self._recent(key)
-            if confirmed is not None and self._lookups >= MAX_LOOKUPS:
+            if confirmed is not None and self._may_do_without(key):
                 return confirmed
-            self._lookups += 1
+            self._began[lookup_id] = self._monotonic()
         try:
             caller = lookup()
         except NotAuthenticated:
@@ -53,13 +60,21 @@ class TokenVerdicts:
             return confirmed
         finally:
             with self._lock:
-                self._lookups -= 1
+                del self._began[lookup_id]
         with self._lock:
             self._confirmed[key] = caller, self._monotonic()
             self._confirmed.move_to_end(key)
             if len(self._confirmed) > _MAX_TOKENS:
                 self._confirmed.popitem(last=False)
         return caller
+
+    def _may_do_without(self, key: Hashable) -> bool:
+        """Whether a token that was confirmed is taken without asking again."""
+        if len(self._began) < MAX_LOOKUPS:
+            return False
+        now_s = self._monotonic()
+        is_hanging = now_s - min(self._began.values()) > HANGING_S
+        return is_hanging or now_s - self._confirmed[key][1] <= FRESH_S
 
     def _recent(self, key: Hashable) -> Caller | None:
         caller, confirmed_s = self._confirmed.get(key, (None, 0.0))

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from functools import partial
 
 from cc_backend.absences import explaining
+from cc_backend.auth.expiry import log_ending_soon
 from cc_backend.maintenance.archiving import Archiver, ArchivingRules
 from cc_backend.maintenance.footprints import STEP_EVERY_S, FootprintRefresher
 from cc_backend.maintenance.reloading import reload_clusters
@@ -19,6 +20,7 @@ UPKEEP_EVERY_S = 60.0
 INTEGRITY_EVERY_S = 10.0
 NODE_STATES_EVERY_S = 3600.0
 SESSIONS_EVERY_S = 3600.0
+TOKEN_ENDS_EVERY_S = 86400.0
 TOKENS_EVERY_S = 60.0
 
 
@@ -70,6 +72,9 @@ def periodic_tasks(services: Services, stopping: threading.Event) -> tuple[Perio
     def end_sessions() -> None:
         services.sessions.purge(now_s=services.retention_now_s())
 
+    def end_of_tokens() -> None:
+        log_ending_soon(services.tokens, services.clock())
+
     def prune_node_states() -> None:
         retention = services.settings.main.nodestate_retention
         if retention.policy == "delete":
@@ -87,6 +92,7 @@ def periodic_tasks(services: Services, stopping: threading.Event) -> tuple[Perio
         PeriodicTask(
             "database integrity", services.database_watch.check_integrity, INTEGRITY_EVERY_S, thread="archiving"
         ),
+        PeriodicTask("tokens that end", end_of_tokens, TOKEN_ENDS_EVERY_S),
         PeriodicTask("last use of tokens", services.tokens.write_last_used, TOKENS_EVERY_S),
     )
 

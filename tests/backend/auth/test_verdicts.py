@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from cc_backend.auth.caller import Caller
-from cc_backend.auth.verdicts import MAX_AGE_S, MAX_LOOKUPS, TokenVerdicts
+from cc_backend.auth.verdicts import FRESH_S, HANGING_S, MAX_AGE_S, MAX_LOOKUPS, TokenVerdicts
 from cc_backend.errors import NotAuthenticated, Unavailable
 
 AGENTS = Caller("agents", frozenset({"api"}))
@@ -62,6 +62,26 @@ def test_a_lookup_that_fails_leaves_what_was_confirmed_for_a_bounded_time(lookup
     now_s[0] = MAX_AGE_S + 1
     with pytest.raises(Unavailable):
         verdicts.resolve("t", lookup)
+
+
+def test_many_lookups_at_a_time_do_not_let_a_revoked_token_in_for_longer_than_a_moment(lookup: Lookup) -> None:
+    now_s = [0.0]
+    verdicts, others = TokenVerdicts(monotonic=lambda: now_s[0]), Lookup()
+    verdicts.resolve("t", lookup)
+    lookup.error = NotAuthenticated("revoked")
+    others.release.clear()
+    with ThreadPoolExecutor(MAX_LOOKUPS) as pool:
+        now_s[0] = FRESH_S
+        for number in range(MAX_LOOKUPS):
+            pool.submit(verdicts.resolve, f"other {number}", others)
+            assert others.waiting.acquire(timeout=20)
+        try:
+            assert verdicts.resolve("t", lookup) is AGENTS
+            now_s[0] += HANGING_S / 2
+            with pytest.raises(NotAuthenticated):
+                verdicts.resolve("t", lookup)
+        finally:
+            others.release.set()
 
 
 def test_of_many_threads_only_a_few_wait_for_a_lookup_that_hangs(lookup: Lookup) -> None:

@@ -29,6 +29,7 @@ def test_the_table_of_periodic_work(site: Any) -> None:
         "old node states": (3600, False, "upkeep"),
         "database integrity": (10, False, "archiving"),
         "end sessions": (3600, False, "upkeep"),
+        "tokens that end": (86400, False, "upkeep"),
         "last use of tokens": (60, False, "upkeep"),
     }
 

@@ -3,18 +3,22 @@
 from dataclasses import dataclass
 
 from cc_backend.auth.caller import Caller, Role
+from cc_backend.auth.expiry import days_left, ending_soon
+from cc_backend.auth.tokens import TokenRecord
 from cc_backend.services import Services
 from cc_backend.web.reportingnodes import ReportingNodes, reporting_nodes, unknown_words
+from cc_backend.wording.format import count
 
 
 @dataclass(frozen=True, slots=True)
 class NodesPart:
-    """The clusters with their nodes, and for administrators the names that came and are not configured."""
+    """The clusters with their nodes; for administrators what came and is not configured, and tokens that end soon."""
 
     clusters: tuple[ReportingNodes, ...]
     elsewhere: tuple[str, ...]
     unknown: tuple[str, ...]
     more_unknown: int
+    tokens: tuple[str, ...]
 
 
 def nodes_part(services: Services, caller: Caller) -> NodesPart | None:
@@ -31,5 +35,13 @@ def nodes_part(services: Services, caller: Caller) -> NodesPart | None:
         if name not in elsewhere
     )
     seen = services.store.unknown_names() if Role.ADMIN in caller.roles else []
+    seen = [(reason, name) for reason, name in seen if not caller.clusters or name.cluster in caller.clusters]
     unknown, more = unknown_words(seen)
-    return NodesPart(clusters, tuple(elsewhere), tuple(unknown), more)
+    soon = ending_soon(services.tokens, services.clock(), caller.clusters) if Role.ADMIN in caller.roles else []
+    return NodesPart(clusters, tuple(elsewhere), tuple(unknown), more, tuple(_token_words(one, now_s) for one in soon))
+
+
+def _token_words(record: TokenRecord, now_s: float) -> str:
+    days = days_left(record, now_s)
+    when = "today" if not days else f"in {count(days, 'day')}"
+    return f"the token {record.jti[:8]} of {record.user}, {when}"
