@@ -25,6 +25,7 @@ class PageOptions:
 
     scope: Scope = Scope.NODE
     clock: bool = False
+    each: bool = False
     sort: str = ""
     descending: bool = False
 
@@ -50,6 +51,7 @@ class JobPage:
     record: JobRecord
     summary: Summary
     plots: tuple[PlotView, ...]
+    quiet: tuple[PlotView, ...]
     missing: tuple[str, ...]
     missing_why: tuple[tuple[str, str], ...]
     reasons: Mapping[str, tuple[str, ...]]
@@ -82,13 +84,16 @@ def job_page(
     summary = job_summary(
         job, curves, assessment, sub_cluster, metrics, labels=labels, length_s=length_s, telling=telling
     )
+    quiet = quiet_plots(plots, metrics)
+    folded = {plot.metric for plot in quiet}
     absent = [plot.metric for plot in plots if not plot.measured]
     sort, descending = _order(options, summary)
     return JobPage(
         job=job,
         record=job_record(job, sub_cluster, zone),
         summary=summary,
-        plots=tuple(plot for plot in plots if plot.measured),
+        plots=tuple(plot for plot in plots if plot.measured and plot.metric not in folded),
+        quiet=quiet,
         missing=tuple(plot.title for plot in plots if not plot.measured),
         missing_why=missing_reasons(absences, absent, zone=zone),
         reasons={
@@ -137,10 +142,17 @@ def job_plots(
             wanted=options.scope,
             labels=labels,
             draw=draw,
+            each=options.each,
             faulty=(faulty or {}).get(name),
         )
         for name in order
     ]
+
+
+def quiet_plots(plots: Sequence[PlotView], metrics: Mapping[str, MetricConfig]) -> tuple[PlotView, ...]:
+    """The plots in which nothing happened, told in one line; none of them if nothing happened in any."""
+    quiet = tuple(plot for plot in plots if plot.figure.quiet and not metrics[plot.metric].footprint)
+    return quiet if len(quiet) < sum(plot.measured for plot in plots) else ()
 
 
 def _order(options: PageOptions, summary: Summary) -> tuple[str, bool]:

@@ -109,12 +109,14 @@ def plot_view(
     wanted: Scope,
     labels: Sequence[XLabel],
     draw: bool = True,
+    each: bool = False,
     faulty: Mapping[str, Level] | None = None,
 ) -> PlotView:
     """The plot of one metric; the same height whether it was measured or not.
 
-    Only metrics of the footprint are judged, so that no plot says other than the verdict of the job. `faulty` are the
-    nodes that a finding says part from the others in this metric, with its level.
+    Only metrics of the footprint are judged, so that no plot says other than the verdict of the job. `each` asks for
+    one line each instead of bands where the lines are few. `faulty` are the nodes that a finding says part from the
+    others in this metric, with its level.
     """
     scope = chosen_scope(curves.data.get(config.name, {}), wanted) or Scope.NODE
     found = curves.get(config.name, scope) or JobCurves(JobMetric(config.unit, config.timestep_s))
@@ -133,6 +135,7 @@ def plot_view(
         scale=scale_or_none,
         level=zone_level,
         most_points=POINTS,
+        each=each,
         faulty=faulty if scope is Scope.NODE else None,
     )
     if scope is not Scope.NODE:

@@ -14,7 +14,9 @@ from cc_backend.insight.rating import Scale
 from cc_backend.model import JobMetric, Level, Scope
 
 MOST_LINES = 8
-"""More series than the palette has colours become a median with bands."""
+"""More series than the palette has colours become a median with bands, whatever was chosen."""
+BANDS_FROM = 4
+"""As many series become a median with bands unless one line each was chosen."""
 MOST_OUTLIERS = 6
 _VISIBLE = 0.05
 
@@ -63,6 +65,18 @@ class SeriesFigure:
         return max((len(line.values) for line in self.lines), default=0)
 
     @property
+    def key(self) -> tuple[tuple[int, str], ...]:
+        """Colour and name of each line, where there are several and no bands."""
+        if self.bands or self.series_count < 2:  # noqa: PLR2004 - several
+            return ()
+        return tuple(sorted((line.colour, line.label) for line in self.lines))
+
+    @property
+    def quiet(self) -> bool:
+        """Whether nothing happened: all values are zero."""
+        return self.highest == 0 and self.lowest == 0
+
+    @property
     def measured(self) -> bool:
         """Whether there is any value at all."""
         return bool(np.isfinite(self.highest))
@@ -93,19 +107,20 @@ def series_figure(
     scale: Scale | None = None,
     level: Level | None = None,
     most_points: int = 1000,
+    each: bool = False,
     faulty: Mapping[str, Level] | None = None,
 ) -> SeriesFigure:
     """What the plot of one metric shows.
 
-    `factor` turns values into `unit`; `scale` is in that unit already. Up to eight series become lines, more a
-    median with bands, outside of which the outliers keep their own lines. `faulty` are the hosts that a finding says
-    part from the others, with its level: they are outliers however many series there are.
+    `factor` turns values into `unit`; `scale` is in that unit already. Up to three series, or eight with `each`, become
+    lines, more a median with bands, outside of which the outliers keep their own lines. `faulty` are the hosts that a
+    finding says part from the others, with its level: they are outliers however many series there are.
     """
     thinned, every = shrink(curves.rows, most_points)
     rows = thinned * factor
     labels = labels_of(curves.metric, scope)
     levels = {row: faulty[host] for row, host in enumerate(curves.hosts) if host in faulty} if faulty else {}
-    banded = curves.count > MOST_LINES
+    banded = curves.count > (MOST_LINES if each else BANDS_FROM - 1)
     # of the height of the plot: what is closer together does the same
     least = _VISIBLE * (curves.highest or 0.0)
     outliers = list(levels) or (curves.outliers(least) if banded else [])

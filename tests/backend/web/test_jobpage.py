@@ -292,3 +292,14 @@ def test_names_with_numbers_are_sorted_by_the_numbers() -> None:
         "tn0001",
         "tn0002",
     ]
+
+
+def test_metrics_in_which_nothing_happened_are_told_in_one_line(
+    page: Callable[..., JobPage], make_data: Callable[..., JobData]
+) -> None:
+    rows = {"tn0001": [0.0] * 60, "tn0002": [0.0] * 60}
+    found = page(make_data(cpu_load={"tn0001": [95.0] * 60}, file_bw=rows, net_bw=rows, flops_any=rows))
+    assert {plot.metric for plot in found.quiet} == {"file_bw", "net_bw"}
+    assert {plot.metric for plot in found.plots} == {"cpu_load", "flops_any"}  # a flop rate of zero is judged
+    alone = page(make_data(net_bw=rows))
+    assert (len(alone.plots), alone.quiet) == (1, ())

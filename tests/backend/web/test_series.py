@@ -23,10 +23,30 @@ def test_one_series_is_one_neutral_line() -> None:
     assert (figure.lowest, figure.median, figure.highest) == (1, 2, 3)
 
 
-def test_up_to_eight_series_are_lines_in_their_own_colours() -> None:
-    figure = series_figure("mem_bw", metric(*[[i, i] for i in range(8)]), Scope.NODE, unit="GB/s")
-    assert [line.colour for line in figure.lines] == [1, 2, 3, 4, 5, 6, 7, 8]
+@pytest.mark.parametrize(("count", "each"), [(2, False), (3, False), (4, True), (8, True)])
+def test_few_series_are_lines_in_their_own_colours_with_a_key(count: int, *, each: bool) -> None:
+    rows = metric(*[[i, i] for i in range(count)])
+    figure = series_figure("mem_bw", rows, Scope.NODE, unit="GB/s", each=each)
+    assert [line.colour for line in figure.lines] == list(range(1, count + 1))
     assert figure.bands == ()
+    assert figure.key == tuple((i + 1, f"n{i:02d}") for i in range(count))
+
+
+@pytest.mark.parametrize(("count", "each"), [(4, False), (8, False), (9, True)])
+def test_from_four_series_on_a_median_with_bands_reads_better(count: int, *, each: bool) -> None:
+    rows = metric(*[[i, i] for i in range(count)])
+    figure = series_figure("mem_bw", rows, Scope.NODE, unit="GB/s", each=each)
+    assert len(figure.bands) == 2
+    assert figure.key == ()
+
+
+def test_only_zeros_are_quiet() -> None:
+    def quiet(*row: float) -> bool:
+        return series_figure("file_bw", metric(list(row)), Scope.NODE, unit="MB/s").quiet
+
+    assert quiet(0, NAN, 0)
+    assert not quiet(0, 0.001)
+    assert not quiet(NAN, NAN)
 
 
 def test_more_series_become_a_median_with_two_bands() -> None:

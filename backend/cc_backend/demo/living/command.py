@@ -20,10 +20,11 @@ from cc_backend.demo.living.machine import host_name, run_jobs
 from cc_backend.demo.living.plan import FINISHED, SHAPE, Plan
 from cc_backend.demo.living.processes import command, free_port, last_lines, process, wait_until_up
 from cc_backend.errors import BackendError
+from cc_backend.wording.format import exact_span
 from cc_common.errors import CockpitError
 
 INTERVAL_S = 5
-JOB_SECONDS = 90
+JOB_SECONDS = 600
 LONGEST_SLEEP_S = 1.0
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -50,7 +51,12 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="A living ClusterCockpit on this machine. Ctrl-C ends all of it.")
     parser.add_argument("--directory", type=Path, default=Path("build/demo"), help="where the demo keeps its files")
     parser.add_argument("--port", type=int, default=8080, help="the next free one is taken where this one is not")
-    parser.add_argument("--job-seconds", type=float, default=JOB_SECONDS, help="how long a job loads this machine")
+    parser.add_argument(
+        "--job-seconds",
+        type=float,
+        default=JOB_SECONDS,
+        help="how long a job loads this machine at least; some run up to twice as long",
+    )
     parser.add_argument("--finished", type=int, default=FINISHED, help="finished jobs of the made-up cluster")
     return parser.parse_args(arguments)
 
@@ -123,7 +129,7 @@ def introduction(url: str, folder: DemoFolder, job_seconds: float, took_s: float
     nodes = sum(node.nodes for node in SHAPE.sub_clusters)
     return (
         f"\n  ClusterCockpit runs at  {url}   (after {took_s:.1f} s)\n\n  Sign in as\n{logins}\n\n"
-        f"  Cluster '{LOCAL}' is this machine, measured for real; a job of {job_seconds:g} s loads it, then the next.\n"
+        f"  Cluster '{LOCAL}' is this machine, measured for real; jobs of {exact_span(job_seconds)} and more load it.\n"
         f"  Cluster '{SHAPE.name}' is made up: {nodes} nodes, samples every {SHAPE.timestep_s} s, jobs come and go.\n"
         f"  Logs and {LOGINS} are in {folder.root}. Ctrl-C ends everything; the next start goes on from there.\n"
     )

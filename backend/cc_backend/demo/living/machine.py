@@ -14,6 +14,8 @@ from cc_backend.demo.living.folder import LOCAL, OWNER, PROJECT
 from cc_backend.demo.living.processes import child
 
 PAUSE_S = 5
+LENGTHS = (1.0, 1.5, 2.0)
+"""How long the jobs are, as parts of the shortest, in turn."""
 _BURN = "import os,sys\nos.sched_setaffinity(0,{int(sys.argv[1])})\nwhile True: pass"
 
 
@@ -31,9 +33,10 @@ def run_jobs(
         number = now_s() % 10_000_000
         while not stop.is_set() and not failed:
             number += 1
+            length_s = job_seconds * LENGTHS[number % len(LENGTHS)]
             used = threads if number % 2 else threads[: max(1, len(threads) // 2)]
             try:
-                _one_job(backend, start_document(number, host, used, job_seconds), job_seconds, stop)
+                _one_job(backend, start_document(number, host, used, length_s), length_s, stop)
             except httpx.HTTPError as error:
                 failed.append(f"the job of this machine could not be reported: {error}")
             stop.wait(PAUSE_S)

@@ -227,6 +227,6 @@ def _roof_names(roof: Roof, lx: Callable[[float], float], ly: Callable[[float], 
         f"vector peak {escape(plain(roof.simd))}</text>"
         f'<text class="halo" x="100%" dx="-3" y="{short(ly(roof.scalar) - 5)}" text-anchor="end">'
         f"scalar peak {escape(plain(roof.scalar))}</text>"
-        f'<text class="halo" x="{short(lx(at))}%" y="{short(ly(at * roof.bandwidth) - 8)}" text-anchor="end">'
+        f'<text class="halo" x="{short(lx(at))}%" dx="8" y="{short(ly(at * roof.bandwidth) + 14)}">'
         f"memory {escape(plain(roof.bandwidth))} GB/s</text>"
     )

@@ -4,6 +4,7 @@ import csv
 import io
 import logging
 import math
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlencode
@@ -30,6 +31,7 @@ from cc_backend.web import plotsbinary
 from cc_backend.web.jobpage import PageOptions, job_page, job_plots
 from cc_backend.web.jobplots import axis_labels, plots_document, scopes_on_offer
 from cc_backend.web.safe import safe_path
+from cc_backend.web.series import BANDS_FROM, MOST_LINES
 from cc_backend.web.seriestable import SeriesTable, series_columns
 from cc_backend.web.views.jobs import PRIVATE, private
 from cc_backend.web.views.rows import sub_cluster_on_page, visible_metrics
@@ -71,17 +73,20 @@ def job(job_id: int) -> Response:
         absences=absences,
     )
     back, back_words = _way_back()
-    first = next((plot for plot in page.plots if plot.figure.series_count > 1), None)
+    keys = Counter(plot.figure.key for plot in page.plots if plot.figure.key)
     html = render_template(
         "job.html",
         page=page,
         clock=options.clock,
         live=is_live(found),
         address=lambda **changes: _address(job_id, changes),
-        data_address=url_for("web.job_data", job_id=job_id, **_kept("scope", "axis")),
+        data_address=url_for("web.job_data", job_id=job_id, **_kept("scope", "axis", "lines")),
         series_url=lambda metric, form="": _series_address(job_id, metric, form),
+        each=options.each,
         banded=any(plot.figure.bands for plot in page.plots),
-        line_names=[line.label for line in first.figure.lines] if first else [],
+        outliers=any(plot.figure.bands and plot.figure.outliers for plot in page.plots),
+        few_lines=any(BANDS_FROM <= plot.figure.series_count <= MOST_LINES for plot in page.plots),
+        common_key=keys.most_common(1)[0][0] if keys else (),
         row_word=_heading(SCOPE_WORDS[options.scope][0]),
         table_words=count(len(page.table.rows) + page.table.left_out, *SCOPE_WORDS[options.scope]),
         back=back,
@@ -204,6 +209,7 @@ def _options(job: Job, sub_cluster: SubCluster, metrics: Mapping[str, MetricConf
     return PageOptions(
         scope=offered[wanted],
         clock=request.args.get("axis") == "clock",
+        each=request.args.get("lines") == "each",
         sort=request.args.get("by", "")[:100],
         descending=request.args.get("dir") == "desc",
     )
@@ -215,7 +221,9 @@ def _kept(*names: str) -> dict[str, Any]:
 
 def _address(job_id: int, changes: Mapping[str, str]) -> str:
     """This page with other options; options at their default are left out."""
-    options = _kept("scope", "axis", "by", "dir", "back") | {name: str(value) for name, value in changes.items()}
+    options = _kept("scope", "axis", "lines", "by", "dir", "back") | {
+        name: str(value) for name, value in changes.items()
+    }
     plain = {name: value for name, value in options.items() if value and (name, value) != ("scope", "node")}
     path = url_for("web.job", job_id=job_id)
     return f"{path}?{urlencode(plain)}" if plain else path
