@@ -24,9 +24,10 @@ def init(directory: Annotated[Path, typer.Argument(help="A folder, made if it do
         pass
     typer.echo(
         f"Made {config}. What comes next:\n"
-        f"  cc-agent topology > cluster.json           on a compute node; look at it\n"
+        f"  cc-agent topology --cluster NAME > cluster.json   on a compute node; look at it\n"
         f"  cc-backend cluster add --config {config} cluster.json\n"
-        f"  cc-backend user add --config {config} NAME --role admin\n"
+        f"  cc-backend token create agents --config {config} --scope write --cluster NAME > agent-token\n"
+        f"  cc-backend user add --config {config} ada --role admin\n"
         f"  cc-backend serve --config {config}"
     )
 
