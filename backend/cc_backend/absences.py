@@ -14,6 +14,7 @@ import numpy as np
 from cc_backend.archive.file import FileArchive
 from cc_backend.clusters import MetricConfig, SubCluster
 from cc_backend.errors import ArchiveError
+from cc_backend.jobspan import first_sample_s
 from cc_backend.metricdata import comes_from_archive, queries_for, time_range
 from cc_backend.metricstore.absence.reasons import (
     GRACE_SLOTS,
@@ -46,6 +47,8 @@ from cc_backend.storerouter import StoreRouter
 
 MOST_ABSENCES = 200
 """Of one metric; the longest are kept."""
+MOST_JUDGED_SLOTS = 200_000
+"""Of a job that seems to run for years only the newest slots are looked at."""
 _TOLERANCE_SLOTS = 2  # nodes do not fall silent in the same second
 
 
@@ -141,7 +144,7 @@ def lacking_hosts(job: Job, by_scope: Mapping[Scope, JobMetric], config: MetricC
     metric = _coarsest(by_scope)
     if metric is None:
         return hosts
-    span = _judged_slots(job, metric.timestep_s, now_s)
+    span = _judged_slots(job, metric.timestep_s, now_s, metric)
     whole = {one.hostname for one in metric.series if _is_whole(one.data[: span.slots], span.slots)}
     unsure = [host for host in hosts if host.hostname not in whole]
     if not unsure:
@@ -168,6 +171,10 @@ def _from_store(
             found[config.name] = [Absence(Why.NO_HARDWARE, (), job.start_time, job.stop_time)]
             continue
         from_s, to_s = time_range(job, config.timestep_s, now_s)
+        newest_s = to_s - MOST_JUDGED_SLOTS * config.timestep_s
+        if from_s < newest_s:  # older than any store keeps
+            found[config.name] = [Absence(Why.TOO_OLD, (), from_s, newest_s)]
+            from_s = newest_s
         asked += [
             (config.name, Asked(want.query, from_s, to_s))
             for resource in hosts
@@ -188,7 +195,7 @@ def _from_data(job: Job, data: JobData, lacking: Iterable[_Lacking], now_s: int)
     for config, hosts in lacking:
         metric = _coarsest(data.get(config.name, {}))
         step_s = metric.timestep_s if metric else config.timestep_s
-        span = _judged_slots(job, step_s, now_s)
+        span = _judged_slots(job, step_s, now_s, metric)
         if not hosts or not span.slots:
             why = Why.JOB_TOO_SHORT if hosts else Why.NO_HARDWARE
             found[config.name] = [Absence(why, (), job.start_time, job.stop_time)]
@@ -230,7 +237,7 @@ def _heard(job: Job, data: JobData, span: Range) -> dict[str, Flags]:
 def _presence_by_host(job: Job, metric: JobMetric, span: Range) -> dict[str, Flags]:
     """By host in which slots any of its series has a sample; hosts without a single one are left out."""
     found: dict[str, Flags] = {}
-    first = -(-job.start_time // metric.timestep_s)
+    first = first_sample_s(job, metric) // metric.timestep_s
     for series in metric.series:
         there = np.flatnonzero(np.isfinite(series.data))
         if not len(there):
@@ -241,10 +248,16 @@ def _presence_by_host(job: Job, metric: JobMetric, span: Range) -> dict[str, Fla
     return found
 
 
-def _judged_slots(job: Job, timestep_s: int, now_s: int) -> Range:
+def _judged_slots(job: Job, timestep_s: int, now_s: int, metric: JobMetric | None) -> Range:
     """The slots that the job's samples fill; of a running job, or one that ended just now, without the newest."""
     from_s, to_s = time_range(job, timestep_s, now_s)
     first, end = from_s // timestep_s, to_s // timestep_s
+    if metric is not None:
+        longest = max((len(one.data) for one in metric.series), default=0)
+        begin = first_sample_s(job, metric) // timestep_s
+        # an archive does not tell whether the slot in which the job ended was its own
+        whole = longest if metric.from_s is not None else max(longest, end - first - 1)
+        first, end = begin, min(begin + whole, max(end, begin + longest))
     if job.state is JobState.RUNNING or not comes_from_archive(job):
         end = min(end, now_s // timestep_s - GRACE_SLOTS + 1)
     return Range(first, max(end - first, 0), timestep_s)

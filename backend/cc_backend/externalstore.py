@@ -287,6 +287,7 @@ def on_grid(series: AnsweredSeries, from_s: int, to_s: int, *, limit: int = MOST
         subtype_id=series.subtype_id,
         coverage=coverage,
         members=series.members,
+        offset_s=series.offset_s,
     )
 
 

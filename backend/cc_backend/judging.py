@@ -16,6 +16,7 @@ from cc_backend.insight.jobcurves import CurveSet
 from cc_backend.insight.judge import RULES, Assessment, assess, judged_metrics
 from cc_backend.insight.stored import finding_to_document
 from cc_backend.insight.units import in_configured_units
+from cc_backend.jobreading import VIEW_LIMITS
 from cc_backend.jobs.judgements import Judgements
 from cc_backend.metricdata import MetricData
 from cc_backend.metricstore import MetricStore
@@ -111,7 +112,7 @@ class Judge:
             names = list(judged_metrics(self.sub_cluster(job).metrics))
             data: JobData = {}
             if names and job.monitoring_status == MonitoringStatus.ARCHIVED:
-                data = self._metricdata.job_data(job, names, [Scope.NODE], now_s=now_s)
+                data = self._metricdata.job_data(job, names, [Scope.NODE], now_s=now_s, limits=VIEW_LIMITS)
             return self.judged(job, data, now_s=now_s)
         except BackendError as error:
             logger.warning("not judged job=%d cluster=%s reason=%s", job.job_id, job.cluster, error)

@@ -9,10 +9,22 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+import numpy as np
+
 from cc_backend.archive.file import FileArchive
 from cc_backend.archive.statistics import complete
 from cc_backend.clusters import Clusters, MetricConfig, SubCluster
 from cc_backend.errors import InvalidInput, NotFound, TooLarge, Unavailable
+from cc_backend.jobreading import (
+    ARCHIVE_LIMITS,
+    FULL_LIMITS,
+    SampleLimits,
+    coarsened,
+    read_job,
+    series_count,
+    slots_per_point,
+)
+from cc_backend.jobspan import job_end_s, own_slots, touched_slots
 from cc_backend.metricstore import Query, StoredSeries
 from cc_backend.metricstore.answers.resample import lttb
 from cc_backend.model import (
@@ -65,6 +77,15 @@ class _Question:
     want: _Wanted
 
 
+@dataclass(frozen=True, slots=True)
+class _Own:
+    """A series of the job with its own samples: their timestep, and the begin of the slot of the first."""
+
+    timestep_s: int
+    from_s: int
+    series: Series
+
+
 class MetricData:
     """Answers the question for any job, with the parts it needs handed in."""
 
@@ -82,17 +103,21 @@ class MetricData:
         now_s: int,
         resolution_s: int | None = None,
         statistics: bool = False,
+        limits: SampleLimits = FULL_LIMITS,
     ) -> JobData:
         """The samples of a job: metric name -> scope -> series, only what exists.
 
         `metrics` None means all of the job's subcluster, `scopes` None means node. `resolution_s` thins the
         curves with largest-triangle buckets. With `statistics` each series has its own, and eight or more have those
         over all series at each step; they always come from all samples. Without, only what the archive holds anyway.
+        What is more than the `limits` comes coarser: points are means of several slots.
 
         What a store that is away would have had is left out, and so is a metric that cannot be read; `samples` says
         what that is. Raises the same.
         """
-        found = self.samples(job, metrics, scopes, now_s=now_s, resolution_s=resolution_s, statistics=statistics)
+        found = self.samples(
+            job, metrics, scopes, now_s=now_s, resolution_s=resolution_s, statistics=statistics, limits=limits
+        )
         return found.data
 
     def samples(
@@ -104,6 +129,7 @@ class MetricData:
         now_s: int,
         resolution_s: int | None = None,
         statistics: bool = False,
+        limits: SampleLimits = FULL_LIMITS,
     ) -> JobSamples:
         """What `job_data` gives, and why something is missing where a store was away or a metric cannot be read.
 
@@ -116,9 +142,9 @@ class MetricData:
             return JobSamples({})
         if comes_from_archive(job):
             key = JobKey(job.cluster, job.job_id, job.start_time)
-            found = JobSamples(_select(self._archive.load_data(key), metrics, wanted))
+            found = JobSamples(coarsened(job, _select(self._archive.load_data(key), metrics, wanted), limits))
         else:
-            found = self._gathered(job, metrics, lambda _: wanted, now_s)
+            found = self._gathered(job, metrics, lambda _: wanted, now_s, limits)
         data = complete(found.data) if statistics else found.data
         return replace(found, data=thin(data, resolution_s) if resolution_s else data)
 
@@ -129,6 +155,7 @@ class MetricData:
         scopes_of: Callable[[MetricConfig], Iterable[Scope]],
         *,
         now_s: int,
+        limits: SampleLimits = ARCHIVE_LIMITS,
     ) -> JobData:
         """The samples of a job as its store has them; `scopes_of` says for each metric which scopes are wanted.
 
@@ -138,7 +165,7 @@ class MetricData:
             NotFound: no configuration is known that has the job's subcluster.
             Unavailable: the store is away; what it would have had must not be taken for missing.
         """
-        found = self._gathered(job, metrics, scopes_of, now_s)
+        found = self._gathered(job, metrics, scopes_of, now_s, limits)
         for why in found.unreachable.values():
             raise Unavailable(why, code=ErrorCode.STORE_UNAVAILABLE)
         return found.data
@@ -161,6 +188,7 @@ class MetricData:
         metrics: Sequence[str] | None,
         scopes_of: Callable[[MetricConfig], Iterable[Scope]],
         now_s: int,
+        limits: SampleLimits,
     ) -> JobSamples:
         sub_cluster = self._clusters.of_job(job)
         # a store elsewhere is asked for all metrics at once; the one in this process costs nothing to ask again
@@ -173,21 +201,18 @@ class MetricData:
         data: JobData = {name: {} for name in sub_cluster.metrics}
         unreachable: dict[str, str] = {}
         faults: dict[str, str] = {}
+        series = sum(series_count([one.want.query for one in questions]) for questions in groups.values())
         for (timestep_s, _), questions in groups.items():
-            from_s, to_s = time_range(job, timestep_s, now_s)
+            queries = [question.want.query for question in questions]
+            slots = touched_slots(job, timestep_s, now_s).size
+            every = slots_per_point(slots, series, limits)
             try:
-                gathered = self._stores.query(
-                    job.cluster,
-                    [question.want.query for question in questions],
-                    from_s=from_s,
-                    to_s=to_s,
-                    sub_cluster=job.sub_cluster,
-                )
+                gathered = read_job(self._stores, job, queries, timestep_s, every=every, now_s=now_s)
             except (InvalidInput, TooLarge) as error:
                 faults |= {question.config.name: str(error) for question in questions}
                 continue
             unreachable |= gathered.unreachable
-            _sort_in(data, faults, questions, gathered.rows)
+            _sort_in(data, faults, questions, gathered.rows, job=job, every=every)
         for name, why in faults.items():
             logger.warning(
                 "metric unreadable job=%d cluster=%s metric=%s reason=%s", job.job_id, job.cluster, name, why
@@ -201,14 +226,9 @@ def comes_from_archive(job: Job) -> bool:
 
 
 def time_range(job: Job, timestep_s: int, now_s: int) -> tuple[int, int]:
-    """The half-open range of samples that belong to a job, on the wall-clock grid.
-
-    A sample speaks of the time before it, so the first that counts is the first at or after the start, and the
-    last is the last at or before the stop.
-    """
-    stop_s = now_s if job.state is JobState.RUNNING else job.stop_time
+    """The half-open range of grid points within a job: what can be expected of it, whenever in a slot samples come."""
     first = math.ceil(job.start_time / timestep_s) * timestep_s
-    last = stop_s // timestep_s * timestep_s
+    last = job_end_s(job, now_s) // timestep_s * timestep_s
     return first, max(first, last + timestep_s)
 
 
@@ -283,7 +303,7 @@ def _thinned(metric: JobMetric, resolution_s: int) -> JobMetric:
         for entry in metric.series
         if len(entry.data) >= count
     ]
-    return JobMetric(metric.unit, resolution_s, series, None)
+    return JobMetric(metric.unit, resolution_s, series, None, metric.from_s)
 
 
 def _query(
@@ -308,32 +328,64 @@ def _questions(job: Job, config: MetricConfig, scopes: Sequence[Scope], sub_clus
 
 
 def _sort_in(
-    data: JobData, faults: dict[str, str], questions: Sequence[_Question], rows: Sequence[Sequence[StoredSeries]]
+    data: JobData,
+    faults: dict[str, str],
+    questions: Sequence[_Question],
+    rows: Sequence[Sequence[StoredSeries]],
+    *,
+    job: Job,
+    every: int,
 ) -> None:
     """Put the series of each answer under its metric and scope; what stands there as an error goes to the faults."""
-    found: dict[tuple[str, Scope], tuple[MetricConfig, list[tuple[int, Series]]]] = {}
+    found: dict[tuple[str, Scope], tuple[MetricConfig, list[_Own]]] = {}
+    stop_s = None if job.state is JobState.RUNNING else job.stop_time
     for question, row in zip(questions, rows, strict=True):
         config = question.config
-        series = found.setdefault((config.name, question.scope), (config, []))[1]
+        own = found.setdefault((config.name, question.scope), (config, []))[1]
         for one in row:
             if one.error is not None:
                 faults.setdefault(config.name, one.error)
-            elif not _empty(one.data):
-                series.append((one.timestep_s, _labelled(question.want, one)))
-    for (name, scope), (config, stepped) in found.items():
-        if stepped:
-            data[name][scope] = _metric(config, stepped)
+                continue
+            if every > 1 and one.timestep_s == every * config.timestep_s:  # means, which are of own samples only
+                from_s, samples = one.from_s, one.data
+            else:
+                from_s, samples = _own_samples(one, job.start_time, stop_s)
+            if not _empty(samples):
+                own.append(_Own(one.timestep_s, from_s, _labelled(question.want, one, samples)))
+    for (name, scope), (config, several) in found.items():
+        if several:
+            data[name][scope] = _metric(config, several)
 
 
-def _labelled(want: _Wanted, one: StoredSeries) -> Series:
+def _own_samples(one: StoredSeries, start_s: int, stop_s: int | None) -> tuple[int, Samples]:
+    """Those samples of a series that are the job's, and the begin of the first one's slot."""
+    first = one.from_s // one.timestep_s
+    own = own_slots(start_s, stop_s, one.timestep_s, one.offset_s)
+    begin, end = max(own.first - first, 0), min(own.end - first, len(one.data))
+    return one.from_s + begin * one.timestep_s, one.data[begin : max(begin, end)]
+
+
+def _labelled(want: _Wanted, one: StoredSeries, samples: Samples) -> Series:
     label = want.ids[0] if want.query.aggregate or len(want.ids) == 1 else one.id
-    return Series(want.query.host, one.data, label)
+    return Series(want.query.host, samples, label)
 
 
-def _metric(config: MetricConfig, stepped: Sequence[tuple[int, Series]]) -> JobMetric:
-    """One metric; a store elsewhere may keep it at another timestep than is configured here."""
-    timestep_s = stepped[0][0]
-    return JobMetric(config.unit, timestep_s, [one for step_s, one in stepped if step_s == timestep_s])
+def _metric(config: MetricConfig, several: Sequence[_Own]) -> JobMetric:
+    """One metric; a store elsewhere may keep it at another timestep than is configured here.
+
+    Nodes that send at other times within a slot may begin or end a slot apart: they are filled up with a gap.
+    """
+    step_s = several[0].timestep_s
+    alike = [one for one in several if one.timestep_s == step_s]
+    from_s = min(one.from_s for one in alike)
+    count = max((one.from_s - from_s) // step_s + len(one.series.data) for one in alike)
+    for one in alike:
+        if len(one.series.data) < count:
+            filled = np.full(count, np.nan, np.float32)
+            at = (one.from_s - from_s) // step_s
+            filled[at : at + len(one.series.data)] = one.series.data
+            one.series.data = filled
+    return JobMetric(config.unit, step_s, [one.series for one in alike], from_s=from_s)
 
 
 def _empty(samples: Samples) -> bool:

@@ -335,6 +335,8 @@ class JobMetric:
     timestep_s: int
     series: list[Series] = field(default_factory=list)
     statistics_series: StatisticsSeries | None = None
+    from_s: int | None = None
+    """Begin of the slot of the first sample; None from an archive, see `jobspan.first_sample_s`."""
 
 
 JobData = dict[str, dict[Scope, JobMetric]]

@@ -51,6 +51,10 @@ class StoreRouter:
         store = self.external(cluster, sub_cluster)
         return "" if store is None else store.fault
 
+    def held_s(self, cluster: str, sub_cluster: str, timestep_s: int) -> tuple[int, int] | None:
+        """From when to when the store in charge can have samples of a timestep; None if it does not say."""
+        return self._internal.held_s(timestep_s) if self.external(cluster, sub_cluster) is None else None
+
     def query(
         self,
         cluster: str,

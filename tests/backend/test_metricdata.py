@@ -256,8 +256,33 @@ class TestThinning:
         assert len(metric.series[0].data) == 25
         assert metric.series[0].data[[0, -1]].tolist() == [0.0, 99.0]
 
-    @pytest.mark.parametrize(("count", "resolution_s"), [(100, 60), (100, 90), (100, 30), (8, 240), (0, 240)])
+    @pytest.mark.parametrize(
+        ("count", "resolution_s"), [(100, 60), (100, 90), (100, 150), (100, 241), (100, 30), (8, 240), (0, 240)]
+    )
     def test_what_cannot_be_thinned_stays(self, count: int, resolution_s: int) -> None:
         metric = thin(self.curve(count), resolution_s)["m"][Scope.NODE]
         assert metric.timestep_s == 60
         assert len(metric.series[0].data) == count
+
+
+def test_a_store_elsewhere_is_asked_for_life_by_the_three_metrics_that_come_most_often(
+    site_of: Any, tern: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By slow ones every job would wait for minutes until it is archived."""
+    often = {"mem_used": 10, "flops_any": 20, "cpu_power": 30, "load_one": 60, "mem_bw": 300, "cpu_user": 600}
+    for metric in tern["metricConfig"]:
+        metric["timestep"] = often.get(metric["name"], 900)
+    site = site_of(clusters=[tern])
+    site.start_job()
+    site.clock.advance(600)
+    site.stop_job()
+    asked: list[list[str]] = []
+
+    def silent_hosts(cluster: str, sub_cluster: str, hosts: Any, metrics: list[str], *, since_s: int) -> list[str]:
+        asked.append([cluster, sub_cluster, *hosts, *metrics, str(since_s)])
+        return []
+
+    monkeypatch.setattr(site.services.stores, "silent_hosts", silent_hosts)
+    job = site.services.search.get(1, EVERYTHING, now_s=site.services.now_s())
+    assert site.services.metricdata.silent_hosts(job) == []
+    assert asked == [["tern", "std", "tn01", "mem_used", "flops_any", "cpu_power", str(START_S + 600)]]

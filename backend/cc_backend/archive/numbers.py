@@ -39,7 +39,12 @@ def fixed2_array(values: npt.NDArray[np.float64 | np.float32]) -> str:
     if values.size == 0:
         return "[]"
     wide = values.astype(np.float64)
-    finite = np.where(np.isfinite(wide), wide, np.nan)
+    known = np.isfinite(wide)
+    if 2 * np.count_nonzero(known) < values.size:  # mostly gaps, which need no formatting
+        texts = np.full(values.size, "null", object)
+        texts[known] = ["%.2f" % number for number in round2_array(wide[known]).tolist()]  # noqa: UP031 the fastest
+        return f"[{','.join(texts.tolist())}]"
+    finite = np.where(known, wide, np.nan)
     # One format string for the whole array is several times faster than one call for each number.
     text = ",".join(["%.2f"] * values.size) % tuple(round2_array(finite).tolist())
     return f"[{text.replace('nan', 'null')}]"

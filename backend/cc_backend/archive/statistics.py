@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from cc_backend.archive.numbers import round2
 from cc_backend.clusters.model import MetricConfig, SubCluster
+from cc_backend.float32 import shortest
 from cc_backend.model import (
     Job,
     JobData,
@@ -84,7 +85,7 @@ def finish(job: Job, data: JobData, sub_cluster: SubCluster) -> Job:
         job,
         statistics=statistics,
         footprint=footprint(statistics, sub_cluster),
-        energy=sum(energy_footprint.values()),
+        energy=shortest(sum(energy_footprint.values())),
         energy_footprint=energy_footprint,
         monitoring_status=MonitoringStatus.ARCHIVED,
     )
@@ -122,7 +123,7 @@ def footprint(statistics: Mapping[str, MetricStatistic], sub_cluster: SubCluster
 
 
 def job_energy(job: Job, data: JobData, sub_cluster: SubCluster) -> dict[str, float]:
-    """Energy metric -> kWh, in full precision, for the energy metrics of the subcluster that have node series.
+    """Energy metric -> kWh, for the energy metrics of the subcluster that have node series; digits as samples have.
 
     Power: the sum of the nodes' means over the duration. Energy: what each node's counter gained from its first to
     its last sample; a counter that falls has started again from zero.
@@ -139,7 +140,7 @@ def job_energy(job: Job, data: JobData, sub_cluster: SubCluster) -> dict[str, fl
             joules = sum(statistic.avg for statistic in statistics) * max(job.duration, 0)
         else:
             joules = sum(_counter_gain(series.data) for series in metric.series)
-        result[name] = joules * _prefix_factor(config, metric) / _JOULES_PER_KWH
+        result[name] = shortest(joules * _prefix_factor(config, metric) / _JOULES_PER_KWH)
     return result
 
 

@@ -15,6 +15,7 @@ from cc_backend.archive.statistics import footprint, job_statistics
 from cc_backend.clusters import Clusters, MetricConfig
 from cc_backend.errors import BackendError, NotFound, Unavailable
 from cc_backend.insight.judge import judged_metrics
+from cc_backend.jobreading import VIEW_LIMITS
 from cc_backend.jobs.search import JobSearch
 from cc_backend.judging import Judge
 from cc_backend.metricdata import MetricData
@@ -162,7 +163,7 @@ class FootprintRefresher:
         except NotFound:  # no configuration is known that has its subcluster
             return None
         wanted = {*sub_cluster.footprint_metrics, *judged_metrics(sub_cluster.metrics)}
-        data = self._metricdata.stored_data(job, sorted(wanted), _at_the_node, now_s=now_s)
+        data = self._metricdata.stored_data(job, sorted(wanted), _at_the_node, now_s=now_s, limits=VIEW_LIMITS)
         found = footprint(job_statistics(job, data, sub_cluster), sub_cluster)
         return RefreshedJob(job, found, self._judge.judged(job, data, now_s=now_s))
 

@@ -148,7 +148,8 @@ class StoredSeries:
     """Samples on the full grid that was asked for, NaN where there is none; or an error text instead.
 
     `data[i]` belongs to `from_s + i * timestep_s`. For a combination, `coverage[i]` says how many of the
-    `members` had a sample in that slot, and `id` is None: the caller knows what it asked to be combined.
+    `members` had a sample in that slot, and `id` is None: the caller knows what it asked to be combined. `offset_s`
+    is how far into its slot a sample of the series lies, as the newest ones tell; None where that is not known.
     """
 
     id: str | None
@@ -159,6 +160,7 @@ class StoredSeries:
     subtype_id: str | None = None
     coverage: npt.NDArray[np.int32] | None = None
     members: int = 1
+    offset_s: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -307,6 +307,15 @@ class MetricStore:
         limit = self._limits.query_samples
         return Reader(self._table, self._memory, cluster, from_s=from_s, to_s=to_s, limit_samples=limit)
 
+    def held_s(self, timestep_s: int) -> tuple[int, int]:
+        """From when to when there can be samples of a timestep, the end excluded; (0, 0) without any."""
+        with self._memory:
+            for grid in self._table.grids:
+                if grid.timestep_s == timestep_s:
+                    held = grid.held_slots()
+                    return held.start * timestep_s, held.stop * timestep_s
+        return 0, 0
+
     def last_seen_s(self, cluster: str, host: str) -> int | None:
         """The time of the newest sample of any metric of a host, or None if there is none."""
         with self._memory:

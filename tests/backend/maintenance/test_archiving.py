@@ -15,6 +15,7 @@ from cc_backend.maintenance.scheduler import make_archiver
 from cc_backend.model import Job, JobKey, MonitoringStatus, RowRule, Scope
 
 START_S = 1_760_000_400
+RETENTION_S = 48 * 3600
 
 
 def other_sub_cluster(tern: dict[str, Any]) -> dict[str, Any]:
@@ -125,8 +126,34 @@ class TestLateSamples:
         archiver.run_once(now_s=int(site.clock.advance(49 * 3600)))
         assert site.services.search.incomplete_archives() == []
 
+    def test_it_is_waited_for_as_long_as_the_store_keeps_its_samples(self, site: Any, archiver: Archiver) -> None:
+        finished_job(site, heard_until_minute=2)
+        stop_s = site.services.now_s()
+        archiver.run_once(now_s=stop_s + 600)
+        archiver.run_once(now_s=stop_s + RETENTION_S)
+        assert len(site.services.search.incomplete_archives()) == 1, "the samples of the last second are still there"
+        archiver.run_once(now_s=stop_s + RETENTION_S + 1)
+        assert site.services.search.incomplete_archives() == []
+
 
 class TestFailures:
+    @pytest.mark.parametrize(
+        ("after_s", "status"),
+        [(0, MonitoringStatus.RUNNING_OR_ARCHIVING), (1, MonitoringStatus.ARCHIVING_FAILED)],
+    )
+    def test_a_job_is_given_up_when_the_store_keeps_its_samples_no_longer(
+        self, site: Any, archiver: Archiver, monkeypatch: pytest.MonkeyPatch, after_s: int, status: int
+    ) -> None:
+        finished_job(site, heard_until_minute=5)
+        stop_s = site.services.now_s()
+
+        def full(*_: object) -> None:
+            raise ArchiveError("the disk is full")
+
+        monkeypatch.setattr(site.services.archive, "store", full)
+        assert archiver.run_once(now_s=stop_s + RETENTION_S + after_s).failed == 1
+        assert the_job(site).monitoring_status == status
+
     def test_it_tries_again_later_and_later(
         self, site: Any, archiver: Archiver, monkeypatch: pytest.MonkeyPatch
     ) -> None:

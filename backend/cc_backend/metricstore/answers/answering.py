@@ -182,6 +182,7 @@ class _Piece:
             stored.subtype_id,
             stored.members,
             _missing_coverage(stored, self.resolution_s, len(self.data)),
+            offset_s=stored.offset_s if self.resolution_s == stored.timestep_s else None,
         )
 
 

@@ -7,13 +7,15 @@ import numpy as np
 import orjson
 
 from cc_backend.errors import InvalidInput
+from cc_backend.float32 import shortest
 from cc_backend.metricstore.answers.protocol import Answer, AnsweredSeries, Asked, Request
 
 
 def to_json(found: Answer) -> bytes:
     """The answer with the keys of the reference and ours: `id`, `subtype-id`, `members` and `coverage`.
 
-    Numbers have full precision. What is not asked for is 0, as clients of the reference expect it.
+    Numbers are the shortest that give the same 32-bit float. What is not asked for is 0, as clients of the reference
+    expect it.
     """
     document: dict[str, Any] = {}
     if found.queries is not None:
@@ -44,7 +46,8 @@ def _echoed(one: Asked) -> dict[str, Any]:
 def _with_statistics(one: AnsweredSeries) -> dict[str, Any]:
     document = _element(one)
     if one.error is None:
-        document["avg"], document["min"], document["max"] = one.avg, one.min, one.max
+        for key, number in (("avg", one.avg), ("min", one.min), ("max", one.max)):
+            document[key] = None if number is None else shortest(number)
     else:
         document["avg"] = document["min"] = document["max"] = 0
     return document

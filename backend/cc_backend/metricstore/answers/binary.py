@@ -17,7 +17,7 @@ from cc_backend.metricstore.answers.protocol import DEFAULT_ALGORITHM, Answer, A
 
 MEDIA_TYPE = "application/vnd.clustercockpit.series"
 MAGIC = b"CCSERIES"
-VERSION = 1
+VERSION = 2
 NONE = 0xFFFF_FFFF
 """In place of a length: there is no such text, or samples were not asked for."""
 
@@ -56,6 +56,7 @@ def encode(answer: Answer) -> bytes:
         parts += _padded(np.array(numbers, "<f8").tobytes())  # None becomes NaN
     parts += _padded(np.array([one.resolution_s for one in series], "<u4").tobytes())
     parts += _padded(np.array([one.members for one in series], "<u4").tobytes())
+    parts += _padded(np.array([NONE if one.offset_s is None else one.offset_s for one in series], "<u4").tobytes())
     parts += _padded(np.array([NONE if one.data is None else len(one.data) for one in series], "<u4").tobytes())
     parts += _padded(np.array([NONE if one.coverage is None else len(one.coverage) for one in series], "<u4").tobytes())
     for column in texts:
@@ -87,7 +88,7 @@ def _decode(body: bytes) -> Answer:
         raise ValueError("the rows do not add up")
     from_s, to_s = take.column("<i8", series), take.column("<i8", series)
     least, mean, highest = (take.column("<f8", series) for _ in range(3))
-    resolution_s, members = take.column("<u4", series), take.column("<u4", series)
+    resolution_s, members, offsets = (take.column("<u4", series) for _ in range(3))
     lengths, covered_lengths = take.column("<u4", series), take.column("<u4", series)
     text_lengths = [take.column("<u4", series) for _ in _TEXTS]
     names = _cut_texts(take.bytes(text_bytes), text_lengths)
@@ -109,8 +110,9 @@ def _decode(body: bytes) -> Answer:
             members=number,
             coverage=None if counts is None else counts.astype(np.int32),
             error=error,
+            offset_s=None if offset == NONE else offset,
         )
-        for begin, end, step, values, low, middle, high, name, subtype, number, counts, error in zip(
+        for begin, end, step, values, low, middle, high, name, subtype, number, offset, counts, error in zip(
             from_s.tolist(),
             to_s.tolist(),
             resolution_s.tolist(),
@@ -121,6 +123,7 @@ def _decode(body: bytes) -> Answer:
             names[0],
             names[1],
             members.tolist(),
+            offsets.tolist(),
             coverage,
             names[2],
             strict=True,

@@ -88,6 +88,7 @@ class AnsweredSeries:
     `data[i]` belongs to the slot that begins at `from_s + i * resolution_s`; None if it was not asked for. `min`, `avg`
     and `max` are of the native samples, None without any. Of a combination of `members` series, `coverage` says how
     many had a sample in each slot (after resampling: the least number in each step); None where that is all of them.
+    `offset_s` is how far into its slot a sample lies, None where that is not known; JSON does not have it.
     """
 
     from_s: int
@@ -102,6 +103,7 @@ class AnsweredSeries:
     members: int = 1
     coverage: npt.NDArray[np.int32] | None = None
     error: str | None = None
+    offset_s: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

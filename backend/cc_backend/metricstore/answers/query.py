@@ -61,6 +61,7 @@ class _Wanted:
     selection: Selection
     query: Query
     spec: MetricSpec
+    offset_s: int = -1
 
 
 @dataclass(slots=True)
@@ -281,7 +282,15 @@ class Reader:
             for grid, span, group in self._by_grid(own, statistics=statistics):
                 portion.summaries.append((group, grid.summary(self._rows(group), span.first_slot, span.slots)))
         for grid, span, group in self._by_grid(whole, statistics=statistics):
+            if not statistics:
+                self._note_offsets(group, span.timestep_s)
             portion.samples.append((group, span, grid.samples(self._rows(group), span.first_slot, span.slots)))
+
+    def _note_offsets(self, wanted: list[_Wanted], timestep_s: int) -> None:
+        """Note where in their slots samples lie; parts of a host that are combined come together."""
+        first = np.array([one.selection.sids[0] for one in wanted], np.int64)
+        for one, offset_s in zip(wanted, self._table.offsets(first, timestep_s).tolist(), strict=True):
+            one.offset_s = offset_s
 
     def _span(self, timestep_s: int, *, statistics: bool) -> Range:
         """The slots that are read: for statistics only those from which and up to which there is anything."""
@@ -332,6 +341,7 @@ def _stored(one: _Wanted, span: Range, samples: Samples, *, scale: bool = True) 
         subtype_id=one.selection.subtype_id,
         coverage=coverage,
         members=len(one.selection.sids),
+        offset_s=one.offset_s if one.offset_s >= 0 else None,
     )
 
 

@@ -1,6 +1,6 @@
 """All series of the store by number (sid), by identity, and by each spelling of their key on the wire.
 
-What is known of a series stands in columns, 27 bytes in all, and in the array of its host: no series has an object.
+What is known of a series stands in columns, 31 bytes in all, and in the array of its host: no series has an object.
 """
 
 import threading
@@ -291,7 +291,7 @@ class SeriesTable(Columns):
         sids, owners, metrics, parts, timesteps = new
         self.changes += 1
         self.host_of[sids], self.metric_of[sids], self.part_of[sids] = owners, metrics, parts
-        self.last_s[sids] = 0
+        self.last_s[sids] = self.spacing_s[sids] = 0
         for step_s in np.unique(timesteps).tolist():
             index = self.grid_index(step_s)
             here = timesteps == step_s
@@ -313,7 +313,7 @@ class SeriesTable(Columns):
         """Write the columns of one new series and give it a row: faster than `_settle` for one."""
         self.changes += 1
         self.host_of[sid], self.metric_of[sid], self.part_of[sid] = host, metric, part
-        self.last_s[sid] = 0
+        self.last_s[sid] = self.spacing_s[sid] = 0
         self.grid_of[sid] = index = self.grid_index(timestep_s)
         self.row_of[sid] = self.grids[index].allocate(host)
 

@@ -23,6 +23,7 @@ from cc_backend.insight.curves import shrink
 from cc_backend.insight.jobcurves import CurveSet
 from cc_backend.insight.judge import faulty_nodes, remembered
 from cc_backend.insight.units import in_configured_units
+from cc_backend.jobreading import VIEW_LIMITS
 from cc_backend.metricdata import comes_from_archive
 from cc_backend.metricstore.absence.reasons import NOTHING_ABSENT, JobAbsences
 from cc_backend.model import NON_TERMINAL_STATES, Job, JobData, MonitoringStatus, Scope
@@ -179,7 +180,7 @@ def _data(services: Services, job: Job, metrics: Mapping[str, MetricConfig], sco
     # An archive file is read as a whole; what the store is asked for costs.
     scopes = list(Scope) if comes_from_archive(job) else sorted({Scope.NODE, scope})
     try:
-        data = services.metricdata.job_data(job, list(metrics), scopes, now_s=services.now_s())
+        data = services.metricdata.job_data(job, list(metrics), scopes, now_s=services.now_s(), limits=VIEW_LIMITS)
     except ArchiveError as error:
         logger.warning("samples unreadable job=%s cluster=%s error=%r", job.job_id, job.cluster, str(error))
         return {}, UNREADABLE

@@ -12,6 +12,7 @@ from cc_backend.clusters import MetricConfig, SubCluster
 from cc_backend.errors import ArchiveError, BackendError, NotFound
 from cc_backend.insight.jobcurves import CurveSet
 from cc_backend.insight.units import in_configured_units
+from cc_backend.jobreading import PREVIEW_LIMITS, VIEW_LIMITS
 from cc_backend.metricdata import comes_from_archive
 from cc_backend.model import Job, JobKey, Scope
 from cc_backend.services import Services
@@ -38,7 +39,7 @@ def sub_cluster_on_page(services: Services, job: Job) -> SubCluster:
         recorded = services.archive.load_job(JobKey(job.cluster, job.job_id, job.start_time)).statistics or {}
         if known is not None and recorded.keys() <= known.metrics.keys():
             return known
-        data = services.metricdata.job_data(job, None, list(Scope), now_s=services.now_s())
+        data = services.metricdata.job_data(job, None, list(Scope), now_s=services.now_s(), limits=VIEW_LIMITS)
     except ArchiveError:  # whoever reads the samples says so
         return known or measured_sub_cluster(job)
     base = known or measured_sub_cluster(job)
@@ -86,7 +87,8 @@ def previews_of(
     if kept is not None or sub is None:
         return kept or {}
     try:
-        curves = CurveSet(in_configured_units(services.metricdata.job_data(job, metrics, now_s=now_s), sub.metrics))
+        samples = services.metricdata.job_data(job, metrics, now_s=now_s, limits=PREVIEW_LIMITS)
+        curves = CurveSet(in_configured_units(samples, sub.metrics))
     except BackendError as error:
         logger.warning("preview failed job=%s cluster=%s error=%r", job.job_id, job.cluster, str(error))
         return {}

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from cc_backend.errors import InvalidInput
-from cc_backend.metricstore.answers.binary import MAGIC, MEDIA_TYPE, VERSION, decode, encode
+from cc_backend.metricstore.answers.binary import MAGIC, MEDIA_TYPE, NONE, VERSION, decode, encode
 from cc_backend.metricstore.answers.protocol import Answer, AnsweredSeries, Asked
 from cc_backend.metricstore.model import Query
 
@@ -22,7 +22,7 @@ DATA = st.none() | arrays.arrays(np.float32, st.integers(0, 20), elements=st.flo
 COVERAGE = st.none() | arrays.arrays(np.int32, st.integers(0, 20), elements=st.integers(0, 2**31 - 1))
 SERIES = st.builds(
     AnsweredSeries, TIMES, TIMES, st.integers(0, 2**32 - 1), DATA, NUMBERS, NUMBERS, NUMBERS, TEXTS, TEXTS,
-    st.integers(0, 2**32 - 1), COVERAGE, TEXTS,
+    st.integers(0, 2**32 - 1), COVERAGE, TEXTS, st.none() | st.integers(0, 2**32 - 2),
 )  # fmt: skip
 QUERIES = st.none() | st.lists(
     st.builds(Asked, st.builds(Query, st.text(max_size=5), st.text(max_size=5)), st.integers(0, 1000)), max_size=3
@@ -39,7 +39,7 @@ def plain(answer: Answer) -> Any:
                 one.to_s,
                 one.resolution_s,
                 None if one.data is None else one.data.tobytes(),
-                (one.min, one.avg, one.max, one.id, one.subtype_id, one.error, one.members),
+                (one.min, one.avg, one.max, one.id, one.subtype_id, one.error, one.members, one.offset_s),
                 None if one.coverage is None else one.coverage.tolist(),
             )
             for one in row
@@ -104,7 +104,17 @@ def test_samples_lie_where_the_document_says() -> None:
             [],
             [
                 AnsweredSeries(
-                    60, 240, 60, data, -3, -0.75, 1.5, "cpu7", members=2, coverage=np.array([2, 0, 1], np.int32)
+                    60,
+                    240,
+                    60,
+                    data,
+                    -3,
+                    -0.75,
+                    1.5,
+                    "cpu7",
+                    members=2,
+                    coverage=np.array([2, 0, 1], np.int32),
+                    offset_s=50,
                 )
             ],
         ]
@@ -112,14 +122,15 @@ def test_samples_lie_where_the_document_says() -> None:
     body = encode(answer)
     assert body[:8] == MAGIC
     version, flags, rows, series, samples, covered, texts, queries = struct.unpack_from("<IIIIQQII", body, 8)
-    assert (version, flags, rows, series, samples, covered, texts, queries) == (1, 1, 2, 1, 3, 3, 4, 0)
+    assert (version, flags, rows, series, samples, covered, texts, queries) == (2, 1, 2, 1, 3, 3, 4, 0)
     assert struct.unpack_from("<II", body, 48) == (0, 1)
     assert struct.unpack_from("<qqddd", body, 56) == (60, 240, -3, -0.75, 1.5)
-    assert [struct.unpack_from("<I", body, at)[0] for at in range(96, 152, 8)] == [60, 2, 3, 3, 4, 2**32 - 1, 2**32 - 1]
-    assert body[152:156] == b"cpu7"
-    assert np.frombuffer(body, "<f4", 3, 160).tobytes() == data.tobytes()
-    assert struct.unpack_from("<III", body, 176) == (2, 0, 1)
-    assert len(body) == 192
+    assert [struct.unpack_from("<I", body, at)[0] for at in range(96, 112, 8)] == [60, 2]
+    assert [struct.unpack_from("<I", body, at)[0] for at in range(112, 160, 8)] == [50, 3, 3, 4, NONE, NONE]
+    assert body[160:164] == b"cpu7"
+    assert np.frombuffer(body, "<f4", 3, 168).tobytes() == data.tobytes()
+    assert struct.unpack_from("<III", body, 184) == (2, 0, 1)
+    assert len(body) == 200
 
 
 @pytest.mark.parametrize(
@@ -127,10 +138,10 @@ def test_samples_lie_where_the_document_says() -> None:
     [
         (48, 1, "rows"),  # the first of two rows has a series, and so has the second
         (52, 2, "rows"),
-        (112, 2, "samples"),  # of three samples only two belong to somebody
-        (120, 0, "samples"),  # the same of coverage counts
-        (128, 3, "texts"),  # a letter of the id is nobody's
-        (136, 1, "texts"),  # a subtype id of which there is no text
+        (120, 2, "samples"),  # of three samples only two belong to somebody
+        (128, 0, "samples"),  # the same of coverage counts
+        (136, 3, "texts"),  # a letter of the id is nobody's
+        (144, 1, "texts"),  # a subtype id of which there is no text
     ],
 )
 def test_lengths_that_contradict_each_other_are_refused(offset: int, value: int, why: str) -> None:

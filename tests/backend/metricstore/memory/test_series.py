@@ -650,3 +650,50 @@ def test_changes_and_removals_are_counted() -> None:
     seen.append((table.changes, table.removals))
     assert [changes > before for (before, _), (changes, _) in pairwise(seen)] == [True, True, True]
     assert [removals for _, removals in seen] == [0, 0, 0, 1]
+
+
+class TestWhereInTheirSlotsSamplesLie:
+    """Senders keep to their rhythm: from the newest samples it is known where in its slot each one lies."""
+
+    def sent(self, times_s: list[int], *, hosts: int = 1) -> tuple[SeriesTable, Ids]:
+        table = table_with()
+        sids = table.register_many(host(number) for number in range(hosts))
+        for time_s in times_s:
+            table.put(sids, np.ones(hosts, np.float32), time_s)
+        return table, sids
+
+    @pytest.mark.parametrize(
+        ("times_s", "offset_s"),
+        [
+            ([50], 50),
+            ([50, 110, 170], 50),
+            ([0, 60, 120], 0),
+            ([50, 109, 171], 51),  # a sender that is a second early or late
+            ([0, 10, 20], 50),  # several in a slot: the last one stays
+            ([3, 18], 48),
+            ([0, 30, 60], 30),
+            ([0, 300, 600], 0),  # more seldom than the slots
+            ([50, 110, 50], 50),  # what comes late changes nothing
+            ([], -1),
+        ],
+    )
+    def test_it_is_that_of_the_sample_which_stays_in_the_slot(self, times_s: list[int], offset_s: int) -> None:
+        table, sids = self.sent([6_000_000 + time_s for time_s in times_s])
+        assert table.offsets(sids, 60).tolist() == [offset_s]
+
+    def test_large_batches_are_looked_at_now_and_then(self) -> None:
+        table, sids = self.sent([6_000_000 + 10 * tick for tick in range(200)], hosts=100)
+        assert table.offsets(sids, 60).tolist() == [50] * 100
+
+    @pytest.mark.parametrize("senders", [16, 17, 64, 1000])
+    def test_none_of_many_senders_in_turn_is_hidden(self, senders: int) -> None:
+        table = table_with()
+        seen = {turn % senders for turn in range(senders * 300) if table._look_due()}
+        assert len(seen) == senders
+
+    def test_a_series_that_takes_the_place_of_another_knows_nothing(self) -> None:
+        table, sids = self.sent([6_000_050])
+        table.remove(sids)
+        (again,) = table.register_many([host(7)]).tolist()
+        assert again == sids[0]
+        assert table.offsets(np.array([again]), 60).tolist() == [-1]

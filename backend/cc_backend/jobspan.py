@@ -1,0 +1,73 @@
+"""Which samples are a job's: the one rule that pages, API, statistics, archive and energy share. Pure.
+
+A sample belongs to a job if its own time lies in [start, stop]. Stores keep samples in slots of the wall clock, so that
+only a slot that the job enters or leaves within needs a decision: by the time of the sample in it where that is known
+(`offset_s` after the begin of the slot), else by overlap of at least half. See docs/samples-of-a-job.md.
+"""
+
+from typing import NamedTuple
+
+from cc_backend.model import Job, JobMetric, JobState
+
+
+class Slots(NamedTuple):
+    """Slots of the wall clock, `end` excluded: slot i is [i, i + 1) times the timestep."""
+
+    first: int
+    end: int
+
+    @property
+    def size(self) -> int:
+        """How many there are."""
+        return self.end - self.first
+
+
+def touched_slots(job: Job, timestep_s: int, now_s: int) -> Slots:
+    """The slots that a job touches; of a running one up to now."""
+    first = job.start_time // timestep_s
+    return Slots(first, max(first, job_end_s(job, now_s) // timestep_s) + 1)
+
+
+def own_slots(start_s: int, stop_s: int | None, timestep_s: int, offset_s: int | None = None) -> Slots:
+    """The slots whose samples are those of a job from `start_s` to `stop_s`, which is None while it runs.
+
+    `offset_s` is how far into its slot a sample of the series lies, None where that is not known. The newest slot of
+    a running job is its own: what is in it was measured already. There may be no slot at all.
+    """
+    if offset_s is not None:
+        first = -(-(start_s - offset_s) // timestep_s)
+        end = None if stop_s is None else (stop_s - offset_s) // timestep_s + 1
+    else:
+        first = start_s // timestep_s
+        if 2 * _overlap(first, start_s, stop_s, timestep_s) < timestep_s:
+            first += 1
+        end = None
+        if stop_s is not None:
+            last = stop_s // timestep_s
+            end = last + (2 * _overlap(last, start_s, stop_s, timestep_s) >= timestep_s)
+    return Slots(first, 2**62 if end is None else max(first, end))
+
+
+def first_sample_s(job: Job, metric: JobMetric) -> int:
+    """The begin of the slot of a metric's first sample.
+
+    The archive does not keep it: there it is the first grid point at or after the start, unless there are more samples
+    than fit behind that.
+    """
+    if metric.from_s is not None:
+        return metric.from_s
+    step_s = metric.timestep_s
+    touched = touched_slots(job, step_s, job.stop_time)
+    longest = max((len(series.data) for series in metric.series), default=0)
+    after_start = -(-job.start_time // step_s)
+    return (after_start if longest <= touched.end - after_start else touched.first) * step_s
+
+
+def job_end_s(job: Job, now_s: int) -> int:
+    """When a job ended, or now."""
+    return now_s if job.state is JobState.RUNNING else job.stop_time
+
+
+def _overlap(slot: int, start_s: int, stop_s: int | None, timestep_s: int) -> int:
+    begin_s, end_s = slot * timestep_s, (slot + 1) * timestep_s
+    return (end_s if stop_s is None else min(stop_s, end_s)) - max(start_s, begin_s)
