@@ -20,6 +20,9 @@ MAX_SPELLINGS_PER_SERIES = 4
 _NAMED_STRANGERS = 10_000
 
 
+MAX_REFUSED_BYTES = 512
+"""Longer keys that are refused are not remembered: as many as may be would take 200 MB."""
+
 MAX_TABLES = 256
 """Maximum tables of spellings: one for each default cluster and each set of clusters that a caller is bound to."""
 
@@ -133,7 +136,7 @@ class WireKeys:
 
     def _remember(self, spellings: Spellings, series: bytes, sid: int) -> int:
         """Remember a key, if there is room; its sid or refusal code."""
-        if len(series) > MAX_SPELLING_BYTES:
+        if len(series) > (MAX_SPELLING_BYTES if sid >= 0 else MAX_REFUSED_BYTES):
             return sid
         if sid < 0:
             if self._refused >= self._limits.refused_spellings:

@@ -184,6 +184,15 @@ def test_refused_batches_of_a_bound_sender_grow_no_memory(store: MetricStore) ->
     assert store._table.size_bytes - before < 20_000
 
 
+def test_long_keys_that_are_refused_grow_no_memory(store: MetricStore) -> None:
+    ingest(store, b"nosuch,cluster=tern,hostname=n1 value=1\n")
+    before = store.counters().spellings, store._table.size_bytes
+    for number in range(20):
+        lines = (b"nosuch,cluster=tern,hostname=n%d,tag=%b value=1\n" % (at, b"x" * 600) for at in range(number * 20))
+        assert ingest(store, b"".join(lines)).rejected.get("unknown_metric", 0) == number * 20
+    assert (store.counters().spellings, store._table.size_bytes) == before
+
+
 def test_senders_with_many_different_bindings_get_a_bounded_number_of_tables(
     store: MetricStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
