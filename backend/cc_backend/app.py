@@ -24,7 +24,7 @@ from cc_backend.databasewatch import DatabaseWatch
 from cc_backend.datalocks import lock_data
 from cc_backend.externalstore import ExternalStore, places_of
 from cc_backend.health import HealthMonitor, Part
-from cc_backend.httpserver.headers import finish_headers
+from cc_backend.httpserver.headers import finish_response
 from cc_backend.httpserver.server import Application
 from cc_backend.httpserver.workers import Lane
 from cc_backend.jobs.generations import ClusterGenerations
@@ -206,7 +206,6 @@ def add_headers(response: Response) -> Response:
     """Every answer carries the headers that keep browsers from doing more than the pages need."""
     for name, value in HEADERS.items():
         response.headers.setdefault(name, value)
-    finish_headers(response)
     if guard.is_https():
         response.headers.setdefault("Strict-Transport-Security", f"max-age={HSTS_S}")
-    return response
+    return finish_response(response)

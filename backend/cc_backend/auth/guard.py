@@ -8,7 +8,7 @@
 Nothing is rendered here: refusals are raised, the application's error handlers answer them.
 """
 
-import hmac
+import hashlib
 import ipaddress
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, cast
@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 from flask import Flask, Request, Response, current_app, g, request
 from werkzeug.exceptions import HTTPException
 
+from cc_backend.auth import csrf
 from cc_backend.auth.addresses import Networks, client_address, is_forwarded_https
 from cc_backend.auth.caller import Caller
 from cc_backend.auth.permissions import Permission, demand, permission_of
@@ -120,9 +121,24 @@ def current_session() -> "Session | None":
 
 
 def csrf_token() -> str:
-    """What forms of the current page must send back as `csrf_token`; empty without a login."""
+    """What forms of the current page must send back as `csrf_token`: the same in one page, another in the next.
+
+    Empty without a login.
+    """
     session = current_session()
-    return "" if session is None else session.csrf_token
+    if session is None:
+        return ""
+    if "cockpit_csrf" not in g:
+        g.cockpit_csrf = csrf.masked(session.csrf_token)
+    found: str = g.cockpit_csrf
+    return found
+
+
+def page_etag(html: str) -> str:
+    """An entity tag for a page with forms, which stays the same however their CSRF token is written."""
+    shown: str = g.get("cockpit_csrf", "")
+    content = html.replace(shown, "") if shown else html
+    return hashlib.blake2b(content.encode(), digest_size=16).hexdigest()
 
 
 def remote_address() -> str:
@@ -275,7 +291,7 @@ def _demand_own_origin() -> None:
 
 def _demand_csrf_token(session: "Session") -> None:
     given = request.headers.get(CSRF_HEADER) or request.form.get(CSRF_FIELD, "")
-    if not hmac.compare_digest(given.encode("utf-8", "replace"), session.csrf_token.encode()):
+    if not csrf.fits(given, session.csrf_token):
         text = "the form is out of date or was sent by another site; reload the page and try again"
         raise NotAllowed(text, code=ErrorCode.FORM_EXPIRED)
 

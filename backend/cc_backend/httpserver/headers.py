@@ -1,14 +1,16 @@
-"""Headers that every response carries, whichever program made it."""
+"""What is done to every response, whichever program made it."""
 
 from urllib.parse import urlsplit, urlunsplit
 
-from flask import Response
+from flask import Response, request
+
+from cc_backend.httpserver.compression import compress_response
 
 NO_STORE = "no-store"
 
 
-def finish_headers(response: Response) -> Response:
-    """The response, with what caches may keep stated and no redirect that leaves this server.
+def finish_response(response: Response) -> Response:
+    """The response, with what caches may keep stated, no redirect that leaves this server, and compressed.
 
     Views that allow more than `no-store` say so themselves: pages that are polled, static files.
     """
@@ -18,7 +20,7 @@ def finish_headers(response: Response) -> Response:
     if location is not None and location != (local := local_reference(location)):
         response.headers["Location"] = local
         response.set_data(b"")  # a page that shows the address as it was
-    return response
+    return compress_response(request, response)
 
 
 def local_reference(location: str) -> str:

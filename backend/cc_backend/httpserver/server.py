@@ -22,9 +22,10 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication, WSGIEnvironment
 
 BACKLOG = 1024
-_ACCEPTED_AT_ONCE = 64  # the others of a storm wait for what the event loop has to do besides
+_AT_ONCE = 32  # connections that are accepted or ended before the event loop does what else there is
 _LOOK_EVERY_S = 1.0
 _MAKE_ROOM_SHARE = 20
+_TURNS_TO_CONNECT = 5  # of the event loop, from `accept` until a connection is added
 _WARN_EVERY_S = 60.0
 _MAX_QUEUED = 2048
 _ADMITTED_S = 30.0
@@ -49,7 +50,7 @@ class Application:
 
 
 class HttpServer:
-    """Serves an application over HTTP/1.1. All but `call_worker` runs in the event loop's thread."""
+    """Serves an application over HTTP/1.1. All but what workers run is called in the event loop's thread."""
 
     def __init__(
         self, application: Application, endpoint: Endpoint, *, threads: int, limits: Limits | None = None
@@ -84,7 +85,7 @@ class HttpServer:
             await self._loop.create_server(
                 lambda: Connection(self),
                 sock=one,
-                backlog=_ACCEPTED_AT_ONCE,
+                backlog=_AT_ONCE,
                 ssl=tls,
                 ssl_handshake_timeout=self.limits.head_s if tls else None,
                 ssl_shutdown_timeout=self.limits.linger_s if tls else None,
@@ -98,6 +99,8 @@ class HttpServer:
         await stop.wait()
         for acceptor in acceptors:
             acceptor.close()
+        for _ in range(_TURNS_TO_CONNECT):
+            await asyncio.sleep(0)
         await self._finish()
         watch.cancel()
         for workers in self._lanes.values():
@@ -106,9 +109,10 @@ class HttpServer:
     async def _watch(self) -> None:
         while True:
             await asyncio.sleep(_LOOK_EVERY_S)
-            now_s = self.now_s
-            for connection in list(self._connections):
-                connection.enforce_deadline(now_s)
+            for number, connection in enumerate(list(self._connections)):
+                connection.enforce_deadline(self.now_s)
+                if number % _AT_ONCE == 0:
+                    await asyncio.sleep(0)  # a thousand that came together end together: others have their turn between
 
     async def _finish(self) -> None:
         self.stopping = True
@@ -153,6 +157,11 @@ class HttpServer:
     def _runs_something(self) -> bool:
         return any(connection.is_busy for connection in self._connections)
 
+    def _call_soon(self, callback: Callable[..., object], *arguments: object) -> None:
+        """Call something in the event loop, from a worker; not at all if the server has ended meanwhile."""
+        with contextlib.suppress(RuntimeError):  # the loop is closed
+            self._loop.call_soon_threadsafe(callback, *arguments)
+
     def ask_admission(self, connection: Connection, head: RequestHead) -> None:
         """Tell the connection whether its caller may send a body, at once if that was found out a moment ago."""
         key = _admission_key(connection.peer[0], head)
@@ -167,7 +176,7 @@ class HttpServer:
             except Exception:
                 logger.exception("admission failed path=%r", environ["PATH_INFO"])
                 allowed = False
-            self._loop.call_soon_threadsafe(answered, allowed)
+            self._call_soon(answered, allowed)
 
         def answered(allowed: bool) -> None:  # noqa: FBT001 - called by the event loop
             if allowed:
@@ -185,10 +194,10 @@ class HttpServer:
 
         def work() -> None:
             if connection.is_gone:
-                self._loop.call_soon_threadsafe(connection.release)
+                self._call_soon(connection.release)
                 return
             response = call(self.application.wsgi, environ)
-            self._loop.call_soon_threadsafe(connection.respond, response)
+            self._call_soon(connection.respond, response)
 
         return self._lanes[self.application.lane(environ["PATH_INFO"])].submit(work)
 

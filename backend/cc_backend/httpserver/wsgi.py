@@ -12,10 +12,11 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote_to_bytes
 
-import orjson
 from werkzeug.exceptions import RequestEntityTooLarge
 
 from cc_backend.httpserver.message import RequestHead
+from cc_backend.problems import CONTENT_TYPE, problem_body
+from cc_common.errorcodes import code_of_status
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication, WSGIEnvironment
@@ -67,9 +68,9 @@ class RefusedBody(io.RawIOBase):
 
 def problem_response(status: HTTPStatus, text: str, *, retry_after_s: int | None = None) -> WireResponse:
     """An answer in the shape of the API's errors, for what never reaches an application."""
-    body = orjson.dumps({"status": status.phrase, "error": text})
+    body = problem_body(status, code_of_status(status), text)
     fields = [
-        ("Content-Type", "application/json"),
+        ("Content-Type", CONTENT_TYPE),
         ("Content-Length", str(len(body))),
         ("Cache-Control", "no-store"),
         ("X-Content-Type-Options", "nosniff"),

@@ -12,7 +12,7 @@ from cc_backend.auth.addresses import is_loopback
 from cc_backend.auth.keys import TokenKeys
 from cc_backend.auth.signatures import Signatures
 from cc_backend.health import HealthMonitor, Part
-from cc_backend.httpserver.headers import finish_headers
+from cc_backend.httpserver.headers import finish_response
 from cc_backend.httpserver.listening import listen_address
 from cc_backend.httpserver.server import Application
 from cc_backend.httpserver.workers import Lane
@@ -105,7 +105,7 @@ def create_app(
     app.register_error_handler(CockpitError, errors.answer_to_cockpit_error)
     app.register_error_handler(HTTPException, errors.answer_to_http_error)
     app.register_error_handler(Exception, errors.answer_to_unexpected)
-    app.after_request(finish_headers)
+    app.after_request(finish_response)
     blueprint = routes.blueprint()
     activity.install(blueprint)
     app.register_blueprint(blueprint)

@@ -8,10 +8,11 @@ import hashlib
 from functools import cache
 from pathlib import Path
 
-from flask import Response, send_from_directory
+from flask import Response, request
 
 from cc_backend.auth.permissions import Permission, requires
 from cc_backend.errors import NotFound
+from cc_backend.httpserver.compression import Coding, chosen_coding, encoded
 
 STATIC = Path(__file__).parent / "static"
 KINDS = frozenset({".css", ".js", ".svg"})
@@ -38,11 +39,23 @@ def digest() -> str:
     return total.hexdigest()[:16]
 
 
+@cache
+def content(name: str, coding: Coding) -> bytes:
+    """One file as it is sent: compressed once, as far as that goes, and kept."""
+    return encoded((STATIC / name).read_bytes(), coding, kept=True)
+
+
 @requires(Permission.PUBLIC)
 def asset(version: str, name: str) -> Response:
     """One file; kept for good under the current digest, asked for again under an old one."""
     if name not in asset_paths():
         raise NotFound("there is no such file")
-    response = send_from_directory(STATIC, name, mimetype=_TYPES[Path(name).suffix], etag=True)
+    coding = chosen_coding(request.headers.get("Accept-Encoding"))
+    response = Response(content(name, coding), mimetype=_TYPES[Path(name).suffix])
     response.headers["Cache-Control"] = _FOR_GOOD if version == digest() else "no-cache"
+    if coding is not Coding.IDENTITY:
+        response.headers["Content-Encoding"] = coding
+    response.vary.add("Accept-Encoding")
+    response.set_etag(f"{digest()}-{name.replace('/', '-')}", weak=True)
+    response.make_conditional(request)
     return response

@@ -59,7 +59,7 @@ def context() -> dict[str, Any]:
         "caution": Level.CAUTION,
         "nav": NAVIGATION if session else (),
         "here": _SECTIONS.get(here, ""),
-        "here_address": request.full_path.rstrip("?") if request.method == "GET" else "/",
+        "here_address": request.full_path.rstrip("?") if request.method in ("GET", "HEAD") else "/",
         "person": None if session is None else _person(session.user.name, session.user.full_name),
         "theme": theme.chosen_theme(),
         "themes": theme.THEMES,

@@ -100,7 +100,7 @@ def test_a_damaged_head_is_a_400(server: Any, raw: bytes) -> None:
     status, fields, body = server.ask(raw)
     assert status == 400
     assert fields["connection"] == "close"
-    assert json.loads(body)["status"] == "Bad Request"
+    assert json.loads(body)["code"] == "invalid_input"
     assert server.echo.requests == []
 
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from flask import Response, make_response, redirect, render_template, request, url_for
 
-from cc_backend.auth.guard import current_caller
+from cc_backend.auth.guard import current_caller, page_etag
 from cc_backend.auth.permissions import Permission, requires
 from cc_backend.auth.rows import row_rule
 from cc_backend.jobs.filters import JobFilter
@@ -106,6 +106,6 @@ def private(html: str) -> Response:
     """A page for this person only, which a browser may keep as long as it asks whether it is still the same."""
     response = make_response(html)
     response.headers["Cache-Control"] = PRIVATE
-    response.add_etag()
+    response.set_etag(page_etag(html))
     response.make_conditional(request)
     return response

@@ -1,0 +1,29 @@
+"""The CSRF token in pages: behind another mask in each, so that the length of a compressed page tells nothing of it."""
+
+import base64
+import binascii
+import hmac
+import secrets
+
+_SHOWN = "ascii"
+
+
+def masked(token: str) -> str:
+    """The token in a form that is another one each time."""
+    plain = token.encode()
+    mask = secrets.token_bytes(len(plain))
+    return base64.urlsafe_b64encode(mask + _xor(plain, mask)).decode(_SHOWN)
+
+
+def fits(given: str, token: str) -> bool:
+    """Whether a form of the token was given."""
+    plain = token.encode()
+    try:
+        both = base64.b64decode(given.encode(_SHOWN), altchars=b"-_", validate=True)
+    except (UnicodeEncodeError, binascii.Error):
+        return False
+    return len(both) == 2 * len(plain) and hmac.compare_digest(_xor(both[: len(plain)], both[len(plain) :]), plain)
+
+
+def _xor(one: bytes, other: bytes) -> bytes:
+    return bytes(a ^ b for a, b in zip(one, other, strict=True))

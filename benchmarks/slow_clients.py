@@ -1,0 +1,265 @@
+"""2000 hostile connections beside pages, health check and ingest: how long do the well-behaved wait, what does it cost?
+
+Run: python benchmarks/slow_clients.py [CLIENTS] [SECONDS]
+
+The hostile ones sit in a process of their own and come back whenever they are thrown out. By turns they say nothing,
+drip a head, send a head without end, stall or drip a body (to the login form, to the write route without and with a
+good token, with a length and in chunks), go half away, reset, and ask without ever reading the answer. Two threads look
+at pages and the health check, one sends batches of 1000 lines, each ten times a second. Rounds without and with the
+hostile ones take turns, since the machine may have other work. Promise: the 99th percentile is at most three times that
+without (below 10 ms nothing is judged), and the server grows by at most 64 MB. Exit status 1 if it is broken.
+"""
+
+import asyncio
+import contextlib
+import http.client
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from urllib.parse import urlencode
+
+from _bench import free_port, machine, wait_until_up
+from http_write import BIN, batch, cluster, run
+
+CLIENTS, SECONDS, ROUNDS = 2000, 15.0, 2
+RATIO, GROWTH_MB, TOO_SHORT_S = 3.0, 64.0, 0.010
+EVERY_S = 0.1
+PERSON, PASSWORD = "ada", "a password for the benchmark"
+HOST = b"Host: x\r\n"
+
+
+def main() -> int:
+    """Print a table, judge; with `hostile` as first argument be the hostile ones."""
+    if sys.argv[1:2] == ["hostile"]:
+        asyncio.run(be_hostile(int(sys.argv[2]), int(sys.argv[3]), sys.argv[4]))
+        return 0
+    clients = int(sys.argv[1]) if len(sys.argv) > 1 else CLIENTS
+    seconds = float(sys.argv[2]) if len(sys.argv) > 2 else SECONDS
+    print(machine())
+    with tempfile.TemporaryDirectory() as folder:
+        return measure(Path(folder), clients, seconds)
+
+
+def measure(folder: Path, clients: int, seconds: float) -> int:
+    """Rounds without and with."""
+    config = folder / "site" / "config.json"
+    run("init", folder / "site")
+    (folder / "cluster.json").write_text(json.dumps(cluster()), "utf-8")
+    run("cluster", "add", folder / "cluster.json", "--config", config)
+    token = run("token", "create", "agents", "--config", config, "--scope", "write").split()[-1]
+    command = [BIN / "cc-backend", "user", "add", PERSON, "--config", config]
+    subprocess.run(command, input=PASSWORD + "\n", text=True, check=True, capture_output=True)
+    port = free_port()
+    environment = {**os.environ, "CC_BACKEND_ADDR": f"127.0.0.1:{port}", "CC_LOG_LEVEL": "error"}
+    server = subprocess.Popen([BIN / "cc-backend", "serve", "--config", config], env=environment)
+    try:
+        wait_until_up(port)
+        good = WellBehaved(port, token)
+        good.round(min(seconds, 5.0))  # what is loaded at first use is there
+        without: dict[str, list[float]] = {}
+        beside: dict[str, list[float]] = {}
+        memory = [resident_mb(server.pid)]
+        for _ in range(ROUNDS):
+            collect(without, good.round(seconds))
+            memory[0] = max(memory[0], resident_mb(server.pid))
+            with hostile(clients, port, token):
+                collect(beside, good.round(seconds))
+                memory.append(resident_mb(server.pid))
+        return judge(clients, without, beside, memory)
+    finally:
+        server.terminate()
+        server.wait()
+
+
+def judge(clients: int, without: dict[str, list[float]], beside: dict[str, list[float]], memory: list[float]) -> int:
+    """The table, and whether the promise is kept."""
+    print(
+        f"| milliseconds           | without: median | 99 % | beside {clients}: median | 99 % | ratio of 99 % | failed "
+    )
+    print("|------------------------|----------------:|-----:|--------------------:|-----:|--------------:|-------:|")
+    kept = True
+    for name, times in without.items():
+        before, after = quantiles(times), quantiles(beside[name])
+        ratio = after[1] / before[1]
+        failed = sum(one == float("inf") for one in beside[name])
+        kept &= not failed and (ratio <= RATIO or after[1] <= TOO_SHORT_S)
+        print(
+            f"| {name:22} | {before[0] * 1e3:15.1f} | {before[1] * 1e3:4.0f} | {after[0] * 1e3:19.1f} "
+            f"| {after[1] * 1e3:4.0f} | {ratio:13.1f} | {failed:6} |"
+        )
+    growth = max(memory[1:]) - memory[0]
+    kept &= growth <= GROWTH_MB
+    print(f"memory: {memory[0]:.0f} MB without, {growth:+.0f} MB beside them")
+    print(f"promise, {RATIO:g} times and {GROWTH_MB:g} MB: {'kept' if kept else 'BROKEN'}")
+    return int(not kept)
+
+
+class WellBehaved:
+    """Those who only want their pages and leave their samples."""
+
+    def __init__(self, port: int, token: str) -> None:
+        self._port = port
+        self._write = {"Authorization": f"Bearer {token}"}
+        connection = http.client.HTTPConnection("127.0.0.1", port)
+        form = urlencode({"username": PERSON, "password": PASSWORD})
+        connection.request("POST", "/login", form, {"Content-Type": "application/x-www-form-urlencoded"})
+        self._person = {"Cookie": (connection.getresponse().getheader("Set-Cookie") or "").partition(";")[0]}
+        connection.close()
+        start_s = int(time.time()) // 60 * 60 - 3600
+        self._batch = batch("n001", 1000, 360, start_s)
+
+    def round(self, seconds: float) -> dict[str, list[float]]:
+        """Seconds that each request took, by what was asked; infinite if it failed."""
+        found: dict[str, list[float]] = {name: [] for name in ("page, kept connection", "page, new connection")}
+        found |= {"health check": [], "batch of 1000 lines": []}
+        end_s = time.monotonic() + seconds
+        asking = [
+            threading.Thread(target=self._ask, args=(found["page, kept connection"], end_s, True, self._page)),
+            threading.Thread(target=self._ask, args=(found["page, new connection"], end_s, False, self._page)),
+            threading.Thread(target=self._ask, args=(found["health check"], end_s, False, self._health)),
+            threading.Thread(target=self._ask, args=(found["batch of 1000 lines"], end_s, True, self._send)),
+        ]
+        for thread in asking:
+            thread.start()
+        for thread in asking:
+            thread.join()
+        return found
+
+    def _ask(
+        self,
+        times: list[float],
+        end_s: float,
+        keep: bool,  # noqa: FBT001
+        ask: Callable[[http.client.HTTPConnection], None],
+    ) -> None:
+        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=30)
+        while (start_s := time.monotonic()) < end_s:
+            try:
+                ask(connection)
+                answer = connection.getresponse()
+                answer.read()
+                times.append(time.monotonic() - start_s if answer.status == http.client.OK else float("inf"))
+            except (OSError, http.client.HTTPException):
+                times.append(float("inf"))
+                connection.close()
+            if not keep:
+                connection.close()
+            time.sleep(max(start_s + EVERY_S - time.monotonic(), 0.0))
+        connection.close()
+
+    def _page(self, connection: http.client.HTTPConnection) -> None:
+        connection.request("GET", "/monitoring/jobs/", headers=self._person)
+
+    def _health(self, connection: http.client.HTTPConnection) -> None:
+        connection.request("GET", "/healthz")
+
+    def _send(self, connection: http.client.HTTPConnection) -> None:
+        connection.request("POST", "/api/write/", self._batch, self._write)
+
+
+@contextlib.contextmanager
+def hostile(clients: int, port: int, token: str) -> Iterator[None]:
+    """All of them are there inside the block."""
+    command = [sys.executable, __file__, "hostile", str(clients), str(port), token]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE)
+    try:
+        assert process.stdout is not None
+        process.stdout.readline()
+        yield
+    finally:
+        process.kill()
+        process.wait()
+
+
+async def be_hostile(clients: int, port: int, token: str) -> None:
+    """Connect, misbehave, come back; says so once all have been there."""
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(clients + 200, hard), hard))
+    known = f"X-Auth-Token: {token}\r\n".encode()
+    kinds = misdeeds(known)
+    there = asyncio.Semaphore(0)
+    running = [
+        asyncio.create_task(misbehave(port, *kinds[number % len(kinds)], delay_s=number / clients * 2, there=there))
+        for number in range(clients)
+    ]
+    for _ in range(clients):
+        await there.acquire()
+    print("there", flush=True)
+    await asyncio.gather(*running)
+
+
+def misdeeds(known: bytes) -> list[tuple[bytes, bytes, str]]:
+    """What is sent at once, what is repeated every second, and how it ends."""
+    form = b"POST /login HTTP/1.1\r\n" + HOST + b"Content-Type: application/x-www-form-urlencoded\r\n"
+    write = b"POST /api/write/ HTTP/1.1\r\n" + HOST
+    chunked = b"Transfer-Encoding: chunked\r\n\r\n"
+    return [
+        (b"", b"", "stay"),
+        (b"GET / HTTP/1.1\r\n", b"X", "stay"),
+        (b"GET / HTTP/1.1\r\n", b"X: " + b"y" * 1000 + b"\r\n", "stay"),
+        (form + b"Content-Length: 8000\r\n\r\n" + b"u" * 4000, b"", "stay"),
+        (form + b"Content-Length: 100\r\n\r\n", b"u", "stay"),
+        (form + chunked, b"1\r\nu\r\n", "stay"),
+        (write + b"Content-Length: 30000000\r\n\r\n", b"m", "stay"),
+        (write + known + b"Content-Length: 30000\r\n\r\n", b"m", "stay"),
+        (write + known + chunked, b"1\r\nm\r\n", "stay"),
+        (form + b"Content-Length: 100\r\n\r\nu", b"", "half"),
+        (write + known + b"Content-Length: 30000\r\n\r\nm", b"", "reset"),
+        (b"GET /login HTTP/1.1\r\n" + HOST + b"\r\n", b"", "deaf"),
+    ]
+
+
+async def misbehave(
+    port: int, first: bytes, again: bytes, end: str, *, delay_s: float, there: asyncio.Semaphore
+) -> None:
+    """One hostile client, for good."""
+    await asyncio.sleep(delay_s)
+    while True:
+        try:
+            reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=1024)
+        except OSError:
+            await asyncio.sleep(1)
+            continue
+        there.release()
+        with contextlib.suppress(OSError):
+            writer.write(first)
+            await asyncio.sleep(1)
+            if end == "half":
+                writer.write_eof()
+            while end != "reset" and not (reader.at_eof() or writer.transport.is_closing()):
+                writer.write(again)
+                if end != "deaf":
+                    with contextlib.suppress(TimeoutError):
+                        await asyncio.wait_for(reader.read(1024), 1)
+                else:
+                    await asyncio.sleep(1)
+        writer.transport.abort()
+
+
+def collect(into: dict[str, list[float]], found: dict[str, list[float]]) -> None:
+    """Add the times of a round."""
+    for name, times in found.items():
+        into.setdefault(name, []).extend(times)
+
+
+def quantiles(times: list[float]) -> tuple[float, float]:
+    """Median and 99th percentile."""
+    ordered = sorted(times)
+    return ordered[len(ordered) // 2], ordered[int(len(ordered) * 0.99)]
+
+
+def resident_mb(pid: int) -> float:
+    """What a process has in memory."""
+    line = next(line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("VmRSS"))
+    return int(line.split()[1]) / 1024
+
+
+if __name__ == "__main__":
+    sys.exit(main())
