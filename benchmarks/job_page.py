@@ -3,7 +3,7 @@
     python benchmarks/job_page.py [--nodes 64] [--hours 24]
 
 Ten metrics of the node at 60 s, one node without work. Reading the samples is not part of it. Promise: each grid is
-made once (10 for ten metrics).
+made once: 10 for ten metrics, and an empty one for the metric that was not measured.
 """
 
 import argparse

@@ -59,23 +59,25 @@ def idle_nodes(curves: JobCurves, peak: float) -> list[IdleNode]:
     works = busiest >= IDLE_OF_PEAK * peak
     limit = np.minimum(IDLE_OF_PEAK * peak, IDLE_OF_OTHERS * busiest)
     least = max(MIN_IDLE_SLOTS, MIN_IDLE_SHARE * rows.shape[1])
+    with np.errstate(invalid="ignore"):
+        quiet = (rows < limit) & works
+    enough = np.flatnonzero(np.count_nonzero(quiet, axis=1) >= STEADY * least).tolist()
     found: list[tuple[int, int]] = []
-    for number, row in enumerate(rows):
-        judged = np.flatnonzero(works & np.isfinite(row))
-        first = _last_stretch(row[judged] < limit[judged])
+    for number in enough:
+        judged = np.flatnonzero(works & np.isfinite(rows[number]))
+        first = _last_stretch(quiet[number, judged])
         slots = len(judged) - first
         whole = first <= 0.05 * len(judged)
         if slots >= least and (whole or slots * curves.step_s >= MIN_IDLE_S):
             found.append((number, int(judged[first])))
-    working = [number for number in range(len(rows)) if number not in {row for row, _ in found}]
-    out = []
-    for number, first in found:
-        others = nan_mean(rows[working, first:], 1)
-        known = others[np.isfinite(others)]
-        rest = rows[number, first:]
-        if known.size:
-            out.append(IdleNode(number, first, float(np.nanmean(rest)), float(np.median(known))))
-    return out
+    if not found:
+        return []
+    others = nan_mean(np.delete(rows, [row for row, _ in found], axis=0)[:, min(first for _, first in found) :], 1)
+    known = others[np.isfinite(others)]
+    if not known.size:
+        return []
+    usual = float(np.median(known))
+    return [IdleNode(row, first, float(np.nanmean(rows[row, first:])), usual) for row, first in found]
 
 
 def stalled(work: list[tuple[JobCurves, float]]) -> Stall | None:

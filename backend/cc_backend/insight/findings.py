@@ -248,10 +248,11 @@ def silent_finding(job: Job, curves: CurveSet) -> Finding | None:
     tolerance_s = 0
     for _, found in curves.node_metrics():
         tolerance_s = max(tolerance_s, _SILENT_STEPS * found.step_s)
-        for series in found.metric.series:
-            known = np.flatnonzero(np.isfinite(series.data))
-            if known.size and series.hostname in last_s:
-                last_s[series.hostname] = max(last_s[series.hostname], float(known[-1] + 1) * found.step_s)
+        known = np.isfinite(found.rows)
+        ends = np.where(known.any(axis=1), known.shape[1] - known[:, ::-1].argmax(axis=1), 0) * found.step_s
+        for host, end_s in zip(found.hosts, ends.tolist(), strict=True):
+            if host in last_s:
+                last_s[host] = max(last_s[host], float(end_s))
     newest_s = max(last_s.values(), default=0.0)
     names = [host for host, seen_s in last_s.items() if seen_s < newest_s - tolerance_s]
     if not names:

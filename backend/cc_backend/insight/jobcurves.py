@@ -15,7 +15,7 @@ class JobCurves:
     def __init__(self, metric: JobMetric) -> None:
         self.metric = metric
 
-    @property
+    @cached_property
     def hosts(self) -> list[str]:
         """The host of each row."""
         return [series.hostname for series in self.metric.series]

@@ -98,7 +98,16 @@ def roofline_picture(job: Job, curves: CurveSet, sub_cluster: SubCluster, assess
         names = names_in_short(sorted(faulty.keys() & set(flops.hosts)))
         outlier = f"; {names} {number(float(np.median([dot.y for dot in apart])))} GFlop/s"
     label = f"Roofline: median {median}{outlier}; {limits}."
-    return Picture("Roofline", roofline(dots, roof, label), ("median", f"{median}{outlier}"))
+    return Picture("Roofline", roofline(_drawn(dots), roof, label), ("median", f"{median}{outlier}"))
+
+
+def _drawn(dots: list[Dot]) -> list[Dot]:
+    """Of many dots as many as can be told apart, evenly chosen, faulty and healthy ones each."""
+    out: list[Dot] = []
+    for faulty in (False, True):
+        own = [dot for dot in dots if dot.faulty is faulty]
+        out += own[:: max(1, -(-len(own) // (2 * _ROOF_POINTS)))]
+    return out
 
 
 def _faulty_from(job: Job, assessment: Assessment) -> dict[str, float]:

@@ -65,11 +65,12 @@ class SeriesFigure:
         return max((len(line.values) for line in self.lines), default=0)
 
     @property
-    def key(self) -> tuple[tuple[int, str], ...]:
-        """Colour and name of each line, where there are several and no bands."""
+    def key(self) -> tuple[tuple[str, str], ...]:
+        """Look and name of each line, where there are several and no bands; the look is a colour or a level."""
         if self.bands or self.series_count < 2:  # noqa: PLR2004 - several
             return ()
-        return tuple(sorted((line.colour, line.label) for line in self.lines))
+        lines = sorted(self.lines, key=lambda line: (line.colour, line.label))
+        return tuple((line.level.value if line.level else f"k{line.colour}", line.label) for line in lines)
 
     @property
     def quiet(self) -> bool:

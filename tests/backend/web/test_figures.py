@@ -135,6 +135,19 @@ def test_short_run_times_are_labelled_in_seconds_throughout() -> None:
     ]
 
 
+def test_a_node_with_a_finding_is_marked_by_colour_glyph_and_name() -> None:
+    series = [Series(f"n{i}", np.full(10, 0.1 if i == 2 else 15.0, np.float32)) for i in range(4)]
+    curve = JobCurves(JobMetric(Unit(""), 60, series))
+    figure = series_figure("cpu_load", curve, Scope.NODE, unit="", scale=SCALE, each=True, faulty={"n2": Level.ALERT})
+    drawn = curves(figure, [], "")
+    assert drawn.count('class="ln alert"') == 1
+    assert '<svg class="tm" data-v="alert" x="60%"' in drawn
+    assert ">n2</text>" in drawn
+    plain = curves(series_figure("cpu_load", curve, Scope.NODE, unit="", scale=SCALE, each=True), [], "")
+    assert "ln alert" not in plain
+    assert ">n2</text>" not in plain
+
+
 @given(st.integers(1, 5_000_000))
 def test_run_time_labels_stay_on_the_axis_and_are_few(length: int) -> None:
     labels = run_time_labels(length)

@@ -3,7 +3,7 @@ import pytest
 
 from cc_backend.insight.jobcurves import JobCurves
 from cc_backend.insight.rating import Scale
-from cc_backend.model import JobMetric, Scope, Series, Unit
+from cc_backend.model import JobMetric, Level, Scope, Series, Unit
 from cc_backend.web.series import MOST_LINES, labels_of, series_figure
 
 NAN = float("nan")
@@ -29,7 +29,7 @@ def test_few_series_are_lines_in_their_own_colours_with_a_key(count: int, *, eac
     figure = series_figure("mem_bw", rows, Scope.NODE, unit="GB/s", each=each)
     assert [line.colour for line in figure.lines] == list(range(1, count + 1))
     assert figure.bands == ()
-    assert figure.key == tuple((i + 1, f"n{i:02d}") for i in range(count))
+    assert figure.key == tuple((f"k{i + 1}", f"n{i:02d}") for i in range(count))
 
 
 @pytest.mark.parametrize(("count", "each"), [(4, False), (8, False), (9, True)])
@@ -55,6 +55,21 @@ def test_more_series_become_a_median_with_two_bands() -> None:
     assert [band.inner for band in figure.bands] == [False, True]
     assert figure.bands[0].low.tolist() == [0, 1]
     assert figure.bands[0].high.tolist() == [8, 9]
+
+
+def test_the_line_of_a_node_with_a_finding_has_its_level_and_lies_on_top() -> None:
+    faulty = {"n01": Level.ALERT}
+    figure = series_figure("cpu_load", metric([15, 15], [0, 0], [15, 15]), Scope.NODE, unit="", faulty=faulty)
+    assert [(line.label, line.colour, line.level) for line in figure.lines] == [
+        ("n00", 1, None),
+        ("n02", 3, None),
+        ("n01", 2, Level.ALERT),
+    ]
+    assert figure.outliers == ("n01",)
+    assert figure.key == (("k1", "n00"), ("alert", "n01"), ("k3", "n02"))
+    rows = [[15, 15]] * 9 + [[0, 0]]
+    banded = series_figure("cpu_load", metric(*rows), Scope.NODE, unit="", faulty={"n09": Level.CAUTION})
+    assert [(line.label, line.level) for line in banded.lines] == [("n09", Level.CAUTION), ("median", None)]
 
 
 def test_outliers_keep_lines_of_their_own_outside_the_bands() -> None:
