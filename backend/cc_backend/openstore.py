@@ -1,12 +1,16 @@
 """Opens a metric store as the settings want it; for the backend and for the store that runs on its own."""
 
+import logging
 from pathlib import Path
 from typing import cast
 
 from cc_backend.metricstore import Limits, MetricStore, MetricTable
 from cc_backend.metricstore.disk.commit import Fsync
+from cc_backend.metricstore.lines.kernel import HAS_NATIVE
 from cc_backend.metricstore.lines.nodes import NodeTable
 from cc_backend.settings import MetricStoreSettings
+
+logger = logging.getLogger(__name__)
 
 _GB = 10**9
 
@@ -23,6 +27,11 @@ def open_store(
 
     In the `background` it is ready at once, and what the folder holds comes back bit by bit.
     """
+    if not HAS_NATIVE:
+        logger.warning(
+            "the metric store runs without its parts in C: they were not built, for want of a compiler or of Python's "
+            "headers at the installation; results are the same, taking and compressing samples is several times slower"
+        )
     return MetricStore.open(
         Path(settings.wal.directory),
         metrics,

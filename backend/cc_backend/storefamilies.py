@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from cc_backend.exposition import Family, Sample, histogram_samples, single
 from cc_backend.metricstore import RestoreState, StoreCounters
 from cc_backend.metricstore.capacity import Report
+from cc_backend.metricstore.lines.kernel import HAS_NATIVE
 from cc_backend.metricstore.model import MemoryState, SnapshotState
 from cc_backend.metricstore.selfmetrics import Distribution, SelfReport
 from cc_common import __version__
@@ -23,7 +24,11 @@ _WORK_HELP = {
 
 def build_family() -> Family:
     """Which program this is, as labels of a constant 1."""
-    labels = {"version": __version__, "python": platform.python_version()}
+    labels = {
+        "version": __version__,
+        "python": platform.python_version(),
+        "native_parts": "yes" if HAS_NATIVE else "no",
+    }
     return Family("cc_backend_build_info", "gauge", "Version of the program.", (Sample(1, labels),))
 
 

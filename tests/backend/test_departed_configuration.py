@@ -239,6 +239,17 @@ class TestWhoMaySee:
         assert "mem_used" not in page_of(site, f"/monitoring/job/{id_}/data").text
         assert "mem_used" in page_of(site, f"/monitoring/job/{id_}/data", "admin").text
 
+    def test_the_api_hides_it_from_plain_users_too(self, site_of: Any, tern: dict[str, Any]) -> None:
+        tern["metricConfig"][2]["restrict"] = True
+        site = site_of(clusters=[tern])
+        id_ = site.archived_job()
+        change(site, without_metric(tern, "mem_used"))
+        site.user("mlindqv", "user", "api")
+        path = f"/userapi/jobs/{id_}?all-metrics=true"
+        text = site.client.get(path, headers=site.headers("user", "api", name="mlindqv")).text
+        assert "load_one" in text
+        assert "mem_used" not in text
+
     def test_a_metric_that_is_restricted_later_is_hidden_at_once(self, site: Any, tern: dict[str, Any]) -> None:
         id_ = site.start_job()
         site.write_node("tn01", from_s=START_S, minutes=6)
