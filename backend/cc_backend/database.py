@@ -245,6 +245,8 @@ class Database(peewee.SqliteDatabase):
         with self._connections_lock:
             if self._is_closed_for_good:
                 raise Unavailable(f"the database {self.database} is closed", code=ErrorCode.DATABASE_UNAVAILABLE)
+        # Before another file is opened: SQLite would take the -wal file for its own, and remove it in the end.
+        self._demand_place()
         with self._translated():
             connection: sqlite3.Connection = super()._connect()  # type: ignore[misc]  # stubs lack it
         connection.text_factory = _text

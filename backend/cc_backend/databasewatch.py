@@ -48,13 +48,14 @@ class DatabaseWatch:
             self._check_access()
             self._check_log()
             self._check_lock()
-        if database.has_fault(FaultKind.WRITE):
-            self._try_writing()
+            if database.has_fault(FaultKind.WRITE):
+                self._try_writing()
 
     def check_integrity(self) -> None:
         """Read the whole file if that is due: a while after the start, each day, and soon after damage was seen."""
         now_s, damaged = self._monotonic(), self._database.has_fault(FaultKind.DAMAGED)
-        if now_s < self._integrity_due_s or self._stopping.is_set():
+        self._database.check_place()
+        if now_s < self._integrity_due_s or self._stopping.is_set() or self._database.has_fault(FaultKind.PLACE):
             return
         try:
             found = self._quick_check()

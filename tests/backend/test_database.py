@@ -317,3 +317,22 @@ def test_what_no_row_can_hold_is_the_askers_mistake(database: Database, value: o
 def test_foreign_keys_are_kept(database: Database) -> None:
     with pytest.raises(Exception, match="FOREIGN KEY"), database.write():
         database.execute_sql("INSERT INTO session VALUES ('hash', 'nobody', 0, 0)")
+
+
+def test_a_file_that_was_moved_away_keeps_what_only_its_wal_file_has(database: Database, path: Path) -> None:
+    """A connection to an empty file of that name would take the -wal file for its own, and remove it when it ends."""
+    add(database, "kmeyer")
+    path.rename(path.with_name("away.db"))
+    for content in (None, b""):
+        if content is not None:
+            path.write_bytes(content)
+        with ThreadPoolExecutor(4) as pool:
+            for asked in [pool.submit(names, database) for _ in range(4)]:
+                with pytest.raises(Unavailable):
+                    asked.result(20)
+        assert path.exists() is (content is not None), "nothing is made in its place"
+    path.with_name("away.db").rename(path)
+    database.close_all()
+    again = open_database(path)
+    assert names(again) == ["kmeyer"]
+    again.close_all()

@@ -15,6 +15,7 @@ import re
 import shutil
 import zlib
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -65,6 +66,7 @@ class FileArchive:
     def __init__(self, root: Path) -> None:
         self.root = root
         self._fault = ""
+        self._write_failed = False
         self._check_version()
 
     @classmethod
@@ -93,6 +95,8 @@ class FileArchive:
         else:
             may_use = os.access(self.root, os.R_OK | os.W_OK | os.X_OK)
             found = "" if may_use else f"{self.root}: may not be read and written any more"
+        if not found and self._write_failed:
+            found = self._try_writing()
         if found and not self._fault:
             logger.error("the job archive cannot be used: %s", found)
         elif self._fault and not found:
@@ -101,8 +105,30 @@ class FileArchive:
 
     def faults(self) -> list[str]:
         """What was wrong at the last look, without paths."""
+        if self._write_failed:
+            return ["the job archive cannot be written: make room on its file system, or see what the log says"]
         advice = "put its folder back as it was, with the rights of the server's account"
         return [f"the job archive cannot be used: {advice}"] if self._fault else []
+
+    def _try_writing(self) -> str:
+        """What keeps the archive from being written, empty if nothing does any more."""
+        trial = self.root / ".trial.tmp"
+        try:
+            write_atomically(trial, bytes(_BLOCK_BYTES))
+            remove_file(trial)
+        except ArchiveError as error:
+            return str(error)
+        self._write_failed = False
+        return ""
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Takes note of a write that failed."""
+        try:
+            yield
+        except ArchiveError:
+            self._write_failed = True
+            raise
 
     def demand_root(self) -> None:
         """Return if the archive is there at all: one that was moved away or unmounted must not be made anew.
@@ -124,8 +150,12 @@ class FileArchive:
 
         Raises ArchiveError that names the file and the reason, such as a full disk.
         """
-        directory = self._prepared_directory(job)
         content = data_to_bytes(data)
+        with self._writing():
+            self._store(job, content)
+
+    def _store(self, job: Job, content: bytes) -> None:
+        directory = self._prepared_directory(job)
         plain, packed = directory / _PLAIN, directory / _PACKED
         # Readers prefer the packed file: once there, only a packed one can take its place in one step.
         if len(content) > _LARGEST_PLAIN_BYTES or packed.exists():
@@ -138,7 +168,8 @@ class FileArchive:
 
     def store_job(self, job: Job) -> None:
         """Write only the metadata of a job, for example after its tags changed."""
-        write_atomically(self._prepared_directory(job) / _META, job_to_bytes(job))
+        with self._writing():
+            write_atomically(self._prepared_directory(job) / _META, job_to_bytes(job))
 
     def load_job(self, key: JobKey) -> Job:
         """The metadata of a job; raises ArchiveError if it is missing, damaged, or that of another job."""

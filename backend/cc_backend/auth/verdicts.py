@@ -11,8 +11,8 @@ from cc_backend.errors import NotAuthenticated, Unavailable
 MAX_AGE_S = 900.0
 """For so long after the database last confirmed a token it is taken without it."""
 
-MAX_LOOKUPS = 2
-"""While more threads than this wait for the database, those with a token it has confirmed do not join them."""
+MAX_LOOKUPS = 1
+"""While so many threads wait for the database, those with a token that it has confirmed do not join them."""
 
 HANGING_S = 0.5
 """A lookup that takes longer hangs. While some do, tokens that were confirmed do not wait for the database."""

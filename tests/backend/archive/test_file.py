@@ -88,6 +88,28 @@ def test_what_takes_the_place_of_an_archive_is_not_written_to(
     assert list(archive.root.parent.rglob("*")) == before
 
 
+def test_a_write_that_failed_is_a_fault_until_something_can_be_written(
+    archive: FileArchive, job: Job, data: JobData, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as disk:
+        disk.setattr(os, "fsync", full)
+        with pytest.raises(ArchiveError):
+            archive.store(job, data)
+        archive.look()
+        archive.look()
+        assert archive.faults() == [
+            "the job archive cannot be written: make room on its file system, or see what the log says"
+        ]
+    archive.look()
+    assert archive.faults() == []
+    assert [record.levelname for record in caplog.records] == ["ERROR", "WARNING"]
+    archive.store(job, data)
+    assert not list(archive.root.glob("**/*.tmp"))
+
+
 def test_rights_taken_away_are_a_fault(archive: FileArchive, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "access", lambda *_: False)
     archive.look()

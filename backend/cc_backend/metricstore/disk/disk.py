@@ -59,6 +59,7 @@ class StoreDisk:
         self._fault = ""
         self._fault_reason = self._folder_fault = ""
         self._lost_files = False
+        self._rescuing = False  # a pass is under way that writes what lost files held
         self._last_pass_s = 0
         self._last_result = PassResult()
 
@@ -141,7 +142,8 @@ class StoreDisk:
             self.log.rotate()
             covered = [segment for segment in self.log.closed_segments() if segment.in_memory]
         stop_s = None if budget_s is None else time.monotonic() + budget_s
-        lost_files, self._lost_files = self._lost_files, False
+        self._rescuing = self._rescuing or self._lost_files  # what is lost from here on is for the next pass
+        self._lost_files = False
         try:
             self._read_again()
             self._last_result = self._pass.run(stopping=_deadline(stop_s))
@@ -150,15 +152,16 @@ class StoreDisk:
                 self.log.drop(segment)
         except StoppedError:
             logger.info("snapshot was not finished in time seconds=%.1f: the write-ahead log stays", budget_s)
-            self._lost_files |= lost_files
+            self._lost_files |= self._rescuing
             return False
         except OSError as error:
-            self._lost_files |= lost_files
+            self._lost_files |= self._rescuing
             self._failed(error)
             return False
         self._last_pass_s = now_s
         self._runs.alive(now_s)  # segments that were removed are no sign of life any more
-        if lost_files:
+        if self._rescuing:
+            self._rescuing = False
             logger.warning("what files of the metric store had lost is in %s again", self.log.directory)
         self._succeeded(len(covered))
         return True
@@ -252,7 +255,7 @@ class StoreDisk:
             found.append(f"the write-ahead log of the metric store cannot be written: {self.log.fault_reason}")
         if reason := self._folder_fault or self._fault_reason:
             found.append(f"the snapshots of the metric store cannot be written: {reason}")
-        elif self._lost_files and not self.log.fault:
+        elif (self._lost_files or self._rescuing) and not self.log.fault:
             found.append(
                 "files of the metric store are gone: what they held is written anew from memory"
                 if self._is_whole

@@ -5,10 +5,12 @@ import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from cc_backend.metricstore import MetricSpec, MetricStore, Query
+from cc_backend.metricstore.disk.snapshots import SnapshotFolder
 from cc_backend.metricstore.disk.wal import WriteAheadLog
 from cc_backend.metricstore.memory.block import WINDOW_SLOTS
 
@@ -197,6 +199,26 @@ def test_snapshots_that_somebody_removed_are_written_anew(
     assert len([record for record in caplog.records if record.levelno == logging.ERROR]) == 1
     mended(store)
     assert after_a_kill(folder, tmp_path) == [1, 1]
+
+
+def test_the_fault_lasts_until_the_last_of_them_is_written(
+    store: MetricStore, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for time_s in (T0, T0 + WINDOW_S):
+        assert send(store, 1, time_s)
+    assert store.snapshot(NOW)
+    shutil.rmtree(folder / "windows")
+    store.check_disk()
+    seen: list[int] = []
+    real = SnapshotFolder.put_in_place
+
+    def put_in_place(*arguments: Any) -> None:
+        real(*arguments)
+        seen.append(len(store.faults()))
+
+    monkeypatch.setattr(SnapshotFolder, "put_in_place", put_in_place)
+    mended(store)
+    assert seen == [1, 1]
 
 
 def test_a_pass_that_fails_leaves_the_loss_to_the_next(
