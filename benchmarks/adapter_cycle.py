@@ -52,10 +52,10 @@ def main() -> int:
         port, token = stack.enter_context(backend(folder, jobs))
         adapter = stack.enter_context(watching(folder, port, token, interval_s))
         begun_s = time.monotonic()
-        first_s = None
+        first_s, first_cpu_s = None, 0.0
         while (there := running_jobs(port, token)) < jobs and time.monotonic() - begun_s < LONGEST_S:
             if there and first_s is None:
-                first_s = time.monotonic() - begun_s
+                first_s, first_cpu_s = time.monotonic() - begun_s, cpu_s(adapter.pid)
             time.sleep(0.2)
         all_s = time.monotonic() - begun_s
         first_look_cpu_s = cpu_s(adapter.pid)
@@ -66,10 +66,11 @@ def main() -> int:
         resident = resident_mib(adapter.pid)
     print(machine())
     print(f"{jobs} running jobs, a look each {interval_s} s, squeue prints {sizes['queue'] / 1e6:.0f} MB")
-    print(f"first job at the backend after      {first_s or all_s:6.1f} s")
+    print(f"first job at the backend after      {first_s or all_s:6.1f} s, {first_cpu_s:.1f} s of CPU")
     print(f"all jobs at the backend after       {all_s:6.1f} s, {there / all_s:.0f} jobs/s from the adapter's start on")
     print(f"CPU until then                      {first_look_cpu_s:6.2f} s")
     print(f"CPU of a look that finds nothing    {per_look_s:6.2f} s")
+    print(f"load of the machine                 {os.getloadavg()[1]:6.1f}")
     print(f"resident                            {resident:6.0f} MiB")
     return int(there < jobs)
 

@@ -11,11 +11,11 @@ from cc_common.jobevents import JobStop
 from cc_common.nodestate import NodeStateReport
 from cc_slurm_adapter.errors import SlurmError
 from cc_slurm_adapter.journal import Journal, Run
-from cc_slurm_adapter.mapping import GpuRule, Mapped, Mapper, node_report
+from cc_slurm_adapter.mapping import GpuRule, Mapped, Mapper, node_report, topology_gaps
 from cc_slurm_adapter.model import JobDetails, RunKey, SlurmJob, SlurmNode
 from cc_slurm_adapter.settings import SlurmSettings
 from cc_slurm_adapter.sources.slurm import Slurm
-from cc_slurm_adapter.topology import LazyTopology
+from cc_slurm_adapter.topology import ClusterTopology, LazyTopology
 from cc_slurm_adapter.watcher import Look, SeenRun, StartRun, StopRun, decide, missed, started
 
 logger = logging.getLogger(__name__)
@@ -80,6 +80,7 @@ class Adapter:
         self._forgotten_s: Optional[float] = None
         self._failing: Dict[str, str] = {}
         self._left_out: Dict[str, None] = {}
+        self._gaps: List[str] = []
 
     @property
     def failing(self) -> Mapping[str, str]:
@@ -171,8 +172,7 @@ class Adapter:
         details: Mapping[int, JobDetails] = {}
         mapper: Optional[Mapper] = None
         if starts:
-            wanted = frozenset(job.job_id for job in starts)
-            details = self._try("details", lambda: self._slurm.details(wanted)) or {}
+            details = self._try("details", self._slurm.details) or {}
             mapper = self._mapper(starts, now_s)
         starts_written = stops_written = 0
         left_out = set()
@@ -195,15 +195,26 @@ class Adapter:
     def _mapper(self, jobs: Sequence[SlurmJob], now_s: int) -> Mapper:
         topology = self._topology.get(now_s, [job.nodes for job in jobs])
         self._note(TOPOLOGY, self._topology.problem)
+        if not self._topology.problem:
+            self._warn_of_gaps(topology)
         geometry = {node.name: node for node in self._nodes}
         return Mapper(self._site.cluster, topology, geometry, self._site.gpu_rules, self._site.ignored)
 
+    def _warn_of_gaps(self, topology: ClusterTopology) -> None:
+        """Tells once of nodes that the description of the cluster lacks or contradicts, and again when that changes."""
+        ignored = self._site.ignored
+        gaps = topology_gaps(topology, [node for node in self._nodes if not (ignored and ignored.search(node.name))])
+        if gaps != self._gaps:
+            self._gaps = gaps
+            for text in gaps:
+                logger.warning("topology does not fit Slurm's nodes: %s", text)
+
     def _start(self, action: StartRun, mapper: Mapper, details: Mapping[int, JobDetails], now_s: int) -> bool:
         job = action.job
-        told = details.get(job.job_id)
-        if told is not None and told.start_time not in (0, job.start_time):
-            told = None  # another run of the job
         try:
+            told = details.get(job.job_id)
+            if told is not None and told.start_time not in (0, job.start_time):
+                told = None  # another run of the job
             mapped: Optional[Mapped] = mapper.start(job, told)
         except HostlistError as error:
             self._leave_out(job, str(error))

@@ -103,7 +103,7 @@ class Delivery:
     def close(self) -> None:
         """Closes the connections."""
         if self._pool is not None:
-            self._pool.shutdown()
+            self._pool.shutdown(wait=False, cancel_futures=True)
         for sender in self._senders.values():
             sender.close()
 

@@ -7,7 +7,7 @@ from functools import lru_cache
 from typing import Dict, FrozenSet, List, Mapping, NamedTuple, Optional, Pattern, Sequence, Tuple
 
 from cc_common.errors import HostlistError
-from cc_common.hostlist import expand
+from cc_common.hostlist import expand, fold
 from cc_common.jobevents import JobStart, ResourceEvent
 from cc_common.nodestate import NodeState, NodeStateReport
 from cc_slurm_adapter.model import MULTI_USER, JobDetails, Placement, SlurmJob, SlurmNode
@@ -29,6 +29,7 @@ LIVE_STATES = frozenset(("RUNNING", "SUSPENDED", ""))
 _REQUEUED = frozenset(("REQUEUED", "REQUEUE_HOLD", "REQUEUE_FED", "SPECIAL_EXIT"))
 _MAX_NAME = 1024
 _KEPT_LISTS = 16_384
+_SHOWN_NAMES = 300
 
 
 def end_state(state: str, flags: FrozenSet[str]) -> Optional[str]:
@@ -176,6 +177,26 @@ def hwthreads(place: Placement, topology: NodeTopology, node: Optional[SlurmNode
                 return ()
             threads += cores[socket * per_socket + core]
     return tuple(sorted(set(threads)))
+
+
+def topology_gaps(topology: ClusterTopology, nodes: Sequence[SlurmNode]) -> List[str]:
+    """What the description of a cluster lacks of its nodes, or says differently from Slurm; each with what follows."""
+    missing: List[str] = []
+    differing: Dict[str, List[str]] = {}
+    for node in nodes:
+        kind = topology.of(node.name)
+        cores = node.sockets * node.cores_per_socket
+        if kind is None:
+            missing.append(node.name)
+        elif cores not in (0, len(kind.cores)):
+            differing.setdefault(f"{cores} cores by Slurm, {len(kind.cores)} by the description", []).append(node.name)
+    found = []
+    if missing:
+        folded = fold(missing)[:_SHOWN_NAMES]
+        found.append(f"the description lacks {folded}: jobs there are refused until cluster.json has them")
+    for what, names in differing.items():
+        found.append(f"{fold(names)[:_SHOWN_NAMES]}: {what}: jobs there come without hardware threads")
+    return found
 
 
 def node_report(

@@ -116,11 +116,6 @@ class Deliverer:
         self._parts.wake.end()
         self._thread.join(timeout_s)
 
-    @property
-    def running(self) -> bool:
-        """Whether the thread is still there."""
-        return self._thread.is_alive()
-
     def _run(self) -> None:
         delivery, nodes, wake = self._parts.delivery, self._parts.nodes, self._parts.wake
         try:
@@ -131,8 +126,9 @@ class Deliverer:
                 if not nodes.waiting:
                     wake.wait(_LONGEST_WAIT_S if wait_s is None else min(wait_s, _LONGEST_WAIT_S))
         except BaseException as error:  # noqa: BLE001 raised again where somebody can tell of it
-            self._error = error
-            self._failed()
+            if not wake.ended:  # a thread that was left behind finds its journal closed
+                self._error = error
+                self._failed()
 
 
 @contextlib.contextmanager
@@ -186,8 +182,12 @@ def assembled(
     slurm_cluster: str,
     *,
     alive: Callable[[], bool],
+    go_on: Callable[[], bool],
 ) -> Iterator[Parts]:
-    """Everything there is to look and to deliver, closed at the end. Raises CockpitError."""
+    """Everything there is to look and to deliver, closed at the end. Raises CockpitError.
+
+    A command of Slurm is broken off when `alive` says no, a pass of the delivery when `go_on` does.
+    """
     from cc_slurm_adapter.backend import WORKERS, make_senders, send_nodes  # noqa: PLC0415 not every command sends
 
     settings = configuration.settings
@@ -214,7 +214,7 @@ def assembled(
             outgoing,
             senders,
             clock=time.monotonic,
-            go_on=lambda: alive() and not (wake.ended or nodes.waiting),
+            go_on=lambda: go_on() and not (wake.ended or nodes.waiting),
             workers=WORKERS,
         )
         adapter = Adapter(
@@ -275,7 +275,7 @@ def once(options: CommandOptions, environment: Mapping[str, str]) -> int:
         def in_time() -> bool:
             return time.monotonic() < deadline_s
 
-        with assembled(configuration, environment, slurm_cluster, alive=in_time) as parts:
+        with assembled(configuration, environment, slurm_cluster, alive=in_time, go_on=in_time) as parts:
             parts.adapter.look()
             parts.nodes.deliver()
             sent = Delivered()
@@ -321,7 +321,9 @@ class Service:
             with only_instance(configuration.state_directory):
                 slurm_cluster = self._cluster_name()
                 if slurm_cluster is not None:
-                    with assembled(configuration, self._environment, slurm_cluster, alive=self._alive) as parts:
+                    with assembled(
+                        configuration, self._environment, slurm_cluster, alive=self._alive, go_on=self._go_on
+                    ) as parts:
                         self._serve(parts, slurm_cluster)
         finally:
             self._notifier.stopping()
@@ -385,6 +387,10 @@ class Service:
 
     def _alive(self) -> bool:
         self._notifier.alive()
+        return not self._alarm.rung
+
+    def _go_on(self) -> bool:
+        """As `_alive`, without a sign of life: that is for the thread that looks."""
         return not self._alarm.rung
 
 

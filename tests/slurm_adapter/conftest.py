@@ -162,6 +162,7 @@ class FakeBackend:
         self.received: List[Tuple[str, Dict[str, Any]]] = []
         self.runs: Dict[Tuple[int, int], str] = {}
         self.refuse: Callable[[str, Dict[str, Any]], int] = lambda _path, _document: 0
+        self.describe: Callable[[], Tuple[int, Dict[str, Any]]] = lambda: (200, {"clusters": [CLUSTER]})
         self.lock = threading.Lock()
         backend = self
 
@@ -174,7 +175,7 @@ class FakeBackend:
                     self.answer(*backend.take(self.path, document))
 
             def do_GET(self) -> None:
-                self.answer(200, {"clusters": [CLUSTER]})
+                self.answer(*backend.describe())
 
             def answer(self, status: int, document: Dict[str, Any]) -> None:
                 body = json.dumps(document).encode()

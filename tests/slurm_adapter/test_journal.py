@@ -1,5 +1,6 @@
 import json
 import sqlite3
+import threading
 from contextlib import closing
 from pathlib import Path
 from typing import Iterator
@@ -7,7 +8,7 @@ from typing import Iterator
 import pytest
 
 from cc_slurm_adapter.errors import JournalError
-from cc_slurm_adapter.journal import PARKED, SENT, Journal, Run
+from cc_slurm_adapter.journal import PARKED, SENT, Counts, Journal, Run
 from cc_slurm_adapter.model import RunKey
 
 KEY = RunKey("alpha", 7, 900)
@@ -157,3 +158,71 @@ def test_a_journal_of_a_newer_version_is_left_alone(tmp_path: Path) -> None:
         database.execute("PRAGMA user_version = 99")
     with pytest.raises(JournalError, match="newer version"):
         Journal(tmp_path / "j")
+
+
+FIRST_VERSION = """
+CREATE TABLE run (
+    cluster TEXT NOT NULL, job_id INTEGER NOT NULL, start_time INTEGER NOT NULL,
+    submit_time INTEGER NOT NULL, restart_count INTEGER, end_time INTEGER,
+    absent_since INTEGER, absences INTEGER NOT NULL DEFAULT 0, start_body TEXT NOT NULL,
+    PRIMARY KEY (cluster, job_id, start_time)
+) WITHOUT ROWID;
+CREATE INDEX run_open ON run (cluster) WHERE end_time IS NULL;
+CREATE TABLE event (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    cluster TEXT NOT NULL, job_id INTEGER NOT NULL, start_time INTEGER NOT NULL,
+    kind TEXT NOT NULL, body TEXT NOT NULL, state TEXT NOT NULL, tries INTEGER NOT NULL DEFAULT 0,
+    reason TEXT NOT NULL DEFAULT '', made_s INTEGER NOT NULL,
+    UNIQUE (cluster, job_id, start_time, kind)
+);
+CREATE INDEX event_waiting ON event (cluster, job_id, id) WHERE state = 'waiting';
+CREATE TABLE note (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+INSERT INTO run VALUES ('alpha', 7, 900, 895, 0, NULL, NULL, 0, '{}');
+INSERT INTO event (cluster, job_id, start_time, kind, body, state, made_s) VALUES
+    ('alpha', 7, 900, 'start', '{}', 'waiting', 1);
+PRAGMA user_version = 1;
+"""
+
+
+def test_a_journal_of_an_earlier_version_is_taken_over_with_what_it_holds(tmp_path: Path) -> None:
+    path = tmp_path / "journal"
+    with closing(sqlite3.connect(str(path))) as database:
+        database.executescript(FIRST_VERSION)
+    for _ in range(2):
+        with closing(Journal(path)) as journal:
+            assert journal.open_runs("alpha") == [Run(RunKey("alpha", 7, 900), 895, 0)]
+            assert [event.key.job_id for event in journal.waiting()] == [7]
+    with closing(Journal(path)) as journal:
+        journal.started(Run(RunKey("alpha", 8, 900), user="alice"), {}, now_s=1)
+        assert [run.user for run in journal.open_runs("alpha")] == ["", "alice"]
+
+
+def test_what_waits_is_found_without_looking_at_what_was_sent(tmp_path: Path) -> None:
+    with closing(Journal(tmp_path / "journal")) as journal:
+        list(journal.waiting())
+    with closing(sqlite3.connect(str(tmp_path / "journal"))) as database:
+        query = "SELECT id FROM event WHERE state = 'waiting' AND id > 1 ORDER BY id LIMIT 5"
+        (plan,) = database.execute(f"EXPLAIN QUERY PLAN {query}").fetchall()
+    assert "event_waiting_in_order" in plan[-1]
+
+
+def test_two_connections_write_in_turn(tmp_path: Path) -> None:
+    """One thread writes runs down while another one settles what was sent."""
+    path = tmp_path / "journal"
+    count = 200
+
+    def settle() -> None:
+        with closing(Journal(path)) as other:
+            settled = 0
+            while settled < count:
+                for event in other.waiting():
+                    other.settle(event.number, SENT)
+                    settled += 1
+
+    with closing(Journal(path)) as journal:
+        settler = threading.Thread(target=settle)
+        settler.start()
+        for number in range(count):
+            journal.started(Run(RunKey("alpha", number, 900)), {}, now_s=1)
+        settler.join(60)
+        assert journal.counts() == Counts(0, count, 0)

@@ -5,7 +5,7 @@ import pytest
 
 from cc_common.errors import HostlistError
 from cc_common.jobevents import ResourceEvent, parse_job_start
-from cc_slurm_adapter.mapping import GpuRule, Mapper, hwthreads, node_report
+from cc_slurm_adapter.mapping import GpuRule, Mapper, hwthreads, node_report, topology_gaps
 from cc_slurm_adapter.model import JobDetails, Placement, SlurmJob, SlurmNode
 from cc_slurm_adapter.sources.gres import gpu_indices
 from cc_slurm_adapter.topology import ClusterTopology, NodeTopology, parse_cluster
@@ -216,3 +216,37 @@ def test_node_states_count_the_jobs_of_each_node() -> None:
         "gpusAllocated": 1,
         "jobsRunning": 2,
     }
+
+
+@pytest.mark.parametrize(
+    ("gpus", "gres", "counted", "problem"),
+    [
+        (2, "gpu:2(IDX:0-1)", 2, ""),
+        (2, "gpu:a100:2(S:0-1)", 2, "2 GPUs are allocated, the ids of 0 are known"),
+        (0, "gpu:a100:2(S:0-1)", 2, "2 GPUs are allocated, the ids of 0 are known"),
+        (0, "gpu:2(IDX:0-1)", 2, ""),
+        (0, "shard:a100:4(1/4,3/4)", 0, ""),
+        (3, "", 3, "3 GPUs are allocated, the ids of 0 are known"),
+    ],
+)
+def test_gpus_are_counted_from_what_says_most(gpus: int, gres: str, counted: int, problem: str) -> None:
+    mapped = mapper().start(job(gpus=gpus), JobDetails((Placement("n1", cpu_ids=(0, 1), gres=gres),)))
+    assert mapped is not None
+    assert (mapped.event.num_acc, "; ".join(mapped.problems)) == (counted, problem)
+
+
+@pytest.mark.parametrize("nodes", ["", " ", ","])
+def test_a_job_without_hosts_is_no_event(nodes: str) -> None:
+    assert mapper().start(job(nodes=nodes)) is None
+
+
+def test_nodes_that_the_topology_lacks_or_contradicts_are_named_shortly() -> None:
+    def node(number: int, cores: int) -> SlurmNode:
+        return SlurmNode(f"n{number}", ("idle",), sockets=2, cores_per_socket=cores, threads_per_core=2)
+
+    assert topology_gaps(TOPOLOGY, [node(1, 2), node(2, 0)]) == []
+    assert topology_gaps(TOPOLOGY, [node(number, 4 if number < 3 else 2) for number in range(1, 13)]) == [
+        "the description lacks n[10-12]: jobs there are refused until cluster.json has them",
+        "n[1-2]: 8 cores by Slurm, 4 by the description: jobs there come without hardware threads",
+    ]
+    assert len(topology_gaps(TOPOLOGY, [node(7 * number, 2) for number in range(100, 2000)])[0]) < 400

@@ -218,6 +218,27 @@ def test_a_backend_that_takes_long_holds_up_no_look(
         wait_for(lambda: backend.runs == {(7, NOW - 100): "running"})
 
 
+def test_a_service_ends_well_though_the_backend_does_not_answer(
+    tmp_path: Path, slurm: Any, backend: Any, environment: Dict[str, str], make_job: Any
+) -> None:
+    slurm.show([make_job.queued(number, NOW - 100) for number in range(1, 60)], [])
+    asked, answering = threading.Event(), threading.Event()
+
+    def slowly(_path: str, _document: Dict[str, Any]) -> int:
+        asked.set()
+        answering.wait(LIMIT_S)
+        return 0
+
+    backend.refuse = slowly
+    with Service(backend.url, tmp_path / "state", environment) as service:
+        assert asked.wait(LIMIT_S)
+        assert service.end(signal.SIGTERM) == 0
+        answering.set()
+    said = (tmp_path / "log").read_text()
+    assert "stopped" in said
+    assert "Traceback" not in said
+
+
 def test_a_journal_that_fails_under_the_deliverer_ends_the_service_with_its_reason(
     tmp_path: Path, slurm: Any, backend: Any, environment: Dict[str, str], make_job: Any
 ) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from typing import Collection, Dict, List, Optional, Sequence
+from typing import List, Mapping, Sequence
 
 from cc_slurm_adapter.errors import SlurmError
 from cc_slurm_adapter.model import JobDetails, SlurmJob, SlurmNode
@@ -79,9 +79,9 @@ class Slurm:
         wanted = frozenset(job_ids)  # of an array all tasks are told
         return [run for run in runs if run.job_id in wanted]
 
-    def details(self, job_ids: Optional[Collection[int]] = None) -> Dict[int, JobDetails]:
-        """What each job the controller remembers, or each of these, holds where."""
-        return parse_job_details(self._runner.run(["scontrol", "show", "job", "-d"]).text(), job_ids)
+    def details(self) -> Mapping[int, JobDetails]:
+        """What each job the controller remembers holds where."""
+        return parse_job_details(self._runner.run(["scontrol", "show", "job", "-d"]).text())
 
     def nodes(self) -> List[SlurmNode]:
         """All nodes."""

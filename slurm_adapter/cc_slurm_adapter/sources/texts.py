@@ -9,7 +9,7 @@ from __future__ import annotations
 import calendar
 import re
 import time
-from typing import Collection, Dict, List, Optional, Set, Tuple
+from typing import Dict, Iterator, List, Mapping, Optional, Set, Tuple
 
 from cc_common.errors import HostlistError
 from cc_common.hostlist import expand
@@ -34,24 +34,36 @@ _FIELDS = {
 _STATE_MARKS = "*~#!%$@^-+"
 
 
-def parse_job_details(written: str, wanted: Optional[Collection[int]] = None) -> Dict[int, JobDetails]:
-    """Details by job id, of all jobs or of those wanted.
+def parse_job_details(written: str) -> Mapping[int, JobDetails]:
+    """Details by job id, each read when it is asked for: of a large cluster only those of new jobs are.
 
     A job that stands there twice is left out: one of the two may be forged.
     """
-    begins: Dict[int, List[Tuple[int, int]]] = {}
-    last: Optional[Tuple[int, int]] = None
-    for match in _JOB.finditer(written):
-        if last is not None:
-            begins.setdefault(last[0], []).append((last[1], match.start()))
-        last = int(match.group(1)), match.start()
-    if last is not None:
-        begins.setdefault(last[0], []).append((last[1], len(written)))
-    return {
-        job_id: _details(written[blocks[0][0] : blocks[0][1]].split("\n"))
-        for job_id, blocks in begins.items()
-        if len(blocks) == 1 and (wanted is None or job_id in wanted)
-    }
+    begins = [(int(match.group(1)), match.start()) for match in _JOB.finditer(written)]
+    ends = [*(start for _, start in begins[1:]), len(written)]
+    blocks: Dict[int, Tuple[int, int]] = {}
+    twice: Set[int] = set()
+    for (job_id, start), end in zip(begins, ends):
+        if job_id in blocks:
+            twice.add(job_id)
+        blocks[job_id] = (start, end)
+    return _Details(written, {job_id: block for job_id, block in blocks.items() if job_id not in twice})
+
+
+class _Details(Mapping[int, JobDetails]):
+    def __init__(self, written: str, blocks: Mapping[int, Tuple[int, int]]) -> None:
+        self._written = written
+        self._blocks = blocks
+
+    def __getitem__(self, job_id: int) -> JobDetails:
+        start, end = self._blocks[job_id]
+        return _details(self._written[start:end].split("\n"))
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._blocks)
+
+    def __len__(self) -> int:
+        return len(self._blocks)
 
 
 def _details(lines: List[str]) -> JobDetails:

@@ -104,3 +104,12 @@ def test_a_token_that_may_not_do_it_stops_all_events_and_none_is_lost(site: Any,
 def test_node_states_are_taken(ends: Ends) -> None:
     node = {"hostname": "tn01", "states": ["idle"]}
     assert ends.send("nodes", {"cluster": "tern", "nodes": [node]}) is Verdict.DONE
+
+
+def test_states_of_no_nodes_are_taken_and_change_nothing(site: Any, ends: Ends) -> None:
+    """What `check` of the adapter sends, to see whether events would be taken."""
+    assert ends.send("nodes", {"cluster": "tern", "nodes": [{"hostname": "tn01", "states": ["idle"]}]}) is Verdict.DONE
+    before = site.services.database.execute_sql("SELECT * FROM node_state").fetchall()
+    assert ends.send("nodes", {"cluster": "tern", "nodes": []}) is Verdict.DONE
+    assert site.services.database.execute_sql("SELECT * FROM node_state").fetchall() == before
+    assert ends.send("nodes", {"cluster": "no-such", "nodes": []}) is Verdict.REFUSED

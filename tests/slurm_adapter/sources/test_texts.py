@@ -70,10 +70,11 @@ def test_the_start_tells_which_run_of_a_job_is_meant() -> None:
         assert parse_job_details(f"JobId=7 JobName=w\n{unclear}")[7].start_time == 0
 
 
-def test_only_the_jobs_that_are_wanted_are_read() -> None:
+def test_jobs_are_read_when_they_are_asked_for() -> None:
     written = "".join(f"JobId={number} JobName=w\n     Nodes=n1 CPU_IDs=0 Mem=1 GRES=\n\n" for number in range(1, 50))
-    assert set(parse_job_details(written, {7, 9, 99})) == {7, 9}
-    assert len(parse_job_details(written)) == 49
+    details = parse_job_details(written)
+    assert (len(details), set(details), 99 in details, details.get(99)) == (49, set(range(1, 50)), False, None)
+    assert details[7].text == "JobId=7 JobName=w\n     Nodes=n1 CPU_IDs=0 Mem=1 GRES="
 
 
 @pytest.mark.parametrize("separator", ["\x0b", "\x0c", "\x1c", "\x85", "\u2028", "\r"])
@@ -104,7 +105,7 @@ def test_numbers_come_back_as_slurm_writes_them(ids: Set[int]) -> None:
 
 @given(st.text())
 def test_no_text_breaks_the_parsers(written: str) -> None:
-    parse_job_details(written)
+    list(parse_job_details(written).values())
     parse_nodes(written)
 
 
