@@ -194,7 +194,7 @@ def test_what_the_controller_shows_is_told_before_the_accounting_has_answered(
     slurm.hold_up("accounting")
     with Service(backend.url, tmp_path / "state", environment):
         wait_for(lambda: backend.runs == {(7, NOW - 100): "running", (8, NOW - 90): "failed"})
-        assert slurm.is_busy("accounting")
+        wait_for(lambda: slurm.is_busy("accounting"))
         slurm.go_on()
 
 
