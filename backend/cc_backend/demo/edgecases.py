@@ -9,7 +9,7 @@ _LONG_ACCOUNT = "maximiliane.von-und-zu-hohenschwangau-neuschwanstein@physik.exa
 
 EDGE_CASES = (
     DemoJob(
-        IDLE_NODE, "cp2k_surface", "nhaddad", "mat-019", 120, 4, 101 * MINUTE_S, 0, "running", 95, 610, 205, 60,
+        IDLE_NODE, "cp2k_surface", "nhaddad", "mat-019", 270, 4, 101 * MINUTE_S, 0, "running", 95, 610, 205, 60,
         shape=Shape(spread=0.03, saw=6), idle_nodes=1, idle_from=0.0, code="cp2k",
     ),
     DemoJob(
@@ -25,7 +25,7 @@ EDGE_CASES = (
         402, 203, shape=Shape(spread=0.04, saw=7), idle_nodes=1, idle_from=0.5, code="euler",
     ),
     DemoJob(
-        SILENT_NODE, "channel_re180", "holsen", "flow-031", 160, 4, 5 * HOUR_S, 0, "running", 95, 700, 300, 140,
+        SILENT_NODE, "channel_re180", "holsen", "flow-031", 280, 4, 5 * HOUR_S, 0, "running", 95, 700, 300, 140,
         shape=Shape(spread=0.03, sine=9), silent_from=0.55, code="nek",
     ),
     DemoJob(

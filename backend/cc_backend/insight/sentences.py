@@ -28,6 +28,7 @@ _LEFT_OUT = "Means leave this time out."
 _LEAST_HOURS = 0.05
 _FRACTIONS = ((1.0, "all"), (3 / 4, "three quarters"), (2 / 3, "two thirds"), (1 / 2, "half"), (1 / 3, "a third"),
               (1 / 4, "a quarter"), (1 / 5, "a fifth"), (1 / 10, "a tenth"))  # fmt: skip
+_HARDLY = 0.05
 _CLOSE = 0.05  # to a fraction, of it
 _HANG_ADVICE = "Look at its output of that time: a deadlock, a lost connection or a full disk are usual causes."
 
@@ -251,9 +252,10 @@ def _low(finding: Finding, telling: Telling, headline: str, seen: str) -> tuple[
         hours = f"{number(finding.gpu_hours)} GPU hours{' so far' if telling.running else ''} did nothing"
         return f"{used} {number(in_use * 100, 0)} % of the time: {hours}.", f"{seen}. {usual}"
     if finding.metric == "cpu_load" and finding.core_hours:
-        wait = f"{share_words(1.0 - in_use)} of the cores {'wait' if telling.running else 'waited'}"
-        verb = "is" if telling.running else "was"
-        headline = f"CPU load {verb} {number(facts['value'])} of {plain(facts['peak'])}: about {wait}."
+        verb, wait, work = ("is", "wait", "works") if telling.running else ("was", "waited", "worked")
+        waiting = f"about {share_words(1.0 - in_use)} of the cores {wait}"
+        rest = f"hardly any core {work}" if in_use < _HARDLY else waiting
+        headline = f"CPU load {verb} {number(facts['value'])} of {plain(facts['peak'])}: {rest}."
         return headline, _joined(usual, cost_of(finding, telling))
     return headline, _joined(f"Per node in the mean. {usual}" if facts["statistic"] == "avg" else usual)
 

@@ -61,6 +61,11 @@ MEMORY = {"unit": "GB", "peak": 384.0, "statistic": "max"}
             "That cost 10.0 core hours, 40 % of the job.",
         ),
         (
+            level("cpu_load", Level.ALERT, "low", 0.32, core_hours=10.0, share=0.99),
+            "CPU load was 0.32 of 96: hardly any core worked.",
+            "That cost 10.0 core hours, all of the job.",
+        ),
+        (
             level("acc_utilization", Level.ALERT, "low", 9.0, peak=100.0, unit="%", gpus=8, gpu_hours=33.0),
             "8 GPUs were used 9 % of the time: 33.0 GPU hours did nothing.",
             "9.00 % per node in the mean.",
