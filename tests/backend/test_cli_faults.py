@@ -211,3 +211,22 @@ def test_a_forecast_of_what_cannot_be_is_refused(site: Path, option: str) -> Non
     done = cc_backend("capacity", "--config", site / "config.json", "--nodes=1", "--series=1", option)
     assert done.returncode == 2
     assert "Traceback" not in done.stderr
+
+
+class TestTheDatabase:
+    @pytest.mark.parametrize("command", [["user", "list"], ["token", "list"], ["serve"]], ids=" ".join)
+    @pytest.mark.parametrize("fault", ["nonsense", "a folder"])
+    def test_one_that_cannot_be_used_is_told_once_with_its_file(
+        self, tmp_path: Path, command: list[str], fault: str
+    ) -> None:
+        site = tmp_path / "site"
+        assert cc_backend("init", site).returncode == 0
+        for file in (site / "var").glob("job.db*"):
+            file.unlink()
+        if fault == "nonsense":
+            (site / "var/job.db").write_text("nonsense " * 100, "utf-8")
+        else:
+            (site / "var/job.db").mkdir()
+        done = cc_backend(*command, "--config", site / "config.json")
+        assert f"cc-backend: {site}/var/job.db: the database cannot be used now: " in told_in_one_line(done)
+        assert len(done.stderr.splitlines()) == 1

@@ -1,6 +1,7 @@
 """What the commands share: the configuration, the database, how lists are printed."""
 
 import difflib
+import logging
 import os
 import sys
 import time
@@ -15,7 +16,7 @@ from cc_backend.archive.file import FileArchive
 from cc_backend.auth.keys import TokenKeys
 from cc_backend.auth.tokens import Tokens
 from cc_backend.database import Database, open_database
-from cc_backend.errors import InvalidInput
+from cc_backend.errors import BackendError, InvalidInput, Unavailable
 from cc_backend.schema import migrate
 from cc_backend.settings import BackendSettings, load_settings
 from cc_common.settings import Loaded, parse_duration
@@ -52,13 +53,23 @@ def configured_clusters(settings: BackendSettings) -> list[str]:
 
 @contextmanager
 def opened_database(settings: BackendSettings) -> Iterator[Database]:
-    """The job database at the newest version of its tables, closed at the end."""
+    """The job database at the newest version of its tables, closed at the end; BackendError names its file."""
     database = open_database(settings.main.db)
+    log = logging.getLogger(Database.__module__)
+    log.addFilter(_said_by_the_error)
     try:
         migrate(database)
         yield database
+    except Unavailable as error:
+        raise BackendError(f"{settings.main.db}: {error}") from error
     finally:
+        log.removeFilter(_said_by_the_error)
         database.close_all()
+
+
+def _said_by_the_error(record: logging.LogRecord) -> bool:
+    """A command tells a fault of the database once, and not in the log as well."""
+    return record.levelno < logging.ERROR
 
 
 def tokens_in(settings: BackendSettings, database: Database) -> Tokens:
