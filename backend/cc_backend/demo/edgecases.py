@@ -13,7 +13,7 @@ EDGE_CASES = (
         shape=Shape(spread=0.03, saw=6), idle_nodes=1, idle_from=0.0, code="cp2k",
     ),
     DemoJob(
-        HUNG, "wrf_ens_11", "adiallo", "clim-007", 30, 2, 9 * HOUR_S, 0, "running", 95, 0.6, 1.1, 90,
+        HUNG, "wrf_ens_11", "adiallo", "clim-007", 280, 2, 9 * HOUR_S, 0, "running", 95, 0.6, 1.1, 90,
         shape=Shape(spread=0.04), code="wrf",
     ),
     DemoJob(
@@ -25,7 +25,7 @@ EDGE_CASES = (
         402, 203, shape=Shape(spread=0.04, saw=7), idle_nodes=1, idle_from=0.5, code="euler",
     ),
     DemoJob(
-        SILENT_NODE, "channel_re180", "holsen", "flow-031", 280, 4, 5 * HOUR_S, 0, "running", 95, 700, 300, 140,
+        SILENT_NODE, "channel_re180", "holsen", "flow-031", 284, 4, 5 * HOUR_S, 0, "running", 95, 700, 300, 140,
         shape=Shape(spread=0.03, sine=9), silent_from=0.55, code="nek",
     ),
     DemoJob(
@@ -37,7 +37,7 @@ EDGE_CASES = (
         array_job_id=4720000, tags=(("code", "kmesh"),), code="kmesh",
     ),
     DemoJob(
-        LONG_NAMES, _LONG_NAME, _LONG_ACCOUNT, "project-" + "x" * 60, 180, 3, 40 * MINUTE_S, 0, "running", 60, 300, 100,
+        LONG_NAMES, _LONG_NAME, _LONG_ACCOUNT, "project-" + "x" * 60, 275, 3, 40 * MINUTE_S, 0, "running", 60, 300, 100,
         100, tags=(("campaign", "a-campaign-with-a-name-as-long-as-this-one-" + "y" * 60), ("code", "gromacs")),
     ),
 )  # fmt: skip
