@@ -293,6 +293,32 @@ def test_samples_that_cannot_be_read_leave_the_verdict_as_it_was(site: Site) -> 
     assert levels_of_the_list(client, f"{JOBS}?view=table")[id_][0] == "alert"
 
 
+@pytest.mark.parametrize(
+    "finding",
+    [
+        "no JSON",
+        "[]",
+        '{"code": "idle_nodes"}',
+        '{"code": "idle_nodes", "level": "alert"}',
+        '{"code": "idle_nodes", "level": "dreadful", "facts": {}}',
+        '{"code": "metric_level", "level": "alert", "facts": {"kind": "low", "value": "x", "edge": 1}}',
+        '{"code": "samples_absent", "level": "artefact", "facts": {"why": "x", "stretches": [[1]]}}',
+        '{"code": "ended", "level": "alert", "facts": {"state": "running", "limit_s": 0, "after_s": 1}}',
+        '{"code": "from_the_future", "level": "alert"}',
+        '{"code": ["idle_nodes"], "level": "alert"}',
+    ],
+)
+def test_a_finding_that_cannot_be_read_spoils_neither_list_nor_page(site: Site, finding: str) -> None:
+    id_ = site.archived_job(minutes=5)
+    site.services.database.first_row("UPDATE job SET finding = ?, verdict = 1", finding)
+    client = sign_in(site)
+    level, words = levels_of_the_list(client, f"{JOBS}?view=table")[id_]
+    assert (level, words.strip()) in {("caution", "Record damaged."), ("caution", "")}
+    answer = client.get("/api/jobs/", headers=site.headers("api"))
+    assert answer.get_json()["jobs"][0]["verdict"] == "caution"
+    assert client.get(f"/monitoring/job/{id_}").status_code == 200
+
+
 def test_a_database_from_before_judgements_were_kept_gets_their_columns(site: Site) -> None:
     id_ = site.archived_job(minutes=5)
     database = site.services.database
