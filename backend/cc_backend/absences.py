@@ -47,6 +47,8 @@ from cc_backend.storerouter import StoreRouter
 
 MOST_ABSENCES = 200
 """Of one metric; the longest are kept."""
+MOST_HOSTS_ASKED = 256
+"""Of a metric; what all of these lack alike is taken for that of the hosts behind them too."""
 MOST_JUDGED_SLOTS = 200_000
 """Of a job that seems to run for years only the newest slots are looked at."""
 _TOLERANCE_SLOTS = 2  # nodes do not fall silent in the same second
@@ -177,13 +179,24 @@ def _from_store(
             from_s = newest_s
         asked += [
             (config.name, Asked(want.query, from_s, to_s))
-            for resource in hosts
+            for resource in hosts[:MOST_HOSTS_ASKED]
             for want in queries_for(config, Scope.NODE, resource, sub_cluster)
         ]
     answers = store.why_no_data(job.cluster, [one for _, one in asked], now_s=now_s)
     for (name, _), absences in zip(asked, answers, strict=True):
         found.setdefault(name, []).extend(one for one in absences if one.hosts or one not in found.get(name, ()))
+    for config, hosts in lacking:
+        if len(hosts) > MOST_HOSTS_ASKED:
+            found[config.name] += _alike(found[config.name], [host.hostname for host in hosts[MOST_HOSTS_ASKED:]])
     return found
+
+
+def _alike(asked: Sequence[Absence], others: Sequence[str]) -> list[Absence]:
+    """What is missing of hosts that were not asked about: what all others lack alike."""
+    of_hosts = [one for one in asked if one.hosts]
+    if len({(one.why, one.from_s, one.to_s, one.ongoing) for one in of_hosts}) != 1:
+        return []
+    return [replace(of_hosts[0], hosts=tuple(others), last_s=None)]
 
 
 # From the samples

@@ -4,8 +4,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cc_backend.absences import MOST_ABSENCES, job_absences, lacking_hosts
+from cc_backend.absences import MOST_ABSENCES, MOST_HOSTS_ASKED, job_absences, lacking_hosts
 from cc_backend.clusters import SubCluster, parse_cluster
+from cc_backend.metricstore import MetricSpec, MetricStore
 from cc_backend.metricstore.absence.reasons import JobAbsences
 from cc_backend.model import (
     Absence,
@@ -194,3 +195,19 @@ class TestAskedOfTheStore:
     def test_the_archive_of_a_complete_job_notes_nothing(self, site: Any) -> None:
         site.archived_job()
         assert site.services.archive.load_job(JobKey("tern", 88412, START_S)).absences is None
+
+
+@pytest.mark.parametrize(("heard", "told"), [(False, 3000), (True, MOST_HOSTS_ASKED - 1)])
+def test_of_very_many_hosts_only_some_are_asked_about(std: SubCluster, *, heard: bool, told: int) -> None:
+    """What all of these lack alike is taken for that of the others; where they differ, the others are left out."""
+    hosts = [f"n{number:04d}" for number in range(3000)]
+    job = make_job(*hosts, minutes=10, monitoring_status=MonitoringStatus.RUNNING_OR_ARCHIVING)
+    with MetricStore.open(None, {"tern": {"load_one": MetricSpec(60)}}, now_s=START_S - 3600) as store:
+        if heard:
+            lines = "".join(
+                f"load_one,cluster=tern,hostname=n0000 value=1 {START_S + 60 * minute}\n" for minute in range(5)
+            )
+            store.ingest(lines.encode(), received_s=START_S + 600)
+        absences = found(std, job, {}, "load_one", store=store)
+    named = {host for one in absences.metrics["load_one"] for host in one.hosts if one.why is Why.HOST_NEVER}
+    assert len(named) == told

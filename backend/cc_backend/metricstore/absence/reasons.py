@@ -170,10 +170,10 @@ def folded(absences: Iterable[Absence], *, tolerance_s: int = 0) -> tuple[Absenc
     Stretches are the same if both ends are at most `tolerance_s` apart; the widest counts. A host that sent nothing at
     all for a part of the time in which others lack one metric joins them.
     """
-    same: dict[tuple[Why, _Stretch, _Stretch], Absence] = {}
+    alike: dict[tuple[Why, _Stretch, _Stretch], list[Absence]] = {}
     for one, around in _with_surroundings(list(absences)):
-        key = one.why, _Stretch(one.from_s, one.to_s, one.ongoing), around
-        same[key] = _joined(same[key], one) if key in same else one
+        alike.setdefault((one.why, _Stretch(one.from_s, one.to_s, one.ongoing), around), []).append(one)
+    same = {key: _joined(*found) for key, found in alike.items()}
     groups: list[Absence] = []
     for (_, own, around), one in sorted(same.items(), key=lambda item: (item[0][1].from_s - item[0][1].to_s, item[0])):
         near = groups[:_MOST_COMPARED]
@@ -216,13 +216,15 @@ def _belongs(one: Absence, own: _Stretch, around: _Stretch, group: Absence, tole
     )
 
 
-def _joined(group: Absence, one: Absence) -> Absence:
+def _joined(*several: Absence) -> Absence:
+    """Stretches as one, the widest, of all their hosts."""
+    last_s = [one.last_s for one in several if one.last_s is not None]
     return replace(
-        group,
-        hosts=tuple(dict.fromkeys((*group.hosts, *one.hosts))),
-        from_s=min(group.from_s, one.from_s),
-        to_s=max(group.to_s, one.to_s),
-        last_s=None if group.last_s is None or one.last_s is None else max(group.last_s, one.last_s),
+        several[0],
+        hosts=tuple(dict.fromkeys(host for one in several for host in one.hosts)),
+        from_s=min(one.from_s for one in several),
+        to_s=max(one.to_s for one in several),
+        last_s=max(last_s) if len(last_s) == len(several) else None,
     )
 
 
