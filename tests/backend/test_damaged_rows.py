@@ -182,7 +182,7 @@ def test_counts_choices_and_hosts_go_on(running: Any) -> None:
 
 def test_the_refresher_goes_on(running: Any) -> None:
     services = running.services
-    refresher = FootprintRefresher(services.search, services.metricdata, services.clusters)
+    refresher = FootprintRefresher(services.search, services.metricdata, services.clusters, services.judge)
     assert GOOD in refresher.step(now_s=services.now_s(), budget_s=1e9).updated
 
 
