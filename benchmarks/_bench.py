@@ -1,6 +1,7 @@
 """What several benchmarks need: where they ran, how much memory they take, and servers on free ports."""
 
 import gc
+import http.client
 import os
 import platform
 import socket
@@ -40,3 +41,11 @@ def wait_until_up(port: int) -> None:
         except OSError:
             time.sleep(0.1)
     raise SystemExit(f"no server came up on port {port}")
+
+
+def session_cookie(answer: http.client.HTTPResponse) -> str:
+    """The login that an answer gives, as a browser sends it back; ends the program if there is none."""
+    for cookie in answer.headers.get_all("Set-Cookie") or ():
+        if cookie.startswith("session="):
+            return str(cookie.partition(";")[0])
+    raise SystemExit(f"the login failed: {answer.status}")

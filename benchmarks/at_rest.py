@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlencode
 
-from _bench import free_port, machine, wait_until_up
+from _bench import free_port, machine, session_cookie, wait_until_up
 
 BIN = Path(sys.executable).parent
 PROMISE_MB = 80.0
@@ -75,7 +75,8 @@ def backend(folder: Path, *, logins: int = 1) -> Taken:
     config = folder / "site" / "config.json"
     run("init", folder / "site")
     run("user", "add", PERSON, "--role", "admin", "--config", config, given=PASSWORD)
-    token = run("token", "create", "scripts", "--config", config).strip()
+    rights = ("--role", "admin", "--role", "api", "--scope", "admin")
+    token = run("token", "create", "scripts", "--config", config, *rights).split()[-1]
     return measure(("serve", "--config", config), "CC_BACKEND_ADDR", lambda port: ask_backend(port, token, logins))
 
 
@@ -131,7 +132,7 @@ def sign_in(port: int) -> str:
     connection = http.client.HTTPConnection("127.0.0.1", port)
     answer = request(connection, "POST", "/login", form, headers)
     connection.close()
-    return (answer.getheader("Set-Cookie") or "").partition(";")[0]
+    return session_cookie(answer)
 
 
 def ask_store(port: int) -> None:

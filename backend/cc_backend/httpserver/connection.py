@@ -236,8 +236,9 @@ class Connection(asyncio.BufferedProtocol):
         self._drop_request()
         self._hand_over(RefusedBody(), size_bytes)
 
-    def _refuse(self, status: HTTPStatus, text: str, *, retry_after_s: int | None = None) -> None:
+    def _refuse(self, status: HTTPStatus, text: str, *, retry_after_s: int | None = None, linger: bool = True) -> None:
         self._drop_request()
+        self._dropping = linger
         self.respond(problem_response(status, text, retry_after_s=retry_after_s))
 
     def _drop_request(self) -> None:
@@ -350,16 +351,20 @@ class Connection(asyncio.BufferedProtocol):
         return self.state in (State.HEAD, State.LINGER) or (self.state is State.BODY and not self.known)
 
     def enforce_deadline(self, now_s: float) -> None:
-        """End what takes too long."""
+        """End what takes too long. All that came was read, so nothing is lost over closing at once."""
         limits, waited_s = self._limits, now_s - self.since_s
         if self.state is State.HEAD:
             if self._head_began and waited_s > limits.head_s:
-                self._refuse(HTTPStatus.REQUEST_TIMEOUT, f"the request head took over {limits.head_s:g} s")
+                self._refuse(
+                    HTTPStatus.REQUEST_TIMEOUT, f"the request head took over {limits.head_s:g} s", linger=False
+                )
             elif waited_s > (limits.idle_s if self._requests else limits.head_s):
                 self._transport.close()
         elif self.state is State.BODY:
             if waited_s > limits.grace_s + self._body_bytes / limits.body_bytes_per_s:
-                self._refuse(HTTPStatus.REQUEST_TIMEOUT, "the body came too slowly; nothing of it was kept")
+                self._refuse(
+                    HTTPStatus.REQUEST_TIMEOUT, "the body came too slowly; nothing of it was kept", linger=False
+                )
         elif self.state is State.RESPONSE:
             if waited_s > limits.grace_s + self._sent_bytes / limits.response_bytes_per_s:
                 self.abort()

@@ -66,6 +66,7 @@ class RefusedBody(io.RawIOBase):
         raise RequestEntityTooLarge("the body is larger than this caller may send here")
 
 
+@lru_cache(maxsize=64)  # a thousand clients may time out in the same second
 def problem_response(status: HTTPStatus, text: str, *, retry_after_s: int | None = None) -> WireResponse:
     """An answer in the shape of the API's errors, for what never reaches an application."""
     body = problem_body(status, code_of_status(status), text)

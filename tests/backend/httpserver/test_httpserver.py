@@ -135,6 +135,7 @@ def test_a_body_that_breaks_off_is_a_400_and_reaches_nobody(server: Any, raw: by
 def test_a_body_behind_which_the_client_is_gone_reaches_nobody(server: Any, eventually: Any) -> None:
     with server.connect() as client:
         client.send(post(b"x" * 50_000, KNOWN.strip(), length=60_000))
+        assert eventually(lambda: any(one._body_bytes == 50_000 for one in server.server._connections))
         client.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     assert eventually(lambda: not server.server._connections)
     assert server.echo.requests == []
