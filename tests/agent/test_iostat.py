@@ -143,15 +143,40 @@ def test_totals_are_rates_of_whole_disks_only(tmp_path: Path, write: Write) -> N
     assert values["io_reads"] == 2
 
 
-def test_without_sysfs_the_name_tells_what_is_a_partition(tmp_path: Path, write: Write) -> None:
-    names = ("sda", "sda1", "vdb", "vdb12", "nvme1n1", "nvme1n1p2", "mmcblk0", "mmcblk0p1")
-    values = _values(
-        tmp_path,
-        write,
-        "".join(_line(name, *_counters()) for name in names),
-        "".join(_line(name, *_counters(reads=10)) for name in names),
-    )
-    assert values["disk_read_iops"] == 4
+@pytest.mark.parametrize(
+    ("disk", "partition"),
+    [
+        ("sda", "sda1"),
+        ("vdb", "vdb12"),
+        ("xvda", "xvda1"),
+        ("dasda", "dasda1"),
+        ("nvme1n1", "nvme1n1p2"),
+        ("mmcblk0", "mmcblk0p1"),
+        ("cciss/c0d0", "cciss/c0d0p1"),
+        ("ida/c1d2", "ida/c1d2p12"),
+        ("rbd0", "rbd0p1"),
+        ("mtdblock3", "mtdblock3p1"),
+    ],
+)
+def test_without_sysfs_the_name_tells_what_is_a_partition(
+    tmp_path: Path, write: Write, disk: str, partition: str
+) -> None:
+    before = _line(disk, *_counters()) + _line(partition, *_counters())
+    after = _line(disk, *_counters(reads=10)) + _line(partition, *_counters(reads=10))
+    assert _values(tmp_path, write, before, after)["disk_read_iops"] == 1
+
+
+def test_without_sysfs_a_name_like_a_partition_without_its_disk_is_a_disk(tmp_path: Path, write: Write) -> None:
+    texts = _line("xvda1", *_counters()), _line("xvda1", *_counters(reads=10))
+    assert _values(tmp_path, write, *texts)["disk_read_iops"] == 1
+
+
+def test_a_disk_whose_name_has_a_slash_is_found_in_sysfs(tmp_path: Path, write: Write) -> None:
+    _device(tmp_path, "cciss!c0d0", _HARDWARE)
+    names = ("cciss/c0d0", "cciss/c0d0p1")
+    before = "".join(_line(name, *_counters()) for name in names)
+    after = "".join(_line(name, *_counters(reads=10)) for name in names)
+    assert _values(tmp_path, write, before, after)["disk_read_iops"] == 1
 
 
 def test_requests_in_flight_are_a_gauge(tmp_path: Path, write: Write) -> None:

@@ -20,9 +20,8 @@ _REMOVABLE = re.compile(r"(?:sr|fd)[0-9]+")
 _STACKED_NAME = re.compile(
     r"(?:bcache|dm-|drbd|loop|md|md_d|nbd|ram|zd|zram)[0-9]+(?:p[0-9]+)?|emcpower[a-z]+[0-9]*|(?:nvmesh|VxVM|VxDMP).*"
 )
-_PARTITION_NAME = re.compile(
-    r"(?:[shv]d[a-z]+|xvd[a-z]+|emcpower[a-z]+)[0-9]+|(?:nvme[0-9]+(?:c[0-9]+)?n|mmcblk|pmem|md|drbd|bcache|nbd|rbd)[0-9]+p[0-9]+"
-)
+_PARTITION_NAME = re.compile(r"(.*[0-9])p[0-9]+|(.*[^0-9])[0-9]+")
+"""What the kernel calls a partition: its number after the name of the disk, and a p between the two after a digit."""
 _NVME_PATH = re.compile(r"nvme([0-9]+)c[0-9]+n([0-9]+)")
 """One way to a namespace that NVMe multipath shows as nvme<subsystem>n<namespace>."""
 
@@ -37,7 +36,7 @@ def disks_of(names: Iterable[str], folder: Path, exclude: Sequence[str] = ()) ->
     try:
         blocks = {entry.name.replace("!", "/"): entry for entry in folder.iterdir()}
     except OSError:
-        kept = {name for name in present if not (_has_stacked_name(name) or _PARTITION_NAME.fullmatch(name))}
+        kept = {name for name in present if not (_has_stacked_name(name) or _is_partition(name, present))}
     else:
         kept = {name for name in present & blocks.keys() if not _stands_on_others(blocks[name])}
     kept = {name for name in kept if not _REMOVABLE.fullmatch(name)}
@@ -60,6 +59,12 @@ def _stands_on_others(entry: Path) -> bool:
 
 def _has_stacked_name(name: str) -> bool:
     return _STACKED_NAME.fullmatch(name) is not None
+
+
+def _is_partition(name: str, present: Set[str]) -> bool:
+    """Whether the name is that of a partition of another device; clouds know an xvda1 without an xvda."""
+    match = _PARTITION_NAME.fullmatch(name)
+    return match is not None and (match.group(1) or match.group(2)) in present
 
 
 def _nvme_paths(present: Set[str]) -> Mapping[str, Tuple[str, ...]]:
