@@ -141,6 +141,47 @@ def test_a_device_mounted_for_reading_first_counts_where_it_can_be_written() -> 
     assert parse_mounts(text) == ["/data"]
 
 
+_SEEN_BY_A_SERVICE = b"""\
+24 30 0:22 / /proc rw,nosuid,nodev,noexec,relatime shared:14 - proc proc rw
+30 1 254:0 / / ro,relatime shared:1 master:2 - ext4 /dev/vda rw,discard
+31 30 8:17 / /home ro,nosuid - xfs /dev/mapper/vg-home rw,attr2
+32 30 8:33 / /cold rw,relatime shared:9 - ext4 /dev/sdc1 ro
+33 30 0:49 /@ /data rw - btrfs /dev/sdd1 rw,subvolid=256,subvol=/@
+34 30 0:49 /@scratch /scratch\\040two rw - btrfs /dev/sde1 rw,subvolid=257,subvol=/@scratch
+35 30 8:17 /ada /export/ada rw - xfs /dev/disk/by-label/home rw
+36 30 0:51 / /none rw - tmpfs  rw
+"""
+
+
+def test_a_service_that_may_write_nothing_still_sees_what_can_fill_up() -> None:
+    assert parse_mounts(_SEEN_BY_A_SERVICE) == ["/", "/home", "/data"]
+
+
+def test_one_file_system_by_two_names_of_its_device_counts_once() -> None:
+    assert "/export/ada" not in parse_mounts(_SEEN_BY_A_SERVICE)
+    assert parse_mounts(_SEEN_BY_A_SERVICE, exclude=("/home",)) == ["/", "/data", "/export/ada"]
+
+
+def test_the_kernel_is_asked_for_more_than_the_options_of_a_mount(tmp_path: Path, write: Write) -> None:
+    write("proc/self/mounts", "/dev/vda / ext4 ro,relatime 0 0\n")
+    write("proc/self/mountinfo", "30 1 254:0 / / ro,relatime - ext4 /dev/vda rw,discard\n")
+    assert _values(tmp_path, {"/": _answer(100, 60, 60)})["part_max_used"] == 40
+
+
+@pytest.mark.parametrize("above", ["beegfs_nodev /data beegfs rw", "srv:/x /data nfs4 rw", "tmpfs /data tmpfs rw"])
+def test_what_another_mount_hides_is_not_taken_for_the_one_above(above: str) -> None:
+    assert parse_mounts(f"/dev/sda1 / ext4 rw 0 0\n/dev/sdb1 /data xfs rw 0 0\n{above} 0 0\n".encode()) == ["/"]
+
+
+def test_an_automatic_mount_counts_once_it_is_there() -> None:
+    assert parse_mounts(b"systemd-1 /data autofs rw 0 0\n/dev/sdb1 /data xfs rw 0 0\n") == ["/data"]
+
+
+@pytest.mark.parametrize("kind", ["gpfs", "gfs2", "ocfs2"])
+def test_a_file_system_that_a_cluster_shares_is_not_local(kind: str) -> None:
+    assert parse_mounts(f"/dev/sda1 / ext4 rw 0 0\n/dev/fs1 /work {kind} rw 0 0\n".encode()) == ["/"]
+
+
 def test_subvolumes_of_a_btrfs_count_once(tmp_path: Path, write: Write) -> None:
     write("proc/self/mounts", "/dev/sda2 / btrfs rw,subvol=/@ 0 0\n/dev/sda2 /home btrfs rw,subvol=/@home 0 0\n")
     assert _values(tmp_path, {"/": _answer(100, 40, 40), "/home": _answer(100, 40, 40)})["disk_total"] == 100 * 4096

@@ -1,4 +1,8 @@
-"""Size and fill level of the local file systems, from /proc/self/mounts and statvfs(3)."""
+"""Size and fill level of the local file systems, from /proc/self/mountinfo and statvfs(3).
+
+A line of /proc/self/mounts mixes what the file system is with how this process sees it: in a service of systemd with
+ProtectSystem= all of them are read-only. /proc/self/mountinfo tells the two apart, and which lines are one file system.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +10,7 @@ import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Callable, Dict, List, NamedTuple, Optional, Set, Tuple
+from typing import Callable, Dict, Iterator, List, NamedTuple, Optional, Set, Tuple
 
 from cc_agent.collectors.base import (
     KeptFile,
@@ -30,8 +34,12 @@ _METRICS = (
 _MOST_BLOCKED = 4
 _WORDS = 4
 """Device, mount point, type and options of a line of /proc/self/mounts; dump and pass follow."""
+_INFO = re.compile(r"\d+ \d+ (\d+:\d+) \S+ (\S+) \S+ (?:\S+ )*?- (\S+) (\S*) (\S+)")
+"""A line of /proc/self/mountinfo, of which: number of the file system, mount point, type, device, options."""
 _LOOP = re.compile(r"/dev/loop[0-9]+(?:p[0-9]+)?")
 _FULL_BY_DESIGN = ("cramfs", "erofs", "iso9660", "romfs", "squashfs", "udf")
+_SHARED = ("gfs2", "gpfs", "ocfs2")
+"""File systems of a whole cluster that show a device below /dev."""
 _OCTAL = re.compile(r"\\([0-7]{3})")
 
 
@@ -67,7 +75,8 @@ class DiskstatCollector:
     ) -> None:
         self.metrics = chosen(_METRICS, options)
         self._options = options
-        self._file = KeptFile(root / "proc/self/mounts")
+        info = root / "proc/self/mountinfo"
+        self._file = KeptFile(info if info.exists() else root / "proc/self/mounts")
         self._table = SeriesTable(self.metrics, source="DiskstatCollector", group="Disk")
         self._statvfs = statvfs
         self._calls = DeadlineCalls("statvfs", options.statfs_timeout_s, most_blocked=_MOST_BLOCKED)
@@ -159,38 +168,62 @@ class Mount(NamedTuple):
     pool: str = ""
 
 
+class _Line(NamedTuple):
+    """A mount; `storage` is the same for all mounts of one file system."""
+
+    device: str
+    path: str
+    kind: str
+    options: List[str]
+    storage: str
+
+
 def parse_mounts(content: bytes, exclude: Tuple[str, ...] = ()) -> List[str]:
     """Mount points of local file systems that can fill up, the first of each device."""
     return [mount.path for mount in local_mounts(content, exclude)]
 
 
 def local_mounts(content: bytes, exclude: Tuple[str, ...] = ()) -> List[Mount]:
-    """Local file systems that can fill up: one mount of each device, all mounted file systems of a ZFS pool.
+    """Local file systems that can fill up: one mount of each, all mounted file systems of a ZFS pool.
 
-    Local is what has a device below /dev, or is ZFS. Left out are loop devices, the boot partitions, file systems that
-    are full by design (images, portals), what is mounted only for reading, and mounts whose path contains one of the
-    texts in `exclude`. The subvolumes of a btrfs show the same device, so that one of them stands for all.
+    `content` is that of /proc/self/mountinfo or /proc/self/mounts. Local is what has a device below /dev, or is ZFS.
+    Left out are loop devices, the boot partitions, file systems that are full by design (images, portals) or that a
+    whole cluster shares, what can only be read, mounts that another one at the same place hides, and mounts whose path
+    contains one of the texts in `exclude`. Subvolumes of a btrfs are one file system.
     """
+    lines = list(_lines(content))
+    shown = {line.path: index for index, line in enumerate(lines)}
     mounts: List[Mount] = []
-    devices: Set[str] = set()
-    for line in content.decode(errors="surrogateescape").split("\n"):
-        words = line.split(" ")
-        if len(words) < _WORDS:
+    known: Set[str] = set()
+    for index, line in enumerate(lines):
+        if line.storage in known or shown[line.path] != index or not _can_fill_up(line):
             continue
-        device, path, kind, options = words[0], _unescaped(words[1]), words[2], words[3].split(",")
-        if device in devices or not _can_fill_up(device, path, kind, options) or any(text in path for text in exclude):
+        if any(text in line.path for text in exclude):
             continue
-        devices.add(device)
-        mounts.append(Mount(path, device.split("/", 1)[0] if kind == "zfs" else ""))
+        known.add(line.storage)
+        mounts.append(Mount(line.path, line.device.split("/", 1)[0] if line.kind == "zfs" else ""))
     return mounts
 
 
-def _can_fill_up(device: str, path: str, kind: str, options: List[str]) -> bool:
+def _lines(content: bytes) -> Iterator[_Line]:
+    for text in content.decode(errors="surrogateescape").split("\n"):
+        info = _INFO.fullmatch(text)
+        if info:
+            storage, path, kind, device, options = info.groups()
+            yield _Line(device, _unescaped(path), kind, options.split(","), storage)
+            continue
+        words = text.split(" ")
+        if len(words) >= _WORDS:
+            yield _Line(words[0], _unescaped(words[1]), words[2], words[3].split(","), words[0])
+
+
+def _can_fill_up(line: _Line) -> bool:
+    device, kind = line.device, line.kind
     if kind != "zfs" and (not device.startswith("/dev/") or device == "/dev/fuse" or _LOOP.fullmatch(device)):
         return False
-    if kind in _FULL_BY_DESIGN or kind.startswith("fuse.") or "ro" in options:
+    if kind in _FULL_BY_DESIGN or kind in _SHARED or kind.startswith("fuse.") or "ro" in line.options:
         return False
-    return path != "/boot" and not path.startswith("/boot/")
+    return line.path != "/boot" and not line.path.startswith("/boot/")
 
 
 def _unescaped(text: str) -> str:
