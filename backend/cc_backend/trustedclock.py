@@ -77,6 +77,11 @@ class TrustedClock:
             self._follow()
             return self._doubt_since_s is not None
 
+    def now_s(self) -> float:
+        """The trusted time: the wall clock, or in doubt what it would be without its jump."""
+        with self._lock:
+            return self._follow()[1]
+
     def retention_now_s(self) -> int:
         """The time by which things are removed: the earlier one, in doubt."""
         return self.range().earliest_s

@@ -55,6 +55,7 @@ def test_after_a_jump_things_are_removed_by_the_earlier_time_and_samples_taken_b
     clocks.wall_s += step_s
     assert clock.in_doubt
     true_s = NOW_S + 10
+    assert clock.now_s() == true_s
     assert clock.range() == (min(true_s, true_s + step_s), max(true_s, true_s + step_s))
     clocks.pass_by(100_000)
     clock.decide()

@@ -14,6 +14,7 @@ from faultrig.site import CLUSTER, Site, soon
 pytestmark = pytest.mark.faults
 
 HOUR_S = 3600
+DAY_S = 24 * HOUR_S
 HERE = Path(__file__).resolve().parent
 
 
@@ -123,6 +124,51 @@ def test_the_archiver_goes_on_when_the_clock_is_set_back(site: Site, clock: Cloc
             assert meta["duration"] == 10
             (series,) = data["cpu_load"]["node"]["series"]
             assert series["data"] == [sender.value(0, first + at) for at in range(11)]
+
+
+def send_until(sender: SampleSender, count: int) -> None:
+    """So many batches are acknowledged."""
+    while sender.acknowledged < count and not sender.wrong:
+        sender.step()
+    assert not sender.wrong, sender.wrong
+
+
+@pytest.mark.parametrize("offset_s", [30 * DAY_S, 50 * 366 * DAY_S], ids=["30 days", "50 years"])
+def test_a_clock_that_is_set_far_ahead_stalls_and_empties_nothing(site: Site, clock: Clock, offset_s: int) -> None:
+    """The server's alone: the nodes and the scheduler know the time."""
+    site.environment = clock.environment
+    base_s = int(time.time()) - 2 * HOUR_S
+    sender = SampleSender(site, 1, base_s)
+    start = {
+        "jobId": 1,
+        "cluster": CLUSTER,
+        "user": "ada",
+        "project": "engines",
+        "startTime": base_s,
+        "numNodes": 1,
+        "resources": [{"hostname": "n1"}],
+    }
+    with site.serving():
+        assert site.post_job("start_job", start)[0] == 201
+        send_until(sender, 12)
+        clock.set(offset_s)
+        began_s = time.monotonic()
+        send_until(sender, 24)
+        clock.set(0)
+        stop = {"jobId": 1, "cluster": CLUSTER, "stopTime": base_s + 20}
+        assert site.post_job("stop_job", stop)[0] == 200
+        soon("archiving", lambda: all(row["monitoringStatus"] == 3 for row in site.jobs()), 20)
+        assert time.monotonic() - began_s < 30
+        clock.set(offset_s)
+    with site.serving():  # started while it is ahead
+        soon("samples of before its start", site.is_whole)
+        send_until(sender, 36)
+        soon("upkeep", lambda: "capacity series" in site.log.rpartition("restored files")[2], 20)
+        clock.set(0)
+    found = stored(site, from_s=base_s - 10, to_s=base_s + 100)
+    assert {key.time_s for key in found} == {base_s + slot for slot in range(sender.acknowledged)}
+    assert "was expected" in site.log
+    assert "Traceback" not in site.log
 
 
 def test_samples_from_before_a_step_back_are_kept_while_the_backend_is_away_and_delivered_after(

@@ -44,7 +44,7 @@ def _bound_clusters(services: Services) -> tuple[str, ...]:
             code=ErrorCode.TOKEN_MISSING,
         )
     try:
-        caller = services.tokens.verify(token or "", services.clock())
+        caller = services.tokens.verify(token or "", services.trusted_clock.now_s())
         demand(caller, Permission.METRICS_SELF)
     except (NotAuthenticated, NotAllowed):
         if local:

@@ -238,7 +238,7 @@ class _Guard:
         token = presented_token(request)
         if token is not None and permission.takes_tokens:
             self._demand_allowed_address()
-            return self._services.tokens.verify(token, self._services.clock())
+            return self._services.tokens.verify(token, self._services.trusted_clock.now_s())
         session = current_session() if permission.takes_sessions else None
         if session is None:
             if permission.takes_sessions:

@@ -115,7 +115,7 @@ def healthz(services: StoreServices, _: Caller) -> Response:
 def metrics(services: StoreServices, _: Caller) -> Response:
     """The counters as Prometheus text."""
     if not is_local():
-        services.gate.admit(presented_token(request), Permission.METRICS_SELF, services.clock())
+        services.gate.admit(presented_token(request), Permission.METRICS_SELF, services.trusted_clock.now_s())
     families = [
         storefamilies.build_family(),
         *storefamilies.store_families(services.store.counters(), services.store.capacity(services.now_s())),
@@ -154,7 +154,7 @@ def _admitted(route: Route) -> Callable[[], Response]:
         services = cast("StoreServices", current_app.extensions[EXTENSION])
         if route.permission is Permission.PUBLIC:
             return route.view(services, _NOBODY)
-        caller = services.gate.admit(presented_token(request), route.permission, services.clock())
+        caller = services.gate.admit(presented_token(request), route.permission, services.trusted_clock.now_s())
         return route.view(services, caller)
 
     return view
@@ -179,7 +179,7 @@ def may_send_body(app: Flask, environ: "WSGIEnvironment") -> bool:
     if permission is Permission.PUBLIC:
         return False
     try:
-        services.gate.admit(presented_token(Request(environ)), permission, services.clock())
+        services.gate.admit(presented_token(Request(environ)), permission, services.trusted_clock.now_s())
     except CockpitError:
         return False
     return True
