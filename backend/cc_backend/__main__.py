@@ -2,7 +2,6 @@
 
 import os
 import sys
-from pathlib import Path
 
 TRACEBACK_VARIABLE = "CC_BACKEND_TRACEBACK"
 """Set in the environment, defects of this program show where they are."""
@@ -57,14 +56,10 @@ def _failed(error: Exception) -> int:
 
 def _flushed(status: int) -> int:
     """The exit status once all output is out; what cannot be written is told here and not by the interpreter."""
-    try:
-        if sys.stdout is not None:
-            sys.stdout.flush()
-    except OSError as error:
-        with Path(os.devnull).open("wb") as nothing:
-            os.dup2(nothing.fileno(), 1)
-        return _failed(error)
-    return status
+    from cc_common.output import flush_output  # noqa: PLC0415 - nothing is loaded before `main` can tell what fails
+
+    error = flush_output()
+    return status if error is None or status else _failed(error)
 
 
 if __name__ == "__main__":

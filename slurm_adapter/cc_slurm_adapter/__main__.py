@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from typing import List, Optional
 
 from cc_common.errors import CockpitError, SettingsError
+from cc_common.output import flush_output
 
 EXIT_OK, EXIT_FAILED, EXIT_SETTINGS = 0, 1, 2
 
 
 def main(arguments: Optional[List[str]] = None) -> int:
     """Run a command; its exit status: 2 for wrong settings, 1 for any other failure, each with one line of reason."""
+    status = _run(sys.argv[1:] if arguments is None else arguments)
+    error = flush_output()
+    if error is None or status != EXIT_OK:
+        return status
+    return EXIT_FAILED if isinstance(error, BrokenPipeError) else _failed(_reason(error), EXIT_FAILED)
+
+
+def _run(words: List[str]) -> int:
     try:
-        return _dispatch(sys.argv[1:] if arguments is None else arguments)
+        return _dispatch(words)
     except KeyboardInterrupt:
         return _failed("interrupted", EXIT_FAILED)
-    except BrokenPipeError:
-        # Whoever reads our output has seen enough; keep Python from complaining again at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    except BrokenPipeError:  # whoever reads our output has seen enough
         return EXIT_FAILED
     except Exception as error:  # the last fence: people never see a traceback
         if os.environ.get("CC_SLURM_ADAPTER_DEBUG"):
@@ -32,6 +40,8 @@ def _reason(error: Exception) -> str:
         return str(error)
     if isinstance(error, ModuleNotFoundError):
         return f"needs the Python package {error.name!r}; install clustercockpit[slurm]"
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        return f"{error.filename or 'standard output'}: {error.strerror}"
     return f"internal error, set CC_SLURM_ADAPTER_DEBUG=1 to see where: {type(error).__name__}: {error}"
 
 
