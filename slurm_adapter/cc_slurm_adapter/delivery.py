@@ -244,7 +244,7 @@ class _Pass:
         self.failures = self.failures + 1 if verdict is Verdict.LATER else 0
         if verdict is Verdict.BUSY:  # what it waits for may be the end of a later run of the same job
             self.held.add(event.key)
-        elif verdict in (Verdict.LATER, Verdict.MISSING):
+        elif verdict in (Verdict.EARLY, Verdict.LATER, Verdict.MISSING):
             self.held.add(event.key[:2])
 
 

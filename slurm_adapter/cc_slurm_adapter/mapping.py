@@ -27,7 +27,12 @@ FINAL_STATES: Mapping[str, str] = {
 }
 LIVE_STATES = frozenset(("RUNNING", "SUSPENDED", ""))
 _REQUEUED = frozenset(("REQUEUED", "REQUEUE_HOLD", "REQUEUE_FED", "SPECIAL_EXIT"))
-_MAX_NAME = 1024
+_MAX_JOB_NAME = 1024
+# what receivers take (docs/api.md): beyond it a field is none, and must not cost the whole job
+_MAX_NAME = 256
+_MAX_COUNT = 2**31 - 1
+_MAX_WALLTIME_MIN = 100 * 366 * 24 * 60
+_MAX_MEMORY_MB = 2**53 - 1
 _KEPT_LISTS = 16_384
 _SHOWN_NAMES = 300
 
@@ -82,22 +87,22 @@ class Mapper:
         resources = tuple(self._resource(host, places.get(host), problems) for host in hosts)
         threads = [len(resource.hwthreads) for resource in resources]
         accelerators = sum(len(resource.accelerators) for resource in resources)
-        gpus = job.gpus or sum(gpu_count(place.gres) for place in places.values())
+        gpus = _up_to(_MAX_COUNT, job.gpus or sum(gpu_count(place.gres) for place in places.values()))
         if accelerators != gpus and gpus:
             problems.append(f"{gpus} GPUs are allocated, the ids of {accelerators} are known")
         event = JobStart(
             cluster=self.cluster,
-            user=job.user,
-            project=job.account,
-            partition=job.partition,
+            user=_name(job.user),
+            project=_name(job.account),
+            partition=_name(job.partition),
             job_id=job.job_id,
             array_job_id=job.array_job_id,
             start_time=job.start_time,
-            submit_time=job.submit_time,
-            walltime=(job.time_limit_min or 0) * 60,
-            requested_memory=job.requested_memory_mb,
+            submit_time=job.submit_time if job.submit_time <= job.start_time else 0,
+            walltime=_up_to(_MAX_WALLTIME_MIN, job.time_limit_min or 0) * 60,
+            requested_memory=_up_to(_MAX_MEMORY_MB, job.requested_memory_mb),
             num_nodes=len(hosts),
-            num_hwthreads=sum(threads) if all(threads) else job.cpus,
+            num_hwthreads=sum(threads) if all(threads) else _up_to(_MAX_COUNT, job.cpus),
             num_acc=gpus or accelerators,
             smt=job.threads_per_core or self._threads_per_core(hosts),
             shared=(details.shared if details and details.shared else job.shared) or MULTI_USER,
@@ -134,8 +139,18 @@ def _hosts(written: str) -> Tuple[str, ...]:
     return tuple(expand(written))
 
 
+def _name(written: str) -> str:
+    """A name as receivers take it: one line, and not longer than they keep."""
+    return " ".join(written.split())[:_MAX_NAME]
+
+
+def _up_to(most: int, amount: int) -> int:
+    """An amount; 0, which is not known, where it is more than can be."""
+    return amount if amount <= most else 0
+
+
 def _for_people(job: SlurmJob, details: Optional[JobDetails]) -> Optional[Mapping[str, str]]:
-    written = {"jobName": job.name[:_MAX_NAME], "slurmInfo": details.text if details else ""}
+    written = {"jobName": job.name[:_MAX_JOB_NAME], "slurmInfo": details.text if details else ""}
     return {key: value for key, value in written.items() if value} or None
 
 

@@ -30,6 +30,8 @@ class Verdict(enum.Enum):
     """The backend holds that another run of this job is not over: its stop has to come first."""
     MISSING = "missing"
     """The backend does not know the job that is to be stopped: send its start first."""
+    EARLY = "early"
+    """The time of the event has not come by the backend's clock: try this event again, nothing is wrong with others."""
     LATER = "later"
     """This event failed; others may well be taken."""
     AWAY = "away"
@@ -69,8 +71,8 @@ def meaning_of(kind: str) -> Callable[..., EventOutcome]:
 _OF_CODE: Mapping[Tuple[str, str], Verdict] = {
     ("start", ErrorCode.JOB_KNOWN): Verdict.KNOWN,
     ("start", ErrorCode.JOB_RUNNING): Verdict.BUSY,
-    ("start", ErrorCode.TIME_IN_FUTURE): Verdict.LATER,
-    ("stop", ErrorCode.TIME_IN_FUTURE): Verdict.LATER,
+    ("start", ErrorCode.TIME_IN_FUTURE): Verdict.EARLY,
+    ("stop", ErrorCode.TIME_IN_FUTURE): Verdict.EARLY,
     ("stop", ErrorCode.JOB_NOT_RUNNING): Verdict.KNOWN,
     ("stop", ErrorCode.JOB_UNKNOWN): Verdict.MISSING,
 }

@@ -11,6 +11,8 @@ from cc_slurm_adapter.mapping import LIVE_STATES, end_state
 from cc_slurm_adapter.model import RunKey, SlurmJob
 
 ENOUGH_ABSENCES = 2
+CLOCKS_DIFFER_S = 86_400
+"""A time that lies further ahead is no clock that goes wrong, it is none."""
 
 
 @dataclass(frozen=True)
@@ -114,7 +116,7 @@ class _Work:
 
     def queued(self, job: SlurmJob) -> None:
         """A job of the controller's list."""
-        if not started(job) or "RESIZING" in job.flags:
+        if not started(job) or "RESIZING" in job.flags or self._is_ahead(job.start_time):
             self._note_what_is_still_there(job)
             return
         run = self._find(job)
@@ -134,6 +136,8 @@ class _Work:
         """A run of the accounting; whether it may be told of if it is not known."""
         final = end_state(job.state, job.flags)
         if not started(job) or not job.end_time or not final or "RESIZING" in job.flags:
+            return
+        if self._is_ahead(job.start_time):
             return
         run = self._find(job)
         if run is None:
@@ -199,7 +203,7 @@ class _Work:
         return run
 
     def _stop(self, run: Run, stop_time: int, state: str, evidence: str) -> None:
-        stop_time = max(stop_time, run.key.start_time)
+        stop_time = max(self._look.now_s if self._is_ahead(stop_time) else stop_time, run.key.start_time)
         self._stops[run.key] = StopRun(run.key, stop_time, state, evidence)
         self._runs[run.key.job_id][run.key] = dataclasses.replace(run, end_time=stop_time)
 
@@ -211,13 +215,16 @@ class _Work:
             return True
         return self._look.accounting is not None and self._look.now_s - since_s >= self._look.grace_s
 
+    def _is_ahead(self, time_s: int) -> bool:
+        return time_s > self._look.now_s + CLOCKS_DIFFER_S
+
     def _note_what_is_still_there(self, job: SlurmJob) -> None:
         """A job that changes its size, or of which only the number could be read, has not vanished."""
         if "RESIZING" in job.flags:
             run = self._find(job)
             if run is not None:
                 self._there.add(run.key)
-        elif not job.start_time and job.state != "PENDING":
+        elif (not job.start_time or self._is_ahead(job.start_time)) and job.state != "PENDING":
             self._there.update(run.key for run in self._runs.get(job.job_id, {}).values() if run.open)
 
 

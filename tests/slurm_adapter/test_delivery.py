@@ -388,3 +388,14 @@ def test_a_batch_that_was_sent_but_not_written_down_is_sent_again_and_known(
     assert (waiting(again), again.counts().sent, again.counts().parked) == ([], 6, 0)
     second.close()
     again.close()
+
+
+def test_events_whose_time_has_not_come_hold_up_no_others(
+    journal: Journal, backend: Backend, delivery: Delivery
+) -> None:
+    fill(journal, *range(1, 21))
+    backend.code = "time_in_future"
+    backend.choose = lambda kind, body: 400 if int(body) < 20 else 201
+    delivery.deliver()
+    assert backend.sent[-2:] == [("start", "20"), ("stop", "20")]
+    assert (delivery.problem, len(waiting(journal))) == ("", 38)

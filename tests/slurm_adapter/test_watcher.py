@@ -280,3 +280,26 @@ def test_looking_again_after_writing_down_finds_nothing() -> None:
         ("alpha", 4, 900),
     ]
     assert decide("alpha", known.values(), Look(queue, runs, NOW)) == []
+
+
+YEARS_S = 40 * 365 * 86_400
+
+
+def test_a_running_job_whose_start_is_decades_away_is_there_and_not_told_of_yet() -> None:
+    ahead = job(start=NOW + YEARS_S)
+    assert told([], [ahead], []) == []
+    assert told([run(absences=1, absent_since=NOW - 5000)], [ahead], []) == [("absent", 1, 0)]
+
+
+@pytest.mark.parametrize("ends", [True, False])
+def test_an_end_that_is_decades_away_is_now(ends: bool) -> None:  # noqa: FBT001 a table
+    over = [job(state="COMPLETED", end=NOW + YEARS_S)]
+    assert told([run()], over if ends else [], [] if ends else over) == [("stop", 1, 900, NOW, "completed")]
+
+
+def test_a_run_of_the_accounting_that_begins_decades_from_now_is_none() -> None:
+    assert told([], [], [job(state="COMPLETED", start=NOW + YEARS_S, end=NOW + YEARS_S)]) == []
+
+
+def test_clocks_that_differ_by_hours_hold_nothing_up() -> None:
+    assert told([], [job(start=NOW + 7200)], []) == [("start", 1, NOW + 7200)]

@@ -12,8 +12,8 @@ NO_VALUES = frozenset((0xFFFFFFFE, 0xFFFFFFFF))
 """Slurm's marks for "not set" and "without end" in 32 bits; those in 16 bits are job ids, too."""
 MAX_NUMBER = (1 << 53) - 1
 """Larger numbers say nothing, and a database or a receiver could not hold them."""
-MAX_TIME_S = 4_102_444_800
-"""2100 in seconds since the epoch: a time behind it is none."""
+MIN_TIME_S, MAX_TIME_S = 946_684_800, 4_102_444_800
+"""2000 and 2100 in seconds since the epoch: a time outside is none, and no receiver takes it."""
 MAX_TEXT = 1 << 20
 MAX_IDS = 65536
 
@@ -77,7 +77,7 @@ def count(value: Any) -> int:
 def moment(value: Any) -> int:
     """A time in seconds since the epoch; 0 for not set, and for what is no time."""
     seconds = count(value)
-    return seconds if seconds <= MAX_TIME_S else 0
+    return seconds if MIN_TIME_S <= seconds <= MAX_TIME_S else 0
 
 
 def text(value: Any) -> str:

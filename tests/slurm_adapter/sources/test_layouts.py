@@ -148,9 +148,9 @@ def test_a_record_without_a_job_id_is_none(record: Dict[str, Any]) -> None:
 
 
 def test_a_job_that_never_started_has_no_nodes_in_the_accounting() -> None:
-    run = accounted({"job_id": 4, "nodes": "None assigned", "time": {"start": 4294967294, "end": 9}})
+    run = accounted({"job_id": 4, "nodes": "None assigned", "time": {"start": 4294967294, "end": 1_790_000_000}})
     assert run is not None
-    assert (run.nodes, run.start_time, run.end_time) == ("", 0, 9)
+    assert (run.nodes, run.start_time, run.end_time) == ("", 0, 1_790_000_000)
 
 
 def test_gres_are_given_to_nodes_only_if_there_is_one_text_for_each() -> None:

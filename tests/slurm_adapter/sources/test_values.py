@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cc_slurm_adapter.sources.values import megabytes, number, resources, state_of, whole
+from cc_slurm_adapter.sources.values import megabytes, moment, number, resources, state_of, whole
 
 
 @pytest.mark.parametrize(
@@ -32,6 +32,22 @@ from cc_slurm_adapter.sources.values import megabytes, number, resources, state_
 )
 def test_a_number_is_read_however_a_version_writes_it(written: Any, meant: Optional[int]) -> None:
     assert number(written) == meant
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        (946_684_799, 0),
+        (946_684_800, 946_684_800),
+        (4_102_444_800, 4_102_444_800),
+        (4_102_444_801, 0),
+        (65534, 0),
+        (1, 0),
+        ({"set": True, "infinite": False, "number": 1_790_000_000}, 1_790_000_000),
+    ],
+)
+def test_a_time_that_no_receiver_takes_is_not_known(written: Any, meant: int) -> None:
+    assert moment(written) == meant
 
 
 @pytest.mark.parametrize(
