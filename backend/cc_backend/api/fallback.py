@@ -17,6 +17,7 @@ PREFIXES = ("/api", "/userapi", "/frontend", "/config", "/metricstore")
 READ_ONLY = ("/healthz", "/metrics")
 _CHANGING = ("POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 _METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
+_ENDPOINT = "unknown"
 _CORS_PREFIX = "/api/"
 _PREFLIGHT_HEADERS = {
     "Access-Control-Allow-Methods": "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS",
@@ -43,6 +44,14 @@ def unknown(rest: str = "") -> Response:
     return answer
 
 
+def covers(path: str) -> bool:
+    """Whether a path is the API's, whose failures are JSON.
+
+    A method that is not in the list above ends at none of the routes here.
+    """
+    return path in READ_ONLY or any(path == prefix or path.startswith(f"{prefix}/") for prefix in PREFIXES)
+
+
 def _allowed_methods() -> list[str]:
     adapter = request_ctx.url_adapter
     if adapter is None:
@@ -53,7 +62,7 @@ def _allowed_methods() -> list[str]:
             rule, _ = adapter.match(method=method, return_rule=True)
         except HTTPException:
             continue
-        if rule.endpoint != request.endpoint:
+        if rule.endpoint.rpartition(".")[2] != _ENDPOINT:
             allowed += ["GET", "HEAD"] if method == "GET" else [method]
     return allowed
 
@@ -73,10 +82,10 @@ def install(blueprint: Blueprint) -> None:
     for prefix in PREFIXES:
         for rule in (f"{prefix}/<path:rest>", *([f"{prefix}/"] if prefix != "/config" else [])):
             blueprint.add_url_rule(
-                rule, view_func=unknown, methods=methods, strict_slashes=False, provide_automatic_options=False
+                rule, _ENDPOINT, unknown, methods=methods, strict_slashes=False, provide_automatic_options=False
             )
     for rule in READ_ONLY:
         blueprint.add_url_rule(
-            rule, view_func=unknown, methods=_CHANGING, strict_slashes=False, provide_automatic_options=False
+            rule, _ENDPOINT, unknown, methods=_CHANGING, strict_slashes=False, provide_automatic_options=False
         )
     blueprint.after_request(allow_cross_origin)

@@ -123,7 +123,8 @@ def resources(written: Any) -> Dict[str, str]:
 def megabytes(amount: str) -> int:
     """The amount of memory that Slurm writes as 2000M, 62.50G or a plain number of megabytes; 0 for anything else."""
     match = _AMOUNT.fullmatch(amount)
-    return round(float(match.group(1)[:_LONGEST]) * _MEGABYTES[match.group(2).upper()]) if match else 0
+    size = float(match.group(1)[:_LONGEST]) * _MEGABYTES[match.group(2).upper()] if match else 0.0
+    return round(size) if size <= MAX_NUMBER else 0
 
 
 def whole(amount: str) -> int:

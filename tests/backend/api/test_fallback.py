@@ -41,6 +41,35 @@ def test_a_wrong_method_is_405_with_allow(client: FlaskClient, method: str, path
     assert answer.get_json()["status"] == "Method Not Allowed"
 
 
+@pytest.mark.parametrize("method", ["BREW", "TRACE", "PROPFIND"])
+@pytest.mark.parametrize(
+    ("path", "allowed"),
+    [
+        ("/api/jobs/", {"GET", "HEAD", "OPTIONS"}),
+        ("/api/jobs/start_job", {"GET", "HEAD", "POST", "PUT", "OPTIONS"}),
+        ("/healthz", {"GET", "HEAD", "OPTIONS"}),
+        ("/metricstore/write/", {"POST", "OPTIONS"}),
+    ],
+)
+def test_a_method_that_nobody_knows_is_405_in_json_too(
+    client: FlaskClient, method: str, path: str, allowed: set[str]
+) -> None:
+    answer = client.open(path, environ_overrides={"REQUEST_METHOD": method})
+    assert (answer.status_code, answer.content_type) == (405, "application/json")
+    assert answer.get_json()["code"] == "method_not_allowed"
+    assert set(answer.headers["Allow"].split(", ")) == allowed
+
+
+def test_a_method_that_nobody_knows_at_an_unknown_path_is_404_in_json(client: FlaskClient) -> None:
+    answer = client.open("/api/no/such/path", method="BREW")
+    assert (answer.status_code, answer.get_json()["code"]) == (404, "route_unknown")
+
+
+def test_pages_keep_their_own_answer_to_such_a_method(client: FlaskClient) -> None:
+    answer = client.open("/monitoring/jobs/", method="BREW")
+    assert (answer.status_code, answer.mimetype) == (405, "text/html")
+
+
 def test_a_browser_may_ask_first_without_a_token(client: FlaskClient) -> None:
     asked = {"Origin": "https://dash.example", "Access-Control-Request-Method": "PUT"}
     answer = client.options("/api/jobs/start_job/", headers=asked)

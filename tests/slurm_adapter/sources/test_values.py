@@ -88,7 +88,17 @@ def test_resources_are_split_and_the_first_of_a_name_counts() -> None:
 
 @pytest.mark.parametrize(
     ("written", "meant"),
-    [("2000M", 2000), ("62.50G", 64000), ("1T", 1048576), ("512K", 0), ("1024K", 1), ("7", 7), ("", 0), ("much", 0)],
+    [
+        ("2000M", 2000),
+        ("62.50G", 64000),
+        ("1T", 1048576),
+        ("512K", 0),
+        ("1024K", 1),
+        ("7", 7),
+        ("", 0),
+        ("much", 0),
+        ("99999999999999P", 0),
+    ],
 )
 def test_memory_is_megabytes(written: str, meant: int) -> None:
     assert megabytes(written) == meant
