@@ -395,7 +395,7 @@ def test_events_whose_time_has_not_come_hold_up_no_others(
 ) -> None:
     fill(journal, *range(1, 21))
     backend.code = "time_in_future"
-    backend.choose = lambda kind, body: 400 if int(body) < 20 else 201
+    backend.choose = lambda _kind, body: 400 if int(body) < 20 else 201
     delivery.deliver()
     assert backend.sent[-2:] == [("start", "20"), ("stop", "20")]
     assert (delivery.problem, len(waiting(journal))) == ("", 38)
