@@ -4,8 +4,10 @@ A catch-all route under each prefix, and under the two paths outside, does it; t
 """
 
 from http import HTTPStatus
+from typing import cast
 
-from flask import Blueprint, Response, request
+from flask import Blueprint, Flask, Response, request
+from flask.blueprints import BlueprintSetupState
 from flask.globals import request_ctx
 from werkzeug.exceptions import HTTPException
 
@@ -15,7 +17,6 @@ from cc_common.errorcodes import ErrorCode
 
 PREFIXES = ("/api", "/userapi", "/frontend", "/config", "/metricstore")
 READ_ONLY = ("/healthz", "/metrics")
-_CHANGING = ("POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 _METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 _ENDPOINT = "unknown"
 _CORS_PREFIX = "/api/"
@@ -44,14 +45,6 @@ def unknown(rest: str = "") -> Response:
     return answer
 
 
-def covers(path: str) -> bool:
-    """Whether a path is the API's, whose failures are JSON.
-
-    A method that is not in the list above ends at none of the routes here.
-    """
-    return path in READ_ONLY or any(path == prefix or path.startswith(f"{prefix}/") for prefix in PREFIXES)
-
-
 def _allowed_methods() -> list[str]:
     adapter = request_ctx.url_adapter
     if adapter is None:
@@ -78,14 +71,16 @@ def allow_cross_origin(response: Response) -> Response:
 
 def install(blueprint: Blueprint) -> None:
     """Add the catch-all routes and the cross-origin headers."""
-    methods = [*_METHODS, "OPTIONS"]
-    for prefix in PREFIXES:
-        for rule in (f"{prefix}/<path:rest>", *([f"{prefix}/"] if prefix != "/config" else [])):
-            blueprint.add_url_rule(
-                rule, _ENDPOINT, unknown, methods=methods, strict_slashes=False, provide_automatic_options=False
-            )
-    for rule in READ_ONLY:
-        blueprint.add_url_rule(
-            rule, _ENDPOINT, unknown, methods=_CHANGING, strict_slashes=False, provide_automatic_options=False
-        )
+    blueprint.record_once(_add_rules)
     blueprint.after_request(allow_cross_origin)
+
+
+def _add_rules(state: BlueprintSetupState) -> None:
+    """Rules for any method, whatever its name, which `add_url_rule` does not make."""
+    app = cast("Flask", state.app)
+    endpoint = f"{state.blueprint.name}.{_ENDPOINT}"
+    app.view_functions[endpoint] = unknown
+    rules = [f"{prefix}/<path:rest>" for prefix in PREFIXES]
+    rules += [f"{prefix}/" for prefix in PREFIXES if prefix != "/config"]
+    for rule in (*rules, *READ_ONLY):
+        app.url_map.add(app.url_rule_class(rule, endpoint=endpoint, strict_slashes=False))

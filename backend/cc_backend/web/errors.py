@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from http import HTTPStatus
 
 from flask import Blueprint, Response, make_response, render_template, request, url_for
-from werkzeug.exceptions import HTTPException, MethodNotAllowed
+from werkzeug.exceptions import HTTPException
 
-from cc_backend.api import fallback
 from cc_backend.errors import BackendError
 from cc_backend.problems import CONTENT_TYPE, problem_body
 from cc_backend.web.views.login import login_page
@@ -63,8 +62,6 @@ def install(pages: Blueprint) -> None:
 
 def answer(error: Exception) -> Response:
     """The page for an error; a request number under which the log has the cause of what nobody expected."""
-    if isinstance(error, MethodNotAllowed) and fallback.covers(request.path):
-        return fallback.unknown()
     status, text, retry_after_s = _read(error)
     if status == HTTPStatus.UNAUTHORIZED:
         return _sign_in(error, text)
@@ -113,7 +110,7 @@ def _problem(status: int, error: Exception, text: str) -> Response:
 
 
 def _wants_json() -> bool:
-    return (request.endpoint or "").endswith("job_data") or fallback.covers(request.path)
+    return (request.endpoint or "").endswith("job_data")
 
 
 def _sign_in(error: Exception, text: str) -> Response:
