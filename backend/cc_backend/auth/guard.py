@@ -21,7 +21,7 @@ from cc_backend.auth import csrf
 from cc_backend.auth.addresses import Networks, client_address, is_forwarded_https
 from cc_backend.auth.caller import Caller
 from cc_backend.auth.permissions import Permission, demand, permission_of
-from cc_backend.errors import BackendError, NotAllowed, NotAuthenticated
+from cc_backend.errors import BackendError, NotAllowed, NotAuthenticated, Unavailable
 from cc_backend.services import Services, current
 from cc_common.errorcodes import ErrorCode
 from cc_common.errors import CockpitError
@@ -83,10 +83,16 @@ def check_every_route(app: Flask) -> None:
 
 
 def may_send_body(app: Flask, environ: "WSGIEnvironment") -> bool:
-    """Whether the head of a request shows somebody who may use its route; where everybody may, nobody is shown."""
+    """Whether the head of a request shows somebody who may use its route; where everybody may, nobody is shown.
+
+    Raises:
+        Unavailable: the database does not answer.
+    """
     with app.request_context(environ):
         try:
             _installed().admit()
+        except Unavailable:
+            raise
         except (CockpitError, HTTPException):
             return False
         return optional_caller() is not None
@@ -283,10 +289,18 @@ def _demand_own_origin() -> None:
         is_ours = site in _OURS
     else:
         origin = request.headers.get("Origin") or request.headers.get("Referer")
-        is_ours = origin is None or urlsplit(origin).netloc == request.host
+        is_ours = origin is None or _host_of(origin) == request.host
     if not is_ours:
         text = "this request came from another site; open the page here and try again"
         raise NotAllowed(text, code=ErrorCode.FOREIGN_ORIGIN)
+
+
+def _host_of(origin: str) -> str | None:
+    """Host and port in an address; None if it is none, such as `http://[`."""
+    try:
+        return urlsplit(origin).netloc
+    except ValueError:
+        return None
 
 
 def _demand_csrf_token(session: "Session") -> None:

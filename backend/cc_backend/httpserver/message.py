@@ -9,12 +9,14 @@ from dataclasses import dataclass
 from http import HTTPStatus
 
 MAX_FIELDS = 100
+_MAX_HOST = 253 + len(".:65535")  # RFC 1035, section 2.3.4
 _TOKEN = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 _VALUE = rb"(?:[!-~\x80-\xff](?:[\t !-~\x80-\xff]*[!-~\x80-\xff])?)?"
 _REQUEST_LINE = re.compile(rb"(" + _TOKEN + rb") ([!-~]+) HTTP/(\d)\.(\d)")
 _FIELD_LINE = re.compile(rb"(" + _TOKEN + rb"):[\t ]*(" + _VALUE + rb")[\t ]*")
 _ABSOLUTE_FORM = re.compile(r"https?://[^/?#]*", re.IGNORECASE)
-_HOST = re.compile(r"[A-Za-z0-9._~%!$&'()*+,;=:\[\]-]*")
+_LABEL = r"[A-Za-z0-9_-]{1,63}"
+_HOST = re.compile(rf"(?:\[[0-9A-Fa-f:.]+\]|{_LABEL}(?:\.{_LABEL})*\.?)?(?::[0-9]{{0,5}})?")
 _DIGITS = re.compile(r"[0-9]{1,18}")
 _CHUNK_SIZE_LINE = re.compile(rb"([0-9A-Fa-f]{1,15})[\t ]*(?:;[\t -~\x80-\xff]*)?")
 
@@ -130,7 +132,7 @@ def _check_host(head: RequestHead) -> None:
     hosts = head.values("host")
     if len(hosts) > 1 or (not hosts and head.minor_version > 0):
         raise MalformedRequest("exactly one field Host is needed")
-    if hosts and not _HOST.fullmatch(hosts[0]):
+    if hosts and (len(hosts[0]) > _MAX_HOST or not _HOST.fullmatch(hosts[0])):
         raise MalformedRequest("the field Host cannot be read")
 
 

@@ -327,6 +327,8 @@ def test_a_change_by_token_needs_no_csrf_token(client: FlaskClient, token: str) 
         ({"Sec-Fetch-Site": "cross-site", "Origin": "http://localhost"}, 403),
         ({"Origin": "https://evil.example"}, 403),
         ({"Origin": "null"}, 403),
+        ({"Origin": "http://["}, 403),
+        ({"Referer": "http://[x/login"}, 403),
     ],
 )
 def test_nobody_is_logged_in_by_another_site(client: FlaskClient, headers: dict[str, str], status: int) -> None:

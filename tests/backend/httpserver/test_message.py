@@ -69,12 +69,32 @@ def test_the_host_of_an_absolute_target_does_not_count(target: str) -> None:
         b"GET / HTTP/1.1\r\nHost: x\r\nHost: y",
         b"GET / HTTP/1.1\r\nHost: x y",
         b"GET / HTTP/1.1\r\nHost: <x>",
+        b"GET / HTTP/1.1\r\nHost: x..y",
+        b"GET / HTTP/1.1\r\nHost: .",
+        b"GET / HTTP/1.1\r\nHost: .x",
+        b"GET / HTTP/1.1\r\nHost: [::1",
+        b"GET / HTTP/1.1\r\nHost: [x]",
+        b"GET / HTTP/1.1\r\nHost: a,b",
+        b"GET / HTTP/1.1\r\nHost: user@x",
+        b"GET / HTTP/1.1\r\nHost: a:b:80",
+        b"GET / HTTP/1.1\r\nHost: x:port",
+        b"GET / HTTP/1.1\r\nHost: x:123456",
+        b"GET / HTTP/1.1\r\nHost: " + b"x" * 64,
+        b"GET / HTTP/1.1\r\nHost: " + b"x." * 200,
     ],
 )
 def test_a_damaged_request_line_or_host_is_refused(raw: bytes) -> None:
     with pytest.raises(MalformedRequest) as caught:
         parse_head(raw)
     assert caught.value.status == HTTPStatus.BAD_REQUEST
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["", "localhost", "a.b-c.d_e.:8080", "127.0.0.1:80", "[::1]:8080", "[::ffff:1.2.3.4]", "xn--bcher-kva.example"],
+)
+def test_a_host_is_a_name_or_an_address(host: str) -> None:
+    assert parse_head(f"GET / HTTP/1.1\r\nHost: {host}".encode()).values("host") == [host]
 
 
 @pytest.mark.parametrize(
