@@ -1,6 +1,7 @@
 """One client's connection: requests are read whole, within their bounds, before the application hears of them."""
 
 import asyncio
+import contextlib
 import io
 import re
 from enum import Enum, auto
@@ -15,9 +16,10 @@ if TYPE_CHECKING:
     from cc_backend.httpserver.server import HttpServer
 
 READ_BYTES = 256 * 1024
-_HEAD_READ_BYTES = 64 * 1024
-_WRITE_BYTES = 64 * 1024
+_WRITE_BYTES = 16 * 1024
+"""So much of a response at most waits in the transport of a client that does not read."""
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+_END_OF_HEAD = b"\r\n\r\n"
 _NEVER_IN_A_HEAD = re.compile(rb"\0|(?<!\r)\n")
 _RETRY_S = 5
 
@@ -95,7 +97,8 @@ class Connection(asyncio.BufferedProtocol):
             return self._server.buffer
         if self.state is State.BODY and self._head is not None and self._head.content_length is not None:
             return self._server.buffer[: self._head.content_length - self._body_bytes]
-        return self._server.buffer[:_HEAD_READ_BYTES]
+        # no more than a head: what comes early waits with the client, so that none who never reads fills our memory
+        return self._server.buffer[: max(self._limits.head_bytes + len(_END_OF_HEAD) - len(self._input), 1)]
 
     def buffer_updated(self, nbytes: int) -> None:
         """Bytes came."""
@@ -130,7 +133,7 @@ class Connection(asyncio.BufferedProtocol):
     def _read_head(self) -> None:
         while self._input.startswith(b"\r\n"):  # RFC 9112, section 2.2
             del self._input[:2]
-        end = self._input.find(b"\r\n\r\n", max(self._searched - 3, 0))
+        end = self._input.find(_END_OF_HEAD, max(self._searched - 3, 0))
         stop = len(self._input) if end < 0 else end
         if stop > self._limits.head_bytes:
             self._refuse(
@@ -142,7 +145,7 @@ class Connection(asyncio.BufferedProtocol):
             self._searched = stop
         else:
             raw = bytes(self._input[:end])
-            del self._input[: end + 4]
+            del self._input[: end + len(_END_OF_HEAD)]
             self._searched = 0
             try:
                 self._begin(parse_head(raw))
@@ -160,9 +163,12 @@ class Connection(asyncio.BufferedProtocol):
             self._enter(State.ADMISSION)
             self._server.ask_admission(self, head)
 
-    def admitted(self, *, allowed: bool) -> None:
-        """The server says whether the caller may send the body that was announced."""
+    def admitted(self, *, allowed: bool | None) -> None:
+        """The server says whether the caller may send the body that was announced; None if that cannot be told now."""
         if self.state is not State.ADMISSION or self._head is None:
+            return
+        if allowed is None:  # not as to a stranger: senders take a 413 for their batch's fault and throw it away
+            self._refuse_for_now("who sends this cannot be found out at this moment; send it again")
             return
         length = self._head.content_length
         limit = self._server.application.body_limit(self._head.path) if allowed else self._limits.stranger_body_bytes
@@ -206,9 +212,8 @@ class Connection(asyncio.BufferedProtocol):
         if self._body_bytes + size > self._body_limit:
             self._refuse_body(self._body_bytes + size)
             return
-        if self._budget is None or not self._budget.take(size):
-            text = "too many bodies are being received; send this one again"
-            self._refuse(HTTPStatus.SERVICE_UNAVAILABLE, text, retry_after_s=_RETRY_S)
+        if self._budget is None or not self._server.take_memory(self, self._budget, size):
+            self.refuse_for_memory()
             return
         self._body_bytes += size
         for part in parts:
@@ -222,19 +227,22 @@ class Connection(asyncio.BufferedProtocol):
 
     def _hand_over(self, body: io.BytesIO | RefusedBody, body_bytes: int) -> None:
         assert self._head is not None  # noqa: S101 - a request has a head
-        if len(self._input) > self._limits.head_bytes:  # more requests ahead than anybody needs: close after this one
-            self._keep_alive = False
-            self._input.clear()
-            self._dropping = True
         environ = wsgi_environ(self._head, body, body_bytes, self.peer, self._server.endpoint)
         self._enter(State.WORK)
         if not self._server.submit(self, environ):
-            self._refuse(HTTPStatus.SERVICE_UNAVAILABLE, "too many requests wait", retry_after_s=_RETRY_S)
+            self._refuse_for_now("too many requests wait")
 
     def _refuse_body(self, size_bytes: int) -> None:
         """Let the application answer from the head alone: it knows why this body is not welcome, and in which form."""
         self._drop_request()
         self._hand_over(RefusedBody(), size_bytes)
+
+    def refuse_for_memory(self) -> None:
+        """Give up a body, since there is no memory for it."""
+        self._refuse_for_now("too many bodies are being received; send this one again")
+
+    def _refuse_for_now(self, text: str) -> None:
+        self._refuse(HTTPStatus.SERVICE_UNAVAILABLE, text, retry_after_s=_RETRY_S)
 
     def _refuse(self, status: HTTPStatus, text: str, *, retry_after_s: int | None = None, linger: bool = True) -> None:
         self._drop_request()
@@ -267,7 +275,8 @@ class Connection(asyncio.BufferedProtocol):
         self.release()
         if self.is_gone:
             return
-        self._keep_alive = self._keep_alive and not self._eof and not self._server.stopping
+        ended = self._eof and not self._input  # else there are requests that came before the end
+        self._keep_alive = self._keep_alive and not ended and not self._server.stopping
         self._enter(State.RESPONSE)
         says_so = self._head is not None and self._head.minor_version == 0
         head = response.head("close" if not self._keep_alive else "keep-alive" if says_so else "")
@@ -306,6 +315,8 @@ class Connection(asyncio.BufferedProtocol):
             if self._input:
                 self._head_began = True
                 self._read_head()
+            if self._eof and self.state is State.HEAD:
+                self._transport.close()
         elif self._eof or not self._dropping:
             self._transport.close()
         else:
@@ -313,7 +324,8 @@ class Connection(asyncio.BufferedProtocol):
             self._enter(State.LINGER)
             self._resume_reading()
             if self._transport.can_write_eof():
-                self._transport.write_eof()
+                with contextlib.suppress(OSError):  # the client is gone; the transport will say so
+                    self._transport.write_eof()
 
     # --- what keeps it in bounds
 
@@ -344,6 +356,10 @@ class Connection(asyncio.BufferedProtocol):
     def is_busy(self) -> bool:
         """Whether a request is under way that deserves its answer."""
         return self.state in (State.ADMISSION, State.BODY, State.WORK, State.RESPONSE)
+
+    def receives_into(self, budget: MemoryBudget) -> bool:
+        """Whether a body is being received that counts there."""
+        return self.state is State.BODY and self._budget is budget
 
     @property
     def is_expendable(self) -> bool:

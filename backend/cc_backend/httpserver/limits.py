@@ -32,15 +32,15 @@ class MemoryBudget:
     """Bytes that may be held at the same time. For one thread."""
 
     def __init__(self, total_bytes: int) -> None:
-        self._left_bytes = total_bytes
+        self.total_bytes = self.left_bytes = total_bytes
 
     def take(self, size_bytes: int) -> bool:
         """Whether there was room; what was taken must be given back."""
-        if size_bytes > self._left_bytes:
+        if size_bytes > self.left_bytes:
             return False
-        self._left_bytes -= size_bytes
+        self.left_bytes -= size_bytes
         return True
 
     def give_back(self, size_bytes: int) -> None:
         """The bytes are free again."""
-        self._left_bytes += size_bytes
+        self.left_bytes += size_bytes

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from socket import socket
 from typing import TYPE_CHECKING
 
+from cc_backend.errors import Unavailable
 from cc_backend.httpserver.connection import READ_BYTES, Connection
 from cc_backend.httpserver.limits import Limits, MemoryBudget
 from cc_backend.httpserver.message import RequestHead
@@ -42,7 +43,7 @@ class Application:
 
     wsgi: "WSGIApplication"
     may_send_body: Callable[["WSGIEnvironment"], bool]
-    """Whether the head of a request shows somebody who may use its route; called in a worker."""
+    """Whether the head of a request shows somebody who may use its route; called in a worker. May raise Unavailable."""
     body_limit: Callable[[str], int]
     """Largest body, by path, of those who may."""
     lane: Callable[[str], Lane]
@@ -110,7 +111,11 @@ class HttpServer:
         while True:
             await asyncio.sleep(_LOOK_EVERY_S)
             for number, connection in enumerate(list(self._connections)):
-                connection.enforce_deadline(self.now_s)
+                try:
+                    connection.enforce_deadline(self.now_s)
+                except Exception:  # one must not take the deadlines of all others with it
+                    logger.exception("cannot end a connection in time peer=%r", connection.peer)
+                    connection.abort()
                 if number % _AT_ONCE == 0:
                     await asyncio.sleep(0)  # a thousand that came together end together: others have their turn between
 
@@ -171,14 +176,16 @@ class HttpServer:
         environ = wsgi_environ(head, RefusedBody(), head.content_length or 0, connection.peer, self.endpoint)
 
         def ask() -> None:
+            allowed: bool | None = None
             try:
                 allowed = self.application.may_send_body(environ)
+            except Unavailable:
+                logger.debug("cannot tell who may send path=%r", environ["PATH_INFO"])
             except Exception:
                 logger.exception("admission failed path=%r", environ["PATH_INFO"])
-                allowed = False
             self._call_soon(answered, allowed)
 
-        def answered(allowed: bool) -> None:  # noqa: FBT001 - called by the event loop
+        def answered(allowed: bool | None) -> None:  # noqa: FBT001 - called by the event loop
             if allowed:
                 self._admitted[key] = self.now_s + _ADMITTED_S
                 self._admitted.move_to_end(key)
@@ -187,7 +194,25 @@ class HttpServer:
             connection.admitted(allowed=allowed)
 
         if not self._lanes[Lane.ADMISSION].submit(ask):
-            connection.admitted(allowed=False)
+            connection.admitted(allowed=None)
+
+    def take_memory(self, connection: Connection, budget: MemoryBudget, size_bytes: int) -> bool:
+        """Whether there is memory for more of a body.
+
+        Strangers who send slowly make room for those who came later, or enough of them would keep everybody out.
+        """
+        if budget.take(size_bytes):
+            return True
+        if budget is self.strangers_budget:
+            waiting = sorted(
+                (one for one in self._connections if one.receives_into(budget)), key=lambda one: one.since_s
+            )
+            enough = max(size_bytes, budget.total_bytes // _MAKE_ROOM_SHARE)
+            for oldest in waiting:
+                if oldest is connection or budget.left_bytes >= enough:
+                    break
+                oldest.refuse_for_memory()
+        return budget.take(size_bytes)
 
     def submit(self, connection: Connection, environ: "WSGIEnvironment") -> bool:
         """Whether a worker will take the request; `Connection.respond` gets what comes of it."""

@@ -157,6 +157,7 @@ def _wire_response(status: int, fields: list[tuple[str, str]], body: bytes, *, i
     for name, value in kept:
         if "\r" in value or "\n" in value or "\r" in name or "\n" in name:
             raise ValueError(f"the header field {name!r} holds a line break")
+        f"{name}{value}".encode("latin-1")  # here, where it becomes a 500, and not in the event loop
     if status in _NO_BODY:
         kept = [(name, value) for name, value in kept if name.lower() != "content-length"]
         body = b""

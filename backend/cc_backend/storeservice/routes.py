@@ -171,7 +171,11 @@ def lane(path: str) -> Lane:
 
 
 def may_send_body(app: Flask, environ: "WSGIEnvironment") -> bool:
-    """Whether the head of a request shows somebody who may use its route."""
+    """Whether the head of a request shows somebody who may use its route.
+
+    Raises:
+        Unavailable: that cannot be told now.
+    """
     services = cast("StoreServices", app.extensions[EXTENSION])
     path = environ["PATH_INFO"].rstrip("/")
     permissions = {route.path.rstrip("/"): route.permission for route in ROUTES}
@@ -180,6 +184,8 @@ def may_send_body(app: Flask, environ: "WSGIEnvironment") -> bool:
         return False
     try:
         services.gate.admit(presented_token(Request(environ)), permission, services.trusted_clock.now_s())
+    except Unavailable:
+        raise
     except CockpitError:
         return False
     return True

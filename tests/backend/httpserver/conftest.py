@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import pytest
 
+from cc_backend.errors import Unavailable
 from cc_backend.httpserver.limits import Limits
 from cc_backend.httpserver.listening import bound_socket
 from cc_backend.httpserver.server import Application, HttpServer
@@ -43,7 +44,10 @@ class EchoApplication:
         said = json.dumps({"method": environ["REQUEST_METHOD"], "path": path, "bytes": len(body)}).encode()
         if path == "/large":
             said = bytes(LARGE)
-        start_response("200 OK", [("Content-Type", "application/json"), ("Content-Length", str(len(said)))])
+        fields = [("Content-Type", "application/json"), ("Content-Length", str(len(said)))]
+        if path == "/unsayable":
+            fields.append(("X-Price", "5 \u20ac"))
+        start_response("200 OK", fields)
         return [] if environ["REQUEST_METHOD"] == "HEAD" else [said]
 
 
@@ -54,7 +58,7 @@ class RunningServer:
         self.echo = EchoApplication()
         application = Application(
             self.echo,
-            may_send_body=lambda environ: environ.get("HTTP_X_AUTH_TOKEN") == "good",
+            may_send_body=self._may_send_body,
             body_limit=lambda _: BODY_LIMIT,
             lane=lambda path: Lane.MONITORING if path == "/healthz" else Lane.GENERAL,
         )
@@ -65,6 +69,15 @@ class RunningServer:
         self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()))
         self._thread.start()
         self._ready.wait(20)
+
+    def _may_send_body(self, environ: "WSGIEnvironment") -> bool:
+        token = environ.get("HTTP_X_AUTH_TOKEN")
+        if token == "in doubt":
+            raise Unavailable("the database does not answer")
+        if token == "slow":
+            self.echo.at_work.set()
+            self.echo.go_on.wait(20)
+        return token in ("good", "slow")
 
     async def _serve(self) -> None:
         self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
@@ -77,6 +90,14 @@ class RunningServer:
         """As SIGTERM does; returns at once."""
         if self._thread.is_alive():
             self._loop.call_soon_threadsafe(self._stop.set)
+
+    def in_loop(self, probe: Callable[[], Any]) -> Any:
+        """What this returns, called in the event loop."""
+
+        async def call() -> Any:
+            return probe()
+
+        return asyncio.run_coroutine_threadsafe(call(), self._loop).result(20)
 
     def stop(self) -> None:
         """Stop, and wait until it has."""

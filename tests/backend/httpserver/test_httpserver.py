@@ -1,5 +1,7 @@
 """A server and its clients: whole requests get to the application, everything else has an answer and an end."""
 
+import contextlib
+import itertools
 import json
 import socket
 import struct
@@ -8,6 +10,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 BODY_LIMIT = 1_000_000
 LARGE = 8_000_000
@@ -74,6 +78,10 @@ def test_a_connection_is_kept_or_closed_as_the_client_says(server: Any) -> None:
         client.send(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
         assert client.response()[1]["connection"] == "close"
         assert client.is_closed_within(5)
+
+
+def test_a_header_that_cannot_be_sent_is_a_500(server: Any) -> None:
+    assert server.ask(GET % b"unsayable")[0] == 500
 
 
 def test_what_the_application_fails_to_catch_is_a_500(server: Any, caplog: pytest.LogCaptureFixture) -> None:
@@ -189,12 +197,32 @@ def test_who_waits_for_permission_gets_it_or_the_answer_at_once(server: Any) -> 
 
 
 @pytest.mark.parametrize(
-    ("limits", "fields"),
-    [({"body_memory_bytes": 60_000}, [b"X-Auth-Token: good"]), ({"strangers_memory_bytes": 3000}, [])],
+    ("token", "expect", "sent"),
+    [(b"in doubt", [], 20_000), (b"in doubt", [b"Expect: 100-continue"], 0), (b"slow", [], 20_000)],
 )
-def test_bodies_in_memory_are_bounded_together(serving: Any, eventually: Any, limits: Any, fields: list[bytes]) -> None:
-    server = serving(**limits)
-    size = 50_000 if fields else 2500
+def test_where_it_cannot_be_told_who_sends_the_body_is_asked_for_again(
+    serving: Any, monkeypatch: pytest.MonkeyPatch, token: bytes, expect: list[bytes], sent: int
+) -> None:  # 413 would make senders throw it away
+    monkeypatch.setattr("cc_backend.httpserver.server._MAX_QUEUED", 1)
+    server = serving()
+    with contextlib.ExitStack() as clients:
+        if token == b"slow":  # two at work, one in the queue
+            for number in range(3):
+                waiting = clients.enter_context(server.connect())
+                waiting.send(post(b"", b"X-Auth-Token: slow", path=b"/%d" % number, length=20_000))
+                assert server.echo.at_work.wait(10)
+                time.sleep(0.1)
+        raw = post(b"x" * sent, b"X-Auth-Token: " + token, *expect, length=20_000)
+        status, headers, body = server.ask(raw)
+        server.echo.go_on.set()
+    assert (status, json.loads(body)["code"]) == (503, "unavailable")
+    assert int(headers["retry-after"]) > 0
+    assert server.echo.requests == []
+
+
+def test_bodies_in_memory_are_bounded_together(serving: Any, eventually: Any) -> None:
+    server = serving(body_memory_bytes=60_000)
+    size, fields = 50_000, [KNOWN.strip()]
     with server.connect() as first:
         first.send(post(b"x" * size, *fields, length=size + 1))
         assert eventually(lambda: any(one._body_bytes == size for one in server.server._connections))
@@ -204,6 +232,31 @@ def test_bodies_in_memory_are_bounded_together(serving: Any, eventually: Any, li
         first.send(b"x")
         assert first.response()[0] == 200
     assert eventually(lambda: server.ask(post(b"x" * size, *fields))[0] == 200), "what was taken was given back"
+
+
+def test_strangers_who_do_not_go_on_make_room_for_those_who_come_later(serving: Any, eventually: Any) -> None:
+    server = serving(strangers_memory_bytes=20_000)
+    with contextlib.ExitStack() as clients:
+        stalling = [clients.enter_context(server.connect()) for _ in range(5)]
+        for number, client in enumerate(stalling):
+            client.send(post(b"x" * 4000, length=4001))
+            assert eventually(
+                lambda count=number + 1: sum(one._body_bytes == 4000 for one in server.server._connections) == count
+            )
+        assert server.ask(post(b"x" * 3000))[0] == 200
+        assert stalling[0].response()[0] == 503, "it waited longest"
+        for client in stalling[1:]:
+            client.send(b"x")
+            assert client.response()[0] == 200, "no more gave way than had to"
+        for _ in range(5):
+            assert server.ask(post(b"x" * 3000))[0] == 200
+    assert eventually(lambda: server.server.strangers_budget.left_bytes == 20_000)
+
+
+def test_a_stranger_alone_who_wants_more_than_there_is_gets_an_answer(serving: Any) -> None:
+    server = serving(strangers_memory_bytes=1000)
+    assert server.ask(post(b"x" * 3000))[0] == 503
+    assert server.server.strangers_budget.left_bytes == 1000
 
 
 # --- time and room
@@ -311,7 +364,79 @@ def test_requests_that_come_far_ahead_of_their_answers_take_no_memory(server: An
         with pytest.raises(TimeoutError):
             client.send(GET % (b"x" * 10_000) * 2000)
         [connection] = server.server._connections
-        assert len(connection._input) < 200_000
+        assert len(connection._input) < 20_000
+
+
+def test_who_asks_much_and_reads_nothing_takes_little_memory(serving: Any, eventually: Any) -> None:
+    server = serving()
+    with server.connect() as client:
+        client.socket.settimeout(0.5)
+        with contextlib.suppress(TimeoutError):
+            client.send(GET % b"large" * 20_000)
+        assert eventually(lambda: any(one._writing_paused for one in server.server._connections))
+        [connection] = server.server._connections
+        assert len(connection._input) < 20_000
+        assert server.in_loop(connection._transport.get_write_buffer_size) <= 16 * 1024
+
+
+def test_requests_before_the_end_of_a_stream_are_answered(server: Any) -> None:
+    with server.connect() as client:
+        client.send(GET % b"slow" + post(b"body") + GET % b"y" + b"GET /half")
+        client.half_close()
+        assert server.echo.at_work.wait(10)
+        server.echo.go_on.set()
+        assert [client.response()[0] for _ in range(4)] == [200, 200, 200, 0]
+    assert [path for _, path, _ in server.echo.requests] == ["/slow", "/write", "/y"]
+
+
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(data=st.data())
+def test_requests_are_the_same_however_their_bytes_arrive(server: Any, data: st.DataObject) -> None:
+    bodies = st.binary(max_size=9000)
+    kinds = st.one_of(
+        st.integers(0, 99).map(lambda number: (GET % str(number).encode(), b"")),
+        bodies.map(lambda body: (post(body, KNOWN.strip()), body)),
+        st.lists(bodies.filter(bool), max_size=4).map(
+            lambda chunks: (chunked(*chunks) + b"0\r\nTrailer: x\r\n\r\n", b"".join(chunks))
+        ),
+    )
+    requests = data.draw(st.lists(kinds, min_size=1, max_size=6))
+    wire = b"".join(raw for raw, _ in requests)
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(wire)), max_size=8)))
+    before = len(server.echo.requests)
+    with server.connect() as client:
+        client.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for start, end in itertools.pairwise([0, *cuts, len(wire)]):
+            client.send(wire[start:end])
+        client.half_close()
+        assert [client.response()[0] for _ in requests] == [200] * len(requests)
+    assert [body for _, _, body in server.echo.requests[before:]] == [body for _, body in requests]
+
+
+def test_a_client_that_leaves_as_it_is_refused_is_no_defect(serving: Any, eventually: Any) -> None:
+    server = serving()
+    client = server.connect()
+    client.send(post(b"x", length=2))
+    assert eventually(lambda: any(one._body_bytes for one in server.server._connections))
+
+    def refuse() -> None:  # the event loop is busy while the client leaves
+        client.__exit__()
+        [connection] = server.server._connections
+        connection.refuse_for_memory()
+
+    server.in_loop(refuse)
+    assert eventually(lambda: not server.server._connections)
+
+
+def test_a_defect_in_one_connection_leaves_the_deadlines_of_others(serving: Any, eventually: Any) -> None:
+    server = serving(head_s=0.5)
+    with server.connect() as broken, server.connect() as other:
+        broken.send(b"GET ")
+        assert eventually(lambda: any(one._head_began for one in server.server._connections))
+        [connection] = [one for one in server.server._connections if one._head_began]
+        connection._limits = None
+        assert other.is_closed_within(10)
+        assert broken.is_closed_within(10)
 
 
 def test_a_server_that_is_told_to_stop_answers_what_runs(serving: Any) -> None:
