@@ -26,6 +26,7 @@ from cc_backend.auth.users import User, Users
 from cc_backend.database import Database
 from cc_backend.errors import BackendError, NotAuthenticated
 from cc_backend.services import EXTENSION, Services
+from cc_backend.trustedclock import TrustedClock
 
 NOW_S = 1_760_000_000
 SERVICE = User("svc", frozenset({"api"}))
@@ -91,6 +92,7 @@ def make_app(database: Database, users: Users, tokens: Tokens, sessions: Session
             sessions=sessions,
             browsers=KnownBrowsers(database),
             clock=lambda: NOW_S,
+            trusted_clock=TrustedClock(lambda: NOW_S, steady=lambda: NOW_S),
         )
         services = cast("Services", parts)
         app = Flask(__name__, static_folder=None)
