@@ -212,3 +212,51 @@ def test_a_vlan_and_the_device_that_carries_it_count_once(tmp_path: Path, write:
     values = _bandwidth(tmp_path, write, "eth0", "vlan7", include_devices=("eth0", "vlan7"))
     assert values["net_bw"] == 10
     assert _bandwidth(tmp_path, write, "eth0", "vlan7", include_devices=("vlan7",))["net_bw"] == 10
+
+
+@pytest.mark.usefixtures("hardware")
+def test_a_bond_of_vlans_and_the_devices_below_count_once(tmp_path: Path, write: Write) -> None:
+    for number in "01":
+        _below(tmp_path, f"eth{number}", f"eth{number}.7", as_master=False)
+        _below(tmp_path, f"eth{number}.7", "bond0", as_master=True)
+    names = ("eth0", "eth1", "eth0.7", "eth1.7", "bond0")
+    for included in (("eth0", "eth1", "bond0"), names):
+        assert _bandwidth(tmp_path, write, *names, include_devices=included)["net_bw"] == 20
+
+
+@pytest.mark.usefixtures("hardware")
+def test_a_vlan_on_a_bond_and_the_devices_of_the_bond_count_once(tmp_path: Path, write: Write) -> None:
+    for lower in ("eth0", "eth1"):
+        _below(tmp_path, lower, "bond0", as_master=True)
+    _below(tmp_path, "bond0", "bond0.7", as_master=False)
+    names = ("eth0", "eth1", "bond0", "bond0.7")
+    assert _bandwidth(tmp_path, write, *names, include_devices=("eth0", "eth1", "bond0.7"))["net_bw"] == 20
+
+
+@pytest.mark.usefixtures("hardware")
+def test_of_a_bridge_and_its_port_the_port_counts_what_passes(tmp_path: Path, write: Write) -> None:
+    (tmp_path / "sys/class/net/br0/bridge").mkdir(parents=True)
+    for lower in ("eth0", "tap0"):
+        _below(tmp_path, lower, "br0", as_master=True)
+    devices = _dev(eth0=(0, 0, 0, 0), br0=(0, 0, 0, 0), tap0=(0, 0, 0, 0))
+    later = _dev(eth0=(100, 0, 1, 0), br0=(40, 0, 1, 0), tap0=(60, 0, 1, 0))
+    assert _values(tmp_path, write, devices, later, include_devices=("eth0", "br0"))["net_bw"] == 10
+
+
+@pytest.mark.usefixtures("hardware")
+def test_a_partition_of_infiniband_counts_beside_its_parent_but_a_bond_over_it_does_not(
+    tmp_path: Path, write: Write
+) -> None:
+    numbers = {"ib0": (4, 4), "ib0.8001": (7, 4), "bond0": (9, 9)}
+    for device, (index, parent) in numbers.items():
+        write(f"sys/class/net/{device}/ifindex", f"{index}\n")
+        write(f"sys/class/net/{device}/iflink", f"{parent}\n")
+        write(f"sys/class/net/{device}/type", "32\n")
+    _below(tmp_path, "ib0.8001", "bond0", as_master=True)
+    values = _values(
+        tmp_path,
+        write,
+        "".join(f"{name}: {' 0' * 16}\n" for name in ("ib0", "ib0.8001", "bond0")),
+        "".join(f"{name}: 100 {' 0' * 15}\n" for name in ("ib0", "ib0.8001", "bond0")),
+    )
+    assert values["net_bw"] == 20

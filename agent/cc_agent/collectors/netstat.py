@@ -32,9 +32,13 @@ _COLUMNS = (0, 8, 1, 9)
 """Where the counters stand in a line of /proc/net/dev, in the order of _COUNTERS."""
 
 _ETHERNET = "1"
-"""ARPHRD_ETHER in /sys/class/net/*/type; IP over InfiniBand has 32."""
+"""ARPHRD_ETHER in /sys/class/net/*/type."""
+_INFINIBAND = "32"
+"""ARPHRD_INFINIBAND: IP over InfiniBand."""
 _LOWER = "lower_"
 """Links in /sys/class/net/NAME to the devices that NAME stands on begin so."""
+_DEEPEST = 8
+"""How many devices on top of each other are followed; the kernel allows as many."""
 _VIRTUAL_NAMES = (
     "lo", "bond", "br-", "bridge", "cali", "cni", "docker", "dummy", "flannel", "ifb", "podman", "sit", "tap", "team",
     "tun", "veth", "virbr", "vlan", "vxlan", "wg",
@@ -185,6 +189,8 @@ class NetstatCollector:
         if not new:
             return
         hardware = {device for device in present if (self._folder / device / "device").exists()}
+        if hardware:
+            hardware |= {device for device in present - hardware if self._is_partition_of_a_fabric(device)}
         for device in new:
             names = {device, self._canonical.get(device, device)}
             if names & set(self._options.exclude_devices):
@@ -196,6 +202,13 @@ class NetstatCollector:
             else:  # in a container, or without /sys, only the name can tell
                 self._counted[device] = not device.startswith(_VIRTUAL_NAMES)
             self._ethernet[self._canonical.get(device, device)] = self._type_of(device) in (None, _ETHERNET)
+
+    def _is_partition_of_a_fabric(self, device: str) -> bool:
+        """Whether it is IP over InfiniBand with a partition key: it names a parent, whose counters lack its bytes."""
+        if self._type_of(device) != _INFINIBAND or _lower_devices(self._folder / device):
+            return False
+        index, parent = (_number(self._folder / device / name) for name in ("ifindex", "iflink"))
+        return parent is not None and parent != index
 
     def _type_of(self, device: str) -> Optional[str]:
         try:
@@ -214,23 +227,36 @@ class NetstatCollector:
 def counted_twice(devices: Set[str], folder: Path) -> Set[str]:
     """Those of the devices whose bytes others of them count as well; `folder` is /sys/class/net.
 
-    The devices below a master with hardware of its own (a virtual function below the synthetic device of Hyper-V, a
-    failover pair): the master counts all. A master without hardware (bond, team, bridge) whose parts are all there, or
-    else the parts. What stands on another device without being its master: VLANs and the like.
+    What stands on others, however many steps below, whose counters have all its bytes: a VLAN on its device, a bond or
+    team all of whose parts are there, a bridge on a port. Where a part is missing, the bond counts and not its parts. A
+    master with hardware of its own (the synthetic device of Hyper-V over a virtual function, a failover pair) counts
+    all, and what is below it does not.
     """
     if len(devices) < 2:  # noqa: PLR2004 one device cannot stand on another
         return set()
+    covered = {device for device in devices if _is_covered(device, devices, folder)}
     masters = {device: _linked(folder / device / "master") for device in devices}
-    twice: Set[str] = set()
-    for device in devices:
-        lower = _lower_devices(folder / device)
-        parts = {name for name in lower if masters.get(name, _linked(folder / name / "master")) == device}
-        parts_are_there = parts and parts <= devices and not (folder / device / "device").exists()
-        if lower & devices - parts or parts_are_there:
-            twice.add(device)
-        else:
-            twice |= {name for name, master in masters.items() if master == device}
-    return twice
+    return covered | {device for device, master in masters.items() if master in devices - covered}
+
+
+def _is_covered(device: str, devices: Set[str], folder: Path, *, depth: int = 0) -> bool:
+    """Whether the devices below count what this one does."""
+    lower = _lower_devices(folder / device) if depth < _DEEPEST else set()
+    parts = {name for name in lower if _linked(folder / name / "master") == device}
+    carried = {name for name in lower if name in devices or _is_covered(name, devices, folder, depth=depth + 1)}
+    if carried - parts:
+        return True
+    if not carried or (folder / device / "device").exists():
+        return False
+    # a bridge counts what ends at this machine, its port to the outside that and what passes through
+    return carried == lower or (folder / device / "bridge").is_dir()
+
+
+def _number(file: Path) -> Optional[int]:
+    try:
+        return int(file.read_text(encoding="ascii"))
+    except (OSError, ValueError):
+        return None
 
 
 def _linked(link: Path) -> str:
