@@ -171,7 +171,7 @@ def test_threads_that_share_a_client_do_not_share_a_deadline(peer: Peer) -> None
 
     slow, quick = peer(serve), peer(_answer)
     outcomes: dict[str, str] = {}
-    with deadline_client(1.0, connections=4) as client:
+    with deadline_client(3.0, connections=4) as client:
 
         def ask(name: str, address: str) -> None:
             try:
