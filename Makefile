@@ -60,8 +60,8 @@ screenshots: $(ASSETS) ## pages at 1440 and 390 px, light and dark, into build/s
 docs: $(READY) ## write the generated reference pages of docs/ anew
 	$(BIN)/python packaging/reference_pages.py
 
-wheel: $(ASSETS) ## the distribution as a wheel in dist/
-	$(BIN)/python -m build --wheel --outdir dist .
+wheel: $(ASSETS) ## the distribution as a wheel in dist/, and in dist/nodes/ one for every Python from 3.9 on
+	@sh packaging/build_wheels.sh $(BIN)/python dist
 
 clean: ## remove everything that make has made
 	rm -rf $(VENV) .cache build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info

@@ -13,8 +13,8 @@ import pytest
 pytestmark = pytest.mark.integration
 
 BLOCK = re.compile(r"^```\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-INSTALLATION = ("make wheel", "python3 -m venv ", "/opt/clustercockpit/bin/pip install ")
-"""What the tests of the wheel try."""
+INSTALLATION = ("useradd ", "install -d -o ", "make wheel", "python3 -m venv ", "/opt/clustercockpit/bin/pip install ")
+"""What the tests of the wheel try, and what is for root."""
 SERVERS = ("cc-backend serve", "cc-agent run")
 PASSWORD = "a long enough password"
 

@@ -104,6 +104,51 @@ class TestTheAssets:
         assert "npm notice a new version of npm" in done.stderr
 
 
+FAKE_BUILD = """#!/bin/sh
+# Builds a wheel as the real one would name it.
+echo "running build_ext"
+[ -z "$BUILD_FAILS" ] || { echo "error: no room"; exit 1; }
+[ "$CC_NO_EXT" = 1 ] && tag=py3-none-any || tag=cp311-cp311-linux_x86_64
+[ -z "$NO_COMPILER" ] || { tag=py3-none-any; echo "setup.py: no C compiler"; }
+echo x >"$5/clustercockpit-0.2.0-$tag.whl"
+"""
+
+
+class TestTheWheels:
+    def build(self, repository: Path, folder: Path, **environment: str) -> "subprocess.CompletedProcess[str]":
+        fake = program(folder, "fake-build", FAKE_BUILD)
+        empty = {"BUILD_FAILS": "", "NO_COMPILER": "", "CC_NO_EXT": ""}
+        return subprocess.run(
+            ["sh", repository / "packaging/build_wheels.sh", fake, folder / "dist"],
+            capture_output=True,
+            text=True,
+            check=False,
+            env={**os.environ, **empty, **environment},
+        )
+
+    def test_nodes_get_one_that_fits_every_python(self, repository: Path, tmp_path: Path) -> None:
+        (tmp_path / "dist/nodes").mkdir(parents=True)
+        for name in ("dist", "dist/nodes"):  # left by an older release; README's names stand for one file each
+            (tmp_path / name / "clustercockpit-0.1.0-py3-none-any.whl").touch()
+        done = self.build(repository, tmp_path)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert [path.name for path in (tmp_path / "dist").glob("*.whl")] == [
+            "clustercockpit-0.2.0-cp311-cp311-linux_x86_64.whl"
+        ]
+        assert [path.name for path in (tmp_path / "dist/nodes").glob("*.whl")] == [
+            "clustercockpit-0.2.0-py3-none-any.whl"
+        ]
+
+    def test_the_build_is_quiet_but_for_a_missing_compiler(self, repository: Path, tmp_path: Path) -> None:
+        assert "build_ext" not in self.build(repository, tmp_path).stdout
+        assert "no C compiler" in self.build(repository, tmp_path, NO_COMPILER="1").stdout
+
+    def test_what_a_failed_build_said_is_shown(self, repository: Path, tmp_path: Path) -> None:
+        done = self.build(repository, tmp_path, BUILD_FAILS="1")
+        assert done.returncode == 1
+        assert "error: no room" in done.stderr
+
+
 def test_clean_removes_everything_that_git_ignores_and_make_makes(repository: Path) -> None:
     done = subprocess.run(["make", "-n", "clean"], cwd=repository, capture_output=True, text=True, check=True)
     removed = set(re.split(r"\s+", done.stdout))
