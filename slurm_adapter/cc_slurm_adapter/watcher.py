@@ -164,7 +164,10 @@ class _Work:
                 self._seen.append(SeenRun(run.key, since_s, absences))
 
     def actions(self) -> List[Action]:
-        """All of it in order. A run does not start while an older one of the same job is open: receivers refuse it."""
+        """All of it in order. A run does not start while an older one of the same job is open: receivers refuse it.
+
+        They refuse a start within an older run as well, so one that was only missed ends where the next one starts.
+        """
         ordered: List[Tuple[int, int, int, Action]] = []
         for start in self._starts.values():
             older = self._runs[start.key.job_id].values()
@@ -172,9 +175,13 @@ class _Work:
                 self._stops.pop(start.key, None)
                 continue
             ordered.append((start.key.job_id, start.key.start_time, 0, start))
-        ordered += [(stop.key.job_id, stop.key.start_time, 1, stop) for stop in self._stops.values()]
+        ordered += [(stop.key.job_id, stop.key.start_time, 1, self._until_next(stop)) for stop in self._stops.values()]
         ordered.sort(key=lambda item: item[:3])
         return [*(action for *_, action in ordered), *self._seen]
+
+    def _until_next(self, stop: StopRun) -> StopRun:
+        later = [key.start_time for key in self._runs[stop.key.job_id] if key.start_time > stop.key.start_time]
+        return dataclasses.replace(stop, stop_time=min([stop.stop_time, *later]))
 
     def _find(self, job: SlurmJob) -> Optional[Run]:
         """The run that a record speaks of.

@@ -303,3 +303,14 @@ def test_a_run_of_the_accounting_that_begins_decades_from_now_is_none() -> None:
 
 def test_clocks_that_differ_by_hours_hold_nothing_up() -> None:
     assert told([], [job(start=NOW + 7200)], []) == [("start", 1, NOW + 7200)]
+
+
+@pytest.mark.parametrize("accounting", [True, False])
+def test_a_run_that_vanished_ends_before_the_next_run_of_its_job(accounting: bool) -> None:  # noqa: FBT001 a table
+    """Slurm put the job back and started it again between two looks: seen to be gone is later than gone."""
+    gone = run(absent_since=NOW - 700, absences=1)
+    again = job(start=NOW - 800, restart_count=1)
+    assert told([gone], [again], [] if accounting else None, has_accounting=accounting) == [
+        ("stop", 1, 900, NOW - 800, "failed"),
+        ("start", 1, NOW - 800),
+    ]
