@@ -20,20 +20,7 @@ logger = logging.getLogger(__name__)
 
 _SHOWN = 200
 # settings of a user's shell that would make Slurm's commands leave something out, or print something else
-_CHANGES_ANSWERS = (
-    "SQUEUE_FORMAT",
-    "SQUEUE_STATES",
-    "SQUEUE_USERS",
-    "SQUEUE_PARTITION",
-    "SQUEUE_ACCOUNT",
-    "SQUEUE_ALL",
-    "SINFO_FORMAT",
-    "SACCT_FORMAT",
-    "SCONTROL_ALL",
-    "SLURM_CLUSTERS",
-    "SLURM_JSON",
-    "SLURM_YAML",
-)
+_CHANGES_ANSWERS = ("SQUEUE_", "SINFO_", "SACCT_", "SCONTROL_", "SLURM_CLUSTERS", "SLURM_JSON", "SLURM_YAML")
 MAX_OUTPUT_BYTES = 1 << 30
 _KILL_WAIT_S = 5.0
 _PIECE_BYTES = 1 << 20
@@ -87,13 +74,11 @@ class CommandRunner:
         self._go_on = go_on
         # UTC has no hour that exists twice, and the standard format none that a site has invented
         self._environment: Dict[str, str] = {
-            **environment,
+            **{name: value for name, value in environment.items() if not name.startswith(_CHANGES_ANSWERS)},
             "TZ": "UTC",
             "LC_ALL": "C",
             "SLURM_TIME_FORMAT": "standard",
         }
-        for name in _CHANGES_ANSWERS:
-            self._environment.pop(name, None)
 
     def run(self, words: Sequence[str]) -> Answer:
         """The answer to a command. Raises SlurmError if it cannot be started or takes too long."""
@@ -112,8 +97,12 @@ class CommandRunner:
             raise SlurmError(
                 f"{command}: cannot be started: {error.strerror}; set slurm.command-directory or PATH"
             ) from error
-        with child:
+        try:
             return self._finish(child, command)
+        finally:  # not `with child`, which waits without end for one that cannot be killed: hung storage, sudo
+            for pipe in (child.stdout, child.stderr):
+                if pipe is not None:
+                    pipe.close()
 
     def _finish(self, child: subprocess.Popen[bytes], command: str) -> Answer:
         try:

@@ -1,10 +1,13 @@
 import os
+import signal
 import time
 from pathlib import Path
+from typing import List
 
 import pytest
 
 from cc_slurm_adapter.errors import SlurmError
+from cc_slurm_adapter.sources import commands
 from cc_slurm_adapter.sources.commands import CommandRunner
 
 
@@ -20,6 +23,19 @@ def test_a_command_gets_a_known_language_and_time_zone(tmp_path: Path) -> None:
         {**os.environ, "TZ": "Europe/Berlin", "LC_ALL": "de_DE", "SQUEUE_FORMAT": "%i"}, directory=str(tmp_path)
     )
     assert runner.run(["sinfo"]).text() == "UTC C standard []\n"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("SQUEUE_NAMES", "SQUEUE_QOS", "SQUEUE_USERS", "SQUEUE_FORMAT2", "SQUEUE_LOCAL", "SQUEUE_FEDERATION"),
+        *("SACCT_FEDERATION", "SACCT_FORMAT", "SINFO_FORMAT", "SCONTROL_FEDERATION", "SLURM_CLUSTERS", "SLURM_JSON"),
+    ],
+)
+def test_nothing_of_a_users_shell_leaves_jobs_out(tmp_path: Path, name: str) -> None:
+    script(tmp_path, f'echo "[${name}] [$SLURM_CONF]"')
+    runner = CommandRunner({**os.environ, name: "mine", "SLURM_CONF": "/etc/x"}, directory=str(tmp_path))
+    assert runner.run(["sinfo"]).text() == "[] [/etc/x]\n"
 
 
 def test_status_and_first_line_of_errors_are_told(tmp_path: Path) -> None:
@@ -80,3 +96,24 @@ def test_a_command_that_closes_its_output_and_stays_is_waited_for_no_longer_than
 def test_a_large_answer_is_read_whole(tmp_path: Path) -> None:
     script(tmp_path, "head -c 3000000 /dev/zero")
     assert len(CommandRunner(os.environ, directory=str(tmp_path)).run(["sinfo"]).output) == 3_000_000
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # it still runs, as it should here
+def test_a_command_that_cannot_be_killed_is_left_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(pid: int, _signal: int) -> None:
+        pids.append(pid)
+        raise PermissionError
+
+    pids: List[int] = []
+    kill = os.killpg
+    monkeypatch.setattr(os, "killpg", refuse)
+    monkeypatch.setattr(commands, "_KILL_WAIT_S", 0.1)
+    script(tmp_path, "exec sleep 20")
+    begun_s = time.monotonic()
+    try:
+        with pytest.raises(SlurmError, match=r"no answer within 0\.2 s"):
+            CommandRunner(os.environ, directory=str(tmp_path), timeout_s=0.2).run(["sinfo"])
+        assert time.monotonic() - begun_s < 10
+    finally:
+        kill(pids[0], signal.SIGKILL)
+        os.waitpid(pids[0], 0)
