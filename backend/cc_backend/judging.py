@@ -13,14 +13,14 @@ from cc_backend.archive.measured import measured_sub_cluster
 from cc_backend.clusters import Clusters, SubCluster
 from cc_backend.errors import BackendError, NotFound
 from cc_backend.insight.jobcurves import CurveSet
-from cc_backend.insight.judge import RULES, Assessment, assess, judged_metrics
+from cc_backend.insight.judge import RULES, Assessment, assess, judged_metrics, judged_scopes
 from cc_backend.insight.stored import finding_to_document
 from cc_backend.insight.units import in_configured_units
 from cc_backend.jobreading import VIEW_LIMITS
 from cc_backend.jobs.judgements import Judgements
 from cc_backend.metricdata import MetricData
 from cc_backend.metricstore import MetricStore
-from cc_backend.model import Job, JobData, Judgement, MonitoringStatus, Scope
+from cc_backend.model import Job, JobData, Judgement, MonitoringStatus
 from cc_backend.storerouter import StoreRouter
 
 JOBS_A_STEP = 8
@@ -109,10 +109,11 @@ class Judge:
 
     def _judged_anew(self, job: Job, now_s: int) -> Judgement:
         try:
-            names = list(judged_metrics(self.sub_cluster(job).metrics))
+            metrics = judged_metrics(self.sub_cluster(job).metrics)
+            scopes = sorted({scope for metric in metrics.values() for scope in judged_scopes(job, metric)})
             data: JobData = {}
-            if names and job.monitoring_status == MonitoringStatus.ARCHIVED:
-                data = self._metricdata.job_data(job, names, [Scope.NODE], now_s=now_s, limits=VIEW_LIMITS)
+            if metrics and job.monitoring_status == MonitoringStatus.ARCHIVED:
+                data = self._metricdata.job_data(job, list(metrics), scopes, now_s=now_s, limits=VIEW_LIMITS)
             return self.judged(job, data, now_s=now_s)
         except BackendError as error:
             logger.warning("not judged job=%d cluster=%s reason=%s", job.job_id, job.cluster, error)

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from cc_backend.clusters.model import MetricConfig
 from cc_backend.insight.activity import IdleNode, Stall
 from cc_backend.insight.footprint import Footprint
-from cc_backend.insight.hours import Hours, JobHours
+from cc_backend.insight.hours import HOUR_S, Hours, JobHours
 from cc_backend.insight.jobcurves import CurveSet, JobCurves
 from cc_backend.insight.rating import Scale
 from cc_backend.model import Finding, Job, JobState, Level
@@ -26,6 +26,8 @@ MIN_GAP_SLOTS = 3
 OUTLIER_OF_PEAK = 0.02
 """Nodes closer together than this share of the peak of a metric do the same."""
 _MIN_COMPARED = 4
+MOST_NAMED_HOSTS = 8
+"""Of so many nodes the GPUs are kept by name."""
 _SILENT_STEPS = 4  # nodes do not send at the same moment, and the newest samples of some are on their way
 _EXIT_CODE = re.compile(r"\bExitCode=(\d+):(\d+)")
 
@@ -35,6 +37,7 @@ class Code(StrEnum):
 
     STALLED = "nothing_computed"
     IDLE_NODES = "idle_nodes"
+    IDLE_GPUS = "idle_gpus"
     ENDED = "ended"
     NODES_DIFFER = "nodes_differ"
     ABSENT = "samples_absent"
@@ -96,6 +99,48 @@ def idle_finding(
         nodes=len(hosts),
         since_s=since_s,
         core_hours=lost.core,
+        gpu_hours=lost.gpu,
+        facts=facts,
+    )
+
+
+def idle_gpus_finding(
+    job: Job, config: MetricConfig, curves: JobCurves, idle: Sequence[IdleNode], hours: JobHours
+) -> Finding:
+    """Single GPUs that did nothing while others of the job worked; `curves` has one row a GPU."""
+    last = max(gpu.first for gpu in idle)
+    whole = last <= max(1, 0.05 * curves.rows.shape[1])
+    since_s = job.start_time if whole else _time_of(job, curves, last)
+    value = float(np.mean([gpu.value for gpu in idle]))
+    names: dict[str, list[str]] = {}
+    lost_h = 0.0
+    for gpu in idle:
+        one = curves.metric.series[gpu.row]
+        names.setdefault(one.hostname, []).append(one.id or "")
+        begin_s = job.start_time if whole else _time_of(job, curves, gpu.first)
+        lost_h += max(0, job.stop_time - begin_s) / HOUR_S * min(max(1.0 - gpu.value / config.peak, 0.0), 1.0)
+    lost = Hours(gpu=lost_h)
+    facts = {
+        "value": value,
+        "others": float(np.median([gpu.others for gpu in idle])),
+        "peak": config.peak,
+        "unit": readable(config.unit, config.peak)[1],
+        "gpus": len(idle),
+        "of_gpus": max(job.num_acc, curves.count),
+        "names": [[host, ids] for host, ids in list(names.items())[:MOST_NAMED_HOSTS]],
+        "of_nodes": job.num_nodes,
+        "from_start": whole,
+        "after_s": since_s - job.start_time,
+        "share": _share(lost, hours.total()),
+    }
+    level = Scale.of(config).rate(value)
+    return Finding(
+        Code.IDLE_GPUS,
+        level if level in (Level.ALERT, Level.CAUTION) else Level.ALERT,
+        config.name,
+        tuple(names),
+        nodes=len(names),
+        since_s=since_s,
         gpu_hours=lost.gpu,
         facts=facts,
     )

@@ -3,8 +3,10 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import numpy as np
+
 from cc_backend.clusters.model import MetricConfig
-from cc_backend.insight.jobcurves import CurveSet
+from cc_backend.insight.jobcurves import CurveSet, JobCurves
 from cc_backend.insight.rating import Scale, worst
 from cc_backend.model import Job, Level, Scope
 from cc_backend.wording.format import number, plain, readable
@@ -58,9 +60,10 @@ def footprints(
 ) -> list[Footprint]:
     """The footprint of a job, worst first and what is not judged last.
 
-    Values are those of the job record; for a running job, whose record may be old or empty, those of `curves` count
-    where there are any. On shared nodes the thresholds of lowest and highest values shrink with the job's share, and
-    so do those of sums over its own hardware threads, as in the plots: a quarter of a node cannot do the work of four.
+    Values are those of the job record. Those of `curves` count for a running job, whose record may be old or empty, and
+    where nodes sent nothing, which the means of the record count as zero. On shared nodes the thresholds of lowest and
+    highest values shrink with the job's share, and so do those of sums over its own hardware threads, as in the plots:
+    a quarter of a node cannot do the work of four.
     """
     out = []
     running = job.state.value == "running"
@@ -70,7 +73,8 @@ def footprints(
         recorded = (job.footprint or {}).get(f"{name}_{config.footprint}")
         found = curves.get(name) if curves else None
         measured = found.statistic(config.footprint) if found else None
-        value = measured if measured is not None and (running or recorded is None) else recorded
+        trusted = running or recorded is None or _lacks_nodes(job, found)
+        value = measured if measured is not None and trusted else recorded
         is_share = config.footprint in ("min", "max") or _is_sum_over_threads(config)
         shrunk = share_of_node(job, node_threads) if is_share else 1.0
         factor, unit = readable(config.unit, config.peak)
@@ -84,6 +88,10 @@ def footprints(
             )
         )
     return sorted(out, key=lambda item: ((item.level or Level.OK).order, item.level is None))
+
+
+def _lacks_nodes(job: Job, found: JobCurves | None) -> bool:
+    return found is not None and np.count_nonzero(np.isfinite(found.means)) < job.num_nodes
 
 
 def _is_sum_over_threads(config: MetricConfig) -> bool:

@@ -13,6 +13,7 @@ from cc_backend.insight.findings import (
     end_finding,
     gap_finding,
     idle_finding,
+    idle_gpus_finding,
     level_finding,
     missing_finding,
     silent_finding,
@@ -23,9 +24,9 @@ from cc_backend.insight.hours import JobHours
 from cc_backend.insight.jobcurves import CurveSet
 from cc_backend.insight.rating import worst
 from cc_backend.metricstore.absence.reasons import NOTHING_ABSENT, JobAbsences
-from cc_backend.model import Finding, Job, Judgement, Level
+from cc_backend.model import Finding, Job, Judgement, Level, Scope
 
-RULES = 1
+RULES = 2
 """The version of the rules. A judgement by older rules is made anew; raise it with each change of what is found."""
 
 MOST_HOSTS = 32
@@ -34,9 +35,10 @@ MOST_DIFFERENCES = 3
 
 _ORDER = {code: place for place, code in enumerate(Code)}
 _WORK = ("flops_any", "mem_bw")
-_WORK_OF_GPU_JOBS = ("acc_utilization",)
+GPU_USE = "acc_utilization"
+_WORK_OF_GPU_JOBS = (GPU_USE,)
 _ACTIVITY = ("cpu_load", "cpu_user")
-_ACTIVITY_OF_GPU_JOBS = ("acc_utilization",)
+_ACTIVITY_OF_GPU_JOBS = (GPU_USE,)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +77,12 @@ def judged_metrics(metrics: Mapping[str, MetricConfig]) -> dict[str, MetricConfi
     }  # fmt: skip
 
 
+def judged_scopes(job: Job, metric: MetricConfig) -> tuple[Scope, ...]:
+    """The scopes at which a job is judged: by its nodes, and for GPU use by each GPU, too."""
+    of_gpus = bool(job.num_acc) and metric.name == GPU_USE and metric.scope is Scope.ACCELERATOR
+    return (Scope.NODE, Scope.ACCELERATOR) if of_gpus else (Scope.NODE,)
+
+
 def assess(
     job: Job,
     curves: CurveSet,
@@ -94,12 +102,15 @@ def assess(
     faulty: dict[str, dict[str, Level]] = {}
     stall = _stall(job, curves, metrics, hours)
     idle = _idle(job, curves, metrics, hours)
+    idle_gpus = None if stall is not None else _idle_gpus(job, curves, metrics, hours, idle)
     ended = end_finding(job, curves, metrics)
     if stall is not None:
         found.append(stall)
     if idle is not None:
         found.append(idle)
         faulty[idle.metric] = dict.fromkeys(idle.hosts, idle.level)
+    if idle_gpus is not None:
+        found.append(idle_gpus)
     if ended is not None and not (stall is not None and stall.facts["at_limit"]):
         found.append(ended)
     found += _differences(job, curves, metrics, faulty, idle)
@@ -152,6 +163,20 @@ def _idle(job: Job, curves: CurveSet, metrics: Mapping[str, MetricConfig], hours
                 return idle_finding(job, metrics[name], found, idle, hours)
             return None
     return None
+
+
+def _idle_gpus(
+    job: Job, curves: CurveSet, metrics: Mapping[str, MetricConfig], hours: JobHours, idle: Finding | None
+) -> Finding | None:
+    """Single GPUs without work; those of nodes that are idle as a whole are told already."""
+    if not job.num_acc or GPU_USE not in metrics:
+        return None
+    found = curves.get(GPU_USE, Scope.ACCELERATOR)
+    if found is None:
+        return None
+    told = set(idle.hosts) if idle is not None and idle.metric == GPU_USE else set()
+    rows = [one for one in idle_nodes(found, metrics[GPU_USE].peak) if found.hosts[one.row] not in told]
+    return idle_gpus_finding(job, metrics[GPU_USE], found, rows, hours) if rows else None
 
 
 def _differences(

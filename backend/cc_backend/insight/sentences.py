@@ -126,6 +126,33 @@ def _idle(finding: Finding, telling: Telling) -> tuple[str, str]:
     return headline, _joined(seen, cost_of(finding, telling), advice)
 
 
+def _idle_gpus(finding: Finding, telling: Telling) -> tuple[str, str]:
+    facts, several = finding.facts, finding.facts["gpus"] > 1
+    since = telling.moment(finding.since_s or 0)
+    who = f"{number(facts['gpus'])} of {count(facts['of_gpus'], 'GPU')}"
+    if telling.running:
+        start = "the start, " if facts["from_start"] else ""
+        headline = f"{who} {'have' if several else 'has'} done nothing since {start}{since}."
+    else:
+        headline = f"{who} did nothing {'at all' if facts['from_start'] else f'from {since} on'}."
+    verb = "is" if telling.running else "was"
+    seen = f"{_gpu_names(finding)}: GPU use {verb} {_amount(facts, 'value')}"
+    others = f"others {'have' if telling.running else 'had'} {number(facts['others'])} {facts['unit']}".rstrip()
+    advice = "Check whether the program uses all GPUs that it asked for: number of ranks, GPUs per rank."
+    return headline, _joined(f"{seen}; the {others}.", cost_of(finding, telling), advice)
+
+
+def _gpu_names(finding: Finding) -> str:
+    """`00000000:E3:00.0 of tg002`, by node; of more than a few nodes the first and how many more."""
+    named = [f"{', '.join(ids)} of {host}" for host, ids in finding.facts["names"]]
+    shown = named[:_MOST_NODES_OF_GPUS]
+    more = finding.nodes - len(shown)
+    return "; ".join(shown) + (f"; and of {count(more, 'more node')}" if more else "")
+
+
+_MOST_NODES_OF_GPUS = 2
+
+
 def _ended(finding: Finding, telling: Telling) -> tuple[str, str]:
     del telling
     facts = finding.facts
@@ -215,7 +242,7 @@ def share(lost_s: float, length_s: float) -> str:
 
 def _level(finding: Finding, telling: Telling) -> tuple[str, str]:
     facts = finding.facts
-    name, edge = metric_name(finding.metric), plain(facts["edge"])
+    name, edge = metric_name(finding.metric), _joined(plain(facts["edge"]), facts["unit"])
     seen = f"{_amount(facts, 'value')} {_BASES.get(facts['statistic'], '')}"
     very = "very " if finding.level is Level.ALERT else ""
     of_peak = f"{number(facts['value'])} of {_joined(plain(facts['peak']), facts['unit'])}"
@@ -244,7 +271,7 @@ def _low(finding: Finding, telling: Telling, headline: str, seen: str) -> tuple[
     """A value that is too low: of GPUs and cores how many did nothing."""
     facts = finding.facts
     in_use = facts["value"] / facts["peak"] if facts["peak"] else 0.0
-    usual = f"On this node type more than {plain(facts['edge'])} is usual."
+    usual = f"On this node type more than {_joined(plain(facts['edge']), facts['unit'])} is usual."
     if finding.metric == "acc_utilization" and finding.gpu_hours:
         gpus = count(facts.get("gpus", 0), "GPU")
         verb = "is" if facts.get("gpus") == 1 else "are"
@@ -300,6 +327,7 @@ def _nothing_found(finding: Finding, telling: Telling) -> tuple[str, str]:
 _RULES: Mapping[Code, Callable[[Finding, Telling], tuple[str, str]]] = {
     Code.STALLED: _stalled,
     Code.IDLE_NODES: _idle,
+    Code.IDLE_GPUS: _idle_gpus,
     Code.ENDED: _ended,
     Code.NODES_DIFFER: _differ,
     Code.ABSENT: _absent,

@@ -12,14 +12,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from cc_backend.archive.statistics import footprint, job_statistics
-from cc_backend.clusters import Clusters, MetricConfig
+from cc_backend.clusters import Clusters
 from cc_backend.errors import BackendError, NotFound, Unavailable
-from cc_backend.insight.judge import judged_metrics
+from cc_backend.insight.judge import judged_metrics, judged_scopes
 from cc_backend.jobreading import VIEW_LIMITS
 from cc_backend.jobs.search import JobSearch
 from cc_backend.judging import Judge
 from cc_backend.metricdata import MetricData
-from cc_backend.model import Job, Judgement, Scope
+from cc_backend.model import Job, Judgement
 
 STEP_EVERY_S = 1.0
 """How often a scheduler calls `FootprintRefresher.step`."""
@@ -163,7 +163,9 @@ class FootprintRefresher:
         except NotFound:  # no configuration is known that has its subcluster
             return None
         wanted = {*sub_cluster.footprint_metrics, *judged_metrics(sub_cluster.metrics)}
-        data = self._metricdata.stored_data(job, sorted(wanted), _at_the_node, now_s=now_s, limits=VIEW_LIMITS)
+        data = self._metricdata.stored_data(
+            job, sorted(wanted), lambda metric: judged_scopes(job, metric), now_s=now_s, limits=VIEW_LIMITS
+        )
         found = footprint(job_statistics(job, data, sub_cluster), sub_cluster)
         return RefreshedJob(job, found, self._judge.judged(job, data, now_s=now_s))
 
@@ -171,7 +173,3 @@ class FootprintRefresher:
 def refresh_interval_s(duration_s: int) -> int:
     """Seconds until a job that has run for so long is looked at again."""
     return int(min(max(MIN_INTERVAL_S, duration_s * RUNTIME_SHARE), MAX_INTERVAL_S))
-
-
-def _at_the_node(_: MetricConfig) -> tuple[Scope, ...]:
-    return (Scope.NODE,)

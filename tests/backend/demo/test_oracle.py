@@ -17,6 +17,7 @@ SEEDS = (1, 2, 3)
 
 SUBJECTS = {
     Code.IDLE_NODES: "balance",
+    Code.IDLE_GPUS: "balance",
     Code.NODES_DIFFER: "balance",
     Code.STALLED: "progress",
     Code.NODES_SILENT: "data",

@@ -164,6 +164,49 @@ def test_gpus_that_are_hardly_used_cost_gpu_hours(judge: Judge) -> None:
     assert words(found)[0].headline == "4 GPUs were used 2 % of the time: 7.84 GPU hours did nothing."
 
 
+def by_gpu(rows: Mapping[tuple[str, str], Sequence[float]]) -> JobData:
+    """GPU use by GPU and, as its mean, by node."""
+    hosts = dict.fromkeys(host for host, _ in rows)
+    means = {host: np.mean([row for (one, _), row in rows.items() if one == host], axis=0).tolist() for host in hosts}
+    data = gpu_data(means)
+    series = [Series(host, np.array(row, np.float32), gpu) for (host, gpu), row in rows.items()]
+    data["acc_utilization"][Scope.ACCELERATOR] = JobMetric(Unit("%"), 60, series)
+    return data
+
+
+def test_one_idle_gpu_of_eight_is_told_by_name_with_its_hours(judge: Judge) -> None:
+    rows = {(f"tg00{node}", f"{slot}"): steady(90.0) for node in (1, 2) for slot in range(4)}
+    rows["tg002", "3"] = steady(0.1)
+    found = judge(by_gpu(rows), sub="gpu", hosts=("tg001", "tg002"), num_acc=8, footprint={"acc_utilization_avg": 79.0})
+    (finding, *_) = found.findings
+    assert (found.level, finding.code, finding.hosts) == (Level.ALERT, Code.IDLE_GPUS, ("tg002",))
+    first = words(found)[0]
+    assert first.headline == "1 of 8 GPUs did nothing at all."
+    assert first.detail.startswith("3 of tg002: GPU use was 0.10 %; the others had 90.0 %. That cost 2.00 GPU hours,")
+    assert found.faulty == {}  # its node works
+
+
+def test_a_gpu_that_falls_idle_is_told_with_the_moment(judge: Judge) -> None:
+    rows = {("tg001", f"{slot}"): steady(90.0) for slot in range(4)}
+    rows["tg001", "2"] = [90.0] * 61 + [0.0] * 60
+    found = judge(by_gpu(rows), sub="gpu", hosts=("tg001",), num_acc=4, footprint={"acc_utilization_avg": 79.0},
+                  state=JobState.RUNNING)  # fmt: skip
+    assert words(found, running=True)[0].headline == "1 of 4 GPUs has done nothing since 10:00."
+
+
+def test_gpus_of_an_idle_node_are_told_once(judge: Judge) -> None:
+    rows = {(f"tg00{node}", f"{slot}"): steady(90.0 * (node == 1)) for node in (1, 2) for slot in range(4)}
+    found = judge(by_gpu(rows), sub="gpu", hosts=("tg001", "tg002"), num_acc=8, footprint={"acc_utilization_avg": 45.0})
+    assert codes(found)[0] == Code.IDLE_NODES
+    assert Code.IDLE_GPUS not in codes(found)
+
+
+def test_gpus_that_work_by_turns_are_not_idle(judge: Judge) -> None:
+    rows = {("tg001", f"{slot}"): [90.0 * (minute % 4 == slot) for minute in range(121)] for slot in range(4)}
+    found = judge(by_gpu(rows), sub="gpu", hosts=("tg001",), num_acc=4, footprint={"acc_utilization_avg": 22.5})
+    assert Code.IDLE_GPUS not in codes(found)
+
+
 def test_the_processors_of_a_gpu_job_cost_nothing(judge: Judge) -> None:
     found = judge(gpu_data({"tg001": steady(80.0)}, load=3.0), sub="gpu", hosts=("tg001",), num_acc=4,
                   footprint={"acc_utilization_avg": 80.0, "cpu_load_avg": 3.0})  # fmt: skip
@@ -366,3 +409,13 @@ def test_a_job_whose_samples_cannot_be_read_keeps_its_verdict(
     found = remembered(job, tarn["main"])
     assert (found.level, found.findings) == (Level.ARTEFACT, (finding,))
     assert remembered(make_job(), tarn["main"]).level is None
+
+
+def test_a_node_that_never_sent_does_not_make_the_others_look_idle(
+    judge: Judge, make_data: Callable[..., JobData]
+) -> None:
+    # the record counts it as zero, as the reference does: 47 of 96 would be a caution, with hours that nobody lost
+    data = make_data(cpu_load={"tn0001": steady(94.0)})
+    found = judge(data, hosts=("tn0001", "tn0002"), footprint={"cpu_load_avg": 47.0})
+    assert {finding.code for finding in found.bad} == {Code.NODES_SILENT, Code.NOT_MEASURED}
+    assert next(item.value for item in found.items if item.metric == "cpu_load") == pytest.approx(94.0)

@@ -28,7 +28,7 @@ MEMORY = {"unit": "GB", "peak": 384.0, "statistic": "max"}
         (
             level("flops_any", Level.CAUTION, "low", 276.0, edge=300.0, **FLOPS),
             "Flop rate is low: 276 of 6\u202f144 GFlop/s.",
-            "more than 300 is usual",
+            "On this node type more than 300 GFlop/s is usual.",
         ),
         (
             level("flops_any", Level.ALERT, "low", 20.0, edge=300.0, **FLOPS),
@@ -38,12 +38,12 @@ MEMORY = {"unit": "GB", "peak": 384.0, "statistic": "max"}
         (
             level("flops_any", Level.HIGH, "above", 3000.0, edge=2400.0, **FLOPS),
             "Flop rate is above what is usual here.",
-            "2\u202f400 is usual at most",
+            "2\u202f400 GFlop/s is usual at most",
         ),
         (
             level("flops_any", Level.ARTEFACT, "impossible", 9000.0, edge=6144.0, **FLOPS),
             "Flop rate cannot be right.",
-            "6\u202f144. Better not rely",
+            "6\u202f144 GFlop/s. Better not rely",
         ),
         (
             level("cpu_load", Level.CAUTION, "overload", 30.0, edge=8.0, peak=8.0),
@@ -53,7 +53,7 @@ MEMORY = {"unit": "GB", "peak": 384.0, "statistic": "max"}
         (
             level("mem_used", Level.CAUTION, "high", 341.0, edge=300.0, hosts=("tn0112",), **MEMORY),
             "Memory reached 341 of 384 GB on tn0112.",
-            "300 is the limit of what is healthy here. A larger system may not fit.",
+            "300 GB is the limit of what is healthy here. A larger system may not fit.",
         ),
         (
             level("cpu_load", Level.CAUTION, "low", 58.0, core_hours=10.0, share=0.4),

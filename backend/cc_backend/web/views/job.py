@@ -21,7 +21,7 @@ from cc_backend.clusters import MetricConfig, SubCluster
 from cc_backend.errors import ArchiveError, InvalidInput, NotFound
 from cc_backend.insight.curves import shrink
 from cc_backend.insight.jobcurves import CurveSet
-from cc_backend.insight.judge import faulty_nodes, remembered
+from cc_backend.insight.judge import faulty_nodes, judged_scopes, remembered
 from cc_backend.insight.units import in_configured_units
 from cc_backend.jobreading import VIEW_LIMITS
 from cc_backend.metricdata import comes_from_archive
@@ -178,7 +178,8 @@ def _found(services: Services, caller: Caller, job_id: int) -> tuple[Job, SubClu
 def _data(services: Services, job: Job, metrics: Mapping[str, MetricConfig], scope: Scope) -> tuple[JobData, str]:
     """The samples at node scope and at the chosen one; an empty answer and a note where they cannot be read."""
     # An archive file is read as a whole; what the store is asked for costs.
-    scopes = list(Scope) if comes_from_archive(job) else sorted({Scope.NODE, scope})
+    judged = {part for metric in metrics.values() for part in judged_scopes(job, metric)}
+    scopes = list(Scope) if comes_from_archive(job) else sorted({Scope.NODE, scope, *judged})
     try:
         data = services.metricdata.job_data(job, list(metrics), scopes, now_s=services.now_s(), limits=VIEW_LIMITS)
     except ArchiveError as error:
