@@ -13,8 +13,8 @@ EDGE_CASES = (
         shape=Shape(spread=0.03, saw=6), idle_nodes=1, idle_from=0.0, code="cp2k",
     ),
     DemoJob(
-        HUNG, "wrf_ens_11", "adiallo", "clim-007", 280, 2, 9 * HOUR_S, 0, "running", 95, 0.6, 1.1, 90,
-        shape=Shape(spread=0.04), code="wrf",
+        HUNG, "wrf_ens_11", "adiallo", "clim-007", 280, 2, 9 * HOUR_S, 0, "running", 95, 688, 331, 91,
+        shape=Shape(spread=0.04), hung_from=0.2, code="wrf",
     ),
     DemoJob(
         GPUS, "train_unet", "pnair", "phys-014", 5, 2, 3 * HOUR_S, 0, "running", 9, 30, 25, 60, gpus=4, gpu_use=4,

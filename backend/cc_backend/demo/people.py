@@ -20,7 +20,8 @@ srun {code} -s {name}.in
 class DemoJob:
     """One job: who, what, where, how long ago, how long, and the levels of its metrics per node.
 
-    From the share `silent_from` of its time on the last node sends nothing.
+    From the share `silent_from` of its time on the last node sends nothing; from `hung_from` on all nodes wait, at full
+    load, and compute nothing.
     """
 
     job_id: int
@@ -44,6 +45,7 @@ class DemoJob:
     gap: tuple[float, float] = (0.0, 0.0)
     absent: tuple[str, ...] = ()
     silent_from: float = 1.0
+    hung_from: float = 1.0
     array_job_id: int = 0
     cores: int = 0
     gpus: int = 0

@@ -16,6 +16,7 @@ from cc_common.lineprotocol import format_value, series_prefix
 
 CLUSTER = "tarn"
 _LINES_A_BATCH = 20_000
+_WORK, _NOTHING = frozenset({"flops_any", "mem_bw", "net_bw", "file_bw", "vectorization_ratio"}), 0.001
 _SECONDS_OFF_THE_GRID = 17  # jobs do not start on whole minutes
 
 
@@ -72,6 +73,8 @@ def job_curves(plan: DemoJob, sub_cluster: SubCluster, length: int, rng: np.rand
                 samples = curve(rng, length, name, level, plan.shape)
                 if idle:
                     samples = _idle(rng, samples, name, len(parts), plan.idle_from)
+                if name in _WORK:
+                    samples[int(plan.hung_from * length) :] *= _NOTHING
                 samples[gap] = np.nan
                 if place == plan.nodes - 1:
                     samples[int(plan.silent_from * length) :] = np.nan

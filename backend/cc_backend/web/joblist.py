@@ -173,7 +173,7 @@ def preview_cell(metric: str, preview: Preview | None, sub_cluster: SubCluster |
         highest=number(preview.highest * factor),
         level=level,
         figure=spark(preview.values * factor, level=scale.zone_level(value) if scale and level else None, scale=scale),
-        scale_figure=gauge(scale, value, height=12) if scale else Markup(""),
+        scale_figure=gauge(scale, value, height=12, judges=bool(config and config.footprint)) if scale else Markup(""),
         measured=True,
     )
 

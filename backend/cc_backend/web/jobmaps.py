@@ -17,8 +17,8 @@ from cc_backend.web.figures.maps import MOST_ROWS, Dot, Roof, heat, roofline
 from cc_backend.wording.format import count, names_in_short, number, plain
 from cc_backend.wording.labels import metric_name
 
-BALANCE = (Code.IDLE_NODES, Code.NODES_DIFFER)
-"""The findings about nodes that part from the others."""
+BALANCE = (Code.IDLE_NODES, Code.IDLE_GPUS, Code.NODES_DIFFER)
+"""The findings about nodes and GPUs that part from the others."""
 _HEAT_METRICS = ("cpu_load", "acc_utilization", "flops_any")
 _HEAT_METRICS_OF_GPU_JOBS = ("acc_utilization", "cpu_load", "flops_any")
 _ROOF_POINTS = 600
@@ -40,10 +40,12 @@ def heat_picture(
     metrics: Mapping[str, MetricConfig],
     labels: Sequence[XLabel],
     assessment: Assessment,
+    *,
+    length_s: float = 0.0,
 ) -> Picture | None:
     """Hosts over time in the metric that says most about use; one host alone is a plot, too many are a wall.
 
-    A node that never sent has its row, too.
+    A node that never sent has its row, too. The time axis is `length_s` long, where the curves may end before.
     """
     names = _HEAT_METRICS_OF_GPU_JOBS if job.num_acc else _HEAT_METRICS
     name = next((name for name in names if name in metrics and curves.get(name)), "")
@@ -51,11 +53,12 @@ def heat_picture(
     hosts = list(dict.fromkeys(resource.hostname for resource in job.resources))
     if found is None or not 2 <= len(hosts) <= MOST_ROWS:  # noqa: PLR2004 - see above
         return None
-    rows = np.full((len(hosts), found.rows.shape[1]), np.nan)
+    slots = found.rows.shape[1]
+    rows = np.full((len(hosts), max(slots, int(length_s / found.step_s) + 1 if found.step_s > 0 else 0)), np.nan)
     place = {host: row for row, host in enumerate(found.hosts)}
     for row, host in enumerate(hosts):
         if host in place:
-            rows[row] = found.rows[place[host]]
+            rows[row, :slots] = found.rows[place[host]]
     top = heat_top(found.highest, metrics[name].peak)
     faulty = assessment.faulty.get(name, {})
     figure = heat(rows, hosts, top, labels, _heat_label(name, hosts, list(faulty), found), faulty=faulty)

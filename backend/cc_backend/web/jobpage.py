@@ -78,7 +78,9 @@ def job_page(
     `data_note` says why there are no samples at all, `absences` what is missing of them and why.
     """
     labels, length_s = axis_labels(job, curves.data, zone, clock=options.clock)
-    plots = job_plots(job, curves, sub_cluster, metrics, options, labels=labels, faulty=assessment.faulty)
+    plots = job_plots(
+        job, curves, sub_cluster, metrics, options, labels=labels, length_s=length_s, faulty=assessment.faulty
+    )
     missing = [item.metric for item in assessment.items if item.value is None]
     telling = Telling(job.state is JobState.RUNNING, now_s, zone, why_missing(absences, missing, zone=zone))
     summary = job_summary(
@@ -88,6 +90,7 @@ def job_page(
     folded = {plot.metric for plot in quiet}
     absent = [plot.metric for plot in plots if not plot.measured]
     sort, descending = _order(options, summary)
+    in_order = {name: metrics[name] for name in metric_order(job, metrics)}
     return JobPage(
         job=job,
         record=job_record(job, sub_cluster, zone),
@@ -106,7 +109,7 @@ def job_page(
             for scope in scopes_on_offer(job, sub_cluster, metrics, curves.data)
         ),
         table=statistics_table(
-            job, curves, metrics, sub_cluster, scope=options.scope, sort=sort, descending=descending
+            job, curves, in_order, sub_cluster, scope=options.scope, sort=sort, descending=descending
         ),
         data_note=data_note or _status_note(job, measured=any(plot.measured for plot in plots)),
     )
@@ -120,19 +123,15 @@ def job_plots(
     options: PageOptions,
     *,
     labels: Sequence[XLabel],
+    length_s: float = 0.0,
     draw: bool = True,
     faulty: Mapping[str, Mapping[str, Level]] | None = None,
 ) -> list[PlotView]:
     """One plot per metric: those of the footprint first, then the others, each in the order of the configuration.
 
-    Of a job with GPUs those of its GPUs come before.
+    Of a job with GPUs those of its GPUs come before. The time axis of all is `length_s` long.
     `faulty` are by metric the nodes that part from the others.
     """
-    gpus = bool(job.num_acc)
-    order = sorted(
-        metrics,
-        key=lambda name: (not metrics[name].footprint, gpus and metrics[name].scope is not Scope.ACCELERATOR),
-    )
     return [
         plot_view(
             job,
@@ -141,12 +140,22 @@ def job_plots(
             sub_cluster,
             wanted=options.scope,
             labels=labels,
+            length_s=length_s,
             draw=draw,
             each=options.each,
             faulty=(faulty or {}).get(name),
         )
-        for name in order
+        for name in metric_order(job, metrics)
     ]
+
+
+def metric_order(job: Job, metrics: Mapping[str, MetricConfig]) -> list[str]:
+    """The footprint first, of a job with GPUs what these do before the rest."""
+    gpus = bool(job.num_acc)
+    return sorted(
+        metrics,
+        key=lambda name: (not metrics[name].footprint, gpus and metrics[name].scope is not Scope.ACCELERATOR),
+    )
 
 
 def quiet_plots(plots: Sequence[PlotView], metrics: Mapping[str, MetricConfig]) -> tuple[PlotView, ...]:

@@ -108,6 +108,7 @@ def plot_view(
     *,
     wanted: Scope,
     labels: Sequence[XLabel],
+    length_s: float = 0.0,
     draw: bool = True,
     each: bool = False,
     faulty: Mapping[str, Level] | None = None,
@@ -148,7 +149,7 @@ def plot_view(
         level_text=level.word if level else "",
         scope_text=_scope_text(figure, scope),
         figure=figure,
-        svg=draw_curves(figure, labels, _sentence(figure, job, scope)) if draw else Markup(""),
+        svg=draw_curves(figure, labels, _sentence(figure, job, scope), length_s=length_s) if draw else Markup(""),
         readout=_readout(figure),
         basis=f"every {exact_span(figure.timestep_s)}" if figure.measured else "",
         measured=figure.measured,
@@ -223,9 +224,10 @@ def plots_document(
     `absences` says by metric what is missing and why, nothing for metrics that are complete; None leaves it out.
     `curve` gives what stands for the values of a curve, by default a list of numbers.
     """
-    length_s = max((plot.figure.length * plot.figure.timestep_s for plot in plots), default=0)
+    length_s = max((plot.figure.span_s for plot in plots), default=0.0) or job.duration
     document = {
         "start": job.start_time,
+        "length": length_s,
         "offsets": zone_offsets(job.start_time, length_s, zone),
         "clock": clock,
         "running": job.state.value == "running",

@@ -99,7 +99,7 @@ def job_summary(
         findings=tuple(views),
         gauges=tuple(_gauge_view(item) for item in items),
         polar=_polar(items, curves),
-        heat=heat_picture(job, curves, metrics, labels, assessment),
+        heat=heat_picture(job, curves, metrics, labels, assessment, length_s=length_s),
         roofline=roofline_picture(job, curves, sub_cluster, assessment)
         if {"flops_any", "mem_bw"} <= metrics.keys()
         else None,
@@ -114,10 +114,11 @@ def _finding_view(finding: Finding, telling: Telling) -> FindingView:
 
 def _checks(assessment: Assessment, *, measured: bool) -> list[Check]:
     """The cells of the annunciator, worst first, then balance and data; what is not judged is not OK."""
-    cells = [
-        Check(metric_word(item.metric), item.level, _said(item.level, measured=item.value is not None))
-        for item in assessment.items
-    ]
+    stalled = {finding.metric: finding.level for finding in assessment.findings if finding.code == Code.STALLED}
+    cells = []
+    for item in assessment.items:  # the mean of a job that hangs tells less than that it hangs
+        level = stalled.get(item.metric, item.level)
+        cells.append(Check(metric_word(item.metric), level, _said(level, measured=item.value is not None)))
     if measured:
         cells.append(_check("Balance", _worst_of(assessment, BALANCE)))
     data = _worst_of(assessment, _DATA)

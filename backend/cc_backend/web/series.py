@@ -65,6 +65,11 @@ class SeriesFigure:
         return max((len(line.values) for line in self.lines), default=0)
 
     @property
+    def span_s(self) -> float:
+        """Seconds from the first slot to the last."""
+        return max(0, self.length - 1) * self.timestep_s
+
+    @property
     def key(self) -> tuple[tuple[str, str], ...]:
         """Look and name of each line, where there are several and no bands; the look is a colour or a level."""
         if self.bands or self.series_count < 2:  # noqa: PLR2004 - several

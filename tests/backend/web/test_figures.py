@@ -148,6 +148,29 @@ def test_a_node_with_a_finding_is_marked_by_colour_glyph_and_name() -> None:
     assert ">n2</text>" not in plain
 
 
+def test_curves_that_end_before_the_axis_end_before_its_labels_do() -> None:
+    curve = JobCurves(JobMetric(Unit(""), 60, [Series("n1", np.array([1.0, 2.0, 1.0], np.float32))]))
+    figure = series_figure("cpu_load", curve, Scope.NODE, unit="", scale=SCALE)
+    drawn = str(curves(figure, run_time_labels(240), "", length_s=240))
+    (path,) = re.findall(r'class="ln" d="M0 [\d.]+L([\d.]+) [\d.]+L([\d.]+) [\d.]+"', drawn)
+    assert path == ("250", "500")  # 1 and 2 min of 4
+    gap = JobCurves(JobMetric(Unit(""), 60, [Series("n1", np.array([1.0, np.nan, np.nan, np.nan, 1.0], np.float32))]))
+    figure = series_figure("cpu_load", gap, Scope.NODE, unit="", scale=SCALE)
+    drawn = str(curves(figure, run_time_labels(480), "", length_s=480))
+    assert '<rect class="gap" x="0%" width="50%"' in drawn
+
+
+def test_a_gauge_of_what_does_not_judge_has_no_zone_that_stands_out() -> None:
+    assert '<rect class="f-caution" ' in gauge(SCALE, 20)
+    assert '<rect class="f-caution" ' not in gauge(SCALE, 20, judges=False)
+
+
+def test_what_no_node_has_sent_yet_is_no_hole_of_the_heat_map() -> None:
+    nan = float("nan")
+    drawn = heat(np.array([[1.0, nan, 1.0, nan], [1.0, 1.0, nan, nan]]), ["a", "b"], 1, [], "")
+    assert re.findall(r'<rect class="gap" x="([\d.]+)%" width="([\d.]+)%"', drawn) == [("25", "25"), ("50", "25")]
+
+
 @given(st.integers(1, 5_000_000))
 def test_run_time_labels_stay_on_the_axis_and_are_few(length: int) -> None:
     labels = run_time_labels(length)

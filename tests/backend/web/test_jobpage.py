@@ -303,3 +303,28 @@ def test_metrics_in_which_nothing_happened_are_told_in_one_line(
     assert {plot.metric for plot in found.plots} == {"cpu_load", "flops_any"}  # a flop rate of zero is judged
     alone = page(make_data(net_bw=rows))
     assert (len(alone.plots), alone.quiet) == (1, ())
+
+
+def test_a_job_that_hangs_lights_its_cell_as_its_verdict_is(
+    page: Callable[..., JobPage], make_data: Callable[..., JobData]
+) -> None:
+    def fell(value: float) -> list[float]:
+        return [value] * 40 + [value / 1000] * 60
+
+    data = make_data(flops_any={"tn0001": fell(900.0)}, mem_bw={"tn0001": fell(300.0)})
+    found = page(data, hosts=("tn0001",), footprint={"flops_any_avg": 360.0, "mem_bw_avg": 120.0}, duration=6000)
+    assert found.summary.findings[0].headline.startswith("Nothing was computed")
+    assert {check.word: check.level for check in found.summary.checks}["Flops"] is Level.ALERT
+
+
+def test_curves_of_different_steps_stand_on_one_axis(
+    page: Callable[..., JobPage], make_job: Callable[..., Job]
+) -> None:
+    def metric(step_s: int, count: int) -> JobMetric:
+        return JobMetric(Unit(""), step_s, [Series("tn0001", np.full(count, 50.0, np.float32))])
+
+    found = page({"cpu_load": {Scope.NODE: metric(30, 4)}, "ipc": {Scope.NODE: metric(60, 2)}}, hosts=("tn0001",))
+    ends = {plot.metric: plot.svg.split('class="ln" d="')[1].split('"')[0].split("L")[-1] for plot in found.plots}
+    assert {name: end.split()[0] for name, end in ends.items()} == {"cpu_load": "1000", "ipc": "666.7"}
+    document = plots_document(make_job(), found.plots, UTC, clock=False)
+    assert document["length"] == 90

@@ -23,17 +23,22 @@ def ticks_of(figure: SeriesFigure, height: int = HEIGHT) -> list[float]:
     return steps(figure.top, 5.5 if height > 140 else 3.5)  # noqa: PLR2004 - rows that fit
 
 
-def curves(figure: SeriesFigure, x_labels: Sequence[XLabel], label: str, *, height: int = HEIGHT) -> Markup:
-    """The plot of one metric; the same figure that `plots.js` draws on a canvas of the same size."""
-    area, ticks = Area(figure.top, height), ticks_of(figure, height)
+def curves(
+    figure: SeriesFigure, x_labels: Sequence[XLabel], label: str, *, length_s: float = 0.0, height: int = HEIGHT
+) -> Markup:
+    """The plot of one metric; the same figure that `plots.js` draws on a canvas of the same size.
+
+    The time axis is `length_s` long, where curves may end before, or 0 for as long as the curves are.
+    """
+    width = min(1.0, figure.span_s / length_s) if length_s > 0 and figure.span_s > 0 else 1.0
+    area, ticks = Area(figure.top, height, width=width), ticks_of(figure, height)
     digits = digits_for(ticks)
     last = max(figure.length - 1, 1)
     body = [_fault_zone(figure, area), area.grid(ticks)]
     for start, end in figure.gaps:
-        x, width = 100 * max(start - 1, 0) / last, 100 * (min(end, last) - max(start - 1, 0)) / last
-        body.append(
-            f'<rect class="gap" x="{short(x)}%" width="{short(width)}%" y="{TOP}" height="{short(area.area)}"/>'
-        )
+        x = 100 * width * max(start - 1, 0) / last
+        size = 100 * width * min(end, last) / last - x
+        body.append(f'<rect class="gap" x="{short(x)}%" width="{short(size)}%" y="{TOP}" height="{short(area.area)}"/>')
     if not figure.measured:
         body.append(f'<rect class="gap" width="100%" y="{TOP}" height="{short(area.area)}"/>')
     body += [stretched(_strokes(figure, area), height), _thresholds(figure, area), _outlier_names(figure, area)]

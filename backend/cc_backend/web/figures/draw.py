@@ -38,10 +38,13 @@ def digits_for(ticks: Numbers) -> int:
 
 
 class Area:
-    """The plot area of a figure: turns values into pixels from the top."""
+    """The plot area of a figure: turns values into pixels from the top; curves take the share `width` of its width."""
 
-    def __init__(self, top_value: float, height: int, *, top: int = TOP, bottom: int = BOTTOM) -> None:
+    def __init__(
+        self, top_value: float, height: int, *, top: int = TOP, bottom: int = BOTTOM, width: float = 1.0
+    ) -> None:
         self.top_value, self.height, self.top, self.bottom = top_value, height, top, bottom
+        self.width = WIDTH * width
         self.area = height - top - bottom
 
     def y(self, value: float) -> float:
@@ -49,7 +52,7 @@ class Area:
         return self.top + self.area * (1 - min(value, self.top_value * _OVER) / self.top_value)
 
     def path(self, values: Numbers) -> str:
-        """A polyline over the whole width, with breaks at NaN; a lone value is left to `points`."""
+        """A polyline with breaks at NaN; a lone value is left to `points`."""
         last = max(len(values) - 1, 1)
         out: list[str] = []
         pen = False
@@ -57,7 +60,7 @@ class Area:
             if value != value:  # noqa: PLR0124 - NaN, without a call per point
                 pen = False
                 continue
-            point = f"{short(WIDTH * i / last)} {short(self.y(value))}"
+            point = f"{short(self.width * i / last)} {short(self.y(value))}"
             out.append(("L" if pen else "M") + point)
             pen = True
         return "".join(out)
@@ -67,7 +70,7 @@ class Area:
         last = max(len(values) - 1, 1)
         edged = [math.nan, *values, math.nan]
         return "".join(
-            f"M{short(WIDTH * i / last)} {short(self.y(value))}h0"
+            f"M{short(self.width * i / last)} {short(self.y(value))}h0"
             for i, value in enumerate(values)
             if not math.isnan(value) and math.isnan(edged[i]) and math.isnan(edged[i + 2])
         )
@@ -82,8 +85,8 @@ class Area:
                 run.append(i)
                 continue
             if len(run) > 1:
-                upper = "L".join(f"{short(WIDTH * k / last)} {short(self.y(high[k]))}" for k in run)
-                lower = "L".join(f"{short(WIDTH * k / last)} {short(self.y(low[k]))}" for k in reversed(run))
+                upper = "L".join(f"{short(self.width * k / last)} {short(self.y(high[k]))}" for k in run)
+                lower = "L".join(f"{short(self.width * k / last)} {short(self.y(low[k]))}" for k in reversed(run))
                 parts.append(f"M{upper}L{lower}Z")
             run = []
         return "".join(parts)

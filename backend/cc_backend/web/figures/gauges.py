@@ -50,9 +50,12 @@ def gauge_position(scale: Scale, value: float) -> float:
     return 100.0
 
 
-def gauge(scale: Scale, value: float | None, *, height: int = 13, edges: bool = False) -> Markup:
-    """A row of zones with a pointer; no pointer where nothing was measured. `edges` prints the real values under it."""
-    zones, here = gauge_zones(scale), scale.zone_level(value)
+def gauge(scale: Scale, value: float | None, *, height: int = 13, edges: bool = False, judges: bool = True) -> Markup:
+    """A row of zones with a pointer; no pointer where nothing was measured. `edges` prints the real values under it.
+
+    The zone that the value is in stands out, unless the metric does not judge the job.
+    """
+    zones, here = gauge_zones(scale), scale.zone_level(value) if judges else None
     out = []
     for zone in zones:
         on = zone.level == here

@@ -64,16 +64,19 @@ Run = tuple[int, int, int]
 
 
 def _runs(cells: Values, top: float) -> tuple[dict[int, list[Run]], list[Run]]:
-    """Stretches of equal shade as (first, one past last, row), by shade; and the stretches without data."""
+    """Stretches of equal shade as (first, one past last, row), by shade; and those without data but the last."""
     shades = np.where(np.isfinite(cells), np.clip(np.nan_to_num(cells) * _LEVELS / top, 0, _LEVELS - 1), -1).astype(int)
     painted: dict[int, list[Run]] = {}
     holes: list[Run] = []
+    seen = np.flatnonzero((shades >= 0).any(axis=0))
+    late = int(seen[-1]) + 1 if seen.size else 0
     for y, row in enumerate(shades):
         edges = [0, *(np.flatnonzero(np.diff(row)) + 1).tolist(), len(row)]
         for a, b in pairwise(edges):
             shade = int(row[a])
             if shade < 0:
-                holes.append((a, b, y))
+                if a < late:  # what no row has yet at the end is late, and no gap
+                    holes.append((a, min(b, late), y))
             elif shade > 0:
                 painted.setdefault(shade, []).append((a, b, y))
     return painted, holes

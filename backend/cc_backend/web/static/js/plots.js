@@ -23,10 +23,15 @@ const lonely = (values) => {
   return found.length ? found : null;
 };
 
+const slots = (doc) => Math.max(0, ...doc.lines.map((line) => line.y.length));
+
+// All plots have one time axis: curves that end before it get one empty place at its end.
 function columns(doc) {
-  const length = Math.max(0, ...doc.lines.map((line) => line.y.length));
-  const x = Array.from({ length }, (_, i) => i * doc.step + shiftOf(page));
-  return [x, ...doc.bands.flatMap((band) => [band.high, band.low]), ...doc.lines.map((line) => line.y)];
+  const x = Array.from({ length: slots(doc) }, (_, i) => i * doc.step + shiftOf(page));
+  const end = page.length + shiftOf(page);
+  const curves = [...doc.bands.flatMap((band) => [band.high, band.low]), ...doc.lines.map((line) => line.y)];
+  if (!(x.at(-1) < end)) return [x, ...curves];
+  return [[...x, end], ...curves.map((curve) => [...curve, null])];
 }
 
 function seriesOf(doc) {
@@ -150,15 +155,16 @@ function drawLabel(u, entry) {
 
 function readout(u, entry) {
   const { read, doc, original } = entry;
-  const at = u.cursor.idx;
+  const place = u.cursor.idx;
   if (!read) return;
-  if (at === null || at === undefined || u.cursor.left < 0) {
+  if (place === null || place === undefined || u.cursor.left < 0) {
     if (read.dataset.at) {
       delete read.dataset.at;
       read.replaceChildren(...original.map((node) => node.cloneNode(true)));
     }
     return;
   }
+  const at = Math.min(place, slots(doc) - 1);
   read.dataset.at = at;
   const time = document.createElement("span");
   time.textContent = page.clock ? momentLabel(page.start + at * doc.step, page.offsets, Date.now() / 1000) : runTime(at * doc.step);
@@ -183,7 +189,7 @@ function options(entry, width) {
     padding: [8, doc.marks ? 14 : 2, 0, 0],
     legend: { show: false },
     cursor: { y: false, points: { show: false }, drag: { x: true, y: false }, sync: { key: "job", scales: ["x", null] } },
-    scales: { x: { time: false, range: (_, min, max) => (min === max ? [min, min + entry.doc.step] : [min, max]) }, y: { range: () => [0, entry.doc.top] } },
+    scales: { x: { time: false, range: (_, min, max) => [min, max] }, y: { range: () => [0, entry.doc.top] } },
     series: seriesOf(doc),
     bands: bandsOf(doc),
     axes: [
@@ -317,8 +323,9 @@ function moveCursor(event) {
   event.preventDefault();
   const { plot } = entry;
   const x = plot.data[0];
-  const from = plot.cursor.idx ?? (way > 0 ? -1 : x.length);
-  const to = Math.max(0, Math.min(x.length - 1, from + way * (event.shiftKey ? 10 : 1)));
+  const count = slots(entry.doc);
+  const from = plot.cursor.idx ?? (way > 0 ? -1 : count);
+  const to = Math.max(0, Math.min(count - 1, from + way * (event.shiftKey ? 10 : 1)));
   plot.setCursor({ left: plot.valToPos(x[to], "x"), top: 0 }, true, true);
   answer([...entry.read.children].map((part) => part.textContent).join(", "));
 }
