@@ -12,6 +12,8 @@ _STEPS_S = (
     *(n * DAY_S for n in (1, 2, 5, 7, 14, 30, 60, 120, 365)),
 )
 _MOST = 8
+_LONGEST_CHANGE_S = 2 * HOUR_S
+"""By how much a clock is put forward or back at most."""
 _EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - a clock on a wall knows no zone
 
 
@@ -33,23 +35,30 @@ def run_time_labels(length_s: float) -> list[XLabel]:
 def clock_labels(start_s: float, length_s: float, zone: tzinfo | None) -> list[XLabel]:
     """Labels on the clock, at round local times: `10:00`; the day where a day begins.
 
-    Steps are those of the clock on the wall, so they stay round when it is put forward or back.
+    Steps are those of the clock on the wall, so they stay round when it is put forward or back. What the clock
+    shows twice is labelled twice, where the steps are shorter than an hour.
     """
     if length_s <= 0:
         return []
     step, end_s = step_of(length_s), start_s + length_s
     first, last = (_local_s(time_s, zone) for time_s in (start_s, end_s))
-    labels = []
-    for local_s in range(-(-int(first) // step) * step, int(last) + HOUR_S + 1, step):
+    labels: dict[float, str] = {}
+    for local_s in range(-(-int(first - _LONGEST_CHANGE_S) // step) * step, int(last) + _LONGEST_CHANGE_S + 1, step):
         local = _EPOCH + timedelta(seconds=local_s)
-        time_s = local.replace(tzinfo=zone).timestamp()
-        skipped = at(time_s, zone).replace(tzinfo=None) != local
-        if not start_s <= time_s <= end_s or (skipped and step < DAY_S):
-            continue
         midnight = (local.hour, local.minute) == (0, 0)
         text = f"{local.day} {local:%b}" if midnight or step >= DAY_S else f"{local:%H:%M}"
-        labels.append((100 * (time_s - start_s) / length_s, text if step >= MINUTE_S else f"{local:%H:%M:%S}"))
-    return labels
+        times = [time_s for time_s in _times_of(local, zone, step) if start_s <= time_s <= end_s]
+        for time_s in times if step < HOUR_S else times[:1]:
+            labels[time_s] = text if step >= MINUTE_S else f"{local:%H:%M:%S}"
+    return [(100 * (time_s - start_s) / length_s, labels[time_s]) for time_s in sorted(labels)]
+
+
+def _times_of(local: datetime, zone: tzinfo | None, step: int) -> list[float]:
+    """When the clock on the wall shows this: twice where it is put back, never where it is put forward."""
+    if step >= DAY_S:  # a day also begins where its midnight is skipped
+        return [local.replace(tzinfo=zone).timestamp()]
+    times = sorted({local.replace(tzinfo=zone, fold=fold).timestamp() for fold in (0, 1)})
+    return [time_s for time_s in times if at(time_s, zone).replace(tzinfo=None, fold=0) == local]
 
 
 def zone_offsets(start_s: float, length_s: float, zone: tzinfo | None) -> list[tuple[int, int]]:

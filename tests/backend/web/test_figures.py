@@ -1,5 +1,6 @@
 import re
 from datetime import UTC, datetime, timedelta, timezone
+from itertools import pairwise
 from xml.etree import ElementTree as ET
 from zoneinfo import ZoneInfo
 
@@ -177,6 +178,19 @@ def test_run_time_labels_stay_on_the_axis_and_are_few(length: int) -> None:
     assert 1 <= len(labels) <= 9
     assert all(0 <= per_cent <= 100 for per_cent, _ in labels)
     assert len({text for _, text in labels}) == len(labels)
+
+
+@pytest.mark.parametrize("zone", ["Europe/Berlin", "America/St_Johns", "Australia/Lord_Howe", "Pacific/Chatham"])
+def test_an_hour_that_comes_twice_is_labelled_twice(zone: str) -> None:
+    where = ZoneInfo(zone)
+    changes = zone_offsets(datetime(2026, 1, 1, tzinfo=where).timestamp(), 360 * 86400, where)
+    change_s = next(since for (_, before), (since, after) in pairwise(changes) if after < before)
+    for start_s in (change_s, change_s - 600):  # wholly or nearly in what comes again
+        labels = clock_labels(start_s, 3600, where)
+        assert len(labels) >= 6
+        assert [x for x, _ in labels] == sorted(x for x, _ in labels)
+        for x, text in labels:
+            assert f"{datetime.fromtimestamp(round(start_s + 36 * x), where):%H:%M}" == text
 
 
 def test_clock_labels_stand_at_round_local_times() -> None:

@@ -1,6 +1,7 @@
 // Numbers and times as the server writes them.
 
 const THIN = "\u202f";
+const HOUR_S = 3600;
 
 export function number(value, digits) {
   if (value === null || value === undefined || !Number.isFinite(value)) return "\u2013";
@@ -48,15 +49,17 @@ export function offsetAt(offsets, time) {
   return found;
 }
 
-// The moments between two others at which the clock shows a round time; what a change of the clock skips is left out.
+// The moments between two others at which the clock shows a round time; what a change of the clock skips is left out,
+// an hour that comes twice is there twice where the steps are shorter.
 export function clockSplits(offsets, min, max, step) {
   const found = [];
-  const last = max + offsetAt(offsets, max) + step;
-  for (let local = Math.ceil((min + offsetAt(offsets, min)) / step) * step; local <= last; local += step) {
-    const time = offsets.map(([, offset]) => local - offset).find((one) => one + offsetAt(offsets, one) === local);
-    if (time !== undefined && time >= min && time <= max) found.push(time);
+  const last = max + offsetAt(offsets, max) + 2 * HOUR_S + step;
+  for (let local = Math.ceil((min + offsetAt(offsets, min) - 2 * HOUR_S) / step) * step; local <= last; local += step) {
+    const times = [...new Set(offsets.map(([, offset]) => local - offset))].sort((a, b) => a - b)
+      .filter((one) => one + offsetAt(offsets, one) === local && one >= min && one <= max);
+    found.push(...(step < HOUR_S ? times : times.slice(0, 1)));
   }
-  return found;
+  return found.sort((a, b) => a - b);
 }
 
 // A moment with its day where that is not today's: `14:02`, `25 Oct 14:02`.
