@@ -1,7 +1,7 @@
 """Pictures of the pages with made-up jobs, as they are looked at before a release, at 1440 and 390 px, light and dark.
 
-Start page, list, and job pages: idle node, hung, GPUs, 12 nodes, silent node, 1 minute, array, long names;
-and what one of them prints.
+Start page, list, and job pages: idle node, hung, GPUs, one idle GPU, 12 nodes, silent node, 1 minute, array, long
+names; and what one of them prints.
 
 usage: screenshots.py FOLDER [NAME ...]
 """
@@ -35,6 +35,7 @@ PAGES = {
     "job-idle-node": _JOB.format(edgecases.IDLE_NODE),
     "job-hung": _JOB.format(edgecases.HUNG),
     "job-gpu": _JOB.format(edgecases.GPUS),
+    "job-idle-gpu": _JOB.format(edgecases.IDLE_GPU),
     "job-12-nodes": _JOB.format(edgecases.TWELVE_NODES),
     "job-silent-node": _JOB.format(edgecases.SILENT_NODE),
     "job-1-minute": _JOB.format(edgecases.ONE_MINUTE),

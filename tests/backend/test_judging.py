@@ -11,6 +11,8 @@ import pytest
 from flask.testing import FlaskClient
 
 from cc_backend.demo.cluster import tarn_document
+from cc_backend.demo.edgecases import EDGE_CASES, HUNG, IDLE_GPU
+from cc_backend.demo.people import JOBS as JOBS_OF_PEOPLE
 from cc_backend.demo.site import fill
 from cc_backend.errors import Unavailable
 from cc_backend.insight.findings import Code
@@ -74,7 +76,7 @@ def verdict_of_the_page(client: FlaskClient, id_: int) -> tuple[str, str]:
 def tarn_site(site_of: Callable[..., Site]) -> Site:
     """The made-up site with all its jobs, judged."""
     site = site_of(clusters=[tarn_document()])
-    fill(site.services)
+    fill(site.services, (*JOBS_OF_PEOPLE, *EDGE_CASES))
     judge_all(site)
     return site
 
@@ -95,6 +97,8 @@ def test_list_page_and_api_agree_about_every_job(tarn_site: Site) -> None:
             assert finding == page_finding
             assert told[job.id]["finding"]["text"]
     assert {"alert", "caution", "ok"} <= {level for level, _ in listed.values()}
+    codes = {job["jobId"]: job["finding"]["code"] for job in answer["jobs"] if "finding" in job}
+    assert (codes[HUNG], codes[IDLE_GPU]) == (Code.STALLED, Code.IDLE_GPUS)
 
 
 def test_a_visit_of_the_page_changes_nothing_in_the_list(tarn_site: Site) -> None:

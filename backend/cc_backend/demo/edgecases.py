@@ -3,7 +3,7 @@
 from cc_backend.demo.curves import Shape
 from cc_backend.demo.people import HOUR_S, MINUTE_S, DemoJob
 
-IDLE_NODE, HUNG, GPUS, TWELVE_NODES, SILENT_NODE, ONE_MINUTE, ARRAY, LONG_NAMES = range(4720001, 4720009)
+IDLE_NODE, HUNG, GPUS, TWELVE_NODES, SILENT_NODE, ONE_MINUTE, ARRAY, LONG_NAMES, IDLE_GPU = range(4720001, 4720010)
 _LONG_NAME = "assemble_meta_473_resumed_from_checkpoint_000412" + "WithoutAnyPlaceToBreakIt" * 6
 _LONG_ACCOUNT = "maximiliane.von-und-zu-hohenschwangau-neuschwanstein@physik.example"
 
@@ -19,6 +19,10 @@ EDGE_CASES = (
     DemoJob(
         GPUS, "train_unet", "pnair", "phys-014", 5, 2, 3 * HOUR_S, 0, "running", 9, 30, 25, 60, gpus=4, gpu_use=4,
         shape=Shape(spread=0.1), code="python",
+    ),
+    DemoJob(
+        IDLE_GPU, "llm_finetune", "pnair", "phys-014", 7, 2, 2 * HOUR_S, 0, "running", 9, 30, 25, 60, gpus=4,
+        gpu_use=91, idle_gpus=1, shape=Shape(spread=0.05), code="python",
     ),
     DemoJob(
         TWELVE_NODES, "euler_mg_finest", "jweiss", "flow-031", 140, 12, 8 * HOUR_S, 7 * HOUR_S, "completed", 95, 540,

@@ -20,8 +20,8 @@ srun {code} -s {name}.in
 class DemoJob:
     """One job: who, what, where, how long ago, how long, and the levels of its metrics per node.
 
-    From the share `silent_from` of its time on the last node sends nothing; from `hung_from` on all nodes wait, at full
-    load, and compute nothing.
+    `idle_gpus` are the last GPUs of the last node. From the share `silent_from` of its time on the last node sends
+    nothing; from `hung_from` on all nodes wait, at full load, and compute nothing.
     """
 
     job_id: int
@@ -41,6 +41,7 @@ class DemoJob:
     power: float = 520.0
     shape: Shape = field(default_factory=Shape)
     idle_nodes: int = 0
+    idle_gpus: int = 0
     idle_from: float = 1.0
     gap: tuple[float, float] = (0.0, 0.0)
     absent: tuple[str, ...] = ()

@@ -73,6 +73,8 @@ def job_curves(plan: DemoJob, sub_cluster: SubCluster, length: int, rng: np.rand
                 samples = curve(rng, length, name, level, plan.shape)
                 if idle:
                     samples = _idle(rng, samples, name, len(parts), plan.idle_from)
+                if part in GPUS[plan.gpus - plan.idle_gpus : plan.gpus] and place == plan.nodes - 1:
+                    samples *= _NOTHING
                 if name in _WORK:
                     samples[int(plan.hung_from * length) :] *= _NOTHING
                 samples[gap] = np.nan

@@ -91,7 +91,7 @@ def footprints(
 
 
 def _lacks_nodes(job: Job, found: JobCurves | None) -> bool:
-    return found is not None and np.count_nonzero(np.isfinite(found.means)) < job.num_nodes
+    return found is not None and int(np.count_nonzero(np.isfinite(found.means))) < job.num_nodes
 
 
 def _is_sum_over_threads(config: MetricConfig) -> bool:

@@ -120,7 +120,7 @@ class CurveSet:
 
     def of_nodes(self, metrics: Collection[str]) -> "CurveSet":
         """The same curves, but only of these metrics and of nodes and GPUs; what was made already is not made again."""
-        own = {
+        own: JobData = {
             name: {scope: by_scope[scope] for scope in (Scope.NODE, Scope.ACCELERATOR) if scope in by_scope}
             for name, by_scope in self.data.items()
             if name in metrics and Scope.NODE in by_scope

@@ -225,7 +225,7 @@ def plots_document(
     `curve` gives what stands for the values of a curve, by default a list of numbers.
     """
     length_s = max((plot.figure.span_s for plot in plots), default=0.0) or job.duration
-    document = {
+    document: dict[str, Any] = {
         "start": job.start_time,
         "length": length_s,
         "offsets": zone_offsets(job.start_time, length_s, zone),
