@@ -32,9 +32,11 @@ def deadline_client(
     """A client whose requests take at most `total_s` seconds each; later ones end with httpx.TimeoutException.
 
     `connect_s` is for reaching the peer, `tls` for https, `connections` how many are open at most; `options` go to
-    httpx.Client. Neither the proxies nor the .netrc of the environment are used. A body must be read, or its response
-    closed, in the thread that asked.
+    httpx.Client. Neither the proxies nor the .netrc of the environment are used. Answers are asked for as they are,
+    and one that is compressed all the same is not unpacked: bounds on its size hold before memory is taken. A body
+    must be read, or its response closed, in the thread that asked.
     """
+    options["headers"] = {"Accept-Encoding": "identity", **options.get("headers", {})}
     transport = DeadlineTransport(total_s, tls=tls, connections=connections)
     timeout = httpx.Timeout(total_s, connect=min(connect_s, total_s))
     return httpx.Client(transport=transport, timeout=timeout, trust_env=False, **options)
@@ -68,9 +70,8 @@ class DeadlineTransport(httpx.BaseTransport):
             response = self._pool.handle_request(outgoing)
         except _PEER_ERRORS as error:
             raise _translated(error) from error
-        return httpx.Response(
-            response.status, headers=response.headers, stream=_Body(response), extensions=response.extensions
-        )
+        headers = [(name, value) for name, value in response.headers if name.lower() != b"content-encoding"]
+        return httpx.Response(response.status, headers=headers, stream=_Body(response), extensions=response.extensions)
 
     def close(self) -> None:
         """Close the connections."""

@@ -1,10 +1,12 @@
 """Requests to peers that are slow at each of their steps: the whole ends when its time is over."""
 
 import contextlib
+import gzip
 import socket
 import ssl
 import threading
 import time
+import tracemalloc
 from collections.abc import Callable, Iterator
 
 import httpx
@@ -198,3 +200,24 @@ def test_a_connection_that_breaks_is_an_error_of_the_transport(peer: Peer) -> No
         port = door.getsockname()[1]
     with deadline_client(5) as client, pytest.raises(httpx.ConnectError):
         client.get(f"http://127.0.0.1:{port}/")
+
+
+@pytest.mark.parametrize("coding", ["gzip", "GZIP", "deflate", "x-gzip", "gzip, gzip"])
+def test_an_answer_that_is_compressed_unasked_takes_no_more_memory_than_it_has_bytes(peer: Peer, coding: str) -> None:
+    asked: list[bytes] = []
+    bomb = gzip.compress(bytes(50_000_000))
+    head = f"HTTP/1.1 200 OK\r\nContent-Encoding: {coding}\r\nContent-Length: {len(bomb)}\r\n\r\n".encode()
+
+    def serve(connection: socket.socket) -> None:
+        asked.append(connection.recv(65536))
+        connection.sendall(head + bomb)
+
+    with deadline_client(10.0, headers={"X-A": "b"}) as client:
+        tracemalloc.start()
+        answer = client.get(f"http://{peer(serve)}/")
+        _, most_bytes = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+    assert (answer.status_code, answer.content) == (200, bomb)
+    assert most_bytes < 5_000_000
+    assert b"accept-encoding: identity" in asked[0].lower()
+    assert b"x-a: b" in asked[0].lower()
