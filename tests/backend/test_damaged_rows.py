@@ -42,12 +42,15 @@ NASTY = {
     "a state that nobody knows": "state = 'dreaming'",
     "a state that is a number": "state = 5",
     "a start that is text": "start_time = 'noon'",
+    "a start that is infinite": "start_time = 9e999",
+    "a start that is a blob": "start_time = x'00ff'",
     "a start in milliseconds": "start_time = start_time * 1000",
     "a start beyond the calendar": "start_time = 9223372036854775807",
     "a start before the epoch": "start_time = -5",
     "a start in 1970": "start_time = 1",
     "a duration without end": "duration = 9223372036854775807",
     "a duration below zero": "duration = -1",
+    "a duration that is infinite": "duration = 9e999",
     "a duration that is text": "duration = 'long'",
     "a time limit without end": "walltime = 9223372036854775807",
     "a submit time beyond the calendar": "submit_time = 9223372036854775807",
@@ -59,6 +62,7 @@ NASTY = {
     "a partition that is a number": "partition = 5.5",
     "a job number that is text": "job_id = 'x'",
     "a cluster of no one": "cluster = 'elsewhere', sub_cluster = ''",
+    "a configuration without end": "cluster_config = 9e999",
     "an array that is text": "array_job_id = 'x'",
 }
 READABLE = {

@@ -9,6 +9,7 @@ import secrets
 
 from cc_backend.auth.tables import KnownBrowserRow
 from cc_backend.database import Database
+from cc_backend.jsonfield import whole_number
 
 MAX_BROWSERS = 20
 """Of one account; the one that was used longest ago is forgotten."""
@@ -32,7 +33,7 @@ class KnownBrowsers:
         row = self._database.first_row(
             "SELECT used_s FROM known_browser WHERE secret_hash = ? AND user_id = ?", secret_hash, user
         )
-        return secret_hash if row is not None and now_s - row[0] < self.max_age_s else ""
+        return secret_hash if row is not None and now_s - whole_number(row[0]) < self.max_age_s else ""
 
     def remember(self, cookie: str, user: str, now_s: float) -> str:
         """The cookie of a browser that logged in just now: the one it has if that is for this account, or a new one."""

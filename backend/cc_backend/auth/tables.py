@@ -4,21 +4,21 @@
 
 import peewee
 
-from cc_backend.jsonfield import JSONField
+from cc_backend.jsonfield import BigIntegerField, JSONField, TextField
 
 
 class UserRow(peewee.Model):
     """One account; `password` is an argon2id hash or NULL, `source` says its maker, `disabled_s` when it was closed."""
 
-    name = peewee.TextField(primary_key=True)
-    password = peewee.TextField(null=True)
-    source = peewee.TextField(default="local")
-    full_name = peewee.TextField(default="")
-    email = peewee.TextField(default="")
+    name = TextField(primary_key=True)
+    password = TextField(null=True)
+    source = TextField(default="local")
+    full_name = TextField(default="")
+    email = TextField(default="")
     roles = JSONField(default=list)
     projects = JSONField(default=list)
-    created_s = peewee.BigIntegerField(default=0)
-    disabled_s = peewee.BigIntegerField(null=True)
+    created_s = BigIntegerField(default=0)
+    disabled_s = BigIntegerField(null=True)
 
     class Meta:
         table_name = "user"
@@ -27,8 +27,8 @@ class UserRow(peewee.Model):
 class RemovedUserRow(peewee.Model):
     """An account that was removed, and when: tokens of the reference, of which there is no row, end with it."""
 
-    name = peewee.TextField(primary_key=True)
-    removed_s = peewee.BigIntegerField()
+    name = TextField(primary_key=True)
+    removed_s = BigIntegerField()
 
     class Meta:
         table_name = "removed_user"
@@ -37,10 +37,10 @@ class RemovedUserRow(peewee.Model):
 class SessionRow(peewee.Model):
     """One login; `secret_hash` is the SHA-256 of the cookie's value, which itself is never stored."""
 
-    secret_hash = peewee.TextField(primary_key=True)
+    secret_hash = TextField(primary_key=True)
     user = peewee.ForeignKeyField(UserRow, on_delete="CASCADE", lazy_load=False)
-    created_s = peewee.BigIntegerField()
-    last_seen_s = peewee.BigIntegerField()
+    created_s = BigIntegerField()
+    last_seen_s = BigIntegerField()
 
     class Meta:
         table_name = "session"
@@ -49,9 +49,9 @@ class SessionRow(peewee.Model):
 class KnownBrowserRow(peewee.Model):
     """A browser that has logged in to an account; `secret_hash` is the SHA-256 of its cookie's value."""
 
-    secret_hash = peewee.TextField(primary_key=True)
+    secret_hash = TextField(primary_key=True)
     user = peewee.ForeignKeyField(UserRow, on_delete="CASCADE", lazy_load=False)
-    used_s = peewee.BigIntegerField()
+    used_s = BigIntegerField()
 
     class Meta:
         table_name = "known_browser"
@@ -60,16 +60,16 @@ class KnownBrowserRow(peewee.Model):
 class TokenRow(peewee.Model):
     """One issued token; the token itself is never stored. `expires_s` NULL means it does not expire."""
 
-    jti = peewee.TextField(primary_key=True)
-    user = peewee.TextField(index=True)
-    name = peewee.TextField(default="")
+    jti = TextField(primary_key=True)
+    user = TextField(index=True)
+    name = TextField(default="")
     roles = JSONField(default=list)
     scopes = JSONField(null=True)
     clusters = JSONField(default=list)
-    created_s = peewee.BigIntegerField()
-    expires_s = peewee.BigIntegerField(null=True)
-    last_used_s = peewee.BigIntegerField(null=True)
-    revoked_s = peewee.BigIntegerField(null=True)
+    created_s = BigIntegerField()
+    expires_s = BigIntegerField(null=True)
+    last_used_s = BigIntegerField(null=True)
+    revoked_s = BigIntegerField(null=True)
 
     class Meta:
         table_name = "token"

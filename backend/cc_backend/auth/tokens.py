@@ -1,6 +1,5 @@
 """Tokens of programs: Ed25519-signed JWTs, ours with `jti` and scopes, and those of the reference without."""
 
-import json
 import logging
 import secrets
 import threading
@@ -19,6 +18,7 @@ from cc_backend.auth.users import User
 from cc_backend.auth.verdicts import TokenVerdicts
 from cc_backend.database import Database
 from cc_backend.errors import InvalidInput, NotAuthenticated, NotFound, Unavailable
+from cc_backend.jsonfield import read_json, texts, whole_number
 from cc_common.errorcodes import ErrorCode
 
 logger = logging.getLogger(__name__)
@@ -197,10 +197,10 @@ class Tokens:
             raise _account_gone(verified.caller.name)
         if disabled_s is not None:
             raise _account_disabled(verified.caller.name)
-        if last_used_s is None or now_s - last_used_s >= _USED_STEP_S:
+        if now_s - whole_number(last_used_s) >= _USED_STEP_S:
             self._mark_used(verified.jti, int(now_s))
-        held = verified.caller.roles & frozenset(json.loads(roles))
-        return replace(verified.caller, roles=held, projects=tuple(json.loads(projects)))
+        held = verified.caller.roles & frozenset(texts(read_json(roles)))
+        return replace(verified.caller, roles=held, projects=texts(read_json(projects)))
 
     def _issued_elsewhere(self, verified: Verified) -> Caller:
         """The caller of a token of the reference, which need not have an account here unless the settings say so."""
@@ -210,8 +210,8 @@ class Tokens:
             raise _account_gone(caller.name)
         if account is None:
             return caller
-        roles, projects, disabled_s = frozenset(json.loads(account[0])), tuple(json.loads(account[1])), account[2]
-        if disabled_s is not None:
+        roles, projects = frozenset(texts(read_json(account[0]))), texts(read_json(account[1]))
+        if account[2] is not None:
             raise _account_disabled(caller.name)
         if self._validate_user:
             return replace(caller, roles=roles, projects=projects)
@@ -220,7 +220,7 @@ class Tokens:
     def _was_removed(self, verified: Verified) -> bool:
         """Whether an account of that name was removed after the token was issued."""
         row = self._database.first_row("SELECT removed_s FROM removed_user WHERE name = ?", verified.caller.name)
-        return row is not None and verified.issued_s <= row[0]
+        return row is not None and (type(row[0]) is not int or verified.issued_s <= row[0])
 
     def _mark_used(self, jti: str, now_s: int) -> None:
         with self._used_lock:
@@ -287,9 +287,9 @@ def _record(row: TokenRow) -> TokenRecord:
         jti=row.jti,
         user=row.user,
         name=row.name,
-        roles=tuple(row.roles),
-        scopes=None if row.scopes is None else tuple(row.scopes),
-        clusters=tuple(row.clusters),
+        roles=texts(row.roles),
+        scopes=None if row.scopes is None else texts(row.scopes),
+        clusters=texts(row.clusters),
         created_s=row.created_s,
         expires_s=row.expires_s,
         last_used_s=row.last_used_s,

@@ -12,6 +12,7 @@ from cc_backend.auth.tables import KnownBrowserRow, RemovedUserRow, SessionRow, 
 from cc_backend.auth.throttle import LoginAttempt, Throttle
 from cc_backend.database import Database
 from cc_backend.errors import Conflict, InvalidInput, NotAuthenticated, NotFound
+from cc_backend.jsonfield import texts
 from cc_common.errorcodes import ErrorCode
 
 logger = logging.getLogger(__name__)
@@ -314,8 +315,8 @@ def user_of(row: UserRow) -> User:
     """The account in a row of the database."""
     return User(
         name=str(row.name),
-        roles=frozenset(row.roles),
-        projects=tuple(row.projects),
+        roles=frozenset(texts(row.roles)),
+        projects=texts(row.projects),
         full_name=str(row.full_name),
         email=str(row.email),
         source=str(row.source),

@@ -43,7 +43,7 @@ def is_finite_number(value: object) -> bool:
 
 def is_start_time(value: object) -> bool:
     """Whether a stored value is a time at which a job can have started."""
-    return type(value) is int and 0 <= value <= LAST_START_S
+    return type(value) is int and 0 < value <= LAST_START_S
 
 
 def _whole(least: int, highest: int) -> Reader:

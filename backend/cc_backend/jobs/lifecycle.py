@@ -105,8 +105,6 @@ class JobLifecycle:
                 raise Conflict(text, code=ErrorCode.JOB_KNOWN)
             if state == JobState.RUNNING:
                 raise Conflict(f"the job {name} is running already, since {start_s}", code=ErrorCode.JOB_RUNNING)
-            if not isinstance(start_s, int) or not isinstance(duration_s, int):  # a damaged row
-                continue
             if start_s < job.start_time < start_s + duration_s:
                 text = f"the job {name} ran from {start_s} to {start_s + duration_s}; it cannot start between"
                 raise Conflict(text, code=ErrorCode.RUN_OVERLAPS)

@@ -13,6 +13,7 @@ from cc_backend.clusters import Clusters
 from cc_backend.database import Database
 from cc_backend.errors import InvalidInput
 from cc_backend.jobs.tables import NodeRow, NodeStateRow
+from cc_backend.jsonfield import texts
 from cc_common.errorcodes import ErrorCode
 from cc_common.nodestate import NodeState, NodeStateReport
 
@@ -64,6 +65,9 @@ class MetricHealth(Protocol):
     @property
     def healthy(self) -> Sequence[str]: ...  # noqa: D102
 
+
+_STATES = frozenset(map(str, SchedulerState))
+_HEALTHS = frozenset(map(str, Health))
 
 HealthOf = Callable[[str, str, Iterable[str]], MetricHealth]
 """Asked with cluster, host and the metrics that are expected of it."""
@@ -146,8 +150,9 @@ class NodeStates:
 
     def states(self, cluster: str | None = None) -> list[NodeStatus]:
         """The newest of each node that was ever reported, of one cluster or of all, by cluster and host name."""
+        stored = (getattr(NodeStateRow, column) for column in ("time_s", *_STATE_COLUMNS))
         query = (
-            NodeStateRow.select(NodeStateRow, NodeRow.cluster, NodeRow.sub_cluster, NodeRow.hostname, NodeRow.seen_s)
+            NodeStateRow.select(*stored, NodeRow.cluster, NodeRow.sub_cluster, NodeRow.hostname, NodeRow.seen_s)
             .join(NodeRow, on=(NodeRow.latest_id == NodeStateRow.id))
             .order_by(NodeRow.cluster, NodeRow.hostname)
         )
@@ -262,11 +267,11 @@ def _status(columns: dict[str, Any]) -> NodeStatus:
         hostname=columns["hostname"],
         time_s=columns["seen_s"],
         since_s=columns["time_s"],
-        state=SchedulerState(columns["state"]),
-        reported_states=tuple(columns["reported_states"]),
-        health=Health(columns["health"]),
-        missing_metrics=tuple(columns["missing_metrics"]),
-        degraded_metrics=tuple(columns["degraded_metrics"]),
+        state=SchedulerState(columns["state"]) if columns["state"] in _STATES else SchedulerState.UNKNOWN,
+        reported_states=texts(columns["reported_states"]),
+        health=Health(columns["health"]) if columns["health"] in _HEALTHS else Health.FAILED,
+        missing_metrics=texts(columns["missing_metrics"]),
+        degraded_metrics=texts(columns["degraded_metrics"]),
         cpus_allocated=columns["cpus_allocated"],
         memory_allocated=columns["memory_allocated"],
         gpus_allocated=columns["gpus_allocated"],

@@ -209,8 +209,9 @@ class JobSearch:
     def incomplete_archives(self) -> list[tuple[Job, tuple[str, ...]]]:
         """Archived jobs whose archive lacks the last samples of some hosts, with these hosts."""
         late: defaultdict[int, list[str]] = defaultdict(list)
-        for id_, hostname in LateHostRow.select(LateHostRow.job, LateHostRow.hostname).tuples().execute(self._database):
-            late[id_].append(hostname)
+        for id_, hostname in self._database.rows(LateHostRow.select(LateHostRow.job, LateHostRow.hostname)):
+            if type(id_) is int:
+                late[id_].append(hostname)
         query = JobRow.select(*job_columns()).where(JobRow.id.in_(list(late))).order_by(JobRow.id)
         return [(job, tuple(late[job.id])) for job in self._read(query, None)] if late else []
 

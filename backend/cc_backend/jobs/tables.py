@@ -7,7 +7,7 @@ Column meanings follow the wire (see `model.Job`); times are Unix seconds, memor
 
 import peewee
 
-from cc_backend.jsonfield import JSONField
+from cc_backend.jsonfield import BigIntegerField, IntegerField, JSONField, SmallIntegerField, TextField
 
 NOT_JUDGED = 9
 """Stands for the verdict of a job that could not be judged, or was not yet; behind all levels in order."""
@@ -17,44 +17,40 @@ class JobRow(peewee.Model):
     """One job. While it runs, `duration` is 0 and readers compute it from the start time."""
 
     id = peewee.AutoField()
-    job_id = peewee.BigIntegerField(index=True)
-    cluster = peewee.TextField()
-    sub_cluster = peewee.TextField()
-    partition = peewee.TextField(default="")
-    project = peewee.TextField()
-    user = peewee.TextField()
-    name = peewee.TextField(default="")
-    shared = peewee.TextField(
-        default="none", constraints=[peewee.Check("shared IN ('none','single_user','multi_user')")]
-    )
-    state = peewee.TextField()
-    array_job_id = peewee.BigIntegerField(default=0)
-    start_time = peewee.BigIntegerField()
-    submit_time = peewee.BigIntegerField(default=0)
-    duration = peewee.BigIntegerField(default=0)
-    walltime = peewee.BigIntegerField(default=0)
-    requested_memory = peewee.BigIntegerField(default=0)
-    num_nodes = peewee.IntegerField()
-    num_hwthreads = peewee.IntegerField(default=0)
-    num_acc = peewee.IntegerField(default=0)
-    smt = peewee.IntegerField(default=0)
+    job_id = BigIntegerField(index=True)
+    cluster = TextField()
+    sub_cluster = TextField()
+    partition = TextField(default="")
+    project = TextField()
+    user = TextField()
+    name = TextField(default="")
+    shared = TextField(default="none", constraints=[peewee.Check("shared IN ('none','single_user','multi_user')")])
+    state = TextField()
+    array_job_id = BigIntegerField(default=0)
+    start_time = BigIntegerField()
+    submit_time = BigIntegerField(default=0)
+    duration = BigIntegerField(default=0)
+    walltime = BigIntegerField(default=0)
+    requested_memory = BigIntegerField(default=0)
+    num_nodes = IntegerField()
+    num_hwthreads = IntegerField(default=0)
+    num_acc = IntegerField(default=0)
+    smt = IntegerField(default=0)
     resources = JSONField()
     meta_data = JSONField(null=True)
-    monitoring_status = peewee.SmallIntegerField(
-        default=1, constraints=[peewee.Check("monitoring_status BETWEEN 0 AND 3")]
-    )
-    archive_error = peewee.TextField(default="")
+    monitoring_status = SmallIntegerField(default=1, constraints=[peewee.Check("monitoring_status BETWEEN 0 AND 3")])
+    archive_error = TextField(default="")
     energy = peewee.FloatField(default=0.0)
     energy_footprint = JSONField(null=True)
-    cluster_config = peewee.IntegerField(default=0)
+    cluster_config = IntegerField(default=0)
     # the judgement: the verdict as its place worst first, the first finding, the version of the rules (0: never judged)
-    verdict = peewee.SmallIntegerField(default=NOT_JUDGED)
+    verdict = SmallIntegerField(default=NOT_JUDGED)
     finding = JSONField(null=True)
-    more_findings = peewee.IntegerField(default=0)
+    more_findings = IntegerField(default=0)
     lost_core_hours = peewee.FloatField(default=0.0)
     lost_gpu_hours = peewee.FloatField(default=0.0)
-    judged_s = peewee.BigIntegerField(default=0)
-    rules = peewee.SmallIntegerField(default=0)
+    judged_s = BigIntegerField(default=0)
+    rules = SmallIntegerField(default=0)
 
     class Meta:
         table_name = "job"
@@ -102,10 +98,10 @@ class ClusterConfigRow(peewee.Model):
     """One content of a cluster.json; jobs name the one with which they started."""
 
     id = peewee.AutoField()
-    cluster = peewee.TextField()
-    digest = peewee.TextField()
+    cluster = TextField()
+    digest = TextField()
     document = JSONField()
-    first_seen_s = peewee.BigIntegerField()
+    first_seen_s = BigIntegerField()
 
     class Meta:
         table_name = "cluster_config"
@@ -116,7 +112,7 @@ class JobHostRow(peewee.Model):
     """A host that a job has resources of; finds jobs by node."""
 
     job = peewee.ForeignKeyField(JobRow, on_delete="CASCADE", lazy_load=False, index=False)
-    hostname = peewee.TextField()
+    hostname = TextField()
 
     class Meta:
         table_name = "job_host"
@@ -129,7 +125,7 @@ class LateHostRow(peewee.Model):
     """A host of an archived job that had not sent its last samples when the archive was written."""
 
     job = peewee.ForeignKeyField(JobRow, on_delete="CASCADE", lazy_load=False, index=False)
-    hostname = peewee.TextField()
+    hostname = TextField()
 
     class Meta:
         table_name = "job_late_host"
@@ -141,7 +137,7 @@ class FootprintRow(peewee.Model):
     """One footprint value of a job; `key` is `<metric>_<avg|min|max>`."""
 
     job = peewee.ForeignKeyField(JobRow, on_delete="CASCADE", lazy_load=False, index=False)
-    key = peewee.TextField()
+    key = TextField()
     value = peewee.FloatField()
 
     class Meta:
@@ -155,9 +151,9 @@ class TagRow(peewee.Model):
     """A tag; `scope` is `global`, `admin` or the name of the user whose private tag it is."""
 
     id = peewee.AutoField()
-    type = peewee.TextField()
-    name = peewee.TextField()
-    scope = peewee.TextField(default="global")
+    type = TextField()
+    name = TextField()
+    scope = TextField(default="global")
 
     class Meta:
         table_name = "tag"
@@ -183,11 +179,11 @@ class NodeRow(peewee.Model):
     """
 
     id = peewee.AutoField()
-    cluster = peewee.TextField()
-    hostname = peewee.TextField()
-    sub_cluster = peewee.TextField()
-    latest_id = peewee.BigIntegerField(default=0)
-    seen_s = peewee.BigIntegerField(default=0)
+    cluster = TextField()
+    hostname = TextField()
+    sub_cluster = TextField()
+    latest_id = BigIntegerField(default=0)
+    seen_s = BigIntegerField(default=0)
 
     class Meta:
         table_name = "node"
@@ -199,16 +195,16 @@ class NodeStateRow(peewee.Model):
 
     id = peewee.AutoField()
     node = peewee.ForeignKeyField(NodeRow, on_delete="CASCADE", lazy_load=False, index=False)
-    time_s = peewee.BigIntegerField(index=True)
-    state = peewee.TextField()
+    time_s = BigIntegerField(index=True)
+    state = TextField()
     reported_states = JSONField()
-    health = peewee.TextField()
+    health = TextField()
     missing_metrics = JSONField()
     degraded_metrics = JSONField()
-    cpus_allocated = peewee.BigIntegerField(default=0)
-    memory_allocated = peewee.BigIntegerField(default=0)
-    gpus_allocated = peewee.BigIntegerField(default=0)
-    jobs_running = peewee.BigIntegerField(default=0)
+    cpus_allocated = BigIntegerField(default=0)
+    memory_allocated = BigIntegerField(default=0)
+    gpus_allocated = BigIntegerField(default=0)
+    jobs_running = BigIntegerField(default=0)
 
     class Meta:
         table_name = "node_state"
