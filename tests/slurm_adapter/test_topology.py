@@ -182,3 +182,10 @@ def test_what_is_known_stays_known_when_asking_again_fails() -> None:
     assert lazy.get(1000).of("n1") is not None
     assert lazy.get(1400, ["n9"]).of("n1") is not None
     assert lazy.problem == "away"
+
+
+def test_cores_of_which_threads_are_offline_keep_their_place() -> None:
+    written = {"socket": [[0, 1, 2, 3, 5, 6]], "core": [[3], [2, 6], [1, 5], [0]]}
+    kind = parse_cluster({"subClusters": [{"name": "a", "nodes": "n1", "topology": written}]}, source="x").of("n1")
+    assert kind is not None
+    assert kind.cores == ((0,), (1, 5), (2, 6), (3,))
