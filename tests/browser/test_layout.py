@@ -101,6 +101,14 @@ def test_no_name_makes_a_page_wider_than_its_window(open_page: Callable[..., Pag
     assert {name: what for name, what in found.items() if what != (0, [])} == {}
 
 
+@pytest.mark.parametrize("width", [1440, 1024, 390, 320])
+def test_the_cells_of_the_checks_hold_their_words(open_page: Callable[..., Page], width: int) -> None:
+    page = open_page(JOB.format(edgecases.ONE_MINUTE), width)
+    assert page.locator(".annun li[data-v=alert]").count() == 3
+    cut = "(all) => all.filter((one) => one.scrollWidth > one.clientWidth).map((one) => one.textContent)"
+    assert page.locator(".annun li").evaluate_all(cut) == []
+
+
 def test_a_table_shows_its_last_column_whatever_the_names_are(open_page: Callable[..., Page]) -> None:
     page = open_page(f"{LIST}?view=table")
     box = page.locator(".scroll table").bounding_box()
@@ -191,3 +199,14 @@ def test_on_paper_the_pictures_of_the_server_stand_in_for_the_canvases(open_page
     )
     assert len(shown) >= 9
     assert all(canvases == 1 and visible == 0 and pictures == 2 for canvases, visible, pictures in shown)
+
+
+def test_on_paper_the_statistics_have_the_mean_of_every_metric(open_page: Callable[..., Page]) -> None:
+    page = open_page(JOB.format(edgecases.TWELVE_NODES), 718)  # A4 without its margins
+    page.emulate_media(media="print")
+    heads = page.locator("#statistics thead th:visible")
+    assert len(heads.all()) == 11
+    assert heads.nth(1).inner_text().startswith("CPU load")
+    table = page.locator("#statistics table").bounding_box()
+    assert table is not None
+    assert table["x"] + table["width"] <= 718

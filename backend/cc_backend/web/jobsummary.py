@@ -11,7 +11,7 @@ from cc_backend.insight.footprint import Footprint, footprints
 from cc_backend.insight.jobcurves import CurveSet
 from cc_backend.insight.judge import Assessment
 from cc_backend.insight.sentences import Telling, words_of
-from cc_backend.model import Finding, Job, JobState, Level
+from cc_backend.model import Finding, Job, JobState, Level, Scope
 from cc_backend.web.figures.draw import XLabel
 from cc_backend.web.figures.gauges import Spoke, gauge, polar
 from cc_backend.web.jobmaps import BALANCE, Picture, heat_picture, roofline_picture
@@ -109,7 +109,9 @@ def job_summary(
 
 def _finding_view(finding: Finding, telling: Telling) -> FindingView:
     words = words_of(finding, telling)
-    return FindingView(words.level, words.headline, words.detail, f"#m-{words.metric}" if words.metric else "")
+    query = f"?scope={Scope.ACCELERATOR}" if finding.code == Code.IDLE_GPUS else ""
+    link = f"{query}#m-{words.metric}" if words.metric else ""
+    return FindingView(words.level, words.headline, words.detail, link)
 
 
 def _checks(assessment: Assessment, *, measured: bool) -> list[Check]:

@@ -328,3 +328,17 @@ def test_curves_of_different_steps_stand_on_one_axis(
     assert {name: end.split()[0] for name, end in ends.items()} == {"cpu_load": "1000", "ipc": "666.7"}
     document = plots_document(make_job(), found.plots, UTC, clock=False)
     assert document["length"] == 90
+
+
+def test_idle_gpus_are_shown_in_the_plot_of_gpus(make_job: Callable[..., Job], tarn: Mapping[str, SubCluster]) -> None:
+    def metric(rows: Mapping[str, float], gpu: str | None = None) -> JobMetric:
+        series = [Series("tg001", np.full(100, value, np.float32), name or gpu) for name, value in rows.items()]
+        return JobMetric(Unit("%"), 60, series)
+
+    data = {"acc_utilization": {Scope.NODE: metric({"": 60.0}), Scope.ACCELERATOR: metric({"a": 90.0, "b": 0.0})}}
+    job, sub, curves = make_job(hosts=("tg001",), num_acc=2, duration=6000), tarn["gpu"], CurveSet(data)
+    metrics = judged_metrics(sub.metrics)
+    found = assess(job, curves.of_nodes(metrics), sub, metrics)
+    shown = job_page(job, curves, found, sub, sub.metrics, options=PageOptions(), zone=UTC, now_s=START_S)
+    first = shown.summary.findings[0]
+    assert (first.headline, first.link) == ("1 of 2 GPUs did nothing at all.", "?scope=accelerator#m-acc_utilization")
