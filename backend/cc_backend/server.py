@@ -160,7 +160,7 @@ def tls_context(listening: Listening) -> "ssl.SSLContext | None":
             f"main.https-cert-file and https-key-file ({listening.certificate}, {listening.key}): {error}",
         ) from None
     # the buffer that asyncio makes for each connection; with the usual 256 KiB 2000 of them would take 500 MB
-    sslproto.SSLProtocol.max_size = 32 * 1024
+    sslproto.SSLProtocol.max_size = 16 * 1024  # one record of TLS
     return context
 
 

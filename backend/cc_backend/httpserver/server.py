@@ -237,6 +237,6 @@ def _admission_key(peer: str, head: RequestHead) -> bytes:
 _CREDENTIALS = frozenset(
     {
         *("x-auth-token", "authorization", "cookie", "x-csrf-token"),
-        *("x-forwarded-for", "x-real-ip", "origin", "referer", "sec-fetch-site"),
+        *("x-forwarded-for", "x-real-ip", "host", "origin", "referer", "sec-fetch-site"),
     }
 )

@@ -13,6 +13,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from cc_backend.httpserver.message import parse_head
+from cc_backend.httpserver.server import _admission_key
+
 BODY_LIMIT = 1_000_000
 LARGE = 8_000_000
 STRANGER_LIMIT = 8 * 1024
@@ -218,6 +221,16 @@ def test_where_it_cannot_be_told_who_sends_the_body_is_asked_for_again(
     assert (status, json.loads(body)["code"]) == (503, "unavailable")
     assert int(headers["retry-after"]) > 0
     assert server.echo.requests == []
+
+
+def test_what_was_said_of_one_sender_counts_for_no_other() -> None:
+    fields = ["X-Auth-Token: a", "Authorization: Bearer a", "Cookie: session=a", "X-CSRF-Token: a", "Origin: http://x"]
+    fields += ["Referer: http://x", "Sec-Fetch-Site: none", "X-Forwarded-For: 192.0.2.1", "X-Real-Ip: 192.0.2.1"]
+    heads = ["POST /a HTTP/1.1\r\nHost: x", "POST /b HTTP/1.1\r\nHost: x", "PUT /a HTTP/1.1\r\nHost: x"]
+    heads += ["POST /a HTTP/1.1\r\nHost: y", *(f"{heads[0]}\r\n{field}" for field in fields)]
+    keys = {_admission_key("192.0.2.7", parse_head(head.encode())) for head in heads}
+    keys.add(_admission_key("192.0.2.8", parse_head(heads[0].encode())))
+    assert len(keys) == len(heads) + 1
 
 
 def test_bodies_in_memory_are_bounded_together(serving: Any, eventually: Any) -> None:
