@@ -64,7 +64,8 @@ class TrustedClock:
         self._doubt_since_s: float | None = None
         wall_s, steady_s = wall(), steady()
         known_s = max(last_known_s, EARLIEST_S)
-        is_near = last_known_s and abs(wall_s - last_known_s) <= JUMP_S
+        # a sign of life from before any server ran was left by a clock that was wrong already
+        is_near = last_known_s >= EARLIEST_S and abs(wall_s - last_known_s) <= JUMP_S
         is_new = not last_known_s and wall_s >= EARLIEST_S
         self._offset_s = (wall_s if is_near or is_new else known_s) - steady_s
         self._is_at_least = self._offset_s > wall_s - steady_s  # the true time is later than any that is known

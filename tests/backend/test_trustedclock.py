@@ -189,3 +189,11 @@ class TestStart:
         hear(clock, clocks, 3, 0)
         clock.decide()
         assert clock.range() == (NOW_S + EVIDENCE_S, NOW_S + EVIDENCE_S)
+
+
+@pytest.mark.parametrize("wall_s", [0, 86_400, EARLIEST_S - 10 * DAY_S])
+def test_a_sign_of_life_that_a_dead_clock_left_confirms_no_dead_clock_after_a_restart(wall_s: int) -> None:
+    clock = Clocks(wall_s).trusted(last_known_s=wall_s - 5)
+    assert clock.in_doubt
+    assert clock.range().latest_s > NOW_S  # samples of the true time are taken
+    assert clock.retention_now_s() <= wall_s
