@@ -14,6 +14,7 @@ from cc_agent.settings import Configuration
 from cc_agent.sinks.http import HttpSettings, make_sender, write_url
 from cc_agent.sinks.registry import SinkDescription
 from cc_common.delivery import Kind
+from cc_common.errorcodes import ErrorCode
 from cc_common.errors import DeliveryError
 
 CLOCK_TOLERANCE_S = 2.0
@@ -89,13 +90,21 @@ def _sink(sink: SinkDescription, configuration: Configuration, seen: Look) -> It
             for text in outcome.unwanted
         )
     elif outcome.kind is Kind.UNAUTHORISED:
-        advice = "do: ask for a new token" if sink.settings.jwt else "do: give a token with --token-file"
+        advice = _token_advice(sink.settings, outcome.code, configuration.cluster)
         yield Finding(subject, f"{sender.peer} can be reached, token refused ({outcome.message}); {advice}", bad=True)
     else:
         yield Finding(
             subject, f"{write_url(sink.settings.url)} answers {outcome.message}; do: check the address", bad=True
         )
     yield _clock(headers[-1].get("date", ""), time.time())
+
+
+def _token_advice(settings: HttpSettings, code: str, cluster: str) -> str:
+    if not settings.jwt:
+        return "do: give a token with --token-file"
+    if code == ErrorCode.CLUSTER_NOT_ALLOWED:
+        return f"do: give --cluster as the token has it, or ask for a token for {cluster!r}"
+    return "do: ask for a new token"
 
 
 def _token_text(settings: HttpSettings) -> str:

@@ -113,6 +113,14 @@ def test_answers_are_explained(server: Server, status: int, token: "str | None",
     assert part in finding.text
 
 
+def test_a_token_for_another_cluster_is_told_as_such_and_not_as_a_bad_token(server: Server) -> None:
+    server.status = 403
+    server.answer = {"error": "this token is not for cluster 'vm'", "code": "cluster_not_allowed"}
+    finding = _findings(server, token="abc", cluster="vm")["sink url"]
+    assert finding.bad
+    assert finding.text.endswith("do: give --cluster as the token has it, or ask for a token for 'vm'")
+
+
 @pytest.mark.parametrize(
     ("offset_s", "part"), [(-3600, "3600 s ahead of the server"), (3600, " behind the server; do: run chrony")]
 )

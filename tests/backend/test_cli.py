@@ -108,6 +108,7 @@ def test_a_token_for_a_cluster_that_does_not_exist_is_refused_and_makes_no_accou
         assert (done.returncode, done.stdout) == (1, "")
         assert hint in done.stderr
     refused = cc_backend("token", "create", "agents", "--config", config, "--scope", "admin")
+    assert "made the service account" not in refused.stderr
     assert (refused.returncode, refused.stdout) == (1, "")
     assert rows(cc_backend("user", "list", "--config", config).stdout) == []
 

@@ -55,13 +55,15 @@ def token_create(
         users, tokens = Users(database), tokens_in(settings, database)
         user = users.find(name)
         with database.write():  # no account is left behind when the token cannot be made
+            made = user is None
             if user is None:
                 user = users.add(name, role or [Role.API], now_s=int(now_s))
-                typer.echo(f"made the service account '{name}'", err=True)
             elif user.disabled:
                 raise Conflict(f"the account '{name}' is disabled; `user enable` opens it again")
             token = tokens.issue(user, role or None, scopes, clusters, max_age_s=max_age_s, now_s=now_s, name=name)
         record = tokens.list(name)[0]
+    if made:
+        typer.echo(f"made the service account '{name}'", err=True)
     _tell(record)
     typer.echo(token)
 

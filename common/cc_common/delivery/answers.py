@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Mapping, Optional, Tuple
 
 from cc_common.delivery.outcome import Kind, Outcome
+from cc_common.errorcodes import read_problem
 
 LONGEST_RETRY_AFTER_S = 3600.0
 
@@ -46,7 +47,13 @@ def _kept(answer: Answer, retry_after_s: Optional[float]) -> Outcome:
     status = answer.status
     said = f"HTTP {status}{_excerpt(answer.body)}"
     if status in (401, 403, 407):
-        return Outcome(Kind.UNAUTHORISED, f"{said}: the token is not accepted", retry_after_s=retry_after_s, alarm=True)
+        return Outcome(
+            Kind.UNAUTHORISED,
+            f"{said}: the token is not accepted",
+            retry_after_s=retry_after_s,
+            alarm=True,
+            code=read_problem(answer.body).code,
+        )
     if status in (408, 425, 429) or status >= 500:  # noqa: PLR2004 the class of server errors
         return Outcome(Kind.KEEP, said, retry_after_s=retry_after_s)
     if 300 <= status < 400:  # noqa: PLR2004 the class of redirects
@@ -141,6 +148,8 @@ def _json_object(body: bytes) -> Mapping[str, Any]:
 def _excerpt(body: bytes) -> str:
     """What the peer says about itself, on one line; the error field of a JSON answer where there is one."""
     error = _json_object(body).get("error")
+    if not isinstance(error, str) and body.lstrip()[:1] == b"<":  # a web page says nothing on one line
+        return ""
     text = error if isinstance(error, str) else body[: 4 * _SHOWN].decode(errors="replace")
     words = _one_line(text, _SHOWN)
     return f" ({words})" if words else ""

@@ -30,7 +30,8 @@ class Outcome:
 
     `message` says in words what happened; `rejected` counts lines that the peer refused, `errors` names some of them;
     `unwanted` says, a text for each kind, which lines the peer threw away or will not show, because it does not know
-    their names; `retry_after_s` is the pause that the peer asked for; `alarm` means that only a person can mend it.
+    their names; `retry_after_s` is the pause that the peer asked for; `alarm` means that only a person can mend it;
+    `code` is the peer's word for programs, one of `ErrorCode` where it is this project's.
     """
 
     kind: Kind
@@ -40,6 +41,7 @@ class Outcome:
     unwanted: Tuple[str, ...] = ()
     retry_after_s: Optional[float] = None
     alarm: bool = False
+    code: str = ""
 
 
 class Sender(Protocol):

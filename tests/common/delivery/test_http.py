@@ -373,3 +373,8 @@ def test_a_certificate_that_is_not_trusted_is_named_and_can_be_trusted(tmp_path:
         server.shutdown()
         thread.join()
         server.server_close()
+
+
+def test_a_web_page_as_answer_is_told_by_its_status_alone() -> None:
+    outcome = outcome_of(Answer(404, {}, b"\n<!doctype html><html><title>Not found</title>"), now_s=0.0)
+    assert outcome.message == "HTTP 404: nothing takes this at the address; correct it"
