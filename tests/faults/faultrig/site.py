@@ -157,6 +157,7 @@ class Site:
         assert answer["error"] is None, answer
         row = next(row for row in self.jobs() if row["id"] == database_id)
         for found in answer["data"]["jobMetrics"]:
+            assert found["metric"]["timestep"] == 1, "the job is too long to be answered sample by sample"
             (series,) = found["metric"]["series"]
             pairs = enumerate(series["data"], start=row["startTime"])
             return {time_s: value for time_s, value in pairs if value is not None}
