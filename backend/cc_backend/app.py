@@ -97,7 +97,13 @@ def to_serve(app: Flask, settings: BackendSettings) -> Application:
     def body_limit(path: str) -> int:
         return settings.main.max_batch_bytes if path.rstrip("/") in writes else settings.main.max_json_bytes
 
-    return Application(app, lambda environ: guard.may_send_body(app, environ), body_limit, lane)
+    return Application(
+        app,
+        lambda environ: guard.may_send_body(app, environ),
+        body_limit,
+        lane,
+        lambda environ: guard.address_of(app, environ),
+    )
 
 
 def create_services(

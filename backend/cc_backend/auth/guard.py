@@ -22,6 +22,7 @@ from cc_backend.auth.addresses import Networks, client_address, is_forwarded_htt
 from cc_backend.auth.caller import Caller
 from cc_backend.auth.permissions import Permission, demand, permission_of
 from cc_backend.errors import BackendError, NotAllowed, NotAuthenticated, Unavailable
+from cc_backend.httpserver.wsgi import CALLER
 from cc_backend.services import Services, current
 from cc_common.errorcodes import ErrorCode
 from cc_common.errors import CockpitError
@@ -96,6 +97,12 @@ def may_send_body(app: Flask, environ: "WSGIEnvironment") -> bool:
         except (CockpitError, HTTPException):
             return False
         return optional_caller() is not None
+
+
+def address_of(app: Flask, environ: "WSGIEnvironment") -> str:
+    """The address a request came from; what proxies say counts only where the settings trust them."""
+    guard: _Guard = app.extensions[_GUARD]
+    return guard.remote_address(Request(environ))
 
 
 def current_caller() -> Caller:
@@ -225,6 +232,7 @@ class _Guard:
                 _demand_own_origin()
             return
         caller = self._find_caller(permission)
+        request.environ[CALLER] = f"{caller.kind} {caller.name}"
         demand(caller, permission)
         g.caller = caller
 

@@ -229,8 +229,7 @@ class Connection(asyncio.BufferedProtocol):
         assert self._head is not None  # noqa: S101 - a request has a head
         environ = wsgi_environ(self._head, body, body_bytes, self.peer, self._server.endpoint)
         self._enter(State.WORK)
-        if not self._server.submit(self, environ):
-            self._refuse_for_now("too many requests wait")
+        self._server.submit(self, environ)
 
     def _refuse_body(self, size_bytes: int) -> None:
         """Let the application answer from the head alone: it knows why this body is not welcome, and in which form."""
@@ -240,6 +239,13 @@ class Connection(asyncio.BufferedProtocol):
     def refuse_for_memory(self) -> None:
         """Give up a body, since there is no memory for it."""
         self._refuse_for_now("too many bodies are being received; send this one again")
+
+    def refuse_for_load(self) -> None:
+        """Give up a request, since too many wait."""
+        if self.is_gone:
+            self.release()
+        else:
+            self._refuse_for_now("too many requests wait")
 
     def _refuse_for_now(self, text: str) -> None:
         self._refuse(HTTPStatus.SERVICE_UNAVAILABLE, text, retry_after_s=_RETRY_S)

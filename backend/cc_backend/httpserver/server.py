@@ -9,15 +9,17 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from socket import socket
+from operator import itemgetter
+from socket import AF_INET6, inet_pton, socket
 from typing import TYPE_CHECKING
 
 from cc_backend.errors import Unavailable
 from cc_backend.httpserver.connection import READ_BYTES, Connection
 from cc_backend.httpserver.limits import Limits, MemoryBudget
 from cc_backend.httpserver.message import RequestHead
+from cc_backend.httpserver.turns import Sender, Work
 from cc_backend.httpserver.workers import Lane, Workers, lane_sizes
-from cc_backend.httpserver.wsgi import Endpoint, RefusedBody, call, wsgi_environ
+from cc_backend.httpserver.wsgi import CALLER, Endpoint, RefusedBody, WireResponse, call, wsgi_environ
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication, WSGIEnvironment
@@ -28,9 +30,10 @@ _LOOK_EVERY_S = 1.0
 _MAKE_ROOM_SHARE = 20
 _TURNS_TO_CONNECT = 5  # of the event loop, from `accept` until a connection is added
 _WARN_EVERY_S = 60.0
-_MAX_QUEUED = 2048
+_MAX_WAITING = 2048
 _ADMITTED_S = 30.0
 _MAX_ADMITTED = 4096
+_MAX_CALLERS = 16_384
 STOP_S = 15.0
 """So long requests that run when the server is told to end may take."""
 
@@ -48,6 +51,8 @@ class Application:
     """Largest body, by path, of those who may."""
     lane: Callable[[str], Lane]
     """By path."""
+    address: Callable[["WSGIEnvironment"], str] = itemgetter("REMOTE_ADDR")
+    """Where a request comes from, for the share of those who are not known."""
 
 
 class HttpServer:
@@ -68,8 +73,10 @@ class HttpServer:
         self._next_warning_s = 0.0
         self._all_answered = asyncio.Event()
         self._admitted: OrderedDict[bytes, float] = OrderedDict()
+        self._callers: OrderedDict[bytes, str] = OrderedDict()
         self._lanes = {
-            lane: Workers(lane.value, size, max_queued=_MAX_QUEUED) for lane, size in lane_sizes(threads).items()
+            lane: Workers(lane.value, size, max_waiting=_MAX_WAITING, strangers_at_once=max(size // 2, 1))
+            for lane, size in lane_sizes(threads).items()
         }
 
     @property
@@ -191,10 +198,11 @@ class HttpServer:
                 self._admitted.move_to_end(key)
                 while len(self._admitted) > _MAX_ADMITTED:
                     self._admitted.popitem(last=False)
+            self._remember(environ)
             connection.admitted(allowed=allowed)
 
-        if not self._lanes[Lane.ADMISSION].submit(ask):
-            connection.admitted(allowed=None)
+        work = Work(self._sender(environ), ask, lambda: connection.admitted(allowed=None))
+        self._lanes[Lane.ADMISSION].submit(work)
 
     def take_memory(self, connection: Connection, budget: MemoryBudget, size_bytes: int) -> bool:
         """Whether there is memory for more of a body.
@@ -214,17 +222,54 @@ class HttpServer:
                 oldest.refuse_for_memory()
         return budget.take(size_bytes)
 
-    def submit(self, connection: Connection, environ: "WSGIEnvironment") -> bool:
-        """Whether a worker will take the request; `Connection.respond` gets what comes of it."""
+    def submit(self, connection: Connection, environ: "WSGIEnvironment") -> None:
+        """Have a worker take the request; `Connection.respond` gets what comes of it, unless too many wait."""
 
         def work() -> None:
             if connection.is_gone:
                 self._call_soon(connection.release)
                 return
             response = call(self.application.wsgi, environ)
-            self._call_soon(connection.respond, response)
+            self._call_soon(answered, response)
 
-        return self._lanes[self.application.lane(environ["PATH_INFO"])].submit(work)
+        def answered(response: WireResponse) -> None:
+            self._remember(environ)
+            connection.respond(response)
+
+        lane = self._lanes[self.application.lane(environ["PATH_INFO"])]
+        lane.submit(Work(self._sender(environ), work, connection.refuse_for_load))
+
+    def _sender(self, environ: "WSGIEnvironment") -> Sender:
+        """Whose share of the workers a request takes: many callers may have one address, one may have many."""
+        caller = self._callers.get(_credentials(environ))
+        if caller is not None:
+            return Sender(caller, is_known=True)
+        return Sender(_network(self.application.address(environ)), is_known=False)
+
+    def _remember(self, environ: "WSGIEnvironment") -> None:
+        """Whom the application found behind a request; it is the share that depends on this, no right."""
+        caller: str | None = environ.get(CALLER)
+        credentials = _credentials(environ)
+        if caller and credentials:
+            self._callers[credentials] = caller
+            self._callers.move_to_end(credentials)
+            if len(self._callers) > _MAX_CALLERS:
+                self._callers.popitem(last=False)
+
+
+def _credentials(environ: "WSGIEnvironment") -> bytes:
+    """What a caller is known by, in few bytes; empty if there is nothing."""
+    parts = [part for name in ("HTTP_X_AUTH_TOKEN", "HTTP_AUTHORIZATION", "HTTP_COOKIE") if (part := environ.get(name))]
+    return hashlib.blake2b("\0".join(parts).encode("latin-1"), digest_size=16).digest() if parts else b""
+
+
+def _network(address: str) -> str:
+    """An address, or the network of one by IPv6, where everybody has 2**64 of them."""
+    if ":" not in address:
+        return address
+    with contextlib.suppress(OSError):
+        return inet_pton(AF_INET6, address.partition("%")[0])[:8].hex()
+    return address
 
 
 def _admission_key(peer: str, head: RequestHead) -> bytes:

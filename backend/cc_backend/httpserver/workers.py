@@ -1,9 +1,9 @@
 """Threads that run the application, in lanes, so that one kind of request never waits for all of another."""
 
 import threading
-from collections.abc import Callable
 from enum import Enum
-from queue import SimpleQueue
+
+from cc_backend.httpserver.turns import Turns, Work
 
 
 class Lane(Enum):
@@ -16,33 +16,41 @@ class Lane(Enum):
 
 
 class Workers:
-    """A number of threads with one queue; at most `max_queued` wait in it."""
+    """A number of threads; of known callers and of strangers at most `max_waiting` wait for them, each in its turn."""
 
-    def __init__(self, name: str, threads: int, *, max_queued: int) -> None:
-        self._queue: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
-        self._max_queued = max_queued
-        self._threads = [
-            threading.Thread(target=self._run, name=f"{name}-{number}", daemon=True) for number in range(threads)
-        ]
-        for thread in self._threads:
-            thread.start()
+    def __init__(self, name: str, threads: int, *, max_waiting: int, strangers_at_once: int) -> None:
+        self._turns = Turns(max_waiting=max_waiting, strangers_at_once=strangers_at_once)
+        self._changed = threading.Condition(threading.Lock())
+        self._stopped = False
+        for number in range(threads):
+            threading.Thread(target=self._run, name=f"{name}-{number}", daemon=True).start()
 
-    def submit(self, work: Callable[[], None]) -> bool:
-        """Whether the work was taken; it must not raise."""
-        if self._queue.qsize() >= self._max_queued:
-            return False
-        self._queue.put(work)
-        return True
+    def submit(self, work: Work) -> None:
+        """Have the work done, or refused: this one or what another sender has waiting, if he has more."""
+        with self._changed:
+            refused = self._turns.add(work)
+            self._changed.notify()
+        if refused is not None:
+            refused.refuse()
 
     def stop(self) -> None:
-        """Let each thread end after its present work; does not wait."""
-        for _ in self._threads:
-            self._queue.put(None)
+        """Let each thread end when nothing waits any more; does not wait."""
+        with self._changed:
+            self._stopped = True
+            self._changed.notify_all()
 
     def _run(self) -> None:
-        while (work := self._queue.get()) is not None:
-            work()
+        while (work := self._next()) is not None:
+            work.run()
+            with self._changed:
+                self._turns.end(work)
             del work  # or it would hold its request until the next one comes
+
+    def _next(self) -> Work | None:
+        with self._changed:
+            while (work := self._turns.take()) is None and not self._stopped:
+                self._changed.wait()
+            return work
 
 
 def lane_sizes(threads: int) -> dict[Lane, int]:

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+CALLER = "cc_backend.caller"
+"""In the environment of a request: whom the application found behind it, by name, if it found somebody."""
 _NO_BODY = frozenset({HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED})
 _OURS_TO_SAY = frozenset({"connection", "keep-alive", "date", "server", "transfer-encoding"})
 

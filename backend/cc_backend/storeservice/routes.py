@@ -21,6 +21,7 @@ from cc_backend.auth.permissions import Permission
 from cc_backend.errors import InvalidInput, Unavailable
 from cc_backend.exposition import CONTENT_TYPE, render
 from cc_backend.httpserver.workers import Lane
+from cc_backend.httpserver.wsgi import CALLER
 from cc_backend.storeservice.services import EXTENSION, StoreServices
 from cc_common.errorcodes import ErrorCode
 from cc_common.errors import CockpitError
@@ -155,6 +156,7 @@ def _admitted(route: Route) -> Callable[[], Response]:
         if route.permission is Permission.PUBLIC:
             return route.view(services, _NOBODY)
         caller = services.gate.admit(presented_token(request), route.permission, services.trusted_clock.now_s())
+        request.environ[CALLER] = caller.name
         return route.view(services, caller)
 
     return view
@@ -183,7 +185,8 @@ def may_send_body(app: Flask, environ: "WSGIEnvironment") -> bool:
     if permission is Permission.PUBLIC:
         return False
     try:
-        services.gate.admit(presented_token(Request(environ)), permission, services.trusted_clock.now_s())
+        caller = services.gate.admit(presented_token(Request(environ)), permission, services.trusted_clock.now_s())
+        environ[CALLER] = caller.name
     except Unavailable:
         raise
     except CockpitError:

@@ -16,7 +16,7 @@ from cc_backend.httpserver.limits import Limits
 from cc_backend.httpserver.listening import bound_socket
 from cc_backend.httpserver.server import Application, HttpServer
 from cc_backend.httpserver.workers import Lane
-from cc_backend.httpserver.wsgi import Endpoint
+from cc_backend.httpserver.wsgi import CALLER, Endpoint
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
@@ -35,6 +35,8 @@ class EchoApplication:
 
     def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> list[bytes]:
         path = environ["PATH_INFO"]
+        if environ.get("HTTP_COOKIE") == "session=ada":
+            environ[CALLER] = "ada"
         if path == "/slow":
             self.at_work.set()
             self.go_on.wait(20)
@@ -62,6 +64,7 @@ class RunningServer:
             may_send_body=self._may_send_body,
             body_limit=lambda _: BODY_LIMIT,
             lane=lambda path: Lane.MONITORING if path == "/healthz" else Lane.GENERAL,
+            address=lambda environ: environ.get("HTTP_X_FORWARDED_FOR", environ["REMOTE_ADDR"]),
         )
         self._listening = bound_socket(f"127.0.0.1:{_free_port()}")
         self.address = self._listening.getsockname()

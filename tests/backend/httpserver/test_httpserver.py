@@ -206,7 +206,7 @@ def test_who_waits_for_permission_gets_it_or_the_answer_at_once(server: Any) -> 
 def test_where_it_cannot_be_told_who_sends_the_body_is_asked_for_again(
     serving: Any, monkeypatch: pytest.MonkeyPatch, token: bytes, expect: list[bytes], sent: int
 ) -> None:  # 413 would make senders throw it away
-    monkeypatch.setattr("cc_backend.httpserver.server._MAX_QUEUED", 1)
+    monkeypatch.setattr("cc_backend.httpserver.server._MAX_WAITING", 1)
     server = serving()
     with contextlib.ExitStack() as clients:
         if token == b"slow":  # two at work, one in the queue
@@ -221,6 +221,41 @@ def test_where_it_cannot_be_told_who_sends_the_body_is_asked_for_again(
     assert (status, json.loads(body)["code"]) == (503, "unavailable")
     assert int(headers["retry-after"]) > 0
     assert server.echo.requests == []
+
+
+def test_strangers_who_flood_leave_threads_and_turns_to_who_is_known(serving: Any) -> None:
+    server = serving(threads=4)  # two of them for pages, of which strangers get one
+    as_ada = b"GET /%b HTTP/1.1\r\nHost: x\r\nCookie: session=ada\r\n\r\n"
+    with contextlib.ExitStack() as clients:
+        flood = [clients.enter_context(server.connect()) for _ in range(20)]
+        assert server.ask(as_ada % b"")[0] == 200, "from now on it is known whose cookie this is"
+        for client in flood:
+            client.send(GET % b"slow")
+        assert server.echo.at_work.wait(10)
+        assert [server.ask(as_ada % path)[0] for path in (b"1", b"2")] == [200, 200]
+        server.echo.go_on.set()
+        assert [client.response()[0] for client in flood] == [200] * 20
+
+
+def test_when_too_many_wait_the_latest_of_who_has_most_is_refused(
+    serving: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cc_backend.httpserver.server._MAX_WAITING", 3)
+    server = serving(threads=1)
+    from_address = b"GET /%b HTTP/1.1\r\nHost: x\r\nX-Forwarded-For: %b\r\n\r\n"
+    with contextlib.ExitStack() as clients:
+        first, *many, other = (clients.enter_context(server.connect()) for _ in range(5))
+        first.send(from_address % (b"slow", b"192.0.2.1"))
+        assert server.echo.at_work.wait(10)
+        for client in many:
+            client.send(from_address % (b"many", b"192.0.2.1"))
+            time.sleep(0.1)
+        other.send(from_address % (b"other", b"192.0.2.2"))
+        status, fields, _ = many[2].response()
+        assert (status, int(fields["retry-after"]) > 0) == (503, True)
+        server.echo.go_on.set()
+        assert [client.response()[0] for client in (first, *many[:2], other)] == [200] * 4
+    assert [path for _, path, _ in server.echo.requests] == ["/slow", "/many", "/other", "/many"]
 
 
 def test_what_was_said_of_one_sender_counts_for_no_other() -> None:
