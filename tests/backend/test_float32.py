@@ -11,7 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cc_backend.float32 import shortest
+from cc_backend.web.jobplots import compact
 
+NUMBER = re.compile(r"-?[0-9]+\.[0-9]+(?:[eE][-+]?[0-9]+)?")
 START_S = 1_760_000_400
 
 
@@ -36,11 +38,29 @@ def test_a_sample_stays_what_it_is(value: float) -> None:
     found = shortest(value)
     assert math.isnan(found) if math.isnan(value) else np.float32(found) == np.float32(value)
     if math.isfinite(value):
-        assert len(orjson.dumps(found)) <= len(orjson.dumps(value))
+        assert significant(repr(found)) <= significant(repr(value))
 
 
-def test_no_answer_has_digits_that_no_sample_has(site: Any) -> None:
-    """Of each route that answers with samples or statistics; nine significant digits tell any two floats apart."""
+@given(values=st.lists(st.floats(width=32), max_size=20))
+def test_numbers_of_curves_have_five_digits_and_no_more(values: list[float]) -> None:
+    written = orjson.dumps(compact(np.array(values, np.float64)), option=orjson.OPT_SERIALIZE_NUMPY).decode()
+    assert [number for number in NUMBER.findall(written) if significant(number) > 5] == []
+    for value, found in zip(values, orjson.loads(written), strict=True):
+        assert found is None or math.isclose(found, value, rel_tol=1e-4, abs_tol=2e-45)
+
+
+def significant(number: str) -> int:
+    """How many digits of a number say something."""
+    return len(number.lower().partition("e")[0].replace(".", "").strip("-0"))
+
+
+def long_numbers(text: str) -> list[str]:
+    """The numbers of a text with more digits than a 32-bit float has; nine tell any two floats apart."""
+    return [number for number in NUMBER.findall(text) if significant(number) > 9]
+
+
+def fill_and_stop(site: Any) -> None:
+    """A job of ten minutes whose samples are no round numbers."""
     site.start_job()
     for minute in range(11):
         where, time_s = "cluster=tern,hostname=tn01", START_S + 60 * minute
@@ -49,6 +69,11 @@ def test_no_answer_has_digits_that_no_sample_has(site: Any) -> None:
         site.write(*(f"flops_any,{where},type=hwthread,type-id={i} value={3.3285 + i / 3} {time_s}" for i in range(8)))
     site.clock.advance(600)
     site.stop_job()
+
+
+def test_no_answer_has_digits_that_no_sample_has(site: Any) -> None:
+    """Of each route that answers with samples or statistics."""
+    fill_and_stop(site)
     asked = {
         "cluster": "tern",
         "from": START_S,
@@ -72,11 +97,23 @@ def test_no_answer_has_digits_that_no_sample_has(site: Any) -> None:
         ]
         for answer in answers:
             assert answer.status_code == 200
-            numbers = re.findall(r"-?[0-9]+\.[0-9]+", answer.text)
-            seen += len(numbers)
-            long = [number for number in numbers if len(number.strip("-0.").replace(".", "")) > 9]
-            assert long == [], answer.request.path
+            seen += len(NUMBER.findall(answer.text))
+            assert long_numbers(answer.text) == [], answer.request.path
         site.archive()
     assert seen > 100
     for file in site.services.archive.root.rglob("meta.json"):
         assert not re.search(r"[0-9]\.[0-9]{10}", file.read_text("utf-8"))
+
+
+@pytest.mark.parametrize("scope", ["node", "socket", "core"])
+def test_the_plots_of_a_page_have_no_such_digits_either(site: Any, scope: str) -> None:
+    """Curves, axes, zones and thresholds, in JSON and in the head of the binary form."""
+    fill_and_stop(site)
+    site.user("hbrandt", "support", password="a long enough one")
+    site.client.post("/login", data={"username": "hbrandt", "password": "a long enough one", "redirect": "/"})
+    for media_type in ("application/json", "application/vnd.clustercockpit.plots"):
+        answer = site.client.get(f"/monitoring/job/1/data?scope={scope}", headers={"Accept": media_type})
+        text = answer.data.decode("utf-8", "replace")
+        assert answer.status_code == 200
+        assert len(NUMBER.findall(text)) > 20
+        assert long_numbers(text) == [], media_type

@@ -10,13 +10,14 @@ from markupsafe import Markup
 
 from cc_backend.absences import absence_documents
 from cc_backend.clusters.model import MetricConfig, SubCluster
+from cc_backend.float32 import shortest
 from cc_backend.insight.curves import Values
 from cc_backend.insight.footprint import share_of_node
 from cc_backend.insight.jobcurves import CurveSet, JobCurves
 from cc_backend.insight.rating import Scale
 from cc_backend.metricdata import comes_from_archive
 from cc_backend.metricstore.absence.reasons import NOTHING_ABSENT, JobAbsences
-from cc_backend.model import Job, JobData, JobMetric, Level, Scope
+from cc_backend.model import Job, JobData, JobMetric, Level, Samples, Scope
 from cc_backend.web.figures.curves import curves as draw_curves
 from cc_backend.web.figures.curves import outlier_label, outlier_level, threshold_lines, ticks_of
 from cc_backend.web.figures.draw import XLabel
@@ -29,7 +30,7 @@ POINTS = 1000  # of a curve on the canvas; more than its pixels
 MOST_SERIES = 2048
 """More series than this of one metric are not drawn below node scope."""
 
-CurveForm = Callable[[Values], Sequence[float | None]]
+CurveForm = Callable[[Values], Samples | Sequence[int]]
 """From the values of a curve to what stands for them in a document."""
 
 
@@ -201,13 +202,14 @@ def axis_length(job: Job, data: JobData) -> float:
     return float(max(lengths, default=0) or job.duration)
 
 
-def compact(values: Values) -> list[float | None]:
-    """The values with five significant digits, gaps as None."""
+def compact(values: Values) -> Samples:
+    """The values with five significant digits, which JSON of 32-bit floats then writes; gaps as NaN."""
     with np.errstate(all="ignore"):
         size = np.floor(np.log10(np.abs(np.where(np.isfinite(values) & (values != 0), values, 1.0))))
         power = 10.0 ** (4 - size)
-        rounded = np.round(np.where(np.isfinite(values), values, 0.0) * power) / power
-    return [v if known else None for v, known in zip(rounded.tolist(), np.isfinite(values).tolist(), strict=True)]
+        narrow = (np.round(values * power) / power).astype(np.float32)
+    narrow[~np.isfinite(narrow)] = np.nan
+    return narrow
 
 
 def plots_document(
@@ -221,8 +223,9 @@ def plots_document(
 ) -> dict[str, Any]:
     """All plots of a page as `plots.js` reads them: numbers already in the unit they are shown in.
 
+    No number has more digits than a 32-bit float has; curves are arrays, which JSON has to be told to write.
     `absences` says by metric what is missing and why, nothing for metrics that are complete; None leaves it out.
-    `curve` gives what stands for the values of a curve, by default a list of numbers.
+    `curve` gives what stands for the values of a curve, by default its numbers.
     """
     length_s = max((plot.figure.span_s for plot in plots), default=0.0) or job.duration
     document: dict[str, Any] = {
@@ -243,19 +246,20 @@ def plot_document(plot: PlotView, curve: CurveForm) -> dict[str, Any]:
     """One plot: its curves, bands, gaps and thresholds."""
     figure = plot.figure
     label = outlier_label(figure)
+    zones = figure.scale.zones if figure.scale else []
     return {
         "unit": figure.unit,
         "step": figure.timestep_s,
-        "top": figure.top,
-        "ticks": ticks_of(figure),
+        "top": shortest(figure.top),
+        "ticks": [shortest(tick) for tick in ticks_of(figure)],
         "level": figure.level.value if figure.level else "",
-        "zones": [[low, high, level.value] for low, high, level in (figure.scale.zones if figure.scale else [])],
-        "thresholds": [[level, value] for level, value, _ in threshold_lines(figure)],
+        "zones": [[shortest(low), shortest(high), level.value] for low, high, level in zones],
+        "thresholds": [[level, shortest(value)] for level, value, _ in threshold_lines(figure)],
         "marks": figure.scale is not None,
         "gaps": [list(gap) for gap in figure.gaps],
         "lines": [_line_document(line, curve) for line in figure.lines],
         "bands": [{"low": curve(b.low), "high": curve(b.high), "inner": b.inner} for b in figure.bands],
-        "label": [label[0], label[1], (outlier_level(figure) or "")] if label else None,
+        "label": [shortest(label[0]), label[1], (outlier_level(figure) or "")] if label else None,
         "readout": [list(pair) for pair in plot.readout],
     }
 

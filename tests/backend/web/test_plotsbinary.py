@@ -82,6 +82,6 @@ def test_numbers_end_in_zero_bits_so_that_they_can_be_compressed() -> None:
 def test_numbers_are_nearer_to_the_samples_than_those_of_the_json_form(read_plots: Read, values: list[float]) -> None:
     (found,) = lines_of(read_plots(encoded(values)))
     plain = compact(np.array(values, np.float64))
-    assert [value is None for value in found] == [value is None for value in plain] == [math.isnan(v) for v in values]
+    assert [value is None for value in found] == [math.isnan(v) for v in plain] == [math.isnan(v) for v in values]
     for value, exact in zip(found, values, strict=True):
         assert value is None or abs(value - exact) <= abs(exact) * 2.0**-18

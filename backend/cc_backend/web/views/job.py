@@ -115,7 +115,8 @@ def data(job_id: int) -> Response:
         body = block.encode(document)
     else:
         absences = NOTHING_ABSENT if note else _absences(services, found, samples, metrics, sub_cluster)
-        body = orjson.dumps(plots_document(found, plots, None, clock=options.clock, absences=absences))
+        document = plots_document(found, plots, None, clock=options.clock, absences=absences)
+        body = orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY)
     response = Response(body, content_type=form)
     response.headers["Cache-Control"] = PRIVATE
     response.vary.add("Accept")
