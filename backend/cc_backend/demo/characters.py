@@ -21,7 +21,7 @@ class Truth:
 
     `findings` maps a metric of the footprint, `balance`, `progress`, `end` or `data` to the level it must be judged
     with; nothing else may be found. Levels are words as the pages have them; verdict `ok` means that nothing
-    stands out.
+    stands out, `none` that the job is too short to be judged.
     """
 
     verdict: str = "ok"
@@ -163,7 +163,7 @@ CHARACTERS: Mapping[str, Character] = {
             states=("timeout", "cancelled"), programs=("coupled_ocean", "solver_mpi"),
         ),
         Character(
-            "tiny", "ends after a moment", (Place.SHORT,), Truth(), shortest_s=60, longest_s=240,
+            "tiny", "ends after a moment", (Place.SHORT,), Truth("none"), shortest_s=60, longest_s=240,
             states=("completed", "completed", "failed"), programs=("test_run", "smoke"), weight=3,
         ),
         Character(

@@ -53,7 +53,8 @@ class MadeJob:
     def truth(self) -> Truth:
         """What is wrong with it, once it has ended: what its character says, and that it failed where it did."""
         truth = self.character.truth
-        return Truth("caution", {"end": "caution"}) if self.state == "failed" and truth.verdict == "ok" else truth
+        is_end_told = self.state == "failed" and truth.verdict in ("ok", "none")
+        return Truth("caution", {"end": "caution"}) if is_end_told else truth
 
     @property
     def state(self) -> str:

@@ -67,8 +67,7 @@ def idle_nodes(curves: JobCurves, peak: float) -> list[IdleNode]:
         judged = np.flatnonzero(works & np.isfinite(rows[number]))
         first = _last_stretch(quiet[number, judged])
         slots = len(judged) - first
-        whole = first <= 0.05 * len(judged)
-        if slots >= least and (whole or slots * curves.step_s >= MIN_IDLE_S):
+        if slots >= least and slots * curves.step_s >= MIN_IDLE_S:
             found.append((number, int(judged[first])))
     if not found:
         return []

@@ -14,7 +14,7 @@ from cc_backend.clusters.model import MetricConfig
 from cc_backend.insight.activity import IdleNode, Stall
 from cc_backend.insight.footprint import Footprint
 from cc_backend.insight.hours import HOUR_S, Hours, JobHours
-from cc_backend.insight.jobcurves import CurveSet, JobCurves
+from cc_backend.insight.jobcurves import MIN_JUDGED_S, MIN_JUDGED_SAMPLES, CurveSet, JobCurves
 from cc_backend.insight.rating import Scale
 from cc_backend.model import Finding, Job, JobState, Level
 from cc_backend.wording.format import readable
@@ -45,6 +45,7 @@ class Code(StrEnum):
     NODES_SILENT = "nodes_silent"
     NO_DATA = "no_data"
     NOT_MEASURED = "not_measured"
+    TOO_SHORT = "too_short"
     NOTHING_FOUND = "nothing_found"
     NOT_JUDGED = "not_judged"
 
@@ -201,7 +202,7 @@ def _ended_at_limit(job: Job) -> bool:
 
 def differing_nodes(curves: JobCurves, config: MetricConfig) -> list[int]:
     """The rows of the nodes that part from the others in a metric."""
-    if curves.count < _MIN_COMPARED:
+    if curves.count < _MIN_COMPARED or not curves.tells_enough:
         return []
     return curves.outliers(OUTLIER_OF_PEAK * config.peak)
 
@@ -312,6 +313,17 @@ def silent_finding(job: Job, curves: CurveSet) -> Finding | None:
         since_s=job.start_time + int(after_s),
         facts=facts,
     )
+
+
+def too_short_finding(job: Job, curves: CurveSet) -> Finding:
+    """That there is too little of a job, or of its samples, for any verdict about how it ran."""
+    present = [found for _, found in curves.node_metrics()]
+    facts = {
+        "after_s": job.duration,
+        "samples": max((found.samples for found in present), default=0),
+        "least_s": max(MIN_JUDGED_S, MIN_JUDGED_SAMPLES * min((found.step_s for found in present), default=0)),
+    }
+    return Finding(Code.TOO_SHORT, Level.OK, facts=facts)
 
 
 def missing_finding(missing: Sequence[str]) -> Finding:

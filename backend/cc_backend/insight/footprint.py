@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from cc_backend.clusters.model import MetricConfig
-from cc_backend.insight.jobcurves import CurveSet, JobCurves
+from cc_backend.insight.jobcurves import MIN_JUDGED_S, CurveSet, JobCurves
 from cc_backend.insight.rating import Scale, worst
 from cc_backend.model import Job, Level, Scope
 from cc_backend.wording.format import number, plain, readable
@@ -15,13 +15,17 @@ from cc_backend.wording.labels import STATISTIC_WORDS, metric_name
 
 @dataclass(frozen=True, slots=True)
 class Footprint:
-    """One value of the footprint, in the unit it is shown in; `value` None means it was not measured."""
+    """One value of the footprint, in the unit it is shown in; `value` None means it was not measured.
+
+    `enough` says whether it is made of as many samples as a judgement takes.
+    """
 
     metric: str
     statistic: str
     value: float | None
     unit: str
     scale: Scale
+    enough: bool = True
 
     @property
     def name(self) -> str:
@@ -35,8 +39,10 @@ class Footprint:
 
     @property
     def level(self) -> Level | None:
-        """What the value says."""
-        return self.scale.rate(self.value)
+        """What the value says, if it is made of enough. A limit that was reached is reached, however soon."""
+        level = self.scale.rate(self.value)
+        reached = self.statistic == "max" and self.scale.lower_is_better and level in (Level.ALERT, Level.CAUTION)
+        return level if self.enough or reached else None
 
     @property
     def label(self) -> str:
@@ -85,6 +91,7 @@ def footprints(
                 None if value is None else value * factor,
                 unit,
                 Scale.of(config, factor * shrunk),
+                enough=found.tells_enough if found and found.measured else job.duration >= MIN_JUDGED_S,
             )
         )
     return sorted(out, key=lambda item: ((item.level or Level.OK).order, item.level is None))

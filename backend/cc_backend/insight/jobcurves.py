@@ -8,6 +8,10 @@ import numpy as np
 from cc_backend.insight.curves import Values, gaps_of, matrix, nan_mean, outliers_of
 from cc_backend.model import JobData, JobMetric, Scope
 
+MIN_JUDGED_S = 300
+MIN_JUDGED_SAMPLES = 3
+"""What has fewer samples, or samples of less time, is shown and not judged: a start tells nothing of the work."""
+
 
 class JobCurves:
     """All series of one metric at one scope: the rows of a grid, and what is computed of them."""
@@ -62,6 +66,16 @@ class JobCurves:
         """Whether there is any sample at all."""
         return bool(np.isfinite(self.means).any())
 
+    @cached_property
+    def samples(self) -> int:
+        """In how many columns there is any sample."""
+        return int(np.count_nonzero(np.isfinite(self.over_time)))
+
+    @property
+    def tells_enough(self) -> bool:
+        """Whether there are as many samples, of as much time, as a judgement takes."""
+        return self.samples >= MIN_JUDGED_SAMPLES and self.samples * self.step_s >= MIN_JUDGED_S
+
     @property
     def mean(self) -> float | None:
         """The mean of the means of all rows that have samples."""
@@ -97,7 +111,7 @@ class JobCurves:
 
     def forget_rows(self) -> None:
         """Let go of the grid, which is large of thousands of series; the numbers of each row stay."""
-        _ = self.lows, self.means, self.highs
+        _ = self.lows, self.means, self.highs, self.samples
         self.__dict__.pop("rows", None)
 
 

@@ -18,15 +18,16 @@ from cc_backend.insight.findings import (
     missing_finding,
     silent_finding,
     stall_finding,
+    too_short_finding,
 )
 from cc_backend.insight.footprint import Footprint, footprints, verdict_of
 from cc_backend.insight.hours import JobHours
-from cc_backend.insight.jobcurves import CurveSet
+from cc_backend.insight.jobcurves import MIN_JUDGED_S, CurveSet
 from cc_backend.insight.rating import worst
 from cc_backend.metricstore.absence.reasons import NOTHING_ABSENT, JobAbsences
 from cc_backend.model import Finding, Job, Judgement, Level, Scope
 
-RULES = 2
+RULES = 3
 """The version of the rules. A judgement by older rules is made anew; raise it with each change of what is found."""
 
 MOST_HOSTS = 32
@@ -120,13 +121,21 @@ def assess(
     ]
     found += [finding for finding in judged if finding is not None]
     found += _absent(job, curves, items, absences)
+    quiet = [item.metric for item in items if item.level is Level.OK]
+    early = [item.metric for item in items if not item.enough and item.level is None]
+    if early and not quiet:
+        found.append(too_short_finding(job, curves))
     found.sort(key=lambda finding: (finding.level.order, _ORDER[Code(finding.code)]))
     levels: list[Level] = [finding.level for finding in found if finding.level is not Level.OK]
-    quiet = [item.metric for item in items if item.level is Level.OK]
     if quiet:
-        unjudged = [item.metric for item in items if item.level is None and item.value is not None]
-        found.append(Finding(Code.NOTHING_FOUND, Level.OK, facts={"metrics": quiet, "unjudged": unjudged}))
+        found.append(_nothing_found(items, quiet, early))
     return Assessment(worst(levels) if levels else verdict_of(items), tuple(found), tuple(items), faulty)
+
+
+def _nothing_found(items: Sequence[Footprint], quiet: list[str], early: list[str]) -> Finding:
+    unjudged = [item.metric for item in items if item.level is None and item.value is not None]
+    facts: dict[str, object] = {"metrics": quiet, "unjudged": [name for name in unjudged if name not in early]}
+    return Finding(Code.NOTHING_FOUND, Level.OK, facts=facts | ({"early": early} if early else {}))
 
 
 def faulty_nodes(job: Job, curves: CurveSet, sub_cluster: SubCluster) -> Mapping[str, Mapping[str, Level]]:
@@ -220,7 +229,7 @@ def _absent(job: Job, curves: CurveSet, items: Sequence[Footprint], absences: Jo
     if not out:
         guessed = [silent_finding(job, curves), gap_finding(job, curves)]
         out = [finding for finding in guessed if finding is not None]
-    missing = [item.metric for item in items if item.value is None]
+    missing = [item.metric for item in items if item.value is None and job.duration >= MIN_JUDGED_S]
     if missing and len(missing) < len(items):
         out.append(missing_finding(missing))
     return out

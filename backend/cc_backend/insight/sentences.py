@@ -7,6 +7,7 @@ from typing import Any
 
 from cc_backend.insight.absencefindings import MOST_FINDINGS, stretches_of
 from cc_backend.insight.findings import Code
+from cc_backend.insight.jobcurves import MIN_JUDGED_SAMPLES
 from cc_backend.metricstore.absence.reasontext import host_text, sentences
 from cc_backend.model import Finding, JobState, Level, Why
 from cc_backend.wording.format import (
@@ -317,11 +318,29 @@ def _not_measured(finding: Finding, telling: Telling) -> tuple[str, str]:
     return f"{_listed(names)} {verb} not measured.", _joined(telling.missing_why, "The verdict leaves this out.")
 
 
+def _too_short(finding: Finding, telling: Telling) -> tuple[str, str]:
+    facts = finding.facts
+    samples = count(int(facts["samples"]), "sample")
+    takes = f"A verdict takes {duration(facts['least_s'])} and {MIN_JUDGED_SAMPLES} samples."
+    if telling.running:
+        return "Too early to judge.", f"There {_is(facts['samples'])} {samples} so far. {takes}"
+    if facts["after_s"] < facts["least_s"]:
+        return "Too short to judge.", f"It ran {duration(facts['after_s'])} and has {samples}. {takes}"
+    return "Too few samples to judge.", f"It ran {duration(facts['after_s'])} and has {samples}. {takes}"
+
+
+def _is(amount: float) -> str:
+    return "is" if amount == 1 else "are"
+
+
 def _nothing_found(finding: Finding, telling: Telling) -> tuple[str, str]:
     del telling
-    quiet, unjudged = ([lower(metric_word(name)) for name in finding.facts[key]] for key in ("metrics", "unjudged"))
+    quiet, unjudged, early = (
+        [lower(metric_word(name)) for name in finding.facts.get(key, ())] for key in ("metrics", "unjudged", "early")
+    )
     nothing = f"{count(len(quiet), 'check')} found nothing: {', '.join(quiet)}."
-    return _joined(nothing, f"Not judged on this node type: {', '.join(unjudged)}." if unjudged else ""), ""
+    on_these = f"Not judged on this node type: {', '.join(unjudged)}." if unjudged else ""
+    return _joined(nothing, on_these, f"Too few samples to judge: {', '.join(early)}." if early else ""), ""
 
 
 _RULES: Mapping[Code, Callable[[Finding, Telling], tuple[str, str]]] = {
@@ -335,6 +354,7 @@ _RULES: Mapping[Code, Callable[[Finding, Telling], tuple[str, str]]] = {
     Code.NODES_SILENT: _silent,
     Code.NO_DATA: _no_data,
     Code.NOT_MEASURED: _not_measured,
+    Code.TOO_SHORT: _too_short,
     Code.NOTHING_FOUND: _nothing_found,
 }
 

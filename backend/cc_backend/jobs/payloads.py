@@ -54,11 +54,11 @@ def job_to_wire(job: Job, *, with_meta_data: bool = False) -> dict[str, Any]:
 
 
 def judgement_to_wire(job: Job) -> dict[str, Any]:
-    """`verdict`, and `finding` with its words, of a job that was judged; keys that the reference does not have."""
+    """`verdict`, and `finding` with its words, as far as a job has them; keys that the reference does not have."""
     judgement = job.judgement
-    if judgement is None or judgement.level is None:
+    if judgement is None:
         return {}
-    wire: dict[str, Any] = {"verdict": judgement.level.value}
+    wire: dict[str, Any] = {"verdict": judgement.level.value} if judgement.level else {}
     if judgement.finding is not None:
         telling = Telling(job.state is JobState.RUNNING, judgement.judged_s)
         wire["finding"] = {"text": headline_of(judgement.finding, telling), **finding_to_document(judgement.finding)}

@@ -164,7 +164,8 @@ def preview_cell(metric: str, preview: Preview | None, sub_cluster: SubCluster |
         )
     scale = Scale.of(config, factor) if config else None
     value = (preview.judged if preview.judged is not None else preview.mean) * factor
-    level = scale.rate(value) if scale and config and config.footprint else None
+    judges = bool(config and config.footprint and preview.enough)
+    level = scale.rate(value) if scale and judges else None
     return PreviewCell(
         metric=metric,
         name=metric_name(metric),
@@ -173,7 +174,7 @@ def preview_cell(metric: str, preview: Preview | None, sub_cluster: SubCluster |
         highest=number(preview.highest * factor),
         level=level,
         figure=spark(preview.values * factor, level=scale.zone_level(value) if scale and level else None, scale=scale),
-        scale_figure=gauge(scale, value, height=12, judges=bool(config and config.footprint)) if scale else Markup(""),
+        scale_figure=gauge(scale, value, height=12, judges=judges) if scale else Markup(""),
         measured=True,
     )
 

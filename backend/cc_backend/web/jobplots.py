@@ -126,7 +126,7 @@ def plot_view(
     scale = Scale.of(config, factor * scope_factor(job, config, scope, sub_cluster))
     scale_or_none = scale if scale.normal > 0 else None
     mean = found.mean
-    judged = mean * factor if config.footprint and mean is not None else None
+    judged = mean * factor if config.footprint and mean is not None and found.tells_enough else None
     level, zone_level = scale.rate(judged), scale.zone_level(judged)
     figure = series_figure(
         config.name,

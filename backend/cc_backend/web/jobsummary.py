@@ -94,7 +94,7 @@ def job_summary(
         views.append(FindingView(Level.OK, f"{names}: for staff only, not part of the verdict."))
     return Summary(
         level=assessment.level,
-        judged_from=f"judged from the first {duration(length_s)}" if running and assessment.findings else "",
+        judged_from=f"judged from the first {duration(length_s)}" if running and assessment.level else "",
         checks=tuple(_checks(assessment, measured=bool(curves.data))),
         findings=tuple(views),
         gauges=tuple(_gauge_view(item) for item in items),
@@ -122,7 +122,10 @@ def _checks(assessment: Assessment, *, measured: bool) -> list[Check]:
         level = stalled.get(item.metric, item.level)
         cells.append(Check(metric_word(item.metric), level, _said(level, measured=item.value is not None)))
     if measured:
-        cells.append(_check("Balance", _worst_of(assessment, BALANCE)))
+        told = any(finding.code == Code.TOO_SHORT for finding in assessment.findings)
+        cells.append(
+            Check("Balance", None, "not judged") if told else _check("Balance", _worst_of(assessment, BALANCE))
+        )
     data = _worst_of(assessment, _DATA)
     cells.append(_check("Data", data if measured else Level.ARTEFACT))
     return cells
@@ -149,7 +152,7 @@ def _gauge_view(item: Footprint) -> GaugeView:
         item.unit if item.value is not None else "",
         item.label,
         item.level,
-        gauge(item.scale, item.value, edges=True),
+        gauge(item.scale, item.value, edges=True, judges=item.enough or item.level is not None),
     )
 
 

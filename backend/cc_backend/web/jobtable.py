@@ -86,14 +86,16 @@ def statistics_table(
             if math.isfinite(three[1]):
                 row[name] = _Numbers(*three)
     order = _ordered(found, sort if sort in shown else "", descending=descending)
-    scales = {n: Scale.of(metrics[n], scope_factor(job, metrics[n], scope, sub_cluster)) for n in shown}
+    scales = {
+        n: Scale.of(metrics[n], scope_factor(job, metrics[n], scope, sub_cluster))
+        for n, rows_of in shown.items()
+        if metrics[n].footprint and rows_of.tells_enough
+    }
     rows = tuple(
         Row(
             label,
             found[label][0],
-            tuple(
-                _cell(found[label][1].get(n), scales[n] if metrics[n].footprint else None, factors[n][0]) for n in shown
-            ),
+            tuple(_cell(found[label][1].get(n), scales.get(n), factors[n][0]) for n in shown),
         )
         for label in order[:most]
     )

@@ -27,6 +27,8 @@ class Preview:
     highest: float
     judged: float | None
     """The value that the metric's footprint statistic has."""
+    enough: bool = True
+    """Whether it is made of as many samples as a judgement takes."""
 
 
 def preview_of(curves: CurveSet, metric: str, statistic: str = "avg") -> Preview | None:
@@ -35,7 +37,9 @@ def preview_of(curves: CurveSet, metric: str, statistic: str = "avg") -> Preview
     if found is None or found.mean is None or found.highest is None:
         return None
     values = shrink(found.over_time, POINTS)[0]
-    return Preview(np.asarray(values), found.mean, found.highest, found.statistic(statistic or "avg"))
+    return Preview(
+        np.asarray(values), found.mean, found.highest, found.statistic(statistic or "avg"), found.tells_enough
+    )
 
 
 def row_metrics(

@@ -48,5 +48,4 @@ def test_the_pages_find_what_was_put_in(
     made = job_of(character, seed=seed)
     assessment = judged(made, clusters)
     assert found_by(assessment) == dict(made.truth.findings)
-    assert assessment.level is not None
-    assert assessment.level.value == made.truth.verdict
+    assert (assessment.level or "none") == made.truth.verdict

@@ -59,9 +59,11 @@ def test_a_rest_shorter_than_a_twentieth_of_the_job_is_its_tail() -> None:
     assert found([15.0] * 400, [15.0] * 380 + [0.1] * 20) == [(1, 380)]
 
 
-def test_a_short_job_needs_three_samples() -> None:
-    assert found([15.0] * 2, [0.1] * 2) == []
-    assert found([15.0] * 3, [0.1] * 3) == [(1, 0)]
+def test_a_short_job_needs_three_samples_and_five_minutes() -> None:
+    assert found([15.0] * 2, [0.1] * 2, step_s=600) == []
+    assert found([15.0] * 3, [0.1] * 3, step_s=600) == [(1, 0)]
+    assert found([15.0] * 59, [0.1] * 59, step_s=5) == []
+    assert found([15.0] * 60, [0.1] * 60, step_s=5) == [(1, 0)]
 
 
 def test_a_rest_after_which_work_goes_on_is_not_told() -> None:

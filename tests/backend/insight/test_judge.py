@@ -254,6 +254,83 @@ def test_a_hung_job_that_somebody_cancelled_says_both(judge: Judge, make_data: C
     assert "Cancelled after 9 h 00 min of 12 h." in said
 
 
+# Too little to judge
+
+
+def early(make_data: Callable[..., JobData], slots: int, step_s: int = 60, **more: float) -> JobData:
+    """All metrics far too low, one node apart from the others, for so many samples."""
+    low = {
+        "cpu_load": 2.0,
+        "flops_any": 0.5,
+        "mem_bw": 0.5,
+        "mem_used": 9.0,
+        "cpu_power": 90.0,
+        "vectorization_ratio": 1.0,
+    }
+    low |= more
+    rows = {name: {host: steady(value, slots) for host in HOSTS} for name, value in low.items()}
+    rows["cpu_load"][HOSTS[3]] = steady(90.0, slots)
+    data = make_data(**rows)
+    for by_scope in data.values():
+        for metric in by_scope.values():
+            metric.timestep_s = step_s
+    return data
+
+
+@pytest.mark.parametrize(("slots", "step_s"), [(1, 60), (4, 60), (59, 5), (2, 600)])
+def test_a_few_samples_accuse_nobody(judge: Judge, make_data: Callable[..., JobData], slots: int, step_s: int) -> None:
+    found = judge(early(make_data, slots, step_s), hosts=HOSTS, footprint=None, duration=slots * step_s)
+    assert (found.level, found.bad) == (None, [])
+    assert [finding.code for finding in found.findings] == [Code.TOO_SHORT]
+    assert {item.level for item in found.items} == {None}
+
+
+@pytest.mark.parametrize(("slots", "step_s"), [(5, 60), (60, 5), (3, 600)])
+def test_five_minutes_and_three_samples_are_enough(
+    judge: Judge, make_data: Callable[..., JobData], slots: int, step_s: int
+) -> None:
+    found = judge(early(make_data, slots, step_s), hosts=HOSTS, footprint=None, duration=slots * step_s)
+    assert found.level is Level.ALERT
+    assert Code.TOO_SHORT not in [finding.code for finding in found.findings]
+
+
+def test_a_job_too_short_to_judge_says_so(judge: Judge, make_data: Callable[..., JobData]) -> None:
+    (told,) = words(judge(early(make_data, 1), duration=59, footprint=None))
+    assert (told.level, told.headline) == (Level.OK, "Too short to judge.")
+    assert told.detail == "It ran 59 s and has 1 sample. A verdict takes 5 min and 3 samples."
+    (told,) = words(judge(duration=40, footprint=RECORD))
+    assert told.detail == "It ran 40 s and has 0 samples. A verdict takes 5 min and 3 samples."
+
+
+def test_a_running_job_says_that_it_is_too_early(judge: Judge, make_data: Callable[..., JobData]) -> None:
+    found = judge(early(make_data, 2), state=JobState.RUNNING, duration=100, footprint=None)
+    (told,) = words(found, running=True)
+    assert told.headline == "Too early to judge."
+    assert told.detail == "There are 2 samples so far. A verdict takes 5 min and 3 samples."
+
+
+def test_a_long_job_of_which_little_is_left_has_too_few_samples(
+    judge: Judge, make_data: Callable[..., JobData]
+) -> None:
+    found = judge(early(make_data, 2), footprint=None)
+    assert found.level is not Level.ALERT
+    assert "Too few samples to judge." in [told.headline for told in words(found)]
+
+
+def test_a_limit_that_was_reached_is_told_however_soon(judge: Judge, make_data: Callable[..., JobData]) -> None:
+    found = judge(early(make_data, 1, mem_used=381.0), duration=60, footprint=None)
+    assert found.level is Level.ALERT
+    assert [finding.metric for finding in found.bad] == ["mem_used"]
+
+
+def test_what_comes_too_seldom_for_a_short_job_is_named(judge: Judge, make_data: Callable[..., JobData]) -> None:
+    data = make_data(cpu_load={"tn0001": steady(94.0, 11)}, mem_bw={"tn0001": steady(1.0, 2)})
+    data["mem_bw"][Scope.NODE].timestep_s = 600
+    found = judge(data, duration=660, footprint=None, hosts=("tn0001",))
+    assert "mem_bw" not in [finding.metric for finding in found.bad]
+    assert words(found)[-1].headline.endswith("Too few samples to judge: bandwidth.")
+
+
 # How it ended
 
 
@@ -266,11 +343,11 @@ def test_a_hung_job_that_somebody_cancelled_says_both(judge: Judge, make_data: C
         (JobState.OUT_OF_MEMORY, Level.ALERT, "Ran out of memory after 1 min of 2 h."),
         (JobState.DEADLINE, Level.CAUTION, "Ended at its deadline, after 1 min of 2 h."),
         (JobState.TIMEOUT, Level.CAUTION, "Ended at its time limit of 2 h."),
-        (JobState.CANCELLED, Level.OK, "Cancelled after 1 min of 2 h."),
-        (JobState.PREEMPTED, Level.OK, "Made room for another job after 1 min of 2 h."),
+        (JobState.CANCELLED, None, "Cancelled after 1 min of 2 h."),
+        (JobState.PREEMPTED, None, "Made room for another job after 1 min of 2 h."),
     ],
 )
-def test_how_a_job_ended_is_a_finding(judge: Judge, state: JobState, level: Level, headline: str) -> None:
+def test_how_a_job_ended_is_a_finding(judge: Judge, state: JobState, level: Level | None, headline: str) -> None:
     found = judge(state=state, duration=60, walltime=7200)
     assert found.level is level
     assert words(found)[0].headline == headline

@@ -338,3 +338,14 @@ def test_idle_gpus_are_shown_in_the_plot_of_gpus(make_job: Callable[..., Job], t
     shown = job_page(job, curves, found, sub, sub.metrics, options=PageOptions(), zone=UTC, now_s=START_S)
     first = shown.summary.findings[0]
     assert (first.headline, first.link) == ("1 of 2 GPUs did nothing at all.", "?scope=accelerator#m-acc_utilization")
+
+
+def test_of_a_job_too_short_to_judge_nothing_is_lit(
+    page: Callable[..., JobPage], make_data: Callable[..., JobData]
+) -> None:
+    found = page(make_data(cpu_load={"tn0001": [2.0]}, mem_bw={"tn0001": [0.5]}), duration=60)
+    assert found.summary.level is None
+    assert {check.level for check in found.summary.checks if check.word != "Data"} == {None}
+    assert {gauge.level for gauge in found.summary.gauges} == {None}
+    assert {plot.level for plot in found.plots} == {plot.figure.level for plot in found.plots} == {None}
+    assert {cell.level for row in found.table.rows for cell in row.cells if cell} == {None}
