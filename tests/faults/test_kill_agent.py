@@ -44,20 +44,30 @@ def test_what_a_killed_agent_had_spooled_arrives_once_and_a_torn_file_blocks_not
 ) -> None:
     nodes = [Node(tmp_path / name, name, relay.url, site.write_token) for name in HOSTS]
     promised: Samples = {}
+    torn: Samples = {}
     began_s = int(time.time())
     kills = 0
     with site.serving():
         try:
             for number in range(ROUNDS):
-                relay.turn(chance.choice(MODES))
+                fills_spools = number % TORN_EACH == 0
+                relay.turn("away" if fills_spools else chance.choice(MODES))
+                before = [node.recorded_bytes() for node in nodes]
                 for node in nodes:
                     node.start()
-                time.sleep(chance.uniform(0.2, 2.6))
+                if number % TORN_EACH == 1:  # while they start
+                    time.sleep(chance.uniform(0.1, 0.9))
+                else:
+                    soon("a tick of each", lambda before=before: sampled_since(nodes, before))
+                    if fills_spools:
+                        soon("a batch in each spool", lambda: all(node.spooled() for node in nodes))
+                    time.sleep(chance.uniform(0, 1.6))
                 for node in chance.sample(nodes, len(nodes)):
                     node.kill()
                     kills += 1
-                if number % TORN_EACH == TORN_EACH - 1:
-                    for key in tear(nodes[number % len(nodes)], chance):
+                if fills_spools:
+                    torn |= tear(nodes[number // TORN_EACH % len(nodes)], chance)
+                    for key in torn:
                         promised.pop(key, None)
                 for node in nodes:
                     promised |= samples_of(node.spooled().values())
@@ -79,8 +89,14 @@ def test_what_a_killed_agent_had_spooled_arrives_once_and_a_torn_file_blocks_not
     assert findings(promised, found) == [], "what was spooled has arrived"
     assert findings(told, found) == [], "what was acknowledged is there"
     assert findings(found, recorded) == [], "what is there was sampled, with this value at this time"
+    assert torn, "no batch was cut"
     assert promised, "no round left anything in a spool"
     counted(kills=kills, samples=len(promised | told))
+
+
+def sampled_since(nodes: list[Node], before: list[int]) -> bool:
+    """Whether each has had a tick since its record was that long."""
+    return all(node.recorded_bytes() > size for node, size in zip(nodes, before, strict=True))
 
 
 def hosts_of_last(relay: Relay) -> set[str]:

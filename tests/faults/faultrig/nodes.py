@@ -104,6 +104,10 @@ class Node:
         whole = self.record.read_bytes().rpartition(b"\n")[0] if self.record.exists() else b""
         return samples_of([whole])
 
+    def recorded_bytes(self) -> int:
+        """How much it has put on record; more after each tick."""
+        return self.record.stat().st_size if self.record.exists() else 0
+
     def waiting(self) -> int:
         """How many batches are in its spool folder."""
         return sum(1 for _ in self.batches.glob("*.batch"))
