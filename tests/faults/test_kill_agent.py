@@ -39,6 +39,29 @@ def tear(node: Node, chance: random.Random) -> Samples:
     return torn
 
 
+def kill_round(nodes: list[Node], relay: Relay, chance: random.Random, number: int) -> None:
+    """Start all and kill all: each fourth time with something in each spool, each fourth time while they start."""
+    fills_spools = number % TORN_EACH == 0
+    relay.turn("away" if fills_spools else chance.choice(MODES))
+    before = [node.recorded_bytes() for node in nodes]
+    for node in nodes:
+        node.start()
+    if number % TORN_EACH == 1:
+        time.sleep(chance.uniform(0.1, 0.9))
+    else:
+        soon("a tick of each", lambda: sampled_since(nodes, before))
+        if fills_spools:
+            soon("a batch in each spool", lambda: all(node.spooled() for node in nodes))
+        time.sleep(chance.uniform(0, 1.6))
+    for node in chance.sample(nodes, len(nodes)):
+        node.kill()
+
+
+def sampled_since(nodes: list[Node], before: list[int]) -> bool:
+    """Whether each has had a tick since its record was that long."""
+    return all(node.recorded_bytes() > size for node, size in zip(nodes, before, strict=True))
+
+
 def test_what_a_killed_agent_had_spooled_arrives_once_and_a_torn_file_blocks_nothing(
     site: Site, relay: Relay, tmp_path: Path, chance: random.Random
 ) -> None:
@@ -46,29 +69,13 @@ def test_what_a_killed_agent_had_spooled_arrives_once_and_a_torn_file_blocks_not
     promised: Samples = {}
     torn: Samples = {}
     began_s = int(time.time())
-    kills = 0
     with site.serving():
         try:
             for number in range(ROUNDS):
-                fills_spools = number % TORN_EACH == 0
-                relay.turn("away" if fills_spools else chance.choice(MODES))
-                before = [node.recorded_bytes() for node in nodes]
-                for node in nodes:
-                    node.start()
-                if number % TORN_EACH == 1:  # while they start
-                    time.sleep(chance.uniform(0.1, 0.9))
-                else:
-                    soon("a tick of each", lambda before=before: sampled_since(nodes, before))
-                    if fills_spools:
-                        soon("a batch in each spool", lambda: all(node.spooled() for node in nodes))
-                    time.sleep(chance.uniform(0, 1.6))
-                for node in chance.sample(nodes, len(nodes)):
-                    node.kill()
-                    kills += 1
-                if fills_spools:
+                kill_round(nodes, relay, chance, number)
+                if number % TORN_EACH == 0:
                     torn |= tear(nodes[number // TORN_EACH % len(nodes)], chance)
-                    for key in torn:
-                        promised.pop(key, None)
+                    promised = {key: value for key, value in promised.items() if key not in torn}
                 for node in nodes:
                     promised |= samples_of(node.spooled().values())
             relay.turn("open")
@@ -85,18 +92,12 @@ def test_what_a_killed_agent_had_spooled_arrives_once_and_a_torn_file_blocks_not
         recorded |= node.recorded()
         assert "Traceback" not in node.log
     found = stored(site, from_s=began_s - 10, to_s=int(time.time()) + 10)
-    assert kills == ROUNDS * len(HOSTS)
     assert findings(promised, found) == [], "what was spooled has arrived"
     assert findings(told, found) == [], "what was acknowledged is there"
     assert findings(found, recorded) == [], "what is there was sampled, with this value at this time"
     assert torn, "no batch was cut"
     assert promised, "no round left anything in a spool"
-    counted(kills=kills, samples=len(promised | told))
-
-
-def sampled_since(nodes: list[Node], before: list[int]) -> bool:
-    """Whether each has had a tick since its record was that long."""
-    return all(node.recorded_bytes() > size for node, size in zip(nodes, before, strict=True))
+    counted(kills=ROUNDS * len(nodes), samples=len(promised | told))
 
 
 def hosts_of_last(relay: Relay) -> set[str]:
