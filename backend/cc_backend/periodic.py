@@ -169,7 +169,7 @@ class StoreOwner(Protocol):
     def store(self) -> SnapshotStore:
         """The store."""
 
-    def retention_now_s(self) -> int:
+    def trusted_now_s(self) -> int:
         """Unix seconds, of a clock that did not jump."""
 
     def close(self) -> None:
@@ -180,7 +180,7 @@ def snapshot_tasks(services: StoreOwner, interval_s: float) -> tuple[PeriodicTas
     """Snapshots at an interval, and one at once where files of the store are gone that the memory still has."""
 
     def snapshot() -> None:
-        if not services.store.snapshot(services.retention_now_s()):
+        if not services.store.snapshot(services.trusted_now_s()):
             raise NotDoneError
 
     def rescue() -> None:
@@ -200,5 +200,5 @@ def stop_and_close(runner: PeriodicRunner, services: StoreOwner) -> None:
     The snapshot spares the next start most of its work; what does not get into it in time is in the log.
     """
     if runner.stop():
-        services.store.snapshot(services.retention_now_s(), budget_s=SNAPSHOT_AT_STOP_S)
+        services.store.snapshot(services.trusted_now_s(), budget_s=SNAPSHOT_AT_STOP_S)
         services.close()

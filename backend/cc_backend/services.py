@@ -69,6 +69,10 @@ class Services:
         """The time by which things are removed: no wall clock that jumped removes anything."""
         return self.trusted_clock.retention_now_s()
 
+    def trusted_now_s(self) -> int:
+        """What time it is, as far as is known; a wall clock that jumped does not change it."""
+        return int(self.trusted_clock.now_s())
+
     def close(self) -> None:
         """Close what is open: samples are on disk, no connection stays, another process may take over."""
         self.health.stop()

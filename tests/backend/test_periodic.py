@@ -211,7 +211,7 @@ class Owner:
         self.asked.append(f"snapshot at {now_s} within {budget_s}")
         return self.is_well
 
-    def retention_now_s(self) -> int:
+    def trusted_now_s(self) -> int:
         return 7
 
     def close(self) -> None:

@@ -67,7 +67,8 @@ def periodic_tasks(services: Services, stopping: threading.Event) -> tuple[Perio
 
     def upkeep() -> None:
         services.trusted_clock.decide()
-        keep_store(services.search, services.store, now_s=services.retention_now_s())
+        now_s, trusted_s = services.retention_now_s(), services.trusted_now_s()
+        keep_store(services.search, services.store, now_s=now_s, trusted_s=trusted_s)
 
     def end_sessions() -> None:
         services.sessions.purge(now_s=services.retention_now_s())

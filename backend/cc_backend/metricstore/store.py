@@ -392,17 +392,19 @@ class MetricStore:
         """
         return self._upkeep.free(before_s, protected)
 
-    def upkeep(self, now_s: int, protected: Protected) -> int:
+    def upkeep(self, now_s: int, protected: Protected, *, trusted_s: int | None = None) -> int:
         """Bring memory and disk into the order that the settings ask for; returns the bytes freed in memory.
 
         What is out of the retention goes, what is out of the hot period is compressed, and if that is not enough for
         the cap, more gives way. Does nothing while samples of before the start are still being read back.
+        `trusted_s` is noted as the last sign of life; it differs from `now_s` while the clock is in doubt.
         """
-        return self._upkeep.run(now_s, protected)
+        return self._upkeep.run(now_s, protected, now_s if trusted_s is None else trusted_s)
 
     def snapshot(self, now_s: int, *, budget_s: float | None = None) -> bool:
         """Write what has changed in memory to snapshots and remove what they cover from the log; False if it failed.
 
+        `now_s` is noted as the last sign of life.
         Ingest goes on meanwhile. Ends early after `budget_s`, with nothing lost. Faults of the disk are told in the
         program's log. Does nothing without a folder, or while samples of before the start are still being read back.
         """

@@ -55,10 +55,10 @@ class Upkeep:
         self._step = Step.NOTHING
         self._told_hour = 0
 
-    def run(self, now_s: int, protected: Protected) -> int:
+    def run(self, now_s: int, protected: Protected, trusted_s: int) -> int:
         """Forget, compress and stay under the cap; returns the bytes freed in memory."""
         if self._disk is not None:
-            self._disk.alive(now_s, forget_before_s=now_s - 2 * self.rules.retention_s)
+            self._disk.alive(trusted_s, forget_before_s=now_s - 2 * self.rules.retention_s)
             if self._disk.restoring:
                 return 0
         with self._one:
@@ -66,7 +66,7 @@ class Upkeep:
             freed += self.compress(now_s - self.rules.hot_s)
             if self.rules.cap_bytes:
                 before_bytes = self.used_bytes()
-                self._stay_under_cap(now_s, protected)
+                self._stay_under_cap(now_s, protected, trusted_s)
                 freed += max(before_bytes - self.used_bytes(), 0)
             self._tell_capacity(now_s)
         return freed
@@ -170,8 +170,8 @@ class Upkeep:
             self._told_hour = now_s // 3600
             logger.info("capacity %s", report_line(self.capacity(now_s)))
 
-    def _stay_under_cap(self, now_s: int, protected: Protected) -> None:
-        yielding = _Yielding(self, now_s, protected)
+    def _stay_under_cap(self, now_s: int, protected: Protected, trusted_s: int) -> None:
+        yielding = _Yielding(self, now_s, protected, trusted_s)
         step = enforce(yielding, cap_bytes=self.rules.cap_bytes, now_s=now_s)
         self.kept_from_s = max(self.kept_from_s, yielding.dropped_until_s)
         self.refusing = step == Step.REFUSE
@@ -218,9 +218,9 @@ class Upkeep:
 class _Yielding:
     """The store as `capacity` sees it."""
 
-    def __init__(self, upkeep: Upkeep, now_s: int, protected: Protected) -> None:
+    def __init__(self, upkeep: Upkeep, now_s: int, protected: Protected, trusted_s: int) -> None:
         self._upkeep = upkeep
-        self._now_s = now_s
+        self._now_s, self._trusted_s = now_s, trusted_s
         self._protected = protected
         self.dropped_until_s = 0
 
@@ -230,7 +230,7 @@ class _Yielding:
     def compress(self) -> int:
         """Compress all windows that have ended, and save them, so that they can be left on disk only."""
         freed = self._upkeep.compress(self._now_s)
-        self._upkeep.snapshot(self._now_s)
+        self._upkeep.snapshot(self._trusted_s)
         return freed
 
     def windows(self) -> Sequence[WindowUse]:

@@ -45,7 +45,7 @@ def upkeep(services: StoreServices) -> int:
     protected = {} if services.used_nodes is None else services.used_nodes.fetch(before_s)
     if protected is None:
         protected = {cluster: dict.fromkeys(store.hosts(cluster), 0) for cluster in store.clusters()}
-    freed = store.upkeep(now_s, protected)
+    freed = store.upkeep(now_s, protected, trusted_s=services.trusted_now_s())
     if freed:
         logger.info("store upkeep freed bytes=%d", freed)
     return freed

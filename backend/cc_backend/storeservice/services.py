@@ -36,6 +36,10 @@ class StoreServices:
         """The time by which samples are removed: no wall clock that jumped removes any."""
         return self.trusted_clock.retention_now_s()
 
+    def trusted_now_s(self) -> int:
+        """What time it is, as far as is known; a wall clock that jumped does not change it."""
+        return int(self.trusted_clock.now_s())
+
     def close(self) -> None:
         """Bring the samples to disk."""
         self.health.stop()

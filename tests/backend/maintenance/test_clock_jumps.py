@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from cc_backend.maintenance.scheduler import periodic_tasks
+from cc_backend.maintenance.scheduler import make_runner, periodic_tasks
 from cc_backend.metricstore import Query
+from cc_backend.periodic import stop_and_close
 from cc_backend.trustedclock import EVIDENCE_S
 
 DAY_S = 86_400
@@ -110,9 +111,8 @@ def test_samples_of_the_time_before_keep_it_from_being_followed(living: Any) -> 
 
 @pytest.mark.parametrize("jump_s", JUMPS)
 def test_a_clock_that_is_ahead_at_the_start_empties_nothing(
-    site_of: Callable[..., Any], clock: Any, jump_s: int, monkeypatch: pytest.MonkeyPatch
+    site_of: Callable[..., Any], clock: Any, jump_s: int
 ) -> None:
-    monkeypatch.setattr("cc_backend.metricstore.disk.runs._changed_s", lambda _: 0)  # of the test's own clock
     first = site_of()
     first.write_node("tn01", from_s=int(clock()), minutes=11)
     run_all(first)
@@ -127,6 +127,22 @@ def test_a_clock_that_is_ahead_at_the_start_empties_nothing(
     clock.step(-jump_s)
     run_all(second)
     assert samples(second) == 11
+
+
+@pytest.mark.parametrize("behind_s", [1000, 3600, 30 * DAY_S])
+def test_however_often_it_starts_while_the_clock_is_behind_no_sample_is_refused(
+    site_of: Callable[..., Any], clock: Any, behind_s: int
+) -> None:
+    for start in range(4):
+        site = site_of()
+        run_all(site)
+        clock.advance(60)
+        true_s = int(clock()) + (behind_s if start else 0)
+        site.write(f"load_one,cluster=tern,hostname=tn01 value=1 {true_s}")
+        runner = make_runner(site.services, [], threading.Event())
+        stop_and_close(runner, site.services)
+        if not start:
+            clock.step(-behind_s)
 
 
 def test_a_login_that_was_made_while_the_clock_was_ahead_does_not_last_for_years(site: Any) -> None:

@@ -11,6 +11,7 @@ from cc_backend.metricstore import MetricSpec, MetricStore, Query
 from cc_backend.metricstore.capacity import Step
 from cc_backend.metricstore.disk.snapshots import SnapshotFolder
 from cc_backend.metricstore.memory.block import WINDOW_SLOTS
+from cc_backend.metricstore.store import RETENTION_S
 
 METRICS = {"demo": {"load": MetricSpec(60, "avg")}}
 WINDOW_S = 60 * WINDOW_SLOTS
@@ -195,6 +196,16 @@ def test_series_that_are_forgotten_do_not_count_for_the_forecast() -> None:
         store.free(before_s=NOW - 60, protected=QUIET)
         found = store.capacity(NOW)
     assert (found.series, found.samples_per_s) == (1, pytest.approx(1 / 60))
+
+
+def test_samples_go_by_one_time_and_the_sign_of_life_is_of_another(tmp_path: Path) -> None:
+    trusted_s = NOW + 10 * RETENTION_S
+    with opened(tmp_path, cap_bytes=1) as store:  # so little that a snapshot is part of the upkeep
+        store.ingest(b"load,cluster=demo,hostname=n0 value=1 %d" % T0, received_s=NOW)
+        store.upkeep(NOW, QUIET, trusted_s=trusted_s)
+        assert store.hosts("demo") == ["n0"]
+    with opened(tmp_path, 0) as store:
+        assert store.last_alive_s == trusted_s
 
 
 def test_an_outage_is_remembered_for_two_retentions(tmp_path: Path) -> None:

@@ -43,14 +43,14 @@ class StoreSite:
 
 @pytest.fixture
 def store_site(tmp_path: Path, clock: Any, token_keys: tuple[str, str]) -> Iterator[Callable[..., StoreSite]]:
-    """Makes metric stores in the test's folder; arguments are settings of `main` by key."""
+    """Makes metric stores in the test's folder, or in one that is given; arguments are settings of `main` by key."""
     opened: list[StoreServices] = []
 
-    def make(**main: Any) -> StoreSite:
+    def make(*, folder: str | None = None, **main: Any) -> StoreSite:
         document = {
             "main": {"jwt-public-key": token_keys[1], **{key.replace("_", "-"): value for key, value in main.items()}},
             "metrics": METRICS,
-            "metric-store": {"wal": {"directory": f"store{len(opened)}", "fsync": "never"}},
+            "metric-store": {"wal": {"directory": folder or f"store{len(opened)}", "fsync": "never"}},
         }
         settings = load(StoreServiceSettings, document, source="test", base_directory=tmp_path, legacy=LEGACY).value
         app = create_app(settings, clock=clock, steady_clock=clock.steady)

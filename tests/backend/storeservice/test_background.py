@@ -4,7 +4,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from cc_backend.storeservice.background import Background, periodic_tasks
+from cc_backend.storeservice.background import Background, periodic_tasks, upkeep
+
+HOUR_S = 3600
 
 
 def test_the_table_of_periodic_work(store_site: Callable[..., Any]) -> None:
@@ -14,6 +16,21 @@ def test_the_table_of_periodic_work(store_site: Callable[..., Any]) -> None:
         "snapshot": (1800, 1800, 60),
         "lost files": (1, 2, 10),
     }
+
+
+def test_however_often_it_starts_while_the_clock_is_behind_no_sample_is_refused(
+    store_site: Callable[..., Any], clock: Any
+) -> None:
+    for start in range(4):
+        site = store_site(folder="store")
+        upkeep(site.services)
+        clock.advance(60)
+        true_s = int(clock()) + (HOUR_S if start else 0)
+        batch = b"load_one,cluster=a,hostname=n1 value=1 %d\n" % true_s
+        assert site.client.post("/api/write", data=batch, headers=site.service()).status_code == 200
+        Background(site.services).stop()
+        if not start:
+            clock.step(-HOUR_S)
 
 
 def test_the_end_takes_a_last_snapshot_and_leaves_no_log(store_site: Callable[..., Any], tmp_path: Path) -> None:

@@ -1,12 +1,16 @@
 """When the store did not run, so that a gap in the samples can be told from one that the sender made."""
 
 import logging
+import math
 from pathlib import Path
 
 logger = logging.getLogger(__name__)
 
 Outage = tuple[int, int]
 """From when to when the store did not run, Unix seconds."""
+
+UNTOLD_S = 900
+"""A store that runs notes that at least so often; it is tried each minute."""
 
 
 class Runs:
@@ -16,7 +20,10 @@ class Runs:
         self._path = directory / "runs"
         self._outages, alive_s = _read(self._path)
         # Each batch touches the segment in use, which tells the end of a run better than the file's own last line.
-        alive_s = max([alive_s, *(_changed_s(path) for path in directory.glob("*.wal"))])
+        # One that lies further ahead was dated by a clock that had jumped.
+        latest_s = alive_s + UNTOLD_S if alive_s else math.inf
+        changed_s = [_changed_s(path) for path in directory.glob("*.wal")]
+        alive_s = max([alive_s, *(when_s for when_s in changed_s if when_s <= latest_s)])
         self.last_alive_s = alive_s
         """The last sign of life before this start, 0 without any."""
         if 0 < alive_s < now_s:
@@ -27,7 +34,7 @@ class Runs:
         return list(self._outages)
 
     def alive(self, now_s: int, *, forget_before_s: int = 0) -> None:
-        """Note that the store runs now, and forget outages that ended before samples that are still kept."""
+        """Note that the store runs now, by the trusted time, and forget outages of before the samples that are kept."""
         # an outage that seems to end in the future was noted by a clock that was wrong
         ended = [(from_s, min(to_s, now_s)) for from_s, to_s in self._outages if from_s < now_s]
         self._outages = [outage for outage in ended if outage[1] >= forget_before_s]

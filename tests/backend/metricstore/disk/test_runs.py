@@ -31,6 +31,21 @@ def test_a_batch_in_the_log_is_a_sign_of_life_too(tmp_path: Path) -> None:
     assert Runs(tmp_path, now_s=T0 + 500).outages() == [(T0 + 130, T0 + 500)]
 
 
+@pytest.mark.parametrize(("after_s", "last_s"), [(900, T0 + 1000), (901, T0 + 130), (10**9, T0 + 130)])
+def test_a_batch_long_after_the_last_word_was_dated_by_a_clock_that_had_jumped(
+    tmp_path: Path, after_s: int, last_s: int
+) -> None:
+    Runs(tmp_path, now_s=T0).alive(T0 + 100)
+    touched(tmp_path / "000000000001.wal", T0 + 100 + after_s)
+    touched(tmp_path / "000000000002.wal", T0 + 130)
+    assert Runs(tmp_path, now_s=T0 + 10**8).last_alive_s == last_s
+
+
+def test_without_any_word_batches_are_all_that_tells_of_a_run(tmp_path: Path) -> None:
+    touched(tmp_path / "000000000001.wal", T0 + 3600)
+    assert Runs(tmp_path, now_s=T0 + 5000).last_alive_s == T0 + 3600
+
+
 def test_outages_are_remembered_until_nothing_of_their_time_is_kept(tmp_path: Path) -> None:
     for start_s in (T0, T0 + 1000, T0 + 2000):
         Runs(tmp_path, now_s=start_s).alive(start_s + 100)
