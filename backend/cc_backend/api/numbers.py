@@ -44,8 +44,8 @@ def job_metrics(data: JobData, missing: Missing) -> bytes:
 
 
 def no_job_metrics(text: str, code: ErrorCode) -> bytes:
-    """The same envelope around an error."""
-    return orjson.dumps({"data": None, "error": {"message": text, "code": code}})
+    """The same envelope around an error, with its code also where every other error answer has it."""
+    return orjson.dumps({"data": None, "error": {"message": text, "code": code}, "code": code})
 
 
 def _entries(data: JobData) -> Iterator[tuple[str, Scope, JobMetric]]:

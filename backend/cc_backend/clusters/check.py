@@ -157,14 +157,30 @@ _KEYS: Mapping[str, frozenset[str]] = {
     "subClusters.topology": frozenset({"node", "socket", "memoryDomain", "core", "die", "accelerators"}),
     "subClusters.topology.accelerators": frozenset({"id", "type", "model"}),
 }
-"""The keys of each kind of object; other keys mean nothing, and may be left by older programs."""
+"""The keys of each kind of object; other keys mean nothing."""
 
-_WIDELY_READ = frozenset({"unit", "numberOfNodes", "metricConfig", "footprint", "energyFootprint"})
+_LEFT_BY_OTHERS: Mapping[str, frozenset[str]] = {
+    "": frozenset({"metricDataRepository"}),
+    "metricConfig": frozenset({"measurement"}),
+    "metricConfig.subClusters": frozenset({"unit"}),
+    "subClusters": frozenset({"numberOfNodes", "numberOfNode", "metricConfig", "footprint", "energyFootprint"}),
+}
+"""Keys that older programs wrote or that others print; they mean nothing, and are no mistake."""
+
+_PLACES: Mapping[str, str] = {
+    "": "the cluster itself",
+    "metricConfig": "an entry of metricConfig",
+    "metricConfig.subClusters": "an entry of subClusters in metricConfig",
+    "subClusters": "each entry of subClusters",
+    "subClusters.topology": "the topology of each entry of subClusters",
+    "subClusters.topology.accelerators": "an accelerator in the topology of an entry of subClusters",
+}
+
 _ALIKE = 0.75
 
 
 def _check_spelling(document: Any, findings: Findings, *, kind: str = "", path: str = "") -> None:
-    """Note keys that mean nothing but look like one that does and is not given."""
+    """Note keys that mean nothing, with the key that was probably meant, or the place where they belong."""
     if isinstance(document, list):
         for index, item in enumerate(document):
             _check_spelling(item, findings, kind=kind, path=f"{path}[{index}]")
@@ -175,10 +191,17 @@ def _check_spelling(document: Any, findings: Findings, *, kind: str = "", path: 
         place = f"{path}.{key}" if path else key
         if key in _KEYS[kind]:
             _check_spelling(value, findings, kind=f"{kind}.{key}" if kind else key, path=place)
-        elif key not in _WIDELY_READ:
-            near = difflib.get_close_matches(key.casefold(), missing, n=1, cutoff=_ALIKE)
-            if near:
-                findings.warn(place, f"means nothing; did you mean {missing[near[0]]!r}?")
+        elif key not in _LEFT_BY_OTHERS.get(kind, ()):
+            findings.warn(place, f"means nothing{_hint(key, missing)}")
+
+
+def _hint(key: str, missing: Mapping[str, str]) -> str:
+    """Where a key belongs that means nothing where it stands, or which one was probably meant; else nothing."""
+    near = difflib.get_close_matches(key.casefold(), missing, n=1, cutoff=_ALIKE)
+    if near:
+        return f"; did you mean {missing[near[0]]!r}?"
+    places = [_PLACES[kind] for kind, keys in _KEYS.items() if key.casefold() in map(str.casefold, keys)]
+    return f" here; it belongs into {' or '.join(places)}" if places else ""
 
 
 def _some(threads: Iterable[int]) -> str:

@@ -223,6 +223,7 @@ def test_failures_of_metrics_come_in_the_envelope_and_with_their_status_if_asked
         document = answer.get_json()
         assert document["data"] is None
         assert document["error"]["message"]
+        assert document["error"]["code"] == document["code"] != ""
 
 
 def test_an_archived_job_whose_samples_are_damaged_is_an_error_in_json(site: Any, tmp_path: Any) -> None:

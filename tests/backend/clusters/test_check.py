@@ -143,6 +143,35 @@ class TestSpelling:
         tern["subClusters"][0]["numberOfNodes"] = 4
         assert check_cluster(tern) == before
 
-    def test_a_key_that_is_there_as_well_is_no_mistake(self, tern: dict[str, Any]) -> None:
-        tern["subClusters"][0]["corePerSocket"] = 2
-        assert not any("corePerSocket" in finding.path for finding in check_cluster(tern))
+    @pytest.mark.parametrize(
+        ("place", "key", "said"),
+        [
+            ((), "processorType", "processorType: means nothing here; it belongs into each entry of subClusters"),
+            ((), "topology", "topology: means nothing here; it belongs into each entry of subClusters"),
+            ((), "ThreadsPerCore", "ThreadsPerCore: means nothing here; it belongs into each entry of subClusters"),
+            ((), "unit", "unit: means nothing here; it belongs into an entry of metricConfig"),
+            (
+                ("subClusters", 0),
+                "core",
+                "subClusters[0].core: means nothing here; it belongs into the topology of each entry of subClusters",
+            ),
+            (
+                ("subClusters", 0),
+                "timestep",
+                "subClusters[0].timestep: means nothing here; it belongs into an entry of metricConfig",
+            ),
+            (("metricConfig", 0), "nodes", "metricConfig[0].nodes: means nothing here; it belongs into each entry of"),
+            ((), "colour", "colour: means nothing"),
+            (("subClusters", 0), "corePerSocket", "subClusters[0].corePerSocket: means nothing"),
+        ],
+    )
+    def test_a_key_in_the_wrong_place_is_named_with_the_place_where_it_belongs(
+        self, tern: dict[str, Any], place: tuple[Any, ...], key: str, said: str
+    ) -> None:
+        part: Any = tern
+        for step in place:
+            part = part[step]
+        part[key] = 2
+        (finding,) = check_cluster(tern)
+        assert finding.level is Level.WARNING
+        assert str(finding).startswith(said)
