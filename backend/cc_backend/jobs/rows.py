@@ -18,6 +18,21 @@ _COLUMNS = tuple(field for field in JobRow._meta.sorted_fields if field is not J
 _COLUMNS_WITHOUT_META_DATA = tuple(field for field in _COLUMNS if field is not JobRow.meta_data)
 _NAMES = tuple(field.name for field in _COLUMNS)
 _NAMES_WITHOUT_META_DATA = tuple(field.name for field in _COLUMNS_WITHOUT_META_DATA)
+WAITING_COLUMNS = (
+    JobRow.id,
+    JobRow.job_id,
+    JobRow.cluster,
+    JobRow.sub_cluster,
+    JobRow.state,
+    JobRow.start_time,
+    JobRow.duration,
+    JobRow.num_nodes,
+    JobRow.resources,
+    JobRow.monitoring_status,
+    JobRow.cluster_config,
+)
+"""What tells whether a finished job is due for the archiver; all else may be large, and is read once it is."""
+_WAITING_NAMES = tuple(field.name for field in WAITING_COLUMNS)
 _LONGEST_JOB_NAME = 1024
 _LEVELS = {level.order: level for level in Level}
 # SQLite takes 32766 variables in a statement, and a job has 34.
@@ -45,6 +60,15 @@ def read_jobs(database: Database, query: Any, *, now_s: int | None) -> list[Job]
             by_id[id_].damaged += ("footprint",)
         for id_, tags in tags_of(database, ids).items():
             by_id[id_].tags = tags
+    return jobs
+
+
+def read_waiting(database: Database, query: Any) -> list[Job]:
+    """The jobs that a query of `WAITING_COLUMNS` finds, with nothing but these, in the order of the query."""
+    jobs = []
+    for row in database.rows(query):
+        columns, damaged = read_columns(_WAITING_NAMES, row)
+        jobs.append(Job(**columns, user="", project="", damaged=damaged))
     return jobs
 
 

@@ -20,7 +20,14 @@ from cc_backend.jobs.filters import (
     visible_anywhere,
 )
 from cc_backend.jobs.restrictions import HiddenValues, without_restricted
-from cc_backend.jobs.rows import job_columns, judgement_columns, read_jobs, write_footprint
+from cc_backend.jobs.rows import (
+    WAITING_COLUMNS,
+    job_columns,
+    judgement_columns,
+    read_jobs,
+    read_waiting,
+    write_footprint,
+)
 from cc_backend.jobs.tables import UNARCHIVED, JobHostRow, JobRow, LateHostRow
 from cc_backend.model import Job, JobState, Judgement, MonitoringStatus, RowRule
 from cc_common.errorcodes import ErrorCode
@@ -30,6 +37,9 @@ logger = logging.getLogger(__name__)
 __all__ = ["EVERYTHING_ON_ONE_PAGE", "Facets", "FootprintRange", "JobFilter", "JobPage", "JobSearch"]
 
 EVERYTHING_ON_ONE_PAGE = -1
+WAITING_AT_ONCE = 200
+"""So many jobs that wait for the archiver are read at once; each may have thousands of hosts."""
+
 _MOST_CHOICES = 1000
 _MOST_DAMAGE_LOGGED = 1000
 _STATES = frozenset(map(str, JobState))
@@ -158,10 +168,23 @@ class JobSearch:
         query = JobRow.select(*job_columns(with_meta_data=False)).where(JobRow.id.in_(list(ids)), _RUNNING)
         return self._read(query, now_s)
 
-    def finished_unarchived(self) -> list[Job]:
-        """All finished jobs that wait for the archiver, oldest first: the archiver's durable queue."""
-        query = JobRow.select(*job_columns()).where(UNARCHIVED).order_by(JobRow.start_time, JobRow.id)
-        return self._read(query, None)
+    def finished_unarchived(self, *, after: int = 0, limit: int = WAITING_AT_ONCE) -> list[Job]:
+        """Finished jobs that wait for the archiver, oldest first: a piece of the archiver's durable queue.
+
+        They are those behind the job with the id `after`, or the first ones, and come with what tells whether they are
+        due; `finished` has the whole of one.
+        """
+        query = JobRow.select(*WAITING_COLUMNS).where(UNARCHIVED)
+        if after:  # in SQL, because a damaged start may be anything
+            query = query.where(
+                peewee.SQL("(start_time, id) > (SELECT start_time, id FROM job WHERE id = ?)", (after,))
+            )
+        return read_waiting(self._database, query.order_by(JobRow.start_time, JobRow.id).limit(limit))
+
+    def finished(self, id_: int) -> Job | None:
+        """The whole of a finished job, None if it is gone."""
+        query = JobRow.select(*job_columns()).where(JobRow.id == id_, JobRow.state != str(JobState.RUNNING))
+        return next(iter(self._read(query, None)), None)
 
     def count_unarchived(self, rows: RowRule) -> int:
         """How many finished jobs that may be seen wait for the archiver."""
@@ -206,14 +229,20 @@ class JobSearch:
             for hostname in late_hosts:
                 LateHostRow.insert(job=job.id, hostname=hostname).execute(self._database)
 
-    def incomplete_archives(self) -> list[tuple[Job, tuple[str, ...]]]:
-        """Archived jobs whose archive lacks the last samples of some hosts, with these hosts."""
+    def incomplete_archives(self, *, after: int = 0, limit: int = WAITING_AT_ONCE) -> list[tuple[Job, tuple[str, ...]]]:
+        """Archived jobs whose archive lacks the last samples of some hosts, with these hosts: those of higher ids.
+
+        They come as those of `finished_unarchived` do.
+        """
+        some = LateHostRow.select(LateHostRow.job).where(LateHostRow.job > after).distinct()
+        some = some.order_by(LateHostRow.job).limit(limit)
         late: defaultdict[int, list[str]] = defaultdict(list)
-        for id_, hostname in self._database.rows(LateHostRow.select(LateHostRow.job, LateHostRow.hostname)):
+        wanted = LateHostRow.select(LateHostRow.job, LateHostRow.hostname).where(LateHostRow.job.in_(some))
+        for id_, hostname in self._database.rows(wanted):
             if type(id_) is int:
                 late[id_].append(hostname)
-        query = JobRow.select(*job_columns()).where(JobRow.id.in_(list(late))).order_by(JobRow.id)
-        return [(job, tuple(late[job.id])) for job in self._read(query, None)] if late else []
+        query = JobRow.select(*WAITING_COLUMNS).where(JobRow.id.in_(list(late))).order_by(JobRow.id)
+        return [(job, tuple(late[job.id])) for job in read_waiting(self._database, query)] if late else []
 
     def accept_incomplete_archive(self, id_: int) -> None:
         """Nothing more is expected for the archive of this job."""

@@ -15,7 +15,7 @@ from cc_backend.archive.scopes import archive_scopes
 from cc_backend.archive.statistics import complete, finish
 from cc_backend.clusters import Clusters
 from cc_backend.errors import BackendError
-from cc_backend.jobs.search import JobSearch
+from cc_backend.jobs.search import WAITING_AT_ONCE, JobSearch
 from cc_backend.judging import Judge
 from cc_backend.metricdata import MetricData
 from cc_backend.model import Job, JobData, Judgement, MonitoringStatus
@@ -73,18 +73,21 @@ class Archiver:
         self._rules = rules
         self._retries: dict[int, _Retry] = {}
         self._retention_now_s = 0
+        self._waiting_after = self._incomplete_after = 0  # the job at which the last round ended
 
     def run_once(
         self, *, now_s: int, retention_now_s: int | None = None, stopping: Callable[[], bool] = lambda: False
     ) -> ArchivingResult:
-        """Archive every job that is due; stops between two jobs when `stopping` says so.
+        """Archive the jobs that are due; stops between two jobs when `stopping` says so.
+
+        Where many wait, a round looks at some of them, the oldest first, and the next one at those behind.
 
         No job is given up before `retention_now_s` is past its retention, by default `now_s`: a wall clock that jumped
         gives up none.
         """
         self._retention_now_s = now_s if retention_now_s is None else retention_now_s
         result = ArchivingResult()
-        for job in self._search.finished_unarchived():
+        for job in self._waiting():
             if stopping():
                 break
             if job.unusable:
@@ -94,7 +97,7 @@ class Archiver:
                 result.waiting += 1
             else:
                 self._archive_job(job, now_s, result)
-        for job, late_hosts in self._search.incomplete_archives():
+        for job, late_hosts in self._incomplete():
             if stopping():
                 break
             if self._is_out_of_retention(job):
@@ -102,6 +105,17 @@ class Archiver:
             elif len(self._metricdata.silent_hosts(job)) < len(late_hosts):
                 self._archive_job(job, now_s, result)
         return result
+
+    def _waiting(self) -> list[Job]:
+        """The next jobs of the queue, from its beginning again after its end."""
+        jobs = self._search.finished_unarchived(after=self._waiting_after)
+        self._waiting_after = jobs[-1].id if len(jobs) == WAITING_AT_ONCE else 0
+        return jobs
+
+    def _incomplete(self) -> list[tuple[Job, tuple[str, ...]]]:
+        found = self._search.incomplete_archives(after=self._incomplete_after)
+        self._incomplete_after = found[-1][0].id if len(found) == WAITING_AT_ONCE else 0
+        return found
 
     def _is_due(self, job: Job, now_s: int) -> bool:
         retry = self._retries.get(job.id)
@@ -115,7 +129,10 @@ class Archiver:
 
     def _archive_job(self, job: Job, now_s: int, result: ArchivingResult) -> None:
         try:
-            finished = self._write(job, now_s)
+            whole = self._search.finished(job.id)
+            if whole is None:  # it was removed meanwhile
+                return
+            finished = self._write(whole, now_s)
         except BackendError as error:
             self._failed(job, str(error), now_s)
             result.failed += 1

@@ -1,10 +1,12 @@
 from collections.abc import Callable
 from contextlib import suppress
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from cc_backend.database import Database
 from cc_backend.errors import InvalidInput, NotFound
 from cc_backend.jobs.filters import SORTABLE, FootprintRange, JobFilter
 from cc_backend.jobs.search import EVERYTHING_ON_ONE_PAGE, JobSearch
@@ -336,6 +338,50 @@ def test_a_job_that_cannot_be_archived_leaves_the_queue_with_a_reason_until_it_i
     assert [waiting.id for waiting in search.finished_unarchived()] == [job.id]
     assert search.count_unarchived(ALL) == 1
     assert search.archiving_failure(job.id) == ""
+
+
+def test_the_archiver_s_queue_is_read_in_pieces_oldest_first_and_without_job_scripts(
+    search: JobSearch, stopped: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jobs = [
+        stopped(number, start_time=NOW_S - 9000 + 7 * number % 5, meta_data={"jobScript": "x"})
+        for number in range(1, 8)
+    ]
+    oldest_first = [job.id for job in sorted(jobs, key=lambda job: (job.start_time, job.id))]
+    asked: list[str] = []
+    execute = Database._execute_cursor  # noqa: SLF001 - what SQLite is really asked
+    monkeypatch.setattr(
+        Database, "_execute_cursor", lambda self, sql, *more: (asked.append(sql), execute(self, sql, *more))[1]
+    )
+    first = search.finished_unarchived(limit=3)
+    second = search.finished_unarchived(after=first[-1].id, limit=3)
+    third = search.finished_unarchived(after=second[-1].id, limit=3)
+    assert [job.id for job in (*first, *second, *third)] == oldest_first
+    assert search.finished_unarchived(after=third[-1].id, limit=3) == []
+    assert "meta_data" not in "".join(asked)
+    assert all(job.resources and job.duration for job in first)
+    whole = search.finished(first[0].id)
+    assert whole is not None
+    assert whole.meta_data == {"jobScript": "x"}
+
+
+def test_the_queue_is_read_by_its_index(database: Database, search: JobSearch, stopped: Start) -> None:
+    job = stopped()
+    plans: list[tuple[str, ...]] = []
+    rows = database.rows
+
+    def explained(query: Any) -> Any:
+        sql, parameters = database.get_sql_context().sql(query).query()
+        plans.extend(database._execute_cursor(f"EXPLAIN QUERY PLAN {sql}", parameters))  # noqa: SLF001
+        return rows(query)
+
+    database.rows = explained  # type: ignore[method-assign]  # watched, not replaced
+    search.finished_unarchived()
+    search.finished_unarchived(after=job.id)
+    said = " ".join(plan[3] for plan in plans)
+    assert "SCAN t1 USING INDEX job_unarchived" in said
+    assert "SEARCH t1 USING INDEX job_unarchived" in said
+    assert "TEMP B-TREE" not in said
 
 
 def test_the_footprint_of_a_running_job_is_replaced(search: JobSearch, started: Start) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from cc_backend.errors import ArchiveError
 from cc_backend.jobs.filters import JobFilter
+from cc_backend.jobs.search import JobSearch
 from cc_backend.jobs.tables import JobRow
 from cc_backend.maintenance.archiving import FIRST_RETRY_S, LONGEST_RETRY_S, Archiver
 from cc_backend.maintenance.scheduler import make_archiver
@@ -75,6 +76,34 @@ class TestWhenAJobIsDue:
     def test_it_stops_between_two_jobs_when_asked_to(self, site: Any, archiver: Archiver) -> None:
         finished_job(site, heard_until_minute=5)
         assert archiver.run_once(now_s=site.services.now_s(), stopping=lambda: True).archived == []
+
+
+class TestManyThatWait:
+    def test_each_round_looks_at_some_of_them_and_what_cannot_be_archived_holds_up_no_other(
+        self, site: Any, archiver: Archiver, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("cc_backend.maintenance.archiving.WAITING_AT_ONCE", 3)
+        monkeypatch.setattr(JobSearch.finished_unarchived, "__kwdefaults__", {"after": 0, "limit": 3})
+        for number in range(1, 9):
+            site.start_job(jobId=number)
+            site.clock.advance(10)
+            site.stop_job(job_id=number)
+        store = site.services.archive.store
+
+        def picky(job: Job, data: Any) -> None:
+            if job.job_id <= 3:
+                raise ArchiveError("not this one")
+            store(job, data)
+
+        monkeypatch.setattr(site.services.archive, "store", picky)
+        now_s = int(site.clock.advance(700))
+        rounds = [archiver.run_once(now_s=now_s) for _ in range(4)]
+        assert [(len(one.archived), one.failed) for one in rounds] == [(0, 3), (3, 0), (2, 0), (0, 0)]
+
+    def test_the_archive_has_the_job_script_though_the_queue_is_read_without(self, site: Any) -> None:
+        site.archived_job()
+        archived = site.services.archive.load_job(JobKey("tern", 88412, START_S))
+        assert archived.meta_data["jobScript"] == "#!/bin/sh\n./relax\n"
 
 
 class TestWhatIsArchived:
