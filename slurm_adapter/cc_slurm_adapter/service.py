@@ -26,7 +26,7 @@ from cc_slurm_adapter.options import CommandOptions
 from cc_slurm_adapter.settings import Configuration, configure
 from cc_slurm_adapter.sources.commands import CommandRunner
 from cc_slurm_adapter.sources.slurm import Slurm
-from cc_slurm_adapter.topology import ClusterTopology, LazyTopology, read_topology
+from cc_slurm_adapter.topology import ClusterTopology, LazyTopology, read_topology, stamp_of
 
 logger = logging.getLogger(__name__)
 
@@ -35,6 +35,8 @@ ONCE_DEADLINE_S = 60.0
 STOP_DEADLINE_S = 5.0
 _LONGEST_WAIT_S = 30.0
 _ASK_AGAIN_S = 10.0
+_REFRESH_TOPOLOGY_S = 60.0
+"""So often the backend is asked at most for the description of the cluster, where jobs start."""
 
 
 class Alarm:
@@ -161,18 +163,19 @@ def make_slurm(
 def make_topology(configuration: Configuration, cluster: str, keep_at: Optional[Path] = None) -> LazyTopology:
     """The topology from the file of the settings, or from the backend.
 
-    What the backend says is kept at `keep_at`: jobs start while it is away, too.
+    What the backend says is kept at `keep_at`: jobs start while it is away, too. Either is read again when it changes.
     """
     file = configuration.settings.topology_file
     if file:
-        return LazyTopology(lambda: read_topology(Path(file), cluster))
+        path = Path(file)
+        return LazyTopology(lambda: read_topology(path, cluster), stamp=lambda: stamp_of(path))
 
     def fetch() -> ClusterTopology:
         from cc_slurm_adapter.backend import fetch_topology  # noqa: PLC0415 only who asks needs it
 
         return fetch_topology(configuration.url, configuration.settings.backend, cluster, keep_at)
 
-    return LazyTopology(fetch)
+    return LazyTopology(fetch, refresh_s=_REFRESH_TOPOLOGY_S)
 
 
 @contextlib.contextmanager

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Callable, Dict, FrozenSet, Iterable, List, Mapping, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, FrozenSet, Hashable, Iterable, List, Mapping, Optional, Sequence, Tuple
 
 from cc_common.errors import HostlistError
 from cc_common.hostlist import HostSet, expand
@@ -114,15 +115,35 @@ def choose_cluster(document: Any, cluster: str) -> Any:
     return document
 
 
-class LazyTopology:
-    """A topology that is fetched when it is first needed; again, after a pause, where that failed or a host is missing.
+def stamp_of(path: Path) -> Hashable:
+    """What changes whenever a file is written anew or replaced; None while there is none."""
+    try:
+        facts = path.stat()
+    except OSError:
+        return None
+    return facts.st_dev, facts.st_ino, facts.st_size, facts.st_mtime_ns
 
-    Nodes are added to a cluster while the adapter runs.
+
+class LazyTopology:
+    """A topology that is fetched when it is first needed, and again when it may be another one.
+
+    That is so when `stamp` gives something else than at the last fetch, and `refresh_s` after it if that is given;
+    after a pause, where the last fetch failed or a host is missing. Clusters change while the adapter runs.
     """
 
-    def __init__(self, fetch: Callable[[], ClusterTopology], *, pause_s: float = 300.0) -> None:
+    def __init__(
+        self,
+        fetch: Callable[[], ClusterTopology],
+        *,
+        pause_s: float = 300.0,
+        refresh_s: float = math.inf,
+        stamp: Callable[[], Hashable] = lambda: None,
+    ) -> None:
         self._fetch = fetch
         self._pause_s = pause_s
+        self._refresh_s = refresh_s
+        self._stamp = stamp
+        self._seen: Hashable = None
         self._found: Optional[ClusterTopology] = None
         self._asked_s: Optional[float] = None
         self.problem = ""
@@ -130,14 +151,22 @@ class LazyTopology:
     def get(self, now_s: float, host_lists: Iterable[str] = ()) -> ClusterTopology:
         """The topology, with these hosts if anybody knows them.
 
-        It is an empty one, with `problem` saying why, while it cannot be had.
+        It is the last one, or an empty one, with `problem` saying why, while it cannot be had.
         """
-        if self._found is not None and not any(self._found.lacks(hosts) for hosts in set(host_lists)):
-            return self._found
-        if self._asked_s is None or not 0 <= now_s - self._asked_s < self._pause_s:
-            self._asked_s = now_s
+        seen = self._stamp()  # before the fetch: what changes meanwhile is another stamp at the next look
+        if seen != self._seen or self._is_due(now_s, host_lists):
+            self._asked_s, self._seen = now_s, seen
             try:
                 self._found, self.problem = self._fetch(), ""
             except TopologyError as error:
                 self.problem = str(error)
         return self._found or ClusterTopology()
+
+    def _is_due(self, now_s: float, host_lists: Iterable[str]) -> bool:
+        if self._asked_s is None:
+            return True
+        passed_s = now_s - self._asked_s
+        if passed_s < 0 or passed_s >= self._refresh_s:  # a clock that was set back counts as a pause
+            return True
+        lacking = self._found is None or any(self._found.lacks(hosts) for hosts in set(host_lists))
+        return lacking and passed_s >= self._pause_s

@@ -7,7 +7,9 @@ from cc_common.delivery import Kind
 from cc_common.nodestate import NodeState, NodeStateReport
 from cc_slurm_adapter.backend import fetch_topology, make_senders, send_nodes
 from cc_slurm_adapter.errors import TopologyError
-from cc_slurm_adapter.settings import BackendSettings
+from cc_slurm_adapter.options import CommandOptions
+from cc_slurm_adapter.service import make_topology
+from cc_slurm_adapter.settings import BackendSettings, configure
 
 NOBODY = "http://127.0.0.1:9"
 SETTINGS = BackendSettings(timeout_s=30.0)
@@ -17,6 +19,17 @@ def test_the_topology_that_the_backend_told_is_there_while_it_is_away(backend: A
     kept = tmp_path / "topology.json"
     assert fetch_topology(backend.url, SETTINGS, "alpha", kept).of("n1") is not None
     assert fetch_topology(NOBODY, SETTINGS, "alpha", kept).of("n1") is not None
+
+
+def test_a_topology_that_is_corrected_in_the_backend_is_known_a_minute_later(backend: Any) -> None:
+    topology = make_topology(configure(CommandOptions(url=backend.url), {}), "alpha")
+    before = topology.get(1000.0).of("n1")
+    sub_cluster = {"name": "main", "nodes": "n[1-2]", "topology": {"core": [[7]]}}
+    backend.describe = lambda: (200, {"clusters": [{"name": "alpha", "subClusters": [sub_cluster]}]})
+    assert topology.get(1059.0).of("n1") == before
+    corrected = topology.get(1060.0).of("n1")
+    assert corrected is not None
+    assert corrected.cores == ((7,),)
 
 
 def test_without_answer_and_without_memory_there_is_no_topology(tmp_path: Path) -> None:

@@ -7,6 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cc_slurm_adapter.errors import TopologyError
+from cc_slurm_adapter.options import CommandOptions
+from cc_slurm_adapter.service import make_topology
+from cc_slurm_adapter.settings import configure
 from cc_slurm_adapter.topology import ClusterTopology, LazyTopology, parse_cluster, read_topology
 
 
@@ -167,6 +170,38 @@ def test_a_host_that_the_topology_lacks_makes_it_be_asked_for_again_after_a_paus
     assert lazy.get(1600, ["n[1-3]", "n["]).of("n3") is not None
     assert lazy.get(9999, ["n[1-3]"]).of("n3") is not None
     assert len(asked) == 3
+
+
+def test_a_corrected_file_is_read_at_the_next_look(tmp_path: Path) -> None:
+    path = tmp_path / "cluster.json"
+
+    def write(cores: List[List[int]], name: Path = path) -> None:
+        name.write_text(json.dumps(cluster(core=cores)), "utf-8")
+
+    lazy = make_topology(configure(CommandOptions(topology_file=str(path)), {}), "alpha")
+
+    def cores() -> Any:
+        kind = lazy.get(1000.0).of("n1")
+        assert kind is not None
+        return kind.cores
+
+    write([[0, 1], [2, 3]])
+    assert cores() == ((0, 1), (2, 3))
+    write([[0, 2], [1, 3]], path.with_name("new"))
+    path.with_name("new").replace(path)
+    assert cores() == ((0, 2), (1, 3))
+    path.write_text("{", "utf-8")
+    assert cores() == ((0, 2), (1, 3)), "half a file is no reason to know nothing"
+    assert "is not JSON" in lazy.problem
+    write([[0], [1], [2], [3]])
+    assert (cores(), lazy.problem) == (((0,), (1,), (2,), (3,)), "")
+
+
+def test_what_may_have_changed_unseen_is_asked_for_again_after_a_while() -> None:
+    answers = [[[0, 1]], [[0], [1]]]
+    lazy = LazyTopology(lambda: parse_cluster(cluster(core=answers.pop(0)), source="x"), pause_s=300, refresh_s=60)
+    found = [lazy.get(now_s).of("n1") for now_s in (1000, 1059, 1060)]
+    assert [kind.cores for kind in found if kind] == [((0, 1),), ((0, 1),), ((0,), (1,))]
 
 
 def test_what_is_known_stays_known_when_asking_again_fails() -> None:

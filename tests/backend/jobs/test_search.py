@@ -349,7 +349,7 @@ def test_the_archiver_s_queue_is_read_in_pieces_oldest_first_and_without_job_scr
     ]
     oldest_first = [job.id for job in sorted(jobs, key=lambda job: (job.start_time, job.id))]
     asked: list[str] = []
-    execute = Database._execute_cursor  # noqa: SLF001 - what SQLite is really asked
+    execute = Database._execute_cursor
     monkeypatch.setattr(
         Database, "_execute_cursor", lambda self, sql, *more: (asked.append(sql), execute(self, sql, *more))[1]
     )
@@ -372,7 +372,7 @@ def test_the_queue_is_read_by_its_index(database: Database, search: JobSearch, s
 
     def explained(query: Any) -> Any:
         sql, parameters = database.get_sql_context().sql(query).query()
-        plans.extend(database._execute_cursor(f"EXPLAIN QUERY PLAN {sql}", parameters))  # noqa: SLF001
+        plans.extend(database._execute_cursor(f"EXPLAIN QUERY PLAN {sql}", parameters))
         return rows(query)
 
     database.rows = explained  # type: ignore[method-assign]  # watched, not replaced
