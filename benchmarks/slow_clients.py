@@ -4,7 +4,8 @@ Run: python benchmarks/slow_clients.py [CLIENTS] [SECONDS]
 
 The hostile ones sit in a process of their own and come back whenever they are thrown out. By turns they say nothing,
 drip a head, send a head without end, stall or drip a body (to the login form, to the write route without and with a
-good token, with a length and in chunks), go half away, reset, and ask without ever reading the answer. Two threads look
+good token, with a length and in chunks), go half away, reset, ask without ever reading the answer, ask for pages and
+large files fifty times ahead without ever reading, and ask for them as fast as they are answered. Two threads look
 at pages and the health check, one sends batches of 1000 lines, each ten times a second. Rounds without and with the
 hostile ones take turns, since the machine may have other work. Promise: the 99th percentile is at most three times that
 without (below 10 ms nothing is judged), and the server grows by at most 64 MB. Exit status 1 if it is broken.
@@ -28,7 +29,7 @@ from urllib.parse import urlencode
 from _bench import free_port, machine, session_cookie, wait_until_up
 from http_write import BIN, batch, cluster, run
 
-CLIENTS, SECONDS, ROUNDS = 2000, 15.0, 2
+CLIENTS, SECONDS, ROUNDS = 2000, 15.0, int(__import__("os").environ.get("ROUNDS", "2"))
 RATIO, GROWTH_MB, TOO_SHORT_S = 3.0, 64.0, 0.010
 EVERY_S = 0.1
 PERSON, PASSWORD = "ada", "a password for the benchmark"
@@ -201,6 +202,8 @@ def misdeeds(known: bytes) -> list[tuple[bytes, bytes, str]]:
     """What is sent at once, what is repeated every second, and how it ends."""
     form = b"POST /login HTTP/1.1\r\n" + HOST + b"Content-Type: application/x-www-form-urlencoded\r\n"
     write = b"POST /api/write/ HTTP/1.1\r\n" + HOST
+    page = b"GET /login HTTP/1.1\r\n" + HOST + b"\r\n"
+    file = b"GET /assets/0/vendor/uPlot.iife.min.js HTTP/1.1\r\n" + HOST + b"\r\n"
     chunked = b"Transfer-Encoding: chunked\r\n\r\n"
     return [
         (b"", b"", "stay"),
@@ -214,7 +217,11 @@ def misdeeds(known: bytes) -> list[tuple[bytes, bytes, str]]:
         (write + known + chunked, b"1\r\nm\r\n", "stay"),
         (form + b"Content-Length: 100\r\n\r\nu", b"", "half"),
         (write + known + b"Content-Length: 30000\r\n\r\nm", b"", "reset"),
-        (b"GET /login HTTP/1.1\r\n" + HOST + b"\r\n", b"", "deaf"),
+        (page, b"", "deaf"),
+        (page * 50, b"", "deaf"),
+        (file * 50, b"", "deaf"),
+        (page, b"", "greedy"),
+        (file, b"", "greedy"),
     ]
 
 
@@ -232,6 +239,9 @@ async def misbehave(
         there.release()
         with contextlib.suppress(OSError):
             writer.write(first)
+            while end == "greedy" and await reader.read(64 * 1024):
+                writer.write(first)
+                await writer.drain()
             await asyncio.sleep(1)
             if end == "half":
                 writer.write_eof()

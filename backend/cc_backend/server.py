@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 
 CONNECTIONS = 16_384
 """So many may be open: an agent or collector of each node may keep one for its next batch."""
+# So long a thread that computes may keep the interpreter to itself while others want it. The event loop gives it away
+# whenever it sends or receives: with the usual 5 ms it would do some hundred of these a second beside busy workers.
+_SWITCH_S = 0.0005
 _OPEN_FILES = 65_536  # connections, and the snapshot files of the metric store
 _FILES_BESIDE_CONNECTIONS = 512
 _BATCHES_IN_MEMORY = 4  # bodies that are being received, as multiples of the largest
@@ -109,6 +112,7 @@ async def _serve(
     from cc_backend.httpserver.server import HttpServer  # noqa: PLC0415
     from cc_backend.httpserver.wsgi import Endpoint  # noqa: PLC0415
 
+    sys.setswitchinterval(_SWITCH_S)
     scheme = "https" if tls else "http"
     notifier = Notifier.from_environment(os.environ)
     limits = Limits(

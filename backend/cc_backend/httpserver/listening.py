@@ -12,6 +12,7 @@ from cc_common.errors import SettingsError
 
 # dead nodes and cut cables are noticed after a minute and a half
 _KEEP_ALIVE = ((socket.TCP_KEEPIDLE, 60), (socket.TCP_KEEPINTVL, 10), (socket.TCP_KEEPCNT, 3))
+_UNSENT_BYTES = 64 * 1024
 _PRIVILEGED = 1024
 _LISTENS = "0A"  # proc(5), /proc/net/tcp
 _MAX_COMMAND = 80
@@ -50,6 +51,8 @@ def bound_socket(addr: str) -> socket.socket:
     try:
         found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # also while old connections time out
         keep_alive(found)
+        # what a client does not read waits here and not with the kernel, which would take megabytes, answer upon answer
+        found.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _UNSENT_BYTES)
         found.bind(place)
         found.listen(1)  # two may bind, one may listen
         found.setblocking(False)  # noqa: FBT003 - positional only

@@ -53,6 +53,8 @@ class Application:
     """By path."""
     address: Callable[["WSGIEnvironment"], str] = itemgetter("REMOTE_ADDR")
     """Where a request comes from, for the share of those who are not known."""
+    is_open: bool = False
+    """Whether everybody may do everything: then nobody is a stranger."""
 
 
 class HttpServer:
@@ -244,7 +246,7 @@ class HttpServer:
         caller = self._callers.get(_credentials(environ))
         if caller is not None:
             return Sender(caller, is_known=True)
-        return Sender(_network(self.application.address(environ)), is_known=False)
+        return Sender(_network(self.application.address(environ)), is_known=self.application.is_open)
 
     def _remember(self, environ: "WSGIEnvironment") -> None:
         """Whom the application found behind a request; it is the share that depends on this, no right."""

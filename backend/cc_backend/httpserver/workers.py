@@ -1,9 +1,13 @@
 """Threads that run the application, in lanes, so that one kind of request never waits for all of another."""
 
 import threading
+import time
 from enum import Enum
 
 from cc_backend.httpserver.turns import Turns, Work
+
+_STRANGERS_SHARE = 0.5
+"""Of one processor, at most, is what all strangers in a lane take: the event loop and known callers need the rest."""
 
 
 class Lane(Enum):
@@ -16,12 +20,16 @@ class Lane(Enum):
 
 
 class Workers:
-    """A number of threads; of known callers and of strangers at most `max_waiting` wait for them, each in its turn."""
+    """A number of threads; of known callers and of strangers at most `max_waiting` wait for them, each in its turn.
+
+    A thread that worked for a stranger rests so long that all of these together keep to their share.
+    """
 
     def __init__(self, name: str, threads: int, *, max_waiting: int, strangers_at_once: int) -> None:
         self._turns = Turns(max_waiting=max_waiting, strangers_at_once=strangers_at_once)
         self._changed = threading.Condition(threading.Lock())
         self._stopped = False
+        self._rest = strangers_at_once / _STRANGERS_SHARE - 1
         for number in range(threads):
             threading.Thread(target=self._run, name=f"{name}-{number}", daemon=True).start()
 
@@ -41,7 +49,10 @@ class Workers:
 
     def _run(self) -> None:
         while (work := self._next()) is not None:
+            began_s = time.thread_time()
             work.run()
+            if not work.sender.is_known:  # the rest keeps its place, so a flood finds as many resting as may run
+                time.sleep((time.thread_time() - began_s) * self._rest)
             with self._changed:
                 self._turns.end(work)
             del work  # or it would hold its request until the next one comes

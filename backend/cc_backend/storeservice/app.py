@@ -118,4 +118,10 @@ def to_serve(app: Flask, settings: StoreServiceSettings) -> Application:
     def body_limit(path: str) -> int:
         return settings.main.max_batch_bytes if routes.lane(path) is Lane.INGEST else settings.main.max_json_bytes
 
-    return Application(app, lambda environ: routes.may_send_body(app, environ), body_limit, routes.lane)
+    return Application(
+        app,
+        lambda environ: routes.may_send_body(app, environ),
+        body_limit,
+        routes.lane,
+        is_open=not settings.main.jwt_public_key,
+    )

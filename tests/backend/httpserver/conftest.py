@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 BODY_LIMIT = 1_000_000
 LARGE = 8_000_000
+PAGE = 20_000
 
 
 class EchoApplication:
@@ -45,6 +46,8 @@ class EchoApplication:
         body = environ["wsgi.input"].read()
         self.requests.append((environ["REQUEST_METHOD"], path, body))
         said = json.dumps({"method": environ["REQUEST_METHOD"], "path": path, "bytes": len(body)}).encode()
+        if path == "/page":
+            said = bytes(PAGE)
         if path == "/large":
             said = bytes(LARGE)
         fields = [("Content-Type", "application/json"), ("Content-Length", str(len(said)))]

@@ -427,6 +427,14 @@ def test_who_asks_much_and_reads_nothing_takes_little_memory(serving: Any, event
         assert server.in_loop(connection._transport.get_write_buffer_size) <= 16 * 1024
 
 
+def test_of_many_requests_few_are_answered_to_who_reads_nothing(server: Any, eventually: Any) -> None:
+    with server.connect() as client:
+        client.send(GET % b"page" * 200)
+        assert eventually(lambda: any(one._writing_paused for one in server.server._connections))
+        assert len(server.echo.requests) < 40
+        assert [len(client.response()[2]) for _ in range(200)] == [20_000] * 200
+
+
 def test_requests_before_the_end_of_a_stream_are_answered(server: Any) -> None:
     with server.connect() as client:
         client.send(GET % b"slow" + post(b"body") + GET % b"y" + b"GET /half")
