@@ -18,6 +18,7 @@ _ABSOLUTE_FORM = re.compile(r"https?://[^/?#]*", re.IGNORECASE)
 _LABEL = r"[A-Za-z0-9_-]{1,63}"
 _HOST = re.compile(rf"(?:\[[0-9A-Fa-f:.]+\]|{_LABEL}(?:\.{_LABEL})*\.?)?(?::[0-9]{{0,5}})?")
 _DIGITS = re.compile(r"[0-9]{1,18}")
+_PLAIN_SIZE_LINE = re.compile(rb"([0-9A-Fa-f]{1,15})\r\n")
 _CHUNK_SIZE_LINE = re.compile(rb"([0-9A-Fa-f]{1,15})[\t ]*(?:;[\t -~\x80-\xff]*)?")
 
 
@@ -139,11 +140,13 @@ def _check_host(head: RequestHead) -> None:
 class ChunkDecoder:
     """Takes the frames off a chunked body, piece by piece as it comes.
 
-    Frames may take as much again as what they frame, and some kB: each costs time here, whatever it brings.
+    Frames may cost as much again as what they frame, and some kB: each takes time here, whatever it brings.
     """
 
     MAX_LINE_BYTES = 1024
-    FREE_FRAME_BYTES = 16 * 1024
+    FREE_FRAME_BYTES = 64 * 1024
+    CHUNK_COSTS_BYTES = 24
+    """In time, beside the bytes of its frame: so a line of samples may come as a chunk of its own, a value may not."""
 
     def __init__(self) -> None:
         self.done = False
@@ -168,11 +171,26 @@ class ChunkDecoder:
                 self._left -= len(part)
                 self._payload_bytes += len(part)
                 at += len(part)
+            elif self._expects == "size" and not self._line and (end := self._take_chunks(data, at, parts)) > at:
+                at = end
             else:
                 at += self._take_line(bytes(data[at : at + self.MAX_LINE_BYTES]))
         if self._frame_bytes > self.FREE_FRAME_BYTES + self._payload_bytes:
             raise MalformedRequest("the body comes in chunks that are too small")
         return parts, at
+
+    def _take_chunks(self, data: memoryview, at: int, parts: list[memoryview]) -> int:
+        """Read the plain chunks that are here whole, without the last; returns where they end."""
+        while (size_line := _PLAIN_SIZE_LINE.match(data, at)) is not None:
+            start = size_line.end()
+            end = start + int(size_line[1], 16)
+            if end == start or bytes(data[end : end + 2]) != b"\r\n":
+                break
+            parts.append(data[start:end])
+            self._payload_bytes += end - start
+            self._frame_bytes += start - at + 2 + self.CHUNK_COSTS_BYTES
+            at = end + 2
+        return at
 
     def _take_line(self, data: bytes) -> int:
         """Read on until the end of a line; returns how many bytes that took."""
@@ -191,6 +209,7 @@ class ChunkDecoder:
         return taken
 
     def _read_line(self, line: bytes) -> None:
+        self._frame_bytes += self.CHUNK_COSTS_BYTES if line else 0
         if self._expects == "size":
             match = _CHUNK_SIZE_LINE.fullmatch(line)
             if match is None:

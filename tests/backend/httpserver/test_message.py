@@ -222,9 +222,18 @@ def test_a_body_that_is_cut_off_anywhere_is_never_whole(at: int) -> None:
         b"1;" + b"x" * 2000 + b"\r\n",
         b"1;\x00\r\n",
         b"1\r\nx\r\n" * 5000,
+        b"14\r\n12345678901234567890\r\n" * 20_000,
         b"0\r\n" + b"A: b\r\n" * 5000,
     ],
 )
 def test_damaged_or_costly_chunks_are_refused(wire: bytes) -> None:
     with pytest.raises(MalformedRequest):
         decode(wire)
+
+
+@pytest.mark.parametrize("piece_bytes", [7, 1000, 16_388])
+def test_a_line_of_samples_may_come_as_a_chunk_of_its_own(piece_bytes: int) -> None:
+    line = b"load_one,cluster=c,hostname=n1 value=1 1790000000\n"
+    wire = b"%x\r\n%b\r\n" % (len(line), line) * 4000 + b"0\r\n\r\n"
+    pieces = [wire[at : at + piece_bytes] for at in range(0, len(wire), piece_bytes)]
+    assert decode(*pieces) == (line * 4000, b"", True)
