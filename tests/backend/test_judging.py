@@ -138,7 +138,7 @@ def test_the_start_page_shows_the_worst_of_all_running_jobs_first(site: Site) ->
         site.start_job(jobId=number, startTime=start_s + number)
     job = next(job for job in jobs_of(site) if job.id == bad)
     site.services.judge.store([(job, Judgement(Level.ALERT, None, 0, start_s, RULES))])
-    text = sign_in(site).get("/").text
+    text = sign_in(site).get("/").text.replace("\u00a0", " ")
     assert "29 jobs run, 1 needs your attention." in text
     assert re.findall(r'data-row="(\d+)"', text)[0] == str(bad)
 
@@ -166,7 +166,7 @@ def test_how_a_job_ended_is_judged_when_it_is_archived(site: Site) -> None:
     job = site.services.search.get(id_, EVERYBODY, now_s=int(site.clock()))
     assert job.judgement is not None
     assert job.judgement.rules == RULES
-    assert "Failed after 10 min of 2 h." in sign_in(site).get(f"/monitoring/job/{id_}").text
+    assert "Failed after 10 min of 2 h." in sign_in(site).get(f"/monitoring/job/{id_}").text.replace("\u00a0", " ")
 
 
 def test_a_job_that_is_not_monitored_is_judged_by_its_end(site: Site) -> None:

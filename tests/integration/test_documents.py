@@ -101,7 +101,7 @@ def test_the_first_steps_lead_from_nothing_to_an_archived_job(
         wait_until_done(integration, process, tmp_path)
         with httpx.Client(base_url=url, timeout=30) as client:
             assert sign_in(client)
-            assert "1 job" in client.get("/monitoring/jobs/").text
+            assert "1\u00a0job" in client.get("/monitoring/jobs/").text
         archive = tmp_path / "site/var/job-archive/mycluster/0/001"
         integration.wait_for("the archived job", lambda: list(archive.glob("*/meta.json")), 90)
     assert "Traceback" not in said(tmp_path)

@@ -14,7 +14,7 @@ from cc_backend.web import assets, errors
 from cc_backend.web.previews import PreviewCache
 from cc_backend.web.timeaxis import zone_offsets
 from cc_backend.web.views import job, jobs, login, start, theme
-from cc_backend.wording.format import number, zone_name
+from cc_backend.wording.format import number, unbroken, zone_name
 from cc_backend.wording.labels import breakable
 from cc_common import __version__
 
@@ -46,6 +46,7 @@ def _prepare(state: BlueprintSetupState) -> None:
     app = cast("Flask", state.app)
     app.extensions[EXTENSION] = PreviewCache()
     app.jinja_env.filters["breakable"] = breakable
+    app.jinja_env.filters["unbroken"] = unbroken
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
 
 

@@ -1,12 +1,14 @@
 """Numbers, spans of time and moments as people read them. Pure: the time zone is an argument."""
 
 import math
+import re
 from collections.abc import Sequence
 from datetime import UTC, datetime, tzinfo
 
 from cc_backend.model import Unit
 
 THIN = "\u202f"  # thin no-break space, between thousands
+NO_BREAK = "\u00a0"
 NONE = "\N{EN DASH}"
 MINUTE_S, HOUR_S, DAY_S = 60, 3600, 86400
 _THOUSANDS = ("", "k", "M", "G", "T", "P", "E")
@@ -21,6 +23,11 @@ _BASES = {
     "None": "",
 }
 _SCALED_BASES = ("B", "B/s", "F/s", "Flop/s", "Flops/s", "F", "W", "Wh", "J", "Hz", "packets/s", "IO/s")
+_BESIDE_NUMBERS = re.compile(
+    r"(?<=\d) (?=(?:%|°C|[kMGTPEµ]?(?:B|bit|Flop|W|Wh|J|Hz|packets|IO)(?:/s)?|s|min|h|d"
+    r"|(?:core|GPU) hours?|nodes?|cores?|GPUs?|jobs?|samples?|checks?|hours?|days?|tries)(?![\w/]))"
+)
+_WITHIN_SPANS = re.compile(r"(\d\u00a0(?:d|h|min)) (?=\d+\u00a0(?:h|min|s)\b)")
 _KEEP_BELOW, _SHIFT = 10_000, 1000
 _KEEP_DIGITS_BELOW = 1e15  # more digits than a double has are noise
 
@@ -40,6 +47,11 @@ def number(value: float | None, digits: int | None = None) -> str:
         digits = 0 if whole else 1 if size >= 10 else 2  # noqa: PLR2004 - three digits
     text = f"{value:,.{digits}f}".replace(",", THIN)
     return text[1:] if text.startswith("-") and not text.strip("-0.") else text
+
+
+def unbroken(text: str) -> str:
+    """Words of ours in which no line ends between a number and its unit, nor within a span of time."""
+    return _WITHIN_SPANS.sub(rf"\1{NO_BREAK}", _BESIDE_NUMBERS.sub(NO_BREAK, text))
 
 
 def plain(value: float) -> str:

@@ -99,7 +99,7 @@ class TestTheStartPage:
         site.user(f"some-{role}", role, password=JOBS_PASSWORD)
         client = site.app.test_client()
         client.post("/login", data={"username": f"some-{role}", "password": JOBS_PASSWORD})
-        return str(client.get("/").text)
+        return str(client.get("/").text).replace("\u00a0", " ")
 
     @pytest.mark.parametrize("role", ["admin", "support"])
     def test_shows_who_reports_before_any_job(self, site: Any, role: str) -> None:

@@ -1,3 +1,4 @@
+import re
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
@@ -30,6 +31,26 @@ CET = timezone(timedelta(hours=1), "CET")
 )
 def test_measured_numbers_have_three_digits_and_thin_spaces(value: float | None, text: str) -> None:
     assert f.number(value) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ("about 39 % of the cores wait.", ["about", "39 %", "of", "the", "cores", "wait."]),
+        ("Memory reached 345 of 384 GB on tn0112.", ["Memory", "reached", "345", "of", "384 GB", "on", "tn0112."]),
+        ("10.8 of 6\u202f144 GFlop/s.", ["10.8", "of", "6\u202f144 GFlop/s."]),
+        ("3 h 31 min after the start", ["3 h 31 min", "after", "the", "start"]),
+        ("for 3 d 4 h, 1 min 30 s, 20 kB", ["for", "3 d 4 h,", "1 min 30 s,", "20 kB"]),
+        ("1 of 8 GPUs, 23.1 GPU hours", ["1", "of", "8 GPUs,", "23.1 GPU", "hours"]),
+        (
+            "3 minutes and 20 December, from 10 to 20",
+            ["3", "minutes", "and", "20", "December,", "from", "10", "to", "20"],
+        ),
+        ("", []),
+    ],
+)
+def test_no_line_ends_between_a_number_and_its_unit(text: str, parts: list[str]) -> None:
+    assert [part.replace("\u00a0", " ") for part in re.split("[ ]", f.unbroken(text)) if part] == parts
 
 
 @pytest.mark.parametrize(

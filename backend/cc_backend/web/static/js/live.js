@@ -17,7 +17,7 @@ const bars = () => document.querySelectorAll("[data-live-bar]");
 
 function age() {
   const seconds = Math.round((Date.now() - shownAt) / 1000);
-  const text = seconds < 5 ? "now" : seconds < 90 ? `${seconds} s ago` : `${Math.round(seconds / 60)} min ago`;
+  const text = seconds < 5 ? "now" : seconds < 90 ? `${seconds}\u00a0s ago` : `${Math.round(seconds / 60)}\u00a0min ago`;
   for (const place of document.querySelectorAll("[data-live-age]")) place.textContent = text;
 }
 

@@ -1,6 +1,7 @@
 // Numbers and times as the server writes them.
 
 const THIN = "\u202f";
+const NO_BREAK = "\u00a0";
 const HOUR_S = 3600;
 
 export function number(value, digits) {
@@ -26,9 +27,9 @@ const two = (value) => String(value).padStart(2, "0");
 
 export function runTime(seconds) {
   const s = Math.max(0, Math.round(seconds));
-  if (s < 60) return `${s} s`;
-  if (s < 3600) return `${Math.floor(s / 60)} min`;
-  return `${Math.floor(s / 3600)} h ${two(Math.floor((s % 3600) / 60))} min`;
+  if (s < 60) return [s, "s"].join(NO_BREAK);
+  if (s < 3600) return [Math.floor(s / 60), "min"].join(NO_BREAK);
+  return [Math.floor(s / 3600), "h", two(Math.floor((s % 3600) / 60)), "min"].join(NO_BREAK);
 }
 
 export function spanLabel(seconds, step) {
