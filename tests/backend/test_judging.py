@@ -60,7 +60,7 @@ def levels_of_the_list(client: FlaskClient, address: str) -> dict[int, tuple[str
     out = {}
     for id_, row in re.findall(r'<tr data-row="(\d+)">(.*?)</tr>', text, re.DOTALL):
         level = re.search(r'class="v" data-v="(\w+)"', row)
-        finding = re.search(r'<td class="wide dim">(.*?)</td>', row)
+        finding = re.search(r'<td class="wide dim wide-only">(.*?)</td>', row)
         out[int(id_)] = (level[1] if level else "", finding[1] if finding else "")
     return out
 

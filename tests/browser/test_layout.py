@@ -120,6 +120,27 @@ def test_a_table_shows_its_last_column_whatever_the_names_are(open_page: Callabl
     assert box["width"] <= 1440
 
 
+# Where the finding of each row is to be read without scrolling: how many times, in rows that have one.
+FINDINGS_IN_SIGHT = """() => [...document.querySelectorAll("tr[data-row]")].map((row) => {
+  const finding = row.querySelector(":scope > :last-child").textContent.trim();
+  const says = [...row.querySelectorAll("*")].filter((one) => {
+    const box = one.getBoundingClientRect();
+    const own = [...one.childNodes].some((node) => node.nodeType === Node.TEXT_NODE && node.data.includes(finding));
+    return own && box.width && box.left >= 0 && box.right <= innerWidth && one.scrollWidth <= one.clientWidth + 1;
+  });
+  return finding ? says.length : 1;
+})"""
+
+
+@pytest.mark.parametrize("width", [1440, 390, 320])
+@pytest.mark.parametrize("path", ["/", f"{LIST}?view=table"])
+def test_the_finding_of_each_job_is_in_sight_once(open_page: Callable[..., Page], path: str, width: int) -> None:
+    page = open_page(path, width)
+    found = page.evaluate(FINDINGS_IN_SIGHT)
+    assert len(found) >= 4
+    assert set(found) == {1}
+
+
 def texts_of(pdf: bytes) -> list[str]:
     """What each page of a PDF made by Chromium shows as text, in the order it is drawn."""
     found = re.findall(rb"(?:^|\n)(\d+) 0 obj\s(.*?)\nendobj", pdf, flags=re.DOTALL)
