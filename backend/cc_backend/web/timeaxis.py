@@ -1,6 +1,6 @@
 """Labels of a time axis: run time from the start of a job, or the clock on the wall."""
 
-from datetime import datetime, timedelta, tzinfo
+from datetime import datetime, time, timedelta, tzinfo
 
 from cc_backend.web.figures.draw import XLabel
 from cc_backend.wording.format import DAY_S, HOUR_S, MINUTE_S, at, round_span
@@ -33,7 +33,7 @@ def run_time_labels(length_s: float) -> list[XLabel]:
 
 
 def clock_labels(start_s: float, length_s: float, zone: tzinfo | None) -> list[XLabel]:
-    """Labels on the clock, at round local times: `10:00`; the day where a day begins.
+    """Labels on the clock, at round local times: `10:00`; the day where a day begins, also if its midnight is skipped.
 
     Steps are those of the clock on the wall, so they stay round when it is put forward or back. What the clock
     shows twice is labelled twice, where the steps are shorter than an hour.
@@ -49,16 +49,21 @@ def clock_labels(start_s: float, length_s: float, zone: tzinfo | None) -> list[X
         text = f"{local.day} {local:%b}" if midnight or step >= DAY_S else f"{local:%H:%M}"
         times = [time_s for time_s in _times_of(local, zone, step) if start_s <= time_s <= end_s]
         for time_s in times if step < HOUR_S else times[:1]:
-            labels[time_s] = text if step >= MINUTE_S else f"{local:%H:%M:%S}"
+            labels.setdefault(time_s, text if step >= MINUTE_S else f"{local:%H:%M:%S}")
     return [(100 * (time_s - start_s) / length_s, labels[time_s]) for time_s in sorted(labels)]
 
 
 def _times_of(local: datetime, zone: tzinfo | None, step: int) -> list[float]:
-    """When the clock on the wall shows this: twice where it is put back, never where it is put forward."""
-    if step >= DAY_S:  # a day also begins where its midnight is skipped
-        return [local.replace(tzinfo=zone).timestamp()]
+    """When the clock on the wall shows this: twice where it is put back, never where it is put forward.
+
+    Of a midnight that is skipped, when its day begins.
+    """
     times = sorted({local.replace(tzinfo=zone, fold=fold).timestamp() for fold in (0, 1)})
-    return [time_s for time_s in times if at(time_s, zone).replace(tzinfo=None, fold=0) == local]
+    shown = [time_s for time_s in times if at(time_s, zone).replace(tzinfo=None, fold=0) == local]
+    if not shown and local.time() == time.min:
+        begin_s = local.replace(tzinfo=zone).timestamp()  # the clock is put forward at this moment
+        return [begin_s] if at(begin_s, zone).date() == local.date() else []  # unless the whole day is skipped
+    return shown[:1] if step >= DAY_S else shown
 
 
 def zone_offsets(start_s: float, length_s: float, zone: tzinfo | None) -> list[tuple[int, int]]:

@@ -207,6 +207,27 @@ def test_clock_labels_stand_at_round_local_times() -> None:
     ]
 
 
+SANTIAGO = ZoneInfo("America/Santiago")
+
+
+@pytest.mark.parametrize("hours", [1, 3, 6, 12, 24, 40, 96, 240])
+def test_a_day_whose_midnight_is_skipped_is_named_at_its_first_moment(hours: int) -> None:
+    start_s = datetime(2026, 9, 5, 23, 20, tzinfo=SANTIAGO).timestamp()
+    labels = [(round(start_s + x * hours * 36), text) for x, text in clock_labels(start_s, hours * 3600, SANTIAGO)]
+    first_s = int(datetime(2026, 9, 6, 1, 0, tzinfo=SANTIAGO).timestamp())
+    assert (first_s, "6 Sep") in labels
+    assert len({time_s for time_s, _ in labels}) == len(labels)
+    assert "00:30" not in [text for _, text in labels if hours == 1]
+
+
+def test_a_day_that_is_skipped_as_a_whole_has_no_label() -> None:
+    apia = ZoneInfo("Pacific/Apia")
+    start_s = datetime(2011, 12, 29, 12, tzinfo=apia).timestamp()
+    assert [text for _, text in clock_labels(start_s, 86400, apia)][:6] == [
+        "12:00", "15:00", "18:00", "21:00", "31 Dec", "03:00",
+    ]  # fmt: skip
+
+
 def test_an_axis_without_length_has_no_labels() -> None:
     assert run_time_labels(0) == clock_labels(1_760_000_400, 0, EAST) == []
 

@@ -2,7 +2,7 @@
 import { answer } from "./announce.js";
 import { faint, glyph, look, onThemeChange, readLook, seriesColour, seriesDash } from "./look.js";
 import { MEDIA_TYPE, decode } from "./plotsbinary.js";
-import { clockLabel, clockSplits, digitsFor, momentLabel, number, offsetAt, runTime, short, spanLabel } from "./words.js";
+import { axisLabel, clockSplits, digitsFor, momentLabel, number, runTime, short, spanLabel } from "./words.js";
 
 const HEIGHT = 172;
 const X_STEPS = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 14400, 21600, 43200, 86400,
@@ -181,7 +181,7 @@ function readout(u, entry) {
 function options(entry, width) {
   const { doc } = entry;
   const digits = () => digitsFor(entry.doc.ticks);
-  const label = (value, step) => (page.clock ? clockLabel(value + offsetAt(page.offsets, value), step) : spanLabel(value, step));
+  const label = (value, step) => (page.clock ? axisLabel(value, page.offsets, step) : spanLabel(value, step));
   const axis = { stroke: () => look.colours.ink3, font: look.font, labelSize: 0 };
   return {
     width,

@@ -50,17 +50,26 @@ export function offsetAt(offsets, time) {
   return found;
 }
 
+const DAY_S = 24 * HOUR_S;
+const dayOf = (offsets, time) => Math.floor((time + offsetAt(offsets, time)) / DAY_S);
+
+// When the day begins that this local midnight should begin: where the midnight is skipped, at the change of the clock.
+const beginOf = (offsets, midnight) => offsets.slice(1).map(([since]) => since)
+  .filter((since) => dayOf(offsets, since) === midnight / DAY_S && dayOf(offsets, since - 1) < midnight / DAY_S);
+
 // The moments between two others at which the clock shows a round time; what a change of the clock skips is left out,
 // an hour that comes twice is there twice where the steps are shorter.
 export function clockSplits(offsets, min, max, step) {
   const found = [];
   const last = max + offsetAt(offsets, max) + 2 * HOUR_S + step;
   for (let local = Math.ceil((min + offsetAt(offsets, min) - 2 * HOUR_S) / step) * step; local <= last; local += step) {
-    const times = [...new Set(offsets.map(([, offset]) => local - offset))].sort((a, b) => a - b)
-      .filter((one) => one + offsetAt(offsets, one) === local && one >= min && one <= max);
+    let times = [...new Set(offsets.map(([, offset]) => local - offset))].sort((a, b) => a - b)
+      .filter((one) => one + offsetAt(offsets, one) === local);
+    if (!times.length && local % DAY_S === 0) times = beginOf(offsets, local);
+    times = times.filter((one) => one >= min && one <= max);
     found.push(...(step < HOUR_S ? times : times.slice(0, 1)));
   }
-  return found.sort((a, b) => a - b);
+  return [...new Set(found)].sort((a, b) => a - b);
 }
 
 // A moment with its day where that is not today's: `14:02`, `25 Oct 14:02`.
@@ -69,6 +78,12 @@ export function momentLabel(time, offsets, now) {
   const clock = `${two(then.getUTCHours())}:${two(then.getUTCMinutes())}:${two(then.getUTCSeconds())}`.replace(/:00$/, "");
   const same = then.toISOString().slice(0, 10) === today.toISOString().slice(0, 10);
   return same ? clock : `${then.getUTCDate()} ${MONTHS[then.getUTCMonth()]} ${clock}`;
+}
+
+// What stands at a moment of the axis: the day where a day begins, else the time.
+export function axisLabel(time, offsets, step) {
+  const begins = dayOf(offsets, time - 1) < dayOf(offsets, time);
+  return clockLabel(time + offsetAt(offsets, time), begins ? DAY_S : step);
 }
 
 // `local` is Unix time plus the offset of the server's zone, so its UTC fields are the server's local ones.
