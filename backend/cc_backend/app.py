@@ -2,14 +2,19 @@
 
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from flask import Flask, Response
+from werkzeug.wrappers import Request
 
 from cc_backend import web
+from cc_backend.api.activity import activity_of
 from cc_backend.api.blueprint import blueprint as api_blueprint
-from cc_backend.api.routes import ROUTES
+from cc_backend.api.directwrite import DirectWrite
+from cc_backend.api.fallback import cross_origin_fields
+from cc_backend.api.routes import write_rules
+from cc_backend.api.write import take_batch
 from cc_backend.archive.file import FileArchive
 from cc_backend.auth import guard
 from cc_backend.auth.browsers import KnownBrowsers
@@ -24,7 +29,7 @@ from cc_backend.databasewatch import DatabaseWatch
 from cc_backend.datalocks import lock_data
 from cc_backend.externalstore import ExternalStore, places_of
 from cc_backend.health import HealthMonitor, Part
-from cc_backend.httpserver.headers import finish_response
+from cc_backend.httpserver.headers import COMMON, finish_response
 from cc_backend.httpserver.server import Application
 from cc_backend.httpserver.workers import Lane
 from cc_backend.jobs.generations import ClusterGenerations
@@ -34,6 +39,7 @@ from cc_backend.jobs.nodes import NodeStates
 from cc_backend.jobs.search import JobSearch
 from cc_backend.judging import Judge
 from cc_backend.metricdata import MetricData
+from cc_backend.metricstore import IngestResult
 from cc_backend.openstore import open_store
 from cc_backend.schema import migrate
 from cc_backend.services import EXTENSION, Services
@@ -48,14 +54,16 @@ CONTENT_SECURITY_POLICY = (
     "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
 HEADERS = {
+    **COMMON,
     "Content-Security-Policy": CONTENT_SECURITY_POLICY,
     "X-Frame-Options": "DENY",
     "Referrer-Policy": "same-origin",
     "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
     "Cross-Origin-Opener-Policy": "same-origin",
 }
-_FULL_CACHES = 4
 HSTS_S = 365 * 24 * 3600
+HEADERS_OVER_HTTPS = {**HEADERS, "Strict-Transport-Security": f"max-age={HSTS_S}"}
+_FULL_CACHES = 4
 
 logger = logging.getLogger(__name__)
 
@@ -82,20 +90,21 @@ def create_app(
     app.register_blueprint(web.blueprint())
     guard.install(app, services)
     guard.check_every_route(app)
+    app.wsgi_app = direct_write(app, services)  # type: ignore[method-assign]
     return app
 
 
 def to_serve(app: Flask, settings: BackendSettings) -> Application:
     """The application as the HTTP server wants it: who may send which body, and what waits for what."""
-    writes = {route.path.rstrip("/") for route in ROUTES if route.permission is Permission.METRICS_WRITE}
+    writes = write_rules()
 
     def lane(path: str) -> Lane:
         if path in ("/healthz", "/metrics"):
             return Lane.MONITORING
-        return Lane.INGEST if path.rstrip("/") in writes else Lane.GENERAL
+        return Lane.INGEST if path in writes else Lane.GENERAL
 
     def body_limit(path: str) -> int:
-        return settings.main.max_batch_bytes if path.rstrip("/") in writes else settings.main.max_json_bytes
+        return settings.main.max_batch_bytes if path in writes else settings.main.max_json_bytes
 
     return Application(
         app,
@@ -210,8 +219,17 @@ def open_clusters(files: ClusterFiles) -> Clusters:
 
 def add_headers(response: Response) -> Response:
     """Every answer carries the headers that keep browsers from doing more than the pages need."""
-    for name, value in HEADERS.items():
-        response.headers.setdefault(name, value)
-    if guard.is_https():
-        response.headers.setdefault("Strict-Transport-Security", f"max-age={HSTS_S}")
-    return finish_response(response)
+    return finish_response(response, HEADERS_OVER_HTTPS if guard.is_https() else HEADERS)
+
+
+def direct_write(app: Flask, services: Services) -> DirectWrite:
+    """The application behind its write routes."""
+
+    def take(incoming: Request) -> IngestResult:
+        return take_batch(services, incoming, guard.token_caller(app, incoming, Permission.METRICS_WRITE))
+
+    def fields(incoming: Request) -> Mapping[str, str]:
+        always = HEADERS_OVER_HTTPS if guard.is_https_to(app, incoming) else HEADERS
+        return {**always, **cross_origin_fields(incoming.path)}
+
+    return DirectWrite(app.wsgi_app, write_rules(), take, fields, activity_of(app))

@@ -68,7 +68,12 @@ class Activity:
 
 def current_activity() -> Activity:
     """The counters of the application that serves the current request."""
-    activity = current_app.extensions[_EXTENSION]
+    return activity_of(current_app)
+
+
+def activity_of(app: Flask) -> Activity:
+    """The counters of an application."""
+    activity = app.extensions[_EXTENSION]
     if not isinstance(activity, Activity):
         raise TypeError(f"the application's extension {_EXTENSION!r} is something else")
     return activity

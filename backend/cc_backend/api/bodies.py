@@ -6,8 +6,8 @@
 import zlib
 from typing import Any, BinaryIO
 
-from flask import Request
 from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge, UnsupportedMediaType
+from werkzeug.wrappers import Request
 
 from cc_backend.errors import InvalidInput, TooLarge
 from cc_common.errorcodes import ErrorCode

@@ -3,6 +3,7 @@
 A catch-all route under each prefix, and under the two paths outside, does it; the pages keep their own answers.
 """
 
+from collections.abc import Mapping
 from http import HTTPStatus
 from typing import cast
 
@@ -20,6 +21,7 @@ READ_ONLY = ("/healthz", "/metrics")
 _METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 _ENDPOINT = "unknown"
 _CORS_PREFIX = "/api/"
+_CORS_HEADERS = {"Access-Control-Allow-Origin": "*"}
 _PREFLIGHT_HEADERS = {
     "Access-Control-Allow-Methods": "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS",
     "Access-Control-Allow-Headers": "Authorization, Content-Encoding, Content-Type, Origin, X-Auth-Token, "
@@ -60,12 +62,17 @@ def _allowed_methods() -> list[str]:
     return allowed
 
 
+def cross_origin_fields(path: str) -> Mapping[str, str]:
+    """What lets scripts of any origin use /api: it takes tokens only, a browser's cookie is worth nothing there."""
+    return _CORS_HEADERS if path.startswith(_CORS_PREFIX) else {}
+
+
 def allow_cross_origin(response: Response) -> Response:
-    """Let scripts of any origin use /api: it takes tokens only, a browser's cookie is worth nothing there."""
-    if request.path.startswith(_CORS_PREFIX):
-        response.headers["Access-Control-Allow-Origin"] = "*"
-        if request.method == "OPTIONS":
-            response.headers.update(_PREFLIGHT_HEADERS)
+    """The response with what the path allows to scripts of other origins."""
+    fields = cross_origin_fields(request.path)
+    response.headers.update(fields)
+    if fields and request.method == "OPTIONS":
+        response.headers.update(_PREFLIGHT_HEADERS)
     return response
 
 

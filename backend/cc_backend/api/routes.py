@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from flask import Blueprint, Response
 
 from cc_backend.api import clusters, health, jobevents, jobs, nodestate, query, write
+from cc_backend.api.directwrite import by_path
 from cc_backend.auth.permissions import Permission, requires
 
 
@@ -51,6 +52,11 @@ ROUTES = (
     Route(GET, "/healthz", health.healthz, Permission.PUBLIC),
     Route(GET, "/metrics", health.metrics, Permission.PUBLIC),
 )
+
+
+def write_rules() -> dict[str, str]:
+    """The routes that take samples, by path."""
+    return by_path(route.path for route in ROUTES if route.permission is Permission.METRICS_WRITE)
 
 
 def install(blueprint: Blueprint) -> None:

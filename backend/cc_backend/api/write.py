@@ -5,36 +5,40 @@ from typing import Any
 
 import orjson
 from flask import Response, request
+from werkzeug.wrappers import Request
 
 from cc_backend.api.answers import JSON
 from cc_backend.api.binding import check_cluster
 from cc_backend.api.bodies import read_body
+from cc_backend.api.directwrite import OFFERS, outcome
 from cc_backend.api.errors import problem
 from cc_backend.api.ingest import ingest
-from cc_backend.auth.guard import current_caller
+from cc_backend.auth.caller import Caller
 from cc_backend.metricstore import QUIET_REASONS, IngestResult, Reason, UnknownName
-from cc_backend.services import current
+from cc_backend.services import Services
 from cc_common.errorcodes import ErrorCode
 
 _LOG_RETRY_S = 5
 _FULL_RETRY_S = 60
 
 
-def write_samples() -> Response:
-    """Take a batch; 200 once it is as safe as the settings ask for, with an empty body if every line was wanted.
-
-    400 names bad lines, the good ones are kept; 503 asks for the whole batch again.
-    """
-    services = current()
-    batch = read_body(request, limit_bytes=services.settings.main.max_batch_bytes)
-    cluster = request.args.get("cluster", "")
-    bound = current_caller().clusters
+def take_batch(services: Services, incoming: Request, caller: Caller) -> IngestResult:
+    """Store the batch of a request."""
+    batch = read_body(incoming, limit_bytes=services.settings.main.max_batch_bytes)
+    cluster = incoming.args.get("cluster", "")
     if cluster:
-        check_cluster(cluster, bound)
-    result = ingest(services, batch, default_cluster=cluster, bound=bound)
-    answer = answer_to(result)
-    # Tells the sender that the next batch may come compressed (RFC 9110, section 12.5.3).
-    answer.headers["Accept-Encoding"] = "gzip"
+        check_cluster(cluster, caller.clusters)
+    return ingest(services, batch, default_cluster=cluster, bound=caller.clusters)
+
+
+def write_samples() -> Response:
+    """Say what was done with a batch: 200 once it is as safe as the settings ask for.
+
+    The body is empty if every line was wanted. 400 names bad lines, the good ones are kept; 503 asks for the whole
+    batch again.
+    """
+    answer = answer_to(outcome(request.environ))
+    answer.headers.extend(OFFERS)
     return answer
 
 

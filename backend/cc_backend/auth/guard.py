@@ -14,8 +14,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, cast
 from urllib.parse import urlsplit
 
-from flask import Flask, Request, Response, current_app, g, request
+from flask import Flask, Response, current_app, g, request
+from flask import Request as FlaskRequest
 from werkzeug.exceptions import HTTPException
+from werkzeug.wrappers import Request
 
 from cc_backend.auth import csrf
 from cc_backend.auth.addresses import Networks, client_address, is_forwarded_https
@@ -105,6 +107,21 @@ def address_of(app: Flask, environ: "WSGIEnvironment") -> str:
     return guard.remote_address(Request(environ))
 
 
+def token_caller(app: Flask, incoming: Request, permission: Permission) -> Caller:
+    """Who sent a request with a token, if they may do this; needs no request of the web framework.
+
+    Raises:
+        NotAuthenticated: there is no token, or it is no good.
+        NotAllowed: the token is good, but not for this.
+        Unavailable: the database does not answer.
+    """
+    guard = cast("_Guard", app.extensions[_GUARD])
+    caller = guard.caller_of(presented_token(incoming), incoming)
+    _name_caller(incoming, caller)
+    demand(caller, permission)
+    return caller
+
+
 def current_caller() -> Caller:
     """Who sent the current request.
 
@@ -171,7 +188,12 @@ def is_local() -> bool:
 
 def is_https() -> bool:
     """Whether the client speaks HTTPS, to us or to a trusted proxy before us."""
-    return _installed().is_https(request)
+    return is_https_to(current_app, request)
+
+
+def is_https_to(app: Flask, incoming: Request) -> bool:
+    """Whether the client of a request speaks HTTPS, as above."""
+    return cast("_Guard", app.extensions[_GUARD]).is_https(incoming)
 
 
 def start_session(response: Response, user: str) -> None:
@@ -232,7 +254,7 @@ class _Guard:
                 _demand_own_origin()
             return
         caller = self._find_caller(permission)
-        request.environ[CALLER] = f"{caller.kind} {caller.name}"
+        _name_caller(request, caller)
         demand(caller, permission)
         g.caller = caller
 
@@ -244,30 +266,36 @@ class _Guard:
         )
 
     def is_https(self, incoming: Request) -> bool:
-        return incoming.is_secure or is_forwarded_https(
-            incoming.remote_addr or "", incoming.headers.get("X-Forwarded-Proto", ""), self._trusted_proxies
-        )
+        if incoming.is_secure:
+            return True
+        said = incoming.environ.get("HTTP_X_FORWARDED_PROTO")
+        return said is not None and is_forwarded_https(incoming.remote_addr or "", said, self._trusted_proxies)
 
     def _find_caller(self, permission: Permission) -> Caller:
         token = presented_token(request)
         if token is not None and permission.takes_tokens:
-            self._demand_allowed_address()
-            return self._services.tokens.verify(token, self._services.trusted_clock.now_s())
+            return self.caller_of(token, request)
         session = current_session() if permission.takes_sessions else None
         if session is None:
             if permission.takes_sessions:
                 raise NotAuthenticated("please log in", code=ErrorCode.LOGIN_NEEDED)
-            text = "this route needs a token in X-Auth-Token or Authorization: Bearer"
-            raise NotAuthenticated(text, code=ErrorCode.TOKEN_MISSING)
+            return self.caller_of(None, request)
         if request.method not in SAFE_METHODS:
             _demand_own_origin()
             _demand_csrf_token(session)
         return session.caller
 
-    def _demand_allowed_address(self) -> None:
+    def caller_of(self, token: str | None, incoming: Request) -> Caller:
+        if token is None:
+            text = "this route needs a token in X-Auth-Token or Authorization: Bearer"
+            raise NotAuthenticated(text, code=ErrorCode.TOKEN_MISSING)
+        self._demand_allowed_address(incoming)
+        return self._services.tokens.verify(token, self._services.trusted_clock.now_s())
+
+    def _demand_allowed_address(self, incoming: Request) -> None:
         if self._token_networks is None:
             return
-        address = self.remote_address(request)
+        address = self.remote_address(incoming)
         if address not in self._token_networks:
             text = f"tokens are not taken from the address {address} (main.api-allowed-ips)"
             raise NotAuthenticated(text, code=ErrorCode.ADDRESS_REFUSED)
@@ -288,6 +316,11 @@ def presented_token(incoming: Request) -> str | None:
     if authorization[: len(_BEARER)].lower() == _BEARER:
         return authorization[len(_BEARER) :].strip()
     return None
+
+
+def _name_caller(incoming: Request, caller: Caller) -> None:
+    """Tell the HTTP server whose request it is."""
+    incoming.environ[CALLER] = f"{caller.kind} {caller.name}"
 
 
 def _demand_own_origin() -> None:
@@ -325,7 +358,7 @@ def _permission(app: Flask, endpoint: str) -> Permission | None:
     return None if view is None else permission_of(view)
 
 
-def _is_automatic_options(incoming: Request) -> bool:
+def _is_automatic_options(incoming: FlaskRequest) -> bool:
     # Flask hangs the attribute on Werkzeug's rule; a view that lists OPTIONS itself has it false.
     return incoming.method == "OPTIONS" and bool(getattr(incoming.url_rule, "provide_automatic_options", False))
 

@@ -1,5 +1,6 @@
 """What is done to every response, whichever program made it."""
 
+from collections.abc import Mapping
 from urllib.parse import urlsplit, urlunsplit
 
 from flask import Response, request
@@ -7,15 +8,14 @@ from flask import Response, request
 from cc_backend.httpserver.compression import compress_response
 
 NO_STORE = "no-store"
+COMMON = {"Cache-Control": NO_STORE, "X-Content-Type-Options": "nosniff"}
+"""Header fields of every response whose view does not say otherwise, as pages do that are polled, and static files."""
 
 
-def finish_response(response: Response) -> Response:
-    """The response, with what caches may keep stated, no redirect that leaves this server, and compressed.
-
-    Views that allow more than `no-store` say so themselves: pages that are polled, static files.
-    """
-    response.headers.setdefault("Cache-Control", NO_STORE)
-    response.headers.setdefault("X-Content-Type-Options", "nosniff")
+def finish_response(response: Response, fields: Mapping[str, str] = COMMON) -> Response:
+    """The response with these header fields where it lacks them, no redirect that leaves this server, compressed."""
+    given = {name.lower() for name, _ in response.headers}
+    response.headers.extend((name, value) for name, value in fields.items() if name.lower() not in given)
     location = response.headers.get("Location")
     if location is not None and location != (local := local_reference(location)):
         response.headers["Location"] = local

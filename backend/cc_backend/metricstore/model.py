@@ -120,6 +120,11 @@ class IngestResult:
     unlisted_lines: int = 0
 
     @property
+    def is_plain(self) -> bool:
+        """Whether every line was wanted and is kept."""
+        return self.durable and not (self.full or self.rejected or self.unlisted_lines)
+
+    @property
     def faulty(self) -> int:
         """Lines left out for a fault of their own."""
         return sum(count for reason, count in self.rejected.items() if Reason(reason) not in QUIET_REASONS)

@@ -1,5 +1,6 @@
 """The web application of the metric store: the routes of cc-metric-store, and what watches it."""
 
+import functools
 import logging
 import time
 from collections.abc import Callable
@@ -8,11 +9,12 @@ from flask import Flask
 from werkzeug.exceptions import HTTPException
 
 from cc_backend.api import activity, errors
+from cc_backend.api.directwrite import DirectWrite
 from cc_backend.auth.addresses import is_loopback
 from cc_backend.auth.keys import TokenKeys
 from cc_backend.auth.signatures import Signatures
 from cc_backend.health import HealthMonitor, Part
-from cc_backend.httpserver.headers import finish_response
+from cc_backend.httpserver.headers import COMMON, finish_response
 from cc_backend.httpserver.listening import listen_address
 from cc_backend.httpserver.server import Application
 from cc_backend.httpserver.workers import Lane
@@ -101,7 +103,7 @@ def create_app(
     app = Flask("cc_backend.storeservice", static_folder=None, template_folder=None)
     app.url_map.merge_slashes = False  # a redirect to the other spelling would lose the body of a POST
     app.config["MAX_CONTENT_LENGTH"] = max(settings.main.max_batch_bytes, settings.main.max_json_bytes)
-    app.extensions[EXTENSION] = create_services(settings, clock, steady_clock)
+    services = app.extensions[EXTENSION] = create_services(settings, clock, steady_clock)
     app.register_error_handler(CockpitError, errors.answer_to_cockpit_error)
     app.register_error_handler(HTTPException, errors.answer_to_http_error)
     app.register_error_handler(Exception, errors.answer_to_unexpected)
@@ -109,6 +111,13 @@ def create_app(
     blueprint = routes.blueprint()
     activity.install(blueprint)
     app.register_blueprint(blueprint)
+    app.wsgi_app = DirectWrite(  # type: ignore[method-assign]
+        app.wsgi_app,
+        routes.write_rules(),
+        functools.partial(routes.take_batch, services),
+        lambda _: COMMON,
+        activity.activity_of(app),
+    )
     return app
 
 

@@ -5,16 +5,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
-from flask import Blueprint, Flask, Request, Response, current_app, request
+from flask import Blueprint, Flask, Response, current_app, request
+from werkzeug.wrappers import Request
 
 from cc_backend import storefamilies
-from cc_backend.api import process, storeanswers
+from cc_backend.api import process, storeanswers, write
 from cc_backend.api.activity import current_activity
 from cc_backend.api.answers import health_answer
 from cc_backend.api.binding import check_cluster
 from cc_backend.api.bodies import read_body
+from cc_backend.api.directwrite import by_path
 from cc_backend.api.ingest import ingest
-from cc_backend.api.write import answer_to
 from cc_backend.auth.caller import Caller
 from cc_backend.auth.guard import is_local, presented_token
 from cc_backend.auth.permissions import Permission
@@ -22,6 +23,7 @@ from cc_backend.errors import InvalidInput, Unavailable
 from cc_backend.exposition import CONTENT_TYPE, render
 from cc_backend.httpserver.workers import Lane
 from cc_backend.httpserver.wsgi import CALLER
+from cc_backend.metricstore import IngestResult
 from cc_backend.storeservice.services import EXTENSION, StoreServices
 from cc_common.errorcodes import ErrorCode
 from cc_common.errors import CockpitError
@@ -42,18 +44,23 @@ class Route:
     permission: Permission
 
 
-def write_samples(services: StoreServices, caller: Caller) -> Response:
-    """Take a batch of line protocol; answers as the backend's route does."""
+def take_batch(services: StoreServices, incoming: Request) -> IngestResult:
+    """Store the batch of a request, if its caller may."""
     main = services.settings.main
-    batch = read_body(request, limit_bytes=main.max_batch_bytes)
-    cluster = request.args.get("cluster", "")
+    token, now_s = presented_token(incoming), services.trusted_clock.now_s()
+    caller = services.gate.admit(token, Permission.METRICS_WRITE, now_s)
+    incoming.environ[CALLER] = caller.name
+    batch = read_body(incoming, limit_bytes=main.max_batch_bytes)
+    cluster = incoming.args.get("cluster", "")
     if cluster:
         check_cluster(cluster, caller.clusters)
     _note_default_cluster(services, cluster)
-    result = ingest(services, batch, default_cluster=cluster, bound=caller.clusters)
-    answer = answer_to(result)
-    answer.headers["Accept-Encoding"] = "gzip"
-    return answer
+    return ingest(services, batch, default_cluster=cluster, bound=caller.clusters)
+
+
+def write_samples(services: StoreServices, caller: Caller) -> Response:  # noqa: ARG001 - as all views
+    """Say what was done with a batch, as the backend's route does."""
+    return write.write_samples()
 
 
 def _note_default_cluster(services: StoreServices, cluster: str) -> None:
@@ -163,6 +170,11 @@ def _admitted(route: Route) -> Callable[[], Response]:
 
 
 _NOBODY = Caller("nobody", frozenset())
+
+
+def write_rules() -> dict[str, str]:
+    """The routes that take samples, by path."""
+    return by_path(route.path for route in ROUTES if route.permission is Permission.METRICS_WRITE)
 
 
 def lane(path: str) -> Lane:

@@ -1,0 +1,63 @@
+"""What is answered before the web framework hears of it must not differ from what the framework answers."""
+
+import io
+from http import HTTPStatus
+from typing import Any
+
+import pytest
+from flask import Response
+
+from cc_backend.api.routes import write_rules
+
+NOW_S = 1_760_000_400
+GOOD = f"load_one,cluster=tern,hostname=tn01,type=node value=4 {NOW_S}\n"
+UNWANTED = f"load_one,cluster=tern,hostname=stranger,type=node value=4 {NOW_S}\n"
+HTTPS = {"X-Forwarded-Proto": "https"}
+
+
+def fields(answer: Any) -> dict[str, str]:
+    return {name: value for name, value in answer.headers.items() if name not in ("Content-Length", "Vary", "Date")}
+
+
+@pytest.mark.parametrize("more", [{}, HTTPS], ids=["http", "https"])
+@pytest.mark.parametrize("path", sorted(write_rules()))
+def test_a_batch_that_is_wanted_whole_is_answered_with_the_same_headers_as_one_that_is_not(
+    site_of: Any, path: str, more: dict[str, str]
+) -> None:
+    site = site_of(settings={"main": {"trusted-proxies": ["127.0.0.1"]}})
+    plain = site.client.post(path, data=GOOD, headers={**site.headers(), **more})
+    worded = site.client.post(path, data=UNWANTED, headers={**site.headers(), **more})
+    assert (plain.status_code, worded.status_code) == (HTTPStatus.OK, HTTPStatus.OK)
+    assert (plain.data, bool(worded.data)) == (b"", True)
+    assert fields(plain) == fields(worded)
+    assert ("Strict-Transport-Security" in plain.headers) == bool(more)
+
+
+@pytest.mark.parametrize("body", [GOOD, UNWANTED], ids=["wanted", "unwanted"])
+def test_each_batch_counts_once_whoever_answers(site: Any, body: str) -> None:
+    for _ in range(3):
+        site.client.post("/api/write/", data=body, headers=site.headers())
+    counted = site.client.get("/metrics", environ_base={"REMOTE_ADDR": "127.0.0.1"}).text
+    assert 'cc_backend_http_requests_total{method="POST",route="/api/write/",status="200"} 3' in counted
+    assert site.services.store.counters().batches == 3
+
+
+def test_a_batch_of_a_caller_who_is_refused_is_not_even_read(site: Any) -> None:
+    class Unread(io.BytesIO):
+        def read(self, _: int | None = -1) -> bytes:
+            raise AssertionError("the body was read")
+
+    environ = site.client.application.test_request_context("/api/write", method="POST").request.environ
+    environ |= {"wsgi.input": Unread(), "CONTENT_LENGTH": str(len(GOOD)), "HTTP_AUTHORIZATION": "Bearer none"}
+    answer = Response.from_app(site.client.application, environ)
+    assert (answer.status_code, answer.get_json()["code"]) == (HTTPStatus.UNAUTHORIZED, "token_invalid")
+
+
+def test_a_fault_of_ours_is_a_500_without_its_inside(site: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise RuntimeError("the inside")
+
+    monkeypatch.setattr(site.services.store, "ingest", fail)
+    answer = site.client.post("/api/write", data=GOOD, headers=site.headers())
+    assert (answer.status_code, answer.get_json()["code"]) == (HTTPStatus.INTERNAL_SERVER_ERROR, "internal_error")
+    assert "inside" not in answer.text
