@@ -19,8 +19,9 @@ $(READY): setup.cfg setup.py pyproject.toml packaging/make_venv.sh
 	@sh packaging/make_venv.sh $(PYTHON) $(VENV)
 	@touch $@
 
-$(ASSETS): $(READY) backend/cc_backend/web/package-lock.json packaging/build_assets.py
+$(ASSETS): $(READY) backend/cc_backend/web/package-lock.json packaging/build_assets.py packaging/compress_assets.py
 	@$(BIN)/python packaging/build_assets.py
+	@$(BIN)/python packaging/compress_assets.py
 	@touch $@
 
 assets: $(ASSETS) ## front-end libraries, by lock file, into the web package
@@ -61,10 +62,11 @@ docs: $(READY) ## write the generated reference pages of docs/ anew
 	$(BIN)/python packaging/reference_pages.py
 
 wheel: $(ASSETS) ## the distribution as a wheel in dist/, and in dist/nodes/ one for every Python from 3.9 on
+	@$(BIN)/python packaging/compress_assets.py
 	@sh packaging/build_wheels.sh $(BIN)/python dist
 
 clean: ## remove everything that make has made
 	rm -rf $(VENV) .cache build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info
-	rm -rf backend/cc_backend/web/static/vendor backend/cc_backend/web/node_modules
+	rm -rf backend/cc_backend/web/static/vendor backend/cc_backend/web/static/packed backend/cc_backend/web/node_modules
 	find backend -name '*.so' -delete
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -30,6 +30,7 @@ def test_the_wheel_carries_pages_and_their_scripts_ready(wheel: Path) -> None:
     assert any(name.startswith("cc_backend/web/templates/") for name in names)
     assert any(name.startswith("cc_backend/web/static/vendor/uPlot") for name in names)
     assert not any("node_modules" in name for name in names)
+    assert "cc_backend/web/static/packed/css/tokens.css.zst" in names
 
 
 def test_the_wheel_holds_the_four_packages_and_nothing_else(wheel: Path) -> None:

@@ -79,6 +79,21 @@ def encoded(content: bytes, coding: Coding, *, kept: bool = False) -> bytes:
     return content
 
 
+def decoded(content: bytes, coding: Coding, *, most_bytes: int) -> bytes | None:
+    """What `encoded` was given, None for what is damaged or longer than `most_bytes`."""
+    try:
+        if coding is Coding.ZSTD:
+            with zstandard.ZstdDecompressor().stream_reader(content) as reader:
+                found: bytes = reader.read(most_bytes + 1)
+        elif coding is Coding.GZIP:
+            found = zlib.decompressobj(wbits=_GZIP).decompress(content, most_bytes + 1)
+        else:
+            found = content
+    except (zlib.error, zstandard.ZstdError):
+        return None
+    return found if len(found) <= most_bytes else None
+
+
 def compress_response(request: Request, response: Response) -> Response:
     """The response in the encoding that the client likes best, where that makes it smaller.
 

@@ -12,10 +12,13 @@ from flask import Response, request
 
 from cc_backend.auth.permissions import Permission, requires
 from cc_backend.errors import NotFound
-from cc_backend.httpserver.compression import Coding, chosen_coding, encoded
+from cc_backend.httpserver.compression import Coding, chosen_coding, decoded, encoded
 
 STATIC = Path(__file__).parent / "static"
+PACKED = STATIC / "packed"
+"""What `packaging/compress_assets.py` has compressed, under the names of the files and a suffix."""
 KINDS = frozenset({".css", ".js", ".svg"})
+SUFFIXES = {Coding.ZSTD: ".zst", Coding.GZIP: ".gz"}
 _FOR_GOOD = "public, max-age=31536000, immutable"
 _TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 
@@ -41,8 +44,25 @@ def digest() -> str:
 
 @cache
 def content(name: str, coding: Coding) -> bytes:
-    """One file as it is sent: compressed once, as far as that goes, and kept."""
-    return encoded((STATIC / name).read_bytes(), coding, kept=True)
+    """One file as it is sent: as it was compressed when the program was built, else compressed now, once."""
+    plain = (STATIC / name).read_bytes()
+    return _packed(name, coding, plain) or encoded(plain, coding, kept=True)
+
+
+def packed_path(name: str, coding: Coding) -> Path:
+    """Where the file stands compressed."""
+    return PACKED / f"{name}{SUFFIXES[coding]}"
+
+
+def _packed(name: str, coding: Coding, plain: bytes) -> bytes | None:
+    """The compressed file, if it holds this very content: files are edited, and what was made of them stays behind."""
+    if coding not in SUFFIXES:
+        return None
+    try:
+        packed = packed_path(name, coding).read_bytes()
+    except OSError:
+        return None
+    return packed if decoded(packed, coding, most_bytes=len(plain)) == plain else None
 
 
 @requires(Permission.PUBLIC)

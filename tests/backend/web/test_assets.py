@@ -1,9 +1,14 @@
 import gzip
 import re
+import runpy
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from flask.testing import FlaskClient
 
+from cc_backend.httpserver.compression import Coding, decoded, encoded
+from cc_backend.web import assets
 from cc_backend.web.assets import STATIC, asset_paths, digest
 
 BUDGET_BYTES = 60_000
@@ -22,6 +27,63 @@ def test_files_under_the_current_digest_are_kept_for_good(client: FlaskClient) -
     assert "immutable" in answer.headers["Cache-Control"]
     assert answer.mimetype == "text/css"
     answer.close()
+
+
+@pytest.fixture
+def packed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The folder of compressed files, empty; what the process has kept of files is forgotten before and after."""
+    monkeypatch.setattr(assets, "PACKED", tmp_path)
+    assets.content.cache_clear()
+    yield tmp_path
+    assets.content.cache_clear()
+
+
+class TestCompressedFiles:
+    name = "css/tokens.css"
+    plain = (STATIC / name).read_bytes()
+
+    def put(self, folder: Path, suffix: str, content: bytes) -> bytes:
+        path = folder / f"{self.name}{suffix}"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+        return content
+
+    @pytest.mark.parametrize(("coding", "suffix"), [(Coding.GZIP, ".gz"), (Coding.ZSTD, ".zst")])
+    def test_what_was_compressed_at_the_build_is_sent_as_it_is(
+        self, packed: Path, client: FlaskClient, coding: Coding, suffix: str
+    ) -> None:
+        own = self.put(packed, suffix, encoded(self.plain, coding))
+        assert own != encoded(self.plain, coding, kept=True)
+        answer = client.get(f"/assets/{digest()}/{self.name}", headers={"Accept-Encoding": coding})
+        assert (answer.headers["Content-Encoding"], answer.data) == (coding, own)
+
+    @pytest.mark.parametrize("stale", [b"", b"no gzip", gzip.compress(b"older"), gzip.compress(plain + b" "),
+                                       gzip.compress(b"0" * 10**6), gzip.compress(plain)[:-200]])  # fmt: skip
+    def test_what_is_of_another_content_is_not(self, packed: Path, client: FlaskClient, stale: bytes) -> None:
+        self.put(packed, ".gz", stale)
+        self.put(packed, ".zst", stale)
+        for coding in (Coding.GZIP, Coding.ZSTD):
+            answer = client.get(f"/assets/{digest()}/{self.name}", headers={"Accept-Encoding": coding})
+            assert answer.headers["Content-Encoding"] == coding
+            assert decoded(answer.data, coding, most_bytes=10**6) == self.plain
+
+    @pytest.mark.usefixtures("packed")
+    def test_without_a_build_the_server_compresses_when_it_is_asked(self, client: FlaskClient) -> None:
+        answer = client.get(f"/assets/{digest()}/{self.name}", headers={"Accept-Encoding": "gzip"})
+        assert gzip.decompress(answer.data) == self.plain
+
+    def test_the_build_compresses_every_file_in_every_form(
+        self, packed: Path, repository: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        self.put(packed, ".old.gz", b"left behind")
+        build = runpy.run_path(str(repository / "packaging" / "compress_assets.py"))
+        assert build["main"]() == 0
+        names = {path.relative_to(packed).as_posix() for path in packed.rglob("*") if path.is_file()}
+        assert names == {f"{name}{suffix}" for name in asset_paths() for suffix in (".gz", ".zst")}
+        monkeypatch.setattr(assets, "encoded", None)  # nothing is left to compress
+        for name in asset_paths():
+            for coding in (Coding.GZIP, Coding.ZSTD):
+                assert decoded(assets.content(name, coding), coding, most_bytes=10**6) == (STATIC / name).read_bytes()
 
 
 def test_files_under_an_old_digest_are_asked_for_again(client: FlaskClient) -> None:
