@@ -5,7 +5,6 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import httpx
 import pytest
 from faultrig.nodes import Node, findings, stored
 from faultrig.numbered import SampleSender
@@ -44,7 +43,8 @@ def clock(tmp_path: Path) -> Clock:
 
 @pytest.fixture
 def node(site: Site, clock: Clock, tmp_path: Path) -> Iterator[Node]:
-    node = Node(tmp_path / "n1", "n1", f"http://127.0.0.1:{site.port}", site.write_token)
+    # a request that the agent gave up would be taken twice
+    node = Node(tmp_path / "n1", "n1", f"http://127.0.0.1:{site.port}", site.write_token, timeout="30s")
     node.environment = clock.environment
     yield node
     node.stop()
@@ -63,10 +63,23 @@ def sampled_after(node: Node, clock: Clock, seen: int) -> bool:
 
 
 def all_taken(site: Site, node: Node, clock: Clock) -> bool:
-    """Whether the backend has taken every sample so far, and the next tick is not just coming."""
-    text = httpx.get(f"http://127.0.0.1:{site.port}/metrics").text
+    """Whether the backend has taken every sample, that of the present second included."""
+    text = site.ask("GET", "/metrics")[1].decode()
     taken = re.search(r'^cc_backend_store_lines_total\{result="accepted"[^}]*\} (\d+)', text, re.MULTILINE)
-    return taken is not None and int(taken[1]) == len(node.recorded()) and clock.now_s() % 1 < 0.8
+    recorded = list(node.recorded())
+    is_current = bool(recorded) and recorded[-1].time_s == int(clock.now_s())
+    return is_current and taken is not None and int(taken[1]) == len(recorded)
+
+
+def paused_with_all_taken(site: Site, node: Node, clock: Clock) -> bool:
+    """Whether the agent stands still with nothing on its way; it goes on if something is."""
+    if not all_taken(site, node, clock):
+        return False
+    node.pause()
+    if all_taken(site, node, clock):
+        return True
+    node.go_on()
+    return False
 
 
 @pytest.mark.parametrize("steps", [(HOUR_S, 0), (-HOUR_S, 0)], ids=["forth and back", "back and forth"])
@@ -79,10 +92,11 @@ def test_node_and_backend_go_on_when_the_clock_of_both_is_set(
         node.start()
         soon("samples", lambda: len(ticks(node)) >= 3)
         for offset_s in steps:
-            # for a backend set back, what is still on its way comes from an hour ahead, and it may refuse that
-            soon("nothing on its way", lambda: all_taken(site, node, clock))
+            # once the clocks agree again, what is still on its way comes from an hour ahead, and is refused
+            soon("nothing on its way", lambda: paused_with_all_taken(site, node, clock))
             seen = len(ticks(node))
             clock.set(offset_s)
+            node.go_on()
             soon(f"samples after a step to {offset_s} s", lambda seen=seen: sampled_after(node, clock, seen))
         node.stop()
         assert not node.waiting(), node.log
@@ -118,7 +132,6 @@ def test_the_archiver_goes_on_when_the_clock_is_set_back(site: Site, clock: Cloc
             soon(
                 f"archiving after a step to {offset_s} s",
                 lambda: all(row["monitoringStatus"] == 3 for row in site.jobs()),
-                20,
             )
             meta, data = site.archived(number + 1, base_s + first)
             assert meta["duration"] == 10
@@ -152,18 +165,16 @@ def test_a_clock_that_is_set_far_ahead_stalls_and_empties_nothing(site: Site, cl
         assert site.post_job("start_job", start)[0] == 201
         send_until(sender, 12)
         clock.set(offset_s)
-        began_s = time.monotonic()
         send_until(sender, 24)
         clock.set(0)
         stop = {"jobId": 1, "cluster": CLUSTER, "stopTime": base_s + 20}
         assert site.post_job("stop_job", stop)[0] == 200
-        soon("archiving", lambda: all(row["monitoringStatus"] == 3 for row in site.jobs()), 20)
-        assert time.monotonic() - began_s < 30
+        soon("archiving", lambda: all(row["monitoringStatus"] == 3 for row in site.jobs()))
         clock.set(offset_s)
     with site.serving():  # started while it is ahead
         soon("samples of before its start", site.is_whole)
         send_until(sender, 36)
-        soon("upkeep", lambda: "capacity series" in site.log.rpartition("restored files")[2], 20)
+        soon("upkeep", lambda: "capacity series" in site.log.rpartition("restored files")[2])
         clock.set(0)
     found = stored(site, from_s=base_s - 10, to_s=base_s + 100)
     assert {key.time_s for key in found} == {base_s + slot for slot in range(sender.acknowledged)}
@@ -180,7 +191,7 @@ def test_samples_from_before_a_step_back_are_kept_while_the_backend_is_away_and_
     clock.set(-HOUR_S)
     soon("samples after the step", lambda: sampled_after(node, clock, seen))
     with site.serving():
-        soon("delivery", lambda: not node.waiting(), 60)
+        soon("delivery", lambda: not node.waiting())
         node.stop()
     recorded = node.recorded()
     found = stored(site, from_s=int(time.time()) - 2 * HOUR_S, to_s=int(time.time()) + 60)

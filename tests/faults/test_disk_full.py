@@ -55,7 +55,7 @@ def test_a_full_disk_under_the_spool_of_an_agent_costs_no_sample(site: Site, rel
                 assert node.waiting() == before
             soon("batches in the spool again", lambda: node.waiting() > before + 2)
             relay.turn("open")
-            soon("delivery", lambda: not node.waiting(), 60)
+            soon("delivery", lambda: not node.waiting())
         finally:
             node.stop()
     recorded = node.recorded()
@@ -118,7 +118,7 @@ def test_a_full_disk_under_the_archive_delays_archiving_only(site: Site) -> None
             sender.step()
             assert sender.acknowledged == 51, "service goes on"
             assert not list(archive.glob(f"{CLUSTER}/0/077/*/meta.json")), "nothing is there by half"
-        soon("archiving", lambda: site.jobs()[0]["monitoringStatus"] == 3, 60)
+        soon("archiving", lambda: site.jobs()[0]["monitoringStatus"] == 3)
         meta, data = site.archived(77, base_s)
     assert meta["duration"] == 40
     for number, metric in enumerate(METRICS):
@@ -146,7 +146,7 @@ def test_a_full_disk_under_the_journal_of_the_adapter_costs_no_event(
         finally:
             adapter.stop()
         day.turn_to(begin_s + DAY_S)
-        soon("the last event", adapter.is_done, 60)
+        soon("the last event", adapter.is_done)
         found = rows_of(site)
     assert found == Counter(run.expected() for run in runs)
     assert "Traceback" not in adapter.log
@@ -165,13 +165,13 @@ def test_a_full_disk_under_the_metric_store_is_told_to_senders_and_snapshots_go_
             while sender.acknowledged < 50:
                 sender.step()
             with full(folder):
-                soon("word of it", lambda: "snapshots in" in site.log and "cannot be written" in site.log, 60)
+                soon("word of it", lambda: "snapshots in" in site.log and "cannot be written" in site.log)
                 statuses = {site.write(sender.batch(sender.acknowledged + at)) for at in range(1, 400)}
                 assert statuses <= {200, 503}
                 assert 503 in statuses, "senders are told to keep theirs"
             while sender.acknowledged < 500:
                 sender.step()
-            soon("a snapshot", lambda: list(folder.glob("windows/*")), 60)
+            soon("a snapshot", lambda: list(folder.glob("windows/*")))
             assert site.is_up()
         with site.serving():
             (row,) = site.jobs()

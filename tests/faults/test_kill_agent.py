@@ -81,7 +81,7 @@ def test_what_a_killed_agent_had_spooled_arrives_once_and_a_torn_file_blocks_not
             relay.turn("open")
             for node in nodes:
                 node.start()
-            soon("empty spools", lambda: not any(node.waiting() for node in nodes), 60)
+            soon("empty spools", lambda: not any(node.waiting() for node in nodes))
             soon("new ticks of all", lambda: hosts_of_last(relay) == set(HOSTS))
         finally:
             for node in nodes:

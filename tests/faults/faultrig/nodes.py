@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import psutil
 from processes import BIN
 
 from cc_backend.clusters import load_clusters
 from cc_backend.metricstore import MetricStore, Query, StoredSeries
 from cc_backend.storetable import store_table
 from cc_common.lineprotocol import decode
-from faultrig.site import CLUSTER, Site
+from faultrig.site import CLUSTER, Site, soon
 
 _BATCH = re.compile(rb"cc-batch 1 ([0-9]+) ([0-9a-f]{8})\n(.*)", re.DOTALL)
 RETENTION_S = 172_800
@@ -81,6 +82,21 @@ class Node:
                 command, stdout=output, stderr=output, env={**os.environ, **self.environment}, start_new_session=True
             )
 
+    def pause(self) -> None:
+        """Make it stand still; returns when it does."""
+        assert self.running is not None
+        self.running.send_signal(signal.SIGSTOP)
+        soon("the agent standing still", lambda: self._status() == psutil.STATUS_STOPPED)
+
+    def go_on(self) -> None:
+        """Let it go on after a pause."""
+        assert self.running is not None
+        self.running.send_signal(signal.SIGCONT)
+
+    def _status(self) -> str:
+        assert self.running is not None
+        return psutil.Process(self.running.pid).status()
+
     def kill(self) -> None:
         """SIGKILL."""
         self._end(signal.SIGKILL)
@@ -103,6 +119,19 @@ class Node:
         """Everything that it sampled; a line that a kill cut short is left out."""
         whole = self.record.read_bytes().rpartition(b"\n")[0] if self.record.exists() else b""
         return samples_of([whole])
+
+    def unexplained_gaps(self) -> set[int]:
+        """Ticks between its first and its last that it neither sampled nor said to have left out.
+
+        What keeps it from a tick for longer than the interval goes unsaid, so that it is found here.
+        """
+        times = {key.time_s for key in self.recorded()}
+        left_out = {int(time_s) for time_s in re.findall(r"tick left out time=(\d+)", self.log)}
+        return set(range(min(times), max(times) + 1)) - times - left_out
+
+    def is_over_outages(self, at_least: int = 1) -> bool:
+        """Whether it told as many ends as beginnings of times in which it could not deliver, and so many at least."""
+        return at_least <= self.log.count("cannot deliver") == self.log.count("delivering again")
 
     def recorded_bytes(self) -> int:
         """How much it has put on record; more after each tick."""

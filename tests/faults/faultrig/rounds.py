@@ -97,7 +97,7 @@ def check_jobs(site: Site, senders: Sequence[SampleSender], posters: Sequence[Jo
         rows = [row for row in site.jobs() if row["jobState"] == "completed"]
         return all(row["monitoringStatus"] == 3 for row in rows)
 
-    soon("archiving", all_archived, 60)
+    soon("archiving", all_archived)
     watched = {(WATCH_ID + sender.host, sender.base_s) for sender in senders}
     wrong = job_findings(site, posters, besides=watched)
     by_host = {sender.host: sender for sender in senders}

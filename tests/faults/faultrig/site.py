@@ -187,8 +187,8 @@ def make_site(directory: Path) -> Site:
     return Site(backend, write_token, jobs_token)
 
 
-def soon(what: str, probe: Callable[[], Any], timeout_s: float = 30.0) -> Any:
-    """As `wait_for`, asking more often: kill rounds are to be short."""
+def soon(what: str, probe: Callable[[], Any], timeout_s: float = 60.0) -> Any:
+    """As `wait_for`, asking more often and longer: kill rounds are to be short, and machines may be busy."""
     deadline_s = time.monotonic() + min(timeout_s, 5.0)
     while time.monotonic() < deadline_s:
         answer = probe()
