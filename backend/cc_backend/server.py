@@ -151,7 +151,6 @@ def tls_context(listening: Listening) -> "ssl.SSLContext | None":
     if not listening.certificate and not listening.key:
         return None
     import ssl  # noqa: PLC0415 - only where it is wanted
-    from asyncio import sslproto  # noqa: PLC0415
 
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
@@ -163,8 +162,6 @@ def tls_context(listening: Listening) -> "ssl.SSLContext | None":
             "main.https-cert-file",
             f"main.https-cert-file and https-key-file ({listening.certificate}, {listening.key}): {error}",
         ) from None
-    # the buffer that asyncio makes for each connection; with the usual 256 KiB 2000 of them would take 500 MB
-    sslproto.SSLProtocol.max_size = 16 * 1024  # one record of TLS
     return context
 
 

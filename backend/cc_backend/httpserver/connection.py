@@ -72,7 +72,7 @@ class Connection(asyncio.BufferedProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """A client is there."""
         self._transport = cast("asyncio.Transport", transport)
-        self._transport.set_write_buffer_limits(high=0)  # to be told when all is sent
+        self._transport.set_write_buffer_limits(high=1)  # to be told when all is sent; 0 is always full in TLS
         self._is_tls = transport.get_extra_info("sslcontext") is not None
         name = transport.get_extra_info("peername")
         if isinstance(name, tuple):
@@ -303,7 +303,7 @@ class Connection(asyncio.BufferedProtocol):
             self._send_on()
 
     def _send_on(self) -> None:
-        while not self._writing_paused and self.state is State.RESPONSE:
+        while not self._writing_paused and self.state is State.RESPONSE and not self._transport.is_closing():
             part = self._output[self._sent_bytes : self._sent_bytes + _WRITE_BYTES]
             if not part:
                 self._responded()

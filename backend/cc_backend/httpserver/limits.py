@@ -12,6 +12,8 @@ class Limits:
 
     connections: int = 16_384
     """Beyond these the connections are closed that have been idle or incomplete longest."""
+    handshakes: int = 512
+    """Clients that have begun to speak HTTPS and not ended to; beyond these the oldest are closed."""
     head_bytes: int = 16 * _KB
     stranger_body_bytes: int = 8 * _KB
     """Largest body that is taken from a caller who is not known yet: a login form."""

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from cc_backend.errors import Unavailable
 from cc_backend.httpserver.connection import READ_BYTES, Connection
+from cc_backend.httpserver.handshake import Door, Handshake
 from cc_backend.httpserver.limits import Limits, MemoryBudget
 from cc_backend.httpserver.message import RequestHead
 from cc_backend.httpserver.turns import Sender, Work
@@ -71,7 +72,7 @@ class HttpServer:
         self.known_budget = MemoryBudget(self.limits.body_memory_bytes)
         self.strangers_budget = MemoryBudget(self.limits.strangers_memory_bytes)
         self.stopping = False
-        self._connections: set[Connection] = set()
+        self._connections: set[Connection | Handshake] = set()
         self._next_warning_s = 0.0
         self._all_answered = asyncio.Event()
         self._admitted: OrderedDict[bytes, float] = OrderedDict()
@@ -91,19 +92,9 @@ class HttpServer:
     ) -> None:
         """Serve on these bound sockets until `stop` is set, then answer what runs, `STOP_S` at most."""
         self._loop = asyncio.get_running_loop()
-        acceptors = [
-            await self._loop.create_server(
-                lambda: Connection(self),
-                sock=one,
-                backlog=_AT_ONCE,
-                ssl=tls,
-                ssl_handshake_timeout=self.limits.head_s if tls else None,
-                ssl_shutdown_timeout=self.limits.linger_s if tls else None,
-            )
-            for one in listening
-        ]
+        acceptors = [await self._acceptor(one, tls) for one in listening]
         for one in listening:
-            one.listen(BACKLOG)  # asyncio takes the number above for this too
+            one.listen(BACKLOG)  # asyncio takes another number for this
         on_ready()
         watch = self._loop.create_task(self._watch())
         await stop.wait()
@@ -115,6 +106,13 @@ class HttpServer:
         watch.cancel()
         for workers in self._lanes.values():
             workers.stop()
+
+    async def _acceptor(self, listening: socket, tls: ssl.SSLContext | None) -> "asyncio.Server | Door":
+        if tls is None:
+            return await self._loop.create_server(lambda: Connection(self), sock=listening, backlog=_AT_ONCE)
+        door = Door(self, listening, tls)
+        door.open()
+        return door
 
     async def _watch(self) -> None:
         while True:
@@ -141,7 +139,7 @@ class HttpServer:
         if self._connections:
             await self._all_answered.wait()
 
-    def add(self, connection: Connection) -> None:
+    def add(self, connection: Connection | Handshake) -> None:
         """Somebody connected; at the limit those go that have been idle or incomplete longest."""
         if len(self._connections) >= self.limits.connections:
             self._make_room()
@@ -162,7 +160,7 @@ class HttpServer:
             self._connections.discard(connection)
             connection.abort()
 
-    def remove(self, connection: Connection) -> None:
+    def remove(self, connection: Connection | Handshake) -> None:
         """A connection is over."""
         self._connections.discard(connection)
         if self.stopping and not self._runs_something():
@@ -215,7 +213,8 @@ class HttpServer:
             return True
         if budget is self.strangers_budget:
             waiting = sorted(
-                (one for one in self._connections if one.receives_into(budget)), key=lambda one: one.since_s
+                (one for one in self._connections if isinstance(one, Connection) and one.receives_into(budget)),
+                key=lambda one: one.since_s,
             )
             enough = max(size_bytes, budget.total_bytes // _MAKE_ROOM_SHARE)
             for oldest in waiting:

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -60,7 +61,7 @@ class EchoApplication:
 class RunningServer:
     """The server, its application, and how to reach it."""
 
-    def __init__(self, limits: Limits, threads: int) -> None:
+    def __init__(self, limits: Limits, threads: int, tls: ssl.SSLContext | None = None) -> None:
         self.echo = EchoApplication()
         application = Application(
             self.echo,
@@ -71,7 +72,7 @@ class RunningServer:
         )
         self._listening = bound_socket(f"127.0.0.1:{_free_port()}")
         self.address = self._listening.getsockname()
-        self._application, self._limits, self._number = application, limits, threads
+        self._application, self._limits, self._number, self._tls = application, limits, threads, tls
         self._ready = threading.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()))
         self._thread.start()
@@ -91,7 +92,7 @@ class RunningServer:
         self.server = HttpServer(
             self._application, Endpoint("localhost", self.address[1]), threads=self._number, limits=self._limits
         )
-        await self.server.serve([self._listening], None, self._stop, self._ready.set)
+        await self.server.serve([self._listening], self._tls, self._stop, self._ready.set)
 
     def tell_to_stop(self) -> None:
         """As SIGTERM does; returns at once. Nothing happens if it has stopped."""
@@ -116,6 +117,12 @@ class RunningServer:
     def connect(self) -> "Client":
         """A new connection."""
         return Client(socket.create_connection(self.address, timeout=20))
+
+    def connect_securely(self) -> "Client":
+        """A new connection that has shaken hands."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        return Client(context.wrap_socket(socket.create_connection(self.address, timeout=20)))
 
     def ask(self, raw: bytes) -> tuple[int, dict[str, str], bytes]:
         """What the server says to these bytes on a connection of their own, of which nothing more comes."""
@@ -180,11 +187,11 @@ def _free_port() -> int:
 
 @pytest.fixture
 def serving() -> Iterator[Callable[..., RunningServer]]:
-    """Starts servers; arguments are limits, and `threads`."""
+    """Starts servers; arguments are limits, and `threads` and `tls`."""
     running = []
 
-    def start(*, threads: int = 4, **limits: Any) -> RunningServer:
-        running.append(RunningServer(Limits(**limits), threads))
+    def start(*, threads: int = 4, tls: ssl.SSLContext | None = None, **limits: Any) -> RunningServer:
+        running.append(RunningServer(Limits(**limits), threads, tls))
         return running[-1]
 
     yield start

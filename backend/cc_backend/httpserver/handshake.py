@@ -1,0 +1,170 @@
+"""HTTPS: clients that have connected, until they have shaken hands. What they cost and how many may be is bounded."""
+
+import asyncio
+import logging
+import ssl
+from asyncio import sslproto
+from socket import MSG_PEEK, socket
+from typing import TYPE_CHECKING
+
+from cc_backend.httpserver.connection import Connection
+
+if TYPE_CHECKING:
+    from cc_backend.httpserver.server import HttpServer
+
+_AT_ONCE = 32  # as many are accepted before the event loop does what else there is
+_RETRY_S = 1.0
+_RECORD_BYTES = 16 * 1024
+_HANDSHAKE = b"\x16"  # RFC 8446, section 5.1: how the first record of a client begins
+
+logger = logging.getLogger(__name__)
+
+
+class Door:
+    """Accepts the clients of one listening socket."""
+
+    def __init__(self, server: "HttpServer", listening: socket, tls: ssl.SSLContext) -> None:
+        self.server = server
+        self.tls = tls
+        self._listening = listening
+        self._loop = asyncio.get_running_loop()
+        self._begun: dict[Handshake, None] = {}
+        self._is_open = False
+
+    def open(self) -> None:
+        """From now on clients get in."""
+        self._is_open = True
+        self._loop.add_reader(self._listening, self._accept)
+
+    def close(self) -> None:
+        """No others get in."""
+        self._is_open = False
+        self._loop.remove_reader(self._listening)
+        self._listening.close()
+
+    def begin(self, handshake: "Handshake") -> None:
+        """A handshake takes memory from now on; if that are too many, the oldest is given up."""
+        if len(self._begun) >= self.server.limits.handshakes:
+            oldest = next(iter(self._begun))
+            del self._begun[oldest]  # now, or the next newcomer of a crowd would find it here again
+            oldest.abort()
+        self._begun[handshake] = None
+
+    def end(self, handshake: "Handshake") -> None:
+        """A handshake is over."""
+        self._begun.pop(handshake, None)
+
+    def _accept(self) -> None:
+        for _ in range(_AT_ONCE):
+            try:
+                accepted, place = self._listening.accept()
+            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+                return
+            except OSError as error:  # no more files or memory: those who are here may leave
+                logger.warning("cannot accept a connection now: %s", error)
+                self._loop.remove_reader(self._listening)
+                self._loop.call_later(_RETRY_S, self._open_again)
+                return
+            accepted.setblocking(False)  # noqa: FBT003 - positional only
+            Handshake(self, accepted, (str(place[0]), int(place[1])))
+
+    def _open_again(self) -> None:
+        if self._is_open:
+            self.open()
+
+
+class Handshake:
+    """A client that does not speak HTTPS yet. One that says nothing costs a socket, and no memory of TLS."""
+
+    is_busy = False
+    is_expendable = True
+
+    def __init__(self, door: Door, accepted: socket, peer: tuple[str, int]) -> None:
+        self.peer = peer
+        self.since_s = door.server.now_s
+        self._door, self._socket = door, accepted
+        self._loop = asyncio.get_running_loop()
+        self._task: asyncio.Task[None] | None = None
+        self._is_silent = True
+        self._loop.add_reader(accepted, self._begin)
+        door.server.add(self)
+
+    def _begin(self) -> None:
+        try:
+            begins = self._socket.recv(1, MSG_PEEK)
+        except OSError:
+            begins = b""
+        if begins != _HANDSHAKE:
+            self._close()
+            return
+        self._is_silent = False
+        self._loop.remove_reader(self._socket)
+        self._door.begin(self)
+        self._task = self._loop.create_task(self._shake_hands())
+        self._task.add_done_callback(self._end)
+
+    async def _shake_hands(self) -> None:
+        server = self._door.server
+        done = self._loop.create_future()
+        tls = _Tls(
+            self._loop,
+            Connection(server),
+            self._door.tls,
+            done,
+            server_side=True,
+            ssl_shutdown_timeout=server.limits.linger_s,
+        )
+        tls.buffer = server.buffer[:_RECORD_BYTES]
+        transport, _ = await self._loop.connect_accepted_socket(lambda: tls, self._socket)
+        transport.set_write_buffer_limits(high=0)  # what a client does not read shall not gather below TLS either
+        try:
+            await done
+        except BaseException:
+            transport.abort()
+            raise
+
+    def _end(self, task: "asyncio.Task[None]") -> None:
+        self._task = None  # which holds what TLS has in memory
+        error = None if task.cancelled() else task.exception()
+        if task.cancelled() or error is not None:
+            self._socket.close()
+        if error is not None and not isinstance(error, OSError):  # else the client speaks something else, or is gone
+            logger.error("a handshake failed peer=%r", self.peer, exc_info=error)
+        self._door.end(self)
+        self._door.server.remove(self)
+
+    def _close(self) -> None:
+        if self._is_silent:
+            self._is_silent = False
+            self._loop.remove_reader(self._socket)
+            self._socket.close()
+            self._door.server.remove(self)
+
+    def abort(self) -> None:
+        """Close at once."""
+        if self._task is not None:
+            self._task.cancel()
+        elif self._is_silent:
+            self._loop.remove_reader(self._socket)  # or it might begin before it is closed
+            self._loop.call_soon(self._close)
+
+    def close_if_idle(self) -> None:
+        """Close: no request is under way."""
+        self.abort()
+
+    def enforce_deadline(self, now_s: float) -> None:
+        """Until its end a handshake may take as long as a head."""
+        if now_s - self.since_s > self._door.server.limits.head_s:
+            self.abort()
+
+
+class _Tls(sslproto.SSLProtocol):
+    """TLS as asyncio has it, but for the buffer of its own that each connection would hold."""
+
+    max_size = 1  # of that buffer
+    buffer: memoryview
+
+    def get_buffer(self, n: int) -> memoryview:  # noqa: ARG002 as the base class has it
+        """Where the next bytes go; they are taken out at once, so that all may share it."""
+        self._ssl_buffer_view = self.buffer
+        return self.buffer
