@@ -198,10 +198,11 @@ class HttpServer:
                 self._admitted.move_to_end(key)
                 while len(self._admitted) > _MAX_ADMITTED:
                     self._admitted.popitem(last=False)
-            self._remember(environ)
+            self._remember(credentials, environ)
             connection.admitted(allowed=allowed)
 
-        work = Work(self._sender(environ), ask, lambda: connection.admitted(allowed=None))
+        credentials = _credentials(environ)
+        work = Work(self._sender(credentials, environ), ask, lambda: connection.admitted(allowed=None))
         self._lanes[Lane.ADMISSION].submit(work)
 
     def take_memory(self, connection: Connection, budget: MemoryBudget, size_bytes: int) -> bool:
@@ -234,23 +235,23 @@ class HttpServer:
             self._call_soon(answered, response)
 
         def answered(response: WireResponse) -> None:
-            self._remember(environ)
+            self._remember(credentials, environ)
             connection.respond(response)
 
+        credentials = _credentials(environ)
         lane = self._lanes[self.application.lane(environ["PATH_INFO"])]
-        lane.submit(Work(self._sender(environ), work, connection.refuse_for_load))
+        lane.submit(Work(self._sender(credentials, environ), work, connection.refuse_for_load))
 
-    def _sender(self, environ: "WSGIEnvironment") -> Sender:
+    def _sender(self, credentials: bytes, environ: "WSGIEnvironment") -> Sender:
         """Whose share of the workers a request takes: many callers may have one address, one may have many."""
-        caller = self._callers.get(_credentials(environ))
+        caller = self._callers.get(credentials)
         if caller is not None:
             return Sender(caller, is_known=True)
         return Sender(_network(self.application.address(environ)), is_known=self.application.is_open)
 
-    def _remember(self, environ: "WSGIEnvironment") -> None:
+    def _remember(self, credentials: bytes, environ: "WSGIEnvironment") -> None:
         """Whom the application found behind a request; it is the share that depends on this, no right."""
         caller: str | None = environ.get(CALLER)
-        credentials = _credentials(environ)
         if caller and credentials:
             self._callers[credentials] = caller
             self._callers.move_to_end(credentials)

@@ -110,7 +110,7 @@ def wsgi_environ(
     for name, value in head.fields:
         if "_" in name:  # would look like the same name with a hyphen
             continue
-        key = f"HTTP_{name.upper().replace('-', '_')}"
+        key = _variable(name)
         if key in environ:
             environ[key] += f"{'; ' if name == 'cookie' else ','}{value}"
         else:
@@ -122,6 +122,11 @@ def wsgi_environ(
     if head.has_body or head.content_length is not None:
         environ["CONTENT_LENGTH"] = str(body_bytes)
     return environ
+
+
+@lru_cache(maxsize=256)
+def _variable(name: str) -> str:
+    return f"HTTP_{name.upper().replace('-', '_')}"
 
 
 def call(application: "WSGIApplication", environ: "WSGIEnvironment") -> WireResponse:
