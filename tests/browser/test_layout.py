@@ -120,6 +120,36 @@ def test_a_table_shows_its_last_column_whatever_the_names_are(open_page: Callabl
     assert box["width"] <= 1440
 
 
+# Texts of a figure that lie over each other, and dots under the name of a limit.
+OVERLAPS = """() => {
+  const meet = (a, b, from, to, by) => a[from] < b[to] - by && b[from] < a[to] - by;
+  const over = (a, b, by) => meet(a, b, "left", "right", 0.5) && meet(a, b, "top", "bottom", by);
+  const found = [];
+  for (const svg of document.querySelectorAll(".fig > svg")) {
+    const texts = [...svg.querySelectorAll("text")].map((one) => [one.textContent, one.getBoundingClientRect()])
+      .filter(([, box]) => box.width);
+    for (const [i, [a, one]] of texts.entries())
+      for (const [b, other] of texts.slice(i + 1)) if (over(one, other, 3)) found.push(`${a} | ${b}`);
+    for (const [name, box] of texts.filter(([name]) => name.startsWith("memory")))
+      for (const dot of svg.querySelectorAll("circle"))
+        if (over(box, dot.getBoundingClientRect(), 1)) found.push(`${name} | dot`);
+  }
+  return [...new Set(found)];
+}"""
+
+
+@pytest.mark.parametrize("width", [1440, 1024, 390, 320])
+def test_no_text_of_a_figure_lies_over_another_or_over_dots(
+    open_page: Callable[..., Page], edge: str, width: int
+) -> None:
+    page = open_page("/", width, java_script_enabled=False)
+    found = {}
+    for name in ("idle node", "GPUs", "twelve nodes", "one minute", "long names"):
+        page.goto(edge + PATHS[name])
+        found[name] = page.evaluate(OVERLAPS)
+    assert {name: what for name, what in found.items() if what} == {}
+
+
 # Where the finding of each row is to be read without scrolling: how many times, in rows that have one.
 FINDINGS_IN_SIGHT = """() => [...document.querySelectorAll("tr[data-row]")].map((row) => {
   const finding = row.querySelector(":scope > :last-child").textContent.trim();

@@ -127,6 +127,8 @@ def assess(
         found.append(too_short_finding(job, curves))
     found.sort(key=lambda finding: (finding.level.order, _ORDER[Code(finding.code)]))
     levels: list[Level] = [finding.level for finding in found if finding.level is not Level.OK]
+    told = {finding.metric for finding in found if finding.level is not Level.OK}
+    quiet = [name for name in quiet if name not in told]
     if quiet:
         found.append(_nothing_found(items, quiet, early))
     return Assessment(worst(levels) if levels else verdict_of(items), tuple(found), tuple(items), faulty)

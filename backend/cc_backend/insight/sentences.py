@@ -117,7 +117,7 @@ def _idle(finding: Finding, telling: Telling) -> tuple[str, str]:
     others = _others(facts, finding.nodes, running=telling.running)
     if facts["before"] is not None and facts["before"] > 2 * facts["value"]:
         fell = f"{_names(finding)} fell from a {name} of {number(facts['before'])} to {_amount(facts, 'value')}"
-        seen = f"{fell} {duration(facts['after_s'])} after the start; {others}."
+        seen = f"After {duration(facts['after_s'])} {fell}; {others}."
     elif several:
         verb = "have" if telling.running else "had"
         seen = f"{_names(finding)} {verb} a {name} of {_amount(facts, 'value')}; {others}."
@@ -277,7 +277,7 @@ def _low(finding: Finding, telling: Telling, headline: str, seen: str) -> tuple[
         gpus = count(facts.get("gpus", 0), "GPU")
         verb = "is" if facts.get("gpus") == 1 else "are"
         used = f"{gpus} {verb if telling.running else {'is': 'was', 'are': 'were'}[verb]} used"
-        hours = f"{number(finding.gpu_hours)} GPU hours{' so far' if telling.running else ''} did nothing"
+        hours = f"{number(finding.gpu_hours)} GPU hours did nothing{' so far' if telling.running else ''}"
         return f"{used} {number(in_use * 100, 0)} % of the time: {hours}.", f"{seen}. {usual}"
     if finding.metric == "cpu_load" and finding.core_hours:
         verb, wait, work = ("is", "wait", "works") if telling.running else ("was", "waited", "worked")
@@ -323,14 +323,10 @@ def _too_short(finding: Finding, telling: Telling) -> tuple[str, str]:
     samples = count(int(facts["samples"]), "sample")
     takes = f"A verdict takes {duration(facts['least_s'])} and {MIN_JUDGED_SAMPLES} samples."
     if telling.running:
-        return "Too early to judge.", f"There {_is(facts['samples'])} {samples} so far. {takes}"
+        return "Too early to judge.", f"It has run {duration(facts['after_s'])} and has {samples} so far. {takes}"
     if facts["after_s"] < facts["least_s"]:
         return "Too short to judge.", f"It ran {duration(facts['after_s'])} and has {samples}. {takes}"
     return "Too few samples to judge.", f"It ran {duration(facts['after_s'])} and has {samples}. {takes}"
-
-
-def _is(amount: float) -> str:
-    return "is" if amount == 1 else "are"
 
 
 def _nothing_found(finding: Finding, telling: Telling) -> tuple[str, str]:

@@ -30,6 +30,8 @@ class FindingView:
     detail: str = ""
     link: str = ""
     link_text: str = "Show in plot"
+    passed: bool = False
+    """Whether it says that checks found nothing; what else is no fault is told without a tick."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +113,8 @@ def _finding_view(finding: Finding, telling: Telling) -> FindingView:
     words = words_of(finding, telling)
     query = f"?scope={Scope.ACCELERATOR}" if finding.code == Code.IDLE_GPUS else ""
     link = f"{query}#m-{words.metric}" if words.metric else ""
-    return FindingView(words.level, words.headline, words.detail, link)
+    passed = finding.code == Code.NOTHING_FOUND
+    return FindingView(words.level, words.headline, words.detail, link, passed=passed)
 
 
 def _checks(assessment: Assessment, *, measured: bool) -> list[Check]:

@@ -24,7 +24,7 @@ _BASES = {
 }
 _SCALED_BASES = ("B", "B/s", "F/s", "Flop/s", "Flops/s", "F", "W", "Wh", "J", "Hz", "packets/s", "IO/s")
 _BESIDE_NUMBERS = re.compile(
-    r"(?<=\d) (?=(?:%|°C|[kMGTPEµ]?(?:B|bit|Flop|W|Wh|J|Hz|packets|IO)(?:/s)?|s|min|h|d"
+    r"(?<=\d) (?=(?:%|°C|[kMGTPEµ]?(?:B|bit|Flop|W|Wh|J|Hz|packets|IO)(?:/s|/byte)?|s|min|h|d"
     r"|(?:core|GPU) hours?|nodes?|cores?|GPUs?|jobs?|samples?|checks?|hours?|days?|tries)(?![\w/]))"
 )
 _WITHIN_SPANS = re.compile(r"(\d\u00a0(?:d|h|min)) (?=\d+\u00a0(?:h|min|s)\b)")
@@ -97,15 +97,14 @@ def limit(seconds: float) -> str:
 
 
 def round_span(seconds: float) -> str:
-    """A span for an axis: `0 h`, `30 min`, `1 h`, `2 d`; a fraction only where it is needed."""
-    if seconds == 0:
-        return "0"
-    for size, name in ((DAY_S, "d"), (HOUR_S, "h"), (MINUTE_S, "min")):
-        if seconds >= size and seconds % size == 0:
-            return f"{int(seconds // size)} {name}"
-    if seconds > HOUR_S:
-        return f"{int(seconds // HOUR_S)} h {int(seconds % HOUR_S // MINUTE_S)}"
-    return f"{seconds / MINUTE_S:g} min" if seconds >= MINUTE_S else f"{seconds:g} s"
+    """A span for an axis, always in its largest unit first: `30 min`, `1 h`, `1 h 15`, `1 d 12`."""
+    if seconds < HOUR_S:
+        return "0" if seconds == 0 else f"{seconds:g} s" if seconds < MINUTE_S else f"{seconds / MINUTE_S:g} min"
+    if seconds < DAY_S:
+        hours, rest = divmod(int(seconds), HOUR_S)
+        return f"{hours} h" + (f" {rest // MINUTE_S:02d}" if rest else "")
+    days, rest = divmod(int(seconds), DAY_S)
+    return f"{days} d" + (f" {rest // HOUR_S:02d}" if rest else "")
 
 
 def at(time_s: float, zone: tzinfo | None) -> datetime:

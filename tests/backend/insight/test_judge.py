@@ -91,7 +91,7 @@ def test_nodes_that_stop_are_told_with_the_moment_and_what_they_had(
     found = judge(make_data(cpu_load=rows), hosts=HOSTS)
     first = words(found)[0]
     assert first.headline == "3 of 12 nodes did nothing from 09:40 on."
-    assert first.detail.startswith("bn10, bn11, bn12 fell from a CPU load of 95.0 to 1.50 40 min after the start;")
+    assert first.detail.startswith("After 40 min bn10, bn11, bn12 fell from a CPU load of 95.0 to 1.50; ")
 
 
 def test_a_moment_of_another_day_has_its_day(judge: Judge, make_data: Callable[..., JobData]) -> None:
@@ -254,6 +254,14 @@ def test_a_hung_job_that_somebody_cancelled_says_both(judge: Judge, make_data: C
     assert "Cancelled after 9 h 00 min of 12 h." in said
 
 
+def test_a_metric_that_a_finding_is_about_is_not_said_to_have_found_nothing(
+    judge: Judge, make_data: Callable[..., JobData]
+) -> None:
+    found = judge(idle_data(make_data, idle=("bn08",)), hosts=HOSTS)
+    assert [finding.metric for finding in found.bad] == ["cpu_load"]
+    assert "cpu_load" not in found.findings[-1].facts["metrics"]
+
+
 # Too little to judge
 
 
@@ -306,7 +314,7 @@ def test_a_running_job_says_that_it_is_too_early(judge: Judge, make_data: Callab
     found = judge(early(make_data, 2), state=JobState.RUNNING, duration=100, footprint=None)
     (told,) = words(found, running=True)
     assert told.headline == "Too early to judge."
-    assert told.detail == "There are 2 samples so far. A verdict takes 5 min and 3 samples."
+    assert told.detail == "It has run 1 min and has 2 samples so far. A verdict takes 5 min and 3 samples."
 
 
 def test_a_long_job_of_which_little_is_left_has_too_few_samples(

@@ -83,7 +83,7 @@ def test_a_value_that_is_not_as_it_should_be_is_told_with_its_numbers(
 
 def test_of_a_running_job_it_is_told_as_of_now() -> None:
     gpus = level("acc_utilization", Level.ALERT, "low", 9.0, peak=100.0, unit="%", gpus=1, gpu_hours=33.0)
-    assert words_of(gpus, RUNS).headline == "1 GPU is used 9 % of the time: 33.0 GPU hours so far did nothing."
+    assert words_of(gpus, RUNS).headline == "1 GPU is used 9 % of the time: 33.0 GPU hours did nothing so far."
     load = level("cpu_load", Level.CAUTION, "low", 64.0, core_hours=10.0)
     assert words_of(load, RUNS).headline == "CPU load is 64.0 of 96: about a third of the cores wait."
 

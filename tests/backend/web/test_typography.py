@@ -17,7 +17,9 @@ _NOT_SET = re.compile(
 )  # keep their lines by themselves
 _INLINE = re.compile(r"</?(?:a|b|i|small|span|strong|time|use|wbr)\b[^>]*>")
 _TAG = re.compile(r"<[^>]*>")
-_UNITS = r"%|°C|[kMGTPE]?(?:B|Flop|Wh?|J|Hz|packets|IO)(?:/s)?|s|min|h|d|cores?|nodes?|GPUs?|samples?|jobs?|checks?"
+_UNITS = (
+    r"%|°C|[kMGTPE]?(?:B|Flop|Wh?|J|Hz|packets|IO)(?:/s|/byte)?|s|min|h|d|cores?|nodes?|GPUs?|samples?|jobs?|checks?"
+)
 _BREAKS = re.compile(rf"\d +(?:{_UNITS})(?![\w/])")
 _SPAN_BREAKS = re.compile(r"\d\u00a0(?:d|h|min) \d+\u00a0(?:h|min|s)\b")
 

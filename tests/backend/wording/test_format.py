@@ -41,6 +41,7 @@ def test_measured_numbers_have_three_digits_and_thin_spaces(value: float | None,
         ("10.8 of 6\u202f144 GFlop/s.", ["10.8", "of", "6\u202f144 GFlop/s."]),
         ("3 h 31 min after the start", ["3 h 31 min", "after", "the", "start"]),
         ("for 3 d 4 h, 1 min 30 s, 20 kB", ["for", "3 d 4 h,", "1 min 30 s,", "20 kB"]),
+        ("2.95 Flop/byte", ["2.95 Flop/byte"]),
         ("1 of 8 GPUs, 23.1 GPU hours", ["1", "of", "8 GPUs,", "23.1 GPU", "hours"]),
         (
             "3 minutes and 20 December, from 10 to 20",
@@ -84,7 +85,11 @@ def test_a_time_limit_of_whole_hours_has_no_minutes() -> None:
 
 
 @pytest.mark.parametrize(
-    ("seconds", "text"), [(0, "0"), (3600, "1 h"), (5400, "90 min"), (86400, "1 d"), (30, "30 s"), (90, "1.5 min")]
+    ("seconds", "text"),
+    [
+        *((0, "0"), (30, "30 s"), (90, "1.5 min"), (2700, "45 min"), (3600, "1 h"), (3900, "1 h 05"), (5400, "1 h 30")),
+        *((82800, "23 h"), (86400, "1 d"), (108000, "1 d 06"), (129600, "1 d 12"), (172800, "2 d")),
+    ],
 )
 def test_axis_labels_are_short(seconds: float, text: str) -> None:
     assert f.round_span(seconds) == text

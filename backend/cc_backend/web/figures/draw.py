@@ -9,6 +9,11 @@ TOP, BOTTOM = 8, 20  # room above the plot area and for the time axis
 WIDTH = 1000  # of the stretched coordinate system
 _OVER = 1.02  # a curve may leave the area by this much
 
+_FIT_ANYWHERE = 5
+"""So many labels have room on a phone..."""
+_CROWDED = 3
+"""...but for the one before the last where that ends at the edge, and the steps are no longer than a third."""
+
 Numbers = Sequence[float]
 XLabel = tuple[float, str]
 """A place on the x axis in per cent, and its text."""
@@ -108,19 +113,27 @@ class Area:
         return f'<svg width="{width}" height="{self.height}" aria-hidden="true">{"".join(out)}</svg>'
 
     def x_axis(self, labels: Sequence[XLabel]) -> str:
-        """Ticks and texts below the area; the first and the last are kept inside."""
-        y = self.height - self.bottom
-        out = []
-        for k, (per_cent, text) in enumerate(labels):
-            anchor = "start" if per_cent < 2 else "end" if per_cent > 97 else "middle"  # noqa: PLR2004 - the edges
-            alternate = (len(labels) - 1 - k if labels[-1][0] > 97 else k) % 2  # noqa: PLR2004 - the edge
-            cls = ' class="alt"' if alternate else ""
-            x = short(per_cent)
-            out.append(
-                f'<line class="al" x1="{x}%" x2="{x}%" y1="{y}" y2="{y + 4}"/>'
-                f'<text{cls} x="{x}%" y="{y + 15}" text-anchor="{anchor}">{escape(text)}</text>'
-            )
-        return "".join(out)
+        """Ticks and texts below the area."""
+        return x_ticks(labels, self.height - self.bottom)
+
+
+def x_ticks(labels: Sequence[XLabel], y: float) -> str:
+    """Ticks and texts of a time axis; the first and the last are kept inside, narrow figures leave some out."""
+    last = len(labels) - 1
+    inside = bool(labels) and labels[-1][0] > 97  # noqa: PLR2004 - the last text ends at the edge
+    many = len(labels) > _FIT_ANYWHERE
+    near = last - (2 if many else 1) if inside and last >= _CROWDED else -1
+    out = []
+    for k, (per_cent, text) in enumerate(labels):
+        anchor = "start" if per_cent < 2 else "end" if per_cent > 97 else "middle"  # noqa: PLR2004 - the edges
+        alternate = many and (last - k if inside else k) % 2
+        cls = ' class="alt"' if alternate else ' class="near"' if k == near else ""
+        x = short(per_cent)
+        out.append(
+            f'<line class="al" x1="{x}%" x2="{x}%" y1="{short(y)}" y2="{short(y + 4)}"/>'
+            f'<text{cls} x="{x}%" y="{short(y + 15)}" text-anchor="{anchor}">{escape(text)}</text>'
+        )
+    return "".join(out)
 
 
 def stretched(body: str, height: int) -> str:

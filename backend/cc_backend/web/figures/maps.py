@@ -10,7 +10,7 @@ from markupsafe import Markup, escape
 
 from cc_backend.insight.curves import Values, nan_mean, shrink
 from cc_backend.model import Level
-from cc_backend.web.figures.draw import BOTTOM, TOP, WIDTH, XLabel, box, mark, short, stretched
+from cc_backend.web.figures.draw import BOTTOM, TOP, WIDTH, XLabel, box, mark, short, stretched, x_ticks
 from cc_backend.wording.format import number, plain
 
 _LEVELS = 9
@@ -55,7 +55,7 @@ def heat(
         for a, b, y in holes
     ]
     body += [stretched("".join(inner), height), *_fault_marks(cells, names, faulty, row_h)]
-    body.append(_heat_x(x_labels, height))
+    body.append(x_ticks(x_labels, height - BOTTOM))
     side = f'<svg width="64" height="{height}" aria-hidden="true">{_heat_names(names, faulty, row_h)}</svg>'
     return Markup(box(side, "".join(body), height, label))  # noqa: S704 - numbers and escaped names only
 
@@ -131,17 +131,6 @@ def _heat_names(names: Sequence[str], faulty: Mapping[str, Level], row_h: int) -
     return "".join(out)
 
 
-def _heat_x(labels: Sequence[XLabel], height: int) -> str:
-    y = height - BOTTOM
-    out = []
-    for per_cent, text in labels:
-        anchor = "start" if per_cent < 2 else "end" if per_cent > 97 else "middle"  # noqa: PLR2004 - the edges
-        x = short(per_cent)
-        out.append(f'<line class="al" x1="{x}%" x2="{x}%" y1="{y}" y2="{y + 4}"/>')
-        out.append(f'<text x="{x}%" y="{y + 15}" text-anchor="{anchor}">{escape(text)}</text>')
-    return "".join(out)
-
-
 @dataclass(frozen=True, slots=True)
 class Roof:
     """The limits of one node, in GFlop/s and GB/s."""
@@ -205,7 +194,7 @@ def roofline(dots: Sequence[Dot], roof: Roof, label: str, *, height: int = 240) 
     out.append(segment(knee, roof.simd, x_high, roof.simd, "roof"))
     out.append(segment(roof.scalar / roof.bandwidth, roof.scalar, x_high, roof.scalar, "roof thin"))
     out.append(_roof_names(roof, lx, ly))
-    out.append(_heat_x([(lx(x), f"{x:g}") for x in columns], height))
+    out.append(x_ticks([(lx(x), f"{x:g}") for x in columns], height - BOTTOM))
     side = "".join(
         f'<text x="37" y="{short(ly(t) + 3.5)}" text-anchor="end">{escape(_decade(t))}</text>' for t in decades
     )
@@ -224,12 +213,17 @@ def _decade(value: float) -> str:
 
 
 def _roof_names(roof: Roof, lx: Callable[[float], float], ly: Callable[[float], float]) -> str:
-    at = 0.16
+    """The names of the limits; that of the memory stands above its slope, where no dot can be, if there is room."""
+    knee = roof.simd / roof.bandwidth
+    at = min(1.6, knee)
+    left = lx(at) >= 50  # noqa: PLR2004 - per cent, what the name takes on a phone
+    at, place = (at, 'dx="-4" text-anchor="end"') if left else (min(0.16, knee), 'dx="8"')
+    y = ly(at * roof.bandwidth) + (-5 if left else 14)
     return (
         f'<text class="halo" x="100%" dx="-3" y="{short(ly(roof.simd) - 5)}" text-anchor="end">'
         f"vector peak {escape(plain(roof.simd))}</text>"
         f'<text class="halo" x="100%" dx="-3" y="{short(ly(roof.scalar) - 5)}" text-anchor="end">'
         f"scalar peak {escape(plain(roof.scalar))}</text>"
-        f'<text class="halo" x="{short(lx(at))}%" dx="8" y="{short(ly(at * roof.bandwidth) + 14)}">'
+        f'<text class="halo" x="{short(lx(at))}%" y="{short(y)}" {place}>'
         f"memory {escape(plain(roof.bandwidth))} GB/s</text>"
     )

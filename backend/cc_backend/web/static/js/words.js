@@ -3,6 +3,7 @@
 const THIN = "\u202f";
 const NO_BREAK = "\u00a0";
 const HOUR_S = 3600;
+const DAY_S = 24 * HOUR_S;
 
 export function number(value, digits) {
   if (value === null || value === undefined || !Number.isFinite(value)) return "\u2013";
@@ -36,9 +37,11 @@ export function spanLabel(seconds, step) {
   const s = Math.round(seconds);
   if (s === 0) return "0";
   if (step < 60) return `${s} s`;
-  for (const [size, name] of [[86400, "d"], [3600, "h"], [60, "min"]]) if (s >= size && s % size === 0) return `${s / size} ${name}`;
-  if (s > 3600) return `${Math.floor(s / 3600)} h ${Math.floor((s % 3600) / 60)}`;
-  return s >= 60 ? `${Math.round(s / 6) / 10} min` : `${s} s`;
+  if (s < 60) return `${s} s`;
+  if (s < HOUR_S) return `${Math.round(s / 6) / 10} min`;
+  const [size, name, part] = s < DAY_S ? [HOUR_S, "h", 60] : [DAY_S, "d", HOUR_S];
+  const rest = Math.floor((s % size) / part);
+  return `${Math.floor(s / size)} ${name}${rest ? ` ${two(rest)}` : ""}`;
 }
 
 const MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
@@ -50,7 +53,6 @@ export function offsetAt(offsets, time) {
   return found;
 }
 
-const DAY_S = 24 * HOUR_S;
 const dayOf = (offsets, time) => Math.floor((time + offsetAt(offsets, time)) / DAY_S);
 
 // When the day begins that this local midnight should begin: where the midnight is skipped, at the change of the clock.
