@@ -52,7 +52,7 @@ bench: $(ASSETS) ## speed and memory figures of this machine
 
 FUZZ_S ?= 60
 
-fuzz: $(READY) ## search for bytes that break a reader of the store, FUZZ_S seconds each; needs clang and atheris
+fuzz: $(READY) ## search for bytes that break a reader of the store or of HTTP, FUZZ_S seconds each; needs clang and atheris
 	@sh packaging/fuzz.sh $(BIN)/python $(FUZZ_S)
 
 screenshots: $(ASSETS) ## pages at 1440 and 390 px, light and dark, into build/screenshots

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Runs every fuzzer of the store for some seconds each: the C parts (needs clang), then the rest (needs atheris).
+# Runs every fuzzer of the store and of the HTTP server for some seconds each: the C parts (needs clang), then the rest (needs atheris).
 # usage: fuzz.sh PYTHON SECONDS
 set -eu
 python=$1
@@ -22,7 +22,7 @@ for part in lines codec; do
 done
 
 "$python" -c 'import atheris' 2>/dev/null || { echo "The other fuzzers need atheris: $python -m pip install -e '.[fuzz]'" >&2; exit 1; }
-for target in line_protocol ingest log snapshot payload restore checkpoint query answer; do
+for target in line_protocol ingest log snapshot payload restore checkpoint query answer head chunks; do
     echo "== $target"
     "$python" "$fuzz/fuzz_python.py" "$target" -max_total_time="$seconds" -max_len=2048 -verbosity=0 -print_final_stats=1
 done
