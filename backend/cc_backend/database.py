@@ -244,7 +244,7 @@ class Database(peewee.SqliteDatabase):
         self._close_connections_of_dead_threads()
         with self._connections_lock:
             if self._is_closed_for_good:
-                raise Unavailable(f"the database {self.database} is closed", code=ErrorCode.DATABASE_UNAVAILABLE)
+                raise Unavailable("the database is closed: the server ends", code=ErrorCode.DATABASE_UNAVAILABLE)
         # Before another file is opened: SQLite would take the -wal file for its own, and remove it in the end.
         self._demand_place()
         with self._translated():
@@ -298,7 +298,7 @@ class Database(peewee.SqliteDatabase):
             self.note_fault(_KIND.get(code & 0xFF, FaultKind.WRITE), advice, cause)
             raise self._unavailable(advice) from error
         if "closed database" in str(error):
-            text = f"the database {self.database} is closed"
+            text = "the database is closed: the server ends"
             raise Unavailable(text, code=ErrorCode.DATABASE_UNAVAILABLE) from error
 
     def _close_connections_of_dead_threads(self) -> None:

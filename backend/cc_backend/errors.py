@@ -21,7 +21,7 @@ from cc_common.errors import CockpitError
 
 
 class BackendError(CockpitError):
-    """Root of the backend's errors; the text is fit to be shown to whoever asked, `code` is for programs."""
+    """Root of the backend's errors; `shown` is the text for whoever asked, `code` is for programs."""
 
     status: ClassVar[int] = 500
     general_code: ClassVar[ErrorCode] = ErrorCode.INTERNAL_ERROR
@@ -30,6 +30,11 @@ class BackendError(CockpitError):
         super().__init__(message)
         self.code = code or self.general_code
         self.retry_after_s = retry_after_s
+
+    @property
+    def shown(self) -> str:
+        """The text for whoever asked: it names nothing of the server's inside, such as a path."""
+        return str(self)
 
 
 class InvalidInput(BackendError):
@@ -89,6 +94,15 @@ class Unavailable(BackendError):
 
 
 class ArchiveError(BackendError):
-    """A file of the job archive is missing or damaged; the text names it."""
+    """A file of the job archive is missing or damaged; the text names it, for the log.
+
+    `subject` is what `shown` names instead, such as a job.
+    """
 
     general_code = ErrorCode.ARCHIVE_DAMAGED
+    subject = "a part of the job archive"
+
+    @property
+    def shown(self) -> str:
+        """What is missing or damaged, without its path."""
+        return f"{self.subject} is missing or damaged; the server's log names the file"

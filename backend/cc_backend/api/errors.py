@@ -50,7 +50,7 @@ def answer_to_cockpit_error(error: CockpitError) -> Response:
     # a part that is away has been told of once, and may be asked for a thousand times a second
     if error.status >= HTTPStatus.INTERNAL_SERVER_ERROR and not isinstance(error, Unavailable):
         logger.error("request failed method=%s path=%r status=%d error=%r", *_where(), error.status, str(error))
-    answer = problem(error.status, error.code, str(error))
+    answer = problem(error.status, error.code, error.shown)
     if error.retry_after_s is not None:
         answer.headers["Retry-After"] = str(error.retry_after_s)
     return answer

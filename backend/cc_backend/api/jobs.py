@@ -86,7 +86,7 @@ def get_job_metrics(job_id: str) -> Response:
         return _answer(numbers.job_metrics(data, _missing(services, job, data, names)))
     except BackendError as error:
         logger.info("no metrics of job id=%r error=%s", job_id[:40], error)
-        return _answer(numbers.no_job_metrics(str(error), error.code), error.status if shows_status else HTTPStatus.OK)
+        return _answer(numbers.no_job_metrics(error.shown, error.code), error.status if shows_status else HTTPStatus.OK)
 
 
 def used_nodes() -> Response:
@@ -120,7 +120,7 @@ def _find_or_conflict(services: Services, job_id: str) -> Job:
         return _find(services, job_id)
     except NotFound as error:
         # Existing clients know a missing job by 422 here.
-        raise Conflict(str(error), code=error.code) from error
+        raise Conflict(error.shown, code=error.code) from error
 
 
 def _wire(job: Job, *, with_meta_data: bool) -> dict[str, Any]:

@@ -174,9 +174,10 @@ class FileArchive:
     def load_job(self, key: JobKey) -> Job:
         """The metadata of a job; raises ArchiveError if it is missing, damaged, or that of another job."""
         path = self.job_directory(key) / _META
-        job = job_from_bytes(self._read(path, _LARGEST_META_BYTES), source=str(path))
-        if (job.cluster, job.job_id, job.start_time) != (key.cluster, key.job_id, key.start_time):
-            raise ArchiveError(f"{path}: describes job {job.job_id} of {job.cluster!r}, started {job.start_time}")
+        with _about(key):
+            job = job_from_bytes(self._read(path, _LARGEST_META_BYTES), source=str(path))
+            if (job.cluster, job.job_id, job.start_time) != (key.cluster, key.job_id, key.start_time):
+                raise ArchiveError(f"{path}: describes job {job.job_id} of {job.cluster!r}, started {job.start_time}")
         return job
 
     def load_data(self, key: JobKey) -> JobData:
@@ -185,7 +186,8 @@ class FileArchive:
         path = directory / _PACKED
         if not path.exists():
             path = directory / _PLAIN
-        return data_from_bytes(self._read(path, _LARGEST_DATA_BYTES), source=str(path))
+        with _about(key):
+            return data_from_bytes(self._read(path, _LARGEST_DATA_BYTES), source=str(path))
 
     def iterate(self, cluster: str = "", *, report: Callable[[ArchiveError], None] = log_damage) -> Iterator[Job]:
         """The metadata of all jobs, or of one cluster's, ordered by cluster, id and start.
@@ -313,6 +315,16 @@ class FileArchive:
         version = text.removesuffix("\n")
         if version != str(VERSION):
             raise ArchiveError(f"{path}: the archive has version {version[:20]!r}, this program reads {VERSION} only")
+
+
+@contextmanager
+def _about(key: JobKey) -> Iterator[None]:
+    """Errors that show whose archive it is that cannot be read."""
+    try:
+        yield
+    except ArchiveError as error:
+        error.subject = f"the archive of job {key.job_id} of {key.cluster}, started {key.start_time},"
+        raise
 
 
 def _plain_number(value: object, name: str) -> int:

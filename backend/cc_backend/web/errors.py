@@ -97,7 +97,7 @@ def answer(error: Exception) -> Response:
 def _read(error: Exception) -> tuple[int, str, int | None]:
     """Status, text fit for people, and when to come back."""
     if isinstance(error, BackendError):
-        return error.status, str(error), error.retry_after_s
+        return error.status, error.shown, error.retry_after_s
     if isinstance(error, HTTPException):
         return error.code or 500, "", None
     return 500, "", None
