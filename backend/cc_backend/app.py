@@ -2,7 +2,8 @@
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 from flask import Flask, Response
@@ -24,9 +25,10 @@ from cc_backend.auth.sessions import Sessions
 from cc_backend.auth.tokens import Tokens
 from cc_backend.auth.users import Users
 from cc_backend.clusters import ClusterFiles, Clusters, HeldHosts
-from cc_backend.database import open_database
+from cc_backend.database import Database, FaultKind, open_database
 from cc_backend.databasewatch import DatabaseWatch
 from cc_backend.datalocks import lock_data
+from cc_backend.errors import Unavailable
 from cc_backend.externalstore import ExternalStore, places_of
 from cc_backend.health import HealthMonitor, Part
 from cc_backend.httpserver.headers import COMMON, finish_response
@@ -132,8 +134,9 @@ def create_services(
     )
     migrate(database, now_s=int(clock()))
     generations = ClusterGenerations(database)
-    numbers = generations.record(clusters, now_s=int(clock()))
-    clusters.take_over(Clusters(dict(clusters.items()), generations=numbers, earlier=generations))
+    with spite_of_damage(database, "new jobs are not told which cluster configuration they start with"):
+        numbers = generations.record(clusters, now_s=int(clock()))
+        clusters.take_over(Clusters(dict(clusters.items()), generations=numbers, earlier=generations))
     users = Users(database)
     keys = settings.auth.jwts
     tokens = Tokens(
@@ -141,9 +144,11 @@ def create_services(
         TokenKeys.from_base64(private=keys.private_key, public=keys.public_key),
         validate_user=keys.validate_user,
     )
-    held = generations.held()
-    warn_of_held(clusters, held)
-    metrics, nodes = tables(clusters, held)
+    metrics, nodes = tables(clusters)
+    with spite_of_damage(database, "of running jobs, samples of what has left cluster.json are not taken"):
+        held = generations.held()
+        warn_of_held(clusters, held)
+        metrics, nodes = tables(clusters, held)
     store = open_store(settings.metric_store, metrics, int(clock()), nodes=nodes, background=True)
     watch = DatabaseWatch(database)
     stores = StoreRouter(store, [ExternalStore(place) for place in places_of(settings.metric_store_external)])
@@ -186,6 +191,20 @@ def create_services(
         trusted_clock=TrustedClock(clock, steady=steady_clock, last_known_s=store.last_alive_s),
         held_tables=None if (metrics, nodes) == tables(clusters) else (metrics, nodes),
     )
+
+
+@contextmanager
+def spite_of_damage(database: Database, consequence: str) -> Iterator[None]:
+    """Lets the start go on where a page of the database is damaged, which the health check says; the log has what of it.
+
+    Samples are taken then, and what can be read is shown, until a backup is restored.
+    """
+    try:
+        yield
+    except Unavailable:
+        if not database.has_fault(FaultKind.DAMAGED):
+            raise
+        logger.error("the database is damaged: %s until a backup is restored", consequence)  # noqa: TRY400 - told already
 
 
 def warn_of_held(clusters: Clusters, held: Iterable[HeldHosts]) -> None:

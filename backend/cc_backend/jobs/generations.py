@@ -79,8 +79,9 @@ class ClusterGenerations:
                 .where(which)
                 .distinct()
             )
-            for cluster, sub_cluster, generation, host in query.tuples().execute(self._database):
-                hosts[cluster, sub_cluster, generation].add(host)
+            for cluster, sub_cluster, generation, host in self._database.rows(query):
+                if isinstance(cluster, str) and isinstance(sub_cluster, str) and isinstance(host, str):
+                    hosts[cluster, sub_cluster, generation if isinstance(generation, int) else 0].add(host)
         return [HeldHosts(*key, frozenset(names)) for key, names in sorted(hosts.items())]
 
     def _newest_first(self, cluster: str) -> Iterator[Cluster]:
