@@ -150,6 +150,9 @@ def create_services(
         warn_of_held(clusters, held)
         metrics, nodes = tables(clusters, held)
     store = open_store(settings.metric_store, metrics, int(clock()), nodes=nodes, background=True)
+    search = JobSearch(database, clusters)
+    with spite_of_damage(database, "folders of the job archive that are gone are not noticed"):
+        archive.folders.expect(search.archived_clusters(), search.has_archived)
     watch = DatabaseWatch(database)
     stores = StoreRouter(store, [ExternalStore(place) for place in places_of(settings.metric_store_external)])
     metricdata = MetricData(stores, archive, clusters)
@@ -163,7 +166,7 @@ def create_services(
         stores=stores,
         archive=archive,
         jobs=JobLifecycle(database, clusters),
-        search=JobSearch(database, clusters),
+        search=search,
         nodes=NodeStates(database, clusters),
         metricdata=metricdata,
         judge=Judge(
@@ -195,9 +198,9 @@ def create_services(
 
 @contextmanager
 def spite_of_damage(database: Database, consequence: str) -> Iterator[None]:
-    """Lets the start go on where a page of the database is damaged, which the health check says; the log has what of it.
+    """Lets the start go on where a page of the database is damaged, and logs what follows from that.
 
-    Samples are taken then, and what can be read is shown, until a backup is restored.
+    The health check tells of the damage. Until a backup is restored samples are taken, and what can be read is shown.
     """
     try:
         yield

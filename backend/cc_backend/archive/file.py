@@ -24,6 +24,7 @@ import orjson
 
 from cc_backend.archive.atomic import make_directories, remove_file, remove_leftovers, write_atomically
 from cc_backend.archive.document import job_from_bytes, job_to_bytes
+from cc_backend.archive.folders import RETRY_AFTER_S, ArchiveFolders
 from cc_backend.archive.jsontext import parse_json
 from cc_backend.archive.samples import data_from_bytes, data_to_bytes
 from cc_backend.clusters.load import is_cluster_name, parse_cluster
@@ -31,7 +32,6 @@ from cc_backend.errors import ArchiveError, InvalidInput, NotFound, Unavailable
 from cc_backend.model import Job, JobData, JobKey
 
 VERSION = 3
-RETRY_AFTER_S = 30
 
 logger = logging.getLogger(__name__)
 
@@ -67,6 +67,7 @@ class FileArchive:
         self.root = root
         self._fault = ""
         self._write_failed = False
+        self.folders = ArchiveFolders(root)
         self._check_version()
 
     @classmethod
@@ -95,6 +96,7 @@ class FileArchive:
         else:
             may_use = os.access(self.root, os.R_OK | os.W_OK | os.X_OK)
             found = "" if may_use else f"{self.root}: may not be read and written any more"
+            self.folders.look()
         if not found and self._write_failed:
             found = self._try_writing()
         if found and not self._fault:
@@ -108,7 +110,7 @@ class FileArchive:
         if self._write_failed:
             return ["the job archive cannot be written: make room on its file system, or see what the log says"]
         advice = "put its folder back as it was, with the rights of the server's account"
-        return [f"the job archive cannot be used: {advice}"] if self._fault else []
+        return [f"the job archive cannot be used: {advice}"] if self._fault else self.folders.faults()
 
     def _try_writing(self) -> str:
         """What keeps the archive from being written, empty if nothing does any more."""
@@ -141,6 +143,15 @@ class FileArchive:
                 "the job archive cannot be used now: its folder is not there", retry_after_s=RETRY_AFTER_S
             )
 
+    def demand_place(self, key: JobKey) -> None:
+        """Return if a job can have its place in the archive.
+
+        Raises:
+            Unavailable: the archive, or a folder of it in which there are jobs, was moved away or unmounted.
+        """
+        self.demand_root()
+        self.folders.demand(key)
+
     def exists(self, key: JobKey) -> bool:
         """Whether the archive has this job; raises InvalidInput for a key that no job can have."""
         return (self.job_directory(key) / _META).is_file()
@@ -148,11 +159,12 @@ class FileArchive:
     def store(self, job: Job, data: JobData) -> None:
         """Write a job: samples first, then metadata; whatever interrupts that leaves no mixture of old and new.
 
-        Raises ArchiveError that names the file and the reason, such as a full disk.
+        Raises ArchiveError that names the file and the reason, such as a full disk, and as `demand_place`.
         """
         content = data_to_bytes(data)
         with self._writing():
             self._store(job, content)
+        self.folders.has_jobs(job.cluster)
 
     def _store(self, job: Job, content: bytes) -> None:
         directory = self._prepared_directory(job)
@@ -175,7 +187,7 @@ class FileArchive:
         """The metadata of a job; raises ArchiveError if it is missing, damaged, or that of another job."""
         path = self.job_directory(key) / _META
         with _about(key):
-            job = job_from_bytes(self._read(path, _LARGEST_META_BYTES), source=str(path))
+            job = job_from_bytes(self._read(path, _LARGEST_META_BYTES, key), source=str(path))
             if (job.cluster, job.job_id, job.start_time) != (key.cluster, key.job_id, key.start_time):
                 raise ArchiveError(f"{path}: describes job {job.job_id} of {job.cluster!r}, started {job.start_time}")
         return job
@@ -187,7 +199,7 @@ class FileArchive:
         if not path.exists():
             path = directory / _PLAIN
         with _about(key):
-            return data_from_bytes(self._read(path, _LARGEST_DATA_BYTES), source=str(path))
+            return data_from_bytes(self._read(path, _LARGEST_DATA_BYTES, key), source=str(path))
 
     def iterate(self, cluster: str = "", *, report: Callable[[ArchiveError], None] = log_damage) -> Iterator[Job]:
         """The metadata of all jobs, or of one cluster's, ordered by cluster, id and start.
@@ -225,9 +237,10 @@ class FileArchive:
         return document
 
     def store_cluster(self, document: Mapping[str, Any]) -> None:
-        """Write a cluster.json as it is given; raises InvalidInput if it describes no cluster."""
+        """Write a cluster.json as it is given; raises InvalidInput if it describes none, and as `demand_place`."""
         cluster, _ = parse_cluster(document, source="cluster.json")
         directory = self._cluster_directory(cluster.name)
+        self.folders.demand_cluster(cluster.name)
         self._make(directory)
         content = orjson.dumps(document, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
         write_atomically(directory / "cluster.json", content)
@@ -284,7 +297,9 @@ class FileArchive:
         return self.root / name
 
     def _prepared_directory(self, job: Job) -> Path:
-        directory = self.job_directory(JobKey(job.cluster, job.job_id, job.start_time))
+        key = JobKey(job.cluster, job.job_id, job.start_time)
+        directory = self.job_directory(key)
+        self.demand_place(key)
         self._make(directory)
         return directory
 
@@ -296,11 +311,11 @@ class FileArchive:
         except OSError as error:
             raise ArchiveError(f"{directory}: cannot be made: {error.strerror}") from error
 
-    def _read(self, path: Path, limit_bytes: int) -> bytes:
+    def _read(self, path: Path, limit_bytes: int, key: JobKey) -> bytes:
         try:
             return _read(path, limit_bytes)
         except ArchiveError:
-            self.demand_root()
+            self.demand_place(key)
             raise
 
     def _check_version(self) -> None:

@@ -46,7 +46,13 @@ def cluster_add(
     if name in configured_clusters(settings) and not replace:
         raise InvalidInput(f"the cluster '{name}' exists already; --replace overwrites its description")
     notes = _dependents(settings, document)
-    FileArchive(Path(settings.archive.path)).store_cluster(document)
+    archive = FileArchive(Path(settings.archive.path))
+    if (archive.root / name).is_dir():
+        archive.store_cluster(document)
+    else:
+        with opened_database(settings) as database:  # what jobs there should be, if its folder was moved away
+            archive.folders.expect((), JobSearch(database).has_archived)
+            archive.store_cluster(document)
     for note in notes:
         typer.echo(f"note: {note}; they keep what they started with", err=True)
     typer.echo(f"added cluster '{name}'; a running server sees it within seconds")

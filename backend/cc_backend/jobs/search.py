@@ -8,6 +8,7 @@ from typing import Any
 
 import peewee
 
+from cc_backend.archive.folders import LAST_JOB_ID
 from cc_backend.clusters import Clusters
 from cc_backend.database import Database
 from cc_backend.errors import InvalidInput, NotAllowed, NotFound
@@ -152,6 +153,16 @@ class JobSearch:
     def clusters(self) -> tuple[str, ...]:
         """The clusters that occur in any job, sorted, also those that are no longer configured; at most 1000."""
         return self._distinct_of_all(JobRow.cluster)
+
+    def archived_clusters(self) -> list[str]:
+        """The clusters of which jobs are archived."""
+        return [name for name in self.clusters() if self.has_archived(name, 0, LAST_JOB_ID)]
+
+    def has_archived(self, cluster: str, first: int, last: int) -> bool:
+        """Whether jobs of a cluster are archived that have ids from the one to the other, both included."""
+        these = (JobRow.cluster == cluster) & JobRow.job_id.between(first, last)
+        query = JobRow.select(JobRow.id).where(these, JobRow.monitoring_status == MonitoringStatus.ARCHIVED)
+        return query.limit(1).scalar(self._database) is not None
 
     def running(self, *, now_s: int | None = None) -> list[Job]:
         """All running jobs, oldest first, for background work; without a time their durations are 0."""

@@ -14,11 +14,11 @@ from cc_backend.archive.file import FileArchive
 from cc_backend.archive.scopes import archive_scopes
 from cc_backend.archive.statistics import complete, finish
 from cc_backend.clusters import Clusters
-from cc_backend.errors import BackendError
+from cc_backend.errors import BackendError, Unavailable
 from cc_backend.jobs.search import WAITING_AT_ONCE, JobSearch
 from cc_backend.judging import Judge
 from cc_backend.metricdata import MetricData
-from cc_backend.model import Job, JobData, Judgement, MonitoringStatus
+from cc_backend.model import Job, JobData, JobKey, Judgement, MonitoringStatus
 
 FIRST_RETRY_S = 10
 LONGEST_RETRY_S = 600
@@ -128,6 +128,11 @@ class Archiver:
         return self._retention_now_s > job.stop_time + self._rules.retention_s
 
     def _archive_job(self, job: Job, now_s: int, result: ArchivingResult) -> None:
+        try:
+            self._archive.demand_place(JobKey(job.cluster, job.job_id, job.start_time))
+        except Unavailable:  # told once, by the archive; no job is given up for that
+            result.waiting += 1
+            return
         try:
             whole = self._search.finished(job.id)
             if whole is None:  # it was removed meanwhile
