@@ -208,6 +208,42 @@ class TestWhereNoConfigurationIsKnown:
             assert page_of(site, f"/monitoring/job/{id_}?scope={scope}").status_code == 200
         assert "GB" in page_of(site, f"/monitoring/job/{id_}").text
 
+    @pytest.mark.parametrize("path", ["/monitoring/jobs/?cluster=tern", "/monitoring/jobs/?cluster=tern&view=plots"])
+    def test_its_row_in_a_list_has_the_curves_that_the_archive_has(self, site: Any, site_of: Any, path: str) -> None:
+        id_ = site.archived_job()
+        before = page_of(site, path).text
+        self.forgotten(site, id_)
+        site = restarted(site, site_of)
+        for _ in range(2):  # the second time from what is kept
+            page = page_of(site, path).text
+            assert "not measured" not in page
+            assert page.count("<polyline") + page.count("<path") >= 3
+            assert ("GB" in page) is ("GB" in before)
+
+    def test_a_metric_that_was_restricted_when_it_was_known_is_not_in_the_row(
+        self, site_of: Any, tern: dict[str, Any]
+    ) -> None:
+        for entry in tern["metricConfig"]:
+            entry["restrict"] = entry["name"] == "mem_used"
+        site = site_of(clusters=[tern])
+        site.archived_job()
+        with site.services.database.write():  # the job's own is unknown, and no other has its subcluster
+            JobRow.update(cluster_config=0, sub_cluster="gone").execute(site.services.database)
+        assert "Memory used" not in page_of(site, "/monitoring/jobs/?cluster=tern").text
+        assert "Memory used" in page_of(site, "/monitoring/jobs/?cluster=tern", "admin").text
+
+    def test_the_api_thins_to_the_coarsest_metric_of_the_archive_and_says_what_is_missing(
+        self, site: Any, site_of: Any
+    ) -> None:
+        id_ = site.archived_job(skip=(3, 4, 5))
+        path = f"/api/jobs/{id_}?all-metrics=true"
+        known = site.client.get(path, headers=site.headers()).get_json()
+        self.forgotten(site, id_)
+        site = restarted(site, site_of)
+        answer = site.client.get(path, headers=site.headers()).get_json()
+        assert answer["Data"] == known["Data"]
+        assert answer["missingData"].keys() == known["missingData"].keys() - {"acc_utilization"}, "of a job without GPU"
+
     def test_one_whose_samples_cannot_be_read_still_has_its_record(self, site: Any, site_of: Any) -> None:
         id_ = site.archived_job()
         directory = site.services.archive.job_directory(JobKey("tern", 88412, START_S))

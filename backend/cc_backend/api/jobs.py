@@ -14,12 +14,14 @@ from cc_backend.api.binding import check_cluster
 from cc_backend.api.bodies import read_json
 from cc_backend.api.listing import read_list_query
 from cc_backend.api.parameters import flag, scopes, whole_number
+from cc_backend.archive.measured import measured_sub_cluster, with_measured_metrics
 from cc_backend.auth.guard import current_caller
 from cc_backend.auth.rows import row_rule
 from cc_backend.errors import ArchiveError, BackendError, Conflict, InvalidInput, NotAllowed, NotFound
 from cc_backend.jobs.payloads import job_to_wire
 from cc_backend.jobs.restrictions import IsRestricted, visible_part
 from cc_backend.jobs.tags import chosen_tags, visible_tags
+from cc_backend.metricdata import comes_from_archive, thin
 from cc_backend.model import Job, JobData, JobKey, MetricStatistic, MonitoringStatus, Scope
 from cc_backend.services import Services, current
 from cc_common.errorcodes import ErrorCode
@@ -132,12 +134,17 @@ def _samples(services: Services, job: Job, names: list[str] | None) -> JobData:
     if names is not None and not names:
         return {}
     wanted = [Scope.CORE, Scope.ACCELERATOR] if job.num_nodes == 1 else [Scope.NODE]
-    metrics = services.clusters[job.cluster].metrics if job.cluster in services.clusters else {}
-    coarsest_s = max((metric.timestep_s for metric in metrics.values()), default=None)
-    data = services.metricdata.job_data(
-        job, names, wanted, now_s=services.now_s(), resolution_s=coarsest_s, statistics=True
-    )
+    data = services.metricdata.job_data(job, names, wanted, now_s=services.now_s(), statistics=True)
+    coarsest_s = _coarsest_timestep_s(services, job, data)
+    data = thin(data, coarsest_s) if coarsest_s else data
     return visible_part(data, _restricted(services, job))
+
+
+def _coarsest_timestep_s(services: Services, job: Job, data: JobData) -> int | None:
+    """The longest time between two samples of any metric of the cluster; of the job where that is not known."""
+    if job.cluster in services.clusters:
+        return max((metric.timestep_s for metric in services.clusters[job.cluster].metrics.values()), default=None)
+    return max((metric.timestep_s for by_scope in data.values() for metric in by_scope.values()), default=None)
 
 
 def _restricted(services: Services, job: Job) -> IsRestricted:
@@ -146,11 +153,16 @@ def _restricted(services: Services, job: Job) -> IsRestricted:
 
 
 def _missing(services: Services, job: Job, data: JobData, names: list[str] | None) -> numbers.Missing:
-    """What is missing of the metrics that were asked for, and why; nothing where no configuration is known."""
+    """What is missing of the metrics that were asked for, and why.
+
+    Where no configuration is known it is about the metrics that the archive has.
+    """
     try:
         sub_cluster = services.clusters.of_job(job)
     except NotFound:
-        return {}
+        if not comes_from_archive(job):
+            return {}
+        sub_cluster = with_measured_metrics(measured_sub_cluster(job), data)
     hides = _restricted(services, job)
     sub_cluster = replace(sub_cluster, metrics=visible_part(sub_cluster.metrics, hides))
     metrics = {name: config for name, config in sub_cluster.metrics.items() if names is None or name in names}

@@ -37,9 +37,16 @@ def measured_sub_cluster(job: Job) -> SubCluster:
 
 def with_measured_metrics(sub_cluster: SubCluster, data: JobData, *, restricted: Collection[str] = ()) -> SubCluster:
     """The subcluster with those metrics of a job that left its configuration; some may be seen by staff only."""
+    return with_metrics(sub_cluster, measured_metrics(data), restricted=restricted)
+
+
+def with_metrics(
+    sub_cluster: SubCluster, measured: Mapping[str, MetricConfig], *, restricted: Collection[str] = ()
+) -> SubCluster:
+    """The subcluster with those of some measured metrics that it lacks; some may be seen by staff only."""
     left = {
         name: replace(config, restrict=name in restricted)
-        for name, config in measured_metrics(data).items()
+        for name, config in measured.items()
         if name not in sub_cluster.metrics
     }
     return replace(sub_cluster, metrics={**sub_cluster.metrics, **left}) if left else sub_cluster

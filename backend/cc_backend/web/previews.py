@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cc_backend.clusters.model import SubCluster
+from cc_backend.clusters.model import MetricConfig, SubCluster
 from cc_backend.insight.curves import Values, shrink
 from cc_backend.insight.jobcurves import CurveSet
 from cc_backend.model import Job, Level, MonitoringStatus
@@ -70,12 +70,28 @@ def worst_first(metrics: Sequence[str], levels: Mapping[str, Level | None]) -> t
 
 
 class PreviewCache:
-    """The last previews of archived jobs; safe for several threads."""
+    """The last previews of archived jobs, and what was measured of those that no configuration is known of.
+
+    Safe for several threads.
+    """
 
     def __init__(self, most: int = 4000) -> None:
         self._most = most
         self._lock = threading.Lock()
         self._kept: OrderedDict[tuple[int, int, str], Preview | None] = OrderedDict()
+        self._kinds: OrderedDict[tuple[int, int], Mapping[str, MetricConfig]] = OrderedDict()
+
+    def kind(self, job: Job) -> Mapping[str, MetricConfig] | None:
+        """The metrics that were measured of a job, None if they are not kept."""
+        with self._lock:
+            return self._kinds.get((job.id, job.start_time))
+
+    def keep_kind(self, job: Job, metrics: Mapping[str, MetricConfig]) -> None:
+        """Keeps the metrics that were measured of an archived job."""
+        with self._lock:
+            self._kinds[job.id, job.start_time] = metrics
+            while len(self._kinds) > self._most // MOST_PREVIEWS:
+                self._kinds.popitem(last=False)
 
     def get(self, job: Job, metrics: Sequence[str]) -> dict[str, Preview | None] | None:
         """The previews of all these metrics, or None if any is not kept."""

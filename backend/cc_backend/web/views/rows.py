@@ -1,12 +1,13 @@
 """From jobs to the rows of a list: the one place that asks for previews."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from functools import cache
 from typing import cast
 
 from flask import current_app
 
-from cc_backend.archive.measured import measured_sub_cluster, with_measured_metrics
+from cc_backend.archive.measured import measured_metrics, measured_sub_cluster, with_measured_metrics, with_metrics
 from cc_backend.auth.caller import Caller
 from cc_backend.clusters import MetricConfig, SubCluster
 from cc_backend.errors import ArchiveError, BackendError, NotFound
@@ -46,6 +47,35 @@ def sub_cluster_on_page(services: Services, job: Job) -> SubCluster:
     return with_measured_metrics(base, data, restricted=services.clusters.restricted(job.cluster))
 
 
+def sub_clusters_in_list(services: Services, jobs: Sequence[Job]) -> list[SubCluster | None]:
+    """The kinds of node of jobs; where no configuration is known, with the metrics that the archive of the job has."""
+    restricted = cache(services.clusters.restricted)  # for each cluster once: it asks the database
+    found: list[SubCluster | None] = []
+    for job in jobs:
+        known = sub_cluster_of(services, job)
+        if known is None and comes_from_archive(job) and not job.unusable:
+            known = _measured_kind(services, job, restricted(job.cluster))
+        found.append(known)
+    return found
+
+
+def _measured_kind(services: Services, job: Job, restricted: Collection[str]) -> SubCluster | None:
+    kept = _cache().kind(job)
+    if kept is None:
+        try:
+            data = services.metricdata.job_data(job, None, now_s=services.now_s(), limits=PREVIEW_LIMITS)
+        except BackendError as error:
+            logger.warning("preview failed job=%s cluster=%s error=%r", job.job_id, job.cluster, str(error))
+            return None
+        kept = measured_metrics(data)
+        _cache().keep_kind(job, kept)
+    return with_metrics(measured_sub_cluster(job), kept, restricted=restricted)
+
+
+def _cache() -> PreviewCache:
+    return cast("PreviewCache", current_app.extensions["cockpit-web"])
+
+
 def visible_metrics(sub_cluster: SubCluster, caller: Caller) -> dict[str, MetricConfig]:
     """The metrics a caller may see: all for staff, those without restriction for everybody else."""
     staff = caller.sees_restricted_metrics
@@ -57,7 +87,7 @@ def list_rows(
 ) -> tuple[list[ListRow], list[ListHead]]:
     """Rows and column heads of a list; with previews if it is a list of plots."""
     now_s = services.now_s()
-    subs = [sub_cluster_of(services, job) for job in jobs]
+    subs = sub_clusters_in_list(services, jobs) if plots else [sub_cluster_of(services, job) for job in jobs]
     chosen = [
         row_metrics(job, sub, () if sub is None else visible_metrics(sub, caller))
         for job, sub in zip(jobs, subs, strict=True)
@@ -82,8 +112,7 @@ def previews_of(
     services: Services, job: Job, sub: SubCluster | None, metrics: Sequence[str], *, now_s: int
 ) -> dict[str, Preview | None]:
     """The previews of one job; nothing for what cannot be read, which the log then says."""
-    cache = cast("PreviewCache", current_app.extensions["cockpit-web"])
-    kept = cache.get(job, metrics)
+    kept = _cache().get(job, metrics)
     if kept is not None or sub is None:
         return kept or {}
     try:
@@ -96,5 +125,5 @@ def previews_of(
         name: preview_of(curves, name, sub.metrics[name].footprint if name in sub.metrics else "avg")
         for name in metrics
     }
-    cache.put(job, made)
+    _cache().put(job, made)
     return made
