@@ -4,6 +4,7 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 from flask import Flask, Response
@@ -26,7 +27,8 @@ from cc_backend.auth.tokens import Tokens
 from cc_backend.auth.users import Users
 from cc_backend.clusters import ClusterFiles, Clusters, HeldHosts
 from cc_backend.database import Database, FaultKind, open_database
-from cc_backend.databasewatch import DatabaseWatch
+from cc_backend.databasefile import reason_against
+from cc_backend.databasewatch import DatabaseWatch, Succession
 from cc_backend.datalocks import lock_data
 from cc_backend.errors import Unavailable
 from cc_backend.externalstore import ExternalStore, places_of
@@ -43,7 +45,7 @@ from cc_backend.judging import Judge
 from cc_backend.metricdata import MetricData
 from cc_backend.metricstore import IngestResult
 from cc_backend.openstore import open_store
-from cc_backend.schema import migrate
+from cc_backend.schema import VERSION, installation_of, migrate
 from cc_backend.services import EXTENSION, Services
 from cc_backend.settings import BackendSettings, MainSettings
 from cc_backend.storerouter import StoreRouter
@@ -132,7 +134,11 @@ def create_services(
         busy_timeout_s=settings.main.db_config.busy_timeout_ms / 1000,
         cache_size_mb=connection_cache_mb(settings.main),
     )
-    migrate(database, now_s=int(clock()))
+
+    def now_s() -> int:
+        return int(clock())
+
+    migrate(database, now_s=now_s())
     generations = ClusterGenerations(database)
     with spite_of_damage(database, "new jobs are not told which cluster configuration they start with"):
         numbers = generations.record(clusters, now_s=int(clock()))
@@ -153,7 +159,9 @@ def create_services(
     search = JobSearch(database, clusters)
     with spite_of_damage(database, "folders of the job archive that are gone are not noticed"):
         archive.folders.expect(search.archived_clusters(), search.has_archived)
-    watch = DatabaseWatch(database)
+    watch = DatabaseWatch(
+        database, succession=succession(database, lambda: after_succession(generations, clusters, cluster_files, now_s))
+    )
     stores = StoreRouter(store, [ExternalStore(place) for place in places_of(settings.metric_store_external)])
     metricdata = MetricData(stores, archive, clusters)
     return Services(
@@ -208,6 +216,31 @@ def spite_of_damage(database: Database, consequence: str) -> Iterator[None]:
         if not database.has_fault(FaultKind.DAMAGED):
             raise
         logger.error("the database is damaged: %s until a backup is restored", consequence)  # noqa: TRY400 - told already
+
+
+def succession(database: Database, then: Callable[[], None]) -> Succession:
+    """With which files the server goes on where its database was: those of the same installation, with the same tables.
+
+    Generations of cluster configurations have other numbers there.
+    """
+    installation = ""
+    with spite_of_damage(database, "no backup that is put in its place is used without a restart"):
+        installation = installation_of(database)
+    return Succession(partial(reason_against, installation=installation, version=VERSION), then)
+
+
+def after_succession(
+    generations: ClusterGenerations, clusters: Clusters, cluster_files: ClusterFiles, now_s: Callable[[], int]
+) -> None:
+    """Take from the new file what is held of the old one; the rest comes when the cluster.json files are looked at."""
+    generations.load.cache_clear()
+    cluster_files.forget()
+    try:
+        numbers = generations.record(clusters, now_s=now_s())
+    except Unavailable as error:
+        logger.warning("cluster configuration not recorded yet: %s", error)
+        numbers = {}
+    clusters.take_over(Clusters(dict(clusters.items()), generations=numbers, earlier=generations))
 
 
 def warn_of_held(clusters: Clusters, held: Iterable[HeldHosts]) -> None:

@@ -27,6 +27,7 @@ logger = logging.getLogger(__name__)
 
 RETRY_AFTER_S = 30
 _LOOK_AGAIN_S = 0.25
+SUCCESSION_WAIT_S = 1.0
 _SETTING = "main.db"
 _SQLITE_SCHEME = "sqlite://"
 
@@ -43,7 +44,8 @@ _ADVICE = {
 }
 
 
-_PLACE_ADVICE = "put the file back that was there, or restart the server with another one"
+LOG_ADVICE = "restart the server"
+PLACE_ADVICE = "put the file back that was there, or a backup of it"
 
 
 class FaultKind(StrEnum):
@@ -79,8 +81,14 @@ class Database(peewee.SqliteDatabase):
         self._waiting_since_s: float | None = None  # a thread of ours waits for SQLite's lock
         self._faults: dict[FaultKind, str] = {}
         self._file_id: FileId | None = None
-        self._connections: list[tuple[weakref.ref[threading.Thread], sqlite3.Connection]] = []
+        self._log = Path(f"{path}-wal")
+        self._log_id: FileId | None = None
+        self._connections: list[tuple[weakref.ref[threading.Thread], _Connection]] = []
         self._connections_lock = threading.Lock()
+        # those to a file that was the database before; SQLite removes a -wal file by its name when the last one closes
+        self._former: weakref.WeakSet[_Connection] = weakref.WeakSet()
+        self._kept: list[sqlite3.Connection] = []
+        self._file_number = 0
         self._is_closed_for_good = False
         self.path = path
         self.busy_timeout_s = busy_timeout_s
@@ -112,6 +120,7 @@ class Database(peewee.SqliteDatabase):
                     yield
                 return
             self._demand_place()
+            self._leave_former_file()
             if FaultKind.LOCKED in self._faults:
                 raise self._unavailable(self._faults[FaultKind.LOCKED])
             with self._translated():
@@ -145,8 +154,44 @@ class Database(peewee.SqliteDatabase):
         """Take note of whether the file is still the one with its name."""
         if self._file_id is None or is_same_file(self.path, self._file_id):
             self.end_fault(FaultKind.PLACE)
-        else:
-            self.note_fault(FaultKind.PLACE, _PLACE_ADVICE)
+        elif not self.has_fault(FaultKind.PLACE):
+            self.note_fault(FaultKind.PLACE, PLACE_ADVICE)
+        self._check_log()
+
+    def _check_log(self) -> None:
+        """SQLite keeps the -wal file while a connection is open; the next one would make another in its place."""
+        if not self._connections:
+            self._log_id = None
+        if self._log_id is None or self.has_fault(FaultKind.PLACE) or self.has_fault(FaultKind.LOG):
+            return
+        if not is_same_file(self._log, self._log_id):
+            self.note_fault(FaultKind.LOG, LOG_ADVICE)
+
+    def take_file_in_place(self, keeper: sqlite3.Connection, then: Callable[[], None]) -> bool:
+        """Go on with the file that is at the path now, whatever it is; whether that was possible just now.
+
+        `keeper` is an idle connection to the file before; `then` is called before anybody can write to the new one.
+        Connections of other threads to the former file end with what is read through them.
+        """
+        with self.idle(wait_s=SUCCESSION_WAIT_S) as is_idle:
+            if not is_idle:
+                return False
+            with self._connections_lock:
+                self._file_number += 1
+                self._kept.append(keeper)
+                self._former.update(connection for _, connection in self._connections)
+                self._connections.clear()
+                self._file_id, self._log_id = file_id(self.path.stat()), None
+            for kind in (FaultKind.PLACE, FaultKind.LOG, FaultKind.DAMAGED):
+                self.end_fault(kind)
+            then()
+        return True
+
+    def _leave_former_file(self) -> None:
+        """Let go of this thread's connection if it is to a file that is the database no more."""
+        state = self._state  # type: ignore[attr-defined]  # stubs lack it
+        if not state.closed and state.conn.file_number != self._file_number and not self.in_transaction():
+            state.reset()
 
     def faults(self) -> list[str]:
         """What keeps the database from being read or written, and what to do; names no paths and waits for nobody."""
@@ -172,9 +217,9 @@ class Database(peewee.SqliteDatabase):
         return self._waiting_since_s
 
     @contextmanager
-    def idle(self) -> Iterator[bool]:
-        """Whether no thread of ours writes; none begins to inside the block."""
-        is_idle = self._write_lock.acquire(blocking=False)
+    def idle(self, *, wait_s: float = 0.0) -> Iterator[bool]:
+        """Whether no thread of ours writes, or has done so within a time; none begins to inside the block."""
+        is_idle = self._write_lock.acquire(timeout=wait_s)
         try:
             yield is_idle
         finally:
@@ -215,7 +260,15 @@ class Database(peewee.SqliteDatabase):
             self._connections.clear()
         for connection in connections:
             connection.close()
+        self._close_former()
         self.dispose()
+
+    def _close_former(self) -> None:
+        if self._kept:
+            with _out_of_the_way(Path(f"{self.path}-wal")), _out_of_the_way(Path(f"{self.path}-shm")):
+                for connection in [*self._former, *self._kept]:
+                    connection.close()
+            self._kept.clear()
 
     def begin(self, lock_type: str | None = None) -> None:
         """As peewee's, with errors translated."""
@@ -245,16 +298,20 @@ class Database(peewee.SqliteDatabase):
         with self._connections_lock:
             if self._is_closed_for_good:
                 raise Unavailable("the database is closed: the server ends", code=ErrorCode.DATABASE_UNAVAILABLE)
+        file_number = self._file_number
         # Before another file is opened: SQLite would take the -wal file for its own, and remove it in the end.
         self._demand_place()
         with self._translated():
-            connection: sqlite3.Connection = super()._connect()  # type: ignore[misc]  # stubs lack it
+            connection: _Connection = super()._connect()  # type: ignore[misc]  # stubs lack it
         connection.text_factory = _text
+        connection.file_number = file_number
         self._file_id = self._file_id or file_id(self.path.stat())
         if not is_same_file(self.path, self._file_id):  # two files must never be taken for one database
             connection.close()
-            self.note_fault(FaultKind.PLACE, _PLACE_ADVICE)
-            raise self._unavailable(_PLACE_ADVICE)
+            self.note_fault(FaultKind.PLACE, PLACE_ADVICE)
+            raise self._unavailable(PLACE_ADVICE)
+        if self._log_id is None and self._log.exists():
+            self._log_id = file_id(self._log.stat())
         with self._connections_lock:
             self._connections.append((weakref.ref(threading.current_thread()), connection))
         return connection
@@ -270,6 +327,7 @@ class Database(peewee.SqliteDatabase):
         super()._close(conn)  # type: ignore[misc]  # stubs lack it
 
     def _execute_cursor(self, sql: str, params: Any, **cursor_options: Any) -> Any:
+        self._leave_former_file()
         with self._translated():
             return super()._execute_cursor(sql, params, **cursor_options)  # type: ignore[misc]  # stubs lack it
 
@@ -366,13 +424,32 @@ class _Cursor(sqlite3.Cursor):
 
 
 class _Connection(sqlite3.Connection):
-    """Makes such cursors; `fail` raises what stands for an error, if it knows it."""
+    """Makes such cursors; `fail` raises what stands for an error, if it knows it.
+
+    `file_number` tells the connections to one file from those to the next that took its place.
+    """
 
     fail: Callable[[BaseException, BaseException], None]
+    file_number = 0
 
     def cursor(self, *_: Any) -> Any:
         """A new cursor."""
         return super().cursor(_Cursor)
+
+
+@contextmanager
+def _out_of_the_way(path: Path) -> Iterator[None]:
+    """A file has another name for a moment, if there is one."""
+    aside = path.with_name(f"{path.name}.aside")
+    try:
+        path.rename(aside)
+    except FileNotFoundError:
+        yield
+        return
+    try:
+        yield
+    finally:
+        aside.rename(path)
 
 
 def _text(stored: bytes) -> str:

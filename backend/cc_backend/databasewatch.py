@@ -10,9 +10,12 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
-from cc_backend.database import Database, FaultKind
+from cc_backend.database import LOG_ADVICE, PLACE_ADVICE, SUCCESSION_WAIT_S, Database, FaultKind
+from cc_backend.databasefile import copy_database, former_copy, put_in_place
 from cc_backend.lockfile import FileId, file_id, is_same_file
 
 LOCKED_AFTER_S = 0.5
@@ -27,15 +30,37 @@ _WRITE_ADVICE = "look at the kernel log, at owner and mode of the file and its f
 logger = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True, slots=True)
+class Succession:
+    """When and how the server goes on with another file at the path of its database.
+
+    `reason_against` says why a file cannot take its place, `then` is called when one has, before anybody writes to it.
+    """
+
+    reason_against: Callable[[Path], str]
+    then: Callable[[], None]
+
+
 class DatabaseWatch:
     """Looks at a database from time to time, with a connection of its own that waits for nobody."""
 
-    def __init__(self, database: Database, *, monotonic: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        database: Database,
+        *,
+        succession: Succession | None = None,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._database = database
         self._monotonic = monotonic
         self._connection: sqlite3.Connection | None = None
         self._log = Path(f"{database.path}-wal")
         self._log_id: FileId | None = None
+        self._succession = succession
+        self._log_saved = False
+        self._place = -1  # stands for the file itself, whatever its name is now
+        self._looked_at: tuple[FileId, int, int] | None = None
+        self._refused: tuple[FileId, int, int] | None = None
         self._stopping = threading.Event()
         size_bytes = database.path.stat().st_size if database.path.exists() else 0
         self._integrity_due_s = monotonic() + min(size_bytes / _BYTES_PER_S, _LONGEST_DELAY_S)
@@ -44,7 +69,10 @@ class DatabaseWatch:
         """Have the database take note of its faults; cheap enough for each second. For one thread."""
         database = self._database
         database.check_place()
-        if not database.has_fault(FaultKind.PLACE):
+        if database.has_fault(FaultKind.PLACE):
+            self._look_at_other_file()
+        else:
+            self._looked_at = self._refused = None
             self._check_access()
             self._check_log()
             self._check_lock()
@@ -55,8 +83,10 @@ class DatabaseWatch:
         """Read the whole file if that is due: a while after the start, each day, and soon after damage was seen."""
         now_s, damaged = self._monotonic(), self._database.has_fault(FaultKind.DAMAGED)
         self._database.check_place()
-        if now_s < self._integrity_due_s or self._stopping.is_set() or self._database.has_fault(FaultKind.PLACE):
+        if now_s < self._integrity_due_s or self._stopping.is_set():
             return
+        if self._database.has_fault(FaultKind.PLACE) or self._database.has_fault(FaultKind.LOG):
+            return  # a new connection would make a new -wal file
         try:
             found = self._quick_check()
         except sqlite3.DatabaseError as error:
@@ -76,6 +106,8 @@ class DatabaseWatch:
         self._stopping.set()
         if self._connection is not None:
             self._connection.close()
+            os.close(self._place)
+            self._connection = None
 
     def _check_access(self) -> None:
         path = self._database.path
@@ -86,19 +118,106 @@ class DatabaseWatch:
             self._database.note_fault(FaultKind.ACCESS, advice)
 
     def _check_log(self) -> None:
-        """SQLite keeps its -wal file while a connection is open, as that of this watch is."""
-        if self._log_id is None or is_same_file(self._log, self._log_id):
+        """Whether the -wal file is there that SQLite keeps while a connection is open, as that of this watch is."""
+        database = self._database
+        if not database.has_fault(FaultKind.LOG):
+            with suppress(sqlite3.DatabaseError):  # what is wrong then is told by the look at the lock
+                self._opened()
+            if self._log_id is None or is_same_file(self._log, self._log_id):
+                return
+            database.note_fault(FaultKind.LOG, LOG_ADVICE)
+        if self._connection is None:  # a new one would make another file
             return
-        if not self._database.has_fault(FaultKind.LOG):
-            self._database.note_fault(FaultKind.LOG, "restart the server")
-            self._save_log()
+        if not self._log_saved:
+            self._log_saved = self._save_log()
+        if self._succession is not None and not self._log.exists():  # else somebody else has opened the database
+            self._replace_by_copy(self._succession)
 
-    def _save_log(self) -> None:
-        """Bring what the lost file holds into the database itself: after a restart nobody could."""
+    def _save_log(self) -> bool:
+        """Bring what the -wal file holds into the database itself, and empty it: after a restart nobody could."""
         try:
-            self._opened().execute("PRAGMA wal_checkpoint(FULL)").fetchall()
+            (busy, _, _) = self._opened().execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
         except sqlite3.DatabaseError as error:
             logger.error("what the -wal file held could not be saved: %s", error)  # noqa: TRY400 - expected
+            return False
+        return not busy
+
+    def _replace_by_copy(self, succession: Succession) -> None:
+        """Go on with a copy in its place: all connections to one file share one -wal file, and that is lost."""
+        database, connection = self._database, self._opened()
+        path = database.path.resolve()
+        copy = path.with_name(f"{path.name}.new")
+        with database.idle(wait_s=SUCCESSION_WAIT_S) as is_idle:
+            if not is_idle:
+                return
+            try:
+                copy.unlink(missing_ok=True)
+                copy_database(connection, copy)
+                if reason := succession.reason_against(copy):
+                    copy.unlink()
+                    logger.error("the database cannot be written anew: %s", reason)
+                    return
+                put_in_place(copy, path)
+            except (OSError, sqlite3.Error) as error:
+                logger.error("the database cannot be written anew: %s", error)  # noqa: TRY400 - expected
+                return
+            self._go_on(succession, "it was written anew with all that it held, and its -wal file as well")
+
+    def _look_at_other_file(self) -> None:
+        """Go on with another file in the place of the database, once it stays the same and may take it."""
+        succession, path = self._succession, self._database.path
+        if succession is None or self._connection is None:
+            return
+        try:
+            facts = path.stat()
+        except OSError:
+            self._refused = None
+            self._database.note_fault(FaultKind.PLACE, PLACE_ADVICE)
+            return
+        seen = file_id(facts), facts.st_size, facts.st_mtime_ns
+        before, self._looked_at = self._looked_at, seen
+        if seen in (self._refused, None) or seen != before or not self._save_log():
+            return
+        if reason := succession.reason_against(path):
+            self._refused = seen
+            advice = f"{PLACE_ADVICE}; what is there now is not used before a restart: {reason}"
+            self._database.note_fault(FaultKind.PLACE, advice)
+            logger.error("the file that is in the place of the database now is not used: %s", reason)
+            return
+        try:
+            kept = self._kept_former(path)
+        except (OSError, sqlite3.Error) as error:
+            logger.error("the former database cannot be saved, and no other is used: %s", error)  # noqa: TRY400 - expected
+            return
+        self._drop_log()
+        self._go_on(succession, f"another file is in its place; {kept}")
+
+    def _drop_log(self) -> None:
+        """Remove the -wal file that belongs to the former database, and is empty now, and its index."""
+        if self._log_id is not None and is_same_file(self._log, self._log_id):
+            self._log.unlink()
+        Path(f"{self._database.path}-shm").unlink(missing_ok=True)
+
+    def _kept_former(self, path: Path) -> str:
+        """Where the former database is; it is written to a file of its own where nothing has its name any more."""
+        if os.fstat(self._place).st_nlink:
+            return "the one before is where it was moved to, with all that it held"
+        target = former_copy(path)
+        copy_database(self._opened(), target)
+        return f"the one before was removed, and is kept as {target}"
+
+    def _go_on(self, succession: Succession, how: str) -> None:
+        keeper = self._opened()
+        if not self._database.take_file_in_place(keeper, succession.then):
+            return
+        self._connection, self._log_id = None, None
+        os.close(self._place)
+        self._place = -1
+        self._looked_at = self._refused = None
+        self._log_saved = False
+        with suppress(sqlite3.DatabaseError):  # it is told at the next look
+            self._opened()
+        logger.warning("the database is used again: %s", how)
 
     def _check_lock(self) -> None:
         """Whether another process keeps us from writing. A long transaction of our own does not count."""
@@ -149,8 +268,9 @@ class DatabaseWatch:
         if self._connection is None:
             self._connection = self._new_connection()
             self._connection.execute("SELECT COUNT(*) FROM sqlite_master").fetchall()  # opens the -wal file
-            if self._log.exists():
-                self._log_id = file_id(self._log.stat())
+            self._place = os.open(self._database.path, os.O_PATH | os.O_CLOEXEC)  # to close it ends no lock of SQLite's
+        if self._log_id is None and self._log.exists():
+            self._log_id = file_id(self._log.stat())
         return self._connection
 
     def _new_connection(self) -> sqlite3.Connection:

@@ -1,6 +1,7 @@
 """The schema of the relational database: which tables there are, and how an older one is upgraded."""
 
 import logging
+import secrets
 import time
 from collections.abc import Callable
 from typing import Any
@@ -23,6 +24,20 @@ class SchemaVersion(peewee.Model):
 
     class Meta:  # noqa: D106 - peewee asks for it
         table_name = "schema_version"
+
+
+class Installation(peewee.Model):
+    """What tells the database of this installation, and its backups, from those of others; one row."""
+
+    id = peewee.TextField(primary_key=True)
+
+    class Meta:  # noqa: D106 - peewee asks for it
+        table_name = "installation"
+
+
+def installation_of(database: Database) -> str:
+    """The name of the installation that a database belongs to, made by chance when it was created or upgraded."""
+    return str(Installation.select(Installation.id).scalar(database) or "")
 
 
 def migrate(database: Database, *, now_s: int | None = None) -> int:
@@ -87,10 +102,21 @@ def _keep_judgements(database: Database) -> None:
         database.first_row(statement)
 
 
+def _name_installation(database: Database) -> None:
+    """A running server goes on with a restored backup, and never with a database from elsewhere."""
+    peewee.SchemaManager(Installation, database).create_table(safe=True)
+    if not installation_of(database):
+        Installation.insert(id=secrets.token_hex(16)).execute(database)
+
+
 _UPGRADES: tuple[Callable[[Database], None], ...] = (
     _create_schema,
     _remember_cluster_configurations,
     _add_account_states,
     _note_when_nodes_were_seen,
     _keep_judgements,
+    _name_installation,
 )
+
+VERSION = len(_UPGRADES)
+"""The version of the schema that this program has."""

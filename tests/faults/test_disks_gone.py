@@ -1,5 +1,6 @@
 """Folders and the database go away under a running server, or somebody else holds them; then all is mended."""
 
+import contextlib
 import http.client
 import json
 import os
@@ -122,7 +123,7 @@ def test_snapshots_are_removed_and_written_anew(site: Site) -> None:
     assert "written anew from memory" in site.log
 
 
-@pytest.mark.parametrize("how", ["moved", "replaced"])
+@pytest.mark.parametrize("how", ["moved", "replaced by no backup of it"])
 def test_the_database_goes_away_and_samples_are_taken_all_the_same(site: Site, how: str) -> None:
     database = site.directory / "var/job.db"
     away = database.with_name("away.db")
@@ -132,8 +133,8 @@ def test_the_database_goes_away_and_samples_are_taken_all_the_same(site: Site, h
         sent(sender, 5)
         assert site.post_job("start_job", start_of(1, start_s))[0] == 201
         database.rename(away)
-        if how == "replaced":
-            shutil.copy(away, database)
+        if how != "moved":
+            database.write_bytes(away.read_bytes()[:-4096])
         assert site.post_job("start_job", start_of(2, start_s))[0] == 503
         noticed(site, "database")
         sent(sender, 20)
@@ -147,6 +148,48 @@ def test_the_database_goes_away_and_samples_are_taken_all_the_same(site: Site, h
     with site.serving():
         assert {row["jobId"] for row in site.jobs()} == {1, 2}
     assert site.log.count("database failed") == 1, site.log
+    assert "Traceback" not in site.log
+
+
+def test_a_backup_in_the_place_of_the_database_is_used_without_a_restart(site: Site) -> None:
+    database = site.directory / "var/job.db"
+    made = database.with_name("backup.db")
+    start_s = int(time.time()) - 1000
+    sender = SampleSender(site, 1, start_s)
+    with site.serving():
+        assert site.post_job("start_job", start_of(1, start_s))[0] == 201
+        with contextlib.closing(sqlite3.connect(database)) as source, contextlib.closing(sqlite3.connect(made)) as to:
+            source.backup(to)
+        assert site.post_job("start_job", start_of(2, start_s))[0] == 201
+        time.sleep(1.5)  # until the watch has opened the file
+        made.replace(database)
+        assert site.post_job("start_job", start_of(3, start_s))[0] == 503
+        sent(sender, 5)
+        well(site)
+        assert site.post_job("start_job", start_of(3, start_s))[0] == 201
+        site.kill()
+    with site.serving():
+        assert {row["jobId"] for row in site.jobs()} == {1, 3}
+    (former,) = database.parent.glob("job.db.before-*")
+    with contextlib.closing(sqlite3.connect(former)) as kept:
+        assert kept.execute("SELECT job_id FROM job ORDER BY job_id").fetchall() == [(1,), (2,)]
+    assert "Traceback" not in site.log
+
+
+def test_a_lost_wal_file_of_the_database_costs_no_restart_and_no_job(site: Site) -> None:
+    log = site.directory / "var/job.db-wal"
+    start_s = int(time.time()) - 1000
+    with site.serving():
+        time.sleep(1.5)  # until the watch has opened the file
+        for number in range(1, 6):
+            assert site.post_job("start_job", start_of(number, start_s))[0] == 201
+            log.unlink()
+            soon("a new file", log.exists, 15)
+            well(site)
+        site.kill()
+    with site.serving():
+        assert {row["jobId"] for row in site.jobs()} == {1, 2, 3, 4, 5}
+    assert site.log.count("has lost its -wal file") >= 5
     assert "Traceback" not in site.log
 
 
