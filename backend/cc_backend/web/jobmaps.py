@@ -63,7 +63,8 @@ def heat_picture(
     faulty = assessment.faulty.get(name, {})
     figure = heat(rows, hosts, top, labels, _heat_label(name, hosts, list(faulty), found), faulty=faulty)
     scale = plain(top) if top == metrics[name].peak else number(top)
-    return Picture(f"{metric_name(name)} by node", figure, ("scale", f"0 to {scale}"))
+    highest = f", highest {number(found.highest)}" if found.measured else ""  # what is low is as pale as nothing
+    return Picture(f"{metric_name(name)} by node", figure, ("scale", f"0 to {scale}{highest}"))
 
 
 def heat_top(highest: float | None, peak: float) -> float:

@@ -160,3 +160,11 @@ def test_only_what_is_faulty_is_drawn_as_such_and_named(pictures: Pictures, make
     assert kinds.count("dot late warn") == 60  # only from when it idles
     assert not any("warn" in kind for kind in kinds[: len(kinds) - 60])  # and on top of all others
     assert found.read == ("median", "4.50 Flop/byte, 900 GFlop/s; bn04 0.50 GFlop/s")
+
+
+def test_below_the_heat_map_stands_how_high_values_are_where_all_are_pale(
+    pictures: Pictures, make_data: Callable[..., JobData]
+) -> None:
+    found, _ = pictures(make_data(cpu_load={host: [4.3] * 60 for host in HOSTS}), hosts=HOSTS)
+    assert found is not None
+    assert found.read == ("scale", "0 to 96, highest 4.30")

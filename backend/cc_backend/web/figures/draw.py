@@ -11,6 +11,7 @@ _OVER = 1.02  # a curve may leave the area by this much
 
 _FIT_ANYWHERE = 5
 """So many labels have room on a phone..."""
+_SHORT_TEXT = 4
 _CROWDED = 3
 """...but for the one before the last where that ends at the edge, and the steps are no longer than a third."""
 
@@ -123,11 +124,12 @@ def x_ticks(labels: Sequence[XLabel], y: float) -> str:
     inside = bool(labels) and labels[-1][0] > 97  # noqa: PLR2004 - the last text ends at the edge
     many = len(labels) > _FIT_ANYWHERE
     near = last - (2 if many else 1) if inside and last >= _CROWDED else -1
+    wide = " long" if any(len(text) > _SHORT_TEXT for _, text in labels) else ""
     out = []
     for k, (per_cent, text) in enumerate(labels):
         anchor = "start" if per_cent < 2 else "end" if per_cent > 97 else "middle"  # noqa: PLR2004 - the edges
         alternate = many and (last - k if inside else k) % 2
-        cls = ' class="alt"' if alternate else ' class="near"' if k == near else ""
+        cls = f' class="alt{wide}"' if alternate else ' class="near"' if k == near else ""
         x = short(per_cent)
         out.append(
             f'<line class="al" x1="{x}%" x2="{x}%" y1="{short(y)}" y2="{short(y + 4)}"/>'
