@@ -78,7 +78,7 @@ class HttpServer:
         self._admitted: OrderedDict[bytes, float] = OrderedDict()
         self._callers: OrderedDict[bytes, str] = OrderedDict()
         self._lanes = {
-            lane: Workers(lane.value, size, max_waiting=_MAX_WAITING, strangers_at_once=max(size // 2, 1))
+            lane: Workers(lane.value, size, max_waiting=_MAX_WAITING, at_once=max(size // 2, 1))
             for lane, size in lane_sizes(threads).items()
         }
 

@@ -1,8 +1,10 @@
 """Whose work is next, where much waits: known callers and strangers take turns, and among them each sender does."""
 
-from collections import OrderedDict, deque
-from collections.abc import Callable
+from collections import Counter, OrderedDict, deque
+from collections.abc import Callable, Collection
 from typing import NamedTuple
+
+_STRANGERS = ""
 
 
 class Sender(NamedTuple):
@@ -21,12 +23,16 @@ class Work(NamedTuple):
 
 
 class Turns:
-    """Work that waits. Knows no threads: its caller lets one at a time in."""
+    """Work that waits. Knows no threads: its caller lets one at a time in.
 
-    def __init__(self, *, max_waiting: int, strangers_at_once: int) -> None:
-        self._max_waiting = max_waiting
-        self._strangers_left = strangers_at_once
+    At the same time one caller is served `at_once` times at most, and so are all strangers together.
+    """
+
+    def __init__(self, *, max_waiting: int, at_once: int) -> None:
+        self._max_waiting, self._at_once = max_waiting, at_once
         self._known, self._strangers = _Ring(), _Ring()
+        self._running: Counter[str] = Counter()
+        self._full: set[str] = set()
         self._known_next = True
 
     def add(self, work: Work) -> Work | None:
@@ -40,20 +46,29 @@ class Turns:
 
     def take(self) -> Work | None:
         """The next work, if there is some that may begin now; `end` must be told when it is done."""
-        known, stranger = self._known.size, self._strangers.size if self._strangers_left else 0
-        if known and (self._known_next or not stranger):
-            self._known_next = False
-            return self._known.take()
-        if not stranger:
-            return None
-        self._known_next = True
-        self._strangers_left -= 1
-        return self._strangers.take()
+        may_be_stranger = _STRANGERS not in self._full
+        work = self._known.take(self._full) if self._known_next or not may_be_stranger else self._strangers.take(())
+        if work is None and may_be_stranger:
+            work = self._strangers.take(()) if self._known_next else self._known.take(self._full)
+        if work is not None:
+            self._known_next = not work.sender.is_known
+            share = _share(work)
+            self._running[share] += 1
+            if self._running[share] >= self._at_once:
+                self._full.add(share)
+        return work
 
     def end(self, work: Work) -> None:
         """Work that was taken is done."""
-        if not work.sender.is_known:
-            self._strangers_left += 1
+        share = _share(work)
+        self._full.discard(share)
+        self._running[share] -= 1
+        if not self._running[share]:
+            del self._running[share]
+
+
+def _share(work: Work) -> str:
+    return work.sender.name if work.sender.is_known else _STRANGERS
 
 
 class _Ring:
@@ -70,8 +85,11 @@ class _Ring:
         waiting.append(work)
         self.size += 1
 
-    def take(self) -> Work:
-        name, waiting = next(iter(self._waiting.items()))
+    def take(self, passed_over: Collection[str]) -> Work | None:
+        name = next((name for name in self._waiting if name not in passed_over), None)
+        if name is None:
+            return None
+        waiting = self._waiting[name]
         work = waiting.popleft()
         if waiting:
             self._waiting.move_to_end(name)

@@ -25,11 +25,11 @@ class Workers:
     A thread that worked for a stranger rests so long that all of these together keep to their share.
     """
 
-    def __init__(self, name: str, threads: int, *, max_waiting: int, strangers_at_once: int) -> None:
-        self._turns = Turns(max_waiting=max_waiting, strangers_at_once=strangers_at_once)
+    def __init__(self, name: str, threads: int, *, max_waiting: int, at_once: int) -> None:
+        self._turns = Turns(max_waiting=max_waiting, at_once=at_once)
         self._changed = threading.Condition(threading.Lock())
         self._stopped = False
-        self._rest = strangers_at_once / _STRANGERS_SHARE - 1
+        self._rest = at_once / _STRANGERS_SHARE - 1
         for number in range(threads):
             threading.Thread(target=self._run, name=f"{name}-{number}", daemon=True).start()
 

@@ -13,8 +13,8 @@ def work(sender: Sender) -> Work:
     return Work(sender, lambda: None, lambda: None)
 
 
-def turns_with(*senders: Sender, max_waiting: int = 100, strangers_at_once: int = 100) -> Turns:
-    turns = Turns(max_waiting=max_waiting, strangers_at_once=strangers_at_once)
+def turns_with(*senders: Sender, max_waiting: int = 100, at_once: int = 100) -> Turns:
+    turns = Turns(max_waiting=max_waiting, at_once=at_once)
     for sender in senders:
         assert turns.add(work(sender)) is None
     return turns
@@ -46,11 +46,20 @@ def test_known_callers_together_have_every_other_turn_beside_any_number_of_stran
 
 
 def test_only_so_many_strangers_are_served_at_the_same_time() -> None:
-    turns = turns_with(HERE, THERE, HERE, ADA, ADA, strangers_at_once=1)
+    turns = turns_with(HERE, THERE, HERE, ADA, BOB, at_once=1)
     begun = [taken for _ in range(5) if (taken := turns.take()) is not None]
-    assert [one.sender for one in begun] == [ADA, HERE, ADA]
+    assert [one.sender for one in begun] == [ADA, HERE, BOB]
     turns.end(begun[1])
     assert order(turns) == ["192.0.2.2", "192.0.2.1"]
+
+
+def test_who_is_served_often_enough_at_the_same_time_is_passed_over() -> None:
+    turns = turns_with(ADA, ADA, ADA, ADA, BOB, at_once=2)
+    begun = [taken for _ in range(5) if (taken := turns.take()) is not None]
+    assert [one.sender for one in begun] == [ADA, BOB, ADA]
+    turns.end(begun[0])
+    assert turns.take() is not None
+    assert turns.take() is None
 
 
 def test_who_has_most_waiting_gives_way() -> None:
@@ -71,7 +80,7 @@ def test_strangers_never_take_the_room_of_who_is_known() -> None:
 
 @given(st.lists(st.sampled_from([ADA, BOB, HERE, THERE, None]), max_size=60))
 def test_all_that_is_not_refused_is_done_once(events: list[Sender | None]) -> None:
-    turns = Turns(max_waiting=5, strangers_at_once=2)
+    turns = Turns(max_waiting=5, at_once=2)
     waiting: list[Work] = []
     running: list[Work] = []
     for sender in events:
@@ -86,6 +95,7 @@ def test_all_that_is_not_refused_is_done_once(events: list[Sender | None]) -> No
         elif running:
             turns.end(running.pop())
         assert sum(not one.sender.is_known for one in running) <= 2
+        assert all(sum(one.sender == known for one in running) <= 2 for known in (ADA, BOB))
     for one in running:
         turns.end(one)
     assert len(order(turns)) == len(waiting)

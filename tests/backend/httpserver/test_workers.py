@@ -35,14 +35,14 @@ class Computing:
 
 
 def test_after_work_for_a_stranger_comes_a_rest_as_long() -> None:
-    workers = Workers("test", 4, max_waiting=10, strangers_at_once=1)
+    workers = Workers("test", 4, max_waiting=10, at_once=1)
     assert min(Computing(3).by(STRANGER, workers)) >= TAKES_S * 0.9
     workers.stop()
 
 
 def test_workers_that_are_told_to_stop_do_what_waits_and_end() -> None:
     done: list[int] = []
-    workers = Workers("ending", 2, max_waiting=10, strangers_at_once=1)
+    workers = Workers("ending", 2, max_waiting=10, at_once=1)
     threads = [thread for thread in threading.enumerate() if thread.name.startswith("ending-")]
     for number in range(5):
         workers.submit(Work(KNOWN, lambda number=number: done.append(number), lambda: None))
