@@ -96,7 +96,7 @@ def test_a_full_disk_under_the_database_is_told_to_senders_and_no_job_is_lost_or
             assert samples.acknowledged == 1, "samples have a disk of their own"
         soon("a second try", lambda: site.post_job("start_job", job(number, start_s))[0] == 201)
         taken.append(number)
-        assert site.is_up()
+        soon("health", site.is_up)
         counted = Counter(row["jobId"] for row in site.jobs())
     assert counted == Counter(taken)
     assert "the disk is full" in site.log
@@ -172,7 +172,7 @@ def test_a_full_disk_under_the_metric_store_is_told_to_senders_and_snapshots_go_
             while sender.acknowledged < 500:
                 sender.step()
             soon("a snapshot", lambda: list(folder.glob("windows/*")))
-            assert site.is_up()
+            soon("health", site.is_up)
         with site.serving():
             (row,) = site.jobs()
             for number in range(len(METRICS)):
