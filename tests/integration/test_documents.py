@@ -127,7 +127,7 @@ def test_the_set_up_of_the_readme_can_be_followed_word_for_word(
             assert sign_in(client)
             integration.wait_for(
                 "the node on the start page",
-                lambda: "1 of 1 node reported" in client.get("/").text,
+                lambda: "1 of 1\u00a0node reported" in client.get("/").text,
                 150,
             )
     assert (tmp_path / "etc/token").stat().st_mode & 0o777 == 0o600
