@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
+from argon2 import PasswordHasher
 from flask import Flask, Response
 from werkzeug.wrappers import Request
 
@@ -77,8 +78,11 @@ def create_app(
     *,
     clock: Callable[[], float] = time.time,
     steady_clock: Callable[[], float] = boot_time_s,
+    hasher: PasswordHasher | None = None,
 ) -> Flask:
     """The web application with its services under `app.extensions["cockpit"]`; no background work runs yet.
+
+    Passwords are hashed as `password_hasher` has it, unless another hasher is given.
 
     Raises:
         SettingsError: a setting cannot be used as it is.
@@ -87,7 +91,7 @@ def create_app(
     app = Flask("cc_backend", static_folder=None, template_folder=None)
     app.url_map.merge_slashes = False  # a redirect to the other spelling would lose the body of a POST
     app.config["MAX_CONTENT_LENGTH"] = max(settings.main.max_batch_bytes, settings.main.max_json_bytes)
-    services = create_services(settings, clock, steady_clock)
+    services = create_services(settings, clock, steady_clock, hasher)
     app.extensions[EXTENSION] = services
     app.after_request(add_headers)
     app.register_blueprint(api_blueprint())
@@ -123,6 +127,7 @@ def create_services(
     settings: BackendSettings,
     clock: Callable[[], float] = time.time,
     steady_clock: Callable[[], float] = boot_time_s,
+    hasher: PasswordHasher | None = None,
 ) -> Services:
     """The parts, opened and connected; `Services.close` closes them."""
     lock_files = lock_data(settings)
@@ -143,7 +148,7 @@ def create_services(
     with spite_of_damage(database, "new jobs are not told which cluster configuration they start with"):
         numbers = generations.record(clusters, now_s=int(clock()))
         clusters.take_over(Clusters(dict(clusters.items()), generations=numbers, earlier=generations))
-    users = Users(database)
+    users = Users(database, hasher=hasher)
     keys = settings.auth.jwts
     tokens = Tokens(
         database,

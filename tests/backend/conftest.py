@@ -1,6 +1,7 @@
 """A whole backend for tests: real database, store and archive in a temporary folder, two nodes, a clock of its own."""
 
 import importlib.util
+import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -8,8 +9,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from argon2 import PasswordHasher
 from flask import Flask
 from flask.testing import FlaskClient
+from jinja2.bccache import Bucket, BytecodeCache
 
 from cc_backend.app import create_app
 from cc_backend.archive.file import FileArchive
@@ -17,9 +20,11 @@ from cc_backend.auth.keys import generate_keys
 from cc_backend.auth.tables import UserRow
 from cc_backend.auth.users import User
 from cc_backend.clusters import SubCluster, parse_cluster
+from cc_backend.database import open_database
 from cc_backend.demo.cluster import tarn_document
 from cc_backend.maintenance.scheduler import make_archiver
 from cc_backend.model import Job, JobData, JobMetric, JobState, MonitoringStatus, Resource, Scope, Series, Unit
+from cc_backend.schema import migrate
 from cc_backend.services import EXTENSION, Services
 from cc_backend.settings import LEGACY, BackendSettings
 from cc_common.settings import load
@@ -29,6 +34,8 @@ START_S = 1_760_000_400
 TIMESTEP_S = 60
 HWTHREADS = range(8)
 ACCELERATOR = "00000000:17:00.0"
+DATABASE = "job.db"
+FAST_HASHER = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
 
 
 @pytest.fixture(scope="session")
@@ -255,17 +262,59 @@ def token_keys() -> tuple[str, str]:
     return generate_keys()
 
 
+class CompiledTemplates(BytecodeCache):
+    """Templates that one application has compiled, for those after it; kept by the text they were made of."""
+
+    def __init__(self) -> None:
+        self._compiled: dict[tuple[str, str], bytes] = {}
+
+    def load_bytecode(self, bucket: Bucket) -> None:
+        """Give what is there for this name and text."""
+        if known := self._compiled.get((bucket.key, bucket.checksum)):
+            bucket.bytecode_from_string(known)
+
+    def dump_bytecode(self, bucket: Bucket) -> None:
+        """Keep it."""
+        self._compiled[bucket.key, bucket.checksum] = bucket.bytecode_to_string()
+
+
+@pytest.fixture(scope="session")
+def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A database with the schema of today and nothing in it, to be copied."""
+    path = tmp_path_factory.mktemp("schema") / DATABASE
+    opened = open_database(path)
+    migrate(opened, now_s=START_S)
+    opened.close_all()
+    return path
+
+
+@pytest.fixture(scope="session")
+def compiled_templates() -> CompiledTemplates:
+    """The templates of all applications of this run."""
+    return CompiledTemplates()
+
+
 @pytest.fixture
-def app_factory(tmp_path: Path, clock: Clock, token_keys: tuple[str, str]) -> Iterator[Callable[..., Flask]]:
+def app_factory(
+    tmp_path: Path,
+    clock: Clock,
+    token_keys: tuple[str, str],
+    empty_database: Path,
+    compiled_templates: CompiledTemplates,
+) -> Iterator[Callable[..., Flask]]:
     """Makes applications in the test's folder and closes them after it.
 
     `app_factory(clusters=[...], settings={...})`: documents of the clusters (default: tern alone), and settings by
     section over those for tests. Called again, it is the same installation after a restart, with its samples back.
+    With `hasher=None` passwords cost what they cost in a real server.
     """
     opened: list[Flask] = []
 
     def make(
-        *, clusters: Sequence[Mapping[str, Any]] | None = None, settings: Mapping[str, Mapping[str, Any]] | None = None
+        *,
+        clusters: Sequence[Mapping[str, Any]] | None = None,
+        settings: Mapping[str, Mapping[str, Any]] | None = None,
+        hasher: PasswordHasher | None = FAST_HASHER,
     ) -> Flask:
         archive = tmp_path / "job-archive"
         if not archive.exists():
@@ -273,8 +322,12 @@ def app_factory(tmp_path: Path, clock: Clock, token_keys: tuple[str, str]) -> It
             for document in [tern_document()] if clusters is None else clusters:
                 files.store_cluster(document)
         (tmp_path / "metric-store").mkdir(exist_ok=True)
-        app = create_app(_settings(tmp_path, token_keys, settings or {}), clock=clock, steady_clock=clock.steady)
+        if not (tmp_path / DATABASE).exists():
+            shutil.copy(empty_database, tmp_path / DATABASE)
+        configured = _settings(tmp_path, token_keys, settings or {})
+        app = create_app(configured, clock=clock, steady_clock=clock.steady, hasher=hasher)
         app.testing = True
+        app.jinja_env.bytecode_cache = compiled_templates
         opened.append(app)
         assert app.extensions[EXTENSION].store.wait_restored()
         return app
@@ -286,7 +339,7 @@ def app_factory(tmp_path: Path, clock: Clock, token_keys: tuple[str, str]) -> It
 
 def _settings(folder: Path, keys: tuple[str, str], changes: Mapping[str, Mapping[str, Any]]) -> BackendSettings:
     document: dict[str, dict[str, Any]] = {
-        "main": {"db": "job.db"},
+        "main": {"db": DATABASE},
         "auth": {"jwts": {"private-key": keys[0], "public-key": keys[1]}},
         "archive": {"path": "job-archive"},
         "metric-store": {"wal": {"directory": "metric-store", "fsync": "never"}},

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+import argon2
 import pytest
 from flask import Flask
 
@@ -31,6 +32,16 @@ def test_a_route_that_declares_no_permission_keeps_the_application_from_starting
     app.add_url_rule("/forgotten", "forgotten", lambda: "hello")
     with pytest.raises(RouteWithoutPermissionError, match="/forgotten"):
         check_every_route(app)
+
+
+def test_passwords_are_hashed_as_expensively_as_owasp_asks_unless_told_otherwise(
+    app_factory: Callable[..., Flask],
+) -> None:
+    services = app_factory(hasher=None).extensions[EXTENSION]
+    services.users.add("ada", ("user",), password="a good long password")
+    (stored,) = services.database.first_row("SELECT password FROM user")
+    cost = argon2.extract_parameters(stored)
+    assert (cost.type, cost.memory_cost, cost.time_cost) == (argon2.Type.ID, 19 * 1024, 2)
 
 
 def test_a_backend_without_clusters_starts_and_says_so(

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import stat
 import subprocess
 import sys
@@ -42,9 +43,24 @@ def rows(table: str) -> list[list[str]]:
 
 
 @pytest.fixture
-def config(tmp_path: Path) -> Path:
+def fresh_config(tmp_path: Path) -> Path:
     done = cc_backend("init", tmp_path / "site")
     assert done.returncode == 0, done.stderr
+    return tmp_path / "site" / "config.json"
+
+
+@pytest.fixture(scope="module")
+def initialised(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("initialised") / "site"
+    done = cc_backend("init", folder)
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+@pytest.fixture
+def config(initialised: Path, tmp_path: Path) -> Path:
+    """A folder as `init` made it, to be changed at will."""
+    shutil.copytree(initialised, tmp_path / "site")
     return tmp_path / "site" / "config.json"
 
 
@@ -55,19 +71,19 @@ def cluster_file(tmp_path: Path, tern: dict[str, Any]) -> Path:
     return path
 
 
-def test_init_makes_a_folder_that_only_its_owner_can_read(config: Path) -> None:
-    private = [config, *(config.parent / "secrets").iterdir()]
+def test_init_makes_a_folder_that_only_its_owner_can_read(fresh_config: Path) -> None:
+    private = [fresh_config, *(fresh_config.parent / "secrets").iterdir()]
     assert len(private) == 3
     assert {stat.S_IMODE(path.stat().st_mode) for path in private} == {0o600}
-    assert stat.S_IMODE((config.parent / "secrets").stat().st_mode) == 0o700
+    assert stat.S_IMODE((fresh_config.parent / "secrets").stat().st_mode) == 0o700
 
 
-def test_init_twice_changes_nothing(config: Path) -> None:
-    before = config.read_bytes()
-    done = cc_backend("init", config.parent)
+def test_init_twice_changes_nothing(fresh_config: Path) -> None:
+    before = fresh_config.read_bytes()
+    done = cc_backend("init", fresh_config.parent)
     assert done.returncode == 1
     assert "exists already" in done.stderr
-    assert config.read_bytes() == before
+    assert fresh_config.read_bytes() == before
 
 
 def test_a_token_is_printed_alone(config: Path, cluster_file: Path) -> None:
