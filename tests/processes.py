@@ -1,6 +1,8 @@
 """Real processes on loopback: a backend in a folder of its own, and whatever talks to it."""
 
+import contextlib
 import os
+import secrets
 import socket
 import subprocess
 import sys
@@ -16,6 +18,7 @@ import pytest
 
 BIN = Path(sys.executable).parent
 UP_TIMEOUT_S = 30.0
+SERVER_PORTS = (10_000, 27_000)  # below those of tests/slurm and of outgoing connections
 
 
 def run(name: str, *arguments: object, given: str = "") -> str:
@@ -63,10 +66,16 @@ def process(
 
 
 def free_port() -> int:
-    """A port nobody listens on just now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A port nobody listens on just now, and that the kernel does not give to a connection while a server is down.
+
+    Tests in another process look for ports too, with the same seed: the choice is not that of `random`.
+    """
+    chance = secrets.SystemRandom()
+    while True:
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            port = chance.randrange(*SERVER_PORTS)
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 @dataclass

@@ -27,8 +27,9 @@ def native_wheel(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> 
 
 def built(repository: Path, folder: Path, **environment: str) -> Path:
     source = folder / "source"
-    left_out = (".git", ".venv", "node_modules", "build", "dist", "*.egg-info", ".*cache", "*.so")
-    shutil.copytree(repository, source, ignore=shutil.ignore_patterns(*left_out))
+    # also what other tests write meanwhile
+    left_out = (".git", ".venv", "node_modules", "build", "dist", "*.egg-info", ".*cache", ".hypothesis", "*.so")
+    shutil.copytree(repository, source, ignore=shutil.ignore_patterns("__pycache__", *left_out))
     done = subprocess.run(
         [repository / ".venv/bin/python", "-m", "build", "--wheel", "--outdir", folder / "dist", source],
         env={**os.environ, **environment},
