@@ -42,10 +42,17 @@ format: $(READY) ## rewrite the sources in the project's format
 test-deps: ## the system packages some tests need (a C compiler, Chromium, mmdebstrap, Slurm); root only
 	@sh packaging/test_deps.sh
 
+# What measures this machine or interrupts processes at chosen moments runs by itself, the rest in two processes.
+ALONE := alone or faults or slurm
+
 test: $(ASSETS) ## everything: check and all tests; with CI=true it also runs test-deps
 	@if [ "$$CI" = true ]; then sh packaging/test_deps.sh; fi
 	@$(MAKE) --no-print-directory check
-	$(BIN)/python -m pytest -q --durations=10
+	@status=0; \
+	set -x; \
+	$(BIN)/python -m pytest -q --durations=10 -n 2 --dist loadfile --no-loadscope-reorder -m "not ($(ALONE))" || status=1; \
+	$(BIN)/python -m pytest -q --durations=10 -m "$(ALONE)" || status=1; \
+	exit $$status
 
 bench: $(ASSETS) ## speed and memory figures of this machine
 	@set -e; for file in benchmarks/[a-z]*.py; do echo "== $$file"; $(BIN)/python $$file; done

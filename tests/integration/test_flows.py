@@ -87,6 +87,7 @@ def finished(backend: Any, tmp_path: Path, integration: Any) -> Any:
         }
 
 
+@pytest.mark.alone
 def test_a_job_goes_from_the_kernel_to_the_archive_and_to_a_page(finished: Any, browser: Any) -> None:
     check_archive(finished)
     check_rest(finished)

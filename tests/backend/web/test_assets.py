@@ -58,7 +58,8 @@ class TestCompressedFiles:
         assert (answer.headers["Content-Encoding"], answer.data) == (coding, own)
 
     @pytest.mark.parametrize("stale", [b"", b"no gzip", gzip.compress(b"older"), gzip.compress(plain + b" "),
-                                       gzip.compress(b"0" * 10**6), gzip.compress(plain)[:-200]])  # fmt: skip
+                                       gzip.compress(b"0" * 10**6), gzip.compress(plain)[:-200]],
+                             ids=["empty", "no gzip", "older", "newer", "large", "cut off"])  # fmt: skip
     def test_what_is_of_another_content_is_not(self, packed: Path, client: FlaskClient, stale: bytes) -> None:
         self.put(packed, ".gz", stale)
         self.put(packed, ".zst", stale)
