@@ -6,8 +6,10 @@ from enum import Enum
 
 from cc_backend.httpserver.turns import Turns, Work
 
-_STRANGERS_SHARE = 0.5
+_STRANGERS_SHARE = 0.2
 """Of one processor, at most, is what all strangers in a lane take: the event loop and known callers need the rest."""
+
+_MOST_REST_S = 0.2  # what takes a stranger long is a login, whose hash is computed beside the interpreter
 
 
 class Lane(Enum):
@@ -52,7 +54,7 @@ class Workers:
             began_s = time.thread_time()
             work.run()
             if not work.sender.is_known:  # the rest keeps its place, so a flood finds as many resting as may run
-                time.sleep((time.thread_time() - began_s) * self._rest)
+                time.sleep(min((time.thread_time() - began_s) * self._rest, _MOST_REST_S))
             with self._changed:
                 self._turns.end(work)
             del work  # or it would hold its request until the next one comes
