@@ -10,6 +10,7 @@ BackendError (500)
 ├── TooMany (429)            too many tries; `retry_after_s` says when to come back
 ├── Unavailable (503)        a part is away or full; `retry_after_s` says when to come back
 └── ArchiveError (500)       a file of the job archive is missing or damaged
+    └── ArchiveAway (503)    the whole archive, or a folder of it, is: it is Unavailable too
 
 Each carries a code for programs: the general one of its class, or a closer one (`code=`, see cc_common.errorcodes).
 """
@@ -106,3 +107,12 @@ class ArchiveError(BackendError):
     def shown(self) -> str:
         """What is missing or damaged, without its path."""
         return f"{self.subject} is missing or damaged; the server's log names the file"
+
+
+class ArchiveAway(Unavailable, ArchiveError):
+    """The job archive, or a folder of it in which there are jobs, was moved away or unmounted."""
+
+    @property
+    def shown(self) -> str:
+        """The whole text: it names no path."""
+        return str(self)

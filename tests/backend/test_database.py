@@ -132,6 +132,7 @@ def test_an_upgrade_that_fails_leaves_nothing_behind(path: Path, monkeypatch: py
 
 
 def test_every_thread_can_use_it_at_once(database: Database) -> None:
+    database.busy_timeout_s = 60.0  # the last of a hundred waits for all others, on whatever disk
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda number: add(database, f"user{number:03}"), range(100)))
     assert len(names(database)) == 100

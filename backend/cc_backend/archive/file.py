@@ -28,7 +28,7 @@ from cc_backend.archive.folders import RETRY_AFTER_S, ArchiveFolders
 from cc_backend.archive.jsontext import parse_json
 from cc_backend.archive.samples import data_from_bytes, data_to_bytes
 from cc_backend.clusters.load import is_cluster_name, parse_cluster
-from cc_backend.errors import ArchiveError, InvalidInput, NotFound, Unavailable
+from cc_backend.errors import ArchiveAway, ArchiveError, InvalidInput, NotFound
 from cc_backend.model import Job, JobData, JobKey
 
 VERSION = 3
@@ -128,18 +128,18 @@ class FileArchive:
         """Takes note of a write that failed."""
         try:
             yield
-        except ArchiveError:
-            self._write_failed = True
+        except ArchiveError as error:
+            self._write_failed = not isinstance(error, ArchiveAway)
             raise
 
     def demand_root(self) -> None:
         """Return if the archive is there at all: one that was moved away or unmounted must not be made anew.
 
         Raises:
-            Unavailable: its folder is not there, or not an archive any more.
+            ArchiveAway: its folder is not there, or not an archive any more.
         """
         if not (self.root / "version.txt").is_file():
-            raise Unavailable(
+            raise ArchiveAway(
                 "the job archive cannot be used now: its folder is not there", retry_after_s=RETRY_AFTER_S
             )
 
@@ -147,7 +147,7 @@ class FileArchive:
         """Return if a job can have its place in the archive.
 
         Raises:
-            Unavailable: the archive, or a folder of it in which there are jobs, was moved away or unmounted.
+            ArchiveAway: the archive, or a folder of it in which there are jobs, was moved away or unmounted.
         """
         self.demand_root()
         self.folders.demand(key)

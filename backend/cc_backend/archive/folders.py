@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from cc_backend.errors import Unavailable
+from cc_backend.errors import ArchiveAway
 from cc_backend.model import JobKey
 
 RETRY_AFTER_S = 30
@@ -57,7 +57,7 @@ class ArchiveFolders:
         """Return if the folders are there in which jobs like this one are recorded to be, or none are.
 
         Raises:
-            Unavailable: one of them is gone.
+            ArchiveAway: one of them is gone.
         """
         first = key.job_id // JOBS_A_FOLDER * JOBS_A_FOLDER
         last = min(first + JOBS_A_FOLDER - 1, LAST_JOB_ID)
@@ -75,7 +75,7 @@ class ArchiveFolders:
 
     def _refuse(self, path: Path, words: str) -> None:
         self._note(path, words)
-        raise Unavailable(f"the job archive lacks {words}: {_ADVICE}", retry_after_s=RETRY_AFTER_S)
+        raise ArchiveAway(f"the job archive lacks {words}: {_ADVICE}", retry_after_s=RETRY_AFTER_S)
 
     def _note(self, path: Path, words: str) -> None:
         if path not in self._missing:

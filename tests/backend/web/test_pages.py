@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Protocol
 
 import pytest
@@ -672,6 +673,17 @@ def test_a_damaged_archive_file_costs_the_curves_and_not_the_page(site: Site, ru
     assert answer.status_code == 200
     assert "cannot be read just now" in answer.text
     assert site.client.get(JOBS).status_code == 200
+
+
+@pytest.mark.parametrize("folder", ["", "tern", "tern/88"], ids=["all of it", "a cluster", "a thousand jobs"])
+def test_an_archive_that_is_away_costs_the_curves_and_not_the_pages(site: Any, folder: str) -> None:
+    id_ = site.archived_job(jobId=88_001)
+    lost: Path = site.services.archive.root / folder
+    lost.rename(site.services.archive.root.with_name("away"))
+    page = sign_in(site).get(f"/monitoring/job/{id_}")
+    assert (page.status_code, "cannot be read just now" in page.text) == (200, True)
+    assert site.client.get(JOBS).status_code == 200
+    assert site.client.get("/").status_code == 200
 
 
 def test_restricted_metrics_are_for_staff(site_of: Callable[..., Site]) -> None:
