@@ -10,7 +10,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from urllib.parse import unquote
 
 import peewee
 
+from cc_backend.databasefile import log_path
 from cc_backend.errors import InvalidInput, Unavailable
 from cc_backend.lockfile import FileId, file_id, is_same_file
 from cc_common.errorcodes import ErrorCode
@@ -28,6 +29,8 @@ logger = logging.getLogger(__name__)
 RETRY_AFTER_S = 30
 _LOOK_AGAIN_S = 0.25
 SUCCESSION_WAIT_S = 1.0
+_READS_ONLY = -1
+"""Instead of the number of a file: SQLite opens one that may not be written for reading, and stays with that."""
 _SETTING = "main.db"
 _SQLITE_SCHEME = "sqlite://"
 
@@ -81,13 +84,14 @@ class Database(peewee.SqliteDatabase):
         self._waiting_since_s: float | None = None  # a thread of ours waits for SQLite's lock
         self._faults: dict[FaultKind, str] = {}
         self._file_id: FileId | None = None
-        self._log = Path(f"{path}-wal")
+        self._log = log_path(path)
         self._log_id: FileId | None = None
         self._connections: list[tuple[weakref.ref[threading.Thread], _Connection]] = []
         self._connections_lock = threading.Lock()
         # those to a file that was the database before; SQLite removes a -wal file by its name when the last one closes
         self._former: weakref.WeakSet[_Connection] = weakref.WeakSet()
         self._kept: list[sqlite3.Connection] = []
+        self._former_files: set[FileId] = set()
         self._file_number = 0
         self._is_closed_for_good = False
         self.path = path
@@ -167,30 +171,36 @@ class Database(peewee.SqliteDatabase):
         if not is_same_file(self._log, self._log_id):
             self.note_fault(FaultKind.LOG, LOG_ADVICE)
 
-    def take_file_in_place(self, keeper: sqlite3.Connection, then: Callable[[], None]) -> bool:
-        """Go on with the file that is at the path now, whatever it is; whether that was possible just now.
+    def take_other_file(self, other: FileId, keeper: sqlite3.Connection, then: Callable[[], None]) -> None:
+        """Go on with another file that is at the path now; to be called while the database is `idle`.
 
         `keeper` is an idle connection to the file before; `then` is called before anybody can write to the new one.
         Connections of other threads to the former file end with what is read through them.
         """
-        with self.idle(wait_s=SUCCESSION_WAIT_S) as is_idle:
-            if not is_idle:
-                return False
-            with self._connections_lock:
-                self._file_number += 1
-                self._kept.append(keeper)
-                self._former.update(connection for _, connection in self._connections)
-                self._connections.clear()
-                self._file_id, self._log_id = file_id(self.path.stat()), None
-            for kind in (FaultKind.PLACE, FaultKind.LOG, FaultKind.DAMAGED):
-                self.end_fault(kind)
-            then()
-        return True
+        with self._connections_lock:
+            self._file_number += 1
+            self._kept.append(keeper)
+            self._former.update(connection for _, connection in self._connections)
+            self._connections.clear()
+            if self._file_id is not None:
+                self._former_files.add(self._file_id)
+            self._file_id, self._log_id = other, None
+        for kind in (FaultKind.PLACE, FaultKind.LOG, FaultKind.DAMAGED):
+            self.end_fault(kind)
+        then()
+
+    def was_in_use(self, other: FileId) -> bool:
+        """Whether this process has a file open still that was the database before."""
+        return other in self._former_files
 
     def _leave_former_file(self) -> None:
-        """Let go of this thread's connection if it is to a file that is the database no more."""
+        """Let go of this thread's connection if it is to a file that is the database no more, or may only read it."""
         state = self._state  # type: ignore[attr-defined]  # stubs lack it
-        if not state.closed and state.conn.file_number != self._file_number and not self.in_transaction():
+        if state.closed or state.conn.file_number == self._file_number or self.in_transaction():
+            return
+        if state.conn.file_number == _READS_ONLY:
+            self.close()
+        else:
             state.reset()
 
     def faults(self) -> list[str]:
@@ -265,7 +275,8 @@ class Database(peewee.SqliteDatabase):
 
     def _close_former(self) -> None:
         if self._kept:
-            with _out_of_the_way(Path(f"{self.path}-wal")), _out_of_the_way(Path(f"{self.path}-shm")):
+            log = log_path(self.path)
+            with _out_of_the_way(log), _out_of_the_way(log.with_name(f"{log.name.removesuffix('-wal')}-shm")):
                 for connection in [*self._former, *self._kept]:
                     connection.close()
             self._kept.clear()
@@ -310,8 +321,10 @@ class Database(peewee.SqliteDatabase):
             connection.close()
             self.note_fault(FaultKind.PLACE, PLACE_ADVICE)
             raise self._unavailable(PLACE_ADVICE)
-        if self._log_id is None and self._log.exists():
-            self._log_id = file_id(self._log.stat())
+        if self._log_id is None:
+            self._log = log_path(self.path)
+            with suppress(FileNotFoundError):
+                self._log_id = file_id(self._log.stat())
         with self._connections_lock:
             self._connections.append((weakref.ref(threading.current_thread()), connection))
         return connection
@@ -354,6 +367,8 @@ class Database(peewee.SqliteDatabase):
         advice = _ADVICE.get(code & 0xFF) if isinstance(code, int) else None
         if isinstance(code, int) and advice is not None:
             self.note_fault(_KIND.get(code & 0xFF, FaultKind.WRITE), advice, cause)
+            if code & 0xFF == sqlite3.SQLITE_READONLY and not self.is_closed():
+                self._state.conn.file_number = _READS_ONLY  # type: ignore[attr-defined]  # stubs lack it
             raise self._unavailable(advice) from error
         if "closed database" in str(error):
             text = "the database is closed: the server ends"

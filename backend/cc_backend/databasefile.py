@@ -1,5 +1,6 @@
 """Files that may take the place of the database of a running server: which may, and copies of what was in use."""
 
+import fcntl
 import os
 import sqlite3
 import time
@@ -8,18 +9,42 @@ from pathlib import Path
 
 from cc_backend.archive.atomic import sync_directory
 
+_LOCKED_WHILE_OPEN = 510, 0x4000_0002
+"""Length and start of what SQLite locks of a file (https://www.sqlite.org/src/file/src/os.h, SHARED_FIRST)."""
+
+
+def log_path(path: Path) -> Path:
+    """The -wal file of a database: SQLite keeps it beside the file itself, not beside a symbolic link to it."""
+    return Path(f"{path.resolve()}-wal")
+
+
+def obstacle_to(path: Path) -> str:
+    """What keeps a file from taking the place of a database just now, empty if nothing does.
+
+    Nothing of this process may have the file open: its locks would end here.
+    """
+    if not path.is_file():
+        return "it is no file"
+    for beside in ("-wal", "-journal"):
+        with suppress(OSError):
+            if Path(f"{path.resolve()}{beside}").stat().st_size:
+                return f"a {beside} file lies beside it"
+    try:
+        with path.open("rb+") as file:
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB, *_LOCKED_WHILE_OPEN)
+    except (BlockingIOError, PermissionError) as error:  # a lock that another has may be told by either
+        held = isinstance(error, BlockingIOError) or os.access(path, os.R_OK | os.W_OK)
+        return "another process has it open" if held else "it may not be read and written"
+    except OSError:
+        return "it cannot be read"
+    return ""
+
 
 def reason_against(path: Path, *, installation: str, version: int) -> str:
     """Why a file cannot take the place of a database, empty if it can; reads all of it, and nothing that lies beside.
 
     It has to be whole, of the same installation, and with its tables as this program has them.
     """
-    beside = Path(f"{path}-wal")
-    try:
-        if beside.stat().st_size:
-            return "a -wal file lies beside it"
-    except OSError:
-        pass
     try:
         # immutable: SQLite locks nothing then, and takes no -wal file for its own
         with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro&immutable=1", uri=True)) as connection:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cc_backend.database import LOG_ADVICE, PLACE_ADVICE, SUCCESSION_WAIT_S, Database, FaultKind
-from cc_backend.databasefile import copy_database, former_copy, put_in_place
+from cc_backend.databasefile import copy_database, former_copy, log_path, obstacle_to, put_in_place
 from cc_backend.lockfile import FileId, file_id, is_same_file
 
 LOCKED_AFTER_S = 0.5
@@ -25,9 +25,14 @@ _BYTES_PER_S = 10_000_000
 """A large file is read through later after the start, when there is less to do."""
 
 _LONGEST_DELAY_S = 600.0
+_TRY_AGAIN_S = 60.0
+"""So long after a copy could not be made none is tried: it may be large, and the disk full."""
 _WRITE_ADVICE = "look at the kernel log, at owner and mode of the file and its folder, and for free space"
 
 logger = logging.getLogger(__name__)
+
+_FileState = tuple[FileId, int, int]
+"""What changes whenever a file, its rights or its name do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,13 +59,16 @@ class DatabaseWatch:
         self._database = database
         self._monotonic = monotonic
         self._connection: sqlite3.Connection | None = None
-        self._log = Path(f"{database.path}-wal")
+        self._log = log_path(database.path)
         self._log_id: FileId | None = None
+        self._index_id: FileId | None = None
         self._succession = succession
-        self._log_saved = False
+        self._log_saved = self._save_failed = False
         self._place = -1  # stands for the file itself, whatever its name is now
-        self._looked_at: tuple[FileId, int, int] | None = None
-        self._refused: tuple[FileId, int, int] | None = None
+        self._looked_at: _FileState | None = None
+        self._read_through: dict[_FileState, str] = {}
+        self._refusal = ""
+        self._not_before_s = monotonic()
         self._stopping = threading.Event()
         size_bytes = database.path.stat().st_size if database.path.exists() else 0
         self._integrity_due_s = monotonic() + min(size_bytes / _BYTES_PER_S, _LONGEST_DELAY_S)
@@ -72,7 +80,7 @@ class DatabaseWatch:
         if database.has_fault(FaultKind.PLACE):
             self._look_at_other_file()
         else:
-            self._looked_at = self._refused = None
+            self._forget_other_file()
             self._check_access()
             self._check_log()
             self._check_lock()
@@ -138,12 +146,17 @@ class DatabaseWatch:
         try:
             (busy, _, _) = self._opened().execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
         except sqlite3.DatabaseError as error:
-            logger.error("what the -wal file held could not be saved: %s", error)  # noqa: TRY400 - expected
+            if not self._save_failed:
+                logger.error("what the -wal file held could not be saved: %s", error)  # noqa: TRY400 - expected
+            self._save_failed = True
             return False
+        self._save_failed = False
         return not busy
 
     def _replace_by_copy(self, succession: Succession) -> None:
         """Go on with a copy in its place: all connections to one file share one -wal file, and that is lost."""
+        if self._monotonic() < self._not_before_s:
+            return
         database, connection = self._database, self._opened()
         path = database.path.resolve()
         copy = path.with_name(f"{path.name}.new")
@@ -155,13 +168,17 @@ class DatabaseWatch:
                 copy_database(connection, copy)
                 if reason := succession.reason_against(copy):
                     copy.unlink()
-                    logger.error("the database cannot be written anew: %s", reason)
+                    self._try_later("the database cannot be written anew", reason)
+                    return
+                if self._log.exists() or not is_same_file(path, file_id(os.fstat(self._place))):
+                    copy.unlink()  # somebody has opened the database meanwhile, or put another one in its place
                     return
                 put_in_place(copy, path)
+                other = file_id(path.stat())
             except (OSError, sqlite3.Error) as error:
-                logger.error("the database cannot be written anew: %s", error)  # noqa: TRY400 - expected
+                self._try_later("the database cannot be written anew", error)
                 return
-            self._go_on(succession, "it was written anew with all that it held, and its -wal file as well")
+            self._go_on(succession, other, "it was written anew with all that it held, and its -wal file as well")
 
     def _look_at_other_file(self) -> None:
         """Go on with another file in the place of the database, once it stays the same and may take it."""
@@ -169,52 +186,93 @@ class DatabaseWatch:
         if succession is None or self._connection is None:
             return
         try:
-            facts = path.stat()
+            seen = _state_of(path.stat())
         except OSError:
-            self._refused = None
+            self._forget_other_file()
             self._database.note_fault(FaultKind.PLACE, PLACE_ADVICE)
             return
-        seen = file_id(facts), facts.st_size, facts.st_mtime_ns
         before, self._looked_at = self._looked_at, seen
-        if seen in (self._refused, None) or seen != before or not self._save_log():
+        if seen != before or self._monotonic() < self._not_before_s or not self._save_log():
             return
-        if reason := succession.reason_against(path):
-            self._refused = seen
-            advice = f"{PLACE_ADVICE}; what is there now is not used before a restart: {reason}"
-            self._database.note_fault(FaultKind.PLACE, advice)
-            logger.error("the file that is in the place of the database now is not used: %s", reason)
-            return
+        if reason := self._reason_against(succession, path, seen):
+            self._refuse(reason)
+        elif not self._stopping.is_set():
+            self._take(path, seen, succession)
+
+    def _take(self, path: Path, seen: "_FileState", succession: Succession) -> None:
+        """Go on with a file in which all is well, as it was seen."""
         try:
-            kept = self._kept_former(path)
+            former = self._kept_former(path)
         except (OSError, sqlite3.Error) as error:
-            logger.error("the former database cannot be saved, and no other is used: %s", error)  # noqa: TRY400 - expected
+            self._try_later("the former database cannot be saved, and no other is used", error)
             return
-        self._drop_log()
-        self._go_on(succession, f"another file is in its place; {kept}")
+        with self._database.idle(wait_s=SUCCESSION_WAIT_S) as is_idle:
+            if is_idle and self._make_way(path, seen):
+                kept = f"was removed, and is kept as {former}" if former else "is where it was moved to, complete"
+                self._go_on(succession, seen[0], f"another file is in its place; the one before {kept}")
+                return
+        if former is not None:
+            former.unlink(missing_ok=True)
+
+    def _make_way(self, path: Path, seen: "_FileState") -> bool:
+        """Whether the file is still the one that was looked at, and nothing of the former one is left beside it."""
+        try:
+            if _state_of(path.stat()) != seen or obstacle_to(path):
+                return False
+            self._drop_log()
+        except OSError as error:
+            self._try_later("the file that is in the place of the database now cannot be used", error)
+            return False
+        return True
+
+    def _reason_against(self, succession: Succession, path: Path, seen: "_FileState") -> str:
+        """Why the file that is in the place of the database now is not used; each content is read through once."""
+        if self._database.was_in_use(seen[0]):  # the connections of before share what they know of its -wal file
+            return "it was in use before"
+        if reason := obstacle_to(path):
+            return reason
+        if seen not in self._read_through:
+            self._read_through = {seen: succession.reason_against(path)}
+        return self._read_through[seen]
+
+    def _refuse(self, reason: str) -> None:
+        advice = f"{PLACE_ADVICE}; what is there now is not used before a restart: {reason}"
+        self._database.note_fault(FaultKind.PLACE, advice)
+        if reason != self._refusal:
+            self._refusal = reason
+            logger.error("the file that is in the place of the database now is not used: %s", reason)
+
+    def _try_later(self, what: str, cause: object) -> None:
+        self._not_before_s = self._monotonic() + _TRY_AGAIN_S
+        logger.error("%s, the next try is in %d s: %s", what, _TRY_AGAIN_S, cause)
+
+    def _forget_other_file(self) -> None:
+        self._looked_at, self._read_through, self._refusal = None, {}, ""
 
     def _drop_log(self) -> None:
         """Remove the -wal file that belongs to the former database, and is empty now, and its index."""
-        if self._log_id is not None and is_same_file(self._log, self._log_id):
-            self._log.unlink()
-        Path(f"{self._database.path}-shm").unlink(missing_ok=True)
+        if self._log != log_path(self._database.path):  # the other file has a -wal file of its own
+            return
+        for path, known in ((self._log, self._log_id), (_index_of(self._log), self._index_id)):
+            if known is not None and is_same_file(path, known):
+                path.unlink()
 
-    def _kept_former(self, path: Path) -> str:
-        """Where the former database is; it is written to a file of its own where nothing has its name any more."""
+    def _kept_former(self, path: Path) -> Path | None:
+        """Where the former database was written to, if nothing has its name any more."""
         if os.fstat(self._place).st_nlink:
-            return "the one before is where it was moved to, with all that it held"
+            return None
         target = former_copy(path)
         copy_database(self._opened(), target)
-        return f"the one before was removed, and is kept as {target}"
+        return target
 
-    def _go_on(self, succession: Succession, how: str) -> None:
-        keeper = self._opened()
-        if not self._database.take_file_in_place(keeper, succession.then):
-            return
-        self._connection, self._log_id = None, None
+    def _go_on(self, succession: Succession, other: FileId, how: str) -> None:
+        """Go on with the other file that is at the path; nobody writes meanwhile."""
+        keeper, self._connection = self._opened(), None
+        self._log, self._log_id, self._index_id, self._log_saved = log_path(self._database.path), None, None, False
         os.close(self._place)
         self._place = -1
-        self._looked_at = self._refused = None
-        self._log_saved = False
+        self._forget_other_file()
+        self._database.take_other_file(other, keeper, succession.then)
         with suppress(sqlite3.DatabaseError):  # it is told at the next look
             self._opened()
         logger.warning("the database is used again: %s", how)
@@ -269,8 +327,9 @@ class DatabaseWatch:
             self._connection = self._new_connection()
             self._connection.execute("SELECT COUNT(*) FROM sqlite_master").fetchall()  # opens the -wal file
             self._place = os.open(self._database.path, os.O_PATH | os.O_CLOEXEC)  # to close it ends no lock of SQLite's
-        if self._log_id is None and self._log.exists():
-            self._log_id = file_id(self._log.stat())
+        with suppress(OSError):
+            if self._log_id is None:
+                self._log_id, self._index_id = file_id(self._log.stat()), file_id(_index_of(self._log).stat())
         return self._connection
 
     def _new_connection(self) -> sqlite3.Connection:
@@ -284,3 +343,11 @@ class DatabaseWatch:
             return str(found)
         finally:
             connection.close()
+
+
+def _state_of(facts: os.stat_result) -> _FileState:
+    return file_id(facts), facts.st_size, facts.st_ctime_ns
+
+
+def _index_of(log: Path) -> Path:
+    return log.with_name(f"{log.name.removesuffix('-wal')}-shm")

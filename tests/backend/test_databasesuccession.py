@@ -1,7 +1,11 @@
 """A running server goes on by itself with a backup in the place of its database, and without its -wal file."""
 
 import os
+import shutil
 import sqlite3
+import subprocess
+import sys
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -281,3 +285,194 @@ def test_a_copy_that_is_not_done_yet_is_not_looked_at(
     watch.look()
     assert database.faults() == []
     assert seen(database) == ["first"]
+
+
+def test_a_file_that_is_changed_for_another_while_it_is_read_through_is_not_used(
+    database: Database, path: Path, kept: Path, tmp_path: Path
+) -> None:
+    other = open_database(tmp_path / "other.db")
+    migrate(other, now_s=0)
+    add(other, "stranger")
+    other.close_all()
+    fits = partial(reason_against, installation=installation_of(database), version=VERSION)
+
+    def changed_meanwhile(at: Path) -> str:
+        reason = fits(at)
+        if (tmp_path / "other.db").exists():
+            (tmp_path / "other.db").replace(at)
+        return reason
+
+    watch = DatabaseWatch(database, succession=Succession(changed_meanwhile, lambda: None))
+    watch.look()
+    kept.replace(path)
+    looks(watch, 5)
+    assert ["it is of another installation" in fault for fault in database.faults()] == [True]
+    with pytest.raises(Unavailable):
+        add(database, "kept out")
+    assert seen(database) == ["first", "second"]
+    assert not list(path.parent.glob("job.db.before-*")), "the one before is still in use"
+    watch.close()
+
+
+def test_a_file_that_was_in_use_before_is_not_used_again_without_a_restart(
+    database: Database, watch: DatabaseWatch, path: Path, kept: Path
+) -> None:
+    path.rename(path.with_name("away.db"))
+    kept.rename(path)
+    looks(watch)
+    assert database.faults() == []
+    path.rename(kept)
+    path.with_name("away.db").rename(path)
+    looks(watch, 5)
+    (fault,) = database.faults()
+    assert "it was in use before" in fault, "another process would share neither its locks nor what is in its -wal file"
+    with pytest.raises(Unavailable):
+        add(database, "kept out")
+    kept.rename(path)
+    looks(watch)
+    assert (database.faults(), seen(database)) == ([], ["first"])
+
+
+def test_a_file_that_another_process_has_open_is_not_used_before_that_one_ends(
+    database: Database, watch: DatabaseWatch, path: Path, kept: Path
+) -> None:
+    kept.rename(path.with_name("elsewhere.db"))
+    reading = (
+        "import sqlite3, sys; c = sqlite3.connect(sys.argv[1]); print(c.execute('SELECT name FROM user').fetchall())"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", f"{reading}; sys.stdout.flush(); sys.stdin.read()", path.with_name("elsewhere.db")],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as other:
+        assert other.stdout is not None
+        assert b"first" in other.stdout.readline()
+        path.with_name("elsewhere.db").rename(path)
+        looks(watch, 5)
+        (fault,) = database.faults()
+        assert "another process has it open" in fault
+        assert other.stdin is not None
+        other.stdin.close()
+        other.wait(20)
+    looks(watch)
+    assert (database.faults(), seen(database)) == ([], ["first"])
+
+
+def test_a_file_with_a_journal_beside_it_is_not_used(
+    database: Database, watch: DatabaseWatch, path: Path, kept: Path
+) -> None:
+    Path(f"{path}-journal").write_bytes(b"of an interrupted copy")
+    kept.replace(path)
+    looks(watch)
+    assert "a -journal file lies beside it" in database.faults()[0]
+    Path(f"{path}-journal").unlink()
+    watch.look()
+    assert database.faults() == []
+
+
+@pytest.fixture
+def linked(tmp_path: Path) -> Path:
+    """A symbolic link to where the database will be."""
+    (tmp_path / "fast").mkdir()
+    path = tmp_path / "linked.db"
+    path.symlink_to(tmp_path / "fast" / "job.db")
+    return path
+
+
+def test_files_are_looked_for_beside_the_database_and_not_beside_a_link_to_it(linked: Path, tmp_path: Path) -> None:
+    database = open_database(linked, busy_timeout_s=5)
+    migrate(database, now_s=0)
+    fits = partial(reason_against, installation=installation_of(database), version=VERSION)
+    watch = DatabaseWatch(database, succession=Succession(fits, lambda: None))
+    watch.look()
+    add(database, "first")
+    log = tmp_path / "fast" / "job.db-wal"
+    log.unlink()
+    watch.look()
+    assert (database.faults(), log.exists()) == ([], True)
+    made = backup(linked, tmp_path / "fast" / "kept.db")
+    add(database, "second")
+    before = log.stat().st_ino
+    made.replace(tmp_path / "fast" / "job.db")
+    looks(watch)
+    assert (database.faults(), seen(database)) == ([], ["first"])
+    assert log.stat().st_ino != before, "two files that share a -wal file write into each other"
+    add(database, "third")
+    watch.close()
+    database.close_all()
+    assert names(linked) == ["first", "third"]
+
+
+RIGHTS = """
+import os, sys
+from functools import partial
+from pathlib import Path
+import test_databasesuccession as t
+from cc_backend.errors import Unavailable
+path = Path(sys.argv[1]) / "job.db"
+if os.geteuid() == 0:
+    os.setuid(65534)
+database = t.open_database(path, busy_timeout_s=1)
+t.migrate(database, now_s=0)
+fits = partial(t.reason_against, installation=t.installation_of(database), version=t.VERSION)
+watch = t.DatabaseWatch(database, succession=t.Succession(fits, lambda: None))
+watch.look()
+t.add(database, "first")
+made = t.backup(path, path.with_name("kept.db"))
+made.chmod(0o444)
+made.replace(path)
+t.looks(watch)
+print("it may not be read and written" in database.faults()[0])
+path.chmod(0o644)
+t.looks(watch)
+t.add(database, "second")
+path.chmod(0o444)
+def later():
+    try:
+        t.add(database, "kept out")
+    except Unavailable:
+        print("refused")
+    path.chmod(0o644)
+    watch.look()
+    t.add(database, "third")
+thread = t.threading.Thread(target=later)  # makes a connection of its own while the file may only be read
+thread.start()
+thread.join()
+print(t.seen(database), database.faults())
+"""
+
+
+def test_rights_that_come_later_need_no_restart() -> None:
+    folder = Path(tempfile.mkdtemp())
+    try:
+        folder.chmod(0o777)
+        ended = subprocess.run(
+            [sys.executable, "-c", RIGHTS, folder],
+            env={**os.environ, "PYTHONPATH": str(Path(__file__).parent)},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+    finally:
+        shutil.rmtree(folder)
+    assert ended.stdout.splitlines() == ["True", "refused", "['first', 'second', 'third'] []"], ended.stderr
+
+
+def test_a_copy_for_which_there_is_no_room_is_not_tried_at_each_look(
+    database: Database, path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    now_s = 0.0
+    fits = partial(reason_against, installation=installation_of(database), version=VERSION)
+    watch = DatabaseWatch(database, succession=Succession(fits, lambda: None), monotonic=lambda: now_s)
+    watch.look()
+    add(database, "first")
+    path.with_name("job.db.new").mkdir()
+    Path(f"{path}-wal").unlink()
+    looks(watch, 5)
+    assert ["written anew" in record.message for record in caplog.records] == [False, True]
+    path.with_name("job.db.new").rmdir()
+    now_s += 60
+    watch.look()
+    assert (database.faults(), seen(database)) == ([], ["first"])
+    watch.close()
