@@ -2,6 +2,8 @@
 
 import logging
 import math
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 logger = logging.getLogger(__name__)
@@ -16,7 +18,9 @@ UNTOLD_S = 900
 class Runs:
     """The outages of the last days, kept in one small text file of the store's folder."""
 
-    def __init__(self, directory: Path, *, now_s: int) -> None:
+    def __init__(self, directory: Path, *, now_s: int, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._monotonic = monotonic
+        self._began_s = monotonic()
         self._path = directory / "runs"
         self._outages, alive_s = _read(self._path)
         # Each batch touches the segment in use, which tells the end of a run better than the file's own last line.
@@ -26,19 +30,21 @@ class Runs:
         alive_s = max([alive_s, *(when_s for when_s in changed_s if when_s <= latest_s)])
         self.last_alive_s = alive_s
         """The last sign of life before this start, 0 without any."""
-        if 0 < alive_s < now_s:
-            self._outages.append((alive_s, now_s))
+        self._clock_at_start_s = self._started_s = now_s
 
     def outages(self) -> list[Outage]:
         """Periods before this run in which nothing ran, oldest first."""
-        return list(self._outages)
+        latest = (self.last_alive_s, self._started_s)
+        return [*self._outages, latest] if 0 < latest[0] < latest[1] else list(self._outages)
 
     def alive(self, now_s: int, *, forget_before_s: int = 0) -> None:
         """Note that the store runs now, by the trusted time, and forget outages of before the samples that are kept."""
         # an outage that seems to end in the future was noted by a clock that was wrong
         ended = [(from_s, min(to_s, now_s)) for from_s, to_s in self._outages if from_s < now_s]
         self._outages = [outage for outage in ended if outage[1] >= forget_before_s]
-        lines = [f"down {from_s} {to_s}" for from_s, to_s in self._outages]
+        # the last one is told by the time that is trusted now: until it is known which is right that may be another
+        self._started_s = min(self._clock_at_start_s, now_s - int(self._monotonic() - self._began_s))
+        lines = [f"down {from_s} {to_s}" for from_s, to_s in self.outages()]
         temporary = self._path.with_suffix(".tmp")
         try:
             temporary.write_text("\n".join([*lines, f"alive {now_s}", ""]), "ascii")

@@ -7,6 +7,7 @@ import pytest
 
 from cc_backend.metricstore import MetricSpec, MetricStore
 from cc_backend.metricstore.disk.runs import Runs
+from cc_backend.trustedclock import TrustedClock
 
 T0 = 1_790_000_040
 
@@ -94,11 +95,29 @@ def test_a_snapshot_at_the_end_leaves_word_of_when_that_was(tmp_path: Path) -> N
 
 def test_an_outage_that_a_wrong_clock_noted_ends_when_the_clock_is_right(tmp_path: Path) -> None:
     Runs(tmp_path, now_s=T0).alive(T0 + 100)
-    ahead = Runs(tmp_path, now_s=T0 + 10**9)
+    uptime_s = 0.0
+    ahead = Runs(tmp_path, now_s=T0 + 10**9, monotonic=lambda: uptime_s)
     ahead.alive(T0 + 200)
     assert ahead.outages() == [(T0 + 100, T0 + 200)]
+    uptime_s += 100
     ahead.alive(T0 + 300)
     assert ahead.outages() == [(T0 + 100, T0 + 200)]
+    assert Runs(tmp_path, now_s=T0 + 300).outages() == [(T0 + 100, T0 + 200)]
+
+
+def test_an_outage_is_known_whole_once_the_clock_is_trusted_that_was_in_doubt_after_it(tmp_path: Path) -> None:
+    Runs(tmp_path, now_s=T0).alive(T0 + 100)
+    uptime_s, back_s = 0.0, T0 + 3 * 86_400
+    runs = Runs(tmp_path, now_s=back_s, monotonic=lambda: uptime_s)
+    clock = TrustedClock(lambda: back_s + uptime_s, steady=lambda: uptime_s, last_known_s=runs.last_alive_s)
+    assert clock.in_doubt
+    while clock.in_doubt:
+        uptime_s += 60
+        clock.hear("n1", int(back_s + uptime_s))
+        clock.decide()
+        runs.alive(int(clock.now_s()))
+    assert runs.outages() == [(T0 + 100, back_s)]
+    assert Runs(tmp_path, now_s=int(back_s + uptime_s)).outages() == [(T0 + 100, back_s)]
 
 
 def test_the_last_sign_of_life_is_known(tmp_path: Path) -> None:
