@@ -48,18 +48,20 @@ class DirectWrite:
         if rule is None or environ["REQUEST_METHOD"] != "POST":
             return self._application(environ, start_response)
         began_s = perf_counter()
-        request = Request(environ)
+        request = Request(environ, populate_request=False)  # else each would hold the other, and the batch
         try:
-            result = self._take(request)
+            result = environ[_OUTCOME] = self._take(request)
         except Exception as error:  # noqa: BLE001 - the view raises it again
             environ[_OUTCOME] = error
+        else:
+            if result.is_plain:
+                self._activity.count("POST", rule, HTTPStatus.OK, perf_counter() - began_s)
+                start_response(_STATUS, [*self._fields(request).items(), *_FIELDS])
+                return ()
+        try:
             return self._application(environ, start_response)
-        if not result.is_plain:
-            environ[_OUTCOME] = result
-            return self._application(environ, start_response)
-        self._activity.count("POST", rule, HTTPStatus.OK, perf_counter() - began_s)
-        start_response(_STATUS, [*self._fields(request).items(), *_FIELDS])
-        return ()
+        finally:
+            del environ[_OUTCOME]  # an error holds where it came from, and with that the batch
 
 
 def by_path(rules: Iterable[str]) -> dict[str, str]:
@@ -71,7 +73,10 @@ def outcome(environ: "WSGIEnvironment") -> IngestResult:
     """What was done with the batch of a request to a write route; raises what kept it from being done."""
     found = environ[_OUTCOME]
     if isinstance(found, Exception):
-        raise found
+        try:
+            raise found
+        finally:
+            del found  # which would hold this frame, which holds it
     if not isinstance(found, IngestResult):
         raise TypeError(f"{_OUTCOME} is something else")
     return found

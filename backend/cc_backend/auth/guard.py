@@ -104,7 +104,7 @@ def may_send_body(app: Flask, environ: "WSGIEnvironment") -> bool:
 def address_of(app: Flask, environ: "WSGIEnvironment") -> str:
     """The address a request came from; what proxies say counts only where the settings trust them."""
     guard: _Guard = app.extensions[_GUARD]
-    return guard.remote_address(Request(environ))
+    return guard.remote_address(Request(environ, populate_request=False))
 
 
 def token_caller(app: Flask, incoming: Request, permission: Permission) -> Caller:

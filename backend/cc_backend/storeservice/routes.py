@@ -197,7 +197,8 @@ def may_send_body(app: Flask, environ: "WSGIEnvironment") -> bool:
     if permission is Permission.PUBLIC:
         return False
     try:
-        caller = services.gate.admit(presented_token(Request(environ)), permission, services.trusted_clock.now_s())
+        token = presented_token(Request(environ, populate_request=False))
+        caller = services.gate.admit(token, permission, services.trusted_clock.now_s())
         environ[CALLER] = caller.name
     except Unavailable:
         raise

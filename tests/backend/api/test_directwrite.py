@@ -1,11 +1,14 @@
 """What is answered before the web framework hears of it must not differ from what the framework answers."""
 
+import gc
 import io
+import weakref
 from http import HTTPStatus
 from typing import Any
 
 import pytest
 from flask import Response
+from werkzeug.test import create_environ
 
 from cc_backend.api.routes import write_rules
 
@@ -61,3 +64,36 @@ def test_a_fault_of_ours_is_a_500_without_its_inside(site: Any, monkeypatch: pyt
     answer = site.client.post("/api/write", data=GOOD, headers=site.headers())
     assert (answer.status_code, answer.get_json()["code"]) == (HTTPStatus.INTERNAL_SERVER_ERROR, "internal_error")
     assert "inside" not in answer.text
+
+
+@pytest.mark.parametrize(
+    ("query", "more", "status"),
+    [
+        ("", {}, 200),
+        ("cluster=elsewhere", {}, 403),
+        ("", {"HTTP_CONTENT_ENCODING": "gzip"}, 400),
+        ("", {"HTTP_X_AUTH_TOKEN": "none"}, 401),
+    ],
+)
+def test_memory_of_a_batch_is_free_at_once_when_it_is_answered(
+    site: Any, query: str, more: dict[str, str], status: int
+) -> None:
+    """Not only when the collector of circular garbage comes by: there may be many batches of megabytes until then."""
+
+    class Body(io.BytesIO):
+        pass
+
+    environ = create_environ("/api/write/", method="POST", query_string=query)
+    token = site.token(clusters=["tern"])
+    environ |= {"HTTP_X_AUTH_TOKEN": token, "CONTENT_LENGTH": str(len(GOOD)), "wsgi.input": Body(GOOD.encode()), **more}
+    body = weakref.ref(environ["wsgi.input"])
+    gc.collect()
+    gc.disable()
+    try:
+        said: list[str] = []
+        b"".join(site.app(environ, lambda text, *_: said.append(text)))
+        del environ
+        assert body() is None
+    finally:
+        gc.enable()
+    assert said[0].startswith(str(status))
