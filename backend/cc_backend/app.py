@@ -120,6 +120,7 @@ def to_serve(app: Flask, settings: BackendSettings) -> Application:
         body_limit,
         lane,
         lambda environ: guard.address_of(app, environ),
+        guard.COOKIE,
     )
 
 

@@ -4,11 +4,13 @@ import asyncio
 import contextlib
 import hashlib
 import logging
+import re
 import ssl
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from http import HTTPStatus
 from operator import itemgetter
 from socket import AF_INET6, inet_pton, socket
 from typing import TYPE_CHECKING
@@ -54,6 +56,8 @@ class Application:
     """By path."""
     address: Callable[["WSGIEnvironment"], str] = itemgetter("REMOTE_ADDR")
     """Where a request comes from, for the share of those who are not known."""
+    cookie: str = ""
+    """The name of the cookie that may tell whose a request is; others change as they like, some with each request."""
     is_open: bool = False
     """Whether everybody may do everything: then nobody is a stranger."""
 
@@ -77,6 +81,7 @@ class HttpServer:
         self._all_answered = asyncio.Event()
         self._admitted: OrderedDict[bytes, float] = OrderedDict()
         self._callers: OrderedDict[bytes, str] = OrderedDict()
+        self._cookie = re.compile(rf"(?:^|; ?){re.escape(application.cookie)}=([^;]*)")
         self._lanes = {
             lane: Workers(lane.value, size, max_waiting=_MAX_WAITING, at_once=max(size // 2, 1))
             for lane, size in lane_sizes(threads).items()
@@ -201,7 +206,7 @@ class HttpServer:
             self._remember(credentials, environ)
             connection.admitted(allowed=allowed)
 
-        credentials = _credentials(environ)
+        credentials = self._credentials(environ)
         work = Work(self._sender(credentials, environ), ask, lambda: connection.admitted(allowed=None))
         self._lanes[Lane.ADMISSION].submit(work)
 
@@ -236,9 +241,11 @@ class HttpServer:
 
         def answered(response: WireResponse) -> None:
             self._remember(credentials, environ)
+            if response.status == HTTPStatus.UNAUTHORIZED:  # who has left shall not have the share of who is here
+                self._callers.pop(credentials, None)
             connection.respond(response)
 
-        credentials = _credentials(environ)
+        credentials = self._credentials(environ)
         lane = self._lanes[self.application.lane(environ["PATH_INFO"])]
         lane.submit(Work(self._sender(credentials, environ), work, connection.refuse_for_load))
 
@@ -249,6 +256,14 @@ class HttpServer:
             return Sender(caller, is_known=True)
         return Sender(_network(self.application.address(environ)), is_known=self.application.is_open)
 
+    def _credentials(self, environ: "WSGIEnvironment") -> bytes:
+        """What a caller is known by, in few bytes; empty if there is nothing."""
+        authorization = environ.get("HTTP_AUTHORIZATION", "")
+        parts = [environ.get("HTTP_X_AUTH_TOKEN", ""), authorization if authorization[:7].lower() == "bearer " else ""]
+        if self.application.cookie:
+            parts += self._cookie.findall(environ.get("HTTP_COOKIE", ""))
+        return hashlib.blake2b("\0".join(parts).encode("latin-1"), digest_size=16).digest() if any(parts) else b""
+
     def _remember(self, credentials: bytes, environ: "WSGIEnvironment") -> None:
         """Whom the application found behind a request; it is the share that depends on this, no right."""
         caller: str | None = environ.get(CALLER)
@@ -257,12 +272,6 @@ class HttpServer:
             self._callers.move_to_end(credentials)
             if len(self._callers) > _MAX_CALLERS:
                 self._callers.popitem(last=False)
-
-
-def _credentials(environ: "WSGIEnvironment") -> bytes:
-    """What a caller is known by, in few bytes; empty if there is nothing."""
-    parts = [part for name in ("HTTP_X_AUTH_TOKEN", "HTTP_AUTHORIZATION", "HTTP_COOKIE") if (part := environ.get(name))]
-    return hashlib.blake2b("\0".join(parts).encode("latin-1"), digest_size=16).digest() if parts else b""
 
 
 def _network(address: str) -> str:

@@ -1,5 +1,6 @@
 """Threads that run the application, in lanes, so that one kind of request never waits for all of another."""
 
+import logging
 import threading
 import time
 from enum import Enum
@@ -10,6 +11,9 @@ _STRANGERS_SHARE = 0.2
 """Of one processor, at most, is what all strangers in a lane take: the event loop and known callers need the rest."""
 
 _MOST_REST_S = 0.2  # what takes a stranger long is a login, whose hash is computed beside the interpreter
+
+
+logger = logging.getLogger(__name__)
 
 
 class Lane(Enum):
@@ -52,7 +56,10 @@ class Workers:
     def _run(self) -> None:
         while (work := self._next()) is not None:
             began_s = time.thread_time()
-            work.run()
+            try:
+                work.run()
+            except Exception:  # there is no other thread in the place of this one
+                logger.exception("a worker met a defect")
             if not work.sender.is_known:  # the rest keeps its place, so a flood finds as many resting as may run
                 time.sleep(min((time.thread_time() - began_s) * self._rest, _MOST_REST_S))
             with self._changed:

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import re
 import socket
 import ssl
 import threading
@@ -37,8 +38,9 @@ class EchoApplication:
 
     def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> list[bytes]:
         path = environ["PATH_INFO"]
-        if environ.get("HTTP_COOKIE") == "session=ada":
-            environ[CALLER] = "ada"
+        found = re.search(r"session=(\w+)", environ.get("HTTP_COOKIE", ""))
+        if found and path != "/expired":
+            environ[CALLER] = found[1]
         if path == "/slow":
             self.at_work.set()
             self.go_on.wait(20)
@@ -54,7 +56,7 @@ class EchoApplication:
         fields = [("Content-Type", "application/json"), ("Content-Length", str(len(said)))]
         if path == "/unsayable":
             fields.append(("X-Price", "5 \u20ac"))
-        start_response("200 OK", fields)
+        start_response("401 Unauthorized" if path == "/expired" else "200 OK", fields)
         return [] if environ["REQUEST_METHOD"] == "HEAD" else [said]
 
 
@@ -69,6 +71,7 @@ class RunningServer:
             body_limit=lambda _: BODY_LIMIT,
             lane=lambda path: Lane.MONITORING if path == "/healthz" else Lane.GENERAL,
             address=lambda environ: environ.get("HTTP_X_FORWARDED_FOR", environ["REMOTE_ADDR"]),
+            cookie="session",
         )
         self._listening = bound_socket(f"127.0.0.1:{_free_port()}")
         self.address = self._listening.getsockname()

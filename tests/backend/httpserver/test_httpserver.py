@@ -237,6 +237,39 @@ def test_strangers_who_flood_leave_threads_and_turns_to_who_is_known(serving: An
         assert [client.response()[0] for client in flood] == [200] * 20
 
 
+def test_who_is_known_stays_so_whatever_other_cookies_and_schemes_a_proxy_adds(serving: Any) -> None:
+    server = serving(threads=4)
+    as_ada = (
+        b"GET / HTTP/1.1\r\nHost: x\r\nCookie: last_seen=%d; session=ada; x=%d\r\nAuthorization: Digest nc=%d\r\n\r\n"
+    )
+    with contextlib.ExitStack() as clients:
+        assert server.ask(as_ada % (1, 1, 1))[0] == 200
+        flood = [clients.enter_context(server.connect()) for _ in range(20)]
+        for client in flood:
+            client.send(GET % b"slow")
+        assert server.echo.at_work.wait(10)
+        assert [server.ask(as_ada % (n, n, n))[0] for n in (2, 3)] == [200, 200]
+        server.echo.go_on.set()
+
+
+def test_credentials_that_are_good_no_more_have_the_share_of_a_stranger(serving: Any) -> None:
+    server = serving(threads=4)
+    request = b"GET /%b HTTP/1.1\r\nHost: x\r\nCookie: session=%b\r\n\r\n"
+    with contextlib.ExitStack() as clients:
+        assert [server.ask(request % (b"", name))[0] for name in (b"ada", b"bob")] == [200, 200]
+        assert server.ask(request % (b"expired", b"ada"))[0] == 401
+        flood = [clients.enter_context(server.connect()) for _ in range(5)]
+        for client in flood:
+            client.send(GET % b"slow")
+        assert server.echo.at_work.wait(10)
+        ada = clients.enter_context(server.connect())
+        ada.send(request % (b"late", b"ada"))
+        assert [server.ask(request % (path, b"bob"))[0] for path in (b"1", b"2")] == [200, 200]
+        assert "/late" not in [path for _, path, _ in server.echo.requests], "it waits with the strangers"
+        server.echo.go_on.set()
+        assert ada.response()[0] == 200
+
+
 def test_when_too_many_wait_the_latest_of_who_has_most_is_refused(
     serving: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

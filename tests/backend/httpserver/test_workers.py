@@ -40,6 +40,17 @@ def test_after_work_for_a_stranger_comes_a_rest_as_long() -> None:
     workers.stop()
 
 
+def test_a_defect_in_one_work_costs_neither_the_thread_nor_the_turns_of_its_sender() -> None:
+    def fail() -> None:
+        raise RuntimeError("a defect")
+
+    workers, done = Workers("test", 1, max_waiting=10, at_once=1), threading.Event()
+    for run in (fail, fail, done.set):
+        workers.submit(Work(KNOWN, run, lambda: None))
+    assert done.wait(20)
+    workers.stop()
+
+
 def test_workers_that_are_told_to_stop_do_what_waits_and_end() -> None:
     done: list[int] = []
     workers = Workers("ending", 2, max_waiting=10, at_once=1)
