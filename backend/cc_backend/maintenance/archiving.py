@@ -9,6 +9,8 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
+import numpy as np
+
 from cc_backend.absences import Explains, job_absences
 from cc_backend.archive.file import FileArchive
 from cc_backend.archive.scopes import archive_scopes
@@ -164,6 +166,7 @@ class Archiver:
         # taken before the samples: a host that is heard from in between counts as late and is read again
         late_hosts = self._metricdata.silent_hosts(job)
         data = self._metricdata.stored_data(job, None, lambda config: archive_scopes(job, config, limit), now_s=now_s)
+        data = self._richer(data, JobKey(job.cluster, job.job_id, job.start_time))
         live = replace(job, monitoring_status=MonitoringStatus.RUNNING_OR_ARCHIVING)  # also where it is archived anew
         explains = self._explains(job)
         absences = job_absences(live, data, sub_cluster.metrics, sub_cluster, store=explains, now_s=now_s)
@@ -172,6 +175,13 @@ class Archiver:
         finished = replace(finished, judgement=self._judged(finished, data, now_s))
         self._search.finish_archiving(finished, late_hosts=late_hosts)
         return finished
+
+    def _richer(self, data: JobData, key: JobKey) -> JobData:
+        """What the archive has of a job already, if that are more samples: a database that was put back forgot it."""
+        if not self._archive.exists(key):
+            return data
+        kept = self._archive.load_data(key)
+        return kept if _samples(kept) > _samples(data) else data
 
     def _give_up(self, job: Job, reason: str) -> None:
         self._retries.pop(job.id, None)
@@ -201,3 +211,8 @@ class Archiver:
             wait_s,
             reason,
         )
+
+
+def _samples(data: JobData) -> int:
+    series = (one for by_scope in data.values() for metric in by_scope.values() for one in metric.series)
+    return sum(int(np.count_nonzero(np.isfinite(one.data))) for one in series)

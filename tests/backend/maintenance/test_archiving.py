@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from cc_backend.archive.samples import data_to_bytes
 from cc_backend.errors import ArchiveError
 from cc_backend.jobs.filters import JobFilter
 from cc_backend.jobs.search import JobSearch
@@ -76,6 +77,25 @@ class TestWhenAJobIsDue:
     def test_it_stops_between_two_jobs_when_asked_to(self, site: Any, archiver: Archiver) -> None:
         finished_job(site, heard_until_minute=5)
         assert archiver.run_once(now_s=site.services.now_s(), stopping=lambda: True).archived == []
+
+
+class TestAJobThatIsArchivedAlready:
+    """As with a backup of the database, of before it was archived."""
+
+    @pytest.mark.parametrize("lost_s", [0, 10**6])
+    def test_it_keeps_what_the_store_has_no_more(self, site: Any, lost_s: int) -> None:
+        id_ = site.archived_job(minutes=10)
+        key = JobKey("tern", 88412, START_S)
+        before, data = site.services.archive.load_job(key), archived_data(site)
+        with site.services.database.write():
+            waits = JobRow.update(monitoring_status=MonitoringStatus.RUNNING_OR_ARCHIVING)
+            waits.where(JobRow.id == id_).execute(site.services.database)
+        site.services.store.free(before_s=START_S + lost_s, protected={})
+        site.clock.advance(3600)
+        assert site.archive() == [id_]
+        assert data_to_bytes(archived_data(site)) == data_to_bytes(data)
+        after = site.services.archive.load_job(key)
+        assert (after.statistics, after.footprint, after.energy) == (before.statistics, before.footprint, before.energy)
 
 
 class TestManyThatWait:
