@@ -138,7 +138,7 @@ class FileArchive:
         Raises:
             ArchiveAway: its folder is not there, or not an archive any more.
         """
-        if not (self.root / "version.txt").is_file():
+        if not os.path.isfile(self.root / "version.txt"):  # noqa: PTH113 - Path.is_file raises where it may not look
             raise ArchiveAway(
                 "the job archive cannot be used now: its folder is not there", retry_after_s=RETRY_AFTER_S
             )

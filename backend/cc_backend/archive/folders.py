@@ -43,10 +43,10 @@ class ArchiveFolders:
     def look(self) -> None:
         """Take note of which folders are gone and which are there again; one look at each."""
         wanted = {self._root / name: _of_cluster(name) for name in self._clusters}
-        found = {path: words for path, words in {**self._missing, **wanted}.items() if not path.is_dir()}
+        found = {path: words for path, words in {**self._missing, **wanted}.items() if not _is_folder(path)}
         for path, words in found.items():
             self._note(path, words)
-        for path in [path for path in self._missing if path not in found]:
+        for path in [path for path in list(self._missing) if path not in found]:
             logger.warning("the folder %s of the job archive is there again: %s", path, self._missing.pop(path))
 
     def faults(self) -> list[str]:
@@ -62,7 +62,7 @@ class ArchiveFolders:
         first = key.job_id // JOBS_A_FOLDER * JOBS_A_FOLDER
         last = min(first + JOBS_A_FOLDER - 1, LAST_JOB_ID)
         below = self._root / key.cluster / str(first // JOBS_A_FOLDER)
-        if not below.is_dir():
+        if not _is_folder(below):
             self.demand_cluster(key.cluster)
             if self._recorded(key.cluster, first, last):
                 self._refuse(below, f"the folder of jobs {first} to {last} of cluster {key.cluster!r}")
@@ -70,7 +70,7 @@ class ArchiveFolders:
     def demand_cluster(self, name: str) -> None:
         """As `demand`, for the folder of a cluster."""
         folder = self._root / name
-        if not folder.is_dir() and (name in self._clusters or self._recorded(name, 0, LAST_JOB_ID)):
+        if not _is_folder(folder) and (name in self._clusters or self._recorded(name, 0, LAST_JOB_ID)):
             self._refuse(folder, _of_cluster(name))
 
     def _refuse(self, path: Path, words: str) -> None:
@@ -84,6 +84,14 @@ class ArchiveFolders:
                 "the job archive lacks %s, %s: jobs wait to be archived there; %s. It is not made anew",
                 words, path, _ADVICE,
             )  # fmt: skip
+
+
+def _is_folder(path: Path) -> bool:
+    """Whether it is there; one that may not be looked for is not."""
+    try:
+        return path.is_dir()
+    except PermissionError:
+        return False
 
 
 def _of_cluster(name: str) -> str:

@@ -10,7 +10,7 @@ import numpy as np
 from cc_backend.clusters.model import MetricConfig, SubCluster
 from cc_backend.insight.curves import Values, shrink
 from cc_backend.insight.jobcurves import CurveSet
-from cc_backend.model import Job, Level, MonitoringStatus
+from cc_backend.model import Job, JobKey, Level, MonitoringStatus
 
 POINTS = 72
 MOST_PREVIEWS = 4
@@ -78,18 +78,18 @@ class PreviewCache:
     def __init__(self, most: int = 4000) -> None:
         self._most = most
         self._lock = threading.Lock()
-        self._kept: OrderedDict[tuple[int, int, str], Preview | None] = OrderedDict()
-        self._kinds: OrderedDict[tuple[int, int], Mapping[str, MetricConfig]] = OrderedDict()
+        self._kept: OrderedDict[tuple[JobKey, str], Preview | None] = OrderedDict()
+        self._kinds: OrderedDict[JobKey, Mapping[str, MetricConfig]] = OrderedDict()
 
     def kind(self, job: Job) -> Mapping[str, MetricConfig] | None:
         """The metrics that were measured of a job, None if they are not kept."""
         with self._lock:
-            return self._kinds.get((job.id, job.start_time))
+            return self._kinds.get(_key(job))
 
     def keep_kind(self, job: Job, metrics: Mapping[str, MetricConfig]) -> None:
         """Keeps the metrics that were measured of an archived job."""
         with self._lock:
-            self._kinds[job.id, job.start_time] = metrics
+            self._kinds[_key(job)] = metrics
             while len(self._kinds) > self._most // MOST_PREVIEWS:
                 self._kinds.popitem(last=False)
 
@@ -98,12 +98,12 @@ class PreviewCache:
         if job.monitoring_status != MonitoringStatus.ARCHIVED:
             return None
         with self._lock:
-            keys = [(job.id, job.start_time, metric) for metric in metrics]
+            keys = [(_key(job), metric) for metric in metrics]
             if not all(key in self._kept for key in keys):
                 return None
             for key in keys:
                 self._kept.move_to_end(key)
-            return {key[2]: self._kept[key] for key in keys}
+            return {key[1]: self._kept[key] for key in keys}
 
     def put(self, job: Job, previews: dict[str, Preview | None]) -> None:
         """Keeps the previews if the job is archived."""
@@ -111,6 +111,11 @@ class PreviewCache:
             return
         with self._lock:
             for metric, preview in previews.items():
-                self._kept[job.id, job.start_time, metric] = preview
+                self._kept[_key(job), metric] = preview
             while len(self._kept) > self._most:
                 self._kept.popitem(last=False)
+
+
+def _key(job: Job) -> JobKey:
+    """Not the number of its row: in a database that was put back that may be another job's."""
+    return JobKey(job.cluster, job.job_id, job.start_time)

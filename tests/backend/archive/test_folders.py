@@ -1,6 +1,10 @@
 """Folders of the archive that were moved away: noticed, never made anew, and new ones where nothing was."""
 
 import logging
+import shutil
+import subprocess
+import sys
+import tempfile
 import threading
 from pathlib import Path
 from typing import Any
@@ -159,3 +163,40 @@ def test_a_look_asks_the_database_nothing(tmp_path: Path, caplog: pytest.LogCapt
             folders.look()
     folders.demand(JobKey("skua", 1, START_S))
     assert len(caplog.records) == 1
+
+
+RIGHTS = """
+import os, sys
+from pathlib import Path
+from cc_backend.archive.file import FileArchive
+from cc_backend.errors import Unavailable
+from cc_backend.model import JobKey
+root = Path(sys.argv[1])
+archive = FileArchive.create(root / "archive")
+(root / "archive" / "tern").mkdir()
+if os.geteuid() == 0:
+    for path in [root, *root.rglob("*")]:
+        os.chown(path, 65534, 65534)
+    os.setuid(65534)
+archive.folders.expect(["tern"], lambda *_: True)
+for folder in (root / "archive", root / "archive" / "tern"):
+    folder.chmod(0o600)
+    archive.look()
+    try:
+        archive.demand_place(JobKey("tern", 7, 5))
+    except Unavailable as error:
+        print(error.status, archive.faults() != [])
+    folder.chmod(0o700)
+"""
+
+
+def test_a_folder_that_may_not_be_looked_into_is_as_one_that_is_not_there() -> None:
+    folder = Path(tempfile.mkdtemp())
+    try:
+        folder.chmod(0o777)
+        ended = subprocess.run(
+            [sys.executable, "-c", RIGHTS, folder], capture_output=True, text=True, timeout=60, check=False
+        )
+    finally:
+        shutil.rmtree(folder)
+    assert (ended.returncode, ended.stdout.splitlines()) == (0, ["503 True"] * 2), ended.stderr

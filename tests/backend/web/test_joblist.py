@@ -143,11 +143,19 @@ def test_previews_of_archived_jobs_are_kept_and_of_others_not(make_job: Callable
     assert cache.get(open_job, ["cpu_load"]) is None
 
 
+def test_a_preview_is_that_of_the_job_whatever_row_it_has(make_job: Callable[..., Job]) -> None:
+    """In a backup that took the place of the database the same row may be another job's, of the same start."""
+    cache = PreviewCache(most=2)
+    cache.put(make_job(id=7, job_id=1), {"cpu_load": None})
+    assert cache.get(make_job(id=7, job_id=2), ["cpu_load"]) is None
+    assert cache.get(make_job(id=9, job_id=1), ["cpu_load"]) is not None
+
+
 def test_the_cache_forgets_what_was_longest_unused(make_job: Callable[..., Job]) -> None:
     cache = PreviewCache(most=2)
     for id_ in (1, 2):
-        cache.put(make_job(id=id_), {"a": None})
-    cache.get(make_job(id=1), ["a"])
-    cache.put(make_job(id=3), {"a": None})
-    assert cache.get(make_job(id=1), ["a"]) is not None
-    assert cache.get(make_job(id=2), ["a"]) is None
+        cache.put(make_job(job_id=id_), {"a": None})
+    cache.get(make_job(job_id=1), ["a"])
+    cache.put(make_job(job_id=3), {"a": None})
+    assert cache.get(make_job(job_id=1), ["a"]) is not None
+    assert cache.get(make_job(job_id=2), ["a"]) is None
