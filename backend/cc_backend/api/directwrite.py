@@ -45,7 +45,7 @@ class DirectWrite:
     def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
         """A WSGI application (PEP 3333)."""
         rule = self._rules.get(environ["PATH_INFO"])
-        if rule is None or environ["REQUEST_METHOD"] != "POST":
+        if rule is None or environ["REQUEST_METHOD"].upper() != "POST":  # the framework takes either case
             return self._application(environ, start_response)
         began_s = perf_counter()
         request = Request(environ, populate_request=False)  # else each would hold the other, and the batch

@@ -45,6 +45,12 @@ def test_each_batch_counts_once_whoever_answers(site: Any, body: str) -> None:
     assert site.services.store.counters().batches == 3
 
 
+@pytest.mark.parametrize("body", [GOOD, UNWANTED], ids=["wanted", "unwanted"])
+def test_the_method_is_read_as_the_framework_reads_it(site: Any, body: str) -> None:
+    answer = site.client.open("/api/write/", method="post", data=body, headers=site.headers())
+    assert (answer.status_code, site.services.store.counters().batches) == (HTTPStatus.OK, 1)
+
+
 def test_a_batch_of_a_caller_who_is_refused_is_not_even_read(site: Any) -> None:
     class Unread(io.BytesIO):
         def read(self, _: int | None = -1) -> bytes:
