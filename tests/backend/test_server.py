@@ -1,3 +1,4 @@
+import gc
 import os
 import resource
 from collections.abc import Iterator, Mapping
@@ -5,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from cc_backend.server import Listening, become_server, raise_file_limit, tls_context
+from cc_backend.server import Listening, become_server, raise_file_limit, spare_collector, tls_context
 from cc_common.errors import SettingsError
 
 
@@ -50,3 +51,13 @@ def test_a_certificate_that_cannot_be_used_is_named(tmp_path: Path, certificate:
 
 def test_without_a_certificate_plain_http_is_spoken() -> None:
     assert tls_context(Listening("localhost:1", 4, 1)) is None
+
+
+def test_the_garbage_collector_does_not_go_through_what_is_there_for_good() -> None:
+    for_good = [[number] for number in range(10_000)]
+    try:
+        spare_collector()
+        assert gc.get_freeze_count() > len(for_good)
+        assert not any(found is for_good for found in gc.get_objects())
+    finally:
+        gc.unfreeze()
