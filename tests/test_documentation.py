@@ -49,3 +49,12 @@ def test_the_architecture_names_every_direct_dependency_of_the_backend(repositor
     assert len(names) <= 12
     text = (repository / "docs/architecture.md").read_text("utf-8")
     assert [name for name in names if f"| {name} |" not in text] == []
+
+
+def test_the_glossary_is_in_order_and_each_of_its_words_is_used_elsewhere(repository: Path) -> None:
+    glossary = repository / "docs/glossary.md"
+    words = re.findall(r"^\| ([^|]+) \| (?!means)", glossary.read_text("utf-8"), re.MULTILINE)[1:]
+    assert words == sorted(words, key=str.casefold)
+    pages = [page for page in (repository / "README.md", *repository.glob("docs/**/*.md")) if page != glossary]
+    text = " ".join(" ".join(page.read_text("utf-8").casefold() for page in pages).split())
+    assert [word for word in words if re.sub(r" of a .*|, .*", "", word).casefold() not in text] == []

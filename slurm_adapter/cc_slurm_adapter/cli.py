@@ -103,7 +103,7 @@ def check(
 
 @app.command()
 def retry(config: Config = None, state_dir: StateDir = None) -> int:
-    """Let parked events wait again, once their reason is gone; a running adapter sends them at its next look."""
+    """Let parked events wait again, once their reason is gone; a running adapter sends them at its next poll."""
     from cc_slurm_adapter.check import retry_parked  # noqa: PLC0415 the other commands need it not
 
     count = retry_parked(configure(CommandOptions(config=config, state_dir=state_dir), os.environ))

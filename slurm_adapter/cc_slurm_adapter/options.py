@@ -14,7 +14,7 @@ HELP = {
     "token_file": "file with the token for the backend",
     "state_dir": "folder for the journal; default: $STATE_DIRECTORY",
     "cluster": "name of the cluster in events; default: what Slurm calls it",
-    "interval": "time between looks at Slurm, such as 60s",
+    "interval": "time between polls of Slurm, such as 60s",
     "topology_file": "description of the cluster (cluster.json); default: asked from the backend",
     "log_level": "error, warning, info or debug",
 }

@@ -68,14 +68,14 @@ class SlurmSettings:
     accounting: bool = option(True, "whether the site runs slurmdbd; without it ends are known from the queue only")
     overlap_s: float = option(
         600.0,
-        "how far a look at the accounting reaches back behind the one before, for records that came late",
+        "how far a poll of the accounting reaches back behind the one before, for records that came late",
         key="overlap",
         kind="duration",
         minimum=0.0,
     )
     max_span_s: float = option(
         604_800.0,
-        "how far back the first look, or one after a long pause, reaches",
+        "how far back the first poll, or one after a long pause, reaches",
         key="max-span",
         kind="duration",
         minimum=60.0,
@@ -87,7 +87,7 @@ class SlurmSettings:
         kind="duration",
         minimum=0.0,
     )
-    node_states: bool = option(True, "whether the state of all nodes is sent at each look")
+    node_states: bool = option(True, "whether the state of all nodes is sent at each poll")
 
 
 @dataclass(frozen=True)
@@ -107,13 +107,13 @@ class AdapterSettings:
     """Everything the configuration file can say."""
 
     cluster: str = option("", "name of the cluster in events; empty means what Slurm calls it")
-    interval_s: float = option(60.0, "time between looks at Slurm", key="interval", kind="duration", minimum=1.0)
+    interval_s: float = option(60.0, "time between polls of Slurm", key="interval", kind="duration", minimum=1.0)
     state_directory: str = option("", "folder for the journal; it is needed", kind="path", env="STATE_DIRECTORY")
     topology_file: str = option(
         "", "description of the cluster (cluster.json); empty means that the backend is asked", kind="path"
     )
     ignore_hosts: str = option("", "regular expression: jobs and nodes of such hosts alone are left out")
-    last_run_file: str = option("", "file of cc-slurm-adapter; its time is where the first look begins", kind="path")
+    last_run_file: str = option("", "file of cc-slurm-adapter; its time is where the first poll begins", kind="path")
     backend: BackendSettings = section(BackendSettings, "Where events go.")
     slurm: SlurmSettings = section(SlurmSettings, "How Slurm is asked.")
     gpu_map: Tuple[GpuMapSettings, ...] = sections(
