@@ -30,7 +30,7 @@ from cc_backend.clusters import ClusterFiles, Clusters, HeldHosts
 from cc_backend.database import Database, FaultKind, open_database
 from cc_backend.databasefile import reason_against
 from cc_backend.databasewatch import DatabaseWatch, Succession
-from cc_backend.datalocks import lock_data
+from cc_backend.datalocks import lock_data, remember_database
 from cc_backend.errors import Unavailable
 from cc_backend.externalstore import ExternalStore, places_of
 from cc_backend.health import HealthMonitor, Part
@@ -145,6 +145,7 @@ def create_services(
         return int(clock())
 
     migrate(database, now_s=now_s())
+    remember_database(lock_files[0], database.path)
     generations = ClusterGenerations(database)
     with spite_of_damage(database, "new jobs are not told which cluster configuration they start with"):
         numbers = generations.record(clusters, now_s=int(clock()))
@@ -165,9 +166,12 @@ def create_services(
     search = JobSearch(database, clusters)
     with spite_of_damage(database, "folders of the job archive that are gone are not noticed"):
         archive.folders.expect(search.archived_clusters(), search.has_archived)
-    watch = DatabaseWatch(
-        database, succession=succession(database, lambda: after_succession(generations, clusters, cluster_files, now_s))
-    )
+
+    def with_other_file() -> None:
+        remember_database(lock_files[0], database.path)
+        after_succession(generations, clusters, cluster_files, now_s)
+
+    watch = DatabaseWatch(database, succession=succession(database, with_other_file))
     stores = StoreRouter(store, [ExternalStore(place) for place in places_of(settings.metric_store_external)])
     metricdata = MetricData(stores, archive, clusters)
     return Services(

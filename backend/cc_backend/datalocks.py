@@ -4,8 +4,9 @@ from pathlib import Path
 
 from cc_backend.archive.file import FileArchive
 from cc_backend.database import database_path
+from cc_backend.databasefile import log_path
 from cc_backend.errors import BackendError
-from cc_backend.lockfile import LockFile, demand_free_folder, patiently
+from cc_backend.lockfile import LockFile, demand_free_folder, note_in, patiently
 from cc_backend.settings import BackendSettings
 
 
@@ -13,11 +14,12 @@ def lock_data(settings: BackendSettings) -> list[LockFile]:
     """The database and the archive, for this process alone; the metric store locks its folder itself.
 
     Raises:
-        BackendError: another process has one of them; the text names it.
+        BackendError: another process has one of them, or as `demand_own_log`; the text names it.
     """
     database, archive = database_path(settings.main.db), Path(settings.archive.path)
     locks = [LockFile(_lock_of(database), f"the database {database}")]
     try:
+        demand_own_log(database)
         FileArchive(archive)
         locks.append(LockFile(archive / ".lock", f"the job archive {archive}"))
     except BackendError:
@@ -37,6 +39,32 @@ def demand_unused(settings: BackendSettings) -> None:
     for lock_file in patiently(lambda: lock_data(settings)):
         lock_file.close()
     demand_free_folder(Path(settings.metric_store.wal.directory))
+
+
+def remember_database(lock_file: LockFile, database: Path) -> None:
+    """Have `demand_own_log` know that this is the file that a server uses."""
+    lock_file.leave(str(database.stat().st_ino))
+
+
+def demand_own_log(database: Path) -> None:
+    """Return if nothing lies beside a database that SQLite would write into it though it is of another one.
+
+    A server that was killed leaves a -wal file, which does not say where it belongs.
+
+    Raises:
+        BackendError: the file was replaced since a server used it, and what is in the -wal file is of that time.
+    """
+    log, lock_file = log_path(database), _lock_of(database)
+    try:
+        is_other = note_in(lock_file) not in {"", str(database.stat().st_ino)} and log.stat().st_size > 0
+    except OSError:
+        return
+    if is_other:
+        raise BackendError(
+            f"{database} is not the file that the last server used, and {log} holds changes to that one, which would "
+            f"damage this one. Put that one back, or move the -wal file away to use this one without them; "
+            f"if they belong together, as in a copy of the whole folder, remove {lock_file}"
+        )
 
 
 def missing_database(settings: BackendSettings) -> str:

@@ -41,13 +41,18 @@ class LockFile:
                 f"{subject} is in use by another process{holder}; stop that one, or give this one a place of its own"
             ) from None
         self.id = file_id(os.fstat(self._descriptor))
-        with contextlib.suppress(OSError):  # a full disk: the lock holds, only its holder is not named
-            os.ftruncate(self._descriptor, 0)
-            os.pwrite(self._descriptor, f"{os.getpid()}\n".encode(), 0)
+        self.leave(note_in(path))
 
     def is_in_place(self) -> bool:
         """Whether the file that is locked is still the one with this name."""
         return is_same_file(self.path, self.id)
+
+    def leave(self, note: str) -> None:
+        """Have this found by `note_in`, from now on and after the end of this process."""
+        content = f"{os.getpid()}\n{note}\n".encode()
+        with contextlib.suppress(OSError):  # a full disk: the lock holds, only its holder is not named
+            os.pwrite(self._descriptor, content, 0)
+            os.ftruncate(self._descriptor, len(content))
 
     def close(self) -> None:
         """Give the lock to whoever comes next. The file stays: removing it could part two that wait for it."""
@@ -90,7 +95,15 @@ def is_same_file(path: Path, expected: FileId) -> bool:
         return False
 
 
+def note_in(path: Path) -> str:
+    """What the last one who had a lock left in its file; empty if that is nothing."""
+    try:
+        return path.read_text("utf-8", "replace").partition("\n")[2].strip()
+    except OSError:
+        return ""
+
+
 def _holder(descriptor: int) -> str:
-    with contextlib.suppress(OSError, ValueError):
-        return f" (pid {int(os.pread(descriptor, 20, 0))})"
+    with contextlib.suppress(OSError, ValueError, IndexError):
+        return f" (pid {int(os.pread(descriptor, 20, 0).split()[0])})"
     return ""

@@ -14,7 +14,7 @@ import pytest
 
 from cc_backend.auth.sessions import Sessions
 from cc_backend.database import open_database
-from cc_backend.datalocks import missing_database
+from cc_backend.datalocks import missing_database, remember_database
 from cc_backend.jobs.rows import insert_job
 from cc_backend.jobs.search import JobSearch
 from cc_backend.lockfile import LockFile
@@ -436,6 +436,25 @@ def test_a_second_server_on_the_same_data_is_refused_in_one_line_that_names_them
     assert what in line
     assert str(place.parent) in line
     assert f"pid {os.getpid()}" in line
+
+
+def test_changes_to_another_database_are_not_written_into_the_one_that_took_its_place(config: Path) -> None:
+    """As when a server is killed, and a backup is put in the place of its database."""
+    used, log = config.parent / "var/job.db", config.parent / "var/job.db-wal"
+    lock = LockFile(config.parent / "var/job.db.lock", "the database")
+    remember_database(lock, used)
+    lock.close()
+    other = used.with_name("backup.db")
+    shutil.copy(used, other)
+    other.replace(used)
+    assert cc_backend("user", "list", "--config", config).returncode == 0, "nothing lies beside it"
+    log.write_bytes(b"changes to the one before")
+    for words in (("serve",), ("user", "list")):
+        done = cc_backend(*words, "--config", config)
+        assert done.returncode == 1
+        (line,) = done.stderr.splitlines()
+        assert f"{used} is not the file that the last server used, and {log} holds changes to that one" in line
+    assert log.read_bytes() == b"changes to the one before"
 
 
 def test_a_database_that_is_gone_is_told_before_an_empty_one_is_made(config: Path) -> None:

@@ -20,6 +20,7 @@ from cc_backend.database import Database, open_database
 from cc_backend.databasefile import reason_against
 from cc_backend.databasewatch import DatabaseWatch, Succession
 from cc_backend.errors import Unavailable
+from cc_backend.lockfile import note_in
 from cc_backend.schema import VERSION, installation_of, migrate
 
 
@@ -271,6 +272,7 @@ def test_jobs_name_the_configuration_by_its_number_in_the_new_file(site: Any, tm
     id_ = site.start_job()
     with closing(sqlite3.connect(path)) as connection:
         assert connection.execute("SELECT cluster_config FROM job WHERE id = ?", (id_,)).fetchone() == (71,)
+    assert note_in(tmp_path / "job.db.lock") == str(path.stat().st_ino), "known after a kill, too"
 
 
 def test_a_copy_that_is_not_done_yet_is_not_looked_at(

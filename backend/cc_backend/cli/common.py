@@ -15,7 +15,8 @@ import typer
 from cc_backend.archive.file import FileArchive
 from cc_backend.auth.keys import TokenKeys
 from cc_backend.auth.tokens import Tokens
-from cc_backend.database import Database, open_database
+from cc_backend.database import Database, database_path, open_database
+from cc_backend.datalocks import demand_own_log
 from cc_backend.errors import BackendError, InvalidInput, Unavailable
 from cc_backend.schema import migrate
 from cc_backend.settings import BackendSettings, load_settings
@@ -54,6 +55,7 @@ def configured_clusters(settings: BackendSettings) -> list[str]:
 @contextmanager
 def opened_database(settings: BackendSettings) -> Iterator[Database]:
     """The job database at the newest version of its tables, closed at the end; BackendError names its file."""
+    demand_own_log(database_path(settings.main.db))
     database = open_database(settings.main.db)
     log = logging.getLogger(Database.__module__)
     log.addFilter(_said_by_the_error)
