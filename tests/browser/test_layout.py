@@ -265,3 +265,27 @@ def test_on_paper_the_statistics_have_the_mean_of_every_metric(open_page: Callab
     table = page.locator("#statistics table").bounding_box()
     assert table is not None
     assert table["x"] + table["width"] <= 718
+
+
+def test_on_paper_a_list_is_whole_and_says_what_it_lists(open_page: Callable[..., Page]) -> None:
+    page = open_page("/monitoring/jobs/?view=table&verdict=alert,caution", 718)  # A4 without its margins
+    page.emulate_media(media="print")
+    assert page.locator("h1 ~ .on-paper:visible").all_inner_texts() == ["verdict Alert or Caution"]
+    assert page.locator("td.wide:visible").count() > 3
+    cut = page.evaluate(
+        """() => [...document.querySelectorAll("table, td, th, td *, th *")]
+          .filter((one) => one.getClientRects().length && !one.closest(".sr, svg"))
+          .filter((one) => one.getBoundingClientRect().right > 719
+            || (getComputedStyle(one).overflowX !== "visible" && one.scrollWidth > one.clientWidth))
+          .map((one) => one.textContent)"""
+    )
+    assert cut == []
+
+
+def test_on_paper_the_worst_check_keeps_its_colour_where_backgrounds_are_left_out(
+    open_page: Callable[..., Page],
+) -> None:
+    page = open_page(JOB.format(edgecases.IDLE_NODE))
+    page.emulate_media(media="print")
+    lit = page.locator(".annun [data-v=alert]").first
+    assert lit.evaluate("one => getComputedStyle(one).printColorAdjust") == "exact"
