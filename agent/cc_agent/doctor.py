@@ -57,7 +57,9 @@ def _collectors(statuses: List[Status]) -> Iterator[Finding]:
             advice = f"; do: {status.advice}" if status.advice else ""
             yield Finding(f"collector {status.name}", f"not available: {status.problem}{advice}")
         else:
-            yield Finding(f"collector {status.name}", f"ok, {status.samples} samples")
+            yield Finding(
+                f"collector {status.name}", f"ok, {status.samples} {'sample' if status.samples == 1 else 'samples'}"
+            )
     if all(status.problem for status in statuses):
         yield Finding("collectors", "none works; do: run this on Linux with /proc and /sys mounted", bad=True)
 

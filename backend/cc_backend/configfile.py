@@ -103,6 +103,7 @@ def read_included(path: Path, *, sections: Collection[str], unused: Mapping[str,
     Raises:
         SettingsError: a file cannot be read, or a section is given twice.
     """
+    _demand_file(path)
     document = ConfigDocument(dict(read_json(path)), str(path))
     for key in [key for key in document.content if key.endswith("-file")]:
         section = key.removesuffix("-file")
@@ -118,6 +119,13 @@ def read_included(path: Path, *, sections: Collection[str], unused: Mapping[str,
             document.content[section] = read_json(path.parent / name)
             document.sources[section] = str(path.parent / name)
     return document
+
+
+def _demand_file(path: Path) -> None:
+    if path.is_dir():
+        raise SettingsError("", f"{path}: is a folder; name the file in it: --config {path / 'config.json'}")
+    if not path.exists():
+        raise SettingsError("", f"{path}: cannot be read: No such file or directory; name the right one with --config")
 
 
 def _move(document: ConfigDocument) -> None:

@@ -33,6 +33,7 @@ CONNECTIONS = 16_384
 # So long a thread that computes may keep the interpreter to itself while others want it. The event loop gives it away
 # whenever it sends or receives: with the usual 5 ms it would do some hundred of these a second beside busy workers.
 _SWITCH_S = 0.0005
+_CERTIFICATE, _KEY = "main.https-cert-file", "main.https-key-file"
 _OPEN_FILES = 65_536  # connections, and the snapshot files of the metric store
 _FILES_BESIDE_CONNECTIONS = 512
 _BATCHES_IN_MEMORY = 4  # bodies that are being received, as multiples of the largest
@@ -154,6 +155,13 @@ def tls_context(listening: Listening) -> "ssl.SSLContext | None":
         return None
     import ssl  # noqa: PLC0415 - only where it is wanted
 
+    for setting, path in ((_CERTIFICATE, listening.certificate), (_KEY, listening.key)):
+        if not path:
+            raise SettingsError(setting, f"{setting}: is missing; HTTPS takes {_CERTIFICATE} and {_KEY}")
+        try:
+            Path(path).open("rb").close()
+        except OSError as error:
+            raise SettingsError(setting, f"{setting}: {path} cannot be read: {error.strerror}") from None
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_alpn_protocols(["http/1.1"])
@@ -161,8 +169,7 @@ def tls_context(listening: Listening) -> "ssl.SSLContext | None":
         context.load_cert_chain(listening.certificate, listening.key)
     except (OSError, ssl.SSLError) as error:
         raise SettingsError(
-            "main.https-cert-file",
-            f"main.https-cert-file and https-key-file ({listening.certificate}, {listening.key}): {error}",
+            _CERTIFICATE, f"{_CERTIFICATE} and {_KEY} ({listening.certificate}, {listening.key}): {error}"
         ) from None
     return context
 

@@ -69,7 +69,7 @@ def test_once_prints_exactly_what_topology_declares(run: Run) -> None:
         (("once", "--config", "bad.json"), 2, "bad.json:1:2: is not JSON"),
         (("run", "--config", "unknown.json"), 2, "mian: there is no such setting; did you mean 'main'?"),
         (("once", "--interval", "soon"), 2, "main.interval"),
-        (("once", "--url", "nonsense"), 1, "address must be of the form"),
+        (("once", "--url", "nonsense"), 1, "address must begin with http:// or https://"),
         (("once", "--url", "http://127.0.0.1:9"), 1, "not sent to http://127.0.0.1:9/api/write: no answer"),
         (("run", "--url", "http://127.0.0.1:9", "--spool-dir", "bad.json/x"), 1, "spool folder bad.json/x"),
         (("doctor", "--bogus"), 2, "No such option"),

@@ -335,6 +335,13 @@ def test_a_cluster_that_mends_a_broken_one_is_taken(config: Path, cluster_file: 
     assert cc_backend("cluster", "add", cluster_file, "--replace", "--config", config).returncode == 0
 
 
+def test_what_is_odd_in_a_cluster_is_a_warning(cluster_file: Path, tern: dict[str, Any]) -> None:
+    cluster_file.write_text(json.dumps({**tern, "colour": "red"}), "utf-8")
+    done = cc_backend("cluster", "check", cluster_file)
+    assert done.returncode == 0
+    assert done.stderr == f"{cluster_file}: warning: colour: is an unknown key and ignored\n"
+
+
 def test_a_broken_cluster_is_refused_with_the_place(config: Path, cluster_file: Path, tern: dict[str, Any]) -> None:
     tern["metricConfig"][0]["timestep"] = 0
     cluster_file.write_text(json.dumps(tern), "utf-8")

@@ -96,7 +96,10 @@ class TestTheConfiguration:
     @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
     def test_one_that_is_missing(self, tmp_path: Path, command: list[str]) -> None:
         line = told_in_one_line(cc_backend(*command, "--config", tmp_path / "nowhere.json"))
-        assert line == f"cc-backend: {tmp_path}/nowhere.json: cannot be read: No such file or directory"
+        assert line == (
+            f"cc-backend: {tmp_path}/nowhere.json: cannot be read: No such file or directory; "
+            "name the right one with --config"
+        )
 
     @pytest.mark.parametrize(
         ("content", "words"),
@@ -115,7 +118,8 @@ class TestTheConfiguration:
         assert (done.returncode, words in told_in_one_line(done)) == (2, True)
 
     def test_a_folder_in_its_place(self, tmp_path: Path) -> None:
-        assert "Is a directory" in told_in_one_line(cc_backend("serve", "--config", tmp_path))
+        line = told_in_one_line(cc_backend("serve", "--config", tmp_path))
+        assert line == f"cc-backend: {tmp_path}: is a folder; name the file in it: --config {tmp_path}/config.json"
 
     def test_one_that_others_may_not_read(self, closed: Path) -> None:
         closed.chmod(0o755)

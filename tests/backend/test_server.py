@@ -41,12 +41,18 @@ def test_a_server_may_have_as_many_files_open_as_the_system_allows() -> None:
 
 
 @pytest.mark.parametrize(
-    ("certificate", "key"), [("nothing.pem", "nothing.key"), ("nothing.pem", ""), ("", "nothing.key")]
+    ("certificate", "key", "said"),
+    [
+        ("nothing.pem", "nothing.key", "https-cert-file: nothing.pem cannot be read: No such file or directory"),
+        (__file__, "nothing.key", "https-key-file: nothing.key cannot be read: No such file or directory"),
+        (__file__, "", "https-key-file: is missing"),
+        ("", __file__, "https-cert-file: is missing"),
+        (__file__, __file__, "https-cert-file and main.https-key-file"),
+    ],
 )
-def test_a_certificate_that_cannot_be_used_is_named(tmp_path: Path, certificate: str, key: str) -> None:
-    listening = Listening("localhost:1", 4, 1, *(str(tmp_path / name) if name else "" for name in (certificate, key)))
-    with pytest.raises(SettingsError, match=r"https-cert-file.*nothing"):
-        tls_context(listening)
+def test_of_a_certificate_and_a_key_the_one_that_cannot_be_used_is_named(certificate: str, key: str, said: str) -> None:
+    with pytest.raises(SettingsError, match=f"^main.{said}"):
+        tls_context(Listening("localhost:1", 4, 1, certificate, key))
 
 
 def test_without_a_certificate_plain_http_is_spoken() -> None:

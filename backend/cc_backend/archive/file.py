@@ -323,7 +323,8 @@ class FileArchive:
         try:
             text = path.read_text(encoding="ascii")
         except FileNotFoundError as error:
-            message = f"{self.root}: is no job archive, it has no version.txt; `cc-backend init` makes one"
+            what = "is no job archive, it has no version.txt" if self.root.is_dir() else "there is no such folder"
+            message = f"{self.root}: {what}; correct archive.path, or make one with `cc-backend init`"
             raise ArchiveError(message) from error
         except (OSError, UnicodeDecodeError) as error:
             raise ArchiveError(f"{path}: cannot be read: {error}") from error

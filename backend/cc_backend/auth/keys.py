@@ -32,7 +32,9 @@ class TokenKeys:
             SettingsError: both are empty, one cannot be read, or they do not belong together.
         """
         if not private and not public:
-            raise SettingsError(PUBLIC_KEY_SETTING, "no token key is set; `cc-backend init` makes a pair")
+            raise SettingsError(
+                PUBLIC_KEY_SETTING, f"{PUBLIC_KEY_SETTING}: no token key is set; `cc-backend init` makes a pair"
+            )
         public_bytes = _key_bytes(PUBLIC_KEY_SETTING, public, 32) if public else b""
         private_key = None
         if private:
@@ -41,9 +43,13 @@ class TokenKeys:
             pair = Ed25519PrivateKey.from_private_bytes(seed)
             derived = _public_bytes(pair)
             if tail != derived:
-                raise SettingsError(PRIVATE_KEY_SETTING, "the two halves of the private key do not belong together")
+                raise SettingsError(
+                    PRIVATE_KEY_SETTING, f"{PRIVATE_KEY_SETTING}: the two halves of the key do not belong together"
+                )
             if public_bytes and public_bytes != derived:
-                raise SettingsError(PUBLIC_KEY_SETTING, "the public key does not belong to the private key")
+                raise SettingsError(
+                    PUBLIC_KEY_SETTING, f"{PUBLIC_KEY_SETTING}: the key does not belong to {PRIVATE_KEY_SETTING}"
+                )
             public_bytes = derived
             private_key = OKPKey.import_key(pair)
         return cls(OKPKey.import_key(Ed25519PublicKey.from_public_bytes(public_bytes)), private_key)
@@ -65,9 +71,9 @@ def _key_bytes(setting: str, text: str, size_bytes: int) -> bytes:
     try:
         raw = base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError) as error:
-        raise SettingsError(setting, "the key is not base64") from error
+        raise SettingsError(setting, f"{setting}: the key is not base64") from error
     if len(raw) != size_bytes:
-        raise SettingsError(setting, f"the key has {len(raw)} bytes; it must have {size_bytes}")
+        raise SettingsError(setting, f"{setting}: the key has {len(raw)} bytes; it must have {size_bytes}")
     if not any(raw):
-        raise SettingsError(setting, "the key is all zeros")
+        raise SettingsError(setting, f"{setting}: the key is all zeros")
     return raw

@@ -144,6 +144,6 @@ def _dependents(settings: BackendSettings, document: Mapping[str, Any]) -> list[
 def _check(file: Path) -> None:
     findings = check_file(file)
     for finding in findings:
-        typer.echo(f"{file}: {finding}", err=True)
+        typer.echo(f"{file}: {'' if finding.level is Level.ERROR else 'warning: '}{finding}", err=True)
     if any(finding.level is Level.ERROR for finding in findings):
         raise InvalidInput(f"{file} cannot be used as it is; see above")

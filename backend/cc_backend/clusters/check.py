@@ -192,16 +192,16 @@ def _check_spelling(document: Any, findings: Findings, *, kind: str = "", path: 
         if key in _KEYS[kind]:
             _check_spelling(value, findings, kind=f"{kind}.{key}" if kind else key, path=place)
         elif key not in _LEFT_BY_OTHERS.get(kind, ()):
-            findings.warn(place, f"means nothing{_hint(key, missing)}")
+            findings.warn(place, f"is an unknown key and ignored{_hint(key, missing)}")
 
 
 def _hint(key: str, missing: Mapping[str, str]) -> str:
-    """Where a key belongs that means nothing where it stands, or which one was probably meant; else nothing."""
+    """Where a key belongs that is unknown where it stands, or which one was probably meant; else nothing."""
     near = difflib.get_close_matches(key.casefold(), missing, n=1, cutoff=_ALIKE)
     if near:
         return f"; did you mean {missing[near[0]]!r}?"
     places = [_PLACES[kind] for kind, keys in _KEYS.items() if key.casefold() in map(str.casefold, keys)]
-    return f" here; it belongs into {' or '.join(places)}" if places else ""
+    return f"; it belongs into {' or '.join(places)}" if places else ""
 
 
 def _some(threads: Iterable[int]) -> str:

@@ -30,7 +30,9 @@ def listen_address(addr: str) -> tuple[str, int]:
     except ValueError:
         port = None
     if not port:
-        raise SettingsError("main.addr", f"main.addr: {addr!r} needs a port between 1 and 65535, as in localhost:8080")
+        raise SettingsError(
+            "main.addr", f"main.addr: {addr!r} must be HOST:PORT, the port from 1 to 65535, as in localhost:8080"
+        )
     host = parts.hostname or ""
     return {"": "0.0.0.0", "localhost": "127.0.0.1"}.get(host, host), port  # noqa: S104 - an empty host asks for all
 

@@ -31,6 +31,7 @@ _FRACTIONS = ((1.0, "all"), (3 / 4, "three quarters"), (2 / 3, "two thirds"), (1
               (1 / 4, "a quarter"), (1 / 5, "a fifth"), (1 / 10, "a tenth"))  # fmt: skip
 _HARDLY = 0.05
 _CLOSE = 0.05  # to a fraction, of it
+_GPU_ADVICE = "Check whether the program uses all GPUs that it asked for: number of ranks, GPUs per rank."
 _HANG_ADVICE = "Look at its output of that time: a deadlock, a lost connection or a full disk are usual causes."
 
 
@@ -139,8 +140,7 @@ def _idle_gpus(finding: Finding, telling: Telling) -> tuple[str, str]:
     verb = "is" if telling.running else "was"
     seen = f"{_gpu_names(finding)}: GPU use {verb} {_amount(facts, 'value')}"
     others = f"others {'have' if telling.running else 'had'} {number(facts['others'])} {facts['unit']}".rstrip()
-    advice = "Check whether the program uses all GPUs that it asked for: number of ranks, GPUs per rank."
-    return headline, _joined(f"{seen}; the {others}.", cost_of(finding, telling), advice)
+    return headline, _joined(f"{seen}; the {others}.", cost_of(finding, telling), _GPU_ADVICE)
 
 
 def _gpu_names(finding: Finding) -> str:
@@ -278,7 +278,7 @@ def _low(finding: Finding, telling: Telling, headline: str, seen: str) -> tuple[
         verb = "is" if facts.get("gpus") == 1 else "are"
         used = f"{gpus} {verb if telling.running else {'is': 'was', 'are': 'were'}[verb]} used"
         hours = f"{number(finding.gpu_hours)} GPU hours did nothing{' so far' if telling.running else ''}"
-        return f"{used} {number(in_use * 100, 0)} % of the time: {hours}.", f"{seen}. {usual}"
+        return f"{used} {number(in_use * 100, 0)} % of the time: {hours}.", f"{seen}. {usual} {_GPU_ADVICE}"
     if finding.metric == "cpu_load" and finding.core_hours:
         verb, wait, work = ("is", "wait", "works") if telling.running else ("was", "waited", "worked")
         waiting = f"about {share_words(1.0 - in_use)} of the cores {wait}"
@@ -334,7 +334,7 @@ def _nothing_found(finding: Finding, telling: Telling) -> tuple[str, str]:
     quiet, unjudged, early = (
         [lower(metric_word(name)) for name in finding.facts.get(key, ())] for key in ("metrics", "unjudged", "early")
     )
-    nothing = f"{count(len(quiet), 'check')} found nothing: {', '.join(quiet)}."
+    nothing = f"{count(len(quiet), 'check')} passed: {', '.join(quiet)}."
     on_these = f"Not judged on this node type: {', '.join(unjudged)}." if unjudged else ""
     return _joined(nothing, on_these, f"Too few samples to judge: {', '.join(early)}." if early else ""), ""
 

@@ -30,7 +30,7 @@ class Words:
 
 
 _WORDS = {
-    400: Words("This address asks for something that cannot be", text="", way_out_words="All jobs"),
+    400: Words("A value in this address cannot be used", text="", way_out_words="All jobs"),
     403: Words("You may not see this", "lock", way_out_words="Your jobs"),
     404: Words(
         "There is nothing here",

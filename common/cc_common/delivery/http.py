@@ -143,6 +143,8 @@ def _explained(error: str, *, perhaps_tls: bool) -> Outcome:
             return Outcome(Kind.KEEP, f"no answer ({error}): {cause}", alarm=True)
     if perhaps_tls and any(part in error for part in _NOT_PLAIN_HTTP):
         return Outcome(Kind.KEEP, f"no answer ({error}): if it speaks HTTPS, write https:// instead of http://")
+    if "Connection refused" in error:
+        return Outcome(Kind.KEEP, f"no answer ({error}): nothing listens at this address and port")
     return Outcome(Kind.KEEP, f"no answer ({error})")
 
 
@@ -153,7 +155,7 @@ def _peer_name(url: str) -> str:
     except ValueError as error:
         raise DeliveryError(f"address is not usable: {error}") from None
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise DeliveryError("address must be of the form http://host/path or https://host/path")
+        raise DeliveryError("address must begin with http:// or https://, as in http://server:8080")
     host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
     return f"{parts.scheme}://{host}{f':{port}' if port else ''}{parts.path}"
 

@@ -151,6 +151,11 @@ def test_a_folder_without_version_is_no_archive(tmp_path: Path) -> None:
         FileArchive(tmp_path)
 
 
+def test_a_folder_that_is_not_there_is_said_to_be_missing(tmp_path: Path) -> None:
+    with pytest.raises(ArchiveError, match=r"nowhere: there is no such folder; correct archive\.path"):
+        FileArchive(tmp_path / "nowhere")
+
+
 def test_a_version_that_is_no_text_is_refused(tmp_path: Path) -> None:
     (tmp_path / "version.txt").write_bytes(b"\xff")
     with pytest.raises(ArchiveError, match="cannot be read"):

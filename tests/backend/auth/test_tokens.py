@@ -404,8 +404,9 @@ def b64(raw: bytes) -> str:
         (b64(b"x" * 64), ""),
     ],
 )
-def test_keys_that_are_none_are_refused(private: str, public: str) -> None:
-    with pytest.raises(SettingsError):
+def test_keys_that_are_none_are_refused_by_the_name_of_their_setting(private: str, public: str) -> None:
+    setting = "auth.jwts.private-key" if private else "auth.jwts.public-key"
+    with pytest.raises(SettingsError, match=f"^{setting}: "):
         TokenKeys.from_base64(private=private, public=public)
 
 

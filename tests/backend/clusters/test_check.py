@@ -134,7 +134,7 @@ class TestSpelling:
 
     def test_a_misspelt_list_is_named_even_where_it_makes_the_file_useless(self, tern: dict[str, Any]) -> None:
         tern["subCluster"] = tern.pop("subClusters")
-        assert "subCluster: means nothing; did you mean 'subClusters'?" in map(str, check_cluster(tern))
+        assert "subCluster: is an unknown key and ignored; did you mean 'subClusters'?" in map(str, check_cluster(tern))
 
     def test_what_older_programs_left_is_no_mistake(self, tern: dict[str, Any]) -> None:
         before = check_cluster(tern)
@@ -146,23 +146,35 @@ class TestSpelling:
     @pytest.mark.parametrize(
         ("place", "key", "said"),
         [
-            ((), "processorType", "processorType: means nothing here; it belongs into each entry of subClusters"),
-            ((), "topology", "topology: means nothing here; it belongs into each entry of subClusters"),
-            ((), "ThreadsPerCore", "ThreadsPerCore: means nothing here; it belongs into each entry of subClusters"),
-            ((), "unit", "unit: means nothing here; it belongs into an entry of metricConfig"),
+            (
+                (),
+                "processorType",
+                "processorType: is an unknown key and ignored; it belongs into each entry of subClusters",
+            ),
+            ((), "topology", "topology: is an unknown key and ignored; it belongs into each entry of subClusters"),
+            (
+                (),
+                "ThreadsPerCore",
+                "ThreadsPerCore: is an unknown key and ignored; it belongs into each entry of subClusters",
+            ),
+            ((), "unit", "unit: is an unknown key and ignored; it belongs into an entry of metricConfig"),
             (
                 ("subClusters", 0),
                 "core",
-                "subClusters[0].core: means nothing here; it belongs into the topology of each entry of subClusters",
+                "subClusters[0].core: is an unknown key and ignored; it belongs into the topology of each entry of",
             ),
             (
                 ("subClusters", 0),
                 "timestep",
-                "subClusters[0].timestep: means nothing here; it belongs into an entry of metricConfig",
+                "subClusters[0].timestep: is an unknown key and ignored; it belongs into an entry of metricConfig",
             ),
-            (("metricConfig", 0), "nodes", "metricConfig[0].nodes: means nothing here; it belongs into each entry of"),
-            ((), "colour", "colour: means nothing"),
-            (("subClusters", 0), "corePerSocket", "subClusters[0].corePerSocket: means nothing"),
+            (
+                ("metricConfig", 0),
+                "nodes",
+                "metricConfig[0].nodes: is an unknown key and ignored; it belongs into each entry of",
+            ),
+            ((), "colour", "colour: is an unknown key and ignored"),
+            (("subClusters", 0), "corePerSocket", "subClusters[0].corePerSocket: is an unknown key and ignored"),
         ],
     )
     def test_a_key_in_the_wrong_place_is_named_with_the_place_where_it_belongs(

@@ -68,7 +68,7 @@ MEMORY = {"unit": "GB", "peak": 384.0, "statistic": "max"}
         (
             level("acc_utilization", Level.ALERT, "low", 9.0, peak=100.0, unit="%", gpus=8, gpu_hours=33.0),
             "8 GPUs were used 9 % of the time: 33.0 GPU hours did nothing.",
-            "9.00 % per node in the mean.",
+            "On this node type more than 60 % is usual. Check whether the program uses all GPUs",
         ),
     ],
 )
@@ -111,4 +111,4 @@ def test_several_metrics_that_are_missing_are_listed() -> None:
 
 def test_what_is_in_order_and_what_is_not_judged_are_told_apart() -> None:
     finding = Finding(Code.NOTHING_FOUND, Level.OK, facts={"metrics": ["mem_used"], "unjudged": ["cpu_load"]})
-    assert words_of(finding, ENDED).headline == "1 check found nothing: memory. Not judged on this node type: load."
+    assert words_of(finding, ENDED).headline == "1 check passed: memory. Not judged on this node type: load."

@@ -227,6 +227,7 @@ def test_a_peer_that_is_away_is_an_outcome_and_no_exception() -> None:
         sender.close()
     assert outcome.kind is Kind.KEEP
     assert outcome.message.startswith("no answer (ConnectError")
+    assert outcome.message.endswith(": nothing listens at this address and port")
 
 
 def test_a_peer_that_does_not_answer_is_given_up() -> None:
