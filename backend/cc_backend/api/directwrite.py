@@ -1,4 +1,4 @@
-"""Batches of samples, taken before the web framework hears of them: it would cost three times what the store does."""
+"""Batches of samples, taken before the web framework hears of them: it would take longer than the store does."""
 
 from collections.abc import Callable, Iterable, Mapping
 from http import HTTPStatus
