@@ -24,7 +24,7 @@ from cc_backend.auth.addresses import Networks, client_address, is_forwarded_htt
 from cc_backend.auth.caller import Caller
 from cc_backend.auth.permissions import Permission, demand, permission_of
 from cc_backend.errors import BackendError, NotAllowed, NotAuthenticated, Unavailable
-from cc_backend.httpserver.wsgi import CALLER
+from cc_backend.httpserver.wsgi import CALLER, NEW_COOKIE
 from cc_backend.services import Services, current
 from cc_common.errorcodes import ErrorCode
 from cc_common.errors import CockpitError
@@ -213,9 +213,11 @@ def start_session(response: Response, user: str) -> None:
         samesite="Strict",
         secure=is_https(),
     )
+    cookie = services.sessions.create(user, services.clock())
+    request.environ.update({CALLER: f"login {user}", NEW_COOKIE: cookie})
     response.set_cookie(
         COOKIE,
-        services.sessions.create(user, services.clock()),
+        cookie,
         max_age=int(services.settings.main.session_max_age_s),
         httponly=True,
         samesite="Lax",

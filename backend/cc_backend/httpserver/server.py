@@ -22,7 +22,7 @@ from cc_backend.httpserver.limits import Limits, MemoryBudget
 from cc_backend.httpserver.message import RequestHead
 from cc_backend.httpserver.turns import Sender, Work
 from cc_backend.httpserver.workers import Lane, Workers, lane_sizes
-from cc_backend.httpserver.wsgi import CALLER, Endpoint, RefusedBody, WireResponse, call, wsgi_environ
+from cc_backend.httpserver.wsgi import CALLER, NEW_COOKIE, Endpoint, RefusedBody, WireResponse, call, wsgi_environ
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication, WSGIEnvironment
@@ -240,7 +240,9 @@ class HttpServer:
             self._call_soon(answered, response)
 
         def answered(response: WireResponse) -> None:
-            self._remember(credentials, environ)
+            new_cookie = environ.get(NEW_COOKIE)
+            is_new = {"HTTP_COOKIE": f"{self.application.cookie}={new_cookie}"} if new_cookie else None
+            self._remember(self._credentials(is_new) if is_new else credentials, environ)
             if response.status == HTTPStatus.UNAUTHORIZED:  # who has left shall not have the share of who is here
                 self._callers.pop(credentials, None)
             connection.respond(response)

@@ -25,6 +25,8 @@ logger = logging.getLogger(__name__)
 
 CALLER = "cc_backend.caller"
 """In the environment of a request: whom the application found behind it, by name, if it found somebody."""
+NEW_COOKIE = "cc_backend.new_cookie"
+"""In the environment of a request: the value of the cookie by which the caller will be known from now on."""
 _NO_BODY = frozenset({HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED})
 _OURS_TO_SAY = frozenset({"connection", "keep-alive", "date", "server", "transfer-encoding"})
 

@@ -25,6 +25,7 @@ from cc_backend.auth.tokens import Tokens
 from cc_backend.auth.users import User, Users
 from cc_backend.database import Database
 from cc_backend.errors import BackendError, NotAuthenticated
+from cc_backend.httpserver.wsgi import CALLER, NEW_COOKIE
 from cc_backend.services import EXTENSION, Services
 from cc_backend.trustedclock import TrustedClock
 
@@ -214,6 +215,12 @@ def test_a_token_without_the_scope_is_refused(client: FlaskClient, tokens: Token
     write_only = tokens.issue(SERVICE, None, ["write"], max_age_s=3600, now_s=NOW_S)
     assert client.get("/api/jobs/", headers={"X-Auth-Token": write_only}).status_code == 403
     assert client.post("/api/write/", headers={"X-Auth-Token": write_only}).status_code == 200
+
+
+def test_the_server_is_told_who_comes_with_the_cookie_from_now_on(client: FlaskClient) -> None:
+    answer = client.post("/login", data={"username": "kmeyer"})
+    assert cookie_of(answer).startswith(f"session={answer.request.environ[NEW_COOKIE]};")
+    assert answer.request.environ[CALLER] == "login kmeyer"
 
 
 def test_the_cookie_is_out_of_reach_of_scripts_and_other_sites(client: FlaskClient) -> None:

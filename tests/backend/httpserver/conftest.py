@@ -18,7 +18,7 @@ from cc_backend.httpserver.limits import Limits
 from cc_backend.httpserver.listening import bound_socket
 from cc_backend.httpserver.server import Application, HttpServer
 from cc_backend.httpserver.workers import Lane
-from cc_backend.httpserver.wsgi import CALLER, Endpoint
+from cc_backend.httpserver.wsgi import CALLER, NEW_COOKIE, Endpoint
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
@@ -41,6 +41,8 @@ class EchoApplication:
         found = re.search(r"session=(\w+)", environ.get("HTTP_COOKIE", ""))
         if found and path != "/expired":
             environ[CALLER] = found[1]
+        if path == "/login":
+            environ[CALLER], environ[NEW_COOKIE] = "bob", "bob"
         if path == "/slow":
             self.at_work.set()
             self.go_on.wait(20)

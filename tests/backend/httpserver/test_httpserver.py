@@ -252,6 +252,18 @@ def test_who_is_known_stays_so_whatever_other_cookies_and_schemes_a_proxy_adds(s
         server.echo.go_on.set()
 
 
+def test_who_has_just_logged_in_is_known_at_the_next_request(serving: Any) -> None:
+    server = serving(threads=4)
+    with contextlib.ExitStack() as clients:
+        assert server.ask(GET % b"login")[0] == 200
+        flood = [clients.enter_context(server.connect()) for _ in range(20)]
+        for client in flood:
+            client.send(GET % b"slow")
+        assert server.echo.at_work.wait(10)
+        assert server.ask(b"GET /first HTTP/1.1\r\nHost: x\r\nCookie: session=bob\r\n\r\n")[0] == 200
+        server.echo.go_on.set()
+
+
 def test_credentials_that_are_good_no_more_have_the_share_of_a_stranger(serving: Any) -> None:
     server = serving(threads=4)
     request = b"GET /%b HTTP/1.1\r\nHost: x\r\nCookie: session=%b\r\n\r\n"
