@@ -48,6 +48,8 @@ class Connection(asyncio.BufferedProtocol):
         self.known = False
         """Whether the present body comes from a caller who may send it."""
         self.peer = ("", 0)
+        self.sender = ""
+        """Who sent the present request, by the name or address under which it takes its turns."""
         self._input = bytearray()
         self._searched = 0
         self._requests = 0
@@ -86,7 +88,7 @@ class Connection(asyncio.BufferedProtocol):
         if not at_work:  # else `respond` does it, when the application no longer holds the body
             self._give_body_back()
         self._input.clear()
-        self._output = memoryview(b"")
+        self._forget_answer()
         self._server.remove(self)
 
     # --- what comes in
@@ -291,6 +293,8 @@ class Connection(asyncio.BufferedProtocol):
         self._sent_bytes = len(first)
         self._transport.write(head + first)
         self._send_on()
+        if self.state is State.RESPONSE:
+            self._server.keep_answer(self, len(response.body))
 
     def pause_writing(self) -> None:
         """The client does not read as fast as we write."""
@@ -311,8 +315,12 @@ class Connection(asyncio.BufferedProtocol):
             self._sent_bytes += len(part)
             self._transport.write(part)
 
-    def _responded(self) -> None:
+    def _forget_answer(self) -> None:
         self._output = memoryview(b"")
+        self._server.forget_answer(self)
+
+    def _responded(self) -> None:
+        self._forget_answer()
         if self._keep_alive:
             self._reset_request()
             self._requests += 1

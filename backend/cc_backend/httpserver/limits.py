@@ -20,6 +20,8 @@ class Limits:
     strangers_memory_bytes: int = 16 * _MB
     body_memory_bytes: int = 128 * _MB
     """Bodies of known callers that are in memory at the same time."""
+    answers_memory_bytes: int = 256 * _MB
+    """Answers that are not with their clients yet; beyond this who has most of them loses his oldest."""
     head_s: float = 10.0
     idle_s: float = 75.0
     grace_s: float = 15.0

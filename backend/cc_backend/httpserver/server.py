@@ -7,7 +7,7 @@ import logging
 import re
 import ssl
 import time
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -81,6 +81,8 @@ class HttpServer:
         self._all_answered = asyncio.Event()
         self._admitted: OrderedDict[bytes, float] = OrderedDict()
         self._callers: OrderedDict[bytes, str] = OrderedDict()
+        self._answers: dict[Connection, int] = {}  # that wait for their clients, the oldest first
+        self._answers_bytes = 0
         self._cookie = re.compile(rf"(?:^|; ?){re.escape(application.cookie)}=([^;]*)")
         self._lanes = {
             lane: Workers(lane.value, size, max_waiting=_MAX_WAITING, at_once=max(size // 2, 1))
@@ -229,6 +231,23 @@ class HttpServer:
                 oldest.refuse_for_memory()
         return budget.take(size_bytes)
 
+    def keep_answer(self, connection: Connection, size_bytes: int) -> None:
+        """An answer waits for its client to read. Where that are too many, who has most loses his oldest."""
+        self._answers[connection] = size_bytes
+        self._answers_bytes += size_bytes
+        while self._answers_bytes > self.limits.answers_memory_bytes and len(self._answers) > 1:
+            of_senders = Counter[str]()
+            for one, held_bytes in self._answers.items():
+                of_senders[one.sender] += held_bytes
+            [(most, _)] = of_senders.most_common(1)
+            oldest = next(one for one in self._answers if one.sender == most)
+            self.forget_answer(oldest)
+            oldest.abort()
+
+    def forget_answer(self, connection: Connection) -> None:
+        """An answer waits no more."""
+        self._answers_bytes -= self._answers.pop(connection, 0)
+
     def submit(self, connection: Connection, environ: "WSGIEnvironment") -> None:
         """Have a worker take the request; `Connection.respond` gets what comes of it, unless too many wait."""
 
@@ -249,7 +268,9 @@ class HttpServer:
 
         credentials = self._credentials(environ)
         lane = self._lanes[self.application.lane(environ["PATH_INFO"])]
-        lane.submit(Work(self._sender(credentials, environ), work, connection.refuse_for_load))
+        sender = self._sender(credentials, environ)
+        connection.sender = sender.name
+        lane.submit(Work(sender, work, connection.refuse_for_load))
 
     def _sender(self, credentials: bytes, environ: "WSGIEnvironment") -> Sender:
         """Whose share of the workers a request takes: many callers may have one address, one may have many."""

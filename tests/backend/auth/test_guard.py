@@ -218,9 +218,17 @@ def test_a_token_without_the_scope_is_refused(client: FlaskClient, tokens: Token
 
 
 def test_the_server_is_told_who_comes_with_the_cookie_from_now_on(client: FlaskClient) -> None:
+    environs: list[Any] = []
+    inner = client.application.wsgi_app
+
+    def server(environ: Any, start_response: Any) -> Any:
+        environs.append(environ)
+        return inner(environ, start_response)
+
+    client.application.wsgi_app = server  # type: ignore[method-assign]
     answer = client.post("/login", data={"username": "kmeyer"})
-    assert cookie_of(answer).startswith(f"session={answer.request.environ[NEW_COOKIE]};")
-    assert answer.request.environ[CALLER] == "login kmeyer"
+    assert cookie_of(answer).startswith(f"session={environs[0][NEW_COOKIE]};")
+    assert environs[0][CALLER] == "login kmeyer"
 
 
 def test_the_cookie_is_out_of_reach_of_scripts_and_other_sites(client: FlaskClient) -> None:

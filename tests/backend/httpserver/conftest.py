@@ -171,6 +171,13 @@ class Client:
         body = b"" if to_head else self._file.read(int(fields.get("content-length", 0)))
         return int(line.split()[1]), fields, body
 
+    def rest(self, size: int) -> int:
+        """How many bytes of a body of this size come after its head."""
+        try:
+            return len(self._file.read(size))
+        except OSError:
+            return 0
+
     def is_closed_within(self, seconds: float) -> bool:
         """Whether the server ends the connection; what it still says is read and forgotten."""
         self.socket.settimeout(seconds)

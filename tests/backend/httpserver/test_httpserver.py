@@ -282,6 +282,19 @@ def test_credentials_that_are_good_no_more_have_the_share_of_a_stranger(serving:
         assert ada.response()[0] == 200
 
 
+def test_who_has_most_answers_waiting_loses_the_oldest_where_they_take_too_much_memory(serving: Any) -> None:
+    server = serving(answers_memory_bytes=4 * LARGE)
+    request = b"GET /%b HTTP/1.1\r\nHost: x\r\nCookie: session=%b\r\n\r\n"
+    with contextlib.ExitStack() as clients:
+        assert [server.ask(request % (b"", name))[0] for name in (b"ada", b"bob")] == [200, 200]
+        bob, *adas = (clients.enter_context(server.connect()) for _ in range(6))
+        for client, name in ((bob, b"bob"), *((ada, b"ada") for ada in adas)):
+            client.send(request % (b"large", name))
+            assert client.response(to_head=True)[0] == 200
+        assert bob.rest(LARGE) == LARGE, "who has one does not lose it to who has many"
+        assert [ada.rest(LARGE) == LARGE for ada in adas] == [False, False, True, True, True]
+
+
 def test_when_too_many_wait_the_latest_of_who_has_most_is_refused(
     serving: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
