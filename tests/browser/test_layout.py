@@ -289,3 +289,11 @@ def test_on_paper_the_worst_check_keeps_its_colour_where_backgrounds_are_left_ou
     page.emulate_media(media="print")
     lit = page.locator(".annun [data-v=alert]").first
     assert lit.evaluate("one => getComputedStyle(one).printColorAdjust") == "exact"
+
+
+def test_on_paper_the_plots_of_what_is_wrong_come_first(open_page: Callable[..., Page]) -> None:
+    page = open_page(JOB.format(edgecases.TWELVE_NODES), 718)
+    page.emulate_media(media="print")
+    page.locator("#metrics .plot").last.evaluate("plot => plot.dataset.v = 'alert'")
+    tops = page.locator("#metrics .plot").evaluate_all("all => all.map((plot) => plot.getBoundingClientRect().top)")
+    assert tops[-1] == min(tops) < max(tops)

@@ -12,7 +12,7 @@ from cc_backend.absences import absence_documents
 from cc_backend.clusters.model import MetricConfig, SubCluster
 from cc_backend.float32 import shortest
 from cc_backend.insight.curves import Values
-from cc_backend.insight.footprint import share_of_node
+from cc_backend.insight.footprint import Footprint, share_of_node
 from cc_backend.insight.jobcurves import CurveSet, JobCurves
 from cc_backend.insight.rating import Scale
 from cc_backend.metricdata import comes_from_archive
@@ -116,18 +116,19 @@ def plot_view(
 ) -> PlotView:
     """The plot of one metric; the same height whether it was measured or not.
 
-    Only metrics of the footprint are judged, so that no plot says other than the verdict of the job. `each` asks for
-    one line each instead of bands where the lines are few. `faulty` are the nodes that a finding says part from the
-    others in this metric, with its level.
+    Only metrics of the footprint are judged, by its statistic, so that no plot says other than the verdict of the job.
+    `each` asks for one line each instead of bands where the lines are few. `faulty` are the nodes that a finding says
+    part from the others in this metric, with its level.
     """
     scope = chosen_scope(curves.data.get(config.name, {}), wanted) or Scope.NODE
     found = curves.get(config.name, scope) or JobCurves(JobMetric(config.unit, config.timestep_s))
     factor, unit = readable(found.metric.unit, found.highest or config.peak)
     scale = Scale.of(config, factor * scope_factor(job, config, scope, sub_cluster))
     scale_or_none = scale if scale.normal > 0 else None
-    mean = found.mean
-    judged = mean * factor if config.footprint and mean is not None and found.tells_enough else None
-    level, zone_level = scale.rate(judged), scale.zone_level(judged)
+    value = found.statistic(config.footprint) if config.footprint else None
+    judged = None if value is None else value * factor
+    level = Footprint(config.name, config.footprint, judged, unit, scale, enough=found.tells_enough).level
+    zone_level = scale.zone_level(judged if level else None)
     figure = series_figure(
         config.name,
         found,

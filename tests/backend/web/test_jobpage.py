@@ -340,6 +340,18 @@ def test_idle_gpus_are_shown_in_the_plot_of_gpus(make_job: Callable[..., Job], t
     assert (first.headline, first.link) == ("1 of 2 GPUs did nothing at all.", "?scope=accelerator#m-acc_utilization")
 
 
+def test_the_plot_of_a_metric_is_judged_by_the_statistic_of_its_footprint(
+    page: Callable[..., JobPage], make_data: Callable[..., JobData], tarn: Mapping[str, SubCluster]
+) -> None:
+    assert tarn["main"].metrics["mem_used"].footprint == "max"
+    peak = tarn["main"].metrics["mem_used"].peak
+    rows = {"tn0001": [peak * share for share in np.linspace(0.1, 0.999, 60)]}  # its mean is healthy
+    found = page(make_data(mem_used=rows), hosts=("tn0001",), footprint=None, duration=3600)
+    (gauge,) = [gauge for gauge in found.summary.gauges if gauge.level]
+    (plot,) = [plot for plot in found.plots if plot.metric == "mem_used"]
+    assert plot.level is plot.figure.level is gauge.level is Level.ALERT
+
+
 def test_of_a_job_too_short_to_judge_nothing_is_lit(
     page: Callable[..., JobPage], make_data: Callable[..., JobData]
 ) -> None:
