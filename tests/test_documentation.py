@@ -2,6 +2,7 @@
 
 import re
 import runpy
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -58,3 +59,20 @@ def test_the_glossary_is_in_order_and_each_of_its_words_is_used_elsewhere(reposi
     pages = [page for page in (repository / "README.md", *repository.glob("docs/**/*.md")) if page != glossary]
     text = " ".join(" ".join(page.read_text("utf-8").casefold() for page in pages).split())
     assert [word for word in words if re.sub(r" of a .*|, .*", "", word).casefold() not in text] == []
+
+
+def test_the_manual_makes_the_unit_fit_what_readme_sets_up(repository: Path, tmp_path: Path) -> None:
+    readme = (repository / "README.md").read_text("utf-8")
+    manual = (repository / "docs/operation.md").read_text("utf-8")
+    commands = re.search(r"^```\n(sed .*?)^systemctl", manual, re.MULTILINE | re.DOTALL)
+    assert commands
+    script = commands[1].replace("/etc/systemd/system", str(tmp_path))
+    subprocess.run(["bash", "-euc", script], cwd=repository, check=True)
+    unit = (tmp_path / "cc-backend.service").read_text("utf-8")
+    account = re.search(r"^User=(.*)\nGroup=\1$", unit, re.MULTILINE)
+    start = re.search(r"^ExecStart=(\S+)/cc-backend serve --config (\S+)$", unit, re.MULTILINE)
+    assert account
+    assert start
+    assert f"useradd --create-home --shell /bin/bash {account[1]}\n" in readme
+    assert f'export PATH="{start[1]}:$PATH" CC_BACKEND_CONFIG={start[2]}\n' in readme
+    assert f"StateDirectory={Path(start[2]).parent.name}\n" in unit
