@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from cc_backend.settings import ENVIRONMENT_LEGACY, LEGACY
+from cc_backend.storeservice.settings import LEGACY as STORE_LEGACY
+
 LINK = re.compile(r"\[[^\]]*\]\((?!https?:)([^)#]+)")
 
 
@@ -76,3 +79,9 @@ def test_the_manual_makes_the_unit_fit_what_readme_sets_up(repository: Path, tmp
     assert f"useradd --create-home --shell /bin/bash {account[1]}\n" in readme
     assert f'export PATH="{start[1]}:$PATH" CC_BACKEND_CONFIG={start[2]}\n' in readme
     assert f"StateDirectory={Path(start[2]).parent.name}\n" in unit
+
+
+def test_what_operators_read_of_settings_names_the_other_program_by_its_name(repository: Path) -> None:
+    pages = [page.read_text("utf-8") for page in (repository / "docs/reference").glob("*.md")]
+    advice = [*LEGACY.values(), *ENVIRONMENT_LEGACY.values(), *STORE_LEGACY.values()]
+    assert [text for text in (*pages, *advice) if "the reference" in text] == []

@@ -188,7 +188,8 @@ class BackendSettings:
     archive: ArchiveSettings = section(ArchiveSettings, "Finished jobs.")
     metric_store: MetricStoreSettings = section(MetricStoreSettings, "Samples.")
     metric_store_external: tuple[ExternalStoreSettings, ...] = sections(
-        ExternalStoreSettings, "Metric stores elsewhere, ours or the reference's, that are asked for samples."
+        ExternalStoreSettings,
+        "Metric stores elsewhere, ours or those of ClusterCockpit 1.5, that are asked for samples.",
     )
 
 
@@ -196,14 +197,14 @@ SAMPLE_PUBLIC_KEY = "kzfYrYy+TzpanWZHJ5qSdMj5uKUWgq74BWhQG6copP0="
 """The public key of the pair that the reference ships: everybody has its private key."""
 
 SAMPLE_KEY_ADVICE = (
-    "is the sample that the reference ships, whose private key everybody has; take a pair of your own, as "
+    "is the sample that ClusterCockpit 1.5 ships, whose private key everybody has; take a pair of your own, as "
     "`cc-backend init` makes one"
 )
 SECTIONS = ("main", "auth", "archive", "metric-store")
 """Those that may stand in a file of their own, named by `<section>-file`."""
 
-_LATER = "is a setting of the reference that this version does not use yet"
-_NOT_NEEDED = "is a setting of the reference that is not needed here"
+_LATER = "is a setting of ClusterCockpit 1.5 that this version does not use yet"
+_NOT_NEEDED = "is a setting of ClusterCockpit 1.5 that is not needed here"
 
 LEGACY: Mapping[str, str] = {
     "main.user": "start the service as that user instead (see the systemd unit)",
@@ -245,7 +246,7 @@ LEGACY: Mapping[str, str] = {
     "metric-store.num-workers": _NOT_NEEDED,
     "metric-store.checkpoint-interval": "samples move from the log to snapshots by metric-store.snapshot-interval",
     "metric-store.checkpoints": "samples are kept below metric-store.wal.directory; `cc-backend import-checkpoints "
-    "DIRECTORY` takes over those of the reference",
+    "DIRECTORY` takes over those of ClusterCockpit 1.5",
     "metric-store.cleanup": _LATER,
     "metric-store.debug": _NOT_NEEDED,
     "metric-store.nats-subscriptions": _LATER,

@@ -82,7 +82,7 @@ class TestSectionsInFilesOfTheirOwn:
     def test_a_file_of_a_section_without_use_is_not_even_looked_for(self, tmp_path: Path) -> None:
         loaded = load(tmp_path, {"ui-file": "ui-config.json", "cron-file": "none", "nats-file": "none"})
         assert len(loaded.warnings) == 3
-        assert warned(loaded, "ui-file: is a setting of the reference")
+        assert warned(loaded, "ui-file: is a setting of ClusterCockpit 1.5")
 
     def test_what_is_wrong_in_such_a_file_is_told_with_its_name(self, tmp_path: Path) -> None:
         with pytest.raises(SettingsError) as caught:
@@ -211,7 +211,7 @@ class TestTheReferencesOwnExamples:
         }
         loaded = load(tmp_path, document)
         assert loaded.value.main.addr == "0.0.0.0:8088"
-        assert warned(loaded, "auth.jwts.public-key: is the sample that the reference ships")
+        assert warned(loaded, "auth.jwts.public-key: is the sample that ClusterCockpit 1.5 ships")
 
     @pytest.mark.parametrize(("kind", "where"), [("s3", "in S3 storage"), ("sqlite", "in an SQLite file")])
     def test_an_archive_that_cannot_be_read_yet_is_told_in_one_clear_line(

@@ -55,7 +55,7 @@ def import_checkpoints(
     directory: Annotated[Path, typer.Argument(help="The other store's checkpoint folder, with CLUSTER/HOST in it.")],
     config: Config = DEFAULT_CONFIG,
 ) -> None:
-    """Take over the samples that cc-metric-store or the reference's backend has left; the server must not run."""
+    """Take over the samples that cc-metric-store or cc-backend 1.5 has left; the server must not run."""
     from cc_backend.app import open_clusters  # noqa: PLC0415 - the other commands need none
     from cc_backend.metricstore import checkpoints  # noqa: PLC0415
     from cc_backend.openstore import open_store  # noqa: PLC0415

@@ -39,7 +39,7 @@ def token_create(
         list[str] | None,
         typer.Option(
             help="write, jobs, read or admin; repeatable; read if none is named. "
-            "`all` makes a token as the reference issues them, which may do whatever its roles may."
+            "`all` makes a token as ClusterCockpit 1.5 issues them, which may do whatever its roles may."
         ),
     ] = None,
     cluster: Annotated[list[str] | None, typer.Option(help="Bind the token to this cluster; repeatable.")] = None,

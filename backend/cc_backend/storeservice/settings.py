@@ -64,13 +64,13 @@ class StoreServiceSettings:
     metric_store: MetricStoreSettings = section(MetricStoreSettings, "Samples.")
 
 
-_NOT_NEEDED = "is a setting of the reference that is not needed here"
+_NOT_NEEDED = "is a setting of ClusterCockpit 1.5 that is not needed here"
 LEGACY: Mapping[str, str] = {
     **{key: advice for key, advice in BACKEND_LEGACY.items() if key.startswith("metric-store.")},
     "main.user": "start the service as that user instead (see the systemd unit)",
     "main.group": "start the service with that group instead (see the systemd unit)",
     "main.debug": _NOT_NEEDED,
-    "nats": "is a setting of the reference that this version does not use yet",
+    "nats": "is a setting of ClusterCockpit 1.5 that this version does not use yet",
     "checkpoints": "samples are kept in metric-store.wal.directory; see `cc-backend import-checkpoints`",
     "archive": _NOT_NEEDED,
     "debug": _NOT_NEEDED,
