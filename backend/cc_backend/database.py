@@ -312,6 +312,9 @@ class Database(peewee.SqliteDatabase):
         file_number = self._file_number
         # Before another file is opened: SQLite would take the -wal file for its own, and remove it in the end.
         self._demand_place()
+        if self._file_id is not None and self.path.stat().st_size == 0:  # SQLite would wait for it without end
+            self.note_fault(FaultKind.DAMAGED, _ADVICE[sqlite3.SQLITE_CORRUPT], "the file is empty")
+            raise self._unavailable(_ADVICE[sqlite3.SQLITE_CORRUPT])
         with self._translated():
             connection: _Connection = super()._connect()  # type: ignore[misc]  # stubs lack it
         connection.text_factory = _text

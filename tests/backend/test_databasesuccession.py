@@ -478,3 +478,20 @@ def test_a_copy_for_which_there_is_no_room_is_not_tried_at_each_look(
     watch.look()
     assert (database.faults(), seen(database)) == ([], ["first"])
     watch.close()
+
+
+def test_a_file_that_was_emptied_in_its_place_keeps_no_thread_waiting(database: Database, path: Path) -> None:
+    add(database, "first")
+    os.truncate(path, 0)
+    refused: list[str] = []
+
+    def other_thread() -> None:
+        try:
+            seen(database)
+        except Unavailable as error:
+            refused.append(str(error))
+
+    thread = threading.Thread(target=other_thread, daemon=True)
+    thread.start()
+    thread.join(20)
+    assert refused == ["the database cannot be used now: the file is damaged: restore a backup"]
