@@ -37,7 +37,7 @@ def test_user_and_password_become_a_header() -> None:
 
 
 def test_an_address_that_cannot_work_is_refused_at_the_start() -> None:
-    with pytest.raises(DeliveryError, match="must be of the form"):
+    with pytest.raises(DeliveryError, match="must begin with http:"):
         HttpSink("x", HttpSettings("http", url="nonsense")).start()
 
 

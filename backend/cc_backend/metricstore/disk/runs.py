@@ -31,17 +31,20 @@ class Runs:
         self.last_alive_s = alive_s
         """The last sign of life before this start, 0 without any."""
         self._clock_at_start_s = self._started_s = now_s
+        self._forget_before_s = 0
 
     def outages(self) -> list[Outage]:
         """Periods before this run in which nothing ran, oldest first."""
         latest = (self.last_alive_s, self._started_s)
-        return [*self._outages, latest] if 0 < latest[0] < latest[1] else list(self._outages)
+        is_one = 0 < latest[0] < latest[1] and latest[1] >= self._forget_before_s
+        return [*self._outages, latest] if is_one else list(self._outages)
 
     def alive(self, now_s: int, *, forget_before_s: int = 0) -> None:
         """Note that the store runs now, by the trusted time, and forget outages of before the samples that are kept."""
         # an outage that seems to end in the future was noted by a clock that was wrong
         ended = [(from_s, min(to_s, now_s)) for from_s, to_s in self._outages if from_s < now_s]
         self._outages = [outage for outage in ended if outage[1] >= forget_before_s]
+        self._forget_before_s = forget_before_s
         # the last one is told by the time that is trusted now: until it is known which is right that may be another
         self._started_s = min(self._clock_at_start_s, now_s - int(self._monotonic() - self._began_s))
         lines = [f"down {from_s} {to_s}" for from_s, to_s in self.outages()]
