@@ -20,7 +20,7 @@ _HANDSHAKE = b"\x16"  # RFC 8446, section 5.1: how the first record of a client 
 logger = logging.getLogger(__name__)
 
 
-class Door:
+class TlsListener:
     """Accepts the clients of one listening socket."""
 
     def __init__(self, server: "HttpServer", listening: socket, tls: ssl.SSLContext) -> None:
@@ -79,15 +79,15 @@ class Handshake:
     is_busy = False
     is_expendable = True
 
-    def __init__(self, door: Door, accepted: socket, peer: tuple[str, int]) -> None:
+    def __init__(self, listener: TlsListener, accepted: socket, peer: tuple[str, int]) -> None:
         self.peer = peer
-        self.since_s = door.server.now_s
-        self._door, self._socket = door, accepted
+        self.since_s = listener.server.now_s
+        self._listener, self._socket = listener, accepted
         self._loop = asyncio.get_running_loop()
         self._task: asyncio.Task[None] | None = None
         self._is_silent = True
         self._loop.add_reader(accepted, self._begin)
-        door.server.add(self)
+        listener.server.add(self)
 
     def _begin(self) -> None:
         try:
@@ -99,17 +99,17 @@ class Handshake:
             return
         self._is_silent = False
         self._loop.remove_reader(self._socket)
-        self._door.begin(self)
+        self._listener.begin(self)
         self._task = self._loop.create_task(self._shake_hands())
         self._task.add_done_callback(self._end)
 
     async def _shake_hands(self) -> None:
-        server = self._door.server
+        server = self._listener.server
         done = self._loop.create_future()
         tls = _Tls(
             self._loop,
             Connection(server),
-            self._door.tls,
+            self._listener.tls,
             done,
             server_side=True,
             ssl_shutdown_timeout=server.limits.linger_s,
@@ -130,15 +130,15 @@ class Handshake:
             self._socket.close()
         if error is not None and not isinstance(error, OSError):  # else the client speaks something else, or is gone
             logger.error("a handshake failed peer=%r", self.peer, exc_info=error)
-        self._door.end(self)
-        self._door.server.remove(self)
+        self._listener.end(self)
+        self._listener.server.remove(self)
 
     def _close(self) -> None:
         if self._is_silent:
             self._is_silent = False
             self._loop.remove_reader(self._socket)
             self._socket.close()
-            self._door.server.remove(self)
+            self._listener.server.remove(self)
 
     def abort(self) -> None:
         """Close at once."""
@@ -154,7 +154,7 @@ class Handshake:
 
     def enforce_deadline(self, now_s: float) -> None:
         """Until its end a handshake may take as long as a head."""
-        if now_s - self.since_s > self._door.server.limits.head_s:
+        if now_s - self.since_s > self._listener.server.limits.head_s:
             self.abort()
 
 

@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING
 
 from cc_backend.errors import Unavailable
 from cc_backend.httpserver.connection import READ_BYTES, Connection
-from cc_backend.httpserver.handshake import Door, Handshake
+from cc_backend.httpserver.fairqueue import Sender, Work
+from cc_backend.httpserver.handshake import Handshake, TlsListener
 from cc_backend.httpserver.limits import Limits, MemoryBudget
 from cc_backend.httpserver.message import RequestHead
-from cc_backend.httpserver.turns import Sender, Work
 from cc_backend.httpserver.workers import Lane, Workers, lane_sizes
 from cc_backend.httpserver.wsgi import CALLER, NEW_COOKIE, Endpoint, RefusedBody, WireResponse, call, wsgi_environ
 
@@ -114,12 +114,12 @@ class HttpServer:
         for workers in self._lanes.values():
             workers.stop()
 
-    async def _acceptor(self, listening: socket, tls: ssl.SSLContext | None) -> "asyncio.Server | Door":
+    async def _acceptor(self, listening: socket, tls: ssl.SSLContext | None) -> "asyncio.Server | TlsListener":
         if tls is None:
             return await self._loop.create_server(lambda: Connection(self), sock=listening, backlog=_AT_ONCE)
-        door = Door(self, listening, tls)
-        door.open()
-        return door
+        listener = TlsListener(self, listening, tls)
+        listener.open()
+        return listener
 
     async def _watch(self) -> None:
         while True:

@@ -5,7 +5,7 @@ import threading
 import time
 from enum import Enum
 
-from cc_backend.httpserver.turns import Turns, Work
+from cc_backend.httpserver.fairqueue import FairQueue, Work
 
 _STRANGERS_SHARE = 0.2
 """Of one processor, at most, is what all strangers in a lane take: the event loop and known callers need the rest."""
@@ -32,7 +32,7 @@ class Workers:
     """
 
     def __init__(self, name: str, threads: int, *, max_waiting: int, at_once: int) -> None:
-        self._turns = Turns(max_waiting=max_waiting, at_once=at_once)
+        self._waiting = FairQueue(max_waiting=max_waiting, at_once=at_once)
         self._changed = threading.Condition(threading.Lock())
         self._stopped = False
         self._rest = at_once / _STRANGERS_SHARE - 1
@@ -42,7 +42,7 @@ class Workers:
     def submit(self, work: Work) -> None:
         """Have the work done, or refused: this one or what another sender has waiting, if he has more."""
         with self._changed:
-            refused = self._turns.add(work)
+            refused = self._waiting.add(work)
             self._changed.notify()
         if refused is not None:
             refused.refuse()
@@ -63,12 +63,12 @@ class Workers:
             if not work.sender.is_known:  # the rest keeps its place, so a flood finds as many resting as may run
                 time.sleep(min((time.thread_time() - began_s) * self._rest, _MOST_REST_S))
             with self._changed:
-                self._turns.end(work)
+                self._waiting.end(work)
             del work  # or it would hold its request until the next one comes
 
     def _next(self) -> Work | None:
         with self._changed:
-            while (work := self._turns.take()) is None and not self._stopped:
+            while (work := self._waiting.take()) is None and not self._stopped:
                 self._changed.wait()
             return work
 

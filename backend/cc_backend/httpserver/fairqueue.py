@@ -22,7 +22,7 @@ class Work(NamedTuple):
     refuse: Callable[[], None]
 
 
-class Turns:
+class FairQueue:
     """Work that waits. Knows no threads: its caller lets one at a time in.
 
     At the same time one caller is served `at_once` times at most, and so are all strangers together.
