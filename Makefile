@@ -6,8 +6,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 ASSETS := backend/cc_backend/web/static/vendor/.ready
-PACKAGES := cc_common cc_agent cc_slurm_adapter cc_backend
-SOURCES := common agent slurm_adapter backend tests benchmarks packaging setup.py
+PACKAGES := cc_common cc_agent cc_slurm_adapter cc_backend cc_demo
+SOURCES := common agent slurm_adapter backend demo tests benchmarks packaging setup.py
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test check format bench fuzz assets screenshots test-deps docs wheel clean

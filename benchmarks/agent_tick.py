@@ -25,8 +25,8 @@ from cc_agent.collectors.loadavg import LoadavgOptions
 from cc_agent.collectors.memstat import MemstatOptions
 from cc_agent.collectors.netstat import NetstatOptions
 from cc_agent.collectors.registry import CollectorsSettings, make_collectors
-from cc_agent.once import router_of
 from cc_agent.options import CommandOptions
+from cc_agent.preview import router_of
 from cc_agent.sampler import Sampler
 from cc_agent.settings import configure
 

@@ -15,15 +15,15 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
 
-from cc_backend.archive.file import FileArchive
+from cc_backend.archive.file_archive import FileArchive
 from cc_backend.clusters import Clusters, parse_cluster
-from cc_backend.database import open_database
-from cc_backend.demo.jobs import jobs
-from cc_backend.demo.lines import batches, cluster_lines, grid, job_lines
-from cc_backend.demo.records import ended_job, load_database, write_archive
-from cc_backend.demo.shape import ClusterShape, SubClusterShape
+from cc_backend.db.database import open_database
 from cc_backend.jobs.lifecycle import JobLifecycle
-from cc_backend.schema import migrate
+from cc_backend.migrations import migrate
+from cc_demo.cluster_shape import ClusterShape, SubClusterShape
+from cc_demo.job_stream import jobs
+from cc_demo.lines import batches, cluster_lines, grid, job_lines
+from cc_demo.records import ended_job, load_database, write_archive
 
 START_S = 1_790_000_040
 SHAPE = ClusterShape(

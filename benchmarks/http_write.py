@@ -20,7 +20,7 @@ from pathlib import Path
 
 from _bench import free_port, wait_until_up
 
-from cc_backend.metricstore.lines.kernel import HAS_NATIVE
+from cc_backend.metricstore.ingest.native_reader import HAS_NATIVE
 
 BIN = Path(sys.executable).parent
 METRICS = ("cpu_user", "flops_any", "ipc", "clock", "mem_used_thread")

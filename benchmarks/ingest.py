@@ -23,10 +23,10 @@ from pathlib import Path
 from _bench import machine
 
 from cc_backend.metricstore import Limits, MetricSpec, MetricStore
-from cc_backend.metricstore.lines.batch import Faults
-from cc_backend.metricstore.lines.ingest import decode
-from cc_backend.metricstore.lines.kernel import HAS_NATIVE, KernelName
-from cc_backend.metricstore.memory.series import SeriesTable
+from cc_backend.metricstore.index.series_table import SeriesTable
+from cc_backend.metricstore.ingest.batch import Faults
+from cc_backend.metricstore.ingest.decode import decode
+from cc_backend.metricstore.ingest.native_reader import HAS_NATIVE, KernelName
 
 CLUSTER = "bench"
 METRICS = [f"flops_any_{number:02d}" for number in range(14)]

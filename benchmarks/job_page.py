@@ -16,12 +16,12 @@ import numpy as np
 from _bench import machine
 
 from cc_backend.clusters import SubCluster, parse_cluster
-from cc_backend.demo.cluster import tarn_document
-from cc_backend.insight import jobcurves
-from cc_backend.insight.jobcurves import CurveSet
-from cc_backend.insight.judge import assess, judged_metrics
+from cc_backend.insight import job_curves
+from cc_backend.insight.assess import assess, judged_metrics
+from cc_backend.insight.job_curves import CurveSet
 from cc_backend.model import Job, JobData, JobMetric, JobState, MonitoringStatus, Resource, Scope, Series
-from cc_backend.web.jobpage import PageOptions, job_page
+from cc_backend.web.job_page import PageOptions, job_page
+from cc_demo.tarn_cluster import tarn_document
 
 STEP_S = 60
 START_S = 1_760_000_400
@@ -76,7 +76,7 @@ def main() -> None:
     job, data, sub_cluster = made_up(options.nodes, options.hours)
     metrics = judged_metrics(sub_cluster.metrics)
     made = 0
-    matrix = jobcurves.matrix
+    matrix = job_curves.matrix
 
     def counted(metric: Any) -> Any:
         nonlocal made
@@ -92,9 +92,9 @@ def main() -> None:
         options = PageOptions()
         return job_page(job, curves, found, sub_cluster, sub_cluster.metrics, options=options, zone=UTC, now_s=START_S)
 
-    jobcurves.matrix = counted
+    job_curves.matrix = counted
     page()
-    jobcurves.matrix = matrix
+    job_curves.matrix = matrix
     print(machine())
     print(f"{options.nodes} nodes x {METRICS} metrics x {options.hours} h")
     print(f"judgement           {cpu_ms(judged):7.1f} ms of a core")

@@ -20,10 +20,10 @@ import numpy as np
 from _bench import machine
 
 from cc_backend.app import create_app
-from cc_backend.archive.file import FileArchive
-from cc_backend.auth.keys import generate_keys
+from cc_backend.archive.file_archive import FileArchive
+from cc_backend.auth.token_keys import generate_keys
 from cc_backend.auth.users import User
-from cc_backend.maintenance.footprints import STEP_EVERY_S, FootprintRefresher
+from cc_backend.maintenance.running_footprints import STEP_EVERY_S, FootprintRefresher
 from cc_backend.metricstore.model import Identity
 from cc_backend.services import EXTENSION, Services
 from cc_backend.settings import LEGACY, BackendSettings

@@ -23,8 +23,8 @@ import numpy.typing as npt
 from _bench import machine, resident_bytes
 
 from cc_backend.metricstore import MetricSpec, MetricStore
-from cc_backend.metricstore.memory.block import WINDOW_SLOTS
-from cc_backend.metricstore.memory.series import SeriesTable
+from cc_backend.metricstore.blocks.hot_block import WINDOW_SLOTS
+from cc_backend.metricstore.index.series_table import SeriesTable
 from cc_backend.metricstore.model import Limits
 
 CLUSTER = "orion"

@@ -16,11 +16,11 @@ from _bench import machine
 
 from cc_backend.clusters import Clusters
 from cc_backend.clusters.load import parse_cluster
-from cc_backend.database import Database, open_database
-from cc_backend.demo.cluster import tarn_document
-from cc_backend.jobs.nodes import NodeStates
-from cc_backend.schema import migrate
-from cc_common.nodestate import NodeState, NodeStateReport
+from cc_backend.db.database import Database, open_database
+from cc_backend.jobs.node_states import NodeStates
+from cc_backend.migrations import migrate
+from cc_common.node_states import NodeState, NodeStateReport
+from cc_demo.tarn_cluster import tarn_document
 
 EVERY_S = 60
 CHANGING = 100

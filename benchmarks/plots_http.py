@@ -31,11 +31,11 @@ import orjson
 from _bench import free_port, machine, wait_until_up
 
 from cc_backend.clusters import parse_cluster
-from cc_backend.insight.jobcurves import CurveSet
+from cc_backend.insight.job_curves import CurveSet
 from cc_backend.model import Job, JobData, JobMetric, Resource, Scope, Series
-from cc_backend.web.jobpage import PageOptions, job_plots
-from cc_backend.web.jobplots import plots_document
-from cc_backend.web.plotsbinary import MEDIA_TYPE, CurveBlock
+from cc_backend.web.job_page import PageOptions, job_plots
+from cc_backend.web.job_plots import plots_document
+from cc_backend.web.plots_binary import MEDIA_TYPE, CurveBlock
 
 BIN = Path(sys.executable).parent
 USER, PASSWORD = "bench", "of a server that lives for seconds"

@@ -18,10 +18,10 @@ import numpy as np
 from _bench import machine
 
 from cc_backend.metricstore import MetricSpec, MetricStore, Query
-from cc_backend.metricstore.memory.codec import choose
-from cc_backend.metricstore.memory.filepart import FilePart, PartFile
-from cc_backend.metricstore.memory.grid import Grid
-from cc_backend.metricstore.memory.series import SeriesTable
+from cc_backend.metricstore.blocks.codec import choose
+from cc_backend.metricstore.blocks.file_slice import FilePart, PartFile
+from cc_backend.metricstore.blocks.grid import Grid
+from cc_backend.metricstore.index.series_table import SeriesTable
 from cc_backend.metricstore.model import Identity, Part
 
 CLUSTER = "orion"

@@ -21,9 +21,9 @@ from pathlib import Path
 
 from _bench import free_port, wait_until_up
 
-from cc_backend.metricstore.answers import binary
-from cc_backend.metricstore.answers.answerjson import from_json
-from cc_backend.metricstore.answers.protocol import Answer
+from cc_backend.metricstore.query import binary_codec
+from cc_backend.metricstore.query.json_codec import from_json
+from cc_backend.metricstore.query.protocol import Answer
 
 BIN = Path(sys.executable).parent
 ROUNDS = 9
@@ -65,7 +65,7 @@ def measure(port: int, nodes: int, metrics: int, slots: int) -> None:
     coarse = [{**query, "resolution": 600} for query in queries]
     for title, changes, accept, read in (
         ("samples and statistics, JSON", {"queries": queries}, "application/json", from_json),
-        ("samples and statistics, binary", {"queries": queries}, binary.MEDIA_TYPE, binary.decode),
+        ("samples and statistics, binary", {"queries": queries}, binary_codec.MEDIA_TYPE, binary_codec.decode),
         ("all nodes, one metric, JSON", {"for-all-nodes": names[:1]}, "application/json", from_json),
         ("resampled to 600 s (lttb), JSON", {"queries": coarse}, "application/json", from_json),
         ("statistics alone, JSON", {"queries": queries, "with-data": False}, "application/json", from_json),

@@ -15,8 +15,8 @@ import numpy as np
 from _bench import machine
 
 from cc_backend.metricstore import MetricSpec, MetricStore, Query
-from cc_backend.metricstore.absence.reasons import folded
-from cc_backend.metricstore.absence.whynodata import Asked
+from cc_backend.metricstore.gaps.analysis import Asked
+from cc_backend.metricstore.gaps.reasons import folded
 from cc_backend.metricstore.model import Identity, Ids, Part
 from cc_backend.model import Absence
 

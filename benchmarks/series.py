@@ -14,7 +14,7 @@ from collections.abc import Callable
 import numpy as np
 from _bench import machine, resident_bytes
 
-from cc_backend.metricstore.memory.series import SeriesTable
+from cc_backend.metricstore.index.series_table import SeriesTable
 from cc_backend.metricstore.model import Identity, Limits, MetricSpec, Part
 
 CLUSTER = "orion"

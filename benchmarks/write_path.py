@@ -20,7 +20,7 @@ from _bench import machine
 from http_write import batch, cluster, run
 
 from cc_backend.app import create_app
-from cc_backend.httpserver.message import parse_head
+from cc_backend.httpserver.parser import parse_head
 from cc_backend.httpserver.wsgi import Endpoint, call, wsgi_environ
 from cc_backend.services import EXTENSION, Services
 from cc_backend.settings import load_settings

@@ -5,7 +5,7 @@ usage: demo.py [--directory DIR] [--port PORT] [--job-seconds N]
 
 import sys
 
-from cc_backend.demo.living.command import main
+from cc_demo.live.command import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -14,10 +14,10 @@ from typing import Any
 
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from cc_backend.demo import edgecases
-from cc_backend.demo.edgecases import EDGE_CASES
-from cc_backend.demo.people import JOBS
-from cc_backend.demo.serve import PASSWORD, USER, served
+from cc_demo import edge_cases
+from cc_demo.edge_cases import EDGE_CASES
+from cc_demo.site_jobs import JOBS
+from cc_demo.site_server import PASSWORD, USER, served
 
 CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
 ARGUMENTS = [
@@ -32,15 +32,15 @@ _JOB = "/monitoring/jobs/?q={}"
 PAGES = {
     "start": "/",
     "list": "/monitoring/jobs/",
-    "job-idle-node": _JOB.format(edgecases.IDLE_NODE),
-    "job-hung": _JOB.format(edgecases.HUNG),
-    "job-gpu": _JOB.format(edgecases.GPUS),
-    "job-idle-gpu": _JOB.format(edgecases.IDLE_GPU),
-    "job-12-nodes": _JOB.format(edgecases.TWELVE_NODES),
-    "job-silent-node": _JOB.format(edgecases.SILENT_NODE),
-    "job-1-minute": _JOB.format(edgecases.ONE_MINUTE),
-    "job-array": _JOB.format(edgecases.ARRAY),
-    "job-long-names": _JOB.format(edgecases.LONG_NAMES),
+    "job-idle-node": _JOB.format(edge_cases.IDLE_NODE),
+    "job-hung": _JOB.format(edge_cases.HUNG),
+    "job-gpu": _JOB.format(edge_cases.GPUS),
+    "job-idle-gpu": _JOB.format(edge_cases.IDLE_GPU),
+    "job-12-nodes": _JOB.format(edge_cases.TWELVE_NODES),
+    "job-silent-node": _JOB.format(edge_cases.SILENT_NODE),
+    "job-1-minute": _JOB.format(edge_cases.ONE_MINUTE),
+    "job-array": _JOB.format(edge_cases.ARRAY),
+    "job-long-names": _JOB.format(edge_cases.LONG_NAMES),
 }
 PRINTED = {"print": PAGES["job-12-nodes"]}
 WIDTHS = (1440, 390)

@@ -11,13 +11,14 @@ ROOTS = {
     "cc_agent": "agent/cc_agent",
     "cc_slurm_adapter": "slurm_adapter/cc_slurm_adapter",
     "cc_backend": "backend/cc_backend",
+    "cc_demo": "demo/cc_demo",
 }
 
 FRONT = (
     *("cc_backend.api", "cc_backend.web", "cc_backend.maintenance", "cc_backend.app", "cc_backend.cli"),
     "cc_backend.storeservice",
 )
-MIDDLE = ("cc_backend.jobs", "cc_backend.metricdata", "cc_backend.absences", "cc_backend.auth")
+MIDDLE = ("cc_backend.jobs", "cc_backend.jobdata.samples", "cc_backend.jobdata.gaps", "cc_backend.auth")
 LOWER = ("cc_backend.metricstore", "cc_backend.archive", "cc_backend.clusters")
 INSIGHT = ("cc_backend.insight", "cc_backend.wording")
 STORE_PARTS = ("lines", "memory", "disk", "answers", "absence")
@@ -58,12 +59,12 @@ FORBIDDEN = {
     "cc_backend.insight": (*FRONT, *MIDDLE, "cc_backend.archive", *WEB_AND_DATABASE),
     "cc_backend.wording": (*FRONT, *MIDDLE, *LOWER, "cc_backend.insight", *WEB_AND_DATABASE),
     "cc_backend.jobs": (*FRONT, "flask", "werkzeug"),
-    "cc_backend.metricdata": (*FRONT, "cc_backend.absences", "flask", "werkzeug"),
-    "cc_backend.absences": (*FRONT, "cc_backend.jobs", "cc_backend.auth", *WEB_AND_DATABASE),
-    "cc_backend.exposition": (*FRONT, *MIDDLE, *LOWER, *WEB_AND_DATABASE),
-    "cc_backend.storefamilies": (*FRONT, *MIDDLE, *WEB_AND_DATABASE),
-    "cc_backend.externalstore": (*FRONT, *MIDDLE, *WEB_AND_DATABASE),
-    "cc_backend.storerouter": (*FRONT, *MIDDLE, *WEB_AND_DATABASE),
+    "cc_backend.jobdata.samples": (*FRONT, "cc_backend.jobdata.gaps", "flask", "werkzeug"),
+    "cc_backend.jobdata.gaps": (*FRONT, "cc_backend.jobs", "cc_backend.auth", *WEB_AND_DATABASE),
+    "cc_backend.telemetry.exposition": (*FRONT, *MIDDLE, *LOWER, *WEB_AND_DATABASE),
+    "cc_backend.telemetry.store_metrics": (*FRONT, *MIDDLE, *WEB_AND_DATABASE),
+    "cc_backend.jobdata.external_store": (*FRONT, *MIDDLE, *WEB_AND_DATABASE),
+    "cc_backend.jobdata.store_router": (*FRONT, *MIDDLE, *WEB_AND_DATABASE),
     "cc_backend.storeservice": ("cc_backend.web", "cc_backend.jobs", "cc_backend.archive", "cc_backend.app"),
     "cc_backend.httpserver": (*FRONT, *MIDDLE, *LOWER, "peewee", "playhouse"),
     "cc_backend.maintenance": ("cc_backend.api", "cc_backend.web", "flask", "werkzeug"),
@@ -79,7 +80,7 @@ LAZY = {
     "cc_agent": ("typer", "httpx", "nats", "pynvml", "cpuinfo", *LAZY_MODULES),
     "cc_slurm_adapter": ("typer", "httpx", "nats", *LAZY_MODULES),
     "cc_common": ("httpx", "nats", *LAZY_MODULES),
-    "cc_backend.externalstore": ("httpx", *LAZY_MODULES),
+    "cc_backend.jobdata.external_store": ("httpx", *LAZY_MODULES),
     "cc_backend.storeservice": ("httpx", *LAZY_MODULES),
 }
 COMMAND_LINES = ("cc_agent.cli", "cc_slurm_adapter.cli")
@@ -201,11 +202,11 @@ def test_what_is_imported_on_the_way_is_seen() -> None:
     [
         ("cc_common.units", "import cc_agent.loop"),
         ("cc_agent.loop", "from numpy import array"),
-        ("cc_backend.metricstore.disk.wal", "def f():\n    from cc_backend.jobs import search"),
-        ("cc_backend.metricstore.memory.grid", "from cc_backend.metricstore.disk import wal"),
-        ("cc_backend.archive.file", "from .. import jobs"),
+        ("cc_backend.metricstore.disk.wal.write_ahead_log", "def f():\n    from cc_backend.jobs import search"),
+        ("cc_backend.metricstore.blocks.grid", "from cc_backend.metricstore.disk import wal"),
+        ("cc_backend.archive.file_archive", "from .. import jobs"),
         ("cc_backend.jobs.search", "import flask"),
-        ("cc_backend.auth.rows", "from cc_backend import jobs"),
+        ("cc_backend.auth.row_rules", "from cc_backend import jobs"),
     ],
 )
 def test_a_wrong_arrow_is_seen(module: str, source: str) -> None:

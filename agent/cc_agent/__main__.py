@@ -53,8 +53,8 @@ def _dispatch(words: List[str]) -> int:
 
         return run(parse_options("run", words[1:], description="Sample and send until stopped."), os.environ)
     if command == "once":
-        from cc_agent.once import once  # noqa: PLC0415 same
         from cc_agent.options import parse_options  # noqa: PLC0415 same
+        from cc_agent.preview import once  # noqa: PLC0415 same
 
         return once(
             parse_options("once", words[1:], description="Print one set of samples, or send it to --url."), os.environ

@@ -19,8 +19,8 @@ from cc_agent.settings import Configuration, configure
 from cc_agent.sinks.base import Sink
 from cc_agent.sinks.registry import make_sink
 from cc_common.errors import CockpitError, SettingsError
-from cc_common.logs import set_up_logging
-from cc_common.notify import Notifier
+from cc_common.logging_setup import set_up_logging
+from cc_common.systemd_notify import Notifier
 
 logger = logging.getLogger(__name__)
 

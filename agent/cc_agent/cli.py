@@ -77,7 +77,7 @@ def once(
     interval: Interval = None,
 ) -> int:
     """Print one set of samples, or send it to --url."""
-    from cc_agent.once import once as look_once  # noqa: PLC0415 the other commands need it not
+    from cc_agent.preview import once as look_once  # noqa: PLC0415 the other commands need it not
 
     return look_once(CommandOptions(config, url, token_file, token, ca_file, hostname, cluster, interval), os.environ)
 

@@ -6,12 +6,12 @@ import re
 from pathlib import Path
 from typing import Any, Dict, List, NamedTuple, Optional
 
-from cc_agent.catalogue import Machine, metric_entry
 from cc_agent.collectors.base import MetricDescription, Series
 from cc_agent.collectors.memstat import parse_meminfo
 from cc_agent.collectors.registry import make_collectors
 from cc_agent.errors import NotAvailableError
-from cc_agent.once import router_of
+from cc_agent.metric_defaults import Machine, metric_entry
+from cc_agent.preview import router_of
 from cc_agent.settings import Configuration
 from cc_agent.topology import CPU_FOLDER, Topology, read_topology
 

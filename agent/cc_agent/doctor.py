@@ -8,13 +8,13 @@ from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Iterator, List, Mapping, NamedTuple
 
-from cc_agent.once import Look, look, router_of_sink
+from cc_agent.preview import Look, look, router_of_sink
 from cc_agent.sampler import Status
 from cc_agent.settings import Configuration
 from cc_agent.sinks.http import HttpSettings, make_sender, write_url
 from cc_agent.sinks.registry import SinkDescription
 from cc_common.delivery import Kind
-from cc_common.errorcodes import ErrorCode
+from cc_common.error_codes import ErrorCode
 from cc_common.errors import DeliveryError
 
 CLOCK_TOLERANCE_S = 2.0

@@ -12,8 +12,8 @@ import re
 from typing import Any, Callable, List, Mapping, NamedTuple, Optional
 
 from cc_agent.errors import ExpressionError
-from cc_agent.message import Message
 from cc_agent.operators import COMPARISONS, TAG_WORDS, arithmetic
+from cc_agent.rule_input import Message
 
 _MAX_LENGTH = 4096
 _MAX_DEPTH = 50

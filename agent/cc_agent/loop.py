@@ -9,8 +9,8 @@ import select
 import time
 from typing import NamedTuple, Optional, Protocol
 
-from cc_agent.schedule import clock_was_set_back, next_tick, send_delay_s, too_late
-from cc_common.notify import Notifier
+from cc_agent.tick_schedule import clock_was_set_back, next_tick, send_delay_s, too_late
+from cc_common.systemd_notify import Notifier
 
 logger = logging.getLogger(__name__)
 

@@ -12,7 +12,7 @@ from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
 
 from cc_agent.errors import ExpressionError
 from cc_agent.expression import Condition, compile_condition
-from cc_agent.message import Message
+from cc_agent.rule_input import Message
 from cc_common.errors import SettingsError, UnitError
 from cc_common.settings import option, required, sections
 from cc_common.units import Unit, convert, parse_unit, prefix_factor, unit_from_object

@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 from typing import Any, Dict, Iterable, List, Mapping, NamedTuple, Optional, Sequence, Tuple, Union
 
 from cc_agent.collectors.base import Reading, Series
-from cc_agent.message import Message, NeedsSampleError
 from cc_agent.processor import Processor, ProcessorSettings, TagRule
+from cc_agent.rule_input import Message, NeedsSampleError
 from cc_common.errors import LineProtocolError
-from cc_common.lineprotocol import series_prefix
+from cc_common.line_protocol import series_prefix
 from cc_common.settings import option, section, sections
 
 logger = logging.getLogger(__name__)

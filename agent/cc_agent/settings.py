@@ -10,7 +10,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from cc_agent.collectors.registry import NOT_YET, CollectorsSettings, check_metric_names
 from cc_agent.config_file import Document, read_document
-from cc_agent.defaults import DEFAULT_INTERVAL_S, default_collectors, default_router
+from cc_agent.default_metrics import DEFAULT_INTERVAL_S, default_collectors, default_router
 from cc_agent.options import CommandOptions
 from cc_agent.processor import FIELD_RULES
 from cc_agent.router import RouterSettings

@@ -12,46 +12,46 @@ from flask import Flask, Response
 from werkzeug.wrappers import Request
 
 from cc_backend import web
-from cc_backend.api.activity import activity_of
 from cc_backend.api.blueprint import blueprint as api_blueprint
-from cc_backend.api.directwrite import DirectWrite
-from cc_backend.api.fallback import cross_origin_fields
 from cc_backend.api.routes import write_rules
 from cc_backend.api.write import take_batch
-from cc_backend.archive.file import FileArchive
-from cc_backend.auth import guard
-from cc_backend.auth.browsers import KnownBrowsers
-from cc_backend.auth.keys import TokenKeys
+from cc_backend.archive.file_archive import FileArchive
+from cc_backend.auth.known_browsers import KnownBrowsers
 from cc_backend.auth.permissions import Permission
 from cc_backend.auth.sessions import Sessions
+from cc_backend.auth.token_keys import TokenKeys
 from cc_backend.auth.tokens import Tokens
 from cc_backend.auth.users import Users
 from cc_backend.clusters import ClusterFiles, Clusters, HeldHosts
-from cc_backend.database import Database, FaultKind, open_database
-from cc_backend.databasefile import reason_against
-from cc_backend.databasewatch import DatabaseWatch, Succession
-from cc_backend.datalocks import lock_data, remember_database
+from cc_backend.db.database import Database, FaultKind, open_database
+from cc_backend.db.database_file import reason_against
+from cc_backend.db.database_watch import DatabaseWatch, Succession
 from cc_backend.errors import Unavailable
-from cc_backend.externalstore import ExternalStore, places_of
-from cc_backend.health import HealthMonitor, Part
+from cc_backend.http import guard
+from cc_backend.http.direct_write import DirectWrite
+from cc_backend.http.fallback import cross_origin_fields
 from cc_backend.httpserver.headers import COMMON, finish_response
 from cc_backend.httpserver.server import Application
 from cc_backend.httpserver.workers import Lane
-from cc_backend.jobs.generations import ClusterGenerations
+from cc_backend.jobdata.external_store import ExternalStore, places_of
+from cc_backend.jobdata.judge import Judge
+from cc_backend.jobdata.samples import MetricData
+from cc_backend.jobdata.store_router import StoreRouter
+from cc_backend.jobdata.store_tables import tables
+from cc_backend.jobs.cluster_generations import ClusterGenerations
 from cc_backend.jobs.judgements import Judgements
 from cc_backend.jobs.lifecycle import JobLifecycle
-from cc_backend.jobs.nodes import NodeStates
+from cc_backend.jobs.node_states import NodeStates
 from cc_backend.jobs.search import JobSearch
-from cc_backend.judging import Judge
-from cc_backend.metricdata import MetricData
 from cc_backend.metricstore import IngestResult
-from cc_backend.openstore import open_store
-from cc_backend.schema import VERSION, installation_of, migrate
+from cc_backend.migrations import VERSION, installation_of, migrate
+from cc_backend.runtime.health import HealthMonitor, Part
+from cc_backend.runtime.trusted_clock import TrustedClock, boot_time_s
 from cc_backend.services import EXTENSION, Services
 from cc_backend.settings import BackendSettings, MainSettings
-from cc_backend.storerouter import StoreRouter
-from cc_backend.storetable import tables
-from cc_backend.trustedclock import TrustedClock, boot_time_s
+from cc_backend.startup.data_locks import lock_data, remember_database
+from cc_backend.startup.store_opening import open_store
+from cc_backend.telemetry.request_metrics import activity_of
 
 # Pages load nothing from elsewhere and hold neither script nor style of their own.
 CONTENT_SECURITY_POLICY = (

@@ -12,12 +12,12 @@ BackendError (500)
 └── ArchiveError (500)       a file of the job archive is missing or damaged
     └── ArchiveAway (503)    the whole archive, or a folder of it, is: it is Unavailable too
 
-Each carries a code for programs: the general one of its class, or a closer one (`code=`, see cc_common.errorcodes).
+Each carries a code for programs: the general one of its class, or a closer one (`code=`, see cc_common.error_codes).
 """
 
 from typing import ClassVar
 
-from cc_common.errorcodes import ErrorCode
+from cc_common.error_codes import ErrorCode
 from cc_common.errors import CockpitError
 
 

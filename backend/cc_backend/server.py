@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn, TypeVar
 
 from cc_backend.httpserver.listening import bound_socket, listen_address
-from cc_backend.log import configure_logging
+from cc_backend.runtime.log import configure_logging
 from cc_backend.settings import BackendSettings, load_settings
 from cc_common.errors import CockpitError, SettingsError
-from cc_common.notify import Notifier
+from cc_common.systemd_notify import Notifier
 
 if TYPE_CHECKING:
     import ssl

@@ -7,27 +7,27 @@ from typing import TYPE_CHECKING, cast
 from flask import current_app
 
 if TYPE_CHECKING:
-    from cc_backend.archive.file import FileArchive
-    from cc_backend.auth.browsers import KnownBrowsers
+    from cc_backend.archive.file_archive import FileArchive
+    from cc_backend.auth.known_browsers import KnownBrowsers
     from cc_backend.auth.sessions import Sessions
     from cc_backend.auth.tokens import Tokens
     from cc_backend.auth.users import Users
     from cc_backend.clusters import ClusterFiles, Clusters
-    from cc_backend.database import Database
-    from cc_backend.databasewatch import DatabaseWatch
-    from cc_backend.health import HealthMonitor
-    from cc_backend.jobs.generations import ClusterGenerations
+    from cc_backend.db.database import Database
+    from cc_backend.db.database_watch import DatabaseWatch
+    from cc_backend.jobdata.judge import Judge
+    from cc_backend.jobdata.samples import MetricData
+    from cc_backend.jobdata.store_router import StoreRouter
+    from cc_backend.jobs.cluster_generations import ClusterGenerations
     from cc_backend.jobs.lifecycle import JobLifecycle
-    from cc_backend.jobs.nodes import NodeStates
+    from cc_backend.jobs.node_states import NodeStates
     from cc_backend.jobs.search import JobSearch
-    from cc_backend.judging import Judge
-    from cc_backend.lockfile import LockFile
-    from cc_backend.metricdata import MetricData
     from cc_backend.metricstore import MetricStore, MetricTable
-    from cc_backend.metricstore.lines.nodes import NodeTable
+    from cc_backend.metricstore.ingest.host_config import NodeTable
+    from cc_backend.runtime.health import HealthMonitor
+    from cc_backend.runtime.lockfile import LockFile
+    from cc_backend.runtime.trusted_clock import TrustedClock
     from cc_backend.settings import BackendSettings
-    from cc_backend.storerouter import StoreRouter
-    from cc_backend.trustedclock import TrustedClock
 
 EXTENSION = "cockpit"
 

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from typing import Callable, List, Mapping, Sequence
 
 from cc_common.errors import CockpitError
-from cc_common.nodestate import NodeStateReport
+from cc_common.node_states import NodeStateReport
 from cc_slurm_adapter.errors import AdapterError, JournalError
+from cc_slurm_adapter.event_mapping import topology_gaps
 from cc_slurm_adapter.journal import Journal
-from cc_slurm_adapter.mapping import topology_gaps
-from cc_slurm_adapter.model import SlurmNode
+from cc_slurm_adapter.response_decision import Verdict, verdict_of
 from cc_slurm_adapter.service import JOURNAL, make_slurm, make_topology
 from cc_slurm_adapter.settings import Configuration
-from cc_slurm_adapter.verdict import Verdict, verdict_of
+from cc_slurm_adapter.slurm_model import SlurmNode
 
 _WINDOW_S = 3600
 
@@ -79,7 +79,7 @@ def _of_cluster(configuration: Configuration, cluster: str, nodes: Sequence[Slur
 
 
 def _backend(configuration: Configuration, cluster: str) -> str:
-    from cc_slurm_adapter.backend import make_senders, send_nodes  # noqa: PLC0415 not every command sends
+    from cc_slurm_adapter.backend_client import make_senders, send_nodes  # noqa: PLC0415 not every command sends
 
     senders = make_senders(configuration.url, configuration.settings.backend)
     try:

@@ -16,7 +16,7 @@ from typing import Callable, Deque, Dict, Iterator, List, Mapping, Optional, Seq
 
 from cc_common.delivery import Kind, Outcome, Schedule, Sender
 from cc_slurm_adapter.journal import PARKED, SENT, START, STOP, Journal, StoredEvent
-from cc_slurm_adapter.verdict import Verdict, verdict_of
+from cc_slurm_adapter.response_decision import Verdict, verdict_of
 
 logger = logging.getLogger(__name__)
 

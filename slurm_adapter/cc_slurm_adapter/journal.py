@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Dict, Iterable, Iterator, List, Mapping, Optional, Sequence, Tuple
 
 from cc_slurm_adapter.errors import JournalError
-from cc_slurm_adapter.model import RunKey
+from cc_slurm_adapter.slurm_model import RunKey
 
 START, STOP = "start", "stop"
 WAITING, SENT, PARKED = "waiting", "sent", "parked"

@@ -14,15 +14,15 @@ import time
 from pathlib import Path
 from typing import Callable, Iterator, Mapping, NamedTuple, Optional
 
-from cc_common.logs import set_up_logging
-from cc_common.nodestate import NodeStateReport
-from cc_common.notify import Notifier
-from cc_slurm_adapter.adapter import TOPOLOGY, Adapter, Site
+from cc_common.logging_setup import set_up_logging
+from cc_common.node_states import NodeStateReport
+from cc_common.systemd_notify import Notifier
 from cc_slurm_adapter.delivery import Delivered, Delivery
 from cc_slurm_adapter.errors import AdapterError, SlurmError
 from cc_slurm_adapter.journal import Journal
-from cc_slurm_adapter.nodestates import LatestNodeStates
+from cc_slurm_adapter.latest_node_states import LatestNodeStates
 from cc_slurm_adapter.options import CommandOptions
+from cc_slurm_adapter.poll import TOPOLOGY, Adapter, Site
 from cc_slurm_adapter.settings import Configuration, configure
 from cc_slurm_adapter.sources.commands import CommandRunner
 from cc_slurm_adapter.sources.slurm import Slurm
@@ -171,7 +171,7 @@ def make_topology(configuration: Configuration, cluster: str, keep_at: Optional[
         return LazyTopology(lambda: read_topology(path, cluster), stamp=lambda: stamp_of(path))
 
     def fetch() -> ClusterTopology:
-        from cc_slurm_adapter.backend import fetch_topology  # noqa: PLC0415 only who asks needs it
+        from cc_slurm_adapter.backend_client import fetch_topology  # noqa: PLC0415 only who asks needs it
 
         return fetch_topology(configuration.url, configuration.settings.backend, cluster, keep_at)
 
@@ -191,7 +191,7 @@ def assembled(
 
     A command of Slurm is broken off when `alive` says no, a pass of the delivery when `go_on` does.
     """
-    from cc_slurm_adapter.backend import WORKERS, make_senders, send_nodes  # noqa: PLC0415 not every command sends
+    from cc_slurm_adapter.backend_client import WORKERS, make_senders, send_nodes  # noqa: PLC0415 not every command sends
 
     settings = configuration.settings
     senders = make_senders(configuration.url, settings.backend)

@@ -9,7 +9,7 @@ from typing import Any, Dict, List, Mapping, Optional, Pattern, Tuple
 
 from cc_common.errors import SettingsError
 from cc_common.settings import Loaded, load, option, read_json, read_secret, section, sections
-from cc_slurm_adapter.mapping import GpuRule
+from cc_slurm_adapter.event_mapping import GpuRule
 from cc_slurm_adapter.options import CommandOptions
 
 COMMAND_LINE = "command line"

@@ -18,8 +18,8 @@ from cc_agent.router import Batch, Router
 from cc_agent.sampler import Sampler
 from cc_agent.settings import configure
 from cc_common.errors import CockpitError, SettingsError
-from cc_common.lineprotocol import decode
-from cc_common.logs import JournalFormatter
+from cc_common.line_protocol import decode
+from cc_common.logging_setup import JournalFormatter
 
 
 @pytest.fixture(autouse=True)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from cc_common import __version__
-from cc_common.lineprotocol import decode
+from cc_common.line_protocol import decode
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 

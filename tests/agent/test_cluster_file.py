@@ -4,12 +4,12 @@ from typing import Any
 
 import pytest
 
-from cc_agent.catalogue import Machine, metric_entry
 from cc_agent.cluster_file import CpuInfo, clock_of, describe_cluster, read_cpuinfo
-from cc_agent.once import look, router_of
+from cc_agent.metric_defaults import Machine, metric_entry
 from cc_agent.options import CommandOptions
+from cc_agent.preview import look, router_of
 from cc_agent.settings import Configuration, configure
-from cc_common.lineprotocol import decode
+from cc_common.line_protocol import decode
 
 Write = Callable[[str, str], None]
 MACHINE = Machine(hwthreads=8, memory_bytes=64_000_000_000, network_bytes_per_s=1.25e9)

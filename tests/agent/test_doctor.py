@@ -12,7 +12,7 @@ import pytest
 from cc_agent.doctor import Finding, examine
 from cc_agent.options import CommandOptions
 from cc_agent.settings import configure
-from cc_common.lineprotocol import decode
+from cc_common.line_protocol import decode
 
 
 class Server(ThreadingHTTPServer):

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from cc_agent.errors import ExpressionError
 from cc_agent.expression import compile_condition
-from cc_agent.message import Message, NeedsSampleError
+from cc_agent.rule_input import Message, NeedsSampleError
 
 
 def _message(value: "float | None" = None, time_s: "int | None" = None) -> Message:

@@ -5,8 +5,8 @@ import time
 import pytest
 
 from cc_agent.loop import Loop, SystemClock
-from cc_agent.schedule import send_delay_s
-from cc_common.notify import Notifier
+from cc_agent.tick_schedule import send_delay_s
+from cc_common.systemd_notify import Notifier
 
 
 class FakeClock:

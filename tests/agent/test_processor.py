@@ -1,7 +1,7 @@
 import pytest
 
-from cc_agent.message import Message
 from cc_agent.processor import FIELD_RULES, STAGES, Processor, ProcessorSettings, TagRule
+from cc_agent.rule_input import Message
 from cc_common.errors import SettingsError
 
 

@@ -5,7 +5,7 @@ import pytest
 from cc_agent.collectors.base import Series
 from cc_agent.processor import Processor, ProcessorSettings, TagRule
 from cc_agent.router import Router, RouterSettings, router_for
-from cc_common.lineprotocol import decode
+from cc_common.line_protocol import decode
 
 NODE = Series("load_one", {"type": "node"}, {"unit": "load"})
 THREAD = Series("cpu_user", {"type": "hwthread", "type-id": "3"}, {"unit": "%"})

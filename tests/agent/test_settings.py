@@ -6,9 +6,9 @@ import pytest
 
 from cc_agent.collectors.base import Series
 from cc_agent.collectors.registry import make_collectors
-from cc_agent.defaults import default_collectors, default_router
-from cc_agent.once import router_of
+from cc_agent.default_metrics import default_collectors, default_router
 from cc_agent.options import CommandOptions, parse_options
+from cc_agent.preview import router_of
 from cc_agent.settings import Configuration, configure
 from cc_agent.sinks.http import HttpSettings
 from cc_common.errors import SettingsError

@@ -15,19 +15,19 @@ from flask.testing import FlaskClient
 from jinja2.bccache import Bucket, BytecodeCache
 
 from cc_backend.app import create_app
-from cc_backend.archive.file import FileArchive
-from cc_backend.auth.keys import generate_keys
+from cc_backend.archive.file_archive import FileArchive
 from cc_backend.auth.tables import UserRow
+from cc_backend.auth.token_keys import generate_keys
 from cc_backend.auth.users import User
 from cc_backend.clusters import SubCluster, parse_cluster
-from cc_backend.database import open_database
-from cc_backend.demo.cluster import tarn_document
+from cc_backend.db.database import open_database
 from cc_backend.maintenance.scheduler import make_archiver
+from cc_backend.migrations import migrate
 from cc_backend.model import Job, JobData, JobMetric, JobState, MonitoringStatus, Resource, Scope, Series, Unit
-from cc_backend.schema import migrate
 from cc_backend.services import EXTENSION, Services
 from cc_backend.settings import LEGACY, BackendSettings
 from cc_common.settings import load
+from cc_demo.tarn_cluster import tarn_document
 
 # A whole minute, so that the grid of samples begins here.
 START_S = 1_760_000_400

@@ -7,7 +7,7 @@ import argon2
 import pytest
 from flask import Flask
 
-from cc_backend.auth.guard import RouteWithoutPermissionError, check_every_route
+from cc_backend.http.guard import RouteWithoutPermissionError, check_every_route
 from cc_backend.services import EXTENSION
 
 

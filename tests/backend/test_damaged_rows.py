@@ -12,7 +12,7 @@ import orjson
 import pytest
 
 from cc_backend.jobs.filters import JobFilter
-from cc_backend.maintenance.footprints import FootprintRefresher
+from cc_backend.maintenance.running_footprints import FootprintRefresher
 from cc_backend.maintenance.scheduler import make_archiver
 from cc_backend.model import JobState, MonitoringStatus, RowRule
 

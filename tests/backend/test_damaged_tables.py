@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
-from cc_backend.auth.expiry import log_ending_soon
 from cc_backend.auth.tables import ALL as AUTH_TABLES
+from cc_backend.auth.token_expiry import log_ending_soon
 from cc_backend.jobs.tables import ALL as JOB_TABLES
 from cc_backend.jobs.tables import JobRow
-from cc_backend.maintenance.footprints import FootprintRefresher
+from cc_backend.maintenance.running_footprints import FootprintRefresher
 from cc_backend.maintenance.scheduler import make_archiver
 
 PASSWORD = "correct horse battery"

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from cc_backend.jobs.tables import JobRow
-from cc_backend.maintenance.reloading import reload_clusters
+from cc_backend.maintenance.reload_clusters import reload_clusters
 from cc_backend.model import JobKey, Scope
 
 START_S = 1_760_000_400

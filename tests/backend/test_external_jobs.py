@@ -9,17 +9,17 @@ from typing import Any
 import pytest
 
 from cc_backend.errors import Unavailable
-from cc_backend.externalstore import ExternalStore, Place
+from cc_backend.jobdata.external_store import ExternalStore, Place
+from cc_backend.jobdata.samples import MetricData
+from cc_backend.jobdata.store_router import StoreRouter
 from cc_backend.jobs.filters import JobFilter
-from cc_backend.maintenance.footprints import FootprintRefresher
+from cc_backend.maintenance.running_footprints import FootprintRefresher
 from cc_backend.maintenance.scheduler import make_archiver
-from cc_backend.metricdata import MetricData
 from cc_backend.metricstore import MetricSpec, MetricStore
-from cc_backend.metricstore.answers.answering import answer
-from cc_backend.metricstore.answers.binary import MEDIA_TYPE, encode
-from cc_backend.metricstore.answers.protocol import read_request
+from cc_backend.metricstore.query.binary_codec import MEDIA_TYPE, encode
+from cc_backend.metricstore.query.execute import answer
+from cc_backend.metricstore.query.protocol import read_request
 from cc_backend.model import Job, RowRule, Scope
-from cc_backend.storerouter import StoreRouter
 
 START_S = 1_760_000_400
 METRICS = {

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from cc_backend.auth.caller import Caller
-from cc_backend.auth.rows import row_rule
+from cc_backend.auth.row_rules import row_rule
 from cc_backend.jobs.filters import FootprintRange, JobFilter
-from cc_backend.jobs.restrictions import without_restricted
+from cc_backend.jobs.restricted_metrics import without_restricted
 from cc_backend.model import RowRule
 
 OWNER, PASSWORD = "mlindqv", "a good password"

@@ -9,11 +9,11 @@ import pytest
 from flask import Flask
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page
 
-from cc_backend.demo.serve import PASSWORD, USER, demo_app, listening
 from cc_backend.jobs.filters import JobFilter
 from cc_backend.jobs.search import EVERYTHING_ON_ONE_PAGE
 from cc_backend.model import RowRule
 from cc_backend.services import EXTENSION, Services
+from cc_demo.site_server import PASSWORD, USER, demo_app, listening
 
 VENDOR = Path(__file__).resolve().parents[2] / "backend" / "cc_backend" / "web" / "static" / "vendor"
 TIMEOUT_MS = 20_000

@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from cc_backend.web.timeaxis import clock_labels, step_of, zone_offsets
+from cc_backend.web.time_axis import clock_labels, step_of, zone_offsets
 
 pytestmark = pytest.mark.browser
 

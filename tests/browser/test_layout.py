@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page
 
-from cc_backend.demo import edgecases
-from cc_backend.demo.edgecases import EDGE_CASES
-from cc_backend.demo.people import JOBS
-from cc_backend.demo.serve import PASSWORD, USER, served
+from cc_demo import edge_cases
+from cc_demo.edge_cases import EDGE_CASES
+from cc_demo.site_jobs import JOBS
+from cc_demo.site_server import PASSWORD, USER, served
 
 pytestmark = pytest.mark.browser
 
@@ -77,12 +77,12 @@ PATHS = {
     "list": LIST,
     "table": f"{LIST}?view=table",
     "filtered": f"{LIST}?user={'u' * 150}&q={'x' * 190}&project={'p' * 150}&node=tn[0001-0900]&{'k' * 50}={'v' * 190}",
-    "idle node": JOB.format(edgecases.IDLE_NODE),
-    "GPUs": JOB.format(edgecases.GPUS),
-    "twelve nodes": JOB.format(edgecases.TWELVE_NODES),
-    "one minute": JOB.format(edgecases.ONE_MINUTE),
-    "array": JOB.format(edgecases.ARRAY),
-    "long names": JOB.format(edgecases.LONG_NAMES),
+    "idle node": JOB.format(edge_cases.IDLE_NODE),
+    "GPUs": JOB.format(edge_cases.GPUS),
+    "twelve nodes": JOB.format(edge_cases.TWELVE_NODES),
+    "one minute": JOB.format(edge_cases.ONE_MINUTE),
+    "array": JOB.format(edge_cases.ARRAY),
+    "long names": JOB.format(edge_cases.LONG_NAMES),
     "bad request": f"{LIST}?sort={'z' * 190}",
 }
 
@@ -220,7 +220,7 @@ def printed(page: Page) -> list[str]:
 
 
 @pytest.mark.parametrize("script", [True, False])
-@pytest.mark.parametrize("job", [edgecases.TWELVE_NODES, edgecases.IDLE_NODE, edgecases.LONG_NAMES])
+@pytest.mark.parametrize("job", [edge_cases.TWELVE_NODES, edge_cases.IDLE_NODE, edge_cases.LONG_NAMES])
 def test_the_first_sheet_of_a_job_has_its_verdict_facts_and_footprint(
     open_page: Callable[..., Page], job: int, *, script: bool
 ) -> None:
@@ -242,7 +242,7 @@ def test_the_first_sheet_of_a_job_has_its_verdict_facts_and_footprint(
 
 
 def test_on_paper_the_pictures_of_the_server_stand_in_for_the_canvases(open_page: Callable[..., Page]) -> None:
-    page = open_page(JOB.format(edgecases.IDLE_NODE))
+    page = open_page(JOB.format(edge_cases.IDLE_NODE))
     show_all(page, 1440)
     page.emulate_media(media="print")
     shown = page.evaluate(
@@ -257,7 +257,7 @@ def test_on_paper_the_pictures_of_the_server_stand_in_for_the_canvases(open_page
 
 
 def test_on_paper_the_statistics_have_the_mean_of_every_metric(open_page: Callable[..., Page]) -> None:
-    page = open_page(JOB.format(edgecases.TWELVE_NODES), 718)  # A4 without its margins
+    page = open_page(JOB.format(edge_cases.TWELVE_NODES), 718)  # A4 without its margins
     page.emulate_media(media="print")
     heads = page.locator("#statistics thead th:visible")
     assert len(heads.all()) == 11
@@ -285,14 +285,14 @@ def test_on_paper_a_list_is_whole_and_says_what_it_lists(open_page: Callable[...
 def test_on_paper_the_worst_check_keeps_its_colour_where_backgrounds_are_left_out(
     open_page: Callable[..., Page],
 ) -> None:
-    page = open_page(JOB.format(edgecases.IDLE_NODE))
+    page = open_page(JOB.format(edge_cases.IDLE_NODE))
     page.emulate_media(media="print")
     lit = page.locator(".annun [data-v=alert]").first
     assert lit.evaluate("one => getComputedStyle(one).printColorAdjust") == "exact"
 
 
 def test_on_paper_the_plots_of_what_is_wrong_come_first(open_page: Callable[..., Page]) -> None:
-    page = open_page(JOB.format(edgecases.TWELVE_NODES), 718)
+    page = open_page(JOB.format(edge_cases.TWELVE_NODES), 718)
     page.emulate_media(media="print")
     page.locator("#metrics .plot").last.evaluate("plot => plot.dataset.v = 'alert'")
     tops = page.locator("#metrics .plot").evaluate_all("all => all.map((plot) => plot.getBoundingClientRect().top)")

@@ -9,7 +9,7 @@ from playwright.sync_api import Page, expect
 
 from cc_backend.model import Job, JobState
 from cc_backend.services import Services
-from cc_common.jobevents import JobStart, JobStop, ResourceEvent
+from cc_common.job_events import JobStart, JobStop, ResourceEvent
 
 pytestmark = pytest.mark.browser
 

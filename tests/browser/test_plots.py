@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from playwright.sync_api import Page, Route
 
-from cc_backend.web.plotsbinary import MEDIA_TYPE, CurveBlock
+from cc_backend.web.plots_binary import MEDIA_TYPE, CurveBlock
 
 pytestmark = pytest.mark.browser
 

@@ -10,8 +10,8 @@ from typing import Any
 import httpx
 import pytest
 
-from cc_backend.metricstore.answers.binary import MEDIA_TYPE, decode
-from cc_backend.storeservice.usednodes import UsedNodesClient
+from cc_backend.metricstore.query.binary_codec import MEDIA_TYPE, decode
+from cc_backend.storeservice.retention_holds import UsedNodesClient
 
 pytestmark = pytest.mark.integration
 

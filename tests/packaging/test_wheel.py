@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from cc_common import lineprotocol
+from cc_common import line_protocol
 
 pytestmark = pytest.mark.packaging
 
@@ -57,7 +57,7 @@ def test_the_agent_samples_this_machine_on_python_39(python39_with_wheel: Any) -
     assert "3.9" in python39_with_wheel.run("--version").stdout
     done = python39_with_wheel.program("cc-agent", "once")
     assert done.returncode == 0, done.stderr
-    points, errors = lineprotocol.decode(done.stdout.encode(), received_s=0)
+    points, errors = line_protocol.decode(done.stdout.encode(), received_s=0)
     assert errors == []
     assert {"cpu_user", "mem_used", "cpu_load"} <= {point.metric for point in points}
 

@@ -9,8 +9,8 @@ import pytest
 from cc_common import __version__
 from cc_slurm_adapter.__main__ import main
 from cc_slurm_adapter.journal import PARKED, Journal, Run
-from cc_slurm_adapter.model import RunKey
 from cc_slurm_adapter.service import JOURNAL
+from cc_slurm_adapter.slurm_model import RunKey
 
 
 def test_the_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:

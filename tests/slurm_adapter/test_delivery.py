@@ -11,11 +11,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cc_common.delivery import Kind, Outcome
-from cc_common.delivery.answers import Answer
+from cc_common.delivery.http_response import Answer
 from cc_slurm_adapter.delivery import MAX_MISSING, Delivery
 from cc_slurm_adapter.journal import Journal, Run
-from cc_slurm_adapter.model import RunKey
-from cc_slurm_adapter.verdict import meaning_of
+from cc_slurm_adapter.response_decision import meaning_of
+from cc_slurm_adapter.slurm_model import RunKey
 
 JSON = {"content-type": "application/json"}
 

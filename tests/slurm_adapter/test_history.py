@@ -6,10 +6,10 @@ from typing import Any, Dict, List, Optional, Set, Tuple
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cc_slurm_adapter.decide import Look, SeenRun, StartRun, StopRun, decide, missed
+from cc_slurm_adapter.event_mapping import end_state
 from cc_slurm_adapter.journal import Run
-from cc_slurm_adapter.mapping import end_state
-from cc_slurm_adapter.model import RunKey, SlurmJob
-from cc_slurm_adapter.watcher import Look, SeenRun, StartRun, StopRun, decide, missed
+from cc_slurm_adapter.slurm_model import RunKey, SlurmJob
 
 HORIZON_S = 4000
 REMEMBERED_S = 300

@@ -9,7 +9,7 @@ import pytest
 
 from cc_slurm_adapter.errors import JournalError
 from cc_slurm_adapter.journal import PARKED, SENT, Counts, Journal, Run
-from cc_slurm_adapter.model import RunKey
+from cc_slurm_adapter.slurm_model import RunKey
 
 KEY = RunKey("alpha", 7, 900)
 

@@ -70,7 +70,7 @@ def make_sender(settings: HttpSettings, *, listen: Optional[Callable[[Mapping[st
     Raises DeliveryError for an unusable address, token or CA file.
     """
     from cc_common.delivery import HttpSender, Timeouts  # noqa: PLC0415 not every command sends
-    from cc_common.delivery.answers import Answer, outcome_of  # noqa: PLC0415 same
+    from cc_common.delivery.http_response import Answer, outcome_of  # noqa: PLC0415 same
 
     def meaning(answer: Answer, *, now_s: float) -> Outcome:
         if listen is not None:

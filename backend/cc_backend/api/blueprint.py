@@ -5,14 +5,16 @@ Apart from the package, whose parts the metric store's own program uses too: it 
 
 from flask import Blueprint
 
-from cc_backend.api import activity, errors, fallback, routes
+from cc_backend.api import routes
+from cc_backend.http import fallback, problems
+from cc_backend.telemetry import request_metrics
 
 
 def blueprint() -> Blueprint:
     """All routes of the API, its error answers and its counters, ready to be registered on an application."""
     api = Blueprint("api", __name__)
-    errors.install(api)
-    activity.install(api)
+    problems.install(api)
+    request_metrics.install(api)
     routes.install(api)
     fallback.install(api)
     return api

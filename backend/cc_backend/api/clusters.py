@@ -2,13 +2,13 @@
 
 from flask import Response, request
 
-from cc_backend.api.answers import json_answer
-from cc_backend.api.binding import check_cluster
-from cc_backend.auth.guard import current_caller
-from cc_backend.clusters.document import without_restricted_metrics
+from cc_backend.clusters.cluster_json import without_restricted_metrics
 from cc_backend.errors import InvalidInput
+from cc_backend.http.cluster_scope import check_cluster
+from cc_backend.http.guard import current_caller
+from cc_backend.http.responses import json_answer
 from cc_backend.services import current
-from cc_common.errorcodes import ErrorCode
+from cc_common.error_codes import ErrorCode
 
 
 def list_clusters() -> Response:

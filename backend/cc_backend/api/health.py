@@ -2,17 +2,16 @@
 
 from flask import Response, request
 
-from cc_backend import storefamilies
-from cc_backend.api import observation, process
-from cc_backend.api.activity import current_activity
-from cc_backend.api.answers import health_answer
-from cc_backend.auth.guard import is_local, presented_token
 from cc_backend.auth.permissions import Permission, demand
 from cc_backend.errors import NotAllowed, NotAuthenticated
-from cc_backend.exposition import CONTENT_TYPE, render
+from cc_backend.http.guard import is_local, presented_token
+from cc_backend.http.responses import health_answer
 from cc_backend.model import RowRule
 from cc_backend.services import Services, current
-from cc_common.errorcodes import ErrorCode
+from cc_backend.telemetry import job_metrics, process_metrics, store_metrics
+from cc_backend.telemetry.exposition import CONTENT_TYPE, render
+from cc_backend.telemetry.request_metrics import current_activity
+from cc_common.error_codes import ErrorCode
 
 
 def healthz() -> Response:
@@ -25,12 +24,12 @@ def metrics() -> Response:
     services = current()
     clusters = _bound_clusters(services)
     families = [
-        storefamilies.build_family(),
-        *storefamilies.store_families(services.store.counters(), services.store.capacity(services.now_s())),
-        *observation.job_families(services, RowRule(everything=True, clusters=clusters)),
-        observation.token_family(services, clusters),
+        store_metrics.build_family(),
+        *store_metrics.store_families(services.store.counters(), services.store.capacity(services.now_s())),
+        *job_metrics.job_families(services, RowRule(everything=True, clusters=clusters)),
+        job_metrics.token_family(services, clusters),
         *current_activity().families(),
-        *process.families(),
+        *process_metrics.families(),
     ]
     return Response(render(families), content_type=CONTENT_TYPE)
 

@@ -7,24 +7,24 @@ from typing import Any
 
 from flask import Response, request
 
-from cc_backend.absences import absence_documents, explaining, job_absences, not_measured, noted_absences
-from cc_backend.api import numbers
-from cc_backend.api.answers import JSON, json_answer
-from cc_backend.api.binding import check_cluster
-from cc_backend.api.bodies import read_json
-from cc_backend.api.listing import read_list_query
-from cc_backend.api.parameters import flag, scopes, whole_number
-from cc_backend.archive.measured import measured_sub_cluster, with_measured_metrics
-from cc_backend.auth.guard import current_caller
-from cc_backend.auth.rows import row_rule
+from cc_backend.api import job_data_json
+from cc_backend.api.job_list_query import read_list_query
+from cc_backend.archive.measured_metrics import measured_sub_cluster, with_measured_metrics
+from cc_backend.auth.row_rules import row_rule
 from cc_backend.errors import ArchiveError, BackendError, Conflict, InvalidInput, NotAllowed, NotFound
-from cc_backend.jobs.payloads import job_to_wire
-from cc_backend.jobs.restrictions import IsRestricted, visible_part
+from cc_backend.http.bodies import read_json
+from cc_backend.http.cluster_scope import check_cluster
+from cc_backend.http.guard import current_caller
+from cc_backend.http.query_string import flag, scopes, whole_number
+from cc_backend.http.responses import JSON, json_answer
+from cc_backend.jobdata.gaps import absence_documents, explaining, job_absences, not_measured, noted_absences
+from cc_backend.jobdata.samples import comes_from_archive, thin
+from cc_backend.jobs.job_json import job_to_wire
+from cc_backend.jobs.restricted_metrics import IsRestricted, visible_part
 from cc_backend.jobs.tags import chosen_tags, visible_tags
-from cc_backend.metricdata import comes_from_archive, thin
 from cc_backend.model import Job, JobData, JobKey, MetricStatistic, MonitoringStatus, Scope
 from cc_backend.services import Services, current
-from cc_common.errorcodes import ErrorCode
+from cc_common.error_codes import ErrorCode
 
 logger = logging.getLogger(__name__)
 
@@ -56,7 +56,7 @@ def get_job(job_id: str) -> Response:
     wanted = request.args.get("all-metrics") == "true"
     data = _samples(services, job, None) if wanted else {}
     missing = _missing(services, job, data, None) if wanted else {}
-    return _answer(numbers.job_with_data(_wire(job, with_meta_data=True), data, missing))
+    return _answer(job_data_json.job_with_data(_wire(job, with_meta_data=True), data, missing))
 
 
 def get_job_with_named_metrics(job_id: str) -> Response:
@@ -69,7 +69,7 @@ def get_job_with_named_metrics(job_id: str) -> Response:
         raise InvalidInput(text, code=ErrorCode.INVALID_BODY)
     data = _samples(services, job, names)
     missing = _missing(services, job, data, names)
-    return _answer(numbers.job_with_metric_list(_wire(job, with_meta_data=True), data, missing))
+    return _answer(job_data_json.job_with_metric_list(_wire(job, with_meta_data=True), data, missing))
 
 
 def get_job_metrics(job_id: str) -> Response:
@@ -85,10 +85,12 @@ def get_job_metrics(job_id: str) -> Response:
         job = _find(services, job_id)
         data = services.metricdata.job_data(job, names, wanted, now_s=services.now_s(), statistics=True)
         data = visible_part(data, _restricted(services, job))
-        return _answer(numbers.job_metrics(data, _missing(services, job, data, names)))
+        return _answer(job_data_json.job_metrics(data, _missing(services, job, data, names)))
     except BackendError as error:
         logger.info("no metrics of job id=%r error=%s", job_id[:40], error)
-        return _answer(numbers.no_job_metrics(error.shown, error.code), error.status if shows_status else HTTPStatus.OK)
+        return _answer(
+            job_data_json.no_job_metrics(error.shown, error.code), error.status if shows_status else HTTPStatus.OK
+        )
 
 
 def used_nodes() -> Response:
@@ -152,7 +154,7 @@ def _restricted(services: Services, job: Job) -> IsRestricted:
     return (lambda _: False) if current_caller().sees_restricted_metrics else services.clusters.is_restricted(job)
 
 
-def _missing(services: Services, job: Job, data: JobData, names: list[str] | None) -> numbers.Missing:
+def _missing(services: Services, job: Job, data: JobData, names: list[str] | None) -> job_data_json.Missing:
     """What is missing of the metrics that were asked for, and why.
 
     Where no configuration is known it is about the metrics that the archive has.

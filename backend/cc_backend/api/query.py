@@ -2,15 +2,15 @@
 
 from flask import Response, request
 
-from cc_backend.api import storeanswers
-from cc_backend.auth.guard import current_caller
+from cc_backend.http import store_responses
+from cc_backend.http.guard import current_caller
 from cc_backend.services import current
 
 
 def query_samples() -> Response:
     """Samples of any host, by the query protocol: GET with a body as the reference sends it, or POST."""
     services = current()
-    return storeanswers.query_answer(
+    return store_responses.query_answer(
         request,
         services.store,
         bound=current_caller().clusters,
@@ -21,7 +21,7 @@ def query_samples() -> Response:
 def free_samples() -> Response:
     """Forget old samples; those of jobs that run or wait for the archive stay."""
     services = current()
-    return storeanswers.free_answer(
+    return store_responses.free_answer(
         request,
         services.store,
         needed=services.search.needed_since(),
@@ -32,13 +32,13 @@ def free_samples() -> Response:
 
 def show_inventory() -> Response:
     """What the store holds below a selector."""
-    return storeanswers.debug_answer(request, current().store, bound=current_caller().clusters)
+    return store_responses.debug_answer(request, current().store, bound=current_caller().clusters)
 
 
 def check_hosts() -> Response:
     """How the metrics of some hosts come in."""
     services = current()
-    return storeanswers.health_answer(
+    return store_responses.health_answer(
         request,
         services.store,
         now_s=services.now_s(),

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 from flask import Blueprint, Response
 
-from cc_backend.api import clusters, health, jobevents, jobs, nodestate, query, write
-from cc_backend.api.directwrite import by_path
+from cc_backend.api import clusters, health, job_events, jobs, node_states, query, write
 from cc_backend.auth.permissions import Permission, requires
+from cc_backend.http.direct_write import by_path
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,9 +33,9 @@ ROUTES = (
     Route(POST, "/api/free/", query.free_samples, Permission.METRICS_ADMIN),
     Route(GET, "/api/debug/", query.show_inventory, Permission.METRICS_ADMIN),
     Route(GET, "/api/healthcheck/", query.check_hosts, Permission.METRICS_READ),
-    Route(POST_OR_PUT, "/api/jobs/start_job/", jobevents.start_job, Permission.JOBS_WRITE),
-    Route(POST_OR_PUT, "/api/jobs/stop_job/", jobevents.stop_job, Permission.JOBS_WRITE),
-    Route(POST_OR_PUT, "/api/jobs/stop_job/<job_id>/", jobevents.stop_job_by_id, Permission.JOBS_WRITE),
+    Route(POST_OR_PUT, "/api/jobs/start_job/", job_events.start_job, Permission.JOBS_WRITE),
+    Route(POST_OR_PUT, "/api/jobs/stop_job/", job_events.stop_job, Permission.JOBS_WRITE),
+    Route(POST_OR_PUT, "/api/jobs/stop_job/<job_id>/", job_events.stop_job_by_id, Permission.JOBS_WRITE),
     Route(GET, "/api/jobs/", jobs.list_jobs, Permission.JOBS_READ),
     Route(GET, "/userapi/jobs/", jobs.list_jobs, Permission.JOBS_READ_OWN),
     Route(GET, "/api/jobs/<job_id>/", jobs.get_job, Permission.JOBS_READ),
@@ -46,9 +46,9 @@ ROUTES = (
     Route(GET, "/userapi/jobs/metrics/<job_id>/", jobs.get_job_metrics, Permission.JOBS_READ_OWN),
     Route(GET, "/api/jobs/used_nodes/", jobs.used_nodes, Permission.JOBS_READ),
     Route(GET, "/api/clusters/", clusters.list_clusters, Permission.CLUSTERS_READ),
-    Route(POST_OR_PUT, "/api/nodestate/", nodestate.report_nodes, Permission.NODES_WRITE),
-    Route(POST, "/api/healthcheck/", nodestate.report_nodes, Permission.NODES_WRITE),
-    Route(POST, "/metricstore/healthcheck/", nodestate.report_nodes, Permission.NODES_WRITE),
+    Route(POST_OR_PUT, "/api/nodestate/", node_states.report_nodes, Permission.NODES_WRITE),
+    Route(POST, "/api/healthcheck/", node_states.report_nodes, Permission.NODES_WRITE),
+    Route(POST, "/metricstore/healthcheck/", node_states.report_nodes, Permission.NODES_WRITE),
     Route(GET, "/healthz", health.healthz, Permission.PUBLIC),
     Route(GET, "/metrics", health.metrics, Permission.PUBLIC),
 )

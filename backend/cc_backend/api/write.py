@@ -7,16 +7,16 @@ import orjson
 from flask import Response, request
 from werkzeug.wrappers import Request
 
-from cc_backend.api.answers import JSON
-from cc_backend.api.binding import check_cluster
-from cc_backend.api.bodies import read_body
-from cc_backend.api.directwrite import OFFERS, outcome
-from cc_backend.api.errors import problem
-from cc_backend.api.ingest import ingest
 from cc_backend.auth.caller import Caller
+from cc_backend.http.bodies import read_body
+from cc_backend.http.cluster_scope import check_cluster
+from cc_backend.http.direct_write import OFFERS, outcome
+from cc_backend.http.ingest import ingest
+from cc_backend.http.problems import problem
+from cc_backend.http.responses import JSON
 from cc_backend.metricstore import QUIET_REASONS, IngestResult, Reason, UnknownName
 from cc_backend.services import Services
-from cc_common.errorcodes import ErrorCode
+from cc_common.error_codes import ErrorCode
 
 _LOG_RETRY_S = 5
 _FULL_RETRY_S = 60

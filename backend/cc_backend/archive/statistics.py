@@ -9,9 +9,8 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
-from cc_backend.archive.numbers import round2
+from cc_backend.archive.rounding import round2
 from cc_backend.clusters.model import MetricConfig, SubCluster
-from cc_backend.float32 import shortest
 from cc_backend.model import (
     Job,
     JobData,
@@ -23,6 +22,7 @@ from cc_backend.model import (
     Statistic,
     StatisticsSeries,
 )
+from cc_backend.runtime.float32 import shortest
 from cc_common.errors import UnitError
 from cc_common.units import prefix_factor
 

@@ -7,8 +7,8 @@ schema forbids what is there, though real archives, also those of the schema's a
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
-from cc_backend.clusters.findings import Finding, Findings, Part, is_number, shown, whole_number
-from cc_backend.clusters.units import unit_from_document
+from cc_backend.clusters.faults import Finding, Findings, Part, is_number, shown, whole_number
+from cc_backend.clusters.unit_json import unit_from_document
 from cc_backend.model import JobState, Scope
 
 _SHARED = ("none", "single_user", "multi_user")

@@ -36,7 +36,7 @@ from typing import TypeVar
 
 from cc_backend.auth.caller import Caller, Role, TokenScope
 from cc_backend.errors import NotAllowed, NotAuthenticated
-from cc_common.errorcodes import ErrorCode
+from cc_common.error_codes import ErrorCode
 
 ATTRIBUTE = "__permission__"
 View = TypeVar("View", bound=Callable[..., object])

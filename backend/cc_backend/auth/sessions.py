@@ -10,7 +10,7 @@ import peewee
 from cc_backend.auth.caller import Caller
 from cc_backend.auth.tables import SessionRow, UserRow
 from cc_backend.auth.users import User, user_of
-from cc_backend.database import Database
+from cc_backend.db.database import Database
 from cc_backend.errors import NotFound, Unavailable
 
 MAX_AGE_S = 168 * 3600

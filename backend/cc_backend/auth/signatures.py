@@ -14,7 +14,7 @@ from joserfc.jws import JWSRegistry
 
 from cc_backend.auth.caller import Caller
 from cc_backend.errors import NotAuthenticated
-from cc_common.errorcodes import ErrorCode
+from cc_common.error_codes import ErrorCode
 
 ALGORITHM = "EdDSA"
 _CACHE_SIZE = 4096

@@ -4,7 +4,7 @@
 
 import peewee
 
-from cc_backend.jsonfield import BigIntegerField, JSONField, TextField
+from cc_backend.db.fields import BigIntegerField, JSONField, TextField
 
 
 class UserRow(peewee.Model):

@@ -10,16 +10,16 @@ from typing import Any
 from joserfc import jwt
 
 from cc_backend.auth.caller import Caller, TokenScope
-from cc_backend.auth.keys import PRIVATE_KEY_SETTING, TokenKeys
 from cc_backend.auth.permissions import grantable_scopes
 from cc_backend.auth.signatures import ALGORITHM, EdDSAOnly, Signatures, Verified
 from cc_backend.auth.tables import TokenRow, UserRow
+from cc_backend.auth.token_cache import TokenVerdicts
+from cc_backend.auth.token_keys import PRIVATE_KEY_SETTING, TokenKeys
 from cc_backend.auth.users import User
-from cc_backend.auth.verdicts import TokenVerdicts
-from cc_backend.database import Database
+from cc_backend.db.database import Database
+from cc_backend.db.fields import read_json, texts, whole_number
 from cc_backend.errors import InvalidInput, NotAuthenticated, NotFound, Unavailable
-from cc_backend.jsonfield import read_json, texts, whole_number
-from cc_common.errorcodes import ErrorCode
+from cc_common.error_codes import ErrorCode
 
 logger = logging.getLogger(__name__)
 

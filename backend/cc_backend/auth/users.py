@@ -7,13 +7,13 @@ from dataclasses import dataclass
 import argon2
 
 from cc_backend.auth.caller import Role
+from cc_backend.auth.login_throttle import LoginAttempt, Throttle
 from cc_backend.auth.passwords import HashSlots, LoginsBusy, Passwords
 from cc_backend.auth.tables import KnownBrowserRow, RemovedUserRow, SessionRow, TokenRow, UserRow
-from cc_backend.auth.throttle import LoginAttempt, Throttle
-from cc_backend.database import Database
+from cc_backend.db.database import Database
+from cc_backend.db.fields import texts
 from cc_backend.errors import Conflict, InvalidInput, NotAuthenticated, NotFound
-from cc_backend.jsonfield import texts
-from cc_common.errorcodes import ErrorCode
+from cc_common.error_codes import ErrorCode
 
 logger = logging.getLogger(__name__)
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from cc_backend.archive.file import FileArchive
+from cc_backend.archive.file_archive import FileArchive
 from cc_backend.cli.common import (
     DEFAULT_CONFIG,
     Config,
@@ -21,8 +21,8 @@ from cc_backend.cli.common import (
 )
 from cc_backend.clusters import Level, check_file, departures, load_clusters, parse_cluster
 from cc_backend.errors import ArchiveError, Conflict, InvalidInput, NotFound
+from cc_backend.jobs.cluster_generations import dependents
 from cc_backend.jobs.filters import JobFilter
-from cc_backend.jobs.generations import dependents
 from cc_backend.jobs.search import JobSearch
 from cc_backend.model import JobState, RowRule
 from cc_backend.settings import BackendSettings

@@ -12,14 +12,14 @@ from typing import Annotated
 
 import typer
 
-from cc_backend.archive.file import FileArchive
-from cc_backend.auth.keys import TokenKeys
+from cc_backend.archive.file_archive import FileArchive
+from cc_backend.auth.token_keys import TokenKeys
 from cc_backend.auth.tokens import Tokens
-from cc_backend.database import Database, database_path, open_database
-from cc_backend.datalocks import demand_own_log
+from cc_backend.db.database import Database, database_path, open_database
 from cc_backend.errors import BackendError, InvalidInput, Unavailable
-from cc_backend.schema import migrate
+from cc_backend.migrations import migrate
 from cc_backend.settings import BackendSettings, load_settings
+from cc_backend.startup.data_locks import demand_own_log
 from cc_common.settings import Loaded, parse_duration
 
 Config = Annotated[

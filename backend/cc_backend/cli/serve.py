@@ -6,13 +6,13 @@ from typing import Annotated
 
 import typer
 
-from cc_backend.auth.addresses import is_loopback
-from cc_backend.auth.keys import TokenKeys
+from cc_backend.auth.client_address import is_loopback
+from cc_backend.auth.token_keys import TokenKeys
 from cc_backend.cli.common import DEFAULT_CONFIG, Config, load, opened_database
-from cc_backend.datalocks import demand_unused, missing_database
-from cc_backend.log import configure_logging
+from cc_backend.cli.init_folder import initialise
+from cc_backend.runtime.log import configure_logging
 from cc_backend.settings import ADDRESS_VARIABLE, SAMPLE_KEY_ADVICE, SAMPLE_PUBLIC_KEY
-from cc_backend.setup import initialise
+from cc_backend.startup.data_locks import demand_unused, missing_database
 from cc_common.errors import SettingsError
 from cc_common.settings import show
 
@@ -38,8 +38,8 @@ def serve(
 ) -> None:
     """Serve the API and the pages until SIGTERM or Ctrl-C."""
     from cc_backend import server  # noqa: PLC0415 - the other commands need no server
-    from cc_backend.externalstore import places_of  # noqa: PLC0415
     from cc_backend.httpserver.listening import listen_address  # noqa: PLC0415
+    from cc_backend.jobdata.external_store import places_of  # noqa: PLC0415
 
     configure_logging()
     if addr:

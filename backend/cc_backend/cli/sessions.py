@@ -8,7 +8,7 @@ import typer
 from cc_backend.auth.sessions import Sessions
 from cc_backend.auth.users import Users
 from cc_backend.cli.common import DEFAULT_CONFIG, Config, load, local_time, new_app, opened_database, print_table
-from cc_backend.database import Database
+from cc_backend.db.database import Database
 from cc_backend.errors import InvalidInput
 from cc_backend.settings import BackendSettings
 

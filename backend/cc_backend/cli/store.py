@@ -9,7 +9,7 @@ import typer
 from cc_backend.cli.common import DEFAULT_CONFIG, Config, load
 from cc_backend.clusters import ClusterFiles
 from cc_backend.errors import BackendError, InvalidInput
-from cc_backend.log import configure_logging
+from cc_backend.runtime.log import configure_logging
 
 _MOST_NODES, _MOST_SERIES = 1_000_000, 100_000
 
@@ -26,8 +26,8 @@ def capacity(
 ) -> None:
     """Forecast the memory and disk that the metric store needs for the configured clusters, or for others."""
     from cc_backend.app import open_clusters  # noqa: PLC0415 - the other commands need none
+    from cc_backend.cli.sizing import kinds_of  # noqa: PLC0415
     from cc_backend.metricstore.capacity import Nodes, forecast, forecast_text  # noqa: PLC0415
-    from cc_backend.sizing import kinds_of  # noqa: PLC0415
 
     settings = load(config).value
     if series and not nodes:
@@ -57,16 +57,16 @@ def import_checkpoints(
 ) -> None:
     """Take over the samples that cc-metric-store or cc-backend 1.5 has left; the server must not run."""
     from cc_backend.app import open_clusters  # noqa: PLC0415 - the other commands need none
-    from cc_backend.metricstore import checkpoints  # noqa: PLC0415
-    from cc_backend.openstore import open_store  # noqa: PLC0415
-    from cc_backend.storetable import node_table, store_table  # noqa: PLC0415
+    from cc_backend.jobdata.store_tables import node_table, store_table  # noqa: PLC0415
+    from cc_backend.metricstore.migrate import checkpoint_import  # noqa: PLC0415
+    from cc_backend.startup.store_opening import open_store  # noqa: PLC0415
 
     configure_logging()
     settings = load(config).value
     clusters, now_s = open_clusters(ClusterFiles(Path(settings.archive.path))), int(time.time())
     retention_s = int(settings.metric_store.retention_in_memory_s)
     with open_store(settings.metric_store, store_table(clusters), now_s, nodes=node_table(clusters)) as store:
-        for report in checkpoints.import_checkpoints(
+        for report in checkpoint_import.import_checkpoints(
             store, directory, store_table(clusters), now_s=now_s, retention_s=retention_s
         ):
             if report.hosts % 100 == 99:  # noqa: PLR2004 now and then

@@ -8,8 +8,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
-from cc_backend.clusters.document import cluster_document
-from cc_backend.clusters.findings import Findings, Part, is_number, shown
+from cc_backend.clusters.cluster_json import cluster_document
+from cc_backend.clusters.faults import Findings, Part, is_number, shown
 from cc_backend.clusters.model import (
     CATCH_ALL,
     Aggregation,
@@ -23,7 +23,7 @@ from cc_backend.clusters.model import (
     SubCluster,
 )
 from cc_backend.clusters.topology import Accelerator, Topology
-from cc_backend.clusters.units import unit_from_document
+from cc_backend.clusters.unit_json import unit_from_document
 from cc_backend.errors import InvalidInput
 from cc_backend.model import Scope, Unit
 from cc_common.errors import HostlistError

@@ -7,7 +7,7 @@ from typing import Any, Literal
 from cc_backend.clusters.topology import Topology
 from cc_backend.errors import NotFound
 from cc_backend.model import Scope, Unit
-from cc_common.errorcodes import ErrorCode
+from cc_common.error_codes import ErrorCode
 from cc_common.hostlist import HostSet
 
 Aggregation = Literal["sum", "avg", ""]

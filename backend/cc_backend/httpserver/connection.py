@@ -9,7 +9,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, cast
 
 from cc_backend.httpserver.limits import MemoryBudget
-from cc_backend.httpserver.message import ChunkDecoder, MalformedRequest, RequestHead, parse_head
+from cc_backend.httpserver.parser import ChunkDecoder, MalformedRequest, RequestHead, parse_head
 from cc_backend.httpserver.wsgi import RefusedBody, WireResponse, problem_response, wsgi_environ
 
 if TYPE_CHECKING:

@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING
 
 from cc_backend.errors import Unavailable
 from cc_backend.httpserver.connection import READ_BYTES, Connection
-from cc_backend.httpserver.fairqueue import Sender, Work
-from cc_backend.httpserver.handshake import Handshake, TlsListener
+from cc_backend.httpserver.fair_queue import Sender, Work
 from cc_backend.httpserver.limits import Limits, MemoryBudget
-from cc_backend.httpserver.message import RequestHead
+from cc_backend.httpserver.parser import RequestHead
+from cc_backend.httpserver.tls import Handshake, TlsListener
 from cc_backend.httpserver.workers import Lane, Workers, lane_sizes
 from cc_backend.httpserver.wsgi import CALLER, NEW_COOKIE, Endpoint, RefusedBody, WireResponse, call, wsgi_environ
 

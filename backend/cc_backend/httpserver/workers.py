@@ -5,7 +5,7 @@ import threading
 import time
 from enum import Enum
 
-from cc_backend.httpserver.fairqueue import FairQueue, Work
+from cc_backend.httpserver.fair_queue import FairQueue, Work
 
 _STRANGERS_SHARE = 0.2
 """Of one processor, at most, is what all strangers in a lane take: the event loop and known callers need the rest."""

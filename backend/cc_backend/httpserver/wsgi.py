@@ -14,9 +14,9 @@ from urllib.parse import unquote_to_bytes
 
 from werkzeug.exceptions import RequestEntityTooLarge
 
-from cc_backend.httpserver.message import RequestHead
-from cc_backend.problems import CONTENT_TYPE, problem_body
-from cc_common.errorcodes import code_of_status
+from cc_backend.httpserver.parser import RequestHead
+from cc_backend.httpserver.problem_json import CONTENT_TYPE, problem_body
+from cc_common.error_codes import code_of_status
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication, WSGIEnvironment

@@ -11,10 +11,10 @@ import numpy as np
 import numpy.typing as npt
 
 from cc_backend.clusters.model import MetricConfig
-from cc_backend.insight.activity import IdleNode, Stall
 from cc_backend.insight.footprint import Footprint
-from cc_backend.insight.hours import HOUR_S, Hours, JobHours
-from cc_backend.insight.jobcurves import MIN_JUDGED_S, MIN_JUDGED_SAMPLES, CurveSet, JobCurves
+from cc_backend.insight.idle_nodes import IdleNode, Stall
+from cc_backend.insight.job_curves import MIN_JUDGED_S, MIN_JUDGED_SAMPLES, CurveSet, JobCurves
+from cc_backend.insight.lost_hours import HOUR_S, Hours, JobHours
 from cc_backend.insight.rating import Scale
 from cc_backend.model import Finding, Job, JobState, Level
 from cc_backend.wording.format import readable

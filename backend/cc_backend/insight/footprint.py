@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from cc_backend.clusters.model import MetricConfig
-from cc_backend.insight.jobcurves import MIN_JUDGED_S, CurveSet, JobCurves
+from cc_backend.insight.job_curves import MIN_JUDGED_S, CurveSet, JobCurves
 from cc_backend.insight.rating import Scale, worst
 from cc_backend.model import Job, Level, Scope
 from cc_backend.wording.format import number, plain, readable

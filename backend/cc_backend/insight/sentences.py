@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from datetime import tzinfo
 from typing import Any
 
-from cc_backend.insight.absencefindings import MOST_FINDINGS, stretches_of
 from cc_backend.insight.findings import Code
-from cc_backend.insight.jobcurves import MIN_JUDGED_SAMPLES
-from cc_backend.metricstore.absence.reasontext import host_text, sentences
+from cc_backend.insight.gap_findings import MOST_FINDINGS, stretches_of
+from cc_backend.insight.job_curves import MIN_JUDGED_SAMPLES
+from cc_backend.metricstore.gaps.reason_text import host_text, sentences
 from cc_backend.model import Finding, JobState, Level, Why
 from cc_backend.wording.format import (
     HOUR_S,

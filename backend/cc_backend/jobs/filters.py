@@ -7,10 +7,10 @@ from typing import Any
 import peewee
 
 from cc_backend.errors import InvalidInput, NotAllowed
-from cc_backend.jobs.restrictions import HiddenValues, metric_of
+from cc_backend.jobs.restricted_metrics import HiddenValues, metric_of
 from cc_backend.jobs.tables import NOT_JUDGED, STOP_TIME, FootprintRow, JobHostRow, JobRow, JobTagRow
 from cc_backend.model import FIRST_START_S, MAX_RUN_WITHOUT_LIMIT_S, OVERDUE_GRACE_S, JobState, Level, RowRule
-from cc_common.errorcodes import ErrorCode
+from cc_common.error_codes import ErrorCode
 
 _LARGEST_ID = 2**63 - 1
 INTERACTIVE = "interactive"

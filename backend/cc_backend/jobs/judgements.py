@@ -2,8 +2,8 @@
 
 from collections.abc import Iterable
 
-from cc_backend.database import Database
-from cc_backend.jobs.rows import job_columns, judgement_columns, read_jobs
+from cc_backend.db.database import Database
+from cc_backend.jobs.job_rows import job_columns, judgement_columns, read_jobs
 from cc_backend.jobs.tables import SETTLED, JobRow
 from cc_backend.model import Job, Judgement
 

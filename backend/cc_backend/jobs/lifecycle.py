@@ -5,17 +5,17 @@ from typing import Any
 
 from cc_backend.auth.caller import SERVICE, Caller
 from cc_backend.clusters import Clusters
-from cc_backend.database import Database
+from cc_backend.db.database import Database
 from cc_backend.errors import Conflict, InvalidInput, NotFound
-from cc_backend.jobs.checks import check_stop
-from cc_backend.jobs.damage import is_start_time
-from cc_backend.jobs.payloads import job_from_start
-from cc_backend.jobs.rows import insert_job, job_columns, read_jobs
+from cc_backend.jobs.damaged_rows import is_start_time
+from cc_backend.jobs.event_checks import check_stop
+from cc_backend.jobs.job_json import job_from_start
+from cc_backend.jobs.job_rows import insert_job, job_columns, read_jobs
 from cc_backend.jobs.tables import JobRow
 from cc_backend.jobs.tags import attach_tags
 from cc_backend.model import Job, JobState, MonitoringStatus, Tag
-from cc_common.errorcodes import ErrorCode
-from cc_common.jobevents import JobStart, JobStop
+from cc_common.error_codes import ErrorCode
+from cc_common.job_events import JobStart, JobStop
 
 logger = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ import peewee
 
 from cc_backend.archive.folders import LAST_JOB_ID
 from cc_backend.clusters import Clusters
-from cc_backend.database import Database
+from cc_backend.db.database import Database
 from cc_backend.errors import InvalidInput, NotAllowed, NotFound
 from cc_backend.jobs.filters import (
     FootprintRange,
@@ -20,8 +20,7 @@ from cc_backend.jobs.filters import (
     visible_and_wanted,
     visible_anywhere,
 )
-from cc_backend.jobs.restrictions import HiddenValues, without_restricted
-from cc_backend.jobs.rows import (
+from cc_backend.jobs.job_rows import (
     WAITING_COLUMNS,
     job_columns,
     judgement_columns,
@@ -29,9 +28,10 @@ from cc_backend.jobs.rows import (
     read_waiting,
     write_footprint,
 )
+from cc_backend.jobs.restricted_metrics import HiddenValues, without_restricted
 from cc_backend.jobs.tables import UNARCHIVED, JobHostRow, JobRow, LateHostRow
 from cc_backend.model import Job, JobState, Judgement, MonitoringStatus, RowRule
-from cc_common.errorcodes import ErrorCode
+from cc_common.error_codes import ErrorCode
 
 logger = logging.getLogger(__name__)
 

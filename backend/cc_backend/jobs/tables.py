@@ -7,7 +7,7 @@ Column meanings follow the wire (see `model.Job`); times are Unix seconds, memor
 
 import peewee
 
-from cc_backend.jsonfield import BigIntegerField, IntegerField, JSONField, SmallIntegerField, TextField
+from cc_backend.db.fields import BigIntegerField, IntegerField, JSONField, SmallIntegerField, TextField
 
 NOT_JUDGED = 9
 """Stands for the verdict of a job that could not be judged, or was not yet; behind all levels in order."""

@@ -11,9 +11,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from cc_backend.auth.caller import Caller, Role
-from cc_backend.database import Database
+from cc_backend.db.database import Database
 from cc_backend.errors import InvalidInput, NotAllowed
-from cc_backend.jobs.filterparams import tag_choices
+from cc_backend.jobs.filter_parameters import tag_choices
 from cc_backend.jobs.tables import JobTagRow, TagRow
 from cc_backend.model import Tag
 

@@ -4,13 +4,13 @@ import threading
 from collections.abc import Sequence
 from functools import partial
 
-from cc_backend.absences import explaining
-from cc_backend.auth.expiry import log_ending_soon
-from cc_backend.maintenance.archiving import Archiver, ArchivingRules
-from cc_backend.maintenance.footprints import STEP_EVERY_S, FootprintRefresher
-from cc_backend.maintenance.reloading import reload_clusters
+from cc_backend.auth.token_expiry import log_ending_soon
+from cc_backend.jobdata.gaps import explaining
+from cc_backend.maintenance.archiver import Archiver, ArchivingRules
+from cc_backend.maintenance.reload_clusters import reload_clusters
 from cc_backend.maintenance.retention import keep_store
-from cc_backend.periodic import PeriodicRunner, PeriodicTask, snapshot_tasks, stop_and_close
+from cc_backend.maintenance.running_footprints import STEP_EVERY_S, FootprintRefresher
+from cc_backend.runtime.periodic import PeriodicRunner, PeriodicTask, snapshot_tasks, stop_and_close
 from cc_backend.services import Services
 
 ARCHIVE_EVERY_S = 2.0

@@ -7,7 +7,6 @@ Usable alone: needs NumPy and orjson, no web framework and no database.
     store.query("demo", [Query("cpu_load", "n1")], from_s=now - 3600, to_s=now)
 """
 
-from cc_backend.metricstore.answers.resample import resample
 from cc_backend.metricstore.model import (
     QUIET_REASONS,
     HostHealth,
@@ -24,8 +23,9 @@ from cc_backend.metricstore.model import (
     StoredStatistic,
     UnknownName,
 )
+from cc_backend.metricstore.query.resample import resample
 from cc_backend.metricstore.store import MetricStore
-from cc_common.lineprotocol import LineError
+from cc_common.line_protocol import LineError
 
 __all__ = [
     "QUIET_REASONS",

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import NamedTuple, Protocol
 
-from cc_backend.metricstore.memory.block import WINDOW_SLOTS
+from cc_backend.metricstore.blocks.hot_block import WINDOW_SLOTS
 from cc_backend.metricstore.model import MemoryState
 
 _TARGET = 0.95  # once over the cap, make this share of it do, so that the next samples do not bring it back at once

@@ -8,9 +8,9 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from cc_backend.metricstore.selfmetrics import SelfReport
+from cc_backend.metricstore.self_metrics import SelfReport
 from cc_backend.model import Samples
-from cc_common.lineprotocol import LineError
+from cc_common.line_protocol import LineError
 
 Ids = npt.NDArray[np.int64]
 """Series numbers, rows, times: whole numbers in arrays."""

@@ -9,24 +9,22 @@ from typing import Any, NamedTuple, Self
 
 import numpy as np
 
-from cc_backend.metricstore.absence.health import Expectations, host_health
-from cc_backend.metricstore.absence.reasons import StoreFacts
-from cc_backend.metricstore.absence.whynodata import Asked, Inquiry
-from cc_backend.metricstore.answers.inventory import describe
-from cc_backend.metricstore.answers.query import Reader
 from cc_backend.metricstore.capacity import Report
-from cc_backend.metricstore.disk.commit import Fsync
-from cc_backend.metricstore.disk.disk import StoreDisk
-from cc_backend.metricstore.disk.runs import Outage
-from cc_backend.metricstore.disk.wal import SEGMENT_BYTES, WriteAheadLog
-from cc_backend.metricstore.lines.batch import NAMED_ERRORS, Decoded, Faults, Screened
-from cc_backend.metricstore.lines.ingest import decode, name_errors, screen
-from cc_backend.metricstore.lines.kernel import KernelName
-from cc_backend.metricstore.lines.newkeys import FIRST_CODE
-from cc_backend.metricstore.lines.nodes import NodeTable
-from cc_backend.metricstore.lines.spellings import Spellings, refusal_reason
-from cc_backend.metricstore.lines.unknownnames import NAMES_PER_REASON, UnknownNames
-from cc_backend.metricstore.memory.series import Protected, SeriesTable
+from cc_backend.metricstore.disk.store_disk import StoreDisk
+from cc_backend.metricstore.disk.uptime_log import Outage
+from cc_backend.metricstore.disk.wal.group_commit import Fsync
+from cc_backend.metricstore.disk.wal.write_ahead_log import SEGMENT_BYTES, WriteAheadLog
+from cc_backend.metricstore.gaps.analysis import Asked, Inquiry
+from cc_backend.metricstore.gaps.host_health import Expectations, host_health
+from cc_backend.metricstore.gaps.reasons import StoreFacts
+from cc_backend.metricstore.index.series_table import Protected, SeriesTable
+from cc_backend.metricstore.ingest.batch import NAMED_ERRORS, Decoded, Faults, Screened
+from cc_backend.metricstore.ingest.cached_keys import Spellings, refusal_reason
+from cc_backend.metricstore.ingest.decode import decode, name_errors, screen
+from cc_backend.metricstore.ingest.host_config import NodeTable
+from cc_backend.metricstore.ingest.native_reader import KernelName
+from cc_backend.metricstore.ingest.new_keys import FIRST_CODE
+from cc_backend.metricstore.ingest.unknown_names import NAMES_PER_REASON, UnknownNames
 from cc_backend.metricstore.model import (
     HostHealth,
     Identity,
@@ -44,7 +42,9 @@ from cc_backend.metricstore.model import (
     StoredStatistic,
     UnknownName,
 )
-from cc_backend.metricstore.selfmetrics import SelfMetrics
+from cc_backend.metricstore.query.inventory import describe
+from cc_backend.metricstore.query.series_reader import Reader
+from cc_backend.metricstore.self_metrics import SelfMetrics
 from cc_backend.metricstore.upkeep import Upkeep, UpkeepRules
 from cc_backend.model import Absence, Samples
 

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from cc_backend.metricstore.blocks.hot_block import WINDOW_SLOTS
 from cc_backend.metricstore.capacity import Report, Step, WindowUse, enforce, report, report_line, size_text
-from cc_backend.metricstore.disk.disk import StoreDisk
-from cc_backend.metricstore.memory.block import WINDOW_SLOTS
-from cc_backend.metricstore.memory.series import Protected, SeriesTable
+from cc_backend.metricstore.disk.store_disk import StoreDisk
+from cc_backend.metricstore.index.series_table import Protected, SeriesTable
 from cc_backend.metricstore.model import Ids, MemoryState
 
 logger = logging.getLogger(__name__)

@@ -8,24 +8,25 @@ from collections.abc import Callable
 from flask import Flask
 from werkzeug.exceptions import HTTPException
 
-from cc_backend.api import activity, errors
-from cc_backend.api.directwrite import DirectWrite
-from cc_backend.auth.addresses import is_loopback
-from cc_backend.auth.keys import TokenKeys
+from cc_backend.auth.client_address import is_loopback
 from cc_backend.auth.signatures import Signatures
-from cc_backend.health import HealthMonitor, Part
+from cc_backend.auth.token_keys import TokenKeys
+from cc_backend.http import problems
+from cc_backend.http.direct_write import DirectWrite
 from cc_backend.httpserver.headers import COMMON, finish_response
 from cc_backend.httpserver.listening import listen_address
 from cc_backend.httpserver.server import Application
 from cc_backend.httpserver.workers import Lane
-from cc_backend.openstore import open_store
+from cc_backend.runtime.health import HealthMonitor, Part
+from cc_backend.runtime.trusted_clock import TrustedClock, boot_time_s
+from cc_backend.startup.store_opening import open_store
 from cc_backend.storeservice import routes
-from cc_backend.storeservice.gate import Gate
-from cc_backend.storeservice.metrictable import metric_table
+from cc_backend.storeservice.metric_table import metric_table
+from cc_backend.storeservice.retention_holds import UsedNodesClient
 from cc_backend.storeservice.services import EXTENSION, StoreServices
 from cc_backend.storeservice.settings import StoreServiceSettings
-from cc_backend.storeservice.usednodes import UsedNodesClient
-from cc_backend.trustedclock import TrustedClock, boot_time_s
+from cc_backend.storeservice.token_gate import Gate
+from cc_backend.telemetry import request_metrics
 from cc_common.errors import CockpitError, SettingsError
 
 logger = logging.getLogger(__name__)
@@ -104,19 +105,19 @@ def create_app(
     app.url_map.merge_slashes = False  # a redirect to the other spelling would lose the body of a POST
     app.config["MAX_CONTENT_LENGTH"] = max(settings.main.max_batch_bytes, settings.main.max_json_bytes)
     services = app.extensions[EXTENSION] = create_services(settings, clock, steady_clock)
-    app.register_error_handler(CockpitError, errors.answer_to_cockpit_error)
-    app.register_error_handler(HTTPException, errors.answer_to_http_error)
-    app.register_error_handler(Exception, errors.answer_to_unexpected)
+    app.register_error_handler(CockpitError, problems.answer_to_cockpit_error)
+    app.register_error_handler(HTTPException, problems.answer_to_http_error)
+    app.register_error_handler(Exception, problems.answer_to_unexpected)
     app.after_request(finish_response)
     blueprint = routes.blueprint()
-    activity.install(blueprint)
+    request_metrics.install(blueprint)
     app.register_blueprint(blueprint)
     app.wsgi_app = DirectWrite(  # type: ignore[method-assign]
         app.wsgi_app,
         routes.write_rules(),
         functools.partial(routes.take_batch, services),
         lambda _: COMMON,
-        activity.activity_of(app),
+        request_metrics.activity_of(app),
     )
     return app
 

@@ -4,7 +4,7 @@ import logging
 import threading
 from functools import partial
 
-from cc_backend.periodic import PeriodicRunner, PeriodicTask, snapshot_tasks, stop_and_close
+from cc_backend.runtime.periodic import PeriodicRunner, PeriodicTask, snapshot_tasks, stop_and_close
 from cc_backend.storeservice.services import StoreServices
 
 UPKEEP_EVERY_S = 60.0

@@ -20,8 +20,8 @@ def serve(context: typer.Context, config: Config = DEFAULT_CONFIG) -> None:
     if context.invoked_subcommand is not None:
         return
     from cc_backend import server  # noqa: PLC0415 - the other commands need no server
-    from cc_backend.lockfile import demand_free_folder  # noqa: PLC0415
-    from cc_backend.log import configure_logging  # noqa: PLC0415
+    from cc_backend.runtime.lockfile import demand_free_folder  # noqa: PLC0415
+    from cc_backend.runtime.log import configure_logging  # noqa: PLC0415
     from cc_backend.storeservice.app import check  # noqa: PLC0415
     from cc_backend.storeservice.server import MODULE  # noqa: PLC0415
     from cc_backend.storeservice.settings import load_settings  # noqa: PLC0415

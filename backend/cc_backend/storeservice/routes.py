@@ -8,24 +8,25 @@ from typing import TYPE_CHECKING, cast
 from flask import Blueprint, Flask, Response, current_app, request
 from werkzeug.wrappers import Request
 
-from cc_backend import storefamilies
-from cc_backend.api import process, storeanswers, write
-from cc_backend.api.activity import current_activity
-from cc_backend.api.answers import health_answer
-from cc_backend.api.binding import check_cluster
-from cc_backend.api.bodies import read_body
-from cc_backend.api.directwrite import by_path
-from cc_backend.api.ingest import ingest
+from cc_backend.api import write
 from cc_backend.auth.caller import Caller
-from cc_backend.auth.guard import is_local, presented_token
 from cc_backend.auth.permissions import Permission
 from cc_backend.errors import InvalidInput, Unavailable
-from cc_backend.exposition import CONTENT_TYPE, render
+from cc_backend.http import store_responses
+from cc_backend.http.bodies import read_body
+from cc_backend.http.cluster_scope import check_cluster
+from cc_backend.http.direct_write import by_path
+from cc_backend.http.guard import is_local, presented_token
+from cc_backend.http.ingest import ingest
+from cc_backend.http.responses import health_answer
 from cc_backend.httpserver.workers import Lane
 from cc_backend.httpserver.wsgi import CALLER
 from cc_backend.metricstore import IngestResult
 from cc_backend.storeservice.services import EXTENSION, StoreServices
-from cc_common.errorcodes import ErrorCode
+from cc_backend.telemetry import process_metrics, store_metrics
+from cc_backend.telemetry.exposition import CONTENT_TYPE, render
+from cc_backend.telemetry.request_metrics import current_activity
+from cc_common.error_codes import ErrorCode
 from cc_common.errors import CockpitError
 
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ def _note_default_cluster(services: StoreServices, cluster: str) -> None:
 
 def query_samples(services: StoreServices, caller: Caller) -> Response:
     """Samples of any host."""
-    return storeanswers.query_answer(
+    return store_responses.query_answer(
         request, services.store, bound=caller.clusters, body_bytes=services.settings.main.max_json_bytes
     )
 
@@ -90,7 +91,7 @@ def free_samples(services: StoreServices, caller: Caller) -> Response:
             code=ErrorCode.UNAVAILABLE,
             retry_after_s=_RETRY_S,
         )
-    return storeanswers.free_answer(
+    return store_responses.free_answer(
         request,
         services.store,
         needed=needed,
@@ -101,12 +102,12 @@ def free_samples(services: StoreServices, caller: Caller) -> Response:
 
 def show_inventory(services: StoreServices, caller: Caller) -> Response:
     """What the store holds below a selector."""
-    return storeanswers.debug_answer(request, services.store, bound=caller.clusters)
+    return store_responses.debug_answer(request, services.store, bound=caller.clusters)
 
 
 def check_hosts(services: StoreServices, caller: Caller) -> Response:
     """How the metrics of some hosts come in."""
-    return storeanswers.health_answer(
+    return store_responses.health_answer(
         request,
         services.store,
         now_s=services.now_s(),
@@ -125,10 +126,10 @@ def metrics(services: StoreServices, _: Caller) -> Response:
     if not is_local():
         services.gate.admit(presented_token(request), Permission.METRICS_SELF, services.trusted_clock.now_s())
     families = [
-        storefamilies.build_family(),
-        *storefamilies.store_families(services.store.counters(), services.store.capacity(services.now_s())),
+        store_metrics.build_family(),
+        *store_metrics.store_families(services.store.counters(), services.store.capacity(services.now_s())),
         *current_activity().families(),
-        *process.families(),
+        *process_metrics.families(),
     ]
     return Response(render(families), content_type=CONTENT_TYPE)
 

@@ -3,12 +3,12 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from cc_backend.health import HealthMonitor
 from cc_backend.metricstore import MetricStore
-from cc_backend.storeservice.gate import Gate
+from cc_backend.runtime.health import HealthMonitor
+from cc_backend.runtime.trusted_clock import TrustedClock
+from cc_backend.storeservice.retention_holds import UsedNodesClient
 from cc_backend.storeservice.settings import StoreServiceSettings
-from cc_backend.storeservice.usednodes import UsedNodesClient
-from cc_backend.trustedclock import TrustedClock
+from cc_backend.storeservice.token_gate import Gate
 
 EXTENSION = "cockpit-metric-store"
 """Where the application keeps them: `app.extensions[EXTENSION]`."""

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cc_backend.configfile import read_included
-from cc_backend.envfile import with_env_file
 from cc_backend.settings import LEGACY as BACKEND_LEGACY
 from cc_backend.settings import MetricStoreSettings
+from cc_backend.settings.config_file import read_included
+from cc_backend.settings.env_file import with_env_file
 from cc_common.settings import Loaded, load, named_sections, option, required, section
 
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from cc_backend.clusters.model import MetricConfig, SubCluster
-from cc_backend.insight.curves import Values, shrink
-from cc_backend.insight.jobcurves import CurveSet
+from cc_backend.insight.curve_maths import Values, shrink
+from cc_backend.insight.job_curves import CurveSet
 from cc_backend.model import Job, JobKey, Level, MonitoringStatus
 
 POINTS = 72

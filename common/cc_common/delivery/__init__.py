@@ -7,10 +7,10 @@ courier.put(batch)
 courier.stop(deadline_s=5)
 """
 
-from cc_common.delivery.courier import Counters, Courier
-from cc_common.delivery.http import HttpSender, Timeouts
+from cc_common.delivery.backoff import Schedule
+from cc_common.delivery.http_sender import HttpSender, Timeouts
 from cc_common.delivery.outbox import Outbox
 from cc_common.delivery.outcome import Kind, Outcome, Sender
-from cc_common.delivery.schedule import Schedule
+from cc_common.delivery.worker import Counters, Courier
 
 __all__ = ["Counters", "Courier", "HttpSender", "Kind", "Outbox", "Outcome", "Schedule", "Sender", "Timeouts"]

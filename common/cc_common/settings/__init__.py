@@ -15,7 +15,7 @@ from cc_common.settings.declare import named_sections, option, required, section
 from cc_common.settings.durations import format_duration, parse_duration
 from cc_common.settings.loader import Loaded, load, read_json
 from cc_common.settings.report import reference, show
-from cc_common.settings.secretfile import read_secret
+from cc_common.settings.secret_file import read_secret
 
 __all__ = [
     "Loaded",

@@ -15,7 +15,7 @@ from typing import Any, Callable, Dict, Generic, Iterable, List, Mapping, Option
 
 from cc_common.errors import SettingsError
 from cc_common.settings.declare import NAMED_SECTIONS, OPTION, SECTION, Setting, settings_of
-from cc_common.settings.secretfile import read_secret
+from cc_common.settings.secret_file import read_secret
 from cc_common.settings.values import Wrong, check, from_text, is_optional, json_kind
 
 T = TypeVar("T")

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from typing import List, Mapping, NamedTuple, Optional, Tuple
 
-from cc_slurm_adapter.sources.values import MAX_TEXT, parse_ids, whole
+from cc_slurm_adapter.sources.slurm_values import MAX_TEXT, parse_ids, whole
 
 GPU = "gpu"
 

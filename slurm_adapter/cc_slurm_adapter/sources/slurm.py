@@ -7,12 +7,12 @@ import time
 from typing import List, Mapping, Sequence
 
 from cc_slurm_adapter.errors import SlurmError
-from cc_slurm_adapter.model import JobDetails, SlurmJob, SlurmNode
-from cc_slurm_adapter.sources.answers import layout_number, listing_of
+from cc_slurm_adapter.slurm_model import JobDetails, SlurmJob, SlurmNode
 from cc_slurm_adapter.sources.commands import Runner
-from cc_slurm_adapter.sources.layouts import accounted, layout_for
-from cc_slurm_adapter.sources.recordreader import RecordReader
-from cc_slurm_adapter.sources.texts import parse_job_details, parse_nodes
+from cc_slurm_adapter.sources.job_parsers import accounted, layout_for
+from cc_slurm_adapter.sources.listing import layout_number, listing_of
+from cc_slurm_adapter.sources.record_reader import RecordReader
+from cc_slurm_adapter.sources.scontrol_text import parse_job_details, parse_nodes
 
 _CLUSTER_NAME = re.compile(r"^ClusterName\s*=\s*(\S+)", re.MULTILINE)
 _UP = re.compile(r"^Slurmctld\(.*\) at .* is UP\s*$", re.MULTILINE)

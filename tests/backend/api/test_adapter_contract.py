@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 
-from cc_common.delivery.answers import Answer
-from cc_slurm_adapter.backend import PATHS
-from cc_slurm_adapter.verdict import Verdict, meaning_of, verdict_of
+from cc_common.delivery.http_response import Answer
+from cc_slurm_adapter.backend_client import PATHS
+from cc_slurm_adapter.response_decision import Verdict, meaning_of, verdict_of
 
 START_S = 1_760_000_400
 EVENT = {

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from cc_backend.api.listing import PARAMETERS
+from cc_backend.api.job_list_query import PARAMETERS
 from cc_backend.api.routes import ROUTES
 
 

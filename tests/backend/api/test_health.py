@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from cc_backend.database import FaultKind
+from cc_backend.db.database import FaultKind
 
 
 def test_a_well_backend_is_ok_for_anybody(site: Any) -> None:

@@ -10,7 +10,7 @@ import pytest
 from cc_backend.auth.caller import Caller
 from cc_backend.auth.permissions import Permission, caller_may
 from cc_backend.metricstore import MetricStore
-from cc_backend.metricstore.answers.binary import MEDIA_TYPE, decode
+from cc_backend.metricstore.query.binary_codec import MEDIA_TYPE, decode
 
 NOW_S = 1_760_000_400
 LINE = "load_one,cluster=tern,hostname=tn01,type=node"

@@ -9,7 +9,7 @@ from flask import Flask
 
 from cc_backend.api.write import answer_to
 from cc_backend.metricstore import IngestResult, Query
-from cc_backend.metricstore.disk import wal
+from cc_backend.metricstore.disk.wal import write_ahead_log
 
 NOW_S = 1_760_000_400
 GOOD = f"load_one,cluster=tern,hostname=tn01,type=node value=4 {NOW_S}\n"
@@ -177,7 +177,7 @@ def test_a_batch_that_the_log_cannot_take_is_503_and_asked_for_again(
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     assert post(site, GOOD).status_code == 200
-    monkeypatch.setattr(wal, "write_all", full)
+    monkeypatch.setattr(write_ahead_log, "write_all", full)
     answer = post(site, GOOD.replace("value=4", "value=5"))
     assert (answer.status_code, answer.get_json()["status"]) == (503, "Service Unavailable")
     assert int(answer.headers["Retry-After"]) > 0

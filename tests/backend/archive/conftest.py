@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cc_backend.archive.file import FileArchive
+from cc_backend.archive.file_archive import FileArchive
 from cc_backend.clusters import SubCluster, parse_cluster
 from cc_backend.model import Job, JobData, JobMetric, JobState, Resource, Scope, Series, Unit
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from cc_backend.archive.file import FileArchive
+from cc_backend.archive.file_archive import FileArchive
 from cc_backend.archive.folders import ArchiveFolders
 from cc_backend.errors import Unavailable
 from cc_backend.maintenance.scheduler import periodic_tasks
@@ -168,7 +168,7 @@ def test_a_look_asks_the_database_nothing(tmp_path: Path, caplog: pytest.LogCapt
 RIGHTS = """
 import os, sys
 from pathlib import Path
-from cc_backend.archive.file import FileArchive
+from cc_backend.archive.file_archive import FileArchive
 from cc_backend.errors import Unavailable
 from cc_backend.model import JobKey
 root = Path(sys.argv[1])

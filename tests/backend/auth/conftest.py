@@ -6,12 +6,12 @@ from pathlib import Path
 import argon2
 import pytest
 
-from cc_backend.auth.keys import TokenKeys, generate_keys
 from cc_backend.auth.sessions import Sessions
+from cc_backend.auth.token_keys import TokenKeys, generate_keys
 from cc_backend.auth.tokens import Tokens
 from cc_backend.auth.users import Users
-from cc_backend.database import Database, open_database
-from cc_backend.schema import migrate
+from cc_backend.db.database import Database, open_database
+from cc_backend.migrations import migrate
 
 NOW_S = 1_760_000_000
 

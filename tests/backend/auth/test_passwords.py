@@ -7,10 +7,10 @@ from contextlib import ExitStack
 import argon2
 import pytest
 
+from cc_backend.auth.login_throttle import ACCOUNT, ACCOUNT_AT_ADDRESS, ADDRESS, Limit, Throttle
 from cc_backend.auth.passwords import HashSlots, LoginsBusy, Passwords
-from cc_backend.auth.throttle import ACCOUNT, ACCOUNT_AT_ADDRESS, ADDRESS, Limit, Throttle
 from cc_backend.auth.users import Users
-from cc_backend.database import Database
+from cc_backend.db.database import Database
 from cc_backend.errors import NotAuthenticated
 
 NOW_S = 1_760_000_000

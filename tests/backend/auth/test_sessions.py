@@ -2,7 +2,7 @@ import pytest
 
 from cc_backend.auth.sessions import Sessions
 from cc_backend.auth.users import Users
-from cc_backend.database import Database
+from cc_backend.db.database import Database
 from cc_backend.errors import NotFound
 
 NOW_S = 1_760_000_000

@@ -13,10 +13,10 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cc_backend.auth.keys import TokenKeys, generate_keys
+from cc_backend.auth.token_keys import TokenKeys, generate_keys
 from cc_backend.auth.tokens import Tokens
 from cc_backend.auth.users import User, Users
-from cc_backend.database import Database, open_database
+from cc_backend.db.database import Database, open_database
 from cc_backend.errors import Conflict, InvalidInput, NotAuthenticated, NotFound, Unavailable
 from cc_common.errors import SettingsError
 

@@ -3,10 +3,10 @@ import logging
 import argon2
 import pytest
 
+from cc_backend.auth.login_throttle import ACCOUNT_AT_ADDRESS, Limit, Throttle
 from cc_backend.auth.sessions import Sessions
-from cc_backend.auth.throttle import ACCOUNT_AT_ADDRESS, Limit, Throttle
 from cc_backend.auth.users import LOGIN_FAILED, Users, check_name
-from cc_backend.database import Database
+from cc_backend.db.database import Database
 from cc_backend.errors import Conflict, InvalidInput, NotAuthenticated, NotFound, TooMany
 
 NOW_S = 1_760_000_000

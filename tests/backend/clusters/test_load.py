@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cc_backend.clusters import parse_cluster
-from cc_backend.clusters.findings import Findings
+from cc_backend.clusters.faults import Findings
 from cc_backend.clusters.load import is_cluster_name, read_cluster
 from cc_backend.errors import InvalidInput
 from cc_backend.model import Scope, Unit

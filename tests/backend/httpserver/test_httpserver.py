@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cc_backend.httpserver.message import parse_head
+from cc_backend.httpserver.parser import parse_head
 from cc_backend.httpserver.server import _admission_key
 
 BODY_LIMIT = 1_000_000

@@ -3,7 +3,7 @@
 import threading
 import time
 
-from cc_backend.httpserver.fairqueue import Sender, Work
+from cc_backend.httpserver.fair_queue import Sender, Work
 from cc_backend.httpserver.workers import Workers
 
 STRANGER, KNOWN = Sender("192.0.2.1", is_known=False), Sender("ada", is_known=True)

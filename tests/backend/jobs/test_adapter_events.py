@@ -4,11 +4,11 @@ from typing import Any
 
 import pytest
 
-from cc_backend.jobs.checks import check_start
+from cc_backend.jobs.event_checks import check_start
 from cc_backend.services import Services
-from cc_common.jobevents import JobStart, parse_job_start
-from cc_slurm_adapter.mapping import Mapper
-from cc_slurm_adapter.model import Placement, SlurmJob
+from cc_common.job_events import JobStart, parse_job_start
+from cc_slurm_adapter.event_mapping import Mapper
+from cc_slurm_adapter.slurm_model import Placement, SlurmJob
 from cc_slurm_adapter.topology import ClusterTopology, parse_cluster
 
 NOW_S = 1_760_000_400

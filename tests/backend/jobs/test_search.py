@@ -6,12 +6,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cc_backend.database import Database
+from cc_backend.db.database import Database
 from cc_backend.errors import InvalidInput, NotFound
 from cc_backend.jobs.filters import SORTABLE, FootprintRange, JobFilter
 from cc_backend.jobs.search import EVERYTHING_ON_ONE_PAGE, JobSearch
 from cc_backend.model import Job, JobState, MonitoringStatus, RowRule
-from cc_common.jobevents import TagEvent
+from cc_common.job_events import TagEvent
 
 NOW_S = 1_760_000_000
 ALL = RowRule(everything=True)

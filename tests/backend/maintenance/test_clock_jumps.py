@@ -8,8 +8,8 @@ import pytest
 
 from cc_backend.maintenance.scheduler import make_runner, periodic_tasks
 from cc_backend.metricstore import Query
-from cc_backend.periodic import stop_and_close
-from cc_backend.trustedclock import EVIDENCE_S
+from cc_backend.runtime.periodic import stop_and_close
+from cc_backend.runtime.trusted_clock import EVIDENCE_S
 
 DAY_S = 86_400
 JUMPS = [30 * DAY_S, 50 * 366 * DAY_S]

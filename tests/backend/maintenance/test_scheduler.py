@@ -8,7 +8,7 @@ import pytest
 
 from cc_backend.maintenance.scheduler import make_runner, periodic_tasks, start_background
 from cc_backend.model import RowRule
-from cc_backend.periodic import NotDoneError, PeriodicTask
+from cc_backend.runtime.periodic import NotDoneError, PeriodicTask
 
 
 def task_of(site: Any, name: str) -> PeriodicTask:

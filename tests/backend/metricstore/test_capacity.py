@@ -5,6 +5,9 @@ from dataclasses import dataclass, field
 import numpy as np
 import pytest
 
+from cc_backend.metricstore.blocks.file_slice import FilePart
+from cc_backend.metricstore.blocks.grid import Grid
+from cc_backend.metricstore.blocks.hot_block import CHUNK_ROWS, WINDOW_SLOTS
 from cc_backend.metricstore.capacity import (
     HOT_SLOT_BYTES,
     SERIES_BYTES,
@@ -18,9 +21,6 @@ from cc_backend.metricstore.capacity import (
     report_line,
     size_text,
 )
-from cc_backend.metricstore.memory.block import CHUNK_ROWS, WINDOW_SLOTS
-from cc_backend.metricstore.memory.filepart import FilePart
-from cc_backend.metricstore.memory.grid import Grid
 from cc_backend.metricstore.model import MemoryState
 
 WINDOW_S = WINDOW_SLOTS * 60

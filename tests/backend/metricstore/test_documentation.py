@@ -2,10 +2,10 @@ from pathlib import Path
 
 import pytest
 
-from cc_backend.metricstore.disk import snapshotformat
-from cc_backend.metricstore.disk.snapshots import SUFFIX
-from cc_backend.metricstore.disk.walformat import MAGIC, MARKER, VERSION
-from cc_backend.metricstore.memory.block import CHUNK_ROWS, WINDOW_SLOTS
+from cc_backend.metricstore.blocks.hot_block import CHUNK_ROWS, WINDOW_SLOTS
+from cc_backend.metricstore.disk.snapshot import snapshot_format
+from cc_backend.metricstore.disk.snapshot.snapshot_folder import SUFFIX
+from cc_backend.metricstore.disk.wal.wal_format import MAGIC, MARKER, VERSION
 from cc_backend.metricstore.model import Reason
 
 
@@ -26,11 +26,11 @@ def test_the_marks_of_the_log_are_those_described(page: str) -> None:
 
 def test_the_marks_of_snapshots_are_those_described(page: str) -> None:
     snapshots = page.partition("## Snapshots")[2]
-    assert f"`{snapshotformat.MAGIC.decode().strip()}\\n`" in snapshots
-    assert f"`{snapshotformat.MARKER.hex(' ').upper()}`" in snapshots
-    assert f"version, {snapshotformat.VERSION}" in snapshots
-    assert f"File header, {snapshotformat.HEADER_BYTES} bytes" in snapshots
-    assert f"Its header, {snapshotformat.CHUNK_HEADER_BYTES} bytes" in snapshots
+    assert f"`{snapshot_format.MAGIC.decode().strip()}\\n`" in snapshots
+    assert f"`{snapshot_format.MARKER.hex(' ').upper()}`" in snapshots
+    assert f"version, {snapshot_format.VERSION}" in snapshots
+    assert f"File header, {snapshot_format.HEADER_BYTES} bytes" in snapshots
+    assert f"Its header, {snapshot_format.CHUNK_HEADER_BYTES} bytes" in snapshots
     assert f"slots of a window, {WINDOW_SLOTS} |" in snapshots
     assert f"rows of a chunk, {CHUNK_ROWS} |" in snapshots
     assert SUFFIX in snapshots

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from cc_backend.metricstore import Limits, MetricSpec, MetricStore, Query
-from cc_backend.metricstore.disk.commit import Fsync
+from cc_backend.metricstore.disk.wal.group_commit import Fsync
 
 METRICS = {"demo": {"load": MetricSpec(60, "avg"), "flops": MetricSpec(60, "sum"), "power": MetricSpec(10, "sum")}}
 T0 = 1_790_000_040

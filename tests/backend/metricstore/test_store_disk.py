@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 
 from cc_backend.metricstore import MetricSpec, MetricStore, Query
-from cc_backend.metricstore.absence.whynodata import Asked
-from cc_backend.metricstore.memory.block import WINDOW_SLOTS
-from cc_backend.metricstore.memory.filepart import PartFile
+from cc_backend.metricstore.blocks.file_slice import PartFile
+from cc_backend.metricstore.blocks.hot_block import WINDOW_SLOTS
+from cc_backend.metricstore.gaps.analysis import Asked
 from cc_backend.model import Why
 
 METRICS = {"demo": {"load": MetricSpec(60, "avg"), "flops": MetricSpec(60, "sum")}}
@@ -208,7 +208,7 @@ def test_an_answer_is_that_of_the_moment_of_its_question(
 def test_between_two_portions_no_host_gets_the_samples_of_another(
     store: MetricStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("cc_backend.metricstore.answers.query._PORTION_SERIES", 1)
+    monkeypatch.setattr("cc_backend.metricstore.query.series_reader._PORTION_SERIES", 1)
     queries = [Query("load", "n1"), Query("flops", "n1"), Query("flops", "n2")]
     once(monkeypatch, lambda: forget_and_hand_on(store))
     rows = store.query("demo", queries, **OLD)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from cc_backend.metricstore import Limits, MetricSpec, MetricStore, Query, Reason, StoredSeries
-from cc_backend.metricstore.lines.nodes import ClusterNodes
+from cc_backend.metricstore.ingest.host_config import ClusterNodes
 
 NOW_S = 1_790_000_000 // 3600 * 3600
 METRICS = {"demo": {"load": MetricSpec(60, "sum"), "power": MetricSpec(60, "avg")}}

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from cc_backend.metricstore import MetricSpec, MetricStore, Query
+from cc_backend.metricstore.blocks.hot_block import WINDOW_SLOTS
 from cc_backend.metricstore.capacity import Step
-from cc_backend.metricstore.disk.snapshots import SnapshotFolder
-from cc_backend.metricstore.memory.block import WINDOW_SLOTS
+from cc_backend.metricstore.disk.snapshot.snapshot_folder import SnapshotFolder
 from cc_backend.metricstore.store import RETENTION_S
 
 METRICS = {"demo": {"load": MetricSpec(60, "avg")}}

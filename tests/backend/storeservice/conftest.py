@@ -8,8 +8,8 @@ import pytest
 from flask import Flask
 from joserfc import jwt
 
-from cc_backend.auth.keys import TokenKeys
 from cc_backend.auth.signatures import ALGORITHM, EdDSAOnly
+from cc_backend.auth.token_keys import TokenKeys
 from cc_backend.storeservice.app import StoreServices, create_app
 from cc_backend.storeservice.routes import EXTENSION
 from cc_backend.storeservice.settings import LEGACY, StoreServiceSettings

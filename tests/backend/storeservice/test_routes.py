@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from cc_backend.auth.keys import generate_keys
+from cc_backend.auth.token_keys import generate_keys
 from cc_backend.storeservice.background import upkeep
+from cc_backend.storeservice.retention_holds import UsedNodes
 from cc_backend.storeservice.routes import ROUTES
-from cc_backend.storeservice.usednodes import UsedNodes
 
 NOW_S = 1_760_000_400
 LINE = f"load_one,cluster=orion,hostname=n017,type=node value=91.25 {NOW_S}\n"

@@ -6,7 +6,7 @@ import pytest
 
 from cc_backend.metricstore import MetricSpec
 from cc_backend.storeservice.app import check
-from cc_backend.storeservice.metrictable import metric_table
+from cc_backend.storeservice.metric_table import metric_table
 from cc_backend.storeservice.settings import StoreServiceSettings, load_settings
 from cc_common.errors import SettingsError
 from cc_common.settings import Loaded, show

@@ -9,15 +9,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cc_backend.insight.jobcurves import JobCurves
+from cc_backend.insight.job_curves import JobCurves
 from cc_backend.insight.rating import Scale
 from cc_backend.model import JobMetric, Level, Scope, Series, Unit
-from cc_backend.web.figures.curves import curves, paper_strip, spark
-from cc_backend.web.figures.draw import Area, digits_for, steps, x_ticks
 from cc_backend.web.figures.gauges import Spoke, gauge, polar
-from cc_backend.web.figures.maps import Dot, Roof, heat, roofline
-from cc_backend.web.series import series_figure
-from cc_backend.web.timeaxis import clock_labels, run_time_labels, zone_offsets
+from cc_backend.web.figures.heatmap import Dot, Roof, heat, roofline
+from cc_backend.web.figures.line_plot import curves, paper_strip, spark
+from cc_backend.web.figures.svg import Area, digits_for, steps, x_ticks
+from cc_backend.web.series_figure import series_figure
+from cc_backend.web.time_axis import clock_labels, run_time_labels, zone_offsets
 
 SCALE = Scale(100, 80, 40, 10)
 EAST = timezone(timedelta(hours=5, minutes=30))

@@ -10,9 +10,9 @@ from flask.testing import FlaskClient
 
 from cc_backend.auth.caller import Caller, Role
 from cc_backend.auth.passwords import HashSlots
-from cc_backend.demo.cluster import tarn_document
 from cc_backend.jobs.tags import attach_tags, list_tags
 from cc_backend.model import RowRule, Tag
+from cc_demo.tarn_cluster import tarn_document
 
 NO_BREAK = "\u00a0"
 PASSWORD = "a long enough one"

@@ -3,13 +3,13 @@
 from datetime import UTC
 from pathlib import Path
 
-from cc_backend.archive.file import FileArchive
+from cc_backend.archive.file_archive import FileArchive
 from cc_backend.clusters import load_clusters
-from cc_backend.insight.jobcurves import CurveSet
-from cc_backend.insight.judge import assess, judged_metrics
+from cc_backend.insight.assess import assess, judged_metrics
+from cc_backend.insight.job_curves import CurveSet
 from cc_backend.model import JobKey, MonitoringStatus, Scope
-from cc_backend.web.jobpage import PageOptions, job_page
-from cc_backend.web.jobplots import plots_document
+from cc_backend.web.job_page import PageOptions, job_page
+from cc_backend.web.job_plots import plots_document
 
 
 def test_real_jobs_have_pages_at_every_scope(shared_fixtures: Path) -> None:

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 import pytest
 from flask.testing import FlaskClient
 
-from cc_backend.demo.edgecases import EDGE_CASES
-from cc_backend.demo.people import JOBS
-from cc_backend.demo.serve import PASSWORD, USER, demo_app
 from cc_backend.services import EXTENSION
+from cc_demo.edge_cases import EDGE_CASES
+from cc_demo.site_jobs import JOBS
+from cc_demo.site_server import PASSWORD, USER, demo_app
 
 _NOT_SET = re.compile(
     r"<(script|style|text|pre|option|select|title)\b.*?</\1>", re.DOTALL

@@ -15,9 +15,9 @@ import psutil
 from processes import BIN
 
 from cc_backend.clusters import load_clusters
+from cc_backend.jobdata.store_tables import store_table
 from cc_backend.metricstore import MetricStore, Query, StoredSeries
-from cc_backend.storetable import store_table
-from cc_common.lineprotocol import decode
+from cc_common.line_protocol import decode
 from faultrig.site import CLUSTER, Site, soon
 
 _BATCH = re.compile(rb"cc-batch 1 ([0-9]+) ([0-9a-f]{8})\n(.*)", re.DOTALL)

@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cc_slurm_adapter.sources.gres import gpu_count, gpu_indices, gpus_of, parse_gres
-from cc_slurm_adapter.sources.values import resources
+from cc_slurm_adapter.sources.slurm_values import resources
 
 
 @pytest.mark.parametrize(

@@ -9,11 +9,11 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 
-from cc_backend.metricstore.disk.restorelog import LogRestorer
-from cc_backend.metricstore.disk.restorewindows import WindowRestorer
-from cc_backend.metricstore.disk.snapshots import SnapshotFolder
-from cc_backend.metricstore.disk.wal import Segment
-from cc_backend.metricstore.memory.series import SeriesTable
+from cc_backend.metricstore.disk.restore_snapshots import WindowRestorer
+from cc_backend.metricstore.disk.restore_wal import LogRestorer
+from cc_backend.metricstore.disk.snapshot.snapshot_folder import SnapshotFolder
+from cc_backend.metricstore.disk.wal.write_ahead_log import Segment
+from cc_backend.metricstore.index.series_table import SeriesTable
 from cc_backend.metricstore.model import RestoreState
 
 logger = logging.getLogger(__name__)

@@ -7,13 +7,19 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from cc_backend.metricstore.disk.restorelog import segment_records
-from cc_backend.metricstore.disk.snapshotpass import moved
-from cc_backend.metricstore.disk.snapshots import SnapshotFolder, end_s, window_number
-from cc_backend.metricstore.disk.wal import Segment, WriteAheadLog, sync_directory, write_all
-from cc_backend.metricstore.disk.walformat import BatchRecord, batch_record, file_header, identity_of, series_record
-from cc_backend.metricstore.memory.grid import Lock
-from cc_backend.metricstore.memory.series import SeriesTable
+from cc_backend.metricstore.blocks.grid import Lock
+from cc_backend.metricstore.disk.restore_wal import segment_records
+from cc_backend.metricstore.disk.snapshot.snapshot_folder import SnapshotFolder, end_s, window_number
+from cc_backend.metricstore.disk.snapshot.snapshot_writer import moved
+from cc_backend.metricstore.disk.wal.wal_format import (
+    BatchRecord,
+    batch_record,
+    file_header,
+    identity_of,
+    series_record,
+)
+from cc_backend.metricstore.disk.wal.write_ahead_log import Segment, WriteAheadLog, sync_directory, write_all
+from cc_backend.metricstore.index.series_table import SeriesTable
 from cc_backend.metricstore.model import Flags, Identity, RestoreState
 
 logger = logging.getLogger(__name__)

@@ -3,7 +3,7 @@
  * Plain C without Python, so that fuzzers and sanitizers can drive it. Nothing here is safe for use by several threads
  * at once; whoever owns a table sees to that. Input needs no terminating zero byte and is never read past its end.
  *
- * The specification of a line is cc_common/lineprotocol.py. What is not provably plain is left to it: such a line is
+ * The specification of a line is cc_common/line_protocol.py. What is not provably plain is left to it: such a line is
  * handed back as `slow`, never guessed at.
  */
 #ifndef CC_LINES_H

@@ -8,7 +8,7 @@ from markupsafe import Markup, escape
 
 from cc_backend.insight.rating import Scale
 from cc_backend.model import Level
-from cc_backend.web.figures.draw import short
+from cc_backend.web.figures.svg import short
 from cc_backend.wording.format import plain
 
 # Where each zone begins, in per cent, so that the same edge stands at the same place in every gauge.

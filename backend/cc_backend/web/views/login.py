@@ -4,13 +4,13 @@ from http import HTTPStatus
 
 from flask import Response, make_response, redirect, render_template, request, url_for
 
-from cc_backend.auth.guard import current_session, end_session, known_browser, remote_address, start_session
 from cc_backend.auth.passwords import LoginsBusy
 from cc_backend.auth.permissions import Permission, requires
 from cc_backend.errors import NotAuthenticated, TooMany
+from cc_backend.http.guard import current_session, end_session, known_browser, remote_address, start_session
 from cc_backend.services import current
-from cc_backend.web.figures.curves import paper_strip
-from cc_backend.web.safe import safe_path
+from cc_backend.web.figures.line_plot import paper_strip
+from cc_backend.web.redirects import safe_path
 from cc_backend.wording.format import duration
 
 WRONG = "User name or password is wrong."

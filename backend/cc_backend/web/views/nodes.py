@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 
 from cc_backend.auth.caller import Caller, Role
-from cc_backend.auth.expiry import days_left, ending_soon
+from cc_backend.auth.token_expiry import days_left, ending_soon
 from cc_backend.auth.tokens import TokenRecord
 from cc_backend.services import Services
-from cc_backend.web.reportingnodes import ReportingNodes, reporting_nodes, unknown_words
+from cc_backend.web.reporting_nodes import ReportingNodes, reporting_nodes, unknown_words
 from cc_backend.wording.format import count
 
 

@@ -4,15 +4,15 @@ from dataclasses import replace
 
 from flask import Response, render_template
 
-from cc_backend.auth.guard import current_caller
 from cc_backend.auth.permissions import Permission, requires
-from cc_backend.auth.rows import row_rule
+from cc_backend.auth.row_rules import row_rule
+from cc_backend.http.guard import current_caller
 from cc_backend.jobs.filters import JobFilter
 from cc_backend.model import JobState, Level
 from cc_backend.services import current
-from cc_backend.web.views.jobs import private
+from cc_backend.web.views.job_list_view import private
+from cc_backend.web.views.list_rows import list_rows
 from cc_backend.web.views.nodes import nodes_part
-from cc_backend.web.views.rows import list_rows
 from cc_backend.wording.format import DAY_S, count, number
 
 _MOST_RUNNING, _MOST_RECENT = 10, 15

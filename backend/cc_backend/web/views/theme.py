@@ -6,7 +6,7 @@ from flask import Response, make_response, redirect, request
 
 from cc_backend.auth.permissions import Permission, requires
 from cc_backend.errors import InvalidInput
-from cc_backend.web.safe import safe_path
+from cc_backend.web.redirects import safe_path
 
 COOKIE = "theme"
 THEMES = (("system", "As the system"), ("light", "Light"), ("dark", "Dark"))

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import h11
 
-from cc_backend.httpserver.message import ChunkDecoder, MalformedRequest, RequestHead, parse_head
+from cc_backend.httpserver.parser import ChunkDecoder, MalformedRequest, RequestHead, parse_head
 from cc_backend.httpserver.wsgi import Endpoint, wsgi_environ
 
 END = b"\r\n\r\n"

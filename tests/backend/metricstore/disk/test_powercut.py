@@ -9,8 +9,8 @@ from typing import Any, Self
 import pytest
 
 from cc_backend.metricstore import MetricSpec, MetricStore, Query
-from cc_backend.metricstore.disk.commit import Fsync
-from cc_backend.metricstore.memory.block import WINDOW_SLOTS
+from cc_backend.metricstore.blocks.hot_block import WINDOW_SLOTS
+from cc_backend.metricstore.disk.wal.group_commit import Fsync
 
 METRICS = {"demo": {"load": MetricSpec(60, "avg")}}
 WINDOW_S = 60 * WINDOW_SLOTS

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 from cc_backend.metricstore import MetricSpec, MetricStore, Query
-from cc_backend.metricstore.disk import restorelog
-from cc_backend.metricstore.disk.restorewindows import WindowRestorer
-from cc_backend.metricstore.disk.snapshot import WindowName
-from cc_backend.metricstore.disk.wal import Segment
-from cc_backend.metricstore.memory.block import WINDOW_SLOTS
+from cc_backend.metricstore.blocks.hot_block import WINDOW_SLOTS
+from cc_backend.metricstore.disk import restore_wal
+from cc_backend.metricstore.disk.restore_snapshots import WindowRestorer
+from cc_backend.metricstore.disk.snapshot.window_file import WindowName
+from cc_backend.metricstore.disk.wal.write_ahead_log import Segment
 
 METRICS = {"demo": {"load": MetricSpec(60, "avg"), "temp": MetricSpec(60), "power": MetricSpec(10, "sum")}}
 WINDOW_S = 60 * WINDOW_SLOTS
@@ -254,7 +254,7 @@ def test_large_segments_come_back_in_portions_from_the_last_to_the_first(
     with opened(tmp_path) as store:
         for change in range(5):
             write(store, range(3), change=change)
-    monkeypatch.setattr(restorelog, "_PORTION", portion)
+    monkeypatch.setattr(restore_wal, "_PORTION", portion)
     with opened(tmp_path) as store:
         assert load(store, slots=3).tolist() == [np.float32(value(3, slot) + 4) for slot in range(3)]
 
@@ -326,16 +326,16 @@ def test_a_defect_that_one_file_brings_to_light_costs_only_that_file(
         for slot in range(SLOTS, SLOTS + 4):
             write(store, range(slot, slot + 1))
             store.snapshot(NOW, budget_s=0)  # begins a new segment
-    real = restorelog.LogRestorer.restore
+    real = restore_wal.LogRestorer.restore
     broken = segments(folder)[1]
 
-    def breaking(restorer: restorelog.LogRestorer, segment: Segment) -> None:
+    def breaking(restorer: restore_wal.LogRestorer, segment: Segment) -> None:
         if segment.path == broken:
             raise IndexError("a defect")
         real(restorer, segment)
 
     with monkeypatch.context() as patch:
-        patch.setattr(restorelog.LogRestorer, "restore", breaking)
+        patch.setattr(restore_wal.LogRestorer, "restore", breaking)
         with opened(folder) as store:
             assert np.flatnonzero(np.isnan(load(store, slots=SLOTS + 4))).tolist() == [SLOTS + 1]
             assert store.snapshot(NOW)

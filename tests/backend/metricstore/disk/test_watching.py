@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from cc_backend.metricstore import MetricSpec, MetricStore, Query
-from cc_backend.metricstore.disk.snapshots import SnapshotFolder
-from cc_backend.metricstore.disk.wal import WriteAheadLog
-from cc_backend.metricstore.memory.block import WINDOW_SLOTS
+from cc_backend.metricstore.blocks.hot_block import WINDOW_SLOTS
+from cc_backend.metricstore.disk.snapshot.snapshot_folder import SnapshotFolder
+from cc_backend.metricstore.disk.wal.write_ahead_log import WriteAheadLog
 
 METRICS = {"demo": {"load": MetricSpec(60, "avg")}}
 WINDOW_S = 60 * WINDOW_SLOTS

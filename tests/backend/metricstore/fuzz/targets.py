@@ -18,14 +18,13 @@ from pathlib import Path
 import numpy as np
 
 from cc_backend.errors import InvalidInput, TooLarge
-from cc_backend.metricstore import MetricStore, Query, checkpointformat
-from cc_backend.metricstore.answers import binary
-from cc_backend.metricstore.answers.answering import answer
-from cc_backend.metricstore.answers.answerjson import from_json, request_to_json, to_json
-from cc_backend.metricstore.answers.protocol import Answer, Bounds, read_request
-from cc_backend.metricstore.checkpoints import identity
-from cc_backend.metricstore.disk import snapshotformat
-from cc_backend.metricstore.disk.walformat import (
+from cc_backend.metricstore import MetricStore, Query
+from cc_backend.metricstore.blocks import codec_numpy
+from cc_backend.metricstore.blocks.hot_block import WINDOW_SLOTS
+from cc_backend.metricstore.blocks.matrix import Target as Place
+from cc_backend.metricstore.blocks.payload_format import CodecError
+from cc_backend.metricstore.disk.snapshot import snapshot_format
+from cc_backend.metricstore.disk.wal.wal_format import (
     HEADER_BYTES,
     BatchRecord,
     Damage,
@@ -38,17 +37,20 @@ from cc_backend.metricstore.disk.walformat import (
     key_of,
     read_records,
 )
-from cc_backend.metricstore.lines.batch import Decoded, Faults
-from cc_backend.metricstore.lines.ingest import decode, decode_lines, name_errors
-from cc_backend.metricstore.lines.kernel import HAS_NATIVE, KernelName
-from cc_backend.metricstore.memory import codec_numpy
-from cc_backend.metricstore.memory.block import WINDOW_SLOTS
-from cc_backend.metricstore.memory.matrices import Target as Place
-from cc_backend.metricstore.memory.payload import CodecError
-from cc_backend.metricstore.memory.series import SeriesTable
+from cc_backend.metricstore.index.series_table import SeriesTable
+from cc_backend.metricstore.ingest.batch import Decoded, Faults
+from cc_backend.metricstore.ingest.decode import decode, decode_lines, name_errors
+from cc_backend.metricstore.ingest.native_reader import HAS_NATIVE, KernelName
+from cc_backend.metricstore.migrate import checkpoint_format
+from cc_backend.metricstore.migrate.checkpoint_import import identity
 from cc_backend.metricstore.model import Limits, MetricSpec, Reason
-from cc_common import lineprotocol
+from cc_backend.metricstore.query import binary_codec
+from cc_backend.metricstore.query.execute import answer
+from cc_backend.metricstore.query.json_codec import from_json, request_to_json, to_json
+from cc_backend.metricstore.query.protocol import Answer, Bounds, read_request
 from cc_common.errors import PayloadError
+from cc_common.line_protocol import decode as decode_line_protocol
+from cc_common.line_protocol import encode as encode_line_protocol
 
 RECEIVED_S = 1_790_000_000
 METRICS = {"demo": {"load": MetricSpec(60, "avg"), "power": MetricSpec(10, "sum")}, "d": {"l": MetricSpec(60)}}
@@ -61,14 +63,14 @@ Found = tuple[list[tuple[object, ...]], Mapping[Reason, int]]
 
 def line_protocol(data: bytes) -> None:
     """Every line is a point, an error or nothing; a point can be written again and means the same."""
-    points, errors = lineprotocol.decode(data, received_s=RECEIVED_S)
+    points, errors = decode_line_protocol(data, received_s=RECEIVED_S)
     assert len(points) + len(errors) <= data.count(b"\n") + 1
     assert all(earlier.line_number < later.line_number for earlier, later in pairwise(errors))
     assert all(len(error.line) <= EXCERPT and error.reason for error in errors)
     for point in points:
         assert math.isfinite(point.value)
         assert -(2**63) < point.time_s < 2**63
-        again, none = lineprotocol.decode(lineprotocol.encode(*point), received_s=0)
+        again, none = decode_line_protocol(encode_line_protocol(*point), received_s=0)
         if abs(point.time_s) >= 10**11:  # only of times that say seconds, which is what is sent
             again = [point._replace(time_s=point.time_s) for point in again]
         assert not none
@@ -158,19 +160,19 @@ def checkpoint(data: bytes) -> None:
     payloads = [piece for piece in data.split(SEPARATOR) if piece]
     framed = b"".join(_checkpoint_record(piece) for piece in payloads)
     for runs in (
-        checkpointformat.read_binary(data).runs,
-        checkpointformat.read_binary(struct.pack("<Iqq", checkpointformat.SNAPSHOT_MAGIC, 0, 0) + data).runs,
-        checkpointformat.read_json(data).runs,
+        checkpoint_format.read_binary(data).runs,
+        checkpoint_format.read_binary(struct.pack("<Iqq", checkpoint_format.SNAPSHOT_MAGIC, 0, 0) + data).runs,
+        checkpoint_format.read_json(data).runs,
     ):
         assert sum(len(run.values) for run in runs) <= len(data)
         for run in runs:
-            times_s, values = checkpointformat.samples(run, 7 % run.timestep_s)
+            times_s, values = checkpoint_format.samples(run, 7 % run.timestep_s)
             assert len(times_s) == len(values) <= len(run.values)
             assert np.isfinite(values).all()
             assert (np.diff(times_s) > 0).all()
             identity("demo", "n1", run.path, run.metric, METRICS)
-    for content, most in ((data, len(data) // 20), (checkpointformat.LOG_MAGIC.to_bytes(4, "little") + framed, None)):
-        log = checkpointformat.read_log(content)
+    for content, most in ((data, len(data) // 20), (checkpoint_format.LOG_MAGIC.to_bytes(4, "little") + framed, None)):
+        log = checkpoint_format.read_log(content)
         count = sum(len(series.times_s) for series in log.series)
         assert count <= (len(payloads) if most is None else most)
         assert len({(series.path, series.metric) for series in log.series}) == len(log.series)
@@ -180,7 +182,7 @@ def checkpoint(data: bytes) -> None:
 
 
 def _checkpoint_record(payload: bytes) -> bytes:
-    head = struct.pack("<II", checkpointformat.RECORD_MAGIC, len(payload))
+    head = struct.pack("<II", checkpoint_format.RECORD_MAGIC, len(payload))
     return head + payload + zlib.crc32(payload).to_bytes(4, "little")
 
 
@@ -211,7 +213,7 @@ def query(data: bytes) -> None:
     assert len(found.rows) >= len(request.asked)
     assert sum(len(one.data) for row in found.rows for one in row if one.data is not None) <= bounds.samples
     assert _comparable(from_json(to_json(found))).keys() == _comparable(found).keys()
-    assert _comparable(binary.decode(binary.encode(found))) == _comparable(found)
+    assert _comparable(binary_codec.decode(binary_codec.encode(found))) == _comparable(found)
 
 
 def _comparable(found: Answer) -> Mapping[tuple[int, int, str], str]:
@@ -233,22 +235,22 @@ def answer_bytes(data: bytes) -> None:
     else:
         to_json(found)
     try:
-        found = binary.decode(data)
+        found = binary_codec.decode(data)
     except InvalidInput:
         return
     assert sum(len(one.data) for row in found.rows for one in row if one.data is not None) <= len(data)
-    assert _comparable(binary.decode(binary.encode(found))) == _comparable(found)
+    assert _comparable(binary_codec.decode(binary_codec.encode(found))) == _comparable(found)
 
 
 def snapshot(data: bytes) -> None:
     """A damaged chunk is an error of that chunk alone, and all bytes are accounted for."""
     pieces = [*data.split(SEPARATOR), b"", b"", b""]
-    keys = snapshotformat.Keys(bytes(snapshotformat.DIGEST_BYTES), zlib.compress(pieces[1]))
-    whole = snapshotformat.chunk_record(
+    keys = snapshot_format.Keys(bytes(snapshot_format.DIGEST_BYTES), zlib.compress(pieces[1]))
+    whole = snapshot_format.chunk_record(
         1, rows=pieces[1].count(b"\n") + 1, timestep_s=60, start_s=0, keys=keys,
         times=zlib.compress(pieces[2]), payload=pieces[3],
     )  # fmt: skip
-    header = snapshotformat.file_header(60, 0, slots=64, chunk_rows=1024, chunks=1)
+    header = snapshot_format.file_header(60, 0, slots=64, chunk_rows=1024, chunks=1)
     for content in (data, header + pieces[0] + whole + pieces[0]):
 
         def read(offset: int, length: int, content: bytes = content) -> bytes:
@@ -256,24 +258,24 @@ def snapshot(data: bytes) -> None:
 
         damage = Damage()
         try:
-            entries = list(snapshotformat.read_entries(read, len(content), damage))
+            entries = list(snapshot_format.read_entries(read, len(content), damage))
         except UnknownVersionError:
             continue
         chunk_bytes = sum(entry.end - entry.offset for entry in entries)
         assert damage.skipped_bytes + chunk_bytes <= len(content)
         for entry in entries:
             for part in (
-                snapshotformat.read_keys,
-                snapshotformat.read_times,
-                snapshotformat.read_payload,
-                snapshotformat.read_record,
+                snapshot_format.read_keys,
+                snapshot_format.read_times,
+                snapshot_format.read_payload,
+                snapshot_format.read_record,
             ):
                 try:
                     found = part(read, entry)
-                except snapshotformat.DamagedChunkError:
+                except snapshot_format.DamagedChunkError:
                     continue
-                assert len(found) == entry.rows or part not in {snapshotformat.read_keys, snapshotformat.read_times}
-        if content is not data and snapshotformat.MARKER not in pieces[0]:  # a cut chunk takes the next one along
+                assert len(found) == entry.rows or part not in {snapshot_format.read_keys, snapshot_format.read_times}
+        if content is not data and snapshot_format.MARKER not in pieces[0]:  # a cut chunk takes the next one along
             assert whole in [read(entry.offset, entry.end - entry.offset) for entry in entries]
 
 
@@ -285,16 +287,16 @@ def restore(data: bytes) -> None:
     matrix = np.full((min(rows, 1024), WINDOW_SLOTS), np.nan, np.float32)
     matrix.reshape(-1)[: len(samples)] = samples[: matrix.size]
     start_s = RECEIVED_S // (60 * WINDOW_SLOTS) * (60 * WINDOW_SLOTS)
-    chunk = snapshotformat.chunk_record(
+    chunk = snapshot_format.chunk_record(
         len(times) % 3,
         rows=rows,
         timestep_s=60,
         start_s=start_s,
-        keys=snapshotformat.Keys(bytes(snapshotformat.DIGEST_BYTES), zlib.compress(keys)),
+        keys=snapshot_format.Keys(bytes(snapshot_format.DIGEST_BYTES), zlib.compress(keys)),
         times=zlib.compress((times + bytes(4 * rows))[: 4 * rows]),
         payload=codec_numpy.encode(matrix) if content[:1] != b"C" else content,
     )
-    header = snapshotformat.file_header(60, start_s, slots=WINDOW_SLOTS, chunk_rows=1024, chunks=1)
+    header = snapshot_format.file_header(60, start_s, slots=WINDOW_SLOTS, chunk_rows=1024, chunks=1)
     with tempfile.TemporaryDirectory(dir=_MEMORY if Path(_MEMORY).is_dir() else None) as folder:
         Path(folder, "000000000001.wal").write_bytes(_framed(segment))
         Path(folder, "windows").mkdir()

@@ -1,0 +1,102 @@
+"""One look at this node: two readings a moment apart, so that there are rates."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from typing import Callable, List, Mapping, NamedTuple
+
+from cc_agent.collectors.base import Reading
+from cc_agent.collectors.registry import make_collectors
+from cc_agent.errors import AgentError
+from cc_agent.options import CommandOptions
+from cc_agent.router import Batch, Router, router_for
+from cc_agent.sampler import Sampler, Status
+from cc_agent.settings import Configuration, configure
+from cc_agent.sinks.http import HttpSettings, make_sender
+from cc_agent.sinks.registry import SinkDescription
+
+PAUSE_S = 0.2
+
+
+class Look(NamedTuple):
+    """What the node shows now, and how its collectors did."""
+
+    readings: List[Reading]
+    time_s: int
+    statuses: List[Status]
+
+
+def look(configuration: Configuration, *, root: Path = Path("/"), sleep: Callable[[float], None] = time.sleep) -> Look:
+    """The readings of all collectors, with rates over the last fifth of a second."""
+    sampler = Sampler(make_collectors(configuration.settings.collectors, root))
+    try:
+        sampler.sample(int(time.time()), configuration.interval_s)
+        sleep(PAUSE_S)
+        time_s = int(time.time())
+        return Look(sampler.sample(time_s, configuration.interval_s), time_s, sampler.statuses)
+    finally:
+        sampler.close()
+
+
+def router_of_sink(configuration: Configuration, sink: SinkDescription) -> Router:
+    """The router of a configuration with the rules of one of its sinks."""
+    own = [processor for processor in sink.settings.processors(sink.name) if processor]
+    return router_for(
+        configuration.settings.router, hostname=configuration.hostname, cluster=configuration.cluster, more=own
+    )
+
+
+def router_of(configuration: Configuration) -> Router:
+    """The router of a configuration, without rules of sinks."""
+    return router_for(configuration.settings.router, hostname=configuration.hostname, cluster=configuration.cluster)
+
+
+def once(options: CommandOptions, environment: Mapping[str, str]) -> int:
+    """Print one set of samples, or send it if --url is given; the exit status. Raises CockpitError.
+
+    1 when the server took the samples and does not want some of them.
+    """
+    configuration = configure(options, environment)
+    for warning in configuration.warnings:
+        sys.stderr.write(f"cc-agent: warning: {warning}\n")
+    router = router_of(configuration)
+    seen = look(configuration)
+    for status in seen.statuses:
+        if status.problem:
+            sys.stderr.write(f"cc-agent: {status.name} is not available: {status.problem}\n")
+    batch = router.encode(seen.readings, seen.time_s)
+    if options.url:
+        sent = _send(configuration, batch)
+        sys.stdout.write(sent.summary + "\n")
+        for text in sent.unwanted:
+            sys.stderr.write(f"cc-agent: the server does not want all of them: {text}\n")
+        return 1 if sent.unwanted else 0
+    sys.stdout.write(batch.lines.decode())
+    return 0
+
+
+class _Sent(NamedTuple):
+    summary: str
+    unwanted: List[str]
+
+
+def _send(configuration: Configuration, batch: Batch) -> _Sent:
+    from cc_common.delivery.batch_split import dispatch  # noqa: PLC0415 only who sends needs it
+
+    settings = configuration.sinks[0].settings
+    if not isinstance(settings, HttpSettings):
+        raise AgentError("only sinks of type http can be sent to once")
+    sender = make_sender(settings)
+    try:
+        report = dispatch(batch.lines, sender.send)
+    finally:
+        sender.close()
+    refused = report.rejected + report.dropped_lines
+    if report.rest:
+        raise AgentError(f"not sent to {sender.peer}: {report.outcome.message}")
+    if refused:
+        reasons = [*report.errors, *(reason for _, reason in report.poison), "no reason given"]
+        raise AgentError(f"{sender.peer} refused {refused} of {batch.samples} samples: {reasons[0]}")
+    return _Sent(f"sent {batch.samples} samples to {sender.peer}", report.unwanted)

@@ -1,0 +1,161 @@
+"""data.json of an archived job, to and from JobData.
+
+Written by hand and not by a JSON library: other readers and their checks rely on exactly two decimals.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import orjson
+
+from cc_backend.archive.json_text import parse_json, quoted, raise_first
+from cc_backend.archive.rounding import fixed2, fixed2_array, narrow
+from cc_backend.archive.statistics import series_statistics
+from cc_backend.clusters.faults import Findings, Part, is_number, shown
+from cc_backend.clusters.unit_json import unit_from_document, unit_to_document
+from cc_backend.errors import ArchiveError
+from cc_backend.model import JobData, JobMetric, Scope, Series, Statistic, StatisticsSeries, Unit
+
+
+def data_to_bytes(data: JobData) -> bytes:
+    """The data.json of a job; samples with two decimals, gaps as null, statistics made where a series has none."""
+    metrics = (f"{quoted(name)}:{{{','.join(_scopes_to_text(by_scope))}}}" for name, by_scope in sorted(data.items()))
+    return f"{{{','.join(metrics)}}}\n".encode()
+
+
+def metric_to_bytes(metric: JobMetric) -> bytes:
+    """One metric at one scope, as it stands inside data.json and in the answers of the API."""
+    return _metric_to_text(metric).encode()
+
+
+def data_from_bytes(raw: bytes, *, source: str) -> JobData:
+    """The samples of a data.json; raises ArchiveError that names `source` and the place that is wrong.
+
+    Series without statistics get them, a node's series lose the ids that some writers gave them, and ids that are
+    there twice on one host are replaced by the places of the series, which is what those writers meant.
+    """
+    document = parse_json(raw, source)
+    if not isinstance(document, Mapping):
+        raise ArchiveError(f"{source}: must be an object, not {shown(document)}")
+    part = Part(document, "", Findings())
+    data: JobData = {}
+    for name, scopes in document.items():
+        if not isinstance(scopes, Mapping):
+            part.findings.error(name, f"must be an object of scopes, not {shown(scopes)}")
+            continue
+        known = ((Scope(scope), metric) for scope, metric in scopes.items() if scope in set(Scope))
+        data[name] = {
+            scope: _read_metric(Part(metric, f"{name}.{scope}", part.findings), scope)
+            for scope, metric in known
+            if isinstance(metric, Mapping)
+        }
+    raise_first(part.findings, source)
+    return data
+
+
+def _scopes_to_text(by_scope: Mapping[Scope, JobMetric]) -> Iterable[str]:
+    return (f"{quoted(scope.value)}:{_metric_to_text(metric)}" for scope, metric in sorted(by_scope.items()))
+
+
+def _metric_to_text(metric: JobMetric) -> str:
+    unit = orjson.dumps(unit_to_document(metric.unit)).decode()
+    series = ",".join(_series_to_text(one) for one in metric.series)
+    over_time = metric.statistics_series
+    more = "" if over_time is None else f',"statisticsSeries":{_statistics_series_to_text(over_time)}'
+    return f'{{"unit":{unit},"timestep":{metric.timestep_s},"series":[{series}]{more}}}'
+
+
+def _series_to_text(series: Series) -> str:
+    statistics = series.statistics or series_statistics(series.data)
+    identity = "" if series.id is None else f',"id":{quoted(series.id)}'
+    values = (statistics.min, statistics.avg, statistics.max)
+    # As other writers do: one value that is unknown makes all three zero.
+    known = values if np.isfinite(values).all() else (0.0, 0.0, 0.0)
+    least, mean, most = map(fixed2, known)
+    return (
+        f'{{"hostname":{quoted(series.hostname)}{identity},'
+        f'"statistics":{{"min":{least},"avg":{mean},"max":{most}}},'
+        f'"data":{fixed2_array(narrow(series.data))}}}'
+    )
+
+
+def _statistics_series_to_text(series: StatisticsSeries) -> str:
+    arrays = {"mean": series.mean, "median": series.median, "min": series.min, "max": series.max}
+    texts = (f'"{key}":{"null" if values is None else fixed2_array(values)}' for key, values in arrays.items())
+    return f"{{{','.join(texts)}}}"
+
+
+def _read_metric(part: Part, scope: Scope) -> JobMetric:
+    if not part.has("timestep"):
+        part.findings.error(part.at("timestep"), "is missing")
+    series = [_read_series(one, scope) for one in part.objects("series")]
+    _repair_ids(series)
+    over_time = part.get("statisticsSeries")
+    return JobMetric(
+        unit=unit_from_document(part.get("unit")) or Unit(""),
+        timestep_s=part.integer("timestep", minimum=1, default=60),
+        series=series,
+        statistics_series=(
+            _read_statistics_series(Part(over_time, part.at("statisticsSeries"), part.findings))
+            if isinstance(over_time, Mapping)
+            else None
+        ),
+    )
+
+
+def _read_series(part: Part, scope: Scope) -> Series:
+    data = narrow(_read_samples(part, "data"))
+    identity = part.get("id")
+    return Series(
+        hostname=part.text("hostname", needed=True),
+        data=data,
+        id=None if scope is Scope.NODE or identity in (None, "") else str(identity),
+        statistics=_read_statistics(part.get("statistics")) or series_statistics(data),
+    )
+
+
+def _read_statistics(told: object) -> Statistic | None:
+    if not isinstance(told, Mapping):
+        return None
+    values: list[Any] = [told.get(key) for key in ("min", "avg", "max")]
+    return Statistic(*map(float, values)) if all(map(is_number, values)) else None
+
+
+def _repair_ids(series: Iterable[Series]) -> None:
+    by_host: dict[str, list[Series]] = {}
+    for one in series:
+        by_host.setdefault(one.hostname, []).append(one)
+    for group in by_host.values():
+        ids = [one.id for one in group if one.id is not None]
+        if len(set(ids)) != len(ids):
+            for place, one in enumerate(group):
+                one.id = str(place)
+
+
+def _read_statistics_series(part: Part) -> StatisticsSeries:
+    mean, median = (_read_samples(part, key) if part.has(key) else None for key in ("mean", "median"))
+    least, most = _read_samples(part, "min"), _read_samples(part, "max")
+    length = max(len(values) for values in (least, most, mean, median) if values is not None)
+    gap = np.full(length, np.nan)
+    return StatisticsSeries(
+        min=least if part.has("min") else gap, mean=mean, median=median, max=most if part.has("max") else gap
+    )
+
+
+def _read_samples(part: Part, key: str) -> npt.NDArray[np.float64]:
+    """An array of numbers and nulls as doubles; absent or null is empty."""
+    values = part.get(key)
+    if isinstance(values, list):
+        try:
+            # NumPy reads None as NaN.
+            samples = np.array(values, dtype=np.float64)
+        except (TypeError, ValueError, OverflowError):
+            samples = np.zeros((0, 0))
+        if samples.ndim == 1:
+            return samples
+    elif values is None:
+        return np.zeros(0)
+    part.findings.error(part.at(key), f"must be an array of numbers and nulls, not {shown(values)}")
+    return np.zeros(0)

@@ -1,0 +1,375 @@
+"""The job archive as a tree of files, version 3.
+
+    <root>/version.txt
+    <root>/<cluster>/cluster.json
+    <root>/<cluster>/<jobId div 1000>/<jobId mod 1000, three digits>/<startTime>/meta.json
+                                                                                 data.json or data.json.gz
+
+A job is in the archive when its meta.json is: that is written last.
+"""
+
+import gzip
+import logging
+import os
+import re
+import shutil
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import orjson
+
+from cc_backend.archive.data_json import data_from_bytes, data_to_bytes
+from cc_backend.archive.folders import RETRY_AFTER_S, ArchiveFolders
+from cc_backend.archive.json_text import parse_json
+from cc_backend.archive.meta_json import job_from_bytes, job_to_bytes
+from cc_backend.clusters.load import is_cluster_name, parse_cluster
+from cc_backend.errors import ArchiveAway, ArchiveError, InvalidInput, NotFound
+from cc_backend.model import Job, JobData, JobKey
+from cc_backend.runtime.atomic_files import make_directories, remove_file, remove_leftovers, write_atomically
+
+VERSION = 3
+
+logger = logging.getLogger(__name__)
+
+_PLAIN, _PACKED, _META = "data.json", "data.json.gz", "meta.json"
+# Shorter documents stay plain: all readers of version 3 draw the line here.
+_LARGEST_PLAIN_BYTES = 2000
+_LARGEST_META_BYTES = 64 << 20
+_LARGEST_DATA_BYTES = 4 << 30
+_BLOCK_BYTES = 1 << 20
+_GZIP_LEVEL = 6
+_LVL1, _LVL2, _START = (re.compile(pattern) for pattern in ("0|[1-9][0-9]*", "[0-9]{3}", "0|[1-9][0-9]*"))
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterSize:
+    """How much an archive holds of one cluster; times are Unix seconds, 0 without jobs."""
+
+    jobs: int
+    first_start: int
+    last_start: int
+    size_bytes: int
+
+
+def log_damage(error: ArchiveError) -> None:
+    """What `iterate` does with a damaged job if nothing else is asked for: one line in the log."""
+    logger.warning("damaged entry in the archive: %s", error)
+
+
+class FileArchive:
+    """An existing archive below a folder; raises ArchiveError if there is none or its version is not 3."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._fault = ""
+        self._write_failed = False
+        self.folders = ArchiveFolders(root)
+        self._check_version()
+
+    @classmethod
+    def create(cls, root: Path) -> Self:
+        """The archive below a folder, made if the folder is missing or empty but for hidden files.
+
+        Raises ArchiveError if something else is in there, or an archive of another version.
+        """
+        version = root / "version.txt"
+        try:
+            make_directories(root)
+            if not version.exists():
+                if any(not path.name.startswith(".") for path in root.iterdir()):
+                    raise ArchiveError(f"{root}: is neither empty nor a job archive: it has no version.txt")
+                write_atomically(version, f"{VERSION}\n".encode())
+        except OSError as error:
+            raise ArchiveError(f"{root}: no archive can be made: {error.strerror}") from error
+        return cls(root)
+
+    def look(self) -> None:
+        """Take note of whether the folder is still there, and may be read and written; cheap enough for each second."""
+        try:
+            self._check_version()
+        except ArchiveError as error:
+            found = str(error)
+        else:
+            may_use = os.access(self.root, os.R_OK | os.W_OK | os.X_OK)
+            found = "" if may_use else f"{self.root}: may not be read and written any more"
+            self.folders.look()
+        if not found and self._write_failed:
+            found = self._try_writing()
+        if found and not self._fault:
+            logger.error("the job archive cannot be used: %s", found)
+        elif self._fault and not found:
+            logger.warning("the job archive in %s can be used again", self.root)
+        self._fault = found
+
+    def faults(self) -> list[str]:
+        """What was wrong at the last look, without paths."""
+        if self._write_failed:
+            return ["the job archive cannot be written: make room on its file system, or see what the log says"]
+        advice = "put its folder back as it was, with the rights of the server's account"
+        return [f"the job archive cannot be used: {advice}"] if self._fault else self.folders.faults()
+
+    def _try_writing(self) -> str:
+        """What keeps the archive from being written, empty if nothing does any more."""
+        trial = self.root / ".trial.tmp"
+        try:
+            write_atomically(trial, bytes(_BLOCK_BYTES))
+            remove_file(trial)
+        except ArchiveError as error:
+            return str(error)
+        self._write_failed = False
+        return ""
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Takes note of a write that failed."""
+        try:
+            yield
+        except ArchiveError as error:
+            self._write_failed = not isinstance(error, ArchiveAway)
+            raise
+
+    def demand_root(self) -> None:
+        """Return if the archive is there at all: one that was moved away or unmounted must not be made anew.
+
+        Raises:
+            ArchiveAway: its folder is not there, or not an archive any more.
+        """
+        if not os.path.isfile(self.root / "version.txt"):  # noqa: PTH113 - Path.is_file raises where it may not look
+            raise ArchiveAway(
+                "the job archive cannot be used now: its folder is not there", retry_after_s=RETRY_AFTER_S
+            )
+
+    def demand_place(self, key: JobKey) -> None:
+        """Return if a job can have its place in the archive.
+
+        Raises:
+            ArchiveAway: the archive, or a folder of it in which there are jobs, was moved away or unmounted.
+        """
+        self.demand_root()
+        self.folders.demand(key)
+
+    def exists(self, key: JobKey) -> bool:
+        """Whether the archive has this job; raises InvalidInput for a key that no job can have."""
+        return (self.job_directory(key) / _META).is_file()
+
+    def store(self, job: Job, data: JobData) -> None:
+        """Write a job: samples first, then metadata; whatever interrupts that leaves no mixture of old and new.
+
+        Raises ArchiveError that names the file and the reason, such as a full disk, and as `demand_place`.
+        """
+        content = data_to_bytes(data)
+        with self._writing():
+            self._store(job, content)
+        self.folders.has_jobs(job.cluster)
+
+    def _store(self, job: Job, content: bytes) -> None:
+        directory = self._prepared_directory(job)
+        plain, packed = directory / _PLAIN, directory / _PACKED
+        # Readers prefer the packed file: once there, only a packed one can take its place in one step.
+        if len(content) > _LARGEST_PLAIN_BYTES or packed.exists():
+            write_atomically(packed, gzip.compress(content, _GZIP_LEVEL, mtime=0))
+            write_atomically(directory / _META, job_to_bytes(job))
+            remove_file(plain)
+        else:
+            write_atomically(plain, content)
+            write_atomically(directory / _META, job_to_bytes(job))
+
+    def store_job(self, job: Job) -> None:
+        """Write only the metadata of a job, for example after its tags changed."""
+        with self._writing():
+            write_atomically(self._prepared_directory(job) / _META, job_to_bytes(job))
+
+    def load_job(self, key: JobKey) -> Job:
+        """The metadata of a job; raises ArchiveError if it is missing, damaged, or that of another job."""
+        path = self.job_directory(key) / _META
+        with _about(key):
+            job = job_from_bytes(self._read(path, _LARGEST_META_BYTES, key), source=str(path))
+            if (job.cluster, job.job_id, job.start_time) != (key.cluster, key.job_id, key.start_time):
+                raise ArchiveError(f"{path}: describes job {job.job_id} of {job.cluster!r}, started {job.start_time}")
+        return job
+
+    def load_data(self, key: JobKey) -> JobData:
+        """The samples of a job; raises ArchiveError if they are missing or damaged."""
+        directory = self.job_directory(key)
+        path = directory / _PACKED
+        if not path.exists():
+            path = directory / _PLAIN
+        with _about(key):
+            return data_from_bytes(self._read(path, _LARGEST_DATA_BYTES, key), source=str(path))
+
+    def iterate(self, cluster: str = "", *, report: Callable[[ArchiveError], None] = log_damage) -> Iterator[Job]:
+        """The metadata of all jobs, or of one cluster's, ordered by cluster, id and start.
+
+        A damaged job is handed to `report` as an error and left out.
+        """
+        for key in self.job_keys(cluster):
+            try:
+                yield self.load_job(key)
+            except ArchiveError as error:
+                report(error)
+
+    def job_keys(self, cluster: str = "") -> Iterator[JobKey]:
+        """The keys of all jobs by their folders, or of one cluster's, ordered by cluster, id and start."""
+        for name in [cluster] if cluster else self.clusters():
+            for lvl1 in _numbered(self._cluster_directory(name), _LVL1):
+                for lvl2 in _numbered(lvl1, _LVL2):
+                    for start in _numbered(lvl2, _START):
+                        yield JobKey(name, int(lvl1.name) * 1000 + int(lvl2.name), int(start.name))
+
+    def clusters(self) -> list[str]:
+        """The names of the clusters: folders, except hidden ones and those that no cluster can be called."""
+        try:
+            names = [path.name for path in self.root.iterdir() if path.is_dir()]
+        except OSError as error:
+            raise ArchiveError(f"{self.root}: cannot be listed: {error.strerror}") from error
+        return sorted(name for name in names if is_cluster_name(name))
+
+    def load_cluster(self, name: str) -> dict[str, Any]:
+        """The cluster.json of a cluster as it stands; raises ArchiveError if it is missing or no JSON object."""
+        path = self._cluster_directory(name) / "cluster.json"
+        document = parse_json(_read(path, _LARGEST_META_BYTES), str(path))
+        if not isinstance(document, dict):
+            raise ArchiveError(f"{path}: must be an object")
+        return document
+
+    def store_cluster(self, document: Mapping[str, Any]) -> None:
+        """Write a cluster.json as it is given; raises InvalidInput if it describes none, and as `demand_place`."""
+        cluster, _ = parse_cluster(document, source="cluster.json")
+        directory = self._cluster_directory(cluster.name)
+        self.folders.demand_cluster(cluster.name)
+        self._make(directory)
+        content = orjson.dumps(document, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+        write_atomically(directory / "cluster.json", content)
+
+    def remove_cluster(self, name: str) -> None:
+        """Remove the cluster.json of a cluster; its jobs stay, and its folder if there are any.
+
+        Raises:
+            NotFound: there is no such cluster.
+            ArchiveError: the file cannot be removed.
+        """
+        directory = self._cluster_directory(name)
+        try:
+            (directory / "cluster.json").unlink()
+            if not any(directory.iterdir()):
+                directory.rmdir()
+        except FileNotFoundError as error:
+            raise NotFound(f"there is no cluster '{name}'") from error
+        except OSError as error:
+            raise ArchiveError(f"{directory}: cannot be removed: {error.strerror}") from error
+
+    def remove(self, key: JobKey) -> None:
+        """Remove a job, metadata first, so that what is left after an interruption counts as no job."""
+        directory = self.job_directory(key)
+        remove_file(directory / _META)
+        try:
+            if directory.is_dir():
+                shutil.rmtree(directory)
+            if directory.parent.is_dir() and not any(directory.parent.iterdir()):
+                directory.parent.rmdir()
+        except OSError as error:
+            raise ArchiveError(f"{directory}: cannot be removed: {error.strerror}") from error
+
+    def size_bytes(self, key: JobKey) -> int:
+        """The sizes of a job's files together, 0 if it is not there."""
+        directory = self.job_directory(key)
+        return sum(path.stat().st_size for path in directory.iterdir()) if directory.is_dir() else 0
+
+    def cluster_size(self, cluster: str) -> ClusterSize:
+        """How many jobs of a cluster there are, from when to when, and what they take."""
+        keys = list(self.job_keys(cluster))
+        starts = [key.start_time for key in keys] or [0]
+        return ClusterSize(len(keys), min(starts), max(starts), sum(map(self.size_bytes, keys)))
+
+    def job_directory(self, key: JobKey) -> Path:
+        """The folder of a job, which need not exist; raises InvalidInput for a key that no job can have."""
+        job_id, start_time = _plain_number(key.job_id, "jobId"), _plain_number(key.start_time, "startTime")
+        lvl1, lvl2 = divmod(job_id, 1000)
+        return self._cluster_directory(key.cluster) / str(lvl1) / f"{lvl2:03d}" / str(start_time)
+
+    def _cluster_directory(self, name: str) -> Path:
+        if not is_cluster_name(name):
+            raise InvalidInput(f"cluster: {name[:60]!r} is no name of a cluster")
+        return self.root / name
+
+    def _prepared_directory(self, job: Job) -> Path:
+        key = JobKey(job.cluster, job.job_id, job.start_time)
+        directory = self.job_directory(key)
+        self.demand_place(key)
+        self._make(directory)
+        return directory
+
+    def _make(self, directory: Path) -> None:
+        self.demand_root()
+        try:
+            make_directories(directory)
+            remove_leftovers(directory)
+        except OSError as error:
+            raise ArchiveError(f"{directory}: cannot be made: {error.strerror}") from error
+
+    def _read(self, path: Path, limit_bytes: int, key: JobKey) -> bytes:
+        try:
+            return _read(path, limit_bytes)
+        except ArchiveError:
+            self.demand_place(key)
+            raise
+
+    def _check_version(self) -> None:
+        path = self.root / "version.txt"
+        try:
+            text = path.read_text(encoding="ascii")
+        except FileNotFoundError as error:
+            what = "is no job archive, it has no version.txt" if self.root.is_dir() else "there is no such folder"
+            message = f"{self.root}: {what}; correct archive.path, or make one with `cc-backend init`"
+            raise ArchiveError(message) from error
+        except (OSError, UnicodeDecodeError) as error:
+            raise ArchiveError(f"{path}: cannot be read: {error}") from error
+        version = text.removesuffix("\n")
+        if version != str(VERSION):
+            raise ArchiveError(f"{path}: the archive has version {version[:20]!r}, this program reads {VERSION} only")
+
+
+@contextmanager
+def _about(key: JobKey) -> Iterator[None]:
+    """Errors that show whose archive it is that cannot be read."""
+    try:
+        yield
+    except ArchiveError as error:
+        error.subject = f"the archive of job {key.job_id} of {key.cluster}, started {key.start_time},"
+        raise
+
+
+def _plain_number(value: object, name: str) -> int:
+    """The value if it is a whole number from 0; a path is made of nothing else."""
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        raise InvalidInput(f"{name}: must be a whole number from 0, not {str(value)[:60]!r}")
+    return value
+
+
+def _numbered(directory: Path, name: re.Pattern[str]) -> list[Path]:
+    try:
+        found = [path for path in directory.iterdir() if name.fullmatch(path.name) and path.is_dir()]
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise ArchiveError(f"{directory}: cannot be listed: {error.strerror}") from error
+    return sorted(found, key=lambda path: int(path.name))
+
+
+def _read(path: Path, limit_bytes: int) -> bytes:
+    """The content of a file, unpacked if it is packed; more than the limit is no job but an accident."""
+    content = bytearray()
+    try:
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+            while len(content) <= limit_bytes and (block := file.read(_BLOCK_BYTES)):
+                content += block
+    except (OSError, EOFError, zlib.error) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else error
+        raise ArchiveError(f"{path}: cannot be read: {reason}") from error
+    if len(content) > limit_bytes:
+        raise ArchiveError(f"{path}: is larger than {limit_bytes >> 20} MiB")
+    return bytes(content)

@@ -1,0 +1,226 @@
+"""meta.json of an archived job, to and from a Job.
+
+Written as every reader of version 3 expects; read with patience for what older and other writers left.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import orjson
+
+from cc_backend.archive import gaps_json
+from cc_backend.archive.json_text import encodable, parse_json, raise_first
+from cc_backend.clusters.faults import Findings, Part, is_number, shown
+from cc_backend.clusters.unit_json import unit_from_document, unit_to_document
+from cc_backend.errors import ArchiveError
+from cc_backend.model import Job, JobState, MetricStatistic, MonitoringStatus, Resource, Tag, Unit
+
+# What the key `exclusive` meant up to version 2 of the archive.
+_EXCLUSIVE = {0: "multi_user", 1: "none", 2: "single_user"}
+_SHARED = frozenset(_EXCLUSIVE.values())
+# Wire key -> attribute, of the numbers that are left out where they are zero.
+_OPTIONAL_INTEGERS = {
+    "arrayJobId": "array_job_id",
+    "walltime": "walltime",
+    "requestedMemory": "requested_memory",
+    "submitTime": "submit_time",
+    "smt": "smt",
+    "numAcc": "num_acc",
+    "numHwthreads": "num_hwthreads",
+}
+
+
+def job_to_document(job: Job) -> dict[str, Any]:
+    """The meta.json of a job. As it stands in an archive, its monitoring status is always that of an archived job."""
+    partition = {"partition": job.partition} if job.partition else {}
+    tags = {"tags": [_tag_to_document(tag) for tag in job.tags]} if job.tags else {}
+    numbers = {key: getattr(job, name) for key, name in _OPTIONAL_INTEGERS.items()}
+    return {
+        "cluster": job.cluster,
+        "subCluster": job.sub_cluster,
+        **partition,
+        "project": job.project,
+        "user": job.user,
+        "shared": job.shared,
+        "jobState": job.state.value,
+        **tags,
+        "resources": [_resource_to_document(resource) for resource in job.resources],
+        "energyFootprint": _numbers_to_document(job.energy_footprint),
+        "footprint": _numbers_to_document(job.footprint),
+        "metaData": None if job.meta_data is None else dict(sorted(job.meta_data.items())),
+        "concurrentJobs": {"items": None, "count": 0},
+        "energy": _finite(job.energy),
+        "jobId": job.job_id,
+        "duration": job.duration,
+        "monitoringStatus": MonitoringStatus.ARCHIVED,
+        **{key: value for key, value in numbers.items() if value},
+        "numNodes": job.num_nodes,
+        "statistics": {
+            name: {
+                "unit": unit_to_document(statistic.unit),
+                "avg": _finite(statistic.avg),
+                "min": _finite(statistic.min),
+                "max": _finite(statistic.max),
+            }
+            for name, statistic in sorted((job.statistics or {}).items())
+        },
+        "startTime": job.start_time,
+        **({gaps_json.KEY: gaps_json.absences_to_document(job.absences)} if job.absences else {}),
+    }
+
+
+def job_to_bytes(job: Job) -> bytes:
+    """The meta.json of a job as it stands in its file."""
+    document = job_to_document(job)
+    try:
+        return orjson.dumps(document, option=orjson.OPT_APPEND_NEWLINE)
+    except orjson.JSONEncodeError:
+        # A job script may hold half a surrogate pair, which no UTF-8 file can: it becomes a question mark.
+        return orjson.dumps(encodable(document), option=orjson.OPT_APPEND_NEWLINE)
+
+
+def job_from_bytes(raw: bytes, *, source: str) -> Job:
+    """The job of a meta.json; raises ArchiveError that names `source` and what is wrong."""
+    return job_from_document(parse_json(raw, source), source=source)
+
+
+def job_from_document(document: object, *, source: str) -> Job:
+    """The job of a meta.json, as archived, whatever status its writer left in it; unknown keys are ignored.
+
+    Raises ArchiveError that names `source` and the first field that is wrong or needed and missing.
+    """
+    if not isinstance(document, Mapping):
+        raise ArchiveError(f"{source}: must be an object, not {shown(document)}")
+    part = Part(document, "", Findings())
+    start_time = _needed_integer(part, "startTime")
+    resources = tuple(_read_resource(resource) for resource in part.objects("resources"))
+    duration = part.integer("stopTime", default=start_time) - start_time
+    optional: dict[str, Any] = {name: part.integer(key, default=0) for key, name in _OPTIONAL_INTEGERS.items()}
+    job = Job(
+        job_id=_needed_integer(part, "jobId"),
+        cluster=part.text("cluster", needed=True),
+        user=part.text("user"),
+        project=part.text("project"),
+        start_time=start_time,
+        resources=resources,
+        num_nodes=part.integer("numNodes", default=len(resources)),
+        sub_cluster=part.text("subCluster"),
+        partition=part.text("partition"),
+        shared=_read_shared(part),
+        duration=part.integer("duration", default=max(duration, 0)),
+        state=_read_state(part),
+        monitoring_status=MonitoringStatus.ARCHIVED,
+        meta_data=_read_meta_data(part),
+        tags=tuple(_read_tag(tag) for tag in part.objects("tags")),
+        footprint=_read_numbers(part, "footprint"),
+        energy=part.number("energy"),
+        energy_footprint=_read_numbers(part, "energyFootprint"),
+        statistics=_read_job_statistics(part),
+        absences=gaps_json.absences_from_document(document.get(gaps_json.KEY)),
+        judgement=None,
+        **optional,
+    )
+    raise_first(part.findings, source)
+    return job
+
+
+def _finite(value: float) -> float:
+    return value if np.isfinite(value) else 0.0
+
+
+def _numbers_to_document(numbers: Mapping[str, float] | None) -> dict[str, float] | None:
+    if numbers is None:
+        return None
+    return {key: value for key, value in sorted(numbers.items()) if np.isfinite(value)}
+
+
+def _tag_to_document(tag: Tag) -> dict[str, Any]:
+    return {"type": tag.type, "name": tag.name, "scope": tag.scope, "id": tag.id}
+
+
+def _resource_to_document(resource: Resource) -> dict[str, Any]:
+    document: dict[str, Any] = {"hostname": resource.hostname}
+    if resource.hwthreads:
+        document["hwthreads"] = list(resource.hwthreads)
+    if resource.accelerators:
+        document["accelerators"] = list(resource.accelerators)
+    if resource.configuration:
+        document["configuration"] = resource.configuration
+    return document
+
+
+def _needed_integer(part: Part, key: str) -> int:
+    if not part.has(key):
+        part.findings.error(part.at(key), "is missing")
+    return part.integer(key, minimum=0, default=0)
+
+
+def _read_shared(part: Part) -> str:
+    shared = part.text("shared")
+    if not shared:
+        return _EXCLUSIVE.get(part.integer("exclusive", default=1), "none")
+    if shared not in _SHARED:
+        part.findings.error("shared", f"must be one of {', '.join(sorted(_SHARED))}, not {shown(shared)}")
+    return shared
+
+
+def _read_state(part: Part) -> JobState:
+    text = part.text("jobState") or "completed"
+    try:
+        # Some old files write out-of-memory.
+        return JobState(text.replace("-", "_"))
+    except ValueError:
+        part.findings.error("jobState", f"is unknown: {shown(text)}")
+        return JobState.COMPLETED
+
+
+def _read_resource(part: Part) -> Resource:
+    accelerators = part.get("accelerators")
+    if accelerators is not None and not isinstance(accelerators, list):
+        part.findings.error(part.at("accelerators"), f"must be an array, not {shown(accelerators)}")
+        accelerators = None
+    return Resource(
+        hostname=part.text("hostname", needed=True),
+        hwthreads=part.integers("hwthreads"),
+        accelerators=tuple(str(accelerator) for accelerator in accelerators or ()),
+        configuration=part.text("configuration"),
+    )
+
+
+def _read_tag(part: Part) -> Tag:
+    return Tag(
+        type=part.text("type", needed=True),
+        name=part.text("name", needed=True),
+        scope=part.text("scope") or "global",
+        id=part.integer("id", default=0),
+    )
+
+
+def _read_meta_data(part: Part) -> dict[str, str] | None:
+    values = _read_object(part, "metaData")
+    return None if values is None else {key: str(value) for key, value in values.items() if value is not None}
+
+
+def _read_numbers(part: Part, key: str) -> dict[str, float] | None:
+    values = _read_object(part, key)
+    return None if values is None else {name: float(value) for name, value in values.items() if is_number(value)}
+
+
+def _read_object(part: Part, key: str) -> Mapping[str, Any] | None:
+    value = part.get(key)
+    if value is not None and not isinstance(value, Mapping):
+        part.findings.error(part.at(key), f"must be an object, not {shown(value)}")
+        return None
+    return value
+
+
+def _read_job_statistics(part: Part) -> dict[str, MetricStatistic]:
+    statistics = {}
+    for name, value in (_read_object(part, "statistics") or {}).items():
+        # The schema also knows an array of file systems here, which nobody writes.
+        if isinstance(value, Mapping):
+            inner = Part(value, f"statistics.{name}", part.findings)
+            unit = unit_from_document(value.get("unit")) or Unit("")
+            statistics[name] = MetricStatistic(unit, inner.number("min"), inner.number("avg"), inner.number("max"))
+    return statistics

@@ -1,0 +1,60 @@
+"""Browsers that have logged in before: a random secret in a long-lived cookie, and a row that only knows its hash.
+
+The cookie logs nobody in. It gives its browser tries of its own at the password of its account, so that strangers
+who use up the tries of the account do not lock its owner out.
+"""
+
+import hashlib
+import secrets
+
+from cc_backend.auth.tables import KnownBrowserRow
+from cc_backend.db.database import Database
+from cc_backend.db.fields import whole_number
+
+MAX_BROWSERS = 20
+"""Of one account; the one that was used longest ago is forgotten."""
+_SECRET_BYTES = 32
+_LONGEST_COOKIE = 128
+
+
+class KnownBrowsers:
+    """The browsers in the database, by account. A row goes with its account, and when its password is set anew."""
+
+    max_age_s = 365 * 86400
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def recognise(self, cookie: str, user: str, now_s: float) -> str:
+        """A name for the browser if it has logged in to this account within a year, else nothing."""
+        if not cookie or len(cookie) > _LONGEST_COOKIE or not cookie.isascii():
+            return ""
+        secret_hash = _hash(cookie)
+        row = self._database.first_row(
+            "SELECT used_s FROM known_browser WHERE secret_hash = ? AND user_id = ?", secret_hash, user
+        )
+        return secret_hash if row is not None and now_s - whole_number(row[0]) < self.max_age_s else ""
+
+    def remember(self, cookie: str, user: str, now_s: float) -> str:
+        """The cookie of a browser that logged in just now: the one it has if that is for this account, or a new one."""
+        known = self.recognise(cookie, user, now_s)
+        value = cookie if known else secrets.token_urlsafe(_SECRET_BYTES)
+        with self._database.write():
+            if known:
+                KnownBrowserRow.update(used_s=int(now_s)).where(KnownBrowserRow.secret_hash == known).execute(
+                    self._database
+                )
+            else:
+                KnownBrowserRow.insert(secret_hash=_hash(value), user=user, used_s=int(now_s)).execute(self._database)
+                self._forget_oldest(user)
+        return value
+
+    def _forget_oldest(self, user: str) -> None:
+        mine = KnownBrowserRow.user == user
+        newest = KnownBrowserRow.select(KnownBrowserRow.secret_hash).where(mine)
+        newest = newest.order_by(KnownBrowserRow.used_s.desc(), KnownBrowserRow.secret_hash).limit(MAX_BROWSERS)
+        KnownBrowserRow.delete().where(mine, KnownBrowserRow.secret_hash.not_in(newest)).execute(self._database)
+
+
+def _hash(cookie: str) -> str:
+    return hashlib.sha256(cookie.encode("utf-8", "replace")).hexdigest()

@@ -1,0 +1,210 @@
+"""What `cluster check` says about a cluster.json: all that loading notes, and what is probably a mistake."""
+
+import difflib
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from cc_backend.clusters.faults import Finding, Findings
+from cc_backend.clusters.load import LARGEST_DOCUMENT_BYTES, read_cluster
+from cc_backend.clusters.model import Cluster, MetricConfig, SubCluster
+from cc_backend.clusters.topology import Topology
+
+# Others build file names, footprint keys and filters of metric names.
+_METRIC_NAME = re.compile(r"[A-Za-z0-9_]+")
+_SHOWN_THREADS = 5
+
+
+def check_file(path: Path) -> list[Finding]:
+    """The findings of a file; one error if it cannot be read or is no JSON."""
+    findings = Findings()
+    try:
+        with path.open("rb") as file:
+            raw = file.read(LARGEST_DOCUMENT_BYTES + 1)
+        if len(raw) > LARGEST_DOCUMENT_BYTES:
+            findings.error("", f"is larger than {LARGEST_DOCUMENT_BYTES >> 20} MiB")
+            return findings.items
+        document = orjson.loads(raw)
+    except OSError as error:
+        findings.error("", f"cannot be read: {error.strerror}")
+        return findings.items
+    except orjson.JSONDecodeError as error:
+        findings.error("", f"is no JSON, line {error.lineno}, column {error.colno}: {error.msg}")
+        return findings.items
+    return check_cluster(document)
+
+
+def check_cluster(document: Any) -> list[Finding]:
+    """The findings of a document, errors first; without an error it can be used."""
+    findings = Findings()
+    cluster = read_cluster(document, findings)
+    if cluster is not None:
+        _check_metrics(cluster, findings)
+        for sub_cluster in cluster.sub_clusters.values():
+            _check_sub_cluster(sub_cluster, findings)
+        _check_derived_keys(document, findings)
+        _check_spelling(document, findings)
+    return findings.errors + findings.warnings
+
+
+def _check_metrics(cluster: Cluster, findings: Findings) -> None:
+    for name, metric in cluster.metrics.items():
+        path = f"metric {name}"
+        if not _METRIC_NAME.fullmatch(name):
+            findings.warn(path, "filters and histograms know only names of letters, digits and underscore")
+        if not metric.aggregation and metric.scope != "node":
+            findings.warn(path, f"has no aggregation: nothing coarser than {metric.scope} can be shown")
+        _check_limits(path, metric, findings)
+    for sub_cluster in cluster.sub_clusters.values():
+        for name, metric in sub_cluster.metrics.items():
+            if metric != cluster.metrics[name]:
+                _check_limits(f"metric {name} in {sub_cluster.name}", metric, findings)
+
+
+def _check_limits(path: str, metric: MetricConfig, findings: Findings) -> None:
+    for key in ("normal", "caution", "alert"):
+        value = getattr(metric, key)
+        if value > metric.peak:
+            findings.warn(path, f"{key} {value:.15g} is above peak {metric.peak:.15g}")
+    if not metric.footprint:
+        return
+    if metric.lower_is_better and metric.caution > metric.alert:
+        findings.warn(path, "lower is better, so caution should be at most alert")
+    if not metric.lower_is_better and metric.alert > metric.caution:
+        findings.warn(path, "higher is better, so alert should be at most caution; or set lowerIsBetter")
+
+
+def _check_sub_cluster(sub_cluster: SubCluster, findings: Findings) -> None:
+    path = f"subcluster {sub_cluster.name}"
+    if not sub_cluster.metrics:
+        findings.warn(path, "has no metric left")
+    topology = sub_cluster.topology
+    _check_threads(path, topology, findings)
+    cores = sub_cluster.sockets_per_node * sub_cluster.cores_per_socket
+    for what, expected, found in (
+        ("sockets", sub_cluster.sockets_per_node, len(topology.socket)),
+        ("cores", cores, len(topology.core)),
+        ("hardware threads", cores * sub_cluster.threads_per_core, len(topology.node)),
+    ):
+        if expected != found:
+            findings.warn(path, f"should have {expected} {what} by its counts, its topology lists {found}")
+    for accelerator_id, count in Counter(topology.accelerator_ids()).items():
+        if count > 1:
+            findings.warn(path, f"accelerator {accelerator_id!r} is there {count} times")
+    for accelerator in topology.accelerators:
+        if not accelerator.type:
+            findings.warn(path, f"accelerator {accelerator.id!r} has no type")
+
+
+def _check_threads(path: str, topology: Topology, findings: Findings) -> None:
+    node = set(topology.node)
+    _warn_of_repetition(f"{path}: node", topology.node, findings)
+    parts = {"socket": topology.socket, "memoryDomain": topology.memory_domain, "core": topology.core}
+    for key, units in parts.items():
+        threads = [thread for unit in units for thread in unit]
+        _warn_of_repetition(f"{path}: {key}", threads, findings)
+        for message, wrong in (
+            ("has threads that the node does not list", set(threads) - node),
+            ("lacks threads of the node", node - set(threads) if threads else set[int]()),
+        ):
+            if wrong:
+                findings.warn(f"{path}: {key}", f"{message}: {_some(wrong)}")
+
+
+def _warn_of_repetition(path: str, threads: Sequence[int], findings: Findings) -> None:
+    repeated = [thread for thread, count in Counter(threads).items() if count > 1]
+    if repeated:
+        findings.warn(path, f"lists threads more than once: {_some(repeated)}")
+
+
+def _check_derived_keys(document: Mapping[str, Any], findings: Findings) -> None:
+    """Lists that every reader derives do not belong into a file: some readers append to them."""
+    for index, part in enumerate(document.get("subClusters") or []):
+        for key in ("metricConfig", "footprint", "energyFootprint"):
+            if isinstance(part, Mapping) and part.get(key):
+                findings.warn(f"subClusters[{index}].{key}", "is derived from metricConfig; leave it out")
+
+
+_KEYS: Mapping[str, frozenset[str]] = {
+    "": frozenset({"name", "metricConfig", "subClusters"}),
+    "metricConfig": frozenset(
+        {
+            "name",
+            "unit",
+            "scope",
+            "timestep",
+            "aggregation",
+            "peak",
+            "normal",
+            "caution",
+            "alert",
+            "footprint",
+            "energy",
+        }
+        | {"lowerIsBetter", "restrict", "subClusters"}
+    ),
+    "metricConfig.subClusters": frozenset(
+        {"name", "peak", "normal", "caution", "alert", "footprint", "energy", "lowerIsBetter", "restrict", "remove"}
+    ),
+    "subClusters": frozenset(
+        {"name", "nodes", "processorType", "socketsPerNode", "coresPerSocket", "threadsPerCore", "flopRateScalar"}
+        | {"flopRateSimd", "memoryBandwidth", "topology"}
+    ),
+    "subClusters.topology": frozenset({"node", "socket", "memoryDomain", "core", "die", "accelerators"}),
+    "subClusters.topology.accelerators": frozenset({"id", "type", "model"}),
+}
+"""The keys of each kind of object; other keys mean nothing."""
+
+_LEFT_BY_OTHERS: Mapping[str, frozenset[str]] = {
+    "": frozenset({"metricDataRepository"}),
+    "metricConfig": frozenset({"measurement"}),
+    "metricConfig.subClusters": frozenset({"unit"}),
+    "subClusters": frozenset({"numberOfNodes", "numberOfNode", "metricConfig", "footprint", "energyFootprint"}),
+}
+"""Keys that older programs wrote or that others print; they mean nothing, and are no mistake."""
+
+_PLACES: Mapping[str, str] = {
+    "": "the cluster itself",
+    "metricConfig": "an entry of metricConfig",
+    "metricConfig.subClusters": "an entry of subClusters in metricConfig",
+    "subClusters": "each entry of subClusters",
+    "subClusters.topology": "the topology of each entry of subClusters",
+    "subClusters.topology.accelerators": "an accelerator in the topology of an entry of subClusters",
+}
+
+_ALIKE = 0.75
+
+
+def _check_spelling(document: Any, findings: Findings, *, kind: str = "", path: str = "") -> None:
+    """Note keys that mean nothing, with the key that was probably meant, or the place where they belong."""
+    if isinstance(document, list):
+        for index, item in enumerate(document):
+            _check_spelling(item, findings, kind=kind, path=f"{path}[{index}]")
+    if not isinstance(document, Mapping) or kind not in _KEYS:
+        return
+    missing = {key.casefold(): key for key in _KEYS[kind] if key not in document}
+    for key, value in document.items():
+        place = f"{path}.{key}" if path else key
+        if key in _KEYS[kind]:
+            _check_spelling(value, findings, kind=f"{kind}.{key}" if kind else key, path=place)
+        elif key not in _LEFT_BY_OTHERS.get(kind, ()):
+            findings.warn(place, f"is an unknown key and ignored{_hint(key, missing)}")
+
+
+def _hint(key: str, missing: Mapping[str, str]) -> str:
+    """Where a key belongs that is unknown where it stands, or which one was probably meant; else nothing."""
+    near = difflib.get_close_matches(key.casefold(), missing, n=1, cutoff=_ALIKE)
+    if near:
+        return f"; did you mean {missing[near[0]]!r}?"
+    places = [_PLACES[kind] for kind, keys in _KEYS.items() if key.casefold() in map(str.casefold, keys)]
+    return f"; it belongs into {' or '.join(places)}" if places else ""
+
+
+def _some(threads: Iterable[int]) -> str:
+    ordered = sorted(threads)
+    text = ", ".join(map(str, ordered[:_SHOWN_THREADS]))
+    return f"{text}, ..." if len(ordered) > _SHOWN_THREADS else text

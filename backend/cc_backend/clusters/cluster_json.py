@@ -1,0 +1,133 @@
+"""A cluster as the API prints it: what was configured, with everything derived filled in."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from cc_backend.clusters.model import MetricConfig, MetricEntry, Override, Quantity, SubCluster
+from cc_backend.clusters.topology import Topology
+from cc_backend.clusters.unit_json import unit_to_document
+
+
+def cluster_document(name: str, entries: Sequence[MetricEntry], sub_clusters: Sequence[SubCluster]) -> dict[str, Any]:
+    """The document of a cluster; each subcluster carries its effective metrics, footprint and energy lists."""
+    return {
+        "name": name,
+        "metricConfig": [_entry(entry) for entry in entries],
+        "subClusters": [_sub_cluster(sub_cluster) for sub_cluster in sub_clusters],
+    }
+
+
+def without_restricted_metrics(document: Mapping[str, Any]) -> dict[str, Any]:
+    """The document of a cluster without the metrics that are for staff only."""
+    entries = [entry for entry in document["metricConfig"] if not entry["restrict"]]
+    return {
+        **document,
+        "metricConfig": [_without_restricted_overrides(entry) for entry in entries],
+        "subClusters": [_without_restricted(sub_cluster) for sub_cluster in document["subClusters"]],
+    }
+
+
+def _without_restricted_overrides(entry: Mapping[str, Any]) -> dict[str, Any]:
+    kept = [override for override in entry.get("subClusters", ()) if not override["restrict"]]
+    plain = {key: value for key, value in entry.items() if key != "subClusters"}
+    return {**plain, "subClusters": kept} if kept else plain
+
+
+def _without_restricted(sub_cluster: Mapping[str, Any]) -> dict[str, Any]:
+    restricted = {entry["name"] for entry in sub_cluster.get("metricConfig", ()) if entry["restrict"]}
+    kept: dict[str, Any] = {
+        "metricConfig": [entry for entry in sub_cluster.get("metricConfig", ()) if entry["name"] not in restricted],
+        "footprint": [name for name in sub_cluster.get("footprint", ()) if name not in restricted],
+        "energyFootprint": [name for name in sub_cluster.get("energyFootprint", ()) if name not in restricted],
+    }
+    plain = {key: value for key, value in sub_cluster.items() if key not in kept}
+    return {**plain, **{key: values for key, values in kept.items() if values}}
+
+
+def metric_document(metric: MetricConfig) -> dict[str, Any]:
+    """One metric as it holds somewhere; `footprint` is left out where it is empty."""
+    return {
+        "name": metric.name,
+        "unit": unit_to_document(metric.unit),
+        "scope": metric.scope.value,
+        "timestep": metric.timestep_s,
+        "aggregation": metric.aggregation,
+        "peak": _number(metric.peak),
+        "normal": _number(metric.normal),
+        "caution": _number(metric.caution),
+        "alert": _number(metric.alert),
+        **({"footprint": metric.footprint} if metric.footprint else {}),
+        "energy": metric.energy,
+        "lowerIsBetter": metric.lower_is_better,
+        "restrict": metric.restrict,
+    }
+
+
+def _entry(entry: MetricEntry) -> dict[str, Any]:
+    document = metric_document(entry.config)
+    if entry.overrides:
+        document["subClusters"] = [_override(override, entry.config) for override in entry.overrides]
+    return document
+
+
+def _override(override: Override, config: MetricConfig) -> dict[str, Any]:
+    return {
+        "name": override.sub_cluster,
+        "unit": unit_to_document(config.unit),
+        "peak": _number(override.peak),
+        "normal": _number(override.normal),
+        "caution": _number(override.caution),
+        "alert": _number(override.alert),
+        **({"footprint": override.footprint} if override.footprint else {}),
+        "energy": override.energy,
+        "lowerIsBetter": override.lower_is_better,
+        "restrict": override.restrict,
+        "remove": override.remove,
+    }
+
+
+def _sub_cluster(sub_cluster: SubCluster) -> dict[str, Any]:
+    derived = {
+        "metricConfig": [metric_document(metric) for metric in sub_cluster.metrics.values()],
+        "footprint": list(sub_cluster.footprint_metrics),
+        "energyFootprint": list(sub_cluster.energy_metrics),
+    }
+    return {
+        "name": sub_cluster.name,
+        "nodes": sub_cluster.nodes,
+        "processorType": sub_cluster.processor_type,
+        "socketsPerNode": sub_cluster.sockets_per_node,
+        "coresPerSocket": sub_cluster.cores_per_socket,
+        "threadsPerCore": sub_cluster.threads_per_core,
+        "flopRateScalar": _quantity(sub_cluster.flop_rate_scalar),
+        "flopRateSimd": _quantity(sub_cluster.flop_rate_simd),
+        "memoryBandwidth": _quantity(sub_cluster.memory_bandwidth),
+        "topology": _topology(sub_cluster.topology),
+        **{key: values for key, values in derived.items() if values},
+    }
+
+
+def _topology(topology: Topology) -> dict[str, Any]:
+    document: dict[str, Any] = {
+        "node": list(topology.node),
+        "socket": [list(unit) for unit in topology.socket],
+        "memoryDomain": [list(unit) for unit in topology.memory_domain],
+        "core": [list(unit) for unit in topology.core],
+    }
+    if topology.die:
+        document["die"] = [list(unit) for unit in topology.die]
+    if topology.accelerators:
+        document["accelerators"] = [
+            {"id": accelerator.id, "type": accelerator.type, "model": accelerator.model}
+            for accelerator in topology.accelerators
+        ]
+    return document
+
+
+def _quantity(quantity: Quantity) -> dict[str, Any]:
+    return {"unit": unit_to_document(quantity.unit), "value": _number(quantity.value)}
+
+
+def _number(value: float) -> float | int:
+    """Whole numbers are printed without a fraction, as they stand in the files."""
+    return int(value) if value.is_integer() else value

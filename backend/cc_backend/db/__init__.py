@@ -1,0 +1,1 @@
+"""The job database: how it is opened, written to and watched; the only package that knows the insides of peewee."""

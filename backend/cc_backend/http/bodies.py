@@ -1,0 +1,104 @@
+"""Request bodies, read within a limit: raw, gzip-compressed, or JSON.
+
+`Content-Type` is never looked at: senders leave it out or set it wrongly.
+"""
+
+import zlib
+from typing import Any, BinaryIO
+
+from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge, UnsupportedMediaType
+from werkzeug.wrappers import Request
+
+from cc_backend.errors import InvalidInput, TooLarge
+from cc_common.error_codes import ErrorCode
+from cc_common.json_reader import parse_json
+
+_GZIP = 16 + zlib.MAX_WBITS
+# A gzip stream may be several members in a row; without a bound, a million empty ones keep a core busy.
+_MOST_GZIP_MEMBERS = 16
+
+
+def read_body(request: Request, *, limit_bytes: int) -> bytes:
+    """The body, decompressed if it came as gzip.
+
+    Raises TooLarge if it is over `limit_bytes` as sent or decompressed, InvalidInput for damaged gzip, and
+    UnsupportedMediaType for another encoding.
+    """
+    body = _as_sent(request, limit_bytes)
+    encoding = request.headers.get("Content-Encoding", "identity").strip().lower()
+    if encoding in {"", "identity"}:
+        return body
+    if encoding in {"gzip", "x-gzip"}:
+        return gunzip(body, limit_bytes=limit_bytes)
+    raise UnsupportedMediaType(f"Content-Encoding {encoding[:40]!r} is not known; send gzip or none")
+
+
+def _as_sent(request: Request, limit_bytes: int) -> bytes:
+    length = request.content_length
+    if length is not None:
+        if length > limit_bytes:
+            raise _too_large(limit_bytes)
+        return _exactly(request.environ["wsgi.input"], length)
+    # One more than allowed: werkzeug cuts off a body without a length at the limit and says nothing.
+    request.max_content_length = limit_bytes + 1
+    try:
+        body = request.get_data(cache=False)
+    except RequestEntityTooLarge:
+        raise _too_large(limit_bytes) from None
+    if len(body) > limit_bytes:
+        raise _too_large(limit_bytes)
+    return body
+
+
+def _exactly(stream: BinaryIO, length: int) -> bytes:
+    """So many bytes, asked for at once: werkzeug would take portions and join them, twice the work for a large body."""
+    first = stream.read(length)
+    if len(first) == length:
+        return first
+    parts, left = [first], length - len(first)
+    while left:
+        part = stream.read(left)
+        if not part:
+            raise ClientDisconnected
+        parts.append(part)
+        left -= len(part)
+    return b"".join(parts)
+
+
+def gunzip(compressed: bytes, *, limit_bytes: int) -> bytes:
+    """The decompressed bytes; never holds more than one byte over `limit_bytes` of them.
+
+    Raises TooLarge beyond the limit, InvalidInput if the stream is damaged or ends early.
+    """
+    parts: list[bytes] = []
+    left = limit_bytes
+    for _ in range(_MOST_GZIP_MEMBERS):
+        member = zlib.decompressobj(wbits=_GZIP)
+        try:
+            part = member.decompress(compressed, left + 1)
+        except zlib.error as error:
+            raise InvalidInput(f"the body is not valid gzip: {error}", code=ErrorCode.INVALID_BODY) from None
+        if len(part) > left:
+            raise _too_large(limit_bytes)
+        if not member.eof:
+            raise InvalidInput("the gzip body ends early", code=ErrorCode.INVALID_BODY)
+        parts.append(part)
+        left -= len(part)
+        compressed = member.unused_data
+        if not compressed:
+            return b"".join(parts)
+    raise InvalidInput(f"the gzip body has more than {_MOST_GZIP_MEMBERS} members", code=ErrorCode.INVALID_BODY)
+
+
+def read_json(request: Request, *, limit_bytes: int) -> Any:
+    """The JSON document of the body, read as patiently as existing clients need.
+
+    Raises PayloadError if it is none or nested too deeply, TooLarge beyond the limit.
+    """
+    return parse_json(read_body(request, limit_bytes=limit_bytes), max_bytes=limit_bytes)
+
+
+def _too_large(limit_bytes: int) -> TooLarge:
+    return TooLarge(
+        f"the body is over the limit of {limit_bytes} bytes; send it in smaller parts", code=ErrorCode.BODY_TOO_LARGE
+    )

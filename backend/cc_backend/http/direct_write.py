@@ -1,0 +1,82 @@
+"""Batches of samples, taken before the web framework hears of them: it would take longer than the store does."""
+
+from collections.abc import Callable, Iterable, Mapping
+from http import HTTPStatus
+from time import perf_counter
+from typing import TYPE_CHECKING
+
+from werkzeug.wrappers import Request
+
+from cc_backend.http.responses import JSON
+from cc_backend.metricstore import IngestResult
+from cc_backend.telemetry.request_metrics import Activity
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+
+_OUTCOME = "cc_backend.ingest"
+OFFERS = {"Accept-Encoding": "gzip"}
+"""Tells the sender that the next batch may come compressed (RFC 9110, section 12.5.3)."""
+_FIELDS = (*OFFERS.items(), ("Content-Type", JSON))
+_STATUS = f"{HTTPStatus.OK:d} {HTTPStatus.OK.phrase}"
+
+
+class DirectWrite:
+    """Wraps an application: takes what is posted to its write routes, and answers where all of it was wanted.
+
+    `rules` are these routes by path. `take` admits the caller, reads the body and stores it. Whatever else comes of
+    that is for the view of the route to word, which gets it from `outcome`; a caller who is refused does not get there.
+    """
+
+    def __init__(
+        self,
+        application: "WSGIApplication",
+        rules: Mapping[str, str],
+        take: Callable[[Request], IngestResult],
+        fields: Callable[[Request], Mapping[str, str]],
+        activity: Activity,
+    ) -> None:
+        self._application = application
+        self._rules = dict(rules)
+        self._take = take
+        self._fields = fields
+        self._activity = activity
+
+    def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
+        """A WSGI application (PEP 3333)."""
+        rule = self._rules.get(environ["PATH_INFO"])
+        if rule is None or environ["REQUEST_METHOD"].upper() != "POST":  # the framework takes either case
+            return self._application(environ, start_response)
+        began_s = perf_counter()
+        request = Request(environ, populate_request=False)  # else each would hold the other, and the batch
+        try:
+            result = environ[_OUTCOME] = self._take(request)
+        except Exception as error:  # noqa: BLE001 - the view raises it again
+            environ[_OUTCOME] = error
+        else:
+            if result.is_plain:
+                self._activity.count("POST", rule, HTTPStatus.OK, perf_counter() - began_s)
+                start_response(_STATUS, [*self._fields(request).items(), *_FIELDS])
+                return ()
+        try:
+            return self._application(environ, start_response)
+        finally:
+            del environ[_OUTCOME]  # an error holds where it came from, and with that the batch
+
+
+def by_path(rules: Iterable[str]) -> dict[str, str]:
+    """Rules of routes that end in a slash, by the two paths of each."""
+    return {path: rule for rule in rules for path in (rule, rule.rstrip("/"))}
+
+
+def outcome(environ: "WSGIEnvironment") -> IngestResult:
+    """What was done with the batch of a request to a write route; raises what kept it from being done."""
+    found = environ[_OUTCOME]
+    if isinstance(found, Exception):
+        try:
+            raise found
+        finally:
+            del found  # which would hold this frame, which holds it
+    if not isinstance(found, IngestResult):
+        raise TypeError(f"{_OUTCOME} is something else")
+    return found

@@ -1,0 +1,93 @@
+"""Paths and methods that no route knows, answered in JSON: 404, 405 with `Allow`, and OPTIONS.
+
+A catch-all route under each prefix, and under the two paths outside, does it; the pages keep their own answers.
+"""
+
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import cast
+
+from flask import Blueprint, Flask, Response, request
+from flask.blueprints import BlueprintSetupState
+from flask.globals import request_ctx
+from werkzeug.exceptions import HTTPException
+
+from cc_backend.auth.permissions import Permission, requires
+from cc_backend.http.problems import problem
+from cc_common.error_codes import ErrorCode
+
+PREFIXES = ("/api", "/userapi", "/frontend", "/config", "/metricstore")
+READ_ONLY = ("/healthz", "/metrics")
+_METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
+_ENDPOINT = "unknown"
+_CORS_PREFIX = "/api/"
+_CORS_HEADERS = {"Access-Control-Allow-Origin": "*"}
+_PREFLIGHT_HEADERS = {
+    "Access-Control-Allow-Methods": "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS",
+    "Access-Control-Allow-Headers": "Authorization, Content-Encoding, Content-Type, Origin, X-Auth-Token, "
+    "X-Requested-With",
+    "Access-Control-Max-Age": "600",
+}
+
+
+@requires(Permission.PUBLIC)
+def unknown(rest: str = "") -> Response:
+    """404 for an unknown path, 405 for an unknown method, 204 for OPTIONS of a known path."""
+    del rest
+    allowed = _allowed_methods()
+    if not allowed:
+        return problem(HTTPStatus.NOT_FOUND, ErrorCode.ROUTE_UNKNOWN, f"there is nothing at {request.path[:200]!r}")
+    if request.method == "OPTIONS":
+        answer = Response(status=HTTPStatus.NO_CONTENT)
+        del answer.headers["Content-Type"]
+    else:
+        text = f"{request.method} is not possible here; {' and '.join(allowed)} {'are' if len(allowed) > 1 else 'is'}"
+        answer = problem(HTTPStatus.METHOD_NOT_ALLOWED, ErrorCode.METHOD_NOT_ALLOWED, text)
+    answer.headers["Allow"] = ", ".join([*allowed, "OPTIONS"])
+    return answer
+
+
+def _allowed_methods() -> list[str]:
+    adapter = request_ctx.url_adapter
+    if adapter is None:
+        return []
+    allowed = []
+    for method in _METHODS:
+        try:
+            rule, _ = adapter.match(method=method, return_rule=True)
+        except HTTPException:
+            continue
+        if rule.endpoint.rpartition(".")[2] != _ENDPOINT:
+            allowed += ["GET", "HEAD"] if method == "GET" else [method]
+    return allowed
+
+
+def cross_origin_fields(path: str) -> Mapping[str, str]:
+    """What lets scripts of any origin use /api: it takes tokens only, a browser's cookie is worth nothing there."""
+    return _CORS_HEADERS if path.startswith(_CORS_PREFIX) else {}
+
+
+def allow_cross_origin(response: Response) -> Response:
+    """The response with what the path allows to scripts of other origins."""
+    fields = cross_origin_fields(request.path)
+    response.headers.update(fields)
+    if fields and request.method == "OPTIONS":
+        response.headers.update(_PREFLIGHT_HEADERS)
+    return response
+
+
+def install(blueprint: Blueprint) -> None:
+    """Add the catch-all routes and the cross-origin headers."""
+    blueprint.record_once(_add_rules)
+    blueprint.after_request(allow_cross_origin)
+
+
+def _add_rules(state: BlueprintSetupState) -> None:
+    """Rules for any method, whatever its name, which `add_url_rule` does not make."""
+    app = cast("Flask", state.app)
+    endpoint = f"{state.blueprint.name}.{_ENDPOINT}"
+    app.view_functions[endpoint] = unknown
+    rules = [f"{prefix}/<path:rest>" for prefix in PREFIXES]
+    rules += [f"{prefix}/" for prefix in PREFIXES if prefix != "/config"]
+    for rule in (*rules, *READ_ONLY):
+        app.url_map.add(app.url_rule_class(rule, endpoint=endpoint, strict_slashes=False))

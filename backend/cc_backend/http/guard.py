@@ -1,0 +1,376 @@
+"""The door of the web application: finds the caller of each request and enforces what its route asks.
+
+* A token comes in `X-Auth-Token`, else in `Authorization: Bearer`; other schemes are ignored.
+* A session comes in the cookie `session` and counts only for routes that take sessions.
+* A request that changes something and came with a session needs the session's CSRF token, as the form field
+  `csrf_token` or the header `X-CSRF-Token`; one that needs no caller (the login form) must come from our own pages.
+
+Nothing is rendered here: refusals are raised, the application's error handlers answer them.
+"""
+
+import hashlib
+import ipaddress
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, cast
+from urllib.parse import urlsplit
+
+from flask import Flask, Response, current_app, g, request
+from flask import Request as FlaskRequest
+from werkzeug.exceptions import HTTPException
+from werkzeug.wrappers import Request
+
+from cc_backend.auth import csrf
+from cc_backend.auth.caller import Caller
+from cc_backend.auth.client_address import Networks, client_address, is_forwarded_https
+from cc_backend.auth.permissions import Permission, demand, permission_of
+from cc_backend.errors import BackendError, NotAllowed, NotAuthenticated, Unavailable
+from cc_backend.httpserver.wsgi import CALLER, NEW_COOKIE
+from cc_backend.services import Services, current
+from cc_common.error_codes import ErrorCode
+from cc_common.errors import CockpitError
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIEnvironment
+
+    from cc_backend.auth.sessions import Session  # brings the database, which the metric store's own program lacks
+
+COOKIE = "session"
+BROWSER_COOKIE = "known_browser"
+CSRF_FIELD = "csrf_token"
+CSRF_HEADER = "X-CSRF-Token"
+SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+_OURS = frozenset({"same-origin", "none"})  # Sec-Fetch-Site; "none" is a person typing an address
+_BEARER = "bearer "
+_FORWARDING_HEADERS = ("Forwarded", "Via", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Real-Ip")
+_GUARD = "cockpit-guard"
+
+
+class RouteWithoutPermissionError(BackendError):
+    """A route declares no permission, so the application must not start."""
+
+
+def install(app: Flask, services: Services) -> None:
+    """From now on every request of the application passes the guard.
+
+    Raises:
+        SettingsError: a network in the settings cannot be read.
+    """
+    main = services.settings.main
+    guard = _Guard(
+        services,
+        trusted_proxies=Networks.parse("main.trusted-proxies", main.trusted_proxies),
+        token_networks=_token_networks(main.api_allowed_ips),
+    )
+    app.extensions[_GUARD] = guard
+    app.before_request(guard.admit)
+    app.jinja_env.globals[CSRF_FIELD] = csrf_token
+
+
+def check_every_route(app: Flask) -> None:
+    """Returns when every route declares what it asks of its caller.
+
+    Raises:
+        RouteWithoutPermissionError: naming each endpoint that does not.
+    """
+    missing = sorted(
+        {
+            f"{rule.endpoint} ({rule.rule})"
+            for rule in app.url_map.iter_rules()
+            if _permission(app, rule.endpoint) is None
+        }
+    )
+    if missing:
+        raise RouteWithoutPermissionError(
+            f"these routes declare no permission, mark them with @requires(Permission...): {', '.join(missing)}"
+        )
+
+
+def may_send_body(app: Flask, environ: "WSGIEnvironment") -> bool:
+    """Whether the head of a request shows somebody who may use its route; where everybody may, nobody is shown.
+
+    Raises:
+        Unavailable: the database does not answer.
+    """
+    with app.request_context(environ):
+        try:
+            _installed().admit()
+        except Unavailable:
+            raise
+        except (CockpitError, HTTPException):
+            return False
+        return optional_caller() is not None
+
+
+def address_of(app: Flask, environ: "WSGIEnvironment") -> str:
+    """The address a request came from; what proxies say counts only where the settings trust them."""
+    guard: _Guard = app.extensions[_GUARD]
+    return guard.remote_address(Request(environ, populate_request=False))
+
+
+def token_caller(app: Flask, incoming: Request, permission: Permission) -> Caller:
+    """Who sent a request with a token, if they may do this; needs no request of the web framework.
+
+    Raises:
+        NotAuthenticated: there is no token, or it is no good.
+        NotAllowed: the token is good, but not for this.
+        Unavailable: the database does not answer.
+    """
+    guard = cast("_Guard", app.extensions[_GUARD])
+    caller = guard.caller_of(presented_token(incoming), incoming)
+    _name_caller(incoming, caller)
+    demand(caller, permission)
+    return caller
+
+
+def current_caller() -> Caller:
+    """Who sent the current request.
+
+    Raises:
+        NotAuthenticated: the route is public and nobody had to say.
+    """
+    caller = optional_caller()
+    if caller is None:
+        raise NotAuthenticated("please log in", code=ErrorCode.LOGIN_NEEDED)
+    return caller
+
+
+def optional_caller() -> Caller | None:
+    """Who sent the current request; None on a public route."""
+    caller: Caller | None = g.get("caller")
+    return caller
+
+
+def current_session() -> "Session | None":
+    """The login behind the request, also on public routes; None without one."""
+    if "cockpit_session" not in g:
+        services = current()
+        cookie = request.cookies.get(COOKIE, "")
+        g.cockpit_session = services.sessions.lookup(cookie, services.clock()) if cookie else None
+    found: Session | None = g.cockpit_session
+    return found
+
+
+def csrf_token() -> str:
+    """What forms of the current page must send back as `csrf_token`: the same in one page, another in the next.
+
+    Empty without a login.
+    """
+    session = current_session()
+    if session is None:
+        return ""
+    if "cockpit_csrf" not in g:
+        g.cockpit_csrf = csrf.masked(session.csrf_token)
+    found: str = g.cockpit_csrf
+    return found
+
+
+def page_etag(html: str) -> str:
+    """An entity tag for a page with forms, which stays the same however their CSRF token is written."""
+    shown: str = g.get("cockpit_csrf", "")
+    content = html.replace(shown, "") if shown else html
+    return hashlib.blake2b(content.encode(), digest_size=16).hexdigest()
+
+
+def remote_address() -> str:
+    """The address the request came from; what proxies say counts only where the settings trust them."""
+    return _installed().remote_address(request)
+
+
+def is_local() -> bool:
+    """Whether the request came from this machine itself, and not through a proxy that runs on it."""
+    if any(name in request.headers for name in _FORWARDING_HEADERS):
+        return False
+    try:
+        return ipaddress.ip_address(request.remote_addr or "").is_loopback
+    except ValueError:
+        return False
+
+
+def is_https() -> bool:
+    """Whether the client speaks HTTPS, to us or to a trusted proxy before us."""
+    return is_https_to(current_app, request)
+
+
+def is_https_to(app: Flask, incoming: Request) -> bool:
+    """Whether the client of a request speaks HTTPS, as above."""
+    return cast("_Guard", app.extensions[_GUARD]).is_https(incoming)
+
+
+def start_session(response: Response, user: str) -> None:
+    """Logs an account in: makes the login, ends the one the browser had, and gives the browser the cookie.
+
+    Another cookie, which the login form alone gets, lets the browser be recognised at its next login. The session comes
+    last: simple scripts keep the last cookie only.
+    """
+    services = current()
+    _end_session_of_request()
+    response.set_cookie(
+        BROWSER_COOKIE,
+        services.browsers.remember(request.cookies.get(BROWSER_COOKIE, ""), user, services.clock()),
+        max_age=services.browsers.max_age_s,
+        path=request.root_path + request.path,  # the login form alone
+        httponly=True,
+        samesite="Strict",
+        secure=is_https(),
+    )
+    cookie = services.sessions.create(user, services.clock())
+    request.environ.update({CALLER: f"login {user}", NEW_COOKIE: cookie})
+    response.set_cookie(
+        COOKIE,
+        cookie,
+        max_age=int(services.settings.main.session_max_age_s),
+        httponly=True,
+        samesite="Lax",
+        secure=is_https(),
+    )
+
+
+def known_browser(user: str) -> str:
+    """A name for the browser of the request if it has logged in to this account before, else nothing."""
+    services = current()
+    return services.browsers.recognise(request.cookies.get(BROWSER_COOKIE, ""), user, services.clock())
+
+
+def end_session(response: Response) -> None:
+    """Logs out: ends the login behind the request and takes the cookie back."""
+    _end_session_of_request()
+    response.delete_cookie(COOKIE, httponly=True, samesite="Lax", secure=is_https())
+
+
+class _Guard:
+    def __init__(self, services: Services, *, trusted_proxies: Networks, token_networks: Networks | None) -> None:
+        self._services = services
+        self._trusted_proxies = trusted_proxies
+        self._token_networks = token_networks
+
+    def admit(self) -> None:
+        """Runs before each request; returns when it may go on."""
+        if request.url_rule is None or _is_automatic_options(request):
+            return  # 404, 405 and OPTIONS are answered alike to everybody
+        endpoint = request.endpoint or ""
+        permission = _permission(current_app, endpoint)
+        if permission is None:
+            raise RouteWithoutPermissionError(f"the route {endpoint} declares no permission")
+        if permission is Permission.PUBLIC:
+            if request.method not in SAFE_METHODS:
+                _demand_own_origin()
+            return
+        caller = self._find_caller(permission)
+        _name_caller(request, caller)
+        demand(caller, permission)
+        g.caller = caller
+
+    def remote_address(self, incoming: Request) -> str:
+        return client_address(
+            incoming.remote_addr or "",
+            incoming.headers.getlist("X-Forwarded-For") or incoming.headers.getlist("X-Real-Ip"),
+            self._trusted_proxies,
+        )
+
+    def is_https(self, incoming: Request) -> bool:
+        if incoming.is_secure:
+            return True
+        said = incoming.environ.get("HTTP_X_FORWARDED_PROTO")
+        return said is not None and is_forwarded_https(incoming.remote_addr or "", said, self._trusted_proxies)
+
+    def _find_caller(self, permission: Permission) -> Caller:
+        token = presented_token(request)
+        if token is not None and permission.takes_tokens:
+            return self.caller_of(token, request)
+        session = current_session() if permission.takes_sessions else None
+        if session is None:
+            if permission.takes_sessions:
+                raise NotAuthenticated("please log in", code=ErrorCode.LOGIN_NEEDED)
+            return self.caller_of(None, request)
+        if request.method not in SAFE_METHODS:
+            _demand_own_origin()
+            _demand_csrf_token(session)
+        return session.caller
+
+    def caller_of(self, token: str | None, incoming: Request) -> Caller:
+        if token is None:
+            text = "this route needs a token in X-Auth-Token or Authorization: Bearer"
+            raise NotAuthenticated(text, code=ErrorCode.TOKEN_MISSING)
+        self._demand_allowed_address(incoming)
+        return self._services.tokens.verify(token, self._services.trusted_clock.now_s())
+
+    def _demand_allowed_address(self, incoming: Request) -> None:
+        if self._token_networks is None:
+            return
+        address = self.remote_address(incoming)
+        if address not in self._token_networks:
+            text = f"tokens are not taken from the address {address} (main.api-allowed-ips)"
+            raise NotAuthenticated(text, code=ErrorCode.ADDRESS_REFUSED)
+
+
+def _end_session_of_request() -> None:
+    cookie = request.cookies.get(COOKIE)
+    if cookie:
+        current().sessions.end(cookie)
+
+
+def presented_token(incoming: Request) -> str | None:
+    """The token in the headers of a request, or None; `Authorization` of another scheme is somebody else's."""
+    token = incoming.headers.get("X-Auth-Token")
+    if token is not None:
+        return token.strip()
+    authorization = incoming.headers.get("Authorization", "")
+    if authorization[: len(_BEARER)].lower() == _BEARER:
+        return authorization[len(_BEARER) :].strip()
+    return None
+
+
+def _name_caller(incoming: Request, caller: Caller) -> None:
+    """Tell the HTTP server whose request it is."""
+    incoming.environ[CALLER] = f"{caller.kind} {caller.name}"
+
+
+def _demand_own_origin() -> None:
+    """Refuses what another site made the browser send; programs send none of these headers and pass."""
+    site = request.headers.get("Sec-Fetch-Site")
+    if site is not None:
+        is_ours = site in _OURS
+    else:
+        origin = request.headers.get("Origin") or request.headers.get("Referer")
+        is_ours = origin is None or _host_of(origin) == request.host
+    if not is_ours:
+        text = "this request came from another site; open the page here and try again"
+        raise NotAllowed(text, code=ErrorCode.FOREIGN_ORIGIN)
+
+
+def _host_of(origin: str) -> str | None:
+    """Host and port in an address; None if it is none, such as `http://[`."""
+    try:
+        return urlsplit(origin).netloc
+    except ValueError:
+        return None
+
+
+def _demand_csrf_token(session: "Session") -> None:
+    given = request.headers.get(CSRF_HEADER) or request.form.get(CSRF_FIELD, "")
+    if not csrf.fits(given, session.csrf_token):
+        text = "the form is out of date or was sent by another site; reload the page and try again"
+        raise NotAllowed(text, code=ErrorCode.FORM_EXPIRED)
+
+
+def _permission(app: Flask, endpoint: str) -> Permission | None:
+    if endpoint == "static" or endpoint.endswith(".static"):
+        return Permission.PUBLIC  # Flask's own view of the files beside the templates
+    view = app.view_functions.get(endpoint)
+    return None if view is None else permission_of(view)
+
+
+def _is_automatic_options(incoming: FlaskRequest) -> bool:
+    # Flask hangs the attribute on Werkzeug's rule; a view that lists OPTIONS itself has it false.
+    return incoming.method == "OPTIONS" and bool(getattr(incoming.url_rule, "provide_automatic_options", False))
+
+
+def _token_networks(allowed: Sequence[str]) -> Networks | None:
+    """None when the setting allows every address: it is empty, or begins with `*`."""
+    if not allowed or allowed[0] == "*":
+        return None
+    return Networks.parse("main.api-allowed-ips", allowed)
+
+
+def _installed() -> _Guard:
+    return cast("_Guard", current_app.extensions[_GUARD])

@@ -1,0 +1,87 @@
+"""Every failure of the API as one JSON shape: `{"status": "<reason phrase>", "code": "<code>", "error": "<text>"}`.
+
+Errors raised on purpose carry a text for people, a code for programs (cc_common.error_codes) and a status; they are
+translated here, once. What nobody expected is logged once with its traceback under a request id, and only that id
+reaches the caller.
+"""
+
+import logging
+import uuid
+from http import HTTPStatus
+from typing import Any
+
+from flask import Blueprint, Response, request
+from werkzeug.exceptions import HTTPException
+
+from cc_backend.errors import BackendError, Unavailable
+from cc_backend.httpserver.problem_json import CONTENT_TYPE, problem_body
+from cc_common.error_codes import ErrorCode, code_of_status
+from cc_common.errors import CockpitError, HostlistError, LineProtocolError, PayloadError, UnitError
+
+logger = logging.getLogger(__name__)
+
+# Errors of the shared library that a request can cause; the others are ours.
+_CAUSED_BY_REQUEST: tuple[tuple[type[CockpitError], ErrorCode], ...] = (
+    (PayloadError, ErrorCode.INVALID_FIELD),
+    (LineProtocolError, ErrorCode.INVALID_LINE),
+    (HostlistError, ErrorCode.INVALID_HOSTLIST),
+    (UnitError, ErrorCode.INVALID_UNIT),
+)
+# Headers of a routing error that belong to the answer; the rest describe its HTML page.
+_KEPT_HEADERS = frozenset({"allow", "retry-after", "www-authenticate"})
+
+
+def problem(status: int, code: ErrorCode, text: str, **more: Any) -> Response:
+    """The error answer of a route."""
+    answer = Response(problem_body(status, code, text, **more), status=status, content_type=CONTENT_TYPE)
+    if status == HTTPStatus.UNAUTHORIZED:
+        answer.headers["WWW-Authenticate"] = "Bearer"
+    return answer
+
+
+def answer_to_cockpit_error(error: CockpitError) -> Response:
+    """The answer to an error raised on purpose; `Retry-After` where the error says when to come back."""
+    for kind, code in _CAUSED_BY_REQUEST:
+        if isinstance(error, kind):
+            more = {"field": error.field} if isinstance(error, PayloadError) else {}
+            return problem(HTTPStatus.BAD_REQUEST, code, str(error), **more)
+    if not isinstance(error, BackendError):
+        return answer_to_unexpected(error)
+    # a part that is away has been told of once, and may be asked for a thousand times a second
+    if error.status >= HTTPStatus.INTERNAL_SERVER_ERROR and not isinstance(error, Unavailable):
+        logger.error("request failed method=%s path=%r status=%d error=%r", *_where(), error.status, str(error))
+    answer = problem(error.status, error.code, error.shown)
+    if error.retry_after_s is not None:
+        answer.headers["Retry-After"] = str(error.retry_after_s)
+    return answer
+
+
+def answer_to_http_error(error: HTTPException) -> Response:
+    """The answer to an error of the web framework, such as a body over its limit."""
+    page = error.get_response()
+    if error.code is None:
+        return answer_to_unexpected(error)
+    answer = problem(error.code, code_of_status(error.code), error.description or HTTPStatus(error.code).phrase)
+    for name, value in page.headers.items():
+        if name.lower() in _KEPT_HEADERS:
+            answer.headers[name] = value
+    return answer
+
+
+def answer_to_unexpected(error: Exception) -> Response:
+    """500 with a request id under which the log has the traceback; nothing of the inside is shown."""
+    request_id = uuid.uuid4().hex[:12]
+    logger.error("request failed method=%s path=%r request_id=%s", *_where(), request_id, exc_info=error)
+    text = f"internal error; the server's log has the cause under request id {request_id}"
+    return problem(HTTPStatus.INTERNAL_SERVER_ERROR, ErrorCode.INTERNAL_ERROR, text, requestId=request_id)
+
+
+def _where() -> tuple[str, str]:
+    return request.method, request.path
+
+
+def install(blueprint: Blueprint) -> None:
+    """Answer every failure of the blueprint's routes in JSON."""
+    blueprint.register_error_handler(CockpitError, answer_to_cockpit_error)
+    blueprint.register_error_handler(HTTPException, answer_to_http_error)
+    blueprint.register_error_handler(Exception, answer_to_unexpected)

@@ -1,0 +1,151 @@
+"""The curves of one metric of a job with their numbers, each made once and only when it is asked for."""
+
+from collections.abc import Collection, Iterator
+from functools import cached_property
+
+import numpy as np
+
+from cc_backend.insight.curve_maths import Values, gaps_of, matrix, nan_mean, outliers_of
+from cc_backend.model import JobData, JobMetric, Scope
+
+MIN_JUDGED_S = 300
+MIN_JUDGED_SAMPLES = 3
+"""What has fewer samples, or samples of less time, is shown and not judged: a start tells nothing of the work."""
+
+
+class JobCurves:
+    """All series of one metric at one scope: the rows of a grid, and what is computed of them."""
+
+    def __init__(self, metric: JobMetric) -> None:
+        self.metric = metric
+
+    @cached_property
+    def hosts(self) -> list[str]:
+        """The host of each row."""
+        return [series.hostname for series in self.metric.series]
+
+    @property
+    def step_s(self) -> int:
+        """Seconds between two columns."""
+        return self.metric.timestep_s
+
+    @property
+    def count(self) -> int:
+        """How many rows there are."""
+        return len(self.metric.series)
+
+    @cached_property
+    def rows(self) -> Values:
+        """One row a series, one column a time step; NaN is a gap."""
+        return matrix(self.metric)
+
+    @cached_property
+    def means(self) -> Values:
+        """The mean of each row, NaN for one without a sample."""
+        return nan_mean(self.rows, 1)
+
+    @cached_property
+    def lows(self) -> Values:
+        """The lowest value of each row, NaN for one without a sample."""
+        found: Values = np.fmin.reduce(self.rows, axis=1, initial=np.nan)
+        return found
+
+    @cached_property
+    def highs(self) -> Values:
+        """The highest value of each row, NaN for one without a sample."""
+        found: Values = np.fmax.reduce(self.rows, axis=1, initial=np.nan)
+        return found
+
+    @cached_property
+    def over_time(self) -> Values:
+        """The mean of all rows in each column, NaN where no row has a sample."""
+        return nan_mean(self.rows, 0)
+
+    @cached_property
+    def measured(self) -> bool:
+        """Whether there is any sample at all."""
+        return bool(np.isfinite(self.means).any())
+
+    @cached_property
+    def samples(self) -> int:
+        """In how many columns there is any sample."""
+        return int(np.count_nonzero(np.isfinite(self.over_time)))
+
+    @property
+    def tells_enough(self) -> bool:
+        """Whether there are as many samples, of as much time, as a judgement takes."""
+        return self.samples >= MIN_JUDGED_SAMPLES and self.samples * self.step_s >= MIN_JUDGED_S
+
+    @property
+    def mean(self) -> float | None:
+        """The mean of the means of all rows that have samples."""
+        return float(np.nanmean(self.means)) if self.measured else None
+
+    @property
+    def lowest(self) -> float | None:
+        """The lowest sample of all."""
+        return float(np.nanmin(self.lows)) if self.measured else None
+
+    @property
+    def highest(self) -> float | None:
+        """The highest sample of all."""
+        return float(np.nanmax(self.highs)) if self.measured else None
+
+    @cached_property
+    def median(self) -> float | None:
+        """The sample in the middle of all."""
+        return float(np.median(self.rows[np.isfinite(self.rows)])) if self.measured else None
+
+    @cached_property
+    def gaps(self) -> tuple[tuple[int, int], ...]:
+        """First and one past the last column of each stretch in which no row has a sample."""
+        return gaps_of(self.rows)
+
+    def statistic(self, name: str) -> float | None:
+        """`min`, `max`, or else the mean."""
+        return self.lowest if name == "min" else self.highest if name == "max" else self.mean
+
+    def outliers(self, least: float) -> list[int]:
+        """The rows whose mean lies far from all others, by at least so much."""
+        return outliers_of(self.means, least=least)
+
+    def forget_rows(self) -> None:
+        """Let go of the grid, which is large of thousands of series; the numbers of each row stay."""
+        _ = self.lows, self.means, self.highs, self.samples
+        self.__dict__.pop("rows", None)
+
+
+class CurveSet:
+    """The curves of a job by metric and scope, for one request or one judgement."""
+
+    def __init__(self, data: JobData) -> None:
+        self.data = data
+        self._made: dict[tuple[str, Scope], JobCurves] = {}
+
+    def get(self, metric: str, scope: Scope = Scope.NODE) -> JobCurves | None:
+        """The curves of a metric at a scope; None where there are none."""
+        found = self.data.get(metric, {}).get(scope)
+        if found is None or not found.series:
+            return None
+        key = (metric, scope)
+        if key not in self._made:
+            self._made[key] = JobCurves(found)
+        return self._made[key]
+
+    def of_nodes(self, metrics: Collection[str]) -> "CurveSet":
+        """The same curves, but only of these metrics and of nodes and GPUs; what was made already is not made again."""
+        own: JobData = {
+            name: {scope: by_scope[scope] for scope in (Scope.NODE, Scope.ACCELERATOR) if scope in by_scope}
+            for name, by_scope in self.data.items()
+            if name in metrics and Scope.NODE in by_scope
+        }
+        found = CurveSet(own)
+        found._made = self._made
+        return found
+
+    def node_metrics(self) -> Iterator[tuple[str, JobCurves]]:
+        """Name and curves of each metric that there is at node scope."""
+        for name in self.data:
+            curves = self.get(name)
+            if curves is not None:
+                yield name, curves

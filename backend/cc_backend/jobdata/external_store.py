@@ -1,0 +1,301 @@
+"""A metric store elsewhere, asked over HTTP: one of ours in binary form, or cc-metric-store of the reference in JSON.
+
+The reference's series begin where their first sample happened to be, miss what was not sent at both ends, and do not
+say which part they belong to; here they are put on the wall-clock grid and get the ids that were asked for.
+"""
+
+import logging
+import ssl
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import numpy as np
+import orjson
+
+from cc_backend.errors import InvalidInput, Unavailable
+from cc_backend.metricstore import HostHealth, Query, StoredSeries
+from cc_backend.metricstore.query.binary_codec import MEDIA_TYPE, decode
+from cc_backend.metricstore.query.json_codec import from_json, request_to_json
+from cc_backend.metricstore.query.protocol import Answer, AnsweredSeries, Asked, Request
+from cc_backend.metricstore.query.series_reader import slots_of
+from cc_backend.settings import ExternalStoreSettings
+from cc_common.errors import SettingsError
+
+if TYPE_CHECKING:
+    import httpx
+
+TIMEOUT_S = 10.0
+AWAY_S = 5.0
+"""A store that did not answer is not asked again for so long: pages must not wait for it one query after the other."""
+
+LARGEST_BYTES = 256 << 20
+MOST_SAMPLES = 50_000_000
+_CONNECTIONS = 16
+_SHOWN = 200
+
+logger = logging.getLogger(__name__)
+
+
+class StoreAway(Unavailable):
+    """The store does not answer, or not in a way that can be used; the text is fit to be shown."""
+
+
+class _TooMuch(Exception):
+    """The store finds the request too large, or we its answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """For which scope (`<cluster>-<subcluster>`, `<cluster>` or `*`) a store is, its URL and our token there."""
+
+    scope: str
+    url: str
+    token: str = ""
+    timeout_s: float = TIMEOUT_S
+
+
+def places_of(entries: Sequence[ExternalStoreSettings]) -> list[Place]:
+    """Where the settings say that stores are.
+
+    Raises:
+        SettingsError: an address is none, or two stores have the same scope.
+    """
+    scopes: set[str] = set()
+    for index, entry in enumerate(entries):
+        key = f"metric-store-external[{index}]"
+        if urlsplit(entry.url).scheme not in {"http", "https"}:
+            raise SettingsError(f"{key}.url", f"{key}.url: {entry.url!r} must begin with http:// or https://")
+        if not entry.scope or entry.scope in scopes:
+            raise SettingsError(f"{key}.scope", f"{key}.scope: {entry.scope!r} is empty, or another store has it too")
+        scopes.add(entry.scope)
+    return [Place(entry.scope, entry.url, entry.token, timeout_s=entry.timeout_s) for entry in entries]
+
+
+class ExternalStore:
+    """Safe in threads; connections are kept. `steady` is a clock that is never set."""
+
+    def __init__(self, place: Place, *, steady: Callable[[], float] = time.monotonic) -> None:
+        self.scope = place.scope
+        self._place = place
+        self._steady = steady
+        self._lock = threading.Lock()
+        self._client: httpx.Client | None = None
+        self._fault = ""
+        self._away = float("-inf"), ""  # until when it is not asked, and why
+        self._names_parts = True  # until it answers without ids
+
+    @property
+    def fault(self) -> str:
+        """Why it could not be used when it was asked last; empty if it could."""
+        return self._fault
+
+    def query(self, cluster: str, queries: Sequence[Query], *, from_s: int, to_s: int) -> list[list[StoredSeries]]:
+        """Per query its series on the full grid of [from_s, to_s), as `MetricStore.query` gives them.
+
+        Raises:
+            StoreAway: it does not answer, refuses us, or answers nonsense.
+        """
+        if not queries:
+            return []
+        if not self._names_parts:
+            return self._query_parts(cluster, queries, from_s, to_s)
+        answer = self._ask(cluster, queries, from_s, to_s)
+        if _lacks_ids(queries, answer):
+            self._names_parts = False
+            return self._query_parts(cluster, queries, from_s, to_s)
+        return _on_grid(queries, answer, from_s, to_s)
+
+    def _query_parts(self, cluster: str, queries: Sequence[Query], from_s: int, to_s: int) -> list[list[StoredSeries]]:
+        """One query per part, so that parts without samples do not shift the labels of the others."""
+        single = [part for query in queries for part in _parts(query)]
+        rows = iter(_on_grid(single, self._ask(cluster, single, from_s, to_s), from_s, to_s))
+        return [[series for _ in _parts(query) for series in next(rows)] for query in queries]
+
+    def _ask(self, cluster: str, queries: Sequence[Query], from_s: int, to_s: int) -> Answer:
+        """The answer, if need be in parts that the store does not find too large."""
+        request = Request(cluster, from_s, to_s, tuple(Asked(query) for query in queries), with_stats=False)
+        try:
+            body, is_binary = self._get("/api/query?version=v2", request_to_json(request), MEDIA_TYPE)
+        except _TooMuch:
+            if len(queries) == 1:
+                raise self._failed("the answer to a single query is too large") from None
+            middle = len(queries) // 2
+            first, second = (self._ask(cluster, part, from_s, to_s) for part in (queries[:middle], queries[middle:]))
+            return Answer(first.rows + second.rows)
+        try:
+            answer = decode(body) if is_binary else from_json(body)
+        except InvalidInput as error:
+            raise self._failed(str(error)) from error
+        if len(answer.rows) != len(queries):
+            raise self._failed(f"it answered {len(answer.rows)} of {len(queries)} queries")
+        return answer
+
+    def host_health(self, cluster: str, hosts: Sequence[str], metrics: Sequence[str]) -> dict[str, HostHealth]:
+        """How the metrics of hosts come in, as the store judges; hosts that it leaves out are not in the answer.
+
+        Raises:
+            StoreAway: it does not answer, refuses us, or answers nonsense.
+        """
+        asked = {"cluster": cluster, "nodes": list(hosts), "metric-names": list(metrics)}
+        try:
+            body, _ = self._get("/api/healthcheck", orjson.dumps(asked), "application/json")
+            document = orjson.loads(body)
+            known = document.keys()  # only an object has them
+            return {host: _health(document[host], metrics) for host in hosts if host in known}
+        except (_TooMuch, ValueError, TypeError, KeyError, AttributeError) as error:
+            raise self._failed(f"its answer about the health of hosts cannot be used: {error}") from error
+
+    # Wire
+
+    def _get(self, path: str, content: bytes, accept: str) -> tuple[bytes, bool]:
+        """The body of an answer, and whether it is binary."""
+        import httpx  # noqa: PLC0415 - only where an external store is configured
+
+        until_s, why = self._away
+        if self._steady() < until_s:
+            raise StoreAway(why)
+        headers = {"Accept": accept}
+        if self._place.token:
+            headers["Authorization"] = f"Bearer {self._place.token}"
+        url = self._place.url.rstrip("/") + path
+        try:
+            with self._connections().stream("GET", url, content=content, headers=headers) as answer:
+                body = _read(answer)
+        except httpx.TimeoutException as error:
+            raise self._gone(f"it did not answer within {self._place.timeout_s:g} s") from error
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            raise self._gone(f"it cannot be reached ({str(error) or type(error).__name__})") from error
+        if answer.status_code == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
+            raise _TooMuch
+        if answer.status_code in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
+            raise self._failed("it refuses our token; see metric-store-external in the settings")
+        if answer.status_code != HTTPStatus.OK:
+            raise self._failed(f"it answered {answer.status_code}: {body[:_SHOWN].decode('utf-8', 'replace')}")
+        self._fault = ""
+        self._away = float("-inf"), ""
+        return body, answer.headers.get("Content-Type", "").startswith(MEDIA_TYPE)
+
+    def _connections(self) -> "httpx.Client":
+        from cc_common.deadline_transport import deadline_client  # noqa: PLC0415
+
+        with self._lock:
+            if self._client is None:
+                place = self._place
+                tls = ssl.create_default_context() if place.url.lower().startswith("https:") else None
+                self._client = deadline_client(place.timeout_s, tls=tls, connections=_CONNECTIONS)
+            return self._client
+
+    def _failed(self, why: str) -> StoreAway:
+        text = f"the metric store for {self.scope!r} cannot be used: {why}"
+        if text != self._fault:
+            logger.warning("external metric store failed scope=%s url=%s reason=%s", self.scope, self._place.url, why)
+        self._fault = text
+        return StoreAway(text)
+
+    def _gone(self, why: str) -> StoreAway:
+        error = self._failed(why)
+        self._away = self._steady() + AWAY_S, str(error)
+        return error
+
+    def close(self) -> None:
+        """Give the connections back."""
+        with self._lock:
+            if self._client is not None:
+                self._client.close()
+                self._client = None
+
+
+def _read(answer: "httpx.Response") -> bytes:
+    parts: list[bytes] = []
+    size = 0
+    for part in answer.iter_bytes():
+        parts.append(part)
+        size += len(part)
+        if size > LARGEST_BYTES:
+            raise _TooMuch
+    return b"".join(parts)
+
+
+def _parts(query: Query) -> list[Query]:
+    """One query per part that was asked for; a combination, or a whole host, stays one."""
+    if query.aggregate or query.type is None or query.type_ids is None:
+        return [query]
+    if query.subtype is None:
+        return [replace(query, type_ids=(number,)) for number in query.type_ids]
+    return [
+        replace(query, type_ids=(number,), subtype_ids=(name,))
+        for number in query.type_ids
+        for name in query.subtype_ids or ()
+    ]
+
+
+def _lacks_ids(queries: Sequence[Query], answer: Answer) -> bool:
+    """Whether it cannot be told which part some series belongs to."""
+    return any(
+        len(_parts(query)) > 1 and any(series.id is None and series.error is None for series in row)
+        for query, row in zip(queries, answer.rows, strict=True)
+    )
+
+
+def _on_grid(queries: Sequence[Query], answer: Answer, from_s: int, to_s: int) -> list[list[StoredSeries]]:
+    left = MOST_SAMPLES
+    rows: list[list[StoredSeries]] = []
+    for query, row in zip(queries, answer.rows, strict=True):
+        rows.append([])
+        for series in row:
+            placed = on_grid(series, from_s, to_s, limit=left)
+            left -= len(placed.data)
+            only = query.type_ids[0] if query.type_ids and len(query.type_ids) == 1 and not query.aggregate else None
+            rows[-1].append(replace(placed, id=placed.id or only))
+    return rows
+
+
+def on_grid(series: AnsweredSeries, from_s: int, to_s: int, *, limit: int = MOST_SAMPLES) -> StoredSeries:
+    """The series on the full wall-clock grid of [from_s, to_s), NaN where it has nothing; an error stays one.
+
+    The middle of each of its slots says which slot of the grid that is: the reference's slots lie around the first
+    sample that ever came, ours begin at multiples of the timestep. Raises StoreAway for more samples than `limit`.
+    """
+    step_s = series.resolution_s
+    empty = np.empty(0, np.float32)
+    if series.error is not None:
+        return StoredSeries(None, from_s, step_s, empty, error=series.error)
+    if step_s <= 0:
+        return StoredSeries(None, from_s, 0, empty, error=f"the store answered with a resolution of {step_s} s")
+    span = slots_of(from_s, to_s, step_s)
+    if span.slots > limit:
+        raise StoreAway(f"the answer of the store has over {MOST_SAMPLES} samples; ask for less")
+    data = np.full(span.slots, np.nan, np.float32)
+    given = empty if series.data is None else series.data
+    at = (series.from_s + step_s // 2) // step_s - span.first_slot
+    begin, end = max(at, 0), min(at + len(given), span.slots)
+    if begin < end:
+        data[begin:end] = given[begin - at : end - at]
+    coverage = None
+    if series.coverage is not None and len(series.coverage) == len(given) == span.slots and at == 0:
+        coverage = series.coverage
+    return StoredSeries(
+        series.id,
+        span.from_s,
+        step_s,
+        data,
+        subtype_id=series.subtype_id,
+        coverage=coverage,
+        members=series.members,
+        offset_s=series.offset_s,
+    )
+
+
+def _health(document: Mapping[str, Any], metrics: Iterable[str]) -> HostHealth:
+    detail = document["HealthMetrics"]
+    if not detail:
+        return HostHealth(missing=tuple(metrics), degraded=(), healthy=(), known=False)
+    found = orjson.loads(detail)
+    missing, degraded = tuple(map(str, found.get("missing") or ())), tuple(map(str, found.get("degraded") or ()))
+    healthy = tuple(metric for metric in metrics if metric not in {*missing, *degraded})
+    return HostHealth(missing, degraded, healthy)

@@ -1,0 +1,402 @@
+"""One question: what are the samples of this job? Asked of a metric store or of the archive, whichever has them.
+
+Scopes: a metric is measured at its native scope; what is handed out is the coarser of native and wanted.
+Children are summed or averaged as the cluster's configuration says, over the job's own hardware only.
+"""
+
+import logging
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from cc_backend.archive.file_archive import FileArchive
+from cc_backend.archive.statistics import complete
+from cc_backend.clusters import Clusters, MetricConfig, SubCluster
+from cc_backend.errors import InvalidInput, NotFound, TooLarge, Unavailable
+from cc_backend.jobdata.bounded_read import (
+    ARCHIVE_LIMITS,
+    FULL_LIMITS,
+    SampleLimits,
+    coarsened,
+    read_job,
+    series_count,
+    slots_per_point,
+)
+from cc_backend.jobdata.job_slots import job_end_s, own_slots, touched_slots
+from cc_backend.jobdata.store_router import StoreRouter
+from cc_backend.metricstore import Query, StoredSeries
+from cc_backend.metricstore.query.resample import lttb
+from cc_backend.model import (
+    Job,
+    JobData,
+    JobKey,
+    JobMetric,
+    JobState,
+    MonitoringStatus,
+    Resource,
+    Samples,
+    Scope,
+    Series,
+)
+from cc_common.error_codes import ErrorCode
+
+# Largest-triangle buckets keep both ends and need one point between.
+FEWEST_POINTS = 3
+
+ASKED_FOR_LIFE = 3
+"""So many metrics tell whether a host of a store elsewhere still sends."""
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class JobSamples:
+    """The samples of a job, and what could not be had: host -> why its store gave none, metric -> what is wrong."""
+
+    data: JobData
+    unreachable: Mapping[str, str] = field(default_factory=dict)
+    faults: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """One query to the store, and the label its answer gets."""
+
+    query: Query
+    ids: tuple[str | None, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Question:
+    """One query about a job, and where its answer belongs."""
+
+    config: MetricConfig
+    scope: Scope
+    want: _Wanted
+
+
+@dataclass(frozen=True, slots=True)
+class _Own:
+    """A series of the job with its own samples: their timestep, and the begin of the slot of the first."""
+
+    timestep_s: int
+    from_s: int
+    series: Series
+
+
+class MetricData:
+    """Answers the question for any job, with the parts it needs handed in."""
+
+    def __init__(self, stores: StoreRouter, archive: FileArchive, clusters: Clusters) -> None:
+        self._stores = stores
+        self._archive = archive
+        self._clusters = clusters
+
+    def job_data(
+        self,
+        job: Job,
+        metrics: Sequence[str] | None = None,
+        scopes: Sequence[Scope] | None = None,
+        *,
+        now_s: int,
+        resolution_s: int | None = None,
+        statistics: bool = False,
+        limits: SampleLimits = FULL_LIMITS,
+    ) -> JobData:
+        """The samples of a job: metric name -> scope -> series, only what exists.
+
+        `metrics` None means all of the job's subcluster, `scopes` None means node. `resolution_s` thins the
+        curves with largest-triangle buckets. With `statistics` each series has its own, and eight or more have those
+        over all series at each step; they always come from all samples. Without, only what the archive holds anyway.
+        What is more than the `limits` comes coarser: points are means of several slots.
+
+        What a store that is away would have had is left out, and so is a metric that cannot be read; `samples` says
+        what that is. Raises the same.
+        """
+        found = self.samples(
+            job, metrics, scopes, now_s=now_s, resolution_s=resolution_s, statistics=statistics, limits=limits
+        )
+        return found.data
+
+    def samples(
+        self,
+        job: Job,
+        metrics: Sequence[str] | None = None,
+        scopes: Sequence[Scope] | None = None,
+        *,
+        now_s: int,
+        resolution_s: int | None = None,
+        statistics: bool = False,
+        limits: SampleLimits = FULL_LIMITS,
+    ) -> JobSamples:
+        """What `job_data` gives, and why something is missing where a store was away or a metric cannot be read.
+
+        Raises:
+            ArchiveError: the job is archived and its file cannot be read.
+            NotFound: it is not, and no configuration is known that has its subcluster.
+        """
+        wanted = [Scope.NODE] if scopes is None else list(scopes)
+        if job.unusable:  # its row in the database leaves open which samples are its own
+            return JobSamples({})
+        if comes_from_archive(job):
+            key = JobKey(job.cluster, job.job_id, job.start_time)
+            found = JobSamples(coarsened(job, _select(self._archive.load_data(key), metrics, wanted), limits))
+        else:
+            found = self._gathered(job, metrics, lambda _: wanted, now_s, limits)
+        data = complete(found.data) if statistics else found.data
+        return replace(found, data=thin(data, resolution_s) if resolution_s else data)
+
+    def stored_data(
+        self,
+        job: Job,
+        metrics: Sequence[str] | None,
+        scopes_of: Callable[[MetricConfig], Iterable[Scope]],
+        *,
+        now_s: int,
+        limits: SampleLimits = ARCHIVE_LIMITS,
+    ) -> JobData:
+        """The samples of a job as its store has them; `scopes_of` says for each metric which scopes are wanted.
+
+        A metric that cannot be read is left out and logged.
+
+        Raises:
+            NotFound: no configuration is known that has the job's subcluster.
+            Unavailable: the store is away; what it would have had must not be taken for missing.
+        """
+        found = self._gathered(job, metrics, scopes_of, now_s, limits)
+        for why in found.unreachable.values():
+            raise Unavailable(why, code=ErrorCode.STORE_UNAVAILABLE)
+        return found.data
+
+    def silent_hosts(self, job: Job) -> list[str]:
+        """The hosts of a finished job that have not sent anything from after its stop."""
+        try:
+            configured = self._clusters.of_job(job).metrics.values()
+        except NotFound:
+            configured = dict[str, MetricConfig]().values()
+        # what a store elsewhere is asked for, again and again: a few metrics that come often and have a value per host
+        usual = [config for config in configured if config.aggregation or config.scope is Scope.NODE]
+        metrics = [config.name for config in sorted(usual, key=lambda config: config.timestep_s)][:ASKED_FOR_LIFE]
+        hosts = [resource.hostname for resource in job.resources]
+        return self._stores.silent_hosts(job.cluster, job.sub_cluster, hosts, metrics, since_s=job.stop_time)
+
+    def _gathered(
+        self,
+        job: Job,
+        metrics: Sequence[str] | None,
+        scopes_of: Callable[[MetricConfig], Iterable[Scope]],
+        now_s: int,
+        limits: SampleLimits,
+    ) -> JobSamples:
+        sub_cluster = self._clusters.of_job(job)
+        # a store elsewhere is asked for all metrics at once; the one in this process costs nothing to ask again
+        at_once = self._stores.external(job.cluster, job.sub_cluster) is not None
+        groups: dict[tuple[int, str], list[_Question]] = {}
+        for name, config in sub_cluster.metrics.items():
+            if metrics is None or name in metrics:
+                questions = groups.setdefault((config.timestep_s, "" if at_once else name), [])
+                questions += _questions(job, config, delivered_scopes(config.scope, scopes_of(config)), sub_cluster)
+        data: JobData = {name: {} for name in sub_cluster.metrics}
+        unreachable: dict[str, str] = {}
+        faults: dict[str, str] = {}
+        series = sum(series_count([one.want.query for one in questions]) for questions in groups.values())
+        for (timestep_s, _), questions in groups.items():
+            queries = [question.want.query for question in questions]
+            slots = touched_slots(job, timestep_s, now_s).size
+            every = slots_per_point(slots, series, limits)
+            try:
+                gathered = read_job(self._stores, job, queries, timestep_s, every=every, now_s=now_s)
+            except (InvalidInput, TooLarge) as error:
+                faults |= {question.config.name: str(error) for question in questions}
+                continue
+            unreachable |= gathered.unreachable
+            _sort_in(data, faults, questions, gathered.rows, job=job, every=every)
+        for name, why in faults.items():
+            logger.warning(
+                "metric unreadable job=%d cluster=%s metric=%s reason=%s", job.job_id, job.cluster, name, why
+            )
+        return JobSamples({name: by_scope for name, by_scope in data.items() if by_scope}, unreachable, faults)
+
+
+def comes_from_archive(job: Job) -> bool:
+    """Whether the archive holds the job's samples; before that the store does."""
+    return job.state is not JobState.RUNNING and job.monitoring_status == MonitoringStatus.ARCHIVED
+
+
+def time_range(job: Job, timestep_s: int, now_s: int) -> tuple[int, int]:
+    """The half-open range of grid points within a job: what can be expected of it, whenever in a slot samples come."""
+    first = math.ceil(job.start_time / timestep_s) * timestep_s
+    last = job_end_s(job, now_s) // timestep_s * timestep_s
+    return first, max(first, last + timestep_s)
+
+
+def delivered_scopes(native: Scope, wanted: Iterable[Scope]) -> list[Scope]:
+    """For each wanted scope what can be handed out: the coarser of native and wanted, without repeats, coarse first.
+
+    Accelerators are no part of the tree of sockets and cores: their metrics come per accelerator or per node, and are
+    left out at the scopes between. Another metric comes at its native scope for who asks for accelerators alone.
+    """
+    asked = set(wanted)
+    if native is Scope.ACCELERATOR:
+        return sorted(asked & {Scope.NODE, Scope.ACCELERATOR}, key=_coarse_first)
+    in_tree = asked - {Scope.ACCELERATOR} or asked
+    return sorted({scope if scope.rank > native.rank else native for scope in in_tree}, key=_coarse_first)
+
+
+def _coarse_first(scope: Scope) -> int:
+    return -scope.rank
+
+
+def queries_for(config: MetricConfig, scope: Scope, resource: Resource, sub_cluster: SubCluster) -> list[_Wanted]:
+    """What to ask the store for one host of a job so that the answer is about the job's own hardware."""
+    native = config.scope
+    if native is Scope.NODE:
+        return [_Wanted(_query(config, resource.hostname), (None,))]
+    if native is Scope.ACCELERATOR:
+        ids = resource.accelerators
+        if not ids:
+            return []
+        if scope is Scope.NODE:
+            return [_Wanted(_query(config, resource.hostname, native, ids, aggregate=True), (None,))]
+        return [_Wanted(_query(config, resource.hostname, native, ids), ids)]
+    topology = sub_cluster.topology
+    threads = resource.hwthreads or topology.node
+    if scope is native:
+        ids = tuple(str(index) for index in topology.ids_of(native, threads))
+        return [_Wanted(_query(config, resource.hostname, native, ids), ids)] if ids else []
+    groups: list[tuple[str | None, tuple[int, ...]]]
+    if scope is Scope.NODE:
+        groups = [(None, tuple(threads))]
+    else:
+        own = frozenset(threads)
+        groups = [
+            (str(index), tuple(t for t in topology.hwthreads_of(scope, index) if t in own))
+            for index in topology.ids_of(scope, threads)
+        ]
+    wanted = []
+    for label, members in groups:
+        ids = tuple(str(index) for index in topology.ids_of(native, members))
+        if ids:
+            wanted.append(_Wanted(_query(config, resource.hostname, native, ids, aggregate=True), (label,)))
+    return wanted
+
+
+def thin(data: JobData, resolution_s: int) -> JobData:
+    """The same curves at a coarser step; those that do not divide evenly or are coarser already stay as they are."""
+    return {
+        name: {scope: _thinned(metric, resolution_s) for scope, metric in by_scope.items()}
+        for name, by_scope in data.items()
+    }
+
+
+def _thinned(metric: JobMetric, resolution_s: int) -> JobMetric:
+    step, rest = divmod(resolution_s, metric.timestep_s)
+    if step <= 1 or rest or not metric.series:
+        return metric
+    count = len(metric.series[0].data) // step
+    if count < FEWEST_POINTS:
+        return metric
+    series = [
+        Series(entry.hostname, lttb(entry.data, step), entry.id, entry.statistics)
+        for entry in metric.series
+        if len(entry.data) >= count
+    ]
+    return JobMetric(metric.unit, resolution_s, series, None, metric.from_s)
+
+
+def _query(
+    config: MetricConfig, host: str, scope: Scope | None = None, ids: tuple[str, ...] = (), *, aggregate: bool = False
+) -> Query:
+    return Query(
+        metric=config.name,
+        host=host,
+        type=scope.value if scope else None,
+        type_ids=ids if scope else None,
+        aggregate=aggregate,
+    )
+
+
+def _questions(job: Job, config: MetricConfig, scopes: Sequence[Scope], sub_cluster: SubCluster) -> list[_Question]:
+    return [
+        _Question(config, scope, want)
+        for scope in scopes
+        for resource in job.resources
+        for want in queries_for(config, scope, resource, sub_cluster)
+    ]
+
+
+def _sort_in(
+    data: JobData,
+    faults: dict[str, str],
+    questions: Sequence[_Question],
+    rows: Sequence[Sequence[StoredSeries]],
+    *,
+    job: Job,
+    every: int,
+) -> None:
+    """Put the series of each answer under its metric and scope; what stands there as an error goes to the faults."""
+    found: dict[tuple[str, Scope], tuple[MetricConfig, list[_Own]]] = {}
+    stop_s = None if job.state is JobState.RUNNING else job.stop_time
+    for question, row in zip(questions, rows, strict=True):
+        config = question.config
+        own = found.setdefault((config.name, question.scope), (config, []))[1]
+        for one in row:
+            if one.error is not None:
+                faults.setdefault(config.name, one.error)
+                continue
+            if every > 1 and one.timestep_s == every * config.timestep_s:  # means, which are of own samples only
+                from_s, samples = one.from_s, one.data
+            else:
+                from_s, samples = _own_samples(one, job.start_time, stop_s)
+            if not _empty(samples):
+                own.append(_Own(one.timestep_s, from_s, _labelled(question.want, one, samples)))
+    for (name, scope), (config, several) in found.items():
+        if several:
+            data[name][scope] = _metric(config, several)
+
+
+def _own_samples(one: StoredSeries, start_s: int, stop_s: int | None) -> tuple[int, Samples]:
+    """Those samples of a series that are the job's, and the begin of the first one's slot."""
+    first = one.from_s // one.timestep_s
+    own = own_slots(start_s, stop_s, one.timestep_s, one.offset_s)
+    begin, end = max(own.first - first, 0), min(own.end - first, len(one.data))
+    return one.from_s + begin * one.timestep_s, one.data[begin : max(begin, end)]
+
+
+def _labelled(want: _Wanted, one: StoredSeries, samples: Samples) -> Series:
+    label = want.ids[0] if want.query.aggregate or len(want.ids) == 1 else one.id
+    return Series(want.query.host, samples, label)
+
+
+def _metric(config: MetricConfig, several: Sequence[_Own]) -> JobMetric:
+    """One metric; a store elsewhere may keep it at another timestep than is configured here.
+
+    Nodes that send at other times within a slot may begin or end a slot apart: they are filled up with a gap.
+    """
+    step_s = several[0].timestep_s
+    alike = [one for one in several if one.timestep_s == step_s]
+    from_s = min(one.from_s for one in alike)
+    count = max((one.from_s - from_s) // step_s + len(one.series.data) for one in alike)
+    for one in alike:
+        if len(one.series.data) < count:
+            filled = np.full(count, np.nan, np.float32)
+            at = (one.from_s - from_s) // step_s
+            filled[at : at + len(one.series.data)] = one.series.data
+            one.series.data = filled
+    return JobMetric(config.unit, step_s, [one.series for one in alike], from_s=from_s)
+
+
+def _empty(samples: Samples) -> bool:
+    return not (samples == samples).any()  # noqa: PLR0124 - NaN differs from itself; cheaper than a second array
+
+
+def _select(data: JobData, metrics: Sequence[str] | None, scopes: Sequence[Scope]) -> JobData:
+    """From archived data what was asked for; a metric that has none of the scopes comes with all it has."""
+    selected: JobData = {}
+    for name, by_scope in data.items():
+        if metrics is None or name in metrics:
+            hits = {scope: metric for scope, metric in by_scope.items() if scope in scopes}
+            selected[name] = hits or by_scope
+    return selected

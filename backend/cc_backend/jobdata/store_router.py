@@ -1,0 +1,174 @@
+"""Which metric store has the samples of a cluster: an external one, or the one in this process.
+
+Looked up as `<cluster>-<subcluster>`, `<cluster>`, `*`, then the internal store. Several stores are asked at the same
+time, large questions in portions of hosts; when one is away the others' samples come all the same.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from cc_backend.jobdata.external_store import ExternalStore, StoreAway
+from cc_backend.metricstore import HostHealth, MetricStore, Query, StoredSeries
+
+SubClusterOf = Callable[[str], str]
+"""Host -> name of its subcluster."""
+
+_HOSTS_AT_ONCE = 64
+_REQUESTS_AT_ONCE = 8  # of one store
+_HEARD_WITHIN_S = 1800
+
+
+@dataclass(slots=True)
+class Gathered:
+    """One row of series per query, in order, and host -> why its samples are not among them."""
+
+    rows: list[list[StoredSeries]]
+    unreachable: dict[str, str] = field(default_factory=dict)
+
+
+class StoreRouter:
+    """Asks whichever store is in charge; safe in threads."""
+
+    def __init__(self, internal: MetricStore, external: Sequence[ExternalStore] = ()) -> None:
+        self._internal = internal
+        self._external = {store.scope: store for store in external}
+        # for each its own threads: one that keeps all of them waiting must not keep the others from being asked
+        self._pools = {
+            scope: ThreadPoolExecutor(_REQUESTS_AT_ONCE, thread_name_prefix=f"external store {scope}")
+            for scope in self._external
+        }
+
+    def external(self, cluster: str, sub_cluster: str = "") -> ExternalStore | None:
+        """The external store in charge, None if it is the internal one."""
+        names = (f"{cluster}-{sub_cluster}", cluster, "*") if sub_cluster else (cluster, "*")
+        return next((self._external[name] for name in names if name in self._external), None)
+
+    def unreachable(self, cluster: str, sub_cluster: str = "") -> str:
+        """Why the store in charge could not be used when it was asked last; empty if it could."""
+        store = self.external(cluster, sub_cluster)
+        return "" if store is None else store.fault
+
+    def held_s(self, cluster: str, sub_cluster: str, timestep_s: int) -> tuple[int, int] | None:
+        """From when to when the store in charge can have samples of a timestep; None if it does not say."""
+        return self._internal.held_s(timestep_s) if self.external(cluster, sub_cluster) is None else None
+
+    def query(
+        self,
+        cluster: str,
+        queries: Sequence[Query],
+        *,
+        from_s: int,
+        to_s: int,
+        sub_cluster: str | SubClusterOf = "",
+    ) -> Gathered:
+        """The series of each query on the full grid of [from_s, to_s), from the stores in charge of their hosts.
+
+        Raises:
+            InvalidInput, TooLarge: the internal store refuses the question.
+        """
+        gathered = Gathered([[] for _ in queries])
+        waiting: list[tuple[list[int], Future[list[list[StoredSeries]]]]] = []
+        internal: list[int] = []
+        for store, positions in self._by_store(cluster, queries, sub_cluster):
+            if store is None:
+                internal = positions
+                continue
+            waiting += [
+                (portion, self._submit(store, cluster, [queries[at] for at in portion], from_s, to_s))
+                for portion in _portions(queries, positions)
+            ]
+        if internal:
+            mine = self._internal.query(cluster, [queries[at] for at in internal], from_s=from_s, to_s=to_s)
+            _place(gathered, internal, mine)
+        for portion, answer in waiting:
+            try:
+                _place(gathered, portion, answer.result())
+            except StoreAway as error:
+                gathered.unreachable.update({queries[at].host: str(error) for at in portion})
+        return gathered
+
+    def host_health(
+        self, cluster: str, sub_cluster: str, hosts: Sequence[str], metrics: Sequence[str], *, now_s: int
+    ) -> Mapping[str, HostHealth]:
+        """How the metrics of hosts of one subcluster come in; those that an unreachable store has are all missing."""
+        store = self.external(cluster, sub_cluster)
+        if store is None:
+            return {host: self._internal.host_health(cluster, host, metrics, now_s=now_s) for host in hosts}
+        try:
+            found = store.host_health(cluster, hosts, metrics)
+        except StoreAway:
+            found = {}
+        unknown = HostHealth(missing=tuple(metrics), degraded=(), healthy=(), known=False)
+        return {host: found.get(host, unknown) for host in hosts}
+
+    def silent_hosts(
+        self, cluster: str, sub_cluster: str, hosts: Sequence[str], metrics: Sequence[str], *, since_s: int
+    ) -> list[str]:
+        """Those of the hosts that have not sent anything since a time; an external store is asked for the metrics.
+
+        Hosts of a store that is away count as silent.
+        """
+        if self.external(cluster, sub_cluster) is None:
+            return [host for host in hosts if (self._internal.last_seen_s(cluster, host) or 0) < since_s]
+        queries = [Query(metric, host) for host in hosts for metric in metrics]
+        rows = self.query(
+            cluster, queries, from_s=since_s, to_s=since_s + _HEARD_WITHIN_S, sub_cluster=sub_cluster
+        ).rows
+        heard = {
+            query.host for query, row in zip(queries, rows, strict=True) if any(_has_since(one, since_s) for one in row)
+        }
+        return [host for host in hosts if host not in heard]
+
+    def _by_store(
+        self, cluster: str, queries: Sequence[Query], sub_cluster: str | SubClusterOf
+    ) -> list[tuple[ExternalStore | None, list[int]]]:
+        if not self._external:
+            return [(None, list(range(len(queries))))]
+        if isinstance(sub_cluster, str):
+            return [(self.external(cluster, sub_cluster), list(range(len(queries))))]
+        stores = {host: self.external(cluster, sub_cluster(host)) for host in {query.host for query in queries}}
+        groups: dict[str, tuple[ExternalStore | None, list[int]]] = {}
+        for at, query in enumerate(queries):
+            store = stores[query.host]
+            groups.setdefault("" if store is None else store.scope, (store, []))[1].append(at)
+        return list(groups.values())
+
+    def _submit(
+        self, store: ExternalStore, cluster: str, queries: Sequence[Query], from_s: int, to_s: int
+    ) -> "Future[list[list[StoredSeries]]]":
+        return self._pools[store.scope].submit(store.query, cluster, queries, from_s=from_s, to_s=to_s)
+
+    def close(self) -> None:
+        """Give threads and connections back; the internal store stays open."""
+        for pool in self._pools.values():
+            pool.shutdown(cancel_futures=True)
+        for store in self._external.values():
+            store.close()
+
+
+def _portions(queries: Sequence[Query], positions: Sequence[int]) -> list[list[int]]:
+    """Positions of queries, those of a host together, a bounded number of hosts at once."""
+    by_host: dict[str, list[int]] = {}
+    for at in positions:
+        by_host.setdefault(queries[at].host, []).append(at)
+    hosts = list(by_host.values())
+    return [
+        [at for host in hosts[begin : begin + _HOSTS_AT_ONCE] for at in host]
+        for begin in range(0, len(hosts), _HOSTS_AT_ONCE)
+    ]
+
+
+def _has_since(series: StoredSeries, since_s: int) -> bool:
+    """Whether there is a sample in a slot that begins at or after a time."""
+    if series.error is not None:
+        return False
+    first = -(-(since_s - series.from_s) // series.timestep_s)
+    return not bool(np.isnan(series.data[max(first, 0) :]).all())
+
+
+def _place(gathered: Gathered, positions: Sequence[int], rows: Sequence[list[StoredSeries]]) -> None:
+    for at, row in zip(positions, rows, strict=True):
+        gathered.rows[at] = row

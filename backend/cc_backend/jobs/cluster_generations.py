@@ -1,0 +1,169 @@
+"""Cluster configurations as they were, kept in the job database, and which jobs depend on them."""
+
+import logging
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import peewee
+
+from cc_backend.clusters import Cluster, Clusters, Departures, HeldHosts, parse_cluster
+from cc_backend.clusters.generations import digest_of, restricted_metrics
+from cc_backend.db.database import Database
+from cc_backend.errors import InvalidInput
+from cc_backend.jobs.tables import UNARCHIVED, ClusterConfigRow, JobHostRow, JobRow
+from cc_backend.model import JobState
+
+logger = logging.getLogger(__name__)
+
+_REMEMBERED = 64
+_LOOKED_AT = 1000
+_HOSTS_PER_QUESTION = 1000
+_SHOWN = 5
+_RUNNING = JobRow.state == str(JobState.RUNNING)
+
+
+@dataclass(frozen=True, slots=True)
+class DependentJobs:
+    """How many jobs run, wait for the archiver, and are over."""
+
+    running: int = 0
+    waiting: int = 0
+    over: int = 0
+
+    def __bool__(self) -> bool:
+        return bool(self.running or self.waiting or self.over)
+
+    def __str__(self) -> str:
+        return f"{self.running} running, {self.waiting} not archived yet, {self.over} archived"
+
+
+class ClusterGenerations:
+    """Remembers each content that a cluster.json had while jobs could start with it."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self.load = lru_cache(maxsize=_REMEMBERED)(self._load)
+        """The cluster as it was configured with a number, None where that is not known."""
+
+    def record(self, clusters: Mapping[str, Cluster] | Clusters, *, now_s: int) -> dict[str, int]:
+        """The numbers of these configurations by cluster, new ones where the content is new."""
+        digests = {name: digest_of(clusters[name]) for name in clusters}
+        with self._database.write():
+            for name, digest in digests.items():
+                ClusterConfigRow.insert(
+                    cluster=name, digest=digest, document=clusters[name].document, first_seen_s=now_s
+                ).on_conflict_ignore().execute(self._database)
+            query = ClusterConfigRow.select(ClusterConfigRow.id, ClusterConfigRow.cluster, ClusterConfigRow.digest)
+            query = query.where(ClusterConfigRow.digest.in_(list(digests.values())))
+            found = {(name, digest): id_ for id_, name, digest in query.tuples().execute(self._database)}
+        return {name: found[name, digest] for name, digest in digests.items()}
+
+    def newest_with(self, cluster: str, sub_cluster: str) -> Cluster | None:
+        """The cluster as it was configured last with this subcluster, None if it never was."""
+        return next((found for found in self._newest_first(cluster) if sub_cluster in found.sub_clusters), None)
+
+    def restricted(self, cluster: str) -> frozenset[str]:
+        """The metrics of a cluster that any of its configurations wanted to be seen by staff only."""
+        return frozenset().union(*map(restricted_metrics, self._newest_first(cluster)))
+
+    def held(self) -> list[HeldHosts]:
+        """The hosts of jobs that run or wait for the archiver, by what their jobs started with; in a fixed order."""
+        hosts: defaultdict[tuple[str, str, int], set[str]] = defaultdict(set)
+        for which in (_RUNNING, UNARCHIVED):
+            query = (
+                JobRow.select(JobRow.cluster, JobRow.sub_cluster, JobRow.cluster_config, JobHostRow.hostname)
+                .join(JobHostRow, on=JobHostRow.job == JobRow.id)
+                .where(which)
+                .distinct()
+            )
+            for cluster, sub_cluster, generation, host in self._database.rows(query):
+                if isinstance(cluster, str) and isinstance(sub_cluster, str) and isinstance(host, str):
+                    hosts[cluster, sub_cluster, generation if isinstance(generation, int) else 0].add(host)
+        return [HeldHosts(*key, frozenset(names)) for key, names in sorted(hosts.items())]
+
+    def _newest_first(self, cluster: str) -> Iterator[Cluster]:
+        """The configurations that a cluster had; at most so many as are worth to be looked at."""
+        query = (
+            ClusterConfigRow.select(ClusterConfigRow.id)
+            .where(ClusterConfigRow.cluster == cluster)
+            .order_by(ClusterConfigRow.id.desc())
+            .limit(_LOOKED_AT)
+        )
+        ids = [id_ for (id_,) in query.tuples().execute(self._database)]
+        return (found for found in map(self.load, ids) if found is not None)
+
+    def _load(self, generation: int) -> Cluster | None:
+        query = ClusterConfigRow.select(ClusterConfigRow.document).where(ClusterConfigRow.id == generation)
+        document: Any = query.scalar(self._database)
+        if document is None:
+            return None
+        try:
+            return parse_cluster(document, source=f"cluster configuration {generation}")[0]
+        except InvalidInput as error:  # written by another version of this program
+            logger.error("cluster configuration cannot be used id=%d reason=%s", generation, error)  # noqa: TRY400
+            return None
+
+
+def dependents(database: Database, leaving: Departures) -> list[str]:
+    """A line for each subcluster, metric and group of hosts that leaves and that jobs depend on."""
+    counts = _by_sub_cluster(database, leaving.cluster)
+    lines = [
+        f"subcluster {name!r} of {leaving.cluster!r} leaves; jobs there: {counts[name]}"
+        for name in leaving.sub_clusters
+        if counts.get(name)
+    ]
+    metrics: defaultdict[str, list[str]] = defaultdict(list)
+    for name, metric in leaving.metrics:
+        metrics[name].append(metric)
+    lines += [
+        f"{_some('metric', names)} of subcluster {name!r} of {leaving.cluster!r} "
+        f"{'leaves' if len(names) == 1 else 'leave'}; jobs there: {counts[name]}"
+        for name, names in metrics.items()
+        if counts.get(name)
+    ]
+    if used := _running_on(database, leaving.cluster, leaving.hosts):
+        lines.append(
+            f"{_some('host', sorted(used))} of {leaving.cluster!r} {'leaves' if len(used) == 1 else 'leave'}; "
+            f"running jobs there: {sum(used.values())}"
+        )
+    return lines
+
+
+def _some(what: str, names: list[str]) -> str:
+    shown = ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
+    return f"{what}{'' if len(names) == 1 else 's'} {shown}"
+
+
+def _by_sub_cluster(database: Database, cluster: str) -> dict[str, DependentJobs]:
+    waiting = peewee.Case(None, ((UNARCHIVED, 1),), 0)
+    query = (
+        JobRow.select(
+            JobRow.sub_cluster,
+            peewee.fn.COUNT(JobRow.id),
+            peewee.fn.SUM(peewee.Case(None, ((_RUNNING, 1),), 0)),
+            peewee.fn.SUM(waiting),
+        )
+        .where(JobRow.cluster == cluster)
+        .group_by(JobRow.sub_cluster)
+    )
+    return {
+        name: DependentJobs(running, queued, total - running - queued)
+        for name, total, running, queued in query.tuples().execute(database)
+    }
+
+
+def _running_on(database: Database, cluster: str, hosts: Iterable[str]) -> dict[str, int]:
+    found: dict[str, int] = {}
+    names = list(hosts)
+    for at in range(0, len(names), _HOSTS_PER_QUESTION):
+        query = (
+            JobHostRow.select(JobHostRow.hostname, peewee.fn.COUNT(JobRow.id))
+            .join(JobRow, on=JobHostRow.job == JobRow.id)
+            .where(_RUNNING, JobRow.cluster == cluster, JobHostRow.hostname.in_(names[at : at + _HOSTS_PER_QUESTION]))
+            .group_by(JobHostRow.hostname)
+        )
+        found.update(dict(query.tuples().execute(database)))
+    return found

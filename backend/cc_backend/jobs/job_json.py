@@ -1,0 +1,169 @@
+"""Jobs as the wire writes them, and jobs made from what the wire says."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from cc_backend.clusters import Clusters
+from cc_backend.insight.finding_json import finding_to_document
+from cc_backend.insight.sentences import Telling, headline_of
+from cc_backend.jobs.event_checks import check_start
+from cc_backend.model import Job, JobState, MetricStatistic, MonitoringStatus, Resource, Tag
+from cc_common.job_events import JobStart
+
+
+def job_to_wire(job: Job, *, with_meta_data: bool = False) -> dict[str, Any]:
+    """The JSON object of a job in REST answers; keys in the order of the reference, empty optional ones left out.
+
+    `damaged` names columns of its row that cannot be read, and is there only then.
+    `tags` are written as they are: whoever answers a request filters them first (`tags.visible_tags`).
+    """
+    wire: dict[str, Any] = {
+        "cluster": job.cluster,
+        "subCluster": job.sub_cluster,
+        "partition": job.partition,
+        "project": job.project,
+        "user": job.user,
+        "shared": job.shared,
+        "jobState": str(job.state),
+        "tags": [tag_to_wire(tag) for tag in job.tags],
+        "resources": [resource_to_wire(resource) for resource in job.resources],
+        "energyFootprint": None,
+        "footprint": dict(job.footprint) if job.footprint else None,
+        "metaData": dict(job.meta_data) if with_meta_data and job.meta_data is not None else None,
+        "concurrentJobs": {"items": None, "count": 0},
+        "energy": _short(job.energy),
+        "arrayJobId": job.array_job_id,
+        "walltime": job.walltime,
+        "requestedMemory": job.requested_memory,
+        "submitTime": job.submit_time,
+        "jobId": job.job_id,
+        "duration": job.duration,
+        "smt": job.smt,
+        "monitoringStatus": job.monitoring_status,
+        "numAcc": job.num_acc,
+        "numHwthreads": job.num_hwthreads,
+        "numNodes": job.num_nodes,
+        "statistics": _statistics(job.statistics),
+        "id": job.id,
+        "startTime": job.start_time,
+        **judgement_to_wire(job),
+    }
+    if job.damaged:
+        wire["damaged"] = list(job.damaged)
+    return {key: value for key, value in wire.items() if value or key not in _LEFT_OUT_IF_EMPTY}
+
+
+def judgement_to_wire(job: Job) -> dict[str, Any]:
+    """`verdict`, and `finding` with its words, as far as a job has them; keys that the reference does not have."""
+    judgement = job.judgement
+    if judgement is None:
+        return {}
+    wire: dict[str, Any] = {"verdict": judgement.level.value} if judgement.level else {}
+    if judgement.finding is not None:
+        telling = Telling(job.state is JobState.RUNNING, judgement.judged_s)
+        wire["finding"] = {"text": headline_of(judgement.finding, telling), **finding_to_document(judgement.finding)}
+    return wire
+
+
+_LEFT_OUT_IF_EMPTY = frozenset(
+    {
+        "partition",
+        "tags",
+        "arrayJobId",
+        "walltime",
+        "requestedMemory",
+        "submitTime",
+        "smt",
+        "monitoringStatus",
+        "numAcc",
+        "numHwthreads",
+    }
+)
+
+
+_LARGEST_EXACT = 2**53
+
+
+def tag_to_wire(tag: Tag) -> dict[str, Any]:
+    """The JSON object of a tag."""
+    return {"type": tag.type, "name": tag.name, "scope": tag.scope, "id": tag.id}
+
+
+def resource_to_wire(resource: Resource) -> dict[str, Any]:
+    """The JSON object of a resource."""
+    wire: dict[str, Any] = {"hostname": resource.hostname}
+    if resource.hwthreads:
+        wire["hwthreads"] = list(resource.hwthreads)
+    if resource.accelerators:
+        wire["accelerators"] = list(resource.accelerators)
+    if resource.configuration:
+        wire["configuration"] = resource.configuration
+    return wire
+
+
+def resource_from_wire(document: Mapping[str, Any]) -> Resource:
+    """A resource from the JSON object that `resource_to_wire` wrote."""
+    return Resource(
+        hostname=document["hostname"],
+        hwthreads=tuple(document.get("hwthreads", ())),
+        accelerators=tuple(document.get("accelerators", ())),
+        configuration=document.get("configuration", ""),
+    )
+
+
+def job_from_start(event: JobStart, clusters: Clusters, *, now_s: int) -> Job:
+    """The running job that a start event tells of; its tags are left to `lifecycle`, which knows who attaches them.
+
+    Raises:
+        InvalidInput: the event says something that cannot be; the text names the field.
+    """
+    sub_cluster = check_start(event, clusters, now_s=now_s)
+    # Only 0 means something at a start: jobs that are over for the archive cannot be starting.
+    is_watched = event.monitoring_status != MonitoringStatus.DISABLED
+    return Job(
+        job_id=event.job_id,
+        cluster=event.cluster,
+        sub_cluster=sub_cluster,
+        user=event.user,
+        project=event.project,
+        partition=event.partition,
+        start_time=event.start_time,
+        submit_time=event.submit_time,
+        array_job_id=event.array_job_id,
+        resources=tuple(
+            Resource(entry.hostname, entry.hwthreads, entry.accelerators, entry.configuration)
+            for entry in event.resources
+        ),
+        num_nodes=event.num_nodes,
+        num_hwthreads=event.num_hwthreads,
+        num_acc=event.num_acc,
+        shared=event.shared,
+        smt=event.smt,
+        walltime=event.walltime,
+        requested_memory=event.requested_memory,
+        duration=max(0, now_s - event.start_time),
+        state=JobState.RUNNING,
+        monitoring_status=MonitoringStatus.RUNNING_OR_ARCHIVING if is_watched else MonitoringStatus.DISABLED,
+        meta_data=None if event.meta_data is None else dict(event.meta_data),
+        footprint=dict(event.footprint) if event.footprint else None,
+        energy=event.energy,
+    )
+
+
+def _statistics(statistics: Mapping[str, MetricStatistic] | None) -> dict[str, Any] | None:
+    if statistics is None:
+        return None
+    return {
+        metric: {
+            "unit": {"base": entry.unit.base, **({"prefix": entry.unit.prefix} if entry.unit.prefix else {})},
+            "avg": entry.avg,
+            "min": entry.min,
+            "max": entry.max,
+        }
+        for metric, entry in statistics.items()
+    }
+
+
+def _short(number: float) -> float | int:
+    """0 instead of 0.0, as the reference writes it; JSON has no whole numbers beyond 64 bits."""
+    return int(number) if number.is_integer() and abs(number) <= _LARGEST_EXACT else number

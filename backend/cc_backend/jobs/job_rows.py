@@ -1,0 +1,219 @@
+"""Jobs between the database and the rest: one place knows the columns."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
+from typing import Any
+
+import peewee
+
+from cc_backend.db.database import Database
+from cc_backend.insight.finding_json import finding_to_document
+from cc_backend.jobs.damaged_rows import is_finite_number, read_columns
+from cc_backend.jobs.job_json import resource_to_wire
+from cc_backend.jobs.tables import NOT_JUDGED, FootprintRow, JobHostRow, JobRow, JobTagRow, TagRow
+from cc_backend.model import Job, JobState, Judgement, Level, Tag
+
+_COLUMNS = tuple(field for field in JobRow._meta.sorted_fields if field is not JobRow.archive_error)  # noqa: SLF001 - peewee's documented way
+_COLUMNS_WITHOUT_META_DATA = tuple(field for field in _COLUMNS if field is not JobRow.meta_data)
+_NAMES = tuple(field.name for field in _COLUMNS)
+_NAMES_WITHOUT_META_DATA = tuple(field.name for field in _COLUMNS_WITHOUT_META_DATA)
+WAITING_COLUMNS = (
+    JobRow.id,
+    JobRow.job_id,
+    JobRow.cluster,
+    JobRow.sub_cluster,
+    JobRow.state,
+    JobRow.start_time,
+    JobRow.duration,
+    JobRow.num_nodes,
+    JobRow.resources,
+    JobRow.monitoring_status,
+    JobRow.cluster_config,
+)
+"""What tells whether a finished job is due for the archiver; all else may be large, and is read once it is."""
+_WAITING_NAMES = tuple(field.name for field in WAITING_COLUMNS)
+_LONGEST_JOB_NAME = 1024
+_LEVELS = {level.order: level for level in Level}
+# SQLite takes 32766 variables in a statement, and a job has 34.
+_BATCH = 900
+
+
+def job_columns(*, with_meta_data: bool = True) -> Sequence[Any]:
+    """What to select so that `read_jobs` can read it; meta data may hold whole job scripts."""
+    return _COLUMNS if with_meta_data else _COLUMNS_WITHOUT_META_DATA
+
+
+def read_jobs(database: Database, query: Any, *, now_s: int | None) -> list[Job]:
+    """The jobs that a query of `job_columns` finds, with tags and footprints, in the order of the query.
+
+    A running job's duration is what passed until `now_s`; None leaves it 0. What of a row cannot be read is named in
+    its job's `damaged` and costs no other job.
+    """
+    jobs = [_job(row, now_s) for row in database.rows(query)]
+    by_id = {job.id: job for job in jobs}
+    for ids in _batches(by_id, _BATCH):
+        found, broken = _footprints(database, ids)
+        for id_, footprint in found.items():
+            by_id[id_].footprint = footprint
+        for id_ in broken:
+            by_id[id_].damaged += ("footprint",)
+        for id_, tags in tags_of(database, ids).items():
+            by_id[id_].tags = tags
+    return jobs
+
+
+def read_waiting(database: Database, query: Any) -> list[Job]:
+    """The jobs that a query of `WAITING_COLUMNS` finds, with nothing but these, in the order of the query."""
+    jobs = []
+    for row in database.rows(query):
+        columns, damaged = read_columns(_WAITING_NAMES, row)
+        jobs.append(Job(**columns, user="", project="", damaged=damaged))
+    return jobs
+
+
+def insert_job(database: Database, job: Job) -> int:
+    """The id of the new row of a job; its hosts and footprint get theirs, its tags do not."""
+    id_ = int(JobRow.insert(**_columns(job)).execute(database))
+    for names in _batches(_hosts(job), _BATCH):
+        JobHostRow.insert_many([{"job": id_, "hostname": name} for name in names]).execute(database)
+    write_footprint(database, id_, job.footprint)
+    return id_
+
+
+def insert_jobs(database: Database, jobs: Sequence[Job]) -> range:
+    """The ids of the new rows of many jobs, in their order; several times as fast as one after the other.
+
+    The caller holds the write lock (`database.write()`), so that nobody else takes one of the ids.
+    """
+    first = int(JobRow.select(peewee.fn.MAX(JobRow.id)).scalar(database) or 0) + 1
+    numbered = list(enumerate(jobs, first))
+    hosts = [(id_, name) for id_, job in numbered for name in _hosts(job)]
+    values = [(id_, key, value) for id_, job in numbered for key, value in (job.footprint or {}).items()]
+    fields = (JobHostRow.job, JobHostRow.hostname)
+    footprint_fields = (FootprintRow.job, FootprintRow.key, FootprintRow.value)
+    for batch in _batches(numbered, _BATCH):
+        JobRow.insert_many([{"id": id_, **_columns(job)} for id_, job in batch]).execute(database)
+    for batch in _batches(hosts, _BATCH):
+        JobHostRow.insert_many(batch, fields).execute(database)
+    for batch in _batches(values, _BATCH):
+        FootprintRow.insert_many(batch, footprint_fields).execute(database)
+    return range(first, first + len(numbered))
+
+
+def _hosts(job: Job) -> list[str]:
+    return list(dict.fromkeys(resource.hostname for resource in job.resources))
+
+
+def _columns(job: Job) -> dict[str, Any]:
+    return {
+        "job_id": job.job_id,
+        "cluster": job.cluster,
+        "sub_cluster": job.sub_cluster,
+        "partition": job.partition,
+        "project": job.project,
+        "user": job.user,
+        "name": _shown(job.name[:_LONGEST_JOB_NAME]),
+        "shared": job.shared,
+        "state": str(job.state),
+        "array_job_id": job.array_job_id,
+        "start_time": job.start_time,
+        "submit_time": job.submit_time,
+        "duration": 0 if job.state is JobState.RUNNING else job.duration,
+        "walltime": job.walltime,
+        "requested_memory": job.requested_memory,
+        "num_nodes": job.num_nodes,
+        "num_hwthreads": job.num_hwthreads,
+        "num_acc": job.num_acc,
+        "smt": job.smt,
+        "resources": [resource_to_wire(resource) for resource in job.resources],
+        "meta_data": None if job.meta_data is None else dict(job.meta_data),
+        "monitoring_status": job.monitoring_status,
+        "energy": job.energy,
+        "energy_footprint": None if job.energy_footprint is None else dict(job.energy_footprint),
+        "cluster_config": job.cluster_config,
+        **judgement_columns(job.judgement or Judgement(None)),
+    }
+
+
+def _shown(name: str) -> str:
+    """The name for lists: what cannot be shown, such as a line break, is a blank; meta data has it as it came."""
+    return name if name.isprintable() else "".join(mark if mark.isprintable() else " " for mark in name)
+
+
+def judgement_columns(judgement: Judgement) -> dict[str, Any]:
+    """The columns of the job table that a judgement fills."""
+    finding = judgement.finding
+    return {
+        "verdict": NOT_JUDGED if judgement.level is None else judgement.level.order,
+        "finding": None if finding is None else finding_to_document(finding),
+        "more_findings": judgement.more,
+        "lost_core_hours": 0.0 if finding is None else finding.core_hours,
+        "lost_gpu_hours": 0.0 if finding is None else finding.gpu_hours,
+        "judged_s": judgement.judged_s,
+        "rules": judgement.rules,
+    }
+
+
+def _judgement(columns: dict[str, Any]) -> Judgement | None:
+    """Takes what a judgement fills out of the columns of a job; None where it was never judged."""
+    finding, verdict, more = columns.pop("finding"), columns.pop("verdict"), columns.pop("more_findings")
+    judged_s, rules = columns.pop("judged_s"), columns.pop("rules")
+    del columns["lost_core_hours"], columns["lost_gpu_hours"]  # for queries; the finding has them, too
+    if not judged_s:
+        return None
+    return Judgement(_LEVELS.get(verdict), finding, more, judged_s, rules)
+
+
+def write_footprint(database: Database, id_: int, footprint: Mapping[str, float] | None) -> None:
+    """The footprint of a job is these values and no others."""
+    FootprintRow.delete().where(FootprintRow.job == id_).execute(database)
+    rows = [{"job": id_, "key": key, "value": value} for key, value in (footprint or {}).items()]
+    for batch in _batches(rows, _BATCH):
+        FootprintRow.insert_many(batch).execute(database)
+
+
+def tags_of(database: Database, ids: Sequence[int]) -> dict[int, tuple[Tag, ...]]:
+    """The tags of these jobs, of all scopes; jobs without are left out."""
+    query = (
+        JobTagRow.select(JobTagRow.job, TagRow.id, TagRow.type, TagRow.name, TagRow.scope)
+        .join(TagRow)
+        .where(JobTagRow.job.in_(ids))
+        .order_by(TagRow.type, TagRow.name, TagRow.id)
+    )
+    found: defaultdict[int, list[Tag]] = defaultdict(list)
+    for job, id_, type_, name, scope in query.tuples().execute(database):
+        found[job].append(Tag(type_, name, scope, id_))
+    return {job: tuple(tags) for job, tags in found.items()}
+
+
+def _footprints(database: Database, ids: Sequence[int]) -> tuple[dict[int, dict[str, float]], set[int]]:
+    """Footprints by job, and the jobs of which a value cannot be read."""
+    query = FootprintRow.select(FootprintRow.job, FootprintRow.key, FootprintRow.value).where(FootprintRow.job.in_(ids))
+    found: defaultdict[int, dict[str, float]] = defaultdict(dict)
+    broken: set[int] = set()
+    for job, key, value in database.rows(query):
+        if type(key) is str and is_finite_number(value):
+            found[job][key] = value
+        else:
+            broken.add(job)
+    return dict(found), broken
+
+
+def _job(row: Sequence[Any], now_s: int | None) -> Job:
+    columns, damaged = read_columns(_NAMES if len(row) == len(_NAMES) else _NAMES_WITHOUT_META_DATA, row)
+    name = columns.pop("name")
+    meta_data = columns.pop("meta_data", None)
+    if meta_data is None and name:
+        meta_data = {"jobName": name}
+    duration = columns.pop("duration")
+    if columns["state"] is JobState.RUNNING and now_s is not None and "start_time" not in damaged:
+        duration = max(0, now_s - columns["start_time"])
+    judgement = _judgement(columns)
+    return Job(**columns, judgement=judgement, duration=duration, meta_data=meta_data, damaged=damaged)
+
+
+def _batches(items: Iterable[Any], size: int) -> Iterator[list[Any]]:
+    iterator = iter(items)
+    while batch := list(islice(iterator, size)):
+        yield batch

@@ -1,0 +1,279 @@
+"""What schedulers report about nodes, together with how well their metrics come in."""
+
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, NamedTuple, Protocol
+
+import orjson
+import peewee
+
+from cc_backend.clusters import Clusters
+from cc_backend.db.database import Database
+from cc_backend.db.fields import texts
+from cc_backend.errors import InvalidInput
+from cc_backend.jobs.tables import NodeRow, NodeStateRow
+from cc_common.error_codes import ErrorCode
+from cc_common.node_states import NodeState, NodeStateReport
+
+logger = logging.getLogger(__name__)
+
+
+_PRUNED_AT_ONCE = 10_000
+_STATE_COLUMNS = (
+    *("state", "reported_states", "health", "missing_metrics", "degraded_metrics"),
+    *("cpus_allocated", "memory_allocated", "gpus_allocated", "jobs_running"),
+)
+_NODE = "(SELECT id FROM node WHERE cluster = ? AND hostname = ?)"
+_ADD_NODE = "INSERT OR IGNORE INTO node (cluster, hostname, sub_cluster, latest_id, seen_s) VALUES (?, ?, ?, 0, 0)"
+_MOVE_NODE = "UPDATE node SET sub_cluster = ? WHERE cluster = ? AND hostname = ?"
+_ADD_STATE = f"INSERT INTO node_state (time_s, {', '.join(_STATE_COLUMNS)}, node_id) VALUES ({'?, ' * 10}{_NODE})"  # noqa: S608 constants
+_LINK_STATE = (
+    "UPDATE node SET latest_id = (SELECT MAX(id) FROM node_state WHERE node_id = node.id) "
+    "WHERE cluster = ? AND hostname = ?"
+)
+_SEE_NODES = "UPDATE node SET seen_s = ? WHERE cluster = ? AND hostname IN (SELECT value FROM json_each(?))"
+
+
+class SchedulerState(StrEnum):
+    """What a node does, in one word of the wire."""
+
+    ALLOCATED = "allocated"
+    RESERVED = "reserved"
+    IDLE = "idle"
+    MIXED = "mixed"
+    DOWN = "down"
+    UNKNOWN = "unknown"
+
+
+class Health(StrEnum):
+    """How well the metrics of a node come in."""
+
+    FULL = "full"
+    PARTIAL = "partial"
+    FAILED = "failed"
+
+
+class MetricHealth(Protocol):
+    """Which metrics of a host never came, come no more, or come: `metricstore.HostHealth` is one."""
+
+    @property
+    def missing(self) -> Sequence[str]: ...  # noqa: D102
+    @property
+    def degraded(self) -> Sequence[str]: ...  # noqa: D102
+    @property
+    def healthy(self) -> Sequence[str]: ...  # noqa: D102
+
+
+_STATES = frozenset(map(str, SchedulerState))
+_HEALTHS = frozenset(map(str, Health))
+
+HealthOf = Callable[[str, str, Iterable[str]], MetricHealth]
+"""Asked with cluster, host and the metrics that are expected of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReportResult:
+    """How many nodes of a report were taken, and the hosts that no subcluster has."""
+
+    accepted: int
+    rejected: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class NodeStatus:
+    """The newest that is known of a node; `reported_states` are the scheduler's own words, memory is MB.
+
+    `time_s` is the time of the newest report, `since_s` that of the first one in a row that said all this.
+    """
+
+    cluster: str
+    sub_cluster: str
+    hostname: str
+    time_s: int
+    state: SchedulerState
+    reported_states: tuple[str, ...]
+    health: Health
+    missing_metrics: tuple[str, ...]
+    degraded_metrics: tuple[str, ...]
+    cpus_allocated: int
+    memory_allocated: int
+    gpus_allocated: int
+    jobs_running: int
+    since_s: int = 0
+
+
+class _Row(NamedTuple):
+    """What a report says of a node; `state` as it is stored."""
+
+    hostname: str
+    sub_cluster: str
+    state: tuple[Any, ...]
+
+
+class NodeStates:
+    """The reports about nodes in the database."""
+
+    def __init__(self, database: Database, clusters: Clusters) -> None:
+        self._database = database
+        self._clusters = clusters
+
+    def report(self, report: NodeStateReport, health_of: HealthOf, now_s: int) -> ReportResult:
+        """Stores a report, all of it or nothing.
+
+        Raises:
+            InvalidInput: there is no such cluster.
+        """
+        if report.cluster not in self._clusters:
+            text = f"cluster: there is no cluster {report.cluster[:80]!r}"
+            raise InvalidInput(text, code=ErrorCode.UNKNOWN_CLUSTER)
+        rejected: list[str] = []
+        rows: list[_Row] = []
+        for node in {node.hostname: node for node in report.nodes}.values():
+            try:
+                sub_cluster = self._clusters.sub_cluster_for(report.cluster, node.hostname)
+            except InvalidInput:
+                rejected.append(node.hostname)
+                continue
+            state = _state(node, report.cluster, sub_cluster.metrics, health_of)
+            rows.append(_Row(node.hostname, sub_cluster.name, state))
+        self._store(report.cluster, rows, now_s)
+        if rejected:
+            logger.warning(
+                "rejected nodes cluster=%s count=%d first=%r reason=in_no_subcluster",
+                report.cluster,
+                len(rejected),
+                rejected[0][:80],
+            )
+        return ReportResult(len(rows), tuple(rejected))
+
+    def states(self, cluster: str | None = None) -> list[NodeStatus]:
+        """The newest of each node that was ever reported, of one cluster or of all, by cluster and host name."""
+        stored = (getattr(NodeStateRow, column) for column in ("time_s", *_STATE_COLUMNS))
+        query = (
+            NodeStateRow.select(*stored, NodeRow.cluster, NodeRow.sub_cluster, NodeRow.hostname, NodeRow.seen_s)
+            .join(NodeRow, on=(NodeRow.latest_id == NodeStateRow.id))
+            .order_by(NodeRow.cluster, NodeRow.hostname)
+        )
+        if cluster is not None:
+            query = query.where(NodeRow.cluster == cluster)
+        return [_status(columns) for columns in query.dicts().execute(self._database)]
+
+    def count_by_state(self) -> dict[str, dict[str, int]]:
+        """Cluster -> scheduler's state -> how many nodes are in it by their newest report."""
+        query = (
+            NodeStateRow.select(NodeRow.cluster, NodeStateRow.state, peewee.fn.COUNT(NodeRow.id))
+            .join(NodeRow, on=(NodeRow.latest_id == NodeStateRow.id))
+            .group_by(NodeRow.cluster, NodeStateRow.state)
+        )
+        found: dict[str, dict[str, int]] = {}
+        for cluster, state, number in query.tuples().execute(self._database):
+            found.setdefault(cluster, {})[state] = number
+        return found
+
+    def prune(self, before_s: int, *, stopping: Callable[[], bool] = lambda: False) -> int:
+        """Removes rows from before a time, but never the newest of a node, and says how many; a few at a time."""
+        removed = 0
+        newest = NodeRow.select(NodeRow.latest_id)
+        old = (
+            NodeStateRow.select(NodeStateRow.id)
+            .where(NodeStateRow.time_s < before_s, NodeStateRow.id.not_in(newest))
+            .limit(_PRUNED_AT_ONCE)
+        )
+        while not stopping():
+            with self._database.write():
+                count = int(NodeStateRow.delete().where(NodeStateRow.id.in_(old)).execute(self._database))
+            removed += count
+            if count < _PRUNED_AT_ONCE:
+                break
+        return removed
+
+    def _store(self, cluster: str, rows: Sequence[_Row], now_s: int) -> None:
+        """Rows for nodes of which something is new, and the time for all; little is done in the write lock."""
+        known = self._known(cluster)
+        new = [row for row in rows if row.hostname not in known]
+        moved = [row for row in rows if row.hostname in known and known[row.hostname][0] != row.sub_cluster]
+        changed = [row for row in rows if row.hostname not in known or known[row.hostname][1] != row.state]
+        with self._database.write():
+            many = self._database.execute_many
+            if new:
+                many(_ADD_NODE, [(cluster, row.hostname, row.sub_cluster) for row in new])
+            if moved:
+                many(_MOVE_NODE, [(row.sub_cluster, cluster, row.hostname) for row in moved])
+            if changed:
+                many(_ADD_STATE, [(now_s, *row.state, cluster, row.hostname) for row in changed])
+                many(_LINK_STATE, [(cluster, row.hostname) for row in changed])
+            names = orjson.dumps([row.hostname for row in rows]).decode()
+            many(_SEE_NODES, [(now_s, cluster, names)])
+
+    def _known(self, cluster: str) -> dict[str, tuple[str, tuple[Any, ...]]]:
+        """Host -> its subcluster and its newest state, as they are stored."""
+        stored = (getattr(NodeStateRow, column) for column in _STATE_COLUMNS)
+        query = (
+            NodeRow.select(NodeRow.hostname, NodeRow.sub_cluster, *stored)
+            .join(NodeStateRow, peewee.JOIN.LEFT_OUTER, on=(NodeRow.latest_id == NodeStateRow.id))
+            .where(NodeRow.cluster == cluster)
+        )
+        return {host: (sub_cluster, tuple(state)) for host, sub_cluster, *state in self._database.rows(query)}
+
+
+def reduce_states(states: Iterable[str]) -> SchedulerState:
+    """One state for the words of a scheduler, whatever their case; the first rule that fits counts."""
+    words = {state.lower() for state in states}
+    if "allocated" in words:
+        return SchedulerState.ALLOCATED
+    if "reserved" in words:
+        return SchedulerState.RESERVED
+    if "down" in words:
+        return SchedulerState.DOWN
+    if "idle" in words:
+        return SchedulerState.IDLE
+    return SchedulerState.MIXED if "mixed" in words else SchedulerState.UNKNOWN
+
+
+def reduce_health(health: MetricHealth) -> Health:
+    """Full when every expected metric comes, failed when none does, partial between."""
+    if not health.missing and not health.degraded:
+        return Health.FULL
+    return Health.PARTIAL if health.healthy else Health.FAILED
+
+
+def _state(node: NodeState, cluster: str, metrics: Iterable[str], health_of: HealthOf) -> tuple[Any, ...]:
+    """The values of `_STATE_COLUMNS` as they are stored."""
+    state = reduce_states(node.states)
+    health, missing, degraded = Health.FULL, [], []
+    if state is not SchedulerState.DOWN:  # nothing is expected of a node that is down
+        metric_health = health_of(cluster, node.hostname, metrics)
+        health = reduce_health(metric_health)
+        missing, degraded = list(metric_health.missing), list(metric_health.degraded)
+    return (
+        str(state),
+        NodeStateRow.reported_states.db_value(list(node.states)),
+        str(health),
+        NodeStateRow.missing_metrics.db_value(missing),
+        NodeStateRow.degraded_metrics.db_value(degraded),
+        node.cpus_allocated,
+        node.memory_allocated,
+        node.gpus_allocated,
+        node.jobs_running,
+    )
+
+
+def _status(columns: dict[str, Any]) -> NodeStatus:
+    return NodeStatus(
+        cluster=columns["cluster"],
+        sub_cluster=columns["sub_cluster"],
+        hostname=columns["hostname"],
+        time_s=columns["seen_s"],
+        since_s=columns["time_s"],
+        state=SchedulerState(columns["state"]) if columns["state"] in _STATES else SchedulerState.UNKNOWN,
+        reported_states=texts(columns["reported_states"]),
+        health=Health(columns["health"]) if columns["health"] in _HEALTHS else Health.FAILED,
+        missing_metrics=texts(columns["missing_metrics"]),
+        degraded_metrics=texts(columns["degraded_metrics"]),
+        cpus_allocated=columns["cpus_allocated"],
+        memory_allocated=columns["memory_allocated"],
+        gpus_allocated=columns["gpus_allocated"],
+        jobs_running=columns["jobs_running"],
+    )

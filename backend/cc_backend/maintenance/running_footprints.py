@@ -1,0 +1,175 @@
+"""Footprint and judgement of running jobs so far, so that lists can show and sort them before a job ends.
+
+Kept up to date in small steps beside the requests: a step takes the jobs that are due, the longest overdue first, until
+its budget is used up. A job is due again after a share of the time that it has run, because the mean of a day moves
+little in a minute.
+"""
+
+import heapq
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from cc_backend.archive.statistics import footprint, job_statistics
+from cc_backend.clusters import Clusters
+from cc_backend.errors import BackendError, NotFound, Unavailable
+from cc_backend.insight.assess import judged_metrics, judged_scopes
+from cc_backend.jobdata.bounded_read import VIEW_LIMITS
+from cc_backend.jobdata.judge import Judge
+from cc_backend.jobdata.samples import MetricData
+from cc_backend.jobs.search import JobSearch
+from cc_backend.model import Job, Judgement
+
+STEP_EVERY_S = 1.0
+"""How often a scheduler calls `FootprintRefresher.step`."""
+
+STEP_BUDGET_S = 0.05
+"""The processor time of one step: at one step a second a twentieth of a core, however many jobs run."""
+
+MIN_INTERVAL_S = 60
+"""A job is looked at once a minute at most."""
+
+RUNTIME_SHARE = 0.05
+"""Between two looks at a job passes this share of the time that it has run."""
+
+MAX_INTERVAL_S = 1800
+
+_JOBS_PER_READ = 16
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class RefreshResult:
+    """What one step did: how many jobs were looked at, the ids of those that were written, how many are still due."""
+
+    examined: int = 0
+    updated: list[int] = field(default_factory=list)
+    due: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class RefreshedJob:
+    """What is written of a running job: everything that comes from one reading of its samples."""
+
+    job: Job
+    footprint: dict[str, float]
+    judgement: Judgement
+
+
+class FootprintRefresher:
+    """Refreshes what lists show of running jobs, a few jobs a step. Not for use in several threads at once."""
+
+    def __init__(
+        self,
+        search: JobSearch,
+        metricdata: MetricData,
+        clusters: Clusters,
+        judge: Judge,
+        *,
+        cpu_s: Callable[[], float] = time.thread_time,
+    ) -> None:
+        self._search = search
+        self._metricdata = metricdata
+        self._clusters = clusters
+        self._judge = judge
+        self._cpu_s = cpu_s
+        self._due: list[tuple[int, int]] = []  # (when, id), a heap
+        self._starts: dict[int, int] = {}  # running jobs by id, as of the last listing
+        self._listed_s: int | None = None
+        self._credit_s = 0.0
+
+    def step(
+        self, *, now_s: int, budget_s: float = STEP_BUDGET_S, stopping: Callable[[], bool] = lambda: False
+    ) -> RefreshResult:
+        """Refresh jobs that are due until `budget_s` of processor time is used up.
+
+        What a step takes over its budget, because of one large job, is taken off the steps after it. At least one job
+        is looked at where there is budget at all. Jobs whose store is away are tried again at their next turn.
+        """
+        result = RefreshResult()
+        self._credit_s = min(self._credit_s + budget_s, budget_s)
+        begin_s = self._cpu_s()
+        self._list_running(now_s)
+        while self._credit_s - (self._cpu_s() - begin_s) > 0 and not stopping():
+            ids = self._take_due(now_s)
+            if not ids:
+                break
+            self._refresh(ids, now_s, result, lambda: self._cpu_s() - begin_s >= self._credit_s or stopping())
+        self._credit_s -= self._cpu_s() - begin_s
+        result.due = sum(1 for due_s, _ in self._due if due_s <= now_s)
+        return result
+
+    def _list_running(self, now_s: int) -> None:
+        """Look which jobs run, once a minute; a clock that went back counts as a minute."""
+        if self._listed_s is not None and 0 <= now_s - self._listed_s < MIN_INTERVAL_S:
+            return
+        self._listed_s = now_s
+        before, self._starts = self._starts, self._search.running_starts()
+        self._due = [
+            (due_s, id_) for due_s, id_ in self._due if id_ in self._starts and due_s <= now_s + MAX_INTERVAL_S
+        ]
+        planned = {id_ for _, id_ in self._due}
+        new = [id_ for id_ in self._starts if id_ not in planned]
+        # a job that is new is due at once; those that were there before but have no turn lost it to a clock set back
+        self._due += [(0 if id_ in before else self._starts[id_], id_) for id_ in new]
+        heapq.heapify(self._due)
+
+    def _take_due(self, now_s: int) -> list[int]:
+        ids: list[int] = []
+        while self._due and self._due[0][0] <= now_s and len(ids) < _JOBS_PER_READ:
+            ids.append(heapq.heappop(self._due)[1])
+        return ids
+
+    def _refresh(self, ids: list[int], now_s: int, result: RefreshResult, enough: Callable[[], bool]) -> None:
+        turn = {id_: at for at, id_ in enumerate(ids)}
+        jobs = sorted(self._search.running_by_ids(ids, now_s=now_s), key=lambda job: turn[job.id])
+        written: list[RefreshedJob] = []
+        for at, job in enumerate(jobs):
+            if at and enough():
+                for left in jobs[at:]:
+                    heapq.heappush(self._due, (now_s, left.id))
+                break
+            result.examined += 1
+            heapq.heappush(self._due, (now_s + refresh_interval_s(job.duration), job.id))
+            refreshed = self._refreshed(job, now_s)
+            if refreshed is not None:
+                written.append(refreshed)
+        if written:
+            self._search.update_footprints({one.job.id: one.footprint for one in written if one.footprint})
+            self._judge.store((one.job, one.judgement) for one in written)
+            result.updated += [one.job.id for one in written if one.footprint]
+
+    def _refreshed(self, job: Job, now_s: int) -> RefreshedJob | None:
+        """What there is to write of a job, None if it cannot be read; what one job brings to light stops no other."""
+        if job.unusable:  # the search has logged it
+            return None
+        try:
+            return self._read(job, now_s)
+        except Unavailable:  # the store of this job is away; those of others may not be
+            return None
+        except BackendError as error:
+            logger.warning("footprint not refreshed job=%d cluster=%s reason=%s", job.job_id, job.cluster, error)
+            return None
+        except Exception:
+            logger.exception("refreshing a footprint met a defect job=%d cluster=%s", job.job_id, job.cluster)
+            return None
+
+    def _read(self, job: Job, now_s: int) -> RefreshedJob | None:
+        """Footprint and judgement so far, from one reading of what the store holds of the job."""
+        try:
+            sub_cluster = self._clusters.of_job(job)
+        except NotFound:  # no configuration is known that has its subcluster
+            return None
+        wanted = {*sub_cluster.footprint_metrics, *judged_metrics(sub_cluster.metrics)}
+        data = self._metricdata.stored_data(
+            job, sorted(wanted), lambda metric: judged_scopes(job, metric), now_s=now_s, limits=VIEW_LIMITS
+        )
+        found = footprint(job_statistics(job, data, sub_cluster), sub_cluster)
+        return RefreshedJob(job, found, self._judge.judged(job, data, now_s=now_s))
+
+
+def refresh_interval_s(duration_s: int) -> int:
+    """Seconds until a job that has run for so long is looked at again."""
+    return int(min(max(MIN_INTERVAL_S, duration_s * RUNTIME_SHARE), MAX_INTERVAL_S))

@@ -1,0 +1,265 @@
+"""Samples of all series with one timestep, on the wall clock: slot = floor(time / timestep).
+
+A window is `WINDOW_SLOTS` slots long. In each window, row r of a series is row r % `CHUNK_ROWS` of block
+r // `CHUNK_ROWS`; blocks are created when the first sample falls into them. A block is hot (4 bytes a slot) or cold
+(compressed, in memory or on disk only); a late sample makes a cold one hot again. With 128 slots, 48 hours at 60 s are
+22.5 windows; shorter ones would need more array operations per query and more headers of compressed rows, longer ones
+waste more memory at the ends and stay hot for longer.
+"""
+
+from collections.abc import Iterator
+from itertools import pairwise
+from typing import TypeVar
+
+import numpy as np
+
+from cc_backend.metricstore.blocks.codec import Codec, choose
+from cc_backend.metricstore.blocks.cold_block import ColdBlock
+from cc_backend.metricstore.blocks.hot_block import CHUNK_ROWS, WINDOW_SLOTS, Block
+from cc_backend.metricstore.blocks.matrix import Index, Summary
+from cc_backend.metricstore.blocks.row_allocator import Rows
+from cc_backend.metricstore.blocks.scatter import chunks_of, scatter
+from cc_backend.metricstore.blocks.two_phase_read import (
+    Extent,
+    Gathering,
+    Matrix,
+    Piece,
+    Presence,
+    PresenceOfFew,
+    Reach,
+    Reading,
+    Summaries,
+)
+from cc_backend.metricstore.blocks.windows import CHUNK_SHIFT, Blocks, Content, Lock, Windows, WindowState
+from cc_backend.metricstore.model import Flags, Ids
+from cc_backend.model import Samples
+
+_LEAST_BLOCK_ROWS = 64
+_FEW_ROWS = 8
+_Result = TypeVar("_Result")
+
+__all__ = ["Content", "Grid", "Lock", "WindowState", "groups"]
+
+
+def groups(keys: Ids) -> Iterator[tuple[int, Index]]:
+    """Each different key with the positions where it stands, in order; a slice where they are neighbours."""
+    first, last = int(keys[0]), int(keys[-1])
+    if first == last and bool((keys == first).all()):
+        yield first, slice(0, len(keys))
+        return
+    steps = np.diff(keys)
+    order = None
+    if bool((steps < 0).any()):
+        # Small unsigned numbers are sorted by radix, which is far faster than comparing.
+        base = keys - keys.min()
+        order = np.argsort(base.astype(np.uint16) if int(base.max()) < 2**16 else base, kind="stable")
+        keys = keys[order]
+        steps = np.diff(keys)
+    bounds = [0, *(np.flatnonzero(steps) + 1).tolist(), len(keys)]
+    for begin, end in pairwise(bounds):
+        yield int(keys[begin]), slice(begin, end) if order is None else order[begin:end]
+
+
+class Grid(Windows):
+    """All samples of one timestep. The caller holds a lock round each call, except where a lock is handed over."""
+
+    def __init__(self, timestep_s: int, codec: Codec | None = None) -> None:
+        super().__init__(timestep_s, codec or choose())
+        self._rows = Rows()
+
+    # Rows
+
+    @property
+    def rows(self) -> int:
+        """How many rows there are, idle ones included."""
+        return self._rows.count
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of samples in memory and of the bookkeeping."""
+        blocks = sum(len(window) for window in self._windows.values())
+        return self.sample_bytes + self._rows.size_bytes + 250 * blocks
+
+    def allocate(self, owner: int) -> int:
+        """A row for a new series of this owner."""
+        return self._rows.allocate(owner)
+
+    def allocate_many(self, owner: int, count: int) -> Ids:
+        """Rows for so many new series of this owner."""
+        return self._rows.allocate_many(owner, count)
+
+    def claim(self, row: int, owner: int) -> bool:
+        """Take this very row for a series of the owner, if nobody has it."""
+        return self._rows.claim(row, owner)
+
+    def claim_many(self, rows: Ids, owners: Ids) -> Flags:
+        """Take these very rows (each named once), each for its owner; says which of them nobody had."""
+        return self._rows.claim_many(rows, owners)
+
+    def release(self, owner: int, rows: Ids) -> None:
+        """Take rows back, blank; the extents of an owner without rows are free for others."""
+        for chunk, where in groups(rows >> CHUNK_SHIFT):
+            local = rows[where] & (CHUNK_ROWS - 1)
+            for blocks in self._windows.values():
+                block = blocks[chunk] if chunk < len(blocks) else None
+                if isinstance(block, ColdBlock):
+                    known = local[local < block.rows]
+                    block = self._hot(blocks, chunk) if len(known) and block.holds(known) else None
+                if block is not None:
+                    block.blank(local)
+        self._rows.release(owner, rows)
+
+    # Writing
+
+    def slots(self, times_s: int | Ids) -> int | Ids:
+        """The slots of times."""
+        return times_s // self.timestep_s
+
+    def scatter(self, rows: Ids, slots: int | Ids, values: Samples) -> None:
+        """Store one sample per row given; of several for one row and slot the last one counts."""
+        values = np.ascontiguousarray(values, np.float32)
+        if isinstance(slots, int):
+            window, column = divmod(slots, WINDOW_SLOTS)
+            self._scatter(window, rows, column, values)
+            return
+        windows, columns = np.divmod(slots, WINDOW_SLOTS)
+        for window, where in groups(windows):
+            self._scatter(window, rows[where], columns[where], values[where])
+
+    def _scatter(self, window: int, rows: Ids, columns: int | Ids, values: Samples) -> None:
+        blocks = self._windows.setdefault(window, [])
+        chunks = chunks_of(rows, CHUNK_SHIFT)
+        hot = {chunk: self._hot(blocks, chunk) for chunk in chunks}
+        places = [hot[chunk].samples if chunk in hot else None for chunk in range(chunks[0], chunks[-1] + 1)]
+        scatter(places, rows, columns, values, first_chunk=chunks[0], shift=CHUNK_SHIFT)
+        for block in hot.values():
+            block.touch()
+
+    def fill(self, rows: Ids, slots: int | Ids, values: Samples) -> int:
+        """Store samples where there is none yet, so that newer ones win; returns how many that were.
+
+        Of several for one row and slot the last one counts.
+        """
+        stored = 0
+        windows, columns = np.divmod(np.broadcast_to(slots, rows.shape), WINDOW_SLOTS)
+        for window, where in groups(windows):
+            stored += self._fill(window, rows[where], columns[where], values[where])
+        return stored
+
+    def _fill(self, window: int, rows: Ids, columns: Ids, values: Samples) -> int:
+        stored = 0
+        blocks = self._windows.setdefault(window, [])
+        for chunk, where in groups(rows >> CHUNK_SHIFT):
+            local = rows[where] & (CHUNK_ROWS - 1)
+            stored += self._hot(blocks, chunk).fill(local, columns[where], values[where])
+        return stored
+
+    def merge(self, window: int, rows: Ids, samples: Samples) -> int:
+        """Fill the slots of a window that are empty from a matrix with a row per row given; returns how many."""
+        if not len(rows):
+            return 0
+        stored = 0
+        blocks = self._windows.setdefault(window, [])
+        for chunk, where in groups(rows >> CHUNK_SHIFT):
+            stored += self._hot(blocks, chunk).merge(rows[where] & (CHUNK_ROWS - 1), samples[where])
+        return stored
+
+    def _hot(self, blocks: Blocks, chunk: int) -> Block:
+        """The block, hot, as high as the rows handed out in its chunk need it (the last chunk is rarely full)."""
+        if chunk >= len(blocks):
+            blocks.extend([None] * (chunk + 1 - len(blocks)))
+        used = self.rows - chunk * CHUNK_ROWS
+        block = blocks[chunk]
+        if isinstance(block, Block) and block.rows >= min(used, CHUNK_ROWS):
+            return block
+        self.sample_bytes -= 0 if block is None else block.size_bytes
+        if block is None:
+            block = Block(_block_rows(used), self._codec)
+        elif isinstance(block, ColdBlock):
+            block = block.thaw(_block_rows(used))
+        else:
+            block.grow(_block_rows(used))
+        self.sample_bytes += block.size_bytes
+        blocks[chunk] = block
+        return block
+
+    # Reading
+
+    def read(self, rows: Ids, first_slot: int, count: int) -> Samples:
+        """A matrix of one row per row given and `count` columns from `first_slot`, NaN where there is no sample."""
+        return self.samples(rows, first_slot, count).finish()
+
+    def samples(self, rows: Ids, first_slot: int, count: int) -> Reading[Samples]:
+        """The same in two steps, of which the second one needs no lock; so are those below."""
+        return self._begin(Matrix(len(rows), count), rows, first_slot, count)
+
+    def summary(self, rows: Ids, first_slot: int, count: int) -> Reading[Summary]:
+        """The summary of each row over a range of slots."""
+        return self._begin(Summaries(len(rows)), rows, first_slot, count)
+
+    def presence(self, rows: Ids, first_slot: int, count: int) -> Reading[Flags]:
+        """In which of the slots any of the rows has a sample."""
+        few = len(rows) <= _FEW_ROWS
+        gathering: Gathering[Flags] = PresenceOfFew(len(rows), count) if few else Presence(count)
+        return self._begin(gathering, rows, first_slot, count)
+
+    def reach(self, row: int) -> Reading[Extent | None]:
+        """How far the samples of one row reach; None if it has none."""
+        windows = self.windows() or [0]
+        first_slot, end_slot = windows[0] * WINDOW_SLOTS, (windows[-1] + 1) * WINDOW_SLOTS
+        return self._begin(Reach(first_slot), np.array([row], np.int64), first_slot, end_slot - first_slot)
+
+    def _begin(self, gathering: Gathering[_Result], rows: Ids, first_slot: int, count: int) -> Reading[_Result]:
+        cold = []
+        for piece in self._pieces(rows, first_slot, count):
+            if isinstance(piece.block, ColdBlock):
+                cold.append(piece)
+            else:
+                gathering.take(piece)
+        return Reading(gathering, cold)
+
+    def _pieces(self, rows: Ids, first_slot: int, count: int) -> Iterator[Piece]:
+        """What is read of each block that is touched."""
+        if not len(rows) or count <= 0:
+            return
+        positions = np.arange(len(rows))
+        parts = []
+        for chunk, where in groups(rows >> CHUNK_SHIFT):
+            local = rows[where] & (CHUNK_ROWS - 1)
+            parts.append((chunk, positions[where], local, int(local.max())))
+        end_slot = first_slot + count
+        for window in self._windows_between(first_slot, end_slot):
+            begin = window * WINDOW_SLOTS
+            columns = slice(max(first_slot - begin, 0), min(end_slot - begin, WINDOW_SLOTS))
+            at = begin + columns.start - first_slot
+            for chunk, where, local, highest in parts:
+                block = self._block(window, chunk)
+                if block is None:
+                    continue
+                if highest < block.rows:
+                    yield Piece(block, where, local, columns, at)
+                    continue
+                there = np.flatnonzero(local < block.rows)  # later rows came after the block's last sample
+                if len(there):
+                    yield Piece(block, where[there], local[there], columns, at)
+
+    def _windows_between(self, first_slot: int, end_slot: int) -> list[int]:
+        first, last = first_slot // WINDOW_SLOTS, (end_slot - 1) // WINDOW_SLOTS
+        if last - first < len(self._windows):
+            return [window for window in range(first, last + 1) if window in self._windows]
+        return sorted(window for window in self._windows if first <= window <= last)
+
+    def validate(self) -> None:
+        """Raise AssertionError if the books do not agree with what is there; for tests."""
+        super().validate()
+        self._rows.validate()
+
+    def idle_rows(self) -> set[int]:
+        """Rows that belong to no series; for tests."""
+        return self._rows.idle()
+
+
+def _block_rows(used: int) -> int:
+    if used >= CHUNK_ROWS:
+        return CHUNK_ROWS
+    return max(_LEAST_BLOCK_ROWS, 1 << (used - 1).bit_length())

@@ -1,0 +1,145 @@
+"""Reads segments of the write-ahead log back, newest first, so that the newest samples can be asked for first.
+
+Only slots without a sample are filled: what is there already came later. Within a segment too, the batches go in from
+the last to the first, and of several samples of one slot the last one counts, as when they came.
+"""
+
+import hashlib
+import logging
+import threading
+from collections.abc import Iterator
+
+import numpy as np
+
+from cc_backend.metricstore.disk.key_reader import KeyReader
+from cc_backend.metricstore.disk.wal.wal_format import (
+    BatchRecord,
+    Damage,
+    Record,
+    SeriesRecord,
+    UnknownVersionError,
+    read_records,
+)
+from cc_backend.metricstore.disk.wal.write_ahead_log import Segment
+from cc_backend.metricstore.index.series_table import SeriesTable
+from cc_backend.metricstore.model import Ids, RestoreState
+
+logger = logging.getLogger(__name__)
+
+_PORTION = 100_000  # samples put into the grids at once, so that many small batches cost as little as few large ones
+_NOT_KEPT = -1
+_MOST_SERIES = 1 << 24  # no segment has room for so many; a higher number is none of ours
+
+
+class LogRestorer:
+    """Puts segments into the grids of a table; `lock` is the table's, and given up between portions.
+
+    Segments define the same series again and again, mostly in the same order: what was read once is known by a digest.
+    """
+
+    def __init__(
+        self,
+        table: SeriesTable,
+        lock: "threading.RLock",
+        state: RestoreState,
+        *,
+        keys: KeyReader,
+    ) -> None:
+        self._table = table
+        self._lock = lock
+        self._state = state
+        self._keys = keys
+        self._sids: dict[bytes, Ids] = {}
+
+    def restore(self, segment: Segment) -> None:
+        """Put one segment into the grids, and learn which times it holds; damage is told and skipped."""
+        unread = self._state.unread_files
+        sid_of = np.empty(0, np.int64)
+        portions: list[list[BatchRecord]] = [[]]
+        waiting = 0
+        for record in segment_records(segment, self._state):
+            if not isinstance(record, BatchRecord):
+                sid_of = _placed(sid_of, record.first_id, self._known(record))
+            elif len(record.ids):
+                if waiting >= _PORTION:
+                    portions.append([])
+                    waiting = 0
+                portions[-1].append(record)
+                waiting += len(record.ids)
+        sid_of = np.append(sid_of, _NOT_KEPT)  # for all numbers beyond, whose definition was damaged
+        while portions:
+            portion = portions.pop()
+            if portion:
+                self._put(portion[0] if len(portion) == 1 else _joined(portion), sid_of, segment)
+        segment.in_memory = self._state.unread_files == unread
+
+    def _known(self, record: SeriesRecord) -> Ids:
+        """The sids of the series of a record, -1 for those that are not kept."""
+        digest = hashlib.blake2b(record.text, digest_size=16).digest()
+        sids = self._sids.get(digest)
+        if sids is None:
+            sids = self._table.register_keys(self._keys.read(record.keys))
+            sids = self._sids[digest] = np.maximum(sids, _NOT_KEPT).astype(np.int32)
+        return sids
+
+    def _put(self, record: BatchRecord, sid_of: Ids, segment: Segment) -> None:
+        """Store samples under their sids; those of series that are not kept are counted."""
+        if isinstance(record.times_s, int):
+            segment.holds(record.times_s, record.times_s)
+        else:
+            segment.holds(int(record.times_s.min()), int(record.times_s.max()))
+        sids = sid_of[np.minimum(record.ids, len(sid_of) - 1)]
+        values, times_s = record.values, record.times_s
+        if int(sids.min()) == _NOT_KEPT:
+            kept = sids != _NOT_KEPT
+            self._state.skipped_samples += len(sids) - int(np.count_nonzero(kept))
+            sids, values = sids[kept], values[kept]
+            times_s = times_s if isinstance(times_s, int) else times_s[kept]
+        self._state.samples += len(sids)
+        if len(sids):
+            with self._lock:
+                self._table.fill(sids, values, times_s)
+
+
+def segment_records(segment: Segment, state: RestoreState) -> Iterator[Record]:
+    """The readable records of a segment; what is damaged is counted and told."""
+    damage = Damage()
+    try:
+        data = segment.path.read_bytes()
+        yield from read_records(data, damage)
+    except (OSError, UnknownVersionError) as error:
+        state.damaged_files += 1
+        state.unread_files += 1
+        logger.error("file=%s is left out: %s", segment.path, error)  # noqa: TRY400 the text says it all
+        return
+    state.files += 1
+    if damage.skipped_bytes:
+        state.damaged_files += 1
+        state.damaged_bytes += damage.skipped_bytes
+        logger.warning(
+            "file=%s is damaged: skipped_bytes=%d of size_bytes=%d first_offset=%d; all other records were read",
+            segment.path, damage.skipped_bytes, len(data), damage.first_offset,
+        )  # fmt: skip
+
+
+def _placed(sid_of: Ids, first_id: int, sids: Ids) -> Ids:
+    """The translation with some more entries; a gap is left where a damaged record was."""
+    end = first_id + len(sids)
+    if end > _MOST_SERIES:
+        return sid_of
+    if end > len(sid_of):
+        sid_of = np.concatenate([sid_of, np.full(max(end - len(sid_of), len(sid_of)), _NOT_KEPT, np.int64)])
+    sid_of[first_id:end] = sids
+    return sid_of
+
+
+def _joined(records: list[BatchRecord]) -> BatchRecord:
+    """Many records as one, in order."""
+    lengths = [len(record.ids) for record in records]
+    times = [record.times_s for record in records]
+    if all(isinstance(time, int) for time in times):
+        times_s = np.repeat(np.array(times, np.int64), lengths)
+    else:
+        times_s = np.concatenate([np.broadcast_to(time, n) for time, n in zip(times, lengths, strict=True)])
+    ids, values = (np.concatenate(columns) for columns in zip(*((r.ids, r.values) for r in records), strict=True))
+    return BatchRecord(ids, values, times_s)

@@ -1,0 +1,1 @@
+"""Snapshot files: one for each timestep and window."""

@@ -1,0 +1,212 @@
+"""The folder of snapshot files: one file per timestep and window of the samples in memory.
+
+Files are replaced as a whole. What they hold is known by name and chunk, so that what memory has forgotten can be
+removed from them without reading them.
+"""
+
+import logging
+from collections.abc import Iterable
+from pathlib import Path
+
+from cc_backend.metricstore.blocks.file_slice import FilePart, PartFile
+from cc_backend.metricstore.blocks.hot_block import CHUNK_ROWS, WINDOW_SLOTS
+from cc_backend.metricstore.disk.snapshot.snapshot_format import ChunkEntry
+from cc_backend.metricstore.disk.snapshot.window_file import (
+    NewChunk,
+    OldChunk,
+    WindowName,
+    Written,
+    entries_of,
+    reading,
+    write_window,
+)
+from cc_backend.metricstore.disk.wal.write_ahead_log import sync_directory
+from cc_backend.runtime.lockfile import FileId, file_id
+
+logger = logging.getLogger(__name__)
+
+SUFFIX = ".win1"
+"""Ends with the version of the format, so that files of another version are neither read nor replaced."""
+
+
+class SnapshotFolder:
+    """Names, sizes and chunks of the files in a folder; one user at a time. Raises OSError where the disk fails."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self._sizes: dict[WindowName, int] = {}
+        self._chunks: dict[WindowName, frozenset[int]] = {}
+        self._unread: set[WindowName] = set()
+        self._id: FileId | None = None
+        if not directory.is_dir():
+            return
+        self._id = file_id(directory.stat())
+        for leftover in directory.glob("*.tmp"):
+            leftover.unlink(missing_ok=True)
+        for path in directory.glob(f"*{SUFFIX}"):
+            name = _name_of(path)
+            if name is not None:
+                self._sizes[name] = path.stat().st_size
+        self._unread.update(self._sizes)
+
+    def names(self) -> list[WindowName]:
+        """The windows that have a file, the one that ends last first."""
+        return sorted(self._sizes, key=lambda name: (end_s(name), -name.timestep_s), reverse=True)
+
+    def path(self, name: WindowName) -> Path:
+        """The file of a window."""
+        return self.directory / f"{name.timestep_s}-{name.start_s}{SUFFIX}"
+
+    def __contains__(self, name: WindowName) -> bool:
+        return name in self._sizes
+
+    def __len__(self) -> int:
+        return len(self._sizes)
+
+    @property
+    def size_bytes(self) -> int:
+        """What all files take."""
+        return sum(self._sizes.values())
+
+    def file_bytes(self, name: WindowName) -> int:
+        """What the file of a window takes, 0 without one."""
+        return self._sizes.get(name, 0)
+
+    def chunks(self, name: WindowName) -> frozenset[int]:
+        """The chunks in the file of a window."""
+        known = self._chunks.get(name)
+        if known is None:
+            known = frozenset()
+            if name in self._sizes:
+                with reading(self.path(name)) as (read, size_bytes):
+                    known = frozenset(entry.chunk for entry in entries_of(read, size_bytes, name)[0])
+            self._chunks[name] = known
+        return known
+
+    def note_chunks(self, name: WindowName, chunks: Iterable[int]) -> None:
+        """Remember which chunks a file has, after somebody has read it."""
+        self._chunks[name] = frozenset(chunks)
+        self._unread.discard(name)
+
+    def unread(self) -> list[WindowName]:
+        """Windows whose file was there at the start and could not be read since: memory may lack what it holds."""
+        return sorted(self._unread)
+
+    def take_lost(self) -> list[WindowName]:
+        """Windows whose file was there and is gone, or that were in another folder than the one there is now.
+
+        Each is told once, and counts as without a file from then on. Raises OSError where the folder cannot be seen.
+        """
+        try:
+            there = {path.name for path in self.directory.iterdir()}
+            is_same = self._id is None or file_id(self.directory.stat()) == self._id
+        except FileNotFoundError:
+            there, is_same = set(), True
+        lost = [name for name in self._sizes if not is_same or self.path(name).name not in there]
+        for name in lost:
+            self._sizes.pop(name)
+            self._chunks.pop(name, None)
+            self._unread.discard(name)
+        if not is_same:
+            self._id = file_id(self.directory.stat())
+        return lost
+
+    def write(
+        self, name: WindowName, chunks: Iterable[NewChunk | OldChunk], *, lose_unreadable: bool = False
+    ) -> tuple[Path, Written]:
+        """Write what shall become the file of a window; nothing has changed until `put_in_place`.
+
+        Old chunks that cannot be read are left out if they may be lost; else UnreadableError is raised.
+        """
+        if not self.directory.is_dir():
+            self.directory.mkdir(mode=0o700)
+            sync_directory(self.directory.parent)
+        self._id = file_id(self.directory.stat())
+        temporary = self.path(name).with_suffix(".tmp")
+        try:
+            written = write_window(
+                temporary, name, chunks, slots=WINDOW_SLOTS, chunk_rows=CHUNK_ROWS, lose_unreadable=lose_unreadable
+            )
+        except BaseException:
+            _remove_quietly(temporary)
+            raise
+        return temporary, written
+
+    def put_in_place(self, name: WindowName, temporary: Path, written: Written) -> None:
+        """Give a written file its name and bring that to the disk; one without chunks becomes no file."""
+        try:
+            if written.entries:
+                temporary.replace(self.path(name))
+                self._sizes[name] = written.size_bytes
+                self._chunks[name] = frozenset(entry.chunk for entry in written.entries)
+                self._unread.discard(name)
+                sync_directory(self.directory)
+                return
+        except OSError:
+            _remove_quietly(temporary)
+            raise
+        temporary.unlink()
+        self.remove(name)
+
+    def remove(self, name: WindowName) -> int:
+        """Remove the file of a window if there is one; returns its size in bytes."""
+        self.path(name).unlink(missing_ok=True)
+        self._chunks.pop(name, None)
+        self._unread.discard(name)
+        return self._sizes.pop(name, 0)
+
+    def keep_only(self, name: WindowName, wanted: frozenset[int]) -> list[ChunkEntry]:
+        """Leave only some chunks of a file; returns where they are now, those that were damaged left out."""
+        if not wanted:
+            self.remove(name)
+            return []
+        with reading(self.path(name)) as (read, size_bytes):
+            entries, _ = entries_of(read, size_bytes, name)
+            temporary, written = self.write(name, [OldChunk(e, read) for e in entries if e.chunk in wanted])
+        self.put_in_place(name, temporary, written)
+        return written.entries
+
+    def parts(self, name: WindowName, entries: Iterable[ChunkEntry]) -> dict[int, FilePart]:
+        """The samples of chunks as parts of the file of a window; none if it cannot be opened."""
+        try:
+            file = PartFile(self.path(name))
+        except OSError as error:  # blocks can still be read where they were before
+            logger.warning("file=%s cannot be opened: %s", self.path(name), error.strerror)
+            return {}
+        return {entry.chunk: part_of(file, entry) for entry in entries}
+
+
+def part_of(file: PartFile, entry: ChunkEntry) -> FilePart:
+    """The samples of a chunk as part of a file."""
+    return FilePart(file, entry.payload_offset, entry.payload_bytes, entry.payload_crc)
+
+
+def end_s(name: WindowName) -> int:
+    """The first second after a window."""
+    return name.start_s + WINDOW_SLOTS * name.timestep_s
+
+
+def window_name(timestep_s: int, window: int) -> WindowName:
+    """The name of a window of a grid, by its number."""
+    return WindowName(timestep_s, window * WINDOW_SLOTS * timestep_s)
+
+
+def window_number(name: WindowName) -> int:
+    """The number of a window in its grid."""
+    return name.start_s // (WINDOW_SLOTS * name.timestep_s)
+
+
+def _name_of(path: Path) -> WindowName | None:
+    timestep, _, start = path.name.removesuffix(SUFFIX).partition("-")
+    digits = start.removeprefix("-")
+    if not (timestep.isdecimal() and digits.isdecimal() and int(timestep)):
+        return None
+    name = WindowName(int(timestep), int(start))
+    return name if name.start_s % (WINDOW_SLOTS * name.timestep_s) == 0 else None
+
+
+def _remove_quietly(path: Path) -> None:
+    try:
+        path.unlink()
+    except OSError as error:
+        logger.debug("file=%s stays: %s", path, error.strerror)

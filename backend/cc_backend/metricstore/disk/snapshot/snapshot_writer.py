@@ -1,0 +1,275 @@
+"""One pass over the memory: every window with changes since its file was written is written anew.
+
+When a pass is through, the segments of the write-ahead log that were closed at its begin hold nothing that the files do
+not hold. Ingest goes on meanwhile: the lock of the memory is held only while one block is copied.
+"""
+
+import errno
+import logging
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from cc_backend.metricstore.blocks.codec import Codec, choose
+from cc_backend.metricstore.blocks.file_slice import DamagedPartError, FilePart, UnreadableError
+from cc_backend.metricstore.blocks.grid import Content, Grid, Lock
+from cc_backend.metricstore.disk.snapshot.chunk_keys import NOBODY, ChunkKeys
+from cc_backend.metricstore.disk.snapshot.snapshot_folder import SnapshotFolder, end_s, window_name
+from cc_backend.metricstore.disk.snapshot.snapshot_format import ChunkEntry, Keys, pack_times
+from cc_backend.metricstore.disk.snapshot.window_file import NewChunk, OldChunk, WindowName, entries_of, reading
+from cc_backend.metricstore.index.series_table import SeriesTable
+
+logger = logging.getLogger(__name__)
+
+
+class StoppedError(Exception):
+    """The pass was told to come to an end before it was through."""
+
+
+class _CarriedError(Exception):
+    """Series were carried to another grid while a file was written: what it lacks of them may be in no file yet."""
+
+
+@dataclass(slots=True)
+class PassResult:
+    """What a pass wrote: files, chunks in them that had changed and that were copied, bytes, seconds."""
+
+    files: int = 0
+    chunks: int = 0
+    copied_chunks: int = 0
+    size_bytes: int = 0
+    seconds: float = 0.0
+
+
+class SnapshotPass:
+    """Writes what has changed in the grids of a table to a folder. `lock` is the one that guards the table.
+
+    No series may be removed during a pass. A window stays as it is on disk while something of it cannot be read, since
+    that may pass; what cannot be read for `patience_s` is given up.
+    """
+
+    def __init__(
+        self,
+        table: SeriesTable,
+        lock: Lock,
+        folder: SnapshotFolder,
+        *,
+        mantissa_bits: int = 0,
+        codec: Codec | None = None,
+        patience_s: float = 3600.0,
+    ) -> None:
+        self._table = table
+        self._lock = lock
+        self._folder = folder
+        self._mantissa_bits = mantissa_bits
+        self._codec = codec or choose()
+        self._keys = ChunkKeys(table)
+        self._patience_s = patience_s
+        self._unreadable_since: dict[WindowName, float] = {}
+
+    @property
+    def size_bytes(self) -> int:
+        """Memory taken between passes."""
+        return self._keys.size_bytes
+
+    def run(self, *, stopping: Callable[[], bool] = lambda: False) -> PassResult:
+        """Write all windows with changes.
+
+        Raises OSError, and StoppedError when `stopping` says so; then what was written counts, and the rest is for the
+        next pass. UnreadableError, for windows that had to stay as they are, comes after all others were written.
+        """
+        result = PassResult()
+        began_s = time.monotonic()
+        try:
+            while not self._saved_all(stopping, result):
+                logger.info("snapshot begins anew: series were carried to another timestep")
+        finally:
+            with self._lock:
+                self._keys.done()
+        result.seconds = time.monotonic() - began_s
+        return result
+
+    def _saved_all(self, stopping: Callable[[], bool], result: PassResult) -> bool:
+        """Save all windows with changes; False if series were carried to another grid meanwhile.
+
+        Grids that series have left come last: their files are the only ones with these series until then.
+        """
+        with self._lock:
+            carries, left = self._table.carries, frozenset(self._table.carried_off)
+            grids = sorted(enumerate(self._table.grids), key=lambda one: one[0] in left)
+        fault: UnreadableError | None = None
+        for index, grid in grids:
+            with self._lock:
+                windows = grid.windows()
+            for window in windows:
+                with self._lock:
+                    unsaved = frozenset(grid.unsaved(window))
+                if not unsaved:
+                    continue
+                try:
+                    self._save(_Place(index, grid, window, carries), unsaved, stopping, result)
+                except UnreadableError as error:
+                    fault = error
+                except _CarriedError:
+                    return False
+        if fault is not None:
+            raise fault
+        with self._lock:
+            if self._table.carries != carries:
+                return False
+            self._table.carried_off.clear()
+        return True
+
+    def _save(self, place: "_Place", unsaved: frozenset[int], stopping: Callable[[], bool], result: PassResult) -> None:
+        versions: dict[int, int] = {}
+        doubtful, lose = place.name in self._unreadable_since, self._is_given_up(place.name)
+
+        def chunks(old: dict[int, OldChunk]) -> Iterator[NewChunk | OldChunk]:
+            with self._lock:
+                present = place.grid.chunks(place.window)
+            # What only the old file has are samples that this configuration does not keep; another one may again.
+            for chunk in sorted({*present, *old}):
+                if stopping():
+                    raise StoppedError
+                if chunk in old and chunk not in unsaved and not (doubtful and chunk in present):
+                    yield old[chunk]
+                elif (found := self._copied(place, chunk, lose_unreadable=lose)) is not None:
+                    versions[chunk] = found.version
+                    if found.payload:
+                        yield found.chunk(chunk)
+            with self._lock:
+                if self._table.carries != place.carries:
+                    raise _CarriedError
+
+        try:
+            with ExitStack() as files:
+                old = self._old_chunks(place, files, lose_unreadable=lose)
+                temporary, written = self._folder.write(place.name, chunks(old), lose_unreadable=lose)
+        except UnreadableError:
+            self._unreadable_since.setdefault(place.name, time.monotonic())
+            raise
+        self._unreadable_since.pop(place.name, None)
+        self._folder.put_in_place(place.name, temporary, written)
+        self._mark(place, written.entries, versions)
+        result.files += 1
+        result.chunks += len(versions)
+        result.copied_chunks += len(written.entries) - sum(entry.chunk in versions for entry in written.entries)
+        result.size_bytes += written.size_bytes
+
+    def _is_given_up(self, name: WindowName) -> bool:
+        """Whether what cannot be read of a window could not be read for long enough."""
+        since_s = self._unreadable_since.get(name)
+        return since_s is not None and time.monotonic() - since_s >= self._patience_s
+
+    def _old_chunks(self, place: "_Place", files: ExitStack, *, lose_unreadable: bool) -> dict[int, OldChunk]:
+        name = place.name
+        if name not in self._folder:
+            return {}
+        if not lose_unreadable and name in self._folder.unread():  # memory lacks what is in it
+            raise UnreadableError(
+                errno.EIO, f"{self._folder.path(name)} could not be read since the start, and is not replaced"
+            )
+        try:
+            read, size_bytes = files.enter_context(reading(self._folder.path(name)))
+            return {entry.chunk: OldChunk(entry, read) for entry in entries_of(read, size_bytes, name)[0]}
+        except OSError as error:
+            if not (lose_unreadable or isinstance(error, FileNotFoundError) or self._is_known(place)):
+                raise UnreadableError(error.errno, error.strerror) from error
+            logger.warning("file=%s cannot be read, it is written anew: %s", self._folder.path(name), error.strerror)
+            return {}
+
+    def _is_known(self, place: "_Place") -> bool:
+        """Whether the grid has a block for all that the file of a window holds."""
+        try:
+            chunks = self._folder.chunks(place.name)
+        except OSError:
+            return False
+        with self._lock:
+            return chunks <= {*place.grid.chunks(place.window)}
+
+    def _copied(self, place: "_Place", chunk: int, *, lose_unreadable: bool) -> "_Copied | None":
+        """What a block holds now, ready to be written; without a payload if it holds nothing."""
+        place.grid.settle(place.window, chunk, self._lock, give_up=lose_unreadable)
+        with self._lock:
+            content = place.grid.content(place.window, chunk)
+            if content is None:
+                return None
+            sids = self._keys.sids(place.grid_index, chunk, content.rows)
+            last_s = np.where(sids == NOBODY, 0, self._table.last_s[sids])
+        keys = self._keys.keys(place.grid_index, chunk, sids)
+        start_s = place.name.start_s
+        times = pack_times(np.minimum(last_s, end_s(place.name) - 1), start_s)
+        return _Copied(
+            content.version, content.rows, keys, times, self._payload(content, lose_unreadable=lose_unreadable)
+        )
+
+    def _payload(self, content: Content, *, lose_unreadable: bool) -> bytes:
+        if content.samples is not None:
+            nothing = bool(np.isnan(content.samples).all())
+            return b"" if nothing else self._codec.encode(content.samples, self._mantissa_bits)
+        if not isinstance(content.payload, FilePart):
+            return content.payload or b""
+        try:
+            return content.payload.fetch()
+        except DamagedPartError:
+            return b""
+        except UnreadableError:
+            if not lose_unreadable:
+                raise
+            return b""
+
+    def _mark(self, place: "_Place", entries: list[ChunkEntry], versions: dict[int, int]) -> None:
+        """Tell the grid what is saved, and where."""
+        parts = self._folder.parts(place.name, entries) if entries else {}
+        with self._lock:
+            for chunk, version in versions.items():
+                place.grid.mark_saved(place.window, chunk, version, parts.get(chunk))
+            moved(
+                place.grid,
+                place.window,
+                [c for c in place.grid.chunks(place.window) if c not in versions],
+                entries,
+                parts,
+            )
+
+
+def moved(
+    grid: Grid, window: int, chunks: Iterable[int], entries: Iterable[ChunkEntry], parts: Mapping[int, FilePart]
+) -> None:
+    """Tell a grid where on disk these chunks lie, after their file was written anew; damaged ones are lost there."""
+    written = {entry.chunk for entry in entries}
+    for chunk in chunks:
+        if chunk not in written:
+            grid.lose_saved(window, chunk)
+        elif chunk in parts:
+            grid.move_saved(window, chunk, parts[chunk])
+
+
+class _Place(NamedTuple):
+    """A window of a grid, the grid's position in the table, and how often series were carried before."""
+
+    grid_index: int
+    grid: Grid
+    window: int
+    carries: int
+
+    @property
+    def name(self) -> WindowName:
+        return window_name(self.grid.timestep_s, self.window)
+
+
+class _Copied(NamedTuple):
+    """A block at one moment."""
+
+    version: int
+    rows: int
+    keys: Keys
+    times: bytes
+    payload: bytes
+
+    def chunk(self, number: int) -> NewChunk:
+        return NewChunk(number, self.rows, self.keys, self.times, self.payload)

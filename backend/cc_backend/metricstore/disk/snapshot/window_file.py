@@ -1,0 +1,154 @@
+"""Writes one snapshot file, and reads one: the files' side of what `snapshotformat` says in bytes."""
+
+import logging
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+from cc_backend.metricstore.blocks.file_slice import UnreadableError
+from cc_backend.metricstore.disk.snapshot.snapshot_format import (
+    HEADER_BYTES,
+    ChunkEntry,
+    DamagedChunkError,
+    Keys,
+    ReadAt,
+    chunk_record,
+    entry_of,
+    file_header,
+    read_entries,
+    read_record,
+)
+from cc_backend.metricstore.disk.wal.wal_format import Damage, UnknownVersionError
+from cc_backend.metricstore.disk.wal.write_ahead_log import write_all
+
+logger = logging.getLogger(__name__)
+
+_SYNCED_AT_ONCE = 32 << 20  # one large fsync at the end would hold up those of the write-ahead log
+
+
+class WindowName(NamedTuple):
+    """Which window a file holds: the seconds of its slots and its first second."""
+
+    timestep_s: int
+    start_s: int
+
+
+class NewChunk(NamedTuple):
+    """A chunk to be written: its number, rows, keys, packed times and samples."""
+
+    chunk: int
+    rows: int
+    keys: Keys
+    times: bytes
+    payload: bytes
+
+
+class OldChunk(NamedTuple):
+    """A chunk to be copied from another file."""
+
+    entry: ChunkEntry
+    read: ReadAt
+
+
+class Written(NamedTuple):
+    """What became of a file: its chunks, its size, and how many old chunks were damaged."""
+
+    entries: list[ChunkEntry]
+    size_bytes: int
+    damaged: int
+
+
+def write_window(
+    path: Path,
+    name: WindowName,
+    chunks: Iterable[NewChunk | OldChunk],
+    *,
+    slots: int,
+    chunk_rows: int,
+    lose_unreadable: bool = False,
+) -> Written:
+    """Write a file and bring it to the disk; returns what is in it.
+
+    The header is written last, so that nothing half-written looks whole. Raises OSError, which is an UnreadableError if
+    an old chunk cannot be read and may not be lost; the file may stay then.
+    """
+    entries: list[ChunkEntry] = []
+    damaged = 0
+    position = HEADER_BYTES
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    try:
+        synced = 0
+        for chunk in chunks:
+            try:
+                record = _record(chunk, name)
+            except (DamagedChunkError, OSError) as error:
+                if isinstance(chunk, NewChunk):
+                    raise
+                if isinstance(error, OSError) and not lose_unreadable:
+                    raise UnreadableError(error.errno, error.strerror) from error
+                damaged += 1
+                logger.warning("chunk=%d of the window of %d s at %d is lost: %s", chunk.entry.chunk, *name, error)
+                continue
+            write_all(descriptor, record, position)
+            entry = entry_of(record, position, position + len(record))
+            if entry is not None:
+                entries.append(entry)
+            position += len(record)
+            if position - synced >= _SYNCED_AT_ONCE:
+                os.fdatasync(descriptor)
+                synced = position
+        header = file_header(*name, slots=slots, chunk_rows=chunk_rows, chunks=len(entries))
+        write_all(descriptor, header, 0)
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    return Written(entries, position, damaged)
+
+
+def _record(chunk: NewChunk | OldChunk, name: WindowName) -> bytes:
+    if isinstance(chunk, OldChunk):
+        return read_record(chunk.read, chunk.entry)
+    return chunk_record(
+        chunk.chunk,
+        rows=chunk.rows,
+        timestep_s=name.timestep_s,
+        start_s=name.start_s,
+        keys=chunk.keys,
+        times=chunk.times,
+        payload=chunk.payload,
+    )
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[tuple[ReadAt, int]]:
+    """A way to read a file at any place, and its size; raises OSError."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+
+    def read(offset: int, length: int) -> bytes:
+        pieces = []
+        while length > 0 and (piece := os.pread(descriptor, length, offset)):
+            pieces.append(piece)
+            offset, length = offset + len(piece), length - len(piece)
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    try:
+        yield read, os.fstat(descriptor).st_size
+    finally:
+        os.close(descriptor)
+
+
+def entries_of(read: ReadAt, size_bytes: int, name: WindowName) -> tuple[list[ChunkEntry], Damage]:
+    """The chunks of a file that belong to its window, and how much of it could not be read."""
+    damage = Damage()
+    try:
+        entries = [
+            entry
+            for entry in read_entries(read, size_bytes, damage)
+            if (entry.timestep_s, entry.start_s) == (name.timestep_s, name.start_s)
+        ]
+    except UnknownVersionError as error:
+        logger.error("the window of %d s at %d is left out: %s", *name, error)  # noqa: TRY400 the text says it all
+        return [], damage
+    return entries, damage

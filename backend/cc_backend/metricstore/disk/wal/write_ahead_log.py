@@ -1,0 +1,437 @@
+"""The write-ahead log: every batch is in a file before it is acknowledged.
+
+A log is a folder of segments `NUMBER.wal`. Each run of the program writes new ones, never to an old one, and each holds
+the definitions of the series it uses: it can be read, rewritten or removed without the others.
+"""
+
+import errno
+import logging
+import os
+import stat
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from cc_backend.errors import BackendError
+from cc_backend.metricstore.disk.wal.group_commit import Committer, Fsync
+from cc_backend.metricstore.disk.wal.wal_format import HEADER_BYTES, batch_record, file_header, series_record
+from cc_backend.metricstore.model import Identity, Ids, LogState
+from cc_backend.model import Samples
+from cc_backend.runtime.lockfile import FileId, LockFile, file_id, is_same_file, lock_folder
+
+logger = logging.getLogger(__name__)
+
+SEGMENT_SPAN_S = 3600
+SEGMENT_BYTES = 128 << 20
+_REMINDER_S = 60.0
+_TRIAL_BYTES = 1 << 16
+_SUFFIX = ".wal"
+# After these a file can be written to again once there is room; after any other fault a new file is begun.
+_ROOM_FAULTS = frozenset({errno.ENOSPC, errno.EDQUOT})
+_ADVICE = {
+    errno.ENOSPC: "make room on this file system",
+    errno.EDQUOT: "raise the quota of this user",
+    errno.EFBIG: "raise the limit on file sizes (ulimit -f)",
+    errno.EROFS: "the file system is read-only: check the disk, then remount it",
+    errno.EIO: "the disk has faults: check it",
+    errno.ENOENT: "put the folder back, or make an empty one: what is in memory is then written there",
+    errno.ENOTDIR: "put the folder back, or make an empty one: what is in memory is then written there",
+    errno.EXDEV: "mount the former file system again, or restart the server",
+    errno.EBUSY: "end that process",
+}
+
+
+class MisplacedError(OSError):
+    """A file or folder that the log writes to is no longer the one of that name."""
+
+
+@dataclass(slots=True)
+class Segment:
+    """One file of the log. Oldest and newest are of its samples; `hosts` is known only after it was rewritten.
+
+    `in_memory` says whether all its samples are in memory, so that a snapshot of the memory covers it.
+    """
+
+    path: Path
+    size_bytes: int
+    written_s: int
+    oldest_s: int | None = None
+    newest_s: int | None = None
+    hosts: frozenset[tuple[str, str]] | None = None
+    in_memory: bool = True
+
+    def holds(self, oldest_s: int, newest_s: int) -> None:
+        """Note the times of samples."""
+        self.oldest_s = oldest_s if self.oldest_s is None else min(self.oldest_s, oldest_s)
+        self.newest_s = newest_s if self.newest_s is None else max(self.newest_s, newest_s)
+
+
+class WriteAheadLog:
+    """Writes batches to the newest segment; a fault of the disk never raises but makes `append` say None."""
+
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        fsync: Fsync = "interval",
+        fsync_interval_s: float = 1.0,
+        segment_bytes: int = SEGMENT_BYTES,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.directory = directory
+        self._segment_bytes = segment_bytes
+        self._monotonic = monotonic
+        self._lock_file = _locked(directory)
+        self._device = directory.stat().st_dev
+        self._committer = Committer(fsync, fsync_interval_s)
+        self._lock = threading.Lock()
+        self._closed_segments: list[Segment] = []
+        self._next_number = 1
+        self._current: Segment | None = None
+        self._descriptor = -1
+        self._file_id: FileId = (0, 0)
+        self._span = 0
+        self._local_ids = np.full(1024, -1, np.int64)
+        self._next_local_id = 0
+        self._closed = False
+        self._fault = ""
+        self._fault_reason = ""
+        self._fault_told_s = 0.0
+        self._misplaced: MisplacedError | None = None  # the folder is not where it was
+        self._lost_files = False  # something that was written is gone, and in memory only
+        self._unlogged_batches = 0
+        self._unlogged_samples = 0
+        for leftover in directory.glob("*.tmp"):
+            leftover.unlink()
+        for path in sorted(directory.glob(f"*{_SUFFIX}")):
+            if path.stem.isdigit():
+                facts = path.stat()
+                segment = Segment(path, facts.st_size, int(facts.st_mtime), in_memory=False)
+                self._closed_segments.append(segment)
+                self._next_number = max(self._next_number, int(path.stem) + 1)
+
+    def measure_sync(self, observe: Callable[[float], None]) -> None:
+        """Have told how many seconds each call takes that brings samples to the disk."""
+        self._committer.observe = observe
+
+    # Writing
+
+    def append(
+        self, sids: Ids, values: Samples, times_s: int | Ids, *, received_s: int, identity: Callable[[int], Identity]
+    ) -> int | None:
+        """Write a batch; returns the number for `wait`, or None if it could not be written.
+
+        `identity` tells what a sid stands for, for series that the segment does not define yet.
+        """
+        with self._lock:
+            if self._closed:
+                return None
+            try:
+                try:
+                    segment = self._open_segment(received_s)
+                    self._write(segment, sids, values, times_s, identity)
+                except OSError:
+                    if self._current is not None:
+                        raise
+                    # The fault may be one of that file only: the limit on its size, or somebody removed it.
+                    segment = self._open_segment(received_s)
+                    self._write(segment, sids, values, times_s, identity)
+            except OSError as error:
+                self._unlogged_batches += 1
+                self._unlogged_samples += len(sids)
+                self._failed(error)
+                return None
+            if isinstance(times_s, int):
+                segment.holds(times_s, times_s)
+            else:
+                segment.holds(int(times_s.min()), int(times_s.max()))
+            if self._fault:
+                self._recovered()
+            return self._committer.written(self._descriptor)
+
+    def wait(self, number: int) -> bool:
+        """Whether a written batch is as safe as the fsync mode promises; call it without holding locks."""
+        return self._committer.wait(number)
+
+    def forget(self, sids: Ids) -> None:
+        """These numbers will stand for other series."""
+        with self._lock:
+            self._local_ids[sids[sids < len(self._local_ids)]] = -1
+
+    def _open_segment(self, received_s: int) -> Segment:
+        if self._misplaced is not None:
+            raise MisplacedError(*self._misplaced.args)
+        span = received_s // SEGMENT_SPAN_S
+        segment = self._current
+        if segment is not None:
+            if span == self._span and segment.size_bytes < self._segment_bytes and not self._committer.take_fault():
+                return segment
+            self._leave_segment()
+        path = self.directory / f"{self._next_number:012d}{_SUFFIX}"
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        self._next_number += 1
+        try:
+            write_all(descriptor, file_header(received_s), 0)
+            # The new name goes to the disk with the first batch: to wait for it here would hold up all senders.
+            self._committer.retire(os.open(self.directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
+        except OSError:
+            os.close(descriptor)
+            path.unlink(missing_ok=True)
+            raise
+        self._descriptor, self._span, self._file_id = descriptor, span, file_id(os.fstat(descriptor))
+        self._current = Segment(path, HEADER_BYTES, received_s)
+        self._local_ids[:] = -1
+        self._next_local_id = 0
+        return self._current
+
+    def _leave_segment(self) -> None:
+        if self._current is not None:
+            self._committer.retire(self._descriptor)
+            self._closed_segments.append(self._current)
+            self._current, self._descriptor = None, -1
+
+    def _write(
+        self,
+        segment: Segment,
+        sids: Ids,
+        values: Samples,
+        times_s: int | Ids,
+        identity: Callable[[int], Identity],
+    ) -> None:
+        highest = int(sids.max())
+        if highest >= len(self._local_ids):
+            more = np.full(max(highest + 1 - len(self._local_ids), len(self._local_ids)), -1, np.int64)
+            self._local_ids = np.concatenate([self._local_ids, more])
+        ids = self._local_ids[sids]
+        new = sids[:0]
+        data = b""
+        if int(ids.min()) < 0:
+            undefined = ids < 0
+            new = np.unique(sids[undefined])
+            data = series_record(self._next_local_id, [identity(sid) for sid in new.tolist()])
+            ids[undefined] = self._next_local_id + np.searchsorted(new, sids[undefined])
+        data += batch_record(ids, values, times_s)
+        try:
+            write_all(self._descriptor, data, segment.size_bytes)
+        except OSError as error:
+            self._take_back(segment, error)
+            raise
+        if not is_same_file(segment.path, self._file_id):
+            self._lost_place()
+        # Only now: whatever goes wrong before, no batch may use a number that the file does not define.
+        if len(new):
+            self._local_ids[new] = np.arange(self._next_local_id, self._next_local_id + len(new))
+            self._next_local_id += len(new)
+        segment.size_bytes += len(data)
+
+    def _lost_place(self) -> None:
+        """Raise, because what was just written is in a file that no restart would find."""
+        if self._lock_file.is_in_place():
+            self._leave_segment()
+            self._lost_files = True
+            raise MisplacedError(errno.ENOENT, "the file that was written to was removed or replaced")
+        self._misplaced = MisplacedError(errno.ENOENT, "the folder was removed, replaced or moved")
+        raise self._misplaced
+
+    def _take_back(self, segment: Segment, error: OSError) -> None:
+        """Cut off a record that was written in part. Where even that fails, readers skip it by its checksum."""
+        try:
+            os.ftruncate(self._descriptor, segment.size_bytes)
+            usable = error.errno in _ROOM_FAULTS
+        except OSError:
+            usable = False
+        if not usable:
+            self._leave_segment()
+
+    def _failed(self, error: OSError) -> None:
+        now_s = self._monotonic()
+        first = not self._fault
+        self._fault = f"{self.directory}: {error.strerror or error}"
+        self._fault_reason = f"{error.strerror or error}: {advice(error)}"
+        if first or now_s - self._fault_told_s >= _REMINDER_S:
+            self._fault_told_s = now_s
+            logger.error(
+                "the write-ahead log in %s cannot be written (%s): %s. Samples stay in memory and senders are told to "
+                "keep theirs; unlogged_batches=%d unlogged_samples=%d",
+                self.directory, error.strerror, advice(error), self._unlogged_batches, self._unlogged_samples,
+            )  # fmt: skip
+
+    def _recovered(self) -> None:
+        self._fault = ""
+        logger.warning(
+            "the write-ahead log in %s can be written again; unlogged_batches=%d unlogged_samples=%d",
+            self.directory, self._unlogged_batches, self._unlogged_samples,
+        )  # fmt: skip
+
+    # Watching
+
+    @property
+    def fault(self) -> str:
+        """The fault that lasts, with the folder, else empty; waits for nobody."""
+        return self._fault
+
+    @property
+    def fault_reason(self) -> str:
+        """The newest fault without the folder, and what to do about it."""
+        return self._fault_reason
+
+    def check(self) -> None:
+        """See whether the folder is still the one that is written to and can be written, and take note of a fault.
+
+        A fault is over when something could really be written. Where an empty folder, or a copy, has taken the place of
+        the one that was there, it is used from now on.
+        """
+        with self._lock:
+            if self._closed:
+                return
+            try:
+                self._check_folder()
+                if self._fault:
+                    self._try_writing()
+            except OSError as error:
+                self._failed(error)
+            else:
+                if self._fault:
+                    self._recovered()
+
+    def take_lost_files(self) -> bool:
+        """Whether files of the log were lost since this was last asked: what they hold must be saved from memory."""
+        with self._lock:
+            if self._misplaced is not None or not self._lock_file.is_in_place():  # it may come back as it was
+                return False
+            gone = [segment for segment in self._closed_segments if not segment.path.exists()]
+            for segment in gone:
+                self._closed_segments.remove(segment)
+            lost, self._lost_files = self._lost_files or bool(gone), False
+            return lost
+
+    @property
+    def in_place(self) -> bool:
+        """Whether the folder is the one that the log was opened in, as far as is known."""
+        return self._misplaced is None
+
+    def _check_folder(self) -> None:
+        if self._lock_file.is_in_place():
+            self._misplaced = None
+        else:
+            try:
+                self._adopt_folder()
+            except OSError as error:
+                self._misplaced = MisplacedError(error.errno, error.strerror)
+                raise
+        if not os.access(self.directory, os.W_OK | os.X_OK):
+            code = errno.EROFS if os.statvfs(self.directory).f_flag & os.ST_RDONLY else errno.EACCES
+            raise OSError(code, os.strerror(code))
+        if self._current is not None and not is_same_file(self._current.path, self._file_id):
+            self._leave_segment()
+            self._lost_files = True
+
+    def _adopt_folder(self) -> None:
+        """Go on in the folder that is now where the log's was; raises OSError if there is none to go on in."""
+        facts = self.directory.stat()
+        if not stat.S_ISDIR(facts.st_mode):
+            raise MisplacedError(errno.ENOTDIR, "something else is where the folder was")
+        if facts.st_dev != self._device:  # most likely its file system was unmounted
+            raise MisplacedError(errno.EXDEV, "another file system is where the folder was")
+        try:
+            lock_file = lock_folder(self.directory)
+        except BackendError as error:
+            raise MisplacedError(errno.EBUSY, "another process uses the folder that is there now") from error
+        self._lock_file.close()
+        self._lock_file = lock_file
+        self._leave_segment()
+        numbers = (int(path.stem) for path in self.directory.glob(f"*{_SUFFIX}") if path.stem.isdigit())
+        self._next_number = max(self._next_number, *(number + 1 for number in numbers), 1)
+        self._misplaced, self._lost_files = None, True
+        logger.warning("another folder is at %s: it is used from now on", self.directory)
+
+    def _try_writing(self) -> None:
+        trial = self.directory / "trial.tmp"
+        try:
+            trial.write_bytes(bytes(_TRIAL_BYTES))
+        finally:
+            trial.unlink(missing_ok=True)
+
+    # Segments
+
+    def closed_segments(self) -> list[Segment]:
+        """Segments that are no longer written to, oldest first."""
+        with self._lock:
+            return list(self._closed_segments)
+
+    def drop(self, segment: Segment) -> None:
+        """Remove a closed segment; raises OSError if the disk refuses."""
+        with self._lock:  # first, so that nobody takes it for lost
+            if segment in self._closed_segments:
+                self._closed_segments.remove(segment)
+        try:
+            segment.path.unlink(missing_ok=True)
+        except OSError:
+            with self._lock:
+                self._closed_segments.append(segment)
+                self._closed_segments.sort(key=lambda one: one.path)
+            raise
+
+    def rotate(self) -> None:
+        """Close the segment in use; the next batch begins a new one."""
+        with self._lock:
+            self._leave_segment()
+
+    def state(self) -> LogState:
+        """How the log is doing."""
+        with self._lock:
+            segments = [*self._closed_segments, *([self._current] if self._current else [])]
+            return LogState(
+                enabled=True,
+                segments=len(segments),
+                size_bytes=sum(segment.size_bytes for segment in segments),
+                fault=self._fault,
+                unlogged_batches=self._unlogged_batches,
+                unlogged_samples=self._unlogged_samples,
+            )
+
+    def close(self) -> None:
+        """Sync and close everything, and give the folder free for another process."""
+        with self._lock:
+            if self._closed:
+                return
+            self._closed = True
+            self._leave_segment()
+        self._committer.close()
+        self._lock_file.close()
+
+
+def advice(error: OSError) -> str:
+    """What to do about a fault of the disk."""
+    return _ADVICE.get(error.errno or 0, "check the folder, its owner and its permissions")
+
+
+def write_all(descriptor: int, data: bytes, offset: int) -> None:
+    """Write at a fixed place, so that the remains of a failed write are written over."""
+    view = memoryview(data)
+    while view:
+        written = os.pwrite(descriptor, view, offset)
+        view, offset = view[written:], offset + written
+
+
+def sync_directory(directory: Path) -> None:
+    """Bring the names in a folder to the disk."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _locked(directory: Path) -> LockFile:
+    """A lock that no other process has; BackendError names the folder if it cannot be used."""
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        text = f"the folder of the write-ahead log, {directory}, cannot be used: {error.strerror}"
+        raise BackendError(text) from error
+    return lock_folder(directory)

@@ -1,0 +1,117 @@
+"""Whether the metrics of a host arrive: what is expected of it, and since when something does not come."""
+
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+
+from cc_backend.metricstore.index.hosts import JOB, Host
+from cc_backend.metricstore.index.series_table import SeriesTable
+from cc_backend.metricstore.model import HostHealth, MetricFault, Part
+
+STALE_SLOTS = 5
+"""A series is stale once its last slot ended more than this many timesteps ago."""
+
+FORGOTTEN_S = 3600
+"""A stale series whose last sample is older than this is taken for a part that was removed, if others still report."""
+
+FEWEST_PEERS = 3
+"""With fewer hosts of its kind, a host is expected to send what is configured."""
+
+EXPECTED_SHARE = 0.5
+"""From this share of its kind on, what others send is expected of a host that never sent it."""
+
+_MOST_PEERS = 64
+_REMEMBERED_S = 600
+
+
+class Expectations:
+    """What is expected of a host: what it ever sent, and what most hosts of its kind send.
+
+    Hosts of a kind are those of one subcluster. A metric that is configured for all of them, but that only some have
+    the hardware for, is not missing from the others.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[str, str | None, str], tuple[int, bool]] = {}
+
+    def expects(self, table: SeriesTable, host: Host, metric: str, *, now_s: int) -> bool:
+        """Whether a host that never sent a metric should; remembered for ten minutes for all hosts of its kind."""
+        kind = table.nodes.sub_cluster(host.cluster, host.name)
+        key = host.cluster, kind, metric
+        until_s, expected = self._known.get(key, (0, True))
+        if now_s < until_s <= now_s + _REMEMBERED_S:
+            return expected
+        expected = _most_send(table, host, kind, metric)
+        self._known[key] = now_s + _REMEMBERED_S, expected
+        return expected
+
+    def forget(self) -> None:
+        """Look again: the configuration has changed."""
+        self._known.clear()
+
+
+def host_health(
+    table: SeriesTable,
+    cluster: str,
+    host: Host | None,
+    metrics: Iterable[str],
+    *,
+    now_s: int,
+    expectations: Expectations | None = None,
+) -> HostHealth:
+    """Which metrics are missing (no series, not configured), degraded (some series stale) or healthy, and since when.
+
+    Without `expectations` all of the metrics are expected.
+    """
+    missing: list[str] = []
+    healthy: list[str] = []
+    unexpected: list[str] = []
+    faults: dict[str, MetricFault] = {}
+    for metric in metrics:
+        spec = table.spec(cluster, metric) if host is None else host.specs.get(metric)
+        parts = {} if host is None else host.parts(metric)
+        if spec is not None and parts:
+            fault = _fault(table, parts, spec.timestep_s, now_s)
+            if fault is None:
+                healthy.append(metric)
+            else:
+                faults[metric] = fault
+        elif host is None or spec is None or expectations is None:
+            missing.append(metric)
+        else:
+            expected = expectations.expects(table, host, metric, now_s=now_s)
+            (missing if expected else unexpected).append(metric)
+    return HostHealth(
+        tuple(missing),
+        tuple(faults),
+        tuple(healthy),
+        known=host is not None,
+        faults=faults | dict.fromkeys(missing, MetricFault(None)),
+        unexpected=tuple(unexpected),
+    )
+
+
+def _fault(table: SeriesTable, parts: Mapping[Part, int], timestep_s: int, now_s: int) -> MetricFault | None:
+    """What is wrong with a metric of a host; series of jobs end with their jobs, which is no fault."""
+    lasting = [(part, sid) for part, sid in parts.items() if part.type != JOB]
+    if not lasting:
+        return None
+    last_s = table.last_s[np.array([sid for _, sid in lasting], np.int64)]
+    slot_end_s = (last_s // timestep_s + 1) * timestep_s
+    stale = now_s - slot_end_s > STALE_SLOTS * timestep_s
+    if not stale.all():
+        stale &= now_s - last_s <= FORGOTTEN_S
+    if not stale.any():
+        return None
+    named = () if stale.all() else tuple(lasting[at][0] for at in np.flatnonzero(stale).tolist())
+    return MetricFault(int(last_s[stale].max()), named)
+
+
+def _most_send(table: SeriesTable, host: Host, kind: str | None, metric: str) -> bool:
+    """Whether most other hosts of a kind have a metric; of very many, some from all over the cluster are asked."""
+    others = (one for one in table.clusters.get(host.cluster, {}).values() if one is not host)
+    peers = [one for one in others if table.nodes.sub_cluster(one.cluster, one.name) == kind]
+    if len(peers) < FEWEST_PEERS:
+        return True
+    asked = peers[:: -(-len(peers) // _MOST_PEERS)]
+    return sum(bool(one.parts(metric)) for one in asked) >= EXPECTED_SHARE * len(asked)

@@ -1,0 +1,1 @@
+"""Which series there are: hosts, layouts, row numbers, and moving series to another timestep."""

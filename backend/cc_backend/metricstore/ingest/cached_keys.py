@@ -1,0 +1,152 @@
+"""Raw keys of the wire, remembered with the series they lead to or the reason why they lead to none."""
+
+import re
+from typing import Protocol
+
+import numpy as np
+
+from cc_backend.metricstore.ingest.identity import Refusal
+from cc_backend.metricstore.model import Flags, Identity, Ids, Reason
+
+MAX_SPELLING_BYTES = 2048
+"""Longer keys are read, but not remembered."""
+
+REASONS = tuple(Reason)
+_BLANK = re.compile(rb"(?<!\\) ")
+
+
+def refusal_code(reason: Reason) -> int:
+    """The negative number that stands for a refused key where a sid would stand."""
+    return -1 - REASONS.index(reason)
+
+
+def refusal_reason(code: int) -> Reason:
+    """The reason behind a negative number."""
+    return REASONS[-1 - code]
+
+
+def is_spelling(series: bytes) -> bool:
+    """Whether a line can begin with this key, and it is not too long to be remembered."""
+    if not 0 < len(series) <= MAX_SPELLING_BYTES or series[:1] in (b" ", b"\t", b"\r", b"#"):
+        return False
+    return not series.endswith(b"\\") and b"\n" not in series and not _BLANK.search(series)
+
+
+class IrregularKeyError(Exception):
+    """Bytes where a key was expected are not a key that the fast path may read."""
+
+
+class Resolver(Protocol):
+    """What knows the series behind keys: the series table."""
+
+    def resolve(self, series: bytes, default_cluster: str) -> Identity | Refusal:
+        """The identity behind a series key, or why there is none."""
+
+    def resolve_and_remember(self, spellings: "Spellings", series: bytes, default_cluster: str) -> int:
+        """The sid or refusal code of a key that is not remembered yet; remembers it if there is room."""
+
+
+class Spellings(Protocol):
+    """Raw key -> sid or refusal code, for batches with one default cluster.
+
+    A key is the bytes of a line up to its first blank without a backslash before it, escapes and all.
+    """
+
+    def find(self, series: bytes) -> int:
+        """The sid or refusal code of a key; one that is not remembered is resolved."""
+
+    def remember(self, series: bytes, sid: int) -> None:
+        """Remember a key; raises ValueError for one that is remembered already, too long, or none (`is_spelling`)."""
+
+    def forget_refused(self) -> None:
+        """Forget the keys that lead to no series."""
+
+    def keep(self, wanted: Flags) -> None:
+        """Forget all refusals, and the spellings of series that are not wanted."""
+
+    def sids(self) -> Ids:
+        """The sid of each key that leads to a series, in no order; as often as it is spelt differently."""
+
+    def explain(self, series: bytes) -> str:
+        """Why a key is refused, for people."""
+
+    def __len__(self) -> int:
+        """How many keys are remembered, refused ones included."""
+
+    @property
+    def size_bytes(self) -> int:
+        """Memory, all overheads in."""
+
+
+class DictSpellings(dict[bytes, int]):
+    """Spellings of the Python kernel.
+
+    Inside, keys have a newline before them, which is how the fast path cuts them out of a batch: a key that is found
+    is thereby proven to stand at the begin of a line. Indexing with such a key resolves an unknown one.
+    """
+
+    def __init__(self, resolver: Resolver, default_cluster: str) -> None:
+        super().__init__()
+        self._resolver = resolver
+        self._default_cluster = default_cluster
+        self._refused: list[bytes] = []
+        self._key_bytes = 0
+
+    def __missing__(self, key: bytes) -> int:
+        # Comments, blanks around a line and escapes are for the slow path.
+        if not key.startswith(b"\n") or key[1:2] in (b"", b"#", b" ", b"\t", b"\r") or b"\\" in key:
+            raise IrregularKeyError
+        return self._resolver.resolve_and_remember(self, key[1:], self._default_cluster)
+
+    def find(self, series: bytes) -> int:
+        """The sid or refusal code of a key; one that is not remembered is resolved."""
+        known = self.get(b"\n" + series)
+        if known is not None:
+            return known
+        return self._resolver.resolve_and_remember(self, series, self._default_cluster)
+
+    def remember(self, series: bytes, sid: int) -> None:
+        """Remember a key; raises ValueError for one that is remembered already, too long, or none (`is_spelling`)."""
+        key = b"\n" + series
+        if key in self or not is_spelling(series):
+            raise ValueError("no line can begin with the key, or it is too long, or remembered already")
+        self[key] = sid
+        self._key_bytes += key.__sizeof__()
+        if sid < 0:
+            self._refused.append(key)
+
+    def forget_refused(self) -> None:
+        """Forget the keys that lead to no series."""
+        for key in self._refused:
+            del self[key]
+            self._key_bytes -= key.__sizeof__()
+        self._refused.clear()
+
+    def keep(self, wanted: Flags) -> None:
+        """Forget all refusals, and the spellings of series that are not wanted."""
+        flags = wanted.tolist()
+        kept = {key: sid for key, sid in self.items() if sid >= 0 and flags[sid]}
+        self.clear()
+        self.update(kept)
+        self._refused.clear()
+        self._key_bytes = sum(key.__sizeof__() for key in kept)
+
+    def sids(self) -> Ids:
+        """The sid of each key that leads to a series, in no order; as often as it is spelt differently."""
+        sids = np.fromiter(self.values(), np.int64, len(self))
+        return sids[sids >= 0]
+
+    def explain(self, series: bytes) -> str:
+        """Why a key is refused, for people."""
+        return explanation(self._resolver, series, self._default_cluster)
+
+    @property
+    def size_bytes(self) -> int:
+        """Memory, all overheads in but those of the numbers, which series share."""
+        return self.__sizeof__() + self._key_bytes + self._refused.__sizeof__()
+
+
+def explanation(resolver: Resolver, series: bytes, default_cluster: str) -> str:
+    """Why a key is refused, for people; empty if it is not."""
+    found = resolver.resolve(series, default_cluster)
+    return found.text if isinstance(found, Refusal) else ""

@@ -1,0 +1,108 @@
+"""Which kernel reads batches: the one in C, or where the extension was not built, the one in Python.
+
+Both know keys of the wire (`Spellings`) and read plain lines at once; they accept, count and name the same. The C
+kernel keeps its keys in a table with a keyed hash (SipHash-1-3, a seed per table), so that senders cannot choose keys
+that collide.
+"""
+
+import os
+from typing import Literal, NamedTuple
+
+import numpy as np
+
+from cc_backend.metricstore.ingest.batch import too_slow
+from cc_backend.metricstore.ingest.cached_keys import DictSpellings, Resolver, Spellings, explanation
+from cc_backend.metricstore.model import Flags, Ids
+
+try:
+    from cc_backend.metricstore import _kernel
+except ImportError:  # built without a C compiler
+    HAS_NATIVE = False
+else:
+    HAS_NATIVE = True
+
+KernelName = Literal["c", "python"]
+"""Which of the two; None where it may be named means the faster one there is."""
+
+_SEED_BYTES = 16
+
+
+class PlainLines(NamedTuple):
+    """What the C kernel read: arrays (int64, float32) as bytes, counts by refusal code, and lines left to others.
+
+    `times_s` is one time where all samples have it; `positions` is None where they are 0, 1, 2 and so on. A refusal is
+    a code, how many lines, and the positions of the first of them.
+    """
+
+    sids: bytearray
+    values: bytearray
+    times_s: int | bytearray
+    positions: bytearray | None
+    refused: list[tuple[int, int, list[int]]]
+    slow: list[tuple[int, bytes]]
+
+
+class NativeSpellings:
+    """Spellings of the C kernel."""
+
+    def __init__(self, resolver: Resolver, default_cluster: str) -> None:
+        self._table = _kernel.Table(os.urandom(_SEED_BYTES))
+        self._resolver = resolver
+        self._default_cluster = default_cluster
+
+    def read(self, batch: bytes, received_s: int) -> PlainLines:
+        """The plain lines of a batch. Gives up the interpreter's lock; not for several threads at once.
+
+        Raises:
+            TooLarge: too many lines are not plain.
+        """
+        found = self._table.decode(batch, received_s, self._resolve)
+        if found is None:
+            raise too_slow()
+        return PlainLines(*found)
+
+    def _resolve(self, series: bytes) -> int:
+        return self._resolver.resolve_and_remember(self, series, self._default_cluster)
+
+    def find(self, series: bytes) -> int:
+        """The sid or refusal code of a key; one that is not remembered is resolved."""
+        known = self._table.find(series)
+        return self._resolve(series) if known is None else known
+
+    def remember(self, series: bytes, sid: int) -> None:
+        """Remember a key; raises ValueError for one that is remembered already, too long, or none (`is_spelling`)."""
+        self._table.remember(series, sid)
+
+    def forget_refused(self) -> None:
+        """Forget the keys that lead to no series."""
+        self._table.forget_refused()
+
+    def keep(self, wanted: Flags) -> None:
+        """Forget all refusals, and the spellings of series that are not wanted."""
+        self._table.keep(np.ascontiguousarray(wanted))
+
+    def sids(self) -> Ids:
+        """The sid of each key that leads to a series, in no order; as often as it is spelt differently."""
+        return np.frombuffer(self._table.codes(), np.int64)
+
+    def explain(self, series: bytes) -> str:
+        """Why a key is refused, for people."""
+        return explanation(self._resolver, series, self._default_cluster)
+
+    def __len__(self) -> int:
+        """How many keys are remembered, refused ones included."""
+        return len(self._table)
+
+    @property
+    def size_bytes(self) -> int:
+        """Memory, all overheads in."""
+        return self._table.size_bytes
+
+
+def new_spellings(resolver: Resolver, default_cluster: str, kernel: KernelName | None = None) -> Spellings:
+    """An empty table of spellings; it decides which kernel reads batches. Raises ImportError for a missing one."""
+    if kernel == "c" and not HAS_NATIVE:
+        raise ImportError("the C kernel of the metric store was not built")
+    if kernel == "python" or not HAS_NATIVE:
+        return DictSpellings(resolver, default_cluster)
+    return NativeSpellings(resolver, default_cluster)

@@ -1,0 +1,1 @@
+"""Taking samples over from other metric stores."""

@@ -1,0 +1,68 @@
+"""What the store holds, for people who look into it: clusters, hosts, series and how far their samples reach."""
+
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+from cc_backend.metricstore.blocks.two_phase_read import Extent
+from cc_backend.metricstore.index.series_table import SeriesTable
+from cc_backend.metricstore.model import Part
+
+
+def describe(table: SeriesTable, path: Sequence[str], lock: "threading.RLock") -> dict[str, Any] | None:
+    """What lies below a path, None if there is nothing of that name. Nothing is made by asking.
+
+    () gives clusters with their number of hosts; (cluster,) hosts with number of series and time of the newest sample;
+    (cluster, host) metric -> extents of the host's own samples, and the same below each part such as `socket1`; further
+    names lead into parts. Any sender can call a part as a metric is called: it stands below `part <name>`. `lock` is
+    taken for moments only, so that ingest goes on.
+    """
+    with lock:
+        if not path:
+            return {cluster: {"hosts": len(hosts)} for cluster, hosts in table.clusters.items()}
+        if path[0] not in table.clusters:
+            return None
+        if len(path) == 1:
+            return {
+                name: {"series": len(host.sids()), "last": int(table.host_last_s[host.id])}
+                for name, host in table.clusters[path[0]].items()
+            }
+    found = _host(table, path[0], path[1], lock)
+    for name in path[2:]:
+        below = (found or {}).get(name)
+        found = below if isinstance(below, dict) else None
+    return found
+
+
+def _host(table: SeriesTable, cluster: str, name: str, lock: "threading.RLock") -> dict[str, Any] | None:
+    with lock:
+        host = table.host(cluster, name)
+        if host is None:
+            return None
+        series = [(metric, part) for metric, parts in host.metrics.items() for part in parts]
+    found: dict[str, Any] = {}
+    metrics = {metric for metric, _ in series}
+    for metric, part in series:
+        with lock:
+            sid = host.find(metric, part)
+            if sid < 0:  # forgotten meanwhile
+                continue
+            grid = table.grids[int(table.grid_of[sid])]
+            reading = grid.reach(int(table.row_of[sid]))
+        level = found
+        for child in _levels(part):
+            level = level.setdefault(f"part {child}" if child in metrics else child, {})
+        level[metric] = _extents(reading.finish(), grid.timestep_s)
+    return found
+
+
+def _levels(part: Part) -> list[str]:
+    return [kind + number for kind, number in ((part.type, part.type_id), (part.subtype, part.subtype_id)) if kind]
+
+
+def _extents(reach: Extent | None, step_s: int) -> list[dict[str, int]]:
+    """From the first to the last sample, in slots; empty for a series without samples."""
+    if reach is None:
+        return []
+    begin, end, samples = reach
+    return [{"start": begin * step_s, "end": end * step_s, "len": end - begin, "samples": samples}]

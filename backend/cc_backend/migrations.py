@@ -1,0 +1,122 @@
+"""The schema of the relational database: which tables there are, and how an older one is upgraded."""
+
+import logging
+import secrets
+import time
+from collections.abc import Callable
+from typing import Any
+
+import peewee
+
+from cc_backend.auth import tables as auth_tables
+from cc_backend.db.database import Database
+from cc_backend.errors import BackendError
+from cc_backend.jobs import tables as job_tables
+
+logger = logging.getLogger(__name__)
+
+
+class SchemaVersion(peewee.Model):
+    """Which upgrades the schema has seen."""
+
+    version = peewee.IntegerField(primary_key=True)
+    applied_s = peewee.BigIntegerField()
+
+    class Meta:  # noqa: D106 - peewee asks for it
+        table_name = "schema_version"
+
+
+class Installation(peewee.Model):
+    """What tells the database of this installation, and its backups, from those of others; one row."""
+
+    id = peewee.TextField(primary_key=True)
+
+    class Meta:  # noqa: D106 - peewee asks for it
+        table_name = "installation"
+
+
+def installation_of(database: Database) -> str:
+    """The name of the installation that a database belongs to, made by chance when it was created or upgraded."""
+    return str(Installation.select(Installation.id).scalar(database) or "")
+
+
+def migrate(database: Database, *, now_s: int | None = None) -> int:
+    """The version of the schema after it was created or upgraded; all of it happens or nothing.
+
+    Raises:
+        BackendError: the database was written by a newer program.
+    """
+    with database.write():
+        peewee.SchemaManager(SchemaVersion, database).create_table(safe=True)
+        known = SchemaVersion.select(peewee.fn.MAX(SchemaVersion.version)).scalar(database) or 0
+        if known > len(_UPGRADES):
+            raise BackendError(
+                f"the database {database.database} has schema version {known}, this program knows {len(_UPGRADES)}; "
+                "install the newer program again or restore a backup"
+            )
+        for version, upgrade in enumerate(_UPGRADES[known:], start=known + 1):
+            upgrade(database)
+            applied_s = int(time.time()) if now_s is None else now_s
+            SchemaVersion.insert(version=version, applied_s=applied_s).execute(database)
+            logger.info("upgraded database=%s schema_version=%d", database.database, version)
+    return len(_UPGRADES)
+
+
+def _create_schema(database: Database) -> None:
+    for model in (*auth_tables.ALL, *job_tables.ALL):
+        peewee.SchemaManager(model, database).create_all(safe=False)
+
+
+def _remember_cluster_configurations(database: Database) -> None:
+    """Jobs name the cluster configuration with which they started; that of jobs from before is unknown."""
+    peewee.SchemaManager(job_tables.ClusterConfigRow, database).create_all(safe=True)
+    _add_column(database, "job", "cluster_config", "INTEGER NOT NULL DEFAULT 0")
+
+
+def _add_account_states(database: Database) -> None:
+    """Accounts that are disabled or were removed, and browsers that have logged in."""
+    for model in auth_tables.ALL:
+        peewee.SchemaManager(model, database).create_all(safe=True)
+    _add_column(database, "user", "disabled_s", "INTEGER")
+
+
+def _note_when_nodes_were_seen(database: Database) -> None:
+    """Reports that say nothing new of a node leave no row."""
+    _add_column(database, "node", "seen_s", "INTEGER NOT NULL DEFAULT 0")
+    execute: Any = database.execute_sql
+    execute("UPDATE node SET seen_s = COALESCE((SELECT time_s FROM node_state WHERE id = latest_id), 0)")
+
+
+def _add_column(database: Database, table: str, column: str, definition: str) -> None:
+    """Add a column unless the table was created with it."""
+    if column not in {known.name for known in database.get_columns(table)}:
+        execute: Any = database.execute_sql  # peewee declares no types for it
+        execute(f'ALTER TABLE "{table}" ADD COLUMN "{column}" {definition}')
+
+
+def _keep_judgements(database: Database) -> None:
+    """The judgement of a job is kept with it; jobs that are there already are judged by and by."""
+    for name, definition in job_tables.JUDGEMENT_COLUMNS.items():
+        _add_column(database, "job", name, definition)
+    for statement in job_tables.JUDGEMENT_INDEXES:
+        database.first_row(statement)
+
+
+def _name_installation(database: Database) -> None:
+    """A running server goes on with a restored backup, and never with a database from elsewhere."""
+    peewee.SchemaManager(Installation, database).create_table(safe=True)
+    if not installation_of(database):
+        Installation.insert(id=secrets.token_hex(16)).execute(database)
+
+
+_UPGRADES: tuple[Callable[[Database], None], ...] = (
+    _create_schema,
+    _remember_cluster_configurations,
+    _add_account_states,
+    _note_when_nodes_were_seen,
+    _keep_judgements,
+    _name_installation,
+)
+
+VERSION = len(_UPGRADES)
+"""The version of the schema that this program has."""

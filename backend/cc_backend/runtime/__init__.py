@@ -1,0 +1,1 @@
+"""Pieces that every long-running process here needs: lock files, atomic files, clocks, periodic work, health."""

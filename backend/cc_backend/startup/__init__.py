@@ -1,0 +1,1 @@
+"""What happens before anything is served: locks on the data, opening the database and the metric store."""

@@ -1,0 +1,83 @@
+"""One server at a time on a database, a job archive and a folder of samples."""
+
+from pathlib import Path
+
+from cc_backend.archive.file_archive import FileArchive
+from cc_backend.db.database import database_path
+from cc_backend.db.database_file import log_path
+from cc_backend.errors import BackendError
+from cc_backend.runtime.lockfile import LockFile, demand_free_folder, note_in, patiently
+from cc_backend.settings import BackendSettings
+
+
+def lock_data(settings: BackendSettings) -> list[LockFile]:
+    """The database and the archive, for this process alone; the metric store locks its folder itself.
+
+    Raises:
+        BackendError: another process has one of them, or as `demand_own_log`; the text names it.
+    """
+    database, archive = database_path(settings.main.db), Path(settings.archive.path)
+    locks = [LockFile(_lock_of(database), f"the database {database}")]
+    try:
+        demand_own_log(database)
+        FileArchive(archive)
+        locks.append(LockFile(archive / ".lock", f"the job archive {archive}"))
+    except BackendError:
+        locks[0].close()
+        raise
+    return locks
+
+
+def demand_unused(settings: BackendSettings) -> None:
+    """Return if no other server uses the database, the archive or the folder of the metric store.
+
+    One that is just ending is waited for.
+
+    Raises:
+        BackendError: another process has one of them; the text names it and the process.
+    """
+    for lock_file in patiently(lambda: lock_data(settings)):
+        lock_file.close()
+    demand_free_folder(Path(settings.metric_store.wal.directory))
+
+
+def remember_database(lock_file: LockFile, database: Path) -> None:
+    """Have `demand_own_log` know that this is the file that a server uses."""
+    lock_file.leave(str(database.stat().st_ino))
+
+
+def demand_own_log(database: Path) -> None:
+    """Return if nothing lies beside a database that SQLite would write into it though it is of another one.
+
+    A server that was killed leaves a -wal file, which does not say where it belongs.
+
+    Raises:
+        BackendError: the file was replaced since a server used it, and what is in the -wal file is of that time.
+    """
+    log, lock_file = log_path(database), _lock_of(database)
+    try:
+        is_other = note_in(lock_file) not in {"", str(database.stat().st_ino)} and log.stat().st_size > 0
+    except OSError:
+        return
+    if is_other:
+        raise BackendError(
+            f"{database} is not the file that the last server used, and {log} holds changes to that one, which would "
+            f"damage this one. Put that one back, or move the -wal file away to use this one without them; "
+            f"if they belong together, as in a copy of the whole folder, remove {lock_file}"
+        )
+
+
+def missing_database(settings: BackendSettings) -> str:
+    """A warning if there is no database though a server ran here before; empty if all is as it should be."""
+    database, samples = database_path(settings.main.db), Path(settings.metric_store.wal.directory)
+    if database.exists() or not (_lock_of(database).exists() or (samples / "runs").exists()):
+        return ""
+    return (
+        f"WARNING: THE DATABASE {database} IS GONE. A server ran here before, so it was removed or moved. "
+        "This one starts with an empty database: without the accounts, tokens and jobs of before. "
+        "If that is not what you want, stop it now and put the database or a backup of it back"
+    )
+
+
+def _lock_of(database: Path) -> Path:
+    return database.with_name(f"{database.name}.lock")

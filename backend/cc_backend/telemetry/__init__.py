@@ -1,0 +1,1 @@
+"""Metrics of the programs about themselves, as Prometheus text."""

@@ -1,0 +1,28 @@
+"""What this process costs the machine, under the names that all Prometheus clients use."""
+
+import os
+import time
+from pathlib import Path
+
+from cc_backend.telemetry.exposition import Family, single
+
+_PROC = Path("/proc/self")
+_RESIDENT_FIELD = 1  # proc(5), statm: size, resident, ... in pages
+_STARTTIME_FIELD = 19  # proc(5), stat: field 22, counted from the one after the command's closing bracket
+_THREADS_FIELD = 17
+
+
+def families() -> list[Family]:
+    """Memory, processor time, open files, threads and start time of this process."""
+    resident_pages = int((_PROC / "statm").read_text().split()[_RESIDENT_FIELD])
+    # The command may hold blanks and brackets, so the fields are counted from its end.
+    stat = (_PROC / "stat").read_text().rpartition(")")[2].split()
+    boot_s = time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
+    start_s = boot_s + int(stat[_STARTTIME_FIELD]) / os.sysconf("SC_CLK_TCK")
+    return [
+        single("process_resident_memory_bytes", "gauge", "Memory in RAM.", resident_pages * os.sysconf("SC_PAGE_SIZE")),
+        single("process_cpu_seconds_total", "counter", "Processor time used, user and system.", time.process_time()),
+        single("process_open_fds", "gauge", "Open file descriptors.", sum(1 for _ in (_PROC / "fd").iterdir())),
+        single("process_threads", "gauge", "Threads.", int(stat[_THREADS_FIELD])),
+        single("process_start_time_seconds", "gauge", "Start, in Unix seconds.", round(start_s, 2)),
+    ]

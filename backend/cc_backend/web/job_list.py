@@ -1,0 +1,189 @@
+"""The rows of a job list, as the templates show them. Pure: jobs and previews in, words and figures out."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import tzinfo
+
+from markupsafe import Markup
+
+from cc_backend.clusters.model import SubCluster
+from cc_backend.insight.rating import Scale
+from cc_backend.insight.sentences import Telling, headline_of
+from cc_backend.model import Job, JobState, Judgement, Level, Tag
+from cc_backend.web.figures.gauges import gauge
+from cc_backend.web.figures.line_plot import spark
+from cc_backend.web.previews import Preview
+from cc_backend.web.remarks import short_remark
+from cc_backend.wording.format import count, duration, full_moment, iso, moment, number, readable
+from cc_backend.wording.labels import STATE_WORDS, metric_name
+
+
+@dataclass(frozen=True, slots=True)
+class PreviewCell:
+    """One small plot of a row; `absent` stands in its place where there is none."""
+
+    metric: str
+    name: str
+    unit: str
+    mean: str
+    highest: str
+    level: Level | None
+    figure: Markup
+    scale_figure: Markup
+    measured: bool
+    absent: str = ""
+    worst: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ListRow:
+    """One job of a list."""
+
+    id: int
+    number: str
+    array: str
+    name: str
+    user: str
+    project: str
+    cluster: str
+    place: str
+    size: str
+    state: JobState
+    state_word: str
+    running: bool
+    start: str
+    start_full: str
+    start_iso: str
+    ran: str
+    level: Level | None
+    finding: str
+    more: int
+    tags: tuple[Tag, ...]
+    cells: tuple[PreviewCell, ...]
+    own: bool
+    nodes: int
+    energy: str
+    remark: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ListHead:
+    """The head of one column of previews."""
+
+    name: str
+    unit: str
+
+
+def job_number(job: Job) -> str:
+    """The scheduler's number."""
+    return f"{job.job_id}"
+
+
+def job_size(job: Job, sub_cluster: SubCluster | None) -> str:
+    """Nodes, cores and GPUs of a job in words."""
+    shared = ", shared" if job.shared not in ("", "none") else ""
+    parts = [count(job.num_nodes, "node") + shared]
+    if job.num_acc:
+        parts.append(count(job.num_acc, "GPU"))
+    elif job.num_hwthreads:
+        per_core = max(1, sub_cluster.threads_per_core) if sub_cluster else 1
+        parts.append(count(-(-job.num_hwthreads // per_core), "core"))
+    return " · ".join(parts)
+
+
+def job_place(job: Job) -> str:
+    """Cluster and subcluster."""
+    return f"{job.cluster}/{job.sub_cluster}" if job.sub_cluster else job.cluster
+
+
+def job_row(
+    job: Job,
+    sub_cluster: SubCluster | None,
+    previews: Mapping[str, Preview | None] | None,
+    metrics: Sequence[str],
+    *,
+    heads: Sequence[str] = (),
+    now_s: float,
+    zone: tzinfo | None,
+) -> ListRow:
+    """What a list shows of one job, with the judgement that is kept with it.
+
+    `previews` None means that no curves are wanted. Where `metrics` are not those of the heads, the row has an order of
+    its own: what is judged worst comes first.
+    """
+    judgement = job.judgement or Judgement(None)
+    finding = judgement.finding
+    telling = Telling(job.state is JobState.RUNNING, now_s, zone)
+    own = bool(heads) and tuple(metrics) != tuple(heads)
+    cells = () if previews is None else tuple(preview_cell(name, previews.get(name), sub_cluster) for name in metrics)
+    cells = _with_the_worst(cells, worst_first=own)
+    return ListRow(
+        id=job.id,
+        number=job_number(job),
+        array=str(job.array_job_id or ""),
+        name=job.name,
+        user=job.user,
+        project=job.project,
+        cluster=job.cluster,
+        place=job_place(job),
+        size=job_size(job, sub_cluster),
+        state=job.state,
+        state_word=STATE_WORDS[job.state],
+        running=job.state is JobState.RUNNING,
+        start=moment(job.start_time, zone, now_s=now_s),
+        start_full=full_moment(job.start_time, zone),
+        start_iso=iso(job.start_time),
+        ran=duration(job.duration),
+        level=judgement.level,
+        finding="" if finding is None else headline_of(finding, telling),
+        more=judgement.more,
+        tags=job.tags,
+        cells=cells,
+        own=own,
+        nodes=job.num_nodes,
+        energy=f"{number(job.energy)} kWh" if job.energy else "",
+        remark=short_remark(job),
+    )
+
+
+def _with_the_worst(cells: tuple[PreviewCell, ...], *, worst_first: bool) -> tuple[PreviewCell, ...]:
+    """The cells with the worst one marked, where one is bad at all; where there is little room it comes first."""
+    ordered = tuple(sorted(cells, key=lambda cell: (cell.level or Level.OK).order))
+    bad = ordered[:1] if ordered and ordered[0].level in (Level.ALERT, Level.CAUTION) else ()
+    return tuple(replace(cell, worst=True) if cell in bad else cell for cell in (ordered if worst_first else cells))
+
+
+def preview_cell(metric: str, preview: Preview | None, sub_cluster: SubCluster | None) -> PreviewCell:
+    """The small plot of one metric; hatched where nothing was measured."""
+    config = sub_cluster.metrics.get(metric) if sub_cluster else None
+    factor, unit = readable(config.unit, config.peak) if config else (1.0, "")
+    if preview is None:
+        absent = "not measured" if config or sub_cluster is None else "not on these nodes"
+        return PreviewCell(
+            metric, metric_name(metric), unit, "", "", None, spark(None), Markup(""), measured=False, absent=absent
+        )
+    scale = Scale.of(config, factor) if config else None
+    value = (preview.judged if preview.judged is not None else preview.mean) * factor
+    judges = bool(config and config.footprint and preview.enough)
+    level = scale.rate(value) if scale and judges else None
+    return PreviewCell(
+        metric=metric,
+        name=metric_name(metric),
+        unit=unit,
+        mean=number(preview.mean * factor),
+        highest=number(preview.highest * factor),
+        level=level,
+        figure=spark(preview.values * factor, level=scale.zone_level(value) if scale and level else None, scale=scale),
+        scale_figure=gauge(scale, value, height=12, judges=judges) if scale else Markup(""),
+        measured=True,
+    )
+
+
+def list_heads(metrics: Sequence[str], sub_clusters: Sequence[SubCluster | None]) -> list[ListHead]:
+    """The heads of the preview columns; a unit only where all rows share it."""
+    heads = []
+    for metric in metrics:
+        configs = [sub.metrics[metric] for sub in sub_clusters if sub is not None and metric in sub.metrics]
+        units = {readable(config.unit, config.peak)[1] for config in configs}
+        heads.append(ListHead(metric_name(metric), units.pop() if len(units) == 1 else ""))
+    return heads

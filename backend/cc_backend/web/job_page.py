@@ -1,0 +1,184 @@
+"""The job page as the template shows it. Pure: a job and its samples in, words and figures out."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import tzinfo
+
+from cc_backend.clusters.model import MetricConfig, SubCluster
+from cc_backend.insight.assess import Assessment
+from cc_backend.insight.job_curves import CurveSet
+from cc_backend.insight.sentences import Telling
+from cc_backend.metricstore.gaps.reasons import NOTHING_ABSENT, JobAbsences
+from cc_backend.model import Job, JobState, Level, MonitoringStatus, Scope
+from cc_backend.web.figures.svg import XLabel
+from cc_backend.web.gap_text import missing_reasons, plot_reasons, why_missing
+from cc_backend.web.job_plots import PlotView, axis_labels, plot_view, scopes_on_offer
+from cc_backend.web.job_record import JobRecord, job_record
+from cc_backend.web.job_summary import Summary, job_summary
+from cc_backend.web.statistics_table import StatisticsTable, statistics_table
+from cc_backend.wording.labels import SCOPE_WORDS
+
+
+@dataclass(frozen=True, slots=True)
+class PageOptions:
+    """What the address of a job page chooses; an empty `sort` leaves the order of the table to the page."""
+
+    scope: Scope = Scope.NODE
+    clock: bool = False
+    each: bool = False
+    sort: str = ""
+    descending: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ScopeChoice:
+    """One scope a reader can switch to."""
+
+    scope: Scope
+    word: str
+    chosen: bool
+
+
+@dataclass(frozen=True, slots=True)
+class JobPage:
+    """Everything the template of the job page shows.
+
+    `missing` names the metrics that were not measured, `missing_why` the same by their reasons; `reasons` says by
+    metric why its plot has gaps.
+    """
+
+    job: Job
+    record: JobRecord
+    summary: Summary
+    plots: tuple[PlotView, ...]
+    quiet: tuple[PlotView, ...]
+    missing: tuple[str, ...]
+    missing_why: tuple[tuple[str, str], ...]
+    reasons: Mapping[str, tuple[str, ...]]
+    scopes: tuple[ScopeChoice, ...]
+    table: StatisticsTable
+    data_note: str
+
+
+def job_page(
+    job: Job,
+    curves: CurveSet,
+    assessment: Assessment,
+    sub_cluster: SubCluster,
+    metrics: Mapping[str, MetricConfig],
+    *,
+    options: PageOptions,
+    zone: tzinfo | None,
+    now_s: float,
+    data_note: str = "",
+    absences: JobAbsences = NOTHING_ABSENT,
+) -> JobPage:
+    """The page of one job as it was judged; `metrics` are those the reader may see.
+
+    `data_note` says why there are no samples at all, `absences` what is missing of them and why.
+    """
+    labels, length_s = axis_labels(job, curves.data, zone, clock=options.clock)
+    plots = job_plots(
+        job, curves, sub_cluster, metrics, options, labels=labels, length_s=length_s, faulty=assessment.faulty
+    )
+    missing = [item.metric for item in assessment.items if item.value is None]
+    telling = Telling(job.state is JobState.RUNNING, now_s, zone, why_missing(absences, missing, zone=zone))
+    summary = job_summary(
+        job, curves, assessment, sub_cluster, metrics, labels=labels, length_s=length_s, telling=telling
+    )
+    quiet = quiet_plots(plots, metrics)
+    folded = {plot.metric for plot in quiet}
+    absent = [plot.metric for plot in plots if not plot.measured]
+    sort, descending = _order(options, summary)
+    in_order = {name: metrics[name] for name in metric_order(job, metrics)}
+    return JobPage(
+        job=job,
+        record=job_record(job, sub_cluster, zone),
+        summary=summary,
+        plots=tuple(plot for plot in plots if plot.measured and plot.metric not in folded),
+        quiet=quiet,
+        missing=tuple(plot.title for plot in plots if not plot.measured),
+        missing_why=missing_reasons(absences, absent, zone=zone),
+        reasons={
+            plot.metric: plot_reasons(absences, plot.metric, gaps=bool(plot.figure.gaps), zone=zone)
+            for plot in plots
+            if plot.measured
+        },
+        scopes=tuple(
+            ScopeChoice(scope, SCOPE_WORDS[scope][1], scope is options.scope)
+            for scope in scopes_on_offer(job, sub_cluster, metrics, curves.data)
+        ),
+        table=statistics_table(
+            job, curves, in_order, sub_cluster, scope=options.scope, sort=sort, descending=descending
+        ),
+        data_note=data_note or _status_note(job, measured=any(plot.measured for plot in plots)),
+    )
+
+
+def job_plots(
+    job: Job,
+    curves: CurveSet,
+    sub_cluster: SubCluster,
+    metrics: Mapping[str, MetricConfig],
+    options: PageOptions,
+    *,
+    labels: Sequence[XLabel],
+    length_s: float = 0.0,
+    draw: bool = True,
+    faulty: Mapping[str, Mapping[str, Level]] | None = None,
+) -> list[PlotView]:
+    """One plot per metric: those of the footprint first, then the others, each in the order of the configuration.
+
+    Of a job with GPUs those of its GPUs come before. The time axis of all is `length_s` long.
+    `faulty` are by metric the nodes that part from the others.
+    """
+    return [
+        plot_view(
+            job,
+            metrics[name],
+            curves,
+            sub_cluster,
+            wanted=options.scope,
+            labels=labels,
+            length_s=length_s,
+            draw=draw,
+            each=options.each,
+            faulty=(faulty or {}).get(name),
+        )
+        for name in metric_order(job, metrics)
+    ]
+
+
+def metric_order(job: Job, metrics: Mapping[str, MetricConfig]) -> list[str]:
+    """The footprint first, of a job with GPUs what these do before the rest."""
+    gpus = bool(job.num_acc)
+    return sorted(
+        metrics,
+        key=lambda name: (not metrics[name].footprint, gpus and metrics[name].scope is not Scope.ACCELERATOR),
+    )
+
+
+def quiet_plots(plots: Sequence[PlotView], metrics: Mapping[str, MetricConfig]) -> tuple[PlotView, ...]:
+    """The plots in which nothing happened, told in one line; none of them if nothing happened in any."""
+    quiet = tuple(plot for plot in plots if plot.figure.quiet and not metrics[plot.metric].footprint)
+    return quiet if len(quiet) < sum(plot.measured for plot in plots) else ()
+
+
+def _order(options: PageOptions, summary: Summary) -> tuple[str, bool]:
+    """What the statistics are sorted by: as chosen, else by the metric in which nodes part, else by name."""
+    if options.sort:
+        return options.sort, options.descending
+    return next(iter(summary.faulty), ""), False
+
+
+def _status_note(job: Job, *, measured: bool) -> str:
+    """Why there are no samples at all, as far as the record tells; the findings have what is known of nodes."""
+    if measured:
+        return ""
+    if job.monitoring_status == MonitoringStatus.DISABLED:
+        return "This job was not monitored: it was too short, or monitoring was off."
+    if job.monitoring_status == MonitoringStatus.ARCHIVING_FAILED:
+        return "The samples of this job could not be archived. The record of the job is complete."
+    if job.state is JobState.RUNNING:
+        return "No samples have come in from the nodes of this job yet."
+    return "There are no samples of this job."

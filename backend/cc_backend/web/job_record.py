@@ -1,0 +1,106 @@
+"""What the scheduler told about a job, as the job page shows it. Pure: a job in, words out."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import tzinfo
+
+from cc_backend.clusters.model import SubCluster
+from cc_backend.model import Job, JobState
+from cc_backend.web.job_list import job_number, job_place, job_size
+from cc_backend.web.remarks import remarks
+from cc_backend.wording.format import count, duration, full_moment, iso, limit, memory, number
+from cc_backend.wording.labels import STATE_WORDS, metric_name
+
+_LONG_TEXTS = {"jobScript": "Job script", "slurmInfo": "Slurm"}
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """One line of a list of facts."""
+
+    label: str
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
+class JobRecord:
+    """The job without its samples; `texts` are title and text of job script and the like, `note` is from the staff."""
+
+    number: str
+    state_word: str
+    running: bool
+    ran: str
+    ran_of: str
+    place: str
+    size: str
+    start: str
+    start_iso: str
+    energy: tuple[Fact, ...]
+    energy_total: str
+    facts: tuple[Fact, ...]
+    hosts: tuple[tuple[str, str], ...]
+    texts: tuple[tuple[str, str], ...]
+    note: str
+    remarks: tuple[str, ...] = ()
+
+
+def job_record(job: Job, sub_cluster: SubCluster, zone: tzinfo | None) -> JobRecord:
+    """The record of one job."""
+    return JobRecord(
+        number=job_number(job),
+        state_word=STATE_WORDS[job.state],
+        running=job.state is JobState.RUNNING,
+        ran=duration(job.duration),
+        ran_of=limit(job.walltime) if job.walltime else "",
+        place=job_place(job),
+        size=job_size(job, sub_cluster).replace(" · ", ", "),
+        start=full_moment(job.start_time, zone),
+        start_iso=iso(job.start_time),
+        energy=_energy_parts(job),
+        energy_total=number(job.energy) if job.energy else "",
+        facts=_facts(job, zone),
+        hosts=tuple((r.hostname, _host_share(r.hwthreads, r.accelerators)) for r in job.resources),
+        texts=_texts(job),
+        note=(job.meta_data or {}).get("message", ""),
+        remarks=remarks(job),
+    )
+
+
+def _energy_parts(job: Job) -> tuple[Fact, ...]:
+    return tuple(
+        Fact(metric_name(name), f"{number(value)} kWh")
+        for name, value in sorted((job.energy_footprint or {}).items(), key=lambda item: -item[1])
+    )
+
+
+def _facts(job: Job, zone: tzinfo | None) -> tuple[Fact, ...]:
+    """The scheduler's record, without what the head of the page says already."""
+    pairs = [
+        ("Partition", job.partition),
+        ("Submitted", full_moment(job.submit_time, zone) if job.submit_time else ""),
+        ("Waited", duration(job.start_time - job.submit_time) if 0 < job.submit_time <= job.start_time else ""),
+        ("Ended", full_moment(job.stop_time, zone) if job.state is not JobState.RUNNING else ""),
+        ("Time limit", limit(job.walltime) if job.walltime else ""),
+        ("Memory asked for", memory(job.requested_memory) if job.requested_memory else ""),
+        ("Hardware threads", number(job.num_hwthreads) if job.num_hwthreads else ""),
+        ("GPUs", number(job.num_acc) if job.num_acc else ""),
+        ("Array", str(job.array_job_id) if job.array_job_id else ""),
+        ("Nodes", {"none": "used alone", "single_user": "shared by one person's jobs"}.get(job.shared, "shared")),
+    ]
+    return tuple(Fact(label, value) for label, value in pairs if value)
+
+
+def _host_share(threads: Sequence[int], accelerators: Sequence[str]) -> str:
+    parts = [count(len(threads), "hardware thread")] if threads else ["whole node"]
+    if accelerators:
+        parts.append(count(len(accelerators), "GPU"))
+    return ", ".join(parts)
+
+
+def _texts(job: Job) -> tuple[tuple[str, str], ...]:
+    """Job script, scheduler's output and whatever else the site records, as plain text."""
+    known = job.meta_data or {}
+    out = [(title, known[key]) for key, title in _LONG_TEXTS.items() if known.get(key)]
+    hidden = {"jobName", "message", *_LONG_TEXTS}
+    out += [(key, value) for key, value in known.items() if key not in hidden and value]
+    return tuple(out)

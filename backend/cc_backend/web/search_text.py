@@ -1,0 +1,64 @@
+"""What somebody typed into the search field. Pure: a text in, filters or a text to look for out.
+
+| typed | means |
+|---|---|
+| `4711823` | the job with this number; else jobs and arrays whose number begins so |
+| `user:mlindq`, `project:`, `job:`, `array:`, `jobName:`, `node:`, `tag:` | that filter; the reference's words, too |
+| `name:Lindqvist` | jobs of people whose real name contains it |
+| `bn[01-04]` | jobs on these nodes |
+| anything else | part of a job's name, of a person, a real name or a project; a whole node name |
+"""
+
+from dataclasses import dataclass
+
+from cc_backend.jobs.filter_parameters import Pair
+
+KEYWORDS = {
+    "job": "jobId",
+    "jobid": "jobId",
+    "array": "arrayJobId",
+    "arrayjobid": "arrayJobId",
+    "jobname": "jobName",
+    "user": "user",
+    "username": "user",
+    "person": "user",
+    "project": "project",
+    "projectid": "project",
+    "node": "node",
+    "host": "node",
+    "tag": "tag",
+}
+REAL_NAME = "name"
+_MOST_DIGITS = 18  # fit the database
+
+
+@dataclass(frozen=True, slots=True)
+class SearchText:
+    """One of these is set: a filter that the text stands for, a real name, a number, or a text to look for."""
+
+    filter: Pair | None = None
+    real_name: str = ""
+    number: int | None = None
+    text: str = ""
+
+
+def read_search(text: str) -> SearchText:
+    """What a text in the search field means."""
+    keyword, colon, rest = text.partition(":")
+    keyword, rest = keyword.strip().casefold(), rest.strip()
+    if colon and rest and keyword == REAL_NAME:
+        return SearchText(real_name=rest)
+    if colon and rest and keyword in KEYWORDS and (KEYWORDS[keyword] not in _NUMBERS or _is_number(rest)):
+        return SearchText(filter=(KEYWORDS[keyword], rest))
+    if _is_number(text):
+        return SearchText(number=int(text), text=text)
+    if text.endswith("]") and "[" in text and " " not in text:
+        return SearchText(filter=("node", text))
+    return SearchText(text=text)
+
+
+_NUMBERS = frozenset({"jobId", "arrayJobId"})
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) <= _MOST_DIGITS

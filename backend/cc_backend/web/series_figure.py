@@ -1,0 +1,182 @@
+"""From the samples of a job to what one plot shows: lines or bands, gaps, outliers, range. Pure numbers, no drawing.
+
+The same `SeriesFigure` is drawn twice: by `figures.curves` as SVG, and by `plots.js` on a canvas from its document.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from cc_backend.insight.curve_maths import Values, quantiles, shrink
+from cc_backend.insight.job_curves import JobCurves
+from cc_backend.insight.rating import Scale
+from cc_backend.model import JobMetric, Level, Scope
+
+MOST_LINES = 8
+"""More series than the palette has colours become a median with bands, whatever was chosen."""
+BANDS_FROM = 4
+"""As many series become a median with bands unless one line each was chosen."""
+MOST_OUTLIERS = 6
+_VISIBLE = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One curve; `colour` 0 is the neutral trace, 1 to 8 the palette; `level` is that of a finding about its node."""
+
+    label: str
+    values: Values
+    colour: int = 0
+    level: Level | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Band:
+    """The area between two curves; `inner` is the middle half of the series."""
+
+    low: Values
+    high: Values
+    inner: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class SeriesFigure:
+    """One metric over time, ready to be drawn, in the unit it is shown in."""
+
+    metric: str
+    unit: str
+    timestep_s: float
+    lines: tuple[Line, ...]
+    bands: tuple[Band, ...]
+    gaps: tuple[tuple[int, int], ...]
+    top: float
+    lowest: float
+    median: float
+    highest: float
+    scale: Scale | None = None
+    level: Level | None = None
+    outliers: tuple[str, ...] = ()
+    series_count: int = 1
+
+    @property
+    def length(self) -> int:
+        """How many slots the time axis has."""
+        return max((len(line.values) for line in self.lines), default=0)
+
+    @property
+    def span_s(self) -> float:
+        """Seconds from the first slot to the last."""
+        return max(0, self.length - 1) * self.timestep_s
+
+    @property
+    def key(self) -> tuple[tuple[str, str], ...]:
+        """Look and name of each line, where there are several and no bands; the look is a colour or a level."""
+        if self.bands or self.series_count < 2:  # noqa: PLR2004 - several
+            return ()
+        lines = sorted(self.lines, key=lambda line: (line.colour, line.label))
+        return tuple((line.level.value if line.level else f"k{line.colour}", line.label) for line in lines)
+
+    @property
+    def quiet(self) -> bool:
+        """Whether nothing happened: all values are zero."""
+        return self.highest == 0 and self.lowest == 0
+
+    @property
+    def measured(self) -> bool:
+        """Whether there is any value at all."""
+        return bool(np.isfinite(self.highest))
+
+
+def labels_of(metric: JobMetric, scope: Scope) -> list[str]:
+    """What each series is called: its host, and its part of the host below node scope."""
+    single = len({series.hostname for series in metric.series}) == 1
+    if scope is Scope.NODE:
+        return [series.hostname for series in metric.series]
+    word = {Scope.MEMORY_DOMAIN: "domain", Scope.HWTHREAD: "thread", Scope.ACCELERATOR: "GPU"}.get(scope, scope.value)
+    parts = [f"{word} {series.id}" if series.id is not None else series.hostname for series in metric.series]
+    if single:
+        return parts
+    return [
+        part if part == series.hostname else f"{series.hostname} {part}"
+        for part, series in zip(parts, metric.series, strict=True)
+    ]
+
+
+def series_figure(
+    name: str,
+    curves: JobCurves,
+    scope: Scope,
+    *,
+    unit: str,
+    factor: float = 1.0,
+    scale: Scale | None = None,
+    level: Level | None = None,
+    most_points: int = 1000,
+    each: bool = False,
+    faulty: Mapping[str, Level] | None = None,
+) -> SeriesFigure:
+    """What the plot of one metric shows.
+
+    `factor` turns values into `unit`; `scale` is in that unit already. Up to three series, or eight with `each`, become
+    lines, more a median with bands, outside of which the outliers keep their own lines. `faulty` are the hosts that a
+    finding says part from the others, with its level: they are outliers however many series there are.
+    """
+    thinned, every = shrink(curves.rows, most_points)
+    rows = thinned * factor
+    labels = labels_of(curves.metric, scope)
+    levels = {row: faulty[host] for row, host in enumerate(curves.hosts) if host in faulty} if faulty else {}
+    banded = curves.count > (MOST_LINES if each else BANDS_FROM - 1)
+    # of the height of the plot: what is closer together does the same
+    least = _VISIBLE * (curves.highest or 0.0)
+    outliers = list(levels) or (curves.outliers(least) if banded else [])
+    if banded:
+        lines, bands = _bands(rows, labels, outliers, levels)
+    else:
+        lines, bands = _lines(rows, labels, levels), ()
+    lowest, median, highest = (
+        np.nan if value is None else value * factor for value in (curves.lowest, curves.median, curves.highest)
+    )
+    return SeriesFigure(
+        metric=name,
+        unit=unit,
+        timestep_s=curves.step_s * every,
+        lines=lines,
+        bands=bands,
+        gaps=tuple((a // every, -(-b // every)) for a, b in curves.gaps),
+        top=top_of(highest, scale),
+        lowest=lowest,
+        median=median,
+        highest=highest,
+        scale=scale,
+        level=level,
+        outliers=tuple(labels[i] for i in outliers),
+        series_count=curves.count,
+    )
+
+
+def _lines(rows: Values, labels: Sequence[str], levels: Mapping[int, Level]) -> tuple[Line, ...]:
+    """One line each, those of outliers last, so that nothing covers them."""
+    colours = [0] if len(rows) == 1 else list(range(1, len(rows) + 1))
+    order = sorted(range(len(rows)), key=lambda row: row in levels)
+    return tuple(Line(labels[row], rows[row], colours[row], levels.get(row)) for row in order)
+
+
+def _bands(
+    rows: Values, labels: Sequence[str], outliers: Sequence[int], levels: Mapping[int, Level]
+) -> tuple[tuple[Line, ...], tuple[Band, ...]]:
+    inside = np.delete(rows, outliers, axis=0) if 0 < len(outliers) < len(rows) else rows
+    low, q1, mid, q3, high = quantiles(inside, (0, 0.25, 0.5, 0.75, 1))
+    lines = [Line(labels[i], rows[i], 2, levels.get(i)) for i in outliers[:MOST_OUTLIERS]]
+    lines.append(Line("median", mid, 0))
+    return tuple(lines), (Band(low, high), Band(q1, q3, inner=True))
+
+
+def top_of(highest: float, scale: Scale | None) -> float:
+    """Where the y axis ends: 5 % above the highest value, with the nearest threshold still in sight."""
+    top = highest * 1.05 if np.isfinite(highest) and highest > 0 else 1.0
+    if scale is None or not np.isfinite(highest):
+        return float(top)
+    if scale.lower_is_better:
+        return float(max(top, scale.caution * 1.08) if 0 < scale.caution < highest * 2.4 else top)
+    return float(max(top, scale.normal * 1.06) if 0 < scale.normal < highest * 2.2 else top)

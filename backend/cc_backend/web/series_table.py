@@ -1,0 +1,50 @@
+"""One metric as columns of numbers: the table behind a plot."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from cc_backend.insight.curve_maths import Values, matrix, nan_mean, quantiles
+from cc_backend.model import JobMetric, Scope
+from cc_backend.web.job_plots import chosen_scope
+from cc_backend.web.series_figure import MOST_LINES, labels_of
+from cc_backend.wording.format import readable, unit_text
+
+
+@dataclass(frozen=True, slots=True)
+class SeriesTable:
+    """Every series of a metric as a row of samples in the configured unit; `factor` makes them readable.
+
+    `unit` is that of the readable values, `row_unit` that of the rows.
+    """
+
+    scope: Scope
+    names: list[str]
+    rows: Values
+    timestep_s: int
+    factor: float
+    unit: str
+    row_unit: str
+
+    def summary(self) -> tuple[list[str], Values]:
+        """The series themselves if they are few, else their least, mean, median and highest value."""
+        if len(self.names) <= MOST_LINES:
+            return self.names, self.rows
+        low, median, high = quantiles(self.rows, (0, 0.5, 1))
+        stacked: Values = self.rows[:4].copy()
+        stacked[0], stacked[1], stacked[2], stacked[3] = low, nan_mean(self.rows, 0), median, high
+        return ["lowest", "mean", "median", "highest"], stacked
+
+
+def series_columns(by_scope: Mapping[Scope, JobMetric], wanted: Scope) -> SeriesTable | None:
+    """The samples at the wanted scope or the nearest coarser one; nothing where nothing was measured."""
+    scope = chosen_scope(by_scope, wanted)
+    metric = by_scope.get(scope) if scope else None
+    if scope is None or metric is None or not metric.series:
+        return None
+    rows = matrix(metric)
+    known = rows[np.isfinite(rows)]
+    highest = float(np.abs(known).max()) if known.size else 0.0
+    factor, unit = readable(metric.unit, highest)
+    return SeriesTable(scope, labels_of(metric, scope), rows, metric.timestep_s, factor, unit, unit_text(metric.unit))

@@ -1,0 +1,134 @@
+"""From jobs to the rows of a list: the one place that asks for previews."""
+
+import logging
+from collections.abc import Collection, Sequence
+from functools import cache
+from typing import cast
+
+from flask import current_app
+
+from cc_backend.archive.measured_metrics import (
+    measured_metrics,
+    measured_sub_cluster,
+    with_measured_metrics,
+    with_metrics,
+)
+from cc_backend.auth.caller import Caller
+from cc_backend.clusters import MetricConfig, SubCluster
+from cc_backend.errors import ArchiveError, BackendError, NotFound
+from cc_backend.insight.configured_units import in_configured_units
+from cc_backend.insight.job_curves import CurveSet
+from cc_backend.jobdata.bounded_read import PREVIEW_LIMITS, VIEW_LIMITS
+from cc_backend.jobdata.samples import comes_from_archive
+from cc_backend.model import Job, JobKey, Scope
+from cc_backend.services import Services
+from cc_backend.web.job_list import ListHead, ListRow, job_row, list_heads
+from cc_backend.web.previews import Preview, PreviewCache, head_metrics, preview_of, row_metrics
+
+logger = logging.getLogger(__name__)
+
+
+def sub_cluster_of(services: Services, job: Job) -> SubCluster | None:
+    """The job's kind of node, nothing where no configuration is known that has it."""
+    try:
+        return services.clusters.of_job(job)
+    except NotFound:
+        return None
+
+
+def sub_cluster_on_page(services: Services, job: Job) -> SubCluster:
+    """The job's kind of node with every metric that its archive has, also where the configuration has them no more."""
+    known = sub_cluster_of(services, job)
+    if not comes_from_archive(job):
+        return known or measured_sub_cluster(job)
+    try:
+        recorded = services.archive.load_job(JobKey(job.cluster, job.job_id, job.start_time)).statistics or {}
+        if known is not None and recorded.keys() <= known.metrics.keys():
+            return known
+        data = services.metricdata.job_data(job, None, list(Scope), now_s=services.now_s(), limits=VIEW_LIMITS)
+    except ArchiveError:  # whoever reads the samples says so
+        return known or measured_sub_cluster(job)
+    base = known or measured_sub_cluster(job)
+    return with_measured_metrics(base, data, restricted=services.clusters.restricted(job.cluster))
+
+
+def sub_clusters_in_list(services: Services, jobs: Sequence[Job]) -> list[SubCluster | None]:
+    """The kinds of node of jobs; where no configuration is known, with the metrics that the archive of the job has."""
+    restricted = cache(services.clusters.restricted)  # for each cluster once: it asks the database
+    found: list[SubCluster | None] = []
+    for job in jobs:
+        known = sub_cluster_of(services, job)
+        if known is None and comes_from_archive(job) and not job.unusable:
+            known = _measured_kind(services, job, restricted(job.cluster))
+        found.append(known)
+    return found
+
+
+def _measured_kind(services: Services, job: Job, restricted: Collection[str]) -> SubCluster | None:
+    kept = _cache().kind(job)
+    if kept is None:
+        try:
+            data = services.metricdata.job_data(job, None, now_s=services.now_s(), limits=PREVIEW_LIMITS)
+        except BackendError as error:
+            logger.warning("preview failed job=%s cluster=%s error=%r", job.job_id, job.cluster, str(error))
+            return None
+        kept = measured_metrics(data)
+        _cache().keep_kind(job, kept)
+    return with_metrics(measured_sub_cluster(job), kept, restricted=restricted)
+
+
+def _cache() -> PreviewCache:
+    return cast("PreviewCache", current_app.extensions["cockpit-web"])
+
+
+def visible_metrics(sub_cluster: SubCluster, caller: Caller) -> dict[str, MetricConfig]:
+    """The metrics a caller may see: all for staff, those without restriction for everybody else."""
+    staff = caller.sees_restricted_metrics
+    return {name: config for name, config in sub_cluster.metrics.items() if staff or not config.restrict}
+
+
+def list_rows(
+    services: Services, jobs: Sequence[Job], *, caller: Caller, plots: bool
+) -> tuple[list[ListRow], list[ListHead]]:
+    """Rows and column heads of a list; with previews if it is a list of plots."""
+    now_s = services.now_s()
+    subs = sub_clusters_in_list(services, jobs) if plots else [sub_cluster_of(services, job) for job in jobs]
+    chosen = [
+        row_metrics(job, sub, () if sub is None else visible_metrics(sub, caller))
+        for job, sub in zip(jobs, subs, strict=True)
+    ]
+    heads = head_metrics(chosen)
+    rows = [
+        job_row(
+            job,
+            sub,
+            previews_of(services, job, sub, metrics, now_s=now_s) if plots else None,
+            metrics,
+            heads=heads,
+            now_s=now_s,
+            zone=None,
+        )
+        for job, sub, metrics in zip(jobs, subs, chosen, strict=True)
+    ]
+    return rows, list_heads(heads, [sub for sub, metrics in zip(subs, chosen, strict=True) if metrics == heads])
+
+
+def previews_of(
+    services: Services, job: Job, sub: SubCluster | None, metrics: Sequence[str], *, now_s: int
+) -> dict[str, Preview | None]:
+    """The previews of one job; nothing for what cannot be read, which the log then says."""
+    kept = _cache().get(job, metrics)
+    if kept is not None or sub is None:
+        return kept or {}
+    try:
+        samples = services.metricdata.job_data(job, metrics, now_s=now_s, limits=PREVIEW_LIMITS)
+        curves = CurveSet(in_configured_units(samples, sub.metrics))
+    except BackendError as error:
+        logger.warning("preview failed job=%s cluster=%s error=%r", job.job_id, job.cluster, str(error))
+        return {}
+    made = {
+        name: preview_of(curves, name, sub.metrics[name].footprint if name in sub.metrics else "avg")
+        for name in metrics
+    }
+    _cache().put(job, made)
+    return made

@@ -1,0 +1,159 @@
+"""What an HTTP answer to a batch of samples means; pure, without any connection.
+
+The receiver may be this project's backend or an older one. Both answer 400 to a batch with a bad line, but with
+different effect: ours has stored the good lines and says so (`accepted`, `errors`), the older one has dropped what
+came after.
+"""
+
+from __future__ import annotations
+
+import email.utils
+import json
+from dataclasses import dataclass
+from typing import Any, Mapping, Optional, Tuple
+
+from cc_common.delivery.outcome import Kind, Outcome
+from cc_common.error_codes import read_problem
+
+LONGEST_RETRY_AFTER_S = 3600.0
+
+_NAMED_ERRORS = 20
+_SHOWN = 200
+_SAID = 600
+
+
+@dataclass(frozen=True)
+class Answer:
+    """An HTTP answer; header names in lower case, the body possibly cut."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes = b""
+
+
+def outcome_of(answer: Answer, *, now_s: float) -> Outcome:
+    """What to do with the batch that got this answer. Every status has an outcome; none means silent loss."""
+    status = answer.status
+    if 200 <= status < 300:  # noqa: PLR2004 the class of successes
+        return _success(answer)
+    if status == 400:  # noqa: PLR2004 named by RFC 9110
+        return _bad_request(answer)
+    if status == 413:  # noqa: PLR2004 named by RFC 9110
+        return Outcome(Kind.TOO_LARGE, f"HTTP 413{_excerpt(answer.body)}")
+    return _kept(answer, retry_after(answer.headers.get("retry-after"), now_s=now_s))
+
+
+def _kept(answer: Answer, retry_after_s: Optional[float]) -> Outcome:
+    status = answer.status
+    said = f"HTTP {status}{_excerpt(answer.body)}"
+    if status in (401, 403, 407):
+        return Outcome(
+            Kind.UNAUTHORISED,
+            f"{said}: the token is not accepted",
+            retry_after_s=retry_after_s,
+            alarm=True,
+            code=read_problem(answer.body).code,
+        )
+    if status in (408, 425, 429) or status >= 500:  # noqa: PLR2004 the class of server errors
+        return Outcome(Kind.KEEP, said, retry_after_s=retry_after_s)
+    if 300 <= status < 400:  # noqa: PLR2004 the class of redirects
+        target = answer.headers.get("location", "elsewhere")[:_SHOWN]
+        problem = f"the address redirects to {target}; correct it"
+    elif status in (404, 405, 410):
+        problem = "nothing takes this at the address; correct it"
+    else:
+        problem = "not an answer that a receiver gives"
+    return Outcome(Kind.KEEP, f"{said}: {problem}", retry_after_s=retry_after_s, alarm=True)
+
+
+def retry_after(value: Optional[str], *, now_s: float) -> Optional[float]:
+    """The seconds a Retry-After header asks for, at most an hour; None where it is absent or unreadable."""
+    if value is None:
+        return None
+    text = value.strip()
+    if text.isascii() and text.isdigit():
+        seconds = float(text[:12])
+    else:
+        try:
+            seconds = email.utils.parsedate_to_datetime(text).timestamp() - now_s
+        except (TypeError, ValueError, IndexError, OverflowError):
+            return None
+    return min(max(seconds, 0.0), LONGEST_RETRY_AFTER_S)
+
+
+def _success(answer: Answer) -> Outcome:
+    if answer.headers.get("content-type", "").lower().startswith("text/html"):
+        return Outcome(
+            Kind.KEEP, f"HTTP {answer.status} with a web page: nothing takes this at the address", alarm=True
+        )
+    return Outcome(Kind.DELIVERED, f"HTTP {answer.status}", unwanted=unwanted_lines(_json_object(answer.body)))
+
+
+def _bad_request(answer: Answer) -> Outcome:
+    document = _json_object(answer.body)
+    accepted, errors = document.get("accepted"), document.get("errors")
+    if not isinstance(accepted, int) or isinstance(accepted, bool) or not isinstance(errors, list):
+        return Outcome(Kind.BAD_BATCH, f"HTTP 400{_excerpt(answer.body)}")
+    named = tuple(_error_text(error) for error in errors[:_NAMED_ERRORS])
+    rejected = _rejected(document.get("rejected"), len(errors))
+    message = f"HTTP 400: {accepted} lines accepted, {rejected} rejected"
+    return Outcome(Kind.DELIVERED_PARTLY, message, rejected=rejected, errors=named, unwanted=unwanted_lines(document))
+
+
+def unwanted_lines(document: Mapping[str, Any]) -> Tuple[str, ...]:
+    """What our backend says of lines whose names it does not know, as sentences; none from any other peer."""
+    said = []
+    for part, consequence in (("dropped", "are thrown away"), ("unlisted", "are kept, but no page shows them")):
+        reasons = document.get(part)
+        for reason, entry in list(reasons.items())[:_NAMED_ERRORS] if isinstance(reasons, dict) else ():
+            if isinstance(entry, dict):
+                said.append(_unwanted_text(str(reason), entry, consequence))
+    return tuple(said)
+
+
+def _unwanted_text(reason: str, entry: Mapping[str, Any], consequence: str) -> str:
+    lines, names = entry.get("lines"), entry.get("names")
+    known = [name for name in names if isinstance(name, dict)] if isinstance(names, list) else []
+    words = ", ".join(_name_text(name) for name in known[:_NAMED_ERRORS])
+    return _one_line(f"{lines} lines {consequence}: {reason.replace('_', ' ')}{f' {words}' if words else ''}", _SAID)
+
+
+def _name_text(name: Mapping[str, Any]) -> str:
+    nearest = name.get("nearest")
+    return f"{str(name.get('name'))!r}" + (f" (did you mean {str(nearest)!r}?)" if nearest else "")
+
+
+def _rejected(value: Any, named: int) -> int:
+    """The count may be one number, or one for each reason."""
+    counts: Tuple[Any, ...] = tuple(value.values()) if isinstance(value, dict) else (value,)
+    total = sum(count for count in counts if isinstance(count, int) and not isinstance(count, bool) and count > 0)
+    return max(total, named)
+
+
+def _error_text(error: Any) -> str:
+    if isinstance(error, dict):
+        number = error.get("line_number", error.get("line"))
+        return f"line {number}: {error.get('reason', error.get('error', ''))}"[:_SHOWN]
+    return str(error)[:_SHOWN]
+
+
+def _json_object(body: bytes) -> Mapping[str, Any]:
+    try:
+        document = json.loads(body)
+    except (ValueError, RecursionError):
+        return {}
+    return document if isinstance(document, dict) else {}
+
+
+def _excerpt(body: bytes) -> str:
+    """What the peer says about itself, on one line; the error field of a JSON answer where there is one."""
+    error = _json_object(body).get("error")
+    if not isinstance(error, str) and body.lstrip()[:1] == b"<":  # a web page says nothing on one line
+        return ""
+    text = error if isinstance(error, str) else body[: 4 * _SHOWN].decode(errors="replace")
+    words = _one_line(text, _SHOWN)
+    return f" ({words})" if words else ""
+
+
+def _one_line(text: str, limit: int) -> str:
+    return " ".join("".join(char if char.isprintable() else " " for char in text[:limit]).split())

@@ -1,0 +1,175 @@
+"""Batches over HTTP: a connection that is kept, one deadline, verified TLS, gzip where the peer takes it."""
+
+from __future__ import annotations
+
+import gzip
+import ssl
+import threading
+import time
+import urllib.parse
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Callable, Dict, Mapping, Optional
+
+from cc_common.delivery.http_response import Answer, outcome_of
+from cc_common.delivery.outcome import Kind, Outcome
+from cc_common.errors import DeliveryError
+
+if TYPE_CHECKING:
+    import httpx
+
+_LONGEST_ANSWER_BYTES = 65536
+_WORTH_COMPRESSING_BYTES = 1024
+_UNSUPPORTED_MEDIA_TYPE = 415
+_NO_HEADERS: Mapping[str, str] = MappingProxyType({})
+
+
+@dataclass(frozen=True)
+class Timeouts:
+    """Longest time for reaching the peer, and for a request from the look-up of its name to the end of the answer."""
+
+    connect_s: float = 5.0
+    total_s: float = 30.0
+
+
+class HttpSender:
+    """Posts batches to one address and says what each answer means.
+
+    Several threads may send, over `connections` connections at most. `token` goes out as a bearer token. `ca_file` is
+    certificates to trust instead of the machine's own. The proxy settings and .netrc of the environment are not used.
+    Raises DeliveryError for an address, token or CA file that cannot be used; not for anything that happens later.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        token: str = "",
+        ca_file: Optional[str] = None,
+        timeouts: Timeouts = Timeouts(),
+        headers: Mapping[str, str] = _NO_HEADERS,
+        content_type: str = "text/plain; charset=utf-8",
+        meaning: Callable[..., Outcome] = outcome_of,
+        connections: int = 1,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._url = url
+        self._peer = _peer_name(url)
+        self._timeouts = timeouts
+        self._meaning = meaning
+        self._clock = clock
+        self._connections = connections
+        self._opening = threading.Lock()
+        self._gzip = False
+        self._answered = False
+        self._headers: Dict[str, str] = {"Content-Type": content_type, "Accept": "application/json", **headers}
+        if token:
+            self._headers["Authorization"] = f"Bearer {_checked_token(token)}"
+        self._tls = tls_context(ca_file) if url.lower().startswith("https:") else None
+        self._client: Optional[httpx.Client] = None
+
+    @property
+    def peer(self) -> str:
+        """Scheme, host and path of the address, without user, password and query."""
+        return self._peer
+
+    def send(self, batch: bytes) -> Outcome:
+        """Posts the batch once; a connection problem is an outcome, never an exception."""
+        import httpx  # noqa: PLC0415 only who sends over HTTP needs it
+
+        try:
+            compressed = self._gzip and len(batch) >= _WORTH_COMPRESSING_BYTES
+            answer = self._post(batch, compressed=compressed)
+            if answer.status == _UNSUPPORTED_MEDIA_TYPE and compressed:
+                answer = self._post(batch, compressed=False)
+        except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
+            return _explained(f"{type(error).__name__}: {error}", perhaps_tls=self._tls is None and not self._answered)
+        return self._meaning(answer, now_s=self._clock())
+
+    def close(self) -> None:
+        """Closes the connection; a later `send` opens a new one."""
+        if self._client is not None:
+            self._client.close()
+            self._client = None
+
+    def _post(self, batch: bytes, *, compressed: bool) -> Answer:
+        client = self._open()
+        headers = {"Content-Encoding": "gzip"} if compressed else {}
+        body = gzip.compress(batch, compresslevel=1) if compressed else batch
+        with client.stream("POST", self._url, content=body, headers=headers) as response:
+            received = bytearray()
+            for piece in response.iter_bytes():
+                received += piece
+                if len(received) >= _LONGEST_ANSWER_BYTES:
+                    break
+            answer_headers = {name.lower(): value for name, value in response.headers.items()}
+            self._answered = True
+            self._gzip = "gzip" in answer_headers.get("accept-encoding", "").lower()
+            return Answer(response.status_code, answer_headers, bytes(received))
+
+    def _open(self) -> httpx.Client:
+        with self._opening:
+            return self._opened()
+
+    def _opened(self) -> httpx.Client:
+        from cc_common.deadline_transport import deadline_client  # noqa: PLC0415 only who sends over HTTP needs it
+
+        if self._client is None:
+            limits = self._timeouts
+            self._client = deadline_client(
+                limits.total_s,
+                connect_s=limits.connect_s,
+                tls=self._tls,
+                connections=self._connections,
+                headers=self._headers,
+            )
+        return self._client
+
+
+_CAUSES = (
+    ("CERTIFICATE_VERIFY_FAILED", "its certificate is not trusted here; name the CA that signed it as ca_file"),
+    ("WRONG_VERSION_NUMBER", "it speaks plain HTTP; write http:// instead of https://"),
+    ("RECORD_LAYER_FAILURE", "it speaks plain HTTP; write http:// instead of https://"),
+    ("Name or service not known", "nobody knows this name; correct the address"),
+    ("No address associated with hostname", "nobody knows this name; correct the address"),
+)
+_NOT_PLAIN_HTTP = ("illegal status line", "Server disconnected without", "reset by peer")
+
+
+def _explained(error: str, *, perhaps_tls: bool) -> Outcome:
+    """What a request that failed with this text means; an alarm where only a person can mend it."""
+    for part, cause in _CAUSES:
+        if part in error:
+            return Outcome(Kind.KEEP, f"no answer ({error}): {cause}", alarm=True)
+    if perhaps_tls and any(part in error for part in _NOT_PLAIN_HTTP):
+        return Outcome(Kind.KEEP, f"no answer ({error}): if it speaks HTTPS, write https:// instead of http://")
+    if "Connection refused" in error:
+        return Outcome(Kind.KEEP, f"no answer ({error}): nothing listens at this address and port")
+    return Outcome(Kind.KEEP, f"no answer ({error})")
+
+
+def _peer_name(url: str) -> str:
+    try:
+        parts = urllib.parse.urlsplit(url)
+        port = parts.port
+    except ValueError as error:
+        raise DeliveryError(f"address is not usable: {error}") from None
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise DeliveryError("address must begin with http:// or https://, as in http://server:8080")
+    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    return f"{parts.scheme}://{host}{f':{port}' if port else ''}{parts.path}"
+
+
+def _checked_token(token: str) -> str:
+    stripped = token.strip()
+    if not stripped.isascii() or not stripped.isprintable() or " " in stripped:
+        raise DeliveryError("the token has characters that cannot stand in an HTTP header")
+    return stripped
+
+
+def tls_context(ca_file: Optional[str] = None) -> ssl.SSLContext:
+    """What checks the peer's certificate: with this CA file, or the system's. Raises DeliveryError."""
+    try:
+        return ssl.create_default_context(cafile=ca_file)
+    except (OSError, ssl.SSLError) as error:
+        raise DeliveryError(f"CA file {ca_file} cannot be used: {error}") from error

@@ -1,0 +1,237 @@
+"""Job start and job stop: what the Slurm adapter sends and the backend reads, with the keys of the wire."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Dict, Mapping, Optional, Tuple
+
+from cc_common.json_reader import INT32, ObjectReader, Parsed, finite, plain_text, whole_int32
+
+SHARED = ("none", "single_user", "multi_user")
+_SHARED_OF_EXCLUSIVE = ("multi_user", "none", "single_user")
+
+MONITORING_DISABLED, MONITORING_RUNNING, MONITORING_FAILED, MONITORING_ARCHIVED = range(4)
+
+# keys that clients send because their job type has them; the receiver decides these itself
+_START_NOT_READ = ("id", "jobState", "statistics", "energyFootprint", "concurrentJobs", "exclusive")
+
+
+@dataclass(frozen=True)
+class ResourceEvent:
+    """What a job holds on one node: hardware threads by their operating system number, accelerators by their id."""
+
+    hostname: str
+    hwthreads: Tuple[int, ...] = ()
+    accelerators: Tuple[str, ...] = ()
+    configuration: str = ""
+
+
+@dataclass(frozen=True)
+class TagEvent:
+    """A tag to attach at the start; an empty scope means global."""
+
+    type: str
+    name: str
+    scope: str = ""
+
+
+@dataclass(frozen=True)
+class JobStart:
+    """A job that has started; times in seconds since the epoch, `walltime` and `duration` in seconds.
+
+    `requested_memory` is in megabytes, `energy` in kilowatt hours; 0 and "" mean not known.
+    """
+
+    cluster: str
+    user: str
+    job_id: int
+    start_time: int
+    num_nodes: int
+    resources: Tuple[ResourceEvent, ...]
+    sub_cluster: str = ""
+    partition: str = ""
+    project: str = ""
+    shared: str = "none"
+    num_hwthreads: int = 0
+    num_acc: int = 0
+    smt: int = 0
+    walltime: int = 0
+    requested_memory: int = 0
+    submit_time: int = 0
+    array_job_id: int = 0
+    monitoring_status: int = MONITORING_RUNNING
+    meta_data: Optional[Mapping[str, str]] = None
+    tags: Tuple[TagEvent, ...] = ()
+    footprint: Optional[Mapping[str, float]] = None
+    energy: float = 0.0
+    duration: int = 0
+
+    def to_document(self) -> Dict[str, Any]:
+        """The JSON object as existing adapters send it: fixed keys always, optional ones only where they say something.
+
+        `monitoringStatus` goes out only if it is not the receiver's default.
+        """
+        document: Dict[str, Any] = {
+            "cluster": self.cluster,
+            "subCluster": self.sub_cluster,
+            "partition": self.partition,
+            "project": self.project,
+            "user": self.user,
+            "shared": self.shared,
+            "jobState": "",
+            "tags": [{"type": tag.type, "name": tag.name, "scope": tag.scope} for tag in self.tags],
+            "resources": [_resource_document(resource) for resource in self.resources],
+            "energyFootprint": None,
+            "footprint": None if self.footprint is None else dict(self.footprint),
+            "metaData": None if self.meta_data is None else dict(self.meta_data),
+            "concurrentJobs": {"items": None, "count": 0},
+            "energy": self.energy,
+            "arrayJobId": self.array_job_id,
+            "walltime": self.walltime,
+            "requestedMemory": self.requested_memory,
+            "submitTime": self.submit_time,
+            "jobId": self.job_id,
+            "duration": self.duration,
+            "smt": self.smt,
+            "numAcc": self.num_acc,
+            "numHwthreads": self.num_hwthreads,
+            "numNodes": self.num_nodes,
+            "statistics": None,
+            "startTime": self.start_time,
+        }
+        if self.monitoring_status != MONITORING_RUNNING:
+            document["monitoringStatus"] = self.monitoring_status
+        return {key: value for key, value in document.items() if value or key not in _OMITTED_IF_EMPTY}
+
+
+_OMITTED_IF_EMPTY = frozenset(
+    (
+        "partition",
+        "tags",
+        "arrayJobId",
+        "walltime",
+        "requestedMemory",
+        "submitTime",
+        "smt",
+        "numAcc",
+        "numHwthreads",
+    )
+)
+
+
+@dataclass(frozen=True)
+class JobStop:
+    """A job that has ended; `start_time` None means the newest run of that job, `cluster` None means any."""
+
+    job_id: int
+    stop_time: int
+    state: str = "completed"
+    cluster: Optional[str] = None
+    start_time: Optional[int] = None
+
+    def to_document(self) -> Dict[str, Any]:
+        """The JSON object as existing adapters send it, with the start time where it is known."""
+        document: Dict[str, Any] = {"jobId": self.job_id}
+        if self.cluster is not None:
+            document["cluster"] = self.cluster
+        if self.start_time is not None:
+            document["startTime"] = self.start_time
+        document["jobState"] = self.state
+        document["stopTime"] = self.stop_time
+        return document
+
+
+def parse_job_start(document: Any) -> Parsed[JobStart]:
+    """A job start from its JSON object, with the keys that were ignored.
+
+    Checks types and ranges only; whether the cluster exists and the numbers agree is the receiver's matter.
+    The older key `exclusive` (0, 1, 2) stands for `shared`. Raises PayloadError with the path of the field.
+    """
+    reader = ObjectReader(document)
+    start = JobStart(
+        cluster=reader.name("cluster"),
+        sub_cluster=reader.name("subCluster"),
+        partition=reader.name("partition"),
+        project=reader.name("project"),
+        user=reader.name("user"),
+        shared=_shared(reader),
+        resources=reader.items("resources", lambda item, path: _resource(reader, item, path)),
+        num_nodes=reader.integer("numNodes", INT32),
+        num_hwthreads=reader.integer("numHwthreads", INT32),
+        num_acc=reader.integer("numAcc", INT32),
+        smt=reader.integer("smt", INT32),
+        walltime=reader.integer("walltime"),
+        requested_memory=reader.integer("requestedMemory"),
+        submit_time=reader.integer("submitTime"),
+        job_id=reader.integer("jobId"),
+        array_job_id=reader.integer("arrayJobId"),
+        start_time=reader.integer("startTime"),
+        monitoring_status=reader.integer(
+            "monitoringStatus", (MONITORING_DISABLED, MONITORING_ARCHIVED), default=MONITORING_RUNNING
+        ),
+        meta_data=reader.mapping("metaData", plain_text),
+        tags=reader.items("tags", lambda item, path: _tag(reader, item, path)),
+        footprint=reader.mapping("footprint", finite),
+        energy=reader.number("energy"),
+        duration=reader.integer("duration", INT32),
+    )
+    return Parsed(start, reader.finish(*_START_NOT_READ))
+
+
+def parse_job_stop(document: Any) -> Parsed[JobStop]:
+    """A job stop from its JSON object, with the keys that were ignored.
+
+    The state stands under `jobState` or `state`; empty means completed. Raises PayloadError with the path of the field.
+    """
+    reader = ObjectReader(document)
+    if not reader.has("jobId"):
+        raise reader.wrong("jobId", "is required")
+    stop = JobStop(
+        job_id=reader.integer("jobId"),
+        stop_time=reader.integer("stopTime"),
+        state=reader.name("jobState", "state") or "completed",
+        cluster=reader.name("cluster") or None,
+        start_time=reader.integer("startTime") or None,
+    )
+    return Parsed(stop, reader.finish())
+
+
+def _shared(reader: ObjectReader) -> str:
+    shared = reader.text("shared")
+    if shared:
+        if shared not in SHARED:
+            raise reader.wrong("shared", f"must be one of {', '.join(SHARED)}")
+        return shared
+    if reader.has("exclusive"):
+        return _SHARED_OF_EXCLUSIVE[reader.integer("exclusive", (0, len(_SHARED_OF_EXCLUSIVE) - 1))]
+    return "none"
+
+
+def _resource(parent: ObjectReader, item: Any, path: str) -> ResourceEvent:
+    reader = parent.child(item, path)
+    resource = ResourceEvent(
+        hostname=reader.name("hostname"),
+        hwthreads=reader.items("hwthreads", whole_int32),
+        accelerators=reader.items("accelerators", plain_text),
+        configuration=reader.text("configuration"),
+    )
+    reader.finish()
+    return resource
+
+
+def _resource_document(resource: ResourceEvent) -> Dict[str, Any]:
+    document: Dict[str, Any] = {"hostname": resource.hostname}
+    if resource.hwthreads:
+        document["hwthreads"] = list(resource.hwthreads)
+    if resource.accelerators:
+        document["accelerators"] = list(resource.accelerators)
+    if resource.configuration:
+        document["configuration"] = resource.configuration
+    return document
+
+
+def _tag(parent: ObjectReader, item: Any, path: str) -> TagEvent:
+    reader = parent.child(item, path)
+    tag = TagEvent(reader.name("type"), reader.name("name"), reader.name("scope"))
+    reader.finish("id")
+    return tag

@@ -1,0 +1,67 @@
+"""Node state reports: what the Slurm adapter says about all nodes of a cluster at one moment."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Dict, Tuple
+
+from cc_common.json_reader import ObjectReader, Parsed, plain_text
+
+
+@dataclass(frozen=True)
+class NodeState:
+    """One node: the scheduler's state words as sent, and what of it is in use; `memory_allocated` in megabytes."""
+
+    hostname: str
+    states: Tuple[str, ...] = ()
+    cpus_allocated: int = 0
+    memory_allocated: int = 0
+    gpus_allocated: int = 0
+    jobs_running: int = 0
+
+    def to_document(self) -> Dict[str, Any]:
+        """The JSON object of one node."""
+        return {
+            "hostname": self.hostname,
+            "states": list(self.states),
+            "cpusAllocated": self.cpus_allocated,
+            "memoryAllocated": self.memory_allocated,
+            "gpusAllocated": self.gpus_allocated,
+            "jobsRunning": self.jobs_running,
+        }
+
+
+@dataclass(frozen=True)
+class NodeStateReport:
+    """All nodes of one cluster."""
+
+    cluster: str
+    nodes: Tuple[NodeState, ...]
+
+    def to_document(self) -> Dict[str, Any]:
+        """The JSON object as existing adapters send it."""
+        return {"cluster": self.cluster, "nodes": [node.to_document() for node in self.nodes]}
+
+
+def parse_node_states(document: Any) -> Parsed[NodeStateReport]:
+    """A report from its JSON object, with the keys that were ignored; PayloadError names the path of a wrong field."""
+    reader = ObjectReader(document)
+    report = NodeStateReport(
+        cluster=reader.name("cluster"),
+        nodes=reader.items("nodes", lambda item, path: _node(reader, item, path)),
+    )
+    return Parsed(report, reader.finish())
+
+
+def _node(parent: ObjectReader, item: Any, path: str) -> NodeState:
+    reader = parent.child(item, path)
+    node = NodeState(
+        hostname=reader.name("hostname"),
+        states=reader.items("states", plain_text),
+        cpus_allocated=reader.integer("cpusAllocated"),
+        memory_allocated=reader.integer("memoryAllocated"),
+        gpus_allocated=reader.integer("gpusAllocated"),
+        jobs_running=reader.integer("jobsRunning"),
+    )
+    reader.finish()
+    return node

@@ -1,0 +1,64 @@
+"""How the nodes of a cluster are divided: a lane is what one job after the other runs on, so that no two overlap."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from cc_demo.characters import Place
+from cc_demo.cluster_shape import ClusterShape, SubClusterShape, topology_of
+
+SIZES = (4, 4, 1, 1)
+GPU_SIZES = (1, 1, 2)
+"""Nodes of the lanes, over and over; without GPUs there also come a node for short jobs and one that two jobs share."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lane:
+    """Some nodes, or a part of the threads of one; `number` is the same for the same cluster."""
+
+    number: int
+    node: SubClusterShape
+    hosts: tuple[str, ...]
+    place: Place
+    hwthreads: tuple[int, ...] = ()
+
+
+def lanes_of(shape: ClusterShape) -> list[Lane]:
+    """All lanes of a cluster; every node is in one, a shared node in two."""
+    lanes: list[Lane] = []
+    for node in shape.sub_clusters:
+        hosts = node.hosts()
+        at = 0
+        for size, place in _pattern(node):
+            if at >= len(hosts):
+                break
+            group = tuple(hosts[at : at + size])
+            at += size
+            lanes += _lanes_on(node, group, place, len(lanes))
+    return lanes
+
+
+def _pattern(node: SubClusterShape) -> Iterator[tuple[int, Place]]:
+    while True:
+        if node.gpus:
+            yield from ((size, Place.GPU) for size in GPU_SIZES)
+            continue
+        for size in SIZES:
+            yield size, Place.SEVERAL
+        yield 1, Place.SHORT
+        yield 1, Place.PART
+
+
+def _lanes_on(node: SubClusterShape, group: tuple[str, ...], place: Place, number: int) -> list[Lane]:
+    if place is Place.PART and node.sockets > 1:
+        # whole sockets, so that what is measured by socket belongs to one job
+        sockets = topology_of(node)["socket"]
+        half = len(sockets) // 2
+        parts = (sockets[:half], sockets[half:])
+        return [
+            Lane(number + i, node, group, place, tuple(sorted(thread for socket in part for thread in socket)))
+            for i, part in enumerate(parts)
+        ]
+    fewest = 4  # nodes from which on those that part from the others can be told
+    if (place is Place.SEVERAL and len(group) < fewest) or place is Place.PART:
+        place = Place.ONE
+    return [Lane(number, node, group, place)]

@@ -1,0 +1,112 @@
+"""The samples of a made-up job as a function of job, metric, node, part and time: any one without the others."""
+
+from functools import lru_cache
+
+import numpy as np
+import numpy.typing as npt
+
+from cc_backend.clusters import MetricConfig
+from cc_backend.model import Scope
+from cc_demo.characters import IDLE, Course, Place
+from cc_demo.cluster_shape import SubClusterShape, topology_of
+from cc_demo.coordinate_noise import Keys, Values, key, smooth, uniform
+from cc_demo.job_stream import MadeJob
+
+Times = npt.NDArray[np.int64]
+Parts = tuple[str | None, ...]
+
+_PERIOD_S = 1200
+"""How often a program writes its results or waits for others."""
+_DIP_S = 90
+_WANDER_SLOTS = 16
+_UNLIKE = 0.012
+"""How much two equal parts differ, as a share."""
+_GROWN_AT = 0.97
+_SMALLEST_STEP = 1e-3
+_ZERO = np.zeros(1, np.int64)
+
+
+def samples(job: MadeJob, config: MetricConfig, parts: Parts, times_s: Times) -> Values:
+    """All nodes of a job by all their parts by all times; NaN where nothing was sent.
+
+    `parts` are ids at the metric's own scope, (None,) for the node. Summed metrics are shared out among all parts of
+    a node, so that a job on some of its threads gets their share.
+    """
+    course = job.character.course(config.name)
+    hosts = job.lane.hosts
+    elapsed_s = times_s - job.start_time
+    slots = times_s // config.timestep_s
+    whole = _is_node_of_several(job, config)
+    # what is measured of a whole node that several jobs share is the same for all of them
+    keys = _keys(job.seed, 0 if whole else job.job_id, hosts, config.name, parts)
+    level = _over_time(course, elapsed_s, job.duration)
+    if not whole:
+        level = level * _phases(course, elapsed_s)
+    noise = 1 + course.spread * (1.2 * smooth(keys, slots, _WANDER_SLOTS) + (uniform(keys, slots) - 0.5))
+    noise *= 1 + _UNLIKE * (2 * uniform(keys, _ZERO) - 1)
+    values = (level * noise).reshape(len(hosts), len(parts), len(times_s))
+    slack = len(hosts) - int(len(hosts) * job.character.slack_share)
+    values[slack:] = IDLE.get(config.name, 0.0) * noise.reshape(values.shape)[slack:]
+    np.clip(values, 0.0, 1.0, out=values)
+    values *= config.peak / _shares(job.lane.node, config)
+    if job.character.silent_from is not None:
+        values[-1, :, elapsed_s > job.character.silent_from * job.duration] = np.nan
+    return values
+
+
+def idle_samples(
+    node: SubClusterShape, config: MetricConfig, hosts: tuple[str, ...], parts: Parts, times_s: Times
+) -> Values:
+    """The same for nodes without a job."""
+    keys = _keys(0, 0, hosts, config.name, parts)
+    noise = 1 + 0.2 * (uniform(keys, times_s // config.timestep_s) - 0.5)
+    values: Values = IDLE.get(config.name, 0.0) * config.peak / _shares(node, config) * noise
+    return values.reshape(len(hosts), len(parts), len(times_s))
+
+
+@lru_cache(maxsize=1 << 12)
+def parts_of(node: SubClusterShape, config: MetricConfig, threads: tuple[int, ...] = ()) -> Parts:
+    """The ids at which a metric is measured on a node; with threads only those that have one of them."""
+    match config.scope:
+        case Scope.NODE:
+            return (None,)
+        case Scope.ACCELERATOR:
+            return node.gpu_ids()
+        case Scope.HWTHREAD:
+            return tuple(str(thread) for thread in threads or range(node.hwthreads))
+        case scope:
+            wanted = set(threads)
+            units = topology_of(node)[scope.value]
+            return tuple(str(i) for i, unit in enumerate(units) if not wanted or not wanted.isdisjoint(unit))
+
+
+@lru_cache(maxsize=1 << 14)
+def _keys(seed: int, owner: int, hosts: tuple[str, ...], metric: str, parts: Parts) -> Keys:
+    return np.array([key(seed, owner, host, metric, part or "") for host in hosts for part in parts], np.uint64)
+
+
+def _is_node_of_several(job: MadeJob, config: MetricConfig) -> bool:
+    return job.lane.place is Place.PART and config.scope is Scope.NODE
+
+
+def _shares(node: SubClusterShape, config: MetricConfig) -> int:
+    """Among how many parts of a node the value of the node is divided."""
+    return 1 if config.aggregation != "sum" or config.scope is Scope.NODE else max(1, len(parts_of(node, config)))
+
+
+def _over_time(course: Course, elapsed_s: Times, duration_s: int) -> Values:
+    level = np.full(len(elapsed_s), course.level)
+    if course.then is not None:
+        level[elapsed_s > course.then_from_s] = course.then
+    if course.grows_to is not None:
+        part = np.clip(elapsed_s / (_GROWN_AT * max(duration_s, 1)), 0.0, 1.0)
+        level += (course.grows_to - course.level) * part
+    return level
+
+
+def _phases(course: Course, elapsed_s: Times) -> Values | float:
+    """A dip at the end of every period, as programs show that write results or exchange data."""
+    if course.dip < _SMALLEST_STEP:
+        return 1.0
+    into = elapsed_s % _PERIOD_S - (_PERIOD_S - _DIP_S)
+    return np.asarray(1 - course.dip * np.where(into > 0, np.sin(np.pi * np.maximum(into, 0) / _DIP_S), 0.0))

@@ -1,0 +1,150 @@
+"""The texts of `scontrol show job -d` and `scontrol show nodes`, which all versions print alike.
+
+Names, comments and command lines in them come from users, and may look like anything: only lines of a fixed form are
+read, and what they say of a job is used only if it agrees with what JSON says (see cc_slurm_adapter.event_mapping).
+"""
+
+from __future__ import annotations
+
+import calendar
+import re
+import time
+from typing import Dict, Iterator, List, Mapping, Optional, Set, Tuple
+
+from cc_common.errors import HostlistError
+from cc_common.hostlist import expand
+from cc_slurm_adapter.slurm_model import MULTI_USER, NOT_SHARED, SINGLE_USER, JobDetails, Placement, SlurmNode
+from cc_slurm_adapter.sources.gres import gpus_of
+from cc_slurm_adapter.sources.slurm_values import megabytes, parse_ids, resources, whole
+
+MAX_TEXT = 32_768
+
+_JOB = re.compile(r"^JobId=([0-9]{1,18})(?=\s|$)", re.MULTILINE)
+_NODES = re.compile(r"\s+Nodes=(\S+) CPU_IDs=(\S*) Mem=[0-9]+ GRES=(.*)")
+_START = re.compile(r"   StartTime=([0-9T:-]{19}) EndTime=\S+ .*")
+_SHARING = re.compile(r"\s+OverSubscribe=(\S+)(?: Exclusive=(\S+))? Contiguous=[01] ")
+_SHARED = {"NODE": NOT_SHARED, "USER": SINGLE_USER, "NO": MULTI_USER}
+_FIELDS = {
+    key: re.compile(rf"(?:^|\s){key}=(\S*)")
+    for key in (
+        *("NodeName", "State", "Sockets", "CoresPerSocket", "ThreadsPerCore"),
+        *("CPUAlloc", "AllocMem", "AllocTRES"),
+    )
+}
+_STATE_MARKS = "*~#!%$@^-+"
+
+
+def parse_job_details(written: str) -> Mapping[int, JobDetails]:
+    """Details by job id, each read when it is asked for: of a large cluster only those of new jobs are.
+
+    A job that stands there twice is left out: one of the two may be forged.
+    """
+    begins = [(int(match.group(1)), match.start()) for match in _JOB.finditer(written)]
+    ends = [*(start for _, start in begins[1:]), len(written)]
+    blocks: Dict[int, Tuple[int, int]] = {}
+    twice: Set[int] = set()
+    for (job_id, start), end in zip(begins, ends):
+        if job_id in blocks:
+            twice.add(job_id)
+        blocks[job_id] = (start, end)
+    return _Details(written, {job_id: block for job_id, block in blocks.items() if job_id not in twice})
+
+
+class _Details(Mapping[int, JobDetails]):
+    def __init__(self, written: str, blocks: Mapping[int, Tuple[int, int]]) -> None:
+        self._written = written
+        self._blocks = blocks
+
+    def __getitem__(self, job_id: int) -> JobDetails:
+        start, end = self._blocks[job_id]
+        return _details(self._written[start:end].split("\n"))
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._blocks)
+
+    def __len__(self) -> int:
+        return len(self._blocks)
+
+
+def _details(lines: List[str]) -> JobDetails:
+    placements: List[Placement] = []
+    shared: Optional[str] = None
+    starts: Set[int] = set()
+    for line in lines:
+        match = _NODES.fullmatch(line)
+        if match:
+            placements += _placements(*match.groups())
+            continue
+        match = _SHARING.match(line)
+        if match and shared is None:
+            shared = _shared(*match.groups())
+        match = _START.fullmatch(line)
+        if match:
+            starts.add(_seconds(match.group(1)))
+    written = "\n".join(line.rstrip() for line in lines).strip()
+    return JobDetails(tuple(placements), shared, written[:MAX_TEXT], starts.pop() if len(starts) == 1 else 0)
+
+
+def _seconds(written: str) -> int:
+    try:
+        return calendar.timegm(time.strptime(written, "%Y-%m-%dT%H:%M:%S"))
+    except ValueError:
+        return 0
+
+
+def _placements(nodes: str, cpu_ids: str, gres: str) -> List[Placement]:
+    try:
+        hosts = expand(nodes)
+    except HostlistError:
+        return []
+    ids = parse_ids(cpu_ids)
+    return [Placement(host, cpu_ids=ids, gres=gres.strip()) for host in hosts]
+
+
+def _shared(oversubscribe: str, exclusive: Optional[str]) -> Optional[str]:
+    if exclusive is not None:
+        return _SHARED.get(exclusive)
+    return {"NO": NOT_SHARED, "USER": SINGLE_USER}.get(oversubscribe, MULTI_USER)
+
+
+def parse_nodes(written: str) -> List[SlurmNode]:
+    """All nodes of `scontrol show nodes`."""
+    nodes: List[SlurmNode] = []
+    block: List[str] = []
+    for line in [*written.split("\n"), "NodeName="]:
+        if line.startswith("NodeName="):
+            node = _node("\n".join(block))
+            if node is not None:
+                nodes.append(node)
+            block = []
+        block.append(line)
+    return nodes
+
+
+def _node(block: str) -> Optional[SlurmNode]:
+    name = _field(block, "NodeName")
+    if not name:
+        return None
+    allocated = resources(_field(block, "AllocTRES"))
+    return SlurmNode(
+        name=name,
+        states=_states(_field(block, "State")),
+        sockets=whole(_field(block, "Sockets")),
+        cores_per_socket=whole(_field(block, "CoresPerSocket")),
+        threads_per_core=whole(_field(block, "ThreadsPerCore")),
+        cpus_allocated=whole(_field(block, "CPUAlloc")),
+        memory_allocated_mb=megabytes(_field(block, "AllocMem")),
+        gpus_allocated=gpus_of(allocated),
+    )
+
+
+def _field(block: str, key: str) -> str:
+    """The first field of this name: what users write stands behind."""
+    match = _FIELDS[key].search(block)
+    return match.group(1) if match else ""
+
+
+def _states(written: str) -> Tuple[str, ...]:
+    """State words in lower case, without the marks that Slurm appends."""
+    words = [word.strip(_STATE_MARKS).lower() for word in written.split("+")]
+    return tuple(dict.fromkeys(word for word in words if word))

@@ -1,0 +1,68 @@
+"""The monitor: what the parts say, and what it says of parts that cannot be looked at."""
+
+import threading
+
+import pytest
+
+from cc_backend.runtime.health import STALE_S, HealthMonitor, Part
+
+
+class Disk:
+    """A part whose look does what it is told."""
+
+    def __init__(self) -> None:
+        self.found: list[str] = []
+        self.error: Exception | None = None
+        self.looks = 0
+        self.release = threading.Event()
+        self.release.set()
+        self.began = threading.Event()
+
+    def look(self) -> None:
+        self.looks += 1
+        self.began.set()
+        assert self.release.wait(20)
+        if self.error is not None:
+            raise self.error
+
+    def faults(self) -> list[str]:
+        return self.found
+
+
+def test_the_faults_of_all_parts_are_told_as_they_are_now() -> None:
+    one, other = Disk(), Disk()
+    monitor = HealthMonitor([Part("one", one.look, one.faults), Part("other", other.look, other.faults)])
+    assert monitor.faults() == []
+    one.found, other.found = ["one is full"], ["other is away"]
+    assert monitor.faults() == ["one is full", "other is away"]
+    assert one.looks == 0
+
+
+def test_a_look_that_hangs_is_a_fault_itself() -> None:
+    now_s = [0.0]
+    disk = Disk()
+    disk.release.clear()
+    monitor = HealthMonitor([Part("the disk", disk.look, disk.faults)], monotonic=lambda: now_s[0])
+    monitor.start()
+    assert disk.began.wait(20)
+    now_s[0] = STALE_S
+    assert monitor.faults() == []
+    now_s[0] = STALE_S + 1
+    assert monitor.faults() == ["the disk does not answer: look at its disk"]
+    disk.release.set()
+    monitor.stop()
+    assert monitor.faults() == []
+
+
+def test_a_defect_in_a_look_is_told_once_and_hides_no_other_part(caplog: pytest.LogCaptureFixture) -> None:
+    broken, other = Disk(), Disk()
+    broken.error = KeyError("x")
+    monitor = HealthMonitor([Part("one", broken.look, broken.faults), Part("other", other.look, other.faults)])
+    monitor.look()
+    monitor.look()
+    assert monitor.faults() == ["one cannot be looked at; the log says why"]
+    assert other.looks == 2
+    assert len(caplog.records) == 1
+    broken.error = None
+    monitor.look()
+    assert monitor.faults() == []

@@ -1,0 +1,389 @@
+"""The courier: order, back-off, splitting, and what it remembers, with a peer and a clock that do as told."""
+
+from __future__ import annotations
+
+import logging
+import random
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cc_common.delivery import Courier, Kind, Outbox, Outcome, Schedule
+from cc_common.delivery.batch_split import MAX_POISON_SEARCH, dispatch
+
+OK = Outcome(Kind.DELIVERED)
+AWAY = Outcome(Kind.KEEP, "no answer")
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now_s = 1000.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+class Middle(random.Random):
+    """A source of chance that always draws the middle."""
+
+    def uniform(self, a: float, b: float) -> float:
+        return (a + b) / 2
+
+
+class Peer:
+    """A sender that answers as the list says, then always delivers."""
+
+    peer = "test"
+
+    def __init__(self, *answers: Outcome) -> None:
+        self.answers = list(answers)
+        self.got = []
+        self.closed = False
+
+    def send(self, batch: bytes) -> Outcome:
+        answer = self.answers.pop(0) if self.answers else OK
+        self.got.append(batch)
+        return answer
+
+    def close(self) -> None:
+        self.closed = True
+
+
+class Strict(Peer):
+    """A peer that refuses any batch with a bad line and does not say which, and any batch over a size."""
+
+    def __init__(self, bad: bytes = b"bad", limit: int = 10**9) -> None:
+        super().__init__()
+        self.bad, self.limit, self.kept = bad, limit, []
+
+    def send(self, batch: bytes) -> Outcome:
+        self.got.append(batch)
+        if len(batch) > self.limit:
+            return Outcome(Kind.TOO_LARGE, "too large")
+        if self.bad in batch:
+            return Outcome(Kind.BAD_BATCH, "somewhere")
+        self.kept += batch.splitlines()
+        return OK
+
+
+def courier_to(peer: Any, outbox: Any = None, clock: Any = None, **more: Any) -> Courier:
+    clock = clock or Clock()
+    return Courier(
+        Outbox() if outbox is None else outbox,
+        peer,
+        schedule=Schedule(Middle()),
+        clock=clock,
+        wall_clock=lambda: clock() + 1e9,
+        **more,
+    )
+
+
+def test_batches_are_sent_oldest_first() -> None:
+    peer = Peer()
+    courier = courier_to(peer)
+    courier.put(b"1")
+    courier.put(b"2")
+    assert [courier.step(), courier.step(), courier.step()] == [0.0, 0.0, None]
+    assert peer.got == [b"1", b"2"]
+
+
+def test_after_a_failure_nothing_is_tried_before_the_pause_is_over() -> None:
+    peer, clock = Peer(AWAY), Clock()
+    courier = courier_to(peer, clock=clock)
+    courier.put(b"1")
+    assert courier.step() == 0.5
+    assert courier.step() == 0.5
+    assert len(peer.got) == 1
+    clock.now_s += 0.5
+    courier.step()
+    assert peer.got == [b"1", b"1"]
+    assert courier.counters().sent == 1
+
+
+def test_a_failed_batch_and_all_that_follow_go_to_disk(tmp_path: Path) -> None:
+    courier = courier_to(Peer(AWAY), Outbox(tmp_path))
+    courier.put(b"1")
+    courier.step()
+    assert (courier.counters().queued, courier.counters().spooled) == (0, 1)
+    courier.put(b"2")
+    courier.step()
+    assert (courier.counters().queued, courier.counters().spooled) == (0, 2)
+    courier.stop(0)
+
+
+def test_a_courier_started_anew_sends_what_the_last_one_left(tmp_path: Path) -> None:
+    first = courier_to(Peer(AWAY), Outbox(tmp_path))
+    for batch in (b"1", b"2"):
+        first.put(batch)
+    first.step()
+    first.stop(0)
+    peer = Peer()
+    second = courier_to(peer, Outbox(tmp_path))
+    second.put(b"3")
+    while second.step() is not None:
+        pass
+    second.stop(0)
+    assert peer.got == [b"1", b"2", b"3"]
+
+
+def test_the_pause_the_peer_asks_for_is_kept_and_spread() -> None:
+    courier = courier_to(Peer(Outcome(Kind.KEEP, "busy", retry_after_s=60.0)))
+    courier.put(b"1")
+    assert courier.step() == 60.5
+
+
+def test_a_token_that_is_refused_keeps_everything_and_raises_the_alarm(caplog: pytest.LogCaptureFixture) -> None:
+    courier = courier_to(Peer(Outcome(Kind.UNAUTHORISED, "HTTP 401", alarm=True)))
+    courier.put(b"1")
+    with caplog.at_level(logging.WARNING):
+        courier.step()
+    assert [record.levelno for record in caplog.records] == [logging.ERROR]
+    assert courier.counters().queued == 1
+    assert courier.counters().last_error == "HTTP 401"
+
+
+def test_an_outage_is_logged_at_its_start_and_its_end_and_now_and_then(caplog: pytest.LogCaptureFixture) -> None:
+    peer, clock = Peer(*[AWAY] * 20), Clock()
+    courier = courier_to(peer, clock=clock)
+    courier.put(b"1")
+    with caplog.at_level(logging.INFO):
+        while peer.answers:
+            clock.now_s += courier.step()
+        courier.step()
+    messages = [record.getMessage().split(" peer")[0] for record in caplog.records]
+    assert messages[0] == "cannot deliver"
+    assert messages[-1] == "delivering again"
+    assert 2 < len(messages) < 15
+
+
+def test_counters_tell_what_was_done() -> None:
+    peer, clock = Peer(Outcome(Kind.DELIVERED_PARTLY, "some", rejected=2, errors=("line 1: x",)), OK, AWAY), Clock()
+    courier = courier_to(peer, clock=clock)
+    assert courier.counters().last_success_s is None
+    for batch in (b"1", b"2", b"3"):
+        courier.put(batch)
+        courier.step()
+    counters = courier.counters()
+    assert (counters.sent, counters.rejected_lines, counters.queued) == (2, 2, 1)
+    assert counters.last_success_s == 1e9 + 1000.0
+    assert counters.last_error == "no answer"
+
+
+def test_a_batch_that_is_too_large_is_split_at_line_ends() -> None:
+    peer = Strict(limit=8)
+    courier = courier_to(peer)
+    courier.put(b"aa\nbb\ncc\ndd\n")
+    courier.step()
+    assert peer.kept == [b"aa", b"bb", b"cc", b"dd"]
+    assert all(batch.endswith(b"\n") for batch in peer.got)
+
+
+def test_a_bad_line_is_found_dropped_counted_and_told() -> None:
+    told = []
+    peer = Strict()
+    courier = courier_to(peer, on_poison=lambda line, reason: told.append((line, reason)))
+    lines = [b"line%d" % number for number in range(64)]
+    courier.put(b"\n".join([*lines[:40], b"bad", *lines[40:]]))
+    courier.step()
+    assert peer.kept == lines
+    assert told == [(b"bad\n", "somewhere")]
+    assert courier.counters().dropped_lines == 1
+    assert len(peer.got) < 20
+
+
+def test_a_single_line_that_is_too_large_is_dropped() -> None:
+    peer = Strict(limit=4)
+    courier = courier_to(peer)
+    courier.put(b"aaaaaaaa\nbb\n")
+    courier.step()
+    assert peer.kept == [b"bb"]
+    assert courier.counters().dropped_lines == 1
+
+
+def test_the_search_for_bad_lines_ends() -> None:
+    peer = Strict()
+    report = dispatch(b"bad\n" * 4096, peer.send)
+    assert report.dropped_lines == 4096
+    assert len(report.poison) >= MAX_POISON_SEARCH
+    assert len(peer.got) < 100
+
+
+def test_when_the_peer_goes_away_in_the_middle_only_the_rest_is_kept(tmp_path: Path) -> None:
+    peer = Peer(Outcome(Kind.TOO_LARGE), OK, AWAY)
+    courier = courier_to(peer, Outbox(tmp_path))
+    courier.put(b"1\n2\n")
+    courier.step()
+    courier.stop(0)
+    again = Outbox(tmp_path)
+    assert again.take().batch == b"2\n"
+    again.close()
+
+
+@given(st.lists(st.sampled_from([b"a", b"bb", b"bad", b"c" * 30]), min_size=1, max_size=40), st.booleans())
+def test_splitting_never_loses_or_doubles_a_good_line(lines: Any, last_newline: Any) -> None:
+    peer = Strict(limit=25)
+    report = dispatch(b"\n".join(lines) + (b"\n" if last_newline else b""), peer.send)
+    if len(report.poison) < MAX_POISON_SEARCH:
+        assert peer.kept == [line for line in lines if line in (b"a", b"bb")]
+    assert report.rest == b""
+
+
+@given(
+    st.lists(st.binary(min_size=1, max_size=5).map(lambda raw: raw.replace(b"\n", b"x")), min_size=1, max_size=20),
+    st.lists(st.sampled_from([OK, AWAY, Outcome(Kind.TOO_LARGE)]), max_size=10),
+)
+def test_what_was_not_delivered_is_the_rest(lines: Any, answers: Any) -> None:
+    batch = b"".join(line + b"\n" for line in lines)
+    delivered = []
+
+    def send(part: bytes) -> Outcome:
+        answer = answers.pop(0) if answers else OK
+        if answer is OK:
+            delivered.append(part)
+        return answer
+
+    report = dispatch(batch, send)
+    if not report.poison:
+        assert b"".join(delivered) + report.rest == batch
+
+
+def test_stop_interrupts_between_parts_and_keeps_the_rest() -> None:
+    sent = []
+    report = dispatch(
+        b"1\n2\n3\n4\n",
+        lambda part: sent.append(part) or (Outcome(Kind.TOO_LARGE) if part.count(b"\n") > 1 else OK),
+        go_on=lambda: b"1\n" not in sent,
+    )
+    assert report.rest == b"2\n3\n4\n"
+
+
+def test_back_off_doubles_up_to_the_cap_and_starts_anew_after_a_success() -> None:
+    schedule = Schedule(Middle(), first_s=1.0, cap_s=300.0)
+    pauses = [schedule.failed(0.0) for _ in range(12)]
+    assert pauses == [0.5, 1, 2, 4, 8, 16, 32, 64, 128, 150, 150, 150]
+    schedule.succeeded()
+    assert schedule.wait_s(0.0) == 0.0
+    assert schedule.failed(0.0) == 0.5
+
+
+@given(st.integers(0, 2**32), st.integers(1, 2000))
+def test_pauses_are_drawn_from_the_whole_range(seed: Any, failures: Any) -> None:
+    schedule = Schedule(random.Random(seed))  # noqa: S311 a repeatable source
+    schedule.failures = failures
+    assert 0.0 <= schedule.failed(5.0) <= 300.0
+    assert schedule.wait_s(1e9) == 0.0
+
+
+def test_the_thread_delivers_what_is_put_and_stop_says_that_all_was_sent() -> None:
+    peer = Peer()
+    courier = Courier(Outbox(), peer)
+    courier.start()
+    for number in range(20):
+        courier.put(b"%d" % number)
+    assert courier.flush(30)
+    assert courier.stop(30)
+    assert peer.got == [b"%d" % number for number in range(20)]
+    assert peer.closed
+
+
+def test_flush_tries_at_once_and_gives_up_after_a_failure() -> None:
+    peer = Peer(*[AWAY] * 1000)
+    courier = Courier(Outbox(), peer, schedule=Schedule(Middle(), first_s=1e6, cap_s=1e6))
+    courier.start()
+    courier.put(b"1")
+    assert not courier.flush(30)
+    tried = len(peer.got)
+    assert not courier.flush(30)
+    assert len(peer.got) == tried + 1
+    assert not courier.stop(30)
+
+
+def test_stop_does_not_wait_for_a_peer_that_hangs(tmp_path: Path) -> None:
+    release = threading.Event()
+
+    class Hanging(Peer):
+        def send(self, batch: bytes) -> Outcome:
+            release.wait(30)
+            return super().send(batch)
+
+    courier = Courier(Outbox(tmp_path), Hanging())
+    courier.start()
+    courier.put(b"1")
+    assert not courier.stop(0)
+    assert len(list(tmp_path.glob("*.batch"))) == 1
+    release.set()
+    courier._thread.join(30)
+
+
+def test_put_never_waits_for_the_peer() -> None:
+    release, entered = threading.Event(), threading.Event()
+
+    class Slow(Peer):
+        def send(self, batch: bytes) -> Outcome:
+            entered.set()
+            release.wait(30)
+            return super().send(batch)
+
+    courier = Courier(Outbox(), Slow())
+    courier.start()
+    courier.put(b"1")
+    assert entered.wait(30)
+    courier.put(b"2")
+    assert courier.counters().queued == 2
+    release.set()
+    assert courier.stop(30)
+
+
+def test_a_thread_that_ended_by_a_defect_is_started_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    ended = threading.Event()
+    monkeypatch.setattr(threading, "excepthook", lambda _: ended.set())
+
+    class Defective(Peer):
+        def send(self, batch: bytes) -> Outcome:
+            if not ended.is_set():
+                raise ZeroDivisionError
+            return super().send(batch)
+
+    peer = Defective()
+    courier = Courier(Outbox(), peer)
+    courier.start()
+    courier.put(b"1")
+    assert ended.wait(30)
+    courier._thread.join(30)
+    courier.put(b"2")
+    assert courier.stop(30)
+    assert peer.got == [b"1", b"2"]
+
+
+@pytest.mark.parametrize("pause_s", [0.0, 0.25])
+def test_a_pause_between_batches_can_be_asked_for(pause_s: Any) -> None:
+    courier = courier_to(Peer(), replay_pause_s=pause_s)
+    courier.put(b"1")
+    assert courier.step() == pause_s
+
+
+def test_the_first_batch_that_was_taken_is_logged_and_no_other(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    courier = Courier(Outbox(None), Peer())
+    for _ in range(3):
+        courier.put(b"a 1\n")
+        courier.step()
+    assert [record.getMessage() for record in caplog.records] == ["first batch delivered peer=test"]
+
+
+def test_lines_that_are_not_wanted_are_logged_once_however_many_come(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.WARNING)
+    unwanted = [
+        Outcome(Kind.DELIVERED, unwanted=(f"{count} lines are thrown away: unknown cluster 'x'",)) for count in range(5)
+    ]
+    courier = Courier(Outbox(None), Peer(*unwanted))
+    for _ in range(5):
+        courier.put(b"a 1\n")
+        courier.step()
+    assert [record.getMessage() for record in caplog.records] == [
+        "lines not wanted peer=test what=\"0 lines are thrown away: unknown cluster 'x'\""
+    ]
