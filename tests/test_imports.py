@@ -14,63 +14,57 @@ ROOTS = {
     "cc_demo": "demo/cc_demo",
 }
 
-FRONT = (
-    *("cc_backend.api", "cc_backend.web", "cc_backend.maintenance", "cc_backend.app", "cc_backend.cli"),
-    "cc_backend.storeservice",
+# The floors of the backend, lowest first: a package imports from lower floors only.
+BACKEND_FLOORS = (
+    ("errors", "model"),
+    ("runtime", "settings", "wording", "httpserver"),
+    ("clusters", "db", "metricstore"),
+    ("archive", "auth", "insight"),
+    ("jobs",),
+    ("jobdata",),
+    ("migrations", "startup", "services"),
+    ("telemetry",),
+    ("http",),
+    ("api", "web", "maintenance"),
+    ("app",),
+    ("server",),
+    ("storeservice",),
+    ("cli",),
+    ("__main__",),
 )
-MIDDLE = ("cc_backend.jobs", "cc_backend.jobdata.samples", "cc_backend.jobdata.gaps", "cc_backend.auth")
-LOWER = ("cc_backend.metricstore", "cc_backend.archive", "cc_backend.clusters")
-INSIGHT = ("cc_backend.insight", "cc_backend.wording")
-STORE_PARTS = ("lines", "memory", "disk", "answers", "absence")
-LINES, MEMORY, DISK, ANSWERS, ABSENCE = (f"cc_backend.metricstore.{name}" for name in STORE_PARTS)
-STORE = tuple(f"cc_backend.metricstore.{name}" for name in ("store", "upkeep", "capacity", "checkpoints"))
-WEB_AND_DATABASE = ("flask", "werkzeug", "peewee", "playhouse")
+STORE_FLOORS = (
+    ("self_metrics",),
+    ("model",),
+    ("ingest",),
+    ("blocks",),
+    ("index",),
+    ("query", "disk"),
+    ("gaps", "capacity"),
+    ("upkeep",),
+    ("store",),
+    ("migrate",),
+)
+FLOORS = {"cc_backend": BACKEND_FLOORS, "cc_backend.metricstore": STORE_FLOORS}
 
+WEB_AND_DATABASE = ("flask", "werkzeug", "peewee", "playhouse")
+WEB = ("flask", "werkzeug")
 # package -> what neither it nor anything below it may import
 FORBIDDEN = {
-    "cc_common": ("cc_agent", "cc_slurm_adapter", "cc_backend"),
-    "cc_agent": ("cc_slurm_adapter", "cc_backend", "numpy", *WEB_AND_DATABASE),
-    "cc_slurm_adapter": ("cc_agent", "cc_backend", "numpy", *WEB_AND_DATABASE),
-    "cc_backend": ("cc_agent", "cc_slurm_adapter"),
-    "cc_backend.model": (*FRONT, *MIDDLE, *LOWER, *INSIGHT, *WEB_AND_DATABASE),
-    "cc_backend.metricstore": (
-        *FRONT,
-        *MIDDLE,
-        *INSIGHT,
-        "cc_backend.archive",
-        "cc_backend.clusters",
-        *WEB_AND_DATABASE,
-    ),
-    "cc_backend.metricstore.model": (LINES, MEMORY, DISK, ANSWERS, ABSENCE, *STORE),
-    "cc_backend.metricstore.lines": (MEMORY, DISK, ANSWERS, ABSENCE, *STORE),
-    "cc_backend.metricstore.memory": (DISK, ANSWERS, ABSENCE, *STORE),
-    "cc_backend.metricstore.disk": (ANSWERS, ABSENCE, *STORE),
-    "cc_backend.metricstore.answers": (DISK, ABSENCE, *STORE),
-    "cc_backend.metricstore.absence": (DISK, *STORE),
-    "cc_backend.archive": (*FRONT, *MIDDLE, *INSIGHT, "cc_backend.metricstore", *WEB_AND_DATABASE),
-    "cc_backend.clusters": (
-        *FRONT,
-        *MIDDLE,
-        *INSIGHT,
-        "cc_backend.archive",
-        "cc_backend.metricstore",
-        *WEB_AND_DATABASE,
-    ),
-    "cc_backend.insight": (*FRONT, *MIDDLE, "cc_backend.archive", *WEB_AND_DATABASE),
-    "cc_backend.wording": (*FRONT, *MIDDLE, *LOWER, "cc_backend.insight", *WEB_AND_DATABASE),
-    "cc_backend.jobs": (*FRONT, "flask", "werkzeug"),
-    "cc_backend.jobdata.samples": (*FRONT, "cc_backend.jobdata.gaps", "flask", "werkzeug"),
-    "cc_backend.jobdata.gaps": (*FRONT, "cc_backend.jobs", "cc_backend.auth", *WEB_AND_DATABASE),
-    "cc_backend.telemetry.exposition": (*FRONT, *MIDDLE, *LOWER, *WEB_AND_DATABASE),
-    "cc_backend.telemetry.store_metrics": (*FRONT, *MIDDLE, *WEB_AND_DATABASE),
-    "cc_backend.jobdata.external_store": (*FRONT, *MIDDLE, *WEB_AND_DATABASE),
-    "cc_backend.jobdata.store_router": (*FRONT, *MIDDLE, *WEB_AND_DATABASE),
-    "cc_backend.storeservice": ("cc_backend.web", "cc_backend.jobs", "cc_backend.archive", "cc_backend.app"),
-    "cc_backend.httpserver": (*FRONT, *MIDDLE, *LOWER, "peewee", "playhouse"),
-    "cc_backend.maintenance": ("cc_backend.api", "cc_backend.web", "flask", "werkzeug"),
-    "cc_backend.auth": (*FRONT, "cc_backend.jobs"),
-    "cc_backend.api": ("cc_backend.web",),
-    "cc_backend.web": ("cc_backend.api",),
+    "cc_common": ("cc_agent", "cc_slurm_adapter", "cc_backend", "cc_demo", "numpy", *WEB_AND_DATABASE),
+    "cc_agent": ("cc_slurm_adapter", "cc_backend", "cc_demo", "numpy", *WEB_AND_DATABASE),
+    "cc_slurm_adapter": ("cc_agent", "cc_backend", "cc_demo", "numpy", *WEB_AND_DATABASE),
+    "cc_backend": ("cc_agent", "cc_slurm_adapter", "cc_demo"),
+    "cc_backend.model": WEB_AND_DATABASE,
+    "cc_backend.metricstore": WEB_AND_DATABASE,
+    "cc_backend.archive": WEB_AND_DATABASE,
+    "cc_backend.clusters": WEB_AND_DATABASE,
+    "cc_backend.insight": ("cc_backend.archive", *WEB_AND_DATABASE),
+    "cc_backend.wording": WEB_AND_DATABASE,
+    "cc_backend.jobs": WEB,
+    "cc_backend.jobdata": WEB_AND_DATABASE,
+    "cc_backend.httpserver": ("peewee", "playhouse"),
+    "cc_backend.maintenance": WEB,
+    "cc_backend.storeservice": ("cc_backend.jobs", "cc_backend.archive", "cc_backend.app", "cc_backend.web"),
 }
 
 # They import what is lazy themselves, and are in turn imported only inside functions.
@@ -130,12 +124,67 @@ def is_type_checking(node: ast.AST) -> bool:
     return isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
 
 
+def floor_of(name: str, package: str) -> int | None:
+    """The number of the floor of a package that a module is on; `package` itself has none."""
+    part = name.removeprefix(package + ".").partition(".")[0] if below(name, package) and name != package else None
+    return next((number for number, floor in enumerate(FLOORS[package]) if part in floor), None)
+
+
+def goes_up(module: str, name: str) -> bool:
+    """Whether an import leads to a higher floor, or to a neighbour on its own."""
+    for package in FLOORS:
+        here, there = floor_of(module, package), floor_of(name, package)
+        if here is not None and there is not None:
+            parts = len(package.split(".")) + 1
+            is_same = module.split(".")[:parts] == name.split(".")[:parts]
+            if here < there or (here == there and not is_same):
+                return True
+    return False
+
+
 def wrong_arrows(module: str, source: str, *, is_package: bool = False) -> list[str]:
     found = []
     for line, name in imported(ast.walk(ast.parse(source)), module, is_package=is_package):
         for owner, banned in FORBIDDEN.items():
             if below(module, owner):
                 found += [f"{module}:{line} imports {name}" for ban in banned if below(name, ban)]
+        if goes_up(module, name):
+            found.append(f"{module}:{line} imports {name} from above")
+    return found
+
+
+def shut_doors(module: str, source: str, doors: Mapping[str, frozenset[str]], *, is_package: bool = False) -> list[str]:
+    """Imports that pass a package's front door: what others may use of a package, it says by `__all__`."""
+    own = module if is_package else module.rpartition(".")[0]
+    found = []
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            targets = [f"{node.module}.{alias.name}" for alias in node.names]
+        elif isinstance(node, ast.Import):
+            targets = [alias.name for alias in node.names]
+        else:
+            continue
+        for target in targets:
+            parts = target.split(".")
+            for length in range(1, len(parts)):
+                package = ".".join(parts[:length])
+                if package in doors and not below(own, package) and parts[length] not in doors[package]:
+                    found.append(f"{module}:{node.lineno} imports {target}, which {package} does not offer")
+    return found
+
+
+def front_doors(repository: Path) -> dict[str, frozenset[str]]:
+    """What each package offers, by its `__all__`; the backend itself has no users."""
+    found = {}
+    for module, path in modules(repository):
+        if path.name == "__init__.py" and module not in {"cc_backend", "cc_demo", "cc_agent", "cc_slurm_adapter"}:
+            names: tuple[str, ...] = ()
+            for node in ast.parse(path.read_text("utf-8")).body:
+                if isinstance(node, ast.Assign) and any(
+                    isinstance(target, ast.Name) and target.id == "__all__" for target in node.targets
+                ):
+                    names = tuple(ast.literal_eval(node.value))
+            found[module] = frozenset(names)
     return found
 
 
@@ -168,6 +217,33 @@ def test_imports_follow_the_arrows(repository: Path) -> None:
     for module, path in modules(repository):
         wrong += wrong_arrows(module, path.read_text("utf-8"), is_package=path.name == "__init__.py")
     assert wrong == []
+
+
+def test_packages_are_entered_by_their_front_doors(repository: Path) -> None:
+    doors = front_doors(repository)
+    wrong = []
+    for module, path in modules(repository):
+        wrong += shut_doors(module, path.read_text("utf-8"), doors, is_package=path.name == "__init__.py")
+    assert wrong == []
+
+
+def test_a_front_door_that_is_passed_is_seen() -> None:
+    doors = {"cc_backend.db": frozenset({"fields"})}
+    assert shut_doors("cc_backend.jobs.tables", "from cc_backend.db.fields import JSONField", doors) == []
+    assert shut_doors("cc_backend.db.fields", "from cc_backend.db.database import Database", doors) == []
+    assert shut_doors("cc_backend.jobs.tables", "from cc_backend.db.database import Database", doors) != []
+    assert shut_doors("cc_backend.jobs.tables", "from cc_backend.db import database", doors) != []
+    assert shut_doors("cc_backend.jobs.tables", "import cc_backend.db.database", doors) != []
+
+
+def test_every_module_of_the_backend_is_on_a_floor(repository: Path) -> None:
+    homeless = [
+        module
+        for module, _ in modules(repository)
+        for package in FLOORS
+        if below(module, package) and module != package and floor_of(module, package) is None
+    ]
+    assert homeless == []
 
 
 def test_agent_adapter_and_common_load_heavy_libraries_only_where_they_are_used(repository: Path) -> None:
@@ -207,6 +283,8 @@ def test_what_is_imported_on_the_way_is_seen() -> None:
         ("cc_backend.archive.file_archive", "from .. import jobs"),
         ("cc_backend.jobs.search", "import flask"),
         ("cc_backend.auth.row_rules", "from cc_backend import jobs"),
+        ("cc_backend.api.jobs", "from cc_backend.web import job_page"),
+        ("cc_backend.app", "from cc_demo import lines"),
     ],
 )
 def test_a_wrong_arrow_is_seen(module: str, source: str) -> None:

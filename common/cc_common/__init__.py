@@ -1,3 +1,22 @@
 """What agent, Slurm adapter and backend share; standard library only."""
 
 __version__ = "0.1.0"
+
+__all__ = (
+    "__version__",
+    "deadline",
+    "deadline_transport",
+    "delivery",
+    "error_codes",
+    "errors",
+    "hostlist",
+    "job_events",
+    "json_reader",
+    "line_protocol",
+    "logging_setup",
+    "node_states",
+    "output",
+    "settings",
+    "systemd_notify",
+    "units",
+)

@@ -1,1 +1,7 @@
 """One module for each source of samples; `registry` knows them all."""
+
+__all__ = (
+    "base",
+    "memstat",
+    "registry",
+)

@@ -1,1 +1,7 @@
 """Where samples go; `registry` knows the types."""
+
+__all__ = (
+    "base",
+    "http",
+    "registry",
+)

@@ -1,1 +1,18 @@
 """Who is asking, and what they may do: accounts, tokens, sessions, permissions, row rules."""
+
+__all__ = (
+    "caller",
+    "client_address",
+    "csrf",
+    "known_browsers",
+    "passwords",
+    "permissions",
+    "row_rules",
+    "sessions",
+    "signatures",
+    "tables",
+    "token_expiry",
+    "token_keys",
+    "tokens",
+    "users",
+)

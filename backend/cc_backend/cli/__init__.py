@@ -45,3 +45,9 @@ def root(
 def version() -> None:
     """Print the version."""
     typer.echo(__version__)
+
+
+__all__ = (
+    "app",
+    "init_folder",
+)

@@ -9,7 +9,7 @@ from cc_backend.clusters.model import Cluster, MetricConfig, Quantity, SubCluste
 from cc_backend.clusters.registry import Clusters, load_clusters, metric_table
 from cc_backend.clusters.topology import Accelerator, Topology
 
-__all__ = [
+__all__ = (
     "Accelerator",
     "Cluster",
     "ClusterFiles",
@@ -24,9 +24,15 @@ __all__ = [
     "Topology",
     "check_cluster",
     "check_file",
+    "cluster_json",
     "departures",
+    "faults",
+    "generations",
     "is_cluster_name",
+    "load",
     "load_clusters",
     "metric_table",
+    "model",
     "parse_cluster",
-]
+    "unit_json",
+)

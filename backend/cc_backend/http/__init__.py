@@ -1,1 +1,14 @@
 """What API, pages and store program share of HTTP: guard, bodies, query strings, responses, problems."""
+
+__all__ = (
+    "bodies",
+    "cluster_scope",
+    "direct_write",
+    "fallback",
+    "guard",
+    "ingest",
+    "problems",
+    "query_string",
+    "responses",
+    "store_responses",
+)

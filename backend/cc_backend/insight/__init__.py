@@ -1,1 +1,13 @@
 """How a job ran: curves, footprint, findings and the verdict. Pure: no web framework, no database, no clock."""
+
+__all__ = (
+    "assess",
+    "configured_units",
+    "curve_maths",
+    "finding_json",
+    "findings",
+    "footprint",
+    "job_curves",
+    "rating",
+    "sentences",
+)

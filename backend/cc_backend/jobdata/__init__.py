@@ -1,1 +1,11 @@
 """The samples of a job, from the store or archive that has them, why some are missing, and the job's judgement."""
+
+__all__ = (
+    "bounded_read",
+    "external_store",
+    "gaps",
+    "judge",
+    "samples",
+    "store_router",
+    "store_tables",
+)

@@ -1,1 +1,16 @@
 """Jobs: their life cycle, search, tags and payloads, and the states of nodes."""
+
+__all__ = (
+    "cluster_generations",
+    "filter_parameters",
+    "filters",
+    "job_json",
+    "job_rows",
+    "judgements",
+    "lifecycle",
+    "node_states",
+    "restricted_metrics",
+    "search",
+    "tables",
+    "tags",
+)

@@ -27,7 +27,7 @@ from cc_backend.metricstore.query.resample import resample
 from cc_backend.metricstore.store import MetricStore
 from cc_common.line_protocol import LineError
 
-__all__ = [
+__all__ = (
     "QUIET_REASONS",
     "HostHealth",
     "IngestResult",
@@ -44,5 +44,14 @@ __all__ = [
     "StoredSeries",
     "StoredStatistic",
     "UnknownName",
+    "blocks",
+    "capacity",
+    "disk",
+    "gaps",
+    "ingest",
+    "migrate",
+    "model",
+    "query",
     "resample",
-]
+    "self_metrics",
+)

@@ -25,5 +25,7 @@ __all__ = (
     "MainSettings",
     "MetricStoreSettings",
     "WriteAheadLogSettings",
+    "config_file",
+    "env_file",
     "load_settings",
 )

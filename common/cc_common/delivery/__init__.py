@@ -13,4 +13,17 @@ from cc_common.delivery.outbox import Outbox
 from cc_common.delivery.outcome import Kind, Outcome, Sender
 from cc_common.delivery.worker import Counters, Courier
 
-__all__ = ["Counters", "Courier", "HttpSender", "Kind", "Outbox", "Outcome", "Schedule", "Sender", "Timeouts"]
+__all__ = (
+    "Counters",
+    "Courier",
+    "HttpSender",
+    "Kind",
+    "Outbox",
+    "Outcome",
+    "Schedule",
+    "Sender",
+    "Timeouts",
+    "batch_split",
+    "http_response",
+    "http_sender",
+)

@@ -1,1 +1,13 @@
 """Lines of batches: what they say, and whose samples they carry. Knows nothing of where samples are kept."""
+
+__all__ = (
+    "batch",
+    "cached_keys",
+    "decode",
+    "host_config",
+    "identity",
+    "key_cache",
+    "native_reader",
+    "new_keys",
+    "unknown_names",
+)

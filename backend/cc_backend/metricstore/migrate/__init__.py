@@ -1,1 +1,3 @@
 """Taking samples over from other metric stores."""
+
+__all__ = ("checkpoint_import",)

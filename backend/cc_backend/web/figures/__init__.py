@@ -5,3 +5,10 @@ Rule used throughout: x positions are per cent of the box, y positions are pixel
 No style attributes: all looks come from classes, so light, dark and print need no second drawing and the
 content policy of the pages can forbid inline styles. Everything here is pure: numbers in, text out.
 """
+
+__all__ = (
+    "gauges",
+    "heatmap",
+    "line_plot",
+    "svg",
+)
