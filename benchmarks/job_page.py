@@ -17,7 +17,7 @@ from _bench import machine
 
 from cc_backend.clusters import SubCluster, parse_cluster
 from cc_backend.insight import job_curves
-from cc_backend.insight.assess import assess, judged_metrics
+from cc_backend.insight.assessment import assess, judged_metrics
 from cc_backend.insight.job_curves import CurveSet
 from cc_backend.model import Job, JobData, JobMetric, JobState, MonitoringStatus, Resource, Scope, Series
 from cc_backend.web.job_page import PageOptions, job_page

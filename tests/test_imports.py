@@ -281,7 +281,7 @@ def test_what_is_imported_on_the_way_is_seen() -> None:
         ("cc_backend.metricstore.disk.wal.write_ahead_log", "def f():\n    from cc_backend.jobs import search"),
         ("cc_backend.metricstore.blocks.grid", "from cc_backend.metricstore.disk import wal"),
         ("cc_backend.archive.file_archive", "from .. import jobs"),
-        ("cc_backend.jobs.search", "import flask"),
+        ("cc_backend.jobs.job_queries", "import flask"),
         ("cc_backend.auth.row_rules", "from cc_backend import jobs"),
         ("cc_backend.api.jobs", "from cc_backend.web import job_page"),
         ("cc_backend.app", "from cc_demo import lines"),

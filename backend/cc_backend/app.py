@@ -39,10 +39,10 @@ from cc_backend.jobdata.samples import MetricData
 from cc_backend.jobdata.store_router import StoreRouter
 from cc_backend.jobdata.store_tables import tables
 from cc_backend.jobs.cluster_generations import ClusterGenerations
+from cc_backend.jobs.job_queries import JobSearch
 from cc_backend.jobs.judgements import Judgements
 from cc_backend.jobs.lifecycle import JobLifecycle
 from cc_backend.jobs.node_states import NodeStates
-from cc_backend.jobs.search import JobSearch
 from cc_backend.metricstore import IngestResult
 from cc_backend.migrations import VERSION, installation_of, migrate
 from cc_backend.runtime.health import HealthMonitor, Part

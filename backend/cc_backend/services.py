@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from cc_backend.jobdata.samples import MetricData
     from cc_backend.jobdata.store_router import StoreRouter
     from cc_backend.jobs.cluster_generations import ClusterGenerations
+    from cc_backend.jobs.job_queries import JobSearch
     from cc_backend.jobs.lifecycle import JobLifecycle
     from cc_backend.jobs.node_states import NodeStates
-    from cc_backend.jobs.search import JobSearch
     from cc_backend.metricstore import MetricStore, MetricTable
     from cc_backend.metricstore.ingest.host_config import NodeTable
     from cc_backend.runtime.health import HealthMonitor

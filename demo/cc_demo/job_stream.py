@@ -10,7 +10,7 @@ from itertools import islice
 from cc_common.job_events import JobStart, JobStop, ResourceEvent
 from cc_demo.characters import CHARACTERS, Character, Place, Truth
 from cc_demo.cluster_shape import ClusterShape
-from cc_demo.coordinate_noise import chance, choice, key
+from cc_demo.hashed_random import chance, choice, key
 from cc_demo.lanes import Lane, lanes_of
 
 PEOPLE = (

@@ -10,7 +10,7 @@ from cc_backend.clusters import Cluster
 from cc_backend.model import Scope
 from cc_common.line_protocol import series_prefix
 from cc_demo.cluster_shape import ClusterShape, SubClusterShape
-from cc_demo.coordinate_noise import Values
+from cc_demo.hashed_random import Values
 from cc_demo.job_stream import MadeJob
 from cc_demo.samples import Parts, Times, idle_samples, parts_of, samples
 

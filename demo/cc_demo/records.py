@@ -13,7 +13,7 @@ from cc_backend.db.database import Database
 from cc_backend.jobs.job_json import job_from_start
 from cc_backend.jobs.job_rows import insert_jobs
 from cc_backend.model import Job, JobData, JobMetric, JobState, Scope, Series
-from cc_demo.coordinate_noise import Values
+from cc_demo.hashed_random import Values
 from cc_demo.job_stream import MadeJob
 from cc_demo.lines import grid
 from cc_demo.samples import Parts, parts_of, samples

@@ -9,7 +9,7 @@ from cc_backend.clusters import MetricConfig
 from cc_backend.model import Scope
 from cc_demo.characters import IDLE, Course, Place
 from cc_demo.cluster_shape import SubClusterShape, topology_of
-from cc_demo.coordinate_noise import Keys, Values, key, smooth, uniform
+from cc_demo.hashed_random import Keys, Values, key, smooth, uniform
 from cc_demo.job_stream import MadeJob
 
 Times = npt.NDArray[np.int64]

@@ -10,7 +10,7 @@ from flask import Flask
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page
 
 from cc_backend.jobs.filters import JobFilter
-from cc_backend.jobs.search import EVERYTHING_ON_ONE_PAGE
+from cc_backend.jobs.job_queries import EVERYTHING_ON_ONE_PAGE
 from cc_backend.model import RowRule
 from cc_backend.services import EXTENSION, Services
 from cc_demo.site_server import PASSWORD, USER, demo_app, listening

@@ -12,7 +12,7 @@ from cc_backend.clusters import check_cluster
 from cc_common.job_events import parse_job_start, parse_job_stop
 from cc_demo.characters import CHARACTERS
 from cc_demo.cluster_shape import ClusterShape, SubClusterShape
-from cc_demo.coordinate_noise import chance
+from cc_demo.hashed_random import chance
 from cc_demo.job_stream import jobs
 from cc_demo.lanes import lanes_of
 
@@ -30,7 +30,7 @@ def test_the_same_seed_gives_the_same_jobs_and_another_seed_others(shape: Cluste
 
 
 def test_another_process_makes_the_same_jobs() -> None:
-    program = "from cc_demo.coordinate_noise import chance; print(chance(7, 'lane', 3))"
+    program = "from cc_demo.hashed_random import chance; print(chance(7, 'lane', 3))"
     seen = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert float(seen.stdout) == chance(7, "lane", 3)
 

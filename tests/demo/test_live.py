@@ -17,8 +17,8 @@ from cc_backend.auth.users import Users
 from cc_backend.clusters import load_clusters
 from cc_backend.errors import Conflict
 from cc_backend.jobs.filters import JobFilter
+from cc_backend.jobs.job_queries import JobSearch
 from cc_backend.jobs.lifecycle import JobLifecycle
-from cc_backend.jobs.search import JobSearch
 from cc_backend.maintenance.scheduler import make_archiver
 from cc_backend.model import JobKey, JobState, MonitoringStatus, RowRule
 from cc_backend.services import EXTENSION

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from cc_backend.clusters import Clusters
-from cc_backend.insight.assess import Assessment, assess, judged_metrics
+from cc_backend.insight.assessment import Assessment, assess, judged_metrics
 from cc_backend.insight.findings import Code
 from cc_backend.insight.job_curves import CurveSet
 from cc_demo.characters import CHARACTERS

@@ -15,9 +15,9 @@ from cc_backend.archive.meta_json import job_to_document
 from cc_backend.archive.validate import validate_data, validate_meta
 from cc_backend.clusters import Clusters
 from cc_backend.db.database import Database, open_database
+from cc_backend.jobs.job_queries import JobSearch
 from cc_backend.jobs.job_rows import job_columns, read_jobs
 from cc_backend.jobs.lifecycle import JobLifecycle
-from cc_backend.jobs.search import JobSearch
 from cc_backend.jobs.tables import JobRow
 from cc_backend.migrations import migrate
 from cc_backend.model import Job, JobKey

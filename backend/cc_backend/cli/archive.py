@@ -3,7 +3,7 @@
 import typer
 
 from cc_backend.cli.common import DEFAULT_CONFIG, Config, load, new_app, opened_database
-from cc_backend.jobs.search import JobSearch
+from cc_backend.jobs.job_queries import JobSearch
 
 app = new_app("The archive of finished jobs.")
 

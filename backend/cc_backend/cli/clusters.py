@@ -23,7 +23,7 @@ from cc_backend.clusters import Level, check_file, departures, load_clusters, pa
 from cc_backend.errors import ArchiveError, Conflict, InvalidInput, NotFound
 from cc_backend.jobs.cluster_generations import dependents
 from cc_backend.jobs.filters import JobFilter
-from cc_backend.jobs.search import JobSearch
+from cc_backend.jobs.job_queries import JobSearch
 from cc_backend.model import JobState, RowRule
 from cc_backend.settings import BackendSettings
 from cc_common.settings import read_json

@@ -1,7 +1,7 @@
 """How a job ran: curves, footprint, findings and the verdict. Pure: no web framework, no database, no clock."""
 
 __all__ = (
-    "assess",
+    "assessment",
     "configured_units",
     "curve_maths",
     "finding_json",

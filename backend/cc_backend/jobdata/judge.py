@@ -11,7 +11,7 @@ from cc_backend.archive.file_archive import FileArchive
 from cc_backend.archive.measured_metrics import measured_sub_cluster
 from cc_backend.clusters import Clusters, SubCluster
 from cc_backend.errors import BackendError, NotFound
-from cc_backend.insight.assess import RULES, Assessment, assess, judged_metrics, judged_scopes
+from cc_backend.insight.assessment import RULES, Assessment, assess, judged_metrics, judged_scopes
 from cc_backend.insight.configured_units import in_configured_units
 from cc_backend.insight.finding_json import finding_to_document
 from cc_backend.insight.job_curves import CurveSet

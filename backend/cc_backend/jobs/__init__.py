@@ -5,12 +5,12 @@ __all__ = (
     "filter_parameters",
     "filters",
     "job_json",
+    "job_queries",
     "job_rows",
     "judgements",
     "lifecycle",
     "node_states",
     "restricted_metrics",
-    "search",
     "tables",
     "tags",
 )

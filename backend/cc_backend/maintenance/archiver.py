@@ -19,7 +19,7 @@ from cc_backend.errors import BackendError, Unavailable
 from cc_backend.jobdata.gaps import Explains, job_absences
 from cc_backend.jobdata.judge import Judge
 from cc_backend.jobdata.samples import MetricData
-from cc_backend.jobs.search import WAITING_AT_ONCE, JobSearch
+from cc_backend.jobs.job_queries import WAITING_AT_ONCE, JobSearch
 from cc_backend.model import Job, JobData, JobKey, Judgement, MonitoringStatus
 
 FIRST_RETRY_S = 10

@@ -2,7 +2,7 @@
 
 import logging
 
-from cc_backend.jobs.search import JobSearch
+from cc_backend.jobs.job_queries import JobSearch
 from cc_backend.metricstore import MetricStore
 
 logger = logging.getLogger(__name__)

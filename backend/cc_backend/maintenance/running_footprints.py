@@ -14,11 +14,11 @@ from dataclasses import dataclass, field
 from cc_backend.archive.statistics import footprint, job_statistics
 from cc_backend.clusters import Clusters
 from cc_backend.errors import BackendError, NotFound, Unavailable
-from cc_backend.insight.assess import judged_metrics, judged_scopes
+from cc_backend.insight.assessment import judged_metrics, judged_scopes
 from cc_backend.jobdata.bounded_read import VIEW_LIMITS
 from cc_backend.jobdata.judge import Judge
 from cc_backend.jobdata.samples import MetricData
-from cc_backend.jobs.search import JobSearch
+from cc_backend.jobs.job_queries import JobSearch
 from cc_backend.model import Job, Judgement
 
 STEP_EVERY_S = 1.0

@@ -19,9 +19,9 @@ from cc_backend.metricstore.gaps.host_health import Expectations, host_health
 from cc_backend.metricstore.gaps.reasons import StoreFacts
 from cc_backend.metricstore.index.series_table import Protected, SeriesTable
 from cc_backend.metricstore.ingest.batch import NAMED_ERRORS, Decoded, Faults, Screened
-from cc_backend.metricstore.ingest.cached_keys import Spellings, refusal_reason
 from cc_backend.metricstore.ingest.decode import decode, name_errors, screen
 from cc_backend.metricstore.ingest.host_config import NodeTable
+from cc_backend.metricstore.ingest.key_cache import Spellings, refusal_reason
 from cc_backend.metricstore.ingest.native_reader import KernelName
 from cc_backend.metricstore.ingest.new_keys import FIRST_CODE
 from cc_backend.metricstore.ingest.unknown_names import NAMES_PER_REASON, UnknownNames

@@ -7,7 +7,7 @@ import numpy as np
 from markupsafe import Markup
 
 from cc_backend.clusters.model import MetricConfig, SubCluster
-from cc_backend.insight.assess import Assessment
+from cc_backend.insight.assessment import Assessment
 from cc_backend.insight.curve_maths import shrink
 from cc_backend.insight.findings import Code
 from cc_backend.insight.job_curves import CurveSet, JobCurves

@@ -13,7 +13,7 @@ from cc_backend.model import Job, JobState, Judgement, Level, Tag
 from cc_backend.web.figures.gauges import gauge
 from cc_backend.web.figures.line_plot import spark
 from cc_backend.web.previews import Preview
-from cc_backend.web.remarks import short_remark
+from cc_backend.web.record_warnings import short_remark
 from cc_backend.wording.format import count, duration, full_moment, iso, moment, number, readable
 from cc_backend.wording.labels import STATE_WORDS, metric_name
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import tzinfo
 
 from cc_backend.clusters.model import MetricConfig, SubCluster
-from cc_backend.insight.assess import Assessment
+from cc_backend.insight.assessment import Assessment
 from cc_backend.insight.job_curves import CurveSet
 from cc_backend.insight.sentences import Telling
 from cc_backend.metricstore.gaps.reasons import NOTHING_ABSENT, JobAbsences

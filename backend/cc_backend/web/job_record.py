@@ -7,7 +7,7 @@ from datetime import tzinfo
 from cc_backend.clusters.model import SubCluster
 from cc_backend.model import Job, JobState
 from cc_backend.web.job_list import job_number, job_place, job_size
-from cc_backend.web.remarks import remarks
+from cc_backend.web.record_warnings import remarks
 from cc_backend.wording.format import count, duration, full_moment, iso, limit, memory, number
 from cc_backend.wording.labels import STATE_WORDS, metric_name
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from cc_backend.clusters.model import MetricConfig, SubCluster
-from cc_backend.insight.assess import Assessment
+from cc_backend.insight.assessment import Assessment
 from cc_backend.insight.findings import Code
 from cc_backend.insight.footprint import Footprint, footprints
 from cc_backend.insight.job_curves import CurveSet

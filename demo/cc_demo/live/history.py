@@ -5,8 +5,8 @@ from pathlib import Path
 from cc_backend.archive.file_archive import FileArchive
 from cc_backend.clusters import Clusters, load_clusters
 from cc_backend.db.database import Database
+from cc_backend.jobs.job_queries import JobSearch
 from cc_backend.jobs.lifecycle import JobLifecycle
-from cc_backend.jobs.search import JobSearch
 from cc_backend.model import Job
 from cc_common.job_events import JobStop
 from cc_demo.job_stream import MadeJob

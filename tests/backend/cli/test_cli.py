@@ -14,8 +14,8 @@ import pytest
 
 from cc_backend.auth.sessions import Sessions
 from cc_backend.db.database import open_database
+from cc_backend.jobs.job_queries import JobSearch
 from cc_backend.jobs.job_rows import insert_job
-from cc_backend.jobs.search import JobSearch
 from cc_backend.model import Job, JobState, Resource, RowRule
 from cc_backend.runtime.lockfile import LockFile
 from cc_backend.settings import SAMPLE_PUBLIC_KEY, load_settings

@@ -11,7 +11,7 @@ import pytest
 from flask.testing import FlaskClient
 
 from cc_backend.errors import Unavailable
-from cc_backend.insight.assess import RULES
+from cc_backend.insight.assessment import RULES
 from cc_backend.insight.findings import Code
 from cc_backend.jobs.filters import JobFilter
 from cc_backend.jobs.judgements import Judgements

@@ -8,8 +8,8 @@ import pytest
 
 from cc_backend.clusters import Clusters, parse_cluster
 from cc_backend.db.database import Database, open_database
+from cc_backend.jobs.job_queries import JobSearch
 from cc_backend.jobs.lifecycle import JobLifecycle
-from cc_backend.jobs.search import JobSearch
 from cc_backend.migrations import migrate
 from cc_backend.model import Job
 from cc_common.job_events import JobStart, JobStop, ResourceEvent

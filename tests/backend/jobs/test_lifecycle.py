@@ -8,8 +8,8 @@ from cc_backend.auth.caller import Caller
 from cc_backend.errors import Conflict, InvalidInput, NotAllowed, NotFound
 from cc_backend.jobs.filters import JobFilter
 from cc_backend.jobs.job_json import job_to_wire
+from cc_backend.jobs.job_queries import JobSearch
 from cc_backend.jobs.lifecycle import JobLifecycle
-from cc_backend.jobs.search import JobSearch
 from cc_backend.model import Job, JobState, MonitoringStatus, RowRule
 from cc_common.job_events import JobStart, JobStop, ResourceEvent, TagEvent
 

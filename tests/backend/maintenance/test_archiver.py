@@ -10,7 +10,7 @@ import pytest
 from cc_backend.archive.data_json import data_to_bytes
 from cc_backend.errors import ArchiveError
 from cc_backend.jobs.filters import JobFilter
-from cc_backend.jobs.search import JobSearch
+from cc_backend.jobs.job_queries import JobSearch
 from cc_backend.jobs.tables import JobRow
 from cc_backend.maintenance.archiver import FIRST_RETRY_S, LONGEST_RETRY_S, Archiver
 from cc_backend.maintenance.scheduler import make_archiver

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from cc_backend.clusters import SubCluster
-from cc_backend.insight.assess import assess, judged_metrics
+from cc_backend.insight.assessment import assess, judged_metrics
 from cc_backend.insight.job_curves import CurveSet, JobCurves
 from cc_backend.model import Job, JobData, JobMetric, Level, Scope, Series, Unit
 from cc_backend.web.figures.heatmap import Dot, Roof, heat, roofline

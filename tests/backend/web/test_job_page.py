@@ -6,7 +6,7 @@ import orjson
 import pytest
 
 from cc_backend.clusters import SubCluster
-from cc_backend.insight.assess import assess, judged_metrics
+from cc_backend.insight.assessment import assess, judged_metrics
 from cc_backend.insight.footprint import footprints, share_of_node
 from cc_backend.insight.job_curves import CurveSet
 from cc_backend.metricstore.gaps.reasons import NOTHING_ABSENT, JobAbsences

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from cc_backend.archive.file_archive import FileArchive
 from cc_backend.clusters import load_clusters
-from cc_backend.insight.assess import assess, judged_metrics
+from cc_backend.insight.assessment import assess, judged_metrics
 from cc_backend.insight.job_curves import CurveSet
 from cc_backend.model import JobKey, MonitoringStatus, Scope
 from cc_backend.web.job_page import PageOptions, job_page

@@ -16,10 +16,10 @@ from cc_backend.metricstore.index.columns import NO_PLACE, Columns
 from cc_backend.metricstore.index.hosts import JOB, Host, may_take
 from cc_backend.metricstore.index.layout import Layout, Names, Parts
 from cc_backend.metricstore.index.timestep_migration import carry_over, expected_timesteps
-from cc_backend.metricstore.ingest.cached_keys import Spellings, refusal_code
 from cc_backend.metricstore.ingest.host_config import Nodes, NodeTable
 from cc_backend.metricstore.ingest.identity import Refusal
-from cc_backend.metricstore.ingest.key_cache import WireKeys
+from cc_backend.metricstore.ingest.key_cache import Spellings, refusal_code
+from cc_backend.metricstore.ingest.key_resolver import WireKeys
 from cc_backend.metricstore.ingest.native_reader import KernelName
 from cc_backend.metricstore.ingest.new_keys import NewKeys
 from cc_backend.metricstore.model import Flags, Identity, Ids, Limits, MetricSpec, MetricTable, Reason

@@ -2,7 +2,6 @@
 
 __all__ = (
     "batch",
-    "cached_keys",
     "decode",
     "host_config",
     "identity",

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from cc_backend.metricstore.ingest.batch import NAMED_ERRORS, NOTHING, Decoded, Faults, Screened, check_lines, single
-from cc_backend.metricstore.ingest.cached_keys import DictSpellings, Spellings, refusal_reason
+from cc_backend.metricstore.ingest.key_cache import DictSpellings, Spellings, refusal_reason
 from cc_backend.metricstore.ingest.native_reader import NativeSpellings
 from cc_backend.metricstore.ingest.numpy_reader import read_plain
 from cc_backend.metricstore.model import Flags, Reason

@@ -1,203 +1,152 @@
-"""Series keys as they stand on the wire: which series they lead to, and what is remembered of that."""
+"""Raw keys of the wire, remembered with the series they lead to or the reason why they lead to none."""
 
-from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager
-from typing import NamedTuple
+import re
+from typing import Protocol
 
 import numpy as np
 
-from cc_backend.metricstore.ingest.cached_keys import MAX_SPELLING_BYTES, Spellings, refusal_code
-from cc_backend.metricstore.ingest.host_config import Nodes
-from cc_backend.metricstore.ingest.identity import Refusal, identify
-from cc_backend.metricstore.ingest.native_reader import KernelName, new_spellings
-from cc_backend.metricstore.ingest.new_keys import BoundKeys, NewKeys
-from cc_backend.metricstore.model import Flags, Identity, Ids, Limits, MetricTable, Reason
-from cc_common.errors import LineProtocolError
-from cc_common.line_protocol import parse_series
+from cc_backend.metricstore.ingest.identity import Refusal
+from cc_backend.metricstore.model import Flags, Identity, Ids, Reason
 
-MAX_SPELLINGS_PER_SERIES = 4
+MAX_SPELLING_BYTES = 2048
+"""Longer keys are read, but not remembered."""
 
-_NAMED_STRANGERS = 10_000
+REASONS = tuple(Reason)
+_BLANK = re.compile(rb"(?<!\\) ")
 
 
-MAX_REFUSED_BYTES = 512
-"""Longer keys that are refused are not remembered: as many as may be would take 200 MB."""
-
-MAX_TABLES = 256
-"""Maximum tables of spellings: one for each default cluster and each set of clusters that a caller is bound to."""
+def refusal_code(reason: Reason) -> int:
+    """The negative number that stands for a refused key where a sid would stand."""
+    return -1 - REASONS.index(reason)
 
 
-class _Batches(NamedTuple):
-    """What batches of one table have in common; `bound` are the clusters that their senders may write to."""
-
-    default_cluster: str
-    bound: tuple[str, ...]
+def refusal_reason(code: int) -> Reason:
+    """The reason behind a negative number."""
+    return REASONS[-1 - code]
 
 
-class WireKeys:
-    """Resolves keys, and remembers a bounded number of them per default cluster, per series, and of those refused."""
+def is_spelling(series: bytes) -> bool:
+    """Whether a line can begin with this key, and it is not too long to be remembered."""
+    if not 0 < len(series) <= MAX_SPELLING_BYTES or series[:1] in (b" ", b"\t", b"\r", b"#"):
+        return False
+    return not series.endswith(b"\\") and b"\n" not in series and not _BLANK.search(series)
 
-    def __init__(
-        self,
-        register: Callable[[Sequence[Identity]], Ids],
-        metrics: MetricTable,
-        nodes: Nodes,
-        limits: Limits,
-        kernel: KernelName | None = None,
-    ) -> None:
-        self._register = register
-        self._metrics = metrics
-        self._nodes = nodes
-        self._limits = limits
-        self._kernel = kernel
-        self._spellings: dict[_Batches, Spellings] = {}
-        self._new: NewKeys | None = None
-        self._spelt = np.zeros(1024, np.uint8)
-        self._refused = 0
-        self._strangers: set[tuple[str, str]] = set()
 
-    def spellings(self, default_cluster: str, bound: Collection[str] = ()) -> Spellings:
-        """The spellings for batches with this default cluster; those that are not configured share one table.
+class IrregularKeyError(Exception):
+    """Bytes where a key was expected are not a key that the fast path may read."""
 
-        Callers that are bound to clusters have tables of their own, in which no key of another cluster can be.
-        """
-        name = default_cluster if not default_cluster or default_cluster in self._metrics else "?"
-        batches = _Batches(name, tuple(sorted(set(bound))))
-        known = self._spellings.get(batches)
-        if known is None:
-            if len(self._spellings) >= MAX_TABLES:
-                self._forget_tables()
-            resolver = BoundKeys(self, batches.bound) if batches.bound else self
-            known = new_spellings(resolver, name, self._kernel)
-            self._spellings = {**self._spellings, batches: known}  # others may be counting what is remembered
-        return known
 
-    def _forget_tables(self) -> None:
-        """Forget the tables of bound callers; who made so many of them has to begin anew."""
-        self._spellings = {batches: known for batches, known in self._spellings.items() if not batches.bound}
-        self._recount()
-
-    def tables(self) -> list[Spellings]:
-        """The spellings of all default clusters."""
-        return list(self._spellings.values())
+class Resolver(Protocol):
+    """What knows the series behind keys: the series table."""
 
     def resolve(self, series: bytes, default_cluster: str) -> Identity | Refusal:
         """The identity behind a series key, or why there is none."""
-        try:
-            metric, tags = parse_series(series)
-        except LineProtocolError as error:
-            return Refusal(Reason.SYNTAX, str(error))
-        found = identify(metric, tags, default_cluster=default_cluster, metrics=self._metrics, nodes=self._nodes)
-        if not self._limits.strict_hosts or isinstance(found, Refusal):
-            return found
-        if self._nodes.lists(found.cluster, found.host):
-            return found
-        if len(self._strangers) < _NAMED_STRANGERS:
-            self._strangers.add((found.cluster, found.host))
-        return Refusal(Reason.UNKNOWN_HOST, f"host {found.host!r} is not configured for cluster {found.cluster!r}")
 
-    def resolve_and_remember(self, spellings: Spellings, series: bytes, default_cluster: str) -> int:
-        """The sid or refusal code of a key that is not remembered yet. What is remembered is bounded.
+    def resolve_and_remember(self, spellings: "Spellings", series: bytes, default_cluster: str) -> int:
+        """The sid or refusal code of a key that is not remembered yet; remembers it if there is room."""
 
-        While new keys are put off, it is their code that is given for a key that leads to a series.
-        """
-        if self._new is not None:
-            code = self._new.find(series)
-            if code is not None:
-                return code
-            self._new.count()
-        found = self.resolve(series, default_cluster)
-        if isinstance(found, Refusal):
-            return self._remember(spellings, series, refusal_code(found.reason))
-        if self._new is not None:
-            return self._new.add(series, found)
-        return self._remember(spellings, series, int(self._register([found])[0]))
 
-    @contextmanager
-    def putting_off(self) -> Iterator[NewKeys]:
-        """Meanwhile no series is registered; `register` does that for those that are found fit to be stored."""
-        self._new = NewKeys()
-        try:
-            yield self._new
-        finally:
-            self._new = None
+class Spellings(Protocol):
+    """Raw key -> sid or refusal code, for batches with one default cluster.
 
-    def register(self, spellings: Spellings, codes: Ids) -> Ids:
-        """The sids or refusal codes of new series of the batch, by their codes, which ascend; they are remembered."""
-        new = self._new
-        if new is None:
-            raise LookupError("no keys were put off")
-        listed: list[int] = codes.tolist()
-        sids = self._register(new.identities(listed))
-        known = dict(zip(listed, sids.tolist(), strict=True))
-        for series, code in new.keys_of(known.keys()):
-            self._remember(spellings, series, known[code])
-        return sids
+    A key is the bytes of a line up to its first blank without a backslash before it, escapes and all.
+    """
 
-    def _remember(self, spellings: Spellings, series: bytes, sid: int) -> int:
-        """Remember a key, if there is room; its sid or refusal code."""
-        if len(series) > (MAX_SPELLING_BYTES if sid >= 0 else MAX_REFUSED_BYTES):
-            return sid
-        if sid < 0:
-            if self._refused >= self._limits.refused_spellings:
-                self.forget_refused()
-            self._refused += 1
-        elif not self._has_room(sid):
-            return sid
-        spellings.remember(series, sid)
-        return sid
+    def find(self, series: bytes) -> int:
+        """The sid or refusal code of a key; one that is not remembered is resolved."""
 
-    def _has_room(self, sid: int) -> bool:
-        """Whether one more spelling of a series is remembered; it counts from now on."""
-        if sid >= len(self._spelt):
-            more = np.zeros(max(sid + 1 - len(self._spelt), len(self._spelt) // 4), np.uint8)
-            self._spelt = np.concatenate([self._spelt, more])
-        elif self._spelt[sid] >= MAX_SPELLINGS_PER_SERIES:
-            return False
-        self._spelt[sid] += 1
-        return True
+    def remember(self, series: bytes, sid: int) -> None:
+        """Remember a key; raises ValueError for one that is remembered already, too long, or none (`is_spelling`)."""
 
     def forget_refused(self) -> None:
-        """Look again at keys that were refused."""
-        for spellings in self._spellings.values():
-            spellings.forget_refused()
-        self._refused = 0
+        """Forget the keys that lead to no series."""
 
     def keep(self, wanted: Flags) -> None:
-        """Forget all refusals, and the spellings of series that are not wanted; `wanted` has an entry per sid."""
-        self._refused = 0
-        self._spelt = np.zeros(len(wanted), np.uint8)
-        for spellings in self._spellings.values():
-            spellings.keep(wanted)
-        self._recount()
+        """Forget all refusals, and the spellings of series that are not wanted."""
 
-    def _recount(self) -> None:
-        """Count anew how many spellings of each series are remembered."""
-        self._spelt[:] = 0
-        for spellings in self._spellings.values():
-            np.add.at(self._spelt, spellings.sids(), 1)
+    def sids(self) -> Ids:
+        """The sid of each key that leads to a series, in no order; as often as it is spelt differently."""
 
-    def reload(self, metrics: MetricTable, nodes: Nodes, wanted: Flags) -> None:
-        """Take over new metrics and hosts, and look at all keys again but those of wanted series."""
-        self._metrics, self._nodes = metrics, nodes
-        self._strangers.clear()
-        self.keep(wanted)
-        self._spellings = {
-            batches: known
-            for batches, known in self._spellings.items()
-            if batches.default_cluster in metrics or not batches.default_cluster
-        }
-
-    @property
-    def strangers(self) -> int:
-        """How many hosts were refused because the configuration does not have them; counted up to 10,000."""
-        return len(self._strangers)
+    def explain(self, series: bytes) -> str:
+        """Why a key is refused, for people."""
 
     def __len__(self) -> int:
-        """How many keys are remembered."""
-        return sum(len(spellings) for spellings in self._spellings.values())
+        """How many keys are remembered, refused ones included."""
 
     @property
     def size_bytes(self) -> int:
-        """Memory taken."""
-        return self._spelt.nbytes + sum(spellings.size_bytes for spellings in self._spellings.values())
+        """Memory, all overheads in."""
+
+
+class DictSpellings(dict[bytes, int]):
+    """Spellings of the Python kernel.
+
+    Inside, keys have a newline before them, which is how the fast path cuts them out of a batch: a key that is found
+    is thereby proven to stand at the begin of a line. Indexing with such a key resolves an unknown one.
+    """
+
+    def __init__(self, resolver: Resolver, default_cluster: str) -> None:
+        super().__init__()
+        self._resolver = resolver
+        self._default_cluster = default_cluster
+        self._refused: list[bytes] = []
+        self._key_bytes = 0
+
+    def __missing__(self, key: bytes) -> int:
+        # Comments, blanks around a line and escapes are for the slow path.
+        if not key.startswith(b"\n") or key[1:2] in (b"", b"#", b" ", b"\t", b"\r") or b"\\" in key:
+            raise IrregularKeyError
+        return self._resolver.resolve_and_remember(self, key[1:], self._default_cluster)
+
+    def find(self, series: bytes) -> int:
+        """The sid or refusal code of a key; one that is not remembered is resolved."""
+        known = self.get(b"\n" + series)
+        if known is not None:
+            return known
+        return self._resolver.resolve_and_remember(self, series, self._default_cluster)
+
+    def remember(self, series: bytes, sid: int) -> None:
+        """Remember a key; raises ValueError for one that is remembered already, too long, or none (`is_spelling`)."""
+        key = b"\n" + series
+        if key in self or not is_spelling(series):
+            raise ValueError("no line can begin with the key, or it is too long, or remembered already")
+        self[key] = sid
+        self._key_bytes += key.__sizeof__()
+        if sid < 0:
+            self._refused.append(key)
+
+    def forget_refused(self) -> None:
+        """Forget the keys that lead to no series."""
+        for key in self._refused:
+            del self[key]
+            self._key_bytes -= key.__sizeof__()
+        self._refused.clear()
+
+    def keep(self, wanted: Flags) -> None:
+        """Forget all refusals, and the spellings of series that are not wanted."""
+        flags = wanted.tolist()
+        kept = {key: sid for key, sid in self.items() if sid >= 0 and flags[sid]}
+        self.clear()
+        self.update(kept)
+        self._refused.clear()
+        self._key_bytes = sum(key.__sizeof__() for key in kept)
+
+    def sids(self) -> Ids:
+        """The sid of each key that leads to a series, in no order; as often as it is spelt differently."""
+        sids = np.fromiter(self.values(), np.int64, len(self))
+        return sids[sids >= 0]
+
+    def explain(self, series: bytes) -> str:
+        """Why a key is refused, for people."""
+        return explanation(self._resolver, series, self._default_cluster)
+
+    @property
+    def size_bytes(self) -> int:
+        """Memory, all overheads in but those of the numbers, which series share."""
+        return self.__sizeof__() + self._key_bytes + self._refused.__sizeof__()
+
+
+def explanation(resolver: Resolver, series: bytes, default_cluster: str) -> str:
+    """Why a key is refused, for people; empty if it is not."""
+    found = resolver.resolve(series, default_cluster)
+    return found.text if isinstance(found, Refusal) else ""

@@ -11,7 +11,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from cc_backend.metricstore.ingest.batch import too_slow
-from cc_backend.metricstore.ingest.cached_keys import DictSpellings, Resolver, Spellings, explanation
+from cc_backend.metricstore.ingest.key_cache import DictSpellings, Resolver, Spellings, explanation
 from cc_backend.metricstore.model import Flags, Ids
 
 try:

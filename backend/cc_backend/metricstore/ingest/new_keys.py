@@ -6,8 +6,8 @@ A batch whose lines are refused, for whatever reason, so leaves no host and no s
 from collections.abc import Collection, Iterator
 
 from cc_backend.errors import NotAllowed, TooLarge
-from cc_backend.metricstore.ingest.cached_keys import Resolver, Spellings
 from cc_backend.metricstore.ingest.identity import Refusal
+from cc_backend.metricstore.ingest.key_cache import Resolver, Spellings
 from cc_backend.metricstore.model import Identity
 from cc_common.error_codes import ErrorCode
 from cc_common.errors import LineProtocolError

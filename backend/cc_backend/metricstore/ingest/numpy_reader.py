@@ -20,7 +20,7 @@ from cc_backend.metricstore.ingest.batch import (
     single,
     too_slow,
 )
-from cc_backend.metricstore.ingest.cached_keys import DictSpellings, IrregularKeyError, refusal_reason
+from cc_backend.metricstore.ingest.key_cache import DictSpellings, IrregularKeyError, refusal_reason
 from cc_backend.metricstore.model import Doubles, Ids
 from cc_common.errors import LineProtocolError
 from cc_common.line_protocol import parse_time, parse_value

@@ -8,7 +8,7 @@ from cc_backend.auth.permissions import Permission, requires
 from cc_backend.auth.row_rules import row_rule
 from cc_backend.http.guard import current_caller, page_etag
 from cc_backend.jobs.filters import JobFilter
-from cc_backend.jobs.search import JobPage
+from cc_backend.jobs.job_queries import JobPage
 from cc_backend.jobs.tags import chosen_tags
 from cc_backend.services import Services, current
 from cc_backend.web.list_address import ListQuery, is_canonical, read_query

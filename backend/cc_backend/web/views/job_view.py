@@ -18,7 +18,7 @@ from cc_backend.auth.row_rules import row_rule
 from cc_backend.clusters import MetricConfig, SubCluster
 from cc_backend.errors import ArchiveError, InvalidInput, NotFound
 from cc_backend.http.guard import current_caller
-from cc_backend.insight.assess import faulty_nodes, judged_scopes, remembered
+from cc_backend.insight.assessment import faulty_nodes, judged_scopes, remembered
 from cc_backend.insight.configured_units import in_configured_units
 from cc_backend.insight.curve_maths import shrink
 from cc_backend.insight.job_curves import CurveSet

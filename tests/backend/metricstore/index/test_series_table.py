@@ -16,9 +16,9 @@ from cc_backend.metricstore.disk.wal.wal_format import identity_of, key_of
 from cc_backend.metricstore.index import hosts, series_table
 from cc_backend.metricstore.index.bulk_keys import NumberedKeys
 from cc_backend.metricstore.index.series_table import JOB_SILENCE_S, SeriesTable
-from cc_backend.metricstore.ingest.cached_keys import MAX_SPELLING_BYTES, refusal_code, refusal_reason
 from cc_backend.metricstore.ingest.host_config import ClusterNodes
-from cc_backend.metricstore.ingest.key_cache import MAX_SPELLINGS_PER_SERIES
+from cc_backend.metricstore.ingest.key_cache import MAX_SPELLING_BYTES, refusal_code, refusal_reason
+from cc_backend.metricstore.ingest.key_resolver import MAX_SPELLINGS_PER_SERIES
 from cc_backend.metricstore.model import Identity, Ids, Limits, MetricSpec, MetricTable, Part, Reason
 
 METRICS = {"demo": {"load": MetricSpec(60), "power": MetricSpec(30)}}

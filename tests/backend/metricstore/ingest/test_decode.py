@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 import cc_backend.metricstore.ingest.decode as decode_module
 from cc_backend.metricstore.index.series_table import SeriesTable
 from cc_backend.metricstore.ingest.batch import Decoded, Faults, Screened
-from cc_backend.metricstore.ingest.cached_keys import Spellings
 from cc_backend.metricstore.ingest.decode import decode, decode_lines, name_errors, screen
+from cc_backend.metricstore.ingest.key_cache import Spellings
 from cc_backend.metricstore.ingest.native_reader import HAS_NATIVE, KernelName
 from cc_backend.metricstore.model import Limits, MetricSpec, Reason
 from cc_common.line_protocol import decode as specified

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from cc_backend.metricstore.index.series_table import SeriesTable
 from cc_backend.metricstore.ingest import native_reader
 from cc_backend.metricstore.ingest.batch import Decoded, Faults
-from cc_backend.metricstore.ingest.cached_keys import DictSpellings, Spellings
 from cc_backend.metricstore.ingest.decode import decode, decode_lines, name_errors
+from cc_backend.metricstore.ingest.key_cache import DictSpellings, Spellings
 from cc_backend.metricstore.ingest.native_reader import HAS_NATIVE, KernelName, NativeSpellings
 from cc_backend.metricstore.model import Limits, MetricSpec
 from cc_common.errors import LineProtocolError

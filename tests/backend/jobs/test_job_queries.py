@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from cc_backend.db.database import Database
 from cc_backend.errors import InvalidInput, NotFound
 from cc_backend.jobs.filters import SORTABLE, FootprintRange, JobFilter
-from cc_backend.jobs.search import EVERYTHING_ON_ONE_PAGE, JobSearch
+from cc_backend.jobs.job_queries import EVERYTHING_ON_ONE_PAGE, JobSearch
 from cc_backend.model import Job, JobState, MonitoringStatus, RowRule
 from cc_common.job_events import TagEvent
 

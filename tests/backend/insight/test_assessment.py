@@ -8,7 +8,15 @@ import numpy as np
 import pytest
 
 from cc_backend.clusters import SubCluster
-from cc_backend.insight.assess import MOST_HOSTS, RULES, Assessment, assess, faulty_nodes, judged_metrics, remembered
+from cc_backend.insight.assessment import (
+    MOST_HOSTS,
+    RULES,
+    Assessment,
+    assess,
+    faulty_nodes,
+    judged_metrics,
+    remembered,
+)
 from cc_backend.insight.finding_json import finding_from_document, finding_to_document
 from cc_backend.insight.findings import Code, exit_code
 from cc_backend.insight.job_curves import CurveSet

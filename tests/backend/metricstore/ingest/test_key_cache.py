@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cc_backend.metricstore.ingest.cached_keys import (
+from cc_backend.metricstore.ingest.identity import Refusal
+from cc_backend.metricstore.ingest.key_cache import (
     MAX_SPELLING_BYTES,
     DictSpellings,
     Spellings,
@@ -13,7 +14,6 @@ from cc_backend.metricstore.ingest.cached_keys import (
     refusal_code,
     refusal_reason,
 )
-from cc_backend.metricstore.ingest.identity import Refusal
 from cc_backend.metricstore.ingest.native_reader import HAS_NATIVE, KernelName, NativeSpellings, new_spellings
 from cc_backend.metricstore.model import Identity, Reason
 
