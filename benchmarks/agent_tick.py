@@ -25,10 +25,10 @@ from cc_agent.collectors.loadavg import LoadavgOptions
 from cc_agent.collectors.memstat import MemstatOptions
 from cc_agent.collectors.netstat import NetstatOptions
 from cc_agent.collectors.registry import CollectorsSettings, make_collectors
-from cc_agent.options import CommandOptions
-from cc_agent.preview import router_of
+from cc_agent.options import AgentOptions
+from cc_agent.preview import make_router
 from cc_agent.sampler import Sampler
-from cc_agent.settings import configure
+from cc_agent.settings import load_configuration
 
 HWTHREADS = 64
 TICKS = 200
@@ -83,7 +83,7 @@ def measure_ticks() -> tuple[float, int, int]:
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         make_machine(root)
-        router = router_of(configure(CommandOptions(cluster="demo", hostname="n001"), {}))
+        router = make_router(load_configuration(AgentOptions(cluster="demo", hostname="n001"), {}))
         clock = [0.0]
         sampler = Sampler(make_collectors(settings, root), monotonic=lambda: clock[0])
         spent_s = 0.0

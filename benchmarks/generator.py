@@ -16,14 +16,14 @@ from itertools import islice
 from pathlib import Path
 
 from cc_backend.archive.file_archive import FileArchive
-from cc_backend.clusters import Clusters, parse_cluster
+from cc_backend.clusters import ClusterRegistry, parse_cluster
 from cc_backend.db.database import open_database
 from cc_backend.jobs.lifecycle import JobLifecycle
 from cc_backend.migrations import migrate
 from cc_demo.cluster_shape import ClusterShape, SubClusterShape
-from cc_demo.job_stream import jobs
-from cc_demo.lines import batches, cluster_lines, grid, job_lines
-from cc_demo.records import ended_job, load_database, write_archive
+from cc_demo.job_stream import generate_jobs
+from cc_demo.lines import cluster_lines, grid_times, job_lines, split_into_batches
+from cc_demo.records import load_database, make_ended_job, write_archive
 
 START_S = 1_790_000_040
 SHAPE = ClusterShape(
@@ -41,23 +41,23 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=2.0, help="how long each figure is measured")
     seconds = parser.parse_args().seconds
     cluster, _ = parse_cluster(SHAPE.document(), source="benchmark")
-    clusters = Clusters({cluster.name: cluster})
-    made = list(jobs(SHAPE, 1, 60, first_start_s=START_S))
+    clusters = ClusterRegistry({cluster.name: cluster})
+    made = list(generate_jobs(SHAPE, 1, 60, first_start_s=START_S))
     running = [job for job in made if job.start_time <= START_S + 3600 < job.stop_time]
     print(f"{os.cpu_count()} cores; a cluster of 112 nodes and {len(running)} running jobs")
     print("| what | a second |")
     print("|---|---:|")
-    report("jobs", rate(jobs(SHAPE, 1, first_start_s=START_S), seconds))
-    events = (job.start_event().to_document() for job in jobs(SHAPE, 1, first_start_s=START_S))
+    report("jobs", rate(generate_jobs(SHAPE, 1, first_start_s=START_S), seconds))
+    events = (job.start_event().to_document() for job in generate_jobs(SHAPE, 1, first_start_s=START_S))
     report("start events as JSON objects", rate(events, seconds))
-    every = (line for job in made for line in job_lines(job, cluster, grid(job.start_time, job.stop_time, 60)))
-    report("lines, whole jobs, in batches of 10 000", rate(batches(every), seconds, each=10_000))
+    every = (line for job in made for line in job_lines(job, cluster, grid_times(job.start_time, job.stop_time, 60)))
+    report("lines, whole jobs, in batches of 10 000", rate(split_into_batches(every), seconds, each=10_000))
     for words, ticks in (("one moment at a time", 1), ("ten moments at once", 10)):
         live = (line for _ in iter(int, 1) for line in cluster_lines(SHAPE, cluster, running, moments(ticks)))
-        report(f"lines, all nodes, {words}", rate(batches(live), seconds, each=10_000))
+        report(f"lines, all nodes, {words}", rate(split_into_batches(live), seconds, each=10_000))
     with tempfile.TemporaryDirectory() as folder:
         archive = FileArchive.create(Path(folder) / "archive")
-        small = jobs(SHAPE, 1, first_start_s=START_S, only="array")
+        small = generate_jobs(SHAPE, 1, first_start_s=START_S, only="array")
         report("archived jobs of 18 minutes and 72 threads", rate(write_archive(archive, clusters, small), seconds))
         database(Path(folder), clusters, seconds)
     report("(memory of this process at most, MB)", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
@@ -69,11 +69,11 @@ def moments(count: int) -> list[int]:
     return [START_S + 3600 + 60 * number for number in range(count)]
 
 
-def database(folder: Path, clusters: Clusters, seconds: float) -> None:
+def database(folder: Path, clusters: ClusterRegistry, seconds: float) -> None:
     """Into the job table: many at once, and one start and stop after the other, as the server does it."""
     opened = open_database(folder / "bulk.db")
     migrate(opened)
-    loading = (ended_job(job, clusters) for job in jobs(SHAPE, 1, first_start_s=START_S))
+    loading = (make_ended_job(job, clusters) for job in generate_jobs(SHAPE, 1, first_start_s=START_S))
     blocks = (load_database(opened, islice(loading, 500)) for _ in iter(int, 1))
     report("jobs into the job table, 500 at once", rate(blocks, seconds, each=500))
     opened.close_all()
@@ -82,7 +82,7 @@ def database(folder: Path, clusters: Clusters, seconds: float) -> None:
     lifecycle = JobLifecycle(opened, clusters)
 
     def events() -> Iterator[None]:
-        for job in jobs(SHAPE, 1, first_start_s=START_S):
+        for job in generate_jobs(SHAPE, 1, first_start_s=START_S):
             lifecycle.start(job.start_event(), now_s=job.start_time)
             lifecycle.stop(job.stop_event(), now_s=job.stop_time)
             yield

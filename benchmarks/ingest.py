@@ -24,7 +24,7 @@ from _bench import machine
 
 from cc_backend.metricstore import Limits, MetricSpec, MetricStore
 from cc_backend.metricstore.index.series_table import SeriesTable
-from cc_backend.metricstore.ingest.batch import Faults
+from cc_backend.metricstore.ingest.batch import Rejections
 from cc_backend.metricstore.ingest.decode import decode
 from cc_backend.metricstore.ingest.native_reader import HAS_NATIVE, KernelName
 
@@ -62,11 +62,11 @@ def batches(lines: int, hosts: int, *, digits: int = 8, odd: bool = False) -> Ba
 
 def reading(kernel: KernelName) -> Take:
     """Reads batches and does nothing with the samples."""
-    spellings = SeriesTable(TABLE, Limits(), threading.RLock(), kernel=kernel).spellings("")
+    spellings = SeriesTable(TABLE, Limits(), threading.RLock(), kernel=kernel).key_cache("")
 
     def take(batch: bytes, now_s: int) -> int:
-        faults = Faults()
-        return len(decode(batch, spellings, received_s=now_s, faults=faults).sids) + sum(faults.counts.values())
+        faults = Rejections()
+        return len(decode(batch, spellings, received_s=now_s, rejections=faults).sids) + sum(faults.counts.values())
 
     return take
 

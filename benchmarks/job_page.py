@@ -17,10 +17,10 @@ from _bench import machine
 
 from cc_backend.clusters import SubCluster, parse_cluster
 from cc_backend.insight import job_curves
-from cc_backend.insight.assessment import assess, judged_metrics
-from cc_backend.insight.job_curves import CurveSet
-from cc_backend.model import Job, JobData, JobMetric, JobState, MonitoringStatus, Resource, Scope, Series
-from cc_backend.web.job_page import PageOptions, job_page
+from cc_backend.insight.assessment import assess_job, judged_metrics
+from cc_backend.insight.job_curves import JobCurveSet
+from cc_backend.model import Job, JobData, JobMetric, JobState, MonitoringStatus, Resource, SampleSeries, Scope
+from cc_backend.web.job_page import PageOptions, build_job_page
 from cc_demo.tarn_cluster import tarn_document
 
 STEP_S = 60
@@ -39,7 +39,7 @@ def made_up(nodes: int, hours: int) -> tuple[Job, JobData, SubCluster]:
         config = sub_cluster.metrics[name]
         rows = config.peak * 0.5 * (1 + 0.02 * rng.standard_normal((nodes, hours * 3600 // STEP_S)))
         rows[0] *= 0.001
-        series = [Series(host, row.astype(np.float32)) for host, row in zip(hosts, rows, strict=True)]
+        series = [SampleSeries(host, row.astype(np.float32)) for host, row in zip(hosts, rows, strict=True)]
         data[name] = {Scope.NODE: JobMetric(config.unit, STEP_S, series)}
     job = Job(
         job_id=1,
@@ -84,13 +84,15 @@ def main() -> None:
         return matrix(metric)
 
     def judged() -> object:
-        return assess(job, CurveSet(data).of_nodes(metrics), sub_cluster, metrics)
+        return assess_job(job, JobCurveSet(data).select_nodes_and_gpus(metrics), sub_cluster, metrics)
 
     def page() -> object:
-        curves = CurveSet(data)
-        found = assess(job, curves.of_nodes(metrics), sub_cluster, metrics)
+        curves = JobCurveSet(data)
+        found = assess_job(job, curves.select_nodes_and_gpus(metrics), sub_cluster, metrics)
         options = PageOptions()
-        return job_page(job, curves, found, sub_cluster, sub_cluster.metrics, options=options, zone=UTC, now_s=START_S)
+        return build_job_page(
+            job, curves, found, sub_cluster, sub_cluster.metrics, options=options, zone=UTC, now_s=START_S
+        )
 
     job_curves.matrix = counted
     page()

@@ -26,7 +26,7 @@ from cc_backend.auth.users import User
 from cc_backend.maintenance.running_footprints import STEP_EVERY_S, FootprintRefresher
 from cc_backend.metricstore.model import Identity
 from cc_backend.services import EXTENSION, Services
-from cc_backend.settings import LEGACY, BackendSettings
+from cc_backend.settings import LEGACY_KEYS, BackendSettings
 from cc_common.settings import load
 
 CLUSTER = "bench"
@@ -90,7 +90,7 @@ def application(folder: Path, hosts: int) -> Any:
         "archive": {"path": "job-archive"},
         "metric-store": {"wal": {"directory": "metric-store", "fsync": "never"}},
     }
-    return create_app(load(BackendSettings, document, source="bench", base_directory=folder, legacy=LEGACY).value)
+    return create_app(load(BackendSettings, document, source="bench", base_directory=folder, legacy=LEGACY_KEYS).value)
 
 
 def seconds_of(run: Callable[[], Any], times: int = 3) -> float:
@@ -145,11 +145,11 @@ def many_running(services: Services, client: Any, headers: dict[str, str], runni
     table = services.store._table  # noqa: SLF001 samples go in without text, to be quick
     sids = table.register_many([Identity(CLUSTER, name, metric) for name in names for metric in METRICS])
     for slot in range(SLOTS):
-        table.put(sids, np.full(len(sids), 1.5, np.float32), now_s - (SLOTS - slot) * STEP_S)
+        table.store_samples(sids, np.full(len(sids), 1.5, np.float32), now_s - (SLOTS - slot) * STEP_S)
     for number, name in enumerate(names):
         if start(client, headers, 10 + number, [name], now_s - SLOTS * STEP_S).status_code != 201:
             raise SystemExit("a start was refused")
-    refresher = FootprintRefresher(services.search, services.metricdata, services.clusters, services.judge)
+    refresher = FootprintRefresher(services.job_queries, services.metric_data, services.clusters, services.judge)
     ending = threading.Event()
     used = [0.0]
     looked = [0]

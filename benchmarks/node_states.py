@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from _bench import machine
 
-from cc_backend.clusters import Clusters
+from cc_backend.clusters import ClusterRegistry
 from cc_backend.clusters.load import parse_cluster
 from cc_backend.db.database import Database, open_database
 from cc_backend.jobs.node_states import NodeStates
@@ -66,13 +66,13 @@ def report(cluster: str, nodes: int, number: int) -> NodeStateReport:
     return NodeStateReport(cluster, tuple(states))
 
 
-def clusters_of(nodes: int) -> Clusters:
+def clusters_of(nodes: int) -> ClusterRegistry:
     """One cluster of so many nodes."""
     document = tarn_document()
     document["subClusters"] = [{**document["subClusters"][0], "nodes": f"n[00000-{nodes - 1:05}]"}]
     document["metricConfig"] = [{**metric, "subClusters": []} for metric in document["metricConfig"]]
     cluster, _ = parse_cluster(document, source="benchmark")
-    return Clusters({cluster.name: cluster})
+    return ClusterRegistry({cluster.name: cluster})
 
 
 def size_bytes(path: Path) -> int:
@@ -91,12 +91,12 @@ def main() -> None:
         database = open_database(path)
         migrate(database, now_s=BEGIN_S)
         states = NodeStates(database, clusters)
-        states.report(report(cluster, nodes, 0), all_well, BEGIN_S)
+        states.store_report(report(cluster, nodes, 0), all_well, BEGIN_S)
         database.first_row("PRAGMA wal_checkpoint(TRUNCATE)")
         before_bytes, rows = size_bytes(path), database.first_row("SELECT COUNT(*) FROM node_state")
         timer, cpu_s = LockTimer(database), time.process_time()
         for number in range(1, reports + 1):
-            states.report(report(cluster, nodes, number), all_well, BEGIN_S + number * EVERY_S)
+            states.store_report(report(cluster, nodes, number), all_well, BEGIN_S + number * EVERY_S)
         cpu_s = time.process_time() - cpu_s
         database.first_row("PRAGMA wal_checkpoint(TRUNCATE)")
         after = database.first_row("SELECT COUNT(*) FROM node_state")

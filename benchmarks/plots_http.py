@@ -31,10 +31,10 @@ import orjson
 from _bench import free_port, machine, wait_until_up
 
 from cc_backend.clusters import parse_cluster
-from cc_backend.insight.job_curves import CurveSet
-from cc_backend.model import Job, JobData, JobMetric, Resource, Scope, Series
-from cc_backend.web.job_page import PageOptions, job_plots
-from cc_backend.web.job_plots import plots_document
+from cc_backend.insight.job_curves import JobCurveSet
+from cc_backend.model import Job, JobData, JobMetric, Resource, SampleSeries, Scope
+from cc_backend.web.job_page import PageOptions, build_plots
+from cc_backend.web.job_plots import plots_to_json
 from cc_backend.web.plots_binary import MEDIA_TYPE, CurveBlock
 
 BIN = Path(sys.executable).parent
@@ -125,7 +125,7 @@ def make_both(plan: Plan) -> Measured:
     sub_cluster = parse_cluster(cluster(), source="bench")[0].sub_clusters["main"]
     data: JobData = {}
     for number, (name, config) in enumerate(list(sub_cluster.metrics.items())[: plan.metrics]):
-        series = [Series(host, row) for host, row in zip(plan.hosts, plan.values(number), strict=True)]
+        series = [SampleSeries(host, row) for host, row in zip(plan.hosts, plan.values(number), strict=True)]
         data[name] = {Scope.NODE: JobMetric(config.unit, STEP_S, series)}
     job = Job(
         job_id=1,
@@ -138,14 +138,14 @@ def make_both(plan: Plan) -> Measured:
         num_nodes=plan.nodes,
         resources=tuple(Resource(host) for host in plan.hosts),
     )
-    plots = job_plots(job, CurveSet(data), sub_cluster, sub_cluster.metrics, PageOptions(), labels=[], draw=False)
+    plots = build_plots(job, JobCurveSet(data), sub_cluster, sub_cluster.metrics, PageOptions(), labels=[], draw=False)
 
     def plain() -> bytes:
-        return orjson.dumps(plots_document(job, plots, UTC, clock=False))
+        return orjson.dumps(plots_to_json(job, plots, UTC, clock=False))
 
     def binary() -> bytes:
         block = CurveBlock()
-        return block.encode(plots_document(job, plots, UTC, clock=False, absences=None, curve=block.place))
+        return block.encode(plots_to_json(job, plots, UTC, clock=False, gaps=None, encode_curve=block.add_curve))
 
     return in_turn({"JSON": plain, "binary": binary})
 

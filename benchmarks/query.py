@@ -18,11 +18,11 @@ import numpy as np
 from _bench import machine
 
 from cc_backend.metricstore import MetricSpec, MetricStore, Query
-from cc_backend.metricstore.blocks.codec import choose
-from cc_backend.metricstore.blocks.file_slice import FilePart, PartFile
+from cc_backend.metricstore.blocks.codec import choose_codec
+from cc_backend.metricstore.blocks.file_slice import FileSlice, SliceFile
 from cc_backend.metricstore.blocks.grid import Grid
 from cc_backend.metricstore.index.series_table import SeriesTable
-from cc_backend.metricstore.model import Identity, Part
+from cc_backend.metricstore.model import HostPart, Identity
 
 CLUSTER = "orion"
 START_S = 1_790_000_040
@@ -52,8 +52,8 @@ def filled(
         Identity(CLUSTER, f"n{node:03d}", metric, part)
         for node in range(nodes)
         for metric, part in [
-            *((metric, Part()) for metric in node_metrics),
-            *((metric, Part("hwthread", str(number))) for metric in thread_metrics for number in range(THREADS)),
+            *((metric, HostPart()) for metric in node_metrics),
+            *((metric, HostPart("hwthread", str(number))) for metric in thread_metrics for number in range(THREADS)),
         ]
     ]
     sids = series.register_many(identities)
@@ -61,25 +61,25 @@ def filled(
     for slot in range(slots):
         values = chance.normal(100, 10, len(sids)).astype(np.float32)
         values[::2] = np.round(values[::2].astype(np.float64), 2)
-        series.put(sids, values, START_S + STEP_S * slot)
+        series.store_samples(sids, values, START_S + STEP_S * slot)
     return store, series
 
 
 def leave(grid: Grid) -> None:
     """Put all cold blocks into files, as they are under the memory cap; the files are in the page cache then."""
     with tempfile.TemporaryDirectory() as folder:
-        for window in grid.windows():
-            contents = [(chunk, grid.content(window, chunk)) for chunk in grid.chunks(window)]
+        for window in grid.window_numbers():
+            contents = [(chunk, grid.block_content(window, chunk)) for chunk in grid.chunks(window)]
             payloads = [one.payload for _, one in contents if one is not None and isinstance(one.payload, bytes)]
             path = Path(folder) / str(window)
             path.write_bytes(b"".join(payloads))
-            file, offset = PartFile(path), 0
+            file, offset = SliceFile(path), 0
             for (chunk, content), payload in zip(contents, payloads, strict=True):
                 assert content is not None
-                part = FilePart(file, offset, len(payload), zlib.crc32(payload))
+                part = FileSlice(file, offset, len(payload), zlib.crc32(payload))
                 grid.mark_saved(window, chunk, content.version, part)
                 offset += len(payload)
-            grid.leave(window)
+            grid.evict(window)
 
 
 def questions(nodes: int, node_metrics: list[str], thread_metric: str) -> list[tuple[str, list[Query]]]:
@@ -108,7 +108,7 @@ def main() -> None:
     thread_metrics = [f"thread_metric_{number}" for number in range(options.others)]
     slots = options.hours * 3600 // STEP_S
     to_s = START_S + STEP_S * slots
-    print(f"{machine()}, codec in {'C' if choose().native else 'NumPy'}")
+    print(f"{machine()}, codec in {'C' if choose_codec().native else 'NumPy'}")
     print(f"{options.nodes} nodes, {slots} samples a series")
     print("| question | state | samples, ms | statistics, ms |")
     print("|---|---|---:|---:|")
@@ -116,7 +116,7 @@ def main() -> None:
     for state in ("hot", "cold", "on disk"):
         for grid in series.grids:
             if state == "cold":
-                grid.freeze(to_s // STEP_S + 1000, threading.RLock())
+                grid.compress(to_s // STEP_S + 1000, threading.RLock())
             if state == "on disk":
                 leave(grid)
         for words, queries in questions(options.nodes, node_metrics, thread_metrics[0]):

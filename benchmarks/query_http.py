@@ -22,8 +22,8 @@ from pathlib import Path
 from _bench import free_port, wait_until_up
 
 from cc_backend.metricstore.query import binary_codec
-from cc_backend.metricstore.query.json_codec import from_json
-from cc_backend.metricstore.query.protocol import Answer
+from cc_backend.metricstore.query.json_codec import decode_json
+from cc_backend.metricstore.query.protocol import QueryResponse
 
 BIN = Path(sys.executable).parent
 ROUNDS = 9
@@ -64,11 +64,11 @@ def measure(port: int, nodes: int, metrics: int, slots: int) -> None:
     document = {"cluster": "bench", "from": begin_s, "to": begin_s + slots * 60}
     coarse = [{**query, "resolution": 600} for query in queries]
     for title, changes, accept, read in (
-        ("samples and statistics, JSON", {"queries": queries}, "application/json", from_json),
+        ("samples and statistics, JSON", {"queries": queries}, "application/json", decode_json),
         ("samples and statistics, binary", {"queries": queries}, binary_codec.MEDIA_TYPE, binary_codec.decode),
-        ("all nodes, one metric, JSON", {"for-all-nodes": names[:1]}, "application/json", from_json),
-        ("resampled to 600 s (lttb), JSON", {"queries": coarse}, "application/json", from_json),
-        ("statistics alone, JSON", {"queries": queries, "with-data": False}, "application/json", from_json),
+        ("all nodes, one metric, JSON", {"for-all-nodes": names[:1]}, "application/json", decode_json),
+        ("resampled to 600 s (lttb), JSON", {"queries": coarse}, "application/json", decode_json),
+        ("statistics alone, JSON", {"queries": queries, "with-data": False}, "application/json", decode_json),
     ):
         ask(connection, title, json.dumps({**document, **changes}).encode(), accept, read)
 
@@ -96,7 +96,7 @@ def fill(connection: http.client.HTTPConnection, nodes: int, metrics: int, slots
 
 
 def ask(
-    connection: http.client.HTTPConnection, title: str, body: bytes, accept: str, read: Callable[[bytes], Answer]
+    connection: http.client.HTTPConnection, title: str, body: bytes, accept: str, read: Callable[[bytes], QueryResponse]
 ) -> None:
     """One row."""
     best_s = read_s = float("inf")

@@ -15,10 +15,10 @@ import numpy as np
 from _bench import machine
 
 from cc_backend.metricstore import MetricSpec, MetricStore, Query
-from cc_backend.metricstore.gaps.analysis import Asked
-from cc_backend.metricstore.gaps.reasons import folded
-from cc_backend.metricstore.model import Identity, Ids, Part
-from cc_backend.model import Absence
+from cc_backend.metricstore.gaps.analysis import GapQuery
+from cc_backend.metricstore.gaps.reasons import merge_hosts
+from cc_backend.metricstore.model import HostPart, Identity, Int64Array
+from cc_backend.model import DataGap
 
 CLUSTER = "orion"
 START_S = 1_790_000_040
@@ -36,7 +36,9 @@ def best_of(run: Callable[[], object], times: int = 5) -> float:
     return best * 1e3
 
 
-def filled(hosts: list[str], metrics: dict[str, int], slots: int, silent: Callable[[Ids, int], Ids]) -> MetricStore:
+def filled(
+    hosts: list[str], metrics: dict[str, int], slots: int, silent: Callable[[Int64Array, int], Int64Array]
+) -> MetricStore:
     """A store with every sample that `silent`, asked with the numbers of the hosts and a slot, leaves over."""
     table = {CLUSTER: {name: MetricSpec(STEP_S, "sum") for name in metrics}}
     store = MetricStore.open(None, table, now_s=START_S)
@@ -44,7 +46,7 @@ def filled(hosts: list[str], metrics: dict[str, int], slots: int, silent: Callab
     identities, of_host = [], []
     for number, host in enumerate(hosts):
         for name, parts in metrics.items():
-            own = [Part()] if parts == 1 else [Part("hwthread", str(part)) for part in range(parts)]
+            own = [HostPart()] if parts == 1 else [HostPart("hwthread", str(part)) for part in range(parts)]
             identities += [Identity(CLUSTER, host, name, part) for part in own]
             of_host += [number] * parts
     sids, hosts_of = series.register_many(identities), np.array(of_host)
@@ -52,34 +54,34 @@ def filled(hosts: list[str], metrics: dict[str, int], slots: int, silent: Callab
     for slot in range(slots):
         there = ~np.isin(hosts_of, silent(np.arange(len(hosts)), slot))
         if there.any():
-            series.put(sids[there], values[there], START_S + STEP_S * slot)
+            series.store_samples(sids[there], values[there], START_S + STEP_S * slot)
     return store
 
 
-def one_node_for_an_hour(hosts: Ids, slot: int) -> Ids:
+def one_node_for_an_hour(hosts: Int64Array, slot: int) -> Int64Array:
     """One node is silent for 68 minutes."""
     return hosts[:1] if 600 <= slot < 668 else hosts[:0]
 
 
-def all_nodes_for_an_hour(hosts: Ids, slot: int) -> Ids:
+def all_nodes_for_an_hour(hosts: Int64Array, slot: int) -> Int64Array:
     """All nodes are silent for 68 minutes."""
     return hosts if 600 <= slot < 668 else hosts[:0]
 
 
-def each_node_now_and_then(hosts: Ids, slot: int) -> Ids:
+def each_node_now_and_then(hosts: Int64Array, slot: int) -> Int64Array:
     """Every node is silent for 4 minutes in each hour, each at its own time."""
     return hosts[(slot + hosts) % 60 < 4]
 
 
-def measured(store: MetricStore, asked: list[list[Asked]], now_s: int) -> str:
+def measured(store: MetricStore, asked: list[list[GapQuery]], now_s: int) -> str:
     """The numbers of one row: time to ask for everything, time to fold it, and how many stretches that is."""
     everything = [one for questions in asked for one in questions]
-    ask = best_of(lambda: store.why_no_data(CLUSTER, everything, now_s=now_s))
-    found = [store.why_no_data(CLUSTER, questions, now_s=now_s) for questions in asked]
+    ask = best_of(lambda: store.explain_gaps(CLUSTER, everything, now_s=now_s))
+    found = [store.explain_gaps(CLUSTER, questions, now_s=now_s) for questions in asked]
     by_metric = [[one for absences in of_metric for one in absences] for of_metric in found]
 
-    def fold() -> list[tuple[Absence, ...]]:
-        return [folded(absences, tolerance_s=2 * STEP_S) for absences in by_metric]
+    def fold() -> list[tuple[DataGap, ...]]:
+        return [merge_hosts(absences, tolerance_s=2 * STEP_S) for absences in by_metric]
 
     return f"{ask:.1f} | {best_of(fold):.1f} | {sum(map(len, by_metric))} | {sum(map(len, fold()))}"
 
@@ -97,7 +99,7 @@ def main() -> None:
     hosts = [f"n{number:03d}" for number in range(options.nodes)]
     slots = options.hours * 3600 // STEP_S
     to_s = START_S + STEP_S * slots
-    asked = [[Asked(Query(name, host), START_S, to_s) for host in hosts] for name in metrics]
+    asked = [[GapQuery(Query(name, host), START_S, to_s) for host in hosts] for name in metrics]
     print(machine())
     print(f"{options.nodes} nodes, {len(metrics)} metrics, {slots} samples a series")
     print("| silent | state | all reasons, ms | in words for people, ms | stretches | folded |")
@@ -107,7 +109,7 @@ def main() -> None:
         for state in ("hot", "cold"):
             if state == "cold":
                 for grid in store._table.grids:  # noqa: SLF001 see above
-                    grid.freeze(to_s // STEP_S + 1000, threading.RLock())
+                    grid.compress(to_s // STEP_S + 1000, threading.RLock())
             print(
                 f"| {silent.__name__.replace('_', ' ')} | {state} | {measured(store, asked, to_s + 600)} |", flush=True
             )

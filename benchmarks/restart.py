@@ -72,7 +72,7 @@ def fill(folder: Path, nodes: int, slots: int, log_slots: int) -> None:
         if slot >= slots - log_slots:
             for part in np.array_split(np.arange(len(sids)), nodes):
                 log.append(sids[part], values[part], time_s, received_s=time_s, identity=table.identity)
-        table.put(sids, values, time_s)
+        table.store_samples(sids, values, time_s)
         if slot % 60 == 0:
             store.upkeep(time_s, {})
 
@@ -106,7 +106,7 @@ def restart(folder: Path, nodes: int, slots: int) -> dict[str, float]:
             assert not np.isnan(row.data).any(), "not whole"
     found["peak_gb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
     state = store.counters()
-    found["as_they_are"] = state.restore.chunks_as_they_are / max(state.restore.chunks, 1)
+    found["as_they_are"] = state.restore.chunks_adopted / max(state.restore.chunks, 1)
     found["log_gb"] = state.log.size_bytes / 1e9
     found["snapshot_gb"] = state.snapshots.size_bytes / 1e9
     found |= {f"alone_{name}": value for name, value in paced(store, nodes, threading.Event(), PACED_S).items()}
@@ -134,7 +134,7 @@ def paced(store: MetricStore, nodes: int, until: threading.Event, seconds: float
 def beside_snapshots(store: MetricStore, nodes: int) -> dict[str, float]:
     """The same while one snapshot after the other is taken, each of all blocks of the window in use."""
     table = store._table  # noqa: SLF001 past the text
-    sids = np.arange(0, table.count, 500)  # one sample makes a block one with changes
+    sids = np.arange(0, table.series_count, 500)  # one sample makes a block one with changes
     ended = threading.Event()
     took: list[float] = []
 
@@ -142,7 +142,7 @@ def beside_snapshots(store: MetricStore, nodes: int) -> dict[str, float]:
         begin, slot = time.perf_counter(), 2
         while time.perf_counter() - begin < PACED_S:
             with store._memory:  # noqa: SLF001
-                table.put(sids, np.full(len(sids), 1.5, np.float32), END_S + slot * STEP_S)
+                table.store_samples(sids, np.full(len(sids), 1.5, np.float32), END_S + slot * STEP_S)
             asked = time.perf_counter()
             assert store.snapshot(END_S + slot * STEP_S)
             took.append(time.perf_counter() - asked)

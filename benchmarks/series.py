@@ -15,7 +15,7 @@ import numpy as np
 from _bench import machine, resident_bytes
 
 from cc_backend.metricstore.index.series_table import SeriesTable
-from cc_backend.metricstore.model import Identity, Limits, MetricSpec, Part
+from cc_backend.metricstore.model import HostPart, Identity, Limits, MetricSpec
 
 CLUSTER = "orion"
 AT_ONCE = 1024
@@ -24,9 +24,9 @@ METRICS = [f"metric_{number}" for number in range(60)]
 
 def identities(nodes: int) -> list[Identity]:
     """All series of the cluster, node by node."""
-    series = [(metric, Part("hwthread", str(thread))) for metric in METRICS[:10] for thread in range(72)]
-    series += [(metric, Part("socket", str(socket))) for metric in METRICS[10:16] for socket in range(2)]
-    series += [(metric, Part()) for metric in METRICS[16:]]
+    series = [(metric, HostPart("hwthread", str(thread))) for metric in METRICS[:10] for thread in range(72)]
+    series += [(metric, HostPart("socket", str(socket))) for metric in METRICS[10:16] for socket in range(2)]
+    series += [(metric, HostPart()) for metric in METRICS[16:]]
     return [Identity(CLUSTER, f"node{node:04d}", metric, part) for node in range(nodes) for metric, part in series]
 
 
@@ -81,10 +81,10 @@ def main() -> None:
     elapsed = seconds(lambda: table.reload(table_of()))
     show("reload without a change, ms", f"{elapsed * 1e3:.0f}")
     sids = np.arange(0, count, 10)
-    table.put(sids, np.ones(len(sids), np.float32), 1_790_000_040)
+    table.store_samples(sids, np.ones(len(sids), np.float32), 1_790_000_040)
     elapsed = seconds(lambda: table.reload(table_of(10)))
     show("reload with another timestep for all, ms", f"{elapsed * 1e3:.0f}")
-    show("series without a sample found, ms", f"{seconds(lambda: table.silent(1_790_000_000, {})) * 1e3:.0f}")
+    show("series without a sample found, ms", f"{seconds(lambda: table.find_silent(1_790_000_000, {})) * 1e3:.0f}")
     elapsed = seconds(lambda: table.remove(np.arange(0, count, 2)))
     show("removed, thousand a second", f"{count / 2 / elapsed / 1e3:.0f}")
 
@@ -94,7 +94,7 @@ def by_key(table: SeriesTable, wanted: list[Identity]) -> None:
     fresh = SeriesTable(table_of(), Limits(), threading.RLock())
     keys = [key_of(identity) for identity in wanted]
     before = resident_bytes()
-    find = fresh.spellings("").find
+    find = fresh.key_cache("").find
     elapsed = seconds(lambda: [find(key) for key in keys])
     show("registered by keys of the wire, thousand a second", f"{len(keys) / elapsed / 1e3:.0f}")
     show("process memory a series with its key, bytes", f"{(resident_bytes() - before) / len(keys):.1f}")

@@ -21,7 +21,7 @@ from http_write import batch, cluster, run
 
 from cc_backend.app import create_app
 from cc_backend.httpserver.parser import parse_head
-from cc_backend.httpserver.wsgi import Endpoint, call, wsgi_environ
+from cc_backend.httpserver.wsgi import Endpoint, run_application, wsgi_environ
 from cc_backend.services import EXTENSION, Services
 from cc_backend.settings import load_settings
 
@@ -59,12 +59,12 @@ def measure(folder: Path) -> None:
                 f"POST /api/write HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\nContent-Length: {len(body)}"
             )
             environ = wsgi_environ(parse_head(head.encode()), io.BytesIO(body), len(body), (ENDPOINT.host, 1), ENDPOINT)
-            answer = call(app, environ)
+            answer = run_application(app, environ)
             if answer.status != HTTPStatus.OK:
                 raise SystemExit(f"the application answered {answer.status}")
 
         def store(number: int, bodies: list[bytes] = bodies) -> None:
-            services.store.ingest(bodies[number % NODES], received_s=services.now_s(), bound=("bench",))
+            services.store.ingest(bodies[number % NODES], received_s=services.now_s(), allowed_clusters=("bench",))
 
         times = min(LINES_A_ROUND // lines, 2000)
         print(f"| {lines:13} | {least_us(store, times):9.0f} | {least_us(request, times):24.0f} |", flush=True)

@@ -7,7 +7,7 @@ from cc_agent.settings import AgentSettings
 from cc_agent.sinks.registry import SINK_TYPES
 from cc_backend.settings import BackendSettings
 from cc_backend.storeservice.settings import StoreServiceSettings
-from cc_common.settings import reference
+from cc_common.settings import reference_page
 from cc_slurm_adapter.settings import AdapterSettings
 
 FOLDER = Path(__file__).resolve().parent.parent / "docs" / "reference"
@@ -16,10 +16,10 @@ FOLDER = Path(__file__).resolve().parent.parent / "docs" / "reference"
 def pages() -> dict[str, str]:
     """File name -> text of every generated page."""
     return {
-        "backend-settings.md": reference(BackendSettings, title="Settings of cc-backend"),
-        "metric-store-settings.md": reference(StoreServiceSettings, title="Settings of cc-backend metric-store"),
-        "agent-settings.md": reference(AgentSettings, title="Settings of cc-agent", more=_sinks()),
-        "slurm-adapter-settings.md": reference(AdapterSettings, title="Settings of cc-slurm-adapter"),
+        "backend-settings.md": reference_page(BackendSettings, title="Settings of cc-backend"),
+        "metric-store-settings.md": reference_page(StoreServiceSettings, title="Settings of cc-backend metric-store"),
+        "agent-settings.md": reference_page(AgentSettings, title="Settings of cc-agent", more=_sinks()),
+        "slurm-adapter-settings.md": reference_page(AdapterSettings, title="Settings of cc-slurm-adapter"),
     }
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from cc_backend.settings import ENVIRONMENT_LEGACY, LEGACY
+from cc_backend.settings import LEGACY_KEYS, LEGACY_VARIABLES
 from cc_backend.storeservice.settings import LEGACY as STORE_LEGACY
 
 LINK = re.compile(r"\[[^\]]*\]\((?!https?:)([^)#]+)")
@@ -83,5 +83,5 @@ def test_the_manual_makes_the_unit_fit_what_readme_sets_up(repository: Path, tmp
 
 def test_what_operators_read_of_settings_names_the_other_program_by_its_name(repository: Path) -> None:
     pages = [page.read_text("utf-8") for page in (repository / "docs/reference").glob("*.md")]
-    advice = [*LEGACY.values(), *ENVIRONMENT_LEGACY.values(), *STORE_LEGACY.values()]
+    advice = [*LEGACY_KEYS.values(), *LEGACY_VARIABLES.values(), *STORE_LEGACY.values()]
     assert [text for text in (*pages, *advice) if "the reference" in text] == []

@@ -8,7 +8,7 @@ import sys
 from typing import List, Optional
 
 from cc_common.errors import CockpitError, SettingsError
-from cc_common.output import flush_output
+from cc_common.output import flush_stdout
 
 EXIT_OK, EXIT_FAILED, EXIT_SETTINGS = 0, 1, 2
 
@@ -16,7 +16,7 @@ EXIT_OK, EXIT_FAILED, EXIT_SETTINGS = 0, 1, 2
 def main(arguments: Optional[List[str]] = None) -> int:
     """Run a command; its exit status: 2 for wrong settings, 1 for any other failure, each with one line of reason."""
     status = _run(sys.argv[1:] if arguments is None else arguments)
-    error = flush_output()
+    error = flush_stdout()
     if error is None or status != EXIT_OK:
         return status
     return EXIT_FAILED if isinstance(error, BrokenPipeError) else _failed(_reason(error), EXIT_FAILED)
@@ -54,9 +54,9 @@ def _dispatch(words: List[str]) -> int:
         return run(parse_options("run", words[1:], description="Sample and send until stopped."), os.environ)
     if command == "once":
         from cc_agent.options import parse_options  # noqa: PLC0415 same
-        from cc_agent.preview import once  # noqa: PLC0415 same
+        from cc_agent.preview import run_once  # noqa: PLC0415 same
 
-        return once(
+        return run_once(
             parse_options("once", words[1:], description="Print one set of samples, or send it to --url."), os.environ
         )
     from cc_agent.cli import main as typer_main  # noqa: PLC0415 typer takes time and memory that `run` must not pay

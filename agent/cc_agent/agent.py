@@ -12,10 +12,10 @@ from typing import Dict, List, Mapping, NamedTuple, Optional, Tuple
 
 from cc_agent.collectors.registry import make_collectors
 from cc_agent.loop import Loop, SystemClock
-from cc_agent.options import CommandOptions
-from cc_agent.router import Batch, Router, router_for
+from cc_agent.options import AgentOptions
+from cc_agent.router import Batch, Router, build_router
 from cc_agent.sampler import Sampler
-from cc_agent.settings import Configuration, configure
+from cc_agent.settings import AgentConfiguration, load_configuration
 from cc_agent.sinks.base import Sink
 from cc_agent.sinks.registry import make_sink
 from cc_common.errors import CockpitError, SettingsError
@@ -25,10 +25,10 @@ from cc_common.systemd_notify import Notifier
 logger = logging.getLogger(__name__)
 
 CLOSE_DEADLINE_S = 5.0
-_COLLECT_PERIOD_S = 300
+_GARBAGE_COLLECTION_PERIOD_S = 300
 
 
-class Output(NamedTuple):
+class RoutedSink(NamedTuple):
     """A sink with the router that makes its lines."""
 
     router: Router
@@ -38,7 +38,7 @@ class Output(NamedTuple):
 class Pipeline:
     """What the loop drives: sample, make lines, hand them over."""
 
-    def __init__(self, sampler: Sampler, outputs: List[Output], interval_s: int) -> None:
+    def __init__(self, sampler: Sampler, outputs: List[RoutedSink], interval_s: int) -> None:
         self._sampler = sampler
         self._outputs = outputs
         self._interval_s = interval_s
@@ -59,7 +59,7 @@ class Pipeline:
         """Give the lines to the sinks; a sink that fails costs only its own."""
         waiting, self._waiting = self._waiting, []
         for sink, batch in waiting:
-            _put(sink, batch)
+            _put_logging_errors(sink, batch)
 
     def rest(self) -> None:
         """Collect garbage now and then instead of in the middle of a tick."""
@@ -67,7 +67,7 @@ class Pipeline:
             gc.collect()
             gc.freeze()
             gc.disable()
-        elif self._ticks % max(_COLLECT_PERIOD_S // self._interval_s, 1) == 0:
+        elif self._ticks % max(_GARBAGE_COLLECTION_PERIOD_S // self._interval_s, 1) == 0:
             gc.collect()
         self._ticks += 1
 
@@ -80,30 +80,30 @@ class Pipeline:
         gc.enable()
 
 
-def _put(sink: Sink, batch: Batch) -> None:
+def _put_logging_errors(sink: Sink, batch: Batch) -> None:
     try:
         sink.put(batch)
     except OSError as error:
         logger.warning("samples lost sink=%s samples=%d reason=%s", sink.name, batch.samples, error.strerror)
 
 
-def make_outputs(configuration: Configuration) -> List[Output]:
+def make_routed_sinks(configuration: AgentConfiguration) -> List[RoutedSink]:
     """Sinks with their routers; sinks without rules of their own share one. Raises SettingsError."""
     settings = configuration.settings.router
-    common = router_for(settings, hostname=configuration.hostname, cluster=configuration.cluster)
-    outputs: List[Output] = []
+    common = build_router(settings, hostname=configuration.hostname, cluster=configuration.cluster)
+    outputs: List[RoutedSink] = []
     for description in configuration.sinks:
-        own = [processor for processor in description.settings.processors(description.name) if processor]
+        own = [processor for processor in description.settings.make_processors(description.name) if processor]
         router = common
         if own:
-            router = router_for(settings, hostname=configuration.hostname, cluster=configuration.cluster, more=own)
-        outputs.append(Output(router, make_sink(description, configuration.spool)))
+            router = build_router(settings, hostname=configuration.hostname, cluster=configuration.cluster, more=own)
+        outputs.append(RoutedSink(router, make_sink(description, configuration.spool_folder)))
     return outputs
 
 
-def start_pipeline(configuration: Configuration, root: Path = Path("/")) -> Pipeline:
+def start_pipeline(configuration: AgentConfiguration, root: Path = Path("/")) -> Pipeline:
     """The pipeline with its sinks started and its collectors opened. Raises CockpitError."""
-    outputs = make_outputs(configuration)
+    outputs = make_routed_sinks(configuration)
     if not outputs:
         raise SettingsError("sinks", f"{configuration.source}: there is nowhere to send to; give --url or a sink")
     with contextlib.ExitStack() as undo:
@@ -119,7 +119,7 @@ def start_pipeline(configuration: Configuration, root: Path = Path("/")) -> Pipe
 class Agent:
     """Runs until SIGTERM or SIGINT; SIGHUP reads the configuration again."""
 
-    def __init__(self, options: CommandOptions, environment: Mapping[str, str]) -> None:
+    def __init__(self, options: AgentOptions, environment: Mapping[str, str]) -> None:
         self._options = options
         self._environment = environment
         self._notifier = Notifier.from_environment(environment)
@@ -129,15 +129,15 @@ class Agent:
 
     def run(self) -> None:
         """The whole life of the agent. Raises CockpitError if it cannot start."""
-        configuration = configure(self._options, self._environment)
-        pipeline = self._start(configuration)
+        configuration = load_configuration(self._options, self._environment)
+        pipeline = self._start_pipeline(configuration)
         try:
-            while not self._stopped and self._serve(configuration):
-                candidate = self._reconfigure()
+            while not self._stopped and self._run_loop(configuration):
+                candidate = self._load_new_configuration()
                 if candidate is not None:
                     pipeline.close(CLOSE_DEADLINE_S)
                     configuration = candidate
-                    pipeline = self._start(configuration)
+                    pipeline = self._start_pipeline(configuration)
                 self._notifier.ready()
         finally:
             self._notifier.stopping()
@@ -156,7 +156,7 @@ class Agent:
         if self._loop is not None:
             self._loop.reload()
 
-    def _start(self, configuration: Configuration) -> Pipeline:
+    def _start_pipeline(self, configuration: AgentConfiguration) -> Pipeline:
         for warning in configuration.warnings:
             logger.warning("configuration %s", warning)
         pipeline = start_pipeline(configuration)
@@ -177,7 +177,7 @@ class Agent:
         )
         return pipeline
 
-    def _serve(self, configuration: Configuration) -> bool:
+    def _run_loop(self, configuration: AgentConfiguration) -> bool:
         """Run the loop; whether it ended for a reload."""
         if self._loop is None:
             return False
@@ -185,11 +185,11 @@ class Agent:
         self._notifier.status(f"sampling every {configuration.interval_s} s, sending {len(configuration.sinks)} way(s)")
         return self._loop.run().reload
 
-    def _reconfigure(self) -> Optional[Configuration]:
+    def _load_new_configuration(self) -> Optional[AgentConfiguration]:
         """The new configuration; None, with a log line, if it is wrong: then the old one goes on."""
         try:
-            candidate = configure(self._options, self._environment)
-            make_outputs(candidate)
+            candidate = load_configuration(self._options, self._environment)
+            make_routed_sinks(candidate)
             if not candidate.sinks:
                 raise SettingsError("sinks", f"{candidate.source}: there is nowhere to send to")
         except CockpitError as error:
@@ -198,7 +198,7 @@ class Agent:
         return candidate
 
 
-def run(options: CommandOptions, environment: Mapping[str, str]) -> int:
+def run(options: AgentOptions, environment: Mapping[str, str]) -> int:
     """Run the agent in the foreground until it is told to stop; the exit status. Raises CockpitError."""
     set_up_logging(options.log_level, environment)
     agent = Agent(options, environment)

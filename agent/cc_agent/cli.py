@@ -9,10 +9,10 @@ from typing import Annotated, List, Optional
 
 import typer
 
-from cc_agent.options import HELP, CommandOptions
-from cc_agent.settings import Configuration, configure
+from cc_agent.options import HELP, AgentOptions
+from cc_agent.settings import AgentConfiguration, load_configuration
 from cc_common import __version__
-from cc_common.settings import show
+from cc_common.settings import format_settings
 
 app = typer.Typer(
     add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None, help="Sample this node and send."
@@ -61,7 +61,7 @@ def run(
     """Sample and send until stopped."""
     from cc_agent.agent import run as run_agent  # noqa: PLC0415 the other commands need no loop
 
-    options = CommandOptions(config, url, token_file, token, ca_file, hostname, cluster, interval, spool_dir, log_level)
+    options = AgentOptions(config, url, token_file, token, ca_file, hostname, cluster, interval, spool_dir, log_level)
     return run_agent(options, os.environ)
 
 
@@ -77,9 +77,9 @@ def once(
     interval: Interval = None,
 ) -> int:
     """Print one set of samples, or send it to --url."""
-    from cc_agent.preview import once as look_once  # noqa: PLC0415 the other commands need it not
+    from cc_agent.preview import run_once as look_once  # noqa: PLC0415 the other commands need it not
 
-    return look_once(CommandOptions(config, url, token_file, token, ca_file, hostname, cluster, interval), os.environ)
+    return look_once(AgentOptions(config, url, token_file, token, ca_file, hostname, cluster, interval), os.environ)
 
 
 @app.command()
@@ -95,10 +95,10 @@ def doctor(
     spool_dir: SpoolDir = None,
 ) -> int:
     """Tell what works on this node, what does not, and what to do; 1 if the agent could not do its work."""
-    from cc_agent.doctor import examine  # noqa: PLC0415 the other commands need it not
+    from cc_agent.doctor import run_checks  # noqa: PLC0415 the other commands need it not
 
-    options = CommandOptions(config, url, token_file, token, ca_file, hostname, cluster, interval, spool_dir)
-    findings = examine(configure(options, os.environ), os.environ, processor=_processor())
+    options = AgentOptions(config, url, token_file, token, ca_file, hostname, cluster, interval, spool_dir)
+    findings = run_checks(load_configuration(options, os.environ), os.environ, processor=_processor())
     for finding in findings:
         print(finding)
     return int(any(finding.bad for finding in findings))
@@ -114,8 +114,8 @@ def topology(
     """Print the description of a cluster, cluster.json, that consists of this machine."""
     from cc_agent.cluster_file import describe_cluster  # noqa: PLC0415 the other commands need it not
 
-    options = CommandOptions(config=config, hostname=hostname, cluster=cluster, interval=interval)
-    description = describe_cluster(configure(options, os.environ), processor=_processor())
+    options = AgentOptions(config=config, hostname=hostname, cluster=cluster, interval=interval)
+    description = describe_cluster(load_configuration(options, os.environ), processor=_processor())
     print(json.dumps(description.document, indent=2))
     for note in description.notes:
         print(f"cc-agent: {note}", file=sys.stderr)
@@ -135,9 +135,9 @@ def show_config(
     spool_dir: SpoolDir = None,
 ) -> int:
     """Print all settings in force with their origin; secrets are hidden."""
-    options = CommandOptions(config, url, token_file, token, ca_file, hostname, cluster, interval, spool_dir)
-    configuration = configure(options, os.environ)
-    print(show(configuration.loaded), end="")
+    options = AgentOptions(config, url, token_file, token, ca_file, hostname, cluster, interval, spool_dir)
+    configuration = load_configuration(options, os.environ)
+    print(format_settings(configuration.loaded), end="")
     _print_sinks(configuration)
     for warning in configuration.warnings:
         print(f"cc-agent: warning: {warning}", file=sys.stderr)
@@ -151,7 +151,7 @@ def version() -> int:
     return 0
 
 
-def _print_sinks(configuration: Configuration) -> None:
+def _print_sinks(configuration: AgentConfiguration) -> None:
     for name, settings in configuration.sinks:
         print(f"# sink {name}: type {settings.type}")
 

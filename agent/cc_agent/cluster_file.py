@@ -6,14 +6,14 @@ import re
 from pathlib import Path
 from typing import Any, Dict, List, NamedTuple, Optional
 
-from cc_agent.collectors.base import MetricDescription, Series
+from cc_agent.collectors.base import MetricDescription, RawSeries
 from cc_agent.collectors.memstat import parse_meminfo
 from cc_agent.collectors.registry import make_collectors
 from cc_agent.errors import NotAvailableError
-from cc_agent.metric_defaults import Machine, metric_entry
-from cc_agent.preview import router_of
-from cc_agent.settings import Configuration
-from cc_agent.topology import CPU_FOLDER, Topology, read_topology
+from cc_agent.metric_defaults import MachineSizes, metric_entry
+from cc_agent.preview import make_router
+from cc_agent.settings import AgentConfiguration
+from cc_agent.topology import CPU_FOLDER, CpuTopology, read_topology
 
 _FINEST_FIRST = ("hwthread", "core", "die", "memoryDomain", "socket", "node", "accelerator")
 _DEFAULT_LINK_MBIT_PER_S = 10_000
@@ -27,7 +27,7 @@ _ADVERTISED = re.compile(r"@\s*([0-9.]+)\s*GHz")
 _SIMD_FLOPS_PER_CYCLE = (("avx512f", 64), ("avx2", 32), ("avx", 16), ("asimd", 16), ("sse2", 8))
 
 
-class Description(NamedTuple):
+class ClusterDescription(NamedTuple):
     """The document and, for a person, on what its estimates are based."""
 
     document: Dict[str, Any]
@@ -42,7 +42,9 @@ class CpuInfo(NamedTuple):
     clock_ghz: Optional[float]
 
 
-def describe_cluster(configuration: Configuration, *, processor: str = "", root: Path = Path("/")) -> Description:
+def describe_cluster(
+    configuration: AgentConfiguration, *, processor: str = "", root: Path = Path("/")
+) -> ClusterDescription:
     """The cluster that consists of this machine, with the metrics that this configuration sends from it.
 
     `processor` is the name of the processor where something knows it better than the kernel. Raises TopologyError.
@@ -50,7 +52,7 @@ def describe_cluster(configuration: Configuration, *, processor: str = "", root:
     topology = read_topology(root)
     cpu = read_cpuinfo(root)
     machine = read_machine(topology, root)
-    clock_ghz, basis = clock_of(cpu, root)
+    clock_ghz, basis = cpu_clock(cpu, root)
     cores = len(topology.cores)
     simd = next((flops for flag, flops in _SIMD_FLOPS_PER_CYCLE if flag in cpu.flags), _SCALAR_FLOPS_PER_CYCLE)
     bandwidth = min(cores * _BANDWIDTH_PER_CORE_GB_PER_S, len(topology.sockets) * _BANDWIDTH_PER_SOCKET_GB_PER_S)
@@ -77,14 +79,14 @@ def describe_cluster(configuration: Configuration, *, processor: str = "", root:
         f"memoryBandwidth is an estimate: {bandwidth:.0f} GB/s by rule of thumb; measure it with a STREAM benchmark",
         "thresholds are a start: adapt them to your jobs; 'nodes' names this machine only",
     ]
-    return Description(document, notes)
+    return ClusterDescription(document, notes)
 
 
 def _quantity(base: str, value: float) -> Dict[str, Any]:
     return {"unit": {"base": base, "prefix": "G"}, "value": round(value, 1)}
 
 
-def topology_document(topology: Topology) -> Dict[str, Any]:
+def topology_document(topology: CpuTopology) -> Dict[str, Any]:
     """The `topology` object of a subcluster."""
     return {
         "node": list(topology.hwthreads),
@@ -96,16 +98,16 @@ def topology_document(topology: Topology) -> Dict[str, Any]:
 
 
 def metric_configuration(
-    configuration: Configuration, machine: Machine, root: Path = Path("/")
+    configuration: AgentConfiguration, machine: MachineSizes, root: Path = Path("/")
 ) -> List[Dict[str, Any]]:
     """The `metricConfig` for what is sent from here: each metric once, at its finest scope, after the router.
 
     Those with a footprint come first, because pages show metrics in this order.
     """
-    router = router_of(configuration)
+    router = make_router(configuration)
     entries: Dict[str, Dict[str, Any]] = {}
-    for description in _available(configuration, root):
-        series = Series(description.name, {"type": description.scope}, {"unit": description.unit})
+    for description in _available_metrics(configuration, root):
+        series = RawSeries(description.name, {"type": description.scope}, {"unit": description.unit})
         sent = router.preview(series)
         if sent is None:
             continue
@@ -118,16 +120,16 @@ def metric_configuration(
             oldname=sent.meta.get("oldname", ""),
         )
         known = entries.get(sent.name)
-        if known is None or _fineness(entry["scope"]) < _fineness(known["scope"]):
+        if known is None or _scope_rank(entry["scope"]) < _scope_rank(known["scope"]):
             entries[sent.name] = entry
     return sorted(entries.values(), key=lambda entry: "footprint" not in entry)
 
 
-def _fineness(scope: str) -> int:
+def _scope_rank(scope: str) -> int:
     return _FINEST_FIRST.index(scope) if scope in _FINEST_FIRST else len(_FINEST_FIRST)
 
 
-def _available(configuration: Configuration, root: Path) -> List[MetricDescription]:
+def _available_metrics(configuration: AgentConfiguration, root: Path) -> List[MetricDescription]:
     """What the collectors promise that can work on this machine."""
     descriptions: List[MetricDescription] = []
     for collector in make_collectors(configuration.settings.collectors, root):
@@ -141,10 +143,10 @@ def _available(configuration: Configuration, root: Path) -> List[MetricDescripti
     return descriptions
 
 
-def read_machine(topology: Topology, root: Path = Path("/")) -> Machine:
+def read_machine(topology: CpuTopology, root: Path = Path("/")) -> MachineSizes:
     """The sizes of this machine."""
     memory_kib = parse_meminfo((root / "proc/meminfo").read_bytes()).get("MemTotal", 0)
-    return Machine(len(topology.hwthreads), memory_kib * 1024, _network_speed(root))
+    return MachineSizes(len(topology.hwthreads), memory_kib * 1024, _network_speed(root))
 
 
 def _network_speed(root: Path) -> float:
@@ -181,7 +183,7 @@ def read_cpuinfo(root: Path = Path("/")) -> CpuInfo:
     return CpuInfo(model, flags, clock_ghz)
 
 
-def clock_of(cpu: CpuInfo, root: Path = Path("/")) -> tuple[float, str]:
+def cpu_clock(cpu: CpuInfo, root: Path = Path("/")) -> tuple[float, str]:
     """The base clock in GHz, and where it was found."""
     folder = root / CPU_FOLDER / "cpu0"
     for name, divisor, basis in (

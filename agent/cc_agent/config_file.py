@@ -16,21 +16,21 @@ COMPONENTS = ("collectors", "router", "sinks", "receivers")
 _MAIN_KEYS = ("interval", "duration")
 
 
-class Document(NamedTuple):
+class ConfigDocument(NamedTuple):
     """What the files say, with what the operator should know."""
 
     content: Dict[str, Any]
     warnings: List[str]
 
 
-def read_document(path: Path) -> Document:
+def read_document(path: Path) -> ConfigDocument:
     """The document of a configuration file with all its parts in place. Raises SettingsError."""
     return assemble(read_json(path), path)
 
 
-def assemble(content: Mapping[str, Any], path: Path) -> Document:
+def assemble(content: Mapping[str, Any], path: Path) -> ConfigDocument:
     """Put the parts in place that a main document names; relative paths start at the folder of `path`."""
-    document = Document({}, [])
+    document = ConfigDocument({}, [])
     for key, value in content.items():
         component = key.removesuffix("-file")
         if key in _MAIN_KEYS:
@@ -39,19 +39,19 @@ def assemble(content: Mapping[str, Any], path: Path) -> Document:
         elif key == "main" and isinstance(value, dict):
             document.content["main"] = {**document.content.get("main", {}), **value}
         elif component in COMPONENTS and isinstance(value, str):
-            _place(document, component, _found(document, path, key, value), key, path)
+            _put_component(document, component, _read_component(document, path, key, value), key, path)
         else:
-            _place(document, key, value, key, path)
+            _put_component(document, key, value, key, path)
     return document
 
 
-def _place(document: Document, component: str, value: Any, key: str, path: Path) -> None:
+def _put_component(document: ConfigDocument, component: str, value: Any, key: str, path: Path) -> None:
     if component in document.content:
         raise SettingsError(key, f"{path}: {key}: {component!r} is given twice; keep one")
     document.content[component] = value
 
 
-def _found(document: Document, path: Path, key: str, name: str) -> Dict[str, Any]:
+def _read_component(document: ConfigDocument, path: Path, key: str, name: str) -> Dict[str, Any]:
     target = path.parent / name
     beside = path.parent / Path(name).name
     if not target.exists() and beside.exists():

@@ -8,19 +8,19 @@ from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Iterator, List, Mapping, NamedTuple
 
-from cc_agent.preview import Look, look, router_of_sink
-from cc_agent.sampler import Status
-from cc_agent.settings import Configuration
+from cc_agent.preview import NodeSnapshot, make_sink_router, sample_once
+from cc_agent.sampler import CollectorStatus
+from cc_agent.settings import AgentConfiguration
 from cc_agent.sinks.http import HttpSettings, make_sender, write_url
 from cc_agent.sinks.registry import SinkDescription
-from cc_common.delivery import Kind
+from cc_common.delivery import OutcomeKind
 from cc_common.error_codes import ErrorCode
 from cc_common.errors import DeliveryError
 
 CLOCK_TOLERANCE_S = 2.0
 
 
-class Finding(NamedTuple):
+class CheckResult(NamedTuple):
     """One line of the report; `bad` makes the exit status 1."""
 
     subject: str
@@ -31,74 +31,78 @@ class Finding(NamedTuple):
         return f"{self.subject:<20} {self.text}"
 
 
-def examine(configuration: Configuration, environment: Mapping[str, str], *, processor: str = "") -> List[Finding]:
+def run_checks(
+    configuration: AgentConfiguration, environment: Mapping[str, str], *, processor: str = ""
+) -> List[CheckResult]:
     """All findings, in the order in which a person would look."""
     named = "" if configuration.cluster_is_given else " (the name of this node; give --cluster if it is another)"
     findings = [
-        Finding("node", f"{configuration.hostname} of cluster {configuration.cluster}{named}"),
-        Finding("configuration", f"{configuration.source}, every {configuration.interval_s} s"),
+        CheckResult("node", f"{configuration.hostname} of cluster {configuration.cluster}{named}"),
+        CheckResult("configuration", f"{configuration.source}, every {configuration.interval_s} s"),
     ]
-    findings += [Finding("configuration", f"warning: {warning}") for warning in configuration.warnings]
+    findings += [CheckResult("configuration", f"warning: {warning}") for warning in configuration.warnings]
     if processor:
-        findings.append(Finding("processor", processor))
-    seen = look(configuration)
-    findings += _collectors(seen.statuses)
+        findings.append(CheckResult("processor", processor))
+    seen = sample_once(configuration)
+    findings += _check_collectors(seen.statuses)
     for sink in configuration.sinks:
-        findings += _sink(sink, configuration, seen)
+        findings += _check_sink(sink, configuration, seen)
     if not configuration.sinks:
-        findings.append(Finding("server", "none; do: give --url or add a sink to the configuration", bad=True))
-    findings.append(_spool(configuration, environment))
+        findings.append(CheckResult("server", "none; do: give --url or add a sink to the configuration", bad=True))
+    findings.append(_check_spool(configuration, environment))
     return findings
 
 
-def _collectors(statuses: List[Status]) -> Iterator[Finding]:
+def _check_collectors(statuses: List[CollectorStatus]) -> Iterator[CheckResult]:
     for status in statuses:
         if status.problem:
             advice = f"; do: {status.advice}" if status.advice else ""
-            yield Finding(f"collector {status.name}", f"not available: {status.problem}{advice}")
+            yield CheckResult(f"collector {status.name}", f"not available: {status.problem}{advice}")
         else:
-            yield Finding(
+            yield CheckResult(
                 f"collector {status.name}", f"ok, {status.samples} {'sample' if status.samples == 1 else 'samples'}"
             )
     if all(status.problem for status in statuses):
-        yield Finding("collectors", "none works; do: run this on Linux with /proc and /sys mounted", bad=True)
+        yield CheckResult("collectors", "none works; do: run this on Linux with /proc and /sys mounted", bad=True)
 
 
-def _sink(sink: SinkDescription, configuration: Configuration, seen: Look) -> Iterator[Finding]:
+def _check_sink(sink: SinkDescription, configuration: AgentConfiguration, seen: NodeSnapshot) -> Iterator[CheckResult]:
     """Sends the samples of this moment as `run` would: only so the server says of each line what it thinks of it."""
     subject = f"sink {sink.name}"
     if not isinstance(sink.settings, HttpSettings):
-        yield Finding(subject, f"type {sink.settings.type}")
+        yield CheckResult(subject, f"type {sink.settings.type}")
         return
     headers: List[Mapping[str, str]] = []
     try:
-        sender = make_sender(sink.settings, listen=headers.append)
+        sender = make_sender(sink.settings, on_headers=headers.append)
     except DeliveryError as error:
-        yield Finding(subject, f"{error}", bad=True)
+        yield CheckResult(subject, f"{error}", bad=True)
         return
     try:
-        outcome = sender.send(router_of_sink(configuration, sink).encode(seen.readings, seen.time_s).lines)
+        outcome = sender.send(make_sink_router(configuration, sink).encode(seen.readings, seen.time_s).lines)
     finally:
         sender.close()
     if not headers:
-        advice = "" if outcome.alarm else "; do: check address and network"
-        yield Finding(subject, f"{sender.peer} cannot be reached: {outcome.message}{advice}", bad=True)
+        advice = "" if outcome.needs_operator else "; do: check address and network"
+        yield CheckResult(subject, f"{sender.peer} cannot be reached: {outcome.message}{advice}", bad=True)
         return
-    if outcome.kind in (Kind.DELIVERED, Kind.DELIVERED_PARTLY):
-        yield Finding(subject, f"{sender.peer} can be reached, {_token_text(sink.settings)}")
-        yield from (Finding(subject, f"line refused: {error}", bad=True) for error in outcome.errors)
+    if outcome.kind in (OutcomeKind.DELIVERED, OutcomeKind.DELIVERED_PARTLY):
+        yield CheckResult(subject, f"{sender.peer} can be reached, {_token_text(sink.settings)}")
+        yield from (CheckResult(subject, f"line refused: {error}", bad=True) for error in outcome.errors)
         yield from (
-            Finding(subject, f"{text}; do: name cluster and host as the server's cluster.json does", bad=True)
+            CheckResult(subject, f"{text}; do: name cluster and host as the server's cluster.json does", bad=True)
             for text in outcome.unwanted
         )
-    elif outcome.kind is Kind.UNAUTHORISED:
+    elif outcome.kind is OutcomeKind.UNAUTHORISED:
         advice = _token_advice(sink.settings, outcome.code, configuration.cluster)
-        yield Finding(subject, f"{sender.peer} can be reached, token refused ({outcome.message}); {advice}", bad=True)
+        yield CheckResult(
+            subject, f"{sender.peer} can be reached, token refused ({outcome.message}); {advice}", bad=True
+        )
     else:
-        yield Finding(
+        yield CheckResult(
             subject, f"{write_url(sink.settings.url)} answers {outcome.message}; do: check the address", bad=True
         )
-    yield _clock(headers[-1].get("date", ""), time.time())
+    yield _check_clock(headers[-1].get("date", ""), time.time())
 
 
 def _token_advice(settings: HttpSettings, code: str, cluster: str) -> str:
@@ -113,24 +117,26 @@ def _token_text(settings: HttpSettings) -> str:
     return "token accepted" if settings.jwt else "and asks for no token"
 
 
-def _clock(date: str, now_s: float) -> Finding:
+def _check_clock(date: str, now_s: float) -> CheckResult:
     try:
         offset_s = now_s - parsedate_to_datetime(date).timestamp()
     except (TypeError, ValueError, IndexError):
-        return Finding("clock", "not compared: the server does not tell its time")
+        return CheckResult("clock", "not compared: the server does not tell its time")
     # The header has whole seconds, so up to one second of difference means nothing.
     if -CLOCK_TOLERANCE_S <= offset_s <= 1.0 + CLOCK_TOLERANCE_S:
-        return Finding("clock", "agrees with the server")
+        return CheckResult("clock", "agrees with the server")
     direction = "ahead of" if offset_s > 0 else "behind"
-    return Finding("clock", f"{abs(offset_s):.0f} s {direction} the server; do: run chrony or ntpd on both", bad=True)
+    return CheckResult(
+        "clock", f"{abs(offset_s):.0f} s {direction} the server; do: run chrony or ntpd on both", bad=True
+    )
 
 
-def _spool(configuration: Configuration, environment: Mapping[str, str]) -> Finding:
-    folder = configuration.spool
+def _check_spool(configuration: AgentConfiguration, environment: Mapping[str, str]) -> CheckResult:
+    folder = configuration.spool_folder
     if folder is None:
         hint = "" if environment.get("STATE_DIRECTORY") else "; do: give --spool-dir to survive a restart"
-        return Finding("spool", f"none: what cannot be sent waits in memory{hint}")
+        return CheckResult("spool", f"none: what cannot be sent waits in memory{hint}")
     target = folder if folder.exists() else next((parent for parent in folder.parents if parent.exists()), Path("/"))
     if not target.is_dir() or not os.access(target, os.W_OK | os.X_OK):
-        return Finding("spool", f"{folder} cannot be written; do: chown it to the user of the agent", bad=True)
-    return Finding("spool", f"{folder} can be written")
+        return CheckResult("spool", f"{folder} cannot be written; do: chown it to the user of the agent", bad=True)
+    return CheckResult("spool", f"{folder} can be written")

@@ -28,5 +28,5 @@ class ExpressionError(AgentError):
     """A condition cannot be read; the text names the place."""
 
 
-class TopologyError(AgentError):
+class CpuTopologyError(AgentError):
     """The description of the processors below /sys is missing or contradicts itself."""

@@ -13,7 +13,7 @@ from typing import Any, Callable, List, Mapping, NamedTuple, Optional
 
 from cc_agent.errors import ExpressionError
 from cc_agent.operators import COMPARISONS, TAG_WORDS, arithmetic
-from cc_agent.rule_input import Message
+from cc_agent.rule_input import RuleInput
 
 _MAX_LENGTH = 4096
 _MAX_DEPTH = 50
@@ -32,8 +32,8 @@ _BARE_TAGS = ("type", "type-id", "stype", "stype-id", "hostname", "host", "clust
 _TYPE_WORDS = ("messagetype", "msgtype")
 
 
-Condition = Callable[[Message], bool]
-_Evaluate = Callable[[Message], Any]
+Condition = Callable[[RuleInput], bool]
+_Evaluate = Callable[[RuleInput], Any]
 
 
 class _Node(NamedTuple):
@@ -54,14 +54,14 @@ def compile_condition(text: str, constants: Optional[Mapping[str, Any]] = None) 
         return lambda _message: True
     if len(text) > _MAX_LENGTH:
         raise ExpressionError(f"the condition is longer than {_MAX_LENGTH} characters")
-    node = _Parser(text, constants or {}).whole()
+    node = _ConditionParser(text, constants or {}).parse()
     if not node.boolean:
         raise ExpressionError(f"{text!r} does not yield true or false; compare it with something")
     evaluate = node.evaluate
     return lambda message: evaluate(message) is True
 
 
-def _tokens(text: str) -> List[_Token]:
+def _tokenize(text: str) -> List[_Token]:
     tokens: List[_Token] = []
     position = 0
     end = len(text.rstrip())
@@ -75,30 +75,30 @@ def _tokens(text: str) -> List[_Token]:
     return tokens
 
 
-class _Parser:
+class _ConditionParser:
     """Recursive descent; each method reads one level of precedence."""
 
     def __init__(self, text: str, constants: Mapping[str, Any]) -> None:
         self.text = text
         self.constants = constants
-        self.tokens = _tokens(text)
+        self.tokens = _tokenize(text)
         self.index = 0
         self.depth = 0
 
-    def whole(self) -> _Node:
+    def parse(self) -> _Node:
         node = self.disjunction()
         if self.token.kind != "end":
-            raise self.wrong(f"unexpected {self.token.text!r}")
+            raise self.error(f"unexpected {self.token.text!r}")
         return node
 
     @property
     def token(self) -> _Token:
         return self.tokens[self.index]
 
-    def wrong(self, problem: str) -> ExpressionError:
+    def error(self, problem: str) -> ExpressionError:
         return ExpressionError(f"{problem} at position {self.token.position + 1} of {self.text!r}")
 
-    def take(self, *texts: str) -> str:
+    def accept(self, *texts: str) -> str:
         """Consume the token if it is one of these signs or words."""
         if self.token.kind in ("sign", "word") and self.token.text in texts:
             self.index += 1
@@ -106,40 +106,42 @@ class _Parser:
         return ""
 
     def expect(self, text: str) -> None:
-        if not self.take(text):
-            raise self.wrong(f"expected {text!r}, found {self.token.text or 'the end'!r}")
+        if not self.accept(text):
+            raise self.error(f"expected {text!r}, found {self.token.text or 'the end'!r}")
 
     def disjunction(self) -> _Node:
         self.depth += 1
         if self.depth > _MAX_DEPTH:
-            raise self.wrong("nested too deeply")
+            raise self.error("nested too deeply")
         node = self.conjunction()
-        while self.take("||", "or"):
-            node = _either(self.truth(node), self.truth(self.conjunction()))
+        while self.accept("||", "or"):
+            node = _either(self.require_boolean(node), self.require_boolean(self.conjunction()))
         self.depth -= 1
         return node
 
     def conjunction(self) -> _Node:
         node = self.negation()
-        while self.take("&&", "and"):
-            node = _both(self.truth(node), self.truth(self.negation()))
+        while self.accept("&&", "and"):
+            node = _both(self.require_boolean(node), self.require_boolean(self.negation()))
         return node
 
     def negation(self) -> _Node:
         count = 0
-        while self.take("not"):
+        while self.accept("not"):
             count += 1
         node = self.comparison()
-        return _negated(self.truth(node)) if count % 2 else node
+        return _negated(self.require_boolean(node)) if count % 2 else node
 
-    def truth(self, node: _Node) -> _Node:
+    def require_boolean(self, node: _Node) -> _Node:
         if not node.boolean:
-            raise self.wrong("expected something that is true or false before this")
+            raise self.error("expected something that is true or false before this")
         return node
 
     def comparison(self) -> _Node:
         left = self.sum()
-        sign = self.take("==", "!=", "<=", ">=", "<", ">", "in", "contains", "startsWith", "endsWith", "matches", "not")
+        sign = self.accept(
+            "==", "!=", "<=", ">=", "<", ">", "in", "contains", "startsWith", "endsWith", "matches", "not"
+        )
         if not sign:
             return left
         if sign == "not":
@@ -152,16 +154,16 @@ class _Parser:
 
     def pattern(self, literal: Any) -> re.Pattern[str]:
         if not isinstance(literal, str):
-            raise self.wrong("expected a pattern in quotes before this")
+            raise self.error("expected a pattern in quotes before this")
         try:
             return re.compile(literal)
         except re.error as error:
-            raise self.wrong(f"pattern {literal!r} cannot be read ({error})") from error
+            raise self.error(f"pattern {literal!r} cannot be read ({error})") from error
 
     def sum(self) -> _Node:
         node = self.product()
         while True:
-            sign = self.take("+", "-")
+            sign = self.accept("+", "-")
             if not sign:
                 return node
             node = _computed(sign, node, self.product())
@@ -169,32 +171,32 @@ class _Parser:
     def product(self) -> _Node:
         node = self.unary()
         while True:
-            sign = self.take("*", "/", "%")
+            sign = self.accept("*", "/", "%")
             if not sign:
                 return node
             node = _computed(sign, node, self.unary())
 
     def unary(self) -> _Node:
         exclamations = 0
-        while self.take("!"):
+        while self.accept("!"):
             exclamations += 1
         if exclamations:
-            node = self.truth(self.primary())
+            node = self.require_boolean(self.primary())
             return _negated(node) if exclamations % 2 else node
-        if self.take("-"):
+        if self.accept("-"):
             return _computed("-", _literal(0), self.primary())
         return self.primary()
 
     def primary(self) -> _Node:
         token = self.token
-        if self.take("("):
+        if self.accept("("):
             node = self.disjunction()
             self.expect(")")
             return node
-        if self.take("["):
-            return self.listing()
+        if self.accept("["):
+            return self.list_literal()
         if token.kind in ("end", "sign"):
-            raise self.wrong(f"expected a value, found {token.text or 'the end'!r}")
+            raise self.error(f"expected a value, found {token.text or 'the end'!r}")
         self.index += 1
         if token.kind == "number":
             return _literal(float(token.text))
@@ -202,9 +204,9 @@ class _Parser:
             return _literal(_unquoted(token.text))
         return self.named(token)
 
-    def listing(self) -> _Node:
+    def list_literal(self) -> _Node:
         items: List[_Node] = []
-        while not self.take("]"):
+        while not self.accept("]"):
             if items:
                 self.expect(",")
             items.append(self.sum())
@@ -227,7 +229,7 @@ class _Parser:
         plain = _plain_name(word)
         if plain is None:
             self.index -= 1
-            raise self.wrong(
+            raise self.error(
                 f"unknown name {word!r} (known: name, value, time, tags.X, meta.X, {', '.join(_BARE_TAGS)})"
             )
         return _Node(plain)
@@ -241,21 +243,21 @@ class _Parser:
         if word in ("tag", "tags"):
             return _Node(lambda message: message.tags.get(key, ""))
         if key != "value":
-            raise self.wrong(f"a sample has only the field 'value', not {key!r}")
+            raise self.error(f"a sample has only the field 'value', not {key!r}")
         return _Node(lambda message: message.value)
 
     def key(self) -> str:
-        if self.take("["):
+        if self.accept("["):
             token = self.token
             if token.kind != "text":
-                raise self.wrong("expected a name in quotes")
+                raise self.error("expected a name in quotes")
             self.index += 1
             self.expect("]")
             return _unquoted(token.text)
         self.expect(".")
         token = self.token
         if token.kind != "word":
-            raise self.wrong("expected a name after the dot")
+            raise self.error("expected a name after the dot")
         self.index += 1
         return TAG_WORDS.get(token.text, token.text)
 
@@ -263,12 +265,12 @@ class _Parser:
         self.expect(".")
         word = self.token.text
         if word not in ("HasTag", "HasMeta", "GetTag", "GetMeta"):
-            raise self.wrong(f"unknown method {word!r} (known: HasTag, HasMeta, GetTag, GetMeta)")
+            raise self.error(f"unknown method {word!r} (known: HasTag, HasMeta, GetTag, GetMeta)")
         self.index += 1
         (argument,) = self.arguments(1)
         key = argument.literal
         if not isinstance(key, str):
-            raise self.wrong(f"{word} needs a name in quotes before this")
+            raise self.error(f"{word} needs a name in quotes before this")
         if word == "HasTag":
             return _Node(lambda message: key in message.tags, boolean=True)
         if word == "HasMeta":
@@ -340,7 +342,7 @@ def _negated(node: _Node) -> _Node:
 def _matched(pattern: re.Pattern[str], subject: _Node) -> _Node:
     evaluate = subject.evaluate
 
-    def matches(message: Message) -> bool:
+    def matches(message: RuleInput) -> bool:
         text = evaluate(message)
         return isinstance(text, str) and pattern.search(text) is not None
 

@@ -9,7 +9,7 @@ import select
 import time
 from typing import NamedTuple, Optional, Protocol
 
-from cc_agent.tick_schedule import clock_was_set_back, next_tick, send_delay_s, too_late
+from cc_agent.tick_schedule import clock_was_set_back, is_too_late, next_tick, send_delay_s
 from cc_common.systemd_notify import Notifier
 
 logger = logging.getLogger(__name__)
@@ -69,7 +69,7 @@ class Work(Protocol):
         """Do what may be done while nothing is due, such as collecting garbage."""
 
 
-class Ending(NamedTuple):
+class LoopExit(NamedTuple):
     """Why the loop ended."""
 
     reload: bool
@@ -90,37 +90,37 @@ class Loop:
         self._delay_s = send_delay_s(hostname, interval_s)
         self._clock = clock
         self._notifier = notifier or Notifier()
-        self._longest_wait_s = float(interval_s)
+        self._max_wait_s = float(interval_s)
         if self._notifier.watchdog_s is not None:
-            self._longest_wait_s = min(self._longest_wait_s, self._notifier.watchdog_s / 2)
-        self._ending: Optional[Ending] = None
+            self._max_wait_s = min(self._max_wait_s, self._notifier.watchdog_s / 2)
+        self._exit: Optional[LoopExit] = None
         self.skipped = 0
 
     def stop(self) -> None:
         """End after the present step; safe in a signal handler."""
-        self._ending = Ending(reload=False)
+        self._exit = LoopExit(reload=False)
         self._clock.wake()
 
     def reload(self) -> None:
         """End in order to start again with another configuration; safe in a signal handler."""
-        if self._ending is None:
-            self._ending = Ending(reload=True)
+        if self._exit is None:
+            self._exit = LoopExit(reload=True)
         self._clock.wake()
 
-    def run(self) -> Ending:
+    def run(self) -> LoopExit:
         """Sample until `stop` or `reload`; why it ended."""
-        while self._ending is None:
+        while self._exit is None:
             tick_s = next_tick(self._clock.now_s(), self._interval_s)
             if self._wait_until(tick_s, tick_s):
                 self._tick(tick_s)
-        ending = self._ending
+        ending = self._exit
         if ending.reload:  # so that the loop can go on where the new configuration is refused
-            self._ending = None
+            self._exit = None
         return ending
 
     def _tick(self, tick_s: int) -> None:
         now_s = self._clock.now_s()
-        if too_late(now_s, tick_s, self._interval_s):
+        if is_too_late(now_s, tick_s, self._interval_s):
             self.skipped += 1
             logger.warning("tick left out time=%d late_s=%.1f", tick_s, now_s - tick_s)
             return
@@ -131,12 +131,12 @@ class Loop:
 
     def _wait_until(self, moment_s: float, tick_s: int) -> bool:
         """Wait; False if the loop is to end, or the clock was set back so far that the tick has to be chosen again."""
-        while self._ending is None:
+        while self._exit is None:
             self._notifier.alive()
             now_s = self._clock.now_s()
             if now_s >= moment_s:
                 return True
             if clock_was_set_back(now_s, tick_s, self._interval_s):
                 return False
-            self._clock.wait(min(moment_s - now_s, self._longest_wait_s))
+            self._clock.wait(min(moment_s - now_s, self._max_wait_s))
         return False

@@ -12,7 +12,7 @@ from cc_common.errors import UnitError
 from cc_common.units import Unit, parse_unit
 
 
-class Machine(NamedTuple):
+class MachineSizes(NamedTuple):
     """The sizes that thresholds follow, in base units."""
 
     hwthreads: int
@@ -20,7 +20,7 @@ class Machine(NamedTuple):
     network_bytes_per_s: float
 
 
-class Shares(NamedTuple):
+class ThresholdShares(NamedTuple):
     """Thresholds as shares of the peak."""
 
     normal: float
@@ -29,36 +29,36 @@ class Shares(NamedTuple):
     lower_is_better: bool
 
 
-class Reading(NamedTuple):
+class MetricDefaults(NamedTuple):
     """How a metric is to be read; `peak` in base units."""
 
     aggregation: str
     peak: float
-    shares: Shares
+    shares: ThresholdShares
     footprint: str = ""
 
 
-_BUSY = Shares(1.0, 0.5, 0.2, lower_is_better=False)  # a job is meant to fill its hardware threads
-_WATCH_SATURATION = Shares(0.5, 0.8, 0.95, lower_is_better=True)
-_WATCH_EARLY = Shares(0.05, 0.2, 0.5, lower_is_better=True)
+_BUSY = ThresholdShares(1.0, 0.5, 0.2, lower_is_better=False)  # a job is meant to fill its hardware threads
+_WATCH_SATURATION = ThresholdShares(0.5, 0.8, 0.95, lower_is_better=True)
+_WATCH_EARLY = ThresholdShares(0.05, 0.2, 0.5, lower_is_better=True)
 _DISK_BYTES_PER_S = 2e9
 _DISK_REQUESTS_PER_S = 100_000.0
 
 
-def _known(machine: Machine) -> Dict[str, Reading]:
-    network = Reading("sum", machine.network_bytes_per_s, _WATCH_SATURATION)
-    disk = Reading("sum", _DISK_BYTES_PER_S, _WATCH_SATURATION)
-    requests = Reading("sum", _DISK_REQUESTS_PER_S, _WATCH_SATURATION)
-    load = Shares(1.0, 0.5, 0.25, lower_is_better=False)
+def _defaults_by_name(machine: MachineSizes) -> Dict[str, MetricDefaults]:
+    network = MetricDefaults("sum", machine.network_bytes_per_s, _WATCH_SATURATION)
+    disk = MetricDefaults("sum", _DISK_BYTES_PER_S, _WATCH_SATURATION)
+    requests = MetricDefaults("sum", _DISK_REQUESTS_PER_S, _WATCH_SATURATION)
+    load = ThresholdShares(1.0, 0.5, 0.25, lower_is_better=False)
     return {
-        "cpu_load": Reading("avg", float(machine.hwthreads), load, "avg"),
-        "cpu_user": Reading("avg", 100.0, _BUSY, "avg"),
-        "cpu_used": Reading("avg", 100.0, _BUSY),
-        "cpu_system": Reading("avg", 100.0, _WATCH_EARLY),
-        "cpu_iowait": Reading("avg", 100.0, _WATCH_EARLY),
-        "cpu_steal": Reading("avg", 100.0, _WATCH_EARLY),
-        "cpu_idle": Reading("avg", 100.0, Shares(0.2, 0.5, 0.8, lower_is_better=True)),
-        "mem_used": Reading("sum", float(machine.memory_bytes), _WATCH_SATURATION, "max"),
+        "cpu_load": MetricDefaults("avg", float(machine.hwthreads), load, "avg"),
+        "cpu_user": MetricDefaults("avg", 100.0, _BUSY, "avg"),
+        "cpu_used": MetricDefaults("avg", 100.0, _BUSY),
+        "cpu_system": MetricDefaults("avg", 100.0, _WATCH_EARLY),
+        "cpu_iowait": MetricDefaults("avg", 100.0, _WATCH_EARLY),
+        "cpu_steal": MetricDefaults("avg", 100.0, _WATCH_EARLY),
+        "cpu_idle": MetricDefaults("avg", 100.0, ThresholdShares(0.2, 0.5, 0.8, lower_is_better=True)),
+        "mem_used": MetricDefaults("sum", float(machine.memory_bytes), _WATCH_SATURATION, "max"),
         "net_bw": network,
         "eth_read_bw": network,
         "eth_write_bw": network,
@@ -66,29 +66,29 @@ def _known(machine: Machine) -> Dict[str, Reading]:
         "disk_write_bw": disk,
         "disk_read_iops": requests,
         "disk_write_iops": requests,
-        "part_max_used": Reading("avg", 100.0, Shares(0.5, 0.8, 0.95, lower_is_better=True)),
+        "part_max_used": MetricDefaults("avg", 100.0, ThresholdShares(0.5, 0.8, 0.95, lower_is_better=True)),
     }
 
 
-def _by_unit(unit: Unit, name: str, machine: Machine) -> Reading:
+def _defaults_by_unit(unit: Unit, name: str, machine: MachineSizes) -> MetricDefaults:
     if unit.measure == "%":
-        return Reading("avg", 100.0, _WATCH_SATURATION)
+        return MetricDefaults("avg", 100.0, _WATCH_SATURATION)
     if unit.base == "B" and name.startswith("mem"):
-        return Reading("sum", float(machine.memory_bytes), _WATCH_SATURATION)
+        return MetricDefaults("sum", float(machine.memory_bytes), _WATCH_SATURATION)
     if unit.base == "B/s":
-        return Reading("sum", machine.network_bytes_per_s, _WATCH_SATURATION)
-    return Reading(
+        return MetricDefaults("sum", machine.network_bytes_per_s, _WATCH_SATURATION)
+    return MetricDefaults(
         "sum" if unit.per or unit.measure in ("B", "W", "J") else "avg", 1e6 * unit.factor, _WATCH_SATURATION
     )
 
 
 def metric_entry(
-    name: str, unit_text: str, scope: str, *, machine: Machine, timestep_s: int, oldname: str = ""
+    name: str, unit_text: str, scope: str, *, machine: MachineSizes, timestep_s: int, oldname: str = ""
 ) -> Dict[str, Any]:
     """The entry of `metricConfig` for a metric as it is sent; thresholds in its unit."""
-    unit = _read(unit_text)
-    known = _known(machine)
-    reading = known.get(name) or known.get(oldname) or _by_unit(unit or Unit(), name, machine)
+    unit = _parse_unit_or_none(unit_text)
+    known = _defaults_by_name(machine)
+    reading = known.get(name) or known.get(oldname) or _defaults_by_unit(unit or Unit(), name, machine)
     peak = reading.peak / (unit.factor if unit else 1.0)
     entry: Dict[str, Any] = {
         "name": name,
@@ -108,7 +108,7 @@ def metric_entry(
     return entry
 
 
-def _read(text: str) -> Optional[Unit]:
+def _parse_unit_or_none(text: str) -> Optional[Unit]:
     try:
         return parse_unit(text)
     except UnitError:

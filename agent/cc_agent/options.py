@@ -23,7 +23,7 @@ HELP = {
 
 
 @dataclass(frozen=True)
-class CommandOptions:
+class AgentOptions:
     """The options of a command line; None is not given."""
 
     config: Optional[str] = None
@@ -43,7 +43,7 @@ class _Parser(argparse.ArgumentParser):
         raise SettingsError("", f"command line: {message} (see {self.prog} --help)")
 
 
-def parse_options(command: str, arguments: Sequence[str], *, description: str) -> CommandOptions:
+def parse_options(command: str, arguments: Sequence[str], *, description: str) -> AgentOptions:
     """The options in the arguments after the command. Raises SettingsError; --help prints and exits."""
     parser = _Parser(prog=f"cc-agent {command}", description=description, allow_abbrev=False)
     for name, text in HELP.items():
@@ -53,4 +53,4 @@ def parse_options(command: str, arguments: Sequence[str], *, description: str) -
             )
         else:
             parser.add_argument("--" + name.replace("_", "-"), help=text, metavar=name.upper())
-    return CommandOptions(**vars(parser.parse_args(list(arguments))))
+    return AgentOptions(**vars(parser.parse_args(list(arguments))))

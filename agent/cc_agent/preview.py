@@ -10,59 +10,61 @@ from typing import Callable, List, Mapping, NamedTuple
 from cc_agent.collectors.base import Reading
 from cc_agent.collectors.registry import make_collectors
 from cc_agent.errors import AgentError
-from cc_agent.options import CommandOptions
-from cc_agent.router import Batch, Router, router_for
-from cc_agent.sampler import Sampler, Status
-from cc_agent.settings import Configuration, configure
+from cc_agent.options import AgentOptions
+from cc_agent.router import Batch, Router, build_router
+from cc_agent.sampler import CollectorStatus, Sampler
+from cc_agent.settings import AgentConfiguration, load_configuration
 from cc_agent.sinks.http import HttpSettings, make_sender
 from cc_agent.sinks.registry import SinkDescription
 
-PAUSE_S = 0.2
+RATE_PAUSE_S = 0.2
 
 
-class Look(NamedTuple):
+class NodeSnapshot(NamedTuple):
     """What the node shows now, and how its collectors did."""
 
     readings: List[Reading]
     time_s: int
-    statuses: List[Status]
+    statuses: List[CollectorStatus]
 
 
-def look(configuration: Configuration, *, root: Path = Path("/"), sleep: Callable[[float], None] = time.sleep) -> Look:
+def sample_once(
+    configuration: AgentConfiguration, *, root: Path = Path("/"), sleep: Callable[[float], None] = time.sleep
+) -> NodeSnapshot:
     """The readings of all collectors, with rates over the last fifth of a second."""
     sampler = Sampler(make_collectors(configuration.settings.collectors, root))
     try:
         sampler.sample(int(time.time()), configuration.interval_s)
-        sleep(PAUSE_S)
+        sleep(RATE_PAUSE_S)
         time_s = int(time.time())
-        return Look(sampler.sample(time_s, configuration.interval_s), time_s, sampler.statuses)
+        return NodeSnapshot(sampler.sample(time_s, configuration.interval_s), time_s, sampler.statuses)
     finally:
         sampler.close()
 
 
-def router_of_sink(configuration: Configuration, sink: SinkDescription) -> Router:
+def make_sink_router(configuration: AgentConfiguration, sink: SinkDescription) -> Router:
     """The router of a configuration with the rules of one of its sinks."""
-    own = [processor for processor in sink.settings.processors(sink.name) if processor]
-    return router_for(
+    own = [processor for processor in sink.settings.make_processors(sink.name) if processor]
+    return build_router(
         configuration.settings.router, hostname=configuration.hostname, cluster=configuration.cluster, more=own
     )
 
 
-def router_of(configuration: Configuration) -> Router:
+def make_router(configuration: AgentConfiguration) -> Router:
     """The router of a configuration, without rules of sinks."""
-    return router_for(configuration.settings.router, hostname=configuration.hostname, cluster=configuration.cluster)
+    return build_router(configuration.settings.router, hostname=configuration.hostname, cluster=configuration.cluster)
 
 
-def once(options: CommandOptions, environment: Mapping[str, str]) -> int:
+def run_once(options: AgentOptions, environment: Mapping[str, str]) -> int:
     """Print one set of samples, or send it if --url is given; the exit status. Raises CockpitError.
 
     1 when the server took the samples and does not want some of them.
     """
-    configuration = configure(options, environment)
+    configuration = load_configuration(options, environment)
     for warning in configuration.warnings:
         sys.stderr.write(f"cc-agent: warning: {warning}\n")
-    router = router_of(configuration)
-    seen = look(configuration)
+    router = make_router(configuration)
+    seen = sample_once(configuration)
     for status in seen.statuses:
         if status.problem:
             sys.stderr.write(f"cc-agent: {status.name} is not available: {status.problem}\n")
@@ -77,26 +79,26 @@ def once(options: CommandOptions, environment: Mapping[str, str]) -> int:
     return 0
 
 
-class _Sent(NamedTuple):
+class _SendResult(NamedTuple):
     summary: str
     unwanted: List[str]
 
 
-def _send(configuration: Configuration, batch: Batch) -> _Sent:
-    from cc_common.delivery.batch_split import dispatch  # noqa: PLC0415 only who sends needs it
+def _send(configuration: AgentConfiguration, batch: Batch) -> _SendResult:
+    from cc_common.delivery.batch_split import send_splitting  # noqa: PLC0415 only who sends needs it
 
     settings = configuration.sinks[0].settings
     if not isinstance(settings, HttpSettings):
         raise AgentError("only sinks of type http can be sent to once")
     sender = make_sender(settings)
     try:
-        report = dispatch(batch.lines, sender.send)
+        report = send_splitting(batch.lines, sender.send)
     finally:
         sender.close()
     refused = report.rejected + report.dropped_lines
     if report.rest:
         raise AgentError(f"not sent to {sender.peer}: {report.outcome.message}")
     if refused:
-        reasons = [*report.errors, *(reason for _, reason in report.poison), "no reason given"]
+        reasons = [*report.errors, *(reason for _, reason in report.rejected_parts), "no reason given"]
         raise AgentError(f"{sender.peer} refused {refused} of {batch.samples} samples: {reasons[0]}")
-    return _Sent(f"sent {batch.samples} samples to {sender.peer}", report.unwanted)
+    return _SendResult(f"sent {batch.samples} samples to {sender.peer}", report.unwanted)

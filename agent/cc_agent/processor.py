@@ -12,12 +12,12 @@ from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
 
 from cc_agent.errors import ExpressionError
 from cc_agent.expression import Condition, compile_condition
-from cc_agent.rule_input import Message
+from cc_agent.rule_input import RuleInput
 from cc_common.errors import SettingsError, UnitError
 from cc_common.settings import option, required, sections
 from cc_common.units import Unit, convert, parse_unit, prefix_factor, unit_from_object
 
-Rule = Callable[[Message], bool]
+RuleFunction = Callable[[RuleInput], bool]
 """Changes a message; False drops it."""
 
 STAGES = (
@@ -99,7 +99,7 @@ class Processor:
                 f"{key}.stage_order", f"{key}.stage_order: no stage {unknown[0]!r}; stages are {', '.join(STAGES)}"
             )
         rules = self._rules()
-        self._sequence: List[Rule] = [
+        self._sequence: List[RuleFunction] = [
             rule for stage in (settings.stage_order or STAGES) for rule in rules.get(stage, ())
         ]
 
@@ -107,7 +107,7 @@ class Processor:
         """Whether there is any rule."""
         return bool(self._sequence)
 
-    def process(self, message: Message) -> bool:
+    def process(self, message: RuleInput) -> bool:
         """Apply all rules to the message; False if it was dropped. May raise NeedsSampleError."""
         return all(rule(message) for rule in self._sequence)
 
@@ -117,9 +117,9 @@ class Processor:
         except ExpressionError as error:
             raise SettingsError(f"{self._key}.{key}", f"{self._key}.{key}: {error}") from error
 
-    def _rules(self) -> Dict[str, List[Rule]]:
+    def _rules(self) -> Dict[str, List[RuleFunction]]:
         settings = self._settings
-        rules: Dict[str, List[Rule]] = {
+        rules: Dict[str, List[RuleFunction]] = {
             "drop_by_name": [_drop_names(frozenset(settings.drop_messages))] if settings.drop_messages else [],
             "drop_by_type": [lambda _message: False] if "metric" in settings.drop_by_message_type else [],
             "drop_if": [_drop_if(self._condition("drop_messages_if", text)) for text in settings.drop_messages_if],
@@ -144,10 +144,12 @@ class Processor:
             rules[stage] = self._tag_rules(key, rule_list, make)
         return rules
 
-    def _tag_rules(self, key: str, rules: Sequence[TagRule], make: Callable[[TagRule, Message], None]) -> List[Rule]:
-        return [_when(self._condition(key, rule.condition), rule, make) for rule in rules]
+    def _tag_rules(
+        self, key: str, rules: Sequence[TagRule], make: Callable[[TagRule, RuleInput], None]
+    ) -> List[RuleFunction]:
+        return [_conditional_rule(self._condition(key, rule.condition), rule, make) for rule in rules]
 
-    def _prefix_rule(self, text: str, prefix: str) -> Rule:
+    def _prefix_rule(self, text: str, prefix: str) -> RuleFunction:
         condition = self._condition("change_unit_prefix", text)
         try:
             prefix_factor(prefix)
@@ -155,7 +157,7 @@ class Processor:
             key = f"{self._key}.change_unit_prefix"
             raise SettingsError(key, f"{key}: {text!r}: {error}") from error
 
-        def change(message: Message) -> bool:
+        def change(message: RuleInput) -> bool:
             if condition(message):
                 _change_prefix(message, prefix)
             return True
@@ -163,8 +165,8 @@ class Processor:
         return change
 
 
-def _when(condition: Condition, rule: TagRule, act: Callable[[TagRule, Message], None]) -> Rule:
-    def apply(message: Message) -> bool:
+def _conditional_rule(condition: Condition, rule: TagRule, act: Callable[[TagRule, RuleInput], None]) -> RuleFunction:
+    def apply(message: RuleInput) -> bool:
         if condition(message):
             act(rule, message)
         return True
@@ -172,16 +174,16 @@ def _when(condition: Condition, rule: TagRule, act: Callable[[TagRule, Message],
     return apply
 
 
-def _drop_names(names: frozenset[str]) -> Rule:
+def _drop_names(names: frozenset[str]) -> RuleFunction:
     return lambda message: message.name not in names
 
 
-def _drop_if(condition: Condition) -> Rule:
+def _drop_if(condition: Condition) -> RuleFunction:
     return lambda message: not condition(message)
 
 
-def _rename(names: Mapping[str, str]) -> Rule:
-    def rename(message: Message) -> bool:
+def _rename(names: Mapping[str, str]) -> RuleFunction:
+    def rename(message: RuleInput) -> bool:
         new = names.get(message.name)
         if new:
             _set_name(message, new)
@@ -190,8 +192,8 @@ def _rename(names: Mapping[str, str]) -> Rule:
     return rename
 
 
-def _rename_if(condition: Condition, new: str) -> Rule:
-    def rename(message: Message) -> bool:
+def _rename_if(condition: Condition, new: str) -> RuleFunction:
+    def rename(message: RuleInput) -> bool:
         if condition(message):
             _set_name(message, new)
         return True
@@ -199,38 +201,38 @@ def _rename_if(condition: Condition, new: str) -> Rule:
     return rename
 
 
-def _set_name(message: Message, new: str) -> None:
+def _set_name(message: RuleInput, new: str) -> None:
     message.meta["oldname"] = message.name
     message.name = new
 
 
-def _add_tag(rule: TagRule, message: Message) -> None:
+def _add_tag(rule: TagRule, message: RuleInput) -> None:
     message.tags[rule.key] = rule.value
 
 
-def _delete_tag(rule: TagRule, message: Message) -> None:
+def _delete_tag(rule: TagRule, message: RuleInput) -> None:
     message.tags.pop(rule.key, None)
 
 
-def _move_tag_to_meta(rule: TagRule, message: Message) -> None:
+def _move_tag_to_meta(rule: TagRule, message: RuleInput) -> None:
     if rule.key in message.tags:
         message.meta[rule.value or rule.key] = message.tags.pop(rule.key)
 
 
-def _add_meta(rule: TagRule, message: Message) -> None:
+def _add_meta(rule: TagRule, message: RuleInput) -> None:
     message.meta[rule.key] = rule.value
 
 
-def _delete_meta(rule: TagRule, message: Message) -> None:
+def _delete_meta(rule: TagRule, message: RuleInput) -> None:
     message.meta.pop(rule.key, None)
 
 
-def _move_meta_to_tag(rule: TagRule, message: Message) -> None:
+def _move_meta_to_tag(rule: TagRule, message: RuleInput) -> None:
     if rule.key in message.meta:
         message.tags[rule.value or rule.key] = message.meta.pop(rule.key)
 
 
-def _unit_of(message: Message) -> Tuple[Optional[Dict[str, str]], Optional[Unit]]:
+def _find_unit(message: RuleInput) -> Tuple[Optional[Dict[str, str]], Optional[Unit]]:
     """Where the unit stands, and what it is; None where there is none, or none that has prefixes."""
     for place in (message.meta, message.tags):
         if "unit" in place:
@@ -241,8 +243,8 @@ def _unit_of(message: Message) -> Tuple[Optional[Dict[str, str]], Optional[Unit]
     return None, None
 
 
-def _change_prefix(message: Message, prefix: str) -> None:
-    place, unit = _unit_of(message)
+def _change_prefix(message: RuleInput, prefix: str) -> None:
+    place, unit = _find_unit(message)
     if place is None or unit is None or unit.measure == "%":
         return
     target = unit_from_object(unit.base, prefix)
@@ -250,8 +252,8 @@ def _change_prefix(message: Message, prefix: str) -> None:
     place["unit"] = str(target)
 
 
-def _normalize_unit(message: Message) -> bool:
-    place, unit = _unit_of(message)
+def _normalize_unit(message: RuleInput) -> bool:
+    place, unit = _find_unit(message)
     if place is not None and unit is not None:
         place["unit"] = str(unit)
     return True

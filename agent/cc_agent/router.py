@@ -6,16 +6,16 @@ import logging
 from dataclasses import dataclass, replace
 from typing import Any, Dict, Iterable, List, Mapping, NamedTuple, Optional, Sequence, Tuple, Union
 
-from cc_agent.collectors.base import Reading, Series
+from cc_agent.collectors.base import RawSeries, Reading
 from cc_agent.processor import Processor, ProcessorSettings, TagRule
-from cc_agent.rule_input import Message, NeedsSampleError
+from cc_agent.rule_input import NeedsSampleError, RuleInput
 from cc_common.errors import LineProtocolError
 from cc_common.line_protocol import series_prefix
 from cc_common.settings import option, section, sections
 
 logger = logging.getLogger(__name__)
 
-_SPARE_ROUTES = 4096
+_MAX_EXTRA_ROUTES = 4096
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class Batch(NamedTuple):
     samples: int
 
 
-class _Route(NamedTuple):
+class _SeriesRoute(NamedTuple):
     prefix: bytes
     factor: float
 
@@ -89,11 +89,11 @@ class Router:
     def __init__(self, processors: Sequence[Processor], base_tags: Mapping[str, str]) -> None:
         self._processors = [processor for processor in processors if processor]
         self._base_tags = dict(base_tags)
-        self._routes: Dict[Series, Union[_Route, str]] = {}
+        self._routes: Dict[RawSeries, Union[_SeriesRoute, str]] = {}
 
     def encode(self, readings: Sequence[Reading], time_s: int) -> Batch:
         """All samples of one tick with their shared time; NaN and infinities are left out."""
-        if len(self._routes) > len(readings) + _SPARE_ROUTES:  # devices came and went: forget, and learn again
+        if len(self._routes) > len(readings) + _MAX_EXTRA_ROUTES:  # devices came and went: forget, and learn again
             self._routes = {}
         lines: List[bytes] = []
         suffix = b" %d\n" % time_s
@@ -101,56 +101,56 @@ class Router:
         for series, value in readings:
             route = routes.get(series)
             if route is None:
-                route = routes[series] = self._find(series)
+                route = routes[series] = self._make_route(series)
             if isinstance(route, str):
                 if route is _DROPPED:
                     continue
-                single = self._apply(Message(series.metric, series.tags, series.meta, value, time_s))
+                single = self._apply(RuleInput(series.metric, series.tags, series.meta, value, time_s))
                 if single is None:
                     continue
                 route = single
             number = value * route.factor
             if number - number == 0.0:  # neither NaN nor infinite
-                lines.append(route.prefix + _text(number) + suffix)
+                lines.append(route.prefix + _format_number(number) + suffix)
         return Batch(b"".join(lines), len(lines))
 
-    def preview(self, series: Series) -> Optional[Message]:
+    def preview(self, series: RawSeries) -> Optional[RuleInput]:
         """What becomes of a series: name, tags and unit as sent; None if it is dropped, or only sometimes sent."""
-        message = Message(series.metric, series.tags, series.meta)
+        message = RuleInput(series.metric, series.tags, series.meta)
         try:
             return message if self._process(message) else None
         except NeedsSampleError:
             return None
 
-    def _find(self, series: Series) -> Union[_Route, str]:
+    def _make_route(self, series: RawSeries) -> Union[_SeriesRoute, str]:
         try:
-            return self._apply(Message(series.metric, series.tags, series.meta)) or _DROPPED
+            return self._apply(RuleInput(series.metric, series.tags, series.meta)) or _DROPPED
         except NeedsSampleError:
             return _DYNAMIC
 
-    def _apply(self, message: Message) -> Optional[_Route]:
+    def _apply(self, message: RuleInput) -> Optional[_SeriesRoute]:
         if not self._process(message):
             return None
         if message.tags.get("type") == "node":
             message.tags.pop("type-id", None)  # the store would file the sample under a child of the node
         try:
-            return _Route(series_prefix(message.name, message.tags), message.factor)
+            return _SeriesRoute(series_prefix(message.name, message.tags), message.factor)
         except LineProtocolError as error:
             logger.warning("series not sent metric=%r reason=%s", message.name, error)
             return None
 
-    def _process(self, message: Message) -> bool:
+    def _process(self, message: RuleInput) -> bool:
         for key, value in self._base_tags.items():
             message.tags.setdefault(key, value)
         return all(processor.process(message) for processor in self._processors)
 
 
-def _text(number: float) -> bytes:
+def _format_number(number: float) -> bytes:
     """A number with nine digits: what a store of 32-bit floats can tell apart, in the fewest bytes."""
     return b"%d" % number if isinstance(number, int) else b"%.9g" % number
 
 
-def router_for(settings: RouterSettings, *, hostname: str, cluster: str, more: Iterable[Processor] = ()) -> Router:
+def build_router(settings: RouterSettings, *, hostname: str, cluster: str, more: Iterable[Processor] = ()) -> Router:
     """The router of a configuration; `more` are the rules of a sink. Raises SettingsError."""
     base_tags = {settings.hostname_tag: hostname, "cluster": cluster}
     return Router([settings.processor(), *more], {key: value for key, value in base_tags.items() if value})

@@ -9,7 +9,7 @@ class NeedsSampleError(Exception):
     """The answer depends on the value or time of a sample, and there is none."""
 
 
-class Message:
+class RuleInput:
     """What conditions and rules look at: a series, and for some questions one sample of it."""
 
     __slots__ = ("factor", "meta", "name", "sample_time_s", "sample_value", "tags")

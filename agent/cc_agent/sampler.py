@@ -15,15 +15,15 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-SHARE_OF_INTERVAL = 0.25
-LONGEST_READING_S = 5.0
+MAX_SHARE_OF_INTERVAL = 0.25
+MAX_READING_S = 5.0
 """A collector that takes longer than a quarter of the interval, five seconds at most, is left out while it does."""
 
 FIRST_RETRY_INTERVALS = 1
-LONGEST_RETRY_S = 600.0
+MAX_RETRY_S = 600.0
 
 
-class Status(NamedTuple):
+class CollectorStatus(NamedTuple):
     """What a person wants to know about a collector; `problem` is empty while it works."""
 
     name: str
@@ -32,7 +32,7 @@ class Status(NamedTuple):
     advice: str
 
 
-class Fence:
+class CircuitBreaker:
     """A collector behind a circuit breaker.
 
     After a failure the collector is closed and left alone: for one interval, then twice as long after each further
@@ -57,9 +57,9 @@ class Fence:
         try:
             self.collector.open()
         except NotAvailableError as error:
-            self._failed(error, now_s, interval_s, advice=error.advice)
+            self._record_failure(error, now_s, interval_s, advice=error.advice)
         except Exception as error:  # noqa: BLE001 the fence: a defect in one collector must not cost the others
-            self._failed(error, now_s, interval_s)
+            self._record_failure(error, now_s, interval_s)
         else:
             self._open = True
         return self._open
@@ -71,7 +71,7 @@ class Fence:
         try:
             readings = self.collector.read(tick)
         except Exception as error:  # noqa: BLE001 the fence: a defect in one collector must not cost the others
-            self._failed(error, tick.monotonic_s, tick.interval_s)
+            self._record_failure(error, tick.monotonic_s, tick.interval_s)
             return []
         if self._failures:
             logger.info("collector works again name=%s failures=%d", self.collector.name, self._failures)
@@ -79,13 +79,13 @@ class Fence:
         self._samples = len(readings)
         return readings
 
-    def _failed(self, error: Exception, now_s: float, interval_s: float, *, advice: str = "") -> None:
+    def _record_failure(self, error: Exception, now_s: float, interval_s: float, *, advice: str = "") -> None:
         self.close()
         self._failures += 1
         self._samples = 0
         self._problem = str(error) if isinstance(error, NotAvailableError) else f"{type(error).__name__}: {error}"
         self._advice = advice
-        pause_s = min(interval_s * FIRST_RETRY_INTERVALS * 2 ** min(self._failures - 1, 20), LONGEST_RETRY_S)
+        pause_s = min(interval_s * FIRST_RETRY_INTERVALS * 2 ** min(self._failures - 1, 20), MAX_RETRY_S)
         self._retry_s = now_s + pause_s
         level = logging.WARNING if self._failures == 1 else logging.DEBUG
         logger.log(
@@ -102,36 +102,36 @@ class Fence:
             logger.debug("collector does not close name=%s", self.collector.name, exc_info=error)
 
     @property
-    def status(self) -> Status:
+    def status(self) -> CollectorStatus:
         """How the collector did at the last tick."""
-        return Status(self.collector.name, self._samples, self._problem, self._advice)
+        return CollectorStatus(self.collector.name, self._samples, self._problem, self._advice)
 
 
 class Sampler:
     """All collectors of the node. Each is read under a deadline: one that blocks takes nothing else with it."""
 
     def __init__(self, collectors: Sequence[Collector], *, monotonic: Callable[[], float] = time.monotonic) -> None:
-        self._fences = [Fence(collector) for collector in collectors]
+        self._breakers = [CircuitBreaker(collector) for collector in collectors]
         self._monotonic = monotonic
-        self._calls = DeadlineCalls("collectors", LONGEST_READING_S, most_blocked=len(self._fences))
+        self._calls = DeadlineCalls("collectors", MAX_READING_S, max_blocked=len(self._breakers))
         self._blocked_since_s: Dict[str, float] = {}
 
     def open(self, interval_s: float) -> None:
         """Make the collectors ready before the first tick."""
-        for fence in self._fences:
+        for fence in self._breakers:
             self._under_deadline(fence, partial(fence.open, self._monotonic(), interval_s), interval_s)
 
     def sample(self, time_s: int, interval_s: float) -> List[Reading]:
-        """The readings of all collectors that answer in time, to be stamped with `time_s`."""
+        """The readings of all collectors that answer in time, to be stamped with `last_report_s`."""
         readings: List[Reading] = []
-        for fence in self._fences:
+        for fence in self._breakers:
             tick = Tick(time_s, self._monotonic(), interval_s)
             readings += self._under_deadline(fence, partial(fence.read, tick), interval_s) or []
         return readings
 
-    def _under_deadline(self, fence: Fence, work: Callable[[], T], interval_s: float) -> Optional[T]:
+    def _under_deadline(self, fence: CircuitBreaker, work: Callable[[], T], interval_s: float) -> Optional[T]:
         name = fence.collector.name
-        answer = self._calls.run(name, work, timeout_s=min(interval_s * SHARE_OF_INTERVAL, LONGEST_READING_S))
+        answer = self._calls.run(name, work, timeout_s=min(interval_s * MAX_SHARE_OF_INTERVAL, MAX_READING_S))
         if name in self._calls.blocked:
             if name not in self._blocked_since_s:
                 self._blocked_since_s[name] = self._monotonic()
@@ -141,24 +141,26 @@ class Sampler:
         return answer
 
     @property
-    def statuses(self) -> List[Status]:
+    def statuses(self) -> List[CollectorStatus]:
         """How each collector did at the last tick."""
-        return [self._status(fence) for fence in self._fences]
+        return [self._status(fence) for fence in self._breakers]
 
-    def _status(self, fence: Fence) -> Status:
+    def _status(self, fence: CircuitBreaker) -> CollectorStatus:
         since_s = self._blocked_since_s.get(fence.collector.name)
         if since_s is None:
             return fence.status
         away_s = self._monotonic() - since_s
-        return Status(fence.collector.name, 0, f"has not answered for {away_s:.0f} s", "look what its source waits for")
+        return CollectorStatus(
+            fence.collector.name, 0, f"has not answered for {away_s:.0f} s", "look what its source waits for"
+        )
 
-    def status_of(self, name: str) -> Optional[Status]:
+    def status_of(self, name: str) -> Optional[CollectorStatus]:
         """How one collector did; None if it does not run."""
         return next((status for status in self.statuses if status.name == name), None)
 
     def close(self) -> None:
         """Release everything but what a blocked call still holds."""
-        for fence in self._fences:
+        for fence in self._breakers:
             if fence.collector.name not in self._calls.blocked:
                 fence.close()
         self._calls.close()

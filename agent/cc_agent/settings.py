@@ -8,28 +8,28 @@ from pathlib import Path
 from typing import Any, Dict, List, Mapping, Optional
 from urllib.parse import parse_qs, urlsplit
 
-from cc_agent.collectors.registry import NOT_YET, CollectorsSettings, check_metric_names
-from cc_agent.config_file import Document, read_document
+from cc_agent.collectors.registry import UNSUPPORTED_COLLECTORS, CollectorsSettings, check_metric_names
+from cc_agent.config_file import ConfigDocument, read_document
 from cc_agent.default_metrics import DEFAULT_INTERVAL_S, default_collectors, default_router
-from cc_agent.options import CommandOptions
+from cc_agent.options import AgentOptions
 from cc_agent.processor import FIELD_RULES
 from cc_agent.router import RouterSettings
 from cc_agent.sinks.http import HttpSettings
 from cc_agent.sinks.registry import SinkDescription, load_sinks
 from cc_common.errors import SettingsError
-from cc_common.settings import Loaded, load, option, read_secret, section
+from cc_common.settings import LoadedSettings, load, option, read_secret, section
 
 BUILT_IN = "built-in defaults"
 
 _LEGACY = {
     "router.normalize_metrics": "is no longer known; write normalize_units instead",
     **{f"router.process_messages.{key}": advice for key, advice in FIELD_RULES.items()},
-    **{f"collectors.{name}": "this collector is not supported yet and left out" for name in NOT_YET},
+    **{f"collectors.{name}": "this collector is not supported yet and left out" for name in UNSUPPORTED_COLLECTORS},
 }
 
 
 @dataclass(frozen=True)
-class MainSettings:
+class AgentMainSettings:
     """Who this node is and how often it is sampled."""
 
     interval_s: float = option(
@@ -58,7 +58,7 @@ class MainSettings:
 class AgentSettings:
     """Everything the configuration file can say."""
 
-    main: MainSettings = section(MainSettings, "Who this node is and how often it is sampled.")
+    main: AgentMainSettings = section(AgentMainSettings, "Who this node is and how often it is sampled.")
     collectors: CollectorsSettings = section(
         CollectorsSettings,
         "Which collectors run; those that are named, each with its options. Without this section a lean built-in set.",
@@ -75,10 +75,10 @@ class AgentSettings:
 
 
 @dataclass(frozen=True)
-class Configuration:
+class AgentConfiguration:
     """Checked settings with what follows from them; `source` names the file."""
 
-    loaded: Loaded[AgentSettings]
+    loaded: LoadedSettings[AgentSettings]
     sinks: List[SinkDescription]
     hostname: str
     cluster: str
@@ -97,19 +97,19 @@ class Configuration:
         return int(self.settings.main.interval_s)
 
     @property
-    def spool(self) -> Optional[Path]:
+    def spool_folder(self) -> Optional[Path]:
         """The spool folder; None if batches wait in memory only."""
         # systemd gives several folders separated by colons; the first one is ours
         folder = self.settings.main.spool_directory.split(":", 1)[0]
         return Path(folder) if folder else None
 
 
-def configure(options: CommandOptions, environment: Mapping[str, str]) -> Configuration:
+def load_configuration(options: AgentOptions, environment: Mapping[str, str]) -> AgentConfiguration:
     """The configuration that a command line asks for. Raises SettingsError."""
     path = Path(options.config) if options.config else None
-    document = read_document(path) if path else Document({}, [])
+    document = read_document(path) if path else ConfigDocument({}, [])
     source = str(path) if path else BUILT_IN
-    built_in = _built_in(document.content)
+    built_in = _built_in_sections(document.content)
     loaded = load(
         AgentSettings,
         {**built_in, **document.content},
@@ -130,7 +130,7 @@ def configure(options: CommandOptions, environment: Mapping[str, str]) -> Config
         source="command line" if options.url else source,
         base_directory=path.parent if path else None,
         environment=environment,
-        overrides={"jwt": _token(options), "ca_file": options.ca_file},
+        overrides={"jwt": _read_token(options), "ca_file": options.ca_file},
     )
     warnings = [*document.warnings, *loaded.warnings, *sinks.warnings]
     if loaded.value.receivers:
@@ -138,14 +138,14 @@ def configure(options: CommandOptions, environment: Mapping[str, str]) -> Config
     if loaded.value.router.interval_aggregates:
         warnings.append(f"{source}: router.interval_aggregates: not supported; the store aggregates")
     hostname = loaded.value.main.hostname or os.uname().nodename.split(".", 1)[0]
-    cluster = loaded.value.main.cluster or _cluster_of(sinks.sinks)
+    cluster = loaded.value.main.cluster or _cluster_from_url(sinks.sinks)
     check_metric_names(loaded.value.collectors, source)
-    return Configuration(
+    return AgentConfiguration(
         loaded, sinks.sinks, hostname, cluster or hostname, source, warnings, cluster_is_given=bool(cluster)
     )
 
 
-def _cluster_of(sinks: List[SinkDescription]) -> str:
+def _cluster_from_url(sinks: List[SinkDescription]) -> str:
     """The cluster that the address of a sink names, as configurations of cc-metric-collector do: `?cluster=NAME`."""
     for sink in sinks:
         if isinstance(sink.settings, HttpSettings):
@@ -155,7 +155,7 @@ def _cluster_of(sinks: List[SinkDescription]) -> str:
     return ""
 
 
-def _built_in(content: Mapping[str, Any]) -> Dict[str, Any]:
+def _built_in_sections(content: Mapping[str, Any]) -> Dict[str, Any]:
     """The sections that a configuration lacks.
 
     The built-in rules of the router are made for the built-in collectors: a file that names its own collectors and no
@@ -167,7 +167,7 @@ def _built_in(content: Mapping[str, Any]) -> Dict[str, Any]:
     return {key: section for key, section in sections.items() if key not in content}
 
 
-def _token(options: CommandOptions) -> Optional[str]:
+def _read_token(options: AgentOptions) -> Optional[str]:
     if options.token is not None and options.token_file is not None:
         raise SettingsError("token", "command line: --token and --token-file are both given; keep one")
     if options.token_file is None:

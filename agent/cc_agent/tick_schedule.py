@@ -8,18 +8,18 @@ import math
 SEND_SPREAD = 0.4
 """Nodes spread their sending over this part of the interval, so that the server is not hit by all at once."""
 
-LATE_FRACTION = 0.5
+MAX_LATENESS_FRACTION = 0.5
 """A tick that is missed by more than this part of the interval is left out."""
 
 
 def next_tick(now_s: float, interval_s: int) -> int:
-    """The first multiple of the interval after `now_s`, in seconds since the epoch."""
+    """The first multiple of the interval after `unix_now_s`, in seconds since the epoch."""
     return (math.floor(now_s / interval_s) + 1) * interval_s
 
 
-def too_late(now_s: float, tick_s: int, interval_s: int) -> bool:
+def is_too_late(now_s: float, tick_s: int, interval_s: int) -> bool:
     """Whether it is too late to sample for this tick; the next one will be on time, nothing is caught up."""
-    return now_s - tick_s > LATE_FRACTION * interval_s
+    return now_s - tick_s > MAX_LATENESS_FRACTION * interval_s
 
 
 def clock_was_set_back(now_s: float, tick_s: int, interval_s: int) -> bool:

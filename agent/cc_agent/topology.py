@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Dict, Hashable, List, Mapping, NamedTuple, Optional, Set, Tuple
 
-from cc_agent.errors import TopologyError
+from cc_agent.errors import CpuTopologyError
 
 CPU_FOLDER = "sys/devices/system/cpu"
 NODE_FOLDER = "sys/devices/system/node"
@@ -33,7 +33,7 @@ class MemoryDomain(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Topology:
+class CpuTopology:
     """Which hardware threads are online, and how they are grouped."""
 
     hwthreads: Tuple[int, ...]
@@ -54,7 +54,7 @@ class Topology:
         return max(counts)
 
 
-def read_topology(root: Path = Path("/")) -> Topology:
+def read_topology(root: Path = Path("/")) -> CpuTopology:
     """The topology of the hardware threads that are online. Raises TopologyError."""
     cpus = online_cpus(root)
     sockets: Dict[int, int] = {}
@@ -62,16 +62,16 @@ def read_topology(root: Path = Path("/")) -> Topology:
     cores: Dict[int, Tuple[int, int, int]] = {}
     for cpu in cpus:
         folder = root / CPU_FOLDER / f"cpu{cpu}" / "topology"
-        socket = _number(folder / "physical_package_id", 0)
-        die = _number(folder / "die_id", 0)
+        socket = _read_number(folder / "physical_package_id", 0)
+        die = _read_number(folder / "die_id", 0)
         sockets[cpu] = socket
         dies[cpu] = (socket, die)
         cores[cpu] = (socket, die, _core_key(folder, cpu))
-    return Topology(
+    return CpuTopology(
         hwthreads=cpus,
-        cores=_grouped(cores),
-        dies=_grouped(dies),
-        sockets=_grouped(dict(sorted(sockets.items(), key=lambda item: (item[1], item[0])))),
+        cores=_group_by_key(cores),
+        dies=_group_by_key(dies),
+        sockets=_group_by_key(dict(sorted(sockets.items(), key=lambda item: (item[1], item[0])))),
         memory_domains=tuple(domain.hwthreads for domain in memory_domains(root) if domain.hwthreads) or (cpus,),
     )
 
@@ -79,25 +79,25 @@ def read_topology(root: Path = Path("/")) -> Topology:
 def _core_key(folder: Path, cpu: int) -> int:
     """The lowest hardware thread of the core. Sibling lists are right even where core_id is not, as in some guests."""
     for name in ("core_cpus_list", "thread_siblings_list"):
-        text = _text(folder / name)
+        text = _read_text(folder / name)
         if text:
             return parse_cpu_list(text)[0]
-    return _number(folder / "core_id", cpu)
+    return _read_number(folder / "core_id", cpu)
 
 
 def online_cpus(root: Path = Path("/")) -> Tuple[int, ...]:
     """The numbers of the hardware threads that are online, ascending. Raises TopologyError."""
     folder = root / CPU_FOLDER
-    text = _text(folder / "online")
+    text = _read_text(folder / "online")
     if text:
         return parse_cpu_list(text)
     try:
         matches = [_CPU_NAME.fullmatch(entry.name) for entry in folder.iterdir()]
     except OSError as error:
-        raise TopologyError(f"{folder} cannot be read: {error.strerror}; is /sys mounted?") from error
+        raise CpuTopologyError(f"{folder} cannot be read: {error.strerror}; is /sys mounted?") from error
     cpus = tuple(sorted(int(match.group(1)) for match in matches if match))
     if not cpus:
-        raise TopologyError(f"{folder} lists no processor")
+        raise CpuTopologyError(f"{folder} lists no processor")
     return cpus
 
 
@@ -113,7 +113,7 @@ def memory_domains(root: Path = Path("/")) -> List[MemoryDomain]:
     online = frozenset(online_cpus(root))
     domains = []
     for number in sorted(int(match.group(1)) for match in matches if match):
-        text = _text(root / NODE_FOLDER / f"node{number}" / "cpulist")
+        text = _read_text(root / NODE_FOLDER / f"node{number}" / "cpulist")
         domains.append(MemoryDomain(number, tuple(cpu for cpu in parse_cpu_list(text) if cpu in online)))
     return sorted(domains, key=lambda domain: (not domain.hwthreads, domain.number))
 
@@ -128,14 +128,14 @@ def parse_cpu_list(text: str) -> Tuple[int, ...]:
         try:
             low, high = int(first), int(last if dash else first)
         except ValueError:
-            raise TopologyError(f"{text.strip()[:80]!r} is not a list of processors") from None
+            raise CpuTopologyError(f"{text.strip()[:80]!r} is not a list of processors") from None
         if not 0 <= low <= high < _MAX_CPUS:
-            raise TopologyError(f"{part!r} is not a range of processors")
+            raise CpuTopologyError(f"{part!r} is not a range of processors")
         numbers.update(range(low, high + 1))
     return tuple(sorted(numbers))
 
 
-def _grouped(keys: Mapping[int, Hashable]) -> Groups:
+def _group_by_key(keys: Mapping[int, Hashable]) -> Groups:
     """Hardware threads with equal keys together, groups in the order in which their first one comes."""
     groups: Dict[Hashable, List[int]] = {}
     for cpu, key in keys.items():
@@ -143,16 +143,16 @@ def _grouped(keys: Mapping[int, Hashable]) -> Groups:
     return tuple(tuple(cpus) for cpus in groups.values())
 
 
-def _text(path: Path) -> str:
+def _read_text(path: Path) -> str:
     try:
         return path.read_text(encoding="ascii").strip()
     except OSError:
         return ""
 
 
-def _number(path: Path, default: int) -> int:
+def _read_number(path: Path, default: int) -> int:
     """The number in a file; the default where it is missing or negative, which means unknown."""
-    text: Optional[str] = _text(path)
+    text: Optional[str] = _read_text(path)
     try:
         number = int(text or default)
     except ValueError:

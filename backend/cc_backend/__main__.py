@@ -56,9 +56,9 @@ def _failed(error: Exception) -> int:
 
 def _flushed(status: int) -> int:
     """The exit status once all output is out; what cannot be written is told here and not by the interpreter."""
-    from cc_common.output import flush_output  # noqa: PLC0415 - nothing is loaded before `main` can tell what fails
+    from cc_common.output import flush_stdout  # noqa: PLC0415 - nothing is loaded before `main` can tell what fails
 
-    error = flush_output()
+    error = flush_stdout()
     return status if error is None or status else _failed(error)
 
 

@@ -13,8 +13,8 @@ from werkzeug.wrappers import Request
 
 from cc_backend import web
 from cc_backend.api.blueprint import blueprint as api_blueprint
-from cc_backend.api.routes import write_rules
-from cc_backend.api.write import take_batch
+from cc_backend.api.routes import write_routes
+from cc_backend.api.write import store_batch
 from cc_backend.archive.file_archive import FileArchive
 from cc_backend.auth.known_browsers import KnownBrowsers
 from cc_backend.auth.permissions import Permission
@@ -22,44 +22,44 @@ from cc_backend.auth.sessions import Sessions
 from cc_backend.auth.token_keys import TokenKeys
 from cc_backend.auth.tokens import Tokens
 from cc_backend.auth.users import Users
-from cc_backend.clusters import ClusterFiles, Clusters, HeldHosts
+from cc_backend.clusters import ClusterFiles, ClusterRegistry, HostsInUse
 from cc_backend.db.database import Database, FaultKind, open_database
-from cc_backend.db.database_file import reason_against
-from cc_backend.db.database_watch import DatabaseWatch, Succession
+from cc_backend.db.database_file import replacement_rejection
+from cc_backend.db.database_watch import DatabaseReplacement, DatabaseWatch
 from cc_backend.errors import Unavailable
 from cc_backend.http import guard
 from cc_backend.http.direct_write import DirectWrite
-from cc_backend.http.fallback import cross_origin_fields
-from cc_backend.httpserver.headers import COMMON, finish_response
+from cc_backend.http.fallback import cross_origin_headers
+from cc_backend.httpserver.headers import COMMON_HEADERS, finish_response
 from cc_backend.httpserver.server import Application
 from cc_backend.httpserver.workers import Lane
-from cc_backend.jobdata.external_store import ExternalStore, places_of
+from cc_backend.jobdata.external_store import ExternalStore, parse_endpoints
 from cc_backend.jobdata.judge import Judge
 from cc_backend.jobdata.samples import MetricData
 from cc_backend.jobdata.store_router import StoreRouter
-from cc_backend.jobdata.store_tables import tables
+from cc_backend.jobdata.store_tables import build_tables
 from cc_backend.jobs.cluster_generations import ClusterGenerations
-from cc_backend.jobs.job_queries import JobSearch
+from cc_backend.jobs.job_queries import JobQueries
 from cc_backend.jobs.judgements import Judgements
 from cc_backend.jobs.lifecycle import JobLifecycle
 from cc_backend.jobs.node_states import NodeStates
 from cc_backend.metricstore import IngestResult
-from cc_backend.migrations import VERSION, installation_of, migrate
-from cc_backend.runtime.health import HealthMonitor, Part
+from cc_backend.migrations import LATEST_VERSION, installation_id, migrate
+from cc_backend.runtime.health import HealthCheck, HealthMonitor
 from cc_backend.runtime.trusted_clock import TrustedClock, boot_time_s
 from cc_backend.services import EXTENSION, Services
-from cc_backend.settings import BackendSettings, MainSettings
-from cc_backend.startup.data_locks import lock_data, remember_database
+from cc_backend.settings import BackendMainSettings, BackendSettings
+from cc_backend.startup.data_locks import lock_data, record_database_file
 from cc_backend.startup.store_opening import open_store
-from cc_backend.telemetry.request_metrics import activity_of
+from cc_backend.telemetry.request_metrics import request_metrics_of
 
 # Pages load nothing from elsewhere and hold neither script nor style of their own.
 CONTENT_SECURITY_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; "
     "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
-HEADERS = {
-    **COMMON,
+SECURITY_HEADERS = {
+    **COMMON_HEADERS,
     "Content-Security-Policy": CONTENT_SECURITY_POLICY,
     "X-Frame-Options": "DENY",
     "Referrer-Policy": "same-origin",
@@ -67,8 +67,8 @@ HEADERS = {
     "Cross-Origin-Opener-Policy": "same-origin",
 }
 HSTS_S = 365 * 24 * 3600
-HEADERS_OVER_HTTPS = {**HEADERS, "Strict-Transport-Security": f"max-age={HSTS_S}"}
-_FULL_CACHES = 4
+HTTPS_SECURITY_HEADERS = {**SECURITY_HEADERS, "Strict-Transport-Security": f"max-age={HSTS_S}"}
+_MAX_FULL_CACHES = 4
 
 logger = logging.getLogger(__name__)
 
@@ -77,7 +77,7 @@ def create_app(
     settings: BackendSettings,
     *,
     clock: Callable[[], float] = time.time,
-    steady_clock: Callable[[], float] = boot_time_s,
+    monotonic_clock: Callable[[], float] = boot_time_s,
     hasher: PasswordHasher | None = None,
 ) -> Flask:
     """The web application with its services under `app.extensions["cockpit"]`; no background work runs yet.
@@ -91,20 +91,20 @@ def create_app(
     app = Flask("cc_backend", static_folder=None, template_folder=None)
     app.url_map.merge_slashes = False  # a redirect to the other spelling would lose the body of a POST
     app.config["MAX_CONTENT_LENGTH"] = max(settings.main.max_batch_bytes, settings.main.max_json_bytes)
-    services = create_services(settings, clock, steady_clock, hasher)
+    services = create_services(settings, clock, monotonic_clock, hasher)
     app.extensions[EXTENSION] = services
-    app.after_request(add_headers)
+    app.after_request(add_security_headers)
     app.register_blueprint(api_blueprint())
-    app.register_blueprint(web.blueprint())
-    guard.install(app, services)
-    guard.check_every_route(app)
-    app.wsgi_app = direct_write(app, services)  # type: ignore[method-assign]
+    app.register_blueprint(web.make_blueprint())
+    guard.install_guard(app, services)
+    guard.require_declared_permissions(app)
+    app.wsgi_app = wrap_direct_write(app, services)  # type: ignore[method-assign]
     return app
 
 
-def to_serve(app: Flask, settings: BackendSettings) -> Application:
+def server_application(app: Flask, settings: BackendSettings) -> Application:
     """The application as the HTTP server wants it: who may send which body, and what waits for what."""
-    writes = write_rules()
+    writes = write_routes()
 
     def lane(path: str) -> Lane:
         if path in ("/healthz", "/metrics"):
@@ -119,15 +119,15 @@ def to_serve(app: Flask, settings: BackendSettings) -> Application:
         lambda environ: guard.may_send_body(app, environ),
         body_limit,
         lane,
-        lambda environ: guard.address_of(app, environ),
-        guard.COOKIE,
+        lambda environ: guard.client_address_of(app, environ),
+        guard.SESSION_COOKIE,
     )
 
 
 def create_services(
     settings: BackendSettings,
     clock: Callable[[], float] = time.time,
-    steady_clock: Callable[[], float] = boot_time_s,
+    monotonic_clock: Callable[[], float] = boot_time_s,
     hasher: PasswordHasher | None = None,
 ) -> Services:
     """The parts, opened and connected; `Services.close` closes them."""
@@ -145,11 +145,11 @@ def create_services(
         return int(clock())
 
     migrate(database, now_s=now_s())
-    remember_database(lock_files[0], database.path)
+    record_database_file(lock_files[0], database.path)
     generations = ClusterGenerations(database)
-    with spite_of_damage(database, "new jobs are not told which cluster configuration they start with"):
+    with tolerate_damage(database, "new jobs are not told which cluster configuration they start with"):
         numbers = generations.record(clusters, now_s=int(clock()))
-        clusters.take_over(Clusters(dict(clusters.items()), generations=numbers, earlier=generations))
+        clusters.replace_with(ClusterRegistry(dict(clusters.items()), generations=numbers, earlier=generations))
     users = Users(database, hasher=hasher)
     keys = settings.auth.jwts
     tokens = Tokens(
@@ -157,36 +157,36 @@ def create_services(
         TokenKeys.from_base64(private=keys.private_key, public=keys.public_key),
         validate_user=keys.validate_user,
     )
-    metrics, nodes = tables(clusters)
-    with spite_of_damage(database, "of running jobs, samples of what has left cluster.json are not taken"):
-        held = generations.held()
-        warn_of_held(clusters, held)
-        metrics, nodes = tables(clusters, held)
+    metrics, nodes = build_tables(clusters)
+    with tolerate_damage(database, "of running jobs, samples of what has left cluster.json are not taken"):
+        held = generations.hosts_in_use()
+        warn_of_unconfigured_in_use(clusters, held)
+        metrics, nodes = build_tables(clusters, held)
     store = open_store(settings.metric_store, metrics, int(clock()), nodes=nodes, background=True)
-    search = JobSearch(database, clusters)
-    with spite_of_damage(database, "folders of the job archive that are gone are not noticed"):
-        archive.folders.expect(search.archived_clusters(), search.has_archived)
+    search = JobQueries(database, clusters)
+    with tolerate_damage(database, "folders of the job archive that are gone are not noticed"):
+        archive.folders.expect_clusters(search.archived_clusters(), search.has_archived)
 
     def with_other_file() -> None:
-        remember_database(lock_files[0], database.path)
-        after_succession(generations, clusters, cluster_files, now_s)
+        record_database_file(lock_files[0], database.path)
+        reload_after_replacement(generations, clusters, cluster_files, now_s)
 
-    watch = DatabaseWatch(database, succession=succession(database, with_other_file))
-    stores = StoreRouter(store, [ExternalStore(place) for place in places_of(settings.metric_store_external)])
+    watch = DatabaseWatch(database, replacement=database_replacement(database, with_other_file))
+    stores = StoreRouter(store, [ExternalStore(place) for place in parse_endpoints(settings.metric_store_external)])
     metricdata = MetricData(stores, archive, clusters)
     return Services(
         settings=settings,
         database=database,
         clusters=clusters,
         cluster_files=cluster_files,
-        generations=generations,
+        cluster_generations=generations,
         store=store,
-        stores=stores,
+        store_router=stores,
         archive=archive,
-        jobs=JobLifecycle(database, clusters),
-        search=search,
-        nodes=NodeStates(database, clusters),
-        metricdata=metricdata,
+        job_lifecycle=JobLifecycle(database, clusters),
+        job_queries=search,
+        node_states=NodeStates(database, clusters),
+        metric_data=metricdata,
         judge=Judge(
             judgements=Judgements(database),
             metricdata=metricdata,
@@ -198,24 +198,24 @@ def create_services(
         users=users,
         tokens=tokens,
         sessions=Sessions(database, max_age_s=settings.main.session_max_age_s, idle_s=settings.main.session_idle_s),
-        browsers=KnownBrowsers(database),
+        known_browsers=KnownBrowsers(database),
         database_watch=watch,
         health=HealthMonitor(
             (
-                Part("the metric store", store.check_disk, store.faults),
-                Part("the database", watch.look, database.faults),
-                Part("the job archive", archive.look, archive.faults),
+                HealthCheck("the metric store", store.check_disk, store.faults),
+                HealthCheck("the database", watch.poll, database.faults),
+                HealthCheck("the job archive", archive.poll, archive.faults),
             )
         ),
         lock_files=lock_files,
         clock=clock,
-        trusted_clock=TrustedClock(clock, steady=steady_clock, last_known_s=store.last_alive_s),
-        held_tables=None if (metrics, nodes) == tables(clusters) else (metrics, nodes),
+        trusted_clock=TrustedClock(clock, monotonic=monotonic_clock, last_known_s=store.last_heartbeat_s),
+        tables_in_use=None if (metrics, nodes) == build_tables(clusters) else (metrics, nodes),
     )
 
 
 @contextmanager
-def spite_of_damage(database: Database, consequence: str) -> Iterator[None]:
+def tolerate_damage(database: Database, consequence: str) -> Iterator[None]:
     """Lets the start go on where a page of the database is damaged, and logs what follows from that.
 
     The health check tells of the damage. Until a backup is restored samples are taken, and what can be read is shown.
@@ -228,36 +228,36 @@ def spite_of_damage(database: Database, consequence: str) -> Iterator[None]:
         logger.error("the database is damaged: %s until a backup is restored", consequence)  # noqa: TRY400 - told already
 
 
-def succession(database: Database, then: Callable[[], None]) -> Succession:
+def database_replacement(database: Database, then: Callable[[], None]) -> DatabaseReplacement:
     """With which files the server goes on where its database was: those of the same installation, with the same tables.
 
     Generations of cluster configurations have other numbers there.
     """
     installation = ""
-    with spite_of_damage(database, "no backup that is put in its place is used without a restart"):
-        installation = installation_of(database)
-    return Succession(partial(reason_against, installation=installation, version=VERSION), then)
+    with tolerate_damage(database, "no backup that is put in its place is used without a restart"):
+        installation = installation_id(database)
+    return DatabaseReplacement(partial(replacement_rejection, installation=installation, version=LATEST_VERSION), then)
 
 
-def after_succession(
-    generations: ClusterGenerations, clusters: Clusters, cluster_files: ClusterFiles, now_s: Callable[[], int]
+def reload_after_replacement(
+    generations: ClusterGenerations, clusters: ClusterRegistry, cluster_files: ClusterFiles, now_s: Callable[[], int]
 ) -> None:
     """Take from the new file what is held of the old one; the rest comes when the cluster.json files are looked at."""
     generations.load.cache_clear()
-    cluster_files.forget()
+    cluster_files.mark_changed()
     try:
         numbers = generations.record(clusters, now_s=now_s())
     except Unavailable as error:
         logger.warning("cluster configuration not recorded yet: %s", error)
         numbers = {}
-    clusters.take_over(Clusters(dict(clusters.items()), generations=numbers, earlier=generations))
+    clusters.replace_with(ClusterRegistry(dict(clusters.items()), generations=numbers, earlier=generations))
 
 
-def warn_of_held(clusters: Clusters, held: Iterable[HeldHosts]) -> None:
+def warn_of_unconfigured_in_use(clusters: ClusterRegistry, held: Iterable[HostsInUse]) -> None:
     """Log which clusters and subclusters have unfinished jobs and are no longer configured."""
     for group in held:
         if group.cluster not in clusters or group.sub_cluster not in clusters[group.cluster].sub_clusters:
-            known = clusters.as_started(group.cluster, group.sub_cluster, group.generation) is not None
+            known = clusters.sub_cluster_as_started(group.cluster, group.sub_cluster, group.generation) is not None
             logger.warning(
                 "cluster configuration: cluster %r has no subcluster %r, where jobs run or wait to be archived; %s",
                 group.cluster,
@@ -266,13 +266,13 @@ def warn_of_held(clusters: Clusters, held: Iterable[HeldHosts]) -> None:
             )
 
 
-def connection_cache_mb(main: MainSettings) -> int:
+def connection_cache_mb(main: BackendMainSettings) -> int:
     """The page cache of one connection: there is one per thread, and all have as much as four of full size."""
     cache_mb = main.db_config.cache_size_mb
-    return max(1, min(cache_mb, _FULL_CACHES * cache_mb // main.threads))
+    return max(1, min(cache_mb, _MAX_FULL_CACHES * cache_mb // main.threads))
 
 
-def open_clusters(files: ClusterFiles) -> Clusters:
+def open_clusters(files: ClusterFiles) -> ClusterRegistry:
     """The clusters that the archive describes; what is odd about them is logged."""
     clusters, warnings = files.read()
     for warning in warnings:
@@ -282,19 +282,21 @@ def open_clusters(files: ClusterFiles) -> Clusters:
     return clusters
 
 
-def add_headers(response: Response) -> Response:
+def add_security_headers(response: Response) -> Response:
     """Every answer carries the headers that keep browsers from doing more than the pages need."""
-    return finish_response(response, HEADERS_OVER_HTTPS if guard.is_https() else HEADERS)
+    return finish_response(response, HTTPS_SECURITY_HEADERS if guard.is_https() else SECURITY_HEADERS)
 
 
-def direct_write(app: Flask, services: Services) -> DirectWrite:
+def wrap_direct_write(app: Flask, services: Services) -> DirectWrite:
     """The application behind its write routes."""
 
     def take(incoming: Request) -> IngestResult:
-        return take_batch(services, incoming, guard.token_caller(app, incoming, Permission.METRICS_WRITE))
+        return store_batch(
+            services, incoming, guard.authenticate_token_request(app, incoming, Permission.METRICS_WRITE)
+        )
 
     def fields(incoming: Request) -> Mapping[str, str]:
-        always = HEADERS_OVER_HTTPS if guard.is_https_to(app, incoming) else HEADERS
-        return {**always, **cross_origin_fields(incoming.path)}
+        always = HTTPS_SECURITY_HEADERS if guard.is_https_request(app, incoming) else SECURITY_HEADERS
+        return {**always, **cross_origin_headers(incoming.path)}
 
-    return DirectWrite(app.wsgi_app, write_rules(), take, fields, activity_of(app))
+    return DirectWrite(app.wsgi_app, write_routes(), take, fields, request_metrics_of(app))

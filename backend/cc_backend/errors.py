@@ -25,15 +25,15 @@ class BackendError(CockpitError):
     """Root of the backend's errors; `shown` is the text for whoever asked, `code` is for programs."""
 
     status: ClassVar[int] = 500
-    general_code: ClassVar[ErrorCode] = ErrorCode.INTERNAL_ERROR
+    default_code: ClassVar[ErrorCode] = ErrorCode.INTERNAL_ERROR
 
     def __init__(self, message: str, *, code: ErrorCode | None = None, retry_after_s: int | None = None) -> None:
         super().__init__(message)
-        self.code = code or self.general_code
+        self.code = code or self.default_code
         self.retry_after_s = retry_after_s
 
     @property
-    def shown(self) -> str:
+    def public_message(self) -> str:
         """The text for whoever asked: it names nothing of the server's inside, such as a path."""
         return str(self)
 
@@ -42,56 +42,56 @@ class InvalidInput(BackendError):
     """The request says something that cannot be; the text names the field."""
 
     status = 400
-    general_code = ErrorCode.INVALID_INPUT
+    default_code = ErrorCode.INVALID_INPUT
 
 
 class NotAuthenticated(BackendError):
     """Nobody known is asking, or their role does not fit this class of routes."""
 
     status = 401
-    general_code = ErrorCode.NOT_AUTHENTICATED
+    default_code = ErrorCode.NOT_AUTHENTICATED
 
 
 class NotAllowed(BackendError):
     """The caller is known and may not do this."""
 
     status = 403
-    general_code = ErrorCode.NOT_ALLOWED
+    default_code = ErrorCode.NOT_ALLOWED
 
 
 class NotFound(BackendError):
     """There is no such thing, or the caller may not know of it."""
 
     status = 404
-    general_code = ErrorCode.NOT_FOUND
+    default_code = ErrorCode.NOT_FOUND
 
 
 class TooLarge(BackendError):
     """A body, a batch or an answer is over its limit; the text names the limit."""
 
     status = 413
-    general_code = ErrorCode.TOO_LARGE
+    default_code = ErrorCode.TOO_LARGE
 
 
 class Conflict(BackendError):
     """The thing is there already, or no longer in the state the request needs."""
 
     status = 422
-    general_code = ErrorCode.CONFLICT
+    default_code = ErrorCode.CONFLICT
 
 
-class TooMany(BackendError):
+class TooManyRequests(BackendError):
     """Too many tries; `retry_after_s` says when to come back."""
 
     status = 429
-    general_code = ErrorCode.TOO_MANY_TRIES
+    default_code = ErrorCode.TOO_MANY_TRIES
 
 
 class Unavailable(BackendError):
     """A part is away or full; what was sent must be sent again."""
 
     status = 503
-    general_code = ErrorCode.UNAVAILABLE
+    default_code = ErrorCode.UNAVAILABLE
 
 
 class ArchiveError(BackendError):
@@ -100,19 +100,19 @@ class ArchiveError(BackendError):
     `subject` is what `shown` names instead, such as a job.
     """
 
-    general_code = ErrorCode.ARCHIVE_DAMAGED
+    default_code = ErrorCode.ARCHIVE_DAMAGED
     subject = "a part of the job archive"
 
     @property
-    def shown(self) -> str:
+    def public_message(self) -> str:
         """What is missing or damaged, without its path."""
         return f"{self.subject} is missing or damaged; the server's log names the file"
 
 
-class ArchiveAway(Unavailable, ArchiveError):
+class ArchiveUnavailable(Unavailable, ArchiveError):
     """The job archive, or a folder of it in which there are jobs, was moved away or unmounted."""
 
     @property
-    def shown(self) -> str:
+    def public_message(self) -> str:
         """The whole text: it names no path."""
         return str(self)

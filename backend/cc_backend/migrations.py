@@ -35,7 +35,7 @@ class Installation(peewee.Model):
         table_name = "installation"
 
 
-def installation_of(database: Database) -> str:
+def installation_id(database: Database) -> str:
     """The name of the installation that a database belongs to, made by chance when it was created or upgraded."""
     return str(Installation.select(Installation.id).scalar(database) or "")
 
@@ -67,7 +67,7 @@ def _create_schema(database: Database) -> None:
         peewee.SchemaManager(model, database).create_all(safe=False)
 
 
-def _remember_cluster_configurations(database: Database) -> None:
+def _add_cluster_configurations(database: Database) -> None:
     """Jobs name the cluster configuration with which they started; that of jobs from before is unknown."""
     peewee.SchemaManager(job_tables.ClusterConfigRow, database).create_all(safe=True)
     _add_column(database, "job", "cluster_config", "INTEGER NOT NULL DEFAULT 0")
@@ -80,7 +80,7 @@ def _add_account_states(database: Database) -> None:
     _add_column(database, "user", "disabled_s", "INTEGER")
 
 
-def _note_when_nodes_were_seen(database: Database) -> None:
+def _add_node_seen_time(database: Database) -> None:
     """Reports that say nothing new of a node leave no row."""
     _add_column(database, "node", "seen_s", "INTEGER NOT NULL DEFAULT 0")
     execute: Any = database.execute_sql
@@ -94,7 +94,7 @@ def _add_column(database: Database, table: str, column: str, definition: str) ->
         execute(f'ALTER TABLE "{table}" ADD COLUMN "{column}" {definition}')
 
 
-def _keep_judgements(database: Database) -> None:
+def _add_judgements(database: Database) -> None:
     """The judgement of a job is kept with it; jobs that are there already are judged by and by."""
     for name, definition in job_tables.JUDGEMENT_COLUMNS.items():
         _add_column(database, "job", name, definition)
@@ -102,21 +102,21 @@ def _keep_judgements(database: Database) -> None:
         database.first_row(statement)
 
 
-def _name_installation(database: Database) -> None:
+def _add_installation_id(database: Database) -> None:
     """A running server goes on with a restored backup, and never with a database from elsewhere."""
     peewee.SchemaManager(Installation, database).create_table(safe=True)
-    if not installation_of(database):
+    if not installation_id(database):
         Installation.insert(id=secrets.token_hex(16)).execute(database)
 
 
 _UPGRADES: tuple[Callable[[Database], None], ...] = (
     _create_schema,
-    _remember_cluster_configurations,
+    _add_cluster_configurations,
     _add_account_states,
-    _note_when_nodes_were_seen,
-    _keep_judgements,
-    _name_installation,
+    _add_node_seen_time,
+    _add_judgements,
+    _add_installation_id,
 )
 
-VERSION = len(_UPGRADES)
+LATEST_VERSION = len(_UPGRADES)
 """The version of the schema that this program has."""

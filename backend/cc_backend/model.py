@@ -75,10 +75,10 @@ class Level(StrEnum):
     @property
     def order(self) -> int:
         """Place in the order worst first, from 0."""
-        return _LEVEL_ORDER[self]
+        return _LEVEL_RANK[self]
 
 
-_LEVEL_ORDER = {level: place for place, level in enumerate(Level)}
+_LEVEL_RANK = {level: place for place, level in enumerate(Level)}
 
 # A stop must carry one of the others.
 NON_TERMINAL_STATES = frozenset({JobState.PENDING, JobState.RUNNING, JobState.SUSPENDED})
@@ -94,7 +94,7 @@ class MonitoringStatus:
 
 
 @dataclass(frozen=True, slots=True)
-class Unit:
+class MetricUnit:
     """A unit as the wire writes it: `base` such as B/s, `prefix` such as G or empty."""
 
     base: str
@@ -137,68 +137,73 @@ class Statistic:
 class MetricStatistic:
     """The job-level statistic of a metric: mean per node, least and highest over nodes."""
 
-    unit: Unit
+    unit: MetricUnit
     min: float
     avg: float
     max: float
 
 
-class Why(StrEnum):
+class GapReason(StrEnum):
     """Why there are no samples; the values are the wire's."""
 
-    UNREACHABLE = "store_unreachable"
-    NOT_CONFIGURED = "metric_not_configured"
-    NOT_HERE = "metric_not_on_subcluster"
-    NO_HARDWARE = "job_has_no_such_hardware"
-    JOB_TOO_SHORT = "job_shorter_than_timestep"
-    TOO_EARLY = "first_samples_on_their_way"
-    TOO_OLD = "older_than_kept"
-    RESTORING = "store_restoring"
+    STORE_UNREACHABLE = "store_unreachable"
+    METRIC_NOT_CONFIGURED = "metric_not_configured"
+    METRIC_NOT_ON_SUBCLUSTER = "metric_not_on_subcluster"
+    JOB_HAS_NO_SUCH_HARDWARE = "job_has_no_such_hardware"
+    JOB_SHORTER_THAN_TIMESTEP = "job_shorter_than_timestep"
+    FIRST_SAMPLES_PENDING = "first_samples_on_their_way"
+    OLDER_THAN_RETENTION = "older_than_kept"
+    STORE_RESTORING = "store_restoring"
     STORE_DOWN = "store_did_not_run"
-    HOST_NEVER = "host_never_seen"
+    HOST_NEVER_SEEN = "host_never_seen"
     HOST_SILENT = "host_silent"
-    METRIC_NOWHERE = "metric_never_seen"
-    METRIC_NEVER = "metric_never_seen_on_host"
-    METRIC_SILENT = "metric_silent_on_host"
+    METRIC_NEVER_SEEN = "metric_never_seen"
+    METRIC_NEVER_SEEN_ON_HOST = "metric_never_seen_on_host"
+    METRIC_SILENT_ON_HOST = "metric_silent_on_host"
     UNKNOWN = "unknown"
 
     @property
-    def of_host(self) -> bool:
+    def is_host_wide(self) -> bool:
         """Whether the host as a whole is the cause: then it is so for all its metrics."""
-        return self in (Why.HOST_NEVER, Why.HOST_SILENT)
+        return self in (GapReason.HOST_NEVER_SEEN, GapReason.HOST_SILENT)
 
     @property
-    def of_store(self) -> bool:
+    def is_store_wide(self) -> bool:
         """Whether the cause lies with the store: then it is so for all hosts and metrics."""
-        return self in (Why.UNREACHABLE, Why.TOO_OLD, Why.RESTORING, Why.STORE_DOWN)
+        return self in (
+            GapReason.STORE_UNREACHABLE,
+            GapReason.OLDER_THAN_RETENTION,
+            GapReason.STORE_RESTORING,
+            GapReason.STORE_DOWN,
+        )
 
 
 @dataclass(frozen=True, slots=True)
-class Absence:
+class DataGap:
     """One stretch of time [from_s, to_s) without samples, and why; no hosts means that it is so for all.
 
-    `last_s` is the newest sample from before the stretch, where that is known and the stretch begins with what was
+    `last_sample_s` is the newest sample from before the stretch, where that is known and the stretch begins with what was
     looked at; `ongoing` says that nothing has come since.
     """
 
-    why: Why
+    reason: GapReason
     hosts: tuple[str, ...] = ()
     from_s: int = 0
     to_s: int = 0
-    last_s: int | None = None
-    ongoing: bool = False
+    last_sample_s: int | None = None
+    is_ongoing: bool = False
 
 
-FIRST_START_S = 946_684_800
+MIN_START_S = 946_684_800
 """2000-01-01 UTC: no job of today began before; a start of 0 or 1 is a clock or a field that was not set."""
 
 OVERDUE_GRACE_S = 3600
 """Schedulers let a job end for a while after its time limit (kill wait, over-time limit, epilog)."""
 
-MAX_RUN_WITHOUT_LIMIT_S = 366 * 86_400
+MAX_UNLIMITED_RUN_S = 366 * 86_400
 """A job without a time limit that runs for over a year is more likely one whose end nobody reported."""
 
-_NEEDED_COLUMNS = frozenset({"job_id", "cluster", "sub_cluster", "start_time", "duration", "state", "resources"})
+_REQUIRED_COLUMNS = frozenset({"job_id", "cluster", "sub_cluster", "start_time", "duration", "state", "resources"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,7 +219,7 @@ class Finding:
     level: Level
     metric: str = ""
     hosts: tuple[str, ...] = ()
-    nodes: int = 0
+    node_count: int = 0
     since_s: int | None = None
     core_hours: float = 0.0
     gpu_hours: float = 0.0
@@ -233,7 +238,7 @@ class Judgement:
     finding: Finding | None = None
     more: int = 0
     judged_s: int = 0
-    rules: int = 0
+    rules_version: int = 0
 
 
 @dataclass(slots=True)
@@ -266,26 +271,26 @@ class Job:
     energy: float = 0.0
     energy_footprint: Mapping[str, float] | None = None
     statistics: Mapping[str, MetricStatistic] | None = None
-    absences: Mapping[str, tuple[Absence, ...]] | None = None
+    gaps: Mapping[str, tuple[DataGap, ...]] | None = None
     judgement: Judgement | None = None
     cluster_config: int = 0
     """Number of the cluster configuration with which it started; 0 is unknown."""
     id: int = 0
-    damaged: tuple[str, ...] = ()
+    damaged_columns: tuple[str, ...] = ()
     """Columns of its row in the database that could not be read; they have their zero value here."""
 
     @property
-    def unusable(self) -> bool:
+    def is_unusable(self) -> bool:
         """Whether the damage leaves open which job this is, or which samples are its own."""
-        return not _NEEDED_COLUMNS.isdisjoint(self.damaged)
+        return not _REQUIRED_COLUMNS.isdisjoint(self.damaged_columns)
 
     @property
-    def overdue(self) -> bool:
+    def is_overdue(self) -> bool:
         """Whether it runs longer than it can: its time limit and a grace, or for over a year without a limit."""
-        if self.state is not JobState.RUNNING or "start_time" in self.damaged:
+        if self.state is not JobState.RUNNING or "start_time" in self.damaged_columns:
             return False
-        longest_s = self.walltime + OVERDUE_GRACE_S if self.walltime else MAX_RUN_WITHOUT_LIMIT_S
-        return self.duration > longest_s or self.start_time < FIRST_START_S
+        longest_s = self.walltime + OVERDUE_GRACE_S if self.walltime else MAX_UNLIMITED_RUN_S
+        return self.duration > longest_s or self.start_time < MIN_START_S
 
     @property
     def stop_time(self) -> int:
@@ -308,7 +313,7 @@ class JobKey:
 
 
 @dataclass(slots=True)
-class Series:
+class SampleSeries:
     """Samples of one host or one part of it, one a timestep from the job's start; NaN is a gap."""
 
     hostname: str
@@ -331,11 +336,11 @@ class StatisticsSeries:
 class JobMetric:
     """One metric of a job at one scope."""
 
-    unit: Unit
+    unit: MetricUnit
     timestep_s: int
-    series: list[Series] = field(default_factory=list)
+    series: list[SampleSeries] = field(default_factory=list)
     statistics_series: StatisticsSeries | None = None
-    from_s: int | None = None
+    first_slot_s: int | None = None
     """Begin of the slot of the first sample; None from an archive, see `jobspan.first_sample_s`."""
 
 
@@ -351,18 +356,18 @@ class RowRule:
     come without values of metrics that are for staff only.
     """
 
-    everything: bool = False
+    all_jobs: bool = False
     user: str = ""
     projects: tuple[str, ...] = ()
-    clusters: tuple[str, ...] = ()
+    allowed_clusters: tuple[str, ...] = ()
     hides_restricted: bool = False
 
     def allows(self, job: Job) -> bool:
         """Whether this one job may be seen."""
         if not self.allows_cluster(job.cluster):
             return False
-        return self.everything or job.user == self.user or job.project in self.projects
+        return self.all_jobs or job.user == self.user or job.project in self.projects
 
     def allows_cluster(self, cluster: str) -> bool:
         """Whether the binding of the caller's token has room for this cluster."""
-        return not self.clusters or cluster in self.clusters
+        return not self.allowed_clusters or cluster in self.allowed_clusters

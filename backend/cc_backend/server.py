@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn, TypeVar
 
-from cc_backend.httpserver.listening import bound_socket, listen_address
+from cc_backend.httpserver.listening import bind_socket, listen_address
 from cc_backend.runtime.log import configure_logging
 from cc_backend.settings import BackendSettings, load_settings
 from cc_common.errors import CockpitError, SettingsError
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from cc_backend.httpserver.server import Application
 
-CONNECTIONS = 16_384
+MAX_CONNECTIONS = 16_384
 """So many may be open: an agent or collector of each node may keep one for its next batch."""
 # So long a thread that computes may keep the interpreter to itself while others want it. The event loop gives it away
 # whenever it sends or receives: with the usual 5 ms it would do some hundred of these a second beside busy workers.
@@ -36,7 +36,7 @@ _SWITCH_S = 0.0005
 _CERTIFICATE, _KEY = "main.https-cert-file", "main.https-key-file"
 _OPEN_FILES = 65_536  # connections, and the snapshot files of the metric store
 _FILES_BESIDE_CONNECTIONS = 512
-_BATCHES_IN_MEMORY = 4  # bodies that are being received, as multiples of the largest
+_MAX_BATCHES_IN_MEMORY = 4  # bodies that are being received, as multiples of the largest
 
 # glibc reads these when a process starts; what is set already stays. By itself it would keep, in each of up to eight
 # arenas a core, twice the largest block that was ever freed: the 19 MiB of a login in every thread that has had one.
@@ -52,7 +52,7 @@ Settings = TypeVar("Settings")
 logger = logging.getLogger("cc_backend.server")  # also when run as __main__
 
 
-def become_server(config: Path, module: str = "cc_backend.server") -> NoReturn:
+def exec_server(config: Path, module: str = "cc_backend.server") -> NoReturn:
     """Replace this process by a server for this configuration."""
     command = [sys.executable, "-m", module, str(config.resolve())]
     os.execve(command[0], command, {**_ALLOCATOR, **os.environ})  # noqa: S606 - no shell
@@ -60,11 +60,11 @@ def become_server(config: Path, module: str = "cc_backend.server") -> NoReturn:
 
 def main() -> None:
     """Serve the configuration that the command line names."""
-    sys.exit(run(lambda: load_settings(Path(sys.argv[1]), environment=os.environ).value, listening, program))
+    sys.exit(run(lambda: load_settings(Path(sys.argv[1]), environment=os.environ).value, listen_config, make_program))
 
 
 @dataclass(frozen=True, slots=True)
-class Listening:
+class ListenConfig:
     """Where and how a server listens; with a certificate it speaks HTTPS."""
 
     addr: str
@@ -75,7 +75,7 @@ class Listening:
 
 
 @dataclass(frozen=True, slots=True)
-class Program:
+class ServerProgram:
     """What is served, and what ends it."""
 
     application: "Application"
@@ -84,23 +84,23 @@ class Program:
 
 def run(
     load: Callable[[], Settings],
-    listening_of: Callable[[Settings], Listening],
-    make: Callable[[Settings], Program],
+    listen_config_of: Callable[[Settings], ListenConfig],
+    make_program: Callable[[Settings], ServerProgram],
 ) -> int:
     """Serve until SIGTERM or SIGINT; the exit status. What keeps it from starting is said in one line."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # until there is an event loop: no traceback
     configure_logging()
     try:
         settings = load()
-        chosen = listening_of(settings)
-        listener = bound_socket(chosen.addr)
+        chosen = listen_config_of(settings)
+        listener = bind_socket(chosen.addr)
         tls = tls_context(chosen)
-        made = make(settings)
+        made = make_program(settings)
     except CockpitError as error:
         priority = "<3>" if "JOURNAL_STREAM" in os.environ else ""  # as `log` does
         sys.stderr.write(f"{priority}cc-backend: {error}\n")
         return 2 if isinstance(error, SettingsError) else 1
-    spare_collector()
+    freeze_garbage_collector()
     try:
         asyncio.run(_serve(chosen, listener, tls, made.application))
     finally:
@@ -109,18 +109,18 @@ def run(
 
 
 async def _serve(
-    chosen: Listening, listener: "socket", tls: "ssl.SSLContext | None", application: "Application"
+    chosen: ListenConfig, listener: "socket", tls: "ssl.SSLContext | None", application: "Application"
 ) -> None:
-    from cc_backend.httpserver.limits import Limits  # noqa: PLC0415 - the command line needs none of these
+    from cc_backend.httpserver.limits import ServerLimits  # noqa: PLC0415 - the command line needs none of these
     from cc_backend.httpserver.server import HttpServer  # noqa: PLC0415
     from cc_backend.httpserver.wsgi import Endpoint  # noqa: PLC0415
 
     sys.setswitchinterval(_SWITCH_S)
     scheme = "https" if tls else "http"
     notifier = Notifier.from_environment(os.environ)
-    limits = Limits(
-        connections=min(CONNECTIONS, raise_file_limit() - _FILES_BESIDE_CONNECTIONS),
-        body_memory_bytes=_BATCHES_IN_MEMORY * chosen.max_batch_bytes,
+    limits = ServerLimits(
+        connections=min(MAX_CONNECTIONS, raise_file_limit() - _FILES_BESIDE_CONNECTIONS),
+        body_memory_bytes=_MAX_BATCHES_IN_MEMORY * chosen.max_batch_bytes,
     )
     host, port = listen_address(chosen.addr)
     server = HttpServer(application, Endpoint(host, port, scheme), threads=chosen.threads, limits=limits)
@@ -129,10 +129,10 @@ async def _serve(
         logger.info("serving url=%s://%s", scheme, chosen.addr)
         notifier.ready()
 
-    await server.serve([listener], tls, _told_to_end(notifier), ready)
+    await server.serve([listener], tls, _stop_event(notifier), ready)
 
 
-def _told_to_end(notifier: Notifier) -> asyncio.Event:
+def _stop_event(notifier: Notifier) -> asyncio.Event:
     told = asyncio.Event()
 
     def tell() -> None:
@@ -145,7 +145,7 @@ def _told_to_end(notifier: Notifier) -> asyncio.Event:
     return told
 
 
-def tls_context(listening: Listening) -> "ssl.SSLContext | None":
+def tls_context(listening: ListenConfig) -> "ssl.SSLContext | None":
     """How to speak HTTPS, if the settings name a certificate.
 
     Raises:
@@ -174,7 +174,7 @@ def tls_context(listening: Listening) -> "ssl.SSLContext | None":
     return context
 
 
-def spare_collector() -> None:
+def freeze_garbage_collector() -> None:
     """Keep the garbage collector off what is there for good: going through it would hold up all requests for 20 ms."""
     gc.collect()
     gc.freeze()
@@ -190,10 +190,10 @@ def raise_file_limit() -> int:
     return _OPEN_FILES if soft == resource.RLIM_INFINITY else soft
 
 
-def listening(settings: BackendSettings) -> Listening:
+def listen_config(settings: BackendSettings) -> ListenConfig:
     """Where the backend listens."""
     main_settings = settings.main
-    return Listening(
+    return ListenConfig(
         main_settings.addr,
         main_settings.threads,
         main_settings.max_batch_bytes,
@@ -202,15 +202,15 @@ def listening(settings: BackendSettings) -> Listening:
     )
 
 
-def program(settings: BackendSettings) -> Program:
+def make_program(settings: BackendSettings) -> ServerProgram:
     """The backend with its background work running."""
-    from cc_backend.app import create_app, to_serve  # noqa: PLC0415 - the command line does not need it
+    from cc_backend.app import create_app, server_application  # noqa: PLC0415 - the command line does not need it
     from cc_backend.maintenance.scheduler import start_background  # noqa: PLC0415
     from cc_backend.services import EXTENSION  # noqa: PLC0415
 
     app = create_app(settings)
     background = start_background(app.extensions[EXTENSION])
-    return Program(to_serve(app, settings), background.stop)
+    return ServerProgram(server_application(app, settings), background.stop)
 
 
 if __name__ == "__main__":

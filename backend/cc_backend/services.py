@@ -12,18 +12,18 @@ if TYPE_CHECKING:
     from cc_backend.auth.sessions import Sessions
     from cc_backend.auth.tokens import Tokens
     from cc_backend.auth.users import Users
-    from cc_backend.clusters import ClusterFiles, Clusters
+    from cc_backend.clusters import ClusterFiles, ClusterRegistry
     from cc_backend.db.database import Database
     from cc_backend.db.database_watch import DatabaseWatch
     from cc_backend.jobdata.judge import Judge
     from cc_backend.jobdata.samples import MetricData
     from cc_backend.jobdata.store_router import StoreRouter
     from cc_backend.jobs.cluster_generations import ClusterGenerations
-    from cc_backend.jobs.job_queries import JobSearch
+    from cc_backend.jobs.job_queries import JobQueries
     from cc_backend.jobs.lifecycle import JobLifecycle
     from cc_backend.jobs.node_states import NodeStates
     from cc_backend.metricstore import MetricStore, MetricTable
-    from cc_backend.metricstore.ingest.host_config import NodeTable
+    from cc_backend.metricstore.ingest.host_config import HostTable
     from cc_backend.runtime.health import HealthMonitor
     from cc_backend.runtime.lockfile import LockFile
     from cc_backend.runtime.trusted_clock import TrustedClock
@@ -38,27 +38,27 @@ class Services:
 
     settings: "BackendSettings"
     database: "Database"
-    clusters: "Clusters"
+    clusters: "ClusterRegistry"
     cluster_files: "ClusterFiles"
-    generations: "ClusterGenerations"
+    cluster_generations: "ClusterGenerations"
     store: "MetricStore"
-    stores: "StoreRouter"
+    store_router: "StoreRouter"
     archive: "FileArchive"
-    jobs: "JobLifecycle"
-    search: "JobSearch"
-    nodes: "NodeStates"
-    metricdata: "MetricData"
+    job_lifecycle: "JobLifecycle"
+    job_queries: "JobQueries"
+    node_states: "NodeStates"
+    metric_data: "MetricData"
     judge: "Judge"
     users: "Users"
     tokens: "Tokens"
     sessions: "Sessions"
-    browsers: "KnownBrowsers"
+    known_browsers: "KnownBrowsers"
     database_watch: "DatabaseWatch"
     health: "HealthMonitor"
     lock_files: "Sequence[LockFile]"
     clock: Callable[[], float]
     trusted_clock: "TrustedClock"
-    held_tables: "tuple[MetricTable, NodeTable] | None" = None
+    tables_in_use: "tuple[MetricTable, HostTable] | None" = None
     """What the store takes, if that is more than the configuration has."""
 
     def now_s(self) -> int:
@@ -76,7 +76,7 @@ class Services:
     def close(self) -> None:
         """Close what is open: samples are on disk, no connection stays, another process may take over."""
         self.health.stop()
-        self.stores.close()
+        self.store_router.close()
         self.store.close()
         self.database_watch.close()
         self.database.close_all()
@@ -84,6 +84,6 @@ class Services:
             lock_file.close()
 
 
-def current() -> Services:
+def current_services() -> Services:
     """The services of the application that serves the current request."""
     return cast("Services", current_app.extensions[EXTENSION])

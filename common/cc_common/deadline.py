@@ -12,14 +12,14 @@ T = TypeVar("T")
 class DeadlineCalls:
     """Runs calls one after the other in a thread that is left behind when one of them blocks.
 
-    Each call has a key. While a call blocks, further ones with its key are not made; where `most_blocked` calls block,
+    Each call has a key. While a call blocks, further ones with its key are not made; where `max_blocked` calls block,
     none at all, so that threads cannot pile up.
     """
 
-    def __init__(self, name: str, timeout_s: float, *, most_blocked: int) -> None:
+    def __init__(self, name: str, timeout_s: float, *, max_blocked: int) -> None:
         self._name = name
         self._timeout_s = timeout_s
-        self._most_blocked = most_blocked
+        self._most_blocked = max_blocked
         self._blocked: Dict[str, threading.Event] = {}
         self._requests: Optional[queue.SimpleQueue[Optional[_Call]]] = None
 
@@ -30,7 +30,7 @@ class DeadlineCalls:
             return None
         if self._requests is None:
             self._requests = queue.SimpleQueue()
-            threading.Thread(target=_serve, args=(self._requests,), name=self._name, daemon=True).start()
+            threading.Thread(target=_run_calls, args=(self._requests,), name=self._name, daemon=True).start()
         call = _Call(work)
         self._requests.put(call)
         if not call.done.wait(self._timeout_s if timeout_s is None else timeout_s):
@@ -39,7 +39,7 @@ class DeadlineCalls:
             return None
         if call.error is not None:
             raise call.error
-        answer: T = call.answer
+        answer: T = call.result
         return answer
 
     @property
@@ -55,22 +55,22 @@ class DeadlineCalls:
 
 
 class _Call:
-    __slots__ = ("answer", "done", "error", "work")
+    __slots__ = ("done", "error", "result", "work")
 
     def __init__(self, work: Callable[[], Any]) -> None:
         self.work = work
-        self.answer: Any = None
+        self.result: Any = None
         self.error: Optional[BaseException] = None
         self.done = threading.Event()
 
 
-def _serve(requests: queue.SimpleQueue[Optional[_Call]]) -> None:
+def _run_calls(requests: queue.SimpleQueue[Optional[_Call]]) -> None:
     while True:
         call = requests.get()
         if call is None:
             return
         try:
-            call.answer = call.work()
+            call.result = call.work()
         except BaseException as error:  # noqa: BLE001 raised again where the call was asked for
             call.error = error
         call.done.set()

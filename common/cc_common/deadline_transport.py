@@ -18,7 +18,7 @@ import httpx
 
 from cc_common.deadline import DeadlineCalls
 
-_LOOKUPS_BLOCKED_AT_MOST = 4
+_MAX_BLOCKED_LOOKUPS = 4
 
 
 def deadline_client(
@@ -47,7 +47,7 @@ class DeadlineTransport(httpx.BaseTransport):
 
     def __init__(self, total_s: float, *, tls: Optional[ssl.SSLContext] = None, connections: int = 4) -> None:
         self._total_s = total_s
-        self._limit = _Limit()
+        self._limit = _Deadline()
         self._pool = httpcore.ConnectionPool(
             ssl_context=tls,
             max_connections=connections,
@@ -69,7 +69,7 @@ class DeadlineTransport(httpx.BaseTransport):
         try:
             response = self._pool.handle_request(outgoing)
         except _PEER_ERRORS as error:
-            raise _translated(error) from error
+            raise _to_httpx_error(error) from error
         headers = [(name, value) for name, value in response.headers if name.lower() != b"content-encoding"]
         return httpx.Response(response.status, headers=headers, stream=_Body(response), extensions=response.extensions)
 
@@ -81,7 +81,7 @@ class DeadlineTransport(httpx.BaseTransport):
 _PEER_ERRORS = (httpcore.TimeoutException, httpcore.NetworkError, httpcore.ProtocolError, httpcore.UnsupportedProtocol)
 
 
-def _translated(error: Exception) -> httpx.TransportError:
+def _to_httpx_error(error: Exception) -> httpx.TransportError:
     """The same fault by its name in httpx."""
     kind: Type[httpx.TransportError] = getattr(httpx, type(error).__name__, httpx.TransportError)
     return kind(str(error) or "the time for the request is over")
@@ -95,13 +95,13 @@ class _Body(httpx.SyncByteStream):
         try:
             yield from self._response.iter_stream()
         except _PEER_ERRORS as error:
-            raise _translated(error) from error
+            raise _to_httpx_error(error) from error
 
     def close(self) -> None:
         self._response.close()
 
 
-class _Limit(threading.local):
+class _Deadline(threading.local):
     """By when the request of this thread must be done; connections are shared by threads, requests are not."""
 
     end_s = 0.0
@@ -115,11 +115,11 @@ class _Limit(threading.local):
 
 
 class _DeadlineBackend(httpcore.NetworkBackend):
-    def __init__(self, limit: _Limit) -> None:
+    def __init__(self, limit: _Deadline) -> None:
         self._limit = limit
         self._inner = httpcore.SyncBackend()
-        self._lookups = DeadlineCalls("name lookup", 5.0, most_blocked=_LOOKUPS_BLOCKED_AT_MOST)
-        self._one_lookup = threading.Lock()
+        self._lookups = DeadlineCalls("name lookup", 5.0, max_blocked=_MAX_BLOCKED_LOOKUPS)
+        self._lookup_lock = threading.Lock()
 
     def connect_tcp(
         self,
@@ -129,7 +129,7 @@ class _DeadlineBackend(httpcore.NetworkBackend):
         local_address: Optional[str] = None,
         socket_options: Optional[Iterable[Any]] = None,
     ) -> httpcore.NetworkStream:
-        addresses = self._look_up(host, port, timeout)
+        addresses = self._resolve(host, port, timeout)
         for number, address in enumerate(addresses, 1):
             left_s = self._limit.left_s(timeout, httpcore.ConnectTimeout)
             try:
@@ -141,10 +141,10 @@ class _DeadlineBackend(httpcore.NetworkBackend):
                 return _DeadlineStream(stream, self._limit)
         raise httpcore.ConnectError(f"{host} has no address")
 
-    def _look_up(self, host: str, port: int, timeout_s: Optional[float]) -> List[str]:
+    def _resolve(self, host: str, port: int, timeout_s: Optional[float]) -> List[str]:
         late = httpcore.ConnectTimeout(f"no answer to the look-up of {host}")
         # One look-up at a time: those of one client are for the same name.
-        if not self._one_lookup.acquire(timeout=self._limit.left_s(timeout_s, httpcore.ConnectTimeout)):
+        if not self._lookup_lock.acquire(timeout=self._limit.left_s(timeout_s, httpcore.ConnectTimeout)):
             raise late
         try:
             ask = partial(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
@@ -153,14 +153,14 @@ class _DeadlineBackend(httpcore.NetworkBackend):
         except OSError as error:
             raise httpcore.ConnectError(str(error)) from error
         finally:
-            self._one_lookup.release()
+            self._lookup_lock.release()
         if found is None:
             raise late
         return list(dict.fromkeys(str(entry[4][0]) for entry in found))
 
 
 class _DeadlineStream(httpcore.NetworkStream):
-    def __init__(self, inner: httpcore.NetworkStream, limit: _Limit) -> None:
+    def __init__(self, inner: httpcore.NetworkStream, limit: _Deadline) -> None:
         self._inner = inner
         self._limit = limit
 

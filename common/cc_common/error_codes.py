@@ -21,8 +21,8 @@ import json
 from dataclasses import dataclass
 from typing import Any, Tuple
 
-_LONGEST_BODY = 1 << 20
-_LONGEST_CODE = 64
+_MAX_BODY_BYTES = 1 << 20
+_MAX_CODE_LENGTH = 64
 
 
 class ErrorCode(str, enum.Enum):
@@ -104,7 +104,7 @@ class ErrorCode(str, enum.Enum):
     ARCHIVE_DAMAGED = "archive_damaged", (500,), "a file of the job archive is missing or damaged"
     HTTP_ERROR = "http_error", (), "any other refusal of the HTTP layer; the status tells which"
 
-    def fits(self, status: int) -> bool:
+    def allows_status(self, status: int) -> bool:
         """Whether an answer with this status may carry the code."""
         return not self.statuses or status in self.statuses
 
@@ -112,7 +112,7 @@ class ErrorCode(str, enum.Enum):
         return str(self.value)
 
 
-_OF_STATUS = {
+_CODE_BY_STATUS = {
     400: ErrorCode.INVALID_INPUT,
     401: ErrorCode.NOT_AUTHENTICATED,
     403: ErrorCode.NOT_ALLOWED,
@@ -128,9 +128,9 @@ _OF_STATUS = {
 }
 
 
-def code_of_status(status: int) -> ErrorCode:
+def code_for_status(status: int) -> ErrorCode:
     """The general code for a status, where nothing closer is known."""
-    return _OF_STATUS.get(status, ErrorCode.HTTP_ERROR)
+    return _CODE_BY_STATUS.get(status, ErrorCode.HTTP_ERROR)
 
 
 @dataclass(frozen=True)
@@ -143,7 +143,7 @@ class Problem:
 
 def read_problem(body: bytes) -> Problem:
     """What the body of an error answer says, of this project or of the reference; both parts empty if it is not one."""
-    if len(body) > _LONGEST_BODY:
+    if len(body) > _MAX_BODY_BYTES:
         return Problem()
     try:
         document: Any = json.loads(body)
@@ -155,6 +155,6 @@ def read_problem(body: bytes) -> Problem:
     if not isinstance(text, str):
         text = document.get("message")
     return Problem(
-        code if isinstance(code, str) and len(code) <= _LONGEST_CODE else "",
+        code if isinstance(code, str) and len(code) <= _MAX_CODE_LENGTH else "",
         text if isinstance(text, str) else "",
     )

@@ -29,7 +29,7 @@ _LAST_NUMBER = re.compile(r"(.*?)([0-9]{1,15})([^0-9]*)", re.DOTALL)
 
 
 @dataclass(frozen=True)
-class _Range:
+class _NumberRange:
     first: int
     last: int
     width: int
@@ -39,7 +39,7 @@ class _Range:
             yield f"{number:0{self.width}d}"
 
 
-_Piece = Union[str, Tuple[_Range, ...]]  # a literal, or the alternatives of a bracket
+_Piece = Union[str, Tuple[_NumberRange, ...]]  # a literal, or the alternatives of a bracket
 
 
 def expand(text: str, *, limit: int = MAX_HOSTS) -> List[str]:
@@ -48,9 +48,9 @@ def expand(text: str, *, limit: int = MAX_HOSTS) -> List[str]:
     Raises HostlistError, with the piece that is wrong, for a text that is no host list, has more than `limit` names,
     or holds the wildcard, which stands for names that are not known here.
     """
-    names, wildcard = _read(text, limit)
+    names, wildcard = _expand_terms(text, limit)
     if wildcard:
-        raise HostlistError(WILDCARD, f"host list {_short(text)!r}: {WILDCARD!r} cannot be expanded")
+        raise HostlistError(WILDCARD, f"host list {_excerpt(text)!r}: {WILDCARD!r} cannot be expanded")
     return names
 
 
@@ -73,25 +73,28 @@ def _folded_numbers(numbers: List[Tuple[int, int]]) -> str:
     """Widths and numbers, ascending, as what stands in the brackets; a single one without them."""
     runs: List[Tuple[Tuple[int, int], Tuple[int, int]]] = []
     for item in numbers:
-        if runs and _follows(*runs[-1], item):
+        if runs and _continues_range(*runs[-1], item):
             runs[-1] = (runs[-1][0], item)
         else:
             runs.append((item, item))
-    texts = [_digits(first) if first == last else f"{_digits(first)}-{_digits(last)}" for first, last in runs]
+    texts = [
+        _padded_number(first) if first == last else f"{_padded_number(first)}-{_padded_number(last)}"
+        for first, last in runs
+    ]
     return f"[{','.join(texts)}]" if len(numbers) > 1 else texts[0]
 
 
-def _follows(first: Tuple[int, int], last: Tuple[int, int], item: Tuple[int, int]) -> bool:
+def _continues_range(first: Tuple[int, int], last: Tuple[int, int], item: Tuple[int, int]) -> bool:
     """Whether a number continues a range: as wide as the last one, or 10 after 9 where nothing is padded."""
     same_width = item[0] == last[0]
-    return item[1] == last[1] + 1 and (same_width or (not _padded(first) and not _padded(item)))
+    return item[1] == last[1] + 1 and (same_width or (not _has_leading_zeros(first) and not _has_leading_zeros(item)))
 
 
-def _padded(item: Tuple[int, int]) -> bool:
+def _has_leading_zeros(item: Tuple[int, int]) -> bool:
     return len(str(item[1])) < item[0]
 
 
-def _digits(item: Tuple[int, int]) -> str:
+def _padded_number(item: Tuple[int, int]) -> str:
     return f"{item[1]:0{item[0]}d}"
 
 
@@ -103,7 +106,7 @@ class HostSet(Collection[str]):
 
     def __init__(self, text: str, *, limit: int = MAX_HOSTS) -> None:
         self.text = text
-        names, self.wildcard = _read(text, limit)
+        names, self.wildcard = _expand_terms(text, limit)
         self._names = dict.fromkeys(names)
 
     def __contains__(self, host: object) -> bool:
@@ -127,10 +130,10 @@ class HostSet(Collection[str]):
         return hash((self.wildcard, frozenset(self._names)))
 
     def __repr__(self) -> str:
-        return f"HostSet({_short(self.text)!r})"
+        return f"HostSet({_excerpt(self.text)!r})"
 
 
-def _read(text: str, limit: int) -> Tuple[List[str], bool]:
+def _expand_terms(text: str, limit: int) -> Tuple[List[str], bool]:
     if len(text) > MAX_TEXT:
         raise HostlistError("", f"the host list has {len(text)} characters, more than the {MAX_TEXT} that are read")
     wildcard = False
@@ -143,7 +146,7 @@ def _read(text: str, limit: int) -> Tuple[List[str], bool]:
         pieces = _pieces(term)
         budget -= _count(pieces)
         if budget < 0:
-            raise HostlistError(term, f"host list {_short(text)!r} has more than {limit} names")
+            raise HostlistError(term, f"host list {_excerpt(text)!r} has more than {limit} names")
         names.update(dict.fromkeys(_names(term, pieces)))
     return list(names), wildcard
 
@@ -156,10 +159,10 @@ def _terms(text: str) -> Iterator[str]:
             continue
         match = _TERM.match(text, position)
         if match is None:
-            raise HostlistError(_short(text[position:]), f"host list {_short(text)!r}: bracket does not match")
+            raise HostlistError(_excerpt(text[position:]), f"host list {_excerpt(text)!r}: bracket does not match")
         position = match.end()
         if position < len(text) and text[position] in "[]":
-            raise HostlistError(_short(text[position:]), f"host list {_short(text)!r}: bracket does not match")
+            raise HostlistError(_excerpt(text[position:]), f"host list {_excerpt(text)!r}: bracket does not match")
         yield match.group()
 
 
@@ -169,26 +172,26 @@ def _pieces(term: str) -> List[_Piece]:
     while position < len(term):
         match = _PIECE.match(term, position)
         if match is None:
-            raise HostlistError(_short(term), f"host list: {_short(term)!r} has the character {term[position]!r}")
+            raise HostlistError(_excerpt(term), f"host list: {_excerpt(term)!r} has the character {term[position]!r}")
         literal, ranges = match.groups()
         pieces.append(literal if ranges is None else _ranges(ranges, term))
         position = match.end()
     if term[0] in ".-":
-        raise HostlistError(_short(term), f"host list: {_short(term)!r} starts with {term[0]!r}")
+        raise HostlistError(_excerpt(term), f"host list: {_excerpt(term)!r} starts with {term[0]!r}")
     if sum(isinstance(piece, tuple) for piece in pieces) > _MAX_BRACKETS:
-        raise HostlistError(_short(term), f"host list: {_short(term)!r} has more than {_MAX_BRACKETS} brackets")
+        raise HostlistError(_excerpt(term), f"host list: {_excerpt(term)!r} has more than {_MAX_BRACKETS} brackets")
     return pieces
 
 
-def _ranges(text: str, term: str) -> Tuple[_Range, ...]:
+def _ranges(text: str, term: str) -> Tuple[_NumberRange, ...]:
     return tuple(_range(item.strip(), term) for item in text.split(","))
 
 
-def _range(item: str, term: str) -> _Range:
+def _range(item: str, term: str) -> _NumberRange:
     """Both bounds as wide as each other, or the lower one with leading zeros: padded; otherwise plain numbers."""
 
     def wrong(problem: str) -> HostlistError:
-        return HostlistError(_short(item), f"host list: {_short(item)!r} in {_short(term)!r} {problem}")
+        return HostlistError(_excerpt(item), f"host list: {_excerpt(item)!r} in {_excerpt(term)!r} {problem}")
 
     match = _RANGE.fullmatch(item)
     if match is None:
@@ -202,7 +205,7 @@ def _range(item: str, term: str) -> _Range:
     if last < first:
         raise wrong("runs backwards")
     padded = len(low) == len(high) or low[0] == "0"
-    return _Range(first, last, len(low) if padded else 1)
+    return _NumberRange(first, last, len(low) if padded else 1)
 
 
 def _count(pieces: List[_Piece]) -> int:
@@ -221,10 +224,10 @@ def _names(term: str, pieces: List[_Piece]) -> Iterator[str]:
         name = "".join(parts)
         if len(name) > _MAX_NAME:
             raise HostlistError(
-                _short(term), f"host list: {_short(term)!r} has a name longer than {_MAX_NAME} characters"
+                _excerpt(term), f"host list: {_excerpt(term)!r} has a name longer than {_MAX_NAME} characters"
             )
         yield name
 
 
-def _short(text: str) -> str:
+def _excerpt(text: str) -> str:
     return text if len(text) <= _SHOWN else text[: _SHOWN - 3] + "..."

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Dict, Mapping, Optional, Tuple
 
-from cc_common.json_reader import INT32, ObjectReader, Parsed, finite, plain_text, whole_int32
+from cc_common.json_reader import INT32, ObjectReader, ParsedPayload, read_finite, read_int32, read_string
 
 SHARED = ("none", "single_user", "multi_user")
 _SHARED_OF_EXCLUSIVE = ("multi_user", "none", "single_user")
@@ -13,7 +13,7 @@ _SHARED_OF_EXCLUSIVE = ("multi_user", "none", "single_user")
 MONITORING_DISABLED, MONITORING_RUNNING, MONITORING_FAILED, MONITORING_ARCHIVED = range(4)
 
 # keys that clients send because their job type has them; the receiver decides these itself
-_START_NOT_READ = ("id", "jobState", "statistics", "energyFootprint", "concurrentJobs", "exclusive")
+_START_KEYS_NOT_READ = ("id", "jobState", "statistics", "energyFootprint", "concurrentJobs", "exclusive")
 
 
 @dataclass(frozen=True)
@@ -101,10 +101,10 @@ class JobStart:
         }
         if self.monitoring_status != MONITORING_RUNNING:
             document["monitoringStatus"] = self.monitoring_status
-        return {key: value for key, value in document.items() if value or key not in _OMITTED_IF_EMPTY}
+        return {key: value for key, value in document.items() if value or key not in _OMIT_IF_EMPTY}
 
 
-_OMITTED_IF_EMPTY = frozenset(
+_OMIT_IF_EMPTY = frozenset(
     (
         "partition",
         "tags",
@@ -141,7 +141,7 @@ class JobStop:
         return document
 
 
-def parse_job_start(document: Any) -> Parsed[JobStart]:
+def parse_job_start(document: Any) -> ParsedPayload[JobStart]:
     """A job start from its JSON object, with the keys that were ignored.
 
     Checks types and ranges only; whether the cluster exists and the numbers agree is the receiver's matter.
@@ -154,8 +154,8 @@ def parse_job_start(document: Any) -> Parsed[JobStart]:
         partition=reader.name("partition"),
         project=reader.name("project"),
         user=reader.name("user"),
-        shared=_shared(reader),
-        resources=reader.items("resources", lambda item, path: _resource(reader, item, path)),
+        shared=_read_shared(reader),
+        resources=reader.items("resources", lambda item, path: _read_resource(reader, item, path)),
         num_nodes=reader.integer("numNodes", INT32),
         num_hwthreads=reader.integer("numHwthreads", INT32),
         num_acc=reader.integer("numAcc", INT32),
@@ -169,16 +169,16 @@ def parse_job_start(document: Any) -> Parsed[JobStart]:
         monitoring_status=reader.integer(
             "monitoringStatus", (MONITORING_DISABLED, MONITORING_ARCHIVED), default=MONITORING_RUNNING
         ),
-        meta_data=reader.mapping("metaData", plain_text),
-        tags=reader.items("tags", lambda item, path: _tag(reader, item, path)),
-        footprint=reader.mapping("footprint", finite),
+        meta_data=reader.mapping("metaData", read_string),
+        tags=reader.items("tags", lambda item, path: _read_tag(reader, item, path)),
+        footprint=reader.mapping("footprint", read_finite),
         energy=reader.number("energy"),
         duration=reader.integer("duration", INT32),
     )
-    return Parsed(start, reader.finish(*_START_NOT_READ))
+    return ParsedPayload(start, reader.finish(*_START_KEYS_NOT_READ))
 
 
-def parse_job_stop(document: Any) -> Parsed[JobStop]:
+def parse_job_stop(document: Any) -> ParsedPayload[JobStop]:
     """A job stop from its JSON object, with the keys that were ignored.
 
     The state stands under `jobState` or `state`; empty means completed. Raises PayloadError with the path of the field.
@@ -193,11 +193,11 @@ def parse_job_stop(document: Any) -> Parsed[JobStop]:
         cluster=reader.name("cluster") or None,
         start_time=reader.integer("startTime") or None,
     )
-    return Parsed(stop, reader.finish())
+    return ParsedPayload(stop, reader.finish())
 
 
-def _shared(reader: ObjectReader) -> str:
-    shared = reader.text("shared")
+def _read_shared(reader: ObjectReader) -> str:
+    shared = reader.string("shared")
     if shared:
         if shared not in SHARED:
             raise reader.wrong("shared", f"must be one of {', '.join(SHARED)}")
@@ -207,13 +207,13 @@ def _shared(reader: ObjectReader) -> str:
     return "none"
 
 
-def _resource(parent: ObjectReader, item: Any, path: str) -> ResourceEvent:
+def _read_resource(parent: ObjectReader, item: Any, path: str) -> ResourceEvent:
     reader = parent.child(item, path)
     resource = ResourceEvent(
         hostname=reader.name("hostname"),
-        hwthreads=reader.items("hwthreads", whole_int32),
-        accelerators=reader.items("accelerators", plain_text),
-        configuration=reader.text("configuration"),
+        hwthreads=reader.items("hwthreads", read_int32),
+        accelerators=reader.items("accelerators", read_string),
+        configuration=reader.string("configuration"),
     )
     reader.finish()
     return resource
@@ -230,7 +230,7 @@ def _resource_document(resource: ResourceEvent) -> Dict[str, Any]:
     return document
 
 
-def _tag(parent: ObjectReader, item: Any, path: str) -> TagEvent:
+def _read_tag(parent: ObjectReader, item: Any, path: str) -> TagEvent:
     reader = parent.child(item, path)
     tag = TagEvent(reader.name("type"), reader.name("name"), reader.name("scope"))
     reader.finish("id")

@@ -19,8 +19,8 @@ T = TypeVar("T")
 INT32 = (-(2**31), 2**31 - 1)
 INT64 = (-(2**63), 2**63 - 1)
 
-_LONGEST_NUMBER = 400
-_SHOWN_KEY = 80
+_MAX_DIGITS = 400
+_MAX_KEY_SHOWN = 80
 # a string is skipped whole; an unclosed one matches up to the end, so that it is not tried again at each of its quotes
 _STRUCTURE = re.compile(rb'"(?:[^"\\]+|\\.)*(?:"|\\?\Z)|[\[\]{}]', re.DOTALL)
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
@@ -28,7 +28,7 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
 @dataclass(frozen=True)
-class Parsed(Generic[T]):
+class ParsedPayload(Generic[T]):
     """What was read, and the paths of the keys that nobody knows."""
 
     value: T
@@ -46,7 +46,9 @@ def parse_json(body: bytes, *, max_bytes: int, max_depth: int = 32) -> Any:
         raise PayloadError("", f"the body has {len(body)} bytes, more than the {max_bytes} that are accepted")
     _check_depth(body, max_depth)
     text = body.decode("utf-8", errors="replace").lstrip("\ufeff \t\r\n")
-    decoder = json.JSONDecoder(strict=False, parse_constant=_refuse, parse_int=_whole, parse_float=_real)
+    decoder = json.JSONDecoder(
+        strict=False, parse_constant=_reject_constant, parse_int=_parse_int, parse_float=_parse_float
+    )
     try:
         value, _ = decoder.raw_decode(text)
     except json.JSONDecodeError as error:
@@ -55,7 +57,7 @@ def parse_json(body: bytes, *, max_bytes: int, max_depth: int = 32) -> Any:
         ) from error
     except RecursionError:
         raise PayloadError("", f"the body is nested deeper than {max_depth} levels") from None
-    return _without_surrogates(value) if _SURROGATE.search(text) else value
+    return _replace_surrogates(value) if _SURROGATE.search(text) else value
 
 
 def _check_depth(body: bytes, max_depth: int) -> None:
@@ -72,30 +74,30 @@ def _check_depth(body: bytes, max_depth: int) -> None:
                 return
 
 
-def _refuse(name: str) -> NoReturn:
+def _reject_constant(name: str) -> NoReturn:
     raise PayloadError("", f"the body holds {name}, which is not JSON")
 
 
-def _whole(digits: str) -> int:
-    if len(digits) > _LONGEST_NUMBER:
+def _parse_int(digits: str) -> int:
+    if len(digits) > _MAX_DIGITS:
         raise PayloadError("", f"the body holds a number of {len(digits)} digits")
     return int(digits)
 
 
-def _real(digits: str) -> float:
+def _parse_float(digits: str) -> float:
     value = float(digits)
     if math.isinf(value):
         raise PayloadError("", f"the body holds a number that is too large: {digits[:40]}")
     return value
 
 
-def _without_surrogates(value: Any) -> Any:
+def _replace_surrogates(value: Any) -> Any:
     if isinstance(value, str):
         return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     if isinstance(value, list):
-        return [_without_surrogates(item) for item in value]
+        return [_replace_surrogates(item) for item in value]
     if isinstance(value, dict):
-        return {_without_surrogates(key): _without_surrogates(item) for key, item in value.items()}
+        return {_replace_surrogates(key): _replace_surrogates(item) for key, item in value.items()}
     return value
 
 
@@ -108,7 +110,7 @@ class ObjectReader:
 
     def __init__(self, document: Any, path: str = "", *, ignored: Optional[List[str]] = None) -> None:
         if not isinstance(document, Mapping):
-            raise PayloadError(path, f"{path or 'the payload'}: must be an object, not {_kind(document)}")
+            raise PayloadError(path, f"{path or 'the payload'}: must be an object, not {json_type(document)}")
         self._path = path
         self._document = document
         self._by_lower: Dict[str, str] = {}
@@ -135,18 +137,18 @@ class ObjectReader:
         """Whether the key is there and not null."""
         return self.raw(key) is not None
 
-    def text(self, *keys: str, default: str = "") -> str:
+    def string(self, *keys: str, default: str = "") -> str:
         """A text of any content."""
         value = self.raw(*keys)
         if value is None:
             return default
         if not isinstance(value, str):
-            raise self.wrong(keys[0], f"must be text, not {_kind(value)}")
+            raise self.wrong(keys[0], f"must be text, not {json_type(value)}")
         return value
 
     def name(self, *keys: str, default: str = "") -> str:
         """A text that names something: without control characters."""
-        value = self.text(*keys, default=default)
+        value = self.string(*keys, default=default)
         if _CONTROL.search(value):
             raise self.wrong(keys[0], "has a control character")
         return value
@@ -159,7 +161,7 @@ class ObjectReader:
     def number(self, key: str, default: float = 0.0) -> float:
         """A finite number."""
         value = self.raw(key)
-        return default if value is None else finite(value, self.path_of(key))
+        return default if value is None else read_finite(value, self.path_of(key))
 
     def items(self, key: str, read: Callable[[Any, str], T]) -> Tuple[T, ...]:
         """A list, each element read by a function that gets the element and its path."""
@@ -167,7 +169,7 @@ class ObjectReader:
         if value is None:
             return ()
         if not isinstance(value, (list, tuple)):
-            raise self.wrong(key, f"must be a list, not {_kind(value)}")
+            raise self.wrong(key, f"must be a list, not {json_type(value)}")
         return tuple(read(item, f"{self.path_of(key)}[{index}]") for index, item in enumerate(value))
 
     def mapping(self, key: str, read: Callable[[Any, str], T]) -> Optional[Dict[str, T]]:
@@ -176,7 +178,7 @@ class ObjectReader:
         if value is None:
             return None
         if not isinstance(value, Mapping):
-            raise self.wrong(key, f"must be an object, not {_kind(value)}")
+            raise self.wrong(key, f"must be an object, not {json_type(value)}")
         return {str(name): read(item, f"{self.path_of(key)}.{name}") for name, item in value.items()}
 
     def child(self, document: Any, path: str) -> ObjectReader:
@@ -187,7 +189,7 @@ class ObjectReader:
         """The paths of all keys that were neither read nor are `known`, those of children first."""
         for key in known:
             self.raw(key)
-        self._ignored += [self.path_of(str(key)[:_SHOWN_KEY]) for key in self._document if key not in self._read]
+        self._ignored += [self.path_of(str(key)[:_MAX_KEY_SHOWN]) for key in self._document if key not in self._read]
         return tuple(self._ignored)
 
     def wrong(self, key: str, problem: str) -> PayloadError:
@@ -195,24 +197,24 @@ class ObjectReader:
         return PayloadError(self.path_of(key), f"{self.path_of(key)}: {problem}")
 
 
-def plain_text(value: Any, path: str) -> str:
+def read_string(value: Any, path: str) -> str:
     """An element that must be text; null is the empty text."""
     if value is not None and not isinstance(value, str):
-        raise PayloadError(path, f"{path}: must be text, not {_kind(value)}")
+        raise PayloadError(path, f"{path}: must be text, not {json_type(value)}")
     return value or ""
 
 
-def whole_int32(value: Any, path: str) -> int:
+def read_int32(value: Any, path: str) -> int:
     """An element that must be a whole number of 32 bits; null is 0."""
     return 0 if value is None else _integer(value, path, INT32)
 
 
-def finite(value: Any, path: str) -> float:
+def read_finite(value: Any, path: str) -> float:
     """An element that must be a finite number; null is 0."""
     if value is None:
         return 0.0
     if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise PayloadError(path, f"{path}: must be a number, not {_kind(value)}")
+        raise PayloadError(path, f"{path}: must be a number, not {json_type(value)}")
     try:
         number = float(value)
     except OverflowError:
@@ -226,13 +228,13 @@ def _integer(value: Any, path: str, limits: Tuple[int, int]) -> int:
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     if isinstance(value, bool) or not isinstance(value, int):
-        raise PayloadError(path, f"{path}: must be a whole number, not {_kind(value)}")
+        raise PayloadError(path, f"{path}: must be a whole number, not {json_type(value)}")
     if not limits[0] <= value <= limits[1]:
         raise PayloadError(path, f"{path}: must be between {limits[0]} and {limits[1]}")
     return value
 
 
-def _kind(value: Any) -> str:
+def json_type(value: Any) -> str:
     if value is None or isinstance(value, bool):
         return json.dumps(value)
     if isinstance(value, float):

@@ -39,11 +39,11 @@ _FLOAT = re.compile(rb"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 _INTEGER = re.compile(rb"[+-]?[0-9]+i")
 _UNSIGNED = re.compile(rb"[0-9]+u")
 _TIME = re.compile(rb"-?[0-9]{1,19}")
-_TRUTH = frozenset((b"t", b"T", b"true", b"True", b"TRUE", b"f", b"F", b"false", b"False", b"FALSE"))
+_BOOLEANS = frozenset((b"t", b"T", b"true", b"True", b"TRUE", b"f", b"F", b"false", b"False", b"FALSE"))
 
 
 class Point(NamedTuple):
-    """One sample; `time_s` is in seconds since the epoch."""
+    """One sample; `last_report_s` is in seconds since the epoch."""
 
     metric: str
     tags: Dict[str, str]
@@ -67,17 +67,17 @@ def series_prefix(metric: str, tags: Mapping[str, str]) -> bytes:
     """
     if metric.startswith("#"):
         raise LineProtocolError(f"metric name {metric!r} starts with '#', which begins a comment")
-    parts = [_ESCAPE_METRIC.sub(r"\\\1", _sendable("metric name", metric))]
+    parts = [_ESCAPE_METRIC.sub(r"\\\1", _check_sendable("metric name", metric))]
     for key in sorted(tags):
         value = tags[key]
         if value:
-            written_key = _ESCAPE_TAG.sub(r"\\\1", _sendable("tag key", key))
-            written_value = _ESCAPE_TAG.sub(r"\\\1", _sendable(f"tag {key}", value))
+            written_key = _ESCAPE_TAG.sub(r"\\\1", _check_sendable("tag key", key))
+            written_value = _ESCAPE_TAG.sub(r"\\\1", _check_sendable(f"tag {key}", value))
             parts.append(f"{written_key}={written_value}")
     return (",".join(parts) + " value=").encode()
 
 
-def _sendable(what: str, text: str) -> str:
+def _check_sendable(what: str, text: str) -> str:
     if not text:
         raise LineProtocolError(f"{what} is empty")
     if text.endswith("\\"):
@@ -143,7 +143,7 @@ def parse_series(series: bytes) -> Tuple[str, Dict[str, str]]:
         text = series.decode()
     except UnicodeDecodeError:
         raise LineProtocolError("the series is not UTF-8") from None
-    plain = _plain_series(text)
+    plain = _parse_plain_series(text)
     if plain is not None:
         return plain
     metric, *pairs = _COMMA.split(text)
@@ -152,12 +152,12 @@ def parse_series(series: bytes) -> Tuple[str, Dict[str, str]]:
         parts = _EQUALS.split(pair)
         if len(parts) != 2:  # noqa: PLR2004 a tag is a pair
             raise LineProtocolError(f"tag {pair[:_LINE_EXCERPT]!r} is not of the form key=value")
-        key = _received("a tag key", _UNESCAPE_TAG.sub(r"\1", parts[0]))
-        tags[key] = _received(f"tag {key}", _UNESCAPE_TAG.sub(r"\1", parts[1]))
-    return _received("the metric name", _UNESCAPE_METRIC.sub(r"\1", metric)), tags
+        key = _check_received("a tag key", _UNESCAPE_TAG.sub(r"\1", parts[0]))
+        tags[key] = _check_received(f"tag {key}", _UNESCAPE_TAG.sub(r"\1", parts[1]))
+    return _check_received("the metric name", _UNESCAPE_METRIC.sub(r"\1", metric)), tags
 
 
-def _plain_series(text: str) -> Optional[Tuple[str, Dict[str, str]]]:
+def _parse_plain_series(text: str) -> Optional[Tuple[str, Dict[str, str]]]:
     """What nearly all keys are, several times faster: short, without escapes, nothing empty or odd; else None."""
     if len(text) > MAX_NAME_BYTES or "\\" in text or not (text.isascii() and text.isprintable()):
         return None
@@ -172,7 +172,7 @@ def _plain_series(text: str) -> Optional[Tuple[str, Dict[str, str]]]:
     return (metric, tags) if metric and all(tags) and all(tags.values()) else None
 
 
-def _received(what: str, text: str) -> str:
+def _check_received(what: str, text: str) -> str:
     if not text:
         raise LineProtocolError(f"{what} is empty")
     if _CONTROL.search(text):
@@ -220,7 +220,7 @@ def _number(raw: bytes) -> float:
         raise LineProtocolError(f"value {_excerpt(raw)} is outside the range of 64 bits")
     if raw.startswith(b'"'):
         raise LineProtocolError("the value is text, not a number")
-    if raw in _TRUTH:
+    if raw in _BOOLEANS:
         raise LineProtocolError(f"the value is the truth value {_excerpt(raw)}, not a number")
     raise LineProtocolError(f"value {_excerpt(raw)!r} is not a number")
 

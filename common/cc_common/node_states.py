@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Dict, Tuple
 
-from cc_common.json_reader import ObjectReader, Parsed, plain_text
+from cc_common.json_reader import ObjectReader, ParsedPayload, read_string
 
 
 @dataclass(frozen=True)
@@ -43,21 +43,21 @@ class NodeStateReport:
         return {"cluster": self.cluster, "nodes": [node.to_document() for node in self.nodes]}
 
 
-def parse_node_states(document: Any) -> Parsed[NodeStateReport]:
+def parse_node_states(document: Any) -> ParsedPayload[NodeStateReport]:
     """A report from its JSON object, with the keys that were ignored; PayloadError names the path of a wrong field."""
     reader = ObjectReader(document)
     report = NodeStateReport(
         cluster=reader.name("cluster"),
-        nodes=reader.items("nodes", lambda item, path: _node(reader, item, path)),
+        nodes=reader.items("nodes", lambda item, path: _read_node(reader, item, path)),
     )
-    return Parsed(report, reader.finish())
+    return ParsedPayload(report, reader.finish())
 
 
-def _node(parent: ObjectReader, item: Any, path: str) -> NodeState:
+def _read_node(parent: ObjectReader, item: Any, path: str) -> NodeState:
     reader = parent.child(item, path)
     node = NodeState(
         hostname=reader.name("hostname"),
-        states=reader.items("states", plain_text),
+        states=reader.items("states", read_string),
         cpus_allocated=reader.integer("cpusAllocated"),
         memory_allocated=reader.integer("memoryAllocated"),
         gpus_allocated=reader.integer("gpusAllocated"),

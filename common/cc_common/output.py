@@ -7,7 +7,7 @@ import sys
 from typing import Optional
 
 
-def flush_output() -> Optional[OSError]:
+def flush_stdout() -> Optional[OSError]:
     """Why standard output could not be written to the end; None if it could.
 
     After a failure nothing more goes there: the interpreter would complain of the rest when it exits.

@@ -1,7 +1,7 @@
 """Units of metrics: reading them, telling their size, converting values.
 
 Two notations are in use: the unit text of collected metrics (`MBytes/s`) and the unit object with base and prefix of
-job and cluster files (`{"base": "B/s", "prefix": "M"}`). Both become a `Unit` here.
+job and cluster files (`{"base": "B/s", "prefix": "M"}`). Both become a `MetricUnit` here.
 """
 
 from __future__ import annotations
@@ -120,15 +120,15 @@ def convert(value: float, source: Unit, target: Unit) -> float:
 
     Raises UnitError where the units measure different things.
     """
-    if source.per == target.per and (source.measure, target.measure) in _CROSS:
-        scale, offset = _CROSS[source.measure, target.measure]
+    if source.per == target.per and (source.measure, target.measure) in _TEMPERATURE_CONVERSIONS:
+        scale, offset = _TEMPERATURE_CONVERSIONS[source.measure, target.measure]
         return (value * source.factor * scale + offset) / target.factor
     if (source.measure, source.per) != (target.measure, target.per):
         raise UnitError(f"{source} cannot be converted to {target}")
     return value * source.factor / target.factor
 
 
-_CROSS = {("degC", "degF"): (1.8, 32.0), ("degF", "degC"): (1 / 1.8, -32.0 / 1.8)}
+_TEMPERATURE_CONVERSIONS = {("degC", "degF"): (1.8, 32.0), ("degF", "degC"): (1 / 1.8, -32.0 / 1.8)}
 
 
 def per_second(unit: Unit) -> Unit:
@@ -138,7 +138,7 @@ def per_second(unit: Unit) -> Unit:
     return Unit(unit.prefix, unit.measure, "s")
 
 
-def readable(value: float, unit: Unit) -> Tuple[float, Unit]:
+def with_readable_prefix(value: float, unit: Unit) -> Tuple[float, Unit]:
     """The same quantity with the prefix that brings the number between 1 and 1000, in steps of 1000 or 1024."""
     if not math.isfinite(value) or value == 0 or unit.measure in ("%", "degC", "degF", ""):
         return value, unit

@@ -47,7 +47,7 @@ class SubClusterShape:
             "flopRateScalar": {"unit": {"base": "F/s", "prefix": "G"}, "value": round(self.flop_rate_g / 8, 1)},
             "flopRateSimd": {"unit": {"base": "F/s", "prefix": "G"}, "value": self.flop_rate_g},
             "memoryBandwidth": {"unit": {"base": "B/s", "prefix": "G"}, "value": self.bandwidth_gb_s},
-            "topology": topology_of(self),
+            "topology": make_topology(self),
         }
 
     @property
@@ -131,9 +131,9 @@ class MetricShape:
         judged = self.gpu or self.everywhere or not node.gpus
         found: dict[str, Any] = {
             "peak": peak,
-            "normal": peak if self.normal == 1 else _as_people_write(peak * self.normal),
-            "caution": _as_people_write(peak * self.caution) if judged else 0,
-            "alert": _as_people_write(peak * self.alert) if judged else 0,
+            "normal": peak if self.normal == 1 else _two_digits(peak * self.normal),
+            "caution": _two_digits(peak * self.caution) if judged else 0,
+            "alert": _two_digits(peak * self.alert) if judged else 0,
         }
         if self.footprint:
             found["footprint"] = self.footprint
@@ -144,7 +144,7 @@ class MetricShape:
         return found
 
 
-def _as_people_write(limit: float) -> float:
+def _two_digits(limit: float) -> float:
     """A limit as somebody would put it down: two digits."""
     return float(f"{limit:.2g}")
 
@@ -169,7 +169,7 @@ METRICS = (
 
 
 @lru_cache(maxsize=256)
-def topology_of(node: SubClusterShape) -> dict[str, Any]:
+def make_topology(node: SubClusterShape) -> dict[str, Any]:
     """The topology of a node as cluster.json has it; hardware threads of a core are as far apart as there are cores."""
     cores = node.sockets * node.cores_per_socket
     core_threads = [[core + cores * way for way in range(node.threads_per_core)] for core in range(cores)]

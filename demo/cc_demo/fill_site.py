@@ -4,9 +4,9 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from cc_backend.archive.statistics import complete, finish
+from cc_backend.archive.statistics import finalize_job, with_statistics
 from cc_backend.clusters import MetricConfig, SubCluster
-from cc_backend.model import Job, JobData, JobMetric, Scope, Series
+from cc_backend.model import Job, JobData, JobMetric, SampleSeries, Scope
 from cc_backend.services import Services
 from cc_common.job_events import JobStart, JobStop, ResourceEvent, TagEvent
 from cc_common.line_protocol import format_value, series_prefix
@@ -140,7 +140,7 @@ def _start(services: Services, plan: DemoJob, now_s: int) -> Job:
         },
         tags=tuple(TagEvent(type=kind, name=name, scope="global") for kind, name in plan.tags),
     )
-    return services.jobs.start(event, now_s=now_s)
+    return services.job_lifecycle.start(event, now_s=now_s)
 
 
 def _ingest(services: Services, curves: Curves, sub_cluster: SubCluster, *, first_s: int, now_s: int) -> None:
@@ -162,18 +162,18 @@ def _archive(services: Services, plan: DemoJob, job: Job, curves: Curves, *, now
         job_id=job.job_id, cluster=CLUSTER, start_time=job.start_time, stop_time=job.start_time + plan.ran_s,
         state=plan.state,
     )  # fmt: skip
-    job = services.jobs.stop(stop, now_s=now_s)
+    job = services.job_lifecycle.stop(stop, now_s=now_s)
     data: JobData = {}
     for (metric, host, part), samples in curves.items():
         config = sub_cluster.metrics[metric]
         native = data.setdefault(metric, {}).setdefault(config.scope, JobMetric(config.unit, TIMESTEP_S))
-        native.series.append(Series(host, samples.astype(np.float32), part))
+        native.series.append(SampleSeries(host, samples.astype(np.float32), part))
         if config.scope is not Scope.NODE:
             _add_to_node(data[metric], config, host, samples)
-    data = complete(data)
-    job = finish(job, data, sub_cluster)
+    data = with_statistics(data)
+    job = finalize_job(job, data, sub_cluster)
     services.archive.store(job, data)
-    services.search.finish_archiving(job)
+    services.job_queries.finish_archiving(job)
 
 
 def _add_to_node(by_scope: dict[Scope, JobMetric], config: MetricConfig, host: str, samples: Curve) -> None:
@@ -184,4 +184,4 @@ def _add_to_node(by_scope: dict[Scope, JobMetric], config: MetricConfig, host: s
     if node.series and node.series[-1].hostname == host:
         node.series[-1].data = node.series[-1].data + values
     else:
-        node.series.append(Series(host, values))
+        node.series.append(SampleSeries(host, values))

@@ -20,26 +20,26 @@ _MASK = (1 << 64) - 1
 _TOP = 1 << 53
 
 
-def key(*coordinates: int | str) -> int:
+def hash_key(*coordinates: int | str) -> int:
     """A 64-bit number for some coordinates; text counts by its CRC-32, so that it is the same in every process."""
     state = 0
     for coordinate in coordinates:
         number = zlib.crc32(coordinate.encode()) if isinstance(coordinate, str) else coordinate
-        state = _mixed((state ^ number) & _MASK)
+        state = _splitmix64((state ^ number) & _MASK)
     return state
 
 
-def chance(*coordinates: int | str) -> float:
+def uniform_at(*coordinates: int | str) -> float:
     """A number from 0 up to 1 at the coordinates."""
-    return (key(*coordinates) >> 11) / _TOP
+    return (hash_key(*coordinates) >> 11) / _TOP
 
 
-def choice(items: Sequence[T], *coordinates: int | str) -> T:
+def choice_at(items: Sequence[T], *coordinates: int | str) -> T:
     """One of the items."""
-    return items[int(chance(*coordinates) * len(items))]
+    return items[int(uniform_at(*coordinates) * len(items))]
 
 
-def uniform(keys: Keys, counters: npt.NDArray[np.int64]) -> Values:
+def uniform_grid(keys: Keys, counters: npt.NDArray[np.int64]) -> Values:
     """Numbers from 0 up to 1 for every key (rows) at every counter (columns)."""
     state = keys[:, None] ^ (counters.astype(np.uint64) * np.uint64(_FIRST))[None, :]
     state = state + np.uint64(_GAMMA)
@@ -49,19 +49,19 @@ def uniform(keys: Keys, counters: npt.NDArray[np.int64]) -> Values:
     return np.asarray((state >> np.uint64(11)) / _TOP, np.float64)
 
 
-def smooth(keys: Keys, counters: npt.NDArray[np.int64], every: int) -> Values:
+def smooth_noise(keys: Keys, counters: npt.NDArray[np.int64], every: int) -> Values:
     """Numbers from -1 to 1 that wander: chance at each `every`-th counter, straight lines between."""
     lattice = counters // every
     part = (counters - lattice * every) / every
     first = int(lattice.min()) if lattice.size else 0
     posts = np.arange(first, (int(lattice.max()) if lattice.size else 0) + 2)
-    heights = uniform(keys, posts) * 2 - 1
+    heights = uniform_grid(keys, posts) * 2 - 1
     at = lattice - first
     wandering: Values = heights[:, at] * (1 - part) + heights[:, at + 1] * part
     return wandering
 
 
-def _mixed(state: int) -> int:
+def _splitmix64(state: int) -> int:
     state = (state + _GAMMA) & _MASK
     state = ((state ^ (state >> 30)) * _FIRST) & _MASK
     state = ((state ^ (state >> 27)) * _SECOND) & _MASK

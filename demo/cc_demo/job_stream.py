@@ -8,10 +8,10 @@ from functools import cache
 from itertools import islice
 
 from cc_common.job_events import JobStart, JobStop, ResourceEvent
-from cc_demo.characters import CHARACTERS, Character, Place, Truth
+from cc_demo.characters import CHARACTERS, ExpectedVerdict, JobCharacter, Placement
 from cc_demo.cluster_shape import ClusterShape
-from cc_demo.hashed_random import chance, choice, key
-from cc_demo.lanes import Lane, lanes_of
+from cc_demo.hashed_random import choice_at, hash_key, uniform_at
+from cc_demo.lanes import Lane, make_lanes
 
 PEOPLE = (
     ("mlindq", "chem-102"), ("holsen", "flow-031"), ("wchen", "bio-077"), ("nhaddad", "mat-019"),
@@ -30,7 +30,7 @@ srun ./{program} {name}.in
 
 
 @dataclass(frozen=True, slots=True)
-class MadeJob:
+class GeneratedJob:
     """One made-up job. It is the `index`-th of its lane; times are Unix seconds."""
 
     cluster: str
@@ -42,7 +42,7 @@ class MadeJob:
     duration: int
     user: str
     project: str
-    character: Character
+    character: JobCharacter
 
     @property
     def stop_time(self) -> int:
@@ -50,16 +50,16 @@ class MadeJob:
         return self.start_time + self.duration
 
     @property
-    def truth(self) -> Truth:
+    def expected(self) -> ExpectedVerdict:
         """What is wrong with it, once it has ended: what its character says, and that it failed where it did."""
-        truth = self.character.truth
+        truth = self.character.expected
         is_end_told = self.state == "failed" and truth.verdict in ("ok", "none")
-        return Truth("caution", {"end": "caution"}) if is_end_told else truth
+        return ExpectedVerdict("caution", {"end": "caution"}) if is_end_told else truth
 
     @property
     def state(self) -> str:
         """How it ends."""
-        return choice(self.character.states, self.seed, self.lane.number, self.index, "state")
+        return choice_at(self.character.states, self.seed, self.lane.number, self.index, "state")
 
     @property
     def walltime(self) -> int:
@@ -69,8 +69,8 @@ class MadeJob:
     @property
     def name(self) -> str:
         """The job name that its owner gave it."""
-        program = choice(self.character.programs, self.seed, self.lane.number, self.index, "program")
-        return f"{program}_{key(self.seed, self.lane.number, self.index, 'name') % 1000:03d}"
+        program = choice_at(self.character.programs, self.seed, self.lane.number, self.index, "program")
+        return f"{program}_{hash_key(self.seed, self.lane.number, self.index, 'name') % 1000:03d}"
 
     def start_event(self) -> JobStart:
         """What a scheduler's adapter sends at the start."""
@@ -89,7 +89,7 @@ class MadeJob:
             job_id=self.job_id,
             array_job_id=self.job_id - self.job_id % 100 if self.character.is_array else 0,
             start_time=self.start_time,
-            submit_time=self.start_time - 60 - int(chance(self.seed, self.lane.number, self.index, "wait") * 5000),
+            submit_time=self.start_time - 60 - int(uniform_at(self.seed, self.lane.number, self.index, "wait") * 5000),
             num_nodes=len(hosts),
             num_hwthreads=(len(threads) or node.hwthreads) * len(hosts),
             num_acc=len(gpus) * len(hosts),
@@ -105,7 +105,7 @@ class MadeJob:
         return JobStop(self.job_id, self.stop_time, self.state, self.cluster, self.start_time)
 
 
-def jobs(
+def generate_jobs(
     shape: ClusterShape,
     seed: int | Sequence[int],
     count: int | None = None,
@@ -113,16 +113,16 @@ def jobs(
     first_start_s: int,
     people: Sequence[tuple[str, str]] = PEOPLE,
     only: str = "",
-) -> Iterator[MadeJob]:
+) -> Iterator[GeneratedJob]:
     """Jobs in the order of their starts, for ever or `count` of them; each lane of the cluster runs one at a time.
 
     One seed serves all lanes, a sequence has one for each. `only` names a character that all jobs are to have; lanes
     that do not fit it stay empty then. Memory does not grow with the number of jobs.
     """
-    lanes = lanes_of(shape)
+    lanes = make_lanes(shape)
     start = _Start(shape.name, first_start_s, 10 ** len(str(len(lanes))))
     seeds = [seed] * len(lanes) if isinstance(seed, int) else seed
-    streams = [_on_lane(start, seeds[lane.number], lane, people, only) for lane in lanes]
+    streams = [_generate_lane_jobs(start, seeds[lane.number], lane, people, only) for lane in lanes]
     merged = heapq.merge(*streams, key=lambda job: (job.start_time, job.lane.number))
     return islice(merged, count)
 
@@ -136,20 +136,22 @@ class _Start:
     ids_a_minute: int
 
 
-def _on_lane(start: _Start, seed: int, lane: Lane, people: Sequence[tuple[str, str]], only: str) -> Iterator[MadeJob]:
-    choices = _fitting(lane.place, only)
+def _generate_lane_jobs(
+    start: _Start, seed: int, lane: Lane, people: Sequence[tuple[str, str]], only: str
+) -> Iterator[GeneratedJob]:
+    choices = _fitting_characters(lane.place, only)
     if not choices:
         return
-    start_s = start.first_start_s + int(chance(seed, lane.number, "first") * 1800)
+    start_s = start.first_start_s + int(uniform_at(seed, lane.number, "first") * 1800)
     index = 0
     while True:
         where = (seed, lane.number, index)
-        character = choice(choices, *where, "character")
+        character = choice_at(choices, *where, "character")
         low, high = math.log(character.shortest_s), math.log(character.longest_s)
-        duration = int(math.exp(low + (high - low) * chance(*where, "duration")))
-        user, project = choice(people, *where, "user")
+        duration = int(math.exp(low + (high - low) * uniform_at(*where, "duration")))
+        user, project = choice_at(people, *where, "user")
         minute = (start_s - start.first_start_s) // _MINUTE_S
-        yield MadeJob(
+        yield GeneratedJob(
             cluster=start.cluster,
             seed=seed,
             lane=lane,
@@ -162,13 +164,13 @@ def _on_lane(start: _Start, seed: int, lane: Lane, people: Sequence[tuple[str, s
             character=character,
         )
         # at least a minute, so that the next one has another number
-        pause_s = 1200 if lane.place is Place.SHORT else 1800
-        start_s += max(duration, _MINUTE_S) + _MINUTE_S + int(chance(*where, "pause") * pause_s)
+        pause_s = 1200 if lane.place is Placement.SHORT else 1800
+        start_s += max(duration, _MINUTE_S) + _MINUTE_S + int(uniform_at(*where, "pause") * pause_s)
         index += 1
 
 
 @cache
-def _fitting(place: Place, only: str) -> tuple[Character, ...]:
+def _fitting_characters(place: Placement, only: str) -> tuple[JobCharacter, ...]:
     """The characters that can run at a place, each as often as its weight says."""
     found = (character for character in CHARACTERS.values() if place in character.places)
     return tuple(

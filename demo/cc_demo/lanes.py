@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from cc_demo.characters import Place
-from cc_demo.cluster_shape import ClusterShape, SubClusterShape, topology_of
+from cc_demo.characters import Placement
+from cc_demo.cluster_shape import ClusterShape, SubClusterShape, make_topology
 
 SIZES = (4, 4, 1, 1)
 GPU_SIZES = (1, 1, 2)
@@ -18,17 +18,17 @@ class Lane:
     number: int
     node: SubClusterShape
     hosts: tuple[str, ...]
-    place: Place
+    place: Placement
     hwthreads: tuple[int, ...] = ()
 
 
-def lanes_of(shape: ClusterShape) -> list[Lane]:
+def make_lanes(shape: ClusterShape) -> list[Lane]:
     """All lanes of a cluster; every node is in one, a shared node in two."""
     lanes: list[Lane] = []
     for node in shape.sub_clusters:
         hosts = node.hosts()
         at = 0
-        for size, place in _pattern(node):
+        for size, place in _lane_pattern(node):
             if at >= len(hosts):
                 break
             group = tuple(hosts[at : at + size])
@@ -37,21 +37,21 @@ def lanes_of(shape: ClusterShape) -> list[Lane]:
     return lanes
 
 
-def _pattern(node: SubClusterShape) -> Iterator[tuple[int, Place]]:
+def _lane_pattern(node: SubClusterShape) -> Iterator[tuple[int, Placement]]:
     while True:
         if node.gpus:
-            yield from ((size, Place.GPU) for size in GPU_SIZES)
+            yield from ((size, Placement.GPU) for size in GPU_SIZES)
             continue
         for size in SIZES:
-            yield size, Place.SEVERAL
-        yield 1, Place.SHORT
-        yield 1, Place.PART
+            yield size, Placement.SEVERAL
+        yield 1, Placement.SHORT
+        yield 1, Placement.PART
 
 
-def _lanes_on(node: SubClusterShape, group: tuple[str, ...], place: Place, number: int) -> list[Lane]:
-    if place is Place.PART and node.sockets > 1:
+def _lanes_on(node: SubClusterShape, group: tuple[str, ...], place: Placement, number: int) -> list[Lane]:
+    if place is Placement.PART and node.sockets > 1:
         # whole sockets, so that what is measured by socket belongs to one job
-        sockets = topology_of(node)["socket"]
+        sockets = make_topology(node)["socket"]
         half = len(sockets) // 2
         parts = (sockets[:half], sockets[half:])
         return [
@@ -59,6 +59,6 @@ def _lanes_on(node: SubClusterShape, group: tuple[str, ...], place: Place, numbe
             for i, part in enumerate(parts)
         ]
     fewest = 4  # nodes from which on those that part from the others can be told
-    if (place is Place.SEVERAL and len(group) < fewest) or place is Place.PART:
-        place = Place.ONE
+    if (place is Placement.SEVERAL and len(group) < fewest) or place is Placement.PART:
+        place = Placement.ONE
     return [Lane(number, node, group, place)]

@@ -11,22 +11,22 @@ from cc_backend.model import Scope
 from cc_common.line_protocol import series_prefix
 from cc_demo.cluster_shape import ClusterShape, SubClusterShape
 from cc_demo.hashed_random import Values
-from cc_demo.job_stream import MadeJob
-from cc_demo.samples import Parts, Times, idle_samples, parts_of, samples
+from cc_demo.job_stream import GeneratedJob
+from cc_demo.samples import Parts, Times, generate_idle_samples, generate_samples, part_ids
 
 LINES_A_BATCH = 10_000
 _DECIMALS = 3
 
 
-def job_lines(job: MadeJob, cluster: Cluster, times_s: Sequence[int]) -> Iterator[str]:
+def job_lines(job: GeneratedJob, cluster: Cluster, times_s: Sequence[int]) -> Iterator[str]:
     """The lines of a job at some times within its run, series after series; nothing for gaps."""
     times = _within(job, times_s)
     if not times.size:
         return
     for config in cluster.sub_cluster(job.lane.node.name).metrics.values():
-        parts = parts_of(job.lane.node, config, job.lane.hwthreads)
+        parts = part_ids(job.lane.node, config, job.lane.hwthreads)
         prefixes = _prefixes(cluster.name, config.name, config.scope, job.lane.hosts, parts)
-        yield from _lines(prefixes, times, samples(job, config, parts, times))
+        yield from _lines(prefixes, times, generate_samples(job, config, parts, times))
 
 
 def idle_lines(
@@ -37,13 +37,13 @@ def idle_lines(
     if not times.size or not hosts:
         return
     for config in cluster.sub_cluster(node.name).metrics.values():
-        parts = parts_of(node, config)
+        parts = part_ids(node, config)
         prefixes = _prefixes(cluster.name, config.name, config.scope, hosts, parts)
-        yield from _lines(prefixes, times, idle_samples(node, config, hosts, parts, times))
+        yield from _lines(prefixes, times, generate_idle_samples(node, config, hosts, parts, times))
 
 
 def cluster_lines(
-    shape: ClusterShape, cluster: Cluster, running: Sequence[MadeJob], times_s: Sequence[int]
+    shape: ClusterShape, cluster: Cluster, running: Sequence[GeneratedJob], times_s: Sequence[int]
 ) -> Iterator[str]:
     """What all nodes of a cluster send at some times: idle values first, so that those of jobs count where both are."""
     busy = {host for job in running for host in job.lane.hosts if not job.lane.hwthreads}
@@ -53,19 +53,19 @@ def cluster_lines(
         yield from job_lines(job, cluster, times_s)
 
 
-def batches(lines: Iterable[str], size: int = LINES_A_BATCH) -> Iterator[bytes]:
+def split_into_batches(lines: Iterable[str], size: int = LINES_A_BATCH) -> Iterator[bytes]:
     """The lines in bodies for `/api/write`."""
     waiting = iter(lines)
     while batch := list(islice(waiting, size)):
         yield ("\n".join(batch) + "\n").encode()
 
 
-def grid(from_s: int, to_s: int, timestep_s: int) -> range:
+def grid_times(from_s: int, to_s: int, timestep_s: int) -> range:
     """The multiples of a timestep from the first at or after one time to the last at or before another."""
     return range(-(-from_s // timestep_s) * timestep_s, to_s + 1, timestep_s)
 
 
-def _within(job: MadeJob, times_s: Sequence[int]) -> Times:
+def _within(job: GeneratedJob, times_s: Sequence[int]) -> Times:
     times = np.asarray(times_s, np.int64)
     return times[(times >= job.start_time) & (times <= job.stop_time)]
 

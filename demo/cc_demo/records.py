@@ -5,56 +5,56 @@ from itertools import islice
 
 import numpy as np
 
-from cc_backend.archive.archived_scopes import archive_scopes
+from cc_backend.archive.archived_scopes import archived_scopes
 from cc_backend.archive.file_archive import FileArchive
-from cc_backend.archive.statistics import complete, finish
-from cc_backend.clusters import Clusters, MetricConfig, SubCluster
+from cc_backend.archive.statistics import finalize_job, with_statistics
+from cc_backend.clusters import ClusterRegistry, MetricConfig, SubCluster
 from cc_backend.db.database import Database
-from cc_backend.jobs.job_json import job_from_start
+from cc_backend.jobs.job_json import job_from_start_event
 from cc_backend.jobs.job_rows import insert_jobs
-from cc_backend.model import Job, JobData, JobMetric, JobState, Scope, Series
+from cc_backend.model import Job, JobData, JobMetric, JobState, SampleSeries, Scope
 from cc_demo.hashed_random import Values
-from cc_demo.job_stream import MadeJob
-from cc_demo.lines import grid
-from cc_demo.samples import Parts, parts_of, samples
+from cc_demo.job_stream import GeneratedJob
+from cc_demo.lines import grid_times
+from cc_demo.samples import Parts, generate_samples, part_ids
 
 JOBS_A_TRANSACTION = 500
 
 
-def ended_job(made: MadeJob, clusters: Clusters) -> Job:
+def make_ended_job(made: GeneratedJob, clusters: ClusterRegistry) -> Job:
     """The job as the job table has it after the stop, before it is archived."""
-    job = job_from_start(made.start_event(), clusters, now_s=made.stop_time)
+    job = job_from_start_event(made.start_event(), clusters, now_s=made.stop_time)
     job.state, job.duration = JobState(made.state), made.duration
     return job
 
 
-def job_data(made: MadeJob, job: Job, sub_cluster: SubCluster) -> JobData:
+def make_job_data(made: GeneratedJob, job: Job, sub_cluster: SubCluster) -> JobData:
     """The samples of an ended job at the scopes that go into an archive."""
     data: JobData = {}
     for config in sub_cluster.metrics.values():
-        times = np.asarray(grid(made.start_time, made.stop_time, config.timestep_s), np.int64)
-        parts = parts_of(made.lane.node, config, made.lane.hwthreads)
-        for host, rows in zip(made.lane.hosts, samples(made, config, parts, times), strict=True):
-            for scope in archive_scopes(job, config):
+        times = np.asarray(grid_times(made.start_time, made.stop_time, config.timestep_s), np.int64)
+        parts = part_ids(made.lane.node, config, made.lane.hwthreads)
+        for host, rows in zip(made.lane.hosts, generate_samples(made, config, parts, times), strict=True):
+            for scope in archived_scopes(job, config):
                 series = list(_at_scope(rows, config, parts, host=host, scope=scope, sub_cluster=sub_cluster))
                 if series:
                     new = JobMetric(config.unit, config.timestep_s)
                     data.setdefault(config.name, {}).setdefault(scope, new).series += series
-    return complete(data)
+    return with_statistics(data)
 
 
-def archived_job(made: MadeJob, clusters: Clusters) -> tuple[Job, JobData]:
+def make_archived_job(made: GeneratedJob, clusters: ClusterRegistry) -> tuple[Job, JobData]:
     """The job as it is archived, and its samples."""
-    job = ended_job(made, clusters)
+    job = make_ended_job(made, clusters)
     sub_cluster = clusters.get(job.cluster).sub_cluster(job.sub_cluster)
-    data = job_data(made, job, sub_cluster)
-    return finish(job, data, sub_cluster), data
+    data = make_job_data(made, job, sub_cluster)
+    return finalize_job(job, data, sub_cluster), data
 
 
-def write_archive(archive: FileArchive, clusters: Clusters, made: Iterable[MadeJob]) -> Iterator[Job]:
+def write_archive(archive: FileArchive, clusters: ClusterRegistry, made: Iterable[GeneratedJob]) -> Iterator[Job]:
     """Stores one job after the other and hands it on, as it was archived."""
     for one in made:
-        job, data = archived_job(one, clusters)
+        job, data = make_archived_job(one, clusters)
         archive.store(job, data)
         yield job
 
@@ -71,7 +71,7 @@ def load_database(database: Database, jobs: Iterable[Job], *, at_once: int = JOB
 
 def _at_scope(
     rows: Values, config: MetricConfig, parts: Parts, *, host: str, scope: Scope, sub_cluster: SubCluster
-) -> Iterator[Series]:
+) -> Iterator[SampleSeries]:
     if scope is config.scope:
         groups: dict[str | None, list[int]] = {part: [row] for row, part in enumerate(parts)}
     elif scope is Scope.NODE:
@@ -85,4 +85,4 @@ def _at_scope(
     for part, members in groups.items():
         if np.isfinite(rows[members]).any():
             whole = rows[members].sum(axis=0) if config.aggregation == "sum" else rows[members].mean(axis=0)
-            yield Series(host, whole.astype(np.float32), part)
+            yield SampleSeries(host, whole.astype(np.float32), part)

@@ -7,10 +7,10 @@ import numpy.typing as npt
 
 from cc_backend.clusters import MetricConfig
 from cc_backend.model import Scope
-from cc_demo.characters import IDLE, Course, Place
-from cc_demo.cluster_shape import SubClusterShape, topology_of
-from cc_demo.hashed_random import Keys, Values, key, smooth, uniform
-from cc_demo.job_stream import MadeJob
+from cc_demo.characters import IDLE_LEVELS, MetricProfile, Placement
+from cc_demo.cluster_shape import SubClusterShape, make_topology
+from cc_demo.hashed_random import Keys, Values, hash_key, smooth_noise, uniform_grid
+from cc_demo.job_stream import GeneratedJob
 
 Times = npt.NDArray[np.int64]
 Parts = tuple[str | None, ...]
@@ -26,46 +26,46 @@ _SMALLEST_STEP = 1e-3
 _ZERO = np.zeros(1, np.int64)
 
 
-def samples(job: MadeJob, config: MetricConfig, parts: Parts, times_s: Times) -> Values:
+def generate_samples(job: GeneratedJob, config: MetricConfig, parts: Parts, times_s: Times) -> Values:
     """All nodes of a job by all their parts by all times; NaN where nothing was sent.
 
     `parts` are ids at the metric's own scope, (None,) for the node. Summed metrics are shared out among all parts of
     a node, so that a job on some of its threads gets their share.
     """
-    course = job.character.course(config.name)
+    course = job.character.profile_of(config.name)
     hosts = job.lane.hosts
     elapsed_s = times_s - job.start_time
     slots = times_s // config.timestep_s
     whole = _is_node_of_several(job, config)
     # what is measured of a whole node that several jobs share is the same for all of them
     keys = _keys(job.seed, 0 if whole else job.job_id, hosts, config.name, parts)
-    level = _over_time(course, elapsed_s, job.duration)
+    level = _levels_over_time(course, elapsed_s, job.duration)
     if not whole:
-        level = level * _phases(course, elapsed_s)
-    noise = 1 + course.spread * (1.2 * smooth(keys, slots, _WANDER_SLOTS) + (uniform(keys, slots) - 0.5))
-    noise *= 1 + _UNLIKE * (2 * uniform(keys, _ZERO) - 1)
+        level = level * _dips(course, elapsed_s)
+    noise = 1 + course.spread * (1.2 * smooth_noise(keys, slots, _WANDER_SLOTS) + (uniform_grid(keys, slots) - 0.5))
+    noise *= 1 + _UNLIKE * (2 * uniform_grid(keys, _ZERO) - 1)
     values = (level * noise).reshape(len(hosts), len(parts), len(times_s))
     slack = len(hosts) - int(len(hosts) * job.character.slack_share)
-    values[slack:] = IDLE.get(config.name, 0.0) * noise.reshape(values.shape)[slack:]
+    values[slack:] = IDLE_LEVELS.get(config.name, 0.0) * noise.reshape(values.shape)[slack:]
     np.clip(values, 0.0, 1.0, out=values)
-    values *= config.peak / _shares(job.lane.node, config)
+    values *= config.peak / _parts_sharing(job.lane.node, config)
     if job.character.silent_from is not None:
         values[-1, :, elapsed_s > job.character.silent_from * job.duration] = np.nan
     return values
 
 
-def idle_samples(
+def generate_idle_samples(
     node: SubClusterShape, config: MetricConfig, hosts: tuple[str, ...], parts: Parts, times_s: Times
 ) -> Values:
     """The same for nodes without a job."""
     keys = _keys(0, 0, hosts, config.name, parts)
-    noise = 1 + 0.2 * (uniform(keys, times_s // config.timestep_s) - 0.5)
-    values: Values = IDLE.get(config.name, 0.0) * config.peak / _shares(node, config) * noise
+    noise = 1 + 0.2 * (uniform_grid(keys, times_s // config.timestep_s) - 0.5)
+    values: Values = IDLE_LEVELS.get(config.name, 0.0) * config.peak / _parts_sharing(node, config) * noise
     return values.reshape(len(hosts), len(parts), len(times_s))
 
 
 @lru_cache(maxsize=1 << 12)
-def parts_of(node: SubClusterShape, config: MetricConfig, threads: tuple[int, ...] = ()) -> Parts:
+def part_ids(node: SubClusterShape, config: MetricConfig, threads: tuple[int, ...] = ()) -> Parts:
     """The ids at which a metric is measured on a node; with threads only those that have one of them."""
     match config.scope:
         case Scope.NODE:
@@ -76,25 +76,25 @@ def parts_of(node: SubClusterShape, config: MetricConfig, threads: tuple[int, ..
             return tuple(str(thread) for thread in threads or range(node.hwthreads))
         case scope:
             wanted = set(threads)
-            units = topology_of(node)[scope.value]
+            units = make_topology(node)[scope.value]
             return tuple(str(i) for i, unit in enumerate(units) if not wanted or not wanted.isdisjoint(unit))
 
 
 @lru_cache(maxsize=1 << 14)
 def _keys(seed: int, owner: int, hosts: tuple[str, ...], metric: str, parts: Parts) -> Keys:
-    return np.array([key(seed, owner, host, metric, part or "") for host in hosts for part in parts], np.uint64)
+    return np.array([hash_key(seed, owner, host, metric, part or "") for host in hosts for part in parts], np.uint64)
 
 
-def _is_node_of_several(job: MadeJob, config: MetricConfig) -> bool:
-    return job.lane.place is Place.PART and config.scope is Scope.NODE
+def _is_node_of_several(job: GeneratedJob, config: MetricConfig) -> bool:
+    return job.lane.place is Placement.PART and config.scope is Scope.NODE
 
 
-def _shares(node: SubClusterShape, config: MetricConfig) -> int:
+def _parts_sharing(node: SubClusterShape, config: MetricConfig) -> int:
     """Among how many parts of a node the value of the node is divided."""
-    return 1 if config.aggregation != "sum" or config.scope is Scope.NODE else max(1, len(parts_of(node, config)))
+    return 1 if config.aggregation != "sum" or config.scope is Scope.NODE else max(1, len(part_ids(node, config)))
 
 
-def _over_time(course: Course, elapsed_s: Times, duration_s: int) -> Values:
+def _levels_over_time(course: MetricProfile, elapsed_s: Times, duration_s: int) -> Values:
     level = np.full(len(elapsed_s), course.level)
     if course.then is not None:
         level[elapsed_s > course.then_from_s] = course.then
@@ -104,7 +104,7 @@ def _over_time(course: Course, elapsed_s: Times, duration_s: int) -> Values:
     return level
 
 
-def _phases(course: Course, elapsed_s: Times) -> Values | float:
+def _dips(course: MetricProfile, elapsed_s: Times) -> Values | float:
     """A dip at the end of every period, as programs show that write results or exchange data."""
     if course.dip < _SMALLEST_STEP:
         return 1.0

@@ -13,7 +13,7 @@ from cc_backend.archive.file_archive import FileArchive
 from cc_backend.auth.token_keys import generate_keys
 from cc_backend.maintenance.running_footprints import FootprintRefresher
 from cc_backend.services import EXTENSION, Services
-from cc_backend.settings import LEGACY, BackendSettings
+from cc_backend.settings import LEGACY_KEYS, BackendSettings
 from cc_common.settings import load
 from cc_demo.fill_site import fill
 from cc_demo.site_jobs import JOBS, DemoJob
@@ -35,7 +35,7 @@ def demo_app(home: Path, jobs: Iterable[DemoJob] = JOBS) -> Flask:
         "archive": {"path": "job-archive"},
         "metric-store": {"wal": {"directory": "metric-store", "fsync": "never"}},
     }
-    app = create_app(load(BackendSettings, document, source="demo", base_directory=home, legacy=LEGACY).value)
+    app = create_app(load(BackendSettings, document, source="demo", base_directory=home, legacy=LEGACY_KEYS).value)
     services: Services = app.extensions[EXTENSION]
     services.users.add(USER, ("user", "support"), password=PASSWORD, full_name="Helga Brandt")
     fill(services, jobs)
@@ -45,9 +45,9 @@ def demo_app(home: Path, jobs: Iterable[DemoJob] = JOBS) -> Flask:
 
 def judge(services: Services) -> None:
     """What the periodic work does, which a server of the site does not have: judge all jobs."""
-    refresher = FootprintRefresher(services.search, services.metricdata, services.clusters, services.judge)
+    refresher = FootprintRefresher(services.job_queries, services.metric_data, services.clusters, services.judge)
     refresher.step(now_s=services.now_s(), budget_s=_LONG_ENOUGH_S)
-    while services.judge.judge_finished(now_s=services.now_s()):
+    while services.judge.judge_outdated(now_s=services.now_s()):
         pass
 
 

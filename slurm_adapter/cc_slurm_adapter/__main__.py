@@ -8,7 +8,7 @@ import sys
 from typing import List, Optional
 
 from cc_common.errors import CockpitError, SettingsError
-from cc_common.output import flush_output
+from cc_common.output import flush_stdout
 
 EXIT_OK, EXIT_FAILED, EXIT_SETTINGS = 0, 1, 2
 
@@ -16,7 +16,7 @@ EXIT_OK, EXIT_FAILED, EXIT_SETTINGS = 0, 1, 2
 def main(arguments: Optional[List[str]] = None) -> int:
     """Run a command; its exit status: 2 for wrong settings, 1 for any other failure, each with one line of reason."""
     status = _run(sys.argv[1:] if arguments is None else arguments)
-    error = flush_output()
+    error = flush_stdout()
     if error is None or status != EXIT_OK:
         return status
     return EXIT_FAILED if isinstance(error, BrokenPipeError) else _failed(_reason(error), EXIT_FAILED)
@@ -49,13 +49,13 @@ def _dispatch(words: List[str]) -> int:
     command = words[0] if words else ""
     if command in ("run", "once"):
         from cc_slurm_adapter.options import parse_options  # noqa: PLC0415 each command loads only what it needs
-        from cc_slurm_adapter.service import once, run  # noqa: PLC0415 same
+        from cc_slurm_adapter.service import run, run_once  # noqa: PLC0415 same
 
         if command == "run":
             options = parse_options("run", words[1:], description="Watch Slurm and send events until stopped.")
             return run(options, os.environ)
         options = parse_options("once", words[1:], description="Look at Slurm once, and send what has changed.")
-        return once(options, os.environ)
+        return run_once(options, os.environ)
     from cc_slurm_adapter.cli import main as typer_main  # noqa: PLC0415 typer takes time that `run` must not pay
 
     return typer_main(words)

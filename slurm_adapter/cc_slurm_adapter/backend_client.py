@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Any, Dict, Iterator, Optional
 from urllib.parse import quote
 
-from cc_common.delivery import HttpSender, Outcome, Timeouts
+from cc_common.delivery import DeliveryOutcome, HttpSender, Timeouts
 from cc_common.delivery.http_sender import tls_context
 from cc_common.error_codes import read_problem
 from cc_common.errors import DeliveryError
 from cc_common.node_states import NodeStateReport
 from cc_slurm_adapter.errors import TopologyError
-from cc_slurm_adapter.response_decision import meaning_of
-from cc_slurm_adapter.settings import BackendSettings
+from cc_slurm_adapter.response_decision import make_interpreter
+from cc_slurm_adapter.settings import BackendConnectionSettings
 from cc_slurm_adapter.topology import ClusterTopology, choose_cluster, parse_cluster, read_topology
 
 PATHS = {"start": "/api/jobs/start_job/", "stop": "/api/jobs/stop_job/", "nodes": "/api/nodestate/"}
@@ -23,10 +23,10 @@ WORKERS = 4
 """So many events go out side by side."""
 _OK = 200
 _SHOWN = 300
-_LARGEST_DESCRIPTION_BYTES = 64 << 20
+_MAX_DESCRIPTION_BYTES = 64 << 20
 
 
-def make_senders(url: str, settings: BackendSettings) -> Dict[str, HttpSender]:
+def make_senders(url: str, settings: BackendConnectionSettings) -> Dict[str, HttpSender]:
     """A sender for each kind of event. Raises DeliveryError for an unusable address, token or CA file."""
     return {
         kind: HttpSender(
@@ -35,42 +35,42 @@ def make_senders(url: str, settings: BackendSettings) -> Dict[str, HttpSender]:
             ca_file=settings.ca_file or None,
             timeouts=Timeouts(connect_s=min(5.0, settings.timeout_s), total_s=settings.timeout_s),
             content_type="application/json",
-            meaning=meaning_of(kind),
+            interpret=make_interpreter(kind),
             connections=WORKERS,
         )
         for kind, path in PATHS.items()
     }
 
 
-def send_nodes(sender: HttpSender, report: NodeStateReport) -> Outcome:
+def send_node_states(sender: HttpSender, report: NodeStateReport) -> DeliveryOutcome:
     """Sends the state of all nodes once; it is not kept, the next look brings a newer one."""
     return sender.send(json.dumps(report.to_document(), separators=(",", ":")).encode())
 
 
 def fetch_topology(
-    url: str, settings: BackendSettings, cluster: str, keep_at: Optional[Path] = None
+    url: str, settings: BackendConnectionSettings, cluster: str, cache_file: Optional[Path] = None
 ) -> ClusterTopology:
     """The topology that the backend has of a cluster, or had when it last answered. Raises TopologyError."""
     try:
-        document = _fetch(url, settings, cluster)
+        document = _fetch_description(url, settings, cluster)
         topology = parse_cluster(document, source=url)
     except TopologyError:
-        if keep_at is None or not keep_at.exists():
+        if cache_file is None or not cache_file.exists():
             raise
-        return read_topology(keep_at, cluster)
-    if keep_at is not None:
-        _keep(keep_at, document)
+        return read_topology(cache_file, cluster)
+    if cache_file is not None:
+        _save_copy(cache_file, document)
     return topology
 
 
-def _keep(path: Path, document: Any) -> None:
+def _save_copy(path: Path, document: Any) -> None:
     temporary = path.with_suffix(".tmp")
     with contextlib.suppress(OSError):  # a help for later only
         temporary.write_text(json.dumps(document), encoding="utf-8")
         temporary.replace(path)
 
 
-def _fetch(url: str, settings: BackendSettings, cluster: str) -> Any:
+def _fetch_description(url: str, settings: BackendConnectionSettings, cluster: str) -> Any:
     import httpx  # noqa: PLC0415 only who asks needs it
 
     from cc_common.deadline_transport import deadline_client  # noqa: PLC0415 same
@@ -85,7 +85,7 @@ def _fetch(url: str, settings: BackendSettings, cluster: str) -> Any:
             deadline_client(settings.timeout_s, tls=tls) as client,
             client.stream("GET", address, headers=headers) as answer,
         ):
-            status, body = answer.status_code, _read(answer.iter_bytes())
+            status, body = answer.status_code, _read_limited(answer.iter_bytes())
     except (httpx.HTTPError, httpx.InvalidURL, OSError, DeliveryError) as error:
         raise TopologyError(f"{address}: no answer ({type(error).__name__}: {error})") from error
     if status != _OK:
@@ -97,11 +97,11 @@ def _fetch(url: str, settings: BackendSettings, cluster: str) -> Any:
         raise TopologyError(f"{address}: the answer is not JSON") from error
 
 
-def _read(pieces: Iterator[bytes]) -> bytes:
+def _read_limited(pieces: Iterator[bytes]) -> bytes:
     """The whole answer, if it has a size that a description can have."""
     body = bytearray()
     for piece in pieces:
         body += piece
-        if len(body) > _LARGEST_DESCRIPTION_BYTES:
-            raise DeliveryError(f"larger than {_LARGEST_DESCRIPTION_BYTES >> 20} MiB")
+        if len(body) > _MAX_DESCRIPTION_BYTES:
+            raise DeliveryError(f"larger than {_MAX_DESCRIPTION_BYTES >> 20} MiB")
     return bytes(body)

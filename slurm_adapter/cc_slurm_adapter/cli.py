@@ -9,9 +9,9 @@ from typing import Annotated, List, Optional
 import typer
 
 from cc_common import __version__
-from cc_common.settings import show
-from cc_slurm_adapter.options import HELP, CommandOptions
-from cc_slurm_adapter.settings import configure
+from cc_common.settings import format_settings
+from cc_slurm_adapter.options import HELP, AdapterOptions
+from cc_slurm_adapter.settings import load_configuration
 
 app = typer.Typer(
     add_completion=False,
@@ -59,7 +59,7 @@ def run(
     """Watch Slurm and send events until stopped."""
     from cc_slurm_adapter.service import run as run_service  # noqa: PLC0415 the other commands need no service
 
-    options = CommandOptions(config, url, token_file, state_dir, cluster, interval, topology_file, log_level)
+    options = AdapterOptions(config, url, token_file, state_dir, cluster, interval, topology_file, log_level)
     return run_service(options, os.environ)
 
 
@@ -75,9 +75,9 @@ def once(
     log_level: LogLevel = "info",
 ) -> int:
     """Look at Slurm once, and send what has changed."""
-    from cc_slurm_adapter.service import once as look_once  # noqa: PLC0415 the other commands need it not
+    from cc_slurm_adapter.service import run_once as look_once  # noqa: PLC0415 the other commands need it not
 
-    options = CommandOptions(config, url, token_file, state_dir, cluster, interval, topology_file, log_level)
+    options = AdapterOptions(config, url, token_file, state_dir, cluster, interval, topology_file, log_level)
     return look_once(options, os.environ)
 
 
@@ -92,10 +92,10 @@ def check(
     topology_file: TopologyFile = None,
 ) -> int:
     """Tell whether settings, Slurm, journal and topology can be used, and what is parked; 1 if something cannot."""
-    from cc_slurm_adapter.check import examine  # noqa: PLC0415 the other commands need it not
+    from cc_slurm_adapter.check import run_checks  # noqa: PLC0415 the other commands need it not
 
-    options = CommandOptions(config, url, token_file, state_dir, cluster, interval, topology_file)
-    findings = examine(configure(options, os.environ), os.environ)
+    options = AdapterOptions(config, url, token_file, state_dir, cluster, interval, topology_file)
+    findings = run_checks(load_configuration(options, os.environ), os.environ)
     for finding in findings:
         print(finding)
     return int(any(finding.bad for finding in findings))
@@ -106,7 +106,7 @@ def retry(config: Config = None, state_dir: StateDir = None) -> int:
     """Let parked events wait again, once their reason is gone; a running adapter sends them at its next poll."""
     from cc_slurm_adapter.check import retry_parked  # noqa: PLC0415 the other commands need it not
 
-    count = retry_parked(configure(CommandOptions(config=config, state_dir=state_dir), os.environ))
+    count = retry_parked(load_configuration(AdapterOptions(config=config, state_dir=state_dir), os.environ))
     print(f"{count} events wait again")
     return 0
 
@@ -122,9 +122,9 @@ def show_config(
     topology_file: TopologyFile = None,
 ) -> int:
     """Print all settings in force with their origin; secrets are hidden."""
-    options = CommandOptions(config, url, token_file, state_dir, cluster, interval, topology_file)
-    configuration = configure(options, os.environ)
-    print(show(configuration.loaded), end="")
+    options = AdapterOptions(config, url, token_file, state_dir, cluster, interval, topology_file)
+    configuration = load_configuration(options, os.environ)
+    print(format_settings(configuration.loaded), end="")
     for warning in configuration.warnings:
         print(f"cc-slurm-adapter: warning: {warning}", file=sys.stderr)
     return 0

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import Dict, Iterable, List, Optional, Sequence, Set, Tuple, Union
 
 from cc_slurm_adapter.event_mapping import LIVE_STATES, end_state
-from cc_slurm_adapter.journal import Run
+from cc_slurm_adapter.journal import JobRun
 from cc_slurm_adapter.slurm_model import RunKey, SlurmJob
 
-ENOUGH_ABSENCES = 2
-CLOCKS_DIFFER_S = 86_400
+MIN_MISSED_POLLS = 2
+MAX_CLOCK_DIFFERENCE_S = 86_400
 """A time that lies further ahead is no clock that goes wrong, it is none."""
 
 
@@ -34,22 +34,22 @@ class StopRun:
 
 
 @dataclass(frozen=True)
-class SeenRun:
+class MissedPolls:
     """An open run that is absent from so many good snapshots; 0 if it is there again."""
 
     key: RunKey
     absent_since: Optional[int]
-    absences: int
+    count: int
 
 
-Action = Union[StartRun, StopRun, SeenRun]
+Action = Union[StartRun, StopRun, MissedPolls]
 
 
 @dataclass(frozen=True)
-class Look:
+class SlurmSnapshot:
     """One look at Slurm. None is a snapshot that could not be had.
 
-    `accounting` holds the runs that ended in a window of time, `asked_for` those of the jobs that were missed: what of
+    `accounting` holds the runs that ended in a window of time, `missing_job_records` those of the jobs that were missed: what of
     them is not known yet is older, and may be another job that had the same number. `has_accounting` says whether the
     site keeps one at all. `whole` is False for what is known before the accounting has answered: nothing is absent yet.
     """
@@ -59,42 +59,42 @@ class Look:
     now_s: int
     has_accounting: bool = True
     grace_s: int = 600
-    asked_for: Sequence[SlurmJob] = ()
-    whole: bool = True
+    missing_job_records: Sequence[SlurmJob] = ()
+    is_complete: bool = True
 
 
-def missed(runs: Iterable[Run], queue: Sequence[SlurmJob]) -> List[Run]:
+def missing_runs(runs: Iterable[JobRun], queue: Sequence[SlurmJob]) -> List[JobRun]:
     """Open runs that were absent once already and are absent again: time to ask the accounting for them."""
-    candidates = [run for run in runs if run.open and run.absences]
+    candidates = [run for run in runs if run.open and run.missed_polls]
     if not candidates:
         return []
-    there: Set[Tuple[int, int]] = {(job.job_id, job.start_time) for job in queue if started(job)}
+    there: Set[Tuple[int, int]] = {(job.job_id, job.start_time) for job in queue if has_started(job)}
     return sorted((run for run in candidates if run.key[1:] not in there), key=lambda run: run.key)
 
 
-def started(job: SlurmJob) -> bool:
+def has_started(job: SlurmJob) -> bool:
     """Whether this run has nodes and a start; pending jobs have estimates of both at most."""
     return bool(job.nodes and job.start_time) and (
         job.state != "PENDING" or end_state(job.state, job.flags) is not None
     )
 
 
-def decide(cluster: str, known: Iterable[Run], look: Look) -> List[Action]:
+def decide(cluster: str, known: Iterable[JobRun], snapshot: SlurmSnapshot) -> List[Action]:
     """What is to be done after this look, in the order it has to happen: of a job, older runs first, start before stop.
 
     A run starts when the controller shows it running, or when it is already over. It is over when controller or
     accounting say so; or when two good snapshots of the controller miss it and the accounting knows no end of it for
     `grace_s`, or does not exist.
     """
-    work = _Work(cluster, known, look)
-    for job in sorted(look.queue or (), key=_order):
-        work.queued(job)
-    for job in sorted(look.accounting or (), key=_order):
-        work.accounted(job, may_start=True)
-    for job in sorted(look.asked_for, key=_order):
-        work.accounted(job, may_start=False)
-    if look.queue is not None and look.whole:
-        work.absent()
+    work = _Decision(cluster, known, snapshot)
+    for job in sorted(snapshot.queue or (), key=_order):
+        work.apply_queue_job(job)
+    for job in sorted(snapshot.accounting or (), key=_order):
+        work.apply_accounting_run(job, may_start=True)
+    for job in sorted(snapshot.missing_job_records, key=_order):
+        work.apply_accounting_run(job, may_start=False)
+    if snapshot.queue is not None and snapshot.is_complete:
+        work.apply_missing_runs()
     return work.actions()
 
 
@@ -102,66 +102,66 @@ def _order(job: SlurmJob) -> Tuple[int, int]:
     return job.job_id, job.start_time
 
 
-class _Work:
-    def __init__(self, cluster: str, known: Iterable[Run], look: Look) -> None:
+class _Decision:
+    def __init__(self, cluster: str, known: Iterable[JobRun], look: SlurmSnapshot) -> None:
         self._cluster = cluster
-        self._look = look
-        self._runs: Dict[int, Dict[RunKey, Run]] = {}
+        self._snapshot = look
+        self._runs: Dict[int, Dict[RunKey, JobRun]] = {}
         for run in known:
             self._runs.setdefault(run.key.job_id, {})[run.key] = run
-        self._there: Set[RunKey] = set()
+        self._present: Set[RunKey] = set()
         self._starts: Dict[RunKey, StartRun] = {}
         self._stops: Dict[RunKey, StopRun] = {}
-        self._seen: List[SeenRun] = []
+        self._missed_polls: List[MissedPolls] = []
 
-    def queued(self, job: SlurmJob) -> None:
+    def apply_queue_job(self, job: SlurmJob) -> None:
         """A job of the controller's list."""
-        if not started(job) or "RESIZING" in job.flags or self._is_ahead(job.start_time):
-            self._note_what_is_still_there(job)
+        if not has_started(job) or "RESIZING" in job.flags or self._is_ahead(job.start_time):
+            self._mark_present(job)
             return
-        run = self._find(job)
+        run = self._find_run(job)
         final = end_state(job.state, job.flags)
         if run is not None:
-            self._there.add(run.key)
+            self._present.add(run.key)
             if final and run.open:
-                self._stop(run, job.end_time or self._look.now_s, final, "controller")
+                self._stop(run, job.end_time or self._snapshot.now_s, final, "controller")
         elif final:
             if job.end_time:
-                self._begin_and_end(job, final, "controller")
+                self._start_and_stop(job, final, "controller")
         elif job.state in LIVE_STATES and "CONFIGURING" not in job.flags and "COMPLETING" not in job.flags:
             # while nodes are made ready the start time still moves; while it completes, its end is what matters
-            self._there.add(self._start(job).key)
+            self._present.add(self._start(job).key)
 
-    def accounted(self, job: SlurmJob, *, may_start: bool) -> None:
+    def apply_accounting_run(self, job: SlurmJob, *, may_start: bool) -> None:
         """A run of the accounting; whether it may be told of if it is not known."""
         final = end_state(job.state, job.flags)
-        if not started(job) or not job.end_time or not final or "RESIZING" in job.flags:
+        if not has_started(job) or not job.end_time or not final or "RESIZING" in job.flags:
             return
         if self._is_ahead(job.start_time):
             return
-        run = self._find(job)
+        run = self._find_run(job)
         if run is None:
             # without the controller's word the cores would be lost for a job that it still remembers
-            if may_start and self._look.queue is not None:
-                self._begin_and_end(job, final, "accounting")
+            if may_start and self._snapshot.queue is not None:
+                self._start_and_stop(job, final, "accounting")
         elif run.open:
             self._stop(run, job.end_time, final, "accounting")
 
-    def absent(self) -> None:
+    def apply_missing_runs(self) -> None:
         """Every open run that the controller did not show."""
-        now_s = self._look.now_s
+        now_s = self._snapshot.now_s
         for run in [run for runs in self._runs.values() for run in runs.values() if run.open]:
             if run.key in self._starts:
                 continue
-            if run.key in self._there:
-                if run.absences:
-                    self._seen.append(SeenRun(run.key, None, 0))
+            if run.key in self._present:
+                if run.missed_polls:
+                    self._missed_polls.append(MissedPolls(run.key, None, 0))
                 continue
-            since_s, absences = run.absent_since or now_s, run.absences + 1
-            if absences >= ENOUGH_ABSENCES and self._gave_up(since_s):
+            since_s, absences = run.absent_since or now_s, run.missed_polls + 1
+            if absences >= MIN_MISSED_POLLS and self._has_waited_enough(since_s):
                 self._stop(run, since_s, "failed", "absence")
             else:
-                self._seen.append(SeenRun(run.key, since_s, absences))
+                self._missed_polls.append(MissedPolls(run.key, since_s, absences))
 
     def actions(self) -> List[Action]:
         """All of it in order. A run does not start while an older one of the same job is open: receivers refuse it.
@@ -175,15 +175,17 @@ class _Work:
                 self._stops.pop(start.key, None)
                 continue
             ordered.append((start.key.job_id, start.key.start_time, 0, start))
-        ordered += [(stop.key.job_id, stop.key.start_time, 1, self._until_next(stop)) for stop in self._stops.values()]
+        ordered += [
+            (stop.key.job_id, stop.key.start_time, 1, self._cap_at_next_start(stop)) for stop in self._stops.values()
+        ]
         ordered.sort(key=lambda item: item[:3])
-        return [*(action for *_, action in ordered), *self._seen]
+        return [*(action for *_, action in ordered), *self._missed_polls]
 
-    def _until_next(self, stop: StopRun) -> StopRun:
+    def _cap_at_next_start(self, stop: StopRun) -> StopRun:
         later = [key.start_time for key in self._runs[stop.key.job_id] if key.start_time > stop.key.start_time]
         return dataclasses.replace(stop, stop_time=min([stop.stop_time, *later]))
 
-    def _find(self, job: SlurmJob) -> Optional[Run]:
+    def _find_run(self, job: SlurmJob) -> Optional[JobRun]:
         """The run that a record speaks of.
 
         Its start may have moved since it was told of; then the submission tells it, which is new for a requeued run.
@@ -195,46 +197,46 @@ class _Work:
         for run in runs.values():
             same = (
                 run.submit_time == job.submit_time
-                and _same(run.user, job.user)
+                and _may_be_same_user(run.user, job.user)
                 and (None in (run.restart_count, job.restart_count) or run.restart_count == job.restart_count)
             )
             if same and (run.end_time is None or run.end_time > job.start_time):
                 return run
         return None
 
-    def _start(self, job: SlurmJob) -> Run:
+    def _start(self, job: SlurmJob) -> JobRun:
         key = RunKey(self._cluster, job.job_id, job.start_time)
-        run = Run(key, job.submit_time, job.restart_count, user=job.user)
+        run = JobRun(key, job.submit_time, job.restart_count, user=job.user)
         self._runs.setdefault(job.job_id, {})[run.key] = run
         self._starts[run.key] = StartRun(run.key, job)
         return run
 
-    def _stop(self, run: Run, stop_time: int, state: str, evidence: str) -> None:
-        stop_time = max(self._look.now_s if self._is_ahead(stop_time) else stop_time, run.key.start_time)
+    def _stop(self, run: JobRun, stop_time: int, state: str, evidence: str) -> None:
+        stop_time = max(self._snapshot.now_s if self._is_ahead(stop_time) else stop_time, run.key.start_time)
         self._stops[run.key] = StopRun(run.key, stop_time, state, evidence)
         self._runs[run.key.job_id][run.key] = dataclasses.replace(run, end_time=stop_time)
 
-    def _begin_and_end(self, job: SlurmJob, state: str, evidence: str) -> None:
+    def _start_and_stop(self, job: SlurmJob, state: str, evidence: str) -> None:
         self._stop(self._start(job), job.end_time, state, evidence)
 
-    def _gave_up(self, since_s: int) -> bool:
-        if not self._look.has_accounting:
+    def _has_waited_enough(self, since_s: int) -> bool:
+        if not self._snapshot.has_accounting:
             return True
-        return self._look.accounting is not None and self._look.now_s - since_s >= self._look.grace_s
+        return self._snapshot.accounting is not None and self._snapshot.now_s - since_s >= self._snapshot.grace_s
 
     def _is_ahead(self, time_s: int) -> bool:
-        return time_s > self._look.now_s + CLOCKS_DIFFER_S
+        return time_s > self._snapshot.now_s + MAX_CLOCK_DIFFERENCE_S
 
-    def _note_what_is_still_there(self, job: SlurmJob) -> None:
+    def _mark_present(self, job: SlurmJob) -> None:
         """A job that changes its size, or of which only the number could be read, has not vanished."""
         if "RESIZING" in job.flags:
-            run = self._find(job)
+            run = self._find_run(job)
             if run is not None:
-                self._there.add(run.key)
+                self._present.add(run.key)
         elif (not job.start_time or self._is_ahead(job.start_time)) and job.state != "PENDING":
-            self._there.update(run.key for run in self._runs.get(job.job_id, {}).values() if run.open)
+            self._present.update(run.key for run in self._runs.get(job.job_id, {}).values() if run.open)
 
 
-def _same(one: str, other: str) -> bool:
+def _may_be_same_user(one: str, other: str) -> bool:
     """Whether two sources can mean the same user; one that does not say, or only knows the number, can."""
     return one == other or any(not name or name.isdigit() for name in (one, other))

@@ -33,7 +33,7 @@ _MAX_NAME = 256
 _MAX_COUNT = 2**31 - 1
 _MAX_WALLTIME_MIN = 100 * 366 * 24 * 60
 _MAX_MEMORY_MB = 2**53 - 1
-_KEPT_LISTS = 16_384
+_MAX_CACHED_LISTS = 16_384
 _SHOWN_NAMES = 300
 
 
@@ -57,7 +57,7 @@ class GpuRule:
     addresses: Tuple[str, ...]
 
 
-class Mapped(NamedTuple):
+class MappedStart(NamedTuple):
     """A start event, and what could not be told of the job."""
 
     event: JobStart
@@ -65,7 +65,7 @@ class Mapped(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Mapper:
+class StartEventMapper:
     """Makes start events for one cluster; `geometry` is what Slurm says of its nodes, by name."""
 
     cluster: str
@@ -74,51 +74,51 @@ class Mapper:
     gpu_rules: Sequence[GpuRule] = ()
     ignored: Optional[Pattern[str]] = None
 
-    def start(self, job: SlurmJob, details: Optional[JobDetails] = None) -> Optional[Mapped]:
+    def map_start(self, job: SlurmJob, details: Optional[JobDetails] = None) -> Optional[MappedStart]:
         """The event that tells of the job; None if it has no hosts, or all of them are ignored.
 
         Raises HostlistError if its node list cannot be read.
         """
-        hosts = _hosts(job.nodes)
+        hosts = _expand_hosts(job.nodes)
         if not hosts or (self.ignored is not None and all(self.ignored.search(host) for host in hosts)):
             return None
         problems: List[str] = []
-        places = _agreeing(hosts, details.placements if details else (), job.placements)
+        places = _matching_placements(hosts, details.placements if details else (), job.placements)
         resources = tuple(self._resource(host, places.get(host), problems) for host in hosts)
         threads = [len(resource.hwthreads) for resource in resources]
         accelerators = sum(len(resource.accelerators) for resource in resources)
-        gpus = _up_to(_MAX_COUNT, job.gpus or sum(gpu_count(place.gres) for place in places.values()))
+        gpus = _zero_if_over(_MAX_COUNT, job.gpus or sum(gpu_count(place.gres) for place in places.values()))
         if accelerators != gpus and gpus:
             problems.append(f"{gpus} GPUs are allocated, the ids of {accelerators} are known")
         event = JobStart(
             cluster=self.cluster,
-            user=_name(job.user),
-            project=_name(job.account),
-            partition=_name(job.partition),
+            user=_clean_name(job.user),
+            project=_clean_name(job.account),
+            partition=_clean_name(job.partition),
             job_id=job.job_id,
             array_job_id=job.array_job_id,
             start_time=job.start_time,
             submit_time=job.submit_time if job.submit_time <= job.start_time else 0,
-            walltime=_up_to(_MAX_WALLTIME_MIN, job.time_limit_min or 0) * 60,
-            requested_memory=_up_to(_MAX_MEMORY_MB, job.requested_memory_mb),
+            walltime=_zero_if_over(_MAX_WALLTIME_MIN, job.time_limit_min or 0) * 60,
+            requested_memory=_zero_if_over(_MAX_MEMORY_MB, job.requested_memory_mb),
             num_nodes=len(hosts),
-            num_hwthreads=sum(threads) if all(threads) else _up_to(_MAX_COUNT, job.cpus),
+            num_hwthreads=sum(threads) if all(threads) else _zero_if_over(_MAX_COUNT, job.cpus),
             num_acc=gpus or accelerators,
             smt=job.threads_per_core or self._threads_per_core(hosts),
             shared=(details.shared if details and details.shared else job.shared) or MULTI_USER,
             resources=resources,
-            meta_data=_for_people(job, details),
+            meta_data=_meta_data(job, details),
         )
-        return Mapped(event, tuple(dict.fromkeys(problems)))
+        return MappedStart(event, tuple(dict.fromkeys(problems)))
 
     def _resource(self, host: str, place: Optional[Placement], problems: List[str]) -> ResourceEvent:
-        topology = self.topology.of(host)
+        topology = self.topology.node_topology(host)
         if place is None:
             problems.append("Slurm does not tell the cores any more")
             return ResourceEvent(host)
         if topology is None:
             problems.append(f"no topology for host {host}: hardware threads are left out")
-        threads = hwthreads(place, topology, self.geometry.get(host)) if topology else ()
+        threads = hwthreads_of_placement(place, topology, self.geometry.get(host)) if topology else ()
         if topology and not threads:
             problems.append(f"the topology of host {host} does not agree with Slurm's: hardware threads are left out")
         return ResourceEvent(host, threads, self._accelerators(host, place, topology))
@@ -133,28 +133,28 @@ class Mapper:
         return node.threads_per_core if node else 0
 
 
-@lru_cache(maxsize=_KEPT_LISTS)
-def _hosts(written: str) -> Tuple[str, ...]:
+@lru_cache(maxsize=_MAX_CACHED_LISTS)
+def _expand_hosts(written: str) -> Tuple[str, ...]:
     """The hosts of a list; kept, because nearly all jobs of a look are those of the look before."""
     return tuple(expand(written))
 
 
-def _name(written: str) -> str:
+def _clean_name(written: str) -> str:
     """A name as receivers take it: one line, and not longer than they keep."""
     return " ".join(written.split())[:_MAX_NAME]
 
 
-def _up_to(most: int, amount: int) -> int:
+def _zero_if_over(most: int, amount: int) -> int:
     """An amount; 0, which is not known, where it is more than can be."""
     return amount if amount <= most else 0
 
 
-def _for_people(job: SlurmJob, details: Optional[JobDetails]) -> Optional[Mapping[str, str]]:
+def _meta_data(job: SlurmJob, details: Optional[JobDetails]) -> Optional[Mapping[str, str]]:
     written = {"jobName": job.name[:_MAX_JOB_NAME], "slurmInfo": details.text if details else ""}
     return {key: value for key, value in written.items() if value} or None
 
 
-def _agreeing(hosts: Sequence[str], *sources: Sequence[Placement]) -> Mapping[str, Placement]:
+def _matching_placements(hosts: Sequence[str], *sources: Sequence[Placement]) -> Mapping[str, Placement]:
     """The first source that speaks of exactly these hosts: texts hold what users write, and a moment lies between."""
     for source in sources:
         places = {place.host: place for place in source}
@@ -163,7 +163,9 @@ def _agreeing(hosts: Sequence[str], *sources: Sequence[Placement]) -> Mapping[st
     return {}
 
 
-def hwthreads(place: Placement, topology: NodeTopology, node: Optional[SlurmNode] = None) -> Tuple[int, ...]:
+def hwthreads_of_placement(
+    place: Placement, topology: NodeTopology, node: Optional[SlurmNode] = None
+) -> Tuple[int, ...]:
     """The hardware threads, as the operating system numbers them, of the cores that a job holds; () if unknown.
 
     Slurm counts threads through all cores in its order (see NodeTopology): with T threads in a core, its number n is
@@ -194,12 +196,12 @@ def hwthreads(place: Placement, topology: NodeTopology, node: Optional[SlurmNode
     return tuple(sorted(set(threads)))
 
 
-def topology_gaps(topology: ClusterTopology, nodes: Sequence[SlurmNode]) -> List[str]:
+def topology_mismatches(topology: ClusterTopology, nodes: Sequence[SlurmNode]) -> List[str]:
     """What the description of a cluster lacks of its nodes, or says differently from Slurm; each with what follows."""
     missing: List[str] = []
     differing: Dict[str, List[str]] = {}
     for node in nodes:
-        kind = topology.of(node.name)
+        kind = topology.node_topology(node.name)
         cores = node.sockets * node.cores_per_socket
         if kind is None:
             missing.append(node.name)
@@ -214,7 +216,7 @@ def topology_gaps(topology: ClusterTopology, nodes: Sequence[SlurmNode]) -> List
     return found
 
 
-def node_report(
+def make_node_report(
     cluster: str, nodes: Sequence[SlurmNode], jobs: Optional[Sequence[SlurmJob]], ignored: Optional[Pattern[str]] = None
 ) -> NodeStateReport:
     """The state of all nodes that are not ignored, with the number of jobs that run on each."""
@@ -239,7 +241,7 @@ def _jobs_by_host(jobs: Sequence[SlurmJob]) -> Mapping[str, int]:
     for job in jobs:
         if job.state == "RUNNING" and job.nodes:
             try:
-                hosts = _hosts(job.nodes)
+                hosts = _expand_hosts(job.nodes)
             except HostlistError:
                 continue
             for host in hosts:

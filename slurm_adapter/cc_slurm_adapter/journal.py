@@ -50,7 +50,7 @@ CREATE INDEX event_waiting_in_order ON event (id) WHERE state = 'waiting';
 
 
 @dataclass(frozen=True)
-class Run:
+class JobRun:
     """A run that was told of; `end_time` None: it is not over; `absences` counts good snapshots without it."""
 
     key: RunKey
@@ -58,7 +58,7 @@ class Run:
     restart_count: Optional[int] = None
     end_time: Optional[int] = None
     absent_since: Optional[int] = None
-    absences: int = 0
+    missed_polls: int = 0
     user: str = ""
 
     @property
@@ -79,7 +79,7 @@ class StoredEvent:
 
 
 @dataclass(frozen=True)
-class Counts:
+class EventCounts:
     """How many events are in which state."""
 
     waiting: int
@@ -102,8 +102,8 @@ class Journal:
         except (OSError, sqlite3.Error) as error:
             raise JournalError(f"journal {path} cannot be opened: {error}") from error
         try:
-            with self._errors():
-                self._prepare()
+            with self._translate_errors():
+                self._migrate()
         except BaseException:
             self._database.close()
             raise
@@ -112,55 +112,55 @@ class Journal:
         """Closes the file."""
         self._database.close()
 
-    def open_runs(self, cluster: str) -> List[Run]:
+    def open_runs(self, cluster: str) -> List[JobRun]:
         """All runs whose end is not known."""
-        return self._runs("cluster = ? AND end_time IS NULL", [cluster])
+        return self._select_runs("cluster = ? AND end_time IS NULL", [cluster])
 
-    def runs_of(self, cluster: str, job_ids: Iterable[int]) -> List[Run]:
+    def runs_of(self, cluster: str, job_ids: Iterable[int]) -> List[JobRun]:
         """All runs of these jobs that the journal still remembers."""
         ids = sorted(set(job_ids))
-        found: List[Run] = []
+        found: List[JobRun] = []
         for start in range(0, len(ids), _BATCH):
             part = ids[start : start + _BATCH]
             marks = ",".join("?" * len(part))
-            found += self._runs(f"cluster = ? AND job_id IN ({marks})", [cluster, *part])
+            found += self._select_runs(f"cluster = ? AND job_id IN ({marks})", [cluster, *part])
         return found
 
-    def started(self, run: Run, body: Mapping[str, Any], *, now_s: int) -> None:
+    def record_start(self, run: JobRun, body: Mapping[str, Any], *, now_s: int) -> None:
         """A run has started: remembers it, and queues its event. Without effect for a run that is known."""
         text = json.dumps(body, separators=(",", ":"))
-        with self._write() as database:
+        with self._transaction() as database:
             added = database.execute(
                 "INSERT OR IGNORE INTO run (cluster, job_id, start_time, submit_time, restart_count, start_body, user)"
                 " VALUES (?, ?, ?, ?, ?, ?, ?)",
                 (*run.key, run.submit_time, run.restart_count, text, run.user),
             )
             if added.rowcount:
-                self._queue(run.key, START, text, now_s)
+                self._queue_event(run.key, START, text, now_s)
 
-    def ended(self, key: RunKey, end_time: int, body: Mapping[str, Any], *, now_s: int) -> None:
+    def record_stop(self, key: RunKey, end_time: int, body: Mapping[str, Any], *, now_s: int) -> None:
         """A run is over: remembers it, and queues its event. Without effect for a run that is not open."""
-        with self._write() as database:
+        with self._transaction() as database:
             changed = database.execute(
                 "UPDATE run SET end_time = ? WHERE cluster = ? AND job_id = ? AND start_time = ? AND end_time IS NULL",
                 (end_time, *key),
             )
             if changed.rowcount:
-                self._queue(key, STOP, json.dumps(body, separators=(",", ":")), now_s)
+                self._queue_event(key, STOP, json.dumps(body, separators=(",", ":")), now_s)
 
-    def seen(self, key: RunKey, absent_since: Optional[int], absences: int) -> None:
+    def record_missed_polls(self, key: RunKey, absent_since: Optional[int], count: int) -> None:
         """Notes in how many good snapshots, and since when, an open run was absent."""
-        with self._write() as database:
+        with self._transaction() as database:
             database.execute(
                 "UPDATE run SET absent_since = ?, absences = ? WHERE cluster = ? AND job_id = ? AND start_time = ?",
-                (absent_since, absences, *key),
+                (absent_since, count, *key),
             )
 
     def waiting(self) -> Iterator[StoredEvent]:
         """All events that wait, in the order they came; they may be settled meanwhile."""
         last = -1
         while True:
-            with self._errors():
+            with self._translate_errors():
                 rows = self._database.execute(
                     "SELECT id, cluster, job_id, start_time, kind, body, tries FROM event"
                     " WHERE state = 'waiting' AND id > ? ORDER BY id LIMIT ?",
@@ -174,25 +174,25 @@ class Journal:
 
     def oldest_waiting(self) -> List[int]:
         """The number of the oldest event of each job; the others of that job wait for it."""
-        with self._errors():
+        with self._translate_errors():
             rows = self._database.execute(
                 "SELECT min(id) FROM event WHERE state = 'waiting' GROUP BY cluster, job_id"
             ).fetchall()
         return [number for (number,) in rows]
 
-    def settle(self, number: int, state: str, reason: str = "") -> None:
+    def set_event_state(self, number: int, state: str, reason: str = "") -> None:
         """An event was sent, or is parked for good with a reason."""
-        with self._write() as database:
+        with self._transaction() as database:
             database.execute("UPDATE event SET state = ?, reason = ? WHERE id = ?", (state, reason, number))
 
     def postpone(self, number: int, reason: str) -> None:
         """An event could not be sent and is to be tried again."""
-        with self._write() as database:
+        with self._transaction() as database:
             database.execute("UPDATE event SET tries = tries + 1, reason = ? WHERE id = ?", (reason, number))
 
-    def start_of(self, key: RunKey) -> Optional[Tuple[str, str]]:
+    def start_event_of(self, key: RunKey) -> Optional[Tuple[str, str]]:
         """State and body of the start event of a run; None if it is not known."""
-        with self._errors():
+        with self._translate_errors():
             row = self._database.execute(
                 "SELECT state, body FROM event WHERE cluster = ? AND job_id = ? AND start_time = ? AND kind = 'start'",
                 key,
@@ -201,7 +201,7 @@ class Journal:
 
     def send_again(self, key: RunKey) -> bool:
         """Queues the start of a run again, because the backend does not know it; whether there is such a start."""
-        with self._write() as database:
+        with self._transaction() as database:
             changed = database.execute(
                 "UPDATE event SET state = 'waiting', reason = 'the backend did not know it'"
                 " WHERE cluster = ? AND job_id = ? AND start_time = ? AND kind = 'start' AND state = 'sent'",
@@ -211,12 +211,12 @@ class Journal:
 
     def retry_parked(self) -> int:
         """Lets all parked events wait again, in their old order; how many."""
-        with self._write() as database:
+        with self._transaction() as database:
             return database.execute("UPDATE event SET state = 'waiting', tries = 0 WHERE state = 'parked'").rowcount
 
-    def parked(self, limit: int = 20) -> List[Tuple[RunKey, str, str]]:
+    def newest_parked(self, limit: int = 20) -> List[Tuple[RunKey, str, str]]:
         """The newest parked events: run, kind, reason."""
-        with self._errors():
+        with self._translate_errors():
             rows = self._database.execute(
                 "SELECT cluster, job_id, start_time, kind, reason FROM event WHERE state = 'parked'"
                 " ORDER BY id DESC LIMIT ?",
@@ -224,28 +224,28 @@ class Journal:
             ).fetchall()
         return [(RunKey(cluster, job_id, start), kind, reason) for cluster, job_id, start, kind, reason in rows]
 
-    def counts(self) -> Counts:
+    def counts(self) -> EventCounts:
         """How many events wait, were sent and are parked."""
-        with self._errors():
+        with self._translate_errors():
             rows: Dict[str, int] = dict(
                 self._database.execute("SELECT state, count(*) FROM event GROUP BY state").fetchall()
             )
-        return Counts(rows.get(WAITING, 0), rows.get(SENT, 0), rows.get(PARKED, 0))
+        return EventCounts(rows.get(WAITING, 0), rows.get(SENT, 0), rows.get(PARKED, 0))
 
-    def note(self, name: str) -> Optional[str]:
+    def get_note(self, name: str) -> Optional[str]:
         """What was noted under a name."""
-        with self._errors():
+        with self._translate_errors():
             row = self._database.execute("SELECT value FROM note WHERE name = ?", (name,)).fetchone()
         return None if row is None else str(row[0])
 
     def set_note(self, name: str, value: str) -> None:
         """Notes a value under a name."""
-        with self._write() as database:
+        with self._transaction() as database:
             database.execute("INSERT OR REPLACE INTO note VALUES (?, ?)", (name, value))
 
-    def forget(self, before_s: int) -> int:
+    def prune(self, before_s: int) -> int:
         """Forgets runs that ended before this time and of which nothing waits; how many."""
-        with self._write() as database:
+        with self._transaction() as database:
             gone = database.execute(
                 "DELETE FROM run WHERE end_time < ? AND NOT EXISTS (SELECT 1 FROM event WHERE state = 'waiting'"
                 " AND event.cluster = run.cluster AND event.job_id = run.job_id"
@@ -259,7 +259,7 @@ class Journal:
             )
         return gone
 
-    def _prepare(self) -> None:
+    def _migrate(self) -> None:
         self._database.execute("PRAGMA journal_mode = WAL")
         self._database.execute("PRAGMA synchronous = FULL")
         version = self._database.execute("PRAGMA user_version").fetchone()[0]
@@ -268,26 +268,26 @@ class Journal:
         for number, step in enumerate(_SCHEMAS[version:], version + 1):
             self._database.executescript(f"BEGIN IMMEDIATE;{step}PRAGMA user_version = {number};COMMIT;")
 
-    def _queue(self, key: RunKey, kind: str, body: str, now_s: int) -> None:
+    def _queue_event(self, key: RunKey, kind: str, body: str, now_s: int) -> None:
         self._database.execute(
             "INSERT INTO event (cluster, job_id, start_time, kind, body, state, made_s)"
             " VALUES (?, ?, ?, ?, ?, 'waiting', ?)",
             (*key, kind, body, now_s),
         )
 
-    def _runs(self, condition: str, values: Sequence[Any]) -> List[Run]:
+    def _select_runs(self, condition: str, values: Sequence[Any]) -> List[JobRun]:
         query = (  # conditions are texts of this module, values go as values
             "SELECT cluster, job_id, start_time, submit_time, restart_count, end_time, absent_since, absences, user"  # noqa: S608 see above
             f" FROM run WHERE {condition} ORDER BY job_id, start_time"
         )
-        with self._errors():
+        with self._translate_errors():
             rows = self._database.execute(query, values).fetchall()
-        return [Run(RunKey(cluster, job_id, start), *rest) for cluster, job_id, start, *rest in rows]
+        return [JobRun(RunKey(cluster, job_id, start), *rest) for cluster, job_id, start, *rest in rows]
 
     @contextlib.contextmanager
-    def _write(self) -> Iterator[sqlite3.Connection]:
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
         """One transaction; nested calls belong to the outer one."""
-        with self._errors():
+        with self._translate_errors():
             if self._database.in_transaction:
                 yield self._database
                 return
@@ -300,13 +300,13 @@ class Journal:
             self._database.execute("COMMIT")
 
     @contextlib.contextmanager
-    def together(self) -> Iterator[None]:
+    def transaction(self) -> Iterator[None]:
         """All changes inside happen together or not at all."""
-        with self._write():
+        with self._transaction():
             yield
 
     @contextlib.contextmanager
-    def _errors(self) -> Iterator[None]:
+    def _translate_errors(self) -> Iterator[None]:
         try:
             yield
         except sqlite3.Error as error:

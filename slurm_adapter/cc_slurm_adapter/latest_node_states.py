@@ -6,9 +6,9 @@ import logging
 import threading
 from typing import Callable, Optional
 
-from cc_common.delivery import Outcome
+from cc_common.delivery import DeliveryOutcome
 from cc_common.node_states import NodeStateReport
-from cc_slurm_adapter.response_decision import Verdict, verdict_of
+from cc_slurm_adapter.response_decision import DeliveryDecision, decision_of
 
 logger = logging.getLogger(__name__)
 
@@ -16,7 +16,7 @@ logger = logging.getLogger(__name__)
 class LatestNodeStates:
     """Holds one report until it was tried; may be filled in one thread and sent in another."""
 
-    def __init__(self, send: Callable[[NodeStateReport], Outcome]) -> None:
+    def __init__(self, send: Callable[[NodeStateReport], DeliveryOutcome]) -> None:
         self._send = send
         self._lock = threading.Lock()
         self._report: Optional[NodeStateReport] = None
@@ -33,14 +33,14 @@ class LatestNodeStates:
         """Whether there is a report that nobody has tried to send."""
         return self._report is not None
 
-    def deliver(self) -> None:
+    def send_latest(self) -> None:
         """Sends the report once, if there is one: the next look brings a newer one anyway."""
         with self._lock:
             report, self._report = self._report, None
         if report is None:
             return
         outcome = self._send(report)
-        taken = verdict_of(outcome) is Verdict.DONE
+        taken = decision_of(outcome) is DeliveryDecision.ACCEPTED
         self.sent = len(report.nodes) if taken else 0
         before, self.problem = self.problem, "" if taken else outcome.message
         if self.problem and self.problem != before:

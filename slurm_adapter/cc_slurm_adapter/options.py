@@ -21,7 +21,7 @@ HELP = {
 
 
 @dataclass(frozen=True)
-class CommandOptions:
+class AdapterOptions:
     """The options of a command line; None is not given."""
 
     config: Optional[str] = None
@@ -39,7 +39,7 @@ class _Parser(argparse.ArgumentParser):
         raise SettingsError("", f"command line: {message} (see {self.prog} --help)")
 
 
-def parse_options(command: str, arguments: Sequence[str], *, description: str) -> CommandOptions:
+def parse_options(command: str, arguments: Sequence[str], *, description: str) -> AdapterOptions:
     """The options in the arguments after the command. Raises SettingsError; --help prints and exits."""
     parser = _Parser(prog=f"cc-slurm-adapter {command}", description=description, allow_abbrev=False)
     for name, text in HELP.items():
@@ -49,4 +49,4 @@ def parse_options(command: str, arguments: Sequence[str], *, description: str) -
             )
         else:
             parser.add_argument("--" + name.replace("_", "-"), help=text, metavar=name.upper())
-    return CommandOptions(**vars(parser.parse_args(list(arguments))))
+    return AdapterOptions(**vars(parser.parse_args(list(arguments))))

@@ -9,31 +9,31 @@ from typing import Callable, Dict, List, Mapping, NamedTuple, Optional, Pattern,
 from cc_common.errors import HostlistError
 from cc_common.job_events import JobStop
 from cc_common.node_states import NodeStateReport
-from cc_slurm_adapter.decide import Look, SeenRun, StartRun, StopRun, decide, missed, started
+from cc_slurm_adapter.decide import MissedPolls, SlurmSnapshot, StartRun, StopRun, decide, has_started, missing_runs
 from cc_slurm_adapter.errors import SlurmError
-from cc_slurm_adapter.event_mapping import GpuRule, Mapped, Mapper, node_report, topology_gaps
-from cc_slurm_adapter.journal import Journal, Run
+from cc_slurm_adapter.event_mapping import GpuRule, MappedStart, StartEventMapper, make_node_report, topology_mismatches
+from cc_slurm_adapter.journal import JobRun, Journal
 from cc_slurm_adapter.settings import SlurmSettings
 from cc_slurm_adapter.slurm_model import JobDetails, RunKey, SlurmJob, SlurmNode
-from cc_slurm_adapter.sources.slurm import Slurm
-from cc_slurm_adapter.topology import ClusterTopology, LazyTopology
+from cc_slurm_adapter.sources.slurm import SlurmClient
+from cc_slurm_adapter.topology import ClusterTopology, TopologyCache
 
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
 TOPOLOGY = "topology"
-_WINDOW = "accounting until"
+_ACCOUNTING_NOTE = "accounting until"
 _DAY_S = 86_400
-_FORGET_PERIOD_S = 3600.0
-_TOGETHER = 100
+_PRUNE_PERIOD_S = 3600.0
+_CHANGES_PER_TRANSACTION = 100
 """So many changes are one transaction: what is written can be delivered while the rest is worked out."""
 _SHOWN = 200
-_MOST_LEFT_OUT = 1000
+_MAX_SKIPPED_REMEMBERED = 1000
 
 
 @dataclass(frozen=True)
-class Site:
+class SiteConfig:
     """What does not change while the adapter runs; `slurm_cluster` is Slurm's name, `cluster` the one in events."""
 
     cluster: str
@@ -44,14 +44,14 @@ class Site:
     first_begin_s: Optional[int] = None
 
 
-class Found(NamedTuple):
+class PollCounts(NamedTuple):
     """How many starts and stops were written down."""
 
     starts: int
     stops: int
 
 
-class Adapter:
+class SlurmPoller:
     """Looks at one cluster and writes down what follows; whoever delivers works beside it, the journal between them.
 
     Its methods raise JournalError; whatever Slurm does is logged. `written` is called whenever new events wait, long
@@ -60,64 +60,66 @@ class Adapter:
 
     def __init__(
         self,
-        site: Site,
-        slurm: Slurm,
+        site: SiteConfig,
+        slurm: SlurmClient,
         journal: Journal,
         *,
-        topology: LazyTopology,
-        tell_nodes: Callable[[NodeStateReport], None],
+        topology: TopologyCache,
+        report_nodes: Callable[[NodeStateReport], None],
         clock: Callable[[], float],
-        written: Callable[[], None] = lambda: None,
+        on_recorded: Callable[[], None] = lambda: None,
     ) -> None:
         self._site = site
         self._slurm = slurm
         self._journal = journal
         self._topology = topology
-        self._tell_nodes = tell_nodes
+        self._report_nodes = report_nodes
         self._clock = clock
-        self._written = written
+        self._on_recorded = on_recorded
         self._nodes: Sequence[SlurmNode] = ()
-        self._forgotten_s: Optional[float] = None
+        self._pruned_s: Optional[float] = None
         self._failing: Dict[str, str] = {}
-        self._left_out: Dict[str, None] = {}
-        self._gaps: List[str] = []
+        self._skipped_jobs: Dict[str, None] = {}
+        self._mismatches: List[str] = []
 
     @property
     def failing(self) -> Mapping[str, str]:
         """What of the last look failed, with the reason."""
         return self._failing
 
-    def look(self) -> Tuple[int, int]:
+    def poll(self) -> Tuple[int, int]:
         """Looks at Slurm and writes down what follows; the numbers of starts and stops found."""
         now_s = int(self._clock())
-        nodes = self._try("nodes", self._slurm.nodes)
+        nodes = self._ask_slurm("nodes", self._slurm.nodes)
         self._nodes = nodes or self._nodes
-        queue = self._try("queue", self._slurm.queue)
-        early = Found(0, 0)
-        known = self._known(queue)
-        if queue is not None and any(started(job) and _key(self._site.cluster, job) not in known for job in queue):
+        queue = self._ask_slurm("queue", self._slurm.queue)
+        early = PollCounts(0, 0)
+        known = self._known_runs(queue)
+        if queue is not None and any(
+            has_started(job) and _run_key(self._site.cluster, job) not in known for job in queue
+        ):
             # what the controller shows is told at once: the accounting may have days to tell, or be slow
-            early = self._decide(known, self._seen(queue, None, (), now_s, whole=False), now_s)
-            known = self._known(queue)
-        accounting, asked_for = self._accounting(known, queue, now_s)
-        known.update({run.key: run for run in self._runs(accounting or ())})
-        late = self._decide(known, self._seen(queue, accounting, asked_for, now_s), now_s)
+            early = self._record_changes(known, self._snapshot(queue, None, (), now_s, whole=False), now_s)
+            known = self._known_runs(queue)
+        accounting, asked_for = self._poll_accounting(known, queue, now_s)
+        known.update({run.key: run for run in self._runs_of_jobs(accounting or ())})
+        late = self._record_changes(known, self._snapshot(queue, accounting, asked_for, now_s), now_s)
         if accounting is not None and queue is not None:
-            self._journal.set_note(f"{_WINDOW} {self._site.cluster}", str(now_s))
+            self._journal.set_note(f"{_ACCOUNTING_NOTE} {self._site.cluster}", str(now_s))
         if nodes and self._site.slurm.node_states:
-            self._tell_nodes(node_report(self._site.cluster, nodes, queue, self._site.ignored))
+            self._report_nodes(make_node_report(self._site.cluster, nodes, queue, self._site.ignored))
         return early.starts + late.starts, early.stops + late.stops
 
-    def tidy(self) -> None:
+    def prune(self) -> None:
         """Forgets, now and then, what can never be seen again."""
         now_s = self._clock()
-        if self._forgotten_s is None or not 0 <= now_s - self._forgotten_s < _FORGET_PERIOD_S:
-            self._forgotten_s = now_s
-            gone = self._journal.forget(int(now_s - self._site.slurm.max_span_s - self._site.slurm.overlap_s) - _DAY_S)
+        if self._pruned_s is None or not 0 <= now_s - self._pruned_s < _PRUNE_PERIOD_S:
+            self._pruned_s = now_s
+            gone = self._journal.prune(int(now_s - self._site.slurm.max_span_s - self._site.slurm.overlap_s) - _DAY_S)
             if gone:
                 logger.info("forgot runs=%d", gone)
 
-    def _seen(
+    def _snapshot(
         self,
         queue: Optional[Sequence[SlurmJob]],
         accounting: Optional[Sequence[SlurmJob]],
@@ -125,136 +127,140 @@ class Adapter:
         now_s: int,
         *,
         whole: bool = True,
-    ) -> Look:
+    ) -> SlurmSnapshot:
         slurm = self._site.slurm
-        return Look(queue, accounting, now_s, slurm.accounting, int(slurm.grace_s), asked_for, whole)
+        return SlurmSnapshot(queue, accounting, now_s, slurm.accounting, int(slurm.grace_s), asked_for, whole)
 
-    def _known(self, queue: Optional[Sequence[SlurmJob]]) -> Dict[RunKey, Run]:
+    def _known_runs(self, queue: Optional[Sequence[SlurmJob]]) -> Dict[RunKey, JobRun]:
         """All open runs, and the others of the jobs that the queue shows with a run that is not one of these."""
         known = {run.key: run for run in self._journal.open_runs(self._site.cluster)}
-        others = [job for job in queue or () if started(job) and _key(self._site.cluster, job) not in known]
-        known.update({run.key: run for run in self._runs(others)})
+        others = [job for job in queue or () if has_started(job) and _run_key(self._site.cluster, job) not in known]
+        known.update({run.key: run for run in self._runs_of_jobs(others)})
         return known
 
-    def _runs(self, jobs: Sequence[SlurmJob]) -> List[Run]:
+    def _runs_of_jobs(self, jobs: Sequence[SlurmJob]) -> List[JobRun]:
         return self._journal.runs_of(self._site.cluster, [job.job_id for job in jobs])
 
-    def _accounting(
-        self, known: Mapping[RunKey, Run], queue: Optional[Sequence[SlurmJob]], now_s: int
+    def _poll_accounting(
+        self, known: Mapping[RunKey, JobRun], queue: Optional[Sequence[SlurmJob]], now_s: int
     ) -> Tuple[Optional[List[SlurmJob]], List[SlurmJob]]:
         """The runs that ended in the window, None if they or those of missed jobs could not be had; and the latter."""
         if not self._site.slurm.accounting:
             return None, []
         begin_s = self._window_begin_s(now_s)
-        runs = self._try("accounting", lambda: self._slurm.accounting(begin_s, now_s + 1))
+        runs = self._ask_slurm("accounting", lambda: self._slurm.accounting(begin_s, now_s + 1))
         if runs is None:
             return None, []
-        gone = missed(known.values(), queue) if queue is not None else []
+        gone = missing_runs(known.values(), queue) if queue is not None else []
         since_s = min((run.key.start_time for run in gone), default=now_s)
-        more = self._try(
+        more = self._ask_slurm(
             "accounting of missed jobs",
-            lambda: self._slurm.accounting_of(sorted({run.key.job_id for run in gone}), min(since_s, now_s - 1)),
+            lambda: self._slurm.accounting_of_jobs(sorted({run.key.job_id for run in gone}), min(since_s, now_s - 1)),
         )
         return (None, []) if more is None else (runs, more)
 
     def _window_begin_s(self, now_s: int) -> int:
         """Where the last good window ended, less the overlap; at most so far back as the settings say."""
-        noted = self._journal.note(f"{_WINDOW} {self._site.cluster}")
+        noted = self._journal.get_note(f"{_ACCOUNTING_NOTE} {self._site.cluster}")
         last_s = int(noted) if noted is not None else self._site.first_begin_s
         earliest_s = now_s - int(self._site.slurm.max_span_s)
         if last_s is None:
             return earliest_s
         return max(earliest_s, min(last_s, now_s) - int(self._site.slurm.overlap_s))
 
-    def _decide(self, known: Mapping[RunKey, Run], look: Look, now_s: int) -> Found:
+    def _record_changes(self, known: Mapping[RunKey, JobRun], look: SlurmSnapshot, now_s: int) -> PollCounts:
         actions = decide(self._site.cluster, known.values(), look)
         starts = [action.job for action in actions if isinstance(action, StartRun)]
         details: Mapping[int, JobDetails] = {}
-        mapper: Optional[Mapper] = None
+        mapper: Optional[StartEventMapper] = None
         if starts:
-            details = self._try("details", self._slurm.details) or {}
-            mapper = self._mapper(starts, now_s)
+            details = self._ask_slurm("details", self._slurm.job_details) or {}
+            mapper = self._make_mapper(starts, now_s)
         starts_written = stops_written = 0
         left_out = set()
-        for begin in range(0, len(actions), _TOGETHER):
-            with self._journal.together():
-                for action in actions[begin : begin + _TOGETHER]:
-                    if isinstance(action, SeenRun):
-                        self._journal.seen(action.key, action.absent_since, action.absences)
+        for begin in range(0, len(actions), _CHANGES_PER_TRANSACTION):
+            with self._journal.transaction():
+                for action in actions[begin : begin + _CHANGES_PER_TRANSACTION]:
+                    if isinstance(action, MissedPolls):
+                        self._journal.record_missed_polls(action.key, action.absent_since, action.count)
                     elif isinstance(action, StartRun) and mapper is not None:
-                        if self._start(action, mapper, details, now_s):
+                        if self._record_start(action, mapper, details, now_s):
                             starts_written += 1
                         else:
                             left_out.add(action.key)
                     elif isinstance(action, StopRun) and action.key not in left_out:
-                        self._stop(action, now_s)
+                        self._record_stop(action, now_s)
                         stops_written += 1
-            self._written()
-        return Found(starts_written, stops_written)
+            self._on_recorded()
+        return PollCounts(starts_written, stops_written)
 
-    def _mapper(self, jobs: Sequence[SlurmJob], now_s: int) -> Mapper:
+    def _make_mapper(self, jobs: Sequence[SlurmJob], now_s: int) -> StartEventMapper:
         topology = self._topology.get(now_s, [job.nodes for job in jobs])
-        self._note(TOPOLOGY, self._topology.problem)
+        self._record_problem(TOPOLOGY, self._topology.problem)
         if not self._topology.problem:
-            self._warn_of_gaps(topology)
+            self._warn_of_mismatches(topology)
         geometry = {node.name: node for node in self._nodes}
-        return Mapper(self._site.cluster, topology, geometry, self._site.gpu_rules, self._site.ignored)
+        return StartEventMapper(self._site.cluster, topology, geometry, self._site.gpu_rules, self._site.ignored)
 
-    def _warn_of_gaps(self, topology: ClusterTopology) -> None:
+    def _warn_of_mismatches(self, topology: ClusterTopology) -> None:
         """Tells once of nodes that the description of the cluster lacks or contradicts, and again when that changes."""
         ignored = self._site.ignored
-        gaps = topology_gaps(topology, [node for node in self._nodes if not (ignored and ignored.search(node.name))])
-        if gaps != self._gaps:
-            self._gaps = gaps
+        gaps = topology_mismatches(
+            topology, [node for node in self._nodes if not (ignored and ignored.search(node.name))]
+        )
+        if gaps != self._mismatches:
+            self._mismatches = gaps
             for text in gaps:
                 logger.warning("topology does not fit Slurm's nodes: %s", text)
 
-    def _start(self, action: StartRun, mapper: Mapper, details: Mapping[int, JobDetails], now_s: int) -> bool:
+    def _record_start(
+        self, action: StartRun, mapper: StartEventMapper, details: Mapping[int, JobDetails], now_s: int
+    ) -> bool:
         job = action.job
         try:
             told = details.get(job.job_id)
             if told is not None and told.start_time not in (0, job.start_time):
                 told = None  # another run of the job
-            mapped: Optional[Mapped] = mapper.start(job, told)
+            mapped: Optional[MappedStart] = mapper.map_start(job, told)
         except HostlistError as error:
-            self._leave_out(job, str(error))
+            self._log_skipped_job(job, str(error))
             return False
         except Exception as error:  # noqa: BLE001 whatever is odd about one job, the others are told
-            self._leave_out(job, f"{type(error).__name__}: {error}")
+            self._log_skipped_job(job, f"{type(error).__name__}: {error}")
             return False
         if mapped is None:
             return False
         if mapped.problems:
             logger.info("told incompletely job=%d reason=%r", job.job_id, "; ".join(mapped.problems))
-        run = Run(action.key, job.submit_time, job.restart_count, user=job.user)
-        self._journal.started(run, mapped.event.to_document(), now_s=now_s)
+        run = JobRun(action.key, job.submit_time, job.restart_count, user=job.user)
+        self._journal.record_start(run, mapped.event.to_document(), now_s=now_s)
         return True
 
-    def _leave_out(self, job: SlurmJob, reason: str) -> None:
+    def _log_skipped_job(self, job: SlurmJob, reason: str) -> None:
         topic = f"job {job.job_id} start {job.start_time}"
-        if topic not in self._left_out:  # it is seen again at every look
-            self._left_out[topic] = None
+        if topic not in self._skipped_jobs:  # it is seen again at every look
+            self._skipped_jobs[topic] = None
             logger.error("job left out job=%d start=%d reason=%r", job.job_id, job.start_time, reason[:_SHOWN])
-            if len(self._left_out) > _MOST_LEFT_OUT:
-                self._left_out.pop(next(iter(self._left_out)))
+            if len(self._skipped_jobs) > _MAX_SKIPPED_REMEMBERED:
+                self._skipped_jobs.pop(next(iter(self._skipped_jobs)))
 
-    def _stop(self, action: StopRun, now_s: int) -> None:
+    def _record_stop(self, action: StopRun, now_s: int) -> None:
         key = action.key
         if action.evidence == "absence":
             logger.warning("job vanished job=%d start=%d: taken for failed", key.job_id, key.start_time)
         event = JobStop(key.job_id, action.stop_time, action.state, key.cluster, key.start_time)
-        self._journal.ended(key, action.stop_time, event.to_document(), now_s=now_s)
+        self._journal.record_stop(key, action.stop_time, event.to_document(), now_s=now_s)
 
-    def _try(self, what: str, ask: Callable[[], T]) -> Optional[T]:
+    def _ask_slurm(self, what: str, ask: Callable[[], T]) -> Optional[T]:
         try:
             answer = ask()
         except SlurmError as error:
-            self._note(what, str(error))
+            self._record_problem(what, str(error))
             return None
-        self._note(what, "")
+        self._record_problem(what, "")
         return answer
 
-    def _note(self, what: str, problem: str) -> None:
+    def _record_problem(self, what: str, problem: str) -> None:
         """Logs a problem when it comes, changes and goes."""
         before = self._failing.get(what, "")
         if problem:
@@ -265,5 +271,5 @@ class Adapter:
             logger.info("got %s again", what)
 
 
-def _key(cluster: str, job: SlurmJob) -> RunKey:
+def _run_key(cluster: str, job: SlurmJob) -> RunKey:
     return RunKey(cluster, job.job_id, job.start_time)

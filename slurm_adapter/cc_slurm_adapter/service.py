@@ -17,24 +17,24 @@ from typing import Callable, Iterator, Mapping, NamedTuple, Optional
 from cc_common.logging_setup import set_up_logging
 from cc_common.node_states import NodeStateReport
 from cc_common.systemd_notify import Notifier
-from cc_slurm_adapter.delivery import Delivered, Delivery
+from cc_slurm_adapter.delivery import EventDelivery, SentCounts
 from cc_slurm_adapter.errors import AdapterError, SlurmError
 from cc_slurm_adapter.journal import Journal
 from cc_slurm_adapter.latest_node_states import LatestNodeStates
-from cc_slurm_adapter.options import CommandOptions
-from cc_slurm_adapter.poll import TOPOLOGY, Adapter, Site
-from cc_slurm_adapter.settings import Configuration, configure
+from cc_slurm_adapter.options import AdapterOptions
+from cc_slurm_adapter.poll import TOPOLOGY, SiteConfig, SlurmPoller
+from cc_slurm_adapter.settings import AdapterConfiguration, load_configuration
 from cc_slurm_adapter.sources.commands import CommandRunner
-from cc_slurm_adapter.sources.slurm import Slurm
-from cc_slurm_adapter.topology import ClusterTopology, LazyTopology, read_topology, stamp_of
+from cc_slurm_adapter.sources.slurm import SlurmClient
+from cc_slurm_adapter.topology import ClusterTopology, TopologyCache, file_stamp, read_topology
 
 logger = logging.getLogger(__name__)
 
 JOURNAL, LOCK, TOPOLOGY_FILE, CLUSTER_FILE = "journal.sqlite", "lock", "topology.json", "slurm-cluster"
 ONCE_DEADLINE_S = 60.0
 STOP_DEADLINE_S = 5.0
-_LONGEST_WAIT_S = 30.0
-_ASK_AGAIN_S = 10.0
+_MAX_WAIT_S = 30.0
+_SLURM_RETRY_S = 10.0
 _REFRESH_TOPOLOGY_S = 60.0
 """So often the backend is asked at most for the description of the cluster, where jobs start."""
 
@@ -63,12 +63,12 @@ class Alarm:
         os.close(self._write_end)
 
 
-class Parts(NamedTuple):
+class AdapterParts(NamedTuple):
     """What looks and what delivers; each has a connection to the journal of its own."""
 
-    adapter: Adapter
+    adapter: SlurmPoller
     journal: Journal
-    delivery: Delivery
+    delivery: EventDelivery
     nodes: LatestNodeStates
     wake: Wake
 
@@ -95,13 +95,13 @@ class Wake:
         self._event.clear()
 
 
-class Deliverer:
+class DeliveryThread:
     """Delivers in a thread of its own: neither a slow look holds up events, nor a slow backend a look.
 
     `failed` is called, in that thread, when it ends because of an error; `check` raises that error.
     """
 
-    def __init__(self, parts: Parts, failed: Callable[[], None]) -> None:
+    def __init__(self, parts: AdapterParts, failed: Callable[[], None]) -> None:
         self._parts = parts
         self._failed = failed
         self._error: Optional[BaseException] = None
@@ -122,11 +122,11 @@ class Deliverer:
         delivery, nodes, wake = self._parts.delivery, self._parts.nodes, self._parts.wake
         try:
             while not wake.ended:
-                nodes.deliver()
+                nodes.send_latest()
                 delivery.deliver()
                 wait_s = delivery.wait_s()
                 if not nodes.waiting:
-                    wake.wait(_LONGEST_WAIT_S if wait_s is None else min(wait_s, _LONGEST_WAIT_S))
+                    wake.wait(_MAX_WAIT_S if wait_s is None else min(wait_s, _MAX_WAIT_S))
         except BaseException as error:  # noqa: BLE001 raised again where somebody can tell of it
             if not wake.ended:  # a thread that was left behind finds its journal closed
                 self._error = error
@@ -134,7 +134,7 @@ class Deliverer:
 
 
 @contextlib.contextmanager
-def only_instance(directory: Path) -> Iterator[None]:
+def hold_state_directory(directory: Path) -> Iterator[None]:
     """Holds the state directory for this process. Raises AdapterError if another one has it, or it cannot be used."""
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -152,90 +152,94 @@ def only_instance(directory: Path) -> Iterator[None]:
 
 
 def make_slurm(
-    configuration: Configuration, environment: Mapping[str, str], alive: Callable[[], bool] = lambda: True
-) -> Slurm:
+    configuration: AdapterConfiguration, environment: Mapping[str, str], alive: Callable[[], bool] = lambda: True
+) -> SlurmClient:
     """Slurm as the settings say to ask it; a command is broken off when `alive` says no."""
     settings = configuration.settings.slurm
-    runner = CommandRunner(environment, directory=settings.command_directory, timeout_s=settings.timeout_s, go_on=alive)
-    return Slurm(runner)
+    runner = CommandRunner(
+        environment, directory=settings.command_directory, timeout_s=settings.timeout_s, should_continue=alive
+    )
+    return SlurmClient(runner)
 
 
-def make_topology(configuration: Configuration, cluster: str, keep_at: Optional[Path] = None) -> LazyTopology:
+def make_topology(
+    configuration: AdapterConfiguration, cluster: str, cache_file: Optional[Path] = None
+) -> TopologyCache:
     """The topology from the file of the settings, or from the backend.
 
-    What the backend says is kept at `keep_at`: jobs start while it is away, too. Either is read again when it changes.
+    What the backend says is kept at `cache_file`: jobs start while it is away, too. Either is read again when it changes.
     """
     file = configuration.settings.topology_file
     if file:
         path = Path(file)
-        return LazyTopology(lambda: read_topology(path, cluster), stamp=lambda: stamp_of(path))
+        return TopologyCache(lambda: read_topology(path, cluster), stamp=lambda: file_stamp(path))
 
     def fetch() -> ClusterTopology:
         from cc_slurm_adapter.backend_client import fetch_topology  # noqa: PLC0415 only who asks needs it
 
-        return fetch_topology(configuration.url, configuration.settings.backend, cluster, keep_at)
+        return fetch_topology(configuration.url, configuration.settings.backend, cluster, cache_file)
 
-    return LazyTopology(fetch, refresh_s=_REFRESH_TOPOLOGY_S)
+    return TopologyCache(fetch, refresh_s=_REFRESH_TOPOLOGY_S)
 
 
 @contextlib.contextmanager
-def assembled(
-    configuration: Configuration,
+def open_parts(
+    configuration: AdapterConfiguration,
     environment: Mapping[str, str],
     slurm_cluster: str,
     *,
     alive: Callable[[], bool],
     go_on: Callable[[], bool],
-) -> Iterator[Parts]:
+) -> Iterator[AdapterParts]:
     """Everything there is to look and to deliver, closed at the end. Raises CockpitError.
 
-    A command of Slurm is broken off when `alive` says no, a pass of the delivery when `go_on` does.
+    A command of Slurm is broken off when `alive` says no, a pass of the delivery when `should_continue` does.
     """
-    from cc_slurm_adapter.backend_client import WORKERS, make_senders, send_nodes  # noqa: PLC0415 not every command sends
+    from cc_slurm_adapter.backend_client import WORKERS, make_senders, send_node_states  # noqa: PLC0415 not every command sends
 
     settings = configuration.settings
     senders = make_senders(configuration.url, settings.backend)
     cluster = settings.cluster or slurm_cluster
-    site = Site(
+    site = SiteConfig(
         cluster=cluster,
         slurm_cluster=slurm_cluster,
         slurm=settings.slurm,
         gpu_rules=configuration.gpu_rules,
         ignored=configuration.ignored,
-        first_begin_s=_last_run_s(settings.last_run_file),
+        first_begin_s=_last_run_time_s(settings.last_run_file),
     )
     path = configuration.state_directory / JOURNAL
     wake = Wake()
-    nodes = LatestNodeStates(lambda report: send_nodes(senders["nodes"], report))
+    nodes = LatestNodeStates(lambda report: send_node_states(senders["nodes"], report))
 
     def tell_nodes(report: NodeStateReport) -> None:
         nodes.put(report)
         wake.set()
 
     with contextlib.closing(Journal(path)) as journal, contextlib.closing(Journal(path)) as outgoing:
-        delivery = Delivery(
+        delivery = EventDelivery(
             outgoing,
             senders,
             clock=time.monotonic,
-            go_on=lambda: go_on() and not (wake.ended or nodes.waiting),
+            should_continue=lambda: go_on() and not (wake.ended or nodes.waiting),
             workers=WORKERS,
         )
-        adapter = Adapter(
+        adapter = SlurmPoller(
             site,
             make_slurm(configuration, environment, alive),
             journal,
             topology=make_topology(configuration, cluster, configuration.state_directory / TOPOLOGY_FILE),
-            tell_nodes=tell_nodes,
+            report_nodes=tell_nodes,
             clock=time.time,
-            written=wake.set,
+            on_recorded=wake.set,
         )
         try:
-            yield Parts(adapter, journal, delivery, nodes, wake)
+            yield AdapterParts(adapter, journal, delivery, nodes, wake)
         finally:
             delivery.close()
 
 
-def _last_run_s(name: str) -> Optional[int]:
+def _last_run_time_s(name: str) -> Optional[int]:
     """When cc-slurm-adapter last looked; None if it never did here."""
     if not name:
         return None
@@ -264,24 +268,24 @@ def _write_name(path: Path, name: str) -> None:
         logger.warning("cannot keep the cluster's name file=%s reason=%s", path, error.strerror)
 
 
-def once(options: CommandOptions, environment: Mapping[str, str]) -> int:
+def run_once(options: AdapterOptions, environment: Mapping[str, str]) -> int:
     """One cycle, with a line that says what was sent; 1 if something is left to do. Raises CockpitError."""
     set_up_logging(options.log_level if options.log_level != "info" else "warning", environment)
-    configuration = configure(options, environment)
+    configuration = load_configuration(options, environment)
     for warning in configuration.warnings:
         logger.warning("configuration %s", warning)
-    configuration.check()
-    with only_instance(configuration.state_directory):
+    configuration.require_complete()
+    with hold_state_directory(configuration.state_directory):
         slurm_cluster = make_slurm(configuration, environment).cluster_name()
         deadline_s = time.monotonic() + ONCE_DEADLINE_S
 
         def in_time() -> bool:
             return time.monotonic() < deadline_s
 
-        with assembled(configuration, environment, slurm_cluster, alive=in_time, go_on=in_time) as parts:
-            parts.adapter.look()
-            parts.nodes.deliver()
-            sent = Delivered()
+        with open_parts(configuration, environment, slurm_cluster, alive=in_time, go_on=in_time) as parts:
+            parts.adapter.poll()
+            parts.nodes.send_latest()
+            sent = SentCounts()
             while True:
                 report = parts.delivery.deliver()
                 sent.starts += report.starts
@@ -300,16 +304,16 @@ def once(options: CommandOptions, environment: Mapping[str, str]) -> int:
             return int(bool(waiting or sent.parked or failing))
 
 
-class Service:
+class AdapterService:
     """Runs until SIGTERM or SIGINT."""
 
-    def __init__(self, options: CommandOptions, environment: Mapping[str, str]) -> None:
-        self._configuration = configure(options, environment)
-        self._configuration.check()
+    def __init__(self, options: AdapterOptions, environment: Mapping[str, str]) -> None:
+        self._configuration = load_configuration(options, environment)
+        self._configuration.require_complete()
         self._environment = environment
         self._notifier = Notifier.from_environment(environment)
         self._alarm = Alarm()
-        self._next_look_s = 0.0
+        self._next_poll_s = 0.0
 
     def stop(self, *_: object) -> None:
         """End soon; safe in a signal handler."""
@@ -321,13 +325,17 @@ class Service:
         for warning in configuration.warnings:
             logger.warning("configuration %s", warning)
         try:
-            with only_instance(configuration.state_directory):
+            with hold_state_directory(configuration.state_directory):
                 slurm_cluster = self._cluster_name()
                 if slurm_cluster is not None:
-                    with assembled(
-                        configuration, self._environment, slurm_cluster, alive=self._alive, go_on=self._go_on
+                    with open_parts(
+                        configuration,
+                        self._environment,
+                        slurm_cluster,
+                        alive=self._beat_and_continue,
+                        go_on=self._should_continue,
                     ) as parts:
-                        self._serve(parts, slurm_cluster)
+                        self._poll_until_stopped(parts, slurm_cluster)
         finally:
             self._notifier.stopping()
             self._alarm.close()
@@ -338,7 +346,7 @@ class Service:
 
         What the journal holds can be delivered while Slurm is away, so only the first life ever has to wait.
         """
-        slurm = make_slurm(self._configuration, self._environment, self._alive)
+        slurm = make_slurm(self._configuration, self._environment, self._beat_and_continue)
         kept = self._configuration.state_directory / CLUSTER_FILE
         self._notifier.ready()
         complained = ""
@@ -358,10 +366,10 @@ class Service:
             else:
                 _write_name(kept, name)
                 return name
-            self._alarm.wait(_ASK_AGAIN_S)
+            self._alarm.wait(_SLURM_RETRY_S)
         return None
 
-    def _serve(self, parts: Parts, slurm_cluster: str) -> None:
+    def _poll_until_stopped(self, parts: AdapterParts, slurm_cluster: str) -> None:
         interval_s = self._configuration.settings.interval_s
         logger.info(
             "started cluster=%s slurm=%s interval_s=%g backend=%s waiting=%d",
@@ -371,43 +379,43 @@ class Service:
             self._configuration.url,
             parts.journal.counts().waiting,
         )
-        deliverer = Deliverer(parts, self._alarm.ring)
+        deliverer = DeliveryThread(parts, self._alarm.ring)
         try:
             while not self._alarm.rung:
                 self._notifier.alive()
                 begun_s = time.monotonic()
-                if begun_s >= self._next_look_s:
-                    self._next_look_s = begun_s + interval_s
-                    starts, stops = parts.adapter.look()
+                if begun_s >= self._next_poll_s:
+                    self._next_poll_s = begun_s + interval_s
+                    starts, stops = parts.adapter.poll()
                     if starts or stops:
                         logger.info("found starts=%d stops=%d", starts, stops)
-                    parts.adapter.tidy()
+                    parts.adapter.prune()
                 self._notifier.status(_status(parts))
-                self._alarm.wait(min(self._next_look_s - time.monotonic(), _LONGEST_WAIT_S))
+                self._alarm.wait(min(self._next_poll_s - time.monotonic(), _MAX_WAIT_S))
         finally:
             deliverer.stop(STOP_DEADLINE_S)
         deliverer.check()
 
-    def _alive(self) -> bool:
+    def _beat_and_continue(self) -> bool:
         self._notifier.alive()
         return not self._alarm.rung
 
-    def _go_on(self) -> bool:
+    def _should_continue(self) -> bool:
         """As `_alive`, without a sign of life: that is for the thread that looks."""
         return not self._alarm.rung
 
 
-def _status(parts: Parts) -> str:
+def _status(parts: AdapterParts) -> str:
     counts = parts.journal.counts()
     failing = f"; cannot get {', '.join(parts.adapter.failing)}" if parts.adapter.failing else ""
     failing += "; cannot send node states" if parts.nodes.problem else ""
     return f"{counts.waiting} events wait, {counts.parked} parked{failing}"
 
 
-def run(options: CommandOptions, environment: Mapping[str, str]) -> int:
+def run(options: AdapterOptions, environment: Mapping[str, str]) -> int:
     """Run the adapter in the foreground until it is told to stop; the exit status. Raises CockpitError."""
     set_up_logging(options.log_level, environment)
-    service = Service(options, environment)
+    service = AdapterService(options, environment)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, service.stop)
     service.run()

@@ -8,15 +8,15 @@ from pathlib import Path
 from typing import Any, Dict, List, Mapping, Optional, Pattern, Tuple
 
 from cc_common.errors import SettingsError
-from cc_common.settings import Loaded, load, option, read_json, read_secret, section, sections
+from cc_common.settings import LoadedSettings, load, option, read_json, read_secret, section, sections
 from cc_slurm_adapter.event_mapping import GpuRule
-from cc_slurm_adapter.options import CommandOptions
+from cc_slurm_adapter.options import AdapterOptions
 
 COMMAND_LINE = "command line"
 TOKEN_VARIABLE = "CC_SLURM_ADAPTER_TOKEN"  # noqa: S105 the name of a variable, not a token
 
 # key of cc-slurm-adapter -> ours
-_TRANSLATED = {
+_LEGACY_KEYS = {
     "ccRestUrl": "backend.url",
     "ccRestJwt": "backend.token",
     "slurmPollInterval": "interval",
@@ -46,7 +46,7 @@ _LEGACY = {
 
 
 @dataclass(frozen=True)
-class BackendSettings:
+class BackendConnectionSettings:
     """Where events go."""
 
     url: str = option("", "address of the backend, without `/api`; http or https")
@@ -99,7 +99,7 @@ class GpuMapSettings:
 
     def __post_init__(self) -> None:
         """Check the pattern."""
-        _pattern("hosts", self.hosts)
+        _check_pattern("hosts", self.hosts)
 
 
 @dataclass(frozen=True)
@@ -114,7 +114,7 @@ class AdapterSettings:
     )
     ignore_hosts: str = option("", "regular expression: jobs and nodes of such hosts alone are left out")
     last_run_file: str = option("", "file of cc-slurm-adapter; its time is where the first poll begins", kind="path")
-    backend: BackendSettings = section(BackendSettings, "Where events go.")
+    backend: BackendConnectionSettings = section(BackendConnectionSettings, "Where events go.")
     slurm: SlurmSettings = section(SlurmSettings, "How Slurm is asked.")
     gpu_map: Tuple[GpuMapSettings, ...] = sections(
         GpuMapSettings, "Ids of accelerators by host, where the topology does not tell them in Slurm's order."
@@ -122,14 +122,14 @@ class AdapterSettings:
 
     def __post_init__(self) -> None:
         """Check the pattern."""
-        _pattern("ignore-hosts", self.ignore_hosts)
+        _check_pattern("ignore-hosts", self.ignore_hosts)
 
 
 @dataclass(frozen=True)
-class Configuration:
+class AdapterConfiguration:
     """Checked settings with what follows from them; `source` names the file."""
 
-    loaded: Loaded[AdapterSettings]
+    loaded: LoadedSettings[AdapterSettings]
     source: str
     warnings: List[str]
 
@@ -154,7 +154,7 @@ class Configuration:
             raise SettingsError("backend.url", f"{self.source}: backend.url: is needed; or give --url")
         return self.settings.backend.url.rstrip("/")
 
-    def check(self) -> None:
+    def require_complete(self) -> None:
         """Raises SettingsError unless everything is there that sending needs."""
         _ = self.url, self.state_directory
 
@@ -169,12 +169,12 @@ class Configuration:
         return tuple(GpuRule(re.compile(entry.hosts), entry.addresses) for entry in self.settings.gpu_map)
 
 
-def configure(options: CommandOptions, environment: Mapping[str, str]) -> Configuration:
+def load_configuration(options: AdapterOptions, environment: Mapping[str, str]) -> AdapterConfiguration:
     """The configuration that a command line asks for. Raises SettingsError."""
     path = Path(options.config) if options.config else None
     source = str(path) if path else COMMAND_LINE
     warnings: List[str] = []
-    document = translate(read_json(path), source, warnings) if path else {}
+    document = translate_legacy_keys(read_json(path), source, warnings) if path else {}
     loaded = load(
         AdapterSettings,
         document,
@@ -187,32 +187,32 @@ def configure(options: CommandOptions, environment: Mapping[str, str]) -> Config
             "state-directory": options.state_dir,
             "topology-file": options.topology_file,
             "backend.url": options.url,
-            "backend.token": _token(options.token_file),
+            "backend.token": _read_token(options.token_file),
         },
         legacy=_LEGACY,
     )
-    return Configuration(loaded, source, [*warnings, *loaded.warnings])
+    return AdapterConfiguration(loaded, source, [*warnings, *loaded.warnings])
 
 
-def translate(document: Mapping[str, Any], source: str, warnings: List[str]) -> Dict[str, Any]:
+def translate_legacy_keys(document: Mapping[str, Any], source: str, warnings: List[str]) -> Dict[str, Any]:
     """A document with the keys of cc-slurm-adapter in place of which ours stand. Raises SettingsError for both."""
     ours: Dict[str, Any] = {}
     for key, value in document.items():
         if key == "gpuPciAddrs" and isinstance(value, Mapping):
             entries = [{"hosts": hosts, "addresses": addresses} for hosts, addresses in value.items()]
-            _place(ours, "gpu-map", entries, key, source)
-        elif key in _TRANSLATED:
+            _put_setting(ours, "gpu-map", entries, key, source)
+        elif key in _LEGACY_KEYS:
             if value not in ("", None):
-                _place(ours, _TRANSLATED[key], value, key, source)
+                _put_setting(ours, _LEGACY_KEYS[key], value, key, source)
         else:
-            _place(ours, key, value, key, source)
+            _put_setting(ours, key, value, key, source)
             continue
-        warnings.append(f"{source}: {key}: old name; write {_TRANSLATED.get(key, 'gpu-map')} instead")
+        warnings.append(f"{source}: {key}: old name; write {_LEGACY_KEYS.get(key, 'gpu-map')} instead")
     return ours
 
 
-def _place(ours: Dict[str, Any], dotted: str, value: Any, key: str, source: str) -> None:
-    *folders, name = dotted.split(".") if key in _TRANSLATED else [dotted]
+def _put_setting(ours: Dict[str, Any], dotted: str, value: Any, key: str, source: str) -> None:
+    *folders, name = dotted.split(".") if key in _LEGACY_KEYS else [dotted]
     target = ours
     for folder in folders:
         target = target.setdefault(folder, {})
@@ -229,14 +229,14 @@ def _place(ours: Dict[str, Any], dotted: str, value: Any, key: str, source: str)
     raise SettingsError(key, f"{source}: {key}: {dotted!r} is given twice; keep one")
 
 
-def _pattern(key: str, written: str) -> None:
+def _check_pattern(key: str, written: str) -> None:
     try:
         re.compile(written)
     except re.error as error:
         raise SettingsError(key, f"is not a regular expression: {error}") from error
 
 
-def _token(name: Optional[str]) -> Optional[str]:
+def _read_token(name: Optional[str]) -> Optional[str]:
     if name is None:
         return None
     try:

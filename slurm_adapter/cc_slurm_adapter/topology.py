@@ -12,7 +12,7 @@ from cc_common.errors import HostlistError
 from cc_common.hostlist import HostSet, expand
 from cc_slurm_adapter.errors import TopologyError
 
-_NOWHERE = 1 << 32
+_NO_POSITION = 1 << 32
 
 
 @dataclass(frozen=True)
@@ -35,14 +35,14 @@ class ClusterTopology:
     def __init__(self, kinds: Sequence[Tuple[HostSet, NodeTopology]] = ()) -> None:
         self._kinds = tuple(kinds)
 
-    def of(self, host: str) -> Optional[NodeTopology]:
+    def node_topology(self, host: str) -> Optional[NodeTopology]:
         """The topology of a node; None if the description does not name the node."""
         return next((topology for hosts, topology in self._kinds if host in hosts), None)
 
-    def lacks(self, hosts: str) -> List[str]:
+    def missing_hosts(self, hosts: str) -> List[str]:
         """The names in a host list that the description does not name; none for what is no host list."""
         try:
-            return [host for host in expand(hosts) if self.of(host) is None]
+            return [host for host in expand(hosts) if self.node_topology(host) is None]
         except HostlistError:
             return []
 
@@ -76,7 +76,7 @@ def _topology(written: Mapping[str, Any]) -> NodeTopology:
         key=lambda groups: -max(map(len, groups), default=0),
     )
     levels = [_first_threads(sockets), *(_first_threads(groups, within=sockets) for groups in inner)]
-    cores.sort(key=lambda core: (*(level.get(core[0], _NOWHERE) for level in levels), core[0]))
+    cores.sort(key=lambda core: (*(level.get(core[0], _NO_POSITION) for level in levels), core[0]))
     accelerators = tuple(str(item["id"]) for item in written.get("accelerators") or ())
     return NodeTopology(tuple(cores), accelerators, len(sockets))
 
@@ -115,7 +115,7 @@ def choose_cluster(document: Any, cluster: str) -> Any:
     return document
 
 
-def stamp_of(path: Path) -> Hashable:
+def file_stamp(path: Path) -> Hashable:
     """What changes whenever a file is written anew or replaced; None while there is none."""
     try:
         facts = path.stat()
@@ -124,7 +124,7 @@ def stamp_of(path: Path) -> Hashable:
     return facts.st_dev, facts.st_ino, facts.st_size, facts.st_mtime_ns
 
 
-class LazyTopology:
+class TopologyCache:
     """A topology that is fetched when it is first needed, and again when it may be another one.
 
     That is so when `stamp` gives something else than at the last fetch, and `refresh_s` after it if that is given;
@@ -143,7 +143,7 @@ class LazyTopology:
         self._pause_s = pause_s
         self._refresh_s = refresh_s
         self._stamp = stamp
-        self._seen: Hashable = None
+        self._last_stamp: Hashable = None
         self._found: Optional[ClusterTopology] = None
         self._asked_s: Optional[float] = None
         self.problem = ""
@@ -154,8 +154,8 @@ class LazyTopology:
         It is the last one, or an empty one, with `problem` saying why, while it cannot be had.
         """
         seen = self._stamp()  # before the fetch: what changes meanwhile is another stamp at the next look
-        if seen != self._seen or self._is_due(now_s, host_lists):
-            self._asked_s, self._seen = now_s, seen
+        if seen != self._last_stamp or self._is_due(now_s, host_lists):
+            self._asked_s, self._last_stamp = now_s, seen
             try:
                 self._found, self.problem = self._fetch(), ""
             except TopologyError as error:
@@ -168,5 +168,5 @@ class LazyTopology:
         passed_s = now_s - self._asked_s
         if passed_s < 0 or passed_s >= self._refresh_s:  # a clock that was set back counts as a pause
             return True
-        lacking = self._found is None or any(self._found.lacks(hosts) for hosts in set(host_lists))
+        lacking = self._found is None or any(self._found.missing_hosts(hosts) for hosts in set(host_lists))
         return lacking and passed_s >= self._pause_s

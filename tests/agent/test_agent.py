@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 
-from cc_agent.agent import Agent, Output, Pipeline, make_outputs, start_pipeline
-from cc_agent.collectors.base import Reading, Series, Tick
-from cc_agent.options import CommandOptions
+from cc_agent.agent import Agent, Pipeline, RoutedSink, make_routed_sinks, start_pipeline
+from cc_agent.collectors.base import RawSeries, Reading, Tick
+from cc_agent.options import AgentOptions
 from cc_agent.router import Batch, Router
 from cc_agent.sampler import Sampler
-from cc_agent.settings import configure
+from cc_agent.settings import load_configuration
 from cc_common.errors import CockpitError, SettingsError
 from cc_common.line_protocol import decode
 from cc_common.logging_setup import JournalFormatter
@@ -57,7 +57,7 @@ class OneValue:
         pass
 
     def read(self, _tick: Tick, /) -> list[Reading]:
-        return [(Series("x", {"type": "node"}, {}), 1)]
+        return [(RawSeries("x", {"type": "node"}, {}), 1)]
 
     def close(self) -> None:
         pass
@@ -65,7 +65,7 @@ class OneValue:
 
 def _pipeline(*sinks: KeptSink) -> Pipeline:
     router = Router([], {})
-    return Pipeline(Sampler([OneValue()]), [Output(router, sink) for sink in sinks], 10)
+    return Pipeline(Sampler([OneValue()]), [RoutedSink(router, sink) for sink in sinks], 10)
 
 
 def test_lines_wait_until_they_are_handed_over() -> None:
@@ -109,7 +109,7 @@ def test_garbage_is_collected_between_ticks_only() -> None:
 def _configuration(folder: Path, document: "dict[str, Any]") -> Any:
     path = folder / "agent.json"
     path.write_text(json.dumps(document), encoding="utf-8")
-    return configure(CommandOptions(config=str(path), hostname="n01"), {})
+    return load_configuration(AgentOptions(config=str(path), hostname="n01"), {})
 
 
 def test_sinks_without_rules_of_their_own_share_a_router(tmp_path: Path) -> None:
@@ -120,7 +120,7 @@ def test_sinks_without_rules_of_their_own_share_a_router(tmp_path: Path) -> None
             "c": {"type": "stdout", "process_messages": {"drop_messages": ["cpu_load"]}},
         }
     }
-    first, second, third = make_outputs(_configuration(tmp_path, document))
+    first, second, third = make_routed_sinks(_configuration(tmp_path, document))
     assert first.router is second.router
     assert third.router is not first.router
 
@@ -188,7 +188,7 @@ def test_an_agent_samples_sends_reloads_and_stops(tmp_path: Path, receiver: Rece
         "collectors": {"loadavg": {}},
     }
     path.write_text(json.dumps(document), encoding="utf-8")
-    agent = Agent(CommandOptions(config=str(path), hostname="n01"), {})
+    agent = Agent(AgentOptions(config=str(path), hostname="n01"), {})
     thread = threading.Thread(target=agent.run)
     thread.start()
     try:

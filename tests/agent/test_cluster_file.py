@@ -4,19 +4,19 @@ from typing import Any
 
 import pytest
 
-from cc_agent.cluster_file import CpuInfo, clock_of, describe_cluster, read_cpuinfo
-from cc_agent.metric_defaults import Machine, metric_entry
-from cc_agent.options import CommandOptions
-from cc_agent.preview import look, router_of
-from cc_agent.settings import Configuration, configure
+from cc_agent.cluster_file import CpuInfo, cpu_clock, describe_cluster, read_cpuinfo
+from cc_agent.metric_defaults import MachineSizes, metric_entry
+from cc_agent.options import AgentOptions
+from cc_agent.preview import make_router, sample_once
+from cc_agent.settings import AgentConfiguration, load_configuration
 from cc_common.line_protocol import decode
 
 Write = Callable[[str, str], None]
-MACHINE = Machine(hwthreads=8, memory_bytes=64_000_000_000, network_bytes_per_s=1.25e9)
+MACHINE = MachineSizes(hwthreads=8, memory_bytes=64_000_000_000, network_bytes_per_s=1.25e9)
 
 
-def _configuration(**options: Any) -> Configuration:
-    return configure(CommandOptions(cluster="demo", hostname="n01", **options), {})
+def _configuration(**options: Any) -> AgentConfiguration:
+    return load_configuration(AgentOptions(cluster="demo", hostname="n01", **options), {})
 
 
 def test_the_document_describes_the_machine(machine: Path) -> None:
@@ -50,8 +50,8 @@ def test_the_metrics_are_those_that_are_sent(machine: Path, busy: Callable[[int]
     declared = {
         entry["name"]: entry for entry in describe_cluster(configuration, root=machine).document["metricConfig"]
     }
-    seen = look(configuration, root=machine, sleep=lambda _seconds: busy(2))
-    points, errors = decode(router_of(configuration).encode(seen.readings, seen.time_s).lines, received_s=0)
+    seen = sample_once(configuration, root=machine, sleep=lambda _seconds: busy(2))
+    points, errors = decode(make_router(configuration).encode(seen.readings, seen.time_s).lines, received_s=0)
     assert not errors
     assert {point.metric for point in points} == set(declared)
     assert {point.tags["type"] for point in points if declared[point.metric]["scope"] == "node"} == {"node"}
@@ -121,11 +121,11 @@ def test_the_clock_is_looked_for_in_several_places(
     tmp_path: Path, write: Write, path: str, text: str, clock: "tuple[float, str]"
 ) -> None:
     write(f"sys/devices/system/cpu/cpu0/{path}", text)
-    assert clock_of(CpuInfo("Some CPU", frozenset(), 2.6), tmp_path) == clock
+    assert cpu_clock(CpuInfo("Some CPU", frozenset(), 2.6), tmp_path) == clock
 
 
 def test_a_machine_that_tells_no_clock_gets_a_guess(tmp_path: Path) -> None:
-    assert clock_of(CpuInfo("Some CPU", frozenset(), None), tmp_path) == (2.0, "a guess")
+    assert cpu_clock(CpuInfo("Some CPU", frozenset(), None), tmp_path) == (2.0, "a guess")
 
 
 @pytest.mark.parametrize(

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from cc_agent.doctor import Finding, examine
-from cc_agent.options import CommandOptions
-from cc_agent.settings import configure
+from cc_agent.doctor import CheckResult, run_checks
+from cc_agent.options import AgentOptions
+from cc_agent.settings import load_configuration
 from cc_common.line_protocol import decode
 
 
@@ -50,13 +50,13 @@ def server() -> Iterator[Server]:
     running.server_close()
 
 
-def _all_findings(server: "Server | None" = None, **options: Any) -> "list[Finding]":
+def _all_findings(server: "Server | None" = None, **options: Any) -> "list[CheckResult]":
     if server is not None:
         options["url"] = f"http://127.0.0.1:{server.server_address[1]}"
-    return examine(configure(CommandOptions(**options), {}), {}, processor="Some CPU")
+    return run_checks(load_configuration(AgentOptions(**options), {}), {}, processor="Some CPU")
 
 
-def _findings(server: "Server | None" = None, **options: Any) -> "dict[str, Finding]":
+def _findings(server: "Server | None" = None, **options: Any) -> "dict[str, CheckResult]":
     return {finding.subject: finding for finding in _all_findings(server, **options)}
 
 

@@ -6,12 +6,12 @@ from hypothesis import strategies as st
 
 from cc_agent.errors import ExpressionError
 from cc_agent.expression import compile_condition
-from cc_agent.rule_input import Message, NeedsSampleError
+from cc_agent.rule_input import NeedsSampleError, RuleInput
 
 
-def _message(value: "float | None" = None, time_s: "int | None" = None) -> Message:
+def _message(value: "float | None" = None, time_s: "int | None" = None) -> RuleInput:
     tags = {"type": "hwthread", "type-id": "12", "hostname": "n01", "cluster": "demo", "stype": "", "odd-one": "x"}
-    return Message("cpu_user", tags, {"unit": "%", "source": "CpustatCollector"}, value, time_s)
+    return RuleInput("cpu_user", tags, {"unit": "%", "source": "CpustatCollector"}, value, time_s)
 
 
 @pytest.mark.parametrize(
@@ -163,7 +163,7 @@ def test_any_text_in_quotes_is_itself(text: str) -> None:
     quoted = "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
     if "\n" in text:
         quoted = quoted.replace("\n", "\\n")
-    message = Message(text, {}, {})
+    message = RuleInput(text, {}, {})
     assert compile_condition(f"name == {quoted}")(message)
 
 

@@ -11,10 +11,10 @@ from cc_agent.collectors.base import Tick
 from cc_agent.collectors.memstat import (
     MemstatCollector,
     MemstatOptions,
+    domain_memory_used,
+    node_memory_used,
     parse_meminfo,
-    used_as_reference,
-    used_in_domain,
-    used_of_node,
+    reference_memory_used,
 )
 from cc_agent.errors import NotAvailableError
 
@@ -120,11 +120,11 @@ def test_what_is_written_is_read(sizes: dict[str, tuple[int, str]], prefix: str)
 
 
 def test_formulas_give_nothing_without_their_inputs_and_never_less_than_zero() -> None:
-    assert used_of_node({"MemTotal": 5}) is None
-    assert used_as_reference({}) is None
-    assert used_in_domain({}) is None
-    assert used_of_node({"MemTotal": 5, "MemAvailable": 9}) == 0
-    assert used_in_domain({"MemUsed": 5, "FilePages": 90}) == 0
+    assert node_memory_used({"MemTotal": 5}) is None
+    assert reference_memory_used({}) is None
+    assert domain_memory_used({}) is None
+    assert node_memory_used({"MemTotal": 5, "MemAvailable": 9}) == 0
+    assert domain_memory_used({"MemUsed": 5, "FilePages": 90}) == 0
 
 
 def test_agrees_with_the_systems_own_tool() -> None:

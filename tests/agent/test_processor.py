@@ -1,18 +1,18 @@
 import pytest
 
 from cc_agent.processor import FIELD_RULES, STAGES, Processor, ProcessorSettings, TagRule
-from cc_agent.rule_input import Message
+from cc_agent.rule_input import RuleInput
 from cc_common.errors import SettingsError
 
 
-def _processed(settings: ProcessorSettings, **changes: object) -> "Message | None":
+def _processed(settings: ProcessorSettings, **changes: object) -> "RuleInput | None":
     values: dict[str, object] = {
         "name": "mem_used",
         "tags": {"type": "node", "hostname": "n01"},
         "meta": {"unit": "KiB"},
         **changes,
     }
-    message = Message(**values)  # type: ignore[arg-type]  # fields of a test
+    message = RuleInput(**values)  # type: ignore[arg-type]  # fields of a test
     return message if Processor(settings).process(message) else None
 
 

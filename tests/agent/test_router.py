@@ -2,17 +2,17 @@ import logging
 
 import pytest
 
-from cc_agent.collectors.base import Series
+from cc_agent.collectors.base import RawSeries
 from cc_agent.processor import Processor, ProcessorSettings, TagRule
-from cc_agent.router import Router, RouterSettings, router_for
+from cc_agent.router import Router, RouterSettings, build_router
 from cc_common.line_protocol import decode
 
-NODE = Series("load_one", {"type": "node"}, {"unit": "load"})
-THREAD = Series("cpu_user", {"type": "hwthread", "type-id": "3"}, {"unit": "%"})
+NODE = RawSeries("load_one", {"type": "node"}, {"unit": "load"})
+THREAD = RawSeries("cpu_user", {"type": "hwthread", "type-id": "3"}, {"unit": "%"})
 
 
 def _router(settings: "RouterSettings | None" = None) -> Router:
-    return router_for(settings or RouterSettings(), hostname="n01", cluster="demo")
+    return build_router(settings or RouterSettings(), hostname="n01", cluster="demo")
 
 
 def test_lines_carry_tags_value_and_the_shared_time() -> None:
@@ -71,10 +71,10 @@ def test_old_and_new_forms_are_one_list_of_rules_in_the_order_of_the_stages() ->
     )
     readings = [
         (NODE, 1),
-        (Series("net_bytes_in", {"type": "node"}, {"unit": "B"}), 999),
-        (Series("net_bytes_in_bw", {"type": "node", "stype": "network"}, {"unit": "B/s"}), 2_000_000),
-        (Series("mem_used", {"type": "node"}, {"unit": "KiB"}), 1_000_000),
-        (Series("x", {"type": "core", "type-id": "0"}, {}), 1),
+        (RawSeries("net_bytes_in", {"type": "node"}, {"unit": "B"}), 999),
+        (RawSeries("net_bytes_in_bw", {"type": "node", "stype": "network"}, {"unit": "B/s"}), 2_000_000),
+        (RawSeries("mem_used", {"type": "node"}, {"unit": "KiB"}), 1_000_000),
+        (RawSeries("x", {"type": "core", "type-id": "0"}, {}), 1),
     ]
     points, errors = decode(_router(settings).encode(readings, 7).lines, received_s=0)
     assert not errors
@@ -88,14 +88,16 @@ def test_old_and_new_forms_are_one_list_of_rules_in_the_order_of_the_stages() ->
 def test_old_names_with_quotes_are_taken_literally() -> None:
     settings = RouterSettings(change_unit_prefix={"it's \\ odd": "M"})
     router = _router(settings)
-    series = Series("it's \\ odd", {"type": "node"}, {"unit": "B"})
+    series = RawSeries("it's \\ odd", {"type": "node"}, {"unit": "B"})
     assert b"value=2 7" in router.encode([(series, 2_000_000)], 7).lines
 
 
 def test_rules_run_once_for_a_series(monkeypatch: pytest.MonkeyPatch) -> None:
     runs = []
     original = Processor.process
-    monkeypatch.setattr(Processor, "process", lambda self, message: runs.append(message) or original(self, message))
+    monkeypatch.setattr(
+        Processor, "run_in_background", lambda self, message: runs.append(message) or original(self, message)
+    )
     router = _router(RouterSettings(drop_metrics=("cpu_user",)))
     for time_s in range(5):
         router.encode([(NODE, 1), (THREAD, 2)], time_s)
@@ -118,7 +120,7 @@ def test_rules_about_values_run_for_each_sample_of_the_series_they_concern() -> 
 def test_a_name_that_cannot_be_sent_costs_only_its_series(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.WARNING)
     router = _router()
-    nameless = Series("", {"type": "node"}, {})
+    nameless = RawSeries("", {"type": "node"}, {})
     for time_s in range(3):
         assert router.encode([(nameless, 1), (NODE, 1)], time_s).samples == 1
     assert len(caplog.records) == 1
@@ -128,7 +130,7 @@ def test_a_name_that_cannot_be_sent_costs_only_its_series(caplog: pytest.LogCapt
 def test_series_of_devices_that_are_gone_are_forgotten() -> None:
     router = _router()
     for number in range(9000):
-        router.encode([(Series("x", {"type": "node", "stype-id": str(number)}, {}), 1)], 7)
+        router.encode([(RawSeries("x", {"type": "node", "stype-id": str(number)}, {}), 1)], 7)
     assert len(router._routes) < 5000
 
 

@@ -3,11 +3,11 @@ import threading
 
 import pytest
 
-from cc_agent.collectors.base import MetricDescription, Reading, Series, Tick
+from cc_agent.collectors.base import MetricDescription, RawSeries, Reading, Tick
 from cc_agent.errors import NotAvailableError
-from cc_agent.sampler import LONGEST_RETRY_S, Sampler
+from cc_agent.sampler import MAX_RETRY_S, Sampler
 
-SERIES = Series("x", {"type": "node"}, {})
+SERIES = RawSeries("x", {"type": "node"}, {})
 
 
 class Scripted:
@@ -73,7 +73,7 @@ def test_a_failed_collector_is_opened_again_later_and_later() -> None:
         _tick(sampler, 10.0 * step)
     pauses = [after - before for before, after in zip(collector.opened, collector.opened[1:])]  # noqa: B905 one shorter
     assert pauses[:6] == [10, 20, 40, 80, 160, 320]
-    assert max(pauses) == LONGEST_RETRY_S
+    assert max(pauses) == MAX_RETRY_S
 
 
 def test_recovery_resets_the_pause(caplog: pytest.LogCaptureFixture) -> None:

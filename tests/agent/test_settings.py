@@ -4,12 +4,12 @@ from typing import Any
 
 import pytest
 
-from cc_agent.collectors.base import Series
+from cc_agent.collectors.base import RawSeries
 from cc_agent.collectors.registry import make_collectors
 from cc_agent.default_metrics import default_collectors, default_router
-from cc_agent.options import CommandOptions, parse_options
-from cc_agent.preview import router_of
-from cc_agent.settings import Configuration, configure
+from cc_agent.options import AgentOptions, parse_options
+from cc_agent.preview import make_router
+from cc_agent.settings import AgentConfiguration, load_configuration
 from cc_agent.sinks.http import HttpSettings
 from cc_common.errors import SettingsError
 
@@ -50,12 +50,12 @@ def _file(folder: Path, document: Any, name: str = "agent.json") -> str:
     return str(path)
 
 
-def _configure(folder: Path, document: Any, **options: Any) -> Configuration:
-    return configure(CommandOptions(config=_file(folder, document), **options), {})
+def _configure(folder: Path, document: Any, **options: Any) -> AgentConfiguration:
+    return load_configuration(AgentOptions(config=_file(folder, document), **options), {})
 
 
 def test_without_a_file_the_defaults_hold() -> None:
-    configuration = configure(CommandOptions(url="http://localhost:8080", token="abc"), {})
+    configuration = load_configuration(AgentOptions(url="http://localhost:8080", token="abc"), {})
     assert configuration.interval_s == 60
     assert configuration.hostname
     assert "." not in configuration.hostname
@@ -81,7 +81,7 @@ def test_the_command_line_beats_the_file(tmp_path: Path) -> None:
         tmp_path, SAMPLE, interval="10", cluster="other", hostname="n7", url="http://h:1", spool_dir="/spool"
     )
     assert (configuration.interval_s, configuration.cluster, configuration.hostname) == (10, "other", "n7")
-    assert configuration.spool == Path("/spool")
+    assert configuration.spool_folder == Path("/spool")
     assert [sink.name for sink in configuration.sinks] == ["url"]
 
 
@@ -90,21 +90,21 @@ def test_tokens_come_from_a_file_the_environment_or_the_command_line(tmp_path: P
     token_file.write_text("from-file\n", encoding="utf-8")
     token_file.chmod(0o600)
     cases = (
-        (CommandOptions(url="http://h", token_file=str(token_file)), {}, "from-file"),
-        (CommandOptions(url="http://h"), {"CC_AGENT_TOKEN": "from-environment"}, "from-environment"),
-        (CommandOptions(url="http://h", token="given"), {"CC_AGENT_TOKEN": "from-environment"}, "given"),
-        (CommandOptions(url="http://h"), {}, ""),
+        (AgentOptions(url="http://h", token_file=str(token_file)), {}, "from-file"),
+        (AgentOptions(url="http://h"), {"CC_AGENT_TOKEN": "from-environment"}, "from-environment"),
+        (AgentOptions(url="http://h", token="given"), {"CC_AGENT_TOKEN": "from-environment"}, "given"),
+        (AgentOptions(url="http://h"), {}, ""),
     )
     for options, environment, expected in cases:
-        settings = configure(options, environment).sinks[0].settings
+        settings = load_configuration(options, environment).sinks[0].settings
         assert isinstance(settings, HttpSettings)
         assert settings.jwt == expected
 
 
 def test_the_state_directory_of_systemd_is_the_spool() -> None:
-    configuration = configure(CommandOptions(), {"STATE_DIRECTORY": "/var/lib/cc-agent:/var/lib/other"})
-    assert configuration.spool == Path("/var/lib/cc-agent")
-    assert configure(CommandOptions(), {}).spool is None
+    configuration = load_configuration(AgentOptions(), {"STATE_DIRECTORY": "/var/lib/cc-agent:/var/lib/other"})
+    assert configuration.spool_folder == Path("/var/lib/cc-agent")
+    assert load_configuration(AgentOptions(), {}).spool_folder is None
 
 
 def test_components_may_stand_in_files_of_their_own(tmp_path: Path) -> None:
@@ -165,7 +165,7 @@ def test_a_component_given_twice_is_refused(tmp_path: Path) -> None:
 def test_mistakes_in_conditions_are_found_before_sampling(tmp_path: Path) -> None:
     document = {"router": {"process_messages": {"drop_messages_if": ["nmae == 'x'"]}}}
     with pytest.raises(SettingsError, match=r"router\.process_messages\.drop_messages_if: unknown name 'nmae'"):
-        router_of(_configure(tmp_path, document))
+        make_router(_configure(tmp_path, document))
 
 
 def test_rules_that_a_store_could_not_digest_are_left_out_with_a_warning(tmp_path: Path) -> None:
@@ -187,15 +187,17 @@ def test_what_is_not_supported_yet_is_said(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("cluster", ["alex", "fritz"])
 def test_production_configurations_load_unchanged(shared_fixtures: Path, cluster: str) -> None:
-    configuration = configure(CommandOptions(config=str(shared_fixtures / "collectors" / cluster / "config.json")), {})
+    configuration = load_configuration(
+        AgentOptions(config=str(shared_fixtures / "collectors" / cluster / "config.json")), {}
+    )
     assert configuration.interval_s == 60
     assert configuration.cluster == cluster
     assert configuration.settings.collectors.netstat is not None
     assert [sink.name for sink in configuration.sinks] == [f"{cluster}store"]
     assert any("normalize_metrics" in warning for warning in configuration.warnings)
-    router_of(configuration)
+    make_router(configuration)
     for sink in configuration.sinks:
-        assert any(sink.settings.processors(sink.name))
+        assert any(sink.settings.make_processors(sink.name))
 
 
 def test_the_shipped_configuration_is_the_built_in_one(repository: Path, tmp_path: Path) -> None:
@@ -209,14 +211,14 @@ def test_the_shipped_configuration_is_the_built_in_one(repository: Path, tmp_pat
     assert configuration.interval_s == 60
 
 
-def _origins(configuration: Configuration) -> "dict[str, str]":
+def _origins(configuration: AgentConfiguration) -> "dict[str, str]":
     return dict(configuration.loaded.origins)
 
 
 def test_without_a_router_section_collectors_that_are_named_send_what_they_measure(tmp_path: Path) -> None:
     configuration = _configure(tmp_path, {"collectors": {"loadavg": {}, "memstat": {}}})
     sent = [
-        router_of(configuration).preview(Series(name, {"type": "node"}, {"unit": unit}))
+        make_router(configuration).preview(RawSeries(name, {"type": "node"}, {"unit": unit}))
         for name, unit in (("load_one", "load"), ("mem_used", "KiB"))
     ]
     assert [(message.name, message.factor) for message in sent if message] == [("load_one", 1.0), ("mem_used", 1.0)]
@@ -254,12 +256,12 @@ def test_a_token_file_that_everybody_can_read_is_refused(tmp_path: Path) -> None
     path = Path(_file(tmp_path, "abc\n", "token"))
     path.chmod(0o644)
     with pytest.raises(SettingsError, match=r"--token-file .*token is open to everybody on this machine; chmod 0600"):
-        configure(CommandOptions(url="http://x", token_file=str(path)), {})
+        load_configuration(AgentOptions(url="http://x", token_file=str(path)), {})
 
 
 def test_the_command_line_is_read_without_the_command_line_library() -> None:
     options = parse_options("run", ["--url", "http://x", "--token-file", "t", "--log-level", "debug"], description="")
-    assert options == CommandOptions(url="http://x", token_file="t", log_level="debug")
+    assert options == AgentOptions(url="http://x", token_file="t", log_level="debug")
 
 
 @pytest.mark.parametrize("words", [["--urll", "x"], ["--url"], ["extra"], ["--log-level", "loud"]])
@@ -270,8 +272,8 @@ def test_mistakes_on_the_command_line_are_settings_errors(words: "list[str]") ->
 
 def test_a_token_given_twice_or_unreadable_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="both given"):
-        configure(CommandOptions(url="http://x", token="a", token_file="b"), {})
+        load_configuration(AgentOptions(url="http://x", token="a", token_file="b"), {})
     with pytest.raises(SettingsError, match="cannot be read"):
-        configure(CommandOptions(url="http://x", token_file=str(tmp_path / "none")), {})
+        load_configuration(AgentOptions(url="http://x", token_file=str(tmp_path / "none")), {})
     with pytest.raises(SettingsError, match="is empty"):
-        configure(CommandOptions(url="http://x", token_file=_file(tmp_path, "\n", "token")), {})
+        load_configuration(AgentOptions(url="http://x", token_file=_file(tmp_path, "\n", "token")), {})

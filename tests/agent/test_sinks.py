@@ -6,7 +6,7 @@ import pytest
 
 from cc_agent.errors import AgentError
 from cc_agent.router import Batch
-from cc_agent.sinks.http import HttpSettings, HttpSink, make_sender, spool_of, write_url
+from cc_agent.sinks.http import HttpSettings, HttpSink, make_sender, sink_spool_folder, write_url
 from cc_agent.sinks.registry import SinkDescription, load_sinks, make_sink
 from cc_agent.sinks.stdout import StdoutSettings, StdoutSink
 from cc_common.delivery import Outbox
@@ -49,15 +49,15 @@ def test_what_cannot_be_sent_is_on_disk_after_the_end(tmp_path: Path) -> None:
     sink.close(0.2)
     sink.close(0.2)
     outbox = Outbox(tmp_path / "my_sink")
-    ticket = outbox.take()
+    ticket = outbox.lease()
     outbox.close()
     assert ticket is not None
     assert ticket.batch == BATCH.lines
 
 
 def test_each_sink_has_a_spool_folder_of_its_own() -> None:
-    assert spool_of(Path("/spool"), "../evil") == Path("/spool/___evil")
-    assert spool_of(None, "x") is None
+    assert sink_spool_folder(Path("/spool"), "../evil") == Path("/spool/___evil")
+    assert sink_spool_folder(None, "x") is None
 
 
 def test_lines_go_to_standard_output(capfdbinary: pytest.CaptureFixture[bytes]) -> None:
@@ -105,7 +105,7 @@ def test_types_of_the_reference_that_are_missing_are_left_out() -> None:
 
 def test_meta_is_turned_into_tags_as_before() -> None:
     ((_, settings),), _ = _load({"a": {"type": "stdout", "meta_as_tags": ["unit"]}})
-    processors = [processor for processor in settings.processors("a") if processor]
+    processors = [processor for processor in settings.make_processors("a") if processor]
     assert len(processors) == 1
 
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cc_agent.errors import TopologyError
+from cc_agent.errors import CpuTopologyError
 from cc_agent.topology import MemoryDomain, memory_domains, online_cpus, parse_cpu_list, read_topology
 
 Write = Callable[[str, str], None]
@@ -111,10 +111,10 @@ def test_a_kernel_that_knows_little_still_gives_a_topology(tmp_path: Path, write
 
 
 def test_without_sysfs_there_is_none(tmp_path: Path, write: Write) -> None:
-    with pytest.raises(TopologyError, match="is /sys mounted"):
+    with pytest.raises(CpuTopologyError, match="is /sys mounted"):
         online_cpus(tmp_path)
     write("sys/devices/system/cpu/uevent", "")
-    with pytest.raises(TopologyError, match="lists no processor"):
+    with pytest.raises(CpuTopologyError, match="lists no processor"):
         online_cpus(tmp_path)
 
 
@@ -128,7 +128,7 @@ def test_cpu_lists_are_read(text: str, expected: "tuple[int, ...]") -> None:
 
 @pytest.mark.parametrize("text", ["a", "1-", "-1", "3-1", "1-2-3", "0-99999999", "1 2", "0x1"])
 def test_other_texts_are_refused(text: str) -> None:
-    with pytest.raises(TopologyError, match="is not a"):
+    with pytest.raises(CpuTopologyError, match="is not a"):
         parse_cpu_list(text)
 
 

@@ -23,9 +23,19 @@ from cc_backend.clusters import SubCluster, parse_cluster
 from cc_backend.db.database import open_database
 from cc_backend.maintenance.scheduler import make_archiver
 from cc_backend.migrations import migrate
-from cc_backend.model import Job, JobData, JobMetric, JobState, MonitoringStatus, Resource, Scope, Series, Unit
+from cc_backend.model import (
+    Job,
+    JobData,
+    JobMetric,
+    JobState,
+    MetricUnit,
+    MonitoringStatus,
+    Resource,
+    SampleSeries,
+    Scope,
+)
 from cc_backend.services import EXTENSION, Services
-from cc_backend.settings import LEGACY, BackendSettings
+from cc_backend.settings import LEGACY_KEYS, BackendSettings
 from cc_common.settings import load
 from cc_demo.tarn_cluster import tarn_document
 
@@ -325,7 +335,7 @@ def app_factory(
         if not (tmp_path / DATABASE).exists():
             shutil.copy(empty_database, tmp_path / DATABASE)
         configured = _settings(tmp_path, token_keys, settings or {})
-        app = create_app(configured, clock=clock, steady_clock=clock.steady, hasher=hasher)
+        app = create_app(configured, clock=clock, monotonic_clock=clock.steady, hasher=hasher)
         app.testing = True
         app.jinja_env.bytecode_cache = compiled_templates
         opened.append(app)
@@ -346,7 +356,7 @@ def _settings(folder: Path, keys: tuple[str, str], changes: Mapping[str, Mapping
     }
     for name, section in changes.items():
         document.setdefault(name, {}).update(section)
-    return load(BackendSettings, document, source="test", base_directory=folder, legacy=LEGACY).value
+    return load(BackendSettings, document, source="test", base_directory=folder, legacy=LEGACY_KEYS).value
 
 
 @pytest.fixture
@@ -420,23 +430,25 @@ def make_job() -> Callable[..., Job]:
     return make
 
 
-def node_metric(unit: Unit, rows: Mapping[str, Sequence[float]], *, step_s: int = TIMESTEP_S) -> JobMetric:
+def node_metric(unit: MetricUnit, rows: Mapping[str, Sequence[float]], *, step_s: int = TIMESTEP_S) -> JobMetric:
     """A metric at node scope from rows by host."""
-    return JobMetric(unit, step_s, [Series(host, np.array(row, dtype=np.float32)) for host, row in rows.items()])
+    return JobMetric(unit, step_s, [SampleSeries(host, np.array(row, dtype=np.float32)) for host, row in rows.items()])
 
 
 @pytest.fixture
 def make_data() -> Callable[..., JobData]:
     """Makes samples at node scope: metric name -> host -> values."""
     units = {
-        "cpu_load": Unit(""),
-        "flops_any": Unit("F/s", "G"),
-        "mem_bw": Unit("B/s", "G"),
-        "mem_used": Unit("B", "G"),
-        "net_bw": Unit("B/s"),
+        "cpu_load": MetricUnit(""),
+        "flops_any": MetricUnit("F/s", "G"),
+        "mem_bw": MetricUnit("B/s", "G"),
+        "mem_used": MetricUnit("B", "G"),
+        "net_bw": MetricUnit("B/s"),
     }
 
     def make(**metrics: Mapping[str, Sequence[float]]) -> JobData:
-        return {name: {Scope.NODE: node_metric(units.get(name, Unit("")), rows)} for name, rows in metrics.items()}
+        return {
+            name: {Scope.NODE: node_metric(units.get(name, MetricUnit("")), rows)} for name, rows in metrics.items()
+        }
 
     return make

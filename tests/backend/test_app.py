@@ -7,7 +7,7 @@ import argon2
 import pytest
 from flask import Flask
 
-from cc_backend.http.guard import RouteWithoutPermissionError, check_every_route
+from cc_backend.http.guard import RouteWithoutPermissionError, require_declared_permissions
 from cc_backend.services import EXTENSION
 
 
@@ -31,7 +31,7 @@ def test_browsers_are_told_to_stay_with_https_only_over_https(client: Any) -> No
 def test_a_route_that_declares_no_permission_keeps_the_application_from_starting(app: Flask) -> None:
     app.add_url_rule("/forgotten", "forgotten", lambda: "hello")
     with pytest.raises(RouteWithoutPermissionError, match="/forgotten"):
-        check_every_route(app)
+        require_declared_permissions(app)
 
 
 def test_passwords_are_hashed_as_expensively_as_owasp_asks_unless_told_otherwise(

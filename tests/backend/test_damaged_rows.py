@@ -16,7 +16,7 @@ from cc_backend.maintenance.running_footprints import FootprintRefresher
 from cc_backend.maintenance.scheduler import make_archiver
 from cc_backend.model import JobState, MonitoringStatus, RowRule
 
-EVERYTHING = RowRule(everything=True)
+EVERYTHING = RowRule(all_jobs=True)
 GOOD, BAD = 1, 2
 PASSWORD = "correct horse battery"
 

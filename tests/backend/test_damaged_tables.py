@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from cc_backend.auth.tables import ALL as AUTH_TABLES
-from cc_backend.auth.token_expiry import log_ending_soon
+from cc_backend.auth.token_expiry import log_expiring_tokens
 from cc_backend.jobs.tables import ALL as JOB_TABLES
 from cc_backend.jobs.tables import JobRow
 from cc_backend.maintenance.running_footprints import FootprintRefresher
@@ -151,7 +151,7 @@ def test_others_get_in_and_nobody_gains_rights(site: Any, database: Path, table:
     work: tuple[Callable[[], object], ...] = (
         services.users.list,
         services.tokens.list,
-        lambda: log_ending_soon(services.tokens, services.now_s()),
+        lambda: log_expiring_tokens(services.tokens, services.now_s()),
         lambda: services.sessions.list(services.now_s()),
         services.tokens.write_last_used,
         lambda: services.users.find_by_real_name("a"),

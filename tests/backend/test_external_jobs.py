@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from cc_backend.errors import Unavailable
-from cc_backend.jobdata.external_store import ExternalStore, Place
+from cc_backend.jobdata.external_store import ExternalStore, StoreEndpoint
 from cc_backend.jobdata.samples import MetricData
 from cc_backend.jobdata.store_router import StoreRouter
 from cc_backend.jobs.filters import JobFilter
@@ -17,8 +17,8 @@ from cc_backend.maintenance.running_footprints import FootprintRefresher
 from cc_backend.maintenance.scheduler import make_archiver
 from cc_backend.metricstore import MetricSpec, MetricStore
 from cc_backend.metricstore.query.binary_codec import MEDIA_TYPE, encode
-from cc_backend.metricstore.query.execute import answer
-from cc_backend.metricstore.query.protocol import read_request
+from cc_backend.metricstore.query.execute import execute
+from cc_backend.metricstore.query.protocol import parse_request
 from cc_backend.model import Job, RowRule, Scope
 
 START_S = 1_760_000_400
@@ -45,9 +45,9 @@ class Elsewhere:
                 if self.path.startswith("/api/healthcheck"):
                     body = json.dumps(there.health).encode()
                 else:
-                    request = read_request(content)
-                    there.asked.append(len(request.asked))
-                    body = encode(answer(request, there.store))
+                    request = parse_request(content)
+                    there.asked.append(len(request.items))
+                    body = encode(execute(request, there.store))
                 self.send_response(500 if there.refuses else 200)
                 self.send_header("Content-Type", MEDIA_TYPE)
                 self.send_header("Content-Length", str(len(body)))
@@ -62,7 +62,7 @@ class Elsewhere:
         self._thread.start()
         self._open = True
         url = f"http://127.0.0.1:{self._server.server_address[1]}"
-        external = ExternalStore(Place("tern", url))
+        external = ExternalStore(StoreEndpoint("tern", url))
         services = site.services
         services.stores = StoreRouter(services.store, [external])
         services.metricdata = MetricData(services.stores, services.archive, services.clusters)
@@ -95,7 +95,7 @@ def elsewhere(site: Any) -> Iterator[Elsewhere]:
 
 
 def the_job(site: Any) -> Job:
-    (job,) = site.services.search.find(JobFilter(), RowRule(everything=True), now_s=site.services.now_s()).jobs
+    (job,) = site.services.search.find(JobFilter(), RowRule(all_jobs=True), now_s=site.services.now_s()).jobs
     return job  # type: ignore[no-any-return]
 
 

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from cc_backend.auth.caller import Caller
-from cc_backend.auth.row_rules import row_rule
+from cc_backend.auth.row_rules import row_rule_for
 from cc_backend.jobs.filters import FootprintRange, JobFilter
-from cc_backend.jobs.restricted_metrics import without_restricted
+from cc_backend.jobs.restricted_metrics import job_without_restricted_metrics
 from cc_backend.model import RowRule
 
 OWNER, PASSWORD = "mlindqv", "a good password"
@@ -111,7 +111,7 @@ def restricting(site_of: Callable[..., Any], tern: dict[str, Any]) -> Restrictin
     site.clock.advance(600)
     site.stop_job(job_id=1)
     assert site.archive() == [archived]
-    rule = RowRule(everything=True)
+    rule = RowRule(all_jobs=True)
     footprint = {"zz_secret_max": 424242.0, "mem_used_max": 12.0}
     site.services.search.update_footprints({running: footprint})
     assert site.services.search.get(running, rule, now_s=site.services.now_s()).footprint == footprint
@@ -205,8 +205,8 @@ def test_the_energy_of_a_job_is_that_of_the_metrics_that_may_be_seen(restricting
 
 def test_nobody_finds_out_by_filters_and_order_what_they_may_not_see(restricting: Restricting) -> None:
     search, now_s = restricting.site.services.search, restricting.site.services.now_s()
-    own = row_rule(Caller(OWNER, frozenset({"user"})))
-    everything = RowRule(everything=True)
+    own = row_rule_for(Caller(OWNER, frozenset({"user"})))
+    everything = RowRule(all_jobs=True)
     for wanted in (
         JobFilter(footprint=(FootprintRange("zz_secret_max", 424_000, 425_000),)),
         JobFilter(footprint=(FootprintRange("zz_secret_max"),)),
@@ -230,10 +230,10 @@ def test_a_judgement_from_before_the_metric_was_restricted_is_not_told(restricti
     services = restricting.site.services
     told = Judgement(Level.ALERT, Finding("low_metric", Level.ALERT, "zz_secret", facts={"value": 1}), judged_s=1)
     hidden_in_facts = Judgement(Level.ALERT, Finding("x", Level.OK, facts={"metrics": ["zz_secret"]}), judged_s=1)
-    job = services.search.get(restricting.running, RowRule(everything=True), now_s=services.now_s())
+    job = services.search.get(restricting.running, RowRule(all_jobs=True), now_s=services.now_s())
     is_restricted = services.clusters.is_restricted(job)
     for judgement in (told, hidden_in_facts):
         job.judgement = judgement
-        assert without_restricted(job, is_restricted).judgement is None
+        assert job_without_restricted_metrics(job, is_restricted).judgement is None
     job.judgement = Judgement(Level.OK, Finding("x", Level.OK, "mem_used", facts={"n": 1}), judged_s=1)
-    assert without_restricted(job, is_restricted).judgement == job.judgement
+    assert job_without_restricted_metrics(job, is_restricted).judgement == job.judgement

@@ -8,7 +8,7 @@ import pytest
 from cc_backend.model import JobKey, RowRule, Scope
 
 START_S = 1_760_000_400  # on the grid
-EVERYTHING = RowRule(everything=True)
+EVERYTHING = RowRule(all_jobs=True)
 
 
 def write(site: Any, host: str, times_s: list[int], metric: str = "load_one") -> None:

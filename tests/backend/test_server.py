@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from cc_backend.server import Listening, become_server, raise_file_limit, spare_collector, tls_context
+from cc_backend.server import ListenConfig, exec_server, freeze_garbage_collector, raise_file_limit, tls_context
 from cc_common.errors import SettingsError
 
 
@@ -17,7 +17,7 @@ def test_a_server_is_started_so_that_it_gives_memory_back_unless_the_site_says_o
     monkeypatch.setattr(os, "execve", lambda _, command, environment: started.append((command, environment)))
     monkeypatch.setenv("MALLOC_ARENA_MAX", "7")
     monkeypatch.delenv("MALLOC_MMAP_THRESHOLD_", raising=False)
-    become_server(tmp_path / "config.json")
+    exec_server(tmp_path / "config.json")
     [(command, environment)] = started
     assert command[1:] == ["-m", "cc_backend.server", str(tmp_path / "config.json")]
     assert environment["MALLOC_ARENA_MAX"] == "7"
@@ -52,17 +52,17 @@ def test_a_server_may_have_as_many_files_open_as_the_system_allows() -> None:
 )
 def test_of_a_certificate_and_a_key_the_one_that_cannot_be_used_is_named(certificate: str, key: str, said: str) -> None:
     with pytest.raises(SettingsError, match=f"^main.{said}"):
-        tls_context(Listening("localhost:1", 4, 1, certificate, key))
+        tls_context(ListenConfig("localhost:1", 4, 1, certificate, key))
 
 
 def test_without_a_certificate_plain_http_is_spoken() -> None:
-    assert tls_context(Listening("localhost:1", 4, 1)) is None
+    assert tls_context(ListenConfig("localhost:1", 4, 1)) is None
 
 
 def test_the_garbage_collector_does_not_go_through_what_is_there_for_good() -> None:
     for_good = [[number] for number in range(10_000)]
     try:
-        spare_collector()
+        freeze_garbage_collector()
         assert gc.get_freeze_count() > len(for_good)
         assert not any(found is for_good for found in gc.get_objects())
     finally:

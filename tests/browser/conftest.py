@@ -10,7 +10,7 @@ from flask import Flask
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page
 
 from cc_backend.jobs.filters import JobFilter
-from cc_backend.jobs.job_queries import EVERYTHING_ON_ONE_PAGE
+from cc_backend.jobs.job_queries import ALL_ON_ONE_PAGE
 from cc_backend.model import RowRule
 from cc_backend.services import EXTENSION, Services
 from cc_demo.site_server import PASSWORD, USER, demo_app, listening
@@ -44,8 +44,8 @@ def services(app: Flask, url: str) -> Services:
 @pytest.fixture
 def job_ids(services: Services) -> dict[int, int]:
     """The ids of the site's jobs by their number."""
-    everything = RowRule(everything=True)
-    found = services.search.find(JobFilter(), everything, now_s=services.now_s(), items_per_page=EVERYTHING_ON_ONE_PAGE)
+    everything = RowRule(all_jobs=True)
+    found = services.job_queries.find(JobFilter(), everything, now_s=services.now_s(), items_per_page=ALL_ON_ONE_PAGE)
     return {job.job_id: job.id for job in found.jobs}
 
 

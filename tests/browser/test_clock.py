@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from cc_backend.web.time_axis import clock_labels, step_of, zone_offsets
+from cc_backend.web.time_axis import choose_step_s, clock_labels, zone_offsets
 
 pytestmark = pytest.mark.browser
 
@@ -37,7 +37,7 @@ def test_labels_stand_where_the_server_puts_them(visit: Visit, zone: str, hours:
             for per_cent, text in clock_labels(start_s, length_s, where)
         ]
         offsets = zone_offsets(start_s, length_s, where)
-        assert page.evaluate(LABELS, [offsets, start_s, start_s + length_s, step_of(length_s)]) == wanted
+        assert page.evaluate(LABELS, [offsets, start_s, start_s + length_s, choose_step_s(length_s)]) == wanted
 
 
 def test_a_moment_is_told_with_its_day_unless_it_is_today(visit: Visit) -> None:

@@ -29,12 +29,12 @@ def start(services: Services) -> Iterator[Callable[..., Job]]:
             resources=(ResourceEvent(hostname=HOST),), sub_cluster="main", partition="main", project="chem-102",
             num_hwthreads=96, walltime=7200, meta_data={"jobName": "short_test"},
         )  # fmt: skip
-        started.append(services.jobs.start(event, now_s=services.now_s()))
+        started.append(services.job_lifecycle.start(event, now_s=services.now_s()))
         return started[-1]
 
     yield one
     for job in started:
-        if job.job_id in {running.job_id for running in services.search.running()}:
+        if job.job_id in {running.job_id for running in services.job_queries.running_jobs()}:
             stop(services, job)
 
 
@@ -42,7 +42,7 @@ def stop(services: Services, job: Job) -> None:
     """Ends a job now."""
     event = JobStop(job_id=job.job_id, cluster=job.cluster, start_time=job.start_time, stop_time=services.now_s(),
                     state=JobState.COMPLETED)  # fmt: skip
-    services.jobs.stop(event, now_s=services.now_s())
+    services.job_lifecycle.stop(event, now_s=services.now_s())
 
 
 def send(services: Services, job: Job, *, first: int, last: int, load: float) -> None:

@@ -64,7 +64,7 @@ def encoded(document: dict[str, Any]) -> bytes:
     block = CurveBlock()
 
     def place(curve: list[float | None]) -> list[int]:
-        return block.place(np.array(curve, np.float64))
+        return block.add_curve(np.array(curve, np.float64))
 
     plots = {
         metric: {

@@ -21,7 +21,7 @@ def test_a_call_that_blocks_is_left_behind_and_not_made_again() -> None:
             release.wait(10)
         return key
 
-    calls = DeadlineCalls("test-left-behind", 0.05, most_blocked=4)
+    calls = DeadlineCalls("test-left-behind", 0.05, max_blocked=4)
     assert calls.run("blocks", lambda: call("blocks")) is None
     assert calls.run("fine", lambda: call("fine")) == "fine"
     assert calls.run("blocks", lambda: call("blocks")) is None
@@ -43,7 +43,7 @@ def test_threads_do_not_pile_up() -> None:
         made.append(number)
         release.wait(10)
 
-    calls = DeadlineCalls("test-pile", 0.01, most_blocked=4)
+    calls = DeadlineCalls("test-pile", 0.01, max_blocked=4)
     for number in range(8):
         assert calls.run(str(number), lambda number=number: call(number)) is None
     assert len(calls.blocked) == len(made) == 4
@@ -52,7 +52,7 @@ def test_threads_do_not_pile_up() -> None:
 
 
 def test_what_a_call_raises_is_raised_where_it_was_asked_for() -> None:
-    calls = DeadlineCalls("test-raises", 5, most_blocked=1)
+    calls = DeadlineCalls("test-raises", 5, max_blocked=1)
     with pytest.raises(ZeroDivisionError):
         calls.run("a", lambda: 1 // 0)
     assert calls.run("a", lambda: 1) == 1

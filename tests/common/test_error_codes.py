@@ -4,7 +4,7 @@ from typing import Tuple
 
 import pytest
 
-from cc_common.error_codes import ErrorCode, Problem, code_of_status, read_problem
+from cc_common.error_codes import ErrorCode, Problem, code_for_status, read_problem
 
 
 @pytest.mark.parametrize("code", list(ErrorCode))
@@ -19,7 +19,7 @@ def test_a_code_is_one_short_word_for_programs_with_a_sentence_for_people(code: 
 
 @pytest.mark.parametrize("status", range(400, 600))
 def test_every_refusing_status_has_a_general_code_that_may_come_with_it(status: int) -> None:
-    assert code_of_status(status).fits(status)
+    assert code_for_status(status).allows_status(status)
 
 
 @pytest.mark.parametrize(

@@ -84,7 +84,7 @@ def test_keys_match_without_regard_to_case_and_an_exact_one_first() -> None:
 
 def test_absent_keys_and_null_are_the_zero_value() -> None:
     reader = ObjectReader({"a": None})
-    assert (reader.text("a"), reader.integer("b"), reader.number("a"), reader.mapping("a", lambda v, _: v)) == (
+    assert (reader.string("a"), reader.integer("b"), reader.number("a"), reader.mapping("a", lambda v, _: v)) == (
         "",
         0,
         0.0,
@@ -125,7 +125,7 @@ def test_other_values_are_no_whole_numbers_in_range(value: Any, limits: Any) -> 
 
 def test_a_name_has_no_control_characters_but_a_text_may() -> None:
     reader = ObjectReader({"n": "a\nb"})
-    assert reader.text("n") == "a\nb"
+    assert reader.string("n") == "a\nb"
     with pytest.raises(PayloadError, match="control character"):
         reader.name("n")
 

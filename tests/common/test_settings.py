@@ -14,16 +14,16 @@ from hypothesis import strategies as st
 from cc_common.errors import SettingsError
 from cc_common.settings import (
     format_duration,
+    format_settings,
     load,
     named_sections,
     option,
     parse_duration,
     read_json,
-    reference,
+    reference_page,
     required,
     section,
     sections,
-    show,
 )
 
 
@@ -291,14 +291,14 @@ def test_secrets_are_not_shown_anywhere() -> None:
         "peers": [{"url": "u", "jwt": "hunter2"}],
     }
     loaded = load(Settings, document, source="cfg.json")
-    assert "hunter2" not in show(loaded)
+    assert "hunter2" not in format_settings(loaded)
     assert "hunter2" not in repr(loaded.value.peers)
     assert "hunter2" not in str(error_of({"peers": [{"url": "u", "jwt": ["hunter2"]}]}))
     assert "hunter2" not in str(error_of({"keep": "hunter2"}))
 
 
 def test_values_are_shown_with_their_origin() -> None:
-    lines = show(
+    lines = format_settings(
         load(Settings, {"addr": "a", "named": {"n": {"url": "u", "timeout": 90}}}, source="cfg.json")
     ).splitlines()
     assert 'addr = "a"   (cfg.json)' in lines
@@ -307,7 +307,7 @@ def test_values_are_shown_with_their_origin() -> None:
 
 
 def test_the_reference_page_has_every_key_with_type_default_and_meaning() -> None:
-    page = reference(Settings, title="Settings of something")
+    page = reference_page(Settings, title="Settings of something")
     assert page.startswith("# Settings of something\n")
     assert "| `workers` | whole number | `2` | Threads. At least 1. At most 64. |" in page
     assert "| `addr` | text | required | Address. Environment: `ADDR`. |" in page

@@ -17,8 +17,8 @@ from cc_common.units import (
     parse_unit,
     per_second,
     prefix_factor,
-    readable,
     unit_from_object,
+    with_readable_prefix,
 )
 
 
@@ -141,12 +141,12 @@ def test_a_rate_gets_its_denominator_once() -> None:
     ],
 )
 def test_quantities_are_scaled_to_be_read(value: Any, unit: Any, expected: Any) -> None:
-    number, scaled = readable(value, parse_unit(unit))
+    number, scaled = with_readable_prefix(value, parse_unit(unit))
     assert (pytest.approx(number), str(scaled)) == expected
 
 
 def test_what_is_not_finite_is_left_alone() -> None:
-    number, unit = readable(math.nan, parse_unit("GB"))
+    number, unit = with_readable_prefix(math.nan, parse_unit("GB"))
     assert math.isnan(number)
     assert str(unit) == "GB"
 

@@ -4,9 +4,9 @@ from collections.abc import Callable
 
 import pytest
 
-from cc_backend.clusters import Cluster, Clusters, parse_cluster
+from cc_backend.clusters import Cluster, ClusterRegistry, parse_cluster
 from cc_demo.cluster_shape import ClusterShape, SubClusterShape
-from cc_demo.job_stream import MadeJob, jobs
+from cc_demo.job_stream import GeneratedJob, generate_jobs
 
 FIRST_S = 1_760_000_417
 
@@ -28,15 +28,15 @@ def cluster(shape: ClusterShape) -> Cluster:
 
 
 @pytest.fixture(scope="session")
-def clusters(cluster: Cluster) -> Clusters:
-    return Clusters({cluster.name: cluster})
+def clusters(cluster: Cluster) -> ClusterRegistry:
+    return ClusterRegistry({cluster.name: cluster})
 
 
 @pytest.fixture(scope="session")
-def job_of(shape: ClusterShape) -> Callable[..., MadeJob]:
+def job_of(shape: ClusterShape) -> Callable[..., GeneratedJob]:
     """The first job of a character."""
 
-    def make(character: str, *, seed: int = 1) -> MadeJob:
-        return next(jobs(shape, seed, only=character, first_start_s=FIRST_S))
+    def make(character: str, *, seed: int = 1) -> GeneratedJob:
+        return next(generate_jobs(shape, seed, only=character, first_start_s=FIRST_S))
 
     return make

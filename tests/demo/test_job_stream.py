@@ -12,15 +12,15 @@ from cc_backend.clusters import check_cluster
 from cc_common.job_events import parse_job_start, parse_job_stop
 from cc_demo.characters import CHARACTERS
 from cc_demo.cluster_shape import ClusterShape, SubClusterShape
-from cc_demo.hashed_random import chance
-from cc_demo.job_stream import jobs
-from cc_demo.lanes import lanes_of
+from cc_demo.hashed_random import uniform_at
+from cc_demo.job_stream import generate_jobs
+from cc_demo.lanes import make_lanes
 
 FIRST_S = 1_760_000_417
 
 
 def some(shape: ClusterShape, seed: int = 1, count: int = 400) -> Any:
-    return jobs(shape, seed, count, first_start_s=FIRST_S)
+    return generate_jobs(shape, seed, count, first_start_s=FIRST_S)
 
 
 def test_the_same_seed_gives_the_same_jobs_and_another_seed_others(shape: ClusterShape) -> None:
@@ -32,7 +32,7 @@ def test_the_same_seed_gives_the_same_jobs_and_another_seed_others(shape: Cluste
 def test_another_process_makes_the_same_jobs() -> None:
     program = "from cc_demo.hashed_random import chance; print(chance(7, 'lane', 3))"
     seen = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    assert float(seen.stdout) == chance(7, "lane", 3)
+    assert float(seen.stdout) == uniform_at(7, "lane", 3)
 
 
 def test_jobs_come_in_the_order_of_their_starts_and_each_has_a_number_of_its_own(shape: ClusterShape) -> None:
@@ -87,6 +87,6 @@ def test_what_goes_over_the_wire_is_what_readers_of_the_wire_take(shape: Cluster
 )
 def test_a_cluster_of_any_shape_is_one_the_backend_takes_and_gets_jobs(nodes: tuple[SubClusterShape, ...]) -> None:
     shape = ClusterShape("any", nodes)
-    assert [finding for finding in check_cluster(shape.document()) if finding.level == "error"] == []
-    assert sum(len(lane.hosts) for lane in lanes_of(shape)) >= sum(node.nodes for node in nodes)
+    assert [finding for finding in check_cluster(shape.document()) if finding.severity == "error"] == []
+    assert sum(len(lane.hosts) for lane in make_lanes(shape)) >= sum(node.nodes for node in nodes)
     assert len(list(some(shape, count=100))) == 100

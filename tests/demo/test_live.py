@@ -17,17 +17,17 @@ from cc_backend.auth.users import Users
 from cc_backend.clusters import load_clusters
 from cc_backend.errors import Conflict
 from cc_backend.jobs.filters import JobFilter
-from cc_backend.jobs.job_queries import JobSearch
+from cc_backend.jobs.job_queries import JobQueries
 from cc_backend.jobs.lifecycle import JobLifecycle
 from cc_backend.maintenance.scheduler import make_archiver
 from cc_backend.model import JobKey, JobState, MonitoringStatus, RowRule
 from cc_backend.services import EXTENSION
 from cc_common.job_events import JobStart, ResourceEvent
-from cc_demo.live.feed import Feed
+from cc_demo.live.feed import Feeder
 from cc_demo.live.folder import ACCOUNTS, LOCAL, DemoFolder
 from cc_demo.live.history import catch_up
 from cc_demo.live.plan import SHAPE, Plan
-from cc_demo.live.processes import free_port
+from cc_demo.live.processes import find_free_port
 
 NOW_S = 1_790_000_000
 HOUR_S = 3600
@@ -46,8 +46,8 @@ def folder(tmp_path: Path) -> DemoFolder:
 
 def jobs_in(folder: DemoFolder) -> dict[int, Any]:
     database = folder.open_database()
-    page = JobSearch(database).find(
-        JobFilter(clusters=(SHAPE.name,)), RowRule(everything=True), now_s=NOW_S, items_per_page=-1
+    page = JobQueries(database).find(
+        JobFilter(clusters=(SHAPE.name,)), RowRule(all_jobs=True), now_s=NOW_S, items_per_page=-1
     )
     database.close_all()
     return {job.job_id: job for job in page.jobs}
@@ -95,7 +95,7 @@ def test_accounts_of_all_four_roles_have_passwords_that_only_the_owner_can_read(
 
 def test_a_folder_that_is_complete_is_kept_as_it_is(folder: DemoFolder) -> None:
     passwords = folder.passwords()
-    folder.finish()
+    folder.mark_complete()
     assert not folder.prepare(now_s=NOW_S + 9, local_cluster=local_cluster)
     assert (folder.passwords(), folder.anchor_s) == (passwords, NOW_S)
 
@@ -156,7 +156,7 @@ def test_the_first_start_brings_in_the_newest_finished_jobs_archived(folder: Dem
 def test_soon_after_all_jobs_run_on(folder: DemoFolder) -> None:
     plan = Plan.at(NOW_S, anchor_s=NOW_S)
     start_all(folder, plan)
-    folder.tick(NOW_S)
+    folder.record_tick(NOW_S)
     known = catch_up(folder, Plan.at(NOW_S + 60, anchor_s=NOW_S), now_s=NOW_S + 60)
     assert known == {job.job_id for job in plan.running}
     assert {job.state for job in jobs_in(folder).values()} == {JobState.RUNNING}
@@ -165,7 +165,7 @@ def test_soon_after_all_jobs_run_on(folder: DemoFolder) -> None:
 def test_a_day_after_the_jobs_of_the_last_run_ended_as_planned_and_are_archived(folder: DemoFolder) -> None:
     plan, later_s = Plan.at(NOW_S, anchor_s=NOW_S), NOW_S + 24 * HOUR_S
     start_all(folder, plan)
-    folder.tick(NOW_S)
+    folder.record_tick(NOW_S)
     assert catch_up(folder, Plan.at(later_s, anchor_s=NOW_S), now_s=later_s, most=5) == set()
     found = jobs_in(folder)
     for made in plan.running:
@@ -180,9 +180,9 @@ def test_the_job_of_this_machine_that_a_killed_demo_left_is_cancelled_when_it_wa
     clusters, _ = load_clusters(Path(folder.settings().archive.path))
     event = JobStart(LOCAL, "mlindq", 1, NOW_S - 90, 1, (ResourceEvent("bn01"),))
     id_ = JobLifecycle(database, clusters).start(event, now_s=NOW_S).id
-    folder.tick(NOW_S - 30)
+    folder.record_tick(NOW_S - 30)
     catch_up(folder, Plan.at(NOW_S, anchor_s=NOW_S), now_s=NOW_S, most=0)
-    job = JobSearch(database).get(id_, RowRule(everything=True), now_s=NOW_S)
+    job = JobQueries(database).get(id_, RowRule(all_jobs=True), now_s=NOW_S)
     database.close_all()
     assert (job.state, job.duration) == (JobState.CANCELLED, 60)
 
@@ -193,7 +193,7 @@ def test_a_port_that_is_taken_gives_way_to_the_next(processes: Any) -> None:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        assert port < free_port(port) < port + 50
+        assert port < find_free_port(port) < port + 50
 
 
 def test_the_feed_starts_jobs_sends_their_samples_and_ends_them_in_time(
@@ -211,7 +211,7 @@ def test_the_feed_starts_jobs_sends_their_samples_and_ends_them_in_time(
     monkeypatch.setattr("cc_demo.live.feed.client", client)
     plan = Plan.at(NOW_S, anchor_s=NOW_S)
     before = {job.job_id: job for job in plan.running}
-    feed = Feed("http://demo", folder, plan)
+    feed = Feeder("http://demo", folder, plan)
     feed.begin(set(), now_s=NOW_S)
     now_s = NOW_S + HOUR_S
     feed.advance(now_s)

@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 
-from cc_backend.archive.data_json import data_to_bytes
+from cc_backend.archive.data_json import encode_data_json
 from cc_backend.archive.file_archive import FileArchive
 from cc_backend.archive.json_text import parse_json
-from cc_backend.archive.meta_json import job_to_document
+from cc_backend.archive.meta_json import job_to_meta_json
 from cc_backend.archive.validate import validate_data, validate_meta
-from cc_backend.clusters import Clusters
+from cc_backend.clusters import ClusterRegistry
 from cc_backend.db.database import Database, open_database
-from cc_backend.jobs.job_queries import JobSearch
+from cc_backend.jobs.job_queries import JobQueries
 from cc_backend.jobs.job_rows import job_columns, read_jobs
 from cc_backend.jobs.lifecycle import JobLifecycle
 from cc_backend.jobs.tables import JobRow
@@ -24,11 +24,11 @@ from cc_backend.model import Job, JobKey
 from cc_common.job_events import parse_job_start, parse_job_stop
 from cc_demo.characters import CHARACTERS
 from cc_demo.cluster_shape import ClusterShape
-from cc_demo.job_stream import MadeJob, jobs
-from cc_demo.records import archived_job, ended_job, load_database, write_archive
+from cc_demo.job_stream import GeneratedJob, generate_jobs
+from cc_demo.records import load_database, make_archived_job, make_ended_job, write_archive
 
 FIRST_S = 1_760_000_417
-JobOf = Callable[..., MadeJob]
+JobOf = Callable[..., GeneratedJob]
 
 
 @pytest.fixture
@@ -50,30 +50,30 @@ def stored(database: Database) -> list[Job]:
 
 
 @pytest.mark.parametrize("character", sorted(CHARACTERS))
-def test_an_archived_job_is_valid_in_every_reader(character: str, job_of: JobOf, clusters: Clusters) -> None:
-    job, data = archived_job(job_of(character), clusters)
-    found = validate_meta(job_to_document(job)) + validate_data(parse_json(data_to_bytes(data), "data.json"))
+def test_an_archived_job_is_valid_in_every_reader(character: str, job_of: JobOf, clusters: ClusterRegistry) -> None:
+    job, data = make_archived_job(job_of(character), clusters)
+    found = validate_meta(job_to_meta_json(job)) + validate_data(parse_json(encode_data_json(data), "data.json"))
     assert [str(finding) for finding in found] == []
 
 
 def test_what_was_written_to_an_archive_can_be_read_from_it(
-    tmp_path: Path, shape: ClusterShape, clusters: Clusters
+    tmp_path: Path, shape: ClusterShape, clusters: ClusterRegistry
 ) -> None:
     archive = FileArchive.create(tmp_path / "archive")
-    made = list(islice(jobs(shape, 1, first_start_s=FIRST_S, only="tiny"), 5))
+    made = list(islice(generate_jobs(shape, 1, first_start_s=FIRST_S, only="tiny"), 5))
     written = list(write_archive(archive, clusters, made))
-    assert [job.job_id for job in archive.iterate("birch")] == [job.job_id for job in made]
+    assert [job.job_id for job in archive.iterate_jobs("birch")] == [job.job_id for job in made]
     key = JobKey("birch", written[0].job_id, written[0].start_time)
-    assert archive.load_job(key).footprint == pytest.approx(written[0].footprint)
+    assert archive.load_meta(key).footprint == pytest.approx(written[0].footprint)
     assert archive.load_data(key).keys() == written[0].statistics.keys()  # type: ignore[union-attr]  # it has some
 
 
 def test_loaded_jobs_equal_those_that_came_over_the_wire_field_by_field(
-    new_database: Callable[[str], Database], shape: ClusterShape, clusters: Clusters
+    new_database: Callable[[str], Database], shape: ClusterShape, clusters: ClusterRegistry
 ) -> None:
-    made = list(jobs(shape, 3, 120, first_start_s=FIRST_S))
+    made = list(generate_jobs(shape, 3, 120, first_start_s=FIRST_S))
     straight, wire = new_database("straight.db"), new_database("wire.db")
-    assert load_database(straight, (ended_job(job, clusters) for job in made), at_once=50) == 120
+    assert load_database(straight, (make_ended_job(job, clusters) for job in made), at_once=50) == 120
     lifecycle = JobLifecycle(wire, clusters)
     for job in made:
         lifecycle.start(parse_job_start(job.start_event().to_document()).value, now_s=job.start_time)
@@ -82,21 +82,24 @@ def test_loaded_jobs_equal_those_that_came_over_the_wire_field_by_field(
 
 
 def test_loaded_archived_jobs_have_footprint_and_energy_as_after_archiving(
-    new_database: Callable[[str], Database], job_of: JobOf, clusters: Clusters
+    new_database: Callable[[str], Database], job_of: JobOf, clusters: ClusterRegistry
 ) -> None:
     made = job_of("works")
-    finished, _ = archived_job(made, clusters)
+    finished, _ = make_archived_job(made, clusters)
     straight, wire = new_database("straight.db"), new_database("wire.db")
     load_database(straight, [finished])
     lifecycle = JobLifecycle(wire, clusters)
     lifecycle.start(made.start_event(), now_s=made.start_time)
     stopped = lifecycle.stop(made.stop_event(), now_s=made.stop_time)
-    JobSearch(wire).finish_archiving(replace(finished, id=stopped.id))
+    JobQueries(wire).finish_archiving(replace(finished, id=stopped.id))
     assert stored(straight) == stored(wire)
 
 
 def test_loading_takes_jobs_as_they_come_and_keeps_none(
-    new_database: Callable[[str], Database], shape: ClusterShape, clusters: Clusters, monkeypatch: pytest.MonkeyPatch
+    new_database: Callable[[str], Database],
+    shape: ClusterShape,
+    clusters: ClusterRegistry,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     sizes: list[int] = []
 
@@ -105,6 +108,6 @@ def test_loading_takes_jobs_as_they_come_and_keeps_none(
         return range(len(batch))
 
     monkeypatch.setattr("cc_demo.records.insert_jobs", count)
-    made = (ended_job(job, clusters) for job in jobs(shape, 1, 1050, first_start_s=FIRST_S))
+    made = (make_ended_job(job, clusters) for job in generate_jobs(shape, 1, 1050, first_start_s=FIRST_S))
     assert load_database(new_database("a.db"), made) == 1050
     assert sizes == [500, 500, 50]

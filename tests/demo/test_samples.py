@@ -10,22 +10,22 @@ from cc_backend.metricstore import MetricSpec, MetricStore
 from cc_common.line_protocol import decode
 from cc_demo.characters import CHARACTERS
 from cc_demo.cluster_shape import ClusterShape
-from cc_demo.job_stream import MadeJob, jobs
-from cc_demo.lines import batches, cluster_lines, grid, job_lines
-from cc_demo.samples import parts_of, samples
+from cc_demo.job_stream import GeneratedJob, generate_jobs
+from cc_demo.lines import cluster_lines, grid_times, job_lines, split_into_batches
+from cc_demo.samples import generate_samples, part_ids
 
-JobOf = Callable[..., MadeJob]
+JobOf = Callable[..., GeneratedJob]
 
 
-def times_of(job: MadeJob) -> list[int]:
-    return list(grid(job.start_time, job.stop_time, 60))
+def times_of(job: GeneratedJob) -> list[int]:
+    return list(grid_times(job.start_time, job.stop_time, 60))
 
 
 def test_the_same_job_gives_the_same_bytes(job_of: JobOf, cluster: Cluster) -> None:
     job = job_of("array")
-    first = b"".join(batches(job_lines(job, cluster, times_of(job))))
-    assert first == b"".join(batches(job_lines(job_of("array"), cluster, times_of(job))))
-    assert first != b"".join(batches(job_lines(job_of("array", seed=2), cluster, times_of(job))))
+    first = b"".join(split_into_batches(job_lines(job, cluster, times_of(job))))
+    assert first == b"".join(split_into_batches(job_lines(job_of("array"), cluster, times_of(job))))
+    assert first != b"".join(split_into_batches(job_lines(job_of("array", seed=2), cluster, times_of(job))))
 
 
 @pytest.mark.parametrize("character", sorted(CHARACTERS))
@@ -33,10 +33,10 @@ def test_a_sample_asked_for_alone_is_the_one_among_all_others(character: str, jo
     job = job_of(character)
     times = np.asarray(times_of(job))
     for config in cluster.sub_cluster(job.lane.node.name).metrics.values():
-        parts = parts_of(job.lane.node, config, job.lane.hwthreads)
-        every = samples(job, config, parts, times)
+        parts = part_ids(job.lane.node, config, job.lane.hwthreads)
+        every = generate_samples(job, config, parts, times)
         assert every.shape == (len(job.lane.hosts), len(parts), len(times))
-        alone = samples(job, config, parts[-1:], times[-1:])
+        alone = generate_samples(job, config, parts[-1:], times[-1:])
         np.testing.assert_array_equal(alone[:, 0, 0], every[:, -1, -1])
 
 
@@ -44,18 +44,18 @@ def test_a_sample_asked_for_alone_is_the_one_among_all_others(character: str, jo
 def test_no_value_lies_below_zero_or_above_what_the_node_can(character: str, job_of: JobOf, cluster: Cluster) -> None:
     job = job_of(character)
     for config in cluster.sub_cluster(job.lane.node.name).metrics.values():
-        parts = parts_of(job.lane.node, config, job.lane.hwthreads)
-        values = samples(job, config, parts, np.asarray(times_of(job)))
+        parts = part_ids(job.lane.node, config, job.lane.hwthreads)
+        values = generate_samples(job, config, parts, np.asarray(times_of(job)))
         node = values.sum(axis=1) if config.aggregation == "sum" else values
         assert np.nanmin(values) >= 0
         assert np.nanmax(node) <= config.peak * 1.0001
 
 
 def test_jobs_that_share_a_node_say_the_same_of_the_node(cluster: Cluster, shape: ClusterShape) -> None:
-    pair = list(jobs(shape, 1, 2, first_start_s=1_760_000_417, only="shared"))
+    pair = list(generate_jobs(shape, 1, 2, first_start_s=1_760_000_417, only="shared"))
     assert len({job.lane.number for job in pair}) == 2
     config = cluster.sub_cluster("cpu").metrics["cpu_load"]
-    first, second = (samples(job, config, (None,), np.array([1_760_010_000])) for job in pair)
+    first, second = (generate_samples(job, config, (None,), np.array([1_760_010_000])) for job in pair)
     np.testing.assert_array_equal(first, second)
 
 
@@ -64,7 +64,7 @@ def test_every_line_is_line_protocol_and_the_store_takes_it(
 ) -> None:
     job = job_of("gpu_works")
     time_s = times_of(job)[10]
-    batch = b"".join(batches(cluster_lines(shape, cluster, [job, job_of("shared")], [time_s]), size=100))
+    batch = b"".join(split_into_batches(cluster_lines(shape, cluster, [job, job_of("shared")], [time_s]), size=100))
     points, errors = decode(batch, received_s=time_s)
     assert errors == []
     hosts = {host for node in shape.sub_clusters for host in node.hosts()}

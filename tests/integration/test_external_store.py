@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from cc_backend.metricstore.query.binary_codec import MEDIA_TYPE, decode
-from cc_backend.storeservice.retention_holds import UsedNodesClient
+from cc_backend.storeservice.retention_holds import RetentionHoldsClient
 
 pytestmark = pytest.mark.integration
 
@@ -108,7 +108,10 @@ def test_a_backend_asks_the_store_elsewhere_and_survives_its_death(site: Any, in
             start_job(client, cluster, start_s, jobs)
         assert samples(client, 1, jobs) == expected, "what lies elsewhere"
         assert samples(client, 2, jobs) == expected, "what lies here"
-        assert UsedNodesClient(backend.url, jobs).fetch(int(time.time())) == {FAR: {"n1": 0}, NEAR: {"n1": 0}}
+        assert RetentionHoldsClient(backend.url, jobs).fetch_or_last(int(time.time())) == {
+            FAR: {"n1": 0},
+            NEAR: {"n1": 0},
+        }
         running.kill()
         running.wait()
         integration.wait_for("the end of the store", lambda: not store.is_up())

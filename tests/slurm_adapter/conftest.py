@@ -72,7 +72,7 @@ class FakeSlurm:
             path.unlink()
 
     def hold_up(self, what: str) -> None:
-        """Let a command take as long as it takes, until `go_on`."""
+        """Let a command take as long as it takes, until `should_continue`."""
         (self._answers / f"{what}.slow").touch()
 
     def go_on(self) -> None:

@@ -7,26 +7,26 @@ from typing import Any, Callable, Dict, List
 
 import pytest
 
-from cc_slurm_adapter.check import Finding, examine
-from cc_slurm_adapter.options import CommandOptions
-from cc_slurm_adapter.settings import configure
+from cc_slurm_adapter.check import CheckResult, run_checks
+from cc_slurm_adapter.options import AdapterOptions
+from cc_slurm_adapter.settings import load_configuration
 
 
 @pytest.fixture
-def check(tmp_path: Path, backend: Any, environment: Dict[str, str]) -> Callable[..., List[Finding]]:
-    def run(**options: Any) -> List[Finding]:
+def check(tmp_path: Path, backend: Any, environment: Dict[str, str]) -> Callable[..., List[CheckResult]]:
+    def run(**options: Any) -> List[CheckResult]:
         given = {"url": backend.url, "state_dir": str(tmp_path / "state"), **options}
-        return examine(configure(CommandOptions(**given), environment), {**os.environ, **environment})
+        return run_checks(load_configuration(AdapterOptions(**given), environment), {**os.environ, **environment})
 
     return run
 
 
-def of(findings: List[Finding], subject: str) -> List[str]:
+def of(findings: List[CheckResult], subject: str) -> List[str]:
     return [str(finding) for finding in findings if finding.subject == subject]
 
 
 def test_everything_works_and_each_line_says_what_was_tried(
-    check: Callable[..., List[Finding]], slurm: Any, backend: Any
+    check: Callable[..., List[CheckResult]], slurm: Any, backend: Any
 ) -> None:
     findings = check()
     assert [str(finding) for finding in findings if finding.bad] == []
@@ -38,7 +38,7 @@ def test_everything_works_and_each_line_says_what_was_tried(
     assert of(findings, "backend address") == []
 
 
-def test_no_event_is_sent(check: Callable[..., List[Finding]], backend: Any, slurm: Any, make_job: Any) -> None:
+def test_no_event_is_sent(check: Callable[..., List[CheckResult]], backend: Any, slurm: Any, make_job: Any) -> None:
     slurm.show([make_job.queued(7, 1000)], [])
     check()
     assert backend.received == [("/api/nodestate/", {"cluster": "alpha", "nodes": []})]
@@ -46,7 +46,7 @@ def test_no_event_is_sent(check: Callable[..., List[Finding]], backend: Any, slu
 
 @pytest.mark.parametrize("status", [400, 401, 403])
 def test_the_reason_that_the_backend_gave_is_told(
-    check: Callable[..., List[Finding]], backend: Any, slurm: Any, status: int
+    check: Callable[..., List[CheckResult]], backend: Any, slurm: Any, status: int
 ) -> None:
     backend.refuse = lambda _path, _document: status
     (line,) = of(check(), "backend")
@@ -55,7 +55,7 @@ def test_the_reason_that_the_backend_gave_is_told(
 
 
 def test_the_reason_that_the_description_was_refused_is_told(
-    check: Callable[..., List[Finding]], backend: Any, slurm: Any
+    check: Callable[..., List[CheckResult]], backend: Any, slurm: Any
 ) -> None:
     said = {"status": "Bad Request", "code": "unknown_cluster", "error": "cluster: there is no cluster 'beta'"}
     backend.describe = lambda: (400, said)
@@ -63,14 +63,14 @@ def test_the_reason_that_the_description_was_refused_is_told(
     assert line.endswith("/api/clusters/?cluster=beta: HTTP 400: cluster: there is no cluster 'beta'")
 
 
-def test_a_backend_that_nobody_reaches_is_told(check: Callable[..., List[Finding]], slurm: Any) -> None:
+def test_a_backend_that_nobody_reaches_is_told(check: Callable[..., List[CheckResult]], slurm: Any) -> None:
     findings = check(url="http://127.0.0.1:1")
     assert "no answer" in of(findings, "backend")[0]
     assert "no answer" in of(findings, "topology")[0]
 
 
 def test_without_slurm_and_without_a_name_nothing_is_asked_of_a_cluster_called_like_an_error(
-    check: Callable[..., List[Finding]], slurm: Any, backend: Any
+    check: Callable[..., List[CheckResult]], slurm: Any, backend: Any
 ) -> None:
     slurm.break_down("config")
     findings = check()
@@ -82,7 +82,7 @@ def test_without_slurm_and_without_a_name_nothing_is_asked_of_a_cluster_called_l
 
 
 def test_nodes_that_the_description_lacks_or_contradicts_are_told(
-    check: Callable[..., List[Finding]], slurm: Any, tmp_path: Path
+    check: Callable[..., List[CheckResult]], slurm: Any, tmp_path: Path
 ) -> None:
     topology = {"core": [[0], [1]], "socket": [[0, 1]]}
     document = {"name": "alpha", "subClusters": [{"name": "a", "nodes": "n1", "topology": topology}]}
@@ -94,7 +94,9 @@ def test_nodes_that_the_description_lacks_or_contradicts_are_told(
     ]
 
 
-def test_nodes_that_are_ignored_are_not_missed(check: Callable[..., List[Finding]], slurm: Any, tmp_path: Path) -> None:
+def test_nodes_that_are_ignored_are_not_missed(
+    check: Callable[..., List[CheckResult]], slurm: Any, tmp_path: Path
+) -> None:
     config = tmp_path / "adapter.json"
     config.write_text(json.dumps({"ignore-hosts": "^n2$", "topology-file": "cluster.json"}))
     topology = {"core": [[0], [1], [2], [3]], "socket": [[0, 1], [2, 3]]}

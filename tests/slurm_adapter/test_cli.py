@@ -8,7 +8,7 @@ import pytest
 
 from cc_common import __version__
 from cc_slurm_adapter.__main__ import main
-from cc_slurm_adapter.journal import PARKED, Journal, Run
+from cc_slurm_adapter.journal import PARKED, JobRun, Journal
 from cc_slurm_adapter.service import JOURNAL
 from cc_slurm_adapter.slurm_model import RunKey
 
@@ -62,8 +62,8 @@ def test_the_check_says_what_fails_and_has_status_1(capsys: pytest.CaptureFixtur
 
 def test_parked_events_wait_again_when_they_are_told_to(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     with closing(Journal(tmp_path / JOURNAL)) as journal:
-        journal.started(Run(RunKey("alpha", 7, 900)), {}, now_s=1)
-        journal.settle(next(journal.waiting()).number, PARKED, "there is no cluster alpha")
+        journal.record_start(JobRun(RunKey("alpha", 7, 900)), {}, now_s=1)
+        journal.set_event_state(next(journal.waiting()).number, PARKED, "there is no cluster alpha")
         assert main(["retry", "--state-dir", str(tmp_path)]) == 0
         assert capsys.readouterr().out == "1 events wait again\n"
         assert journal.counts().waiting == 1

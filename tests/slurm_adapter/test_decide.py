@@ -3,8 +3,8 @@ from typing import Any, List, Optional, Sequence, Tuple
 
 import pytest
 
-from cc_slurm_adapter.decide import Look, SeenRun, StartRun, StopRun, decide, missed
-from cc_slurm_adapter.journal import Run
+from cc_slurm_adapter.decide import MissedPolls, SlurmSnapshot, StartRun, StopRun, decide, missing_runs
+from cc_slurm_adapter.journal import JobRun
 from cc_slurm_adapter.slurm_model import RunKey, SlurmJob
 
 NOW = 10_000
@@ -16,22 +16,22 @@ def job(job_id: int = 1, *, start: int = 900, state: str = "RUNNING", end: int =
     return SlurmJob(job_id, state, flags, start_time=start, end_time=end, **values)
 
 
-def run(job_id: int = 1, *, start: int = 900, end: Optional[int] = None, **more: Any) -> Run:
-    return Run(RunKey("alpha", job_id, start), **{"submit_time": start - 5, "end_time": end, **more})
+def run(job_id: int = 1, *, start: int = 900, end: Optional[int] = None, **more: Any) -> JobRun:
+    return JobRun(RunKey("alpha", job_id, start), **{"submit_time": start - 5, "end_time": end, **more})
 
 
 def told(
-    known: Sequence[Run], queue: Optional[List[SlurmJob]], runs: Optional[List[SlurmJob]], **more: Any
+    known: Sequence[JobRun], queue: Optional[List[SlurmJob]], runs: Optional[List[SlurmJob]], **more: Any
 ) -> List[Any]:
     """Actions in short."""
     short: List[Any] = []
-    for action in decide("alpha", known, Look(queue, runs, NOW, **more)):
+    for action in decide("alpha", known, SlurmSnapshot(queue, runs, NOW, **more)):
         if isinstance(action, StartRun):
             short.append(("start", action.key.job_id, action.key.start_time))
         elif isinstance(action, StopRun):
             short.append(("stop", action.key.job_id, action.key.start_time, action.stop_time, action.state))
-        elif isinstance(action, SeenRun):
-            short.append(("absent", action.key.job_id, action.absences))
+        elif isinstance(action, MissedPolls):
+            short.append(("absent", action.key.job_id, action.count))
     return short
 
 
@@ -103,7 +103,7 @@ def test_a_job_that_ran_between_two_looks_starts_and_stops() -> None:
 
 def test_a_short_job_that_the_controller_remembers_is_told_with_its_record() -> None:
     shown = job(state="COMPLETED", end=901, cpus=4)
-    actions = decide("alpha", [], Look([shown], [job(state="COMPLETED", end=901)], NOW))
+    actions = decide("alpha", [], SlurmSnapshot([shown], [job(state="COMPLETED", end=901)], NOW))
     assert isinstance(actions[0], StartRun)
     assert actions[0].job.cpus == 4
 
@@ -250,7 +250,7 @@ def test_a_second_absence_ends_a_run_if_nobody_can_tell_more(
 def test_jobs_that_are_missed_again_are_to_be_asked_for() -> None:
     known = [run(1, absences=1), run(2), run(3, absences=1), run(4, absences=2, end=5), run(5, absences=1)]
     queue = [job(3), job(5, start=2000)]
-    assert [run.key.job_id for run in missed(known, queue)] == [1, 5]
+    assert [run.key.job_id for run in missing_runs(known, queue)] == [1, 5]
 
 
 def test_one_job_has_nothing_to_do_with_another() -> None:
@@ -267,9 +267,9 @@ def test_looking_again_after_writing_down_finds_nothing() -> None:
     queue = [job(1), job(2, state="COMPLETED", end=950), job(3, start=1100, restart_count=1)]
     runs = [job(2, state="COMPLETED", end=950), job(3, state="NODE_FAIL", end=950), job(4, state="FAILED", end=970)]
     known = {}
-    for action in decide("alpha", [], Look(queue, runs, NOW)):
+    for action in decide("alpha", [], SlurmSnapshot(queue, runs, NOW)):
         if isinstance(action, StartRun):
-            known[action.key] = Run(action.key, action.job.submit_time, action.job.restart_count)
+            known[action.key] = JobRun(action.key, action.job.submit_time, action.job.restart_count)
         elif isinstance(action, StopRun):
             known[action.key] = dataclasses.replace(known[action.key], end_time=action.stop_time)
     assert sorted(known) == [
@@ -279,7 +279,7 @@ def test_looking_again_after_writing_down_finds_nothing() -> None:
         ("alpha", 3, 1100),
         ("alpha", 4, 900),
     ]
-    assert decide("alpha", known.values(), Look(queue, runs, NOW)) == []
+    assert decide("alpha", known.values(), SlurmSnapshot(queue, runs, NOW)) == []
 
 
 YEARS_S = 40 * 365 * 86_400

@@ -10,11 +10,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cc_common.delivery import Kind, Outcome
-from cc_common.delivery.http_response import Answer
-from cc_slurm_adapter.delivery import MAX_MISSING, Delivery
-from cc_slurm_adapter.journal import Journal, Run
-from cc_slurm_adapter.response_decision import meaning_of
+from cc_common.delivery import DeliveryOutcome, OutcomeKind
+from cc_common.delivery.http_response import HttpResponse
+from cc_slurm_adapter.delivery import MAX_JOB_UNKNOWN, EventDelivery
+from cc_slurm_adapter.journal import JobRun, Journal
+from cc_slurm_adapter.response_decision import make_interpreter
 from cc_slurm_adapter.slurm_model import RunKey
 
 JSON = {"content-type": "application/json"}
@@ -41,15 +41,15 @@ class Sender:
         self._kind = kind
         self.closed = False
 
-    def send(self, batch: bytes) -> Outcome:
+    def send(self, batch: bytes) -> DeliveryOutcome:
         body = batch.decode().strip('"')
         self._backend.sent.append((self._kind, body))
         status = self._backend.choose(self._kind, body)
         if status is None:
-            return Outcome(Kind.KEEP, "no answer")
+            return DeliveryOutcome(OutcomeKind.RETRY, "no answer")
         said = {"error": "because", **({"code": self._backend.code} if self._backend.code else {})}
-        answer = Answer(status, self._backend.headers, json.dumps(said).encode())
-        return meaning_of(self._kind)(answer, now_s=0)
+        answer = HttpResponse(status, self._backend.headers, json.dumps(said).encode())
+        return make_interpreter(self._kind)(answer, now_s=0)
 
     def close(self) -> None:
         self.closed = True
@@ -80,16 +80,16 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def delivery(journal: Journal, backend: Backend, clock: Clock) -> Delivery:
+def delivery(journal: Journal, backend: Backend, clock: Clock) -> EventDelivery:
     senders = {kind: backend.sender(kind) for kind in ("start", "stop")}
-    return Delivery(journal, senders, clock=clock, source=random.Random(1))  # noqa: S311 pauses are no secret
+    return EventDelivery(journal, senders, clock=clock, source=random.Random(1))  # noqa: S311 pauses are no secret
 
 
 def fill(journal: Journal, *job_ids: int) -> None:
     for job_id in job_ids:
         key = RunKey("alpha", job_id, 900)
-        journal.started(Run(key), f"{job_id}", now_s=1)  # type: ignore[arg-type]  # a body of one word reads better
-        journal.ended(key, 950, f"{job_id}", now_s=1)  # type: ignore[arg-type]  # same
+        journal.record_start(JobRun(key), f"{job_id}", now_s=1)  # type: ignore[arg-type]  # a body of one word reads better
+        journal.record_stop(key, 950, f"{job_id}", now_s=1)  # type: ignore[arg-type]  # same
 
 
 def waiting(journal: Journal) -> List[Tuple[str, int]]:
@@ -97,7 +97,7 @@ def waiting(journal: Journal) -> List[Tuple[str, int]]:
 
 
 def test_everything_is_sent_in_order_and_then_nothing_waits(
-    journal: Journal, backend: Backend, delivery: Delivery
+    journal: Journal, backend: Backend, delivery: EventDelivery
 ) -> None:
     fill(journal, 1, 2)
     report = delivery.deliver()
@@ -106,19 +106,19 @@ def test_everything_is_sent_in_order_and_then_nothing_waits(
 
 
 def test_a_refused_event_is_parked_with_its_stop_and_the_others_go_on(
-    journal: Journal, backend: Backend, delivery: Delivery
+    journal: Journal, backend: Backend, delivery: EventDelivery
 ) -> None:
     backend.choose = lambda _kind, body: 400 if body == "1" else 200
     fill(journal, 1, 2)
     assert delivery.deliver().parked == 2
     assert backend.sent == [("start", "1"), ("start", "2"), ("stop", "2")]
-    assert journal.parked() == [
+    assert journal.newest_parked() == [
         (RunKey("alpha", 1, 900), "stop", "the start of this run was refused"),
         (RunKey("alpha", 1, 900), "start", "HTTP 400 (because)"),
     ]
 
 
-def test_what_the_backend_knows_already_is_done(journal: Journal, backend: Backend, delivery: Delivery) -> None:
+def test_what_the_backend_knows_already_is_done(journal: Journal, backend: Backend, delivery: EventDelivery) -> None:
     backend.choose = lambda _kind, _body: 422
     fill(journal, 1)
     delivery.deliver()
@@ -126,7 +126,7 @@ def test_what_the_backend_knows_already_is_done(journal: Journal, backend: Backe
 
 
 def test_a_stop_of_a_job_that_is_not_known_sends_the_start_again_first(
-    journal: Journal, backend: Backend, delivery: Delivery
+    journal: Journal, backend: Backend, delivery: EventDelivery
 ) -> None:
     fill(journal, 1)
     known: List[str] = []
@@ -146,18 +146,18 @@ def test_a_stop_of_a_job_that_is_not_known_sends_the_start_again_first(
 
 
 def test_a_stop_that_is_never_known_is_parked_in_the_end(
-    journal: Journal, backend: Backend, delivery: Delivery, clock: Clock
+    journal: Journal, backend: Backend, delivery: EventDelivery, clock: Clock
 ) -> None:
     backend.choose = lambda kind, _body: 404 if kind == "stop" else 422
     fill(journal, 1)
-    for _ in range(MAX_MISSING + 1):
+    for _ in range(MAX_JOB_UNKNOWN + 1):
         delivery.deliver()
         clock.now_s += 400
     assert (waiting(journal), journal.counts().parked) == ([], 1)
 
 
 def test_a_new_run_waits_while_the_backend_holds_another_one_open(
-    journal: Journal, backend: Backend, delivery: Delivery, clock: Clock
+    journal: Journal, backend: Backend, delivery: EventDelivery, clock: Clock
 ) -> None:
     backend.code = "job_running"
     backend.choose = lambda _kind, body: 422 if body == "1" else 200
@@ -171,20 +171,20 @@ def test_a_new_run_waits_while_the_backend_holds_another_one_open(
 
 
 def test_an_older_run_that_comes_late_lets_the_later_one_end_first(
-    journal: Journal, backend: Backend, delivery: Delivery, clock: Clock
+    journal: Journal, backend: Backend, delivery: EventDelivery, clock: Clock
 ) -> None:
     """The later run was told first, because the accounting was away; both orders have to come out right."""
     backend.code = "job_running"
     later, older = RunKey("alpha", 1, 2000), RunKey("alpha", 1, 900)
-    journal.started(Run(later), "later", now_s=1)  # type: ignore[arg-type]  # a body of one word reads better
+    journal.record_start(JobRun(later), "later", now_s=1)  # type: ignore[arg-type]  # a body of one word reads better
     delivery.deliver()
-    journal.started(Run(older), "older", now_s=1)  # type: ignore[arg-type]  # same
-    journal.ended(older, 950, "older", now_s=1)  # type: ignore[arg-type]  # same
+    journal.record_start(JobRun(older), "older", now_s=1)  # type: ignore[arg-type]  # same
+    journal.record_stop(older, 950, "older", now_s=1)  # type: ignore[arg-type]  # same
     backend.choose = lambda _kind, body: 200 if body == "later" or ("stop", "later") in backend.sent else 422
     delivery.deliver()
     delivery.deliver()
     assert waiting(journal) == [("start", 1), ("stop", 1)]
-    journal.ended(later, 2100, "later", now_s=1)  # type: ignore[arg-type]  # same
+    journal.record_stop(later, 2100, "later", now_s=1)  # type: ignore[arg-type]  # same
     delivery.deliver()
     clock.now_s += 400
     delivery.deliver()
@@ -193,7 +193,7 @@ def test_an_older_run_that_comes_late_lets_the_later_one_end_first(
 
 
 def test_a_server_error_holds_up_its_own_job_only(
-    journal: Journal, backend: Backend, delivery: Delivery, clock: Clock
+    journal: Journal, backend: Backend, delivery: EventDelivery, clock: Clock
 ) -> None:
     backend.choose = lambda _kind, body: 500 if body == "1" else 200
     fill(journal, 1, 2)
@@ -211,7 +211,7 @@ def test_a_server_error_holds_up_its_own_job_only(
 
 
 def test_server_errors_one_after_the_other_are_an_ill_backend(
-    journal: Journal, backend: Backend, delivery: Delivery
+    journal: Journal, backend: Backend, delivery: EventDelivery
 ) -> None:
     backend.choose = lambda _kind, _body: 500
     fill(journal, *range(1, 20))
@@ -222,7 +222,7 @@ def test_server_errors_one_after_the_other_are_an_ill_backend(
 
 @pytest.mark.parametrize("status", [None, 401, 403, 404, 405, 302, 429, 502, 503, 504])
 def test_a_backend_that_takes_nothing_is_left_alone_for_a_while(
-    journal: Journal, backend: Backend, delivery: Delivery, clock: Clock, status: Optional[int]
+    journal: Journal, backend: Backend, delivery: EventDelivery, clock: Clock, status: Optional[int]
 ) -> None:
     backend.choose = lambda _kind, _body: status
     fill(journal, 1, 2)
@@ -238,7 +238,7 @@ def test_a_backend_that_takes_nothing_is_left_alone_for_a_while(
 
 @pytest.mark.parametrize("status", [400, 404, 422])
 def test_an_answer_that_is_not_the_backends_settles_nothing(
-    journal: Journal, backend: Backend, delivery: Delivery, status: int
+    journal: Journal, backend: Backend, delivery: EventDelivery, status: int
 ) -> None:
     backend.choose = lambda _kind, _body: status
     backend.headers = {"content-type": "text/html"}
@@ -251,7 +251,7 @@ def test_an_answer_that_is_not_the_backends_settles_nothing(
 def test_the_pass_ends_when_it_is_told_to(journal: Journal, backend: Backend, clock: Clock) -> None:
     fill(journal, 1, 2)
     senders = {kind: backend.sender(kind) for kind in ("start", "stop")}
-    Delivery(journal, senders, clock=clock, go_on=lambda: len(backend.sent) < 1).deliver()
+    EventDelivery(journal, senders, clock=clock, should_continue=lambda: len(backend.sent) < 1).deliver()
     assert len(backend.sent) == 1
 
 
@@ -274,7 +274,7 @@ class Crowd:
         class OneKind:
             peer = "backend"
 
-            def send(self, batch: bytes) -> Outcome:
+            def send(self, batch: bytes) -> DeliveryOutcome:
                 return crowd.send(kind, batch.decode().strip('"'))
 
             def close(self) -> None:
@@ -282,7 +282,7 @@ class Crowd:
 
         return OneKind()
 
-    def send(self, kind: str, body: str) -> Outcome:
+    def send(self, kind: str, body: str) -> DeliveryOutcome:
         with self._lock:
             assert body not in self._inside, "two events of one job at a time"
             self._inside.append(body)
@@ -292,17 +292,17 @@ class Crowd:
             self._gate.wait(0.2)
         with self._lock:
             self._inside.remove(body)
-        return meaning_of(kind)(Answer(self._outcome(kind, body), JSON, b"{}"), now_s=0)
+        return make_interpreter(kind)(HttpResponse(self._outcome(kind, body), JSON, b"{}"), now_s=0)
 
 
 @pytest.fixture
-def crowded(journal: Journal, clock: Clock) -> Iterator[Callable[..., Tuple[Crowd, Delivery]]]:
-    made: List[Delivery] = []
+def crowded(journal: Journal, clock: Clock) -> Iterator[Callable[..., Tuple[Crowd, EventDelivery]]]:
+    made: List[EventDelivery] = []
 
-    def make(outcome: Callable[[str, str], int], together: int = 1) -> Tuple[Crowd, Delivery]:
+    def make(outcome: Callable[[str, str], int], together: int = 1) -> Tuple[Crowd, EventDelivery]:
         crowd = Crowd(threading.Barrier(together), outcome)
         senders = {kind: crowd.sender(kind) for kind in ("start", "stop")}
-        made.append(Delivery(journal, senders, clock=clock, workers=4, source=random.Random(1)))  # noqa: S311 no secret
+        made.append(EventDelivery(journal, senders, clock=clock, workers=4, source=random.Random(1)))  # noqa: S311 no secret
         return crowd, made[-1]
 
     yield make
@@ -311,7 +311,7 @@ def crowded(journal: Journal, clock: Clock) -> Iterator[Callable[..., Tuple[Crow
 
 
 def test_events_of_different_jobs_go_out_side_by_side(
-    journal: Journal, crowded: Callable[..., Tuple[Crowd, Delivery]]
+    journal: Journal, crowded: Callable[..., Tuple[Crowd, EventDelivery]]
 ) -> None:
     fill(journal, *range(1, 41))
     crowd, delivery = crowded(lambda _kind, _body: 200, together=4)
@@ -328,15 +328,15 @@ def test_of_each_job_events_go_out_in_order_whatever_becomes_of_others(
     journal = Journal(tmp_path_factory.mktemp("journal") / "journal")
     for number, job_id in enumerate(runs):
         key = RunKey("alpha", job_id, 900 + 100 * number)
-        journal.started(Run(key), f"{job_id}", now_s=1)  # type: ignore[arg-type]  # a body of one word reads better
-        journal.ended(key, key.start_time + 50, f"{job_id}", now_s=1)  # type: ignore[arg-type]  # same
+        journal.record_start(JobRun(key), f"{job_id}", now_s=1)  # type: ignore[arg-type]  # a body of one word reads better
+        journal.record_stop(key, key.start_time + 50, f"{job_id}", now_s=1)  # type: ignore[arg-type]  # same
 
     def answer(kind: str, body: str) -> int:
         return 500 if int(body) in failing else 400 if int(body) in refused and kind == "start" else 200
 
     crowd = Crowd(threading.Barrier(1), answer)
     senders = {kind: crowd.sender(kind) for kind in ("start", "stop")}
-    delivery = Delivery(journal, senders, clock=Clock(), workers=4)
+    delivery = EventDelivery(journal, senders, clock=Clock(), workers=4)
     try:
         delivery.deliver()
         for job_id in set(runs):
@@ -354,7 +354,7 @@ def test_of_each_job_events_go_out_in_order_whatever_becomes_of_others(
 
 
 def test_when_the_backend_goes_away_what_was_taken_is_settled_and_the_rest_waits(
-    journal: Journal, crowded: Callable[..., Tuple[Crowd, Delivery]]
+    journal: Journal, crowded: Callable[..., Tuple[Crowd, EventDelivery]]
 ) -> None:
     fill(journal, *range(1, 101))
     crowd, delivery = crowded(lambda _kind, body: 503 if int(body) > 40 else 200)
@@ -371,7 +371,7 @@ def test_when_the_backend_goes_away_what_was_taken_is_settled_and_the_rest_waits
 
 
 def test_a_batch_that_was_sent_but_not_written_down_is_sent_again_and_known(
-    tmp_path: Path, crowded: Callable[..., Tuple[Crowd, Delivery]], journal: Journal
+    tmp_path: Path, crowded: Callable[..., Tuple[Crowd, EventDelivery]], journal: Journal
 ) -> None:
     """What kill -9 between the answers and the journal leaves behind."""
     fill(journal, 1, 2, 3)
@@ -383,7 +383,7 @@ def test_a_batch_that_was_sent_but_not_written_down_is_sent_again_and_known(
     again = Journal(copied)
     crowd = Crowd(threading.Barrier(1), lambda _kind, _body: 422)
     senders = {kind: crowd.sender(kind) for kind in ("start", "stop")}
-    second = Delivery(again, senders, clock=Clock(), workers=4)
+    second = EventDelivery(again, senders, clock=Clock(), workers=4)
     second.deliver()
     assert (waiting(again), again.counts().sent, again.counts().parked) == ([], 6, 0)
     second.close()
@@ -391,7 +391,7 @@ def test_a_batch_that_was_sent_but_not_written_down_is_sent_again_and_known(
 
 
 def test_events_whose_time_has_not_come_hold_up_no_others(
-    journal: Journal, backend: Backend, delivery: Delivery
+    journal: Journal, backend: Backend, delivery: EventDelivery
 ) -> None:
     fill(journal, *range(1, 21))
     backend.code = "time_in_future"

@@ -5,7 +5,13 @@ import pytest
 
 from cc_common.errors import HostlistError
 from cc_common.job_events import ResourceEvent, parse_job_start
-from cc_slurm_adapter.event_mapping import GpuRule, Mapper, hwthreads, node_report, topology_gaps
+from cc_slurm_adapter.event_mapping import (
+    GpuRule,
+    StartEventMapper,
+    hwthreads_of_placement,
+    make_node_report,
+    topology_mismatches,
+)
 from cc_slurm_adapter.slurm_model import JobDetails, Placement, SlurmJob, SlurmNode
 from cc_slurm_adapter.sources.gres import gpu_indices
 from cc_slurm_adapter.topology import ClusterTopology, NodeTopology, parse_cluster
@@ -27,12 +33,12 @@ TOPOLOGY = parse_cluster(
     source="test",
 )
 NODE = SlurmNode("n1", ("mixed",), sockets=2, cores_per_socket=2, threads_per_core=2)
-KIND = TOPOLOGY.of("n1")
+KIND = TOPOLOGY.node_topology("n1")
 assert KIND is not None
 
 
-def mapper(**more: Any) -> Mapper:
-    return Mapper("alpha", TOPOLOGY, {"n1": NODE}, **more)
+def mapper(**more: Any) -> StartEventMapper:
+    return StartEventMapper("alpha", TOPOLOGY, {"n1": NODE}, **more)
 
 
 def job(**more: Any) -> SlurmJob:
@@ -40,7 +46,7 @@ def job(**more: Any) -> SlurmJob:
 
 
 def resources(slurm_job: SlurmJob, details: Optional[JobDetails] = None, **more: Any) -> Tuple[ResourceEvent, ...]:
-    mapped = mapper(**more).start(slurm_job, details)
+    mapped = mapper(**more).map_start(slurm_job, details)
     assert mapped is not None
     return mapped.event.resources
 
@@ -63,21 +69,21 @@ def resources(slurm_job: SlurmJob, details: Optional[JobDetails] = None, **more:
 )
 def test_slurms_numbers_become_those_of_the_operating_system(place: Placement, threads: Tuple[int, ...]) -> None:
     assert KIND is not None
-    assert hwthreads(place, KIND, NODE) == threads
-    assert hwthreads(place, KIND) == threads
+    assert hwthreads_of_placement(place, KIND, NODE) == threads
+    assert hwthreads_of_placement(place, KIND) == threads
 
 
 def test_a_topology_that_contradicts_slurm_is_not_used() -> None:
     assert KIND is not None
     other = SlurmNode("n1", (), sockets=2, cores_per_socket=4, threads_per_core=2)
-    assert hwthreads(Placement("n1", cpu_ids=(0,)), KIND, other) == ()
-    assert hwthreads(Placement("n1", cpu_ids=(0,)), NodeTopology((), (), 0)) == ()
+    assert hwthreads_of_placement(Placement("n1", cpu_ids=(0,)), KIND, other) == ()
+    assert hwthreads_of_placement(Placement("n1", cpu_ids=(0,)), NodeTopology((), (), 0)) == ()
 
 
 def test_cores_that_slurm_gives_whole_have_all_their_threads() -> None:
     assert KIND is not None
     single = SlurmNode("n1", (), sockets=2, cores_per_socket=2, threads_per_core=1)
-    assert hwthreads(Placement("n1", cpu_ids=(1, 3)), KIND, single) == (1, 3, 5, 7)
+    assert hwthreads_of_placement(Placement("n1", cpu_ids=(1, 3)), KIND, single) == (1, 3, 5, 7)
 
 
 @pytest.mark.parametrize(
@@ -129,7 +135,7 @@ def test_a_text_that_names_other_hosts_is_not_believed(forged: Tuple[Placement, 
 
 
 def test_without_placements_the_hosts_are_told() -> None:
-    mapped = mapper().start(job(nodes="n[1-2],n5", cpus=6, gpus=1))
+    mapped = mapper().map_start(job(nodes="n[1-2],n5", cpus=6, gpus=1))
     assert mapped is not None
     assert [resource.hostname for resource in mapped.event.resources] == ["n1", "n2", "n5"]
     assert (mapped.event.num_nodes, mapped.event.num_hwthreads, mapped.event.num_acc) == (3, 6, 1)
@@ -145,7 +151,9 @@ def test_several_brackets_and_full_names_are_hosts() -> None:
 
 
 def test_a_host_without_topology_has_no_threads_and_that_is_said() -> None:
-    mapped = Mapper("alpha", ClusterTopology()).start(job(cpus=2), JobDetails((Placement("n1", cpu_ids=(0, 1)),)))
+    mapped = StartEventMapper("alpha", ClusterTopology()).map_start(
+        job(cpus=2), JobDetails((Placement("n1", cpu_ids=(0, 1)),))
+    )
     assert mapped is not None
     assert mapped.event.resources == (ResourceEvent("n1"),)
     assert mapped.event.num_hwthreads == 2
@@ -154,17 +162,17 @@ def test_a_host_without_topology_has_no_threads_and_that_is_said() -> None:
 
 def test_a_job_is_left_out_only_if_all_its_hosts_are_ignored() -> None:
     ignored = re.compile("^n1$")
-    assert mapper(ignored=ignored).start(job()) is None
-    assert mapper(ignored=ignored).start(job(nodes="n[1-2]")) is not None
+    assert mapper(ignored=ignored).map_start(job()) is None
+    assert mapper(ignored=ignored).map_start(job(nodes="n[1-2]")) is not None
 
 
 def test_a_node_list_that_cannot_be_read_is_an_error() -> None:
     with pytest.raises(HostlistError):
-        mapper().start(job(nodes="n[1-"))
+        mapper().map_start(job(nodes="n[1-"))
 
 
 def test_the_event_carries_all_that_slurm_says_and_the_backend_can_read_it() -> None:
-    mapped = mapper().start(
+    mapped = mapper().map_start(
         job(
             account="prj",
             partition="main",
@@ -198,7 +206,7 @@ def test_the_event_carries_all_that_slurm_says_and_the_backend_can_read_it() -> 
     ],
 )
 def test_sharing_is_taken_from_the_text_then_from_json(shown: Optional[str], told: Optional[str], sent: str) -> None:
-    mapped = mapper().start(job(shared=shown), JobDetails((), told))
+    mapped = mapper().map_start(job(shared=shown), JobDetails((), told))
     assert mapped is not None
     assert mapped.event.shared == sent
 
@@ -206,7 +214,7 @@ def test_sharing_is_taken_from_the_text_then_from_json(shown: Optional[str], tol
 def test_node_states_count_the_jobs_of_each_node() -> None:
     nodes = [SlurmNode("n1", ("mixed",), 2, 2, 2, 4, 500, 1), SlurmNode("n2", ("idle",)), SlurmNode("x1", ("idle",))]
     jobs: List[SlurmJob] = [job(), job(nodes="n[1-2]"), job(state="PENDING"), job(nodes="n["), job(state="SUSPENDED")]
-    report = node_report("alpha", nodes, jobs, re.compile("^x"))
+    report = make_node_report("alpha", nodes, jobs, re.compile("^x"))
     assert [(node.hostname, node.jobs_running) for node in report.nodes] == [("n1", 2), ("n2", 1)]
     assert report.nodes[0].to_document() == {
         "hostname": "n1",
@@ -230,23 +238,23 @@ def test_node_states_count_the_jobs_of_each_node() -> None:
     ],
 )
 def test_gpus_are_counted_from_what_says_most(gpus: int, gres: str, counted: int, problem: str) -> None:
-    mapped = mapper().start(job(gpus=gpus), JobDetails((Placement("n1", cpu_ids=(0, 1), gres=gres),)))
+    mapped = mapper().map_start(job(gpus=gpus), JobDetails((Placement("n1", cpu_ids=(0, 1), gres=gres),)))
     assert mapped is not None
     assert (mapped.event.num_acc, "; ".join(mapped.problems)) == (counted, problem)
 
 
 @pytest.mark.parametrize("nodes", ["", " ", ","])
 def test_a_job_without_hosts_is_no_event(nodes: str) -> None:
-    assert mapper().start(job(nodes=nodes)) is None
+    assert mapper().map_start(job(nodes=nodes)) is None
 
 
 def test_nodes_that_the_topology_lacks_or_contradicts_are_named_shortly() -> None:
     def node(number: int, cores: int) -> SlurmNode:
         return SlurmNode(f"n{number}", ("idle",), sockets=2, cores_per_socket=cores, threads_per_core=2)
 
-    assert topology_gaps(TOPOLOGY, [node(1, 2), node(2, 0)]) == []
-    assert topology_gaps(TOPOLOGY, [node(number, 4 if number < 3 else 2) for number in range(1, 13)]) == [
+    assert topology_mismatches(TOPOLOGY, [node(1, 2), node(2, 0)]) == []
+    assert topology_mismatches(TOPOLOGY, [node(number, 4 if number < 3 else 2) for number in range(1, 13)]) == [
         "the description lacks n[10-12]: jobs there are refused until cluster.json has them",
         "n[1-2]: 8 cores by Slurm, 4 by the description: jobs there come without hardware threads",
     ]
-    assert len(topology_gaps(TOPOLOGY, [node(7 * number, 2) for number in range(100, 2000)])[0]) < 400
+    assert len(topology_mismatches(TOPOLOGY, [node(7 * number, 2) for number in range(100, 2000)])[0]) < 400

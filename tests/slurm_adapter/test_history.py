@@ -6,9 +6,9 @@ from typing import Any, Dict, List, Optional, Set, Tuple
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cc_slurm_adapter.decide import Look, SeenRun, StartRun, StopRun, decide, missed
+from cc_slurm_adapter.decide import MissedPolls, SlurmSnapshot, StartRun, StopRun, decide, missing_runs
 from cc_slurm_adapter.event_mapping import end_state
-from cc_slurm_adapter.journal import Run
+from cc_slurm_adapter.journal import JobRun
 from cc_slurm_adapter.slurm_model import RunKey, SlurmJob
 
 HORIZON_S = 4000
@@ -93,34 +93,34 @@ class Teller:
     """What an adapter does with its looks: it remembers and tells."""
 
     def __init__(self) -> None:
-        self.known: Dict[RunKey, Run] = {}
+        self.known: Dict[RunKey, JobRun] = {}
         self.told: List[Tuple[str, RunKey, int, str]] = []
         self.window_end_s: Optional[int] = None
 
     def look(self, truths: List[Truth], now_s: int, *, controller: bool, accounting: bool) -> None:
         queue = queue_at(truths, now_s) if controller else None
         if queue is not None:
-            self.act(Look(queue, None, now_s, grace_s=10**9, whole=False))
-        gone = missed(self.known.values(), queue) if queue is not None else []
+            self.act(SlurmSnapshot(queue, None, now_s, grace_s=10**9, is_complete=False))
+        gone = missing_runs(self.known.values(), queue) if queue is not None else []
         begin_s = 0 if self.window_end_s is None else self.window_end_s - OVERLAP_S
         runs = window_at(truths, begin_s, now_s) if accounting else None
         asked_for = asked_at(truths, now_s, {run.key.job_id for run in gone}) if accounting else []
-        self.act(Look(queue, runs, now_s, grace_s=10**9, asked_for=asked_for))
+        self.act(SlurmSnapshot(queue, runs, now_s, grace_s=10**9, missing_job_records=asked_for))
         if queue is not None and runs is not None:
             self.window_end_s = now_s
 
-    def act(self, seen: Look) -> None:
+    def act(self, seen: SlurmSnapshot) -> None:
         for action in decide("alpha", self.known.values(), seen):
             if isinstance(action, StartRun):
                 assert action.key not in self.known
-                self.known[action.key] = Run(action.key, action.job.submit_time, action.job.restart_count)
+                self.known[action.key] = JobRun(action.key, action.job.submit_time, action.job.restart_count)
                 self.told.append(("start", action.key, 0, ""))
             elif isinstance(action, StopRun):
                 self.known[action.key] = dataclasses.replace(self.known[action.key], end_time=action.stop_time)
                 self.told.append(("stop", action.key, action.stop_time, action.state))
-            elif isinstance(action, SeenRun):
+            elif isinstance(action, MissedPolls):
                 self.known[action.key] = dataclasses.replace(
-                    self.known[action.key], absent_since=action.absent_since, absences=action.absences
+                    self.known[action.key], absent_since=action.absent_since, absences=action.count
                 )
 
 

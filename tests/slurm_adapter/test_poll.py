@@ -9,11 +9,11 @@ from typing import Any, Dict, List, Tuple
 import pytest
 
 from cc_slurm_adapter.journal import Journal
-from cc_slurm_adapter.poll import Adapter, Site
+from cc_slurm_adapter.poll import SiteConfig, SlurmPoller
 from cc_slurm_adapter.settings import SlurmSettings
 from cc_slurm_adapter.sources.commands import CommandRunner
-from cc_slurm_adapter.sources.slurm import Slurm
-from cc_slurm_adapter.topology import ClusterTopology, LazyTopology, parse_cluster
+from cc_slurm_adapter.sources.slurm import SlurmClient
+from cc_slurm_adapter.topology import ClusterTopology, TopologyCache, parse_cluster
 
 NOW = int(time.time())
 START = NOW - 3600
@@ -33,14 +33,14 @@ class Rig:
         self.written: List[int] = []
         self.asked_for_topology = 0
         self.nodes = "n1"
-        self.adapter = Adapter(
-            Site("alpha", "alpha", SlurmSettings(**settings)),
-            Slurm(CommandRunner(environment)),
+        self.adapter = SlurmPoller(
+            SiteConfig("alpha", "alpha", SlurmSettings(**settings)),
+            SlurmClient(CommandRunner(environment)),
             self.journal,
-            topology=LazyTopology(self._describe, pause_s=0.0),
-            tell_nodes=lambda _report: None,
+            topology=TopologyCache(self._describe, pause_s=0.0),
+            report_nodes=lambda _report: None,
             clock=time.time,
-            written=self._note,
+            on_recorded=self._note,
         )
 
     def _describe(self) -> ClusterTopology:
@@ -78,7 +78,7 @@ def test_a_large_first_look_is_written_down_piece_by_piece(
 ) -> None:
     slurm.show([make_job.queued(number, START) for number in range(1, 451)], [])
     rig = make_rig()
-    assert rig.adapter.look() == (450, 0)
+    assert rig.adapter.poll() == (450, 0)
     assert rig.written[:5] == [100, 200, 300, 400, 450]
 
 
@@ -90,10 +90,10 @@ def test_a_recycled_job_number_brings_no_old_run_of_somebody_else(
     slurm.show([make_job.queued(500, START)], [])
     slurm.show_asked([old, new])
     rig = make_rig()
-    rig.adapter.look()
+    rig.adapter.poll()
     slurm.show([], [])
     for _ in range(4):
-        rig.adapter.look()
+        rig.adapter.poll()
     assert rig.told() == [(500, START)]
     assert rig.told("stop") == [(500, START)]
     assert [event["stopTime"] for event in rig.events("stop")] == [NOW - 30]
@@ -108,10 +108,10 @@ def test_an_array_that_is_asked_for_brings_none_of_its_other_tasks(
     slurm.show([make_job.queued(12, START)], [])
     slurm.show_asked([*tasks, make_job.accounted(12, START, NOW - 5, array={"job_id": 10})])
     rig = make_rig()
-    rig.adapter.look()
+    rig.adapter.poll()
     slurm.show([], [])
-    rig.adapter.look()
-    rig.adapter.look()
+    rig.adapter.poll()
+    rig.adapter.poll()
     assert (rig.told(), rig.told("stop")) == ([(12, START)], [(12, START)])
 
 
@@ -120,9 +120,9 @@ def test_components_of_a_heterogeneous_job_end_each_for_itself(
 ) -> None:
     slurm.show([make_job.queued(20, START, het_job_id=20), make_job.queued(21, START, het_job_id=20)], [])
     rig = make_rig()
-    rig.adapter.look()
+    rig.adapter.poll()
     slurm.show([make_job.queued(20, START, het_job_id=20)], [make_job.accounted(21, START, NOW - 9, state="FAILED")])
-    rig.adapter.look()
+    rig.adapter.poll()
     assert (rig.told(), rig.told("stop")) == ([(20, START), (21, START)], [(21, START)])
 
 
@@ -132,8 +132,8 @@ def test_the_same_run_in_several_records_is_told_of_once(
     ended = make_job.accounted(7, START, NOW - 5)
     slurm.show([make_job.queued(7, START), make_job.queued(7, START)], [ended, ended])
     rig = make_rig()
-    rig.adapter.look()
-    rig.adapter.look()
+    rig.adapter.poll()
+    rig.adapter.poll()
     assert (rig.told(), rig.told("stop")) == ([(7, START)], [(7, START)])
 
 
@@ -143,15 +143,15 @@ def test_a_job_is_gone_after_two_good_looks_without_it_where_there_is_no_account
 ) -> None:
     rig = make_rig(accounting=accounting)
     slurm.show([make_job.queued(7, START), make_job.queued(8, START)], [])
-    rig.adapter.look()
+    rig.adapter.poll()
     slurm.show([make_job.queued(8, START)], [])
-    rig.adapter.look()
+    rig.adapter.poll()
     assert rig.told("stop") == []
     slurm.break_down("queue")
-    rig.adapter.look()
+    rig.adapter.poll()
     assert rig.told("stop") == [], "a look that failed is none"
     slurm.recover()
-    rig.adapter.look()
+    rig.adapter.poll()
     assert rig.told("stop") == ([] if accounting else [(7, START)])
 
 
@@ -188,10 +188,10 @@ def test_an_odd_job_stops_none_of_the_jobs_behind_it(
 ) -> None:
     slurm.show([make_job.queued(1, START), make_job.queued(2, START, **odd), make_job.queued(3, START)], [])
     rig = make_rig()
-    rig.adapter.look()
+    rig.adapter.poll()
     assert [number for number, _ in rig.told() if number != 2] == [1, 3]
     slurm.show([make_job.queued(3, START)], [make_job.accounted(1, START, NOW - 5)])
-    rig.adapter.look()
+    rig.adapter.poll()
     assert (1, START) in rig.told("stop")
 
 
@@ -206,10 +206,10 @@ def test_details_of_another_run_of_the_job_are_not_used(
     slurm.show([make_job.queued(7, START)], [])
     slurm.say("details", details(START - 900))
     rig = make_rig()
-    rig.adapter.look()
+    rig.adapter.poll()
     slurm.show([make_job.queued(8, START)], [])
     slurm.say("details", details(START).replace("JobId=7", "JobId=8"))
-    rig.adapter.look()
+    rig.adapter.poll()
     threads = {event["jobId"]: event["resources"][0].get("hwthreads") for event in rig.events()}
     assert threads == {7: None, 8: [0, 4]}
 
@@ -221,10 +221,10 @@ def test_a_node_that_was_added_to_the_description_is_found_without_a_restart(
     slurm.say("details", line.format(7, "n1") + line.format(8, "n2"))
     rig = make_rig()
     slurm.show([make_job.queued(7, START)], [])
-    rig.adapter.look()
+    rig.adapter.poll()
     rig.nodes = "n[1-2]"
     slurm.show([make_job.queued(7, START), make_job.queued(8, START, nodes="n2")], [])
-    rig.adapter.look()
+    rig.adapter.poll()
     assert [event["resources"] for event in rig.events()] == [
         [{"hostname": host, "hwthreads": [0, 4]}] for host in ("n1", "n2")
     ]
@@ -235,7 +235,7 @@ def test_only_what_has_ended_is_asked_of_the_accounting(
     make_rig: Callable[..., Rig], slurm: Any, make_job: Any
 ) -> None:
     slurm.show([make_job.queued(7, START)], [])
-    make_rig().adapter.look()
+    make_rig().adapter.poll()
     (call,) = slurm.calls("accounting")
     states = next(word for word in call.split() if word.startswith("--state=")).partition("=")[2].split(",")
     assert {"CD", "F", "CA", "TO", "OOM", "NF", "RQ"} <= set(states)

@@ -14,10 +14,10 @@ from typing import Any, Dict, List, Tuple
 import pytest
 
 from cc_common.errors import CockpitError
-from cc_slurm_adapter.check import examine
-from cc_slurm_adapter.options import CommandOptions
-from cc_slurm_adapter.service import only_instance
-from cc_slurm_adapter.settings import configure
+from cc_slurm_adapter.check import run_checks
+from cc_slurm_adapter.options import AdapterOptions
+from cc_slurm_adapter.service import hold_state_directory
+from cc_slurm_adapter.settings import load_configuration
 
 NOW = int(time.time())
 PROGRAM = [sys.executable, "-m", "cc_slurm_adapter"]
@@ -108,23 +108,23 @@ def test_events_survive_a_backend_that_is_away(
 
 def test_one_adapter_at_a_time_holds_the_folder(tmp_path: Path) -> None:
     with (
-        only_instance(tmp_path / "state"),
+        hold_state_directory(tmp_path / "state"),
         pytest.raises(CockpitError, match="in use by another"),
-        only_instance(tmp_path / "state"),
+        hold_state_directory(tmp_path / "state"),
     ):
         pass
-    with only_instance(tmp_path / "state"):
+    with hold_state_directory(tmp_path / "state"):
         pass
 
 
 def test_the_examination_tells_what_fails(
     tmp_path: Path, slurm: Any, backend: Any, environment: Dict[str, str]
 ) -> None:
-    configuration = configure(CommandOptions(url=backend.url, state_dir=str(tmp_path / "state")), environment)
+    configuration = load_configuration(AdapterOptions(url=backend.url, state_dir=str(tmp_path / "state")), environment)
     full = {**os.environ, **environment}
-    assert [str(finding) for finding in examine(configuration, full) if finding.bad] == []
+    assert [str(finding) for finding in run_checks(configuration, full) if finding.bad] == []
     slurm.break_down("accounting", "queue")
-    bad = [finding for finding in examine(configuration, full) if finding.bad]
+    bad = [finding for finding in run_checks(configuration, full) if finding.bad]
     assert [finding.subject for finding in bad] == ["queue", "accounting"]
     assert "cannot reach the daemon" in bad[0].text
 

@@ -5,22 +5,22 @@ from typing import Any, Dict
 import pytest
 
 from cc_common.errors import SettingsError
-from cc_slurm_adapter.options import CommandOptions, parse_options
-from cc_slurm_adapter.settings import Configuration, configure
+from cc_slurm_adapter.options import AdapterOptions, parse_options
+from cc_slurm_adapter.settings import AdapterConfiguration, load_configuration
 
 
-def configured(folder: Path, document: Dict[str, Any], **options: Any) -> Configuration:
+def configured(folder: Path, document: Dict[str, Any], **options: Any) -> AdapterConfiguration:
     path = folder / "adapter.json"
     path.write_text(json.dumps(document))
     path.chmod(0o600)
-    return configure(CommandOptions(config=str(path), **options), {})
+    return load_configuration(AdapterOptions(config=str(path), **options), {})
 
 
 def test_the_command_line_alone_is_enough(tmp_path: Path) -> None:
     (tmp_path / "token").write_text("secret\n")
     (tmp_path / "token").chmod(0o600)
-    configuration = configure(
-        CommandOptions(url="http://h:1/", token_file=str(tmp_path / "token"), state_dir="/state", interval="2m"), {}
+    configuration = load_configuration(
+        AdapterOptions(url="http://h:1/", token_file=str(tmp_path / "token"), state_dir="/state", interval="2m"), {}
     )
     assert configuration.url == "http://h:1"
     assert configuration.settings.backend.token == "secret"
@@ -84,7 +84,7 @@ def test_a_wrong_file_is_refused_with_the_key(tmp_path: Path, document: Dict[str
 
 
 def test_what_is_needed_is_asked_for_when_it_is_needed() -> None:
-    configuration = configure(CommandOptions(), {})
+    configuration = load_configuration(AdapterOptions(), {})
     with pytest.raises(SettingsError, match="--url"):
         _ = configuration.url
     with pytest.raises(SettingsError, match="--state-dir"):
@@ -92,7 +92,7 @@ def test_what_is_needed_is_asked_for_when_it_is_needed() -> None:
 
 
 def test_systemd_and_the_environment_give_folder_and_token() -> None:
-    configuration = configure(CommandOptions(), {"STATE_DIRECTORY": "/a:/b", "CC_SLURM_ADAPTER_TOKEN": "x"})
+    configuration = load_configuration(AdapterOptions(), {"STATE_DIRECTORY": "/a:/b", "CC_SLURM_ADAPTER_TOKEN": "x"})
     assert (configuration.state_directory, configuration.settings.backend.token) == (Path("/a"), "x")
 
 
@@ -100,7 +100,7 @@ def test_an_empty_or_missing_token_file_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "empty").write_text("\n")
     for name in ("empty", "missing"):
         with pytest.raises(SettingsError, match=name):
-            configure(CommandOptions(token_file=str(tmp_path / name)), {})
+            load_configuration(AdapterOptions(token_file=str(tmp_path / name)), {})
 
 
 def test_the_sample_configuration_is_valid(repository: Path, tmp_path: Path) -> None:
@@ -109,7 +109,7 @@ def test_the_sample_configuration_is_valid(repository: Path, tmp_path: Path) -> 
     copy.write_bytes(path.read_bytes())
     (tmp_path / "token").write_text("secret")
     (tmp_path / "token").chmod(0o600)
-    configuration = configure(CommandOptions(config=str(copy)), {})
+    configuration = load_configuration(AdapterOptions(config=str(copy)), {})
     assert configuration.warnings == []
     assert configuration.url
 

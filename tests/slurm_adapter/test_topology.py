@@ -7,10 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cc_slurm_adapter.errors import TopologyError
-from cc_slurm_adapter.options import CommandOptions
+from cc_slurm_adapter.options import AdapterOptions
 from cc_slurm_adapter.service import make_topology
-from cc_slurm_adapter.settings import configure
-from cc_slurm_adapter.topology import ClusterTopology, LazyTopology, parse_cluster, read_topology
+from cc_slurm_adapter.settings import load_configuration
+from cc_slurm_adapter.topology import ClusterTopology, TopologyCache, parse_cluster, read_topology
 
 
 def cluster(name: str = "alpha", **topology: Any) -> Any:
@@ -18,13 +18,15 @@ def cluster(name: str = "alpha", **topology: Any) -> Any:
 
 
 def test_cores_come_in_the_order_of_their_sockets() -> None:
-    topology = parse_cluster(cluster(socket=[[0, 2], [1, 3]], core=[[0], [1], [2], [3]]), source="x").of("n1")
+    topology = parse_cluster(cluster(socket=[[0, 2], [1, 3]], core=[[0], [1], [2], [3]]), source="x").node_topology(
+        "n1"
+    )
     assert topology is not None
     assert topology.cores == ((0,), (2,), (1,), (3,))
 
 
 def in_order(**topology: Any) -> Any:
-    kind = parse_cluster(cluster(**topology), source="x").of("n1")
+    kind = parse_cluster(cluster(**topology), source="x").node_topology("n1")
     assert kind is not None
     return kind.cores
 
@@ -89,7 +91,7 @@ def test_the_order_is_that_of_the_tree_whatever_the_numbers_are(numbers: Any, wr
 
 
 def test_a_host_that_is_not_named_is_not_known() -> None:
-    assert parse_cluster(cluster(core=[[0]]), source="x").of("n3") is None
+    assert parse_cluster(cluster(core=[[0]]), source="x").node_topology("n3") is None
 
 
 @pytest.mark.parametrize(
@@ -115,7 +117,7 @@ def test_a_file_may_hold_one_cluster_or_several(tmp_path: Path) -> None:
     path = tmp_path / "cluster.json"
     for document in (cluster(core=[[0]]), [cluster("beta"), cluster(core=[[0]])], {"clusters": [cluster(core=[[0]])]}):
         path.write_text(json.dumps(document))
-        topology = read_topology(path, "alpha").of("n1")
+        topology = read_topology(path, "alpha").node_topology("n1")
         assert topology is not None
         assert topology.cores == ((0,),)
 
@@ -144,7 +146,7 @@ def test_a_topology_that_failed_is_asked_for_again_after_a_pause() -> None:
             raise TopologyError("away")
         return parse_cluster(cluster(core=[[0]]), source="x")
 
-    lazy = LazyTopology(fetch, pause_s=300)
+    lazy = TopologyCache(fetch, pause_s=300)
     assert (len(lazy.get(1000)), lazy.problem) == (0, "away")
     assert (len(lazy.get(1299)), len(asked)) == (0, 1)
     assert (len(lazy.get(1300)), lazy.problem) == (1, "")
@@ -162,13 +164,13 @@ def test_a_host_that_the_topology_lacks_makes_it_be_asked_for_again_after_a_paus
         sub_cluster = {"name": "main", "nodes": nodes, "topology": {"core": [[0]]}}
         return parse_cluster({"subClusters": [sub_cluster]}, source="x")
 
-    lazy = LazyTopology(fetch, pause_s=300)
-    assert lazy.get(1000, ["n3"]).of("n3") is None
-    assert lazy.get(1299, ["n[1-3]"]).of("n3") is None
+    lazy = TopologyCache(fetch, pause_s=300)
+    assert lazy.get(1000, ["n3"]).node_topology("n3") is None
+    assert lazy.get(1299, ["n[1-3]"]).node_topology("n3") is None
     assert len(asked) == 1
-    assert lazy.get(1300, ["n[1-3]"]).of("n3") is None
-    assert lazy.get(1600, ["n[1-3]", "n["]).of("n3") is not None
-    assert lazy.get(9999, ["n[1-3]"]).of("n3") is not None
+    assert lazy.get(1300, ["n[1-3]"]).node_topology("n3") is None
+    assert lazy.get(1600, ["n[1-3]", "n["]).node_topology("n3") is not None
+    assert lazy.get(9999, ["n[1-3]"]).node_topology("n3") is not None
     assert len(asked) == 3
 
 
@@ -178,10 +180,10 @@ def test_a_corrected_file_is_read_at_the_next_look(tmp_path: Path) -> None:
     def write(cores: List[List[int]], name: Path = path) -> None:
         name.write_text(json.dumps(cluster(core=cores)), "utf-8")
 
-    lazy = make_topology(configure(CommandOptions(topology_file=str(path)), {}), "alpha")
+    lazy = make_topology(load_configuration(AdapterOptions(topology_file=str(path)), {}), "alpha")
 
     def cores() -> Any:
-        kind = lazy.get(1000.0).of("n1")
+        kind = lazy.get(1000.0).node_topology("n1")
         assert kind is not None
         return kind.cores
 
@@ -199,8 +201,8 @@ def test_a_corrected_file_is_read_at_the_next_look(tmp_path: Path) -> None:
 
 def test_what_may_have_changed_unseen_is_asked_for_again_after_a_while() -> None:
     answers = [[[0, 1]], [[0], [1]]]
-    lazy = LazyTopology(lambda: parse_cluster(cluster(core=answers.pop(0)), source="x"), pause_s=300, refresh_s=60)
-    found = [lazy.get(now_s).of("n1") for now_s in (1000, 1059, 1060)]
+    lazy = TopologyCache(lambda: parse_cluster(cluster(core=answers.pop(0)), source="x"), pause_s=300, refresh_s=60)
+    found = [lazy.get(now_s).node_topology("n1") for now_s in (1000, 1059, 1060)]
     assert [kind.cores for kind in found if kind] == [((0, 1),), ((0, 1),), ((0,), (1,))]
 
 
@@ -213,14 +215,16 @@ def test_what_is_known_stays_known_when_asking_again_fails() -> None:
             raise answer
         return answer
 
-    lazy = LazyTopology(fetch, pause_s=300)
-    assert lazy.get(1000).of("n1") is not None
-    assert lazy.get(1400, ["n9"]).of("n1") is not None
+    lazy = TopologyCache(fetch, pause_s=300)
+    assert lazy.get(1000).node_topology("n1") is not None
+    assert lazy.get(1400, ["n9"]).node_topology("n1") is not None
     assert lazy.problem == "away"
 
 
 def test_cores_of_which_threads_are_offline_keep_their_place() -> None:
     written = {"socket": [[0, 1, 2, 3, 5, 6]], "core": [[3], [2, 6], [1, 5], [0]]}
-    kind = parse_cluster({"subClusters": [{"name": "a", "nodes": "n1", "topology": written}]}, source="x").of("n1")
+    kind = parse_cluster(
+        {"subClusters": [{"name": "a", "nodes": "n1", "topology": written}]}, source="x"
+    ).node_topology("n1")
     assert kind is not None
     assert kind.cores == ((0,), (1, 5), (2, 6), (3,))

@@ -10,7 +10,7 @@ from typing import Dict, Iterable, List, Mapping, NamedTuple, Optional, Protocol
 from cc_agent.errors import NotAvailableError
 from cc_common.settings import option
 
-GAP_INTERVALS = 2.5
+MAX_RATE_INTERVALS = 2.5
 """A rate over more than this many intervals says nothing about any of them and is not sent."""
 
 _CHUNK_BYTES = 65536
@@ -20,7 +20,7 @@ _FILE_LIMIT_BYTES = 16 * 1024 * 1024
 class Tick(NamedTuple):
     """One firing of the sampling timer.
 
-    `time_s` is the stamp shared by all samples of the tick, `monotonic_s` the moment a collector starts to read:
+    `last_report_s` is the stamp shared by all samples of the tick, `monotonic_s` the moment a collector starts to read:
     rates use differences of the latter, so that a step of the wall clock cannot bend them.
     """
 
@@ -39,7 +39,7 @@ class MetricDescription(NamedTuple):
     kind: str
 
 
-class Series:
+class RawSeries:
     """One time series before the router saw it; compared by identity, created once and kept by its collector."""
 
     __slots__ = ("meta", "metric", "tags")
@@ -53,7 +53,7 @@ class Series:
         return f"Series({self.metric!r}, {dict(self.tags)!r})"
 
 
-Reading = Tuple[Series, float]
+Reading = Tuple[RawSeries, float]
 
 
 class Collector(Protocol):
@@ -77,7 +77,7 @@ class Collector(Protocol):
 
 
 @dataclass(frozen=True)
-class MetricChoice:
+class MetricFilter:
     """Options that all collectors share."""
 
     include_metrics: Tuple[str, ...] = option(
@@ -85,38 +85,42 @@ class MetricChoice:
     )
     exclude_metrics: Tuple[str, ...] = option((), "never send these metrics", key="exclude_metrics")
 
-    def wants(self, metric: str) -> bool:
+    def allows(self, metric: str) -> bool:
         """Whether the options let this metric pass."""
         if metric in self.exclude_metrics:
             return False
         return not self.include_metrics or metric in self.include_metrics
 
 
-def chosen(descriptions: Iterable[MetricDescription], choice: MetricChoice) -> Tuple[MetricDescription, ...]:
+def select_metrics(descriptions: Iterable[MetricDescription], choice: MetricFilter) -> Tuple[MetricDescription, ...]:
     """The descriptions that the options let pass, in their order."""
-    return tuple(description for description in descriptions if choice.wants(description.name))
+    return tuple(description for description in descriptions if choice.allows(description.name))
 
 
-class SeriesTable:
+class SeriesPool:
     """Hands out the series of one collector, each created once."""
 
     def __init__(self, descriptions: Sequence[MetricDescription], *, source: str, group: str) -> None:
         self._meta = {
             (d.name, d.scope): {"source": source, "group": group, "unit": d.unit, "kind": d.kind} for d in descriptions
         }
-        self._series: Dict[Tuple[str, str, str, str, str], Series] = {}
+        self._series: Dict[Tuple[str, str, str, str, str], RawSeries] = {}
 
     def declared(self, metric: str, scope: str) -> bool:
         """Whether the collector promised this metric at this scope, that is, whether it is to be sent."""
         return (metric, scope) in self._meta
 
-    def get(self, metric: str, scope: str = "node", type_id: str = "", stype: str = "", stype_id: str = "") -> Series:
+    def get(
+        self, metric: str, scope: str = "node", type_id: str = "", stype: str = "", stype_id: str = ""
+    ) -> RawSeries:
         """The series with these tags; `type_id` must be empty for nodes, the store would misfile it."""
         key = (metric, scope, type_id, stype, stype_id)
         series = self._series.get(key)
         if series is None:
             tags = {"type": scope, "type-id": type_id, "stype": stype, "stype-id": stype_id}
-            series = Series(metric, {name: value for name, value in tags.items() if value}, self._meta[metric, scope])
+            series = RawSeries(
+                metric, {name: value for name, value in tags.items() if value}, self._meta[metric, scope]
+            )
             self._series[key] = series
         return series
 
@@ -125,7 +129,7 @@ class SeriesTable:
         self._series = {key: series for key, series in self._series.items() if key[4] != stype_id}
 
 
-class KeptFile:
+class KernelFile:
     """Reads a small kernel file whole through one descriptor that stays open between ticks."""
 
     def __init__(self, path: Path) -> None:
@@ -162,7 +166,7 @@ class KeptFile:
             self._descriptor = -1
 
 
-def require(file: KeptFile, advice: str) -> bytes:
+def read_required(file: KernelFile, advice: str) -> bytes:
     """The first content of a file that a collector cannot do without; raises NotAvailableError."""
     try:
         content = file.read()
@@ -185,14 +189,14 @@ class RateClock:
         if previous_s is None:
             return None
         elapsed_s = tick.monotonic_s - previous_s
-        return elapsed_s if 0.0 < elapsed_s <= GAP_INTERVALS * tick.interval_s else None
+        return elapsed_s if 0.0 < elapsed_s <= MAX_RATE_INTERVALS * tick.interval_s else None
 
-    def forget(self) -> None:
+    def reset(self) -> None:
         """Start over: the next call answers None."""
         self._last_s = None
 
 
-def differences(now: Sequence[int], before: Sequence[int]) -> Optional[List[int]]:
+def counter_deltas(now: Sequence[int], before: Sequence[int]) -> Optional[List[int]]:
     """How far each counter went; None when one went backwards, that is, when the source was reset."""
     steps = [new - old for new, old in zip(now, before)]
     return steps if min(steps) >= 0 else None

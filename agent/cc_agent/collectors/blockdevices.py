@@ -26,7 +26,7 @@ _NVME_PATH = re.compile(r"nvme([0-9]+)c[0-9]+n([0-9]+)")
 """One way to a namespace that NVMe multipath shows as nvme<subsystem>n<namespace>."""
 
 
-def disks_of(names: Iterable[str], folder: Path, exclude: Sequence[str] = ()) -> Dict[str, Tuple[str, ...]]:
+def whole_disks(names: Iterable[str], folder: Path, exclude: Sequence[str] = ()) -> Dict[str, Tuple[str, ...]]:
     """The devices to count, each with the hidden NVMe paths below it (none for most).
 
     `names` are those of /proc/diskstats, `folder` is /sys/block. A device that stands on others, or on nothing the
@@ -38,7 +38,7 @@ def disks_of(names: Iterable[str], folder: Path, exclude: Sequence[str] = ()) ->
     except OSError:
         kept = {name for name in present if not (_has_stacked_name(name) or _is_partition(name, present))}
     else:
-        kept = {name for name in present & blocks.keys() if not _stands_on_others(blocks[name])}
+        kept = {name for name in present & blocks.keys() if not _is_stacked(blocks[name])}
     kept = {name for name in kept if not _REMOVABLE.fullmatch(name)}
     paths = _nvme_paths(present)
     hidden = {path for below in paths.values() for path in below}
@@ -46,7 +46,7 @@ def disks_of(names: Iterable[str], folder: Path, exclude: Sequence[str] = ()) ->
     return {name: below for name, below in disks.items() if name not in exclude}
 
 
-def _stands_on_others(entry: Path) -> bool:
+def _is_stacked(entry: Path) -> bool:
     try:
         if any((entry / "slaves").iterdir()):
             return True

@@ -11,20 +11,20 @@ from pathlib import Path
 from typing import Dict, List, Tuple
 
 from cc_agent.collectors.base import (
-    KeptFile,
-    MetricChoice,
+    KernelFile,
     MetricDescription,
+    MetricFilter,
     RateClock,
     Reading,
-    SeriesTable,
+    SeriesPool,
     Tick,
-    chosen,
-    require,
+    read_required,
+    select_metrics,
 )
 from cc_common.settings import option
 
 _STATES = ("user", "nice", "system", "idle", "iowait", "irq", "softirq", "steal", "guest", "guest_nice")
-_EXCLUSIVE = 8
+_EXCLUSIVE_STATES = 8
 """The first eight states exclude each other and add up to the whole time."""
 _IDLE, _IOWAIT = 3, 4
 _BUSY = (0, 1, 2, 5, 6)
@@ -48,7 +48,7 @@ _MEANINGS = {
 
 
 @dataclass(frozen=True)
-class CpustatOptions(MetricChoice):
+class CpustatOptions(MetricFilter):
     """Options of the collector cpustat."""
 
     node_values: bool = option(True, "send the mean over all hardware threads for the node", key="node_values")
@@ -62,7 +62,7 @@ def _describe(options: CpustatOptions) -> Tuple[MetricDescription, ...]:
     described = [MetricDescription(name, "%", scope, text, "rate") for name, text in texts for scope in scopes]
     if options.node_values:
         described.append(MetricDescription("num_cpus", "hwthreads", "node", "Hardware threads online.", "gauge"))
-    return chosen(described, options)
+    return select_metrics(described, options)
 
 
 class CpustatCollector:
@@ -72,8 +72,8 @@ class CpustatCollector:
 
     def __init__(self, options: CpustatOptions, root: Path = Path("/")) -> None:
         self.metrics = _describe(options)
-        self._file = KeptFile(root / "proc/stat")
-        self._table = SeriesTable(self.metrics, source="CpustatCollector", group="CPU")
+        self._file = KernelFile(root / "proc/stat")
+        self._table = SeriesPool(self.metrics, source="CpustatCollector", group="CPU")
         self._clock = RateClock()
         self._before: Dict[bytes, List[int]] = {}
         self._states = [
@@ -84,8 +84,8 @@ class CpustatCollector:
 
     def open(self) -> None:
         """Check that the file is there."""
-        parse_stat(require(self._file, "mount /proc"))
-        self._clock.forget()
+        parse_stat(read_required(self._file, "mount /proc"))
+        self._clock.reset()
         self._before = {}
 
     def read(self, tick: Tick) -> List[Reading]:
@@ -96,11 +96,11 @@ class CpustatCollector:
         if self._table.declared("num_cpus", "node"):
             readings.append((self._table.get("num_cpus"), len(now)))
         if rates_wanted:
-            self._emit(_shares_of(now, self._before), readings)
+            self._append_shares(_time_shares(now, self._before), readings)
         self._before = now
         return readings
 
-    def _emit(self, shares: Dict[bytes, List[float]], readings: List[Reading]) -> None:
+    def _append_shares(self, shares: Dict[bytes, List[float]], readings: List[Reading]) -> None:
         table = self._table
         for index, metric in self._states:
             if table.declared(metric, "hwthread"):
@@ -135,22 +135,22 @@ def parse_stat(content: bytes) -> Dict[bytes, List[int]]:
     return processors
 
 
-def _shares_of(now: Dict[bytes, List[int]], before: Dict[bytes, List[int]]) -> Dict[bytes, List[float]]:
+def _time_shares(now: Dict[bytes, List[int]], before: Dict[bytes, List[int]]) -> Dict[bytes, List[float]]:
     """Percent of time in each state, then in all working states, of the hardware threads that were online throughout.
 
     One that was away for a part of the interval counted less time than most, or more where the kernel makes up for it.
     """
-    steps = {cpu: _steps(ticks, before[cpu]) for cpu, ticks in now.items() if cpu in before}
-    totals = {cpu: sum(went[:_EXCLUSIVE]) for cpu, went in steps.items() if went}
+    steps = {cpu: _tick_deltas(ticks, before[cpu]) for cpu, ticks in now.items() if cpu in before}
+    totals = {cpu: sum(went[:_EXCLUSIVE_STATES]) for cpu, went in steps.items() if went}
     usual = sorted(totals.values())[len(totals) // 2] if totals else 0
     return {
-        cpu: _percent(steps[cpu], total)
+        cpu: _percentages(steps[cpu], total)
         for cpu, total in totals.items()
         if usual * _TOTAL_TOLERANCE <= total <= usual / _TOTAL_TOLERANCE and total > 0
     }
 
 
-def _steps(now: List[int], before: List[int]) -> List[int]:
+def _tick_deltas(now: List[int], before: List[int]) -> List[int]:
     """How far each counter went; nothing when they began anew."""
     steps = [new - old for new, old in zip(now, before)]
     # proc_stat(5): idle and iowait may shrink on a running system, and what one loses the other has. Before Linux 6.5
@@ -162,7 +162,7 @@ def _steps(now: List[int], before: List[int]) -> List[int]:
     return steps if min(steps) >= 0 else []
 
 
-def _percent(steps: List[int], total: int) -> List[float]:
+def _percentages(steps: List[int], total: int) -> List[float]:
     """Shares of the ticks of all states, not of wall time.
 
     So those of one hardware thread add up to exactly 100 although the kernel counts in steps of 10 ms.

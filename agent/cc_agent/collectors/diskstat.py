@@ -13,14 +13,14 @@ from pathlib import Path
 from typing import Callable, Dict, Iterator, List, NamedTuple, Optional, Set, Tuple
 
 from cc_agent.collectors.base import (
-    KeptFile,
-    MetricChoice,
+    KernelFile,
     MetricDescription,
+    MetricFilter,
     Reading,
-    SeriesTable,
+    SeriesPool,
     Tick,
-    chosen,
-    require,
+    read_required,
+    select_metrics,
 )
 from cc_agent.errors import NotAvailableError
 from cc_common.deadline import DeadlineCalls
@@ -31,10 +31,10 @@ _METRICS = (
     MetricDescription("disk_free", "B", "node", "Free space of all local file systems.", "gauge"),
     MetricDescription("part_max_used", "%", "node", "Fill level of the fullest local file system.", "gauge"),
 )
-_MOST_BLOCKED = 4
-_WORDS = 4
+_MAX_BLOCKED = 4
+_MIN_MOUNT_WORDS = 4
 """Device, mount point, type and options of a line of /proc/self/mounts; dump and pass follow."""
-_INFO = re.compile(r"\d+ \d+ (\d+:\d+) \S+ (\S+) \S+ (?:\S+ )*?- (\S+) (\S*) (\S+)")
+_MOUNTINFO_LINE = re.compile(r"\d+ \d+ (\d+:\d+) \S+ (\S+) \S+ (?:\S+ )*?- (\S+) (\S*) (\S+)")
 """A line of /proc/self/mountinfo, of which: number of the file system, mount point, type, device, options."""
 _LOOP = re.compile(r"/dev/loop[0-9]+(?:p[0-9]+)?")
 _FULL_BY_DESIGN = ("cramfs", "erofs", "iso9660", "romfs", "squashfs", "udf")
@@ -44,7 +44,7 @@ _OCTAL = re.compile(r"\\([0-7]{3})")
 
 
 @dataclass(frozen=True)
-class DiskstatOptions(MetricChoice):
+class DiskstatOptions(MetricFilter):
     """Options of the collector diskstat."""
 
     exclude_mounts: Tuple[str, ...] = option(
@@ -73,34 +73,34 @@ class DiskstatCollector:
     def __init__(
         self, options: DiskstatOptions, root: Path = Path("/"), statvfs: Callable[[str], os.statvfs_result] = os.statvfs
     ) -> None:
-        self.metrics = chosen(_METRICS, options)
+        self.metrics = select_metrics(_METRICS, options)
         self._options = options
         info = root / "proc/self/mountinfo"
-        self._file = KeptFile(info if info.exists() else root / "proc/self/mounts")
-        self._table = SeriesTable(self.metrics, source="DiskstatCollector", group="Disk")
+        self._file = KernelFile(info if info.exists() else root / "proc/self/mounts")
+        self._table = SeriesPool(self.metrics, source="DiskstatCollector", group="Disk")
         self._statvfs = statvfs
-        self._calls = DeadlineCalls("statvfs", options.statfs_timeout_s, most_blocked=_MOST_BLOCKED)
+        self._calls = DeadlineCalls("statvfs", options.statfs_timeout_s, max_blocked=_MAX_BLOCKED)
         self._known: List[str] = []
 
     def open(self) -> None:
         """Check that there is a local file system: diskless nodes have none."""
-        mounts = require(self._file, "mount /proc")
+        mounts = read_required(self._file, "mount /proc")
         if not parse_mounts(mounts, self._options.exclude_mounts):
             raise NotAvailableError("no local file system is mounted", "nothing to do on a diskless node")
 
     def read(self, _tick: Tick) -> List[Reading]:
         """Sizes of this moment; file systems that do not answer, or vanished, are left out."""
         mounts = local_mounts(self._file.read(), self._options.exclude_mounts)
-        sizes: Dict[str, _Size] = {}
+        sizes: Dict[str, _FilesystemSize] = {}
         pools: Dict[str, str] = {}
         for mount in mounts:
             answer = self._size_of(mount.path)
             if answer is None or answer.f_blocks <= 0:
                 continue
-            size, first = _measure(answer), mount.path
+            size, first = _size_from_statvfs(answer), mount.path
             if mount.pool:
                 first = pools.setdefault(mount.pool, mount.path)
-            sizes[first] = _together(sizes[first], size) if first in sizes else size
+            sizes[first] = _add_to_pool(sizes[first], size) if first in sizes else size
         paths = [mount.path for mount in mounts]
         for gone in set(self._known) - set(paths):
             self._table.forget(gone)
@@ -113,7 +113,7 @@ class DiskstatCollector:
         except OSError:  # unmounted between the list and the call, or not ours to see
             return None
 
-    def _readings(self, sizes: Dict[str, _Size]) -> List[Reading]:
+    def _readings(self, sizes: Dict[str, _FilesystemSize]) -> List[Reading]:
         if not sizes:
             return []
         totals = {
@@ -138,27 +138,27 @@ class DiskstatCollector:
         self._calls.close()
 
 
-class _Size(NamedTuple):
+class _FilesystemSize(NamedTuple):
     total_bytes: int
     free_bytes: int
     used_percent: float
     used_bytes: int
 
 
-def _measure(answer: os.statvfs_result) -> _Size:
+def _size_from_statvfs(answer: os.statvfs_result) -> _FilesystemSize:
     """Size and free space, and the fill level as df(1) shows it: without root's reserve."""
     used = answer.f_blocks - answer.f_bfree
     reachable = used + answer.f_bavail
     percent = 100.0 * used / reachable if reachable > 0 else 0.0
     unit = answer.f_frsize
-    return _Size(answer.f_blocks * unit, answer.f_bavail * unit, percent, used * unit)
+    return _FilesystemSize(answer.f_blocks * unit, answer.f_bavail * unit, percent, used * unit)
 
 
-def _together(pool: _Size, more: _Size) -> _Size:
+def _add_to_pool(pool: _FilesystemSize, more: _FilesystemSize) -> _FilesystemSize:
     """Two file systems of a pool: what they use adds up, what is free is shared; a quota may fill one of them alone."""
     used, free = pool.used_bytes + more.used_bytes, max(pool.free_bytes, more.free_bytes)
     percent = 100.0 * used / (used + free) if used + free > 0 else 0.0
-    return _Size(used + free, free, max(percent, pool.used_percent, more.used_percent), used)
+    return _FilesystemSize(used + free, free, max(percent, pool.used_percent, more.used_percent), used)
 
 
 class Mount(NamedTuple):
@@ -168,7 +168,7 @@ class Mount(NamedTuple):
     pool: str = ""
 
 
-class _Line(NamedTuple):
+class _MountLine(NamedTuple):
     """A mount; `storage` is the same for all mounts of one file system."""
 
     device: str
@@ -191,7 +191,7 @@ def local_mounts(content: bytes, exclude: Tuple[str, ...] = ()) -> List[Mount]:
     whole cluster shares, what can only be read, mounts that another one at the same place hides, and mounts whose path
     contains one of the texts in `exclude`. Subvolumes of a btrfs are one file system.
     """
-    lines = list(_lines(content))
+    lines = list(_parse_lines(content))
     shown = {line.path: index for index, line in enumerate(lines)}
     mounts: List[Mount] = []
     known: Set[str] = set()
@@ -205,19 +205,19 @@ def local_mounts(content: bytes, exclude: Tuple[str, ...] = ()) -> List[Mount]:
     return mounts
 
 
-def _lines(content: bytes) -> Iterator[_Line]:
+def _parse_lines(content: bytes) -> Iterator[_MountLine]:
     for text in content.decode(errors="surrogateescape").split("\n"):
-        info = _INFO.fullmatch(text)
+        info = _MOUNTINFO_LINE.fullmatch(text)
         if info:
             storage, path, kind, device, options = info.groups()
-            yield _Line(device, _unescaped(path), kind, options.split(","), storage)
+            yield _MountLine(device, _unescape_octal(path), kind, options.split(","), storage)
             continue
         words = text.split(" ")
-        if len(words) >= _WORDS:
-            yield _Line(words[0], _unescaped(words[1]), words[2], words[3].split(","), words[0])
+        if len(words) >= _MIN_MOUNT_WORDS:
+            yield _MountLine(words[0], _unescape_octal(words[1]), words[2], words[3].split(","), words[0])
 
 
-def _can_fill_up(line: _Line) -> bool:
+def _can_fill_up(line: _MountLine) -> bool:
     device, kind = line.device, line.kind
     if kind != "zfs" and (not device.startswith("/dev/") or device == "/dev/fuse" or _LOOP.fullmatch(device)):
         return False
@@ -226,5 +226,5 @@ def _can_fill_up(line: _Line) -> bool:
     return line.path != "/boot" and not line.path.startswith("/boot/")
 
 
-def _unescaped(text: str) -> str:
+def _unescape_octal(text: str) -> str:
     return _OCTAL.sub(lambda match: chr(int(match.group(1), 8)), text)

@@ -12,18 +12,18 @@ from pathlib import Path
 from typing import Dict, List, Mapping, Optional, Sequence, Set, Tuple
 
 from cc_agent.collectors.base import (
-    KeptFile,
-    MetricChoice,
+    KernelFile,
     MetricDescription,
+    MetricFilter,
     RateClock,
     Reading,
-    SeriesTable,
+    SeriesPool,
     Tick,
-    chosen,
-    differences,
-    require,
+    counter_deltas,
+    read_required,
+    select_metrics,
 )
-from cc_agent.collectors.blockdevices import disks_of
+from cc_agent.collectors.blockdevices import whole_disks
 from cc_agent.errors import NotAvailableError
 from cc_common.settings import option
 
@@ -54,7 +54,7 @@ _READS, _READ_SECTORS, _WRITES, _WRITE_SECTORS, _BUSY_MS = 0, 2, 4, 6, 9
 
 
 @dataclass(frozen=True)
-class IostatOptions(MetricChoice):
+class IostatOptions(MetricFilter):
     """Options of the collector iostat."""
 
     exclude_devices: Tuple[str, ...] = option((), "never count these devices", key="exclude_devices")
@@ -85,7 +85,7 @@ def _describe(options: IostatOptions) -> Tuple[MetricDescription, ...]:
         described.append(
             MetricDescription(name, unit if gauge else unit + per, "node", meaning, "gauge" if gauge else "rate")
         )
-    return chosen(described, options)
+    return select_metrics(described, options)
 
 
 class IostatCollector:
@@ -96,21 +96,21 @@ class IostatCollector:
     def __init__(self, options: IostatOptions, root: Path = Path("/")) -> None:
         self.metrics = _describe(options)
         self._options = options
-        self._file = KeptFile(root / "proc/diskstats")
+        self._file = KernelFile(root / "proc/diskstats")
         self._folder = root / "sys/block"
-        self._table = SeriesTable(self.metrics, source="IOstatCollector", group="Disk")
+        self._table = SeriesPool(self.metrics, source="IOstatCollector", group="Disk")
         self._clock = RateClock()
         self._before: Dict[str, List[int]] = {}
         self._disks: Dict[str, Tuple[str, ...]] = {}
-        self._seen: Set[str] = set()
+        self._device_names: Set[str] = set()
 
     def open(self) -> None:
         """Check that there is a disk."""
-        devices = parse_diskstats(require(self._file, "mount /proc"))
-        self._clock.forget()
+        devices = parse_diskstats(read_required(self._file, "mount /proc"))
+        self._clock.reset()
         self._before = {}
-        self._seen = set()
-        self._learn(devices)
+        self._device_names = set()
+        self._refresh_disks(devices)
         if not self._disks:
             raise NotAvailableError(
                 f"no disk among the block devices ({', '.join(sorted(devices)) or 'none'})",
@@ -120,46 +120,46 @@ class IostatCollector:
     def read(self, tick: Tick) -> List[Reading]:
         """Rates since the call before; a disk that was replaced leaves out the totals of this tick."""
         devices = parse_diskstats(self._file.read())
-        self._learn(devices)
+        self._refresh_disks(devices)
         elapsed_s = self._clock.elapsed_s(tick)
         readings: List[Reading] = []
         if elapsed_s is not None:
-            self._emit(self._steps(devices), elapsed_s, readings)
+            self._append_readings(self._disk_deltas(devices), elapsed_s, readings)
         for gone in self._before.keys() - devices.keys():
             self._table.forget(gone)
         self._before = devices
         return readings
 
-    def _learn(self, devices: Mapping[str, Sequence[int]]) -> None:
+    def _refresh_disks(self, devices: Mapping[str, Sequence[int]]) -> None:
         """Decide which devices are whole disks, again only when the devices change."""
-        if devices.keys() == self._seen:
+        if devices.keys() == self._device_names:
             return
-        self._seen = set(devices)
-        self._disks = disks_of(devices, self._folder, self._options.exclude_devices)
+        self._device_names = set(devices)
+        self._disks = whole_disks(devices, self._folder, self._options.exclude_devices)
 
-    def _steps(self, devices: Mapping[str, List[int]]) -> Dict[str, List[int]]:
+    def _disk_deltas(self, devices: Mapping[str, List[int]]) -> Dict[str, List[int]]:
         """How far the counters of each known disk went, requests in flight as they are; without reset disks."""
         steps: Dict[str, List[int]] = {}
         for name, paths in sorted(self._disks.items()):
-            parts = [self._step(source, devices) for source in _sources(name, paths, devices)]
+            parts = [self._device_deltas(source, devices) for source in _counter_devices(name, paths, devices)]
             went = [part for part in parts if part is not None]
             if went and len(went) == len(parts) and len({len(part) for part in went}) == 1:
                 steps[name] = [sum(column) for column in zip(*went)]
         return steps
 
-    def _step(self, name: str, devices: Mapping[str, List[int]]) -> Optional[List[int]]:
+    def _device_deltas(self, name: str, devices: Mapping[str, List[int]]) -> Optional[List[int]]:
         now, before = devices[name], self._before.get(name)
         if before is None or len(before) != len(now):
             return None
         counted_from = list(before)
         counted_from[_IN_FLIGHT] = 0
-        return differences(now, counted_from)
+        return counter_deltas(now, counted_from)
 
-    def _emit(self, steps: Mapping[str, List[int]], elapsed_s: float, readings: List[Reading]) -> None:
+    def _append_readings(self, steps: Mapping[str, List[int]], elapsed_s: float, readings: List[Reading]) -> None:
         disks = list(steps.values())
         complete = bool(disks) and all(name in steps for name in self._disks if name in self._before)
         if complete:
-            self._totals(disks, elapsed_s, readings)
+            self._append_totals(disks, elapsed_s, readings)
         divisor = 1.0 if self._options.per_interval_values else elapsed_s
         for index, (metric, _, _) in enumerate(_FIELDS):
             if not self._table.declared(metric, "node"):
@@ -174,7 +174,7 @@ class IostatCollector:
                     if index < len(step)
                 )
 
-    def _totals(self, disks: Sequence[List[int]], elapsed_s: float, readings: List[Reading]) -> None:
+    def _append_totals(self, disks: Sequence[List[int]], elapsed_s: float, readings: List[Reading]) -> None:
         values = {
             "disk_read_bw": sum(disk[_READ_SECTORS] for disk in disks) * _SECTOR_BYTES / elapsed_s,
             "disk_write_bw": sum(disk[_WRITE_SECTORS] for disk in disks) * _SECTOR_BYTES / elapsed_s,
@@ -191,7 +191,7 @@ class IostatCollector:
         self._file.close()
 
 
-def _sources(name: str, paths: Tuple[str, ...], devices: Mapping[str, List[int]]) -> Tuple[str, ...]:
+def _counter_devices(name: str, paths: Tuple[str, ...], devices: Mapping[str, List[int]]) -> Tuple[str, ...]:
     """Whose counters tell the traffic of a disk.
 
     Kernels before 6.4 leave the head of an NVMe multipath device at zero and count at its paths; later ones count at

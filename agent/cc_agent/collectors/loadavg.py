@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import Dict, List
 
 from cc_agent.collectors.base import (
-    KeptFile,
-    MetricChoice,
+    KernelFile,
     MetricDescription,
+    MetricFilter,
     Reading,
-    SeriesTable,
+    SeriesPool,
     Tick,
-    chosen,
-    require,
+    read_required,
+    select_metrics,
 )
 
 _METRICS = (
@@ -30,7 +30,7 @@ _FIELDS = 4
 
 
 @dataclass(frozen=True)
-class LoadavgOptions(MetricChoice):
+class LoadavgOptions(MetricFilter):
     """Options of the collector loadavg."""
 
 
@@ -40,13 +40,13 @@ class LoadavgCollector:
     name = "loadavg"
 
     def __init__(self, options: LoadavgOptions, root: Path = Path("/")) -> None:
-        self.metrics = chosen(_METRICS, options)
-        self._file = KeptFile(root / "proc/loadavg")
-        self._table = SeriesTable(self.metrics, source="LoadavgCollector", group="LOAD")
+        self.metrics = select_metrics(_METRICS, options)
+        self._file = KernelFile(root / "proc/loadavg")
+        self._table = SeriesPool(self.metrics, source="LoadavgCollector", group="LOAD")
 
     def open(self) -> None:
         """Check that the file is there."""
-        parse_loadavg(require(self._file, "mount /proc"))
+        parse_loadavg(read_required(self._file, "mount /proc"))
 
     def read(self, _tick: Tick) -> List[Reading]:
         """The values of this moment."""

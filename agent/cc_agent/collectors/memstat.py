@@ -7,20 +7,20 @@ from pathlib import Path
 from typing import Dict, List, Mapping, Optional, Tuple
 
 from cc_agent.collectors.base import (
-    KeptFile,
-    MetricChoice,
+    KernelFile,
     MetricDescription,
+    MetricFilter,
     Reading,
-    SeriesTable,
+    SeriesPool,
     Tick,
-    chosen,
-    require,
+    read_required,
+    select_metrics,
 )
 from cc_agent.errors import NotAvailableError
 from cc_agent.topology import NODE_FOLDER, memory_domains
 from cc_common.settings import option
 
-_KEYS = {
+_KERNEL_KEYS = {
     "mem_total": ("MemTotal", "Memory that the kernel manages."),
     "mem_free": ("MemFree", "Memory that nothing uses."),
     "mem_buffers": ("Buffers", "Cache of raw disk blocks."),
@@ -55,9 +55,9 @@ _KEYS = {
     "swap_free": ("SwapFree", "Swap space that nothing uses."),
 }
 _PAGE_COUNTS = ("mem_hugepages_total", "mem_hugepages_free", "mem_hugepages_reserved", "mem_hugepages_surplus")
-_ONLY_NODE = frozenset(
+_NODE_ONLY = frozenset(
     name
-    for name in _KEYS
+    for name in _KERNEL_KEYS
     if name.startswith(("swap_", "mem_direct_mapped", "mem_vmalloc"))
     or name in ("mem_buffers", "mem_cached", "mem_available", "mem_hugepages_reserved", "mem_hugepages_size")
 )
@@ -65,7 +65,7 @@ _ONLY_NODE = frozenset(
 
 
 @dataclass(frozen=True)
-class MemstatOptions(MetricChoice):
+class MemstatOptions(MetricFilter):
     """Options of the collector memstat."""
 
     node_stats: bool = option(True, "send values for the node", key="node_stats")
@@ -90,14 +90,14 @@ def _describe(options: MemstatOptions) -> Tuple[MetricDescription, ...]:
     for scope, on in (("node", options.node_stats), ("memoryDomain", options.numa_stats)):
         if not on:
             continue
-        for name, (key, meaning) in _KEYS.items():
-            if scope == "node" or name not in _ONLY_NODE:
+        for name, (key, meaning) in _KERNEL_KEYS.items():
+            if scope == "node" or name not in _NODE_ONLY:
                 unit = "pages" if name in _PAGE_COUNTS else size_unit
                 described.append(MetricDescription(name, unit, scope, f"{meaning} ({key})", "gauge"))
         described.append(MetricDescription("mem_used", size_unit, scope, "Memory that programs hold.", "gauge"))
         if scope == "node":
             described.append(MetricDescription("swap_used", size_unit, scope, "Swap space in use.", "gauge"))
-    return chosen(described, options)
+    return select_metrics(described, options)
 
 
 class MemstatCollector:
@@ -108,14 +108,14 @@ class MemstatCollector:
     def __init__(self, options: MemstatOptions, root: Path = Path("/")) -> None:
         self.metrics = _describe(options)
         self._options = options
-        self._file = KeptFile(root / "proc/meminfo")
+        self._file = KernelFile(root / "proc/meminfo")
         self._root = root
-        self._domains: List[Tuple[str, KeptFile]] = []
-        self._table = SeriesTable(self.metrics, source="MemstatCollector", group="Memory")
+        self._domains: List[Tuple[str, KernelFile]] = []
+        self._table = SeriesPool(self.metrics, source="MemstatCollector", group="Memory")
 
     def open(self) -> None:
         """Find the files; NotAvailableError if one that the options ask for is missing."""
-        parse_meminfo(require(self._file, "mount /proc"))
+        parse_meminfo(read_required(self._file, "mount /proc"))
         if self._options.numa_stats:
             self._domains = _domain_files(self._root)
 
@@ -124,18 +124,18 @@ class MemstatCollector:
         readings: List[Reading] = []
         if self._options.node_stats:
             sizes = parse_meminfo(self._file.read())
-            self._emit("node", "", sizes, self._used(sizes), readings)
+            self._append_readings("node", "", sizes, self._used(sizes), readings)
         for number, file in self._domains:
             sizes = parse_meminfo(file.read())
-            self._emit("memoryDomain", number, sizes, used_in_domain(sizes), readings)
+            self._append_readings("memoryDomain", number, sizes, domain_memory_used(sizes), readings)
         return readings
 
     def _used(self, sizes: Mapping[str, int]) -> Optional[int]:
         if self._options.mem_used == "reference":
-            return used_as_reference(sizes)
-        return used_of_node(sizes)
+            return reference_memory_used(sizes)
+        return node_memory_used(sizes)
 
-    def _emit(
+    def _append_readings(
         self, scope: str, number: str, sizes: Mapping[str, int], used: Optional[int], readings: List[Reading]
     ) -> None:
         for description in self.metrics:
@@ -145,9 +145,9 @@ class MemstatCollector:
             if description.name == "mem_used":
                 value = used
             elif description.name == "swap_used":
-                value = _minus(sizes, "SwapTotal", "SwapFree")
+                value = _difference(sizes, "SwapTotal", "SwapFree")
             else:
-                value = sizes.get(_KEYS[description.name][0])
+                value = sizes.get(_KERNEL_KEYS[description.name][0])
             if value is not None:
                 readings.append((self._table.get(description.name, scope, number), value))
 
@@ -159,12 +159,12 @@ class MemstatCollector:
         self._domains = []
 
 
-def _domain_files(root: Path) -> List[Tuple[str, KeptFile]]:
+def _domain_files(root: Path) -> List[Tuple[str, KernelFile]]:
     domains = memory_domains(root)
     if not domains:
         raise NotAvailableError(f"no NUMA domain below {root / NODE_FOLDER}", 'set "numa_stats": false')
     return [
-        (str(index), KeptFile(root / NODE_FOLDER / f"node{domain.number}" / "meminfo"))
+        (str(index), KernelFile(root / NODE_FOLDER / f"node{domain.number}" / "meminfo"))
         for index, domain in enumerate(domains)
     ]
 
@@ -185,32 +185,32 @@ def parse_meminfo(content: bytes) -> Dict[str, int]:
     return values
 
 
-def used_of_node(sizes: Mapping[str, int]) -> Optional[int]:
+def node_memory_used(sizes: Mapping[str, int]) -> Optional[int]:
     """What programs hold and cannot be taken back without swapping.
 
     Kernels before 3.14 do not tell MemAvailable: there, what is neither free nor cache, shared memory counted as used.
     """
     if "MemAvailable" in sizes:
-        return _minus(sizes, "MemTotal", "MemAvailable")
-    used = _minus(sizes, "MemTotal", "MemFree", "Buffers", "Cached")
+        return _difference(sizes, "MemTotal", "MemAvailable")
+    used = _difference(sizes, "MemTotal", "MemFree", "Buffers", "Cached")
     return None if used is None else used + sizes.get("Shmem", 0)
 
 
-def used_as_reference(sizes: Mapping[str, int]) -> Optional[int]:
+def reference_memory_used(sizes: Mapping[str, int]) -> Optional[int]:
     """The formula of cc-metric-collector, which takes shared memory off twice."""
-    return _minus(sizes, "MemTotal", "MemFree", "Buffers", "Cached", "Shmem")
+    return _difference(sizes, "MemTotal", "MemFree", "Buffers", "Cached", "Shmem")
 
 
-def used_in_domain(sizes: Mapping[str, int]) -> Optional[int]:
+def domain_memory_used(sizes: Mapping[str, int]) -> Optional[int]:
     """Used memory of a NUMA domain without its file cache; its file knows neither Buffers nor MemAvailable."""
-    used = sizes.get("MemUsed", _minus(sizes, "MemTotal", "MemFree"))
+    used = sizes.get("MemUsed", _difference(sizes, "MemTotal", "MemFree"))
     if used is None:
         return None
     cache = sizes.get("FilePages", 0) - sizes.get("Shmem", 0) + sizes.get("SReclaimable", 0)
     return max(used - max(cache, 0), 0)
 
 
-def _minus(sizes: Mapping[str, int], total: str, *parts: str) -> Optional[int]:
+def _difference(sizes: Mapping[str, int], total: str, *parts: str) -> Optional[int]:
     if total not in sizes or any(part not in sizes for part in parts):
         return None
     return max(sizes[total] - sum(sizes[part] for part in parts), 0)

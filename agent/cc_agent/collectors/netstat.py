@@ -7,16 +7,16 @@ from pathlib import Path
 from typing import Dict, List, Mapping, Optional, Set, Tuple
 
 from cc_agent.collectors.base import (
-    KeptFile,
-    MetricChoice,
+    KernelFile,
     MetricDescription,
+    MetricFilter,
     RateClock,
     Reading,
-    SeriesTable,
+    SeriesPool,
     Tick,
-    chosen,
-    differences,
-    require,
+    counter_deltas,
+    read_required,
+    select_metrics,
 )
 from cc_agent.errors import NotAvailableError
 from cc_common.settings import option
@@ -37,7 +37,7 @@ _INFINIBAND = "32"
 """ARPHRD_INFINIBAND: IP over InfiniBand."""
 _LOWER = "lower_"
 """Links in /sys/class/net/NAME to the devices that NAME stands on begin so."""
-_DEEPEST = 8
+_MAX_STACK_DEPTH = 8
 """How many devices on top of each other are followed; the kernel allows as many."""
 _VIRTUAL_NAMES = (
     "lo", "bond", "br-", "bridge", "cali", "cni", "docker", "dummy", "flannel", "ifb", "podman", "sit", "tap", "team",
@@ -46,7 +46,7 @@ _VIRTUAL_NAMES = (
 
 
 @dataclass(frozen=True)
-class NetstatOptions(MetricChoice):
+class NetstatOptions(MetricFilter):
     """Options of the collector netstat."""
 
     include_devices: Tuple[str, ...] = option(
@@ -82,7 +82,7 @@ def _describe(options: NetstatOptions) -> Tuple[MetricDescription, ...]:
             MetricDescription("eth_read_bw", "B/s", "node", "Bytes received on Ethernet devices.", "rate"),
             MetricDescription("eth_write_bw", "B/s", "node", "Bytes sent on Ethernet devices.", "rate"),
         ]
-    return chosen(described, options)
+    return select_metrics(described, options)
 
 
 class NetstatCollector:
@@ -97,9 +97,9 @@ class NetstatCollector:
     def __init__(self, options: NetstatOptions, root: Path = Path("/")) -> None:
         self.metrics = _describe(options)
         self._options = options
-        self._file = KeptFile(root / "proc/net/dev")
+        self._file = KernelFile(root / "proc/net/dev")
         self._folder = root / "sys/class/net"
-        self._table = SeriesTable(self.metrics, source="NetstatCollector", group="Network")
+        self._table = SeriesPool(self.metrics, source="NetstatCollector", group="Network")
         self._clock = RateClock()
         self._canonical = {
             alias: canonical for canonical, aliases in options.interface_aliases.items() for alias in aliases
@@ -111,11 +111,11 @@ class NetstatCollector:
 
     def open(self) -> None:
         """Check that there is a device to count."""
-        devices = parse_net_dev(require(self._file, "mount /proc"))
-        self._clock.forget()
+        devices = parse_net_dev(read_required(self._file, "mount /proc"))
+        self._clock.reset()
         self._before = {}
         self._counted = {}
-        if not self._select(devices):
+        if not self._counted_devices(devices):
             wanted = ", ".join(self._options.include_devices) or "any with hardware behind it"
             raise NotAvailableError(
                 f"no network device to count (wanted: {wanted}; there: {', '.join(sorted(devices)) or 'none'})",
@@ -124,22 +124,22 @@ class NetstatCollector:
 
     def read(self, tick: Tick) -> List[Reading]:
         """Totals, and single devices if asked for; a device that was reset leaves out the rates of this tick."""
-        devices = self._select(parse_net_dev(self._file.read()))
+        devices = self._counted_devices(parse_net_dev(self._file.read()))
         elapsed_s = self._clock.elapsed_s(tick)
         readings: List[Reading] = []
         for index, (name, _, _) in enumerate(_COUNTERS):
             values = {device: float(counters[index]) for device, counters in devices.items()}
-            self._emit(name, {device: int(value) for device, value in values.items()}, readings)
+            self._append_readings(name, {device: int(value) for device, value in values.items()}, readings)
         if elapsed_s is not None:
-            self._rates(devices, elapsed_s, readings)
+            self._append_rates(devices, elapsed_s, readings)
         for gone in self._before.keys() - devices.keys():
             self._table.forget(gone)
         self._before = devices
         return readings
 
-    def _rates(self, devices: Mapping[str, Tuple[int, ...]], elapsed_s: float, readings: List[Reading]) -> None:
+    def _append_rates(self, devices: Mapping[str, Tuple[int, ...]], elapsed_s: float, readings: List[Reading]) -> None:
         known = {device: now for device, now in devices.items() if device in self._before}
-        steps = {device: differences(now, self._before[device]) for device, now in known.items()}
+        steps = {device: counter_deltas(now, self._before[device]) for device, now in known.items()}
         rates = {
             device: [step / elapsed_s for step in counters]
             for device, counters in steps.items()
@@ -147,7 +147,7 @@ class NetstatCollector:
         }
         complete = self._in_totals & known.keys() <= rates.keys() and bool(self._in_totals & rates.keys())
         for index, (name, _, _) in enumerate(_COUNTERS):
-            self._emit(
+            self._append_readings(
                 f"{name}_bw", {device: rate[index] for device, rate in rates.items()}, readings, complete=complete
             )
         if not complete:
@@ -163,7 +163,9 @@ class NetstatCollector:
             (self._table.get(name), value) for name, value in sums.items() if self._table.declared(name, "node")
         )
 
-    def _emit(self, name: str, values: Mapping[str, float], readings: List[Reading], *, complete: bool = True) -> None:
+    def _append_readings(
+        self, name: str, values: Mapping[str, float], readings: List[Reading], *, complete: bool = True
+    ) -> None:
         if not self._table.declared(name, "node"):
             return
         if complete:
@@ -174,23 +176,23 @@ class NetstatCollector:
                 (self._table.get(name, stype="network", stype_id=device), value) for device, value in values.items()
             )
 
-    def _select(self, devices: Mapping[str, Tuple[int, ...]]) -> Dict[str, Tuple[int, ...]]:
+    def _counted_devices(self, devices: Mapping[str, Tuple[int, ...]]) -> Dict[str, Tuple[int, ...]]:
         """The counters of the devices to count, by lasting name."""
-        self._remember(devices.keys() - self._counted.keys(), set(devices))
+        self._classify_new_devices(devices.keys() - self._counted.keys(), set(devices))
         self._counted = {device: self._counted[device] for device in devices}
         chosen_devices = {device for device, counted in self._counted.items() if counted}
         self._in_totals = {
             self._canonical.get(device, device)
-            for device in chosen_devices - counted_twice(chosen_devices, self._folder)
+            for device in chosen_devices - double_counted_devices(chosen_devices, self._folder)
         }
         return {self._canonical.get(device, device): devices[device] for device in devices if device in chosen_devices}
 
-    def _remember(self, new: Set[str], present: Set[str]) -> None:
+    def _classify_new_devices(self, new: Set[str], present: Set[str]) -> None:
         if not new:
             return
         hardware = {device for device in present if (self._folder / device / "device").exists()}
         if hardware:
-            hardware |= {device for device in present - hardware if self._is_partition_of_a_fabric(device)}
+            hardware |= {device for device in present - hardware if self._is_infiniband_partition(device)}
         for device in new:
             names = {device, self._canonical.get(device, device)}
             if names & set(self._options.exclude_devices):
@@ -203,7 +205,7 @@ class NetstatCollector:
                 self._counted[device] = not device.startswith(_VIRTUAL_NAMES)
             self._ethernet[self._canonical.get(device, device)] = self._type_of(device) in (None, _ETHERNET)
 
-    def _is_partition_of_a_fabric(self, device: str) -> bool:
+    def _is_infiniband_partition(self, device: str) -> bool:
         """Whether it is IP over InfiniBand with a partition key: it names a parent, whose counters lack its bytes."""
         if self._type_of(device) != _INFINIBAND or _lower_devices(self._folder / device):
             return False
@@ -224,7 +226,7 @@ class NetstatCollector:
         self._file.close()
 
 
-def counted_twice(devices: Set[str], folder: Path) -> Set[str]:
+def double_counted_devices(devices: Set[str], folder: Path) -> Set[str]:
     """Those of the devices whose bytes others of them count as well; `folder` is /sys/class/net.
 
     What stands on others, however many steps below, whose counters have all its bytes: a VLAN on its device, a bond or
@@ -235,14 +237,14 @@ def counted_twice(devices: Set[str], folder: Path) -> Set[str]:
     if len(devices) < 2:  # noqa: PLR2004 one device cannot stand on another
         return set()
     covered = {device for device in devices if _is_covered(device, devices, folder)}
-    masters = {device: _linked(folder / device / "master") for device in devices}
+    masters = {device: _link_target(folder / device / "master") for device in devices}
     return covered | {device for device, master in masters.items() if master in devices - covered}
 
 
 def _is_covered(device: str, devices: Set[str], folder: Path, *, depth: int = 0) -> bool:
     """Whether the devices below count what this one does."""
-    lower = _lower_devices(folder / device) if depth < _DEEPEST else set()
-    parts = {name for name in lower if _linked(folder / name / "master") == device}
+    lower = _lower_devices(folder / device) if depth < _MAX_STACK_DEPTH else set()
+    parts = {name for name in lower if _link_target(folder / name / "master") == device}
     carried = {name for name in lower if name in devices or _is_covered(name, devices, folder, depth=depth + 1)}
     if carried - parts:
         return True
@@ -259,7 +261,7 @@ def _number(file: Path) -> Optional[int]:
         return None
 
 
-def _linked(link: Path) -> str:
+def _link_target(link: Path) -> str:
     try:
         return link.readlink().name
     except OSError:

@@ -17,7 +17,7 @@ from cc_agent.collectors.netstat import NetstatCollector, NetstatOptions
 from cc_common.errors import SettingsError
 from cc_common.settings import section
 
-NOT_YET = (
+UNSUPPORTED_COLLECTORS = (
     "beegfs_meta",
     "beegfs_storage",
     "cpufreq",

@@ -37,7 +37,7 @@ class SinkSettings:
         (), "old form of process_messages.move_meta_to_tag_if: meta keys to send as tags", key="meta_as_tags"
     )
 
-    def processors(self, name: str) -> List[Processor]:
+    def make_processors(self, name: str) -> List[Processor]:
         """The rules of this sink. Raises SettingsError."""
         old = ProcessorSettings(move_meta_to_tag_if=tuple(TagRule(key, key) for key in self.meta_as_tags))
         return [Processor(self.process_messages, key=f"sinks.{name}.process_messages"), Processor(old)]

@@ -15,7 +15,7 @@ from cc_common.errors import SettingsError
 from cc_common.settings import option, required
 
 if TYPE_CHECKING:
-    from cc_common.delivery import Courier, HttpSender, Outcome
+    from cc_common.delivery import DeliveryOutcome, DeliveryWorker, HttpSender
 
 TOKEN_VARIABLE = "CC_AGENT_TOKEN"  # noqa: S105 the name of a variable, not a token
 WRITE_PATH = "/api/write"
@@ -64,18 +64,20 @@ def write_url(url: str) -> str:
     return url
 
 
-def make_sender(settings: HttpSettings, *, listen: Optional[Callable[[Mapping[str, str]], None]] = None) -> HttpSender:
+def make_sender(
+    settings: HttpSettings, *, on_headers: Optional[Callable[[Mapping[str, str]], None]] = None
+) -> HttpSender:
     """The sender that these settings describe; `listen` is told the headers of each answer.
 
     Raises DeliveryError for an unusable address, token or CA file.
     """
     from cc_common.delivery import HttpSender, Timeouts  # noqa: PLC0415 not every command sends
-    from cc_common.delivery.http_response import Answer, outcome_of  # noqa: PLC0415 same
+    from cc_common.delivery.http_response import HttpResponse, interpret_response  # noqa: PLC0415 same
 
-    def meaning(answer: Answer, *, now_s: float) -> Outcome:
-        if listen is not None:
-            listen(answer.headers)
-        return outcome_of(answer, now_s=now_s)
+    def meaning(answer: HttpResponse, *, now_s: float) -> DeliveryOutcome:
+        if on_headers is not None:
+            on_headers(answer.headers)
+        return interpret_response(answer, now_s=now_s)
 
     headers: Dict[str, str] = {}
     if settings.username:
@@ -87,11 +89,11 @@ def make_sender(settings: HttpSettings, *, listen: Optional[Callable[[Mapping[st
         ca_file=settings.ca_file or None,
         timeouts=Timeouts(connect_s=min(5.0, settings.timeout_s), total_s=settings.timeout_s),
         headers=headers,
-        meaning=meaning,
+        interpret=meaning,
     )
 
 
-def spool_of(folder: Optional[Path], name: str) -> Optional[Path]:
+def sink_spool_folder(folder: Optional[Path], name: str) -> Optional[Path]:
     """The folder of one sink below the common spool folder; None without one."""
     return folder / re.sub(r"[^A-Za-z0-9_-]", "_", name) if folder else None
 
@@ -102,12 +104,12 @@ class HttpSink:
     def __init__(self, name: str, settings: HttpSettings, *, spool: Optional[Path] = None) -> None:
         self.name = name
         self._settings = settings
-        self._spool = spool_of(spool, name)
-        self._courier: Optional[Courier] = None
+        self._spool = sink_spool_folder(spool, name)
+        self._worker: Optional[DeliveryWorker] = None
 
     def start(self) -> None:
         """Open the outbox and start the courier. Raises DeliveryError if address or spool folder cannot be used."""
-        from cc_common.delivery import Courier, Outbox  # noqa: PLC0415 not every command sends
+        from cc_common.delivery import DeliveryWorker, Outbox  # noqa: PLC0415 not every command sends
 
         sender = make_sender(self._settings)
         outbox = Outbox(
@@ -115,16 +117,16 @@ class HttpSink:
             memory_limit_bytes=self._settings.memory_limit_bytes,
             disk_limit_bytes=self._settings.spool_limit_bytes,
         )
-        self._courier = Courier(outbox, sender)
-        self._courier.start()
+        self._worker = DeliveryWorker(outbox, sender)
+        self._worker.start()
 
     def put(self, batch: Batch, /) -> None:
         """Queue a batch; never waits for the network."""
-        if self._courier is not None and batch.samples:
-            self._courier.put(batch.lines)
+        if self._worker is not None and batch.samples:
+            self._worker.put(batch.lines)
 
     def close(self, deadline_s: float, /) -> None:
         """Send what can be sent within this time; the rest goes to the spool folder, or is lost without one."""
-        if self._courier is not None:
-            self._courier.stop(deadline_s)
-            self._courier = None
+        if self._worker is not None:
+            self._worker.stop(deadline_s)
+            self._worker = None

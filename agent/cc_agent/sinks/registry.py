@@ -13,10 +13,10 @@ from cc_agent.sinks.stdout import StdoutSettings, StdoutSink
 from cc_common.errors import SettingsError
 from cc_common.settings import load
 
-AnySettings = Union[HttpSettings, StdoutSettings]
+AnySinkSettings = Union[HttpSettings, StdoutSettings]
 
-SINK_TYPES: Dict[str, Type[AnySettings]] = {"http": HttpSettings, "stdout": StdoutSettings}
-NOT_YET = ("nats", "influxdb", "influxasync", "prometheus", "questdb", "ganglia", "libganglia")
+SINK_TYPES: Dict[str, Type[AnySinkSettings]] = {"http": HttpSettings, "stdout": StdoutSettings}
+UNSUPPORTED_SINKS = ("nats", "influxdb", "influxasync", "prometheus", "questdb", "ganglia", "libganglia")
 
 _LEGACY = {f"process_messages.{key}": advice for key, advice in FIELD_RULES.items()}
 
@@ -25,7 +25,7 @@ class SinkDescription(NamedTuple):
     """A sink as configured."""
 
     name: str
-    settings: AnySettings
+    settings: AnySinkSettings
 
 
 class LoadedSinks(NamedTuple):
@@ -53,7 +53,7 @@ def load_sinks(
         if not isinstance(options, dict):
             raise SettingsError(f"sinks.{name}", f"{where}: must be an object")
         kind = options.get("type")
-        if kind in NOT_YET:
+        if kind in UNSUPPORTED_SINKS:
             loaded.warnings.append(f"{where}: sinks of type {kind!r} are not supported yet; this one is left out")
             continue
         if kind not in SINK_TYPES:

@@ -13,8 +13,8 @@ from cc_backend.telemetry import request_metrics
 def blueprint() -> Blueprint:
     """All routes of the API, its error answers and its counters, ready to be registered on an application."""
     api = Blueprint("api", __name__)
-    problems.install(api)
-    request_metrics.install(api)
-    routes.install(api)
-    fallback.install(api)
+    problems.install_error_handlers(api)
+    request_metrics.install_request_metrics(api)
+    routes.install_routes(api)
+    fallback.install_fallback(api)
     return api

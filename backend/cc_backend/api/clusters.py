@@ -4,20 +4,20 @@ from flask import Response, request
 
 from cc_backend.clusters.cluster_json import without_restricted_metrics
 from cc_backend.errors import InvalidInput
-from cc_backend.http.cluster_scope import check_cluster
+from cc_backend.http.cluster_scope import require_cluster_allowed
 from cc_backend.http.guard import current_caller
-from cc_backend.http.responses import json_answer
-from cc_backend.services import current
+from cc_backend.http.responses import json_response
+from cc_backend.services import current_services
 from cc_common.error_codes import ErrorCode
 
 
 def list_clusters() -> Response:
     """All clusters that the token is for, or the one named by `cluster`; 400 if it is unknown."""
-    clusters, caller = current().clusters, current_caller()
+    clusters, caller = current_services().clusters, current_caller()
     allowed = [name for name in clusters if caller.may_use_cluster(name)]
     wanted = request.args.get("cluster")
     if wanted is not None:
-        check_cluster(wanted, caller.clusters)
+        require_cluster_allowed(wanted, caller.allowed_clusters)
         if wanted not in clusters:
             raise InvalidInput(
                 f"cluster: there is no cluster {wanted[:60]!r}; known are {', '.join(allowed)}",
@@ -27,4 +27,4 @@ def list_clusters() -> Response:
     documents = [clusters[name].document for name in names]
     if not caller.sees_restricted_metrics:
         documents = [without_restricted_metrics(document) for document in documents]
-    return json_answer({"clusters": documents})
+    return json_response({"clusters": documents})

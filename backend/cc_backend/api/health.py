@@ -2,41 +2,41 @@
 
 from flask import Response, request
 
-from cc_backend.auth.permissions import Permission, demand
+from cc_backend.auth.permissions import Permission, require_permission
 from cc_backend.errors import NotAllowed, NotAuthenticated
-from cc_backend.http.guard import is_local, presented_token
-from cc_backend.http.responses import health_answer
+from cc_backend.http.guard import is_local, token_from_headers
+from cc_backend.http.responses import health_response
 from cc_backend.model import RowRule
-from cc_backend.services import Services, current
+from cc_backend.services import Services, current_services
 from cc_backend.telemetry import job_metrics, process_metrics, store_metrics
 from cc_backend.telemetry.exposition import CONTENT_TYPE, render
-from cc_backend.telemetry.request_metrics import current_activity
+from cc_backend.telemetry.request_metrics import current_request_metrics
 from cc_common.error_codes import ErrorCode
 
 
-def healthz() -> Response:
+def show_health() -> Response:
     """200 while samples and jobs can be stored, else 503 with what is wrong. Public: costs nothing, names no paths."""
-    return health_answer(current().health)
+    return health_response(current_services().health)
 
 
-def metrics() -> Response:
+def show_metrics() -> Response:
     """The counters as Prometheus text, for callers on this machine and for tokens that may read them."""
-    services = current()
-    clusters = _bound_clusters(services)
+    services = current_services()
+    clusters = _allowed_clusters(services)
     families = [
-        store_metrics.build_family(),
+        store_metrics.build_info_family(),
         *store_metrics.store_families(services.store.counters(), services.store.capacity(services.now_s())),
-        *job_metrics.job_families(services, RowRule(everything=True, clusters=clusters)),
+        *job_metrics.job_families(services, RowRule(all_jobs=True, allowed_clusters=clusters)),
         job_metrics.token_family(services, clusters),
-        *current_activity().families(),
-        *process_metrics.families(),
+        *current_request_metrics().families(),
+        *process_metrics.process_families(),
     ]
     return Response(render(families), content_type=CONTENT_TYPE)
 
 
-def _bound_clusters(services: Services) -> tuple[str, ...]:
+def _allowed_clusters(services: Services) -> tuple[str, ...]:
     """The clusters that the caller's token is bound to, none for all; a caller on this machine needs no token."""
-    token, local = presented_token(request), is_local()
+    token, local = token_from_headers(request), is_local()
     if token is None and not local:
         raise NotAuthenticated(
             "from another machine this route needs a token in X-Auth-Token or Authorization: Bearer",
@@ -44,9 +44,9 @@ def _bound_clusters(services: Services) -> tuple[str, ...]:
         )
     try:
         caller = services.tokens.verify(token or "", services.trusted_clock.now_s())
-        demand(caller, Permission.METRICS_SELF)
+        require_permission(caller, Permission.METRICS_SELF)
     except (NotAuthenticated, NotAllowed):
         if local:
             return ()
         raise
-    return caller.clusters
+    return caller.allowed_clusters

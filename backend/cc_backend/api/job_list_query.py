@@ -4,12 +4,12 @@ from dataclasses import dataclass
 
 from cc_backend.errors import InvalidInput
 from cc_backend.http.query_string import (
-    Arguments,
-    first,
-    flag,
-    optional_number,
-    refuse_unknown,
-    time_range,
+    QueryArguments,
+    first_given,
+    optional_integer,
+    parse_flag,
+    parse_time_range,
+    reject_unknown,
 )
 from cc_backend.jobs import filter_parameters
 from cc_backend.jobs.filters import JobFilter
@@ -24,7 +24,7 @@ _ITEMS = ("items-per-page", "items_per_page")
 _STARTED = ("startTime[from]", "startTime[to]")
 _NODES = ("numNodes[from]", "numNodes[to]")
 # Persons and projects are whole names here, as programs mean them.
-_FILTERS = tuple(name for name in filter_parameters.NAMES if not name.startswith((_PROJECT, _USER)))
+_FILTERS = tuple(name for name in filter_parameters.FILTER_NAMES if not name.startswith((_PROJECT, _USER)))
 
 PARAMETERS = (
     _STATE,
@@ -43,7 +43,7 @@ PARAMETERS = (
 
 
 @dataclass(frozen=True, slots=True)
-class ListQuery:
+class JobListQuery:
     """Which jobs, and which part of them."""
 
     filter: JobFilter
@@ -54,31 +54,31 @@ class ListQuery:
     """What was asked for as `tag`; which tags these are depends on who asks."""
 
 
-def read_list_query(arguments: Arguments) -> ListQuery:
+def parse_job_list_query(arguments: QueryArguments) -> JobListQuery:
     """What a query string asks for. Raises InvalidInput that names the parameter, also for an unknown one."""
-    refuse_unknown(arguments, PARAMETERS)
-    started_from_s, started_to_s = _started(arguments)
+    reject_unknown(arguments, PARAMETERS)
+    started_from_s, started_to_s = _start_range(arguments)
     base = JobFilter(
-        states=tuple(_state(text) for text in arguments.getlist(_STATE)),
-        clusters=_one(arguments, _CLUSTER),
-        projects=_one(arguments, _PROJECT),
-        users=_one(arguments, _USER),
+        states=tuple(_parse_state(text) for text in arguments.getlist(_STATE)),
+        clusters=_single_value(arguments, _CLUSTER),
+        projects=_single_value(arguments, _PROJECT),
+        users=_single_value(arguments, _USER),
         started_from_s=started_from_s,
         started_to_s=started_to_s,
-        nodes_from=optional_number(arguments, _NODES[0]),
-        nodes_to=optional_number(arguments, _NODES[1]),
+        nodes_from=optional_integer(arguments, _NODES[0]),
+        nodes_to=optional_integer(arguments, _NODES[1]),
     )
     pairs = [(name, value) for name in _FILTERS for value in arguments.getlist(name)]
-    return ListQuery(
-        filter=filter_parameters.read_filters(pairs, base),
-        page=optional_number(arguments, _PAGE, minimum=1) or 1,
-        items_per_page=optional_number(arguments, *_ITEMS, minimum=1) or _DEFAULT_ITEMS,
-        with_metadata=flag(arguments, _WITH_METADATA),
+    return JobListQuery(
+        filter=filter_parameters.parse_filters(pairs, base),
+        page=optional_integer(arguments, _PAGE, minimum=1) or 1,
+        items_per_page=optional_integer(arguments, *_ITEMS, minimum=1) or _DEFAULT_ITEMS,
+        with_metadata=parse_flag(arguments, _WITH_METADATA),
         tags=tuple(arguments.getlist("tag")),
     )
 
 
-def _state(text: str) -> JobState:
+def _parse_state(text: str) -> JobState:
     try:
         return JobState(text)
     except ValueError:
@@ -87,13 +87,13 @@ def _state(text: str) -> JobState:
         ) from None
 
 
-def _one(arguments: Arguments, name: str) -> tuple[str, ...]:
-    given = first(arguments, name)
+def _single_value(arguments: QueryArguments, name: str) -> tuple[str, ...]:
+    given = first_given(arguments, name)
     return () if given is None else (given[1],)
 
 
-def _started(arguments: Arguments) -> tuple[int | None, int | None]:
-    given = first(arguments, _START_TIME)
+def _start_range(arguments: QueryArguments) -> tuple[int | None, int | None]:
+    given = first_given(arguments, _START_TIME)
     if given is not None:
-        return time_range(*given)
-    return optional_number(arguments, _STARTED[0]), optional_number(arguments, _STARTED[1])
+        return parse_time_range(*given)
+    return optional_integer(arguments, _STARTED[0]), optional_integer(arguments, _STARTED[1])

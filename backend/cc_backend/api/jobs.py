@@ -8,22 +8,22 @@ from typing import Any
 from flask import Response, request
 
 from cc_backend.api import job_data_json
-from cc_backend.api.job_list_query import read_list_query
+from cc_backend.api.job_list_query import parse_job_list_query
 from cc_backend.archive.measured_metrics import measured_sub_cluster, with_measured_metrics
-from cc_backend.auth.row_rules import row_rule
+from cc_backend.auth.row_rules import row_rule_for
 from cc_backend.errors import ArchiveError, BackendError, Conflict, InvalidInput, NotAllowed, NotFound
-from cc_backend.http.bodies import read_json
-from cc_backend.http.cluster_scope import check_cluster
+from cc_backend.http.bodies import read_json_body
+from cc_backend.http.cluster_scope import require_cluster_allowed
 from cc_backend.http.guard import current_caller
-from cc_backend.http.query_string import flag, scopes, whole_number
-from cc_backend.http.responses import JSON, json_answer
-from cc_backend.jobdata.gaps import absence_documents, explaining, job_absences, not_measured, noted_absences
-from cc_backend.jobdata.samples import comes_from_archive, thin
-from cc_backend.jobs.job_json import job_to_wire
-from cc_backend.jobs.restricted_metrics import IsRestricted, visible_part
-from cc_backend.jobs.tags import chosen_tags, visible_tags
+from cc_backend.http.query_string import parse_flag, parse_integer, parse_scopes
+from cc_backend.http.responses import JSON, json_response
+from cc_backend.jobdata.gaps import explainer_for, gaps_of_unmeasured_metrics, gaps_to_json, job_gaps, recorded_gaps
+from cc_backend.jobdata.samples import comes_from_archive, downsample
+from cc_backend.jobs.job_json import job_to_json
+from cc_backend.jobs.restricted_metrics import IsRestricted, drop_restricted
+from cc_backend.jobs.tags import resolve_tag_ids, visible_tags
 from cc_backend.model import Job, JobData, JobKey, MetricStatistic, MonitoringStatus, Scope
-from cc_backend.services import Services, current
+from cc_backend.services import Services, current_services
 from cc_common.error_codes import ErrorCode
 
 logger = logging.getLogger(__name__)
@@ -31,45 +31,47 @@ logger = logging.getLogger(__name__)
 
 def list_jobs() -> Response:
     """The page of jobs that the query asks for, newest first."""
-    services = current()
-    query = read_list_query(request.args)
-    tags = chosen_tags(services.database, current_caller(), query.tags)
-    page = services.search.find(
+    services = current_services()
+    query = parse_job_list_query(request.args)
+    tags = resolve_tag_ids(services.database, current_caller(), query.tags)
+    page = services.job_queries.find(
         replace(query.filter, tags=tags),
-        row_rule(current_caller()),
+        row_rule_for(current_caller()),
         now_s=services.now_s(),
         page=query.page,
         items_per_page=query.items_per_page,
         with_meta_data=query.with_metadata,
     )
     jobs = [
-        _wire(replace(job, statistics=_statistics(services, job)), with_meta_data=query.with_metadata)
+        _job_json(replace(job, statistics=_archived_statistics(services, job)), with_meta_data=query.with_metadata)
         for job in page.jobs
     ]
-    return json_answer({"jobs": jobs, "items": query.items_per_page, "page": query.page, "total": page.total})
+    return json_response({"jobs": jobs, "items": query.items_per_page, "page": query.page, "total": page.total})
 
 
 def get_job(job_id: str) -> Response:
     """One job; with `all-metrics=true` also the samples of all its metrics."""
-    services = current()
-    job = _find_or_conflict(services, job_id)
+    services = current_services()
+    job = _require_job_or_conflict(services, job_id)
     wanted = request.args.get("all-metrics") == "true"
-    data = _samples(services, job, None) if wanted else {}
-    missing = _missing(services, job, data, None) if wanted else {}
-    return _answer(job_data_json.job_with_data(_wire(job, with_meta_data=True), data, missing))
+    data = _load_samples(services, job, None) if wanted else {}
+    missing = _missing_data(services, job, data, None) if wanted else {}
+    return _bytes_response(job_data_json.encode_job_with_data(_job_json(job, with_meta_data=True), data, missing))
 
 
 def get_job_with_named_metrics(job_id: str) -> Response:
     """One job with the metrics named by the body: an array, where null means all and an empty one none."""
-    services = current()
-    job = _find_or_conflict(services, job_id)
-    names = read_json(request, limit_bytes=services.settings.main.max_json_bytes)
+    services = current_services()
+    job = _require_job_or_conflict(services, job_id)
+    names = read_json_body(request, limit_bytes=services.settings.main.max_json_bytes)
     if names is not None and not (isinstance(names, list) and all(isinstance(name, str) for name in names)):
         text = "the body must be an array of metric names, or null for all"
         raise InvalidInput(text, code=ErrorCode.INVALID_BODY)
-    data = _samples(services, job, names)
-    missing = _missing(services, job, data, names)
-    return _answer(job_data_json.job_with_metric_list(_wire(job, with_meta_data=True), data, missing))
+    data = _load_samples(services, job, names)
+    missing = _missing_data(services, job, data, names)
+    return _bytes_response(
+        job_data_json.encode_job_with_metric_list(_job_json(job, with_meta_data=True), data, missing)
+    )
 
 
 def get_job_metrics(job_id: str) -> Response:
@@ -77,23 +79,24 @@ def get_job_metrics(job_id: str) -> Response:
 
     As existing clients expect, failures come in the envelope with status 200; `real-status=true` asks for the status.
     """
-    services = current()
-    wanted = scopes(request.args)
-    shows_status = flag(request.args, "real-status")
+    services = current_services()
+    wanted = parse_scopes(request.args)
+    shows_status = parse_flag(request.args, "real-status")
     names = request.args.getlist("metric") or None
     try:
-        job = _find(services, job_id)
-        data = services.metricdata.job_data(job, names, wanted, now_s=services.now_s(), statistics=True)
-        data = visible_part(data, _restricted(services, job))
-        return _answer(job_data_json.job_metrics(data, _missing(services, job, data, names)))
+        job = _require_job(services, job_id)
+        data = services.metric_data.read_data(job, names, wanted, now_s=services.now_s(), statistics=True)
+        data = drop_restricted(data, _restriction_test(services, job))
+        return _bytes_response(job_data_json.encode_job_metrics(data, _missing_data(services, job, data, names)))
     except BackendError as error:
         logger.info("no metrics of job id=%r error=%s", job_id[:40], error)
-        return _answer(
-            job_data_json.no_job_metrics(error.shown, error.code), error.status if shows_status else HTTPStatus.OK
+        return _bytes_response(
+            job_data_json.encode_job_metrics_error(error.public_message, error.code),
+            error.status if shows_status else HTTPStatus.OK,
         )
 
 
-def used_nodes() -> Response:
+def list_used_nodes() -> Response:
     """The hosts of jobs that run and started before `ts`, by cluster; of one cluster if `cluster` names it.
 
     Whoever asks frees what is not in the answer, so a token that sees a part of the site must say which part.
@@ -106,40 +109,40 @@ def used_nodes() -> Response:
         raise InvalidInput("ts is missing: a time in Unix seconds", code=ErrorCode.INVALID_PARAMETER)
     cluster = request.args.get("cluster")
     if cluster is not None:
-        check_cluster(cluster, caller.clusters)
-    elif caller.clusters:
+        require_cluster_allowed(cluster, caller.allowed_clusters)
+    elif caller.allowed_clusters:
         text = "this token is bound to clusters and sees no others' nodes; name one with ?cluster="
         raise NotAllowed(text, code=ErrorCode.CLUSTER_NOT_ALLOWED)
-    used = current().search.used_nodes(whole_number("ts", before), row_rule(caller))
-    return json_answer({"usedNodes": used if cluster is None else {cluster: used.get(cluster, [])}})
+    used = current_services().job_queries.hosts_of_running_jobs(parse_integer("ts", before), row_rule_for(caller))
+    return json_response({"usedNodes": used if cluster is None else {cluster: used.get(cluster, [])}})
 
 
-def _find(services: Services, job_id: str) -> Job:
-    number = whole_number("id", job_id)
-    return services.search.get(number, row_rule(current_caller()), now_s=services.now_s())
+def _require_job(services: Services, job_id: str) -> Job:
+    number = parse_integer("id", job_id)
+    return services.job_queries.get(number, row_rule_for(current_caller()), now_s=services.now_s())
 
 
-def _find_or_conflict(services: Services, job_id: str) -> Job:
+def _require_job_or_conflict(services: Services, job_id: str) -> Job:
     try:
-        return _find(services, job_id)
+        return _require_job(services, job_id)
     except NotFound as error:
         # Existing clients know a missing job by 422 here.
-        raise Conflict(error.shown, code=error.code) from error
+        raise Conflict(error.public_message, code=error.code) from error
 
 
-def _wire(job: Job, *, with_meta_data: bool) -> dict[str, Any]:
+def _job_json(job: Job, *, with_meta_data: bool) -> dict[str, Any]:
     seen = replace(job, tags=visible_tags(job.tags, current_caller()))
-    return job_to_wire(seen, with_meta_data=with_meta_data)
+    return job_to_json(seen, with_meta_data=with_meta_data)
 
 
-def _samples(services: Services, job: Job, names: list[str] | None) -> JobData:
+def _load_samples(services: Services, job: Job, names: list[str] | None) -> JobData:
     if names is not None and not names:
         return {}
     wanted = [Scope.CORE, Scope.ACCELERATOR] if job.num_nodes == 1 else [Scope.NODE]
-    data = services.metricdata.job_data(job, names, wanted, now_s=services.now_s(), statistics=True)
+    data = services.metric_data.read_data(job, names, wanted, now_s=services.now_s(), statistics=True)
     coarsest_s = _coarsest_timestep_s(services, job, data)
-    data = thin(data, coarsest_s) if coarsest_s else data
-    return visible_part(data, _restricted(services, job))
+    data = downsample(data, coarsest_s) if coarsest_s else data
+    return drop_restricted(data, _restriction_test(services, job))
 
 
 def _coarsest_timestep_s(services: Services, job: Job, data: JobData) -> int | None:
@@ -149,53 +152,53 @@ def _coarsest_timestep_s(services: Services, job: Job, data: JobData) -> int | N
     return max((metric.timestep_s for by_scope in data.values() for metric in by_scope.values()), default=None)
 
 
-def _restricted(services: Services, job: Job) -> IsRestricted:
+def _restriction_test(services: Services, job: Job) -> IsRestricted:
     """Says of the metrics of a job which the caller may not see."""
-    return (lambda _: False) if current_caller().sees_restricted_metrics else services.clusters.is_restricted(job)
+    return (lambda _: False) if current_caller().sees_restricted_metrics else services.clusters.restriction_test(job)
 
 
-def _missing(services: Services, job: Job, data: JobData, names: list[str] | None) -> job_data_json.Missing:
+def _missing_data(services: Services, job: Job, data: JobData, names: list[str] | None) -> job_data_json.MissingData:
     """What is missing of the metrics that were asked for, and why.
 
     Where no configuration is known it is about the metrics that the archive has.
     """
     try:
-        sub_cluster = services.clusters.of_job(job)
+        sub_cluster = services.clusters.sub_cluster_of_job(job)
     except NotFound:
         if not comes_from_archive(job):
             return {}
         sub_cluster = with_measured_metrics(measured_sub_cluster(job), data)
-    hides = _restricted(services, job)
-    sub_cluster = replace(sub_cluster, metrics=visible_part(sub_cluster.metrics, hides))
+    hides = _restriction_test(services, job)
+    sub_cluster = replace(sub_cluster, metrics=drop_restricted(sub_cluster.metrics, hides))
     metrics = {name: config for name, config in sub_cluster.metrics.items() if names is None or name in names}
-    found = job_absences(
+    found = job_gaps(
         job,
         data,
         metrics,
         sub_cluster,
-        store=explaining(services.stores, services.store, job),
-        away=bool(services.stores.unreachable(job.cluster, job.sub_cluster)),
+        store=explainer_for(services.store_router, services.store, job),
+        store_unreachable=bool(services.store_router.unreachable_reason(job.cluster, job.sub_cluster)),
         now_s=services.now_s(),
-        noted=lambda: noted_absences(services.archive, job),
+        recorded=lambda: recorded_gaps(services.archive, job),
     )
     elsewhere = services.clusters[job.cluster].metrics if job.cluster in services.clusters else {}
-    elsewhere = visible_part(elsewhere, hides)
-    unknown = not_measured(job, names or (), elsewhere, sub_cluster)
-    return absence_documents(found, zone=None) | absence_documents(unknown, zone=None)
+    elsewhere = drop_restricted(elsewhere, hides)
+    unknown = gaps_of_unmeasured_metrics(job, names or (), elsewhere, sub_cluster)
+    return gaps_to_json(found, zone=None) | gaps_to_json(unknown, zone=None)
 
 
-def _statistics(services: Services, job: Job) -> dict[str, MetricStatistic] | None:
+def _archived_statistics(services: Services, job: Job) -> dict[str, MetricStatistic] | None:
     """The statistics of an archived job; None if it has none or its file is damaged, which costs the list nothing."""
     if job.monitoring_status != MonitoringStatus.ARCHIVED:
         return None
     key = JobKey(job.cluster, job.job_id, job.start_time)
     try:
-        statistics = services.archive.load_job(key).statistics
+        statistics = services.archive.load_meta(key).statistics
     except (ArchiveError, NotFound) as error:
         logger.warning("no statistics in list job=%d cluster=%s error=%s", job.job_id, job.cluster, error)
         return None
-    return None if statistics is None else visible_part(statistics, _restricted(services, job))
+    return None if statistics is None else drop_restricted(statistics, _restriction_test(services, job))
 
 
-def _answer(body: bytes, status: int = HTTPStatus.OK) -> Response:
+def _bytes_response(body: bytes, status: int = HTTPStatus.OK) -> Response:
     return Response(body, status=status, content_type=JSON)

@@ -4,44 +4,46 @@ from flask import Response, request
 
 from cc_backend.http import store_responses
 from cc_backend.http.guard import current_caller
-from cc_backend.services import current
+from cc_backend.services import current_services
 
 
 def query_samples() -> Response:
     """Samples of any host, by the query protocol: GET with a body as the reference sends it, or POST."""
-    services = current()
-    return store_responses.query_answer(
+    services = current_services()
+    return store_responses.query_response(
         request,
         services.store,
-        bound=current_caller().clusters,
-        body_bytes=services.settings.main.max_json_bytes,
+        allowed_clusters=current_caller().allowed_clusters,
+        max_body_bytes=services.settings.main.max_json_bytes,
     )
 
 
 def free_samples() -> Response:
     """Forget old samples; those of jobs that run or wait for the archive stay."""
-    services = current()
-    return store_responses.free_answer(
+    services = current_services()
+    return store_responses.free_response(
         request,
         services.store,
-        needed=services.search.needed_since(),
-        bound=current_caller().clusters,
-        body_bytes=services.settings.main.max_json_bytes,
+        holds=services.job_queries.retention_holds(),
+        allowed_clusters=current_caller().allowed_clusters,
+        max_body_bytes=services.settings.main.max_json_bytes,
     )
 
 
 def show_inventory() -> Response:
     """What the store holds below a selector."""
-    return store_responses.debug_answer(request, current().store, bound=current_caller().clusters)
+    return store_responses.inventory_response(
+        request, current_services().store, allowed_clusters=current_caller().allowed_clusters
+    )
 
 
 def check_hosts() -> Response:
     """How the metrics of some hosts come in."""
-    services = current()
-    return store_responses.health_answer(
+    services = current_services()
+    return store_responses.host_health_response(
         request,
         services.store,
         now_s=services.now_s(),
-        bound=current_caller().clusters,
-        body_bytes=services.settings.main.max_json_bytes,
+        allowed_clusters=current_caller().allowed_clusters,
+        max_body_bytes=services.settings.main.max_json_bytes,
     )

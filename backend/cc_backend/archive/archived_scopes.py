@@ -3,11 +3,11 @@
 from cc_backend.clusters.model import MetricConfig
 from cc_backend.model import Job, Scope
 
-NODES_WITH_FINE_DATA = 8
+MAX_NODES_WITH_CORE_DATA = 8
 """Up to this many nodes a job keeps what is finer than a node, down to cores, if nothing else is configured."""
 
 
-def archive_scopes(job: Job, metric: MetricConfig, limit: int = NODES_WITH_FINE_DATA) -> list[Scope]:
+def archived_scopes(job: Job, metric: MetricConfig, limit: int = MAX_NODES_WITH_CORE_DATA) -> list[Scope]:
     """The scopes to load and keep, coarsest first; none for an accelerator metric of a job without accelerators.
 
     Always the node; for a job of at most `limit` nodes also the core, or what the metric is measured at if that is

@@ -10,27 +10,29 @@ import numpy as np
 import numpy.typing as npt
 import orjson
 
-from cc_backend.archive.json_text import parse_json, quoted, raise_first
-from cc_backend.archive.rounding import fixed2, fixed2_array, narrow
+from cc_backend.archive.json_text import json_string, parse_json, raise_first_error
+from cc_backend.archive.rounding import fixed2, fixed2_array, to_float32
 from cc_backend.archive.statistics import series_statistics
-from cc_backend.clusters.faults import Findings, Part, is_number, shown
-from cc_backend.clusters.unit_json import unit_from_document, unit_to_document
+from cc_backend.clusters.faults import FaultCollectingReader, Faults, is_number, quoted_value
+from cc_backend.clusters.unit_json import unit_from_json, unit_to_json
 from cc_backend.errors import ArchiveError
-from cc_backend.model import JobData, JobMetric, Scope, Series, Statistic, StatisticsSeries, Unit
+from cc_backend.model import JobData, JobMetric, MetricUnit, SampleSeries, Scope, Statistic, StatisticsSeries
 
 
-def data_to_bytes(data: JobData) -> bytes:
+def encode_data_json(data: JobData) -> bytes:
     """The data.json of a job; samples with two decimals, gaps as null, statistics made where a series has none."""
-    metrics = (f"{quoted(name)}:{{{','.join(_scopes_to_text(by_scope))}}}" for name, by_scope in sorted(data.items()))
+    metrics = (
+        f"{json_string(name)}:{{{','.join(_scopes_to_text(by_scope))}}}" for name, by_scope in sorted(data.items())
+    )
     return f"{{{','.join(metrics)}}}\n".encode()
 
 
-def metric_to_bytes(metric: JobMetric) -> bytes:
+def encode_metric(metric: JobMetric) -> bytes:
     """One metric at one scope, as it stands inside data.json and in the answers of the API."""
     return _metric_to_text(metric).encode()
 
 
-def data_from_bytes(raw: bytes, *, source: str) -> JobData:
+def decode_data_json(raw: bytes, *, source: str) -> JobData:
     """The samples of a data.json; raises ArchiveError that names `source` and the place that is wrong.
 
     Series without statistics get them, a node's series lose the ids that some writers gave them, and ids that are
@@ -38,46 +40,46 @@ def data_from_bytes(raw: bytes, *, source: str) -> JobData:
     """
     document = parse_json(raw, source)
     if not isinstance(document, Mapping):
-        raise ArchiveError(f"{source}: must be an object, not {shown(document)}")
-    part = Part(document, "", Findings())
+        raise ArchiveError(f"{source}: must be an object, not {quoted_value(document)}")
+    part = FaultCollectingReader(document, "", Faults())
     data: JobData = {}
     for name, scopes in document.items():
         if not isinstance(scopes, Mapping):
-            part.findings.error(name, f"must be an object of scopes, not {shown(scopes)}")
+            part.faults.error(name, f"must be an object of scopes, not {quoted_value(scopes)}")
             continue
         known = ((Scope(scope), metric) for scope, metric in scopes.items() if scope in set(Scope))
         data[name] = {
-            scope: _read_metric(Part(metric, f"{name}.{scope}", part.findings), scope)
+            scope: _read_metric(FaultCollectingReader(metric, f"{name}.{scope}", part.faults), scope)
             for scope, metric in known
             if isinstance(metric, Mapping)
         }
-    raise_first(part.findings, source)
+    raise_first_error(part.faults, source)
     return data
 
 
 def _scopes_to_text(by_scope: Mapping[Scope, JobMetric]) -> Iterable[str]:
-    return (f"{quoted(scope.value)}:{_metric_to_text(metric)}" for scope, metric in sorted(by_scope.items()))
+    return (f"{json_string(scope.value)}:{_metric_to_text(metric)}" for scope, metric in sorted(by_scope.items()))
 
 
 def _metric_to_text(metric: JobMetric) -> str:
-    unit = orjson.dumps(unit_to_document(metric.unit)).decode()
+    unit = orjson.dumps(unit_to_json(metric.unit)).decode()
     series = ",".join(_series_to_text(one) for one in metric.series)
     over_time = metric.statistics_series
     more = "" if over_time is None else f',"statisticsSeries":{_statistics_series_to_text(over_time)}'
     return f'{{"unit":{unit},"timestep":{metric.timestep_s},"series":[{series}]{more}}}'
 
 
-def _series_to_text(series: Series) -> str:
+def _series_to_text(series: SampleSeries) -> str:
     statistics = series.statistics or series_statistics(series.data)
-    identity = "" if series.id is None else f',"id":{quoted(series.id)}'
+    identity = "" if series.id is None else f',"id":{json_string(series.id)}'
     values = (statistics.min, statistics.avg, statistics.max)
     # As other writers do: one value that is unknown makes all three zero.
     known = values if np.isfinite(values).all() else (0.0, 0.0, 0.0)
     least, mean, most = map(fixed2, known)
     return (
-        f'{{"hostname":{quoted(series.hostname)}{identity},'
+        f'{{"hostname":{json_string(series.hostname)}{identity},'
         f'"statistics":{{"min":{least},"avg":{mean},"max":{most}}},'
-        f'"data":{fixed2_array(narrow(series.data))}}}'
+        f'"data":{fixed2_array(to_float32(series.data))}}}'
     )
 
 
@@ -87,28 +89,28 @@ def _statistics_series_to_text(series: StatisticsSeries) -> str:
     return f"{{{','.join(texts)}}}"
 
 
-def _read_metric(part: Part, scope: Scope) -> JobMetric:
+def _read_metric(part: FaultCollectingReader, scope: Scope) -> JobMetric:
     if not part.has("timestep"):
-        part.findings.error(part.at("timestep"), "is missing")
+        part.faults.error(part.path_of("timestep"), "is missing")
     series = [_read_series(one, scope) for one in part.objects("series")]
     _repair_ids(series)
     over_time = part.get("statisticsSeries")
     return JobMetric(
-        unit=unit_from_document(part.get("unit")) or Unit(""),
+        unit=unit_from_json(part.get("unit")) or MetricUnit(""),
         timestep_s=part.integer("timestep", minimum=1, default=60),
         series=series,
         statistics_series=(
-            _read_statistics_series(Part(over_time, part.at("statisticsSeries"), part.findings))
+            _read_statistics_series(FaultCollectingReader(over_time, part.path_of("statisticsSeries"), part.faults))
             if isinstance(over_time, Mapping)
             else None
         ),
     )
 
 
-def _read_series(part: Part, scope: Scope) -> Series:
-    data = narrow(_read_samples(part, "data"))
+def _read_series(part: FaultCollectingReader, scope: Scope) -> SampleSeries:
+    data = to_float32(_read_samples(part, "data"))
     identity = part.get("id")
-    return Series(
+    return SampleSeries(
         hostname=part.text("hostname", needed=True),
         data=data,
         id=None if scope is Scope.NODE or identity in (None, "") else str(identity),
@@ -123,8 +125,8 @@ def _read_statistics(told: object) -> Statistic | None:
     return Statistic(*map(float, values)) if all(map(is_number, values)) else None
 
 
-def _repair_ids(series: Iterable[Series]) -> None:
-    by_host: dict[str, list[Series]] = {}
+def _repair_ids(series: Iterable[SampleSeries]) -> None:
+    by_host: dict[str, list[SampleSeries]] = {}
     for one in series:
         by_host.setdefault(one.hostname, []).append(one)
     for group in by_host.values():
@@ -134,7 +136,7 @@ def _repair_ids(series: Iterable[Series]) -> None:
                 one.id = str(place)
 
 
-def _read_statistics_series(part: Part) -> StatisticsSeries:
+def _read_statistics_series(part: FaultCollectingReader) -> StatisticsSeries:
     mean, median = (_read_samples(part, key) if part.has(key) else None for key in ("mean", "median"))
     least, most = _read_samples(part, "min"), _read_samples(part, "max")
     length = max(len(values) for values in (least, most, mean, median) if values is not None)
@@ -144,7 +146,7 @@ def _read_statistics_series(part: Part) -> StatisticsSeries:
     )
 
 
-def _read_samples(part: Part, key: str) -> npt.NDArray[np.float64]:
+def _read_samples(part: FaultCollectingReader, key: str) -> npt.NDArray[np.float64]:
     """An array of numbers and nulls as doubles; absent or null is empty."""
     values = part.get(key)
     if isinstance(values, list):
@@ -157,5 +159,5 @@ def _read_samples(part: Part, key: str) -> npt.NDArray[np.float64]:
             return samples
     elif values is None:
         return np.zeros(0)
-    part.findings.error(part.at(key), f"must be an array of numbers and nulls, not {shown(values)}")
+    part.faults.error(part.path_of(key), f"must be an array of numbers and nulls, not {quoted_value(values)}")
     return np.zeros(0)

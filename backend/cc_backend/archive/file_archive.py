@@ -22,12 +22,12 @@ from typing import Any, Self
 
 import orjson
 
-from cc_backend.archive.data_json import data_from_bytes, data_to_bytes
+from cc_backend.archive.data_json import decode_data_json, encode_data_json
 from cc_backend.archive.folders import RETRY_AFTER_S, ArchiveFolders
 from cc_backend.archive.json_text import parse_json
-from cc_backend.archive.meta_json import job_from_bytes, job_to_bytes
+from cc_backend.archive.meta_json import decode_meta_json, encode_meta_json
 from cc_backend.clusters.load import is_cluster_name, parse_cluster
-from cc_backend.errors import ArchiveAway, ArchiveError, InvalidInput, NotFound
+from cc_backend.errors import ArchiveError, ArchiveUnavailable, InvalidInput, NotFound
 from cc_backend.model import Job, JobData, JobKey
 from cc_backend.runtime.atomic_files import make_directories, remove_file, remove_leftovers, write_atomically
 
@@ -42,7 +42,7 @@ _LARGEST_META_BYTES = 64 << 20
 _LARGEST_DATA_BYTES = 4 << 30
 _BLOCK_BYTES = 1 << 20
 _GZIP_LEVEL = 6
-_LVL1, _LVL2, _START = (re.compile(pattern) for pattern in ("0|[1-9][0-9]*", "[0-9]{3}", "0|[1-9][0-9]*"))
+_THOUSANDS, _REMAINDER, _START = (re.compile(pattern) for pattern in ("0|[1-9][0-9]*", "[0-9]{3}", "0|[1-9][0-9]*"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +87,7 @@ class FileArchive:
             raise ArchiveError(f"{root}: no archive can be made: {error.strerror}") from error
         return cls(root)
 
-    def look(self) -> None:
+    def poll(self) -> None:
         """Take note of whether the folder is still there, and may be read and written; cheap enough for each second."""
         try:
             self._check_version()
@@ -96,7 +96,7 @@ class FileArchive:
         else:
             may_use = os.access(self.root, os.R_OK | os.W_OK | os.X_OK)
             found = "" if may_use else f"{self.root}: may not be read and written any more"
-            self.folders.look()
+            self.folders.poll()
         if not found and self._write_failed:
             found = self._try_writing()
         if found and not self._fault:
@@ -124,33 +124,33 @@ class FileArchive:
         return ""
 
     @contextmanager
-    def _writing(self) -> Iterator[None]:
+    def _recording_write_failure(self) -> Iterator[None]:
         """Takes note of a write that failed."""
         try:
             yield
         except ArchiveError as error:
-            self._write_failed = not isinstance(error, ArchiveAway)
+            self._write_failed = not isinstance(error, ArchiveUnavailable)
             raise
 
-    def demand_root(self) -> None:
+    def require_root(self) -> None:
         """Return if the archive is there at all: one that was moved away or unmounted must not be made anew.
 
         Raises:
             ArchiveAway: its folder is not there, or not an archive any more.
         """
         if not os.path.isfile(self.root / "version.txt"):  # noqa: PTH113 - Path.is_file raises where it may not look
-            raise ArchiveAway(
+            raise ArchiveUnavailable(
                 "the job archive cannot be used now: its folder is not there", retry_after_s=RETRY_AFTER_S
             )
 
-    def demand_place(self, key: JobKey) -> None:
+    def require_folders(self, key: JobKey) -> None:
         """Return if a job can have its place in the archive.
 
         Raises:
             ArchiveAway: the archive, or a folder of it in which there are jobs, was moved away or unmounted.
         """
-        self.demand_root()
-        self.folders.demand(key)
+        self.require_root()
+        self.folders.require_job_folder(key)
 
     def exists(self, key: JobKey) -> bool:
         """Whether the archive has this job; raises InvalidInput for a key that no job can have."""
@@ -159,12 +159,12 @@ class FileArchive:
     def store(self, job: Job, data: JobData) -> None:
         """Write a job: samples first, then metadata; whatever interrupts that leaves no mixture of old and new.
 
-        Raises ArchiveError that names the file and the reason, such as a full disk, and as `demand_place`.
+        Raises ArchiveError that names the file and the reason, such as a full disk, and as `require_folders`.
         """
-        content = data_to_bytes(data)
-        with self._writing():
+        content = encode_data_json(data)
+        with self._recording_write_failure():
             self._store(job, content)
-        self.folders.has_jobs(job.cluster)
+        self.folders.add_cluster(job.cluster)
 
     def _store(self, job: Job, content: bytes) -> None:
         directory = self._prepared_directory(job)
@@ -172,22 +172,22 @@ class FileArchive:
         # Readers prefer the packed file: once there, only a packed one can take its place in one step.
         if len(content) > _LARGEST_PLAIN_BYTES or packed.exists():
             write_atomically(packed, gzip.compress(content, _GZIP_LEVEL, mtime=0))
-            write_atomically(directory / _META, job_to_bytes(job))
+            write_atomically(directory / _META, encode_meta_json(job))
             remove_file(plain)
         else:
             write_atomically(plain, content)
-            write_atomically(directory / _META, job_to_bytes(job))
+            write_atomically(directory / _META, encode_meta_json(job))
 
-    def store_job(self, job: Job) -> None:
+    def store_meta(self, job: Job) -> None:
         """Write only the metadata of a job, for example after its tags changed."""
-        with self._writing():
-            write_atomically(self._prepared_directory(job) / _META, job_to_bytes(job))
+        with self._recording_write_failure():
+            write_atomically(self._prepared_directory(job) / _META, encode_meta_json(job))
 
-    def load_job(self, key: JobKey) -> Job:
+    def load_meta(self, key: JobKey) -> Job:
         """The metadata of a job; raises ArchiveError if it is missing, damaged, or that of another job."""
         path = self.job_directory(key) / _META
-        with _about(key):
-            job = job_from_bytes(self._read(path, _LARGEST_META_BYTES, key), source=str(path))
+        with _errors_naming(key):
+            job = decode_meta_json(self._read(path, _LARGEST_META_BYTES, key), source=str(path))
             if (job.cluster, job.job_id, job.start_time) != (key.cluster, key.job_id, key.start_time):
                 raise ArchiveError(f"{path}: describes job {job.job_id} of {job.cluster!r}, started {job.start_time}")
         return job
@@ -198,26 +198,26 @@ class FileArchive:
         path = directory / _PACKED
         if not path.exists():
             path = directory / _PLAIN
-        with _about(key):
-            return data_from_bytes(self._read(path, _LARGEST_DATA_BYTES, key), source=str(path))
+        with _errors_naming(key):
+            return decode_data_json(self._read(path, _LARGEST_DATA_BYTES, key), source=str(path))
 
-    def iterate(self, cluster: str = "", *, report: Callable[[ArchiveError], None] = log_damage) -> Iterator[Job]:
+    def iterate_jobs(self, cluster: str = "", *, report: Callable[[ArchiveError], None] = log_damage) -> Iterator[Job]:
         """The metadata of all jobs, or of one cluster's, ordered by cluster, id and start.
 
         A damaged job is handed to `report` as an error and left out.
         """
         for key in self.job_keys(cluster):
             try:
-                yield self.load_job(key)
+                yield self.load_meta(key)
             except ArchiveError as error:
                 report(error)
 
     def job_keys(self, cluster: str = "") -> Iterator[JobKey]:
         """The keys of all jobs by their folders, or of one cluster's, ordered by cluster, id and start."""
         for name in [cluster] if cluster else self.clusters():
-            for lvl1 in _numbered(self._cluster_directory(name), _LVL1):
-                for lvl2 in _numbered(lvl1, _LVL2):
-                    for start in _numbered(lvl2, _START):
+            for lvl1 in _numbered_folders(self._cluster_directory(name), _THOUSANDS):
+                for lvl2 in _numbered_folders(lvl1, _REMAINDER):
+                    for start in _numbered_folders(lvl2, _START):
                         yield JobKey(name, int(lvl1.name) * 1000 + int(lvl2.name), int(start.name))
 
     def clusters(self) -> list[str]:
@@ -237,11 +237,11 @@ class FileArchive:
         return document
 
     def store_cluster(self, document: Mapping[str, Any]) -> None:
-        """Write a cluster.json as it is given; raises InvalidInput if it describes none, and as `demand_place`."""
+        """Write a cluster.json as it is given; raises InvalidInput if it describes none, and as `require_folders`."""
         cluster, _ = parse_cluster(document, source="cluster.json")
         directory = self._cluster_directory(cluster.name)
-        self.folders.demand_cluster(cluster.name)
-        self._make(directory)
+        self.folders.require_cluster_folder(cluster.name)
+        self._make_directory(directory)
         content = orjson.dumps(document, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
         write_atomically(directory / "cluster.json", content)
 
@@ -287,7 +287,7 @@ class FileArchive:
 
     def job_directory(self, key: JobKey) -> Path:
         """The folder of a job, which need not exist; raises InvalidInput for a key that no job can have."""
-        job_id, start_time = _plain_number(key.job_id, "jobId"), _plain_number(key.start_time, "startTime")
+        job_id, start_time = _path_number(key.job_id, "jobId"), _path_number(key.start_time, "startTime")
         lvl1, lvl2 = divmod(job_id, 1000)
         return self._cluster_directory(key.cluster) / str(lvl1) / f"{lvl2:03d}" / str(start_time)
 
@@ -299,12 +299,12 @@ class FileArchive:
     def _prepared_directory(self, job: Job) -> Path:
         key = JobKey(job.cluster, job.job_id, job.start_time)
         directory = self.job_directory(key)
-        self.demand_place(key)
-        self._make(directory)
+        self.require_folders(key)
+        self._make_directory(directory)
         return directory
 
-    def _make(self, directory: Path) -> None:
-        self.demand_root()
+    def _make_directory(self, directory: Path) -> None:
+        self.require_root()
         try:
             make_directories(directory)
             remove_leftovers(directory)
@@ -315,7 +315,7 @@ class FileArchive:
         try:
             return _read(path, limit_bytes)
         except ArchiveError:
-            self.demand_place(key)
+            self.require_folders(key)
             raise
 
     def _check_version(self) -> None:
@@ -334,7 +334,7 @@ class FileArchive:
 
 
 @contextmanager
-def _about(key: JobKey) -> Iterator[None]:
+def _errors_naming(key: JobKey) -> Iterator[None]:
     """Errors that show whose archive it is that cannot be read."""
     try:
         yield
@@ -343,14 +343,14 @@ def _about(key: JobKey) -> Iterator[None]:
         raise
 
 
-def _plain_number(value: object, name: str) -> int:
+def _path_number(value: object, name: str) -> int:
     """The value if it is a whole number from 0; a path is made of nothing else."""
     if not isinstance(value, int) or isinstance(value, bool) or value < 0:
         raise InvalidInput(f"{name}: must be a whole number from 0, not {str(value)[:60]!r}")
     return value
 
 
-def _numbered(directory: Path, name: re.Pattern[str]) -> list[Path]:
+def _numbered_folders(directory: Path, name: re.Pattern[str]) -> list[Path]:
     try:
         found = [path for path in directory.iterdir() if name.fullmatch(path.name) and path.is_dir()]
     except FileNotFoundError:

@@ -6,40 +6,40 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from cc_backend.clusters.faults import whole_number
-from cc_backend.model import Absence, Why
+from cc_backend.clusters.faults import as_integer
+from cc_backend.model import DataGap, GapReason
 from cc_common.errors import HostlistError
 from cc_common.hostlist import expand, fold
 
-KEY = "missingData"
+GAPS_KEY = "missingData"
 
-_END_OF_TIME_S = 2**37  # in the year 6325; dates end in 9999
+_MAX_TIME_S = 2**37  # in the year 6325; dates end in 9999
 
-_REASONS = {why.value: why for why in Why}
+_REASONS = {why.value: why for why in GapReason}
 
 
-def absences_to_document(absences: Mapping[str, Sequence[Absence]]) -> dict[str, list[dict[str, Any]]]:
+def gaps_to_json(absences: Mapping[str, Sequence[DataGap]]) -> dict[str, list[dict[str, Any]]]:
     """The absences by metric as a document; hosts are one list, such as `n[017-020]`, empty where it holds for all."""
-    return {metric: [_to_document(one) for one in found] for metric, found in sorted(absences.items()) if found}
+    return {metric: [_gap_to_json(one) for one in found] for metric, found in sorted(absences.items()) if found}
 
 
-def absences_from_document(document: object) -> dict[str, tuple[Absence, ...]] | None:
+def gaps_from_json(document: object) -> dict[str, tuple[DataGap, ...]] | None:
     """The absences of a document, None where there is none; entries that cannot be read are left out."""
     if not isinstance(document, Mapping):
         return None
-    found: dict[str, tuple[Absence, ...]] = {}
+    found: dict[str, tuple[DataGap, ...]] = {}
     for metric, entries in document.items():
-        read = [_from_document(entry) for entry in entries] if isinstance(entries, list) else []
+        read = [_gap_from_json(entry) for entry in entries] if isinstance(entries, list) else []
         known = tuple(one for one in read if one is not None)
         if known:
             found[str(metric)] = known
     return found
 
 
-def _to_document(absence: Absence) -> dict[str, Any]:
-    last = {} if absence.last_s is None else {"lastSample": absence.last_s}
+def _gap_to_json(absence: DataGap) -> dict[str, Any]:
+    last = {} if absence.last_sample_s is None else {"lastSample": absence.last_sample_s}
     return {
-        "reason": absence.why.value,
+        "reason": absence.reason.value,
         "hosts": fold(absence.hosts),
         "from": absence.from_s,
         "to": absence.to_s,
@@ -49,11 +49,11 @@ def _to_document(absence: Absence) -> dict[str, Any]:
 
 def _time(value: object) -> int | None:
     """A time that can be shown as a date, else None."""
-    time_s = whole_number(value)
-    return time_s if time_s is not None and 0 <= time_s < _END_OF_TIME_S else None
+    time_s = as_integer(value)
+    return time_s if time_s is not None and 0 <= time_s < _MAX_TIME_S else None
 
 
-def _from_document(entry: object) -> Absence | None:
+def _gap_from_json(entry: object) -> DataGap | None:
     if not isinstance(entry, Mapping):
         return None
     why, hosts = _REASONS.get(str(entry.get("reason"))), entry.get("hosts", "")
@@ -64,4 +64,4 @@ def _from_document(entry: object) -> Absence | None:
         names = tuple(expand(hosts))
     except HostlistError:
         return None
-    return Absence(why, names, from_s, to_s, last_s)
+    return DataGap(why, names, from_s, to_s, last_s)

@@ -4,7 +4,7 @@ from typing import Any
 
 import orjson
 
-from cc_backend.clusters.faults import Findings
+from cc_backend.clusters.faults import Faults
 from cc_backend.errors import ArchiveError
 
 
@@ -17,23 +17,23 @@ def parse_json(raw: bytes, source: str) -> object:
     return parsed
 
 
-def raise_first(findings: Findings, source: str) -> None:
+def raise_first_error(findings: Faults, source: str) -> None:
     """Raise ArchiveError for the first error among the findings, if there is one."""
     for finding in findings.errors:
         raise ArchiveError(f"{source}: {finding}")
 
 
-def quoted(text: str) -> str:
+def json_string(text: str) -> str:
     """The text as a JSON string."""
-    return orjson.dumps(encodable(text)).decode()
+    return orjson.dumps(replace_surrogates(text)).decode()
 
 
-def encodable(value: Any) -> Any:
+def replace_surrogates(value: Any) -> Any:
     """The same document with every text in it fit for UTF-8."""
     if isinstance(value, str):
         return value.encode("utf-8", "replace").decode()
     if isinstance(value, dict):
-        return {encodable(key): encodable(item) for key, item in value.items()}
+        return {replace_surrogates(key): replace_surrogates(item) for key, item in value.items()}
     if isinstance(value, list):
-        return [encodable(item) for item in value]
+        return [replace_surrogates(item) for item in value]
     return value

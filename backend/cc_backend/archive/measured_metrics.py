@@ -7,11 +7,11 @@ divided among the parts of a node.
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 
-from cc_backend.clusters import MetricConfig, Quantity, SubCluster, Topology
-from cc_backend.model import Job, JobData, JobMetric, Scope, Unit
+from cc_backend.clusters import MetricConfig, NodeTopology, Quantity, SubCluster
+from cc_backend.model import Job, JobData, JobMetric, MetricUnit, Scope
 from cc_common.hostlist import HostSet
 
-_UNKNOWN = Quantity(Unit(""), 0.0)
+_UNKNOWN = Quantity(MetricUnit(""), 0.0)
 
 
 def measured_sub_cluster(job: Job) -> SubCluster:
@@ -30,7 +30,7 @@ def measured_sub_cluster(job: Job) -> SubCluster:
         flop_rate_scalar=_UNKNOWN,
         flop_rate_simd=_UNKNOWN,
         memory_bandwidth=_UNKNOWN,
-        topology=Topology(tuple(threads)),
+        topology=NodeTopology(tuple(threads)),
         metrics={},
     )
 

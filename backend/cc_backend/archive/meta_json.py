@@ -10,11 +10,11 @@ import numpy as np
 import orjson
 
 from cc_backend.archive import gaps_json
-from cc_backend.archive.json_text import encodable, parse_json, raise_first
-from cc_backend.clusters.faults import Findings, Part, is_number, shown
-from cc_backend.clusters.unit_json import unit_from_document, unit_to_document
+from cc_backend.archive.json_text import parse_json, raise_first_error, replace_surrogates
+from cc_backend.clusters.faults import FaultCollectingReader, Faults, is_number, quoted_value
+from cc_backend.clusters.unit_json import unit_from_json, unit_to_json
 from cc_backend.errors import ArchiveError
-from cc_backend.model import Job, JobState, MetricStatistic, MonitoringStatus, Resource, Tag, Unit
+from cc_backend.model import Job, JobState, MetricStatistic, MetricUnit, MonitoringStatus, Resource, Tag
 
 # What the key `exclusive` meant up to version 2 of the archive.
 _EXCLUSIVE = {0: "multi_user", 1: "none", 2: "single_user"}
@@ -31,10 +31,10 @@ _OPTIONAL_INTEGERS = {
 }
 
 
-def job_to_document(job: Job) -> dict[str, Any]:
+def job_to_meta_json(job: Job) -> dict[str, Any]:
     """The meta.json of a job. As it stands in an archive, its monitoring status is always that of an archived job."""
     partition = {"partition": job.partition} if job.partition else {}
-    tags = {"tags": [_tag_to_document(tag) for tag in job.tags]} if job.tags else {}
+    tags = {"tags": [_tag_to_json(tag) for tag in job.tags]} if job.tags else {}
     numbers = {key: getattr(job, name) for key, name in _OPTIONAL_INTEGERS.items()}
     return {
         "cluster": job.cluster,
@@ -45,12 +45,12 @@ def job_to_document(job: Job) -> dict[str, Any]:
         "shared": job.shared,
         "jobState": job.state.value,
         **tags,
-        "resources": [_resource_to_document(resource) for resource in job.resources],
-        "energyFootprint": _numbers_to_document(job.energy_footprint),
-        "footprint": _numbers_to_document(job.footprint),
+        "resources": [_resource_to_json(resource) for resource in job.resources],
+        "energyFootprint": _numbers_to_json(job.energy_footprint),
+        "footprint": _numbers_to_json(job.footprint),
         "metaData": None if job.meta_data is None else dict(sorted(job.meta_data.items())),
         "concurrentJobs": {"items": None, "count": 0},
-        "energy": _finite(job.energy),
+        "energy": _finite_or_zero(job.energy),
         "jobId": job.job_id,
         "duration": job.duration,
         "monitoringStatus": MonitoringStatus.ARCHIVED,
@@ -58,47 +58,47 @@ def job_to_document(job: Job) -> dict[str, Any]:
         "numNodes": job.num_nodes,
         "statistics": {
             name: {
-                "unit": unit_to_document(statistic.unit),
-                "avg": _finite(statistic.avg),
-                "min": _finite(statistic.min),
-                "max": _finite(statistic.max),
+                "unit": unit_to_json(statistic.unit),
+                "avg": _finite_or_zero(statistic.avg),
+                "min": _finite_or_zero(statistic.min),
+                "max": _finite_or_zero(statistic.max),
             }
             for name, statistic in sorted((job.statistics or {}).items())
         },
         "startTime": job.start_time,
-        **({gaps_json.KEY: gaps_json.absences_to_document(job.absences)} if job.absences else {}),
+        **({gaps_json.GAPS_KEY: gaps_json.gaps_to_json(job.gaps)} if job.gaps else {}),
     }
 
 
-def job_to_bytes(job: Job) -> bytes:
+def encode_meta_json(job: Job) -> bytes:
     """The meta.json of a job as it stands in its file."""
-    document = job_to_document(job)
+    document = job_to_meta_json(job)
     try:
         return orjson.dumps(document, option=orjson.OPT_APPEND_NEWLINE)
     except orjson.JSONEncodeError:
         # A job script may hold half a surrogate pair, which no UTF-8 file can: it becomes a question mark.
-        return orjson.dumps(encodable(document), option=orjson.OPT_APPEND_NEWLINE)
+        return orjson.dumps(replace_surrogates(document), option=orjson.OPT_APPEND_NEWLINE)
 
 
-def job_from_bytes(raw: bytes, *, source: str) -> Job:
+def decode_meta_json(raw: bytes, *, source: str) -> Job:
     """The job of a meta.json; raises ArchiveError that names `source` and what is wrong."""
-    return job_from_document(parse_json(raw, source), source=source)
+    return job_from_meta_json(parse_json(raw, source), source=source)
 
 
-def job_from_document(document: object, *, source: str) -> Job:
+def job_from_meta_json(document: object, *, source: str) -> Job:
     """The job of a meta.json, as archived, whatever status its writer left in it; unknown keys are ignored.
 
     Raises ArchiveError that names `source` and the first field that is wrong or needed and missing.
     """
     if not isinstance(document, Mapping):
-        raise ArchiveError(f"{source}: must be an object, not {shown(document)}")
-    part = Part(document, "", Findings())
-    start_time = _needed_integer(part, "startTime")
+        raise ArchiveError(f"{source}: must be an object, not {quoted_value(document)}")
+    part = FaultCollectingReader(document, "", Faults())
+    start_time = _required_integer(part, "startTime")
     resources = tuple(_read_resource(resource) for resource in part.objects("resources"))
     duration = part.integer("stopTime", default=start_time) - start_time
     optional: dict[str, Any] = {name: part.integer(key, default=0) for key, name in _OPTIONAL_INTEGERS.items()}
     job = Job(
-        job_id=_needed_integer(part, "jobId"),
+        job_id=_required_integer(part, "jobId"),
         cluster=part.text("cluster", needed=True),
         user=part.text("user"),
         project=part.text("project"),
@@ -117,29 +117,29 @@ def job_from_document(document: object, *, source: str) -> Job:
         energy=part.number("energy"),
         energy_footprint=_read_numbers(part, "energyFootprint"),
         statistics=_read_job_statistics(part),
-        absences=gaps_json.absences_from_document(document.get(gaps_json.KEY)),
+        gaps=gaps_json.gaps_from_json(document.get(gaps_json.GAPS_KEY)),
         judgement=None,
         **optional,
     )
-    raise_first(part.findings, source)
+    raise_first_error(part.faults, source)
     return job
 
 
-def _finite(value: float) -> float:
+def _finite_or_zero(value: float) -> float:
     return value if np.isfinite(value) else 0.0
 
 
-def _numbers_to_document(numbers: Mapping[str, float] | None) -> dict[str, float] | None:
+def _numbers_to_json(numbers: Mapping[str, float] | None) -> dict[str, float] | None:
     if numbers is None:
         return None
     return {key: value for key, value in sorted(numbers.items()) if np.isfinite(value)}
 
 
-def _tag_to_document(tag: Tag) -> dict[str, Any]:
+def _tag_to_json(tag: Tag) -> dict[str, Any]:
     return {"type": tag.type, "name": tag.name, "scope": tag.scope, "id": tag.id}
 
 
-def _resource_to_document(resource: Resource) -> dict[str, Any]:
+def _resource_to_json(resource: Resource) -> dict[str, Any]:
     document: dict[str, Any] = {"hostname": resource.hostname}
     if resource.hwthreads:
         document["hwthreads"] = list(resource.hwthreads)
@@ -150,35 +150,35 @@ def _resource_to_document(resource: Resource) -> dict[str, Any]:
     return document
 
 
-def _needed_integer(part: Part, key: str) -> int:
+def _required_integer(part: FaultCollectingReader, key: str) -> int:
     if not part.has(key):
-        part.findings.error(part.at(key), "is missing")
+        part.faults.error(part.path_of(key), "is missing")
     return part.integer(key, minimum=0, default=0)
 
 
-def _read_shared(part: Part) -> str:
+def _read_shared(part: FaultCollectingReader) -> str:
     shared = part.text("shared")
     if not shared:
         return _EXCLUSIVE.get(part.integer("exclusive", default=1), "none")
     if shared not in _SHARED:
-        part.findings.error("shared", f"must be one of {', '.join(sorted(_SHARED))}, not {shown(shared)}")
+        part.faults.error("shared", f"must be one of {', '.join(sorted(_SHARED))}, not {quoted_value(shared)}")
     return shared
 
 
-def _read_state(part: Part) -> JobState:
+def _read_state(part: FaultCollectingReader) -> JobState:
     text = part.text("jobState") or "completed"
     try:
         # Some old files write out-of-memory.
         return JobState(text.replace("-", "_"))
     except ValueError:
-        part.findings.error("jobState", f"is unknown: {shown(text)}")
+        part.faults.error("jobState", f"is unknown: {quoted_value(text)}")
         return JobState.COMPLETED
 
 
-def _read_resource(part: Part) -> Resource:
+def _read_resource(part: FaultCollectingReader) -> Resource:
     accelerators = part.get("accelerators")
     if accelerators is not None and not isinstance(accelerators, list):
-        part.findings.error(part.at("accelerators"), f"must be an array, not {shown(accelerators)}")
+        part.faults.error(part.path_of("accelerators"), f"must be an array, not {quoted_value(accelerators)}")
         accelerators = None
     return Resource(
         hostname=part.text("hostname", needed=True),
@@ -188,7 +188,7 @@ def _read_resource(part: Part) -> Resource:
     )
 
 
-def _read_tag(part: Part) -> Tag:
+def _read_tag(part: FaultCollectingReader) -> Tag:
     return Tag(
         type=part.text("type", needed=True),
         name=part.text("name", needed=True),
@@ -197,30 +197,30 @@ def _read_tag(part: Part) -> Tag:
     )
 
 
-def _read_meta_data(part: Part) -> dict[str, str] | None:
+def _read_meta_data(part: FaultCollectingReader) -> dict[str, str] | None:
     values = _read_object(part, "metaData")
     return None if values is None else {key: str(value) for key, value in values.items() if value is not None}
 
 
-def _read_numbers(part: Part, key: str) -> dict[str, float] | None:
+def _read_numbers(part: FaultCollectingReader, key: str) -> dict[str, float] | None:
     values = _read_object(part, key)
     return None if values is None else {name: float(value) for name, value in values.items() if is_number(value)}
 
 
-def _read_object(part: Part, key: str) -> Mapping[str, Any] | None:
+def _read_object(part: FaultCollectingReader, key: str) -> Mapping[str, Any] | None:
     value = part.get(key)
     if value is not None and not isinstance(value, Mapping):
-        part.findings.error(part.at(key), f"must be an object, not {shown(value)}")
+        part.faults.error(part.path_of(key), f"must be an object, not {quoted_value(value)}")
         return None
     return value
 
 
-def _read_job_statistics(part: Part) -> dict[str, MetricStatistic]:
+def _read_job_statistics(part: FaultCollectingReader) -> dict[str, MetricStatistic]:
     statistics = {}
     for name, value in (_read_object(part, "statistics") or {}).items():
         # The schema also knows an array of file systems here, which nobody writes.
         if isinstance(value, Mapping):
-            inner = Part(value, f"statistics.{name}", part.findings)
-            unit = unit_from_document(value.get("unit")) or Unit("")
+            inner = FaultCollectingReader(value, f"statistics.{name}", part.faults)
+            unit = unit_from_json(value.get("unit")) or MetricUnit("")
             statistics[name] = MetricStatistic(unit, inner.number("min"), inner.number("avg"), inner.number("max"))
     return statistics

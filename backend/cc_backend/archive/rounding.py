@@ -50,7 +50,7 @@ def fixed2_array(values: npt.NDArray[np.float64 | np.float32]) -> str:
     return f"[{text.replace('nan', 'null')}]"
 
 
-def narrow(values: npt.NDArray[np.float64 | np.float32]) -> npt.NDArray[np.float32]:
+def to_float32(values: npt.NDArray[np.float64 | np.float32]) -> npt.NDArray[np.float32]:
     """The values as 32-bit floats; what does not fit or is infinite becomes a gap (NaN)."""
     with np.errstate(over="ignore"):
         narrowed = values.astype(np.float32)

@@ -22,14 +22,14 @@ from cc_backend.model import (
     Statistic,
     StatisticsSeries,
 )
-from cc_backend.runtime.float32 import shortest
+from cc_backend.runtime.float32 import shortest_float32
 from cc_common.errors import UnitError
 from cc_common.units import prefix_factor
 
-SERIES_FOR_STATISTICS_SERIES = 8
+MIN_SERIES_FOR_STATISTICS = 8
 """From how many series on their minimum, mean, median and maximum over time are kept beside them."""
 
-_FEWEST_VALID = 3
+_MIN_VALID_SERIES = 3
 _JOULES_PER_KWH = 3.6e6
 
 
@@ -49,7 +49,7 @@ def statistics_series(series: Sequence[Samples]) -> StatisticsSeries:
     for row, data in zip(table, series, strict=True):
         row[: len(data)] = data
     table[~np.isfinite(table)] = np.nan
-    usable = np.count_nonzero(~np.isnan(table), axis=0) >= _FEWEST_VALID
+    usable = np.count_nonzero(~np.isnan(table), axis=0) >= _MIN_VALID_SERIES
     ordered = np.sort(table[:, usable].T, axis=1)  # NaN comes last
     if ordered.size == 0:
         return StatisticsSeries(*(np.full(length, np.nan) for _ in range(4)))
@@ -69,29 +69,29 @@ def statistics_series(series: Sequence[Samples]) -> StatisticsSeries:
     )
 
 
-def complete(data: JobData) -> JobData:
+def with_statistics(data: JobData) -> JobData:
     """The data with the statistics of each series, and of all series over time where there are eight or more."""
     return {
-        metric: {scope: _completed(job_metric) for scope, job_metric in by_scope.items()}
+        metric: {scope: _metric_with_statistics(job_metric) for scope, job_metric in by_scope.items()}
         for metric, by_scope in data.items()
     }
 
 
-def finish(job: Job, data: JobData, sub_cluster: SubCluster) -> Job:
+def finalize_job(job: Job, data: JobData, sub_cluster: SubCluster) -> Job:
     """The job as it is archived: with statistics, footprint and energy (kWh) from its node series, and as archived."""
-    energy_footprint = job_energy(job, data, sub_cluster)
-    statistics = job_statistics(job, data, sub_cluster)
+    energy_footprint = compute_energy(job, data, sub_cluster)
+    statistics = compute_job_statistics(job, data, sub_cluster)
     return replace(
         job,
         statistics=statistics,
-        footprint=footprint(statistics, sub_cluster),
-        energy=shortest(sum(energy_footprint.values())),
+        footprint=compute_footprint(statistics, sub_cluster),
+        energy=shortest_float32(sum(energy_footprint.values())),
         energy_footprint=energy_footprint,
         monitoring_status=MonitoringStatus.ARCHIVED,
     )
 
 
-def job_statistics(job: Job, data: JobData, sub_cluster: SubCluster) -> dict[str, MetricStatistic]:
+def compute_job_statistics(job: Job, data: JobData, sub_cluster: SubCluster) -> dict[str, MetricStatistic]:
     """For each metric with node series: mean per node, least and highest over nodes, rounded to two decimals.
 
     The mean is the sum of the nodes' means over the number of nodes of the job, also where some were not heard of.
@@ -113,7 +113,7 @@ def job_statistics(job: Job, data: JobData, sub_cluster: SubCluster) -> dict[str
     return result
 
 
-def footprint(statistics: Mapping[str, MetricStatistic], sub_cluster: SubCluster) -> dict[str, float]:
+def compute_footprint(statistics: Mapping[str, MetricStatistic], sub_cluster: SubCluster) -> dict[str, float]:
     """`<metric>_<statistic>` -> value, for the footprint metrics of the subcluster that have a statistic."""
     return {
         f"{name}_{metric.footprint}": _chosen(statistics[name], metric.footprint)
@@ -122,7 +122,7 @@ def footprint(statistics: Mapping[str, MetricStatistic], sub_cluster: SubCluster
     }
 
 
-def job_energy(job: Job, data: JobData, sub_cluster: SubCluster) -> dict[str, float]:
+def compute_energy(job: Job, data: JobData, sub_cluster: SubCluster) -> dict[str, float]:
     """Energy metric -> kWh, for the energy metrics of the subcluster that have node series; digits as samples have.
 
     Power: the sum of the nodes' means over the duration. Energy: what each node's counter gained from its first to
@@ -140,14 +140,14 @@ def job_energy(job: Job, data: JobData, sub_cluster: SubCluster) -> dict[str, fl
             joules = sum(statistic.avg for statistic in statistics) * max(job.duration, 0)
         else:
             joules = sum(_counter_gain(series.data) for series in metric.series)
-        result[name] = shortest(joules * _prefix_factor(config, metric) / _JOULES_PER_KWH)
+        result[name] = shortest_float32(joules * _prefix_factor(config, metric) / _JOULES_PER_KWH)
     return result
 
 
-def _completed(metric: JobMetric) -> JobMetric:
+def _metric_with_statistics(metric: JobMetric) -> JobMetric:
     series = [replace(one, statistics=one.statistics or series_statistics(one.data)) for one in metric.series]
     over_time = metric.statistics_series
-    if over_time is None and len(series) >= SERIES_FOR_STATISTICS_SERIES:
+    if over_time is None and len(series) >= MIN_SERIES_FOR_STATISTICS:
         over_time = statistics_series([one.data for one in series])
     return replace(metric, series=series, statistics_series=over_time)
 

@@ -7,8 +7,8 @@ schema forbids what is there, though real archives, also those of the schema's a
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
-from cc_backend.clusters.faults import Finding, Findings, Part, is_number, shown, whole_number
-from cc_backend.clusters.unit_json import unit_from_document
+from cc_backend.clusters.faults import Fault, FaultCollectingReader, Faults, as_integer, is_number, quoted_value
+from cc_backend.clusters.unit_json import unit_from_json
 from cc_backend.model import JobState, Scope
 
 _SHARED = ("none", "single_user", "multi_user")
@@ -32,13 +32,13 @@ _SCOPES_BY_METRIC: Mapping[str, frozenset[str]] = {
 }
 
 
-def validate_meta(document: object, *, strict: bool = False) -> list[Finding]:
+def validate_meta(document: object, *, strict: bool = False) -> list[Fault]:
     """The findings about a meta.json; with `strict` also those that only the schema minds, as warnings."""
-    findings = Findings()
+    findings = Faults()
     if not isinstance(document, Mapping):
-        findings.error("", f"must be an object, not {shown(document)}")
+        findings.error("", f"must be an object, not {quoted_value(document)}")
         return findings.items
-    part = Part(document, "", findings)
+    part = FaultCollectingReader(document, "", findings)
     _check_identity(part)
     _check_resources(part)
     _check_mappings(part)
@@ -54,24 +54,24 @@ def validate_meta(document: object, *, strict: bool = False) -> list[Finding]:
     return findings.items
 
 
-def validate_data(document: object, *, strict: bool = False) -> list[Finding]:
+def validate_data(document: object, *, strict: bool = False) -> list[Fault]:
     """The findings about a data.json; with `strict` also those that only the schema minds, as warnings."""
-    findings = Findings()
+    findings = Faults()
     if not isinstance(document, Mapping):
-        findings.error("", f"must be an object, not {shown(document)}")
+        findings.error("", f"must be an object, not {quoted_value(document)}")
         return findings.items
     for name, scopes in document.items():
         if not isinstance(scopes, Mapping):
-            findings.error(name, f"must be an object of scopes, not {shown(scopes)}")
+            findings.error(name, f"must be an object of scopes, not {quoted_value(scopes)}")
             continue
         for scope, metric in scopes.items():
             path = f"{name}.{scope}"
             if scope not in set(Scope):
                 findings.error(path, "is no scope")
             elif not isinstance(metric, Mapping):
-                findings.error(path, f"must be an object, not {shown(metric)}")
+                findings.error(path, f"must be an object, not {quoted_value(metric)}")
             else:
-                _check_metric(Part(metric, path, findings), strict=strict)
+                _check_metric(FaultCollectingReader(metric, path, findings), strict=strict)
             if strict and scope not in _SCOPES_BY_METRIC.get(name, set(Scope)):
                 findings.warn(path, "is a scope at which the schema does not know this metric")
     if strict:
@@ -79,37 +79,37 @@ def validate_data(document: object, *, strict: bool = False) -> list[Finding]:
     return findings.items
 
 
-def _check_identity(part: Part) -> None:
+def _check_identity(part: FaultCollectingReader) -> None:
     for key in ("jobId", "startTime", "duration", "numNodes"):
         minimum = 1 if key in ("startTime", "numNodes") else 0
         if part.integer(key, minimum=minimum, default=-1) == -1 and not part.has(key):
-            part.findings.error(key, "is missing")
+            part.faults.error(key, "is missing")
     for key in ("user", "cluster", "subCluster"):
         part.text(key, needed=True)
     if not isinstance(part.get("project"), str):
-        part.findings.error("project", "is missing or no text")
+        part.faults.error("project", "is missing or no text")
     for key, words in (("shared", _SHARED), ("jobState", tuple(JobState))):
         if part.get(key) not in words:
-            part.findings.error(key, f"must be one of {', '.join(words)}, not {shown(part.get(key))}")
+            part.faults.error(key, f"must be one of {', '.join(words)}, not {quoted_value(part.get(key))}")
     for key in _OPTIONAL_INTEGERS:
         part.integer(key, default=0)
     if part.integer("monitoringStatus", minimum=0, default=0) > _HIGHEST_STATUS:
-        part.findings.error("monitoringStatus", f"must be at most {_HIGHEST_STATUS}")
+        part.faults.error("monitoringStatus", f"must be at most {_HIGHEST_STATUS}")
     part.number("energy")
     part.text("partition")
 
 
-def _check_resources(part: Part) -> None:
+def _check_resources(part: FaultCollectingReader) -> None:
     resources = part.objects("resources")
     for resource in resources:
         resource.text("hostname", needed=True)
         resource.integers("hwthreads")
-    nodes = whole_number(part.get("numNodes"))
+    nodes = as_integer(part.get("numNodes"))
     if nodes is not None and nodes != len(resources):
-        part.findings.error("resources", f"has {len(resources)} entries, numNodes says {nodes}")
+        part.faults.error("resources", f"has {len(resources)} entries, numNodes says {nodes}")
 
 
-def _check_mappings(part: Part) -> None:
+def _check_mappings(part: FaultCollectingReader) -> None:
     checks: tuple[tuple[str, str, Callable[[Any], bool]], ...] = (
         ("metaData", "text", lambda value: isinstance(value, str)),
         ("footprint", "a number", is_number),
@@ -120,129 +120,133 @@ def _check_mappings(part: Part) -> None:
         if values is None:
             continue
         if not isinstance(values, Mapping):
-            part.findings.error(key, f"must be an object or null, not {shown(values)}")
+            part.faults.error(key, f"must be an object or null, not {quoted_value(values)}")
             continue
         for name, value in values.items():
             if not fits(value):
-                part.findings.error(f"{key}.{name}", f"must be {kind}, not {shown(value)}")
+                part.faults.error(f"{key}.{name}", f"must be {kind}, not {quoted_value(value)}")
 
 
-def _statistics(part: Part) -> Iterable[Part]:
+def _statistics(part: FaultCollectingReader) -> Iterable[FaultCollectingReader]:
     values = part.get("statistics")
     if not isinstance(values, Mapping):
-        part.findings.error("statistics", "is missing or no object")
+        part.faults.error("statistics", "is missing or no object")
         return
     for name, value in values.items():
         if isinstance(value, Mapping):
-            yield Part(value, f"statistics.{name}", part.findings)
+            yield FaultCollectingReader(value, f"statistics.{name}", part.faults)
         elif name != "filesystems":
-            part.findings.error(f"statistics.{name}", f"must be an object, not {shown(value)}")
+            part.faults.error(f"statistics.{name}", f"must be an object, not {quoted_value(value)}")
 
 
-def _check_statistic(part: Part) -> None:
+def _check_statistic(part: FaultCollectingReader) -> None:
     for key in ("min", "avg", "max"):
         if not is_number(part.get(key)):
-            part.findings.error(part.at(key), f"must be a number, not {shown(part.get(key))}")
+            part.faults.error(part.path_of(key), f"must be a number, not {quoted_value(part.get(key))}")
     _check_unit(part, strict=False)
 
 
-def _check_unit(part: Part, *, strict: bool) -> None:
-    unit = unit_from_document(part.get("unit"))
+def _check_unit(part: FaultCollectingReader, *, strict: bool) -> None:
+    unit = unit_from_json(part.get("unit"))
     if unit is None or not isinstance(part.get("unit"), Mapping):
-        part.findings.error(part.at("unit"), f"must be an object with base, not {shown(part.get('unit'))}")
+        part.faults.error(part.path_of("unit"), f"must be an object with base, not {quoted_value(part.get('unit'))}")
     elif strict and (unit.base not in _BASES or unit.prefix not in _PREFIXES):
-        part.findings.warn(part.at("unit"), f"{unit} is none of the schema's units")
+        part.faults.warn(part.path_of("unit"), f"{unit} is none of the schema's units")
 
 
-def _check_metric(part: Part, *, strict: bool) -> None:
+def _check_metric(part: FaultCollectingReader, *, strict: bool) -> None:
     _check_unit(part, strict=strict)
     if not part.has("timestep"):
-        part.findings.error(part.at("timestep"), "is missing")
+        part.faults.error(part.path_of("timestep"), "is missing")
     part.integer("timestep", minimum=1, default=1)
     if not part.has("series"):
-        part.findings.error(part.at("series"), "is missing")
+        part.faults.error(part.path_of("series"), "is missing")
     seen = set()
     for series in part.objects("series"):
         identity = (series.text("hostname", needed=True), str(series.get("id")))
         _check_samples(series, strict=strict)
         if identity in seen:
-            part.findings.warn(series.path, f"there is another series of {identity[0]} with the same id")
+            part.faults.warn(series.path, f"there is another series of {identity[0]} with the same id")
         seen.add(identity)
     over_time = part.get("statisticsSeries")
     if isinstance(over_time, Mapping):
-        _check_statistics_series(Part(over_time, part.at("statisticsSeries"), part.findings), strict=strict)
+        _check_statistics_series(
+            FaultCollectingReader(over_time, part.path_of("statisticsSeries"), part.faults), strict=strict
+        )
 
 
-def _check_samples(part: Part, *, strict: bool) -> None:
+def _check_samples(part: FaultCollectingReader, *, strict: bool) -> None:
     samples = part.get("data")
     if not isinstance(samples, list):
-        part.findings.error(part.at("data"), f"must be an array, not {shown(samples)}")
+        part.faults.error(part.path_of("data"), f"must be an array, not {quoted_value(samples)}")
         return
     _check_numbers(part, "data", samples)
     told = part.get("statistics")
     if isinstance(told, Mapping):
-        statistic = Part(told, part.at("statistics"), part.findings)
+        statistic = FaultCollectingReader(told, part.path_of("statistics"), part.faults)
         values = [told.get(key) for key in ("min", "avg", "max")]
         if not all(map(is_number, values)):
-            part.findings.error(statistic.path, "needs the numbers min, avg and max")
+            part.faults.error(statistic.path, "needs the numbers min, avg and max")
         elif strict:
             _warn_of_order(statistic)
     elif strict:
-        part.findings.warn(part.at("statistics"), "is missing")
+        part.faults.warn(part.path_of("statistics"), "is missing")
     if strict and not any(is_number(value) and value >= 0 for value in samples):
-        part.findings.warn(part.at("data"), "has no number from 0")
+        part.faults.warn(part.path_of("data"), "has no number from 0")
 
 
-def _check_numbers(part: Part, key: str, values: list[Any]) -> None:
+def _check_numbers(part: FaultCollectingReader, key: str, values: list[Any]) -> None:
     wrong = next((value for value in values if value is not None and not is_number(value)), None)
     if wrong is not None:
-        part.findings.error(part.at(key), f"must hold numbers and nulls only, not {shown(wrong)}")
+        part.faults.error(part.path_of(key), f"must hold numbers and nulls only, not {quoted_value(wrong)}")
 
 
-def _check_statistics_series(part: Part, *, strict: bool) -> None:
+def _check_statistics_series(part: FaultCollectingReader, *, strict: bool) -> None:
     for key in ("min", "mean", "median", "max"):
         values = part.get(key)
         if values is not None and not isinstance(values, list):
-            part.findings.error(part.at(key), f"must be an array or null, not {shown(values)}")
+            part.faults.error(part.path_of(key), f"must be an array or null, not {quoted_value(values)}")
         elif values is not None:
             _check_numbers(part, key, values)
         if strict and (not values or None in values or len(values) < _SHORTEST_STATISTICS_SERIES):
             least = _SHORTEST_STATISTICS_SERIES
-            part.findings.warn(part.at(key), f"should hold at least {least} numbers and no null")
+            part.faults.warn(part.path_of(key), f"should hold at least {least} numbers and no null")
 
 
-def _check_meta_strictly(part: Part, tags: Collection[Part], statistics: Collection[Part]) -> None:
+def _check_meta_strictly(
+    part: FaultCollectingReader, tags: Collection[FaultCollectingReader], statistics: Collection[FaultCollectingReader]
+) -> None:
     for key in _POSITIVE:
         value = part.get(key)
         if is_number(value) and value <= 0:
-            part.findings.warn(key, "should be above 0 or left out")
+            part.faults.warn(key, "should be above 0 or left out")
     for key in ("metaData", "footprint", "energyFootprint"):
         if key in part.values and part.get(key) is None:
-            part.findings.warn(key, "should be an object or left out, not null")
+            part.faults.warn(key, "should be an object or left out, not null")
     jobs = part.get("concurrentJobs")
     if isinstance(jobs, Mapping) and not isinstance(jobs.get("items"), list):
-        part.findings.warn("concurrentJobs.items", "should be an array")
+        part.faults.warn("concurrentJobs.items", "should be an array")
     names = [str((tag.get("type"), tag.get("name"), tag.get("scope"))) for tag in tags]
     if len(set(names)) != len(names):
-        part.findings.warn("tags", "should be unique")
+        part.faults.warn("tags", "should be unique")
     for one in statistics:
         _check_unit(one, strict=True)
         _warn_of_order(one)
     there = {one.path.removeprefix("statistics.") for one in statistics}
-    _warn_of_missing(there, "statistics.", _NEEDED_STATISTICS, part.findings)
+    _warn_of_missing(there, "statistics.", _NEEDED_STATISTICS, part.faults)
 
 
-def _warn_of_order(part: Part) -> None:
+def _warn_of_order(part: FaultCollectingReader) -> None:
     least, mean, most = (part.get(key) for key in ("min", "avg", "max"))
     if not (is_number(least) and is_number(mean) and is_number(most)):
         return
     if least < 0:
-        part.findings.warn(part.at("min"), "should be 0 or above")
+        part.faults.warn(part.path_of("min"), "should be 0 or above")
     if not least <= mean <= most:
-        part.findings.warn(part.path, f"should be ordered: min {least}, avg {mean}, max {most}")
+        part.faults.warn(part.path, f"should be ordered: min {least}, avg {mean}, max {most}")
 
 
-def _warn_of_missing(values: Collection[str], path: str, needed: Iterable[str], findings: Findings) -> None:
+def _warn_of_missing(values: Collection[str], path: str, needed: Iterable[str], findings: Faults) -> None:
     for name in needed:
         if name not in values:
             findings.warn(f"{path}{name}", "is missing; the schema needs it")

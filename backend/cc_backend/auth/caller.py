@@ -37,7 +37,7 @@ class Caller:
     roles: frozenset[str]
     projects: tuple[str, ...] = ()
     scopes: frozenset[str] | None = None
-    clusters: tuple[str, ...] = ()
+    allowed_clusters: tuple[str, ...] = ()
     kind: Literal["token", "session"] = "token"
 
     @property
@@ -62,8 +62,8 @@ class Caller:
 
     def may_use_cluster(self, cluster: str) -> bool:
         """Whether the token is bound to no cluster or to this one, for reading and for writing."""
-        return not self.clusters or cluster in self.clusters
+        return not self.allowed_clusters or cluster in self.allowed_clusters
 
 
-SERVICE = Caller("service", frozenset({Role.API}))
+SERVICE_CALLER = Caller("service", frozenset({Role.API}))
 """Who acts when an event came in by a way that has no caller, such as a message broker."""

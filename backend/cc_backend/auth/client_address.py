@@ -11,13 +11,13 @@ Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
 @dataclass(frozen=True, slots=True)
-class Networks:
+class NetworkSet:
     """A set of addresses, written as single addresses and networks."""
 
     networks: tuple[Network, ...] = ()
 
     @classmethod
-    def parse(cls, setting: str, texts: Sequence[str]) -> "Networks":
+    def parse(cls, setting: str, texts: Sequence[str]) -> "NetworkSet":
         """The set that a list in the settings names, such as `10.0.0.0/8` or `::1`.
 
         Raises:
@@ -32,13 +32,13 @@ class Networks:
         return cls(tuple(networks))
 
     def __contains__(self, text: object) -> bool:
-        address = _parse(text) if isinstance(text, str) else None
+        address = _parse_address(text) if isinstance(text, str) else None
         return address is not None and any(
             address.version == network.version and address in network for network in self.networks
         )
 
 
-def client_address(peer: str, forwarded_for: Sequence[str], trusted: Networks) -> str:
+def client_address(peer: str, forwarded_for: Sequence[str], trusted: NetworkSet) -> str:
     """The address of the client: the peer, or behind trusted proxies the last hop they did not add themselves.
 
     `forwarded_for` holds the X-Forwarded-For headers in order; each hop appends the address it saw, so the list
@@ -47,14 +47,14 @@ def client_address(peer: str, forwarded_for: Sequence[str], trusted: Networks) -
     address = peer
     hops = [hop.strip() for header in forwarded_for for hop in header.split(",")]
     while hops and address in trusted:
-        hop = _parse(hops.pop())
+        hop = _parse_address(hops.pop())
         if hop is None:
             break
         address = str(hop)
     return address
 
 
-def is_forwarded_https(peer: str, forwarded_proto: str, trusted: Networks) -> bool:
+def is_forwarded_https(peer: str, forwarded_proto: str, trusted: NetworkSet) -> bool:
     """Whether a trusted proxy says that the client spoke HTTPS to it."""
     return peer in trusted and forwarded_proto.rsplit(",", maxsplit=1)[-1].strip().lower() == "https"
 
@@ -67,7 +67,7 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def _parse(text: str) -> Address | None:
+def _parse_address(text: str) -> Address | None:
     """An address, also with a port behind it; None when it is none."""
     bare = text
     if text.startswith("["):

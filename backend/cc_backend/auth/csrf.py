@@ -8,14 +8,14 @@ import secrets
 _SHOWN = "ascii"
 
 
-def masked(token: str) -> str:
+def mask_token(token: str) -> str:
     """The token in a form that is another one each time."""
     plain = token.encode()
     mask = secrets.token_bytes(len(plain))
     return base64.urlsafe_b64encode(mask + _xor(plain, mask)).decode(_SHOWN)
 
 
-def fits(given: str, token: str) -> bool:
+def matches_token(given: str, token: str) -> bool:
     """Whether a form of the token was given."""
     plain = token.encode()
     try:

@@ -9,12 +9,12 @@ import secrets
 
 from cc_backend.auth.tables import KnownBrowserRow
 from cc_backend.db.database import Database
-from cc_backend.db.fields import whole_number
+from cc_backend.db.fields import stored_integer
 
 MAX_BROWSERS = 20
 """Of one account; the one that was used longest ago is forgotten."""
 _SECRET_BYTES = 32
-_LONGEST_COOKIE = 128
+_MAX_COOKIE_LENGTH = 128
 
 
 class KnownBrowsers:
@@ -25,19 +25,19 @@ class KnownBrowsers:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def recognise(self, cookie: str, user: str, now_s: float) -> str:
+    def identify(self, cookie: str, user: str, now_s: float) -> str:
         """A name for the browser if it has logged in to this account within a year, else nothing."""
-        if not cookie or len(cookie) > _LONGEST_COOKIE or not cookie.isascii():
+        if not cookie or len(cookie) > _MAX_COOKIE_LENGTH or not cookie.isascii():
             return ""
         secret_hash = _hash(cookie)
         row = self._database.first_row(
             "SELECT used_s FROM known_browser WHERE secret_hash = ? AND user_id = ?", secret_hash, user
         )
-        return secret_hash if row is not None and now_s - whole_number(row[0]) < self.max_age_s else ""
+        return secret_hash if row is not None and now_s - stored_integer(row[0]) < self.max_age_s else ""
 
     def remember(self, cookie: str, user: str, now_s: float) -> str:
         """The cookie of a browser that logged in just now: the one it has if that is for this account, or a new one."""
-        known = self.recognise(cookie, user, now_s)
+        known = self.identify(cookie, user, now_s)
         value = cookie if known else secrets.token_urlsafe(_SECRET_BYTES)
         with self._database.write():
             if known:

@@ -15,11 +15,11 @@ from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from cc_backend.errors import TooMany
+from cc_backend.errors import TooManyRequests
 
 
 @dataclass(frozen=True, slots=True)
-class Limit:
+class BucketLimit:
     """`burst` failures at once, then one more each `refill_s` seconds."""
 
     burst: int
@@ -35,7 +35,7 @@ class LoginAttempt:
     browser: str = ""
 
 
-Key = tuple[str, str]
+BucketKey = tuple[str, str]
 """The kind of a bucket and whose it is."""
 
 ACCOUNT_AT_ADDRESS, ACCOUNT, ADDRESS, NETWORK, BROWSER = (
@@ -46,13 +46,13 @@ ACCOUNT_AT_ADDRESS, ACCOUNT, ADDRESS, NETWORK, BROWSER = (
     "browser",
 )
 
-LIMITS: Mapping[str, Limit] = {
-    ACCOUNT_AT_ADDRESS: Limit(burst=5, refill_s=180),
-    ACCOUNT: Limit(burst=30, refill_s=60),
+LIMITS: Mapping[str, BucketLimit] = {
+    ACCOUNT_AT_ADDRESS: BucketLimit(burst=5, refill_s=180),
+    ACCOUNT: BucketLimit(burst=30, refill_s=60),
     # Many people may share an address (a gateway, a proxy that is not trusted): more tries, faster refill.
-    ADDRESS: Limit(burst=20, refill_s=30),
-    NETWORK: Limit(burst=100, refill_s=6),
-    BROWSER: Limit(burst=5, refill_s=180),
+    ADDRESS: BucketLimit(burst=20, refill_s=30),
+    NETWORK: BucketLimit(burst=100, refill_s=6),
+    BROWSER: BucketLimit(burst=5, refill_s=180),
 }
 MAX_BUCKETS_PER_KIND = 10_000
 _ADDRESS_BITS, _NETWORK_BITS = 64, 48
@@ -64,14 +64,16 @@ class _Bucket:
     at_s: float
 
 
-class Throttle:
+class LoginThrottle:
     """Counts failures only: a try takes from its buckets and gives back when it succeeded.
 
     Takes the time as an argument. Of each kind it holds at most `max_buckets` buckets and forgets the longest unused,
     so that a flood of made-up accounts does not make it forget what addresses have done.
     """
 
-    def __init__(self, limits: Mapping[str, Limit] | None = None, *, max_buckets: int = MAX_BUCKETS_PER_KIND) -> None:
+    def __init__(
+        self, limits: Mapping[str, BucketLimit] | None = None, *, max_buckets: int = MAX_BUCKETS_PER_KIND
+    ) -> None:
         self._limits = {**LIMITS, **(limits or {})}
         self._max_buckets = max_buckets
         self._buckets: dict[str, OrderedDict[str, _Bucket]] = {kind: OrderedDict() for kind in self._limits}
@@ -80,7 +82,7 @@ class Throttle:
     def __len__(self) -> int:
         return sum(map(len, self._buckets.values()))
 
-    def take(self, attempt: LoginAttempt, *, now_s: float) -> tuple[Key, ...]:
+    def consume(self, attempt: LoginAttempt, *, now_s: float) -> tuple[BucketKey, ...]:
         """Counts a try; what it took, for `give_back`.
 
         Taken before the password is looked at, so that many tries at once cannot slip through together.
@@ -90,24 +92,26 @@ class Throttle:
         """
         with self._lock:
             if attempt.browser:
-                keys: tuple[Key, ...] = ((BROWSER, attempt.browser),)
+                keys: tuple[BucketKey, ...] = ((BROWSER, attempt.browser),)
                 if self._wait_s(keys, now_s) <= 0:
                     return self._spend(keys, now_s)
             keys = tuple(_keys(attempt))
             wait_s = self._wait_s(keys, now_s)
             if wait_s > 0:
                 retry_after_s = math.ceil(wait_s)
-                raise TooMany(f"too many failed logins; try again in {retry_after_s} s", retry_after_s=retry_after_s)
+                raise TooManyRequests(
+                    f"too many failed logins; try again in {retry_after_s} s", retry_after_s=retry_after_s
+                )
             return self._spend(keys, now_s)
 
-    def give_back(self, keys: tuple[Key, ...], *, now_s: float) -> None:
+    def refund(self, keys: tuple[BucketKey, ...], *, now_s: float) -> None:
         """Undoes a `take` whose try succeeded."""
         with self._lock:
             for key in keys:
                 bucket = self._bucket(key, now_s)
                 bucket.spent = max(0.0, bucket.spent - 1)
 
-    def _wait_s(self, keys: tuple[Key, ...], now_s: float) -> float:
+    def _wait_s(self, keys: tuple[BucketKey, ...], now_s: float) -> float:
         """Seconds until each of the buckets has a try, at most 0 when all have one."""
         waits = []
         for key in keys:
@@ -115,12 +119,12 @@ class Throttle:
             waits.append((self._bucket(key, now_s).spent + 1 - limit.burst) * limit.refill_s)
         return max(waits)
 
-    def _spend(self, keys: tuple[Key, ...], now_s: float) -> tuple[Key, ...]:
+    def _spend(self, keys: tuple[BucketKey, ...], now_s: float) -> tuple[BucketKey, ...]:
         for key in keys:
             self._bucket(key, now_s).spent += 1
         return keys
 
-    def _bucket(self, key: Key, now_s: float) -> _Bucket:
+    def _bucket(self, key: BucketKey, now_s: float) -> _Bucket:
         kind, name = key
         buckets = self._buckets[kind]
         bucket = buckets.get(name)
@@ -136,7 +140,7 @@ class Throttle:
         return bucket
 
 
-def _keys(attempt: LoginAttempt) -> Iterator[Key]:
+def _keys(attempt: LoginAttempt) -> Iterator[BucketKey]:
     yield ACCOUNT, attempt.account
     if attempt.address:
         address, network = _networks(attempt.address)

@@ -14,8 +14,8 @@ from cc_backend.errors import InvalidInput, Unavailable
 
 logger = logging.getLogger(__name__)
 
-MINIMUM_LENGTH = 8
-MAXIMUM_LENGTH = 1024  # a longer one only costs the server time
+MIN_LENGTH = 8
+MAX_LENGTH = 1024  # a longer one only costs the server time
 _BUSY_RETRY_S = 2
 
 
@@ -51,14 +51,14 @@ class HashSlots:
         Raises:
             LoginsBusy: as many as may are waiting already.
         """
-        places = self._place(known_browser=known_browser)
+        places = self._acquire_place(known_browser=known_browser)
         try:
             with self._running:
                 yield
         finally:
             places.release()
 
-    def _place(self, *, known_browser: bool) -> threading.BoundedSemaphore:
+    def _acquire_place(self, *, known_browser: bool) -> threading.BoundedSemaphore:
         if self._places.acquire(blocking=False):
             return self._places
         if known_browser and self._reserved.acquire(blocking=False):
@@ -80,21 +80,21 @@ class Passwords:
         Raises:
             InvalidInput: the password is too short, too long, or cannot be written as bytes.
         """
-        if len(password) < MINIMUM_LENGTH:
-            raise InvalidInput(f"the password is too short: use {MINIMUM_LENGTH} characters or more")
-        if len(password) > MAXIMUM_LENGTH:
-            raise InvalidInput(f"the password is too long: use at most {MAXIMUM_LENGTH} characters")
+        if len(password) < MIN_LENGTH:
+            raise InvalidInput(f"the password is too short: use {MIN_LENGTH} characters or more")
+        if len(password) > MAX_LENGTH:
+            raise InvalidInput(f"the password is too long: use at most {MAX_LENGTH} characters")
         try:
             return self._hasher.hash(password)
         except UnicodeEncodeError as error:
             raise InvalidInput("the password holds characters that have no bytes") from error
 
-    def fits(self, stored: str | None, password: str) -> bool:
+    def matches(self, stored: str | None, password: str) -> bool:
         """Whether the password belongs to the stored hash; never without one, which takes as long."""
         dummy = self._dummy()  # made at the first login of all, not at the first for an unknown name
         try:
             # A password that is too long was refused when it was set; hash something all the same.
-            self._hasher.verify(stored or dummy, password[:MAXIMUM_LENGTH])
+            self._hasher.verify(stored or dummy, password[:MAX_LENGTH])
         except VerifyMismatchError:
             return False
         except (InvalidHashError, VerificationError, UnicodeEncodeError):
@@ -102,7 +102,7 @@ class Passwords:
             return False
         return stored is not None
 
-    def renewed(self, stored: str, password: str) -> str | None:
+    def rehash_if_outdated(self, stored: str, password: str) -> str | None:
         """The hash with the settings of today, None where the stored one has them."""
         return self._hasher.hash(password) if self._hasher.check_needs_rehash(stored) else None
 

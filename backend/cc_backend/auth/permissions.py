@@ -1,4 +1,4 @@
-"""What a route asks of its caller. A route that declares nothing does not start (`guard.check_every_route`).
+"""What a route asks of its caller. A route that declares nothing does not start (`guard.require_declared_permissions`).
 
 Three kinds of caller meet a permission:
 
@@ -26,7 +26,7 @@ Three kinds of caller meet a permission:
 | USERS_ADMIN | - | admin+api | admin |
 
 "any role" is any role the wire knows but `anonymous`; "service" is a token with the role `api` and no other.
-Which jobs a reader sees is decided by `rows.row_rule`, not here.
+Which jobs a reader sees is decided by `rows.row_rule_for`, not here.
 """
 
 from collections.abc import Callable, Collection
@@ -38,7 +38,7 @@ from cc_backend.auth.caller import Caller, Role, TokenScope
 from cc_backend.errors import NotAllowed, NotAuthenticated
 from cc_common.error_codes import ErrorCode
 
-ATTRIBUTE = "__permission__"
+PERMISSION_ATTRIBUTE = "__permission__"
 View = TypeVar("View", bound=Callable[..., object])
 
 
@@ -79,7 +79,7 @@ def requires(permission: Permission) -> Callable[[View], View]:
     """Declares what a view function asks of its caller."""
 
     def mark(view: View) -> View:
-        setattr(view, ATTRIBUTE, permission)
+        setattr(view, PERMISSION_ATTRIBUTE, permission)
         return view
 
     return mark
@@ -87,20 +87,20 @@ def requires(permission: Permission) -> Callable[[View], View]:
 
 def permission_of(view: Callable[..., object]) -> Permission | None:
     """What a view function was marked with."""
-    found = getattr(view, ATTRIBUTE, None)
+    found = getattr(view, PERMISSION_ATTRIBUTE, None)
     return found if isinstance(found, Permission) else None
 
 
-def caller_may(caller: Caller, permission: Permission) -> bool:
+def has_permission(caller: Caller, permission: Permission) -> bool:
     """Whether this caller meets the permission."""
     try:
-        demand(caller, permission)
+        require_permission(caller, permission)
     except (NotAuthenticated, NotAllowed):
         return False
     return True
 
 
-def demand(caller: Caller, permission: Permission) -> None:
+def require_permission(caller: Caller, permission: Permission) -> None:
     """Returns when the caller meets the permission.
 
     Raises:
@@ -118,7 +118,7 @@ def demand(caller: Caller, permission: Permission) -> None:
         )
     if caller.scopes is None or caller.kind == "session":
         if not test(caller):
-            _refuse(caller, permission)
+            _raise_role_missing(caller, permission)
         return
     held = caller.scopes & grantable_scopes(caller.roles)
     if not held & rule.scopes:
@@ -143,7 +143,7 @@ def grantable_scopes(roles: Collection[str]) -> frozenset[str]:
     return frozenset({TokenScope.READ}) if _has_any_role_in(roles) else frozenset()
 
 
-def _refuse(caller: Caller, permission: Permission) -> None:
+def _raise_role_missing(caller: Caller, permission: Permission) -> None:
     if caller.kind == "session":
         if not _has_any_role(caller):
             text = f"the account '{caller.name}' has no role; ask an administrator for one"

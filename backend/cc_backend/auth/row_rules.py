@@ -6,7 +6,7 @@ from cc_backend.model import RowRule
 from cc_common.error_codes import ErrorCode
 
 
-def row_rule(caller: Caller) -> RowRule:
+def row_rule_for(caller: Caller) -> RowRule:
     """The rule that every query of jobs on behalf of this caller must carry; the first match counts.
 
     | roles | jobs |
@@ -23,11 +23,13 @@ def row_rule(caller: Caller) -> RowRule:
         NotAllowed: none of these, which is an error and not an empty list.
     """
     if caller.is_service or caller.roles & {Role.ADMIN, Role.SUPPORT}:
-        return RowRule(everything=True, clusters=caller.clusters)
+        return RowRule(all_jobs=True, allowed_clusters=caller.allowed_clusters)
     if Role.MANAGER in caller.roles:
         projects = tuple(sorted(project for project in caller.projects if project))
-        return RowRule(user=caller.name, projects=projects, clusters=caller.clusters, hides_restricted=True)
+        return RowRule(
+            user=caller.name, projects=projects, allowed_clusters=caller.allowed_clusters, hides_restricted=True
+        )
     if Role.USER in caller.roles:
-        return RowRule(user=caller.name, clusters=caller.clusters, hides_restricted=True)
+        return RowRule(user=caller.name, allowed_clusters=caller.allowed_clusters, hides_restricted=True)
     text = f"the account '{caller.name}' has no role that may see jobs; ask an administrator for one"
     raise NotAllowed(text, code=ErrorCode.ROLE_MISSING)

@@ -9,16 +9,16 @@ import peewee
 
 from cc_backend.auth.caller import Caller
 from cc_backend.auth.tables import SessionRow, UserRow
-from cc_backend.auth.users import User, user_of
+from cc_backend.auth.users import User, user_from_row
 from cc_backend.db.database import Database
 from cc_backend.errors import NotFound, Unavailable
 
 MAX_AGE_S = 168 * 3600
 IDLE_S = 24 * 3600
-_SEEN_STEP_S = 60  # how stale `last_seen_s` may get: not every request should write
+_SEEN_RESOLUTION_S = 60  # how stale `last_seen_s` may get: not every request should write
 _CLOCK_SLACK_S = 900
 _SECRET_BYTES = 32
-_LONGEST_COOKIE = 128
+_MAX_COOKIE_LENGTH = 128
 _ID_LETTERS = 16
 
 
@@ -72,7 +72,7 @@ class Sessions:
 
     def lookup(self, cookie: str, now_s: float) -> Session | None:
         """The login a cookie stands for, with the account as it is now; None when it is over or never was."""
-        if not cookie or len(cookie) > _LONGEST_COOKIE or not cookie.isascii():
+        if not cookie or len(cookie) > _MAX_COOKIE_LENGTH or not cookie.isascii():
             return None
         secret_hash = _hash(cookie)
         query = (
@@ -83,9 +83,9 @@ class Sessions:
         row = next(iter(query.execute(self._database)), None)
         if row is None or row.account.disabled_s is not None or self._is_over(row, now_s):
             return None
-        if now_s - row.last_seen_s >= _SEEN_STEP_S:
+        if now_s - row.last_seen_s >= _SEEN_RESOLUTION_S:
             self._mark_seen(secret_hash, int(now_s))
-        return Session(user_of(row.account), csrf_token_of(cookie), row.created_s)
+        return Session(user_from_row(row.account), csrf_token_of(cookie), row.created_s)
 
     def end(self, cookie: str) -> None:
         """Ends one login; nothing happens when there is none."""

@@ -18,7 +18,7 @@ from cc_common.error_codes import ErrorCode
 
 ALGORITHM = "EdDSA"
 _CACHE_SIZE = 4096
-_LONGEST_TOKEN = 8192
+_MAX_TOKEN_LENGTH = 8192
 
 
 class EdDSAOnly(JWSRegistry):
@@ -35,7 +35,7 @@ class EdDSAOnly(JWSRegistry):
 
 
 @dataclass(frozen=True, slots=True)
-class Verified:
+class VerifiedToken:
     """What a good signature stands for; revocation and account are for the caller to look at."""
 
     caller: Caller
@@ -45,16 +45,16 @@ class Verified:
     expires_s: float
 
 
-class Signatures:
-    """Checks tokens against one public key; safe in threads. Without `subject_needed` a token may name nobody."""
+class SignatureVerifier:
+    """Checks tokens against one public key; safe in threads. Without `requires_subject` a token may name nobody."""
 
-    def __init__(self, key: OKPKey, *, subject_needed: bool = True) -> None:
+    def __init__(self, key: OKPKey, *, requires_subject: bool = True) -> None:
         self._key = key
-        self._subject_needed = subject_needed
-        self._cache: OrderedDict[bytes, Verified] = OrderedDict()
+        self._requires_subject = requires_subject
+        self._cache: OrderedDict[bytes, VerifiedToken] = OrderedDict()
         self._lock = threading.Lock()
 
-    def check(self, token: str, now_s: float) -> Verified:
+    def verify(self, token: str, now_s: float) -> VerifiedToken:
         """What the token stands for; raises NotAuthenticated if it is not signed by the key, or out of its time."""
         verified = self._verified(token)
         if now_s >= verified.expires_s:
@@ -64,8 +64,8 @@ class Signatures:
             raise NotAuthenticated(text, code=ErrorCode.TOKEN_NOT_YET_VALID)
         return verified
 
-    def _verified(self, token: str) -> Verified:
-        if len(token) > _LONGEST_TOKEN:
+    def _verified(self, token: str) -> VerifiedToken:
+        if len(token) > _MAX_TOKEN_LENGTH:
             raise NotAuthenticated("the token is too long", code=ErrorCode.TOKEN_INVALID)
         key = hashlib.sha256(token.encode("utf-8", "replace")).digest()
         with self._lock:
@@ -73,7 +73,7 @@ class Signatures:
             if found is not None:
                 self._cache.move_to_end(key)
                 return found
-        verified = _checked_claims(_decode(token, self._key), subject_needed=self._subject_needed)
+        verified = _checked_claims(_decode(token, self._key), subject_needed=self._requires_subject)
         with self._lock:
             self._cache[key] = verified
             if len(self._cache) > _CACHE_SIZE:
@@ -90,7 +90,7 @@ def _decode(token: str, key: OKPKey) -> Mapping[str, Any]:
     return claims
 
 
-def _checked_claims(claims: Mapping[str, Any], *, subject_needed: bool) -> Verified:
+def _checked_claims(claims: Mapping[str, Any], *, subject_needed: bool) -> VerifiedToken:
     subject = claims.get("sub") or ("" if subject_needed else "unnamed")
     if not isinstance(subject, str) or not subject:
         raise NotAuthenticated("the token names no account (claim 'sub')", code=ErrorCode.TOKEN_INVALID)
@@ -100,12 +100,12 @@ def _checked_claims(claims: Mapping[str, Any], *, subject_needed: bool) -> Verif
         raise NotAuthenticated("the token's claim 'jti' must be a text", code=ErrorCode.TOKEN_INVALID)
     caller = Caller(
         name=subject,
-        roles=frozenset(_texts(claims, "roles")),
-        scopes=None if scopes is None else frozenset(_texts(claims, "scopes")),
-        clusters=_texts(claims, "clusters"),
+        roles=frozenset(_string_list(claims, "roles")),
+        scopes=None if scopes is None else frozenset(_string_list(claims, "scopes")),
+        allowed_clusters=_string_list(claims, "clusters"),
         kind="token",
     )
-    return Verified(
+    return VerifiedToken(
         caller,
         jti,
         issued_s=_time(claims, "iat", missing=float("-inf")),
@@ -114,7 +114,7 @@ def _checked_claims(claims: Mapping[str, Any], *, subject_needed: bool) -> Verif
     )
 
 
-def _texts(claims: Mapping[str, Any], name: str) -> tuple[str, ...]:
+def _string_list(claims: Mapping[str, Any], name: str) -> tuple[str, ...]:
     value = claims.get(name)
     if value is None:
         return ()

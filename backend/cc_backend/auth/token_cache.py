@@ -23,7 +23,7 @@ FRESH_S = 1.0
 _MAX_TOKENS = 10_000
 
 
-class TokenVerdicts:
+class TokenCache:
     """Asks a lookup who a token stands for, and remembers the answer for when the lookup fails or hangs.
 
     While it answers, each call asks it: a revocation counts from the next call on, under load within a second.
@@ -44,8 +44,8 @@ class TokenVerdicts:
         """
         lookup_id = object()
         with self._lock:
-            confirmed = self._recent(key)
-            if confirmed is not None and self._may_do_without(key):
+            confirmed = self._recently_confirmed(key)
+            if confirmed is not None and self._may_skip_lookup(key):
                 return confirmed
             self._began[lookup_id] = self._monotonic()
         try:
@@ -68,7 +68,7 @@ class TokenVerdicts:
                 self._confirmed.popitem(last=False)
         return caller
 
-    def _may_do_without(self, key: Hashable) -> bool:
+    def _may_skip_lookup(self, key: Hashable) -> bool:
         """Whether a token that was confirmed is taken without asking again."""
         if len(self._began) < MAX_LOOKUPS:
             return False
@@ -76,6 +76,6 @@ class TokenVerdicts:
         is_hanging = now_s - min(self._began.values()) > HANGING_S
         return is_hanging or now_s - self._confirmed[key][1] <= FRESH_S
 
-    def _recent(self, key: Hashable) -> Caller | None:
+    def _recently_confirmed(self, key: Hashable) -> Caller | None:
         caller, confirmed_s = self._confirmed.get(key, (None, 0.0))
         return caller if self._monotonic() - confirmed_s <= MAX_AGE_S else None

@@ -7,28 +7,28 @@ from cc_backend.auth.tokens import TokenRecord, Tokens
 
 logger = logging.getLogger(__name__)
 
-WARN_S = 21 * 86400
+WARN_BEFORE_S = 21 * 86400
 """So long before its end a token is told of."""
 
 IN_USE_S = 30 * 86400
 """A token that was not used for longer needs no new one."""
 
-MAX_TOLD = 50
+MAX_REPORTED = 50
 _DAY_S = 86400
 
 
-def ending_soon(tokens: Tokens, now_s: float, clusters: Collection[str] = ()) -> list[TokenRecord]:
+def expiring_tokens(tokens: Tokens, now_s: float, clusters: Collection[str] = ()) -> list[TokenRecord]:
     """The tokens in use that end within three weeks, the next first, at most 50.
 
     With `clusters` only those that are bound to some of these and no others.
     """
-    soon = tokens.ending(from_s=now_s, to_s=now_s + WARN_S, used_since_s=now_s - IN_USE_S, limit=MAX_TOLD)
+    soon = tokens.expiring(from_s=now_s, to_s=now_s + WARN_BEFORE_S, used_since_s=now_s - IN_USE_S, limit=MAX_REPORTED)
     return [record for record in soon if not clusters or (record.clusters and set(record.clusters) <= set(clusters))]
 
 
-def log_ending_soon(tokens: Tokens, now_s: float) -> int:
+def log_expiring_tokens(tokens: Tokens, now_s: float) -> int:
     """Tell the log of each token that ends soon; how many there are. Periodic work, once a day."""
-    soon = ending_soon(tokens, now_s)
+    soon = expiring_tokens(tokens, now_s)
     for record in soon:
         logger.warning(
             "a token ends soon id=%s account=%s scopes=%s days=%d advice=%s",

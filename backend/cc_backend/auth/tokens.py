@@ -11,19 +11,19 @@ from joserfc import jwt
 
 from cc_backend.auth.caller import Caller, TokenScope
 from cc_backend.auth.permissions import grantable_scopes
-from cc_backend.auth.signatures import ALGORITHM, EdDSAOnly, Signatures, Verified
+from cc_backend.auth.signatures import ALGORITHM, EdDSAOnly, SignatureVerifier, VerifiedToken
 from cc_backend.auth.tables import TokenRow, UserRow
-from cc_backend.auth.token_cache import TokenVerdicts
+from cc_backend.auth.token_cache import TokenCache
 from cc_backend.auth.token_keys import PRIVATE_KEY_SETTING, TokenKeys
 from cc_backend.auth.users import User
 from cc_backend.db.database import Database
-from cc_backend.db.fields import read_json, texts, whole_number
+from cc_backend.db.fields import parse_stored_json, stored_integer, stored_strings
 from cc_backend.errors import InvalidInput, NotAuthenticated, NotFound, Unavailable
 from cc_common.error_codes import ErrorCode
 
 logger = logging.getLogger(__name__)
 
-_USED_STEP_S = 300  # how stale `last_used_s` may get: metric batches come many times a second
+_USED_RESOLUTION_S = 300  # how stale `last_used_s` may get: metric batches come many times a second
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +52,9 @@ class Tokens:
         self._database = database
         self._keys = keys
         self._validate_user = validate_user
-        self._signatures = None if keys is None else Signatures(keys.public)
-        self._verdicts = TokenVerdicts()
-        self._used: dict[str, int] = {}  # what is to be written of the column last_used_s
+        self._signatures = None if keys is None else SignatureVerifier(keys.public)
+        self._cache = TokenCache()
+        self._pending_last_used: dict[str, int] = {}  # what is to be written of the column last_used_s
         self._used_lock = threading.Lock()
 
     def issue(
@@ -109,29 +109,29 @@ class Tokens:
         """
         if self._signatures is None:
             raise NotAuthenticated("this server takes no tokens: no token key is set", code=ErrorCode.TOKENS_DISABLED)
-        verified = self._signatures.check(token, now_s)
-        return self._verdicts.resolve(verified, lambda: self._looked_up(verified, now_s))
+        verified = self._signatures.verify(token, now_s)
+        return self._cache.resolve(verified, lambda: self._look_up(verified, now_s))
 
-    def _looked_up(self, verified: Verified, now_s: float) -> Caller:
+    def _look_up(self, verified: VerifiedToken, now_s: float) -> Caller:
         """The caller as the database has it now."""
         return self._issued_here(verified, now_s) if verified.jti else self._issued_elsewhere(verified)
 
-    def write_last_used(self) -> int:
+    def flush_last_used(self) -> int:
         """Write down when tokens were last used, and say for how many; periodic work, so that no request waits for it.
 
         Raises:
             Unavailable: the database cannot be written; the next call tries again.
         """
         with self._used_lock:
-            used = list(self._used.items())
+            used = list(self._pending_last_used.items())
         if used:
             with self._database.write():
                 for jti, used_s in used:
                     TokenRow.update(last_used_s=used_s).where(TokenRow.jti == jti).execute(self._database)
         with self._used_lock:
             for jti, used_s in used:
-                if self._used.get(jti) == used_s:
-                    del self._used[jti]
+                if self._pending_last_used.get(jti) == used_s:
+                    del self._pending_last_used[jti]
         return len(used)
 
     def list(self, user: str | None = None) -> list[TokenRecord]:
@@ -141,7 +141,7 @@ class Tokens:
             query = query.where(TokenRow.user == user)
         return [_record(row) for row in query.execute(self._database)]
 
-    def ending(self, *, from_s: float, to_s: float, used_since_s: float, limit: int) -> Sequence[TokenRecord]:
+    def expiring(self, *, from_s: float, to_s: float, used_since_s: float, limit: int) -> Sequence[TokenRecord]:
         """The valid tokens that end between two times and were used since another one, the next to end first."""
         query = (
             TokenRow.select()
@@ -179,7 +179,7 @@ class Tokens:
         logger.info("revoked tokens user=%s number=%d", user, count)
         return count
 
-    def _issued_here(self, verified: Verified, now_s: float) -> Caller:
+    def _issued_here(self, verified: VerifiedToken, now_s: float) -> Caller:
         """The caller of a token that has a row, with no more roles than its account has now."""
         # Asked at every request, so that a revocation or a change of the account counts at once, from whichever
         # process it comes: by primary key and without the query builder it costs some ten microseconds.
@@ -197,12 +197,12 @@ class Tokens:
             raise _account_gone(verified.caller.name)
         if disabled_s is not None:
             raise _account_disabled(verified.caller.name)
-        if now_s - whole_number(last_used_s) >= _USED_STEP_S:
+        if now_s - stored_integer(last_used_s) >= _USED_RESOLUTION_S:
             self._mark_used(verified.jti, int(now_s))
-        held = verified.caller.roles & frozenset(texts(read_json(roles)))
-        return replace(verified.caller, roles=held, projects=texts(read_json(projects)))
+        held = verified.caller.roles & frozenset(stored_strings(parse_stored_json(roles)))
+        return replace(verified.caller, roles=held, projects=stored_strings(parse_stored_json(projects)))
 
-    def _issued_elsewhere(self, verified: Verified) -> Caller:
+    def _issued_elsewhere(self, verified: VerifiedToken) -> Caller:
         """The caller of a token of the reference, which need not have an account here unless the settings say so."""
         caller = verified.caller
         account = self._database.first_row('SELECT roles, projects, disabled_s FROM "user" WHERE name = ?', caller.name)
@@ -210,21 +210,24 @@ class Tokens:
             raise _account_gone(caller.name)
         if account is None:
             return caller
-        roles, projects = frozenset(texts(read_json(account[0]))), texts(read_json(account[1]))
+        roles, projects = (
+            frozenset(stored_strings(parse_stored_json(account[0]))),
+            stored_strings(parse_stored_json(account[1])),
+        )
         if account[2] is not None:
             raise _account_disabled(caller.name)
         if self._validate_user:
             return replace(caller, roles=roles, projects=projects)
         return replace(caller, roles=caller.roles & roles)
 
-    def _was_removed(self, verified: Verified) -> bool:
+    def _was_removed(self, verified: VerifiedToken) -> bool:
         """Whether an account of that name was removed after the token was issued."""
         row = self._database.first_row("SELECT removed_s FROM removed_user WHERE name = ?", verified.caller.name)
         return row is not None and (type(row[0]) is not int or verified.issued_s <= row[0])
 
     def _mark_used(self, jti: str, now_s: int) -> None:
         with self._used_lock:
-            self._used[jti] = now_s
+            self._pending_last_used[jti] = now_s
 
 
 def _account_gone(name: str) -> NotAuthenticated:
@@ -287,9 +290,9 @@ def _record(row: TokenRow) -> TokenRecord:
         jti=row.jti,
         user=row.user,
         name=row.name,
-        roles=texts(row.roles),
-        scopes=None if row.scopes is None else texts(row.scopes),
-        clusters=texts(row.clusters),
+        roles=stored_strings(row.roles),
+        scopes=None if row.scopes is None else stored_strings(row.scopes),
+        clusters=stored_strings(row.clusters),
         created_s=row.created_s,
         expires_s=row.expires_s,
         last_used_s=row.last_used_s,

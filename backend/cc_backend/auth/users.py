@@ -7,17 +7,17 @@ from dataclasses import dataclass
 import argon2
 
 from cc_backend.auth.caller import Role
-from cc_backend.auth.login_throttle import LoginAttempt, Throttle
+from cc_backend.auth.login_throttle import LoginAttempt, LoginThrottle
 from cc_backend.auth.passwords import HashSlots, LoginsBusy, Passwords
 from cc_backend.auth.tables import KnownBrowserRow, RemovedUserRow, SessionRow, TokenRow, UserRow
 from cc_backend.db.database import Database
-from cc_backend.db.fields import texts
+from cc_backend.db.fields import stored_strings
 from cc_backend.errors import Conflict, InvalidInput, NotAuthenticated, NotFound
 from cc_common.error_codes import ErrorCode
 
 logger = logging.getLogger(__name__)
 
-MAXIMUM_NAME_LENGTH = 100
+MAX_NAME_LENGTH = 100
 # Tags are private to the user whose name is their scope: these names are scopes already, or would read like one.
 RESERVED_NAMES = frozenset({"global", "admin", "private", "anonymous", ".", ".."})
 LOGIN_FAILED = "unknown user or wrong password"
@@ -48,12 +48,12 @@ class Users:
         database: Database,
         *,
         hasher: argon2.PasswordHasher | None = None,
-        throttle: Throttle | None = None,
+        throttle: LoginThrottle | None = None,
         slots: HashSlots | None = None,
     ) -> None:
         self._database = database
         self._passwords = Passwords(hasher)
-        self._throttle = Throttle() if throttle is None else throttle  # an empty one is false
+        self._throttle = LoginThrottle() if throttle is None else throttle  # an empty one is false
         self._slots = slots or HashSlots()
 
     def add(
@@ -74,8 +74,8 @@ class Users:
             InvalidInput: the name, a role, a project or the password is not allowed; the text says why.
             Conflict: the name is taken.
         """
-        check_name(name)
-        user = User(name, _checked_roles(roles), _checked_projects(roles, projects), full_name, email, source)
+        validate_name(name)
+        user = User(name, _validated_roles(roles), _validated_projects(roles, projects), full_name, email, source)
         hashed = None if password is None else self._passwords.hash(password)
         with self._database.write():
             if self.find(name) is not None:
@@ -96,7 +96,7 @@ class Users:
     def find(self, name: str) -> User | None:
         """The account of that name, or None."""
         for row in UserRow.select().where(UserRow.name == name).execute(self._database):
-            return user_of(row)
+            return user_from_row(row)
         return None
 
     def get(self, name: str) -> User:
@@ -112,7 +112,7 @@ class Users:
 
     def list(self) -> list[User]:
         """All accounts by name."""
-        return [user_of(row) for row in UserRow.select().order_by(UserRow.name).execute(self._database)]
+        return [user_from_row(row) for row in UserRow.select().order_by(UserRow.name).execute(self._database)]
 
     def remove(self, name: str, *, now_s: float) -> None:
         """Removes an account; its logins and tokens end with it, its jobs stay.
@@ -122,7 +122,7 @@ class Users:
             Conflict: it is the last administrator.
         """
         with self._database.write():
-            self._keep_an_administrator(self.get(name))
+            self._require_other_administrator(self.get(name))
             UserRow.delete().where(UserRow.name == name).execute(self._database)
             # An account of the same name that is made later must not bring the tokens of this one back to life.
             TokenRow.update(revoked_s=int(now_s)).where(TokenRow.user == name, TokenRow.revoked_s.is_null()).execute(
@@ -142,7 +142,7 @@ class Users:
             user = self.get(name)
             if user.disabled:
                 raise Conflict(f"the account '{name}' is disabled already")
-            self._keep_an_administrator(user)
+            self._require_other_administrator(user)
             UserRow.update(disabled_s=int(now_s)).where(UserRow.name == name).execute(self._database)
             self._end_logins(name)
             logger.info("disabled user=%s", name)
@@ -185,7 +185,7 @@ class Users:
             Conflict: the account has the role.
         """
         role = role.lower()
-        _checked_roles([role])
+        _validated_roles([role])
         with self._database.write():
             user = self.get(name)
             if role in user.roles:
@@ -207,7 +207,7 @@ class Users:
             if role == Role.MANAGER and user.projects:
                 raise Conflict(f"the account '{name}' manages projects; remove these first")
             if role == Role.ADMIN:
-                self._keep_an_administrator(user)
+                self._require_other_administrator(user)
             return self._update(user, roles=user.roles - {role}, projects=user.projects)
 
     def add_project(self, name: str, project: str) -> User:
@@ -222,7 +222,7 @@ class Users:
             user = self._manager(name)
             if project in user.projects:
                 raise Conflict(f"the account '{name}' manages the project '{project}' already")
-            projects = _checked_projects(user.roles, {*user.projects, project})
+            projects = _validated_projects(user.roles, {*user.projects, project})
             return self._update(user, roles=user.roles, projects=projects)
 
     def remove_project(self, name: str, project: str) -> User:
@@ -242,7 +242,7 @@ class Users:
     def verify_password(self, name: str, password: str, now_s: float, *, address: str = "", browser: str = "") -> User:
         """The account that this name and password belong to.
 
-        `address` is where the try came from, `browser` what `KnownBrowsers.recognise` calls a browser that has logged
+        `address` is where the try came from, `browser` what `KnownBrowsers.identify` calls a browser that has logged
         in to this account before. Unknown names cost the same time and get the same answer as wrong passwords.
 
         Raises:
@@ -250,34 +250,34 @@ class Users:
             TooMany: too many failures for this account, from this address, or of both.
             LoginsBusy: too many people log in at this moment.
         """
-        account = name[:MAXIMUM_NAME_LENGTH]  # what is typed may be of any length, what is remembered may not
-        taken = self._throttle.take(LoginAttempt(account, address, browser), now_s=now_s)
+        account = name[:MAX_NAME_LENGTH]  # what is typed may be of any length, what is remembered may not
+        taken = self._throttle.consume(LoginAttempt(account, address, browser), now_s=now_s)
         row = self._row(name)
         stored: str | None = row.password if row is not None else None
         try:
             with self._slots.slot(known_browser=bool(browser)):
-                fits = self._passwords.fits(stored, password)
+                fits = self._passwords.matches(stored, password)
         except LoginsBusy:
-            self._throttle.give_back(taken, now_s=now_s)
+            self._throttle.refund(taken, now_s=now_s)
             raise
         if row is None or stored is None or not fits or row.disabled_s is not None:
             logger.warning("login failed user=%r address=%s", account, address or "-")
             raise NotAuthenticated(LOGIN_FAILED, code=ErrorCode.LOGIN_FAILED)
-        self._throttle.give_back(taken, now_s=now_s)
-        user = user_of(row)
+        self._throttle.refund(taken, now_s=now_s)
+        user = user_from_row(row)
         if user.roles == {Role.API}:
             text = f"the account '{name}' is for programs; log in with another one"
             raise NotAuthenticated(text, code=ErrorCode.LOGIN_FAILED)
-        renewed = self._passwords.renewed(stored, password)
+        renewed = self._passwords.rehash_if_outdated(stored, password)
         if renewed is not None:
             with self._database.write():
                 UserRow.update(password=renewed).where(UserRow.name == name).execute(self._database)
         logger.info("login user=%s address=%s", name, address or "-")
         return user
 
-    def find_by_real_name(self, text: str, *, most: int = 50) -> tuple[str, ...]:
+    def find_by_real_name(self, text: str, *, limit: int = 50) -> tuple[str, ...]:
         """The accounts of people whose real name contains the text, at most so many, by name."""
-        rows = UserRow.select(UserRow.name).where(UserRow.full_name.contains(text)).order_by(UserRow.name).limit(most)
+        rows = UserRow.select(UserRow.name).where(UserRow.full_name.contains(text)).order_by(UserRow.name).limit(limit)
         return tuple(str(name) for (name,) in rows.tuples().execute(self._database))
 
     def _row(self, name: str) -> UserRow | None:
@@ -303,7 +303,7 @@ class Users:
         for rows in (SessionRow, KnownBrowserRow):
             rows.delete().where(rows.user == name).execute(self._database)
 
-    def _keep_an_administrator(self, user: User) -> None:
+    def _require_other_administrator(self, user: User) -> None:
         if Role.ADMIN not in user.roles or user.disabled:
             return
         others = (other for other in self.list() if other.name != user.name and not other.disabled)
@@ -311,12 +311,12 @@ class Users:
             raise Conflict(f"'{user.name}' is the last administrator; make another one first")
 
 
-def user_of(row: UserRow) -> User:
+def user_from_row(row: UserRow) -> User:
     """The account in a row of the database."""
     return User(
         name=str(row.name),
-        roles=frozenset(texts(row.roles)),
-        projects=texts(row.projects),
+        roles=frozenset(stored_strings(row.roles)),
+        projects=stored_strings(row.projects),
         full_name=str(row.full_name),
         email=str(row.email),
         source=str(row.source),
@@ -324,21 +324,21 @@ def user_of(row: UserRow) -> User:
     )
 
 
-def check_name(name: str) -> None:
+def validate_name(name: str) -> None:
     """Returns when an account may have this name: it appears in addresses, host lists and tag scopes.
 
     Raises:
         InvalidInput: it may not; the text says why.
     """
-    if not name or len(name) > MAXIMUM_NAME_LENGTH:
-        raise InvalidInput(f"a user name has 1 to {MAXIMUM_NAME_LENGTH} characters")
+    if not name or len(name) > MAX_NAME_LENGTH:
+        raise InvalidInput(f"a user name has 1 to {MAX_NAME_LENGTH} characters")
     if not name.isprintable() or any(letter.isspace() or letter in _FORBIDDEN_IN_NAMES for letter in name):
         raise InvalidInput(f"the user name {name!r} may hold no blanks, control characters, '/', ':' or ','")
     if name.lower() in RESERVED_NAMES:
         raise InvalidInput(f"the user name '{name}' is reserved; take another one")
 
 
-def _checked_roles(roles: Collection[str]) -> frozenset[str]:
+def _validated_roles(roles: Collection[str]) -> frozenset[str]:
     assignable = [role.value for role in Role if role is not Role.ANONYMOUS]
     for role in roles:
         if role not in assignable:
@@ -346,7 +346,7 @@ def _checked_roles(roles: Collection[str]) -> frozenset[str]:
     return frozenset(roles)
 
 
-def _checked_projects(roles: Collection[str], projects: Collection[str]) -> tuple[str, ...]:
+def _validated_projects(roles: Collection[str], projects: Collection[str]) -> tuple[str, ...]:
     if projects and Role.MANAGER not in roles:
         raise InvalidInput("only an account with the role 'manager' has projects")
     for project in projects:

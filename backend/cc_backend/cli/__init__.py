@@ -8,11 +8,13 @@ from typing import Annotated
 import typer
 
 from cc_backend.cli import archive, clusters, serve, sessions, store, tokens, users
-from cc_backend.cli.common import new_app
+from cc_backend.cli.common import new_command_group
 from cc_backend.storeservice.cli import app as metric_store_app
 from cc_common import __version__
 
-app = new_app("The server of ClusterCockpit: takes samples and jobs, keeps them, shows them.", completion=True)
+app = new_command_group(
+    "The server of ClusterCockpit: takes samples and jobs, keeps them, shows them.", completion=True
+)
 app.command("init")(serve.init)
 app.command("serve")(serve.serve)
 app.command("show-config")(serve.show_config)

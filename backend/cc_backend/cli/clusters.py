@@ -13,22 +13,22 @@ from cc_backend.cli.common import (
     DEFAULT_CONFIG,
     Config,
     configured_clusters,
-    load,
-    nearest,
-    new_app,
+    load_config,
+    nearest_name_hint,
+    new_command_group,
     opened_database,
     print_table,
 )
-from cc_backend.clusters import Level, check_file, departures, load_clusters, parse_cluster
+from cc_backend.clusters import Severity, check_file, find_removals, load_clusters, parse_cluster
 from cc_backend.errors import ArchiveError, Conflict, InvalidInput, NotFound
-from cc_backend.jobs.cluster_generations import dependents
+from cc_backend.jobs.cluster_generations import describe_dependent_jobs
 from cc_backend.jobs.filters import JobFilter
-from cc_backend.jobs.job_queries import JobSearch
+from cc_backend.jobs.job_queries import JobQueries
 from cc_backend.model import JobState, RowRule
 from cc_backend.settings import BackendSettings
 from cc_common.settings import read_json
 
-app = new_app("Descriptions of clusters.")
+app = new_command_group("Descriptions of clusters.")
 RUNNING = JobFilter(states=(JobState.RUNNING,))
 
 
@@ -39,19 +39,19 @@ def cluster_add(
     replace: Annotated[bool, typer.Option("--replace", help="Replace the description of a known cluster.")] = False,
 ) -> None:
     """Add a cluster; a running server sees it within seconds."""
-    settings = load(config).value
-    _check(file)
+    settings = load_config(config).value
+    _check_or_fail(file)
     document = read_json(file)
     name = str(document["name"])
     if name in configured_clusters(settings) and not replace:
         raise InvalidInput(f"the cluster '{name}' exists already; --replace overwrites its description")
-    notes = _dependents(settings, document)
+    notes = _describe_dependent_jobs(settings, document)
     archive = FileArchive(Path(settings.archive.path))
     if (archive.root / name).is_dir():
         archive.store_cluster(document)
     else:
         with opened_database(settings) as database:  # what jobs there should be, if its folder was moved away
-            archive.folders.expect((), JobSearch(database).has_archived)
+            archive.folders.expect_clusters((), JobQueries(database).has_archived)
             archive.store_cluster(document)
     for note in notes:
         typer.echo(f"note: {note}; they keep what they started with", err=True)
@@ -61,10 +61,10 @@ def cluster_add(
 @app.command("list")
 def cluster_list(config: Config = DEFAULT_CONFIG) -> None:
     """Print the configured clusters: name, subclusters, hosts, metrics, running jobs."""
-    settings = load(config).value
+    settings = load_config(config).value
     clusters, _ = load_clusters(Path(settings.archive.path))
     with opened_database(settings) as database:
-        running = JobSearch(database).count_by_cluster(RUNNING, RowRule(everything=True), now_s=int(time.time()))
+        running = JobQueries(database).count_by_cluster(RUNNING, RowRule(all_jobs=True), now_s=int(time.time()))
     rows = [
         (
             name,
@@ -85,15 +85,15 @@ def cluster_del(
     force: Annotated[bool, typer.Option("--force", help="Also while jobs run there or wait to be archived.")] = False,
 ) -> None:
     """Remove the description of a cluster; its jobs stay, and a running server keeps it until its next start."""
-    settings = load(config).value
+    settings = load_config(config).value
     known = configured_clusters(settings)
     if name not in known:
-        raise NotFound(f"there is no cluster '{name}'{nearest(name, known)}")
+        raise NotFound(f"there is no cluster '{name}'{nearest_name_hint(name, known)}")
     with opened_database(settings) as database:
-        search, everything, now_s = JobSearch(database), RowRule(everything=True), int(time.time())
+        search, everything, now_s = JobQueries(database), RowRule(all_jobs=True), int(time.time())
         here = JobFilter(clusters=(name,))
         total = search.count(here, everything, now_s=now_s)
-        waiting = search.count_unarchived(RowRule(everything=True, clusters=(name,)))
+        waiting = search.count_unarchived(RowRule(all_jobs=True, allowed_clusters=(name,)))
         running = search.count(dataclasses.replace(RUNNING, clusters=(name,)), everything, now_s=now_s)
     if (running or waiting) and not force:
         raise Conflict(
@@ -118,14 +118,14 @@ def cluster_check(
     ] = None,
 ) -> None:
     """Say what is wrong or odd in a cluster.json; exit status 1 if it cannot be used."""
-    _check(file)
+    _check_or_fail(file)
     if config is not None:
-        for note in _dependents(load(config).value, read_json(file)):
+        for note in _describe_dependent_jobs(load_config(config).value, read_json(file)):
             typer.echo(f"{file}: note: {note}; they keep what they started with", err=True)
     typer.echo(f"{file}: can be used")
 
 
-def _dependents(settings: BackendSettings, document: Mapping[str, Any]) -> list[str]:
+def _describe_dependent_jobs(settings: BackendSettings, document: Mapping[str, Any]) -> list[str]:
     """Which jobs depend on what leaves if a configured cluster is described by this document from now on."""
     try:
         clusters, _ = load_clusters(Path(settings.archive.path))
@@ -134,16 +134,16 @@ def _dependents(settings: BackendSettings, document: Mapping[str, Any]) -> list[
     after, _ = parse_cluster(document, source="cluster.json")
     if after.name not in clusters:
         return []
-    leaving = departures(clusters[after.name], after)
+    leaving = find_removals(clusters[after.name], after)
     if not leaving:
         return []
     with opened_database(settings) as database:
-        return dependents(database, leaving)
+        return describe_dependent_jobs(database, leaving)
 
 
-def _check(file: Path) -> None:
+def _check_or_fail(file: Path) -> None:
     findings = check_file(file)
     for finding in findings:
-        typer.echo(f"{file}: {'' if finding.level is Level.ERROR else 'warning: '}{finding}", err=True)
-    if any(finding.level is Level.ERROR for finding in findings):
+        typer.echo(f"{file}: {'' if finding.severity is Severity.ERROR else 'warning: '}{finding}", err=True)
+    if any(finding.severity is Severity.ERROR for finding in findings):
         raise InvalidInput(f"{file} cannot be used as it is; see above")

@@ -19,17 +19,17 @@ from cc_backend.db.database import Database, database_path, open_database
 from cc_backend.errors import BackendError, InvalidInput, Unavailable
 from cc_backend.migrations import migrate
 from cc_backend.settings import BackendSettings, load_settings
-from cc_backend.startup.data_locks import demand_own_log
-from cc_common.settings import Loaded, parse_duration
+from cc_backend.startup.data_locks import require_matching_wal
+from cc_common.settings import LoadedSettings, parse_duration
 
 Config = Annotated[
     Path, typer.Option("--config", envvar="CC_BACKEND_CONFIG", readable=False, help="The configuration file.")
 ]
 DEFAULT_CONFIG = Path("config.json")
-_SHOWN = 10
+_MAX_NAMES_SHOWN = 10
 
 
-def new_app(help_text: str, *, completion: bool = False) -> typer.Typer:
+def new_command_group(help_text: str, *, completion: bool = False) -> typer.Typer:
     """A group of commands in the one style of help that all have."""
     return typer.Typer(
         no_args_is_help=True,
@@ -41,7 +41,7 @@ def new_app(help_text: str, *, completion: bool = False) -> typer.Typer:
     )
 
 
-def load(config: Path) -> Loaded[BackendSettings]:
+def load_config(config: Path) -> LoadedSettings[BackendSettings]:
     """The settings in the file, with each value's origin; raises SettingsError."""
     return load_settings(config, environment=os.environ)
 
@@ -55,32 +55,32 @@ def configured_clusters(settings: BackendSettings) -> list[str]:
 @contextmanager
 def opened_database(settings: BackendSettings) -> Iterator[Database]:
     """The job database at the newest version of its tables, closed at the end; BackendError names its file."""
-    demand_own_log(database_path(settings.main.db))
+    require_matching_wal(database_path(settings.main.db))
     database = open_database(settings.main.db)
     log = logging.getLogger(Database.__module__)
-    log.addFilter(_said_by_the_error)
+    log.addFilter(_is_below_error)
     try:
         migrate(database)
         yield database
     except Unavailable as error:
         raise BackendError(f"{settings.main.db}: {error}") from error
     finally:
-        log.removeFilter(_said_by_the_error)
+        log.removeFilter(_is_below_error)
         database.close_all()
 
 
-def _said_by_the_error(record: logging.LogRecord) -> bool:
+def _is_below_error(record: logging.LogRecord) -> bool:
     """A command tells a fault of the database once, and not in the log as well."""
     return record.levelno < logging.ERROR
 
 
-def tokens_in(settings: BackendSettings, database: Database) -> Tokens:
+def open_tokens(settings: BackendSettings, database: Database) -> Tokens:
     """The tokens in the database, with the keys that the settings name."""
     keys = settings.auth.jwts
     return Tokens(database, TokenKeys.from_base64(private=keys.private_key, public=keys.public_key))
 
 
-def duration_s(name: str, text: str) -> float:
+def parse_duration_option(name: str, text: str) -> float:
     """Seconds of a duration such as `720h`; raises InvalidInput that names the option."""
     try:
         return parse_duration(text)
@@ -88,12 +88,12 @@ def duration_s(name: str, text: str) -> float:
         raise InvalidInput(f"{name}: {error}") from None
 
 
-def nearest(name: str, known: Sequence[str]) -> str:
+def nearest_name_hint(name: str, known: Sequence[str]) -> str:
     """The end of a sentence about a name that is unknown: the known one that is most like it, or all that are known."""
     alike = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     if alike:
         return f"; did you mean '{alike[0]}'?"
-    return f"; known are {', '.join(known[:_SHOWN])}" if known else "; none is configured, see `cluster add`"
+    return f"; known are {', '.join(known[:_MAX_NAMES_SHOWN])}" if known else "; none is configured, see `cluster add`"
 
 
 def print_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
@@ -108,6 +108,6 @@ def print_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
         typer.echo("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
 
 
-def local_time(time_s: float | None, missing: str) -> str:
+def format_local_time(time_s: float | None, missing: str) -> str:
     """A Unix time as `2026-01-31 08:15` in the local time zone, or the other text where there is none."""
     return missing if time_s is None else time.strftime("%Y-%m-%d %H:%M", time.localtime(time_s))

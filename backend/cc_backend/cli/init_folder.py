@@ -21,7 +21,7 @@ CONFIGURATION = {
 }
 
 
-def initialise(directory: Path) -> Path:
+def create_backend_folder(directory: Path) -> Path:
     """Make the folder and all it needs, and return the path of its configuration.
 
     Raises:
@@ -29,7 +29,7 @@ def initialise(directory: Path) -> Path:
         BackendError: the folder cannot be written.
     """
     try:
-        return _initialise(directory)
+        return _create(directory)
     except OSError as error:
         raise BackendError(f"{error.filename or directory}: {_advice(error, directory)}") from error
 
@@ -47,7 +47,7 @@ def _advice(error: OSError, directory: Path) -> str:
     return f"{error.strerror}; {advice}"
 
 
-def _initialise(directory: Path) -> Path:
+def _create(directory: Path) -> Path:
     config = directory / CONFIG_NAME
     if config.exists():
         raise Conflict(f"{config} exists already; nothing was changed")

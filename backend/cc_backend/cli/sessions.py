@@ -7,12 +7,20 @@ import typer
 
 from cc_backend.auth.sessions import Sessions
 from cc_backend.auth.users import Users
-from cc_backend.cli.common import DEFAULT_CONFIG, Config, load, local_time, new_app, opened_database, print_table
+from cc_backend.cli.common import (
+    DEFAULT_CONFIG,
+    Config,
+    format_local_time,
+    load_config,
+    new_command_group,
+    opened_database,
+    print_table,
+)
 from cc_backend.db.database import Database
 from cc_backend.errors import InvalidInput
 from cc_backend.settings import BackendSettings
 
-app = new_app("Logins of people.")
+app = new_command_group("Logins of people.")
 
 
 @app.command("list")
@@ -21,12 +29,12 @@ def session_list(
     config: Config = DEFAULT_CONFIG,
 ) -> None:
     """Print the logins that have not ended: id, account, when they began, were last used, and end at the latest."""
-    settings = load(config).value
+    settings = load_config(config).value
     with opened_database(settings) as database:
         if user is not None:
             Users(database).get(user)
         rows = [
-            (one.id, one.user, *(local_time(at_s, "-") for at_s in (one.created_s, one.last_seen_s, one.ends_s)))
+            (one.id, one.user, *(format_local_time(at_s, "-") for at_s in (one.created_s, one.last_seen_s, one.ends_s)))
             for one in _sessions(settings, database).list(time.time(), user)
         ]
     print_table(("ID", "ACCOUNT", "BEGAN", "LAST USED", "ENDS"), rows)
@@ -41,7 +49,7 @@ def session_end(
     """End a login, or all logins of an account, at once."""
     if (session_id is None) == (user is None):
         raise InvalidInput("name either one login by its id, or with --user an account whose logins shall all end")
-    settings = load(config).value
+    settings = load_config(config).value
     with opened_database(settings) as database:
         sessions = _sessions(settings, database)
         if user is not None:

@@ -2,26 +2,26 @@
 
 from collections.abc import Iterable
 
-from cc_backend.clusters import Clusters
+from cc_backend.clusters import ClusterRegistry
 from cc_backend.clusters.model import SubCluster
-from cc_backend.metricstore.capacity import Nodes
+from cc_backend.metricstore.capacity import NodeKind
 
 
-def kinds_of(clusters: Clusters, *, catch_all_nodes: int = 0) -> list[Nodes]:
+def node_groups(clusters: ClusterRegistry, *, catch_all_nodes: int = 0) -> list[NodeKind]:
     """The nodes of all subclusters, one entry per subcluster and timestep, with all their metrics at native scope.
 
     A subcluster whose node list is `*` counts `catch_all_nodes`, as nobody knows how many it has.
     """
-    return [kind for name in clusters for kind in _kinds(clusters[name].sub_clusters.values(), catch_all_nodes)]
+    return [kind for name in clusters for kind in _node_groups(clusters[name].sub_clusters.values(), catch_all_nodes)]
 
 
-def _kinds(sub_clusters: Iterable[SubCluster], catch_all_nodes: int) -> list[Nodes]:
-    found: list[Nodes] = []
+def _node_groups(sub_clusters: Iterable[SubCluster], catch_all_nodes: int) -> list[NodeKind]:
+    found: list[NodeKind] = []
     for sub_cluster in sub_clusters:
-        nodes = len(sub_cluster.hosts) or (catch_all_nodes if sub_cluster.catches_all else 0)
+        nodes = len(sub_cluster.hosts) or (catch_all_nodes if sub_cluster.is_catch_all else 0)
         series: dict[int, int] = {}
         for metric in sub_cluster.metrics.values():
             series.setdefault(metric.timestep_s, 0)
             series[metric.timestep_s] += sub_cluster.topology.unit_count(metric.scope)
-        found += [Nodes(nodes, number, timestep_s=timestep_s) for timestep_s, number in series.items()]
+        found += [NodeKind(nodes, number, timestep_s=timestep_s) for timestep_s, number in series.items()]
     return found

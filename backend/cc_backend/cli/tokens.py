@@ -13,18 +13,18 @@ from cc_backend.cli.common import (
     DEFAULT_CONFIG,
     Config,
     configured_clusters,
-    duration_s,
-    load,
-    local_time,
-    nearest,
-    new_app,
+    format_local_time,
+    load_config,
+    nearest_name_hint,
+    new_command_group,
+    open_tokens,
     opened_database,
+    parse_duration_option,
     print_table,
-    tokens_in,
 )
 from cc_backend.errors import Conflict, InvalidInput
 
-app = new_app("Tokens of programs.")
+app = new_command_group("Tokens of programs.")
 
 ALL_RIGHTS = "all"
 """The scope of tokens without scopes, as the reference issues them."""
@@ -46,13 +46,13 @@ def token_create(
     max_age: Annotated[str, typer.Option(help="Life of the token, such as 720h; empty as the settings say.")] = "",
 ) -> None:
     """Print a new token, and nothing else, on standard output; what it may and when it ends on standard error."""
-    settings, now_s = load(config).value, time.time()
-    max_age_s = duration_s("--max-age", max_age) if max_age else settings.auth.jwts.max_age_s
+    settings, now_s = load_config(config).value, time.time()
+    max_age_s = parse_duration_option("--max-age", max_age) if max_age else settings.auth.jwts.max_age_s
     clusters = sorted(set(cluster or ()))
     _check_clusters(clusters, configured_clusters(settings))
     scopes = _scopes(scope or [TokenScope.READ])
     with opened_database(settings) as database:
-        users, tokens = Users(database), tokens_in(settings, database)
+        users, tokens = Users(database), open_tokens(settings, database)
         user = users.find(name)
         with database.write():  # no account is left behind when the token cannot be made
             made = user is None
@@ -64,14 +64,14 @@ def token_create(
         record = tokens.list(name)[0]
     if made:
         typer.echo(f"made the service account '{name}'", err=True)
-    _tell(record)
+    _print_rights(record)
     typer.echo(token)
 
 
 def _check_clusters(wanted: Sequence[str], known: Sequence[str]) -> None:
     for name in wanted:
         if name not in known:
-            raise InvalidInput(f"--cluster: there is no cluster '{name}'{nearest(name, known)}")
+            raise InvalidInput(f"--cluster: there is no cluster '{name}'{nearest_name_hint(name, known)}")
 
 
 def _scopes(wanted: Sequence[str]) -> list[str] | None:
@@ -82,13 +82,13 @@ def _scopes(wanted: Sequence[str]) -> list[str] | None:
     return None
 
 
-def _tell(record: TokenRecord) -> None:
+def _print_rights(record: TokenRecord) -> None:
     """Says on standard error what a new token may and when it ends."""
     may = (
         "scopes " + ", ".join(record.scopes) if record.scopes else "all that its roles may: " + ", ".join(record.roles)
     )
     where = "clusters " + ", ".join(record.clusters) if record.clusters else "all clusters"
-    ends = f"ends {local_time(record.expires_s, '')}" if record.expires_s else "never ends"
+    ends = f"ends {format_local_time(record.expires_s, '')}" if record.expires_s else "never ends"
     typer.echo(f"token {record.jti} of '{record.user}': {may}; {where}; {ends}", err=True)
 
 
@@ -98,7 +98,7 @@ def token_list(
     config: Config = DEFAULT_CONFIG,
 ) -> None:
     """Print all tokens: id, account, scopes, clusters, end, last use."""
-    settings = load(config).value
+    settings = load_config(config).value
     with opened_database(settings) as database:
         states = {account.name: account for account in Users(database).list()}
         rows = [
@@ -107,20 +107,20 @@ def token_list(
                 record.user,
                 ",".join(record.scopes) if record.scopes else "as its roles",
                 ",".join(record.clusters) or "all",
-                _end(record, states.get(record.user)),
-                local_time(record.last_used_s, "never used"),
+                _end_text(record, states.get(record.user)),
+                format_local_time(record.last_used_s, "never used"),
             )
-            for record in tokens_in(settings, database).list(user)
+            for record in open_tokens(settings, database).list(user)
         ]
     print_table(("ID", "ACCOUNT", "SCOPES", "CLUSTERS", "ENDS", "LAST USED"), rows)
 
 
-def _end(record: TokenRecord, account: User | None) -> str:
+def _end_text(record: TokenRecord, account: User | None) -> str:
     if record.revoked_s:
         return "revoked"
     if account is None:
         return "account removed"
-    return "account disabled" if account.disabled else local_time(record.expires_s, "never ends")
+    return "account disabled" if account.disabled else format_local_time(record.expires_s, "never ends")
 
 
 @app.command("revoke")
@@ -132,9 +132,9 @@ def token_revoke(
     """Make tokens worthless at once."""
     if bool(token_id) == (user is not None):
         raise InvalidInput("name either tokens by their ids, or with --user an account whose tokens shall all end")
-    settings, now_s = load(config).value, time.time()
+    settings, now_s = load_config(config).value, time.time()
     with opened_database(settings) as database:
-        tokens = tokens_in(settings, database)
+        tokens = open_tokens(settings, database)
         if user is not None:
             count = tokens.revoke_all(user, now_s=now_s)
             typer.echo(f"revoked {count} {'token' if count == 1 else 'tokens'} of '{user}'", err=True)

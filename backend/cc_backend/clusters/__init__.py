@@ -2,31 +2,31 @@
 
 from cc_backend.clusters.check_file import check_cluster, check_file
 from cc_backend.clusters.cluster_files import ClusterFiles
-from cc_backend.clusters.faults import Finding, Level
-from cc_backend.clusters.generations import Departures, HeldHosts, departures
+from cc_backend.clusters.faults import Fault, Severity
+from cc_backend.clusters.generations import HostsInUse, Removals, find_removals
 from cc_backend.clusters.load import is_cluster_name, parse_cluster
 from cc_backend.clusters.model import Cluster, MetricConfig, Quantity, SubCluster
-from cc_backend.clusters.registry import Clusters, load_clusters, metric_table
-from cc_backend.clusters.topology import Accelerator, Topology
+from cc_backend.clusters.registry import ClusterRegistry, load_clusters, metric_table
+from cc_backend.clusters.topology import Accelerator, NodeTopology
 
 __all__ = (
     "Accelerator",
     "Cluster",
     "ClusterFiles",
-    "Clusters",
-    "Departures",
-    "Finding",
-    "HeldHosts",
-    "Level",
+    "ClusterRegistry",
+    "Fault",
+    "HostsInUse",
     "MetricConfig",
+    "NodeTopology",
     "Quantity",
+    "Removals",
+    "Severity",
     "SubCluster",
-    "Topology",
     "check_cluster",
     "check_file",
     "cluster_json",
-    "departures",
     "faults",
+    "find_removals",
     "generations",
     "is_cluster_name",
     "load",

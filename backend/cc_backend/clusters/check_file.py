@@ -9,24 +9,24 @@ from typing import Any
 
 import orjson
 
-from cc_backend.clusters.faults import Finding, Findings
-from cc_backend.clusters.load import LARGEST_DOCUMENT_BYTES, read_cluster
+from cc_backend.clusters.faults import Fault, Faults
+from cc_backend.clusters.load import MAX_DOCUMENT_BYTES, read_cluster
 from cc_backend.clusters.model import Cluster, MetricConfig, SubCluster
-from cc_backend.clusters.topology import Topology
+from cc_backend.clusters.topology import NodeTopology
 
 # Others build file names, footprint keys and filters of metric names.
 _METRIC_NAME = re.compile(r"[A-Za-z0-9_]+")
-_SHOWN_THREADS = 5
+_MAX_THREADS_SHOWN = 5
 
 
-def check_file(path: Path) -> list[Finding]:
+def check_file(path: Path) -> list[Fault]:
     """The findings of a file; one error if it cannot be read or is no JSON."""
-    findings = Findings()
+    findings = Faults()
     try:
         with path.open("rb") as file:
-            raw = file.read(LARGEST_DOCUMENT_BYTES + 1)
-        if len(raw) > LARGEST_DOCUMENT_BYTES:
-            findings.error("", f"is larger than {LARGEST_DOCUMENT_BYTES >> 20} MiB")
+            raw = file.read(MAX_DOCUMENT_BYTES + 1)
+        if len(raw) > MAX_DOCUMENT_BYTES:
+            findings.error("", f"is larger than {MAX_DOCUMENT_BYTES >> 20} MiB")
             return findings.items
         document = orjson.loads(raw)
     except OSError as error:
@@ -38,9 +38,9 @@ def check_file(path: Path) -> list[Finding]:
     return check_cluster(document)
 
 
-def check_cluster(document: Any) -> list[Finding]:
+def check_cluster(document: Any) -> list[Fault]:
     """The findings of a document, errors first; without an error it can be used."""
-    findings = Findings()
+    findings = Faults()
     cluster = read_cluster(document, findings)
     if cluster is not None:
         _check_metrics(cluster, findings)
@@ -51,7 +51,7 @@ def check_cluster(document: Any) -> list[Finding]:
     return findings.errors + findings.warnings
 
 
-def _check_metrics(cluster: Cluster, findings: Findings) -> None:
+def _check_metrics(cluster: Cluster, findings: Faults) -> None:
     for name, metric in cluster.metrics.items():
         path = f"metric {name}"
         if not _METRIC_NAME.fullmatch(name):
@@ -65,7 +65,7 @@ def _check_metrics(cluster: Cluster, findings: Findings) -> None:
                 _check_limits(f"metric {name} in {sub_cluster.name}", metric, findings)
 
 
-def _check_limits(path: str, metric: MetricConfig, findings: Findings) -> None:
+def _check_limits(path: str, metric: MetricConfig, findings: Faults) -> None:
     for key in ("normal", "caution", "alert"):
         value = getattr(metric, key)
         if value > metric.peak:
@@ -78,7 +78,7 @@ def _check_limits(path: str, metric: MetricConfig, findings: Findings) -> None:
         findings.warn(path, "higher is better, so alert should be at most caution; or set lowerIsBetter")
 
 
-def _check_sub_cluster(sub_cluster: SubCluster, findings: Findings) -> None:
+def _check_sub_cluster(sub_cluster: SubCluster, findings: Faults) -> None:
     path = f"subcluster {sub_cluster.name}"
     if not sub_cluster.metrics:
         findings.warn(path, "has no metric left")
@@ -100,7 +100,7 @@ def _check_sub_cluster(sub_cluster: SubCluster, findings: Findings) -> None:
             findings.warn(path, f"accelerator {accelerator.id!r} has no type")
 
 
-def _check_threads(path: str, topology: Topology, findings: Findings) -> None:
+def _check_threads(path: str, topology: NodeTopology, findings: Faults) -> None:
     node = set(topology.node)
     _warn_of_repetition(f"{path}: node", topology.node, findings)
     parts = {"socket": topology.socket, "memoryDomain": topology.memory_domain, "core": topology.core}
@@ -112,16 +112,16 @@ def _check_threads(path: str, topology: Topology, findings: Findings) -> None:
             ("lacks threads of the node", node - set(threads) if threads else set[int]()),
         ):
             if wrong:
-                findings.warn(f"{path}: {key}", f"{message}: {_some(wrong)}")
+                findings.warn(f"{path}: {key}", f"{message}: {_first_threads(wrong)}")
 
 
-def _warn_of_repetition(path: str, threads: Sequence[int], findings: Findings) -> None:
+def _warn_of_repetition(path: str, threads: Sequence[int], findings: Faults) -> None:
     repeated = [thread for thread, count in Counter(threads).items() if count > 1]
     if repeated:
-        findings.warn(path, f"lists threads more than once: {_some(repeated)}")
+        findings.warn(path, f"lists threads more than once: {_first_threads(repeated)}")
 
 
-def _check_derived_keys(document: Mapping[str, Any], findings: Findings) -> None:
+def _check_derived_keys(document: Mapping[str, Any], findings: Faults) -> None:
     """Lists that every reader derives do not belong into a file: some readers append to them."""
     for index, part in enumerate(document.get("subClusters") or []):
         for key in ("metricConfig", "footprint", "energyFootprint"):
@@ -129,7 +129,7 @@ def _check_derived_keys(document: Mapping[str, Any], findings: Findings) -> None
                 findings.warn(f"subClusters[{index}].{key}", "is derived from metricConfig; leave it out")
 
 
-_KEYS: Mapping[str, frozenset[str]] = {
+_KNOWN_KEYS: Mapping[str, frozenset[str]] = {
     "": frozenset({"name", "metricConfig", "subClusters"}),
     "metricConfig": frozenset(
         {
@@ -159,7 +159,7 @@ _KEYS: Mapping[str, frozenset[str]] = {
 }
 """The keys of each kind of object; other keys mean nothing."""
 
-_LEFT_BY_OTHERS: Mapping[str, frozenset[str]] = {
+_IGNORED_KEYS: Mapping[str, frozenset[str]] = {
     "": frozenset({"metricDataRepository"}),
     "metricConfig": frozenset({"measurement"}),
     "metricConfig.subClusters": frozenset({"unit"}),
@@ -167,7 +167,7 @@ _LEFT_BY_OTHERS: Mapping[str, frozenset[str]] = {
 }
 """Keys that older programs wrote or that others print; they mean nothing, and are no mistake."""
 
-_PLACES: Mapping[str, str] = {
+_PLACE_NAMES: Mapping[str, str] = {
     "": "the cluster itself",
     "metricConfig": "an entry of metricConfig",
     "metricConfig.subClusters": "an entry of subClusters in metricConfig",
@@ -176,35 +176,35 @@ _PLACES: Mapping[str, str] = {
     "subClusters.topology.accelerators": "an accelerator in the topology of an entry of subClusters",
 }
 
-_ALIKE = 0.75
+_MIN_SIMILARITY = 0.75
 
 
-def _check_spelling(document: Any, findings: Findings, *, kind: str = "", path: str = "") -> None:
+def _check_spelling(document: Any, findings: Faults, *, kind: str = "", path: str = "") -> None:
     """Note keys that mean nothing, with the key that was probably meant, or the place where they belong."""
     if isinstance(document, list):
         for index, item in enumerate(document):
             _check_spelling(item, findings, kind=kind, path=f"{path}[{index}]")
-    if not isinstance(document, Mapping) or kind not in _KEYS:
+    if not isinstance(document, Mapping) or kind not in _KNOWN_KEYS:
         return
-    missing = {key.casefold(): key for key in _KEYS[kind] if key not in document}
+    missing = {key.casefold(): key for key in _KNOWN_KEYS[kind] if key not in document}
     for key, value in document.items():
         place = f"{path}.{key}" if path else key
-        if key in _KEYS[kind]:
+        if key in _KNOWN_KEYS[kind]:
             _check_spelling(value, findings, kind=f"{kind}.{key}" if kind else key, path=place)
-        elif key not in _LEFT_BY_OTHERS.get(kind, ()):
+        elif key not in _IGNORED_KEYS.get(kind, ()):
             findings.warn(place, f"is an unknown key and ignored{_hint(key, missing)}")
 
 
 def _hint(key: str, missing: Mapping[str, str]) -> str:
     """Where a key belongs that is unknown where it stands, or which one was probably meant; else nothing."""
-    near = difflib.get_close_matches(key.casefold(), missing, n=1, cutoff=_ALIKE)
+    near = difflib.get_close_matches(key.casefold(), missing, n=1, cutoff=_MIN_SIMILARITY)
     if near:
         return f"; did you mean {missing[near[0]]!r}?"
-    places = [_PLACES[kind] for kind, keys in _KEYS.items() if key.casefold() in map(str.casefold, keys)]
+    places = [_PLACE_NAMES[kind] for kind, keys in _KNOWN_KEYS.items() if key.casefold() in map(str.casefold, keys)]
     return f"; it belongs into {' or '.join(places)}" if places else ""
 
 
-def _some(threads: Iterable[int]) -> str:
+def _first_threads(threads: Iterable[int]) -> str:
     ordered = sorted(threads)
-    text = ", ".join(map(str, ordered[:_SHOWN_THREADS]))
-    return f"{text}, ..." if len(ordered) > _SHOWN_THREADS else text
+    text = ", ".join(map(str, ordered[:_MAX_THREADS_SHOWN]))
+    return f"{text}, ..." if len(ordered) > _MAX_THREADS_SHOWN else text

@@ -3,7 +3,7 @@
 import logging
 from pathlib import Path
 
-from cc_backend.clusters.registry import Clusters, load_clusters
+from cc_backend.clusters.registry import ClusterRegistry, load_clusters
 
 logger = logging.getLogger(__name__)
 
@@ -17,7 +17,7 @@ class ClusterFiles:
         self._root = root
         self._read: _State | None = None
 
-    def read(self) -> tuple[Clusters, list[str]]:
+    def read(self) -> tuple[ClusterRegistry, list[str]]:
         """All clusters, and warnings about what was read leniently.
 
         Raises ArchiveError that names the file if one cannot be used; until a file changes again, nothing has changed.
@@ -25,11 +25,11 @@ class ClusterFiles:
         self._read = self._state()
         return load_clusters(self._root)
 
-    def changed(self) -> bool:
+    def have_changed(self) -> bool:
         """Whether a file is new, gone, or another one than when they were last read."""
         return self._state() != self._read
 
-    def forget(self) -> None:
+    def mark_changed(self) -> None:
         """Count the files as changed, whatever they are: what was read could not be taken over."""
         self._read = None
 

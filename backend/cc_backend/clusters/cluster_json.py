@@ -4,11 +4,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from cc_backend.clusters.model import MetricConfig, MetricEntry, Override, Quantity, SubCluster
-from cc_backend.clusters.topology import Topology
-from cc_backend.clusters.unit_json import unit_to_document
+from cc_backend.clusters.topology import NodeTopology
+from cc_backend.clusters.unit_json import unit_to_json
 
 
-def cluster_document(name: str, entries: Sequence[MetricEntry], sub_clusters: Sequence[SubCluster]) -> dict[str, Any]:
+def cluster_to_json(name: str, entries: Sequence[MetricEntry], sub_clusters: Sequence[SubCluster]) -> dict[str, Any]:
     """The document of a cluster; each subcluster carries its effective metrics, footprint and energy lists."""
     return {
         "name": name,
@@ -44,11 +44,11 @@ def _without_restricted(sub_cluster: Mapping[str, Any]) -> dict[str, Any]:
     return {**plain, **{key: values for key, values in kept.items() if values}}
 
 
-def metric_document(metric: MetricConfig) -> dict[str, Any]:
+def metric_to_json(metric: MetricConfig) -> dict[str, Any]:
     """One metric as it holds somewhere; `footprint` is left out where it is empty."""
     return {
         "name": metric.name,
-        "unit": unit_to_document(metric.unit),
+        "unit": unit_to_json(metric.unit),
         "scope": metric.scope.value,
         "timestep": metric.timestep_s,
         "aggregation": metric.aggregation,
@@ -64,7 +64,7 @@ def metric_document(metric: MetricConfig) -> dict[str, Any]:
 
 
 def _entry(entry: MetricEntry) -> dict[str, Any]:
-    document = metric_document(entry.config)
+    document = metric_to_json(entry.config)
     if entry.overrides:
         document["subClusters"] = [_override(override, entry.config) for override in entry.overrides]
     return document
@@ -73,7 +73,7 @@ def _entry(entry: MetricEntry) -> dict[str, Any]:
 def _override(override: Override, config: MetricConfig) -> dict[str, Any]:
     return {
         "name": override.sub_cluster,
-        "unit": unit_to_document(config.unit),
+        "unit": unit_to_json(config.unit),
         "peak": _number(override.peak),
         "normal": _number(override.normal),
         "caution": _number(override.caution),
@@ -88,7 +88,7 @@ def _override(override: Override, config: MetricConfig) -> dict[str, Any]:
 
 def _sub_cluster(sub_cluster: SubCluster) -> dict[str, Any]:
     derived = {
-        "metricConfig": [metric_document(metric) for metric in sub_cluster.metrics.values()],
+        "metricConfig": [metric_to_json(metric) for metric in sub_cluster.metrics.values()],
         "footprint": list(sub_cluster.footprint_metrics),
         "energyFootprint": list(sub_cluster.energy_metrics),
     }
@@ -107,7 +107,7 @@ def _sub_cluster(sub_cluster: SubCluster) -> dict[str, Any]:
     }
 
 
-def _topology(topology: Topology) -> dict[str, Any]:
+def _topology(topology: NodeTopology) -> dict[str, Any]:
     document: dict[str, Any] = {
         "node": list(topology.node),
         "socket": [list(unit) for unit in topology.socket],
@@ -125,7 +125,7 @@ def _topology(topology: Topology) -> dict[str, Any]:
 
 
 def _quantity(quantity: Quantity) -> dict[str, Any]:
-    return {"unit": unit_to_document(quantity.unit), "value": _number(quantity.value)}
+    return {"unit": unit_to_json(quantity.unit), "value": _number(quantity.value)}
 
 
 def _number(value: float) -> float | int:

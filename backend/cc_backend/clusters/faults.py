@@ -7,7 +7,7 @@ from math import isfinite
 from typing import Any
 
 
-class Level(StrEnum):
+class Severity(StrEnum):
     """How much a finding matters: an error means that the document cannot be used."""
 
     ERROR = "error"
@@ -15,10 +15,10 @@ class Level(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class Fault:
     """One thing that is wrong; `path` is the place in the document, such as `metricConfig[2].unit`."""
 
-    level: Level
+    severity: Severity
     path: str
     message: str
 
@@ -27,39 +27,39 @@ class Finding:
 
 
 @dataclass(slots=True)
-class Findings:
+class Faults:
     """Findings in the order in which they were met."""
 
-    items: list[Finding] = field(default_factory=list)
+    items: list[Fault] = field(default_factory=list)
 
     def error(self, path: str, message: str) -> None:
         """Note something that makes the document useless."""
-        self.items.append(Finding(Level.ERROR, path, message))
+        self.items.append(Fault(Severity.ERROR, path, message))
 
     def warn(self, path: str, message: str) -> None:
         """Note something that was read another way than it was probably meant."""
-        self.items.append(Finding(Level.WARNING, path, message))
+        self.items.append(Fault(Severity.WARNING, path, message))
 
     @property
-    def errors(self) -> list[Finding]:
+    def errors(self) -> list[Fault]:
         """Only the findings that make the document useless."""
-        return [finding for finding in self.items if finding.level is Level.ERROR]
+        return [finding for finding in self.items if finding.severity is Severity.ERROR]
 
     @property
-    def warnings(self) -> list[Finding]:
+    def warnings(self) -> list[Fault]:
         """Only the findings that do not stop anybody."""
-        return [finding for finding in self.items if finding.level is Level.WARNING]
+        return [finding for finding in self.items if finding.severity is Severity.WARNING]
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class FaultCollectingReader:
     """A JSON object inside a document; each getter notes what is wrong and answers its default then."""
 
     values: Mapping[str, Any]
     path: str
-    findings: Findings
+    faults: Faults
 
-    def at(self, key: str) -> str:
+    def path_of(self, key: str) -> str:
         """The path of one key of this object."""
         return f"{self.path}.{key}" if self.path else key
 
@@ -76,10 +76,10 @@ class Part:
         value = self.values.get(key)
         if value is None or value == "":
             if needed:
-                self.findings.error(self.at(key), "is missing")
+                self.faults.error(self.path_of(key), "is missing")
             return ""
         if not isinstance(value, str):
-            self.findings.error(self.at(key), f"must be text, not {shown(value)}")
+            self.faults.error(self.path_of(key), f"must be text, not {quoted_value(value)}")
             return ""
         return value
 
@@ -88,10 +88,10 @@ class Part:
         value = self.values.get(key)
         if value is None:
             return default
-        number = whole_number(value)
+        number = as_integer(value)
         if number is None or (minimum is not None and number < minimum):
             least = "" if minimum is None else f" of at least {minimum}"
-            self.findings.error(self.at(key), f"must be a whole number{least}, not {shown(value)}")
+            self.faults.error(self.path_of(key), f"must be a whole number{least}, not {quoted_value(value)}")
             return default
         return number
 
@@ -99,7 +99,7 @@ class Part:
         """Note each of the keys that is absent or null."""
         for key in keys:
             if not self.has(key):
-                self.findings.warn(self.at(key), f"is missing, taken as {taken_as}")
+                self.faults.warn(self.path_of(key), f"is missing, taken as {taken_as}")
 
     def number(self, key: str) -> float:
         """A finite number; absent is 0."""
@@ -107,7 +107,7 @@ class Part:
         if value is None:
             return 0.0
         if not is_number(value):
-            self.findings.error(self.at(key), f"must be a number, not {shown(value)}")
+            self.faults.error(self.path_of(key), f"must be a number, not {quoted_value(value)}")
             return 0.0
         return float(value)
 
@@ -115,7 +115,7 @@ class Part:
         """A yes or no; absent is no."""
         value = self.values.get(key)
         if value is not None and not isinstance(value, bool):
-            self.findings.error(self.at(key), f"must be true or false, not {shown(value)}")
+            self.faults.error(self.path_of(key), f"must be true or false, not {quoted_value(value)}")
             return False
         return bool(value)
 
@@ -125,30 +125,32 @@ class Part:
         if value is None or value == "":
             return ""
         if value not in choices:
-            self.findings.warn(self.at(key), f"must be one of {', '.join(choices)}, not {shown(value)}; left empty")
+            self.faults.warn(
+                self.path_of(key), f"must be one of {', '.join(choices)}, not {quoted_value(value)}; left empty"
+            )
             return ""
         return str(value)
 
-    def objects(self, key: str) -> list["Part"]:
+    def objects(self, key: str) -> list["FaultCollectingReader"]:
         """The objects of an array; absent or null is none."""
         value = self.values.get(key)
         if value is None:
             return []
         if not isinstance(value, list):
-            self.findings.error(self.at(key), f"must be an array, not {shown(value)}")
+            self.faults.error(self.path_of(key), f"must be an array, not {quoted_value(value)}")
             return []
         parts = []
         for index, item in enumerate(value):
-            path = f"{self.at(key)}[{index}]"
+            path = f"{self.path_of(key)}[{index}]"
             if isinstance(item, Mapping):
-                parts.append(Part(item, path, self.findings))
+                parts.append(FaultCollectingReader(item, path, self.faults))
             else:
-                self.findings.error(path, f"must be an object, not {shown(item)}")
+                self.faults.error(path, f"must be an object, not {quoted_value(item)}")
         return parts
 
     def integers(self, key: str) -> tuple[int, ...]:
         """An array of whole numbers from 0; absent or null is none."""
-        return self._integers(self.values.get(key), self.at(key))
+        return self._integers(self.values.get(key), self.path_of(key))
 
     def integer_lists(self, key: str) -> tuple[tuple[int, ...], ...]:
         """An array of arrays of whole numbers from 0; absent or null is none."""
@@ -156,17 +158,17 @@ class Part:
         if value is None:
             return ()
         if not isinstance(value, list):
-            self.findings.error(self.at(key), f"must be an array of arrays, not {shown(value)}")
+            self.faults.error(self.path_of(key), f"must be an array of arrays, not {quoted_value(value)}")
             return ()
-        return tuple(self._integers(item, f"{self.at(key)}[{index}]") for index, item in enumerate(value))
+        return tuple(self._integers(item, f"{self.path_of(key)}[{index}]") for index, item in enumerate(value))
 
     def _integers(self, value: Any, path: str) -> tuple[int, ...]:
         if value is None:
             return ()
-        numbers = [whole_number(item) for item in value] if isinstance(value, list) else [None]
+        numbers = [as_integer(item) for item in value] if isinstance(value, list) else [None]
         read = tuple(number for number in numbers if number is not None and number >= 0)
         if len(read) != len(numbers):
-            self.findings.error(path, f"must be an array of whole numbers from 0, not {shown(value)}")
+            self.faults.error(path, f"must be an array of whole numbers from 0, not {quoted_value(value)}")
             return ()
         return read
 
@@ -176,14 +178,14 @@ def is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and isfinite(value)
 
 
-def whole_number(value: Any) -> int | None:
+def as_integer(value: Any) -> int | None:
     """The value as an int if it is a JSON number without a fraction, else None."""
     if not is_number(value) or value != int(value):
         return None
     return int(value)
 
 
-def shown(value: Any) -> str:
+def quoted_value(value: Any) -> str:
     """A value as a message quotes it: short, in one line."""
     text = repr(value)
     return text if len(text) <= 60 else f"{text[:57]}..."  # noqa: PLR2004  a message is read in one line

@@ -14,15 +14,15 @@ from cc_backend.clusters.model import Cluster, MetricConfig, SubCluster
 
 
 class GenerationStore(Protocol):
-    """Where generations are kept; `jobs.generations.ClusterGenerations` is one."""
+    """Where generations are kept; `jobs.cluster_generations.ClusterGenerations` is one."""
 
     def load(self, generation: int) -> Cluster | None:
         """The cluster as it was configured then, None for a number that is not known."""
 
-    def newest_with(self, cluster: str, sub_cluster: str) -> Cluster | None:
+    def newest_with_sub_cluster(self, cluster: str, sub_cluster: str) -> Cluster | None:
         """The cluster as it was configured last with this subcluster, None if it never was."""
 
-    def restricted(self, cluster: str) -> frozenset[str]:
+    def ever_restricted_metrics(self, cluster: str) -> frozenset[str]:
         """The metrics of a cluster that any of its configurations wanted to be seen by staff only."""
 
 
@@ -33,11 +33,11 @@ class NoGenerations:
         """None."""
         return None
 
-    def newest_with(self, cluster: str, sub_cluster: str) -> Cluster | None:  # noqa: ARG002 as the protocol has it
+    def newest_with_sub_cluster(self, cluster: str, sub_cluster: str) -> Cluster | None:  # noqa: ARG002 as the protocol has it
         """None."""
         return None
 
-    def restricted(self, cluster: str) -> frozenset[str]:  # noqa: ARG002 as the protocol has it
+    def ever_restricted_metrics(self, cluster: str) -> frozenset[str]:  # noqa: ARG002 as the protocol has it
         """None."""
         return frozenset()
 
@@ -48,12 +48,12 @@ def restricted_metrics(cluster: Cluster) -> frozenset[str]:
     return frozenset(config.name for config in configs if config.restrict)
 
 
-def digest_of(cluster: Cluster) -> str:
+def content_digest(cluster: Cluster) -> str:
     """What tells one content of a cluster.json from another, whatever its layout and the order of its keys."""
     return hashlib.sha256(orjson.dumps(cluster.document, option=orjson.OPT_SORT_KEYS)).hexdigest()
 
 
-def as_started(started: SubCluster, current: SubCluster | None) -> SubCluster:
+def merge_started_with_current(started: SubCluster, current: SubCluster | None) -> SubCluster:
     """A subcluster for a job that started with an earlier generation.
 
     How things are measured (topology, units, scopes, timesteps, footprint, energy) is as it was at the start. What was
@@ -61,11 +61,11 @@ def as_started(started: SubCluster, current: SubCluster | None) -> SubCluster:
     """
     if current is None:
         return started
-    metrics = {name: _as_started(config, current.metrics.get(name)) for name, config in started.metrics.items()}
+    metrics = {name: _merge_metric(config, current.metrics.get(name)) for name, config in started.metrics.items()}
     return replace(started, metrics={**current.metrics, **metrics})
 
 
-def _as_started(started: MetricConfig, current: MetricConfig | None) -> MetricConfig:
+def _merge_metric(started: MetricConfig, current: MetricConfig | None) -> MetricConfig:
     if current is None:
         return started
     return replace(
@@ -80,7 +80,7 @@ def _as_started(started: MetricConfig, current: MetricConfig | None) -> MetricCo
 
 
 @dataclass(frozen=True, slots=True)
-class HeldHosts:
+class HostsInUse:
     """Hosts of jobs that run or wait for the archiver, by the subcluster and generation with which these started."""
 
     cluster: str
@@ -90,7 +90,7 @@ class HeldHosts:
 
 
 @dataclass(frozen=True, slots=True)
-class Departures:
+class Removals:
     """What one configuration of a cluster has and the next has not; of subclusters that stay also metrics and hosts."""
 
     cluster: str
@@ -103,10 +103,10 @@ class Departures:
         return bool(self.sub_clusters or self.metrics or self.hosts)
 
 
-def departures(before: Cluster, after: Cluster | None) -> Departures:
+def find_removals(before: Cluster, after: Cluster | None) -> Removals:
     """What leaves with the next configuration of a cluster; without one everything does."""
     staying = {} if after is None else after.sub_clusters
-    return Departures(
+    return Removals(
         before.name,
         tuple(name for name in before.sub_clusters if name not in staying),
         tuple(

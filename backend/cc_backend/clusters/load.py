@@ -8,8 +8,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
-from cc_backend.clusters.cluster_json import cluster_document
-from cc_backend.clusters.faults import Findings, Part, is_number, shown
+from cc_backend.clusters.cluster_json import cluster_to_json
+from cc_backend.clusters.faults import FaultCollectingReader, Faults, is_number, quoted_value
 from cc_backend.clusters.model import (
     CATCH_ALL,
     Aggregation,
@@ -22,18 +22,18 @@ from cc_backend.clusters.model import (
     Quantity,
     SubCluster,
 )
-from cc_backend.clusters.topology import Accelerator, Topology
-from cc_backend.clusters.unit_json import unit_from_document
+from cc_backend.clusters.topology import Accelerator, NodeTopology
+from cc_backend.clusters.unit_json import unit_from_json
 from cc_backend.errors import InvalidInput
-from cc_backend.model import Scope, Unit
+from cc_backend.model import MetricUnit, Scope
 from cc_common.errors import HostlistError
 from cc_common.hostlist import HostSet
 
 # Folder names are made of cluster names: nothing hidden, nothing that leads elsewhere.
 _CLUSTER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 _LIMITS = ("peak", "normal", "caution", "alert")
-_SHOWN_ERRORS = 5
-LARGEST_DOCUMENT_BYTES = 16 << 20
+_MAX_ERRORS_SHOWN = 5
+MAX_DOCUMENT_BYTES = 16 << 20
 
 
 def is_cluster_name(name: str) -> bool:
@@ -46,24 +46,24 @@ def parse_cluster(document: Mapping[str, Any], *, source: str) -> tuple[Cluster,
 
     Raises InvalidInput that names `source` and the first errors if the document cannot be used.
     """
-    findings = Findings()
+    findings = Faults()
     cluster = read_cluster(document, findings)
     errors = findings.errors
     if cluster is None or errors:
-        more = f"; and {len(errors) - _SHOWN_ERRORS} more" if len(errors) > _SHOWN_ERRORS else ""
-        raise InvalidInput(f"{source}: {'; '.join(map(str, errors[:_SHOWN_ERRORS]))}{more}")
+        more = f"; and {len(errors) - _MAX_ERRORS_SHOWN} more" if len(errors) > _MAX_ERRORS_SHOWN else ""
+        raise InvalidInput(f"{source}: {'; '.join(map(str, errors[:_MAX_ERRORS_SHOWN]))}{more}")
     return cluster, [f"{source}: {finding}" for finding in findings.warnings]
 
 
-def read_cluster(document: object, findings: Findings) -> Cluster | None:
+def read_cluster(document: object, findings: Faults) -> Cluster | None:
     """The cluster as far as it can be read, None without a name; everything wrong is noted in `findings`."""
     if not isinstance(document, Mapping):
-        findings.error("", f"must be an object, not {shown(document)}")
+        findings.error("", f"must be an object, not {quoted_value(document)}")
         return None
-    top = Part(document, "", findings)
+    top = FaultCollectingReader(document, "", findings)
     name = top.text("name", needed=True)
     if name and not is_cluster_name(name):
-        findings.error("name", f"must be letters, digits, dot, dash and underscore, not {shown(name)}")
+        findings.error("name", f"must be letters, digits, dot, dash and underscore, not {quoted_value(name)}")
     parts = top.objects("subClusters")
     sub_cluster_names = [part.text("name") for part in parts]
     entries = _read_metrics(top, sub_cluster_names)
@@ -71,7 +71,7 @@ def read_cluster(document: object, findings: Findings) -> Cluster | None:
     for part in parts:
         sub_cluster = _read_sub_cluster(part, entries, only=len(parts) == 1)
         if sub_cluster.name in sub_clusters:
-            findings.warn(part.at("name"), f"{sub_cluster.name!r} is there twice; the first one counts")
+            findings.warn(part.path_of("name"), f"{sub_cluster.name!r} is there twice; the first one counts")
         elif sub_cluster.name:
             sub_clusters[sub_cluster.name] = sub_cluster
     for key, found in (("metricConfig", entries), ("subClusters", sub_clusters)):
@@ -84,22 +84,22 @@ def read_cluster(document: object, findings: Findings) -> Cluster | None:
         name=name,
         metrics={metric: entry.config for metric, entry in entries.items()},
         sub_clusters=sub_clusters,
-        document=cluster_document(name, list(entries.values()), list(sub_clusters.values())),
+        document=cluster_to_json(name, list(entries.values()), list(sub_clusters.values())),
     )
 
 
-def _read_metrics(top: Part, sub_clusters: Sequence[str]) -> dict[str, MetricEntry]:
+def _read_metrics(top: FaultCollectingReader, sub_clusters: Sequence[str]) -> dict[str, MetricEntry]:
     entries: dict[str, MetricEntry] = {}
     for part in top.objects("metricConfig"):
         entry = _read_metric(part, sub_clusters)
         if entry.config.name in entries:
-            top.findings.warn(part.at("name"), f"{entry.config.name!r} is there twice; the first one counts")
+            top.faults.warn(part.path_of("name"), f"{entry.config.name!r} is there twice; the first one counts")
         elif entry.config.name:
             entries[entry.config.name] = entry
     return entries
 
 
-def _read_metric(part: Part, sub_clusters: Sequence[str]) -> MetricEntry:
+def _read_metric(part: FaultCollectingReader, sub_clusters: Sequence[str]) -> MetricEntry:
     part.warn_if_missing(*_LIMITS, taken_as=0)
     config = MetricConfig(
         name=part.text("name", needed=True),
@@ -113,15 +113,15 @@ def _read_metric(part: Part, sub_clusters: Sequence[str]) -> MetricEntry:
     for entry in part.objects("subClusters"):
         override = _read_override(entry, config)
         if override.sub_cluster in overrides:
-            part.findings.warn(entry.at("name"), f"{override.sub_cluster!r} is there twice; the first one counts")
+            part.faults.warn(entry.path_of("name"), f"{override.sub_cluster!r} is there twice; the first one counts")
             continue
         overrides[override.sub_cluster] = override
         if override.sub_cluster not in sub_clusters:
-            part.findings.warn(entry.at("name"), f"there is no subcluster {override.sub_cluster!r}")
+            part.faults.warn(entry.path_of("name"), f"there is no subcluster {override.sub_cluster!r}")
     return MetricEntry(config, tuple(overrides.values()))
 
 
-def _read_overridable(part: Part) -> dict[str, Any]:
+def _read_overridable(part: FaultCollectingReader) -> dict[str, Any]:
     """What stands both in a metric and in its entries for subclusters."""
     return {
         **{key: part.number(key) for key in _LIMITS},
@@ -132,7 +132,7 @@ def _read_overridable(part: Part) -> dict[str, Any]:
     }
 
 
-def _read_override(part: Part, config: MetricConfig) -> Override:
+def _read_override(part: FaultCollectingReader, config: MetricConfig) -> Override:
     name = part.text("name", needed=True)
     if part.flag("remove"):
         return Override(sub_cluster=name, remove=True)
@@ -145,7 +145,7 @@ def _read_override(part: Part, config: MetricConfig) -> Override:
     lost = [key for key in _LIMITS if not part.has(key)]
     lost += [key for key, value in given.items() if value and not part.has(key)]
     if lost:
-        part.findings.warn(
+        part.faults.warn(
             part.path,
             f"an entry replaces all settings of {config.name!r} in subcluster {name!r}; it leaves out "
             f"{', '.join(lost)}, which become 0, empty or false there. Write them all",
@@ -153,40 +153,42 @@ def _read_override(part: Part, config: MetricConfig) -> Override:
     return Override(sub_cluster=name, **_read_overridable(part))
 
 
-def _read_scope(part: Part) -> Scope:
+def _read_scope(part: FaultCollectingReader) -> Scope:
     text = part.text("scope")
     try:
         return Scope(text or "node")
     except ValueError:
-        part.findings.error(part.at("scope"), f"must be one of {', '.join(Scope)}, not {shown(text)}")
+        part.faults.error(part.path_of("scope"), f"must be one of {', '.join(Scope)}, not {quoted_value(text)}")
         return Scope.NODE
 
 
-def _read_timestep(part: Part) -> int:
+def _read_timestep(part: FaultCollectingReader) -> int:
     if not part.has("timestep"):
-        part.findings.error(part.at("timestep"), "is missing; it is the time between two samples in seconds")
+        part.faults.error(part.path_of("timestep"), "is missing; it is the time between two samples in seconds")
         return 60
     return part.integer("timestep", minimum=1, default=60)
 
 
-def _read_unit(part: Part, key: str) -> Unit:
+def _read_unit(part: FaultCollectingReader, key: str) -> MetricUnit:
     value = part.get(key)
-    unit = unit_from_document(value)
+    unit = unit_from_json(value)
     if unit is None:
-        message = "is missing, taken as a plain number" if value is None else f"is no unit: {shown(value)}"
-        part.findings.warn(part.at(key), message)
-        return Unit("")
+        message = "is missing, taken as a plain number" if value is None else f"is no unit: {quoted_value(value)}"
+        part.faults.warn(part.path_of(key), message)
+        return MetricUnit("")
     if isinstance(value, str):
-        part.findings.warn(part.at(key), f"is one word (old form), read as base {unit.base!r}, prefix {unit.prefix!r}")
+        part.faults.warn(
+            part.path_of(key), f"is one word (old form), read as base {unit.base!r}, prefix {unit.prefix!r}"
+        )
     return unit
 
 
-def _read_sub_cluster(part: Part, entries: Mapping[str, MetricEntry], *, only: bool) -> SubCluster:
+def _read_sub_cluster(part: FaultCollectingReader, entries: Mapping[str, MetricEntry], *, only: bool) -> SubCluster:
     name = part.text("name", needed=True)
     nodes, hosts = _read_nodes(part, only=only)
     part.warn_if_missing("socketsPerNode", "coresPerSocket", "threadsPerCore", taken_as=1)
     threads_per_core = part.integer("threadsPerCore", minimum=1, default=1)
-    effective = {metric: entry.in_sub_cluster(name) for metric, entry in entries.items()}
+    effective = {metric: entry.effective_in(name) for metric, entry in entries.items()}
     return SubCluster(
         name=name,
         nodes=nodes,
@@ -203,49 +205,51 @@ def _read_sub_cluster(part: Part, entries: Mapping[str, MetricEntry], *, only: b
     )
 
 
-def _read_nodes(part: Part, *, only: bool) -> tuple[str, HostSet]:
+def _read_nodes(part: FaultCollectingReader, *, only: bool) -> tuple[str, HostSet]:
     nodes = part.text("nodes").strip()
     if not nodes and only:
-        part.findings.warn(part.at("nodes"), "is missing; as the only subcluster it takes every host")
+        part.faults.warn(part.path_of("nodes"), "is missing; as the only subcluster it takes every host")
         nodes = CATCH_ALL
     elif not nodes:
-        part.findings.warn(part.at("nodes"), "is missing; no host belongs here unless a job names the subcluster")
+        part.faults.warn(part.path_of("nodes"), "is missing; no host belongs here unless a job names the subcluster")
     try:
         return nodes, HostSet(nodes)
     except HostlistError as error:
-        part.findings.error(part.at("nodes"), str(error))
+        part.faults.error(part.path_of("nodes"), str(error))
         return "", HostSet("")
 
 
-def _read_quantity(part: Part, key: str, base: str) -> Quantity:
+def _read_quantity(part: FaultCollectingReader, key: str, base: str) -> Quantity:
     """A peak rate; a bare number is the old form and counts giga."""
     value = part.get(key)
-    giga = Unit(base, "G")
+    giga = MetricUnit(base, "G")
     if is_number(value):
-        part.findings.warn(part.at(key), f"is a bare number (old form), taken as {giga}")
+        part.faults.warn(part.path_of(key), f"is a bare number (old form), taken as {giga}")
         return Quantity(giga, float(value))
     if not isinstance(value, Mapping):
-        message = "is missing, taken as 0" if value is None else f"must be an object of unit and value: {shown(value)}"
-        part.findings.warn(part.at(key), message)
+        message = (
+            "is missing, taken as 0" if value is None else f"must be an object of unit and value: {quoted_value(value)}"
+        )
+        part.faults.warn(part.path_of(key), message)
         return Quantity(giga, 0.0)
-    inner = Part(value, part.at(key), part.findings)
+    inner = FaultCollectingReader(value, part.path_of(key), part.faults)
     return Quantity(_read_unit(inner, "unit"), inner.number("value"))
 
 
-def _read_topology(part: Part, threads_per_core: int) -> Topology:
+def _read_topology(part: FaultCollectingReader, threads_per_core: int) -> NodeTopology:
     value = part.get("topology")
     if not isinstance(value, Mapping):
-        part.findings.error(part.at("topology"), "is missing" if value is None else "must be an object")
-        return Topology(())
-    topology = Part(value, part.at("topology"), part.findings)
+        part.faults.error(part.path_of("topology"), "is missing" if value is None else "must be an object")
+        return NodeTopology(())
+    topology = FaultCollectingReader(value, part.path_of("topology"), part.faults)
     node = topology.integers("node")
     if not node:
-        topology.findings.error(topology.at("node"), "is missing; it lists all hardware threads of a node")
+        topology.faults.error(topology.path_of("node"), "is missing; it lists all hardware threads of a node")
     whole = {}
     for key in ("socket", "memoryDomain"):
         whole[key] = topology.integer_lists(key)
         if not whole[key]:
-            topology.findings.warn(topology.at(key), "is missing, taken as one that has all threads")
+            topology.faults.warn(topology.path_of(key), "is missing, taken as one that has all threads")
             whole[key] = (node,)
     core = topology.integer_lists("core")
     if not core and threads_per_core == 1:
@@ -254,14 +258,14 @@ def _read_topology(part: Part, threads_per_core: int) -> Topology:
         Accelerator(accelerator.text("id", needed=True), accelerator.text("type"), accelerator.text("model"))
         for accelerator in topology.objects("accelerators")
     )
-    return Topology(node, whole["socket"], whole["memoryDomain"], core, topology.integer_lists("die"), accelerators)
+    return NodeTopology(node, whole["socket"], whole["memoryDomain"], core, topology.integer_lists("die"), accelerators)
 
 
-def _warn_of_overlaps(sub_clusters: Sequence[SubCluster], findings: Findings) -> None:
+def _warn_of_overlaps(sub_clusters: Sequence[SubCluster], findings: Faults) -> None:
     """Note hosts that two subclusters list: the first one gets them."""
     owner: dict[str, str] = {}
     for sub_cluster in sub_clusters:
-        if sub_cluster.catches_all:
+        if sub_cluster.is_catch_all:
             continue
         shared: dict[str, list[str]] = {}
         for host in sub_cluster.hosts:
@@ -274,6 +278,6 @@ def _warn_of_overlaps(sub_clusters: Sequence[SubCluster], findings: Findings) ->
                 f"{len(hosts)} hosts are in both {first!r} and {sub_cluster.name!r} (such as {hosts[0]}); "
                 f"they belong to {first!r}, the first",
             )
-    catch_alls = [sub_cluster.name for sub_cluster in sub_clusters if sub_cluster.catches_all]
+    catch_alls = [sub_cluster.name for sub_cluster in sub_clusters if sub_cluster.is_catch_all]
     if len(catch_alls) > 1:
         findings.warn("subClusters", f"{', '.join(catch_alls)} all take every host; only {catch_alls[0]} will")

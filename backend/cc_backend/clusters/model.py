@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from cc_backend.clusters.topology import Topology
+from cc_backend.clusters.topology import NodeTopology
 from cc_backend.errors import NotFound
-from cc_backend.model import Scope, Unit
+from cc_backend.model import MetricUnit, Scope
 from cc_common.error_codes import ErrorCode
 from cc_common.hostlist import HostSet
 
@@ -22,7 +22,7 @@ class MetricConfig:
     """One metric: how it is measured and which values are good; as it holds in a cluster or a subcluster."""
 
     name: str
-    unit: Unit
+    unit: MetricUnit
     scope: Scope
     timestep_s: int
     aggregation: Aggregation = ""
@@ -59,7 +59,7 @@ class MetricEntry:
     config: MetricConfig
     overrides: tuple[Override, ...] = ()
 
-    def in_sub_cluster(self, name: str) -> MetricConfig | None:
+    def effective_in(self, name: str) -> MetricConfig | None:
         """The metric as it holds in a subcluster, None where it was removed.
 
         An entry replaces all of limits, footprint, energy, direction and restriction, also by what it leaves out:
@@ -87,7 +87,7 @@ class MetricEntry:
 class Quantity:
     """A number with its unit."""
 
-    unit: Unit
+    unit: MetricUnit
     value: float
 
 
@@ -105,11 +105,11 @@ class SubCluster:
     flop_rate_scalar: Quantity
     flop_rate_simd: Quantity
     memory_bandwidth: Quantity
-    topology: Topology
+    topology: NodeTopology
     metrics: Mapping[str, MetricConfig]
 
     @property
-    def catches_all(self) -> bool:
+    def is_catch_all(self) -> bool:
         """Whether its node list has `*`: it takes every host that no other subcluster lists."""
         return self.hosts.wildcard
 
@@ -146,7 +146,7 @@ class Cluster:
         """The first subcluster that lists the host, else the first that takes all, else None."""
         catch_all = None
         for sub_cluster in self.sub_clusters.values():
-            if sub_cluster.catches_all:
+            if sub_cluster.is_catch_all:
                 catch_all = catch_all or sub_cluster
             elif host in sub_cluster.hosts:
                 return sub_cluster

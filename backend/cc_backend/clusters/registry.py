@@ -7,8 +7,13 @@ from pathlib import Path
 
 import orjson
 
-from cc_backend.clusters.generations import GenerationStore, NoGenerations, as_started, restricted_metrics
-from cc_backend.clusters.load import LARGEST_DOCUMENT_BYTES, parse_cluster
+from cc_backend.clusters.generations import (
+    GenerationStore,
+    NoGenerations,
+    merge_started_with_current,
+    restricted_metrics,
+)
+from cc_backend.clusters.load import MAX_DOCUMENT_BYTES, parse_cluster
 from cc_backend.clusters.model import Cluster, SubCluster
 from cc_backend.errors import ArchiveError, InvalidInput, NotFound
 from cc_backend.model import Job
@@ -16,27 +21,29 @@ from cc_common.error_codes import ErrorCode
 
 logger = logging.getLogger(__name__)
 
-_REMEMBERED = 1000
+_CACHE_SIZE = 1000
 
 
 @dataclass(frozen=True, slots=True)
-class _Held:
-    """What `Clusters` knows; replaced as a whole when the configuration changes."""
+class _RegistryState:
+    """What `ClusterRegistry` knows; replaced as a whole when the configuration changes."""
 
     clusters: dict[str, Cluster]
     generations: dict[str, int]
     earlier: GenerationStore
-    effective: dict[tuple[str, str, int], SubCluster] = field(default_factory=dict)
+    as_started_cache: dict[tuple[str, str, int], SubCluster] = field(default_factory=dict)
 
-    def started(self, cluster: str, sub_cluster: str, generation: int, current: SubCluster | None) -> SubCluster | None:
+    def sub_cluster_at_start(
+        self, cluster: str, sub_cluster: str, generation: int, current: SubCluster | None
+    ) -> SubCluster | None:
         """The subcluster as a generation had it; where that is unknown and there is no current one, as the last had."""
         earlier = self.earlier.load(generation) if generation else None
         if current is None and (earlier is None or sub_cluster not in earlier.sub_clusters):
-            earlier = self.earlier.newest_with(cluster, sub_cluster)
+            earlier = self.earlier.newest_with_sub_cluster(cluster, sub_cluster)
         return None if earlier is None else earlier.sub_clusters.get(sub_cluster)
 
 
-class Clusters:
+class ClusterRegistry:
     """The configured clusters by name, in the order of their names in the archive.
 
     `generations` are the numbers of their configurations, and `earlier` knows those that held before.
@@ -49,88 +56,88 @@ class Clusters:
         generations: Mapping[str, int] | None = None,
         earlier: GenerationStore | None = None,
     ) -> None:
-        self._held = _Held(dict(clusters), dict(generations or {}), earlier or NoGenerations())
+        self._state = _RegistryState(dict(clusters), dict(generations or {}), earlier or NoGenerations())
 
     def __contains__(self, name: object) -> bool:
-        return name in self._held.clusters
+        return name in self._state.clusters
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._held.clusters)
+        return iter(self._state.clusters)
 
     def __len__(self) -> int:
-        return len(self._held.clusters)
+        return len(self._state.clusters)
 
     def __getitem__(self, name: str) -> Cluster:
-        return self._held.clusters[name]
+        return self._state.clusters[name]
 
-    def take_over(self, other: "Clusters") -> None:
+    def replace_with(self, other: "ClusterRegistry") -> None:
         """Be what the other one is; for whoever holds this one already, clusters change from one call to the next."""
-        self._held = other.held
+        self._state = other.state
 
     @property
-    def held(self) -> "_Held":
+    def state(self) -> "_RegistryState":
         """Everything at one moment: what is read from it fits together."""
-        return self._held
+        return self._state
 
     def generation(self, cluster: str) -> int:
         """The number of a cluster's present configuration, 0 if it has none."""
-        return self._held.generations.get(cluster, 0)
+        return self._state.generations.get(cluster, 0)
 
     def names(self) -> list[str]:
         """The names of all clusters."""
-        return list(self._held.clusters)
+        return list(self._state.clusters)
 
     def items(self) -> Iterable[tuple[str, Cluster]]:
         """The clusters with their names."""
-        return self._held.clusters.items()
+        return self._state.clusters.items()
 
     def get(self, name: str) -> Cluster:
         """The cluster of this name; raises NotFound if there is none."""
-        cluster = self._held.clusters.get(name)
+        cluster = self._state.clusters.get(name)
         if cluster is None:
             raise NotFound(f"there is no cluster {name!r}", code=ErrorCode.UNKNOWN_CLUSTER)
         return cluster
 
-    def of_job(self, job: Job) -> SubCluster:
+    def sub_cluster_of_job(self, job: Job) -> SubCluster:
         """The subcluster on which a job runs or ran, also one that has left the configuration since.
 
         Raises NotFound if neither the present configuration nor any that is remembered has it.
         """
-        found = self.as_started(job.cluster, job.sub_cluster, job.cluster_config)
+        found = self.sub_cluster_as_started(job.cluster, job.sub_cluster, job.cluster_config)
         if found is None:
             raise NotFound(f"no configuration of {job.cluster!r} is known that has the subcluster {job.sub_cluster!r}")
         return found
 
-    def as_started(self, cluster: str, sub_cluster: str, generation: int) -> SubCluster | None:
+    def sub_cluster_as_started(self, cluster: str, sub_cluster: str, generation: int) -> SubCluster | None:
         """A subcluster as it holds for jobs that started with a generation; 0 is one that nobody knows."""
-        held = self._held
+        held = self._state
         known = held.clusters.get(cluster)
         current = None if known is None else known.sub_clusters.get(sub_cluster)
         if current is not None and generation in (0, held.generations.get(cluster, 0)):
             return current
         key = (cluster, sub_cluster, generation)
-        found = held.effective.get(key)
+        found = held.as_started_cache.get(key)
         if found is None:
-            started = held.started(cluster, sub_cluster, generation, current)
-            found = current if started is None else as_started(started, current)
-            if found is not None and len(held.effective) < _REMEMBERED:
-                held.effective[key] = found
+            started = held.sub_cluster_at_start(cluster, sub_cluster, generation, current)
+            found = current if started is None else merge_started_with_current(started, current)
+            if found is not None and len(held.as_started_cache) < _CACHE_SIZE:
+                held.as_started_cache[key] = found
         return found
 
-    def restricted(self, cluster: str) -> frozenset[str]:
+    def ever_restricted_metrics(self, cluster: str) -> frozenset[str]:
         """The metrics of a cluster that its configuration, or an earlier one, wants to be seen by staff only."""
-        held = self._held
+        held = self._state
         present = restricted_metrics(held.clusters[cluster]) if cluster in held.clusters else frozenset[str]()
-        return present | held.earlier.restricted(cluster)
+        return present | held.earlier.ever_restricted_metrics(cluster)
 
-    def is_restricted(self, job: Job) -> Callable[[str], bool]:
+    def restriction_test(self, job: Job) -> Callable[[str], bool]:
         """Says of a metric whether values of this job are to be seen by staff only.
 
         The present configuration of the job's subcluster decides; a metric that it lacks is restricted if the cluster
         ever restricted it.
         """
         try:
-            metrics = self.of_job(job).metrics
+            metrics = self.sub_cluster_of_job(job).metrics
         except NotFound:
             metrics = {}
         ever: list[frozenset[str]] = []
@@ -139,12 +146,12 @@ class Clusters:
             if metric in metrics:
                 return metrics[metric].restrict
             if not ever:  # asked for seldom, and it takes the database
-                ever.append(self.restricted(job.cluster))
+                ever.append(self.ever_restricted_metrics(job.cluster))
             return metric in ever[0]
 
         return restricted
 
-    def restricting_energy(self) -> frozenset[str]:
+    def clusters_restricting_energy(self) -> frozenset[str]:
         """The clusters that restrict a metric that goes into the energy of their jobs."""
         return frozenset(name for name, cluster in self.items() if _restricts_energy(cluster))
 
@@ -153,7 +160,7 @@ class Clusters:
 
         Raises InvalidInput if the cluster or the given subcluster is unknown, or no subcluster has the host.
         """
-        found = self._held.clusters.get(cluster)
+        found = self._state.clusters.get(cluster)
         if found is None:
             raise InvalidInput(f"cluster: there is no cluster {cluster!r}", code=ErrorCode.UNKNOWN_CLUSTER)
         if given:
@@ -175,7 +182,7 @@ def _restricts_energy(cluster: Cluster) -> bool:
     return any(config.energy and config.restrict for table in tables for config in table.values())
 
 
-def load_clusters(archive_root: Path) -> tuple[Clusters, list[str]]:
+def load_clusters(archive_root: Path) -> tuple[ClusterRegistry, list[str]]:
     """All clusters of a job archive, `<root>/<cluster>/cluster.json`, and warnings about what was read leniently.
 
     Hidden folders are no clusters. Raises ArchiveError that names the file if one cannot be used.
@@ -199,10 +206,10 @@ def load_clusters(archive_root: Path) -> tuple[Clusters, list[str]]:
             raise ArchiveError(f"{path}: there is another cluster {cluster.name!r} in this archive")
         clusters[cluster.name] = cluster
     logger.info("loaded clusters count=%d warnings=%d root=%s", len(clusters), len(warnings), archive_root)
-    return Clusters(clusters), warnings
+    return ClusterRegistry(clusters), warnings
 
 
-def metric_table(clusters: Clusters) -> dict[str, dict[str, tuple[int, str]]]:
+def metric_table(clusters: ClusterRegistry) -> dict[str, dict[str, tuple[int, str]]]:
     """Cluster -> metric -> (seconds between samples, aggregation), for a metric store."""
     return {
         name: {metric: (config.timestep_s, config.aggregation) for metric, config in clusters[name].metrics.items()}
@@ -212,8 +219,8 @@ def metric_table(clusters: Clusters) -> dict[str, dict[str, tuple[int, str]]]:
 
 def _load_cluster(path: Path) -> tuple[Cluster, list[str]]:
     try:
-        if path.stat().st_size > LARGEST_DOCUMENT_BYTES:
-            raise ArchiveError(f"{path}: is larger than {LARGEST_DOCUMENT_BYTES >> 20} MiB")
+        if path.stat().st_size > MAX_DOCUMENT_BYTES:
+            raise ArchiveError(f"{path}: is larger than {MAX_DOCUMENT_BYTES >> 20} MiB")
         return parse_cluster(orjson.loads(path.read_bytes()), source=str(path))
     except OSError as error:
         raise ArchiveError(f"{path}: cannot be read: {error.strerror}") from error

@@ -16,7 +16,7 @@ class Accelerator:
 
 
 @dataclass(frozen=True, slots=True)
-class Topology:
+class NodeTopology:
     """The hardware threads of a node and of its parts, by the numbers that the operating system gives them.
 
     The place of a part in its list is its id. Real files have gaps (fewer cores than threads, a thread that no

@@ -18,7 +18,7 @@ from urllib.parse import unquote
 
 import peewee
 
-from cc_backend.db.database_file import log_path
+from cc_backend.db.database_file import wal_path
 from cc_backend.errors import InvalidInput, Unavailable
 from cc_backend.runtime.lockfile import FileId, file_id, is_same_file
 from cc_common.error_codes import ErrorCode
@@ -27,9 +27,9 @@ from cc_common.errors import SettingsError
 logger = logging.getLogger(__name__)
 
 RETRY_AFTER_S = 30
-_LOOK_AGAIN_S = 0.25
-SUCCESSION_WAIT_S = 1.0
-_READS_ONLY = -1
+_LOCK_POLL_S = 0.25
+REPLACEMENT_LOCK_WAIT_S = 1.0
+_READ_ONLY_FILE_NUMBER = -1
 """Instead of the number of a file: SQLite opens one that may not be written for reading, and stays with that."""
 _SETTING = "main.db"
 _SQLITE_SCHEME = "sqlite://"
@@ -47,15 +47,15 @@ _ADVICE = {
 }
 
 
-LOG_ADVICE = "restart the server"
-PLACE_ADVICE = "put the file back that was there, or a backup of it"
+WAL_MISSING_ADVICE = "restart the server"
+FILE_REPLACED_ADVICE = "put the file back that was there, or a backup of it"
 
 
 class FaultKind(StrEnum):
     """What can be wrong with a database, each said in the words that follow "the database"."""
 
-    PLACE = "was removed, moved or replaced while the server runs"
-    LOG = "has lost its -wal file while the server runs"
+    FILE_REPLACED = "was removed, moved or replaced while the server runs"
+    WAL_MISSING = "has lost its -wal file while the server runs"
     ACCESS = "may not be read and written any more"
     LOCKED = "cannot be written: another process holds it"
     BUSY = "could not be written in time"
@@ -63,7 +63,7 @@ class FaultKind(StrEnum):
     DAMAGED = "is damaged"
 
 
-_KIND = {  # all others: WRITE
+_FAULT_KINDS = {  # all others: WRITE
     sqlite3.SQLITE_BUSY: FaultKind.BUSY,
     sqlite3.SQLITE_LOCKED: FaultKind.BUSY,
     sqlite3.SQLITE_CORRUPT: FaultKind.DAMAGED,
@@ -81,16 +81,16 @@ class Database(peewee.SqliteDatabase):
     def __init__(self, path: Path, *, busy_timeout_s: float, cache_size_mb: int) -> None:
         # SQLite has one writer at a time and its waiters poll; a lock of our own makes threads queue up instead.
         self._write_lock = threading.RLock()
-        self._waiting_since_s: float | None = None  # a thread of ours waits for SQLite's lock
+        self._lock_wait_since_s: float | None = None  # a thread of ours waits for SQLite's lock
         self._faults: dict[FaultKind, str] = {}
         self._file_id: FileId | None = None
-        self._log = log_path(path)
-        self._log_id: FileId | None = None
+        self._wal_path = wal_path(path)
+        self._wal_file_id: FileId | None = None
         self._connections: list[tuple[weakref.ref[threading.Thread], _Connection]] = []
         self._connections_lock = threading.Lock()
         # those to a file that was the database before; SQLite removes a -wal file by its name when the last one closes
-        self._former: weakref.WeakSet[_Connection] = weakref.WeakSet()
-        self._kept: list[sqlite3.Connection] = []
+        self._former_connections: weakref.WeakSet[_Connection] = weakref.WeakSet()
+        self._former_keepers: list[sqlite3.Connection] = []
         self._former_files: set[FileId] = set()
         self._file_number = 0
         self._is_closed_for_good = False
@@ -117,61 +117,65 @@ class Database(peewee.SqliteDatabase):
         Raises:
             Unavailable: the file cannot be written, or is no longer the one of that name: nothing may count as written.
         """
-        self._take_write_lock()
+        self._acquire_write_lock()
         try:
             if self.in_transaction():
                 with self.atomic("IMMEDIATE"):
                     yield
                 return
-            self._demand_place()
-            self._leave_former_file()
+            self._require_current_file()
+            self._drop_stale_connection()
             if FaultKind.LOCKED in self._faults:
                 raise self._unavailable(self._faults[FaultKind.LOCKED])
-            with self._translated():
+            with self._errors_translated():
                 connection: sqlite3.Connection = self.connection()  # type: ignore[no-untyped-call]  # stubs lack it
             changes = connection.total_changes
             with self.atomic("IMMEDIATE"):
                 yield
-            self._demand_place()
+            self._require_current_file()
             if connection.total_changes != changes:  # one without a change succeeds on a full disk too
-                self.end_fault(FaultKind.WRITE)
+                self.clear_fault(FaultKind.WRITE)
         finally:
             self._write_lock.release()
 
-    def _take_write_lock(self) -> None:
+    def _acquire_write_lock(self) -> None:
         """Wait for other threads of ours, but not while another process has the file: who waits serves nobody else."""
         end_s = time.monotonic() + self.busy_timeout_s
-        while not self._write_lock.acquire(timeout=min(_LOOK_AGAIN_S, self.busy_timeout_s)):
+        while not self._write_lock.acquire(timeout=min(_LOCK_POLL_S, self.busy_timeout_s)):
             if FaultKind.LOCKED in self._faults or time.monotonic() >= end_s:
                 raise self._unavailable(_ADVICE[sqlite3.SQLITE_BUSY])
 
-    def _demand_place(self) -> None:
+    def _require_current_file(self) -> None:
         """Raise Unavailable if what is written now is in a file that no restart would find."""
-        self.check_place()
-        for kind in (FaultKind.PLACE, FaultKind.LOG):
+        self.check_file()
+        for kind in (FaultKind.FILE_REPLACED, FaultKind.WAL_MISSING):
             if kind in self._faults:
                 raise self._unavailable(self._faults[kind])
 
     # Faults
 
-    def check_place(self) -> None:
+    def check_file(self) -> None:
         """Take note of whether the file is still the one with its name."""
         if self._file_id is None or is_same_file(self.path, self._file_id):
-            self.end_fault(FaultKind.PLACE)
-        elif not self.has_fault(FaultKind.PLACE):
-            self.note_fault(FaultKind.PLACE, PLACE_ADVICE)
-        self._check_log()
+            self.clear_fault(FaultKind.FILE_REPLACED)
+        elif not self.has_fault(FaultKind.FILE_REPLACED):
+            self.record_fault(FaultKind.FILE_REPLACED, FILE_REPLACED_ADVICE)
+        self._check_wal()
 
-    def _check_log(self) -> None:
+    def _check_wal(self) -> None:
         """SQLite keeps the -wal file while a connection is open; the next one would make another in its place."""
         if not self._connections:
-            self._log_id = None
-        if self._log_id is None or self.has_fault(FaultKind.PLACE) or self.has_fault(FaultKind.LOG):
+            self._wal_file_id = None
+        if (
+            self._wal_file_id is None
+            or self.has_fault(FaultKind.FILE_REPLACED)
+            or self.has_fault(FaultKind.WAL_MISSING)
+        ):
             return
-        if not is_same_file(self._log, self._log_id):
-            self.note_fault(FaultKind.LOG, LOG_ADVICE)
+        if not is_same_file(self._wal_path, self._wal_file_id):
+            self.record_fault(FaultKind.WAL_MISSING, WAL_MISSING_ADVICE)
 
-    def take_other_file(self, other: FileId, keeper: sqlite3.Connection, then: Callable[[], None]) -> None:
+    def switch_file(self, other: FileId, keeper: sqlite3.Connection, on_switched: Callable[[], None]) -> None:
         """Go on with another file that is at the path now; to be called while the database is `idle`.
 
         `keeper` is an idle connection to the file before; `then` is called before anybody can write to the new one.
@@ -179,26 +183,26 @@ class Database(peewee.SqliteDatabase):
         """
         with self._connections_lock:
             self._file_number += 1
-            self._kept.append(keeper)
-            self._former.update(connection for _, connection in self._connections)
+            self._former_keepers.append(keeper)
+            self._former_connections.update(connection for _, connection in self._connections)
             self._connections.clear()
             if self._file_id is not None:
                 self._former_files.add(self._file_id)
-            self._file_id, self._log_id = other, None
-        for kind in (FaultKind.PLACE, FaultKind.LOG, FaultKind.DAMAGED):
-            self.end_fault(kind)
-        then()
+            self._file_id, self._wal_file_id = other, None
+        for kind in (FaultKind.FILE_REPLACED, FaultKind.WAL_MISSING, FaultKind.DAMAGED):
+            self.clear_fault(kind)
+        on_switched()
 
-    def was_in_use(self, other: FileId) -> bool:
+    def is_former_file(self, other: FileId) -> bool:
         """Whether this process has a file open still that was the database before."""
         return other in self._former_files
 
-    def _leave_former_file(self) -> None:
+    def _drop_stale_connection(self) -> None:
         """Let go of this thread's connection if it is to a file that is the database no more, or may only read it."""
         state = self._state  # type: ignore[attr-defined]  # stubs lack it
         if state.closed or state.conn.file_number == self._file_number or self.in_transaction():
             return
-        if state.conn.file_number == _READS_ONLY:
+        if state.conn.file_number == _READ_ONLY_FILE_NUMBER:
             self.close()
         else:
             state.reset()
@@ -207,13 +211,13 @@ class Database(peewee.SqliteDatabase):
         """What keeps the database from being read or written, and what to do; names no paths and waits for nobody."""
         return [f"the database {kind}: {advice}" for kind, advice in list(self._faults.items())]
 
-    def note_fault(self, kind: FaultKind, advice: str, cause: object = "") -> None:
+    def record_fault(self, kind: FaultKind, advice: str, cause: object = "") -> None:
         """Take note of a fault; the log tells of each kind once, until it is over."""
         if kind not in self._faults:
             logger.error("database failed file=%s error=%s advice=%s", self.database, cause or kind, advice)
         self._faults[kind] = advice
 
-    def end_fault(self, kind: FaultKind) -> None:
+    def clear_fault(self, kind: FaultKind) -> None:
         """Take note that a fault is over."""
         if self._faults.pop(kind, None) is not None:
             logger.warning("the database %s can be used again: it no longer %s", self.database, kind)
@@ -222,12 +226,12 @@ class Database(peewee.SqliteDatabase):
         """Whether a fault lasts."""
         return kind in self._faults
 
-    def busy_since_s(self) -> float | None:
+    def lock_wait_since_s(self) -> float | None:
         """Since when a thread of ours waits for a lock that another process has, by the monotonic clock."""
-        return self._waiting_since_s
+        return self._lock_wait_since_s
 
     @contextmanager
-    def idle(self, *, wait_s: float = 0.0) -> Iterator[bool]:
+    def try_write_lock(self, *, wait_s: float = 0.0) -> Iterator[bool]:
         """Whether no thread of ours writes, or has done so within a time; none begins to inside the block."""
         is_idle = self._write_lock.acquire(timeout=wait_s)
         try:
@@ -252,11 +256,11 @@ class Database(peewee.SqliteDatabase):
 
     def execute_many(self, sql: str, rows: Sequence[Sequence[Any]]) -> None:
         """Run a hand-written statement once per row of parameters; inside a `write`."""
-        with self._translated():
+        with self._errors_translated():
             connection: sqlite3.Connection = self.connection()  # type: ignore[no-untyped-call]  # stubs lack it
             connection.executemany(sql, rows).close()
 
-    def rows(self, query: Any) -> Iterator[tuple[Any, ...]]:
+    def raw_rows(self, query: Any) -> Iterator[tuple[Any, ...]]:
         """The rows of a query as they are stored: no field converts its value, so none can fail to."""
         sql, parameters = self.get_sql_context().sql(query).query()  # type: ignore[no-untyped-call]  # stubs lack it
         cursor: Iterator[tuple[Any, ...]] = self._execute_cursor(sql, parameters)
@@ -270,29 +274,29 @@ class Database(peewee.SqliteDatabase):
             self._connections.clear()
         for connection in connections:
             connection.close()
-        self._close_former()
+        self._close_former_connections()
         self.dispose()
 
-    def _close_former(self) -> None:
-        if self._kept:
-            log = log_path(self.path)
-            with _out_of_the_way(log), _out_of_the_way(log.with_name(f"{log.name.removesuffix('-wal')}-shm")):
-                for connection in [*self._former, *self._kept]:
+    def _close_former_connections(self) -> None:
+        if self._former_keepers:
+            log = wal_path(self.path)
+            with _moved_aside(log), _moved_aside(log.with_name(f"{log.name.removesuffix('-wal')}-shm")):
+                for connection in [*self._former_connections, *self._former_keepers]:
                     connection.close()
-            self._kept.clear()
+            self._former_keepers.clear()
 
     def begin(self, lock_type: str | None = None) -> None:
         """As peewee's, with errors translated."""
-        self._waiting_since_s = time.monotonic()
+        self._lock_wait_since_s = time.monotonic()
         try:
-            with self._translated():
+            with self._errors_translated():
                 super().begin(lock_type)
         finally:
-            self._waiting_since_s = None
+            self._lock_wait_since_s = None
 
     def commit(self) -> None:
         """As peewee's, with errors translated."""
-        with self._translated():
+        with self._errors_translated():
             super().commit()
         self._faults.pop(FaultKind.BUSY, None)
 
@@ -301,7 +305,7 @@ class Database(peewee.SqliteDatabase):
         # SQLite may have rolled back by itself, for instance when the disk got full.
         connection: sqlite3.Connection = self.connection()  # type: ignore[no-untyped-call]  # stubs lack it
         if connection.in_transaction:
-            with self._translated():
+            with self._errors_translated():
                 super().rollback()
 
     def _connect(self) -> sqlite3.Connection:
@@ -311,30 +315,30 @@ class Database(peewee.SqliteDatabase):
                 raise Unavailable("the database is closed: the server ends", code=ErrorCode.DATABASE_UNAVAILABLE)
         file_number = self._file_number
         # Before another file is opened: SQLite would take the -wal file for its own, and remove it in the end.
-        self._demand_place()
+        self._require_current_file()
         if self._file_id is not None and self.path.stat().st_size == 0:  # SQLite would wait for it without end
-            self.note_fault(FaultKind.DAMAGED, _ADVICE[sqlite3.SQLITE_CORRUPT], "the file is empty")
+            self.record_fault(FaultKind.DAMAGED, _ADVICE[sqlite3.SQLITE_CORRUPT], "the file is empty")
             raise self._unavailable(_ADVICE[sqlite3.SQLITE_CORRUPT])
-        with self._translated():
+        with self._errors_translated():
             connection: _Connection = super()._connect()  # type: ignore[misc]  # stubs lack it
-        connection.text_factory = _text
+        connection.text_factory = _decode_text
         connection.file_number = file_number
         self._file_id = self._file_id or file_id(self.path.stat())
         if not is_same_file(self.path, self._file_id):  # two files must never be taken for one database
             connection.close()
-            self.note_fault(FaultKind.PLACE, PLACE_ADVICE)
-            raise self._unavailable(PLACE_ADVICE)
-        if self._log_id is None:
-            self._log = log_path(self.path)
+            self.record_fault(FaultKind.FILE_REPLACED, FILE_REPLACED_ADVICE)
+            raise self._unavailable(FILE_REPLACED_ADVICE)
+        if self._wal_file_id is None:
+            self._wal_path = wal_path(self.path)
             with suppress(FileNotFoundError):
-                self._log_id = file_id(self._log.stat())
+                self._wal_file_id = file_id(self._wal_path.stat())
         with self._connections_lock:
             self._connections.append((weakref.ref(threading.current_thread()), connection))
         return connection
 
     def _new_connection(self, *arguments: Any, **options: Any) -> sqlite3.Connection:
         connection = _Connection(*arguments, **options)
-        connection.fail = self._raise_for
+        connection.fail = self._raise_unavailable
         return connection
 
     def _close(self, conn: sqlite3.Connection) -> None:
@@ -343,19 +347,19 @@ class Database(peewee.SqliteDatabase):
         super()._close(conn)  # type: ignore[misc]  # stubs lack it
 
     def _execute_cursor(self, sql: str, params: Any, **cursor_options: Any) -> Any:
-        self._leave_former_file()
-        with self._translated():
+        self._drop_stale_connection()
+        with self._errors_translated():
             return super()._execute_cursor(sql, params, **cursor_options)  # type: ignore[misc]  # stubs lack it
 
     @contextmanager
-    def _translated(self) -> Iterator[None]:
+    def _errors_translated(self) -> Iterator[None]:
         try:
             yield
         except (peewee.DatabaseError, sqlite3.DatabaseError) as error:
             cause: BaseException | None = error
             while isinstance(cause, peewee.PeeweeException):  # wrapped once by each layer it came through
                 cause = getattr(cause, "orig", None)
-            self._raise_for(cause or error, error)
+            self._raise_unavailable(cause or error, error)
             raise
         except (OverflowError, UnicodeEncodeError) as error:
             # More than 64 bits, or half a surrogate pair: no row can hold or match it.
@@ -364,14 +368,14 @@ class Database(peewee.SqliteDatabase):
                 code=ErrorCode.NUMBER_OUT_OF_RANGE,
             ) from error
 
-    def _raise_for(self, cause: BaseException, error: BaseException) -> None:
+    def _raise_unavailable(self, cause: BaseException, error: BaseException) -> None:
         """Raise Unavailable for an error that may pass, after taking note of it; returns for all others."""
         code = getattr(cause, "sqlite_errorcode", None)
         advice = _ADVICE.get(code & 0xFF) if isinstance(code, int) else None
         if isinstance(code, int) and advice is not None:
-            self.note_fault(_KIND.get(code & 0xFF, FaultKind.WRITE), advice, cause)
+            self.record_fault(_FAULT_KINDS.get(code & 0xFF, FaultKind.WRITE), advice, cause)
             if code & 0xFF == sqlite3.SQLITE_READONLY and not self.is_closed():
-                self._state.conn.file_number = _READS_ONLY  # type: ignore[attr-defined]  # stubs lack it
+                self._state.conn.file_number = _READ_ONLY_FILE_NUMBER  # type: ignore[attr-defined]  # stubs lack it
             raise self._unavailable(advice) from error
         if "closed database" in str(error):
             text = "the database is closed: the server ends"
@@ -456,7 +460,7 @@ class _Connection(sqlite3.Connection):
 
 
 @contextmanager
-def _out_of_the_way(path: Path) -> Iterator[None]:
+def _moved_aside(path: Path) -> Iterator[None]:
     """A file has another name for a moment, if there is one."""
     aside = path.with_name(f"{path.name}.aside")
     try:
@@ -470,7 +474,7 @@ def _out_of_the_way(path: Path) -> Iterator[None]:
         aside.rename(path)
 
 
-def _text(stored: bytes) -> str:
+def _decode_text(stored: bytes) -> str:
     """A stored text; bytes that are no UTF-8 must not make a whole list unreadable."""
     return stored.decode("utf-8", "replace")
 

@@ -9,16 +9,16 @@ from pathlib import Path
 
 from cc_backend.runtime.atomic_files import sync_directory
 
-_LOCKED_WHILE_OPEN = 510, 0x4000_0002
+_SQLITE_SHARED_LOCK = 510, 0x4000_0002
 """Length and start of what SQLite locks of a file (https://www.sqlite.org/src/file/src/os.h, SHARED_FIRST)."""
 
 
-def log_path(path: Path) -> Path:
+def wal_path(path: Path) -> Path:
     """The -wal file of a database: SQLite keeps it beside the file itself, not beside a symbolic link to it."""
     return Path(f"{path.resolve()}-wal")
 
 
-def obstacle_to(path: Path) -> str:
+def replacement_obstacle(path: Path) -> str:
     """What keeps a file from taking the place of a database just now, empty if nothing does.
 
     Nothing of this process may have the file open: its locks would end here.
@@ -31,7 +31,7 @@ def obstacle_to(path: Path) -> str:
                 return f"a {beside} file lies beside it"
     try:
         with path.open("rb+") as file:
-            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB, *_LOCKED_WHILE_OPEN)
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB, *_SQLITE_SHARED_LOCK)
     except (BlockingIOError, PermissionError) as error:  # a lock that another has may be told by either
         held = isinstance(error, BlockingIOError) or os.access(path, os.R_OK | os.W_OK)
         return "another process has it open" if held else "it may not be read and written"
@@ -40,7 +40,7 @@ def obstacle_to(path: Path) -> str:
     return ""
 
 
-def reason_against(path: Path, *, installation: str, version: int) -> str:
+def replacement_rejection(path: Path, *, installation: str, version: int) -> str:
     """Why a file cannot take the place of a database, empty if it can; reads all of it, and nothing that lies beside.
 
     It has to be whole, of the same installation, and with its tables as this program has them.
@@ -81,7 +81,7 @@ def copy_database(source: sqlite3.Connection, target: Path) -> None:
         raise
 
 
-def former_copy(path: Path) -> Path:
+def former_copy_path(path: Path) -> Path:
     """A name beside the database that is free, for what was in it before."""
     stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
     names = [
@@ -90,7 +90,7 @@ def former_copy(path: Path) -> Path:
     return next(name for name in names if not name.exists())
 
 
-def put_in_place(copy: Path, path: Path) -> None:
+def install_copy(copy: Path, path: Path) -> None:
     """Give a copy the name of the database, its owner and its mode; the index of the former -wal file goes."""
     facts = path.stat()
     copy.chmod(facts.st_mode & 0o7777)

@@ -14,18 +14,24 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from cc_backend.db.database import LOG_ADVICE, PLACE_ADVICE, SUCCESSION_WAIT_S, Database, FaultKind
-from cc_backend.db.database_file import copy_database, former_copy, log_path, obstacle_to, put_in_place
+from cc_backend.db.database import (
+    FILE_REPLACED_ADVICE,
+    REPLACEMENT_LOCK_WAIT_S,
+    WAL_MISSING_ADVICE,
+    Database,
+    FaultKind,
+)
+from cc_backend.db.database_file import copy_database, former_copy_path, install_copy, replacement_obstacle, wal_path
 from cc_backend.runtime.lockfile import FileId, file_id, is_same_file
 
 LOCKED_AFTER_S = 0.5
 INTEGRITY_EVERY_S = 24 * 3600.0
-DAMAGED_EVERY_S = 600.0
-_BYTES_PER_S = 10_000_000
+INTEGRITY_RETRY_S = 600.0
+_FIRST_CHECK_BYTES_PER_S = 10_000_000
 """A large file is read through later after the start, when there is less to do."""
 
-_LONGEST_DELAY_S = 600.0
-_TRY_AGAIN_S = 60.0
+_MAX_FIRST_CHECK_DELAY_S = 600.0
+_COPY_RETRY_S = 60.0
 """So long after a copy could not be made none is tried: it may be large, and the disk full."""
 _WRITE_ADVICE = "look at the kernel log, at owner and mode of the file and its folder, and for free space"
 
@@ -36,14 +42,14 @@ _FileState = tuple[FileId, int, int]
 
 
 @dataclass(frozen=True, slots=True)
-class Succession:
+class DatabaseReplacement:
     """When and how the server goes on with another file at the path of its database.
 
     `reason_against` says why a file cannot take its place, `then` is called when one has, before anybody writes to it.
     """
 
-    reason_against: Callable[[Path], str]
-    then: Callable[[], None]
+    rejection_reason: Callable[[Path], str]
+    on_replaced: Callable[[], None]
 
 
 class DatabaseWatch:
@@ -53,36 +59,36 @@ class DatabaseWatch:
         self,
         database: Database,
         *,
-        succession: Succession | None = None,
+        replacement: DatabaseReplacement | None = None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._database = database
         self._monotonic = monotonic
         self._connection: sqlite3.Connection | None = None
-        self._log = log_path(database.path)
-        self._log_id: FileId | None = None
-        self._index_id: FileId | None = None
-        self._succession = succession
-        self._log_saved = self._save_failed = False
-        self._place = -1  # stands for the file itself, whatever its name is now
-        self._looked_at: _FileState | None = None
-        self._read_through: dict[_FileState, str] = {}
-        self._refusal = ""
-        self._not_before_s = monotonic()
+        self._wal_path = wal_path(database.path)
+        self._wal_file_id: FileId | None = None
+        self._shm_file_id: FileId | None = None
+        self._replacement = replacement
+        self._is_wal_saved = self._has_save_failed = False
+        self._file_descriptor = -1  # stands for the file itself, whatever its name is now
+        self._last_state: _FileState | None = None
+        self._rejection_by_state: dict[_FileState, str] = {}
+        self._logged_rejection = ""
+        self._retry_at_s = monotonic()
         self._stopping = threading.Event()
         size_bytes = database.path.stat().st_size if database.path.exists() else 0
-        self._integrity_due_s = monotonic() + min(size_bytes / _BYTES_PER_S, _LONGEST_DELAY_S)
+        self._integrity_due_s = monotonic() + min(size_bytes / _FIRST_CHECK_BYTES_PER_S, _MAX_FIRST_CHECK_DELAY_S)
 
-    def look(self) -> None:
+    def poll(self) -> None:
         """Have the database take note of its faults; cheap enough for each second. For one thread."""
         database = self._database
-        database.check_place()
-        if database.has_fault(FaultKind.PLACE):
-            self._look_at_other_file()
+        database.check_file()
+        if database.has_fault(FaultKind.FILE_REPLACED):
+            self._consider_other_file()
         else:
             self._forget_other_file()
             self._check_access()
-            self._check_log()
+            self._check_wal()
             self._check_lock()
             if database.has_fault(FaultKind.WRITE):
                 self._try_writing()
@@ -90,10 +96,10 @@ class DatabaseWatch:
     def check_integrity(self) -> None:
         """Read the whole file if that is due: a while after the start, each day, and soon after damage was seen."""
         now_s, damaged = self._monotonic(), self._database.has_fault(FaultKind.DAMAGED)
-        self._database.check_place()
+        self._database.check_file()
         if now_s < self._integrity_due_s or self._stopping.is_set():
             return
-        if self._database.has_fault(FaultKind.PLACE) or self._database.has_fault(FaultKind.LOG):
+        if self._database.has_fault(FaultKind.FILE_REPLACED) or self._database.has_fault(FaultKind.WAL_MISSING):
             return  # a new connection would make a new -wal file
         try:
             found = self._quick_check()
@@ -103,211 +109,216 @@ class DatabaseWatch:
                 return  # it could not be read just now, or the server stops
             found = str(error)
         if found != "ok":
-            self._database.note_fault(FaultKind.DAMAGED, "restore a backup", found)
+            self._database.record_fault(FaultKind.DAMAGED, "restore a backup", found)
         elif damaged:
-            self._database.end_fault(FaultKind.DAMAGED)
+            self._database.clear_fault(FaultKind.DAMAGED)
         is_damaged = self._database.has_fault(FaultKind.DAMAGED)
-        self._integrity_due_s = self._monotonic() + (DAMAGED_EVERY_S if is_damaged else INTEGRITY_EVERY_S)
+        self._integrity_due_s = self._monotonic() + (INTEGRITY_RETRY_S if is_damaged else INTEGRITY_EVERY_S)
 
     def close(self) -> None:
         """End a check of the whole file that is under way, and close the connection."""
         self._stopping.set()
         if self._connection is not None:
             self._connection.close()
-            os.close(self._place)
+            os.close(self._file_descriptor)
             self._connection = None
 
     def _check_access(self) -> None:
         path = self._database.path
         if os.access(path, os.R_OK | os.W_OK) and os.access(path.parent, os.W_OK | os.X_OK):
-            self._database.end_fault(FaultKind.ACCESS)
+            self._database.clear_fault(FaultKind.ACCESS)
         else:
             advice = "give the server's account the right to, and see that the file system is not read-only"
-            self._database.note_fault(FaultKind.ACCESS, advice)
+            self._database.record_fault(FaultKind.ACCESS, advice)
 
-    def _check_log(self) -> None:
+    def _check_wal(self) -> None:
         """Whether the -wal file is there that SQLite keeps while a connection is open, as that of this watch is."""
         database = self._database
-        if not database.has_fault(FaultKind.LOG):
+        if not database.has_fault(FaultKind.WAL_MISSING):
             with suppress(sqlite3.DatabaseError):  # what is wrong then is told by the look at the lock
-                self._opened()
-            if self._log_id is None or is_same_file(self._log, self._log_id):
+                self._open_connection()
+            if self._wal_file_id is None or is_same_file(self._wal_path, self._wal_file_id):
                 return
-            database.note_fault(FaultKind.LOG, LOG_ADVICE)
+            database.record_fault(FaultKind.WAL_MISSING, WAL_MISSING_ADVICE)
         if self._connection is None:  # a new one would make another file
             return
-        if not self._log_saved:
-            self._log_saved = self._save_log()
-        if self._succession is not None and not self._log.exists():  # else somebody else has opened the database
-            self._replace_by_copy(self._succession)
+        if not self._is_wal_saved:
+            self._is_wal_saved = self._checkpoint_wal()
+        if self._replacement is not None and not self._wal_path.exists():  # else somebody else has opened the database
+            self._replace_by_copy(self._replacement)
 
-    def _save_log(self) -> bool:
+    def _checkpoint_wal(self) -> bool:
         """Bring what the -wal file holds into the database itself, and empty it: after a restart nobody could."""
         try:
-            (busy, _, _) = self._opened().execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            (busy, _, _) = self._open_connection().execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
         except sqlite3.DatabaseError as error:
-            if not self._save_failed:
+            if not self._has_save_failed:
                 logger.error("what the -wal file held could not be saved: %s", error)  # noqa: TRY400 - expected
-            self._save_failed = True
+            self._has_save_failed = True
             return False
-        self._save_failed = False
+        self._has_save_failed = False
         return not busy
 
-    def _replace_by_copy(self, succession: Succession) -> None:
+    def _replace_by_copy(self, succession: DatabaseReplacement) -> None:
         """Go on with a copy in its place: all connections to one file share one -wal file, and that is lost."""
-        if self._monotonic() < self._not_before_s:
+        if self._monotonic() < self._retry_at_s:
             return
-        database, connection = self._database, self._opened()
+        database, connection = self._database, self._open_connection()
         path = database.path.resolve()
         copy = path.with_name(f"{path.name}.new")
-        with database.idle(wait_s=SUCCESSION_WAIT_S) as is_idle:
+        with database.try_write_lock(wait_s=REPLACEMENT_LOCK_WAIT_S) as is_idle:
             if not is_idle:
                 return
             try:
                 copy.unlink(missing_ok=True)
                 copy_database(connection, copy)
-                if reason := succession.reason_against(copy):
+                if reason := succession.rejection_reason(copy):
                     copy.unlink()
-                    self._try_later("the database cannot be written anew", reason)
+                    self._postpone("the database cannot be written anew", reason)
                     return
-                if self._log.exists() or not is_same_file(path, file_id(os.fstat(self._place))):
+                if self._wal_path.exists() or not is_same_file(path, file_id(os.fstat(self._file_descriptor))):
                     copy.unlink()  # somebody has opened the database meanwhile, or put another one in its place
                     return
-                put_in_place(copy, path)
+                install_copy(copy, path)
                 other = file_id(path.stat())
             except (OSError, sqlite3.Error) as error:
-                self._try_later("the database cannot be written anew", error)
+                self._postpone("the database cannot be written anew", error)
                 return
-            self._go_on(succession, other, "it was written anew with all that it held, and its -wal file as well")
+            self._switch_file(succession, other, "it was written anew with all that it held, and its -wal file as well")
 
-    def _look_at_other_file(self) -> None:
+    def _consider_other_file(self) -> None:
         """Go on with another file in the place of the database, once it stays the same and may take it."""
-        succession, path = self._succession, self._database.path
+        succession, path = self._replacement, self._database.path
         if succession is None or self._connection is None:
             return
         try:
-            seen = _state_of(path.stat())
+            seen = _file_state(path.stat())
         except OSError:
             self._forget_other_file()
-            self._database.note_fault(FaultKind.PLACE, PLACE_ADVICE)
+            self._database.record_fault(FaultKind.FILE_REPLACED, FILE_REPLACED_ADVICE)
             return
-        before, self._looked_at = self._looked_at, seen
-        if seen != before or self._monotonic() < self._not_before_s or not self._save_log():
+        before, self._last_state = self._last_state, seen
+        if seen != before or self._monotonic() < self._retry_at_s or not self._checkpoint_wal():
             return
-        if reason := self._reason_against(succession, path, seen):
-            self._refuse(reason)
+        if reason := self._rejection_reason(succession, path, seen):
+            self._report_rejection(reason)
         elif not self._stopping.is_set():
-            self._take(path, seen, succession)
+            self._replace_by_other_file(path, seen, succession)
 
-    def _take(self, path: Path, seen: "_FileState", succession: Succession) -> None:
+    def _replace_by_other_file(self, path: Path, seen: "_FileState", succession: DatabaseReplacement) -> None:
         """Go on with a file in which all is well, as it was seen."""
         try:
-            former = self._kept_former(path)
+            former = self._save_former_file(path)
         except (OSError, sqlite3.Error) as error:
-            self._try_later("the former database cannot be saved, and no other is used", error)
+            self._postpone("the former database cannot be saved, and no other is used", error)
             return
-        with self._database.idle(wait_s=SUCCESSION_WAIT_S) as is_idle:
-            if is_idle and self._make_way(path, seen):
+        with self._database.try_write_lock(wait_s=REPLACEMENT_LOCK_WAIT_S) as is_idle:
+            if is_idle and self._prepare_replacement(path, seen):
                 kept = f"was removed, and is kept as {former}" if former else "is where it was moved to, complete"
-                self._go_on(succession, seen[0], f"another file is in its place; the one before {kept}")
+                self._switch_file(succession, seen[0], f"another file is in its place; the one before {kept}")
                 return
         if former is not None:
             former.unlink(missing_ok=True)
 
-    def _make_way(self, path: Path, seen: "_FileState") -> bool:
+    def _prepare_replacement(self, path: Path, seen: "_FileState") -> bool:
         """Whether the file is still the one that was looked at, and nothing of the former one is left beside it."""
         try:
-            if _state_of(path.stat()) != seen or obstacle_to(path):
+            if _file_state(path.stat()) != seen or replacement_obstacle(path):
                 return False
-            self._drop_log()
+            self._remove_former_wal()
         except OSError as error:
-            self._try_later("the file that is in the place of the database now cannot be used", error)
+            self._postpone("the file that is in the place of the database now cannot be used", error)
             return False
         return True
 
-    def _reason_against(self, succession: Succession, path: Path, seen: "_FileState") -> str:
+    def _rejection_reason(self, succession: DatabaseReplacement, path: Path, seen: "_FileState") -> str:
         """Why the file that is in the place of the database now is not used; each content is read through once."""
-        if self._database.was_in_use(seen[0]):  # the connections of before share what they know of its -wal file
+        if self._database.is_former_file(seen[0]):  # the connections of before share what they know of its -wal file
             return "it was in use before"
-        if reason := obstacle_to(path):
+        if reason := replacement_obstacle(path):
             return reason
-        if seen not in self._read_through:
-            self._read_through = {seen: succession.reason_against(path)}
-        return self._read_through[seen]
+        if seen not in self._rejection_by_state:
+            self._rejection_by_state = {seen: succession.rejection_reason(path)}
+        return self._rejection_by_state[seen]
 
-    def _refuse(self, reason: str) -> None:
-        advice = f"{PLACE_ADVICE}; what is there now is not used before a restart: {reason}"
-        self._database.note_fault(FaultKind.PLACE, advice)
-        if reason != self._refusal:
-            self._refusal = reason
+    def _report_rejection(self, reason: str) -> None:
+        advice = f"{FILE_REPLACED_ADVICE}; what is there now is not used before a restart: {reason}"
+        self._database.record_fault(FaultKind.FILE_REPLACED, advice)
+        if reason != self._logged_rejection:
+            self._logged_rejection = reason
             logger.error("the file that is in the place of the database now is not used: %s", reason)
 
-    def _try_later(self, what: str, cause: object) -> None:
-        self._not_before_s = self._monotonic() + _TRY_AGAIN_S
-        logger.error("%s, the next try is in %d s: %s", what, _TRY_AGAIN_S, cause)
+    def _postpone(self, what: str, cause: object) -> None:
+        self._retry_at_s = self._monotonic() + _COPY_RETRY_S
+        logger.error("%s, the next try is in %d s: %s", what, _COPY_RETRY_S, cause)
 
     def _forget_other_file(self) -> None:
-        self._looked_at, self._read_through, self._refusal = None, {}, ""
+        self._last_state, self._rejection_by_state, self._logged_rejection = None, {}, ""
 
-    def _drop_log(self) -> None:
+    def _remove_former_wal(self) -> None:
         """Remove the -wal file that belongs to the former database, and is empty now, and its index."""
-        if self._log != log_path(self._database.path):  # the other file has a -wal file of its own
+        if self._wal_path != wal_path(self._database.path):  # the other file has a -wal file of its own
             return
-        for path, known in ((self._log, self._log_id), (_index_of(self._log), self._index_id)):
+        for path, known in ((self._wal_path, self._wal_file_id), (_shm_path(self._wal_path), self._shm_file_id)):
             if known is not None and is_same_file(path, known):
                 path.unlink()
 
-    def _kept_former(self, path: Path) -> Path | None:
+    def _save_former_file(self, path: Path) -> Path | None:
         """Where the former database was written to, if nothing has its name any more."""
-        if os.fstat(self._place).st_nlink:
+        if os.fstat(self._file_descriptor).st_nlink:
             return None
-        target = former_copy(path)
-        copy_database(self._opened(), target)
+        target = former_copy_path(path)
+        copy_database(self._open_connection(), target)
         return target
 
-    def _go_on(self, succession: Succession, other: FileId, how: str) -> None:
+    def _switch_file(self, succession: DatabaseReplacement, other: FileId, how: str) -> None:
         """Go on with the other file that is at the path; nobody writes meanwhile."""
-        keeper, self._connection = self._opened(), None
-        self._log, self._log_id, self._index_id, self._log_saved = log_path(self._database.path), None, None, False
-        os.close(self._place)
-        self._place = -1
+        keeper, self._connection = self._open_connection(), None
+        self._wal_path, self._wal_file_id, self._shm_file_id, self._is_wal_saved = (
+            wal_path(self._database.path),
+            None,
+            None,
+            False,
+        )
+        os.close(self._file_descriptor)
+        self._file_descriptor = -1
         self._forget_other_file()
-        self._database.take_other_file(other, keeper, succession.then)
+        self._database.switch_file(other, keeper, succession.on_replaced)
         with suppress(sqlite3.DatabaseError):  # it is told at the next look
-            self._opened()
+            self._open_connection()
         logger.warning("the database is used again: %s", how)
 
     def _check_lock(self) -> None:
         """Whether another process keeps us from writing. A long transaction of our own does not count."""
         database = self._database
-        with database.idle() as is_idle:
+        with database.try_write_lock() as is_idle:
             if is_idle:
                 try:
-                    connection = self._opened()
+                    connection = self._open_connection()
                     connection.execute("BEGIN IMMEDIATE")
                     connection.execute("ROLLBACK")
                 except sqlite3.DatabaseError as error:
-                    self._note(error)
+                    self._record_error(error)
                 else:
-                    database.end_fault(FaultKind.LOCKED)
-                    database.end_fault(FaultKind.BUSY)
+                    database.clear_fault(FaultKind.LOCKED)
+                    database.clear_fault(FaultKind.BUSY)
                 return
-        since_s = database.busy_since_s()
+        since_s = database.lock_wait_since_s()
         if since_s is not None and self._monotonic() - since_s > LOCKED_AFTER_S:
-            database.note_fault(FaultKind.LOCKED, "end that process")
+            database.record_fault(FaultKind.LOCKED, "end that process")
 
-    def _note(self, error: sqlite3.DatabaseError) -> None:
+    def _record_error(self, error: sqlite3.DatabaseError) -> None:
         match getattr(error, "sqlite_errorcode", 0) & 0xFF:
             case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
-                self._database.note_fault(FaultKind.LOCKED, "end that process", error)
+                self._database.record_fault(FaultKind.LOCKED, "end that process", error)
             case sqlite3.SQLITE_CORRUPT | sqlite3.SQLITE_NOTADB:
-                self._database.note_fault(FaultKind.DAMAGED, "restore a backup", error)
+                self._database.record_fault(FaultKind.DAMAGED, "restore a backup", error)
             case _:
-                self._database.note_fault(FaultKind.WRITE, _WRITE_ADVICE, error)
+                self._database.record_fault(FaultKind.WRITE, _WRITE_ADVICE, error)
 
     def _try_writing(self) -> None:
         """A transaction without a change succeeds on a full disk too: really write, through a new connection."""
-        with self._database.idle() as is_idle:
+        with self._database.try_write_lock() as is_idle:
             if not is_idle:
                 return
             try:
@@ -320,16 +331,21 @@ class DatabaseWatch:
             except sqlite3.DatabaseError as error:
                 logger.debug("the database still cannot be written: %s", error)
             else:
-                self._database.end_fault(FaultKind.WRITE)
+                self._database.clear_fault(FaultKind.WRITE)
 
-    def _opened(self) -> sqlite3.Connection:
+    def _open_connection(self) -> sqlite3.Connection:
         if self._connection is None:
             self._connection = self._new_connection()
             self._connection.execute("SELECT COUNT(*) FROM sqlite_master").fetchall()  # opens the -wal file
-            self._place = os.open(self._database.path, os.O_PATH | os.O_CLOEXEC)  # to close it ends no lock of SQLite's
+            self._file_descriptor = os.open(
+                self._database.path, os.O_PATH | os.O_CLOEXEC
+            )  # to close it ends no lock of SQLite's
         with suppress(OSError):
-            if self._log_id is None:
-                self._log_id, self._index_id = file_id(self._log.stat()), file_id(_index_of(self._log).stat())
+            if self._wal_file_id is None:
+                self._wal_file_id, self._shm_file_id = (
+                    file_id(self._wal_path.stat()),
+                    file_id(_shm_path(self._wal_path).stat()),
+                )
         return self._connection
 
     def _new_connection(self) -> sqlite3.Connection:
@@ -345,9 +361,9 @@ class DatabaseWatch:
             connection.close()
 
 
-def _state_of(facts: os.stat_result) -> _FileState:
+def _file_state(facts: os.stat_result) -> _FileState:
     return file_id(facts), facts.st_size, facts.st_ctime_ns
 
 
-def _index_of(log: Path) -> Path:
+def _shm_path(log: Path) -> Path:
     return log.with_name(f"{log.name.removesuffix('-wal')}-shm")

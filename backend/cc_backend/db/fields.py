@@ -22,23 +22,23 @@ class TextField(peewee.TextField):
         return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
 
 
-class _WholeNumbers(peewee.Field):
+class _TolerantIntegerField(peewee.Field):
     """Whole numbers; 0 for what is none."""
 
     def python_value(self, value: Any) -> int | None:
         """What is stored, None for NULL."""
-        return None if value is None else whole_number(value)
+        return None if value is None else stored_integer(value)
 
 
-class SmallIntegerField(_WholeNumbers, peewee.SmallIntegerField):
+class SmallIntegerField(_TolerantIntegerField, peewee.SmallIntegerField):
     """A whole number; 0 for what is none."""
 
 
-class IntegerField(_WholeNumbers, peewee.IntegerField):
+class IntegerField(_TolerantIntegerField, peewee.IntegerField):
     """A whole number; 0 for what is none."""
 
 
-class BigIntegerField(_WholeNumbers, peewee.BigIntegerField):
+class BigIntegerField(_TolerantIntegerField, peewee.BigIntegerField):
     """A whole number; 0 for what is none."""
 
 
@@ -51,10 +51,10 @@ class JSONField(TextField):
 
     def python_value(self, value: Any) -> Any:
         """What the stored text means."""
-        return None if value is None else read_json(value)
+        return None if value is None else parse_stored_json(value)
 
 
-def read_json(stored: Any) -> Any:
+def parse_stored_json(stored: Any) -> Any:
     """What a stored text means, None where it is no JSON."""
     try:
         return orjson.loads(stored)
@@ -63,14 +63,14 @@ def read_json(stored: Any) -> Any:
         return None
 
 
-def texts(document: object) -> tuple[str, ...]:
+def stored_strings(document: object) -> tuple[str, ...]:
     """The texts of a list, nothing where it is no list of texts."""
     if isinstance(document, list) and all(isinstance(entry, str) for entry in document):
         return tuple(document)
     return ()
 
 
-def whole_number(stored: object) -> int:
+def stored_integer(stored: object) -> int:
     """A stored whole number, 0 where it is none."""
     if isinstance(stored, float) and math.isfinite(stored):
         return int(stored)

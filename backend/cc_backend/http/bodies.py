@@ -15,7 +15,7 @@ from cc_common.json_reader import parse_json
 
 _GZIP = 16 + zlib.MAX_WBITS
 # A gzip stream may be several members in a row; without a bound, a million empty ones keep a core busy.
-_MOST_GZIP_MEMBERS = 16
+_MAX_GZIP_MEMBERS = 16
 
 
 def read_body(request: Request, *, limit_bytes: int) -> bytes:
@@ -24,7 +24,7 @@ def read_body(request: Request, *, limit_bytes: int) -> bytes:
     Raises TooLarge if it is over `limit_bytes` as sent or decompressed, InvalidInput for damaged gzip, and
     UnsupportedMediaType for another encoding.
     """
-    body = _as_sent(request, limit_bytes)
+    body = _read_raw_body(request, limit_bytes)
     encoding = request.headers.get("Content-Encoding", "identity").strip().lower()
     if encoding in {"", "identity"}:
         return body
@@ -33,12 +33,12 @@ def read_body(request: Request, *, limit_bytes: int) -> bytes:
     raise UnsupportedMediaType(f"Content-Encoding {encoding[:40]!r} is not known; send gzip or none")
 
 
-def _as_sent(request: Request, limit_bytes: int) -> bytes:
+def _read_raw_body(request: Request, limit_bytes: int) -> bytes:
     length = request.content_length
     if length is not None:
         if length > limit_bytes:
             raise _too_large(limit_bytes)
-        return _exactly(request.environ["wsgi.input"], length)
+        return _read_exactly(request.environ["wsgi.input"], length)
     # One more than allowed: werkzeug cuts off a body without a length at the limit and says nothing.
     request.max_content_length = limit_bytes + 1
     try:
@@ -50,7 +50,7 @@ def _as_sent(request: Request, limit_bytes: int) -> bytes:
     return body
 
 
-def _exactly(stream: BinaryIO, length: int) -> bytes:
+def _read_exactly(stream: BinaryIO, length: int) -> bytes:
     """So many bytes, asked for at once: werkzeug would take portions and join them, twice the work for a large body."""
     first = stream.read(length)
     if len(first) == length:
@@ -72,7 +72,7 @@ def gunzip(compressed: bytes, *, limit_bytes: int) -> bytes:
     """
     parts: list[bytes] = []
     left = limit_bytes
-    for _ in range(_MOST_GZIP_MEMBERS):
+    for _ in range(_MAX_GZIP_MEMBERS):
         member = zlib.decompressobj(wbits=_GZIP)
         try:
             part = member.decompress(compressed, left + 1)
@@ -87,10 +87,10 @@ def gunzip(compressed: bytes, *, limit_bytes: int) -> bytes:
         compressed = member.unused_data
         if not compressed:
             return b"".join(parts)
-    raise InvalidInput(f"the gzip body has more than {_MOST_GZIP_MEMBERS} members", code=ErrorCode.INVALID_BODY)
+    raise InvalidInput(f"the gzip body has more than {_MAX_GZIP_MEMBERS} members", code=ErrorCode.INVALID_BODY)
 
 
-def read_json(request: Request, *, limit_bytes: int) -> Any:
+def read_json_body(request: Request, *, limit_bytes: int) -> Any:
     """The JSON document of the body, read as patiently as existing clients need.
 
     Raises PayloadError if it is none or nested too deeply, TooLarge beyond the limit.

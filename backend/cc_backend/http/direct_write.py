@@ -9,15 +9,15 @@ from werkzeug.wrappers import Request
 
 from cc_backend.http.responses import JSON
 from cc_backend.metricstore import IngestResult
-from cc_backend.telemetry.request_metrics import Activity
+from cc_backend.telemetry.request_metrics import RequestMetrics
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
 _OUTCOME = "cc_backend.ingest"
-OFFERS = {"Accept-Encoding": "gzip"}
+ACCEPT_ENCODING = {"Accept-Encoding": "gzip"}
 """Tells the sender that the next batch may come compressed (RFC 9110, section 12.5.3)."""
-_FIELDS = (*OFFERS.items(), ("Content-Type", JSON))
+_FIELDS = (*ACCEPT_ENCODING.items(), ("Content-Type", JSON))
 _STATUS = f"{HTTPStatus.OK:d} {HTTPStatus.OK.phrase}"
 
 
@@ -32,15 +32,15 @@ class DirectWrite:
         self,
         application: "WSGIApplication",
         rules: Mapping[str, str],
-        take: Callable[[Request], IngestResult],
-        fields: Callable[[Request], Mapping[str, str]],
-        activity: Activity,
+        ingest: Callable[[Request], IngestResult],
+        header_fields: Callable[[Request], Mapping[str, str]],
+        request_metrics: RequestMetrics,
     ) -> None:
         self._application = application
         self._rules = dict(rules)
-        self._take = take
-        self._fields = fields
-        self._activity = activity
+        self._ingest = ingest
+        self._header_fields = header_fields
+        self._request_metrics = request_metrics
 
     def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
         """A WSGI application (PEP 3333)."""
@@ -50,13 +50,13 @@ class DirectWrite:
         began_s = perf_counter()
         request = Request(environ, populate_request=False)  # else each would hold the other, and the batch
         try:
-            result = environ[_OUTCOME] = self._take(request)
+            result = environ[_OUTCOME] = self._ingest(request)
         except Exception as error:  # noqa: BLE001 - the view raises it again
             environ[_OUTCOME] = error
         else:
-            if result.is_plain:
-                self._activity.count("POST", rule, HTTPStatus.OK, perf_counter() - began_s)
-                start_response(_STATUS, [*self._fields(request).items(), *_FIELDS])
+            if result.is_complete:
+                self._request_metrics.count_request("POST", rule, HTTPStatus.OK, perf_counter() - began_s)
+                start_response(_STATUS, [*self._header_fields(request).items(), *_FIELDS])
                 return ()
         try:
             return self._application(environ, start_response)
@@ -64,12 +64,12 @@ class DirectWrite:
             del environ[_OUTCOME]  # an error holds where it came from, and with that the batch
 
 
-def by_path(rules: Iterable[str]) -> dict[str, str]:
+def rules_by_path(rules: Iterable[str]) -> dict[str, str]:
     """Rules of routes that end in a slash, by the two paths of each."""
     return {path: rule for rule in rules for path in (rule, rule.rstrip("/"))}
 
 
-def outcome(environ: "WSGIEnvironment") -> IngestResult:
+def ingest_outcome(environ: "WSGIEnvironment") -> IngestResult:
     """What was done with the batch of a request to a write route; raises what kept it from being done."""
     found = environ[_OUTCOME]
     if isinstance(found, Exception):

@@ -13,7 +13,7 @@ from flask.globals import request_ctx
 from werkzeug.exceptions import HTTPException
 
 from cc_backend.auth.permissions import Permission, requires
-from cc_backend.http.problems import problem
+from cc_backend.http.problems import problem_response
 from cc_common.error_codes import ErrorCode
 
 PREFIXES = ("/api", "/userapi", "/frontend", "/config", "/metricstore")
@@ -31,18 +31,20 @@ _PREFLIGHT_HEADERS = {
 
 
 @requires(Permission.PUBLIC)
-def unknown(rest: str = "") -> Response:
+def respond_to_unknown_path(rest: str = "") -> Response:
     """404 for an unknown path, 405 for an unknown method, 204 for OPTIONS of a known path."""
     del rest
     allowed = _allowed_methods()
     if not allowed:
-        return problem(HTTPStatus.NOT_FOUND, ErrorCode.ROUTE_UNKNOWN, f"there is nothing at {request.path[:200]!r}")
+        return problem_response(
+            HTTPStatus.NOT_FOUND, ErrorCode.ROUTE_UNKNOWN, f"there is nothing at {request.path[:200]!r}"
+        )
     if request.method == "OPTIONS":
         answer = Response(status=HTTPStatus.NO_CONTENT)
         del answer.headers["Content-Type"]
     else:
         text = f"{request.method} is not possible here; {' and '.join(allowed)} {'are' if len(allowed) > 1 else 'is'}"
-        answer = problem(HTTPStatus.METHOD_NOT_ALLOWED, ErrorCode.METHOD_NOT_ALLOWED, text)
+        answer = problem_response(HTTPStatus.METHOD_NOT_ALLOWED, ErrorCode.METHOD_NOT_ALLOWED, text)
     answer.headers["Allow"] = ", ".join([*allowed, "OPTIONS"])
     return answer
 
@@ -62,21 +64,21 @@ def _allowed_methods() -> list[str]:
     return allowed
 
 
-def cross_origin_fields(path: str) -> Mapping[str, str]:
+def cross_origin_headers(path: str) -> Mapping[str, str]:
     """What lets scripts of any origin use /api: it takes tokens only, a browser's cookie is worth nothing there."""
     return _CORS_HEADERS if path.startswith(_CORS_PREFIX) else {}
 
 
 def allow_cross_origin(response: Response) -> Response:
     """The response with what the path allows to scripts of other origins."""
-    fields = cross_origin_fields(request.path)
+    fields = cross_origin_headers(request.path)
     response.headers.update(fields)
     if fields and request.method == "OPTIONS":
         response.headers.update(_PREFLIGHT_HEADERS)
     return response
 
 
-def install(blueprint: Blueprint) -> None:
+def install_fallback(blueprint: Blueprint) -> None:
     """Add the catch-all routes and the cross-origin headers."""
     blueprint.record_once(_add_rules)
     blueprint.after_request(allow_cross_origin)
@@ -86,7 +88,7 @@ def _add_rules(state: BlueprintSetupState) -> None:
     """Rules for any method, whatever its name, which `add_url_rule` does not make."""
     app = cast("Flask", state.app)
     endpoint = f"{state.blueprint.name}.{_ENDPOINT}"
-    app.view_functions[endpoint] = unknown
+    app.view_functions[endpoint] = respond_to_unknown_path
     rules = [f"{prefix}/<path:rest>" for prefix in PREFIXES]
     rules += [f"{prefix}/" for prefix in PREFIXES if prefix != "/config"]
     for rule in (*rules, *READ_ONLY):

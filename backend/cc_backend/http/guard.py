@@ -21,11 +21,11 @@ from werkzeug.wrappers import Request
 
 from cc_backend.auth import csrf
 from cc_backend.auth.caller import Caller
-from cc_backend.auth.client_address import Networks, client_address, is_forwarded_https
-from cc_backend.auth.permissions import Permission, demand, permission_of
+from cc_backend.auth.client_address import NetworkSet, client_address, is_forwarded_https
+from cc_backend.auth.permissions import Permission, permission_of, require_permission
 from cc_backend.errors import BackendError, NotAllowed, NotAuthenticated, Unavailable
-from cc_backend.httpserver.wsgi import CALLER, NEW_COOKIE
-from cc_backend.services import Services, current
+from cc_backend.httpserver.wsgi import CALLER_KEY, NEW_COOKIE_KEY
+from cc_backend.services import Services, current_services
 from cc_common.error_codes import ErrorCode
 from cc_common.errors import CockpitError
 
@@ -34,22 +34,22 @@ if TYPE_CHECKING:
 
     from cc_backend.auth.sessions import Session  # brings the database, which the metric store's own program lacks
 
-COOKIE = "session"
+SESSION_COOKIE = "session"
 BROWSER_COOKIE = "known_browser"
 CSRF_FIELD = "csrf_token"
 CSRF_HEADER = "X-CSRF-Token"
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
-_OURS = frozenset({"same-origin", "none"})  # Sec-Fetch-Site; "none" is a person typing an address
+_OWN_FETCH_SITES = frozenset({"same-origin", "none"})  # Sec-Fetch-Site; "none" is a person typing an address
 _BEARER = "bearer "
 _FORWARDING_HEADERS = ("Forwarded", "Via", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Real-Ip")
-_GUARD = "cockpit-guard"
+_GUARD_EXTENSION = "cockpit-guard"
 
 
 class RouteWithoutPermissionError(BackendError):
     """A route declares no permission, so the application must not start."""
 
 
-def install(app: Flask, services: Services) -> None:
+def install_guard(app: Flask, services: Services) -> None:
     """From now on every request of the application passes the guard.
 
     Raises:
@@ -58,15 +58,15 @@ def install(app: Flask, services: Services) -> None:
     main = services.settings.main
     guard = _Guard(
         services,
-        trusted_proxies=Networks.parse("main.trusted-proxies", main.trusted_proxies),
+        trusted_proxies=NetworkSet.parse("main.trusted-proxies", main.trusted_proxies),
         token_networks=_token_networks(main.api_allowed_ips),
     )
-    app.extensions[_GUARD] = guard
-    app.before_request(guard.admit)
+    app.extensions[_GUARD_EXTENSION] = guard
+    app.before_request(guard.authorize_request)
     app.jinja_env.globals[CSRF_FIELD] = csrf_token
 
 
-def check_every_route(app: Flask) -> None:
+def require_declared_permissions(app: Flask) -> None:
     """Returns when every route declares what it asks of its caller.
 
     Raises:
@@ -76,7 +76,7 @@ def check_every_route(app: Flask) -> None:
         {
             f"{rule.endpoint} ({rule.rule})"
             for rule in app.url_map.iter_rules()
-            if _permission(app, rule.endpoint) is None
+            if _permission_of_endpoint(app, rule.endpoint) is None
         }
     )
     if missing:
@@ -93,7 +93,7 @@ def may_send_body(app: Flask, environ: "WSGIEnvironment") -> bool:
     """
     with app.request_context(environ):
         try:
-            _installed().admit()
+            _current_guard().authorize_request()
         except Unavailable:
             raise
         except (CockpitError, HTTPException):
@@ -101,13 +101,13 @@ def may_send_body(app: Flask, environ: "WSGIEnvironment") -> bool:
         return optional_caller() is not None
 
 
-def address_of(app: Flask, environ: "WSGIEnvironment") -> str:
+def client_address_of(app: Flask, environ: "WSGIEnvironment") -> str:
     """The address a request came from; what proxies say counts only where the settings trust them."""
-    guard: _Guard = app.extensions[_GUARD]
+    guard: _Guard = app.extensions[_GUARD_EXTENSION]
     return guard.remote_address(Request(environ, populate_request=False))
 
 
-def token_caller(app: Flask, incoming: Request, permission: Permission) -> Caller:
+def authenticate_token_request(app: Flask, incoming: Request, permission: Permission) -> Caller:
     """Who sent a request with a token, if they may do this; needs no request of the web framework.
 
     Raises:
@@ -115,10 +115,10 @@ def token_caller(app: Flask, incoming: Request, permission: Permission) -> Calle
         NotAllowed: the token is good, but not for this.
         Unavailable: the database does not answer.
     """
-    guard = cast("_Guard", app.extensions[_GUARD])
-    caller = guard.caller_of(presented_token(incoming), incoming)
-    _name_caller(incoming, caller)
-    demand(caller, permission)
+    guard = cast("_Guard", app.extensions[_GUARD_EXTENSION])
+    caller = guard.authenticate_token(token_from_headers(incoming), incoming)
+    _record_caller(incoming, caller)
+    require_permission(caller, permission)
     return caller
 
 
@@ -143,8 +143,8 @@ def optional_caller() -> Caller | None:
 def current_session() -> "Session | None":
     """The login behind the request, also on public routes; None without one."""
     if "cockpit_session" not in g:
-        services = current()
-        cookie = request.cookies.get(COOKIE, "")
+        services = current_services()
+        cookie = request.cookies.get(SESSION_COOKIE, "")
         g.cockpit_session = services.sessions.lookup(cookie, services.clock()) if cookie else None
     found: Session | None = g.cockpit_session
     return found
@@ -159,7 +159,7 @@ def csrf_token() -> str:
     if session is None:
         return ""
     if "cockpit_csrf" not in g:
-        g.cockpit_csrf = csrf.masked(session.csrf_token)
+        g.cockpit_csrf = csrf.mask_token(session.csrf_token)
     found: str = g.cockpit_csrf
     return found
 
@@ -173,7 +173,7 @@ def page_etag(html: str) -> str:
 
 def remote_address() -> str:
     """The address the request came from; what proxies say counts only where the settings trust them."""
-    return _installed().remote_address(request)
+    return _current_guard().remote_address(request)
 
 
 def is_local() -> bool:
@@ -188,12 +188,12 @@ def is_local() -> bool:
 
 def is_https() -> bool:
     """Whether the client speaks HTTPS, to us or to a trusted proxy before us."""
-    return is_https_to(current_app, request)
+    return is_https_request(current_app, request)
 
 
-def is_https_to(app: Flask, incoming: Request) -> bool:
+def is_https_request(app: Flask, incoming: Request) -> bool:
     """Whether the client of a request speaks HTTPS, as above."""
-    return cast("_Guard", app.extensions[_GUARD]).is_https(incoming)
+    return cast("_Guard", app.extensions[_GUARD_EXTENSION]).is_https(incoming)
 
 
 def start_session(response: Response, user: str) -> None:
@@ -202,21 +202,21 @@ def start_session(response: Response, user: str) -> None:
     Another cookie, which the login form alone gets, lets the browser be recognised at its next login. The session comes
     last: simple scripts keep the last cookie only.
     """
-    services = current()
+    services = current_services()
     _end_session_of_request()
     response.set_cookie(
         BROWSER_COOKIE,
-        services.browsers.remember(request.cookies.get(BROWSER_COOKIE, ""), user, services.clock()),
-        max_age=services.browsers.max_age_s,
+        services.known_browsers.remember(request.cookies.get(BROWSER_COOKIE, ""), user, services.clock()),
+        max_age=services.known_browsers.max_age_s,
         path=request.root_path + request.path,  # the login form alone
         httponly=True,
         samesite="Strict",
         secure=is_https(),
     )
     cookie = services.sessions.create(user, services.clock())
-    request.environ.update({CALLER: f"login {user}", NEW_COOKIE: cookie})
+    request.environ.update({CALLER_KEY: f"login {user}", NEW_COOKIE_KEY: cookie})
     response.set_cookie(
-        COOKIE,
+        SESSION_COOKIE,
         cookie,
         max_age=int(services.settings.main.session_max_age_s),
         httponly=True,
@@ -225,39 +225,39 @@ def start_session(response: Response, user: str) -> None:
     )
 
 
-def known_browser(user: str) -> str:
+def identify_browser(user: str) -> str:
     """A name for the browser of the request if it has logged in to this account before, else nothing."""
-    services = current()
-    return services.browsers.recognise(request.cookies.get(BROWSER_COOKIE, ""), user, services.clock())
+    services = current_services()
+    return services.known_browsers.identify(request.cookies.get(BROWSER_COOKIE, ""), user, services.clock())
 
 
 def end_session(response: Response) -> None:
     """Logs out: ends the login behind the request and takes the cookie back."""
     _end_session_of_request()
-    response.delete_cookie(COOKIE, httponly=True, samesite="Lax", secure=is_https())
+    response.delete_cookie(SESSION_COOKIE, httponly=True, samesite="Lax", secure=is_https())
 
 
 class _Guard:
-    def __init__(self, services: Services, *, trusted_proxies: Networks, token_networks: Networks | None) -> None:
+    def __init__(self, services: Services, *, trusted_proxies: NetworkSet, token_networks: NetworkSet | None) -> None:
         self._services = services
         self._trusted_proxies = trusted_proxies
         self._token_networks = token_networks
 
-    def admit(self) -> None:
+    def authorize_request(self) -> None:
         """Runs before each request; returns when it may go on."""
         if request.url_rule is None or _is_automatic_options(request):
             return  # 404, 405 and OPTIONS are answered alike to everybody
         endpoint = request.endpoint or ""
-        permission = _permission(current_app, endpoint)
+        permission = _permission_of_endpoint(current_app, endpoint)
         if permission is None:
             raise RouteWithoutPermissionError(f"the route {endpoint} declares no permission")
         if permission is Permission.PUBLIC:
             if request.method not in SAFE_METHODS:
-                _demand_own_origin()
+                _require_own_origin()
             return
-        caller = self._find_caller(permission)
-        _name_caller(request, caller)
-        demand(caller, permission)
+        caller = self._authenticate(permission)
+        _record_caller(request, caller)
+        require_permission(caller, permission)
         g.caller = caller
 
     def remote_address(self, incoming: Request) -> str:
@@ -273,28 +273,28 @@ class _Guard:
         said = incoming.environ.get("HTTP_X_FORWARDED_PROTO")
         return said is not None and is_forwarded_https(incoming.remote_addr or "", said, self._trusted_proxies)
 
-    def _find_caller(self, permission: Permission) -> Caller:
-        token = presented_token(request)
+    def _authenticate(self, permission: Permission) -> Caller:
+        token = token_from_headers(request)
         if token is not None and permission.takes_tokens:
-            return self.caller_of(token, request)
+            return self.authenticate_token(token, request)
         session = current_session() if permission.takes_sessions else None
         if session is None:
             if permission.takes_sessions:
                 raise NotAuthenticated("please log in", code=ErrorCode.LOGIN_NEEDED)
-            return self.caller_of(None, request)
+            return self.authenticate_token(None, request)
         if request.method not in SAFE_METHODS:
-            _demand_own_origin()
-            _demand_csrf_token(session)
+            _require_own_origin()
+            _require_csrf_token(session)
         return session.caller
 
-    def caller_of(self, token: str | None, incoming: Request) -> Caller:
+    def authenticate_token(self, token: str | None, incoming: Request) -> Caller:
         if token is None:
             text = "this route needs a token in X-Auth-Token or Authorization: Bearer"
             raise NotAuthenticated(text, code=ErrorCode.TOKEN_MISSING)
-        self._demand_allowed_address(incoming)
+        self._require_allowed_address(incoming)
         return self._services.tokens.verify(token, self._services.trusted_clock.now_s())
 
-    def _demand_allowed_address(self, incoming: Request) -> None:
+    def _require_allowed_address(self, incoming: Request) -> None:
         if self._token_networks is None:
             return
         address = self.remote_address(incoming)
@@ -304,12 +304,12 @@ class _Guard:
 
 
 def _end_session_of_request() -> None:
-    cookie = request.cookies.get(COOKIE)
+    cookie = request.cookies.get(SESSION_COOKIE)
     if cookie:
-        current().sessions.end(cookie)
+        current_services().sessions.end(cookie)
 
 
-def presented_token(incoming: Request) -> str | None:
+def token_from_headers(incoming: Request) -> str | None:
     """The token in the headers of a request, or None; `Authorization` of another scheme is somebody else's."""
     token = incoming.headers.get("X-Auth-Token")
     if token is not None:
@@ -320,16 +320,16 @@ def presented_token(incoming: Request) -> str | None:
     return None
 
 
-def _name_caller(incoming: Request, caller: Caller) -> None:
+def _record_caller(incoming: Request, caller: Caller) -> None:
     """Tell the HTTP server whose request it is."""
-    incoming.environ[CALLER] = f"{caller.kind} {caller.name}"
+    incoming.environ[CALLER_KEY] = f"{caller.kind} {caller.name}"
 
 
-def _demand_own_origin() -> None:
+def _require_own_origin() -> None:
     """Refuses what another site made the browser send; programs send none of these headers and pass."""
     site = request.headers.get("Sec-Fetch-Site")
     if site is not None:
-        is_ours = site in _OURS
+        is_ours = site in _OWN_FETCH_SITES
     else:
         origin = request.headers.get("Origin") or request.headers.get("Referer")
         is_ours = origin is None or _host_of(origin) == request.host
@@ -346,14 +346,14 @@ def _host_of(origin: str) -> str | None:
         return None
 
 
-def _demand_csrf_token(session: "Session") -> None:
+def _require_csrf_token(session: "Session") -> None:
     given = request.headers.get(CSRF_HEADER) or request.form.get(CSRF_FIELD, "")
-    if not csrf.fits(given, session.csrf_token):
+    if not csrf.matches_token(given, session.csrf_token):
         text = "the form is out of date or was sent by another site; reload the page and try again"
         raise NotAllowed(text, code=ErrorCode.FORM_EXPIRED)
 
 
-def _permission(app: Flask, endpoint: str) -> Permission | None:
+def _permission_of_endpoint(app: Flask, endpoint: str) -> Permission | None:
     if endpoint == "static" or endpoint.endswith(".static"):
         return Permission.PUBLIC  # Flask's own view of the files beside the templates
     view = app.view_functions.get(endpoint)
@@ -365,12 +365,12 @@ def _is_automatic_options(incoming: FlaskRequest) -> bool:
     return incoming.method == "OPTIONS" and bool(getattr(incoming.url_rule, "provide_automatic_options", False))
 
 
-def _token_networks(allowed: Sequence[str]) -> Networks | None:
+def _token_networks(allowed: Sequence[str]) -> NetworkSet | None:
     """None when the setting allows every address: it is empty, or begins with `*`."""
     if not allowed or allowed[0] == "*":
         return None
-    return Networks.parse("main.api-allowed-ips", allowed)
+    return NetworkSet.parse("main.api-allowed-ips", allowed)
 
 
-def _installed() -> _Guard:
-    return cast("_Guard", current_app.extensions[_GUARD])
+def _current_guard() -> _Guard:
+    return cast("_Guard", current_app.extensions[_GUARD_EXTENSION])

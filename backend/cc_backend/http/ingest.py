@@ -12,7 +12,7 @@ from cc_common.line_protocol import parse_time, split_line
 _HOST = re.compile(rb",host(?:name)?=([^, ]+)")
 
 
-class StoreOwner(Protocol):
+class IngestServices(Protocol):
     """The parts of a program that takes samples."""
 
     @property
@@ -27,14 +27,16 @@ class StoreOwner(Protocol):
         """What time the wall clock says it is."""
 
 
-def ingest(services: StoreOwner, batch: bytes, *, default_cluster: str, bound: Collection[str]) -> IngestResult:
+def ingest_batch(
+    services: IngestServices, batch: bytes, *, default_cluster: str, allowed_clusters: Collection[str]
+) -> IngestResult:
     """Hand a batch to the store. While the clock is in doubt, the batch's own time is evidence."""
     now_s, times = services.now_s(), services.trusted_clock.range()
     result = services.store.ingest(
-        batch, received_s=now_s, default_cluster=default_cluster, bound=bound, time_range=times
+        batch, received_s=now_s, default_cluster=default_cluster, allowed_clusters=allowed_clusters, time_range=times
     )
     if times.earliest_s != times.latest_s and (said := host_and_time(batch)) is not None:
-        services.trusted_clock.hear(*said)
+        services.trusted_clock.observe_sample(*said)
     return result
 
 

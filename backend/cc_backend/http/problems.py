@@ -15,7 +15,7 @@ from werkzeug.exceptions import HTTPException
 
 from cc_backend.errors import BackendError, Unavailable
 from cc_backend.httpserver.problem_json import CONTENT_TYPE, problem_body
-from cc_common.error_codes import ErrorCode, code_of_status
+from cc_common.error_codes import ErrorCode, code_for_status
 from cc_common.errors import CockpitError, HostlistError, LineProtocolError, PayloadError, UnitError
 
 logger = logging.getLogger(__name__)
@@ -31,7 +31,7 @@ _CAUSED_BY_REQUEST: tuple[tuple[type[CockpitError], ErrorCode], ...] = (
 _KEPT_HEADERS = frozenset({"allow", "retry-after", "www-authenticate"})
 
 
-def problem(status: int, code: ErrorCode, text: str, **more: Any) -> Response:
+def problem_response(status: int, code: ErrorCode, text: str, **more: Any) -> Response:
     """The error answer of a route."""
     answer = Response(problem_body(status, code, text, **more), status=status, content_type=CONTENT_TYPE)
     if status == HTTPStatus.UNAUTHORIZED:
@@ -39,49 +39,53 @@ def problem(status: int, code: ErrorCode, text: str, **more: Any) -> Response:
     return answer
 
 
-def answer_to_cockpit_error(error: CockpitError) -> Response:
+def respond_to_cockpit_error(error: CockpitError) -> Response:
     """The answer to an error raised on purpose; `Retry-After` where the error says when to come back."""
     for kind, code in _CAUSED_BY_REQUEST:
         if isinstance(error, kind):
             more = {"field": error.field} if isinstance(error, PayloadError) else {}
-            return problem(HTTPStatus.BAD_REQUEST, code, str(error), **more)
+            return problem_response(HTTPStatus.BAD_REQUEST, code, str(error), **more)
     if not isinstance(error, BackendError):
-        return answer_to_unexpected(error)
+        return respond_to_unexpected(error)
     # a part that is away has been told of once, and may be asked for a thousand times a second
     if error.status >= HTTPStatus.INTERNAL_SERVER_ERROR and not isinstance(error, Unavailable):
-        logger.error("request failed method=%s path=%r status=%d error=%r", *_where(), error.status, str(error))
-    answer = problem(error.status, error.code, error.shown)
+        logger.error(
+            "request failed method=%s path=%r status=%d error=%r", *_method_and_path(), error.status, str(error)
+        )
+    answer = problem_response(error.status, error.code, error.public_message)
     if error.retry_after_s is not None:
         answer.headers["Retry-After"] = str(error.retry_after_s)
     return answer
 
 
-def answer_to_http_error(error: HTTPException) -> Response:
+def respond_to_http_error(error: HTTPException) -> Response:
     """The answer to an error of the web framework, such as a body over its limit."""
     page = error.get_response()
     if error.code is None:
-        return answer_to_unexpected(error)
-    answer = problem(error.code, code_of_status(error.code), error.description or HTTPStatus(error.code).phrase)
+        return respond_to_unexpected(error)
+    answer = problem_response(
+        error.code, code_for_status(error.code), error.description or HTTPStatus(error.code).phrase
+    )
     for name, value in page.headers.items():
         if name.lower() in _KEPT_HEADERS:
             answer.headers[name] = value
     return answer
 
 
-def answer_to_unexpected(error: Exception) -> Response:
+def respond_to_unexpected(error: Exception) -> Response:
     """500 with a request id under which the log has the traceback; nothing of the inside is shown."""
     request_id = uuid.uuid4().hex[:12]
-    logger.error("request failed method=%s path=%r request_id=%s", *_where(), request_id, exc_info=error)
+    logger.error("request failed method=%s path=%r request_id=%s", *_method_and_path(), request_id, exc_info=error)
     text = f"internal error; the server's log has the cause under request id {request_id}"
-    return problem(HTTPStatus.INTERNAL_SERVER_ERROR, ErrorCode.INTERNAL_ERROR, text, requestId=request_id)
+    return problem_response(HTTPStatus.INTERNAL_SERVER_ERROR, ErrorCode.INTERNAL_ERROR, text, requestId=request_id)
 
 
-def _where() -> tuple[str, str]:
+def _method_and_path() -> tuple[str, str]:
     return request.method, request.path
 
 
-def install(blueprint: Blueprint) -> None:
+def install_error_handlers(blueprint: Blueprint) -> None:
     """Answer every failure of the blueprint's routes in JSON."""
-    blueprint.register_error_handler(CockpitError, answer_to_cockpit_error)
-    blueprint.register_error_handler(HTTPException, answer_to_http_error)
-    blueprint.register_error_handler(Exception, answer_to_unexpected)
+    blueprint.register_error_handler(CockpitError, respond_to_cockpit_error)
+    blueprint.register_error_handler(HTTPException, respond_to_http_error)
+    blueprint.register_error_handler(Exception, respond_to_unexpected)

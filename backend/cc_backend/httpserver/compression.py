@@ -11,10 +11,10 @@ from http import HTTPStatus
 import zstandard
 from flask import Request, Response
 
-LEAST_BYTES = 1400
+MIN_BYTES = 1400
 """What fits one packet gains nothing."""
 _LARGE_BYTES = 512 * 1024
-_TYPES = frozenset(
+_COMPRESSIBLE_TYPES = frozenset(
     {
         *("application/json", "application/xml", "image/svg+xml"),
         *("application/vnd.clustercockpit.plots", "application/vnd.clustercockpit.series"),
@@ -24,7 +24,7 @@ _GZIP = 16 + zlib.MAX_WBITS
 _UNCHANGED = frozenset({HTTPStatus.NO_CONTENT, HTTPStatus.PARTIAL_CONTENT, HTTPStatus.NOT_MODIFIED})
 
 
-class Coding(StrEnum):
+class ContentCoding(StrEnum):
     """Encodings, best first."""
 
     ZSTD = "zstd"
@@ -32,13 +32,13 @@ class Coding(StrEnum):
     IDENTITY = "identity"
 
 
-def chosen_coding(accept_encoding: str | None) -> Coding:
+def negotiate_coding(accept_encoding: str | None) -> ContentCoding:
     """The encoding that a client with this field likes best; of several the one that compresses most.
 
     One that says that it takes none of them gets the response as it is, since an answer helps more than 406.
     """
     if accept_encoding is None:
-        return Coding.IDENTITY
+        return ContentCoding.IDENTITY
     weights: dict[str, float] = {}
     for entry in accept_encoding.lower().split(","):
         name, _, parameter = entry.partition(";")
@@ -46,14 +46,14 @@ def chosen_coding(accept_encoding: str | None) -> Coding:
     rest = weights.get("*")
     liked = [
         (weights.get(coding, rest or 0.0), coding)
-        for coding in (Coding.ZSTD, Coding.GZIP)
+        for coding in (ContentCoding.ZSTD, ContentCoding.GZIP)
         if weights.get(coding, rest or 0.0) > 0
     ]
     if not liked:
-        return Coding.IDENTITY
+        return ContentCoding.IDENTITY
     best = max(weight for weight, _ in liked)
-    if weights.get(Coding.IDENTITY, 0.0) > best:
-        return Coding.IDENTITY
+    if weights.get(ContentCoding.IDENTITY, 0.0) > best:
+        return ContentCoding.IDENTITY
     return next(coding for weight, coding in liked if weight == best)
 
 
@@ -68,30 +68,30 @@ def _weight(parameter: str) -> float:
     return weight if 0.0 <= weight <= 1.0 else 0.0
 
 
-def encoded(content: bytes, coding: Coding, *, kept: bool = False) -> bytes:
+def compress(content: bytes, coding: ContentCoding, *, is_cached: bool = False) -> bytes:
     """The content in an encoding; what is `kept` and sent often is worth more work, what is large less."""
     is_large = len(content) > _LARGE_BYTES
-    if coding is Coding.ZSTD:
-        return zstandard.ZstdCompressor(level=19 if kept else 1 if is_large else 3).compress(content)
-    if coding is Coding.GZIP:
-        packer = zlib.compressobj(9 if kept else 1 if is_large else 5, wbits=_GZIP)
+    if coding is ContentCoding.ZSTD:
+        return zstandard.ZstdCompressor(level=19 if is_cached else 1 if is_large else 3).compress(content)
+    if coding is ContentCoding.GZIP:
+        packer = zlib.compressobj(9 if is_cached else 1 if is_large else 5, wbits=_GZIP)
         return packer.compress(content) + packer.flush()
     return content
 
 
-def decoded(content: bytes, coding: Coding, *, most_bytes: int) -> bytes | None:
-    """What `encoded` was given, None for what is damaged or longer than `most_bytes`."""
+def decompress(content: bytes, coding: ContentCoding, *, max_bytes: int) -> bytes | None:
+    """What `encoded` was given, None for what is damaged or longer than `max_bytes`."""
     try:
-        if coding is Coding.ZSTD:
+        if coding is ContentCoding.ZSTD:
             with zstandard.ZstdDecompressor().stream_reader(content) as reader:
-                found: bytes = reader.read(most_bytes + 1)
-        elif coding is Coding.GZIP:
-            found = zlib.decompressobj(wbits=_GZIP).decompress(content, most_bytes + 1)
+                found: bytes = reader.read(max_bytes + 1)
+        elif coding is ContentCoding.GZIP:
+            found = zlib.decompressobj(wbits=_GZIP).decompress(content, max_bytes + 1)
         else:
             found = content
     except (zlib.error, zstandard.ZstdError):
         return None
-    return found if len(found) <= most_bytes else None
+    return found if len(found) <= max_bytes else None
 
 
 def compress_response(request: Request, response: Response) -> Response:
@@ -107,10 +107,10 @@ def compress_response(request: Request, response: Response) -> Response:
         return response
     response.vary.add("Accept-Encoding")
     content = response.get_data()
-    coding = chosen_coding(request.headers.get("Accept-Encoding"))
-    if len(content) <= LEAST_BYTES or coding is Coding.IDENTITY:
+    coding = negotiate_coding(request.headers.get("Accept-Encoding"))
+    if len(content) <= MIN_BYTES or coding is ContentCoding.IDENTITY:
         return response
-    smaller = encoded(content, coding)
+    smaller = compress(content, coding)
     if len(smaller) < len(content):
         response.set_data(smaller)  # which corrects Content-Length
         response.headers["Content-Encoding"] = coding
@@ -121,4 +121,4 @@ def _is_compressible(response: Response) -> bool:
     if "Content-Encoding" in response.headers or response.direct_passthrough:
         return False
     media_type = response.mimetype or ""
-    return media_type.startswith("text/") or media_type in _TYPES
+    return media_type.startswith("text/") or media_type in _COMPRESSIBLE_TYPES

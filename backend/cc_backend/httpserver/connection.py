@@ -20,11 +20,11 @@ _WRITE_BYTES = 16 * 1024
 """So much of a response at most waits in the transport of a client that does not read."""
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _END_OF_HEAD = b"\r\n\r\n"
-_NEVER_IN_A_HEAD = re.compile(rb"\0|(?<!\r)\n")
+_FORBIDDEN_IN_HEAD = re.compile(rb"\0|(?<!\r)\n")
 _RETRY_S = 5
 
 
-class State(Enum):
+class ConnectionState(Enum):
     """Where a connection is."""
 
     HEAD = auto()  # idle, or a head that is not whole yet
@@ -42,10 +42,10 @@ class Connection(asyncio.BufferedProtocol):
     def __init__(self, server: "HttpServer") -> None:
         self._server = server
         self._limits = server.limits
-        self.state = State.HEAD
+        self.state = ConnectionState.HEAD
         self.since_s = server.now_s
         """When the state began, by the server's monotonic clock."""
-        self.known = False
+        self.is_caller_known = False
         """Whether the present body comes from a caller who may send it."""
         self.peer = ("", 0)
         self.sender = ""
@@ -59,8 +59,8 @@ class Connection(asyncio.BufferedProtocol):
     def _reset_request(self) -> None:
         self._head: RequestHead | None = None
         self._keep_alive = False
-        self._dropping = False  # what comes belongs to a body that was refused
-        self._dropped_bytes = 0
+        self._is_discarding = False  # what comes belongs to a body that was refused
+        self._discarded_bytes = 0
         self._body = io.BytesIO()
         self._body_bytes = 0
         self._body_limit = 0
@@ -69,7 +69,7 @@ class Connection(asyncio.BufferedProtocol):
         self._output = memoryview(b"")
         self._sent_bytes = 0
         self._head_began = False
-        self.known = False
+        self.is_caller_known = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """A client is there."""
@@ -84,35 +84,35 @@ class Connection(asyncio.BufferedProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 as the base class has it
         """It is over, however it came."""
-        at_work, self.state = self.state is State.WORK, State.CLOSED
+        at_work, self.state = self.state is ConnectionState.WORK, ConnectionState.CLOSED
         if not at_work:  # else `respond` does it, when the application no longer holds the body
-            self._give_body_back()
+            self._free_body()
         self._input.clear()
-        self._forget_answer()
+        self._free_response()
         self._server.remove(self)
 
     # --- what comes in
 
     def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002 as the base class has it
         """Where the next bytes go: the server's one buffer, as large a part of it as suits."""
-        if self.state is State.LINGER or self._dropping:
+        if self.state is ConnectionState.LINGER or self._is_discarding:
             return self._server.buffer
-        if self.state is State.BODY and self._head is not None and self._head.content_length is not None:
+        if self.state is ConnectionState.BODY and self._head is not None and self._head.content_length is not None:
             return self._server.buffer[: self._head.content_length - self._body_bytes]
         # no more than a head: what comes early waits with the client, so that none who never reads fills our memory
         return self._server.buffer[: max(self._limits.head_bytes + len(_END_OF_HEAD) - len(self._input), 1)]
 
     def buffer_updated(self, nbytes: int) -> None:
         """Bytes came."""
-        if self.state is State.LINGER or self._dropping:
-            self._drop(nbytes)
+        if self.state is ConnectionState.LINGER or self._is_discarding:
+            self._discard(nbytes)
             return
         data = self._server.buffer[:nbytes]
-        if self.state is State.BODY:
-            self._guarded_body(data)
+        if self.state is ConnectionState.BODY:
+            self._receive_data(data)
             return
         self._input += data
-        if self.state is State.HEAD:
+        if self.state is ConnectionState.HEAD:
             if not self._head_began and self._requests:
                 self.since_s = self._server.now_s
             self._head_began = True
@@ -124,11 +124,11 @@ class Connection(asyncio.BufferedProtocol):
     def eof_received(self) -> bool:
         """The client sends nothing more; it may still listen."""
         self._eof = True
-        if self.state is State.HEAD and self._input.strip():
+        if self.state is ConnectionState.HEAD and self._input.strip():
             self._refuse(HTTPStatus.BAD_REQUEST, "the request ended early")
-        elif self.state is State.BODY:
+        elif self.state is ConnectionState.BODY:
             self._refuse(HTTPStatus.BAD_REQUEST, "the body ended early; nothing of it was kept")
-        elif self.state in (State.HEAD, State.LINGER):
+        elif self.state in (ConnectionState.HEAD, ConnectionState.LINGER):
             return False
         return not self._is_tls  # asyncio cannot go on with half of a TLS connection
 
@@ -142,7 +142,9 @@ class Connection(asyncio.BufferedProtocol):
                 HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, f"the request head is over {self._limits.head_bytes} bytes"
             )
         elif end < 0:
-            if _NEVER_IN_A_HEAD.search(self._input, max(self._searched - 1, 0)):  # it would only wait for its deadline
+            if _FORBIDDEN_IN_HEAD.search(
+                self._input, max(self._searched - 1, 0)
+            ):  # it would only wait for its deadline
                 self._refuse(HTTPStatus.BAD_REQUEST, "the request head holds bytes that none may hold")
             self._searched = stop
         else:
@@ -150,51 +152,55 @@ class Connection(asyncio.BufferedProtocol):
             del self._input[: end + len(_END_OF_HEAD)]
             self._searched = 0
             try:
-                self._begin(parse_head(raw))
+                self._start_request(parse_head(raw))
             except MalformedRequest as error:
                 self._refuse(error.status, str(error))
 
-    def _begin(self, head: RequestHead) -> None:
+    def _start_request(self, head: RequestHead) -> None:
         self._head = head
         self._keep_alive = head.keep_alive
         if not head.has_body:
-            self._hand_over(self._body, 0)
-        elif head.content_length is not None and head.content_length <= self._limits.stranger_body_bytes:
-            self._take_body(self._limits.stranger_body_bytes, self._server.strangers_budget)
+            self._submit_request(self._body, 0)
+        elif head.content_length is not None and head.content_length <= self._limits.unknown_caller_body_bytes:
+            self._receive_body(self._limits.unknown_caller_body_bytes, self._server.unknown_callers_budget)
         else:
-            self._enter(State.ADMISSION)
-            self._server.ask_admission(self, head)
+            self._set_state(ConnectionState.ADMISSION)
+            self._server.check_admission(self, head)
 
-    def admitted(self, *, allowed: bool | None) -> None:
+    def on_admission(self, *, allowed: bool | None) -> None:
         """The server says whether the caller may send the body that was announced; None if that cannot be told now."""
-        if self.state is not State.ADMISSION or self._head is None:
+        if self.state is not ConnectionState.ADMISSION or self._head is None:
             return
         if allowed is None:  # not as to a stranger: senders take a 413 for their batch's fault and throw it away
             self._refuse_for_now("who sends this cannot be found out at this moment; send it again")
             return
         length = self._head.content_length
-        limit = self._server.application.body_limit(self._head.path) if allowed else self._limits.stranger_body_bytes
+        limit = (
+            self._server.application.body_limit(self._head.path) if allowed else self._limits.unknown_caller_body_bytes
+        )
         if length is not None and length > limit:
             self._refuse_body(length)
         else:
-            self.known = allowed
-            self._take_body(limit, self._server.known_budget if allowed else self._server.strangers_budget)
+            self.is_caller_known = allowed
+            self._receive_body(
+                limit, self._server.known_callers_budget if allowed else self._server.unknown_callers_budget
+            )
 
-    def _take_body(self, limit_bytes: int, budget: MemoryBudget) -> None:
+    def _receive_body(self, limit_bytes: int, budget: MemoryBudget) -> None:
         assert self._head is not None  # noqa: S101 - a body has a head
         self._body_limit, self._budget = limit_bytes, budget
         self._decoder = ChunkDecoder() if self._head.chunked else None
-        self._enter(State.BODY)
+        self._set_state(ConnectionState.BODY)
         early, self._input = self._input, bytearray()
         if self._head.expects_continue and not early:
             self._transport.write(_CONTINUE)
         if early:
-            self._guarded_body(memoryview(early))
-        if self.state is State.BODY and self._eof:
+            self._receive_data(memoryview(early))
+        if self.state is ConnectionState.BODY and self._eof:
             self._refuse(HTTPStatus.BAD_REQUEST, "the body ended early; nothing of it was kept")
         self._resume_reading()
 
-    def _guarded_body(self, data: memoryview) -> None:
+    def _receive_data(self, data: memoryview) -> None:
         try:
             self._add_to_body(data)
         except MalformedRequest as error:
@@ -214,7 +220,7 @@ class Connection(asyncio.BufferedProtocol):
         if self._body_bytes + size > self._body_limit:
             self._refuse_body(self._body_bytes + size)
             return
-        if self._budget is None or not self._server.take_memory(self, self._budget, size):
+        if self._budget is None or not self._server.reserve_memory(self, self._budget, size):
             self.refuse_for_memory()
             return
         self._body_bytes += size
@@ -223,20 +229,20 @@ class Connection(asyncio.BufferedProtocol):
         if whole:
             self._input += data[used:]
             self._body.seek(0)
-            self._hand_over(self._body, self._body_bytes)
+            self._submit_request(self._body, self._body_bytes)
 
     # --- what goes out
 
-    def _hand_over(self, body: io.BytesIO | RefusedBody, body_bytes: int) -> None:
+    def _submit_request(self, body: io.BytesIO | RefusedBody, body_bytes: int) -> None:
         assert self._head is not None  # noqa: S101 - a request has a head
         environ = wsgi_environ(self._head, body, body_bytes, self.peer, self._server.endpoint)
-        self._enter(State.WORK)
+        self._set_state(ConnectionState.WORK)
         self._server.submit(self, environ)
 
     def _refuse_body(self, size_bytes: int) -> None:
         """Let the application answer from the head alone: it knows why this body is not welcome, and in which form."""
-        self._drop_request()
-        self._hand_over(RefusedBody(), size_bytes)
+        self._abandon_request()
+        self._submit_request(RefusedBody(), size_bytes)
 
     def refuse_for_memory(self) -> None:
         """Give up a body, since there is no memory for it."""
@@ -244,8 +250,8 @@ class Connection(asyncio.BufferedProtocol):
 
     def refuse_for_load(self) -> None:
         """Give up a request, since too many wait."""
-        if self.is_gone:
-            self.release()
+        if self.is_closed:
+            self.free_body()
         else:
             self._refuse_for_now("too many requests wait")
 
@@ -253,48 +259,48 @@ class Connection(asyncio.BufferedProtocol):
         self._refuse(HTTPStatus.SERVICE_UNAVAILABLE, text, retry_after_s=_RETRY_S)
 
     def _refuse(self, status: HTTPStatus, text: str, *, retry_after_s: int | None = None, linger: bool = True) -> None:
-        self._drop_request()
-        self._dropping = linger
+        self._abandon_request()
+        self._is_discarding = linger
         self.respond(problem_response(status, text, retry_after_s=retry_after_s))
 
-    def _drop_request(self) -> None:
+    def _abandon_request(self) -> None:
         self._keep_alive = False
-        self._dropping = True
-        self._give_body_back()
+        self._is_discarding = True
+        self._free_body()
         self._input.clear()
         self._resume_reading()
 
-    def _give_body_back(self) -> None:
+    def _free_body(self) -> None:
         if self._budget is not None:
-            self._budget.give_back(self._body_bytes)
+            self._budget.release(self._body_bytes)
         self._budget, self._body_bytes, self._body = None, 0, io.BytesIO()
 
     @property
-    def is_gone(self) -> bool:
+    def is_closed(self) -> bool:
         """Whether nobody is left to answer."""
-        return self.state is State.CLOSED
+        return self.state is ConnectionState.CLOSED
 
-    def release(self) -> None:
+    def free_body(self) -> None:
         """The application does not need the body any more."""
-        self._give_body_back()
+        self._free_body()
 
     def respond(self, response: WireResponse) -> None:
         """Send the response to the present request, then go on to the next, or close."""
-        self.release()
-        if self.is_gone:
+        self.free_body()
+        if self.is_closed:
             return
         ended = self._eof and not self._input  # else there are requests that came before the end
         self._keep_alive = self._keep_alive and not ended and not self._server.stopping
-        self._enter(State.RESPONSE)
+        self._set_state(ConnectionState.RESPONSE)
         says_so = self._head is not None and self._head.minor_version == 0
         head = response.head("close" if not self._keep_alive else "keep-alive" if says_so else "")
         self._output = memoryview(response.body)
         first = self._output[: _WRITE_BYTES - len(head)]
         self._sent_bytes = len(first)
         self._transport.write(head + first)
-        self._send_on()
-        if self.state is State.RESPONSE:
-            self._server.keep_answer(self, len(response.body))
+        self._send_more()
+        if self.state is ConnectionState.RESPONSE:
+            self._server.hold_response(self, len(response.body))
 
     def pause_writing(self) -> None:
         """The client does not read as fast as we write."""
@@ -303,39 +309,39 @@ class Connection(asyncio.BufferedProtocol):
     def resume_writing(self) -> None:
         """All that was written is with the kernel."""
         self._writing_paused = False
-        if self.state is State.RESPONSE:
-            self._send_on()
+        if self.state is ConnectionState.RESPONSE:
+            self._send_more()
 
-    def _send_on(self) -> None:
-        while not self._writing_paused and self.state is State.RESPONSE and not self._transport.is_closing():
+    def _send_more(self) -> None:
+        while not self._writing_paused and self.state is ConnectionState.RESPONSE and not self._transport.is_closing():
             part = self._output[self._sent_bytes : self._sent_bytes + _WRITE_BYTES]
             if not part:
-                self._responded()
+                self._on_response_sent()
                 return
             self._sent_bytes += len(part)
             self._transport.write(part)
 
-    def _forget_answer(self) -> None:
+    def _free_response(self) -> None:
         self._output = memoryview(b"")
-        self._server.forget_answer(self)
+        self._server.release_response(self)
 
-    def _responded(self) -> None:
-        self._forget_answer()
+    def _on_response_sent(self) -> None:
+        self._free_response()
         if self._keep_alive:
             self._reset_request()
             self._requests += 1
-            self._enter(State.HEAD)
+            self._set_state(ConnectionState.HEAD)
             self._resume_reading()
             if self._input:
                 self._head_began = True
                 self._read_head()
-            if self._eof and self.state is State.HEAD:
+            if self._eof and self.state is ConnectionState.HEAD:
                 self._transport.close()
-        elif self._eof or not self._dropping:
+        elif self._eof or not self._is_discarding:
             self._transport.close()
         else:
             # closed now, the kernel would tell the client of bytes nobody read, and the answer might be lost over that
-            self._enter(State.LINGER)
+            self._set_state(ConnectionState.LINGER)
             self._resume_reading()
             if self._transport.can_write_eof():
                 with contextlib.suppress(OSError):  # the client is gone; the transport will say so
@@ -343,7 +349,7 @@ class Connection(asyncio.BufferedProtocol):
 
     # --- what keeps it in bounds
 
-    def _enter(self, state: State) -> None:
+    def _set_state(self, state: ConnectionState) -> None:
         self.state = state
         self.since_s = self._server.now_s
 
@@ -352,9 +358,9 @@ class Connection(asyncio.BufferedProtocol):
             self._reading_paused = False
             self._transport.resume_reading()
 
-    def _drop(self, size_bytes: int) -> None:
-        self._dropped_bytes += size_bytes
-        if self._dropped_bytes > self._limits.linger_bytes:
+    def _discard(self, size_bytes: int) -> None:
+        self._discarded_bytes += size_bytes
+        if self._discarded_bytes > self._limits.linger_bytes:
             self.abort()
 
     def abort(self) -> None:
@@ -363,40 +369,47 @@ class Connection(asyncio.BufferedProtocol):
 
     def close_if_idle(self) -> None:
         """Close, unless a request is under way."""
-        if self.state is State.HEAD and not self._input:
+        if self.state is ConnectionState.HEAD and not self._input:
             self._transport.close()
 
     @property
     def is_busy(self) -> bool:
         """Whether a request is under way that deserves its answer."""
-        return self.state in (State.ADMISSION, State.BODY, State.WORK, State.RESPONSE)
+        return self.state in (
+            ConnectionState.ADMISSION,
+            ConnectionState.BODY,
+            ConnectionState.WORK,
+            ConnectionState.RESPONSE,
+        )
 
     def receives_into(self, budget: MemoryBudget) -> bool:
         """Whether a body is being received that counts there."""
-        return self.state is State.BODY and self._budget is budget
+        return self.state is ConnectionState.BODY and self._budget is budget
 
     @property
     def is_expendable(self) -> bool:
         """Whether it may be closed to make room: idle, incomplete, or answered already."""
-        return self.state in (State.HEAD, State.LINGER) or (self.state is State.BODY and not self.known)
+        return self.state in (ConnectionState.HEAD, ConnectionState.LINGER) or (
+            self.state is ConnectionState.BODY and not self.is_caller_known
+        )
 
     def enforce_deadline(self, now_s: float) -> None:
         """End what takes too long. All that came was read, so nothing is lost over closing at once."""
         limits, waited_s = self._limits, now_s - self.since_s
-        if self.state is State.HEAD:
+        if self.state is ConnectionState.HEAD:
             if self._head_began and waited_s > limits.head_s:
                 self._refuse(
                     HTTPStatus.REQUEST_TIMEOUT, f"the request head took over {limits.head_s:g} s", linger=False
                 )
             elif waited_s > (limits.idle_s if self._requests else limits.head_s):
                 self._transport.close()
-        elif self.state is State.BODY:
+        elif self.state is ConnectionState.BODY:
             if waited_s > limits.grace_s + self._body_bytes / limits.body_bytes_per_s:
                 self._refuse(
                     HTTPStatus.REQUEST_TIMEOUT, "the body came too slowly; nothing of it was kept", linger=False
                 )
-        elif self.state is State.RESPONSE:
+        elif self.state is ConnectionState.RESPONSE:
             if waited_s > limits.grace_s + self._sent_bytes / limits.response_bytes_per_s:
                 self.abort()
-        elif self.state is State.LINGER and waited_s > limits.linger_s:
+        elif self.state is ConnectionState.LINGER and waited_s > limits.linger_s:
             self.abort()

@@ -4,7 +4,7 @@ from collections import Counter, OrderedDict, deque
 from collections.abc import Callable, Collection
 from typing import NamedTuple
 
-_STRANGERS = ""
+_UNKNOWN_CALLERS = ""
 
 
 class Sender(NamedTuple):
@@ -14,7 +14,7 @@ class Sender(NamedTuple):
     is_known: bool
 
 
-class Work(NamedTuple):
+class WorkItem(NamedTuple):
     """What a thread shall do for a sender, or what is done instead if it cannot wait any longer. Neither may raise."""
 
     sender: Sender
@@ -25,68 +25,72 @@ class Work(NamedTuple):
 class FairQueue:
     """Work that waits. Knows no threads: its caller lets one at a time in.
 
-    At the same time one caller is served `at_once` times at most, and so are all strangers together.
+    At the same time one caller is served `max_running` times at most, and so are all strangers together.
     """
 
-    def __init__(self, *, max_waiting: int, at_once: int) -> None:
-        self._max_waiting, self._at_once = max_waiting, at_once
-        self._known, self._strangers = _Ring(), _Ring()
+    def __init__(self, *, max_waiting: int, max_running: int) -> None:
+        self._max_waiting, self._max_running = max_waiting, max_running
+        self._known, self._unknown = _RoundRobin(), _RoundRobin()
         self._running: Counter[str] = Counter()
         self._full: set[str] = set()
         self._known_next = True
 
-    def add(self, work: Work) -> Work | None:
+    def add(self, work: WorkItem) -> WorkItem | None:
         """What has to go, if too much waits: the latest work of the sender who has most of it, maybe this.
 
         Known callers never give way to strangers: each kind has as much room.
         """
-        ring = self._known if work.sender.is_known else self._strangers
+        ring = self._known if work.sender.is_known else self._unknown
         ring.add(work)
-        return ring.give_up() if ring.size > self._max_waiting else None
+        return ring.drop_latest() if ring.size > self._max_waiting else None
 
-    def take(self) -> Work | None:
+    def next_item(self) -> WorkItem | None:
         """The next work, if there is some that may begin now; `end` must be told when it is done."""
-        may_be_stranger = _STRANGERS not in self._full
-        work = self._known.take(self._full) if self._known_next or not may_be_stranger else self._strangers.take(())
+        may_be_stranger = _UNKNOWN_CALLERS not in self._full
+        work = (
+            self._known.next_item(self._full)
+            if self._known_next or not may_be_stranger
+            else self._unknown.next_item(())
+        )
         if work is None and may_be_stranger:
-            work = self._strangers.take(()) if self._known_next else self._known.take(self._full)
+            work = self._unknown.next_item(()) if self._known_next else self._known.next_item(self._full)
         if work is not None:
             self._known_next = not work.sender.is_known
-            share = _share(work)
+            share = _share_name(work)
             self._running[share] += 1
-            if self._running[share] >= self._at_once:
+            if self._running[share] >= self._max_running:
                 self._full.add(share)
         return work
 
-    def end(self, work: Work) -> None:
+    def finish_item(self, work: WorkItem) -> None:
         """Work that was taken is done."""
-        share = _share(work)
+        share = _share_name(work)
         self._full.discard(share)
         self._running[share] -= 1
         if not self._running[share]:
             del self._running[share]
 
 
-def _share(work: Work) -> str:
-    return work.sender.name if work.sender.is_known else _STRANGERS
+def _share_name(work: WorkItem) -> str:
+    return work.sender.name if work.sender.is_known else _UNKNOWN_CALLERS
 
 
-class _Ring:
+class _RoundRobin:
     """Work of several senders, one after the other."""
 
     def __init__(self) -> None:
         self.size = 0
-        self._waiting: OrderedDict[str, deque[Work]] = OrderedDict()
+        self._waiting: OrderedDict[str, deque[WorkItem]] = OrderedDict()
 
-    def add(self, work: Work) -> None:
+    def add(self, work: WorkItem) -> None:
         waiting = self._waiting.get(work.sender.name)
         if waiting is None:
             waiting = self._waiting[work.sender.name] = deque()
         waiting.append(work)
         self.size += 1
 
-    def take(self, passed_over: Collection[str]) -> Work | None:
-        name = next((name for name in self._waiting if name not in passed_over), None)
+    def next_item(self, skipped: Collection[str]) -> WorkItem | None:
+        name = next((name for name in self._waiting if name not in skipped), None)
         if name is None:
             return None
         waiting = self._waiting[name]
@@ -98,7 +102,7 @@ class _Ring:
         self.size -= 1
         return work
 
-    def give_up(self) -> Work:
+    def drop_latest(self) -> WorkItem:
         name, waiting = max(self._waiting.items(), key=lambda item: len(item[1]))
         work = waiting.pop()
         if not waiting:

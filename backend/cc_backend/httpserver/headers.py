@@ -8,11 +8,11 @@ from flask import Response, request
 from cc_backend.httpserver.compression import compress_response
 
 NO_STORE = "no-store"
-COMMON = {"Cache-Control": NO_STORE, "X-Content-Type-Options": "nosniff"}
+COMMON_HEADERS = {"Cache-Control": NO_STORE, "X-Content-Type-Options": "nosniff"}
 """Header fields of every response whose view does not say otherwise, as pages do that are polled, and static files."""
 
 
-def finish_response(response: Response, fields: Mapping[str, str] = COMMON) -> Response:
+def finish_response(response: Response, fields: Mapping[str, str] = COMMON_HEADERS) -> Response:
     """The response with these header fields where it lacks them, no redirect that leaves this server, compressed."""
     given = {name.lower() for name, _ in response.headers}
     response.headers.extend((name, value) for name, value in fields.items() if name.lower() not in given)

@@ -7,7 +7,7 @@ _MB = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class ServerLimits:
     """Bounds in bytes and seconds. Where a rate is given, `grace_s` is what a client may take beside it."""
 
     connections: int = 16_384
@@ -15,12 +15,12 @@ class Limits:
     handshakes: int = 512
     """Clients that have begun to speak HTTPS and not ended to; beyond these the oldest are closed."""
     head_bytes: int = 16 * _KB
-    stranger_body_bytes: int = 8 * _KB
+    unknown_caller_body_bytes: int = 8 * _KB
     """Largest body that is taken from a caller who is not known yet: a login form."""
-    strangers_memory_bytes: int = 16 * _MB
+    unknown_callers_memory_bytes: int = 16 * _MB
     body_memory_bytes: int = 128 * _MB
     """Bodies of known callers that are in memory at the same time."""
-    answers_memory_bytes: int = 256 * _MB
+    responses_memory_bytes: int = 256 * _MB
     """Answers that are not with their clients yet; beyond this who has most of them loses his oldest."""
     head_s: float = 10.0
     idle_s: float = 75.0
@@ -38,13 +38,13 @@ class MemoryBudget:
     def __init__(self, total_bytes: int) -> None:
         self.total_bytes = self.left_bytes = total_bytes
 
-    def take(self, size_bytes: int) -> bool:
+    def reserve(self, size_bytes: int) -> bool:
         """Whether there was room; what was taken must be given back."""
         if size_bytes > self.left_bytes:
             return False
         self.left_bytes -= size_bytes
         return True
 
-    def give_back(self, size_bytes: int) -> None:
+    def release(self, size_bytes: int) -> None:
         """The bytes are free again."""
         self.left_bytes += size_bytes

@@ -13,8 +13,8 @@ from cc_common.errors import SettingsError
 # dead nodes and cut cables are noticed after a minute and a half
 _KEEP_ALIVE = ((socket.TCP_KEEPIDLE, 60), (socket.TCP_KEEPINTVL, 10), (socket.TCP_KEEPCNT, 3))
 _UNSENT_BYTES = 64 * 1024
-_PRIVILEGED = 1024
-_LISTENS = "0A"  # proc(5), /proc/net/tcp
+_FIRST_UNPRIVILEGED_PORT = 1024
+_LISTEN_STATE = "0A"  # proc(5), /proc/net/tcp
 _MAX_COMMAND = 80
 
 
@@ -37,7 +37,7 @@ def listen_address(addr: str) -> tuple[str, int]:
     return {"": "0.0.0.0", "localhost": "127.0.0.1"}.get(host, host), port  # noqa: S104 - an empty host asks for all
 
 
-def bound_socket(addr: str) -> socket.socket:
+def bind_socket(addr: str) -> socket.socket:
     """A socket bound to the address of a setting, for one server alone; it does not listen yet.
 
     Raises:
@@ -52,7 +52,7 @@ def bound_socket(addr: str) -> socket.socket:
     found = socket.socket(family, socket.SOCK_STREAM)
     try:
         found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # also while old connections time out
-        keep_alive(found)
+        enable_keep_alive(found)
         # what a client does not read waits here and not with the kernel, which would take megabytes, answer upon answer
         found.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _UNSENT_BYTES)
         found.bind(place)
@@ -60,11 +60,11 @@ def bound_socket(addr: str) -> socket.socket:
         found.setblocking(False)  # noqa: FBT003 - positional only
     except OSError as error:
         found.close()
-        raise BackendError(_why_not(error, addr, port)) from None
+        raise BackendError(_bind_error_text(error, addr, port)) from None
     return found
 
 
-def keep_alive(found: socket.socket) -> None:
+def enable_keep_alive(found: socket.socket) -> None:
     """Have the kernel ask connections in which nothing comes whether there is still somebody.
 
     What is accepted from a socket that listens inherits this (tcp(7)).
@@ -74,20 +74,20 @@ def keep_alive(found: socket.socket) -> None:
         found.setsockopt(socket.IPPROTO_TCP, option, value)
 
 
-def _why_not(error: OSError, addr: str, port: int) -> str:
+def _bind_error_text(error: OSError, addr: str, port: int) -> str:
     if error.errno == errno.EADDRINUSE:
-        return f"port {port} is taken by {listener(port)}; stop it, or choose another port in main.addr ({addr})"
+        return f"port {port} is taken by {describe_port_owner(port)}; stop it, or choose another port in main.addr ({addr})"
     if error.errno == errno.EADDRNOTAVAIL:
         return f"main.addr: {addr} is not an address of this machine"
-    if error.errno in (errno.EACCES, errno.EPERM) and port < _PRIVILEGED:
+    if error.errno in (errno.EACCES, errno.EPERM) and port < _FIRST_UNPRIVILEGED_PORT:
         return (
             f"port {port} is only for root and for services with CAP_NET_BIND_SERVICE, which the systemd unit grants; "
-            f"choose one from {_PRIVILEGED} on in main.addr ({addr})"
+            f"choose one from {_FIRST_UNPRIVILEGED_PORT} on in main.addr ({addr})"
         )
     return f"main.addr: cannot listen on {addr}: {error.strerror}"
 
 
-def listener(port: int) -> str:
+def describe_port_owner(port: int) -> str:
     """The process that listens on a port, as `process 4711 (cc-backend serve)`; as far as this user may know."""
     inodes = {f"socket:[{inode}]" for inode in _listening_inodes(port)}
     for process in Path("/proc").iterdir():
@@ -107,7 +107,7 @@ def _listening_inodes(port: int) -> list[str]:
         with contextlib.suppress(OSError):
             for line in Path("/proc/net", table).read_text("ascii").splitlines()[1:]:
                 _, local, _, state, *rest = line.split()
-                if state == _LISTENS and local.endswith(f":{port:04X}"):
+                if state == _LISTEN_STATE and local.endswith(f":{port:04X}"):
                     found.append(rest[5])
     return found
 

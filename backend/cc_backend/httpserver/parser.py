@@ -70,12 +70,12 @@ def parse_head(head: bytes) -> RequestHead:
         MalformedRequest: it is not one of HTTP/1.0 or 1.1, or allows two readings.
     """
     request_line, *field_lines = head.split(b"\r\n")
-    method, target, minor_version = _request_line(request_line)
+    method, target, minor_version = _parse_request_line(request_line)
     if len(field_lines) > MAX_FIELDS:
         raise MalformedRequest(f"more than {MAX_FIELDS} header fields", HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
-    fields = tuple(_field(line) for line in field_lines)
+    fields = tuple(_parse_field(line) for line in field_lines)
     path, _, query = _origin_form(method, target).partition("?")
-    found = RequestHead(method, path, query, minor_version, fields, *_framing(fields, minor_version))
+    found = RequestHead(method, path, query, minor_version, fields, *_parse_body_framing(fields, minor_version))
     _check_host(found)
     expectations = found.values("expect")
     if any(value.lower() != "100-continue" for value in expectations):
@@ -83,7 +83,7 @@ def parse_head(head: bytes) -> RequestHead:
     return found
 
 
-def _request_line(line: bytes) -> tuple[str, str, int]:
+def _parse_request_line(line: bytes) -> tuple[str, str, int]:
     match = _REQUEST_LINE.fullmatch(line)
     if match is None:
         raise MalformedRequest("the request line is not METHOD TARGET HTTP/1.1")
@@ -92,7 +92,7 @@ def _request_line(line: bytes) -> tuple[str, str, int]:
     return match[1].decode("ascii"), match[2].decode("ascii"), min(int(match[4]), 1)
 
 
-def _field(line: bytes) -> tuple[str, str]:
+def _parse_field(line: bytes) -> tuple[str, str]:
     match = _FIELD_LINE.fullmatch(line)
     if match is None:
         raise MalformedRequest(f"a header field cannot be read: {line[:60].decode('latin-1')!r}")
@@ -110,7 +110,7 @@ def _origin_form(method: str, target: str) -> str:
     return rest if rest.startswith("/") else f"/{rest}"
 
 
-def _framing(fields: tuple[tuple[str, str], ...], minor_version: int) -> tuple[int | None, bool]:
+def _parse_body_framing(fields: tuple[tuple[str, str], ...], minor_version: int) -> tuple[int | None, bool]:
     """Length of the body, and whether it comes in chunks."""
     lengths = [value for name, value in fields if name == "content-length"]
     codings = [value for name, value in fields if name == "transfer-encoding"]
@@ -145,7 +145,7 @@ class ChunkDecoder:
 
     MAX_LINE_BYTES = 1024
     FREE_FRAME_BYTES = 64 * 1024
-    CHUNK_COSTS_BYTES = 24
+    CHUNK_COST_BYTES = 24
     """In time, beside the bytes of its frame: so a line of samples may come as a chunk of its own, a value may not."""
 
     def __init__(self) -> None:
@@ -171,15 +171,15 @@ class ChunkDecoder:
                 self._left -= len(part)
                 self._payload_bytes += len(part)
                 at += len(part)
-            elif self._expects == "size" and not self._line and (end := self._take_chunks(data, at, parts)) > at:
+            elif self._expects == "size" and not self._line and (end := self._read_whole_chunks(data, at, parts)) > at:
                 at = end
             else:
-                at += self._take_line(bytes(data[at : at + self.MAX_LINE_BYTES]))
+                at += self._collect_line(bytes(data[at : at + self.MAX_LINE_BYTES]))
         if self._frame_bytes > self.FREE_FRAME_BYTES + self._payload_bytes:
             raise MalformedRequest("the body comes in chunks that are too small")
         return parts, at
 
-    def _take_chunks(self, data: memoryview, at: int, parts: list[memoryview]) -> int:
+    def _read_whole_chunks(self, data: memoryview, at: int, parts: list[memoryview]) -> int:
         """Read the plain chunks that are here whole, without the last; returns where they end."""
         while (size_line := _PLAIN_SIZE_LINE.match(data, at)) is not None:
             start = size_line.end()
@@ -188,11 +188,11 @@ class ChunkDecoder:
                 break
             parts.append(data[start:end])
             self._payload_bytes += end - start
-            self._frame_bytes += start - at + 2 + self.CHUNK_COSTS_BYTES
+            self._frame_bytes += start - at + 2 + self.CHUNK_COST_BYTES
             at = end + 2
         return at
 
-    def _take_line(self, data: bytes) -> int:
+    def _collect_line(self, data: bytes) -> int:
         """Read on until the end of a line; returns how many bytes that took."""
         end = data.find(b"\n")
         taken = len(data) if end < 0 else end + 1
@@ -205,11 +205,11 @@ class ChunkDecoder:
                 raise MalformedRequest("a line between chunks does not end in CR LF")
             line = bytes(self._line[:-2])
             self._line.clear()
-            self._read_line(line)
+            self._handle_line(line)
         return taken
 
-    def _read_line(self, line: bytes) -> None:
-        self._frame_bytes += self.CHUNK_COSTS_BYTES if line else 0
+    def _handle_line(self, line: bytes) -> None:
+        self._frame_bytes += self.CHUNK_COST_BYTES if line else 0
         if self._expects == "size":
             match = _CHUNK_SIZE_LINE.fullmatch(line)
             if match is None:
@@ -221,6 +221,6 @@ class ChunkDecoder:
                 raise MalformedRequest("a chunk is longer than its size says")
             self._expects = "size"
         elif line:
-            _field(line)
+            _parse_field(line)
         else:
             self.done = True

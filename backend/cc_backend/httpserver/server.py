@@ -17,27 +17,35 @@ from typing import TYPE_CHECKING
 
 from cc_backend.errors import Unavailable
 from cc_backend.httpserver.connection import READ_BYTES, Connection
-from cc_backend.httpserver.fair_queue import Sender, Work
-from cc_backend.httpserver.limits import Limits, MemoryBudget
+from cc_backend.httpserver.fair_queue import Sender, WorkItem
+from cc_backend.httpserver.limits import MemoryBudget, ServerLimits
 from cc_backend.httpserver.parser import RequestHead
-from cc_backend.httpserver.tls import Handshake, TlsListener
-from cc_backend.httpserver.workers import Lane, Workers, lane_sizes
-from cc_backend.httpserver.wsgi import CALLER, NEW_COOKIE, Endpoint, RefusedBody, WireResponse, call, wsgi_environ
+from cc_backend.httpserver.tls import TlsHandshake, TlsListener
+from cc_backend.httpserver.workers import Lane, WorkerPool, lane_sizes
+from cc_backend.httpserver.wsgi import (
+    CALLER_KEY,
+    NEW_COOKIE_KEY,
+    Endpoint,
+    RefusedBody,
+    WireResponse,
+    run_application,
+    wsgi_environ,
+)
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication, WSGIEnvironment
 
 BACKLOG = 1024
-_AT_ONCE = 32  # connections that are accepted or ended before the event loop does what else there is
-_LOOK_EVERY_S = 1.0
-_MAKE_ROOM_SHARE = 20
+_CONNECTIONS_PER_TURN = 32  # connections that are accepted or ended before the event loop does what else there is
+_DEADLINE_CHECK_S = 1.0
+_EVICTION_DIVISOR = 20
 _TURNS_TO_CONNECT = 5  # of the event loop, from `accept` until a connection is added
-_WARN_EVERY_S = 60.0
+_WARN_INTERVAL_S = 60.0
 _MAX_WAITING = 2048
-_ADMITTED_S = 30.0
-_MAX_ADMITTED = 4096
+_ADMISSION_CACHE_S = 30.0
+_MAX_CACHED_ADMISSIONS = 4096
 _MAX_CALLERS = 16_384
-STOP_S = 15.0
+STOP_TIMEOUT_S = 15.0
 """So long requests that run when the server is told to end may take."""
 
 logger = logging.getLogger(__name__)
@@ -66,26 +74,26 @@ class HttpServer:
     """Serves an application over HTTP/1.1. All but what workers run is called in the event loop's thread."""
 
     def __init__(
-        self, application: Application, endpoint: Endpoint, *, threads: int, limits: Limits | None = None
+        self, application: Application, endpoint: Endpoint, *, threads: int, limits: ServerLimits | None = None
     ) -> None:
         self.application = application
         self.endpoint = endpoint
-        self.limits = limits or Limits()
+        self.limits = limits or ServerLimits()
         self.buffer = memoryview(bytearray(READ_BYTES))
         """Where every connection reads into: what comes is taken out before the next one reads."""
-        self.known_budget = MemoryBudget(self.limits.body_memory_bytes)
-        self.strangers_budget = MemoryBudget(self.limits.strangers_memory_bytes)
+        self.known_callers_budget = MemoryBudget(self.limits.body_memory_bytes)
+        self.unknown_callers_budget = MemoryBudget(self.limits.unknown_callers_memory_bytes)
         self.stopping = False
-        self._connections: set[Connection | Handshake] = set()
+        self._connections: set[Connection | TlsHandshake] = set()
         self._next_warning_s = 0.0
-        self._all_answered = asyncio.Event()
+        self._all_done = asyncio.Event()
         self._admitted: OrderedDict[bytes, float] = OrderedDict()
         self._callers: OrderedDict[bytes, str] = OrderedDict()
-        self._answers: dict[Connection, int] = {}  # that wait for their clients, the oldest first
-        self._answers_bytes = 0
+        self._responses: dict[Connection, int] = {}  # that wait for their clients, the oldest first
+        self._responses_bytes = 0
         self._cookie = re.compile(rf"(?:^|; ?){re.escape(application.cookie)}=([^;]*)")
         self._lanes = {
-            lane: Workers(lane.value, size, max_waiting=_MAX_WAITING, at_once=max(size // 2, 1))
+            lane: WorkerPool(lane.value, size, max_waiting=_MAX_WAITING, max_running=max(size // 2, 1))
             for lane, size in lane_sizes(threads).items()
         }
 
@@ -97,56 +105,58 @@ class HttpServer:
     async def serve(
         self, listening: Sequence[socket], tls: ssl.SSLContext | None, stop: asyncio.Event, on_ready: Callable[[], None]
     ) -> None:
-        """Serve on these bound sockets until `stop` is set, then answer what runs, `STOP_S` at most."""
+        """Serve on these bound sockets until `stop` is set, then answer what runs, `STOP_TIMEOUT_S` at most."""
         self._loop = asyncio.get_running_loop()
         acceptors = [await self._acceptor(one, tls) for one in listening]
         for one in listening:
             one.listen(BACKLOG)  # asyncio takes another number for this
         on_ready()
-        watch = self._loop.create_task(self._watch())
+        watch = self._loop.create_task(self._enforce_deadlines())
         await stop.wait()
         for acceptor in acceptors:
             acceptor.close()
         for _ in range(_TURNS_TO_CONNECT):
             await asyncio.sleep(0)
-        await self._finish()
+        await self._drain()
         watch.cancel()
         for workers in self._lanes.values():
             workers.stop()
 
     async def _acceptor(self, listening: socket, tls: ssl.SSLContext | None) -> "asyncio.Server | TlsListener":
         if tls is None:
-            return await self._loop.create_server(lambda: Connection(self), sock=listening, backlog=_AT_ONCE)
+            return await self._loop.create_server(
+                lambda: Connection(self), sock=listening, backlog=_CONNECTIONS_PER_TURN
+            )
         listener = TlsListener(self, listening, tls)
         listener.open()
         return listener
 
-    async def _watch(self) -> None:
+    async def _enforce_deadlines(self) -> None:
         while True:
-            await asyncio.sleep(_LOOK_EVERY_S)
+            await asyncio.sleep(_DEADLINE_CHECK_S)
             for number, connection in enumerate(list(self._connections)):
                 try:
                     connection.enforce_deadline(self.now_s)
                 except Exception:  # one must not take the deadlines of all others with it
                     logger.exception("cannot end a connection in time peer=%r", connection.peer)
                     connection.abort()
-                if number % _AT_ONCE == 0:
+                if number % _CONNECTIONS_PER_TURN == 0:
                     await asyncio.sleep(0)  # a thousand that came together end together: others have their turn between
 
-    async def _finish(self) -> None:
+    async def _drain(self) -> None:
         self.stopping = True
         for connection in list(self._connections):
             connection.close_if_idle()
-        if self._runs_something():
+        if self._has_busy_connections():
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._all_answered.wait(), STOP_S)
-        self._all_answered.clear()
+                await asyncio.wait_for(self._all_done.wait(), STOP_TIMEOUT_S)
+        self._all_done.clear()
         for connection in list(self._connections):
             connection.abort()
         if self._connections:
-            await self._all_answered.wait()
+            await self._all_done.wait()
 
-    def add(self, connection: Connection | Handshake) -> None:
+    def add(self, connection: Connection | TlsHandshake) -> None:
         """Somebody connected; at the limit those go that have been idle or incomplete longest."""
         if len(self._connections) >= self.limits.connections:
             self._make_room()
@@ -159,21 +169,21 @@ class HttpServer:
             (connection for connection in self._connections if connection.is_expendable),
             key=lambda connection: connection.since_s,
         )
-        leaving = expendable[: max(len(self._connections) // _MAKE_ROOM_SHARE, 1)]
+        leaving = expendable[: max(len(self._connections) // _EVICTION_DIVISOR, 1)]
         if self.now_s > self._next_warning_s:
-            self._next_warning_s = self.now_s + _WARN_EVERY_S
+            self._next_warning_s = self.now_s + _WARN_INTERVAL_S
             logger.warning("at the limit of connections limit=%d: closing those idle longest", self.limits.connections)
         for connection in leaving:
             self._connections.discard(connection)
             connection.abort()
 
-    def remove(self, connection: Connection | Handshake) -> None:
+    def remove(self, connection: Connection | TlsHandshake) -> None:
         """A connection is over."""
         self._connections.discard(connection)
-        if self.stopping and not self._runs_something():
-            self._all_answered.set()
+        if self.stopping and not self._has_busy_connections():
+            self._all_done.set()
 
-    def _runs_something(self) -> bool:
+    def _has_busy_connections(self) -> bool:
         return any(connection.is_busy for connection in self._connections)
 
     def _call_soon(self, callback: Callable[..., object], *arguments: object) -> None:
@@ -181,11 +191,11 @@ class HttpServer:
         with contextlib.suppress(RuntimeError):  # the loop is closed
             self._loop.call_soon_threadsafe(callback, *arguments)
 
-    def ask_admission(self, connection: Connection, head: RequestHead) -> None:
+    def check_admission(self, connection: Connection, head: RequestHead) -> None:
         """Tell the connection whether its caller may send a body, at once if that was found out a moment ago."""
         key = _admission_key(connection.peer[0], head)
         if self._admitted.get(key, 0.0) > self.now_s:
-            connection.admitted(allowed=True)
+            connection.on_admission(allowed=True)
             return
         environ = wsgi_environ(head, RefusedBody(), head.content_length or 0, connection.peer, self.endpoint)
 
@@ -201,67 +211,67 @@ class HttpServer:
 
         def answered(allowed: bool | None) -> None:  # noqa: FBT001 - called by the event loop
             if allowed:
-                self._admitted[key] = self.now_s + _ADMITTED_S
+                self._admitted[key] = self.now_s + _ADMISSION_CACHE_S
                 self._admitted.move_to_end(key)
-                while len(self._admitted) > _MAX_ADMITTED:
+                while len(self._admitted) > _MAX_CACHED_ADMISSIONS:
                     self._admitted.popitem(last=False)
-            self._remember(credentials, environ)
-            connection.admitted(allowed=allowed)
+            self._remember_caller(credentials, environ)
+            connection.on_admission(allowed=allowed)
 
         credentials = self._credentials(environ)
-        work = Work(self._sender(credentials, environ), ask, lambda: connection.admitted(allowed=None))
+        work = WorkItem(self._sender(credentials, environ), ask, lambda: connection.on_admission(allowed=None))
         self._lanes[Lane.ADMISSION].submit(work)
 
-    def take_memory(self, connection: Connection, budget: MemoryBudget, size_bytes: int) -> bool:
+    def reserve_memory(self, connection: Connection, budget: MemoryBudget, size_bytes: int) -> bool:
         """Whether there is memory for more of a body.
 
         Strangers who send slowly make room for those who came later, or enough of them would keep everybody out.
         """
-        if budget.take(size_bytes):
+        if budget.reserve(size_bytes):
             return True
-        if budget is self.strangers_budget:
+        if budget is self.unknown_callers_budget:
             waiting = sorted(
                 (one for one in self._connections if isinstance(one, Connection) and one.receives_into(budget)),
                 key=lambda one: one.since_s,
             )
-            enough = max(size_bytes, budget.total_bytes // _MAKE_ROOM_SHARE)
+            enough = max(size_bytes, budget.total_bytes // _EVICTION_DIVISOR)
             for oldest in waiting:
                 if oldest is connection or budget.left_bytes >= enough:
                     break
                 oldest.refuse_for_memory()
-        return budget.take(size_bytes)
+        return budget.reserve(size_bytes)
 
-    def keep_answer(self, connection: Connection, size_bytes: int) -> None:
+    def hold_response(self, connection: Connection, size_bytes: int) -> None:
         """An answer waits for its client to read. Where that are too many, who has most loses his oldest."""
-        self._answers[connection] = size_bytes
-        self._answers_bytes += size_bytes
-        while self._answers_bytes > self.limits.answers_memory_bytes and len(self._answers) > 1:
+        self._responses[connection] = size_bytes
+        self._responses_bytes += size_bytes
+        while self._responses_bytes > self.limits.responses_memory_bytes and len(self._responses) > 1:
             of_senders = Counter[str]()
-            for one, held_bytes in self._answers.items():
+            for one, held_bytes in self._responses.items():
                 of_senders[one.sender] += held_bytes
             [(most, _)] = of_senders.most_common(1)
-            oldest = next(one for one in self._answers if one.sender == most)
-            self.forget_answer(oldest)
+            oldest = next(one for one in self._responses if one.sender == most)
+            self.release_response(oldest)
             oldest.abort()
 
-    def forget_answer(self, connection: Connection) -> None:
+    def release_response(self, connection: Connection) -> None:
         """An answer waits no more."""
-        self._answers_bytes -= self._answers.pop(connection, 0)
+        self._responses_bytes -= self._responses.pop(connection, 0)
 
     def submit(self, connection: Connection, environ: "WSGIEnvironment") -> None:
         """Have a worker take the request; `Connection.respond` gets what comes of it, unless too many wait."""
 
         def work() -> None:
-            if connection.is_gone:
-                self._call_soon(connection.release)
+            if connection.is_closed:
+                self._call_soon(connection.free_body)
                 return
-            response = call(self.application.wsgi, environ)
+            response = run_application(self.application.wsgi, environ)
             self._call_soon(answered, response)
 
         def answered(response: WireResponse) -> None:
-            new_cookie = environ.get(NEW_COOKIE)
+            new_cookie = environ.get(NEW_COOKIE_KEY)
             is_new = {"HTTP_COOKIE": f"{self.application.cookie}={new_cookie}"} if new_cookie else None
-            self._remember(self._credentials(is_new) if is_new else credentials, environ)
+            self._remember_caller(self._credentials(is_new) if is_new else credentials, environ)
             if response.status == HTTPStatus.UNAUTHORIZED:  # who has left shall not have the share of who is here
                 self._callers.pop(credentials, None)
             connection.respond(response)
@@ -270,14 +280,14 @@ class HttpServer:
         lane = self._lanes[self.application.lane(environ["PATH_INFO"])]
         sender = self._sender(credentials, environ)
         connection.sender = sender.name
-        lane.submit(Work(sender, work, connection.refuse_for_load))
+        lane.submit(WorkItem(sender, work, connection.refuse_for_load))
 
     def _sender(self, credentials: bytes, environ: "WSGIEnvironment") -> Sender:
         """Whose share of the workers a request takes: many callers may have one address, one may have many."""
         caller = self._callers.get(credentials)
         if caller is not None:
             return Sender(caller, is_known=True)
-        return Sender(_network(self.application.address(environ)), is_known=self.application.is_open)
+        return Sender(_client_network(self.application.address(environ)), is_known=self.application.is_open)
 
     def _credentials(self, environ: "WSGIEnvironment") -> bytes:
         """What a caller is known by, in few bytes; empty if there is nothing."""
@@ -287,9 +297,9 @@ class HttpServer:
             parts += self._cookie.findall(environ.get("HTTP_COOKIE", ""))
         return hashlib.blake2b("\0".join(parts).encode("latin-1"), digest_size=16).digest() if any(parts) else b""
 
-    def _remember(self, credentials: bytes, environ: "WSGIEnvironment") -> None:
+    def _remember_caller(self, credentials: bytes, environ: "WSGIEnvironment") -> None:
         """Whom the application found behind a request; it is the share that depends on this, no right."""
-        caller: str | None = environ.get(CALLER)
+        caller: str | None = environ.get(CALLER_KEY)
         if caller and credentials:
             self._callers[credentials] = caller
             self._callers.move_to_end(credentials)
@@ -297,7 +307,7 @@ class HttpServer:
                 self._callers.popitem(last=False)
 
 
-def _network(address: str) -> str:
+def _client_network(address: str) -> str:
     """An address, or the network of one by IPv6, where everybody has 2**64 of them."""
     if ":" not in address:
         return address

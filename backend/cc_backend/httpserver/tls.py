@@ -12,10 +12,10 @@ from cc_backend.httpserver.connection import Connection
 if TYPE_CHECKING:
     from cc_backend.httpserver.server import HttpServer
 
-_AT_ONCE = 32  # as many are accepted before the event loop does what else there is
+_ACCEPTS_PER_TURN = 32  # as many are accepted before the event loop does what else there is
 _RETRY_S = 1.0
 _RECORD_BYTES = 16 * 1024
-_HANDSHAKE = b"\x16"  # RFC 8446, section 5.1: how the first record of a client begins
+_HANDSHAKE_RECORD = b"\x16"  # RFC 8446, section 5.1: how the first record of a client begins
 
 logger = logging.getLogger(__name__)
 
@@ -28,7 +28,7 @@ class TlsListener:
         self.tls = tls
         self._listening = listening
         self._loop = asyncio.get_running_loop()
-        self._begun: dict[Handshake, None] = {}
+        self._handshakes: dict[TlsHandshake, None] = {}
         self._is_open = False
 
     def open(self) -> None:
@@ -42,20 +42,20 @@ class TlsListener:
         self._loop.remove_reader(self._listening)
         self._listening.close()
 
-    def begin(self, handshake: "Handshake") -> None:
+    def handshake_began(self, handshake: "TlsHandshake") -> None:
         """A handshake takes memory from now on; if that are too many, the oldest is given up."""
-        if len(self._begun) >= self.server.limits.handshakes:
-            oldest = next(iter(self._begun))
-            del self._begun[oldest]  # now, or the next newcomer of a crowd would find it here again
+        if len(self._handshakes) >= self.server.limits.handshakes:
+            oldest = next(iter(self._handshakes))
+            del self._handshakes[oldest]  # now, or the next newcomer of a crowd would find it here again
             oldest.abort()
-        self._begun[handshake] = None
+        self._handshakes[handshake] = None
 
-    def end(self, handshake: "Handshake") -> None:
+    def handshake_ended(self, handshake: "TlsHandshake") -> None:
         """A handshake is over."""
-        self._begun.pop(handshake, None)
+        self._handshakes.pop(handshake, None)
 
     def _accept(self) -> None:
-        for _ in range(_AT_ONCE):
+        for _ in range(_ACCEPTS_PER_TURN):
             try:
                 accepted, place = self._listening.accept()
             except (BlockingIOError, InterruptedError, ConnectionAbortedError):
@@ -66,14 +66,14 @@ class TlsListener:
                 self._loop.call_later(_RETRY_S, self._open_again)
                 return
             accepted.setblocking(False)  # noqa: FBT003 - positional only
-            Handshake(self, accepted, (str(place[0]), int(place[1])))
+            TlsHandshake(self, accepted, (str(place[0]), int(place[1])))
 
     def _open_again(self) -> None:
         if self._is_open:
             self.open()
 
 
-class Handshake:
+class TlsHandshake:
     """A client that does not speak HTTPS yet. One that says nothing costs a socket, and no memory of TLS."""
 
     is_busy = False
@@ -86,27 +86,27 @@ class Handshake:
         self._loop = asyncio.get_running_loop()
         self._task: asyncio.Task[None] | None = None
         self._is_silent = True
-        self._loop.add_reader(accepted, self._begin)
+        self._loop.add_reader(accepted, self._on_readable)
         listener.server.add(self)
 
-    def _begin(self) -> None:
+    def _on_readable(self) -> None:
         try:
             begins = self._socket.recv(1, MSG_PEEK)
         except OSError:
             begins = b""
-        if begins != _HANDSHAKE:
+        if begins != _HANDSHAKE_RECORD:
             self._close()
             return
         self._is_silent = False
         self._loop.remove_reader(self._socket)
-        self._listener.begin(self)
-        self._task = self._loop.create_task(self._shake_hands())
-        self._task.add_done_callback(self._end)
+        self._listener.handshake_began(self)
+        self._task = self._loop.create_task(self._run_handshake())
+        self._task.add_done_callback(self._on_done)
 
-    async def _shake_hands(self) -> None:
+    async def _run_handshake(self) -> None:
         server = self._listener.server
         done = self._loop.create_future()
-        tls = _Tls(
+        tls = _SharedBufferTls(
             self._loop,
             Connection(server),
             self._listener.tls,
@@ -123,14 +123,14 @@ class Handshake:
             transport.abort()
             raise
 
-    def _end(self, task: "asyncio.Task[None]") -> None:
+    def _on_done(self, task: "asyncio.Task[None]") -> None:
         self._task = None  # which holds what TLS has in memory
         error = None if task.cancelled() else task.exception()
         if task.cancelled() or error is not None:
             self._socket.close()
         if error is not None and not isinstance(error, OSError):  # else the client speaks something else, or is gone
             logger.error("a handshake failed peer=%r", self.peer, exc_info=error)
-        self._listener.end(self)
+        self._listener.handshake_ended(self)
         self._listener.server.remove(self)
 
     def _close(self) -> None:
@@ -158,7 +158,7 @@ class Handshake:
             self.abort()
 
 
-class _Tls(sslproto.SSLProtocol):
+class _SharedBufferTls(sslproto.SSLProtocol):
     """TLS as asyncio has it, but for the buffer of its own that each connection would hold."""
 
     max_size = 1  # of that buffer

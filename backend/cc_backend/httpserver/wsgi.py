@@ -16,19 +16,19 @@ from werkzeug.exceptions import RequestEntityTooLarge
 
 from cc_backend.httpserver.parser import RequestHead
 from cc_backend.httpserver.problem_json import CONTENT_TYPE, problem_body
-from cc_common.error_codes import code_of_status
+from cc_common.error_codes import code_for_status
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication, WSGIEnvironment
 
 logger = logging.getLogger(__name__)
 
-CALLER = "cc_backend.caller"
+CALLER_KEY = "cc_backend.caller"
 """In the environment of a request: whom the application found behind it, by name, if it found somebody."""
-NEW_COOKIE = "cc_backend.new_cookie"
+NEW_COOKIE_KEY = "cc_backend.new_cookie"
 """In the environment of a request: the value of the cookie by which the caller will be known from now on."""
 _NO_BODY = frozenset({HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED})
-_OURS_TO_SAY = frozenset({"connection", "keep-alive", "date", "server", "transfer-encoding"})
+_CONNECTION_FIELDS = frozenset({"connection", "keep-alive", "date", "server", "transfer-encoding"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +73,7 @@ class RefusedBody(io.RawIOBase):
 @lru_cache(maxsize=64)  # a thousand clients may time out in the same second
 def problem_response(status: HTTPStatus, text: str, *, retry_after_s: int | None = None) -> WireResponse:
     """An answer in the shape of the API's errors, for what never reaches an application."""
-    body = problem_body(status, code_of_status(status), text)
+    body = problem_body(status, code_for_status(status), text)
     fields = [
         ("Content-Type", CONTENT_TYPE),
         ("Content-Length", str(len(body))),
@@ -88,7 +88,7 @@ def problem_response(status: HTTPStatus, text: str, *, retry_after_s: int | None
 def wsgi_environ(
     head: RequestHead, body: io.BytesIO | RefusedBody, body_bytes: int, peer: tuple[str, int], endpoint: Endpoint
 ) -> "WSGIEnvironment":
-    """The environment of a request; `body_bytes` is how long its body is, or would have been."""
+    """The environment of a request; `max_body_bytes` is how long its body is, or would have been."""
     environ: WSGIEnvironment = {
         "REQUEST_METHOD": head.method,
         "SCRIPT_NAME": "",
@@ -112,7 +112,7 @@ def wsgi_environ(
     for name, value in head.fields:
         if "_" in name:  # would look like the same name with a hyphen
             continue
-        key = _variable(name)
+        key = _environ_key(name)
         if key in environ:
             environ[key] += f"{'; ' if name == 'cookie' else ','}{value}"
         else:
@@ -127,11 +127,11 @@ def wsgi_environ(
 
 
 @lru_cache(maxsize=256)
-def _variable(name: str) -> str:
+def _environ_key(name: str) -> str:
     return f"HTTP_{name.upper().replace('-', '_')}"
 
 
-def call(application: "WSGIApplication", environ: "WSGIEnvironment") -> WireResponse:
+def run_application(application: "WSGIApplication", environ: "WSGIEnvironment") -> WireResponse:
     """The application's response, whole. What it fails to catch is logged and becomes a 500."""
     started: list[tuple[str, list[tuple[str, str]]]] = []
 
@@ -140,7 +140,7 @@ def call(application: "WSGIApplication", environ: "WSGIEnvironment") -> WireResp
         return _no_write
 
     try:
-        body = _joined(application(environ, start_response))
+        body = _join_body(application(environ, start_response))
         [(status, fields)] = started
         return _wire_response(int(status[:3]), fields, body, is_head=environ["REQUEST_METHOD"] == "HEAD")
     except Exception:
@@ -152,7 +152,7 @@ def _no_write(_: bytes) -> object:
     raise NotImplementedError("write() of WSGI is not offered")
 
 
-def _joined(parts: Iterable[bytes]) -> bytes:
+def _join_body(parts: Iterable[bytes]) -> bytes:
     try:
         return b"".join(parts)
     finally:
@@ -162,7 +162,7 @@ def _joined(parts: Iterable[bytes]) -> bytes:
 
 
 def _wire_response(status: int, fields: list[tuple[str, str]], body: bytes, *, is_head: bool) -> WireResponse:
-    kept = [(name, value) for name, value in fields if name.lower() not in _OURS_TO_SAY]
+    kept = [(name, value) for name, value in fields if name.lower() not in _CONNECTION_FIELDS]
     for name, value in kept:
         if "\r" in value or "\n" in value or "\r" in name or "\n" in name:
             raise ValueError(f"the header field {name!r} holds a line break")

@@ -5,41 +5,41 @@ from dataclasses import dataclass, replace
 
 from cc_backend.clusters.model import MetricConfig, SubCluster
 from cc_backend.insight.findings import (
-    Code,
+    FindingCode,
     differ_finding,
-    differing_nodes,
     end_finding,
-    gap_finding,
+    find_differing_nodes,
     idle_finding,
     idle_gpus_finding,
     level_finding,
     missing_finding,
+    no_data_finding,
     silent_finding,
     stall_finding,
     too_short_finding,
 )
-from cc_backend.insight.footprint import Footprint, footprints, verdict_of
-from cc_backend.insight.gap_findings import absence_findings
-from cc_backend.insight.idle_nodes import idle_nodes, stalled
-from cc_backend.insight.job_curves import MIN_JUDGED_S, CurveSet
+from cc_backend.insight.footprint import FootprintValue, footprint_values, worst_footprint_level
+from cc_backend.insight.gap_findings import gap_findings
+from cc_backend.insight.idle_nodes import find_idle_nodes, find_stall
+from cc_backend.insight.job_curves import MIN_JUDGED_S, JobCurveSet
 from cc_backend.insight.lost_hours import JobHours
-from cc_backend.insight.rating import worst
-from cc_backend.metricstore.gaps.reasons import NOTHING_ABSENT, JobAbsences
+from cc_backend.insight.rating import worst_level
+from cc_backend.metricstore.gaps.reasons import NO_GAPS, JobGaps
 from cc_backend.model import Finding, Job, Judgement, Level, Scope
 
-RULES = 3
+RULES_VERSION = 3
 """The version of the rules. A judgement by older rules is made anew; raise it with each change of what is found."""
 
-MOST_HOSTS = 32
+MAX_STORED_HOSTS = 32
 """So many names of nodes are kept with a finding."""
-MOST_DIFFERENCES = 3
+MAX_DIFFERENCES = 3
 
-_ORDER = {code: place for place, code in enumerate(Code)}
+_ORDER = {code: place for place, code in enumerate(FindingCode)}
 _WORK = ("flops_any", "mem_bw")
-GPU_USE = "acc_utilization"
-_WORK_OF_GPU_JOBS = (GPU_USE,)
+GPU_USE_METRIC = "acc_utilization"
+_WORK_OF_GPU_JOBS = (GPU_USE_METRIC,)
 _ACTIVITY = ("cpu_load", "cpu_user")
-_ACTIVITY_OF_GPU_JOBS = (GPU_USE,)
+_ACTIVITY_OF_GPU_JOBS = (GPU_USE_METRIC,)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,21 +48,21 @@ class Assessment:
 
     level: Level | None
     findings: tuple[Finding, ...]
-    items: tuple[Footprint, ...]
-    faulty: Mapping[str, Mapping[str, Level]]
+    footprint: tuple[FootprintValue, ...]
+    outliers: Mapping[str, Mapping[str, Level]]
 
     @property
-    def bad(self) -> list[Finding]:
+    def problems(self) -> list[Finding]:
         """The findings that count."""
         return [finding for finding in self.findings if finding.level is not Level.OK]
 
-    def judgement(self, *, now_s: int) -> Judgement:
+    def to_judgement(self, *, now_s: int) -> Judgement:
         """What is kept of it with the job."""
-        told = [finding for finding in self.findings if finding.code != Code.NOTHING_FOUND]
+        told = [finding for finding in self.findings if finding.code != FindingCode.NOTHING_FOUND]
         first = told[0] if told else None
         if first is not None:
-            first = replace(first, hosts=first.hosts[:MOST_HOSTS])
-        return Judgement(self.level, first, max(0, len(told) - 1), now_s, RULES)
+            first = replace(first, hosts=first.hosts[:MAX_STORED_HOSTS])
+        return Judgement(self.level, first, max(0, len(told) - 1), now_s, RULES_VERSION)
 
 
 def judged_metrics(metrics: Mapping[str, MetricConfig]) -> dict[str, MetricConfig]:
@@ -80,24 +80,24 @@ def judged_metrics(metrics: Mapping[str, MetricConfig]) -> dict[str, MetricConfi
 
 def judged_scopes(job: Job, metric: MetricConfig) -> tuple[Scope, ...]:
     """The scopes at which a job is judged: by its nodes, and for GPU use by each GPU, too."""
-    of_gpus = bool(job.num_acc) and metric.name == GPU_USE and metric.scope is Scope.ACCELERATOR
+    of_gpus = bool(job.num_acc) and metric.name == GPU_USE_METRIC and metric.scope is Scope.ACCELERATOR
     return (Scope.NODE, Scope.ACCELERATOR) if of_gpus else (Scope.NODE,)
 
 
-def assess(
+def assess_job(
     job: Job,
-    curves: CurveSet,
+    curves: JobCurveSet,
     sub_cluster: SubCluster,
     metrics: Mapping[str, MetricConfig],
     *,
-    absences: JobAbsences = NOTHING_ABSENT,
+    gaps: JobGaps = NO_GAPS,
 ) -> Assessment:
     """All findings about a job.
 
     `metrics` and `curves` are those of `judged_metrics` in the units of their configuration, `absences` what is missing
     of them and why.
     """
-    items = footprints(job, metrics, curves, node_threads=len(sub_cluster.topology.node))
+    items = footprint_values(job, metrics, curves, node_threads=len(sub_cluster.topology.node))
     hours = JobHours(job, sub_cluster)
     found: list[Finding] = []
     faulty: dict[str, dict[str, Level]] = {}
@@ -114,62 +114,64 @@ def assess(
         found.append(idle_gpus)
     if ended is not None and not (stall is not None and stall.facts["at_limit"]):
         found.append(ended)
-    found += _differences(job, curves, metrics, faulty, idle)
-    explained = _explained(stall, ended)
+    found += _difference_findings(job, curves, metrics, faulty, idle)
+    explained = _explained_metrics(stall, ended)
     judged = [
         level_finding(job, item, curves.get(item.metric), hours) for item in items if item.metric not in explained
     ]
     found += [finding for finding in judged if finding is not None]
-    found += _absent(job, curves, items, absences)
+    found += _missing_data_findings(job, curves, items, gaps)
     quiet = [item.metric for item in items if item.level is Level.OK]
-    early = [item.metric for item in items if not item.enough and item.level is None]
+    early = [item.metric for item in items if not item.has_enough_samples and item.level is None]
     if early and not quiet:
         found.append(too_short_finding(job, curves))
-    found.sort(key=lambda finding: (finding.level.order, _ORDER[Code(finding.code)]))
+    found.sort(key=lambda finding: (finding.level.order, _ORDER[FindingCode(finding.code)]))
     levels: list[Level] = [finding.level for finding in found if finding.level is not Level.OK]
     told = {finding.metric for finding in found if finding.level is not Level.OK}
     quiet = [name for name in quiet if name not in told]
     if quiet:
         found.append(_nothing_found(items, quiet, early))
-    return Assessment(worst(levels) if levels else verdict_of(items), tuple(found), tuple(items), faulty)
+    return Assessment(
+        worst_level(levels) if levels else worst_footprint_level(items), tuple(found), tuple(items), faulty
+    )
 
 
-def _nothing_found(items: Sequence[Footprint], quiet: list[str], early: list[str]) -> Finding:
+def _nothing_found(items: Sequence[FootprintValue], quiet: list[str], early: list[str]) -> Finding:
     unjudged = [item.metric for item in items if item.level is None and item.value is not None]
     facts: dict[str, object] = {"metrics": quiet, "unjudged": [name for name in unjudged if name not in early]}
-    return Finding(Code.NOTHING_FOUND, Level.OK, facts=facts | ({"early": early} if early else {}))
+    return Finding(FindingCode.NOTHING_FOUND, Level.OK, facts=facts | ({"early": early} if early else {}))
 
 
-def faulty_nodes(job: Job, curves: CurveSet, sub_cluster: SubCluster) -> Mapping[str, Mapping[str, Level]]:
+def find_outlier_nodes(job: Job, curves: JobCurveSet, sub_cluster: SubCluster) -> Mapping[str, Mapping[str, Level]]:
     """By metric the nodes that part from the others, as in the assessment of the job."""
     metrics = judged_metrics(sub_cluster.metrics)
-    return assess(job, curves.of_nodes(metrics), sub_cluster, metrics).faulty
+    return assess_job(job, curves.select_nodes_and_gpus(metrics), sub_cluster, metrics).outliers
 
 
-def remembered(job: Job, sub_cluster: SubCluster) -> Assessment:
+def stored_assessment(job: Job, sub_cluster: SubCluster) -> Assessment:
     """What is known of a job whose samples cannot be read: the judgement that was kept, the footprint of its record."""
     kept = job.judgement or Judgement(None)
     metrics = judged_metrics(sub_cluster.metrics)
-    items = footprints(job, metrics, node_threads=len(sub_cluster.topology.node))
+    items = footprint_values(job, metrics, node_threads=len(sub_cluster.topology.node))
     return Assessment(kept.level, (kept.finding,) if kept.finding else (), tuple(items), {})
 
 
-def _stall(job: Job, curves: CurveSet, metrics: Mapping[str, MetricConfig], hours: JobHours) -> Finding | None:
+def _stall(job: Job, curves: JobCurveSet, metrics: Mapping[str, MetricConfig], hours: JobHours) -> Finding | None:
     names = [name for name in (_WORK_OF_GPU_JOBS if job.num_acc else _WORK) if name in metrics]
     work = [(found, metrics[name].peak) for name in names if (found := curves.get(name)) is not None]
-    stall = stalled(work)
+    stall = find_stall(work)
     if stall is None:
         return None
     name = next(name for name in names if curves.get(name) is work[0][0])
     return stall_finding(job, metrics[name], work[0][0], stall, hours)
 
 
-def _idle(job: Job, curves: CurveSet, metrics: Mapping[str, MetricConfig], hours: JobHours) -> Finding | None:
+def _idle(job: Job, curves: JobCurveSet, metrics: Mapping[str, MetricConfig], hours: JobHours) -> Finding | None:
     names = _ACTIVITY_OF_GPU_JOBS if job.num_acc and curves.get("acc_utilization") else _ACTIVITY
     for name in names:
         found = curves.get(name) if name in metrics else None
         if found is not None:
-            idle = idle_nodes(found, metrics[name].peak)
+            idle = find_idle_nodes(found, metrics[name].peak)
             if idle:
                 return idle_finding(job, metrics[name], found, idle, hours)
             return None
@@ -177,22 +179,22 @@ def _idle(job: Job, curves: CurveSet, metrics: Mapping[str, MetricConfig], hours
 
 
 def _idle_gpus(
-    job: Job, curves: CurveSet, metrics: Mapping[str, MetricConfig], hours: JobHours, idle: Finding | None
+    job: Job, curves: JobCurveSet, metrics: Mapping[str, MetricConfig], hours: JobHours, idle: Finding | None
 ) -> Finding | None:
     """Single GPUs without work; those of nodes that are idle as a whole are told already."""
-    if not job.num_acc or GPU_USE not in metrics:
+    if not job.num_acc or GPU_USE_METRIC not in metrics:
         return None
-    found = curves.get(GPU_USE, Scope.ACCELERATOR)
+    found = curves.get(GPU_USE_METRIC, Scope.ACCELERATOR)
     if found is None:
         return None
-    told = set(idle.hosts) if idle is not None and idle.metric == GPU_USE else set()
-    rows = [one for one in idle_nodes(found, metrics[GPU_USE].peak) if found.hosts[one.row] not in told]
-    return idle_gpus_finding(job, metrics[GPU_USE], found, rows, hours) if rows else None
+    told = set(idle.hosts) if idle is not None and idle.metric == GPU_USE_METRIC else set()
+    rows = [one for one in find_idle_nodes(found, metrics[GPU_USE_METRIC].peak) if found.hosts[one.row] not in told]
+    return idle_gpus_finding(job, metrics[GPU_USE_METRIC], found, rows, hours) if rows else None
 
 
-def _differences(
+def _difference_findings(
     job: Job,
-    curves: CurveSet,
+    curves: JobCurveSet,
     metrics: Mapping[str, MetricConfig],
     faulty: dict[str, dict[str, Level]],
     idle: Finding | None,
@@ -202,7 +204,7 @@ def _differences(
     told: set[frozenset[str]] = set()
     for name, config in metrics.items():
         found = curves.get(name)
-        rows = differing_nodes(found, config) if found else []
+        rows = find_differing_nodes(found, config) if found else []
         if found is None or not rows:
             continue
         finding = differ_finding(job, config, found, rows)
@@ -212,10 +214,10 @@ def _differences(
         if hosts not in told and not hosts <= of_idle.keys():
             told.add(hosts)
             out.append(finding)
-    return out[:MOST_DIFFERENCES]
+    return out[:MAX_DIFFERENCES]
 
 
-def _explained(stall: Finding | None, ended: Finding | None) -> set[str]:
+def _explained_metrics(stall: Finding | None, ended: Finding | None) -> set[str]:
     """The metrics whose level follows from another finding and is not told again."""
     out: set[str] = set()
     if stall is not None:
@@ -225,11 +227,13 @@ def _explained(stall: Finding | None, ended: Finding | None) -> set[str]:
     return out
 
 
-def _absent(job: Job, curves: CurveSet, items: Sequence[Footprint], absences: JobAbsences) -> list[Finding]:
+def _missing_data_findings(
+    job: Job, curves: JobCurveSet, items: Sequence[FootprintValue], absences: JobGaps
+) -> list[Finding]:
     """What is missing of the samples; what is known to be the fault of a node or the store needs no guess."""
-    out = absence_findings(job, absences)
+    out = gap_findings(job, absences)
     if not out:
-        guessed = [silent_finding(job, curves), gap_finding(job, curves)]
+        guessed = [silent_finding(job, curves), no_data_finding(job, curves)]
         out = [finding for finding in guessed if finding is not None]
     missing = [item.metric for item in items if item.value is None and job.duration >= MIN_JUDGED_S]
     if missing and len(missing) < len(items):

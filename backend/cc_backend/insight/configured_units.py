@@ -6,12 +6,12 @@ from dataclasses import replace
 import numpy as np
 
 from cc_backend.clusters.model import MetricConfig
-from cc_backend.model import JobData, JobMetric, Unit
+from cc_backend.model import JobData, JobMetric, MetricUnit
 from cc_common.errors import UnitError
 from cc_common.units import convert, unit_from_object
 
 
-def unit_factor(source: Unit, target: Unit) -> float:
+def conversion_factor(source: MetricUnit, target: MetricUnit) -> float:
     """What to multiply values in `source` with to have them in `target`; 1 where nobody can say."""
     if source == target or not source.base:
         return 1.0
@@ -21,17 +21,17 @@ def unit_factor(source: Unit, target: Unit) -> float:
         return 1.0
 
 
-def in_configured_units(data: JobData, metrics: Mapping[str, MetricConfig]) -> JobData:
+def convert_to_configured_units(data: JobData, metrics: Mapping[str, MetricConfig]) -> JobData:
     """The same samples, every metric in the unit that its configuration has; metrics that nobody configured go."""
     return {
-        name: {scope: _converted(metric, metrics[name].unit) for scope, metric in by_scope.items()}
+        name: {scope: _convert(metric, metrics[name].unit) for scope, metric in by_scope.items()}
         for name, by_scope in data.items()
         if name in metrics
     }
 
 
-def _converted(metric: JobMetric, unit: Unit) -> JobMetric:
-    factor = unit_factor(metric.unit, unit)
+def _convert(metric: JobMetric, unit: MetricUnit) -> JobMetric:
+    factor = conversion_factor(metric.unit, unit)
     if factor == 1.0:
         return metric if metric.unit == unit else replace(metric, unit=unit)
     series = [replace(one, data=(one.data * np.float32(factor)), statistics=None) for one in metric.series]

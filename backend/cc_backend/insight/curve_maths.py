@@ -9,7 +9,7 @@ from cc_backend.model import JobMetric
 
 Values = npt.NDArray[np.float64]
 
-OUTLIER_LEAST = 0.02
+MIN_OUTLIER_SHARE_OF_PEAK = 0.02
 """Of the peak of a metric: nodes closer together than this do the same."""
 _OUTLIER_SPREADS = 4.0
 _OUTLIER_SHARE = 0.2
@@ -26,10 +26,10 @@ def matrix(metric: JobMetric) -> Values:
     return rows
 
 
-def shrink(rows: Values, most: int) -> tuple[Values, int]:
+def downsample(rows: Values, max_columns: int) -> tuple[Values, int]:
     """The rows with at most `most` columns, each the mean of as many old ones; gaps stay out of the mean."""
     length = rows.shape[-1]
-    every = max(1, -(-length // most))
+    every = max(1, -(-length // max_columns))
     if every == 1:
         return rows, 1
     width = -(-length // every) * every
@@ -49,20 +49,20 @@ def nan_mean(rows: Values, axis: int) -> Values:
     return out
 
 
-def known_columns(rows: Values) -> npt.NDArray[np.bool_]:
+def columns_with_data(rows: Values) -> npt.NDArray[np.bool_]:
     """Which columns have a value in any row."""
     counts: npt.NDArray[np.intp] = np.count_nonzero(np.isfinite(rows), axis=0)
     return counts > 0
 
 
-def gaps_of(rows: Values) -> tuple[tuple[int, int], ...]:
+def find_gaps(rows: Values) -> tuple[tuple[int, int], ...]:
     """First and one past the last slot of each stretch in which no series has a value.
 
     Stretches at the very end are left out (late data is no gap), and so are single missing slots.
     """
     if not rows.size:
         return ()
-    empty = ~known_columns(rows)
+    empty = ~columns_with_data(rows)
     filled = np.flatnonzero(~empty)
     if not len(filled):
         return ()
@@ -72,7 +72,7 @@ def gaps_of(rows: Values) -> tuple[tuple[int, int], ...]:
     return tuple((a, b) for a, b in pairs if b - a >= _MIN_GAP_SLOTS)
 
 
-def outliers_of(means: Values, *, least: float = 0.0) -> list[int]:
+def find_outliers(means: Values, *, min_distance: float = 0.0) -> list[int]:
     """Which means lie far from all others: by over four robust spreads and a fifth of the usual value.
 
     `least` is a distance below which nothing is far, so that a metric close to zero everywhere has no outliers.
@@ -84,7 +84,7 @@ def outliers_of(means: Values, *, least: float = 0.0) -> list[int]:
         return []
     middle = float(np.median(known))
     spread = 1.4826 * float(np.median(np.abs(known - middle)))
-    limit = max(_OUTLIER_SPREADS * spread, _OUTLIER_SHARE * abs(middle), least)
+    limit = max(_OUTLIER_SPREADS * spread, _OUTLIER_SHARE * abs(middle), min_distance)
     if limit <= 0:
         return []
     distance = np.abs(means - middle)

@@ -6,15 +6,15 @@ from dataclasses import dataclass
 import numpy as np
 
 from cc_backend.clusters.model import MetricConfig
-from cc_backend.insight.job_curves import MIN_JUDGED_S, CurveSet, JobCurves
-from cc_backend.insight.rating import Scale, worst
+from cc_backend.insight.job_curves import MIN_JUDGED_S, JobCurveSet, MetricCurves
+from cc_backend.insight.rating import Thresholds, worst_level
 from cc_backend.model import Job, Level, Scope
-from cc_backend.wording.format import number, plain, readable
+from cc_backend.wording.format import format_exact_number, format_number, readable_unit
 from cc_backend.wording.labels import STATISTIC_WORDS, metric_name
 
 
 @dataclass(frozen=True, slots=True)
-class Footprint:
+class FootprintValue:
     """One value of the footprint, in the unit it is shown in; `value` None means it was not measured.
 
     `enough` says whether it is made of as many samples as a judgement takes.
@@ -24,8 +24,8 @@ class Footprint:
     statistic: str
     value: float | None
     unit: str
-    scale: Scale
-    enough: bool = True
+    thresholds: Thresholds
+    has_enough_samples: bool = True
 
     @property
     def name(self) -> str:
@@ -40,9 +40,9 @@ class Footprint:
     @property
     def level(self) -> Level | None:
         """What the value says, if it is made of enough. A limit that was reached is reached, however soon."""
-        level = self.scale.rate(self.value)
-        reached = self.statistic == "max" and self.scale.lower_is_better and level in (Level.ALERT, Level.CAUTION)
-        return level if self.enough or reached else None
+        level = self.thresholds.level_of(self.value)
+        reached = self.statistic == "max" and self.thresholds.lower_is_better and level in (Level.ALERT, Level.CAUTION)
+        return level if self.has_enough_samples or reached else None
 
     @property
     def label(self) -> str:
@@ -51,7 +51,7 @@ class Footprint:
             return f"{self.name}: not measured"
         word = f", {self.level.word}" if self.level else ""
         unit = f" {self.unit}" if self.unit else ""
-        return f"{self.name}, {self.statistic_word}: {number(self.value)}{unit} of {plain(self.scale.peak)}{word}"
+        return f"{self.name}, {self.statistic_word}: {format_number(self.value)}{unit} of {format_exact_number(self.thresholds.peak)}{word}"
 
 
 def share_of_node(job: Job, node_threads: int) -> float:
@@ -61,9 +61,9 @@ def share_of_node(job: Job, node_threads: int) -> float:
     return min(1.0, job.num_hwthreads / max(job.num_nodes, 1) / node_threads)
 
 
-def footprints(
-    job: Job, metrics: Mapping[str, MetricConfig], curves: CurveSet | None = None, *, node_threads: int = 0
-) -> list[Footprint]:
+def footprint_values(
+    job: Job, metrics: Mapping[str, MetricConfig], curves: JobCurveSet | None = None, *, node_threads: int = 0
+) -> list[FootprintValue]:
     """The footprint of a job, worst first and what is not judged last.
 
     Values are those of the job record. Those of `curves` count for a running job, whose record may be old or empty, and
@@ -83,29 +83,31 @@ def footprints(
         value = measured if measured is not None and trusted else recorded
         is_share = config.footprint in ("min", "max") or _is_sum_over_threads(config)
         shrunk = share_of_node(job, node_threads) if is_share else 1.0
-        factor, unit = readable(config.unit, config.peak)
+        factor, unit = readable_unit(config.unit, config.peak)
         out.append(
-            Footprint(
+            FootprintValue(
                 name,
                 config.footprint,
                 None if value is None else value * factor,
                 unit,
-                Scale.of(config, factor * shrunk),
-                enough=found.tells_enough if found and found.measured else job.duration >= MIN_JUDGED_S,
+                Thresholds.from_config(config, factor * shrunk),
+                has_enough_samples=found.has_enough_samples
+                if found and found.measured
+                else job.duration >= MIN_JUDGED_S,
             )
         )
     return sorted(out, key=lambda item: ((item.level or Level.OK).order, item.level is None))
 
 
-def _lacks_nodes(job: Job, found: JobCurves | None) -> bool:
-    return found is not None and int(np.count_nonzero(np.isfinite(found.means))) < job.num_nodes
+def _lacks_nodes(job: Job, found: MetricCurves | None) -> bool:
+    return found is not None and int(np.count_nonzero(np.isfinite(found.row_means))) < job.num_nodes
 
 
 def _is_sum_over_threads(config: MetricConfig) -> bool:
     return config.aggregation == "sum" and config.scope not in (Scope.NODE, Scope.ACCELERATOR)
 
 
-def verdict_of(items: list[Footprint]) -> Level | None:
+def worst_footprint_level(items: list[FootprintValue]) -> Level | None:
     """The worst level of the footprint; nothing where nothing could be judged."""
     levels = [item.level for item in items if item.level is not None]
-    return worst(levels) if levels else None
+    return worst_level(levels) if levels else None

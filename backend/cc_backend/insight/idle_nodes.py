@@ -9,24 +9,24 @@ import numpy as np
 import numpy.typing as npt
 
 from cc_backend.insight.curve_maths import nan_mean
-from cc_backend.insight.job_curves import JobCurves
+from cc_backend.insight.job_curves import MetricCurves
 
-IDLE_OF_PEAK = 0.05
+IDLE_SHARE_OF_PEAK = 0.05
 """A node below this share of its peak does nothing..."""
-IDLE_OF_OTHERS = 0.1
+IDLE_SHARE_OF_BUSIEST = 0.1
 """...if it also stays below this share of the busiest node of the job."""
 MIN_IDLE_SLOTS = 3
 MIN_IDLE_S = 300
 MIN_IDLE_SHARE = 0.05
 """Of the job: a shorter rest at its end is the tail of the work."""
-STEADY = 0.95
+MIN_IDLE_SLOT_SHARE = 0.95
 """This share of the slots of an idle stretch has to be idle: a node without work still runs its daily chores."""
 
-STALL_OF_PEAK = 0.02
-STALL_OF_BEFORE = 0.05
+STALL_SHARE_OF_PEAK = 0.02
+STALL_SHARE_OF_BEFORE = 0.05
 MIN_STALL_S = 1800
 MIN_STALL_SHARE = 0.1
-_BUSY_SLOTS = 5
+_BUSIEST_SLOTS = 5
 _NEAR_SLOTS = 5
 _NEAR_STEADY = 0.8
 
@@ -50,22 +50,22 @@ class Stall:
     after: float
 
 
-def idle_nodes(curves: JobCurves, peak: float) -> list[IdleNode]:
+def find_idle_nodes(curves: MetricCurves, peak: float) -> list[IdleNode]:
     """The nodes that did nothing until the end while another one worked, from when on each."""
     rows = curves.rows
     if len(rows) < 2 or peak <= 0 or not rows.shape[1]:  # noqa: PLR2004 - one node has no others
         return []
     busiest = np.fmax.reduce(rows, axis=0)
-    works = busiest >= IDLE_OF_PEAK * peak
-    limit = np.minimum(IDLE_OF_PEAK * peak, IDLE_OF_OTHERS * busiest)
+    works = busiest >= IDLE_SHARE_OF_PEAK * peak
+    limit = np.minimum(IDLE_SHARE_OF_PEAK * peak, IDLE_SHARE_OF_BUSIEST * busiest)
     least = max(MIN_IDLE_SLOTS, MIN_IDLE_SHARE * rows.shape[1])
     with np.errstate(invalid="ignore"):
         quiet = (rows < limit) & works
-    enough = np.flatnonzero(np.count_nonzero(quiet, axis=1) >= STEADY * least).tolist()
+    enough = np.flatnonzero(np.count_nonzero(quiet, axis=1) >= MIN_IDLE_SLOT_SHARE * least).tolist()
     found: list[tuple[int, int]] = []
     for number in enough:
         judged = np.flatnonzero(works & np.isfinite(rows[number]))
-        first = _last_stretch(quiet[number, judged])
+        first = _final_stretch_start(quiet[number, judged])
         slots = len(judged) - first
         if slots >= least and slots * curves.step_s >= MIN_IDLE_S:
             found.append((number, int(judged[first])))
@@ -79,18 +79,18 @@ def idle_nodes(curves: JobCurves, peak: float) -> list[IdleNode]:
     return [IdleNode(row, first, float(np.nanmean(rows[row, first:])), usual) for row, first in found]
 
 
-def stalled(work: list[tuple[JobCurves, float]]) -> Stall | None:
+def find_stall(work: list[tuple[MetricCurves, float]]) -> Stall | None:
     """From when on nothing was computed any more by any of these metrics, each with its peak; None if that is not so.
 
     The first of the metrics tells the numbers. A job that never computed anything has not stalled.
     """
     step_s = max((curves.step_s for curves, _ in work), default=0)
-    stretches = [_stall(curves, peak) for curves, peak in work]
+    stretches = [_stall_column(curves, peak) for curves, peak in work]
     if not work or any(first is None for first in stretches):
         return None
     since_s = max(first * curves.step_s for first, (curves, _) in zip(stretches, work, strict=True) if first)
     curves = work[0][0]
-    line = curves.over_time
+    line = curves.column_means
     first = min(round(since_s / curves.step_s), len(line) - 1)
     length_s = (len(line) - first) * curves.step_s
     whole_s = len(line) * curves.step_s
@@ -102,21 +102,21 @@ def stalled(work: list[tuple[JobCurves, float]]) -> Stall | None:
     return Stall(first, float(np.nanmean(before)), float(np.nanmean(after)))
 
 
-def _stall(curves: JobCurves, peak: float) -> int | None:
+def _stall_column(curves: MetricCurves, peak: float) -> int | None:
     """The first column of the last stretch in which the mean of the nodes is close to zero and was not before."""
-    line = curves.over_time
+    line = curves.column_means
     known = np.flatnonzero(np.isfinite(line))
     if known.size < 2 * MIN_IDLE_SLOTS or peak <= 0:
         return None
     values = line[known]
-    busy = float(np.median(np.sort(values)[-_BUSY_SLOTS:]))
-    if busy < STALL_OF_PEAK * peak:
+    busy = float(np.median(np.sort(values)[-_BUSIEST_SLOTS:]))
+    if busy < STALL_SHARE_OF_PEAK * peak:
         return None
-    first = _last_stretch(values < min(STALL_OF_PEAK * peak, STALL_OF_BEFORE * busy))
+    first = _final_stretch_start(values < min(STALL_SHARE_OF_PEAK * peak, STALL_SHARE_OF_BEFORE * busy))
     return int(known[first]) if 0 < first < len(values) else None
 
 
-def _last_stretch(quiet: npt.NDArray[np.bool_]) -> int:
+def _final_stretch_start(quiet: npt.NDArray[np.bool_]) -> int:
     """Where the longest stretch up to the end begins of which nearly all is quiet; the length if there is none."""
     counted = np.cumsum(quiet[::-1])[::-1]
     left = np.arange(len(quiet), 0, -1)
@@ -124,5 +124,5 @@ def _last_stretch(quiet: npt.NDArray[np.bool_]) -> int:
     soon: npt.NDArray[np.intp] = counted - np.append(
         counted[_NEAR_SLOTS:], np.zeros(min(_NEAR_SLOTS, len(quiet)), counted.dtype)
     )
-    begins = np.flatnonzero(quiet & (counted >= STEADY * left) & (soon >= _NEAR_STEADY * near))
+    begins = np.flatnonzero(quiet & (counted >= MIN_IDLE_SLOT_SHARE * left) & (soon >= _NEAR_STEADY * near))
     return int(begins[0]) if begins.size else len(quiet)

@@ -5,7 +5,7 @@ from functools import cached_property
 
 import numpy as np
 
-from cc_backend.insight.curve_maths import Values, gaps_of, matrix, nan_mean, outliers_of
+from cc_backend.insight.curve_maths import Values, find_gaps, find_outliers, matrix, nan_mean
 from cc_backend.model import JobData, JobMetric, Scope
 
 MIN_JUDGED_S = 300
@@ -13,7 +13,7 @@ MIN_JUDGED_SAMPLES = 3
 """What has fewer samples, or samples of less time, is shown and not judged: a start tells nothing of the work."""
 
 
-class JobCurves:
+class MetricCurves:
     """All series of one metric at one scope: the rows of a grid, and what is computed of them."""
 
     def __init__(self, metric: JobMetric) -> None:
@@ -40,56 +40,56 @@ class JobCurves:
         return matrix(self.metric)
 
     @cached_property
-    def means(self) -> Values:
+    def row_means(self) -> Values:
         """The mean of each row, NaN for one without a sample."""
         return nan_mean(self.rows, 1)
 
     @cached_property
-    def lows(self) -> Values:
+    def row_minima(self) -> Values:
         """The lowest value of each row, NaN for one without a sample."""
         found: Values = np.fmin.reduce(self.rows, axis=1, initial=np.nan)
         return found
 
     @cached_property
-    def highs(self) -> Values:
+    def row_maxima(self) -> Values:
         """The highest value of each row, NaN for one without a sample."""
         found: Values = np.fmax.reduce(self.rows, axis=1, initial=np.nan)
         return found
 
     @cached_property
-    def over_time(self) -> Values:
+    def column_means(self) -> Values:
         """The mean of all rows in each column, NaN where no row has a sample."""
         return nan_mean(self.rows, 0)
 
     @cached_property
     def measured(self) -> bool:
         """Whether there is any sample at all."""
-        return bool(np.isfinite(self.means).any())
+        return bool(np.isfinite(self.row_means).any())
 
     @cached_property
     def samples(self) -> int:
         """In how many columns there is any sample."""
-        return int(np.count_nonzero(np.isfinite(self.over_time)))
+        return int(np.count_nonzero(np.isfinite(self.column_means)))
 
     @property
-    def tells_enough(self) -> bool:
+    def has_enough_samples(self) -> bool:
         """Whether there are as many samples, of as much time, as a judgement takes."""
         return self.samples >= MIN_JUDGED_SAMPLES and self.samples * self.step_s >= MIN_JUDGED_S
 
     @property
     def mean(self) -> float | None:
         """The mean of the means of all rows that have samples."""
-        return float(np.nanmean(self.means)) if self.measured else None
+        return float(np.nanmean(self.row_means)) if self.measured else None
 
     @property
-    def lowest(self) -> float | None:
+    def minimum(self) -> float | None:
         """The lowest sample of all."""
-        return float(np.nanmin(self.lows)) if self.measured else None
+        return float(np.nanmin(self.row_minima)) if self.measured else None
 
     @property
-    def highest(self) -> float | None:
+    def maximum(self) -> float | None:
         """The highest sample of all."""
-        return float(np.nanmax(self.highs)) if self.measured else None
+        return float(np.nanmax(self.row_maxima)) if self.measured else None
 
     @cached_property
     def median(self) -> float | None:
@@ -99,51 +99,51 @@ class JobCurves:
     @cached_property
     def gaps(self) -> tuple[tuple[int, int], ...]:
         """First and one past the last column of each stretch in which no row has a sample."""
-        return gaps_of(self.rows)
+        return find_gaps(self.rows)
 
     def statistic(self, name: str) -> float | None:
         """`min`, `max`, or else the mean."""
-        return self.lowest if name == "min" else self.highest if name == "max" else self.mean
+        return self.minimum if name == "min" else self.maximum if name == "max" else self.mean
 
-    def outliers(self, least: float) -> list[int]:
+    def find_outliers(self, least: float) -> list[int]:
         """The rows whose mean lies far from all others, by at least so much."""
-        return outliers_of(self.means, least=least)
+        return find_outliers(self.row_means, min_distance=least)
 
-    def forget_rows(self) -> None:
+    def release_rows(self) -> None:
         """Let go of the grid, which is large of thousands of series; the numbers of each row stay."""
-        _ = self.lows, self.means, self.highs, self.samples
+        _ = self.row_minima, self.row_means, self.row_maxima, self.samples
         self.__dict__.pop("rows", None)
 
 
-class CurveSet:
+class JobCurveSet:
     """The curves of a job by metric and scope, for one request or one judgement."""
 
     def __init__(self, data: JobData) -> None:
         self.data = data
-        self._made: dict[tuple[str, Scope], JobCurves] = {}
+        self._made: dict[tuple[str, Scope], MetricCurves] = {}
 
-    def get(self, metric: str, scope: Scope = Scope.NODE) -> JobCurves | None:
+    def get(self, metric: str, scope: Scope = Scope.NODE) -> MetricCurves | None:
         """The curves of a metric at a scope; None where there are none."""
         found = self.data.get(metric, {}).get(scope)
         if found is None or not found.series:
             return None
         key = (metric, scope)
         if key not in self._made:
-            self._made[key] = JobCurves(found)
+            self._made[key] = MetricCurves(found)
         return self._made[key]
 
-    def of_nodes(self, metrics: Collection[str]) -> "CurveSet":
+    def select_nodes_and_gpus(self, metrics: Collection[str]) -> "JobCurveSet":
         """The same curves, but only of these metrics and of nodes and GPUs; what was made already is not made again."""
         own: JobData = {
             name: {scope: by_scope[scope] for scope in (Scope.NODE, Scope.ACCELERATOR) if scope in by_scope}
             for name, by_scope in self.data.items()
             if name in metrics and Scope.NODE in by_scope
         }
-        found = CurveSet(own)
+        found = JobCurveSet(own)
         found._made = self._made
         return found
 
-    def node_metrics(self) -> Iterator[tuple[str, JobCurves]]:
+    def iter_node_metrics(self) -> Iterator[tuple[str, MetricCurves]]:
         """Name and curves of each metric that there is at node scope."""
         for name in self.data:
             curves = self.get(name)

@@ -14,14 +14,14 @@ HOUR_S = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
-class Hours:
+class ComputeHours:
     """Core hours and GPU hours."""
 
     core: float = 0.0
     gpu: float = 0.0
 
-    def __add__(self, other: "Hours") -> "Hours":
-        return Hours(self.core + other.core, self.gpu + other.gpu)
+    def __add__(self, other: "ComputeHours") -> "ComputeHours":
+        return ComputeHours(self.core + other.core, self.gpu + other.gpu)
 
 
 class JobHours:
@@ -43,17 +43,17 @@ class JobHours:
             threads = int(even) if shared or not self._node_threads else self._node_threads
         return -(-threads // self._per_core)
 
-    def lost(self, hosts: Iterable[str], seconds: float, *, in_use: float = 0.0) -> Hours:
+    def lost_hours(self, hosts: Iterable[str], seconds: float, *, in_use: float = 0.0) -> ComputeHours:
         """What was lost when of these nodes only the share `in_use` worked for so long."""
         share = min(max(1.0 - in_use, 0.0), 1.0) * max(seconds, 0.0) / HOUR_S
         names = list(hosts)
         if self._job.num_acc:
-            return Hours(gpu=share * sum(self._gpus(self._resources.get(name)) for name in names))
-        return Hours(core=share * sum(self.cores(name) for name in names))
+            return ComputeHours(gpu=share * sum(self._gpus(self._resources.get(name)) for name in names))
+        return ComputeHours(core=share * sum(self.cores(name) for name in names))
 
-    def total(self) -> Hours:
+    def total_hours(self) -> ComputeHours:
         """All hours of the job."""
-        return self.lost(self._resources, self._job.duration)
+        return self.lost_hours(self._resources, self._job.duration)
 
     def _gpus(self, resource: Resource | None) -> float:
         if resource and resource.accelerators:

@@ -12,13 +12,13 @@ _QUEUE_TOLERANCE = 1.1
 _COUNTER_TOLERANCE = 1.02
 
 
-def worst(levels: "list[Level]") -> Level:
+def worst_level(levels: "list[Level]") -> Level:
     """The worst of the levels; OK of none."""
     return min(levels, key=lambda level: level.order, default=Level.OK)
 
 
 @dataclass(frozen=True, slots=True)
-class Scale:
+class Thresholds:
     """The thresholds of a metric, in the unit and for the share of the node that is shown."""
 
     peak: float
@@ -29,7 +29,7 @@ class Scale:
     can_exceed_peak: bool = False
 
     @classmethod
-    def of(cls, thresholds: MetricConfig, factor: float = 1.0) -> "Scale":
+    def from_config(cls, thresholds: MetricConfig, factor: float = 1.0) -> "Thresholds":
         """The scale of a metric configuration, every threshold multiplied by `factor`.
 
         A metric whose alert lies above its caution is taken as one where lower is better, as its author meant.
@@ -39,9 +39,9 @@ class Scale:
         peak, normal, caution, alert = (value * factor for value in values)
         return cls(peak, normal, caution, alert, lower, thresholds.name in _QUEUES)
 
-    def times(self, factor: float) -> "Scale":
+    def scaled(self, factor: float) -> "Thresholds":
         """The same scale in another unit."""
-        return Scale(
+        return Thresholds(
             self.peak * factor,
             self.normal * factor,
             self.caution * factor,
@@ -51,7 +51,7 @@ class Scale:
         )
 
     @property
-    def judges(self) -> bool:
+    def can_judge(self) -> bool:
         """Whether the thresholds are in order, so that a value can be judged by them at all."""
         if self.lower_is_better:
             return 0 < self.caution <= self.alert <= self.peak
@@ -60,7 +60,7 @@ class Scale:
     @property
     def zones(self) -> list[tuple[float, float, Level]]:
         """From, to and level of each zone, upwards; nothing where the thresholds do not judge."""
-        if not self.judges:
+        if not self.can_judge:
             return []
         if self.lower_is_better:
             edges = [(0.0, self.caution, Level.OK), (self.caution, self.alert, Level.CAUTION)]
@@ -70,24 +70,24 @@ class Scale:
             edges += [(self.caution, self.normal, Level.OK), (self.normal, self.peak, Level.HIGH)]
         return [(low, high, level) for low, high, level in edges if high > low]
 
-    def overflows(self, value: float) -> bool:
+    def exceeds_peak(self, value: float) -> bool:
         """Whether a value lies above the peak by more than counters overshoot."""
         return value > self.peak * (_QUEUE_TOLERANCE if self.can_exceed_peak else _COUNTER_TOLERANCE)
 
     def zone_level(self, value: float | None) -> Level | None:
         """The level of the zone that a value stands in; nothing for a value beyond all zones."""
-        level = self.rate(value)
-        return None if value is None or self.overflows(value) else level
+        level = self.level_of(value)
+        return None if value is None or self.exceeds_peak(value) else level
 
-    def rate(self, value: float | None) -> Level | None:
+    def level_of(self, value: float | None) -> Level | None:
         """The level of a value; nothing where there is no value or the thresholds do not judge.
 
         Source of the edges: higher is better has 0 <= alert < caution < normal < peak, each edge belonging to the
         zone below it; lower is better has 0 < caution < alert < peak, each edge belonging to the zone above it.
         """
-        if value is None or not math.isfinite(value) or not self.judges:
+        if value is None or not math.isfinite(value) or not self.can_judge:
             return None
-        if value < 0 or self.overflows(value):
+        if value < 0 or self.exceeds_peak(value):
             return Level.CAUTION if self.can_exceed_peak and value > 0 else Level.ARTEFACT
         if self.lower_is_better:
             return Level.ALERT if value >= self.alert else Level.CAUTION if value >= self.caution else Level.OK

@@ -5,28 +5,28 @@ from dataclasses import dataclass
 from datetime import tzinfo
 from typing import Any
 
-from cc_backend.insight.findings import Code
-from cc_backend.insight.gap_findings import MOST_FINDINGS, stretches_of
+from cc_backend.insight.findings import FindingCode
+from cc_backend.insight.gap_findings import MAX_FINDINGS, gaps_of_finding
 from cc_backend.insight.job_curves import MIN_JUDGED_SAMPLES
-from cc_backend.metricstore.gaps.reason_text import host_text, sentences
-from cc_backend.model import Finding, JobState, Level, Why
+from cc_backend.metricstore.gaps.reason_text import gap_sentences, host_text
+from cc_backend.model import Finding, GapReason, JobState, Level
 from cc_backend.wording.format import (
     HOUR_S,
     MINUTE_S,
-    count,
-    duration,
-    limit,
-    moment_in_sentence,
-    names_in_short,
-    number,
-    plain,
+    abbreviate_names,
+    count_noun,
+    format_duration,
+    format_exact_number,
+    format_moment_in_sentence,
+    format_number,
+    format_time_limit,
 )
-from cc_backend.wording.labels import lower, metric_name, metric_word
+from cc_backend.wording.labels import lower_first, metric_name, metric_short_name
 
 _IN_MINUTES_BELOW_S = 5 * HOUR_S
 _ADVICE = "If other jobs there are silent too, tell the support staff."
-_LEFT_OUT = "Means leave this time out."
-_LEAST_HOURS = 0.05
+_MEANS_LEAVE_OUT = "Means leave this time out."
+_MIN_HOURS = 0.05
 _FRACTIONS = ((1.0, "all"), (3 / 4, "three quarters"), (2 / 3, "two thirds"), (1 / 2, "half"), (1 / 3, "a third"),
               (1 / 4, "a quarter"), (1 / 5, "a fifth"), (1 / 10, "a tenth"))  # fmt: skip
 _HARDLY = 0.05
@@ -36,7 +36,7 @@ _HANG_ADVICE = "Look at its output of that time: a deadlock, a lost connection o
 
 
 @dataclass(frozen=True, slots=True)
-class Words:
+class FindingText:
     """A finding in words: one sentence that says it, and what explains it; `metric` is where to look."""
 
     level: Level
@@ -46,67 +46,69 @@ class Words:
 
 
 @dataclass(frozen=True, slots=True)
-class Telling:
+class SentenceContext:
     """What the words of a finding depend on beside the finding: whether the job still runs, the time, the zone."""
 
     running: bool
     now_s: float
     zone: tzinfo | None = None
-    missing_why: str = ""
+    missing_reason: str = ""
 
     def moment(self, time_s: float) -> str:
         """A moment inside a sentence."""
-        return moment_in_sentence(time_s, self.zone, now_s=self.now_s)
+        return format_moment_in_sentence(time_s, self.zone, now_s=self.now_s)
 
 
-def words_of(finding: Finding, telling: Telling) -> Words:
+def finding_text(finding: Finding, telling: SentenceContext) -> FindingText:
     """The finding as people read it."""
-    headline, detail = _RULES[Code(finding.code)](finding, telling)
-    return Words(finding.level, headline, detail, finding.metric)
+    headline, detail = _RULES[FindingCode(finding.code)](finding, telling)
+    return FindingText(finding.level, headline, detail, finding.metric)
 
 
-def headline_of(finding: Finding, telling: Telling) -> str:
+def finding_headline(finding: Finding, telling: SentenceContext) -> str:
     """The one sentence for a list."""
-    return words_of(finding, telling).headline
+    return finding_text(finding, telling).headline
 
 
-def cost_of(finding: Finding, telling: Telling) -> str:
+def cost_sentence(finding: Finding, telling: SentenceContext) -> str:
     """What it cost: `That is 27.0 core hours so far, a quarter of the job.`; empty for next to nothing."""
     hours, unit = (finding.gpu_hours, "GPU") if finding.gpu_hours else (finding.core_hours, "core")
-    if hours < _LEAST_HOURS:
+    if hours < _MIN_HOURS:
         return ""
-    amount = f"{number(hours)} {unit} hours"
+    amount = f"{format_number(hours)} {unit} hours"
     said = f"That is {amount} so far" if telling.running else f"That cost {amount}"
-    name = share_words(float(finding.facts.get("share") or 0.0))
+    name = share_text(float(finding.facts.get("share") or 0.0))
     return f"{said}, {name} of the job." if name else f"{said}."
 
 
-def share_words(share: float) -> str:
+def share_text(share: float) -> str:
     """A part of a job: `a quarter`, `17 %`; empty for less than one per cent."""
     named = next((word for value, word in _FRACTIONS if abs(share - value) <= _CLOSE * value), "")
-    return named or (f"{number(share * 100, 0)} %" if share >= 0.01 else "")  # noqa: PLR2004 - one per cent
+    return named or (f"{format_number(share * 100, 0)} %" if share >= 0.01 else "")  # noqa: PLR2004 - one per cent
 
 
 # Each rule in words: headline and detail
 
 
-def _stalled(finding: Finding, telling: Telling) -> tuple[str, str]:
+def _stalled(finding: Finding, telling: SentenceContext) -> tuple[str, str]:
     facts = finding.facts
     since = telling.moment(finding.since_s or 0)
     if telling.running:
         headline = f"Nothing has been computed since {since}."
     elif facts["at_limit"]:
-        headline = f"Nothing was computed after the first {duration(facts['after_s'])}; it ended at its time limit."
+        headline = (
+            f"Nothing was computed after the first {format_duration(facts['after_s'])}; it ended at its time limit."
+        )
     else:
-        headline = f"Nothing was computed after the first {duration(facts['after_s'])}."
+        headline = f"Nothing was computed after the first {format_duration(facts['after_s'])}."
     fell = f"{metric_name(finding.metric)} fell from {_amount(facts, 'before')} to {_amount(facts, 'value')} per node"
     went_on = "has gone on" if telling.running else "went on"
-    seen = f"{fell} at {since}, and the job {went_on} for {duration(facts['lasted_s'])}."
-    return headline, _joined(seen, cost_of(finding, telling), _HANG_ADVICE)
+    seen = f"{fell} at {since}, and the job {went_on} for {format_duration(facts['lasted_s'])}."
+    return headline, _join_words(seen, cost_sentence(finding, telling), _HANG_ADVICE)
 
 
-def _idle(finding: Finding, telling: Telling) -> tuple[str, str]:
-    facts, several = finding.facts, finding.nodes > 1
+def _idle(finding: Finding, telling: SentenceContext) -> tuple[str, str]:
+    facts, several = finding.facts, finding.node_count > 1
     since = telling.moment(finding.since_s or 0)
     who = _some_nodes(finding)
     if telling.running:
@@ -114,24 +116,24 @@ def _idle(finding: Finding, telling: Telling) -> tuple[str, str]:
         headline = f"{who} {'have' if several else 'has'} done nothing since {start}{since}."
     else:
         headline = f"{who} did nothing {'at all' if facts['from_start'] else f'from {since} on'}."
-    name = lower(metric_name(finding.metric))
-    others = _others(facts, finding.nodes, running=telling.running)
+    name = lower_first(metric_name(finding.metric))
+    others = _others(facts, finding.node_count, running=telling.running)
     if facts["before"] is not None and facts["before"] > 2 * facts["value"]:
-        fell = f"{_names(finding)} fell from a {name} of {number(facts['before'])} to {_amount(facts, 'value')}"
-        seen = f"After {duration(facts['after_s'])} {fell}; {others}."
+        fell = f"{_names(finding)} fell from a {name} of {format_number(facts['before'])} to {_amount(facts, 'value')}"
+        seen = f"After {format_duration(facts['after_s'])} {fell}; {others}."
     elif several:
         verb = "have" if telling.running else "had"
         seen = f"{_names(finding)} {verb} a {name} of {_amount(facts, 'value')}; {others}."
     else:
         seen = f"Its {name} {'is' if telling.running else 'was'} {_amount(facts, 'value')}; {others}."
     advice = "Check whether the work is spread over all nodes: host list, number of ranks, tasks per node."
-    return headline, _joined(seen, cost_of(finding, telling), advice)
+    return headline, _join_words(seen, cost_sentence(finding, telling), advice)
 
 
-def _idle_gpus(finding: Finding, telling: Telling) -> tuple[str, str]:
+def _idle_gpus(finding: Finding, telling: SentenceContext) -> tuple[str, str]:
     facts, several = finding.facts, finding.facts["gpus"] > 1
     since = telling.moment(finding.since_s or 0)
-    who = f"{number(facts['gpus'])} of {count(facts['of_gpus'], 'GPU')}"
+    who = f"{format_number(facts['gpus'])} of {count_noun(facts['of_gpus'], 'GPU')}"
     if telling.running:
         start = "the start, " if facts["from_start"] else ""
         headline = f"{who} {'have' if several else 'has'} done nothing since {start}{since}."
@@ -139,32 +141,32 @@ def _idle_gpus(finding: Finding, telling: Telling) -> tuple[str, str]:
         headline = f"{who} did nothing {'at all' if facts['from_start'] else f'from {since} on'}."
     verb = "is" if telling.running else "was"
     seen = f"{_gpu_names(finding)}: GPU use {verb} {_amount(facts, 'value')}"
-    others = f"others {'have' if telling.running else 'had'} {number(facts['others'])} {facts['unit']}".rstrip()
-    return headline, _joined(f"{seen}; the {others}.", cost_of(finding, telling), _GPU_ADVICE)
+    others = f"others {'have' if telling.running else 'had'} {format_number(facts['others'])} {facts['unit']}".rstrip()
+    return headline, _join_words(f"{seen}; the {others}.", cost_sentence(finding, telling), _GPU_ADVICE)
 
 
 def _gpu_names(finding: Finding) -> str:
     """`00000000:E3:00.0 of tg002`, by node; of more than a few nodes the first and how many more."""
     named = [f"{', '.join(ids)} of {host}" for host, ids in finding.facts["names"]]
     shown = named[:_MOST_NODES_OF_GPUS]
-    more = finding.nodes - len(shown)
-    return "; ".join(shown) + (f"; and of {count(more, 'more node')}" if more else "")
+    more = finding.node_count - len(shown)
+    return "; ".join(shown) + (f"; and of {count_noun(more, 'more node')}" if more else "")
 
 
 _MOST_NODES_OF_GPUS = 2
 
 
-def _ended(finding: Finding, telling: Telling) -> tuple[str, str]:
+def _ended(finding: Finding, telling: SentenceContext) -> tuple[str, str]:
     del telling
     facts = finding.facts
-    state, asked = JobState(facts["state"]), limit(facts["limit_s"]) if facts["limit_s"] else ""
-    after = f"after {duration(facts['after_s'])}"
+    state, asked = JobState(facts["state"]), format_time_limit(facts["limit_s"]) if facts["limit_s"] else ""
+    after = f"after {format_duration(facts['after_s'])}"
     if asked and facts["after_s"] < facts["limit_s"]:
         after = f"{after} of {asked}"
     headline, advice = _ENDS[state]
     code = f"Its exit code is {facts['exit_code']}." if facts["exit_code"] else ""
     of_limit = f" of {asked}" if asked else ""
-    return headline.format(after=after, of_limit=of_limit), _joined(_memory(finding), code, advice)
+    return headline.format(after=after, of_limit=of_limit), _join_words(_memory(finding), code, advice)
 
 
 _LOST = "What was not written by then is lost."
@@ -185,68 +187,70 @@ def _memory(finding: Finding) -> str:
     facts = finding.facts
     if "highest" not in facts or not finding.hosts:
         return ""
-    amounts = f"{number(facts['highest'])} of {_joined(plain(facts['peak']), facts['unit'])}"
+    amounts = f"{format_number(facts['highest'])} of {_join_words(format_exact_number(facts['peak']), facts['unit'])}"
     return f"Memory reached {amounts} on {finding.hosts[0]}."
 
 
-def _differ(finding: Finding, telling: Telling) -> tuple[str, str]:
-    facts, several = finding.facts, finding.nodes > 1
-    name = lower(metric_name(finding.metric))
+def _differ(finding: Finding, telling: SentenceContext) -> tuple[str, str]:
+    facts, several = finding.facts, finding.node_count > 1
+    name = lower_first(metric_name(finding.metric))
     headline = f"{_some_nodes(finding)} {'differ' if several else 'differs'} from the rest in {name}."
     who = f"{_names(finding)}: {_amount(facts, 'value')} in the mean" if several else (
         f"{_amount(facts, 'value')} in the mean"
     )  # fmt: skip
-    others = _others(facts, finding.nodes, running=telling.running)
+    others = _others(facts, finding.node_count, running=telling.running)
     return headline, f"{who}; {others}. Check whether the work is spread over all nodes."
 
 
-def _absent(finding: Finding, telling: Telling) -> tuple[str, str]:
+def _absent(finding: Finding, telling: SentenceContext) -> tuple[str, str]:
     facts = finding.facts
     if not facts["why"]:
-        headline = f"The agents on {number(finding.nodes)} more nodes were silent for some time."
-        return headline, f"{host_text(finding.hosts)}. {_LEFT_OUT}"
-    when = " ".join(sentences(stretches_of(finding), "", zone=telling.zone, now_s=telling.now_s, most=MOST_FINDINGS))
+        headline = f"The agents on {format_number(finding.node_count)} more nodes were silent for some time."
+        return headline, f"{host_text(finding.hosts)}. {_MEANS_LEAVE_OUT}"
+    when = " ".join(
+        gap_sentences(gaps_of_finding(finding), "", zone=telling.zone, now_s=telling.now_s, max_sentences=MAX_FINDINGS)
+    )
     lost_s, length_s = facts["lost_s"], facts["length_s"]
     everything = lost_s >= length_s
-    several = finding.nodes > 1
-    all_of_them = several and finding.nodes == facts["of_nodes"]
-    hosts = f"all {number(finding.nodes)} nodes" if all_of_them else _host_text(finding)
-    match Why(facts["why"]):
-        case Why.HOST_SILENT | Why.HOST_NEVER as why if everything or why is Why.HOST_NEVER:
+    several = finding.node_count > 1
+    all_of_them = several and finding.node_count == facts["of_nodes"]
+    hosts = f"all {format_number(finding.node_count)} nodes" if all_of_them else _host_text(finding)
+    match GapReason(facts["why"]):
+        case GapReason.HOST_SILENT | GapReason.HOST_NEVER_SEEN as why if everything or why is GapReason.HOST_NEVER_SEEN:
             return f"No samples of {hosts}.", f"{when} {_ADVICE}"
-        case Why.HOST_SILENT:
+        case GapReason.HOST_SILENT:
             subject = f"The agents on {hosts}" if several else f"The agent on {hosts}"
             if facts["times"] == 1 and facts["stretches"][0][3]:
-                silent = f"{'have' if several else 'has'} been silent for the last {duration(lost_s)}"
+                silent = f"{'have' if several else 'has'} been silent for the last {format_duration(lost_s)}"
             else:
-                silent = f"{'were' if several else 'was'} silent for {share(lost_s, length_s)}"
-            return f"{subject} {silent}.", f"{when} {_LEFT_OUT} {_ADVICE}"
-        case Why.STORE_DOWN:
-            lost = "the whole job" if everything else share(lost_s, length_s)
-            return f"The metric store was off for {lost}.", f"{when} {_LEFT_OUT}"
-        case Why.RESTORING | Why.TOO_OLD as why:
-            what = "The samples of this job" if everything else f"Samples of {share(lost_s, length_s)}"
-            verb = "are not read back yet" if why is Why.RESTORING else "are no longer kept"
+                silent = f"{'were' if several else 'was'} silent for {lost_time_text(lost_s, length_s)}"
+            return f"{subject} {silent}.", f"{when} {_MEANS_LEAVE_OUT} {_ADVICE}"
+        case GapReason.STORE_DOWN:
+            lost = "the whole job" if everything else lost_time_text(lost_s, length_s)
+            return f"The metric store was off for {lost}.", f"{when} {_MEANS_LEAVE_OUT}"
+        case GapReason.STORE_RESTORING | GapReason.OLDER_THAN_RETENTION as why:
+            what = "The samples of this job" if everything else f"Samples of {lost_time_text(lost_s, length_s)}"
+            verb = "are not read back yet" if why is GapReason.STORE_RESTORING else "are no longer kept"
             return f"{what} {verb}.", when
         case _:
             return when, ""
 
 
-def share(lost_s: float, length_s: float) -> str:
+def lost_time_text(lost_s: float, length_s: float) -> str:
     """How much of a job: `68 of 120 min`, `3 h 05 min of 26 h`; `120 min` where it is all of it."""
     if lost_s >= length_s:
-        return duration(length_s)
+        return format_duration(length_s)
     if lost_s >= MINUTE_S and length_s < _IN_MINUTES_BELOW_S:
-        return f"{number(int(lost_s // MINUTE_S))} of {number(int(length_s // MINUTE_S))} min"
-    return f"{duration(lost_s)} of {duration(length_s)}"
+        return f"{format_number(int(lost_s // MINUTE_S))} of {format_number(int(length_s // MINUTE_S))} min"
+    return f"{format_duration(lost_s)} of {format_duration(length_s)}"
 
 
-def _level(finding: Finding, telling: Telling) -> tuple[str, str]:
+def _level(finding: Finding, telling: SentenceContext) -> tuple[str, str]:
     facts = finding.facts
-    name, edge = metric_name(finding.metric), _joined(plain(facts["edge"]), facts["unit"])
+    name, edge = metric_name(finding.metric), _join_words(format_exact_number(facts["edge"]), facts["unit"])
     seen = f"{_amount(facts, 'value')} {_BASES.get(facts['statistic'], '')}"
     very = "very " if finding.level is Level.ALERT else ""
-    of_peak = f"{number(facts['value'])} of {_joined(plain(facts['peak']), facts['unit'])}"
+    of_peak = f"{format_number(facts['value'])} of {_join_words(format_exact_number(facts['peak']), facts['unit'])}"
     match facts["kind"]:
         case "impossible":
             explained = f"{seen}, while this node type reaches {edge}. Better not rely on this curve."
@@ -260,7 +264,7 @@ def _level(finding: Finding, telling: Telling) -> tuple[str, str]:
         case "high":
             on = f" on {finding.hosts[0]}" if finding.hosts else ""
             room = "A larger system may not fit." if "mem" in finding.metric else ""
-            explained = _joined(f"{edge} is the limit of what is healthy here.", room)
+            explained = _join_words(f"{edge} is the limit of what is healthy here.", room)
             if facts["statistic"] == "max":
                 return f"{_subject(finding.metric)} reached {of_peak}{on}.", explained
             return f"{name} is {very}high: {of_peak}{on}.", explained
@@ -268,24 +272,24 @@ def _level(finding: Finding, telling: Telling) -> tuple[str, str]:
             return _low(finding, telling, f"{name} is {very}low: {of_peak}.", seen)
 
 
-def _low(finding: Finding, telling: Telling, headline: str, seen: str) -> tuple[str, str]:
+def _low(finding: Finding, telling: SentenceContext, headline: str, seen: str) -> tuple[str, str]:
     """A value that is too low: of GPUs and cores how many did nothing."""
     facts = finding.facts
     in_use = facts["value"] / facts["peak"] if facts["peak"] else 0.0
-    usual = f"On this node type more than {_joined(plain(facts['edge']), facts['unit'])} is usual."
+    usual = f"On this node type more than {_join_words(format_exact_number(facts['edge']), facts['unit'])} is usual."
     if finding.metric == "acc_utilization" and finding.gpu_hours:
-        gpus = count(facts.get("gpus", 0), "GPU")
+        gpus = count_noun(facts.get("gpus", 0), "GPU")
         verb = "is" if facts.get("gpus") == 1 else "are"
         used = f"{gpus} {verb if telling.running else {'is': 'was', 'are': 'were'}[verb]} used"
-        hours = f"{number(finding.gpu_hours)} GPU hours did nothing{' so far' if telling.running else ''}"
-        return f"{used} {number(in_use * 100, 0)} % of the time: {hours}.", f"{seen}. {usual} {_GPU_ADVICE}"
+        hours = f"{format_number(finding.gpu_hours)} GPU hours did nothing{' so far' if telling.running else ''}"
+        return f"{used} {format_number(in_use * 100, 0)} % of the time: {hours}.", f"{seen}. {usual} {_GPU_ADVICE}"
     if finding.metric == "cpu_load" and finding.core_hours:
         verb, wait, work = ("is", "wait", "works") if telling.running else ("was", "waited", "worked")
-        waiting = f"about {share_words(1.0 - in_use)} of the cores {wait}"
+        waiting = f"about {share_text(1.0 - in_use)} of the cores {wait}"
         rest = f"hardly any core {work}" if in_use < _HARDLY else waiting
-        headline = f"CPU load {verb} {number(facts['value'])} of {plain(facts['peak'])}: {rest}."
-        return headline, _joined(usual, cost_of(finding, telling))
-    return headline, _joined(f"Per node in the mean. {usual}" if facts["statistic"] == "avg" else usual)
+        headline = f"CPU load {verb} {format_number(facts['value'])} of {format_exact_number(facts['peak'])}: {rest}."
+        return headline, _join_words(usual, cost_sentence(finding, telling))
+    return headline, _join_words(f"Per node in the mean. {usual}" if facts["statistic"] == "avg" else usual)
 
 
 def _subject(metric: str) -> str:
@@ -295,111 +299,117 @@ def _subject(metric: str) -> str:
 _BASES = {"avg": "per node in the mean", "max": "at the highest", "min": "at the lowest"}
 
 
-def _silent(finding: Finding, telling: Telling) -> tuple[str, str]:
+def _silent(finding: Finding, telling: SentenceContext) -> tuple[str, str]:
     del telling
     facts = finding.facts
-    since = f" since {duration(facts['after_s'])} after the start" if facts["after_s"] else ""
-    nodes = count(facts["of_nodes"], "node")
+    since = f" since {format_duration(facts['after_s'])} after the start" if facts["after_s"] else ""
+    nodes = count_noun(facts["of_nodes"], "node")
     detail = f"{_names(finding)}. Means leave this out. {_ADVICE}"
-    return f"No samples of {number(finding.nodes)} of {nodes}{since}.", detail
+    return f"No samples of {format_number(finding.node_count)} of {nodes}{since}.", detail
 
 
-def _no_data(finding: Finding, telling: Telling) -> tuple[str, str]:
+def _no_data(finding: Finding, telling: SentenceContext) -> tuple[str, str]:
     del telling
     facts = finding.facts
-    first = f"from {duration(facts['after_s'])} after the start"
-    when = first if facts["times"] == 1 else f"{number(facts['times'])} times, the first {first}"
-    return f"No data for {duration(facts['lost_s'])}, {when}.", _LEFT_OUT
+    first = f"from {format_duration(facts['after_s'])} after the start"
+    when = first if facts["times"] == 1 else f"{format_number(facts['times'])} times, the first {first}"
+    return f"No data for {format_duration(facts['lost_s'])}, {when}.", _MEANS_LEAVE_OUT
 
 
-def _not_measured(finding: Finding, telling: Telling) -> tuple[str, str]:
+def _not_measured(finding: Finding, telling: SentenceContext) -> tuple[str, str]:
     names = finding.facts["metrics"]
     verb = "was" if len(names) == 1 else "were"
-    return f"{_listed(names)} {verb} not measured.", _joined(telling.missing_why, "The verdict leaves this out.")
+    return f"{_list_metrics(names)} {verb} not measured.", _join_words(
+        telling.missing_reason, "The verdict leaves this out."
+    )
 
 
-def _too_short(finding: Finding, telling: Telling) -> tuple[str, str]:
+def _too_short(finding: Finding, telling: SentenceContext) -> tuple[str, str]:
     facts = finding.facts
-    samples = count(int(facts["samples"]), "sample")
-    takes = f"A verdict takes {duration(facts['least_s'])} and {MIN_JUDGED_SAMPLES} samples."
+    samples = count_noun(int(facts["samples"]), "sample")
+    takes = f"A verdict takes {format_duration(facts['least_s'])} and {MIN_JUDGED_SAMPLES} samples."
     if telling.running:
-        return "Too early to judge.", f"It has run {duration(facts['after_s'])} and has {samples} so far. {takes}"
+        return (
+            "Too early to judge.",
+            f"It has run {format_duration(facts['after_s'])} and has {samples} so far. {takes}",
+        )
     if facts["after_s"] < facts["least_s"]:
-        return "Too short to judge.", f"It ran {duration(facts['after_s'])} and has {samples}. {takes}"
-    return "Too few samples to judge.", f"It ran {duration(facts['after_s'])} and has {samples}. {takes}"
+        return "Too short to judge.", f"It ran {format_duration(facts['after_s'])} and has {samples}. {takes}"
+    return "Too few samples to judge.", f"It ran {format_duration(facts['after_s'])} and has {samples}. {takes}"
 
 
-def _nothing_found(finding: Finding, telling: Telling) -> tuple[str, str]:
+def _nothing_found(finding: Finding, telling: SentenceContext) -> tuple[str, str]:
     del telling
     quiet, unjudged, early = (
-        [lower(metric_word(name)) for name in finding.facts.get(key, ())] for key in ("metrics", "unjudged", "early")
+        [lower_first(metric_short_name(name)) for name in finding.facts.get(key, ())]
+        for key in ("metrics", "unjudged", "early")
     )
-    nothing = f"{count(len(quiet), 'check')} passed: {', '.join(quiet)}."
+    nothing = f"{count_noun(len(quiet), 'check')} passed: {', '.join(quiet)}."
     on_these = f"Not judged on this node type: {', '.join(unjudged)}." if unjudged else ""
-    return _joined(nothing, on_these, f"Too few samples to judge: {', '.join(early)}." if early else ""), ""
+    return _join_words(nothing, on_these, f"Too few samples to judge: {', '.join(early)}." if early else ""), ""
 
 
-_RULES: Mapping[Code, Callable[[Finding, Telling], tuple[str, str]]] = {
-    Code.STALLED: _stalled,
-    Code.IDLE_NODES: _idle,
-    Code.IDLE_GPUS: _idle_gpus,
-    Code.ENDED: _ended,
-    Code.NODES_DIFFER: _differ,
-    Code.ABSENT: _absent,
-    Code.METRIC_LEVEL: _level,
-    Code.NODES_SILENT: _silent,
-    Code.NO_DATA: _no_data,
-    Code.NOT_MEASURED: _not_measured,
-    Code.TOO_SHORT: _too_short,
-    Code.NOTHING_FOUND: _nothing_found,
+_RULES: Mapping[FindingCode, Callable[[Finding, SentenceContext], tuple[str, str]]] = {
+    FindingCode.STALLED: _stalled,
+    FindingCode.IDLE_NODES: _idle,
+    FindingCode.IDLE_GPUS: _idle_gpus,
+    FindingCode.ENDED: _ended,
+    FindingCode.NODES_DIFFER: _differ,
+    FindingCode.SAMPLES_ABSENT: _absent,
+    FindingCode.METRIC_LEVEL: _level,
+    FindingCode.NODES_SILENT: _silent,
+    FindingCode.NO_DATA: _no_data,
+    FindingCode.NOT_MEASURED: _not_measured,
+    FindingCode.TOO_SHORT: _too_short,
+    FindingCode.NOTHING_FOUND: _nothing_found,
 }
 
 
 # Parts of sentences
 
 
-def _joined(*parts: str) -> str:
+def _join_words(*parts: str) -> str:
     return " ".join(part for part in parts if part)
 
 
 def _amount(facts: Mapping[str, Any], key: str) -> str:
-    return _joined(number(facts[key]), facts["unit"])
+    return _join_words(format_number(facts[key]), facts["unit"])
 
 
 def _some_nodes(finding: Finding) -> str:
     """`bn08` for one node, else `4 of 16 nodes`."""
-    if finding.nodes == 1 and finding.hosts:
+    if finding.node_count == 1 and finding.hosts:
         return finding.hosts[0]
-    return f"{number(finding.nodes)} of {count(finding.facts['of_nodes'], 'node')}"
+    return f"{format_number(finding.node_count)} of {count_noun(finding.facts['of_nodes'], 'node')}"
 
 
 def _names(finding: Finding) -> str:
     """The nodes by name, `tn0257 to tn0260`; of more than were kept the first and how many more."""
-    if finding.nodes > len(finding.hosts) > 1:
-        return f"{', '.join(finding.hosts[:2])} and {number(finding.nodes - 2)} more"
-    return names_in_short(finding.hosts)
+    if finding.node_count > len(finding.hosts) > 1:
+        return f"{', '.join(finding.hosts[:2])} and {format_number(finding.node_count - 2)} more"
+    return abbreviate_names(finding.hosts)
 
 
 def _host_text(finding: Finding) -> str:
-    if finding.nodes > len(finding.hosts):
-        return f"{number(finding.nodes)} nodes ({finding.hosts[0]} and others)"
+    if finding.node_count > len(finding.hosts):
+        return f"{format_number(finding.node_count)} nodes ({finding.hosts[0]} and others)"
     return host_text(finding.hosts)
 
 
 def _others(facts: Mapping[str, Any], nodes: int, *, running: bool) -> str:
     """`the other three nodes have 15.6 of 16`."""
     left = facts["of_nodes"] - nodes
-    amount = _joined(f"{number(facts['others'])} of {plain(facts['peak'])}", facts["unit"])
+    amount = _join_words(f"{format_number(facts['others'])} of {format_exact_number(facts['peak'])}", facts["unit"])
     if left == 1:
         return f"the other node {'has' if running else 'had'} {amount}"
-    return f"the other {_SMALL.get(left) or number(left)} nodes {'have' if running else 'had'} {amount}"
+    return f"the other {_SMALL.get(left) or format_number(left)} nodes {'have' if running else 'had'} {amount}"
 
 
 _SMALL = {2: "two", 3: "three", 4: "four"}
 
 
-def _listed(metrics: Sequence[str]) -> str:
+def _list_metrics(metrics: Sequence[str]) -> str:
     """`A`, `A and b`, `A, b and c`: a sentence begins with it."""
     names = [metric_name(name) for name in metrics]
-    words = [names[0], *(lower(name) for name in names[1:])]
+    words = [names[0], *(lower_first(name) for name in names[1:])]
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"

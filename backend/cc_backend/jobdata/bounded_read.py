@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from cc_backend.jobdata.job_slots import Slots, first_sample_s, own_slots, touched_slots
-from cc_backend.jobdata.store_router import Gathered, StoreRouter
+from cc_backend.jobdata.job_slots import JobSlots, first_sample_s, own_slots, touched_slots
+from cc_backend.jobdata.store_router import RoutedResult, StoreRouter
 from cc_backend.metricstore import Query, StoredSeries
 from cc_backend.model import Job, JobData, JobMetric, JobState, Samples
 
@@ -19,39 +19,39 @@ from cc_backend.model import Job, JobData, JobMetric, JobState, Samples
 class SampleLimits:
     """The most points of one series, and the most samples of all series of a job together."""
 
-    points: int
-    samples: int
+    max_points: int
+    max_samples: int
 
 
-VIEW_LIMITS = SampleLimits(points=10_000, samples=20_000_000)
+VIEW_LIMITS = SampleLimits(max_points=10_000, max_samples=20_000_000)
 """For what people look at: a week at 60 s as it is, and no more than 80 MB."""
 
-PREVIEW_LIMITS = SampleLimits(points=10_000, samples=4_000_000)
+PREVIEW_LIMITS = SampleLimits(max_points=10_000, max_samples=4_000_000)
 """For one row of a list, which has many."""
 
-FULL_LIMITS = SampleLimits(points=100_000, samples=50_000_000)
+FULL_LIMITS = SampleLimits(max_points=100_000, max_samples=50_000_000)
 """For programs: ten weeks at 60 s as they are."""
 
-ARCHIVE_LIMITS = SampleLimits(points=250_000, samples=250_000_000)
+ARCHIVE_LIMITS = SampleLimits(max_points=250_000, max_samples=250_000_000)
 """For the archive: half a year at 60 s as it is."""
 
-_SAMPLES_AT_ONCE = 4_000_000
+_MAX_SAMPLES_PER_QUERY = 4_000_000
 
 
-def series_count(queries: Sequence[Query]) -> int:
+def count_series(queries: Sequence[Query]) -> int:
     """How many series the answers have at most, where they name their parts."""
     return sum(1 if query.aggregate or not query.type_ids else len(query.type_ids) for query in queries)
 
 
 def slots_per_point(slots: int, series: int, limits: SampleLimits) -> int:
     """How many slots one point stands for so that the limits are kept."""
-    points = max(1, min(limits.points, limits.samples // max(series, 1)))
+    points = max(1, min(limits.max_points, limits.max_samples // max(series, 1)))
     return max(1, -(-slots // points))
 
 
-def read_job(
-    stores: StoreRouter, job: Job, queries: Sequence[Query], timestep_s: int, *, every: int, now_s: int
-) -> Gathered:
+def read_bounded(
+    stores: StoreRouter, job: Job, queries: Sequence[Query], timestep_s: int, *, stride: int, now_s: int
+) -> RoutedResult:
     """The series of each query over all slots that the job touches, `every` of them to a point.
 
     With one slot to a point the samples are as the store has them, those of edge slots that are not the job's included;
@@ -61,17 +61,17 @@ def read_job(
         InvalidInput, TooLarge: the internal store refuses the question.
     """
     span = touched_slots(job, timestep_s, now_s)
-    held_s = stores.held_s(job.cluster, job.sub_cluster, timestep_s)
-    held = span if held_s is None else Slots(held_s[0] // timestep_s, held_s[1] // timestep_s)
-    there = Slots(max(span.first, held.first), min(span.end, held.end))
+    held_s = stores.held_range_s(job.cluster, job.sub_cluster, timestep_s)
+    held = span if held_s is None else JobSlots(held_s[0] // timestep_s, held_s[1] // timestep_s)
+    there = JobSlots(max(span.first, held.first), min(span.end, held.end))
     if there.size <= 0:  # unknown metrics are told all the same
-        there = Slots(span.first, span.first)
-    if every == 1 and there == span:
-        return _ask(stores, job, queries, there, timestep_s)
-    return _collected(stores, job, queries, (span, there), timestep_s, every=every)
+        there = JobSlots(span.first, span.first)
+    if stride == 1 and there == span:
+        return _query_slots(stores, job, queries, there, timestep_s)
+    return _read_in_pieces(stores, job, queries, (span, there), timestep_s, every=stride)
 
 
-def coarsened(job: Job, data: JobData, limits: SampleLimits) -> JobData:
+def coarsen(job: Job, data: JobData, limits: SampleLimits) -> JobData:
     """The data with means where it has more than the limits; statistics of single series stay."""
     series = sum(len(metric.series) for by_scope in data.values() for metric in by_scope.values())
 
@@ -83,15 +83,17 @@ def coarsened(job: Job, data: JobData, limits: SampleLimits) -> JobData:
         return replace(
             metric,
             timestep_s=metric.timestep_s * every,
-            series=[replace(one, data=_means(one.data[None, :], every)[0]) for one in metric.series],
+            series=[replace(one, data=_bucket_means(one.data[None, :], every)[0]) for one in metric.series],
             statistics_series=None,
-            from_s=first_sample_s(job, metric),
+            first_slot_s=first_sample_s(job, metric),
         )
 
     return {name: {scope: within(metric) for scope, metric in by_scope.items()} for name, by_scope in data.items()}
 
 
-def _ask(stores: StoreRouter, job: Job, queries: Sequence[Query], slots: Slots, timestep_s: int) -> Gathered:
+def _query_slots(
+    stores: StoreRouter, job: Job, queries: Sequence[Query], slots: JobSlots, timestep_s: int
+) -> RoutedResult:
     return stores.query(
         job.cluster,
         queries,
@@ -101,17 +103,23 @@ def _ask(stores: StoreRouter, job: Job, queries: Sequence[Query], slots: Slots, 
     )
 
 
-def _collected(
-    stores: StoreRouter, job: Job, queries: Sequence[Query], read: tuple[Slots, Slots], timestep_s: int, *, every: int
-) -> Gathered:
+def _read_in_pieces(
+    stores: StoreRouter,
+    job: Job,
+    queries: Sequence[Query],
+    read: tuple[JobSlots, JobSlots],
+    timestep_s: int,
+    *,
+    every: int,
+) -> RoutedResult:
     """The same from pieces, each read and made coarser before the next; `read` is the whole span and what is there."""
     span, there = read
-    gathered = Gathered([[] for _ in queries])
+    gathered = RoutedResult([[] for _ in queries])
     found: list[dict[tuple[str | None, str | None], StoredSeries]] = [{} for _ in queries]
     stop_s = None if job.state is JobState.RUNNING else job.stop_time
     points = -(-span.size // every)
-    for piece in _pieces(span, there, every, series_count(queries)):
-        answer = _ask(stores, job, queries, piece, timestep_s)
+    for piece in _pieces(span, there, every, count_series(queries)):
+        answer = _query_slots(stores, job, queries, piece, timestep_s)
         gathered.unreachable |= answer.unreachable
         at = (piece.first - span.first) // every
         for rows, row in zip(found, answer.rows, strict=True):
@@ -124,24 +132,24 @@ def _collected(
                 if key not in rows:
                     data = np.full(points, np.nan, np.float32)
                     rows[key] = replace(one, data=data, from_s=span.first * timestep_s, timestep_s=timestep_s * every)
-                owned = _owned(job.start_time, stop_s, one) if every > 1 else one.data
-                means = _means(owned[None, :], every)[0] if every > 1 else owned
+                owned = _mask_foreign_slots(job.start_time, stop_s, one) if every > 1 else one.data
+                means = _bucket_means(owned[None, :], every)[0] if every > 1 else owned
                 rows[key].data[at : at + len(means)] = means
     gathered.rows = [list(rows.values()) for rows in found]
     return gathered
 
 
-def _pieces(span: Slots, there: Slots, every: int, series: int) -> Iterator[Slots]:
+def _pieces(span: JobSlots, there: JobSlots, every: int, series: int) -> Iterator[JobSlots]:
     """What is there in pieces that begin with a point."""
-    width = max(1, _SAMPLES_AT_ONCE // max(series, 1) // every) * every if every > 1 else there.size or 1
+    width = max(1, _MAX_SAMPLES_PER_QUERY // max(series, 1) // every) * every if every > 1 else there.size or 1
     first = span.first + (there.first - span.first) // every * every
     if there.size <= 0:
         yield there
     for begin in range(first, there.end if there.size > 0 else first, width):
-        yield Slots(begin, min(begin + width, there.end))
+        yield JobSlots(begin, min(begin + width, there.end))
 
 
-def _owned(start_s: int, stop_s: int | None, one: StoredSeries) -> Samples:
+def _mask_foreign_slots(start_s: int, stop_s: int | None, one: StoredSeries) -> Samples:
     """The samples of a series without those of edge slots that are not the job's."""
     own = own_slots(start_s, stop_s, one.timestep_s, one.offset_s)
     first = one.from_s // one.timestep_s
@@ -153,7 +161,7 @@ def _owned(start_s: int, stop_s: int | None, one: StoredSeries) -> Samples:
     return data
 
 
-def _means(rows: Samples, every: int) -> Samples:
+def _bucket_means(rows: Samples, every: int) -> Samples:
     """Each row with the mean of every so many columns, of what is there."""
     length = rows.shape[1]
     points = -(-length // every)

@@ -20,9 +20,9 @@ import orjson
 from cc_backend.errors import InvalidInput, Unavailable
 from cc_backend.metricstore import HostHealth, Query, StoredSeries
 from cc_backend.metricstore.query.binary_codec import MEDIA_TYPE, decode
-from cc_backend.metricstore.query.json_codec import from_json, request_to_json
-from cc_backend.metricstore.query.protocol import Answer, AnsweredSeries, Asked, Request
-from cc_backend.metricstore.query.series_reader import slots_of
+from cc_backend.metricstore.query.json_codec import decode_json, encode_request
+from cc_backend.metricstore.query.protocol import QueryItem, QueryRequest, QueryResponse, SeriesResult
+from cc_backend.metricstore.query.series_reader import slot_range
 from cc_backend.settings import ExternalStoreSettings
 from cc_common.errors import SettingsError
 
@@ -30,27 +30,27 @@ if TYPE_CHECKING:
     import httpx
 
 TIMEOUT_S = 10.0
-AWAY_S = 5.0
+DOWN_RETRY_S = 5.0
 """A store that did not answer is not asked again for so long: pages must not wait for it one query after the other."""
 
-LARGEST_BYTES = 256 << 20
-MOST_SAMPLES = 50_000_000
-_CONNECTIONS = 16
-_SHOWN = 200
+MAX_RESPONSE_BYTES = 256 << 20
+MAX_SAMPLES = 50_000_000
+_MAX_CONNECTIONS = 16
+_QUOTED_BYTES = 200
 
 logger = logging.getLogger(__name__)
 
 
-class StoreAway(Unavailable):
+class StoreUnavailable(Unavailable):
     """The store does not answer, or not in a way that can be used; the text is fit to be shown."""
 
 
-class _TooMuch(Exception):
+class _RequestTooLarge(Exception):
     """The store finds the request too large, or we its answer."""
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class StoreEndpoint:
     """For which scope (`<cluster>-<subcluster>`, `<cluster>` or `*`) a store is, its URL and our token there."""
 
     scope: str
@@ -59,7 +59,7 @@ class Place:
     timeout_s: float = TIMEOUT_S
 
 
-def places_of(entries: Sequence[ExternalStoreSettings]) -> list[Place]:
+def parse_endpoints(entries: Sequence[ExternalStoreSettings]) -> list[StoreEndpoint]:
     """Where the settings say that stores are.
 
     Raises:
@@ -73,21 +73,21 @@ def places_of(entries: Sequence[ExternalStoreSettings]) -> list[Place]:
         if not entry.scope or entry.scope in scopes:
             raise SettingsError(f"{key}.scope", f"{key}.scope: {entry.scope!r} is empty, or another store has it too")
         scopes.add(entry.scope)
-    return [Place(entry.scope, entry.url, entry.token, timeout_s=entry.timeout_s) for entry in entries]
+    return [StoreEndpoint(entry.scope, entry.url, entry.token, timeout_s=entry.timeout_s) for entry in entries]
 
 
 class ExternalStore:
     """Safe in threads; connections are kept. `steady` is a clock that is never set."""
 
-    def __init__(self, place: Place, *, steady: Callable[[], float] = time.monotonic) -> None:
-        self.scope = place.scope
-        self._place = place
-        self._steady = steady
+    def __init__(self, endpoint: StoreEndpoint, *, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self.scope = endpoint.scope
+        self._endpoint = endpoint
+        self._monotonic = monotonic
         self._lock = threading.Lock()
         self._client: httpx.Client | None = None
         self._fault = ""
-        self._away = float("-inf"), ""  # until when it is not asked, and why
-        self._names_parts = True  # until it answers without ids
+        self._down_until = float("-inf"), ""  # until when it is not asked, and why
+        self._returns_ids = True  # until it answers without ids
 
     @property
     def fault(self) -> str:
@@ -102,37 +102,39 @@ class ExternalStore:
         """
         if not queries:
             return []
-        if not self._names_parts:
-            return self._query_parts(cluster, queries, from_s, to_s)
-        answer = self._ask(cluster, queries, from_s, to_s)
-        if _lacks_ids(queries, answer):
-            self._names_parts = False
-            return self._query_parts(cluster, queries, from_s, to_s)
-        return _on_grid(queries, answer, from_s, to_s)
+        if not self._returns_ids:
+            return self._query_single_parts(cluster, queries, from_s, to_s)
+        answer = self._fetch(cluster, queries, from_s, to_s)
+        if _has_unlabelled_series(queries, answer):
+            self._returns_ids = False
+            return self._query_single_parts(cluster, queries, from_s, to_s)
+        return _align_rows(queries, answer, from_s, to_s)
 
-    def _query_parts(self, cluster: str, queries: Sequence[Query], from_s: int, to_s: int) -> list[list[StoredSeries]]:
+    def _query_single_parts(
+        self, cluster: str, queries: Sequence[Query], from_s: int, to_s: int
+    ) -> list[list[StoredSeries]]:
         """One query per part, so that parts without samples do not shift the labels of the others."""
-        single = [part for query in queries for part in _parts(query)]
-        rows = iter(_on_grid(single, self._ask(cluster, single, from_s, to_s), from_s, to_s))
-        return [[series for _ in _parts(query) for series in next(rows)] for query in queries]
+        single = [part for query in queries for part in _split_by_part(query)]
+        rows = iter(_align_rows(single, self._fetch(cluster, single, from_s, to_s), from_s, to_s))
+        return [[series for _ in _split_by_part(query) for series in next(rows)] for query in queries]
 
-    def _ask(self, cluster: str, queries: Sequence[Query], from_s: int, to_s: int) -> Answer:
+    def _fetch(self, cluster: str, queries: Sequence[Query], from_s: int, to_s: int) -> QueryResponse:
         """The answer, if need be in parts that the store does not find too large."""
-        request = Request(cluster, from_s, to_s, tuple(Asked(query) for query in queries), with_stats=False)
+        request = QueryRequest(cluster, from_s, to_s, tuple(QueryItem(query) for query in queries), with_stats=False)
         try:
-            body, is_binary = self._get("/api/query?version=v2", request_to_json(request), MEDIA_TYPE)
-        except _TooMuch:
+            body, is_binary = self._request("/api/query?version=v2", encode_request(request), MEDIA_TYPE)
+        except _RequestTooLarge:
             if len(queries) == 1:
-                raise self._failed("the answer to a single query is too large") from None
+                raise self._mark_failed("the answer to a single query is too large") from None
             middle = len(queries) // 2
-            first, second = (self._ask(cluster, part, from_s, to_s) for part in (queries[:middle], queries[middle:]))
-            return Answer(first.rows + second.rows)
+            first, second = (self._fetch(cluster, part, from_s, to_s) for part in (queries[:middle], queries[middle:]))
+            return QueryResponse(first.rows + second.rows)
         try:
-            answer = decode(body) if is_binary else from_json(body)
+            answer = decode(body) if is_binary else decode_json(body)
         except InvalidInput as error:
-            raise self._failed(str(error)) from error
+            raise self._mark_failed(str(error)) from error
         if len(answer.rows) != len(queries):
-            raise self._failed(f"it answered {len(answer.rows)} of {len(queries)} queries")
+            raise self._mark_failed(f"it answered {len(answer.rows)} of {len(queries)} queries")
         return answer
 
     def host_health(self, cluster: str, hosts: Sequence[str], metrics: Sequence[str]) -> dict[str, HostHealth]:
@@ -143,63 +145,67 @@ class ExternalStore:
         """
         asked = {"cluster": cluster, "nodes": list(hosts), "metric-names": list(metrics)}
         try:
-            body, _ = self._get("/api/healthcheck", orjson.dumps(asked), "application/json")
+            body, _ = self._request("/api/healthcheck", orjson.dumps(asked), "application/json")
             document = orjson.loads(body)
             known = document.keys()  # only an object has them
-            return {host: _health(document[host], metrics) for host in hosts if host in known}
-        except (_TooMuch, ValueError, TypeError, KeyError, AttributeError) as error:
-            raise self._failed(f"its answer about the health of hosts cannot be used: {error}") from error
+            return {host: _parse_health(document[host], metrics) for host in hosts if host in known}
+        except (_RequestTooLarge, ValueError, TypeError, KeyError, AttributeError) as error:
+            raise self._mark_failed(f"its answer about the health of hosts cannot be used: {error}") from error
 
     # Wire
 
-    def _get(self, path: str, content: bytes, accept: str) -> tuple[bytes, bool]:
+    def _request(self, path: str, content: bytes, accept: str) -> tuple[bytes, bool]:
         """The body of an answer, and whether it is binary."""
         import httpx  # noqa: PLC0415 - only where an external store is configured
 
-        until_s, why = self._away
-        if self._steady() < until_s:
-            raise StoreAway(why)
+        until_s, why = self._down_until
+        if self._monotonic() < until_s:
+            raise StoreUnavailable(why)
         headers = {"Accept": accept}
-        if self._place.token:
-            headers["Authorization"] = f"Bearer {self._place.token}"
-        url = self._place.url.rstrip("/") + path
+        if self._endpoint.token:
+            headers["Authorization"] = f"Bearer {self._endpoint.token}"
+        url = self._endpoint.url.rstrip("/") + path
         try:
-            with self._connections().stream("GET", url, content=content, headers=headers) as answer:
-                body = _read(answer)
+            with self._get_client().stream("GET", url, content=content, headers=headers) as answer:
+                body = _read_limited(answer)
         except httpx.TimeoutException as error:
-            raise self._gone(f"it did not answer within {self._place.timeout_s:g} s") from error
+            raise self._mark_down(f"it did not answer within {self._endpoint.timeout_s:g} s") from error
         except (httpx.HTTPError, httpx.InvalidURL) as error:
-            raise self._gone(f"it cannot be reached ({str(error) or type(error).__name__})") from error
+            raise self._mark_down(f"it cannot be reached ({str(error) or type(error).__name__})") from error
         if answer.status_code == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
-            raise _TooMuch
+            raise _RequestTooLarge
         if answer.status_code in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
-            raise self._failed("it refuses our token; see metric-store-external in the settings")
+            raise self._mark_failed("it refuses our token; see metric-store-external in the settings")
         if answer.status_code != HTTPStatus.OK:
-            raise self._failed(f"it answered {answer.status_code}: {body[:_SHOWN].decode('utf-8', 'replace')}")
+            raise self._mark_failed(
+                f"it answered {answer.status_code}: {body[:_QUOTED_BYTES].decode('utf-8', 'replace')}"
+            )
         self._fault = ""
-        self._away = float("-inf"), ""
+        self._down_until = float("-inf"), ""
         return body, answer.headers.get("Content-Type", "").startswith(MEDIA_TYPE)
 
-    def _connections(self) -> "httpx.Client":
+    def _get_client(self) -> "httpx.Client":
         from cc_common.deadline_transport import deadline_client  # noqa: PLC0415
 
         with self._lock:
             if self._client is None:
-                place = self._place
+                place = self._endpoint
                 tls = ssl.create_default_context() if place.url.lower().startswith("https:") else None
-                self._client = deadline_client(place.timeout_s, tls=tls, connections=_CONNECTIONS)
+                self._client = deadline_client(place.timeout_s, tls=tls, connections=_MAX_CONNECTIONS)
             return self._client
 
-    def _failed(self, why: str) -> StoreAway:
+    def _mark_failed(self, why: str) -> StoreUnavailable:
         text = f"the metric store for {self.scope!r} cannot be used: {why}"
         if text != self._fault:
-            logger.warning("external metric store failed scope=%s url=%s reason=%s", self.scope, self._place.url, why)
+            logger.warning(
+                "external metric store failed scope=%s url=%s reason=%s", self.scope, self._endpoint.url, why
+            )
         self._fault = text
-        return StoreAway(text)
+        return StoreUnavailable(text)
 
-    def _gone(self, why: str) -> StoreAway:
-        error = self._failed(why)
-        self._away = self._steady() + AWAY_S, str(error)
+    def _mark_down(self, why: str) -> StoreUnavailable:
+        error = self._mark_failed(why)
+        self._down_until = self._monotonic() + DOWN_RETRY_S, str(error)
         return error
 
     def close(self) -> None:
@@ -210,18 +216,18 @@ class ExternalStore:
                 self._client = None
 
 
-def _read(answer: "httpx.Response") -> bytes:
+def _read_limited(answer: "httpx.Response") -> bytes:
     parts: list[bytes] = []
     size = 0
     for part in answer.iter_bytes():
         parts.append(part)
         size += len(part)
-        if size > LARGEST_BYTES:
-            raise _TooMuch
+        if size > MAX_RESPONSE_BYTES:
+            raise _RequestTooLarge
     return b"".join(parts)
 
 
-def _parts(query: Query) -> list[Query]:
+def _split_by_part(query: Query) -> list[Query]:
     """One query per part that was asked for; a combination, or a whole host, stays one."""
     if query.aggregate or query.type is None or query.type_ids is None:
         return [query]
@@ -234,28 +240,28 @@ def _parts(query: Query) -> list[Query]:
     ]
 
 
-def _lacks_ids(queries: Sequence[Query], answer: Answer) -> bool:
+def _has_unlabelled_series(queries: Sequence[Query], answer: QueryResponse) -> bool:
     """Whether it cannot be told which part some series belongs to."""
     return any(
-        len(_parts(query)) > 1 and any(series.id is None and series.error is None for series in row)
+        len(_split_by_part(query)) > 1 and any(series.id is None and series.error is None for series in row)
         for query, row in zip(queries, answer.rows, strict=True)
     )
 
 
-def _on_grid(queries: Sequence[Query], answer: Answer, from_s: int, to_s: int) -> list[list[StoredSeries]]:
-    left = MOST_SAMPLES
+def _align_rows(queries: Sequence[Query], answer: QueryResponse, from_s: int, to_s: int) -> list[list[StoredSeries]]:
+    left = MAX_SAMPLES
     rows: list[list[StoredSeries]] = []
     for query, row in zip(queries, answer.rows, strict=True):
         rows.append([])
         for series in row:
-            placed = on_grid(series, from_s, to_s, limit=left)
+            placed = align_to_grid(series, from_s, to_s, limit=left)
             left -= len(placed.data)
             only = query.type_ids[0] if query.type_ids and len(query.type_ids) == 1 and not query.aggregate else None
             rows[-1].append(replace(placed, id=placed.id or only))
     return rows
 
 
-def on_grid(series: AnsweredSeries, from_s: int, to_s: int, *, limit: int = MOST_SAMPLES) -> StoredSeries:
+def align_to_grid(series: SeriesResult, from_s: int, to_s: int, *, limit: int = MAX_SAMPLES) -> StoredSeries:
     """The series on the full wall-clock grid of [from_s, to_s), NaN where it has nothing; an error stays one.
 
     The middle of each of its slots says which slot of the grid that is: the reference's slots lie around the first
@@ -267,9 +273,9 @@ def on_grid(series: AnsweredSeries, from_s: int, to_s: int, *, limit: int = MOST
         return StoredSeries(None, from_s, step_s, empty, error=series.error)
     if step_s <= 0:
         return StoredSeries(None, from_s, 0, empty, error=f"the store answered with a resolution of {step_s} s")
-    span = slots_of(from_s, to_s, step_s)
+    span = slot_range(from_s, to_s, step_s)
     if span.slots > limit:
-        raise StoreAway(f"the answer of the store has over {MOST_SAMPLES} samples; ask for less")
+        raise StoreUnavailable(f"the answer of the store has over {MAX_SAMPLES} samples; ask for less")
     data = np.full(span.slots, np.nan, np.float32)
     given = empty if series.data is None else series.data
     at = (series.from_s + step_s // 2) // step_s - span.first_slot
@@ -291,7 +297,7 @@ def on_grid(series: AnsweredSeries, from_s: int, to_s: int, *, limit: int = MOST
     )
 
 
-def _health(document: Mapping[str, Any], metrics: Iterable[str]) -> HostHealth:
+def _parse_health(document: Mapping[str, Any], metrics: Iterable[str]) -> HostHealth:
     detail = document["HealthMetrics"]
     if not detail:
         return HostHealth(missing=tuple(metrics), degraded=(), healthy=(), known=False)

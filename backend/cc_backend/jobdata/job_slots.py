@@ -10,7 +10,7 @@ from typing import NamedTuple
 from cc_backend.model import Job, JobMetric, JobState
 
 
-class Slots(NamedTuple):
+class JobSlots(NamedTuple):
     """Slots of the wall clock, `end` excluded: slot i is [i, i + 1) times the timestep."""
 
     first: int
@@ -22,13 +22,13 @@ class Slots(NamedTuple):
         return self.end - self.first
 
 
-def touched_slots(job: Job, timestep_s: int, now_s: int) -> Slots:
+def touched_slots(job: Job, timestep_s: int, now_s: int) -> JobSlots:
     """The slots that a job touches; of a running one up to now."""
     first = job.start_time // timestep_s
-    return Slots(first, max(first, job_end_s(job, now_s) // timestep_s) + 1)
+    return JobSlots(first, max(first, job_end_s(job, now_s) // timestep_s) + 1)
 
 
-def own_slots(start_s: int, stop_s: int | None, timestep_s: int, offset_s: int | None = None) -> Slots:
+def own_slots(start_s: int, stop_s: int | None, timestep_s: int, offset_s: int | None = None) -> JobSlots:
     """The slots whose samples are those of a job from `start_s` to `stop_s`, which is None while it runs.
 
     `offset_s` is how far into its slot a sample of the series lies, None where that is not known. The newest slot of
@@ -45,7 +45,7 @@ def own_slots(start_s: int, stop_s: int | None, timestep_s: int, offset_s: int |
         if stop_s is not None:
             last = stop_s // timestep_s
             end = last + (2 * _overlap(last, start_s, stop_s, timestep_s) >= timestep_s)
-    return Slots(first, 2**62 if end is None else max(first, end))
+    return JobSlots(first, 2**62 if end is None else max(first, end))
 
 
 def first_sample_s(job: Job, metric: JobMetric) -> int:
@@ -54,8 +54,8 @@ def first_sample_s(job: Job, metric: JobMetric) -> int:
     The archive does not keep it: there it is the first grid point at or after the start, unless there are more samples
     than fit behind that.
     """
-    if metric.from_s is not None:
-        return metric.from_s
+    if metric.first_slot_s is not None:
+        return metric.first_slot_s
     step_s = metric.timestep_s
     touched = touched_slots(job, step_s, job.stop_time)
     longest = max((len(series.data) for series in metric.series), default=0)

@@ -12,16 +12,16 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from cc_backend.archive.file_archive import FileArchive
-from cc_backend.archive.statistics import complete
-from cc_backend.clusters import Clusters, MetricConfig, SubCluster
+from cc_backend.archive.statistics import with_statistics
+from cc_backend.clusters import ClusterRegistry, MetricConfig, SubCluster
 from cc_backend.errors import InvalidInput, NotFound, TooLarge, Unavailable
 from cc_backend.jobdata.bounded_read import (
     ARCHIVE_LIMITS,
     FULL_LIMITS,
     SampleLimits,
-    coarsened,
-    read_job,
-    series_count,
+    coarsen,
+    count_series,
+    read_bounded,
     slots_per_point,
 )
 from cc_backend.jobdata.job_slots import job_end_s, own_slots, touched_slots
@@ -37,15 +37,15 @@ from cc_backend.model import (
     MonitoringStatus,
     Resource,
     Samples,
+    SampleSeries,
     Scope,
-    Series,
 )
 from cc_common.error_codes import ErrorCode
 
 # Largest-triangle buckets keep both ends and need one point between.
-FEWEST_POINTS = 3
+MIN_DOWNSAMPLED_POINTS = 3
 
-ASKED_FOR_LIFE = 3
+MAX_LIVENESS_METRICS = 3
 """So many metrics tell whether a host of a store elsewhere still sends."""
 
 logger = logging.getLogger(__name__)
@@ -56,45 +56,45 @@ class JobSamples:
     """The samples of a job, and what could not be had: host -> why its store gave none, metric -> what is wrong."""
 
     data: JobData
-    unreachable: Mapping[str, str] = field(default_factory=dict)
-    faults: Mapping[str, str] = field(default_factory=dict)
+    unreachable_hosts: Mapping[str, str] = field(default_factory=dict)
+    unreadable_metrics: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
-class _Wanted:
+class _LabelledQuery:
     """One query to the store, and the label its answer gets."""
 
     query: Query
-    ids: tuple[str | None, ...]
+    labels: tuple[str | None, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class _Question:
+class _JobQuery:
     """One query about a job, and where its answer belongs."""
 
     config: MetricConfig
     scope: Scope
-    want: _Wanted
+    query: _LabelledQuery
 
 
 @dataclass(frozen=True, slots=True)
-class _Own:
+class _OwnSeries:
     """A series of the job with its own samples: their timestep, and the begin of the slot of the first."""
 
     timestep_s: int
     from_s: int
-    series: Series
+    series: SampleSeries
 
 
 class MetricData:
     """Answers the question for any job, with the parts it needs handed in."""
 
-    def __init__(self, stores: StoreRouter, archive: FileArchive, clusters: Clusters) -> None:
+    def __init__(self, stores: StoreRouter, archive: FileArchive, clusters: ClusterRegistry) -> None:
         self._stores = stores
         self._archive = archive
         self._clusters = clusters
 
-    def job_data(
+    def read_data(
         self,
         job: Job,
         metrics: Sequence[str] | None = None,
@@ -115,12 +115,12 @@ class MetricData:
         What a store that is away would have had is left out, and so is a metric that cannot be read; `samples` says
         what that is. Raises the same.
         """
-        found = self.samples(
+        found = self.read_samples(
             job, metrics, scopes, now_s=now_s, resolution_s=resolution_s, statistics=statistics, limits=limits
         )
         return found.data
 
-    def samples(
+    def read_samples(
         self,
         job: Job,
         metrics: Sequence[str] | None = None,
@@ -138,17 +138,17 @@ class MetricData:
             NotFound: it is not, and no configuration is known that has its subcluster.
         """
         wanted = [Scope.NODE] if scopes is None else list(scopes)
-        if job.unusable:  # its row in the database leaves open which samples are its own
+        if job.is_unusable:  # its row in the database leaves open which samples are its own
             return JobSamples({})
         if comes_from_archive(job):
             key = JobKey(job.cluster, job.job_id, job.start_time)
-            found = JobSamples(coarsened(job, _select(self._archive.load_data(key), metrics, wanted), limits))
+            found = JobSamples(coarsen(job, _select_archived(self._archive.load_data(key), metrics, wanted), limits))
         else:
-            found = self._gathered(job, metrics, lambda _: wanted, now_s, limits)
-        data = complete(found.data) if statistics else found.data
-        return replace(found, data=thin(data, resolution_s) if resolution_s else data)
+            found = self._read_store(job, metrics, lambda _: wanted, now_s, limits)
+        data = with_statistics(found.data) if statistics else found.data
+        return replace(found, data=downsample(data, resolution_s) if resolution_s else data)
 
-    def stored_data(
+    def read_from_store(
         self,
         job: Job,
         metrics: Sequence[str] | None,
@@ -165,24 +165,24 @@ class MetricData:
             NotFound: no configuration is known that has the job's subcluster.
             Unavailable: the store is away; what it would have had must not be taken for missing.
         """
-        found = self._gathered(job, metrics, scopes_of, now_s, limits)
-        for why in found.unreachable.values():
+        found = self._read_store(job, metrics, scopes_of, now_s, limits)
+        for why in found.unreachable_hosts.values():
             raise Unavailable(why, code=ErrorCode.STORE_UNAVAILABLE)
         return found.data
 
     def silent_hosts(self, job: Job) -> list[str]:
         """The hosts of a finished job that have not sent anything from after its stop."""
         try:
-            configured = self._clusters.of_job(job).metrics.values()
+            configured = self._clusters.sub_cluster_of_job(job).metrics.values()
         except NotFound:
             configured = dict[str, MetricConfig]().values()
         # what a store elsewhere is asked for, again and again: a few metrics that come often and have a value per host
         usual = [config for config in configured if config.aggregation or config.scope is Scope.NODE]
-        metrics = [config.name for config in sorted(usual, key=lambda config: config.timestep_s)][:ASKED_FOR_LIFE]
+        metrics = [config.name for config in sorted(usual, key=lambda config: config.timestep_s)][:MAX_LIVENESS_METRICS]
         hosts = [resource.hostname for resource in job.resources]
         return self._stores.silent_hosts(job.cluster, job.sub_cluster, hosts, metrics, since_s=job.stop_time)
 
-    def _gathered(
+    def _read_store(
         self,
         job: Job,
         metrics: Sequence[str] | None,
@@ -190,29 +190,31 @@ class MetricData:
         now_s: int,
         limits: SampleLimits,
     ) -> JobSamples:
-        sub_cluster = self._clusters.of_job(job)
+        sub_cluster = self._clusters.sub_cluster_of_job(job)
         # a store elsewhere is asked for all metrics at once; the one in this process costs nothing to ask again
-        at_once = self._stores.external(job.cluster, job.sub_cluster) is not None
-        groups: dict[tuple[int, str], list[_Question]] = {}
+        at_once = self._stores.external_store(job.cluster, job.sub_cluster) is not None
+        groups: dict[tuple[int, str], list[_JobQuery]] = {}
         for name, config in sub_cluster.metrics.items():
             if metrics is None or name in metrics:
                 questions = groups.setdefault((config.timestep_s, "" if at_once else name), [])
-                questions += _questions(job, config, delivered_scopes(config.scope, scopes_of(config)), sub_cluster)
+                questions += _build_job_queries(
+                    job, config, delivered_scopes(config.scope, scopes_of(config)), sub_cluster
+                )
         data: JobData = {name: {} for name in sub_cluster.metrics}
         unreachable: dict[str, str] = {}
         faults: dict[str, str] = {}
-        series = sum(series_count([one.want.query for one in questions]) for questions in groups.values())
+        series = sum(count_series([one.query.query for one in questions]) for questions in groups.values())
         for (timestep_s, _), questions in groups.items():
-            queries = [question.want.query for question in questions]
+            queries = [question.query.query for question in questions]
             slots = touched_slots(job, timestep_s, now_s).size
             every = slots_per_point(slots, series, limits)
             try:
-                gathered = read_job(self._stores, job, queries, timestep_s, every=every, now_s=now_s)
+                gathered = read_bounded(self._stores, job, queries, timestep_s, stride=every, now_s=now_s)
             except (InvalidInput, TooLarge) as error:
                 faults |= {question.config.name: str(error) for question in questions}
                 continue
             unreachable |= gathered.unreachable
-            _sort_in(data, faults, questions, gathered.rows, job=job, every=every)
+            _collect_series(data, faults, questions, gathered.rows, job=job, every=every)
         for name, why in faults.items():
             logger.warning(
                 "metric unreadable job=%d cluster=%s metric=%s reason=%s", job.job_id, job.cluster, name, why
@@ -225,7 +227,7 @@ def comes_from_archive(job: Job) -> bool:
     return job.state is not JobState.RUNNING and job.monitoring_status == MonitoringStatus.ARCHIVED
 
 
-def time_range(job: Job, timestep_s: int, now_s: int) -> tuple[int, int]:
+def expected_range(job: Job, timestep_s: int, now_s: int) -> tuple[int, int]:
     """The half-open range of grid points within a job: what can be expected of it, whenever in a slot samples come."""
     first = math.ceil(job.start_time / timestep_s) * timestep_s
     last = job_end_s(job, now_s) // timestep_s * timestep_s
@@ -249,23 +251,25 @@ def _coarse_first(scope: Scope) -> int:
     return -scope.rank
 
 
-def queries_for(config: MetricConfig, scope: Scope, resource: Resource, sub_cluster: SubCluster) -> list[_Wanted]:
+def build_queries(
+    config: MetricConfig, scope: Scope, resource: Resource, sub_cluster: SubCluster
+) -> list[_LabelledQuery]:
     """What to ask the store for one host of a job so that the answer is about the job's own hardware."""
     native = config.scope
     if native is Scope.NODE:
-        return [_Wanted(_query(config, resource.hostname), (None,))]
+        return [_LabelledQuery(_build_query(config, resource.hostname), (None,))]
     if native is Scope.ACCELERATOR:
         ids = resource.accelerators
         if not ids:
             return []
         if scope is Scope.NODE:
-            return [_Wanted(_query(config, resource.hostname, native, ids, aggregate=True), (None,))]
-        return [_Wanted(_query(config, resource.hostname, native, ids), ids)]
+            return [_LabelledQuery(_build_query(config, resource.hostname, native, ids, aggregate=True), (None,))]
+        return [_LabelledQuery(_build_query(config, resource.hostname, native, ids), ids)]
     topology = sub_cluster.topology
     threads = resource.hwthreads or topology.node
     if scope is native:
         ids = tuple(str(index) for index in topology.ids_of(native, threads))
-        return [_Wanted(_query(config, resource.hostname, native, ids), ids)] if ids else []
+        return [_LabelledQuery(_build_query(config, resource.hostname, native, ids), ids)] if ids else []
     groups: list[tuple[str | None, tuple[int, ...]]]
     if scope is Scope.NODE:
         groups = [(None, tuple(threads))]
@@ -279,34 +283,36 @@ def queries_for(config: MetricConfig, scope: Scope, resource: Resource, sub_clus
     for label, members in groups:
         ids = tuple(str(index) for index in topology.ids_of(native, members))
         if ids:
-            wanted.append(_Wanted(_query(config, resource.hostname, native, ids, aggregate=True), (label,)))
+            wanted.append(
+                _LabelledQuery(_build_query(config, resource.hostname, native, ids, aggregate=True), (label,))
+            )
     return wanted
 
 
-def thin(data: JobData, resolution_s: int) -> JobData:
+def downsample(data: JobData, resolution_s: int) -> JobData:
     """The same curves at a coarser step; those that do not divide evenly or are coarser already stay as they are."""
     return {
-        name: {scope: _thinned(metric, resolution_s) for scope, metric in by_scope.items()}
+        name: {scope: _downsample_metric(metric, resolution_s) for scope, metric in by_scope.items()}
         for name, by_scope in data.items()
     }
 
 
-def _thinned(metric: JobMetric, resolution_s: int) -> JobMetric:
+def _downsample_metric(metric: JobMetric, resolution_s: int) -> JobMetric:
     step, rest = divmod(resolution_s, metric.timestep_s)
     if step <= 1 or rest or not metric.series:
         return metric
     count = len(metric.series[0].data) // step
-    if count < FEWEST_POINTS:
+    if count < MIN_DOWNSAMPLED_POINTS:
         return metric
     series = [
-        Series(entry.hostname, lttb(entry.data, step), entry.id, entry.statistics)
+        SampleSeries(entry.hostname, lttb(entry.data, step), entry.id, entry.statistics)
         for entry in metric.series
         if len(entry.data) >= count
     ]
-    return JobMetric(metric.unit, resolution_s, series, None, metric.from_s)
+    return JobMetric(metric.unit, resolution_s, series, None, metric.first_slot_s)
 
 
-def _query(
+def _build_query(
     config: MetricConfig, host: str, scope: Scope | None = None, ids: tuple[str, ...] = (), *, aggregate: bool = False
 ) -> Query:
     return Query(
@@ -318,26 +324,28 @@ def _query(
     )
 
 
-def _questions(job: Job, config: MetricConfig, scopes: Sequence[Scope], sub_cluster: SubCluster) -> list[_Question]:
+def _build_job_queries(
+    job: Job, config: MetricConfig, scopes: Sequence[Scope], sub_cluster: SubCluster
+) -> list[_JobQuery]:
     return [
-        _Question(config, scope, want)
+        _JobQuery(config, scope, want)
         for scope in scopes
         for resource in job.resources
-        for want in queries_for(config, scope, resource, sub_cluster)
+        for want in build_queries(config, scope, resource, sub_cluster)
     ]
 
 
-def _sort_in(
+def _collect_series(
     data: JobData,
     faults: dict[str, str],
-    questions: Sequence[_Question],
+    questions: Sequence[_JobQuery],
     rows: Sequence[Sequence[StoredSeries]],
     *,
     job: Job,
     every: int,
 ) -> None:
     """Put the series of each answer under its metric and scope; what stands there as an error goes to the faults."""
-    found: dict[tuple[str, Scope], tuple[MetricConfig, list[_Own]]] = {}
+    found: dict[tuple[str, Scope], tuple[MetricConfig, list[_OwnSeries]]] = {}
     stop_s = None if job.state is JobState.RUNNING else job.stop_time
     for question, row in zip(questions, rows, strict=True):
         config = question.config
@@ -349,15 +357,15 @@ def _sort_in(
             if every > 1 and one.timestep_s == every * config.timestep_s:  # means, which are of own samples only
                 from_s, samples = one.from_s, one.data
             else:
-                from_s, samples = _own_samples(one, job.start_time, stop_s)
-            if not _empty(samples):
-                own.append(_Own(one.timestep_s, from_s, _labelled(question.want, one, samples)))
+                from_s, samples = _clip_to_job(one, job.start_time, stop_s)
+            if not _has_no_samples(samples):
+                own.append(_OwnSeries(one.timestep_s, from_s, _label_series(question.query, one, samples)))
     for (name, scope), (config, several) in found.items():
         if several:
-            data[name][scope] = _metric(config, several)
+            data[name][scope] = _merge_series(config, several)
 
 
-def _own_samples(one: StoredSeries, start_s: int, stop_s: int | None) -> tuple[int, Samples]:
+def _clip_to_job(one: StoredSeries, start_s: int, stop_s: int | None) -> tuple[int, Samples]:
     """Those samples of a series that are the job's, and the begin of the first one's slot."""
     first = one.from_s // one.timestep_s
     own = own_slots(start_s, stop_s, one.timestep_s, one.offset_s)
@@ -365,12 +373,12 @@ def _own_samples(one: StoredSeries, start_s: int, stop_s: int | None) -> tuple[i
     return one.from_s + begin * one.timestep_s, one.data[begin : max(begin, end)]
 
 
-def _labelled(want: _Wanted, one: StoredSeries, samples: Samples) -> Series:
-    label = want.ids[0] if want.query.aggregate or len(want.ids) == 1 else one.id
-    return Series(want.query.host, samples, label)
+def _label_series(want: _LabelledQuery, one: StoredSeries, samples: Samples) -> SampleSeries:
+    label = want.labels[0] if want.query.aggregate or len(want.labels) == 1 else one.id
+    return SampleSeries(want.query.host, samples, label)
 
 
-def _metric(config: MetricConfig, several: Sequence[_Own]) -> JobMetric:
+def _merge_series(config: MetricConfig, several: Sequence[_OwnSeries]) -> JobMetric:
     """One metric; a store elsewhere may keep it at another timestep than is configured here.
 
     Nodes that send at other times within a slot may begin or end a slot apart: they are filled up with a gap.
@@ -385,14 +393,14 @@ def _metric(config: MetricConfig, several: Sequence[_Own]) -> JobMetric:
             at = (one.from_s - from_s) // step_s
             filled[at : at + len(one.series.data)] = one.series.data
             one.series.data = filled
-    return JobMetric(config.unit, step_s, [one.series for one in alike], from_s=from_s)
+    return JobMetric(config.unit, step_s, [one.series for one in alike], first_slot_s=from_s)
 
 
-def _empty(samples: Samples) -> bool:
+def _has_no_samples(samples: Samples) -> bool:
     return not (samples == samples).any()  # noqa: PLR0124 - NaN differs from itself; cheaper than a second array
 
 
-def _select(data: JobData, metrics: Sequence[str] | None, scopes: Sequence[Scope]) -> JobData:
+def _select_archived(data: JobData, metrics: Sequence[str] | None, scopes: Sequence[Scope]) -> JobData:
     """From archived data what was asked for; a metric that has none of the scopes comes with all it has."""
     selected: JobData = {}
     for name, by_scope in data.items():

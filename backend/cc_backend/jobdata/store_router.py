@@ -10,19 +10,19 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from cc_backend.jobdata.external_store import ExternalStore, StoreAway
+from cc_backend.jobdata.external_store import ExternalStore, StoreUnavailable
 from cc_backend.metricstore import HostHealth, MetricStore, Query, StoredSeries
 
-SubClusterOf = Callable[[str], str]
+SubClusterLookup = Callable[[str], str]
 """Host -> name of its subcluster."""
 
-_HOSTS_AT_ONCE = 64
-_REQUESTS_AT_ONCE = 8  # of one store
-_HEARD_WITHIN_S = 1800
+_HOSTS_PER_REQUEST = 64
+_CONCURRENT_REQUESTS = 8  # of one store
+_LIVENESS_WINDOW_S = 1800
 
 
 @dataclass(slots=True)
-class Gathered:
+class RoutedResult:
     """One row of series per query, in order, and host -> why its samples are not among them."""
 
     rows: list[list[StoredSeries]]
@@ -37,23 +37,23 @@ class StoreRouter:
         self._external = {store.scope: store for store in external}
         # for each its own threads: one that keeps all of them waiting must not keep the others from being asked
         self._pools = {
-            scope: ThreadPoolExecutor(_REQUESTS_AT_ONCE, thread_name_prefix=f"external store {scope}")
+            scope: ThreadPoolExecutor(_CONCURRENT_REQUESTS, thread_name_prefix=f"external store {scope}")
             for scope in self._external
         }
 
-    def external(self, cluster: str, sub_cluster: str = "") -> ExternalStore | None:
+    def external_store(self, cluster: str, sub_cluster: str = "") -> ExternalStore | None:
         """The external store in charge, None if it is the internal one."""
         names = (f"{cluster}-{sub_cluster}", cluster, "*") if sub_cluster else (cluster, "*")
         return next((self._external[name] for name in names if name in self._external), None)
 
-    def unreachable(self, cluster: str, sub_cluster: str = "") -> str:
+    def unreachable_reason(self, cluster: str, sub_cluster: str = "") -> str:
         """Why the store in charge could not be used when it was asked last; empty if it could."""
-        store = self.external(cluster, sub_cluster)
+        store = self.external_store(cluster, sub_cluster)
         return "" if store is None else store.fault
 
-    def held_s(self, cluster: str, sub_cluster: str, timestep_s: int) -> tuple[int, int] | None:
+    def held_range_s(self, cluster: str, sub_cluster: str, timestep_s: int) -> tuple[int, int] | None:
         """From when to when the store in charge can have samples of a timestep; None if it does not say."""
-        return self._internal.held_s(timestep_s) if self.external(cluster, sub_cluster) is None else None
+        return self._internal.held_range_s(timestep_s) if self.external_store(cluster, sub_cluster) is None else None
 
     def query(
         self,
@@ -62,31 +62,31 @@ class StoreRouter:
         *,
         from_s: int,
         to_s: int,
-        sub_cluster: str | SubClusterOf = "",
-    ) -> Gathered:
+        sub_cluster: str | SubClusterLookup = "",
+    ) -> RoutedResult:
         """The series of each query on the full grid of [from_s, to_s), from the stores in charge of their hosts.
 
         Raises:
             InvalidInput, TooLarge: the internal store refuses the question.
         """
-        gathered = Gathered([[] for _ in queries])
+        gathered = RoutedResult([[] for _ in queries])
         waiting: list[tuple[list[int], Future[list[list[StoredSeries]]]]] = []
         internal: list[int] = []
-        for store, positions in self._by_store(cluster, queries, sub_cluster):
+        for store, positions in self._group_by_store(cluster, queries, sub_cluster):
             if store is None:
                 internal = positions
                 continue
             waiting += [
                 (portion, self._submit(store, cluster, [queries[at] for at in portion], from_s, to_s))
-                for portion in _portions(queries, positions)
+                for portion in _split_by_hosts(queries, positions)
             ]
         if internal:
             mine = self._internal.query(cluster, [queries[at] for at in internal], from_s=from_s, to_s=to_s)
-            _place(gathered, internal, mine)
+            _put_rows(gathered, internal, mine)
         for portion, answer in waiting:
             try:
-                _place(gathered, portion, answer.result())
-            except StoreAway as error:
+                _put_rows(gathered, portion, answer.result())
+            except StoreUnavailable as error:
                 gathered.unreachable.update({queries[at].host: str(error) for at in portion})
         return gathered
 
@@ -94,12 +94,12 @@ class StoreRouter:
         self, cluster: str, sub_cluster: str, hosts: Sequence[str], metrics: Sequence[str], *, now_s: int
     ) -> Mapping[str, HostHealth]:
         """How the metrics of hosts of one subcluster come in; those that an unreachable store has are all missing."""
-        store = self.external(cluster, sub_cluster)
+        store = self.external_store(cluster, sub_cluster)
         if store is None:
             return {host: self._internal.host_health(cluster, host, metrics, now_s=now_s) for host in hosts}
         try:
             found = store.host_health(cluster, hosts, metrics)
-        except StoreAway:
+        except StoreUnavailable:
             found = {}
         unknown = HostHealth(missing=tuple(metrics), degraded=(), healthy=(), known=False)
         return {host: found.get(host, unknown) for host in hosts}
@@ -111,25 +111,27 @@ class StoreRouter:
 
         Hosts of a store that is away count as silent.
         """
-        if self.external(cluster, sub_cluster) is None:
+        if self.external_store(cluster, sub_cluster) is None:
             return [host for host in hosts if (self._internal.last_seen_s(cluster, host) or 0) < since_s]
         queries = [Query(metric, host) for host in hosts for metric in metrics]
         rows = self.query(
-            cluster, queries, from_s=since_s, to_s=since_s + _HEARD_WITHIN_S, sub_cluster=sub_cluster
+            cluster, queries, from_s=since_s, to_s=since_s + _LIVENESS_WINDOW_S, sub_cluster=sub_cluster
         ).rows
         heard = {
-            query.host for query, row in zip(queries, rows, strict=True) if any(_has_since(one, since_s) for one in row)
+            query.host
+            for query, row in zip(queries, rows, strict=True)
+            if any(_has_sample_since(one, since_s) for one in row)
         }
         return [host for host in hosts if host not in heard]
 
-    def _by_store(
-        self, cluster: str, queries: Sequence[Query], sub_cluster: str | SubClusterOf
+    def _group_by_store(
+        self, cluster: str, queries: Sequence[Query], sub_cluster: str | SubClusterLookup
     ) -> list[tuple[ExternalStore | None, list[int]]]:
         if not self._external:
             return [(None, list(range(len(queries))))]
         if isinstance(sub_cluster, str):
-            return [(self.external(cluster, sub_cluster), list(range(len(queries))))]
-        stores = {host: self.external(cluster, sub_cluster(host)) for host in {query.host for query in queries}}
+            return [(self.external_store(cluster, sub_cluster), list(range(len(queries))))]
+        stores = {host: self.external_store(cluster, sub_cluster(host)) for host in {query.host for query in queries}}
         groups: dict[str, tuple[ExternalStore | None, list[int]]] = {}
         for at, query in enumerate(queries):
             store = stores[query.host]
@@ -149,19 +151,19 @@ class StoreRouter:
             store.close()
 
 
-def _portions(queries: Sequence[Query], positions: Sequence[int]) -> list[list[int]]:
+def _split_by_hosts(queries: Sequence[Query], positions: Sequence[int]) -> list[list[int]]:
     """Positions of queries, those of a host together, a bounded number of hosts at once."""
     by_host: dict[str, list[int]] = {}
     for at in positions:
         by_host.setdefault(queries[at].host, []).append(at)
     hosts = list(by_host.values())
     return [
-        [at for host in hosts[begin : begin + _HOSTS_AT_ONCE] for at in host]
-        for begin in range(0, len(hosts), _HOSTS_AT_ONCE)
+        [at for host in hosts[begin : begin + _HOSTS_PER_REQUEST] for at in host]
+        for begin in range(0, len(hosts), _HOSTS_PER_REQUEST)
     ]
 
 
-def _has_since(series: StoredSeries, since_s: int) -> bool:
+def _has_sample_since(series: StoredSeries, since_s: int) -> bool:
     """Whether there is a sample in a slot that begins at or after a time."""
     if series.error is not None:
         return False
@@ -169,6 +171,6 @@ def _has_since(series: StoredSeries, since_s: int) -> bool:
     return not bool(np.isnan(series.data[max(first, 0) :]).all())
 
 
-def _place(gathered: Gathered, positions: Sequence[int], rows: Sequence[list[StoredSeries]]) -> None:
+def _put_rows(gathered: RoutedResult, positions: Sequence[int], rows: Sequence[list[StoredSeries]]) -> None:
     for at, row in zip(positions, rows, strict=True):
         gathered.rows[at] = row

@@ -9,8 +9,8 @@ from typing import Any
 
 import peewee
 
-from cc_backend.clusters import Cluster, Clusters, Departures, HeldHosts, parse_cluster
-from cc_backend.clusters.generations import digest_of, restricted_metrics
+from cc_backend.clusters import Cluster, ClusterRegistry, HostsInUse, Removals, parse_cluster
+from cc_backend.clusters.generations import content_digest, restricted_metrics
 from cc_backend.db.database import Database
 from cc_backend.errors import InvalidInput
 from cc_backend.jobs.tables import UNARCHIVED, ClusterConfigRow, JobHostRow, JobRow
@@ -18,10 +18,10 @@ from cc_backend.model import JobState
 
 logger = logging.getLogger(__name__)
 
-_REMEMBERED = 64
-_LOOKED_AT = 1000
-_HOSTS_PER_QUESTION = 1000
-_SHOWN = 5
+_CACHE_SIZE = 64
+_MAX_GENERATIONS_READ = 1000
+_HOSTS_PER_QUERY = 1000
+_MAX_NAMES_SHOWN = 5
 _RUNNING = JobRow.state == str(JobState.RUNNING)
 
 
@@ -31,13 +31,13 @@ class DependentJobs:
 
     running: int = 0
     waiting: int = 0
-    over: int = 0
+    finished: int = 0
 
     def __bool__(self) -> bool:
-        return bool(self.running or self.waiting or self.over)
+        return bool(self.running or self.waiting or self.finished)
 
     def __str__(self) -> str:
-        return f"{self.running} running, {self.waiting} not archived yet, {self.over} archived"
+        return f"{self.running} running, {self.waiting} not archived yet, {self.finished} archived"
 
 
 class ClusterGenerations:
@@ -45,12 +45,12 @@ class ClusterGenerations:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self.load = lru_cache(maxsize=_REMEMBERED)(self._load)
+        self.load = lru_cache(maxsize=_CACHE_SIZE)(self._load)
         """The cluster as it was configured with a number, None where that is not known."""
 
-    def record(self, clusters: Mapping[str, Cluster] | Clusters, *, now_s: int) -> dict[str, int]:
+    def record(self, clusters: Mapping[str, Cluster] | ClusterRegistry, *, now_s: int) -> dict[str, int]:
         """The numbers of these configurations by cluster, new ones where the content is new."""
-        digests = {name: digest_of(clusters[name]) for name in clusters}
+        digests = {name: content_digest(clusters[name]) for name in clusters}
         with self._database.write():
             for name, digest in digests.items():
                 ClusterConfigRow.insert(
@@ -61,15 +61,15 @@ class ClusterGenerations:
             found = {(name, digest): id_ for id_, name, digest in query.tuples().execute(self._database)}
         return {name: found[name, digest] for name, digest in digests.items()}
 
-    def newest_with(self, cluster: str, sub_cluster: str) -> Cluster | None:
+    def newest_with_sub_cluster(self, cluster: str, sub_cluster: str) -> Cluster | None:
         """The cluster as it was configured last with this subcluster, None if it never was."""
         return next((found for found in self._newest_first(cluster) if sub_cluster in found.sub_clusters), None)
 
-    def restricted(self, cluster: str) -> frozenset[str]:
+    def ever_restricted_metrics(self, cluster: str) -> frozenset[str]:
         """The metrics of a cluster that any of its configurations wanted to be seen by staff only."""
         return frozenset().union(*map(restricted_metrics, self._newest_first(cluster)))
 
-    def held(self) -> list[HeldHosts]:
+    def hosts_in_use(self) -> list[HostsInUse]:
         """The hosts of jobs that run or wait for the archiver, by what their jobs started with; in a fixed order."""
         hosts: defaultdict[tuple[str, str, int], set[str]] = defaultdict(set)
         for which in (_RUNNING, UNARCHIVED):
@@ -79,10 +79,10 @@ class ClusterGenerations:
                 .where(which)
                 .distinct()
             )
-            for cluster, sub_cluster, generation, host in self._database.rows(query):
+            for cluster, sub_cluster, generation, host in self._database.raw_rows(query):
                 if isinstance(cluster, str) and isinstance(sub_cluster, str) and isinstance(host, str):
                     hosts[cluster, sub_cluster, generation if isinstance(generation, int) else 0].add(host)
-        return [HeldHosts(*key, frozenset(names)) for key, names in sorted(hosts.items())]
+        return [HostsInUse(*key, frozenset(names)) for key, names in sorted(hosts.items())]
 
     def _newest_first(self, cluster: str) -> Iterator[Cluster]:
         """The configurations that a cluster had; at most so many as are worth to be looked at."""
@@ -90,7 +90,7 @@ class ClusterGenerations:
             ClusterConfigRow.select(ClusterConfigRow.id)
             .where(ClusterConfigRow.cluster == cluster)
             .order_by(ClusterConfigRow.id.desc())
-            .limit(_LOOKED_AT)
+            .limit(_MAX_GENERATIONS_READ)
         )
         ids = [id_ for (id_,) in query.tuples().execute(self._database)]
         return (found for found in map(self.load, ids) if found is not None)
@@ -107,37 +107,39 @@ class ClusterGenerations:
             return None
 
 
-def dependents(database: Database, leaving: Departures) -> list[str]:
+def describe_dependent_jobs(database: Database, removals: Removals) -> list[str]:
     """A line for each subcluster, metric and group of hosts that leaves and that jobs depend on."""
-    counts = _by_sub_cluster(database, leaving.cluster)
+    counts = _count_by_sub_cluster(database, removals.cluster)
     lines = [
-        f"subcluster {name!r} of {leaving.cluster!r} leaves; jobs there: {counts[name]}"
-        for name in leaving.sub_clusters
+        f"subcluster {name!r} of {removals.cluster!r} leaves; jobs there: {counts[name]}"
+        for name in removals.sub_clusters
         if counts.get(name)
     ]
     metrics: defaultdict[str, list[str]] = defaultdict(list)
-    for name, metric in leaving.metrics:
+    for name, metric in removals.metrics:
         metrics[name].append(metric)
     lines += [
-        f"{_some('metric', names)} of subcluster {name!r} of {leaving.cluster!r} "
+        f"{_first_names('metric', names)} of subcluster {name!r} of {removals.cluster!r} "
         f"{'leaves' if len(names) == 1 else 'leave'}; jobs there: {counts[name]}"
         for name, names in metrics.items()
         if counts.get(name)
     ]
-    if used := _running_on(database, leaving.cluster, leaving.hosts):
+    if used := _count_running_by_host(database, removals.cluster, removals.hosts):
         lines.append(
-            f"{_some('host', sorted(used))} of {leaving.cluster!r} {'leaves' if len(used) == 1 else 'leave'}; "
+            f"{_first_names('host', sorted(used))} of {removals.cluster!r} {'leaves' if len(used) == 1 else 'leave'}; "
             f"running jobs there: {sum(used.values())}"
         )
     return lines
 
 
-def _some(what: str, names: list[str]) -> str:
-    shown = ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
+def _first_names(what: str, names: list[str]) -> str:
+    shown = ", ".join(names[:_MAX_NAMES_SHOWN]) + (
+        f" and {len(names) - _MAX_NAMES_SHOWN} more" if len(names) > _MAX_NAMES_SHOWN else ""
+    )
     return f"{what}{'' if len(names) == 1 else 's'} {shown}"
 
 
-def _by_sub_cluster(database: Database, cluster: str) -> dict[str, DependentJobs]:
+def _count_by_sub_cluster(database: Database, cluster: str) -> dict[str, DependentJobs]:
     waiting = peewee.Case(None, ((UNARCHIVED, 1),), 0)
     query = (
         JobRow.select(
@@ -155,14 +157,14 @@ def _by_sub_cluster(database: Database, cluster: str) -> dict[str, DependentJobs
     }
 
 
-def _running_on(database: Database, cluster: str, hosts: Iterable[str]) -> dict[str, int]:
+def _count_running_by_host(database: Database, cluster: str, hosts: Iterable[str]) -> dict[str, int]:
     found: dict[str, int] = {}
     names = list(hosts)
-    for at in range(0, len(names), _HOSTS_PER_QUESTION):
+    for at in range(0, len(names), _HOSTS_PER_QUERY):
         query = (
             JobHostRow.select(JobHostRow.hostname, peewee.fn.COUNT(JobRow.id))
             .join(JobRow, on=JobHostRow.job == JobRow.id)
-            .where(_RUNNING, JobRow.cluster == cluster, JobHostRow.hostname.in_(names[at : at + _HOSTS_PER_QUESTION]))
+            .where(_RUNNING, JobRow.cluster == cluster, JobHostRow.hostname.in_(names[at : at + _HOSTS_PER_QUERY]))
             .group_by(JobHostRow.hostname)
         )
         found.update(dict(query.tuples().execute(database)))

@@ -9,15 +9,15 @@ from typing import Any
 
 import orjson
 
-from cc_backend.insight.finding_json import finding_from_document
-from cc_backend.insight.sentences import Telling, words_of
-from cc_backend.jobs.job_json import resource_from_wire
-from cc_backend.jobs.limits import LAST_START_S, MAX_COUNT, MAX_DURATION_S
+from cc_backend.insight.finding_json import finding_from_json
+from cc_backend.insight.sentences import SentenceContext, finding_text
+from cc_backend.jobs.job_json import resource_from_json
+from cc_backend.jobs.limits import MAX_COUNT, MAX_DURATION_S, MAX_START_S
 from cc_backend.jobs.tables import NOT_JUDGED
 from cc_backend.model import Finding, JobState, MonitoringStatus, Resource
 from cc_common.job_events import SHARED
 
-Reader = Callable[[Any], Any]
+ColumnReader = Callable[[Any], Any]
 
 
 def read_columns(names: Sequence[str], row: Sequence[Any]) -> tuple[dict[str, Any], tuple[str, ...]]:
@@ -43,10 +43,10 @@ def is_finite_number(value: object) -> bool:
 
 def is_start_time(value: object) -> bool:
     """Whether a stored value is a time at which a job can have started."""
-    return type(value) is int and 0 < value <= LAST_START_S
+    return type(value) is int and 0 < value <= MAX_START_S
 
 
-def _whole(least: int, highest: int) -> Reader:
+def _integer_between(least: int, highest: int) -> ColumnReader:
     def read(value: Any) -> int:
         if type(value) is not int or not least <= value <= highest:
             raise ValueError
@@ -55,13 +55,13 @@ def _whole(least: int, highest: int) -> Reader:
     return read
 
 
-def _text(value: Any) -> str:
+def _string(value: Any) -> str:
     if type(value) is not str:
         raise TypeError
     return value
 
 
-def _one_of(values: frozenset[str]) -> Reader:
+def _one_of(values: frozenset[str]) -> ColumnReader:
     def read(value: Any) -> str:
         if value not in values:
             raise ValueError
@@ -77,7 +77,7 @@ def _number(value: Any) -> float:
 
 
 def _resource(document: Mapping[str, Any]) -> Resource:
-    found = resource_from_wire(document)
+    found = resource_from_json(document)
     texts = (found.hostname, found.configuration, *found.accelerators)
     if not found.hostname or not all(type(text) is str for text in texts):
         raise TypeError
@@ -117,7 +117,7 @@ def _meta_data(value: Any) -> dict[str, str] | None:
     return found
 
 
-def _numbers(value: Any) -> dict[str, float] | None:
+def _numbers_by_name(value: Any) -> dict[str, float] | None:
     if value is None:
         return None
     found = orjson.loads(value)
@@ -128,17 +128,17 @@ def _numbers(value: Any) -> dict[str, float] | None:
 
 def _finding(value: Any) -> Finding | None:
     """A finding that can be told in words, too; None for one of a rule that this program does not know."""
-    found = None if value is None else finding_from_document(orjson.loads(value))
+    found = None if value is None else finding_from_json(orjson.loads(value))
     if found is not None:
-        words_of(found, Telling(running=False, now_s=0.0))
+        finding_text(found, SentenceContext(running=False, now_s=0.0))
     return found
 
 
-_COUNT = (_whole(0, MAX_COUNT), 0)
-_TEXT = (_text, "")
-_READERS: dict[str, tuple[Reader, Any]] = {
-    "id": (_whole(0, MAX_COUNT), 0),
-    "job_id": (_whole(0, 2**63 - 1), 0),
+_COUNT = (_integer_between(0, MAX_COUNT), 0)
+_TEXT = (_string, "")
+_READERS: dict[str, tuple[ColumnReader, Any]] = {
+    "id": (_integer_between(0, MAX_COUNT), 0),
+    "job_id": (_integer_between(0, 2**63 - 1), 0),
     "cluster": _TEXT,
     "sub_cluster": _TEXT,
     "partition": _TEXT,
@@ -148,11 +148,11 @@ _READERS: dict[str, tuple[Reader, Any]] = {
     "shared": (_one_of(frozenset(SHARED)), "none"),
     # a state that nobody knows is none that runs
     "state": (JobState, JobState.FAILED),
-    "array_job_id": (_whole(0, 2**63 - 1), 0),
-    "start_time": (_whole(0, LAST_START_S), 0),
-    "submit_time": (_whole(0, LAST_START_S), 0),
-    "duration": (_whole(0, MAX_DURATION_S), 0),
-    "walltime": (_whole(0, MAX_DURATION_S), 0),
+    "array_job_id": (_integer_between(0, 2**63 - 1), 0),
+    "start_time": (_integer_between(0, MAX_START_S), 0),
+    "submit_time": (_integer_between(0, MAX_START_S), 0),
+    "duration": (_integer_between(0, MAX_DURATION_S), 0),
+    "walltime": (_integer_between(0, MAX_DURATION_S), 0),
     "requested_memory": _COUNT,
     "num_nodes": _COUNT,
     "num_hwthreads": _COUNT,
@@ -161,13 +161,13 @@ _READERS: dict[str, tuple[Reader, Any]] = {
     "resources": (_resources, ()),
     "meta_data": (_meta_data, None),
     "monitoring_status": (
-        _whole(MonitoringStatus.DISABLED, MonitoringStatus.ARCHIVED),
+        _integer_between(MonitoringStatus.DISABLED, MonitoringStatus.ARCHIVED),
         MonitoringStatus.ARCHIVING_FAILED,
     ),
     "energy": (_number, 0.0),
-    "energy_footprint": (_numbers, None),
-    "cluster_config": (_whole(0, MAX_COUNT), 0),
-    "verdict": (_whole(0, NOT_JUDGED), NOT_JUDGED),
+    "energy_footprint": (_numbers_by_name, None),
+    "cluster_config": (_integer_between(0, MAX_COUNT), 0),
+    "verdict": (_integer_between(0, NOT_JUDGED), NOT_JUDGED),
     "finding": (_finding, None),
     "more_findings": _COUNT,
     "lost_core_hours": (_number, 0.0),

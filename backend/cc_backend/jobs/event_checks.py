@@ -2,11 +2,10 @@
 
 from collections.abc import Iterable
 
-from cc_backend.clusters import Clusters
+from cc_backend.clusters import ClusterRegistry
 from cc_backend.errors import InvalidInput
 from cc_backend.jobs.limits import (
     CLOCK_TOLERANCE_S,
-    LAST_START_S,
     MAX_CONFIGURATION,
     MAX_COUNT,
     MAX_ENERGY_KWH,
@@ -14,10 +13,11 @@ from cc_backend.jobs.limits import (
     MAX_FOOTPRINT_VALUES,
     MAX_NAME,
     MAX_RESOURCES,
+    MAX_START_S,
     MAX_TAGS,
     MAX_WALLTIME_S,
 )
-from cc_backend.model import FIRST_START_S, NON_TERMINAL_STATES, JobState
+from cc_backend.model import MIN_START_S, NON_TERMINAL_STATES, JobState
 from cc_common.error_codes import ErrorCode
 from cc_common.job_events import SHARED, JobStart, JobStop, ResourceEvent
 
@@ -33,14 +33,14 @@ _COUNTS = (
 )
 
 
-def check_start(event: JobStart, clusters: Clusters, *, now_s: int) -> str:
+def validate_start(event: JobStart, clusters: ClusterRegistry, *, now_s: int) -> str:
     """The name of the subcluster of a job that may start.
 
     Raises:
         InvalidInput: the first thing that is wrong, in the order in which the reference looks.
     """
     if event.cluster not in clusters:
-        raise InvalidInput(f"cluster: there is no cluster {_shown(event.cluster)}", code=ErrorCode.UNKNOWN_CLUSTER)
+        raise InvalidInput(f"cluster: there is no cluster {_quoted(event.cluster)}", code=ErrorCode.UNKNOWN_CLUSTER)
     host = event.resources[0].hostname if event.resources else ""
     if not host and not event.sub_cluster:
         raise InvalidInput("resources: a job needs at least one", code=ErrorCode.INVALID_JOB)
@@ -60,7 +60,7 @@ def check_start(event: JobStart, clusters: Clusters, *, now_s: int) -> str:
     return sub_cluster
 
 
-def check_stop(event: JobStop, *, now_s: int) -> JobState:
+def validate_stop(event: JobStop, *, now_s: int) -> JobState:
     """The final state that a stop names.
 
     Raises:
@@ -71,7 +71,7 @@ def check_stop(event: JobStop, *, now_s: int) -> JobState:
     final = [state.value for state in JobState if state not in NON_TERMINAL_STATES]
     if event.state not in final:
         raise InvalidInput(
-            f"jobState: {_shown(event.state)} is no final state; final states are {', '.join(final)}",
+            f"jobState: {_quoted(event.state)} is no final state; final states are {', '.join(final)}",
             code=ErrorCode.INVALID_JOB,
         )
     return JobState(event.state)
@@ -85,12 +85,12 @@ def _check_job_id(job_id: int) -> None:
 def _check_time(key: str, time_s: int, now_s: int) -> None:
     if time_s <= 0:
         raise InvalidInput(f"{key}: is required and must be a time in seconds", code=ErrorCode.INVALID_JOB)
-    if time_s < FIRST_START_S:
+    if time_s < MIN_START_S:
         raise InvalidInput(
             f"{key}: {time_s} lies before the year 2000; it must be the time in seconds since 1970",
             code=ErrorCode.INVALID_JOB,
         )
-    if time_s > LAST_START_S:
+    if time_s > MAX_START_S:
         raise InvalidInput(
             f"{key}: {time_s} lies after the year 3000; it must be seconds since 1970, not milliseconds",
             code=ErrorCode.INVALID_JOB,
@@ -192,5 +192,5 @@ def _check_names(names: Iterable[tuple[str, str]]) -> None:
             raise InvalidInput(f"{key}: holds characters that cannot be shown", code=ErrorCode.INVALID_JOB)
 
 
-def _shown(text: str) -> str:
+def _quoted(text: str) -> str:
     return repr(text[:80])

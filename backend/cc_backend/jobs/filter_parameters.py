@@ -34,10 +34,10 @@ from cc_common.error_codes import ErrorCode
 from cc_common.errors import HostlistError
 from cc_common.hostlist import expand
 
-Pair = tuple[str, str]
-Bounds = tuple[float | None, float | None]
+Parameter = tuple[str, str]
+NumberRange = tuple[float | None, float | None]
 
-NAMES = (
+FILTER_NAMES = (
     "duration",
     "numNodes",
     "numHWThreads",
@@ -62,27 +62,27 @@ NAMES = (
 )
 """Every name that is read here."""
 REPEATABLE = frozenset({"verdict", "stat", "tag", "shared", "dbId", "jobId", "node", "user", "project"})
-MOST_VALUES = 1000
+MAX_VALUES = 1000
 """Of one parameter, such as jobs that were picked by hand."""
-MOST_STATS = 16
-MOST_HOSTS = 4096
-LONGEST_VALUE = 200
-LONGEST_HOST_LIST = 2000
+MAX_STATS = 16
+MAX_HOSTS = 4096
+MAX_VALUE_LENGTH = 200
+MAX_HOST_LIST_LENGTH = 2000
 SHARED = ("none", "single_user", "multi_user")
 SCHEDULES = ("interactive", "batch")
-NOT_JUDGED = "none"
-VERDICTS = (*(level.value for level in Level), NOT_JUDGED)
+NOT_JUDGED_CHOICE = "none"
+VERDICTS = (*(level.value for level in Level), NOT_JUDGED_CHOICE)
 MATCHES = ("eq", "contains", "in")
-_HIGHEST_DIGITS = 18  # fit the database
+_MAX_DIGITS = 18  # fit the database
 _STAT = re.compile(r"([A-Za-z0-9_.:]{1,128}_(?:avg|min|max))-(.+)")
 _TAG = re.compile(r"(?P<id>[0-9]{1,18})|(?P<type>[^:]+):(?P<name>.+)")
-_SPAN_UNITS = {"s": 1, "": 1, "min": 60, "m": 60, "h": 3600, "d": 86400}
-_SPAN = re.compile(r"([0-9]{1,12}(?:\.[0-9]{1,6})?) ?(s|min|m|h|d|)")
+_DURATION_UNITS = {"s": 1, "": 1, "min": 60, "m": 60, "h": 3600, "d": 86400}
+_DURATION = re.compile(r"([0-9]{1,12}(?:\.[0-9]{1,6})?) ?(s|min|m|h|d|)")
 _CLOCK = re.compile(r"([0-9]{1,6}):([0-5][0-9])(?::([0-5][0-9]))?")
 
 
 @dataclass(frozen=True, slots=True)
-class TagChoice:
+class TagSelector:
     """A tag that somebody filters by: its id, or type and name."""
 
     id: int | None = None
@@ -90,25 +90,25 @@ class TagChoice:
     name: str = ""
 
 
-def read_filters(pairs: Iterable[Pair], base: JobFilter | None = None) -> JobFilter:
-    """What jobs must fulfil after these parameters, on top of `base`. Tags are looked up by `tag_choices`.
+def parse_filters(pairs: Iterable[Parameter], base: JobFilter | None = None) -> JobFilter:
+    """What jobs must fulfil after these parameters, on top of `base`. Tags are looked up by `parse_tags`.
 
     Raises:
         InvalidInput: a value cannot be, or there are too many; the text names the parameter.
     """
-    values = grouped(pairs)
-    changes: dict[str, Any] = {"footprint": tuple(footprint_range(text) for text in values.get("stat", ()))}
+    values = group_values(pairs)
+    changes: dict[str, Any] = {"footprint": tuple(parse_footprint_range(text) for text in values.get("stat", ()))}
     for name, (low, high, read) in RANGES.items():
         if name in values:
             changes[low], changes[high] = read(name, values[name][0])
     for name, (field, read_all) in _LISTS.items():
         if name in values:
             changes[field] = read_all(name, values[name])
-    tag_choices(values.get("tag", ()))
-    return replace(base or JobFilter(), **changes, **_names(values))
+    parse_tags(values.get("tag", ()))
+    return replace(base or JobFilter(), **changes, **_name_filters(values))
 
 
-def grouped(pairs: Iterable[Pair]) -> dict[str, list[str]]:
+def group_values(pairs: Iterable[Parameter]) -> dict[str, list[str]]:
     """The values of each known name, without empty and repeated ones; names that are not known here are left out.
 
     Raises:
@@ -117,24 +117,24 @@ def grouped(pairs: Iterable[Pair]) -> dict[str, list[str]]:
     found: defaultdict[str, list[str]] = defaultdict(list)
     for name, value in pairs:
         text = value.strip()
-        if name not in NAMES or not text:
+        if name not in FILTER_NAMES or not text:
             continue
-        longest = LONGEST_HOST_LIST if name == "node" else LONGEST_VALUE
+        longest = MAX_HOST_LIST_LENGTH if name == "node" else MAX_VALUE_LENGTH
         if len(text) > longest or not text.isprintable():
-            raise invalid(f"'{name}' is longer than {longest} characters or has control characters")
+            raise invalid_parameter(f"'{name}' is longer than {longest} characters or has control characters")
         if text not in found[name]:
             found[name].append(text)
     for name, texts in found.items():
-        most = MOST_STATS if name == "stat" else MOST_VALUES if name in REPEATABLE else 1
+        most = MAX_STATS if name == "stat" else MAX_VALUES if name in REPEATABLE else 1
         if len(texts) > most:
-            raise invalid(f"'{name}' is given {len(texts)} times; {most} is the most")
+            raise invalid_parameter(f"'{name}' is given {len(texts)} times; {most} is the most")
     return dict(found)
 
 
-def _names(values: dict[str, list[str]]) -> dict[str, Any]:
+def _name_filters(values: dict[str, list[str]]) -> dict[str, Any]:
     """Persons, projects and nodes, each as a whole or a part of its name."""
     changes: dict[str, Any] = {}
-    match = {name: one_of(name, values[name][0], MATCHES) for name in _MATCHED if name in values}
+    match = {name: parse_choice(name, values[name][0], MATCHES) for name in _MATCHED if name in values}
     users, projects, nodes = (values.get(name, []) for name in ("user", "project", "node"))
     if len(users) == 1 and match.get("userMatch", "contains") == "contains":
         changes["user_contains"] = users[0]
@@ -147,26 +147,26 @@ def _names(values: dict[str, list[str]]) -> dict[str, Any]:
     if len(nodes) == 1 and match.get("nodeMatch") == "contains":
         changes["host_contains"] = nodes[0]
     elif nodes:
-        changes["hosts"] = host_names(nodes)
+        changes["hosts"] = expand_host_lists(nodes)
     return changes
 
 
 _MATCHED = ("userMatch", "projectMatch", "nodeMatch")
 
 
-def host_names(texts: Sequence[str]) -> tuple[str, ...]:
+def expand_host_lists(texts: Sequence[str]) -> tuple[str, ...]:
     """The hosts of some host lists, each once.
 
     Raises:
         InvalidInput: one is no host list, or there are too many hosts.
     """
     try:
-        return tuple(dict.fromkeys(name for text in texts for name in expand(text, limit=MOST_HOSTS)))[:MOST_HOSTS]
+        return tuple(dict.fromkeys(name for text in texts for name in expand(text, limit=MAX_HOSTS)))[:MAX_HOSTS]
     except HostlistError as error:
-        raise invalid(f"'node' must be a host or a list such as n[01-04]: {error}") from None
+        raise invalid_parameter(f"'node' must be a host or a list such as n[01-04]: {error}") from None
 
 
-def tag_choices(texts: Iterable[str]) -> tuple[TagChoice, ...]:
+def parse_tags(texts: Iterable[str]) -> tuple[TagSelector, ...]:
     """The tags as ids or as type and name.
 
     Raises:
@@ -176,24 +176,24 @@ def tag_choices(texts: Iterable[str]) -> tuple[TagChoice, ...]:
     for text in texts:
         match = _TAG.fullmatch(text)
         if match is None:
-            raise invalid(f"'tag' must be the id of a tag or type:name, not '{text[:40]}'")
+            raise invalid_parameter(f"'tag' must be the id of a tag or type:name, not '{text[:40]}'")
         number = match["id"]
         found.append(
-            TagChoice(int(number)) if number else TagChoice(None, match["type"].strip(), match["name"].strip())
+            TagSelector(int(number)) if number else TagSelector(None, match["type"].strip(), match["name"].strip())
         )
     return tuple(found)
 
 
-def footprint_range(text: str) -> FootprintRange:
+def parse_footprint_range(text: str) -> FootprintRange:
     """`<metric>_<avg, min or max>-<range>` as a range of a footprint value."""
     match = _STAT.fullmatch(text)
     if match is None:
-        raise invalid(f"'stat' must be like mem_used_max-10-100, not '{text[:60]}'")
-    low, high = number_range("stat", match[2])
+        raise invalid_parameter(f"'stat' must be like mem_used_max-10-100, not '{text[:60]}'")
+    low, high = parse_number_range("stat", match[2])
     return FootprintRange(match[1], low, high)
 
 
-def ends(text: str) -> tuple[str, str]:
+def range_ends(text: str) -> tuple[str, str]:
     """Lower and upper end of a range as they are written, empty where it is open."""
     word, dash, rest = text.partition("-")
     if word in ("lessthan", "morethan"):
@@ -201,96 +201,101 @@ def ends(text: str) -> tuple[str, str]:
     return word, (rest if dash else word)
 
 
-def number_range(name: str, text: str) -> Bounds:
+def parse_number_range(name: str, text: str) -> NumberRange:
     """`a-b`, `a-`, `lessthan-b`, `morethan-a` or a single number for both ends."""
-    return _range(name, text, lambda part: _number(name, part), "10-100, lessthan-100 or morethan-10")
+    return _parse_range(name, text, lambda part: _parse_number(name, part), "10-100, lessthan-100 or morethan-10")
 
 
-def whole_range(name: str, text: str) -> tuple[int | None, int | None]:
+def parse_integer_range(name: str, text: str) -> tuple[int | None, int | None]:
     """The same for whole numbers."""
-    low, high = _range(name, text, lambda part: float(whole(name, part)), "2-8, lessthan-8 or morethan-2")
+    low, high = _parse_range(name, text, lambda part: float(parse_integer(name, part)), "2-8, lessthan-8 or morethan-2")
     return (None if low is None else int(low)), (None if high is None else int(high))
 
 
-def span_range(name: str, text: str) -> tuple[int | None, int | None]:
+def parse_duration_range(name: str, text: str) -> tuple[int | None, int | None]:
     """The same for spans of time, in seconds: plain numbers, `30min`, `2h`, `1d`, `2:30` and `2:30:00`."""
-    low, high = _range(name, text, lambda part: float(span(name, part)), "3600-7200, 30min-2h or lessthan-300")
+    low, high = _parse_range(
+        name, text, lambda part: float(parse_duration(name, part)), "3600-7200, 30min-2h or lessthan-300"
+    )
     return (None if low is None else int(low)), (None if high is None else int(high))
 
 
-def span(name: str, text: str) -> int:
+def parse_duration(name: str, text: str) -> int:
     """A span of time in seconds."""
-    match, clock = _SPAN.fullmatch(text.strip()), _CLOCK.fullmatch(text.strip())
+    match, clock = _DURATION.fullmatch(text.strip()), _CLOCK.fullmatch(text.strip())
     if match:
-        return min(int(float(match[1]) * _SPAN_UNITS[match[2]]), 10**12)
+        return min(int(float(match[1]) * _DURATION_UNITS[match[2]]), 10**12)
     if clock:
         return int(clock[1]) * 3600 + int(clock[2]) * 60 + int(clock[3] or 0)
-    raise invalid(f"'{name}' must be a span of time such as 90, 30min, 2h or 2:30, not '{text[:40]}'")
+    raise invalid_parameter(f"'{name}' must be a span of time such as 90, 30min, 2h or 2:30, not '{text[:40]}'")
 
 
-def whole(name: str, text: str) -> int:
+def parse_integer(name: str, text: str) -> int:
     """A whole number that fits the database."""
-    if not (text.isascii() and text.isdigit() and len(text) <= _HIGHEST_DIGITS):
-        raise invalid(f"'{name}' must be a whole number, not '{text[:40]}'")
+    if not (text.isascii() and text.isdigit() and len(text) <= _MAX_DIGITS):
+        raise invalid_parameter(f"'{name}' must be a whole number, not '{text[:40]}'")
     return int(text)
 
 
-def one_of(name: str, text: str, choices: Sequence[str]) -> str:
+def parse_choice(name: str, text: str, choices: Sequence[str]) -> str:
     """The text if it is one of the choices."""
     if text not in choices:
-        raise invalid(f"'{name}' must be one of {', '.join(choices)}, not '{text[:40]}'")
+        raise invalid_parameter(f"'{name}' must be one of {', '.join(choices)}, not '{text[:40]}'")
     return text
 
 
-def invalid(text: str) -> InvalidInput:
+def invalid_parameter(text: str) -> InvalidInput:
     """What a parameter that cannot be is answered with."""
     return InvalidInput(text, code=ErrorCode.INVALID_PARAMETER)
 
 
-def _range(name: str, text: str, read: Any, example: str) -> Bounds:
+def _parse_range(name: str, text: str, read: Any, example: str) -> NumberRange:
     word, _, rest = text.partition("-")
     rest = rest.strip()
     if word in ("lessthan", "morethan"):
         value = read(rest)
         return (None, value) if word == "lessthan" else (value, None)
     if not word or ("-" in rest):
-        raise invalid(f"'{name}' must be a range such as {example}, not '{text[:40]}'")
+        raise invalid_parameter(f"'{name}' must be a range such as {example}, not '{text[:40]}'")
     low = read(word.strip())
     high = low if "-" not in text else read(rest) if rest else None
     if high is not None and high < low:
-        raise invalid(f"'{name}' must be a range that begins with its lower end, not '{text[:40]}'")
+        raise invalid_parameter(f"'{name}' must be a range that begins with its lower end, not '{text[:40]}'")
     return low, high
 
 
-def _number(name: str, text: str) -> float:
+def _parse_number(name: str, text: str) -> float:
     try:
         value = float(text) if text.isascii() and len(text) <= 40 and "_" not in text else math.nan  # noqa: PLR2004
     except ValueError:
         value = math.nan
     if not math.isfinite(value):
-        raise invalid(f"'{name}' must be a number, not '{text[:40]}'")
+        raise invalid_parameter(f"'{name}' must be a number, not '{text[:40]}'")
     return value
 
 
-def _verdict(name: str, text: str) -> Level | None:
-    word = one_of(name, text.strip(), VERDICTS)
-    return None if word == NOT_JUDGED else Level(word)
+def _parse_verdict(name: str, text: str) -> Level | None:
+    word = parse_choice(name, text.strip(), VERDICTS)
+    return None if word == NOT_JUDGED_CHOICE else Level(word)
 
 
-RANGES: dict[str, tuple[str, str, Callable[[str, str], Bounds]]] = {
-    "numNodes": ("nodes_from", "nodes_to", whole_range),
-    "numHWThreads": ("threads_from", "threads_to", whole_range),
-    "numAccelerators": ("accelerators_from", "accelerators_to", whole_range),
-    "duration": ("duration_from_s", "duration_to_s", span_range),
-    "energy": ("energy_from", "energy_to", number_range),
+RANGES: dict[str, tuple[str, str, Callable[[str, str], NumberRange]]] = {
+    "numNodes": ("nodes_from", "nodes_to", parse_integer_range),
+    "numHWThreads": ("threads_from", "threads_to", parse_integer_range),
+    "numAccelerators": ("accelerators_from", "accelerators_to", parse_integer_range),
+    "duration": ("duration_from_s", "duration_to_s", parse_duration_range),
+    "energy": ("energy_from", "energy_to", parse_number_range),
 }
 _LISTS: dict[str, tuple[str, Callable[[str, list[str]], Any]]] = {
-    "shared": ("shared", lambda name, texts: tuple(one_of(name, text, SHARED) for text in texts)),
-    "schedule": ("interactive", lambda name, texts: one_of(name, texts[0], SCHEDULES) == SCHEDULES[0]),
-    "verdict": ("verdicts", lambda name, texts: tuple(_verdict(name, text) for text in ",".join(texts).split(","))),
-    "overdue": ("overdue", lambda name, texts: bool(one_of(name, texts[0], ("yes",)))),
-    "dbId": ("ids", lambda name, texts: tuple(whole(name, text) for text in texts)),
-    "jobId": ("job_ids", lambda name, texts: tuple(whole(name, text) for text in texts)),
-    "arrayJobId": ("array_job_id", lambda name, texts: whole(name, texts[0])),
+    "shared": ("shared", lambda name, texts: tuple(parse_choice(name, text, SHARED) for text in texts)),
+    "schedule": ("interactive", lambda name, texts: parse_choice(name, texts[0], SCHEDULES) == SCHEDULES[0]),
+    "verdict": (
+        "verdicts",
+        lambda name, texts: tuple(_parse_verdict(name, text) for text in ",".join(texts).split(",")),
+    ),
+    "overdue": ("overdue", lambda name, texts: bool(parse_choice(name, texts[0], ("yes",)))),
+    "dbId": ("ids", lambda name, texts: tuple(parse_integer(name, text) for text in texts)),
+    "jobId": ("job_ids", lambda name, texts: tuple(parse_integer(name, text) for text in texts)),
+    "arrayJobId": ("array_job_id", lambda name, texts: parse_integer(name, texts[0])),
     "jobName": ("name", lambda _, texts: texts[0]),
 }

@@ -7,12 +7,12 @@ from typing import Any
 import peewee
 
 from cc_backend.errors import InvalidInput, NotAllowed
-from cc_backend.jobs.restricted_metrics import HiddenValues, metric_of
+from cc_backend.jobs.restricted_metrics import HiddenValues, footprint_metric
 from cc_backend.jobs.tables import NOT_JUDGED, STOP_TIME, FootprintRow, JobHostRow, JobRow, JobTagRow
-from cc_backend.model import FIRST_START_S, MAX_RUN_WITHOUT_LIMIT_S, OVERDUE_GRACE_S, JobState, Level, RowRule
+from cc_backend.model import MAX_UNLIMITED_RUN_S, MIN_START_S, OVERDUE_GRACE_S, JobState, Level, RowRule
 from cc_common.error_codes import ErrorCode
 
-_LARGEST_ID = 2**63 - 1
+_MAX_ID = 2**63 - 1
 INTERACTIVE = "interactive"
 """The name of jobs that somebody sits at, as Slurm gives it."""
 _FOOTPRINT_KEY = re.compile(r"[A-Za-z0-9_.:-]{1,128}_(avg|min|max)")
@@ -33,7 +33,7 @@ class JobFilter:
 
     Times and durations are seconds, energy is kWh, ends are included. `text` is looked for in job names, user names and
     projects, as a whole among hosts, and when it is a number among the beginnings of job and array numbers; the jobs of
-    `text_users` fit as well. `hosts` are whole names, what ends in `_contains` is a part of one;
+    `text_users` fit as well. `hosts` are whole names, what ends in `_text_condition` is a part of one;
     `ran_at_s` is a moment at which the job ran; `ids` are those of the database; `tags` are ids, and none (not empty)
     is a tag that nobody has. Of `verdicts` None means
     the jobs that are not judged. `ended_from_s` leaves running jobs out.
@@ -76,74 +76,76 @@ class JobFilter:
     ended_from_s: int | None = None
     footprint: tuple[FootprintRange, ...] = ()
     overdue: bool = False
-    """Only jobs that run longer than they can (`Job.overdue`)."""
+    """Only jobs that run longer than they can (`Job.is_overdue`)."""
 
 
-def visible(rows: RowRule) -> Any:
+def visible_condition(row_rule: RowRule) -> Any:
     """The condition that a row rule puts on every query of jobs."""
-    mine = visible_anywhere(rows)
-    return mine & JobRow.cluster.in_(rows.clusters) if rows.clusters else mine
+    mine = ownership_condition(row_rule)
+    return mine & JobRow.cluster.in_(row_rule.allowed_clusters) if row_rule.allowed_clusters else mine
 
 
-def visible_anywhere(rows: RowRule) -> Any:
+def ownership_condition(row_rule: RowRule) -> Any:
     """The part of the condition that is about whose jobs they are, whatever clusters a token is bound to."""
-    if rows.everything:
+    if row_rule.all_jobs:
         return peewee.SQL("1")
-    own = (JobRow.user == rows.user) if rows.user else peewee.SQL("0")
-    return own | JobRow.project.in_(rows.projects) if rows.projects else own
+    own = (JobRow.user == row_rule.user) if row_rule.user else peewee.SQL("0")
+    return own | JobRow.project.in_(row_rule.projects) if row_rule.projects else own
 
 
-def visible_and_wanted(rows: RowRule, wanted: JobFilter, now_s: int, hidden: HiddenValues | None = None) -> list[Any]:
+def visible_and_matching(
+    row_rule: RowRule, job_filter: JobFilter, now_s: int, hidden: HiddenValues | None = None
+) -> list[Any]:
     """The conditions of a row rule and a filter together, all of which must hold; `hidden` values fit no filter.
 
     Raises:
         NotAllowed: the filter names a cluster that the caller's token is not bound to.
     """
-    for cluster in wanted.clusters:
-        if not rows.allows_cluster(cluster):
+    for cluster in job_filter.clusters:
+        if not row_rule.allows_cluster(cluster):
             raise NotAllowed(f"this token is not for cluster {cluster[:60]!r}", code=ErrorCode.CLUSTER_NOT_ALLOWED)
-    return [visible(rows), *conditions(wanted, now_s, hidden)]
+    return [visible_condition(row_rule), *filter_conditions(job_filter, now_s, hidden)]
 
 
-def conditions(wanted: JobFilter, now_s: int, hidden: HiddenValues | None = None) -> list[Any]:
+def filter_conditions(job_filter: JobFilter, now_s: int, hidden: HiddenValues | None = None) -> list[Any]:
     """The conditions of a filter, all of which must hold."""
     found: list[Any] = []
     lists: tuple[tuple[Any, tuple[str, ...]], ...] = (
-        (JobRow.state, tuple(str(state) for state in wanted.states)),
-        (JobRow.cluster, wanted.clusters),
-        (JobRow.sub_cluster, wanted.sub_clusters),
-        (JobRow.partition, wanted.partitions),
-        (JobRow.user, wanted.users),
-        (JobRow.project, wanted.projects),
-        (JobRow.shared, wanted.shared),
+        (JobRow.state, tuple(str(state) for state in job_filter.states)),
+        (JobRow.cluster, job_filter.clusters),
+        (JobRow.sub_cluster, job_filter.sub_clusters),
+        (JobRow.partition, job_filter.partitions),
+        (JobRow.user, job_filter.users),
+        (JobRow.project, job_filter.projects),
+        (JobRow.shared, job_filter.shared),
     )
     for column, values in lists:
         if values:
             found.append(column == values[0] if len(values) == 1 else column.in_(values))
     for term, from_, to in (
-        (JobRow.start_time, wanted.started_from_s, wanted.started_to_s),
-        (JobRow.num_nodes, wanted.nodes_from, wanted.nodes_to),
-        (duration(now_s), wanted.duration_from_s, wanted.duration_to_s),
-        (JobRow.num_hwthreads, wanted.threads_from, wanted.threads_to),
-        (JobRow.num_acc, wanted.accelerators_from, wanted.accelerators_to),
-        (_energy(hidden), wanted.energy_from, wanted.energy_to),
+        (JobRow.start_time, job_filter.started_from_s, job_filter.started_to_s),
+        (JobRow.num_nodes, job_filter.nodes_from, job_filter.nodes_to),
+        (duration_term(now_s), job_filter.duration_from_s, job_filter.duration_to_s),
+        (JobRow.num_hwthreads, job_filter.threads_from, job_filter.threads_to),
+        (JobRow.num_acc, job_filter.accelerators_from, job_filter.accelerators_to),
+        (_energy_term(hidden), job_filter.energy_from, job_filter.energy_to),
     ):
         found += _between(term, from_, to)
-    found += _named(wanted)
-    for column, number in ((JobRow.job_id, wanted.job_id), (JobRow.array_job_id, wanted.array_job_id)):
+    found += _name_conditions(job_filter)
+    for column, number in ((JobRow.job_id, job_filter.job_id), (JobRow.array_job_id, job_filter.array_job_id)):
         if number is not None:
             found.append(column == number)
-    if wanted.text:
-        found.append(_contains(wanted.text, wanted.text_users))
-    if wanted.overdue:
-        found.append(_overdue(now_s))
-    if wanted.ran_at_s is not None:
-        later = JobRow.start_time + duration(now_s) >= wanted.ran_at_s
-        found += [JobRow.start_time <= wanted.ran_at_s, later]
-    return [*found, *_related(wanted, hidden)]
+    if job_filter.text:
+        found.append(_text_condition(job_filter.text, job_filter.text_users))
+    if job_filter.overdue:
+        found.append(_overdue_condition(now_s))
+    if job_filter.ran_at_s is not None:
+        later = JobRow.start_time + duration_term(now_s) >= job_filter.ran_at_s
+        found += [JobRow.start_time <= job_filter.ran_at_s, later]
+    return [*found, *_relation_conditions(job_filter, hidden)]
 
 
-def _related(wanted: JobFilter, hidden: HiddenValues | None) -> list[Any]:
+def _relation_conditions(wanted: JobFilter, hidden: HiddenValues | None) -> list[Any]:
     """The conditions of hosts, tags and footprints. Sub-queries and no joins: a job with two of the tags is one job."""
     found: list[Any] = []
     if wanted.hosts:
@@ -154,23 +156,23 @@ def _related(wanted: JobFilter, hidden: HiddenValues | None) -> list[Any]:
         found.append(peewee.SQL("0"))
     elif wanted.tags:
         found.append(JobRow.id.in_(JobTagRow.select(JobTagRow.job).where(JobTagRow.tag.in_(wanted.tags))))
-    found += _outcome(wanted)
+    found += _outcome_conditions(wanted)
     for entry in wanted.footprint:
         inside = [FootprintRow.key == entry.key, *_between(FootprintRow.value, entry.from_value, entry.to_value)]
         found.append(JobRow.id.in_(FootprintRow.select(FootprintRow.job).where(*inside)))
         if hidden is not None:
-            found.append(JobRow.cluster.not_in(sorted(hidden.clusters_of(metric_of(entry.key)))))
+            found.append(JobRow.cluster.not_in(sorted(hidden.clusters_of(footprint_metric(entry.key)))))
     return found
 
 
-def _energy(hidden: HiddenValues | None) -> Any:
+def _energy_term(hidden: HiddenValues | None) -> Any:
     """The energy of a job; of jobs where it is hidden, none."""
     if hidden is None or not hidden.energy_clusters:
         return JobRow.energy
     return peewee.Case(None, [(JobRow.cluster.not_in(sorted(hidden.energy_clusters)), JobRow.energy)])
 
 
-def _named(wanted: JobFilter) -> list[Any]:
+def _name_conditions(wanted: JobFilter) -> list[Any]:
     """The conditions of names and numbers of single jobs; contains() escapes the wildcards of LIKE."""
     found: list[Any] = []
     for column, text in (
@@ -192,15 +194,15 @@ def _on_host(term: Any) -> Any:
     return JobRow.id.in_(JobHostRow.select(JobHostRow.job).where(term))
 
 
-def _overdue(now_s: int) -> Any:
-    """`Job.overdue` as a term of a query."""
+def _overdue_condition(now_s: int) -> Any:
+    """`Job.is_overdue` as a term of a query."""
     ran = now_s - JobRow.start_time
     limited = (JobRow.walltime > 0) & (ran > JobRow.walltime + OVERDUE_GRACE_S)
-    unlimited = (JobRow.walltime == 0) & (ran > MAX_RUN_WITHOUT_LIMIT_S)
-    return (JobRow.state == str(JobState.RUNNING)) & (limited | unlimited | (JobRow.start_time < FIRST_START_S))
+    unlimited = (JobRow.walltime == 0) & (ran > MAX_UNLIMITED_RUN_S)
+    return (JobRow.state == str(JobState.RUNNING)) & (limited | unlimited | (JobRow.start_time < MIN_START_S))
 
 
-def _outcome(wanted: JobFilter) -> list[Any]:
+def _outcome_conditions(wanted: JobFilter) -> list[Any]:
     """What is asked of how a job ran and when it ended."""
     found: list[Any] = []
     if wanted.verdicts:
@@ -211,7 +213,7 @@ def _outcome(wanted: JobFilter) -> list[Any]:
     return found
 
 
-def duration(now_s: int) -> Any:
+def duration_term(now_s: int) -> Any:
     """How long a job ran; of a running one how long it runs by now."""
     running = JobRow.state == str(JobState.RUNNING)
     return peewee.Case(None, [(running, now_s - JobRow.start_time)], JobRow.duration)
@@ -225,15 +227,15 @@ def order_terms(order: str, *, descending: bool, now_s: int, hidden: HiddenValue
     """
     nulls = None
     if order == "duration":
-        term = duration(now_s)
+        term = duration_term(now_s)
     elif order == "energy":
-        term = _energy(hidden)
+        term = _energy_term(hidden)
     elif order in _SORTABLE:
         term = _SORTABLE[order]
     elif _FOOTPRINT_KEY.fullmatch(order):
         term = FootprintRow.select(FootprintRow.value).where(FootprintRow.job == JobRow.id, FootprintRow.key == order)
         if hidden is not None:
-            term = term.where(JobRow.cluster.not_in(sorted(hidden.clusters_of(metric_of(order)))))
+            term = term.where(JobRow.cluster.not_in(sorted(hidden.clusters_of(footprint_metric(order)))))
         nulls = "LAST"
     else:
         raise InvalidInput(f"jobs cannot be ordered by {order[:80]!r}; use {', '.join(SORTABLE)} or a footprint key")
@@ -275,19 +277,19 @@ def _between(term: Any, from_: float | None, to: float | None) -> list[Any]:
     return [*([term >= from_] if from_ is not None else []), *([term <= to] if to is not None else [])]
 
 
-def _contains(text: str, users: tuple[str, ...]) -> Any:
+def _text_condition(text: str, users: tuple[str, ...]) -> Any:
     # contains() escapes the wildcards of LIKE.
     found = JobRow.name.contains(text) | JobRow.user.contains(text) | JobRow.project.contains(text)
     found |= _on_host(JobHostRow.hostname == text)
     if users:
         found |= JobRow.user.in_(users)
-    if text.isascii() and text.isdigit() and 0 < int(text) <= _LARGEST_ID:
-        for low, high in _beginning_with(int(text)):
+    if text.isascii() and text.isdigit() and 0 < int(text) <= _MAX_ID:
+        for low, high in _prefix_ranges(int(text)):
             found |= JobRow.job_id.between(low, high) | JobRow.array_job_id.between(low, high)
     return found
 
 
-def _beginning_with(digits: int) -> list[tuple[int, int]]:
+def _prefix_ranges(digits: int) -> list[tuple[int, int]]:
     """Lowest and highest number with these first digits, for each length that fits the database."""
     ranges = [(digits * 10**more, (digits + 1) * 10**more - 1) for more in range(19)]
-    return [(low, min(high, _LARGEST_ID)) for low, high in ranges if low <= _LARGEST_ID]
+    return [(low, min(high, _MAX_ID)) for low, high in ranges if low <= _MAX_ID]

@@ -3,15 +3,15 @@
 from collections.abc import Mapping
 from typing import Any
 
-from cc_backend.clusters import Clusters
-from cc_backend.insight.finding_json import finding_to_document
-from cc_backend.insight.sentences import Telling, headline_of
-from cc_backend.jobs.event_checks import check_start
+from cc_backend.clusters import ClusterRegistry
+from cc_backend.insight.finding_json import finding_to_json
+from cc_backend.insight.sentences import SentenceContext, finding_headline
+from cc_backend.jobs.event_checks import validate_start
 from cc_backend.model import Job, JobState, MetricStatistic, MonitoringStatus, Resource, Tag
 from cc_common.job_events import JobStart
 
 
-def job_to_wire(job: Job, *, with_meta_data: bool = False) -> dict[str, Any]:
+def job_to_json(job: Job, *, with_meta_data: bool = False) -> dict[str, Any]:
     """The JSON object of a job in REST answers; keys in the order of the reference, empty optional ones left out.
 
     `damaged` names columns of its row that cannot be read, and is there only then.
@@ -25,13 +25,13 @@ def job_to_wire(job: Job, *, with_meta_data: bool = False) -> dict[str, Any]:
         "user": job.user,
         "shared": job.shared,
         "jobState": str(job.state),
-        "tags": [tag_to_wire(tag) for tag in job.tags],
-        "resources": [resource_to_wire(resource) for resource in job.resources],
+        "tags": [tag_to_json(tag) for tag in job.tags],
+        "resources": [resource_to_json(resource) for resource in job.resources],
         "energyFootprint": None,
         "footprint": dict(job.footprint) if job.footprint else None,
         "metaData": dict(job.meta_data) if with_meta_data and job.meta_data is not None else None,
         "concurrentJobs": {"items": None, "count": 0},
-        "energy": _short(job.energy),
+        "energy": _integral(job.energy),
         "arrayJobId": job.array_job_id,
         "walltime": job.walltime,
         "requestedMemory": job.requested_memory,
@@ -43,29 +43,29 @@ def job_to_wire(job: Job, *, with_meta_data: bool = False) -> dict[str, Any]:
         "numAcc": job.num_acc,
         "numHwthreads": job.num_hwthreads,
         "numNodes": job.num_nodes,
-        "statistics": _statistics(job.statistics),
+        "statistics": _statistics_to_json(job.statistics),
         "id": job.id,
         "startTime": job.start_time,
-        **judgement_to_wire(job),
+        **judgement_to_json(job),
     }
-    if job.damaged:
-        wire["damaged"] = list(job.damaged)
-    return {key: value for key, value in wire.items() if value or key not in _LEFT_OUT_IF_EMPTY}
+    if job.damaged_columns:
+        wire["damaged"] = list(job.damaged_columns)
+    return {key: value for key, value in wire.items() if value or key not in _OMITTED_IF_EMPTY}
 
 
-def judgement_to_wire(job: Job) -> dict[str, Any]:
+def judgement_to_json(job: Job) -> dict[str, Any]:
     """`verdict`, and `finding` with its words, as far as a job has them; keys that the reference does not have."""
     judgement = job.judgement
     if judgement is None:
         return {}
     wire: dict[str, Any] = {"verdict": judgement.level.value} if judgement.level else {}
     if judgement.finding is not None:
-        telling = Telling(job.state is JobState.RUNNING, judgement.judged_s)
-        wire["finding"] = {"text": headline_of(judgement.finding, telling), **finding_to_document(judgement.finding)}
+        telling = SentenceContext(job.state is JobState.RUNNING, judgement.judged_s)
+        wire["finding"] = {"text": finding_headline(judgement.finding, telling), **finding_to_json(judgement.finding)}
     return wire
 
 
-_LEFT_OUT_IF_EMPTY = frozenset(
+_OMITTED_IF_EMPTY = frozenset(
     {
         "partition",
         "tags",
@@ -81,15 +81,15 @@ _LEFT_OUT_IF_EMPTY = frozenset(
 )
 
 
-_LARGEST_EXACT = 2**53
+_MAX_EXACT_INTEGER = 2**53
 
 
-def tag_to_wire(tag: Tag) -> dict[str, Any]:
+def tag_to_json(tag: Tag) -> dict[str, Any]:
     """The JSON object of a tag."""
     return {"type": tag.type, "name": tag.name, "scope": tag.scope, "id": tag.id}
 
 
-def resource_to_wire(resource: Resource) -> dict[str, Any]:
+def resource_to_json(resource: Resource) -> dict[str, Any]:
     """The JSON object of a resource."""
     wire: dict[str, Any] = {"hostname": resource.hostname}
     if resource.hwthreads:
@@ -101,8 +101,8 @@ def resource_to_wire(resource: Resource) -> dict[str, Any]:
     return wire
 
 
-def resource_from_wire(document: Mapping[str, Any]) -> Resource:
-    """A resource from the JSON object that `resource_to_wire` wrote."""
+def resource_from_json(document: Mapping[str, Any]) -> Resource:
+    """A resource from the JSON object that `resource_to_json` wrote."""
     return Resource(
         hostname=document["hostname"],
         hwthreads=tuple(document.get("hwthreads", ())),
@@ -111,13 +111,13 @@ def resource_from_wire(document: Mapping[str, Any]) -> Resource:
     )
 
 
-def job_from_start(event: JobStart, clusters: Clusters, *, now_s: int) -> Job:
+def job_from_start_event(event: JobStart, clusters: ClusterRegistry, *, now_s: int) -> Job:
     """The running job that a start event tells of; its tags are left to `lifecycle`, which knows who attaches them.
 
     Raises:
         InvalidInput: the event says something that cannot be; the text names the field.
     """
-    sub_cluster = check_start(event, clusters, now_s=now_s)
+    sub_cluster = validate_start(event, clusters, now_s=now_s)
     # Only 0 means something at a start: jobs that are over for the archive cannot be starting.
     is_watched = event.monitoring_status != MonitoringStatus.DISABLED
     return Job(
@@ -150,7 +150,7 @@ def job_from_start(event: JobStart, clusters: Clusters, *, now_s: int) -> Job:
     )
 
 
-def _statistics(statistics: Mapping[str, MetricStatistic] | None) -> dict[str, Any] | None:
+def _statistics_to_json(statistics: Mapping[str, MetricStatistic] | None) -> dict[str, Any] | None:
     if statistics is None:
         return None
     return {
@@ -164,6 +164,6 @@ def _statistics(statistics: Mapping[str, MetricStatistic] | None) -> dict[str, A
     }
 
 
-def _short(number: float) -> float | int:
+def _integral(number: float) -> float | int:
     """0 instead of 0.0, as the reference writes it; JSON has no whole numbers beyond 64 bits."""
-    return int(number) if number.is_integer() and abs(number) <= _LARGEST_EXACT else number
+    return int(number) if number.is_integer() and abs(number) <= _MAX_EXACT_INTEGER else number

@@ -8,47 +8,47 @@ from typing import Any
 
 import peewee
 
-from cc_backend.archive.folders import LAST_JOB_ID
-from cc_backend.clusters import Clusters
+from cc_backend.archive.folders import MAX_JOB_ID
+from cc_backend.clusters import ClusterRegistry
 from cc_backend.db.database import Database
 from cc_backend.errors import InvalidInput, NotAllowed, NotFound
 from cc_backend.jobs.filters import (
     FootprintRange,
     JobFilter,
     order_terms,
-    visible,
-    visible_and_wanted,
-    visible_anywhere,
+    ownership_condition,
+    visible_and_matching,
+    visible_condition,
 )
 from cc_backend.jobs.job_rows import (
-    WAITING_COLUMNS,
+    QUEUE_COLUMNS,
     job_columns,
     judgement_columns,
     read_jobs,
-    read_waiting,
-    write_footprint,
+    read_queued_jobs,
+    replace_footprint,
 )
-from cc_backend.jobs.restricted_metrics import HiddenValues, without_restricted
+from cc_backend.jobs.restricted_metrics import HiddenValues, job_without_restricted_metrics
 from cc_backend.jobs.tables import UNARCHIVED, JobHostRow, JobRow, LateHostRow
 from cc_backend.model import Job, JobState, Judgement, MonitoringStatus, RowRule
 from cc_common.error_codes import ErrorCode
 
 logger = logging.getLogger(__name__)
 
-__all__ = ["EVERYTHING_ON_ONE_PAGE", "Facets", "FootprintRange", "JobFilter", "JobPage", "JobSearch"]
+__all__ = ["ALL_ON_ONE_PAGE", "Facets", "FootprintRange", "JobFilter", "JobListPage", "JobQueries"]
 
-EVERYTHING_ON_ONE_PAGE = -1
-WAITING_AT_ONCE = 200
+ALL_ON_ONE_PAGE = -1
+QUEUE_BATCH = 200
 """So many jobs that wait for the archiver are read at once; each may have thousands of hosts."""
 
-_MOST_CHOICES = 1000
-_MOST_DAMAGE_LOGGED = 1000
+_MAX_FACET_VALUES = 1000
+_MAX_DAMAGE_LOGGED = 1000
 _STATES = frozenset(map(str, JobState))
 _RUNNING = JobRow.state == str(JobState.RUNNING)
 
 
 @dataclass(frozen=True, slots=True)
-class JobPage:
+class JobListPage:
     """One page of a list, and how many jobs there are on all pages."""
 
     jobs: list[Job]
@@ -65,18 +65,18 @@ class Facets:
     projects: tuple[str, ...]
 
 
-class JobSearch:
+class JobQueries:
     """Finds jobs for people and programs, and knows which ones background work has to look at."""
 
-    def __init__(self, database: Database, clusters: Clusters | None = None) -> None:
+    def __init__(self, database: Database, clusters: ClusterRegistry | None = None) -> None:
         self._database = database
-        self._clusters = Clusters({}) if clusters is None else clusters
+        self._clusters = ClusterRegistry({}) if clusters is None else clusters
         self._damage_logged: set[int] = set()
 
     def find(
         self,
-        wanted: JobFilter,
-        rows: RowRule,
+        job_filter: JobFilter,
+        row_rule: RowRule,
         *,
         now_s: int,
         order: str = "startTime",
@@ -84,7 +84,7 @@ class JobSearch:
         page: int = 1,
         items_per_page: int = 25,
         with_meta_data: bool = True,
-    ) -> JobPage:
+    ) -> JobListPage:
         """One page of the jobs that fit and may be seen, tags of all scopes included.
 
         `order` is a column by its name on the wire, or a footprint key such as `mem_used_max`; jobs without that
@@ -95,68 +95,70 @@ class JobSearch:
             InvalidInput: the order, the page or a value of the filter cannot be.
             NotAllowed: the filter names a cluster that the caller's token is not bound to.
         """
-        if page < 1 or (items_per_page < 1 and items_per_page != EVERYTHING_ON_ONE_PAGE):
+        if page < 1 or (items_per_page < 1 and items_per_page != ALL_ON_ONE_PAGE):
             raise InvalidInput("page and items per page must be 1 or more")
-        hidden = self._hidden(rows)
-        fitting = visible_and_wanted(rows, wanted, now_s, hidden)
+        hidden = self._hidden_values(row_rule)
+        fitting = visible_and_matching(row_rule, job_filter, now_s, hidden)
         query = JobRow.select(*job_columns(with_meta_data=with_meta_data)).where(*fitting)
         query = query.order_by(*order_terms(order, descending=descending, now_s=now_s, hidden=hidden))
-        if items_per_page != EVERYTHING_ON_ONE_PAGE:
+        if items_per_page != ALL_ON_ONE_PAGE:
             query = query.limit(items_per_page).offset((page - 1) * items_per_page)
-        jobs = self._shown(self._read(query, now_s), rows)
-        if items_per_page == EVERYTHING_ON_ONE_PAGE or (page == 1 and len(jobs) < items_per_page):
-            return JobPage(jobs, len(jobs))
-        return JobPage(jobs, self._count(fitting))
+        jobs = self._without_restricted(self._read(query, now_s), row_rule)
+        if items_per_page == ALL_ON_ONE_PAGE or (page == 1 and len(jobs) < items_per_page):
+            return JobListPage(jobs, len(jobs))
+        return JobListPage(jobs, self._count(fitting))
 
-    def count(self, wanted: JobFilter, rows: RowRule, *, now_s: int) -> int:
+    def count(self, job_filter: JobFilter, row_rule: RowRule, *, now_s: int) -> int:
         """How many jobs fit and may be seen."""
-        return self._count(visible_and_wanted(rows, wanted, now_s, self._hidden(rows)))
+        return self._count(visible_and_matching(row_rule, job_filter, now_s, self._hidden_values(row_rule)))
 
-    def get(self, id_: int, rows: RowRule, *, now_s: int) -> Job:
+    def get(self, id_: int, row_rule: RowRule, *, now_s: int) -> Job:
         """The job with this id of the database.
 
         Raises:
             NotFound: there is none, or it may not be seen.
             NotAllowed: its cluster is not among those that the caller's token is bound to.
         """
-        query = JobRow.select(*job_columns()).where(JobRow.id == id_, visible_anywhere(rows))
-        jobs = self._shown(self._read(query, now_s), rows)
+        query = JobRow.select(*job_columns()).where(JobRow.id == id_, ownership_condition(row_rule))
+        jobs = self._without_restricted(self._read(query, now_s), row_rule)
         if not jobs:
             raise NotFound(f"there is no job with the id {id_}", code=ErrorCode.JOB_UNKNOWN)
-        if not rows.allows_cluster(jobs[0].cluster):
+        if not row_rule.allows_cluster(jobs[0].cluster):
             raise NotAllowed("this token is not for the cluster of this job", code=ErrorCode.CLUSTER_NOT_ALLOWED)
         return jobs[0]
 
-    def count_by_state(self, wanted: JobFilter, rows: RowRule, *, now_s: int) -> dict[JobState, int]:
+    def count_by_state(self, job_filter: JobFilter, row_rule: RowRule, *, now_s: int) -> dict[JobState, int]:
         """How many jobs are in each state that occurs."""
-        counts = self._count_by(wanted, rows, now_s, JobRow.state)
+        counts = self._count_by(job_filter, row_rule, now_s, JobRow.state)
         return {JobState(state): count for (state,), count in counts.items() if state in _STATES}
 
-    def count_by_cluster(self, wanted: JobFilter, rows: RowRule, *, now_s: int) -> dict[str, dict[JobState, int]]:
+    def count_by_cluster(
+        self, job_filter: JobFilter, row_rule: RowRule, *, now_s: int
+    ) -> dict[str, dict[JobState, int]]:
         """How many jobs of each cluster are in each state that occurs."""
         found: defaultdict[str, dict[JobState, int]] = defaultdict(dict)
-        counts = self._count_by(wanted, rows, now_s, JobRow.cluster, JobRow.state)
+        counts = self._count_by(job_filter, row_rule, now_s, JobRow.cluster, JobRow.state)
         for (cluster, state), count in counts.items():
             if type(cluster) is str and state in _STATES:
                 found[cluster][JobState(state)] = count
         return dict(found)
 
-    def facets(self, rows: RowRule) -> Facets:
+    def facets(self, row_rule: RowRule) -> Facets:
         """The clusters, users and so on that occur in the jobs that may be seen; at most 1000 of each."""
         return Facets(
-            clusters=self._distinct(JobRow.cluster, rows),
-            partitions=self._distinct(JobRow.partition, rows),
-            users=self._distinct(JobRow.user, rows),
-            projects=self._distinct(JobRow.project, rows),
+            clusters=self._distinct_values(JobRow.cluster, row_rule),
+            partitions=self._distinct_values(JobRow.partition, row_rule),
+            users=self._distinct_values(JobRow.user, row_rule),
+            projects=self._distinct_values(JobRow.project, row_rule),
         )
 
-    def clusters(self) -> tuple[str, ...]:
+    def cluster_names(self) -> tuple[str, ...]:
         """The clusters that occur in any job, sorted, also those that are no longer configured; at most 1000."""
         return self._distinct_of_all(JobRow.cluster)
 
     def archived_clusters(self) -> list[str]:
         """The clusters of which jobs are archived."""
-        return [name for name in self.clusters() if self.has_archived(name, 0, LAST_JOB_ID)]
+        return [name for name in self.cluster_names() if self.has_archived(name, 0, MAX_JOB_ID)]
 
     def has_archived(self, cluster: str, first: int, last: int) -> bool:
         """Whether jobs of a cluster are archived that have ids from the one to the other, both included."""
@@ -164,52 +166,52 @@ class JobSearch:
         query = JobRow.select(JobRow.id).where(these, JobRow.monitoring_status == MonitoringStatus.ARCHIVED)
         return query.limit(1).scalar(self._database) is not None
 
-    def running(self, *, now_s: int | None = None) -> list[Job]:
+    def running_jobs(self, *, now_s: int | None = None) -> list[Job]:
         """All running jobs, oldest first, for background work; without a time their durations are 0."""
         query = JobRow.select(*job_columns()).where(_RUNNING).order_by(JobRow.start_time, JobRow.id)
         return self._read(query, now_s)
 
-    def running_starts(self) -> dict[int, int]:
+    def running_start_times(self) -> dict[int, int]:
         """Id -> start time of all running jobs, oldest first; cheap, for background work that takes them one by one."""
         query = JobRow.select(JobRow.id, JobRow.start_time).where(_RUNNING).order_by(JobRow.start_time, JobRow.id)
-        return {id_: start_s for id_, start_s in self._database.rows(query) if type(start_s) is int}
+        return {id_: start_s for id_, start_s in self._database.raw_rows(query) if type(start_s) is int}
 
     def running_by_ids(self, ids: Collection[int], *, now_s: int) -> list[Job]:
         """Those of these jobs that still run, without their meta data."""
         query = JobRow.select(*job_columns(with_meta_data=False)).where(JobRow.id.in_(list(ids)), _RUNNING)
         return self._read(query, now_s)
 
-    def finished_unarchived(self, *, after: int = 0, limit: int = WAITING_AT_ONCE) -> list[Job]:
+    def queued_jobs(self, *, after: int = 0, limit: int = QUEUE_BATCH) -> list[Job]:
         """Finished jobs that wait for the archiver, oldest first: a piece of the archiver's durable queue.
 
         They are those behind the job with the id `after`, or the first ones, and come with what tells whether they are
         due; `finished` has the whole of one.
         """
-        query = JobRow.select(*WAITING_COLUMNS).where(UNARCHIVED)
+        query = JobRow.select(*QUEUE_COLUMNS).where(UNARCHIVED)
         if after:  # in SQL, because a damaged start may be anything
             query = query.where(
                 peewee.SQL("(start_time, id) > (SELECT start_time, id FROM job WHERE id = ?)", (after,))
             )
-        return read_waiting(self._database, query.order_by(JobRow.start_time, JobRow.id).limit(limit))
+        return read_queued_jobs(self._database, query.order_by(JobRow.start_time, JobRow.id).limit(limit))
 
-    def finished(self, id_: int) -> Job | None:
+    def find_finished(self, id_: int) -> Job | None:
         """The whole of a finished job, None if it is gone."""
         query = JobRow.select(*job_columns()).where(JobRow.id == id_, JobRow.state != str(JobState.RUNNING))
         return next(iter(self._read(query, None)), None)
 
-    def count_unarchived(self, rows: RowRule) -> int:
+    def count_unarchived(self, row_rule: RowRule) -> int:
         """How many finished jobs that may be seen wait for the archiver."""
-        return self._count([UNARCHIVED, visible(rows)])
+        return self._count([UNARCHIVED, visible_condition(row_rule)])
 
-    def used_nodes(self, before_s: int, rows: RowRule) -> dict[str, list[str]]:
+    def hosts_of_running_jobs(self, before_s: int, row_rule: RowRule) -> dict[str, list[str]]:
         """Cluster -> sorted hosts of running jobs that started before a time and may be seen."""
-        starts = self._first_starts(_RUNNING, JobRow.start_time < before_s, visible(rows))
+        starts = self._earliest_start_by_host(_RUNNING, JobRow.start_time < before_s, visible_condition(row_rule))
         return {cluster: sorted(hosts) for cluster, hosts in starts.items()}
 
-    def needed_since(self) -> dict[str, dict[str, int]]:
+    def retention_holds(self) -> dict[str, dict[str, int]]:
         """Cluster -> host -> earliest start of a job there that runs or waits for the archiver."""
-        needed = self._first_starts(_RUNNING)
-        for cluster, starts in self._first_starts(UNARCHIVED).items():
+        needed = self._earliest_start_by_host(_RUNNING)
+        for cluster, starts in self._earliest_start_by_host(UNARCHIVED).items():
             hosts = needed.setdefault(cluster, {})
             for host, start_s in starts.items():
                 hosts[host] = min(start_s, hosts.get(host, start_s))
@@ -235,25 +237,25 @@ class JobSearch:
             )
             if not changed:
                 raise NotFound(f"there is no finished job with the id {job.id}", code=ErrorCode.JOB_UNKNOWN)
-            write_footprint(self._database, job.id, job.footprint)
+            replace_footprint(self._database, job.id, job.footprint)
             self._forget_late_hosts(job.id)
             for hostname in late_hosts:
                 LateHostRow.insert(job=job.id, hostname=hostname).execute(self._database)
 
-    def incomplete_archives(self, *, after: int = 0, limit: int = WAITING_AT_ONCE) -> list[tuple[Job, tuple[str, ...]]]:
+    def incomplete_archives(self, *, after: int = 0, limit: int = QUEUE_BATCH) -> list[tuple[Job, tuple[str, ...]]]:
         """Archived jobs whose archive lacks the last samples of some hosts, with these hosts: those of higher ids.
 
-        They come as those of `finished_unarchived` do.
+        They come as those of `queued_jobs` do.
         """
         some = LateHostRow.select(LateHostRow.job).where(LateHostRow.job > after).distinct()
         some = some.order_by(LateHostRow.job).limit(limit)
         late: defaultdict[int, list[str]] = defaultdict(list)
         wanted = LateHostRow.select(LateHostRow.job, LateHostRow.hostname).where(LateHostRow.job.in_(some))
-        for id_, hostname in self._database.rows(wanted):
+        for id_, hostname in self._database.raw_rows(wanted):
             if type(id_) is int:
                 late[id_].append(hostname)
-        query = JobRow.select(*WAITING_COLUMNS).where(JobRow.id.in_(list(late))).order_by(JobRow.id)
-        return [(job, tuple(late[job.id])) for job in read_waiting(self._database, query)] if late else []
+        query = JobRow.select(*QUEUE_COLUMNS).where(JobRow.id.in_(list(late))).order_by(JobRow.id)
+        return [(job, tuple(late[job.id])) for job in read_queued_jobs(self._database, query)] if late else []
 
     def accept_incomplete_archive(self, id_: int) -> None:
         """Nothing more is expected for the archive of this job."""
@@ -283,62 +285,66 @@ class JobSearch:
         with self._database.write():
             still = JobRow.select(JobRow.id).where(JobRow.id.in_(list(footprints)), _RUNNING)
             for (id_,) in list(still.tuples().execute(self._database)):
-                write_footprint(self._database, id_, footprints[id_])
+                replace_footprint(self._database, id_, footprints[id_])
 
     def _read(self, query: Any, now_s: int | None) -> list[Job]:
         """The jobs of a query; what is damaged of them is logged once for each."""
         jobs = read_jobs(self._database, query, now_s=now_s)
         for job in jobs:
-            if job.damaged and job.id not in self._damage_logged and len(self._damage_logged) < _MOST_DAMAGE_LOGGED:
+            if (
+                job.damaged_columns
+                and job.id not in self._damage_logged
+                and len(self._damage_logged) < _MAX_DAMAGE_LOGGED
+            ):
                 self._damage_logged.add(job.id)
                 logger.error(
                     "row of a job is damaged id=%d job=%d cluster=%s columns=%s",
                     job.id,
                     job.job_id,
                     job.cluster,
-                    ",".join(job.damaged),
+                    ",".join(job.damaged_columns),
                 )
         return jobs
 
     def _forget_late_hosts(self, id_: int) -> None:
         LateHostRow.delete().where(LateHostRow.job == id_).execute(self._database)
 
-    def _shown(self, jobs: list[Job], rows: RowRule) -> list[Job]:
+    def _without_restricted(self, jobs: list[Job], row_rule: RowRule) -> list[Job]:
         """The jobs as whoever has this row rule may see them."""
-        if not rows.hides_restricted:
+        if not row_rule.hides_restricted:
             return jobs
-        return [without_restricted(job, self._clusters.is_restricted(job)) for job in jobs]
+        return [job_without_restricted_metrics(job, self._clusters.restriction_test(job)) for job in jobs]
 
-    def _hidden(self, rows: RowRule) -> HiddenValues | None:
+    def _hidden_values(self, row_rule: RowRule) -> HiddenValues | None:
         """What whoever has this row rule may neither filter nor sort by; None for nothing."""
-        if not rows.hides_restricted:
+        if not row_rule.hides_restricted:
             return None
 
         def clusters_of(metric: str) -> list[str]:
-            every = {*self._clusters.names(), *self.clusters()}
-            return [name for name in every if metric in self._clusters.restricted(name)]
+            every = {*self._clusters.names(), *self.cluster_names()}
+            return [name for name in every if metric in self._clusters.ever_restricted_metrics(name)]
 
-        return HiddenValues(clusters_of, self._clusters.restricting_energy())
+        return HiddenValues(clusters_of, self._clusters.clusters_restricting_energy())
 
     def _count(self, fitting: list[Any]) -> int:
         return int(JobRow.select(peewee.fn.COUNT(JobRow.id)).where(*fitting).scalar(self._database))
 
     def _count_by(self, wanted: JobFilter, rows: RowRule, now_s: int, *columns: Any) -> dict[tuple[str, ...], int]:
-        fitting = visible_and_wanted(rows, wanted, now_s, self._hidden(rows))
+        fitting = visible_and_matching(rows, wanted, now_s, self._hidden_values(rows))
         query = JobRow.select(*columns, peewee.fn.COUNT(JobRow.id)).where(*fitting)
         return {tuple(keys): count for *keys, count in query.group_by(*columns).tuples().execute(self._database)}
 
-    def _distinct(self, column: Any, rows: RowRule) -> tuple[str, ...]:
-        if rows.everything and not rows.clusters:
+    def _distinct_values(self, column: Any, row_rule: RowRule) -> tuple[str, ...]:
+        if row_rule.all_jobs and not row_rule.allowed_clusters:
             return self._distinct_of_all(column)
-        query = JobRow.select(column).where(visible(rows), column != "").distinct().order_by(column)
-        values = (value for (value,) in query.limit(_MOST_CHOICES).tuples().execute(self._database))
+        query = JobRow.select(column).where(visible_condition(row_rule), column != "").distinct().order_by(column)
+        values = (value for (value,) in query.limit(_MAX_FACET_VALUES).tuples().execute(self._database))
         return tuple(value for value in values if isinstance(value, str))
 
     def _distinct_of_all(self, column: Any) -> tuple[str, ...]:
         """Steps from one value to the next in the column's index: DISTINCT would read a million rows for ten values."""
         found: list[str] = []
-        while len(found) < _MOST_CHOICES:
+        while len(found) < _MAX_FACET_VALUES:
             behind = found[-1] if found else ""
             value = JobRow.select(peewee.fn.MIN(column)).where(column > behind).scalar(self._database)
             if not isinstance(value, str):  # none is left, or only what is no text, which comes last
@@ -346,7 +352,7 @@ class JobSearch:
             found.append(value)
         return tuple(found)
 
-    def _first_starts(self, *fitting: Any) -> dict[str, dict[str, int]]:
+    def _earliest_start_by_host(self, *fitting: Any) -> dict[str, dict[str, int]]:
         # Grouped here: asked to group by cluster, SQLite walks the whole index of clusters instead of the few jobs.
         query = (
             JobRow.select(JobRow.cluster, JobHostRow.hostname, JobRow.start_time)
@@ -354,7 +360,7 @@ class JobSearch:
             .where(*fitting)
         )
         found: defaultdict[str, dict[str, int]] = defaultdict(dict)
-        for cluster, host, start_s in self._database.rows(query):
+        for cluster, host, start_s in self._database.raw_rows(query):
             if type(start_s) is not int or start_s < 0:  # a damaged row
                 continue
             found[cluster][host] = min(start_s, found[cluster].get(host, start_s))

@@ -8,17 +8,17 @@ from typing import Any
 import peewee
 
 from cc_backend.db.database import Database
-from cc_backend.insight.finding_json import finding_to_document
+from cc_backend.insight.finding_json import finding_to_json
 from cc_backend.jobs.damaged_rows import is_finite_number, read_columns
-from cc_backend.jobs.job_json import resource_to_wire
+from cc_backend.jobs.job_json import resource_to_json
 from cc_backend.jobs.tables import NOT_JUDGED, FootprintRow, JobHostRow, JobRow, JobTagRow, TagRow
 from cc_backend.model import Job, JobState, Judgement, Level, Tag
 
 _COLUMNS = tuple(field for field in JobRow._meta.sorted_fields if field is not JobRow.archive_error)  # noqa: SLF001 - peewee's documented way
 _COLUMNS_WITHOUT_META_DATA = tuple(field for field in _COLUMNS if field is not JobRow.meta_data)
-_NAMES = tuple(field.name for field in _COLUMNS)
-_NAMES_WITHOUT_META_DATA = tuple(field.name for field in _COLUMNS_WITHOUT_META_DATA)
-WAITING_COLUMNS = (
+_COLUMN_NAMES = tuple(field.name for field in _COLUMNS)
+_COLUMN_NAMES_WITHOUT_META_DATA = tuple(field.name for field in _COLUMNS_WITHOUT_META_DATA)
+QUEUE_COLUMNS = (
     JobRow.id,
     JobRow.job_id,
     JobRow.cluster,
@@ -32,8 +32,8 @@ WAITING_COLUMNS = (
     JobRow.cluster_config,
 )
 """What tells whether a finished job is due for the archiver; all else may be large, and is read once it is."""
-_WAITING_NAMES = tuple(field.name for field in WAITING_COLUMNS)
-_LONGEST_JOB_NAME = 1024
+_QUEUE_COLUMN_NAMES = tuple(field.name for field in QUEUE_COLUMNS)
+_MAX_JOB_NAME_LENGTH = 1024
 _LEVELS = {level.order: level for level in Level}
 # SQLite takes 32766 variables in a statement, and a job has 34.
 _BATCH = 900
@@ -47,37 +47,37 @@ def job_columns(*, with_meta_data: bool = True) -> Sequence[Any]:
 def read_jobs(database: Database, query: Any, *, now_s: int | None) -> list[Job]:
     """The jobs that a query of `job_columns` finds, with tags and footprints, in the order of the query.
 
-    A running job's duration is what passed until `now_s`; None leaves it 0. What of a row cannot be read is named in
+    A running job's duration is what passed until `unix_now_s`; None leaves it 0. What of a row cannot be read is named in
     its job's `damaged` and costs no other job.
     """
-    jobs = [_job(row, now_s) for row in database.rows(query)]
+    jobs = [_job_from_row(row, now_s) for row in database.raw_rows(query)]
     by_id = {job.id: job for job in jobs}
     for ids in _batches(by_id, _BATCH):
-        found, broken = _footprints(database, ids)
+        found, broken = _read_footprints(database, ids)
         for id_, footprint in found.items():
             by_id[id_].footprint = footprint
         for id_ in broken:
-            by_id[id_].damaged += ("footprint",)
-        for id_, tags in tags_of(database, ids).items():
+            by_id[id_].damaged_columns += ("footprint",)
+        for id_, tags in read_tags(database, ids).items():
             by_id[id_].tags = tags
     return jobs
 
 
-def read_waiting(database: Database, query: Any) -> list[Job]:
-    """The jobs that a query of `WAITING_COLUMNS` finds, with nothing but these, in the order of the query."""
+def read_queued_jobs(database: Database, query: Any) -> list[Job]:
+    """The jobs that a query of `QUEUE_COLUMNS` finds, with nothing but these, in the order of the query."""
     jobs = []
-    for row in database.rows(query):
-        columns, damaged = read_columns(_WAITING_NAMES, row)
-        jobs.append(Job(**columns, user="", project="", damaged=damaged))
+    for row in database.raw_rows(query):
+        columns, damaged = read_columns(_QUEUE_COLUMN_NAMES, row)
+        jobs.append(Job(**columns, user="", project="", damaged_columns=damaged))
     return jobs
 
 
 def insert_job(database: Database, job: Job) -> int:
     """The id of the new row of a job; its hosts and footprint get theirs, its tags do not."""
-    id_ = int(JobRow.insert(**_columns(job)).execute(database))
-    for names in _batches(_hosts(job), _BATCH):
+    id_ = int(JobRow.insert(**_job_to_columns(job)).execute(database))
+    for names in _batches(_hostnames(job), _BATCH):
         JobHostRow.insert_many([{"job": id_, "hostname": name} for name in names]).execute(database)
-    write_footprint(database, id_, job.footprint)
+    replace_footprint(database, id_, job.footprint)
     return id_
 
 
@@ -88,12 +88,12 @@ def insert_jobs(database: Database, jobs: Sequence[Job]) -> range:
     """
     first = int(JobRow.select(peewee.fn.MAX(JobRow.id)).scalar(database) or 0) + 1
     numbered = list(enumerate(jobs, first))
-    hosts = [(id_, name) for id_, job in numbered for name in _hosts(job)]
+    hosts = [(id_, name) for id_, job in numbered for name in _hostnames(job)]
     values = [(id_, key, value) for id_, job in numbered for key, value in (job.footprint or {}).items()]
     fields = (JobHostRow.job, JobHostRow.hostname)
     footprint_fields = (FootprintRow.job, FootprintRow.key, FootprintRow.value)
     for batch in _batches(numbered, _BATCH):
-        JobRow.insert_many([{"id": id_, **_columns(job)} for id_, job in batch]).execute(database)
+        JobRow.insert_many([{"id": id_, **_job_to_columns(job)} for id_, job in batch]).execute(database)
     for batch in _batches(hosts, _BATCH):
         JobHostRow.insert_many(batch, fields).execute(database)
     for batch in _batches(values, _BATCH):
@@ -101,11 +101,11 @@ def insert_jobs(database: Database, jobs: Sequence[Job]) -> range:
     return range(first, first + len(numbered))
 
 
-def _hosts(job: Job) -> list[str]:
+def _hostnames(job: Job) -> list[str]:
     return list(dict.fromkeys(resource.hostname for resource in job.resources))
 
 
-def _columns(job: Job) -> dict[str, Any]:
+def _job_to_columns(job: Job) -> dict[str, Any]:
     return {
         "job_id": job.job_id,
         "cluster": job.cluster,
@@ -113,7 +113,7 @@ def _columns(job: Job) -> dict[str, Any]:
         "partition": job.partition,
         "project": job.project,
         "user": job.user,
-        "name": _shown(job.name[:_LONGEST_JOB_NAME]),
+        "name": _printable(job.name[:_MAX_JOB_NAME_LENGTH]),
         "shared": job.shared,
         "state": str(job.state),
         "array_job_id": job.array_job_id,
@@ -126,7 +126,7 @@ def _columns(job: Job) -> dict[str, Any]:
         "num_hwthreads": job.num_hwthreads,
         "num_acc": job.num_acc,
         "smt": job.smt,
-        "resources": [resource_to_wire(resource) for resource in job.resources],
+        "resources": [resource_to_json(resource) for resource in job.resources],
         "meta_data": None if job.meta_data is None else dict(job.meta_data),
         "monitoring_status": job.monitoring_status,
         "energy": job.energy,
@@ -136,7 +136,7 @@ def _columns(job: Job) -> dict[str, Any]:
     }
 
 
-def _shown(name: str) -> str:
+def _printable(name: str) -> str:
     """The name for lists: what cannot be shown, such as a line break, is a blank; meta data has it as it came."""
     return name if name.isprintable() else "".join(mark if mark.isprintable() else " " for mark in name)
 
@@ -146,16 +146,16 @@ def judgement_columns(judgement: Judgement) -> dict[str, Any]:
     finding = judgement.finding
     return {
         "verdict": NOT_JUDGED if judgement.level is None else judgement.level.order,
-        "finding": None if finding is None else finding_to_document(finding),
+        "finding": None if finding is None else finding_to_json(finding),
         "more_findings": judgement.more,
         "lost_core_hours": 0.0 if finding is None else finding.core_hours,
         "lost_gpu_hours": 0.0 if finding is None else finding.gpu_hours,
         "judged_s": judgement.judged_s,
-        "rules": judgement.rules,
+        "rules": judgement.rules_version,
     }
 
 
-def _judgement(columns: dict[str, Any]) -> Judgement | None:
+def _pop_judgement(columns: dict[str, Any]) -> Judgement | None:
     """Takes what a judgement fills out of the columns of a job; None where it was never judged."""
     finding, verdict, more = columns.pop("finding"), columns.pop("verdict"), columns.pop("more_findings")
     judged_s, rules = columns.pop("judged_s"), columns.pop("rules")
@@ -165,7 +165,7 @@ def _judgement(columns: dict[str, Any]) -> Judgement | None:
     return Judgement(_LEVELS.get(verdict), finding, more, judged_s, rules)
 
 
-def write_footprint(database: Database, id_: int, footprint: Mapping[str, float] | None) -> None:
+def replace_footprint(database: Database, id_: int, footprint: Mapping[str, float] | None) -> None:
     """The footprint of a job is these values and no others."""
     FootprintRow.delete().where(FootprintRow.job == id_).execute(database)
     rows = [{"job": id_, "key": key, "value": value} for key, value in (footprint or {}).items()]
@@ -173,7 +173,7 @@ def write_footprint(database: Database, id_: int, footprint: Mapping[str, float]
         FootprintRow.insert_many(batch).execute(database)
 
 
-def tags_of(database: Database, ids: Sequence[int]) -> dict[int, tuple[Tag, ...]]:
+def read_tags(database: Database, ids: Sequence[int]) -> dict[int, tuple[Tag, ...]]:
     """The tags of these jobs, of all scopes; jobs without are left out."""
     query = (
         JobTagRow.select(JobTagRow.job, TagRow.id, TagRow.type, TagRow.name, TagRow.scope)
@@ -187,12 +187,12 @@ def tags_of(database: Database, ids: Sequence[int]) -> dict[int, tuple[Tag, ...]
     return {job: tuple(tags) for job, tags in found.items()}
 
 
-def _footprints(database: Database, ids: Sequence[int]) -> tuple[dict[int, dict[str, float]], set[int]]:
+def _read_footprints(database: Database, ids: Sequence[int]) -> tuple[dict[int, dict[str, float]], set[int]]:
     """Footprints by job, and the jobs of which a value cannot be read."""
     query = FootprintRow.select(FootprintRow.job, FootprintRow.key, FootprintRow.value).where(FootprintRow.job.in_(ids))
     found: defaultdict[int, dict[str, float]] = defaultdict(dict)
     broken: set[int] = set()
-    for job, key, value in database.rows(query):
+    for job, key, value in database.raw_rows(query):
         if type(key) is str and is_finite_number(value):
             found[job][key] = value
         else:
@@ -200,8 +200,10 @@ def _footprints(database: Database, ids: Sequence[int]) -> tuple[dict[int, dict[
     return dict(found), broken
 
 
-def _job(row: Sequence[Any], now_s: int | None) -> Job:
-    columns, damaged = read_columns(_NAMES if len(row) == len(_NAMES) else _NAMES_WITHOUT_META_DATA, row)
+def _job_from_row(row: Sequence[Any], now_s: int | None) -> Job:
+    columns, damaged = read_columns(
+        _COLUMN_NAMES if len(row) == len(_COLUMN_NAMES) else _COLUMN_NAMES_WITHOUT_META_DATA, row
+    )
     name = columns.pop("name")
     meta_data = columns.pop("meta_data", None)
     if meta_data is None and name:
@@ -209,8 +211,8 @@ def _job(row: Sequence[Any], now_s: int | None) -> Job:
     duration = columns.pop("duration")
     if columns["state"] is JobState.RUNNING and now_s is not None and "start_time" not in damaged:
         duration = max(0, now_s - columns["start_time"])
-    judgement = _judgement(columns)
-    return Job(**columns, judgement=judgement, duration=duration, meta_data=meta_data, damaged=damaged)
+    judgement = _pop_judgement(columns)
+    return Job(**columns, judgement=judgement, duration=duration, meta_data=meta_data, damaged_columns=damaged)
 
 
 def _batches(items: Iterable[Any], size: int) -> Iterator[list[Any]]:

@@ -3,13 +3,13 @@
 import logging
 from typing import Any
 
-from cc_backend.auth.caller import SERVICE, Caller
-from cc_backend.clusters import Clusters
+from cc_backend.auth.caller import SERVICE_CALLER, Caller
+from cc_backend.clusters import ClusterRegistry
 from cc_backend.db.database import Database
 from cc_backend.errors import Conflict, InvalidInput, NotFound
 from cc_backend.jobs.damaged_rows import is_start_time
-from cc_backend.jobs.event_checks import check_stop
-from cc_backend.jobs.job_json import job_from_start
+from cc_backend.jobs.event_checks import validate_stop
+from cc_backend.jobs.job_json import job_from_start_event
 from cc_backend.jobs.job_rows import insert_job, job_columns, read_jobs
 from cc_backend.jobs.tables import JobRow
 from cc_backend.jobs.tags import attach_tags
@@ -23,11 +23,11 @@ logger = logging.getLogger(__name__)
 class JobLifecycle:
     """Takes the events of schedulers. What it returns is stored and can be found at once."""
 
-    def __init__(self, database: Database, clusters: Clusters) -> None:
+    def __init__(self, database: Database, clusters: ClusterRegistry) -> None:
         self._database = database
         self._clusters = clusters
 
-    def start(self, event: JobStart, *, now_s: int, caller: Caller = SERVICE) -> Job:
+    def start(self, event: JobStart, *, now_s: int, caller: Caller = SERVICE_CALLER) -> Job:
         """The new running job. Its tags are attached in the caller's name; it all happens or nothing.
 
         Raises:
@@ -35,10 +35,10 @@ class JobLifecycle:
             NotAllowed: the caller may not attach a tag of the event.
             Conflict: this run of the job is known, or another run of it cannot be over yet.
         """
-        job = job_from_start(event, self._clusters, now_s=now_s)
+        job = job_from_start_event(event, self._clusters, now_s=now_s)
         job.cluster_config = self._clusters.generation(job.cluster)
         with self._database.write():
-            self._refuse_known_run(job)
+            self._reject_known_run(job)
             job.id = insert_job(self._database, job)
             if event.tags:
                 tags = [Tag(tag.type, tag.name, tag.scope) for tag in event.tags]
@@ -63,13 +63,13 @@ class JobLifecycle:
             NotFound: there is no such job.
             Conflict: it does not run any more.
         """
-        state = check_stop(event, now_s=now_s)
+        state = validate_stop(event, now_s=now_s)
         with self._database.write():
-            row = self._newest(event)
+            row = self._newest_run(event)
             if row is None:
-                raise NotFound(f"there is no job {_named(event)}", code=ErrorCode.JOB_UNKNOWN)
+                raise NotFound(f"there is no job {_describe_job(event)}", code=ErrorCode.JOB_UNKNOWN)
             if row["state"] != JobState.RUNNING:
-                text = f"the job {_named(event)} is not running; its state is {row['state']}"
+                text = f"the job {_describe_job(event)} is not running; its state is {row['state']}"
                 raise Conflict(text, code=ErrorCode.JOB_NOT_RUNNING)
             # a start that is damaged in the database must not keep the job running for ever
             start_s = row["start_time"] if is_start_time(row["start_time"]) else event.stop_time
@@ -80,7 +80,7 @@ class JobLifecycle:
             # how it ended belongs to its judgement
             ended = JobRow.update(state=str(state), duration=duration, rules=0)
             ended.where(JobRow.id == row["id"]).execute(self._database)
-            job = self._stored(row["id"], now_s)
+            job = self._read_job(row["id"], now_s)
         logger.info(
             "stopped job=%d cluster=%s state=%s duration_s=%d archive=%s",
             job.job_id,
@@ -91,7 +91,7 @@ class JobLifecycle:
         )
         return job
 
-    def _refuse_known_run(self, job: Job) -> None:
+    def _reject_known_run(self, job: Job) -> None:
         """A job id names one run at a time; schedulers start it again (requeue) once the run before is over.
 
         An earlier run that is told of late, after the later one ended, is taken: its times do not overlap.
@@ -109,7 +109,7 @@ class JobLifecycle:
                 text = f"the job {name} ran from {start_s} to {start_s + duration_s}; it cannot start between"
                 raise Conflict(text, code=ErrorCode.RUN_OVERLAPS)
 
-    def _newest(self, event: JobStop) -> dict[str, Any] | None:
+    def _newest_run(self, event: JobStop) -> dict[str, Any] | None:
         query = JobRow.select(JobRow.id, JobRow.state, JobRow.start_time).where(JobRow.job_id == event.job_id)
         if event.cluster is not None:
             query = query.where(JobRow.cluster == event.cluster)
@@ -118,12 +118,12 @@ class JobLifecycle:
         found = query.order_by(JobRow.id.desc()).limit(1).dicts().execute(self._database)
         return next(iter(found), None)
 
-    def _stored(self, id_: int, now_s: int) -> Job:
+    def _read_job(self, id_: int, now_s: int) -> Job:
         query = JobRow.select(*job_columns()).where(JobRow.id == id_)
         return read_jobs(self._database, query, now_s=now_s)[0]
 
 
-def _named(event: JobStop) -> str:
+def _describe_job(event: JobStop) -> str:
     cluster = "" if event.cluster is None else f" of {event.cluster}"
     start = "" if event.start_time is None else f" with the start time {event.start_time}"
     return f"{event.job_id}{cluster}{start}"

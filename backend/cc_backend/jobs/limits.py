@@ -10,7 +10,7 @@ MAX_RESOURCES = 16_384
 
 MAX_WALLTIME_S = 100 * 366 * 86_400
 MAX_DURATION_S = 10_000_000_000
-LAST_START_S = 32_503_680_000
+MAX_START_S = 32_503_680_000
 """The year 3000: later times, such as milliseconds taken for seconds, fit no calendar of a page."""
 
 MAX_COUNT = 2**53 - 1

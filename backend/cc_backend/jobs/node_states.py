@@ -9,9 +9,9 @@ from typing import Any, NamedTuple, Protocol
 import orjson
 import peewee
 
-from cc_backend.clusters import Clusters
+from cc_backend.clusters import ClusterRegistry
 from cc_backend.db.database import Database
-from cc_backend.db.fields import texts
+from cc_backend.db.fields import stored_strings
 from cc_backend.errors import InvalidInput
 from cc_backend.jobs.tables import NodeRow, NodeStateRow
 from cc_common.error_codes import ErrorCode
@@ -20,7 +20,7 @@ from cc_common.node_states import NodeState, NodeStateReport
 logger = logging.getLogger(__name__)
 
 
-_PRUNED_AT_ONCE = 10_000
+_PRUNE_BATCH = 10_000
 _STATE_COLUMNS = (
     *("state", "reported_states", "health", "missing_metrics", "degraded_metrics"),
     *("cpus_allocated", "memory_allocated", "gpus_allocated", "jobs_running"),
@@ -47,7 +47,7 @@ class SchedulerState(StrEnum):
     UNKNOWN = "unknown"
 
 
-class Health(StrEnum):
+class NodeHealth(StrEnum):
     """How well the metrics of a node come in."""
 
     FULL = "full"
@@ -67,14 +67,14 @@ class MetricHealth(Protocol):
 
 
 _STATES = frozenset(map(str, SchedulerState))
-_HEALTHS = frozenset(map(str, Health))
+_HEALTHS = frozenset(map(str, NodeHealth))
 
-HealthOf = Callable[[str, str, Iterable[str]], MetricHealth]
+HealthLookup = Callable[[str, str, Iterable[str]], MetricHealth]
 """Asked with cluster, host and the metrics that are expected of it."""
 
 
 @dataclass(frozen=True, slots=True)
-class ReportResult:
+class NodeReportResult:
     """How many nodes of a report were taken, and the hosts that no subcluster has."""
 
     accepted: int
@@ -85,16 +85,16 @@ class ReportResult:
 class NodeStatus:
     """The newest that is known of a node; `reported_states` are the scheduler's own words, memory is MB.
 
-    `time_s` is the time of the newest report, `since_s` that of the first one in a row that said all this.
+    `last_report_s` is the time of the newest report, `since_s` that of the first one in a row that said all this.
     """
 
     cluster: str
     sub_cluster: str
     hostname: str
-    time_s: int
+    last_report_s: int
     state: SchedulerState
     reported_states: tuple[str, ...]
-    health: Health
+    health: NodeHealth
     missing_metrics: tuple[str, ...]
     degraded_metrics: tuple[str, ...]
     cpus_allocated: int
@@ -104,7 +104,7 @@ class NodeStatus:
     since_s: int = 0
 
 
-class _Row(NamedTuple):
+class _NodeRecord(NamedTuple):
     """What a report says of a node; `state` as it is stored."""
 
     hostname: str
@@ -115,11 +115,11 @@ class _Row(NamedTuple):
 class NodeStates:
     """The reports about nodes in the database."""
 
-    def __init__(self, database: Database, clusters: Clusters) -> None:
+    def __init__(self, database: Database, clusters: ClusterRegistry) -> None:
         self._database = database
         self._clusters = clusters
 
-    def report(self, report: NodeStateReport, health_of: HealthOf, now_s: int) -> ReportResult:
+    def store_report(self, report: NodeStateReport, health_of: HealthLookup, now_s: int) -> NodeReportResult:
         """Stores a report, all of it or nothing.
 
         Raises:
@@ -129,15 +129,15 @@ class NodeStates:
             text = f"cluster: there is no cluster {report.cluster[:80]!r}"
             raise InvalidInput(text, code=ErrorCode.UNKNOWN_CLUSTER)
         rejected: list[str] = []
-        rows: list[_Row] = []
+        rows: list[_NodeRecord] = []
         for node in {node.hostname: node for node in report.nodes}.values():
             try:
                 sub_cluster = self._clusters.sub_cluster_for(report.cluster, node.hostname)
             except InvalidInput:
                 rejected.append(node.hostname)
                 continue
-            state = _state(node, report.cluster, sub_cluster.metrics, health_of)
-            rows.append(_Row(node.hostname, sub_cluster.name, state))
+            state = _state_columns(node, report.cluster, sub_cluster.metrics, health_of)
+            rows.append(_NodeRecord(node.hostname, sub_cluster.name, state))
         self._store(report.cluster, rows, now_s)
         if rejected:
             logger.warning(
@@ -146,9 +146,9 @@ class NodeStates:
                 len(rejected),
                 rejected[0][:80],
             )
-        return ReportResult(len(rows), tuple(rejected))
+        return NodeReportResult(len(rows), tuple(rejected))
 
-    def states(self, cluster: str | None = None) -> list[NodeStatus]:
+    def latest(self, cluster: str | None = None) -> list[NodeStatus]:
         """The newest of each node that was ever reported, of one cluster or of all, by cluster and host name."""
         stored = (getattr(NodeStateRow, column) for column in ("time_s", *_STATE_COLUMNS))
         query = (
@@ -158,7 +158,7 @@ class NodeStates:
         )
         if cluster is not None:
             query = query.where(NodeRow.cluster == cluster)
-        return [_status(columns) for columns in query.dicts().execute(self._database)]
+        return [_node_status(columns) for columns in query.dicts().execute(self._database)]
 
     def count_by_state(self) -> dict[str, dict[str, int]]:
         """Cluster -> scheduler's state -> how many nodes are in it by their newest report."""
@@ -179,19 +179,19 @@ class NodeStates:
         old = (
             NodeStateRow.select(NodeStateRow.id)
             .where(NodeStateRow.time_s < before_s, NodeStateRow.id.not_in(newest))
-            .limit(_PRUNED_AT_ONCE)
+            .limit(_PRUNE_BATCH)
         )
         while not stopping():
             with self._database.write():
                 count = int(NodeStateRow.delete().where(NodeStateRow.id.in_(old)).execute(self._database))
             removed += count
-            if count < _PRUNED_AT_ONCE:
+            if count < _PRUNE_BATCH:
                 break
         return removed
 
-    def _store(self, cluster: str, rows: Sequence[_Row], now_s: int) -> None:
+    def _store(self, cluster: str, rows: Sequence[_NodeRecord], now_s: int) -> None:
         """Rows for nodes of which something is new, and the time for all; little is done in the write lock."""
-        known = self._known(cluster)
+        known = self._read_known(cluster)
         new = [row for row in rows if row.hostname not in known]
         moved = [row for row in rows if row.hostname in known and known[row.hostname][0] != row.sub_cluster]
         changed = [row for row in rows if row.hostname not in known or known[row.hostname][1] != row.state]
@@ -207,7 +207,7 @@ class NodeStates:
             names = orjson.dumps([row.hostname for row in rows]).decode()
             many(_SEE_NODES, [(now_s, cluster, names)])
 
-    def _known(self, cluster: str) -> dict[str, tuple[str, tuple[Any, ...]]]:
+    def _read_known(self, cluster: str) -> dict[str, tuple[str, tuple[Any, ...]]]:
         """Host -> its subcluster and its newest state, as they are stored."""
         stored = (getattr(NodeStateRow, column) for column in _STATE_COLUMNS)
         query = (
@@ -215,7 +215,7 @@ class NodeStates:
             .join(NodeStateRow, peewee.JOIN.LEFT_OUTER, on=(NodeRow.latest_id == NodeStateRow.id))
             .where(NodeRow.cluster == cluster)
         )
-        return {host: (sub_cluster, tuple(state)) for host, sub_cluster, *state in self._database.rows(query)}
+        return {host: (sub_cluster, tuple(state)) for host, sub_cluster, *state in self._database.raw_rows(query)}
 
 
 def reduce_states(states: Iterable[str]) -> SchedulerState:
@@ -232,17 +232,17 @@ def reduce_states(states: Iterable[str]) -> SchedulerState:
     return SchedulerState.MIXED if "mixed" in words else SchedulerState.UNKNOWN
 
 
-def reduce_health(health: MetricHealth) -> Health:
+def reduce_health(health: MetricHealth) -> NodeHealth:
     """Full when every expected metric comes, failed when none does, partial between."""
     if not health.missing and not health.degraded:
-        return Health.FULL
-    return Health.PARTIAL if health.healthy else Health.FAILED
+        return NodeHealth.FULL
+    return NodeHealth.PARTIAL if health.healthy else NodeHealth.FAILED
 
 
-def _state(node: NodeState, cluster: str, metrics: Iterable[str], health_of: HealthOf) -> tuple[Any, ...]:
+def _state_columns(node: NodeState, cluster: str, metrics: Iterable[str], health_of: HealthLookup) -> tuple[Any, ...]:
     """The values of `_STATE_COLUMNS` as they are stored."""
     state = reduce_states(node.states)
-    health, missing, degraded = Health.FULL, [], []
+    health, missing, degraded = NodeHealth.FULL, [], []
     if state is not SchedulerState.DOWN:  # nothing is expected of a node that is down
         metric_health = health_of(cluster, node.hostname, metrics)
         health = reduce_health(metric_health)
@@ -260,18 +260,18 @@ def _state(node: NodeState, cluster: str, metrics: Iterable[str], health_of: Hea
     )
 
 
-def _status(columns: dict[str, Any]) -> NodeStatus:
+def _node_status(columns: dict[str, Any]) -> NodeStatus:
     return NodeStatus(
         cluster=columns["cluster"],
         sub_cluster=columns["sub_cluster"],
         hostname=columns["hostname"],
-        time_s=columns["seen_s"],
+        last_report_s=columns["seen_s"],
         since_s=columns["time_s"],
         state=SchedulerState(columns["state"]) if columns["state"] in _STATES else SchedulerState.UNKNOWN,
-        reported_states=texts(columns["reported_states"]),
-        health=Health(columns["health"]) if columns["health"] in _HEALTHS else Health.FAILED,
-        missing_metrics=texts(columns["missing_metrics"]),
-        degraded_metrics=texts(columns["degraded_metrics"]),
+        reported_states=stored_strings(columns["reported_states"]),
+        health=NodeHealth(columns["health"]) if columns["health"] in _HEALTHS else NodeHealth.FAILED,
+        missing_metrics=stored_strings(columns["missing_metrics"]),
+        degraded_metrics=stored_strings(columns["degraded_metrics"]),
         cpus_allocated=columns["cpus_allocated"],
         memory_allocated=columns["memory_allocated"],
         gpus_allocated=columns["gpus_allocated"],

@@ -21,7 +21,7 @@ class HiddenValues:
     """The clusters in which a metric that goes into the energy of jobs is restricted."""
 
 
-def without_restricted(job: Job, is_restricted: IsRestricted) -> Job:
+def job_without_restricted_metrics(job: Job, is_restricted: IsRestricted) -> Job:
     """The job without values of restricted metrics.
 
     The energy is the sum of what is left of its parts. A judgement that speaks of a restricted metric, from before the
@@ -29,13 +29,17 @@ def without_restricted(job: Job, is_restricted: IsRestricted) -> Job:
     """
     energy, parts = job.energy, job.energy_footprint
     if parts is not None and any(map(is_restricted, parts)):
-        parts = visible_part(parts, is_restricted)
+        parts = drop_restricted(parts, is_restricted)
         energy = sum(parts.values(), 0.0)
     footprint = job.footprint
     if footprint is not None:
-        footprint = {key: value for key, value in footprint.items() if not is_restricted(metric_of(key))}
+        footprint = {key: value for key, value in footprint.items() if not is_restricted(footprint_metric(key))}
     judgement = job.judgement
-    if judgement is not None and judgement.finding is not None and _speaks_of(judgement.finding, is_restricted):
+    if (
+        judgement is not None
+        and judgement.finding is not None
+        and _mentions_restricted(judgement.finding, is_restricted)
+    ):
         judgement = None
     return replace(
         job,
@@ -43,32 +47,32 @@ def without_restricted(job: Job, is_restricted: IsRestricted) -> Job:
         energy=energy,
         energy_footprint=parts,
         judgement=judgement,
-        statistics=None if job.statistics is None else visible_part(job.statistics, is_restricted),
-        absences=None if job.absences is None else visible_part(job.absences, is_restricted),
+        statistics=None if job.statistics is None else drop_restricted(job.statistics, is_restricted),
+        gaps=None if job.gaps is None else drop_restricted(job.gaps, is_restricted),
     )
 
 
-def visible_part(by_metric: Mapping[str, Value], is_restricted: IsRestricted) -> dict[str, Value]:
+def drop_restricted(by_metric: Mapping[str, Value], is_restricted: IsRestricted) -> dict[str, Value]:
     """What a mapping has by metric, without restricted ones."""
     return {metric: value for metric, value in by_metric.items() if not is_restricted(metric)}
 
 
-def metric_of(footprint_key: str) -> str:
+def footprint_metric(footprint_key: str) -> str:
     """The metric of a footprint value such as `mem_used_max`."""
     return footprint_key.rpartition("_")[0] or footprint_key
 
 
-def _speaks_of(finding: Finding, is_restricted: IsRestricted) -> bool:
-    return is_restricted(finding.metric) or any(map(is_restricted, _texts(finding.facts)))
+def _mentions_restricted(finding: Finding, is_restricted: IsRestricted) -> bool:
+    return is_restricted(finding.metric) or any(map(is_restricted, _strings_in(finding.facts)))
 
 
-def _texts(facts: Any) -> Iterator[str]:
+def _strings_in(facts: Any) -> Iterator[str]:
     """All texts in facts, keys included."""
     if isinstance(facts, str):
         yield facts
     elif isinstance(facts, Mapping):
         for key, value in facts.items():
-            yield from (*_texts(key), *_texts(value))
+            yield from (*_strings_in(key), *_strings_in(value))
     elif isinstance(facts, list | tuple):
         for value in facts:
-            yield from _texts(value)
+            yield from _strings_in(value)

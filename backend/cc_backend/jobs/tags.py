@@ -13,7 +13,7 @@ from dataclasses import replace
 from cc_backend.auth.caller import Caller, Role
 from cc_backend.db.database import Database
 from cc_backend.errors import InvalidInput, NotAllowed
-from cc_backend.jobs.filter_parameters import tag_choices
+from cc_backend.jobs.filter_parameters import parse_tags
 from cc_backend.jobs.tables import JobTagRow, TagRow
 from cc_backend.model import Tag
 
@@ -21,7 +21,7 @@ GLOBAL = "global"
 ADMIN = "admin"
 
 
-def may_see(scope: str, caller: Caller) -> bool:
+def may_see_scope(scope: str, caller: Caller) -> bool:
     """Whether a caller may see tags of a scope."""
     if scope == GLOBAL:
         return True
@@ -30,7 +30,7 @@ def may_see(scope: str, caller: Caller) -> bool:
     return scope == caller.name
 
 
-def may_attach(scope: str, caller: Caller) -> bool:
+def may_attach_scope(scope: str, caller: Caller) -> bool:
     """Whether a caller may make and attach tags of a scope."""
     if scope == GLOBAL:
         return caller.sees_nodes
@@ -41,7 +41,7 @@ def may_attach(scope: str, caller: Caller) -> bool:
 
 def visible_tags(tags: Iterable[Tag], caller: Caller) -> tuple[Tag, ...]:
     """Those tags that a caller may see."""
-    return tuple(tag for tag in tags if may_see(tag.scope, caller))
+    return tuple(tag for tag in tags if may_see_scope(tag.scope, caller))
 
 
 def list_tags(database: Database, caller: Caller) -> list[tuple[int, Tag]]:
@@ -50,14 +50,14 @@ def list_tags(database: Database, caller: Caller) -> list[tuple[int, Tag]]:
         TagRow.type, TagRow.name, TagRow.id
     )
     found = [(id_, Tag(type_, name, scope)) for id_, type_, name, scope in rows.tuples().execute(database)]
-    return [(id_, tag) for id_, tag in found if may_see(tag.scope, caller)]
+    return [(id_, tag) for id_, tag in found if may_see_scope(tag.scope, caller)]
 
 
-def chosen_tags(database: Database, caller: Caller, texts: Sequence[str]) -> tuple[int, ...] | None:
+def resolve_tag_ids(database: Database, caller: Caller, texts: Sequence[str]) -> tuple[int, ...] | None:
     """The ids behind values of the parameter `tag`: () for no values, None where the caller may see none of them."""
     if not texts:
         return ()
-    choices = tag_choices(texts)
+    choices = parse_tags(texts)
     wanted_ids = {choice.id for choice in choices}
     named = {(choice.type, choice.name) for choice in choices}
     known = list_tags(database, caller)
@@ -78,7 +78,7 @@ def attach_tags(database: Database, job: int, tags: Iterable[Tag], caller: Calle
     for tag in wanted:
         if not tag.type or not tag.name:
             raise InvalidInput("tags: a tag needs a type and a name")
-        if not may_attach(tag.scope, caller):
+        if not may_attach_scope(tag.scope, caller):
             raise NotAllowed(f"'{caller.name}' may not attach tags of the scope '{tag.scope}'")
     with database.write():
         attached = {replace(tag, id=_tag_id(database, tag)) for tag in wanted}

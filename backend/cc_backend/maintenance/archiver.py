@@ -11,25 +11,25 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from cc_backend.archive.archived_scopes import archive_scopes
+from cc_backend.archive.archived_scopes import archived_scopes
 from cc_backend.archive.file_archive import FileArchive
-from cc_backend.archive.statistics import complete, finish
-from cc_backend.clusters import Clusters
+from cc_backend.archive.statistics import finalize_job, with_statistics
+from cc_backend.clusters import ClusterRegistry
 from cc_backend.errors import BackendError, Unavailable
-from cc_backend.jobdata.gaps import Explains, job_absences
+from cc_backend.jobdata.gaps import GapExplainer, job_gaps
 from cc_backend.jobdata.judge import Judge
 from cc_backend.jobdata.samples import MetricData
-from cc_backend.jobs.job_queries import WAITING_AT_ONCE, JobSearch
+from cc_backend.jobs.job_queries import QUEUE_BATCH, JobQueries
 from cc_backend.model import Job, JobData, JobKey, Judgement, MonitoringStatus
 
 FIRST_RETRY_S = 10
-LONGEST_RETRY_S = 600
+MAX_RETRY_S = 600
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class ArchivingRules:
+class ArchivingPolicy:
     """How patient the archiver is, and how fine it stores."""
 
     late_data_s: float = 600.0
@@ -58,21 +58,21 @@ class Archiver:
     def __init__(
         self,
         *,
-        search: JobSearch,
-        metricdata: MetricData,
-        explains: Callable[[Job], Explains | None],
+        job_queries: JobQueries,
+        metric_data: MetricData,
+        gap_explainer: Callable[[Job], GapExplainer | None],
         archive: FileArchive,
-        clusters: Clusters,
+        clusters: ClusterRegistry,
         judge: Judge,
-        rules: ArchivingRules,
+        policy: ArchivingPolicy,
     ) -> None:
-        self._search = search
-        self._metricdata = metricdata
-        self._explains = explains
+        self._job_queries = job_queries
+        self._metric_data = metric_data
+        self._gap_explainer = gap_explainer
         self._archive = archive
         self._clusters = clusters
         self._judge = judge
-        self._rules = rules
+        self._policy = policy
         self._retries: dict[int, _Retry] = {}
         self._retention_now_s = 0
         self._waiting_after = self._incomplete_after = 0  # the job at which the last round ended
@@ -84,69 +84,69 @@ class Archiver:
 
         Where many wait, a round looks at some of them, the oldest first, and the next one at those behind.
 
-        No job is given up before `retention_now_s` is past its retention, by default `now_s`: a wall clock that jumped
+        No job is given up before `retention_now_s` is past its retention, by default `unix_now_s`: a wall clock that jumped
         gives up none.
         """
         self._retention_now_s = now_s if retention_now_s is None else retention_now_s
         result = ArchivingResult()
-        for job in self._waiting():
+        for job in self._next_queued():
             if stopping():
                 break
-            if job.unusable:
-                self._give_up(job, f"its row in the database is damaged: {', '.join(job.damaged)}")
+            if job.is_unusable:
+                self._give_up(job, f"its row in the database is damaged: {', '.join(job.damaged_columns)}")
                 result.failed += 1
             elif not self._is_due(job, now_s):
                 result.waiting += 1
             else:
                 self._archive_job(job, now_s, result)
-        for job, late_hosts in self._incomplete():
+        for job, late_hosts in self._next_incomplete():
             if stopping():
                 break
             if self._is_out_of_retention(job):
-                self._search.accept_incomplete_archive(job.id)
-            elif len(self._metricdata.silent_hosts(job)) < len(late_hosts):
+                self._job_queries.accept_incomplete_archive(job.id)
+            elif len(self._metric_data.silent_hosts(job)) < len(late_hosts):
                 self._archive_job(job, now_s, result)
         return result
 
-    def _waiting(self) -> list[Job]:
+    def _next_queued(self) -> list[Job]:
         """The next jobs of the queue, from its beginning again after its end."""
-        jobs = self._search.finished_unarchived(after=self._waiting_after)
-        self._waiting_after = jobs[-1].id if len(jobs) == WAITING_AT_ONCE else 0
+        jobs = self._job_queries.queued_jobs(after=self._waiting_after)
+        self._waiting_after = jobs[-1].id if len(jobs) == QUEUE_BATCH else 0
         return jobs
 
-    def _incomplete(self) -> list[tuple[Job, tuple[str, ...]]]:
-        found = self._search.incomplete_archives(after=self._incomplete_after)
-        self._incomplete_after = found[-1][0].id if len(found) == WAITING_AT_ONCE else 0
+    def _next_incomplete(self) -> list[tuple[Job, tuple[str, ...]]]:
+        found = self._job_queries.incomplete_archives(after=self._incomplete_after)
+        self._incomplete_after = found[-1][0].id if len(found) == QUEUE_BATCH else 0
         return found
 
     def _is_due(self, job: Job, now_s: int) -> bool:
         retry = self._retries.get(job.id)
         if retry is not None:
             # a clock that was set back must not put it off for as long
-            return now_s >= retry.next_s or now_s < retry.next_s - LONGEST_RETRY_S
-        return now_s >= job.stop_time + self._rules.late_data_s or not self._metricdata.silent_hosts(job)
+            return now_s >= retry.next_s or now_s < retry.next_s - MAX_RETRY_S
+        return now_s >= job.stop_time + self._policy.late_data_s or not self._metric_data.silent_hosts(job)
 
     def _is_out_of_retention(self, job: Job) -> bool:
-        return self._retention_now_s > job.stop_time + self._rules.retention_s
+        return self._retention_now_s > job.stop_time + self._policy.retention_s
 
     def _archive_job(self, job: Job, now_s: int, result: ArchivingResult) -> None:
         try:
-            self._archive.demand_place(JobKey(job.cluster, job.job_id, job.start_time))
+            self._archive.require_folders(JobKey(job.cluster, job.job_id, job.start_time))
         except Unavailable:  # told once, by the archive; no job is given up for that
             result.waiting += 1
             return
         try:
-            whole = self._search.finished(job.id)
+            whole = self._job_queries.find_finished(job.id)
             if whole is None:  # it was removed meanwhile
                 return
             finished = self._write(whole, now_s)
         except BackendError as error:
-            self._failed(job, str(error), now_s)
+            self._record_failure(job, str(error), now_s)
             result.failed += 1
             return
         except Exception as error:  # a defect that one job brings to light must not hold up all others
             logger.exception("archiving met a defect job=%d cluster=%s", job.job_id, job.cluster)
-            self._failed(job, f"internal error: {type(error).__name__}", now_s)
+            self._record_failure(job, f"internal error: {type(error).__name__}", now_s)
             result.failed += 1
             return
         result.archived.append(job.id)
@@ -161,47 +161,49 @@ class Archiver:
         )
 
     def _write(self, job: Job, now_s: int) -> Job:
-        sub_cluster = self._clusters.of_job(job)
-        limit = self._rules.core_scope_nodes
+        sub_cluster = self._clusters.sub_cluster_of_job(job)
+        limit = self._policy.core_scope_nodes
         # taken before the samples: a host that is heard from in between counts as late and is read again
-        late_hosts = self._metricdata.silent_hosts(job)
-        data = self._metricdata.stored_data(job, None, lambda config: archive_scopes(job, config, limit), now_s=now_s)
-        data = self._richer(data, JobKey(job.cluster, job.job_id, job.start_time))
+        late_hosts = self._metric_data.silent_hosts(job)
+        data = self._metric_data.read_from_store(
+            job, None, lambda config: archived_scopes(job, config, limit), now_s=now_s
+        )
+        data = self._richer_of_archived(data, JobKey(job.cluster, job.job_id, job.start_time))
         live = replace(job, monitoring_status=MonitoringStatus.RUNNING_OR_ARCHIVING)  # also where it is archived anew
-        explains = self._explains(job)
-        absences = job_absences(live, data, sub_cluster.metrics, sub_cluster, store=explains, now_s=now_s)
-        finished = replace(finish(job, data, sub_cluster), absences=absences.unexpected)
-        self._archive.store(finished, complete(data))
-        finished = replace(finished, judgement=self._judged(finished, data, now_s))
-        self._search.finish_archiving(finished, late_hosts=late_hosts)
+        explains = self._gap_explainer(job)
+        absences = job_gaps(live, data, sub_cluster.metrics, sub_cluster, store=explains, now_s=now_s)
+        finished = replace(finalize_job(job, data, sub_cluster), gaps=absences.unexpected)
+        self._archive.store(finished, with_statistics(data))
+        finished = replace(finished, judgement=self._judge_or_none(finished, data, now_s))
+        self._job_queries.finish_archiving(finished, late_hosts=late_hosts)
         return finished
 
-    def _richer(self, data: JobData, key: JobKey) -> JobData:
+    def _richer_of_archived(self, data: JobData, key: JobKey) -> JobData:
         """What the archive has of a job already, if that are more samples: a database that was put back forgot it."""
         if not self._archive.exists(key):
             return data
         kept = self._archive.load_data(key)
-        return kept if _samples(kept) > _samples(data) else data
+        return kept if _count_samples(kept) > _count_samples(data) else data
 
     def _give_up(self, job: Job, reason: str) -> None:
         self._retries.pop(job.id, None)
-        self._search.mark_archiving_failed(job.id, reason)
+        self._job_queries.mark_archiving_failed(job.id, reason)
         logger.error("archiving given up job=%d cluster=%s reason=%s", job.job_id, job.cluster, reason)
 
-    def _judged(self, job: Job, data: JobData, now_s: int) -> Judgement | None:
+    def _judge_or_none(self, job: Job, data: JobData, now_s: int) -> Judgement | None:
         """How the job ran; None, and it is judged later, where a defect comes to light: archiving does not wait."""
         try:
-            return self._judge.judged(job, data, now_s=now_s)
+            return self._judge.judge_data(job, data, now_s=now_s)
         except Exception:
             logger.exception("judging met a defect job=%d cluster=%s", job.job_id, job.cluster)
             return None
 
-    def _failed(self, job: Job, reason: str, now_s: int) -> None:
+    def _record_failure(self, job: Job, reason: str, now_s: int) -> None:
         if self._is_out_of_retention(job):
             self._give_up(job, reason)
             return
         tries = self._retries[job.id].tries + 1 if job.id in self._retries else 1
-        wait_s = min(FIRST_RETRY_S * 2.0 ** (tries - 1), LONGEST_RETRY_S)
+        wait_s = min(FIRST_RETRY_S * 2.0 ** (tries - 1), MAX_RETRY_S)
         self._retries[job.id] = _Retry(tries, now_s + wait_s)
         logger.warning(
             "archiving failed job=%d cluster=%s try=%d next_try_in_s=%d reason=%s",
@@ -213,6 +215,6 @@ class Archiver:
         )
 
 
-def _samples(data: JobData) -> int:
+def _count_samples(data: JobData) -> int:
     series = (one for by_scope in data.values() for metric in by_scope.values() for one in metric.series)
     return sum(int(np.count_nonzero(np.isfinite(one.data))) for one in series)

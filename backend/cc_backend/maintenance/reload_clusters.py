@@ -2,10 +2,10 @@
 
 import logging
 
-from cc_backend.clusters import Clusters, departures
+from cc_backend.clusters import ClusterRegistry, find_removals
 from cc_backend.errors import ArchiveError, BackendError
-from cc_backend.jobdata.store_tables import tables
-from cc_backend.jobs.cluster_generations import dependents
+from cc_backend.jobdata.store_tables import build_tables
+from cc_backend.jobs.cluster_generations import describe_dependent_jobs
 from cc_backend.services import Services
 
 logger = logging.getLogger(__name__)
@@ -21,8 +21,8 @@ def reload_clusters(services: Services) -> bool:
     """
     if services.store.restoring:
         return False
-    if not services.cluster_files.changed():
-        _let_go(services)
+    if not services.cluster_files.have_changed():
+        _drop_unused_tables(services)
         return False
     try:
         read, warnings = services.cluster_files.read()
@@ -32,26 +32,26 @@ def reload_clusters(services: Services) -> bool:
     for warning in warnings:
         logger.warning("cluster configuration: %s", warning)
     try:
-        clusters = _taken_over(services, read)
+        clusters = _apply(services, read)
     except BackendError:
-        services.cluster_files.forget()  # the database is away: once more at the next look
+        services.cluster_files.mark_changed()  # the database is away: once more at the next look
         raise
     logger.info("took over cluster configuration clusters=%s", ",".join(clusters.names()))
     return True
 
 
-def _taken_over(services: Services, read: Clusters) -> Clusters:
+def _apply(services: Services, read: ClusterRegistry) -> ClusterRegistry:
     gone = {name: services.clusters[name] for name in services.clusters if name not in read}
     every = {**dict(read.items()), **gone}
-    numbers = services.generations.record(every, now_s=services.now_s())
-    clusters = Clusters(every, generations=numbers, earlier=services.generations)
+    numbers = services.cluster_generations.record(every, now_s=services.now_s())
+    clusters = ClusterRegistry(every, generations=numbers, earlier=services.cluster_generations)
     notes = [
         line
         for name, before in services.clusters.items()
-        for line in dependents(services.database, departures(before, clusters[name]))
+        for line in describe_dependent_jobs(services.database, find_removals(before, clusters[name]))
     ]
     _reload_store(services, clusters)
-    services.clusters.take_over(clusters)
+    services.clusters.replace_with(clusters)
     for name in gone:
         logger.warning("cluster configuration: the file of %r is gone; the cluster stays until the next start", name)
     for note in notes:
@@ -59,14 +59,14 @@ def _taken_over(services: Services, read: Clusters) -> Clusters:
     return clusters
 
 
-def _let_go(services: Services) -> None:
+def _drop_unused_tables(services: Services) -> None:
     """Take no more samples of what has left the configuration once no job needs them."""
-    if services.held_tables is not None:
+    if services.tables_in_use is not None:
         _reload_store(services, services.clusters)
 
 
-def _reload_store(services: Services, clusters: Clusters) -> None:
-    wanted, plain = tables(clusters, services.generations.held()), tables(clusters)
-    if services.held_tables != wanted or wanted == plain:
-        services.store.reload(wanted[0], nodes=wanted[1])
-    services.held_tables = None if wanted == plain else wanted
+def _reload_store(services: Services, clusters: ClusterRegistry) -> None:
+    wanted, plain = build_tables(clusters, services.cluster_generations.hosts_in_use()), build_tables(clusters)
+    if services.tables_in_use != wanted or wanted == plain:
+        services.store.reload(wanted[0], host_table=wanted[1])
+    services.tables_in_use = None if wanted == plain else wanted

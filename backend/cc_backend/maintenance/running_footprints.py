@@ -11,14 +11,14 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from cc_backend.archive.statistics import footprint, job_statistics
-from cc_backend.clusters import Clusters
+from cc_backend.archive.statistics import compute_footprint, compute_job_statistics
+from cc_backend.clusters import ClusterRegistry
 from cc_backend.errors import BackendError, NotFound, Unavailable
 from cc_backend.insight.assessment import judged_metrics, judged_scopes
 from cc_backend.jobdata.bounded_read import VIEW_LIMITS
 from cc_backend.jobdata.judge import Judge
 from cc_backend.jobdata.samples import MetricData
-from cc_backend.jobs.job_queries import JobSearch
+from cc_backend.jobs.job_queries import JobQueries
 from cc_backend.model import Job, Judgement
 
 STEP_EVERY_S = 1.0
@@ -63,15 +63,15 @@ class FootprintRefresher:
 
     def __init__(
         self,
-        search: JobSearch,
-        metricdata: MetricData,
-        clusters: Clusters,
+        job_queries: JobQueries,
+        metric_data: MetricData,
+        clusters: ClusterRegistry,
         judge: Judge,
         *,
         cpu_s: Callable[[], float] = time.thread_time,
     ) -> None:
-        self._search = search
-        self._metricdata = metricdata
+        self._job_queries = job_queries
+        self._metric_data = metric_data
         self._clusters = clusters
         self._judge = judge
         self._cpu_s = cpu_s
@@ -93,7 +93,7 @@ class FootprintRefresher:
         begin_s = self._cpu_s()
         self._list_running(now_s)
         while self._credit_s - (self._cpu_s() - begin_s) > 0 and not stopping():
-            ids = self._take_due(now_s)
+            ids = self._pop_due(now_s)
             if not ids:
                 break
             self._refresh(ids, now_s, result, lambda: self._cpu_s() - begin_s >= self._credit_s or stopping())
@@ -106,7 +106,7 @@ class FootprintRefresher:
         if self._listed_s is not None and 0 <= now_s - self._listed_s < MIN_INTERVAL_S:
             return
         self._listed_s = now_s
-        before, self._starts = self._starts, self._search.running_starts()
+        before, self._starts = self._starts, self._job_queries.running_start_times()
         self._due = [
             (due_s, id_) for due_s, id_ in self._due if id_ in self._starts and due_s <= now_s + MAX_INTERVAL_S
         ]
@@ -116,7 +116,7 @@ class FootprintRefresher:
         self._due += [(0 if id_ in before else self._starts[id_], id_) for id_ in new]
         heapq.heapify(self._due)
 
-    def _take_due(self, now_s: int) -> list[int]:
+    def _pop_due(self, now_s: int) -> list[int]:
         ids: list[int] = []
         while self._due and self._due[0][0] <= now_s and len(ids) < _JOBS_PER_READ:
             ids.append(heapq.heappop(self._due)[1])
@@ -124,7 +124,7 @@ class FootprintRefresher:
 
     def _refresh(self, ids: list[int], now_s: int, result: RefreshResult, enough: Callable[[], bool]) -> None:
         turn = {id_: at for at, id_ in enumerate(ids)}
-        jobs = sorted(self._search.running_by_ids(ids, now_s=now_s), key=lambda job: turn[job.id])
+        jobs = sorted(self._job_queries.running_by_ids(ids, now_s=now_s), key=lambda job: turn[job.id])
         written: list[RefreshedJob] = []
         for at, job in enumerate(jobs):
             if at and enough():
@@ -133,20 +133,20 @@ class FootprintRefresher:
                 break
             result.examined += 1
             heapq.heappush(self._due, (now_s + refresh_interval_s(job.duration), job.id))
-            refreshed = self._refreshed(job, now_s)
+            refreshed = self._refresh_or_none(job, now_s)
             if refreshed is not None:
                 written.append(refreshed)
         if written:
-            self._search.update_footprints({one.job.id: one.footprint for one in written if one.footprint})
-            self._judge.store((one.job, one.judgement) for one in written)
+            self._job_queries.update_footprints({one.job.id: one.footprint for one in written if one.footprint})
+            self._judge.record((one.job, one.judgement) for one in written)
             result.updated += [one.job.id for one in written if one.footprint]
 
-    def _refreshed(self, job: Job, now_s: int) -> RefreshedJob | None:
+    def _refresh_or_none(self, job: Job, now_s: int) -> RefreshedJob | None:
         """What there is to write of a job, None if it cannot be read; what one job brings to light stops no other."""
-        if job.unusable:  # the search has logged it
+        if job.is_unusable:  # the search has logged it
             return None
         try:
-            return self._read(job, now_s)
+            return self._compute(job, now_s)
         except Unavailable:  # the store of this job is away; those of others may not be
             return None
         except BackendError as error:
@@ -156,18 +156,18 @@ class FootprintRefresher:
             logger.exception("refreshing a footprint met a defect job=%d cluster=%s", job.job_id, job.cluster)
             return None
 
-    def _read(self, job: Job, now_s: int) -> RefreshedJob | None:
+    def _compute(self, job: Job, now_s: int) -> RefreshedJob | None:
         """Footprint and judgement so far, from one reading of what the store holds of the job."""
         try:
-            sub_cluster = self._clusters.of_job(job)
+            sub_cluster = self._clusters.sub_cluster_of_job(job)
         except NotFound:  # no configuration is known that has its subcluster
             return None
         wanted = {*sub_cluster.footprint_metrics, *judged_metrics(sub_cluster.metrics)}
-        data = self._metricdata.stored_data(
+        data = self._metric_data.read_from_store(
             job, sorted(wanted), lambda metric: judged_scopes(job, metric), now_s=now_s, limits=VIEW_LIMITS
         )
-        found = footprint(job_statistics(job, data, sub_cluster), sub_cluster)
-        return RefreshedJob(job, found, self._judge.judged(job, data, now_s=now_s))
+        found = compute_footprint(compute_job_statistics(job, data, sub_cluster), sub_cluster)
+        return RefreshedJob(job, found, self._judge.judge_data(job, data, now_s=now_s))
 
 
 def refresh_interval_s(duration_s: int) -> int:

@@ -4,11 +4,11 @@ import threading
 from collections.abc import Sequence
 from functools import partial
 
-from cc_backend.auth.token_expiry import log_ending_soon
-from cc_backend.jobdata.gaps import explaining
-from cc_backend.maintenance.archiver import Archiver, ArchivingRules
+from cc_backend.auth.token_expiry import log_expiring_tokens
+from cc_backend.jobdata.gaps import explainer_for
+from cc_backend.maintenance.archiver import Archiver, ArchivingPolicy
 from cc_backend.maintenance.reload_clusters import reload_clusters
-from cc_backend.maintenance.retention import keep_store
+from cc_backend.maintenance.retention import run_store_upkeep
 from cc_backend.maintenance.running_footprints import STEP_EVERY_S, FootprintRefresher
 from cc_backend.runtime.periodic import PeriodicRunner, PeriodicTask, snapshot_tasks, stop_and_close
 from cc_backend.services import Services
@@ -24,7 +24,7 @@ TOKEN_ENDS_EVERY_S = 86400.0
 TOKENS_EVERY_S = 60.0
 
 
-class Background:
+class BackendBackgroundWork:
     """The running periodic work of one backend."""
 
     def __init__(self, runner: PeriodicRunner, services: Services) -> None:
@@ -36,55 +36,55 @@ class Background:
         stop_and_close(self._runner, self._services)
 
 
-def start_background(services: Services) -> Background:
+def start_background(services: Services) -> BackendBackgroundWork:
     """Start the periodic work of a backend."""
     stopping = threading.Event()
     runner = make_runner(services, periodic_tasks(services, stopping), stopping)
     runner.start()
     services.health.start()
-    return Background(runner, services)
+    return BackendBackgroundWork(runner, services)
 
 
 def make_runner(services: Services, tasks: Sequence[PeriodicTask], stopping: threading.Event) -> PeriodicRunner:
     """What runs tasks once it is started, some of them only while the store has all its samples."""
-    return PeriodicRunner(tasks, stopping, is_whole=lambda: not services.store.restoring)
+    return PeriodicRunner(tasks, stopping, is_complete=lambda: not services.store.restoring)
 
 
 def periodic_tasks(services: Services, stopping: threading.Event) -> tuple[PeriodicTask, ...]:
     """All that a backend does by itself; long work looks at `stopping`."""
     archiver = make_archiver(services)
-    refresher = FootprintRefresher(services.search, services.metricdata, services.clusters, services.judge)
+    refresher = FootprintRefresher(services.job_queries, services.metric_data, services.clusters, services.judge)
 
     def archive() -> None:
-        services.archive.demand_root()  # told once here, not for each job, and tried again soon
+        services.archive.require_root()  # told once here, not for each job, and tried again soon
         archiver.run_once(now_s=services.now_s(), retention_now_s=services.retention_now_s(), stopping=stopping.is_set)
 
     def footprints() -> None:
         refresher.step(now_s=services.now_s(), stopping=stopping.is_set)
 
     def judgements() -> None:
-        services.judge.judge_finished(now_s=services.now_s(), stopping=stopping.is_set)
+        services.judge.judge_outdated(now_s=services.now_s(), stopping=stopping.is_set)
 
     def upkeep() -> None:
-        services.trusted_clock.decide()
+        services.trusted_clock.resolve_doubt()
         now_s, trusted_s = services.retention_now_s(), services.trusted_now_s()
-        keep_store(services.search, services.store, now_s=now_s, trusted_s=trusted_s)
+        run_store_upkeep(services.job_queries, services.store, now_s=now_s, trusted_s=trusted_s)
 
     def end_sessions() -> None:
         services.sessions.purge(now_s=services.retention_now_s())
 
     def end_of_tokens() -> None:
-        log_ending_soon(services.tokens, services.clock())
+        log_expiring_tokens(services.tokens, services.clock())
 
     def prune_node_states() -> None:
         retention = services.settings.main.nodestate_retention
         if retention.policy == "delete":
-            services.nodes.prune(services.retention_now_s() - 3600 * retention.age, stopping=stopping.is_set)
+            services.node_states.prune(services.retention_now_s() - 3600 * retention.age, stopping=stopping.is_set)
 
     return (
-        PeriodicTask("archive", archive, ARCHIVE_EVERY_S, needs_whole_store=True, thread="archiving"),
-        PeriodicTask("footprints", footprints, STEP_EVERY_S, needs_whole_store=True),
-        PeriodicTask("judgements", judgements, JUDGE_EVERY_S, needs_whole_store=True, thread="judging"),
+        PeriodicTask("archive", archive, ARCHIVE_EVERY_S, needs_complete_store=True, thread="archiving"),
+        PeriodicTask("footprints", footprints, STEP_EVERY_S, needs_complete_store=True),
+        PeriodicTask("judgements", judgements, JUDGE_EVERY_S, needs_complete_store=True, thread="judging"),
         PeriodicTask("upkeep", upkeep, UPKEEP_EVERY_S),
         *snapshot_tasks(services, services.settings.metric_store.snapshot_interval_s),
         PeriodicTask("clusters", partial(reload_clusters, services), CLUSTERS_EVERY_S),
@@ -94,7 +94,7 @@ def periodic_tasks(services: Services, stopping: threading.Event) -> tuple[Perio
             "database integrity", services.database_watch.check_integrity, INTEGRITY_EVERY_S, thread="archiving"
         ),
         PeriodicTask("tokens that end", end_of_tokens, TOKEN_ENDS_EVERY_S),
-        PeriodicTask("last use of tokens", services.tokens.write_last_used, TOKENS_EVERY_S),
+        PeriodicTask("last use of tokens", services.tokens.flush_last_used, TOKENS_EVERY_S),
     )
 
 
@@ -102,13 +102,13 @@ def make_archiver(services: Services) -> Archiver:
     """The archiver as the settings want it."""
     archive = services.settings.archive
     return Archiver(
-        search=services.search,
-        metricdata=services.metricdata,
-        explains=lambda job: explaining(services.stores, services.store, job),
+        job_queries=services.job_queries,
+        metric_data=services.metric_data,
+        gap_explainer=lambda job: explainer_for(services.store_router, services.store, job),
         archive=services.archive,
         clusters=services.clusters,
         judge=services.judge,
-        rules=ArchivingRules(
+        policy=ArchivingPolicy(
             late_data_s=archive.late_data_s,
             retention_s=services.settings.metric_store.retention_in_memory_s,
             core_scope_nodes=archive.core_scope_nodes,

@@ -33,7 +33,7 @@ class Step(IntEnum):
     REFUSE = 5
 
 
-class WindowUse(NamedTuple):
+class WindowRef(NamedTuple):
     """A window of one of the store's grids, and when its last slot ends."""
 
     grid: int
@@ -41,7 +41,7 @@ class WindowUse(NamedTuple):
     end_s: int
 
 
-class Capped(Protocol):
+class CappedStore(Protocol):
     """What is asked of a store to keep it under its cap. Each call that frees gives the bytes that it freed."""
 
     def used_bytes(self) -> int:
@@ -50,17 +50,17 @@ class Capped(Protocol):
     def compress(self) -> int:
         """Compress every window that has ended."""
 
-    def windows(self) -> Sequence[WindowUse]:
+    def windows(self) -> Sequence[WindowRef]:
         """All windows with samples."""
 
-    def to_disk(self, use: WindowUse) -> int:
+    def evict(self, use: WindowRef) -> int:
         """Keep what is compressed and saved of a window on disk only."""
 
-    def drop(self, use: WindowUse, *, protected: bool) -> int:
+    def drop(self, use: WindowRef, *, protected: bool) -> int:
         """Forget a window, also of protected hosts if told so."""
 
 
-def enforce(store: Capped, *, cap_bytes: int, now_s: int) -> Step:
+def enforce(store: CappedStore, *, cap_bytes: int, now_s: int) -> Step:
     """Bring a store under its cap with as little loss as possible; says how far that went.
 
     Windows that have ended are compressed, then left on disk only, then forgotten, the oldest first and those of
@@ -76,7 +76,7 @@ def enforce(store: Capped, *, cap_bytes: int, now_s: int) -> Step:
         ended = sorted((use for use in store.windows() if use.end_s <= now_s), key=lambda use: use.end_s)
         for use in ended:
             if step == Step.TO_DISK:
-                store.to_disk(use)
+                store.evict(use)
             else:
                 store.drop(use, protected=step == Step.DROP_PROTECTED)
             if store.used_bytes() <= target_bytes:
@@ -90,10 +90,10 @@ def enforce(store: Capped, *, cap_bytes: int, now_s: int) -> Step:
 
 
 @dataclass(frozen=True, slots=True)
-class Nodes:
+class NodeKind:
     """Nodes of one kind: how many, and how many metrics each has at which level, one sample per `timestep_s`."""
 
-    nodes: int
+    count: int
     node_metrics: int
     thread_metrics: int = 0
     threads: int = 0
@@ -106,7 +106,7 @@ class Nodes:
     @property
     def series(self) -> int:
         """How many series they have together."""
-        return self.nodes * (
+        return self.count * (
             self.node_metrics
             + self.thread_metrics * self.threads
             + self.socket_metrics * self.sockets
@@ -131,7 +131,7 @@ class Forecast:
     log_bytes: int
 
 
-def forecast(kinds: Sequence[Nodes], *, retention_s: int, hot_s: int, snapshot_interval_s: int = 1800) -> Forecast:
+def forecast(kinds: Sequence[NodeKind], *, retention_s: int, hot_s: int, snapshot_interval_s: int = 1800) -> Forecast:
     """What a store of these nodes needs.
 
     With windows of W seconds (`WINDOW_SLOTS` timesteps), a series has ceil(hot / W) + 1 windows as they came and
@@ -164,17 +164,17 @@ def forecast(kinds: Sequence[Nodes], *, retention_s: int, hot_s: int, snapshot_i
     )
 
 
-def forecast_text(found: Forecast) -> str:
+def format_forecast(found: Forecast) -> str:
     """A forecast for people, a line per figure."""
     return "\n".join(
         (
             f"series            {found.series}",
             f"samples a second  {found.samples_per_s:.0f}",
             f"samples kept      {found.samples}",
-            f"memory at most    {size_text(found.memory_bytes)}",
-            f"with two decimals {size_text(found.memory_decimal_bytes)}",
-            f"snapshots at most {size_text(found.disk_bytes)}",
-            f"log at most       {size_text(found.log_bytes)}",
+            f"memory at most    {format_size(found.memory_bytes)}",
+            f"with two decimals {format_size(found.memory_decimal_bytes)}",
+            f"snapshots at most {format_size(found.disk_bytes)}",
+            f"log at most       {format_size(found.log_bytes)}",
         )
     )
 
@@ -183,7 +183,7 @@ def forecast_text(found: Forecast) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class CapacityReport:
     """What a store holds, and where that leads.
 
     `full_bytes` is what it will take once the whole retention is filled at this rate, compressed as well as what is
@@ -206,19 +206,19 @@ class Report:
         return not self.memory.cap_bytes or max(self.full_bytes or 0, self.used_bytes) <= self.memory.cap_bytes
 
 
-def report(
+def capacity_report(
     memory: MemoryState, *, series: int, samples_per_s: float, retention_s: int, hot_s: int, kept_s: int
-) -> Report:
+) -> CapacityReport:
     """What a store holds and will hold. `kept_s` is for how long it has been filled, at this rate."""
     full: int | None = None
     cold_s = max(min(kept_s, retention_s) - hot_s, 0)
     if samples_per_s and cold_s:
         each = memory.cold_bytes / (samples_per_s * cold_s)
         full = int(memory.hot_bytes + memory.table_bytes + each * samples_per_s * max(retention_s - hot_s, 0))
-    return Report(series, samples_per_s, memory, full)
+    return CapacityReport(series, samples_per_s, memory, full)
 
 
-def report_line(found: Report) -> str:
+def format_report(found: CapacityReport) -> str:
     """A report for the program's log."""
     memory = found.memory
     sizes = {"hot": memory.hot_bytes, "cold": memory.cold_bytes, "tables": memory.table_bytes}
@@ -226,12 +226,12 @@ def report_line(found: Report) -> str:
         sizes["when_full"] = found.full_bytes
     if memory.cap_bytes:
         sizes["cap"] = memory.cap_bytes
-    text = " ".join(f"{name}={size_text(size).replace(' ', '')}" for name, size in sizes.items())
+    text = " ".join(f"{name}={format_size(size).replace(' ', '')}" for name, size in sizes.items())
     advice = "" if found.fits else ": raise memory-cap, or older samples are on disk only"
     return f"series={found.series} samples_per_s={found.samples_per_s:.0f} {text}{advice}"
 
 
-def size_text(size_bytes: float) -> str:
+def format_size(size_bytes: float) -> str:
     """A size in decimal units, as the memory cap is given."""
     for unit, size in (("TB", 1e12), ("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
         if size_bytes >= size:

@@ -8,19 +8,19 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from cc_backend.metricstore.self_metrics import SelfReport
+from cc_backend.metricstore.self_metrics import SelfMetricsSnapshot
 from cc_backend.model import Samples
 from cc_common.line_protocol import LineError
 
-Ids = npt.NDArray[np.int64]
+Int64Array = npt.NDArray[np.int64]
 """Series numbers, rows, times: whole numbers in arrays."""
 
-Flags = npt.NDArray[np.bool_]
+BoolArray = npt.NDArray[np.bool_]
 
-Doubles = npt.NDArray[np.float64]
+Float64Array = npt.NDArray[np.float64]
 
 
-class Reason(StrEnum):
+class RejectReason(StrEnum):
     """Why a line was left out. The order is fixed: refused series keys are remembered by position."""
 
     UNKNOWN_METRIC = "unknown_metric"
@@ -38,7 +38,13 @@ class Reason(StrEnum):
 
 
 QUIET_REASONS = frozenset(
-    {Reason.UNKNOWN_METRIC, Reason.UNKNOWN_CLUSTER, Reason.UNKNOWN_HOST, Reason.SERIES_LIMIT, Reason.HOST_LIMIT}
+    {
+        RejectReason.UNKNOWN_METRIC,
+        RejectReason.UNKNOWN_CLUSTER,
+        RejectReason.UNKNOWN_HOST,
+        RejectReason.SERIES_LIMIT,
+        RejectReason.HOST_LIMIT,
+    }
 )
 """Counted, but no fault of the line: senders send more than the store is set up to keep."""
 
@@ -60,16 +66,16 @@ class Limits:
     """Caps against what a wrong or hostile sender can make the store allocate."""
 
     hosts: int = 100_000
-    unlisted_hosts: int = 10_000  # of these, those that the configuration does not have
+    unknown_hosts: int = 10_000  # of these, those that the configuration does not have
     strict_hosts: bool = False  # take no samples of hosts that the configuration does not have
     series: int = 5_000_000
     host_series: int = 100_000  # of these, those of one host
     job_series: int = 500_000  # those of type `job` come and go with the jobs
-    refused_spellings: int = 100_000
+    rejected_keys: int = 100_000
     query_samples: int = 250_000_000
 
 
-class Part(NamedTuple):
+class HostPart(NamedTuple):
     """Where in a host a series is measured; all empty for the host itself."""
 
     type: str = ""
@@ -84,7 +90,7 @@ class Identity(NamedTuple):
     cluster: str
     host: str
     metric: str
-    part: Part = Part()
+    part: HostPart = HostPart()
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,10 +110,10 @@ class UnknownName:
 class IngestResult:
     """What became of one batch.
 
-    `rejected` counts by `Reason`; `errors` names the first faulty lines, quiet reasons excepted. `durable` is False if
+    `rejected` counts by `RejectReason`; `errors` names the first faulty lines, quiet reasons excepted. `durable` is False if
     the write-ahead log could not take the batch: its samples are in memory, and the sender must keep its copy. With
     `full` nothing of the batch was kept, for want of memory. `unknown` has the first names that the configuration lacks
-    among the rejected lines; `unlisted` hosts are also such, but their lines, `unlisted_lines`, were accepted.
+    among the rejected lines; `unlisted` hosts are also such, but their lines, `unknown_host_lines`, were accepted.
     """
 
     accepted: int
@@ -115,19 +121,19 @@ class IngestResult:
     errors: tuple[LineError, ...]
     durable: bool
     full: bool = False
-    unknown: Mapping[Reason, tuple[UnknownName, ...]] = field(default_factory=dict)
-    unlisted: tuple[UnknownName, ...] = ()
-    unlisted_lines: int = 0
+    unknown_names: Mapping[RejectReason, tuple[UnknownName, ...]] = field(default_factory=dict)
+    unknown_hosts: tuple[UnknownName, ...] = ()
+    unknown_host_lines: int = 0
 
     @property
-    def is_plain(self) -> bool:
+    def is_complete(self) -> bool:
         """Whether every line was wanted and is kept."""
-        return self.durable and not (self.full or self.rejected or self.unlisted_lines)
+        return self.durable and not (self.full or self.rejected or self.unknown_host_lines)
 
     @property
-    def faulty(self) -> int:
+    def faulty_lines(self) -> int:
         """Lines left out for a fault of their own."""
-        return sum(count for reason, count in self.rejected.items() if Reason(reason) not in QUIET_REASONS)
+        return sum(count for reason, count in self.rejected.items() if RejectReason(reason) not in QUIET_REASONS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,7 +197,7 @@ class MetricFault:
     """
 
     last_s: int | None
-    parts: tuple[Part, ...] = ()
+    parts: tuple[HostPart, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,7 +226,7 @@ class HostHealth:
 
 
 @dataclass(frozen=True, slots=True)
-class LogState:
+class WalState:
     """How the write-ahead log is doing; `fault` is the text of the fault that lasts, else empty."""
 
     enabled: bool = False
@@ -235,7 +241,7 @@ class LogState:
 class RestoreState:
     """What was read back at the start, and how far that is.
 
-    `files` and `samples` are of the write-ahead log, `windows` and `chunks` of snapshots; `chunks_as_they_are` went
+    `files` and `samples` are of the write-ahead log, `windows` and `chunks` of snapshots; `chunks_adopted` went
     into memory without being unpacked. `restored_bytes` of `total_bytes` tell the progress while `running`.
     """
 
@@ -247,7 +253,7 @@ class RestoreState:
     unread_files: int = 0  # those that could not be read at all, and are left alone
     windows: int = 0
     chunks: int = 0
-    chunks_as_they_are: int = 0
+    chunks_adopted: int = 0
     damaged_chunks: int = 0
     running: bool = False
     total_bytes: int = 0
@@ -257,7 +263,7 @@ class RestoreState:
 
 @dataclass(frozen=True, slots=True)
 class SnapshotState:
-    """How snapshots are doing; `last_s` is when the last pass that was through ended, 0 before the first."""
+    """How snapshots are doing; `last_sample_s` is when the last pass that was through ended, 0 before the first."""
 
     enabled: bool = False
     files: int = 0
@@ -293,11 +299,11 @@ class StoreCounters:
     rejected: Mapping[str, int]
     series: int
     hosts: int
-    spellings: int
+    cached_keys: int
     sample_bytes: int
-    log: LogState
+    log: WalState
     restore: RestoreState = field(default_factory=RestoreState)
     snapshots: SnapshotState = field(default_factory=SnapshotState)
-    measured: SelfReport | None = None
+    self_metrics: SelfMetricsSnapshot | None = None
     unknown_hosts: int = 0  # that the configuration does not have; counted up to 10,000
     unknown_host_lines: int = 0  # of these hosts, kept or refused

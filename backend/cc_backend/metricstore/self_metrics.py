@@ -15,15 +15,15 @@ SNAPSHOT_BOUNDS_S = (0.1, 0.5, 1.0, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0)
 
 
 @dataclass(frozen=True, slots=True)
-class Distribution:
+class HistogramSnapshot:
     """A histogram at one moment: one count per bound and one for all above; `total` adds up the values."""
 
     bounds: tuple[float, ...]
     counts: tuple[int, ...]
-    total: float
+    sum: float
 
     @property
-    def number(self) -> int:
+    def count(self) -> int:
         """How many values there were."""
         return sum(self.counts)
 
@@ -48,18 +48,18 @@ class Histogram:
             self._counts[place] += 1
             self._total += value
 
-    def read(self) -> Distribution:
+    def snapshot(self) -> HistogramSnapshot:
         """What was counted until now."""
         with self._lock:
-            return Distribution(self._bounds, tuple(self._counts), self._total)
+            return HistogramSnapshot(self._bounds, tuple(self._counts), self._total)
 
 
 @dataclass(frozen=True, slots=True)
-class SelfReport:
+class SelfMetricsSnapshot:
     """The histograms of a store at one moment; `seconds` are by kind of work, `lag_s` is one value per batch."""
 
-    lag_s: Distribution
-    seconds: Mapping[str, Distribution]
+    lag_s: HistogramSnapshot
+    seconds: Mapping[str, HistogramSnapshot]
 
 
 class Timer:
@@ -79,7 +79,7 @@ class Timer:
         self._histogram.observe(self._clock() - self._begin_s)
 
 
-WORK = ("ingest", "log_append", "log_fsync", "query", "statistics", "why_no_data", "snapshot")
+TIMED_WORK = ("ingest", "log_append", "log_fsync", "query", "statistics", "why_no_data", "snapshot")
 """The kinds of work that are timed."""
 
 
@@ -91,7 +91,7 @@ class SelfMetrics:
     lag_s: Histogram = field(default_factory=lambda: Histogram(LAG_BOUNDS_S))
     seconds: dict[str, Histogram] = field(
         default_factory=lambda: {
-            work: Histogram(SNAPSHOT_BOUNDS_S if work == "snapshot" else DURATION_BOUNDS_S) for work in WORK
+            work: Histogram(SNAPSHOT_BOUNDS_S if work == "snapshot" else DURATION_BOUNDS_S) for work in TIMED_WORK
         }
     )
 
@@ -99,14 +99,16 @@ class SelfMetrics:
         """Counts the seconds that a `with` block takes, also if it raises."""
         return Timer(self.seconds[work], self.clock)
 
-    def took(self, work: str, seconds: float) -> None:
+    def observe_seconds(self, work: str, seconds: float) -> None:
         """Count work that was timed elsewhere."""
         self.seconds[work].observe(seconds)
 
-    def batch(self, *, received_s: int, oldest_s: int) -> None:
+    def observe_lag(self, *, received_s: int, oldest_s: int) -> None:
         """Count how old the oldest sample of a batch was when it came; a sample of the future is on time."""
         self.lag_s.observe(max(received_s - oldest_s, 0))
 
-    def read(self) -> SelfReport:
+    def snapshot(self) -> SelfMetricsSnapshot:
         """What was counted until now."""
-        return SelfReport(self.lag_s.read(), {work: histogram.read() for work, histogram in self.seconds.items()})
+        return SelfMetricsSnapshot(
+            self.lag_s.snapshot(), {work: histogram.snapshot() for work, histogram in self.seconds.items()}
+        )

@@ -9,61 +9,61 @@ from typing import Any, NamedTuple, Self
 
 import numpy as np
 
-from cc_backend.metricstore.capacity import Report
+from cc_backend.metricstore.capacity import CapacityReport
 from cc_backend.metricstore.disk.store_disk import StoreDisk
-from cc_backend.metricstore.disk.uptime_log import Outage
+from cc_backend.metricstore.disk.uptime_log import Downtime
 from cc_backend.metricstore.disk.wal.group_commit import Fsync
 from cc_backend.metricstore.disk.wal.write_ahead_log import SEGMENT_BYTES, WriteAheadLog
-from cc_backend.metricstore.gaps.analysis import Asked, Inquiry
-from cc_backend.metricstore.gaps.host_health import Expectations, host_health
-from cc_backend.metricstore.gaps.reasons import StoreFacts
-from cc_backend.metricstore.index.series_table import Protected, SeriesTable
-from cc_backend.metricstore.ingest.batch import NAMED_ERRORS, Decoded, Faults, Screened
-from cc_backend.metricstore.ingest.decode import decode, name_errors, screen
-from cc_backend.metricstore.ingest.host_config import NodeTable
-from cc_backend.metricstore.ingest.key_cache import Spellings, refusal_reason
+from cc_backend.metricstore.gaps.analysis import GapAnalysis, GapQuery
+from cc_backend.metricstore.gaps.host_health import ExpectedMetrics, check_host_health
+from cc_backend.metricstore.gaps.reasons import StoreHistory
+from cc_backend.metricstore.index.series_table import RetentionHolds, SeriesTable
+from cc_backend.metricstore.ingest.batch import MAX_NAMED_ERRORS, Accepted, DecodedBatch, Rejections
+from cc_backend.metricstore.ingest.decode import decode, describe_rejections, validate
+from cc_backend.metricstore.ingest.host_config import HostTable
+from cc_backend.metricstore.ingest.key_cache import KeyCache, rejection_reason
 from cc_backend.metricstore.ingest.native_reader import KernelName
-from cc_backend.metricstore.ingest.new_keys import FIRST_CODE
-from cc_backend.metricstore.ingest.unknown_names import NAMES_PER_REASON, UnknownNames
+from cc_backend.metricstore.ingest.new_keys import FIRST_NEW_CODE
+from cc_backend.metricstore.ingest.unknown_names import MAX_NAMES_PER_REASON, UnknownNames
 from cc_backend.metricstore.model import (
     HostHealth,
     Identity,
-    Ids,
     IngestResult,
+    Int64Array,
     Limits,
-    LogState,
     MetricTable,
     Query,
-    Reason,
+    RejectReason,
     RestoreState,
     SnapshotState,
     StoreCounters,
     StoredSeries,
     StoredStatistic,
     UnknownName,
+    WalState,
 )
-from cc_backend.metricstore.query.inventory import describe
-from cc_backend.metricstore.query.series_reader import Reader
+from cc_backend.metricstore.query.inventory import describe_path
+from cc_backend.metricstore.query.series_reader import QueryReader
 from cc_backend.metricstore.self_metrics import SelfMetrics
 from cc_backend.metricstore.upkeep import Upkeep, UpkeepRules
-from cc_backend.model import Absence, Samples
+from cc_backend.model import DataGap, Samples
 
 logger = logging.getLogger(__name__)
 
 RETENTION_S = 48 * 3600
 HOT_S = 2 * 3600
 _ROOM_AT_START = 0.8  # of the cap; the rest is for tables and for what comes in
-_FULL = IngestResult(0, {}, (), durable=False, full=True)
+_STORE_FULL = IngestResult(0, {}, (), durable=False, full=True)
 
 
-class _Unlisted(NamedTuple):
+class _UnknownHostLines(NamedTuple):
     """Samples of a batch that were kept though nobody configured their hosts: how many, and the first hosts."""
 
     lines: int
     hosts: list[tuple[str, str]]
 
 
-_NONE_UNLISTED = _Unlisted(0, [])
+_NO_UNKNOWN_HOSTS = _UnknownHostLines(0, [])
 
 
 class MetricStore:
@@ -84,31 +84,31 @@ class MetricStore:
         mantissa_bits: int = 0,
         cap_bytes: int = 0,
         limits: Limits | None = None,
-        nodes: NodeTable | None = None,
+        host_table: HostTable | None = None,
         kernel: KernelName | None = None,
     ) -> None:
         self._limits = limits or Limits()
         self._retention_s = retention_s
         self._started_s = now_s
         self._log = log
-        self._measured = SelfMetrics()
+        self._self_metrics = SelfMetrics()
         self._ingest = threading.RLock()
         self._memory = threading.RLock()
-        self._table = SeriesTable(metrics, self._limits, self._memory, nodes, kernel)
+        self._table = SeriesTable(metrics, self._limits, self._memory, host_table, kernel)
         self._disk: StoreDisk | None = None
         if log is not None:
-            log.measure_sync(self._measured.seconds["log_fsync"].observe)
+            log.observe_sync(self._self_metrics.seconds["log_fsync"].observe)
             self._disk = StoreDisk(
                 log, self._table, ingest=self._ingest, memory=self._memory, now_s=now_s, mantissa_bits=mantissa_bits
             )
         rules = UpkeepRules(retention_s, hot_s, mantissa_bits, cap_bytes)
         self._upkeep = Upkeep(self._table, self._disk, rules, ingest=self._ingest, memory=self._memory)
-        self._expectations = Expectations()
-        self._unknown = UnknownNames(metrics, self._table.nodes)
+        self._expectations = ExpectedMetrics()
+        self._unknown_names = UnknownNames(metrics, self._table.host_config)
         self._batches = 0
         self._accepted = 0
         self._rejected: dict[str, int] = {}
-        self._unlisted = 0
+        self._unknown_host_lines = 0
 
     @classmethod
     def open(
@@ -116,7 +116,7 @@ class MetricStore:
         directory: Path | None,
         metrics: MetricTable,
         *,
-        nodes: NodeTable | None = None,
+        host_table: HostTable | None = None,
         now_s: int,
         retention_s: int = RETENTION_S,
         fsync: Fsync = "interval",
@@ -149,11 +149,11 @@ class MetricStore:
             mantissa_bits=mantissa_bits,
             cap_bytes=cap_bytes,
             limits=limits,
-            nodes=nodes,
+            host_table=host_table,
             kernel=kernel,
         )
         if store._disk is not None:
-            store._disk.restore(now_s, background=background, room_bytes=int(_ROOM_AT_START * cap_bytes))
+            store._disk.restore(now_s, background=background, memory_budget_bytes=int(_ROOM_AT_START * cap_bytes))
         return store
 
     # In
@@ -164,7 +164,7 @@ class MetricStore:
         *,
         received_s: int,
         default_cluster: str = "",
-        bound: Collection[str] = (),
+        allowed_clusters: Collection[str] = (),
         time_range: tuple[int, int] | None = None,
     ) -> IngestResult:
         """Take a batch of line protocol. Good lines are kept, bad ones counted and the first of them named.
@@ -181,58 +181,70 @@ class MetricStore:
             TooLarge: the batch takes too long to be read in one piece; nothing was taken.
         """
         if self._upkeep.refusing:
-            return _FULL
-        with self._measured.timed("ingest"):
-            return self._take(batch, received_s, default_cluster, bound, time_range or (received_s, received_s))
+            return _STORE_FULL
+        with self._self_metrics.timed("ingest"):
+            return self._ingest_batch(
+                batch, received_s, default_cluster, allowed_clusters, time_range or (received_s, received_s)
+            )
 
-    def _take(
+    def _ingest_batch(
         self,
         batch: bytes,
         received_s: int,
         default_cluster: str,
-        bound: Collection[str],
+        allowed_clusters: Collection[str],
         time_range: tuple[int, int],
     ) -> IngestResult:
-        faults = Faults()
+        faults = Rejections()
         with self._ingest:
-            spellings = self._table.spellings(default_cluster, bound)
-            with self._table.putting_off() as new:
-                decoded = decode(batch, spellings, received_s=received_s, faults=faults)
-                kept = screen(decoded, time_range=time_range, retention_s=self._retention_s, faults=faults)
+            spellings = self._table.key_cache(default_cluster, allowed_clusters)
+            with self._table.deferring_registration() as new:
+                decoded = decode(batch, spellings, received_s=received_s, rejections=faults)
+                kept = validate(decoded, time_range=time_range, retention_s=self._retention_s, rejections=faults)
                 if new:
-                    kept = self._registered(kept, spellings, faults)
-            ticket, unlisted = self._store(kept, received_s)
-            errors = name_errors(batch, faults, spellings)
+                    kept = self._register_new_series(kept, spellings, faults)
+            ticket, unlisted = self._log_and_store(kept, received_s)
+            errors = describe_rejections(batch, faults, spellings)
         rejected = {str(reason): count for reason, count in faults.counts.items()}
-        self._count(len(kept.sids), rejected)
-        durable = self._log is None or (ticket is not None and self._log.wait(ticket))
+        self._count_batch(len(kept.sids), rejected)
+        durable = self._log is None or (ticket is not None and self._log.wait_durable(ticket))
         result = IngestResult(len(kept.sids), rejected, errors, durable)
-        if not faults.quiet and not unlisted.lines:
+        if not faults.first_quiet and not unlisted.lines:
             return result
         return replace(
             result,
-            unknown=self._unknown.of_lines(
-                batch, faults.quiet, default_cluster=default_cluster, received_s=received_s, bound=bound
+            unknown_names=self._unknown_names.find_in_lines(
+                batch,
+                faults.first_quiet,
+                default_cluster=default_cluster,
+                received_s=received_s,
+                allowed_clusters=allowed_clusters,
             ),
-            unlisted=self._unknown.of_hosts(unlisted.hosts, received_s=received_s),
-            unlisted_lines=unlisted.lines,
+            unknown_hosts=self._unknown_names.describe_hosts(unlisted.hosts, received_s=received_s),
+            unknown_host_lines=unlisted.lines,
         )
 
-    def _registered(self, kept: Screened, spellings: Spellings, faults: Faults) -> Screened:
+    def _register_new_series(self, kept: Accepted, spellings: KeyCache, faults: Rejections) -> Accepted:
         """The samples with the sids of series that are new, without those that a limit has no room for."""
-        fresh = np.flatnonzero(kept.sids >= FIRST_CODE)
+        fresh = np.flatnonzero(kept.sids >= FIRST_NEW_CODE)
         codes, which = np.unique(kept.sids[fresh], return_inverse=True)
-        kept.sids[fresh] = self._table.register_new(spellings, codes)[which]
+        kept.sids[fresh] = self._table.register_deferred(spellings, codes)[which]
         refused = np.flatnonzero(kept.sids < 0)
         if not len(refused):
             return kept
         for code in np.unique(kept.sids[refused]).tolist():
             positions = kept.positions[kept.sids == code]
-            faults.add(refusal_reason(code), positions[:NAMED_ERRORS].tolist(), len(positions))
-        return kept.only(np.flatnonzero(kept.sids >= 0))
+            faults.add(rejection_reason(code), positions[:MAX_NAMED_ERRORS].tolist(), len(positions))
+        return kept.select(np.flatnonzero(kept.sids >= 0))
 
     def ingest_samples(
-        self, identities: Sequence[Identity], owners: Ids, values: Samples, times_s: Ids, *, received_s: int
+        self,
+        identities: Sequence[Identity],
+        owners: Int64Array,
+        values: Samples,
+        times_s: Int64Array,
+        *,
+        received_s: int,
     ) -> IngestResult:
         """Take samples that did not come as lines, each of the series at its position `owners[i]` in `identities`.
 
@@ -240,43 +252,43 @@ class MetricStore:
         `identities` must be such as `naming.identify` gives.
         """
         if self._upkeep.refusing:
-            return _FULL
-        faults = Faults()
+            return _STORE_FULL
+        faults = Rejections()
         with self._ingest:
             sids = self._table.register_many(identities)[owners]
             known = np.flatnonzero(sids >= 0)
             for code, count in zip(*np.unique(sids[sids < 0], return_counts=True), strict=True):
-                faults.add(refusal_reason(int(code)), (), int(count))
-            decoded = Decoded(sids[known], values[known], times_s[known], known)
+                faults.add(rejection_reason(int(code)), (), int(count))
+            decoded = DecodedBatch(sids[known], values[known], times_s[known], known)
             now = received_s, received_s
-            kept = screen(decoded, time_range=now, retention_s=self._retention_s, faults=faults)
-            ticket, _ = self._store(kept, received_s)
+            kept = validate(decoded, time_range=now, retention_s=self._retention_s, rejections=faults)
+            ticket, _ = self._log_and_store(kept, received_s)
         rejected = {str(reason): count for reason, count in faults.counts.items()}
-        self._count(len(kept.sids), rejected)
-        durable = self._log is None or (ticket is not None and self._log.wait(ticket))
+        self._count_batch(len(kept.sids), rejected)
+        durable = self._log is None or (ticket is not None and self._log.wait_durable(ticket))
         return IngestResult(len(kept.sids), rejected, (), durable)
 
-    def _store(self, kept: Screened, received_s: int) -> tuple[int | None, _Unlisted]:
+    def _log_and_store(self, kept: Accepted, received_s: int) -> tuple[int | None, _UnknownHostLines]:
         """The ticket of the write-ahead log, None if it failed; and what is of hosts that nobody configured."""
         if not len(kept.sids):
-            return 0, _NONE_UNLISTED
+            return 0, _NO_UNKNOWN_HOSTS
         oldest_s = kept.times_s if isinstance(kept.times_s, int) else int(kept.times_s.min())
-        self._measured.batch(received_s=received_s, oldest_s=oldest_s)
+        self._self_metrics.observe_lag(received_s=received_s, oldest_s=oldest_s)
         ticket: int | None = 0
         if self._log is not None:
-            with self._measured.timed("log_append"):
+            with self._self_metrics.timed("log_append"):
                 ticket = self._log.append(
                     kept.sids, kept.values, kept.times_s, received_s=received_s, identity=self._table.identity
                 )
-        unlisted = _NONE_UNLISTED
+        unlisted = _NO_UNKNOWN_HOSTS
         with self._memory:
-            self._table.put(kept.sids, kept.values, kept.times_s)
-            if self._table.unlisted_hosts and (lines := self._table.unlisted(kept.sids)):
-                unlisted = _Unlisted(lines, self._table.unlisted_owners(kept.sids, NAMES_PER_REASON))
-                self._unlisted += lines
+            self._table.store_samples(kept.sids, kept.values, kept.times_s)
+            if self._table.unknown_host_count and (lines := self._table.count_of_unknown_hosts(kept.sids)):
+                unlisted = _UnknownHostLines(lines, self._table.unknown_hosts_of(kept.sids, MAX_NAMES_PER_REASON))
+                self._unknown_host_lines += lines
         return ticket, unlisted
 
-    def _count(self, accepted: int, rejected: Mapping[str, int]) -> None:
+    def _count_batch(self, accepted: int, rejected: Mapping[str, int]) -> None:
         with self._memory:
             self._batches += 1
             self._accepted += accepted
@@ -289,25 +301,25 @@ class MetricStore:
         """Per query a list of series on the full grid of [from_s, to_s); empty if host or metric have no data.
 
         An unknown metric gives one element with `error`. Raises InvalidInput for a range that ends before it begins,
-        and TooLarge for more samples than `Limits.query_samples`.
+        and TooLarge for more samples than `ServerLimits.query_samples`.
         """
         reader = self._reader(cluster, from_s, to_s)
-        with self._measured.timed("query"):
-            return reader.series(queries)
+        with self._self_metrics.timed("query"):
+            return reader.read_series(queries)
 
     def statistics(
         self, cluster: str, queries: Sequence[Query], *, from_s: int, to_s: int
     ) -> list[list[StoredStatistic]]:
         """Per query the statistics of what `query` would give; raises the same."""
         reader = self._reader(cluster, from_s, to_s)
-        with self._measured.timed("statistics"):
-            return reader.statistics(queries)
+        with self._self_metrics.timed("statistics"):
+            return reader.read_statistics(queries)
 
-    def _reader(self, cluster: str, from_s: int, to_s: int) -> Reader:
+    def _reader(self, cluster: str, from_s: int, to_s: int) -> QueryReader:
         limit = self._limits.query_samples
-        return Reader(self._table, self._memory, cluster, from_s=from_s, to_s=to_s, limit_samples=limit)
+        return QueryReader(self._table, self._memory, cluster, from_s=from_s, to_s=to_s, limit_samples=limit)
 
-    def held_s(self, timestep_s: int) -> tuple[int, int]:
+    def held_range_s(self, timestep_s: int) -> tuple[int, int]:
         """From when to when there can be samples of a timestep, the end excluded; (0, 0) without any."""
         with self._memory:
             for grid in self._table.grids:
@@ -322,7 +334,7 @@ class MetricStore:
             known = self._table.host(cluster, host)
             return None if known is None else int(self._table.host_last_s[known.id]) or None
 
-    def last_seen(self, cluster: str) -> dict[str, int]:
+    def last_seen_by_host(self, cluster: str) -> dict[str, int]:
         """Host -> time of its newest sample of any metric, of all hosts of a cluster that have series."""
         with self._memory:
             hosts = self._table.clusters.get(cluster, {})
@@ -343,23 +355,23 @@ class MetricStore:
         return self._started_s
 
     @property
-    def last_alive_s(self) -> int:
+    def last_heartbeat_s(self) -> int:
         """The newest time that the folder knows from before the start, 0 without any: no clock should be behind it."""
-        return 0 if self._disk is None else self._disk.last_alive_s
+        return 0 if self._disk is None else self._disk.last_heartbeat_s
 
-    def outages(self) -> list[Outage]:
+    def downtimes(self) -> list[Downtime]:
         """From when to when no store ran on this folder, oldest first; as far back as samples are kept."""
-        return [] if self._disk is None else self._disk.outages()
+        return [] if self._disk is None else self._disk.downtimes()
 
-    def why_no_data(self, cluster: str, asked: Sequence[Asked], *, now_s: int) -> list[list[Absence]]:
+    def explain_gaps(self, cluster: str, asked: Sequence[GapQuery], *, now_s: int) -> list[list[DataGap]]:
         """Per question the stretches of time without samples of its host, each with the reason, in order."""
-        facts = StoreFacts(
+        facts = StoreHistory(
             kept_from_s=max(now_s - self._retention_s, self._upkeep.kept_from_s),
             restoring_before_s=self.started_s if self.restoring else 0,
-            outages=self.outages(),
+            downtimes=self.downtimes(),
         )
-        with self._measured.timed("why_no_data"):
-            return Inquiry(self._table, self._memory, cluster, facts, now_s=now_s).reasons(asked)
+        with self._self_metrics.timed("why_no_data"):
+            return GapAnalysis(self._table, self._memory, cluster, facts, now_s=now_s).find_gaps(asked)
 
     def clusters(self) -> list[str]:
         """The clusters that have series, sorted."""
@@ -368,7 +380,7 @@ class MetricStore:
 
     def inventory(self, path: Sequence[str] = ()) -> dict[str, Any] | None:
         """What the store holds below a path of cluster, host and parts; None if there is nothing of that name."""
-        return describe(self._table, path, self._memory)
+        return describe_path(self._table, path, self._memory)
 
     def hosts(self, cluster: str) -> list[str]:
         """The hosts that have series, sorted."""
@@ -379,36 +391,36 @@ class MetricStore:
         """Which of the expected metrics of a host arrive."""
         with self._memory:
             found = self._table.host(cluster, host)
-            return host_health(self._table, cluster, found, metrics, now_s=now_s, expectations=self._expectations)
+            return check_host_health(self._table, cluster, found, metrics, now_s=now_s, expectations=self._expectations)
 
     # Upkeep
 
-    def free(self, *, before_s: int, protected: Protected) -> int:
+    def free(self, *, before_s: int, holds: RetentionHolds) -> int:
         """Forget samples older than `before_s`, in memory and on disk; returns the bytes freed in memory.
 
         `protected` says cluster -> host -> from when on its samples stay, for jobs that run longer than the retention.
         Memory goes in blocks of windows, so some samples stay a little longer. Series without samples are forgotten.
         Does nothing while samples of before the start are still being read back.
         """
-        return self._upkeep.free(before_s, protected)
+        return self._upkeep.free(before_s, holds)
 
-    def upkeep(self, now_s: int, protected: Protected, *, trusted_s: int | None = None) -> int:
+    def upkeep(self, now_s: int, holds: RetentionHolds, *, trusted_s: int | None = None) -> int:
         """Bring memory and disk into the order that the settings ask for; returns the bytes freed in memory.
 
         What is out of the retention goes, what is out of the hot period is compressed, and if that is not enough for
         the cap, more gives way. Does nothing while samples of before the start are still being read back.
-        `trusted_s` is noted as the last sign of life; it differs from `now_s` while the clock is in doubt.
+        `trusted_s` is noted as the last sign of life; it differs from `unix_now_s` while the clock is in doubt.
         """
-        return self._upkeep.run(now_s, protected, now_s if trusted_s is None else trusted_s)
+        return self._upkeep.run(now_s, holds, now_s if trusted_s is None else trusted_s)
 
     def snapshot(self, now_s: int, *, budget_s: float | None = None) -> bool:
         """Write what has changed in memory to snapshots and remove what they cover from the log; False if it failed.
 
-        `now_s` is noted as the last sign of life.
+        `unix_now_s` is noted as the last sign of life.
         Ingest goes on meanwhile. Ends early after `budget_s`, with nothing lost. Faults of the disk are told in the
         program's log. Does nothing without a folder, or while samples of before the start are still being read back.
         """
-        with self._measured.timed("snapshot"):
+        with self._self_metrics.timed("snapshot"):
             return self._upkeep.snapshot(now_s, budget_s=budget_s)
 
     def check_disk(self) -> None:
@@ -426,44 +438,44 @@ class MetricStore:
         return self._upkeep.faults()
 
     @property
-    def lost_files(self) -> bool:
+    def needs_snapshot(self) -> bool:
         """Whether a snapshot is needed at once: files are gone of which the memory has what they held."""
-        return self._disk is not None and self._disk.lost_files
+        return self._disk is not None and self._disk.needs_snapshot
 
-    def reload(self, metrics: MetricTable, *, nodes: NodeTable | None = None) -> None:
+    def reload(self, metrics: MetricTable, *, host_table: HostTable | None = None) -> None:
         """Take over new metrics and hosts; series whose timestep changed are carried over to the new one."""
         with self._ingest, self._memory:
-            moved = self._table.reload(metrics, nodes)
-            self._expectations.forget()
-            self._unknown.reload(metrics, self._table.nodes)
+            moved = self._table.reload(metrics, host_table)
+            self._expectations.clear()
+            self._unknown_names.reload(metrics, self._table.host_config)
         logger.info("metric table reloaded clusters=%d moved_series=%d", len(metrics), moved)
 
     def counters(self) -> StoreCounters:
         """The store about itself."""
-        log = LogState() if self._log is None else self._log.state()
+        log = WalState() if self._log is None else self._log.state()
         with self._memory:
             return StoreCounters(
                 batches=self._batches,
                 lines=self._accepted + sum(self._rejected.values()),
                 accepted=self._accepted,
                 rejected=dict(self._rejected),
-                series=self._table.count + self._table.job_count,
+                series=self._table.series_count + self._table.job_count,
                 hosts=self._table.host_count,
-                unknown_hosts=self._table.strangers,
-                unknown_host_lines=self._unlisted + self._rejected.get(Reason.UNKNOWN_HOST, 0),
-                spellings=self._table.spelling_count,
+                unknown_hosts=self._table.unknown_hosts_seen,
+                unknown_host_lines=self._unknown_host_lines + self._rejected.get(RejectReason.UNKNOWN_HOST, 0),
+                cached_keys=self._table.cached_key_count,
                 sample_bytes=sum(grid.sample_bytes for grid in self._table.grids),
                 log=log,
                 restore=RestoreState() if self._disk is None else self._disk.restored,
                 snapshots=SnapshotState() if self._disk is None else self._disk.state(),
-                measured=self._measured.read(),
+                self_metrics=self._self_metrics.snapshot(),
             )
 
-    def unknown_names(self) -> list[tuple[Reason, UnknownName]]:
+    def unknown_names(self) -> list[tuple[RejectReason, UnknownName]]:
         """The first names of clusters, metrics and hosts that came and are not configured, oldest first."""
-        return self._unknown.seen()
+        return self._unknown_names.observed()
 
-    def capacity(self, now_s: int) -> Report:
+    def capacity(self, now_s: int) -> CapacityReport:
         """What samples and tables take of the memory, and what they will once the retention is full."""
         return self._upkeep.capacity(now_s)
 

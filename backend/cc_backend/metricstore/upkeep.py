@@ -11,10 +11,18 @@ from dataclasses import dataclass
 import numpy as np
 
 from cc_backend.metricstore.blocks.hot_block import WINDOW_SLOTS
-from cc_backend.metricstore.capacity import Report, Step, WindowUse, enforce, report, report_line, size_text
+from cc_backend.metricstore.capacity import (
+    CapacityReport,
+    Step,
+    WindowRef,
+    capacity_report,
+    enforce,
+    format_report,
+    format_size,
+)
 from cc_backend.metricstore.disk.store_disk import StoreDisk
-from cc_backend.metricstore.index.series_table import Protected, SeriesTable
-from cc_backend.metricstore.model import Ids, MemoryState
+from cc_backend.metricstore.index.series_table import RetentionHolds, SeriesTable
+from cc_backend.metricstore.model import Int64Array, MemoryState
 
 logger = logging.getLogger(__name__)
 
@@ -51,51 +59,51 @@ class Upkeep:
         self._disk = disk
         self._ingest = ingest
         self._memory = memory
-        self._one = threading.RLock()
+        self._exclusive = threading.RLock()
         self._step = Step.NOTHING
-        self._told_hour = 0
+        self._logged_hour = 0
 
-    def run(self, now_s: int, protected: Protected, trusted_s: int) -> int:
+    def run(self, now_s: int, holds: RetentionHolds, trusted_s: int) -> int:
         """Forget, compress and stay under the cap; returns the bytes freed in memory."""
         if self._disk is not None:
-            self._disk.alive(trusted_s, forget_before_s=now_s - 2 * self.rules.retention_s)
+            self._disk.heartbeat(trusted_s, forget_before_s=now_s - 2 * self.rules.retention_s)
             if self._disk.restoring:
                 return 0
-        with self._one:
-            freed = self.free(now_s - self.rules.retention_s, protected)
+        with self._exclusive:
+            freed = self.free(now_s - self.rules.retention_s, holds)
             freed += self.compress(now_s - self.rules.hot_s)
             if self.rules.cap_bytes:
                 before_bytes = self.used_bytes()
-                self._stay_under_cap(now_s, protected, trusted_s)
+                self._stay_under_cap(now_s, holds, trusted_s)
                 freed += max(before_bytes - self.used_bytes(), 0)
-            self._tell_capacity(now_s)
+            self._log_capacity(now_s)
         return freed
 
-    def free(self, before_s: int, protected: Protected) -> int:
+    def free(self, before_s: int, holds: RetentionHolds) -> int:
         """Forget what ended by `before_s` and nobody protects, in memory and on disk; returns the bytes in memory."""
         if self._disk is not None and self._disk.restoring:
             return 0
-        with self._one:
+        with self._exclusive:
             self.kept_from_s = max(self.kept_from_s, before_s)
             with self._ingest, self._memory:
-                freed = free_samples(self._table, before_s, protected)
-                silent = self._table.silent(before_s, protected)
+                freed = free_samples(self._table, before_s, holds)
+                silent = self._table.find_silent(before_s, holds)
                 if len(silent):
                     self._table.remove(silent)
                     if self._disk is not None:
-                        self._disk.log.forget(silent)
-                self._table.forget_refusals()
+                        self._disk.log.forget_series(silent)
+                self._table.forget_rejected_keys()
             if self._disk is not None:
-                self._disk.free(before_s, protected)
+                self._disk.remove_expired(before_s, holds)
         return freed
 
     def compress(self, before_s: int) -> int:
         """Compress windows that ended by `before_s`; returns the bytes saved."""
         with self._memory:
             grids = list(self._table.grids)
-        with self._one:
+        with self._exclusive:
             return sum(
-                grid.freeze(before_s // grid.timestep_s, self._memory, mantissa_bits=self.rules.mantissa_bits)
+                grid.compress(before_s // grid.timestep_s, self._memory, mantissa_bits=self.rules.mantissa_bits)
                 for grid in grids
             )
 
@@ -103,7 +111,7 @@ class Upkeep:
         """Write what has changed to snapshots; False if that failed or there is no disk."""
         if self._disk is None:
             return False
-        with self._one:
+        with self._exclusive:
             return self._disk.snapshot(now_s, budget_s=budget_s)
 
     # Watching
@@ -113,11 +121,11 @@ class Upkeep:
         if self._disk is None:
             return
         self._disk.check_log()
-        if self._one.acquire(blocking=False):
+        if self._exclusive.acquire(blocking=False):
             try:
                 self._disk.check_snapshots()
             finally:
-                self._one.release()
+                self._exclusive.release()
 
     def faults(self) -> list[str]:
         """What keeps the store from taking or keeping samples; waits for nobody."""
@@ -134,10 +142,10 @@ class Upkeep:
             used = self._table.size_bytes + sum(grid.size_bytes for grid in self._table.grids)
         return used + (0 if self._disk is None else self._disk.size_bytes)
 
-    def state(self) -> MemoryState:
+    def memory_state(self) -> MemoryState:
         """What samples and tables take of the memory just now; looks at every block."""
         with self._memory:
-            states = [state for grid in self._table.grids for state in grid.states()]
+            states = [state for grid in self._table.grids for state in grid.window_states()]
             return MemoryState(
                 hot_bytes=sum(state.hot_bytes for state in states),
                 cold_bytes=sum(state.cold_bytes for state in states),
@@ -147,15 +155,17 @@ class Upkeep:
                 refusing=self.refusing,
             )
 
-    def capacity(self, now_s: int) -> Report:
+    def capacity(self, now_s: int) -> CapacityReport:
         """What the store holds, and what it will hold once its retention is full; looks at every block."""
-        memory = self.state()
+        memory = self.memory_state()
         with self._memory:
             grids = list(self._table.grids)
             live = self._table.row_of >= 0  # those that are forgotten keep their grid
             count = np.bincount(self._table.grid_of[live], minlength=len(grids)).tolist()
-            begins = [min(grid.windows()) * WINDOW_SLOTS * grid.timestep_s for grid in grids if grid.windows()]
-        return report(
+            begins = [
+                min(grid.window_numbers()) * WINDOW_SLOTS * grid.timestep_s for grid in grids if grid.window_numbers()
+            ]
+        return capacity_report(
             memory,
             series=sum(count),
             samples_per_s=sum(number / grid.timestep_s for number, grid in zip(count, grids, strict=True)),
@@ -164,23 +174,23 @@ class Upkeep:
             kept_s=now_s - min(begins, default=now_s),
         )
 
-    def _tell_capacity(self, now_s: int) -> None:
+    def _log_capacity(self, now_s: int) -> None:
         """One line an hour."""
-        if now_s // 3600 != self._told_hour:
-            self._told_hour = now_s // 3600
-            logger.info("capacity %s", report_line(self.capacity(now_s)))
+        if now_s // 3600 != self._logged_hour:
+            self._logged_hour = now_s // 3600
+            logger.info("capacity %s", format_report(self.capacity(now_s)))
 
-    def _stay_under_cap(self, now_s: int, protected: Protected, trusted_s: int) -> None:
-        yielding = _Yielding(self, now_s, protected, trusted_s)
+    def _stay_under_cap(self, now_s: int, holds: RetentionHolds, trusted_s: int) -> None:
+        yielding = _StoreUnderCap(self, now_s, holds, trusted_s)
         step = enforce(yielding, cap_bytes=self.rules.cap_bytes, now_s=now_s)
         self.kept_from_s = max(self.kept_from_s, yielding.dropped_until_s)
         self.refusing = step == Step.REFUSE
         if step != self._step:
-            self._tell(step)
+            self._log_step(step)
         self._step = step
 
-    def _tell(self, step: Step) -> None:
-        used, cap = size_text(self.used_bytes()), size_text(self.rules.cap_bytes)
+    def _log_step(self, step: Step) -> None:
+        used, cap = format_size(self.used_bytes()), format_size(self.rules.cap_bytes)
         match step:
             case Step.REFUSE:
                 logger.error("memory-cap is reached used=%s cap=%s: new samples are refused, raise it", used, cap)
@@ -192,36 +202,36 @@ class Upkeep:
             case Step.NOTHING:
                 logger.info("memory is well below memory-cap again used=%s cap=%s", used, cap)
 
-    def leave(self, use: WindowUse) -> int:
+    def evict(self, use: WindowRef) -> int:
         """Keep what is saved of a window on disk only; returns the bytes freed."""
         with self._memory:
-            return self._table.grids[use.grid].leave(use.window)
+            return self._table.grids[use.grid].evict(use.window)
 
-    def windows(self) -> list[WindowUse]:
+    def windows_in_memory(self) -> list[WindowRef]:
         """All windows whose samples take memory."""
         with self._memory:
             return [
-                WindowUse(index, state.window, state.end_s)
+                WindowRef(index, state.window, state.end_s)
                 for index, grid in enumerate(self._table.grids)
-                for state in grid.states()
+                for state in grid.window_states()
                 if state.hot_bytes or state.cold_bytes
             ]
 
-    def drop(self, use: WindowUse, protected: Protected) -> int:
+    def drop_window(self, use: WindowRef, holds: RetentionHolds) -> int:
         """Forget what of a window takes memory and is not protected; returns the bytes freed."""
         with self._memory:
-            sids, from_s = _protected_series(self._table, protected)
+            sids, from_s = _held_series(self._table, holds)
             here = (self._table.grid_of[sids] == use.grid) & (from_s < use.end_s)
-            return self._table.grids[use.grid].drop(use.window, self._table.rows(sids[here]))
+            return self._table.grids[use.grid].drop(use.window, self._table.rows_of(sids[here]))
 
 
-class _Yielding:
+class _StoreUnderCap:
     """The store as `capacity` sees it."""
 
-    def __init__(self, upkeep: Upkeep, now_s: int, protected: Protected, trusted_s: int) -> None:
+    def __init__(self, upkeep: Upkeep, now_s: int, holds: RetentionHolds, trusted_s: int) -> None:
         self._upkeep = upkeep
         self._now_s, self._trusted_s = now_s, trusted_s
-        self._protected = protected
+        self._holds = holds
         self.dropped_until_s = 0
 
     def used_bytes(self) -> int:
@@ -233,33 +243,33 @@ class _Yielding:
         self._upkeep.snapshot(self._trusted_s)
         return freed
 
-    def windows(self) -> Sequence[WindowUse]:
+    def windows(self) -> Sequence[WindowRef]:
         """Windows that take memory: to forget one that is on disk only would gain nothing."""
-        return self._upkeep.windows()
+        return self._upkeep.windows_in_memory()
 
-    def to_disk(self, use: WindowUse) -> int:
-        return self._upkeep.leave(use)
+    def evict(self, use: WindowRef) -> int:
+        return self._upkeep.evict(use)
 
-    def drop(self, use: WindowUse, *, protected: bool) -> int:
+    def drop(self, use: WindowRef, *, protected: bool) -> int:
         self.dropped_until_s = max(self.dropped_until_s, use.end_s)
-        return self._upkeep.drop(use, {} if protected else self._protected)
+        return self._upkeep.drop_window(use, {} if protected else self._holds)
 
 
-def free_samples(table: SeriesTable, before_s: int, protected: Protected) -> int:
+def free_samples(table: SeriesTable, before_s: int, holds: RetentionHolds) -> int:
     """Drop blocks of windows that ended by `before_s`, those with rows of protected hosts excepted; bytes freed."""
-    sids, kept_from_s = _protected_series(table, protected)
+    sids, kept_from_s = _held_series(table, holds)
     freed = 0
     for index, grid in enumerate(table.grids):
         here = table.grid_of[sids] == index
-        freed += grid.free(before_s, table.rows(sids[here]), kept_from_s[here])
+        freed += grid.free(before_s, table.rows_of(sids[here]), kept_from_s[here])
     return freed
 
 
-def _protected_series(table: SeriesTable, protected: Protected) -> tuple[Ids, Ids]:
+def _held_series(table: SeriesTable, holds: RetentionHolds) -> tuple[Int64Array, Int64Array]:
     """The series of protected hosts, and from when on their samples are needed."""
-    sids: list[Ids] = [np.empty(0, np.int64)]
-    times: list[Ids] = [np.empty(0, np.int64)]
-    for cluster, hosts in protected.items():
+    sids: list[Int64Array] = [np.empty(0, np.int64)]
+    times: list[Int64Array] = [np.empty(0, np.int64)]
+    for cluster, hosts in holds.items():
         for name, from_s in hosts.items():
             host = table.host(cluster, name)
             if host is not None:

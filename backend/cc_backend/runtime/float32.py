@@ -3,7 +3,7 @@
 import numpy as np
 
 
-def shortest(value: float) -> float:
+def shortest_float32(value: float) -> float:
     """The number with the fewest digits that is the same 32-bit float: 26.628 for 26.628000259399414.
 
     What no 32-bit float holds stays as it is.

@@ -6,14 +6,14 @@ import time
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-CHECK_EVERY_S = 1.0
+CHECK_INTERVAL_S = 1.0
 STALE_S = 5.0
 """A look that takes longer is a fault itself: most likely a disk that does not answer."""
 
 logger = logging.getLogger(__name__)
 
 
-class Part(NamedTuple):
+class HealthCheck(NamedTuple):
     """A part of a program, and how its faults are found.
 
     `look` looks, logs faults once when they begin and once when they end, and may hang where a disk hangs. `faults`
@@ -21,18 +21,18 @@ class Part(NamedTuple):
     """
 
     name: str
-    look: Callable[[], object]
+    check: Callable[[], object]
     faults: Callable[[], list[str]]
 
 
 class HealthMonitor:
     """The faults of some parts."""
 
-    def __init__(self, parts: Sequence[Part], *, monotonic: Callable[[], float] = time.monotonic) -> None:
-        self._parts = parts
+    def __init__(self, checks: Sequence[HealthCheck], *, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._checks = checks
         self._monotonic = monotonic
         self._broken: frozenset[str] = frozenset()  # parts that could not be looked at
-        self._looking: tuple[str, float] | None = None  # at which part, since when
+        self._checking: tuple[str, float] | None = None  # at which part, since when
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -45,23 +45,23 @@ class HealthMonitor:
         """End the thread, unless it hangs in a look: then it ends with the process."""
         self._stopping.set()
         if self._thread is not None:
-            self._thread.join(CHECK_EVERY_S)
+            self._thread.join(CHECK_INTERVAL_S)
 
     def faults(self) -> list[str]:
         """What is wrong now; empty if all is well. Costs next to nothing, waits for nothing."""
-        found = [fault for part in self._parts for fault in part.faults()]
+        found = [fault for part in self._checks for fault in part.faults()]
         found += [f"{name} cannot be looked at; the log says why" for name in sorted(self._broken)]
-        looking = self._looking
+        looking = self._checking
         if looking is not None and self._monotonic() - looking[1] > STALE_S:
             found.append(f"{looking[0]} does not answer: look at its disk")
         return found
 
-    def look(self) -> None:
+    def check_all(self) -> None:
         """Look at all parts once."""
-        for part in self._parts:
-            self._looking = part.name, self._monotonic()
+        for part in self._checks:
+            self._checking = part.name, self._monotonic()
             try:
-                part.look()
+                part.check()
             except Exception:  # a defect in a look must not end the looking
                 if part.name not in self._broken:
                     logger.exception("looking at %s met a defect", part.name)
@@ -69,8 +69,8 @@ class HealthMonitor:
             else:
                 self._broken -= {part.name}
             finally:
-                self._looking = None
+                self._checking = None
 
     def _run(self) -> None:
-        while not self._stopping.wait(CHECK_EVERY_S):
-            self.look()
+        while not self._stopping.wait(CHECK_INTERVAL_S):
+            self.check_all()

@@ -11,8 +11,8 @@ from typing import TypeVar
 from cc_backend.errors import BackendError
 
 _TRIES = 10
-_BETWEEN_TRIES_S = 0.2
-_Taken = TypeVar("_Taken")
+_RETRY_DELAY_S = 0.2
+_Acquired = TypeVar("_Acquired")
 
 FileId = tuple[int, int]
 """Device and inode: what tells a file from another one of the same name."""
@@ -35,20 +35,20 @@ class LockFile:
         try:
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            holder = _holder(self._descriptor)
+            holder = _holder_text(self._descriptor)
             os.close(self._descriptor)
             raise BackendError(
                 f"{subject} is in use by another process{holder}; stop that one, or give this one a place of its own"
             ) from None
         self.id = file_id(os.fstat(self._descriptor))
-        self.leave(note_in(path))
+        self.write_note(read_note(path))
 
     def is_in_place(self) -> bool:
         """Whether the file that is locked is still the one with this name."""
         return is_same_file(self.path, self.id)
 
-    def leave(self, note: str) -> None:
-        """Have this found by `note_in`, from now on and after the end of this process."""
+    def write_note(self, note: str) -> None:
+        """Have this found by `read_note`, from now on and after the end of this process."""
         content = f"{os.getpid()}\n{note}\n".encode()
         with contextlib.suppress(OSError):  # a full disk: the lock holds, only its holder is not named
             os.pwrite(self._descriptor, content, 0)
@@ -61,20 +61,20 @@ class LockFile:
             os.close(descriptor)
 
 
-def patiently(take: Callable[[], _Taken]) -> _Taken:
+def retry_while_locked(acquire: Callable[[], _Acquired]) -> _Acquired:
     """What `take` gives, once it does not raise BackendError: a process that was killed may still be on its way out."""
     for _ in range(_TRIES):
         try:
-            return take()
+            return acquire()
         except BackendError:
-            time.sleep(_BETWEEN_TRIES_S)
-    return take()
+            time.sleep(_RETRY_DELAY_S)
+    return acquire()
 
 
-def demand_free_folder(directory: Path) -> None:
+def require_free_folder(directory: Path) -> None:
     """Return if no other process uses a folder of samples, or there is none yet; raises BackendError otherwise."""
     if directory.is_dir():
-        patiently(lambda: lock_folder(directory)).close()
+        retry_while_locked(lambda: lock_folder(directory)).close()
 
 
 def lock_folder(directory: Path) -> LockFile:
@@ -95,7 +95,7 @@ def is_same_file(path: Path, expected: FileId) -> bool:
         return False
 
 
-def note_in(path: Path) -> str:
+def read_note(path: Path) -> str:
     """What the last one who had a lock left in its file; empty if that is nothing."""
     try:
         return path.read_text("utf-8", "replace").partition("\n")[2].strip()
@@ -103,7 +103,7 @@ def note_in(path: Path) -> str:
         return ""
 
 
-def _holder(descriptor: int) -> str:
+def _holder_text(descriptor: int) -> str:
     with contextlib.suppress(OSError, ValueError, IndexError):
         return f" (pid {int(os.pread(descriptor, 20, 0).split()[0])})"
     return ""

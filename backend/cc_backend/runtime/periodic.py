@@ -20,13 +20,13 @@ FIRST_RUN_S = 2.0
 NOT_READY_RETRY_S = 2.0
 SNAPSHOT_AT_STOP_S = 20.0
 SNAPSHOT_RETRY_S = 60.0
-LOST_FILES_EVERY_S = 1.0
+LOST_FILES_INTERVAL_S = 1.0
 LOST_FILES_RETRY_S = 10.0
 
 logger = logging.getLogger(__name__)
 
 
-class NotDoneError(Exception):
+class TaskFailedError(Exception):
     """A task did not succeed and has said why itself; it is tried again as after any error."""
 
 
@@ -34,14 +34,14 @@ class NotDoneError(Exception):
 class PeriodicTask:
     """One piece of periodic work. `retry_s` is the wait after a failure, the interval where it is None.
 
-    With `needs_whole_store` it does not run while samples of before the start are still being read back: half of the
+    With `needs_complete_store` it does not run while samples of before the start are still being read back: half of the
     samples would be taken for all of them. Tasks of one thread run one after the other.
     """
 
     name: str
     run: Callable[[], object]
     interval_s: float
-    needs_whole_store: bool = False
+    needs_complete_store: bool = False
     first_run_s: float = FIRST_RUN_S
     retry_s: float | None = None
     thread: str = "upkeep"
@@ -52,7 +52,7 @@ class PeriodicTask:
         return self.interval_s if self.retry_s is None else self.retry_s
 
 
-class Schedule:
+class TaskSchedule:
     """The due times of some tasks, by a monotonic clock that the caller reads. For one thread."""
 
     def __init__(self, tasks: Sequence[PeriodicTask], now_s: float) -> None:
@@ -92,12 +92,12 @@ class PeriodicRunner:
         tasks: Sequence[PeriodicTask],
         stopping: threading.Event,
         *,
-        is_whole: Callable[[], bool] = lambda: True,
+        is_complete: Callable[[], bool] = lambda: True,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._tasks = tasks
         self._stopping = stopping
-        self._is_whole = is_whole
+        self._is_complete = is_complete
         self._monotonic = monotonic
         self._failures: dict[str, set[str]] = {}
         self._threads: list[threading.Thread] = []
@@ -105,7 +105,7 @@ class PeriodicRunner:
     def start(self) -> None:
         """Start the threads; each task is due soon."""
         for name in dict.fromkeys(task.thread for task in self._tasks):
-            schedule = Schedule([task for task in self._tasks if task.thread == name], self._monotonic())
+            schedule = TaskSchedule([task for task in self._tasks if task.thread == name], self._monotonic())
             thread = threading.Thread(target=self._run, args=(schedule,), name=name, daemon=True)
             self._threads.append(thread)
             thread.start()
@@ -119,13 +119,13 @@ class PeriodicRunner:
             thread.join()
         return True
 
-    def attempt(self, task: PeriodicTask) -> float | None:
+    def run_task(self, task: PeriodicTask) -> float | None:
         """Run a task now; None if that went well, else the seconds until the next try."""
-        if task.needs_whole_store and not self._is_whole():
+        if task.needs_complete_store and not self._is_complete():
             return min(NOT_READY_RETRY_S, task.interval_s)
         try:
             task.run()
-        except NotDoneError:
+        except TaskFailedError:
             return task.wait_after_failure_s
         except BackendError as error:
             if self._is_new_failure(task, error):
@@ -139,9 +139,9 @@ class PeriodicRunner:
             logger.warning("scheduled work goes on again work=%s", task.name)
         return None
 
-    def _run(self, schedule: Schedule) -> None:
+    def _run(self, schedule: TaskSchedule) -> None:
         while not self._stopping.wait(schedule.wait_s(self._monotonic())):
-            schedule.run_due(self._monotonic, self.attempt)
+            schedule.run_due(self._monotonic, self.run_task)
 
     def _is_new_failure(self, task: PeriodicTask, error: Exception) -> bool:
         """Whether the task has not failed like that since it last went well."""
@@ -155,7 +155,7 @@ class SnapshotStore(Protocol):
     """A store that can bring its memory to the disk."""
 
     @property
-    def lost_files(self) -> bool:
+    def needs_snapshot(self) -> bool:
         """Whether files are gone of which the memory has what they held."""
 
     def snapshot(self, now_s: int, *, budget_s: float | None = None) -> bool:
@@ -181,16 +181,16 @@ def snapshot_tasks(services: StoreOwner, interval_s: float) -> tuple[PeriodicTas
 
     def snapshot() -> None:
         if not services.store.snapshot(services.trusted_now_s()):
-            raise NotDoneError
+            raise TaskFailedError
 
     def rescue() -> None:
-        if services.store.lost_files:
+        if services.store.needs_snapshot:
             snapshot()
 
     retry_s = min(SNAPSHOT_RETRY_S, interval_s)
     return (
         PeriodicTask("snapshot", snapshot, interval_s, first_run_s=interval_s, retry_s=retry_s),
-        PeriodicTask("lost files", rescue, LOST_FILES_EVERY_S, retry_s=LOST_FILES_RETRY_S),
+        PeriodicTask("lost files", rescue, LOST_FILES_INTERVAL_S, retry_s=LOST_FILES_RETRY_S),
     )
 
 

@@ -15,16 +15,16 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import NamedTuple
 
-JUMP_S = 900.0
+MAX_DEVIATION_S = 900.0
 """What the wall clock may differ from the trusted time; it is followed so far, as NTP corrects it now and then."""
 
-EVIDENCE_S = 600.0
+OBSERVE_S = 600.0
 """For so long samples are listened to before the doubt is decided: every host can be heard by then."""
 
-EARLIEST_S = 1_735_689_600
+EARLIEST_TIME_S = 1_735_689_600
 """2025-01-01: no server of this program runs before."""
 
-UNKNOWN_AHEAD_S = 10 * 366 * 86_400
+MAX_AHEAD_OF_UNKNOWN_S = 10 * 366 * 86_400
 """How far ahead samples may be while the time is known to be later than any that is known."""
 
 _MAX_HOSTS = 100_000
@@ -54,34 +54,36 @@ class TrustedClock:
         self,
         wall: Callable[[], float] = time.time,
         *,
-        steady: Callable[[], float] = boot_time_s,
+        monotonic: Callable[[], float] = boot_time_s,
         last_known_s: float = 0,
     ) -> None:
         self._wall = wall
-        self._steady = steady
+        self._monotonic = monotonic
         self._lock = threading.Lock()
-        self._heard: OrderedDict[str, tuple[float, float]] = OrderedDict()  # host -> when, its time less the steady one
+        self._observed: OrderedDict[str, tuple[float, float]] = (
+            OrderedDict()
+        )  # host -> when, its time less the steady one
         self._doubt_since_s: float | None = None
-        wall_s, steady_s = wall(), steady()
-        known_s = max(last_known_s, EARLIEST_S)
+        wall_s, steady_s = wall(), monotonic()
+        known_s = max(last_known_s, EARLIEST_TIME_S)
         # a sign of life from before any server ran was left by a clock that was wrong already
-        is_near = last_known_s >= EARLIEST_S and abs(wall_s - last_known_s) <= JUMP_S
-        is_new = not last_known_s and wall_s >= EARLIEST_S
+        is_near = last_known_s >= EARLIEST_TIME_S and abs(wall_s - last_known_s) <= MAX_DEVIATION_S
+        is_new = not last_known_s and wall_s >= EARLIEST_TIME_S
         self._offset_s = (wall_s if is_near or is_new else known_s) - steady_s
-        self._is_at_least = self._offset_s > wall_s - steady_s  # the true time is later than any that is known
-        self._follow()
+        self._is_lower_bound = self._offset_s > wall_s - steady_s  # the true time is later than any that is known
+        self._update()
 
     @property
     def in_doubt(self) -> bool:
         """Whether the wall clock and the trusted time differ."""
         with self._lock:
-            self._follow()
+            self._update()
             return self._doubt_since_s is not None
 
     def now_s(self) -> float:
         """The trusted time: the wall clock, or in doubt what it would be without its jump."""
         with self._lock:
-            return self._follow()[1]
+            return self._update()[1]
 
     def retention_now_s(self) -> int:
         """The time by which things are removed: the earlier one, in doubt."""
@@ -90,63 +92,63 @@ class TrustedClock:
     def range(self) -> TimeRange:
         """The times that it may be now; samples are taken by the wide range that these make."""
         with self._lock:
-            wall_s, trusted_s = self._follow()
-            ahead_s = UNKNOWN_AHEAD_S if self._is_at_least else 0
+            wall_s, trusted_s = self._update()
+            ahead_s = MAX_AHEAD_OF_UNKNOWN_S if self._is_lower_bound else 0
             return TimeRange(int(min(wall_s, trusted_s)), int(max(wall_s, trusted_s)) + ahead_s)
 
-    def hear(self, host: str, time_s: int) -> None:
+    def observe_sample(self, host: str, time_s: int) -> None:
         """Take note of the time of a sample that a host has just sent; worth calling in doubt only."""
         with self._lock:
-            steady_s = self._steady()
-            self._heard[host] = steady_s, time_s - steady_s
-            self._heard.move_to_end(host)
-            if len(self._heard) > _MAX_HOSTS:
-                self._heard.popitem(last=False)
+            steady_s = self._monotonic()
+            self._observed[host] = steady_s, time_s - steady_s
+            self._observed.move_to_end(host)
+            if len(self._observed) > _MAX_HOSTS:
+                self._observed.popitem(last=False)
 
-    def decide(self) -> None:
+    def resolve_doubt(self) -> None:
         """Trust what most hosts say, once all could be heard; to be called now and then."""
         with self._lock:
-            wall_s, trusted_s = self._follow()
-            steady_s = self._steady()
-            if self._doubt_since_s is None or steady_s - self._doubt_since_s < EVIDENCE_S:
+            wall_s, trusted_s = self._update()
+            steady_s = self._monotonic()
+            if self._doubt_since_s is None or steady_s - self._doubt_since_s < OBSERVE_S:
                 return
-            offsets = [offset_s for when_s, offset_s in self._heard.values() if steady_s - when_s <= EVIDENCE_S]
+            offsets = [offset_s for when_s, offset_s in self._observed.values() if steady_s - when_s <= OBSERVE_S]
             if not offsets:
                 return
             middle_s = statistics.median(offsets)
-            if 2 * sum(abs(offset_s - middle_s) <= JUMP_S for offset_s in offsets) <= len(offsets):
+            if 2 * sum(abs(offset_s - middle_s) <= MAX_DEVIATION_S for offset_s in offsets) <= len(offsets):
                 return
             said_s = middle_s + steady_s
-            if abs(said_s - wall_s) <= JUMP_S:
+            if abs(said_s - wall_s) <= MAX_DEVIATION_S:
                 self._offset_s = wall_s - steady_s
                 logger.warning("the clock is trusted: samples of hosts=%d say the same time", len(offsets))
-            elif abs(said_s - trusted_s) > JUMP_S:
+            elif abs(said_s - trusted_s) > MAX_DEVIATION_S:
                 self._offset_s = middle_s
-                logger.warning("samples of hosts=%d say that it is %s", len(offsets), _text(said_s))
-            self._is_at_least = False
-            self._follow()
+                logger.warning("samples of hosts=%d say that it is %s", len(offsets), _format_time(said_s))
+            self._is_lower_bound = False
+            self._update()
 
-    def _follow(self) -> tuple[float, float]:
+    def _update(self) -> tuple[float, float]:
         """Wall clock and trusted time now; the latter follows small steps of the former."""
-        wall_s, steady_s = self._wall(), self._steady()
+        wall_s, steady_s = self._wall(), self._monotonic()
         trusted_s = steady_s + self._offset_s
-        if abs(wall_s - trusted_s) <= JUMP_S:
+        if abs(wall_s - trusted_s) <= MAX_DEVIATION_S:
             if self._doubt_since_s is not None:
                 logger.warning("the clock is in doubt no longer")
-            self._offset_s, self._doubt_since_s, self._is_at_least = wall_s - steady_s, None, False
-            self._heard.clear()
+            self._offset_s, self._doubt_since_s, self._is_lower_bound = wall_s - steady_s, None, False
+            self._observed.clear()
             return wall_s, wall_s
         if self._doubt_since_s is None:
             self._doubt_since_s = steady_s
             logger.warning(
                 "the clock says %s and %s was expected: until samples of most hosts say the same as the clock, they "
                 "are taken by either time, and nothing is removed by the later one",
-                _text(wall_s), _text(trusted_s),
+                _format_time(wall_s), _format_time(trusted_s),
             )  # fmt: skip
         return wall_s, trusted_s
 
 
-def _text(time_s: float) -> str:
+def _format_time(time_s: float) -> str:
     try:
         return time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(time_s))
     except (OverflowError, ValueError):

@@ -2,13 +2,13 @@
 
 from cc_backend.settings.declarations import (
     ADDRESS_VARIABLE,
-    ENVIRONMENT_LEGACY,
-    LEGACY,
+    LEGACY_KEYS,
+    LEGACY_VARIABLES,
     SAMPLE_KEY_ADVICE,
     SAMPLE_PUBLIC_KEY,
+    BackendMainSettings,
     BackendSettings,
     ExternalStoreSettings,
-    MainSettings,
     MetricStoreSettings,
     WriteAheadLogSettings,
     load_settings,
@@ -16,13 +16,13 @@ from cc_backend.settings.declarations import (
 
 __all__ = (
     "ADDRESS_VARIABLE",
-    "ENVIRONMENT_LEGACY",
-    "LEGACY",
+    "LEGACY_KEYS",
+    "LEGACY_VARIABLES",
     "SAMPLE_KEY_ADVICE",
     "SAMPLE_PUBLIC_KEY",
+    "BackendMainSettings",
     "BackendSettings",
     "ExternalStoreSettings",
-    "MainSettings",
     "MetricStoreSettings",
     "WriteAheadLogSettings",
     "config_file",

@@ -34,7 +34,7 @@ _MAIN_BEFORE_1_5 = (
     "user",
     "validate",
 )
-MOVED: Mapping[str, tuple[str, ...]] = {
+MOVED_KEYS: Mapping[str, tuple[str, ...]] = {
     **{key: ("main", key) for key in _MAIN_BEFORE_1_5},
     "enable-resampling": ("main", "resampling"),
     "jwts": ("auth", "jwts"),
@@ -48,7 +48,7 @@ MOVED: Mapping[str, tuple[str, ...]] = {
 """Where the top-level keys of releases up to 1.4 stand now."""
 
 _CAPITAL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
-_ENDLESS = ("", "0", "0s", 0)
+_UNLIMITED_VALUES = ("", "0", "0s", 0)
 _UNSUPPORTED_ARCHIVES = {"s3": "in S3 storage", "sqlite": "in an SQLite file"}
 
 
@@ -80,7 +80,7 @@ class ConfigDocument:
         return place
 
 
-def read_document(path: Path, *, sections: Collection[str], unused: Mapping[str, str]) -> ConfigDocument:
+def read_config(path: Path, *, sections: Collection[str], unused: Mapping[str, str]) -> ConfigDocument:
     """The document of a configuration file, in today's layout, with warnings that name what was found elsewhere.
 
     `sections` are those that may have a file of their own, `unused` those whose file is not even read, with advice.
@@ -88,22 +88,22 @@ def read_document(path: Path, *, sections: Collection[str], unused: Mapping[str,
     Raises:
         SettingsError: a file cannot be read, a key is given twice, or something cannot be used here.
     """
-    document = read_included(path, sections=sections, unused=unused)
-    _move(document)
-    _rename(document)
-    _use_metric_stores(document)
-    _drop_endless(document)
-    _refuse_unsupported(document)
+    document = read_with_included_files(path, sections=sections, unused=unused)
+    _move_old_keys(document)
+    _hyphenate_keys(document)
+    _convert_metric_stores(document)
+    _replace_unlimited(document)
+    _reject_unsupported(document)
     return document
 
 
-def read_included(path: Path, *, sections: Collection[str], unused: Mapping[str, str]) -> ConfigDocument:
+def read_with_included_files(path: Path, *, sections: Collection[str], unused: Mapping[str, str]) -> ConfigDocument:
     """The document of a file, with the content of the file that each `<section>-file` names in place of the section.
 
     Raises:
         SettingsError: a file cannot be read, or a section is given twice.
     """
-    _demand_file(path)
+    _require_file(path)
     document = ConfigDocument(dict(read_json(path)), str(path))
     for key in [key for key in document.content if key.endswith("-file")]:
         section = key.removesuffix("-file")
@@ -121,30 +121,30 @@ def read_included(path: Path, *, sections: Collection[str], unused: Mapping[str,
     return document
 
 
-def _demand_file(path: Path) -> None:
+def _require_file(path: Path) -> None:
     if path.is_dir():
         raise SettingsError("", f"{path}: is a folder; name the file in it: --config {path / 'config.json'}")
     if not path.exists():
         raise SettingsError("", f"{path}: cannot be read: No such file or directory; name the right one with --config")
 
 
-def _move(document: ConfigDocument) -> None:
+def _move_old_keys(document: ConfigDocument) -> None:
     """Put the top-level keys of releases up to 1.4 where they belong now."""
     for old in list(document.content):
         kebab = kebab_case(old)
-        if kebab in MOVED:
-            _move_one(document, old, MOVED[kebab])
+        if kebab in MOVED_KEYS:
+            _move_key(document, old, MOVED_KEYS[kebab])
     if driver := document.content.pop("db-driver", None):
         if driver != "sqlite3":
             raise SettingsError(
                 "db-driver",
-                f"{document.source}: db-driver: {shown(driver)} is not supported, and no release from 1.5 on does; "
+                f"{document.source}: db-driver: {quoted_value(driver)} is not supported, and no release from 1.5 on does; "
                 "jobs are kept in an SQLite file (main.db)",
             )
         document.warn("db-driver", "is not needed: the database is always SQLite")
 
 
-def _move_one(document: ConfigDocument, old: str, path: tuple[str, ...]) -> None:
+def _move_key(document: ConfigDocument, old: str, path: tuple[str, ...]) -> None:
     value = document.content.pop(old)
     if old == "job-archive" and isinstance(value, str):
         value = {"kind": "file", "path": value}
@@ -157,7 +157,7 @@ def _move_one(document: ConfigDocument, old: str, path: tuple[str, ...]) -> None
     document.warn(old, f"stands at {dotted} now (layout of a release before 1.5)")
 
 
-def _rename(document: ConfigDocument) -> None:
+def _hyphenate_keys(document: ConfigDocument) -> None:
     """Write the keys of the sections as releases from 1.5 on do: with hyphens."""
     for path in (("main",), ("main", "db-config"), ("auth", "jwts"), ("archive",), ("metric-store",)):
         place: Any = document.content
@@ -179,7 +179,7 @@ def _rename(document: ConfigDocument) -> None:
                 document.warn(dotted, f"is written {kebab!r} now")
 
 
-def _use_metric_stores(document: ConfigDocument) -> None:
+def _convert_metric_stores(document: ConfigDocument) -> None:
     """Take the metric stores that releases up to 1.4 named for each cluster, if none is configured in today's way."""
     clusters = document.content.get("clusters")
     if not isinstance(clusters, list) or {"metric-store", "metric-store-external"} & document.content.keys():
@@ -191,7 +191,7 @@ def _use_metric_stores(document: ConfigDocument) -> None:
             continue
         key = f"clusters[{index}].metricDataRepository"
         if store.get("kind") != "cc-metric-store":
-            document.warn(key, f"a store of the kind {shown(store.get('kind'))} is not supported")
+            document.warn(key, f"a store of the kind {quoted_value(store.get('kind'))} is not supported")
             continue
         stores.append(
             {"scope": cluster.get("name"), **{name: store[name] for name in ("url", "token") if name in store}}
@@ -201,18 +201,18 @@ def _use_metric_stores(document: ConfigDocument) -> None:
         document.content["metric-store-external"] = stores
 
 
-def _drop_endless(document: ConfigDocument) -> None:
+def _replace_unlimited(document: ConfigDocument) -> None:
     """Where releases up to 1.5 let logins or tokens never end, they end here, after the default time."""
     for *path, key in (("main", "session-max-age"), ("auth", "jwts", "max-age")):
         place: Any = document.content
         for name in path:
             place = place.get(name) if isinstance(place, Mapping) else None
-        if isinstance(place, Mapping) and key in place and place[key] in _ENDLESS and place[key] is not False:
+        if isinstance(place, Mapping) and key in place and place[key] in _UNLIMITED_VALUES and place[key] is not False:
             document.section(*path).pop(key)
             document.warn(".".join((*path, key)), "asks for no end, which is not supported; the default is used")
 
 
-def _refuse_unsupported(document: ConfigDocument) -> None:
+def _reject_unsupported(document: ConfigDocument) -> None:
     archive = document.content.get("archive")
     kind = archive.get("kind") if isinstance(archive, Mapping) else None
     if isinstance(kind, str) and kind in _UNSUPPORTED_ARCHIVES:
@@ -229,7 +229,7 @@ def kebab_case(key: str) -> str:
     return _CAPITAL.sub("-", key).replace("_", "-").lower()
 
 
-def shown(value: Any) -> str:
+def quoted_value(value: Any) -> str:
     """A value as a message quotes it."""
     text = json.dumps(value, default=str)
     return text if len(text) <= 60 else f"{text[:57]}..."  # noqa: PLR2004 a message is read in one line

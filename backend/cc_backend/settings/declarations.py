@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cc_backend.settings.config_file import read_document
-from cc_backend.settings.env_file import with_env_file
-from cc_common.settings import Loaded, load, option, required, section, sections
+from cc_backend.settings.config_file import read_config
+from cc_backend.settings.env_file import merge_env_file
+from cc_common.settings import LoadedSettings, load, option, required, section, sections
 
 HOUR_S = 3600.0
 DAY_S = 24 * HOUR_S
@@ -45,7 +45,7 @@ class NodeStateRetentionSettings:
 
 
 @dataclass(frozen=True)
-class MainSettings:
+class BackendMainSettings:
     """`main`."""
 
     addr: str = option("localhost:8080", "Address and port to listen on.", env=ADDRESS_VARIABLE)
@@ -183,7 +183,7 @@ class ExternalStoreSettings:
 class BackendSettings:
     """The whole file."""
 
-    main: MainSettings = section(MainSettings, "The server.")
+    main: BackendMainSettings = section(BackendMainSettings, "The server.")
     auth: AuthSettings = section(AuthSettings, "Who may do what.")
     archive: ArchiveSettings = section(ArchiveSettings, "Finished jobs.")
     metric_store: MetricStoreSettings = section(MetricStoreSettings, "Samples.")
@@ -203,76 +203,76 @@ SAMPLE_KEY_ADVICE = (
 SECTIONS = ("main", "auth", "archive", "metric-store")
 """Those that may stand in a file of their own, named by `<section>-file`."""
 
-_LATER = "is a setting of ClusterCockpit 1.5 that this version does not use yet"
+_NOT_USED_YET = "is a setting of ClusterCockpit 1.5 that this version does not use yet"
 _NOT_NEEDED = "is a setting of ClusterCockpit 1.5 that is not needed here"
 
-LEGACY: Mapping[str, str] = {
+LEGACY_KEYS: Mapping[str, str] = {
     "main.user": "start the service as that user instead (see the systemd unit)",
     "main.group": "start the service with that group instead (see the systemd unit)",
     "main.disable-authentication": "is not supported: every request needs a login or a token",
     "main.embed-static-files": _NOT_NEEDED,
     "main.static-files": _NOT_NEEDED,
-    "main.enable-job-taggers": _LATER,
-    "main.validate": _LATER,
-    "main.redirect-http-to": _LATER,
-    "main.machine-state-dir": _LATER,
-    "main.stop-jobs-exceeding-walltime": _LATER,
-    "main.emission-constant": _LATER,
-    "main.systemd-unit": _LATER,
-    "main.resampling": _LATER,
-    "main.api-subjects": _LATER,
-    "main.nodestate-retention.target-kind": _LATER,
-    "main.nodestate-retention.target-path": _LATER,
-    "main.nodestate-retention.target-endpoint": _LATER,
-    "main.nodestate-retention.target-bucket": _LATER,
-    "main.nodestate-retention.target-access-key": _LATER,
-    "main.nodestate-retention.target-secret-key": _LATER,
-    "main.nodestate-retention.target-region": _LATER,
-    "main.nodestate-retention.target-use-path-style": _LATER,
-    "main.nodestate-retention.max-file-size-mb": _LATER,
+    "main.enable-job-taggers": _NOT_USED_YET,
+    "main.validate": _NOT_USED_YET,
+    "main.redirect-http-to": _NOT_USED_YET,
+    "main.machine-state-dir": _NOT_USED_YET,
+    "main.stop-jobs-exceeding-walltime": _NOT_USED_YET,
+    "main.emission-constant": _NOT_USED_YET,
+    "main.systemd-unit": _NOT_USED_YET,
+    "main.resampling": _NOT_USED_YET,
+    "main.api-subjects": _NOT_USED_YET,
+    "main.nodestate-retention.target-kind": _NOT_USED_YET,
+    "main.nodestate-retention.target-path": _NOT_USED_YET,
+    "main.nodestate-retention.target-endpoint": _NOT_USED_YET,
+    "main.nodestate-retention.target-bucket": _NOT_USED_YET,
+    "main.nodestate-retention.target-access-key": _NOT_USED_YET,
+    "main.nodestate-retention.target-secret-key": _NOT_USED_YET,
+    "main.nodestate-retention.target-region": _NOT_USED_YET,
+    "main.nodestate-retention.target-use-path-style": _NOT_USED_YET,
+    "main.nodestate-retention.max-file-size-mb": _NOT_USED_YET,
     "main.db-config.soft-heap-limit-mb": _NOT_NEEDED,
     "main.db-config.max-open-connections": _NOT_NEEDED,
     "main.db-config.max-idle-connections": _NOT_NEEDED,
     "main.db-config.max-idle-time-minutes": _NOT_NEEDED,
-    "auth.ldap": _LATER,
-    "auth.oidc": _LATER,
-    "auth.jwts.cookie-name": _LATER,
-    "auth.jwts.trusted-issuer": _LATER,
-    "auth.jwts.sync-user-on-login": _LATER,
-    "auth.jwts.update-user-on-login": _LATER,
+    "auth.ldap": _NOT_USED_YET,
+    "auth.oidc": _NOT_USED_YET,
+    "auth.jwts.cookie-name": _NOT_USED_YET,
+    "auth.jwts.trusted-issuer": _NOT_USED_YET,
+    "auth.jwts.sync-user-on-login": _NOT_USED_YET,
+    "auth.jwts.update-user-on-login": _NOT_USED_YET,
     "archive.compression": "files are compressed when they are written",
-    "archive.retention": _LATER,
+    "archive.retention": _NOT_USED_YET,
     "archive.location": _NOT_NEEDED,
     "metric-store.num-workers": _NOT_NEEDED,
     "metric-store.checkpoint-interval": "samples move from the log to snapshots by metric-store.snapshot-interval",
     "metric-store.checkpoints": "samples are kept below metric-store.wal.directory; `cc-backend import-checkpoints "
     "DIRECTORY` takes over those of ClusterCockpit 1.5",
-    "metric-store.cleanup": _LATER,
+    "metric-store.cleanup": _NOT_USED_YET,
     "metric-store.debug": _NOT_NEEDED,
-    "metric-store.nats-subscriptions": _LATER,
-    "nats": _LATER,
+    "metric-store.nats-subscriptions": _NOT_USED_YET,
+    "nats": _NOT_USED_YET,
     "cron": _NOT_NEEDED,
     "main.log-*": "the log goes to standard error, as a service manager expects it",
-    "main.footer*": _LATER,
+    "main.footer*": _NOT_USED_YET,
     "disable-archive": "is not supported: finished jobs are always archived",
-    "ui": _LATER,
+    "ui": _NOT_USED_YET,
     "clusters": "clusters are read from <archive>/<cluster>/cluster.json: see `cc-backend cluster add`",
 }
 
 
-ENVIRONMENT_LEGACY: Mapping[str, str] = {
+LEGACY_VARIABLES: Mapping[str, str] = {
     "SESSION_KEY": "is not needed: logins are kept in the database",
-    "CROSS_LOGIN_JWT_PUBLIC_KEY": _LATER,
-    "CROSS_LOGIN_JWT_HS512_KEY": _LATER,
-    "LDAP_ADMIN_PASSWORD": _LATER,
-    "OID_CLIENT_ID": _LATER,
-    "OID_CLIENT_SECRET": _LATER,
+    "CROSS_LOGIN_JWT_PUBLIC_KEY": _NOT_USED_YET,
+    "CROSS_LOGIN_JWT_HS512_KEY": _NOT_USED_YET,
+    "LDAP_ADMIN_PASSWORD": _NOT_USED_YET,
+    "OID_CLIENT_ID": _NOT_USED_YET,
+    "OID_CLIENT_SECRET": _NOT_USED_YET,
 }
 
 
 def load_settings(
     path: Path, *, environment: Mapping[str, str], overrides: Mapping[str, Any] | None = None
-) -> Loaded[BackendSettings]:
+) -> LoadedSettings[BackendSettings]:
     """The settings in a file and in those that belong to it, with each value's origin.
 
     Belong to it: the files that it names, and `.env` beside it, whose variables count unless `environment` has them.
@@ -280,8 +280,8 @@ def load_settings(
     Raises:
         SettingsError: a file cannot be read, or a key is unknown, of the wrong type or out of range.
     """
-    document = read_document(path, sections=SECTIONS, unused=LEGACY)
-    environment, env_sources, env_warnings = with_env_file(path, environment, unused=ENVIRONMENT_LEGACY)
+    document = read_config(path, sections=SECTIONS, unused=LEGACY_KEYS)
+    environment, env_sources, env_warnings = merge_env_file(path, environment, unused=LEGACY_VARIABLES)
     loaded = load(
         BackendSettings,
         document.content,
@@ -291,9 +291,9 @@ def load_settings(
         environment=environment,
         env_sources=env_sources,
         overrides=overrides or {},
-        legacy=LEGACY,
+        legacy=LEGACY_KEYS,
     )
     notes = []
     if loaded.value.auth.jwts.public_key == SAMPLE_PUBLIC_KEY:
         notes.append(f"{loaded.origins['auth.jwts.public-key']}: auth.jwts.public-key: {SAMPLE_KEY_ADVICE}")
-    return Loaded(loaded.value, loaded.origins, (*document.warnings, *loaded.warnings, *env_warnings, *notes))
+    return LoadedSettings(loaded.value, loaded.origins, (*document.warnings, *loaded.warnings, *env_warnings, *notes))

@@ -16,7 +16,7 @@ _ESCAPE = re.compile(r"\\(.)", re.DOTALL)
 _ESCAPED = {"n": "\n", "r": "\r", "t": "\t"}
 
 
-def with_env_file(
+def merge_env_file(
     config: Path, environment: Mapping[str, str], *, unused: Mapping[str, str] | None = None
 ) -> tuple[dict[str, str], dict[str, str], list[str]]:
     """The environment with the variables of the `.env` beside a configuration file, and the file of each of those.
@@ -73,7 +73,7 @@ def parse_env(text: str, *, source: str) -> dict[str, str]:
         if line and not line.startswith("#"):
             match = _KEY.match(text, at, end)
             if match is None:
-                raise _wrong(text, at, source, "is not of the form NAME=value")
+                raise _syntax_error(text, at, source, "is not of the form NAME=value")
             value, end = _value(text, match.end(), source)
             values[match[1]] = value
         at = end + 1
@@ -91,11 +91,11 @@ def _value(text: str, at: int, source: str) -> tuple[str, int]:
     while close < len(text) and text[close] != quote:
         close += 2 if quote == '"' and text[close] == "\\" else 1
     if close >= len(text):
-        raise _wrong(text, at, source, f"has an opening {quote} that is never closed")
+        raise _syntax_error(text, at, source, f"has an opening {quote} that is never closed")
     end = _line_end(text, close)
     rest = text[close + 1 : end].strip()
     if rest and not rest.startswith("#"):
-        raise _wrong(text, close, source, f"has something after the closing {quote}")
+        raise _syntax_error(text, close, source, f"has something after the closing {quote}")
     inner = text[at + 1 : close]
     return (inner if quote == "'" else _ESCAPE.sub(lambda found: _ESCAPED.get(found[1], found[1]), inner)), end
 
@@ -105,5 +105,5 @@ def _line_end(text: str, at: int) -> int:
     return len(text) if end < 0 else end
 
 
-def _wrong(text: str, at: int, source: str, problem: str) -> SettingsError:
+def _syntax_error(text: str, at: int, source: str, problem: str) -> SettingsError:
     return SettingsError("", f"{source}:{text.count(chr(10), 0, at) + 1}: {problem}")

@@ -4,9 +4,9 @@ from pathlib import Path
 
 from cc_backend.archive.file_archive import FileArchive
 from cc_backend.db.database import database_path
-from cc_backend.db.database_file import log_path
+from cc_backend.db.database_file import wal_path
 from cc_backend.errors import BackendError
-from cc_backend.runtime.lockfile import LockFile, demand_free_folder, note_in, patiently
+from cc_backend.runtime.lockfile import LockFile, read_note, require_free_folder, retry_while_locked
 from cc_backend.settings import BackendSettings
 
 
@@ -14,12 +14,12 @@ def lock_data(settings: BackendSettings) -> list[LockFile]:
     """The database and the archive, for this process alone; the metric store locks its folder itself.
 
     Raises:
-        BackendError: another process has one of them, or as `demand_own_log`; the text names it.
+        BackendError: another process has one of them, or as `require_matching_wal`; the text names it.
     """
     database, archive = database_path(settings.main.db), Path(settings.archive.path)
-    locks = [LockFile(_lock_of(database), f"the database {database}")]
+    locks = [LockFile(_lock_path(database), f"the database {database}")]
     try:
-        demand_own_log(database)
+        require_matching_wal(database)
         FileArchive(archive)
         locks.append(LockFile(archive / ".lock", f"the job archive {archive}"))
     except BackendError:
@@ -28,7 +28,7 @@ def lock_data(settings: BackendSettings) -> list[LockFile]:
     return locks
 
 
-def demand_unused(settings: BackendSettings) -> None:
+def require_unused(settings: BackendSettings) -> None:
     """Return if no other server uses the database, the archive or the folder of the metric store.
 
     One that is just ending is waited for.
@@ -36,17 +36,17 @@ def demand_unused(settings: BackendSettings) -> None:
     Raises:
         BackendError: another process has one of them; the text names it and the process.
     """
-    for lock_file in patiently(lambda: lock_data(settings)):
+    for lock_file in retry_while_locked(lambda: lock_data(settings)):
         lock_file.close()
-    demand_free_folder(Path(settings.metric_store.wal.directory))
+    require_free_folder(Path(settings.metric_store.wal.directory))
 
 
-def remember_database(lock_file: LockFile, database: Path) -> None:
-    """Have `demand_own_log` know that this is the file that a server uses."""
-    lock_file.leave(str(database.stat().st_ino))
+def record_database_file(lock_file: LockFile, database: Path) -> None:
+    """Have `require_matching_wal` know that this is the file that a server uses."""
+    lock_file.write_note(str(database.stat().st_ino))
 
 
-def demand_own_log(database: Path) -> None:
+def require_matching_wal(database: Path) -> None:
     """Return if nothing lies beside a database that SQLite would write into it though it is of another one.
 
     A server that was killed leaves a -wal file, which does not say where it belongs.
@@ -54,9 +54,9 @@ def demand_own_log(database: Path) -> None:
     Raises:
         BackendError: the file was replaced since a server used it, and what is in the -wal file is of that time.
     """
-    log, lock_file = log_path(database), _lock_of(database)
+    log, lock_file = wal_path(database), _lock_path(database)
     try:
-        is_other = note_in(lock_file) not in {"", str(database.stat().st_ino)} and log.stat().st_size > 0
+        is_other = read_note(lock_file) not in {"", str(database.stat().st_ino)} and log.stat().st_size > 0
     except OSError:
         return
     if is_other:
@@ -67,10 +67,10 @@ def demand_own_log(database: Path) -> None:
         )
 
 
-def missing_database(settings: BackendSettings) -> str:
+def missing_database_warning(settings: BackendSettings) -> str:
     """A warning if there is no database though a server ran here before; empty if all is as it should be."""
     database, samples = database_path(settings.main.db), Path(settings.metric_store.wal.directory)
-    if database.exists() or not (_lock_of(database).exists() or (samples / "runs").exists()):
+    if database.exists() or not (_lock_path(database).exists() or (samples / "runs").exists()):
         return ""
     return (
         f"WARNING: THE DATABASE {database} IS GONE. A server ran here before, so it was removed or moved. "
@@ -79,5 +79,5 @@ def missing_database(settings: BackendSettings) -> str:
     )
 
 
-def _lock_of(database: Path) -> Path:
+def _lock_path(database: Path) -> Path:
     return database.with_name(f"{database.name}.lock")

@@ -6,7 +6,7 @@ from typing import cast
 
 from cc_backend.metricstore import Limits, MetricStore, MetricTable
 from cc_backend.metricstore.disk.wal.group_commit import Fsync
-from cc_backend.metricstore.ingest.host_config import NodeTable
+from cc_backend.metricstore.ingest.host_config import HostTable
 from cc_backend.metricstore.ingest.native_reader import HAS_NATIVE
 from cc_backend.settings import MetricStoreSettings
 
@@ -20,7 +20,7 @@ def open_store(
     metrics: MetricTable,
     now_s: int,
     *,
-    nodes: NodeTable | None = None,
+    nodes: HostTable | None = None,
     background: bool = False,
 ) -> MetricStore:
     """The metric store with what its folder holds; raises BackendError if the folder cannot be used.
@@ -35,7 +35,7 @@ def open_store(
     return MetricStore.open(
         Path(settings.wal.directory),
         metrics,
-        nodes=nodes,
+        host_table=nodes,
         now_s=now_s,
         retention_s=int(settings.retention_in_memory_s),
         fsync=cast("Fsync", settings.wal.fsync),  # the settings have checked the choices

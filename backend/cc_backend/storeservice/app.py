@@ -9,30 +9,30 @@ from flask import Flask
 from werkzeug.exceptions import HTTPException
 
 from cc_backend.auth.client_address import is_loopback
-from cc_backend.auth.signatures import Signatures
+from cc_backend.auth.signatures import SignatureVerifier
 from cc_backend.auth.token_keys import TokenKeys
 from cc_backend.http import problems
 from cc_backend.http.direct_write import DirectWrite
-from cc_backend.httpserver.headers import COMMON, finish_response
+from cc_backend.httpserver.headers import COMMON_HEADERS, finish_response
 from cc_backend.httpserver.listening import listen_address
 from cc_backend.httpserver.server import Application
 from cc_backend.httpserver.workers import Lane
-from cc_backend.runtime.health import HealthMonitor, Part
+from cc_backend.runtime.health import HealthCheck, HealthMonitor
 from cc_backend.runtime.trusted_clock import TrustedClock, boot_time_s
 from cc_backend.startup.store_opening import open_store
 from cc_backend.storeservice import routes
 from cc_backend.storeservice.metric_table import metric_table
-from cc_backend.storeservice.retention_holds import UsedNodesClient
+from cc_backend.storeservice.retention_holds import RetentionHoldsClient
 from cc_backend.storeservice.services import EXTENSION, StoreServices
 from cc_backend.storeservice.settings import StoreServiceSettings
-from cc_backend.storeservice.token_gate import Gate
+from cc_backend.storeservice.token_gate import TokenGate
 from cc_backend.telemetry import request_metrics
 from cc_common.errors import CockpitError, SettingsError
 
 logger = logging.getLogger(__name__)
 
 
-def check(settings: StoreServiceSettings) -> None:
+def check_settings(settings: StoreServiceSettings) -> None:
     """Returns when the settings can be served.
 
     Raises:
@@ -41,7 +41,7 @@ def check(settings: StoreServiceSettings) -> None:
     """
     host, _ = listen_address(settings.main.addr)
     make_gate(settings)
-    make_used_nodes(settings)
+    make_holds_client(settings)
     if not settings.metrics:
         raise SettingsError("metrics", "metrics: no metric is configured, so nothing would be kept")
     if settings.main.jwt_public_key or settings.main.open_to_all or is_loopback(host):
@@ -53,28 +53,28 @@ def check(settings: StoreServiceSettings) -> None:
     )
 
 
-def make_gate(settings: StoreServiceSettings) -> Gate:
+def make_gate(settings: StoreServiceSettings) -> TokenGate:
     """The gate of the settings; raises SettingsError for a key that is none."""
     key = settings.main.jwt_public_key
     if not key:
-        return Gate(None)
+        return TokenGate(None)
     try:
         public = TokenKeys.from_base64(public=key).public
     except SettingsError as error:
         raise SettingsError("main.jwt-public-key", f"main.jwt-public-key: {error}") from error
-    return Gate(Signatures(public, subject_needed=False), revoked=settings.main.revoked_tokens)
+    return TokenGate(SignatureVerifier(public, requires_subject=False), revoked=settings.main.revoked_tokens)
 
 
-def make_used_nodes(settings: StoreServiceSettings) -> UsedNodesClient | None:
+def make_holds_client(settings: StoreServiceSettings) -> RetentionHoldsClient | None:
     """Who is asked for running jobs, if anybody; raises SettingsError for an address that is none."""
     main = settings.main
-    return UsedNodesClient(main.backend_url, main.backend_token) if main.backend_url else None
+    return RetentionHoldsClient(main.backend_url, main.backend_token) if main.backend_url else None
 
 
 def create_services(
     settings: StoreServiceSettings,
     clock: Callable[[], float] = time.time,
-    steady_clock: Callable[[], float] = boot_time_s,
+    monotonic_clock: Callable[[], float] = boot_time_s,
 ) -> StoreServices:
     """The parts, opened and connected; `StoreServices.close` closes them."""
     gate = make_gate(settings)
@@ -82,10 +82,10 @@ def create_services(
         logger.warning(
             "main.jwt-public-key is empty: whoever reaches %s may read, write and free all samples", settings.main.addr
         )
-    used_nodes = make_used_nodes(settings)
+    used_nodes = make_holds_client(settings)
     store = open_store(settings.metric_store, metric_table(settings), int(clock()), background=True)
-    health = HealthMonitor([Part("the metric store", store.check_disk, store.faults)])
-    trusted_clock = TrustedClock(clock, steady=steady_clock, last_known_s=store.last_alive_s)
+    health = HealthMonitor([HealthCheck("the metric store", store.check_disk, store.faults)])
+    trusted_clock = TrustedClock(clock, monotonic=monotonic_clock, last_known_s=store.last_heartbeat_s)
     return StoreServices(settings, store, gate, used_nodes, health, clock, trusted_clock)
 
 
@@ -93,7 +93,7 @@ def create_app(
     settings: StoreServiceSettings,
     *,
     clock: Callable[[], float] = time.time,
-    steady_clock: Callable[[], float] = boot_time_s,
+    monotonic_clock: Callable[[], float] = boot_time_s,
 ) -> Flask:
     """The web application with its parts under `app.extensions`; no background work runs yet.
 
@@ -104,34 +104,34 @@ def create_app(
     app = Flask("cc_backend.storeservice", static_folder=None, template_folder=None)
     app.url_map.merge_slashes = False  # a redirect to the other spelling would lose the body of a POST
     app.config["MAX_CONTENT_LENGTH"] = max(settings.main.max_batch_bytes, settings.main.max_json_bytes)
-    services = app.extensions[EXTENSION] = create_services(settings, clock, steady_clock)
-    app.register_error_handler(CockpitError, problems.answer_to_cockpit_error)
-    app.register_error_handler(HTTPException, problems.answer_to_http_error)
-    app.register_error_handler(Exception, problems.answer_to_unexpected)
+    services = app.extensions[EXTENSION] = create_services(settings, clock, monotonic_clock)
+    app.register_error_handler(CockpitError, problems.respond_to_cockpit_error)
+    app.register_error_handler(HTTPException, problems.respond_to_http_error)
+    app.register_error_handler(Exception, problems.respond_to_unexpected)
     app.after_request(finish_response)
     blueprint = routes.blueprint()
-    request_metrics.install(blueprint)
+    request_metrics.install_request_metrics(blueprint)
     app.register_blueprint(blueprint)
     app.wsgi_app = DirectWrite(  # type: ignore[method-assign]
         app.wsgi_app,
         routes.write_rules(),
-        functools.partial(routes.take_batch, services),
-        lambda _: COMMON,
-        request_metrics.activity_of(app),
+        functools.partial(routes.store_batch, services),
+        lambda _: COMMON_HEADERS,
+        request_metrics.request_metrics_of(app),
     )
     return app
 
 
-def to_serve(app: Flask, settings: StoreServiceSettings) -> Application:
+def http_application(app: Flask, settings: StoreServiceSettings) -> Application:
     """The application as the HTTP server wants it: who may send which body, and what waits for what."""
 
     def body_limit(path: str) -> int:
-        return settings.main.max_batch_bytes if routes.lane(path) is Lane.INGEST else settings.main.max_json_bytes
+        return settings.main.max_batch_bytes if routes.lane_of(path) is Lane.INGEST else settings.main.max_json_bytes
 
     return Application(
         app,
         lambda environ: routes.may_send_body(app, environ),
         body_limit,
-        routes.lane,
+        routes.lane_of,
         is_open=not settings.main.jwt_public_key,
     )

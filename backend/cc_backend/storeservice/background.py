@@ -39,10 +39,10 @@ def upkeep(services: StoreServices) -> int:
 
     Samples of hosts with running jobs stay; while the backend that knows these jobs has never answered, those of all.
     """
-    services.trusted_clock.decide()
+    services.trusted_clock.resolve_doubt()
     now_s, store = services.retention_now_s(), services.store
     before_s = int(now_s - services.settings.metric_store.retention_in_memory_s)
-    protected = {} if services.used_nodes is None else services.used_nodes.fetch(before_s)
+    protected = {} if services.holds_client is None else services.holds_client.fetch_or_last(before_s)
     if protected is None:
         protected = {cluster: dict.fromkeys(store.hosts(cluster), 0) for cluster in store.clusters()}
     freed = store.upkeep(now_s, protected, trusted_s=services.trusted_now_s())

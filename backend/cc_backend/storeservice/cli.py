@@ -20,9 +20,9 @@ def serve(context: typer.Context, config: Config = DEFAULT_CONFIG) -> None:
     if context.invoked_subcommand is not None:
         return
     from cc_backend import server  # noqa: PLC0415 - the other commands need no server
-    from cc_backend.runtime.lockfile import demand_free_folder  # noqa: PLC0415
+    from cc_backend.runtime.lockfile import require_free_folder  # noqa: PLC0415
     from cc_backend.runtime.log import configure_logging  # noqa: PLC0415
-    from cc_backend.storeservice.app import check  # noqa: PLC0415
+    from cc_backend.storeservice.app import check_settings  # noqa: PLC0415
     from cc_backend.storeservice.server import MODULE  # noqa: PLC0415
     from cc_backend.storeservice.settings import load_settings  # noqa: PLC0415
 
@@ -30,18 +30,18 @@ def serve(context: typer.Context, config: Config = DEFAULT_CONFIG) -> None:
     loaded = load_settings(config, environment=os.environ)
     for warning in loaded.warnings:
         typer.echo(f"cc-backend: {warning}", err=True)
-    check(loaded.value)
-    demand_free_folder(Path(loaded.value.metric_store.wal.directory))
-    server.become_server(config, MODULE)
+    check_settings(loaded.value)
+    require_free_folder(Path(loaded.value.metric_store.wal.directory))
+    server.exec_server(config, MODULE)
 
 
 @app.command("show-config")
 def show_config(config: Config = DEFAULT_CONFIG) -> None:
     """Print each setting, its value and where the value came from."""
     from cc_backend.storeservice.settings import load_settings  # noqa: PLC0415
-    from cc_common.settings import show  # noqa: PLC0415
+    from cc_common.settings import format_settings  # noqa: PLC0415
 
     loaded = load_settings(config, environment=os.environ)
-    typer.echo(show(loaded))
+    typer.echo(format_settings(loaded))
     for warning in loaded.warnings:
         typer.echo(f"note: {warning}", err=True)

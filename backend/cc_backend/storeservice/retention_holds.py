@@ -11,15 +11,15 @@ import orjson
 from cc_common.errors import SettingsError
 
 TIMEOUT_S = 10.0
-_LARGEST_BYTES = 16 << 20
+_MAX_RESPONSE_BYTES = 16 << 20
 
 logger = logging.getLogger(__name__)
 
-UsedNodes = Mapping[str, Mapping[str, int]]
+RetentionHolds = Mapping[str, Mapping[str, int]]
 """Cluster -> host -> from when on its samples stay."""
 
 
-def read_used_nodes(body: bytes) -> dict[str, dict[str, int]]:
+def parse_used_nodes(body: bytes) -> dict[str, dict[str, int]]:
     """The hosts in an answer, all samples of each to be kept: `{"usedNodes": {cluster: [hosts]}}`, or the inner object.
 
     Raises ValueError if it is neither.
@@ -27,16 +27,16 @@ def read_used_nodes(body: bytes) -> dict[str, dict[str, int]]:
     document = orjson.loads(body)
     if isinstance(document, dict) and "usedNodes" in document:
         document = document["usedNodes"] or {}
-    if not isinstance(document, dict) or not all(map(_are_hosts, document.values())):
+    if not isinstance(document, dict) or not all(map(_is_host_list, document.values())):
         raise ValueError("the answer does not name hosts by cluster")
     return {cluster: dict.fromkeys(hosts or (), 0) for cluster, hosts in document.items()}
 
 
-def _are_hosts(hosts: object) -> bool:
+def _is_host_list(hosts: object) -> bool:
     return hosts is None or (isinstance(hosts, list) and all(isinstance(host, str) for host in hosts))
 
 
-class UsedNodesClient:
+class RetentionHoldsClient:
     """Asks one backend. What it answered last counts while it is away."""
 
     def __init__(self, url: str, token: str) -> None:
@@ -44,16 +44,16 @@ class UsedNodesClient:
             raise SettingsError("main.backend-url", f"main.backend-url: {url!r} must begin with http:// or https://")
         self._url = url.rstrip("/")
         self._token = token
-        self._last: UsedNodes | None = None
+        self._last: RetentionHolds | None = None
 
-    def fetch(self, before_s: int) -> UsedNodes | None:
+    def fetch_or_last(self, before_s: int) -> RetentionHolds | None:
         """The hosts of jobs that started before; None while nothing is known, and then nothing may be forgotten."""
-        found = self.ask(before_s, "the last answer counts" if self._last is not None else "nothing is freed")
+        found = self.fetch_fresh(before_s, "the last answer counts" if self._last is not None else "nothing is freed")
         if found is not None:
             self._last = found
         return self._last
 
-    def ask(self, before_s: int, otherwise: str = "nothing is freed") -> UsedNodes | None:
+    def fetch_fresh(self, before_s: int, consequence: str = "nothing is freed") -> RetentionHolds | None:
         """The hosts of jobs that started before, as the backend says now; None if it does not.
 
         What it answered last does not count here: it was about another time. `otherwise` says in the log what follows.
@@ -71,23 +71,23 @@ class UsedNodesClient:
                     "GET", f"{self._url}/api/jobs/used_nodes", params={"ts": before_s}, headers=headers
                 ) as answer,
             ):
-                return read_used_nodes(_body(answer))
+                return parse_used_nodes(_read_body(answer))
         except (httpx.HTTPError, ValueError) as error:
             logger.warning(
                 "running jobs are not known url=%s reason=%s kept=%s",
                 self._url,
                 str(error) or type(error).__name__,
-                otherwise,
+                consequence,
             )
             return None
 
 
-def _body(answer: Any) -> bytes:
+def _read_body(answer: Any) -> bytes:
     if answer.status_code != 200:  # noqa: PLR2004 - OK
         raise ValueError(f"the backend answered {answer.status_code}")
     body = b""
     for part in answer.iter_bytes():
         body += part
-        if len(body) > _LARGEST_BYTES:
-            raise ValueError(f"the answer is over {_LARGEST_BYTES} bytes")
+        if len(body) > _MAX_RESPONSE_BYTES:
+            raise ValueError(f"the answer is over {_MAX_RESPONSE_BYTES} bytes")
     return body

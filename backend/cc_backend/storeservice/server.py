@@ -12,13 +12,15 @@ MODULE = "cc_backend.storeservice.server"
 
 def main() -> None:
     """Serve the configuration that the command line names."""
-    sys.exit(server.run(lambda: load_settings(Path(sys.argv[1]), environment=os.environ).value, listening, program))
+    sys.exit(
+        server.run(lambda: load_settings(Path(sys.argv[1]), environment=os.environ).value, listen_config, make_program)
+    )
 
 
-def listening(settings: StoreServiceSettings) -> server.Listening:
+def listen_config(settings: StoreServiceSettings) -> server.ListenConfig:
     """Where the store listens."""
     main_settings = settings.main
-    return server.Listening(
+    return server.ListenConfig(
         main_settings.addr,
         main_settings.threads,
         main_settings.max_batch_bytes,
@@ -27,14 +29,14 @@ def listening(settings: StoreServiceSettings) -> server.Listening:
     )
 
 
-def program(settings: StoreServiceSettings) -> server.Program:
+def make_program(settings: StoreServiceSettings) -> server.ServerProgram:
     """The store with its background work running."""
-    from cc_backend.storeservice.app import create_app, to_serve  # noqa: PLC0415 - the command line does not need it
+    from cc_backend.storeservice.app import create_app, http_application  # noqa: PLC0415 - the command line does not need it
     from cc_backend.storeservice.background import Background  # noqa: PLC0415
     from cc_backend.storeservice.services import EXTENSION  # noqa: PLC0415
 
     app = create_app(settings)
-    return server.Program(to_serve(app, settings), Background(app.extensions[EXTENSION]).stop)
+    return server.ServerProgram(http_application(app, settings), Background(app.extensions[EXTENSION]).stop)
 
 
 if __name__ == "__main__":

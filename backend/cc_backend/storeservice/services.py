@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from cc_backend.metricstore import MetricStore
 from cc_backend.runtime.health import HealthMonitor
 from cc_backend.runtime.trusted_clock import TrustedClock
-from cc_backend.storeservice.retention_holds import UsedNodesClient
+from cc_backend.storeservice.retention_holds import RetentionHoldsClient
 from cc_backend.storeservice.settings import StoreServiceSettings
-from cc_backend.storeservice.token_gate import Gate
+from cc_backend.storeservice.token_gate import TokenGate
 
 EXTENSION = "cockpit-metric-store"
 """Where the application keeps them: `app.extensions[EXTENSION]`."""
@@ -20,12 +20,12 @@ class StoreServices:
 
     settings: StoreServiceSettings
     store: MetricStore
-    gate: Gate
-    used_nodes: UsedNodesClient | None
+    gate: TokenGate
+    holds_client: RetentionHoldsClient | None
     health: HealthMonitor
     clock: Callable[[], float]
     trusted_clock: TrustedClock
-    default_clusters: set[str] = field(default_factory=set)
+    known_default_clusters: set[str] = field(default_factory=set)
     """Those that batches named since the start, whether anything came of it or not."""
 
     def now_s(self) -> int:

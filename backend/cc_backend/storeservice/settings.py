@@ -8,15 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cc_backend.settings import LEGACY as BACKEND_LEGACY
+from cc_backend.settings import LEGACY_KEYS as BACKEND_LEGACY
 from cc_backend.settings import MetricStoreSettings
-from cc_backend.settings.config_file import read_included
-from cc_backend.settings.env_file import with_env_file
-from cc_common.settings import Loaded, load, named_sections, option, required, section
+from cc_backend.settings.config_file import read_with_included_files
+from cc_backend.settings.env_file import merge_env_file
+from cc_common.settings import LoadedSettings, load, named_sections, option, required, section
 
 
 @dataclass(frozen=True)
-class MainSettings:
+class StoreMainSettings:
     """`main`."""
 
     addr: str = option("localhost:8082", "Address and port to listen on.", env="CC_METRIC_STORE_ADDR")
@@ -48,7 +48,7 @@ class MainSettings:
 
 
 @dataclass(frozen=True)
-class MetricSettings:
+class StoreMetricSettings:
     """`metrics.<name>`."""
 
     frequency: int = required("Seconds from sample to sample.", minimum=1)
@@ -59,8 +59,10 @@ class MetricSettings:
 class StoreServiceSettings:
     """The whole file."""
 
-    main: MainSettings = section(MainSettings, "The server.")
-    metrics: Mapping[str, MetricSettings] = named_sections(MetricSettings, "What is kept, for all clusters alike.")
+    main: StoreMainSettings = section(StoreMainSettings, "The server.")
+    metrics: Mapping[str, StoreMetricSettings] = named_sections(
+        StoreMetricSettings, "What is kept, for all clusters alike."
+    )
     metric_store: MetricStoreSettings = section(MetricStoreSettings, "Samples.")
 
 
@@ -90,15 +92,15 @@ _MOVED = {
 
 def load_settings(
     path: Path, *, environment: Mapping[str, str], overrides: Mapping[str, Any] | None = None
-) -> Loaded[StoreServiceSettings]:
+) -> LoadedSettings[StoreServiceSettings]:
     """The settings in a file, with each value's origin.
 
     Raises:
         SettingsError: the file cannot be read, or a key is unknown, of the wrong type or out of range.
     """
-    found = read_included(path, sections=("main", "metrics", "metric-store"), unused=LEGACY)
-    document, notes = modernised(found.content)
-    environment, env_sources, env_warnings = with_env_file(path, environment)
+    found = read_with_included_files(path, sections=("main", "metrics", "metric-store"), unused=LEGACY)
+    document, notes = move_legacy_keys(found.content)
+    environment, env_sources, env_warnings = merge_env_file(path, environment)
     loaded = load(
         StoreServiceSettings,
         document,
@@ -111,10 +113,10 @@ def load_settings(
         legacy=LEGACY,
     )
     moved = [f"{path}: {note}" for note in notes]
-    return Loaded(loaded.value, loaded.origins, (*found.warnings, *moved, *loaded.warnings, *env_warnings))
+    return LoadedSettings(loaded.value, loaded.origins, (*found.warnings, *moved, *loaded.warnings, *env_warnings))
 
 
-def modernised(document: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+def move_legacy_keys(document: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
     """The document with what older releases had at other places where it belongs now, and what was moved."""
     new = dict(document)
     notes: list[str] = []

@@ -7,21 +7,21 @@ read; freeing and looking inside take a token that says so.
 from collections.abc import Collection
 
 from cc_backend.auth.caller import Caller, Role
-from cc_backend.auth.permissions import Permission, demand
-from cc_backend.auth.signatures import Signatures
+from cc_backend.auth.permissions import Permission, require_permission
+from cc_backend.auth.signatures import SignatureVerifier
 from cc_backend.errors import NotAllowed, NotAuthenticated
 from cc_common.error_codes import ErrorCode
 
-ANYBODY = Caller("anybody", frozenset({Role.API}))
+ANYBODY_CALLER = Caller("anybody", frozenset({Role.API}))
 """Who asks where no key is set."""
 
-_PLAIN = frozenset({Permission.METRICS_WRITE, Permission.METRICS_READ, Permission.METRICS_SELF})
+_UNSCOPED_PERMISSIONS = frozenset({Permission.METRICS_WRITE, Permission.METRICS_READ, Permission.METRICS_SELF})
 
 
-class Gate:
+class TokenGate:
     """Lets callers in; `signatures` None lets everybody in."""
 
-    def __init__(self, signatures: Signatures | None, *, revoked: Collection[str] = ()) -> None:
+    def __init__(self, signatures: SignatureVerifier | None, *, revoked: Collection[str] = ()) -> None:
         self._signatures = signatures
         self._revoked = frozenset(revoked)
 
@@ -38,19 +38,19 @@ class Gate:
             NotAllowed: the token is good, but not for this.
         """
         if self._signatures is None:
-            return ANYBODY
+            return ANYBODY_CALLER
         if not token:
             raise NotAuthenticated("this needs a token: Authorization: Bearer <token>", code=ErrorCode.TOKEN_MISSING)
-        verified = self._signatures.check(token, now_s)
+        verified = self._signatures.verify(token, now_s)
         if verified.jti in self._revoked:
             raise NotAuthenticated("the token was revoked; issue a new one", code=ErrorCode.TOKEN_REVOKED)
         caller = verified.caller
         if caller.scopes is None and not caller.roles:
-            if permission not in _PLAIN:
+            if permission not in _UNSCOPED_PERMISSIONS:
                 raise NotAllowed(
                     "the token carries neither scopes nor roles: it may write and read only",
                     code=ErrorCode.SCOPE_MISSING,
                 )
             return caller
-        demand(caller, permission)
+        require_permission(caller, permission)
         return caller

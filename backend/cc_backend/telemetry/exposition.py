@@ -17,7 +17,7 @@ _KINDS = frozenset({"counter", "gauge", "summary", "histogram", "untyped"})
 
 
 @dataclass(frozen=True, slots=True)
-class Sample:
+class MetricSample:
     """One value; `suffix` is appended to the family's name (`_bucket` of a histogram, `_sum`, `_count`)."""
 
     value: float
@@ -26,35 +26,35 @@ class Sample:
 
 
 @dataclass(frozen=True, slots=True)
-class Family:
+class MetricFamily:
     """All values of one metric name. `kind` is counter, gauge, summary, histogram or untyped."""
 
     name: str
     kind: str
     help: str
-    samples: Sequence[Sample]
+    samples: Sequence[MetricSample]
 
 
-def single(name: str, kind: str, text: str, value: float) -> Family:
+def single_sample_family(name: str, kind: str, text: str, value: float) -> MetricFamily:
     """A family of one sample without labels."""
-    return Family(name, kind, text, (Sample(value),))
+    return MetricFamily(name, kind, text, (MetricSample(value),))
 
 
 def histogram_samples(
     bounds: Sequence[float], counts: Sequence[int], total: float, labels: Mapping[str, str] | None = None
-) -> list[Sample]:
+) -> list[MetricSample]:
     """The samples of one histogram; `counts` has one number per bound and one for all above, each of its bucket alone.
 
     `total` is the sum of all observed values.
     """
     own = dict(labels or {})
     reached = list(accumulate(counts))
-    edges = [*(number(bound) for bound in bounds), "+Inf"]
-    samples = [Sample(n, {**own, "le": edge}, "_bucket") for edge, n in zip(edges, reached, strict=True)]
-    return [*samples, Sample(total, own, "_sum"), Sample(reached[-1], own, "_count")]
+    edges = [*(format_number(bound) for bound in bounds), "+Inf"]
+    samples = [MetricSample(n, {**own, "le": edge}, "_bucket") for edge, n in zip(edges, reached, strict=True)]
+    return [*samples, MetricSample(total, own, "_sum"), MetricSample(reached[-1], own, "_count")]
 
 
-def render(families: Iterable[Family]) -> bytes:
+def render(families: Iterable[MetricFamily]) -> bytes:
     """The families as Prometheus text, in the given order; families without samples are left out.
 
     Raises ValueError for a name or kind that the format does not allow, and for a name given twice.
@@ -62,16 +62,16 @@ def render(families: Iterable[Family]) -> bytes:
     lines: list[str] = []
     seen: set[str] = set()
     for family in families:
-        _check(family, seen)
+        _validate_family(family, seen)
         if not family.samples:
             continue
         lines.append(f"# HELP {family.name} {_escape_help(family.help)}")
         lines.append(f"# TYPE {family.name} {family.kind}")
-        lines += [f"{family.name}{_sample(sample)}" for sample in family.samples]
+        lines += [f"{family.name}{_format_sample(sample)}" for sample in family.samples]
     return "".join(f"{line}\n" for line in lines).encode()
 
 
-def _check(family: Family, seen: set[str]) -> None:
+def _validate_family(family: MetricFamily, seen: set[str]) -> None:
     if not _METRIC_NAME.match(family.name):
         raise ValueError(f"{family.name!r} is not a metric name")
     if family.kind not in _KINDS:
@@ -81,14 +81,16 @@ def _check(family: Family, seen: set[str]) -> None:
     seen.add(family.name)
 
 
-def _sample(sample: Sample) -> str:
-    labels = ",".join(f'{_label_name(name)}="{_escape_label(text)}"' for name, text in sample.labels.items())
+def _format_sample(sample: MetricSample) -> str:
+    labels = ",".join(f'{_checked_label_name(name)}="{_escape_label(text)}"' for name, text in sample.labels.items())
     return (
-        f"{sample.suffix}{{{labels}}} {number(sample.value)}" if labels else f"{sample.suffix} {number(sample.value)}"
+        f"{sample.suffix}{{{labels}}} {format_number(sample.value)}"
+        if labels
+        else f"{sample.suffix} {format_number(sample.value)}"
     )
 
 
-def _label_name(name: str) -> str:
+def _checked_label_name(name: str) -> str:
     if not _LABEL_NAME.match(name):
         raise ValueError(f"{name!r} is not a label name")
     return name
@@ -102,7 +104,7 @@ def _escape_label(text: str) -> str:
     return _escape_help(text).replace('"', r"\"")
 
 
-def number(value: float) -> str:
+def format_number(value: float) -> str:
     """A value as the format writes it: shortest decimal, `NaN`, `+Inf`, `-Inf`."""
     if math.isnan(value):
         return "NaN"

@@ -2,39 +2,39 @@
 
 from collections.abc import Collection
 
-from cc_backend.auth.token_expiry import ending_soon
+from cc_backend.auth.token_expiry import expiring_tokens
 from cc_backend.jobs.filters import JobFilter
 from cc_backend.model import JobState, RowRule
 from cc_backend.services import Services
-from cc_backend.telemetry.exposition import Family, Sample, single
+from cc_backend.telemetry.exposition import MetricFamily, MetricSample, single_sample_family
 
 
-def job_families(services: Services, rows: RowRule) -> list[Family]:
+def job_families(services: Services, rows: RowRule) -> list[MetricFamily]:
     """How many jobs run on each cluster, and how many wait to be archived, as far as they may be seen."""
     running = JobFilter(states=(JobState.RUNNING,))
-    counts = services.search.count_by_cluster(running, rows, now_s=services.now_s())
+    counts = services.job_queries.count_by_cluster(running, rows, now_s=services.now_s())
     samples = [
-        Sample(counts.get(cluster, {}).get(JobState.RUNNING, 0), {"cluster": cluster})
+        MetricSample(counts.get(cluster, {}).get(JobState.RUNNING, 0), {"cluster": cluster})
         for cluster in services.clusters
         if rows.allows_cluster(cluster)
     ]
     return [
-        Family("cc_backend_jobs_running", "gauge", "Running jobs.", samples),
-        single(
+        MetricFamily("cc_backend_jobs_running", "gauge", "Running jobs.", samples),
+        single_sample_family(
             "cc_backend_archive_queue_jobs",
             "gauge",
             "Finished jobs that wait to be archived.",
-            services.search.count_unarchived(rows),
+            services.job_queries.count_unarchived(rows),
         ),
     ]
 
 
-def token_family(services: Services, clusters: Collection[str]) -> Family:
+def token_family(services: Services, clusters: Collection[str]) -> MetricFamily:
     """When each token in use that ends within three weeks ends; with `clusters`, only tokens bound to these."""
-    soon = ending_soon(services.tokens, services.clock(), clusters)
-    return Family(
+    soon = expiring_tokens(services.tokens, services.clock(), clusters)
+    return MetricFamily(
         "cc_backend_token_end_time_seconds",
         "gauge",
         "When tokens end that are in use and end within three weeks, Unix time.",
-        [Sample(record.expires_s or 0, {"account": record.user, "id": record.jti}) for record in soon],
+        [MetricSample(record.expires_s or 0, {"account": record.user, "id": record.jti}) for record in soon],
     )

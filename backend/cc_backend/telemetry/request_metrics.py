@@ -8,14 +8,14 @@ from typing import cast
 from flask import Blueprint, Flask, Response, current_app, g, request
 from flask.blueprints import BlueprintSetupState
 
-from cc_backend.telemetry.exposition import Family, Sample
+from cc_backend.telemetry.exposition import MetricFamily, MetricSample
 
 _EXTENSION = "cockpit-activity"
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _UNMATCHED = "unmatched"
 
 
-class Activity:
+class RequestMetrics:
     """Counts requests by method, route and status, and the seconds they took by route. Safe in threads."""
 
     def __init__(self) -> None:
@@ -25,7 +25,7 @@ class Activity:
         self._timed: Counter[str] = Counter()
         self._ignored_keys = 0
 
-    def count(self, method: str, route: str, status: int, seconds: float | None) -> None:
+    def count_request(self, method: str, route: str, status: int, seconds: float | None) -> None:
         """Note one answer. `route` is the rule of the route, never the path: its values are few."""
         with self._lock:
             self._requests[method if method in _METHODS else "other", route, status] += 1
@@ -38,7 +38,7 @@ class Activity:
         with self._lock:
             self._ignored_keys += number
 
-    def families(self) -> list[Family]:
+    def families(self) -> list[MetricFamily]:
         """The counts as metric families."""
         with self._lock:
             requests = sorted(self._requests.items())
@@ -46,49 +46,52 @@ class Activity:
             timed = dict(self._timed)
             ignored = self._ignored_keys
         answered = tuple(
-            Sample(number, {"method": method, "route": route, "status": str(status)})
+            MetricSample(number, {"method": method, "route": route, "status": str(status)})
             for (method, route, status), number in requests
         )
         waited = tuple(
             sample
             for route, total in seconds
-            for sample in (Sample(total, {"route": route}, "_sum"), Sample(timed[route], {"route": route}, "_count"))
+            for sample in (
+                MetricSample(total, {"route": route}, "_sum"),
+                MetricSample(timed[route], {"route": route}, "_count"),
+            )
         )
         return [
-            Family("cc_backend_http_requests_total", "counter", "Answers by method, route and status.", answered),
-            Family("cc_backend_http_request_seconds", "summary", "Seconds from request to answer.", waited),
-            Family(
+            MetricFamily("cc_backend_http_requests_total", "counter", "Answers by method, route and status.", answered),
+            MetricFamily("cc_backend_http_request_seconds", "summary", "Seconds from request to answer.", waited),
+            MetricFamily(
                 "cc_backend_payload_ignored_keys_total",
                 "counter",
                 "Keys of JSON payloads that are not known and were ignored.",
-                (Sample(ignored),),
+                (MetricSample(ignored),),
             ),
         ]
 
 
-def current_activity() -> Activity:
+def current_request_metrics() -> RequestMetrics:
     """The counters of the application that serves the current request."""
-    return activity_of(current_app)
+    return request_metrics_of(current_app)
 
 
-def activity_of(app: Flask) -> Activity:
+def request_metrics_of(app: Flask) -> RequestMetrics:
     """The counters of an application."""
     activity = app.extensions[_EXTENSION]
-    if not isinstance(activity, Activity):
+    if not isinstance(activity, RequestMetrics):
         raise TypeError(f"the application's extension {_EXTENSION!r} is something else")
     return activity
 
 
-def install(blueprint: Blueprint) -> None:
+def install_request_metrics(blueprint: Blueprint) -> None:
     """Count every answer of the application that the blueprint is registered on."""
 
     def prepare(state: BlueprintSetupState) -> None:
-        _observe(cast("Flask", state.app), Activity())
+        _observe(cast("Flask", state.app), RequestMetrics())
 
     blueprint.record_once(prepare)
 
 
-def _observe(app: Flask, activity: Activity) -> None:
+def _observe(app: Flask, activity: RequestMetrics) -> None:
     app.extensions[_EXTENSION] = activity
 
     def start() -> None:
@@ -98,7 +101,7 @@ def _observe(app: Flask, activity: Activity) -> None:
         started = g.get("cockpit_request_started")
         route = request.url_rule.rule if request.url_rule is not None else _UNMATCHED
         seconds = None if started is None else time.perf_counter() - started
-        activity.count(request.method, route, response.status_code, seconds)
+        activity.count_request(request.method, route, response.status_code, seconds)
         return response
 
     app.before_request(start)

@@ -4,11 +4,11 @@ import platform
 from collections.abc import Mapping
 
 from cc_backend.metricstore import RestoreState, StoreCounters
-from cc_backend.metricstore.capacity import Report
+from cc_backend.metricstore.capacity import CapacityReport
 from cc_backend.metricstore.ingest.native_reader import HAS_NATIVE
 from cc_backend.metricstore.model import MemoryState, SnapshotState
-from cc_backend.metricstore.self_metrics import Distribution, SelfReport
-from cc_backend.telemetry.exposition import Family, Sample, histogram_samples, single
+from cc_backend.metricstore.self_metrics import HistogramSnapshot, SelfMetricsSnapshot
+from cc_backend.telemetry.exposition import MetricFamily, MetricSample, histogram_samples, single_sample_family
 from cc_common import __version__
 
 _WORK_HELP = {
@@ -22,81 +22,93 @@ _WORK_HELP = {
 }
 
 
-def build_family() -> Family:
+def build_info_family() -> MetricFamily:
     """Which program this is, as labels of a constant 1."""
     labels = {
         "version": __version__,
         "python": platform.python_version(),
         "native_parts": "yes" if HAS_NATIVE else "no",
     }
-    return Family("cc_backend_build_info", "gauge", "Version of the program.", (Sample(1, labels),))
+    return MetricFamily("cc_backend_build_info", "gauge", "Version of the program.", (MetricSample(1, labels),))
 
 
-def store_families(counters: StoreCounters, capacity: Report) -> list[Family]:
+def store_families(counters: StoreCounters, capacity: CapacityReport) -> list[MetricFamily]:
     """What came into the metric store, what was left out and why, and what it holds."""
     log, memory = counters.log, capacity.memory
-    lines = [Sample(counters.accepted, {"result": "accepted", "reason": ""})]
+    lines = [MetricSample(counters.accepted, {"result": "accepted", "reason": ""})]
     lines += [
-        Sample(number, {"result": "rejected", "reason": str(reason)})
+        MetricSample(number, {"result": "rejected", "reason": str(reason)})
         for reason, number in sorted(counters.rejected.items())
     ]
     return [
-        Family("cc_backend_store_lines_total", "counter", "Lines of line protocol, by what became of them.", lines),
-        single("cc_backend_store_batches_total", "counter", "Batches of lines.", counters.batches),
-        single("cc_backend_store_series", "gauge", "Series in memory.", counters.series),
-        single("cc_backend_store_hosts", "gauge", "Hosts in memory.", counters.hosts),
-        single(
+        MetricFamily(
+            "cc_backend_store_lines_total", "counter", "Lines of line protocol, by what became of them.", lines
+        ),
+        single_sample_family("cc_backend_store_batches_total", "counter", "Batches of lines.", counters.batches),
+        single_sample_family("cc_backend_store_series", "gauge", "Series in memory.", counters.series),
+        single_sample_family("cc_backend_store_hosts", "gauge", "Hosts in memory.", counters.hosts),
+        single_sample_family(
             "cc_backend_store_unknown_hosts",
             "gauge",
             "Hosts that send samples and that no cluster.json names, up to 10000.",
             counters.unknown_hosts,
         ),
-        single(
+        single_sample_family(
             "cc_backend_store_unknown_host_lines_total",
             "counter",
             "Lines of such hosts, kept or refused.",
             counters.unknown_host_lines,
         ),
-        single("cc_backend_store_series_spellings", "gauge", "Spellings of series keys.", counters.spellings),
-        single("cc_backend_store_samples_bytes", "gauge", "Memory of samples.", counters.sample_bytes),
-        single("cc_backend_store_log_enabled", "gauge", "1 if samples are logged to disk.", int(log.enabled)),
-        single("cc_backend_store_log_writable", "gauge", "0 while the log has a fault.", int(not log.fault)),
-        single("cc_backend_store_log_segments", "gauge", "Files of the log.", log.segments),
-        single("cc_backend_store_log_bytes", "gauge", "Size of the log.", log.size_bytes),
-        single(
+        single_sample_family(
+            "cc_backend_store_series_spellings", "gauge", "Spellings of series keys.", counters.cached_keys
+        ),
+        single_sample_family("cc_backend_store_samples_bytes", "gauge", "Memory of samples.", counters.sample_bytes),
+        single_sample_family(
+            "cc_backend_store_log_enabled", "gauge", "1 if samples are logged to disk.", int(log.enabled)
+        ),
+        single_sample_family(
+            "cc_backend_store_log_writable", "gauge", "0 while the log has a fault.", int(not log.fault)
+        ),
+        single_sample_family("cc_backend_store_log_segments", "gauge", "Files of the log.", log.segments),
+        single_sample_family("cc_backend_store_log_bytes", "gauge", "Size of the log.", log.size_bytes),
+        single_sample_family(
             "cc_backend_store_log_missed_batches_total",
             "counter",
             "Batches that the log could not take.",
             log.unlogged_batches,
         ),
-        single(
+        single_sample_family(
             "cc_backend_store_log_missed_samples_total",
             "counter",
             "Samples that the log could not take.",
             log.unlogged_samples,
         ),
-        _bytes_by_kind(counters, memory),
-        Family(
+        _bytes_family(counters, memory),
+        MetricFamily(
             "cc_backend_store_full_bytes",
             "gauge",
             "Memory that will be taken once the whole retention is filled; absent while nothing tells yet.",
-            [] if capacity.full_bytes is None else [Sample(capacity.full_bytes)],
+            [] if capacity.full_bytes is None else [MetricSample(capacity.full_bytes)],
         ),
-        single("cc_backend_store_memory_cap_bytes", "gauge", "Cap on the memory, 0 for none.", memory.cap_bytes),
-        single(
+        single_sample_family(
+            "cc_backend_store_memory_cap_bytes", "gauge", "Cap on the memory, 0 for none.", memory.cap_bytes
+        ),
+        single_sample_family(
             "cc_backend_store_memory_cap_step",
             "gauge",
             "How far the store goes to stay under its cap: 0 nothing, 1 compress, 2 to disk, 3 and 4 drop samples.",
             memory.cap_step,
         ),
-        single("cc_backend_store_refusing", "gauge", "1 while full: batches are refused.", int(memory.refusing)),
+        single_sample_family(
+            "cc_backend_store_refusing", "gauge", "1 while full: batches are refused.", int(memory.refusing)
+        ),
         *_snapshot_families(counters.snapshots),
         *_restore_families(counters.restore),
-        *(measured_families(counters.measured) if counters.measured else ()),
+        *(histogram_families(counters.self_metrics) if counters.self_metrics else ()),
     ]
 
 
-def _bytes_by_kind(counters: StoreCounters, memory: MemoryState) -> Family:
+def _bytes_family(counters: StoreCounters, memory: MemoryState) -> MetricFamily:
     kinds = {
         "hot": memory.hot_bytes,
         "cold": memory.cold_bytes,
@@ -105,46 +117,62 @@ def _bytes_by_kind(counters: StoreCounters, memory: MemoryState) -> Family:
         "snapshots": counters.snapshots.size_bytes,
     }
     text = "Bytes: samples as they came, compressed ones and tables in memory; log and snapshots on disk."
-    return Family("cc_backend_store_bytes", "gauge", text, [Sample(n, {"kind": kind}) for kind, n in kinds.items()])
+    return MetricFamily(
+        "cc_backend_store_bytes", "gauge", text, [MetricSample(n, {"kind": kind}) for kind, n in kinds.items()]
+    )
 
 
-def _snapshot_families(snapshots: SnapshotState) -> list[Family]:
+def _snapshot_families(snapshots: SnapshotState) -> list[MetricFamily]:
     prefix = "cc_backend_store_snapshot"
     return [
-        single(f"{prefix}_files", "gauge", "Files of snapshots.", snapshots.files),
-        single(f"{prefix}_writable", "gauge", "0 while snapshots have a fault.", int(not snapshots.fault)),
-        single(f"{prefix}_last_time_seconds", "gauge", "When the last one was through, Unix time.", snapshots.last_s),
-        single(f"{prefix}_last_seconds", "gauge", "How long the last one took.", snapshots.last_seconds),
+        single_sample_family(f"{prefix}_files", "gauge", "Files of snapshots.", snapshots.files),
+        single_sample_family(
+            f"{prefix}_writable", "gauge", "0 while snapshots have a fault.", int(not snapshots.fault)
+        ),
+        single_sample_family(
+            f"{prefix}_last_time_seconds", "gauge", "When the last one was through, Unix time.", snapshots.last_s
+        ),
+        single_sample_family(f"{prefix}_last_seconds", "gauge", "How long the last one took.", snapshots.last_seconds),
     ]
 
 
-def _restore_families(restore: RestoreState) -> list[Family]:
+def _restore_families(restore: RestoreState) -> list[MetricFamily]:
     prefix = "cc_backend_store_restore"
     progress = restore.restored_bytes / restore.total_bytes if restore.running and restore.total_bytes else 1.0
     return [
-        single("cc_backend_store_restoring", "gauge", "1 while older samples are read back.", int(restore.running)),
-        single(f"{prefix}_progress_ratio", "gauge", "How much of the files is read back.", min(progress, 1.0)),
-        single(f"{prefix}_seconds", "gauge", "Seconds that reading back took.", restore.seconds),
-        single("cc_backend_store_restored_samples", "gauge", "Samples read back from the log.", restore.samples),
-        single("cc_backend_store_restored_chunks", "gauge", "Blocks read back from snapshots.", restore.chunks),
-        single(f"{prefix}_damaged_files", "gauge", "Damaged files at the start.", restore.damaged_files),
-        single(f"{prefix}_damaged_bytes", "gauge", "Damaged bytes at the start.", restore.damaged_bytes),
-        single(f"{prefix}_unread_files", "gauge", "Files that could not be read at the start.", restore.unread_files),
+        single_sample_family(
+            "cc_backend_store_restoring", "gauge", "1 while older samples are read back.", int(restore.running)
+        ),
+        single_sample_family(
+            f"{prefix}_progress_ratio", "gauge", "How much of the files is read back.", min(progress, 1.0)
+        ),
+        single_sample_family(f"{prefix}_seconds", "gauge", "Seconds that reading back took.", restore.seconds),
+        single_sample_family(
+            "cc_backend_store_restored_samples", "gauge", "Samples read back from the log.", restore.samples
+        ),
+        single_sample_family(
+            "cc_backend_store_restored_chunks", "gauge", "Blocks read back from snapshots.", restore.chunks
+        ),
+        single_sample_family(f"{prefix}_damaged_files", "gauge", "Damaged files at the start.", restore.damaged_files),
+        single_sample_family(f"{prefix}_damaged_bytes", "gauge", "Damaged bytes at the start.", restore.damaged_bytes),
+        single_sample_family(
+            f"{prefix}_unread_files", "gauge", "Files that could not be read at the start.", restore.unread_files
+        ),
     ]
 
 
-def measured_families(measured: SelfReport) -> list[Family]:
+def histogram_families(measured: SelfMetricsSnapshot) -> list[MetricFamily]:
     """The histograms of a store: how late batches come, and how long each kind of its work takes."""
     lag = _histogram("cc_backend_store_lag_seconds", "Age of the oldest sample of a batch as it comes.", measured.lag_s)
-    return [lag, *_work_families(measured.seconds)]
+    return [lag, *_work_histograms(measured.seconds)]
 
 
-def _work_families(seconds: Mapping[str, Distribution]) -> list[Family]:
+def _work_histograms(seconds: Mapping[str, HistogramSnapshot]) -> list[MetricFamily]:
     return [
         _histogram(f"cc_backend_store_{work}_seconds", _WORK_HELP[work], distribution)
         for work, distribution in seconds.items()
     ]
 
 
-def _histogram(name: str, text: str, found: Distribution) -> Family:
-    return Family(name, "histogram", text, histogram_samples(found.bounds, found.counts, found.total))
+def _histogram(name: str, text: str, found: HistogramSnapshot) -> MetricFamily:
+    return MetricFamily(name, "histogram", text, histogram_samples(found.bounds, found.counts, found.sum))

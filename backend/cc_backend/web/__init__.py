@@ -1,5 +1,5 @@
 """The web pages: server-rendered views, and scripts that only add to them."""
 
-from cc_backend.web.routes import blueprint
+from cc_backend.web.routes import make_blueprint
 
-__all__ = ["blueprint"]
+__all__ = ["make_blueprint"]

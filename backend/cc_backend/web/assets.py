@@ -12,13 +12,13 @@ from flask import Response, request
 
 from cc_backend.auth.permissions import Permission, requires
 from cc_backend.errors import NotFound
-from cc_backend.httpserver.compression import Coding, chosen_coding, decoded, encoded
+from cc_backend.httpserver.compression import ContentCoding, compress, decompress, negotiate_coding
 
 STATIC = Path(__file__).parent / "static"
 PACKED = STATIC / "packed"
 """What `packaging/compress_assets.py` has compressed, under the names of the files and a suffix."""
-KINDS = frozenset({".css", ".js", ".svg"})
-SUFFIXES = {Coding.ZSTD: ".zst", Coding.GZIP: ".gz"}
+SERVED_SUFFIXES = frozenset({".css", ".js", ".svg"})
+CODING_SUFFIXES = {ContentCoding.ZSTD: ".zst", ContentCoding.GZIP: ".gz"}
 _FOR_GOOD = "public, max-age=31536000, immutable"
 _TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 
@@ -29,12 +29,12 @@ def asset_paths() -> frozenset[str]:
     return frozenset(
         path.relative_to(STATIC).as_posix()
         for path in STATIC.rglob("*")
-        if path.is_file() and path.suffix in KINDS and not path.name.startswith(".")
+        if path.is_file() and path.suffix in SERVED_SUFFIXES and not path.name.startswith(".")
     )
 
 
 @cache
-def digest() -> str:
+def asset_digest() -> str:
     """A short hash over all served files."""
     total = hashlib.sha256()
     for name in sorted(asset_paths()):
@@ -43,39 +43,39 @@ def digest() -> str:
 
 
 @cache
-def content(name: str, coding: Coding) -> bytes:
+def asset_content(name: str, coding: ContentCoding) -> bytes:
     """One file as it is sent: as it was compressed when the program was built, else compressed now, once."""
     plain = (STATIC / name).read_bytes()
-    return _packed(name, coding, plain) or encoded(plain, coding, kept=True)
+    return _packed(name, coding, plain) or compress(plain, coding, is_cached=True)
 
 
-def packed_path(name: str, coding: Coding) -> Path:
+def packed_path(name: str, coding: ContentCoding) -> Path:
     """Where the file stands compressed."""
-    return PACKED / f"{name}{SUFFIXES[coding]}"
+    return PACKED / f"{name}{CODING_SUFFIXES[coding]}"
 
 
-def _packed(name: str, coding: Coding, plain: bytes) -> bytes | None:
+def _packed(name: str, coding: ContentCoding, plain: bytes) -> bytes | None:
     """The compressed file, if it holds this very content: files are edited, and what was made of them stays behind."""
-    if coding not in SUFFIXES:
+    if coding not in CODING_SUFFIXES:
         return None
     try:
         packed = packed_path(name, coding).read_bytes()
     except OSError:
         return None
-    return packed if decoded(packed, coding, most_bytes=len(plain)) == plain else None
+    return packed if decompress(packed, coding, max_bytes=len(plain)) == plain else None
 
 
 @requires(Permission.PUBLIC)
-def asset(version: str, name: str) -> Response:
+def serve_asset(version: str, name: str) -> Response:
     """One file; kept for good under the current digest, asked for again under an old one."""
     if name not in asset_paths():
         raise NotFound("there is no such file")
-    coding = chosen_coding(request.headers.get("Accept-Encoding"))
-    response = Response(content(name, coding), mimetype=_TYPES[Path(name).suffix])
-    response.headers["Cache-Control"] = _FOR_GOOD if version == digest() else "no-cache"
-    if coding is not Coding.IDENTITY:
+    coding = negotiate_coding(request.headers.get("Accept-Encoding"))
+    response = Response(asset_content(name, coding), mimetype=_TYPES[Path(name).suffix])
+    response.headers["Cache-Control"] = _FOR_GOOD if version == asset_digest() else "no-cache"
+    if coding is not ContentCoding.IDENTITY:
         response.headers["Content-Encoding"] = coding
     response.vary.add("Accept-Encoding")
-    response.set_etag(f"{digest()}-{name.replace('/', '-')}", weak=True)
+    response.set_etag(f"{asset_digest()}-{name.replace('/', '-')}", weak=True)
     response.make_conditional(request)
     return response

@@ -11,72 +11,72 @@ from werkzeug.exceptions import HTTPException
 from cc_backend.errors import BackendError
 from cc_backend.httpserver.problem_json import CONTENT_TYPE, problem_body
 from cc_backend.web.views.login import login_page
-from cc_backend.wording.format import duration
-from cc_common.error_codes import code_of_status
+from cc_backend.wording.format import format_duration
+from cc_common.error_codes import code_for_status
 from cc_common.errors import CockpitError
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Words:
+class ErrorText:
     """Title, glyph and way out of an error page."""
 
     title: str
     icon: str = "info"
     text: str = ""
-    way_out_words: str = "Jobs"
-    way_out: str = "web.jobs"
+    link_text: str = "Jobs"
+    link_endpoint: str = "web.jobs"
 
 
-_WORDS = {
-    400: Words("A value in this address cannot be used", text="", way_out_words="All jobs"),
-    403: Words("You may not see this", "lock", way_out_words="Your jobs"),
-    404: Words(
+_TEXTS = {
+    400: ErrorText("A value in this address cannot be used", text="", link_text="All jobs"),
+    403: ErrorText("You may not see this", "lock", link_text="Your jobs"),
+    404: ErrorText(
         "There is nothing here",
         "search",
         "The page was moved, the job was removed, or it belongs to somebody whose jobs you may not see.",
         "All jobs",
     ),
-    405: Words("This page cannot be used that way", way_out_words="Start", way_out="web.start"),
-    413: Words("That was too much to send", way_out_words="Start", way_out="web.start"),
-    429: Words("Too many tries", "pause", way_out_words="Sign in", way_out="web.login"),
-    500: Words(
+    405: ErrorText("This page cannot be used that way", link_text="Start", link_endpoint="web.start"),
+    413: ErrorText("That was too much to send", link_text="Start", link_endpoint="web.start"),
+    429: ErrorText("Too many tries", "pause", link_text="Sign in", link_endpoint="web.login"),
+    500: ErrorText(
         "This page could not be made",
         "info",
         "Nothing was lost. If it happens again, tell your support the number below.",
         "Start",
         "web.start",
     ),
-    503: Words("A part of the server is away", "pause", way_out_words="Start", way_out="web.start"),
+    503: ErrorText("A part of the server is away", "pause", link_text="Start", link_endpoint="web.start"),
 }
-_SHOWN_AS_IT_IS = frozenset({400, 403, 413, 422, 429, 503})
+_SHOWN_VERBATIM = frozenset({400, 403, 413, 422, 429, 503})
 
 
-def install(pages: Blueprint) -> None:
+def register_error_pages(pages: Blueprint) -> None:
     """Answers every error of the pages, and of addresses that belong to nobody, with a page."""
-    pages.app_errorhandler(CockpitError)(answer)
-    pages.app_errorhandler(HTTPException)(answer)
-    pages.app_errorhandler(Exception)(answer)
+    pages.app_errorhandler(CockpitError)(render_error)
+    pages.app_errorhandler(HTTPException)(render_error)
+    pages.app_errorhandler(Exception)(render_error)
 
 
-def answer(error: Exception) -> Response:
+def render_error(error: Exception) -> Response:
     """The page for an error; a request number under which the log has the cause of what nobody expected."""
-    status, text, retry_after_s = _read(error)
+    status, text, retry_after_s = _describe(error)
     if status == HTTPStatus.UNAUTHORIZED:
-        return _sign_in(error, text)
+        return _login_response(error, text)
     if isinstance(error, HTTPException) and error.code is not None and error.code < HTTPStatus.BAD_REQUEST:
         return make_response(error.get_response())
     number = ""
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         number = secrets.token_hex(4)
         logger.error("page failed path=%r request=%s", request.path, number, exc_info=error)
-    words = _WORDS.get(status, _WORDS[500] if status >= HTTPStatus.INTERNAL_SERVER_ERROR else _WORDS[400])
-    sentence = _sentence(text) if status in _SHOWN_AS_IT_IS and text else words.text
+    words = _TEXTS.get(status, _TEXTS[500] if status >= HTTPStatus.INTERNAL_SERVER_ERROR else _TEXTS[400])
+    sentence = _as_sentence(text) if status in _SHOWN_VERBATIM and text else words.text
     if retry_after_s:
-        sentence = f"{sentence} Try again in {duration(retry_after_s)}.".strip()
+        sentence = f"{sentence} Try again in {format_duration(retry_after_s)}.".strip()
     if _wants_json():
-        response = _problem(status, error, sentence)
+        response = _problem_response(status, error, sentence)
     else:
         page = render_template(
             "error.html",
@@ -84,8 +84,8 @@ def answer(error: Exception) -> Response:
             icon_name=words.icon,
             text=sentence,
             request_number=number,
-            way_out=url_for(words.way_out),
-            way_out_words=words.way_out_words,
+            way_out=url_for(words.link_endpoint),
+            way_out_words=words.link_text,
         )
         response = make_response(page, status)
     response.headers["Cache-Control"] = "no-store"
@@ -94,18 +94,18 @@ def answer(error: Exception) -> Response:
     return response
 
 
-def _read(error: Exception) -> tuple[int, str, int | None]:
+def _describe(error: Exception) -> tuple[int, str, int | None]:
     """Status, text fit for people, and when to come back."""
     if isinstance(error, BackendError):
-        return error.status, error.shown, error.retry_after_s
+        return error.status, error.public_message, error.retry_after_s
     if isinstance(error, HTTPException):
         return error.code or 500, "", None
     return 500, "", None
 
 
-def _problem(status: int, error: Exception, text: str) -> Response:
+def _problem_response(status: int, error: Exception, text: str) -> Response:
     """The answer of a page's data, as the API gives it."""
-    code = error.code if isinstance(error, BackendError) else code_of_status(status)
+    code = error.code if isinstance(error, BackendError) else code_for_status(status)
     return Response(problem_body(status, code, text), status=status, content_type=CONTENT_TYPE)
 
 
@@ -113,15 +113,15 @@ def _wants_json() -> bool:
     return (request.endpoint or "").endswith("job_data")
 
 
-def _sign_in(error: Exception, text: str) -> Response:
+def _login_response(error: Exception, text: str) -> Response:
     """The sign-in form at the address that was asked for, so that nothing of it is lost."""
     if _wants_json():
-        return _problem(HTTPStatus.UNAUTHORIZED, error, text or "please log in")
+        return _problem_response(HTTPStatus.UNAUTHORIZED, error, text or "please log in")
     back = request.full_path.rstrip("?") if request.method == "GET" else "/"
     notice = "" if back == "/" else "Sign in to see this page."
     return login_page(back, notice=notice, status=HTTPStatus.UNAUTHORIZED)
 
 
-def _sentence(text: str) -> str:
+def _as_sentence(text: str) -> str:
     text = text.strip()
     return text[:1].upper() + text[1:] + ("" if text.endswith((".", "!", "?")) else ".") if text else ""

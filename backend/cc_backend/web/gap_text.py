@@ -3,49 +3,49 @@
 from collections.abc import Iterable, Sequence
 from datetime import tzinfo
 
-from cc_backend.metricstore.gaps.reason_text import sentences
-from cc_backend.metricstore.gaps.reasons import JobAbsences
-from cc_backend.model import Absence
-from cc_backend.wording.labels import lower, metric_name
+from cc_backend.metricstore.gaps.reason_text import gap_sentences
+from cc_backend.metricstore.gaps.reasons import JobGaps
+from cc_backend.model import DataGap
+from cc_backend.wording.labels import lower_first, metric_name
 
-MOST_FINDINGS = 3
-MOST_REASONS = 2  # below a plot
+MAX_FINDINGS = 3
+MAX_REASONS = 2  # below a plot
 
 
-def plot_reasons(absences: JobAbsences, metric: str, *, gaps: bool, zone: tzinfo | None) -> tuple[str, ...]:
+def plot_reasons(gaps: JobGaps, metric: str, *, has_gaps: bool, zone: tzinfo | None) -> tuple[str, ...]:
     """What stands below a plot: what is so for this metric alone; or, with gaps in the plot, what made them."""
-    found = absences.metrics.get(metric, ())
-    told = _of_metric(found) or (found if gaps else ())
-    return tuple(sentences(told, lower(metric_name(metric)), zone=zone, now_s=absences.now_s, most=MOST_REASONS))
+    found = gaps.metrics.get(metric, ())
+    told = _metric_only(found) or (found if has_gaps else ())
+    return tuple(
+        gap_sentences(told, lower_first(metric_name(metric)), zone=zone, now_s=gaps.now_s, max_sentences=MAX_REASONS)
+    )
 
 
-def _of_metric(found: Sequence[Absence]) -> tuple[Absence, ...]:
+def _metric_only(found: Sequence[DataGap]) -> tuple[DataGap, ...]:
     """Without what is so for whole nodes or the store, which the findings tell."""
-    return tuple(one for one in found if not (one.why.of_host or one.why.of_store))
+    return tuple(one for one in found if not (one.reason.is_host_wide or one.reason.is_store_wide))
 
 
-def missing_reasons(
-    absences: JobAbsences, metrics: Iterable[str], *, zone: tzinfo | None
-) -> tuple[tuple[str, str], ...]:
+def missing_reasons(gaps: JobGaps, metrics: Iterable[str], *, zone: tzinfo | None) -> tuple[tuple[str, str], ...]:
     """Names of metrics that were not measured, with the reason they share; an empty reason where there is none."""
-    groups: dict[tuple[Absence, ...], list[str]] = {}
+    groups: dict[tuple[DataGap, ...], list[str]] = {}
     for metric in metrics:
-        found = absences.metrics.get(metric, ())
-        groups.setdefault(_of_metric(found) or tuple(found), []).append(metric)
+        found = gaps.metrics.get(metric, ())
+        groups.setdefault(_metric_only(found) or tuple(found), []).append(metric)
     return tuple(
         (
             ", ".join(metric_name(name) for name in names),
-            " ".join(sentences(found, _words(names), zone=zone, now_s=absences.now_s, most=MOST_REASONS)),
+            " ".join(gap_sentences(found, _subject(names), zone=zone, now_s=gaps.now_s, max_sentences=MAX_REASONS)),
         )
         for found, names in groups.items()
     )
 
 
-def _words(names: Sequence[str]) -> str:
-    return lower(metric_name(names[0])) if len(names) == 1 else "these"
+def _subject(names: Sequence[str]) -> str:
+    return lower_first(metric_name(names[0])) if len(names) == 1 else "these"
 
 
-def why_missing(absences: JobAbsences, metrics: Sequence[str], *, zone: tzinfo | None) -> str:
+def common_missing_reason(gaps: JobGaps, metrics: Sequence[str], *, zone: tzinfo | None) -> str:
     """One sentence for metrics that were not measured, empty where they have no reason in common."""
-    reasons = {reason for _, reason in missing_reasons(absences, metrics, zone=zone)}
+    reasons = {reason for _, reason in missing_reasons(gaps, metrics, zone=zone)}
     return reasons.pop() if len(reasons) == 1 else ""

@@ -7,14 +7,22 @@ from datetime import tzinfo
 from markupsafe import Markup
 
 from cc_backend.clusters.model import SubCluster
-from cc_backend.insight.rating import Scale
-from cc_backend.insight.sentences import Telling, headline_of
+from cc_backend.insight.rating import Thresholds
+from cc_backend.insight.sentences import SentenceContext, finding_headline
 from cc_backend.model import Job, JobState, Judgement, Level, Tag
-from cc_backend.web.figures.gauges import gauge
-from cc_backend.web.figures.line_plot import spark
+from cc_backend.web.figures.gauges import draw_gauge
+from cc_backend.web.figures.line_plot import draw_sparkline
 from cc_backend.web.previews import Preview
-from cc_backend.web.record_warnings import short_remark
-from cc_backend.wording.format import count, duration, full_moment, iso, moment, number, readable
+from cc_backend.web.record_warnings import short_warning
+from cc_backend.wording.format import (
+    count_noun,
+    format_duration,
+    format_full_moment,
+    format_iso_utc,
+    format_moment,
+    format_number,
+    readable_unit,
+)
 from cc_backend.wording.labels import STATE_WORDS, metric_name
 
 
@@ -79,24 +87,24 @@ def job_number(job: Job) -> str:
     return f"{job.job_id}"
 
 
-def job_size(job: Job, sub_cluster: SubCluster | None) -> str:
+def format_job_size(job: Job, sub_cluster: SubCluster | None) -> str:
     """Nodes, cores and GPUs of a job in words."""
     shared = ", shared" if job.shared not in ("", "none") else ""
-    parts = [count(job.num_nodes, "node") + shared]
+    parts = [count_noun(job.num_nodes, "node") + shared]
     if job.num_acc:
-        parts.append(count(job.num_acc, "GPU"))
+        parts.append(count_noun(job.num_acc, "GPU"))
     elif job.num_hwthreads:
         per_core = max(1, sub_cluster.threads_per_core) if sub_cluster else 1
-        parts.append(count(-(-job.num_hwthreads // per_core), "core"))
+        parts.append(count_noun(-(-job.num_hwthreads // per_core), "core"))
     return " · ".join(parts)
 
 
-def job_place(job: Job) -> str:
+def format_job_place(job: Job) -> str:
     """Cluster and subcluster."""
     return f"{job.cluster}/{job.sub_cluster}" if job.sub_cluster else job.cluster
 
 
-def job_row(
+def build_row(
     job: Job,
     sub_cluster: SubCluster | None,
     previews: Mapping[str, Preview | None] | None,
@@ -113,10 +121,12 @@ def job_row(
     """
     judgement = job.judgement or Judgement(None)
     finding = judgement.finding
-    telling = Telling(job.state is JobState.RUNNING, now_s, zone)
+    telling = SentenceContext(job.state is JobState.RUNNING, now_s, zone)
     own = bool(heads) and tuple(metrics) != tuple(heads)
-    cells = () if previews is None else tuple(preview_cell(name, previews.get(name), sub_cluster) for name in metrics)
-    cells = _with_the_worst(cells, worst_first=own)
+    cells = (
+        () if previews is None else tuple(build_preview_cell(name, previews.get(name), sub_cluster) for name in metrics)
+    )
+    cells = _mark_worst(cells, worst_first=own)
     return ListRow(
         id=job.id,
         number=job_number(job),
@@ -125,65 +135,76 @@ def job_row(
         user=job.user,
         project=job.project,
         cluster=job.cluster,
-        place=job_place(job),
-        size=job_size(job, sub_cluster),
+        place=format_job_place(job),
+        size=format_job_size(job, sub_cluster),
         state=job.state,
         state_word=STATE_WORDS[job.state],
         running=job.state is JobState.RUNNING,
-        start=moment(job.start_time, zone, now_s=now_s),
-        start_full=full_moment(job.start_time, zone),
-        start_iso=iso(job.start_time),
-        ran=duration(job.duration),
+        start=format_moment(job.start_time, zone, now_s=now_s),
+        start_full=format_full_moment(job.start_time, zone),
+        start_iso=format_iso_utc(job.start_time),
+        ran=format_duration(job.duration),
         level=judgement.level,
-        finding="" if finding is None else headline_of(finding, telling),
+        finding="" if finding is None else finding_headline(finding, telling),
         more=judgement.more,
         tags=job.tags,
         cells=cells,
         own=own,
         nodes=job.num_nodes,
-        energy=f"{number(job.energy)} kWh" if job.energy else "",
-        remark=short_remark(job),
+        energy=f"{format_number(job.energy)} kWh" if job.energy else "",
+        remark=short_warning(job),
     )
 
 
-def _with_the_worst(cells: tuple[PreviewCell, ...], *, worst_first: bool) -> tuple[PreviewCell, ...]:
+def _mark_worst(cells: tuple[PreviewCell, ...], *, worst_first: bool) -> tuple[PreviewCell, ...]:
     """The cells with the worst one marked, where one is bad at all; where there is little room it comes first."""
     ordered = tuple(sorted(cells, key=lambda cell: (cell.level or Level.OK).order))
     bad = ordered[:1] if ordered and ordered[0].level in (Level.ALERT, Level.CAUTION) else ()
     return tuple(replace(cell, worst=True) if cell in bad else cell for cell in (ordered if worst_first else cells))
 
 
-def preview_cell(metric: str, preview: Preview | None, sub_cluster: SubCluster | None) -> PreviewCell:
+def build_preview_cell(metric: str, preview: Preview | None, sub_cluster: SubCluster | None) -> PreviewCell:
     """The small plot of one metric; hatched where nothing was measured."""
     config = sub_cluster.metrics.get(metric) if sub_cluster else None
-    factor, unit = readable(config.unit, config.peak) if config else (1.0, "")
+    factor, unit = readable_unit(config.unit, config.peak) if config else (1.0, "")
     if preview is None:
         absent = "not measured" if config or sub_cluster is None else "not on these nodes"
         return PreviewCell(
-            metric, metric_name(metric), unit, "", "", None, spark(None), Markup(""), measured=False, absent=absent
+            metric,
+            metric_name(metric),
+            unit,
+            "",
+            "",
+            None,
+            draw_sparkline(None),
+            Markup(""),
+            measured=False,
+            absent=absent,
         )
-    scale = Scale.of(config, factor) if config else None
-    value = (preview.judged if preview.judged is not None else preview.mean) * factor
-    judges = bool(config and config.footprint and preview.enough)
-    level = scale.rate(value) if scale and judges else None
+    scale = Thresholds.from_config(config, factor) if config else None
+    value = (preview.footprint_value if preview.footprint_value is not None else preview.mean) * factor
+    judges = bool(config and config.footprint and preview.has_enough_samples)
+    level = scale.level_of(value) if scale and judges else None
     return PreviewCell(
         metric=metric,
         name=metric_name(metric),
         unit=unit,
-        mean=number(preview.mean * factor),
-        highest=number(preview.highest * factor),
+        mean=format_number(preview.mean * factor),
+        highest=format_number(preview.maximum * factor),
         level=level,
-        figure=spark(preview.values * factor, level=scale.zone_level(value) if scale and level else None, scale=scale),
-        scale_figure=gauge(scale, value, height=12, judges=judges) if scale else Markup(""),
+        figure=draw_sparkline(
+            preview.values * factor, level=scale.zone_level(value) if scale and level else None, scale=scale
+        ),
+        scale_figure=draw_gauge(scale, value, height=12, judges=judges) if scale else Markup(""),
         measured=True,
     )
 
 
-def list_heads(metrics: Sequence[str], sub_clusters: Sequence[SubCluster | None]) -> list[ListHead]:
+def build_list_heads(metrics: Sequence[str], sub_clusters: Sequence[SubCluster | None]) -> list[ListHead]:
     """The heads of the preview columns; a unit only where all rows share it."""
     heads = []
     for metric in metrics:
         configs = [sub.metrics[metric] for sub in sub_clusters if sub is not None and metric in sub.metrics]
-        units = {readable(config.unit, config.peak)[1] for config in configs}
+        units = {readable_unit(config.unit, config.peak)[1] for config in configs}
         heads.append(ListHead(metric_name(metric), units.pop() if len(units) == 1 else ""))
     return heads

@@ -6,16 +6,16 @@ from datetime import tzinfo
 
 from cc_backend.clusters.model import MetricConfig, SubCluster
 from cc_backend.insight.assessment import Assessment
-from cc_backend.insight.job_curves import CurveSet
-from cc_backend.insight.sentences import Telling
-from cc_backend.metricstore.gaps.reasons import NOTHING_ABSENT, JobAbsences
+from cc_backend.insight.job_curves import JobCurveSet
+from cc_backend.insight.sentences import SentenceContext
+from cc_backend.metricstore.gaps.reasons import NO_GAPS, JobGaps
 from cc_backend.model import Job, JobState, Level, MonitoringStatus, Scope
 from cc_backend.web.figures.svg import XLabel
-from cc_backend.web.gap_text import missing_reasons, plot_reasons, why_missing
-from cc_backend.web.job_plots import PlotView, axis_labels, plot_view, scopes_on_offer
-from cc_backend.web.job_record import JobRecord, job_record
-from cc_backend.web.job_summary import Summary, job_summary
-from cc_backend.web.statistics_table import StatisticsTable, statistics_table
+from cc_backend.web.gap_text import common_missing_reason, missing_reasons, plot_reasons
+from cc_backend.web.job_plots import PlotView, available_scopes, axis_labels, build_plot
+from cc_backend.web.job_record import JobRecord, build_job_record
+from cc_backend.web.job_summary import JobSummary, build_summary
+from cc_backend.web.statistics_table import StatisticsTable, build_statistics_table
 from cc_backend.wording.labels import SCOPE_WORDS
 
 
@@ -25,7 +25,7 @@ class PageOptions:
 
     scope: Scope = Scope.NODE
     clock: bool = False
-    each: bool = False
+    separate_lines: bool = False
     sort: str = ""
     descending: bool = False
 
@@ -40,16 +40,16 @@ class ScopeChoice:
 
 
 @dataclass(frozen=True, slots=True)
-class JobPage:
+class JobPageView:
     """Everything the template of the job page shows.
 
-    `missing` names the metrics that were not measured, `missing_why` the same by their reasons; `reasons` says by
+    `missing` names the metrics that were not measured, `missing_reason` the same by their reasons; `reasons` says by
     metric why its plot has gaps.
     """
 
     job: Job
     record: JobRecord
-    summary: Summary
+    summary: JobSummary
     plots: tuple[PlotView, ...]
     quiet: tuple[PlotView, ...]
     missing: tuple[str, ...]
@@ -60,9 +60,9 @@ class JobPage:
     data_note: str
 
 
-def job_page(
+def build_job_page(
     job: Job,
-    curves: CurveSet,
+    curves: JobCurveSet,
     assessment: Assessment,
     sub_cluster: SubCluster,
     metrics: Mapping[str, MetricConfig],
@@ -71,53 +71,55 @@ def job_page(
     zone: tzinfo | None,
     now_s: float,
     data_note: str = "",
-    absences: JobAbsences = NOTHING_ABSENT,
-) -> JobPage:
+    absences: JobGaps = NO_GAPS,
+) -> JobPageView:
     """The page of one job as it was judged; `metrics` are those the reader may see.
 
     `data_note` says why there are no samples at all, `absences` what is missing of them and why.
     """
     labels, length_s = axis_labels(job, curves.data, zone, clock=options.clock)
-    plots = job_plots(
-        job, curves, sub_cluster, metrics, options, labels=labels, length_s=length_s, faulty=assessment.faulty
+    plots = build_plots(
+        job, curves, sub_cluster, metrics, options, labels=labels, length_s=length_s, faulty=assessment.outliers
     )
-    missing = [item.metric for item in assessment.items if item.value is None]
-    telling = Telling(job.state is JobState.RUNNING, now_s, zone, why_missing(absences, missing, zone=zone))
-    summary = job_summary(
+    missing = [item.metric for item in assessment.footprint if item.value is None]
+    telling = SentenceContext(
+        job.state is JobState.RUNNING, now_s, zone, common_missing_reason(absences, missing, zone=zone)
+    )
+    summary = build_summary(
         job, curves, assessment, sub_cluster, metrics, labels=labels, length_s=length_s, telling=telling
     )
-    quiet = quiet_plots(plots, metrics)
+    quiet = select_quiet_plots(plots, metrics)
     folded = {plot.metric for plot in quiet}
     absent = [plot.metric for plot in plots if not plot.measured]
-    sort, descending = _order(options, summary)
-    in_order = {name: metrics[name] for name in metric_order(job, metrics)}
-    return JobPage(
+    sort, descending = _table_order(options, summary)
+    in_order = {name: metrics[name] for name in order_metrics(job, metrics)}
+    return JobPageView(
         job=job,
-        record=job_record(job, sub_cluster, zone),
+        record=build_job_record(job, sub_cluster, zone),
         summary=summary,
         plots=tuple(plot for plot in plots if plot.measured and plot.metric not in folded),
         quiet=quiet,
         missing=tuple(plot.title for plot in plots if not plot.measured),
         missing_why=missing_reasons(absences, absent, zone=zone),
         reasons={
-            plot.metric: plot_reasons(absences, plot.metric, gaps=bool(plot.figure.gaps), zone=zone)
+            plot.metric: plot_reasons(absences, plot.metric, has_gaps=bool(plot.figure.gaps), zone=zone)
             for plot in plots
             if plot.measured
         },
         scopes=tuple(
             ScopeChoice(scope, SCOPE_WORDS[scope][1], scope is options.scope)
-            for scope in scopes_on_offer(job, sub_cluster, metrics, curves.data)
+            for scope in available_scopes(job, sub_cluster, metrics, curves.data)
         ),
-        table=statistics_table(
+        table=build_statistics_table(
             job, curves, in_order, sub_cluster, scope=options.scope, sort=sort, descending=descending
         ),
         data_note=data_note or _status_note(job, measured=any(plot.measured for plot in plots)),
     )
 
 
-def job_plots(
+def build_plots(
     job: Job,
-    curves: CurveSet,
+    curves: JobCurveSet,
     sub_cluster: SubCluster,
     metrics: Mapping[str, MetricConfig],
     options: PageOptions,
@@ -133,7 +135,7 @@ def job_plots(
     `faulty` are by metric the nodes that part from the others.
     """
     return [
-        plot_view(
+        build_plot(
             job,
             metrics[name],
             curves,
@@ -142,14 +144,14 @@ def job_plots(
             labels=labels,
             length_s=length_s,
             draw=draw,
-            each=options.each,
+            each=options.separate_lines,
             faulty=(faulty or {}).get(name),
         )
-        for name in metric_order(job, metrics)
+        for name in order_metrics(job, metrics)
     ]
 
 
-def metric_order(job: Job, metrics: Mapping[str, MetricConfig]) -> list[str]:
+def order_metrics(job: Job, metrics: Mapping[str, MetricConfig]) -> list[str]:
     """The footprint first, of a job with GPUs what these do before the rest."""
     gpus = bool(job.num_acc)
     return sorted(
@@ -158,13 +160,13 @@ def metric_order(job: Job, metrics: Mapping[str, MetricConfig]) -> list[str]:
     )
 
 
-def quiet_plots(plots: Sequence[PlotView], metrics: Mapping[str, MetricConfig]) -> tuple[PlotView, ...]:
+def select_quiet_plots(plots: Sequence[PlotView], metrics: Mapping[str, MetricConfig]) -> tuple[PlotView, ...]:
     """The plots in which nothing happened, told in one line; none of them if nothing happened in any."""
     quiet = tuple(plot for plot in plots if plot.figure.quiet and not metrics[plot.metric].footprint)
     return quiet if len(quiet) < sum(plot.measured for plot in plots) else ()
 
 
-def _order(options: PageOptions, summary: Summary) -> tuple[str, bool]:
+def _table_order(options: PageOptions, summary: JobSummary) -> tuple[str, bool]:
     """What the statistics are sorted by: as chosen, else by the metric in which nodes part, else by name."""
     if options.sort:
         return options.sort, options.descending

@@ -10,27 +10,34 @@ from markupsafe import Markup
 
 from cc_backend.clusters.model import MetricConfig, SubCluster
 from cc_backend.insight.curve_maths import Values
-from cc_backend.insight.footprint import Footprint, share_of_node
-from cc_backend.insight.job_curves import CurveSet, JobCurves
-from cc_backend.insight.rating import Scale
-from cc_backend.jobdata.gaps import absence_documents
+from cc_backend.insight.footprint import FootprintValue, share_of_node
+from cc_backend.insight.job_curves import JobCurveSet, MetricCurves
+from cc_backend.insight.rating import Thresholds
+from cc_backend.jobdata.gaps import gaps_to_json
 from cc_backend.jobdata.samples import comes_from_archive
-from cc_backend.metricstore.gaps.reasons import NOTHING_ABSENT, JobAbsences
+from cc_backend.metricstore.gaps.reasons import NO_GAPS, JobGaps
 from cc_backend.model import Job, JobData, JobMetric, Level, Samples, Scope
-from cc_backend.runtime.float32 import shortest
-from cc_backend.web.figures.line_plot import curves as draw_curves
-from cc_backend.web.figures.line_plot import outlier_label, outlier_level, threshold_lines, ticks_of
+from cc_backend.runtime.float32 import shortest_float32
+from cc_backend.web.figures.line_plot import draw_line_plot as draw_curves
+from cc_backend.web.figures.line_plot import outlier_label, outlier_level, threshold_lines, y_ticks
 from cc_backend.web.figures.svg import XLabel
-from cc_backend.web.series_figure import Line, SeriesFigure, series_figure
+from cc_backend.web.series_figure import Line, SeriesFigure, build_series_figure
 from cc_backend.web.time_axis import clock_labels, run_time_labels, zone_offsets
-from cc_backend.wording.format import count, duration, exact_span, names_in_short, number, readable
+from cc_backend.wording.format import (
+    abbreviate_names,
+    count_noun,
+    format_duration,
+    format_exact_duration,
+    format_number,
+    readable_unit,
+)
 from cc_backend.wording.labels import SCOPE_WORDS, metric_name
 
-POINTS = 1000  # of a curve on the canvas; more than its pixels
-MOST_SERIES = 2048
+MAX_POINTS = 1000  # of a curve on the canvas; more than its pixels
+MAX_SERIES = 2048
 """More series than this of one metric are not drawn below node scope."""
 
-CurveForm = Callable[[Values], Samples | Sequence[int]]
+CurveEncoder = Callable[[Values], Samples | Sequence[int]]
 """From the values of a curve to what stands for them in a document."""
 
 
@@ -52,7 +59,7 @@ class PlotView:
     outlier_level: Level | None = None
 
 
-def chosen_scope(by_scope: Mapping[Scope, JobMetric], wanted: Scope) -> Scope | None:
+def choose_scope(by_scope: Mapping[Scope, JobMetric], wanted: Scope) -> Scope | None:
     """The wanted scope, else the finest that is coarser, else the coarsest of the rest."""
     if wanted in by_scope:
         return wanted
@@ -62,7 +69,7 @@ def chosen_scope(by_scope: Mapping[Scope, JobMetric], wanted: Scope) -> Scope | 
     return max(by_scope, key=lambda scope: scope.rank, default=None)
 
 
-def scopes_on_offer(
+def available_scopes(
     job: Job, sub_cluster: SubCluster, metrics: Mapping[str, MetricConfig], data: JobData | None = None
 ) -> list[Scope]:
     """The scopes at which something can be shown, coarse first, as long as the number of curves stays readable.
@@ -79,14 +86,14 @@ def scopes_on_offer(
         finer = any(native is not Scope.ACCELERATOR and native.rank <= scope.rank for native in natives)
         units = sub_cluster.topology.unit_count(scope)
         same = scope is Scope.HWTHREAD and units == sub_cluster.topology.unit_count(Scope.CORE)
-        if finer and units and not same and job.num_nodes * units <= MOST_SERIES:
+        if finer and units and not same and job.num_nodes * units <= MAX_SERIES:
             offered.append(scope)
-    if Scope.ACCELERATOR in natives and 0 < job.num_acc <= MOST_SERIES:
+    if Scope.ACCELERATOR in natives and 0 < job.num_acc <= MAX_SERIES:
         offered.append(Scope.ACCELERATOR)
     return offered
 
 
-def scope_factor(job: Job, config: MetricConfig, scope: Scope, sub_cluster: SubCluster) -> float:
+def threshold_factor(job: Job, config: MetricConfig, scope: Scope, sub_cluster: SubCluster) -> float:
     """What the thresholds of a metric are multiplied with at a scope.
 
     Thresholds hold for a whole node. A summed metric spreads over the units of a finer scope; at node scope a job
@@ -101,10 +108,10 @@ def scope_factor(job: Job, config: MetricConfig, scope: Scope, sub_cluster: SubC
     return 1.0 / units if units else 1.0
 
 
-def plot_view(
+def build_plot(
     job: Job,
     config: MetricConfig,
-    curves: CurveSet,
+    curves: JobCurveSet,
     sub_cluster: SubCluster,
     *,
     wanted: Scope,
@@ -120,16 +127,18 @@ def plot_view(
     `each` asks for one line each instead of bands where the lines are few. `faulty` are the nodes that a finding says
     part from the others in this metric, with its level.
     """
-    scope = chosen_scope(curves.data.get(config.name, {}), wanted) or Scope.NODE
-    found = curves.get(config.name, scope) or JobCurves(JobMetric(config.unit, config.timestep_s))
-    factor, unit = readable(found.metric.unit, found.highest or config.peak)
-    scale = Scale.of(config, factor * scope_factor(job, config, scope, sub_cluster))
+    scope = choose_scope(curves.data.get(config.name, {}), wanted) or Scope.NODE
+    found = curves.get(config.name, scope) or MetricCurves(JobMetric(config.unit, config.timestep_s))
+    factor, unit = readable_unit(found.metric.unit, found.maximum or config.peak)
+    scale = Thresholds.from_config(config, factor * threshold_factor(job, config, scope, sub_cluster))
     scale_or_none = scale if scale.normal > 0 else None
     value = found.statistic(config.footprint) if config.footprint else None
     judged = None if value is None else value * factor
-    level = Footprint(config.name, config.footprint, judged, unit, scale, enough=found.tells_enough).level
+    level = FootprintValue(
+        config.name, config.footprint, judged, unit, scale, has_enough_samples=found.has_enough_samples
+    ).level
     zone_level = scale.zone_level(judged if level else None)
-    figure = series_figure(
+    figure = build_series_figure(
         config.name,
         found,
         scope,
@@ -137,12 +146,12 @@ def plot_view(
         factor=factor,
         scale=scale_or_none,
         level=zone_level,
-        most_points=POINTS,
-        each=each,
+        max_points=MAX_POINTS,
+        separate_lines=each,
         faulty=faulty if scope is Scope.NODE else None,
     )
     if scope is not Scope.NODE:
-        found.forget_rows()
+        found.release_rows()
     return PlotView(
         metric=config.name,
         title=metric_name(config.name),
@@ -151,9 +160,11 @@ def plot_view(
         level_text=level.word if level else "",
         scope_text=_scope_text(figure, scope),
         figure=figure,
-        svg=draw_curves(figure, labels, _sentence(figure, job, scope), length_s=length_s) if draw else Markup(""),
+        svg=draw_curves(figure, labels, _alternative_text(figure, job, scope), length_s=length_s)
+        if draw
+        else Markup(""),
         readout=_readout(figure),
-        basis=f"every {exact_span(figure.timestep_s)}" if figure.measured else "",
+        basis=f"every {format_exact_duration(figure.timestep_s)}" if figure.measured else "",
         measured=figure.measured,
         outlier_level=outlier_level(figure),
     )
@@ -161,38 +172,42 @@ def plot_view(
 
 def _scope_text(figure: SeriesFigure, scope: Scope) -> str:
     one, many = SCOPE_WORDS[scope]
-    return count(figure.series_count, one, many) if figure.measured else one
+    return count_noun(figure.series_count, one, many) if figure.measured else one
 
 
 def _readout(figure: SeriesFigure) -> tuple[tuple[str, str], ...]:
     if not figure.measured:
         return (("", "not measured"),)
-    return (("min", number(figure.lowest)), ("median", number(figure.median)), ("max", number(figure.highest)))
+    return (
+        ("min", format_number(figure.minimum)),
+        ("median", format_number(figure.median)),
+        ("max", format_number(figure.maximum)),
+    )
 
 
-def _sentence(figure: SeriesFigure, job: Job, scope: Scope) -> str:
+def _alternative_text(figure: SeriesFigure, job: Job, scope: Scope) -> str:
     """What the figure shows, for those who cannot see it."""
     name = metric_name(figure.metric)
     if not figure.measured:
         return f"{name}: not measured."
     unit = f" {figure.unit}" if figure.unit else ""
-    span = f"from {number(figure.lowest)} to {number(figure.highest)}{unit}, median {number(figure.median)}"
-    parts = [f"{name} of {_scope_text(figure, scope)} over {duration(job.duration)}: {span}."]
+    span = f"from {format_number(figure.minimum)} to {format_number(figure.maximum)}{unit}, median {format_number(figure.median)}"
+    parts = [f"{name} of {_scope_text(figure, scope)} over {format_duration(job.duration)}: {span}."]
     if figure.outliers:
-        parts.append(f"Apart from the rest: {names_in_short(figure.outliers)}.")
+        parts.append(f"Apart from the rest: {abbreviate_names(figure.outliers)}.")
     if figure.gaps:
-        parts.append(f"No data in {count(len(figure.gaps), 'stretch', 'stretches')} of time.")
+        parts.append(f"No data in {count_noun(len(figure.gaps), 'stretch', 'stretches')} of time.")
     return " ".join(parts)
 
 
 def axis_labels(job: Job, data: JobData, zone: tzinfo | None, *, clock: bool) -> tuple[list[XLabel], float]:
     """The labels all plots share, and the length of their time axis in seconds."""
-    length = axis_length(job, data)
+    length = axis_length_s(job, data)
     labels = clock_labels(job.start_time, length, zone) if clock else run_time_labels(length)
     return labels, length
 
 
-def axis_length(job: Job, data: JobData) -> float:
+def axis_length_s(job: Job, data: JobData) -> float:
     """How long the curves are: their slots, or the job where there are none."""
     lengths = [
         (len(series.data) - 1) * metric.timestep_s
@@ -203,7 +218,7 @@ def axis_length(job: Job, data: JobData) -> float:
     return float(max(lengths, default=0) or job.duration)
 
 
-def compact(values: Values) -> Samples:
+def round_to_five_digits(values: Values) -> Samples:
     """The values with five significant digits, which JSON of 32-bit floats then writes; gaps as NaN."""
     with np.errstate(all="ignore"):
         size = np.floor(np.log10(np.abs(np.where(np.isfinite(values) & (values != 0), values, 1.0))))
@@ -213,14 +228,14 @@ def compact(values: Values) -> Samples:
     return narrow
 
 
-def plots_document(
+def plots_to_json(
     job: Job,
     plots: Sequence[PlotView],
     zone: tzinfo | None,
     *,
     clock: bool,
-    absences: JobAbsences | None = NOTHING_ABSENT,
-    curve: CurveForm = compact,
+    gaps: JobGaps | None = NO_GAPS,
+    encode_curve: CurveEncoder = round_to_five_digits,
 ) -> dict[str, Any]:
     """All plots of a page as `plots.js` reads them: numbers already in the unit they are shown in.
 
@@ -235,36 +250,36 @@ def plots_document(
         "offsets": zone_offsets(job.start_time, length_s, zone),
         "clock": clock,
         "running": job.state.value == "running",
-        "duration": duration(job.duration),
-        "plots": {plot.metric: plot_document(plot, curve) for plot in plots if plot.measured},
+        "duration": format_duration(job.duration),
+        "plots": {plot.metric: plot_to_json(plot, encode_curve) for plot in plots if plot.measured},
     }
-    if absences is not None:
-        document["absences"] = absence_documents(absences, zone=zone)
+    if gaps is not None:
+        document["absences"] = gaps_to_json(gaps, zone=zone)
     return document
 
 
-def plot_document(plot: PlotView, curve: CurveForm) -> dict[str, Any]:
+def plot_to_json(plot: PlotView, encode_curve: CurveEncoder) -> dict[str, Any]:
     """One plot: its curves, bands, gaps and thresholds."""
     figure = plot.figure
     label = outlier_label(figure)
-    zones = figure.scale.zones if figure.scale else []
+    zones = figure.thresholds.zones if figure.thresholds else []
     return {
         "unit": figure.unit,
         "step": figure.timestep_s,
-        "top": shortest(figure.top),
-        "ticks": [shortest(tick) for tick in ticks_of(figure)],
+        "top": shortest_float32(figure.top),
+        "ticks": [shortest_float32(tick) for tick in y_ticks(figure)],
         "level": figure.level.value if figure.level else "",
-        "zones": [[shortest(low), shortest(high), level.value] for low, high, level in zones],
-        "thresholds": [[level, shortest(value)] for level, value, _ in threshold_lines(figure)],
-        "marks": figure.scale is not None,
+        "zones": [[shortest_float32(low), shortest_float32(high), level.value] for low, high, level in zones],
+        "thresholds": [[level, shortest_float32(value)] for level, value, _ in threshold_lines(figure)],
+        "marks": figure.thresholds is not None,
         "gaps": [list(gap) for gap in figure.gaps],
-        "lines": [_line_document(line, curve) for line in figure.lines],
-        "bands": [{"low": curve(b.low), "high": curve(b.high), "inner": b.inner} for b in figure.bands],
-        "label": [shortest(label[0]), label[1], (outlier_level(figure) or "")] if label else None,
+        "lines": [_line_to_json(line, encode_curve) for line in figure.lines],
+        "bands": [{"low": encode_curve(b.low), "high": encode_curve(b.high), "inner": b.inner} for b in figure.bands],
+        "label": [shortest_float32(label[0]), label[1], (outlier_level(figure) or "")] if label else None,
         "readout": [list(pair) for pair in plot.readout],
     }
 
 
-def _line_document(line: Line, curve: CurveForm) -> dict[str, Any]:
+def _line_to_json(line: Line, curve: CurveEncoder) -> dict[str, Any]:
     document = {"label": line.label, "k": line.colour, "y": curve(line.values)}
     return {**document, "level": line.level.value} if line.level else document

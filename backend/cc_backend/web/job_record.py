@@ -6,9 +6,17 @@ from datetime import tzinfo
 
 from cc_backend.clusters.model import SubCluster
 from cc_backend.model import Job, JobState
-from cc_backend.web.job_list import job_number, job_place, job_size
-from cc_backend.web.record_warnings import remarks
-from cc_backend.wording.format import count, duration, full_moment, iso, limit, memory, number
+from cc_backend.web.job_list import format_job_place, format_job_size, job_number
+from cc_backend.web.record_warnings import record_warnings
+from cc_backend.wording.format import (
+    count_noun,
+    format_duration,
+    format_full_moment,
+    format_iso_utc,
+    format_memory,
+    format_number,
+    format_time_limit,
+)
 from cc_backend.wording.labels import STATE_WORDS, metric_name
 
 _LONG_TEXTS = {"jobScript": "Job script", "slurmInfo": "Slurm"}
@@ -44,31 +52,31 @@ class JobRecord:
     remarks: tuple[str, ...] = ()
 
 
-def job_record(job: Job, sub_cluster: SubCluster, zone: tzinfo | None) -> JobRecord:
+def build_job_record(job: Job, sub_cluster: SubCluster, zone: tzinfo | None) -> JobRecord:
     """The record of one job."""
     return JobRecord(
         number=job_number(job),
         state_word=STATE_WORDS[job.state],
         running=job.state is JobState.RUNNING,
-        ran=duration(job.duration),
-        ran_of=limit(job.walltime) if job.walltime else "",
-        place=job_place(job),
-        size=job_size(job, sub_cluster).replace(" · ", ", "),
-        start=full_moment(job.start_time, zone),
-        start_iso=iso(job.start_time),
+        ran=format_duration(job.duration),
+        ran_of=format_time_limit(job.walltime) if job.walltime else "",
+        place=format_job_place(job),
+        size=format_job_size(job, sub_cluster).replace(" · ", ", "),
+        start=format_full_moment(job.start_time, zone),
+        start_iso=format_iso_utc(job.start_time),
         energy=_energy_parts(job),
-        energy_total=number(job.energy) if job.energy else "",
+        energy_total=format_number(job.energy) if job.energy else "",
         facts=_facts(job, zone),
         hosts=tuple((r.hostname, _host_share(r.hwthreads, r.accelerators)) for r in job.resources),
         texts=_texts(job),
         note=(job.meta_data or {}).get("message", ""),
-        remarks=remarks(job),
+        remarks=record_warnings(job),
     )
 
 
 def _energy_parts(job: Job) -> tuple[Fact, ...]:
     return tuple(
-        Fact(metric_name(name), f"{number(value)} kWh")
+        Fact(metric_name(name), f"{format_number(value)} kWh")
         for name, value in sorted((job.energy_footprint or {}).items(), key=lambda item: -item[1])
     )
 
@@ -77,13 +85,13 @@ def _facts(job: Job, zone: tzinfo | None) -> tuple[Fact, ...]:
     """The scheduler's record, without what the head of the page says already."""
     pairs = [
         ("Partition", job.partition),
-        ("Submitted", full_moment(job.submit_time, zone) if job.submit_time else ""),
-        ("Waited", duration(job.start_time - job.submit_time) if 0 < job.submit_time <= job.start_time else ""),
-        ("Ended", full_moment(job.stop_time, zone) if job.state is not JobState.RUNNING else ""),
-        ("Time limit", limit(job.walltime) if job.walltime else ""),
-        ("Memory asked for", memory(job.requested_memory) if job.requested_memory else ""),
-        ("Hardware threads", number(job.num_hwthreads) if job.num_hwthreads else ""),
-        ("GPUs", number(job.num_acc) if job.num_acc else ""),
+        ("Submitted", format_full_moment(job.submit_time, zone) if job.submit_time else ""),
+        ("Waited", format_duration(job.start_time - job.submit_time) if 0 < job.submit_time <= job.start_time else ""),
+        ("Ended", format_full_moment(job.stop_time, zone) if job.state is not JobState.RUNNING else ""),
+        ("Time limit", format_time_limit(job.walltime) if job.walltime else ""),
+        ("Memory asked for", format_memory(job.requested_memory) if job.requested_memory else ""),
+        ("Hardware threads", format_number(job.num_hwthreads) if job.num_hwthreads else ""),
+        ("GPUs", format_number(job.num_acc) if job.num_acc else ""),
         ("Array", str(job.array_job_id) if job.array_job_id else ""),
         ("Nodes", {"none": "used alone", "single_user": "shared by one person's jobs"}.get(job.shared, "shared")),
     ]
@@ -91,9 +99,9 @@ def _facts(job: Job, zone: tzinfo | None) -> tuple[Fact, ...]:
 
 
 def _host_share(threads: Sequence[int], accelerators: Sequence[str]) -> str:
-    parts = [count(len(threads), "hardware thread")] if threads else ["whole node"]
+    parts = [count_noun(len(threads), "hardware thread")] if threads else ["whole node"]
     if accelerators:
-        parts.append(count(len(accelerators), "GPU"))
+        parts.append(count_noun(len(accelerators), "GPU"))
     return ", ".join(parts)
 
 

@@ -7,18 +7,18 @@ from markupsafe import Markup
 
 from cc_backend.clusters.model import MetricConfig, SubCluster
 from cc_backend.insight.assessment import Assessment
-from cc_backend.insight.findings import Code
-from cc_backend.insight.footprint import Footprint, footprints
-from cc_backend.insight.job_curves import CurveSet
-from cc_backend.insight.sentences import Telling, words_of
+from cc_backend.insight.findings import FindingCode
+from cc_backend.insight.footprint import FootprintValue, footprint_values
+from cc_backend.insight.job_curves import JobCurveSet
+from cc_backend.insight.sentences import SentenceContext, finding_text
 from cc_backend.model import Finding, Job, JobState, Level, Scope
-from cc_backend.web.figures.gauges import Spoke, gauge, polar
+from cc_backend.web.figures.gauges import Spoke, draw_gauge, draw_polar
 from cc_backend.web.figures.svg import XLabel
-from cc_backend.web.job_heatmap import BALANCE, Picture, heat_picture, roofline_picture
-from cc_backend.wording.format import duration, number
-from cc_backend.wording.labels import lower, metric_word
+from cc_backend.web.job_heatmap import BALANCE_CODES, CaptionedFigure, build_heatmap, build_roofline
+from cc_backend.wording.format import format_duration, format_number
+from cc_backend.wording.labels import lower_first, metric_short_name
 
-_DATA = (Code.ABSENT, Code.NODES_SILENT, Code.NO_DATA, Code.NOT_MEASURED)
+_DATA_CODES = (FindingCode.SAMPLES_ABSENT, FindingCode.NODES_SILENT, FindingCode.NO_DATA, FindingCode.NOT_MEASURED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,7 @@ class GaugeView:
 
 
 @dataclass(frozen=True, slots=True)
-class Summary:
+class JobSummary:
     """Verdict, findings and figures; `faulty` are by metric the nodes that part from the others."""
 
     level: Level | None
@@ -66,75 +66,79 @@ class Summary:
     findings: tuple[FindingView, ...]
     gauges: tuple[GaugeView, ...]
     polar: Markup | None
-    heat: Picture | None
-    roofline: Picture | None
+    heat: CaptionedFigure | None
+    roofline: CaptionedFigure | None
     faulty: Mapping[str, Mapping[str, Level]]
 
 
-def job_summary(
+def build_summary(
     job: Job,
-    curves: CurveSet,
+    curves: JobCurveSet,
     assessment: Assessment,
     sub_cluster: SubCluster,
     metrics: Mapping[str, MetricConfig],
     *,
     labels: Sequence[XLabel],
     length_s: float,
-    telling: Telling,
-) -> Summary:
+    telling: SentenceContext,
+) -> JobSummary:
     """The summary of one job.
 
     `metrics` are those that the reader may see, `length_s` is how much of the job has been seen.
     """
-    items = footprints(job, metrics, curves, node_threads=len(sub_cluster.topology.node))
+    items = footprint_values(job, metrics, curves, node_threads=len(sub_cluster.topology.node))
     running = job.state is JobState.RUNNING
     views = [_finding_view(finding, telling) for finding in assessment.findings]
-    judged = {item.metric for item in assessment.items}
+    judged = {item.metric for item in assessment.footprint}
     apart = [item.name for item in items if item.metric not in judged and item.value is not None]
     if apart:
-        names = ", ".join([apart[0], *(lower(name) for name in apart[1:])])
+        names = ", ".join([apart[0], *(lower_first(name) for name in apart[1:])])
         views.append(FindingView(Level.OK, f"{names}: for staff only, not part of the verdict."))
-    return Summary(
+    return JobSummary(
         level=assessment.level,
-        judged_from=f"judged from the first {duration(length_s)}" if running and assessment.level else "",
+        judged_from=f"judged from the first {format_duration(length_s)}" if running and assessment.level else "",
         checks=tuple(_checks(assessment, measured=bool(curves.data))),
         findings=tuple(views),
         gauges=tuple(_gauge_view(item) for item in items),
-        polar=_polar(items, curves),
-        heat=heat_picture(job, curves, metrics, labels, assessment, length_s=length_s),
-        roofline=roofline_picture(job, curves, sub_cluster, assessment)
+        polar=_build_polar(items, curves),
+        heat=build_heatmap(job, curves, metrics, labels, assessment, length_s=length_s),
+        roofline=build_roofline(job, curves, sub_cluster, assessment)
         if {"flops_any", "mem_bw"} <= metrics.keys()
         else None,
-        faulty=assessment.faulty,
+        faulty=assessment.outliers,
     )
 
 
-def _finding_view(finding: Finding, telling: Telling) -> FindingView:
-    words = words_of(finding, telling)
-    query = f"?scope={Scope.ACCELERATOR}" if finding.code == Code.IDLE_GPUS else ""
+def _finding_view(finding: Finding, telling: SentenceContext) -> FindingView:
+    words = finding_text(finding, telling)
+    query = f"?scope={Scope.ACCELERATOR}" if finding.code == FindingCode.IDLE_GPUS else ""
     link = f"{query}#m-{words.metric}" if words.metric else ""
-    passed = finding.code == Code.NOTHING_FOUND
+    passed = finding.code == FindingCode.NOTHING_FOUND
     return FindingView(words.level, words.headline, words.detail, link, passed=passed)
 
 
 def _checks(assessment: Assessment, *, measured: bool) -> list[Check]:
     """The cells of the annunciator, worst first, then balance and data; what is not judged is not OK."""
-    stalled = {finding.metric: finding.level for finding in assessment.findings if finding.code == Code.STALLED}
+    stalled = {finding.metric: finding.level for finding in assessment.findings if finding.code == FindingCode.STALLED}
     cells = []
-    for item in assessment.items:  # the mean of a job that hangs tells less than that it hangs
+    for item in assessment.footprint:  # the mean of a job that hangs tells less than that it hangs
         level = stalled.get(item.metric, item.level)
-        cells.append(Check(metric_word(item.metric), level, _said(level, measured=item.value is not None)))
-    if measured:
-        told = any(finding.code == Code.TOO_SHORT for finding in assessment.findings)
         cells.append(
-            Check("Balance", None, "not judged") if told else _check("Balance", _worst_of(assessment, BALANCE))
+            Check(metric_short_name(item.metric), level, _spoken_level(level, measured=item.value is not None))
         )
-    data = _worst_of(assessment, _DATA)
+    if measured:
+        told = any(finding.code == FindingCode.TOO_SHORT for finding in assessment.findings)
+        cells.append(
+            Check("Balance", None, "not judged")
+            if told
+            else _check("Balance", _worst_level_of(assessment, BALANCE_CODES))
+        )
+    data = _worst_level_of(assessment, _DATA_CODES)
     cells.append(_check("Data", data if measured else Level.ARTEFACT))
     return cells
 
 
-def _said(level: Level | None, *, measured: bool) -> str:
+def _spoken_level(level: Level | None, *, measured: bool) -> str:
     return level.word if level else "not judged" if measured else "not measured"
 
 
@@ -142,36 +146,36 @@ def _check(word: str, level: Level) -> Check:
     return Check(word, level, level.word)
 
 
-def _worst_of(assessment: Assessment, codes: Sequence[Code]) -> Level:
+def _worst_level_of(assessment: Assessment, codes: Sequence[FindingCode]) -> Level:
     levels = [finding.level for finding in assessment.findings if finding.code in codes]
     return min(levels, key=lambda level: level.order, default=Level.OK)
 
 
-def _gauge_view(item: Footprint) -> GaugeView:
+def _gauge_view(item: FootprintValue) -> GaugeView:
     return GaugeView(
         item.name,
         item.statistic_word,
-        "not measured" if item.value is None else number(item.value),
+        "not measured" if item.value is None else format_number(item.value),
         item.unit if item.value is not None else "",
         item.label,
         item.level,
-        gauge(item.scale, item.value, edges=True, judges=item.enough or item.level is not None),
+        draw_gauge(item.thresholds, item.value, edges=True, judges=item.has_enough_samples or item.level is not None),
     )
 
 
-def _polar(items: Sequence[Footprint], curves: CurveSet) -> Markup | None:
+def _build_polar(items: Sequence[FootprintValue], curves: JobCurveSet) -> Markup | None:
     """The shape of the job over its footprint; three metrics at least make a shape."""
     spokes = []
     for item in items[:8]:
-        if item.value is None or not item.scale.judges:
+        if item.value is None or not item.thresholds.can_judge:
             continue
         found = curves.get(item.metric)
-        mean, highest, own = (found.mean, found.highest, found.statistic(item.statistic)) if found else (None,) * 3
+        mean, highest, own = (found.mean, found.maximum, found.statistic(item.statistic)) if found else (None,) * 3
         ratio = item.value / (own or item.value or 1.0)
         spokes.append(
             Spoke(
                 item.name,
-                item.scale,
+                item.thresholds,
                 item.value if mean is None else mean * ratio,
                 item.value if highest is None else highest * ratio,
             )
@@ -179,4 +183,4 @@ def _polar(items: Sequence[Footprint], curves: CurveSet) -> Markup | None:
     if len(spokes) < 3:  # noqa: PLR2004 - a polygon
         return None
     words = ", ".join(f"{item.name} {item.level.word if item.level else 'not judged'}" for item in items)
-    return polar(spokes, f"Polar plot of the footprint: {words}.")
+    return draw_polar(spokes, f"Polar plot of the footprint: {words}.")

@@ -13,12 +13,12 @@ from urllib.parse import urlencode
 
 from cc_backend.errors import InvalidInput
 from cc_backend.jobs import filter_parameters
-from cc_backend.jobs.filter_parameters import Pair
+from cc_backend.jobs.filter_parameters import Parameter
 from cc_backend.jobs.filters import JobFilter
 from cc_backend.model import JobState
 
 DAY_S = 86400
-RANGES = {
+TIME_RANGES = {
     "6h": ("last 6 hours", 6 * 3600),
     "24h": ("last day", DAY_S),
     "7d": ("last 7 days", 7 * DAY_S),
@@ -36,18 +36,18 @@ SORTS = {
 }
 VIEWS = ("plots", "table")
 PAGE_SIZES = (25, 50, 100)
-MOST_PARAMETERS = 1200
-_MOST_UNKNOWN = 20
-_LONGEST_TEXT = 200
-_LONGEST_NAME = 60
+MAX_PARAMETERS = 1200
+_MAX_UNKNOWN = 20
+_MAX_TEXT_LENGTH = 200
+_MAX_NAME_LENGTH = 60
 _LEGACY_RANGES = {"last6h": "6h", "last24h": "24h", "last7d": "7d", "last30d": "30d"}
-_HIGHEST_PAGE = 1_000_000
-_SPELLINGS = {"job": "jobId", "array": "arrayJobId"}
+_MAX_PAGE = 1_000_000
+_ALIASES = {"job": "jobId", "array": "arrayJobId"}
 _ENDS = tuple(f"{name}[{end}]" for name in filter_parameters.RANGES for end in ("from", "to"))
 """One end of a range each, as forms send it; the address then has the range."""
-_OWN = ("state", "cluster", "sub", "subCluster", "partition", "q", "ended", "started", "startTime", "from", "to", "ran",
+_OWN_PARAMETERS = ("state", "cluster", "sub", "subCluster", "partition", "q", "ended", "started", "startTime", "from", "to", "ran",
         "sort", "per", "page", "view")  # fmt: skip
-KNOWN = (*_OWN, *_SPELLINGS, *filter_parameters.NAMES, *_ENDS)
+KNOWN_PARAMETERS = (*_OWN_PARAMETERS, *_ALIASES, *filter_parameters.FILTER_NAMES, *_ENDS)
 """Every name that is understood."""
 
 
@@ -58,7 +58,7 @@ _LAST_TIME_S = 10**_TIME_DIGITS
 """Unix seconds in the year 5138; what is shown in a zone must not leave the years that the calendar knows."""
 
 
-class Arguments(Protocol):
+class QueryArguments(Protocol):
     """What is read of a request's query: Werkzeug's MultiDict fits."""
 
     def get(self, key: str, default: str) -> str:
@@ -71,7 +71,7 @@ class Arguments(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class ListQuery:
+class ListAddress:
     """What the job list shows: filters, order, page and view. Times are Unix seconds.
 
     `filters` are parameters of `jobs.filterparams` with their values. `unknown` are parameters that mean nothing here,
@@ -88,8 +88,8 @@ class ListQuery:
     from_s: int | None = None
     to_s: int | None = None
     ran_at_s: int | None = None
-    filters: tuple[Pair, ...] = ()
-    unknown: tuple[Pair, ...] = ()
+    filters: tuple[Parameter, ...] = ()
+    unknown: tuple[Parameter, ...] = ()
     unused: tuple[str, ...] = ()
     sort: str = "newest"
     page: int = 1
@@ -99,23 +99,23 @@ class ListQuery:
     def started_window(self, now_s: int) -> tuple[int | None, int | None]:
         """Earliest and latest start, where the query bounds them; a named range stays relative to now."""
         if self.started:
-            return now_s - RANGES[self.started][1], None
+            return now_s - TIME_RANGES[self.started][1], None
         return self.from_s, self.to_s
 
-    def wanted(self, now_s: int) -> JobFilter:
+    def to_filter(self, now_s: int) -> JobFilter:
         """What the search understands of the query; tags and what is searched for by text are the caller's to add."""
         from_s, to_s = self.started_window(now_s)
         base = JobFilter(
             states=self.states,
-            clusters=_one(self.cluster),
-            sub_clusters=_one(self.sub_cluster),
-            partitions=_one(self.partition),
+            clusters=_as_tuple(self.cluster),
+            sub_clusters=_as_tuple(self.sub_cluster),
+            partitions=_as_tuple(self.partition),
             started_from_s=from_s,
             started_to_s=to_s,
             ran_at_s=self.ran_at_s,
-            ended_from_s=now_s - RANGES[self.ended][1] if self.ended else None,
+            ended_from_s=now_s - TIME_RANGES[self.ended][1] if self.ended else None,
         )
-        return filter_parameters.read_filters(self.filters, base)
+        return filter_parameters.parse_filters(self.filters, base)
 
     def values(self, name: str) -> list[str]:
         """All values of a filter."""
@@ -131,23 +131,23 @@ class ListQuery:
         _, key, descending = SORTS[self.sort]
         return key, descending
 
-    def with_(self, **changes: Any) -> "ListQuery":
+    def with_changes(self, **changes: Any) -> "ListAddress":
         """The same query with other values; anything but a new page goes back to page 1."""
         if "page" not in changes:
             changes["page"] = 1
         return replace(self, **changes)
 
-    def without(self, *names: str) -> "ListQuery":
+    def without_filters_named(self, *names: str) -> "ListAddress":
         """The same query without these filters."""
-        return self.with_(filters=tuple(pair for pair in self.filters if pair[0] not in names))
+        return self.with_changes(filters=tuple(pair for pair in self.filters if pair[0] not in names))
 
-    def without_filters(self) -> "ListQuery":
+    def without_any_filter(self) -> "ListAddress":
         """Only order, page size and view."""
-        return ListQuery(sort=self.sort, per=self.per, view=self.view)
+        return ListAddress(sort=self.sort, per=self.per, view=self.view)
 
-    def parameters(self) -> list[Pair]:
+    def to_parameters(self) -> list[Parameter]:
         """Name and value of everything that differs from the plain list, in a fixed order."""
-        out: list[Pair] = [("state", state.value) for state in self.states]
+        out: list[Parameter] = [("state", state.value) for state in self.states]
         out += self.filters
         for name, attribute in _WRITTEN:
             value = getattr(self, attribute)
@@ -155,9 +155,9 @@ class ListQuery:
                 out.append((name, str(value)))
         return [*out, *self.unknown]
 
-    def address(self, path: str) -> str:
+    def to_address(self, path: str) -> str:
         """The query as an address."""
-        query = urlencode(self.parameters())
+        query = urlencode(self.to_parameters())
         return f"{path}?{query}" if query else path
 
 
@@ -176,10 +176,10 @@ _WRITTEN = (
     ("view", "view"),
     ("page", "page"),
 )
-_DEFAULTS: Mapping[str, Any] = {item.name: item.default for item in fields(ListQuery)}
+_DEFAULTS: Mapping[str, Any] = {item.name: item.default for item in fields(ListAddress)}
 
 
-def read_query(args: Arguments, zone: tzinfo | None = None) -> ListQuery:
+def parse_list_address(args: QueryArguments, zone: tzinfo | None = None) -> ListAddress:
     """The query that an address says; days are those of the zone.
 
     Raises:
@@ -187,16 +187,16 @@ def read_query(args: Arguments, zone: tzinfo | None = None) -> ListQuery:
     """
     names = list(args)
     count = sum(len(args.getlist(name)) for name in names)
-    if count > MOST_PARAMETERS:
-        raise InvalidInput(f"the address has {count} parameters; {MOST_PARAMETERS} is the most")
+    if count > MAX_PARAMETERS:
+        raise InvalidInput(f"the address has {count} parameters; {MAX_PARAMETERS} is the most")
     started, from_s, to_s, unused = _window(args, zone)
-    query = ListQuery(
+    query = ListAddress(
         states=_states(args.getlist("state")),
         cluster=_text(args, "cluster"),
         sub_cluster=_text(args, "sub", "subCluster"),
         partition=_text(args, "partition"),
         text=_text(args, "q"),
-        ended=_choice(args, "ended", ("", *RANGES)),
+        ended=_choice(args, "ended", ("", *TIME_RANGES)),
         started=started,
         from_s=from_s,
         to_s=to_s,
@@ -205,45 +205,45 @@ def read_query(args: Arguments, zone: tzinfo | None = None) -> ListQuery:
         unknown=_unknown(args, names),
         unused=unused,
         sort=_choice(args, "sort", tuple(SORTS)),
-        page=min(max(1, _whole(args, "page") or 1), _HIGHEST_PAGE),
+        page=min(max(1, _parse_integer(args, "page") or 1), _MAX_PAGE),
         per=int(_choice(args, "per", tuple(str(size) for size in PAGE_SIZES))),
         view=_choice(args, "view", VIEWS),
     )
-    query.wanted(0)  # refuses what cannot be
+    query.to_filter(0)  # refuses what cannot be
     return query
 
 
-def is_canonical(args: Arguments) -> bool:
+def is_canonical(args: QueryArguments) -> bool:
     """Whether an address has no ends of ranges, which only forms send."""
     return not any(name in _ENDS for name in args)
 
 
-def nearest(name: str) -> str:
+def suggest_parameter(name: str) -> str:
     """The known name that one which is not understood may stand for; empty where there is none."""
-    folded = {known.casefold(): known for known in KNOWN if not known.endswith("]")}
+    folded = {known.casefold(): known for known in KNOWN_PARAMETERS if not known.endswith("]")}
     found = difflib.get_close_matches(name.casefold(), folded, n=1)
     return folded[found[0]] if found else ""
 
 
-def _one(value: str) -> tuple[str, ...]:
+def _as_tuple(value: str) -> tuple[str, ...]:
     return (value,) if value else ()
 
 
-def _filters(args: Arguments) -> tuple[Pair, ...]:
+def _filters(args: QueryArguments) -> tuple[Parameter, ...]:
     """The filters that are shared with the API, in a fixed order, each value once."""
-    spelled = [(name, value) for name in filter_parameters.NAMES for value in args.getlist(name)]
-    spelled += [(name, value) for own, name in _SPELLINGS.items() for value in args.getlist(own)]
+    spelled = [(name, value) for name in filter_parameters.FILTER_NAMES for value in args.getlist(name)]
+    spelled += [(name, value) for own, name in _ALIASES.items() for value in args.getlist(own)]
     spelled += _joined_ends(args)
-    values = filter_parameters.grouped(
+    values = filter_parameters.group_values(
         (name, part) for name, value in spelled for part in (value.split(",") if name in _COMMA_LISTS else [value])
     )
     for name, usual in _USUAL_MATCH.items():
         if values.get(name) == [usual] or len(values.get(name.removesuffix("Match"), ())) != 1:
             values.pop(name, None)
-    return tuple((name, value) for name in filter_parameters.NAMES for value in values.get(name, ()))
+    return tuple((name, value) for name in filter_parameters.FILTER_NAMES for value in values.get(name, ()))
 
 
-def _joined_ends(args: Arguments) -> Iterator[Pair]:
+def _joined_ends(args: QueryArguments) -> Iterator[Parameter]:
     for name in filter_parameters.RANGES:
         low, high = (str(args.get(f"{name}[{end}]", "")).strip() for end in ("from", "to"))
         if low and high:
@@ -252,35 +252,35 @@ def _joined_ends(args: Arguments) -> Iterator[Pair]:
             yield name, f"morethan-{low}" if low else f"lessthan-{high}"
 
 
-def _unknown(args: Arguments, names: Iterable[str]) -> tuple[Pair, ...]:
+def _unknown(args: QueryArguments, names: Iterable[str]) -> tuple[Parameter, ...]:
     found = []
     for name in names:
         value = str(args.get(name, ""))
-        if name in KNOWN or not value.strip():
+        if name in KNOWN_PARAMETERS or not value.strip():
             continue
-        if len(name) > _LONGEST_NAME or len(value) > _LONGEST_TEXT or not (name + value).isprintable():
+        if len(name) > _MAX_NAME_LENGTH or len(value) > _MAX_TEXT_LENGTH or not (name + value).isprintable():
             raise InvalidInput(f"'{name[:20]}' is no parameter of this list")
         found.append((name, value))
-    return tuple(found[:_MOST_UNKNOWN])
+    return tuple(found[:_MAX_UNKNOWN])
 
 
-def _text(args: Arguments, *names: str) -> str:
+def _text(args: QueryArguments, *names: str) -> str:
     for name in names:
         value = str(args.get(name, "")).strip()
         if value:
-            if len(value) > _LONGEST_TEXT or not value.isprintable():
-                raise InvalidInput(f"'{name}' is longer than {_LONGEST_TEXT} characters or has control characters")
+            if len(value) > _MAX_TEXT_LENGTH or not value.isprintable():
+                raise InvalidInput(f"'{name}' is longer than {_MAX_TEXT_LENGTH} characters or has control characters")
             return value
     return ""
 
 
-def _whole(args: Arguments, name: str) -> int | None:
+def _parse_integer(args: QueryArguments, name: str) -> int | None:
     value = str(args.get(name, "")).strip()
-    return filter_parameters.whole(name, value) if value else None
+    return filter_parameters.parse_integer(name, value) if value else None
 
 
-def _choice(args: Arguments, name: str, choices: Sequence[str]) -> str:
-    return filter_parameters.one_of(name, str(args.get(name, "")) or choices[0], choices)
+def _choice(args: QueryArguments, name: str, choices: Sequence[str]) -> str:
+    return filter_parameters.parse_choice(name, str(args.get(name, "")) or choices[0], choices)
 
 
 def _states(values: Sequence[str]) -> tuple[JobState, ...]:
@@ -297,13 +297,13 @@ def _states(values: Sequence[str]) -> tuple[JobState, ...]:
     return tuple(state for state in JobState if state in found)
 
 
-def _window(args: Arguments, zone: tzinfo | None) -> tuple[str, int | None, int | None, tuple[str, ...]]:
+def _window(args: QueryArguments, zone: tzinfo | None) -> tuple[str, int | None, int | None, tuple[str, ...]]:
     """The named range, or the ends of the window; and which of `from` and `to` the former makes useless."""
     started = _LEGACY_RANGES.get(str(args.get("startTime", "")), str(args.get("started", "")))
     ends = tuple(name for name in ("from", "to") if str(args.get(name, "")).strip())
     if started:
-        if started not in RANGES:
-            raise InvalidInput(f"'started' must be one of {', '.join(RANGES)}, not '{started[:40]}'")
+        if started not in TIME_RANGES:
+            raise InvalidInput(f"'started' must be one of {', '.join(TIME_RANGES)}, not '{started[:40]}'")
         return started, None, None, ends
     legacy = str(args.get("startTime", ""))
     if legacy:

@@ -24,7 +24,7 @@ class CurveBlock:
         self._curves: list[Values] = []
         self._length = 0
 
-    def place(self, values: Values) -> list[int]:
+    def add_curve(self, values: Values) -> list[int]:
         """The index of the curve's first number in the block, and how many there are."""
         first = self._length
         self._curves.append(values)
@@ -35,9 +35,9 @@ class CurveBlock:
         """The document, whose curves are such places, with the block behind it."""
         head = orjson.dumps(document)
         head += b" " * (-(_HEADER.size + len(head)) % _ALIGNMENT)
-        return _HEADER.pack(MAGIC, VERSION, len(head), self._length) + head + self._numbers()
+        return _HEADER.pack(MAGIC, VERSION, len(head), self._length) + head + self._encode_numbers()
 
-    def _numbers(self) -> bytes:
+    def _encode_numbers(self) -> bytes:
         if not self._curves:
             return b""
         with np.errstate(over="ignore"):

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from cc_backend.clusters.model import MetricConfig, SubCluster
-from cc_backend.insight.curve_maths import Values, shrink
-from cc_backend.insight.job_curves import CurveSet
+from cc_backend.insight.curve_maths import Values, downsample
+from cc_backend.insight.job_curves import JobCurveSet
 from cc_backend.model import Job, JobKey, Level, MonitoringStatus
 
-POINTS = 72
-MOST_PREVIEWS = 4
+MAX_POINTS = 72
+MAX_PREVIEWS = 4
 LIST_METRICS = ("cpu_load", "flops_any", "mem_bw", "mem_used")
 LIST_METRICS_GPU = ("acc_utilization", "cpu_load", "acc_mem_used", "acc_power")
 
@@ -24,26 +24,26 @@ class Preview:
 
     values: Values
     mean: float
-    highest: float
-    judged: float | None
+    maximum: float
+    footprint_value: float | None
     """The value that the metric's footprint statistic has."""
-    enough: bool = True
+    has_enough_samples: bool = True
     """Whether it is made of as many samples as a judgement takes."""
 
 
-def preview_of(curves: CurveSet, metric: str, statistic: str = "avg") -> Preview | None:
+def make_preview(curves: JobCurveSet, metric: str, statistic: str = "avg") -> Preview | None:
     """The preview of one metric, or nothing where it was not measured."""
     found = curves.get(metric)
-    if found is None or found.mean is None or found.highest is None:
+    if found is None or found.mean is None or found.maximum is None:
         return None
-    values = shrink(found.over_time, POINTS)[0]
+    values = downsample(found.column_means, MAX_POINTS)[0]
     return Preview(
-        np.asarray(values), found.mean, found.highest, found.statistic(statistic or "avg"), found.tells_enough
+        np.asarray(values), found.mean, found.maximum, found.statistic(statistic or "avg"), found.has_enough_samples
     )
 
 
-def row_metrics(
-    job: Job, sub_cluster: SubCluster | None, visible: Collection[str], *, most: int = MOST_PREVIEWS
+def choose_row_metrics(
+    job: Job, sub_cluster: SubCluster | None, visible: Collection[str], *, most: int = MAX_PREVIEWS
 ) -> tuple[str, ...]:
     """The metrics that the row of a job previews: those that say most about its kind, of those its nodes have.
 
@@ -58,7 +58,7 @@ def row_metrics(
     return tuple(wanted[:most])
 
 
-def head_metrics(rows: Sequence[tuple[str, ...]]) -> tuple[str, ...]:
+def most_common_metrics(rows: Sequence[tuple[str, ...]]) -> tuple[str, ...]:
     """The metrics of the heads of a list: those that most of its rows show."""
     counts = Counter(rows)
     return max(counts, key=lambda metrics: counts[metrics], default=LIST_METRICS)
@@ -81,16 +81,16 @@ class PreviewCache:
         self._kept: OrderedDict[tuple[JobKey, str], Preview | None] = OrderedDict()
         self._kinds: OrderedDict[JobKey, Mapping[str, MetricConfig]] = OrderedDict()
 
-    def kind(self, job: Job) -> Mapping[str, MetricConfig] | None:
+    def get_metrics(self, job: Job) -> Mapping[str, MetricConfig] | None:
         """The metrics that were measured of a job, None if they are not kept."""
         with self._lock:
             return self._kinds.get(_key(job))
 
-    def keep_kind(self, job: Job, metrics: Mapping[str, MetricConfig]) -> None:
+    def put_metrics(self, job: Job, metrics: Mapping[str, MetricConfig]) -> None:
         """Keeps the metrics that were measured of an archived job."""
         with self._lock:
             self._kinds[_key(job)] = metrics
-            while len(self._kinds) > self._most // MOST_PREVIEWS:
+            while len(self._kinds) > self._most // MAX_PREVIEWS:
                 self._kinds.popitem(last=False)
 
     def get(self, job: Job, metrics: Sequence[str]) -> dict[str, Preview | None] | None:

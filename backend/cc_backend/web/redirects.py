@@ -6,7 +6,7 @@ HOME = "/"
 _LONGEST = 2000
 
 
-def safe_path(address: str | None) -> str:
+def safe_redirect_path(address: str | None) -> str:
     r"""The address if it is a plain path on this server, else the start page.
 
     A browser reads `//host`, `/\host` and a path with a tab or a line break in it as another host's address, so only

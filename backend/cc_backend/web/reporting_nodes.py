@@ -5,16 +5,16 @@ from dataclasses import dataclass
 from datetime import tzinfo
 
 from cc_backend.clusters import Cluster
-from cc_backend.metricstore import Reason, UnknownName
-from cc_backend.wording.format import count, duration, moment, number
+from cc_backend.metricstore import RejectReason, UnknownName
+from cc_backend.wording.format import count_noun, format_duration, format_moment, format_number
 from cc_common.hostlist import fold
 
-SLOTS = 3
+MAX_SILENT_TIMESTEPS = 3
 """A node reports if its newest sample is at most so many timesteps of its fastest metric old."""
 MIN_WINDOW_S = 120
-MOST_SILENT = 8
-MOST_UNKNOWN = 20
-LONGEST_LIST = 400
+MAX_SILENT_GROUPS = 8
+MAX_UNKNOWN_NAMES = 20
+MAX_LIST_CHARACTERS = 400
 """Characters of one list of nodes."""
 
 
@@ -38,7 +38,7 @@ class ReportingNodes:
     scheduler: str = ""
 
 
-def reporting_nodes(
+def describe_reporting_nodes(
     cluster: Cluster,
     last_seen_s: Mapping[str, int],
     *,
@@ -47,30 +47,30 @@ def reporting_nodes(
     zone: tzinfo | None = None,
 ) -> ReportingNodes:
     """What to say of a cluster: `last_seen_s` is the newest sample of each host, `states` counts by scheduler state."""
-    window_s = window_of(cluster)
+    window_s = reporting_window_s(cluster)
     listed = list(dict.fromkeys(host for sub in cluster.sub_clusters.values() for host in sub.hosts))
     hosts = listed or sorted(last_seen_s)
     silent = [host for host in hosts if last_seen_s.get(host, 0) < now_s - window_s]
     heard = len(hosts) - len(silent)
-    known = f"{number(heard)} of {count(len(hosts), 'node')}" if listed else count(heard, "node")
-    groups = _groups(silent, last_seen_s, now_s=now_s, zone=zone)
+    known = f"{format_number(heard)} of {count_noun(len(hosts), 'node')}" if listed else count_noun(heard, "node")
+    groups = _group_silent_nodes(silent, last_seen_s, now_s=now_s, zone=zone)
     return ReportingNodes(
         cluster.name,
-        f"{known} reported in the last {duration(window_s)}",
+        f"{known} reported in the last {format_duration(window_s)}",
         all_report=bool(hosts) and not silent,
-        silent=tuple(group for group, _ in groups[:MOST_SILENT]),
-        more_silent=sum(size for _, size in groups[MOST_SILENT:]),
-        scheduler=", ".join(f"{number(n)} {state}" for state, n in sorted((states or {}).items())),
+        silent=tuple(group for group, _ in groups[:MAX_SILENT_GROUPS]),
+        more_silent=sum(size for _, size in groups[MAX_SILENT_GROUPS:]),
+        scheduler=", ".join(f"{format_number(n)} {state}" for state, n in sorted((states or {}).items())),
     )
 
 
-def window_of(cluster: Cluster) -> int:
+def reporting_window_s(cluster: Cluster) -> int:
     """How old the newest sample of a node that reports may be, in seconds."""
     timesteps = [metric.timestep_s for sub in cluster.sub_clusters.values() for metric in sub.metrics.values()]
-    return max(MIN_WINDOW_S, SLOTS * min(timesteps, default=0))
+    return max(MIN_WINDOW_S, MAX_SILENT_TIMESTEPS * min(timesteps, default=0))
 
 
-def _groups(
+def _group_silent_nodes(
     silent: Iterable[str], last_seen_s: Mapping[str, int], *, now_s: int, zone: tzinfo | None
 ) -> list[tuple[SilentNodes, int]]:
     """The silent nodes, those that fell silent last first and together what fell silent in the same minute."""
@@ -80,7 +80,8 @@ def _groups(
     return [
         (
             SilentNodes(
-                _short(fold(hosts)), f"last heard of {moment(at_s, zone, now_s=now_s)}" if at_s else "never heard of"
+                _truncate(fold(hosts)),
+                f"last heard of {format_moment(at_s, zone, now_s=now_s)}" if at_s else "never heard of",
             ),
             len(hosts),
         )
@@ -88,21 +89,25 @@ def _groups(
     ]
 
 
-def _short(names: str) -> str:
-    return names if len(names) <= LONGEST_LIST else f"{names[:LONGEST_LIST]}\N{HORIZONTAL ELLIPSIS}"
+def _truncate(names: str) -> str:
+    return names if len(names) <= MAX_LIST_CHARACTERS else f"{names[:MAX_LIST_CHARACTERS]}\N{HORIZONTAL ELLIPSIS}"
 
 
-def unknown_words(seen: Iterable[tuple[Reason, UnknownName]]) -> tuple[list[str], int]:
+def describe_unknown_names(seen: Iterable[tuple[RejectReason, UnknownName]]) -> tuple[list[str], int]:
     """Sentences about names that came and are not configured, the newest first, and how many more there are."""
     lines = [
-        f"{_WHAT[reason]} {name.name}"
+        f"{_KINDS[reason]} {name.name}"
         + (f" of {name.cluster}" if name.cluster else "")
         + (f": did you mean {name.nearest}?" if name.nearest else "")
         for reason, name in seen
-        if reason in _WHAT
+        if reason in _KINDS
     ]
     lines.reverse()
-    return lines[:MOST_UNKNOWN], max(0, len(lines) - MOST_UNKNOWN)
+    return lines[:MAX_UNKNOWN_NAMES], max(0, len(lines) - MAX_UNKNOWN_NAMES)
 
 
-_WHAT = {Reason.UNKNOWN_CLUSTER: "cluster", Reason.UNKNOWN_METRIC: "metric", Reason.UNKNOWN_HOST: "node"}
+_KINDS = {
+    RejectReason.UNKNOWN_CLUSTER: "cluster",
+    RejectReason.UNKNOWN_METRIC: "metric",
+    RejectReason.UNKNOWN_HOST: "node",
+}

@@ -9,13 +9,13 @@ from flask.blueprints import BlueprintSetupState
 
 from cc_backend.http.guard import current_session, optional_caller
 from cc_backend.model import Level
-from cc_backend.services import current
+from cc_backend.services import current_services
 from cc_backend.web import assets, error_pages
 from cc_backend.web.previews import PreviewCache
 from cc_backend.web.time_axis import zone_offsets
 from cc_backend.web.views import job_list_view, job_view, login, start, theme
-from cc_backend.wording.format import number, unbroken, zone_name
-from cc_backend.wording.labels import breakable
+from cc_backend.wording.format import format_number, keep_units_together, zone_name
+from cc_backend.wording.labels import breakable_name
 from cc_common import __version__
 
 EXTENSION = "cockpit-web"
@@ -23,40 +23,40 @@ NAVIGATION = (("Start", "web.start"), ("Jobs", "web.jobs"))
 _SECTIONS = {"start": "Start", "jobs": "Jobs", "job": "Jobs", "series": "Jobs"}
 
 
-def blueprint() -> Blueprint:
+def make_blueprint() -> Blueprint:
     """All pages, ready to be registered on the application."""
     pages = Blueprint("web", __name__, template_folder="templates")
     add: Callable[..., None] = pages.add_url_rule
-    add("/", "start", start.start)
+    add("/", "start", start.show_start)
     add("/login", "login", login.login, methods=["GET", "POST"])
     add("/logout", "logout", login.logout, methods=["POST"])
     add("/theme", "choose_theme", theme.choose_theme, methods=["POST"])
-    add("/monitoring/jobs/", "jobs", job_list_view.jobs)
-    add("/monitoring/job/<int:job_id>", "job", job_view.job)
-    add("/monitoring/job/<int:job_id>/data", "job_data", job_view.data)
-    add("/monitoring/job/<int:job_id>/series/<metric>", "series", job_view.series)
-    add("/assets/<version>/<path:name>", "asset", assets.asset)
-    pages.app_context_processor(context)  # also for the error pages of addresses that belong to nobody
+    add("/monitoring/jobs/", "jobs", job_list_view.show_jobs)
+    add("/monitoring/job/<int:job_id>", "job", job_view.show_job)
+    add("/monitoring/job/<int:job_id>/data", "job_data", job_view.send_plots)
+    add("/monitoring/job/<int:job_id>/series/<metric>", "series", job_view.show_series)
+    add("/assets/<version>/<path:name>", "asset", assets.serve_asset)
+    pages.app_context_processor(template_context)  # also for the error pages of addresses that belong to nobody
     pages.record_once(_prepare)
-    error_pages.install(pages)
+    error_pages.register_error_pages(pages)
     return pages
 
 
 def _prepare(state: BlueprintSetupState) -> None:
     app = cast("Flask", state.app)
     app.extensions[EXTENSION] = PreviewCache()
-    app.jinja_env.filters["breakable"] = breakable
-    app.jinja_env.filters["unbroken"] = unbroken
+    app.jinja_env.filters["breakable"] = breakable_name
+    app.jinja_env.filters["unbroken"] = keep_units_together
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
 
 
-def context() -> dict[str, Any]:
+def template_context() -> dict[str, Any]:
     """What every page needs: who is asking, where they are, how things are written."""
     session = current_session()
     here = (request.endpoint or "").rpartition(".")[2]
     return {
-        "asset": asset_address,
-        "number": number,
+        "asset": asset_url,
+        "number": format_number,
         "caution": Level.CAUTION,
         "nav": NAVIGATION if session else (),
         "here": _SECTIONS.get(here, ""),
@@ -73,9 +73,9 @@ def context() -> dict[str, Any]:
     }
 
 
-def asset_address(name: str) -> str:
+def asset_url(name: str) -> str:
     """Where a static file is served."""
-    return url_for("web.asset", version=assets.digest(), name=name)
+    return url_for("web.asset", version=assets.asset_digest(), name=name)
 
 
 def _person(name: str, full_name: str) -> dict[str, str]:
@@ -86,7 +86,9 @@ def _person(name: str, full_name: str) -> dict[str, str]:
 
 def _cluster_words() -> str:
     caller = optional_caller()
-    names = sorted(name for name in current().clusters.names() if caller is None or caller.may_use_cluster(name))
+    names = sorted(
+        name for name in current_services().clusters.names() if caller is None or caller.may_use_cluster(name)
+    )
     if len(names) > 3:  # noqa: PLR2004 - a sentence, not a list
         return f"{len(names)} clusters"
     return " and ".join(filter(None, [", ".join(names[:-1]), *names[-1:]]))

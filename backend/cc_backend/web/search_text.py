@@ -11,7 +11,7 @@
 
 from dataclasses import dataclass
 
-from cc_backend.jobs.filter_parameters import Pair
+from cc_backend.jobs.filter_parameters import Parameter
 
 KEYWORDS = {
     "job": "jobId",
@@ -29,36 +29,36 @@ KEYWORDS = {
     "tag": "tag",
 }
 REAL_NAME = "name"
-_MOST_DIGITS = 18  # fit the database
+_MAX_DIGITS = 18  # fit the database
 
 
 @dataclass(frozen=True, slots=True)
-class SearchText:
+class ParsedSearch:
     """One of these is set: a filter that the text stands for, a real name, a number, or a text to look for."""
 
-    filter: Pair | None = None
+    filter: Parameter | None = None
     real_name: str = ""
-    number: int | None = None
+    job_number: int | None = None
     text: str = ""
 
 
-def read_search(text: str) -> SearchText:
+def parse_search(text: str) -> ParsedSearch:
     """What a text in the search field means."""
     keyword, colon, rest = text.partition(":")
     keyword, rest = keyword.strip().casefold(), rest.strip()
     if colon and rest and keyword == REAL_NAME:
-        return SearchText(real_name=rest)
+        return ParsedSearch(real_name=rest)
     if colon and rest and keyword in KEYWORDS and (KEYWORDS[keyword] not in _NUMBERS or _is_number(rest)):
-        return SearchText(filter=(KEYWORDS[keyword], rest))
+        return ParsedSearch(filter=(KEYWORDS[keyword], rest))
     if _is_number(text):
-        return SearchText(number=int(text), text=text)
+        return ParsedSearch(job_number=int(text), text=text)
     if text.endswith("]") and "[" in text and " " not in text:
-        return SearchText(filter=("node", text))
-    return SearchText(text=text)
+        return ParsedSearch(filter=("node", text))
+    return ParsedSearch(text=text)
 
 
 _NUMBERS = frozenset({"jobId", "arrayJobId"})
 
 
 def _is_number(text: str) -> bool:
-    return text.isascii() and text.isdigit() and len(text) <= _MOST_DIGITS
+    return text.isascii() and text.isdigit() and len(text) <= _MAX_DIGITS

@@ -8,17 +8,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cc_backend.insight.curve_maths import Values, quantiles, shrink
-from cc_backend.insight.job_curves import JobCurves
-from cc_backend.insight.rating import Scale
+from cc_backend.insight.curve_maths import Values, downsample, quantiles
+from cc_backend.insight.job_curves import MetricCurves
+from cc_backend.insight.rating import Thresholds
 from cc_backend.model import JobMetric, Level, Scope
 
-MOST_LINES = 8
+MAX_LINES = 8
 """More series than the palette has colours become a median with bands, whatever was chosen."""
-BANDS_FROM = 4
+MIN_BAND_SERIES = 4
 """As many series become a median with bands unless one line each was chosen."""
-MOST_OUTLIERS = 6
-_VISIBLE = 0.05
+MAX_OUTLIERS = 6
+_MIN_VISIBLE_SHARE = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,10 +51,10 @@ class SeriesFigure:
     bands: tuple[Band, ...]
     gaps: tuple[tuple[int, int], ...]
     top: float
-    lowest: float
+    minimum: float
     median: float
-    highest: float
-    scale: Scale | None = None
+    maximum: float
+    thresholds: Thresholds | None = None
     level: Level | None = None
     outliers: tuple[str, ...] = ()
     series_count: int = 1
@@ -80,15 +80,15 @@ class SeriesFigure:
     @property
     def quiet(self) -> bool:
         """Whether nothing happened: all values are zero."""
-        return self.highest == 0 and self.lowest == 0
+        return self.maximum == 0 and self.minimum == 0
 
     @property
     def measured(self) -> bool:
         """Whether there is any value at all."""
-        return bool(np.isfinite(self.highest))
+        return bool(np.isfinite(self.maximum))
 
 
-def labels_of(metric: JobMetric, scope: Scope) -> list[str]:
+def series_labels(metric: JobMetric, scope: Scope) -> list[str]:
     """What each series is called: its host, and its part of the host below node scope."""
     single = len({series.hostname for series in metric.series}) == 1
     if scope is Scope.NODE:
@@ -103,17 +103,17 @@ def labels_of(metric: JobMetric, scope: Scope) -> list[str]:
     ]
 
 
-def series_figure(
+def build_series_figure(
     name: str,
-    curves: JobCurves,
+    curves: MetricCurves,
     scope: Scope,
     *,
     unit: str,
     factor: float = 1.0,
-    scale: Scale | None = None,
+    scale: Thresholds | None = None,
     level: Level | None = None,
-    most_points: int = 1000,
-    each: bool = False,
+    max_points: int = 1000,
+    separate_lines: bool = False,
     faulty: Mapping[str, Level] | None = None,
 ) -> SeriesFigure:
     """What the plot of one metric shows.
@@ -122,20 +122,20 @@ def series_figure(
     lines, more a median with bands, outside of which the outliers keep their own lines. `faulty` are the hosts that a
     finding says part from the others, with its level: they are outliers however many series there are.
     """
-    thinned, every = shrink(curves.rows, most_points)
+    thinned, every = downsample(curves.rows, max_points)
     rows = thinned * factor
-    labels = labels_of(curves.metric, scope)
+    labels = series_labels(curves.metric, scope)
     levels = {row: faulty[host] for row, host in enumerate(curves.hosts) if host in faulty} if faulty else {}
-    banded = curves.count > (MOST_LINES if each else BANDS_FROM - 1)
+    banded = curves.count > (MAX_LINES if separate_lines else MIN_BAND_SERIES - 1)
     # of the height of the plot: what is closer together does the same
-    least = _VISIBLE * (curves.highest or 0.0)
-    outliers = list(levels) or (curves.outliers(least) if banded else [])
+    least = _MIN_VISIBLE_SHARE * (curves.maximum or 0.0)
+    outliers = list(levels) or (curves.find_outliers(least) if banded else [])
     if banded:
         lines, bands = _bands(rows, labels, outliers, levels)
     else:
         lines, bands = _lines(rows, labels, levels), ()
     lowest, median, highest = (
-        np.nan if value is None else value * factor for value in (curves.lowest, curves.median, curves.highest)
+        np.nan if value is None else value * factor for value in (curves.minimum, curves.median, curves.maximum)
     )
     return SeriesFigure(
         metric=name,
@@ -144,11 +144,11 @@ def series_figure(
         lines=lines,
         bands=bands,
         gaps=tuple((a // every, -(-b // every)) for a, b in curves.gaps),
-        top=top_of(highest, scale),
-        lowest=lowest,
+        top=axis_top(highest, scale),
+        minimum=lowest,
         median=median,
-        highest=highest,
-        scale=scale,
+        maximum=highest,
+        thresholds=scale,
         level=level,
         outliers=tuple(labels[i] for i in outliers),
         series_count=curves.count,
@@ -167,12 +167,12 @@ def _bands(
 ) -> tuple[tuple[Line, ...], tuple[Band, ...]]:
     inside = np.delete(rows, outliers, axis=0) if 0 < len(outliers) < len(rows) else rows
     low, q1, mid, q3, high = quantiles(inside, (0, 0.25, 0.5, 0.75, 1))
-    lines = [Line(labels[i], rows[i], 2, levels.get(i)) for i in outliers[:MOST_OUTLIERS]]
+    lines = [Line(labels[i], rows[i], 2, levels.get(i)) for i in outliers[:MAX_OUTLIERS]]
     lines.append(Line("median", mid, 0))
     return tuple(lines), (Band(low, high), Band(q1, q3, inner=True))
 
 
-def top_of(highest: float, scale: Scale | None) -> float:
+def axis_top(highest: float, scale: Thresholds | None) -> float:
     """Where the y axis ends: 5 % above the highest value, with the nearest threshold still in sight."""
     top = highest * 1.05 if np.isfinite(highest) and highest > 0 else 1.0
     if scale is None or not np.isfinite(highest):

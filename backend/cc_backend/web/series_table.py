@@ -7,13 +7,13 @@ import numpy as np
 
 from cc_backend.insight.curve_maths import Values, matrix, nan_mean, quantiles
 from cc_backend.model import JobMetric, Scope
-from cc_backend.web.job_plots import chosen_scope
-from cc_backend.web.series_figure import MOST_LINES, labels_of
-from cc_backend.wording.format import readable, unit_text
+from cc_backend.web.job_plots import choose_scope
+from cc_backend.web.series_figure import MAX_LINES, series_labels
+from cc_backend.wording.format import format_unit, readable_unit
 
 
 @dataclass(frozen=True, slots=True)
-class SeriesTable:
+class PlotTable:
     """Every series of a metric as a row of samples in the configured unit; `factor` makes them readable.
 
     `unit` is that of the readable values, `row_unit` that of the rows.
@@ -27,9 +27,9 @@ class SeriesTable:
     unit: str
     row_unit: str
 
-    def summary(self) -> tuple[list[str], Values]:
+    def summarise(self) -> tuple[list[str], Values]:
         """The series themselves if they are few, else their least, mean, median and highest value."""
-        if len(self.names) <= MOST_LINES:
+        if len(self.names) <= MAX_LINES:
             return self.names, self.rows
         low, median, high = quantiles(self.rows, (0, 0.5, 1))
         stacked: Values = self.rows[:4].copy()
@@ -37,14 +37,16 @@ class SeriesTable:
         return ["lowest", "mean", "median", "highest"], stacked
 
 
-def series_columns(by_scope: Mapping[Scope, JobMetric], wanted: Scope) -> SeriesTable | None:
+def build_plot_table(by_scope: Mapping[Scope, JobMetric], wanted: Scope) -> PlotTable | None:
     """The samples at the wanted scope or the nearest coarser one; nothing where nothing was measured."""
-    scope = chosen_scope(by_scope, wanted)
+    scope = choose_scope(by_scope, wanted)
     metric = by_scope.get(scope) if scope else None
     if scope is None or metric is None or not metric.series:
         return None
     rows = matrix(metric)
     known = rows[np.isfinite(rows)]
     highest = float(np.abs(known).max()) if known.size else 0.0
-    factor, unit = readable(metric.unit, highest)
-    return SeriesTable(scope, labels_of(metric, scope), rows, metric.timestep_s, factor, unit, unit_text(metric.unit))
+    factor, unit = readable_unit(metric.unit, highest)
+    return PlotTable(
+        scope, series_labels(metric, scope), rows, metric.timestep_s, factor, unit, format_unit(metric.unit)
+    )

@@ -5,19 +5,19 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from cc_backend.clusters.model import MetricConfig, SubCluster
-from cc_backend.insight.job_curves import CurveSet
-from cc_backend.insight.rating import Scale
+from cc_backend.insight.job_curves import JobCurveSet
+from cc_backend.insight.rating import Thresholds
 from cc_backend.model import Job, Level, Scope
-from cc_backend.web.job_plots import scope_factor
-from cc_backend.web.series_figure import labels_of
-from cc_backend.wording.format import number, readable
+from cc_backend.web.job_plots import threshold_factor
+from cc_backend.web.series_figure import series_labels
+from cc_backend.wording.format import format_number, readable_unit
 from cc_backend.wording.labels import metric_name
 
-MOST_ROWS = 256
+MAX_ROWS = 256
 
 
 @dataclass(frozen=True, slots=True)
-class Column:
+class TableColumn:
     """The head of three columns: one metric."""
 
     metric: str
@@ -26,7 +26,7 @@ class Column:
 
 
 @dataclass(frozen=True, slots=True)
-class Cell:
+class TableCell:
     """Least, mean and highest of one series, and what the mean says."""
 
     low: str
@@ -36,12 +36,12 @@ class Cell:
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class TableRow:
     """One node, or one part of a node."""
 
     label: str
     host: str
-    cells: tuple[Cell | None, ...]
+    cells: tuple[TableCell | None, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,81 +49,88 @@ class StatisticsTable:
     """Rows by name, or by the mean of one metric; `left_out` counts the rows beyond the limit."""
 
     scope: Scope
-    columns: tuple[Column, ...]
-    rows: tuple[Row, ...]
+    columns: tuple[TableColumn, ...]
+    rows: tuple[TableRow, ...]
     sorted_by: str
     descending: bool
     left_out: int
 
 
 @dataclass(frozen=True, slots=True)
-class _Numbers:
+class _RowStatistics:
     low: float
     mean: float
     high: float
 
 
-def statistics_table(
+def build_statistics_table(
     job: Job,
-    curves: CurveSet,
+    curves: JobCurveSet,
     metrics: Mapping[str, MetricConfig],
     sub_cluster: SubCluster,
     *,
     scope: Scope,
     sort: str = "",
     descending: bool = False,
-    most: int = MOST_ROWS,
+    max_rows: int = MAX_ROWS,
 ) -> StatisticsTable:
     """The table of all metrics that there are at the scope."""
     shown = {name: rows_of for name in metrics if (rows_of := curves.get(name, scope)) is not None}
-    found: dict[str, tuple[str, dict[str, _Numbers]]] = {}
+    found: dict[str, tuple[str, dict[str, _RowStatistics]]] = {}
     factors: dict[str, tuple[float, str]] = {}
     for name, rows_of in shown.items():
-        factors[name] = readable(rows_of.metric.unit, max(abs(rows_of.highest or 0.0), 0.0))
-        numbers = zip(rows_of.lows.tolist(), rows_of.means.tolist(), rows_of.highs.tolist(), strict=True)
-        for label, host, three in zip(labels_of(rows_of.metric, scope), rows_of.hosts, numbers, strict=True):
+        factors[name] = readable_unit(rows_of.metric.unit, max(abs(rows_of.maximum or 0.0), 0.0))
+        numbers = zip(rows_of.row_minima.tolist(), rows_of.row_means.tolist(), rows_of.row_maxima.tolist(), strict=True)
+        for label, host, three in zip(series_labels(rows_of.metric, scope), rows_of.hosts, numbers, strict=True):
             row = found.setdefault(label, (host, {}))[1]
             if math.isfinite(three[1]):
-                row[name] = _Numbers(*three)
-    order = _ordered(found, sort if sort in shown else "", descending=descending)
+                row[name] = _RowStatistics(*three)
+    order = _sort_labels(found, sort if sort in shown else "", descending=descending)
     scales = {
-        n: Scale.of(metrics[n], scope_factor(job, metrics[n], scope, sub_cluster))
+        n: Thresholds.from_config(metrics[n], threshold_factor(job, metrics[n], scope, sub_cluster))
         for n, rows_of in shown.items()
-        if metrics[n].footprint and rows_of.tells_enough
+        if metrics[n].footprint and rows_of.has_enough_samples
     }
     rows = tuple(
-        Row(
+        TableRow(
             label,
             found[label][0],
-            tuple(_cell(found[label][1].get(n), scales.get(n), factors[n][0]) for n in shown),
+            tuple(_build_cell(found[label][1].get(n), scales.get(n), factors[n][0]) for n in shown),
         )
-        for label in order[:most]
+        for label in order[:max_rows]
     )
-    columns = tuple(Column(name, metric_name(name), factors[name][1]) for name in shown)
+    columns = tuple(TableColumn(name, metric_name(name), factors[name][1]) for name in shown)
     by = sort if sort in shown else ""
-    return StatisticsTable(scope, columns, rows, by, descending, max(0, len(order) - most))
+    return StatisticsTable(scope, columns, rows, by, descending, max(0, len(order) - max_rows))
 
 
-def _cell(numbers: _Numbers | None, scale: Scale | None, factor: float) -> Cell | None:
+def _build_cell(numbers: _RowStatistics | None, scale: Thresholds | None, factor: float) -> TableCell | None:
     if numbers is None:
         return None
-    level = scale.rate(numbers.mean) if scale else None
+    level = scale.level_of(numbers.mean) if scale else None
     noted = level if level in (Level.ALERT, Level.CAUTION, Level.ARTEFACT) else None
-    return Cell(number(numbers.low * factor), number(numbers.mean * factor), number(numbers.high * factor), noted)
+    return TableCell(
+        format_number(numbers.low * factor),
+        format_number(numbers.mean * factor),
+        format_number(numbers.high * factor),
+        noted,
+    )
 
 
-def _ordered(found: Mapping[str, tuple[str, Mapping[str, _Numbers]]], sort: str, *, descending: bool) -> Sequence[str]:
+def _sort_labels(
+    found: Mapping[str, tuple[str, Mapping[str, _RowStatistics]]], sort: str, *, descending: bool
+) -> Sequence[str]:
     if not sort:
-        return natural_order(found)
+        return sort_naturally(found)
 
     def key(label: str) -> float:
         numbers = found[label][1].get(sort)
         return math.inf if numbers is None else -numbers.mean if descending else numbers.mean
 
-    return sorted(natural_order(found), key=key)
+    return sorted(sort_naturally(found), key=key)
 
 
-def natural_order(names: Iterable[str]) -> list[str]:
+def sort_naturally(names: Iterable[str]) -> list[str]:
     """The names with numbers in them counted as numbers: core 2 before core 10."""
 
     def key(name: str) -> tuple[tuple[int, str, int], ...]:

@@ -5,11 +5,11 @@ import re
 from collections.abc import Sequence
 from datetime import UTC, datetime, tzinfo
 
-from cc_backend.model import Unit
+from cc_backend.model import MetricUnit
 
-THIN = "\u202f"  # thin no-break space, between thousands
-NO_BREAK = "\u00a0"
-NONE = "\N{EN DASH}"
+THIN_SPACE = "\u202f"  # thin no-break space, between thousands
+NO_BREAK_SPACE = "\u00a0"
+NO_VALUE = "\N{EN DASH}"
 MINUTE_S, HOUR_S, DAY_S = 60, 3600, 86400
 _THOUSANDS = ("", "k", "M", "G", "T", "P", "E")
 _BASES = {
@@ -32,39 +32,39 @@ _KEEP_BELOW, _SHIFT = 10_000, 1000
 _KEEP_DIGITS_BELOW = 1e15  # more digits than a double has are noise
 
 
-def number(value: float | None, digits: int | None = None) -> str:
+def format_number(value: float | None, digits: int | None = None) -> str:
     """A measured number with thin spaces between thousands and as many digits as its size deserves; a dash for none.
 
     Measured means three significant digits, also where the last ones are zeros: 96.0 among 95.3 and 94.8.
     """
     if value is None or not math.isfinite(value):
-        return NONE
+        return NO_VALUE
     if abs(value) >= _KEEP_DIGITS_BELOW:
         return f"{value:.2e}"
     if digits is None:
         size = abs(value)
         whole = isinstance(value, int) or value == 0 or size >= 100  # noqa: PLR2004 - three digits
         digits = 0 if whole else 1 if size >= 10 else 2  # noqa: PLR2004 - three digits
-    text = f"{value:,.{digits}f}".replace(",", THIN)
+    text = f"{value:,.{digits}f}".replace(",", THIN_SPACE)
     return text[1:] if text.startswith("-") and not text.strip("-0.") else text
 
 
-def unbroken(text: str) -> str:
+def keep_units_together(text: str) -> str:
     """Words of ours in which no line ends between a number and its unit, nor within a span of time."""
-    return _WITHIN_SPANS.sub(rf"\1{NO_BREAK}", _BESIDE_NUMBERS.sub(NO_BREAK, text))
+    return _WITHIN_SPANS.sub(rf"\1{NO_BREAK_SPACE}", _BESIDE_NUMBERS.sub(NO_BREAK_SPACE, text))
 
 
-def plain(value: float) -> str:
+def format_exact_number(value: float) -> str:
     """A number that somebody wrote down, such as a threshold: no digits that say nothing."""
-    return number(value, next((digits for digits in range(3) if round(value, digits) == value), 2))
+    return format_number(value, next((digits for digits in range(3) if round(value, digits) == value), 2))
 
 
-def count(amount: int, one: str, many: str = "") -> str:
+def count_noun(amount: int, one: str, many: str = "") -> str:
     """The number with its noun: `1 job`, `3 jobs`."""
-    return f"{number(amount)} {one if amount == 1 else many or one + 's'}"
+    return f"{format_number(amount)} {one if amount == 1 else many or one + 's'}"
 
 
-def duration(seconds: float) -> str:
+def format_duration(seconds: float) -> str:
     """A span of time: `45 s`, `22 min`, `6 h 41 min`, `3 d 4 h`."""
     whole = max(0, int(seconds))
     if whole < MINUTE_S:
@@ -76,7 +76,7 @@ def duration(seconds: float) -> str:
     return f"{whole // DAY_S} d {whole % DAY_S // HOUR_S} h"
 
 
-def exact_span(seconds: float) -> str:
+def format_exact_duration(seconds: float) -> str:
     """A span with nothing rounded away, such as the time between two samples: `45 s`, `1 min 30 s`, `2 h`."""
     rest = round(seconds, 3)
     parts = []
@@ -89,14 +89,14 @@ def exact_span(seconds: float) -> str:
     return " ".join(parts)
 
 
-def limit(seconds: float) -> str:
+def format_time_limit(seconds: float) -> str:
     """A span that somebody chose, such as a time limit: whole hours without minutes."""
     if seconds and seconds % HOUR_S == 0 and seconds <= 3 * DAY_S:
         return f"{int(seconds // HOUR_S)} h"
-    return duration(seconds)
+    return format_duration(seconds)
 
 
-def round_span(seconds: float) -> str:
+def format_axis_duration(seconds: float) -> str:
     """A span for an axis, always in its largest unit first: `30 min`, `1 h`, `1 h 15`, `1 d 12`."""
     if seconds < HOUR_S:
         return "0" if seconds == 0 else f"{seconds:g} s" if seconds < MINUTE_S else f"{seconds / MINUTE_S:g} min"
@@ -107,14 +107,14 @@ def round_span(seconds: float) -> str:
     return f"{days} d" + (f" {rest // HOUR_S:02d}" if rest else "")
 
 
-def at(time_s: float, zone: tzinfo | None) -> datetime:
+def local_time(time_s: float, zone: tzinfo | None) -> datetime:
     """The moment in the given zone, or in the zone of this server where none is given."""
     return datetime.fromtimestamp(time_s, UTC).astimezone(zone)
 
 
-def moment(time_s: float, zone: tzinfo | None, *, now_s: float) -> str:
+def format_moment(time_s: float, zone: tzinfo | None, *, now_s: float) -> str:
     """A moment, as short as today allows: `14:02`, `Thu 09:12`, `12 March, 09:12`, `12 March 2024, 09:12`."""
-    then, now = at(time_s, zone), at(now_s, zone)
+    then, now = local_time(time_s, zone), local_time(now_s, zone)
     if then.date() == now.date():
         return f"today {then:%H:%M}"
     if 0 <= (now.date() - then.date()).days < 6:  # noqa: PLR2004 - a weekday names a day of the last week only
@@ -123,60 +123,60 @@ def moment(time_s: float, zone: tzinfo | None, *, now_s: float) -> str:
     return f"{then.day} {then:%b}{year}, {then:%H:%M}"
 
 
-def moment_in_sentence(time_s: float, zone: tzinfo | None, *, now_s: float) -> str:
+def format_moment_in_sentence(time_s: float, zone: tzinfo | None, *, now_s: float) -> str:
     """A moment inside a sentence: `14:02`, and with its day where that is not today: `Thu 09:12`, `12 Mar, 09:12`."""
-    return moment(time_s, zone, now_s=now_s).removeprefix("today ")
+    return format_moment(time_s, zone, now_s=now_s).removeprefix("today ")
 
 
-def full_moment(time_s: float, zone: tzinfo | None) -> str:
+def format_full_moment(time_s: float, zone: tzinfo | None) -> str:
     """A moment with its day, year and zone: `Thu 12 March 2026, 09:12 CET`."""
-    then = at(time_s, zone)
+    then = local_time(time_s, zone)
     return f"{then:%a} {then.day} {then:%B %Y, %H:%M} {then.tzname()}"
 
 
-def iso(time_s: float) -> str:
+def format_iso_utc(time_s: float) -> str:
     """The moment for a `datetime` attribute, in UTC."""
     return f"{datetime.fromtimestamp(time_s, UTC):%Y-%m-%dT%H:%M:%SZ}"
 
 
 def zone_name(zone: tzinfo | None, now_s: float) -> str:
     """The short name of the zone all times of a page stand in."""
-    return at(now_s, zone).tzname() or "UTC"
+    return local_time(now_s, zone).tzname() or "UTC"
 
 
-def unit_text(unit: Unit) -> str:
+def format_unit(unit: MetricUnit) -> str:
     """The unit as it stands beside a number: `GFlop/s`, `%`, or nothing for a bare count."""
     base = _BASES.get(unit.base, unit.base)
     prefix = "" if unit.prefix in ("None", "NAN") else unit.prefix.replace("K", "k").replace("u", "µ")
     return f"{prefix}{base}" if base else ""
 
 
-def readable(unit: Unit, largest: float) -> tuple[float, str]:
+def readable_unit(unit: MetricUnit, largest: float) -> tuple[float, str]:
     """What to multiply values with, and the unit they then have, so that the largest stays below ten thousand."""
     prefix = "k" if unit.prefix == "K" else unit.prefix
     if unit.base not in _SCALED_BASES or prefix not in _THOUSANDS or not math.isfinite(largest):
-        return 1.0, unit_text(unit)
+        return 1.0, format_unit(unit)
     place, factor = _THOUSANDS.index(prefix), 1.0
     while largest * factor >= _KEEP_BELOW and place + 1 < len(_THOUSANDS):
         factor, place = factor / _SHIFT, place + 1
     while 0 < largest * factor < 0.1 and place > 0:  # noqa: PLR2004 - 0.1 GB/s still reads well, 0.01 does not
         factor, place = factor * _SHIFT, place - 1
-    return factor, unit_text(Unit(unit.base, _THOUSANDS[place]))
+    return factor, format_unit(MetricUnit(unit.base, _THOUSANDS[place]))
 
 
-def memory(size_mb: float) -> str:
+def format_memory(size_mb: float) -> str:
     """An amount of memory given in MB: `512 MB`, `380 GB`."""
-    factor, text = readable(Unit("B", "M"), size_mb)
-    return f"{number(size_mb * factor)} {text}"
+    factor, text = readable_unit(MetricUnit("B", "M"), size_mb)
+    return f"{format_number(size_mb * factor)} {text}"
 
 
-def names_in_short(names: Sequence[str], *, most: int = 3) -> str:
+def abbreviate_names(names: Sequence[str], *, max_names: int = 3) -> str:
     """Host names for a sentence: all of a few, else `tn0257 to tn0260`, else the first and how many more."""
-    if len(names) <= most:
+    if len(names) <= max_names:
         return ", ".join(names)
     if _consecutive(names):
         return f"{names[0]} to {names[-1]}"
-    return f"{', '.join(names[: most - 1])} and {len(names) - most + 1} more"
+    return f"{', '.join(names[: max_names - 1])} and {len(names) - max_names + 1} more"
 
 
 def _consecutive(names: Sequence[str]) -> bool:

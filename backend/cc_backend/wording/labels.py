@@ -94,25 +94,25 @@ _METRICS = {
 def metric_name(metric: str) -> str:
     """What people call the metric; its own name, made readable, where the field has no word for it."""
     known = _METRICS.get(metric)
-    return known[0] if known else _readable(metric)
+    return known[0] if known else _spell_out(metric)
 
 
-def metric_word(metric: str) -> str:
+def metric_short_name(metric: str) -> str:
     """One short word for the metric."""
     known = _METRICS.get(metric)
-    return known[1] if known else _readable(metric)
+    return known[1] if known else _spell_out(metric)
 
 
-def breakable(name: str) -> Markup:
+def breakable_name(name: str) -> Markup:
     """The name, which may break into lines after its own separators."""
     return Markup("<wbr>").join(escape(part) for part in re.split(r"(?<=[_\-./])", name))
 
 
-def lower(name: str) -> str:
+def lower_first(name: str) -> str:
     """A name inside a sentence: abbreviations keep their capitals."""
     return name if name[:2].isupper() else name[:1].lower() + name[1:]
 
 
-def _readable(metric: str) -> str:
+def _spell_out(metric: str) -> str:
     text = metric.replace("_", " ").strip()
     return text[:1].upper() + text[1:] if text else metric

@@ -7,21 +7,21 @@ courier.put(batch)
 courier.stop(deadline_s=5)
 """
 
-from cc_common.delivery.backoff import Schedule
+from cc_common.delivery.backoff import Backoff
 from cc_common.delivery.http_sender import HttpSender, Timeouts
 from cc_common.delivery.outbox import Outbox
-from cc_common.delivery.outcome import Kind, Outcome, Sender
-from cc_common.delivery.worker import Counters, Courier
+from cc_common.delivery.outcome import BatchSender, DeliveryOutcome, OutcomeKind
+from cc_common.delivery.worker import DeliveryCounters, DeliveryWorker
 
 __all__ = (
-    "Counters",
-    "Courier",
+    "Backoff",
+    "BatchSender",
+    "DeliveryCounters",
+    "DeliveryOutcome",
+    "DeliveryWorker",
     "HttpSender",
-    "Kind",
     "Outbox",
-    "Outcome",
-    "Schedule",
-    "Sender",
+    "OutcomeKind",
     "Timeouts",
     "batch_split",
     "http_response",

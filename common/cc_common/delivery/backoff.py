@@ -6,38 +6,38 @@ import random
 from typing import Optional
 
 
-class Schedule:
+class Backoff:
     """Says when the next try is due.
 
     After the n-th failure in a row the pause is drawn evenly between 0 and min(cap, first * 2^(n-1)) ("full jitter"),
     so that many senders do not come back at the same moment; a pause that the peer asked for is added to it.
     """
 
-    def __init__(self, source: random.Random, *, first_s: float = 1.0, cap_s: float = 300.0) -> None:
+    def __init__(self, source: random.Random, *, first_s: float = 1.0, max_s: float = 300.0) -> None:
         self._random = source
         self._first_s = first_s
-        self._cap_s = cap_s
+        self._max_s = max_s
         self.failures = 0
         self._due_s: Optional[float] = None
 
-    def failed(self, now_s: float, *, retry_after_s: Optional[float] = None) -> float:
+    def record_failure(self, now_s: float, *, retry_after_s: Optional[float] = None) -> float:
         """Notes a failure and gives the pause until the next try, in seconds."""
         ceiling_s = self._first_s
         for _ in range(self.failures):
             ceiling_s *= 2
-            if ceiling_s >= self._cap_s:
+            if ceiling_s >= self._max_s:
                 break
         self.failures += 1
-        pause_s = self._random.uniform(0.0, min(self._cap_s, ceiling_s)) + (retry_after_s or 0.0)
+        pause_s = self._random.uniform(0.0, min(self._max_s, ceiling_s)) + (retry_after_s or 0.0)
         self._due_s = now_s + pause_s
         return pause_s
 
-    def succeeded(self) -> None:
+    def record_success(self) -> None:
         """Notes a success: the next try is due at once."""
         self.failures = 0
         self._due_s = None
 
-    def hurry(self) -> None:
+    def retry_now(self) -> None:
         """Makes the next try due at once without forgetting the failures."""
         self._due_s = None
 

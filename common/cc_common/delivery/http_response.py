@@ -12,18 +12,18 @@ import json
 from dataclasses import dataclass
 from typing import Any, Mapping, Optional, Tuple
 
-from cc_common.delivery.outcome import Kind, Outcome
+from cc_common.delivery.outcome import DeliveryOutcome, OutcomeKind
 from cc_common.error_codes import read_problem
 
-LONGEST_RETRY_AFTER_S = 3600.0
+MAX_RETRY_AFTER_S = 3600.0
 
-_NAMED_ERRORS = 20
+_MAX_ERRORS_NAMED = 20
 _SHOWN = 200
 _SAID = 600
 
 
 @dataclass(frozen=True)
-class Answer:
+class HttpResponse:
     """An HTTP answer; header names in lower case, the body possibly cut."""
 
     status: int
@@ -31,31 +31,31 @@ class Answer:
     body: bytes = b""
 
 
-def outcome_of(answer: Answer, *, now_s: float) -> Outcome:
+def interpret_response(answer: HttpResponse, *, now_s: float) -> DeliveryOutcome:
     """What to do with the batch that got this answer. Every status has an outcome; none means silent loss."""
     status = answer.status
     if 200 <= status < 300:  # noqa: PLR2004 the class of successes
-        return _success(answer)
+        return _success_outcome(answer)
     if status == 400:  # noqa: PLR2004 named by RFC 9110
-        return _bad_request(answer)
+        return _bad_request_outcome(answer)
     if status == 413:  # noqa: PLR2004 named by RFC 9110
-        return Outcome(Kind.TOO_LARGE, f"HTTP 413{_excerpt(answer.body)}")
-    return _kept(answer, retry_after(answer.headers.get("retry-after"), now_s=now_s))
+        return DeliveryOutcome(OutcomeKind.TOO_LARGE, f"HTTP 413{_excerpt(answer.body)}")
+    return _retry_outcome(answer, parse_retry_after(answer.headers.get("retry-after"), now_s=now_s))
 
 
-def _kept(answer: Answer, retry_after_s: Optional[float]) -> Outcome:
+def _retry_outcome(answer: HttpResponse, retry_after_s: Optional[float]) -> DeliveryOutcome:
     status = answer.status
     said = f"HTTP {status}{_excerpt(answer.body)}"
     if status in (401, 403, 407):
-        return Outcome(
-            Kind.UNAUTHORISED,
+        return DeliveryOutcome(
+            OutcomeKind.UNAUTHORISED,
             f"{said}: the token is not accepted",
             retry_after_s=retry_after_s,
-            alarm=True,
+            needs_operator=True,
             code=read_problem(answer.body).code,
         )
     if status in (408, 425, 429) or status >= 500:  # noqa: PLR2004 the class of server errors
-        return Outcome(Kind.KEEP, said, retry_after_s=retry_after_s)
+        return DeliveryOutcome(OutcomeKind.RETRY, said, retry_after_s=retry_after_s)
     if 300 <= status < 400:  # noqa: PLR2004 the class of redirects
         target = answer.headers.get("location", "elsewhere")[:_SHOWN]
         problem = f"the address redirects to {target}; correct it"
@@ -63,10 +63,10 @@ def _kept(answer: Answer, retry_after_s: Optional[float]) -> Outcome:
         problem = "nothing takes this at the address; correct it"
     else:
         problem = "not an answer that a receiver gives"
-    return Outcome(Kind.KEEP, f"{said}: {problem}", retry_after_s=retry_after_s, alarm=True)
+    return DeliveryOutcome(OutcomeKind.RETRY, f"{said}: {problem}", retry_after_s=retry_after_s, needs_operator=True)
 
 
-def retry_after(value: Optional[str], *, now_s: float) -> Optional[float]:
+def parse_retry_after(value: Optional[str], *, now_s: float) -> Optional[float]:
     """The seconds a Retry-After header asks for, at most an hour; None where it is absent or unreadable."""
     if value is None:
         return None
@@ -78,26 +78,32 @@ def retry_after(value: Optional[str], *, now_s: float) -> Optional[float]:
             seconds = email.utils.parsedate_to_datetime(text).timestamp() - now_s
         except (TypeError, ValueError, IndexError, OverflowError):
             return None
-    return min(max(seconds, 0.0), LONGEST_RETRY_AFTER_S)
+    return min(max(seconds, 0.0), MAX_RETRY_AFTER_S)
 
 
-def _success(answer: Answer) -> Outcome:
+def _success_outcome(answer: HttpResponse) -> DeliveryOutcome:
     if answer.headers.get("content-type", "").lower().startswith("text/html"):
-        return Outcome(
-            Kind.KEEP, f"HTTP {answer.status} with a web page: nothing takes this at the address", alarm=True
+        return DeliveryOutcome(
+            OutcomeKind.RETRY,
+            f"HTTP {answer.status} with a web page: nothing takes this at the address",
+            needs_operator=True,
         )
-    return Outcome(Kind.DELIVERED, f"HTTP {answer.status}", unwanted=unwanted_lines(_json_object(answer.body)))
+    return DeliveryOutcome(
+        OutcomeKind.DELIVERED, f"HTTP {answer.status}", unwanted=unwanted_lines(_json_object(answer.body))
+    )
 
 
-def _bad_request(answer: Answer) -> Outcome:
+def _bad_request_outcome(answer: HttpResponse) -> DeliveryOutcome:
     document = _json_object(answer.body)
     accepted, errors = document.get("accepted"), document.get("errors")
     if not isinstance(accepted, int) or isinstance(accepted, bool) or not isinstance(errors, list):
-        return Outcome(Kind.BAD_BATCH, f"HTTP 400{_excerpt(answer.body)}")
-    named = tuple(_error_text(error) for error in errors[:_NAMED_ERRORS])
-    rejected = _rejected(document.get("rejected"), len(errors))
+        return DeliveryOutcome(OutcomeKind.BAD_BATCH, f"HTTP 400{_excerpt(answer.body)}")
+    named = tuple(_error_text(error) for error in errors[:_MAX_ERRORS_NAMED])
+    rejected = _rejected_count(document.get("rejected"), len(errors))
     message = f"HTTP 400: {accepted} lines accepted, {rejected} rejected"
-    return Outcome(Kind.DELIVERED_PARTLY, message, rejected=rejected, errors=named, unwanted=unwanted_lines(document))
+    return DeliveryOutcome(
+        OutcomeKind.DELIVERED_PARTLY, message, rejected=rejected, errors=named, unwanted=unwanted_lines(document)
+    )
 
 
 def unwanted_lines(document: Mapping[str, Any]) -> Tuple[str, ...]:
@@ -105,7 +111,7 @@ def unwanted_lines(document: Mapping[str, Any]) -> Tuple[str, ...]:
     said = []
     for part, consequence in (("dropped", "are thrown away"), ("unlisted", "are kept, but no page shows them")):
         reasons = document.get(part)
-        for reason, entry in list(reasons.items())[:_NAMED_ERRORS] if isinstance(reasons, dict) else ():
+        for reason, entry in list(reasons.items())[:_MAX_ERRORS_NAMED] if isinstance(reasons, dict) else ():
             if isinstance(entry, dict):
                 said.append(_unwanted_text(str(reason), entry, consequence))
     return tuple(said)
@@ -114,7 +120,7 @@ def unwanted_lines(document: Mapping[str, Any]) -> Tuple[str, ...]:
 def _unwanted_text(reason: str, entry: Mapping[str, Any], consequence: str) -> str:
     lines, names = entry.get("lines"), entry.get("names")
     known = [name for name in names if isinstance(name, dict)] if isinstance(names, list) else []
-    words = ", ".join(_name_text(name) for name in known[:_NAMED_ERRORS])
+    words = ", ".join(_name_text(name) for name in known[:_MAX_ERRORS_NAMED])
     return _one_line(f"{lines} lines {consequence}: {reason.replace('_', ' ')}{f' {words}' if words else ''}", _SAID)
 
 
@@ -123,7 +129,7 @@ def _name_text(name: Mapping[str, Any]) -> str:
     return f"{str(name.get('name'))!r}" + (f" (did you mean {str(nearest)!r}?)" if nearest else "")
 
 
-def _rejected(value: Any, named: int) -> int:
+def _rejected_count(value: Any, named: int) -> int:
     """The count may be one number, or one for each reason."""
     counts: Tuple[Any, ...] = tuple(value.values()) if isinstance(value, dict) else (value,)
     total = sum(count for count in counts if isinstance(count, int) and not isinstance(count, bool) and count > 0)

@@ -11,15 +11,15 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Callable, Dict, Mapping, Optional
 
-from cc_common.delivery.http_response import Answer, outcome_of
-from cc_common.delivery.outcome import Kind, Outcome
+from cc_common.delivery.http_response import HttpResponse, interpret_response
+from cc_common.delivery.outcome import DeliveryOutcome, OutcomeKind
 from cc_common.errors import DeliveryError
 
 if TYPE_CHECKING:
     import httpx
 
-_LONGEST_ANSWER_BYTES = 65536
-_WORTH_COMPRESSING_BYTES = 1024
+_MAX_RESPONSE_BYTES = 65536
+_MIN_COMPRESSED_BYTES = 1024
 _UNSUPPORTED_MEDIA_TYPE = 415
 _NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 
@@ -49,19 +49,19 @@ class HttpSender:
         timeouts: Timeouts = Timeouts(),
         headers: Mapping[str, str] = _NO_HEADERS,
         content_type: str = "text/plain; charset=utf-8",
-        meaning: Callable[..., Outcome] = outcome_of,
+        interpret: Callable[..., DeliveryOutcome] = interpret_response,
         connections: int = 1,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._url = url
         self._peer = _peer_name(url)
         self._timeouts = timeouts
-        self._meaning = meaning
+        self._interpret = interpret
         self._clock = clock
         self._connections = connections
-        self._opening = threading.Lock()
+        self._client_lock = threading.Lock()
         self._gzip = False
-        self._answered = False
+        self._has_responded = False
         self._headers: Dict[str, str] = {"Content-Type": content_type, "Accept": "application/json", **headers}
         if token:
             self._headers["Authorization"] = f"Bearer {_checked_token(token)}"
@@ -73,18 +73,20 @@ class HttpSender:
         """Scheme, host and path of the address, without user, password and query."""
         return self._peer
 
-    def send(self, batch: bytes) -> Outcome:
+    def send(self, batch: bytes) -> DeliveryOutcome:
         """Posts the batch once; a connection problem is an outcome, never an exception."""
         import httpx  # noqa: PLC0415 only who sends over HTTP needs it
 
         try:
-            compressed = self._gzip and len(batch) >= _WORTH_COMPRESSING_BYTES
+            compressed = self._gzip and len(batch) >= _MIN_COMPRESSED_BYTES
             answer = self._post(batch, compressed=compressed)
             if answer.status == _UNSUPPORTED_MEDIA_TYPE and compressed:
                 answer = self._post(batch, compressed=False)
         except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
-            return _explained(f"{type(error).__name__}: {error}", perhaps_tls=self._tls is None and not self._answered)
-        return self._meaning(answer, now_s=self._clock())
+            return _connection_failure(
+                f"{type(error).__name__}: {error}", perhaps_tls=self._tls is None and not self._has_responded
+            )
+        return self._interpret(answer, now_s=self._clock())
 
     def close(self) -> None:
         """Closes the connection; a later `send` opens a new one."""
@@ -92,26 +94,26 @@ class HttpSender:
             self._client.close()
             self._client = None
 
-    def _post(self, batch: bytes, *, compressed: bool) -> Answer:
-        client = self._open()
+    def _post(self, batch: bytes, *, compressed: bool) -> HttpResponse:
+        client = self._get_client()
         headers = {"Content-Encoding": "gzip"} if compressed else {}
         body = gzip.compress(batch, compresslevel=1) if compressed else batch
         with client.stream("POST", self._url, content=body, headers=headers) as response:
             received = bytearray()
             for piece in response.iter_bytes():
                 received += piece
-                if len(received) >= _LONGEST_ANSWER_BYTES:
+                if len(received) >= _MAX_RESPONSE_BYTES:
                     break
             answer_headers = {name.lower(): value for name, value in response.headers.items()}
-            self._answered = True
+            self._has_responded = True
             self._gzip = "gzip" in answer_headers.get("accept-encoding", "").lower()
-            return Answer(response.status_code, answer_headers, bytes(received))
+            return HttpResponse(response.status_code, answer_headers, bytes(received))
 
-    def _open(self) -> httpx.Client:
-        with self._opening:
-            return self._opened()
+    def _get_client(self) -> httpx.Client:
+        with self._client_lock:
+            return self._open_client()
 
-    def _opened(self) -> httpx.Client:
+    def _open_client(self) -> httpx.Client:
         from cc_common.deadline_transport import deadline_client  # noqa: PLC0415 only who sends over HTTP needs it
 
         if self._client is None:
@@ -126,7 +128,7 @@ class HttpSender:
         return self._client
 
 
-_CAUSES = (
+_KNOWN_CAUSES = (
     ("CERTIFICATE_VERIFY_FAILED", "its certificate is not trusted here; name the CA that signed it as ca_file"),
     ("WRONG_VERSION_NUMBER", "it speaks plain HTTP; write http:// instead of https://"),
     ("RECORD_LAYER_FAILURE", "it speaks plain HTTP; write http:// instead of https://"),
@@ -136,16 +138,18 @@ _CAUSES = (
 _NOT_PLAIN_HTTP = ("illegal status line", "Server disconnected without", "reset by peer")
 
 
-def _explained(error: str, *, perhaps_tls: bool) -> Outcome:
+def _connection_failure(error: str, *, perhaps_tls: bool) -> DeliveryOutcome:
     """What a request that failed with this text means; an alarm where only a person can mend it."""
-    for part, cause in _CAUSES:
+    for part, cause in _KNOWN_CAUSES:
         if part in error:
-            return Outcome(Kind.KEEP, f"no answer ({error}): {cause}", alarm=True)
+            return DeliveryOutcome(OutcomeKind.RETRY, f"no answer ({error}): {cause}", needs_operator=True)
     if perhaps_tls and any(part in error for part in _NOT_PLAIN_HTTP):
-        return Outcome(Kind.KEEP, f"no answer ({error}): if it speaks HTTPS, write https:// instead of http://")
+        return DeliveryOutcome(
+            OutcomeKind.RETRY, f"no answer ({error}): if it speaks HTTPS, write https:// instead of http://"
+        )
     if "Connection refused" in error:
-        return Outcome(Kind.KEEP, f"no answer ({error}): nothing listens at this address and port")
-    return Outcome(Kind.KEEP, f"no answer ({error})")
+        return DeliveryOutcome(OutcomeKind.RETRY, f"no answer ({error}): nothing listens at this address and port")
+    return DeliveryOutcome(OutcomeKind.RETRY, f"no answer ({error})")
 
 
 def _peer_name(url: str) -> str:

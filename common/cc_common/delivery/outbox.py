@@ -18,7 +18,7 @@ _LOG_PERIOD_S = 60.0
 
 
 @dataclass
-class _Item:
+class _QueuedBatch:
     data: Optional[bytes]
     file_bytes: int = 0  # what the file takes of the disk; 0 = not on disk
 
@@ -28,7 +28,7 @@ class _Item:
 
 
 @dataclass(frozen=True)
-class Ticket:
+class Lease:
     """A batch that was taken to be sent, with its number in the outbox."""
 
     number: int
@@ -36,7 +36,7 @@ class Ticket:
 
 
 @dataclass(frozen=True)
-class Fill:
+class QueueStats:
     """How full an outbox is: batches and bytes in memory and on disk, and batches dropped since the start."""
 
     queued: int
@@ -70,7 +70,7 @@ class Outbox:
         self._clock = clock
         self._lock = threading.Lock()
         self._disk_lock = threading.RLock()  # taken before _lock, never the other way round
-        self._items: OrderedDict[int, _Item] = OrderedDict()
+        self._items: OrderedDict[int, _QueuedBatch] = OrderedDict()
         self._memory_bytes = 0
         self._disk_bytes = 0
         self._in_flight = -1
@@ -79,8 +79,8 @@ class Outbox:
         self._spool = None if directory is None else Spool(directory)
         if self._spool is not None:
             for number, size in self._spool.scan().items():
-                self._items[number] = _Item(None, _on_disk(size))
-                self._disk_bytes += _on_disk(size)
+                self._items[number] = _QueuedBatch(None, _disk_usage(size))
+                self._disk_bytes += _disk_usage(size)
         self._next = next(reversed(self._items), -1) + 1
         with self._disk_lock:
             self._make_room_on_disk(0)
@@ -100,7 +100,7 @@ class Outbox:
         self._make_room_in_memory()
         return safe
 
-    def take(self) -> Optional[Ticket]:
+    def lease(self) -> Optional[Lease]:
         """The oldest batch, which stays in the outbox until `done`; None if there is none."""
         while True:
             with self._lock:
@@ -113,15 +113,15 @@ class Outbox:
             if data is None:
                 data = self._spool.read(number) if self._spool is not None else None
             if data is not None:
-                return Ticket(number, data)
+                return Lease(number, data)
             self._forget(number, dropped="damaged")
 
-    def done(self, ticket: Ticket) -> None:
+    def confirm(self, ticket: Lease) -> None:
         """Forgets a batch that was delivered."""
         self._in_flight = -1
         self._forget(ticket.number)
 
-    def keep(self, ticket: Ticket, rest: bytes) -> None:
+    def requeue(self, ticket: Lease, rest: bytes) -> None:
         """Keeps a batch that could not be delivered in its place, or only the rest of it that is still to be sent."""
         with self._disk_lock:
             with self._lock:
@@ -144,11 +144,11 @@ class Outbox:
             if not self._to_disk(number):
                 return
 
-    def fill(self) -> Fill:
+    def stats(self) -> QueueStats:
         """How full it is now."""
         with self._lock:
             spooled = sum(1 for item in self._items.values() if item.data is None)
-            return Fill(len(self._items) - spooled, self._memory_bytes, spooled, self._disk_bytes, self._dropped)
+            return QueueStats(len(self._items) - spooled, self._memory_bytes, spooled, self._disk_bytes, self._dropped)
 
     def __len__(self) -> int:
         return len(self._items)
@@ -163,7 +163,7 @@ class Outbox:
         with self._lock:
             number = self._next
             self._next += 1
-            self._items[number] = _Item(batch)
+            self._items[number] = _QueuedBatch(batch)
             self._memory_bytes += len(batch)
             return number
 
@@ -175,10 +175,10 @@ class Outbox:
                 data = None if item is None else item.data
             if self._spool is None or item is None or data is None:
                 return True
-            if not self._make_room_on_disk(_on_disk(len(data)) - item.file_bytes):
+            if not self._make_room_on_disk(_disk_usage(len(data)) - item.file_bytes):
                 return False
             try:
-                size = _on_disk(self._spool.write(number, data))
+                size = _disk_usage(self._spool.write(number, data))
             except OSError as error:
                 self._log(
                     "disk", "spool folder does not take batches reason=%r times=%d: they stay in memory", error.strerror
@@ -216,7 +216,7 @@ class Outbox:
             self._forget(oldest, dropped="disk limit is reached")
         return True
 
-    def _oldest(self, wanted: Callable[[_Item], bool]) -> Optional[int]:
+    def _oldest(self, wanted: Callable[[_QueuedBatch], bool]) -> Optional[int]:
         """The oldest batch of a kind that is not being sent at this moment."""
         return next(
             (number for number, item in self._items.items() if number != self._in_flight and wanted(item)), None
@@ -246,5 +246,5 @@ class Outbox:
             logger.warning(message, *arguments, left_out + 1)
 
 
-def _on_disk(size: int) -> int:
+def _disk_usage(size: int) -> int:
     return max(size, BLOCK_BYTES)

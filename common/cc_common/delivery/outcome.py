@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from typing import Optional, Protocol, Tuple
 
 
-class Kind(enum.Enum):
+class OutcomeKind(enum.Enum):
     """What the sender has to do with the batch."""
 
     DELIVERED = "delivered"
     """The peer has it: forget it."""
     DELIVERED_PARTLY = "delivered partly"
     """The peer has the good lines and named the bad ones: count these and forget it."""
-    KEEP = "keep"
+    RETRY = "keep"
     """The peer could not take it now: keep it, come back later."""
     UNAUTHORISED = "unauthorised"
     """The peer does not know or trust us: keep it, come back later, tell the operator."""
@@ -25,7 +25,7 @@ class Kind(enum.Enum):
 
 
 @dataclass(frozen=True)
-class Outcome:
+class DeliveryOutcome:
     """The answer to one batch.
 
     `message` says in words what happened; `rejected` counts lines that the peer refused, `errors` names some of them;
@@ -34,24 +34,24 @@ class Outcome:
     `code` is the peer's word for programs, one of `ErrorCode` where it is this project's.
     """
 
-    kind: Kind
+    kind: OutcomeKind
     message: str = ""
     rejected: int = 0
     errors: Tuple[str, ...] = ()
     unwanted: Tuple[str, ...] = ()
     retry_after_s: Optional[float] = None
-    alarm: bool = False
+    needs_operator: bool = False
     code: str = ""
 
 
-class Sender(Protocol):
+class BatchSender(Protocol):
     """Whatever brings a batch to the peer; `send` never raises for what the network or the peer does."""
 
     @property
     def peer(self) -> str:
         """The peer's name for logs, without secrets."""
 
-    def send(self, batch: bytes) -> Outcome:
+    def send(self, batch: bytes) -> DeliveryOutcome:
         """Tries once."""
 
     def close(self) -> None:

@@ -22,7 +22,7 @@ _NAME = re.compile(r"([0-9]{18})\.batch")
 _TEMPORARY = re.compile(r"\.[0-9]{18}\.tmp")
 _LOCK, _ASIDE = ".lock", "aside"
 _HEAD = re.compile(rb"cc-batch 1 ([0-9]+) ([0-9a-f]{8})\n")
-_LONGEST_HEAD = 64
+_MAX_HEAD_BYTES = 64
 
 
 class Spool:
@@ -57,12 +57,12 @@ class Spool:
         try:
             with os.scandir(self.directory) as entries:
                 for entry in list(entries):
-                    self._look_at(entry, found)
+                    self._scan_entry(entry, found)
         except OSError as error:
             raise DeliveryError(f"spool folder {self.directory} cannot be read: {error.strerror}") from error
         return {number: found[number] for number in sorted(found)}
 
-    def _look_at(self, entry: os.DirEntry[str], found: Dict[int, int]) -> None:
+    def _scan_entry(self, entry: os.DirEntry[str], found: Dict[int, int]) -> None:
         if entry.name in (_LOCK, _ASIDE):
             return
         if _TEMPORARY.fullmatch(entry.name):  # never acknowledged: the process ended before the file was whole
@@ -103,7 +103,7 @@ class Spool:
         except OSError as error:
             logger.warning("spooled batch lost file=%s reason=%r", path, error.strerror)
             return None
-        head = _HEAD.match(content[:_LONGEST_HEAD])
+        head = _HEAD.match(content[:_MAX_HEAD_BYTES])
         if head:
             batch = content[head.end() :]
             if len(batch) == int(head.group(1)) and zlib.crc32(batch) == int(head.group(2), 16):

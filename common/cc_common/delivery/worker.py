@@ -9,21 +9,21 @@ import time
 from dataclasses import dataclass
 from typing import Callable, Optional, Set
 
-from cc_common.delivery.backoff import Schedule
-from cc_common.delivery.batch_split import Report, dispatch
-from cc_common.delivery.outbox import Outbox, Ticket
-from cc_common.delivery.outcome import Kind, Sender
+from cc_common.delivery.backoff import Backoff
+from cc_common.delivery.batch_split import SendReport, send_splitting
+from cc_common.delivery.outbox import Lease, Outbox
+from cc_common.delivery.outcome import BatchSender, OutcomeKind
 
 logger = logging.getLogger(__name__)
 
 _LOG_PERIOD_S = 300.0
 _JOIN_S = 1.0
 _SHOWN = 120
-_MOST_UNWANTED = 100
+_MAX_UNWANTED_KINDS = 100
 
 
 @dataclass(frozen=True)
-class Counters:
+class DeliveryCounters:
     """What a courier has done: batches sent and dropped whole, single lines refused by the peer or dropped as bad.
 
     `queued` and `spooled` are batches waiting in memory and on disk; `last_success_s` is seconds since the epoch, None
@@ -41,35 +41,35 @@ class Counters:
     last_error: str
 
 
-class Courier:
+class DeliveryWorker:
     """Brings the batches of an outbox to a peer, in a thread of its own after `start`.
 
     `put` never waits for the network. What fails is put on disk at once and tried again as the schedule says; while the
-    peer is away new batches go to disk too. `on_poison` is told each line that was dropped because the peer refused it
+    peer is away new batches go to disk too. `on_rejected_line` is told each line that was dropped because the peer refused it
     alone. `clock` gives seconds that never go back, `wall_clock` those since the epoch.
     """
 
     def __init__(
         self,
         outbox: Outbox,
-        sender: Sender,
+        sender: BatchSender,
         *,
-        schedule: Optional[Schedule] = None,
+        backoff: Optional[Backoff] = None,
         replay_pause_s: float = 0.0,
-        on_poison: Optional[Callable[[bytes, str], None]] = None,
+        on_rejected_line: Optional[Callable[[bytes, str], None]] = None,
         clock: Callable[[], float] = time.monotonic,
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
         self._outbox = outbox
         self._sender = sender
-        self._schedule = Schedule(random.SystemRandom()) if schedule is None else schedule
+        self._backoff = Backoff(random.SystemRandom()) if backoff is None else backoff
         self._replay_pause_s = replay_pause_s
-        self._on_poison = on_poison
+        self._on_rejected_line = on_rejected_line
         self._clock = clock
         self._wall_clock = wall_clock
         self._changed = threading.Condition()
         self._stopping = False
-        self._asked = False  # there is something new to look at; guarded by _changed
+        self._woken = False  # there is something new to look at; guarded by _changed
         self._thread: Optional[threading.Thread] = None
         self._sent = self._failed_tries = self._rejected_lines = self._dropped_lines = 0
         self._last_success_s: Optional[float] = None
@@ -97,20 +97,20 @@ class Courier:
 
     def step(self) -> Optional[float]:
         """Does what is due now, at most one batch; gives the seconds until something is due, None if nothing waits."""
-        wait_s = self._schedule.wait_s(self._clock())
+        wait_s = self._backoff.wait_s(self._clock())
         if wait_s > 0:
             self._outbox.spill()
             return wait_s
-        ticket = self._outbox.take()
+        ticket = self._outbox.lease()
         if ticket is None:
             return None
-        report = dispatch(ticket.batch, self._sender.send, go_on=lambda: not self._stopping)
-        self._count(report)
+        report = send_splitting(ticket.batch, self._sender.send, should_continue=lambda: not self._stopping)
+        self._record_report(report)
         if not report.rest:
-            self._outbox.done(ticket)
-            self._note_success(report)
+            self._outbox.confirm(ticket)
+            self._record_success(report)
             return self._replay_pause_s
-        return self._keep(ticket, report)
+        return self._requeue(ticket, report)
 
     def flush(self, deadline_s: float) -> bool:
         """Tries at once, whatever the back-off says, until all is sent, a try fails or so many seconds have gone.
@@ -119,10 +119,10 @@ class Courier:
         """
         end_s = self._clock() + deadline_s
         failed_before = self._failed_tries
-        self._schedule.hurry()
+        self._backoff.retry_now()
         self._wake()
         with self._changed:
-            while len(self._outbox) and self._failed_tries == failed_before and self._alive():
+            while len(self._outbox) and self._failed_tries == failed_before and self._is_running():
                 left_s = end_s - self._clock()
                 if left_s <= 0:
                     break
@@ -131,21 +131,21 @@ class Courier:
 
     def stop(self, deadline_s: float = 5.0) -> bool:
         """Sends what it can for so many seconds, puts the rest on disk and ends; whether everything was sent."""
-        empty = self.flush(deadline_s) if self._alive() else not len(self._outbox)
+        empty = self.flush(deadline_s) if self._is_running() else not len(self._outbox)
         with self._changed:
             self._stopping = True
             self._changed.notify_all()
         if self._thread is not None:
             self._thread.join(_JOIN_S)
-        if not self._alive():
+        if not self._is_running():
             self._sender.close()
         self._outbox.close()
         return empty
 
-    def counters(self) -> Counters:
+    def counters(self) -> DeliveryCounters:
         """What was done so far."""
-        fill = self._outbox.fill()
-        return Counters(
+        fill = self._outbox.stats()
+        return DeliveryCounters(
             sent=self._sent,
             dropped=fill.dropped,
             rejected_lines=self._rejected_lines,
@@ -157,12 +157,12 @@ class Courier:
             last_error=self._last_error,
         )
 
-    def _alive(self) -> bool:
+    def _is_running(self) -> bool:
         return self._thread is not None and self._thread.is_alive()
 
     def _wake(self) -> None:
         with self._changed:
-            self._asked = True
+            self._woken = True
             self._changed.notify_all()
 
     def _run(self) -> None:
@@ -170,22 +170,22 @@ class Courier:
             wait_s = self.step()
             with self._changed:
                 self._changed.notify_all()  # flush() waits for the outbox to run empty
-                if wait_s != 0.0 and not self._asked and not self._stopping:
+                if wait_s != 0.0 and not self._woken and not self._stopping:
                     self._changed.wait(wait_s)
-                self._asked = False
+                self._woken = False
 
-    def _keep(self, ticket: Ticket, report: Report) -> float:
-        self._outbox.keep(ticket, report.rest)
+    def _requeue(self, ticket: Lease, report: SendReport) -> float:
+        self._outbox.requeue(ticket, report.rest)
         self._outbox.spill()
         outcome, now_s = report.outcome, self._clock()
-        pause_s = self._schedule.failed(now_s, retry_after_s=outcome.retry_after_s)
-        news = not self._last_error or (outcome.alarm and outcome.message != self._last_error)
+        pause_s = self._backoff.record_failure(now_s, retry_after_s=outcome.retry_after_s)
+        news = not self._last_error or (outcome.needs_operator and outcome.message != self._last_error)
         self._last_error = outcome.message
         self._failed_tries += 1
         if news or self._logged_s is None or now_s - self._logged_s >= _LOG_PERIOD_S:
             self._logged_s = now_s
             logger.log(
-                logging.ERROR if outcome.alarm else logging.WARNING,
+                logging.ERROR if outcome.needs_operator else logging.WARNING,
                 "cannot deliver peer=%s reason=%r waiting=%d next_try_s=%.0f",
                 self._sender.peer,
                 outcome.message,
@@ -194,17 +194,17 @@ class Courier:
             )
         return pause_s
 
-    def _note_success(self, report: Report) -> None:
-        self._schedule.succeeded()
+    def _record_success(self, report: SendReport) -> None:
+        self._backoff.record_success()
         if not self._sent:
             logger.info("first batch delivered peer=%s", self._sender.peer)
         self._sent += 1
         self._last_success_s = self._wall_clock()
-        if self._last_error and report.outcome.kind is Kind.DELIVERED:
+        if self._last_error and report.outcome.kind is OutcomeKind.DELIVERED:
             logger.info("delivering again peer=%s waiting=%d", self._sender.peer, len(self._outbox))
         self._last_error = ""
 
-    def _count(self, report: Report) -> None:
+    def _record_report(self, report: SendReport) -> None:
         self._rejected_lines += report.rejected
         self._dropped_lines += report.dropped_lines
         if report.rejected:
@@ -212,11 +212,11 @@ class Courier:
             logger.warning("lines refused peer=%s count=%d first=%r", self._sender.peer, report.rejected, first)
         for text in report.unwanted:
             kind = text.partition(" ")[2]
-            if kind not in self._unwanted and len(self._unwanted) < _MOST_UNWANTED:
+            if kind not in self._unwanted and len(self._unwanted) < _MAX_UNWANTED_KINDS:
                 self._unwanted.add(kind)
                 logger.warning("lines not wanted peer=%s what=%r", self._sender.peer, text)
-        for line, reason in report.poison:
+        for line, reason in report.rejected_parts:
             shown = line[:_SHOWN].decode(errors="replace")
             logger.warning("line dropped peer=%s reason=%r line=%r", self._sender.peer, reason, shown)
-            if self._on_poison is not None:
-                self._on_poison(line, reason)
+            if self._on_rejected_line is not None:
+                self._on_rejected_line(line, reason)

@@ -13,22 +13,22 @@ Order of precedence: command line, environment, file, default.
 
 from cc_common.settings.declare import named_sections, option, required, section, sections
 from cc_common.settings.durations import format_duration, parse_duration
-from cc_common.settings.loader import Loaded, load, read_json
-from cc_common.settings.report import reference, show
+from cc_common.settings.loader import LoadedSettings, load, read_json
+from cc_common.settings.report import format_settings, reference_page
 from cc_common.settings.secret_file import read_secret
 
 __all__ = [
-    "Loaded",
+    "LoadedSettings",
     "format_duration",
+    "format_settings",
     "load",
     "named_sections",
     "option",
     "parse_duration",
     "read_json",
     "read_secret",
-    "reference",
+    "reference_page",
     "required",
     "section",
     "sections",
-    "show",
 ]

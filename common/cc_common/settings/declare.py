@@ -68,7 +68,7 @@ def option(
         OPTION, help, key, kind, env, tuple(choices), minimum, maximum, secret, required=default is dataclasses.MISSING
     )
     if declaration.required:
-        return dataclasses.field(default_factory=_not_given, repr=not secret, metadata={_METADATA: declaration})
+        return dataclasses.field(default_factory=_missing_required, repr=not secret, metadata={_METADATA: declaration})
     if isinstance(default, Mapping):
         return dataclasses.field(
             default_factory=lambda: dict(default), repr=not secret, metadata={_METADATA: declaration}
@@ -76,7 +76,7 @@ def option(
     return dataclasses.field(default=default, repr=not secret, metadata={_METADATA: declaration})
 
 
-def _not_given() -> NoReturn:
+def _missing_required() -> NoReturn:
     raise TypeError("a required setting was not given")
 
 

@@ -16,19 +16,19 @@ from typing import Any, Callable, Dict, Generic, Iterable, List, Mapping, Option
 from cc_common.errors import SettingsError
 from cc_common.settings.declare import NAMED_SECTIONS, OPTION, SECTION, Setting, settings_of
 from cc_common.settings.secret_file import read_secret
-from cc_common.settings.values import Wrong, check, from_text, is_optional, json_kind
+from cc_common.settings.values import InvalidValue, check_value, is_optional, json_type_name, parse_text
 
 T = TypeVar("T")
 
 DEFAULT, COMMAND_LINE = "default", "command line"
 
 _NOTHING: Mapping[str, Any] = types.MappingProxyType({})
-_LARGEST_FILE_BYTES = 16 << 20
-_NAMED = 10
+_MAX_FILE_BYTES = 16 << 20
+_MAX_KEYS_NAMED = 10
 
 
 @dataclasses.dataclass(frozen=True)
-class Loaded(Generic[T]):
+class LoadedSettings(Generic[T]):
     """Settings with, for each dotted key, where its value came from, and what the operator should know."""
 
     value: T
@@ -40,16 +40,16 @@ def read_json(path: Path) -> Dict[str, Any]:
     """The object in a JSON file; SettingsError names file, line and column of what is wrong."""
     try:
         with path.open("rb") as file:
-            raw = file.read(_LARGEST_FILE_BYTES + 1)
-        if len(raw) > _LARGEST_FILE_BYTES:
-            raise SettingsError("", f"{path}: is larger than {_LARGEST_FILE_BYTES >> 20} MiB")
+            raw = file.read(_MAX_FILE_BYTES + 1)
+        if len(raw) > _MAX_FILE_BYTES:
+            raise SettingsError("", f"{path}: is larger than {_MAX_FILE_BYTES >> 20} MiB")
         text = raw.decode("utf-8-sig")
     except OSError as error:
         raise SettingsError("", f"{path}: cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise SettingsError("", f"{path}: is not UTF-8 (byte {error.start})") from error
     try:
-        document = json.loads(text, object_pairs_hook=_unique)
+        document = json.loads(text, object_pairs_hook=_reject_duplicate_keys)
     except json.JSONDecodeError as error:
         raise SettingsError("", f"{path}:{error.lineno}:{error.colno}: is not JSON: {error.msg}") from error
     except (_DuplicateKey, ValueError) as error:
@@ -65,7 +65,7 @@ class _DuplicateKey(Exception):
     pass
 
 
-def _unique(pairs: List[Tuple[str, Any]]) -> Dict[str, Any]:
+def _reject_duplicate_keys(pairs: List[Tuple[str, Any]]) -> Dict[str, Any]:
     document = dict(pairs)
     if len(document) != len(pairs):
         keys = [key for key, _ in pairs]
@@ -85,7 +85,7 @@ def load(
     legacy: Mapping[str, str] = _NOTHING,
     other_sources: Mapping[str, str] = _NOTHING,
     env_sources: Mapping[str, str] = _NOTHING,
-) -> Loaded[T]:
+) -> LoadedSettings[T]:
     """Settings of the class from a document; `source` names it in messages and origins.
 
     `overrides` maps dotted keys to values or texts of the command line; None means not given. An empty environment
@@ -95,10 +95,10 @@ def load(
     value out of range raises SettingsError with the dotted key.
     """
     origins = _Origins(source, other_sources, env_sources)
-    reader = _Reader(origins, base_directory, environment, dict(overrides), legacy)
+    reader = _SettingsReader(origins, base_directory, environment, dict(overrides), legacy)
     value = reader.section(cls, document, "", in_list=False)
-    reader.refuse_unused_overrides(cls)
-    return Loaded(value, reader.origins, tuple(reader.warnings))
+    reader.reject_unused_overrides(cls)
+    return LoadedSettings(value, reader.origins, tuple(reader.warnings))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -118,7 +118,7 @@ class _Origins:
         return f"{self.env_sources[name]}, {name}" if name in self.env_sources else f"environment {name}"
 
 
-class _Reader:
+class _SettingsReader:
     def __init__(
         self,
         origin: _Origins,
@@ -136,19 +136,19 @@ class _Reader:
         self.warnings: List[str] = []
         self._used: Set[str] = set()
 
-    def wrong(self, key: str, problem: str, origin: str = "") -> SettingsError:
+    def error(self, key: str, problem: str, origin: str = "") -> SettingsError:
         return SettingsError(key, f"{origin or self.origin.file(key)}: {key or 'the whole'}: {problem}")
 
     def section(self, cls: Type[T], document: Any, path: str, *, in_list: bool) -> T:
         if not isinstance(document, collections.abc.Mapping):
-            raise self.wrong(path, f"must be an object, not {json_kind(document)}")
+            raise self.error(path, f"must be an object, not {json_type_name(document)}")
         settings = settings_of(cls)
-        self._refuse_unknown(document, path, settings)
+        self._reject_unknown_keys(document, path, settings)
         values = {setting.name: self._value(setting, document, path, in_list=in_list) for setting in settings}
         try:
             return cls(**values)
         except SettingsError as error:  # a check across several keys in __post_init__ knows only its own section
-            raise self.wrong(_join(path, error.key), str(error)) from error
+            raise self.error(_join(path, error.key), str(error)) from error
 
     def _value(self, setting: Setting, document: Mapping[str, Any], path: str, *, in_list: bool) -> Any:
         dotted = _join(path, setting.key)
@@ -166,14 +166,14 @@ class _Reader:
         if shape == NAMED_SECTIONS:
             return self._named_sections(inner, {} if given is None else given, dotted)
         if not isinstance(given, (list, type(None))):
-            raise self.wrong(dotted, f"must be a list of objects, not {json_kind(given)}")
+            raise self.error(dotted, f"must be a list of objects, not {json_type_name(given)}")
         return tuple(
             self.section(inner, item, f"{dotted}[{index}]", in_list=True) for index, item in enumerate(given or ())
         )
 
     def _named_sections(self, inner: type, given: Any, dotted: str) -> Mapping[str, Any]:
         if not isinstance(given, collections.abc.Mapping):
-            raise self.wrong(dotted, f"must be an object of objects, not {json_kind(given)}")
+            raise self.error(dotted, f"must be an object of objects, not {json_type_name(given)}")
         names = list(given)
         for key in self._overridden_below(dotted):
             name = key[len(dotted) + 1 :].split(".", 1)[0]
@@ -201,7 +201,7 @@ class _Reader:
         if value is None and not (setting.key in document and is_optional(setting.type)):
             return self._default(setting, dotted)
         if declaration.secret and value:
-            self._warn_of_open_file(dotted)
+            self._warn_if_world_readable(dotted)
         return self._checked(setting, value, dotted, self.origin.file(dotted))
 
     def _default(self, setting: Setting, dotted: str) -> Any:
@@ -209,17 +209,17 @@ class _Reader:
             others = [f"{setting.file_key!r}"] if setting.declaration.secret else []
             others += [f"environment variable {setting.declaration.env}"] if setting.declaration.env else []
             hint = f" (or {', or '.join(others)})" if others else ""
-            raise self.wrong(dotted, f"is required and missing{hint}: {setting.declaration.help}")
+            raise self.error(dotted, f"is required and missing{hint}: {setting.declaration.help}")
         self.origins[dotted] = DEFAULT
         return self._resolved(setting, setting.default)
 
     def _checked(self, setting: Setting, value: Any, dotted: str, origin: str) -> Any:
         try:
             if isinstance(value, str) and origin != self.origin.file(dotted):
-                value = from_text(value, setting.type, setting.declaration)
-            value = check(value, setting.type, setting.declaration)
-        except Wrong as error:
-            raise self.wrong(dotted + error.where, str(error), origin) from None
+                value = parse_text(value, setting.type, setting.declaration)
+            value = check_value(value, setting.type, setting.declaration)
+        except InvalidValue as error:
+            raise self.error(dotted + error.where, str(error), origin) from None
         self.origins[dotted] = origin
         return value if origin == COMMAND_LINE else self._resolved(setting, value)
 
@@ -227,30 +227,30 @@ class _Reader:
         if setting.declaration.kind != "path" or self.base_directory is None:
             return value
         base = self.base_directory
-        return _each_text(value, lambda text: str(base / text) if text else text)
+        return _map_strings(value, lambda text: str(base / text) if text else text)
 
     def _secret_file(self, setting: Setting, document: Mapping[str, Any], dotted: str) -> Any:
         file_key = dotted[: len(dotted) - len(setting.key)] + setting.file_key
         name = document[setting.file_key]
         if document.get(setting.key) is not None:
-            raise self.wrong(file_key, f"and {setting.key!r} are both given; keep one")
+            raise self.error(file_key, f"and {setting.key!r} are both given; keep one")
         if not isinstance(name, str) or not name:
-            raise self.wrong(file_key, "must be the name of a file")
+            raise self.error(file_key, "must be the name of a file")
         path = self.base_directory / name if self.base_directory else Path(name)
         try:
             secret = read_secret(path)
         except ValueError as error:
-            raise self.wrong(file_key, str(error)) from error
+            raise self.error(file_key, str(error)) from error
         return self._checked(setting, secret, dotted, f"file {path}")
 
-    def _warn_of_open_file(self, dotted: str) -> None:
+    def _warn_if_world_readable(self, dotted: str) -> None:
         with contextlib.suppress(OSError, ValueError):
             if Path(self.origin.file(dotted)).stat().st_mode & stat.S_IROTH:
                 self.warnings.append(
                     f"{self.origin.file(dotted)}: {dotted}: is secret, but everybody on this machine can read it"
                 )
 
-    def _refuse_unknown(self, document: Mapping[str, Any], path: str, settings: List[Setting]) -> None:
+    def _reject_unknown_keys(self, document: Mapping[str, Any], path: str, settings: List[Setting]) -> None:
         known = [setting.key for setting in settings]
         known += [setting.file_key for setting in settings if setting.declaration.secret]
         strange = []
@@ -264,36 +264,40 @@ class _Reader:
             else:
                 self.warnings.append(f"{self.origin.file(dotted)}: {dotted}: {advice}")
         if strange:
-            more = "".join(f"; {_join(path, key)}: neither{_nearest(key, known)}" for key in strange[1:_NAMED])
-            more += f"; and {len(strange) - _NAMED} more" if len(strange) > _NAMED else ""
-            raise self.wrong(_join(path, strange[0]), f"there is no such setting{_nearest(strange[0], known)}{more}")
+            more = "".join(
+                f"; {_join(path, key)}: neither{_did_you_mean(key, known)}" for key in strange[1:_MAX_KEYS_NAMED]
+            )
+            more += f"; and {len(strange) - _MAX_KEYS_NAMED} more" if len(strange) > _MAX_KEYS_NAMED else ""
+            raise self.error(
+                _join(path, strange[0]), f"there is no such setting{_did_you_mean(strange[0], known)}{more}"
+            )
 
     def _legacy_advice(self, dotted: str) -> Optional[str]:
         if dotted in self.legacy:
             return self.legacy[dotted]
         return next((advice for key, advice in self.legacy.items() if fnmatch.fnmatchcase(dotted, key)), None)
 
-    def refuse_unused_overrides(self, cls: type) -> None:
+    def reject_unused_overrides(self, cls: type) -> None:
         for key in self.overrides:
             if key not in self._used:
                 known = [*self.origins, *(setting.key for setting in settings_of(cls))]
-                raise self.wrong(key, f"there is no such setting{_nearest(key, known)}", COMMAND_LINE)
+                raise self.error(key, f"there is no such setting{_did_you_mean(key, known)}", COMMAND_LINE)
 
 
 def _join(path: str, key: str) -> str:
     return f"{path}.{key}" if path and key else path or key
 
 
-def _nearest(key: str, known: Iterable[str]) -> str:
+def _did_you_mean(key: str, known: Iterable[str]) -> str:
     near = difflib.get_close_matches(key, list(known), n=1, cutoff=0.5)
     return f"; did you mean {near[0]!r}?" if near else ""
 
 
-def _each_text(value: Any, change: Callable[[str], str]) -> Any:
+def _map_strings(value: Any, change: Callable[[str], str]) -> Any:
     if isinstance(value, str):
         return change(value)
     if isinstance(value, tuple):
-        return tuple(_each_text(item, change) for item in value)
+        return tuple(_map_strings(item, change) for item in value)
     if isinstance(value, collections.abc.Mapping):
-        return {key: _each_text(item, change) for key, item in value.items()}
+        return {key: _map_strings(item, change) for key, item in value.items()}
     return value

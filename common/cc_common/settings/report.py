@@ -11,14 +11,14 @@ from typing import Any, Iterator, List, Mapping, Sequence, Tuple
 
 from cc_common.settings.declare import NAMED_SECTIONS, OPTION, SECTION, SECTIONS, Setting, settings_of
 from cc_common.settings.durations import format_duration
-from cc_common.settings.loader import DEFAULT, Loaded
+from cc_common.settings.loader import DEFAULT, LoadedSettings
 
 _HIDDEN = "***"
 _SECRET_NAME = re.compile(r"passw|secret|token|jwt|credential|api.?key|private.?key", re.IGNORECASE)
 _URL_PASSWORD = re.compile(r"(://[^/@:\s]*):[^/@\s]*@")
 
 
-def show(loaded: Loaded[Any]) -> str:
+def format_settings(loaded: LoadedSettings[Any]) -> str:
     """One line for each setting: dotted key, value as JSON, origin; secrets, wherever they may be, as ***."""
     rows = [
         (dotted, text, loaded.origins.get(dotted, DEFAULT))
@@ -33,7 +33,7 @@ def _rows(cls: type, value: Any, path: str) -> Iterator[Tuple[str, str]]:
         held = getattr(value, setting.name)
         shape, inner = setting.declaration.shape, setting.declaration.cls
         if shape == OPTION or inner is None:
-            yield dotted, _shown(setting, held)
+            yield dotted, _format_value(setting, held)
         elif shape == SECTION:
             if held is not None:
                 yield from _rows(inner, held, f"{dotted}.")
@@ -45,7 +45,7 @@ def _rows(cls: type, value: Any, path: str) -> Iterator[Tuple[str, str]]:
                 yield from _rows(inner, item, f"{dotted}.{name}.")
 
 
-def _shown(setting: Setting, value: Any) -> str:
+def _format_value(setting: Setting, value: Any) -> str:
     if setting.declaration.secret:
         return _HIDDEN if value else '""'
     if setting.declaration.kind == "duration" and isinstance(value, (int, float)):
@@ -67,7 +67,7 @@ def _without_secrets(value: Any) -> Any:
     return value
 
 
-def reference(cls: type, *, title: str, more: Sequence[Tuple[type, str, str]] = ()) -> str:
+def reference_page(cls: type, *, title: str, more: Sequence[Tuple[type, str, str]] = ()) -> str:
     """A Markdown page of all settings of a class: key, type, default and meaning, a heading for each section.
 
     `more` are classes of objects that a setting may hold, each with its heading and what it is for; their options are
@@ -114,7 +114,7 @@ def _reference_row(setting: Setting, path: str) -> str:
     if declaration.secret:
         notes.append(f"Secret; `{setting.file_key}` may name a file with it instead.")
     dotted = f"{path}.{setting.key}" if path else setting.key
-    cells = [f"`{dotted}`", _type_words(setting), _default_words(setting), " ".join(notes)]
+    cells = [f"`{dotted}`", _type_cell(setting), _default_cell(setting), " ".join(notes)]
     return "| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells) + " |\n"
 
 
@@ -123,35 +123,35 @@ def _sentence(text: str) -> str:
     return text if not text or text[-1] in ".!?:" else f"{text}."
 
 
-def _default_words(setting: Setting) -> str:
+def _default_cell(setting: Setting) -> str:
     if setting.declaration.required:
         return "required"
     if setting.declaration.kind == "duration" and isinstance(setting.default, (int, float)):
         return f"`{format_duration(setting.default)}`"
     if setting.default is None:
         return "none"
-    return f"`{json.dumps(setting.default, ensure_ascii=False, default=_plain)}`"
+    return f"`{json.dumps(setting.default, ensure_ascii=False, default=_to_json)}`"
 
 
-def _plain(value: Any) -> Any:
+def _to_json(value: Any) -> Any:
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return dataclasses.asdict(value)
     return dict(value) if isinstance(value, Mapping) else str(value)
 
 
-def _type_words(setting: Setting) -> str:
+def _type_cell(setting: Setting) -> str:
     if setting.declaration.kind:
         return setting.declaration.kind
-    return _words(setting.type)
+    return _type_name(setting.type)
 
 
-def _words(kind: Any) -> str:
+def _type_name(kind: Any) -> str:
     names = {str: "text", int: "whole number", float: "number", bool: "true or false", Any: "anything"}
     if kind in names:
         return names[kind]
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if origin is tuple:
-        return f"list of {_words(arguments[0])}"
+        return f"list of {_type_name(arguments[0])}"
     if origin in (collections.abc.Mapping, dict):
-        return f"object of {_words(arguments[1])}"
-    return " or ".join(_words(argument) for argument in arguments if argument is not type(None))
+        return f"object of {_type_name(arguments[1])}"
+    return " or ".join(_type_name(argument) for argument in arguments if argument is not type(None))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import stat
 from pathlib import Path
 
-SECRET_LIMIT_BYTES = 65536
+MAX_SECRET_BYTES = 65536
 
 
 def read_secret(path: Path) -> str:
@@ -17,12 +17,12 @@ def read_secret(path: Path) -> str:
         if path.stat().st_mode & stat.S_IRWXO:
             raise ValueError(f"{path} is open to everybody on this machine; chmod 0600 it")
         with path.open(encoding="utf-8") as file:
-            text = file.read(SECRET_LIMIT_BYTES + 1)
+            text = file.read(MAX_SECRET_BYTES + 1)
     except OSError as error:
         raise ValueError(f"{path} cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise ValueError(f"{path} cannot be read: not UTF-8") from error
     secret = text.rstrip("\r\n")
-    if not secret or len(text) > SECRET_LIMIT_BYTES:
+    if not secret or len(text) > MAX_SECRET_BYTES:
         raise ValueError(f"{path} is {'too long' if secret else 'empty'}")
     return secret

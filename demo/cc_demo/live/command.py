@@ -14,14 +14,14 @@ from types import FrameType
 import httpx
 
 from cc_backend.errors import BackendError
-from cc_backend.wording.format import exact_span
+from cc_backend.wording.format import format_exact_duration
 from cc_common.errors import CockpitError
-from cc_demo.live.feed import Feed, now_s
+from cc_demo.live.feed import Feeder, unix_now_s
 from cc_demo.live.folder import ACCOUNTS, LOCAL, LOGINS, DemoFolder
 from cc_demo.live.history import catch_up
 from cc_demo.live.machine import host_name, run_jobs
 from cc_demo.live.plan import FINISHED, SHAPE, Plan
-from cc_demo.live.processes import command, free_port, last_lines, process, wait_until_up
+from cc_demo.live.processes import find_free_port, last_lines, run_command, run_in_background, wait_until_up
 
 INTERVAL_S = 5
 JOB_SECONDS = 600
@@ -70,22 +70,22 @@ def _interrupt(_number: int, _frame: FrameType | None) -> None:
 
 def _run(options: argparse.Namespace, running: ExitStack, begun_s: float) -> None:
     folder = DemoFolder(options.directory.resolve())
-    root, port = folder.root, free_port(options.port)
-    if folder.prepare(now_s=now_s(), local_cluster=_local_cluster):
+    root, port = folder.root, find_free_port(options.port)
+    if folder.prepare(now_s=unix_now_s(), local_cluster=_local_cluster):
         say(f"Making a cluster of {sum(node.nodes for node in SHAPE.sub_clusters)} nodes with {options.finished} jobs.")
     elif folder.renew_local(host_name(), os.sched_getaffinity(0), _local_cluster):
         say(f"This machine has changed, or its name has: cluster '{LOCAL}' is made anew for {host_name()}.")
-    plan = Plan.at(now_s(), anchor_s=folder.anchor_s)
-    known = catch_up(folder, plan, now_s=now_s(), most=options.finished)
-    folder.finish()
+    plan = Plan.at(unix_now_s(), anchor_s=folder.anchor_s)
+    known = catch_up(folder, plan, now_s=unix_now_s(), most=options.finished)
+    folder.mark_complete()
     url = f"http://127.0.0.1:{port}"
     os.environ["CC_BACKEND_ADDR"] = f"127.0.0.1:{port}"
     log = root / "backend.log"
-    backend = running.enter_context(process(log, "cc-backend", "serve", "--config", folder.config))
+    backend = running.enter_context(run_in_background(log, "cc-backend", "serve", "--config", folder.config))
     wait_until_up(url, backend, log)
-    feed = Feed(url, folder, plan)
+    feed = Feeder(url, folder, plan)
     running.callback(feed.close)
-    feed.begin(known, now_s=now_s())
+    feed.begin(known, now_s=unix_now_s())
     given = (
         "--url",
         url,
@@ -96,7 +96,7 @@ def _run(options: argparse.Namespace, running: ExitStack, begun_s: float) -> Non
         "--interval",
         f"{INTERVAL_S}s",
     )
-    agent = running.enter_context(process(root / "agent.log", "cc-agent", "run", *given))
+    agent = running.enter_context(run_in_background(root / "agent.log", "cc-agent", "run", *given))
     stop, failed = threading.Event(), list[str]()
     loading = threading.Thread(
         target=run_jobs,
@@ -114,7 +114,7 @@ def _run(options: argparse.Namespace, running: ExitStack, begun_s: float) -> Non
         for name, child in (("backend", backend), ("agent", agent)):
             if child.poll() is not None:
                 raise BackendError(f"the {name} has ended:\n{last_lines(root / f'{name}.log')}")
-        feed.advance(now_s())
+        feed.advance(unix_now_s())
     raise BackendError(failed[0])
 
 
@@ -129,14 +129,14 @@ def introduction(url: str, folder: DemoFolder, job_seconds: float, took_s: float
     nodes = sum(node.nodes for node in SHAPE.sub_clusters)
     return (
         f"\n  ClusterCockpit runs at  {url}   (after {took_s:.1f} s)\n\n  Sign in as\n{logins}\n\n"
-        f"  Cluster '{LOCAL}' is this machine, measured for real; jobs of {exact_span(job_seconds)} and more load it.\n"
+        f"  Cluster '{LOCAL}' is this machine, measured for real; jobs of {format_exact_duration(job_seconds)} and more load it.\n"
         f"  Cluster '{SHAPE.name}' is made up: {nodes} nodes, samples every {SHAPE.timestep_s} s, jobs come and go.\n"
         f"  Logs and {LOGINS} are in {folder.root}. Ctrl-C ends everything; the next start goes on from there.\n"
     )
 
 
 def _local_cluster() -> dict[str, object]:
-    text = command("cc-agent", "topology", "--cluster", LOCAL, "--interval", f"{INTERVAL_S}s")
+    text = run_command("cc-agent", "topology", "--cluster", LOCAL, "--interval", f"{INTERVAL_S}s")
     document: dict[str, object] = json.loads(text)
     return document
 

@@ -7,23 +7,23 @@ from pathlib import Path
 import httpx
 
 from cc_backend.clusters import Cluster, parse_cluster
-from cc_demo.job_stream import MadeJob
-from cc_demo.lines import batches, cluster_lines, grid, job_lines
+from cc_demo.job_stream import GeneratedJob
+from cc_demo.lines import cluster_lines, grid_times, job_lines, split_into_batches
 from cc_demo.live.folder import DemoFolder
 from cc_demo.live.plan import SHAPE, Plan
 
 TIMEOUT_S = 30
 
 
-class Feed:
+class Feeder:
     """Sends what happens in the cluster to a backend; close it after use."""
 
     def __init__(self, url: str, folder: DemoFolder, plan: Plan) -> None:
         self._folder = folder
         self._plan = plan
         self._cluster: Cluster = parse_cluster(SHAPE.document(), source=SHAPE.name)[0]
-        self._samples = client(url, folder.token_file("feed"))
-        self._jobs = client(url, folder.token_file("jobs"))
+        self._samples = make_client(url, folder.token_file("feed"))
+        self._jobs = make_client(url, folder.token_file("jobs"))
         self._done_s = 0
 
     def begin(self, known: set[int], *, now_s: int) -> None:
@@ -33,10 +33,10 @@ class Feed:
             if job.job_id not in known:
                 self._start(job)
             seen_s = last_s + 1 if job.job_id in known else 0
-            times = grid(max(job.start_time, seen_s), now_s, SHAPE.timestep_s)
+            times = grid_times(max(job.start_time, seen_s), now_s, SHAPE.timestep_s)
             self._send(job_lines(job, self._cluster, times))
         self._done_s = now_s // SHAPE.timestep_s * SHAPE.timestep_s
-        self._folder.tick(self._done_s)
+        self._folder.record_tick(self._done_s)
 
     @property
     def next_s(self) -> int:
@@ -55,30 +55,30 @@ class Feed:
                 self._post_event("/api/jobs/stop_job/", job.stop_event().to_document())
                 self._plan.running.remove(job)
             self._done_s = time_s
-            self._folder.tick(time_s)
+            self._folder.record_tick(time_s)
 
     def close(self) -> None:
         """Close the connections."""
         self._samples.close()
         self._jobs.close()
 
-    def _start(self, job: MadeJob) -> None:
+    def _start(self, job: GeneratedJob) -> None:
         self._post_event("/api/jobs/start_job/", job.start_event().to_document())
 
     def _post_event(self, path: str, document: dict[str, object]) -> None:
         self._jobs.post(path, json=document).raise_for_status()
 
     def _send(self, lines: Iterable[str]) -> None:
-        for batch in batches(lines):
+        for batch in split_into_batches(lines):
             self._samples.post("/api/write", content=batch).raise_for_status()
 
 
-def client(url: str, token_file: Path) -> httpx.Client:
+def make_client(url: str, token_file: Path) -> httpx.Client:
     """A client of the backend that shows a token."""
     token = token_file.read_text("utf-8").strip()
     return httpx.Client(base_url=url, headers={"X-Auth-Token": token}, timeout=TIMEOUT_S)
 
 
-def now_s() -> int:
+def unix_now_s() -> int:
     """The time in whole seconds."""
     return int(time.time())

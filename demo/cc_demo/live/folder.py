@@ -13,7 +13,7 @@ from cc_backend.auth.caller import Role, TokenScope
 from cc_backend.auth.token_keys import TokenKeys
 from cc_backend.auth.tokens import Tokens
 from cc_backend.auth.users import Users
-from cc_backend.cli.init_folder import CONFIG_NAME, initialise, write_private
+from cc_backend.cli.init_folder import CONFIG_NAME, create_backend_folder, write_private
 from cc_backend.clusters import parse_cluster
 from cc_backend.db.database import Database, open_database
 from cc_backend.errors import ArchiveError, Conflict, InvalidInput
@@ -69,7 +69,7 @@ class DemoFolder:
         self._clear()
         self.root.mkdir(parents=True, exist_ok=True)
         self._write_state({"complete": False, "anchor_s": now_s})
-        initialise(self.root)
+        create_backend_folder(self.root)
         archive = FileArchive(Path(self.settings().archive.path))
         archive.store_cluster(local_cluster())
         archive.store_cluster(SHAPE.document())
@@ -97,7 +97,7 @@ class DemoFolder:
         archive.store_cluster(local_cluster())
         return True
 
-    def finish(self) -> None:
+    def mark_complete(self) -> None:
         """All is there: the next start keeps it."""
         self._write_state({**self._state(), "complete": True})
 
@@ -114,7 +114,7 @@ class DemoFolder:
         except (FileNotFoundError, ValueError):
             return 0
 
-    def tick(self, time_s: int) -> None:
+    def record_tick(self, time_s: int) -> None:
         """Remember up to when samples were sent."""
         (self.root / _LAST_TICK).write_text(f"{time_s}\n", "ascii")
 

@@ -3,16 +3,16 @@
 from pathlib import Path
 
 from cc_backend.archive.file_archive import FileArchive
-from cc_backend.clusters import Clusters, load_clusters
+from cc_backend.clusters import ClusterRegistry, load_clusters
 from cc_backend.db.database import Database
-from cc_backend.jobs.job_queries import JobSearch
+from cc_backend.jobs.job_queries import JobQueries
 from cc_backend.jobs.lifecycle import JobLifecycle
 from cc_backend.model import Job
 from cc_common.job_events import JobStop
-from cc_demo.job_stream import MadeJob
+from cc_demo.job_stream import GeneratedJob
 from cc_demo.live.folder import DemoFolder
 from cc_demo.live.plan import FINISHED, SHAPE, Plan
-from cc_demo.records import archived_job, load_database, write_archive
+from cc_demo.records import load_database, make_archived_job, write_archive
 
 
 def catch_up(folder: DemoFolder, plan: Plan, *, now_s: int, most: int = FINISHED) -> set[int]:
@@ -21,13 +21,13 @@ def catch_up(folder: DemoFolder, plan: Plan, *, now_s: int, most: int = FINISHED
     clusters, _ = load_clusters(archive.root)
     database = folder.open_database()
     try:
-        running = JobSearch(database).running()
+        running = JobQueries(database).running_jobs()
         ended = {job.job_id: job for job in plan.ended}
         known = {job.job_id for job in running}
         since_s = folder.last_tick_s
         new = [job for job in plan.ended if job.start_time > since_s and job.job_id not in known]
         load_database(database, write_archive(archive, clusters, new[max(0, len(new) - most) :]))
-        closing = _Closing(database, clusters, archive, now_s, since_s)
+        closing = _JobCloser(database, clusters, archive, now_s, since_s)
         still = {job.job_id for job in plan.running}
         for job in running:
             if job.cluster != SHAPE.name:
@@ -41,23 +41,23 @@ def catch_up(folder: DemoFolder, plan: Plan, *, now_s: int, most: int = FINISHED
         database.close_all()
 
 
-class _Closing:
+class _JobCloser:
     """Ends jobs in the database of a backend that does not run."""
 
     def __init__(
-        self, database: Database, clusters: Clusters, archive: FileArchive, now_s: int, last_seen_s: int
+        self, database: Database, clusters: ClusterRegistry, archive: FileArchive, now_s: int, last_seen_s: int
     ) -> None:
         self._lifecycle = JobLifecycle(database, clusters)
-        self._search = JobSearch(database)
+        self._search = JobQueries(database)
         self._clusters = clusters
         self._archive = archive
         self._now_s = now_s
         self._last_seen_s = last_seen_s
 
-    def ended(self, job: Job, made: MadeJob) -> None:
+    def ended(self, job: Job, made: GeneratedJob) -> None:
         """A job that ended as planned while the demo was off: stopped and archived."""
         self._lifecycle.stop(made.stop_event(), now_s=self._now_s)
-        finished, data = archived_job(made, self._clusters)
+        finished, data = make_archived_job(made, self._clusters)
         finished.id = job.id
         self._archive.store(finished, data)
         self._search.finish_archiving(finished)

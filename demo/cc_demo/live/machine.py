@@ -9,9 +9,9 @@ from typing import Any
 
 import httpx
 
-from cc_demo.live.feed import client, now_s
+from cc_demo.live.feed import make_client, unix_now_s
 from cc_demo.live.folder import LOCAL, OWNER, PROJECT
-from cc_demo.live.processes import child
+from cc_demo.live.processes import run_child
 
 PAUSE_S = 5
 LENGTHS = (1.0, 1.5, 2.0)
@@ -29,8 +29,8 @@ def run_jobs(
 ) -> None:
     """Start, load, stop, until told to stop; what goes wrong is left in `failed`."""
     host = host_name()
-    with client(url, token_file) as backend:
-        number = now_s() % 10_000_000
+    with make_client(url, token_file) as backend:
+        number = unix_now_s() % 10_000_000
         while not stop.is_set() and not failed:
             number += 1
             length_s = job_seconds * LENGTHS[number % len(LENGTHS)]
@@ -50,7 +50,7 @@ def start_document(number: int, host: str, threads: list[int], job_seconds: floa
         "user": OWNER,
         "project": PROJECT,
         "partition": "main",
-        "startTime": now_s(),
+        "startTime": unix_now_s(),
         "numNodes": 1,
         "numHwthreads": len(threads),
         "shared": "none",
@@ -64,8 +64,8 @@ def _one_job(backend: httpx.Client, event: dict[str, Any], job_seconds: float, s
     backend.post("/api/jobs/start_job/", json=event).raise_for_status()
     with ExitStack() as loads:
         for thread in event["resources"][0]["hwthreads"]:
-            loads.enter_context(child([sys.executable, "-c", _BURN, str(thread)]))
+            loads.enter_context(run_child([sys.executable, "-c", _BURN, str(thread)]))
         stop.wait(job_seconds)
     state = "cancelled" if stop.is_set() else "completed"
-    stopped = {"jobId": event["jobId"], "cluster": LOCAL, "jobState": state, "stopTime": now_s()}
+    stopped = {"jobId": event["jobId"], "cluster": LOCAL, "jobState": state, "stopTime": unix_now_s()}
     backend.post("/api/jobs/stop_job/", json=stopped).raise_for_status()

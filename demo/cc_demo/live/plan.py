@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from cc_demo.cluster_shape import ClusterShape, SubClusterShape
-from cc_demo.job_stream import MadeJob, jobs
+from cc_demo.job_stream import GeneratedJob, generate_jobs
 
 HISTORY_S = 5 * 86400
 FINISHED = 200
@@ -25,22 +25,22 @@ SHAPE = ClusterShape(
 class Plan:
     """The jobs of the cluster as of some time: those that ended, newest last, those that run, and what comes."""
 
-    ended: list[MadeJob]
-    running: list[MadeJob]
-    coming: Iterator[MadeJob]
-    _next: MadeJob | None = field(default=None)
+    ended: list[GeneratedJob]
+    running: list[GeneratedJob]
+    coming: Iterator[GeneratedJob]
+    _next: GeneratedJob | None = field(default=None)
 
     @classmethod
     def at(cls, now_s: int, *, anchor_s: int) -> "Plan":
         """The plan of a cluster whose demo was made at `anchor_s`, as of now."""
-        coming = jobs(SHAPE, SEEDS, first_start_s=anchor_s - HISTORY_S)
+        coming = generate_jobs(SHAPE, SEEDS, first_start_s=anchor_s - HISTORY_S)
         plan = cls([], [], coming)
         for job in plan.starting(now_s):
             (plan.ended if job.stop_time <= now_s else plan.running).append(job)
         plan.ended.sort(key=lambda job: job.stop_time)
         return plan
 
-    def starting(self, now_s: int) -> Iterator[MadeJob]:
+    def starting(self, now_s: int) -> Iterator[GeneratedJob]:
         """The jobs that start until a time and were not handed out yet."""
         while True:
             if self._next is None:

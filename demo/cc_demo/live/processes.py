@@ -20,7 +20,7 @@ _PR_SET_PDEATHSIG = 1
 
 
 @contextmanager
-def child(arguments: Sequence[str], output: object = subprocess.DEVNULL) -> Iterator["subprocess.Popen[bytes]"]:
+def run_child(arguments: Sequence[str], output: object = subprocess.DEVNULL) -> Iterator["subprocess.Popen[bytes]"]:
     """A process that is ended with SIGTERM, and with SIGKILL if that does not help; it never outlives the demo."""
     running: subprocess.Popen[bytes] = subprocess.Popen(  # type: ignore[call-overload]  # a file or DEVNULL
         arguments,
@@ -47,13 +47,13 @@ def _end_with_parent() -> Callable[[], object]:
 
 
 @contextmanager
-def process(log: Path, name: str, *arguments: object) -> Iterator["subprocess.Popen[bytes]"]:
+def run_in_background(log: Path, name: str, *arguments: object) -> Iterator["subprocess.Popen[bytes]"]:
     """A command of the project in the background, what it says in a file."""
-    with log.open("ab") as output, child([str(BIN / name), *map(str, arguments)], output) as running:
+    with log.open("ab") as output, run_child([str(BIN / name), *map(str, arguments)], output) as running:
         yield running
 
 
-def command(name: str, *arguments: object) -> str:
+def run_command(name: str, *arguments: object) -> str:
     """What a command of the project prints; ends the demo with its message if it fails."""
     done = subprocess.run([BIN / name, *map(str, arguments)], capture_output=True, text=True, check=False)
     if done.returncode != 0:
@@ -78,7 +78,7 @@ def last_lines(log: Path, count: int = 10) -> str:
     return "\n".join(log.read_text("utf-8", errors="replace").splitlines()[-count:])
 
 
-def free_port(wanted: int) -> int:
+def find_free_port(wanted: int) -> int:
     """The wanted port, or the next one that nobody listens on."""
     for port in range(wanted, wanted + PORTS_TRIED):
         with socket.socket() as probe:

@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 
 _SHOWN = 200
 # settings of a user's shell that would make Slurm's commands leave something out, or print something else
-_CHANGES_ANSWERS = ("SQUEUE_", "SINFO_", "SACCT_", "SCONTROL_", "SLURM_CLUSTERS", "SLURM_JSON", "SLURM_YAML")
+_VARIABLES_REMOVED = ("SQUEUE_", "SINFO_", "SACCT_", "SCONTROL_", "SLURM_CLUSTERS", "SLURM_JSON", "SLURM_YAML")
 MAX_OUTPUT_BYTES = 1 << 30
 _KILL_WAIT_S = 5.0
 _PIECE_BYTES = 1 << 20
@@ -30,34 +30,36 @@ _STEP_S = 0.5
 
 
 @dataclass(frozen=True)
-class Answer:
+class CommandResult:
     """What a command printed and how it ended."""
 
     command: str
     status: int
     output: bytes
-    problem: str
+    error_line: str
 
-    def printed(self) -> bytes:
+    def checked_output(self) -> bytes:
         """The output of a command that succeeded. Raises SlurmError."""
         if self.status:
-            raise SlurmError(f"{self.command}: exit status {self.status}{f': {self.problem}' if self.problem else ''}")
+            raise SlurmError(
+                f"{self.command}: exit status {self.status}{f': {self.error_line}' if self.error_line else ''}"
+            )
         return self.output
 
-    def text(self) -> str:
+    def checked_text(self) -> str:
         """The output as text. Raises SlurmError."""
-        return self.printed().decode("utf-8", errors="replace")
+        return self.checked_output().decode("utf-8", errors="replace")
 
 
 class Runner(Protocol):
     """Whatever runs a Slurm command."""
 
-    def run(self, words: Sequence[str]) -> Answer:
+    def run(self, words: Sequence[str]) -> CommandResult:
         """The answer to a command, such as ["squeue", "--json"]. Raises SlurmError if there is none."""
 
 
 class CommandRunner:
-    """Runs commands from a folder, or from PATH, each for so many seconds at most, and as long as `go_on` says yes."""
+    """Runs commands from a folder, or from PATH, each for so many seconds at most, and as long as `should_continue` says yes."""
 
     def __init__(
         self,
@@ -66,21 +68,21 @@ class CommandRunner:
         directory: str = "",
         timeout_s: float = 60.0,
         max_output_bytes: int = MAX_OUTPUT_BYTES,
-        go_on: Callable[[], bool] = lambda: True,
+        should_continue: Callable[[], bool] = lambda: True,
     ) -> None:
         self._directory = directory
         self._timeout_s = timeout_s
         self._max_output_bytes = max_output_bytes
-        self._go_on = go_on
+        self._should_continue = should_continue
         # UTC has no hour that exists twice, and the standard format none that a site has invented
         self._environment: Dict[str, str] = {
-            **{name: value for name, value in environment.items() if not name.startswith(_CHANGES_ANSWERS)},
+            **{name: value for name, value in environment.items() if not name.startswith(_VARIABLES_REMOVED)},
             "TZ": "UTC",
             "LC_ALL": "C",
             "SLURM_TIME_FORMAT": "standard",
         }
 
-    def run(self, words: Sequence[str]) -> Answer:
+    def run(self, words: Sequence[str]) -> CommandResult:
         """The answer to a command. Raises SlurmError if it cannot be started or takes too long."""
         command = " ".join(words)
         program = str(Path(self._directory) / words[0]) if self._directory else words[0]
@@ -104,14 +106,14 @@ class CommandRunner:
                 if pipe is not None:
                     pipe.close()
 
-    def _finish(self, child: subprocess.Popen[bytes], command: str) -> Answer:
+    def _finish(self, child: subprocess.Popen[bytes], command: str) -> CommandResult:
         try:
             output, errors = self._communicate(child, command)
         except BaseException:
             _kill(child)
             raise
         logger.debug("ran command=%r status=%d bytes=%d", command, child.returncode, len(output))
-        return Answer(command, child.returncode, output, _first_line(errors))
+        return CommandResult(command, child.returncode, output, _first_line(errors))
 
     def _communicate(self, child: subprocess.Popen[bytes], command: str) -> Tuple[bytes, bytes]:
         end_s = time.monotonic() + self._timeout_s
@@ -138,11 +140,11 @@ class CommandRunner:
     def _check(self, command: str, left_s: float) -> None:
         if left_s <= 0:
             raise SlurmError(f"{command}: no answer within {self._timeout_s:g} s")
-        if not self._go_on():
+        if not self._should_continue():
             raise SlurmError(f"{command}: broken off, because the adapter ends")
 
 
-class _Stream:
+class _PipeReader:
     """What comes through a pipe: all of it, or its first bytes."""
 
     def __init__(self, pipe: IO[bytes], *, keep_bytes: Optional[int] = None) -> None:
@@ -166,10 +168,10 @@ class _Stream:
         return b"".join(self._pieces)
 
 
-def _streams(child: subprocess.Popen[bytes]) -> Tuple[_Stream, _Stream]:
+def _streams(child: subprocess.Popen[bytes]) -> Tuple[_PipeReader, _PipeReader]:
     if child.stdout is None or child.stderr is None:  # they were asked for
         raise SlurmError("a command has no output")
-    return _Stream(child.stdout), _Stream(child.stderr, keep_bytes=_MAX_ERRORS_BYTES)
+    return _PipeReader(child.stdout), _PipeReader(child.stderr, keep_bytes=_MAX_ERRORS_BYTES)
 
 
 def _kill(child: subprocess.Popen[bytes]) -> None:

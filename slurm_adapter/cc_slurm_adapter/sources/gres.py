@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from typing import List, Mapping, NamedTuple, Optional, Tuple
 
-from cc_slurm_adapter.sources.slurm_values import MAX_TEXT, parse_ids, whole
+from cc_slurm_adapter.sources.slurm_values import MAX_TEXT, parse_ids, parse_integer
 
 GPU = "gpu"
 
@@ -31,23 +31,23 @@ class Gres(NamedTuple):
 
 def parse_gres(written: str) -> List[Gres]:
     """The resources of a text such as `gpu:a100:2(IDX:0-1),shard:4(1/4,3/4)`; what cannot be read is left out."""
-    found = [_gres(match.group()) for match in _TERM.finditer(written[:MAX_TEXT])]
+    found = [_parse_term(match.group()) for match in _TERM.finditer(written[:MAX_TEXT])]
     return [gres for gres in found if gres is not None]
 
 
-def _gres(term: str) -> Optional[Gres]:
+def _parse_term(term: str) -> Optional[Gres]:
     body, _, inside = term.partition("(")
     prefix = _PREFIX.match(body)
     name, _, rest = (body[prefix.end() :] if prefix else body).partition(":")
     name, equals, amount = name.partition("=")
     if equals:  # gres/gpu=2
-        return Gres(name.lower(), "", whole(amount))
+        return Gres(name.lower(), "", parse_integer(amount))
     kind, equals, amount = rest.partition("=")
     if not equals:  # gpu:a100:2, gpu:2, gpu:a100, gpu
         kind, _, amount = rest.rpartition(":") if _is_count(rest.rpartition(":")[2]) else (rest, "", "1")
     match = _INDICES.search(inside)
     indices = (parse_ids(match.group(1).rstrip(",-")) or ()) if match else ()
-    return Gres(name.lower(), kind, min(whole(amount), _MAX_GPUS), indices[:_MAX_GPUS]) if name else None
+    return Gres(name.lower(), kind, min(parse_integer(amount), _MAX_GPUS), indices[:_MAX_GPUS]) if name else None
 
 
 def _is_count(text: str) -> bool:
@@ -70,6 +70,6 @@ def gpu_count(written: str) -> int:
     return max(total, typed)
 
 
-def gpus_of(resources: Mapping[str, str]) -> int:
+def gpu_count_of_tres(resources: Mapping[str, str]) -> int:
     """How many GPUs the parts of a TRES text name, such as `gres/gpu` and `gres/gpu:a100` beside each other."""
     return gpu_count(",".join(f"{name}={amount}" for name, amount in resources.items() if _PREFIX.match(name)))

@@ -10,8 +10,8 @@ import re
 from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Union
 
 from cc_slurm_adapter.errors import SlurmError
-from cc_slurm_adapter.sources.commands import Answer
-from cc_slurm_adapter.sources.slurm_json import parse_json
+from cc_slurm_adapter.sources.commands import CommandResult
+from cc_slurm_adapter.sources.slurm_json import parse_slurm_json
 
 _SHOWN = 160
 _VERSION = re.compile(r"v0\.0\.([0-9]{1,4})")
@@ -31,46 +31,46 @@ class Listing(NamedTuple):
     records: Iterator[Record]
 
 
-def document_of(answer: Answer) -> Dict[str, Any]:
+def parse_document(answer: CommandResult) -> Dict[str, Any]:
     """The JSON object that a command printed.
 
     Raises SlurmError unless the exit status is 0, the output is one JSON object, and its `errors` are empty: some
     versions print an empty list and succeed while the controller is down.
     """
-    return _document(answer, answer.printed())
+    return _parse_output(answer, answer.checked_output())
 
 
-def _document(answer: Answer, written: bytes) -> Dict[str, Any]:
+def _parse_output(answer: CommandResult, written: bytes) -> Dict[str, Any]:
     start = written.find(b"{")  # with --cluster some versions print a line of text before
     try:
-        document = parse_json(written[start:] if start > 0 else written)
+        document = parse_slurm_json(written[start:] if start > 0 else written)
     except (ValueError, RecursionError) as error:
         raise SlurmError(f"{answer.command}: the answer is not JSON: {str(error)[:_SHOWN]}") from error
     if not isinstance(document, dict):
         raise SlurmError(f"{answer.command}: the answer is not a JSON object")
-    errors = [item for item in _list(document.get("errors")) if not _harmless(item)]
+    errors = [item for item in _list(document.get("errors")) if not _is_nothing_found(item)]
     if errors:
-        raise SlurmError(f"{answer.command}: {_described(errors[0])}")
+        raise SlurmError(f"{answer.command}: {_error_text(errors[0])}")
     return document
 
 
-def listing_of(answer: Answer, key: str) -> Listing:
+def parse_listing(answer: CommandResult, key: str) -> Listing:
     """The document, and the entries of its list `key`.
 
-    Raises SlurmError as `document_of` does, and where there is no such list, which no version does.
+    Raises SlurmError as `parse_document` does, and where there is no such list, which no version does.
     """
-    written = answer.printed()
+    written = answer.checked_output()
     head = b'\n  "%s": [' % key.encode()
     first = written.find(head + b"\n    {\n") + len(head)
-    cuts = _cuts(written, first) if first >= len(head) else []
+    cuts = _object_ends(written, first) if first >= len(head) else []
     if not cuts:
-        document = document_of(answer)
-        return Listing(document, iter(records(document, key, answer.command)))
-    document = _document(answer, written[:first] + written[cuts[-1] :])
-    return Listing(document, _cut(written, first, cuts))
+        document = parse_document(answer)
+        return Listing(document, iter(list_records(document, key, answer.command)))
+    document = _parse_output(answer, written[:first] + written[cuts[-1] :])
+    return Listing(document, _split_records(written, first, cuts))
 
 
-def _cuts(written: bytes, first: int) -> List[int]:
+def _object_ends(written: bytes, first: int) -> List[int]:
     """Where the objects of a list end that begins at `first`; none if it does not end as a list does."""
     cuts: List[int] = []
     for match in _OBJECT_END.finditer(written, first):  # three times as fast as bytes.find
@@ -83,14 +83,14 @@ def _cuts(written: bytes, first: int) -> List[int]:
     return []
 
 
-def _cut(written: bytes, first: int, cuts: List[int]) -> Iterator[bytes]:
+def _split_records(written: bytes, first: int, cuts: List[int]) -> Iterator[bytes]:
     begin = first
     for end in cuts:
         yield written[begin:end]
         begin = end + 1  # the comma
 
 
-def layout_number(document: Mapping[str, Any]) -> int:
+def data_parser_version(document: Mapping[str, Any]) -> int:
     """The number of the layout: 38 for `v0.0.38`; 0 if the answer does not say.
 
     It stands at meta.plugin.type up to 23.02 and at meta.plugin.data_parser later.
@@ -105,7 +105,7 @@ def layout_number(document: Mapping[str, Any]) -> int:
     return 0
 
 
-def records(document: Mapping[str, Any], key: str, command: str) -> List[Mapping[str, Any]]:
+def list_records(document: Mapping[str, Any], key: str, command: str) -> List[Mapping[str, Any]]:
     """The list of objects below a key. Raises SlurmError where it is missing, which no version does."""
     value = document.get(key)
     if not isinstance(value, list):
@@ -119,11 +119,11 @@ def _list(value: Any) -> List[Any]:
     return value if isinstance(value, list) else [value]
 
 
-def _harmless(item: Any) -> bool:
+def _is_nothing_found(item: Any) -> bool:
     return isinstance(item, dict) and item.get("error_number", item.get("errno")) == NOTHING_FOUND
 
 
-def _described(item: Any) -> str:
+def _error_text(item: Any) -> str:
     if isinstance(item, dict):
         parts = [str(item[key]) for key in ("source", "error", "description") if item.get(key)]
         return ": ".join(parts)[:_SHOWN] or "an error without a text"

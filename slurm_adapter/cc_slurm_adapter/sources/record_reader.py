@@ -9,7 +9,7 @@ from typing import Any, Callable, Dict, Iterable, List, Mapping, Optional
 
 from cc_slurm_adapter.slurm_model import SlurmJob
 from cc_slurm_adapter.sources.listing import Record
-from cc_slurm_adapter.sources.slurm_json import parse_json
+from cc_slurm_adapter.sources.slurm_json import parse_slurm_json
 
 logger = logging.getLogger(__name__)
 
@@ -17,7 +17,7 @@ _JOB_ID = re.compile(rb'"job_id"\s*:\s*([0-9]{1,10})\b')
 _DIGEST_BYTES = 16
 
 
-class RecordReader:
+class CachedRecordReader:
     """Reads the lists of one command, `lift` being what makes a job of a record (None for what is no job).
 
     A record that cannot be read is logged when it comes; if its text names a job, the job is there, with nothing known.
@@ -28,7 +28,7 @@ class RecordReader:
         self._kind: object = None
 
     def read(
-        self, records: Iterable[Record], lift: Callable[[Mapping[str, Any]], Optional[SlurmJob]], kind: object = None
+        self, records: Iterable[Record], parse: Callable[[Mapping[str, Any]], Optional[SlurmJob]], kind: object = None
     ) -> List[SlurmJob]:
         """The jobs of a list; `kind` tells layouts apart: nothing is kept from one to another."""
         last = self._last if kind == self._kind else {}
@@ -37,19 +37,19 @@ class RecordReader:
         for record in records:
             if isinstance(record, bytes):
                 digest = hashlib.blake2b(record, digest_size=_DIGEST_BYTES).digest()
-                job = last[digest] if digest in last else _lifted(record, lift)
+                job = last[digest] if digest in last else _parse_record(record, parse)
                 seen[digest] = job
             else:
-                job = _lifted(record, lift)
+                job = _parse_record(record, parse)
             if job is not None:
                 jobs.append(job)
         self._last, self._kind = seen, kind
         return jobs
 
 
-def _lifted(record: Record, lift: Callable[[Mapping[str, Any]], Optional[SlurmJob]]) -> Optional[SlurmJob]:
+def _parse_record(record: Record, lift: Callable[[Mapping[str, Any]], Optional[SlurmJob]]) -> Optional[SlurmJob]:
     try:
-        document = parse_json(record) if isinstance(record, bytes) else record
+        document = parse_slurm_json(record) if isinstance(record, bytes) else record
         return lift(document) if isinstance(document, dict) else None
     except Exception as error:  # noqa: BLE001 whatever is odd about a job of somebody, the other jobs are told
         match = _JOB_ID.search(record) if isinstance(record, bytes) else None

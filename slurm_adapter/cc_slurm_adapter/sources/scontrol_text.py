@@ -14,8 +14,8 @@ from typing import Dict, Iterator, List, Mapping, Optional, Set, Tuple
 from cc_common.errors import HostlistError
 from cc_common.hostlist import expand
 from cc_slurm_adapter.slurm_model import MULTI_USER, NOT_SHARED, SINGLE_USER, JobDetails, Placement, SlurmNode
-from cc_slurm_adapter.sources.gres import gpus_of
-from cc_slurm_adapter.sources.slurm_values import megabytes, parse_ids, resources, whole
+from cc_slurm_adapter.sources.gres import gpu_count_of_tres
+from cc_slurm_adapter.sources.slurm_values import parse_ids, parse_integer, parse_megabytes, parse_tres
 
 MAX_TEXT = 32_768
 
@@ -47,17 +47,17 @@ def parse_job_details(written: str) -> Mapping[int, JobDetails]:
         if job_id in blocks:
             twice.add(job_id)
         blocks[job_id] = (start, end)
-    return _Details(written, {job_id: block for job_id, block in blocks.items() if job_id not in twice})
+    return _LazyJobDetails(written, {job_id: block for job_id, block in blocks.items() if job_id not in twice})
 
 
-class _Details(Mapping[int, JobDetails]):
+class _LazyJobDetails(Mapping[int, JobDetails]):
     def __init__(self, written: str, blocks: Mapping[int, Tuple[int, int]]) -> None:
         self._written = written
         self._blocks = blocks
 
     def __getitem__(self, job_id: int) -> JobDetails:
         start, end = self._blocks[job_id]
-        return _details(self._written[start:end].split("\n"))
+        return _parse_details(self._written[start:end].split("\n"))
 
     def __iter__(self) -> Iterator[int]:
         return iter(self._blocks)
@@ -66,33 +66,33 @@ class _Details(Mapping[int, JobDetails]):
         return len(self._blocks)
 
 
-def _details(lines: List[str]) -> JobDetails:
+def _parse_details(lines: List[str]) -> JobDetails:
     placements: List[Placement] = []
     shared: Optional[str] = None
     starts: Set[int] = set()
     for line in lines:
         match = _NODES.fullmatch(line)
         if match:
-            placements += _placements(*match.groups())
+            placements += _parse_placements(*match.groups())
             continue
         match = _SHARING.match(line)
         if match and shared is None:
-            shared = _shared(*match.groups())
+            shared = _parse_shared(*match.groups())
         match = _START.fullmatch(line)
         if match:
-            starts.add(_seconds(match.group(1)))
+            starts.add(_parse_time(match.group(1)))
     written = "\n".join(line.rstrip() for line in lines).strip()
     return JobDetails(tuple(placements), shared, written[:MAX_TEXT], starts.pop() if len(starts) == 1 else 0)
 
 
-def _seconds(written: str) -> int:
+def _parse_time(written: str) -> int:
     try:
         return calendar.timegm(time.strptime(written, "%Y-%m-%dT%H:%M:%S"))
     except ValueError:
         return 0
 
 
-def _placements(nodes: str, cpu_ids: str, gres: str) -> List[Placement]:
+def _parse_placements(nodes: str, cpu_ids: str, gres: str) -> List[Placement]:
     try:
         hosts = expand(nodes)
     except HostlistError:
@@ -101,7 +101,7 @@ def _placements(nodes: str, cpu_ids: str, gres: str) -> List[Placement]:
     return [Placement(host, cpu_ids=ids, gres=gres.strip()) for host in hosts]
 
 
-def _shared(oversubscribe: str, exclusive: Optional[str]) -> Optional[str]:
+def _parse_shared(oversubscribe: str, exclusive: Optional[str]) -> Optional[str]:
     if exclusive is not None:
         return _SHARED.get(exclusive)
     return {"NO": NOT_SHARED, "USER": SINGLE_USER}.get(oversubscribe, MULTI_USER)
@@ -113,7 +113,7 @@ def parse_nodes(written: str) -> List[SlurmNode]:
     block: List[str] = []
     for line in [*written.split("\n"), "NodeName="]:
         if line.startswith("NodeName="):
-            node = _node("\n".join(block))
+            node = _parse_node("\n".join(block))
             if node is not None:
                 nodes.append(node)
             block = []
@@ -121,20 +121,20 @@ def parse_nodes(written: str) -> List[SlurmNode]:
     return nodes
 
 
-def _node(block: str) -> Optional[SlurmNode]:
+def _parse_node(block: str) -> Optional[SlurmNode]:
     name = _field(block, "NodeName")
     if not name:
         return None
-    allocated = resources(_field(block, "AllocTRES"))
+    allocated = parse_tres(_field(block, "AllocTRES"))
     return SlurmNode(
         name=name,
         states=_states(_field(block, "State")),
-        sockets=whole(_field(block, "Sockets")),
-        cores_per_socket=whole(_field(block, "CoresPerSocket")),
-        threads_per_core=whole(_field(block, "ThreadsPerCore")),
-        cpus_allocated=whole(_field(block, "CPUAlloc")),
-        memory_allocated_mb=megabytes(_field(block, "AllocMem")),
-        gpus_allocated=gpus_of(allocated),
+        sockets=parse_integer(_field(block, "Sockets")),
+        cores_per_socket=parse_integer(_field(block, "CoresPerSocket")),
+        threads_per_core=parse_integer(_field(block, "ThreadsPerCore")),
+        cpus_allocated=parse_integer(_field(block, "CPUAlloc")),
+        memory_allocated_mb=parse_megabytes(_field(block, "AllocMem")),
+        gpus_allocated=gpu_count_of_tres(allocated),
     )
 
 

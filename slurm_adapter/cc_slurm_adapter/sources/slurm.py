@@ -9,9 +9,9 @@ from typing import List, Mapping, Sequence
 from cc_slurm_adapter.errors import SlurmError
 from cc_slurm_adapter.slurm_model import JobDetails, SlurmJob, SlurmNode
 from cc_slurm_adapter.sources.commands import Runner
-from cc_slurm_adapter.sources.job_parsers import accounted, layout_for
-from cc_slurm_adapter.sources.listing import layout_number, listing_of
-from cc_slurm_adapter.sources.record_reader import RecordReader
+from cc_slurm_adapter.sources.job_parsers import parse_accounting_run, parser_for_version
+from cc_slurm_adapter.sources.listing import data_parser_version, parse_listing
+from cc_slurm_adapter.sources.record_reader import CachedRecordReader
 from cc_slurm_adapter.sources.scontrol_text import parse_job_details, parse_nodes
 
 _CLUSTER_NAME = re.compile(r"^ClusterName\s*=\s*(\S+)", re.MULTILINE)
@@ -22,24 +22,24 @@ _ENDED = "BF,CA,CD,DL,F,NF,OOM,PR,RQ,TO"
 """All states in which a run can be over: what still runs, with all its steps, need not be told at each look."""
 
 
-class Slurm:
+class SlurmClient:
     """Asks Slurm through its commands. Every method raises SlurmError if the answer cannot be believed."""
 
     def __init__(self, runner: Runner) -> None:
         self._runner = runner
-        self._queued = RecordReader()
-        self._accounted = RecordReader()
+        self._queued = CachedRecordReader()
+        self._accounted = CachedRecordReader()
 
     def cluster_name(self) -> str:
         """What Slurm calls this cluster."""
-        match = _CLUSTER_NAME.search(self._runner.run(["scontrol", "show", "config"]).text())
+        match = _CLUSTER_NAME.search(self._runner.run(["scontrol", "show", "config"]).checked_text())
         if match is None:
             raise SlurmError("scontrol show config: the answer names no cluster")
         return match.group(1)
 
     def version(self) -> str:
         """What Slurm says of its version."""
-        return self._runner.run(["sinfo", "--version"]).text().strip()
+        return self._runner.run(["sinfo", "--version"]).checked_text().strip()
 
     def queue(self) -> List[SlurmJob]:
         """All jobs the controller remembers, ended ones too.
@@ -47,9 +47,9 @@ class Slurm:
         An empty list is believed only if the controller says that it is up: version 22.05 prints one, and succeeds,
         while the controller is away.
         """
-        document, records = listing_of(self._runner.run(("squeue", "--all", "--states=all", "--json")), "jobs")
-        layout = layout_for(layout_number(document))
-        jobs = self._queued.read(records, layout.queued, type(layout))
+        document, records = parse_listing(self._runner.run(("squeue", "--all", "--states=all", "--json")), "jobs")
+        layout = parser_for_version(data_parser_version(document))
+        jobs = self._queued.read(records, layout.parse_queue_job, type(layout))
         if not jobs:
             self.check_controller()
         return jobs
@@ -57,16 +57,16 @@ class Slurm:
     def check_controller(self) -> None:
         """Raises SlurmError unless a controller answers."""
         answer = self._runner.run(["scontrol", "ping"])
-        if not _UP.search(answer.text()):
+        if not _UP.search(answer.checked_text()):
             raise SlurmError("scontrol ping: no controller is up")
 
     def accounting(self, begin_s: int, end_s: int) -> List[SlurmJob]:
         """All runs that ended in this time, each run of a requeued job of its own."""
         times = [f"--starttime={_utc(begin_s)}", f"--endtime={_utc(end_s)}"]
         answer = self._runner.run((*_SACCT, *times, f"--state={_ENDED}", "--json"))
-        return self._accounted.read(listing_of(answer, "jobs").records, accounted)
+        return self._accounted.read(parse_listing(answer, "jobs").records, parse_accounting_run)
 
-    def accounting_of(self, job_ids: Sequence[int], begin_s: int) -> List[SlurmJob]:
+    def accounting_of_jobs(self, job_ids: Sequence[int], begin_s: int) -> List[SlurmJob]:
         """All runs of these jobs since a time; of a job that the accounting does not know, nothing.
 
         Slurm gives out the numbers of jobs again: without a time it would tell of old jobs of the same number, too.
@@ -75,17 +75,17 @@ class Slurm:
         for start in range(0, len(job_ids), _BATCH):
             named = ",".join(str(job_id) for job_id in job_ids[start : start + _BATCH])
             answer = self._runner.run((*_SACCT, f"--starttime={_utc(begin_s)}", f"--jobs={named}", "--json"))
-            runs += RecordReader().read(listing_of(answer, "jobs").records, accounted)
+            runs += CachedRecordReader().read(parse_listing(answer, "jobs").records, parse_accounting_run)
         wanted = frozenset(job_ids)  # of an array all tasks are told
         return [run for run in runs if run.job_id in wanted]
 
-    def details(self) -> Mapping[int, JobDetails]:
+    def job_details(self) -> Mapping[int, JobDetails]:
         """What each job the controller remembers holds where."""
-        return parse_job_details(self._runner.run(["scontrol", "show", "job", "-d"]).text())
+        return parse_job_details(self._runner.run(["scontrol", "show", "job", "-d"]).checked_text())
 
     def nodes(self) -> List[SlurmNode]:
         """All nodes."""
-        nodes = parse_nodes(self._runner.run(["scontrol", "show", "nodes"]).text())
+        nodes = parse_nodes(self._runner.run(["scontrol", "show", "nodes"]).checked_text())
         if not nodes:
             raise SlurmError("scontrol show nodes: the answer has no nodes")
         return nodes

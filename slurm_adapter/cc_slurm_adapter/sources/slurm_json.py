@@ -25,32 +25,32 @@ def _fast_reader() -> Callable[[bytes], Any]:
     return orjson.loads
 
 
-_read = _fast_reader()
+_fast_parse = _fast_reader()
 
 
-def parse_json(written: bytes) -> Any:
+def parse_slurm_json(written: bytes) -> Any:
     """The first JSON value of a text. Raises ValueError where there is none, or it is nested too deeply."""
     try:
-        return _read(written)
+        return _fast_parse(written)
     except (ValueError, RecursionError):
-        return _patiently(written)
+        return _parse_repaired(written)
 
 
-def _patiently(written: bytes) -> Any:
+def _parse_repaired(written: bytes) -> Any:
     text = written.decode("utf-8", "replace")
-    if _too_deep(text):
+    if _is_too_deep(text):
         raise ValueError(f"nested more than {MAX_DEPTH} deep")
-    mended = _TOKEN.sub(_mended, text)
+    mended = _TOKEN.sub(_repair_token, text)
     value, _ = json.JSONDecoder(strict=False).raw_decode(mended.lstrip())
     return value
 
 
-def _mended(match: re.Match[str]) -> str:
+def _repair_token(match: re.Match[str]) -> str:
     token = match.group()
     return token if token[0] == '"' or _VALUE.fullmatch(token) else "null"
 
 
-def _too_deep(text: str) -> bool:
+def _is_too_deep(text: str) -> bool:
     """Whether brackets, those in texts included, could be nested too deeply for a reader that calls itself."""
     if text.count("{") + text.count("[") <= MAX_DEPTH:
         return False

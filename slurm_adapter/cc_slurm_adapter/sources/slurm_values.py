@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from typing import Any, Dict, FrozenSet, List, Optional, Tuple
 
-NO_VALUES = frozenset((0xFFFFFFFE, 0xFFFFFFFF))
+NOT_SET_MARKS = frozenset((0xFFFFFFFE, 0xFFFFFFFF))
 """Slurm's marks for "not set" and "without end" in 32 bits; those in 16 bits are job ids, too."""
 MAX_NUMBER = (1 << 53) - 1
 """Larger numbers say nothing, and a database or a receiver could not hold them."""
@@ -53,11 +53,11 @@ _BASE_OF_FLAG = {
     "EXPEDITING": "PENDING",
 }
 _MEGABYTES = {"": 1.0, "K": 1 / 1024, "M": 1.0, "G": 1024.0, "T": 1024.0**2, "P": 1024.0**3}
-_LONGEST = 15
+_MAX_DIGITS = 15
 _AMOUNT = re.compile(r"([0-9]+(?:\.[0-9]+)?)([KMGTP]?)(?:i?B)?[cn]?", re.IGNORECASE)
 
 
-def number(value: Any) -> Optional[int]:
+def parse_number(value: Any) -> Optional[int]:
     """A whole number from a number, null, or an object with `set`, `infinite` and `number`; None for not set."""
     if isinstance(value, dict):
         if not value.get("set") or value.get("infinite"):
@@ -66,21 +66,21 @@ def number(value: Any) -> Optional[int]:
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= MAX_NUMBER:
         return None  # comparisons with what is not a number are false
     whole = int(value)
-    return None if whole in NO_VALUES else whole
+    return None if whole in NOT_SET_MARKS else whole
 
 
-def count(value: Any) -> int:
+def parse_count(value: Any) -> int:
     """As `number`, 0 for not set."""
-    return number(value) or 0
+    return parse_number(value) or 0
 
 
-def moment(value: Any) -> int:
+def parse_time(value: Any) -> int:
     """A time in seconds since the epoch; 0 for not set, and for what is no time."""
-    seconds = count(value)
+    seconds = parse_count(value)
     return seconds if MIN_TIME_S <= seconds <= MAX_TIME_S else 0
 
 
-def text(value: Any) -> str:
+def parse_string(value: Any) -> str:
     """A text without half characters and control characters, which nobody takes; anything else is the empty one."""
     if not isinstance(value, str):
         return ""
@@ -90,7 +90,7 @@ def text(value: Any) -> str:
     return "".join(char if char.isprintable() or char == "\n" else " " for char in clean)
 
 
-def state_of(value: Any) -> Tuple[str, FrozenSet[str]]:
+def parse_state(value: Any) -> Tuple[str, FrozenSet[str]]:
     """Base state and flags from one word or a list of words; a base state that nobody knows is kept as it is."""
     words = [word for item in _items(value) for word in item.upper().split()[:1]]
     bases = [word for word in words if word in BASE_STATES]
@@ -110,26 +110,26 @@ def _items(value: Any) -> List[str]:
     return [item for item in value if isinstance(item, str)] if isinstance(value, list) else []
 
 
-def resources(written: Any) -> Dict[str, str]:
+def parse_tres(written: Any) -> Dict[str, str]:
     """The parts of a text such as `cpu=4,mem=2000M,gres/gpu=2`."""
     parts: Dict[str, str] = {}
-    for part in text(written)[:MAX_TEXT].split(","):
+    for part in parse_string(written)[:MAX_TEXT].split(","):
         name, separator, amount = part.partition("=")
         if separator:
             parts.setdefault(name.strip().lower(), amount.strip())
     return parts
 
 
-def megabytes(amount: str) -> int:
+def parse_megabytes(amount: str) -> int:
     """The amount of memory that Slurm writes as 2000M, 62.50G or a plain number of megabytes; 0 for anything else."""
     match = _AMOUNT.fullmatch(amount)
-    size = float(match.group(1)[:_LONGEST]) * _MEGABYTES[match.group(2).upper()] if match else 0.0
+    size = float(match.group(1)[:_MAX_DIGITS]) * _MEGABYTES[match.group(2).upper()] if match else 0.0
     return round(size) if size <= MAX_NUMBER else 0
 
 
-def whole(amount: str) -> int:
+def parse_integer(amount: str) -> int:
     """A count that Slurm writes as text; 0 for anything else."""
-    return int(amount) if amount.isascii() and amount.isdigit() and len(amount) <= _LONGEST else 0
+    return int(amount) if amount.isascii() and amount.isdigit() and len(amount) <= _MAX_DIGITS else 0
 
 
 def parse_ids(written: str) -> Optional[Tuple[int, ...]]:

@@ -32,7 +32,7 @@ def test_asking_costs_no_look_at_disk_or_database(site: Any, monkeypatch: pytest
     def touched(*_: Any, **__: Any) -> None:
         raise AssertionError("a public probe must cost nothing")
 
-    monkeypatch.setattr(site.services.database, "write", touched)
+    monkeypatch.setattr(site.services.database, "write_temporary", touched)
     monkeypatch.setattr(site.services.database, "_execute_cursor", touched)
     monkeypatch.setattr(os, "stat", touched)
     assert site.client.get("/healthz").status_code == 200
@@ -148,7 +148,7 @@ def test_what_nobody_expected_is_500_with_an_id_and_logged_once(
     def broken(*_: Any, **__: Any) -> None:
         raise RuntimeError("the password is swordfish")
 
-    monkeypatch.setattr(site.services.search, "find", broken)
+    monkeypatch.setattr(site.services.search, "code_of", broken)
     with caplog.at_level(logging.ERROR):
         answer = site.client.get("/api/jobs/", headers=site.headers())
     document = answer.get_json()

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from cc_backend.auth.caller import Caller
-from cc_backend.auth.permissions import Permission, caller_may
+from cc_backend.auth.permissions import Permission, has_permission
 from cc_backend.metricstore import MetricStore
 from cc_backend.metricstore.query.binary_codec import MEDIA_TYPE, decode
 
@@ -102,8 +102,8 @@ class TestWhoMayRead:
 
     def test_a_scope_that_the_account_may_not_grant_opens_nothing(self) -> None:
         forged = Caller("eve", frozenset({"user"}), scopes=frozenset({"read", "admin"}))
-        assert not caller_may(forged, Permission.METRICS_READ)
-        assert not caller_may(forged, Permission.METRICS_ADMIN)
+        assert not has_permission(forged, Permission.METRICS_READ)
+        assert not has_permission(forged, Permission.METRICS_ADMIN)
 
     @pytest.mark.parametrize(
         ("roles", "scopes"), [(("api",), None), (("api",), ["read"]), (("admin",), ["read"]), (("support",), ["read"])]

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from flask import Flask
 
-from cc_backend.api.write import answer_to
+from cc_backend.api.write import write_response
 from cc_backend.metricstore import IngestResult, Query
 from cc_backend.metricstore.disk.wal import write_ahead_log
 
@@ -193,7 +193,7 @@ def test_a_batch_that_the_log_cannot_take_is_503_and_asked_for_again(
 def test_a_store_that_is_full_asks_for_the_batch_again_later() -> None:
     result = IngestResult(0, {}, (), durable=False, full=True)
     with Flask("full").test_request_context():
-        answer = answer_to(result)
+        answer = write_response(result)
         assert answer.status_code == 503
         assert "memory-cap" in answer.get_data(as_text=True)
         assert answer.headers["Retry-After"] == "60"

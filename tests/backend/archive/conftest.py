@@ -8,10 +8,10 @@ import pytest
 
 from cc_backend.archive.file_archive import FileArchive
 from cc_backend.clusters import SubCluster, parse_cluster
-from cc_backend.model import Job, JobData, JobMetric, JobState, Resource, Scope, Series, Unit
+from cc_backend.model import Job, JobData, JobMetric, JobState, MetricUnit, Resource, SampleSeries, Scope
 
-WATT = Unit("W")
-GIGABYTE = Unit("B", "G")
+WATT = MetricUnit("W")
+GIGABYTE = MetricUnit("B", "G")
 LIMITS = {"peak": 100, "normal": 50, "caution": 20, "alert": 10}
 TERN: dict[str, Any] = {
     "name": "tern",
@@ -40,9 +40,9 @@ TERN: dict[str, Any] = {
 }  # fmt: skip
 
 
-def node_metric(unit: Unit, *values: list[float]) -> JobMetric:
+def node_metric(unit: MetricUnit, *values: list[float]) -> JobMetric:
     """A metric at node scope with one series for each list of samples."""
-    series = [Series(f"tn{i:02d}", np.array(data, dtype=np.float32)) for i, data in enumerate(values, 1)]
+    series = [SampleSeries(f"tn{i:02d}", np.array(data, dtype=np.float32)) for i, data in enumerate(values, 1)]
     return JobMetric(unit, 60, series)
 
 
@@ -77,7 +77,7 @@ def job() -> Job:
 def data() -> JobData:
     gap = float("nan")
     return {
-        "cpu_load": {Scope.NODE: node_metric(Unit(""), [1.0, 1.5, 2.0], [2.0, gap, 4.0])},
+        "cpu_load": {Scope.NODE: node_metric(MetricUnit(""), [1.0, 1.5, 2.0], [2.0, gap, 4.0])},
         "mem_used": {Scope.NODE: node_metric(GIGABYTE, [3.0, gap, 13.0], [14.0, 17.0, 20.0])},
     }
 

@@ -10,16 +10,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cc_backend.archive.data_json import data_from_bytes, data_to_bytes, metric_to_bytes
+from cc_backend.archive.data_json import decode_data_json, encode_data_json, encode_metric
 from cc_backend.errors import ArchiveError
-from cc_backend.model import JobData, JobMetric, Scope, Series, Statistic, StatisticsSeries, Unit
+from cc_backend.model import JobData, JobMetric, MetricUnit, SampleSeries, Scope, Statistic, StatisticsSeries
 
 GAP = math.nan
 LEAST: dict[str, Any] = {"unit": {"base": "W"}, "timestep": 60, "series": [{"hostname": "tn01", "data": [1, None]}]}
 
 
 def _read(scope: str = "node", **changes: Any) -> JobMetric:
-    data = data_from_bytes(json.dumps({"m": {scope: LEAST | changes}}).encode(), source="data.json")
+    data = decode_data_json(json.dumps({"m": {scope: LEAST | changes}}).encode(), source="data.json")
     return data["m"][Scope(scope)]
 
 
@@ -29,12 +29,12 @@ def _floats(*values: float) -> npt.NDArray[np.float32]:
 
 def test_samples_are_written_as_every_reader_expects() -> None:
     metric = JobMetric(
-        Unit("B", "G"),
+        MetricUnit("B", "G"),
         60,
-        [Series("tn01", _floats(3, GAP, 13)), Series("tn01", _floats(14.126), "1", Statistic(1, 2.004, 3))],
+        [SampleSeries("tn01", _floats(3, GAP, 13)), SampleSeries("tn01", _floats(14.126), "1", Statistic(1, 2.004, 3))],
         StatisticsSeries(np.array([1.0, GAP]), None, np.array([2.125, 1.0]), np.array([3.0, GAP])),
     )
-    assert metric_to_bytes(metric).decode() == (
+    assert encode_metric(metric).decode() == (
         '{"unit":{"base":"B","prefix":"G"},"timestep":60,"series":['
         '{"hostname":"tn01","statistics":{"min":3.00,"avg":8.00,"max":13.00},"data":[3.00,null,13.00]},'
         '{"hostname":"tn01","id":"1","statistics":{"min":1.00,"avg":2.00,"max":3.00},"data":[14.13]}],'
@@ -43,32 +43,34 @@ def test_samples_are_written_as_every_reader_expects() -> None:
 
 
 def test_metrics_and_scopes_are_written_in_the_order_of_their_names() -> None:
-    metric = JobMetric(Unit(""), 60)
-    raw = data_to_bytes({"b": {Scope.NODE: metric, Scope.CORE: metric}, "a": {Scope.NODE: metric}})
+    metric = JobMetric(MetricUnit(""), 60)
+    raw = encode_data_json({"b": {Scope.NODE: metric, Scope.CORE: metric}, "a": {Scope.NODE: metric}})
     assert list(orjson.loads(raw)) == ["a", "b"]
     assert list(orjson.loads(raw)["b"]) == ["core", "node"]
     assert raw.endswith(b"}}\n")
 
 
 def test_a_job_without_samples_is_an_empty_object() -> None:
-    assert data_to_bytes({}) == b"{}\n"
-    assert data_from_bytes(b"{}\n", source="data.json") == {}
+    assert encode_data_json({}) == b"{}\n"
+    assert decode_data_json(b"{}\n", source="data.json") == {}
 
 
 def test_names_are_quoted_as_json_needs_it() -> None:
-    data: JobData = {'a"b\\': {Scope.NODE: JobMetric(Unit('"'), 1, [Series("h\ud800\n", _floats(1), None)])}}
-    document = orjson.loads(data_to_bytes(data))
+    data: JobData = {
+        'a"b\\': {Scope.NODE: JobMetric(MetricUnit('"'), 1, [SampleSeries("h\ud800\n", _floats(1), None)])}
+    }
+    document = orjson.loads(encode_data_json(data))
     assert document['a"b\\']["node"]["series"][0]["hostname"] == "h?\n"
 
 
 def test_an_unknown_statistic_makes_all_three_zero() -> None:
-    series = Series("tn01", _floats(1), None, Statistic(GAP, 1, math.inf))
-    raw = metric_to_bytes(JobMetric(Unit(""), 1, [series]))
+    series = SampleSeries("tn01", _floats(1), None, Statistic(GAP, 1, math.inf))
+    raw = encode_metric(JobMetric(MetricUnit(""), 1, [series]))
     assert b'{"min":0.00,"avg":0.00,"max":0.00}' in raw
 
 
 def test_a_series_without_any_sample_is_written_with_zero_statistics() -> None:
-    raw = metric_to_bytes(JobMetric(Unit(""), 1, [Series("tn01", _floats(GAP, GAP))]))
+    raw = encode_metric(JobMetric(MetricUnit(""), 1, [SampleSeries("tn01", _floats(GAP, GAP))]))
     assert b'"statistics":{"min":0.00,"avg":0.00,"max":0.00},"data":[null,null]' in raw
 
 
@@ -130,12 +132,12 @@ def test_null_for_statistics_over_time_is_none() -> None:
 
 def test_unknown_scopes_and_keys_are_ignored() -> None:
     raw = json.dumps({"m": {"rack": LEAST, "node": LEAST | {"extra": 1}, "core": None}}).encode()
-    assert list(data_from_bytes(raw, source="data.json")["m"]) == [Scope.NODE]
+    assert list(decode_data_json(raw, source="data.json")["m"]) == [Scope.NODE]
 
 
 def test_old_units_are_read() -> None:
-    assert _read(unit="GB/s").unit == Unit("B/s", "G")
-    assert _read(unit=None).unit == Unit("")
+    assert _read(unit="GB/s").unit == MetricUnit("B/s", "G")
+    assert _read(unit=None).unit == MetricUnit("")
 
 
 @pytest.mark.parametrize(
@@ -164,7 +166,7 @@ def test_samples_that_cannot_be_read_are_refused_with_the_place(changes: dict[st
 @pytest.mark.parametrize("raw", [b"", b"null", b"[]", b'{"m":3}', b'{"m":{"node":{"series":[{"data":[NaN]}]}}}'])
 def test_bytes_that_are_no_samples_are_refused(raw: bytes) -> None:
     with pytest.raises(ArchiveError, match=r"^data\.json: "):
-        data_from_bytes(raw, source="data.json")
+        decode_data_json(raw, source="data.json")
 
 
 def test_a_sample_too_large_for_32_bits_is_a_gap() -> None:
@@ -173,7 +175,7 @@ def test_a_sample_too_large_for_32_bits_is_a_gap() -> None:
 
 _sample = st.floats(width=32)
 _series = st.builds(
-    Series,
+    SampleSeries,
     st.text(min_size=1, max_size=4),
     st.lists(_sample, max_size=6).map(lambda values: _floats(*values)),
     st.none() | st.text(max_size=3),
@@ -181,7 +183,7 @@ _series = st.builds(
 _wide = st.lists(st.floats(), max_size=4).map(lambda values: np.array(values, dtype=np.float64))
 _metric = st.builds(
     JobMetric,
-    st.builds(Unit, st.text(max_size=3), st.text(max_size=2)),
+    st.builds(MetricUnit, st.text(max_size=3), st.text(max_size=2)),
     st.integers(1, 3600),
     st.lists(_series, max_size=4),
     st.none() | st.builds(StatisticsSeries, _wide, st.none() | _wide, st.none() | _wide, _wide),
@@ -192,16 +194,16 @@ _data = st.dictionaries(st.text(max_size=4), st.dictionaries(st.sampled_from(Sco
 @given(_data)
 @settings(max_examples=60)
 def test_what_is_written_is_json_with_two_decimals_and_reads_back_to_itself(data: JobData) -> None:
-    raw = data_to_bytes(data)
+    raw = encode_data_json(data)
     document = orjson.loads(raw)
     assert set(document) == {name.encode("utf-8", "replace").decode() for name in data}
-    once = data_to_bytes(data_from_bytes(raw, source="data.json"))
-    assert data_to_bytes(data_from_bytes(once, source="data.json")) == once
+    once = encode_data_json(decode_data_json(raw, source="data.json"))
+    assert encode_data_json(decode_data_json(once, source="data.json")) == once
 
 
 @given(st.lists(_sample, min_size=1, max_size=20))
 def test_every_sample_has_exactly_two_decimals_or_is_null(values: list[float]) -> None:
-    raw = metric_to_bytes(JobMetric(Unit(""), 1, [Series("a", _floats(*values))])).decode()
+    raw = encode_metric(JobMetric(MetricUnit(""), 1, [SampleSeries("a", _floats(*values))])).decode()
     (written,) = re.findall(r'"data":\[(.*?)\]', raw)
     numbers = written.split(",")
     assert len(numbers) == len(values)

@@ -10,13 +10,13 @@ import numpy as np
 import orjson
 import pytest
 
-from cc_backend.archive.data_json import data_to_bytes
+from cc_backend.archive.data_json import encode_data_json
 from cc_backend.archive.file_archive import ClusterSize, FileArchive
-from cc_backend.archive.statistics import complete, finish
+from cc_backend.archive.statistics import finalize_job, with_statistics
 from cc_backend.archive.validate import validate_data, validate_meta
-from cc_backend.clusters import Level, SubCluster, load_clusters
+from cc_backend.clusters import Severity, SubCluster, load_clusters
 from cc_backend.errors import ArchiveError, InvalidInput, Unavailable
-from cc_backend.model import Job, JobData, JobKey, JobMetric, Scope, Series, Unit
+from cc_backend.model import Job, JobData, JobKey, JobMetric, MetricUnit, SampleSeries, Scope
 from cc_backend.runtime import atomic_files
 
 KEY = JobKey("tern", 7300412, 1760000000)
@@ -24,11 +24,11 @@ KEY = JobKey("tern", 7300412, 1760000000)
 
 def _many() -> JobData:
     samples = np.full(2000, 1.5, dtype=np.float32)
-    return {"cpu_load": {Scope.NODE: JobMetric(Unit(""), 60, [Series("tn01", samples)])}}
+    return {"cpu_load": {Scope.NODE: JobMetric(MetricUnit(""), 60, [SampleSeries("tn01", samples)])}}
 
 
 def _loaded(archive: FileArchive) -> bytes:
-    return data_to_bytes(archive.load_data(KEY))
+    return encode_data_json(archive.load_data(KEY))
 
 
 def _names(archive: FileArchive) -> set[str]:
@@ -48,24 +48,24 @@ def test_an_archive_that_is_away_is_a_fault_until_it_is_back_and_is_never_made_a
     archive: FileArchive, job: Job, data: JobData, caplog: pytest.LogCaptureFixture
 ) -> None:
     archive.store(job, data)
-    archive.look()
+    archive.poll()
     assert archive.faults() == []
     away = archive.root.with_name("away")
     archive.root.rename(away)
     for _ in range(2):
-        archive.look()
+        archive.poll()
         with pytest.raises(Unavailable):
             archive.store(job, data)
         with pytest.raises(Unavailable):
-            archive.load_job(KEY)
+            archive.load_meta(KEY)
     assert not archive.root.exists()
     (fault,) = archive.faults()
     assert "put its folder back" in fault
     assert str(archive.root) not in fault
     away.rename(archive.root)
-    archive.look()
+    archive.poll()
     assert archive.faults() == []
-    archive.load_job(KEY)
+    archive.load_meta(KEY)
     assert [record.levelname for record in caplog.records] == ["ERROR", "WARNING"]
 
 
@@ -81,7 +81,7 @@ def test_what_takes_the_place_of_an_archive_is_not_written_to(
         if what == "a folder of something else":
             (archive.root / "thesis.tex").touch()
     before = list(archive.root.parent.rglob("*"))
-    archive.look()
+    archive.poll()
     assert len(archive.faults()) == 1
     with pytest.raises(Unavailable):
         archive.store(job, data)
@@ -98,12 +98,12 @@ def test_a_write_that_failed_is_a_fault_until_something_can_be_written(
         disk.setattr(os, "fsync", full)
         with pytest.raises(ArchiveError):
             archive.store(job, data)
-        archive.look()
-        archive.look()
+        archive.poll()
+        archive.poll()
         assert archive.faults() == [
             "the job archive cannot be written: make room on its file system, or see what the log says"
         ]
-    archive.look()
+    archive.poll()
     assert archive.faults() == []
     assert [record.levelname for record in caplog.records] == ["ERROR", "WARNING"]
     archive.store(job, data)
@@ -112,7 +112,7 @@ def test_a_write_that_failed_is_a_fault_until_something_can_be_written(
 
 def test_rights_taken_away_are_a_fault(archive: FileArchive, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "access", lambda *_: False)
-    archive.look()
+    archive.poll()
     assert len(archive.faults()) == 1
 
 
@@ -209,17 +209,17 @@ def test_a_job_has_its_place_by_its_key(archive: FileArchive, key: JobKey, path:
 def test_a_job_survives_storing_and_loading(
     archive: FileArchive, job: Job, data: JobData, sub_cluster: SubCluster
 ) -> None:
-    finished = finish(job, data, sub_cluster)
+    finished = finalize_job(job, data, sub_cluster)
     archive.store(finished, data)
     assert archive.exists(KEY)
-    assert archive.load_job(KEY) == finished
-    assert _loaded(archive) == data_to_bytes(data)
+    assert archive.load_meta(KEY) == finished
+    assert _loaded(archive) == encode_data_json(data)
 
 
 def test_what_is_written_passes_our_own_checks(
     archive: FileArchive, job: Job, data: JobData, sub_cluster: SubCluster
 ) -> None:
-    archive.store(finish(job, data, sub_cluster), complete(data))
+    archive.store(finalize_job(job, data, sub_cluster), with_statistics(data))
     meta = orjson.loads((archive.job_directory(KEY) / "meta.json").read_bytes())
     samples = orjson.loads((archive.job_directory(KEY) / "data.json").read_bytes())
     assert validate_meta(meta) == []
@@ -235,8 +235,8 @@ def test_small_samples_stay_plain_and_large_ones_are_packed(archive: FileArchive
 
 @pytest.mark.parametrize(("length", "name"), [(2000, "data.json"), (2001, "data.json.gz")])
 def test_the_line_is_drawn_above_2000_bytes(archive: FileArchive, job: Job, length: int, name: str) -> None:
-    metric = JobMetric(Unit(""), 60)
-    padding = length - len(data_to_bytes({"": {Scope.NODE: metric}}))
+    metric = JobMetric(MetricUnit(""), 60)
+    padding = length - len(encode_data_json({"": {Scope.NODE: metric}}))
     archive.store(job, {"x" * padding: {Scope.NODE: metric}})
     assert _names(archive) == {"meta.json", name}
 
@@ -244,7 +244,7 @@ def test_the_line_is_drawn_above_2000_bytes(archive: FileArchive, job: Job, leng
 def test_a_packed_file_is_what_gzip_unpacks(archive: FileArchive, job: Job) -> None:
     archive.store(job, _many())
     raw = gzip.decompress((archive.job_directory(KEY) / "data.json.gz").read_bytes())
-    assert raw == data_to_bytes(_many())
+    assert raw == encode_data_json(_many())
 
 
 def test_the_same_job_makes_the_same_bytes(archive: FileArchive, job: Job) -> None:
@@ -258,21 +258,21 @@ def test_the_same_job_makes_the_same_bytes(archive: FileArchive, job: Job) -> No
 def test_smaller_samples_replace_larger_ones(archive: FileArchive, job: Job, data: JobData) -> None:
     archive.store(job, _many())
     archive.store(job, data)
-    assert _loaded(archive) == data_to_bytes(data)
+    assert _loaded(archive) == encode_data_json(data)
 
 
 def test_a_packed_file_is_read_before_a_plain_one(archive: FileArchive, job: Job, data: JobData) -> None:
     archive.store(job, data)
     packed = archive.job_directory(KEY) / "data.json.gz"
-    packed.write_bytes(gzip.compress(data_to_bytes(_many())))
-    assert _loaded(archive) == data_to_bytes(_many())
+    packed.write_bytes(gzip.compress(encode_data_json(_many())))
+    assert _loaded(archive) == encode_data_json(_many())
 
 
 def test_metadata_can_be_written_alone(archive: FileArchive, job: Job, data: JobData) -> None:
     archive.store(job, data)
-    archive.store_job(dataclasses.replace(job, meta_data={"message": "idle"}))
-    assert archive.load_job(KEY).meta_data == {"message": "idle"}
-    assert _loaded(archive) == data_to_bytes(data)
+    archive.store_meta(dataclasses.replace(job, meta_data={"message": "idle"}))
+    assert archive.load_meta(KEY).meta_data == {"message": "idle"}
+    assert _loaded(archive) == encode_data_json(data)
 
 
 def test_files_get_the_usual_permissions(archive: FileArchive, job: Job, data: JobData) -> None:
@@ -289,11 +289,11 @@ def test_a_job_without_metadata_is_not_there(archive: FileArchive) -> None:
     archive.job_directory(KEY).mkdir(parents=True)
     assert not archive.exists(KEY)
     with pytest.raises(ArchiveError, match=r"meta\.json: cannot be read: No such file"):
-        archive.load_job(KEY)
+        archive.load_meta(KEY)
 
 
 def test_missing_samples_are_an_archive_error(archive: FileArchive, job: Job) -> None:
-    archive.store_job(job)
+    archive.store_meta(job)
     with pytest.raises(ArchiveError, match=r"data\.json: cannot be read: No such file"):
         archive.load_data(KEY)
 
@@ -319,16 +319,16 @@ def test_damaged_samples_are_an_archive_error_with_the_path(
 
 
 def test_metadata_of_another_job_is_refused(archive: FileArchive, job: Job) -> None:
-    archive.store_job(job)
+    archive.store_meta(job)
     path = archive.job_directory(KEY) / "meta.json"
     path.write_bytes(path.read_bytes().replace(b"7300412", b"7300413"))
     with pytest.raises(ArchiveError, match="describes job 7300413 of 'tern'"):
-        archive.load_job(KEY)
+        archive.load_meta(KEY)
 
 
 def test_a_bomb_of_zeros_is_refused(archive: FileArchive, job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("cc_backend.archive.file_archive._LARGEST_DATA_BYTES", 1 << 20)
-    archive.store_job(job)
+    archive.store_meta(job)
     (archive.job_directory(KEY) / "data.json.gz").write_bytes(gzip.compress(bytes(3 << 20)))
     with pytest.raises(ArchiveError, match="is larger than 1 MiB"):
         archive.load_data(KEY)
@@ -345,7 +345,7 @@ def test_no_cluster_name_leads_out_of_the_archive(archive: FileArchive, job: Job
     before = sorted(archive.root.parent.rglob("*"))
     for attempt in (
         lambda: archive.exists(key),
-        lambda: archive.load_job(key),
+        lambda: archive.load_meta(key),
         lambda: archive.load_data(key),
         lambda: archive.store(dataclasses.replace(job, cluster=cluster), {}),
         lambda: archive.remove(key),
@@ -397,7 +397,7 @@ def _store_until_killed(archive: FileArchive, job: Job, data: JobData, *, before
 def test_a_kill_before_the_metadata_leaves_no_job(archive: FileArchive, job: Job) -> None:
     _store_until_killed(archive, job, _many(), before_rename=2)
     assert not archive.exists(KEY)
-    assert list(archive.iterate()) == []
+    assert list(archive.iterate_jobs()) == []
 
 
 @pytest.mark.parametrize("before_rename", [1, 2])
@@ -408,8 +408,8 @@ def test_a_kill_while_samples_are_replaced_leaves_old_or_new_ones_whole(
     before, after = (data, _many()) if growing else (_many(), data)
     archive.store(job, before)
     _store_until_killed(archive, job, after, before_rename=before_rename)
-    assert _loaded(archive) == data_to_bytes(before if before_rename == 1 else after)
-    assert archive.load_job(KEY).job_id == job.job_id
+    assert _loaded(archive) == encode_data_json(before if before_rename == 1 else after)
+    assert archive.load_meta(KEY).job_id == job.job_id
 
 
 def test_the_next_store_after_a_kill_cleans_up(archive: FileArchive, job: Job, data: JobData) -> None:
@@ -449,7 +449,7 @@ def test_a_full_disk_is_said_plainly_and_leaves_the_old_job(
     with pytest.raises(ArchiveError, match="cannot be written: No space left"):
         archive.store(job, _many())
     assert _names(archive) == {"meta.json", "data.json"}
-    assert _loaded(archive) == data_to_bytes(data)
+    assert _loaded(archive) == encode_data_json(data)
 
 
 def test_a_file_in_the_way_of_a_folder_is_said_plainly(archive: FileArchive, job: Job, data: JobData) -> None:
@@ -464,40 +464,40 @@ def test_a_file_in_the_way_of_a_folder_is_said_plainly(archive: FileArchive, job
 def test_jobs_are_iterated_in_the_order_of_their_keys(archive: FileArchive, job: Job) -> None:
     keys = [("gull", 5, 9), ("tern", 2, 30), ("tern", 2, 100), ("tern", 1001, 7), ("tern", 10001, 1)]
     for cluster, job_id, start_time in reversed(keys):
-        archive.store_job(dataclasses.replace(job, cluster=cluster, job_id=job_id, start_time=start_time))
-    assert [(found.cluster, found.job_id, found.start_time) for found in archive.iterate()] == keys
-    assert [found.job_id for found in archive.iterate("gull")] == [5]
+        archive.store_meta(dataclasses.replace(job, cluster=cluster, job_id=job_id, start_time=start_time))
+    assert [(found.cluster, found.job_id, found.start_time) for found in archive.iterate_jobs()] == keys
+    assert [found.job_id for found in archive.iterate_jobs("gull")] == [5]
     assert [(key.cluster, key.job_id, key.start_time) for key in archive.job_keys()] == keys
 
 
 def test_what_is_no_job_is_passed_over(archive: FileArchive, job: Job, cluster_document: dict[str, Any]) -> None:
     archive.store_cluster(cluster_document)
-    archive.store_job(job)
+    archive.store_meta(job)
     for name in (".git/1/001/1", "tern/x/001/1", "tern/01/001/1", "tern/1/1/1", "tern/1/001/now", "tern/1/.x"):
         (archive.root / name).mkdir(parents=True)
-    assert [found.job_id for found in archive.iterate()] == [job.job_id]
+    assert [found.job_id for found in archive.iterate_jobs()] == [job.job_id]
 
 
 def test_a_damaged_job_is_reported_and_the_rest_goes_on(archive: FileArchive, job: Job) -> None:
     for job_id in (1, 2, 3):
-        archive.store_job(dataclasses.replace(job, job_id=job_id))
+        archive.store_meta(dataclasses.replace(job, job_id=job_id))
     (archive.job_directory(JobKey("tern", 2, job.start_time)) / "meta.json").write_text("{")
     reported: list[ArchiveError] = []
-    assert [found.job_id for found in archive.iterate(report=reported.append)] == [1, 3]
+    assert [found.job_id for found in archive.iterate_jobs(report=reported.append)] == [1, 3]
     assert ["0/002" in str(error) for error in reported] == [True]
 
 
 def test_a_damaged_job_is_logged_if_nobody_asks(
     archive: FileArchive, job: Job, caplog: pytest.LogCaptureFixture
 ) -> None:
-    archive.store_job(job)
+    archive.store_meta(job)
     (archive.job_directory(KEY) / "meta.json").write_text("{}")
-    assert list(archive.iterate()) == []
+    assert list(archive.iterate_jobs()) == []
     assert "damaged entry in the archive" in caplog.text
 
 
 def test_iterating_a_cluster_without_jobs_is_empty(archive: FileArchive) -> None:
-    assert list(archive.iterate("tern")) == []
+    assert list(archive.iterate_jobs("tern")) == []
 
 
 def test_a_removed_job_is_gone_with_its_empty_folder(archive: FileArchive, job: Job, data: JobData) -> None:
@@ -513,7 +513,7 @@ def test_removing_a_job_spares_its_neighbour(archive: FileArchive, job: Job, dat
     later = dataclasses.replace(job, start_time=job.start_time + 1)
     archive.store(later, data)
     archive.remove(KEY)
-    assert [found.start_time for found in archive.iterate()] == [later.start_time]
+    assert [found.start_time for found in archive.iterate_jobs()] == [later.start_time]
 
 
 def test_removing_what_is_not_there_is_no_error(archive: FileArchive) -> None:
@@ -545,7 +545,7 @@ def test_real_jobs_are_read_and_survive_another_round(
     shared_fixtures: Path, archive: FileArchive, key: JobKey, length: int, gaps: int
 ) -> None:
     real = FileArchive(shared_fixtures / "job-archive")
-    job, data = real.load_job(key), real.load_data(key)
+    job, data = real.load_meta(key), real.load_data(key)
     assert len(data) == 9
     for by_scope in data.values():
         (metric,) = by_scope.values()
@@ -554,17 +554,17 @@ def test_real_jobs_are_read_and_survive_another_round(
         assert sum(int(np.isnan(series.data).sum()) for series in metric.series) == gaps
     archive.store(job, data)
     again = archive.load_data(key)
-    assert archive.load_job(key) == job
+    assert archive.load_meta(key) == job
     for name, by_scope in data.items():
         for old, new in zip(by_scope[Scope.NODE].series, again[name][Scope.NODE].series, strict=True):
             assert np.allclose(old.data, new.data, atol=0.00501, rtol=1e-6, equal_nan=True)
             assert (old.hostname, old.id) == (new.hostname, new.id)
-    assert data_to_bytes(again) == data_to_bytes(data)
+    assert encode_data_json(again) == encode_data_json(data)
 
 
 def test_a_real_archive_is_iterated(shared_fixtures: Path) -> None:
     real = FileArchive(shared_fixtures / "job-archive")
-    assert [job.job_id for job in real.iterate()] == [1403244, 1404397]
+    assert [job.job_id for job in real.iterate_jobs()] == [1403244, 1404397]
     assert real.clusters() == ["alex", "emmy", "fritz"]
 
 
@@ -576,7 +576,7 @@ def test_real_documents_have_no_structural_findings_but_strict_ones(shared_fixtu
     assert validate_data(data) == []
     strict = validate_meta(meta, strict=True) + validate_data(data, strict=True)
     said = "\n".join(map(str, strict))
-    assert {finding.level for finding in strict} == {Level.WARNING}
+    assert {finding.severity for finding in strict} == {Severity.WARNING}
     assert "statistics.ipc: should be ordered" in said
     assert "statistics.cpu_load.unit: load is none of the schema's units" in said
     assert "ipc.node.series[0].statistics: is missing" in said
@@ -593,7 +593,7 @@ def test_real_import_pairs_are_read(shared_fixtures: Path, archive: FileArchive,
     directory.mkdir(parents=True)
     (directory / "meta.json").write_bytes((folder / f"meta-{name}.input").read_bytes())
     (directory / "data.json").write_bytes((folder / f"data-{name}.json").read_bytes())
-    job, data = archive.load_job(key), archive.load_data(key)
+    job, data = archive.load_meta(key), archive.load_data(key)
     assert (job.job_id, job.cluster, job.start_time, job.duration) == tuple(golden.values())
     assert all(
         series.id is None for metric in data.values() if Scope.NODE in metric for series in metric[Scope.NODE].series

@@ -144,7 +144,7 @@ def test_a_folder_of_a_thousand_jobs_that_is_gone_is_said_when_the_next_belongs_
 
 def test_a_description_makes_no_folder_anew_either(tmp_path: Path, tern: dict[str, Any]) -> None:
     archive = FileArchive.create(tmp_path / "archive")
-    archive.folders.expect((), lambda cluster, first, last: (cluster, first) == ("tern", 0) and last > 10**15)
+    archive.folders.expect_clusters((), lambda cluster, first, last: (cluster, first) == ("tern", 0) and last > 10**15)
     with pytest.raises(Unavailable, match="lacks the folder of cluster 'tern'"):
         archive.store_cluster(tern)
     archive.store_cluster({**tern, "name": "skua"})
@@ -156,12 +156,12 @@ def test_a_look_asks_the_database_nothing(tmp_path: Path, caplog: pytest.LogCapt
         raise AssertionError
 
     folders = ArchiveFolders(tmp_path)
-    folders.expect(["tern"], recorded)
+    folders.expect_clusters(["tern"], recorded)
     (tmp_path / "skua" / "0").mkdir(parents=True)
     with caplog.at_level(logging.ERROR):
         for _ in range(3):
-            folders.look()
-    folders.demand(JobKey("skua", 1, START_S))
+            folders.poll()
+    folders.require_job_folder(JobKey("skua", 1, START_S))
     assert len(caplog.records) == 1
 
 

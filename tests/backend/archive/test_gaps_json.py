@@ -5,10 +5,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cc_backend.archive.gaps_json import absences_from_document, absences_to_document
-from cc_backend.archive.meta_json import job_from_bytes, job_to_bytes, job_to_document
-from cc_backend.metricstore.gaps.reason_text import sentence
-from cc_backend.model import Absence, Job, Why
+from cc_backend.archive.gaps_json import gaps_from_json, gaps_to_json
+from cc_backend.archive.meta_json import decode_meta_json, encode_meta_json, job_to_meta_json
+from cc_backend.metricstore.gaps.reason_text import gap_sentence
+from cc_backend.model import DataGap, GapReason, Job
 
 
 def job(**more: Any) -> Job:
@@ -16,8 +16,8 @@ def job(**more: Any) -> Job:
 
 
 def test_hosts_are_one_list_and_times_are_seconds() -> None:
-    absences = {"flops_any": (Absence(Why.HOST_SILENT, ("n018", "n017"), 100, 700, last_s=40),)}
-    assert absences_to_document(absences) == {
+    absences = {"flops_any": (DataGap(GapReason.HOST_SILENT, ("n018", "n017"), 100, 700, last_sample_s=40),)}
+    assert gaps_to_json(absences) == {
         "flops_any": [{"reason": "host_silent", "hosts": "n[017-018]", "from": 100, "to": 700, "lastSample": 40}]
     }
 
@@ -27,8 +27,8 @@ def test_hosts_are_one_list_and_times_are_seconds() -> None:
         st.text(min_size=1, max_size=8),
         st.lists(
             st.builds(
-                Absence,
-                st.sampled_from(Why),
+                DataGap,
+                st.sampled_from(GapReason),
                 st.lists(st.from_regex(r"n[0-9]{2}", fullmatch=True), max_size=5).map(lambda n: tuple(sorted(set(n)))),
                 st.integers(0, 2**37 - 1),
                 st.integers(0, 2**37 - 1),
@@ -40,22 +40,22 @@ def test_hosts_are_one_list_and_times_are_seconds() -> None:
         max_size=3,
     )
 )
-def test_absences_survive_a_round_trip_through_the_file(absences: dict[str, tuple[Absence, ...]]) -> None:
-    read = job_from_bytes(job_to_bytes(job(absences=absences)), source="test")
-    assert read.absences == (absences or None)
+def test_absences_survive_a_round_trip_through_the_file(absences: dict[str, tuple[DataGap, ...]]) -> None:
+    read = decode_meta_json(encode_meta_json(job(absences=absences)), source="test")
+    assert read.gaps == (absences or None)
 
 
 @given(st.integers(), st.integers(), st.none() | st.integers())
 def test_what_was_read_can_be_told(from_s: int, to_s: int, last_s: int | None) -> None:
     entry = {"reason": "host_silent", "hosts": "n1", "from": from_s, "to": to_s, "lastSample": last_s}
-    for absences in (absences_from_document({"load": [entry]}) or {}).values():
+    for absences in (gaps_from_json({"load": [entry]}) or {}).values():
         for one in absences:
-            assert sentence(one, "load", zone=UTC).startswith("n1 sent nothing from ")
+            assert gap_sentence(one, "load", zone=UTC).startswith("n1 sent nothing from ")
 
 
 def test_a_complete_job_has_no_such_key() -> None:
-    assert "missingData" not in job_to_document(job())
-    assert "missingData" not in job_to_document(job(absences={}))
+    assert "missingData" not in job_to_meta_json(job())
+    assert "missingData" not in job_to_meta_json(job(absences={}))
 
 
 @pytest.mark.parametrize(
@@ -77,10 +77,10 @@ def test_a_complete_job_has_no_such_key() -> None:
 )
 def test_an_entry_that_cannot_be_read_costs_only_itself(entry: object) -> None:
     good = {"reason": "host_never_seen", "hosts": "n1", "from": 1, "to": 2}
-    found = absences_from_document({"load": [entry, good], "flops": [entry], "net": 5})
-    assert found == {"load": (Absence(Why.HOST_NEVER, ("n1",), 1, 2),)}
+    found = gaps_from_json({"load": [entry, good], "flops": [entry], "net": 5})
+    assert found == {"load": (DataGap(GapReason.HOST_NEVER_SEEN, ("n1",), 1, 2),)}
 
 
 @pytest.mark.parametrize("document", [None, [], "x", 3])
 def test_what_is_no_document_says_nothing(document: object) -> None:
-    assert absences_from_document(document) is None
+    assert gaps_from_json(document) is None

@@ -7,19 +7,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cc_backend.archive.meta_json import job_from_bytes, job_from_document, job_to_bytes, job_to_document
+from cc_backend.archive.meta_json import decode_meta_json, encode_meta_json, job_from_meta_json, job_to_meta_json
 from cc_backend.errors import ArchiveError
-from cc_backend.model import Job, JobState, MetricStatistic, MonitoringStatus, Resource, Tag, Unit
+from cc_backend.model import Job, JobState, MetricStatistic, MetricUnit, MonitoringStatus, Resource, Tag
 
 LEAST: dict[str, Any] = {"jobId": 1, "cluster": "tern", "startTime": 100, "resources": [{"hostname": "tn01"}]}
 
 
 def _read(**changes: Any) -> Job:
-    return job_from_document(LEAST | changes, source="meta.json")
+    return job_from_meta_json(LEAST | changes, source="meta.json")
 
 
 def test_a_plain_job_has_all_required_keys_and_no_optional_zero(job: Job) -> None:
-    assert job_to_document(job) == {
+    assert job_to_meta_json(job) == {
         "cluster": "tern",
         "subCluster": "std",
         "project": "ocean7",
@@ -67,10 +67,10 @@ def test_every_field_is_written_under_its_wire_key() -> None:
         footprint={"mem_used_max": 1.25},
         energy=0.001234,
         energy_footprint={"cpu_power": 0.001234},
-        statistics={"mem_used": MetricStatistic(Unit("B", "G"), 1, 2, 3)},
+        statistics={"mem_used": MetricStatistic(MetricUnit("B", "G"), 1, 2, 3)},
         id=99,
     )
-    document = job_to_document(job)
+    document = job_to_meta_json(job)
     assert document["resources"] == [
         {"hostname": "tn01", "hwthreads": [0, 2], "accelerators": ["0000:01:00.0"], "configuration": "smt off"}
     ]
@@ -84,11 +84,11 @@ def test_every_field_is_written_under_its_wire_key() -> None:
         "requestedMemory": 512, "submitTime": 9, "jobId": 5, "duration": 7, "smt": 2, "monitoringStatus": 3,
         "numAcc": 1, "numHwthreads": 2, "numNodes": 1, "startTime": 10,
     }  # fmt: skip
-    assert job_from_document(document, source="meta.json") == dataclasses.replace(job, id=0, monitoring_status=3)
+    assert job_from_meta_json(document, source="meta.json") == dataclasses.replace(job, id=0, monitoring_status=3)
 
 
 def test_maps_are_written_in_the_order_of_their_keys(job: Job) -> None:
-    document = job_to_document(
+    document = job_to_meta_json(
         dataclasses.replace(job, footprint={"b_avg": 1, "a_avg": 2}, meta_data={"z": "", "a": ""})
     )
     assert list(document["footprint"]) == ["a_avg", "b_avg"]
@@ -96,7 +96,7 @@ def test_maps_are_written_in_the_order_of_their_keys(job: Job) -> None:
 
 
 def test_the_file_is_compact_and_ends_with_a_newline(job: Job) -> None:
-    raw = job_to_bytes(job)
+    raw = encode_meta_json(job)
     assert raw.endswith(b"}\n")
     assert b": " not in raw
 
@@ -106,17 +106,17 @@ def test_no_number_that_json_does_not_know_is_written(job: Job) -> None:
         job,
         energy=math.nan,
         footprint={"a_avg": math.inf, "b_avg": 1.0},
-        statistics={"m": MetricStatistic(Unit(""), math.nan, math.inf, -math.inf)},
+        statistics={"m": MetricStatistic(MetricUnit(""), math.nan, math.inf, -math.inf)},
     )
-    document = orjson.loads(job_to_bytes(odd))
+    document = orjson.loads(encode_meta_json(odd))
     assert document["energy"] == 0
     assert document["footprint"] == {"b_avg": 1.0}
     assert document["statistics"]["m"] == {"unit": {"base": ""}, "avg": 0, "min": 0, "max": 0}
 
 
 def test_a_job_script_with_half_a_surrogate_pair_is_still_written(job: Job) -> None:
-    raw = job_to_bytes(dataclasses.replace(job, meta_data={"jobScript": "a\ud800b"}))
-    assert job_from_bytes(raw, source="meta.json").meta_data == {"jobScript": "a?b"}
+    raw = encode_meta_json(dataclasses.replace(job, meta_data={"jobScript": "a\ud800b"}))
+    assert decode_meta_json(raw, source="meta.json").meta_data == {"jobScript": "a?b"}
 
 
 def test_the_least_document_is_read_with_defaults() -> None:
@@ -153,7 +153,7 @@ def test_what_is_in_the_archive_is_archived_whatever_its_writer_said(status: dic
         ({"energyFootprint": None}, "energy_footprint", None),
         ({"statistics": {"filesystems": []}}, "statistics", {}),
         ({"statistics": None}, "statistics", {}),
-        ({"statistics": {"m": {"avg": 2}}}, "statistics", {"m": MetricStatistic(Unit(""), 0.0, 2.0, 0.0)}),
+        ({"statistics": {"m": {"avg": 2}}}, "statistics", {"m": MetricStatistic(MetricUnit(""), 0.0, 2.0, 0.0)}),
         ({"unheard": {"of": []}, "flops_any_avg": 1}, "footprint", None),
     ],
 )
@@ -193,14 +193,14 @@ def test_a_document_that_cannot_be_read_is_refused_with_the_place(changes: dict[
 @pytest.mark.parametrize("raw", [b"", b"{", b"null", b"[]", b'"x"', b"{\xff}", b'{"jobId":NaN}', b"[" * 5000])
 def test_bytes_that_are_no_object_are_refused(raw: bytes) -> None:
     with pytest.raises(ArchiveError, match=r"^meta\.json: "):
-        job_from_bytes(raw, source="meta.json")
+        decode_meta_json(raw, source="meta.json")
 
 
 _text = st.text(st.characters(codec="utf-8"), max_size=8)
 _name = st.text(st.characters(codec="utf-8"), min_size=1, max_size=8)
 _count = st.integers(0, 2**31 - 1)
 _number = st.floats(allow_nan=False, allow_infinity=False)
-_statistic = st.builds(MetricStatistic, st.builds(Unit, _text, _text), _number, _number, _number)
+_statistic = st.builds(MetricStatistic, st.builds(MetricUnit, _text, _text), _number, _number, _number)
 _resource = st.builds(
     Resource, _name, st.lists(_count, max_size=3).map(tuple), st.lists(_text, max_size=2).map(tuple), _text
 )
@@ -237,7 +237,7 @@ _jobs = st.builds(
 
 @given(_jobs)
 def test_a_job_survives_writing_and_reading(job: Job) -> None:
-    assert job_from_bytes(job_to_bytes(job), source="meta.json") == job
+    assert decode_meta_json(encode_meta_json(job), source="meta.json") == job
 
 
 _json = st.recursive(
@@ -247,7 +247,7 @@ _json = st.recursive(
 )
 
 
-@given(st.dictionaries(st.sampled_from(sorted(job_to_document(_read()) | {"tags": [], "exclusive": 0})), _json))
+@given(st.dictionaries(st.sampled_from(sorted(job_to_meta_json(_read()) | {"tags": [], "exclusive": 0})), _json))
 def test_whatever_the_fields_hold_the_reader_answers_or_refuses(changes: dict[str, Any]) -> None:
     try:
         _read(**changes)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cc_backend.archive.rounding import fixed2, fixed2_array, narrow, round2
+from cc_backend.archive.rounding import fixed2, fixed2_array, round2, to_float32
 
 
 @pytest.mark.parametrize(
@@ -59,7 +59,7 @@ def test_what_is_not_finite_stays_when_rounded() -> None:
     ],
 )
 def test_samples_are_narrowed_and_printed_with_two_decimals(value: float, text: str) -> None:
-    assert fixed2_array(narrow(np.array([value], dtype=np.float64))) == f"[{text}]"
+    assert fixed2_array(to_float32(np.array([value], dtype=np.float64))) == f"[{text}]"
 
 
 def test_an_array_is_printed_in_its_order() -> None:
@@ -85,5 +85,5 @@ def test_exact_halves_agree_with_decimal_arithmetic(eighths: int) -> None:
 @given(st.floats(width=32, allow_nan=False, allow_infinity=False))
 def test_what_was_printed_once_is_printed_the_same_after_reading(value: float) -> None:
     text = fixed2_array(np.array([value], dtype=np.float32))
-    again = fixed2_array(narrow(np.array([float(text[1:-1])], dtype=np.float64)))
+    again = fixed2_array(to_float32(np.array([float(text[1:-1])], dtype=np.float64)))
     assert again == text

@@ -8,18 +8,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cc_backend.archive.statistics import complete, finish, series_statistics, statistics_series
+from cc_backend.archive.statistics import finalize_job, series_statistics, statistics_series, with_statistics
 from cc_backend.clusters import SubCluster
 from cc_backend.model import (
     Job,
     JobData,
     JobMetric,
     MetricStatistic,
+    MetricUnit,
     MonitoringStatus,
+    SampleSeries,
     Scope,
-    Series,
     Statistic,
-    Unit,
 )
 
 GAP = math.nan
@@ -29,9 +29,9 @@ def _floats(*values: float) -> npt.NDArray[np.float32]:
     return np.array(values, dtype=np.float32)
 
 
-def _nodes(*series: list[float], unit: Unit | None = None) -> dict[Scope, JobMetric]:
-    data = [Series(f"tn{i:02d}", _floats(*values)) for i, values in enumerate(series, 1)]
-    return {Scope.NODE: JobMetric(unit or Unit(""), 60, data)}
+def _nodes(*series: list[float], unit: MetricUnit | None = None) -> dict[Scope, JobMetric]:
+    data = [SampleSeries(f"tn{i:02d}", _floats(*values)) for i, values in enumerate(series, 1)]
+    return {Scope.NODE: JobMetric(unit or MetricUnit(""), 60, data)}
 
 
 def test_gaps_do_not_count_in_series_statistics() -> None:
@@ -91,7 +91,7 @@ def test_statistics_over_time_agree_with_plain_arithmetic(table: list[list[float
 @pytest.mark.parametrize(("count", "made"), [(7, False), (8, True)])
 def test_data_is_completed_with_statistics_over_time_from_eight_series_on(count: int, made: bool) -> None:  # noqa: FBT001
     data: JobData = {"m": _nodes(*[[float(i)] for i in range(count)])}
-    metric = complete(data)["m"][Scope.NODE]
+    metric = with_statistics(data)["m"][Scope.NODE]
     assert (metric.statistics_series is not None) == made
     assert metric.series[3].statistics == Statistic(3, 3, 3)
     assert data["m"][Scope.NODE].series[3].statistics is None
@@ -100,58 +100,61 @@ def test_data_is_completed_with_statistics_over_time_from_eight_series_on(count:
 def test_job_statistics_are_mean_per_node_and_extremes_over_nodes(
     job: Job, data: JobData, sub_cluster: SubCluster
 ) -> None:
-    statistics = finish(job, data, sub_cluster).statistics
+    statistics = finalize_job(job, data, sub_cluster).statistics
     assert statistics == {
-        "cpu_load": MetricStatistic(Unit(""), 1, 2.25, 4),
-        "mem_used": MetricStatistic(Unit("B", "G"), 3, 12.5, 20),
+        "cpu_load": MetricStatistic(MetricUnit(""), 1, 2.25, 4),
+        "mem_used": MetricStatistic(MetricUnit("B", "G"), 3, 12.5, 20),
     }
 
 
 def test_the_divisor_is_the_number_of_nodes_also_where_one_was_silent(job: Job, sub_cluster: SubCluster) -> None:
-    statistics = finish(job, {"cpu_load": _nodes([4.0, 4.0])}, sub_cluster).statistics
-    assert statistics == {"cpu_load": MetricStatistic(Unit(""), 4, 2, 4)}
+    statistics = finalize_job(job, {"cpu_load": _nodes([4.0, 4.0])}, sub_cluster).statistics
+    assert statistics == {"cpu_load": MetricStatistic(MetricUnit(""), 4, 2, 4)}
 
 
 def test_a_node_without_sample_does_not_pull_the_minimum_to_zero(job: Job, sub_cluster: SubCluster) -> None:
     data: JobData = {"cpu_load": _nodes([4.0, 6.0], [GAP, GAP])}
-    statistics = finish(job, complete(data), sub_cluster).statistics
-    assert statistics == {"cpu_load": MetricStatistic(Unit(""), 4, 2.5, 6)}
+    statistics = finalize_job(job, with_statistics(data), sub_cluster).statistics
+    assert statistics == {"cpu_load": MetricStatistic(MetricUnit(""), 4, 2.5, 6)}
 
 
 def test_metrics_without_sample_or_node_scope_have_no_statistic(job: Job, sub_cluster: SubCluster) -> None:
     data: JobData = {"cpu_load": _nodes([GAP]), "x": {Scope.CORE: _nodes([1.0])[Scope.NODE]}, "y": _nodes()}
-    finished = finish(job, data, sub_cluster)
+    finished = finalize_job(job, data, sub_cluster)
     assert finished.statistics == {}
     assert finished.footprint == {}
 
 
 def test_a_series_kept_without_samples_counts_by_its_statistics(job: Job, sub_cluster: SubCluster) -> None:
-    series = [Series("tn01", _floats(), None, Statistic(1, 2, 3)), Series("tn02", _floats(), None, Statistic(2, 4, 6))]
-    data: JobData = {"cpu_load": {Scope.NODE: JobMetric(Unit(""), 60, series)}}
-    assert finish(job, data, sub_cluster).statistics == {"cpu_load": MetricStatistic(Unit(""), 1, 3, 6)}
+    series = [
+        SampleSeries("tn01", _floats(), None, Statistic(1, 2, 3)),
+        SampleSeries("tn02", _floats(), None, Statistic(2, 4, 6)),
+    ]
+    data: JobData = {"cpu_load": {Scope.NODE: JobMetric(MetricUnit(""), 60, series)}}
+    assert finalize_job(job, data, sub_cluster).statistics == {"cpu_load": MetricStatistic(MetricUnit(""), 1, 3, 6)}
 
 
 def test_the_footprint_has_the_statistic_that_the_subcluster_asks_for(
     job: Job, data: JobData, sub_cluster: SubCluster
 ) -> None:
-    assert finish(job, data, sub_cluster).footprint == {"cpu_load_avg": 2.25, "mem_used_max": 20}
+    assert finalize_job(job, data, sub_cluster).footprint == {"cpu_load_avg": 2.25, "mem_used_max": 20}
 
 
 def test_power_becomes_energy_over_all_nodes_and_the_duration(job: Job, sub_cluster: SubCluster) -> None:
     long = dataclasses.replace(job, num_nodes=4, duration=5400)
-    finished = finish(long, {"cpu_power": _nodes(*[[240.0, GAP, 240.0]] * 4)}, sub_cluster)
+    finished = finalize_job(long, {"cpu_power": _nodes(*[[240.0, GAP, 240.0]] * 4)}, sub_cluster)
     assert finished.energy_footprint == pytest.approx({"cpu_power": 1.44})
     assert finished.energy == pytest.approx(1.44)
 
 
 def test_the_prefix_of_the_unit_counts(job: Job, sub_cluster: SubCluster) -> None:
     hour = dataclasses.replace(job, duration=3600)
-    finished = finish(hour, {"sys_power": _nodes([0.5], [1.5], unit=Unit("W", "K"))}, sub_cluster)
+    finished = finalize_job(hour, {"sys_power": _nodes([0.5], [1.5], unit=MetricUnit("W", "K"))}, sub_cluster)
     assert finished.energy == pytest.approx(2.0)
 
 
 def test_the_energy_of_a_short_job_is_not_rounded_away(job: Job, sub_cluster: SubCluster) -> None:
-    finished = finish(dataclasses.replace(job, duration=1), {"cpu_power": _nodes([1.0])}, sub_cluster)
+    finished = finalize_job(dataclasses.replace(job, duration=1), {"cpu_power": _nodes([1.0])}, sub_cluster)
     assert finished.energy == pytest.approx(1 / 3.6e6)
 
 
@@ -162,25 +165,25 @@ def test_the_energy_of_a_short_job_is_not_rounded_away(job: Job, sub_cluster: Su
 def test_an_energy_counter_is_integrated_through_gaps_and_restarts(
     job: Job, sub_cluster: SubCluster, counter: list[float], megajoules: float
 ) -> None:
-    finished = finish(job, {"sys_energy": _nodes(counter)}, sub_cluster)
+    finished = finalize_job(job, {"sys_energy": _nodes(counter)}, sub_cluster)
     assert finished.energy == pytest.approx(megajoules / 3.6)
 
 
 def test_energy_metrics_add_up(job: Job, sub_cluster: SubCluster) -> None:
     data: JobData = {"cpu_power": _nodes([36.0]), "sys_energy": _nodes([0.0, 36.0])}
-    finished = finish(dataclasses.replace(job, duration=100), data, sub_cluster)
+    finished = finalize_job(dataclasses.replace(job, duration=100), data, sub_cluster)
     assert finished.energy == pytest.approx(0.001 + 10)
 
 
 def test_a_finished_job_is_archived_and_the_given_one_unchanged(
     job: Job, data: JobData, sub_cluster: SubCluster
 ) -> None:
-    finished = finish(job, data, sub_cluster)
+    finished = finalize_job(job, data, sub_cluster)
     assert finished.monitoring_status == MonitoringStatus.ARCHIVED
     assert (job.monitoring_status, job.statistics) == (MonitoringStatus.RUNNING_OR_ARCHIVING, None)
 
 
 def test_a_job_without_any_data_has_empty_results(job: Job, sub_cluster: SubCluster) -> None:
-    finished = finish(job, {}, sub_cluster)
+    finished = finalize_job(job, {}, sub_cluster)
     assert (finished.statistics, finished.footprint, finished.energy_footprint) == ({}, {}, {})
     assert finished.energy == 0

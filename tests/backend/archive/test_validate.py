@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cc_backend.archive.validate import validate_data, validate_meta
-from cc_backend.clusters import Level
+from cc_backend.clusters import Severity
 
 Document = dict[str, Any]
 STATISTIC = {"unit": {"base": ""}, "min": 1, "avg": 2, "max": 3}
@@ -73,7 +73,7 @@ def test_every_required_key_is_missed(key: str) -> None:
 def test_what_another_reader_cannot_use_is_an_error(changes: Document, path: str) -> None:
     findings = validate_meta(META | changes)
     assert path in [finding.path for finding in findings]
-    assert {finding.level for finding in findings} == {Level.ERROR}
+    assert {finding.severity for finding in findings} == {Severity.ERROR}
 
 
 @pytest.mark.parametrize(
@@ -96,7 +96,7 @@ def test_what_only_the_schema_forbids_is_reported_strictly_only(changes: Documen
     assert validate_meta(document) == []
     findings = validate_meta(document, strict=True)
     assert path in [finding.path for finding in findings]
-    assert {finding.level for finding in findings} == {Level.WARNING}
+    assert {finding.severity for finding in findings} == {Severity.WARNING}
 
 
 @pytest.mark.parametrize(
@@ -121,7 +121,7 @@ def test_what_only_the_schema_forbids_is_reported_strictly_only(changes: Documen
     ],
 )
 def test_samples_that_another_reader_cannot_use_are_an_error(document: Document, path: str) -> None:
-    assert (path, Level.ERROR) in [(finding.path, finding.level) for finding in validate_data(document)]
+    assert (path, Severity.ERROR) in [(finding.path, finding.severity) for finding in validate_data(document)]
 
 
 @pytest.mark.parametrize(
@@ -144,13 +144,13 @@ def test_two_series_of_one_id_on_one_host_are_pointed_out() -> None:
     series = METRIC["series"][0] | {"id": "0"}
     (finding,) = validate_data(_metric(series=[series, series]))
     assert finding.path == "cpu_user.core.series[1]"
-    assert finding.level is Level.WARNING
+    assert finding.severity is Severity.WARNING
 
 
 @pytest.mark.parametrize("document", [None, [], 3, "x"])
 def test_what_is_no_object_is_an_error(document: object) -> None:
-    assert [finding.level for finding in validate_meta(document)] == [Level.ERROR]
-    assert [finding.level for finding in validate_data(document)] == [Level.ERROR]
+    assert [finding.severity for finding in validate_meta(document)] == [Severity.ERROR]
+    assert [finding.severity for finding in validate_data(document)] == [Severity.ERROR]
 
 
 _json = st.recursive(

@@ -1,9 +1,9 @@
 import pytest
 
-from cc_backend.auth.client_address import Networks, client_address, is_forwarded_https
+from cc_backend.auth.client_address import NetworkSet, client_address, is_forwarded_https
 from cc_common.errors import SettingsError
 
-TRUSTED = Networks.parse("main.trusted-proxies", ["127.0.0.1", "10.0.0.0/8", "::1", "fd00::/8"])
+TRUSTED = NetworkSet.parse("main.trusted-proxies", ["127.0.0.1", "10.0.0.0/8", "::1", "fd00::/8"])
 
 
 @pytest.mark.parametrize(
@@ -64,4 +64,4 @@ def test_only_trusted_proxies_speak_for_the_scheme(peer: str, proto: str, *, exp
 
 def test_what_is_no_network_is_refused() -> None:
     with pytest.raises(SettingsError, match="is neither an address nor a network"):
-        Networks.parse("main.trusted-proxies", ["10.0.0.0/99"])
+        NetworkSet.parse("main.trusted-proxies", ["10.0.0.0/99"])

@@ -17,15 +17,15 @@ def browsers(database: Database, users: Users) -> KnownBrowsers:
 
 def test_a_browser_is_known_after_a_login_for_this_account_alone(browsers: KnownBrowsers) -> None:
     cookie = browsers.remember("", "kmeyer", NOW_S)
-    assert browsers.recognise(cookie, "kmeyer", NOW_S + 60)
-    assert not browsers.recognise(cookie, "other", NOW_S + 60)
+    assert browsers.identify(cookie, "kmeyer", NOW_S + 60)
+    assert not browsers.identify(cookie, "other", NOW_S + 60)
 
 
 def test_another_login_keeps_the_cookie_and_makes_it_last(browsers: KnownBrowsers) -> None:
     cookie = browsers.remember("", "kmeyer", NOW_S)
     assert browsers.remember(cookie, "kmeyer", NOW_S + YEAR_S - 1) == cookie
-    assert browsers.recognise(cookie, "kmeyer", NOW_S + YEAR_S + 1)
-    assert not browsers.recognise(cookie, "kmeyer", NOW_S + 2 * YEAR_S)
+    assert browsers.identify(cookie, "kmeyer", NOW_S + YEAR_S + 1)
+    assert not browsers.identify(cookie, "kmeyer", NOW_S + 2 * YEAR_S)
 
 
 def test_another_account_on_the_same_browser_gets_a_cookie_of_its_own(browsers: KnownBrowsers) -> None:
@@ -36,7 +36,7 @@ def test_another_account_on_the_same_browser_gets_a_cookie_of_its_own(browsers: 
 @pytest.mark.parametrize("cookie", ["", "made-up", "ü" * 10, "x" * 10_000, "' OR '1'='1", "\0"])
 def test_a_cookie_that_nobody_gave_is_no_known_browser(browsers: KnownBrowsers, cookie: str) -> None:
     browsers.remember("", "kmeyer", NOW_S)
-    assert browsers.recognise(cookie, "kmeyer", NOW_S) == ""
+    assert browsers.identify(cookie, "kmeyer", NOW_S) == ""
 
 
 def test_the_database_does_not_hold_the_cookie(browsers: KnownBrowsers, database: Database) -> None:
@@ -44,7 +44,7 @@ def test_the_database_does_not_hold_the_cookie(browsers: KnownBrowsers, database
     row = database.first_row("SELECT * FROM known_browser")
     assert row is not None
     assert cookie not in map(str, row)
-    assert not browsers.recognise(str(row[0]), "kmeyer", NOW_S)
+    assert not browsers.identify(str(row[0]), "kmeyer", NOW_S)
 
 
 def test_an_account_has_a_bounded_number_of_browsers_the_oldest_is_forgotten(
@@ -52,9 +52,9 @@ def test_an_account_has_a_bounded_number_of_browsers_the_oldest_is_forgotten(
 ) -> None:
     others = browsers.remember("", "other", NOW_S)
     cookies = [browsers.remember("", "kmeyer", NOW_S + number) for number in range(MAX_BROWSERS + 5)]
-    known = [bool(browsers.recognise(cookie, "kmeyer", NOW_S + 100)) for cookie in cookies]
+    known = [bool(browsers.identify(cookie, "kmeyer", NOW_S + 100)) for cookie in cookies]
     assert known == [False] * 5 + [True] * MAX_BROWSERS
-    assert browsers.recognise(others, "other", NOW_S)
+    assert browsers.identify(others, "other", NOW_S)
 
 
 @pytest.mark.parametrize("change", ["password", "disable", "remove"])
@@ -68,4 +68,4 @@ def test_browsers_are_forgotten_when_the_account_is_closed_or_gets_a_new_passwor
         users.disable("kmeyer", now_s=NOW_S)
     else:
         users.remove("kmeyer", now_s=NOW_S)
-    assert not browsers.recognise(cookie, "kmeyer", NOW_S)
+    assert not browsers.identify(cookie, "kmeyer", NOW_S)

@@ -11,42 +11,42 @@ from cc_backend.auth.login_throttle import (
     LIMITS,
     MAX_BUCKETS_PER_KIND,
     NETWORK,
-    Limit,
+    BucketLimit,
     LoginAttempt,
-    Throttle,
+    LoginThrottle,
 )
-from cc_backend.errors import TooMany
+from cc_backend.errors import TooManyRequests
 
 SMALL = {
-    ACCOUNT_AT_ADDRESS: Limit(2, 100),
-    ACCOUNT: Limit(4, 50),
-    ADDRESS: Limit(6, 10),
-    NETWORK: Limit(8, 10),
-    BROWSER: Limit(3, 100),
+    ACCOUNT_AT_ADDRESS: BucketLimit(2, 100),
+    ACCOUNT: BucketLimit(4, 50),
+    ADDRESS: BucketLimit(6, 10),
+    NETWORK: BucketLimit(8, 10),
+    BROWSER: BucketLimit(3, 100),
 }
 
 
-def make(**changes: Any) -> Throttle:
-    return Throttle(SMALL, **changes)
+def make(**changes: Any) -> LoginThrottle:
+    return LoginThrottle(SMALL, **changes)
 
 
 def fail(
-    throttle: Throttle, account: str, address: str = "", *, browser: str = "", times: int = 1, now_s: float = 0
+    throttle: LoginThrottle, account: str, address: str = "", *, browser: str = "", times: int = 1, now_s: float = 0
 ) -> int:
     """So many wrong passwords, as far as they are let through; how many were."""
     through = 0
     for _ in range(times):
         try:
-            throttle.take(LoginAttempt(account, address, browser), now_s=now_s)
-        except TooMany:
+            throttle.consume(LoginAttempt(account, address, browser), now_s=now_s)
+        except TooManyRequests:
             continue
         through += 1
     return through
 
 
-def wait_s(throttle: Throttle, account: str, address: str = "", *, now_s: float = 0) -> int | None:
-    with pytest.raises(TooMany) as refused:
-        throttle.take(LoginAttempt(account, address), now_s=now_s)
+def wait_s(throttle: LoginThrottle, account: str, address: str = "", *, now_s: float = 0) -> int | None:
+    with pytest.raises(TooManyRequests) as refused:
+        throttle.consume(LoginAttempt(account, address), now_s=now_s)
     return refused.value.retry_after_s
 
 
@@ -58,7 +58,7 @@ def test_wrong_passwords_of_somebody_else_do_not_lock_the_owner_out() -> None:
 
 
 def test_five_wrong_passwords_are_what_an_account_has_at_one_address() -> None:
-    assert fail(Throttle(), "kmeyer", "192.0.2.1", times=50) == 5
+    assert fail(LoginThrottle(), "kmeyer", "192.0.2.1", times=50) == 5
 
 
 def test_many_addresses_together_use_up_the_tries_of_an_account() -> None:
@@ -117,8 +117,8 @@ def test_success_costs_nothing() -> None:
     throttle = make()
     for second in range(50):
         for browser in ("", "mine"):
-            taken = throttle.take(LoginAttempt("kmeyer", "192.0.2.1", browser), now_s=second)
-            throttle.give_back(taken, now_s=second)
+            taken = throttle.consume(LoginAttempt("kmeyer", "192.0.2.1", browser), now_s=second)
+            throttle.refund(taken, now_s=second)
 
 
 def test_a_refused_try_counts_against_nobody() -> None:
@@ -152,7 +152,7 @@ def test_a_clock_that_goes_back_keeps_nobody_out_for_longer() -> None:
 def test_memory_is_bounded(spray: Callable[[int], LoginAttempt]) -> None:
     throttle = make(max_buckets=10)
     for number in range(200):
-        throttle.take(spray(number), now_s=number * 1000)
+        throttle.consume(spray(number), now_s=number * 1000)
     assert len(throttle) <= 10 * len(LIMITS)
     assert MAX_BUCKETS_PER_KIND * len(LIMITS) <= 50_000
 

@@ -7,7 +7,7 @@ from contextlib import ExitStack
 import argon2
 import pytest
 
-from cc_backend.auth.login_throttle import ACCOUNT, ACCOUNT_AT_ADDRESS, ADDRESS, Limit, Throttle
+from cc_backend.auth.login_throttle import ACCOUNT, ACCOUNT_AT_ADDRESS, ADDRESS, BucketLimit, LoginThrottle
 from cc_backend.auth.passwords import HashSlots, LoginsBusy, Passwords
 from cc_backend.auth.users import Users
 from cc_backend.db.database import Database
@@ -64,17 +64,17 @@ def test_a_flood_of_logins_is_turned_away_and_not_queued(full: HashSlots) -> Non
 
 
 def test_known_browsers_have_places_of_their_own_in_a_flood(full: HashSlots) -> None:
-    places = full._place(known_browser=True)
+    places = full._acquire_place(known_browser=True)
     with pytest.raises(LoginsBusy):
-        full._place(known_browser=True)
+        full._acquire_place(known_browser=True)
     places.release()
 
 
 def test_no_more_passwords_are_checked_at_a_time_than_may(database: Database) -> None:
     hasher = WatchedHasher()
-    plenty = {kind: Limit(1000, 1) for kind in (ACCOUNT_AT_ADDRESS, ACCOUNT, ADDRESS)}
+    plenty = {kind: BucketLimit(1000, 1) for kind in (ACCOUNT_AT_ADDRESS, ACCOUNT, ADDRESS)}
     slots = HashSlots(running=2, waiting=50, reserved=1)
-    users = Users(database, hasher=hasher, throttle=Throttle(plenty), slots=slots)
+    users = Users(database, hasher=hasher, throttle=LoginThrottle(plenty), slots=slots)
     users.add("kmeyer", ["user"], password=PASSWORD)
 
     def log_in(_: int) -> None:
@@ -88,7 +88,7 @@ def test_no_more_passwords_are_checked_at_a_time_than_may(database: Database) ->
 def test_who_was_turned_away_has_lost_no_try(
     database: Database, hasher: argon2.PasswordHasher, full: HashSlots
 ) -> None:
-    throttle = Throttle({ACCOUNT_AT_ADDRESS: Limit(1, 100)})
+    throttle = LoginThrottle({ACCOUNT_AT_ADDRESS: BucketLimit(1, 100)})
     Users(database, hasher=hasher).add("kmeyer", ["user"], password=PASSWORD)
     busy = Users(database, hasher=hasher, throttle=throttle, slots=full)
     for _ in range(10):
@@ -125,5 +125,5 @@ class CountingHasher(argon2.PasswordHasher):
 def test_the_first_check_of_all_costs_the_same_for_unknown_names(known: str) -> None:
     hasher = CountingHasher()
     stored = Passwords(argon2.PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)).hash(PASSWORD)
-    assert not Passwords(hasher).fits(stored if known else None, "wrong horse")
+    assert not Passwords(hasher).matches(stored if known else None, "wrong horse")
     assert hasher.calls == ["hash", "verify"]

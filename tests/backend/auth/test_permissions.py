@@ -3,10 +3,10 @@ import pytest
 from cc_backend.auth.caller import Caller
 from cc_backend.auth.permissions import (
     Permission,
-    caller_may,
-    demand,
     grantable_scopes,
+    has_permission,
     permission_of,
+    require_permission,
     requires,
 )
 from cc_backend.errors import NotAllowed, NotAuthenticated
@@ -52,7 +52,7 @@ def caller(kind: str, roles: str, scopes: str | None = None) -> Caller:
     ],
 )
 def test_a_session_opens_pages_and_no_routes_of_programs(roles: str, allowed: set[Permission]) -> None:
-    assert {p for p in Permission if caller_may(caller("session", roles), p)} == allowed
+    assert {p for p in Permission if has_permission(caller("session", roles), p)} == allowed
 
 
 @pytest.mark.parametrize(
@@ -74,7 +74,7 @@ def test_a_session_opens_pages_and_no_routes_of_programs(roles: str, allowed: se
     ],
 )
 def test_a_token_of_the_reference_opens_what_its_roles_say(roles: str, allowed: set[Permission]) -> None:
-    assert {p for p in Permission if caller_may(caller("token", roles), p)} == allowed
+    assert {p for p in Permission if has_permission(caller("token", roles), p)} == allowed
 
 
 READS_JOBS = {P.PUBLIC, P.PAGE, P.JOBS_READ, P.JOBS_READ_OWN, P.CLUSTERS_READ}
@@ -109,7 +109,7 @@ WRITES_JOBS = {P.PUBLIC, P.JOBS_READ, P.JOBS_READ_OWN, P.CLUSTERS_READ, P.JOBS_W
 def test_a_token_with_scopes_opens_what_its_scopes_say_as_far_as_its_roles_go(
     roles: str, scopes: str, allowed: set[Permission]
 ) -> None:
-    assert {p for p in Permission if caller_may(caller("token", roles, scopes), p)} == allowed
+    assert {p for p in Permission if has_permission(caller("token", roles, scopes), p)} == allowed
 
 
 @pytest.mark.parametrize(
@@ -127,7 +127,7 @@ def test_a_token_with_scopes_opens_what_its_scopes_say_as_far_as_its_roles_go(
 )
 def test_a_refusal_says_what_is_missing(who: Caller, permission: Permission, error: type[Exception], text: str) -> None:
     with pytest.raises(error, match=text):
-        demand(who, permission)
+        require_permission(who, permission)
 
 
 def test_an_unmarked_view_has_no_permission() -> None:

@@ -1,11 +1,11 @@
 import pytest
 
 from cc_backend.auth.caller import Caller
-from cc_backend.auth.row_rules import row_rule
+from cc_backend.auth.row_rules import row_rule_for
 from cc_backend.errors import NotAllowed
 from cc_backend.model import RowRule
 
-EVERYTHING = RowRule(everything=True)
+EVERYTHING = RowRule(all_jobs=True)
 
 
 @pytest.mark.parametrize(
@@ -23,10 +23,10 @@ EVERYTHING = RowRule(everything=True)
     ],
 )
 def test_the_first_role_that_fits_decides(roles: str, projects: tuple[str, ...], expected: RowRule) -> None:
-    assert row_rule(Caller("kmeyer", frozenset(roles.split()), projects)) == expected
+    assert row_rule_for(Caller("kmeyer", frozenset(roles.split()), projects)) == expected
 
 
 @pytest.mark.parametrize("roles", ["", "anonymous", "api anonymous", "root"])
 def test_without_a_role_that_may_see_jobs_it_is_an_error_and_no_empty_list(roles: str) -> None:
     with pytest.raises(NotAllowed, match="kmeyer"):
-        row_rule(Caller("kmeyer", frozenset(roles.split())))
+        row_rule_for(Caller("kmeyer", frozenset(roles.split())))

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from cc_backend.auth.caller import Caller
-from cc_backend.auth.token_cache import FRESH_S, HANGING_S, MAX_AGE_S, MAX_LOOKUPS, TokenVerdicts
+from cc_backend.auth.token_cache import FRESH_S, HANGING_S, MAX_AGE_S, MAX_LOOKUPS, TokenCache
 from cc_backend.errors import NotAuthenticated, Unavailable
 
 AGENTS = Caller("agents", frozenset({"api"}))
@@ -35,7 +35,7 @@ def lookup() -> Lookup:
 
 
 def test_while_the_lookup_answers_it_alone_counts(lookup: Lookup) -> None:
-    verdicts = TokenVerdicts()
+    verdicts = TokenCache()
     assert verdicts.resolve("t", lookup) is AGENTS
     lookup.error = NotAuthenticated("revoked")
     with pytest.raises(NotAuthenticated):
@@ -43,7 +43,7 @@ def test_while_the_lookup_answers_it_alone_counts(lookup: Lookup) -> None:
 
 
 def test_what_was_refused_is_forgotten(lookup: Lookup) -> None:
-    verdicts = TokenVerdicts()
+    verdicts = TokenCache()
     verdicts.resolve("t", lookup)
     for lookup.error in (NotAuthenticated("revoked"), Unavailable("away")):
         with pytest.raises(type(lookup.error)):
@@ -52,7 +52,7 @@ def test_what_was_refused_is_forgotten(lookup: Lookup) -> None:
 
 def test_a_lookup_that_fails_leaves_what_was_confirmed_for_a_bounded_time(lookup: Lookup) -> None:
     now_s = [0.0]
-    verdicts = TokenVerdicts(monotonic=lambda: now_s[0])
+    verdicts = TokenCache(monotonic=lambda: now_s[0])
     verdicts.resolve("t", lookup)
     lookup.error = Unavailable("away")
     now_s[0] = MAX_AGE_S
@@ -66,7 +66,7 @@ def test_a_lookup_that_fails_leaves_what_was_confirmed_for_a_bounded_time(lookup
 
 def test_many_lookups_at_a_time_do_not_let_a_revoked_token_in_for_longer_than_a_moment(lookup: Lookup) -> None:
     now_s = [0.0]
-    verdicts, others = TokenVerdicts(monotonic=lambda: now_s[0]), Lookup()
+    verdicts, others = TokenCache(monotonic=lambda: now_s[0]), Lookup()
     verdicts.resolve("t", lookup)
     lookup.error = NotAuthenticated("revoked")
     others.release.clear()
@@ -85,7 +85,7 @@ def test_many_lookups_at_a_time_do_not_let_a_revoked_token_in_for_longer_than_a_
 
 
 def test_of_many_threads_only_a_few_wait_for_a_lookup_that_hangs(lookup: Lookup) -> None:
-    verdicts = TokenVerdicts()
+    verdicts = TokenCache()
     verdicts.resolve("t", lookup)
     assert lookup.waiting.acquire(timeout=20)
     lookup.release.clear()

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from cc_backend.auth.token_expiry import IN_USE_S, WARN_S, ending_soon, log_ending_soon
+from cc_backend.auth.token_expiry import IN_USE_S, WARN_BEFORE_S, expiring_tokens, log_expiring_tokens
 from cc_backend.auth.tokens import Tokens
 from cc_backend.auth.users import Users
 
@@ -20,18 +20,18 @@ def used(tokens: Tokens, users: Users, name: str, *, used_s: float = NOW_S, **mo
         users.add(name, ["api"])
     token = tokens.issue(users.get(name), None, ["write"], **({"max_age_s": MONTHS_S, "now_s": NOW_S} | more))
     tokens.verify(token, used_s)
-    tokens.write_last_used()
+    tokens.flush_last_used()
 
 
 def names(tokens: Tokens, now_s: float, *clusters: str) -> list[str]:
-    return [record.user for record in ending_soon(tokens, now_s, clusters)]
+    return [record.user for record in expiring_tokens(tokens, now_s, clusters)]
 
 
 def test_a_token_in_use_is_told_of_three_weeks_before_its_end_until_then(tokens: Tokens, users: Users) -> None:
     end_s = NOW_S + MONTHS_S
-    used(tokens, users, "agents", used_s=end_s - WARN_S - 10)
-    assert names(tokens, end_s - WARN_S - 1) == []
-    assert names(tokens, end_s - WARN_S) == names(tokens, end_s - DAY_S) == ["agents"]
+    used(tokens, users, "agents", used_s=end_s - WARN_BEFORE_S - 10)
+    assert names(tokens, end_s - WARN_BEFORE_S - 1) == []
+    assert names(tokens, end_s - WARN_BEFORE_S) == names(tokens, end_s - DAY_S) == ["agents"]
     assert names(tokens, end_s + 1) == []
 
 
@@ -63,7 +63,7 @@ def test_the_log_names_account_and_days_but_never_the_token(
 ) -> None:
     used(tokens, users, "agents", max_age_s=DAY_S * 5 + 60)
     with caplog.at_level(logging.WARNING):
-        assert log_ending_soon(tokens, NOW_S) == 1
+        assert log_expiring_tokens(tokens, NOW_S) == 1
     assert "account=agents scopes=write days=5" in caplog.text
 
 

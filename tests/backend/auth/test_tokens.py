@@ -55,7 +55,7 @@ def claims_of(token: str) -> dict[str, Any]:
 def test_an_issued_token_stands_for_what_it_was_issued_for(tokens: Tokens) -> None:
     token = issue(tokens, scopes=["write", "jobs"], clusters=["tern"])
     caller = tokens.verify(token, NOW_S)
-    assert (caller.name, caller.roles, caller.scopes, caller.clusters, caller.kind) == (
+    assert (caller.name, caller.roles, caller.scopes, caller.allowed_clusters, caller.kind) == (
         "svc-slurm",
         {"api"},
         {"write", "jobs"},
@@ -242,8 +242,8 @@ def test_records_tell_what_was_issued_and_when_it_was_used_but_not_the_token(
     token = issue(tokens, scopes=["write"], clusters=["tern"], name="agents of tern")
     tokens.verify(token, NOW_S + 10)
     tokens.verify(token, NOW_S + 20)
-    assert tokens.write_last_used() == 1
-    assert tokens.write_last_used() == 0
+    assert tokens.flush_last_used() == 1
+    assert tokens.flush_last_used() == 0
     (record,) = tokens.list("svc-slurm")
     assert (record.name, record.scopes, record.clusters) == ("agents of tern", ("write",), ("tern",))
     assert (record.created_s, record.expires_s, record.last_used_s) == (NOW_S, NOW_S + 3600, NOW_S + 20)
@@ -452,9 +452,9 @@ def test_no_request_writes_when_a_token_was_used(database: Database, keys: Token
     try:
         tokens.verify(token, NOW_S)
         with pytest.raises(Unavailable):
-            tokens.write_last_used()
+            tokens.flush_last_used()
     finally:
         other.close()
-    assert tokens.write_last_used() == 1
+    assert tokens.flush_last_used() == 1
     assert tokens.list()[0].last_used_s == NOW_S
     hurried.close_all()

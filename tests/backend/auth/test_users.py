@@ -3,11 +3,11 @@ import logging
 import argon2
 import pytest
 
-from cc_backend.auth.login_throttle import ACCOUNT_AT_ADDRESS, Limit, Throttle
+from cc_backend.auth.login_throttle import ACCOUNT_AT_ADDRESS, BucketLimit, LoginThrottle
 from cc_backend.auth.sessions import Sessions
-from cc_backend.auth.users import LOGIN_FAILED, Users, check_name
+from cc_backend.auth.users import LOGIN_FAILED, Users, validate_name
 from cc_backend.db.database import Database
-from cc_backend.errors import Conflict, InvalidInput, NotAuthenticated, NotFound, TooMany
+from cc_backend.errors import Conflict, InvalidInput, NotAuthenticated, NotFound, TooManyRequests
 
 NOW_S = 1_760_000_000
 PASSWORD = "correct horse"
@@ -49,7 +49,7 @@ def test_names_that_would_mean_something_else_are_refused(users: Users, name: st
 
 @pytest.mark.parametrize("name", ["a", "kmeyer", "k.meyer@physik", "müller", "x" * 100, "svc-slurm_a", "007"])
 def test_ordinary_names_are_taken(name: str) -> None:
-    check_name(name)
+    validate_name(name)
 
 
 @pytest.mark.parametrize(
@@ -153,12 +153,12 @@ def test_an_account_for_programs_does_not_log_in_even_with_a_password(users: Use
 def test_too_many_wrong_passwords_close_the_account_for_their_address_for_a_while(
     database: Database, hasher: argon2.PasswordHasher
 ) -> None:
-    users = Users(database, hasher=hasher, throttle=Throttle({ACCOUNT_AT_ADDRESS: Limit(2, 60)}))
+    users = Users(database, hasher=hasher, throttle=LoginThrottle({ACCOUNT_AT_ADDRESS: BucketLimit(2, 60)}))
     users.add("kmeyer", ["user"], password=PASSWORD)
     for _ in range(2):
         with pytest.raises(NotAuthenticated):
             users.verify_password("kmeyer", "wrong horse", NOW_S, address="192.0.2.1")
-    with pytest.raises(TooMany) as refused:
+    with pytest.raises(TooManyRequests) as refused:
         users.verify_password("kmeyer", PASSWORD, NOW_S, address="192.0.2.1")
     assert refused.value.retry_after_s == 60
     assert users.verify_password("kmeyer", PASSWORD, NOW_S, address="192.0.2.2").name == "kmeyer"

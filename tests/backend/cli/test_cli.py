@@ -14,12 +14,12 @@ import pytest
 
 from cc_backend.auth.sessions import Sessions
 from cc_backend.db.database import open_database
-from cc_backend.jobs.job_queries import JobSearch
+from cc_backend.jobs.job_queries import JobQueries
 from cc_backend.jobs.job_rows import insert_job
 from cc_backend.model import Job, JobState, Resource, RowRule
 from cc_backend.runtime.lockfile import LockFile
 from cc_backend.settings import SAMPLE_PUBLIC_KEY, load_settings
-from cc_backend.startup.data_locks import missing_database, remember_database
+from cc_backend.startup.data_locks import missing_database_warning, record_database_file
 
 COMMAND = Path(sys.executable).parent / "cc-backend"
 
@@ -232,13 +232,13 @@ def test_a_cluster_with_running_jobs_is_removed_only_by_force(
 
 def test_jobs_that_the_archiver_gave_up_are_tried_again(config: Path) -> None:
     database = open_database(config.parent / "var/job.db")
-    search = JobSearch(database)
+    search = JobQueries(database)
     job = Job(1, "tern", "ada", "p", 1_760_000_000, (Resource("tn01"),), 1, state=JobState.COMPLETED)
     search.mark_archiving_failed(insert_job(database, job), "disk full")
-    assert search.count_unarchived(RowRule(everything=True)) == 0
+    assert search.count_unarchived(RowRule(all_jobs=True)) == 0
     done = cc_backend("archive", "retry", "--config", config)
     assert done.stdout == "1 job waits to be archived again\n"
-    assert search.count_unarchived(RowRule(everything=True)) == 1
+    assert search.count_unarchived(RowRule(all_jobs=True)) == 1
     database.close_all()
 
 
@@ -449,7 +449,7 @@ def test_changes_to_another_database_are_not_written_into_the_one_that_took_its_
     """As when a server is killed, and a backup is put in the place of its database."""
     used, log = config.parent / "var/job.db", config.parent / "var/job.db-wal"
     lock = LockFile(config.parent / "var/job.db.lock", "the database")
-    remember_database(lock, used)
+    record_database_file(lock, used)
     lock.close()
     other = used.with_name("backup.db")
     shutil.copy(used, other)
@@ -466,13 +466,13 @@ def test_changes_to_another_database_are_not_written_into_the_one_that_took_its_
 
 def test_a_database_that_is_gone_is_told_before_an_empty_one_is_made(config: Path) -> None:
     settings = load_settings(config, environment={}).value
-    assert missing_database(settings) == ""
+    assert missing_database_warning(settings) == ""
     database = config.parent / "var/job.db"
     database.unlink()
-    assert missing_database(settings) == "", "nothing ever ran here"
+    assert missing_database_warning(settings) == "", "nothing ever ran here"
     for trace in (config.parent / "var/job.db.lock", config.parent / "var/metric-store/runs"):
         trace.write_text("")
-        assert f"THE DATABASE {database} IS GONE" in missing_database(settings)
+        assert f"THE DATABASE {database} IS GONE" in missing_database_warning(settings)
         trace.unlink()
 
 

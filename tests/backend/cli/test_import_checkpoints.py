@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from cc_backend.clusters import load_clusters
-from cc_backend.jobdata.store_tables import store_table
+from cc_backend.jobdata.store_tables import build_metric_table
 from cc_backend.metricstore import Query
 from cc_backend.settings import load_settings
 from cc_backend.startup.store_opening import open_store
@@ -57,7 +57,7 @@ def test_samples_of_the_reference_are_in_the_store_afterwards(
         f"  {folder}/2.bin: it ends at byte 4 in the middle of a header at byte 0",
     ]
     settings = load_settings(config, environment={}).value
-    table = store_table(load_clusters(Path(settings.archive.path))[0])
+    table = build_metric_table(load_clusters(Path(settings.archive.path))[0])
     with open_store(settings.metric_store, table, int(time.time())) as store:
         ((found,),) = store.query("tern", [Query(metric, host)], from_s=begin, to_s=begin + 2 * timestep_s)
         assert found.data.tolist() == [1.5, 2.5]

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cc_backend.clusters import Level, check_cluster, check_file
+from cc_backend.clusters import Severity, check_cluster, check_file
 
 Document = dict[str, Any]
 
@@ -22,7 +22,7 @@ def test_a_sound_document_has_no_findings(tern: Document) -> None:
 def test_errors_come_before_warnings(tern: Document) -> None:
     tern["metricConfig"][0]["unit"] = "load"
     tern["metricConfig"][2]["timestep"] = 0
-    assert [finding.level for finding in check_cluster(tern)] == [Level.ERROR, Level.WARNING]
+    assert [finding.severity for finding in check_cluster(tern)] == [Severity.ERROR, Severity.WARNING]
 
 
 @pytest.mark.parametrize(
@@ -61,7 +61,7 @@ def test_gaps_in_a_topology_are_pointed_out(tern: Document, change: Document, sa
     tern["subClusters"][1]["topology"] |= change
     findings = check_cluster(tern)
     assert said in "\n".join(map(str, findings))
-    assert {finding.level for finding in findings} == {Level.WARNING}
+    assert {finding.severity for finding in findings} == {Severity.WARNING}
 
 
 def test_derived_lists_in_a_file_are_pointed_out(tern: Document) -> None:
@@ -85,7 +85,7 @@ def test_a_file_that_is_no_json_is_one_error_with_its_place(tmp_path: Path) -> N
     path = tmp_path / "cluster.json"
     path.write_text('{"name":\n oops}')
     (finding,) = check_file(path)
-    assert finding.level is Level.ERROR
+    assert finding.severity is Severity.ERROR
     assert "line 2, column 2" in finding.message
 
 
@@ -97,13 +97,13 @@ def test_a_file_that_is_not_there_is_one_error(tmp_path: Path) -> None:
 @given(st.recursive(st.none() | st.integers() | st.text(max_size=3), lambda inner: st.lists(inner, max_size=3)))
 def test_a_value_that_is_no_object_is_an_error(document: Any) -> None:
     (finding,) = check_cluster(document)
-    assert finding.level is Level.ERROR
+    assert finding.severity is Severity.ERROR
 
 
 @pytest.mark.parametrize("name", ["alex", "emmy", "fritz", "meggie", "tinyfat", "tinygpu", "woody"])
 def test_real_descriptions_have_no_errors(shared_fixtures: Path, name: str) -> None:
     findings = check_file(shared_fixtures / "clusters" / f"cluster-{name}.json")
-    assert [finding for finding in findings if finding.level is Level.ERROR] == []
+    assert [finding for finding in findings if finding.severity is Severity.ERROR] == []
 
 
 class TestSpelling:
@@ -185,5 +185,5 @@ class TestSpelling:
             part = part[step]
         part[key] = 2
         (finding,) = check_cluster(tern)
-        assert finding.level is Level.WARNING
+        assert finding.severity is Severity.WARNING
         assert str(finding).startswith(said)

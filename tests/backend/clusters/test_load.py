@@ -5,10 +5,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cc_backend.clusters import parse_cluster
-from cc_backend.clusters.faults import Findings
+from cc_backend.clusters.faults import Faults
 from cc_backend.clusters.load import is_cluster_name, read_cluster
 from cc_backend.errors import InvalidInput
-from cc_backend.model import Scope, Unit
+from cc_backend.model import MetricUnit, Scope
 
 Document = dict[str, Any]
 
@@ -60,7 +60,7 @@ def test_unit_scope_timestep_and_aggregation_cannot_be_replaced(tern: Document) 
     tern["metricConfig"][1]["subClusters"][0] |= {"unit": {"base": "W"}, "scope": "core", "timestep": 1}
     cluster, _ = parse_cluster(tern, source="cluster.json")
     fat = cluster.sub_clusters["fat"].metrics["mem_used"]
-    assert (fat.unit, fat.scope, fat.timestep_s, fat.aggregation) == (Unit("B", "G"), Scope.NODE, 60, "sum")
+    assert (fat.unit, fat.scope, fat.timestep_s, fat.aggregation) == (MetricUnit("B", "G"), Scope.NODE, 60, "sum")
 
 
 def test_the_document_of_the_api_has_the_derived_lists_filled_in(tern: Document) -> None:
@@ -104,7 +104,7 @@ def test_old_forms_are_read_with_a_warning_each(tern: Document) -> None:
     part = tern["subClusters"][0]
     part |= {"flopRateScalar": 88, "memoryBandwidth": 80, "numberOfNodes": 560}
     cluster, warnings = parse_cluster(tern, source="cluster.json")
-    assert cluster.metrics["mem_used"].unit == Unit("B", "G")
+    assert cluster.metrics["mem_used"].unit == MetricUnit("B", "G")
     assert cluster.metrics["cpu_load"].aggregation == ""
     assert str(cluster.sub_clusters["std"].flop_rate_scalar.unit) == "GF/s"
     assert cluster.sub_clusters["std"].memory_bandwidth.value == 80
@@ -268,4 +268,4 @@ _json = st.recursive(
 
 @given(_json)
 def test_no_document_whatever_makes_the_reader_stumble(document: Any) -> None:
-    read_cluster(document, Findings())
+    read_cluster(document, Faults())

@@ -4,7 +4,7 @@ from typing import Any
 import orjson
 import pytest
 
-from cc_backend.clusters import Clusters, load_clusters, metric_table, parse_cluster
+from cc_backend.clusters import ClusterRegistry, load_clusters, metric_table, parse_cluster
 from cc_backend.errors import ArchiveError, InvalidInput, NotFound
 
 Document = dict[str, Any]
@@ -18,29 +18,29 @@ def _write(root: Path, folder: str, document: Any) -> Path:
 
 
 @pytest.fixture
-def clusters(tern: Document) -> Clusters:
+def clusters(tern: Document) -> ClusterRegistry:
     cluster, _ = parse_cluster(tern, source="cluster.json")
-    return Clusters({"tern": cluster})
+    return ClusterRegistry({"tern": cluster})
 
 
-def test_clusters_are_asked_by_name(clusters: Clusters) -> None:
+def test_clusters_are_asked_by_name(clusters: ClusterRegistry) -> None:
     assert clusters.names() == list(clusters) == ["tern"]
     assert "tern" in clusters
     assert len(clusters) == 1
     assert clusters.get("tern") is clusters["tern"]
 
 
-def test_an_unknown_cluster_is_not_found(clusters: Clusters) -> None:
+def test_an_unknown_cluster_is_not_found(clusters: ClusterRegistry) -> None:
     with pytest.raises(NotFound, match="'gull'"):
         clusters.get("gull")
 
 
-def test_the_subcluster_follows_from_the_host(clusters: Clusters) -> None:
+def test_the_subcluster_follows_from_the_host(clusters: ClusterRegistry) -> None:
     assert clusters.sub_cluster_for("tern", "tn02").name == "std"
     assert clusters.sub_cluster_for("tern", "tf1").name == "fat"
 
 
-def test_a_given_subcluster_is_kept_whatever_the_host(clusters: Clusters) -> None:
+def test_a_given_subcluster_is_kept_whatever_the_host(clusters: ClusterRegistry) -> None:
     assert clusters.sub_cluster_for("tern", "tn02", "fat").name == "fat"
 
 
@@ -54,13 +54,13 @@ def test_a_given_subcluster_is_kept_whatever_the_host(clusters: Clusters) -> Non
     ],
 )
 def test_a_host_without_subcluster_is_invalid_input(
-    clusters: Clusters, cluster: str, host: str, given: str, said: str
+    clusters: ClusterRegistry, cluster: str, host: str, given: str, said: str
 ) -> None:
     with pytest.raises(InvalidInput, match=said):
         clusters.sub_cluster_for(cluster, host, given)
 
 
-def test_the_metric_table_is_what_a_store_needs(clusters: Clusters) -> None:
+def test_the_metric_table_is_what_a_store_needs(clusters: ClusterRegistry) -> None:
     assert metric_table(clusters) == {
         "tern": {"cpu_load": (60, "avg"), "mem_used": (60, "sum"), "cpu_power": (30, "sum")}
     }

@@ -2,17 +2,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cc_backend.clusters import Accelerator, Topology
+from cc_backend.clusters import Accelerator, NodeTopology
 from cc_backend.model import Scope
 
-SMT = Topology(
+SMT = NodeTopology(
     node=(0, 4, 1, 5, 2, 6, 3, 7),
     socket=((0, 4, 1, 5), (2, 6, 3, 7)),
     memory_domain=((0, 4, 1, 5), (2, 6, 3, 7)),
     core=((0, 4), (1, 5), (2, 6), (3, 7)),
     accelerators=(Accelerator("0000:01:00.0", "Nvidia GPU", "X"),),
 )
-GAPPY = Topology(node=(0, 1, 2), socket=((0, 1), (9,)), memory_domain=(), core=((0,), (), (2,)))
+GAPPY = NodeTopology(node=(0, 1, 2), socket=((0, 1), (9,)), memory_domain=(), core=((0,), (), (2,)))
 
 
 @pytest.mark.parametrize(

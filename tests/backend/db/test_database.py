@@ -210,8 +210,8 @@ def test_each_kind_of_fault_is_told_once_until_it_is_over(database: Database, ca
     for _ in range(3):
         with pytest.raises(Unavailable), database.write():
             UserRow.insert(name="kept out", full_name="x" * 1_000_000).execute(database)
-    database.end_fault(FaultKind.WRITE)
-    database.end_fault(FaultKind.WRITE)
+    database.clear_fault(FaultKind.WRITE)
+    database.clear_fault(FaultKind.WRITE)
     assert [record.levelname for record in caplog.records] == ["ERROR", "WARNING"]
     assert database.faults() == []
 
@@ -262,7 +262,7 @@ def test_threads_do_not_queue_up_behind_a_lock_of_another_process(database: Data
         slow = pool.submit(write_slowly)
         held.wait(20)
         waiting = pool.submit(add, patient, "kept out")
-        patient.note_fault(FaultKind.LOCKED, "end that process")
+        patient.record_fault(FaultKind.LOCKED, "end that process")
         with pytest.raises(Unavailable, match="another process"):
             waiting.result(20)
         release.set()
@@ -284,7 +284,7 @@ def test_a_damaged_page_in_the_middle_of_a_table_is_unavailable_and_remembered(d
     with pytest.raises(Unavailable, match="damaged"):
         names(again)
     with pytest.raises(Unavailable, match="damaged"):
-        list(again.rows(UserRow.select()))
+        list(again.raw_rows(UserRow.select()))
     assert again.faults() == ["the database is damaged: the file is damaged: restore a backup"]
     again.close_all()
 

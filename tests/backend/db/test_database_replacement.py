@@ -17,11 +17,11 @@ import pytest
 
 from cc_backend.auth.tables import UserRow
 from cc_backend.db.database import Database, open_database
-from cc_backend.db.database_file import reason_against
-from cc_backend.db.database_watch import DatabaseWatch, Succession
+from cc_backend.db.database_file import replacement_rejection
+from cc_backend.db.database_watch import DatabaseReplacement, DatabaseWatch
 from cc_backend.errors import Unavailable
-from cc_backend.migrations import VERSION, installation_of, migrate
-from cc_backend.runtime.lockfile import note_in
+from cc_backend.migrations import LATEST_VERSION, installation_id, migrate
+from cc_backend.runtime.lockfile import read_note
 
 
 @pytest.fixture
@@ -39,9 +39,9 @@ def database(path: Path) -> Iterator[Database]:
 
 @pytest.fixture
 def watch(database: Database) -> Iterator[DatabaseWatch]:
-    usable = partial(reason_against, installation=installation_of(database), version=VERSION)
-    watching = DatabaseWatch(database, succession=Succession(usable, lambda: None))
-    watching.look()
+    usable = partial(replacement_rejection, installation=installation_id(database), version=LATEST_VERSION)
+    watching = DatabaseWatch(database, replacement=DatabaseReplacement(usable, lambda: None))
+    watching.poll()
     yield watching
     watching.close()
 
@@ -78,7 +78,7 @@ def kept(database: Database, path: Path) -> Path:
 
 def looks(watch: DatabaseWatch, count: int = 3) -> None:
     for _ in range(count):
-        watch.look()
+        watch.poll()
 
 
 def test_a_backup_that_is_moved_into_its_place_is_used_by_all_threads(
@@ -99,9 +99,9 @@ def test_a_backup_that_is_moved_into_its_place_is_used_by_all_threads(
     kept.rename(path)
     with pytest.raises(Unavailable):
         add(database, "kept out")
-    watch.look()
+    watch.poll()
     assert database.faults(), "it might still be written by whoever puts it there"
-    watch.look()
+    watch.poll()
     assert database.faults() == []
     add(database, "third")
     asked.set()
@@ -134,7 +134,7 @@ def foreign(path: Path, kept: Path) -> None:
 
 def older(path: Path, kept: Path) -> None:
     with closing(sqlite3.connect(kept)) as connection:
-        connection.execute("DELETE FROM schema_version WHERE version = ?", (VERSION,))
+        connection.execute("DELETE FROM schema_version WHERE version = ?", (LATEST_VERSION,))
         connection.commit()
     kept.replace(path)
 
@@ -187,7 +187,7 @@ def test_what_is_no_backup_of_it_is_not_used(  # noqa: PLR0917 - fixtures
     assert len(caplog.records) == 2, "it is told once, not at each look"
     if put is not with_log:
         path.with_name("original").replace(path)
-        watch.look()
+        watch.poll()
         assert database.faults() == []
         add(database, "third")
         assert seen(database) == ["first", "second", "third"]
@@ -199,7 +199,7 @@ def test_a_lost_wal_file_is_written_anew_with_all_that_was_acknowledged(
     path.chmod(0o640)
     add(database, "first")
     Path(f"{path}-wal").unlink()
-    watch.look()
+    watch.poll()
     assert database.faults() == []
     add(database, "second")
     looks(watch)
@@ -244,9 +244,9 @@ def test_no_acknowledged_write_is_lost_while_threads_write_and_files_are_changed
     for _ in range(8):
         done = len(acknowledged)
         while {name[0] for name in acknowledged[done:]} != {"0", "1", "2"}:  # none makes its first connection just now
-            watch.look()
+            watch.poll()
         Path(f"{path}-wal").unlink()
-        while watch.look() or database.faults():
+        while watch.poll() or database.faults():
             pass
     ended.set()
     for thread in threads:
@@ -272,7 +272,7 @@ def test_jobs_name_the_configuration_by_its_number_in_the_new_file(site: Any, tm
     id_ = site.start_job()
     with closing(sqlite3.connect(path)) as connection:
         assert connection.execute("SELECT cluster_config FROM job WHERE id = ?", (id_,)).fetchone() == (71,)
-    assert note_in(tmp_path / "job.db.lock") == str(path.stat().st_ino), "known after a kill, too"
+    assert read_note(tmp_path / "job.db.lock") == str(path.stat().st_ino), "known after a kill, too"
 
 
 def test_a_copy_that_is_not_done_yet_is_not_looked_at(
@@ -282,9 +282,9 @@ def test_a_copy_that_is_not_done_yet_is_not_looked_at(
     path.unlink()
     for share in (1, 2, 3, 4):
         path.write_bytes(content[: len(content) * share // 4])
-        watch.look()
+        watch.poll()
     assert database.faults()
-    watch.look()
+    watch.poll()
     assert database.faults() == []
     assert seen(database) == ["first"]
 
@@ -296,7 +296,7 @@ def test_a_file_that_is_changed_for_another_while_it_is_read_through_is_not_used
     migrate(other, now_s=0)
     add(other, "stranger")
     other.close_all()
-    fits = partial(reason_against, installation=installation_of(database), version=VERSION)
+    fits = partial(replacement_rejection, installation=installation_id(database), version=LATEST_VERSION)
 
     def changed_meanwhile(at: Path) -> str:
         reason = fits(at)
@@ -304,8 +304,8 @@ def test_a_file_that_is_changed_for_another_while_it_is_read_through_is_not_used
             (tmp_path / "other.db").replace(at)
         return reason
 
-    watch = DatabaseWatch(database, succession=Succession(changed_meanwhile, lambda: None))
-    watch.look()
+    watch = DatabaseWatch(database, replacement=DatabaseReplacement(changed_meanwhile, lambda: None))
+    watch.poll()
     kept.replace(path)
     looks(watch, 5)
     assert ["it is of another installation" in fault for fault in database.faults()] == [True]
@@ -368,7 +368,7 @@ def test_a_file_with_a_journal_beside_it_is_not_used(
     looks(watch)
     assert "a -journal file lies beside it" in database.faults()[0]
     Path(f"{path}-journal").unlink()
-    watch.look()
+    watch.poll()
     assert database.faults() == []
 
 
@@ -384,13 +384,13 @@ def linked(tmp_path: Path) -> Path:
 def test_files_are_looked_for_beside_the_database_and_not_beside_a_link_to_it(linked: Path, tmp_path: Path) -> None:
     database = open_database(linked, busy_timeout_s=5)
     migrate(database, now_s=0)
-    fits = partial(reason_against, installation=installation_of(database), version=VERSION)
-    watch = DatabaseWatch(database, succession=Succession(fits, lambda: None))
-    watch.look()
+    fits = partial(replacement_rejection, installation=installation_id(database), version=LATEST_VERSION)
+    watch = DatabaseWatch(database, replacement=DatabaseReplacement(fits, lambda: None))
+    watch.poll()
     add(database, "first")
     log = tmp_path / "fast" / "job.db-wal"
     log.unlink()
-    watch.look()
+    watch.poll()
     assert (database.faults(), log.exists()) == ([], True)
     made = backup(linked, tmp_path / "fast" / "kept.db")
     add(database, "second")
@@ -465,9 +465,9 @@ def test_a_copy_for_which_there_is_no_room_is_not_tried_at_each_look(
     database: Database, path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     now_s = 0.0
-    fits = partial(reason_against, installation=installation_of(database), version=VERSION)
-    watch = DatabaseWatch(database, succession=Succession(fits, lambda: None), monotonic=lambda: now_s)
-    watch.look()
+    fits = partial(replacement_rejection, installation=installation_id(database), version=LATEST_VERSION)
+    watch = DatabaseWatch(database, replacement=DatabaseReplacement(fits, lambda: None), monotonic=lambda: now_s)
+    watch.poll()
     add(database, "first")
     path.with_name("job.db.new").mkdir()
     Path(f"{path}-wal").unlink()
@@ -475,7 +475,7 @@ def test_a_copy_for_which_there_is_no_room_is_not_tried_at_each_look(
     assert ["written anew" in record.message for record in caplog.records] == [False, True]
     path.with_name("job.db.new").rmdir()
     now_s += 60
-    watch.look()
+    watch.poll()
     assert (database.faults(), seen(database)) == ([], ["first"])
     watch.close()
 

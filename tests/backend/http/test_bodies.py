@@ -10,7 +10,7 @@ from werkzeug.exceptions import ClientDisconnected, UnsupportedMediaType
 from werkzeug.test import EnvironBuilder
 
 from cc_backend.errors import InvalidInput, TooLarge
-from cc_backend.http.bodies import gunzip, read_body, read_json
+from cc_backend.http.bodies import gunzip, read_body, read_json_body
 from cc_common.errors import PayloadError
 
 
@@ -142,7 +142,7 @@ def test_gzip_round_trips_at_exactly_its_limit(body: bytes) -> None:
     ],
 )
 def test_json_is_read_as_patiently_as_clients_need(body: bytes, document: Any) -> None:
-    assert read_json(posted(body), limit_bytes=100) == document
+    assert read_json_body(posted(body), limit_bytes=100) == document
 
 
 @pytest.mark.parametrize(
@@ -152,11 +152,11 @@ def test_json_is_read_as_patiently_as_clients_need(body: bytes, document: Any) -
 )
 def test_what_is_no_json_is_refused(body: bytes) -> None:
     with pytest.raises(PayloadError, match="the body"):
-        read_json(posted(body), limit_bytes=100_000)
+        read_json_body(posted(body), limit_bytes=100_000)
 
 
 def test_json_over_its_limit_is_too_large_also_when_compressed() -> None:
     with pytest.raises(TooLarge):
-        read_json(posted(b"[" + b" " * 100 + b"]"), limit_bytes=100)
+        read_json_body(posted(b"[" + b" " * 100 + b"]"), limit_bytes=100)
     with pytest.raises(TooLarge):
-        read_json(posted(gzip.compress(b"[" + b" " * 1000 + b"]"), Content_Encoding="gzip"), limit_bytes=100)
+        read_json_body(posted(gzip.compress(b"[" + b" " * 1000 + b"]"), Content_Encoding="gzip"), limit_bytes=100)

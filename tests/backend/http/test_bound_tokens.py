@@ -12,7 +12,7 @@ import pytest
 from cc_backend.jobs.filters import JobFilter
 from cc_backend.model import RowRule
 
-EVERYTHING = RowRule(everything=True)
+EVERYTHING = RowRule(all_jobs=True)
 # What exists in the other cluster only: its users, projects, job names, hosts, metrics, partitions and samples.
 MARKS = ("zoe", "zproject", "znote", "hn01", "hn02", "z_metric", "zpart", "424242", "zz_misspelt", "zzz_cluster")
 ELSEWHERE = {"REMOTE_ADDR": "192.0.2.7"}  # not the machine itself, which may read /metrics without a token

@@ -3,14 +3,14 @@ from typing import Any
 import pytest
 
 from cc_backend.errors import NotAllowed
-from cc_backend.http.cluster_scope import check_cluster
+from cc_backend.http.cluster_scope import require_cluster_allowed
 
 
 def test_one_cluster_is_checked_by_name() -> None:
-    check_cluster("tern", ("tern", "heron"))
-    check_cluster("wren", ())
+    require_cluster_allowed("tern", ("tern", "heron"))
+    require_cluster_allowed("wren", ())
     with pytest.raises(NotAllowed, match="'wren'"):
-        check_cluster("wren", ("tern", "heron"))
+        require_cluster_allowed("wren", ("tern", "heron"))
 
 
 @pytest.mark.parametrize("query", ["?cluster=heron", "?cluster=TERN", "?cluster=tern2"])

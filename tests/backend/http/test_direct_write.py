@@ -10,7 +10,7 @@ import pytest
 from flask import Response
 from werkzeug.test import create_environ
 
-from cc_backend.api.routes import write_rules
+from cc_backend.api.routes import write_routes
 
 NOW_S = 1_760_000_400
 GOOD = f"load_one,cluster=tern,hostname=tn01,type=node value=4 {NOW_S}\n"
@@ -23,7 +23,7 @@ def fields(answer: Any) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("more", [{}, HTTPS], ids=["http", "https"])
-@pytest.mark.parametrize("path", sorted(write_rules()))
+@pytest.mark.parametrize("path", sorted(write_routes()))
 def test_a_batch_that_is_wanted_whole_is_answered_with_the_same_headers_as_one_that_is_not(
     site_of: Any, path: str, more: dict[str, str]
 ) -> None:
@@ -66,7 +66,7 @@ def test_a_fault_of_ours_is_a_500_without_its_inside(site: Any, monkeypatch: pyt
     def fail(*_: object, **__: object) -> None:
         raise RuntimeError("the inside")
 
-    monkeypatch.setattr(site.services.store, "ingest", fail)
+    monkeypatch.setattr(site.services.store, "ingest_batch", fail)
     answer = site.client.post("/api/write", data=GOOD, headers=site.headers())
     assert (answer.status_code, answer.get_json()["code"]) == (HTTPStatus.INTERNAL_SERVER_ERROR, "internal_error")
     assert "inside" not in answer.text

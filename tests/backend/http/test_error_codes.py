@@ -14,7 +14,7 @@ import pytest
 import cc_backend
 from cc_backend.api.routes import ROUTES
 from cc_backend.errors import BackendError
-from cc_common.error_codes import ErrorCode, code_of_status
+from cc_common.error_codes import ErrorCode, code_for_status
 
 SOURCES = "backend/cc_backend"
 BODY_MAKER = "problems.py"
@@ -67,8 +67,8 @@ def status_in(node: ast.AST) -> int | None:
 
 @pytest.mark.parametrize("error", [RAISED[name] for name in sorted(RAISED)])
 def test_every_class_of_errors_has_a_general_code_that_fits_its_status(error: type[BackendError]) -> None:
-    assert error.general_code.fits(error.status)
-    assert error("text").code is error.general_code
+    assert error.default_code.allows_status(error.status)
+    assert error("text").code is error.default_code
 
 
 def test_a_closer_code_fits_the_status_of_the_error_that_carries_it(repository: Path) -> None:
@@ -77,7 +77,7 @@ def test_a_closer_code_fits_the_status_of_the_error_that_carries_it(repository: 
         given = next((code_in(word.value) for word in call.keywords if word.arg == "code"), None)
         if called(call) in RAISED and given is not None:
             seen += 1
-            if not given.fits(RAISED[called(call)].status):
+            if not given.allows_status(RAISED[called(call)].status):
                 wrong.append(f"{name}:{call.lineno} {given}")
     assert wrong == []
     assert seen > 50
@@ -89,7 +89,7 @@ def test_an_answer_made_by_hand_names_a_code_that_fits_its_status(repository: Pa
         if called(call) in {"problem", "problem_body"} and name not in BY_STATUS:
             seen += 1
             status, code = status_in(call.args[0]), code_in(call.args[1])
-            if status is None or code is None or not code.fits(status):
+            if status is None or code is None or not code.allows_status(status):
                 wrong.append(f"{name}:{call.lineno}")
     assert wrong == []
     assert seen >= 4
@@ -108,7 +108,7 @@ def test_only_one_place_makes_the_body_of_an_error_answer(repository: Path) -> N
 def test_no_code_stands_in_the_registry_that_nothing_answers_with(repository: Path) -> None:
     text = "".join(path.read_text("utf-8") for path in (repository / SOURCES).rglob("*.py"))
     used = {ErrorCode[name] for name in re.findall(r"\bErrorCode\.([A-Z_]+)", text)}
-    used |= {code_of_status(status) for status in range(400, 600)} | {cls.general_code for cls in RAISED.values()}
+    used |= {code_for_status(status) for status in range(400, 600)} | {cls.default_code for cls in RAISED.values()}
     assert sorted(set(ErrorCode) - used) == []
 
 
@@ -149,14 +149,18 @@ def test_every_refusal_of_every_route_carries_a_code_of_the_registry(site: Any, 
                 answer = opened(site.client, method, route.path, **more)
                 if answer.status_code >= 400:
                     document = answer.get_json()
-                    assert ErrorCode(document["code"]).fits(answer.status_code), (method, answer.status_code, document)
+                    assert ErrorCode(document["code"]).allows_status(answer.status_code), (
+                        method,
+                        answer.status_code,
+                        document,
+                    )
                     assert document["error"]
                     seen += 1
     assert seen
 
 
 def test_an_unexpected_failure_carries_a_code_too(site: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(type(site.services.search), "find", lambda *_, **__: 1 / 0)
+    monkeypatch.setattr(type(site.services.search), "code_of", lambda *_, **__: 1 / 0)
     answer = site.client.get("/api/jobs/", headers=site.headers())
     assert (answer.status_code, answer.get_json()["code"]) == (500, "internal_error")
 

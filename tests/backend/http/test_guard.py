@@ -17,15 +17,15 @@ from cc_backend.errors import BackendError, NotAuthenticated
 from cc_backend.http import guard
 from cc_backend.http.guard import (
     RouteWithoutPermissionError,
-    check_every_route,
     current_caller,
     current_session,
     end_session,
     optional_caller,
     remote_address,
+    require_declared_permissions,
     start_session,
 )
-from cc_backend.httpserver.wsgi import CALLER, NEW_COOKIE
+from cc_backend.httpserver.wsgi import CALLER_KEY, NEW_COOKIE_KEY
 from cc_backend.runtime.trusted_clock import TrustedClock
 from cc_backend.services import EXTENSION, Services
 
@@ -93,14 +93,14 @@ def make_app(database: Database, users: Users, tokens: Tokens, sessions: Session
             sessions=sessions,
             browsers=KnownBrowsers(database),
             clock=lambda: NOW_S,
-            trusted_clock=TrustedClock(lambda: NOW_S, steady=lambda: NOW_S),
+            trusted_clock=TrustedClock(lambda: NOW_S, monotonic=lambda: NOW_S),
         )
         services = cast("Services", parts)
         app = Flask(__name__, static_folder=None)
         app.extensions[EXTENSION] = services
-        guard.install(app, services)
+        guard.install_guard(app, services)
         add_routes(app)
-        check_every_route(app)
+        require_declared_permissions(app)
         return app
 
     return make
@@ -227,8 +227,8 @@ def test_the_server_is_told_who_comes_with_the_cookie_from_now_on(client: FlaskC
 
     client.application.wsgi_app = server  # type: ignore[method-assign]
     answer = client.post("/login", data={"username": "kmeyer"})
-    assert cookie_of(answer).startswith(f"session={environs[0][NEW_COOKIE]};")
-    assert environs[0][CALLER] == "login kmeyer"
+    assert cookie_of(answer).startswith(f"session={environs[0][NEW_COOKIE_KEY]};")
+    assert environs[0][CALLER_KEY] == "login kmeyer"
 
 
 def test_the_cookie_is_out_of_reach_of_scripts_and_other_sites(client: FlaskClient) -> None:
@@ -412,7 +412,7 @@ def test_an_application_with_an_undeclared_route_does_not_start() -> None:
     app = Flask(__name__, static_folder=None)
     app.add_url_rule("/forgotten", "forgotten", lambda: "")
     with pytest.raises(RouteWithoutPermissionError, match=r"forgotten \(/forgotten\)"):
-        check_every_route(app)
+        require_declared_permissions(app)
 
 
 def test_an_undeclared_route_that_was_added_later_answers_nobody(make_app: MakeApp) -> None:

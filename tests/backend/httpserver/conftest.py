@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any, Self
 import pytest
 
 from cc_backend.errors import Unavailable
-from cc_backend.httpserver.limits import Limits
-from cc_backend.httpserver.listening import bound_socket
+from cc_backend.httpserver.limits import ServerLimits
+from cc_backend.httpserver.listening import bind_socket
 from cc_backend.httpserver.server import Application, HttpServer
 from cc_backend.httpserver.workers import Lane
-from cc_backend.httpserver.wsgi import CALLER, NEW_COOKIE, Endpoint
+from cc_backend.httpserver.wsgi import CALLER_KEY, NEW_COOKIE_KEY, Endpoint
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
@@ -40,9 +40,9 @@ class EchoApplication:
         path = environ["PATH_INFO"]
         found = re.search(r"session=(\w+)", environ.get("HTTP_COOKIE", ""))
         if found and path != "/expired":
-            environ[CALLER] = found[1]
+            environ[CALLER_KEY] = found[1]
         if path == "/login":
-            environ[CALLER], environ[NEW_COOKIE] = "bob", "bob"
+            environ[CALLER_KEY], environ[NEW_COOKIE_KEY] = "bob", "bob"
         if path == "/slow":
             self.at_work.set()
             self.go_on.wait(20)
@@ -65,7 +65,7 @@ class EchoApplication:
 class RunningServer:
     """The server, its application, and how to reach it."""
 
-    def __init__(self, limits: Limits, threads: int, tls: ssl.SSLContext | None = None) -> None:
+    def __init__(self, limits: ServerLimits, threads: int, tls: ssl.SSLContext | None = None) -> None:
         self.echo = EchoApplication()
         application = Application(
             self.echo,
@@ -75,7 +75,7 @@ class RunningServer:
             address=lambda environ: environ.get("HTTP_X_FORWARDED_FOR", environ["REMOTE_ADDR"]),
             cookie="session",
         )
-        self._listening = bound_socket(f"127.0.0.1:{_free_port()}")
+        self._listening = bind_socket(f"127.0.0.1:{_free_port()}")
         self.address = self._listening.getsockname()
         self._application, self._limits, self._number, self._tls = application, limits, threads, tls
         self._ready = threading.Event()
@@ -203,7 +203,7 @@ def serving() -> Iterator[Callable[..., RunningServer]]:
     running = []
 
     def start(*, threads: int = 4, tls: ssl.SSLContext | None = None, **limits: Any) -> RunningServer:
-        running.append(RunningServer(Limits(**limits), threads, tls))
+        running.append(RunningServer(ServerLimits(**limits), threads, tls))
         return running[-1]
 
     yield start

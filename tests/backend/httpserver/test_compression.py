@@ -9,8 +9,8 @@ import pytest
 import zstandard
 
 from cc_backend.auth import csrf
-from cc_backend.httpserver.compression import LEAST_BYTES, Coding, chosen_coding, encoded
-from cc_backend.web.assets import asset_paths, digest
+from cc_backend.httpserver.compression import MIN_BYTES, ContentCoding, compress, negotiate_coding
+from cc_backend.web.assets import asset_digest, asset_paths
 
 DECODERS = {
     "gzip": gzip.decompress,
@@ -51,15 +51,15 @@ PAGES = ("/", "/monitoring/jobs/", "/login")
     ],
 )
 def test_the_client_chooses_the_encoding(accept_encoding: str | None, expected: str) -> None:
-    assert chosen_coding(accept_encoding) == expected
+    assert negotiate_coding(accept_encoding) == expected
 
 
-@pytest.mark.parametrize("coding", list(Coding))
+@pytest.mark.parametrize("coding", list(ContentCoding))
 @pytest.mark.parametrize("content", [b"", b"x", b"abc" * 1_000_000])
 @pytest.mark.parametrize("kept", [False, True])
-def test_what_is_encoded_comes_back(coding: Coding, content: bytes, kept: bool) -> None:  # noqa: FBT001
-    decoder = DECODERS[None if coding is Coding.IDENTITY else coding.value]
-    assert decoder(encoded(content, coding, kept=kept)) == content
+def test_what_is_encoded_comes_back(coding: ContentCoding, content: bytes, kept: bool) -> None:  # noqa: FBT001
+    decoder = DECODERS[None if coding is ContentCoding.IDENTITY else coding.value]
+    assert decoder(compress(content, coding, is_cached=kept)) == content
 
 
 @pytest.fixture
@@ -91,7 +91,7 @@ def test_json_and_counters_are_compressed_when_they_are_more_than_a_packet(site:
     for path in ("/api/jobs/?items-per-page=40", "/metrics"):
         packed = site.client.get(path, headers={**site.headers(), "Accept-Encoding": coding})
         assert packed.headers["Content-Encoding"] == coding
-        assert len(DECODERS[coding](packed.data)) > LEAST_BYTES
+        assert len(DECODERS[coding](packed.data)) > MIN_BYTES
     small = site.client.get("/healthz", headers={"Accept-Encoding": coding})
     assert "Content-Encoding" not in small.headers
     assert json.loads(small.data)["status"] == "ok"
@@ -106,7 +106,7 @@ def test_head_has_the_headers_of_get(person: Any) -> None:
     assert abs(int(head.headers["Content-Length"]) - len(get.data)) < 100, "but for the mask of the CSRF token"
 
 
-@pytest.mark.parametrize("path", ["/monitoring/jobs/", f"/assets/{digest()}/css/tokens.css"])
+@pytest.mark.parametrize("path", ["/monitoring/jobs/", f"/assets/{asset_digest()}/css/tokens.css"])
 @pytest.mark.parametrize("coding", ["gzip", "zstd", "identity"])
 def test_what_is_unchanged_is_a_304_whichever_encoding_it_came_in(person: Any, path: str, coding: str) -> None:
     first = person.get(path, headers={"Accept-Encoding": coding})
@@ -123,10 +123,10 @@ def test_what_is_unchanged_is_a_304_whichever_encoding_it_came_in(person: Any, p
 @pytest.mark.parametrize("coding", ["gzip", "zstd", None])
 def test_static_files_are_the_same_in_each_encoding(client: Any, name: str, coding: str | None) -> None:
     asked = {"Accept-Encoding": coding} if coding else {}
-    response = client.get(f"/assets/{digest()}/{name}", headers=asked)
+    response = client.get(f"/assets/{asset_digest()}/{name}", headers=asked)
     assert response.headers.get("Content-Encoding") == coding
     assert "immutable" in response.headers["Cache-Control"]
-    plain = client.get(f"/assets/{digest()}/{name}")
+    plain = client.get(f"/assets/{asset_digest()}/{name}")
     assert DECODERS[coding](response.data) == plain.data
 
 
@@ -159,12 +159,19 @@ def test_the_token_itself_and_what_is_nearly_it_are_refused(person: Any, site: A
     cookie = person.get_cookie("session").value
     secret = site.services.sessions.lookup(cookie, site.services.clock()).csrf_token
     shown = shown_token(person)
-    for given in (secret, shown[:-4], shown + "AAAA", shown[4:], csrf.masked(secret[:-1]), csrf.masked("0" * 64)):
+    for given in (
+        secret,
+        shown[:-4],
+        shown + "AAAA",
+        shown[4:],
+        csrf.mask_token(secret[:-1]),
+        csrf.mask_token("0" * 64),
+    ):
         answer = person.post("/theme", data={"csrf_token": given, "theme": "dark", "back": "/"})
         assert answer.status_code == 403, given
 
 
 @pytest.mark.parametrize("given", ["", "=", "AAAA", "\xfc", "A" * 10_000, "not base64!"])
 def test_what_is_no_token_fits_nothing(given: str) -> None:
-    assert not csrf.fits(given, "ab" * 32)
-    assert csrf.fits(csrf.masked("ab" * 32), "ab" * 32)
+    assert not csrf.matches_token(given, "ab" * 32)
+    assert csrf.matches_token(csrf.mask_token("ab" * 32), "ab" * 32)

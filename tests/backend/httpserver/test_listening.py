@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from cc_backend.errors import BackendError
-from cc_backend.httpserver.listening import bound_socket, listen_address, listener
+from cc_backend.httpserver.listening import bind_socket, describe_port_owner, listen_address
 from cc_common.errors import SettingsError
 
 
@@ -24,7 +24,7 @@ def free_port() -> int:
 
 @pytest.fixture
 def listening(free_port: int) -> Iterator[socket.socket]:
-    with bound_socket(f"localhost:{free_port}") as found:
+    with bind_socket(f"localhost:{free_port}") as found:
         yield found
 
 
@@ -55,7 +55,7 @@ def test_a_second_server_on_a_port_is_told_who_has_it(listening: socket.socket) 
     port = listening.getsockname()[1]
     command = re.escape(Path("/proc/self/cmdline").read_text().replace("\0", " ").strip()[:20])
     with pytest.raises(BackendError, match=rf"port {port} is taken by process {os.getpid()} \({command}"):
-        bound_socket(f"127.0.0.1:{port}")
+        bind_socket(f"127.0.0.1:{port}")
 
 
 def test_a_port_that_two_would_share_willingly_is_taken_all_the_same(free_port: int) -> None:
@@ -64,7 +64,7 @@ def test_a_port_that_two_would_share_willingly_is_taken_all_the_same(free_port: 
         other.bind(("127.0.0.1", free_port))
         other.listen()
         with pytest.raises(BackendError, match="is taken by process"):
-            bound_socket(f"127.0.0.1:{free_port}")
+            bind_socket(f"127.0.0.1:{free_port}")
 
 
 def test_a_port_is_free_again_while_old_connections_time_out(listening: socket.socket) -> None:
@@ -75,17 +75,17 @@ def test_a_port_is_free_again_while_old_connections_time_out(listening: socket.s
     accepted.close()  # closed here first: this end waits for stragglers
     client.close()
     listening.close()
-    bound_socket(f"127.0.0.1:{port}").close()
+    bind_socket(f"127.0.0.1:{port}").close()
 
 
 def test_an_address_of_another_machine_is_named() -> None:
     with pytest.raises(BackendError, match=r"192\.0\.2\.1:8080 is not an address of this machine"):
-        bound_socket("192.0.2.1:8080")
+        bind_socket("192.0.2.1:8080")
 
 
 def test_a_name_that_nobody_knows_is_named() -> None:
     with pytest.raises(BackendError, match=r"'nobody\.invalid' is not the name or an address"):
-        bound_socket("nobody.invalid:8080")
+        bind_socket("nobody.invalid:8080")
 
 
 def test_a_port_for_the_privileged_is_explained() -> None:
@@ -114,4 +114,4 @@ def test_the_kernel_asks_those_who_are_silent_whether_they_are_still_there(liste
 
 
 def test_a_port_without_a_listener_is_somebody_elses(free_port: int) -> None:
-    assert listener(free_port) == "another process"
+    assert describe_port_owner(free_port) == "another process"

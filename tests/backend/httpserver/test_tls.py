@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from cc_backend.httpserver.tls import Handshake
+from cc_backend.httpserver.tls import TlsHandshake
 
 GET = b"GET /%b HTTP/1.1\r\nHost: x\r\n\r\n"
 BEGINS = b"\x16\x03\x01\x02\x00"
@@ -36,8 +36,8 @@ def secure(serving: Callable[..., Any], tls: ssl.SSLContext) -> Callable[..., An
     return lambda **limits: serving(tls=tls, **limits)
 
 
-def handshakes(server: Any) -> list[Handshake]:
-    found = server.in_loop(lambda: [one for one in server.server._connections if isinstance(one, Handshake)])
+def handshakes(server: Any) -> list[TlsHandshake]:
+    found = server.in_loop(lambda: [one for one in server.server._connections if isinstance(one, TlsHandshake)])
     return list(found)
 
 

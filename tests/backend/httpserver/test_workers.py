@@ -3,8 +3,8 @@
 import threading
 import time
 
-from cc_backend.httpserver.fair_queue import Sender, Work
-from cc_backend.httpserver.workers import Workers
+from cc_backend.httpserver.fair_queue import Sender, WorkItem
+from cc_backend.httpserver.workers import WorkerPool
 
 STRANGER, KNOWN = Sender("192.0.2.1", is_known=False), Sender("ada", is_known=True)
 TAKES_S = 0.05
@@ -25,17 +25,17 @@ class Computing:
         self.spans.append((began_s, time.monotonic()))
         self.done.release()
 
-    def by(self, sender: Sender, workers: Workers) -> list[float]:
+    def by(self, sender: Sender, workers: WorkerPool) -> list[float]:
         """Pauses between one and the next, if this sender wants it done so often."""
         for _ in range(self._times):
-            workers.submit(Work(sender, self.run, lambda: None))
+            workers.submit(WorkItem(sender, self.run, lambda: None))
         assert all(self.done.acquire(timeout=20) for _ in range(self._times))
         ends = [end_s for _, end_s in self.spans]
         return [began_s - end_s for (began_s, _), end_s in zip(self.spans[1:], ends, strict=False)]
 
 
 def test_after_work_for_a_stranger_comes_a_rest_as_long() -> None:
-    workers = Workers("test", 4, max_waiting=10, at_once=1)
+    workers = WorkerPool("test", 4, max_waiting=10, max_running=1)
     assert min(Computing(3).by(STRANGER, workers)) >= TAKES_S * 0.9
     workers.stop()
 
@@ -44,19 +44,19 @@ def test_a_defect_in_one_work_costs_neither_the_thread_nor_the_turns_of_its_send
     def fail() -> None:
         raise RuntimeError("a defect")
 
-    workers, done = Workers("test", 1, max_waiting=10, at_once=1), threading.Event()
+    workers, done = WorkerPool("test", 1, max_waiting=10, max_running=1), threading.Event()
     for run in (fail, fail, done.set):
-        workers.submit(Work(KNOWN, run, lambda: None))
+        workers.submit(WorkItem(KNOWN, run, lambda: None))
     assert done.wait(20)
     workers.stop()
 
 
 def test_workers_that_are_told_to_stop_do_what_waits_and_end() -> None:
     done: list[int] = []
-    workers = Workers("ending", 2, max_waiting=10, at_once=1)
+    workers = WorkerPool("ending", 2, max_waiting=10, max_running=1)
     threads = [thread for thread in threading.enumerate() if thread.name.startswith("ending-")]
     for number in range(5):
-        workers.submit(Work(KNOWN, lambda number=number: done.append(number), lambda: None))
+        workers.submit(WorkItem(KNOWN, lambda number=number: done.append(number), lambda: None))
     workers.stop()
     for thread in threads:
         thread.join(20)

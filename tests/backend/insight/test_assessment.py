@@ -9,19 +9,30 @@ import pytest
 
 from cc_backend.clusters import SubCluster
 from cc_backend.insight.assessment import (
-    MOST_HOSTS,
-    RULES,
+    MAX_STORED_HOSTS,
+    RULES_VERSION,
     Assessment,
-    assess,
-    faulty_nodes,
+    assess_job,
+    find_outlier_nodes,
     judged_metrics,
-    remembered,
+    stored_assessment,
 )
-from cc_backend.insight.finding_json import finding_from_document, finding_to_document
-from cc_backend.insight.findings import Code, exit_code
-from cc_backend.insight.job_curves import CurveSet
-from cc_backend.insight.sentences import Telling, Words, words_of
-from cc_backend.model import Finding, Job, JobData, JobMetric, JobState, Judgement, Level, Scope, Series, Unit
+from cc_backend.insight.finding_json import finding_from_json, finding_to_json
+from cc_backend.insight.findings import FindingCode, parse_exit_code
+from cc_backend.insight.job_curves import JobCurveSet
+from cc_backend.insight.sentences import FindingText, SentenceContext, finding_text
+from cc_backend.model import (
+    Finding,
+    Job,
+    JobData,
+    JobMetric,
+    JobState,
+    Judgement,
+    Level,
+    MetricUnit,
+    SampleSeries,
+    Scope,
+)
 
 NAN = float("nan")
 START_S = 1_760_000_400  # 09:00 UTC
@@ -44,17 +55,19 @@ def judge(make_job: Callable[..., Job], make_data: Callable[..., JobData], tarn:
         if "hosts" not in changes and "resources" not in changes:
             fields["hosts"] = ("tn0001", "tn0002")
         metrics = judged_metrics(tarn[sub].metrics)
-        return assess(make_job(**fields), CurveSet(data or {}).of_nodes(metrics), tarn[sub], metrics)
+        return assess_job(
+            make_job(**fields), JobCurveSet(data or {}).select_nodes_and_gpus(metrics), tarn[sub], metrics
+        )
 
     return make
 
 
-def words(found: Assessment, *, running: bool = False, now_s: float = START_S + 7200) -> list[Words]:
-    return [words_of(finding, Telling(running, now_s, UTC)) for finding in found.findings]
+def words(found: Assessment, *, running: bool = False, now_s: float = START_S + 7200) -> list[FindingText]:
+    return [finding_text(finding, SentenceContext(running, now_s, UTC)) for finding in found.findings]
 
 
 def codes(found: Assessment) -> list[str]:
-    return [finding.code for finding in found.bad]
+    return [finding.code for finding in found.problems]
 
 
 # Idle nodes
@@ -112,9 +125,9 @@ def test_what_idle_nodes_explain_is_not_told_again(judge: Judge, make_data: Call
     data = idle_data(make_data, idle=["bn08"])
     data |= make_data(flops_any={host: steady(0.1 if host == "bn08" else 900.0) for host in HOSTS})
     found = judge(data, hosts=HOSTS)
-    assert codes(found).count(Code.IDLE_NODES) == 1
-    assert Code.NODES_DIFFER not in codes(found)
-    assert found.faulty["flops_any"] == {"bn08": Level.ALERT}  # the plot marks it all the same
+    assert codes(found).count(FindingCode.IDLE_NODES) == 1
+    assert FindingCode.NODES_DIFFER not in codes(found)
+    assert found.outliers["flops_any"] == {"bn08": Level.ALERT}  # the plot marks it all the same
 
 
 def test_a_node_that_works_less_than_the_others_differs(judge: Judge, make_data: Callable[..., JobData]) -> None:
@@ -124,7 +137,7 @@ def test_a_node_that_works_less_than_the_others_differs(judge: Judge, make_data:
     assert first.headline == "bn03 differs from the rest in CPU load."
     assert first.detail.startswith("50.0 in the mean; the other 11 nodes had 94.0 of 96.")
     assert first.level is Level.CAUTION  # that of the node itself
-    assert found.faulty == {"cpu_load": {"bn03": Level.CAUTION}}
+    assert found.outliers == {"cpu_load": {"bn03": Level.CAUTION}}
 
 
 def test_nodes_that_part_in_several_metrics_are_told_once(judge: Judge, make_data: Callable[..., JobData]) -> None:
@@ -134,13 +147,13 @@ def test_nodes_that_part_in_several_metrics_are_told_once(judge: Judge, make_dat
         mem_bw={host: steady(50.0 if host == "bn05" else 200.0) for host in HOSTS},
     )
     found = judge(data, hosts=HOSTS)
-    told = [(finding.metric, finding.hosts) for finding in found.findings if finding.code == Code.NODES_DIFFER]
+    told = [(finding.metric, finding.hosts) for finding in found.findings if finding.code == FindingCode.NODES_DIFFER]
     assert sorted(told) == [("cpu_load", ("bn03",)), ("mem_bw", ("bn05",))]
 
 
 def test_a_metric_that_does_not_judge_makes_no_finding(judge: Judge, make_data: Callable[..., JobData]) -> None:
     rows = {host: steady(1e9 if host == "bn03" else 1e6) for host in HOSTS}
-    assert judge(make_data(net_bw=rows, cpu_load={host: steady(94.0) for host in HOSTS}), hosts=HOSTS).bad == []
+    assert judge(make_data(net_bw=rows, cpu_load={host: steady(94.0) for host in HOSTS}), hosts=HOSTS).problems == []
 
 
 # GPUs
@@ -148,7 +161,9 @@ def test_a_metric_that_does_not_judge_makes_no_finding(judge: Judge, make_data: 
 
 def gpu_data(rows: Mapping[str, Sequence[float]], load: float = 90.0) -> JobData:
     def metric(values: Mapping[str, Sequence[float]]) -> JobMetric:
-        return JobMetric(Unit("%"), 60, [Series(host, np.array(row, np.float32)) for host, row in values.items()])
+        return JobMetric(
+            MetricUnit("%"), 60, [SampleSeries(host, np.array(row, np.float32)) for host, row in values.items()]
+        )
 
     loads = {host: [load] * len(row) for host, row in rows.items()}
     return {"acc_utilization": {Scope.NODE: metric(rows)}, "cpu_load": {Scope.NODE: metric(loads)}}
@@ -158,7 +173,7 @@ def test_a_gpu_job_is_held_by_its_gpus_and_loses_gpu_hours(judge: Judge) -> None
     found = judge(gpu_data({"tg001": steady(80.0), "tg002": steady(0.0)}), sub="gpu", hosts=("tg001", "tg002"),
                   num_acc=8, footprint={"acc_utilization_avg": 40.1})  # fmt: skip
     finding = found.findings[0]
-    assert (finding.code, finding.metric, finding.level) == (Code.IDLE_NODES, "acc_utilization", Level.ALERT)
+    assert (finding.code, finding.metric, finding.level) == (FindingCode.IDLE_NODES, "acc_utilization", Level.ALERT)
     assert (finding.core_hours, finding.gpu_hours) == (0, pytest.approx(8.0))
     assert "That cost 8.00 GPU hours, half of the job." in words(found)[0].detail
 
@@ -167,7 +182,7 @@ def test_gpus_that_are_hardly_used_cost_gpu_hours(judge: Judge) -> None:
     found = judge(gpu_data({"tg001": steady(2.0)}), sub="gpu", hosts=("tg001",), num_acc=4,
                   footprint={"acc_utilization_avg": 2.0})  # fmt: skip
     (finding, *_) = found.findings
-    assert (finding.code, finding.metric) == (Code.METRIC_LEVEL, "acc_utilization")
+    assert (finding.code, finding.metric) == (FindingCode.METRIC_LEVEL, "acc_utilization")
     assert finding.gpu_hours == pytest.approx(4 * 2 * 0.98)
     assert words(found)[0].headline == "4 GPUs were used 2 % of the time: 7.84 GPU hours did nothing."
 
@@ -177,8 +192,8 @@ def by_gpu(rows: Mapping[tuple[str, str], Sequence[float]]) -> JobData:
     hosts = dict.fromkeys(host for host, _ in rows)
     means = {host: np.mean([row for (one, _), row in rows.items() if one == host], axis=0).tolist() for host in hosts}
     data = gpu_data(means)
-    series = [Series(host, np.array(row, np.float32), gpu) for (host, gpu), row in rows.items()]
-    data["acc_utilization"][Scope.ACCELERATOR] = JobMetric(Unit("%"), 60, series)
+    series = [SampleSeries(host, np.array(row, np.float32), gpu) for (host, gpu), row in rows.items()]
+    data["acc_utilization"][Scope.ACCELERATOR] = JobMetric(MetricUnit("%"), 60, series)
     return data
 
 
@@ -187,11 +202,11 @@ def test_one_idle_gpu_of_eight_is_told_by_name_with_its_hours(judge: Judge) -> N
     rows["tg002", "3"] = steady(0.1)
     found = judge(by_gpu(rows), sub="gpu", hosts=("tg001", "tg002"), num_acc=8, footprint={"acc_utilization_avg": 79.0})
     (finding, *_) = found.findings
-    assert (found.level, finding.code, finding.hosts) == (Level.ALERT, Code.IDLE_GPUS, ("tg002",))
+    assert (found.level, finding.code, finding.hosts) == (Level.ALERT, FindingCode.IDLE_GPUS, ("tg002",))
     first = words(found)[0]
     assert first.headline == "1 of 8 GPUs did nothing at all."
     assert first.detail.startswith("3 of tg002: GPU use was 0.10 %; the others had 90.0 %. That cost 2.00 GPU hours,")
-    assert found.faulty == {}  # its node works
+    assert found.outliers == {}  # its node works
 
 
 def test_a_gpu_that_falls_idle_is_told_with_the_moment(judge: Judge) -> None:
@@ -205,14 +220,14 @@ def test_a_gpu_that_falls_idle_is_told_with_the_moment(judge: Judge) -> None:
 def test_gpus_of_an_idle_node_are_told_once(judge: Judge) -> None:
     rows = {(f"tg00{node}", f"{slot}"): steady(90.0 * (node == 1)) for node in (1, 2) for slot in range(4)}
     found = judge(by_gpu(rows), sub="gpu", hosts=("tg001", "tg002"), num_acc=8, footprint={"acc_utilization_avg": 45.0})
-    assert codes(found)[0] == Code.IDLE_NODES
-    assert Code.IDLE_GPUS not in codes(found)
+    assert codes(found)[0] == FindingCode.IDLE_NODES
+    assert FindingCode.IDLE_GPUS not in codes(found)
 
 
 def test_gpus_that_work_by_turns_are_not_idle(judge: Judge) -> None:
     rows = {("tg001", f"{slot}"): [90.0 * (minute % 4 == slot) for minute in range(121)] for slot in range(4)}
     found = judge(by_gpu(rows), sub="gpu", hosts=("tg001",), num_acc=4, footprint={"acc_utilization_avg": 22.5})
-    assert Code.IDLE_GPUS not in codes(found)
+    assert FindingCode.IDLE_GPUS not in codes(found)
 
 
 def test_the_processors_of_a_gpu_job_cost_nothing(judge: Judge) -> None:
@@ -266,7 +281,7 @@ def test_a_metric_that_a_finding_is_about_is_not_said_to_have_found_nothing(
     judge: Judge, make_data: Callable[..., JobData]
 ) -> None:
     found = judge(idle_data(make_data, idle=("bn08",)), hosts=HOSTS)
-    assert [finding.metric for finding in found.bad] == ["cpu_load"]
+    assert [finding.metric for finding in found.problems] == ["cpu_load"]
     assert "cpu_load" not in found.findings[-1].facts["metrics"]
 
 
@@ -296,9 +311,9 @@ def early(make_data: Callable[..., JobData], slots: int, step_s: int = 60, **mor
 @pytest.mark.parametrize(("slots", "step_s"), [(1, 60), (4, 60), (59, 5), (2, 600)])
 def test_a_few_samples_accuse_nobody(judge: Judge, make_data: Callable[..., JobData], slots: int, step_s: int) -> None:
     found = judge(early(make_data, slots, step_s), hosts=HOSTS, footprint=None, duration=slots * step_s)
-    assert (found.level, found.bad) == (None, [])
-    assert [finding.code for finding in found.findings] == [Code.TOO_SHORT]
-    assert {item.level for item in found.items} == {None}
+    assert (found.level, found.problems) == (None, [])
+    assert [finding.code for finding in found.findings] == [FindingCode.TOO_SHORT]
+    assert {item.level for item in found.footprint} == {None}
 
 
 @pytest.mark.parametrize(("slots", "step_s"), [(5, 60), (60, 5), (3, 600)])
@@ -307,7 +322,7 @@ def test_five_minutes_and_three_samples_are_enough(
 ) -> None:
     found = judge(early(make_data, slots, step_s), hosts=HOSTS, footprint=None, duration=slots * step_s)
     assert found.level is Level.ALERT
-    assert Code.TOO_SHORT not in [finding.code for finding in found.findings]
+    assert FindingCode.TOO_SHORT not in [finding.code for finding in found.findings]
 
 
 def test_a_job_too_short_to_judge_says_so(judge: Judge, make_data: Callable[..., JobData]) -> None:
@@ -336,14 +351,14 @@ def test_a_long_job_of_which_little_is_left_has_too_few_samples(
 def test_a_limit_that_was_reached_is_told_however_soon(judge: Judge, make_data: Callable[..., JobData]) -> None:
     found = judge(early(make_data, 1, mem_used=381.0), duration=60, footprint=None)
     assert found.level is Level.ALERT
-    assert [finding.metric for finding in found.bad] == ["mem_used"]
+    assert [finding.metric for finding in found.problems] == ["mem_used"]
 
 
 def test_what_comes_too_seldom_for_a_short_job_is_named(judge: Judge, make_data: Callable[..., JobData]) -> None:
     data = make_data(cpu_load={"tn0001": steady(94.0, 11)}, mem_bw={"tn0001": steady(1.0, 2)})
     data["mem_bw"][Scope.NODE].timestep_s = 600
     found = judge(data, duration=660, footprint=None, hosts=("tn0001",))
-    assert "mem_bw" not in [finding.metric for finding in found.bad]
+    assert "mem_bw" not in [finding.metric for finding in found.problems]
     assert words(found)[-1].headline.endswith("Too few samples to judge: bandwidth.")
 
 
@@ -371,7 +386,7 @@ def test_how_a_job_ended_is_a_finding(judge: Judge, state: JobState, level: Leve
 
 @pytest.mark.parametrize("state", [JobState.COMPLETED, JobState.RUNNING])
 def test_a_job_that_ended_well_or_runs_has_no_such_finding(judge: Judge, state: JobState) -> None:
-    assert judge(state=state).bad == []
+    assert judge(state=state).problems == []
 
 
 def test_a_short_job_that_failed_is_not_ok_though_nothing_could_be_judged(judge: Judge) -> None:
@@ -383,14 +398,14 @@ def test_a_short_job_that_failed_is_not_ok_though_nothing_could_be_judged(judge:
 def test_a_job_that_could_not_be_judged_and_was_cancelled_is_not_judged(judge: Judge) -> None:
     found = judge(state=JobState.CANCELLED, footprint=None)
     assert found.level is None
-    assert found.judgement(now_s=5) == Judgement(None, found.findings[0], 0, 5, RULES)
+    assert found.to_judgement(now_s=5) == Judgement(None, found.findings[0], 0, 5, RULES_VERSION)
 
 
 def test_out_of_memory_tells_how_much_of_how_much_where(judge: Judge, make_data: Callable[..., JobData]) -> None:
     data = make_data(mem_used={"tn0001": steady(100.0), "tn0002": [100.0] * 100 + [381.0] * 21})
     found = judge(data, state=JobState.OUT_OF_MEMORY, footprint={**RECORD, "mem_used_max": 381.0})
     assert words(found)[0].detail.startswith("Memory reached 381 of 384 GB on tn0002. ")
-    assert [finding.code for finding in found.bad].count(Code.METRIC_LEVEL) == 0
+    assert [finding.code for finding in found.problems].count(FindingCode.METRIC_LEVEL) == 0
 
 
 @pytest.mark.parametrize(
@@ -405,8 +420,8 @@ def test_out_of_memory_tells_how_much_of_how_much_where(judge: Judge, make_data:
     ],
 )
 def test_the_exit_code_is_read_where_the_scheduler_told_it(make_job: Callable[..., Job], text: str, code: str) -> None:
-    assert exit_code(make_job(meta_data={"slurmInfo": text})) == code
-    assert exit_code(make_job(meta_data=None)) == ""
+    assert parse_exit_code(make_job(meta_data={"slurmInfo": text})) == code
+    assert parse_exit_code(make_job(meta_data=None)) == ""
 
 
 def test_the_exit_code_stands_in_the_finding(judge: Judge) -> None:
@@ -418,7 +433,7 @@ def test_the_exit_code_stands_in_the_finding(judge: Judge) -> None:
 
 
 def test_two_missing_samples_are_no_gap_and_three_are(judge: Judge, make_data: Callable[..., JobData]) -> None:
-    for missing, found_codes in ((2, []), (3, [Code.NO_DATA])):
+    for missing, found_codes in ((2, []), (3, [FindingCode.NO_DATA])):
         row = [95.0] * 30 + [NAN] * missing + [95.0] * 30
         assert codes(judge(make_data(cpu_load={"tn0001": row, "tn0002": row}))) == found_codes
 
@@ -426,7 +441,7 @@ def test_two_missing_samples_are_no_gap_and_three_are(judge: Judge, make_data: C
 def test_four_steps_of_silence_are_on_their_way_and_five_are_not(
     judge: Judge, make_data: Callable[..., JobData]
 ) -> None:
-    for missing, found_codes in ((4, []), (5, [Code.NODES_SILENT])):
+    for missing, found_codes in ((4, []), (5, [FindingCode.NODES_SILENT])):
         rows = {"tn0001": steady(95.0, 60), "tn0002": [95.0] * (60 - missing) + [NAN] * missing}
         assert codes(judge(make_data(cpu_load=rows))) == found_codes
 
@@ -439,7 +454,7 @@ def test_a_restricted_metric_is_no_part_of_the_judgement(
     secret = {name: replace(config, restrict=name == "flops_any") for name, config in tarn["main"].metrics.items()}
     metrics = judged_metrics(secret)
     assert "flops_any" not in metrics
-    found = assess(make_job(footprint=bad), CurveSet({}), tarn["main"], metrics)
+    found = assess_job(make_job(footprint=bad), JobCurveSet({}), tarn["main"], metrics)
     assert found.level is Level.OK
     assert "flops_any" not in repr(found.findings)
 
@@ -451,37 +466,37 @@ def test_worst_comes_first_and_what_is_in_order_last(judge: Judge, make_data: Ca
     bad = {**RECORD, "cpu_load_avg": 10.0, "flops_any_avg": 200.0, "mem_bw_avg": 450.0}
     found = judge(footprint=bad, state=JobState.FAILED)
     assert [finding.level for finding in found.findings] == [Level.ALERT, *[Level.CAUTION] * 2, Level.HIGH, Level.OK]
-    assert found.findings[-1].code == Code.NOTHING_FOUND
-    kept = found.judgement(now_s=9)
+    assert found.findings[-1].code == FindingCode.NOTHING_FOUND
+    kept = found.to_judgement(now_s=9)
     assert (kept.level, kept.finding, kept.more) == (Level.ALERT, found.findings[0], 3)
 
 
 def test_of_many_nodes_the_first_names_are_kept_and_the_count(judge: Judge, make_data: Callable[..., JobData]) -> None:
     hosts = tuple(f"n{i:03d}" for i in range(100))
     found = judge(idle_data(make_data, idle=hosts[50:], hosts=hosts), hosts=hosts)
-    kept = found.judgement(now_s=1).finding
+    kept = found.to_judgement(now_s=1).finding
     assert kept is not None
-    assert (len(kept.hosts), kept.nodes) == (MOST_HOSTS, 50)
-    assert words_of(kept, Telling(False, START_S, UTC)).headline == "50 of 100 nodes did nothing at all."  # noqa: FBT003
+    assert (len(kept.hosts), kept.node_count) == (MAX_STORED_HOSTS, 50)
+    assert finding_text(kept, SentenceContext(False, START_S, UTC)).headline == "50 of 100 nodes did nothing at all."  # noqa: FBT003
 
 
 def test_a_finding_comes_back_from_json_and_reads_the_same(judge: Judge, make_data: Callable[..., JobData]) -> None:
     data = idle_data(make_data, idle=["bn08"], hosts=HOSTS[:4] + HOSTS[7:8])
     found = judge(data, hosts=HOSTS[:4] + HOSTS[7:8], state=JobState.FAILED, footprint={**RECORD, "mem_bw_avg": 9.0})
     for finding in found.findings:
-        back = finding_from_document(finding_to_document(finding))
+        back = finding_from_json(finding_to_json(finding))
         assert back is not None
-        telling = Telling(running=False, now_s=START_S, zone=UTC)
-        assert words_of(back, telling) == words_of(finding, telling)
+        telling = SentenceContext(running=False, now_s=START_S, zone=UTC)
+        assert finding_text(back, telling) == finding_text(finding, telling)
 
 
 def test_a_rule_that_this_program_does_not_know_is_nothing() -> None:
-    assert finding_from_document({"code": "from_the_future", "level": "alert"}) is None
+    assert finding_from_json({"code": "from_the_future", "level": "alert"}) is None
 
 
 def test_a_number_that_json_cannot_hold_is_not_kept() -> None:
-    document = finding_to_document(
-        Finding(Code.NO_DATA, Level.OK, facts={"a": float("nan"), "b": float("inf"), "c": 1})
+    document = finding_to_json(
+        Finding(FindingCode.NO_DATA, Level.OK, facts={"a": float("nan"), "b": float("inf"), "c": 1})
     )
     assert document["facts"] == {"a": None, "b": None, "c": 1}
 
@@ -491,17 +506,17 @@ def test_the_nodes_of_the_plots_are_those_of_the_assessment(
 ) -> None:
     data = idle_data(make_data, idle=["bn08"])
     found = judge(data, hosts=HOSTS)
-    assert faulty_nodes(make_job(hosts=HOSTS), CurveSet(data), tarn["main"]) == found.faulty
+    assert find_outlier_nodes(make_job(hosts=HOSTS), JobCurveSet(data), tarn["main"]) == found.outliers
 
 
 def test_a_job_whose_samples_cannot_be_read_keeps_its_verdict(
     make_job: Callable[..., Job], tarn: Mapping[str, SubCluster]
 ) -> None:
-    finding = Finding(Code.NO_DATA, Level.ARTEFACT, facts={"lost_s": 60, "times": 1, "after_s": 0})
+    finding = Finding(FindingCode.NO_DATA, Level.ARTEFACT, facts={"lost_s": 60, "times": 1, "after_s": 0})
     job = make_job(footprint=RECORD, judgement=Judgement(Level.ARTEFACT, finding, judged_s=1))
-    found = remembered(job, tarn["main"])
+    found = stored_assessment(job, tarn["main"])
     assert (found.level, found.findings) == (Level.ARTEFACT, (finding,))
-    assert remembered(make_job(), tarn["main"]).level is None
+    assert stored_assessment(make_job(), tarn["main"]).level is None
 
 
 def test_a_node_that_never_sent_does_not_make_the_others_look_idle(
@@ -510,5 +525,5 @@ def test_a_node_that_never_sent_does_not_make_the_others_look_idle(
     # the record counts it as zero, as the reference does: 47 of 96 would be a caution, with hours that nobody lost
     data = make_data(cpu_load={"tn0001": steady(94.0)})
     found = judge(data, hosts=("tn0001", "tn0002"), footprint={"cpu_load_avg": 47.0})
-    assert {finding.code for finding in found.bad} == {Code.NODES_SILENT, Code.NOT_MEASURED}
-    assert next(item.value for item in found.items if item.metric == "cpu_load") == pytest.approx(94.0)
+    assert {finding.code for finding in found.problems} == {FindingCode.NODES_SILENT, FindingCode.NOT_MEASURED}
+    assert next(item.value for item in found.footprint if item.metric == "cpu_load") == pytest.approx(94.0)

@@ -5,20 +5,22 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from cc_backend.insight.idle_nodes import idle_nodes, stalled
-from cc_backend.insight.job_curves import JobCurves
-from cc_backend.model import JobMetric, Series, Unit
+from cc_backend.insight.idle_nodes import find_idle_nodes, find_stall
+from cc_backend.insight.job_curves import MetricCurves
+from cc_backend.model import JobMetric, MetricUnit, SampleSeries
 
 NAN = float("nan")
 PEAK = 16.0
 
 
-def curves(*rows: Sequence[float], step_s: int = 60) -> JobCurves:
-    return JobCurves(JobMetric(Unit(""), step_s, [Series(f"n{i}", np.array(row)) for i, row in enumerate(rows)]))
+def curves(*rows: Sequence[float], step_s: int = 60) -> MetricCurves:
+    return MetricCurves(
+        JobMetric(MetricUnit(""), step_s, [SampleSeries(f"n{i}", np.array(row)) for i, row in enumerate(rows)])
+    )
 
 
 def found(*rows: Sequence[float], step_s: int = 60) -> list[tuple[int, int]]:
-    return [(node.row, node.first) for node in idle_nodes(curves(*rows, step_s=step_s), PEAK)]
+    return [(node.row, node.first) for node in find_idle_nodes(curves(*rows, step_s=step_s), PEAK)]
 
 
 def test_one_of_two_nodes_that_never_works_is_idle_from_the_start() -> None:
@@ -26,7 +28,7 @@ def test_one_of_two_nodes_that_never_works_is_idle_from_the_start() -> None:
 
 
 def test_a_node_that_stops_is_idle_from_then_on_with_its_value_and_that_of_the_others() -> None:
-    (node,) = idle_nodes(curves([15.0] * 60, [15.0] * 20 + [0.5] * 40, [14.0] * 60), PEAK)
+    (node,) = find_idle_nodes(curves([15.0] * 60, [15.0] * 20 + [0.5] * 40, [14.0] * 60), PEAK)
     assert (node.row, node.first, node.value, node.others) == (1, 20, 0.5, 14.5)
 
 
@@ -97,12 +99,12 @@ FLOPS_PEAK = 1000.0
 
 
 def stall(*rows: Sequence[float], step_s: int = 60) -> int | None:
-    found = stalled([(curves(*rows, step_s=step_s), FLOPS_PEAK)])
+    found = find_stall([(curves(*rows, step_s=step_s), FLOPS_PEAK)])
     return None if found is None else found.first
 
 
 def test_a_job_that_computes_nothing_after_ten_minutes_has_stalled_then() -> None:
-    found = stalled([(curves([210.0] * 10 + [0.6] * 530), FLOPS_PEAK)])
+    found = find_stall([(curves([210.0] * 10 + [0.6] * 530), FLOPS_PEAK)])
     assert found is not None
     assert (found.first, found.before, found.after) == (10, 210.0, pytest.approx(0.6))
 
@@ -126,14 +128,14 @@ def test_a_job_that_becomes_slow_has_not_stalled() -> None:
 
 def test_all_kinds_of_work_have_to_stop() -> None:
     flops, bandwidth = curves([210.0] * 30 + [0.1] * 300), curves([44.0] * 330)
-    assert stalled([(flops, FLOPS_PEAK), (bandwidth, 100.0)]) is None
+    assert find_stall([(flops, FLOPS_PEAK), (bandwidth, 100.0)]) is None
     idle = curves([44.0] * 40 + [0.1] * 290)
-    found = stalled([(flops, FLOPS_PEAK), (idle, 100.0)])
+    found = find_stall([(flops, FLOPS_PEAK), (idle, 100.0)])
     assert found is not None
     assert found.first == 40
 
 
 def test_without_any_measure_of_work_nothing_is_said() -> None:
-    assert stalled([]) is None
+    assert find_stall([]) is None
     assert stall([NAN] * 300) is None
     assert stall([]) is None

@@ -3,7 +3,7 @@ from collections.abc import Callable, Mapping
 import pytest
 
 from cc_backend.clusters import SubCluster
-from cc_backend.insight.lost_hours import Hours, JobHours
+from cc_backend.insight.lost_hours import ComputeHours, JobHours
 from cc_backend.model import Job, Resource
 
 
@@ -16,20 +16,22 @@ def hours(make_job: Callable[..., Job], tarn: Mapping[str, SubCluster]) -> Calla
 
 
 def test_lost_hours_are_cores_times_time_times_the_share_not_in_use(hours: Callable[..., JobHours]) -> None:
-    assert hours().lost(["tn0001"], 1800) == Hours(core=48.0)
-    assert hours().lost(["tn0001", "tn0002"], 3600, in_use=0.75) == Hours(core=48.0)
+    assert hours().lost_hours(["tn0001"], 1800) == ComputeHours(core=48.0)
+    assert hours().lost_hours(["tn0001", "tn0002"], 3600, in_use=0.75) == ComputeHours(core=48.0)
 
 
 def test_the_whole_job_is_all_its_nodes_all_the_time(hours: Callable[..., JobHours]) -> None:
-    assert hours(duration=7200).total() == Hours(core=384.0)
+    assert hours(duration=7200).total_hours() == ComputeHours(core=384.0)
 
 
 def test_jobs_with_gpus_lose_gpu_hours(hours: Callable[..., JobHours]) -> None:
     resources = (Resource("tn0001", (), ("a", "b", "c", "d")), Resource("tn0002", (), ("a", "b")))
     found = hours(num_acc=6, resources=resources)
-    assert found.lost(["tn0001"], 3600) == Hours(gpu=4.0)
-    assert found.total() == Hours(gpu=12.0)
-    assert hours(num_acc=4).lost(["tn0001"], 3600) == Hours(gpu=2.0)  # resources that name none: an even share
+    assert found.lost_hours(["tn0001"], 3600) == ComputeHours(gpu=4.0)
+    assert found.total_hours() == ComputeHours(gpu=12.0)
+    assert hours(num_acc=4).lost_hours(["tn0001"], 3600) == ComputeHours(
+        gpu=2.0
+    )  # resources that name none: an even share
 
 
 def test_a_job_on_a_shared_node_has_its_own_threads_only(hours: Callable[..., JobHours]) -> None:
@@ -39,5 +41,5 @@ def test_a_job_on_a_shared_node_has_its_own_threads_only(hours: Callable[..., Jo
 
 
 def test_values_beyond_the_peak_lose_nothing(hours: Callable[..., JobHours]) -> None:
-    assert hours().lost(["tn0001"], 3600, in_use=1.4) == Hours()
-    assert hours().lost(["tn0001"], -5) == Hours()
+    assert hours().lost_hours(["tn0001"], 3600, in_use=1.4) == ComputeHours()
+    assert hours().lost_hours(["tn0001"], -5) == ComputeHours()

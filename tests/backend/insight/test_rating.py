@@ -5,12 +5,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cc_backend.clusters import MetricConfig
-from cc_backend.insight.rating import Scale, worst
-from cc_backend.model import Level, Scope, Unit
-from cc_backend.web.figures.gauges import gauge, gauge_position, gauge_zones
+from cc_backend.insight.rating import Thresholds, worst_level
+from cc_backend.model import Level, MetricUnit, Scope
+from cc_backend.web.figures.gauges import draw_gauge, gauge_position, gauge_zones
 
-HIGHER = Scale(peak=100, normal=80, caution=40, alert=10)
-LOWER = Scale(peak=100, normal=50, caution=70, alert=90, lower_is_better=True)
+HIGHER = Thresholds(peak=100, normal=80, caution=40, alert=10)
+LOWER = Thresholds(peak=100, normal=50, caution=70, alert=90, lower_is_better=True)
 
 
 @pytest.mark.parametrize(
@@ -29,7 +29,7 @@ LOWER = Scale(peak=100, normal=50, caution=70, alert=90, lower_is_better=True)
     ],
 )
 def test_an_edge_belongs_to_the_zone_below_it_where_higher_is_better(value: float, level: Level) -> None:
-    assert HIGHER.rate(value) is level
+    assert HIGHER.level_of(value) is level
 
 
 @pytest.mark.parametrize(
@@ -45,7 +45,7 @@ def test_an_edge_belongs_to_the_zone_below_it_where_higher_is_better(value: floa
     ],
 )
 def test_an_edge_belongs_to_the_zone_above_it_where_lower_is_better(value: float, level: Level) -> None:
-    assert LOWER.rate(value) is level
+    assert LOWER.level_of(value) is level
 
 
 @pytest.mark.parametrize(
@@ -53,42 +53,42 @@ def test_an_edge_belongs_to_the_zone_above_it_where_lower_is_better(value: float
 )
 def test_more_can_wait_for_a_processor_than_it_can_run(value: float, level: Level) -> None:
     config = MetricConfig(
-        name="cpu_load", unit=Unit(""), scope=Scope.NODE, timestep_s=60, peak=8, normal=8, caution=4, alert=2
+        name="cpu_load", unit=MetricUnit(""), scope=Scope.NODE, timestep_s=60, peak=8, normal=8, caution=4, alert=2
     )
-    assert Scale.of(config).rate(value) is level
-    assert Scale.of(config).times(1).can_exceed_peak
-    assert Scale.of(config).zone_level(value) is (level if level is not Level.CAUTION else None)
+    assert Thresholds.from_config(config).level_of(value) is level
+    assert Thresholds.from_config(config).scaled(1).can_exceed_peak
+    assert Thresholds.from_config(config).zone_level(value) is (level if level is not Level.CAUTION else None)
 
 
 @pytest.mark.parametrize("value", [None, math.nan, math.inf])
 def test_nothing_is_said_of_a_value_that_is_none(value: float | None) -> None:
-    assert HIGHER.rate(value) is None
+    assert HIGHER.level_of(value) is None
 
 
 @pytest.mark.parametrize(
     "scale",
     [
-        Scale(100, 80, 0, 0),
-        Scale(0, 0, 0, 0),
-        Scale(100, 80, 90, 10),
-        Scale(100, 80, 40, 10, lower_is_better=True),
+        Thresholds(100, 80, 0, 0),
+        Thresholds(0, 0, 0, 0),
+        Thresholds(100, 80, 90, 10),
+        Thresholds(100, 80, 40, 10, lower_is_better=True),
     ],
 )
-def test_thresholds_out_of_order_do_not_judge(scale: Scale) -> None:
-    assert scale.rate(50) is None
+def test_thresholds_out_of_order_do_not_judge(scale: Thresholds) -> None:
+    assert scale.level_of(50) is None
     assert scale.zones == []
     assert gauge_zones(scale) == []
-    assert "<svg" in gauge(scale, 50)
+    assert "<svg" in draw_gauge(scale, 50)
 
 
 def test_full_use_is_not_high_where_normal_is_the_peak() -> None:
-    assert Scale(96, 96, 60, 30).rate(96.5) is Level.OK
+    assert Thresholds(96, 96, 60, 30).level_of(96.5) is Level.OK
 
 
 def test_a_metric_with_its_alert_above_its_caution_is_lower_is_better() -> None:
     config = MetricConfig(
         name="mem_used",
-        unit=Unit("B", "G"),
+        unit=MetricUnit("B", "G"),
         scope=Scope.NODE,
         timestep_s=60,
         peak=256,
@@ -96,16 +96,16 @@ def test_a_metric_with_its_alert_above_its_caution_is_lower_is_better() -> None:
         caution=200,
         alert=240,
     )
-    assert Scale.of(config).rate(210) is Level.CAUTION
+    assert Thresholds.from_config(config).level_of(210) is Level.CAUTION
 
 
 def test_a_scale_in_another_unit_judges_alike() -> None:
-    assert HIGHER.times(1000).rate(40_100) is HIGHER.rate(40.1)
+    assert HIGHER.scaled(1000).level_of(40_100) is HIGHER.level_of(40.1)
 
 
 def test_worst_comes_first() -> None:
-    assert worst([Level.OK, Level.CAUTION, Level.ALERT, Level.HIGH]) is Level.ALERT
-    assert worst([]) is Level.OK
+    assert worst_level([Level.OK, Level.CAUTION, Level.ALERT, Level.HIGH]) is Level.ALERT
+    assert worst_level([]) is Level.OK
 
 
 @pytest.mark.parametrize(("value", "place"), [(0, 0), (10, 20), (40, 40), (80, 75), (100, 100), (60, 57.5), (500, 100)])
@@ -124,7 +124,7 @@ thresholds = st.lists(st.floats(0.001, 1e6), min_size=4, max_size=4).map(sorted)
 @given(thresholds, st.floats(0, 1e6), st.floats(0, 1e6), st.booleans())
 def test_a_higher_value_never_stands_further_left(edges: list[float], a: float, b: float, lower: bool) -> None:  # noqa: FBT001 - from Hypothesis
     low, mid, high, peak = edges
-    scale = Scale(peak, low, mid, high, lower_is_better=True) if lower else Scale(peak, high, mid, low)
+    scale = Thresholds(peak, low, mid, high, lower_is_better=True) if lower else Thresholds(peak, high, mid, low)
     first, second = sorted((a, b))
     assert gauge_position(scale, first) <= gauge_position(scale, second) + 1e-9
 
@@ -132,6 +132,6 @@ def test_a_higher_value_never_stands_further_left(edges: list[float], a: float, 
 @given(thresholds, st.floats(0, 1e6))
 def test_every_value_up_to_the_peak_has_a_level(edges: list[float], value: float) -> None:
     alert, caution, normal, peak = edges
-    level = Scale(peak, normal, caution, alert).rate(value)
+    level = Thresholds(peak, normal, caution, alert).level_of(value)
     assert level is not None
     assert (level is Level.ARTEFACT) == (value > peak * 1.02)

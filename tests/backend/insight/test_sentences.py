@@ -4,18 +4,18 @@ from datetime import UTC
 
 import pytest
 
-from cc_backend.insight.findings import Code
-from cc_backend.insight.sentences import Telling, share_words, words_of
+from cc_backend.insight.findings import FindingCode
+from cc_backend.insight.sentences import SentenceContext, finding_text, share_text
 from cc_backend.model import Finding, Level
 
-ENDED = Telling(running=False, now_s=1_760_000_400, zone=UTC)
-RUNS = Telling(running=True, now_s=1_760_000_400, zone=UTC)
+ENDED = SentenceContext(running=False, now_s=1_760_000_400, zone=UTC)
+RUNS = SentenceContext(running=True, now_s=1_760_000_400, zone=UTC)
 
 
 def level(metric: str, at: Level, kind: str, value: float, **more: object) -> Finding:
     hours = {name: more.pop(name) for name in ("core_hours", "gpu_hours", "hosts") if name in more}
     facts = {"kind": kind, "value": value, "unit": "", "edge": 60.0, "peak": 96.0, "statistic": "avg", "share": 0.0}
-    return Finding(Code.METRIC_LEVEL, at, metric, facts={**facts, **more}, **hours)  # type: ignore[arg-type]  # by name
+    return Finding(FindingCode.METRIC_LEVEL, at, metric, facts={**facts, **more}, **hours)  # type: ignore[arg-type]  # by name
 
 
 FLOPS = {"unit": "GFlop/s", "peak": 6144.0}
@@ -75,7 +75,7 @@ MEMORY = {"unit": "GB", "peak": 384.0, "statistic": "max"}
 def test_a_value_that_is_not_as_it_should_be_is_told_with_its_numbers(
     finding: Finding, headline: str, part: str
 ) -> None:
-    words = words_of(finding, ENDED)
+    words = finding_text(finding, ENDED)
     assert words.headline == headline
     assert part in words.detail
     assert words.metric == finding.metric
@@ -83,14 +83,14 @@ def test_a_value_that_is_not_as_it_should_be_is_told_with_its_numbers(
 
 def test_of_a_running_job_it_is_told_as_of_now() -> None:
     gpus = level("acc_utilization", Level.ALERT, "low", 9.0, peak=100.0, unit="%", gpus=1, gpu_hours=33.0)
-    assert words_of(gpus, RUNS).headline == "1 GPU is used 9 % of the time: 33.0 GPU hours did nothing so far."
+    assert finding_text(gpus, RUNS).headline == "1 GPU is used 9 % of the time: 33.0 GPU hours did nothing so far."
     load = level("cpu_load", Level.CAUTION, "low", 64.0, core_hours=10.0)
-    assert words_of(load, RUNS).headline == "CPU load is 64.0 of 96: about a third of the cores wait."
+    assert finding_text(load, RUNS).headline == "CPU load is 64.0 of 96: about a third of the cores wait."
 
 
 def test_a_cost_of_next_to_nothing_is_not_told() -> None:
     load = level("cpu_load", Level.CAUTION, "low", 58.0, core_hours=0.01)
-    assert "core hours" not in words_of(load, ENDED).detail
+    assert "core hours" not in finding_text(load, ENDED).detail
 
 
 @pytest.mark.parametrize(
@@ -98,17 +98,17 @@ def test_a_cost_of_next_to_nothing_is_not_told() -> None:
     [(1.0, "all"), (0.74, "three quarters"), (0.25, "a quarter"), (0.17, "17 %"), (0.1, "a tenth"), (0.001, "")],
 )
 def test_a_share_of_the_job_in_words(share: float, words: str) -> None:
-    assert share_words(share) == words
+    assert share_text(share) == words
 
 
 def test_several_metrics_that_are_missing_are_listed() -> None:
-    finding = Finding(Code.NOT_MEASURED, Level.ARTEFACT, facts={"metrics": ["flops_any", "mem_bw"]})
-    telling = Telling(running=False, now_s=0, missing_why="n1 sent other metrics, but never these.")
-    words = words_of(finding, telling)
+    finding = Finding(FindingCode.NOT_MEASURED, Level.ARTEFACT, facts={"metrics": ["flops_any", "mem_bw"]})
+    telling = SentenceContext(running=False, now_s=0, missing_reason="n1 sent other metrics, but never these.")
+    words = finding_text(finding, telling)
     assert words.headline == "Flop rate and memory bandwidth were not measured."
     assert words.detail == "n1 sent other metrics, but never these. The verdict leaves this out."
 
 
 def test_what_is_in_order_and_what_is_not_judged_are_told_apart() -> None:
-    finding = Finding(Code.NOTHING_FOUND, Level.OK, facts={"metrics": ["mem_used"], "unjudged": ["cpu_load"]})
-    assert words_of(finding, ENDED).headline == "1 check passed: memory. Not judged on this node type: load."
+    finding = Finding(FindingCode.NOTHING_FOUND, Level.OK, facts={"metrics": ["mem_used"], "unjudged": ["cpu_load"]})
+    assert finding_text(finding, ENDED).headline == "1 check passed: memory. Not judged on this node type: load."

@@ -10,12 +10,12 @@ import numpy as np
 import orjson
 import pytest
 
-from cc_backend.jobdata.bounded_read import FULL_LIMITS, VIEW_LIMITS, SampleLimits, coarsened, slots_per_point
+from cc_backend.jobdata.bounded_read import FULL_LIMITS, VIEW_LIMITS, SampleLimits, coarsen, slots_per_point
 from cc_backend.maintenance.scheduler import make_archiver
-from cc_backend.model import Job, JobMetric, JobState, RowRule, Scope, Series, Unit
+from cc_backend.model import Job, JobMetric, JobState, MetricUnit, RowRule, SampleSeries, Scope
 
 START_S = 1_760_000_400
-EVERYTHING = RowRule(everything=True)
+EVERYTHING = RowRule(all_jobs=True)
 YEAR_S = 365 * 86_400
 
 
@@ -57,7 +57,7 @@ class TestAGhost:
         )
         metric = data["load_one"][Scope.NODE]
         (series,) = metric.series
-        assert len(series.data) <= VIEW_LIMITS.points
+        assert len(series.data) <= VIEW_LIMITS.max_points
         assert (metric.from_s, metric.timestep_s % 60) == (start_s // 60 * 60, 0)
         there = np.flatnonzero(np.isfinite(series.data))
         begins_s = metric.from_s + there * metric.timestep_s
@@ -79,7 +79,7 @@ class TestAGhost:
             assert time.thread_time() - begin < 10, path
         found = orjson.loads(site.client.get("/api/jobs/metrics/1", headers=site.headers()).data)
         lengths = [len(one["data"]) for entry in found["data"]["jobMetrics"] for one in entry["metric"]["series"]]
-        assert 0 < max(lengths) <= FULL_LIMITS.points
+        assert 0 < max(lengths) <= FULL_LIMITS.max_points
 
     def test_it_is_archived_with_what_there_is(self, site: Any, tmp_path: Path, start_s: int) -> None:
         running_since(site, tmp_path, start_s)
@@ -97,7 +97,7 @@ class TestCoarserPoints:
         site.clock.advance(600)
         services = site.services
         (job,) = services.search.running(now_s=services.now_s())
-        limits = SampleLimits(points=4, samples=10_000)
+        limits = SampleLimits(max_points=4, max_samples=10_000)
         fine = services.metricdata.job_data(job, ["mem_used"], now_s=services.now_s())["mem_used"][Scope.NODE]
         coarse = services.metricdata.job_data(job, ["mem_used"], now_s=services.now_s(), limits=limits)
         metric = coarse["mem_used"][Scope.NODE]
@@ -114,12 +114,12 @@ class TestCoarserPoints:
         for time_s in (0, 60, 120, 180, 240, 300, 360):
             site.write(f"load_one,cluster=tern,hostname=tn01,type=node value={time_s} {START_S + time_s}")
         job = site.services.search.get(1, EVERYTHING, now_s=site.services.now_s())
-        limits = SampleLimits(points=3, samples=10_000)
+        limits = SampleLimits(max_points=3, max_samples=10_000)
         data = site.services.metricdata.job_data(job, ["load_one"], now_s=site.services.now_s(), limits=limits)
         assert data["load_one"][Scope.NODE].series[0].data.tolist() == [60, 150, 270]
 
     def test_many_series_share_the_samples(self) -> None:
-        limits = SampleLimits(points=1000, samples=10_000)
+        limits = SampleLimits(max_points=1000, max_samples=10_000)
         assert slots_per_point(1000, 10, limits) == 1
         assert slots_per_point(1000, 11, limits) == 2
         assert slots_per_point(1000, 10_000, limits) == 1000
@@ -129,7 +129,7 @@ class TestCoarserPoints:
     def test_what_the_archive_has_more_of_becomes_coarser_too(self, site: Any) -> None:
         site.archived_job(minutes=10)
         job = site.services.search.get(1, EVERYTHING, now_s=site.services.now_s())
-        limits = SampleLimits(points=4, samples=10_000)
+        limits = SampleLimits(max_points=4, max_samples=10_000)
         data = site.services.metricdata.job_data(job, ["mem_used"], now_s=site.services.now_s(), limits=limits)
         metric = data["mem_used"][Scope.NODE]
         assert metric.series[0].data.tolist() == [11, 14, 17, 19.5]
@@ -137,9 +137,9 @@ class TestCoarserPoints:
         assert metric.series[0].statistics.max == 20, "statistics are of all samples"
 
     def test_gaps_stay_gaps(self) -> None:
-        series = [Series("tn01", np.array([1, np.nan, np.nan, np.nan, 3], np.float32))]
-        metric = JobMetric(Unit(""), 60, series, from_s=START_S)
+        series = [SampleSeries("tn01", np.array([1, np.nan, np.nan, np.nan, 3], np.float32))]
+        metric = JobMetric(MetricUnit(""), 60, series, first_slot_s=START_S)
         job = Job(1, "tern", "u", "p", START_S, (), 1, duration=240, state=JobState.COMPLETED)
-        found = coarsened(job, {"m": {Scope.NODE: metric}}, SampleLimits(3, 100))["m"][Scope.NODE]
+        found = coarsen(job, {"m": {Scope.NODE: metric}}, SampleLimits(3, 100))["m"][Scope.NODE]
         assert found.series[0].data.tolist()[::2] == [1, 3]
         assert np.isnan(found.series[0].data[1])

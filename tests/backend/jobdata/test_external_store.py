@@ -14,13 +14,20 @@ import numpy as np
 import pytest
 
 from cc_backend.errors import Unavailable
-from cc_backend.jobdata.external_store import AWAY_S, ExternalStore, Place, StoreAway, on_grid, places_of
+from cc_backend.jobdata.external_store import (
+    DOWN_RETRY_S,
+    ExternalStore,
+    StoreEndpoint,
+    StoreUnavailable,
+    align_to_grid,
+    parse_endpoints,
+)
 from cc_backend.jobdata.store_router import StoreRouter
 from cc_backend.metricstore import HostHealth, MetricSpec, MetricStore, Query
 from cc_backend.metricstore.query.binary_codec import MEDIA_TYPE, encode
-from cc_backend.metricstore.query.execute import answer
-from cc_backend.metricstore.query.json_codec import to_json
-from cc_backend.metricstore.query.protocol import AnsweredSeries, read_request
+from cc_backend.metricstore.query.execute import execute
+from cc_backend.metricstore.query.json_codec import encode_json
+from cc_backend.metricstore.query.protocol import SeriesResult, parse_request
 from cc_backend.settings import ExternalStoreSettings
 from cc_common.errors import SettingsError
 
@@ -89,7 +96,7 @@ def ask_at() -> Iterator[Callable[..., ExternalStore]]:
 
     def make(url: str, **more: Any) -> ExternalStore:
         steady = more.pop("steady", time.monotonic)
-        made.append(ExternalStore(Place(more.pop("scope", "*"), url, "tok", **more), steady=steady))
+        made.append(ExternalStore(StoreEndpoint(more.pop("scope", "*"), url, "tok", **more), monotonic=steady))
         return made[-1]
 
     yield make
@@ -115,10 +122,10 @@ def ours(store: MetricStore, *, binary: bool = True) -> Respond:
     """Answers as this project's store does."""
 
     def respond(_: str, headers: dict[str, str], body: bytes) -> tuple[int, str, bytes]:
-        found = answer(read_request(body), store)
+        found = execute(parse_request(body), store)
         if binary and MEDIA_TYPE in headers["Accept"]:
             return 200, MEDIA_TYPE, encode(found)
-        return 200, "application/json", to_json(found)
+        return 200, "application/json", encode_json(found)
 
     return respond
 
@@ -127,7 +134,7 @@ def reference(store: MetricStore) -> Respond:
     """Answers as cc-metric-store 1.5.4 does: no ids, slots around the first sample, nothing at both ends."""
 
     def respond(_: str, __: dict[str, str], body: bytes) -> tuple[int, str, bytes]:
-        rows = json.loads(to_json(answer(read_request(body), store)))["results"]
+        rows = json.loads(encode_json(execute(parse_request(body), store)))["results"]
         return (
             200,
             "application/json",
@@ -226,7 +233,7 @@ def test_connections_are_kept(store: MetricStore, server: Any, ask_at: Any) -> N
 )
 def test_what_cannot_be_used_is_said(server: Any, ask_at: Any, response: tuple[int, str, bytes], why: str) -> None:
     external = ask_at(server(lambda *_: response).url, scope="orion-gpu")
-    with pytest.raises(StoreAway, match=why) as caught:
+    with pytest.raises(StoreUnavailable, match=why) as caught:
         external.query("orion", QUERIES[:1], from_s=T0, to_s=T0 + 180)
     assert "'orion-gpu'" in str(caught.value)
     assert external.fault == str(caught.value)
@@ -244,7 +251,7 @@ def test_what_is_too_large_for_it_is_asked_in_parts(store: MetricStore, server: 
     external = ask_at(server(respond).url)
     assert values(external.query("orion", QUERIES, from_s=T0, to_s=T0 + 180)) == EXPECTED
     nothing = ask_at(server(lambda *_: (413, "application/json", b"{}")).url)
-    with pytest.raises(StoreAway, match="too large"):
+    with pytest.raises(StoreUnavailable, match="too large"):
         nothing.query("orion", QUERIES, from_s=T0, to_s=T0 + 180)
 
 
@@ -255,14 +262,14 @@ def test_one_that_is_away_is_not_asked_again_at_once_and_then_is(store: MetricSt
     there.close()
     there.close = lambda: None
     for _ in range(3):
-        with pytest.raises(StoreAway, match="cannot be reached"):
+        with pytest.raises(StoreUnavailable, match="cannot be reached"):
             external.query("orion", QUERIES, from_s=T0, to_s=T0 + 180)
     back = server(ours(store))
-    external._place = Place("*", back.url, "tok")
-    with pytest.raises(StoreAway):
+    external._place = StoreEndpoint("*", back.url, "tok")
+    with pytest.raises(StoreUnavailable):
         external.query("orion", QUERIES, from_s=T0, to_s=T0 + 180)
     assert back.asked == []
-    now[0] += AWAY_S
+    now[0] += DOWN_RETRY_S
     assert values(external.query("orion", QUERIES, from_s=T0, to_s=T0 + 180)) == EXPECTED
     assert external.fault == ""
 
@@ -292,7 +299,7 @@ def test_one_that_never_answers_is_given_up(server: Any, ask_at: Any) -> None:
 
     external = ask_at(server(respond).url, timeout_s=0.2)
     try:
-        with pytest.raises(StoreAway, match=r"0\.2 s"):
+        with pytest.raises(StoreUnavailable, match=r"0\.2 s"):
             external.query("orion", QUERIES, from_s=T0, to_s=T0 + 180)
     finally:
         release.set()
@@ -314,7 +321,7 @@ def test_one_that_answers_drop_by_drop_is_given_up(ask_at: Any, head: bytes) -> 
         thread = threading.Thread(target=drip)
         thread.start()
         external = ask_at(f"http://127.0.0.1:{door.getsockname()[1]}", timeout_s=0.3)
-        with pytest.raises(StoreAway, match=r"within 0\.3 s"):
+        with pytest.raises(StoreUnavailable, match=r"within 0\.3 s"):
             external.query("orion", QUERIES, from_s=T0, to_s=T0 + 180)
         external.close()
         thread.join(10)
@@ -327,21 +334,21 @@ def test_many_series_cannot_fill_the_memory_any_more_than_one(
     monkeypatch.setattr("cc_backend.jobdata.external_store.MOST_SAMPLES", 6)
     external = ask_at(server(ours(store)).url)
     assert len(external.query("orion", [Query("load", "n1")] * 2, from_s=T0, to_s=T0 + 180)) == 2
-    with pytest.raises(StoreAway, match="over 6 samples"):
+    with pytest.raises(StoreUnavailable, match="over 6 samples"):
         external.query("orion", [Query("load", "n1")] * 3, from_s=T0, to_s=T0 + 180)
 
 
 def test_an_endless_answer_is_cut(server: Any, ask_at: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("cc_backend.jobdata.external_store.LARGEST_BYTES", 1 << 20)
     external = ask_at(server(lambda *_: (200, "application/json", b" " * (2 << 20))).url)
-    with pytest.raises(StoreAway, match="too large"):
+    with pytest.raises(StoreUnavailable, match="too large"):
         external.query("orion", QUERIES, from_s=T0, to_s=T0 + 180)
 
 
 class TestGrid:
     def place(self, from_s: int, data: list[float], step_s: int = 60, *, begin: int = 0, end: int = 300) -> list[Any]:
-        series = AnsweredSeries(T0 + from_s, 0, step_s, np.array(data, np.float32))
-        found = on_grid(series, T0 + begin, T0 + end).data.tolist()
+        series = SeriesResult(T0 + from_s, 0, step_s, np.array(data, np.float32))
+        found = align_to_grid(series, T0 + begin, T0 + end).data.tolist()
         return [None if value != value else value for value in found]  # noqa: PLR0124 - NaN
 
     @pytest.mark.parametrize("phase_s", [-30, -29, -1, 0, 1, 29])
@@ -358,11 +365,11 @@ class TestGrid:
 
     @pytest.mark.parametrize("step_s", [0, -60])
     def test_a_timestep_that_is_none_is_an_error_of_the_series(self, step_s: int) -> None:
-        assert on_grid(AnsweredSeries(T0, T0, step_s), T0, T0 + 300).error is not None
+        assert align_to_grid(SeriesResult(T0, T0, step_s), T0, T0 + 300).error is not None
 
     def test_a_tiny_timestep_cannot_fill_the_memory(self) -> None:
-        with pytest.raises(StoreAway, match="samples"):
-            on_grid(AnsweredSeries(T0, T0, 1), 0, 2**40)
+        with pytest.raises(StoreUnavailable, match="samples"):
+            align_to_grid(SeriesResult(T0, T0, 1), 0, 2**40)
 
     @pytest.mark.parametrize(("from_s", "counts", "kept"), [(0, [2, 1], [2, 1]), (60, [2, 1], None), (0, [2], None)])
     def test_how_many_members_had_a_sample_is_kept_where_it_fits(
@@ -370,12 +377,12 @@ class TestGrid:
     ) -> None:
         """A count that stood beside another slot would be wrong; none is only less."""
         data, coverage = np.array([3, 4], np.float32), np.array(counts, np.int32)
-        found = on_grid(AnsweredSeries(T0 + from_s, 0, 60, data, members=2, coverage=coverage), T0, T0 + 120)
+        found = align_to_grid(SeriesResult(T0 + from_s, 0, 60, data, members=2, coverage=coverage), T0, T0 + 120)
         assert found.members == 2
         assert (None if found.coverage is None else found.coverage.tolist()) == kept
 
     def test_an_error_stays_one(self) -> None:
-        assert on_grid(AnsweredSeries(0, 0, 0, error="unknown metric"), T0, T0 + 300).error == "unknown metric"
+        assert align_to_grid(SeriesResult(0, 0, 0, error="unknown metric"), T0, T0 + 300).error == "unknown metric"
 
 
 class TestHealth:
@@ -396,7 +403,7 @@ class TestHealth:
     @pytest.mark.parametrize("body", [b"", b"[]", b'{"n1":7}', b'{"n1":{"HealthMetrics":"{"}}', b'{"n1":{}}'])
     def test_nonsense_is_said(self, server: Any, ask_at: Any, body: bytes) -> None:
         external = ask_at(server(lambda *_: (200, "application/json", body)).url)
-        with pytest.raises(StoreAway, match="health"):
+        with pytest.raises(StoreUnavailable, match="health"):
             external.host_health("orion", ["n1"], ["load"])
 
 
@@ -421,7 +428,7 @@ class TestRouter:
         self, store: MetricStore, away: Any, scopes: list[str], asked: tuple[str, str], chosen: str | None
     ) -> None:
         router = StoreRouter(store, [away(scope) for scope in scopes])
-        found = router.external(*asked)
+        found = router.external_store(*asked)
         assert (None if found is None else found.scope) == chosen
         router.close()
 
@@ -444,8 +451,8 @@ class TestRouter:
         assert values(gathered.rows) == [[], seven, [(None, [None, 1, None])], seven, []]
         assert list(gathered.unreachable) == ["n3"]
         assert "'orion-c'" in gathered.unreachable["n3"]
-        assert router.unreachable("orion", "c") == gathered.unreachable["n3"]
-        assert router.unreachable("orion", "b") == router.unreachable("orion", "a") == ""
+        assert router.unreachable_reason("orion", "c") == gathered.unreachable["n3"]
+        assert router.unreachable_reason("orion", "b") == router.unreachable_reason("orion", "a") == ""
         router.close()
 
     def test_many_hosts_are_asked_in_portions_and_put_together_in_order(self, server: Any, ask_at: Any) -> None:
@@ -533,8 +540,8 @@ class TestRouter:
 )
 def test_places_that_cannot_be_are_refused(entries: list[tuple[str, str]]) -> None:
     with pytest.raises(SettingsError, match="metric-store-external"):
-        places_of([ExternalStoreSettings(scope, url) for scope, url in entries])
+        parse_endpoints([ExternalStoreSettings(scope, url) for scope, url in entries])
 
 
 def test_a_store_that_is_away_is_a_part_that_is_away() -> None:
-    assert issubclass(StoreAway, Unavailable)
+    assert issubclass(StoreUnavailable, Unavailable)

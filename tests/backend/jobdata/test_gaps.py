@@ -5,22 +5,22 @@ import numpy as np
 import pytest
 
 from cc_backend.clusters import SubCluster, parse_cluster
-from cc_backend.jobdata.gaps import MOST_ABSENCES, MOST_HOSTS_ASKED, job_absences, lacking_hosts
+from cc_backend.jobdata.gaps import MAX_GAPS, MAX_HOSTS_QUERIED, hosts_with_gaps, job_gaps
 from cc_backend.metricstore import MetricSpec, MetricStore
-from cc_backend.metricstore.gaps.reasons import JobAbsences
+from cc_backend.metricstore.gaps.reasons import JobGaps
 from cc_backend.model import (
-    Absence,
+    DataGap,
+    GapReason,
     Job,
     JobData,
     JobKey,
     JobMetric,
     JobState,
+    MetricUnit,
     MonitoringStatus,
     Resource,
+    SampleSeries,
     Scope,
-    Series,
-    Unit,
-    Why,
 )
 
 START_S = 1_760_000_400
@@ -51,17 +51,17 @@ def make_job(*hosts: str, minutes: int = 10, **more: Any) -> Job:
 
 
 def rows(step_s: int = 60, **by_host: Sequence[float]) -> dict[Scope, JobMetric]:
-    series = [Series(host, np.array(values, np.float32)) for host, values in by_host.items()]
-    return {Scope.NODE: JobMetric(Unit(""), step_s, series)}
+    series = [SampleSeries(host, np.array(values, np.float32)) for host, values in by_host.items()]
+    return {Scope.NODE: JobMetric(MetricUnit(""), step_s, series)}
 
 
-def found(std: SubCluster, job: Job, data: JobData, *metrics: str, **more: Any) -> JobAbsences:
+def found(std: SubCluster, job: Job, data: JobData, *metrics: str, **more: Any) -> JobGaps:
     configs = {name: std.metrics[name] for name in metrics or data}
-    return job_absences(job, data, configs, std, now_s=START_S + 86400, **{"store": None, **more})
+    return job_gaps(job, data, configs, std, now_s=START_S + 86400, **{"store": None, **more})
 
 
-def in_minutes(absences: Sequence[Absence]) -> list[tuple[Why, tuple[str, ...], int, int]]:
-    return [(one.why, one.hosts, (one.from_s - START_S) // 60, (one.to_s - START_S) // 60) for one in absences]
+def in_minutes(absences: Sequence[DataGap]) -> list[tuple[GapReason, tuple[str, ...], int, int]]:
+    return [(one.reason, one.hosts, (one.from_s - START_S) // 60, (one.to_s - START_S) // 60) for one in absences]
 
 
 FULL, HALF, NONE = [1.0] * 11, [1.0] * 5 + [NAN] * 6, [NAN] * 11
@@ -74,28 +74,30 @@ class TestOfAnArchivedJob:
     def test_a_node_that_lacks_everything_was_silent(self, std: SubCluster) -> None:
         data = {"load_one": rows(tn01=FULL, tn02=HALF), "mem_used": rows(tn01=FULL, tn02=HALF)}
         absences = found(std, make_job(), data)
-        assert in_minutes(absences.metrics["mem_used"]) == [(Why.HOST_SILENT, ("tn02",), 5, 10)]
-        assert in_minutes(absences.hosts) == [(Why.HOST_SILENT, ("tn02",), 5, 10)]
+        assert in_minutes(absences.metrics["mem_used"]) == [(GapReason.HOST_SILENT, ("tn02",), 5, 10)]
+        assert in_minutes(absences.hosts) == [(GapReason.HOST_SILENT, ("tn02",), 5, 10)]
 
     def test_a_node_that_lacks_one_metric_sent_the_others(self, std: SubCluster) -> None:
         data = {"load_one": rows(tn01=FULL, tn02=FULL), "mem_used": rows(tn01=FULL, tn02=HALF)}
         absences = found(std, make_job(), data)
-        assert in_minutes(absences.metrics["mem_used"]) == [(Why.METRIC_SILENT, ("tn02",), 5, 10)]
+        assert in_minutes(absences.metrics["mem_used"]) == [(GapReason.METRIC_SILENT_ON_HOST, ("tn02",), 5, 10)]
         assert absences.hosts == ()
 
     def test_a_metric_without_any_sample_was_never_sent(self, std: SubCluster) -> None:
         data: JobData = {"load_one": rows(tn01=FULL, tn02=FULL)}
         absences = found(std, make_job(), data, "load_one", "mem_used")
-        assert in_minutes(absences.metrics["mem_used"]) == [(Why.METRIC_NEVER, ("tn01", "tn02"), 0, 10)]
+        assert in_minutes(absences.metrics["mem_used"]) == [
+            (GapReason.METRIC_NEVER_SEEN_ON_HOST, ("tn01", "tn02"), 0, 10)
+        ]
 
     def test_what_was_noted_at_archiving_says_more(self, std: SubCluster) -> None:
-        noted = {"mem_used": (Absence(Why.STORE_DOWN, (), START_S, START_S + 660),)}
+        noted = {"mem_used": (DataGap(GapReason.STORE_DOWN, (), START_S, START_S + 660),)}
         data: JobData = {"load_one": rows(tn01=FULL, tn02=FULL)}
         absences = found(std, make_job(), data, "load_one", "mem_used", noted=lambda: noted)
-        assert in_minutes(absences.metrics["mem_used"]) == [(Why.STORE_DOWN, (), 0, 10)]
+        assert in_minutes(absences.metrics["mem_used"]) == [(GapReason.STORE_DOWN, (), 0, 10)]
 
     def test_what_was_noted_is_not_asked_for_without_need(self, std: SubCluster) -> None:
-        def noted() -> Mapping[str, tuple[Absence, ...]]:
+        def noted() -> Mapping[str, tuple[DataGap, ...]]:
             raise AssertionError("the file need not be read")
 
         assert not found(std, make_job(), {"load_one": rows(tn01=FULL, tn02=FULL)}, noted=noted)
@@ -104,25 +106,29 @@ class TestOfAnArchivedJob:
         often = [1.0] * 66
         data = {"load_one": rows(tn01=HALF), "mem_used": rows(10, tn01=often)}
         absences = found(std, make_job("tn01"), data)
-        assert in_minutes(absences.metrics["load_one"]) == [(Why.METRIC_SILENT, ("tn01",), 5, 10)]
+        assert in_minutes(absences.metrics["load_one"]) == [(GapReason.METRIC_SILENT_ON_HOST, ("tn01",), 5, 10)]
 
     def test_a_job_without_gpus_needs_no_gpu_metrics(self, std: SubCluster) -> None:
         absences = found(std, make_job(), {}, "acc_utilization")
-        assert [one.why for one in absences.metrics["acc_utilization"]] == [Why.NO_HARDWARE]
+        assert [one.reason for one in absences.metrics["acc_utilization"]] == [GapReason.JOB_HAS_NO_SUCH_HARDWARE]
         assert absences.unexpected == {}
 
     def test_only_nodes_with_gpus_can_lack_gpu_metrics(self, std: SubCluster) -> None:
         resources = (Resource("tn01"), Resource("tn02", accelerators=("0",)))
         absences = found(std, make_job(resources=resources), {"load_one": rows(tn01=FULL, tn02=FULL)},
                          "load_one", "acc_utilization")  # fmt: skip
-        assert in_minutes(absences.metrics["acc_utilization"]) == [(Why.METRIC_NEVER, ("tn02",), 0, 10)]
+        assert in_minutes(absences.metrics["acc_utilization"]) == [
+            (GapReason.METRIC_NEVER_SEEN_ON_HOST, ("tn02",), 0, 10)
+        ]
 
     def test_a_job_that_was_not_monitored_lacks_nothing(self, std: SubCluster) -> None:
         assert not found(std, make_job(monitoring_status=MonitoringStatus.DISABLED), {}, "load_one")
 
     def test_a_short_job_has_no_samples(self, std: SubCluster) -> None:
         job = make_job(start_time=START_S + 5, duration=20)
-        assert [one.why for one in found(std, job, {}, "load_one").metrics["load_one"]] == [Why.JOB_TOO_SHORT]
+        assert [one.reason for one in found(std, job, {}, "load_one").metrics["load_one"]] == [
+            GapReason.JOB_SHORTER_THAN_TIMESTEP
+        ]
 
 
 @pytest.mark.parametrize(
@@ -132,14 +138,16 @@ class TestOfAnArchivedJob:
 )  # fmt: skip
 def test_two_slots_in_a_row_are_a_lack(std: SubCluster, values: list[float], *, lacking: bool) -> None:
     config = std.metrics["load_one"]
-    hosts = lacking_hosts(make_job(), rows(tn01=values, tn02=FULL), config, now_s=START_S + 86400)
+    hosts = hosts_with_gaps(make_job(), rows(tn01=values, tn02=FULL), config, now_s=START_S + 86400)
     assert [host.hostname for host in hosts] == (["tn01"] if lacking else [])
 
 
 def test_the_only_slot_of_a_job_is_a_lack_of_its_own(std: SubCluster) -> None:
     job = make_job(duration=0)
     absences = found(std, job, {"load_one": rows(tn01=[1]), "mem_used": rows(tn01=[1], tn02=[1])}).metrics
-    assert [(one.why, one.hosts) for one in absences["load_one"]] == [(Why.METRIC_NEVER, ("tn02",))]
+    assert [(one.reason, one.hosts) for one in absences["load_one"]] == [
+        (GapReason.METRIC_NEVER_SEEN_ON_HOST, ("tn02",))
+    ]
     partly = {"load_one": rows(tn01=[1], tn02=[NAN])}
     assert [one.hosts for one in found(std, job, partly).metrics["load_one"]] == [("tn02",)]
 
@@ -147,29 +155,29 @@ def test_the_only_slot_of_a_job_is_a_lack_of_its_own(std: SubCluster) -> None:
 def test_the_newest_samples_of_a_running_job_may_be_on_their_way(std: SubCluster) -> None:
     job = make_job("tn01", state=JobState.RUNNING, monitoring_status=MonitoringStatus.RUNNING_OR_ARCHIVING)
     config = std.metrics["load_one"]
-    assert not lacking_hosts(job, rows(tn01=[1] * 8 + [NAN] * 3), config, now_s=START_S + 600)
-    assert lacking_hosts(job, rows(tn01=[1] * 5 + [NAN] * 6), config, now_s=START_S + 600)
+    assert not hosts_with_gaps(job, rows(tn01=[1] * 8 + [NAN] * 3), config, now_s=START_S + 600)
+    assert hosts_with_gaps(job, rows(tn01=[1] * 5 + [NAN] * 6), config, now_s=START_S + 600)
 
 
 def test_very_many_stretches_are_cut_to_the_longest(std: SubCluster) -> None:
-    values = [1.0, NAN, NAN] * (MOST_ABSENCES + 50)
+    values = [1.0, NAN, NAN] * (MAX_GAPS + 50)
     values[3:6] = [NAN] * 3
     absences = found(std, make_job("tn01", minutes=len(values) - 1), {"load_one": rows(tn01=values)})
-    assert len(absences.metrics["load_one"]) == MOST_ABSENCES
-    assert in_minutes(absences.metrics["load_one"][:1]) == [(Why.HOST_SILENT, ("tn01",), 1, 6)]
+    assert len(absences.metrics["load_one"]) == MAX_GAPS
+    assert in_minutes(absences.metrics["load_one"][:1]) == [(GapReason.HOST_SILENT, ("tn01",), 1, 6)]
 
 
 def test_a_store_that_cannot_say_why_leaves_what_the_samples_tell(std: SubCluster) -> None:
     job = make_job(monitoring_status=MonitoringStatus.RUNNING_OR_ARCHIVING)
     absences = found(std, job, {"load_one": rows(tn01=FULL, tn02=HALF)})
-    assert in_minutes(absences.hosts) == [(Why.HOST_SILENT, ("tn02",), 5, 10)]
+    assert in_minutes(absences.hosts) == [(GapReason.HOST_SILENT, ("tn02",), 5, 10)]
 
 
 def test_a_store_out_of_reach_is_the_reason(std: SubCluster) -> None:
     job = make_job(monitoring_status=MonitoringStatus.RUNNING_OR_ARCHIVING)
     absences = found(std, job, {}, "load_one", away=True)
-    assert [one.why for one in absences.metrics["load_one"]] == [Why.UNREACHABLE]
-    assert [one.why for one in absences.hosts] == [Why.UNREACHABLE]
+    assert [one.reason for one in absences.metrics["load_one"]] == [GapReason.STORE_UNREACHABLE]
+    assert [one.reason for one in absences.hosts] == [GapReason.STORE_UNREACHABLE]
 
 
 class TestAskedOfTheStore:
@@ -178,18 +186,18 @@ class TestAskedOfTheStore:
         job = make_job(monitoring_status=MonitoringStatus.RUNNING_OR_ARCHIVING)
         now_s = START_S + 86400
         data = site.services.metricdata.job_data(job, now_s=now_s)
-        absences = job_absences(job, data, std.metrics, std, store=site.services.store, now_s=now_s)
+        absences = job_gaps(job, data, std.metrics, std, store=site.services.store, now_s=now_s)
         assert in_minutes(absences.hosts) == [
-            (Why.HOST_NEVER, ("tn02",), 0, 10),
-            (Why.HOST_SILENT, ("tn01",), 5, 10),
+            (GapReason.HOST_NEVER_SEEN, ("tn02",), 0, 10),
+            (GapReason.HOST_SILENT, ("tn01",), 5, 10),
         ]
         assert set(absences.metrics) == set(std.metrics)
-        assert [one.why for one in absences.metrics["acc_utilization"]] == [Why.NO_HARDWARE]
+        assert [one.reason for one in absences.metrics["acc_utilization"]] == [GapReason.JOB_HAS_NO_SUCH_HARDWARE]
 
     def test_the_archive_notes_what_the_store_knew(self, site: Any) -> None:
         site.archived_job(skip=range(3, 8))
         archived = site.services.archive.load_job(JobKey("tern", 88412, START_S))
-        assert in_minutes(archived.absences["load_one"]) == [(Why.HOST_SILENT, ("tn01",), 3, 8)]
+        assert in_minutes(archived.absences["load_one"]) == [(GapReason.HOST_SILENT, ("tn01",), 3, 8)]
         assert "acc_utilization" not in archived.absences
 
     def test_the_archive_of_a_complete_job_notes_nothing(self, site: Any) -> None:
@@ -197,7 +205,7 @@ class TestAskedOfTheStore:
         assert site.services.archive.load_job(JobKey("tern", 88412, START_S)).absences is None
 
 
-@pytest.mark.parametrize(("heard", "told"), [(False, 3000), (True, MOST_HOSTS_ASKED - 1)])
+@pytest.mark.parametrize(("heard", "told"), [(False, 3000), (True, MAX_HOSTS_QUERIED - 1)])
 def test_of_very_many_hosts_only_some_are_asked_about(std: SubCluster, *, heard: bool, told: int) -> None:
     """What all of these lack alike is taken for that of the others; where they differ, the others are left out."""
     hosts = [f"n{number:04d}" for number in range(3000)]
@@ -209,5 +217,7 @@ def test_of_very_many_hosts_only_some_are_asked_about(std: SubCluster, *, heard:
             )
             store.ingest(lines.encode(), received_s=START_S + 600)
         absences = found(std, job, {}, "load_one", store=store)
-    named = {host for one in absences.metrics["load_one"] for host in one.hosts if one.why is Why.HOST_NEVER}
+    named = {
+        host for one in absences.metrics["load_one"] for host in one.hosts if one.reason is GapReason.HOST_NEVER_SEEN
+    }
     assert len(named) == told

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cc_backend.jobdata.job_slots import Slots, first_sample_s, own_slots, touched_slots
-from cc_backend.model import Job, JobMetric, JobState, Series, Unit
+from cc_backend.jobdata.job_slots import JobSlots, first_sample_s, own_slots, touched_slots
+from cc_backend.model import Job, JobMetric, JobState, MetricUnit, SampleSeries
 
 STEP_S = 60
 DAY = 28_000  # a slot number of this century
@@ -26,15 +26,15 @@ class TestByTheTimeOfTheSample:
     @pytest.mark.parametrize(
         ("offset_s", "slots"),
         [
-            (50, Slots(0, 5)),  # 50 is its own, 350 lies 40 s after its end
-            (0, Slots(1, 6)),  # 0 lies before its start, 300 is its own
-            (5, Slots(0, 6)),  # a sample in the second of the start
-            (10, Slots(0, 6)),  # and one in that of the end
-            (11, Slots(0, 5)),
-            (4, Slots(1, 6)),
+            (50, JobSlots(0, 5)),  # 50 is its own, 350 lies 40 s after its end
+            (0, JobSlots(1, 6)),  # 0 lies before its start, 300 is its own
+            (5, JobSlots(0, 6)),  # a sample in the second of the start
+            (10, JobSlots(0, 6)),  # and one in that of the end
+            (11, JobSlots(0, 5)),
+            (4, JobSlots(1, 6)),
         ],
     )
-    def test_a_sample_counts_if_its_time_lies_within_the_job(self, offset_s: int, slots: Slots) -> None:
+    def test_a_sample_counts_if_its_time_lies_within_the_job(self, offset_s: int, slots: JobSlots) -> None:
         assert own_slots(5, 310, STEP_S, offset_s) == slots
 
     def test_the_newest_slot_of_a_running_job_is_its_own(self) -> None:
@@ -62,16 +62,16 @@ class TestByOverlap:
     @pytest.mark.parametrize(
         ("start_s", "stop_s", "slots"),
         [
-            (5, 310, Slots(0, 5)),  # 55 s of the first slot, 10 s of the last
-            (30, 330, Slots(0, 6)),  # half of each
-            (31, 329, Slots(1, 5)),
-            (0, 300, Slots(0, 5)),
-            (60, 60, Slots(2, 2)),  # no time at all
-            (10, 40, Slots(0, 1)),  # half of one slot
-            (10, 39, Slots(1, 1)),
+            (5, 310, JobSlots(0, 5)),  # 55 s of the first slot, 10 s of the last
+            (30, 330, JobSlots(0, 6)),  # half of each
+            (31, 329, JobSlots(1, 5)),
+            (0, 300, JobSlots(0, 5)),
+            (60, 60, JobSlots(2, 2)),  # no time at all
+            (10, 40, JobSlots(0, 1)),  # half of one slot
+            (10, 39, JobSlots(1, 1)),
         ],
     )
-    def test_an_edge_slot_counts_from_half_on(self, start_s: int, stop_s: int, slots: Slots) -> None:
+    def test_an_edge_slot_counts_from_half_on(self, start_s: int, stop_s: int, slots: JobSlots) -> None:
         assert own_slots(start_s, stop_s, STEP_S) == slots
 
     @given(start_s=st.integers(0, 10**9), duration_s=st.integers(0, 10**5), step_s=st.integers(1, 900))
@@ -86,10 +86,10 @@ class TestByOverlap:
 
 
 def test_the_slots_that_a_job_touches() -> None:
-    assert touched_slots(job(5, 310), STEP_S, 10**9) == Slots(0, 6)
-    assert touched_slots(job(60, 60), STEP_S, 10**9) == Slots(1, 2)
-    assert touched_slots(job(5, 5, state=JobState.RUNNING), STEP_S, 130) == Slots(0, 3)
-    assert touched_slots(job(500, 500, state=JobState.RUNNING), STEP_S, 130) == Slots(8, 9), "its start is to come"
+    assert touched_slots(job(5, 310), STEP_S, 10**9) == JobSlots(0, 6)
+    assert touched_slots(job(60, 60), STEP_S, 10**9) == JobSlots(1, 2)
+    assert touched_slots(job(5, 5, state=JobState.RUNNING), STEP_S, 130) == JobSlots(0, 3)
+    assert touched_slots(job(500, 500, state=JobState.RUNNING), STEP_S, 130) == JobSlots(8, 9), "its start is to come"
 
 
 @pytest.mark.parametrize(
@@ -102,6 +102,6 @@ def test_the_slots_that_a_job_touches() -> None:
     ],
 )
 def test_where_the_first_sample_lies(kept_from_s: int | None, samples: int, first_s: int) -> None:
-    series = [Series("tn01", np.zeros(samples, np.float32))]
-    metric = JobMetric(Unit(""), STEP_S, series, from_s=kept_from_s)
+    series = [SampleSeries("tn01", np.zeros(samples, np.float32))]
+    metric = JobMetric(MetricUnit(""), STEP_S, series, first_slot_s=kept_from_s)
     assert first_sample_s(job(5, 310), metric) == first_s

@@ -11,8 +11,8 @@ import pytest
 from flask.testing import FlaskClient
 
 from cc_backend.errors import Unavailable
-from cc_backend.insight.assessment import RULES
-from cc_backend.insight.findings import Code
+from cc_backend.insight.assessment import RULES_VERSION
+from cc_backend.insight.findings import FindingCode
 from cc_backend.jobs.filters import JobFilter
 from cc_backend.jobs.judgements import Judgements
 from cc_backend.maintenance.running_footprints import FootprintRefresher
@@ -24,7 +24,7 @@ from cc_demo.site_jobs import JOBS as JOBS_OF_PEOPLE
 from cc_demo.tarn_cluster import tarn_document
 
 Site = Any
-EVERYBODY = RowRule(everything=True)
+EVERYBODY = RowRule(all_jobs=True)
 PASSWORD = "a long enough one"
 JOBS = "/monitoring/jobs/"
 
@@ -98,7 +98,7 @@ def test_list_page_and_api_agree_about_every_job(tarn_site: Site) -> None:
             assert told[job.id]["finding"]["text"]
     assert {"alert", "caution", "ok"} <= {level for level, _ in listed.values()}
     codes = {job["jobId"]: job["finding"]["code"] for job in answer["jobs"] if "finding" in job}
-    assert (codes[HUNG], codes[IDLE_GPU]) == (Code.STALLED, Code.IDLE_GPUS)
+    assert (codes[HUNG], codes[IDLE_GPU]) == (FindingCode.STALLED, FindingCode.IDLE_GPUS)
 
 
 def test_a_visit_of_the_page_changes_nothing_in_the_list(tarn_site: Site) -> None:
@@ -137,7 +137,7 @@ def test_the_start_page_shows_the_worst_of_all_running_jobs_first(site: Site) ->
         site.clock.advance(1)
         site.start_job(jobId=number, startTime=start_s + number)
     job = next(job for job in jobs_of(site) if job.id == bad)
-    site.services.judge.store([(job, Judgement(Level.ALERT, None, 0, start_s, RULES))])
+    site.services.judge.store([(job, Judgement(Level.ALERT, None, 0, start_s, RULES_VERSION))])
     text = sign_in(site).get("/").text.replace("\u00a0", " ")
     assert "29 jobs run, 1 needs your attention." in text
     assert re.findall(r'data-row="(\d+)"', text)[0] == str(bad)
@@ -165,7 +165,7 @@ def test_how_a_job_ended_is_judged_when_it_is_archived(site: Site) -> None:
     id_ = site.archived_job(minutes=10, state="failed")
     job = site.services.search.get(id_, EVERYBODY, now_s=int(site.clock()))
     assert job.judgement is not None
-    assert job.judgement.rules == RULES
+    assert job.judgement.rules == RULES_VERSION
     assert "Failed after 10 min of 2 h." in sign_in(site).get(f"/monitoring/job/{id_}").text.replace("\u00a0", " ")
 
 
@@ -198,9 +198,9 @@ def test_older_rules_are_replaced_by_and_by_newest_job_first(site: Site) -> None
     for job in jobs_of(site):
         assert job.judgement is not None
         judgements.store([(job, replace(job.judgement, rules=0, level=Level.HIGH))])
-    assert [job.id for job in judgements.outdated(rules=RULES, limit=1)] == [new]
+    assert [job.id for job in judgements.outdated(rules=RULES_VERSION, limit=1)] == [new]
     assert site.services.judge.judge_finished(now_s=int(site.clock())) == 2
-    assert judgements.outdated(rules=RULES, limit=5) == []
+    assert judgements.outdated(rules=RULES_VERSION, limit=5) == []
     levels = {job.id: job.judgement.level for job in jobs_of(site) if job.judgement}
     assert Level.HIGH not in (levels[old], levels[new])
 
@@ -228,7 +228,7 @@ def test_a_judgement_of_a_running_job_does_not_outlive_its_end(site: Site) -> No
     site.clock.advance(60)
     site.stop_job(state="failed")
     site.archive()
-    site.services.judge.store([(read, Judgement(Level.OK, None, 0, 1, RULES))])
+    site.services.judge.store([(read, Judgement(Level.OK, None, 0, 1, RULES_VERSION))])
     (job,) = jobs_of(site)
     assert job.judgement is not None
     assert job.judgement.level is not Level.OK
@@ -239,7 +239,7 @@ def test_nor_does_that_of_a_job_that_is_not_monitored(site: Site) -> None:
     (read,) = site.services.search.running(now_s=int(site.clock()))
     site.clock.advance(60)
     site.stop_job(state="failed")
-    site.services.judge.store([(read, Judgement(Level.OK, None, 0, 1, RULES))])
+    site.services.judge.store([(read, Judgement(Level.OK, None, 0, 1, RULES_VERSION))])
     judge_all(site)
     (job,) = jobs_of(site)
     assert job.judgement is not None
@@ -256,7 +256,7 @@ def test_a_database_that_cannot_be_written_to_still_shows_the_page(site: Site, m
     def refuse(_: object, __: object) -> None:
         raise Unavailable("the disk is full")
 
-    monkeypatch.setattr(Judgements, "store", refuse)
+    monkeypatch.setattr(Judgements, "record", refuse)
     assert client.get(f"/monitoring/job/{id_}").status_code == 200
 
 
@@ -287,8 +287,8 @@ def test_a_plain_user_learns_nothing_of_a_restricted_metric_and_staff_see_the_sa
 def test_samples_that_cannot_be_read_leave_the_verdict_as_it_was(site: Site) -> None:
     id_ = site.archived_job(minutes=10)
     job = site.services.search.get(id_, EVERYBODY, now_s=0)
-    alert = Judgement(Level.ALERT, Finding(Code.NO_DATA, Level.ALERT, facts={"lost_s": 9, "times": 1, "after_s": 0}),
-                      0, 1, RULES)  # fmt: skip
+    alert = Judgement(Level.ALERT, Finding(FindingCode.NO_DATA, Level.ALERT, facts={"lost_s": 9, "times": 1, "after_s": 0}),
+                      0, 1, RULES_VERSION)  # fmt: skip
     site.services.judge.store([(job, alert)])
     for path in Path(site.services.settings.archive.path).rglob("data.json*"):
         path.write_bytes(b"no JSON")

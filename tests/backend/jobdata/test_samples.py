@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 
 from cc_backend.clusters import MetricConfig, SubCluster
-from cc_backend.clusters.topology import Topology
-from cc_backend.jobdata.samples import delivered_scopes, queries_for, thin, time_range
+from cc_backend.clusters.topology import NodeTopology
+from cc_backend.jobdata.samples import build_queries, delivered_scopes, downsample, expected_range
 from cc_backend.jobs.filters import JobFilter
-from cc_backend.model import Job, JobMetric, JobState, Resource, RowRule, Scope, Series, Unit
+from cc_backend.model import Job, JobMetric, JobState, MetricUnit, Resource, RowRule, SampleSeries, Scope
 
 START_S = 1_760_000_400
-EVERYTHING = RowRule(everything=True)
+EVERYTHING = RowRule(all_jobs=True)
 GPU = "00000000:17:00.0"
 
 
@@ -53,12 +53,12 @@ class TestTimeRange:
     def test_it_covers_the_grid_points_within_the_job(
         self, start_offset_s: int, duration_s: int, first_offset_s: int, count: int
     ) -> None:
-        from_s, to_s = time_range(job(start_time=START_S + start_offset_s, duration=duration_s), 60, 0)
+        from_s, to_s = expected_range(job(start_time=START_S + start_offset_s, duration=duration_s), 60, 0)
         assert from_s == START_S + first_offset_s
         assert (to_s - from_s) // 60 == count
 
     def test_a_running_job_goes_up_to_now(self) -> None:
-        from_s, to_s = time_range(job(state=JobState.RUNNING, duration=0), 60, START_S + 125)
+        from_s, to_s = expected_range(job(state=JobState.RUNNING, duration=0), 60, START_S + 125)
         assert (from_s, to_s) == (START_S, START_S + 180)
 
 
@@ -88,8 +88,8 @@ class TestScopes:
 class TestQueries:
     def asked(self, sub_cluster: SubCluster, metric: str, scope: str, **resource: Any) -> list[tuple[Any, ...]]:
         config: MetricConfig = sub_cluster.metrics[metric]
-        wanted = queries_for(config, Scope(scope), Resource("tn01", **resource), sub_cluster)
-        return [(want.query.type, want.query.type_ids, want.query.aggregate, want.ids) for want in wanted]
+        wanted = build_queries(config, Scope(scope), Resource("tn01", **resource), sub_cluster)
+        return [(want.query.type, want.query.type_ids, want.query.aggregate, want.labels) for want in wanted]
 
     def test_a_node_metric_is_asked_of_the_node(self, sub_cluster: SubCluster) -> None:
         assert self.asked(sub_cluster, "load_one", "node") == [(None, None, False, (None,))]
@@ -115,7 +115,7 @@ class TestQueries:
         assert asked == [("accelerator", (GPU,), False, (GPU,))]
 
 
-SMT = Topology(
+SMT = NodeTopology(
     node=tuple(range(16)),
     socket=((0, 1, 2, 3, 8, 9, 10, 11), (4, 5, 6, 7, 12, 13, 14, 15)),
     memory_domain=((0, 1, 8, 9), (2, 3, 10, 11), (4, 5, 12, 13), (6, 7, 14, 15)),
@@ -184,9 +184,9 @@ class TestTransforms:
         node = replace(sub_cluster, topology=SMT)
         found = []
         for scope in delivered_scopes(config.scope, [Scope(wanted)]):
-            for want in queries_for(config, scope, PART, node):
+            for want in build_queries(config, scope, PART, node):
                 query = want.query
-                labels = want.ids if query.type and not query.aggregate else want.ids[0]
+                labels = want.labels if query.type and not query.aggregate else want.labels[0]
                 found.append((query.type, query.type_ids, query.aggregate, labels))
         assert found == asked
 
@@ -201,7 +201,7 @@ class TestTransforms:
         node = replace(sub_cluster, topology=SMT)
         whole = Resource("tn01", accelerators=PART.accelerators)
         for scope in delivered_scopes(config.scope, [Scope(wanted)]):
-            queries = queries_for(config, scope, whole, node)
+            queries = build_queries(config, scope, whole, node)
             ids = [number for want in queries for number in want.query.type_ids or ()]
             assert len(queries) >= len(asked) > 0
             if native not in {"node", "accelerator"}:
@@ -248,10 +248,10 @@ class TestJobData:
 class TestThinning:
     def curve(self, count: int, timestep_s: int = 60) -> Any:
         values = np.arange(count, dtype=np.float32)
-        return {"m": {Scope.NODE: JobMetric(Unit("B"), timestep_s, [Series("h", values)])}}
+        return {"m": {Scope.NODE: JobMetric(MetricUnit("B"), timestep_s, [SampleSeries("h", values)])}}
 
     def test_it_keeps_ends_and_says_the_coarser_step(self) -> None:
-        metric = thin(self.curve(100), 240)["m"][Scope.NODE]
+        metric = downsample(self.curve(100), 240)["m"][Scope.NODE]
         assert metric.timestep_s == 240
         assert len(metric.series[0].data) == 25
         assert metric.series[0].data[[0, -1]].tolist() == [0.0, 99.0]
@@ -260,7 +260,7 @@ class TestThinning:
         ("count", "resolution_s"), [(100, 60), (100, 90), (100, 150), (100, 241), (100, 30), (8, 240), (0, 240)]
     )
     def test_what_cannot_be_thinned_stays(self, count: int, resolution_s: int) -> None:
-        metric = thin(self.curve(count), resolution_s)["m"][Scope.NODE]
+        metric = downsample(self.curve(count), resolution_s)["m"][Scope.NODE]
         assert metric.timestep_s == 60
         assert len(metric.series[0].data) == count
 

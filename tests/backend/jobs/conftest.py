@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from cc_backend.clusters import Clusters, parse_cluster
+from cc_backend.clusters import ClusterRegistry, parse_cluster
 from cc_backend.db.database import Database, open_database
-from cc_backend.jobs.job_queries import JobSearch
+from cc_backend.jobs.job_queries import JobQueries
 from cc_backend.jobs.lifecycle import JobLifecycle
 from cc_backend.migrations import migrate
 from cc_backend.model import Job
@@ -71,22 +71,22 @@ def cluster(name: str, *sub_clusters: dict[str, Any]) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="session")
-def clusters() -> Clusters:
+def clusters() -> ClusterRegistry:
     documents = [
         cluster("tern", sub_cluster("std", "tn[0001-0064]"), sub_cluster("fat", "tf[01-04]")),
         cluster("skua", sub_cluster("all", "*")),
     ]
-    return Clusters({entry["name"]: parse_cluster(entry, source="test")[0] for entry in documents})
+    return ClusterRegistry({entry["name"]: parse_cluster(entry, source="test")[0] for entry in documents})
 
 
 @pytest.fixture
-def lifecycle(database: Database, clusters: Clusters) -> JobLifecycle:
+def lifecycle(database: Database, clusters: ClusterRegistry) -> JobLifecycle:
     return JobLifecycle(database, clusters)
 
 
 @pytest.fixture
-def search(database: Database) -> JobSearch:
-    return JobSearch(database)
+def search(database: Database) -> JobQueries:
+    return JobQueries(database)
 
 
 def start_event(job_id: int = 1, *hosts: str, **changes: Any) -> JobStart:

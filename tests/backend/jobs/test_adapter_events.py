@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
-from cc_backend.jobs.event_checks import check_start
+from cc_backend.jobs.event_checks import validate_start
 from cc_backend.services import Services
 from cc_common.job_events import JobStart, parse_job_start
-from cc_slurm_adapter.event_mapping import Mapper
+from cc_slurm_adapter.event_mapping import StartEventMapper
 from cc_slurm_adapter.slurm_model import Placement, SlurmJob
 from cc_slurm_adapter.topology import ClusterTopology, parse_cluster
 
@@ -17,7 +17,7 @@ NOW_S = 1_760_000_400
 def told(topology: ClusterTopology, **fields: Any) -> JobStart:
     """The start event of a job, as the backend reads it."""
     plain = {"job_id": 7, "state": "RUNNING", "user": "alice", "account": "prj", "nodes": "tn01", "start_time": NOW_S}
-    mapped = Mapper("tern", topology).start(SlurmJob(**{**plain, **fields}))
+    mapped = StartEventMapper("tern", topology).map_start(SlurmJob(**{**plain, **fields}))
     assert mapped is not None
     return parse_job_start(mapped.event.to_document()).value
 
@@ -52,7 +52,7 @@ def test_a_field_that_cannot_be_costs_itself_and_not_the_job(
     field: str, value: Any, topology: ClusterTopology, services: Services
 ) -> None:
     event = told(topology, **{field: value})
-    assert check_start(event, services.clusters, now_s=NOW_S) == "std"
+    assert validate_start(event, services.clusters, now_s=NOW_S) == "std"
     assert (event.job_id, event.start_time, event.num_nodes) == (7, NOW_S, 1)
 
 

@@ -4,13 +4,13 @@ from hypothesis import strategies as st
 
 from cc_backend.errors import InvalidInput
 from cc_backend.jobs.filter_parameters import (
-    ends,
-    number_range,
-    read_filters,
-    span,
-    span_range,
-    tag_choices,
-    whole_range,
+    parse_duration,
+    parse_duration_range,
+    parse_filters,
+    parse_integer_range,
+    parse_number_range,
+    parse_tags,
+    range_ends,
 )
 from cc_backend.jobs.filters import FootprintRange, JobFilter
 
@@ -29,17 +29,17 @@ from cc_backend.jobs.filters import FootprintRange, JobFilter
     ],
 )
 def test_a_span_of_run_times(text: str, bounds: tuple[int | None, int | None]) -> None:
-    assert span_range("duration", text) == bounds
+    assert parse_duration_range("duration", text) == bounds
 
 
 @given(st.integers(0, 10**12 - 1))
 def test_seconds_are_spans(seconds: int) -> None:
-    assert span("duration", str(seconds)) == seconds
+    assert parse_duration("duration", str(seconds)) == seconds
 
 
 @given(st.text(max_size=30))
 def test_whatever_is_no_range_is_refused_by_its_name(text: str) -> None:
-    for read in (number_range, whole_range, span_range):
+    for read in (parse_number_range, parse_integer_range, parse_duration_range):
         try:
             low, high = read("energy", text)
         except InvalidInput as error:
@@ -57,7 +57,7 @@ def test_all_filters_together() -> None:
         ("arrayJobId", "99"), ("jobName", "relax"), ("node", "tn[01-03]"), ("node", "tx1"), ("user", "ml"),
         ("project", "a"), ("project", "b"), ("tag", "3"), ("cluster", "left to others"),
     ]  # fmt: skip
-    assert read_filters(pairs, JobFilter(clusters=("tarn",))) == JobFilter(
+    assert parse_filters(pairs, JobFilter(clusters=("tarn",))) == JobFilter(
         clusters=("tarn",),
         duration_from_s=60,
         duration_to_s=120,
@@ -92,11 +92,11 @@ def test_all_filters_together() -> None:
     ],
 )
 def test_names_are_compared_as_a_whole_or_in_part(pairs: list[tuple[str, str]], wanted: JobFilter) -> None:
-    assert read_filters(pairs) == wanted
+    assert parse_filters(pairs) == wanted
 
 
 def test_tags_are_ids_or_type_and_name() -> None:
-    (first, second) = tag_choices(["17", "code: gromacs:2"])
+    (first, second) = parse_tags(["17", "code: gromacs:2"])
     assert first.id == 17
     assert (second.id, second.type, second.name) == (None, "code", "gromacs:2")
 
@@ -105,4 +105,4 @@ def test_tags_are_ids_or_type_and_name() -> None:
     ("text", "both"), [("2-8", ("2", "8")), ("lessthan-8", ("", "8")), ("morethan-2", ("2", "")), ("4", ("4", "4"))]
 )
 def test_the_ends_of_a_range_as_a_form_shows_them(text: str, both: tuple[str, str]) -> None:
-    assert ends(text) == both
+    assert range_ends(text) == both

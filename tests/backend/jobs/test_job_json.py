@@ -4,9 +4,9 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cc_backend.clusters import Clusters
-from cc_backend.jobs.job_json import job_from_start, job_to_wire, resource_from_wire, resource_to_wire
-from cc_backend.model import Job, JobState, MetricStatistic, Resource, Tag, Unit
+from cc_backend.clusters import ClusterRegistry
+from cc_backend.jobs.job_json import job_from_start_event, job_to_json, resource_from_json, resource_to_json
+from cc_backend.model import Job, JobState, MetricStatistic, MetricUnit, Resource, Tag
 from cc_common.job_events import parse_job_start
 
 NOW_S = 1_760_000_000
@@ -34,7 +34,7 @@ def finished(**changes: Any) -> Job:
 
 
 def test_a_finished_job_looks_as_clients_of_the_reference_know_it() -> None:
-    wire = job_to_wire(finished())
+    wire = job_to_json(finished())
     assert json.dumps(wire, separators=(",", ":")) == (
         '{"cluster":"tern","subCluster":"std","partition":"day","project":"hydro7","user":"mlindqv",'
         '"shared":"multi_user","jobState":"timeout","resources":[{"hostname":"tn0412","hwthreads":[0,1,2,3]}],'
@@ -45,7 +45,7 @@ def test_a_finished_job_looks_as_clients_of_the_reference_know_it() -> None:
 
 
 def test_what_is_always_there_is_there_even_when_it_is_empty() -> None:
-    wire = job_to_wire(finished(project="", duration=0, partition="", walltime=0, num_hwthreads=0, monitoring_status=0))
+    wire = job_to_json(finished(project="", duration=0, partition="", walltime=0, num_hwthreads=0, monitoring_status=0))
     assert wire["project"] == ""
     assert wire["duration"] == 0
     left_out = {
@@ -64,7 +64,7 @@ def test_what_is_always_there_is_there_even_when_it_is_empty() -> None:
 
 
 def test_optional_values_are_written_when_they_say_something() -> None:
-    wire = job_to_wire(
+    wire = job_to_json(
         finished(
             tags=(Tag("app", "gromacs", "global", 7),),
             array_job_id=88400,
@@ -75,7 +75,7 @@ def test_optional_values_are_written_when_they_say_something() -> None:
             energy=1.25,
             footprint={"mem_used_max": 2.5},
             energy_footprint={"cpu_power": 1.25},
-            statistics={"mem_used": MetricStatistic(Unit("B", "G"), 1.0, 2.0, 3.0)},
+            statistics={"mem_used": MetricStatistic(MetricUnit("B", "G"), 1.0, 2.0, 3.0)},
             resources=(Resource("tn0412", (), ("0000:17:00.0",), "gpu"),),
         )
     )
@@ -92,11 +92,11 @@ def test_optional_values_are_written_when_they_say_something() -> None:
 
 def test_meta_data_is_written_only_when_it_is_asked_for() -> None:
     job = finished(meta_data={"jobName": "relax"})
-    assert job_to_wire(job)["metaData"] is None
-    assert job_to_wire(job, with_meta_data=True)["metaData"] == {"jobName": "relax"}
+    assert job_to_json(job)["metaData"] is None
+    assert job_to_json(job, with_meta_data=True)["metaData"] == {"jobName": "relax"}
 
 
-def test_the_null_and_empty_keys_of_the_adapter_are_taken(clusters: Clusters) -> None:
+def test_the_null_and_empty_keys_of_the_adapter_are_taken(clusters: ClusterRegistry) -> None:
     document = {
         "cluster": "tern",
         "subCluster": "",
@@ -116,7 +116,7 @@ def test_the_null_and_empty_keys_of_the_adapter_are_taken(clusters: Clusters) ->
         "resources": [{"hostname": "tf01"}],
         "metaData": {"jobName": "relax"},
     }
-    job = job_from_start(parse_job_start(document).value, clusters, now_s=NOW_S + 10)
+    job = job_from_start_event(parse_job_start(document).value, clusters, now_s=NOW_S + 10)
     assert (job.sub_cluster, job.state, job.duration, job.name) == ("fat", JobState.RUNNING, 10, "relax")
 
 
@@ -130,4 +130,4 @@ def test_resources_come_back_from_the_wire(
     hostname: str, hwthreads: list[int], accelerators: list[str], configuration: str
 ) -> None:
     resource = Resource(hostname, tuple(hwthreads), tuple(accelerators), configuration)
-    assert resource_from_wire(json.loads(json.dumps(resource_to_wire(resource)))) == resource
+    assert resource_from_json(json.loads(json.dumps(resource_to_json(resource)))) == resource

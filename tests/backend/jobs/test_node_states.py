@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
-from cc_backend.clusters import Clusters
+from cc_backend.clusters import ClusterRegistry
 from cc_backend.db.database import Database
 from cc_backend.errors import InvalidInput
-from cc_backend.jobs.node_states import Health, NodeStates, SchedulerState, reduce_states
+from cc_backend.jobs.node_states import NodeHealth, NodeStates, SchedulerState, reduce_states
 from cc_common.node_states import NodeState, NodeStateReport
 
 NOW_S = 1_760_000_000
@@ -25,7 +25,7 @@ def all_well(cluster: str, host: str, metrics: Iterable[str]) -> Metrics:
 
 
 @pytest.fixture
-def nodes(database: Database, clusters: Clusters) -> NodeStates:
+def nodes(database: Database, clusters: ClusterRegistry) -> NodeStates:
     return NodeStates(database, clusters)
 
 
@@ -48,12 +48,12 @@ def test_scheduler_words_become_one_state(words: list[str], expected: str) -> No
 
 
 def test_the_newest_report_counts_and_the_schedulers_words_are_kept(nodes: NodeStates) -> None:
-    nodes.report(NodeStateReport("tern", (NodeState("tn0001", ("IDLE",)),)), all_well, NOW_S)
+    nodes.store_report(NodeStateReport("tern", (NodeState("tn0001", ("IDLE",)),)), all_well, NOW_S)
     later = NodeState("tn0001", ("MIXED", "DRAIN"), 16, 64000, 1, 2)
-    result = nodes.report(NodeStateReport("tern", (later,)), all_well, NOW_S + 60)
-    (status,) = nodes.states("tern")
+    result = nodes.store_report(NodeStateReport("tern", (later,)), all_well, NOW_S + 60)
+    (status,) = nodes.latest("tern")
     assert (result.accepted, result.rejected) == (1, ())
-    assert (status.state, status.reported_states, status.time_s) == (
+    assert (status.state, status.reported_states, status.last_report_s) == (
         SchedulerState.MIXED,
         ("MIXED", "DRAIN"),
         NOW_S + 60,
@@ -69,39 +69,39 @@ def test_the_newest_report_counts_and_the_schedulers_words_are_kept(nodes: NodeS
 
 def test_hosts_of_no_subcluster_are_named_and_the_others_are_kept(nodes: NodeStates) -> None:
     report = NodeStateReport("tern", (NodeState("elsewhere"), NodeState("tn0001"), NodeState("")))
-    result = nodes.report(report, all_well, NOW_S)
+    result = nodes.store_report(report, all_well, NOW_S)
     assert (result.accepted, result.rejected) == (1, ("elsewhere", ""))
-    assert [status.hostname for status in nodes.states()] == ["tn0001"]
+    assert [status.hostname for status in nodes.latest()] == ["tn0001"]
 
 
 def test_a_subcluster_for_all_hosts_takes_every_node(nodes: NodeStates) -> None:
-    result = nodes.report(NodeStateReport("skua", (NodeState("whatever"),)), all_well, NOW_S)
+    result = nodes.store_report(NodeStateReport("skua", (NodeState("whatever"),)), all_well, NOW_S)
     assert result.accepted == 1
 
 
 def test_an_unknown_cluster_is_refused(nodes: NodeStates) -> None:
     with pytest.raises(InvalidInput, match="cluster"):
-        nodes.report(NodeStateReport("unknown", ()), all_well, NOW_S)
+        nodes.store_report(NodeStateReport("unknown", ()), all_well, NOW_S)
 
 
 @pytest.mark.parametrize(
     ("metrics", "expected"),
     [
-        (Metrics(), Health.FULL),
-        (Metrics(missing=("mem_used",), healthy=("cpu_load",)), Health.PARTIAL),
-        (Metrics(degraded=("mem_used",), healthy=("cpu_load",)), Health.PARTIAL),
-        (Metrics(missing=("cpu_load", "mem_used"), healthy=()), Health.FAILED),
+        (Metrics(), NodeHealth.FULL),
+        (Metrics(missing=("mem_used",), healthy=("cpu_load",)), NodeHealth.PARTIAL),
+        (Metrics(degraded=("mem_used",), healthy=("cpu_load",)), NodeHealth.PARTIAL),
+        (Metrics(missing=("cpu_load", "mem_used"), healthy=()), NodeHealth.FAILED),
     ],
 )
-def test_health_follows_from_the_metrics(nodes: NodeStates, metrics: Metrics, expected: Health) -> None:
+def test_health_follows_from_the_metrics(nodes: NodeStates, metrics: Metrics, expected: NodeHealth) -> None:
     asked: list[tuple[str, str, tuple[str, ...]]] = []
 
     def health_of(cluster: str, host: str, expected_metrics: Iterable[str]) -> Metrics:
         asked.append((cluster, host, tuple(expected_metrics)))
         return metrics
 
-    nodes.report(NodeStateReport("tern", (NodeState("tn0001", ("idle",)),)), health_of, NOW_S)
-    (status,) = nodes.states("tern")
+    nodes.store_report(NodeStateReport("tern", (NodeState("tn0001", ("idle",)),)), health_of, NOW_S)
+    (status,) = nodes.latest("tern")
     assert asked == [("tern", "tn0001", ("cpu_load", "mem_used"))]
     assert (status.health, status.missing_metrics, status.degraded_metrics) == (
         expected,
@@ -114,21 +114,21 @@ def test_nothing_is_expected_of_a_node_that_is_down(nodes: NodeStates) -> None:
     def fails(cluster: str, host: str, metrics: Iterable[str]) -> Metrics:
         raise AssertionError
 
-    nodes.report(NodeStateReport("tern", (NodeState("tn0001", ("DOWN",)),)), fails, NOW_S)
-    assert nodes.states()[0].health is Health.FULL
+    nodes.store_report(NodeStateReport("tern", (NodeState("tn0001", ("DOWN",)),)), fails, NOW_S)
+    assert nodes.latest()[0].health is NodeHealth.FULL
 
 
 def test_a_failure_in_the_middle_stores_nothing(nodes: NodeStates) -> None:
     report = NodeStateReport("tern", (NodeState("tn0001"), NodeState("tn0002", cpus_allocated=2**70)))
     with pytest.raises(InvalidInput):
-        nodes.report(report, all_well, NOW_S)
-    assert nodes.states() == []
+        nodes.store_report(report, all_well, NOW_S)
+    assert nodes.latest() == []
 
 
 def report_of(nodes: NodeStates, time_s: int, **cpus: int) -> None:
     """A report with so many allocated hardware threads by host."""
     states = tuple(NodeState(host, ("allocated",), cpus_allocated=number) for host, number in cpus.items())
-    nodes.report(NodeStateReport("tern", states), all_well, time_s)
+    nodes.store_report(NodeStateReport("tern", states), all_well, time_s)
 
 
 def count_rows(database: Database) -> int:
@@ -143,7 +143,7 @@ def test_a_report_that_says_nothing_new_leaves_no_row_and_the_time_is_known_all_
     for minute in range(10):
         report_of(nodes, NOW_S + 60 * minute, tn0001=4, tn0002=8)
     assert count_rows(database) == 2
-    assert [(status.time_s, status.since_s) for status in nodes.states()] == [(NOW_S + 540, NOW_S)] * 2
+    assert [(status.last_report_s, status.since_s) for status in nodes.latest()] == [(NOW_S + 540, NOW_S)] * 2
 
 
 @pytest.mark.parametrize(
@@ -161,11 +161,11 @@ def test_whatever_changes_of_a_node_leaves_a_row_for_this_node_alone(
     nodes: NodeStates, database: Database, changes: dict[str, Any]
 ) -> None:
     both = (NodeState("tn0001", ("allocated",)), NodeState("tn0002", ("allocated",)))
-    nodes.report(NodeStateReport("tern", both), all_well, NOW_S)
+    nodes.store_report(NodeStateReport("tern", both), all_well, NOW_S)
     changed = NodeState("tn0001", **{"states": ("allocated",), **changes})
-    nodes.report(NodeStateReport("tern", (changed, both[1])), all_well, NOW_S + 60)
+    nodes.store_report(NodeStateReport("tern", (changed, both[1])), all_well, NOW_S + 60)
     assert count_rows(database) == 3
-    assert [(status.since_s, status.time_s) for status in nodes.states()] == [
+    assert [(status.since_s, status.last_report_s) for status in nodes.latest()] == [
         (NOW_S + 60, NOW_S + 60),
         (NOW_S, NOW_S + 60),
     ]
@@ -174,22 +174,22 @@ def test_whatever_changes_of_a_node_leaves_a_row_for_this_node_alone(
 def test_so_do_metrics_that_come_no_more(nodes: NodeStates, database: Database) -> None:
     report = NodeStateReport("tern", (NodeState("tn0001", ("allocated",)),))
     for minute, missing in enumerate(((), ("mem_used",), ("mem_used",), ("cpu_load",))):
-        nodes.report(report, lambda *_, missing=missing: Metrics(missing=missing), NOW_S + 60 * minute)
+        nodes.store_report(report, lambda *_, missing=missing: Metrics(missing=missing), NOW_S + 60 * minute)
     assert count_rows(database) == 3
-    assert nodes.states()[0].missing_metrics == ("cpu_load",)
+    assert nodes.latest()[0].missing_metrics == ("cpu_load",)
 
 
 def test_a_node_that_is_not_reported_any_more_keeps_its_time(nodes: NodeStates) -> None:
     report_of(nodes, NOW_S, tn0001=1, tn0002=1)
     report_of(nodes, NOW_S + 60, tn0002=1)
-    assert [status.time_s for status in nodes.states()] == [NOW_S, NOW_S + 60]
+    assert [status.last_report_s for status in nodes.latest()] == [NOW_S, NOW_S + 60]
 
 
 def test_the_newest_report_counts_after_the_clock_was_set_back(nodes: NodeStates) -> None:
     report_of(nodes, NOW_S, tn0001=1)
     report_of(nodes, NOW_S - 3600, tn0001=2)
-    (status,) = nodes.states()
-    assert (status.cpus_allocated, status.time_s) == (2, NOW_S - 3600)
+    (status,) = nodes.latest()
+    assert (status.cpus_allocated, status.last_report_s) == (2, NOW_S - 3600)
 
 
 def test_a_report_of_a_thousand_nodes_takes_few_statements(
@@ -199,10 +199,10 @@ def test_a_report_of_a_thousand_nodes_takes_few_statements(
     run: list[str] = []
     real = database.execute_many
     monkeypatch.setattr(database, "execute_many", lambda sql, rows: (run.append(sql), real(sql, rows)))
-    nodes.report(NodeStateReport("skua", states), all_well, NOW_S)
+    nodes.store_report(NodeStateReport("skua", states), all_well, NOW_S)
     assert len(run) == 4
     run.clear()
-    nodes.report(NodeStateReport("skua", states), all_well, NOW_S + 60)
+    nodes.store_report(NodeStateReport("skua", states), all_well, NOW_S + 60)
     assert len(run) == 1
 
 
@@ -212,4 +212,4 @@ def test_pruning_keeps_the_newest_of_each_node(nodes: NodeStates) -> None:
     report_of(nodes, 300, tn0002=300)
     assert nodes.prune(1000, stopping=lambda: True) == 0
     assert nodes.prune(1000) == 3
-    assert [(status.hostname, status.time_s) for status in nodes.states()] == [("tn0001", 200), ("tn0002", 300)]
+    assert [(status.hostname, status.last_report_s) for status in nodes.latest()] == [("tn0001", 200), ("tn0002", 300)]

@@ -1,7 +1,7 @@
 import pytest
 
 from cc_backend.auth.caller import Caller
-from cc_backend.jobs.tags import may_attach, may_see, visible_tags
+from cc_backend.jobs.tags import may_attach_scope, may_see_scope, visible_tags
 from cc_backend.model import Tag
 
 CALLERS = {
@@ -24,15 +24,15 @@ CALLERS = {
     ],
 )
 def test_each_scope_has_its_readers_and_writers(scope: str, seen_by: set[str], attached_by: set[str]) -> None:
-    assert {name for name, caller in CALLERS.items() if may_see(scope, caller)} == seen_by
-    assert {name for name, caller in CALLERS.items() if may_attach(scope, caller)} == attached_by
+    assert {name for name, caller in CALLERS.items() if may_see_scope(scope, caller)} == seen_by
+    assert {name for name, caller in CALLERS.items() if may_attach_scope(scope, caller)} == attached_by
 
 
 @pytest.mark.parametrize("name", ["admin", "global"])
 def test_an_old_account_that_is_called_like_a_scope_gains_nothing(name: str) -> None:
     caller = Caller(name, frozenset({"user"}))
-    assert not may_attach(name, caller)
-    assert may_see("admin", caller) is False
+    assert not may_attach_scope(name, caller)
+    assert may_see_scope("admin", caller) is False
 
 
 def test_only_visible_tags_are_shown() -> None:

@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from cc_backend.archive.data_json import data_to_bytes
+from cc_backend.archive.data_json import encode_data_json
 from cc_backend.errors import ArchiveError
 from cc_backend.jobs.filters import JobFilter
-from cc_backend.jobs.job_queries import JobSearch
+from cc_backend.jobs.job_queries import JobQueries
 from cc_backend.jobs.tables import JobRow
-from cc_backend.maintenance.archiver import FIRST_RETRY_S, LONGEST_RETRY_S, Archiver
+from cc_backend.maintenance.archiver import FIRST_RETRY_S, MAX_RETRY_S, Archiver
 from cc_backend.maintenance.scheduler import make_archiver
 from cc_backend.model import Job, JobKey, MonitoringStatus, RowRule, Scope
 
@@ -30,7 +30,7 @@ def archiver(services: Any) -> Archiver:
 
 
 def the_job(site: Any) -> Job:
-    (job,) = site.services.search.find(JobFilter(), RowRule(everything=True), now_s=site.services.now_s()).jobs
+    (job,) = site.services.search.find(JobFilter(), RowRule(all_jobs=True), now_s=site.services.now_s()).jobs
     return job  # type: ignore[no-any-return]  # the fixture is not typed
 
 
@@ -93,7 +93,7 @@ class TestAJobThatIsArchivedAlready:
         site.services.store.free(before_s=START_S + lost_s, protected={})
         site.clock.advance(3600)
         assert site.archive() == [id_]
-        assert data_to_bytes(archived_data(site)) == data_to_bytes(data)
+        assert encode_data_json(archived_data(site)) == encode_data_json(data)
         after = site.services.archive.load_job(key)
         assert (after.statistics, after.footprint, after.energy) == (before.statistics, before.footprint, before.energy)
 
@@ -103,7 +103,7 @@ class TestManyThatWait:
         self, site: Any, archiver: Archiver, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr("cc_backend.maintenance.archiver.WAITING_AT_ONCE", 3)
-        monkeypatch.setattr(JobSearch.finished_unarchived, "__kwdefaults__", {"after": 0, "limit": 3})
+        monkeypatch.setattr(JobQueries.queued_jobs, "__kwdefaults__", {"after": 0, "limit": 3})
         for number in range(1, 9):
             site.start_job(jobId=number)
             site.clock.advance(10)
@@ -115,7 +115,7 @@ class TestManyThatWait:
                 raise ArchiveError("not this one")
             store(job, data)
 
-        monkeypatch.setattr(site.services.archive, "store", picky)
+        monkeypatch.setattr(site.services.archive, "record", picky)
         now_s = int(site.clock.advance(700))
         rounds = [archiver.run_once(now_s=now_s) for _ in range(4)]
         assert [(len(one.archived), one.failed) for one in rounds] == [(0, 3), (3, 0), (2, 0), (0, 0)]
@@ -199,7 +199,7 @@ class TestFailures:
         def full(*_: object) -> None:
             raise ArchiveError("the disk is full")
 
-        monkeypatch.setattr(site.services.archive, "store", full)
+        monkeypatch.setattr(site.services.archive, "record", full)
         assert archiver.run_once(now_s=stop_s + RETENTION_S + after_s).failed == 1
         assert the_job(site).monitoring_status == status
 
@@ -213,14 +213,14 @@ class TestFailures:
             tries.append(now_s)
             raise ArchiveError("the disk is full")
 
-        monkeypatch.setattr(site.services.archive, "store", full)
+        monkeypatch.setattr(site.services.archive, "record", full)
         begin_s = site.services.now_s()
         for now_s in range(begin_s, begin_s + 3600, 2):
             archiver.run_once(now_s=now_s)
         waits = [after - before for before, after in itertools.pairwise(tries)]
         assert waits[0] == FIRST_RETRY_S
         assert waits[1] == 2 * FIRST_RETRY_S
-        assert max(waits) == LONGEST_RETRY_S
+        assert max(waits) == MAX_RETRY_S
         assert the_job(site).monitoring_status == MonitoringStatus.RUNNING_OR_ARCHIVING
 
     def test_when_the_disk_has_room_again_it_succeeds(self, site: Any, archiver: Archiver, tmp_path: Path) -> None:
@@ -243,7 +243,7 @@ class TestFailures:
         def broken(*_: object) -> None:
             raise ArchiveError("the archive is on fire")
 
-        monkeypatch.setattr(site.services.archive, "store", broken)
+        monkeypatch.setattr(site.services.archive, "record", broken)
         archiver.run_once(now_s=int(site.clock.advance(49 * 3600)))
         job = the_job(site)
         assert job.monitoring_status == MonitoringStatus.ARCHIVING_FAILED
@@ -292,6 +292,6 @@ class TestFailures:
                 raise error
             store(job, data)
 
-        monkeypatch.setattr(site.services.archive, "store", picky)
+        monkeypatch.setattr(site.services.archive, "record", picky)
         result = archiver.run_once(now_s=site.services.now_s())
         assert (len(result.archived), result.failed) == (1, 1)

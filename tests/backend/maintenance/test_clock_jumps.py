@@ -9,7 +9,7 @@ import pytest
 from cc_backend.maintenance.scheduler import make_runner, periodic_tasks
 from cc_backend.metricstore import Query
 from cc_backend.runtime.periodic import stop_and_close
-from cc_backend.runtime.trusted_clock import EVIDENCE_S
+from cc_backend.runtime.trusted_clock import OBSERVE_S
 
 DAY_S = 86_400
 JUMPS = [30 * DAY_S, 50 * 366 * DAY_S]
@@ -78,7 +78,7 @@ def test_an_archive_that_fails_while_the_clock_is_ahead_gives_no_job_up(
 ) -> None:
     living.clock.step(30 * DAY_S)
     with monkeypatch.context() as broken:
-        broken.setattr(type(living.services.archive), "store", fails)
+        broken.setattr(type(living.services.archive), "record", fails)
         run_all(living)
     assert len(living.services.search.finished_unarchived()) == 1
     living.clock.step(-30 * DAY_S)
@@ -93,7 +93,7 @@ def fails(*_: object) -> None:
 def test_a_jump_that_the_samples_confirm_is_followed_and_old_samples_go(living: Any) -> None:
     living.clock.step(30 * DAY_S)
     for _ in range(4):
-        living.clock.advance(EVIDENCE_S / 3)
+        living.clock.advance(OBSERVE_S / 3)
         living.write(f"load_one,cluster=tern,hostname=tn02 value=1 {int(living.clock())}")
         run_all(living)
     assert samples(living) == 0
@@ -160,7 +160,7 @@ def test_a_retry_of_the_archive_is_not_put_off_by_a_clock_that_was_set_back(
     tasks = periodic_tasks(living.services, threading.Event())
     archive = next(task for task in tasks if task.name == "archive")
     with monkeypatch.context() as broken:
-        broken.setattr(type(living.services.archive), "store", fails)
+        broken.setattr(type(living.services.archive), "record", fails)
         archive.run()
     living.clock.step(-30 * DAY_S)
     archive.run()

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from cc_backend.maintenance.retention import keep_store
+from cc_backend.maintenance.retention import run_store_upkeep
 from cc_backend.metricstore import Query
 
 START_S = 1_760_000_400
@@ -15,7 +15,7 @@ def values_at(site: Any, host: str, from_s: int) -> int:
 
 
 def free(site: Any, now_s: int) -> int:
-    return keep_store(site.services.search, site.services.store, now_s=now_s)
+    return run_store_upkeep(site.services.search, site.services.store, now_s=now_s)
 
 
 def test_old_samples_of_idle_hosts_go(site: Any) -> None:

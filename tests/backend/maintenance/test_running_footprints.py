@@ -20,7 +20,7 @@ from cc_backend.maintenance.scheduler import make_archiver
 from cc_backend.model import RowRule
 
 START_S = 1_760_000_400
-EVERYTHING = RowRule(everything=True)
+EVERYTHING = RowRule(all_jobs=True)
 PLENTY_S = 1e9
 
 
@@ -125,7 +125,7 @@ class TestFaults:
                 raise error
             return stored_data(job, *arguments, **more)
 
-        monkeypatch.setattr(site.services.metricdata, "stored_data", failing)
+        monkeypatch.setattr(site.services.metricdata, "read_from_store", failing)
         assert update(site).updated == [second]
         assert "job=1 cluster=tern" in caplog.text
 

@@ -8,7 +8,7 @@ import pytest
 
 from cc_backend.maintenance.scheduler import make_runner, periodic_tasks, start_background
 from cc_backend.model import RowRule
-from cc_backend.runtime.periodic import NotDoneError, PeriodicTask
+from cc_backend.runtime.periodic import PeriodicTask, TaskFailedError
 
 
 def task_of(site: Any, name: str) -> PeriodicTask:
@@ -18,7 +18,7 @@ def task_of(site: Any, name: str) -> PeriodicTask:
 
 def test_the_table_of_periodic_work(site: Any) -> None:
     tasks = periodic_tasks(site.services, threading.Event())
-    assert {task.name: (task.interval_s, task.needs_whole_store, task.thread) for task in tasks} == {
+    assert {task.name: (task.interval_s, task.needs_complete_store, task.thread) for task in tasks} == {
         "archive": (2, True, "archiving"),
         "footprints": (1, True, "upkeep"),
         "judgements": (2, True, "judging"),
@@ -51,7 +51,7 @@ def test_a_snapshot_is_taken(site: Any, tmp_path: Path) -> None:
 
 def test_a_snapshot_that_failed_counts_as_failed(site: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(type(site.services.store), "snapshot", lambda *_, **__: False)
-    with pytest.raises(NotDoneError):
+    with pytest.raises(TaskFailedError):
         task_of(site, "snapshot").run()
 
 
@@ -61,7 +61,7 @@ def test_finished_jobs_are_archived(site: Any) -> None:
     site.clock.advance(600)
     site.stop_job()
     task_of(site, "archive").run()
-    assert site.services.search.count_unarchived(RowRule(everything=True)) == 0
+    assert site.services.search.count_unarchived(RowRule(all_jobs=True)) == 0
 
 
 def test_no_job_is_archived_while_samples_of_before_the_start_come_back(
@@ -75,10 +75,10 @@ def test_no_job_is_archived_while_samples_of_before_the_start_come_back(
     runner = make_runner(site.services, [archive], threading.Event())
     with monkeypatch.context() as restoring:
         restoring.setattr(type(site.services.store), "restoring", property(lambda _: True))
-        assert runner.attempt(archive) == 2
-        assert site.services.search.count_unarchived(RowRule(everything=True)) == 1
-    assert runner.attempt(archive) is None
-    assert site.services.search.count_unarchived(RowRule(everything=True)) == 0
+        assert runner.run_task(archive) == 2
+        assert site.services.search.count_unarchived(RowRule(all_jobs=True)) == 1
+    assert runner.run_task(archive) is None
+    assert site.services.search.count_unarchived(RowRule(all_jobs=True)) == 0
 
 
 def test_logins_that_are_over_are_removed(site: Any) -> None:

@@ -212,7 +212,7 @@ def test_a_clock_that_steps_an_hour_and_back_costs_only_what_is_out_of_bounds(tm
                 if second % 50 == 0:
                     assert store.snapshot(second)
                     store.upkeep(second, {})
-            assert all(begin < end for begin, end in store.outages())
+            assert all(begin < end for begin, end in store.downtimes())
     assert len(taken) > 500
     with MetricStore.open(tmp_path, metrics, now_s=START) as store:
         ((series,),) = store.query("demo", [Query("load", "n1")], from_s=START - 4000, to_s=START + 4000)

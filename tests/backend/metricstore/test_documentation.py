@@ -6,7 +6,7 @@ from cc_backend.metricstore.blocks.hot_block import CHUNK_ROWS, WINDOW_SLOTS
 from cc_backend.metricstore.disk.snapshot import snapshot_format
 from cc_backend.metricstore.disk.snapshot.snapshot_folder import SUFFIX
 from cc_backend.metricstore.disk.wal.wal_format import MAGIC, MARKER, VERSION
-from cc_backend.metricstore.model import Reason
+from cc_backend.metricstore.model import RejectReason
 
 
 @pytest.fixture
@@ -15,7 +15,7 @@ def page(repository: Path) -> str:
 
 
 def test_every_reason_for_leaving_out_a_line_is_described(page: str) -> None:
-    assert [reason for reason in Reason if f"`{reason}`" not in page] == []
+    assert [reason for reason in RejectReason if f"`{reason}`" not in page] == []
 
 
 def test_the_marks_of_the_log_are_those_described(page: str) -> None:

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cc_backend.metricstore import MetricSpec, MetricStore, Query
-from cc_backend.metricstore.gaps.analysis import Asked
-from cc_backend.metricstore.self_metrics import WORK, Histogram, SelfMetrics, SelfReport
+from cc_backend.metricstore.gaps.analysis import GapQuery
+from cc_backend.metricstore.self_metrics import TIMED_WORK, Histogram, SelfMetrics, SelfMetricsSnapshot
 
 T0 = 1_790_000_040
 
@@ -17,9 +17,9 @@ def test_a_value_belongs_to_the_first_bound_that_it_does_not_exceed() -> None:
     histogram = Histogram((1, 5, 10))
     for value in (0, 1, 1.5, 5, 10, 10.5, 1e9):
         histogram.observe(value)
-    found = histogram.read()
-    assert (found.bounds, found.counts, found.number) == ((1, 5, 10), (2, 2, 1, 2), 7)
-    assert found.total == pytest.approx(1e9 + 28)
+    found = histogram.snapshot()
+    assert (found.bounds, found.counts, found.count) == ((1, 5, 10), (2, 2, 1, 2), 7)
+    assert found.sum == pytest.approx(1e9 + 28)
 
 
 @pytest.mark.parametrize("bounds", [(2, 1), (1, 1)])
@@ -33,7 +33,7 @@ def test_every_value_is_in_one_bucket(values: list[float]) -> None:
     histogram = Histogram((1, 5, 10))
     for value in values:
         histogram.observe(value)
-    low, middle, high, above = histogram.read().counts
+    low, middle, high, above = histogram.snapshot().counts
     assert (low, middle) == (sum(v <= 1 for v in values), sum(1 < v <= 5 for v in values))
     assert (high, above) == (sum(5 < v <= 10 for v in values), sum(v > 10 for v in values))
 
@@ -49,7 +49,7 @@ def test_no_value_is_lost_between_threads() -> None:
     with ThreadPoolExecutor(4) as pool:
         for future in [pool.submit(work) for _ in range(4)]:
             future.result()
-    assert (histogram.read().number, histogram.read().total) == (8000, 4000)
+    assert (histogram.snapshot().count, histogram.snapshot().sum) == (8000, 4000)
 
 
 def test_work_is_timed_also_when_it_fails() -> None:
@@ -59,18 +59,18 @@ def test_work_is_timed_also_when_it_fails() -> None:
         pass
     with pytest.raises(LookupError), measured.timed("query"):
         raise LookupError
-    found = measured.read().seconds["query"]
-    assert (found.number, found.total) == (2, 3.25)
+    found = measured.snapshot().seconds["query"]
+    assert (found.count, found.sum) == (2, 3.25)
 
 
 def test_a_sample_of_the_future_has_no_lag() -> None:
     measured = SelfMetrics()
-    measured.batch(received_s=T0, oldest_s=T0 + 30)
-    assert measured.read().lag_s.total == 0
+    measured.observe_lag(received_s=T0, oldest_s=T0 + 30)
+    assert measured.snapshot().lag_s.sum == 0
 
 
-def report(store: MetricStore) -> SelfReport:
-    found = store.counters().measured
+def report(store: MetricStore) -> SelfMetricsSnapshot:
+    found = store.counters().self_metrics
     assert found is not None
     return found
 
@@ -83,10 +83,10 @@ def test_a_store_measures_its_own_work(tmp_path: Path) -> None:
         store.ingest(b"nonsense", received_s=T0)
         store.query("demo", [Query("load", "n1")], from_s=T0, to_s=T0 + 60)
         store.statistics("demo", [Query("load", "n1")], from_s=T0, to_s=T0 + 60)
-        store.why_no_data("demo", [Asked(Query("load", "n1"), T0, T0 + 60)], now_s=T0 + 900)
+        store.explain_gaps("demo", [GapQuery(Query("load", "n1"), T0, T0 + 60)], now_s=T0 + 900)
         found = report(store)
-    counts = {work: distribution.number for work, distribution in found.seconds.items()}
-    assert (found.lag_s.number, found.lag_s.total) == (2, 102)
-    assert set(counts) == set(WORK)
+    counts = {work: distribution.count for work, distribution in found.seconds.items()}
+    assert (found.lag_s.count, found.lag_s.sum) == (2, 102)
+    assert set(counts) == set(TIMED_WORK)
     assert (counts["ingest"], counts["log_append"], counts["query"], counts["statistics"]) == (3, 2, 1, 1)
     assert counts["why_no_data"] == 1

@@ -26,7 +26,7 @@ def test_a_batch_goes_in_and_comes_out() -> None:
                           received_s=T0, default_cluster="demo")  # fmt: skip
     assert (result.accepted, result.rejected, result.durable) == (1, {"syntax": 1, "unknown_metric": 1}, True)
     assert [error.line_number for error in result.errors] == [2]
-    assert result.faulty == 1
+    assert result.faulty_lines == 1
     assert values(store) == [1.5]
     store.validate()
 
@@ -76,7 +76,7 @@ def test_hosts_without_samples_are_forgotten_and_their_room_is_used_again() -> N
     store = opened(limits=Limits(hosts=1))
     store.ingest(b"load,cluster=demo,hostname=n1 value=1 %d" % T0, received_s=T0)
     assert store.ingest(b"load,cluster=demo,hostname=n2 value=1 %d" % T0, received_s=T0).rejected == {"host_limit": 1}
-    assert store.free(before_s=T0 + 86400, protected={}) > 0
+    assert store.free(before_s=T0 + 86400, holds={}) > 0
     store.validate()
     assert store.hosts("demo") == []
     assert store.counters().sample_bytes == 0
@@ -89,7 +89,7 @@ def test_protected_hosts_keep_their_samples_in_memory() -> None:
     store = opened()
     store.ingest(b"load,cluster=demo,hostname=n1 value=1 %d\nload,cluster=demo,hostname=n2 value=1 %d" % (T0, T0),
                  received_s=T0)  # fmt: skip
-    store.free(before_s=T0 + 86400, protected={"demo": {"n1": T0 - 10, "unknown": 0}, "else": {"n1": 0}})
+    store.free(before_s=T0 + 86400, holds={"demo": {"n1": T0 - 10, "unknown": 0}, "else": {"n1": 0}})
     assert store.hosts("demo") == ["n1"]
     assert values(store) == [1]
     store.validate()
@@ -253,7 +253,7 @@ def read(store: MetricStore) -> None:
 
 def free(store: MetricStore) -> None:
     for _ in range(ROUNDS):
-        store.free(before_s=T0 - 3600, protected={})
+        store.free(before_s=T0 - 3600, holds={})
 
 
 def test_threads_that_write_read_and_free_do_not_disturb_each_other(tmp_path: Path) -> None:

@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 
 from cc_backend.metricstore import MetricSpec, MetricStore, Query
-from cc_backend.metricstore.blocks.file_slice import PartFile
+from cc_backend.metricstore.blocks.file_slice import SliceFile
 from cc_backend.metricstore.blocks.hot_block import WINDOW_SLOTS
-from cc_backend.metricstore.gaps.analysis import Asked
-from cc_backend.model import Why
+from cc_backend.metricstore.gaps.analysis import GapQuery
+from cc_backend.model import GapReason
 
 METRICS = {"demo": {"load": MetricSpec(60, "avg"), "flops": MetricSpec(60, "sum")}}
 WINDOW_S = 60 * WINDOW_SLOTS
@@ -67,7 +67,7 @@ QUESTIONS: dict[str, tuple[Callable[[MetricStore], Any], Any]] = {
         CORES,
     ),
     "reasons": (
-        lambda store: store.why_no_data("demo", [Asked(Query("load", "n1"), T0, T0 + 600)], now_s=NOW)[0][0].from_s,
+        lambda store: store.explain_gaps("demo", [GapQuery(Query("load", "n1"), T0, T0 + 600)], now_s=NOW)[0][0].from_s,
         T0 + 180,
     ),
     "inventory": (
@@ -82,14 +82,14 @@ class SlowDisk:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.asked, self.answers = threading.Event(), threading.Event()
-        read = PartFile.read
+        read = SliceFile.read
 
-        def wait(file: PartFile, offset: int, length: int) -> bytes:
+        def wait(file: SliceFile, offset: int, length: int) -> bytes:
             self.asked.set()
             assert self.answers.wait(2 * TIMEOUT_S)
             return read(file, offset, length)
 
-        monkeypatch.setattr(PartFile, "read", wait)
+        monkeypatch.setattr(SliceFile, "read", wait)
 
 
 @pytest.fixture
@@ -119,11 +119,11 @@ def test_while_the_disk_does_not_answer_all_else_goes_on(
     assert slow_disk.asked.wait(TIMEOUT_S)
     in_time(others.submit(put, store, NOW + 180, 3))
     assert in_time(others.submit(samples, store, Query("load", "n1"), NOW + 60)) == [[1, 2, 3]]
-    there = [Asked(Query("load", "n1"), NOW, NOW + 240)]
-    assert in_time(others.submit(store.why_no_data, "demo", there, now_s=NOW + 600)) == [[]]
+    there = [GapQuery(Query("load", "n1"), NOW, NOW + 240)]
+    assert in_time(others.submit(store.explain_gaps, "demo", there, now_s=NOW + 600)) == [[]]
     assert in_time(others.submit(store.counters)).series == CORES + 1
     assert in_time(others.submit(store.host_health, "demo", "n1", ["load"], now_s=NOW)).healthy == ("load",)
-    assert in_time(others.submit(store.free, before_s=T0 - WINDOW_S, protected={})) == 0
+    assert in_time(others.submit(store.free, before_s=T0 - WINDOW_S, holds={})) == 0
     assert not answer.done()
     slow_disk.answers.set()
     assert in_time(answer) == wanted
@@ -139,7 +139,7 @@ def test_samples_that_the_disk_does_not_give_are_missing_and_the_log_says_so(
 
     ask, wanted = QUESTIONS[question]
     with monkeypatch.context() as patched, caplog.at_level(logging.ERROR):
-        patched.setattr(PartFile, "read", fail)
+        patched.setattr(SliceFile, "read", fail)
         found, told = ask(store), len(caplog.records)
         ask(store)
     assert repr(found) != repr(wanted)
@@ -153,15 +153,15 @@ def test_samples_that_the_disk_does_not_give_are_missing_and_the_log_says_so(
 
 def once(monkeypatch: pytest.MonkeyPatch, action: Callable[[], None]) -> list[str]:
     """Do something the first time that something is read from disk; what was done."""
-    read, done = PartFile.read, list[str]()
+    read, done = SliceFile.read, list[str]()
 
-    def act(file: PartFile, offset: int, length: int) -> bytes:
+    def act(file: SliceFile, offset: int, length: int) -> bytes:
         if not done:
             done.append("done")
             action()
         return read(file, offset, length)
 
-    monkeypatch.setattr(PartFile, "read", act)
+    monkeypatch.setattr(SliceFile, "read", act)
     return done
 
 
@@ -176,12 +176,12 @@ def save_anew(store: MetricStore) -> None:
 
 
 def forget(store: MetricStore) -> None:
-    store.free(before_s=NOW - WINDOW_S, protected={})
+    store.free(before_s=NOW - WINDOW_S, holds={})
 
 
 def forget_and_hand_on(store: MetricStore) -> None:
     """Nothing of the host is left, and another one has its numbers and rows."""
-    store.free(before_s=NOW + WINDOW_S, protected={})
+    store.free(before_s=NOW + WINDOW_S, holds={})
     assert store.hosts("demo") == []
     for slot in range(3):
         put(store, T0 + 60 * slot, 77, host="n2")
@@ -221,15 +221,15 @@ def test_between_two_looks_at_a_host_it_does_not_get_the_samples_of_another(
     """Only the first few of many parts are looked at first."""
 
     def hand_on() -> None:
-        store.free(before_s=NOW + WINDOW_S, protected={})
+        store.free(before_s=NOW + WINDOW_S, holds={})
         for slot in range(10):
             put(store, T0 + 60 * slot, 77, host="n2")
 
-    asked = [Asked(Query("flops", "n1"), T0, T0 + 600)]
+    asked = [GapQuery(Query("flops", "n1"), T0, T0 + 600)]
     done = once(monkeypatch, hand_on)
-    ((found,),) = store.why_no_data("demo", asked, now_s=NOW)
+    ((found,),) = store.explain_gaps("demo", asked, now_s=NOW)
     assert done
-    assert (found.why, found.from_s, found.to_s) == (Why.HOST_SILENT, T0 + 180, T0 + 600)
+    assert (found.reason, found.from_s, found.to_s) == (GapReason.HOST_SILENT, T0 + 180, T0 + 600)
 
 
 def test_what_is_forgotten_while_the_inventory_is_read_is_not_in_it(
@@ -246,14 +246,14 @@ class FailingDisk:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.fails = True
-        read = PartFile.read
+        read = SliceFile.read
 
-        def fail(file: PartFile, offset: int, length: int) -> bytes:
+        def fail(file: SliceFile, offset: int, length: int) -> bytes:
             if self.fails:
                 raise OSError(errno.EIO, "Input/output error")
             return read(file, offset, length)
 
-        monkeypatch.setattr(PartFile, "read", fail)
+        monkeypatch.setattr(SliceFile, "read", fail)
 
 
 @pytest.fixture
@@ -323,7 +323,7 @@ def test_a_later_sample_counts_where_the_disk_has_one_for_the_same_slot(
 def test_what_the_disk_never_gives_is_given_up_in_the_end(
     store: MetricStore, failing_disk: FailingDisk, caplog: pytest.LogCaptureFixture
 ) -> None:
-    store._disk._pass._patience_s = 0  # type: ignore[union-attr]
+    store._disk._writer._give_up_after_s = 0  # type: ignore[union-attr]
     put(store, LATE, 9)
     assert not store.snapshot(NOW)  # the first time that it is seen
     assert store.snapshot(NOW)
@@ -335,14 +335,14 @@ def test_what_the_disk_never_gives_is_given_up_in_the_end(
 def test_a_fault_that_passed_gives_no_right_to_give_up_at_the_next_one(
     store: MetricStore, failing_disk: FailingDisk
 ) -> None:
-    store._disk._pass._patience_s = 0  # type: ignore[union-attr]
+    store._disk._writer._give_up_after_s = 0  # type: ignore[union-attr]
     put(store, LATE, 9)
     assert not store.snapshot(NOW)
     failing_disk.fails = False
     assert store.snapshot(NOW)
     (grid,) = store._table.grids
-    grid.freeze(NOW // 60, store._memory)
-    assert grid.leave(T0 // WINDOW_S) > 0
+    grid.compress(NOW // 60, store._memory)
+    assert grid.evict(T0 // WINDOW_S) > 0
     failing_disk.fails = True
     put(store, LATE, 10)
     assert not store.snapshot(NOW)

@@ -6,15 +6,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cc_backend.metricstore import Limits, MetricSpec, MetricStore, Query, Reason, StoredSeries
-from cc_backend.metricstore.ingest.host_config import ClusterNodes
+from cc_backend.metricstore import Limits, MetricSpec, MetricStore, Query, RejectReason, StoredSeries
+from cc_backend.metricstore.ingest.host_config import ClusterHosts
 
 NOW_S = 1_790_000_000 // 3600 * 3600
 METRICS = {"demo": {"load": MetricSpec(60, "sum"), "power": MetricSpec(60, "avg")}}
 NODES = {
-    "demo": ClusterNodes(
+    "demo": ClusterHosts(
         {"n1": "std", "n2": "std", "g1": "gpu"},
-        metrics={"gpu": {"load": MetricSpec(10, "sum")}},
+        subcluster_metrics={"gpu": {"load": MetricSpec(10, "sum")}},
     )
 }
 
@@ -23,10 +23,10 @@ def store_with(
     directory: Path | None = None,
     *,
     metrics: Mapping[str, Mapping[str, MetricSpec]] = METRICS,
-    nodes: Mapping[str, ClusterNodes] | None = None,
+    nodes: Mapping[str, ClusterHosts] | None = None,
     limits: Limits | None = None,
 ) -> MetricStore:
-    return MetricStore.open(directory, metrics, nodes=nodes, now_s=NOW_S, limits=limits)
+    return MetricStore.open(directory, metrics, host_table=nodes, now_s=NOW_S, limits=limits)
 
 
 def line(host: str, metric: str = "load", value: float = 1, time_s: int = NOW_S, part: str = "") -> str:
@@ -56,7 +56,7 @@ class TestSubclusters:
 
     def test_a_metric_that_its_subcluster_does_not_have_is_not_kept(self) -> None:
         store = store_with(nodes=NODES)
-        assert send(store, line("n1", "power"), line("g1", "power"), line("g1")) == {Reason.UNKNOWN_METRIC: 1}
+        assert send(store, line("n1", "power"), line("g1", "power"), line("g1")) == {RejectReason.UNKNOWN_METRIC: 1}
         removed = read(store, "g1", "power")
         assert removed is not None
         assert removed.error == "metric 'power' is not configured for host 'g1' of cluster 'demo'"
@@ -71,12 +71,15 @@ class TestSubclusters:
     def test_a_host_can_move_to_another_subcluster(self) -> None:
         store = store_with(nodes=NODES)
         send(store, line("n2", value=7, time_s=NOW_S - 60), line("n2", "power", time_s=NOW_S - 60))
-        store.reload(METRICS, nodes={"demo": ClusterNodes({"n2": "gpu"}, metrics=NODES["demo"].metrics)})
+        store.reload(
+            METRICS,
+            host_table={"demo": ClusterHosts({"n2": "gpu"}, subcluster_metrics=NODES["demo"].subcluster_metrics)},
+        )
         moved = read(store, "n2")
         assert moved is not None
         assert moved.timestep_s == 10
         assert moved.data[~np.isnan(moved.data)].tolist() == [7]
-        assert send(store, line("n2", "power")) == {Reason.UNKNOWN_METRIC: 1}
+        assert send(store, line("n2", "power")) == {RejectReason.UNKNOWN_METRIC: 1}
         store.validate()
 
 
@@ -92,9 +95,9 @@ class TestHostsThatNobodyConfigured:
         store = store_with(nodes=NODES, limits=Limits(strict_hosts=True))
         batch = "\n".join([line("n1"), line("x1"), line("x1", "power"), line("x2")]).encode()
         result = store.ingest(batch, received_s=NOW_S)
-        assert (result.accepted, result.rejected) == (1, {Reason.UNKNOWN_HOST: 3})
+        assert (result.accepted, result.rejected) == (1, {RejectReason.UNKNOWN_HOST: 3})
         assert result.errors == ()
-        assert result.faulty == 0
+        assert result.faulty_lines == 0
         counters = store.counters()
         assert (counters.unknown_hosts, counters.unknown_host_lines) == (2, 3)
         assert store.hosts("demo") == ["n1"]
@@ -106,24 +109,24 @@ class TestHostsThatNobodyConfigured:
 
     def test_a_host_that_is_configured_later_is_taken_at_once(self) -> None:
         store = store_with(nodes=NODES, limits=Limits(strict_hosts=True))
-        assert send(store, line("x1")) == {Reason.UNKNOWN_HOST: 1}
-        store.reload(METRICS, nodes={"demo": ClusterNodes({"x1": "std"})})
+        assert send(store, line("x1")) == {RejectReason.UNKNOWN_HOST: 1}
+        store.reload(METRICS, host_table={"demo": ClusterHosts({"x1": "std"})})
         assert send(store, line("x1")) == {}
         assert store.counters().unknown_hosts == 0
 
     def test_a_host_that_is_no_longer_configured_is_refused_and_keeps_its_samples(self) -> None:
         store = store_with(nodes=NODES, limits=Limits(strict_hosts=True))
         send(store, line("n1", value=5))
-        store.reload(METRICS, nodes={"demo": ClusterNodes({"n2": "std"})})
-        assert send(store, line("n1", value=6)) == {Reason.UNKNOWN_HOST: 1}
+        store.reload(METRICS, host_table={"demo": ClusterHosts({"n2": "std"})})
+        assert send(store, line("n1", value=6)) == {RejectReason.UNKNOWN_HOST: 1}
         kept = read(store, "n1")
         assert kept is not None
         assert kept.data[-1] == 5
         store.validate()
 
     def test_they_leave_room_for_configured_ones(self) -> None:
-        store = store_with(nodes=NODES, limits=Limits(hosts=5, unlisted_hosts=2))
-        assert send(store, *(line(f"x{number}") for number in range(100))) == {Reason.HOST_LIMIT: 98}
+        store = store_with(nodes=NODES, limits=Limits(hosts=5, unknown_hosts=2))
+        assert send(store, *(line(f"x{number}") for number in range(100))) == {RejectReason.HOST_LIMIT: 98}
         assert send(store, line("n1"), line("n2"), line("g1")) == {}
 
     def test_what_they_sent_before_is_there_after_a_restart_however_strict(self, tmp_path: Path) -> None:
@@ -133,7 +136,7 @@ class TestHostsThatNobodyConfigured:
             kept = read(store, "x1")
             assert kept is not None
             assert kept.data[-1] == 5
-            assert send(store, line("x1", value=6)) == {Reason.UNKNOWN_HOST: 1}
+            assert send(store, line("x1", value=6)) == {RejectReason.UNKNOWN_HOST: 1}
 
 
 class TestSeriesOfJobs:
@@ -141,7 +144,7 @@ class TestSeriesOfJobs:
         store = store_with(limits=Limits(series=50, job_series=20))
         send(store, *(line(f"n{number}", value=number) for number in range(25)))
         flood = [line("n1", part=f",type=job,type-id={number}") for number in range(500)]
-        assert send(store, *flood) == {Reason.SERIES_LIMIT: 480}
+        assert send(store, *flood) == {RejectReason.SERIES_LIMIT: 480}
         assert send(store, *(line(f"n{number}", "power") for number in range(25))) == {}
         assert all(read(store, f"n{number}") is not None for number in range(25))
         store.validate()
@@ -152,8 +155,8 @@ class TestSeriesOfJobs:
         early = [line("n1", part=f",type=job,type-id={number}", time_s=NOW_S - 7200) for number in range(20)]
         late = [line("n1", part=f",type=job,type-id={number}") for number in range(100, 120)]
         assert send(store, *early) == {}
-        assert send(store, *late) == {Reason.SERIES_LIMIT: 20}
-        store.free(before_s=NOW_S - 48 * 3600, protected={})
+        assert send(store, *late) == {RejectReason.SERIES_LIMIT: 20}
+        store.free(before_s=NOW_S - 48 * 3600, holds={})
         assert send(store, *late) == {}
         assert store.counters().series == 21
         store.validate()

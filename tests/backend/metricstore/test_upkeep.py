@@ -117,7 +117,7 @@ def test_then_they_are_left_on_disk_only_and_nothing_is_lost(
         assert held(again, 7) == list(range(WINDOWS))
     with opened(tmp_path, 1000) as again:
         assert again.capacity(0).memory.cold_bytes < 50_000, "with little room the restore leaves samples on disk"
-        assert again.counters().restore.chunks_as_they_are == again.counters().restore.chunks
+        assert again.counters().restore.chunks_adopted == again.counters().restore.chunks
         assert held(again, 7) == list(range(WINDOWS))
 
 
@@ -179,7 +179,7 @@ def test_what_goes_from_memory_stays_on_disk_as_far_as_it_was_saved_before(
             for host in range(HOSTS):
                 time_s = T0 + window * WINDOW_S + 60 * 100
                 assert store.ingest(late % (host, time_s), received_s=NOW).durable
-        monkeypatch.setattr(SnapshotFolder, "write", full)
+        monkeypatch.setattr(SnapshotFolder, "write_temporary", full)
         store.upkeep(NOW, QUIET)
         assert store.capacity(0).memory.cap_step == Step.DROP
         assert len(held(store, 1)) < WINDOWS
@@ -193,7 +193,7 @@ def test_series_that_are_forgotten_do_not_count_for_the_forecast() -> None:
         store.ingest(line % (b"old", T0), received_s=T0)
         store.ingest(line % (b"new", NOW), received_s=NOW)
         assert store.capacity(NOW).series == 2
-        store.free(before_s=NOW - 60, protected=QUIET)
+        store.free(before_s=NOW - 60, holds=QUIET)
         found = store.capacity(NOW)
     assert (found.series, found.samples_per_s) == (1, pytest.approx(1 / 60))
 
@@ -205,7 +205,7 @@ def test_samples_go_by_one_time_and_the_sign_of_life_is_of_another(tmp_path: Pat
         store.upkeep(NOW, QUIET, trusted_s=trusted_s)
         assert store.hosts("demo") == ["n0"]
     with opened(tmp_path, 0) as store:
-        assert store.last_alive_s == trusted_s
+        assert store.last_heartbeat_s == trusted_s
 
 
 def test_an_outage_is_remembered_for_two_retentions(tmp_path: Path) -> None:
@@ -214,8 +214,8 @@ def test_an_outage_is_remembered_for_two_retentions(tmp_path: Path) -> None:
     with MetricStore.open(tmp_path, METRICS, now_s=T0, retention_s=retention_s) as first:
         first.upkeep(T0, {})
     with MetricStore.open(tmp_path, METRICS, now_s=T0 + 600, retention_s=retention_s) as second:
-        (outage,) = second.outages()
+        (outage,) = second.downtimes()
         assert outage[1] == T0 + 600
         for after_s, remembered in ((retention_s + 1, True), (2 * retention_s, True), (2 * retention_s + 1, False)):
             second.upkeep(outage[1] + after_s, {})
-            assert (second.outages() == [outage]) is remembered
+            assert (second.downtimes() == [outage]) is remembered

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cc_backend.runtime.float32 import shortest
-from cc_backend.web.job_plots import compact
+from cc_backend.runtime.float32 import shortest_float32
+from cc_backend.web.job_plots import round_to_five_digits
 
 NUMBER = re.compile(r"-?[0-9]+\.[0-9]+(?:[eE][-+]?[0-9]+)?")
 START_S = 1_760_000_400
@@ -30,12 +30,12 @@ START_S = 1_760_000_400
     ],
 )
 def test_the_fewest_digits_that_are_the_same_float(value: float, written: float) -> None:
-    assert shortest(value) == written
+    assert shortest_float32(value) == written
 
 
 @given(value=st.floats(width=32))
 def test_a_sample_stays_what_it_is(value: float) -> None:
-    found = shortest(value)
+    found = shortest_float32(value)
     assert math.isnan(found) if math.isnan(value) else np.float32(found) == np.float32(value)
     if math.isfinite(value):
         assert significant(repr(found)) <= significant(repr(value))
@@ -43,7 +43,9 @@ def test_a_sample_stays_what_it_is(value: float) -> None:
 
 @given(values=st.lists(st.floats(width=32), max_size=20))
 def test_numbers_of_curves_have_five_digits_and_no_more(values: list[float]) -> None:
-    written = orjson.dumps(compact(np.array(values, np.float64)), option=orjson.OPT_SERIALIZE_NUMPY).decode()
+    written = orjson.dumps(
+        round_to_five_digits(np.array(values, np.float64)), option=orjson.OPT_SERIALIZE_NUMPY
+    ).decode()
     assert [number for number in NUMBER.findall(written) if significant(number) > 5] == []
     for value, found in zip(values, orjson.loads(written), strict=True):
         assert found is None or math.isclose(found, value, rel_tol=1e-4, abs_tol=2e-45)

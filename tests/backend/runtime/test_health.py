@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from cc_backend.runtime.health import STALE_S, HealthMonitor, Part
+from cc_backend.runtime.health import STALE_S, HealthCheck, HealthMonitor
 
 
 class Disk:
@@ -31,7 +31,7 @@ class Disk:
 
 def test_the_faults_of_all_parts_are_told_as_they_are_now() -> None:
     one, other = Disk(), Disk()
-    monitor = HealthMonitor([Part("one", one.look, one.faults), Part("other", other.look, other.faults)])
+    monitor = HealthMonitor([HealthCheck("one", one.look, one.faults), HealthCheck("other", other.look, other.faults)])
     assert monitor.faults() == []
     one.found, other.found = ["one is full"], ["other is away"]
     assert monitor.faults() == ["one is full", "other is away"]
@@ -42,7 +42,7 @@ def test_a_look_that_hangs_is_a_fault_itself() -> None:
     now_s = [0.0]
     disk = Disk()
     disk.release.clear()
-    monitor = HealthMonitor([Part("the disk", disk.look, disk.faults)], monotonic=lambda: now_s[0])
+    monitor = HealthMonitor([HealthCheck("the disk", disk.look, disk.faults)], monotonic=lambda: now_s[0])
     monitor.start()
     assert disk.began.wait(20)
     now_s[0] = STALE_S
@@ -57,12 +57,14 @@ def test_a_look_that_hangs_is_a_fault_itself() -> None:
 def test_a_defect_in_a_look_is_told_once_and_hides_no_other_part(caplog: pytest.LogCaptureFixture) -> None:
     broken, other = Disk(), Disk()
     broken.error = KeyError("x")
-    monitor = HealthMonitor([Part("one", broken.look, broken.faults), Part("other", other.look, other.faults)])
-    monitor.look()
-    monitor.look()
+    monitor = HealthMonitor(
+        [HealthCheck("one", broken.look, broken.faults), HealthCheck("other", other.look, other.faults)]
+    )
+    monitor.check_all()
+    monitor.check_all()
     assert monitor.faults() == ["one cannot be looked at; the log says why"]
     assert other.looks == 2
     assert len(caplog.records) == 1
     broken.error = None
-    monitor.look()
+    monitor.check_all()
     assert monitor.faults() == []

@@ -9,10 +9,10 @@ import pytest
 from cc_backend.errors import Unavailable
 from cc_backend.runtime.periodic import (
     FIRST_RUN_S,
-    NotDoneError,
     PeriodicRunner,
     PeriodicTask,
-    Schedule,
+    TaskFailedError,
+    TaskSchedule,
     snapshot_tasks,
     stop_and_close,
 )
@@ -32,7 +32,7 @@ def nothing() -> None:
     """A task that does nothing."""
 
 
-def times_run(schedule: Schedule, clock: MonotonicClock, until_s: float, takes_s: float = 0.0) -> list[float]:
+def times_run(schedule: TaskSchedule, clock: MonotonicClock, until_s: float, takes_s: float = 0.0) -> list[float]:
     """When tasks ran, to the moment that the schedule asked for."""
     found = []
 
@@ -48,19 +48,19 @@ def times_run(schedule: Schedule, clock: MonotonicClock, until_s: float, takes_s
 
 def test_a_task_runs_soon_after_the_start_and_then_at_its_interval() -> None:
     clock = MonotonicClock()
-    schedule = Schedule([PeriodicTask("one", nothing, 60)], clock())
+    schedule = TaskSchedule([PeriodicTask("one", nothing, 60)], clock())
     assert times_run(schedule, clock, 1200) == [1002, 1062, 1122, 1182]
 
 
 def test_the_first_run_can_be_an_interval_later() -> None:
     clock = MonotonicClock()
-    schedule = Schedule([PeriodicTask("one", nothing, 60, first_run_s=60)], clock())
+    schedule = TaskSchedule([PeriodicTask("one", nothing, 60, first_run_s=60)], clock())
     assert times_run(schedule, clock, 1200) == [1060, 1120, 1180]
 
 
 def test_times_that_were_missed_become_one_run() -> None:
     clock = MonotonicClock()
-    schedule = Schedule([PeriodicTask("one", nothing, 2)], clock())
+    schedule = TaskSchedule([PeriodicTask("one", nothing, 2)], clock())
     clock.now_s += 30 * 24 * 3600
     late_s = clock.now_s
     assert times_run(schedule, clock, late_s + 4.5) == [late_s, late_s + 2, late_s + 4]
@@ -69,7 +69,7 @@ def test_times_that_were_missed_become_one_run() -> None:
 def test_a_task_that_takes_longer_than_its_interval_leaves_room_for_others() -> None:
     clock, ran = MonotonicClock(), []
     tasks = [PeriodicTask("slow", nothing, 2), PeriodicTask("quick", nothing, 5)]
-    schedule = Schedule(tasks, clock())
+    schedule = TaskSchedule(tasks, clock())
 
     def attempt(task: PeriodicTask) -> None:
         ran.append(task.name)
@@ -83,7 +83,7 @@ def test_a_task_that_takes_longer_than_its_interval_leaves_room_for_others() -> 
 
 def test_nothing_runs_before_it_is_due() -> None:
     clock, ran = MonotonicClock(), []
-    schedule = Schedule([PeriodicTask("one", nothing, 60)], clock())
+    schedule = TaskSchedule([PeriodicTask("one", nothing, 60)], clock())
     clock.now_s += FIRST_RUN_S - 0.1
     schedule.run_due(clock, lambda task: ran.append(task.name))
     assert ran == []
@@ -92,7 +92,7 @@ def test_nothing_runs_before_it_is_due() -> None:
 def test_after_a_failure_the_next_try_comes_sooner() -> None:
     clock = MonotonicClock()
     task = PeriodicTask("one", nothing, 1800, first_run_s=1800, retry_s=60)
-    schedule = Schedule([task], clock())
+    schedule = TaskSchedule([task], clock())
     clock.now_s += 1800
     schedule.run_due(clock, lambda task: task.wait_after_failure_s)
     assert schedule.wait_s(clock.now_s) == 60
@@ -103,20 +103,20 @@ def test_by_default_it_comes_an_interval_later() -> None:
 
 
 def runner_of(*tasks: PeriodicTask, is_whole: Callable[[], bool] = lambda: True) -> PeriodicRunner:
-    return PeriodicRunner(tasks, threading.Event(), is_whole=is_whole)
+    return PeriodicRunner(tasks, threading.Event(), is_complete=is_whole)
 
 
 def test_a_task_that_needs_the_whole_store_waits_for_it() -> None:
     ran: list[str] = []
     whole = [False]
-    needing = PeriodicTask("needing", lambda: ran.append("needing"), 60, needs_whole_store=True)
+    needing = PeriodicTask("needing", lambda: ran.append("needing"), 60, needs_complete_store=True)
     other = PeriodicTask("other", lambda: ran.append("other"), 60)
     runner = runner_of(needing, other, is_whole=lambda: whole[0])
-    assert runner.attempt(needing) == 2
-    assert runner.attempt(other) is None
+    assert runner.run_task(needing) == 2
+    assert runner.run_task(other) is None
     assert ran == ["other"]
     whole[0] = True
-    assert runner.attempt(needing) is None
+    assert runner.run_task(needing) is None
     assert ran == ["other", "needing"]
 
 
@@ -137,9 +137,9 @@ def test_a_failure_is_told_once_per_kind_and_so_is_its_end(caplog: pytest.LogCap
     runner = runner_of(task)
     for error in (Unavailable("no room"), Unavailable("no room, 3 left"), KeyError("x"), Unavailable("no room")):
         work.error = error
-        assert runner.attempt(task) == 60
+        assert runner.run_task(task) == 60
     work.error = None
-    assert [runner.attempt(task), runner.attempt(task)] == [None, None]
+    assert [runner.run_task(task), runner.run_task(task)] == [None, None]
     told = [record for record in caplog.records if record.levelno >= logging.WARNING]
     assert [record.getMessage() for record in told] == [
         "scheduled work failed and is tried again work=tidy reason=no room",
@@ -148,15 +148,15 @@ def test_a_failure_is_told_once_per_kind_and_so_is_its_end(caplog: pytest.LogCap
     ]
     assert [record.exc_info is not None for record in told] == [False, True, False]
     work.error = Unavailable("no room")
-    runner.attempt(task)
+    runner.run_task(task)
     assert len([record for record in caplog.records if record.levelno >= logging.WARNING]) == 4
 
 
 def test_what_has_said_itself_that_it_failed_is_only_tried_again(caplog: pytest.LogCaptureFixture) -> None:
     work = Failing()
-    work.error = NotDoneError()
+    work.error = TaskFailedError()
     task = PeriodicTask("snapshot", work, 1800, retry_s=60)
-    assert runner_of(task).attempt(task) == 60
+    assert runner_of(task).run_task(task) == 60
     assert caplog.records == []
 
 
@@ -230,11 +230,11 @@ def test_a_snapshot_is_taken_at_once_when_files_are_gone_and_soon_again_when_tha
     owner = Owner()
     _, rescue = snapshot_tasks(owner, 1800)
     runner = runner_of(rescue)
-    assert (runner.attempt(rescue), owner.asked) == (None, [])
+    assert (runner.run_task(rescue), owner.asked) == (None, [])
     owner.is_missing_files, owner.is_well = True, False
-    assert runner.attempt(rescue) == 10
+    assert runner.run_task(rescue) == 10
     owner.is_well = True
-    assert runner.attempt(rescue) is None
+    assert runner.run_task(rescue) is None
     assert owner.asked == ["snapshot at 7 within None"] * 2
 
 

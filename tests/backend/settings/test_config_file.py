@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cc_backend.settings import SAMPLE_PUBLIC_KEY, BackendSettings, load_settings
-from cc_backend.settings.config_file import MOVED, kebab_case
+from cc_backend.settings.config_file import MOVED_KEYS, kebab_case
 from cc_common.errors import SettingsError
-from cc_common.settings import Loaded
+from cc_common.settings import LoadedSettings
 
 # As a site up to release 1.4 had it.
 BEFORE_1_5: dict[str, Any] = {
@@ -42,14 +42,14 @@ BEFORE_1_5: dict[str, Any] = {
 }
 
 
-def load(folder: Path, content: Any, **files: Any) -> Loaded[BackendSettings]:
+def load(folder: Path, content: Any, **files: Any) -> LoadedSettings[BackendSettings]:
     for name, text in {"config": content, **files}.items():
         path = folder / f"{name.replace('_', '-')}.json"
         path.write_text(text if isinstance(text, str) else json.dumps(text), "utf-8")
     return load_settings(folder / "config.json", environment={})
 
 
-def warned(loaded: Loaded[BackendSettings], *words: str) -> bool:
+def warned(loaded: LoadedSettings[BackendSettings], *words: str) -> bool:
     return any(all(word in warning for word in words) for warning in loaded.warnings)
 
 
@@ -166,7 +166,7 @@ class TestReleasesBefore15:
             load(tmp_path, {"db-driver": "mysql", "db": "cc:demo@tcp(127.0.0.1:3306)/cc"})
         assert warned(load(tmp_path, {"db-driver": "sqlite3", "db": "./job.db"}), "always SQLite")
 
-    @pytest.mark.parametrize("key", MOVED)
+    @pytest.mark.parametrize("key", MOVED_KEYS)
     @pytest.mark.parametrize("value", [None, 7, "x", [], {}, [{}], True])
     def test_nonsense_in_an_old_key_is_named_or_read_never_worse(self, tmp_path: Path, key: str, value: Any) -> None:
         told = told_or_read(tmp_path, {key: value})
@@ -251,7 +251,9 @@ _JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
     max_leaves=8,
 )
-_KEYS = st.sampled_from([*MOVED, "main", "auth", "archive", "clusters", "metric-store", "main-file", "db-driver", "ui"])
+_KEYS = st.sampled_from(
+    [*MOVED_KEYS, "main", "auth", "archive", "clusters", "metric-store", "main-file", "db-driver", "ui"]
+)
 
 
 @given(st.dictionaries(_KEYS, _JSON, max_size=4))

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from cc_backend.settings import BackendSettings, load_settings
 from cc_backend.settings.env_file import MAX_BYTES, parse_env, read_env
 from cc_common.errors import SettingsError
-from cc_common.settings import Loaded, show
+from cc_common.settings import LoadedSettings, format_settings
 
 
 def parsed(text: str) -> dict[str, str]:
@@ -103,7 +103,7 @@ def test_blanks_without_end_take_no_time() -> None:
 
 
 class TestTheFile:
-    def load(self, folder: Path, text: str, mode: int = 0o600, **environment: str) -> Loaded[BackendSettings]:
+    def load(self, folder: Path, text: str, mode: int = 0o600, **environment: str) -> LoadedSettings[BackendSettings]:
         (folder / "config.json").write_text(json.dumps({}), "utf-8")
         (folder / ".env").write_text(text, "utf-8")
         (folder / ".env").chmod(mode)
@@ -113,7 +113,7 @@ class TestTheFile:
         loaded = self.load(tmp_path, 'JWT_PUBLIC_KEY="pub"\nJWT_PRIVATE_KEY="a secret"\n')
         assert (loaded.value.auth.jwts.public_key, loaded.value.auth.jwts.private_key) == ("pub", "a secret")
         assert loaded.origins["auth.jwts.public-key"] == f"{tmp_path}/.env, JWT_PUBLIC_KEY"
-        assert "a secret" not in show(loaded)
+        assert "a secret" not in format_settings(loaded)
 
     def test_the_environment_wins(self, tmp_path: Path) -> None:
         loaded = self.load(tmp_path, "CC_BACKEND_ADDR=localhost:1\n", CC_BACKEND_ADDR="localhost:2")

@@ -6,10 +6,10 @@ import pytest
 
 from cc_backend.settings import BackendSettings, load_settings
 from cc_common.errors import SettingsError
-from cc_common.settings import Loaded, show
+from cc_common.settings import LoadedSettings, format_settings
 
 
-def load(tmp_path: Path, document: dict[str, Any], **environment: str) -> Loaded[BackendSettings]:
+def load(tmp_path: Path, document: dict[str, Any], **environment: str) -> LoadedSettings[BackendSettings]:
     path = tmp_path / "config.json"
     path.write_text(json.dumps(document), "utf-8")
     return load_settings(path, environment=environment)
@@ -79,7 +79,7 @@ def test_keys_for_tokens_come_from_files_or_the_environment_and_are_never_shown(
     loaded = load(tmp_path, {"auth": {"jwts": {"private-key-file": "private"}}}, JWT_PUBLIC_KEY="also-kept")
     assert loaded.value.auth.jwts.private_key == "top-secret"
     assert loaded.value.auth.jwts.public_key == "also-kept"
-    text = show(loaded)
+    text = format_settings(loaded)
     assert "top-secret" not in text
     assert "also-kept" not in text
     assert "JWT_PUBLIC_KEY" in text
@@ -102,7 +102,7 @@ def test_external_stores_of_the_reference_are_read(tmp_path: Path) -> None:
     first, second = loaded.value.metric_store_external
     assert (first.scope, first.url, first.token, first.timeout_s) == ("orion-gpu", "http://ms2:8082", "top-secret", 10)
     assert second.timeout_s == 3
-    assert "secret" not in show(loaded)
+    assert "secret" not in format_settings(loaded)
     assert loaded.value.metric_store_external != load(tmp_path, {}).value.metric_store_external == ()
 
 

@@ -20,5 +20,5 @@ def test_a_store_without_its_parts_in_c_says_so_once_and_in_its_counters(
     open_store(settings, {}, 0).close()
     warnings = [text for text in caplog.messages if "without its parts in C" in text]
     assert len(warnings) == (0 if native else 1)
-    (sample,) = store_metrics.build_family().samples
+    (sample,) = store_metrics.build_info_family().samples
     assert sample.labels["native_parts"] == ("yes" if native else "no")

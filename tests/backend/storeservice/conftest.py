@@ -53,7 +53,7 @@ def store_site(tmp_path: Path, clock: Any, token_keys: tuple[str, str]) -> Itera
             "metric-store": {"wal": {"directory": folder or f"store{len(opened)}", "fsync": "never"}},
         }
         settings = load(StoreServiceSettings, document, source="test", base_directory=tmp_path, legacy=LEGACY).value
-        app = create_app(settings, clock=clock, steady_clock=clock.steady)
+        app = create_app(settings, clock=clock, monotonic_clock=clock.steady)
         app.testing = True
         site = StoreSite(app, TokenKeys.from_base64(private=token_keys[0]))
         opened.append(site.services)

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import pytest
 
-from cc_backend.storeservice.retention_holds import UsedNodesClient, read_used_nodes
+from cc_backend.storeservice.retention_holds import RetentionHoldsClient, parse_used_nodes
 from cc_common.errors import SettingsError
 
 
@@ -23,7 +23,7 @@ from cc_common.errors import SettingsError
     ],
 )
 def test_both_shapes_of_the_answer_are_read(document: Any, used: Any) -> None:
-    assert read_used_nodes(json.dumps(document).encode()) == used
+    assert parse_used_nodes(json.dumps(document).encode()) == used
 
 
 @pytest.mark.parametrize(
@@ -31,7 +31,7 @@ def test_both_shapes_of_the_answer_are_read(document: Any, used: Any) -> None:
 )
 def test_anything_else_is_no_answer(body: bytes) -> None:
     with pytest.raises(ValueError, match=r"."):
-        read_used_nodes(body)
+        parse_used_nodes(body)
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -67,37 +67,37 @@ def backend() -> Iterator[tuple[str, Any]]:
 def test_the_backend_is_asked_with_a_token_for_jobs_that_started_before(backend: tuple[str, Any]) -> None:
     url, handler = backend
     handler.body = b'{"usedNodes":{"orion":["n1"]}}'
-    assert UsedNodesClient(url, "tok").fetch(1_760_000_000) == {"orion": {"n1": 0}}
+    assert RetentionHoldsClient(url, "tok").fetch_or_last(1_760_000_000) == {"orion": {"n1": 0}}
     assert handler.asked == [("/api/jobs/used_nodes?ts=1760000000", "Bearer tok")]
 
 
 @pytest.mark.parametrize(("status", "body"), [(401, b"{}"), (500, b""), (200, b"<html>"), (302, b"{}")])
 def test_what_it_said_last_counts_while_it_answers_nonsense(backend: tuple[str, Any], status: int, body: bytes) -> None:
     url, handler = backend
-    client = UsedNodesClient(url, "")
+    client = RetentionHoldsClient(url, "")
     handler.status, handler.body = status, body
-    assert client.fetch(1) is None
+    assert client.fetch_or_last(1) is None
     handler.status, handler.body = 200, b'{"orion":["n1"]}'
-    assert client.fetch(1) == {"orion": {"n1": 0}}
+    assert client.fetch_or_last(1) == {"orion": {"n1": 0}}
     handler.status, handler.body = status, body
-    assert client.fetch(1) == {"orion": {"n1": 0}}
-    assert client.ask(2) is None, "the last answer was about another time"
+    assert client.fetch_or_last(1) == {"orion": {"n1": 0}}
+    assert client.fetch_fresh(2) is None, "the last answer was about another time"
 
 
 def test_an_endless_answer_is_none(backend: tuple[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     url, handler = backend
     monkeypatch.setattr("cc_backend.storeservice.retention_holds._LARGEST_BYTES", 30)
     handler.body = b'{"orion":["n1"]}' + b" " * 14
-    assert UsedNodesClient(url, "").fetch(1) == {"orion": {"n1": 0}}
+    assert RetentionHoldsClient(url, "").fetch_or_last(1) == {"orion": {"n1": 0}}
     handler.body += b" "
-    assert UsedNodesClient(url, "").fetch(1) is None
+    assert RetentionHoldsClient(url, "").fetch_or_last(1) is None
 
 
 def test_nobody_there_is_no_answer() -> None:
-    assert UsedNodesClient("http://127.0.0.1:1", "").fetch(1) is None
+    assert RetentionHoldsClient("http://127.0.0.1:1", "").fetch_or_last(1) is None
 
 
 @pytest.mark.parametrize("url", ["ftp://x", "x", "file:///etc/passwd"])
 def test_an_address_that_is_none_is_refused(url: str) -> None:
     with pytest.raises(SettingsError):
-        UsedNodesClient(url, "")
+        RetentionHoldsClient(url, "")

@@ -8,7 +8,7 @@ import pytest
 
 from cc_backend.auth.token_keys import generate_keys
 from cc_backend.storeservice.background import upkeep
-from cc_backend.storeservice.retention_holds import UsedNodes
+from cc_backend.storeservice.retention_holds import RetentionHolds
 from cc_backend.storeservice.routes import ROUTES
 
 NOW_S = 1_760_000_400
@@ -207,22 +207,22 @@ class TestTokens:
 class Backend:
     """Stands where the backend's client stands; `away`, only what it answered before is known."""
 
-    def __init__(self, answer: UsedNodes | None) -> None:
+    def __init__(self, answer: RetentionHolds | None) -> None:
         self.answer = answer
         self.asked: list[int] = []
         self.away = False
 
-    def fetch(self, before_s: int) -> UsedNodes | None:
+    def fetch(self, before_s: int) -> RetentionHolds | None:
         self.asked.append(before_s)
         return self.answer
 
-    def ask(self, before_s: int) -> UsedNodes | None:
+    def ask(self, before_s: int) -> RetentionHolds | None:
         self.asked.append(before_s)
         return None if self.away else self.answer
 
 
 class TestRunningJobs:
-    def upkeep(self, site: Any, clock: Any, answer: UsedNodes | None) -> list[str]:
+    def upkeep(self, site: Any, clock: Any, answer: RetentionHolds | None) -> list[str]:
         write(site, LINE + LINE.replace("n017", "n018"))
         site.services.used_nodes = Backend(answer)
         clock.advance(72 * 3600)

@@ -5,16 +5,16 @@ from typing import Any
 import pytest
 
 from cc_backend.metricstore import MetricSpec
-from cc_backend.storeservice.app import check
+from cc_backend.storeservice.app import check_settings
 from cc_backend.storeservice.metric_table import metric_table
 from cc_backend.storeservice.settings import StoreServiceSettings, load_settings
 from cc_common.errors import SettingsError
-from cc_common.settings import Loaded, show
+from cc_common.settings import LoadedSettings, format_settings
 
 METRICS = {"load_one": {"frequency": 60, "aggregation": "avg"}}
 
 
-def load(tmp_path: Path, document: dict[str, Any], **environment: str) -> Loaded[StoreServiceSettings]:
+def load(tmp_path: Path, document: dict[str, Any], **environment: str) -> LoadedSettings[StoreServiceSettings]:
     path = tmp_path / "config.json"
     path.write_text(json.dumps(document), "utf-8")
     return load_settings(path, environment=environment)
@@ -61,7 +61,7 @@ def test_the_older_layout_is_moved_where_it_belongs(tmp_path: Path, shared_fixtu
     for key in ("checkpoints", "archive", "http-api.address", "jwt-public-key", "retention-in-memory"):
         assert any(f" {key}:" in warning for warning in loaded.warnings), key
     with pytest.raises(SettingsError, match=r"jwt-public-key.*base64"):
-        check(loaded.value)
+        check_settings(loaded.value)
 
 
 def test_what_stands_at_both_places_counts_where_it_belongs(tmp_path: Path) -> None:
@@ -91,13 +91,13 @@ def test_what_is_wrong_is_refused_by_name(tmp_path: Path, document: dict[str, An
 )
 def test_without_a_key_it_does_not_listen_where_others_are(tmp_path: Path, addr: str) -> None:
     with pytest.raises(SettingsError, match="open-to-all"):
-        check(load(tmp_path, {"main": {"addr": addr}, "metrics": METRICS}).value)
-    check(load(tmp_path, {"main": {"addr": addr, "open-to-all": True}, "metrics": METRICS}).value)
+        check_settings(load(tmp_path, {"main": {"addr": addr}, "metrics": METRICS}).value)
+    check_settings(load(tmp_path, {"main": {"addr": addr, "open-to-all": True}, "metrics": METRICS}).value)
 
 
 @pytest.mark.parametrize("addr", ["localhost:8082", "127.0.0.1:1", "[::1]:8082"])
 def test_without_a_key_it_serves_this_machine(tmp_path: Path, addr: str) -> None:
-    check(load(tmp_path, {"main": {"addr": addr}, "metrics": METRICS}).value)
+    check_settings(load(tmp_path, {"main": {"addr": addr}, "metrics": METRICS}).value)
 
 
 @pytest.mark.parametrize(
@@ -111,14 +111,14 @@ def test_without_a_key_it_serves_this_machine(tmp_path: Path, addr: str) -> None
 )
 def test_what_cannot_be_served_is_said_before_the_start(tmp_path: Path, document: dict[str, Any], key: str) -> None:
     with pytest.raises(SettingsError) as caught:
-        check(load(tmp_path, document).value)
+        check_settings(load(tmp_path, document).value)
     assert caught.value.key == key
 
 
 def test_the_backends_token_is_never_shown(tmp_path: Path) -> None:
     loaded = load(tmp_path, {"main": {"backend-token": "top-secret", "jwt-public-key": "pub"}, "metrics": METRICS})
-    assert "top-secret" not in show(loaded)
-    assert 'metrics.load_one.aggregation = "avg"' in show(loaded)
+    assert "top-secret" not in format_settings(loaded)
+    assert 'metrics.load_one.aggregation = "avg"' in format_settings(loaded)
 
 
 def test_named_clusters_are_the_only_ones(tmp_path: Path) -> None:

@@ -5,23 +5,34 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cc_backend.telemetry.exposition import Family, Sample, histogram_samples, number, render, single
+from cc_backend.telemetry.exposition import (
+    MetricFamily,
+    MetricSample,
+    format_number,
+    histogram_samples,
+    render,
+    single_sample_family,
+)
 
 
 def test_a_family_is_help_then_type_then_its_samples() -> None:
-    family = Family("lines_total", "counter", "Lines.", (Sample(3, {"result": "accepted"}), Sample(1)))
+    family = MetricFamily(
+        "lines_total", "counter", "Lines.", (MetricSample(3, {"result": "accepted"}), MetricSample(1))
+    )
     assert render([family]) == (
         b'# HELP lines_total Lines.\n# TYPE lines_total counter\nlines_total{result="accepted"} 3\nlines_total 1\n'
     )
 
 
 def test_a_summary_carries_its_suffixes() -> None:
-    family = Family("wait_seconds", "summary", "Wait.", (Sample(0.5, suffix="_sum"), Sample(2, suffix="_count")))
+    family = MetricFamily(
+        "wait_seconds", "summary", "Wait.", (MetricSample(0.5, suffix="_sum"), MetricSample(2, suffix="_count"))
+    )
     assert render([family]).splitlines()[2:] == [b"wait_seconds_sum 0.5", b"wait_seconds_count 2"]
 
 
 def test_a_family_without_samples_is_left_out() -> None:
-    assert render([Family("a", "gauge", "A.", ())]) == b""
+    assert render([MetricFamily("a", "gauge", "A.", ())]) == b""
 
 
 @pytest.mark.parametrize(
@@ -29,42 +40,42 @@ def test_a_family_without_samples_is_left_out() -> None:
     [(0, "0"), (-3, "-3"), (2**63, "9223372036854775808"), (0.1, "0.1"), (1e300, "1e+300")],
 )
 def test_numbers_are_shortest_decimals(value: float, text: str) -> None:
-    assert number(value) == text
+    assert format_number(value) == text
 
 
 @pytest.mark.parametrize(("value", "text"), [(math.nan, "NaN"), (math.inf, "+Inf"), (-math.inf, "-Inf")])
 def test_what_is_no_number_has_its_own_spelling(value: float, text: str) -> None:
-    assert number(value) == text
+    assert format_number(value) == text
 
 
 def test_quotes_backslashes_and_line_breaks_cannot_end_a_label() -> None:
-    text = render([Family("a", "gauge", "A.", (Sample(1, {"path": 'x"} 9\nb\\'}),))])
+    text = render([MetricFamily("a", "gauge", "A.", (MetricSample(1, {"path": 'x"} 9\nb\\'}),))])
     assert text.splitlines()[2] == b'a{path="x\\"} 9\\nb\\\\"} 1'
 
 
 def test_a_line_break_cannot_end_the_help_text() -> None:
-    assert render([single("a", "gauge", "one\ntwo", 1)]).splitlines()[0] == rb"# HELP a one\ntwo"
+    assert render([single_sample_family("a", "gauge", "one\ntwo", 1)]).splitlines()[0] == rb"# HELP a one\ntwo"
 
 
 @pytest.mark.parametrize("name", ["", "1a", "a-b", "a b", "a\n", "ä"])
 def test_a_name_outside_the_format_is_refused(name: str) -> None:
     with pytest.raises(ValueError, match="not a metric name"):
-        render([single(name, "gauge", "A.", 1)])
+        render([single_sample_family(name, "gauge", "A.", 1)])
 
 
 def test_a_label_name_outside_the_format_is_refused() -> None:
     with pytest.raises(ValueError, match="not a label name"):
-        render([Family("a", "gauge", "A.", (Sample(1, {"type-id": "0"}),))])
+        render([MetricFamily("a", "gauge", "A.", (MetricSample(1, {"type-id": "0"}),))])
 
 
 def test_an_unknown_kind_is_refused() -> None:
     with pytest.raises(ValueError, match="not a kind"):
-        render([single("a", "histogramm", "A.", 1)])
+        render([single_sample_family("a", "histogramm", "A.", 1)])
 
 
 def test_a_name_given_twice_is_refused() -> None:
     with pytest.raises(ValueError, match="given twice"):
-        render([single("a", "gauge", "A.", 1), single("a", "gauge", "A.", 2)])
+        render([single_sample_family("a", "gauge", "A.", 1), single_sample_family("a", "gauge", "A.", 2)])
 
 
 @given(
@@ -72,14 +83,14 @@ def test_a_name_given_twice_is_refused() -> None:
     st.floats(allow_nan=False),
 )
 def test_labels_and_values_survive_a_round_trip(read_exposition: Any, labels: dict[str, str], value: float) -> None:
-    assert read_exposition(render([Family("a", "gauge", "A.", (Sample(value, labels),))]))["a"].samples == [
+    assert read_exposition(render([MetricFamily("a", "gauge", "A.", (MetricSample(value, labels),))]))["a"].samples == [
         ("", labels, value)
     ]
 
 
 def test_a_histogram_counts_upwards_and_ends_with_all() -> None:
     samples = histogram_samples((0.5, 1, 5), (2, 0, 3, 1), 12.5, {"kind": "x"})
-    assert render([Family("wait_seconds", "histogram", "Wait.", samples)]).splitlines()[2:] == [
+    assert render([MetricFamily("wait_seconds", "histogram", "Wait.", samples)]).splitlines()[2:] == [
         b'wait_seconds_bucket{kind="x",le="0.5"} 2',
         b'wait_seconds_bucket{kind="x",le="1"} 2',
         b'wait_seconds_bucket{kind="x",le="5"} 5',
@@ -92,7 +103,7 @@ def test_a_histogram_counts_upwards_and_ends_with_all() -> None:
 @given(st.lists(st.integers(0, 9), min_size=1, max_size=6), st.floats(0, 1e9))
 def test_a_strict_reader_takes_any_histogram(read_exposition: Any, counts: list[int], total: float) -> None:
     bounds = [2.0**place for place in range(len(counts) - 1)]
-    text = render([Family("wait_seconds", "histogram", "Wait.", histogram_samples(bounds, counts, total))])
+    text = render([MetricFamily("wait_seconds", "histogram", "Wait.", histogram_samples(bounds, counts, total))])
     assert read_exposition(text)["wait_seconds"].value("_count") == sum(counts)
 
 

@@ -12,7 +12,7 @@ T0 = 1_790_000_040
 
 
 def scraped(store: MetricStore, read_exposition: Callable[[bytes], Any]) -> Any:
-    families = [store_metrics.build_family(), *store_metrics.store_families(store.counters(), store.capacity(T0))]
+    families = [store_metrics.build_info_family(), *store_metrics.store_families(store.counters(), store.capacity(T0))]
     return {name.removeprefix("cc_backend_store_"): found for name, found in read_exposition(render(families)).items()}
 
 

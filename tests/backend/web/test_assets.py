@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from flask.testing import FlaskClient
 
-from cc_backend.httpserver.compression import Coding, decoded, encoded
+from cc_backend.httpserver.compression import ContentCoding, compress, decompress
 from cc_backend.web import assets
-from cc_backend.web.assets import STATIC, asset_paths, digest
+from cc_backend.web.assets import STATIC, asset_digest, asset_paths
 
 BUDGET_BYTES = 60_000
 MODULES = sorted(path.relative_to(STATIC).as_posix() for path in STATIC.glob("js/*.js"))
@@ -22,7 +22,7 @@ def test_script_and_style_of_all_pages_together_stay_within_the_budget() -> None
 
 
 def test_files_under_the_current_digest_are_kept_for_good(client: FlaskClient) -> None:
-    answer = client.get(f"/assets/{digest()}/css/tokens.css")
+    answer = client.get(f"/assets/{asset_digest()}/css/tokens.css")
     assert answer.status_code == 200
     assert "immutable" in answer.headers["Cache-Control"]
     assert answer.mimetype == "text/css"
@@ -33,9 +33,9 @@ def test_files_under_the_current_digest_are_kept_for_good(client: FlaskClient) -
 def packed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """The folder of compressed files, empty; what the process has kept of files is forgotten before and after."""
     monkeypatch.setattr(assets, "PACKED", tmp_path)
-    assets.content.cache_clear()
+    assets.asset_content.cache_clear()
     yield tmp_path
-    assets.content.cache_clear()
+    assets.asset_content.cache_clear()
 
 
 class TestCompressedFiles:
@@ -48,13 +48,13 @@ class TestCompressedFiles:
         path.write_bytes(content)
         return content
 
-    @pytest.mark.parametrize(("coding", "suffix"), [(Coding.GZIP, ".gz"), (Coding.ZSTD, ".zst")])
+    @pytest.mark.parametrize(("coding", "suffix"), [(ContentCoding.GZIP, ".gz"), (ContentCoding.ZSTD, ".zst")])
     def test_what_was_compressed_at_the_build_is_sent_as_it_is(
-        self, packed: Path, client: FlaskClient, coding: Coding, suffix: str
+        self, packed: Path, client: FlaskClient, coding: ContentCoding, suffix: str
     ) -> None:
-        own = self.put(packed, suffix, encoded(self.plain, coding))
-        assert own != encoded(self.plain, coding, kept=True)
-        answer = client.get(f"/assets/{digest()}/{self.name}", headers={"Accept-Encoding": coding})
+        own = self.put(packed, suffix, compress(self.plain, coding))
+        assert own != compress(self.plain, coding, is_cached=True)
+        answer = client.get(f"/assets/{asset_digest()}/{self.name}", headers={"Accept-Encoding": coding})
         assert (answer.headers["Content-Encoding"], answer.data) == (coding, own)
 
     @pytest.mark.parametrize("stale", [b"", b"no gzip", gzip.compress(b"older"), gzip.compress(plain + b" "),
@@ -63,14 +63,14 @@ class TestCompressedFiles:
     def test_what_is_of_another_content_is_not(self, packed: Path, client: FlaskClient, stale: bytes) -> None:
         self.put(packed, ".gz", stale)
         self.put(packed, ".zst", stale)
-        for coding in (Coding.GZIP, Coding.ZSTD):
-            answer = client.get(f"/assets/{digest()}/{self.name}", headers={"Accept-Encoding": coding})
+        for coding in (ContentCoding.GZIP, ContentCoding.ZSTD):
+            answer = client.get(f"/assets/{asset_digest()}/{self.name}", headers={"Accept-Encoding": coding})
             assert answer.headers["Content-Encoding"] == coding
-            assert decoded(answer.data, coding, most_bytes=10**6) == self.plain
+            assert decompress(answer.data, coding, max_bytes=10**6) == self.plain
 
     @pytest.mark.usefixtures("packed")
     def test_without_a_build_the_server_compresses_when_it_is_asked(self, client: FlaskClient) -> None:
-        answer = client.get(f"/assets/{digest()}/{self.name}", headers={"Accept-Encoding": "gzip"})
+        answer = client.get(f"/assets/{asset_digest()}/{self.name}", headers={"Accept-Encoding": "gzip"})
         assert gzip.decompress(answer.data) == self.plain
 
     def test_the_build_compresses_every_file_in_every_form(
@@ -81,10 +81,13 @@ class TestCompressedFiles:
         assert build["main"]() == 0
         names = {path.relative_to(packed).as_posix() for path in packed.rglob("*") if path.is_file()}
         assert names == {f"{name}{suffix}" for name in asset_paths() for suffix in (".gz", ".zst")}
-        monkeypatch.setattr(assets, "encoded", None)  # nothing is left to compress
+        monkeypatch.setattr(assets, "compress", None)  # nothing is left to compress
         for name in asset_paths():
-            for coding in (Coding.GZIP, Coding.ZSTD):
-                assert decoded(assets.content(name, coding), coding, most_bytes=10**6) == (STATIC / name).read_bytes()
+            for coding in (ContentCoding.GZIP, ContentCoding.ZSTD):
+                assert (
+                    decompress(assets.asset_content(name, coding), coding, max_bytes=10**6)
+                    == (STATIC / name).read_bytes()
+                )
 
 
 def test_files_under_an_old_digest_are_asked_for_again(client: FlaskClient) -> None:
@@ -97,7 +100,7 @@ def test_files_under_an_old_digest_are_asked_for_again(client: FlaskClient) -> N
     "name", ["../site.py", "..%2fsite.py", "js/../../site.py", "vendor/versions.json", "nothing.css", "/etc/passwd"]
 )
 def test_nothing_else_is_served(client: FlaskClient, name: str) -> None:
-    assert client.get(f"/assets/{digest()}/{name}").status_code in (404, 308)
+    assert client.get(f"/assets/{asset_digest()}/{name}").status_code in (404, 308)
 
 
 @pytest.mark.parametrize("module", MODULES)

@@ -9,28 +9,28 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cc_backend.insight.job_curves import JobCurves
-from cc_backend.insight.rating import Scale
-from cc_backend.model import JobMetric, Level, Scope, Series, Unit
-from cc_backend.web.figures.gauges import Spoke, gauge, polar
-from cc_backend.web.figures.heatmap import Dot, Roof, heat, roofline
-from cc_backend.web.figures.line_plot import curves, paper_strip, spark
-from cc_backend.web.figures.svg import Area, digits_for, steps, x_ticks
-from cc_backend.web.series_figure import series_figure
+from cc_backend.insight.job_curves import MetricCurves
+from cc_backend.insight.rating import Thresholds
+from cc_backend.model import JobMetric, Level, MetricUnit, SampleSeries, Scope
+from cc_backend.web.figures.gauges import Spoke, draw_gauge, draw_polar
+from cc_backend.web.figures.heatmap import Dot, Roof, draw_heatmap, draw_roofline
+from cc_backend.web.figures.line_plot import draw_line_plot, draw_paper_strip, draw_sparkline
+from cc_backend.web.figures.svg import Area, axis_steps, digits_for, x_ticks
+from cc_backend.web.series_figure import build_series_figure
 from cc_backend.web.time_axis import clock_labels, run_time_labels, zone_offsets
 
-SCALE = Scale(100, 80, 40, 10)
+SCALE = Thresholds(100, 80, 40, 10)
 EAST = timezone(timedelta(hours=5, minutes=30))
 NASTY = '"><script>alert(1)</script>&'
 
 
 def figure_of(*rows: list[float], names: tuple[str, ...] = (), level: Level | None = None) -> str:
     hosts = names or tuple(f"n{i}" for i in range(len(rows)))
-    series = [Series(host, np.array(row, dtype=np.float32)) for host, row in zip(hosts, rows, strict=True)]
-    drawn = series_figure(
-        "cpu_load", JobCurves(JobMetric(Unit(""), 60, series)), Scope.NODE, unit="", scale=SCALE, level=level
+    series = [SampleSeries(host, np.array(row, dtype=np.float32)) for host, row in zip(hosts, rows, strict=True)]
+    drawn = build_series_figure(
+        "cpu_load", MetricCurves(JobMetric(MetricUnit(""), 60, series)), Scope.NODE, unit="", scale=SCALE, level=level
     )
-    return str(curves(drawn, run_time_labels(3600), "CPU load of one node."))
+    return str(draw_line_plot(drawn, run_time_labels(3600), "CPU load of one node."))
 
 
 def all_figures() -> list[str]:
@@ -42,15 +42,19 @@ def all_figures() -> list[str]:
         figure_of(*many, names=(*(f"n{i}" for i in range(9)), NASTY, "b&c"), level=Level.ALERT),
         figure_of([nan, nan]),
         figure_of([]),
-        str(spark(np.array([1, 2, nan, nan, 3.0]), level=Level.ALERT, scale=SCALE)),
-        str(spark(np.zeros(3))),
-        str(spark(None)),
-        str(gauge(SCALE, 50, edges=True)),
-        str(gauge(SCALE, None)),
-        str(gauge(Scale(0, 0, 0, 0), 5)),
-        str(polar([Spoke(NASTY, SCALE, 10, 20), Spoke("Memory used", SCALE, 0, 0), Spoke("c", SCALE, 99, 500)], NASTY)),
+        str(draw_sparkline(np.array([1, 2, nan, nan, 3.0]), level=Level.ALERT, scale=SCALE)),
+        str(draw_sparkline(np.zeros(3))),
+        str(draw_sparkline(None)),
+        str(draw_gauge(SCALE, 50, edges=True)),
+        str(draw_gauge(SCALE, None)),
+        str(draw_gauge(Thresholds(0, 0, 0, 0), 5)),
         str(
-            heat(
+            draw_polar(
+                [Spoke(NASTY, SCALE, 10, 20), Spoke("Memory used", SCALE, 0, 0), Spoke("c", SCALE, 99, 500)], NASTY
+            )
+        ),
+        str(
+            draw_heatmap(
                 np.array([[1, nan, 3], [0, 0, 0.0]]),
                 ["a", NASTY],
                 3,
@@ -60,9 +64,11 @@ def all_figures() -> list[str]:
             )
         ),
         str(
-            roofline([Dot(1, 100), Dot(0.0001, 1, late=True), Dot(1e9, 1e9, faulty=True)], Roof(480, 6144, 520), NASTY)
+            draw_roofline(
+                [Dot(1, 100), Dot(0.0001, 1, late=True), Dot(1e9, 1e9, faulty=True)], Roof(480, 6144, 520), NASTY
+            )
         ),
-        str(paper_strip()),
+        str(draw_paper_strip()),
     ]
 
 
@@ -87,7 +93,7 @@ def test_a_lone_value_between_gaps_is_drawn() -> None:
     assert Area(10, 100).points([5]) == "M0 44h0"
     assert Area(10, 100).points([1, 2, nan, 3, 4]) == ""
     assert 'class="ln pt"' in figure_of([float("nan"), 35, float("nan")])
-    assert 'class="sl pt"' in spark(np.array([7.0]))
+    assert 'class="sl pt"' in draw_sparkline(np.array([7.0]))
 
 
 def test_a_band_breaks_where_values_are_missing() -> None:
@@ -115,7 +121,7 @@ def test_nothing_measured_keeps_the_size_of_the_figure() -> None:
 
 @given(st.floats(1e-6, 1e12))
 def test_axis_steps_are_round_and_few(top: float) -> None:
-    ticks = steps(top)
+    ticks = axis_steps(top)
     assert ticks[0] == 0
     assert 2 <= len(ticks) <= 7
     assert ticks[-1] <= top * (1 + 1e-6)
@@ -137,38 +143,44 @@ def test_short_run_times_are_labelled_in_seconds_throughout() -> None:
 
 
 def test_a_node_with_a_finding_is_marked_by_colour_glyph_and_name() -> None:
-    series = [Series(f"n{i}", np.full(10, 0.1 if i == 2 else 15.0, np.float32)) for i in range(4)]
-    curve = JobCurves(JobMetric(Unit(""), 60, series))
-    figure = series_figure("cpu_load", curve, Scope.NODE, unit="", scale=SCALE, each=True, faulty={"n2": Level.ALERT})
-    drawn = curves(figure, [], "")
+    series = [SampleSeries(f"n{i}", np.full(10, 0.1 if i == 2 else 15.0, np.float32)) for i in range(4)]
+    curve = MetricCurves(JobMetric(MetricUnit(""), 60, series))
+    figure = build_series_figure(
+        "cpu_load", curve, Scope.NODE, unit="", scale=SCALE, separate_lines=True, faulty={"n2": Level.ALERT}
+    )
+    drawn = draw_line_plot(figure, [], "")
     assert drawn.count('class="ln alert"') == 1
     assert '<svg class="tm" data-v="alert" x="60%"' in drawn
     assert ">n2</text>" in drawn
-    plain = curves(series_figure("cpu_load", curve, Scope.NODE, unit="", scale=SCALE, each=True), [], "")
+    plain = draw_line_plot(
+        build_series_figure("cpu_load", curve, Scope.NODE, unit="", scale=SCALE, separate_lines=True), [], ""
+    )
     assert "ln alert" not in plain
     assert ">n2</text>" not in plain
 
 
 def test_curves_that_end_before_the_axis_end_before_its_labels_do() -> None:
-    curve = JobCurves(JobMetric(Unit(""), 60, [Series("n1", np.array([1.0, 2.0, 1.0], np.float32))]))
-    figure = series_figure("cpu_load", curve, Scope.NODE, unit="", scale=SCALE)
-    drawn = str(curves(figure, run_time_labels(240), "", length_s=240))
+    curve = MetricCurves(JobMetric(MetricUnit(""), 60, [SampleSeries("n1", np.array([1.0, 2.0, 1.0], np.float32))]))
+    figure = build_series_figure("cpu_load", curve, Scope.NODE, unit="", scale=SCALE)
+    drawn = str(draw_line_plot(figure, run_time_labels(240), "", length_s=240))
     (path,) = re.findall(r'class="ln" d="M0 [\d.]+L([\d.]+) [\d.]+L([\d.]+) [\d.]+"', drawn)
     assert path == ("250", "500")  # 1 and 2 min of 4
-    gap = JobCurves(JobMetric(Unit(""), 60, [Series("n1", np.array([1.0, np.nan, np.nan, np.nan, 1.0], np.float32))]))
-    figure = series_figure("cpu_load", gap, Scope.NODE, unit="", scale=SCALE)
-    drawn = str(curves(figure, run_time_labels(480), "", length_s=480))
+    gap = MetricCurves(
+        JobMetric(MetricUnit(""), 60, [SampleSeries("n1", np.array([1.0, np.nan, np.nan, np.nan, 1.0], np.float32))])
+    )
+    figure = build_series_figure("cpu_load", gap, Scope.NODE, unit="", scale=SCALE)
+    drawn = str(draw_line_plot(figure, run_time_labels(480), "", length_s=480))
     assert '<rect class="gap" x="0%" width="50%"' in drawn
 
 
 def test_a_gauge_of_what_does_not_judge_has_no_zone_that_stands_out() -> None:
-    assert '<rect class="f-caution" ' in gauge(SCALE, 20)
-    assert '<rect class="f-caution" ' not in gauge(SCALE, 20, judges=False)
+    assert '<rect class="f-caution" ' in draw_gauge(SCALE, 20)
+    assert '<rect class="f-caution" ' not in draw_gauge(SCALE, 20, judges=False)
 
 
 def test_what_no_node_has_sent_yet_is_no_hole_of_the_heat_map() -> None:
     nan = float("nan")
-    drawn = heat(np.array([[1.0, nan, 1.0, nan], [1.0, 1.0, nan, nan]]), ["a", "b"], 1, [], "")
+    drawn = draw_heatmap(np.array([[1.0, nan, 1.0, nan], [1.0, 1.0, nan, nan]]), ["a", "b"], 1, [], "")
     assert re.findall(r'<rect class="gap" x="([\d.]+)%" width="([\d.]+)%"', drawn) == [("25", "25"), ("50", "25")]
 
 

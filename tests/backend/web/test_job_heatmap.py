@@ -7,28 +7,30 @@ import numpy as np
 import pytest
 
 from cc_backend.clusters import SubCluster
-from cc_backend.insight.assessment import assess, judged_metrics
-from cc_backend.insight.job_curves import CurveSet, JobCurves
-from cc_backend.model import Job, JobData, JobMetric, Level, Scope, Series, Unit
-from cc_backend.web.figures.heatmap import Dot, Roof, heat, roofline
-from cc_backend.web.job_heatmap import Picture, heat_picture, heat_top, roof_dots, roofline_picture
+from cc_backend.insight.assessment import assess_job, judged_metrics
+from cc_backend.insight.job_curves import JobCurveSet, MetricCurves
+from cc_backend.model import Job, JobData, JobMetric, Level, MetricUnit, SampleSeries, Scope
+from cc_backend.web.figures.heatmap import Dot, Roof, draw_heatmap, draw_roofline
+from cc_backend.web.job_heatmap import CaptionedFigure, build_heatmap, build_roofline, heatmap_maximum, roofline_dots
 
 NAN = float("nan")
 HOSTS = tuple(f"bn{i:02d}" for i in range(1, 13))
 ROOF = Roof(480, 6144, 520)
-Pictures = Callable[..., tuple[Picture | None, Picture | None]]
+Pictures = Callable[..., tuple[CaptionedFigure | None, CaptionedFigure | None]]
 
 
 @pytest.fixture
 def pictures(make_job: Callable[..., Job], tarn: Mapping[str, SubCluster]) -> Pictures:
     """Heat map and roofline of a job with these samples."""
 
-    def make(data: JobData, sub: str = "main", **changes: object) -> tuple[Picture | None, Picture | None]:
-        job, curves, metrics = make_job(**changes), CurveSet(data), judged_metrics(tarn[sub].metrics)
-        found = assess(job, curves.of_nodes(metrics), tarn[sub], metrics)
+    def make(
+        data: JobData, sub: str = "main", **changes: object
+    ) -> tuple[CaptionedFigure | None, CaptionedFigure | None]:
+        job, curves, metrics = make_job(**changes), JobCurveSet(data), judged_metrics(tarn[sub].metrics)
+        found = assess_job(job, curves.select_nodes_and_gpus(metrics), tarn[sub], metrics)
         return (
-            heat_picture(job, curves, tarn[sub].metrics, [], found),
-            roofline_picture(job, curves, tarn[sub], found),
+            build_heatmap(job, curves, tarn[sub].metrics, [], found),
+            build_roofline(job, curves, tarn[sub], found),
         )
 
     return make
@@ -65,16 +67,16 @@ def test_the_glyph_stands_on_the_idle_node_where_it_begins_to_idle(
 
 def test_the_glyph_has_the_level_of_its_finding() -> None:
     rows = np.vstack([np.full((3, 10), 94.0), np.full((1, 10), 50.0)])
-    drawn = heat(rows, ["a", "b", "c", "d"], 96, [], "", faulty={"d": Level.CAUTION})
+    drawn = draw_heatmap(rows, ["a", "b", "c", "d"], 96, [], "", faulty={"d": Level.CAUTION})
     assert [level for level, _, _ in marks(drawn)] == ["caution"]
-    assert marks(heat(rows, ["a", "b", "c", "d"], 96, [], "")) == []
+    assert marks(draw_heatmap(rows, ["a", "b", "c", "d"], 96, [], "")) == []
 
 
 def test_each_group_of_faulty_neighbours_has_one_glyph() -> None:
     rows = np.full((8, 10), 94.0)
     rows[[1, 2, 3, 6]] = 0.1
     faulty = dict.fromkeys(["n1", "n2", "n3", "n6"], Level.ALERT)
-    drawn = heat(rows, [f"n{i}" for i in range(8)], 96, [], "", faulty=faulty)
+    drawn = draw_heatmap(rows, [f"n{i}" for i in range(8)], 96, [], "", faulty=faulty)
     row_h = round(220 / 8)
     assert [int(y // row_h) for _, _, y in marks(drawn)] == [1, 6]
 
@@ -90,7 +92,9 @@ def test_a_node_that_never_sent_has_a_row_of_its_own(pictures: Pictures, make_da
 
 def test_a_gpu_job_is_shown_by_its_gpus(pictures: Pictures) -> None:
     def metric(value: float, unit: str) -> JobMetric:
-        return JobMetric(Unit(unit), 60, [Series(host, np.full(60, value, np.float32)) for host in ("tg001", "tg002")])
+        return JobMetric(
+            MetricUnit(unit), 60, [SampleSeries(host, np.full(60, value, np.float32)) for host in ("tg001", "tg002")]
+        )
 
     data: JobData = {"cpu_load": {Scope.NODE: metric(13.0, "")}, "acc_utilization": {Scope.NODE: metric(80.0, "%")}}
     found, _ = pictures(data, "gpu", hosts=("tg001", "tg002"), num_acc=8)
@@ -100,8 +104,8 @@ def test_a_gpu_job_is_shown_by_its_gpus(pictures: Pictures) -> None:
 
 @pytest.mark.parametrize(("highest", "top"), [(96.0, 96.0), (105.6, 96.0), (105.7, 105.7), (0.0, 96.0), (None, 96.0)])
 def test_the_strongest_shade_is_the_peak_as_long_as_nothing_is_a_tenth_above(highest: float | None, top: float) -> None:
-    assert heat_top(highest, 96.0) == top
-    assert heat_top(0.0, 0.0) == 1.0
+    assert heatmap_maximum(highest, 96.0) == top
+    assert heatmap_maximum(0.0, 0.0) == 1.0
 
 
 # Roofline
@@ -112,9 +116,9 @@ def circles(figure: str) -> list[tuple[str, float, float]]:
     return [(kind, float(x), float(y)) for kind, x, y in found]
 
 
-def curves(**rows: list[float]) -> JobCurves:
-    series = [Series(host, np.array(row, np.float32)) for host, row in rows.items()]
-    return JobCurves(JobMetric(Unit("F/s", "G"), 60, series))
+def curves(**rows: list[float]) -> MetricCurves:
+    series = [SampleSeries(host, np.array(row, np.float32)) for host, row in rows.items()]
+    return MetricCurves(JobMetric(MetricUnit("F/s", "G"), 60, series))
 
 
 def test_every_dot_counts_however_low(pictures: Pictures, make_data: Callable[..., JobData]) -> None:
@@ -128,7 +132,7 @@ def test_every_dot_counts_however_low(pictures: Pictures, make_data: Callable[..
 
 @pytest.mark.parametrize(("lowest", "begin"), [(1.0, "1"), (0.99, "0.01"), (0.05, "0.001"), (2e-3, "0.0001")])
 def test_the_axis_begins_a_decade_below_that_of_the_lowest_dot(lowest: float, begin: str) -> None:
-    drawn = roofline([Dot(1.0, 100.0), Dot(1.0, lowest)], ROOF, "")
+    drawn = draw_roofline([Dot(1.0, 100.0), Dot(1.0, lowest)], ROOF, "")
     assert re.findall(r'<text x="37"[^>]*>([^<]+)</text>', drawn)[0] == begin
     heights = [y for _, _, y in circles(drawn)]
     floor = max(float(y) for y in re.findall(r'<line class="al" x2="100%" y1="([\d.]+)"', drawn))
@@ -138,13 +142,15 @@ def test_the_axis_begins_a_decade_below_that_of_the_lowest_dot(lowest: float, be
 
 
 def test_a_node_that_computes_nothing_at_all_is_on_the_axis() -> None:
-    drawn = roofline([Dot(1.0, 100.0), Dot(0.0, 0.0)], ROOF, "")
+    drawn = draw_roofline([Dot(1.0, 100.0), Dot(0.0, 0.0)], ROOF, "")
     assert "nan" not in drawn
     assert len(circles(drawn)) == 2
 
 
 def test_dots_are_nodes_at_times_with_their_intensity() -> None:
-    dots = roof_dots(curves(a=[10.0, NAN, 0.0], b=[0.5, 4.0, 1.0]), curves(a=[5.0, 1.0, 2.0], b=[1.0, 0.0, 4.0]), {})
+    dots = roofline_dots(
+        curves(a=[10.0, NAN, 0.0], b=[0.5, 4.0, 1.0]), curves(a=[5.0, 1.0, 2.0], b=[1.0, 0.0, 4.0]), {}
+    )
     assert [(dot.x, dot.y) for dot in dots] == [(2.0, 10.0), (0.0, 0.0), (0.5, 0.5), (0.25, 1.0)]
     assert [dot.late for dot in dots] == [False, True, False, True]
 

@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 
 from cc_backend.clusters import SubCluster
-from cc_backend.insight.job_curves import CurveSet
+from cc_backend.insight.job_curves import JobCurveSet
 from cc_backend.model import Finding, Job, JobData, JobState, Judgement, Level, MonitoringStatus
-from cc_backend.web.job_list import ListRow, job_row, list_heads
-from cc_backend.web.previews import Preview, PreviewCache, head_metrics, preview_of, row_metrics
+from cc_backend.web.job_list import ListRow, build_list_heads, build_row
+from cc_backend.web.previews import Preview, PreviewCache, choose_row_metrics, make_preview, most_common_metrics
 
 METRICS = ["cpu_load", "flops_any"]
 GOOD = {"cpu_load_avg": 95.0, "flops_any_avg": 900.0, "mem_bw_avg": 200.0, "mem_used_max": 100.0}
@@ -24,7 +24,9 @@ def preview(*values: float) -> Preview:
 def row(make_job: Callable[..., Job], tarn: Mapping[str, SubCluster]) -> Callable[..., ListRow]:
     def make(previews: Mapping[str, Preview | None] | None = None, **changes: object) -> ListRow:
         job = make_job(**{"footprint": GOOD, **changes})
-        return job_row(job, tarn["main"], previews, METRICS if previews else [], now_s=job.start_time + 7200, zone=UTC)
+        return build_row(
+            job, tarn["main"], previews, METRICS if previews else [], now_s=job.start_time + 7200, zone=UTC
+        )
 
     return make
 
@@ -66,7 +68,7 @@ def test_a_metric_that_was_not_measured_is_hatched_and_says_so(row: Callable[...
 
 
 def test_a_job_of_a_cluster_nobody_knows_still_has_a_row(make_job: Callable[..., Job]) -> None:
-    found = job_row(make_job(cluster="gone"), None, {}, METRICS, now_s=0, zone=UTC)
+    found = build_row(make_job(cluster="gone"), None, {}, METRICS, now_s=0, zone=UTC)
     assert found.level is None
     assert not any(cell.measured for cell in found.cells)
 
@@ -75,40 +77,40 @@ def test_a_cell_without_samples_tells_a_metric_that_these_nodes_do_not_have(
     make_job: Callable[..., Job], tarn: Mapping[str, SubCluster]
 ) -> None:
     metrics = ["flops_any", "acc_power"]
-    found = job_row(make_job(), tarn["main"], dict.fromkeys(metrics), metrics, now_s=0, zone=UTC)
+    found = build_row(make_job(), tarn["main"], dict.fromkeys(metrics), metrics, now_s=0, zone=UTC)
     assert [cell.absent for cell in found.cells] == ["not measured", "not on these nodes"]
 
 
 def test_the_preview_is_the_mean_of_all_nodes(make_data: Callable[..., JobData]) -> None:
     data = make_data(cpu_load={"a": [1, 2, float("nan")], "b": [3, float("nan"), float("nan")]})
-    found = preview_of(CurveSet(data), "cpu_load")
+    found = make_preview(JobCurveSet(data), "cpu_load")
     assert found is not None
     np.testing.assert_array_equal(found.values, [2, 2, float("nan")])
-    assert (found.mean, found.highest) == (2.25, 3)
+    assert (found.mean, found.maximum) == (2.25, 3)
 
 
 def test_no_samples_make_no_preview(make_data: Callable[..., JobData]) -> None:
-    assert preview_of(CurveSet(make_data(cpu_load={"a": [float("nan")]})), "cpu_load") is None
-    assert preview_of(CurveSet({}), "cpu_load") is None
+    assert make_preview(JobCurveSet(make_data(cpu_load={"a": [float("nan")]})), "cpu_load") is None
+    assert make_preview(JobCurveSet({}), "cpu_load") is None
 
 
 def test_the_row_of_a_gpu_job_shows_its_gpus_whatever_else_is_in_the_list(
     make_job: Callable[..., Job], tarn: Mapping[str, SubCluster]
 ) -> None:
-    gpu = row_metrics(make_job(num_acc=4), tarn["gpu"], tarn["gpu"].metrics)
-    main = row_metrics(make_job(), tarn["main"], tarn["main"].metrics)
+    gpu = choose_row_metrics(make_job(num_acc=4), tarn["gpu"], tarn["gpu"].metrics)
+    main = choose_row_metrics(make_job(), tarn["main"], tarn["main"].metrics)
     assert gpu[0] == "acc_utilization"
     assert main == ("cpu_load", "flops_any", "mem_bw", "mem_used")
-    assert head_metrics([main, gpu, main]) == main
-    assert head_metrics([gpu]) == gpu
+    assert most_common_metrics([main, gpu, main]) == main
+    assert most_common_metrics([gpu]) == gpu
 
 
 def test_a_row_shows_no_metric_that_its_nodes_lack_or_the_reader_may_not_see(
     make_job: Callable[..., Job], tarn: Mapping[str, SubCluster]
 ) -> None:
     sub = tarn["main"]
-    assert "acc_utilization" not in row_metrics(make_job(num_acc=4), sub, sub.metrics)
-    seen = row_metrics(make_job(), sub, set(sub.metrics) - {"flops_any"})
+    assert "acc_utilization" not in choose_row_metrics(make_job(num_acc=4), sub, sub.metrics)
+    seen = choose_row_metrics(make_job(), sub, set(sub.metrics) - {"flops_any"})
     assert "flops_any" not in seen
     assert len(seen) == 4
 
@@ -119,17 +121,17 @@ def test_a_row_of_its_own_shows_the_worst_metric_first_and_marks_it(
     previews = {"cpu_load": preview(20, 20), "acc_utilization": preview(1, 1), "mem_bw": preview(300, 300)}
     metrics = ("cpu_load", "mem_bw", "acc_utilization")
     job = make_job(num_acc=4)
-    own = job_row(job, tarn["gpu"], previews, metrics, heads=("cpu_load",), now_s=0, zone=UTC)
+    own = build_row(job, tarn["gpu"], previews, metrics, heads=("cpu_load",), now_s=0, zone=UTC)
     assert own.own
     assert own.cells[0].metric == "acc_utilization"
     assert [cell.worst for cell in own.cells] == [True, False, False]
-    same = job_row(job, tarn["gpu"], previews, metrics, heads=metrics, now_s=0, zone=UTC)
+    same = build_row(job, tarn["gpu"], previews, metrics, heads=metrics, now_s=0, zone=UTC)
     assert not same.own
     assert [cell.metric for cell in same.cells] == list(metrics)
 
 
 def test_a_column_has_a_unit_when_all_rows_share_it(tarn: Mapping[str, SubCluster]) -> None:
-    heads = list_heads(["mem_bw", "nothing"], [tarn["main"], None])
+    heads = build_list_heads(["mem_bw", "nothing"], [tarn["main"], None])
     assert [(head.name, head.unit) for head in heads] == [("Memory bandwidth", "GB/s"), ("Nothing", "")]
 
 

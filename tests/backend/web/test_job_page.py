@@ -6,26 +6,32 @@ import orjson
 import pytest
 
 from cc_backend.clusters import SubCluster
-from cc_backend.insight.assessment import assess, judged_metrics
-from cc_backend.insight.footprint import footprints, share_of_node
-from cc_backend.insight.job_curves import CurveSet
-from cc_backend.metricstore.gaps.reasons import NOTHING_ABSENT, JobAbsences
+from cc_backend.insight.assessment import assess_job, judged_metrics
+from cc_backend.insight.footprint import footprint_values, share_of_node
+from cc_backend.insight.job_curves import JobCurveSet
+from cc_backend.metricstore.gaps.reasons import NO_GAPS, JobGaps
 from cc_backend.model import (
-    Absence,
+    DataGap,
+    GapReason,
     Job,
     JobData,
     JobMetric,
     JobState,
     Level,
+    MetricUnit,
     MonitoringStatus,
+    SampleSeries,
     Scope,
-    Series,
-    Unit,
-    Why,
 )
-from cc_backend.web.job_page import JobPage, PageOptions, job_page
-from cc_backend.web.job_plots import chosen_scope, compact, plots_document, scope_factor, scopes_on_offer
-from cc_backend.web.statistics_table import natural_order
+from cc_backend.web.job_page import JobPageView, PageOptions, build_job_page
+from cc_backend.web.job_plots import (
+    available_scopes,
+    choose_scope,
+    plots_to_json,
+    round_to_five_digits,
+    threshold_factor,
+)
+from cc_backend.web.statistics_table import sort_naturally
 
 NAN = float("nan")
 START_S = 1_760_000_400
@@ -33,16 +39,16 @@ HOSTS = tuple(f"tn{i:04d}" for i in range(1, 17))
 
 
 @pytest.fixture
-def page(make_job: Callable[..., Job], tarn: Mapping[str, SubCluster]) -> Callable[..., JobPage]:
+def page(make_job: Callable[..., Job], tarn: Mapping[str, SubCluster]) -> Callable[..., JobPageView]:
     def make(
-        data: JobData, options: PageOptions | None = None, absences: JobAbsences = NOTHING_ABSENT, **changes: object
-    ) -> JobPage:
+        data: JobData, options: PageOptions | None = None, absences: JobGaps = NO_GAPS, **changes: object
+    ) -> JobPageView:
         sub = tarn["main"]
         chosen = options or PageOptions()
-        job, curves = make_job(**changes), CurveSet(data)
+        job, curves = make_job(**changes), JobCurveSet(data)
         metrics = judged_metrics(sub.metrics)
-        assessment = assess(job, curves.of_nodes(metrics), sub, metrics, absences=absences)
-        return job_page(
+        assessment = assess_job(job, curves.select_nodes_and_gpus(metrics), sub, metrics, gaps=absences)
+        return build_job_page(
             job,
             curves,
             assessment,
@@ -63,7 +69,7 @@ def idle_nodes_data(make_data: Callable[..., JobData]) -> JobData:
 
 
 def test_the_page_has_a_plot_for_each_measured_metric_and_names_the_others(
-    page: Callable[..., JobPage], make_data: Callable[..., JobData]
+    page: Callable[..., JobPageView], make_data: Callable[..., JobData]
 ) -> None:
     found = page(make_data(cpu_load={"tn0001": [95, 95]}, net_bw={"tn0001": [1e9, 2e9]}))
     assert [plot.metric for plot in found.plots] == ["cpu_load", "net_bw"]
@@ -71,7 +77,7 @@ def test_the_page_has_a_plot_for_each_measured_metric_and_names_the_others(
 
 
 def test_values_come_in_the_prefix_that_reads_well(
-    page: Callable[..., JobPage], make_data: Callable[..., JobData]
+    page: Callable[..., JobPageView], make_data: Callable[..., JobData]
 ) -> None:
     (plot,) = page(make_data(net_bw={"tn0001": [1e9, 2e9]})).plots
     assert plot.unit == "MB/s"
@@ -79,7 +85,7 @@ def test_values_come_in_the_prefix_that_reads_well(
 
 
 def test_nodes_that_part_from_the_rest_are_a_finding_and_sort_the_table(
-    page: Callable[..., JobPage], make_data: Callable[..., JobData]
+    page: Callable[..., JobPageView], make_data: Callable[..., JobData]
 ) -> None:
     found = page(idle_nodes_data(make_data), hosts=HOSTS)
     assert found.summary.findings[0].headline == "4 of 16 nodes did nothing from 09:19 on."
@@ -89,7 +95,7 @@ def test_nodes_that_part_from_the_rest_are_a_finding_and_sort_the_table(
     assert found.table.rows[0].cells[0].level is Level.CAUTION
 
 
-def test_an_order_that_was_chosen_stays(page: Callable[..., JobPage], make_data: Callable[..., JobData]) -> None:
+def test_an_order_that_was_chosen_stays(page: Callable[..., JobPageView], make_data: Callable[..., JobData]) -> None:
     found = page(idle_nodes_data(make_data), PageOptions(sort="name"), hosts=HOSTS)
     assert [row.label for row in found.table.rows] == list(HOSTS)
     found = page(idle_nodes_data(make_data), PageOptions(sort="cpu_load", descending=True), hosts=HOSTS)
@@ -97,7 +103,7 @@ def test_an_order_that_was_chosen_stays(page: Callable[..., JobPage], make_data:
 
 
 def test_a_stretch_without_any_data_is_a_finding(
-    page: Callable[..., JobPage], make_data: Callable[..., JobData]
+    page: Callable[..., JobPageView], make_data: Callable[..., JobData]
 ) -> None:
     found = page(make_data(cpu_load={"tn0001": [95] * 30 + [NAN] * 16 + [95] * 30}))
     assert any(f.headline == "No data for 16 min, from 30 min after the start." for f in found.summary.findings)
@@ -111,7 +117,7 @@ def test_a_stretch_without_any_data_is_a_finding(
     ],
 )
 def test_a_node_that_fell_silent_is_a_finding(
-    second: list[float], headline: str, page: Callable[..., JobPage], make_data: Callable[..., JobData]
+    second: list[float], headline: str, page: Callable[..., JobPageView], make_data: Callable[..., JobData]
 ) -> None:
     found = page(make_data(cpu_load={"tn0001": [95.0] * 60, "tn0002": second})).summary
     (finding,) = [finding for finding in found.findings if "No samples" in finding.headline]
@@ -121,12 +127,12 @@ def test_a_node_that_fell_silent_is_a_finding(
 
 
 def test_a_silence_with_a_known_cause_replaces_the_guess_from_the_curves(
-    page: Callable[..., JobPage], make_data: Callable[..., JobData]
+    page: Callable[..., JobPageView], make_data: Callable[..., JobData]
 ) -> None:
     data = make_data(cpu_load={"tn0001": [95.0] * 60, "tn0002": [95.0] * 30 + [NAN] * 30})
-    silent = Absence(Why.HOST_SILENT, ("tn0002",), START_S + 1800, START_S + 3600)
-    never = Absence(Why.METRIC_NEVER, ("tn0001", "tn0002"), START_S, START_S + 3600)
-    absences = JobAbsences({"cpu_load": (silent,), "flops_any": (never,)}, (silent,))
+    silent = DataGap(GapReason.HOST_SILENT, ("tn0002",), START_S + 1800, START_S + 3600)
+    never = DataGap(GapReason.METRIC_NEVER_SEEN_ON_HOST, ("tn0001", "tn0002"), START_S, START_S + 3600)
+    absences = JobGaps({"cpu_load": (silent,), "flops_any": (never,)}, (silent,))
     found = page(data, absences=absences, duration=3600)
     headlines = [finding.headline for finding in found.summary.findings]
     assert "The agent on tn0002 was silent for 30 of 60 min." in headlines
@@ -136,15 +142,17 @@ def test_a_silence_with_a_known_cause_replaces_the_guess_from_the_curves(
     assert ("Flop rate", "tn[0001-0002] sent other metrics, but never flop rate.") in found.missing_why
 
 
-def test_below_a_plot_with_a_gap_stands_why(page: Callable[..., JobPage], make_data: Callable[..., JobData]) -> None:
+def test_below_a_plot_with_a_gap_stands_why(
+    page: Callable[..., JobPageView], make_data: Callable[..., JobData]
+) -> None:
     data = make_data(cpu_load={"tn0001": [95.0] * 20 + [NAN] * 20 + [95.0] * 20})
-    silent = Absence(Why.STORE_DOWN, (), START_S + 1200, START_S + 2400)
-    found = page(data, absences=JobAbsences({"cpu_load": (silent,)}, (silent,), START_S))
+    silent = DataGap(GapReason.STORE_DOWN, (), START_S + 1200, START_S + 2400)
+    found = page(data, absences=JobGaps({"cpu_load": (silent,)}, (silent,), START_S))
     assert found.reasons["cpu_load"] == ("The metric store did not run from 09:20 to 09:40.",)
 
 
 def test_nodes_that_end_a_few_samples_apart_are_not_silent(
-    page: Callable[..., JobPage], make_data: Callable[..., JobData]
+    page: Callable[..., JobPageView], make_data: Callable[..., JobData]
 ) -> None:
     found = page(make_data(cpu_load={"tn0001": [95.0] * 60, "tn0002": [95.0] * 57})).summary
     assert not any("No samples" in finding.headline for finding in found.findings)
@@ -155,12 +163,12 @@ def test_each_scope_has_its_share_of_a_summed_threshold(
 ) -> None:
     sub = tarn["main"]
     job = make_job()
-    assert scope_factor(job, sub.metrics["flops_any"], Scope.SOCKET, sub) == 0.5
-    assert scope_factor(job, sub.metrics["flops_any"], Scope.NODE, sub) == 1
-    assert scope_factor(job, sub.metrics["ipc"], Scope.SOCKET, sub) == 1
+    assert threshold_factor(job, sub.metrics["flops_any"], Scope.SOCKET, sub) == 0.5
+    assert threshold_factor(job, sub.metrics["flops_any"], Scope.NODE, sub) == 1
+    assert threshold_factor(job, sub.metrics["ipc"], Scope.SOCKET, sub) == 1
     shared = make_job(shared="multi_user", hosts=("tn0001",), num_hwthreads=24)
-    assert scope_factor(shared, sub.metrics["flops_any"], Scope.NODE, sub) == 0.25
-    assert scope_factor(shared, sub.metrics["mem_used"], Scope.NODE, sub) == 1
+    assert threshold_factor(shared, sub.metrics["flops_any"], Scope.NODE, sub) == 0.25
+    assert threshold_factor(shared, sub.metrics["mem_used"], Scope.NODE, sub) == 1
 
 
 def test_on_shared_nodes_the_limit_of_a_highest_value_shrinks(
@@ -169,9 +177,9 @@ def test_on_shared_nodes_the_limit_of_a_highest_value_shrinks(
     sub = tarn["main"]
     job = make_job(shared="multi_user", hosts=("tn0001",), num_hwthreads=24, footprint={"mem_used_max": 80.0})
     assert share_of_node(job, 96) == 0.25
-    items = {item.metric: item for item in footprints(job, sub.metrics, node_threads=96)}
+    items = {item.metric: item for item in footprint_values(job, sub.metrics, node_threads=96)}
     assert items["mem_used"].level is Level.CAUTION
-    assert items["cpu_load"].scale.peak == 96
+    assert items["cpu_load"].thresholds.peak == 96
 
 
 def test_on_shared_nodes_a_sum_over_the_own_threads_is_held_against_their_share_of_the_node(
@@ -181,9 +189,9 @@ def test_on_shared_nodes_a_sum_over_the_own_threads_is_held_against_their_share_
     quarter = {"flops_any_avg": 0.25 * 350, "cpu_load_avg": 90.0}  # a whole node is healthy from 300 on
     for shared, level in (("multi_user", Level.OK), ("none", Level.CAUTION)):
         job = make_job(shared=shared, hosts=("tn0001",), num_hwthreads=24, footprint=quarter)
-        items = {item.metric: item for item in footprints(job, sub.metrics, node_threads=96)}
+        items = {item.metric: item for item in footprint_values(job, sub.metrics, node_threads=96)}
         assert items["flops_any"].level is level
-        assert items["cpu_load"].scale.peak == 96
+        assert items["cpu_load"].thresholds.peak == 96
 
 
 def test_a_running_job_is_judged_by_its_samples_and_a_finished_one_by_its_record(
@@ -191,17 +199,19 @@ def test_a_running_job_is_judged_by_its_samples_and_a_finished_one_by_its_record
 ) -> None:
     data = make_data(cpu_load={"tn0001": [20, 20], "tn0002": [30, 30]})
     record = {"cpu_load_avg": 95.0}
-    finished = footprints(make_job(footprint=record), tarn["main"].metrics, CurveSet(data))
-    running = footprints(make_job(footprint=record, state=JobState.RUNNING), tarn["main"].metrics, CurveSet(data))
+    finished = footprint_values(make_job(footprint=record), tarn["main"].metrics, JobCurveSet(data))
+    running = footprint_values(
+        make_job(footprint=record, state=JobState.RUNNING), tarn["main"].metrics, JobCurveSet(data)
+    )
     assert next(item.value for item in finished if item.metric == "cpu_load") == 95
     assert next(item.value for item in running if item.metric == "cpu_load") == 25
 
 
 def test_the_nearest_coarser_scope_stands_in(make_data: Callable[..., JobData]) -> None:
-    metric = JobMetric(Unit("W"), 60)
-    assert chosen_scope({Scope.NODE: metric, Scope.SOCKET: metric}, Scope.CORE) is Scope.SOCKET
-    assert chosen_scope({Scope.CORE: metric}, Scope.NODE) is Scope.CORE
-    assert chosen_scope({}, Scope.NODE) is None
+    metric = JobMetric(MetricUnit("W"), 60)
+    assert choose_scope({Scope.NODE: metric, Scope.SOCKET: metric}, Scope.CORE) is Scope.SOCKET
+    assert choose_scope({Scope.CORE: metric}, Scope.NODE) is Scope.CORE
+    assert choose_scope({}, Scope.NODE) is None
 
 
 def test_scopes_are_offered_as_far_as_curves_stay_readable(
@@ -209,8 +219,8 @@ def test_scopes_are_offered_as_far_as_curves_stay_readable(
 ) -> None:
     sub = tarn["main"]
     running = {"state": JobState.RUNNING, "monitoring_status": MonitoringStatus.RUNNING_OR_ARCHIVING}
-    assert Scope.CORE in scopes_on_offer(make_job(**running), sub, sub.metrics)
-    assert Scope.CORE not in scopes_on_offer(make_job(num_nodes=64, **running), sub, sub.metrics)
+    assert Scope.CORE in available_scopes(make_job(**running), sub, sub.metrics)
+    assert Scope.CORE not in available_scopes(make_job(num_nodes=64, **running), sub, sub.metrics)
 
 
 def test_an_archived_job_offers_the_scopes_its_file_has(
@@ -218,9 +228,10 @@ def test_an_archived_job_offers_the_scopes_its_file_has(
 ) -> None:
     sub = tarn["main"]
     by_scope = {
-        scope: JobMetric(Unit(""), 60, [Series("a", np.ones(2, np.float32))]) for scope in (Scope.NODE, Scope.CORE)
+        scope: JobMetric(MetricUnit(""), 60, [SampleSeries("a", np.ones(2, np.float32))])
+        for scope in (Scope.NODE, Scope.CORE)
     }
-    assert scopes_on_offer(make_job(), sub, sub.metrics, {"ipc": by_scope}) == [Scope.NODE, Scope.CORE]
+    assert available_scopes(make_job(), sub, sub.metrics, {"ipc": by_scope}) == [Scope.NODE, Scope.CORE]
 
 
 @pytest.mark.parametrize(
@@ -232,16 +243,18 @@ def test_an_archived_job_offers_the_scopes_its_file_has(
         ({}, "There are no samples"),
     ],
 )
-def test_a_job_without_samples_says_why(page: Callable[..., JobPage], changes: dict[str, object], words: str) -> None:
-    never = Absence(Why.HOST_NEVER, ("tn0001",), START_S, START_S + 3600)
-    found = page({}, absences=JobAbsences({"ipc": (never,)}, (never,)), **changes)
+def test_a_job_without_samples_says_why(
+    page: Callable[..., JobPageView], changes: dict[str, object], words: str
+) -> None:
+    never = DataGap(GapReason.HOST_NEVER_SEEN, ("tn0001",), START_S, START_S + 3600)
+    found = page({}, absences=JobGaps({"ipc": (never,)}, (never,)), **changes)
     assert words in found.data_note
     said = [found.data_note, *(f"{finding.headline} {finding.detail}" for finding in found.summary.findings)]
     assert " ".join(said).count("tn0001 never sent anything.") == 1
     assert found.plots == ()
 
 
-def test_the_record_shows_script_scheduler_and_whatever_the_site_adds(page: Callable[..., JobPage]) -> None:
+def test_the_record_shows_script_scheduler_and_whatever_the_site_adds(page: Callable[..., JobPageView]) -> None:
     meta = {"jobName": "a", "jobScript": "#!/bin/sh", "slurmInfo": "JobId=1", "message": "see me", "queueNote": "x"}
     found = page({}, meta_data=meta)
     assert found.record.texts == (("Job script", "#!/bin/sh"), ("Slurm", "JobId=1"), ("queueNote", "x"))
@@ -249,10 +262,10 @@ def test_the_record_shows_script_scheduler_and_whatever_the_site_adds(page: Call
 
 
 def test_the_document_of_the_canvas_says_what_the_picture_says(
-    page: Callable[..., JobPage], make_data: Callable[..., JobData]
+    page: Callable[..., JobPageView], make_data: Callable[..., JobData]
 ) -> None:
     found = page(idle_nodes_data(make_data), hosts=HOSTS)
-    document = plots_document(found.job, found.plots, UTC, clock=False)
+    document = plots_to_json(found.job, found.plots, UTC, clock=False)
     plot = document["plots"]["cpu_load"]
     assert [line["label"] for line in plot["lines"]] == [*HOSTS[12:], "median"]
     assert plot["label"][1] == "tn0013 to tn0016"
@@ -260,8 +273,8 @@ def test_the_document_of_the_canvas_says_what_the_picture_says(
     assert plot["ticks"][0] == 0
     assert document["offsets"] == [(START_S, 0)]
     assert document["absences"] == {}
-    never = JobAbsences({"ipc": (Absence(Why.METRIC_NOWHERE, (), 60, 120),)})
-    assert plots_document(found.job, found.plots, UTC, clock=False, absences=never)["absences"] == {
+    never = JobGaps({"ipc": (DataGap(GapReason.METRIC_NEVER_SEEN, (), 60, 120),)})
+    assert plots_to_json(found.job, found.plots, UTC, clock=False, gaps=never)["absences"] == {
         "ipc": [
             {
                 "reason": "metric_never_seen",
@@ -276,12 +289,12 @@ def test_the_document_of_the_canvas_says_what_the_picture_says(
 
 
 def test_numbers_of_the_document_have_five_digits_and_gaps() -> None:
-    numbers = compact(np.array([1.23456789, NAN, 123456.789, 0.0, -0.000123456, 1e39]))
+    numbers = round_to_five_digits(np.array([1.23456789, NAN, 123456.789, 0.0, -0.000123456, 1e39]))
     assert orjson.dumps(numbers, option=orjson.OPT_SERIALIZE_NUMPY) == b"[1.2346,null,123460.0,0.0,-0.00012346,null]"
 
 
 def test_names_with_numbers_are_sorted_by_the_numbers() -> None:
-    assert natural_order(["core 10", "core 2", "core 1", "tn0002", "tn0001"]) == [
+    assert sort_naturally(["core 10", "core 2", "core 1", "tn0002", "tn0001"]) == [
         "core 1",
         "core 2",
         "core 10",
@@ -291,7 +304,7 @@ def test_names_with_numbers_are_sorted_by_the_numbers() -> None:
 
 
 def test_metrics_in_which_nothing_happened_are_told_in_one_line(
-    page: Callable[..., JobPage], make_data: Callable[..., JobData]
+    page: Callable[..., JobPageView], make_data: Callable[..., JobData]
 ) -> None:
     rows = {"tn0001": [0.0] * 60, "tn0002": [0.0] * 60}
     found = page(make_data(cpu_load={"tn0001": [95.0] * 60}, file_bw=rows, net_bw=rows, flops_any=rows))
@@ -302,7 +315,7 @@ def test_metrics_in_which_nothing_happened_are_told_in_one_line(
 
 
 def test_a_job_that_hangs_lights_its_cell_as_its_verdict_is(
-    page: Callable[..., JobPage], make_data: Callable[..., JobData]
+    page: Callable[..., JobPageView], make_data: Callable[..., JobData]
 ) -> None:
     def fell(value: float) -> list[float]:
         return [value] * 40 + [value / 1000] * 60
@@ -314,34 +327,34 @@ def test_a_job_that_hangs_lights_its_cell_as_its_verdict_is(
 
 
 def test_curves_of_different_steps_stand_on_one_axis(
-    page: Callable[..., JobPage], make_job: Callable[..., Job]
+    page: Callable[..., JobPageView], make_job: Callable[..., Job]
 ) -> None:
     def metric(step_s: int, count: int) -> JobMetric:
-        return JobMetric(Unit(""), step_s, [Series("tn0001", np.full(count, 50.0, np.float32))])
+        return JobMetric(MetricUnit(""), step_s, [SampleSeries("tn0001", np.full(count, 50.0, np.float32))])
 
     found = page({"cpu_load": {Scope.NODE: metric(30, 4)}, "ipc": {Scope.NODE: metric(60, 2)}}, hosts=("tn0001",))
     ends = {plot.metric: plot.svg.split('class="ln" d="')[1].split('"')[0].split("L")[-1] for plot in found.plots}
     assert {name: end.split()[0] for name, end in ends.items()} == {"cpu_load": "1000", "ipc": "666.7"}
-    document = plots_document(make_job(), found.plots, UTC, clock=False)
+    document = plots_to_json(make_job(), found.plots, UTC, clock=False)
     assert document["length"] == 90
 
 
 def test_idle_gpus_are_shown_in_the_plot_of_gpus(make_job: Callable[..., Job], tarn: Mapping[str, SubCluster]) -> None:
     def metric(rows: Mapping[str, float], gpu: str | None = None) -> JobMetric:
-        series = [Series("tg001", np.full(100, value, np.float32), name or gpu) for name, value in rows.items()]
-        return JobMetric(Unit("%"), 60, series)
+        series = [SampleSeries("tg001", np.full(100, value, np.float32), name or gpu) for name, value in rows.items()]
+        return JobMetric(MetricUnit("%"), 60, series)
 
     data = {"acc_utilization": {Scope.NODE: metric({"": 60.0}), Scope.ACCELERATOR: metric({"a": 90.0, "b": 0.0})}}
-    job, sub, curves = make_job(hosts=("tg001",), num_acc=2, duration=6000), tarn["gpu"], CurveSet(data)
+    job, sub, curves = make_job(hosts=("tg001",), num_acc=2, duration=6000), tarn["gpu"], JobCurveSet(data)
     metrics = judged_metrics(sub.metrics)
-    found = assess(job, curves.of_nodes(metrics), sub, metrics)
-    shown = job_page(job, curves, found, sub, sub.metrics, options=PageOptions(), zone=UTC, now_s=START_S)
+    found = assess_job(job, curves.select_nodes_and_gpus(metrics), sub, metrics)
+    shown = build_job_page(job, curves, found, sub, sub.metrics, options=PageOptions(), zone=UTC, now_s=START_S)
     first = shown.summary.findings[0]
     assert (first.headline, first.link) == ("1 of 2 GPUs did nothing at all.", "?scope=accelerator#m-acc_utilization")
 
 
 def test_the_plot_of_a_metric_is_judged_by_the_statistic_of_its_footprint(
-    page: Callable[..., JobPage], make_data: Callable[..., JobData], tarn: Mapping[str, SubCluster]
+    page: Callable[..., JobPageView], make_data: Callable[..., JobData], tarn: Mapping[str, SubCluster]
 ) -> None:
     assert tarn["main"].metrics["mem_used"].footprint == "max"
     peak = tarn["main"].metrics["mem_used"].peak
@@ -353,7 +366,7 @@ def test_the_plot_of_a_metric_is_judged_by_the_statistic_of_its_footprint(
 
 
 def test_of_a_job_too_short_to_judge_nothing_is_lit(
-    page: Callable[..., JobPage], make_data: Callable[..., JobData]
+    page: Callable[..., JobPageView], make_data: Callable[..., JobData]
 ) -> None:
     found = page(make_data(cpu_load={"tn0001": [2.0]}, mem_bw={"tn0001": [0.5]}), duration=60)
     assert found.summary.level is None

@@ -7,19 +7,19 @@ from hypothesis import strategies as st
 from werkzeug.datastructures import MultiDict
 
 from cc_backend.errors import InvalidInput
-from cc_backend.jobs.filter_parameters import NAMES
+from cc_backend.jobs.filter_parameters import FILTER_NAMES
 from cc_backend.model import JobState
 from cc_backend.web.list_address import (
-    KNOWN,
-    MOST_PARAMETERS,
+    KNOWN_PARAMETERS,
+    MAX_PARAMETERS,
     PAGE_SIZES,
-    RANGES,
     SORTS,
+    TIME_RANGES,
     VIEWS,
-    ListQuery,
+    ListAddress,
     is_canonical,
-    nearest,
-    read_query,
+    parse_list_address,
+    suggest_parameter,
 )
 
 names = st.text(st.characters(codec="utf-8", categories=("L", "N", "P")), min_size=1, max_size=20).filter(
@@ -54,7 +54,7 @@ REPEATED = ("stat", "tag", "shared", "dbId", "jobId", "node", "user", "project")
 @st.composite
 def filter_pairs(draw: st.DrawFn) -> tuple[tuple[str, str], ...]:
     out = []
-    for name in NAMES:
+    for name in FILTER_NAMES:
         if name in EXAMPLES and draw(st.booleans()):
             most = len(EXAMPLES[name]) if name in REPEATED else 1
             out += [(name, v) for v in draw(st.lists(st.sampled_from(EXAMPLES[name]), max_size=most, unique=True))]
@@ -65,11 +65,11 @@ filters = filter_pairs()
 
 
 @st.composite
-def queries(draw: st.DrawFn) -> ListQuery:
+def queries(draw: st.DrawFn) -> ListAddress:
     text = st.one_of(st.just(""), names)
-    started = draw(st.sampled_from(["", *RANGES]))
+    started = draw(st.sampled_from(["", *TIME_RANGES]))
     bounds = sorted([draw(st.integers(1, 4_000_000_000)), draw(st.integers(1, 4_000_000_000))])
-    return ListQuery(
+    return ListAddress(
         states=draw(states),
         cluster=draw(text),
         sub_cluster=draw(text),
@@ -88,25 +88,25 @@ def queries(draw: st.DrawFn) -> ListQuery:
     )
 
 
-def read(address: str) -> ListQuery:
-    return read_query(MultiDict(parse_qsl(urlsplit(address).query)), UTC)
+def read(address: str) -> ListAddress:
+    return parse_list_address(MultiDict(parse_qsl(urlsplit(address).query)), UTC)
 
 
 @given(queries())
-def test_a_query_survives_its_address(query: ListQuery) -> None:
-    assert read(query.address("/monitoring/jobs/")) == query
+def test_a_query_survives_its_address(query: ListAddress) -> None:
+    assert read(query.to_address("/monitoring/jobs/")) == query
 
 
 def test_the_plain_list_has_a_plain_address() -> None:
-    assert ListQuery().address("/monitoring/jobs/") == "/monitoring/jobs/"
+    assert ListAddress().to_address("/monitoring/jobs/") == "/monitoring/jobs/"
 
 
 def test_names_of_the_reference_are_read_as_well() -> None:
     query = read("?jobName=relax&subCluster=main&startTime=last7d&jobId=12&arrayJobId=3")
     assert (query.sub_cluster, query.started) == ("main", "7d")
     assert query.filters == (("jobId", "12"), ("arrayJobId", "3"), ("jobName", "relax"))
-    assert read("?startTime=1000-2000") == ListQuery(from_s=1000, to_s=2000)
-    assert read("?startTime=1000-") == ListQuery(from_s=1000)
+    assert read("?startTime=1000-2000") == ListAddress(from_s=1000, to_s=2000)
+    assert read("?startTime=1000-") == ListAddress(from_s=1000)
     assert read("?job=12&array=3").filters == (("jobId", "12"), ("arrayJobId", "3"))
 
 
@@ -116,7 +116,7 @@ def test_every_filter_of_the_reference_is_understood() -> None:
         "cluster subCluster partition state shared schedule startTime duration numNodes numHWThreads numAccelerators "
         "energy stat tag node nodeMatch project projectMatch user userMatch jobId arrayJobId jobName dbId"
     )
-    assert set(reference.split(" ")) <= set(KNOWN)
+    assert set(reference.split(" ")) <= set(KNOWN_PARAMETERS)
 
 
 def test_what_is_repeated_is_kept_once_each() -> None:
@@ -153,8 +153,8 @@ def test_how_names_are_compared_is_only_kept_where_it_matters() -> None:
 def test_what_is_not_understood_is_kept_with_the_nearest_known_name(name: str, known: str) -> None:
     query = read(f"?{name}=5&cluster=tarn")
     assert query.unknown == ((name, "5"),)
-    assert nearest(name) == known
-    assert read(query.address("/")).unknown == query.unknown
+    assert suggest_parameter(name) == known
+    assert read(query.to_address("/")).unknown == query.unknown
 
 
 def test_bounds_of_the_start_beside_a_named_range_are_told_to_be_useless() -> None:
@@ -222,18 +222,18 @@ def test_what_cannot_be_is_refused_by_name(address: str, name: str) -> None:
 
 
 def test_changing_a_filter_goes_back_to_page_one() -> None:
-    query = ListQuery(page=7, cluster="tarn")
-    assert query.with_(view="table").page == 1
-    assert query.with_(page=8).page == 8
+    query = ListAddress(page=7, cluster="tarn")
+    assert query.with_changes(view="table").page == 1
+    assert query.with_changes(page=8).page == 8
 
 
 def test_an_address_has_a_bounded_number_of_parameters() -> None:
-    with pytest.raises(InvalidInput, match=f"{MOST_PARAMETERS} is the most"):
-        read("?" + "&".join(f"x{i}=1" for i in range(MOST_PARAMETERS + 1)))
-    assert len(read("?" + "&".join(f"x{i}=1" for i in range(MOST_PARAMETERS))).unknown) == 20
+    with pytest.raises(InvalidInput, match=f"{MAX_PARAMETERS} is the most"):
+        read("?" + "&".join(f"x{i}=1" for i in range(MAX_PARAMETERS + 1)))
+    assert len(read("?" + "&".join(f"x{i}=1" for i in range(MAX_PARAMETERS))).unknown) == 20
 
 
 def test_a_named_range_moves_with_the_time() -> None:
-    query = ListQuery(started="24h")
+    query = ListAddress(started="24h")
     assert query.started_window(100_000) == (100_000 - 86400, None)
-    assert ListQuery(from_s=5, to_s=6).started_window(100_000) == (5, 6)
+    assert ListAddress(from_s=5, to_s=6).started_window(100_000) == (5, 6)

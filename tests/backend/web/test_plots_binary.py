@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cc_backend.web.job_plots import compact
+from cc_backend.web.job_plots import round_to_five_digits
 from cc_backend.web.plots_binary import CurveBlock
 
 NAN = float("nan")
@@ -22,7 +22,7 @@ Read = Callable[[bytes], dict[str, Any]]
 def encoded(*curves: list[float]) -> bytes:
     """A document whose one plot has these curves as lines."""
     block = CurveBlock()
-    lines = [{"label": f"n{i}", "y": block.place(np.array(curve, np.float64))} for i, curve in enumerate(curves)]
+    lines = [{"label": f"n{i}", "y": block.add_curve(np.array(curve, np.float64))} for i, curve in enumerate(curves)]
     return block.encode({"plots": {"mem_bw": {"lines": lines, "bands": []}}})
 
 
@@ -40,8 +40,8 @@ def test_the_bytes_are_those_that_are_written_down() -> None:
     body = CurveBlock().encode({"plots": {}})
     assert body == b"CCPLOTS\0" + struct.pack("<III", 1, 12, 0) + b'{"plots":{}}'
     block = CurveBlock()
-    assert block.place(np.array([1.0, NAN])) == [0, 2]
-    assert block.place(np.array([-0.5])) == [2, 1]
+    assert block.add_curve(np.array([1.0, NAN])) == [0, 2]
+    assert block.add_curve(np.array([-0.5])) == [2, 1]
     body = block.encode({"a": 1})
     assert body == b"CCPLOTS\0" + struct.pack("<III", 1, 8, 3) + b'{"a":1} ' + struct.pack("<fff", 1.0, NAN, -0.5)
 
@@ -49,7 +49,7 @@ def test_the_bytes_are_those_that_are_written_down() -> None:
 @pytest.mark.parametrize("name", ["", "a", "ab", "abc", "abcd", "\N{GREEK SMALL LETTER MU}s"])
 def test_the_numbers_begin_at_a_multiple_of_four(name: str) -> None:
     block = CurveBlock()
-    block.place(np.array([3.0]))
+    block.add_curve(np.array([3.0]))
     body = block.encode({name: 0})
     assert len(body) % 4 == 0
     assert body.endswith(struct.pack("<f", 3.0))
@@ -64,14 +64,14 @@ def test_what_no_number_of_four_bytes_can_hold_is_a_gap(read_plots: Read) -> Non
 def test_a_gap_with_odd_bits_is_a_gap(read_plots: Read) -> None:
     odd = np.array([0x7FFF_FFFF, 0xFFFF_FFFF, 0x7F80_0001], "<u4").view("<f4")
     block = CurveBlock()
-    document = {"plots": {"ipc": {"lines": [{"y": block.place(odd)}], "bands": []}}}
+    document = {"plots": {"ipc": {"lines": [{"y": block.add_curve(odd)}], "bands": []}}}
     assert read_plots(block.encode(document))["plots"]["ipc"]["lines"] == [{"y": [None] * 3}]
 
 
 def test_numbers_end_in_zero_bits_so_that_they_can_be_compressed() -> None:
     values = np.random.default_rng(1).standard_normal(1000)
     block = CurveBlock()
-    block.place(values)
+    block.add_curve(values)
     bits = np.frombuffer(block.encode({})[-4000:], "<u4")
     assert not (bits & 0x3F).any()
 
@@ -81,7 +81,7 @@ def test_numbers_end_in_zero_bits_so_that_they_can_be_compressed() -> None:
 )
 def test_numbers_are_nearer_to_the_samples_than_those_of_the_json_form(read_plots: Read, values: list[float]) -> None:
     (found,) = lines_of(read_plots(encoded(values)))
-    plain = compact(np.array(values, np.float64))
+    plain = round_to_five_digits(np.array(values, np.float64))
     assert [value is None for value in found] == [math.isnan(v) for v in plain] == [math.isnan(v) for v in values]
     for value, exact in zip(found, values, strict=True):
         assert value is None or abs(value - exact) <= abs(exact) * 2.0**-18

@@ -5,11 +5,11 @@ from pathlib import Path
 
 from cc_backend.archive.file_archive import FileArchive
 from cc_backend.clusters import load_clusters
-from cc_backend.insight.assessment import assess, judged_metrics
-from cc_backend.insight.job_curves import CurveSet
+from cc_backend.insight.assessment import assess_job, judged_metrics
+from cc_backend.insight.job_curves import JobCurveSet
 from cc_backend.model import JobKey, MonitoringStatus, Scope
-from cc_backend.web.job_page import PageOptions, job_page
-from cc_backend.web.job_plots import plots_document
+from cc_backend.web.job_page import PageOptions, build_job_page
+from cc_backend.web.job_plots import plots_to_json
 
 
 def test_real_jobs_have_pages_at_every_scope(shared_fixtures: Path) -> None:
@@ -17,16 +17,16 @@ def test_real_jobs_have_pages_at_every_scope(shared_fixtures: Path) -> None:
     clusters, _ = load_clusters(root)
     archive = FileArchive(root)
     seen = 0
-    for job in archive.iterate():
+    for job in archive.iterate_jobs():
         job.monitoring_status = MonitoringStatus.ARCHIVED
         data = archive.load_data(JobKey(job.cluster, job.job_id, job.start_time))
         cluster = clusters.get(job.cluster)
         sub_cluster = clusters.sub_cluster_for(job.cluster, job.resources[0].hostname, job.sub_cluster)
         for scope in Scope:
-            curves, metrics = CurveSet(data), cluster.sub_clusters[sub_cluster.name].metrics
+            curves, metrics = JobCurveSet(data), cluster.sub_clusters[sub_cluster.name].metrics
             judged = judged_metrics(metrics)
-            assessment = assess(job, curves.of_nodes(judged), sub_cluster, judged)
-            page = job_page(
+            assessment = assess_job(job, curves.select_nodes_and_gpus(judged), sub_cluster, judged)
+            page = build_job_page(
                 job,
                 curves,
                 assessment,
@@ -38,6 +38,6 @@ def test_real_jobs_have_pages_at_every_scope(shared_fixtures: Path) -> None:
             )
             assert page.plots
             assert all("nan" not in plot.svg for plot in page.plots)
-            assert plots_document(job, page.plots, UTC, clock=True)["plots"]
+            assert plots_to_json(job, page.plots, UTC, clock=True)["plots"]
         seen += 1
     assert seen

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cc_backend.web.redirects import safe_path
+from cc_backend.web.redirects import safe_redirect_path
 
 
 @pytest.mark.parametrize(
@@ -10,7 +10,7 @@ from cc_backend.web.redirects import safe_path
     ["/", "/monitoring/jobs/", "/monitoring/jobs/?state=running&page=2", "/monitoring/job/5#m-cpu_load", "/a%2f%2fb"],
 )
 def test_plain_paths_pass(address: str) -> None:
-    assert safe_path(address) == address
+    assert safe_redirect_path(address) == address
 
 
 @pytest.mark.parametrize(
@@ -41,12 +41,12 @@ def test_plain_paths_pass(address: str) -> None:
     ],
 )
 def test_everything_else_leads_home(address: str | None) -> None:
-    assert safe_path(address) == "/"
+    assert safe_redirect_path(address) == "/"
 
 
 @given(st.text(alphabet="/\\:@.?#abc \t\r\n%", max_size=12))
 def test_what_passes_is_one_slash_and_no_backslash(address: str) -> None:
-    path = safe_path(address)
+    path = safe_redirect_path(address)
     assert path.startswith("/")
     assert not path.startswith("//")
     assert "\\" not in path

@@ -6,14 +6,14 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from cc_backend.clusters import Cluster, parse_cluster
-from cc_backend.metricstore import Reason, UnknownName
+from cc_backend.metricstore import RejectReason, UnknownName
 from cc_backend.web.reporting_nodes import (
-    LONGEST_LIST,
-    MOST_SILENT,
-    MOST_UNKNOWN,
-    reporting_nodes,
-    unknown_words,
-    window_of,
+    MAX_LIST_CHARACTERS,
+    MAX_SILENT_GROUPS,
+    MAX_UNKNOWN_NAMES,
+    describe_reporting_nodes,
+    describe_unknown_names,
+    reporting_window_s,
 )
 
 NOW_S = 1_760_000_400  # 11:00 in Berlin
@@ -29,13 +29,13 @@ def cluster_of(tern: dict[str, Any], nodes: str, timestep: int = 60) -> Cluster:
 
 
 def test_all_of_them_report(tern: dict[str, Any]) -> None:
-    found = reporting_nodes(cluster_of(tern, "n[1-2]"), {"n1": NOW_S, "n2": NOW_S - 100}, now_s=NOW_S)
+    found = describe_reporting_nodes(cluster_of(tern, "n[1-2]"), {"n1": NOW_S, "n2": NOW_S - 100}, now_s=NOW_S)
     assert (found.words, found.all_report, found.silent) == ("2 of 2 nodes reported in the last 3 min", True, ())
 
 
 def test_silent_ones_are_named_together_the_latest_first(tern: dict[str, Any]) -> None:
     heard = {"n1": NOW_S, "n2": NOW_S - 3600, "n3": NOW_S - 3601, "n7": NOW_S - 90_000}
-    found = reporting_nodes(cluster_of(tern, "n[1-8]"), heard, now_s=NOW_S, zone=ZONE)
+    found = describe_reporting_nodes(cluster_of(tern, "n[1-8]"), heard, now_s=NOW_S, zone=ZONE)
     assert found.words == "1 of 8 nodes reported in the last 3 min"
     assert [(group.names, group.since) for group in found.silent] == [
         ("n2", "last heard of today 10:00"),
@@ -47,51 +47,51 @@ def test_silent_ones_are_named_together_the_latest_first(tern: dict[str, Any]) -
 
 def test_of_many_only_the_first_are_named(tern: dict[str, Any]) -> None:
     heard = {f"n{at}": NOW_S - 3600 - 60 * at for at in range(20)}
-    found = reporting_nodes(cluster_of(tern, "n[0-19]"), heard, now_s=NOW_S)
-    assert (len(found.silent), found.more_silent) == (MOST_SILENT, 20 - MOST_SILENT)
+    found = describe_reporting_nodes(cluster_of(tern, "n[0-19]"), heard, now_s=NOW_S)
+    assert (len(found.silent), found.more_silent) == (MAX_SILENT_GROUPS, 20 - MAX_SILENT_GROUPS)
 
 
 def test_a_long_list_of_nodes_is_cut(tern: dict[str, Any]) -> None:
-    (group,) = reporting_nodes(
+    (group,) = describe_reporting_nodes(
         cluster_of(tern, "n[" + ",".join(map(str, range(1, 999, 2))) + "]"), {}, now_s=NOW_S
     ).silent
-    assert len(group.names) == LONGEST_LIST + 1
+    assert len(group.names) == MAX_LIST_CHARACTERS + 1
 
 
 def test_a_cluster_that_takes_every_host_counts_those_that_it_has(tern: dict[str, Any]) -> None:
-    found = reporting_nodes(cluster_of(tern, "*"), {"a": NOW_S, "b": NOW_S - 900}, now_s=NOW_S)
+    found = describe_reporting_nodes(cluster_of(tern, "*"), {"a": NOW_S, "b": NOW_S - 900}, now_s=NOW_S)
     assert (found.words, [group.names for group in found.silent]) == ("1 node reported in the last 3 min", ["b"])
 
 
 def test_a_cluster_that_nobody_sent_to(tern: dict[str, Any]) -> None:
-    assert not reporting_nodes(cluster_of(tern, "*"), {}, now_s=NOW_S).all_report
-    assert reporting_nodes(cluster_of(tern, "n[1-3]"), {}, now_s=NOW_S).silent[0].names == "n[1-3]"
+    assert not describe_reporting_nodes(cluster_of(tern, "*"), {}, now_s=NOW_S).all_report
+    assert describe_reporting_nodes(cluster_of(tern, "n[1-3]"), {}, now_s=NOW_S).silent[0].names == "n[1-3]"
 
 
 @pytest.mark.parametrize(("timestep", "window_s"), [(1, 120), (60, 180), (600, 1800)])
 def test_a_node_may_take_three_timesteps(tern: dict[str, Any], timestep: int, window_s: int) -> None:
-    assert window_of(cluster_of(tern, "n1", timestep)) == window_s
+    assert reporting_window_s(cluster_of(tern, "n1", timestep)) == window_s
 
 
 def test_the_words_of_the_scheduler_are_counted(tern: dict[str, Any]) -> None:
-    found = reporting_nodes(cluster_of(tern, "n1"), {}, now_s=NOW_S, states={"idle": 3, "down": 1})
+    found = describe_reporting_nodes(cluster_of(tern, "n1"), {}, now_s=NOW_S, states={"idle": 3, "down": 1})
     assert found.scheduler == "1 down, 3 idle"
 
 
 def test_names_that_are_not_configured_are_told_newest_first() -> None:
     seen = [
-        (Reason.UNKNOWN_CLUSTER, UnknownName("trn", "", "tern")),
-        (Reason.UNKNOWN_METRIC, UnknownName("memused", "tern", "mem_used")),
-        (Reason.UNKNOWN_HOST, UnknownName("x9", "tern")),
+        (RejectReason.UNKNOWN_CLUSTER, UnknownName("trn", "", "tern")),
+        (RejectReason.UNKNOWN_METRIC, UnknownName("memused", "tern", "mem_used")),
+        (RejectReason.UNKNOWN_HOST, UnknownName("x9", "tern")),
     ]
-    lines, more = unknown_words(seen)
+    lines, more = describe_unknown_names(seen)
     assert lines == [
         "node x9 of tern",
         "metric memused of tern: did you mean mem_used?",
         "cluster trn: did you mean tern?",
     ]
     assert more == 0
-    assert unknown_words(seen * 20)[1] == 60 - MOST_UNKNOWN
+    assert describe_unknown_names(seen * 20)[1] == 60 - MAX_UNKNOWN_NAMES
 
 
 class TestTheStartPage:

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cc_backend.model import Unit
+from cc_backend.model import MetricUnit
 from cc_backend.wording import format as f
 
 NOON = datetime(2026, 3, 12, 12, 0, tzinfo=UTC).timestamp()
@@ -30,7 +30,7 @@ CET = timezone(timedelta(hours=1), "CET")
     ],
 )
 def test_measured_numbers_have_three_digits_and_thin_spaces(value: float | None, text: str) -> None:
-    assert f.number(value) == text
+    assert f.format_number(value) == text
 
 
 @pytest.mark.parametrize(
@@ -51,14 +51,14 @@ def test_measured_numbers_have_three_digits_and_thin_spaces(value: float | None,
     ],
 )
 def test_no_line_ends_between_a_number_and_its_unit(text: str, parts: list[str]) -> None:
-    assert [part.replace("\u00a0", " ") for part in re.split("[ ]", f.unbroken(text)) if part] == parts
+    assert [part.replace("\u00a0", " ") for part in re.split("[ ]", f.keep_units_together(text)) if part] == parts
 
 
 @pytest.mark.parametrize(
     ("value", "text"), [(96, "96"), (96.0, "96"), (0.5, "0.5"), (6144.0, "6\u202f144"), (1.25, "1.25")]
 )
 def test_thresholds_keep_only_digits_that_say_something(value: float, text: str) -> None:
-    assert f.plain(value) == text
+    assert f.format_exact_number(value) == text
 
 
 @pytest.mark.parametrize(
@@ -76,12 +76,12 @@ def test_thresholds_keep_only_digits_that_say_something(value: float, text: str)
     ],
 )
 def test_durations_name_their_two_largest_parts(seconds: float, text: str) -> None:
-    assert f.duration(seconds) == text
+    assert f.format_duration(seconds) == text
 
 
 def test_a_time_limit_of_whole_hours_has_no_minutes() -> None:
-    assert f.limit(86400) == "24 h"
-    assert f.limit(5400) == "1 h 30 min"
+    assert f.format_time_limit(86400) == "24 h"
+    assert f.format_time_limit(5400) == "1 h 30 min"
 
 
 @pytest.mark.parametrize(
@@ -92,59 +92,59 @@ def test_a_time_limit_of_whole_hours_has_no_minutes() -> None:
     ],
 )
 def test_axis_labels_are_short(seconds: float, text: str) -> None:
-    assert f.round_span(seconds) == text
+    assert f.format_axis_duration(seconds) == text
 
 
 def test_a_moment_is_as_short_as_today_allows() -> None:
-    assert f.moment(NOON - 3600, UTC, now_s=NOON) == "today 11:00"
-    assert f.moment(NOON - 86400, UTC, now_s=NOON) == "Wed 12:00"
-    assert f.moment(NOON - 40 * 86400, UTC, now_s=NOON) == "31 Jan, 12:00"
-    assert f.moment(NOON - 400 * 86400, UTC, now_s=NOON) == "5 Feb 2025, 12:00"
-    assert f.moment(NOON + 86400, UTC, now_s=NOON) == "13 Mar, 12:00"
+    assert f.format_moment(NOON - 3600, UTC, now_s=NOON) == "today 11:00"
+    assert f.format_moment(NOON - 86400, UTC, now_s=NOON) == "Wed 12:00"
+    assert f.format_moment(NOON - 40 * 86400, UTC, now_s=NOON) == "31 Jan, 12:00"
+    assert f.format_moment(NOON - 400 * 86400, UTC, now_s=NOON) == "5 Feb 2025, 12:00"
+    assert f.format_moment(NOON + 86400, UTC, now_s=NOON) == "13 Mar, 12:00"
 
 
 def test_a_full_moment_names_its_zone() -> None:
-    assert f.full_moment(NOON, CET) == "Thu 12 March 2026, 13:00 CET"
+    assert f.format_full_moment(NOON, CET) == "Thu 12 March 2026, 13:00 CET"
     assert f.zone_name(CET, NOON) == "CET"
-    assert f.iso(NOON) == "2026-03-12T12:00:00Z"
+    assert f.format_iso_utc(NOON) == "2026-03-12T12:00:00Z"
 
 
 @pytest.mark.parametrize(
     ("unit", "text"),
     [
-        (Unit("F/s", "G"), "GFlop/s"),
-        (Unit("Flops/s", "G"), "GFlop/s"),
-        (Unit("B", "K"), "kB"),
-        (Unit(""), ""),
-        (Unit("IPC"), ""),
-        (Unit("%"), "%"),
-        (Unit("Hz", "M"), "MHz"),
+        (MetricUnit("F/s", "G"), "GFlop/s"),
+        (MetricUnit("Flops/s", "G"), "GFlop/s"),
+        (MetricUnit("B", "K"), "kB"),
+        (MetricUnit(""), ""),
+        (MetricUnit("IPC"), ""),
+        (MetricUnit("%"), "%"),
+        (MetricUnit("Hz", "M"), "MHz"),
     ],
 )
-def test_units_read_as_people_write_them(unit: Unit, text: str) -> None:
-    assert f.unit_text(unit) == text
+def test_units_read_as_people_write_them(unit: MetricUnit, text: str) -> None:
+    assert f.format_unit(unit) == text
 
 
 @pytest.mark.parametrize(
     ("unit", "largest", "factor", "text"),
     [
-        (Unit("B/s"), 1.5e9, 1e-6, "MB/s"),
-        (Unit("B/s"), 2.5e10, 1e-9, "GB/s"),
-        (Unit("B/s", "G"), 0.003, 1e3, "MB/s"),
-        (Unit("F/s", "G"), 6144, 1.0, "GFlop/s"),
-        (Unit("%"), 1e6, 1.0, "%"),
-        (Unit("B/s", "G"), 0.0, 1.0, "GB/s"),
+        (MetricUnit("B/s"), 1.5e9, 1e-6, "MB/s"),
+        (MetricUnit("B/s"), 2.5e10, 1e-9, "GB/s"),
+        (MetricUnit("B/s", "G"), 0.003, 1e3, "MB/s"),
+        (MetricUnit("F/s", "G"), 6144, 1.0, "GFlop/s"),
+        (MetricUnit("%"), 1e6, 1.0, "%"),
+        (MetricUnit("B/s", "G"), 0.0, 1.0, "GB/s"),
     ],
 )
 def test_values_move_to_the_prefix_that_keeps_them_readable(
-    unit: Unit, largest: float, factor: float, text: str
+    unit: MetricUnit, largest: float, factor: float, text: str
 ) -> None:
-    assert f.readable(unit, largest) == (pytest.approx(factor), text)
+    assert f.readable_unit(unit, largest) == (pytest.approx(factor), text)
 
 
 @given(st.floats(1e-6, 1e17), st.sampled_from(["", "k", "M", "G", "T"]))
 def test_a_readable_value_means_the_same_amount(largest: float, prefix: str) -> None:
-    factor, text = f.readable(Unit("B/s", prefix), largest)
+    factor, text = f.readable_unit(MetricUnit("B/s", prefix), largest)
     powers = {"": 0, "k": 3, "M": 6, "G": 9, "T": 12, "P": 15, "E": 18}
     assert largest * 10 ** powers[prefix] == pytest.approx(largest * factor * 10 ** powers[text.removesuffix("B/s")])
 
@@ -160,13 +160,13 @@ def test_a_readable_value_means_the_same_amount(largest: float, prefix: str) -> 
     ],
 )
 def test_many_names_become_a_range_or_a_few(names: list[str], text: str) -> None:
-    assert f.names_in_short(names) == text
+    assert f.abbreviate_names(names) == text
 
 
 def test_one_is_singular() -> None:
-    assert f.count(1, "job") == "1 job"
-    assert f.count(0, "job") == "0 jobs"
-    assert f.count(2, "stretch", "stretches") == "2 stretches"
+    assert f.count_noun(1, "job") == "1 job"
+    assert f.count_noun(0, "job") == "0 jobs"
+    assert f.count_noun(2, "stretch", "stretches") == "2 stretches"
 
 
 @pytest.mark.parametrize(
@@ -174,4 +174,4 @@ def test_one_is_singular() -> None:
     [(90, "1 min 30 s"), (60, "1 min"), (0, "0 s"), (5400, "1 h 30 min"), (0.5, "0.5 s"), (90061, "1 d 1 h 1 min 1 s")],
 )
 def test_a_step_is_told_exactly(seconds: float, text: str) -> None:
-    assert f.exact_span(seconds) == text
+    assert f.format_exact_duration(seconds) == text

@@ -17,8 +17,8 @@ from typing import Any, Iterator, Type
 
 import pytest
 
-from cc_common.delivery import HttpSender, Kind, Outcome, Timeouts
-from cc_common.delivery.http_response import Answer, outcome_of, retry_after
+from cc_common.delivery import DeliveryOutcome, HttpSender, OutcomeKind, Timeouts
+from cc_common.delivery.http_response import HttpResponse, interpret_response, parse_retry_after
 from cc_common.errors import DeliveryError
 
 NOW_S = 1_790_000_000.0
@@ -82,7 +82,7 @@ def sender(peer: Peer) -> Iterator[HttpSender]:
 
 
 def test_a_batch_is_posted_with_its_token_and_delivered(peer: Any, sender: Any) -> None:
-    assert sender.send(b"load value=1 17\n").kind is Kind.DELIVERED
+    assert sender.send(b"load value=1 17\n").kind is OutcomeKind.DELIVERED
     path, headers, body = peer.requests[0]
     assert (path, body) == ("/api/write?cluster=tern", b"load value=1 17\n")
     assert headers["Authorization"] == "Bearer abc.def"
@@ -104,7 +104,7 @@ def test_our_400_says_what_was_kept_and_what_not(peer: Any, sender: Any) -> None
     }
     peer.will_answer(400, json.dumps(answer).encode())
     outcome = sender.send(b"x")
-    assert outcome.kind is Kind.DELIVERED_PARTLY
+    assert outcome.kind is OutcomeKind.DELIVERED_PARTLY
     assert outcome.rejected == 2
     assert outcome.errors == ("line 2: bad", "x")
 
@@ -115,32 +115,32 @@ def test_our_400_says_what_was_kept_and_what_not(peer: Any, sender: Any) -> None
 )
 def test_any_other_400_leaves_the_bad_line_to_be_found(peer: Any, sender: Any, body: bytes) -> None:
     peer.will_answer(400, body)
-    assert sender.send(b"x").kind is Kind.BAD_BATCH
+    assert sender.send(b"x").kind is OutcomeKind.BAD_BATCH
 
 
 @pytest.mark.parametrize(
     ("status", "kind", "alarm"),
     [
-        (200, Kind.DELIVERED, False),
-        (201, Kind.DELIVERED, False),
-        (204, Kind.DELIVERED, False),
-        (301, Kind.KEEP, True),
-        (302, Kind.KEEP, True),
-        (308, Kind.KEEP, True),
-        (401, Kind.UNAUTHORISED, True),
-        (403, Kind.UNAUTHORISED, True),
-        (404, Kind.KEEP, True),
-        (405, Kind.KEEP, True),
-        (408, Kind.KEEP, False),
-        (413, Kind.TOO_LARGE, False),
-        (415, Kind.KEEP, True),
-        (418, Kind.KEEP, True),
-        (422, Kind.KEEP, True),
-        (429, Kind.KEEP, False),
-        (500, Kind.KEEP, False),
-        (502, Kind.KEEP, False),
-        (503, Kind.KEEP, False),
-        (599, Kind.KEEP, False),
+        (200, OutcomeKind.DELIVERED, False),
+        (201, OutcomeKind.DELIVERED, False),
+        (204, OutcomeKind.DELIVERED, False),
+        (301, OutcomeKind.RETRY, True),
+        (302, OutcomeKind.RETRY, True),
+        (308, OutcomeKind.RETRY, True),
+        (401, OutcomeKind.UNAUTHORISED, True),
+        (403, OutcomeKind.UNAUTHORISED, True),
+        (404, OutcomeKind.RETRY, True),
+        (405, OutcomeKind.RETRY, True),
+        (408, OutcomeKind.RETRY, False),
+        (413, OutcomeKind.TOO_LARGE, False),
+        (415, OutcomeKind.RETRY, True),
+        (418, OutcomeKind.RETRY, True),
+        (422, OutcomeKind.RETRY, True),
+        (429, OutcomeKind.RETRY, False),
+        (500, OutcomeKind.RETRY, False),
+        (502, OutcomeKind.RETRY, False),
+        (503, OutcomeKind.RETRY, False),
+        (599, OutcomeKind.RETRY, False),
     ],
 )
 def test_each_status_means_one_thing(peer: Any, sender: Any, status: int, kind: Any, alarm: Any) -> None:
@@ -151,7 +151,9 @@ def test_each_status_means_one_thing(peer: Any, sender: Any, status: int, kind: 
 
 def test_no_status_is_without_an_outcome_and_only_a_success_forgets_the_batch() -> None:
     forgotten = [
-        status for status in range(100, 1000) if outcome_of(Answer(status, {}), now_s=NOW_S).kind is Kind.DELIVERED
+        status
+        for status in range(100, 1000)
+        if interpret_response(HttpResponse(status, {}), now_s=NOW_S).kind is OutcomeKind.DELIVERED
     ]
     assert forgotten == list(range(200, 300))
 
@@ -159,7 +161,7 @@ def test_no_status_is_without_an_outcome_and_only_a_success_forgets_the_batch() 
 def test_a_web_page_is_no_delivery(peer: Any, sender: Any) -> None:
     peer.will_answer(200, b"<html>Log in</html>", Content_Type="text/html; charset=utf-8")
     outcome = sender.send(b"x")
-    assert (outcome.kind, outcome.alarm) == (Kind.KEEP, True)
+    assert (outcome.kind, outcome.alarm) == (OutcomeKind.RETRY, True)
 
 
 def test_what_the_peer_says_is_part_of_the_message_on_one_line(peer: Any, sender: Any) -> None:
@@ -184,7 +186,7 @@ def test_what_the_peer_says_is_part_of_the_message_on_one_line(peer: Any, sender
     ],
 )
 def test_retry_after_is_read_as_seconds_or_date(value: Any, seconds: float) -> None:
-    assert retry_after(value, now_s=NOW_S) == seconds
+    assert parse_retry_after(value, now_s=NOW_S) == seconds
 
 
 @pytest.mark.parametrize("status", [429, 503])
@@ -215,7 +217,7 @@ def test_a_peer_that_refuses_the_compressed_body_gets_it_plain(peer: Any, sender
     peer.will_answer(200, b"", Accept_Encoding="gzip")
     sender.send(batch)
     peer.will_answer(415)
-    assert sender.send(batch).kind is Kind.DELIVERED
+    assert sender.send(batch).kind is OutcomeKind.DELIVERED
     assert peer.requests[-1][2] == batch
 
 
@@ -225,7 +227,7 @@ def test_a_peer_that_is_away_is_an_outcome_and_no_exception() -> None:
         sender = HttpSender(f"http://127.0.0.1:{unused.getsockname()[1]}/")
         outcome = sender.send(b"x")
         sender.close()
-    assert outcome.kind is Kind.KEEP
+    assert outcome.kind is OutcomeKind.RETRY
     assert outcome.message.startswith("no answer (ConnectError")
     assert outcome.message.endswith(": nothing listens at this address and port")
 
@@ -235,7 +237,7 @@ def test_a_peer_that_does_not_answer_is_given_up() -> None:
         sender = HttpSender(f"http://127.0.0.1:{silent.getsockname()[1]}/", timeouts=Timeouts(total_s=0.05))
         outcome = sender.send(b"x")
         sender.close()
-    assert outcome.kind is Kind.KEEP
+    assert outcome.kind is OutcomeKind.RETRY
     assert "ReadTimeout" in outcome.message
 
 
@@ -254,20 +256,20 @@ def test_an_answer_that_is_no_http_is_an_outcome(tmp_path: Path) -> None:
         outcome = sender.send(b"x")
         sender.close()
         thread.join()
-    assert outcome.kind is Kind.KEEP
+    assert outcome.kind is OutcomeKind.RETRY
     assert "RemoteProtocolError" in outcome.message
 
 
 def test_an_endless_answer_is_cut(peer: Any, sender: Any) -> None:
     peer.will_answer(500, b"x" * 10_000_000)
     assert len(sender.send(b"x").message) < 300
-    assert sender.send(b"x").kind is Kind.DELIVERED
+    assert sender.send(b"x").kind is OutcomeKind.DELIVERED
 
 
 def test_environment_proxies_are_not_used(peer: Any, sender: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
     monkeypatch.setenv("ALL_PROXY", "http://127.0.0.1:9")
-    assert sender.send(b"x").kind is Kind.DELIVERED
+    assert sender.send(b"x").kind is OutcomeKind.DELIVERED
 
 
 @pytest.mark.parametrize("url", ["", "host/path", "ftp://host/", "http://", "http://host:port/", "file:///etc/passwd"])
@@ -300,8 +302,8 @@ def test_lines_that_the_peer_does_not_want_are_told_in_words() -> None:
         },
         "unlisted": {"unknown_host": {"lines": 1, "names": [{"name": "tn1", "cluster": "tern", "nearest": "tn01"}]}},
     }
-    outcome = outcome_of(Answer(200, {}, json.dumps(document).encode()), now_s=NOW_S)
-    assert outcome.kind is Kind.DELIVERED
+    outcome = interpret_response(HttpResponse(200, {}, json.dumps(document).encode()), now_s=NOW_S)
+    assert outcome.kind is OutcomeKind.DELIVERED
     assert outcome.unwanted == (
         "19 lines are thrown away: unknown cluster 'trn' (did you mean 'tern'?), 'x'",
         "2 lines are thrown away: series limit",
@@ -322,17 +324,17 @@ def test_lines_that_the_peer_does_not_want_are_told_in_words() -> None:
     ],
 )
 def test_answers_of_other_peers_name_nothing(document: bytes) -> None:
-    assert outcome_of(Answer(200, {}, document), now_s=NOW_S).unwanted == ()
+    assert interpret_response(HttpResponse(200, {}, document), now_s=NOW_S).unwanted == ()
 
 
 def test_what_a_peer_says_of_lines_stays_one_short_line() -> None:
     document = {"dropped": {"a\nb": {"lines": {}, "names": [{"name": "x\x1b[31m" * 99}] * 99 + [7]}}}
-    (said,) = outcome_of(Answer(200, {}, json.dumps(document).encode()), now_s=NOW_S).unwanted
+    (said,) = interpret_response(HttpResponse(200, {}, json.dumps(document).encode()), now_s=NOW_S).unwanted
     assert len(said) <= 600
     assert said.isprintable()
 
 
-def _sent(url: str, **options: Any) -> Outcome:
+def _sent(url: str, **options: Any) -> DeliveryOutcome:
     sender = HttpSender(url, **options)
     try:
         return sender.send(b"x")
@@ -342,7 +344,7 @@ def _sent(url: str, **options: Any) -> Outcome:
 
 def test_the_true_cause_of_a_failed_connection_is_named(peer: Peer) -> None:
     plain = _sent(peer.url.replace("http:", "https:"))
-    assert plain.alarm
+    assert plain.needs_operator
     assert plain.message.endswith("it speaks plain HTTP; write http:// instead of https://")
     unknown = _sent("http://no-such-host.invalid/")
     assert "no answer" in unknown.message
@@ -365,9 +367,9 @@ def test_a_certificate_that_is_not_trusted_is_named_and_can_be_trusted(tmp_path:
     try:
         address = f"127.0.0.1:{server.server_address[1]}"
         distrusted = _sent(f"https://{address}/")
-        assert distrusted.alarm
+        assert distrusted.needs_operator
         assert "its certificate is not trusted here; name the CA that signed it as ca_file" in distrusted.message
-        assert _sent(f"https://{address}/", ca_file=str(certificate)).kind is Kind.DELIVERED
+        assert _sent(f"https://{address}/", ca_file=str(certificate)).kind is OutcomeKind.DELIVERED
         plain = _sent(f"http://{address}/")
         assert "if it speaks HTTPS, write https:// instead of http://" in plain.message
     finally:
@@ -377,5 +379,5 @@ def test_a_certificate_that_is_not_trusted_is_named_and_can_be_trusted(tmp_path:
 
 
 def test_a_web_page_as_answer_is_told_by_its_status_alone() -> None:
-    outcome = outcome_of(Answer(404, {}, b"\n<!doctype html><html><title>Not found</title>"), now_s=0.0)
+    outcome = interpret_response(HttpResponse(404, {}, b"\n<!doctype html><html><title>Not found</title>"), now_s=0.0)
     assert outcome.message == "HTTP 404: nothing takes this at the address; correct it"

@@ -14,7 +14,7 @@ from typing import Any, List
 import pytest
 
 from cc_common.delivery import Outbox
-from cc_common.delivery.outbox import Ticket
+from cc_common.delivery.outbox import Lease
 from cc_common.delivery.spool import BLOCK_BYTES, Spool
 from cc_common.errors import DeliveryError
 
@@ -22,11 +22,11 @@ from cc_common.errors import DeliveryError
 def drain(outbox: Outbox) -> List[bytes]:
     batches = []
     while True:
-        ticket = outbox.take()
+        ticket = outbox.lease()
         if ticket is None:
             return batches
         batches.append(ticket.batch)
-        outbox.done(ticket)
+        outbox.confirm(ticket)
 
 
 def reopened(directory: Path, **more: Any) -> List[bytes]:
@@ -47,9 +47,9 @@ def test_batches_come_out_oldest_first() -> None:
 def test_a_batch_stays_until_it_is_done() -> None:
     outbox = Outbox()
     outbox.put(b"1")
-    assert outbox.take() == outbox.take() == Ticket(0, b"1")
-    outbox.done(Ticket(0, b"1"))
-    assert outbox.take() is None
+    assert outbox.lease() == outbox.lease() == Lease(0, b"1")
+    outbox.confirm(Lease(0, b"1"))
+    assert outbox.lease() is None
     assert len(outbox) == 0
 
 
@@ -57,8 +57,8 @@ def test_only_the_rest_of_a_batch_may_be_kept_in_its_place() -> None:
     outbox = Outbox()
     outbox.put(b"1\n2\n")
     outbox.put(b"3\n")
-    outbox.keep(outbox.take(), b"2\n")
-    assert outbox.fill().queued_bytes == 4
+    outbox.requeue(outbox.lease(), b"2\n")
+    assert outbox.stats().queued_bytes == 4
     assert drain(outbox) == [b"2\n", b"3\n"]
 
 
@@ -68,7 +68,7 @@ def test_without_a_folder_the_oldest_is_dropped_when_memory_is_full(caplog: pyte
         for number in range(5):
             outbox.put(b"%d--" % number)
     assert drain(outbox) == [b"2--", b"3--", b"4--"]
-    assert outbox.fill().dropped == 2
+    assert outbox.stats().dropped == 2
     assert [record.getMessage() for record in caplog.records] == [
         "dropped oldest batch reason='memory is full' times=1"
     ]
@@ -88,11 +88,11 @@ def test_drops_are_logged_once_a_period_with_their_number(caplog: pytest.LogCapt
 def test_a_batch_that_is_being_sent_is_not_dropped() -> None:
     outbox = Outbox(memory_limit_bytes=2)
     outbox.put(b"1")
-    ticket = outbox.take()
+    ticket = outbox.lease()
     outbox.put(b"2")
     outbox.put(b"3")
-    assert outbox.fill().dropped == 1
-    outbox.keep(ticket, ticket.batch)
+    assert outbox.stats().dropped == 1
+    outbox.requeue(ticket, ticket.batch)
     assert drain(outbox) == [b"1", b"3"]
 
 
@@ -100,7 +100,7 @@ def test_with_a_folder_a_full_memory_goes_to_disk_and_the_order_stays(tmp_path: 
     outbox = Outbox(tmp_path, memory_limit_bytes=4)
     for number in range(4):
         outbox.put(b"%d-" % number)
-    fill = outbox.fill()
+    fill = outbox.stats()
     assert (fill.queued, fill.spooled, fill.dropped) == (2, 2, 0)
     assert fill.spooled_bytes == 2 * BLOCK_BYTES
     assert drain(outbox) == [b"0-", b"1-", b"2-", b"3-"]
@@ -123,7 +123,7 @@ def test_what_is_kept_of_a_spooled_batch_replaces_its_file(tmp_path: Path) -> No
     outbox = Outbox(tmp_path)
     outbox.put(b"1\n2\n")
     outbox.spill()
-    outbox.keep(outbox.take(), b"2\n")
+    outbox.requeue(outbox.lease(), b"2\n")
     outbox.close()
     assert reopened(tmp_path) == [b"2\n"]
 
@@ -132,7 +132,7 @@ def test_durable_means_on_disk_before_put_returns(tmp_path: Path) -> None:
     outbox = Outbox(tmp_path, durable=True)
     assert outbox.put(b"event")
     assert len(list(tmp_path.glob("*.batch"))) == 1
-    assert outbox.fill().queued == 0
+    assert outbox.stats().queued == 0
     outbox.close()
 
 
@@ -144,7 +144,7 @@ def test_over_the_disk_limit_the_oldest_is_dropped(tmp_path: Path) -> None:
     outbox = Outbox(tmp_path, durable=True, disk_limit_bytes=3 * BLOCK_BYTES)
     for number in range(5):
         assert outbox.put(b"%d" % number)
-    assert outbox.fill().dropped == 2
+    assert outbox.stats().dropped == 2
     assert drain(outbox) == [b"2", b"3", b"4"]
     outbox.close()
 
@@ -160,7 +160,7 @@ def test_a_lower_limit_counts_when_the_folder_is_opened_again(tmp_path: Path) ->
 def test_a_batch_larger_than_the_disk_limit_stays_in_memory(tmp_path: Path) -> None:
     outbox = Outbox(tmp_path, durable=True, disk_limit_bytes=BLOCK_BYTES)
     assert not outbox.put(b"x" * 2 * BLOCK_BYTES)
-    assert outbox.fill().queued == 1
+    assert outbox.stats().queued == 1
     outbox.close()
 
 
@@ -219,7 +219,7 @@ def test_a_spooled_file_that_vanishes_is_passed_over(tmp_path: Path) -> None:
     outbox.put(b"2")
     (tmp_path / f"{0:018d}.batch").unlink()
     assert drain(outbox) == [b"2"]
-    assert outbox.fill().dropped == 1
+    assert outbox.stats().dropped == 1
     outbox.close()
 
 
@@ -258,7 +258,7 @@ def test_many_threads_may_put_while_one_takes(tmp_path: Path) -> None:
         taken += drain(outbox)
     taken += drain(outbox)
     assert sorted(taken) == [b"%d" % (first + n) for first in (1000, 2000, 3000) for n in range(50)]
-    fill = outbox.fill()
+    fill = outbox.stats()
     assert (fill.queued_bytes, fill.spooled_bytes) == (0, 0)
     outbox.close()
 

@@ -12,11 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cc_common.delivery import Courier, Kind, Outbox, Outcome, Schedule
-from cc_common.delivery.batch_split import MAX_POISON_SEARCH, dispatch
+from cc_common.delivery import Backoff, DeliveryOutcome, DeliveryWorker, Outbox, OutcomeKind
+from cc_common.delivery.batch_split import MAX_BISECTED_LINES, send_splitting
 
-OK = Outcome(Kind.DELIVERED)
-AWAY = Outcome(Kind.KEEP, "no answer")
+OK = DeliveryOutcome(OutcomeKind.DELIVERED)
+AWAY = DeliveryOutcome(OutcomeKind.RETRY, "no answer")
 
 
 class Clock:
@@ -39,12 +39,12 @@ class Peer:
 
     peer = "test"
 
-    def __init__(self, *answers: Outcome) -> None:
+    def __init__(self, *answers: DeliveryOutcome) -> None:
         self.answers = list(answers)
         self.got = []
         self.closed = False
 
-    def send(self, batch: bytes) -> Outcome:
+    def send(self, batch: bytes) -> DeliveryOutcome:
         answer = self.answers.pop(0) if self.answers else OK
         self.got.append(batch)
         return answer
@@ -60,22 +60,22 @@ class Strict(Peer):
         super().__init__()
         self.bad, self.limit, self.kept = bad, limit, []
 
-    def send(self, batch: bytes) -> Outcome:
+    def send(self, batch: bytes) -> DeliveryOutcome:
         self.got.append(batch)
         if len(batch) > self.limit:
-            return Outcome(Kind.TOO_LARGE, "too large")
+            return DeliveryOutcome(OutcomeKind.TOO_LARGE, "too large")
         if self.bad in batch:
-            return Outcome(Kind.BAD_BATCH, "somewhere")
+            return DeliveryOutcome(OutcomeKind.BAD_BATCH, "somewhere")
         self.kept += batch.splitlines()
         return OK
 
 
-def courier_to(peer: Any, outbox: Any = None, clock: Any = None, **more: Any) -> Courier:
+def courier_to(peer: Any, outbox: Any = None, clock: Any = None, **more: Any) -> DeliveryWorker:
     clock = clock or Clock()
-    return Courier(
+    return DeliveryWorker(
         Outbox() if outbox is None else outbox,
         peer,
-        schedule=Schedule(Middle()),
+        backoff=Backoff(Middle()),
         clock=clock,
         wall_clock=lambda: clock() + 1e9,
         **more,
@@ -131,13 +131,13 @@ def test_a_courier_started_anew_sends_what_the_last_one_left(tmp_path: Path) -> 
 
 
 def test_the_pause_the_peer_asks_for_is_kept_and_spread() -> None:
-    courier = courier_to(Peer(Outcome(Kind.KEEP, "busy", retry_after_s=60.0)))
+    courier = courier_to(Peer(DeliveryOutcome(OutcomeKind.RETRY, "busy", retry_after_s=60.0)))
     courier.put(b"1")
     assert courier.step() == 60.5
 
 
 def test_a_token_that_is_refused_keeps_everything_and_raises_the_alarm(caplog: pytest.LogCaptureFixture) -> None:
-    courier = courier_to(Peer(Outcome(Kind.UNAUTHORISED, "HTTP 401", alarm=True)))
+    courier = courier_to(Peer(DeliveryOutcome(OutcomeKind.UNAUTHORISED, "HTTP 401", needs_operator=True)))
     courier.put(b"1")
     with caplog.at_level(logging.WARNING):
         courier.step()
@@ -161,7 +161,10 @@ def test_an_outage_is_logged_at_its_start_and_its_end_and_now_and_then(caplog: p
 
 
 def test_counters_tell_what_was_done() -> None:
-    peer, clock = Peer(Outcome(Kind.DELIVERED_PARTLY, "some", rejected=2, errors=("line 1: x",)), OK, AWAY), Clock()
+    peer, clock = (
+        Peer(DeliveryOutcome(OutcomeKind.DELIVERED_PARTLY, "some", rejected=2, errors=("line 1: x",)), OK, AWAY),
+        Clock(),
+    )
     courier = courier_to(peer, clock=clock)
     assert courier.counters().last_success_s is None
     for batch in (b"1", b"2", b"3"):
@@ -206,81 +209,81 @@ def test_a_single_line_that_is_too_large_is_dropped() -> None:
 
 def test_the_search_for_bad_lines_ends() -> None:
     peer = Strict()
-    report = dispatch(b"bad\n" * 4096, peer.send)
+    report = send_splitting(b"bad\n" * 4096, peer.send)
     assert report.dropped_lines == 4096
-    assert len(report.poison) >= MAX_POISON_SEARCH
+    assert len(report.rejected_parts) >= MAX_BISECTED_LINES
     assert len(peer.got) < 100
 
 
 def test_when_the_peer_goes_away_in_the_middle_only_the_rest_is_kept(tmp_path: Path) -> None:
-    peer = Peer(Outcome(Kind.TOO_LARGE), OK, AWAY)
+    peer = Peer(DeliveryOutcome(OutcomeKind.TOO_LARGE), OK, AWAY)
     courier = courier_to(peer, Outbox(tmp_path))
     courier.put(b"1\n2\n")
     courier.step()
     courier.stop(0)
     again = Outbox(tmp_path)
-    assert again.take().batch == b"2\n"
+    assert again.lease().batch == b"2\n"
     again.close()
 
 
 @given(st.lists(st.sampled_from([b"a", b"bb", b"bad", b"c" * 30]), min_size=1, max_size=40), st.booleans())
 def test_splitting_never_loses_or_doubles_a_good_line(lines: Any, last_newline: Any) -> None:
     peer = Strict(limit=25)
-    report = dispatch(b"\n".join(lines) + (b"\n" if last_newline else b""), peer.send)
-    if len(report.poison) < MAX_POISON_SEARCH:
+    report = send_splitting(b"\n".join(lines) + (b"\n" if last_newline else b""), peer.send)
+    if len(report.rejected_parts) < MAX_BISECTED_LINES:
         assert peer.kept == [line for line in lines if line in (b"a", b"bb")]
     assert report.rest == b""
 
 
 @given(
     st.lists(st.binary(min_size=1, max_size=5).map(lambda raw: raw.replace(b"\n", b"x")), min_size=1, max_size=20),
-    st.lists(st.sampled_from([OK, AWAY, Outcome(Kind.TOO_LARGE)]), max_size=10),
+    st.lists(st.sampled_from([OK, AWAY, DeliveryOutcome(OutcomeKind.TOO_LARGE)]), max_size=10),
 )
 def test_what_was_not_delivered_is_the_rest(lines: Any, answers: Any) -> None:
     batch = b"".join(line + b"\n" for line in lines)
     delivered = []
 
-    def send(part: bytes) -> Outcome:
+    def send(part: bytes) -> DeliveryOutcome:
         answer = answers.pop(0) if answers else OK
         if answer is OK:
             delivered.append(part)
         return answer
 
-    report = dispatch(batch, send)
-    if not report.poison:
+    report = send_splitting(batch, send)
+    if not report.rejected_parts:
         assert b"".join(delivered) + report.rest == batch
 
 
 def test_stop_interrupts_between_parts_and_keeps_the_rest() -> None:
     sent = []
-    report = dispatch(
+    report = send_splitting(
         b"1\n2\n3\n4\n",
-        lambda part: sent.append(part) or (Outcome(Kind.TOO_LARGE) if part.count(b"\n") > 1 else OK),
-        go_on=lambda: b"1\n" not in sent,
+        lambda part: sent.append(part) or (DeliveryOutcome(OutcomeKind.TOO_LARGE) if part.count(b"\n") > 1 else OK),
+        should_continue=lambda: b"1\n" not in sent,
     )
     assert report.rest == b"2\n3\n4\n"
 
 
 def test_back_off_doubles_up_to_the_cap_and_starts_anew_after_a_success() -> None:
-    schedule = Schedule(Middle(), first_s=1.0, cap_s=300.0)
-    pauses = [schedule.failed(0.0) for _ in range(12)]
+    schedule = Backoff(Middle(), first_s=1.0, max_s=300.0)
+    pauses = [schedule.record_failure(0.0) for _ in range(12)]
     assert pauses == [0.5, 1, 2, 4, 8, 16, 32, 64, 128, 150, 150, 150]
-    schedule.succeeded()
+    schedule.record_success()
     assert schedule.wait_s(0.0) == 0.0
-    assert schedule.failed(0.0) == 0.5
+    assert schedule.record_failure(0.0) == 0.5
 
 
 @given(st.integers(0, 2**32), st.integers(1, 2000))
 def test_pauses_are_drawn_from_the_whole_range(seed: Any, failures: Any) -> None:
-    schedule = Schedule(random.Random(seed))  # noqa: S311 a repeatable source
+    schedule = Backoff(random.Random(seed))  # noqa: S311 a repeatable source
     schedule.failures = failures
-    assert 0.0 <= schedule.failed(5.0) <= 300.0
+    assert 0.0 <= schedule.record_failure(5.0) <= 300.0
     assert schedule.wait_s(1e9) == 0.0
 
 
 def test_the_thread_delivers_what_is_put_and_stop_says_that_all_was_sent() -> None:
     peer = Peer()
-    courier = Courier(Outbox(), peer)
+    courier = DeliveryWorker(Outbox(), peer)
     courier.start()
     for number in range(20):
         courier.put(b"%d" % number)
@@ -292,7 +295,7 @@ def test_the_thread_delivers_what_is_put_and_stop_says_that_all_was_sent() -> No
 
 def test_flush_tries_at_once_and_gives_up_after_a_failure() -> None:
     peer = Peer(*[AWAY] * 1000)
-    courier = Courier(Outbox(), peer, schedule=Schedule(Middle(), first_s=1e6, cap_s=1e6))
+    courier = DeliveryWorker(Outbox(), peer, backoff=Backoff(Middle(), first_s=1e6, max_s=1e6))
     courier.start()
     courier.put(b"1")
     assert not courier.flush(30)
@@ -306,11 +309,11 @@ def test_stop_does_not_wait_for_a_peer_that_hangs(tmp_path: Path) -> None:
     release = threading.Event()
 
     class Hanging(Peer):
-        def send(self, batch: bytes) -> Outcome:
+        def send(self, batch: bytes) -> DeliveryOutcome:
             release.wait(30)
             return super().send(batch)
 
-    courier = Courier(Outbox(tmp_path), Hanging())
+    courier = DeliveryWorker(Outbox(tmp_path), Hanging())
     courier.start()
     courier.put(b"1")
     assert not courier.stop(0)
@@ -323,12 +326,12 @@ def test_put_never_waits_for_the_peer() -> None:
     release, entered = threading.Event(), threading.Event()
 
     class Slow(Peer):
-        def send(self, batch: bytes) -> Outcome:
+        def send(self, batch: bytes) -> DeliveryOutcome:
             entered.set()
             release.wait(30)
             return super().send(batch)
 
-    courier = Courier(Outbox(), Slow())
+    courier = DeliveryWorker(Outbox(), Slow())
     courier.start()
     courier.put(b"1")
     assert entered.wait(30)
@@ -343,13 +346,13 @@ def test_a_thread_that_ended_by_a_defect_is_started_again(monkeypatch: pytest.Mo
     monkeypatch.setattr(threading, "excepthook", lambda _: ended.set())
 
     class Defective(Peer):
-        def send(self, batch: bytes) -> Outcome:
+        def send(self, batch: bytes) -> DeliveryOutcome:
             if not ended.is_set():
                 raise ZeroDivisionError
             return super().send(batch)
 
     peer = Defective()
-    courier = Courier(Outbox(), peer)
+    courier = DeliveryWorker(Outbox(), peer)
     courier.start()
     courier.put(b"1")
     assert ended.wait(30)
@@ -368,7 +371,7 @@ def test_a_pause_between_batches_can_be_asked_for(pause_s: Any) -> None:
 
 def test_the_first_batch_that_was_taken_is_logged_and_no_other(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
-    courier = Courier(Outbox(None), Peer())
+    courier = DeliveryWorker(Outbox(None), Peer())
     for _ in range(3):
         courier.put(b"a 1\n")
         courier.step()
@@ -378,9 +381,10 @@ def test_the_first_batch_that_was_taken_is_logged_and_no_other(caplog: pytest.Lo
 def test_lines_that_are_not_wanted_are_logged_once_however_many_come(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.WARNING)
     unwanted = [
-        Outcome(Kind.DELIVERED, unwanted=(f"{count} lines are thrown away: unknown cluster 'x'",)) for count in range(5)
+        DeliveryOutcome(OutcomeKind.DELIVERED, unwanted=(f"{count} lines are thrown away: unknown cluster 'x'",))
+        for count in range(5)
     ]
-    courier = Courier(Outbox(None), Peer(*unwanted))
+    courier = DeliveryWorker(Outbox(None), Peer(*unwanted))
     for _ in range(5):
         courier.put(b"a 1\n")
         courier.step()

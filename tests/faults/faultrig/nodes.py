@@ -15,7 +15,7 @@ import psutil
 from processes import BIN
 
 from cc_backend.clusters import load_clusters
-from cc_backend.jobdata.store_tables import store_table
+from cc_backend.jobdata.store_tables import build_metric_table
 from cc_backend.metricstore import MetricStore, Query, StoredSeries
 from cc_common.line_protocol import decode
 from faultrig.site import CLUSTER, Site, soon
@@ -175,7 +175,7 @@ def stored(site: Site, *, from_s: int, to_s: int) -> Samples:
     """Everything that a backend holds, read from its log; it must not be running."""
     assert site.running is None, "stop the backend first"
     clusters, _ = load_clusters(site.directory / "var/job-archive")
-    table = store_table(clusters)
+    table = build_metric_table(clusters)
     found: Samples = {}
     folder = site.directory / "var/metric-store"
     with MetricStore.open(folder, table, now_s=to_s, retention_s=RETENTION_S) as store:

@@ -22,7 +22,7 @@ def test_a_command_gets_a_known_language_and_time_zone(tmp_path: Path) -> None:
     runner = CommandRunner(
         {**os.environ, "TZ": "Europe/Berlin", "LC_ALL": "de_DE", "SQUEUE_FORMAT": "%i"}, directory=str(tmp_path)
     )
-    assert runner.run(["sinfo"]).text() == "UTC C standard []\n"
+    assert runner.run(["sinfo"]).checked_text() == "UTC C standard []\n"
 
 
 @pytest.mark.parametrize(
@@ -35,13 +35,13 @@ def test_a_command_gets_a_known_language_and_time_zone(tmp_path: Path) -> None:
 def test_nothing_of_a_users_shell_leaves_jobs_out(tmp_path: Path, name: str) -> None:
     script(tmp_path, f'echo "[${name}] [$SLURM_CONF]"')
     runner = CommandRunner({**os.environ, name: "mine", "SLURM_CONF": "/etc/x"}, directory=str(tmp_path))
-    assert runner.run(["sinfo"]).text() == "[] [/etc/x]\n"
+    assert runner.run(["sinfo"]).checked_text() == "[] [/etc/x]\n"
 
 
 def test_status_and_first_line_of_errors_are_told(tmp_path: Path) -> None:
     script(tmp_path, "echo; echo ' cannot connect' >&2; echo more >&2; exit 3")
     with pytest.raises(SlurmError, match=r"sinfo -N: exit status 3: cannot connect$"):
-        CommandRunner(os.environ, directory=str(tmp_path)).run(["sinfo", "-N"]).text()
+        CommandRunner(os.environ, directory=str(tmp_path)).run(["sinfo", "-N"]).checked_text()
 
 
 def test_a_command_that_is_not_there_is_an_error_with_advice(tmp_path: Path) -> None:
@@ -71,7 +71,7 @@ def test_a_command_that_hangs_is_killed_with_its_children(tmp_path: Path) -> Non
 def test_a_command_is_broken_off_when_the_adapter_ends(tmp_path: Path) -> None:
     script(tmp_path, "sleep 600")
     with pytest.raises(SlurmError, match="broken off"):
-        CommandRunner(os.environ, directory=str(tmp_path), go_on=lambda: False).run(["sinfo"])
+        CommandRunner(os.environ, directory=str(tmp_path), should_continue=lambda: False).run(["sinfo"])
 
 
 def test_an_answer_without_end_is_broken_off_before_it_takes_the_memory(tmp_path: Path) -> None:
@@ -84,7 +84,7 @@ def test_an_answer_without_end_is_broken_off_before_it_takes_the_memory(tmp_path
 def test_of_messages_without_end_only_the_first_counts(tmp_path: Path) -> None:
     script(tmp_path, "head -c 300000 /dev/zero | tr '\\0' 'x' >&2; echo end; exit 4")
     answer = CommandRunner(os.environ, directory=str(tmp_path)).run(["sinfo"])
-    assert (answer.status, answer.output, len(answer.problem)) == (4, b"end\n", 200)
+    assert (answer.status, answer.output, len(answer.error_line)) == (4, b"end\n", 200)
 
 
 def test_a_command_that_closes_its_output_and_stays_is_waited_for_no_longer_than_allowed(tmp_path: Path) -> None:

@@ -2,8 +2,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cc_slurm_adapter.sources.gres import gpu_count, gpu_indices, gpus_of, parse_gres
-from cc_slurm_adapter.sources.slurm_values import resources
+from cc_slurm_adapter.sources.gres import gpu_count, gpu_count_of_tres, gpu_indices, parse_gres
+from cc_slurm_adapter.sources.slurm_values import parse_tres
 
 
 @pytest.mark.parametrize(
@@ -34,7 +34,7 @@ from cc_slurm_adapter.sources.slurm_values import resources
     ],
 )
 def test_gpus_are_counted_once_from_every_spelling_of_trackable_resources(tres: str, gpus: int) -> None:
-    assert gpus_of(resources(tres)) == gpus
+    assert gpu_count_of_tres(parse_tres(tres)) == gpus
 
 
 @pytest.mark.parametrize(

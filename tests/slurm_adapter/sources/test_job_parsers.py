@@ -5,9 +5,15 @@ from typing import Any, Dict, List
 import pytest
 
 from cc_slurm_adapter.slurm_model import Placement, SlurmJob
-from cc_slurm_adapter.sources.commands import Answer
-from cc_slurm_adapter.sources.job_parsers import Layout38, Layout41, Layout44, accounted, layout_for
-from cc_slurm_adapter.sources.slurm import Slurm
+from cc_slurm_adapter.sources.commands import CommandResult
+from cc_slurm_adapter.sources.job_parsers import (
+    JobParserV38,
+    JobParserV41,
+    JobParserV44,
+    parse_accounting_run,
+    parser_for_version,
+)
+from cc_slurm_adapter.sources.slurm import SlurmClient
 
 VERSIONS = ("22.05", "24.11", "26.05")
 
@@ -19,18 +25,18 @@ class Recorded:
         self._folder = folder
         self._files = files
 
-    def run(self, words: Any) -> Answer:
+    def run(self, words: Any) -> CommandResult:
         key = "_".join(word for word in words[:3] if not word.startswith("-"))
-        return Answer(" ".join(words), 0, (self._folder / self._files[key]).read_bytes(), "")
+        return CommandResult(" ".join(words), 0, (self._folder / self._files[key]).read_bytes(), "")
 
 
 def recorded(
     fixtures: Path, version: str, queue: str = "squeue-running.json", runs: str = "sacct-running.json"
-) -> Slurm:
+) -> SlurmClient:
     folder = fixtures / f"slurm-{version}"
     if not (folder / queue).exists():
         queue = queue.replace(".json", "-all.json")
-    return Slurm(
+    return SlurmClient(
         Recorded(
             folder,
             squeue=queue,
@@ -76,7 +82,7 @@ def test_all_versions_show_the_same_endings(shared_fixtures: Path, version: str)
 @pytest.mark.parametrize("version", VERSIONS)
 def test_the_text_and_json_name_the_same_cores(shared_fixtures: Path, version: str) -> None:
     slurm = recorded(shared_fixtures, version)
-    details = slurm.details()
+    details = slurm.job_details()
     running = [job for job in slurm.queue() if job.state == "RUNNING"]
     assert len(running) == 12
     for job in running:
@@ -93,14 +99,14 @@ def test_the_text_and_json_name_the_same_cores(shared_fixtures: Path, version: s
 @pytest.mark.parametrize("version", VERSIONS)
 def test_sharing_is_the_same_by_text_and_json_where_json_tells_it(shared_fixtures: Path, version: str) -> None:
     slurm = recorded(shared_fixtures, version)
-    details = slurm.details()
+    details = slurm.job_details()
     told = {job.job_id: job.shared or details[job.job_id].shared for job in slurm.queue() if job.state == "RUNNING"}
     assert {job: shared for job, shared in told.items() if shared != "multi_user"} == {2: "none", 7: "single_user"}
 
 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_a_requeued_job_has_a_record_for_each_run(shared_fixtures: Path, version: str) -> None:
-    runs = recorded(shared_fixtures, version, runs="sacct-requeued-duplicates.json").accounting_of([26], 0)
+    runs = recorded(shared_fixtures, version, runs="sacct-requeued-duplicates.json").accounting_of_jobs([26], 0)
     assert {run.job_id for run in runs} == {26}
     ended = [run for run in runs if run.end_time]
     assert [(run.state, "REQUEUED" in run.flags) for run in ended] == [("PENDING", True)]
@@ -116,13 +122,21 @@ def test_nodes_are_read_from_every_version(shared_fixtures: Path, version: str) 
 
 @pytest.mark.parametrize(
     ("number", "layout"),
-    [(37, Layout38), (38, Layout38), (40, Layout38), (41, Layout41), (43, Layout41), (44, Layout44), (99, Layout44)],
+    [
+        (37, JobParserV38),
+        (38, JobParserV38),
+        (40, JobParserV38),
+        (41, JobParserV41),
+        (43, JobParserV41),
+        (44, JobParserV44),
+        (99, JobParserV44),
+    ],
 )
 def test_an_unknown_version_is_read_like_the_nearest(number: int, layout: type) -> None:
-    assert type(layout_for(number)) is layout
+    assert type(parser_for_version(number)) is layout
 
 
-@pytest.mark.parametrize("layout", [Layout38(), Layout41(), Layout44()])
+@pytest.mark.parametrize("layout", [JobParserV38(), JobParserV41(), JobParserV44()])
 @pytest.mark.parametrize(
     "record",
     [
@@ -134,8 +148,10 @@ def test_an_unknown_version_is_read_like_the_nearest(number: int, layout: type) 
         {"job_id": 1, "tres_alloc_str": 7, "time_limit": "UNLIMITED", "shared": {"a": 1}},
     ],
 )
-def test_a_missing_or_strange_field_is_not_known_rather_than_an_error(layout: Layout38, record: Dict[str, Any]) -> None:
-    job = layout.queued(record)
+def test_a_missing_or_strange_field_is_not_known_rather_than_an_error(
+    layout: JobParserV38, record: Dict[str, Any]
+) -> None:
+    job = layout.parse_queue_job(record)
     assert job is not None
     assert job.job_id == 1
     assert job.nodes == ""
@@ -143,12 +159,14 @@ def test_a_missing_or_strange_field_is_not_known_rather_than_an_error(layout: La
 
 @pytest.mark.parametrize("record", [{}, {"job_id": None}, {"job_id": 0}, {"job_id": "7"}])
 def test_a_record_without_a_job_id_is_none(record: Dict[str, Any]) -> None:
-    assert Layout41().queued(record) is None
-    assert accounted(record) is None
+    assert JobParserV41().parse_queue_job(record) is None
+    assert parse_accounting_run(record) is None
 
 
 def test_a_job_that_never_started_has_no_nodes_in_the_accounting() -> None:
-    run = accounted({"job_id": 4, "nodes": "None assigned", "time": {"start": 4294967294, "end": 1_790_000_000}})
+    run = parse_accounting_run(
+        {"job_id": 4, "nodes": "None assigned", "time": {"start": 4294967294, "end": 1_790_000_000}}
+    )
     assert run is not None
     assert (run.nodes, run.start_time, run.end_time) == ("", 0, 1_790_000_000)
 
@@ -159,6 +177,6 @@ def test_gres_are_given_to_nodes_only_if_there_is_one_text_for_each() -> None:
         "job_resources": {"nodes": {"allocation": [{"name": "a"}, {"name": "b"}]}},
         "gres_detail": ["gpu:1(IDX:0)"],
     }
-    job = Layout41().queued(record)
+    job = JobParserV41().parse_queue_job(record)
     assert job is not None
     assert job.placements == (Placement("a", cores=()), Placement("b", cores=()))

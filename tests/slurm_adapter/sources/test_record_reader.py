@@ -7,10 +7,10 @@ import pytest
 
 from cc_slurm_adapter.errors import SlurmError
 from cc_slurm_adapter.slurm_model import SlurmJob
-from cc_slurm_adapter.sources.commands import Answer
-from cc_slurm_adapter.sources.job_parsers import Layout41, accounted, layout_for
-from cc_slurm_adapter.sources.listing import document_of, layout_number, listing_of, records
-from cc_slurm_adapter.sources.record_reader import RecordReader
+from cc_slurm_adapter.sources.commands import CommandResult
+from cc_slurm_adapter.sources.job_parsers import JobParserV41, parse_accounting_run, parser_for_version
+from cc_slurm_adapter.sources.listing import data_parser_version, list_records, parse_document, parse_listing
+from cc_slurm_adapter.sources.record_reader import CachedRecordReader
 
 META = {"plugin": {"data_parser": "data_parser/v0.0.41"}}
 RECORDED = [
@@ -37,26 +37,28 @@ def record(job_id: int, **more: Any) -> Dict[str, Any]:
     }
 
 
-def printed(*jobs: Any, indent: Optional[int] = 2, **more: Any) -> Answer:
+def printed(*jobs: Any, indent: Optional[int] = 2, **more: Any) -> CommandResult:
     text = json.dumps({"jobs": list(jobs), "errors": [], "meta": META, **more}, indent=indent)
-    return Answer("squeue --json", 0, text.encode(), "")
+    return CommandResult("squeue --json", 0, text.encode(), "")
 
 
-def queue(answer: Answer, reader: Optional[RecordReader] = None) -> List[SlurmJob]:
-    return (reader or RecordReader()).read(listing_of(answer, "jobs").records, Layout41().queued)
+def queue(answer: CommandResult, reader: Optional[CachedRecordReader] = None) -> List[SlurmJob]:
+    return (reader or CachedRecordReader()).read(parse_listing(answer, "jobs").records, JobParserV41().parse_queue_job)
 
 
 @pytest.mark.parametrize("name", RECORDED)
 def test_a_recorded_list_is_cut_into_the_records_that_a_json_reader_finds(shared_fixtures: Path, name: str) -> None:
-    answer = Answer(name, 0, (shared_fixtures / name).read_bytes(), "")
-    document, parts = listing_of(answer, "jobs")
+    answer = CommandResult(name, 0, (shared_fixtures / name).read_bytes(), "")
+    document, parts = parse_listing(answer, "jobs")
     cut = list(parts)
-    whole = document_of(answer)
+    whole = parse_document(answer)
     assert all(isinstance(part, bytes) for part in cut)
     assert [json.loads(part) for part in cut if isinstance(part, bytes)] == whole["jobs"]
     assert document == {**whole, "jobs": []}
-    lift = accounted if "sacct" in name else layout_for(layout_number(document)).queued
-    assert RecordReader().read(cut, lift) == RecordReader().read(records(whole, "jobs", ""), lift)
+    lift = (
+        parse_accounting_run if "sacct" in name else parser_for_version(data_parser_version(document)).parse_queue_job
+    )
+    assert CachedRecordReader().read(cut, lift) == CachedRecordReader().read(list_records(whole, "jobs", ""), lift)
 
 
 @pytest.mark.parametrize("indent", [None, 1, 2, 4])
@@ -73,14 +75,14 @@ def test_line_breaks_and_brackets_in_texts_make_no_records() -> None:
 
 def test_errors_behind_a_long_list_are_seen() -> None:
     with pytest.raises(SlurmError, match="cannot reach"):
-        listing_of(printed(record(1), record(2), errors=[{"error": "cannot reach"}]), "jobs")
+        parse_listing(printed(record(1), record(2), errors=[{"error": "cannot reach"}]), "jobs")
 
 
 def test_a_list_that_breaks_off_is_an_error_as_a_whole() -> None:
     answer = printed(record(1), record(2))
     for length in (len(answer.output) // 3, len(answer.output) - 30):
         with pytest.raises(SlurmError):
-            listing_of(Answer("squeue", 0, answer.output[:length], ""), "jobs")
+            parse_listing(CommandResult("squeue", 0, answer.output[:length], ""), "jobs")
 
 
 ODD = [0xFFFFFFFE, 0xFFFFFFFF, 2**63, 2**64 - 2, 10**300, -1, 1e300, "N/A", "UNLIMITED", "INVALID", [], {}, None, True]
@@ -100,7 +102,7 @@ def test_an_odd_field_costs_that_field_and_no_job(field: str, odd: Any, *, wrapp
 
 def test_a_number_that_is_no_json_in_one_job_costs_neither_that_job_nor_others() -> None:
     answer = printed(record(1), record(2, billable="HERE"), record(3))
-    odd = Answer("squeue", 0, answer.output.replace(b'"HERE"', b"-nan"), "")
+    odd = CommandResult("squeue", 0, answer.output.replace(b'"HERE"', b"-nan"), "")
     assert [job.job_id for job in queue(odd)] == [1, 2, 3]
 
 
@@ -108,8 +110,8 @@ def test_a_record_that_cannot_be_read_costs_itself_is_logged_once_and_keeps_its_
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     answer = printed(record(1), record(2, name="HERE"), record(3))
-    broken = Answer("squeue", 0, answer.output.replace(b'"HERE"', b'"HERE'), "")
-    reader = RecordReader()
+    broken = CommandResult("squeue", 0, answer.output.replace(b'"HERE"', b'"HERE'), "")
+    reader = CachedRecordReader()
     with caplog.at_level(logging.WARNING):
         for _ in range(3):
             jobs = queue(broken, reader)
@@ -124,8 +126,8 @@ def test_a_reader_that_fails_for_one_job_does_not_fail_for_all() -> None:
             raise ZeroDivisionError
         return SlurmJob(document["job_id"], "RUNNING")
 
-    parts = listing_of(printed(record(1), record(2), record(3)), "jobs").records
-    assert [job.state for job in RecordReader().read(parts, lift)] == ["RUNNING", "", "RUNNING"]
+    parts = parse_listing(printed(record(1), record(2), record(3)), "jobs").records
+    assert [job.state for job in CachedRecordReader().read(parts, lift)] == ["RUNNING", "", "RUNNING"]
 
 
 def test_only_records_that_have_changed_are_read_again() -> None:
@@ -133,21 +135,21 @@ def test_only_records_that_have_changed_are_read_again() -> None:
 
     def lift(document: Mapping[str, Any]) -> Optional[SlurmJob]:
         seen.append(document["job_id"])
-        return Layout41().queued(document)
+        return JobParserV41().parse_queue_job(document)
 
-    reader = RecordReader()
+    reader = CachedRecordReader()
     for changed in (1, 1, 2):
-        jobs = reader.read(listing_of(printed(record(1), record(2, restart_cnt=changed)), "jobs").records, lift, "a")
+        jobs = reader.read(parse_listing(printed(record(1), record(2, restart_cnt=changed)), "jobs").records, lift, "a")
         assert [job.restart_count for job in jobs] == [None, changed]
     assert seen == [1, 2, 2]
-    reader.read(listing_of(printed(record(1)), "jobs").records, lift, "another layout")
+    reader.read(parse_listing(printed(record(1)), "jobs").records, lift, "another layout")
     assert seen == [1, 2, 2, 1]
 
 
 @pytest.mark.parametrize("nodes", ["", "None assigned", "(null)", "N/A", "None", " none "])
 def test_words_for_no_hosts_are_no_hosts(nodes: str) -> None:
     assert [job.nodes for job in queue(printed(record(1, nodes=nodes)))] == [""]
-    run = accounted({"job_id": 1, "nodes": nodes})
+    run = parse_accounting_run({"job_id": 1, "nodes": nodes})
     assert run is not None
     assert run.nodes == ""
 
@@ -159,7 +161,9 @@ def test_half_characters_and_control_characters_of_names_are_left_out() -> None:
 
 def test_gpus_of_the_accounting_are_counted_once_however_they_are_typed() -> None:
     def gpus(*items: Dict[str, Any]) -> int:
-        run = accounted({"job_id": 1, "tres": {"allocated": [{"type": "cpu", "name": "", "count": 4}, *items]}})
+        run = parse_accounting_run(
+            {"job_id": 1, "tres": {"allocated": [{"type": "cpu", "name": "", "count": 4}, *items]}}
+        )
         assert run is not None
         return run.gpus
 

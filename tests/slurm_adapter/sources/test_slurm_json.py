@@ -16,7 +16,7 @@ def parse(request: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     if request.param == "standard library":
         monkeypatch.setitem(sys.modules, "orjson", None)
         importlib.reload(slurm_json)
-    yield slurm_json.parse_json
+    yield slurm_json.parse_slurm_json
     monkeypatch.undo()
     importlib.reload(slurm_json)
 
@@ -70,5 +70,5 @@ def test_what_is_cut_or_nested_without_end_is_an_error(parse: Any, text: bytes) 
 
 @given(st.recursive(st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.floats() | st.text(), st.lists))
 def test_whatever_python_writes_is_read_back(value: Any) -> None:
-    read = slurm_json.parse_json(json.dumps([value]).encode())
+    read = slurm_json.parse_slurm_json(json.dumps([value]).encode())
     assert isinstance(read, list)

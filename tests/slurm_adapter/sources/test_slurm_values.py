@@ -4,7 +4,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cc_slurm_adapter.sources.slurm_values import megabytes, moment, number, resources, state_of, whole
+from cc_slurm_adapter.sources.slurm_values import (
+    parse_integer,
+    parse_megabytes,
+    parse_number,
+    parse_state,
+    parse_time,
+    parse_tres,
+)
 
 
 @pytest.mark.parametrize(
@@ -31,7 +38,7 @@ from cc_slurm_adapter.sources.slurm_values import megabytes, moment, number, res
     ],
 )
 def test_a_number_is_read_however_a_version_writes_it(written: Any, meant: Optional[int]) -> None:
-    assert number(written) == meant
+    assert parse_number(written) == meant
 
 
 @pytest.mark.parametrize(
@@ -47,7 +54,7 @@ def test_a_number_is_read_however_a_version_writes_it(written: Any, meant: Optio
     ],
 )
 def test_a_time_that_no_receiver_takes_is_not_known(written: Any, meant: int) -> None:
-    assert moment(written) == meant
+    assert parse_time(written) == meant
 
 
 @pytest.mark.parametrize(
@@ -73,17 +80,17 @@ def test_a_time_that_no_receiver_takes_is_not_known(written: Any, meant: int) ->
     ],
 )
 def test_a_state_is_a_base_state_with_flags(written: Any, base: str, flags: List[str]) -> None:
-    assert state_of(written) == (base, frozenset(flags))
+    assert parse_state(written) == (base, frozenset(flags))
 
 
 def test_resources_are_split_and_the_first_of_a_name_counts() -> None:
-    assert resources("cpu=4,mem=2000M,gres/gpu=2,gres/gpu:a100=2,cpu=9,,x") == {
+    assert parse_tres("cpu=4,mem=2000M,gres/gpu=2,gres/gpu:a100=2,cpu=9,,x") == {
         "cpu": "4",
         "mem": "2000M",
         "gres/gpu": "2",
         "gres/gpu:a100": "2",
     }
-    assert resources(None) == {}
+    assert parse_tres(None) == {}
 
 
 @pytest.mark.parametrize(
@@ -101,16 +108,16 @@ def test_resources_are_split_and_the_first_of_a_name_counts() -> None:
     ],
 )
 def test_memory_is_megabytes(written: str, meant: int) -> None:
-    assert megabytes(written) == meant
+    assert parse_megabytes(written) == meant
 
 
 @pytest.mark.parametrize("written", ["", "-1", "1.5", "x", "٣", "9" * 40])
 def test_what_is_no_count_is_none(written: str) -> None:
-    assert whole(written) == 0
+    assert parse_integer(written) == 0
 
 
 @given(st.recursive(st.none() | st.booleans() | st.floats() | st.integers() | st.text(), st.lists))
 def test_no_value_breaks_the_readers(value: Any) -> None:
-    number(value)
-    state_of(value)
-    resources(value)
+    parse_number(value)
+    parse_state(value)
+    parse_tres(value)

@@ -8,10 +8,10 @@ from typing import Protocol
 import numpy as np
 
 from cc_backend.metricstore.blocks import codec_numpy, matrix
-from cc_backend.metricstore.blocks.matrix import Counts, Summary, Target
-from cc_backend.metricstore.blocks.mmap_arrays import Pages
+from cc_backend.metricstore.blocks.matrix import Int32Array, MatrixTarget, RowSummary
+from cc_backend.metricstore.blocks.mmap_arrays import Buffer
 from cc_backend.metricstore.blocks.payload_format import CodecError
-from cc_backend.metricstore.model import Ids
+from cc_backend.metricstore.model import Int64Array
 from cc_backend.model import Samples
 
 try:
@@ -35,19 +35,19 @@ class Codec(Protocol):
         the payload is whole then, but each changed sample is either the old or the new one.
         """
 
-    def decode(self, payload: Pages, rows: Ids, columns: slice, target: Target) -> None:
+    def decode(self, payload: Buffer, rows: Int64Array, columns: slice, target: MatrixTarget) -> None:
         """Put some rows and columns to a place in a matrix.
 
         Raises CodecError for a payload that is damaged, IndexError for what is not in payload or matrix.
         """
 
-    def gather(self, samples: Samples, rows: Ids, columns: slice, target: Target) -> None:
+    def gather(self, samples: Samples, rows: Int64Array, columns: slice, target: MatrixTarget) -> None:
         """The same from a matrix; raises IndexError for what is not in it."""
 
-    def summarise(self, samples: Samples) -> Summary:
+    def summarise(self, samples: Samples) -> RowSummary:
         """The summary of each row of a matrix, missing samples left out."""
 
-    def combine(self, samples: Samples, *, mean: bool) -> tuple[Samples, Counts]:
+    def combine(self, samples: Samples, *, mean: bool) -> tuple[Samples, Int32Array]:
         """Sum or mean per column over what is there, NaN only where nothing is; and how many there were."""
 
 
@@ -77,26 +77,26 @@ class NativeCodec:
         except ValueError as error:
             raise CodecError(str(error)) from error
 
-    def decode(self, payload: Pages, rows: Ids, columns: slice, target: Target) -> None:
+    def decode(self, payload: Buffer, rows: Int64Array, columns: slice, target: MatrixTarget) -> None:
         """As `Codec.decode`."""
         try:
-            _codec.decode(payload, *_places(rows, columns, target))
+            _codec.decode(payload, *_decode_arguments(rows, columns, target))
         except ValueError as error:
             raise CodecError(str(error)) from error
 
-    def gather(self, samples: Samples, rows: Ids, columns: slice, target: Target) -> None:
+    def gather(self, samples: Samples, rows: Int64Array, columns: slice, target: MatrixTarget) -> None:
         """As `Codec.gather`."""
-        _codec.gather(samples, samples.shape[1], *_places(rows, columns, target))
+        _codec.gather(samples, samples.shape[1], *_decode_arguments(rows, columns, target))
 
-    def summarise(self, samples: Samples) -> Summary:
+    def summarise(self, samples: Samples) -> RowSummary:
         """As `Codec.summarise`."""
         rows, columns = samples.shape
         least, highest = np.empty(rows, np.float32), np.empty(rows, np.float32)
         total, number = np.empty(rows), np.empty(rows, np.int32)
         _codec.summarise(np.ascontiguousarray(samples, np.float32), columns, least, highest, total, number)
-        return Summary(least, highest, total, number)
+        return RowSummary(least, highest, total, number)
 
-    def combine(self, samples: Samples, *, mean: bool) -> tuple[Samples, Counts]:
+    def combine(self, samples: Samples, *, mean: bool) -> tuple[Samples, Int32Array]:
         """As `Codec.combine`."""
         columns = samples.shape[1]
         data, number = np.empty(columns, np.float32), np.empty(columns, np.int32)
@@ -104,7 +104,7 @@ class NativeCodec:
         return data, number
 
 
-def _places(rows: Ids, columns: slice, target: Target) -> tuple[object, ...]:
+def _decode_arguments(rows: Int64Array, columns: slice, target: MatrixTarget) -> tuple[object, ...]:
     return (
         np.ascontiguousarray(rows, np.int64),
         columns.start,
@@ -116,7 +116,7 @@ def _places(rows: Ids, columns: slice, target: Target) -> tuple[object, ...]:
     )
 
 
-def choose(*, native: bool | None = None) -> Codec:
+def choose_codec(*, native: bool | None = None) -> Codec:
     """The codec: in C if it is there; `native` asks for one of the two and raises RuntimeError if it is not there."""
     if native is None:
         native = _codec is not None
@@ -127,13 +127,13 @@ def choose(*, native: bool | None = None) -> Codec:
     return NativeCodec()
 
 
-def decoded(codec: Codec, payload: Pages) -> Samples:
+def decode_all(codec: Codec, payload: Buffer) -> Samples:
     """All rows and slots of a payload, as a matrix. Raises CodecError."""
     header, _ = codec_numpy.read_header(payload)
     samples: Samples = np.empty((header.rows, header.slots), np.float32)
     everything = np.arange(header.rows)
-    codec.decode(payload, everything, slice(0, header.slots), Target(samples, everything))
+    codec.decode(payload, everything, slice(0, header.slots), MatrixTarget(samples, everything))
     return samples
 
 
-__all__ = ["Codec", "CodecError", "NativeCodec", "NumpyCodec", "choose", "decoded"]
+__all__ = ["Codec", "CodecError", "NativeCodec", "NumpyCodec", "choose_codec", "decode_all"]

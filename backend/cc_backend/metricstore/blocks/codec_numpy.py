@@ -7,8 +7,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from cc_backend.metricstore.blocks.matrix import Target, check_places
-from cc_backend.metricstore.blocks.mmap_arrays import Pages
+from cc_backend.metricstore.blocks.matrix import MatrixTarget, check_bounds
+from cc_backend.metricstore.blocks.mmap_arrays import Buffer
 from cc_backend.metricstore.blocks.payload_format import (
     BITMAP,
     DICTIONARY,
@@ -29,7 +29,7 @@ from cc_backend.metricstore.blocks.payload_format import (
     WIDTH_MASK,
     CodecError,
 )
-from cc_backend.metricstore.model import Flags, Ids
+from cc_backend.metricstore.model import BoolArray, Int64Array
 from cc_backend.model import Samples
 
 Words = npt.NDArray[np.uint32]
@@ -51,23 +51,23 @@ class Header(NamedTuple):
     width: int
 
 
-class _Coded(NamedTuple):
+class _EncodedRows(NamedTuple):
     """Per row: which formula, its base, and the offsets, already shifted (0 where there is no sample)."""
 
-    scale: Ids
-    base: Ids
-    shift: Ids
-    width: Ids
-    offsets: Ids
+    scale: Int64Array
+    base: Int64Array
+    shift: Int64Array
+    width: Int64Array
+    offsets: Int64Array
 
 
-def ordered(bits: Words) -> Ids:
+def order_bits(bits: Words) -> Int64Array:
     """The bits of float32 numbers in an order like that of the numbers (-0 just below 0)."""
     wide = bits.astype(np.int64)
     return np.where(wide & _SIGN, 0xFFFF_FFFF - wide, wide | _SIGN)
 
 
-def rounded(bits: Words, mantissa_bits: int) -> Words:
+def round_mantissa(bits: Words, mantissa_bits: int) -> Words:
     """The numbers with so many bits of mantissa, nearest first, halves away from zero; 0 leaves them as they are."""
     if not mantissa_bits:
         return bits
@@ -94,39 +94,39 @@ def encode(samples: Samples, mantissa_bits: int = 0) -> bytes:
         return header + bytes(2 * rows)
     part = np.ascontiguousarray(samples[:, first : first + count], np.float32)
     present = present[:, first : first + count]
-    coded = _coded(part, present, mantissa_bits)
-    pieces = [_row(coded, number, present[number]) if present[number].any() else b"" for number in range(rows)]
+    coded = _encode_rows(part, present, mantissa_bits)
+    pieces = [_encode_row(coded, number, present[number]) if present[number].any() else b"" for number in range(rows)]
     return b"".join([header, np.array([len(piece) for piece in pieces], "<u2").tobytes(), *pieces])
 
 
-def _coded(samples: Samples, present: Flags, mantissa_bits: int) -> _Coded:
+def _encode_rows(samples: Samples, present: BoolArray, mantissa_bits: int) -> _EncodedRows:
     """Per row the formula with the narrower offsets; decimals if they are as narrow."""
-    floats = _offsets(ordered(rounded(samples.view(np.uint32), mantissa_bits)), present, FLOAT_SCALE)
+    floats = _base_and_offsets(order_bits(round_mantissa(samples.view(np.uint32), mantissa_bits)), present, FLOAT_SCALE)
     scales, decimals = _decimals(samples, present)
-    short = _offsets(decimals, present, 0)._replace(scale=scales)
+    short = _base_and_offsets(decimals, present, 0)._replace(scale=scales)
     better = (scales != FLOAT_SCALE) & (short.width <= floats.width)
     chosen = (
         np.where(better[:, None] if one.ndim > 1 else better, one, other)
         for one, other in zip(short, floats, strict=True)
     )
-    return _Coded(*chosen)
+    return _EncodedRows(*chosen)
 
 
-def _offsets(numbers: Ids, present: Flags, scale: int) -> _Coded:
+def _base_and_offsets(numbers: Int64Array, present: BoolArray, scale: int) -> _EncodedRows:
     base = np.min(numbers, axis=1, where=present, initial=2**32)
     offsets = np.where(present, numbers - base[:, None], 0)
     used = np.bitwise_or.reduce(offsets, axis=1)
     shifted = (used != 0) & (scale == FLOAT_SCALE)
     shift = np.where(shifted, _bit_length(used & -used) - 1, 0)
     offsets >>= shift[:, None]
-    return _Coded(np.full(len(base), scale), base, shift, _bit_length(offsets.max(axis=1)), offsets)
+    return _EncodedRows(np.full(len(base), scale), base, shift, _bit_length(offsets.max(axis=1)), offsets)
 
 
-def _bit_length(numbers: Ids) -> Ids:
+def _bit_length(numbers: Int64Array) -> Int64Array:
     return np.frexp(numbers.astype(np.float64))[1].astype(np.int64)
 
 
-def _decimals(samples: Samples, present: Flags) -> tuple[Ids, Ids]:
+def _decimals(samples: Samples, present: BoolArray) -> tuple[Int64Array, Int64Array]:
     """Per row the least scale at which every sample is a whole number of 10^-scale, and these; else FLOAT_SCALE."""
     scales = np.full(len(samples), FLOAT_SCALE)
     decimals = np.zeros(samples.shape, np.int64)
@@ -144,7 +144,7 @@ def _decimals(samples: Samples, present: Flags) -> tuple[Ids, Ids]:
     return scales, decimals
 
 
-def _row(coded: _Coded, number: int, present: Flags) -> bytes:
+def _encode_row(coded: _EncodedRows, number: int, present: BoolArray) -> bytes:
     width, shift, scale = int(coded.width[number]), int(coded.shift[number]), int(coded.scale[number])
     offsets = coded.offsets[number][present]
     descriptor = width | shift << SHIFT_AT | scale << SCALE_AT
@@ -154,29 +154,29 @@ def _row(coded: _Coded, number: int, present: Flags) -> bytes:
         bitmap = np.packbits(present, bitorder="little").tobytes()
     data = _dictionary(offsets, width)
     if data is None:
-        data = packed(offsets, width)
+        data = pack(offsets, width)
     else:
         descriptor |= DICTIONARY
     return struct.pack("<HI", descriptor, int(coded.base[number]) & 0xFFFF_FFFF) + bitmap + data
 
 
-def _dictionary(offsets: Ids, width: int) -> bytes | None:
+def _dictionary(offsets: Int64Array, width: int) -> bytes | None:
     """The offsets as positions in a dictionary, if that is shorter."""
     count = len(offsets)
     if width < _LEAST_DICTIONARY_WIDTH or count < _LEAST_DICTIONARY_SAMPLES:
         return None
     words, positions = np.unique(offsets, return_inverse=True)
     position_width = (len(words) - 1).bit_length()
-    if 1 + _bytes(len(words) * width) + _bytes(count * position_width) >= _bytes(count * width):
+    if 1 + _byte_count(len(words) * width) + _byte_count(count * position_width) >= _byte_count(count * width):
         return None
-    return bytes([len(words) - 1]) + packed(words, width) + packed(positions, position_width)
+    return bytes([len(words) - 1]) + pack(words, width) + pack(positions, position_width)
 
 
-def _bytes(bits: int) -> int:
+def _byte_count(bits: int) -> int:
     return (bits + 7) // 8
 
 
-def packed(numbers: Ids, width: int) -> bytes:
+def pack(numbers: Int64Array, width: int) -> bytes:
     """Numbers with `width` bits each, lowest bit first."""
     bits = (numbers[:, None] >> np.arange(width)) & 1
     return np.packbits(bits.astype(np.uint8).ravel(), bitorder="little").tobytes()
@@ -185,7 +185,7 @@ def packed(numbers: Ids, width: int) -> bytes:
 # Reading
 
 
-def read_header(payload: Pages) -> tuple[Header, Ids]:
+def read_header(payload: Buffer) -> tuple[Header, Int64Array]:
     """The header of a payload and where each of its rows begins, the end of the last one included.
 
     Raises CodecError unless the lengths add up to the payload's.
@@ -207,27 +207,27 @@ def read_header(payload: Pages) -> tuple[Header, Ids]:
     return Header(rows, slots, first, count), starts
 
 
-def decode(payload: Pages, rows: Ids, columns: slice, target: Target) -> None:
+def decode(payload: Buffer, rows: Int64Array, columns: slice, target: MatrixTarget) -> None:
     """Put some rows and columns to a place in a matrix.
 
     Raises CodecError for a payload that is damaged, IndexError for what is not in payload or matrix.
     """
     header, starts = read_header(payload)
-    check_places(rows, columns, target, height=header.rows, width=header.slots)
+    check_bounds(rows, columns, target, height=header.rows, width=header.slots)
     whole = np.full((len(rows), header.slots), np.nan, np.float32)
     held = whole[:, header.first : header.first + header.width]
     data = np.frombuffer(payload, np.uint8)
     left = np.ones(len(rows), np.bool_)
-    for places in _plain(data, starts, rows, header):
-        held[places] = _decoded_together(data, starts[rows[places]], header)
+    for places in _plain_rows(data, starts, rows, header):
+        held[places] = _decode_rows(data, starts[rows[places]], header)
         left[places] = False
     for place in np.flatnonzero(left).tolist():
         row = int(rows[place])
-        held[place] = _decoded(data[starts[row] : starts[row + 1]].tobytes(), header)
+        held[place] = _decode_row(data[starts[row] : starts[row + 1]].tobytes(), header)
     target.matrix[target.rows, target.column : target.column + columns.stop - columns.start] = whole[:, columns]
 
 
-def _plain(data: Bytes, starts: Ids, rows: Ids, header: Header) -> Iterator[Ids]:
+def _plain_rows(data: Bytes, starts: Int64Array, rows: Int64Array, header: Header) -> Iterator[Int64Array]:
     """Positions in `rows` of those that have all samples and no dictionary, those of one kind together."""
     lengths = starts[rows + 1] - starts[rows]
     places = np.flatnonzero(lengths >= ROW_HEADER_BYTES)
@@ -237,24 +237,24 @@ def _plain(data: Bytes, starts: Ids, rows: Ids, header: Header) -> Iterator[Ids]
         width, shift = descriptor & WIDTH_MASK, descriptor >> SHIFT_AT & SHIFT_MASK
         if descriptor & (BITMAP | DICTIONARY) or width + shift > MAX_WIDTH:
             continue
-        right = lengths[places] == ROW_HEADER_BYTES + _bytes(width * header.width)
+        right = lengths[places] == ROW_HEADER_BYTES + _byte_count(width * header.width)
         found = places[right & (descriptors == descriptor)]
         if len(found):
             yield found
 
 
-def _decoded_together(data: Bytes, begins: Ids, header: Header) -> Samples:
+def _decode_rows(data: Bytes, begins: Int64Array, header: Header) -> Samples:
     """The columns of rows that begin there, as `_plain` finds them."""
     descriptor = int(data[begins[0]]) | int(data[begins[0] + 1]) << 8
     width, shift = descriptor & WIDTH_MASK, descriptor >> SHIFT_AT & SHIFT_MASK
-    length = ROW_HEADER_BYTES + _bytes(width * header.width)
+    length = ROW_HEADER_BYTES + _byte_count(width * header.width)
     rows = data[begins[:, None] + np.arange(length)]
     bases = rows[:, 2:ROW_HEADER_BYTES].copy().view("<u4").astype(np.int64)
-    offsets = _unpacked_together(rows[:, ROW_HEADER_BYTES:], width, header.width)
-    return _values(offsets << shift, bases, descriptor >> SCALE_AT & SCALE_MASK)
+    offsets = _unpack_rows(rows[:, ROW_HEADER_BYTES:], width, header.width)
+    return _to_floats(offsets << shift, bases, descriptor >> SCALE_AT & SCALE_MASK)
 
 
-def _decoded(data: bytes, header: Header) -> Samples:
+def _decode_row(data: bytes, header: Header) -> Samples:
     """The columns of one row."""
     count = header.width
     samples = np.full(count, np.nan, np.float32)
@@ -269,46 +269,46 @@ def _decoded(data: bytes, header: Header) -> Samples:
     data = data[ROW_HEADER_BYTES:]
     present = np.ones(count, np.bool_)
     if descriptor & BITMAP:
-        size = _bytes(count)
-        present, data = _unpacked(data[:size], 1, count).astype(np.bool_), data[size:]
+        size = _byte_count(count)
+        present, data = _unpack(data[:size], 1, count).astype(np.bool_), data[size:]
     number = int(np.count_nonzero(present))
     if descriptor & DICTIONARY:
-        offsets = _looked_up(data, width, number)
+        offsets = _read_dictionary(data, width, number)
     else:
-        if len(data) != _bytes(number * width):
+        if len(data) != _byte_count(number * width):
             raise CodecError("a row has another length than its samples need")
-        offsets = _unpacked(data, width, number)
-    samples[present] = _values(offsets << shift, base, descriptor >> SCALE_AT & SCALE_MASK)
+        offsets = _unpack(data, width, number)
+    samples[present] = _to_floats(offsets << shift, base, descriptor >> SCALE_AT & SCALE_MASK)
     return samples
 
 
-def _looked_up(data: bytes, width: int, number: int) -> Ids:
+def _read_dictionary(data: bytes, width: int, number: int) -> Int64Array:
     if not data:
         raise CodecError("a row lacks its dictionary")
     size = data[0] + 1
     position_width = data[0].bit_length()
-    end = 1 + _bytes(size * width)
-    if len(data) != end + _bytes(number * position_width):
+    end = 1 + _byte_count(size * width)
+    if len(data) != end + _byte_count(number * position_width):
         raise CodecError("a row has another length than its samples need")
-    words = _unpacked(data[1:end], width, size)
-    positions = _unpacked(data[end:], position_width, number)
+    words = _unpack(data[1:end], width, size)
+    positions = _unpack(data[end:], position_width, number)
     if number and int(positions.max()) >= size:
         raise CodecError("a row goes beyond its dictionary")
     return words[positions]
 
 
-def _unpacked(data: bytes, width: int, number: int) -> Ids:
+def _unpack(data: bytes, width: int, number: int) -> Int64Array:
     """The numbers that `packed` got; fewer bits than they need give CodecError."""
-    if len(data) < _bytes(number * width):
+    if len(data) < _byte_count(number * width):
         raise CodecError("a row has another length than its samples need")
     if not width:
         return np.zeros(number, np.int64)
     bits = np.unpackbits(np.frombuffer(data, np.uint8), count=number * width, bitorder="little")
-    numbers: Ids = (bits.reshape(number, width).astype(np.int64) << np.arange(width)).sum(axis=1, dtype=np.int64)
+    numbers: Int64Array = (bits.reshape(number, width).astype(np.int64) << np.arange(width)).sum(axis=1, dtype=np.int64)
     return numbers
 
 
-def _unpacked_together(data: Bytes, width: int, number: int) -> Ids:
+def _unpack_rows(data: Bytes, width: int, number: int) -> Int64Array:
     """The same for several rows of bytes, which are long enough: a word for each number, from the byte it begins in."""
     begins = np.arange(number) * width
     padded = np.zeros((len(data), data.shape[1] + 8), np.uint8)
@@ -319,7 +319,7 @@ def _unpacked_together(data: Bytes, width: int, number: int) -> Ids:
     return (words >> (begins & 7)) & ((1 << width) - 1)
 
 
-def _values(offsets: Ids, base: int | Ids, scale: int) -> Samples:
+def _to_floats(offsets: Int64Array, base: int | Int64Array, scale: int) -> Samples:
     if scale != FLOAT_SCALE:
         signed = base - ((base & _SIGN) << 1)
         return ((offsets + signed) / 10.0**scale).astype(np.float32)

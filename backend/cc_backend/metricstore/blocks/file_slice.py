@@ -14,11 +14,11 @@ class UnreadableError(OSError):
     """The disk does not give what it has. That may pass, so nothing may take the place of what it has."""
 
 
-class DamagedPartError(Exception):
+class DamagedSliceError(Exception):
     """A part is not what was written there; what it was is gone."""
 
 
-class PartFile:
+class SliceFile:
     """A file open for reading as long as a part of it is in use; it may be replaced or removed meanwhile.
 
     Read with pread, not mapped: a disk that fails gives an error, not a signal. Raises OSError if it cannot be opened.
@@ -27,7 +27,7 @@ class PartFile:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        self._told = threading.Event()
+        self._logged = threading.Event()
 
     def read(self, offset: int, length: int) -> bytes:
         """The bytes of a part; fewer at the end of the file. Raises OSError."""
@@ -41,10 +41,10 @@ class PartFile:
             length -= len(piece)
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
-    def tell(self, fault: str) -> None:
+    def log_fault(self, fault: str) -> None:
         """Say in the log, once, that something of this file cannot be read."""
-        if not self._told.is_set():
-            self._told.set()
+        if not self._logged.is_set():
+            self._logged.set()
             logger.error("file=%s cannot be read: %s; its samples are missing in answers", self.path, fault)
 
     def __del__(self) -> None:
@@ -54,28 +54,28 @@ class PartFile:
 
 
 @dataclass(frozen=True, slots=True)
-class FilePart:
+class FileSlice:
     """Where a payload lies on disk. `crc32` is that of its bytes (as of zlib), or None if it is not known."""
 
-    file: PartFile
+    file: SliceFile
     offset: int
     length: int
     crc32: int | None = None
 
-    def load(self) -> bytes | None:
+    def try_read(self) -> bytes | None:
         """The bytes, or None if they cannot be read or are damaged, which the program's log tells once per file."""
         try:
-            return self.fetch()
-        except (UnreadableError, DamagedPartError):
+            return self.read()
+        except (UnreadableError, DamagedSliceError):
             return None
 
-    def fetch(self) -> bytes:
+    def read(self) -> bytes:
         """The bytes. Raises UnreadableError and DamagedPartError, which the program's log tells once per file."""
         try:
             data = self.file.read(self.offset, self.length)
         except OSError as error:
             reason = error.strerror or str(error)
-            self.file.tell(reason)
+            self.file.log_fault(reason)
             raise UnreadableError(error.errno, reason) from error
         if len(data) != self.length:
             fault = "it is too short"
@@ -83,5 +83,5 @@ class FilePart:
             fault = "a checksum is wrong"
         else:
             return data
-        self.file.tell(fault)
-        raise DamagedPartError(fault)
+        self.file.log_fault(fault)
+        raise DamagedSliceError(fault)

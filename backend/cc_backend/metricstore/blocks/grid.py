@@ -13,35 +13,35 @@ from typing import TypeVar
 
 import numpy as np
 
-from cc_backend.metricstore.blocks.codec import Codec, choose
+from cc_backend.metricstore.blocks.codec import Codec, choose_codec
 from cc_backend.metricstore.blocks.cold_block import ColdBlock
-from cc_backend.metricstore.blocks.hot_block import CHUNK_ROWS, WINDOW_SLOTS, Block
-from cc_backend.metricstore.blocks.matrix import Index, Summary
-from cc_backend.metricstore.blocks.row_allocator import Rows
+from cc_backend.metricstore.blocks.hot_block import CHUNK_ROWS, WINDOW_SLOTS, HotBlock
+from cc_backend.metricstore.blocks.matrix import RowIndex, RowSummary
+from cc_backend.metricstore.blocks.row_allocator import RowAllocator
 from cc_backend.metricstore.blocks.scatter import chunks_of, scatter
 from cc_backend.metricstore.blocks.two_phase_read import (
-    Extent,
-    Gathering,
-    Matrix,
-    Piece,
-    Presence,
-    PresenceOfFew,
-    Reach,
-    Reading,
-    Summaries,
+    BlockSlice,
+    MatrixReducer,
+    PendingRead,
+    PresenceReducer,
+    Reducer,
+    SmallPresenceReducer,
+    SummaryReducer,
+    TimeExtent,
+    TimeExtentReducer,
 )
-from cc_backend.metricstore.blocks.windows import CHUNK_SHIFT, Blocks, Content, Lock, Windows, WindowState
-from cc_backend.metricstore.model import Flags, Ids
+from cc_backend.metricstore.blocks.windows import CHUNK_SHIFT, BlockContent, Blocks, Lock, Windows, WindowState
+from cc_backend.metricstore.model import BoolArray, Int64Array
 from cc_backend.model import Samples
 
-_LEAST_BLOCK_ROWS = 64
+_MIN_BLOCK_ROWS = 64
 _FEW_ROWS = 8
 _Result = TypeVar("_Result")
 
-__all__ = ["Content", "Grid", "Lock", "WindowState", "groups"]
+__all__ = ["BlockContent", "Grid", "Lock", "WindowState", "group_positions"]
 
 
-def groups(keys: Ids) -> Iterator[tuple[int, Index]]:
+def group_positions(keys: Int64Array) -> Iterator[tuple[int, RowIndex]]:
     """Each different key with the positions where it stands, in order; a slice where they are neighbours."""
     first, last = int(keys[0]), int(keys[-1])
     if first == last and bool((keys == first).all()):
@@ -64,8 +64,8 @@ class Grid(Windows):
     """All samples of one timestep. The caller holds a lock round each call, except where a lock is handed over."""
 
     def __init__(self, timestep_s: int, codec: Codec | None = None) -> None:
-        super().__init__(timestep_s, codec or choose())
-        self._rows = Rows()
+        super().__init__(timestep_s, codec or choose_codec())
+        self._rows = RowAllocator()
 
     # Rows
 
@@ -84,7 +84,7 @@ class Grid(Windows):
         """A row for a new series of this owner."""
         return self._rows.allocate(owner)
 
-    def allocate_many(self, owner: int, count: int) -> Ids:
+    def allocate_many(self, owner: int, count: int) -> Int64Array:
         """Rows for so many new series of this owner."""
         return self._rows.allocate_many(owner, count)
 
@@ -92,91 +92,91 @@ class Grid(Windows):
         """Take this very row for a series of the owner, if nobody has it."""
         return self._rows.claim(row, owner)
 
-    def claim_many(self, rows: Ids, owners: Ids) -> Flags:
+    def claim_many(self, rows: Int64Array, owners: Int64Array) -> BoolArray:
         """Take these very rows (each named once), each for its owner; says which of them nobody had."""
         return self._rows.claim_many(rows, owners)
 
-    def release(self, owner: int, rows: Ids) -> None:
+    def release(self, owner: int, rows: Int64Array) -> None:
         """Take rows back, blank; the extents of an owner without rows are free for others."""
-        for chunk, where in groups(rows >> CHUNK_SHIFT):
+        for chunk, where in group_positions(rows >> CHUNK_SHIFT):
             local = rows[where] & (CHUNK_ROWS - 1)
             for blocks in self._windows.values():
                 block = blocks[chunk] if chunk < len(blocks) else None
                 if isinstance(block, ColdBlock):
                     known = local[local < block.rows]
-                    block = self._hot(blocks, chunk) if len(known) and block.holds(known) else None
+                    block = self._hot_block(blocks, chunk) if len(known) and block.has_samples(known) else None
                 if block is not None:
-                    block.blank(local)
+                    block.clear_rows(local)
         self._rows.release(owner, rows)
 
     # Writing
 
-    def slots(self, times_s: int | Ids) -> int | Ids:
+    def slots_of(self, times_s: int | Int64Array) -> int | Int64Array:
         """The slots of times."""
         return times_s // self.timestep_s
 
-    def scatter(self, rows: Ids, slots: int | Ids, values: Samples) -> None:
+    def scatter(self, rows: Int64Array, slots: int | Int64Array, values: Samples) -> None:
         """Store one sample per row given; of several for one row and slot the last one counts."""
         values = np.ascontiguousarray(values, np.float32)
         if isinstance(slots, int):
             window, column = divmod(slots, WINDOW_SLOTS)
-            self._scatter(window, rows, column, values)
+            self._scatter_window(window, rows, column, values)
             return
         windows, columns = np.divmod(slots, WINDOW_SLOTS)
-        for window, where in groups(windows):
-            self._scatter(window, rows[where], columns[where], values[where])
+        for window, where in group_positions(windows):
+            self._scatter_window(window, rows[where], columns[where], values[where])
 
-    def _scatter(self, window: int, rows: Ids, columns: int | Ids, values: Samples) -> None:
+    def _scatter_window(self, window: int, rows: Int64Array, columns: int | Int64Array, values: Samples) -> None:
         blocks = self._windows.setdefault(window, [])
         chunks = chunks_of(rows, CHUNK_SHIFT)
-        hot = {chunk: self._hot(blocks, chunk) for chunk in chunks}
+        hot = {chunk: self._hot_block(blocks, chunk) for chunk in chunks}
         places = [hot[chunk].samples if chunk in hot else None for chunk in range(chunks[0], chunks[-1] + 1)]
         scatter(places, rows, columns, values, first_chunk=chunks[0], shift=CHUNK_SHIFT)
         for block in hot.values():
-            block.touch()
+            block.mark_changed()
 
-    def fill(self, rows: Ids, slots: int | Ids, values: Samples) -> int:
+    def fill_empty(self, rows: Int64Array, slots: int | Int64Array, values: Samples) -> int:
         """Store samples where there is none yet, so that newer ones win; returns how many that were.
 
         Of several for one row and slot the last one counts.
         """
         stored = 0
         windows, columns = np.divmod(np.broadcast_to(slots, rows.shape), WINDOW_SLOTS)
-        for window, where in groups(windows):
-            stored += self._fill(window, rows[where], columns[where], values[where])
+        for window, where in group_positions(windows):
+            stored += self._fill_window(window, rows[where], columns[where], values[where])
         return stored
 
-    def _fill(self, window: int, rows: Ids, columns: Ids, values: Samples) -> int:
+    def _fill_window(self, window: int, rows: Int64Array, columns: Int64Array, values: Samples) -> int:
         stored = 0
         blocks = self._windows.setdefault(window, [])
-        for chunk, where in groups(rows >> CHUNK_SHIFT):
+        for chunk, where in group_positions(rows >> CHUNK_SHIFT):
             local = rows[where] & (CHUNK_ROWS - 1)
-            stored += self._hot(blocks, chunk).fill(local, columns[where], values[where])
+            stored += self._hot_block(blocks, chunk).fill_empty(local, columns[where], values[where])
         return stored
 
-    def merge(self, window: int, rows: Ids, samples: Samples) -> int:
+    def fill_from_matrix(self, window: int, rows: Int64Array, samples: Samples) -> int:
         """Fill the slots of a window that are empty from a matrix with a row per row given; returns how many."""
         if not len(rows):
             return 0
         stored = 0
         blocks = self._windows.setdefault(window, [])
-        for chunk, where in groups(rows >> CHUNK_SHIFT):
-            stored += self._hot(blocks, chunk).merge(rows[where] & (CHUNK_ROWS - 1), samples[where])
+        for chunk, where in group_positions(rows >> CHUNK_SHIFT):
+            stored += self._hot_block(blocks, chunk).fill_from_matrix(rows[where] & (CHUNK_ROWS - 1), samples[where])
         return stored
 
-    def _hot(self, blocks: Blocks, chunk: int) -> Block:
+    def _hot_block(self, blocks: Blocks, chunk: int) -> HotBlock:
         """The block, hot, as high as the rows handed out in its chunk need it (the last chunk is rarely full)."""
         if chunk >= len(blocks):
             blocks.extend([None] * (chunk + 1 - len(blocks)))
         used = self.rows - chunk * CHUNK_ROWS
         block = blocks[chunk]
-        if isinstance(block, Block) and block.rows >= min(used, CHUNK_ROWS):
+        if isinstance(block, HotBlock) and block.rows >= min(used, CHUNK_ROWS):
             return block
         self.sample_bytes -= 0 if block is None else block.size_bytes
         if block is None:
-            block = Block(_block_rows(used), self._codec)
+            block = HotBlock(_block_rows(used), self._codec)
         elif isinstance(block, ColdBlock):
-            block = block.thaw(_block_rows(used))
+            block = block.decompress(_block_rows(used))
         else:
             block.grow(_block_rows(used))
         self.sample_bytes += block.size_bytes
@@ -185,46 +185,48 @@ class Grid(Windows):
 
     # Reading
 
-    def read(self, rows: Ids, first_slot: int, count: int) -> Samples:
+    def read(self, rows: Int64Array, first_slot: int, count: int) -> Samples:
         """A matrix of one row per row given and `count` columns from `first_slot`, NaN where there is no sample."""
-        return self.samples(rows, first_slot, count).finish()
+        return self.start_read(rows, first_slot, count).complete()
 
-    def samples(self, rows: Ids, first_slot: int, count: int) -> Reading[Samples]:
+    def start_read(self, rows: Int64Array, first_slot: int, count: int) -> PendingRead[Samples]:
         """The same in two steps, of which the second one needs no lock; so are those below."""
-        return self._begin(Matrix(len(rows), count), rows, first_slot, count)
+        return self._start(MatrixReducer(len(rows), count), rows, first_slot, count)
 
-    def summary(self, rows: Ids, first_slot: int, count: int) -> Reading[Summary]:
+    def start_summary(self, rows: Int64Array, first_slot: int, count: int) -> PendingRead[RowSummary]:
         """The summary of each row over a range of slots."""
-        return self._begin(Summaries(len(rows)), rows, first_slot, count)
+        return self._start(SummaryReducer(len(rows)), rows, first_slot, count)
 
-    def presence(self, rows: Ids, first_slot: int, count: int) -> Reading[Flags]:
+    def start_presence(self, rows: Int64Array, first_slot: int, count: int) -> PendingRead[BoolArray]:
         """In which of the slots any of the rows has a sample."""
         few = len(rows) <= _FEW_ROWS
-        gathering: Gathering[Flags] = PresenceOfFew(len(rows), count) if few else Presence(count)
-        return self._begin(gathering, rows, first_slot, count)
+        gathering: Reducer[BoolArray] = SmallPresenceReducer(len(rows), count) if few else PresenceReducer(count)
+        return self._start(gathering, rows, first_slot, count)
 
-    def reach(self, row: int) -> Reading[Extent | None]:
+    def start_extent(self, row: int) -> PendingRead[TimeExtent | None]:
         """How far the samples of one row reach; None if it has none."""
-        windows = self.windows() or [0]
+        windows = self.window_numbers() or [0]
         first_slot, end_slot = windows[0] * WINDOW_SLOTS, (windows[-1] + 1) * WINDOW_SLOTS
-        return self._begin(Reach(first_slot), np.array([row], np.int64), first_slot, end_slot - first_slot)
+        return self._start(TimeExtentReducer(first_slot), np.array([row], np.int64), first_slot, end_slot - first_slot)
 
-    def _begin(self, gathering: Gathering[_Result], rows: Ids, first_slot: int, count: int) -> Reading[_Result]:
+    def _start(
+        self, gathering: Reducer[_Result], rows: Int64Array, first_slot: int, count: int
+    ) -> PendingRead[_Result]:
         cold = []
-        for piece in self._pieces(rows, first_slot, count):
+        for piece in self._slices(rows, first_slot, count):
             if isinstance(piece.block, ColdBlock):
                 cold.append(piece)
             else:
-                gathering.take(piece)
-        return Reading(gathering, cold)
+                gathering.add(piece)
+        return PendingRead(gathering, cold)
 
-    def _pieces(self, rows: Ids, first_slot: int, count: int) -> Iterator[Piece]:
+    def _slices(self, rows: Int64Array, first_slot: int, count: int) -> Iterator[BlockSlice]:
         """What is read of each block that is touched."""
         if not len(rows) or count <= 0:
             return
         positions = np.arange(len(rows))
         parts = []
-        for chunk, where in groups(rows >> CHUNK_SHIFT):
+        for chunk, where in group_positions(rows >> CHUNK_SHIFT):
             local = rows[where] & (CHUNK_ROWS - 1)
             parts.append((chunk, positions[where], local, int(local.max())))
         end_slot = first_slot + count
@@ -237,11 +239,11 @@ class Grid(Windows):
                 if block is None:
                     continue
                 if highest < block.rows:
-                    yield Piece(block, where, local, columns, at)
+                    yield BlockSlice(block, where, local, columns, at)
                     continue
                 there = np.flatnonzero(local < block.rows)  # later rows came after the block's last sample
                 if len(there):
-                    yield Piece(block, where[there], local[there], columns, at)
+                    yield BlockSlice(block, where[there], local[there], columns, at)
 
     def _windows_between(self, first_slot: int, end_slot: int) -> list[int]:
         first, last = first_slot // WINDOW_SLOTS, (end_slot - 1) // WINDOW_SLOTS
@@ -256,10 +258,10 @@ class Grid(Windows):
 
     def idle_rows(self) -> set[int]:
         """Rows that belong to no series; for tests."""
-        return self._rows.idle()
+        return self._rows.idle_rows()
 
 
 def _block_rows(used: int) -> int:
     if used >= CHUNK_ROWS:
         return CHUNK_ROWS
-    return max(_LEAST_BLOCK_ROWS, 1 << (used - 1).bit_length())
+    return max(_MIN_BLOCK_ROWS, 1 << (used - 1).bit_length())

@@ -2,49 +2,49 @@
 
 import numpy as np
 
-from cc_backend.metricstore.blocks.codec import Codec, choose
-from cc_backend.metricstore.blocks.file_slice import FilePart
-from cc_backend.metricstore.blocks.matrix import Index, Summary, Target, index_of, summarise
-from cc_backend.metricstore.blocks.mmap_arrays import blank
-from cc_backend.metricstore.model import Flags, Ids
+from cc_backend.metricstore.blocks.codec import Codec, choose_codec
+from cc_backend.metricstore.blocks.file_slice import FileSlice
+from cc_backend.metricstore.blocks.matrix import MatrixTarget, RowIndex, RowSummary, as_index, summarise
+from cc_backend.metricstore.blocks.mmap_arrays import allocate_nan
+from cc_backend.metricstore.model import BoolArray, Int64Array
 from cc_backend.model import Samples
 
 WINDOW_SLOTS = 128
 CHUNK_ROWS = 1024
 
-__all__ = ["CHUNK_ROWS", "WINDOW_SLOTS", "Beneath", "Block", "Index", "Summary", "summarise"]
+__all__ = ["CHUNK_ROWS", "WINDOW_SLOTS", "HotBlock", "PendingDiskPart", "RowIndex", "RowSummary", "summarise"]
 
 
-class Beneath:
+class PendingDiskPart:
     """Samples of a block that are on disk and could not be read yet; `kept` says which rows of them still count."""
 
-    __slots__ = ("kept", "part")
+    __slots__ = ("file_slice", "valid_rows")
 
-    def __init__(self, part: FilePart, rows: int) -> None:
-        self.part = part
-        self.kept: Flags = np.ones(rows, np.bool_)
+    def __init__(self, part: FileSlice, rows: int) -> None:
+        self.file_slice = part
+        self.valid_rows: BoolArray = np.ones(rows, np.bool_)
 
-    def forget(self, rows: Ids) -> None:
+    def invalidate(self, rows: Int64Array) -> None:
         """Tell that some rows belong to no series any more, or to another one."""
-        self.kept[rows[rows < len(self.kept)]] = False
+        self.valid_rows[rows[rows < len(self.valid_rows)]] = False
 
 
-class Block:
+class HotBlock:
     """Up to `CHUNK_ROWS` series in one window, one row each, NaN where there is no sample.
 
-    `version` grows with each change of a sample; `saved_version` is the one that is on disk, at `saved_part` if known.
+    `version` grows with each change of a sample; `saved_version` is the one that is on disk, at `saved_slice` if known.
     `beneath` is what the disk did not give when the block became hot; the block's own samples are newer.
     """
 
-    __slots__ = ("_codec", "beneath", "samples", "saved_part", "saved_version", "version")
+    __slots__ = ("_codec", "pending", "samples", "saved_slice", "saved_version", "version")
 
     def __init__(self, rows: int, codec: Codec | None = None) -> None:
-        self.samples = blank(rows, WINDOW_SLOTS)
+        self.samples = allocate_nan(rows, WINDOW_SLOTS)
         self.version = 0
         self.saved_version = 0
-        self.saved_part: FilePart | None = None
-        self.beneath: Beneath | None = None
-        self._codec = codec or choose()
+        self.saved_slice: FileSlice | None = None
+        self.pending: PendingDiskPart | None = None
+        self._codec = codec or choose_codec()
 
     @property
     def rows(self) -> int:
@@ -56,16 +56,16 @@ class Block:
         """Bytes of samples in memory."""
         return self.samples.nbytes
 
-    def touch(self) -> None:
+    def mark_changed(self) -> None:
         """Tell that samples were written to `samples` directly."""
         self.version += 1
 
-    def put(self, rows: Ids, columns: int | Ids, values: Samples) -> None:
+    def store(self, rows: Int64Array, columns: int | Int64Array, values: Samples) -> None:
         """Store samples; of several for one slot the last one counts."""
         self.samples[rows, columns] = values
         self.version += 1
 
-    def fill(self, rows: Ids, columns: Ids, values: Samples) -> int:
+    def fill_empty(self, rows: Int64Array, columns: Int64Array, values: Samples) -> int:
         """Store samples where there is none yet, of several for one slot the last; returns how many that were."""
         slots = self.samples.reshape(-1)  # one index for both is faster
         at = rows * WINDOW_SLOTS + columns
@@ -78,9 +78,9 @@ class Block:
         self.version += count > 0
         return count
 
-    def merge(self, rows: Ids, samples: Samples) -> int:
+    def fill_from_matrix(self, rows: Int64Array, samples: Samples) -> int:
         """Fill what is empty in rows, which differ, from a matrix; returns how many samples that were."""
-        at = index_of(rows)
+        at = as_index(rows)
         own = self.samples[at]
         missing = np.isnan(own) & ~np.isnan(samples)
         count = int(np.count_nonzero(missing))
@@ -91,11 +91,11 @@ class Block:
             self.version += 1
         return count
 
-    def blank(self, rows: Ids) -> None:
+    def clear_rows(self, rows: Int64Array) -> None:
         """Forget the samples of some rows."""
         rows = rows[rows < len(self.samples)]
-        if self.beneath is not None:
-            self.beneath.forget(rows)
+        if self.pending is not None:
+            self.pending.invalidate(rows)
             self.version += 1
         if not bool(np.isnan(self.samples[rows]).all()):
             self.samples[rows] = np.nan
@@ -103,27 +103,27 @@ class Block:
 
     def grow(self, rows: int) -> None:
         """Make room for more rows; no sample changes."""
-        grown = blank(rows, WINDOW_SLOTS)
+        grown = allocate_nan(rows, WINDOW_SLOTS)
         grown[: len(self.samples)] = self.samples
         self.samples = grown
 
-    def settle(self, old: Samples | None) -> None:
+    def merge_pending(self, old: Samples | None) -> None:
         """Fill what is empty with the samples from `beneath`, if they were read; then nothing is beneath any more."""
-        if old is not None and self.beneath is not None:
+        if old is not None and self.pending is not None:
             here = self.samples[: len(old)]
-            empty = np.isnan(here) & self.beneath.kept[:, np.newaxis]
+            empty = np.isnan(here) & self.pending.valid_rows[:, np.newaxis]
             here[empty] = old[empty]
-        self.beneath = None
+        self.pending = None
         self.version += 1
 
-    def read(self, rows: Ids, columns: slice) -> Samples:
+    def read(self, rows: Int64Array, columns: slice) -> Samples:
         """A matrix with some rows and columns."""
-        return self.samples[index_of(rows), columns]
+        return self.samples[as_index(rows), columns]
 
-    def read_into(self, rows: Ids, columns: slice, target: Target) -> None:
+    def read_into(self, rows: Int64Array, columns: slice, target: MatrixTarget) -> None:
         """Copy some rows and columns to a place in a matrix."""
         self._codec.gather(self.samples, rows, columns, target)
 
-    def summary(self, rows: Ids, columns: slice) -> Summary:
+    def summarise(self, rows: Int64Array, columns: slice) -> RowSummary:
         """The summary of some rows over some columns."""
         return self._codec.summarise(self.read(rows, columns))

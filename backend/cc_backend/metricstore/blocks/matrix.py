@@ -8,40 +8,40 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from cc_backend.metricstore.model import Doubles, Ids
+from cc_backend.metricstore.model import Float64Array, Int64Array
 from cc_backend.model import Samples
 
-Index = Ids | slice
-Counts = npt.NDArray[np.int32]
+RowIndex = Int64Array | slice
+Int32Array = npt.NDArray[np.int32]
 
 
-class Summary(NamedTuple):
+class RowSummary(NamedTuple):
     """Per row: least, highest (NaN without samples), sum and number of samples."""
 
     min: Samples
     max: Samples
-    sum: Doubles
-    number: npt.NDArray[np.integer]
+    sum: Float64Array
+    samples: npt.NDArray[np.integer]
 
-    def of(self, rows: Index) -> "Summary":
+    def select(self, rows: RowIndex) -> "RowSummary":
         """The summary of some of the rows."""
-        return Summary(self.min[rows], self.max[rows], self.sum[rows], self.number[rows])
+        return RowSummary(self.min[rows], self.max[rows], self.sum[rows], self.samples[rows])
 
 
-class Target(NamedTuple):
+class MatrixTarget(NamedTuple):
     """Where samples go: one row of `matrix` for each row that is read, from `column` on."""
 
     matrix: Samples
-    rows: Ids
+    rows: Int64Array
     column: int = 0
 
 
-def summarise(samples: Samples) -> Summary:
+def summarise(samples: Samples) -> RowSummary:
     """The summary of each row of a matrix, missing samples left out."""
     present = ~np.isnan(samples)
     with np.errstate(invalid="ignore"):  # infinities of both signs
-        total: Doubles = np.sum(samples, axis=1, dtype=np.float64, where=present)
-    return Summary(
+        total: Float64Array = np.sum(samples, axis=1, dtype=np.float64, where=present)
+    return RowSummary(
         np.fmin.reduce(samples, axis=1, initial=np.nan),
         np.fmax.reduce(samples, axis=1, initial=np.nan),
         total,
@@ -49,7 +49,7 @@ def summarise(samples: Samples) -> Summary:
     )
 
 
-def combine(samples: Samples, *, mean: bool) -> tuple[Samples, Counts]:
+def combine(samples: Samples, *, mean: bool) -> tuple[Samples, Int32Array]:
     """Sum or mean per column over what is there, NaN only where nothing is; and how many there were."""
     present = ~np.isnan(samples)
     count = np.count_nonzero(present, axis=0).astype(np.int32)
@@ -60,14 +60,14 @@ def combine(samples: Samples, *, mean: bool) -> tuple[Samples, Counts]:
         return result.astype(np.float32), count
 
 
-def gather(samples: Samples, rows: Ids, columns: slice, target: Target) -> None:
+def gather(samples: Samples, rows: Int64Array, columns: slice, target: MatrixTarget) -> None:
     """Copy some rows and columns of a matrix to a place in another. Raises IndexError for what is not there."""
-    check_places(rows, columns, target, height=len(samples), width=samples.shape[1])
+    check_bounds(rows, columns, target, height=len(samples), width=samples.shape[1])
     end = target.column + columns.stop - columns.start
-    target.matrix[index_of(target.rows), target.column : end] = samples[index_of(rows), columns]
+    target.matrix[as_index(target.rows), target.column : end] = samples[as_index(rows), columns]
 
 
-def check_places(rows: Ids, columns: slice, target: Target, *, height: int, width: int) -> None:
+def check_bounds(rows: Int64Array, columns: slice, target: MatrixTarget, *, height: int, width: int) -> None:
     """Raise IndexError unless the rows and columns are there and have a place in the target."""
     count = columns.stop - columns.start
     right = len(rows) == len(target.rows) and columns.start >= 0 and count >= 0 and columns.stop <= width
@@ -79,7 +79,7 @@ def check_places(rows: Ids, columns: slice, target: Target, *, height: int, widt
         raise IndexError("rows or columns are not there")
 
 
-def index_of(rows: Ids) -> Index:
+def as_index(rows: Int64Array) -> RowIndex:
     """A slice for neighbouring ascending rows: copying one is several times faster than gathering."""
     if not len(rows):
         return slice(0, 0)

@@ -11,14 +11,14 @@ import numpy as np
 
 from cc_backend.model import Samples
 
-_LEAST_BYTES = 16384  # less is not worth whole pages
+_MIN_MAPPED_BYTES = 16384  # less is not worth whole pages
 
-Pages = bytes | bytearray | mmap.mmap
+Buffer = bytes | bytearray | mmap.mmap
 
 
-def room(size_bytes: int) -> bytearray | mmap.mmap:
+def allocate(size_bytes: int) -> bytearray | mmap.mmap:
     """So much writable memory, all zero."""
-    if size_bytes < _LEAST_BYTES:
+    if size_bytes < _MIN_MAPPED_BYTES:
         return bytearray(size_bytes)
     try:
         return mmap.mmap(-1, size_bytes, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
@@ -26,18 +26,18 @@ def room(size_bytes: int) -> bytearray | mmap.mmap:
         return bytearray(size_bytes)
 
 
-def kept(data: bytes) -> Pages:
+def copy_to_pages(data: bytes) -> Buffer:
     """The same bytes, in memory of that kind."""
-    if len(data) < _LEAST_BYTES:
+    if len(data) < _MIN_MAPPED_BYTES:
         return data
-    copy = room(len(data))
+    copy = allocate(len(data))
     copy[:] = data
     return copy
 
 
-def blank(rows: int, columns: int) -> Samples:
+def allocate_nan(rows: int, columns: int) -> Samples:
     """A matrix of NaN, in memory of that kind."""
-    buffer: Any = room(4 * rows * columns)
+    buffer: Any = allocate(4 * rows * columns)
     samples: Samples = np.frombuffer(buffer, np.float32).reshape(rows, columns)
     samples.fill(np.nan)
     return samples

@@ -5,14 +5,14 @@ import heapq
 import numpy as np
 import numpy.typing as npt
 
-from cc_backend.metricstore.model import Flags, Ids
+from cc_backend.metricstore.model import BoolArray, Int64Array
 
-_LEAST_EXTENT = 8
+_MIN_EXTENT = 8
 _EXTENT_SHARE = 8  # an extent is at most this share of what the owner has: at most 1/8 of the rows idle
 _FREE, _SPARE, _USED = 0, 1, 2
 
 
-class Rows:
+class RowAllocator:
     """The rows of one grid, numbered from 0 without gaps. An owner is a host's number."""
 
     def __init__(self) -> None:
@@ -32,28 +32,28 @@ class Rows:
         spare = self._spare.setdefault(owner, [])
         owned = self._owned.get(owner, 0)
         if not spare:
-            spare.extend(self._extent(max(_LEAST_EXTENT, owned // _EXTENT_SHARE)))
+            spare.extend(self._new_extent(max(_MIN_EXTENT, owned // _EXTENT_SHARE)))
         self._owned[owner] = owned + 1
         row = spare.pop()
         self._state[row] = _USED
         return row
 
-    def allocate_many(self, owner: int, count: int) -> Ids:
+    def allocate_many(self, owner: int, count: int) -> Int64Array:
         """Rows for so many new series of this owner, neighbours as far as there are any."""
         spare = self._spare.setdefault(owner, [])
         owned = self._owned.get(owner, 0)
         if len(spare) < count:
             wanted = count - len(spare)
-            spare[:0] = self._extent(max(_LEAST_EXTENT, wanted + (owned + wanted) // _EXTENT_SHARE))
+            spare[:0] = self._new_extent(max(_MIN_EXTENT, wanted + (owned + wanted) // _EXTENT_SHARE))
             while len(spare) < count:  # what was free has come to an end
-                spare[:0] = self._extent(count - len(spare))
+                spare[:0] = self._new_extent(count - len(spare))
         rows = np.array(spare[len(spare) - count :][::-1], np.int64)
         del spare[len(spare) - count :]
         self._owned[owner] = owned + count
         self._state[rows] = _USED
         return rows
 
-    def _extent(self, size: int) -> list[int]:
+    def _new_extent(self, size: int) -> list[int]:
         """Rows that nobody has, descending: the lowest that are free, fewer than asked for if that is all, or new."""
         reused: list[int] = []
         while self._free and len(reused) < size:
@@ -64,11 +64,11 @@ class Rows:
         if reused:
             return reused[::-1]
         begin = self.count
-        self._reach(begin + size)
+        self._ensure_count(begin + size)
         self._state[begin : self.count] = _SPARE
         return list(range(self.count - 1, begin - 1, -1))
 
-    def _reach(self, count: int) -> None:
+    def _ensure_count(self, count: int) -> None:
         """Have so many rows; the new ones are free, and no entry of the heap says so yet."""
         if count > len(self._state):
             more = np.zeros(max(count - len(self._state), len(self._state)), np.uint8)
@@ -79,13 +79,13 @@ class Rows:
         """Take this very row for a series of the owner, if nobody has it."""
         return bool(self.claim_many(np.array([row], np.int64), np.array([owner], np.int64))[0])
 
-    def claim_many(self, rows: Ids, owners: Ids) -> Flags:
+    def claim_many(self, rows: Int64Array, owners: Int64Array) -> BoolArray:
         """Take these very rows (each named once), each for its owner; says which of them nobody had."""
         if not len(rows):
             return np.zeros(0, np.bool_)
         begin, end = self.count, int(rows.max()) + 1
-        self._reach(end)
-        taken: Flags = self._state[rows] == _FREE
+        self._ensure_count(end)
+        taken: BoolArray = self._state[rows] == _FREE
         for at in np.flatnonzero(self._state[rows] == _SPARE).tolist():
             spare = self._spare.get(int(owners[at]), [])
             if int(rows[at]) in spare:
@@ -99,7 +99,7 @@ class Rows:
             self._spare.setdefault(owner, [])
         return taken
 
-    def release(self, owner: int, rows: Ids) -> None:
+    def release(self, owner: int, rows: Int64Array) -> None:
         """Take rows back; the extents of an owner without rows are free for others."""
         spare = self._spare.setdefault(owner, [])
         spare.extend(rows.tolist())
@@ -112,7 +112,7 @@ class Rows:
                 heapq.heappush(self._free, row)
             del self._owned[owner], self._spare[owner]
 
-    def idle(self) -> set[int]:
+    def idle_rows(self) -> set[int]:
         """Rows that belong to no series; for tests."""
         return set(np.flatnonzero(self._state[: self.count] != _USED).tolist())
 

@@ -6,17 +6,17 @@ import numpy as np
 import numpy.typing as npt
 
 from cc_backend.metricstore.ingest.native_reader import HAS_NATIVE
-from cc_backend.metricstore.model import Ids
+from cc_backend.metricstore.model import Int64Array
 from cc_backend.model import Samples
 
 if HAS_NATIVE:
     from cc_backend.metricstore import _kernel
 
-Owners = npt.NDArray[np.int32]
+HostNumbers = npt.NDArray[np.int32]
 """Number of the host by sid."""
 
 
-def chunks_of(rows: Ids, shift: int, *, native: bool = HAS_NATIVE) -> list[int]:
+def chunks_of(rows: Int64Array, shift: int, *, native: bool = HAS_NATIVE) -> list[int]:
     """The different `rows >> shift`, ascending. Raises IndexError for a row below 0."""
     if native:
         return _kernel.chunks(rows, shift)
@@ -28,8 +28,8 @@ def chunks_of(rows: Ids, shift: int, *, native: bool = HAS_NATIVE) -> list[int]:
 
 def scatter(
     blocks: Sequence[Samples | None],
-    rows: Ids,
-    columns: int | Ids,
+    rows: Int64Array,
+    columns: int | Int64Array,
     values: Samples,
     *,
     first_chunk: int,
@@ -54,8 +54,14 @@ def scatter(
         block[local, within] = values[where]
 
 
-def note_newest(
-    sids: Ids, times_s: int | Ids, newest_s: Ids, host_of: Owners, host_newest_s: Ids, *, native: bool = HAS_NATIVE
+def update_newest_times(
+    sids: Int64Array,
+    times_s: int | Int64Array,
+    newest_s: Int64Array,
+    host_of: HostNumbers,
+    host_newest_s: Int64Array,
+    *,
+    native: bool = HAS_NATIVE,
 ) -> None:
     """Raise the newest times of series, and of their hosts, to those of new samples.
 

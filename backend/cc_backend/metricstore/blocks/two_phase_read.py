@@ -11,37 +11,37 @@ from typing import Generic, NamedTuple, Protocol, TypeVar
 import numpy as np
 
 from cc_backend.metricstore.blocks.cold_block import ColdBlock
-from cc_backend.metricstore.blocks.hot_block import Block
-from cc_backend.metricstore.blocks.matrix import Summary, Target
-from cc_backend.metricstore.model import Flags, Ids
+from cc_backend.metricstore.blocks.hot_block import HotBlock
+from cc_backend.metricstore.blocks.matrix import MatrixTarget, RowSummary
+from cc_backend.metricstore.model import BoolArray, Int64Array
 from cc_backend.model import Samples
 
 Result = TypeVar("Result", covariant=True)  # noqa: PLC0105 a result is no `Result_co` to anybody
 
 
-class Piece(NamedTuple):
+class BlockSlice(NamedTuple):
     """What is read of one block: its rows and columns, and their place in what is asked for."""
 
-    block: Block | ColdBlock
-    where: Ids
-    rows: Ids
+    block: HotBlock | ColdBlock
+    positions: Int64Array
+    rows: Int64Array
     columns: slice
-    at: int
+    target_column: int
 
     @property
     def slots(self) -> int:
         """How many columns there are."""
         return int(self.columns.stop - self.columns.start)
 
-    def samples(self) -> Samples:
+    def read(self) -> Samples:
         """A matrix with these rows and columns."""
         return self.block.read(self.rows, self.columns)
 
 
-class Gathering(Protocol[Result]):
+class Reducer(Protocol[Result]):
     """Something that is put together from pieces, in any order."""
 
-    def take(self, piece: Piece) -> None:
+    def add(self, piece: BlockSlice) -> None:
         """Read a piece and add what is in it."""
 
     def result(self) -> Result:
@@ -49,85 +49,87 @@ class Gathering(Protocol[Result]):
 
 
 @dataclass(frozen=True, slots=True)
-class Reading(Generic[Result]):
+class PendingRead(Generic[Result]):
     """Something of which the hot pieces are read and the cold ones are not yet."""
 
-    gathering: Gathering[Result]
-    cold: list[Piece]
+    reducer: Reducer[Result]
+    cold: list[BlockSlice]
 
-    def finish(self) -> Result:
+    def complete(self) -> Result:
         """All of it, as it was when the reading was begun. Needs no lock; to be called once."""
         for piece in self.cold:
-            self.gathering.take(piece)
-        return self.gathering.result()
+            self.reducer.add(piece)
+        return self.reducer.result()
 
 
-class Matrix:
+class MatrixReducer:
     """The samples: a row per row asked for, NaN where there is none."""
 
     def __init__(self, rows: int, slots: int) -> None:
         self._samples: Samples = np.full((rows, slots), np.nan, np.float32)
 
-    def take(self, piece: Piece) -> None:
+    def add(self, piece: BlockSlice) -> None:
         """Copy the samples to their places."""
-        piece.block.read_into(piece.rows, piece.columns, Target(self._samples, piece.where, piece.at))
+        piece.block.read_into(
+            piece.rows, piece.columns, MatrixTarget(self._samples, piece.positions, piece.target_column)
+        )
 
     def result(self) -> Samples:
         """The matrix."""
         return self._samples
 
 
-class Summaries:
+class SummaryReducer:
     """The summary of each row."""
 
     def __init__(self, rows: int) -> None:
-        self._least, self._highest = (np.full(rows, np.nan, np.float32) for _ in range(2))
+        self._min, self._max = (np.full(rows, np.nan, np.float32) for _ in range(2))
         self._total, self._number = np.zeros(rows), np.zeros(rows, np.int64)
 
-    def take(self, piece: Piece) -> None:
+    def add(self, piece: BlockSlice) -> None:
         """Add the summary of a piece."""
-        found, where = piece.block.summary(piece.rows, piece.columns), piece.where
-        self._least[where] = np.fmin(self._least[where], found.min)
-        self._highest[where] = np.fmax(self._highest[where], found.max)
+        found, where = piece.block.summarise(piece.rows, piece.columns), piece.positions
+        self._min[where] = np.fmin(self._min[where], found.min)
+        self._max[where] = np.fmax(self._max[where], found.max)
         self._total[where] += found.sum
-        self._number[where] += found.number
+        self._number[where] += found.samples
 
-    def result(self) -> Summary:
+    def result(self) -> RowSummary:
         """One summary of all rows."""
-        return Summary(self._least, self._highest, self._total, self._number)
+        return RowSummary(self._min, self._max, self._total, self._number)
 
 
-class Presence:
+class PresenceReducer:
     """In which slots any of many rows has a sample."""
 
     def __init__(self, slots: int) -> None:
-        self._flags: Flags = np.zeros(slots, np.bool_)
+        self._flags: BoolArray = np.zeros(slots, np.bool_)
 
-    def take(self, piece: Piece) -> None:
+    def add(self, piece: BlockSlice) -> None:
         """Look at a piece, unless all its slots are known to have samples."""
-        known = self._flags[piece.at : piece.at + piece.slots]
+        known = self._flags[piece.target_column : piece.target_column + piece.slots]
         if not known.all():
-            known |= ~np.isnan(piece.samples()).all(axis=0)
+            known |= ~np.isnan(piece.read()).all(axis=0)
 
-    def result(self) -> Flags:
+    def result(self) -> BoolArray:
         """One flag a slot."""
         return self._flags
 
 
-class PresenceOfFew:
+class SmallPresenceReducer:
     """The same of few rows: looking at all their samples at once is faster."""
 
     def __init__(self, rows: int, slots: int) -> None:
-        self._matrix = Matrix(rows, slots)
-        self.take = self._matrix.take
+        self._matrix = MatrixReducer(rows, slots)
+        self.add = self._matrix.add
 
-    def result(self) -> Flags:
+    def result(self) -> BoolArray:
         """One flag a slot."""
-        present: Flags = np.any(~np.isnan(self._matrix.result()), axis=0)
+        present: BoolArray = np.any(~np.isnan(self._matrix.result()), axis=0)
         return present
 
 
-class Extent(NamedTuple):
+class TimeExtent(NamedTuple):
     """From the first slot with a sample to the end of the last one, and how many have one."""
 
     begin: int
@@ -135,20 +137,20 @@ class Extent(NamedTuple):
     samples: int
 
 
-class Reach:
+class TimeExtentReducer:
     """How far the samples of one row reach; None if there are none."""
 
     def __init__(self, first_slot: int) -> None:
         self._first_slot = first_slot
-        self._found: Extent | None = None
+        self._found: TimeExtent | None = None
 
-    def take(self, piece: Piece) -> None:
+    def add(self, piece: BlockSlice) -> None:
         """Look at a piece."""
-        slots = np.flatnonzero(~np.isnan(piece.samples()[0])) + (self._first_slot + piece.at)
+        slots = np.flatnonzero(~np.isnan(piece.read()[0])) + (self._first_slot + piece.target_column)
         if len(slots):
             begin, end, samples = self._found or (int(slots[0]), 0, 0)
-            self._found = Extent(min(begin, int(slots[0])), max(end, int(slots[-1]) + 1), samples + len(slots))
+            self._found = TimeExtent(min(begin, int(slots[0])), max(end, int(slots[-1]) + 1), samples + len(slots))
 
-    def result(self) -> Extent | None:
+    def result(self) -> TimeExtent | None:
         """What was found."""
         return self._found

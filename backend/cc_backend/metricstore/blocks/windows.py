@@ -6,30 +6,30 @@ from typing import NamedTuple
 
 import numpy as np
 
-from cc_backend.metricstore.blocks.codec import Codec, decoded
-from cc_backend.metricstore.blocks.cold_block import ColdBlock, freeze
-from cc_backend.metricstore.blocks.file_slice import DamagedPartError, FilePart, UnreadableError
-from cc_backend.metricstore.blocks.hot_block import WINDOW_SLOTS, Block
+from cc_backend.metricstore.blocks.codec import Codec, decode_all
+from cc_backend.metricstore.blocks.cold_block import ColdBlock, compress
+from cc_backend.metricstore.blocks.file_slice import DamagedSliceError, FileSlice, UnreadableError
+from cc_backend.metricstore.blocks.hot_block import WINDOW_SLOTS, HotBlock
 from cc_backend.metricstore.blocks.payload_format import CodecError
-from cc_backend.metricstore.model import Ids
+from cc_backend.metricstore.model import Int64Array
 from cc_backend.model import Samples
 
 logger = logging.getLogger(__name__)
 
 CHUNK_SHIFT = 10  # row >> CHUNK_SHIFT is its chunk
 
-AnyBlock = Block | ColdBlock
+AnyBlock = HotBlock | ColdBlock
 Blocks = list[AnyBlock | None]
 Lock = contextlib.AbstractContextManager[object]
 
 
-class Content(NamedTuple):
+class BlockContent(NamedTuple):
     """What a block held at one moment: a copy of its samples if it was hot, else its payload."""
 
     version: int
     rows: int
     samples: Samples | None
-    payload: bytes | FilePart | None
+    payload: bytes | FileSlice | None
 
 
 class WindowState(NamedTuple):
@@ -39,7 +39,7 @@ class WindowState(NamedTuple):
     end_s: int
     hot_bytes: int
     cold_bytes: int
-    can_leave_bytes: int
+    evictable_bytes: int
 
 
 class Windows:
@@ -57,7 +57,7 @@ class Windows:
 
     # Compressing
 
-    def freeze(self, before_slot: int, lock: Lock, *, mantissa_bits: int = 0) -> int:
+    def compress(self, before_slot: int, lock: Lock, *, mantissa_bits: int = 0) -> int:
         """Compress the hot blocks of windows that end by a slot; returns the bytes saved.
 
         The lock is taken for moments only, not while a block is compressed. A block that was written to meanwhile
@@ -70,14 +70,14 @@ class Windows:
         for window, chunk in places:
             with lock:
                 block = self._block(window, chunk)
-                if not isinstance(block, Block):
+                if not isinstance(block, HotBlock):
                     continue
-                is_whole, version, samples = block.beneath is None, block.version, block.samples
+                is_whole, version, samples = block.pending is None, block.version, block.samples
             if not is_whole:  # it may be compressed the next time
                 with contextlib.suppress(UnreadableError):
-                    self.settle(window, chunk, lock)
+                    self.merge_pending(window, chunk, lock)
                 continue
-            payload = freeze(samples, mantissa_bits=mantissa_bits, codec=self._codec)
+            payload = compress(samples, mantissa_bits=mantissa_bits, codec=self._codec)
             with lock:
                 if self._block(window, chunk) is not block or block.version != version or block.samples is not samples:
                     continue
@@ -86,7 +86,7 @@ class Windows:
                     rows=block.rows,
                     version=version,
                     saved_version=block.saved_version,
-                    saved_part=block.saved_part,
+                    saved_part=block.saved_slice,
                     codec=self._codec,
                 )
                 self._windows[window][chunk] = cold
@@ -95,7 +95,7 @@ class Windows:
             del block, samples
         return saved
 
-    def settle(self, window: int, chunk: int, lock: Lock, *, give_up: bool = False) -> None:
+    def merge_pending(self, window: int, chunk: int, lock: Lock, *, give_up: bool = False) -> None:
         """Complete a hot block with what the disk did not give when it became hot.
 
         Raises UnreadableError if the disk does not give it now either, unless it is given up. The lock is not held
@@ -103,25 +103,25 @@ class Windows:
         """
         with lock:
             block = self._block(window, chunk)
-            beneath = block.beneath if isinstance(block, Block) else None
-        if not isinstance(block, Block) or beneath is None:
+            beneath = block.pending if isinstance(block, HotBlock) else None
+        if not isinstance(block, HotBlock) or beneath is None:
             return
         old = None
         try:
-            old = decoded(self._codec, beneath.part.fetch())
+            old = decode_all(self._codec, beneath.file_slice.read())
         except UnreadableError:
             if not give_up:
                 raise
-            logger.error("file=%s is given up: samples that only it has are lost", beneath.part.file.path)  # noqa: TRY400
-        except (DamagedPartError, CodecError) as error:
-            logger.error("file=%s: samples that only it has are lost: %s", beneath.part.file.path, error)  # noqa: TRY400
+            logger.error("file=%s is given up: samples that only it has are lost", beneath.file_slice.file.path)  # noqa: TRY400
+        except (DamagedSliceError, CodecError) as error:
+            logger.error("file=%s: samples that only it has are lost: %s", beneath.file_slice.file.path, error)  # noqa: TRY400
         with lock:
-            if block.beneath is beneath:
-                block.settle(old)
+            if block.pending is beneath:
+                block.merge_pending(old)
 
     # Saving and restoring
 
-    def windows(self) -> list[int]:
+    def window_numbers(self) -> list[int]:
         """The windows that have blocks, ascending. Window w begins with slot w * `WINDOW_SLOTS`."""
         return sorted(self._windows)
 
@@ -135,44 +135,44 @@ class Windows:
         """The chunks of a window that have a block, ascending. Chunk c begins with row c * `CHUNK_ROWS`."""
         return [chunk for chunk, block in enumerate(self._windows.get(window, ())) if block is not None]
 
-    def unsaved(self, window: int) -> list[int]:
+    def unsaved_chunks(self, window: int) -> list[int]:
         """The chunks of a window whose block changed since it was saved, ascending."""
         blocks = enumerate(self._windows.get(window, ()))
         return [chunk for chunk, block in blocks if block is not None and block.version != block.saved_version]
 
-    def content(self, window: int, chunk: int) -> Content | None:
+    def block_content(self, window: int, chunk: int) -> BlockContent | None:
         """What a block holds now; None if there is no such block."""
         block = self._block(window, chunk)
         if block is None:
             return None
         if isinstance(block, ColdBlock):
-            return Content(block.version, block.rows, None, block.payload)
-        return Content(block.version, block.rows, block.samples.copy(), None)
+            return BlockContent(block.version, block.rows, None, block.payload)
+        return BlockContent(block.version, block.rows, block.samples.copy(), None)
 
-    def mark_saved(self, window: int, chunk: int, version: int, part: FilePart | None = None) -> None:
+    def mark_saved(self, window: int, chunk: int, version: int, part: FileSlice | None = None) -> None:
         """Tell that this version of a block is on disk, and where; a block on disk only is read from there now."""
         block = self._block(window, chunk)
         if block is None:
             return
         block.saved_version = version
-        block.saved_part = part
+        block.saved_slice = part
         if part is not None and isinstance(block, ColdBlock) and block.on_disk and block.version == version:
             block.payload = part
 
-    def move_saved(self, window: int, chunk: int, part: FilePart) -> None:
+    def mark_moved(self, window: int, chunk: int, part: FileSlice) -> None:
         """Tell that what is saved of a block lies elsewhere on disk now."""
         block = self._block(window, chunk)
         if block is not None:
-            block.saved_part = part
+            block.saved_slice = part
             if isinstance(block, ColdBlock) and block.on_disk:
                 block.payload = part
 
-    def lose_saved(self, window: int, chunk: int) -> None:
+    def mark_lost(self, window: int, chunk: int) -> None:
         """Tell that what was saved of a block is no longer on disk, so that it is saved anew."""
         block = self._block(window, chunk)
         if block is not None:
             block.version += 1
-            block.saved_part = None
+            block.saved_slice = None
 
     def adopt(self, window: int, chunk: int, block: ColdBlock) -> bool:
         """Take over a block from disk, if there is none in its place; its rows must be claimed before."""
@@ -187,27 +187,27 @@ class Windows:
 
     # Freeing
 
-    def states(self) -> list[WindowState]:
+    def window_states(self) -> list[WindowState]:
         """What each window takes, oldest first."""
         found = []
-        for window in self.windows():
+        for window in self.window_numbers():
             hot = cold = leave = 0
             for block in self._windows[window]:
                 if isinstance(block, ColdBlock):
                     cold += block.size_bytes
-                    leave += block.size_bytes if block.can_leave else 0
+                    leave += block.size_bytes if block.is_evictable else 0
                 elif block is not None:
                     hot += block.size_bytes
             found.append(WindowState(window, self.end_s(window), hot, cold, leave))
         return found
 
-    def leave(self, window: int) -> int:
+    def evict(self, window: int) -> int:
         """Keep the saved cold blocks of a window on disk only; returns the bytes freed."""
-        freed = sum(block.leave() for block in self._windows.get(window, ()) if isinstance(block, ColdBlock))
+        freed = sum(block.evict() for block in self._windows.get(window, ()) if isinstance(block, ColdBlock))
         self.sample_bytes -= freed
         return freed
 
-    def free(self, before_s: int, protected_rows: Ids, keep_from_s: Ids) -> int:
+    def free(self, before_s: int, protected_rows: Int64Array, keep_from_s: Int64Array) -> int:
         """Drop windows that end by `before_s`, except blocks with protected rows; returns the bytes freed.
 
         A block stays as long as its window ends after the `keep_from_s` of one of its protected rows.
@@ -228,7 +228,7 @@ class Windows:
         self.sample_bytes -= freed
         return freed
 
-    def drop(self, window: int, protected_rows: Ids) -> int:
+    def drop(self, window: int, protected_rows: Int64Array) -> int:
         """Drop the blocks of a window that take memory and hold no protected rows; returns the bytes freed."""
         blocks = self._windows.get(window, [])
         kept = set((protected_rows >> CHUNK_SHIFT).tolist())

@@ -9,8 +9,8 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 
-from cc_backend.metricstore.disk.restore_snapshots import WindowRestorer
-from cc_backend.metricstore.disk.restore_wal import LogRestorer
+from cc_backend.metricstore.disk.restore_snapshots import SnapshotRestorer
+from cc_backend.metricstore.disk.restore_wal import WalRestorer
 from cc_backend.metricstore.disk.snapshot.snapshot_folder import SnapshotFolder
 from cc_backend.metricstore.disk.wal.write_ahead_log import Segment
 from cc_backend.metricstore.index.series_table import SeriesTable
@@ -27,22 +27,22 @@ def restore(
     *,
     ingest: "threading.RLock",
     memory: "threading.RLock",
-    room_bytes: int = 0,
-    has_begun: Callable[[], None] = lambda: None,
+    memory_budget_bytes: int = 0,
+    on_locked: Callable[[], None] = lambda: None,
     stopping: Callable[[], bool] = lambda: False,
 ) -> bool:
     """Put segments (oldest first) and snapshots into the table's grids; whether all of it was looked at.
 
-    Batches wait (`ingest` is held) until known series have the rows that they had before; `has_begun` is called when
+    Batches wait (`ingest` is held) until known series have the rows that they had before; `on_locked` is called when
     they do wait. Damage is told and skipped; it never ends the restore. `state` tells the progress. What is beyond
-    `room_bytes` of memory (if not 0) is left on disk only.
+    `memory_budget_bytes` of memory (if not 0) is left on disk only.
     """
     began_s = time.monotonic()
-    windows = WindowRestorer(table, memory, folder, state, room_bytes=room_bytes, stopping=stopping)
-    log = LogRestorer(table, memory, state, keys=windows.keys)
+    windows = SnapshotRestorer(table, memory, folder, state, memory_budget_bytes=memory_budget_bytes, stopping=stopping)
+    log = WalRestorer(table, memory, state, keys=windows.keys)
     with ingest:
-        has_begun()
-        windows.take_places()
+        on_locked()
+        windows.reserve_rows()
     for segment in reversed(segments):
         if stopping():
             return False
@@ -52,7 +52,7 @@ def restore(
             logger.exception("file=%s met a defect and is left alone", segment.path)
             state.damaged_files += 1
         state.restored_bytes += segment.size_bytes
-    for name in folder.names():
+    for name in folder.windows():
         if stopping():
             return False
         windows.restore(name)

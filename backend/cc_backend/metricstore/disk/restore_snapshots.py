@@ -10,13 +10,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cc_backend.metricstore.blocks.codec import Codec, CodecError, choose, decoded
+from cc_backend.metricstore.blocks.codec import Codec, CodecError, choose_codec, decode_all
 from cc_backend.metricstore.blocks.cold_block import ColdBlock
-from cc_backend.metricstore.blocks.file_slice import FilePart, PartFile
+from cc_backend.metricstore.blocks.file_slice import FileSlice, SliceFile
 from cc_backend.metricstore.blocks.hot_block import CHUNK_ROWS, WINDOW_SLOTS
 from cc_backend.metricstore.disk.key_reader import KeyReader
-from cc_backend.metricstore.disk.snapshot.chunk_keys import NOBODY
-from cc_backend.metricstore.disk.snapshot.snapshot_folder import SnapshotFolder, part_of
+from cc_backend.metricstore.disk.snapshot.chunk_keys import NO_SERIES
+from cc_backend.metricstore.disk.snapshot.snapshot_folder import SnapshotFolder, payload_slice
 from cc_backend.metricstore.disk.snapshot.snapshot_format import (
     ChunkEntry,
     DamagedChunkError,
@@ -25,40 +25,40 @@ from cc_backend.metricstore.disk.snapshot.snapshot_format import (
     read_payload,
     read_times,
 )
-from cc_backend.metricstore.disk.snapshot.window_file import WindowName, entries_of, reading
-from cc_backend.metricstore.index.bulk_keys import NO_KEY, NumberedKeys
+from cc_backend.metricstore.disk.snapshot.window_file import WindowName, open_reader, read_window_entries
+from cc_backend.metricstore.index.bulk_keys import NO_KEY, BulkKeys
 from cc_backend.metricstore.index.series_table import SeriesTable
-from cc_backend.metricstore.model import Flags, Ids, RestoreState
+from cc_backend.metricstore.model import BoolArray, Int64Array, RestoreState
 
 logger = logging.getLogger(__name__)
 
 _NOT_KEPT = -2
-_MISFIT = "samples and keys have different numbers of rows"
+_ROWS_MISMATCH = "samples and keys have different numbers of rows"
 
 _CHUNKS_AT_ONCE = 16  # the lock is given up after so many, so that questions are answered meanwhile
 
-_Place = tuple[bytes, int, int]
+_ChunkId = tuple[bytes, int, int]
 
 
 @dataclass(frozen=True, slots=True)
-class _Chunk:
+class _LoadedChunk:
     """What a chunk holds: sids and newest times by row, samples compressed, and where on disk these are."""
 
     entry: ChunkEntry
-    sids: Ids
-    times_s: Ids
+    sids: Int64Array
+    times_s: Int64Array
     payload: bytes
-    part: FilePart
+    part: FileSlice
 
     @property
     def window(self) -> int:
         return self.entry.start_s // (WINDOW_SLOTS * self.entry.timestep_s)
 
 
-class WindowRestorer:
+class SnapshotRestorer:
     """Puts snapshot files into the grids of a table; `lock` is the table's, and given up between chunks.
 
-    Once all samples take `room_bytes` of the memory (if not 0), older ones are left on disk only.
+    Once all samples take `memory_budget_bytes` of the memory (if not 0), older ones are left on disk only.
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class WindowRestorer:
         folder: SnapshotFolder,
         state: RestoreState,
         *,
-        room_bytes: int = 0,
+        memory_budget_bytes: int = 0,
         stopping: Callable[[], bool] = lambda: False,
     ) -> None:
         self._table = table
@@ -77,26 +77,26 @@ class WindowRestorer:
         self._state = state
         self.keys = KeyReader()
         self._stopping = stopping
-        self._room_bytes = room_bytes
-        self._codec: Codec = choose()
-        self._sids: dict[_Place, Ids] = {}
+        self._memory_budget_bytes = memory_budget_bytes
+        self._codec: Codec = choose_codec()
+        self._sids: dict[_ChunkId, Int64Array] = {}
 
-    def take_places(self) -> None:
+    def reserve_rows(self) -> None:
         """Give the series of each chunk the rows that they had last, before new ones take them."""
         seen: set[tuple[int, int]] = set()
-        for name in self._folder.names():
+        for name in self._folder.windows():
             if self._stopping():
                 return
             try:
-                with reading(self._folder.path(name)) as (read, size_bytes):
-                    entries, _ = entries_of(read, size_bytes, name)
-                    self._take_places_of(read, entries, seen)
+                with open_reader(self._folder.path(name)) as (read, size_bytes):
+                    entries, _ = read_window_entries(read, size_bytes, name)
+                    self._reserve_rows_of(read, entries, seen)
             except OSError as error:
                 logger.debug("file=%s: %s", self._folder.path(name), error)  # told when its samples are read
 
-    def _take_places_of(self, read: ReadAt, entries: Sequence[ChunkEntry], seen: set[tuple[int, int]]) -> None:
+    def _reserve_rows_of(self, read: ReadAt, entries: Sequence[ChunkEntry], seen: set[tuple[int, int]]) -> None:
         """The same for the chunks of one file that were not seen yet; one that is damaged is not seen."""
-        portion: list[tuple[ChunkEntry, NumberedKeys]] = []
+        portion: list[tuple[ChunkEntry, BulkKeys]] = []
         try:
             for entry in entries:
                 if (entry.timestep_s, entry.chunk) in seen:
@@ -122,9 +122,9 @@ class WindowRestorer:
         before = self._state.damaged_chunks
         fault: OSError | None = None
         try:
-            file = PartFile(path)
-            with reading(path) as (read, size_bytes):
-                entries, damage = entries_of(read, size_bytes, name)
+            file = SliceFile(path)
+            with open_reader(path) as (read, size_bytes):
+                entries, damage = read_window_entries(read, size_bytes, name)
                 for entry in entries:
                     if self._stopping():
                         return
@@ -141,7 +141,7 @@ class WindowRestorer:
             self._state.damaged_files += 1
             logger.error("file=%s is left out where it cannot be read: %s", path, fault)
             return
-        self._folder.note_chunks(name, (entry.chunk for entry in entries))
+        self._folder.set_chunks(name, (entry.chunk for entry in entries))
         self._state.windows += 1
         damaged = self._state.damaged_chunks - before
         if damage.skipped_bytes or damaged:
@@ -152,19 +152,19 @@ class WindowRestorer:
                 path, damaged, damage.skipped_bytes, size_bytes,
             )  # fmt: skip
 
-    def _restore_chunk(self, read: ReadAt, entry: ChunkEntry, file: PartFile) -> None:
+    def _restore_chunk(self, read: ReadAt, entry: ChunkEntry, file: SliceFile) -> None:
         try:
-            chunk = _Chunk(
+            chunk = _LoadedChunk(
                 entry,
-                self._sids_of(read, entry),
+                self._find_sids(read, entry),
                 read_times(read, entry),
                 read_payload(read, entry),
-                part_of(file, entry),
+                payload_slice(file, entry),
             )
             with self._lock:
-                as_it_is = self._adopt(chunk)
+                as_it_is = self._adopt_compressed(chunk)
             if not as_it_is:
-                self._fill(chunk)
+                self._fill_empty_slots(chunk)
         except (DamagedChunkError, CodecError) as error:
             self._state.damaged_chunks += 1
             logger.warning("chunk=%d of file=%s is left out: %s", entry.chunk, file.path, error)
@@ -176,93 +176,96 @@ class WindowRestorer:
             logger.exception("chunk=%d of file=%s met a defect and is left out", entry.chunk, file.path)
             return
         self._state.chunks += 1
-        self._state.chunks_as_they_are += as_it_is
+        self._state.chunks_adopted += as_it_is
 
-    def _sids_of(self, read: ReadAt, entry: ChunkEntry) -> Ids:
+    def _find_sids(self, read: ReadAt, entry: ChunkEntry) -> Int64Array:
         """The series of a chunk's rows; equal keys in the next window are not looked at again."""
-        place = _place_of(entry)
+        place = _chunk_id(entry)
         known = self._sids.get(place)
         if known is not None and len(known) == entry.rows:
             return known
         self._register([(entry, self.keys.read(read_keys(read, entry)))])
         return self._sids[place]
 
-    def _register(self, chunks: Sequence[tuple[ChunkEntry, NumberedKeys]]) -> None:
+    def _register(self, chunks: Sequence[tuple[ChunkEntry, BulkKeys]]) -> None:
         """Find out the series of chunks of one file; new ones get the rows that they had, if these are free."""
-        keys = NumberedKeys.joined([keys for _, keys in chunks])
+        keys = BulkKeys.concatenate([keys for _, keys in chunks])
         rows = np.concatenate([entry.chunk * CHUNK_ROWS + np.arange(entry.rows) for entry, _ in chunks])
         with self._lock:
             sids = self._table.register_keys(keys, chunks[0][0].timestep_s, rows)
-        sids = np.where(sids >= 0, sids, np.where(keys.kinds == NO_KEY, NOBODY, _NOT_KEPT))
+        sids = np.where(sids >= 0, sids, np.where(keys.kinds == NO_KEY, NO_SERIES, _NOT_KEPT))
         begin = 0
         for entry, _ in chunks:
-            self._sids[_place_of(entry)] = sids[begin : begin + entry.rows]
+            self._sids[_chunk_id(entry)] = sids[begin : begin + entry.rows]
             begin += entry.rows
 
-    def _adopt(self, chunk: _Chunk) -> bool:
+    def _adopt_compressed(self, chunk: _LoadedChunk) -> bool:
         """Take the compressed samples as they are, if all series are in their rows and nothing is there yet."""
         index = self._table.grid_index(chunk.entry.timestep_s)
         kept = chunk.sids >= 0
-        if not self._in_place(index, chunk, kept):
+        if not self._are_rows_unchanged(index, chunk, kept):
             return False
         strangers = chunk.sids == _NOT_KEPT
         skipped = 0
         if not kept.any():  # stays on disk, where another configuration finds it again
-            self._state.skipped_samples += int(np.count_nonzero(~np.isnan(decoded(self._codec, chunk.payload))))
+            self._state.skipped_samples += int(np.count_nonzero(~np.isnan(decode_all(self._codec, chunk.payload))))
             return True
         if strangers.any():  # others may get these rows
-            samples = decoded(self._codec, chunk.payload)
+            samples = decode_all(self._codec, chunk.payload)
             skipped = int(np.count_nonzero(~np.isnan(samples[strangers])))
             samples[strangers] = np.nan
             block = ColdBlock(self._codec.encode(samples), version=1)
         else:
             block = ColdBlock(chunk.payload, saved_part=chunk.part)
-            if self._room_bytes and sum(grid.sample_bytes for grid in self._table.grids) >= self._room_bytes:
-                block.leave()
+            if (
+                self._memory_budget_bytes
+                and sum(grid.sample_bytes for grid in self._table.grids) >= self._memory_budget_bytes
+            ):
+                block.evict()
         if block.rows != chunk.entry.rows:
-            raise DamagedChunkError(_MISFIT)
+            raise DamagedChunkError(_ROWS_MISMATCH)
         if not self._table.grids[index].adopt(chunk.window, chunk.entry.chunk, block):
             return False
         self._state.skipped_samples += skipped
-        self._see(chunk, kept)
+        self._record_newest(chunk, kept)
         return True
 
-    def _in_place(self, grid_index: int, chunk: _Chunk, kept: Flags) -> bool:
+    def _are_rows_unchanged(self, grid_index: int, chunk: _LoadedChunk, kept: BoolArray) -> bool:
         sids = chunk.sids[kept]
         rows = chunk.entry.chunk * CHUNK_ROWS + np.flatnonzero(kept)
         return bool((self._table.grid_of[sids] == grid_index).all() and (self._table.row_of[sids] == rows).all())
 
-    def _fill(self, chunk: _Chunk) -> None:
+    def _fill_empty_slots(self, chunk: _LoadedChunk) -> None:
         """Put the samples where there are none yet: at once if all series are in their rows, else one by one."""
-        samples = decoded(self._codec, chunk.payload)
+        samples = decode_all(self._codec, chunk.payload)
         if samples.shape != (chunk.entry.rows, WINDOW_SLOTS):
-            raise DamagedChunkError(_MISFIT)
+            raise DamagedChunkError(_ROWS_MISMATCH)
         kept = chunk.sids >= 0
         strangers = chunk.sids == _NOT_KEPT
         if strangers.any():
             self._state.skipped_samples += int(np.count_nonzero(~np.isnan(samples[strangers])))
         with self._lock:
             index = self._table.grid_index(chunk.entry.timestep_s)
-            if self._in_place(index, chunk, kept):
+            if self._are_rows_unchanged(index, chunk, kept):
                 rows = chunk.entry.chunk * CHUNK_ROWS + np.flatnonzero(kept)
-                self._table.grids[index].merge(chunk.window, rows, samples[kept])
-                self._see(chunk, kept)
+                self._table.grids[index].fill_from_matrix(chunk.window, rows, samples[kept])
+                self._record_newest(chunk, kept)
                 return
         rows, columns = np.nonzero(~np.isnan(samples) & kept[:, np.newaxis])
         with self._lock:
             index = self._table.grid_index(chunk.entry.timestep_s)
             if bool((self._table.grid_of[chunk.sids[kept]] != index).any()):
-                self._table.carried_off.add(index)  # the file is written without them: theirs must be there by then
+                self._table.left_grids.add(index)  # the file is written without them: theirs must be there by then
             if len(rows):
                 times_s = chunk.entry.start_s + columns * chunk.entry.timestep_s
-                self._table.fill(chunk.sids[rows], samples[rows, columns], times_s)
-            self._see(chunk, kept)
+                self._table.fill_empty(chunk.sids[rows], samples[rows, columns], times_s)
+            self._record_newest(chunk, kept)
 
-    def _see(self, chunk: _Chunk, kept: Flags) -> None:
+    def _record_newest(self, chunk: _LoadedChunk, kept: BoolArray) -> None:
         there = np.flatnonzero(kept & (chunk.times_s > 0))
         if len(there):
-            self._table.seen(chunk.sids[there], chunk.times_s[there])
+            self._table.update_newest(chunk.sids[there], chunk.times_s[there])
 
 
-def _place_of(entry: ChunkEntry) -> _Place:
+def _chunk_id(entry: ChunkEntry) -> _ChunkId:
     return entry.digest, entry.timestep_s, entry.chunk

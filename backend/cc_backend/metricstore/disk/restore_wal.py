@@ -22,16 +22,18 @@ from cc_backend.metricstore.disk.wal.wal_format import (
 )
 from cc_backend.metricstore.disk.wal.write_ahead_log import Segment
 from cc_backend.metricstore.index.series_table import SeriesTable
-from cc_backend.metricstore.model import Ids, RestoreState
+from cc_backend.metricstore.model import Int64Array, RestoreState
 
 logger = logging.getLogger(__name__)
 
-_PORTION = 100_000  # samples put into the grids at once, so that many small batches cost as little as few large ones
+_SAMPLES_AT_ONCE = (
+    100_000  # samples put into the grids at once, so that many small batches cost as little as few large ones
+)
 _NOT_KEPT = -1
-_MOST_SERIES = 1 << 24  # no segment has room for so many; a higher number is none of ours
+_MAX_SERIES = 1 << 24  # no segment has room for so many; a higher number is none of ours
 
 
-class LogRestorer:
+class WalRestorer:
     """Puts segments into the grids of a table; `lock` is the table's, and given up between portions.
 
     Segments define the same series again and again, mostly in the same order: what was read once is known by a digest.
@@ -49,7 +51,7 @@ class LogRestorer:
         self._lock = lock
         self._state = state
         self._keys = keys
-        self._sids: dict[bytes, Ids] = {}
+        self._sids: dict[bytes, Int64Array] = {}
 
     def restore(self, segment: Segment) -> None:
         """Put one segment into the grids, and learn which times it holds; damage is told and skipped."""
@@ -57,11 +59,11 @@ class LogRestorer:
         sid_of = np.empty(0, np.int64)
         portions: list[list[BatchRecord]] = [[]]
         waiting = 0
-        for record in segment_records(segment, self._state):
+        for record in read_segment(segment, self._state):
             if not isinstance(record, BatchRecord):
-                sid_of = _placed(sid_of, record.first_id, self._known(record))
+                sid_of = _with_sids(sid_of, record.first_id, self._find_sids(record))
             elif len(record.ids):
-                if waiting >= _PORTION:
+                if waiting >= _SAMPLES_AT_ONCE:
                     portions.append([])
                     waiting = 0
                 portions[-1].append(record)
@@ -70,10 +72,10 @@ class LogRestorer:
         while portions:
             portion = portions.pop()
             if portion:
-                self._put(portion[0] if len(portion) == 1 else _joined(portion), sid_of, segment)
+                self._store_samples(portion[0] if len(portion) == 1 else _concatenate(portion), sid_of, segment)
         segment.in_memory = self._state.unread_files == unread
 
-    def _known(self, record: SeriesRecord) -> Ids:
+    def _find_sids(self, record: SeriesRecord) -> Int64Array:
         """The sids of the series of a record, -1 for those that are not kept."""
         digest = hashlib.blake2b(record.text, digest_size=16).digest()
         sids = self._sids.get(digest)
@@ -82,12 +84,12 @@ class LogRestorer:
             sids = self._sids[digest] = np.maximum(sids, _NOT_KEPT).astype(np.int32)
         return sids
 
-    def _put(self, record: BatchRecord, sid_of: Ids, segment: Segment) -> None:
+    def _store_samples(self, record: BatchRecord, sid_of: Int64Array, segment: Segment) -> None:
         """Store samples under their sids; those of series that are not kept are counted."""
         if isinstance(record.times_s, int):
-            segment.holds(record.times_s, record.times_s)
+            segment.include_times(record.times_s, record.times_s)
         else:
-            segment.holds(int(record.times_s.min()), int(record.times_s.max()))
+            segment.include_times(int(record.times_s.min()), int(record.times_s.max()))
         sids = sid_of[np.minimum(record.ids, len(sid_of) - 1)]
         values, times_s = record.values, record.times_s
         if int(sids.min()) == _NOT_KEPT:
@@ -98,10 +100,10 @@ class LogRestorer:
         self._state.samples += len(sids)
         if len(sids):
             with self._lock:
-                self._table.fill(sids, values, times_s)
+                self._table.fill_empty(sids, values, times_s)
 
 
-def segment_records(segment: Segment, state: RestoreState) -> Iterator[Record]:
+def read_segment(segment: Segment, state: RestoreState) -> Iterator[Record]:
     """The readable records of a segment; what is damaged is counted and told."""
     damage = Damage()
     try:
@@ -122,10 +124,10 @@ def segment_records(segment: Segment, state: RestoreState) -> Iterator[Record]:
         )  # fmt: skip
 
 
-def _placed(sid_of: Ids, first_id: int, sids: Ids) -> Ids:
+def _with_sids(sid_of: Int64Array, first_id: int, sids: Int64Array) -> Int64Array:
     """The translation with some more entries; a gap is left where a damaged record was."""
     end = first_id + len(sids)
-    if end > _MOST_SERIES:
+    if end > _MAX_SERIES:
         return sid_of
     if end > len(sid_of):
         sid_of = np.concatenate([sid_of, np.full(max(end - len(sid_of), len(sid_of)), _NOT_KEPT, np.int64)])
@@ -133,7 +135,7 @@ def _placed(sid_of: Ids, first_id: int, sids: Ids) -> Ids:
     return sid_of
 
 
-def _joined(records: list[BatchRecord]) -> BatchRecord:
+def _concatenate(records: list[BatchRecord]) -> BatchRecord:
     """Many records as one, in order."""
     lengths = [len(record.ids) for record in records]
     times = [record.times_s for record in records]

@@ -8,33 +8,33 @@ from collections.abc import Mapping
 import numpy as np
 
 from cc_backend.metricstore.blocks.grid import Lock
-from cc_backend.metricstore.disk.restore_wal import segment_records
-from cc_backend.metricstore.disk.snapshot.snapshot_folder import SnapshotFolder, end_s, window_number
-from cc_backend.metricstore.disk.snapshot.snapshot_writer import moved
+from cc_backend.metricstore.disk.restore_wal import read_segment
+from cc_backend.metricstore.disk.snapshot.snapshot_folder import SnapshotFolder, window_end_s, window_number
+from cc_backend.metricstore.disk.snapshot.snapshot_writer import relocate_saved
 from cc_backend.metricstore.disk.wal.wal_format import (
     BatchRecord,
-    batch_record,
+    decode_key,
+    encode_batch,
+    encode_series,
     file_header,
-    identity_of,
-    series_record,
 )
 from cc_backend.metricstore.disk.wal.write_ahead_log import Segment, WriteAheadLog, sync_directory, write_all
 from cc_backend.metricstore.index.series_table import SeriesTable
-from cc_backend.metricstore.model import Flags, Identity, RestoreState
+from cc_backend.metricstore.model import BoolArray, Identity, RestoreState
 
 logger = logging.getLogger(__name__)
 
-Protected = Mapping[str, Mapping[str, int]]
+RetentionHolds = Mapping[str, Mapping[str, int]]
 """Cluster -> host -> from when on its samples are needed."""
 
 
-def trim(log: WriteAheadLog, *, before_s: int, protected: Protected) -> int:
+def trim_segments(log: WriteAheadLog, *, before_s: int, holds: RetentionHolds) -> int:
     """Remove closed segments whose samples are all before `before_s`; returns the bytes freed on disk.
 
     A segment with samples of protected hosts is rewritten with only these. A fault of the disk leaves it as it is.
     """
     freed = 0
-    needed = {(cluster, host): from_s for cluster, hosts in protected.items() for host, from_s in hosts.items()}
+    needed = {(cluster, host): from_s for cluster, hosts in holds.items() for host, from_s in hosts.items()}
     for segment in log.closed_segments():
         # A file of which nothing could be read is kept as long as its samples would be.
         newest_s = segment.written_s if segment.newest_s is None else segment.newest_s
@@ -47,8 +47,8 @@ def trim(log: WriteAheadLog, *, before_s: int, protected: Protected) -> int:
                 continue
         before_bytes = segment.size_bytes
         try:
-            if not wanted or not rewrite(segment, wanted):
-                log.drop(segment)
+            if not wanted or not rewrite_segment(segment, wanted):
+                log.remove_segment(segment)
                 freed += before_bytes
                 logger.info("removed file=%s size_bytes=%d newest_s=%d", segment.path, before_bytes, newest_s)
             else:
@@ -59,14 +59,14 @@ def trim(log: WriteAheadLog, *, before_s: int, protected: Protected) -> int:
     return freed
 
 
-def trim_windows(folder: SnapshotFolder, table: SeriesTable, lock: Lock, *, before_s: int) -> int:
+def trim_snapshots(folder: SnapshotFolder, table: SeriesTable, lock: Lock, *, before_s: int) -> int:
     """Remove from snapshots what ended by `before_s` and is not in memory any more; returns the bytes freed on disk.
 
     `lock` guards the table. Files of windows of which memory keeps some chunks are rewritten with only these.
     """
     freed = 0
-    for name in folder.names():
-        if end_s(name) > before_s:
+    for name in folder.windows():
+        if window_end_s(name) > before_s:
             continue
         with lock:
             grid = next((grid for grid in table.grids if grid.timestep_s == name.timestep_s), None)
@@ -75,19 +75,19 @@ def trim_windows(folder: SnapshotFolder, table: SeriesTable, lock: Lock, *, befo
             there = folder.chunks(name)
             if there and there <= wanted:
                 continue
-            before_bytes = folder.file_bytes(name)
+            before_bytes = folder.file_size_bytes(name)
             entries = folder.keep_only(name, wanted & there)
-            freed += before_bytes - folder.file_bytes(name)
+            freed += before_bytes - folder.file_size_bytes(name)
             if grid is not None:
-                parts = folder.parts(name, entries) if entries else {}
+                parts = folder.payload_slices(name, entries) if entries else {}
                 with lock:
-                    moved(grid, window_number(name), wanted & there, entries, parts)
+                    relocate_saved(grid, window_number(name), wanted & there, entries, parts)
         except OSError as error:
             logger.error("file=%s stays although it is too old: %s", folder.path(name), error.strerror)  # noqa: TRY400
     return freed
 
 
-def rewrite(segment: Segment, wanted: Mapping[tuple[str, str], int]) -> bool:
+def rewrite_segment(segment: Segment, held_from_s: Mapping[tuple[str, str], int]) -> bool:
     """Leave only samples of wanted hosts, each from its time on; False if there are none (the file stays then).
 
     Raises OSError if the file cannot be read or written.
@@ -97,11 +97,11 @@ def rewrite(segment: Segment, wanted: Mapping[tuple[str, str], int]) -> bool:
     identities: dict[int, Identity | None] = {}
     new_ids: dict[int, int] = {}
     hosts: set[tuple[str, str]] = set()
-    for record in segment_records(segment, state):
+    for record in read_segment(segment, state):
         if not isinstance(record, BatchRecord):
-            identities.update(enumerate(map(identity_of, record.keys), start=record.first_id))
+            identities.update(enumerate(map(decode_key, record.keys), start=record.first_id))
             continue
-        keep = _wanted_samples(record, identities, wanted)
+        keep = _held_samples(record, identities, held_from_s)
         if not keep.any():
             continue
         ids = record.ids[keep]
@@ -110,35 +110,35 @@ def rewrite(segment: Segment, wanted: Mapping[tuple[str, str], int]) -> bool:
             if identity is not None and old not in new_ids:
                 hosts.add((identity.cluster, identity.host))
                 new_ids[old] = len(new_ids)
-                records.append(series_record(new_ids[old], [identity]))
+                records.append(encode_series(new_ids[old], [identity]))
         times = record.times_s if isinstance(record.times_s, int) else record.times_s[keep]
         translated = np.array([new_ids[old] for old in ids.tolist()], np.int64)
-        records.append(batch_record(translated, record.values[keep], times))
+        records.append(encode_batch(translated, record.values[keep], times))
     if state.unread_files:  # told by then; what cannot be read now may be the very samples that are wanted
         raise OSError(errno.EIO, "it cannot be read")
     if not records:
         return False
     data = b"".join((file_header(segment.oldest_s or 0), *records))
-    _replace(segment, data)
+    _replace_file(segment, data)
     segment.size_bytes = len(data)
     segment.hosts = frozenset(hosts)
     return True
 
 
-def _wanted_samples(
-    record: BatchRecord, identities: Mapping[int, Identity | None], wanted: Mapping[tuple[str, str], int]
-) -> Flags:
+def _held_samples(
+    record: BatchRecord, identities: Mapping[int, Identity | None], held_from_s: Mapping[tuple[str, str], int]
+) -> BoolArray:
     unique, where = np.unique(record.ids, return_inverse=True)
     never = np.iinfo(np.int64).max
     from_s = np.full(len(unique), never)
     for index, number in enumerate(unique.tolist()):
         identity = identities.get(number)
         if identity is not None:
-            from_s[index] = wanted.get((identity.cluster, identity.host), never)
+            from_s[index] = held_from_s.get((identity.cluster, identity.host), never)
     return np.asarray(from_s[where] <= record.times_s)
 
 
-def _replace(segment: Segment, data: bytes) -> None:
+def _replace_file(segment: Segment, data: bytes) -> None:
     """Put new content in place of a file, at no moment leaving less than one of the two."""
     temporary = segment.path.with_suffix(".tmp")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)

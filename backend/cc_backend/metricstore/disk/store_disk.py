@@ -16,13 +16,13 @@ from pathlib import Path
 
 from cc_backend.metricstore.blocks.file_slice import UnreadableError
 from cc_backend.metricstore.disk.restore import restore
-from cc_backend.metricstore.disk.restore_snapshots import WindowRestorer
-from cc_backend.metricstore.disk.retention import Protected, trim, trim_windows
-from cc_backend.metricstore.disk.snapshot.snapshot_folder import SnapshotFolder, end_s, window_number
-from cc_backend.metricstore.disk.snapshot.snapshot_writer import PassResult, SnapshotPass, StoppedError
+from cc_backend.metricstore.disk.restore_snapshots import SnapshotRestorer
+from cc_backend.metricstore.disk.retention import RetentionHolds, trim_segments, trim_snapshots
+from cc_backend.metricstore.disk.snapshot.snapshot_folder import SnapshotFolder, window_end_s, window_number
+from cc_backend.metricstore.disk.snapshot.snapshot_writer import SnapshotResult, SnapshotStoppedError, SnapshotWriter
 from cc_backend.metricstore.disk.snapshot.window_file import WindowName
-from cc_backend.metricstore.disk.uptime_log import Outage, Runs
-from cc_backend.metricstore.disk.wal.write_ahead_log import WriteAheadLog, advice
+from cc_backend.metricstore.disk.uptime_log import Downtime, UptimeLog
+from cc_backend.metricstore.disk.wal.write_ahead_log import WriteAheadLog, fault_advice
 from cc_backend.metricstore.index.series_table import SeriesTable
 from cc_backend.metricstore.model import RestoreState, SnapshotState
 
@@ -50,25 +50,25 @@ class StoreDisk:
         self._table = table
         self._ingest = ingest
         self._memory = memory
-        self._runs = Runs(log.directory, now_s=now_s)
+        self._uptime = UptimeLog(log.directory, now_s=now_s)
         self._folder = SnapshotFolder(log.directory / "windows")
-        self._pass = SnapshotPass(table, memory, self._folder, mantissa_bits=mantissa_bits)
+        self._writer = SnapshotWriter(table, memory, self._folder, mantissa_bits=mantissa_bits)
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
-        self._is_whole = False
+        self._is_complete = False
         self._fault = ""
         self._fault_reason = self._folder_fault = ""
         self._lost_files = False
-        self._rescuing = False  # a pass is under way that writes what lost files held
+        self._rewriting_lost = False  # a pass is under way that writes what lost files held
         self._last_pass_s = 0
-        self._last_result = PassResult()
+        self._last_result = SnapshotResult()
 
     # Restoring
 
-    def restore(self, now_s: int, *, background: bool, room_bytes: int = 0) -> None:
+    def restore(self, now_s: int, *, background: bool, memory_budget_bytes: int = 0) -> None:
         """Bring back what the folder holds; in the background this returns as soon as batches have to wait.
 
-        What is beyond `room_bytes` of memory (if not 0) is left on disk only.
+        What is beyond `memory_budget_bytes` of memory (if not 0) is left on disk only.
         """
         segments = self.log.closed_segments()
         self.restored.total_bytes = self._folder.size_bytes + sum(segment.size_bytes for segment in segments)
@@ -82,15 +82,15 @@ class StoreDisk:
 
         def run() -> None:
             try:
-                self._is_whole = restore(
+                self._is_complete = restore(
                     segments, self._folder, self._table, self.restored,
-                    ingest=self._ingest, memory=self._memory, room_bytes=room_bytes, has_begun=has_begun.set,
+                    ingest=self._ingest, memory=self._memory, memory_budget_bytes=memory_budget_bytes, on_locked=has_begun.set,
                     stopping=self._stopping.is_set,
                 )  # fmt: skip
             finally:
                 has_begun.set()
                 self.restored.running = False
-            self._tell_restored(now_s)
+            self._log_restored(now_s)
 
         def run_fenced() -> None:
             try:
@@ -105,17 +105,17 @@ class StoreDisk:
         self._thread.start()
         has_begun.wait()
 
-    def _tell_restored(self, now_s: int) -> None:
+    def _log_restored(self, now_s: int) -> None:
         state = self.restored
         with self._memory:
             newest_s = int(self._table.host_last_s.max(initial=0))
-            series = self._table.count + self._table.job_count
+            series = self._table.series_count + self._table.job_count
         logger.info(
             "restored files=%d samples=%d windows=%d chunks=%d as_they_are=%d series=%d skipped_samples=%d "
             "damaged_files=%d newest_age_s=%d seconds=%.1f%s",
-            state.files, state.samples, state.windows, state.chunks, state.chunks_as_they_are, series,
+            state.files, state.samples, state.windows, state.chunks, state.chunks_adopted, series,
             state.skipped_samples, state.damaged_files, now_s - newest_s if newest_s else -1, state.seconds,
-            "" if self._is_whole else " stopped",
+            "" if self._is_complete else " stopped",
         )  # fmt: skip
 
     @property
@@ -136,48 +136,50 @@ class StoreDisk:
 
         Ends early after `budget_s`. A fault of the disk is told once; the log stays, and the next call tries again.
         """
-        if self.restoring or not self._is_whole:
+        if self.restoring or not self._is_complete:
             return False
         with self._ingest:  # what the segments up to here hold is in memory
             self.log.rotate()
             covered = [segment for segment in self.log.closed_segments() if segment.in_memory]
         stop_s = None if budget_s is None else time.monotonic() + budget_s
-        self._rescuing = self._rescuing or self._lost_files  # what is lost from here on is for the next pass
+        self._rewriting_lost = (
+            self._rewriting_lost or self._lost_files
+        )  # what is lost from here on is for the next pass
         self._lost_files = False
         try:
-            self._read_again()
-            self._last_result = self._pass.run(stopping=_deadline(stop_s))
+            self._retry_unread()
+            self._last_result = self._writer.run(stopping=_deadline(stop_s))
             # The oldest first: of two samples of one slot the later one must never be gone before the earlier one.
             for segment in covered:
-                self.log.drop(segment)
-        except StoppedError:
+                self.log.remove_segment(segment)
+        except SnapshotStoppedError:
             logger.info("snapshot was not finished in time seconds=%.1f: the write-ahead log stays", budget_s)
-            self._lost_files |= self._rescuing
+            self._lost_files |= self._rewriting_lost
             return False
         except OSError as error:
-            self._lost_files |= self._rescuing
-            self._failed(error)
+            self._lost_files |= self._rewriting_lost
+            self._record_fault(error)
             return False
         self._last_pass_s = now_s
-        self._runs.alive(now_s)  # segments that were removed are no sign of life any more
-        if self._rescuing:
-            self._rescuing = False
+        self._uptime.heartbeat(now_s)  # segments that were removed are no sign of life any more
+        if self._rewriting_lost:
+            self._rewriting_lost = False
             logger.warning("what files of the metric store had lost is in %s again", self.log.directory)
-        self._succeeded(len(covered))
+        self._record_success(len(covered))
         return True
 
-    def _read_again(self) -> None:
+    def _retry_unread(self) -> None:
         """Read what could not be read at the start, before anything takes its place."""
         unread = self._folder.unread()
         if unread:
-            again = WindowRestorer(self._table, self._memory, self._folder, RestoreState())
+            again = SnapshotRestorer(self._table, self._memory, self._folder, RestoreState())
             for name in unread:
                 if self._folder.path(name).exists():
                     again.restore(name)
                 else:  # somebody removed it
                     self._folder.remove(name)
 
-    def _failed(self, error: OSError) -> None:
+    def _record_fault(self, error: OSError) -> None:
         reason = error.strerror or str(error)
         if not self._fault and isinstance(error, UnreadableError):
             logger.error(
@@ -188,12 +190,12 @@ class StoreDisk:
         elif not self._fault:
             logger.error(
                 "snapshots in %s cannot be written (%s): %s. The write-ahead log stays, and it is tried again",
-                self._folder.directory, reason, advice(error),
+                self._folder.directory, reason, fault_advice(error),
             )  # fmt: skip
         self._fault = f"{self._folder.directory}: {reason}"
-        self._fault_reason = f"{reason}: {advice(error)}"
+        self._fault_reason = f"{reason}: {fault_advice(error)}"
 
-    def _succeeded(self, segments: int) -> None:
+    def _record_success(self, segments: int) -> None:
         if self._fault:
             self._fault = self._fault_reason = ""
             logger.warning("snapshots in %s can be written again", self._folder.directory)
@@ -207,27 +209,27 @@ class StoreDisk:
     # Watching
 
     @property
-    def lost_files(self) -> bool:
+    def needs_snapshot(self) -> bool:
         """Whether files are gone of which memory has what they held, so that a snapshot must write it anew."""
         return self._lost_files
 
     def check_log(self) -> None:
         """See whether the folder and the log are as they should be; cheap enough for each second."""
         self.log.check()
-        if self.log.take_lost_files():
-            self._lose("segments of the write-ahead log", self.log.directory)
+        if self.log.pop_lost_files():
+            self._record_lost("segments of the write-ahead log", self.log.directory)
 
     def check_snapshots(self) -> None:
         """The same for the folder of the snapshots, for one thread at a time with `snapshot` and `free`."""
-        if self.restoring or not self.log.in_place:
+        if self.restoring or not self.log.is_in_place:
             return
         directory = self._folder.directory
         try:
-            lost = self._folder.take_lost()
+            lost = self._folder.pop_lost()
             if directory.exists() and not os.access(directory, os.R_OK | os.W_OK | os.X_OK):
                 raise OSError(errno.EACCES, os.strerror(errno.EACCES))  # noqa: TRY301 - told as what the disk says
         except OSError as error:
-            reason = f"{error.strerror or error}: {advice(error)}"
+            reason = f"{error.strerror or error}: {fault_advice(error)}"
             if not self._folder_fault:
                 logger.error("snapshots in %s cannot be used (%s)", directory, reason)  # noqa: TRY400 - expected
             self._folder_fault = reason
@@ -237,7 +239,7 @@ class StoreDisk:
             logger.warning("snapshots in %s can be used again", directory)
         if lost:
             self._mark_unsaved(lost)
-            self._lose(f"{len(lost)} snapshots", directory)
+            self._record_lost(f"{len(lost)} snapshots", directory)
 
     def _mark_unsaved(self, names: Iterable[WindowName]) -> None:
         for name in names:
@@ -246,7 +248,7 @@ class StoreDisk:
                 for grid in self._table.grids:
                     if grid.timestep_s == name.timestep_s:
                         for chunk in grid.chunks(window):
-                            grid.lose_saved(window, chunk)
+                            grid.mark_lost(window, chunk)
 
     def faults(self) -> list[str]:
         """What is wrong with the disk, each with what to do about it; names no paths and waits for nobody."""
@@ -255,48 +257,48 @@ class StoreDisk:
             found.append(f"the write-ahead log of the metric store cannot be written: {self.log.fault_reason}")
         if reason := self._folder_fault or self._fault_reason:
             found.append(f"the snapshots of the metric store cannot be written: {reason}")
-        elif (self._lost_files or self._rescuing) and not self.log.fault:
+        elif (self._lost_files or self._rewriting_lost) and not self.log.fault:
             found.append(
                 "files of the metric store are gone: what they held is written anew from memory"
-                if self._is_whole
+                if self._is_complete
                 else "files of the metric store are gone, and what they held was not all read: restore a backup of them"
             )
         return found
 
-    def _lose(self, what: str, directory: Path) -> None:
+    def _record_lost(self, what: str, directory: Path) -> None:
         if not self._lost_files:
             logger.error("%s are gone from %s: what they held is written anew from memory", what, directory)
         self._lost_files = True
 
     # Upkeep
 
-    def free(self, before_s: int, protected: Protected) -> int:
+    def remove_expired(self, before_s: int, holds: RetentionHolds) -> int:
         """Remove from disk what is too old and not protected, after it was freed in memory; returns the bytes freed."""
-        return trim(self.log, before_s=before_s, protected=protected) + self.free_windows(before_s)
+        return trim_segments(self.log, before_s=before_s, holds=holds) + self.remove_expired_snapshots(before_s)
 
-    def free_windows(self, before_s: int) -> int:
+    def remove_expired_snapshots(self, before_s: int) -> int:
         """Remove from snapshots that ended by `before_s` what is not in memory any more; returns the bytes freed."""
-        if not self._is_whole:
+        if not self._is_complete:
             return 0
-        if any(end_s(name) <= before_s for name in self._folder.unread()):
+        if any(window_end_s(name) <= before_s for name in self._folder.unread()):
             try:
-                self._read_again()
+                self._retry_unread()
             except OSError as error:
                 logger.warning("snapshots in %s: %s", self._folder.directory, error.strerror)
-        return trim_windows(self._folder, self._table, self._memory, before_s=before_s)
+        return trim_snapshots(self._folder, self._table, self._memory, before_s=before_s)
 
-    def alive(self, now_s: int, *, forget_before_s: int) -> None:
+    def heartbeat(self, now_s: int, *, forget_before_s: int) -> None:
         """Note that the store runs."""
-        self._runs.alive(now_s, forget_before_s=forget_before_s)
+        self._uptime.heartbeat(now_s, forget_before_s=forget_before_s)
 
     @property
-    def last_alive_s(self) -> int:
+    def last_heartbeat_s(self) -> int:
         """When a store last showed a sign of life in this folder before the start, 0 without any."""
-        return self._runs.last_alive_s
+        return self._uptime.last_heartbeat_s
 
-    def outages(self) -> list[Outage]:
+    def downtimes(self) -> list[Downtime]:
         """Periods before the start in which no store ran on it."""
-        return self._runs.outages()
+        return self._uptime.downtimes()
 
     def state(self) -> SnapshotState:
         """How snapshots are doing."""
@@ -312,7 +314,7 @@ class StoreDisk:
     @property
     def size_bytes(self) -> int:
         """Memory taken beside samples and series."""
-        return self._pass.size_bytes
+        return self._writer.size_bytes
 
     def close(self) -> None:
         """Stop a restore that is under way, bring the log to the disk and let go of the folder."""

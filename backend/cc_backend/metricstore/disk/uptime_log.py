@@ -8,46 +8,46 @@ from pathlib import Path
 
 logger = logging.getLogger(__name__)
 
-Outage = tuple[int, int]
+Downtime = tuple[int, int]
 """From when to when the store did not run, Unix seconds."""
 
-UNTOLD_S = 900
+HEARTBEAT_TOLERANCE_S = 900
 """A store that runs notes that at least so often; it is tried each minute."""
 
 
-class Runs:
+class UptimeLog:
     """The outages of the last days, kept in one small text file of the store's folder."""
 
     def __init__(self, directory: Path, *, now_s: int, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._monotonic = monotonic
         self._began_s = monotonic()
         self._path = directory / "runs"
-        self._outages, alive_s = _read(self._path)
+        self._downtimes, alive_s = _read(self._path)
         # Each batch touches the segment in use, which tells the end of a run better than the file's own last line.
         # One that lies further ahead was dated by a clock that had jumped.
-        latest_s = alive_s + UNTOLD_S if alive_s else math.inf
-        changed_s = [_changed_s(path) for path in directory.glob("*.wal")]
+        latest_s = alive_s + HEARTBEAT_TOLERANCE_S if alive_s else math.inf
+        changed_s = [_modified_s(path) for path in directory.glob("*.wal")]
         alive_s = max([alive_s, *(when_s for when_s in changed_s if when_s <= latest_s)])
-        self.last_alive_s = alive_s
+        self.last_heartbeat_s = alive_s
         """The last sign of life before this start, 0 without any."""
         self._clock_at_start_s = self._started_s = now_s
         self._forget_before_s = 0
 
-    def outages(self) -> list[Outage]:
+    def downtimes(self) -> list[Downtime]:
         """Periods before this run in which nothing ran, oldest first."""
-        latest = (self.last_alive_s, self._started_s)
+        latest = (self.last_heartbeat_s, self._started_s)
         is_one = 0 < latest[0] < latest[1] and latest[1] >= self._forget_before_s
-        return [*self._outages, latest] if is_one else list(self._outages)
+        return [*self._downtimes, latest] if is_one else list(self._downtimes)
 
-    def alive(self, now_s: int, *, forget_before_s: int = 0) -> None:
+    def heartbeat(self, now_s: int, *, forget_before_s: int = 0) -> None:
         """Note that the store runs now, by the trusted time, and forget outages of before the samples that are kept."""
         # an outage that seems to end in the future was noted by a clock that was wrong
-        ended = [(from_s, min(to_s, now_s)) for from_s, to_s in self._outages if from_s < now_s]
-        self._outages = [outage for outage in ended if outage[1] >= forget_before_s]
+        ended = [(from_s, min(to_s, now_s)) for from_s, to_s in self._downtimes if from_s < now_s]
+        self._downtimes = [outage for outage in ended if outage[1] >= forget_before_s]
         self._forget_before_s = forget_before_s
         # the last one is told by the time that is trusted now: until it is known which is right that may be another
         self._started_s = min(self._clock_at_start_s, now_s - int(self._monotonic() - self._began_s))
-        lines = [f"down {from_s} {to_s}" for from_s, to_s in self.outages()]
+        lines = [f"down {from_s} {to_s}" for from_s, to_s in self.downtimes()]
         temporary = self._path.with_suffix(".tmp")
         try:
             temporary.write_text("\n".join([*lines, f"alive {now_s}", ""]), "ascii")
@@ -56,13 +56,13 @@ class Runs:
             logger.debug("file=%s is not written: %s", self._path, error.strerror)
 
 
-def _read(path: Path) -> tuple[list[Outage], int]:
+def _read(path: Path) -> tuple[list[Downtime], int]:
     """Outages and the last sign of life of a file; lines that cannot be read are left out."""
     try:
         text = path.read_text("ascii", errors="replace")
     except OSError:
         return [], 0
-    outages: list[Outage] = []
+    outages: list[Downtime] = []
     alive_s = 0
     for line in text.splitlines():
         match line.split():
@@ -73,7 +73,7 @@ def _read(path: Path) -> tuple[list[Outage], int]:
     return outages, alive_s
 
 
-def _changed_s(path: Path) -> int:
+def _modified_s(path: Path) -> int:
     try:
         return int(path.stat().st_mtime)
     except OSError:

@@ -6,16 +6,16 @@ from dataclasses import dataclass
 import numpy as np
 
 from cc_backend.metricstore.blocks.grid import Lock
-from cc_backend.metricstore.gaps.presence import Lookup, host_presence, series_presence
-from cc_backend.metricstore.gaps.reasons import HostSeen, StoreFacts, absences_of, span_of
+from cc_backend.metricstore.gaps.presence import SeriesLookup, host_presence, series_presence
+from cc_backend.metricstore.gaps.reasons import HostPresence, StoreHistory, find_gaps, judgeable_slots
 from cc_backend.metricstore.index.series_table import SeriesTable
-from cc_backend.metricstore.model import Flags, Ids, Query
-from cc_backend.metricstore.query.series_reader import Range, select
-from cc_backend.model import Absence, Why
+from cc_backend.metricstore.model import BoolArray, Int64Array, Query
+from cc_backend.metricstore.query.series_reader import SlotRange, select_series
+from cc_backend.model import DataGap, GapReason
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class GapQuery:
     """One question whose answer lacks samples: what was asked for, of [from_s, to_s)."""
 
     query: Query
@@ -23,79 +23,99 @@ class Asked:
     to_s: int
 
 
-class Inquiry:
+class GapAnalysis:
     """Finds the reasons for questions about one cluster at one time; what a host sent is looked at once.
 
     `lock` guards the table. It is held for moments, and not while anything is unpacked or read from disk.
     """
 
-    def __init__(self, table: SeriesTable, lock: Lock, cluster: str, facts: StoreFacts, *, now_s: int) -> None:
+    def __init__(self, table: SeriesTable, lock: Lock, cluster: str, facts: StoreHistory, *, now_s: int) -> None:
         self._table = table
         self._lock = lock
         self._cluster = cluster
-        self._facts = facts
+        self._history = facts
         self._now_s = now_s
-        self._heard: dict[tuple[str, Range], Flags] = {}
+        self._host_sent: dict[tuple[str, SlotRange], BoolArray] = {}
         self._sent_by_any: dict[str, bool] = {}
 
-    def reasons(self, asked: Sequence[Asked]) -> list[list[Absence]]:
+    def find_gaps(self, asked: Sequence[GapQuery]) -> list[list[DataGap]]:
         """Per question the stretches without samples, in order."""
-        return [self._reasons(one) for one in asked]
+        return [self._find_gaps_of(one) for one in asked]
 
-    def _reasons(self, asked: Asked) -> list[Absence]:
+    def _find_gaps_of(self, asked: GapQuery) -> list[DataGap]:
         metric = asked.query.metric
         with self._lock:
             spec = self._table.spec(self._cluster, metric, asked.query.host)
             elsewhere = spec is None and self._table.spec(self._cluster, metric) is not None
         if spec is None:
-            return [Absence(Why.NOT_HERE if elsewhere else Why.NOT_CONFIGURED, (), asked.from_s, asked.to_s)]
-        span = span_of(asked.from_s, asked.to_s, spec.timestep_s, now_s=self._now_s)
+            return [
+                DataGap(
+                    GapReason.METRIC_NOT_ON_SUBCLUSTER if elsewhere else GapReason.METRIC_NOT_CONFIGURED,
+                    (),
+                    asked.from_s,
+                    asked.to_s,
+                )
+            ]
+        span = judgeable_slots(asked.from_s, asked.to_s, spec.timestep_s, now_s=self._now_s)
         if not span.slots:
             too_short = asked.to_s <= -(-asked.from_s // spec.timestep_s) * spec.timestep_s
-            return [Absence(Why.JOB_TOO_SHORT if too_short else Why.TOO_EARLY, (), asked.from_s, asked.to_s)]
-        found = absences_of(self._seen(asked.query, span), self._facts, now_s=self._now_s)
-        if any(one.why is Why.METRIC_NEVER for one in found) and not self._anyone_sends(metric):
-            nowhere = [Absence(Why.METRIC_NOWHERE, (), one.from_s, one.to_s, ongoing=one.ongoing) for one in found]
-            return [new if old.why is Why.METRIC_NEVER else old for new, old in zip(nowhere, found, strict=True)]
+            return [
+                DataGap(
+                    GapReason.JOB_SHORTER_THAN_TIMESTEP if too_short else GapReason.FIRST_SAMPLES_PENDING,
+                    (),
+                    asked.from_s,
+                    asked.to_s,
+                )
+            ]
+        found = find_gaps(self._host_presence(asked.query, span), self._history, now_s=self._now_s)
+        if any(one.reason is GapReason.METRIC_NEVER_SEEN_ON_HOST for one in found) and not self._anyone_sends(metric):
+            nowhere = [
+                DataGap(GapReason.METRIC_NEVER_SEEN, (), one.from_s, one.to_s, is_ongoing=one.is_ongoing)
+                for one in found
+            ]
+            return [
+                new if old.reason is GapReason.METRIC_NEVER_SEEN_ON_HOST else old
+                for new, old in zip(nowhere, found, strict=True)
+            ]
         return found
 
-    def _seen(self, query: Query, span: Range) -> HostSeen:
-        series = Lookup(self._table, lambda: self._series(query))
+    def _host_presence(self, query: Query, span: SlotRange) -> HostPresence:
+        series = SeriesLookup(self._table, lambda: self._find_series(query))
         with self._lock:
             host = self._table.host(self._cluster, query.host)
             sids = series.sids()
             host_last_s = None if host is None else int(self._table.host_last_s[host.id]) or None
             metric_last_s = int(self._table.last_s[sids].max()) or None if len(sids) else None
         if host is None:
-            nothing: Flags = np.zeros(span.slots, np.bool_)
-            return HostSeen(query.host, span, nothing, nothing, known=False, measured=False)
+            nothing: BoolArray = np.zeros(span.slots, np.bool_)
+            return HostPresence(query.host, span, nothing, nothing, is_host_known=False, is_metric_known=False)
         present = series_presence(self._table, self._lock, series, span)
-        return HostSeen(
+        return HostPresence(
             query.host,
             span,
-            present if present.all() else self._host_heard(query.host, span),
+            present if present.all() else self._slots_host_sent(query.host, span),
             present,
-            known=True,
-            measured=bool(len(sids)),
+            is_host_known=True,
+            is_metric_known=bool(len(sids)),
             host_last_s=host_last_s,
             metric_last_s=metric_last_s,
         )
 
-    def _series(self, query: Query) -> Ids:
+    def _find_series(self, query: Query) -> Int64Array:
         """The series that a query means."""
         host = self._table.host(self._cluster, query.host)
-        found = [] if host is None else select(host, query)
+        found = [] if host is None else select_series(host, query)
         return np.array([sid for selection in found for sid in selection.sids], np.int64)
 
-    def _host_heard(self, host: str, span: Range) -> Flags:
+    def _slots_host_sent(self, host: str, span: SlotRange) -> BoolArray:
         key = host, span
-        if key not in self._heard:
-            self._heard[key] = host_presence(self._table, self._lock, self._cluster, host, span)
-        return self._heard[key]
+        if key not in self._host_sent:
+            self._host_sent[key] = host_presence(self._table, self._lock, self._cluster, host, span)
+        return self._host_sent[key]
 
     def _anyone_sends(self, metric: str) -> bool:
         if metric not in self._sent_by_any:
             with self._lock:
                 hosts = self._table.clusters.get(self._cluster, {}).values()
-                self._sent_by_any[metric] = any(host.parts(metric) for host in hosts)
+                self._sent_by_any[metric] = any(host.sids_by_part(metric) for host in hosts)
         return self._sent_by_any[metric]

@@ -4,27 +4,27 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 
-from cc_backend.metricstore.index.hosts import JOB, Host
+from cc_backend.metricstore.index.hosts import JOB_TYPE, Host
 from cc_backend.metricstore.index.series_table import SeriesTable
-from cc_backend.metricstore.model import HostHealth, MetricFault, Part
+from cc_backend.metricstore.model import HostHealth, HostPart, MetricFault
 
 STALE_SLOTS = 5
 """A series is stale once its last slot ended more than this many timesteps ago."""
 
-FORGOTTEN_S = 3600
+REMOVED_AFTER_S = 3600
 """A stale series whose last sample is older than this is taken for a part that was removed, if others still report."""
 
-FEWEST_PEERS = 3
+MIN_PEERS = 3
 """With fewer hosts of its kind, a host is expected to send what is configured."""
 
 EXPECTED_SHARE = 0.5
 """From this share of its kind on, what others send is expected of a host that never sent it."""
 
-_MOST_PEERS = 64
-_REMEMBERED_S = 600
+_MAX_PEERS = 64
+_CACHE_S = 600
 
 
-class Expectations:
+class ExpectedMetrics:
     """What is expected of a host: what it ever sent, and what most hosts of its kind send.
 
     Hosts of a kind are those of one subcluster. A metric that is configured for all of them, but that only some have
@@ -32,32 +32,32 @@ class Expectations:
     """
 
     def __init__(self) -> None:
-        self._known: dict[tuple[str, str | None, str], tuple[int, bool]] = {}
+        self._cached: dict[tuple[str, str | None, str], tuple[int, bool]] = {}
 
     def expects(self, table: SeriesTable, host: Host, metric: str, *, now_s: int) -> bool:
         """Whether a host that never sent a metric should; remembered for ten minutes for all hosts of its kind."""
-        kind = table.nodes.sub_cluster(host.cluster, host.name)
+        kind = table.host_config.subcluster(host.cluster, host.name)
         key = host.cluster, kind, metric
-        until_s, expected = self._known.get(key, (0, True))
-        if now_s < until_s <= now_s + _REMEMBERED_S:
+        until_s, expected = self._cached.get(key, (0, True))
+        if now_s < until_s <= now_s + _CACHE_S:
             return expected
-        expected = _most_send(table, host, kind, metric)
-        self._known[key] = now_s + _REMEMBERED_S, expected
+        expected = _do_most_peers_send(table, host, kind, metric)
+        self._cached[key] = now_s + _CACHE_S, expected
         return expected
 
-    def forget(self) -> None:
+    def clear(self) -> None:
         """Look again: the configuration has changed."""
-        self._known.clear()
+        self._cached.clear()
 
 
-def host_health(
+def check_host_health(
     table: SeriesTable,
     cluster: str,
     host: Host | None,
     metrics: Iterable[str],
     *,
     now_s: int,
-    expectations: Expectations | None = None,
+    expectations: ExpectedMetrics | None = None,
 ) -> HostHealth:
     """Which metrics are missing (no series, not configured), degraded (some series stale) or healthy, and since when.
 
@@ -69,9 +69,9 @@ def host_health(
     faults: dict[str, MetricFault] = {}
     for metric in metrics:
         spec = table.spec(cluster, metric) if host is None else host.specs.get(metric)
-        parts = {} if host is None else host.parts(metric)
+        parts = {} if host is None else host.sids_by_part(metric)
         if spec is not None and parts:
-            fault = _fault(table, parts, spec.timestep_s, now_s)
+            fault = _find_fault(table, parts, spec.timestep_s, now_s)
             if fault is None:
                 healthy.append(metric)
             else:
@@ -91,27 +91,27 @@ def host_health(
     )
 
 
-def _fault(table: SeriesTable, parts: Mapping[Part, int], timestep_s: int, now_s: int) -> MetricFault | None:
+def _find_fault(table: SeriesTable, parts: Mapping[HostPart, int], timestep_s: int, now_s: int) -> MetricFault | None:
     """What is wrong with a metric of a host; series of jobs end with their jobs, which is no fault."""
-    lasting = [(part, sid) for part, sid in parts.items() if part.type != JOB]
+    lasting = [(part, sid) for part, sid in parts.items() if part.type != JOB_TYPE]
     if not lasting:
         return None
     last_s = table.last_s[np.array([sid for _, sid in lasting], np.int64)]
     slot_end_s = (last_s // timestep_s + 1) * timestep_s
     stale = now_s - slot_end_s > STALE_SLOTS * timestep_s
     if not stale.all():
-        stale &= now_s - last_s <= FORGOTTEN_S
+        stale &= now_s - last_s <= REMOVED_AFTER_S
     if not stale.any():
         return None
     named = () if stale.all() else tuple(lasting[at][0] for at in np.flatnonzero(stale).tolist())
     return MetricFault(int(last_s[stale].max()), named)
 
 
-def _most_send(table: SeriesTable, host: Host, kind: str | None, metric: str) -> bool:
+def _do_most_peers_send(table: SeriesTable, host: Host, kind: str | None, metric: str) -> bool:
     """Whether most other hosts of a kind have a metric; of very many, some from all over the cluster are asked."""
     others = (one for one in table.clusters.get(host.cluster, {}).values() if one is not host)
-    peers = [one for one in others if table.nodes.sub_cluster(one.cluster, one.name) == kind]
-    if len(peers) < FEWEST_PEERS:
+    peers = [one for one in others if table.host_config.subcluster(one.cluster, one.name) == kind]
+    if len(peers) < MIN_PEERS:
         return True
-    asked = peers[:: -(-len(peers) // _MOST_PEERS)]
-    return sum(bool(one.parts(metric)) for one in asked) >= EXPECTED_SHARE * len(asked)
+    asked = peers[:: -(-len(peers) // _MAX_PEERS)]
+    return sum(bool(one.sids_by_part(metric)) for one in asked) >= EXPECTED_SHARE * len(asked)

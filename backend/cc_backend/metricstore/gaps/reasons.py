@@ -10,24 +10,24 @@ from typing import NamedTuple
 
 import numpy as np
 
-from cc_backend.metricstore.model import Flags, Ids
-from cc_backend.metricstore.query.series_reader import Range
-from cc_backend.model import Absence, Why
+from cc_backend.metricstore.model import BoolArray, Int64Array
+from cc_backend.metricstore.query.series_reader import SlotRange
+from cc_backend.model import DataGap, GapReason
 
-LEAST_SLOTS = 2
+MIN_GAP_SLOTS = 2
 """Single missing samples happen: an agent was busy, a batch came a moment late."""
 GRACE_SLOTS = 4
 """The newest samples may be on their way."""
-_MOST_COMPARED = 100
+_MAX_COMPARED = 100
 
 
-_CODES = (Why.HOST_NEVER, Why.HOST_SILENT, Why.METRIC_NEVER, Why.METRIC_SILENT, Why.TOO_OLD, Why.STORE_DOWN,
-          Why.RESTORING)  # fmt: skip
-_CODE = {why: code for code, why in enumerate(_CODES, start=1)}
+_REASONS = (GapReason.HOST_NEVER_SEEN, GapReason.HOST_SILENT, GapReason.METRIC_NEVER_SEEN_ON_HOST, GapReason.METRIC_SILENT_ON_HOST, GapReason.OLDER_THAN_RETENTION, GapReason.STORE_DOWN,
+          GapReason.STORE_RESTORING)  # fmt: skip
+_CODE_OF_REASON = {why: code for code, why in enumerate(_REASONS, start=1)}
 
 
 @dataclass(frozen=True, slots=True)
-class StoreFacts:
+class StoreHistory:
     """What the store knows of itself.
 
     Samples before `kept_from_s` may be gone, those before `restoring_before_s` may not be back yet, and in `outages`
@@ -36,115 +36,125 @@ class StoreFacts:
 
     kept_from_s: int = 0
     restoring_before_s: int = 0
-    outages: Sequence[tuple[int, int]] = ()
+    downtimes: Sequence[tuple[int, int]] = ()
 
 
 @dataclass(frozen=True, slots=True)
-class HostSeen:
+class HostPresence:
     """One host in one span, for one metric: in which slots it sent anything, and in which the metric.
 
     `known` and `measured` say whether there are samples at all, whenever; the times are those of the newest.
     """
 
     host: str
-    span: Range
-    heard: Flags
-    present: Flags
-    known: bool
-    measured: bool
+    span: SlotRange
+    host_sent: BoolArray
+    metric_sent: BoolArray
+    is_host_known: bool
+    is_metric_known: bool
     host_last_s: int | None = None
     metric_last_s: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class JobAbsences:
+class JobGaps:
     """What is missing of a job: by metric, without those of which nothing is; and of its hosts as a whole.
 
-    `now_s` is when it was found out; words for it then need no day for moments of the same day.
+    `unix_now_s` is when it was found out; words for it then need no day for moments of the same day.
     """
 
-    metrics: Mapping[str, tuple[Absence, ...]] = field(default_factory=dict)
-    hosts: tuple[Absence, ...] = ()
+    metrics: Mapping[str, tuple[DataGap, ...]] = field(default_factory=dict)
+    hosts: tuple[DataGap, ...] = ()
     now_s: int | None = None
 
     def __bool__(self) -> bool:
         return bool(self.metrics)
 
     @property
-    def unexpected(self) -> dict[str, tuple[Absence, ...]]:
+    def unexpected(self) -> dict[str, tuple[DataGap, ...]]:
         """The absences by metric without those that follow from the job alone."""
         return {
             metric: found
             for metric, found in self.metrics.items()
-            if not all(one.why in (Why.NO_HARDWARE, Why.JOB_TOO_SHORT) for one in found)
+            if not all(
+                one.reason in (GapReason.JOB_HAS_NO_SUCH_HARDWARE, GapReason.JOB_SHORTER_THAN_TIMESTEP) for one in found
+            )
         }
 
 
-NOTHING_ABSENT = JobAbsences()
+NO_GAPS = JobGaps()
 """What is missing of a job that is complete."""
 
 
-def span_of(from_s: int, to_s: int, timestep_s: int, *, now_s: int) -> Range:
-    """The slots of [from_s, to_s) that can be judged at `now_s`: those whose samples are not on their way any more."""
+def judgeable_slots(from_s: int, to_s: int, timestep_s: int, *, now_s: int) -> SlotRange:
+    """The slots of [from_s, to_s) that can be judged at `unix_now_s`: those whose samples are not on their way any more."""
     first = -(-from_s // timestep_s)
     end = min(-(-to_s // timestep_s), now_s // timestep_s - GRACE_SLOTS + 1)
-    return Range(first, max(end - first, 0), timestep_s)
+    return SlotRange(first, max(end - first, 0), timestep_s)
 
 
-def absences_of(seen: HostSeen, facts: StoreFacts, *, now_s: int) -> list[Absence]:
+def find_gaps(seen: HostPresence, facts: StoreHistory, *, now_s: int) -> list[DataGap]:
     """The stretches of the span in which a metric of a host has no samples, each with its cause, in order."""
-    codes = _codes(seen, facts)
+    codes = _reason_codes(seen, facts)
     step_s = seen.span.timestep_s
     found = []
-    for begin, end, code in _merged(_runs(codes), len(codes)):
-        why = _CODES[code - 1]
+    for begin, end, code in _merge_short_runs(_runs(codes), len(codes)):
+        why = _REASONS[code - 1]
         from_s, to_s = seen.span.from_s + begin * step_s, seen.span.from_s + end * step_s
         last_s = (
-            seen.metric_last_s if why is Why.METRIC_SILENT else seen.host_last_s if why is Why.HOST_SILENT else None
+            seen.metric_last_s
+            if why is GapReason.METRIC_SILENT_ON_HOST
+            else seen.host_last_s
+            if why is GapReason.HOST_SILENT
+            else None
         )
         found.append(
-            Absence(
+            DataGap(
                 why,
-                () if why.of_store else (seen.host,),
+                () if why.is_store_wide else (seen.host,),
                 from_s,
                 to_s,
-                last_s=last_s if begin == 0 and last_s is not None and last_s < from_s else None,
-                ongoing=end == len(codes) and to_s + (GRACE_SLOTS + 1) * step_s > now_s,
+                last_sample_s=last_s if begin == 0 and last_s is not None and last_s < from_s else None,
+                is_ongoing=end == len(codes) and to_s + (GRACE_SLOTS + 1) * step_s > now_s,
             )
         )
     return found
 
 
-def _codes(seen: HostSeen, facts: StoreFacts) -> Ids:
+def _reason_codes(seen: HostPresence, facts: StoreHistory) -> Int64Array:
     """Per slot 0 where there is a sample, else the code of the cause; of several that fit the last one counts."""
     begins_s = (seen.span.first_slot + np.arange(seen.span.slots)) * seen.span.timestep_s
-    missing = ~seen.present
+    missing = ~seen.metric_sent
     codes = np.zeros(seen.span.slots, np.int64)
-    codes[missing] = _CODE[Why.METRIC_SILENT if seen.measured else Why.METRIC_NEVER]
-    codes[missing & ~seen.heard] = _CODE[Why.HOST_SILENT if seen.known else Why.HOST_NEVER]
+    codes[missing] = _CODE_OF_REASON[
+        GapReason.METRIC_SILENT_ON_HOST if seen.is_metric_known else GapReason.METRIC_NEVER_SEEN_ON_HOST
+    ]
+    codes[missing & ~seen.host_sent] = _CODE_OF_REASON[
+        GapReason.HOST_SILENT if seen.is_host_known else GapReason.HOST_NEVER_SEEN
+    ]
     # Samples of a long job are kept beyond the retention: what follows the first one was never there.
-    first_s = begins_s[np.argmax(seen.heard)] if seen.heard.any() else np.iinfo(np.int64).max
-    codes[missing & (begins_s < min(facts.kept_from_s, first_s))] = _CODE[Why.TOO_OLD]
-    for from_s, to_s in facts.outages:
-        codes[missing & ~seen.heard & (begins_s + seen.span.timestep_s > from_s) & (begins_s < to_s)] = _CODE[
-            Why.STORE_DOWN
-        ]
-    codes[missing & (begins_s < facts.restoring_before_s)] = _CODE[Why.RESTORING]
+    first_s = begins_s[np.argmax(seen.host_sent)] if seen.host_sent.any() else np.iinfo(np.int64).max
+    codes[missing & (begins_s < min(facts.kept_from_s, first_s))] = _CODE_OF_REASON[GapReason.OLDER_THAN_RETENTION]
+    for from_s, to_s in facts.downtimes:
+        codes[missing & ~seen.host_sent & (begins_s + seen.span.timestep_s > from_s) & (begins_s < to_s)] = (
+            _CODE_OF_REASON[GapReason.STORE_DOWN]
+        )
+    codes[missing & (begins_s < facts.restoring_before_s)] = _CODE_OF_REASON[GapReason.STORE_RESTORING]
     return codes
 
 
-def _runs(codes: Ids) -> list[tuple[int, int, int]]:
+def _runs(codes: Int64Array) -> list[tuple[int, int, int]]:
     """Begin, end and code of each stretch of equal codes."""
     edges = np.flatnonzero(np.diff(codes)) + 1
     bounds = [0, *edges.tolist(), len(codes)] if len(codes) else [0]
     return [(begin, end, int(codes[begin])) for begin, end in pairwise(bounds)]
 
 
-def _merged(runs: Sequence[tuple[int, int, int]], slots: int) -> list[tuple[int, int, int]]:
+def _merge_short_runs(runs: Sequence[tuple[int, int, int]], slots: int) -> list[tuple[int, int, int]]:
     """The runs with a cause. One that is too short to say much joins a neighbour with a cause, or is left out."""
     kept: list[tuple[int, int, int]] = []
     for (begin, end, own), (_, _, following) in pairwise([*runs, (slots, slots, 0)]):
-        short = end - begin < LEAST_SLOTS <= slots
+        short = end - begin < MIN_GAP_SLOTS <= slots
         touches = bool(kept) and kept[-1][1] == begin
         code = own
         if own and short:
@@ -158,57 +168,57 @@ def _merged(runs: Sequence[tuple[int, int, int]], slots: int) -> list[tuple[int,
     return kept
 
 
-class _Stretch(NamedTuple):
+class _Interval(NamedTuple):
     from_s: int
     to_s: int
     ongoing: bool
 
 
-def folded(absences: Iterable[Absence], *, tolerance_s: int = 0) -> tuple[Absence, ...]:
+def merge_hosts(absences: Iterable[DataGap], *, tolerance_s: int = 0) -> tuple[DataGap, ...]:
     """The same with one entry for all hosts that lack the same stretch for the same cause, the longest first.
 
     Stretches are the same if both ends are at most `tolerance_s` apart; the widest counts. A host that sent nothing at
     all for a part of the time in which others lack one metric joins them.
     """
-    alike: dict[tuple[Why, _Stretch, _Stretch], list[Absence]] = {}
-    for one, around in _with_surroundings(list(absences)):
-        alike.setdefault((one.why, _Stretch(one.from_s, one.to_s, one.ongoing), around), []).append(one)
-    same = {key: _joined(*found) for key, found in alike.items()}
-    groups: list[Absence] = []
+    alike: dict[tuple[GapReason, _Interval, _Interval], list[DataGap]] = {}
+    for one, around in _with_interval_around(list(absences)):
+        alike.setdefault((one.reason, _Interval(one.from_s, one.to_s, one.is_ongoing), around), []).append(one)
+    same = {key: _union(*found) for key, found in alike.items()}
+    groups: list[DataGap] = []
     for (_, own, around), one in sorted(same.items(), key=lambda item: (item[0][1].from_s - item[0][1].to_s, item[0])):
-        near = groups[:_MOST_COMPARED]
-        place = next((i for i, group in enumerate(near) if _belongs(one, own, around, group, tolerance_s)), -1)
+        near = groups[:_MAX_COMPARED]
+        place = next((i for i, group in enumerate(near) if _fits_group(one, own, around, group, tolerance_s)), -1)
         if place < 0:
             groups.append(one)
         else:
-            groups[place] = _joined(groups[place], one)
+            groups[place] = _union(groups[place], one)
     told = (replace(one, hosts=tuple(sorted(one.hosts))) for one in groups)
     return tuple(sorted(told, key=lambda one: (one.from_s - one.to_s, one.from_s, one.hosts)))
 
 
-def _with_surroundings(absences: Sequence[Absence]) -> Iterator[tuple[Absence, _Stretch]]:
+def _with_interval_around(absences: Sequence[DataGap]) -> Iterator[tuple[DataGap, _Interval]]:
     """Each absence with the stretch in which its host lacks the metric without a break, whatever the causes."""
-    by_host: dict[tuple[str, ...], list[Absence]] = {}
+    by_host: dict[tuple[str, ...], list[DataGap]] = {}
     for one in absences:
         by_host.setdefault(one.hosts, []).append(one)
     for found in by_host.values():
-        chains: list[list[Absence]] = []
+        chains: list[list[DataGap]] = []
         for one in sorted(found, key=lambda one: one.from_s):
             if chains and chains[-1][-1].to_s == one.from_s:
                 chains[-1].append(one)
             else:
                 chains.append([one])
         for chain in chains:
-            around = _Stretch(chain[0].from_s, chain[-1].to_s, chain[-1].ongoing)
+            around = _Interval(chain[0].from_s, chain[-1].to_s, chain[-1].is_ongoing)
             for one in chain:
-                yield one, _Stretch(one.from_s, one.to_s, one.ongoing) if one.why.of_host else around
+                yield one, _Interval(one.from_s, one.to_s, one.is_ongoing) if one.reason.is_host_wide else around
 
 
-def _belongs(one: Absence, own: _Stretch, around: _Stretch, group: Absence, tolerance_s: int) -> bool:
+def _fits_group(one: DataGap, own: _Interval, around: _Interval, group: DataGap, tolerance_s: int) -> bool:
     """Whether a stretch is a part of the group's, and the rest of that is missing of its host too."""
     return (
-        one.why is group.why
-        and (around.ongoing == group.ongoing or around.to_s > group.to_s + tolerance_s)
+        one.reason is group.reason
+        and (around.ongoing == group.is_ongoing or around.to_s > group.to_s + tolerance_s)
         and group.from_s - tolerance_s <= own.from_s
         and own.to_s <= group.to_s + tolerance_s
         and around.from_s <= group.from_s + tolerance_s
@@ -216,32 +226,32 @@ def _belongs(one: Absence, own: _Stretch, around: _Stretch, group: Absence, tole
     )
 
 
-def _joined(*several: Absence) -> Absence:
+def _union(*several: DataGap) -> DataGap:
     """Stretches as one, the widest, of all their hosts."""
-    last_s = [one.last_s for one in several if one.last_s is not None]
+    last_s = [one.last_sample_s for one in several if one.last_sample_s is not None]
     return replace(
         several[0],
         hosts=tuple(dict.fromkeys(host for one in several for host in one.hosts)),
         from_s=min(one.from_s for one in several),
         to_s=max(one.to_s for one in several),
-        last_s=max(last_s) if len(last_s) == len(several) else None,
+        last_sample_s=max(last_s) if len(last_s) == len(several) else None,
     )
 
 
-def of_hosts(by_metric: Mapping[str, Sequence[Absence]], *, tolerance_s: int) -> tuple[Absence, ...]:
+def gaps_of_whole_hosts(by_metric: Mapping[str, Sequence[DataGap]], *, tolerance_s: int) -> tuple[DataGap, ...]:
     """What is missing of whole hosts, once for all metrics: of each host the metric counts that lacks the most."""
-    most: dict[tuple[str, Why], list[Absence]] = {}
+    most: dict[tuple[str, GapReason], list[DataGap]] = {}
     for absences in by_metric.values():
-        mine: dict[tuple[str, Why], list[Absence]] = {}
+        mine: dict[tuple[str, GapReason], list[DataGap]] = {}
         for one in absences:
             for host in one.hosts or ("",):
-                if one.why.of_host or one.why.of_store:
-                    mine.setdefault((host, one.why), []).append(replace(one, hosts=(host,) if host else ()))
+                if one.reason.is_host_wide or one.reason.is_store_wide:
+                    mine.setdefault((host, one.reason), []).append(replace(one, hosts=(host,) if host else ()))
         for key, found in mine.items():
-            if _length_s(found) > _length_s(most.get(key, [])):
+            if _total_s(found) > _total_s(most.get(key, [])):
                 most[key] = found
-    return folded((one for found in most.values() for one in found), tolerance_s=tolerance_s)
+    return merge_hosts((one for found in most.values() for one in found), tolerance_s=tolerance_s)
 
 
-def _length_s(absences: Iterable[Absence]) -> int:
+def _total_s(absences: Iterable[DataGap]) -> int:
     return sum(one.to_s - one.from_s for one in absences)

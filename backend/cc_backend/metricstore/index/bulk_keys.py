@@ -11,37 +11,39 @@ from typing import Self
 import numpy as np
 import numpy.typing as npt
 
-from cc_backend.metricstore.index.layout import Layout, Names, Parts
-from cc_backend.metricstore.model import Identity, Ids, MetricSpec, Part
+from cc_backend.metricstore.index.layout import HostLayout, MetricNames, PartTable
+from cc_backend.metricstore.model import HostPart, Identity, Int64Array, MetricSpec
 
 NO_KEY = -2
 """Stands for host and kind where there is no key."""
-UNREADABLE = -1
+UNREADABLE_KEY = -1
 """Stands for host and kind of a key that could not be read."""
 
 _UNKNOWN = -1
-_LEAST_ROOM = 1024
+_MIN_ROOM = 1024
 
 
-class KeyNames:
+class KeyDictionary:
     """What numbers of keys stand for: hosts (cluster and name), and kinds of series (metric and part)."""
 
     __slots__ = ("_layouts", "_timesteps_s", "hosts", "kinds")
 
     def __init__(self) -> None:
         self.hosts: list[tuple[str, str]] = []
-        self.kinds: list[tuple[str, Part]] = []
-        self._layouts: dict[Layout, _KindsOfLayout] = {}
-        self._timesteps_s: dict[int, tuple[Mapping[str, MetricSpec], Ids]] = {}
+        self.kinds: list[tuple[str, HostPart]] = []
+        self._layouts: dict[HostLayout, _LayoutCache] = {}
+        self._timesteps_s: dict[int, tuple[Mapping[str, MetricSpec], Int64Array]] = {}
 
-    def look_up(self, kinds: Ids, layout: Layout, metrics: Names, parts: Parts) -> Ids:
+    def layout_columns(
+        self, kinds: Int64Array, layout: HostLayout, metrics: MetricNames, parts: PartTable
+    ) -> Int64Array:
         """Three rows by kind: its place in a layout, the numbers of its metric and its part; -1 if it has no place."""
         known = self._layouts.get(layout)
         if known is None:
-            known = self._layouts[layout] = _KindsOfLayout(layout)
+            known = self._layouts[layout] = _LayoutCache(layout)
         return known.look_up(kinds, self.kinds, metrics, parts)
 
-    def timesteps_s(self, kinds: Ids, specs: Mapping[str, MetricSpec]) -> Ids:
+    def timesteps_s(self, kinds: Int64Array, specs: Mapping[str, MetricSpec]) -> Int64Array:
         """Seconds per slot by kind, 0 for one that is not kept; for the hosts that share these `specs`."""
         _, known = self._timesteps_s.get(id(specs), (specs, np.empty(0, np.int64)))
         if len(known) < len(self.kinds):
@@ -52,42 +54,44 @@ class KeyNames:
         return known[kinds]
 
 
-class _KindsOfLayout:
+class _LayoutCache:
     """What is known of kinds in one layout; forgotten whenever a place of it was freed."""
 
-    def __init__(self, layout: Layout) -> None:
+    def __init__(self, layout: HostLayout) -> None:
         self._layout = layout
         self._freed = -1
         self._known: npt.NDArray[np.int64] = np.empty((3, 0), np.int64)
 
-    def look_up(self, kinds: Ids, named: Sequence[tuple[str, Part]], metrics: Names, parts: Parts) -> Ids:
-        if self._freed != self._layout.freed:
-            self._freed = self._layout.freed
+    def look_up(
+        self, kinds: Int64Array, named: Sequence[tuple[str, HostPart]], metrics: MetricNames, parts: PartTable
+    ) -> Int64Array:
+        if self._freed != self._layout.freed_count:
+            self._freed = self._layout.freed_count
             self._known = np.empty((3, 0), np.int64)
         room = self._known.shape[1]
         if room < len(named):
-            more = np.full((3, max(len(named) - room, room, _LEAST_ROOM)), _UNKNOWN, np.int64)
+            more = np.full((3, max(len(named) - room, room, _MIN_ROOM)), _UNKNOWN, np.int64)
             self._known = np.concatenate([self._known, more], axis=1)
         found = self._known[:, kinds]
         unknown = np.unique(kinds[found[0] == _UNKNOWN]).tolist()
         for kind in unknown:
             metric, part = named[kind]
-            place = self._layout.place(metric, part)
+            place = self._layout.place_of(metric, part)
             if place >= 0:
-                self._known[:, kind] = place, metrics.number(metric), parts.number(part)
+                self._known[:, kind] = place, metrics.intern(metric), parts.number_of(part)
         return self._known[:, kinds] if unknown else found
 
 
 @dataclass(frozen=True, slots=True)
-class NumberedKeys:
+class BulkKeys:
     """Keys by the numbers of their hosts and kinds; both are NO_KEY or UNREADABLE where there is no such series."""
 
-    names: KeyNames
-    hosts: Ids
-    kinds: Ids
+    names: KeyDictionary
+    hosts: Int64Array
+    kinds: Int64Array
 
     @classmethod
-    def joined(cls, pieces: Sequence[Self]) -> Self:
+    def concatenate(cls, pieces: Sequence[Self]) -> Self:
         """Keys that one reader read, one after the other."""
         hosts, kinds = (np.concatenate(c) for c in zip(*((p.hosts, p.kinds) for p in pieces), strict=True))
         return cls(pieces[0].names, hosts, kinds)
@@ -95,7 +99,7 @@ class NumberedKeys:
     def __len__(self) -> int:
         return len(self.kinds)
 
-    def identities(self, at: Ids) -> list[Identity]:
+    def identities(self, at: Int64Array) -> list[Identity]:
         """The identities of keys that could be read, by position."""
         hosts, kinds = self.names.hosts, self.names.kinds
         numbers = zip(self.hosts[at].tolist(), self.kinds[at].tolist(), strict=True)

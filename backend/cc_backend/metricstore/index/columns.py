@@ -6,13 +6,13 @@ import numpy as np
 import numpy.typing as npt
 
 from cc_backend.metricstore.blocks.grid import Grid
-from cc_backend.metricstore.blocks.scatter import note_newest
-from cc_backend.metricstore.model import Ids
+from cc_backend.metricstore.blocks.scatter import update_newest_times
+from cc_backend.metricstore.model import Int64Array
 from cc_backend.model import Samples
 
-NO_PLACE = -1
+MISSING = -1
 
-_LEAST_ROOM = 1024
+_MIN_ROOM = 1024
 _SMALL_BATCH = 64
 _Number = TypeVar("_Number", bound=np.generic)
 
@@ -20,50 +20,50 @@ _Number = TypeVar("_Number", bound=np.generic)
 class Columns:
     """The grids, and where in them series lie.
 
-    By sid: `host_of`, `metric_of`, `part_of` (numbers of these), `grid_of` and `row_of` (where its samples lie, -1 if
-    there is no such series), `last_s` (newest sample, 0 if none), `spacing_s` (seconds from the one
-    before to that, 0 or less if that is not known). By number of the host: `host_last_s`, `host_unlisted`
+    By sid: `host_of`, `footprint_metric`, `payload_slice` (numbers of these), `grid_of` and `row_of` (where its samples lie, -1 if
+    there is no such series), `last_sample_s` (newest sample, 0 if none), `spacing_s` (seconds from the one
+    before to that, 0 or less if that is not known). By number of the host: `host_last_s`, `host_is_unknown`
     (the configuration does not have it). All are contiguous; when they grow, others take their place.
 
-    `carries` counts how often series were carried to another grid, `carried_off` are the positions of the grids that
+    `carries` counts how often series were carried to another grid, `left_grids` are the positions of the grids that
     they left since everything was saved.
     """
 
     def __init__(self) -> None:
         self.grids: list[Grid] = []
-        self.carries = 0
-        self.carried_off: set[int] = set()
-        self._looks = 0
-        self.host_of = np.full(_LEAST_ROOM, NO_PLACE, np.int32)
-        self.metric_of = np.full(_LEAST_ROOM, NO_PLACE, np.int32)
-        self.part_of = np.full(_LEAST_ROOM, NO_PLACE, np.int32)
-        self.grid_of = np.full(_LEAST_ROOM, NO_PLACE, np.int16)
-        self.row_of = np.full(_LEAST_ROOM, NO_PLACE, np.int32)
-        self.last_s = np.zeros(_LEAST_ROOM, np.int64)
-        self.spacing_s = np.zeros(_LEAST_ROOM, np.int32)
-        self.host_last_s = np.zeros(_LEAST_ROOM, np.int64)
-        self.host_unlisted = np.zeros(_LEAST_ROOM, np.bool_)
+        self.migration_count = 0
+        self.left_grids: set[int] = set()
+        self._random_state = 0
+        self.host_of = np.full(_MIN_ROOM, MISSING, np.int32)
+        self.metric_of = np.full(_MIN_ROOM, MISSING, np.int32)
+        self.part_of = np.full(_MIN_ROOM, MISSING, np.int32)
+        self.grid_of = np.full(_MIN_ROOM, MISSING, np.int16)
+        self.row_of = np.full(_MIN_ROOM, MISSING, np.int32)
+        self.last_s = np.zeros(_MIN_ROOM, np.int64)
+        self.spacing_s = np.zeros(_MIN_ROOM, np.int32)
+        self.host_last_s = np.zeros(_MIN_ROOM, np.int64)
+        self.host_is_unknown = np.zeros(_MIN_ROOM, np.bool_)
 
-    def grow(self) -> None:
+    def grow_series(self) -> None:
         """Make room for more series."""
-        self.host_of = _grown(self.host_of, NO_PLACE)
-        self.metric_of = _grown(self.metric_of, NO_PLACE)
-        self.part_of = _grown(self.part_of, NO_PLACE)
-        self.grid_of = _grown(self.grid_of, NO_PLACE)
-        self.row_of = _grown(self.row_of, NO_PLACE)
+        self.host_of = _grown(self.host_of, MISSING)
+        self.metric_of = _grown(self.metric_of, MISSING)
+        self.part_of = _grown(self.part_of, MISSING)
+        self.grid_of = _grown(self.grid_of, MISSING)
+        self.row_of = _grown(self.row_of, MISSING)
         self.last_s = _grown(self.last_s, 0)
         self.spacing_s = _grown(self.spacing_s, 0)
 
     def grow_hosts(self) -> None:
         """Make room for more hosts."""
         self.host_last_s = _grown(self.host_last_s, 0)
-        self.host_unlisted = _grown(self.host_unlisted, 0)
+        self.host_is_unknown = _grown(self.host_is_unknown, 0)
 
     @property
     def column_bytes(self) -> int:
         """Memory taken by the columns."""
         by_sid = self.host_of, self.metric_of, self.part_of, self.grid_of, self.row_of, self.last_s, self.spacing_s
-        return sum(column.nbytes for column in (*by_sid, self.host_last_s, self.host_unlisted))
+        return sum(column.nbytes for column in (*by_sid, self.host_last_s, self.host_is_unknown))
 
     def grid_index(self, timestep_s: int) -> int:
         """The position of the grid of a timestep, made if need be."""
@@ -73,11 +73,11 @@ class Columns:
         self.grids.append(Grid(timestep_s))
         return len(self.grids) - 1
 
-    def rows(self, sids: Ids) -> Ids:
+    def rows_of(self, sids: Int64Array) -> Int64Array:
         """The rows of series in their grids."""
         return self.row_of[sids].astype(np.int64)
 
-    def by_grid(self, sids: Ids) -> list[tuple[Grid, Ids | slice]]:
+    def group_by_grid(self, sids: Int64Array) -> list[tuple[Grid, Int64Array | slice]]:
         """The grids in which series lie, each with the positions of its series in `sids`."""
         indexes = self.grid_of[sids]
         first = int(indexes[0])
@@ -85,37 +85,37 @@ class Columns:
             return [(self.grids[first], slice(0, len(sids)))]
         return [(self.grids[index], np.flatnonzero(indexes == index)) for index in np.unique(indexes).tolist()]
 
-    def unlisted(self, sids: Ids) -> int:
+    def count_of_unknown_hosts(self, sids: Int64Array) -> int:
         """How many of these series (with repetition) are of hosts that the configuration does not have."""
-        return int(np.count_nonzero(self.host_unlisted[self.host_of[sids]]))
+        return int(np.count_nonzero(self.host_is_unknown[self.host_of[sids]]))
 
-    def put(self, sids: Ids, values: Samples, times_s: int | Ids) -> None:
+    def store_samples(self, sids: Int64Array, values: Samples, times_s: int | Int64Array) -> None:
         """Store one sample per sid given; of several in one slot the last one counts."""
-        rows = self.rows(sids)
-        for grid, where in self.by_grid(sids):
+        rows = self.rows_of(sids)
+        for grid, where in self.group_by_grid(sids):
             times = times_s if isinstance(times_s, int) else times_s[where]
-            grid.scatter(rows[where], grid.slots(times), values[where])
-        if isinstance(times_s, int) and (len(sids) <= _SMALL_BATCH or self._look_due()):
+            grid.scatter(rows[where], grid.slots_of(times), values[where])
+        if isinstance(times_s, int) and (len(sids) <= _SMALL_BATCH or self._is_spacing_due()):
             self.spacing_s[sids] = times_s - self.last_s[sids]
-        self.seen(sids, times_s)
+        self.update_newest(sids, times_s)
 
-    def _look_due(self) -> bool:
+    def _is_spacing_due(self) -> bool:
         """Whether to look at the spacing of a large batch: at one of 16, so that it costs nothing to speak of.
 
         Which ones jumps about, so that no number of senders in turn hides any of them.
         """
-        self._looks = (self._looks * 1_103_515_245 + 12_345) & 0x7FFF_FFFF
-        return not (self._looks >> 16) & 15
+        self._random_state = (self._random_state * 1_103_515_245 + 12_345) & 0x7FFF_FFFF
+        return not (self._random_state >> 16) & 15
 
-    def fill(self, sids: Ids, values: Samples, times_s: int | Ids) -> None:
+    def fill_empty(self, sids: Int64Array, values: Samples, times_s: int | Int64Array) -> None:
         """The same where a slot has no sample yet; what is there stays, since it is newer."""
-        rows = self.rows(sids)
-        for grid, where in self.by_grid(sids):
+        rows = self.rows_of(sids)
+        for grid, where in self.group_by_grid(sids):
             times = times_s if isinstance(times_s, int) else times_s[where]
-            grid.fill(rows[where], grid.slots(times), values[where])
-        self.seen(sids, times_s)
+            grid.fill_empty(rows[where], grid.slots_of(times), values[where])
+        self.update_newest(sids, times_s)
 
-    def offsets(self, sids: Ids, timestep_s: int) -> Ids:
+    def slot_offsets(self, sids: Int64Array, timestep_s: int) -> Int64Array:
         """How far into its slot the sample of each series lies, as the newest ones tell; -1 where that is not known.
 
         A sender keeps to its rhythm, so that all samples of a series lie alike. Where several come in one slot the last
@@ -128,12 +128,12 @@ class Columns:
         offsets[several] += left_s // spacing_s[several] * spacing_s[several]
         return np.where(last_s > 0, offsets, -1)
 
-    def seen(self, sids: Ids, times_s: int | Ids) -> None:
+    def update_newest(self, sids: Int64Array, times_s: int | Int64Array) -> None:
         """Keep the newest sample time of series and hosts."""
-        note_newest(sids, times_s, self.last_s, self.host_of, self.host_last_s)
+        update_newest_times(sids, times_s, self.last_s, self.host_of, self.host_last_s)
 
 
 def _grown(column: npt.NDArray[_Number], fill: int) -> npt.NDArray[_Number]:
     """The column with a quarter more room."""
-    more = np.full(max(len(column) // 4, _LEAST_ROOM), fill, column.dtype)
+    more = np.full(max(len(column) // 4, _MIN_ROOM), fill, column.dtype)
     return np.concatenate([column, more])

@@ -10,36 +10,36 @@ from array import array
 
 import numpy as np
 
-from cc_backend.metricstore.model import Ids, Part
+from cc_backend.metricstore.model import HostPart, Int64Array
 
 _INTEGER_BYTES = 32  # of a number above 256, as the allocator rounds it
 _PART_BYTES = 88  # a tuple of four with what the garbage collector adds
 _TEXT_BYTES = 56  # a short text
 
 
-class Layout:
+class HostLayout:
     """The series that hosts of one cluster have, each at the same place in every host.
 
     A place that no host uses any more is given to the next series that is new. `places` says metric -> part -> place,
     `freed` grows whenever one of these is gone.
     """
 
-    __slots__ = ("_free", "_users", "freed", "places")
+    __slots__ = ("_free", "_users", "freed_count", "places")
 
     def __init__(self) -> None:
-        self.places: dict[str, dict[Part, int]] = {}
-        self.freed = 0
+        self.places: dict[str, dict[HostPart, int]] = {}
+        self.freed_count = 0
         self._users = array("i")
         self._free: list[int] = []  # a heap: the lowest place is taken first
 
-    def place(self, metric: str, part: Part) -> int:
+    def place_of(self, metric: str, part: HostPart) -> int:
         """The place of a series, -1 if it has none."""
         parts = self.places.get(metric)
         return -1 if parts is None else parts.get(part, -1)
 
-    def take(self, metric: str, part: Part, *, below: int) -> int:
+    def acquire(self, metric: str, part: HostPart, *, below: int) -> int:
         """The place of a series, with one user more; -1 if only places from `below` on are left for it."""
-        place = self.place(metric, part)
+        place = self.place_of(metric, part)
         if place >= 0:
             if place >= below:
                 return -1
@@ -58,11 +58,11 @@ class Layout:
         self.places.setdefault(metric, {})[part] = place
         return place
 
-    def take_again(self, places: Ids) -> None:
+    def acquire_many(self, places: Int64Array) -> None:
         """One user more of each of these places, which are in use and differ."""
         np.frombuffer(self._users, np.intc)[places] += 1
 
-    def leave(self, metric: str, part: Part) -> None:
+    def release(self, metric: str, part: HostPart) -> None:
         """One user less."""
         parts = self.places[metric]
         place = parts[part]
@@ -71,10 +71,10 @@ class Layout:
             del parts[part]
             if not parts:
                 del self.places[metric]
-            self.freed += 1
+            self.freed_count += 1
             heapq.heappush(self._free, place)
 
-    def users(self) -> int:
+    def user_count(self) -> int:
         """How many series all hosts have in this layout; for tests."""
         return sum(self._users)
 
@@ -86,7 +86,7 @@ class Layout:
         return dicts + integers + sum(map(sys.getsizeof, (self.places, self._users, self._free)))
 
 
-class Names:
+class MetricNames:
     """Names of metrics by number. They stay: there are as many as were ever configured."""
 
     __slots__ = ("_numbers", "_texts")
@@ -101,7 +101,7 @@ class Names:
     def __getitem__(self, number: int) -> str:
         return self._texts[number]
 
-    def number(self, text: str) -> int:
+    def intern(self, text: str) -> int:
         """The number of a name, a new one if need be."""
         number = self._numbers.get(text)
         if number is None:
@@ -110,33 +110,33 @@ class Names:
         return number
 
 
-class Parts:
+class PartTable:
     """Parts of hosts by number, each kept once, as long as a series is of it."""
 
     __slots__ = ("_free", "_numbers", "_parts", "_texts", "_users", "text_bytes")
 
     def __init__(self) -> None:
-        self._numbers: dict[Part, int] = {}
-        self._parts: list[Part | None] = []
+        self._numbers: dict[HostPart, int] = {}
+        self._parts: list[HostPart | None] = []
         self._users = array("i")
         self._free = array("i")
         self._texts: dict[str, str] = {}  # kinds of parts; there are few
         self.text_bytes = 0
 
-    def __getitem__(self, number: int) -> Part:
+    def __getitem__(self, number: int) -> HostPart:
         part = self._parts[number]
         if part is None:
             raise LookupError(f"there is no part {number}")
         return part
 
-    def take(self, part: Part) -> int:
+    def acquire(self, part: HostPart) -> int:
         """The number of a part, with one user more."""
         number = self._numbers.get(part)
         if number is not None:
             self._users[number] += 1
             return number
-        kind, subtype = self._text(part.type), self._text(part.subtype)
-        part = Part(kind, part.type_id, subtype, part.subtype_id)
+        kind, subtype = self._intern_text(part.type), self._intern_text(part.subtype)
+        part = HostPart(kind, part.type_id, subtype, part.subtype_id)
         if self._free:
             number = self._free.pop()
             self._parts[number] = part
@@ -149,21 +149,21 @@ class Parts:
         self.text_bytes += _text_bytes(part)
         return number
 
-    def number(self, part: Part) -> int:
+    def number_of(self, part: HostPart) -> int:
         """The number of a part that a series is of; raises KeyError."""
         return self._numbers[part]
 
-    def take_again(self, numbers: Ids) -> None:
+    def acquire_many(self, numbers: Int64Array) -> None:
         """One user more for each of these numbers, which are in use; one may stand there several times."""
         np.add.at(np.frombuffer(self._users, np.intc), numbers, 1)
 
-    def _text(self, text: str) -> str:
+    def _intern_text(self, text: str) -> str:
         """The same text, kept once unless a sender makes up kinds without end."""
         if len(self._texts) > 1000:  # noqa: PLR2004 any bound will do
             self._texts.clear()
         return self._texts.setdefault(text, text)
 
-    def leave(self, number: int) -> None:
+    def release(self, number: int) -> None:
         """One user less."""
         self._users[number] -= 1
         if not self._users[number]:
@@ -173,7 +173,7 @@ class Parts:
             self._free.append(number)
             self.text_bytes -= _text_bytes(part)
 
-    def users(self) -> int:
+    def user_count(self) -> int:
         """How many series there are in all; for tests."""
         return sum(self._users)
 
@@ -184,5 +184,5 @@ class Parts:
         return containers + self.text_bytes + (_PART_BYTES + _INTEGER_BYTES) * len(self._numbers)
 
 
-def _text_bytes(part: Part) -> int:
+def _text_bytes(part: HostPart) -> int:
     return sum(_TEXT_BYTES + len(text) - len(text) % 8 for text in (part.type_id, part.subtype_id) if len(text) > 1)

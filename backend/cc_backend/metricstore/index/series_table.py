@@ -10,34 +10,34 @@ from contextlib import AbstractContextManager
 
 import numpy as np
 
-from cc_backend.metricstore.blocks.grid import groups
-from cc_backend.metricstore.index.bulk_keys import NumberedKeys
-from cc_backend.metricstore.index.columns import NO_PLACE, Columns
-from cc_backend.metricstore.index.hosts import JOB, Host, may_take
-from cc_backend.metricstore.index.layout import Layout, Names, Parts
-from cc_backend.metricstore.index.timestep_migration import carry_over, expected_timesteps
-from cc_backend.metricstore.ingest.host_config import Nodes, NodeTable
-from cc_backend.metricstore.ingest.identity import Refusal
-from cc_backend.metricstore.ingest.key_cache import Spellings, refusal_code
-from cc_backend.metricstore.ingest.key_resolver import WireKeys
+from cc_backend.metricstore.blocks.grid import group_positions
+from cc_backend.metricstore.index.bulk_keys import BulkKeys
+from cc_backend.metricstore.index.columns import MISSING, Columns
+from cc_backend.metricstore.index.hosts import JOB_TYPE, Host, can_place
+from cc_backend.metricstore.index.layout import HostLayout, MetricNames, PartTable
+from cc_backend.metricstore.index.timestep_migration import configured_timesteps, migrate_timesteps
+from cc_backend.metricstore.ingest.host_config import HostConfig, HostTable
+from cc_backend.metricstore.ingest.identity import Rejection
+from cc_backend.metricstore.ingest.key_cache import KeyCache, rejection_code
+from cc_backend.metricstore.ingest.key_resolver import KeyResolver
 from cc_backend.metricstore.ingest.native_reader import KernelName
 from cc_backend.metricstore.ingest.new_keys import NewKeys
-from cc_backend.metricstore.model import Flags, Identity, Ids, Limits, MetricSpec, MetricTable, Reason
+from cc_backend.metricstore.model import BoolArray, Identity, Int64Array, Limits, MetricSpec, MetricTable, RejectReason
 
-__all__ = ("Host", "Protected", "SeriesTable")
+__all__ = ("Host", "RetentionHolds", "SeriesTable")
 
-Protected = Mapping[str, Mapping[str, int]]
+RetentionHolds = Mapping[str, Mapping[str, int]]
 """Cluster -> host -> from when on its samples are needed."""
 
 JOB_SILENCE_S = 3600
 """With half of the places for series of jobs taken, those that were silent for longer than this are forgotten."""
 
 
-_New = tuple[int, int, int, int, int]
+_NewSeries = tuple[int, int, int, int, int]
 """A series that has no row yet: sid, and the numbers of host, metric and part, and the timestep in seconds."""
 _COLUMNS = 5
 
-_LEAST_RUN = 16
+_MIN_BULK_KEYS = 16
 """Fewer series of a host are faster one by one."""
 
 
@@ -52,25 +52,25 @@ class SeriesTable(Columns):
         metrics: MetricTable,
         limits: Limits,
         lock: "threading.RLock",
-        nodes: NodeTable | None = None,
+        host_table: HostTable | None = None,
         kernel: KernelName | None = None,
     ) -> None:
         super().__init__()
         self.metrics = metrics
-        self.nodes = Nodes(metrics, nodes)
+        self.host_config = HostConfig(metrics, host_table)
         self.clusters: dict[str, dict[str, Host]] = {}
-        self.count = 0
+        self.series_count = 0
         self.host_count = 0
         self.job_count = 0
-        self.unlisted_hosts = 0
+        self.unknown_host_count = 0
         self.changes = 0
         self.removals = 0
         self._limits = limits
         self._lock = lock
-        self._keys = WireKeys(self.register_many, metrics, self.nodes, limits, kernel)
-        self._layouts: dict[str, Layout] = {}
-        self._names = Names()
-        self._parts = Parts()
+        self._key_resolver = KeyResolver(self.register_many, metrics, self.host_config, limits, kernel)
+        self._layouts: dict[str, HostLayout] = {}
+        self._metric_names = MetricNames()
+        self._part_table = PartTable()
         self._hosts: list[Host | None] = []
         self._free_hosts: list[int] = []
         self._next = 0
@@ -78,58 +78,58 @@ class SeriesTable(Columns):
 
     # Keys of the wire
 
-    def spellings(self, default_cluster: str, bound: Collection[str] = ()) -> Spellings:
+    def key_cache(self, default_cluster: str, allowed_clusters: Collection[str] = ()) -> KeyCache:
         """The spellings for batches with this default cluster; those that are not configured share one table.
 
         `bound` are the clusters that the sender may write to, empty for all; a key of another one raises NotAllowed.
         """
-        return self._keys.spellings(default_cluster, bound)
+        return self._key_resolver.cache_for(default_cluster, allowed_clusters)
 
-    def putting_off(self) -> AbstractContextManager[NewKeys]:
-        """Meanwhile keys register no series, but give codes of new ones; `register_new` takes these."""
-        return self._keys.putting_off()
+    def deferring_registration(self) -> AbstractContextManager[NewKeys]:
+        """Meanwhile keys register no series, but give codes of new ones; `register_deferred` takes these."""
+        return self._key_resolver.deferring_registration()
 
-    def register_new(self, spellings: Spellings, codes: Ids) -> Ids:
+    def register_deferred(self, spellings: KeyCache, codes: Int64Array) -> Int64Array:
         """The sids or refusal codes of series that were put off, by their codes; their keys are remembered."""
-        return self._keys.register(spellings, codes)
+        return self._key_resolver.register_deferred(spellings, codes)
 
-    def resolve(self, series: bytes, default_cluster: str) -> Identity | Refusal:
+    def resolve(self, series: bytes, default_cluster: str) -> Identity | Rejection:
         """The identity behind a series key, or why there is none."""
-        return self._keys.resolve(series, default_cluster)
+        return self._key_resolver.resolve(series, default_cluster)
 
-    def resolve_and_remember(self, spellings: Spellings, series: bytes, default_cluster: str) -> int:
+    def intern(self, spellings: KeyCache, series: bytes, default_cluster: str) -> int:
         """The sid or refusal code of a key that is not remembered yet. What is remembered is bounded."""
-        return self._keys.resolve_and_remember(spellings, series, default_cluster)
+        return self._key_resolver.intern(spellings, series, default_cluster)
 
     @property
-    def spelling_count(self) -> int:
+    def cached_key_count(self) -> int:
         """How many raw keys are remembered."""
-        return len(self._keys)
+        return len(self._key_resolver)
 
-    def forget_refusals(self) -> None:
+    def forget_rejected_keys(self) -> None:
         """Look again at keys that were refused: there may be room for them now."""
-        self._keys.forget_refused()
+        self._key_resolver.forget_rejected()
 
     # Registration
 
     def register(self, identity: Identity) -> int:
         """The sid of an identity, new if need be; a refusal code where it is not kept or a limit is reached."""
         with self._lock:
-            new: list[_New] = []
-            sid = self._enter(identity, new)
+            new: list[_NewSeries] = []
+            sid = self._add(identity, new)
             if new:
-                self._note(*new[0])
+                self._assign_row(*new[0])
         return sid
 
-    def register_many(self, identities: Iterable[Identity]) -> Ids:
+    def register_many(self, identities: Iterable[Identity]) -> Int64Array:
         """The sids of identities, in their order: as `register` of each, but several times faster."""
         with self._lock:
-            new: list[_New] = []
-            sids = np.array([self._enter(identity, new) for identity in identities], np.int64)
-            self._settle(_columns(new))
+            new: list[_NewSeries] = []
+            sids = np.array([self._add(identity, new) for identity in identities], np.int64)
+            self._assign_rows(_as_columns(new))
         return sids
 
-    def register_keys(self, keys: NumberedKeys, timestep_s: int = 0, rows: Ids | None = None) -> Ids:
+    def register_keys(self, keys: BulkKeys, timestep_s: int = 0, rows: Int64Array | None = None) -> Int64Array:
         """The sids of keys; of those that are new, each gets its row in the grid of `timestep_s` if it can.
 
         It cannot if the metric's timestep is another one now, or the row is taken; then the series lies anywhere, as
@@ -138,29 +138,29 @@ class SeriesTable(Columns):
         as `register` of each, but many times faster where hosts have the same series.
         """
         with self._lock:
-            sids, new = self._enter_keys(keys)
-            at = np.flatnonzero(new[0] != NO_PLACE)
+            sids, new = self._add_keys(keys)
+            at = np.flatnonzero(new[0] != MISSING)
             if rows is None:
-                self._settle(new[:, at])
+                self._assign_rows(new[:, at])
             else:
                 wanted = rows[at]
-                self._settle(
-                    new[:, at], timestep_s, np.where((wanted >= 0) & (wanted < self._most_rows), wanted, NO_PLACE)
+                self._assign_rows(
+                    new[:, at], timestep_s, np.where((wanted >= 0) & (wanted < self._max_rows), wanted, MISSING)
                 )
         return sids
 
     @property
-    def _most_rows(self) -> int:
+    def _max_rows(self) -> int:
         """More rows than any grid needs: what asks for one beyond them is damaged."""
         return 2 * (self._limits.series + self._limits.job_series)
 
-    def _enter(self, identity: Identity, new: list[_New]) -> int:
+    def _add(self, identity: Identity, new: list[_NewSeries]) -> int:
         """The sid of an identity, or a refusal code; what is new is told, and has no row yet."""
         cluster, name, metric, part = identity
         hosts = self.clusters.get(cluster)
         host = None if hosts is None else hosts.get(name)
         if host is None:
-            specs = self.nodes.specs(cluster, name)
+            specs = self.host_config.metric_specs(cluster, name)
         else:
             sid = host.find(metric, part)
             if sid >= 0:
@@ -168,109 +168,113 @@ class SeriesTable(Columns):
             specs = host.specs
         spec = specs.get(metric)
         if spec is None:
-            return self._not_kept(cluster)
-        is_job = part.type == JOB
+            return self._not_configured_code(cluster)
+        is_job = part.type == JOB_TYPE
         if self._is_full(host, is_job=is_job):
-            return refusal_code(Reason.SERIES_LIMIT)
+            return rejection_code(RejectReason.SERIES_LIMIT)
         if host is None:
             host = self._new_host(cluster, name)
             if host is None:
-                return refusal_code(Reason.HOST_LIMIT)
+                return rejection_code(RejectReason.HOST_LIMIT)
         if is_job:
             self.job_count += 1
         else:
-            self.count += 1
+            self.series_count += 1
         if self._free:
             sid = self._free.pop()
         else:
             sid = self._next
             self._next += 1
             if sid >= len(self.row_of):
-                self.grow()
-        number = self._parts.take(part)
-        host.add(metric, self._parts[number], sid)
-        new.append((sid, host.id, self._names.number(metric), number, spec.timestep_s))
+                self.grow_series()
+        number = self._part_table.acquire(part)
+        host.add(metric, self._part_table[number], sid)
+        new.append((sid, host.id, self._metric_names.intern(metric), number, spec.timestep_s))
         return sid
 
-    def _not_kept(self, cluster: str) -> int:
+    def _not_configured_code(self, cluster: str) -> int:
         """The code of what the configuration does not have."""
-        return refusal_code(Reason.UNKNOWN_METRIC if cluster in self.metrics else Reason.UNKNOWN_CLUSTER)
+        return rejection_code(RejectReason.UNKNOWN_METRIC if cluster in self.metrics else RejectReason.UNKNOWN_CLUSTER)
 
-    def _enter_keys(self, keys: NumberedKeys) -> tuple[Ids, Ids]:
+    def _add_keys(self, keys: BulkKeys) -> tuple[Int64Array, Int64Array]:
         """The sids of keys, or refusal codes; and columns with what is new, without a sid where nothing is."""
-        sids = np.full(len(keys), refusal_code(Reason.SYNTAX), np.int64)
-        new = np.full((_COLUMNS, len(keys)), NO_PLACE, np.int64)
+        sids = np.full(len(keys), rejection_code(RejectReason.SYNTAX), np.int64)
+        new = np.full((_COLUMNS, len(keys)), MISSING, np.int64)
         readable = np.flatnonzero(keys.kinds >= 0)
         if not len(readable):
             return sids, new
         if not self._has_room_for(keys.hosts[readable]):  # whom a limit meets is said by the order
-            self._enter_each(keys, readable, sids, new)
+            self._add_each(keys, readable, sids, new)
             return sids, new
-        for _, where in groups(keys.hosts[readable]):
+        for _, where in group_positions(keys.hosts[readable]):
             at = readable[where]
-            if len(at) >= _LEAST_RUN:
-                at = at[self._enter_host(keys, at, sids, new)]
+            if len(at) >= _MIN_BULK_KEYS:
+                at = at[self._add_host_keys(keys, at, sids, new)]
             if len(at):
-                self._enter_each(keys, at, sids, new)
+                self._add_each(keys, at, sids, new)
         return sids, new
 
-    def _has_room_for(self, hosts: Ids) -> bool:
+    def _has_room_for(self, hosts: Int64Array) -> bool:
         """Whether series of these hosts cannot meet any limit but that of one host, whatever they are."""
         limits, series, different = self._limits, len(hosts), len(np.unique(hosts))
         return (
-            self.count + series <= limits.series
+            self.series_count + series <= limits.series
             and self.job_count + series <= limits.job_series
             and self.host_count + different <= limits.hosts
-            and self.unlisted_hosts + different <= limits.unlisted_hosts
+            and self.unknown_host_count + different <= limits.unknown_hosts
         )
 
-    def _enter_each(self, keys: NumberedKeys, at: Ids, sids: Ids, new: Ids) -> None:
+    def _add_each(self, keys: BulkKeys, at: Int64Array, sids: Int64Array, new: Int64Array) -> None:
         """Note the sids and what is new of keys at some positions, one by one."""
-        entered: list[_New] = []
+        entered: list[_NewSeries] = []
         where: list[int] = []
         for position, identity in zip(at.tolist(), keys.identities(at), strict=True):
-            sids[position] = self._enter(identity, entered)
+            sids[position] = self._add(identity, entered)
             if len(entered) > len(where):
                 where.append(position)
-        new[:, where] = _columns(entered)
+        new[:, where] = _as_columns(entered)
 
-    def _enter_host(self, keys: NumberedKeys, at: Ids, sids: Ids, new: Ids) -> Flags:
+    def _add_host_keys(self, keys: BulkKeys, at: Int64Array, sids: Int64Array, new: Int64Array) -> BoolArray:
         """The same for keys of one host, those together that have a place in its layout; says which are left."""
         kinds, everything = keys.kinds[at], np.ones(len(at), np.bool_)
         cluster, name = keys.names.hosts[int(keys.hosts[at[0]])]
         layout, host = self._layouts.get(cluster), self.host(cluster, name)
         count = 0 if host is None else host.count
-        if layout is None or (host is not None and host.keeps_apart) or count + len(at) > self._limits.host_series:
+        if (
+            layout is None
+            or (host is not None and host.has_unplaced_series)
+            or count + len(at) > self._limits.host_series
+        ):
             return everything
-        specs = self.nodes.specs(cluster, name) if host is None else host.specs
-        places, metrics, parts = keys.names.look_up(kinds, layout, self._names, self._parts)
+        specs = self.host_config.metric_specs(cluster, name) if host is None else host.specs
+        places, metrics, parts = keys.names.layout_columns(kinds, layout, self._metric_names, self._part_table)
         timesteps_s = keys.names.timesteps_s(kinds, specs)
-        found = np.full(len(at), NO_PLACE, np.int64) if host is None else host.find_all(places)
+        found = np.full(len(at), MISSING, np.int64) if host is None else host.find_many(places)
         fresh = np.flatnonzero((places >= 0) & (found < 0) & (timesteps_s > 0))
         if len(fresh):
             fresh = fresh[np.unique(places[fresh], return_index=True)[1]]  # a key may stand there twice
-            if not may_take(count, places[fresh]):
+            if not can_place(count, places[fresh]):
                 return everything
             host = host or self._new_host(cluster, name)
             if host is None:
                 return everything
             entered = self._new_sids(len(fresh))
-            host.add_all(places[fresh], entered)
-            self._parts.take_again(parts[fresh])
-            self.count += len(fresh)
+            host.add_many(places[fresh], entered)
+            self._part_table.acquire_many(parts[fresh])
+            self.series_count += len(fresh)
             owner = np.full(len(fresh), host.id)
             new[:, at[fresh]] = entered, owner, metrics[fresh], parts[fresh], timesteps_s[fresh]
-            found = host.find_all(places)
-        sids[at] = np.where(found >= 0, found, self._not_kept(cluster))
-        left: Flags = places < 0
+            found = host.find_many(places)
+        sids[at] = np.where(found >= 0, found, self._not_configured_code(cluster))
+        left: BoolArray = places < 0
         return left
 
-    def _new_sids(self, count: int) -> Ids:
+    def _new_sids(self, count: int) -> Int64Array:
         """Numbers that no series has."""
         used = [self._free.pop() for _ in range(min(count, len(self._free)))]
         begin, self._next = self._next, self._next + count - len(used)
         while self._next > len(self.row_of):
-            self.grow()
+            self.grow_series()
         return np.concatenate([np.array(used, np.int64), np.arange(begin, self._next)])
 
     def _is_full(self, host: Host | None, *, is_job: bool) -> bool:
@@ -279,9 +283,9 @@ class SeriesTable(Columns):
             return self.job_count >= self._limits.job_series
         if host is not None and host.count - host.job_count >= self._limits.host_series:
             return True
-        return self.count >= self._limits.series
+        return self.series_count >= self._limits.series
 
-    def _settle(self, new: Ids, timestep_s: int = 0, wanted: Ids | None = None) -> None:
+    def _assign_rows(self, new: Int64Array, timestep_s: int = 0, wanted: Int64Array | None = None) -> None:
         """Write the columns of new series and give them rows, those of one host beside each other.
 
         In the grid of `timestep_s` the rows that are `wanted`, -1 for any, come first.
@@ -301,15 +305,15 @@ class SeriesTable(Columns):
                 rows = wanted[here]
                 first = np.zeros(len(rows), np.bool_)
                 first[np.unique(rows, return_index=True)[1]] = True
-                claimed = np.flatnonzero(first & (rows != NO_PLACE))
+                claimed = np.flatnonzero(first & (rows != MISSING))
                 claimed = claimed[self.grids[index].claim_many(rows[claimed], hosts[claimed])]
                 self.row_of[members[claimed]] = rows[claimed]
                 members, hosts = (np.delete(column, claimed) for column in (members, hosts))
-            for owner, where in groups(hosts) if len(hosts) else ():
+            for owner, where in group_positions(hosts) if len(hosts) else ():
                 own = members[where]
                 self.row_of[own] = self.grids[index].allocate_many(owner, len(own))
 
-    def _note(self, sid: int, host: int, metric: int, part: int, timestep_s: int) -> None:
+    def _assign_row(self, sid: int, host: int, metric: int, part: int, timestep_s: int) -> None:
         """Write the columns of one new series and give it a row: faster than `_settle` for one."""
         self.changes += 1
         self.host_of[sid], self.metric_of[sid], self.part_of[sid] = host, metric, part
@@ -319,10 +323,10 @@ class SeriesTable(Columns):
 
     def _new_host(self, cluster: str, name: str) -> Host | None:
         """A host without series, or None if there are too many."""
-        is_listed = self.nodes.lists(cluster, name)
+        is_listed = self.host_config.is_configured(cluster, name)
         if self.host_count >= self._limits.hosts:
             return None
-        if not is_listed and self.unlisted_hosts >= self._limits.unlisted_hosts:
+        if not is_listed and self.unknown_host_count >= self._limits.unknown_hosts:
             return None
         if self._free_hosts:
             number = self._free_hosts.pop()
@@ -333,13 +337,20 @@ class SeriesTable(Columns):
                 self.grow_hosts()
         layout = self._layouts.get(cluster)
         if layout is None:
-            layout = self._layouts[cluster] = Layout()
-        host = Host(number, cluster, name, layout=layout, specs=self.nodes.specs(cluster, name), is_listed=is_listed)
+            layout = self._layouts[cluster] = HostLayout()
+        host = Host(
+            number,
+            cluster,
+            name,
+            layout=layout,
+            specs=self.host_config.metric_specs(cluster, name),
+            is_configured=is_listed,
+        )
         self._hosts[number] = host
         self.host_last_s[number] = 0
-        self.host_unlisted[number] = not is_listed
+        self.host_is_unknown[number] = not is_listed
         self.host_count += 1
-        self.unlisted_hosts += not is_listed
+        self.unknown_host_count += not is_listed
         self.clusters.setdefault(cluster, {})[name] = host
         return host
 
@@ -352,26 +363,28 @@ class SeriesTable(Columns):
     def spec(self, cluster: str, metric: str, host: str = "") -> MetricSpec | None:
         """How a metric of a host is kept, or None if it is not; without a host, of hosts without a subcluster."""
         if host:
-            return self.nodes.spec(cluster, metric, host)
+            return self.host_config.metric_spec(cluster, metric, host)
         return self.metrics.get(cluster, {}).get(metric)
 
     def identity(self, sid: int) -> Identity:
         """The identity of a registered series."""
-        host = self._hosts[self.host_of[sid]] if 0 <= sid < self._next and self.row_of[sid] != NO_PLACE else None
+        host = self._hosts[self.host_of[sid]] if 0 <= sid < self._next and self.row_of[sid] != MISSING else None
         if host is None:
             raise LookupError(f"there is no series {sid}")
-        return Identity(host.cluster, host.name, self._names[self.metric_of[sid]], self._parts[self.part_of[sid]])
+        return Identity(
+            host.cluster, host.name, self._metric_names[self.metric_of[sid]], self._part_table[self.part_of[sid]]
+        )
 
-    def unlisted_owners(self, sids: Ids, most: int) -> list[tuple[str, str]]:
+    def unknown_hosts_of(self, sids: Int64Array, most: int) -> list[tuple[str, str]]:
         """Cluster and name of the first hosts of these series that the configuration does not have."""
         owners = np.unique(self.host_of[sids])
-        hosts = (self._hosts[owner] for owner in owners[self.host_unlisted[owners]][:most].tolist())
+        hosts = (self._hosts[owner] for owner in owners[self.host_is_unknown[owners]][:most].tolist())
         return [(host.cluster, host.name) for host in hosts if host is not None]
 
     @property
-    def strangers(self) -> int:
+    def unknown_hosts_seen(self) -> int:
         """How many hosts that the configuration does not have sent samples, kept or refused; counted up to 10,000."""
-        return self.unlisted_hosts + self._keys.strangers
+        return self.unknown_host_count + self._key_resolver.unknown_hosts
 
     @property
     def size_bytes(self) -> int:
@@ -379,11 +392,11 @@ class SeriesTable(Columns):
         layouts = sum(layout.size_bytes for layout in self._layouts.values())
         hosts = sum(host.size_bytes for host in self._hosts if host is not None)
         free = len(self._free) * self._free.itemsize
-        return self.column_bytes + layouts + hosts + self._parts.size_bytes + free + self._keys.size_bytes
+        return self.column_bytes + layouts + hosts + self._part_table.size_bytes + free + self._key_resolver.size_bytes
 
     # Changes
 
-    def silent(self, before_s: int, protected: Protected) -> Ids:
+    def find_silent(self, before_s: int, holds: RetentionHolds) -> Int64Array:
         """Series without a sample since `before_s`; those of protected hosts, since their samples are needed.
 
         When series of jobs run short, those of jobs that are silent for an hour count as well, protected ones excepted.
@@ -391,23 +404,23 @@ class SeriesTable(Columns):
         number = self._next
         limit_s = np.full(number, before_s)
         if self.job_count > self._limits.job_series // 2:
-            limit_s[self._are_jobs()] = max(before_s, int(self.host_last_s.max(initial=0)) - JOB_SILENCE_S)
-        for cluster, hosts in protected.items():
+            limit_s[self._job_sids()] = max(before_s, int(self.host_last_s.max(initial=0)) - JOB_SILENCE_S)
+        for cluster, hosts in holds.items():
             for name, from_s in hosts.items():
                 host = self.host(cluster, name)
                 if host is not None:
                     sids = host.sids()
                     limit_s[sids] = np.minimum(limit_s[sids], from_s)
-        return np.flatnonzero((self.last_s[:number] < limit_s) & (self.row_of[:number] != NO_PLACE))
+        return np.flatnonzero((self.last_s[:number] < limit_s) & (self.row_of[:number] != MISSING))
 
-    def _are_jobs(self) -> Ids:
+    def _job_sids(self) -> Int64Array:
         """All series of jobs."""
         found = [host.job_sids() for hosts in self.clusters.values() for host in hosts.values()]
         return np.array([sid for sids in found for sid in sids], np.int64)
 
-    def remove(self, sids: Ids) -> None:
+    def remove(self, sids: Int64Array) -> None:
         """Forget series, their samples and spellings; hosts without series go too."""
-        sids = sids[self.row_of[sids] != NO_PLACE]
+        sids = sids[self.row_of[sids] != MISSING]
         if not len(sids):
             return
         self.changes += 1
@@ -415,22 +428,22 @@ class SeriesTable(Columns):
         identities = zip(
             self.host_of[sids].tolist(), self.metric_of[sids].tolist(), self.part_of[sids].tolist(), strict=True
         )
-        self._release(sids)
+        self._release_rows(sids)
         for number, metric, part_number in identities:
             host = self._hosts[number]
             if host is None:
                 continue
-            part = self._parts[part_number]
-            if part.type == JOB:
+            part = self._part_table[part_number]
+            if part.type == JOB_TYPE:
                 self.job_count -= 1
             else:
-                self.count -= 1
-            host.remove(self._names[metric], part)
-            self._parts.leave(part_number)
+                self.series_count -= 1
+            host.remove(self._metric_names[metric], part)
+            self._part_table.release(part_number)
             if not host.count:
                 self._remove_host(host)
         self._free.extend(sids.tolist())
-        self._keys.keep(self.row_of != NO_PLACE)
+        self._key_resolver.keep(self.row_of != MISSING)
 
     def _remove_host(self, host: Host) -> None:
         del self.clusters[host.cluster][host.name]
@@ -438,54 +451,54 @@ class SeriesTable(Columns):
             del self.clusters[host.cluster], self._layouts[host.cluster]
         self._hosts[host.id] = None
         self.host_count -= 1
-        self.unlisted_hosts -= not host.is_listed
+        self.unknown_host_count -= not host.is_configured
         self._free_hosts.append(host.id)
 
-    def _release(self, sids: Ids) -> None:
-        for grid, where in self.by_grid(sids):
+    def _release_rows(self, sids: Int64Array) -> None:
+        for grid, where in self.group_by_grid(sids):
             members = sids[where]
-            for owner, own in groups(self.host_of[members].astype(np.int64)):
-                grid.release(owner, self.rows(members[own]))
-        self.row_of[sids] = NO_PLACE
+            for owner, own in group_positions(self.host_of[members].astype(np.int64)):
+                grid.release(owner, self.rows_of(members[own]))
+        self.row_of[sids] = MISSING
 
-    def reload(self, metrics: MetricTable, nodes: NodeTable | None = None) -> int:
+    def reload(self, metrics: MetricTable, host_table: HostTable | None = None) -> int:
         """Take over new metrics and hosts; returns how many series changed their timestep.
 
         Series of a metric that is gone stay as they are, unseen, until their samples are freed.
         """
         self.metrics = metrics
-        self.nodes = Nodes(metrics, nodes)
+        self.host_config = HostConfig(metrics, host_table)
         for host in self._hosts:
             if host is not None:
-                host.specs = self.nodes.specs(host.cluster, host.name)
-                host.is_listed = self.nodes.lists(host.cluster, host.name)
-                self.host_unlisted[host.id] = not host.is_listed
-        self.unlisted_hosts = sum(not host.is_listed for host in self._hosts if host is not None)
-        live = np.flatnonzero(self.row_of[: self._next] != NO_PLACE)
-        timesteps = expected_timesteps(self._hosts, self._names, self.host_of[live], self.metric_of[live])
+                host.specs = self.host_config.metric_specs(host.cluster, host.name)
+                host.is_configured = self.host_config.is_configured(host.cluster, host.name)
+                self.host_is_unknown[host.id] = not host.is_configured
+        self.unknown_host_count = sum(not host.is_configured for host in self._hosts if host is not None)
+        live = np.flatnonzero(self.row_of[: self._next] != MISSING)
+        timesteps = configured_timesteps(self._hosts, self._metric_names, self.host_of[live], self.metric_of[live])
         kept = timesteps > 0
         if self._limits.strict_hosts:
-            kept &= ~self.host_unlisted[self.host_of[live]]
+            kept &= ~self.host_is_unknown[self.host_of[live]]
         wanted = np.zeros(len(self.row_of), np.bool_)
         wanted[live[kept]] = True
-        self._keys.reload(metrics, self.nodes, wanted)
-        moved = carry_over(self, live[timesteps > 0], timesteps[timesteps > 0])
+        self._key_resolver.reload(metrics, self.host_config, wanted)
+        moved = migrate_timesteps(self, live[timesteps > 0], timesteps[timesteps > 0])
         self.changes += moved > 0
         return moved
 
     def validate(self) -> None:
         """Raise AssertionError if the table contradicts itself; for tests."""
-        live = np.flatnonzero(self.row_of != NO_PLACE).tolist()
-        _check(len(live) == self.count + self.job_count, "series do not add up")
+        live = np.flatnonzero(self.row_of != MISSING).tolist()
+        _check(len(live) == self.series_count + self.job_count, "series do not add up")
         _check(sorted([*self._free, *live]) == list(range(self._next)), "free sids do not add up")
         hosts = [host for cluster in self.clusters.values() for host in cluster.values()]
         _check(len(hosts) == self.host_count, "hosts do not add up")
         _check(all(self._hosts[host.id] is host for host in hosts), "a host has another number")
         _check(sum(host is not None for host in self._hosts) == self.host_count, "hosts by number do not add up")
         _check(sorted(sid for host in hosts for sid in host.sids().tolist()) == live, "hosts hold other series")
-        _check(all(self._holds(sid) for sid in live), "a series is not what its host says")
-        _check(self._parts.users() == len(live), "parts do not add up")
-        _check(sum(not host.is_listed for host in hosts) == self.unlisted_hosts, "unlisted hosts do not add up")
+        _check(all(self._is_consistent(sid) for sid in live), "a series is not what its host says")
+        _check(self._part_table.user_count() == len(live), "parts do not add up")
+        _check(sum(not host.is_configured for host in hosts) == self.unknown_host_count, "unlisted hosts do not add up")
         places = {(int(self.grid_of[sid]), int(self.row_of[sid])) for sid in live}
         _check(len(places) == len(live), "two series share a row")
         for index, grid in enumerate(self.grids):
@@ -493,16 +506,16 @@ class SeriesTable(Columns):
             rows, idle = {row for at, row in places if at == index}, grid.idle_rows()
             _check(not idle & rows, "a free row is in use")
             _check(len(idle) + len(rows) == grid.rows, "a row belongs to no series and is not free")
-        for spellings in self._keys.tables():
-            _check(bool((self.row_of[spellings.sids()] != NO_PLACE).all()), "stale spelling")
+        for spellings in self._key_resolver.caches():
+            _check(bool((self.row_of[spellings.sids()] != MISSING).all()), "stale spelling")
 
-    def _holds(self, sid: int) -> bool:
+    def _is_consistent(self, sid: int) -> bool:
         cluster, name, metric, part = self.identity(sid)
         host = self.host(cluster, name)
         return host is not None and host.find(metric, part) == sid and host.metrics[metric][part] == sid
 
 
-def _columns(new: Sequence[_New]) -> Ids:
+def _as_columns(new: Sequence[_NewSeries]) -> Int64Array:
     """New series as columns."""
     return np.array(list(zip(*new, strict=True)), np.int64).reshape(_COLUMNS, len(new))
 

@@ -5,19 +5,19 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from cc_backend.metricstore.blocks.grid import Grid, groups
+from cc_backend.metricstore.blocks.grid import Grid, group_positions
 from cc_backend.metricstore.blocks.hot_block import WINDOW_SLOTS
 from cc_backend.metricstore.index.columns import Columns
 from cc_backend.metricstore.index.hosts import Host
-from cc_backend.metricstore.index.layout import Names
-from cc_backend.metricstore.model import Ids
+from cc_backend.metricstore.index.layout import MetricNames
+from cc_backend.metricstore.model import Int64Array
 
 _PORTION_ROWS = 1024
 
 
-def expected_timesteps(
-    hosts: Sequence[Host | None], names: Names, host_of: npt.NDArray[np.int32], metric_of: npt.NDArray[np.int32]
-) -> Ids:
+def configured_timesteps(
+    hosts: Sequence[Host | None], names: MetricNames, host_of: npt.NDArray[np.int32], metric_of: npt.NDArray[np.int32]
+) -> Int64Array:
     """The timestep that each series has by the configuration, 0 if it is not kept any more."""
     tables: dict[int, int] = {}  # hosts of one subcluster share one object
     rows: list[list[int]] = []
@@ -35,7 +35,7 @@ def expected_timesteps(
     return np.array(rows, np.int64)[table_of[host_of], metric_of]
 
 
-def carry_over(columns: Columns, sids: Ids, timesteps_s: Ids) -> int:
+def migrate_timesteps(columns: Columns, sids: Int64Array, timesteps_s: Int64Array) -> int:
     """Carry series over to the grids of these timesteps; returns how many were not there already."""
     present_s = np.array([grid.timestep_s for grid in columns.grids], np.int64)[columns.grid_of[sids]]
     moving = present_s != timesteps_s
@@ -43,31 +43,31 @@ def carry_over(columns: Columns, sids: Ids, timesteps_s: Ids) -> int:
     for old_s, new_s in pairs.T.tolist():
         group = sids[(present_s == old_s) & (timesteps_s == new_s)]
         group = group[np.argsort(columns.host_of[group], kind="stable")]
-        _carry(columns, group, columns.grid_index(old_s), columns.grid_index(new_s))
+        _migrate(columns, group, columns.grid_index(old_s), columns.grid_index(new_s))
     return int(np.count_nonzero(moving))
 
 
-def _carry(columns: Columns, sids: Ids, old_index: int, new_index: int) -> None:
+def _migrate(columns: Columns, sids: Int64Array, old_index: int, new_index: int) -> None:
     """Carry series, in the order of their hosts, from one grid to another."""
-    columns.carries += 1
-    columns.carried_off.add(old_index)
+    columns.migration_count += 1
+    columns.left_grids.add(old_index)
     old, new = columns.grids[old_index], columns.grids[new_index]
-    owners = list(groups(columns.host_of[sids].astype(np.int64)))
-    old_rows = columns.rows(sids)
+    owners = list(group_positions(columns.host_of[sids].astype(np.int64)))
+    old_rows = columns.rows_of(sids)
     new_rows = np.concatenate([new.allocate_many(owner, len(sids[where])) for owner, where in owners])
-    _copy(old, old_rows, new, new_rows)
+    _copy_samples(old, old_rows, new, new_rows)
     columns.grid_of[sids], columns.row_of[sids] = new_index, new_rows
     for owner, where in owners:
         old.release(owner, old_rows[where])
 
 
-def _copy(old: Grid, old_rows: Ids, new: Grid, new_rows: Ids) -> None:
+def _copy_samples(old: Grid, old_rows: Int64Array, new: Grid, new_rows: Int64Array) -> None:
     """Copy the samples of rows to rows of another grid; of several old slots in a new one the last one counts."""
-    for window in old.windows():
+    for window in old.window_numbers():
         for begin in range(0, len(old_rows), _PORTION_ROWS):
             there = slice(begin, begin + _PORTION_ROWS)
             samples = old.read(old_rows[there], window * WINDOW_SLOTS, WINDOW_SLOTS)
             at, columns = np.nonzero(~np.isnan(samples))
             if len(at):
                 times_s = (columns + window * WINDOW_SLOTS) * old.timestep_s
-                new.scatter(new_rows[there][at], new.slots(times_s), samples[at, columns])
+                new.scatter(new_rows[there][at], new.slots_of(times_s), samples[at, columns])

@@ -6,6 +6,7 @@ __all__ = (
     "host_config",
     "identity",
     "key_cache",
+    "key_resolver",
     "native_reader",
     "new_keys",
     "unknown_names",

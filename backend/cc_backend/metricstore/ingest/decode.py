@@ -1,8 +1,8 @@
 """From the bytes of a batch to arrays of series numbers, values and times.
 
-`cc_common.line_protocol` is the specification, and `_line` applies it to one line. A reader (`native_reader`,
+`cc_common.line_protocol` is the specification, and `_decode_line` applies it to one line. A reader (`native_reader`,
 `numpy_reader`) takes what it
-can prove to be plain, all lines at once; the others go through `_line`, one by one.
+can prove to be plain, all lines at once; the others go through `_decode_line`, one by one.
 """
 
 import re
@@ -10,11 +10,19 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from cc_backend.metricstore.ingest.batch import NAMED_ERRORS, NOTHING, Decoded, Faults, Screened, check_lines, single
-from cc_backend.metricstore.ingest.key_cache import DictSpellings, Spellings, refusal_reason
-from cc_backend.metricstore.ingest.native_reader import NativeSpellings
+from cc_backend.metricstore.ingest.batch import (
+    MAX_NAMED_ERRORS,
+    NO_SAMPLES,
+    Accepted,
+    DecodedBatch,
+    Rejections,
+    check_line_count,
+    to_float32,
+)
+from cc_backend.metricstore.ingest.key_cache import DictKeyCache, KeyCache, rejection_reason
+from cc_backend.metricstore.ingest.native_reader import NativeKeyCache
 from cc_backend.metricstore.ingest.numpy_reader import read_plain
-from cc_backend.metricstore.model import Flags, Reason
+from cc_backend.metricstore.model import BoolArray, RejectReason
 from cc_common.errors import LineProtocolError
 from cc_common.line_protocol import LineError, parse_time, parse_value, split_line
 
@@ -26,30 +34,30 @@ _BLANK = re.compile(rb"(?<!\\) ")
 _ODD_ENDS = b" \t\r"
 
 
-def decode(batch: bytes, spellings: Spellings, *, received_s: int, faults: Faults) -> Decoded:
+def decode(batch: bytes, cache: KeyCache, *, received_s: int, rejections: Rejections) -> DecodedBatch:
     """The samples of a batch in line order; what is left out is added to `faults`.
 
     Raises:
         TooLarge: the batch has too many lines, or too many that are not plain.
     """
-    check_lines(batch)
-    if isinstance(spellings, NativeSpellings):
-        fast, slow = _read_native(batch, spellings, received_s, faults)
-    elif isinstance(spellings, DictSpellings):
-        fast, slow = read_plain(batch, spellings, received_s, faults)
+    check_line_count(batch)
+    if isinstance(cache, NativeKeyCache):
+        fast, slow = _read_native(batch, cache, received_s, rejections)
+    elif isinstance(cache, DictKeyCache):
+        fast, slow = read_plain(batch, cache, received_s, rejections)
     else:
-        raise TypeError(f"no kernel reads with {type(spellings).__name__}")
-    return _merged(fast, decode_lines(slow, spellings, received_s, faults)) if slow else fast
+        raise TypeError(f"no kernel reads with {type(cache).__name__}")
+    return _merge_in_line_order(fast, decode_slow_lines(slow, cache, received_s, rejections)) if slow else fast
 
 
 def _read_native(
-    batch: bytes, spellings: NativeSpellings, received_s: int, faults: Faults
-) -> tuple[Decoded, list[tuple[int, bytes]]]:
-    codes, values, times_s, positions, refused, slow = spellings.read(batch, received_s)
+    batch: bytes, spellings: NativeKeyCache, received_s: int, faults: Rejections
+) -> tuple[DecodedBatch, list[tuple[int, bytes]]]:
+    codes, values, times_s, positions, refused, slow = spellings.read_batch(batch, received_s)
     for code, count, places in refused:
-        faults.add(refusal_reason(code), places, count)
+        faults.add(rejection_reason(code), places, count)
     sids = np.frombuffer(codes, np.int64)
-    fast = Decoded(
+    fast = DecodedBatch(
         sids,
         np.frombuffer(values, np.float32),
         times_s if isinstance(times_s, int) else np.frombuffer(times_s, np.int64),
@@ -58,7 +66,9 @@ def _read_native(
     return fast, slow
 
 
-def decode_lines(lines: Iterable[tuple[int, bytes]], spellings: Spellings, received_s: int, faults: Faults) -> Decoded:
+def decode_slow_lines(
+    lines: Iterable[tuple[int, bytes]], spellings: KeyCache, received_s: int, faults: Rejections
+) -> DecodedBatch:
     """The slow path: numbered lines, one by one."""
     points: list[tuple[int, float, int, int]] = []
     for position, raw in lines:
@@ -66,21 +76,21 @@ def decode_lines(lines: Iterable[tuple[int, bytes]], spellings: Spellings, recei
         if not line or line.startswith(b"#"):
             continue
         try:
-            sid, value, time_s = _line(line, spellings, received_s)
+            sid, value, time_s = _decode_line(line, spellings, received_s)
         except LineProtocolError as error:
-            faults.add(Reason.SYNTAX, (position,), 1, str(error))
+            faults.add(RejectReason.SYNTAX, (position,), 1, str(error))
             continue
         if sid < 0:
-            faults.add(refusal_reason(sid), (position,), 1)
+            faults.add(rejection_reason(sid), (position,), 1)
         else:
             points.append((sid, value, time_s, position))
     if not points:
-        return NOTHING
+        return NO_SAMPLES
     sids, values, times, positions = zip(*points, strict=True)
-    return Decoded(np.array(sids), single(np.array(values)), np.array(times), np.array(positions))
+    return DecodedBatch(np.array(sids), to_float32(np.array(values)), np.array(times), np.array(positions))
 
 
-def _line(line: bytes, spellings: Spellings, received_s: int) -> tuple[int, float, int]:
+def _decode_line(line: bytes, spellings: KeyCache, received_s: int) -> tuple[int, float, int]:
     """Series, value and time of one line. Of a line whose series is refused the rest is not read."""
     blank = _BLANK.search(line)
     if blank is not None:
@@ -91,7 +101,7 @@ def _line(line: bytes, spellings: Spellings, received_s: int) -> tuple[int, floa
     return spellings.find(series), parse_value(fields), parse_time(time, received_s=received_s)
 
 
-def _merged(fast: Decoded, slow: Decoded) -> Decoded:
+def _merge_in_line_order(fast: DecodedBatch, slow: DecodedBatch) -> DecodedBatch:
     if not len(slow.sids):
         return fast
     if not len(fast.sids):
@@ -99,7 +109,7 @@ def _merged(fast: Decoded, slow: Decoded) -> Decoded:
     positions = np.concatenate([fast.positions, slow.positions])
     order = np.argsort(positions, kind="stable")
     times = [np.broadcast_to(part.times_s, part.sids.shape) for part in (fast, slow)]
-    return Decoded(
+    return DecodedBatch(
         np.concatenate([fast.sids, slow.sids])[order],
         np.concatenate([fast.values, slow.values])[order],
         np.concatenate(times)[order],
@@ -107,43 +117,53 @@ def _merged(fast: Decoded, slow: Decoded) -> Decoded:
     )
 
 
-def screen(decoded: Decoded, *, time_range: tuple[int, int], retention_s: int, faults: Faults) -> Screened:
+def validate(
+    decoded: DecodedBatch, *, time_range: tuple[int, int], retention_s: int, rejections: Rejections
+) -> Accepted:
     """The samples that can be kept: single precision holds them, and their time is neither ahead nor out of date.
 
     `time_range` are the earliest and the latest time that it may be now.
     """
     if not len(decoded.sids):
-        return Screened(decoded.sids, np.empty(0, np.float32), 0, decoded.positions)
+        return Accepted(decoded.sids, np.empty(0, np.float32), 0, decoded.positions)
     values, times = decoded.values, decoded.times_s
     oldest_s, newest_s = (times, times) if isinstance(times, int) else (int(times.min()), int(times.max()))
     first_s, last_s = time_range[0] - retention_s, time_range[1] + FUTURE_S
     if oldest_s < first_s or newest_s > last_s or not np.isfinite(values).all():
-        decoded = _fine_only(decoded, np.isfinite(values), faults, Reason.VALUE_RANGE, "the value is beyond 3.4e38")
+        decoded = _keep_valid(
+            decoded, np.isfinite(values), rejections, RejectReason.VALUE_RANGE, "the value is beyond 3.4e38"
+        )
         early = np.broadcast_to(decoded.times_s <= last_s, decoded.sids.shape)
-        decoded = _fine_only(decoded, early, faults, Reason.FUTURE, f"the time is more than {FUTURE_S} s ahead")
+        decoded = _keep_valid(
+            decoded, early, rejections, RejectReason.FUTURE, f"the time is more than {FUTURE_S} s ahead"
+        )
         late = np.broadcast_to(decoded.times_s >= first_s, decoded.sids.shape)
-        decoded = _fine_only(decoded, late, faults, Reason.TOO_OLD, f"the time is more than {retention_s} s ago")
-        return Screened(decoded.sids, decoded.values, decoded.times_s, decoded.positions)
-    return Screened(decoded.sids, values, oldest_s if oldest_s == newest_s else times, decoded.positions)
+        decoded = _keep_valid(
+            decoded, late, rejections, RejectReason.TOO_OLD, f"the time is more than {retention_s} s ago"
+        )
+        return Accepted(decoded.sids, decoded.values, decoded.times_s, decoded.positions)
+    return Accepted(decoded.sids, values, oldest_s if oldest_s == newest_s else times, decoded.positions)
 
 
-def _fine_only(decoded: Decoded, fine: Flags, faults: Faults, reason: Reason, text: str) -> Decoded:
+def _keep_valid(
+    decoded: DecodedBatch, fine: BoolArray, faults: Rejections, reason: RejectReason, text: str
+) -> DecodedBatch:
     if fine.all():
         return decoded
     bad = np.flatnonzero(~fine)
-    faults.add(reason, decoded.positions[bad[:NAMED_ERRORS]].tolist(), len(bad), text)
-    return decoded.only(np.flatnonzero(fine))
+    faults.add(reason, decoded.positions[bad[:MAX_NAMED_ERRORS]].tolist(), len(bad), text)
+    return decoded.select(np.flatnonzero(fine))
 
 
-def name_errors(batch: bytes, faults: Faults, spellings: Spellings) -> tuple[LineError, ...]:
+def describe_rejections(batch: bytes, rejections: Rejections, cache: KeyCache) -> tuple[LineError, ...]:
     """The first faulty lines with their numbers from 1, and why."""
-    if not faults.named:
+    if not rejections.first_faulty:
         return ()
     lines = batch.split(b"\n")
     errors: list[LineError] = []
-    for position, text in sorted(faults.named)[:NAMED_ERRORS]:
+    for position, text in sorted(rejections.first_faulty)[:MAX_NAMED_ERRORS]:
         line = lines[position].strip(_ODD_ENDS)
         blank = _BLANK.search(line)
-        why = text or spellings.explain(line[: blank.start()] if blank else line)
+        why = text or cache.rejection_text(line[: blank.start()] if blank else line)
         errors.append(LineError(position + 1, why, line[: 4 * _EXCERPT].decode(errors="replace")[:_EXCERPT]))
     return tuple(errors)

@@ -5,14 +5,14 @@ from dataclasses import dataclass, field
 
 from cc_backend.metricstore.model import MetricSpec, MetricTable
 
-Specs = Mapping[str, MetricSpec]
+MetricSpecs = Mapping[str, MetricSpec]
 """Metric -> how it is kept, for all hosts of one subcluster."""
 
-_NO_SPECS: Specs = {}
+_NO_SPECS: MetricSpecs = {}
 
 
 @dataclass(frozen=True, slots=True)
-class ClusterNodes:
+class ClusterHosts:
     """The hosts of one cluster.
 
     `hosts` says host -> subcluster; `rest` is the subcluster of all other hosts, None if the cluster has no others.
@@ -20,48 +20,48 @@ class ClusterNodes:
     """
 
     hosts: Mapping[str, str]
-    rest: str | None = None
-    metrics: Mapping[str, Specs] = field(default_factory=dict)
+    default_subcluster: str | None = None
+    subcluster_metrics: Mapping[str, MetricSpecs] = field(default_factory=dict)
 
 
-NodeTable = Mapping[str, ClusterNodes]
+HostTable = Mapping[str, ClusterHosts]
 """Cluster -> its hosts. A cluster that is not in it takes every host, with the metrics of the cluster."""
 
 
-class Nodes:
+class HostConfig:
     """Metrics by cluster and host, and which hosts are configured."""
 
-    def __init__(self, metrics: MetricTable, nodes: NodeTable | None = None) -> None:
+    def __init__(self, metrics: MetricTable, host_table: HostTable | None = None) -> None:
         self._metrics = metrics
-        self._nodes = nodes or {}
+        self._host_table = host_table or {}
 
-    def lists(self, cluster: str, host: str) -> bool:
+    def is_configured(self, cluster: str, host: str) -> bool:
         """Whether the configuration has this host: by name, in a subcluster for all others, or for want of a list."""
-        known = self._nodes.get(cluster)
-        return known is None or known.rest is not None or host in known.hosts
+        known = self._host_table.get(cluster)
+        return known is None or known.default_subcluster is not None or host in known.hosts
 
-    def listed(self, cluster: str) -> Mapping[str, str]:
+    def configured_hosts(self, cluster: str) -> Mapping[str, str]:
         """The hosts that the configuration names, with their subclusters; none where it does not say."""
-        known = self._nodes.get(cluster)
+        known = self._host_table.get(cluster)
         return {} if known is None else known.hosts
 
-    def sub_cluster(self, cluster: str, host: str) -> str | None:
+    def subcluster(self, cluster: str, host: str) -> str | None:
         """The subcluster of a host, None where the configuration does not say."""
-        known = self._nodes.get(cluster)
-        return None if known is None else known.hosts.get(host, known.rest)
+        known = self._host_table.get(cluster)
+        return None if known is None else known.hosts.get(host, known.default_subcluster)
 
-    def specs(self, cluster: str, host: str) -> Specs:
+    def metric_specs(self, cluster: str, host: str) -> MetricSpecs:
         """What is kept of a host; hosts of one subcluster get the same object.
 
         A host that the configuration does not have gets the metrics of its cluster; an unknown cluster has none.
         """
-        known = self._nodes.get(cluster)
+        known = self._host_table.get(cluster)
         table = self._metrics.get(cluster, _NO_SPECS)
         if known is None:
             return table
-        sub_cluster = known.hosts.get(host, known.rest)
-        return table if sub_cluster is None else known.metrics.get(sub_cluster, table)
+        sub_cluster = known.hosts.get(host, known.default_subcluster)
+        return table if sub_cluster is None else known.subcluster_metrics.get(sub_cluster, table)
 
-    def spec(self, cluster: str, metric: str, host: str) -> MetricSpec | None:
+    def metric_spec(self, cluster: str, metric: str, host: str) -> MetricSpec | None:
         """How a metric of a host is kept, None if it is not."""
-        return self.specs(cluster, host).get(metric)
+        return self.metric_specs(cluster, host).get(metric)

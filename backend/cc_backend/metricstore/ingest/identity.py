@@ -4,8 +4,8 @@ import re
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from cc_backend.metricstore.ingest.host_config import Nodes
-from cc_backend.metricstore.model import Identity, MetricTable, Part, Reason
+from cc_backend.metricstore.ingest.host_config import HostConfig
+from cc_backend.metricstore.model import HostPart, Identity, MetricTable, RejectReason
 
 MAX_NAME_BYTES = 255
 
@@ -14,61 +14,70 @@ _HOST_TAGS = ("hostname", "host")
 _PART_TAGS = ("type", "type-id", "stype", "stype-id")
 
 
-class Refusal(NamedTuple):
+class Rejection(NamedTuple):
     """Why a key leads to no series; `text` is for people."""
 
-    reason: Reason
+    reason: RejectReason
     text: str
 
 
 def identify(
-    metric: str, tags: Mapping[str, str], *, default_cluster: str, metrics: MetricTable, nodes: Nodes | None = None
-) -> Identity | Refusal:
+    metric: str,
+    tags: Mapping[str, str],
+    *,
+    default_cluster: str,
+    metrics: MetricTable,
+    host_config: HostConfig | None = None,
+) -> Identity | Rejection:
     """The identity of a series, or why there is none; `nodes` says which metrics single hosts have.
 
     The metric is looked at first: lines of metrics that are not kept (events and logs among them) are nobody's fault,
     whatever else is wrong with them.
     """
     cluster = tags.get("cluster") or default_cluster
-    if refusal := _cluster_refusal(cluster, metric, metrics):
+    if refusal := _reject_cluster(cluster, metric, metrics):
         return refusal
     host = ""
     for key, text in tags.items():  # of `host` and `hostname` the last one on the line counts
         if key in _HOST_TAGS:
             host = text
     if not host:
-        return Refusal(Reason.NO_HOST, "there is no hostname tag")
+        return Rejection(RejectReason.NO_HOST, "there is no hostname tag")
     if fault := _name_fault(host):
-        return Refusal(Reason.BAD_NAME, f"hostname {host!r} {fault}")
+        return Rejection(RejectReason.BAD_NAME, f"hostname {host!r} {fault}")
     for key in _PART_TAGS:
         part = tags.get(key)
         if part and (fault := _text_fault(part)):
-            return Refusal(Reason.BAD_NAME, f"tag {key} {fault}")
-    if nodes is not None and nodes.spec(cluster, metric, host) is None:
-        return Refusal(Reason.UNKNOWN_METRIC, f"metric {metric!r} is not configured for host {host!r} of {cluster!r}")
+            return Rejection(RejectReason.BAD_NAME, f"tag {key} {fault}")
+    if host_config is not None and host_config.metric_spec(cluster, metric, host) is None:
+        return Rejection(
+            RejectReason.UNKNOWN_METRIC, f"metric {metric!r} is not configured for host {host!r} of {cluster!r}"
+        )
     return Identity(cluster, host, metric, part_of(tags))
 
 
-def _cluster_refusal(cluster: str, metric: str, metrics: MetricTable) -> Refusal | None:
+def _reject_cluster(cluster: str, metric: str, metrics: MetricTable) -> Rejection | None:
     if not cluster:
         if any(metric in table for table in metrics.values()):
-            return Refusal(Reason.NO_CLUSTER, "there is no cluster tag and no default cluster")
-        return Refusal(Reason.UNKNOWN_METRIC, f"metric {metric!r} is not configured")
+            return Rejection(RejectReason.NO_CLUSTER, "there is no cluster tag and no default cluster")
+        return Rejection(RejectReason.UNKNOWN_METRIC, f"metric {metric!r} is not configured")
     known = metrics.get(cluster)
     if known is not None and metric not in known:
-        return Refusal(Reason.UNKNOWN_METRIC, f"metric {metric!r} is not configured for cluster {cluster!r}")
+        return Rejection(RejectReason.UNKNOWN_METRIC, f"metric {metric!r} is not configured for cluster {cluster!r}")
     if fault := _name_fault(cluster):  # looked for also where the cluster is known: a table may know every name
-        return Refusal(Reason.BAD_NAME, f"cluster {cluster!r} {fault}")
-    return None if known is not None else Refusal(Reason.UNKNOWN_CLUSTER, f"cluster {cluster!r} is not configured")
+        return Rejection(RejectReason.BAD_NAME, f"cluster {cluster!r} {fault}")
+    return (
+        None if known is not None else Rejection(RejectReason.UNKNOWN_CLUSTER, f"cluster {cluster!r} is not configured")
+    )
 
 
-def part_of(tags: Mapping[str, str]) -> Part:
+def part_of(tags: Mapping[str, str]) -> HostPart:
     """The part of the host. `type=node` is the host itself and takes no id; ids without their type mean nothing."""
     kind = tags.get("type", "")
     if kind == "node":
         kind = ""
     subtype = tags.get("stype", "")
-    return Part(kind, tags.get("type-id", "") if kind else "", subtype, tags.get("stype-id", "") if subtype else "")
+    return HostPart(kind, tags.get("type-id", "") if kind else "", subtype, tags.get("stype-id", "") if subtype else "")
 
 
 def _name_fault(name: str) -> str:

@@ -5,29 +5,29 @@ from typing import Protocol
 
 import numpy as np
 
-from cc_backend.metricstore.ingest.identity import Refusal
-from cc_backend.metricstore.model import Flags, Identity, Ids, Reason
+from cc_backend.metricstore.ingest.identity import Rejection
+from cc_backend.metricstore.model import BoolArray, Identity, Int64Array, RejectReason
 
-MAX_SPELLING_BYTES = 2048
+MAX_CACHED_KEY_BYTES = 2048
 """Longer keys are read, but not remembered."""
 
-REASONS = tuple(Reason)
+REASONS = tuple(RejectReason)
 _BLANK = re.compile(rb"(?<!\\) ")
 
 
-def refusal_code(reason: Reason) -> int:
+def rejection_code(reason: RejectReason) -> int:
     """The negative number that stands for a refused key where a sid would stand."""
     return -1 - REASONS.index(reason)
 
 
-def refusal_reason(code: int) -> Reason:
+def rejection_reason(code: int) -> RejectReason:
     """The reason behind a negative number."""
     return REASONS[-1 - code]
 
 
-def is_spelling(series: bytes) -> bool:
+def is_cacheable_key(series: bytes) -> bool:
     """Whether a line can begin with this key, and it is not too long to be remembered."""
-    if not 0 < len(series) <= MAX_SPELLING_BYTES or series[:1] in (b" ", b"\t", b"\r", b"#"):
+    if not 0 < len(series) <= MAX_CACHED_KEY_BYTES or series[:1] in (b" ", b"\t", b"\r", b"#"):
         return False
     return not series.endswith(b"\\") and b"\n" not in series and not _BLANK.search(series)
 
@@ -39,14 +39,14 @@ class IrregularKeyError(Exception):
 class Resolver(Protocol):
     """What knows the series behind keys: the series table."""
 
-    def resolve(self, series: bytes, default_cluster: str) -> Identity | Refusal:
+    def resolve(self, series: bytes, default_cluster: str) -> Identity | Rejection:
         """The identity behind a series key, or why there is none."""
 
-    def resolve_and_remember(self, spellings: "Spellings", series: bytes, default_cluster: str) -> int:
+    def intern(self, spellings: "KeyCache", series: bytes, default_cluster: str) -> int:
         """The sid or refusal code of a key that is not remembered yet; remembers it if there is room."""
 
 
-class Spellings(Protocol):
+class KeyCache(Protocol):
     """Raw key -> sid or refusal code, for batches with one default cluster.
 
     A key is the bytes of a line up to its first blank without a backslash before it, escapes and all.
@@ -56,18 +56,18 @@ class Spellings(Protocol):
         """The sid or refusal code of a key; one that is not remembered is resolved."""
 
     def remember(self, series: bytes, sid: int) -> None:
-        """Remember a key; raises ValueError for one that is remembered already, too long, or none (`is_spelling`)."""
+        """Remember a key; raises ValueError for one that is remembered already, too long, or none (`is_cacheable_key`)."""
 
-    def forget_refused(self) -> None:
+    def forget_rejected(self) -> None:
         """Forget the keys that lead to no series."""
 
-    def keep(self, wanted: Flags) -> None:
+    def keep(self, wanted: BoolArray) -> None:
         """Forget all refusals, and the spellings of series that are not wanted."""
 
-    def sids(self) -> Ids:
+    def sids(self) -> Int64Array:
         """The sid of each key that leads to a series, in no order; as often as it is spelt differently."""
 
-    def explain(self, series: bytes) -> str:
+    def rejection_text(self, series: bytes) -> str:
         """Why a key is refused, for people."""
 
     def __len__(self) -> int:
@@ -78,7 +78,7 @@ class Spellings(Protocol):
         """Memory, all overheads in."""
 
 
-class DictSpellings(dict[bytes, int]):
+class DictKeyCache(dict[bytes, int]):
     """Spellings of the Python kernel.
 
     Inside, keys have a newline before them, which is how the fast path cuts them out of a batch: a key that is found
@@ -89,64 +89,64 @@ class DictSpellings(dict[bytes, int]):
         super().__init__()
         self._resolver = resolver
         self._default_cluster = default_cluster
-        self._refused: list[bytes] = []
+        self._rejected: list[bytes] = []
         self._key_bytes = 0
 
     def __missing__(self, key: bytes) -> int:
         # Comments, blanks around a line and escapes are for the slow path.
         if not key.startswith(b"\n") or key[1:2] in (b"", b"#", b" ", b"\t", b"\r") or b"\\" in key:
             raise IrregularKeyError
-        return self._resolver.resolve_and_remember(self, key[1:], self._default_cluster)
+        return self._resolver.intern(self, key[1:], self._default_cluster)
 
     def find(self, series: bytes) -> int:
         """The sid or refusal code of a key; one that is not remembered is resolved."""
         known = self.get(b"\n" + series)
         if known is not None:
             return known
-        return self._resolver.resolve_and_remember(self, series, self._default_cluster)
+        return self._resolver.intern(self, series, self._default_cluster)
 
     def remember(self, series: bytes, sid: int) -> None:
-        """Remember a key; raises ValueError for one that is remembered already, too long, or none (`is_spelling`)."""
+        """Remember a key; raises ValueError for one that is remembered already, too long, or none (`is_cacheable_key`)."""
         key = b"\n" + series
-        if key in self or not is_spelling(series):
+        if key in self or not is_cacheable_key(series):
             raise ValueError("no line can begin with the key, or it is too long, or remembered already")
         self[key] = sid
         self._key_bytes += key.__sizeof__()
         if sid < 0:
-            self._refused.append(key)
+            self._rejected.append(key)
 
-    def forget_refused(self) -> None:
+    def forget_rejected(self) -> None:
         """Forget the keys that lead to no series."""
-        for key in self._refused:
+        for key in self._rejected:
             del self[key]
             self._key_bytes -= key.__sizeof__()
-        self._refused.clear()
+        self._rejected.clear()
 
-    def keep(self, wanted: Flags) -> None:
+    def keep(self, wanted: BoolArray) -> None:
         """Forget all refusals, and the spellings of series that are not wanted."""
         flags = wanted.tolist()
         kept = {key: sid for key, sid in self.items() if sid >= 0 and flags[sid]}
         self.clear()
         self.update(kept)
-        self._refused.clear()
+        self._rejected.clear()
         self._key_bytes = sum(key.__sizeof__() for key in kept)
 
-    def sids(self) -> Ids:
+    def sids(self) -> Int64Array:
         """The sid of each key that leads to a series, in no order; as often as it is spelt differently."""
         sids = np.fromiter(self.values(), np.int64, len(self))
         return sids[sids >= 0]
 
-    def explain(self, series: bytes) -> str:
+    def rejection_text(self, series: bytes) -> str:
         """Why a key is refused, for people."""
-        return explanation(self._resolver, series, self._default_cluster)
+        return rejection_text_of(self._resolver, series, self._default_cluster)
 
     @property
     def size_bytes(self) -> int:
         """Memory, all overheads in but those of the numbers, which series share."""
-        return self.__sizeof__() + self._key_bytes + self._refused.__sizeof__()
+        return self.__sizeof__() + self._key_bytes + self._rejected.__sizeof__()
 
 
-def explanation(resolver: Resolver, series: bytes, default_cluster: str) -> str:
+def rejection_text_of(resolver: Resolver, series: bytes, default_cluster: str) -> str:
     """Why a key is refused, for people; empty if it is not."""
     found = resolver.resolve(series, default_cluster)
-    return found.text if isinstance(found, Refusal) else ""
+    return found.text if isinstance(found, Rejection) else ""

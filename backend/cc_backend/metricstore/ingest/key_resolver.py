@@ -6,115 +6,119 @@ from typing import NamedTuple
 
 import numpy as np
 
-from cc_backend.metricstore.ingest.host_config import Nodes
-from cc_backend.metricstore.ingest.identity import Refusal, identify
-from cc_backend.metricstore.ingest.key_cache import MAX_SPELLING_BYTES, Spellings, refusal_code
-from cc_backend.metricstore.ingest.native_reader import KernelName, new_spellings
-from cc_backend.metricstore.ingest.new_keys import BoundKeys, NewKeys
-from cc_backend.metricstore.model import Flags, Identity, Ids, Limits, MetricTable, Reason
+from cc_backend.metricstore.ingest.host_config import HostConfig
+from cc_backend.metricstore.ingest.identity import Rejection, identify
+from cc_backend.metricstore.ingest.key_cache import MAX_CACHED_KEY_BYTES, KeyCache, rejection_code
+from cc_backend.metricstore.ingest.native_reader import KernelName, new_key_cache
+from cc_backend.metricstore.ingest.new_keys import NewKeys, ScopedResolver
+from cc_backend.metricstore.model import BoolArray, Identity, Int64Array, Limits, MetricTable, RejectReason
 from cc_common.errors import LineProtocolError
 from cc_common.line_protocol import parse_series
 
-MAX_SPELLINGS_PER_SERIES = 4
+MAX_KEYS_PER_SERIES = 4
 
-_NAMED_STRANGERS = 10_000
+_MAX_COUNTED_HOSTS = 10_000
 
 
-MAX_REFUSED_BYTES = 512
+MAX_REJECTED_KEY_BYTES = 512
 """Longer keys that are refused are not remembered: as many as may be would take 200 MB."""
 
-MAX_TABLES = 256
+MAX_CACHES = 256
 """Maximum tables of spellings: one for each default cluster and each set of clusters that a caller is bound to."""
 
 
-class _Batches(NamedTuple):
+class _CacheScope(NamedTuple):
     """What batches of one table have in common; `bound` are the clusters that their senders may write to."""
 
     default_cluster: str
-    bound: tuple[str, ...]
+    allowed_clusters: tuple[str, ...]
 
 
-class WireKeys:
+class KeyResolver:
     """Resolves keys, and remembers a bounded number of them per default cluster, per series, and of those refused."""
 
     def __init__(
         self,
-        register: Callable[[Sequence[Identity]], Ids],
+        register: Callable[[Sequence[Identity]], Int64Array],
         metrics: MetricTable,
-        nodes: Nodes,
+        host_config: HostConfig,
         limits: Limits,
         kernel: KernelName | None = None,
     ) -> None:
-        self._register = register
+        self._register_series = register
         self._metrics = metrics
-        self._nodes = nodes
+        self._host_config = host_config
         self._limits = limits
         self._kernel = kernel
-        self._spellings: dict[_Batches, Spellings] = {}
+        self._caches: dict[_CacheScope, KeyCache] = {}
         self._new: NewKeys | None = None
-        self._spelt = np.zeros(1024, np.uint8)
-        self._refused = 0
-        self._strangers: set[tuple[str, str]] = set()
+        self._keys_per_series = np.zeros(1024, np.uint8)
+        self._rejected_count = 0
+        self._unknown_hosts: set[tuple[str, str]] = set()
 
-    def spellings(self, default_cluster: str, bound: Collection[str] = ()) -> Spellings:
+    def cache_for(self, default_cluster: str, allowed_clusters: Collection[str] = ()) -> KeyCache:
         """The spellings for batches with this default cluster; those that are not configured share one table.
 
         Callers that are bound to clusters have tables of their own, in which no key of another cluster can be.
         """
         name = default_cluster if not default_cluster or default_cluster in self._metrics else "?"
-        batches = _Batches(name, tuple(sorted(set(bound))))
-        known = self._spellings.get(batches)
+        batches = _CacheScope(name, tuple(sorted(set(allowed_clusters))))
+        known = self._caches.get(batches)
         if known is None:
-            if len(self._spellings) >= MAX_TABLES:
-                self._forget_tables()
-            resolver = BoundKeys(self, batches.bound) if batches.bound else self
-            known = new_spellings(resolver, name, self._kernel)
-            self._spellings = {**self._spellings, batches: known}  # others may be counting what is remembered
+            if len(self._caches) >= MAX_CACHES:
+                self._forget_scoped_caches()
+            resolver = ScopedResolver(self, batches.allowed_clusters) if batches.allowed_clusters else self
+            known = new_key_cache(resolver, name, self._kernel)
+            self._caches = {**self._caches, batches: known}  # others may be counting what is remembered
         return known
 
-    def _forget_tables(self) -> None:
+    def _forget_scoped_caches(self) -> None:
         """Forget the tables of bound callers; who made so many of them has to begin anew."""
-        self._spellings = {batches: known for batches, known in self._spellings.items() if not batches.bound}
-        self._recount()
+        self._caches = {batches: known for batches, known in self._caches.items() if not batches.allowed_clusters}
+        self._recount_keys()
 
-    def tables(self) -> list[Spellings]:
+    def caches(self) -> list[KeyCache]:
         """The spellings of all default clusters."""
-        return list(self._spellings.values())
+        return list(self._caches.values())
 
-    def resolve(self, series: bytes, default_cluster: str) -> Identity | Refusal:
+    def resolve(self, series: bytes, default_cluster: str) -> Identity | Rejection:
         """The identity behind a series key, or why there is none."""
         try:
             metric, tags = parse_series(series)
         except LineProtocolError as error:
-            return Refusal(Reason.SYNTAX, str(error))
-        found = identify(metric, tags, default_cluster=default_cluster, metrics=self._metrics, nodes=self._nodes)
-        if not self._limits.strict_hosts or isinstance(found, Refusal):
+            return Rejection(RejectReason.SYNTAX, str(error))
+        found = identify(
+            metric, tags, default_cluster=default_cluster, metrics=self._metrics, host_config=self._host_config
+        )
+        if not self._limits.strict_hosts or isinstance(found, Rejection):
             return found
-        if self._nodes.lists(found.cluster, found.host):
+        if self._host_config.is_configured(found.cluster, found.host):
             return found
-        if len(self._strangers) < _NAMED_STRANGERS:
-            self._strangers.add((found.cluster, found.host))
-        return Refusal(Reason.UNKNOWN_HOST, f"host {found.host!r} is not configured for cluster {found.cluster!r}")
+        if len(self._unknown_hosts) < _MAX_COUNTED_HOSTS:
+            self._unknown_hosts.add((found.cluster, found.host))
+        return Rejection(
+            RejectReason.UNKNOWN_HOST, f"host {found.host!r} is not configured for cluster {found.cluster!r}"
+        )
 
-    def resolve_and_remember(self, spellings: Spellings, series: bytes, default_cluster: str) -> int:
+    def intern(self, spellings: KeyCache, series: bytes, default_cluster: str) -> int:
         """The sid or refusal code of a key that is not remembered yet. What is remembered is bounded.
 
         While new keys are put off, it is their code that is given for a key that leads to a series.
         """
         if self._new is not None:
-            code = self._new.find(series)
+            code = self._new.code_of(series)
             if code is not None:
                 return code
-            self._new.count()
+            self._new.count_resolved()
         found = self.resolve(series, default_cluster)
-        if isinstance(found, Refusal):
-            return self._remember(spellings, series, refusal_code(found.reason))
+        if isinstance(found, Rejection):
+            return self._remember(spellings, series, rejection_code(found.reason))
         if self._new is not None:
             return self._new.add(series, found)
-        return self._remember(spellings, series, int(self._register([found])[0]))
+        return self._remember(spellings, series, int(self._register_series([found])[0]))
 
     @contextmanager
-    def putting_off(self) -> Iterator[NewKeys]:
+    def deferring_registration(self) -> Iterator[NewKeys]:
         """Meanwhile no series is registered; `register` does that for those that are found fit to be stored."""
         self._new = NewKeys()
         try:
@@ -122,82 +126,82 @@ class WireKeys:
         finally:
             self._new = None
 
-    def register(self, spellings: Spellings, codes: Ids) -> Ids:
+    def register_deferred(self, spellings: KeyCache, codes: Int64Array) -> Int64Array:
         """The sids or refusal codes of new series of the batch, by their codes, which ascend; they are remembered."""
         new = self._new
         if new is None:
             raise LookupError("no keys were put off")
         listed: list[int] = codes.tolist()
-        sids = self._register(new.identities(listed))
+        sids = self._register_series(new.identities(listed))
         known = dict(zip(listed, sids.tolist(), strict=True))
         for series, code in new.keys_of(known.keys()):
             self._remember(spellings, series, known[code])
         return sids
 
-    def _remember(self, spellings: Spellings, series: bytes, sid: int) -> int:
+    def _remember(self, spellings: KeyCache, series: bytes, sid: int) -> int:
         """Remember a key, if there is room; its sid or refusal code."""
-        if len(series) > (MAX_SPELLING_BYTES if sid >= 0 else MAX_REFUSED_BYTES):
+        if len(series) > (MAX_CACHED_KEY_BYTES if sid >= 0 else MAX_REJECTED_KEY_BYTES):
             return sid
         if sid < 0:
-            if self._refused >= self._limits.refused_spellings:
-                self.forget_refused()
-            self._refused += 1
-        elif not self._has_room(sid):
+            if self._rejected_count >= self._limits.rejected_keys:
+                self.forget_rejected()
+            self._rejected_count += 1
+        elif not self._reserve_key(sid):
             return sid
         spellings.remember(series, sid)
         return sid
 
-    def _has_room(self, sid: int) -> bool:
+    def _reserve_key(self, sid: int) -> bool:
         """Whether one more spelling of a series is remembered; it counts from now on."""
-        if sid >= len(self._spelt):
-            more = np.zeros(max(sid + 1 - len(self._spelt), len(self._spelt) // 4), np.uint8)
-            self._spelt = np.concatenate([self._spelt, more])
-        elif self._spelt[sid] >= MAX_SPELLINGS_PER_SERIES:
+        if sid >= len(self._keys_per_series):
+            more = np.zeros(max(sid + 1 - len(self._keys_per_series), len(self._keys_per_series) // 4), np.uint8)
+            self._keys_per_series = np.concatenate([self._keys_per_series, more])
+        elif self._keys_per_series[sid] >= MAX_KEYS_PER_SERIES:
             return False
-        self._spelt[sid] += 1
+        self._keys_per_series[sid] += 1
         return True
 
-    def forget_refused(self) -> None:
+    def forget_rejected(self) -> None:
         """Look again at keys that were refused."""
-        for spellings in self._spellings.values():
-            spellings.forget_refused()
-        self._refused = 0
+        for spellings in self._caches.values():
+            spellings.forget_rejected()
+        self._rejected_count = 0
 
-    def keep(self, wanted: Flags) -> None:
+    def keep(self, wanted: BoolArray) -> None:
         """Forget all refusals, and the spellings of series that are not wanted; `wanted` has an entry per sid."""
-        self._refused = 0
-        self._spelt = np.zeros(len(wanted), np.uint8)
-        for spellings in self._spellings.values():
+        self._rejected_count = 0
+        self._keys_per_series = np.zeros(len(wanted), np.uint8)
+        for spellings in self._caches.values():
             spellings.keep(wanted)
-        self._recount()
+        self._recount_keys()
 
-    def _recount(self) -> None:
+    def _recount_keys(self) -> None:
         """Count anew how many spellings of each series are remembered."""
-        self._spelt[:] = 0
-        for spellings in self._spellings.values():
-            np.add.at(self._spelt, spellings.sids(), 1)
+        self._keys_per_series[:] = 0
+        for spellings in self._caches.values():
+            np.add.at(self._keys_per_series, spellings.sids(), 1)
 
-    def reload(self, metrics: MetricTable, nodes: Nodes, wanted: Flags) -> None:
+    def reload(self, metrics: MetricTable, host_config: HostConfig, wanted: BoolArray) -> None:
         """Take over new metrics and hosts, and look at all keys again but those of wanted series."""
-        self._metrics, self._nodes = metrics, nodes
-        self._strangers.clear()
+        self._metrics, self._host_config = metrics, host_config
+        self._unknown_hosts.clear()
         self.keep(wanted)
-        self._spellings = {
+        self._caches = {
             batches: known
-            for batches, known in self._spellings.items()
+            for batches, known in self._caches.items()
             if batches.default_cluster in metrics or not batches.default_cluster
         }
 
     @property
-    def strangers(self) -> int:
+    def unknown_hosts(self) -> int:
         """How many hosts were refused because the configuration does not have them; counted up to 10,000."""
-        return len(self._strangers)
+        return len(self._unknown_hosts)
 
     def __len__(self) -> int:
         """How many keys are remembered."""
-        return sum(len(spellings) for spellings in self._spellings.values())
+        return sum(len(spellings) for spellings in self._caches.values())
 
     @property
     def size_bytes(self) -> int:
         """Memory taken."""
-        return self._spelt.nbytes + sum(spellings.size_bytes for spellings in self._spellings.values())
+        return self._keys_per_series.nbytes + sum(spellings.size_bytes for spellings in self._caches.values())

@@ -1,6 +1,6 @@
 """Which kernel reads batches: the one in C, or where the extension was not built, the one in Python.
 
-Both know keys of the wire (`Spellings`) and read plain lines at once; they accept, count and name the same. The C
+Both know keys of the wire (`KeyCache`) and read plain lines at once; they accept, count and name the same. The C
 kernel keeps its keys in a table with a keyed hash (SipHash-1-3, a seed per table), so that senders cannot choose keys
 that collide.
 """
@@ -10,9 +10,9 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from cc_backend.metricstore.ingest.batch import too_slow
-from cc_backend.metricstore.ingest.key_cache import DictSpellings, Resolver, Spellings, explanation
-from cc_backend.metricstore.model import Flags, Ids
+from cc_backend.metricstore.ingest.batch import too_many_slow_lines
+from cc_backend.metricstore.ingest.key_cache import DictKeyCache, KeyCache, Resolver, rejection_text_of
+from cc_backend.metricstore.model import BoolArray, Int64Array
 
 try:
     from cc_backend.metricstore import _kernel
@@ -27,7 +27,7 @@ KernelName = Literal["c", "python"]
 _SEED_BYTES = 16
 
 
-class PlainLines(NamedTuple):
+class NativeBatch(NamedTuple):
     """What the C kernel read: arrays (int64, float32) as bytes, counts by refusal code, and lines left to others.
 
     `times_s` is one time where all samples have it; `positions` is None where they are 0, 1, 2 and so on. A refusal is
@@ -42,7 +42,7 @@ class PlainLines(NamedTuple):
     slow: list[tuple[int, bytes]]
 
 
-class NativeSpellings:
+class NativeKeyCache:
     """Spellings of the C kernel."""
 
     def __init__(self, resolver: Resolver, default_cluster: str) -> None:
@@ -50,7 +50,7 @@ class NativeSpellings:
         self._resolver = resolver
         self._default_cluster = default_cluster
 
-    def read(self, batch: bytes, received_s: int) -> PlainLines:
+    def read_batch(self, batch: bytes, received_s: int) -> NativeBatch:
         """The plain lines of a batch. Gives up the interpreter's lock; not for several threads at once.
 
         Raises:
@@ -58,11 +58,11 @@ class NativeSpellings:
         """
         found = self._table.decode(batch, received_s, self._resolve)
         if found is None:
-            raise too_slow()
-        return PlainLines(*found)
+            raise too_many_slow_lines()
+        return NativeBatch(*found)
 
     def _resolve(self, series: bytes) -> int:
-        return self._resolver.resolve_and_remember(self, series, self._default_cluster)
+        return self._resolver.intern(self, series, self._default_cluster)
 
     def find(self, series: bytes) -> int:
         """The sid or refusal code of a key; one that is not remembered is resolved."""
@@ -70,24 +70,24 @@ class NativeSpellings:
         return self._resolve(series) if known is None else known
 
     def remember(self, series: bytes, sid: int) -> None:
-        """Remember a key; raises ValueError for one that is remembered already, too long, or none (`is_spelling`)."""
+        """Remember a key; raises ValueError for one that is remembered already, too long, or none (`is_cacheable_key`)."""
         self._table.remember(series, sid)
 
-    def forget_refused(self) -> None:
+    def forget_rejected(self) -> None:
         """Forget the keys that lead to no series."""
         self._table.forget_refused()
 
-    def keep(self, wanted: Flags) -> None:
+    def keep(self, wanted: BoolArray) -> None:
         """Forget all refusals, and the spellings of series that are not wanted."""
         self._table.keep(np.ascontiguousarray(wanted))
 
-    def sids(self) -> Ids:
+    def sids(self) -> Int64Array:
         """The sid of each key that leads to a series, in no order; as often as it is spelt differently."""
         return np.frombuffer(self._table.codes(), np.int64)
 
-    def explain(self, series: bytes) -> str:
+    def rejection_text(self, series: bytes) -> str:
         """Why a key is refused, for people."""
-        return explanation(self._resolver, series, self._default_cluster)
+        return rejection_text_of(self._resolver, series, self._default_cluster)
 
     def __len__(self) -> int:
         """How many keys are remembered, refused ones included."""
@@ -99,10 +99,10 @@ class NativeSpellings:
         return self._table.size_bytes
 
 
-def new_spellings(resolver: Resolver, default_cluster: str, kernel: KernelName | None = None) -> Spellings:
+def new_key_cache(resolver: Resolver, default_cluster: str, kernel: KernelName | None = None) -> KeyCache:
     """An empty table of spellings; it decides which kernel reads batches. Raises ImportError for a missing one."""
     if kernel == "c" and not HAS_NATIVE:
         raise ImportError("the C kernel of the metric store was not built")
     if kernel == "python" or not HAS_NATIVE:
-        return DictSpellings(resolver, default_cluster)
-    return NativeSpellings(resolver, default_cluster)
+        return DictKeyCache(resolver, default_cluster)
+    return NativeKeyCache(resolver, default_cluster)

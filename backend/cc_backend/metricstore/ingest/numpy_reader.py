@@ -12,16 +12,16 @@ import numpy as np
 import orjson
 
 from cc_backend.metricstore.ingest.batch import (
-    NAMED_ERRORS,
-    NOTHING,
-    SLOW_LINES_PER_BATCH,
-    Decoded,
-    Faults,
-    single,
-    too_slow,
+    MAX_NAMED_ERRORS,
+    MAX_SLOW_LINES,
+    NO_SAMPLES,
+    DecodedBatch,
+    Rejections,
+    to_float32,
+    too_many_slow_lines,
 )
-from cc_backend.metricstore.ingest.key_cache import DictSpellings, IrregularKeyError, refusal_reason
-from cc_backend.metricstore.model import Doubles, Ids
+from cc_backend.metricstore.ingest.key_cache import DictKeyCache, IrregularKeyError, rejection_reason
+from cc_backend.metricstore.model import Float64Array, Int64Array
 from cc_common.errors import LineProtocolError
 from cc_common.line_protocol import parse_time, parse_value
 
@@ -32,29 +32,31 @@ _EXACT_DIGITS = 18  # whole numbers of so many digits are inside the range of 64
 
 
 def read_plain(
-    batch: bytes, spellings: DictSpellings, received_s: int, faults: Faults
-) -> tuple[Decoded, list[tuple[int, bytes]]]:
+    batch: bytes, cache: DictKeyCache, received_s: int, rejections: Rejections
+) -> tuple[DecodedBatch, list[tuple[int, bytes]]]:
     """The samples of the plain lines of a batch, and the other lines with their positions; TooLarge for too many."""
     if b"\r" in batch:
         batch = batch.replace(b"\r\n", b"\n")
     text = batch.removesuffix(b"\n")
     if not text:
-        return NOTHING, []
+        return NO_SAMPLES, []
     try:
         if b"\t" in text or b"\r" in text:  # at the end of a line they do not count
             raise IrregularKeyError  # noqa: TRY301 one way to say no
-        fast, slow = _aligned(text, spellings, received_s, faults)
+        fast, slow = _read_aligned(text, cache, received_s, rejections)
     except IrregularKeyError:
-        fast, slow = _partitioned(text, spellings, received_s, faults)
+        fast, slow = _read_partitioned(text, cache, received_s, rejections)
     if not len(slow):
         return fast, []
-    if len(slow) > SLOW_LINES_PER_BATCH:
-        raise too_slow()
+    if len(slow) > MAX_SLOW_LINES:
+        raise too_many_slow_lines()
     lines = text.split(b"\n")
     return fast, [(at, lines[at]) for at in slow.tolist()]
 
 
-def _aligned(text: bytes, spellings: DictSpellings, received_s: int, faults: Faults) -> tuple[Decoded, Ids]:
+def _read_aligned(
+    text: bytes, spellings: DictKeyCache, received_s: int, faults: Rejections
+) -> tuple[DecodedBatch, Int64Array]:
     """The fast path: what could be read, and the positions of lines to be read one by one.
 
     Raises IrregularKeyError if not all lines have three pieces and a plain key.
@@ -73,23 +75,23 @@ def _aligned(text: bytes, spellings: DictSpellings, received_s: int, faults: Fau
         known = sids >= 0
         flags = known.tolist()
         fields, times, positions = list(compress(fields, flags)), list(compress(times, flags)), positions[known]
-    values, bad_values = _numbers(fields)
-    times_s, bad_times = _times(times, received_s)
+    values, bad_values = _parse_values(fields)
+    times_s, bad_times = _parse_times(times, received_s)
     if (refused or bad_values or len(bad_times)) and text.count(b"\n") != len(keys) - 1:
         raise IrregularKeyError  # a piece that was not proven to be plain hides the begin of a line
     if refused:
-        _count_refused(sids, faults)
+        _count_rejected(sids, faults)
         sids = sids[positions]
-    decoded = Decoded(sids, single(values), times_s, positions)
+    decoded = DecodedBatch(sids, to_float32(values), times_s, positions)
     if not bad_values and not len(bad_times):
-        return decoded, NOTHING.positions
+        return decoded, NO_SAMPLES.positions
     good = np.ones(len(sids), np.bool_)
     good[bad_values] = False
     good[bad_times] = False
-    return decoded.only(np.flatnonzero(good)), positions[~good]
+    return decoded.select(np.flatnonzero(good)), positions[~good]
 
 
-def _sids(keys: list[bytes], text: bytes, spellings: DictSpellings) -> Ids:
+def _sids(keys: list[bytes], text: bytes, spellings: DictKeyCache) -> Int64Array:
     try:
         return np.fromiter(map(spellings.get, keys), np.int64, len(keys))
     except TypeError:  # None: not all are known
@@ -99,13 +101,13 @@ def _sids(keys: list[bytes], text: bytes, spellings: DictSpellings) -> Ids:
         return np.fromiter(map(spellings.__getitem__, keys), np.int64, len(keys))
 
 
-def _count_refused(sids: Ids, faults: Faults) -> None:
+def _count_rejected(sids: Int64Array, faults: Rejections) -> None:
     codes, counts = np.unique(sids[sids < 0], return_counts=True)
     for code, count in zip(codes.tolist(), counts.tolist(), strict=True):
-        faults.add(refusal_reason(code), np.flatnonzero(sids == code)[:NAMED_ERRORS].tolist(), count)
+        faults.add(rejection_reason(code), np.flatnonzero(sids == code)[:MAX_NAMED_ERRORS].tolist(), count)
 
 
-def _numbers(fields: list[bytes]) -> tuple[Doubles, list[int]]:
+def _parse_values(fields: list[bytes]) -> tuple[Float64Array, list[int]]:
     """Values of fields `value=NUMBER`, and the indexes of those that are not plain."""
     if not fields:
         return np.empty(0, np.float64), []
@@ -125,10 +127,10 @@ def _numbers(fields: list[bytes]) -> tuple[Doubles, list[int]]:
         else:
             if len(numbers) == len(fields):
                 return np.fromiter(numbers, np.float64, len(fields)), []
-    return _numbers_one_by_one(fields)
+    return _parse_values_one_by_one(fields)
 
 
-def _numbers_one_by_one(fields: list[bytes]) -> tuple[Doubles, list[int]]:
+def _parse_values_one_by_one(fields: list[bytes]) -> tuple[Float64Array, list[int]]:
     values = np.zeros(len(fields))
     bad: list[int] = []
     for index, raw in enumerate(fields):
@@ -147,7 +149,7 @@ def _numbers_one_by_one(fields: list[bytes]) -> tuple[Doubles, list[int]]:
     return values, bad
 
 
-def _times(raw: list[bytes], received_s: int) -> tuple[int | Ids, Ids | list[int]]:
+def _parse_times(raw: list[bytes], received_s: int) -> tuple[int | Int64Array, Int64Array | list[int]]:
     """Times, one for all if they are the same, and the indexes of those that cannot be read."""
     known: dict[bytes, int] = {}
     for text in set(raw):
@@ -163,20 +165,22 @@ def _times(raw: list[bytes], received_s: int) -> tuple[int | Ids, Ids | list[int
     return times, np.flatnonzero(times == _NO_TIME)
 
 
-def _partitioned(text: bytes, spellings: DictSpellings, received_s: int, faults: Faults) -> tuple[Decoded, Ids]:
+def _read_partitioned(
+    text: bytes, spellings: DictKeyCache, received_s: int, faults: Rejections
+) -> tuple[DecodedBatch, Int64Array]:
     """The fast path for the lines that are plain, and the positions of the others."""
     lines = text.split(b"\n")
     flags = [_is_plain(line) for line in lines]
     plain = np.flatnonzero(flags)
     other = np.flatnonzero(~np.array(flags))
     if not len(plain):
-        return NOTHING, other
-    own = Faults()
-    fast, slow = _aligned(b"\n".join(compress(lines, flags)), spellings, received_s, own)
+        return NO_SAMPLES, other
+    own = Rejections()
+    fast, slow = _read_aligned(b"\n".join(compress(lines, flags)), spellings, received_s, own)
     for reason, count in own.counts.items():
         faults.counts[reason] = faults.counts.get(reason, 0) + count
-    faults.named.extend((int(plain[position]), why) for position, why in own.named)
-    faults.quiet.extend((reason, int(plain[position])) for reason, position in own.quiet)
+    faults.first_faulty.extend((int(plain[position]), why) for position, why in own.first_faulty)
+    faults.first_quiet.extend((reason, int(plain[position])) for reason, position in own.first_quiet)
     return fast._replace(positions=plain[fast.positions]), np.sort(np.concatenate([plain[slow], other]))
 
 

@@ -13,34 +13,34 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from itertools import islice
 
-from cc_backend.metricstore.ingest.host_config import Nodes
-from cc_backend.metricstore.ingest.identity import Refusal, identify
-from cc_backend.metricstore.model import Identity, MetricTable, Reason, UnknownName
+from cc_backend.metricstore.ingest.host_config import HostConfig
+from cc_backend.metricstore.ingest.identity import Rejection, identify
+from cc_backend.metricstore.model import Identity, MetricTable, RejectReason, UnknownName
 from cc_common.errors import LineProtocolError
 from cc_common.line_protocol import parse_series
 
 logger = logging.getLogger(__name__)
 
-NAMES_PER_REASON = 10
+MAX_NAMES_PER_REASON = 10
 """Maximum names of one batch by reason."""
 
-BATCH_BYTES = 256 * 1024
+SEARCHED_BATCH_BYTES = 256 * 1024
 """Names are looked for in this much of the begin of a batch."""
 
-LOGGED_NAMES = 1000
+MAX_LOGGED_NAMES = 1000
 """Maximum names that are remembered as known to the log."""
 
-SEARCHES_PER_SECOND = 20
+MAX_SEARCHES_PER_SECOND = 20
 """Maximum names that are compared with the known ones in a second; those beyond are told without a nearest one."""
 
-NAMED_REASONS = frozenset({Reason.UNKNOWN_METRIC, Reason.UNKNOWN_CLUSTER, Reason.UNKNOWN_HOST})
+NAMED_REASONS = frozenset({RejectReason.UNKNOWN_METRIC, RejectReason.UNKNOWN_CLUSTER, RejectReason.UNKNOWN_HOST})
 
-_KEY_BYTES = 512
-_KEYS = 4096
-_NAME_LENGTH = 100
-_COMPARED_LENGTH = 64
-_COMPARED_NAMES = 500
-_LISTED_HOSTS = 20_000
+_MAX_CACHED_KEY_BYTES = 512
+_MAX_CACHED_KEYS = 4096
+_MAX_NAME_LENGTH = 100
+_MAX_COMPARED_LENGTH = 64
+_MAX_COMPARED_NAMES = 500
+_MAX_COMPARED_HOSTS = 20_000
 _BLANK = re.compile(rb"(?<!\\) ")
 _DIGIT = re.compile(r"\d")
 _PADDED = re.compile(r"(?<!\d)0+(?=\d)")
@@ -49,30 +49,30 @@ _PADDED = re.compile(r"(?<!\d)0+(?=\d)")
 class UnknownNames:
     """Names that lines had and the configuration has not, each logged once. Safe in threads."""
 
-    def __init__(self, metrics: MetricTable, nodes: Nodes) -> None:
+    def __init__(self, metrics: MetricTable, host_config: HostConfig) -> None:
         self._lock = threading.Lock()
-        self._metrics, self._nodes = metrics, nodes
-        self._keys: dict[tuple[str, bytes], tuple[Reason, UnknownName] | None] = {}
-        self._seen: dict[tuple[Reason, str, str], UnknownName] = {}
+        self._metrics, self._host_config = metrics, host_config
+        self._keys: dict[tuple[str, bytes], tuple[RejectReason, UnknownName] | None] = {}
+        self._observed: dict[tuple[RejectReason, str, str], UnknownName] = {}
         self._second_s = 0
         self._searches = 0
 
-    def reload(self, metrics: MetricTable, nodes: Nodes) -> None:
+    def reload(self, metrics: MetricTable, host_config: HostConfig) -> None:
         """Take over new metrics and hosts; what was unknown may be known now."""
         with self._lock:
-            self._metrics, self._nodes = metrics, nodes
+            self._metrics, self._host_config = metrics, host_config
             self._keys.clear()
-            self._seen.clear()
+            self._observed.clear()
 
-    def of_lines(
+    def find_in_lines(
         self,
         batch: bytes,
-        quiet: Iterable[tuple[Reason, int]],
+        quiet: Iterable[tuple[RejectReason, int]],
         *,
         default_cluster: str,
         received_s: int,
-        bound: Collection[str] = (),
-    ) -> Mapping[Reason, tuple[UnknownName, ...]]:
+        allowed_clusters: Collection[str] = (),
+    ) -> Mapping[RejectReason, tuple[UnknownName, ...]]:
         """The first unknown names by reason, from lines of a batch at positions that count from 0.
 
         Who is bound to clusters is told no names of others.
@@ -80,8 +80,8 @@ class UnknownNames:
         wanted = sorted(position for reason, position in quiet if reason in NAMED_REASONS)
         if not wanted:
             return {}
-        lines = batch[:BATCH_BYTES].split(b"\n", wanted[-1] + 1)
-        found: dict[Reason, dict[tuple[str, str], UnknownName]] = {}
+        lines = batch[:SEARCHED_BATCH_BYTES].split(b"\n", wanted[-1] + 1)
+        found: dict[RejectReason, dict[tuple[str, str], UnknownName]] = {}
         for position in wanted:
             if position >= len(lines):
                 break
@@ -89,111 +89,119 @@ class UnknownNames:
             blank = _BLANK.search(line)
             if blank is None:  # cut off by the bound
                 continue
-            named = self._named(default_cluster, line[: blank.start()], received_s)
+            named = self._find_cached(default_cluster, line[: blank.start()], received_s)
             if named is not None:
                 reason, name = named
-                if bound and not name.cluster:  # compared with the names of all clusters
+                if allowed_clusters and not name.cluster:  # compared with the names of all clusters
                     name = replace(name, nearest="")
                 names = found.setdefault(reason, {})
-                if len(names) < NAMES_PER_REASON:
+                if len(names) < MAX_NAMES_PER_REASON:
                     names[name.cluster, name.name] = name
-        self._tell(found)
+        self._log_new(found)
         return {reason: tuple(names.values()) for reason, names in found.items()}
 
-    def of_hosts(self, hosts: Iterable[tuple[str, str]], *, received_s: int) -> tuple[UnknownName, ...]:
+    def describe_hosts(self, hosts: Iterable[tuple[str, str]], *, received_s: int) -> tuple[UnknownName, ...]:
         """The names of hosts, given with their clusters, whose samples were kept though nobody configured them."""
-        names = {key: self._host(*key, received_s) for key in islice(hosts, NAMES_PER_REASON)}
-        self._tell({Reason.UNKNOWN_HOST: names})
+        names = {key: self._unknown_host(*key, received_s) for key in islice(hosts, MAX_NAMES_PER_REASON)}
+        self._log_new({RejectReason.UNKNOWN_HOST: names})
         return tuple(names.values())
 
-    def seen(self) -> list[tuple[Reason, UnknownName]]:
+    def observed(self) -> list[tuple[RejectReason, UnknownName]]:
         """What was met since the start or the last change of the configuration, oldest first."""
         with self._lock:
-            return [(reason, name) for (reason, _, _), name in self._seen.items()]
+            return [(reason, name) for (reason, _, _), name in self._observed.items()]
 
-    def _named(self, default_cluster: str, key: bytes, received_s: int) -> tuple[Reason, UnknownName] | None:
+    def _find_cached(
+        self, default_cluster: str, key: bytes, received_s: int
+    ) -> tuple[RejectReason, UnknownName] | None:
         cached = self._keys.get((default_cluster, key), False)
         if not isinstance(cached, bool):
             return cached
-        found = self._name(default_cluster, key, received_s)
-        if len(key) <= _KEY_BYTES:
+        found = self._find(default_cluster, key, received_s)
+        if len(key) <= _MAX_CACHED_KEY_BYTES:
             with self._lock:
-                if len(self._keys) >= _KEYS:
+                if len(self._keys) >= _MAX_CACHED_KEYS:
                     self._keys.clear()
                 self._keys[default_cluster, key] = found
         return found
 
-    def _name(self, default_cluster: str, key: bytes, received_s: int) -> tuple[Reason, UnknownName] | None:
+    def _find(self, default_cluster: str, key: bytes, received_s: int) -> tuple[RejectReason, UnknownName] | None:
         """The name in a key that is not known, None if all are (any more)."""
         try:
             metric, tags = parse_series(key)
         except LineProtocolError:
             return None
-        metrics, nodes = self._metrics, self._nodes
-        found = identify(metric, tags, default_cluster=default_cluster, metrics=metrics, nodes=nodes)
+        metrics, nodes = self._metrics, self._host_config
+        found = identify(metric, tags, default_cluster=default_cluster, metrics=metrics, host_config=nodes)
         cluster = tags.get("cluster") or default_cluster
         if isinstance(found, Identity):  # strict about hosts
-            known = nodes.lists(found.cluster, found.host)
-            return None if known else (Reason.UNKNOWN_HOST, self._host(found.cluster, found.host, received_s))
-        return self._refused(found, metric, cluster, received_s)
+            known = nodes.is_configured(found.cluster, found.host)
+            return (
+                None
+                if known
+                else (RejectReason.UNKNOWN_HOST, self._unknown_host(found.cluster, found.host, received_s))
+            )
+        return self._name_in_rejection(found, metric, cluster, received_s)
 
-    def _refused(
-        self, refusal: Refusal, metric: str, cluster: str, received_s: int
-    ) -> tuple[Reason, UnknownName] | None:
-        if refusal.reason is Reason.UNKNOWN_CLUSTER:
+    def _name_in_rejection(
+        self, refusal: Rejection, metric: str, cluster: str, received_s: int
+    ) -> tuple[RejectReason, UnknownName] | None:
+        if refusal.reason is RejectReason.UNKNOWN_CLUSTER:
             nearest = self._nearest(cluster, self._metrics, received_s)
-            return refusal.reason, UnknownName(shown(cluster), nearest=nearest)
-        if refusal.reason is not Reason.UNKNOWN_METRIC:
+            return refusal.reason, UnknownName(printable(cluster), nearest=nearest)
+        if refusal.reason is not RejectReason.UNKNOWN_METRIC:
             return None
         tables = [self._metrics[cluster]] if cluster in self._metrics else list(self._metrics.values())
         if any(metric in table for table in tables):  # left out for its subcluster on purpose
-            return refusal.reason, UnknownName(shown(metric), shown(cluster), configured_elsewhere=True)
+            return refusal.reason, UnknownName(printable(metric), printable(cluster), configured_elsewhere=True)
         names = dict.fromkeys(name for table in tables for name in table)
-        return refusal.reason, UnknownName(shown(metric), shown(cluster), self._nearest(metric, names, received_s))
+        return refusal.reason, UnknownName(
+            printable(metric), printable(cluster), self._nearest(metric, names, received_s)
+        )
 
-    def _host(self, cluster: str, host: str, received_s: int) -> UnknownName:
-        hosts = self._nodes.listed(cluster)
+    def _unknown_host(self, cluster: str, host: str, received_s: int) -> UnknownName:
+        hosts = self._host_config.configured_hosts(cluster)
         short = host.partition(".")[0]
         nearest = short if short != host and short in hosts else ""
-        if not nearest and len(host) <= _COMPARED_LENGTH and self._may_search(received_s):
+        if not nearest and len(host) <= _MAX_COMPARED_LENGTH and self._may_search(received_s):
             nearest = nearest_host(short, hosts)
-        return UnknownName(shown(host), shown(cluster), nearest)
+        return UnknownName(printable(host), printable(cluster), nearest)
 
     def _nearest(self, name: str, known: Iterable[str], received_s: int) -> str:
-        return nearest_name(name, known) if len(name) <= _COMPARED_LENGTH and self._may_search(received_s) else ""
+        return nearest_name(name, known) if len(name) <= _MAX_COMPARED_LENGTH and self._may_search(received_s) else ""
 
     def _may_search(self, received_s: int) -> bool:
         with self._lock:
             if received_s != self._second_s:
                 self._second_s, self._searches = received_s, 0
             self._searches += 1
-            return self._searches <= SEARCHES_PER_SECOND
+            return self._searches <= MAX_SEARCHES_PER_SECOND
 
-    def _tell(self, found: Mapping[Reason, Mapping[tuple[str, str], UnknownName]]) -> None:
+    def _log_new(self, found: Mapping[RejectReason, Mapping[tuple[str, str], UnknownName]]) -> None:
         for reason, names in found.items():
-            new = self._first_seen(reason, names.values())
+            new = self._record_new(reason, names.values())
             if new:
-                texts = ", ".join(described(name) for name in new)
+                texts = ", ".join(describe(name) for name in new)
                 logger.warning("samples came with an %s names=%s", str(reason).replace("_", " "), texts)
 
-    def _first_seen(self, reason: Reason, names: Iterable[UnknownName]) -> list[UnknownName]:
+    def _record_new(self, reason: RejectReason, names: Iterable[UnknownName]) -> list[UnknownName]:
         new = []
         for name in names:
             key = (reason, name.cluster, name.name)
-            if key in self._seen or name.configured_elsewhere:
+            if key in self._observed or name.configured_elsewhere:
                 continue
             with self._lock:
-                if len(self._seen) < LOGGED_NAMES and key not in self._seen:
-                    self._seen[key] = name
+                if len(self._observed) < MAX_LOGGED_NAMES and key not in self._observed:
+                    self._observed[key] = name
                     new.append(name)
-                    if len(self._seen) == LOGGED_NAMES:
+                    if len(self._observed) == MAX_LOGGED_NAMES:
                         logger.warning("no further unknown names are logged until the configuration changes")
         return new
 
 
 def nearest_name(name: str, known: Iterable[str]) -> str:
     """The known name that is most like this one, whatever its case; empty if none is alike."""
-    candidates = {other.casefold(): other for other in islice(known, _COMPARED_NAMES)}
+    candidates = {other.casefold(): other for other in islice(known, _MAX_COMPARED_NAMES)}
     found = difflib.get_close_matches(name.casefold(), candidates, n=1)
     return candidates[found[0]] if found else ""
 
@@ -202,7 +210,7 @@ def nearest_host(host: str, known: Iterable[str]) -> str:
     """The known host with the same letters and numbers, else the most similar of those that begin alike."""
     same, begin = _unpadded(host), _DIGIT.split(host.casefold(), maxsplit=1)[0]
     alike = []
-    for name in islice(known, _LISTED_HOSTS):
+    for name in islice(known, _MAX_COMPARED_HOSTS):
         if name.casefold().startswith(begin):
             if _unpadded(name) == same:
                 return name
@@ -214,12 +222,12 @@ def _unpadded(host: str) -> str:
     return _PADDED.sub("", host.casefold())
 
 
-def described(name: UnknownName) -> str:
+def describe(name: UnknownName) -> str:
     """An unknown name with its cluster and the nearest known one, for a line of text."""
     text = f"{name.name!r} of cluster {name.cluster!r}" if name.cluster else repr(name.name)
     return f"{text} (nearest known: {name.nearest!r})" if name.nearest else text
 
 
-def shown(name: str) -> str:
+def printable(name: str) -> str:
     """A name as it may be printed: of bounded length, without what is no character."""
-    return "".join(char if char.isprintable() else "?" for char in name[:_NAME_LENGTH])
+    return "".join(char if char.isprintable() else "?" for char in name[:_MAX_NAME_LENGTH])

@@ -15,7 +15,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 import orjson
 
-from cc_backend.metricstore.model import Ids
+from cc_backend.metricstore.model import Int64Array
 from cc_backend.model import Samples
 
 SNAPSHOT_MAGIC: Final = 0xCC5B0001
@@ -36,14 +36,14 @@ _LENGTH = struct.Struct("<H")
 _RUN_HEADER = struct.Struct("<qqI")
 _FRAME = struct.Struct("<II")
 _RECORD_MARKER = RECORD_MAGIC.to_bytes(4, "little")
-_AROUND_PAYLOAD = 12  # marker and length before it, checksum after it
+_FRAME_BYTES = 12  # marker and length before it, checksum after it
 # A payload is a time, names, and a value.
 _SAMPLE = np.dtype([("time", "<i8"), ("value", "<f4")])
 _NAMES = slice(8, -4)
-_LEAST_RECORD_BYTES = 12
+_MIN_RECORD_BYTES = 12
 
 
-class Run(NamedTuple):
+class SampleRun(NamedTuple):
     """Values of one series at equal distances; NaN where there is none.
 
     `path` holds the names of the levels below the host, none for the host itself. `first_write` says that `start_s` is
@@ -58,28 +58,28 @@ class Run(NamedTuple):
     first_write: bool
 
 
-class Logged(NamedTuple):
+class LoggedSeries(NamedTuple):
     """Samples of one series with their own times, in the order in which they were written."""
 
     path: tuple[str, ...]
     metric: str
-    times_s: Ids
+    times_s: Int64Array
     values: Samples
 
 
 @dataclass(slots=True)
-class Snapshot:
+class CheckpointSnapshot:
     """What could be read of a snapshot."""
 
-    runs: list[Run] = field(default_factory=list)
+    runs: list[SampleRun] = field(default_factory=list)
     fault: str = ""
 
 
 @dataclass(slots=True)
-class Log:
+class CheckpointLog:
     """What could be read of a log."""
 
-    series: list[Logged] = field(default_factory=list)
+    series: list[LoggedSeries] = field(default_factory=list)
     fault: str = ""
 
 
@@ -90,17 +90,17 @@ class _Unreadable(Exception):
 # The binary snapshot
 
 
-def read_binary(data: bytes) -> Snapshot:
+def read_binary(data: bytes) -> CheckpointSnapshot:
     """A snapshot in binary form. After the first thing that cannot be, nothing more is read: sizes lead the way."""
-    snapshot = Snapshot()
+    snapshot = CheckpointSnapshot()
     try:
-        _read_tree(_Bytes(data), snapshot.runs)
+        _read_tree(_ByteReader(data), snapshot.runs)
     except _Unreadable as error:
         snapshot.fault = str(error)
     return snapshot
 
 
-def _read_tree(reader: "_Bytes", runs: list[Run]) -> None:
+def _read_tree(reader: "_ByteReader", runs: list[SampleRun]) -> None:
     magic, from_s, _ = reader.unpack(_SNAPSHOT_HEADER, "header")
     if magic != SNAPSHOT_MAGIC:
         raise _Unreadable("it does not begin like a snapshot")
@@ -109,14 +109,14 @@ def _read_tree(reader: "_Bytes", runs: list[Run]) -> None:
         raise _Unreadable(f"{len(reader.data) - reader.position} bytes follow its end")
 
 
-class _Bytes:
+class _ByteReader:
     """Reads on and on, never over the end."""
 
     def __init__(self, data: bytes) -> None:
         self.data = data
         self.position = 0
 
-    def take(self, count: int, what: str) -> int:
+    def consume(self, count: int, what: str) -> int:
         """Where the next bytes begin; they are there."""
         begin = self.position
         if count > len(self.data) - begin:
@@ -126,36 +126,36 @@ class _Bytes:
 
     def unpack(self, layout: struct.Struct, what: str) -> tuple[Any, ...]:
         """The next numbers."""
-        return layout.unpack_from(self.data, self.take(layout.size, what))
+        return layout.unpack_from(self.data, self.consume(layout.size, what))
 
-    def name(self) -> str:
+    def read_name(self) -> str:
         """The next name, which has its length before it."""
         (length,) = self.unpack(_LENGTH, "name")
-        begin = self.take(length, "name")
+        begin = self.consume(length, "name")
         try:
             return self.data[begin : begin + length].decode()
         except UnicodeDecodeError:
             raise _Unreadable(f"the name at byte {begin} is not UTF-8") from None
 
 
-def _read_level(reader: _Bytes, path: tuple[str, ...], from_s: int, runs: list[Run]) -> None:
+def _read_level(reader: _ByteReader, path: tuple[str, ...], from_s: int, runs: list[SampleRun]) -> None:
     if len(path) >= MAX_LEVELS:
         raise _Unreadable(f"it has more than {MAX_LEVELS} levels at byte {reader.position}")
     (metrics,) = reader.unpack(_COUNT, "level")
     for _ in range(metrics):  # each takes bytes, so a wrong number ends at the end of the file
-        metric = reader.name()
+        metric = reader.read_name()
         timestep_s, start_s, count = reader.unpack(_RUN_HEADER, "series")
-        begin = reader.take(4 * count, "series")
-        if fault := _run_fault(timestep_s, start_s):
+        begin = reader.consume(4 * count, "series")
+        if fault := _find_run_fault(timestep_s, start_s):
             raise _Unreadable(f"series {metric!r} at byte {begin} {fault}")
         values = np.frombuffer(reader.data, "<f4", count, begin).astype(np.float32, copy=False)
-        runs.append(Run(path, metric, timestep_s, start_s, values, start_s > from_s))
+        runs.append(SampleRun(path, metric, timestep_s, start_s, values, start_s > from_s))
     (children,) = reader.unpack(_COUNT, "level")
     for _ in range(children):
-        _read_level(reader, (*path, reader.name()), from_s, runs)
+        _read_level(reader, (*path, reader.read_name()), from_s, runs)
 
 
-def _run_fault(timestep_s: int, start_s: int) -> str:
+def _find_run_fault(timestep_s: int, start_s: int) -> str:
     if not 0 < timestep_s <= MAX_TIMESTEP_S:
         return f"has a timestep of {timestep_s} s"
     if abs(start_s) > MAX_TIME_S:
@@ -166,33 +166,33 @@ def _run_fault(timestep_s: int, start_s: int) -> str:
 # The JSON snapshot
 
 
-def read_json(data: bytes) -> Snapshot:
+def read_json(data: bytes) -> CheckpointSnapshot:
     """A snapshot as JSON; series that are not as they should be are left out, `fault` names the first."""
-    snapshot = Snapshot()
+    snapshot = CheckpointSnapshot()
     try:
         document = orjson.loads(data)
     except orjson.JSONDecodeError as error:
         snapshot.fault = f"it is not JSON: {error}"
         return snapshot
     faults: list[str] = []
-    snapshot.runs.extend(_json_runs(document, (), _whole(document, "from"), faults))
+    snapshot.runs.extend(_json_runs(document, (), _integer(document, "from"), faults))
     if faults:
         snapshot.fault = faults[0] if len(faults) == 1 else f"{faults[0]}, and {len(faults) - 1} more faults"
     return snapshot
 
 
-def _json_runs(level: object, path: tuple[str, ...], from_s: int | None, faults: list[str]) -> Iterator[Run]:
+def _json_runs(level: object, path: tuple[str, ...], from_s: int | None, faults: list[str]) -> Iterator[SampleRun]:
     where = "/".join(path) or "the host"
     if not isinstance(level, dict) or len(path) >= MAX_LEVELS:
         faults.append(f"{where} is not a level")
         return
     for metric, run in _entries(level, "metrics", where, faults):
-        start_s, timestep_s = _whole(run, "start"), _whole(run, "frequency")
+        start_s, timestep_s = _integer(run, "start"), _integer(run, "frequency")
         values = _json_values(run.get("data")) if isinstance(run, dict) else None
-        if start_s is None or timestep_s is None or values is None or _run_fault(timestep_s, start_s):
+        if start_s is None or timestep_s is None or values is None or _find_run_fault(timestep_s, start_s):
             faults.append(f"series {metric!r} of {where} cannot be read")
         else:
-            yield Run(path, metric, timestep_s, start_s, values, from_s is not None and start_s > from_s)
+            yield SampleRun(path, metric, timestep_s, start_s, values, from_s is not None and start_s > from_s)
     for name, child in _entries(level, "children", where, faults):
         yield from _json_runs(child, (*path, name), from_s, faults)
 
@@ -206,7 +206,7 @@ def _entries(level: dict[str, object], key: str, where: str, faults: list[str]) 
     return ()
 
 
-def _whole(source: object, key: str) -> int | None:
+def _integer(source: object, key: str) -> int | None:
     value = source.get(key) if isinstance(source, dict) else None
     return value if type(value) is int else None
 
@@ -221,9 +221,9 @@ def _json_values(data: object) -> Samples | None:
 # The log
 
 
-def read_log(data: bytes) -> Log:
+def read_log(data: bytes) -> CheckpointLog:
     """A log. Records with a wrong checksum are skipped, and reading goes on at the next one with a right checksum."""
-    log = Log()
+    log = CheckpointLog()
     if data and data[:4] != LOG_MAGIC.to_bytes(4, "little"):
         log.fault = "it does not begin like a log"
     found: defaultdict[bytes, list[bytes]] = defaultdict(list)
@@ -232,7 +232,7 @@ def read_log(data: bytes) -> Log:
         payload = _payload(data, position)
         if payload:
             found[payload[_NAMES]].append(payload[:8] + payload[-4:])
-            position += _AROUND_PAYLOAD + len(payload)
+            position += _FRAME_BYTES + len(payload)
             continue
         following = _next_record(data, position + 1)
         first_skipped = first_skipped if skipped else position
@@ -247,7 +247,7 @@ def read_log(data: bytes) -> Log:
         metric, path = names
         columns = np.frombuffer(b"".join(rows), _SAMPLE)
         times_s, values = columns["time"].astype(np.int64), columns["value"].astype(np.float32)
-        log.series.append(Logged(path, metric, times_s, values))
+        log.series.append(LoggedSeries(path, metric, times_s, values))
     if skipped:
         log.fault = log.fault or f"{skipped} bytes from byte {first_skipped} on hold no whole record"
     elif unreadable:
@@ -272,7 +272,7 @@ def _payload(data: bytes, position: int) -> bytes:
         return b""
     marker, length = _FRAME.unpack_from(data, position)
     end = begin + length
-    if marker != RECORD_MAGIC or not _LEAST_RECORD_BYTES <= length <= MAX_RECORD_BYTES or end + 4 > len(data):
+    if marker != RECORD_MAGIC or not _MIN_RECORD_BYTES <= length <= MAX_RECORD_BYTES or end + 4 > len(data):
         return b""
     payload = data[begin:end]
     return payload if (zlib.crc32(payload),) == _COUNT.unpack_from(data, end) else b""
@@ -284,14 +284,14 @@ def _log_names(key: bytes) -> tuple[str, tuple[str, ...]] | None:
     The reference writes names of more than 255 bytes with a wrong length, so not everything with a right checksum
     makes sense.
     """
-    reader = _Bytes(key)
+    reader = _ByteReader(key)
     try:
-        metric = reader.name()
-        (count,) = key[reader.take(1, "record") : reader.position]
+        metric = reader.read_name()
+        (count,) = key[reader.consume(1, "record") : reader.position]
         path = []
         for _ in range(count):
-            (length,) = key[reader.take(1, "record") : reader.position]
-            begin = reader.take(length, "name")
+            (length,) = key[reader.consume(1, "record") : reader.position]
+            begin = reader.consume(length, "name")
             path.append(key[begin : begin + length].decode())
     except (_Unreadable, UnicodeDecodeError):
         return None
@@ -303,7 +303,9 @@ def _log_names(key: bytes) -> tuple[str, tuple[str, ...]] | None:
 # From the reference's slots to samples
 
 
-def phase_s(snapshots: list[Snapshot], log: Log, timesteps_s: dict[str, int]) -> dict[int, int]:
+def sample_phases(
+    snapshots: list[CheckpointSnapshot], log: CheckpointLog, timesteps_s: dict[str, int]
+) -> dict[int, int]:
     """Per timestep, how many seconds after a multiple of it the samples of the host were taken, where that is known.
 
     The newest record of the log knows it, else the newest series that begins within a snapshot (snapshots come in
@@ -320,7 +322,7 @@ def phase_s(snapshots: list[Snapshot], log: Log, timesteps_s: dict[str, int]) ->
     return phases | {timestep_s: time_s % timestep_s for timestep_s, time_s in newest_s.items()}
 
 
-def samples(run: Run, phase: int | None) -> tuple[Ids, Samples]:
+def samples_of_run(run: SampleRun, phase: int | None) -> tuple[Int64Array, Samples]:
     """Times and values of the samples of a run, without gaps and what is not finite.
 
     The reference has slots around the first sample of a series (from half a timestep before it to half a timestep

@@ -15,17 +15,17 @@ import numpy as np
 
 from cc_backend.errors import InvalidInput
 from cc_backend.metricstore.ingest.decode import FUTURE_S
-from cc_backend.metricstore.ingest.identity import Refusal, identify
+from cc_backend.metricstore.ingest.identity import Rejection, identify
 from cc_backend.metricstore.migrate.checkpoint_format import (
-    Log,
-    Snapshot,
-    phase_s,
+    CheckpointLog,
+    CheckpointSnapshot,
     read_binary,
     read_json,
     read_log,
-    samples,
+    sample_phases,
+    samples_of_run,
 )
-from cc_backend.metricstore.model import Flags, Identity, Ids, MetricTable, Query, Reason
+from cc_backend.metricstore.model import BoolArray, Identity, Int64Array, MetricTable, Query, RejectReason
 from cc_backend.metricstore.store import MetricStore
 from cc_backend.model import Samples
 
@@ -33,13 +33,13 @@ MAX_SNAPSHOT_BYTES: Final = 1 << 28
 """A host with 800 series at 10 s writes 14 MB in 12 hours."""
 
 MAX_LOG_BYTES: Final = 1 << 31
-NAMED_FAULTS: Final = 50
+MAX_NAMED_FAULTS: Final = 50
 
 _LOG = "current.wal"
 _SNAPSHOT = re.compile(r"(\d{1,12})\.(bin|json)")
 # The reference joins type and id without anything between them. Ids of accelerators and names of disks begin with
 # anything; whatever is not in these lists is cut at its first digit.
-_TYPES = ("accelerator", "memoryDomain", "hwthread", "socket", "core", "die", "llc")
+_PART_TYPES = ("accelerator", "memoryDomain", "hwthread", "socket", "core", "die", "llc")
 _SUBTYPES = ("filesystem", "network", "nvlink", "device", "disk", "mig")
 _PART_LEVELS = 2
 
@@ -48,67 +48,67 @@ class HostSamples(NamedTuple):
     """Samples of one host, each with its series as a position in `identities`; the later of two in a slot counts."""
 
     identities: list[Identity]
-    owners: Ids
+    owners: Int64Array
     values: Samples
-    times_s: Ids
+    times_s: Int64Array
 
 
 @dataclass(slots=True)
-class Imported:
+class ImportReport:
     """What was taken over and what was not: `skipped` counts samples by reason, `faults` names the first files."""
 
     hosts: int = 0
     files: int = 0
     damaged_files: int = 0
     samples: int = 0
-    present: int = 0  # samples whose slot had one already
+    already_stored: int = 0  # samples whose slot had one already
     skipped: dict[str, int] = field(default_factory=dict)
     metrics: set[str] = field(default_factory=set)  # those that are not configured
     faults: list[str] = field(default_factory=list)
     durable: bool = True
 
-    def lines(self) -> Iterator[str]:
+    def text_lines(self) -> Iterator[str]:
         """The report for people."""
         yield f"took over {self.samples} samples of {self.hosts} hosts from {self.files} files"
-        if self.present:
-            yield f"left out {self.present} samples: the store has one for their slot already"
+        if self.already_stored:
+            yield f"left out {self.already_stored} samples: the store has one for their slot already"
         for reason, count in sorted(self.skipped.items()):
-            named = f" ({', '.join(sorted(self.metrics))})" if reason == Reason.UNKNOWN_METRIC else ""
+            named = f" ({', '.join(sorted(self.metrics))})" if reason == RejectReason.UNKNOWN_METRIC else ""
             yield f"left out {count} samples: {reason}{named}"
         if self.damaged_files:
             yield f"of {self.damaged_files} files not everything could be read:"
             yield from (f"  {fault}" for fault in self.faults)
 
-    def skip(self, reason: str, count: int) -> None:
+    def count_skipped(self, reason: str, count: int) -> None:
         """Note samples that are left out."""
         if count:
             self.skipped[reason] = self.skipped.get(reason, 0) + count
 
-    def damaged(self, path: Path, fault: str) -> None:
+    def record_damaged(self, path: Path, fault: str) -> None:
         """Note a file of which not everything could be read."""
         self.damaged_files += 1
-        if len(self.faults) < NAMED_FAULTS:
+        if len(self.faults) < MAX_NAMED_FAULTS:
             self.faults.append(f"{path}: {fault}")
 
 
 def import_checkpoints(
     store: MetricStore, directory: Path, metrics: MetricTable, *, now_s: int, retention_s: int
-) -> Iterator[Imported]:
+) -> Iterator[ImportReport]:
     """Put the samples of a checkpoint folder into a store, host by host; slots that have a sample keep theirs.
 
     Yields one growing report, at the start and after each host, so that the caller can tell how far it is and let the
     store do its upkeep. Raises InvalidInput if the folder cannot be read.
     """
-    report = Imported()
-    reader = Reader(metrics, oldest_s=now_s - retention_s, newest_s=now_s + FUTURE_S, report=report)
+    report = ImportReport()
+    reader = CheckpointReader(metrics, oldest_s=now_s - retention_s, newest_s=now_s + FUTURE_S, report=report)
     yield report
-    for host in reader.hosts(directory):
+    for host in reader.read_hosts(directory):
         fresh = _only_missing(store, host)
-        report.present += len(host.owners) - len(fresh.owners)
+        report.already_stored += len(host.owners) - len(fresh.owners)
         result = store.ingest_samples(fresh.identities, fresh.owners, fresh.values, fresh.times_s, received_s=now_s)
         report.samples += result.accepted
         for reason, count in result.rejected.items():
-            report.skip(reason, count)
+            report.count_skipped(reason, count)
         report.durable = report.durable and result.durable
         yield report
 
@@ -139,46 +139,46 @@ def _only_missing(store: MetricStore, host: HostSamples) -> HostSamples:
     return host._replace(owners=host.owners[missing], values=host.values[missing], times_s=host.times_s[missing])
 
 
-class Reader:
+class CheckpointReader:
     """Reads checkpoint folders; what it leaves out is counted in `report`."""
 
-    def __init__(self, metrics: MetricTable, *, oldest_s: int, newest_s: int, report: Imported) -> None:
+    def __init__(self, metrics: MetricTable, *, oldest_s: int, newest_s: int, report: ImportReport) -> None:
         self._metrics = metrics
         self._oldest_s = oldest_s
         self._newest_s = newest_s
         self._report = report
 
-    def hosts(self, directory: Path) -> Iterator[HostSamples]:
+    def read_hosts(self, directory: Path) -> Iterator[HostSamples]:
         """The samples of each host; raises InvalidInput if the folder itself cannot be read."""
         try:
             clusters = sorted(path for path in directory.iterdir() if path.is_dir())
         except OSError as error:
             raise InvalidInput(f"the checkpoint folder {directory} cannot be read: {error.strerror}") from error
         for cluster in clusters:
-            for host in (cluster / name for name in self._names(cluster)):
+            for host in (cluster / name for name in self._list_folder(cluster)):
                 if host.is_dir():
                     self._report.hosts += 1
-                    yield self._host(cluster.name, host)
+                    yield self._read_host(cluster.name, host)
 
-    def _names(self, directory: Path) -> list[str]:
+    def _list_folder(self, directory: Path) -> list[str]:
         try:
             return sorted(path.name for path in directory.iterdir())
         except OSError as error:
-            self._report.damaged(directory, f"it cannot be read: {error.strerror}")
+            self._report.record_damaged(directory, f"it cannot be read: {error.strerror}")
             return []
 
-    def _host(self, cluster: str, directory: Path) -> HostSamples:
-        snapshots, log = self._files(directory)
+    def _read_host(self, cluster: str, directory: Path) -> HostSamples:
+        snapshots, log = self._read_files(directory)
         # The slots of the reference are as long as its own timestep, which need not be the one that is configured here.
         timesteps_s = {metric: spec.timestep_s for metric, spec in self._metrics.get(cluster, {}).items()}
         timesteps_s |= {run.metric: run.timestep_s for snapshot in snapshots for run in snapshot.runs}
-        phases = phase_s(snapshots, log, timesteps_s)
+        phases = sample_phases(snapshots, log, timesteps_s)
         owners: dict[Identity, int] = {}
         numbers, times, values = [], [np.empty(0, np.int64)], [np.empty(0, np.float32)]
-        for path, metric, piece_times_s, piece in _pieces(snapshots, log, phases):
-            found = identity(cluster, directory.name, path, metric, self._metrics)
-            kept = self._kept(metric, found, piece_times_s)
-            if isinstance(found, Refusal) or not kept.any():
+        for path, metric, piece_times_s, piece in _sample_blocks(snapshots, log, phases):
+            found = checkpoint_identity(cluster, directory.name, path, metric, self._metrics)
+            kept = self._accepted(metric, found, piece_times_s)
+            if isinstance(found, Rejection) or not kept.any():
                 continue
             times.append(piece_times_s[kept])
             values.append(piece[kept])
@@ -186,74 +186,76 @@ class Reader:
         of, lengths = np.array(numbers, np.int64).reshape(-1, 2).T
         return HostSamples(list(owners), np.repeat(of, lengths), np.concatenate(values), np.concatenate(times))
 
-    def _files(self, directory: Path) -> tuple[list[Snapshot], Log]:
+    def _read_files(self, directory: Path) -> tuple[list[CheckpointSnapshot], CheckpointLog]:
         """The snapshots of a host, the oldest first, and its log."""
-        names = self._names(directory)
+        names = self._list_folder(directory)
         matches = [match for match in map(_SNAPSHOT.fullmatch, names) if match]
-        snapshots: list[Snapshot] = []
+        snapshots: list[CheckpointSnapshot] = []
         for match in sorted(matches, key=lambda match: (int(match[1]), match[2] == "bin")):
-            data = self._content(directory / match[0], MAX_SNAPSHOT_BYTES)
+            data = self._read_file(directory / match[0], MAX_SNAPSHOT_BYTES)
             if data is not None:
                 snapshot = read_binary(data) if match[2] == "bin" else read_json(data)
-                self._note(directory / match[0], snapshot.fault)
+                self._record_fault(directory / match[0], snapshot.fault)
                 snapshots.append(snapshot)
-        data = self._content(directory / _LOG, MAX_LOG_BYTES) if _LOG in names else None
-        log = Log() if data is None else read_log(data)
-        self._note(directory / _LOG, log.fault)
+        data = self._read_file(directory / _LOG, MAX_LOG_BYTES) if _LOG in names else None
+        log = CheckpointLog() if data is None else read_log(data)
+        self._record_fault(directory / _LOG, log.fault)
         return snapshots, log
 
-    def _content(self, path: Path, most_bytes: int) -> bytes | None:
+    def _read_file(self, path: Path, max_bytes: int) -> bytes | None:
         try:
             size = path.stat().st_size
-            if size <= most_bytes:
+            if size <= max_bytes:
                 data = path.read_bytes()
                 self._report.files += 1
                 return data
-            self._report.damaged(path, f"it has {size} bytes, more than the {most_bytes} that are read")
+            self._report.record_damaged(path, f"it has {size} bytes, more than the {max_bytes} that are read")
         except OSError as error:
-            self._report.damaged(path, f"it cannot be read: {error.strerror}")
+            self._report.record_damaged(path, f"it cannot be read: {error.strerror}")
         return None
 
-    def _note(self, path: Path, fault: str) -> None:
+    def _record_fault(self, path: Path, fault: str) -> None:
         if fault:
-            self._report.damaged(path, fault)
+            self._report.record_damaged(path, fault)
 
-    def _kept(self, metric: str, found: Identity | Refusal, times_s: Ids) -> Flags:
+    def _accepted(self, metric: str, found: Identity | Rejection, times_s: Int64Array) -> BoolArray:
         """Which samples of a piece are wanted; the others are counted."""
-        if isinstance(found, Refusal):
-            self._report.skip(found.reason, len(times_s))
-            if found.reason is Reason.UNKNOWN_METRIC and len(self._report.metrics) < NAMED_FAULTS:
+        if isinstance(found, Rejection):
+            self._report.count_skipped(found.reason, len(times_s))
+            if found.reason is RejectReason.UNKNOWN_METRIC and len(self._report.metrics) < MAX_NAMED_FAULTS:
                 self._report.metrics.add(metric)
             return np.zeros(len(times_s), np.bool_)
         old, ahead = times_s < self._oldest_s, times_s > self._newest_s
-        self._report.skip(Reason.TOO_OLD, int(np.count_nonzero(old)))
-        self._report.skip(Reason.FUTURE, int(np.count_nonzero(ahead)))
+        self._report.count_skipped(RejectReason.TOO_OLD, int(np.count_nonzero(old)))
+        self._report.count_skipped(RejectReason.FUTURE, int(np.count_nonzero(ahead)))
         return np.asarray(~(old | ahead))
 
 
-def _pieces(
-    snapshots: Iterable[Snapshot], log: Log, phases: dict[int, int]
-) -> Iterator[tuple[tuple[str, ...], str, Ids, Samples]]:
+def _sample_blocks(
+    snapshots: Iterable[CheckpointSnapshot], log: CheckpointLog, phases: dict[int, int]
+) -> Iterator[tuple[tuple[str, ...], str, Int64Array, Samples]]:
     """Path, metric, times and values, the oldest first."""
     for snapshot in snapshots:
         for run in snapshot.runs:
-            yield run.path, run.metric, *samples(run, phases.get(run.timestep_s))
+            yield run.path, run.metric, *samples_of_run(run, phases.get(run.timestep_s))
     for series in log.series:
         there = np.isfinite(series.values)
         yield series.path, series.metric, series.times_s[there], series.values[there]
 
 
-def identity(cluster: str, host: str, path: tuple[str, ...], metric: str, metrics: MetricTable) -> Identity | Refusal:
+def checkpoint_identity(
+    cluster: str, host: str, path: tuple[str, ...], metric: str, metrics: MetricTable
+) -> Identity | Rejection:
     """The series behind the names of a checkpoint: the one to which its lines would lead here."""
     if len(path) > _PART_LEVELS:
-        return Refusal(Reason.BAD_NAME, f"{'/'.join(path)} has more levels than a series can have")
-    kind, number = _cut(path[0], _TYPES) if path else ("", "")
-    subtype, sub_number = _cut(path[1], _SUBTYPES) if path[1:] else ("", "")
+        return Rejection(RejectReason.BAD_NAME, f"{'/'.join(path)} has more levels than a series can have")
+    kind, number = _split_part_name(path[0], _PART_TYPES) if path else ("", "")
+    subtype, sub_number = _split_part_name(path[1], _SUBTYPES) if path[1:] else ("", "")
     tags = {"hostname": host, "type": kind, "type-id": number, "stype": subtype, "stype-id": sub_number}
     return identify(metric, tags, default_cluster=cluster, metrics=metrics)
 
 
-def _cut(name: str, known: tuple[str, ...]) -> tuple[str, str]:
+def _split_part_name(name: str, known: tuple[str, ...]) -> tuple[str, str]:
     """Type and id; the level `0` is what the reference makes of `type=node,type-id=0`, and has no type."""
     for kind in known:
         if name.startswith(kind):

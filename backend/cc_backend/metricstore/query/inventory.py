@@ -4,12 +4,12 @@ import threading
 from collections.abc import Sequence
 from typing import Any
 
-from cc_backend.metricstore.blocks.two_phase_read import Extent
+from cc_backend.metricstore.blocks.two_phase_read import TimeExtent
 from cc_backend.metricstore.index.series_table import SeriesTable
-from cc_backend.metricstore.model import Part
+from cc_backend.metricstore.model import HostPart
 
 
-def describe(table: SeriesTable, path: Sequence[str], lock: "threading.RLock") -> dict[str, Any] | None:
+def describe_path(table: SeriesTable, path: Sequence[str], lock: "threading.RLock") -> dict[str, Any] | None:
     """What lies below a path, None if there is nothing of that name. Nothing is made by asking.
 
     () gives clusters with their number of hosts; (cluster,) hosts with number of series and time of the newest sample;
@@ -27,14 +27,14 @@ def describe(table: SeriesTable, path: Sequence[str], lock: "threading.RLock") -
                 name: {"series": len(host.sids()), "last": int(table.host_last_s[host.id])}
                 for name, host in table.clusters[path[0]].items()
             }
-    found = _host(table, path[0], path[1], lock)
+    found = _describe_host(table, path[0], path[1], lock)
     for name in path[2:]:
         below = (found or {}).get(name)
         found = below if isinstance(below, dict) else None
     return found
 
 
-def _host(table: SeriesTable, cluster: str, name: str, lock: "threading.RLock") -> dict[str, Any] | None:
+def _describe_host(table: SeriesTable, cluster: str, name: str, lock: "threading.RLock") -> dict[str, Any] | None:
     with lock:
         host = table.host(cluster, name)
         if host is None:
@@ -48,19 +48,19 @@ def _host(table: SeriesTable, cluster: str, name: str, lock: "threading.RLock") 
             if sid < 0:  # forgotten meanwhile
                 continue
             grid = table.grids[int(table.grid_of[sid])]
-            reading = grid.reach(int(table.row_of[sid]))
+            reading = grid.start_extent(int(table.row_of[sid]))
         level = found
-        for child in _levels(part):
+        for child in _part_levels(part):
             level = level.setdefault(f"part {child}" if child in metrics else child, {})
-        level[metric] = _extents(reading.finish(), grid.timestep_s)
+        level[metric] = _extents(reading.complete(), grid.timestep_s)
     return found
 
 
-def _levels(part: Part) -> list[str]:
+def _part_levels(part: HostPart) -> list[str]:
     return [kind + number for kind, number in ((part.type, part.type_id), (part.subtype, part.subtype_id)) if kind]
 
 
-def _extents(reach: Extent | None, step_s: int) -> list[dict[str, int]]:
+def _extents(reach: TimeExtent | None, step_s: int) -> list[dict[str, int]]:
     """From the first to the last sample, in slots; empty for a series without samples."""
     if reach is None:
         return []

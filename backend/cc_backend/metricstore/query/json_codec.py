@@ -7,11 +7,11 @@ import numpy as np
 import orjson
 
 from cc_backend.errors import InvalidInput
-from cc_backend.metricstore.query.protocol import Answer, AnsweredSeries, Asked, Request
-from cc_backend.runtime.float32 import shortest
+from cc_backend.metricstore.query.protocol import QueryItem, QueryRequest, QueryResponse, SeriesResult
+from cc_backend.runtime.float32 import shortest_float32
 
 
-def to_json(found: Answer) -> bytes:
+def encode_json(found: QueryResponse) -> bytes:
     """The answer with the keys of the reference and ours: `id`, `subtype-id`, `members` and `coverage`.
 
     Numbers are the shortest that give the same 32-bit float. What is not asked for is 0, as clients of the reference
@@ -19,18 +19,18 @@ def to_json(found: Answer) -> bytes:
     """
     document: dict[str, Any] = {}
     if found.queries is not None:
-        document["queries"] = echo(found.queries)
-    element = _with_statistics if found.with_stats else _without_statistics
+        document["queries"] = queries_to_json(found.queries)
+    element = _series_with_statistics if found.with_stats else _series_without_statistics
     document["results"] = [[element(one) for one in row] for row in found.rows]
     return orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY)
 
 
-def echo(asked: Sequence[Asked]) -> list[dict[str, Any]]:
+def queries_to_json(asked: Sequence[QueryItem]) -> list[dict[str, Any]]:
     """Queries as they stand in an answer."""
-    return [_echoed(one) for one in asked]
+    return [_query_to_json(one) for one in asked]
 
 
-def _echoed(one: Asked) -> dict[str, Any]:
+def _query_to_json(one: QueryItem) -> dict[str, Any]:
     query = one.query
     document: dict[str, Any] = {"metric": query.metric, "host": query.host, "resolution": one.resolution_s}
     if query.type is not None:
@@ -43,24 +43,24 @@ def _echoed(one: Asked) -> dict[str, Any]:
     return document
 
 
-def _with_statistics(one: AnsweredSeries) -> dict[str, Any]:
-    document = _element(one)
+def _series_with_statistics(one: SeriesResult) -> dict[str, Any]:
+    document = _series_to_json(one)
     if one.error is None:
         for key, number in (("avg", one.avg), ("min", one.min), ("max", one.max)):
-            document[key] = None if number is None else shortest(number)
+            document[key] = None if number is None else shortest_float32(number)
     else:
         document["avg"] = document["min"] = document["max"] = 0
     return document
 
 
-def _without_statistics(one: AnsweredSeries) -> dict[str, Any]:
+def _series_without_statistics(one: SeriesResult) -> dict[str, Any]:
     # clients of the reference expect the keys, and 0 in them
-    document = _element(one)
+    document = _series_to_json(one)
     document["avg"] = document["min"] = document["max"] = 0
     return document
 
 
-def _element(one: AnsweredSeries) -> dict[str, Any]:
+def _series_to_json(one: SeriesResult) -> dict[str, Any]:
     document: dict[str, Any] = {}
     if one.error is not None:
         document["error"] = one.error
@@ -78,7 +78,7 @@ def _element(one: AnsweredSeries) -> dict[str, Any]:
     return document
 
 
-def request_to_json(request: Request) -> bytes:
+def encode_request(request: QueryRequest) -> bytes:
     """The request as a client writes it; padding is what the reference calls nulls before the first sample."""
     return orjson.dumps(
         {
@@ -88,30 +88,30 @@ def request_to_json(request: Request) -> bytes:
             "with-stats": request.with_stats,
             "with-data": request.with_data,
             "with-padding": False,
-            "queries": echo(request.asked),
+            "queries": queries_to_json(request.items),
             "for-all-nodes": list(request.for_all_nodes) or None,
         }
     )
 
 
-def from_json(body: bytes) -> Answer:
+def decode_json(body: bytes) -> QueryResponse:
     """The answer that another store wrote, ours or the reference's; raises InvalidInput if it is none."""
     try:
         document = orjson.loads(body)
         results = document["results"] or []
-        rows = [[_series_of(element) for element in row or []] for row in results]
+        rows = [[_series_from_json(element) for element in row or []] for row in results]
     except (orjson.JSONDecodeError, ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
         raise InvalidInput(f"this is no answer of a metric store: {type(error).__name__}: {error}"[:300]) from None
-    return Answer(rows)
+    return QueryResponse(rows)
 
 
-def _series_of(element: Mapping[str, Any]) -> AnsweredSeries:
+def _series_from_json(element: Mapping[str, Any]) -> SeriesResult:
     data = element.get("data")
     coverage = element.get("coverage")
-    return AnsweredSeries(
-        from_s=_whole(element, "from"),
-        to_s=_whole(element, "to"),
-        resolution_s=_whole(element, "resolution"),
+    return SeriesResult(
+        from_s=_integer(element, "from"),
+        to_s=_integer(element, "to"),
+        resolution_s=_integer(element, "resolution"),
         # None becomes NaN
         data=None if data is None else _vector(data, np.float32),
         min=_optional_number(element, "min"),
@@ -119,7 +119,7 @@ def _series_of(element: Mapping[str, Any]) -> AnsweredSeries:
         max=_optional_number(element, "max"),
         id=_optional_text(element.get("id")),
         subtype_id=_optional_text(element.get("subtype-id")),
-        members=_whole(element, "members") or 1,
+        members=_integer(element, "members") or 1,
         coverage=None if coverage is None else _vector(coverage, np.int32),
         error=_optional_text(element.get("error")),
     )
@@ -134,7 +134,7 @@ def _vector(values: Any, dtype: Any) -> Any:
     return found
 
 
-def _whole(element: Mapping[str, Any], key: str) -> int:
+def _integer(element: Mapping[str, Any], key: str) -> int:
     value = int(element.get(key) or 0)
     if abs(value) >= 2**62:
         raise ValueError(f"{key} is beyond any time")

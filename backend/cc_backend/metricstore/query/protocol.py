@@ -25,10 +25,10 @@ from cc_common.json_reader import parse_json
 
 DEFAULT_ALGORITHM = "lttb"
 
-_WHOLE = 2**53  # a float beyond has no fraction to lose
+_MAX_EXACT_FLOAT = 2**53  # a float beyond has no fraction to lose
 _TIME_LIMIT = 2**62
-_MOST_PARTS = 10_000  # of one host; each is looked up among all that the host has
-SHOWN = 80
+_MAX_PARTS = 10_000  # of one host; each is looked up among all that the host has
+MAX_SHOWN = 80
 """So much of what was sent is repeated in an error."""
 
 _KEYS = frozenset(
@@ -41,7 +41,7 @@ _KEYS = frozenset(
 
 
 @dataclass(frozen=True, slots=True)
-class Bounds:
+class QueryLimits:
     """How much one request may ask for; beyond it is TooLarge.
 
     `series` are those named by their ids, `samples` those sent, `slots` those looked at.
@@ -54,11 +54,11 @@ class Bounds:
     slots: int = 1_000_000_000
 
 
-BOUNDS = Bounds()
+DEFAULT_LIMITS = QueryLimits()
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class QueryItem:
     """One query of a request; `fault` says why it cannot be answered, and `query` is then only for show."""
 
     query: Query
@@ -68,13 +68,13 @@ class Asked:
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class QueryRequest:
     """What was asked: samples or statistics of [from_s, to_s)."""
 
     cluster: str
     from_s: int
     to_s: int
-    asked: tuple[Asked, ...] = ()
+    items: tuple[QueryItem, ...] = ()
     for_all_nodes: tuple[str, ...] = ()
     with_stats: bool = True
     with_data: bool = True
@@ -82,7 +82,7 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True)
-class AnsweredSeries:
+class SeriesResult:
     """One series of an answer, or an error text in its place.
 
     `data[i]` belongs to the slot that begins at `from_s + i * resolution_s`; None if it was not asked for. `min`, `avg`
@@ -107,15 +107,15 @@ class AnsweredSeries:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class QueryResponse:
     """One row of series per query, in order. `queries` are echoed where some were made for all nodes."""
 
-    rows: list[list[AnsweredSeries]]
+    rows: list[list[SeriesResult]]
     with_stats: bool = True
-    queries: tuple[Asked, ...] | None = None
+    queries: tuple[QueryItem, ...] | None = None
 
 
-class Source(Protocol):
+class SampleSource(Protocol):
     """What is asked for samples; `MetricStore` is one."""
 
     def query(self, cluster: str, queries: Sequence[Query], *, from_s: int, to_s: int) -> list[list[StoredSeries]]:
@@ -133,7 +133,7 @@ class Source(Protocol):
 # Request
 
 
-def read_request(body: bytes, bounds: Bounds = BOUNDS) -> Request:
+def parse_request(body: bytes, bounds: QueryLimits = DEFAULT_LIMITS) -> QueryRequest:
     """The request in a body: JSON with the keys of the reference, whatever their case; unknown keys are ignored.
 
     An absent key or null is its default: empty lists, false, 0; `with-stats`, `with-data`, `with-padding` are true. A
@@ -145,28 +145,28 @@ def read_request(body: bytes, bounds: Bounds = BOUNDS) -> Request:
             f"the request is over the limit of {bounds.body_bytes} bytes; ask in smaller parts",
             code=ErrorCode.BODY_TOO_LARGE,
         )
-    return request_of(_document(body), bounds)
+    return request_from_json(_load_json(body), bounds)
 
 
-def request_of(document: Any, bounds: Bounds = BOUNDS) -> Request:
-    """The request in a JSON document; raises as `read_request`."""
+def request_from_json(document: Any, bounds: QueryLimits = DEFAULT_LIMITS) -> QueryRequest:
+    """The request in a JSON document; raises as `parse_request`."""
     if not isinstance(document, dict):
         raise InvalidInput("the request must be a JSON object", code=ErrorCode.INVALID_BODY)
-    fields = _fields(document)
+    fields = _normalise_keys(document)
     algorithm = _text(fields, "resample-algo") or DEFAULT_ALGORITHM
     queries = _list(fields, "queries")
     if len(queries) > bounds.queries:
         raise TooLarge(f"the request has {len(queries)} queries; the limit is {bounds.queries}")
     for_all_nodes = _texts(fields, "for-all-nodes")
-    asked = tuple(asked_of(query, algorithm) for query in queries)
-    series = sum(parts_named(one.query) for one in asked)
+    asked = tuple(query_item_from_json(query, algorithm) for query in queries)
+    series = sum(count_named_series(one.query) for one in asked)
     if series > bounds.series:
         raise TooLarge(f"the request names {series} series; the limit is {bounds.series}; ask in smaller parts")
-    return Request(
+    return QueryRequest(
         cluster=_text(fields, "cluster"),
         from_s=_time(fields, "from"),
         to_s=_time(fields, "to"),
-        asked=asked,
+        items=asked,
         for_all_nodes=for_all_nodes,
         with_stats=_flag(fields, "with-stats", default=True),
         with_data=_flag(fields, "with-data", default=True),
@@ -174,7 +174,7 @@ def request_of(document: Any, bounds: Bounds = BOUNDS) -> Request:
     )
 
 
-def _document(body: bytes) -> Any:
+def _load_json(body: bytes) -> Any:
     try:
         return orjson.loads(body)
     except orjson.JSONDecodeError:
@@ -182,28 +182,28 @@ def _document(body: bytes) -> Any:
         return parse_json(body, max_bytes=len(body))
 
 
-def asked_of(document: Any, algorithm: str) -> Asked:
+def query_item_from_json(document: Any, algorithm: str) -> QueryItem:
     """One query of a request; `algorithm` is how to resample if the query does not say."""
     if not isinstance(document, dict):
-        return Asked(Query("", ""), fault="a query must be a JSON object")
-    fields = _fields(document)
+        return QueryItem(Query("", ""), fault="a query must be a JSON object")
+    fields = _normalise_keys(document)
     try:
-        return Asked(
-            _query(fields),
+        return QueryItem(
+            _read_query(fields),
             resolution_s=_duration(fields, "resolution"),
             algorithm=_text(fields, "resample-algo") or algorithm,
         )
     except InvalidInput as error:
-        metric, host = (str(fields.get(key) or "")[:SHOWN] for key in ("metric", "host"))
-        return Asked(Query(metric, host), fault=str(error))
+        metric, host = (str(fields.get(key) or "")[:MAX_SHOWN] for key in ("metric", "host"))
+        return QueryItem(Query(metric, host), fault=str(error))
 
 
-def parts_named(query: Query) -> int:
+def count_named_series(query: Query) -> int:
     """How many series a query names, at least one: each of its ids with each of its subtype ids."""
     return max(len(query.type_ids or ()), 1) * max(len(query.subtype_ids or ()), 1)
 
 
-def _query(fields: Mapping[str, Any]) -> Query:
+def _read_query(fields: Mapping[str, Any]) -> Query:
     kind, subtype = _text(fields, "type"), _text(fields, "subtype")
     is_part = kind not in {"", "node"}
     query = Query(
@@ -216,12 +216,14 @@ def _query(fields: Mapping[str, Any]) -> Query:
         subtype=subtype or None,
         subtype_ids=_texts(fields, "subtype-ids") if subtype else None,
     )
-    if parts_named(query) > _MOST_PARTS:
-        raise InvalidInput(f"type-ids and subtype-ids name {parts_named(query)} parts; the limit is {_MOST_PARTS}")
+    if count_named_series(query) > _MAX_PARTS:
+        raise InvalidInput(
+            f"type-ids and subtype-ids name {count_named_series(query)} parts; the limit is {_MAX_PARTS}"
+        )
     return query
 
 
-def _fields(document: Mapping[str, Any]) -> Mapping[str, Any]:
+def _normalise_keys(document: Mapping[str, Any]) -> Mapping[str, Any]:
     """The document with its keys in lower case; an exact key wins over one in another case."""
     if document.keys() <= _KEYS:
         return document
@@ -235,8 +237,8 @@ def _text(fields: Mapping[str, Any], key: str) -> str:
     if value is None:
         return ""
     if not isinstance(value, str):
-        raise _wrong(key, "text", value)
-    return _short(key, value)
+        raise _wrong_type(key, "text", value)
+    return _check_length(key, value)
 
 
 def _list(fields: Mapping[str, Any], key: str) -> list[Any]:
@@ -244,7 +246,7 @@ def _list(fields: Mapping[str, Any], key: str) -> list[Any]:
     if value is None:
         return []
     if not isinstance(value, list):
-        raise _wrong(key, "a list", value)
+        raise _wrong_type(key, "a list", value)
     return value
 
 
@@ -253,39 +255,39 @@ def _texts(fields: Mapping[str, Any], key: str) -> tuple[str, ...]:
     values = _list(fields, key)
     for value in values:
         if not isinstance(value, str) and type(value) is not int:
-            raise _wrong(key, "a list of texts", value)
-    return tuple(_short(key, str(value)) for value in values)
+            raise _wrong_type(key, "a list of texts", value)
+    return tuple(_check_length(key, str(value)) for value in values)
 
 
-def _short(key: str, text: str) -> str:
+def _check_length(key: str, text: str) -> str:
     """No name in the store is longer, and names are repeated in the answer, once for each host."""
     if len(text) > MAX_NAME_BYTES:
         raise InvalidInput(f"{key} must be at most {MAX_NAME_BYTES} characters long, not {len(text)}")
     return text
 
 
-def _whole(fields: Mapping[str, Any], key: str) -> int:
+def _integer(fields: Mapping[str, Any], key: str) -> int:
     value = fields.get(key)
     if value is None:
         return 0
-    if isinstance(value, float) and value.is_integer() and abs(value) < _WHOLE:
+    if isinstance(value, float) and value.is_integer() and abs(value) < _MAX_EXACT_FLOAT:
         return int(value)
     if type(value) is not int:
-        raise _wrong(key, "a whole number", value)
+        raise _wrong_type(key, "a whole number", value)
     return value
 
 
 def _time(fields: Mapping[str, Any], key: str) -> int:
-    value = _whole(fields, key)
+    value = _integer(fields, key)
     if abs(value) > _TIME_LIMIT:
         raise InvalidInput(f"{key} must be a time in Unix seconds, not {value}")
     return value
 
 
 def _duration(fields: Mapping[str, Any], key: str) -> int:
-    value = _whole(fields, key)
+    value = _integer(fields, key)
     if abs(value) > _TIME_LIMIT:
-        raise _wrong(key, "a number of seconds", value)
+        raise _wrong_type(key, "a number of seconds", value)
     return value
 
 
@@ -298,7 +300,7 @@ def _number(fields: Mapping[str, Any], key: str) -> float:
         or not isinstance(value, int | float)
         or not abs(value) < float(np.finfo(np.float32).max)
     ):
-        raise _wrong(key, "a number", value)
+        raise _wrong_type(key, "a number", value)
     return float(value)
 
 
@@ -307,10 +309,12 @@ def _flag(fields: Mapping[str, Any], key: str, *, default: bool) -> bool:
     if value is None:
         return default
     if not isinstance(value, bool):
-        raise _wrong(key, "true or false", value)
+        raise _wrong_type(key, "true or false", value)
     return value
 
 
-def _wrong(key: str, expected: str, value: Any) -> InvalidInput:
+def _wrong_type(key: str, expected: str, value: Any) -> InvalidInput:
     shown = repr(value)
-    return InvalidInput(f"{key} must be {expected}, not {shown if len(shown) <= SHOWN else shown[:SHOWN] + '...'}")
+    return InvalidInput(
+        f"{key} must be {expected}, not {shown if len(shown) <= MAX_SHOWN else shown[:MAX_SHOWN] + '...'}"
+    )

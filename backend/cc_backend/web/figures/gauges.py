@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 from markupsafe import Markup, escape
 
-from cc_backend.insight.rating import Scale
+from cc_backend.insight.rating import Thresholds
 from cc_backend.model import Level
-from cc_backend.web.figures.svg import short
-from cc_backend.wording.format import plain
+from cc_backend.web.figures.svg import format_coordinate
+from cc_backend.wording.format import format_exact_number
 
 # Where each zone begins, in per cent, so that the same edge stands at the same place in every gauge.
 _STARTS = {Level.ALERT: 0, Level.CAUTION: 20, Level.OK: 40, Level.HIGH: 75}
@@ -27,7 +27,7 @@ class Zone:
     end: float
 
 
-def gauge_zones(scale: Scale) -> list[Zone]:
+def gauge_zones(scale: Thresholds) -> list[Zone]:
     """The zones of a scale at their fixed places; a zone that the thresholds leave out goes to its neighbour."""
     zones = scale.zones
     places = _STARTS_LOWER if scale.lower_is_better else _STARTS
@@ -38,7 +38,7 @@ def gauge_zones(scale: Scale) -> list[Zone]:
     ]
 
 
-def gauge_position(scale: Scale, value: float) -> float:
+def gauge_position(scale: Thresholds, value: float) -> float:
     """Where a value stands on the gauge, in per cent; proportional to the peak where the thresholds do not judge."""
     zones = gauge_zones(scale)
     if not zones:
@@ -50,7 +50,9 @@ def gauge_position(scale: Scale, value: float) -> float:
     return 100.0
 
 
-def gauge(scale: Scale, value: float | None, *, height: int = 13, edges: bool = False, judges: bool = True) -> Markup:
+def draw_gauge(
+    scale: Thresholds, value: float | None, *, height: int = 13, edges: bool = False, judges: bool = True
+) -> Markup:
     """A row of zones with a pointer; no pointer where nothing was measured. `edges` prints the real values under it.
 
     The zone that the value is in stands out, unless the metric does not judge the job.
@@ -61,17 +63,17 @@ def gauge(scale: Scale, value: float | None, *, height: int = 13, edges: bool = 
         on = zone.level == here
         thick, y = (4, height - 4) if on else (3, height - 3)
         out.append(
-            f'<rect class="f-{zone.level}{"" if on else " rest"}" x="{short(zone.start)}%" '
-            f'width="{short(zone.end - zone.start)}%" y="{y}" height="{thick}"/>'
+            f'<rect class="f-{zone.level}{"" if on else " rest"}" x="{format_coordinate(zone.start)}%" '
+            f'width="{format_coordinate(zone.end - zone.start)}%" y="{y}" height="{thick}"/>'
         )
     if not zones:
         out.append(f'<rect class="f-rule" width="100%" y="{height - 3}" height="3"/>')
     out += [
-        f'<line class="cutl" x1="{short(z.start)}%" x2="{short(z.start)}%" y1="{height - 5}" y2="{height}"/>'
+        f'<line class="cutl" x1="{format_coordinate(z.start)}%" x2="{format_coordinate(z.start)}%" y1="{height - 5}" y2="{height}"/>'
         for z in zones[1:]
     ]
     if value is not None and math.isfinite(value):
-        x = short(gauge_position(scale, value))
+        x = format_coordinate(gauge_position(scale, value))
         out.append(f'<svg x="{x}%"><path class="needle" d="M-5 {height - 11.5}h10L0 {height - 2.5}z"/></svg>')
     if edges:
         out.append(_edge_values(scale, zones, height + 12))
@@ -79,9 +81,12 @@ def gauge(scale: Scale, value: float | None, *, height: int = 13, edges: bool = 
     return Markup(f'<svg width="100%" height="{total}" aria-hidden="true">{"".join(out)}</svg>')  # noqa: S704 - numbers only
 
 
-def _edge_values(scale: Scale, zones: Sequence[Zone], y: int) -> str:
-    inner = [f'<text x="{short(z.start)}%" y="{y}" text-anchor="middle">{plain(z.low)}</text>' for z in zones[1:]]
-    return f'<text y="{y}">0</text>{"".join(inner)}<text x="100%" y="{y}" text-anchor="end">{plain(scale.peak)}</text>'
+def _edge_values(scale: Thresholds, zones: Sequence[Zone], y: int) -> str:
+    inner = [
+        f'<text x="{format_coordinate(z.start)}%" y="{y}" text-anchor="middle">{format_exact_number(z.low)}</text>'
+        for z in zones[1:]
+    ]
+    return f'<text y="{y}">0</text>{"".join(inner)}<text x="100%" y="{y}" text-anchor="end">{format_exact_number(scale.peak)}</text>'
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,12 +94,12 @@ class Spoke:
     """One axis of the polar plot."""
 
     name: str
-    scale: Scale
+    scale: Thresholds
     mean: float
     highest: float
 
 
-def polar(spokes: Sequence[Spoke], label: str, *, size: int = 236) -> Markup:
+def draw_polar(spokes: Sequence[Spoke], label: str, *, size: int = 236) -> Markup:
     """Mean and highest value of at least three metrics; rings are zone edges, and outward is always better."""
     cx, cy, radius = size / 2 + 18, size / 2 - 4, size / 2 - 34
     count = len(spokes)
@@ -104,7 +109,9 @@ def polar(spokes: Sequence[Spoke], label: str, *, size: int = 236) -> Markup:
         return cx + radius * share * math.cos(angle), cy + radius * share * math.sin(angle)
 
     def ring(shares: Sequence[float]) -> str:
-        return " ".join(f"{short(x)},{short(y)}" for x, y in (at(i, s) for i, s in enumerate(shares)))
+        return " ".join(
+            f"{format_coordinate(x)},{format_coordinate(y)}" for x, y in (at(i, s) for i, s in enumerate(shares))
+        )
 
     def share(spoke: Spoke, value: float) -> float:
         place = gauge_position(spoke.scale, value)
@@ -116,13 +123,15 @@ def polar(spokes: Sequence[Spoke], label: str, *, size: int = 236) -> Markup:
     ]
     for i in range(count):
         x, y = at(i, 1)
-        out.append(f'<line class="gl2" x1="{short(cx)}" y1="{short(cy)}" x2="{short(x)}" y2="{short(y)}"/>')
+        out.append(
+            f'<line class="gl2" x1="{format_coordinate(cx)}" y1="{format_coordinate(cy)}" x2="{format_coordinate(x)}" y2="{format_coordinate(y)}"/>'
+        )
     means = [share(spoke, spoke.mean) for spoke in spokes]
     out.append(f'<polygon class="pmax" points="{ring([share(spoke, spoke.highest) for spoke in spokes])}"/>')
     out.append(f'<polygon class="pavg" points="{ring(means)}"/>')
     for i, mean in enumerate(means):
         x, y = at(i, mean)
-        out.append(f'<circle class="pdot" cx="{short(x)}" cy="{short(y)}" r="2.5"/>')
+        out.append(f'<circle class="pdot" cx="{format_coordinate(x)}" cy="{format_coordinate(y)}" r="2.5"/>')
     for i, spoke in enumerate(spokes):
         out.append(_spoke_name(spoke.name, *at(i, 1.12), cx, cy))
     return Markup(  # noqa: S704 - numbers and escaped names only
@@ -139,7 +148,7 @@ def _spoke_name(name: str, x: float, y: float, cx: float, cy: float) -> str:
     if len(words) == 2 and y < cy:  # noqa: PLR2004 - two lines
         dy -= 6
     return "".join(
-        f'<text x="{short(x)}" y="{short(y + dy + 12 * k)}" text-anchor="{anchor}">{escape(word)}</text>'
+        f'<text x="{format_coordinate(x)}" y="{format_coordinate(y + dy + 12 * k)}" text-anchor="{anchor}">{escape(word)}</text>'
         for k, word in enumerate(words)
     )
 

@@ -8,18 +8,28 @@ from itertools import pairwise
 import numpy as np
 from markupsafe import Markup, escape
 
-from cc_backend.insight.curve_maths import Values, nan_mean, shrink
+from cc_backend.insight.curve_maths import Values, downsample, nan_mean
 from cc_backend.model import Level
-from cc_backend.web.figures.svg import BOTTOM, TOP, WIDTH, XLabel, box, mark, short, stretched, x_ticks
-from cc_backend.wording.format import number, plain
+from cc_backend.web.figures.svg import (
+    BOTTOM,
+    TOP,
+    WIDTH,
+    XLabel,
+    figure_box,
+    format_coordinate,
+    level_glyph,
+    stretch,
+    x_ticks,
+)
+from cc_backend.wording.format import format_exact_number, format_number
 
 _LEVELS = 9
 _POINTS = 120
-MOST_ROWS = 64
+MAX_ROWS = 64
 """More hosts than this are a wall of colour; the plots with bands say it better."""
 
 
-def heat(
+def draw_heatmap(
     rows: Values,
     names: Sequence[str],
     top: float,
@@ -34,36 +44,36 @@ def heat(
     neighbours has one glyph of its level where the first of them parts.
     """
     faulty = faulty or {}
-    cells = shrink(rows, _POINTS)[0]
+    cells = downsample(rows, _POINTS)[0]
     row_h = max(5, min(34, round(220 / max(len(names), 1))))
     seam = 1 if row_h > 5 else 0  # noqa: PLR2004 - in thinner rows a seam is all there is to see
     height = row_h * len(names) + BOTTOM
-    painted, holes = _runs(cells, top)
+    painted, holes = _shade_runs(cells, top)
     count = cells.shape[1]
     inner = []
     for level, runs in sorted(painted.items()):
         d = "".join(
-            f"M{short(WIDTH * a / count)} {y * row_h}H{short(WIDTH * b / count)}v{row_h - seam}"
-            f"H{short(WIDTH * a / count)}z"
+            f"M{format_coordinate(WIDTH * a / count)} {y * row_h}H{format_coordinate(WIDTH * b / count)}v{row_h - seam}"
+            f"H{format_coordinate(WIDTH * a / count)}z"
             for a, b, y in runs
         )
         inner.append(f'<path class="ht" fill-opacity="{(level / (_LEVELS - 1)) ** 1.15:.2f}" d="{d}"/>')
     body = [f'<rect class="f-well" width="100%" height="{row_h * len(names)}"/>']
     body += [
-        f'<rect class="gap" x="{short(100 * a / count)}%" width="{short(100 * (b - a) / count)}%" '
+        f'<rect class="gap" x="{format_coordinate(100 * a / count)}%" width="{format_coordinate(100 * (b - a) / count)}%" '
         f'y="{y * row_h}" height="{row_h - seam}"/>'
         for a, b, y in holes
     ]
-    body += [stretched("".join(inner), height), *_fault_marks(cells, names, faulty, row_h)]
+    body += [stretch("".join(inner), height), *_outlier_glyphs(cells, names, faulty, row_h)]
     body.append(x_ticks(x_labels, height - BOTTOM))
     side = f'<svg width="64" height="{height}" aria-hidden="true">{_heat_names(names, faulty, row_h)}</svg>'
-    return Markup(box(side, "".join(body), height, label))  # noqa: S704 - numbers and escaped names only
+    return Markup(figure_box(side, "".join(body), height, label))  # noqa: S704 - numbers and escaped names only
 
 
 Run = tuple[int, int, int]
 
 
-def _runs(cells: Values, top: float) -> tuple[dict[int, list[Run]], list[Run]]:
+def _shade_runs(cells: Values, top: float) -> tuple[dict[int, list[Run]], list[Run]]:
     """Stretches of equal shade as (first, one past last, row), by shade; and those without data but the last."""
     shades = np.where(np.isfinite(cells), np.clip(np.nan_to_num(cells) * _LEVELS / top, 0, _LEVELS - 1), -1).astype(int)
     painted: dict[int, list[Run]] = {}
@@ -82,7 +92,7 @@ def _runs(cells: Values, top: float) -> tuple[dict[int, list[Run]], list[Run]]:
     return painted, holes
 
 
-def _fault_marks(cells: Values, names: Sequence[str], faulty: Mapping[str, Level], row_h: int) -> list[str]:
+def _outlier_glyphs(cells: Values, names: Sequence[str], faulty: Mapping[str, Level], row_h: int) -> list[str]:
     """One glyph for each group of faulty neighbours, in its first row, where that row parts from the healthy ones."""
     bad = [y for y, name in enumerate(names) if name in faulty]
     healthy = np.delete(cells, bad, axis=0)
@@ -91,13 +101,15 @@ def _fault_marks(cells: Values, names: Sequence[str], faulty: Mapping[str, Level
     for y in bad:
         if y - 1 in bad and faulty[names[y - 1]] is faulty[names[y]]:
             continue
-        start = _parts_from(cells[y], healthy)
+        start = _first_outlying_column(cells[y], healthy)
         level = faulty[names[y]].value
-        out.append(mark(level, 100 * start / cells.shape[1], y * row_h + (row_h - size) / 2, size, title=names[y]))
+        out.append(
+            level_glyph(level, 100 * start / cells.shape[1], y * row_h + (row_h - size) / 2, size, title=names[y])
+        )
     return out
 
 
-def _parts_from(row: Values, healthy: Values) -> int:
+def _first_outlying_column(row: Values, healthy: Values) -> int:
     """The first column from which on a row stays apart from the mean of the healthy ones; 0 where none does."""
     usual = nan_mean(healthy, 0)
     high = float(np.fmax.reduce(usual, initial=0.0))
@@ -122,7 +134,7 @@ def _heat_names(names: Sequence[str], faulty: Mapping[str, Level], row_h: int) -
     bold = {y for y, name in enumerate(names) if name in faulty}
     shown_bold = {y for y in bold if row_h >= 10 or y - 1 not in bold}  # noqa: PLR2004 - readable; one for a group
     for y, name in enumerate(names):
-        text_y = short(y * row_h + row_h / 2 + 3.5)
+        text_y = format_coordinate(y * row_h + row_h / 2 + 3.5)
         shown = name if len(name) <= 10 else f"…{name[-9:]}"  # noqa: PLR2004 - what fits
         if y in shown_bold:
             out.append(f'<text class="lb" x="58" y="{text_y}" text-anchor="end">{escape(shown)}</text>')
@@ -155,7 +167,7 @@ class Dot:
     faulty: bool = False
 
 
-def roofline(dots: Sequence[Dot], roof: Roof, label: str, *, height: int = 240) -> Markup:
+def draw_roofline(dots: Sequence[Dot], roof: Roof, label: str, *, height: int = 240) -> Markup:
     """All dots below the roof of one node, both axes log10; the axes reach as far as the dots, faulty ones on top."""
     x_low = min(0.01, _decade_below([dot.x for dot in dots], 0.01))
     x_high = 100.0
@@ -172,21 +184,21 @@ def roofline(dots: Sequence[Dot], roof: Roof, label: str, *, height: int = 240) 
     decades = [10.0**e for e in range(round(math.log10(y_low)), round(math.log10(y_high)) + 1)]
     columns = [10.0**e for e in range(round(math.log10(x_low)), round(math.log10(x_high)) + 1)]
     out = [
-        f'<line class="{"al" if t == y_low else "gl"}" x2="100%" y1="{short(ly(t))}" y2="{short(ly(t))}"/>'
+        f'<line class="{"al" if t == y_low else "gl"}" x2="100%" y1="{format_coordinate(ly(t))}" y2="{format_coordinate(ly(t))}"/>'
         for t in decades
     ]
     out += [
-        f'<line class="gl" x1="{short(lx(x))}%" x2="{short(lx(x))}%" y1="{TOP}" y2="{height - BOTTOM}"/>'
+        f'<line class="gl" x1="{format_coordinate(lx(x))}%" x2="{format_coordinate(lx(x))}%" y1="{TOP}" y2="{height - BOTTOM}"/>'
         for x in columns[1:-1]
     ]
     out += [
         f'<circle class="dot{" late" if dot.late else ""}{" warn" if dot.faulty else ""}" '
-        f'cx="{lx(min(dot.x, x_high)):.1f}%" cy="{short(ly(dot.y))}" r="2.2"/>'
+        f'cx="{lx(min(dot.x, x_high)):.1f}%" cy="{format_coordinate(ly(dot.y))}" r="2.2"/>'
         for dot in sorted(dots, key=lambda dot: dot.faulty)
     ]
 
     def segment(x1: float, y1: float, x2: float, y2: float, cls: str) -> str:
-        ends = f'x1="{short(lx(x1))}%" y1="{short(ly(y1))}" x2="{short(lx(x2))}%" y2="{short(ly(y2))}"'
+        ends = f'x1="{format_coordinate(lx(x1))}%" y1="{format_coordinate(ly(y1))}" x2="{format_coordinate(lx(x2))}%" y2="{format_coordinate(ly(y2))}"'
         return f'<line class="{cls}" {ends}/>'
 
     knee, start = roof.simd / roof.bandwidth, max(x_low, y_low / roof.bandwidth)
@@ -196,10 +208,11 @@ def roofline(dots: Sequence[Dot], roof: Roof, label: str, *, height: int = 240) 
     out.append(_roof_names(roof, lx, ly))
     out.append(x_ticks([(lx(x), f"{x:g}") for x in columns], height - BOTTOM))
     side = "".join(
-        f'<text x="37" y="{short(ly(t) + 3.5)}" text-anchor="end">{escape(_decade(t))}</text>' for t in decades
+        f'<text x="37" y="{format_coordinate(ly(t) + 3.5)}" text-anchor="end">{escape(_decade(t))}</text>'
+        for t in decades
     )
     axis = f'<svg width="46" height="{height}" aria-hidden="true">{side}</svg>'
-    return Markup(box(axis, "".join(out), height, label))  # noqa: S704 - numbers and an escaped label only
+    return Markup(figure_box(axis, "".join(out), height, label))  # noqa: S704 - numbers and an escaped label only
 
 
 def _decade_below(values: Sequence[float], usual: float) -> float:
@@ -209,7 +222,7 @@ def _decade_below(values: Sequence[float], usual: float) -> float:
 
 
 def _decade(value: float) -> str:
-    return number(value, 0) if value >= 1 else f"{value:g}"
+    return format_number(value, 0) if value >= 1 else f"{value:g}"
 
 
 def _roof_names(roof: Roof, lx: Callable[[float], float], ly: Callable[[float], float]) -> str:
@@ -220,10 +233,10 @@ def _roof_names(roof: Roof, lx: Callable[[float], float], ly: Callable[[float], 
     at, place = (at, 'dx="-4" text-anchor="end"') if left else (min(0.16, knee), 'dx="8"')
     y = ly(at * roof.bandwidth) + (-5 if left else 14)
     return (
-        f'<text class="halo" x="100%" dx="-3" y="{short(ly(roof.simd) - 5)}" text-anchor="end">'
-        f"vector peak {escape(plain(roof.simd))}</text>"
-        f'<text class="halo" x="100%" dx="-3" y="{short(ly(roof.scalar) - 5)}" text-anchor="end">'
-        f"scalar peak {escape(plain(roof.scalar))}</text>"
-        f'<text class="halo" x="{short(lx(at))}%" y="{short(y)}" {place}>'
-        f"memory {escape(plain(roof.bandwidth))} GB/s</text>"
+        f'<text class="halo" x="100%" dx="-3" y="{format_coordinate(ly(roof.simd) - 5)}" text-anchor="end">'
+        f"vector peak {escape(format_exact_number(roof.simd))}</text>"
+        f'<text class="halo" x="100%" dx="-3" y="{format_coordinate(ly(roof.scalar) - 5)}" text-anchor="end">'
+        f"scalar peak {escape(format_exact_number(roof.scalar))}</text>"
+        f'<text class="halo" x="{format_coordinate(lx(at))}%" y="{format_coordinate(y)}" {place}>'
+        f"memory {escape(format_exact_number(roof.bandwidth))} GB/s</text>"
     )

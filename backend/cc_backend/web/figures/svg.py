@@ -20,18 +20,18 @@ XLabel = tuple[float, str]
 """A place on the x axis in per cent, and its text."""
 
 
-def short(value: float) -> str:
+def format_coordinate(value: float) -> str:
     """A coordinate with at most one digit after the point."""
     text = f"{value:.1f}"
     return text.removesuffix(".0")
 
 
-def steps(top: float, most: float = 5.5) -> list[float]:
+def axis_steps(top: float, max_steps: float = 5.5) -> list[float]:
     """Round axis steps from 0 up to `top`, at most `most` of them; the axis itself may end above the last one."""
     if not (top > 0 and math.isfinite(top)):
         return [0.0]
-    magnitude = 10.0 ** math.floor(math.log10(top / most))
-    step = next(k * magnitude for k in (1, 2, 2.5, 5, 10, 20) if top / (k * magnitude) <= most)
+    magnitude = 10.0 ** math.floor(math.log10(top / max_steps))
+    step = next(k * magnitude for k in (1, 2, 2.5, 5, 10, 20) if top / (k * magnitude) <= max_steps)
     return [i * step for i in range(int(top / step + 1e-9) + 1)]
 
 
@@ -66,7 +66,7 @@ class Area:
             if value != value:  # noqa: PLR0124 - NaN, without a call per point
                 pen = False
                 continue
-            point = f"{short(self.width * i / last)} {short(self.y(value))}"
+            point = f"{format_coordinate(self.width * i / last)} {format_coordinate(self.y(value))}"
             out.append(("L" if pen else "M") + point)
             pen = True
         return "".join(out)
@@ -76,7 +76,7 @@ class Area:
         last = max(len(values) - 1, 1)
         edged = [math.nan, *values, math.nan]
         return "".join(
-            f"M{short(self.width * i / last)} {short(self.y(value))}h0"
+            f"M{format_coordinate(self.width * i / last)} {format_coordinate(self.y(value))}h0"
             for i, value in enumerate(values)
             if not math.isnan(value) and math.isnan(edged[i]) and math.isnan(edged[i + 2])
         )
@@ -91,8 +91,13 @@ class Area:
                 run.append(i)
                 continue
             if len(run) > 1:
-                upper = "L".join(f"{short(self.width * k / last)} {short(self.y(high[k]))}" for k in run)
-                lower = "L".join(f"{short(self.width * k / last)} {short(self.y(low[k]))}" for k in reversed(run))
+                upper = "L".join(
+                    f"{format_coordinate(self.width * k / last)} {format_coordinate(self.y(high[k]))}" for k in run
+                )
+                lower = "L".join(
+                    f"{format_coordinate(self.width * k / last)} {format_coordinate(self.y(low[k]))}"
+                    for k in reversed(run)
+                )
                 parts.append(f"M{upper}L{lower}Z")
             run = []
         return "".join(parts)
@@ -101,14 +106,14 @@ class Area:
         """Horizontal lines at the ticks, the one at zero stronger."""
         out = []
         for tick in ticks:
-            y = short(self.y(tick))
+            y = format_coordinate(self.y(tick))
             out.append(f'<line class="{"al" if tick == 0 else "gl"}" x2="100%" y1="{y}" y2="{y}"/>')
         return "".join(out)
 
     def y_axis(self, ticks: Numbers, write: Callable[[float], str], width: int = 40) -> str:
         """The column of numbers left of the area."""
         out = [
-            f'<text x="{width - 9}" y="{short(self.y(t) + 3.5)}" text-anchor="end">{escape(write(t))}</text>'
+            f'<text x="{width - 9}" y="{format_coordinate(self.y(t) + 3.5)}" text-anchor="end">{escape(write(t))}</text>'
             for t in ticks
         ]
         return f'<svg width="{width}" height="{self.height}" aria-hidden="true">{"".join(out)}</svg>'
@@ -130,20 +135,20 @@ def x_ticks(labels: Sequence[XLabel], y: float) -> str:
         anchor = "start" if per_cent < 2 else "end" if per_cent > 97 else "middle"  # noqa: PLR2004 - the edges
         alternate = many and (last - k if inside else k) % 2
         cls = f' class="alt{wide}"' if alternate else ' class="near"' if k == near else ""
-        x = short(per_cent)
+        x = format_coordinate(per_cent)
         out.append(
-            f'<line class="al" x1="{x}%" x2="{x}%" y1="{short(y)}" y2="{short(y + 4)}"/>'
-            f'<text{cls} x="{x}%" y="{short(y + 15)}" text-anchor="{anchor}">{escape(text)}</text>'
+            f'<line class="al" x1="{x}%" x2="{x}%" y1="{format_coordinate(y)}" y2="{format_coordinate(y + 4)}"/>'
+            f'<text{cls} x="{x}%" y="{format_coordinate(y + 15)}" text-anchor="{anchor}">{escape(text)}</text>'
         )
     return "".join(out)
 
 
-def stretched(body: str, height: int) -> str:
+def stretch(body: str, height: int) -> str:
     """A drawing of width 1000 that stretches to the width of the box."""
     return f'<svg width="100%" height="{height}" viewBox="0 0 {WIDTH} {height}" preserveAspectRatio="none">{body}</svg>'
 
 
-def box(side: str, body: str, height: int, label: str, *, cls: str = "", data: str = "") -> str:
+def figure_box(side: str, body: str, height: int, label: str, *, cls: str = "", data: str = "") -> str:
     """The figure: its axis column and its drawing, with one sentence for those who cannot see it."""
     attribute = f' data-plot="{escape(data)}"' if data else ""
     return (
@@ -152,11 +157,11 @@ def box(side: str, body: str, height: int, label: str, *, cls: str = "", data: s
     )
 
 
-def mark(level: str, x_per_cent: float, y: float, size: int, *, title: str = "") -> str:
+def level_glyph(level: str, x_per_cent: float, y: float, size: int, *, title: str = "") -> str:
     """A verdict glyph inside a figure."""
     words = f"<title>{escape(title)}</title>" if title else ""
     return (
-        f'<svg class="tm" data-v="{level}" x="{short(x_per_cent)}%" y="{short(y)}">{words}'
+        f'<svg class="tm" data-v="{level}" x="{format_coordinate(x_per_cent)}%" y="{format_coordinate(y)}">{words}'
         f'<use href="#v-{level}" x="4" width="{size}" height="{size}"/></svg>'
     )
 

@@ -5,42 +5,44 @@ from dataclasses import replace
 from flask import Response, make_response, redirect, render_template, request, url_for
 
 from cc_backend.auth.permissions import Permission, requires
-from cc_backend.auth.row_rules import row_rule
+from cc_backend.auth.row_rules import row_rule_for
 from cc_backend.http.guard import current_caller, page_etag
 from cc_backend.jobs.filters import JobFilter
-from cc_backend.jobs.job_queries import JobPage
-from cc_backend.jobs.tags import chosen_tags
-from cc_backend.services import Services, current
-from cc_backend.web.list_address import ListQuery, is_canonical, read_query
-from cc_backend.web.search_text import SearchText, read_search
-from cc_backend.web.views.list_controls import controls
-from cc_backend.web.views.list_pills import Pill, pills_of
-from cc_backend.web.views.list_rows import list_rows
-from cc_backend.wording.format import count
+from cc_backend.jobs.job_queries import JobListPage
+from cc_backend.jobs.tags import resolve_tag_ids
+from cc_backend.services import Services, current_services
+from cc_backend.web.list_address import ListAddress, is_canonical, parse_list_address
+from cc_backend.web.search_text import ParsedSearch, parse_search
+from cc_backend.web.views.list_controls import build_controls
+from cc_backend.web.views.list_pills import Pill, build_pills
+from cc_backend.web.views.list_rows import build_list_rows
+from cc_backend.wording.format import count_noun
 
-PRIVATE = "private, no-cache"
+PRIVATE_CACHE = "private, no-cache"
 _MOST_HINTS = 4
 
 
 @requires(Permission.PAGE)
-def jobs() -> Response:
+def show_jobs() -> Response:
     """The list page; a search that is the number of exactly one job leads straight to it."""
-    services = current()
-    query = read_query(request.args)
+    services = current_services()
+    query = parse_list_address(request.args)
     if not is_canonical(request.args):
-        return _to(query)
-    search = read_search(query.text) if query.text else SearchText()
+        return _redirect_to(query)
+    search = parse_search(query.text) if query.text else ParsedSearch()
     if search.filter:
-        return _to(query.without(search.filter[0]).with_(text="", filters=(*query.filters, search.filter)))
-    if search.number is not None and len(request.args) == 1:
-        same = _find(services, JobFilter(job_id=search.number), per=2)
+        return _redirect_to(
+            query.without_filters_named(search.filter[0]).with_changes(text="", filters=(*query.filters, search.filter))
+        )
+    if search.job_number is not None and len(request.args) == 1:
+        same = _find_jobs(services, JobFilter(job_id=search.job_number), per=2)
         if same.total == 1:
             return make_response(redirect(url_for("web.job", job_id=same.jobs[0].id), code=303))
     key, descending = query.order
     wanted = job_filter(services, query, search)
-    page = _find(services, wanted, order=key, descending=descending, page=query.page, per=query.per)
-    rows, heads = list_rows(services, page.jobs, caller=current_caller(), plots=query.view == "plots")
-    pills = pills_of(query)
+    page = _find_jobs(services, wanted, order=key, descending=descending, page=query.page, per=query.per)
+    rows, heads = build_list_rows(services, page.jobs, caller=current_caller(), plots=query.view == "plots")
+    pills = build_pills(query)
     html = render_template(
         "jobs.html",
         query=query,
@@ -48,16 +50,17 @@ def jobs() -> Response:
         heads=heads,
         pills=pills,
         hints=_hints(services, pills, page.total),
-        count_words=count(page.total, "job"),
-        **controls(query, page.total, len(rows)),
+        count_words=count_noun(page.total, "job"),
+        **build_controls(query, page.total, len(rows)),
     )
-    return private(html)
+    return private_response(html)
 
 
-def job_filter(services: Services, query: ListQuery, search: SearchText) -> JobFilter:
+def job_filter(services: Services, query: ListAddress, search: ParsedSearch) -> JobFilter:
     """What the search understands of the query and of the text that is looked for."""
     wanted = replace(
-        query.wanted(services.now_s()), tags=chosen_tags(services.database, current_caller(), query.values("tag"))
+        query.to_filter(services.now_s()),
+        tags=resolve_tag_ids(services.database, current_caller(), query.values("tag")),
     )
     if search.real_name:
         # An account without a name cannot be: nobody is called so.
@@ -67,11 +70,11 @@ def job_filter(services: Services, query: ListQuery, search: SearchText) -> JobF
     return wanted
 
 
-def _find(services: Services, wanted: JobFilter, *, per: int, page: int = 1, order: str = "startTime",
-          descending: bool = True) -> JobPage:  # fmt: skip
-    return services.search.find(
+def _find_jobs(services: Services, wanted: JobFilter, *, per: int, page: int = 1, order: str = "startTime",
+          descending: bool = True) -> JobListPage:  # fmt: skip
+    return services.job_queries.find(
         wanted,
-        row_rule(current_caller()),
+        row_rule_for(current_caller()),
         order=order,
         descending=descending,
         page=page,
@@ -88,24 +91,24 @@ def _hints(services: Services, pills: list[Pill], total: int) -> list[tuple[str,
     found = []
     for pill in [pill for pill in pills if pill.understood][:_MOST_HINTS]:
         rest = pill.without
-        search = read_search(rest.text) if rest.text else SearchText()
-        left = services.search.count(
-            job_filter(services, rest, search), row_rule(current_caller()), now_s=services.now_s()
+        search = parse_search(rest.text) if rest.text else ParsedSearch()
+        left = services.job_queries.count(
+            job_filter(services, rest, search), row_rule_for(current_caller()), now_s=services.now_s()
         )
         if left:
-            found.append((f"{count(left, 'job')} without the filter: {pill.label} {pill.value}", pill.address))
+            found.append((f"{count_noun(left, 'job')} without the filter: {pill.label} {pill.value}", pill.address))
     return found
 
 
-def _to(query: ListQuery) -> Response:
+def _redirect_to(query: ListAddress) -> Response:
     """The same list under its plain address."""
-    return make_response(redirect(query.address(url_for("web.jobs")), code=303))
+    return make_response(redirect(query.to_address(url_for("web.jobs")), code=303))
 
 
-def private(html: str) -> Response:
+def private_response(html: str) -> Response:
     """A page for this person only, which a browser may keep as long as it asks whether it is still the same."""
     response = make_response(html)
-    response.headers["Cache-Control"] = PRIVATE
+    response.headers["Cache-Control"] = PRIVATE_CACHE
     response.set_etag(page_etag(html))
     response.make_conditional(request)
     return response

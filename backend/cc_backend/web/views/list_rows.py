@@ -16,68 +16,68 @@ from cc_backend.archive.measured_metrics import (
 from cc_backend.auth.caller import Caller
 from cc_backend.clusters import MetricConfig, SubCluster
 from cc_backend.errors import ArchiveError, BackendError, NotFound
-from cc_backend.insight.configured_units import in_configured_units
-from cc_backend.insight.job_curves import CurveSet
+from cc_backend.insight.configured_units import convert_to_configured_units
+from cc_backend.insight.job_curves import JobCurveSet
 from cc_backend.jobdata.bounded_read import PREVIEW_LIMITS, VIEW_LIMITS
 from cc_backend.jobdata.samples import comes_from_archive
 from cc_backend.model import Job, JobKey, Scope
 from cc_backend.services import Services
-from cc_backend.web.job_list import ListHead, ListRow, job_row, list_heads
-from cc_backend.web.previews import Preview, PreviewCache, head_metrics, preview_of, row_metrics
+from cc_backend.web.job_list import ListHead, ListRow, build_list_heads, build_row
+from cc_backend.web.previews import Preview, PreviewCache, choose_row_metrics, make_preview, most_common_metrics
 
 logger = logging.getLogger(__name__)
 
 
-def sub_cluster_of(services: Services, job: Job) -> SubCluster | None:
+def find_sub_cluster(services: Services, job: Job) -> SubCluster | None:
     """The job's kind of node, nothing where no configuration is known that has it."""
     try:
-        return services.clusters.of_job(job)
+        return services.clusters.sub_cluster_of_job(job)
     except NotFound:
         return None
 
 
-def sub_cluster_on_page(services: Services, job: Job) -> SubCluster:
+def sub_cluster_with_archived_metrics(services: Services, job: Job) -> SubCluster:
     """The job's kind of node with every metric that its archive has, also where the configuration has them no more."""
-    known = sub_cluster_of(services, job)
+    known = find_sub_cluster(services, job)
     if not comes_from_archive(job):
         return known or measured_sub_cluster(job)
     try:
-        recorded = services.archive.load_job(JobKey(job.cluster, job.job_id, job.start_time)).statistics or {}
+        recorded = services.archive.load_meta(JobKey(job.cluster, job.job_id, job.start_time)).statistics or {}
         if known is not None and recorded.keys() <= known.metrics.keys():
             return known
-        data = services.metricdata.job_data(job, None, list(Scope), now_s=services.now_s(), limits=VIEW_LIMITS)
+        data = services.metric_data.read_data(job, None, list(Scope), now_s=services.now_s(), limits=VIEW_LIMITS)
     except ArchiveError:  # whoever reads the samples says so
         return known or measured_sub_cluster(job)
     base = known or measured_sub_cluster(job)
-    return with_measured_metrics(base, data, restricted=services.clusters.restricted(job.cluster))
+    return with_measured_metrics(base, data, restricted=services.clusters.ever_restricted_metrics(job.cluster))
 
 
-def sub_clusters_in_list(services: Services, jobs: Sequence[Job]) -> list[SubCluster | None]:
+def find_sub_clusters(services: Services, jobs: Sequence[Job]) -> list[SubCluster | None]:
     """The kinds of node of jobs; where no configuration is known, with the metrics that the archive of the job has."""
-    restricted = cache(services.clusters.restricted)  # for each cluster once: it asks the database
+    restricted = cache(services.clusters.ever_restricted_metrics)  # for each cluster once: it asks the database
     found: list[SubCluster | None] = []
     for job in jobs:
-        known = sub_cluster_of(services, job)
-        if known is None and comes_from_archive(job) and not job.unusable:
-            known = _measured_kind(services, job, restricted(job.cluster))
+        known = find_sub_cluster(services, job)
+        if known is None and comes_from_archive(job) and not job.is_unusable:
+            known = _archived_sub_cluster(services, job, restricted(job.cluster))
         found.append(known)
     return found
 
 
-def _measured_kind(services: Services, job: Job, restricted: Collection[str]) -> SubCluster | None:
-    kept = _cache().kind(job)
+def _archived_sub_cluster(services: Services, job: Job, restricted: Collection[str]) -> SubCluster | None:
+    kept = _preview_cache().get_metrics(job)
     if kept is None:
         try:
-            data = services.metricdata.job_data(job, None, now_s=services.now_s(), limits=PREVIEW_LIMITS)
+            data = services.metric_data.read_data(job, None, now_s=services.now_s(), limits=PREVIEW_LIMITS)
         except BackendError as error:
             logger.warning("preview failed job=%s cluster=%s error=%r", job.job_id, job.cluster, str(error))
             return None
         kept = measured_metrics(data)
-        _cache().keep_kind(job, kept)
+        _preview_cache().put_metrics(job, kept)
     return with_metrics(measured_sub_cluster(job), kept, restricted=restricted)
 
 
-def _cache() -> PreviewCache:
+def _preview_cache() -> PreviewCache:
     return cast("PreviewCache", current_app.extensions["cockpit-web"])
 
 
@@ -87,22 +87,22 @@ def visible_metrics(sub_cluster: SubCluster, caller: Caller) -> dict[str, Metric
     return {name: config for name, config in sub_cluster.metrics.items() if staff or not config.restrict}
 
 
-def list_rows(
+def build_list_rows(
     services: Services, jobs: Sequence[Job], *, caller: Caller, plots: bool
 ) -> tuple[list[ListRow], list[ListHead]]:
     """Rows and column heads of a list; with previews if it is a list of plots."""
     now_s = services.now_s()
-    subs = sub_clusters_in_list(services, jobs) if plots else [sub_cluster_of(services, job) for job in jobs]
+    subs = find_sub_clusters(services, jobs) if plots else [find_sub_cluster(services, job) for job in jobs]
     chosen = [
-        row_metrics(job, sub, () if sub is None else visible_metrics(sub, caller))
+        choose_row_metrics(job, sub, () if sub is None else visible_metrics(sub, caller))
         for job, sub in zip(jobs, subs, strict=True)
     ]
-    heads = head_metrics(chosen)
+    heads = most_common_metrics(chosen)
     rows = [
-        job_row(
+        build_row(
             job,
             sub,
-            previews_of(services, job, sub, metrics, now_s=now_s) if plots else None,
+            load_previews(services, job, sub, metrics, now_s=now_s) if plots else None,
             metrics,
             heads=heads,
             now_s=now_s,
@@ -110,25 +110,25 @@ def list_rows(
         )
         for job, sub, metrics in zip(jobs, subs, chosen, strict=True)
     ]
-    return rows, list_heads(heads, [sub for sub, metrics in zip(subs, chosen, strict=True) if metrics == heads])
+    return rows, build_list_heads(heads, [sub for sub, metrics in zip(subs, chosen, strict=True) if metrics == heads])
 
 
-def previews_of(
+def load_previews(
     services: Services, job: Job, sub: SubCluster | None, metrics: Sequence[str], *, now_s: int
 ) -> dict[str, Preview | None]:
     """The previews of one job; nothing for what cannot be read, which the log then says."""
-    kept = _cache().get(job, metrics)
+    kept = _preview_cache().get(job, metrics)
     if kept is not None or sub is None:
         return kept or {}
     try:
-        samples = services.metricdata.job_data(job, metrics, now_s=now_s, limits=PREVIEW_LIMITS)
-        curves = CurveSet(in_configured_units(samples, sub.metrics))
+        samples = services.metric_data.read_data(job, metrics, now_s=now_s, limits=PREVIEW_LIMITS)
+        curves = JobCurveSet(convert_to_configured_units(samples, sub.metrics))
     except BackendError as error:
         logger.warning("preview failed job=%s cluster=%s error=%r", job.job_id, job.cluster, str(error))
         return {}
     made = {
-        name: preview_of(curves, name, sub.metrics[name].footprint if name in sub.metrics else "avg")
+        name: make_preview(curves, name, sub.metrics[name].footprint if name in sub.metrics else "avg")
         for name in metrics
     }
-    _cache().put(job, made)
+    _preview_cache().put(job, made)
     return made

@@ -6,12 +6,12 @@ from flask import Response, make_response, redirect, render_template, request, u
 
 from cc_backend.auth.passwords import LoginsBusy
 from cc_backend.auth.permissions import Permission, requires
-from cc_backend.errors import NotAuthenticated, TooMany
-from cc_backend.http.guard import current_session, end_session, known_browser, remote_address, start_session
-from cc_backend.services import current
-from cc_backend.web.figures.line_plot import paper_strip
-from cc_backend.web.redirects import safe_path
-from cc_backend.wording.format import duration
+from cc_backend.errors import NotAuthenticated, TooManyRequests
+from cc_backend.http.guard import current_session, end_session, identify_browser, remote_address, start_session
+from cc_backend.services import current_services
+from cc_backend.web.figures.line_plot import draw_paper_strip
+from cc_backend.web.redirects import safe_redirect_path
+from cc_backend.wording.format import format_duration
 
 WRONG = "User name or password is wrong."
 BUSY = "Many people sign in at this moment. Try again in a few seconds."
@@ -21,12 +21,12 @@ BUSY = "Many people sign in at this moment. Try again in a few seconds."
 def login() -> Response:
     """The form, and where it is sent to: on success straight on to the page somebody wanted."""
     if request.method == "GET":
-        back = safe_path(request.args.get("redirect"))
+        back = safe_redirect_path(request.args.get("redirect"))
         if current_session() is not None:
-            return _go(back)
+            return _redirect_uncached(back)
         return login_page(back)
-    services = current()
-    back = safe_path(request.form.get("redirect"))
+    services = current_services()
+    back = safe_redirect_path(request.form.get("redirect"))
     name = request.form.get("username", "").strip()
     try:
         user = services.users.verify_password(
@@ -34,7 +34,7 @@ def login() -> Response:
             request.form.get("password", ""),
             services.clock(),
             address=remote_address(),
-            browser=known_browser(name),
+            browser=identify_browser(name),
         )
     except NotAuthenticated:
         return login_page(back, name, message=WRONG, status=HTTPStatus.UNAUTHORIZED)
@@ -42,13 +42,13 @@ def login() -> Response:
         response = login_page(back, name, message=BUSY, level="caution", status=error.status)
         response.headers["Retry-After"] = str(error.retry_after_s)
         return response
-    except TooMany as error:
+    except TooManyRequests as error:
         wait_s = error.retry_after_s or 60
-        message = f"Too many failed tries. Try again in {duration(max(wait_s, 1))}."
+        message = f"Too many failed tries. Try again in {format_duration(max(wait_s, 1))}."
         response = login_page(back, name, message=message, level="caution", status=HTTPStatus.TOO_MANY_REQUESTS)
         response.headers["Retry-After"] = str(wait_s)
         return response
-    response = _go(back)
+    response = _redirect_uncached(back)
     start_session(response, user.name)
     return response
 
@@ -56,7 +56,7 @@ def login() -> Response:
 @requires(Permission.PAGE)
 def logout() -> Response:
     """Ends the session."""
-    response = _go(url_for("web.login"))
+    response = _redirect_uncached(url_for("web.login"))
     end_session(response)
     return response
 
@@ -78,14 +78,14 @@ def login_page(
         message=message,
         message_level=level,
         notice=notice,
-        strip=paper_strip(),
+        strip=draw_paper_strip(),
     )
     response = make_response(page, status)
     response.headers["Cache-Control"] = "no-store"
     return response
 
 
-def _go(path: str) -> Response:
+def _redirect_uncached(path: str) -> Response:
     response = make_response(redirect(path, code=HTTPStatus.SEE_OTHER))
     response.headers["Cache-Control"] = "no-store"
     return response

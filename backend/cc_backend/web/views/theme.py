@@ -6,7 +6,7 @@ from flask import Response, make_response, redirect, request
 
 from cc_backend.auth.permissions import Permission, requires
 from cc_backend.errors import InvalidInput
-from cc_backend.web.redirects import safe_path
+from cc_backend.web.redirects import safe_redirect_path
 
 COOKIE = "theme"
 THEMES = (("system", "As the system"), ("light", "Light"), ("dark", "Dark"))
@@ -19,7 +19,7 @@ def choose_theme() -> Response:
     choice = request.form.get("theme", "")
     if choice not in dict(THEMES):
         raise InvalidInput(f"'theme' must be one of {', '.join(name for name, _ in THEMES)}")
-    response = make_response(redirect(safe_path(request.form.get("back")), code=HTTPStatus.SEE_OTHER))
+    response = make_response(redirect(safe_redirect_path(request.form.get("back")), code=HTTPStatus.SEE_OTHER))
     if choice == "system":
         response.delete_cookie(COOKIE, samesite="Lax")
     else:

@@ -14,17 +14,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cc_backend.metricstore.blocks import codec as codec_module
-from cc_backend.metricstore.blocks.codec import Codec, CodecError, choose, decoded
+from cc_backend.metricstore.blocks.codec import Codec, CodecError, choose_codec, decode_all
 from cc_backend.metricstore.blocks.codec_numpy import read_header
-from cc_backend.metricstore.blocks.matrix import Target
+from cc_backend.metricstore.blocks.matrix import MatrixTarget
 
 NAN = float("nan")
-NUMPY = choose(native=False)
+NUMPY = choose_codec(native=False)
 
 
 def native() -> Codec:
     try:
-        return choose(native=True)
+        return choose_codec(native=True)
     except RuntimeError as error:
         pytest.skip(str(error))
 
@@ -79,8 +79,8 @@ CASES = {
 @pytest.mark.parametrize("samples", CASES.values(), ids=CASES)
 def test_samples_come_back_bit_for_bit(codec: Codec, samples: np.ndarray) -> None:
     payload = codec.encode(samples)
-    assert_same(decoded(codec, payload), samples)
-    assert_same(decoded(NUMPY, payload), samples)
+    assert_same(decode_all(codec, payload), samples)
+    assert_same(decode_all(NUMPY, payload), samples)
 
 
 @pytest.mark.parametrize("bits", [0, 1, 10, 22])
@@ -148,7 +148,7 @@ def test_real_samples_take_under_two_bytes(codec: Codec, shared_fixtures: Path) 
     for begin in range(0, len(samples), 1024):
         part = samples[begin : begin + 1024]
         payload = codec.encode(part)
-        assert_same(decoded(codec, payload), part)
+        assert_same(decode_all(codec, payload), part)
         size += len(payload)
     assert size / samples.size < 1.6
 
@@ -156,7 +156,7 @@ def test_real_samples_take_under_two_bytes(codec: Codec, shared_fixtures: Path) 
 def test_only_some_rows_and_columns_can_be_read(codec: Codec) -> None:
     samples = CASES["holes"]
     out = np.full((3, 60), 5, np.float32)
-    codec.decode(codec.encode(samples), np.array([2, 0]), slice(10, 50), Target(out, np.array([0, 2]), 20))
+    codec.decode(codec.encode(samples), np.array([2, 0]), slice(10, 50), MatrixTarget(out, np.array([0, 2]), 20))
     assert_same(out[0, 20:], samples[2, 10:50])
     assert_same(out[2, 20:], samples[0, 10:50])
     assert (out[1] == 5).all()
@@ -182,7 +182,7 @@ def test_places_that_are_not_there_are_refused(
     codec: Codec, rows: list[int], columns: slice, out_rows: list[int], out_column: int
 ) -> None:
     samples = CASES["holes"]
-    target = Target(np.zeros((2, 8), np.float32), np.array(out_rows), out_column)
+    target = MatrixTarget(np.zeros((2, 8), np.float32), np.array(out_rows), out_column)
     with pytest.raises(IndexError):
         codec.decode(codec.encode(samples), np.array(rows), columns, target)
     with pytest.raises(IndexError):
@@ -202,9 +202,9 @@ def test_other_roundings_are_refused(codec: Codec, bits: int) -> None:
 
 
 def test_the_c_part_may_be_asked_for_or_left_out() -> None:
-    assert not choose(native=False).native
+    assert not choose_codec(native=False).native
     assert native().native
-    assert choose().native
+    assert choose_codec().native
 
 
 def test_the_c_part_believes_no_number_that_does_not_fit_its_buffers() -> None:
@@ -225,9 +225,9 @@ def test_the_c_part_believes_no_number_that_does_not_fit_its_buffers() -> None:
 
 def test_without_the_c_part_numpy_does_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(codec_module, "_codec", None)
-    assert not choose().native
+    assert not choose_codec().native
     with pytest.raises(RuntimeError, match="not built"):
-        choose(native=True)
+        choose_codec(native=True)
 
 
 # Rounding
@@ -240,7 +240,7 @@ anything = st.floats(width=32)
 @given(st.lists(finite, min_size=1, max_size=40), st.integers(1, 22))
 def test_a_rounded_sample_is_off_by_its_own_size_times_the_bound_at_most(values: list[float], bits: int) -> None:
     samples = matrix(values)
-    found = decoded(NUMPY, NUMPY.encode(samples, bits)).astype(np.float64)
+    found = decode_all(NUMPY, NUMPY.encode(samples, bits)).astype(np.float64)
     bound = np.abs(samples.astype(np.float64)) * 2.0 ** -(bits + 1)
     least = 2.0 ** (-149 + 22 - bits)  # half a step of the numbers too small to be normal
     assert (np.abs(found - samples) <= np.maximum(bound, least)).all()
@@ -249,8 +249,8 @@ def test_a_rounded_sample_is_off_by_its_own_size_times_the_bound_at_most(values:
 @settings(max_examples=100, deadline=None)
 @given(st.lists(finite, min_size=1, max_size=40), st.integers(1, 22))
 def test_rounding_twice_changes_nothing(values: list[float], bits: int) -> None:
-    once = decoded(NUMPY, NUMPY.encode(matrix(values), bits))
-    assert_same(decoded(NUMPY, NUMPY.encode(once, bits)), once)
+    once = decode_all(NUMPY, NUMPY.encode(matrix(values), bits))
+    assert_same(decode_all(NUMPY, NUMPY.encode(once, bits)), once)
 
 
 def test_rounding_saves_the_bits_it_drops(codec: Codec) -> None:
@@ -280,14 +280,14 @@ def matrices(draw: st.DrawFn) -> np.ndarray:
 def test_both_codecs_agree_on_any_samples(samples: np.ndarray, bits: int) -> None:
     payload = NUMPY.encode(samples, bits)
     assert native().encode(samples, bits) == payload
-    assert_same(decoded(native(), payload), decoded(NUMPY, payload))
+    assert_same(decode_all(native(), payload), decode_all(NUMPY, payload))
     if not bits:
-        assert_same(decoded(NUMPY, payload), samples)
+        assert_same(decode_all(NUMPY, payload), samples)
 
 
 def outcome(codec: Codec, payload: bytes) -> str | bytes:
     try:
-        return decoded(codec, payload).tobytes()
+        return decode_all(codec, payload).tobytes()
     except CodecError as error:
         return str(error)
 
@@ -310,7 +310,7 @@ def test_both_codecs_read_or_refuse_any_damage_alike(name: str, changes: list[tu
 def test_a_payload_that_is_cut_off_is_refused(codec: Codec, length: int) -> None:
     payload = codec.encode(CASES["noise"])
     with pytest.raises(CodecError):
-        decoded(codec, payload[:length])
+        decode_all(codec, payload[:length])
 
 
 def test_a_payload_with_something_after_its_end_is_refused(codec: Codec) -> None:
@@ -325,7 +325,7 @@ def test_a_header_that_cannot_be_is_refused(codec: Codec, at: int, byte: int) ->
     payload = bytearray(codec.encode(CASES["noise"]))
     payload[at] = byte
     with pytest.raises(CodecError):
-        decoded(codec, bytes(payload))
+        decode_all(codec, bytes(payload))
     with pytest.raises(CodecError):
         read_header(bytes(payload))
     with pytest.raises(CodecError):  # each codec looks for itself, too: what follows trusts it
@@ -343,7 +343,7 @@ def test_columns_beyond_the_slots_are_refused(codec: Codec, first: int, width: i
 def first_row(codec: Codec, payload: bytes) -> None:
     """Reads a row as it is read where the header was not looked at before."""
     row = np.zeros(1, np.int64)
-    codec.decode(payload, row, slice(0, 128), Target(np.empty((1, 128), np.float32), row))
+    codec.decode(payload, row, slice(0, 128), MatrixTarget(np.empty((1, 128), np.float32), row))
 
 
 def row_payload(row: bytes, count: int = 8) -> bytes:
@@ -371,12 +371,12 @@ def row_payload(row: bytes, count: int = 8) -> bytes:
 )
 def test_a_row_that_cannot_be_is_refused(codec: Codec, row: bytes) -> None:
     with pytest.raises(CodecError):
-        decoded(codec, row_payload(row))
+        decode_all(codec, row_payload(row))
 
 
 def test_a_row_that_is_odd_but_possible_is_read(codec: Codec) -> None:
     row = struct.pack("<HI", 4 | 1 << 14 | 1 << 15 | 2 << 11, 2**32 - 5) + b"\x05" + b"\x01\x30" + b"\x01"
-    assert_same(decoded(codec, row_payload(row))[0], matrix([-0.02, NAN, -0.05] + [NAN] * 5)[0])
+    assert_same(decode_all(codec, row_payload(row))[0], matrix([-0.02, NAN, -0.05] + [NAN] * 5)[0])
 
 
 # Threads
@@ -396,7 +396,7 @@ def test_a_payload_is_whole_though_samples_change_while_it_is_made(codec: Codec)
     thread.start()
     try:
         for _ in range(20):
-            found = decoded(codec, codec.encode(samples))
+            found = decode_all(codec, codec.encode(samples))
             either = (found.view(np.uint32) == first.view(np.uint32)) | (
                 found.view(np.uint32) == others.view(np.uint32)
             )
@@ -416,7 +416,7 @@ def test_both_give_the_same_summary(samples: np.ndarray) -> None:
     found, wanted = native().summarise(mild), NUMPY.summarise(mild)
     assert_same(found.min + np.float32(0), wanted.min + np.float32(0))  # of two zeros either is the least
     assert_same(found.max + np.float32(0), wanted.max + np.float32(0))
-    np.testing.assert_array_equal(found.number, wanted.number)
+    np.testing.assert_array_equal(found.samples, wanted.samples)
     size = np.nansum(np.abs(mild), axis=1, dtype=np.float64)
     assert (np.abs(found.sum - wanted.sum) <= 1e-13 * size).all()
 
@@ -450,7 +450,7 @@ def test_a_summary_leaves_out_what_is_missing(codec: Codec) -> None:
     assert_same(summary.min, matrix([-3, NAN])[0])
     assert_same(summary.max, matrix([5, NAN])[0])
     assert summary.sum.tolist() == [6, 0]
-    assert summary.number.tolist() == [3, 0]
+    assert summary.samples.tolist() == [3, 0]
 
 
 def test_a_checksum_of_a_payload_does_not_hang_on_the_codec() -> None:

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cc_backend.metricstore.blocks.grid import Grid, groups
+from cc_backend.metricstore.blocks.grid import Grid, group_positions
 from cc_backend.metricstore.blocks.hot_block import CHUNK_ROWS, WINDOW_SLOTS, summarise
 
 
@@ -24,7 +24,7 @@ def filled(rows: int, owner: int = 0) -> Grid:
 
 def test_the_slot_is_the_time_divided_by_the_timestep_rounded_down() -> None:
     grid = Grid(60)
-    assert [grid.slots(time_s) for time_s in (0, 59, 60, 1_790_000_040)] == [0, 0, 1, 29_833_334]
+    assert [grid.slots_of(time_s) for time_s in (0, 59, 60, 1_790_000_040)] == [0, 0, 1, 29_833_334]
 
 
 def test_the_rows_of_one_owner_lie_together() -> None:
@@ -98,7 +98,7 @@ def test_many_series_over_many_windows_come_back_as_written() -> None:
 def test_an_enormous_range_of_statistics_costs_nothing() -> None:
     grid = filled(1)
     grid.scatter(rows_of(0), 100, values_of(5))
-    assert grid.summary(rows_of(0), 0, 2**60).finish().number.tolist() == [1]
+    assert grid.start_summary(rows_of(0), 0, 2**60).complete().samples.tolist() == [1]
 
 
 samples = st.lists(
@@ -121,11 +121,11 @@ def test_reads_and_summaries_agree_with_a_plain_table(
     end = min(first + count, 220)
     wanted[:, : max(end - first, 0)] = plain[rows, first + 80 : max(end, first) + 80]
     np.testing.assert_array_equal(grid.read(rows, first, count), wanted)
-    summary, right = grid.summary(rows, first, count).finish(), summarise(wanted)
+    summary, right = grid.start_summary(rows, first, count).complete(), summarise(wanted)
     np.testing.assert_array_equal(summary.min, right.min)
     np.testing.assert_array_equal(summary.max, right.max)
     np.testing.assert_allclose(summary.sum, right.sum)
-    np.testing.assert_array_equal(summary.number, right.number)
+    np.testing.assert_array_equal(summary.samples, right.samples)
     grid.validate()
 
 
@@ -133,9 +133,9 @@ def test_a_summary_follows_late_samples() -> None:
     grid = filled(1)
     for slot in range(WINDOW_SLOTS):
         grid.scatter(rows_of(0), slot, values_of(slot))
-    assert grid.summary(rows_of(0), 0, WINDOW_SLOTS).finish().max[0] == WINDOW_SLOTS - 1
+    assert grid.start_summary(rows_of(0), 0, WINDOW_SLOTS).complete().max[0] == WINDOW_SLOTS - 1
     grid.scatter(rows_of(0), 3, values_of(500))
-    assert grid.summary(rows_of(0), 0, WINDOW_SLOTS).finish().max[0] == 500
+    assert grid.start_summary(rows_of(0), 0, WINDOW_SLOTS).complete().max[0] == 500
     grid.validate()
 
 
@@ -166,5 +166,5 @@ def test_free_keeps_blocks_of_protected_rows_from_their_time_on() -> None:
 @pytest.mark.parametrize("keys", [[3], [3, 3, 3], [1, 1, 2, 5], [5, 1, 5, 2], [2, 1, 2]])
 def test_groups_name_each_key_once_with_its_places_in_order(keys: list[int]) -> None:
     array = np.array(keys)
-    found = {key: np.arange(len(keys))[where].tolist() for key, where in groups(array)}
+    found = {key: np.arange(len(keys))[where].tolist() for key, where in group_positions(array)}
     assert found == {key: np.flatnonzero(array == key).tolist() for key in sorted(set(keys))}

@@ -3,11 +3,11 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from cc_backend.metricstore.blocks.row_allocator import Rows
+from cc_backend.metricstore.blocks.row_allocator import RowAllocator
 
 
 def test_rows_of_one_owner_lie_together() -> None:
-    rows = Rows()
+    rows = RowAllocator()
     mine: dict[int, list[int]] = {1: [], 2: []}
     for _ in range(100):
         for owner in (1, 2):
@@ -19,7 +19,7 @@ def test_rows_of_one_owner_lie_together() -> None:
 
 
 def test_many_at_once_are_neighbours() -> None:
-    rows = Rows()
+    rows = RowAllocator()
     rows.allocate(1)
     many = rows.allocate_many(2, 1000)
     assert many.tolist() == list(range(8, 1008))
@@ -28,7 +28,7 @@ def test_many_at_once_are_neighbours() -> None:
 
 
 def test_a_row_is_claimed_once() -> None:
-    rows = Rows()
+    rows = RowAllocator()
     assert rows.claim(5, 1)
     assert not rows.claim(5, 1)
     assert not rows.claim(5, 2)
@@ -37,7 +37,7 @@ def test_a_row_is_claimed_once() -> None:
 
 
 def test_rows_below_a_claimed_one_are_free_for_others() -> None:
-    rows = Rows()
+    rows = RowAllocator()
     assert rows.claim(20, 1)
     assert rows.allocate(2) == 0
     assert rows.claim(10, 3)
@@ -46,7 +46,7 @@ def test_rows_below_a_claimed_one_are_free_for_others() -> None:
 
 
 def test_the_rest_of_an_extent_is_for_its_owner() -> None:
-    rows = Rows()
+    rows = RowAllocator()
     rows.allocate(1)
     assert not rows.claim(3, 2)
     assert rows.claim(3, 1)
@@ -55,7 +55,7 @@ def test_the_rest_of_an_extent_is_for_its_owner() -> None:
 
 
 def test_of_many_those_that_are_free_are_taken() -> None:
-    rows = Rows()
+    rows = RowAllocator()
     rows.allocate(9)
     taken = rows.claim_many(np.array([8, 0, 2000, 9]), np.array([1, 1, 1, 2]))
     assert taken.tolist() == [True, False, True, True]
@@ -64,7 +64,7 @@ def test_of_many_those_that_are_free_are_taken() -> None:
 
 
 def test_what_an_owner_leaves_is_handed_out_again_the_lowest_first() -> None:
-    rows = Rows()
+    rows = RowAllocator()
     mine = rows.allocate_many(1, 16)
     rows.allocate(2)
     rows.release(1, mine[3:])
@@ -79,7 +79,7 @@ class Books(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.rows = Rows()
+        self.rows = RowAllocator()
         self.owner: dict[int, int] = {}
 
     def take(self, row: int, owner: int) -> None:
@@ -116,7 +116,7 @@ class Books(RuleBasedStateMachine):
     @invariant()
     def books_agree(self) -> None:
         self.rows.validate()
-        assert self.rows.idle() == set(range(self.rows.count)) - set(self.owner)
+        assert self.rows.idle_rows() == set(range(self.rows.count)) - set(self.owner)
 
 
 TestBooks = Books.TestCase

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cc_backend.metricstore.blocks.scatter import chunks_of, note_newest, scatter
+from cc_backend.metricstore.blocks.scatter import chunks_of, scatter, update_newest_times
 from cc_backend.metricstore.ingest.native_reader import HAS_NATIVE
 
 SHIFT = 3
@@ -87,7 +87,7 @@ def test_chunks_are_told_once_each_in_order(native: bool) -> None:  # noqa: FBT0
 def test_newest_times_only_rise(one_time: bool, native: bool) -> None:  # noqa: FBT001 parameters
     newest, hosts = ids(10, 70, 30), ids(5, 60)
     times = 50 if one_time else ids(20, 50, 40, 50)
-    note_newest(ids(0, 1, 0, 2), times, newest, np.array([0, 0, 1], np.int32), hosts, native=native)
+    update_newest_times(ids(0, 1, 0, 2), times, newest, np.array([0, 0, 1], np.int32), hosts, native=native)
     assert newest.tolist() == ([50, 70, 50] if one_time else [40, 70, 50])
     assert hosts.tolist() == [50, 60]
 
@@ -95,10 +95,10 @@ def test_newest_times_only_rise(one_time: bool, native: bool) -> None:  # noqa: 
 @pytest.mark.parametrize("sid", [-1, 3, 2**62])
 def test_a_sid_or_host_that_is_not_there_is_refused(sid: int, native: bool) -> None:  # noqa: FBT001 a parameter
     with pytest.raises(IndexError):
-        note_newest(ids(sid), 5, ids(0, 0, 0), np.zeros(3, np.int32), ids(0), native=native)
+        update_newest_times(ids(sid), 5, ids(0, 0, 0), np.zeros(3, np.int32), ids(0), native=native)
     for host in (-1, 1):
         with pytest.raises(IndexError):
-            note_newest(ids(0), 5, ids(0, 0, 0), np.full(3, host, np.int32), ids(0), native=native)
+            update_newest_times(ids(0), 5, ids(0, 0, 0), np.full(3, host, np.int32), ids(0), native=native)
 
 
 @pytest.mark.skipif(not HAS_NATIVE, reason="the C kernel was not built")

@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cc_backend.metricstore.blocks.cold_block import ColdBlock, freeze
-from cc_backend.metricstore.blocks.file_slice import FilePart, PartFile
+from cc_backend.metricstore.blocks.cold_block import ColdBlock, compress
+from cc_backend.metricstore.blocks.file_slice import FileSlice, SliceFile
 from cc_backend.metricstore.blocks.grid import Grid
 from cc_backend.metricstore.blocks.hot_block import CHUNK_ROWS, WINDOW_SLOTS
 from cc_backend.metricstore.blocks.matrix import summarise
-from cc_backend.metricstore.blocks.two_phase_read import Extent
+from cc_backend.metricstore.blocks.two_phase_read import TimeExtent
 
 LOCK = threading.RLock()
 WINDOWS = 3
@@ -23,16 +23,16 @@ NONE = np.empty(0, np.int64)
 
 def save(grid: Grid, folder: Path, window: int) -> None:
     """Put the block of a window into a file that takes the place of the one before."""
-    content = grid.content(window, 0)
+    content = grid.block_content(window, 0)
     assert content is not None
-    payload = content.payload.load() if isinstance(content.payload, FilePart) else content.payload
+    payload = content.payload.try_read() if isinstance(content.payload, FileSlice) else content.payload
     if content.samples is not None:
-        payload = freeze(content.samples)
+        payload = compress(content.samples)
     assert payload is not None
     path = folder / str(window)
     path.with_suffix(".tmp").write_bytes(payload)
     path.with_suffix(".tmp").replace(path)
-    grid.mark_saved(window, 0, content.version, FilePart(PartFile(path), 0, len(payload)))
+    grid.mark_saved(window, 0, content.version, FileSlice(SliceFile(path), 0, len(payload)))
 
 
 @pytest.fixture
@@ -49,11 +49,11 @@ def grid(matrix: np.ndarray, tmp_path: Path) -> Grid:
     grid = Grid(60)
     assert [*grid.allocate_many(0, 20), *grid.allocate_many(1, 20)] == ROWS.tolist()
     for window in range(WINDOWS):
-        grid.merge(window, ROWS, matrix[:, window * WINDOW_SLOTS : (window + 1) * WINDOW_SLOTS])
-    grid.freeze(2 * WINDOW_SLOTS, LOCK)
+        grid.fill_from_matrix(window, ROWS, matrix[:, window * WINDOW_SLOTS : (window + 1) * WINDOW_SLOTS])
+    grid.compress(2 * WINDOW_SLOTS, LOCK)
     for window in range(WINDOWS):
         save(grid, tmp_path, window)
-    grid.leave(0)
+    grid.evict(0)
     return grid
 
 
@@ -71,7 +71,7 @@ def free(grid: Grid, folder: Path) -> None:
 def free_and_adopt(grid: Grid, folder: Path) -> None:
     free(grid, folder)
     for window in range(WINDOWS):
-        assert grid.adopt(window, 0, ColdBlock(freeze(np.full((64, WINDOW_SLOTS), 3, np.float32))))
+        assert grid.adopt(window, 0, ColdBlock(compress(np.full((64, WINDOW_SLOTS), 3, np.float32))))
 
 
 def hand_rows_on(grid: Grid, _: Path) -> None:
@@ -88,10 +88,10 @@ def grow(grid: Grid, _: Path) -> None:
 
 
 def compress_and_leave(grid: Grid, folder: Path) -> None:
-    grid.freeze(SLOTS, LOCK)
+    grid.compress(SLOTS, LOCK)
     for window in range(WINDOWS):
         save(grid, folder, window)
-        grid.leave(window)
+        grid.evict(window)
 
 
 def write_and_save(grid: Grid, folder: Path) -> None:
@@ -104,7 +104,7 @@ def move(grid: Grid, folder: Path) -> None:
         (folder / "elsewhere").write_bytes(b"before" + path.read_bytes())
         size_bytes = path.stat().st_size
         path.unlink()
-        grid.move_saved(int(path.name), 0, FilePart(PartFile(folder / "elsewhere"), 6, size_bytes))
+        grid.mark_moved(int(path.name), 0, FileSlice(SliceFile(folder / "elsewhere"), 6, size_bytes))
         (folder / "elsewhere").unlink()
 
 
@@ -117,8 +117,12 @@ def test_a_reading_gives_what_was_there_when_it_was_begun(
     first, count = 3, SLOTS - 7
     order = np.array([39, *range(10, 35), 0])
     asked = ROWS[order]
-    begun = [grid.samples(asked, first, count), grid.summary(asked, first, count), grid.presence(asked, first, count)]
-    few, reach = grid.presence(asked[:2], first, count), grid.reach(int(ROWS[30]))
+    begun = [
+        grid.start_read(asked, first, count),
+        grid.start_summary(asked, first, count),
+        grid.start_presence(asked, first, count),
+    ]
+    few, reach = grid.start_presence(asked[:2], first, count), grid.start_extent(int(ROWS[30]))
     action(grid, tmp_path)
     samples, summary, presence = (reading.finish() for reading in begun)
     wanted = matrix[order, first : first + count]
@@ -126,8 +130,8 @@ def test_a_reading_gives_what_was_there_when_it_was_begun(
     for one, other in zip(summary, summarise(wanted), strict=True):
         np.testing.assert_allclose(one, other)
     np.testing.assert_array_equal(presence, ~np.isnan(wanted).all(axis=0))
-    np.testing.assert_array_equal(few.finish(), ~np.isnan(wanted[:2]).all(axis=0))
-    assert reach.finish() == Extent(0, 2 * WINDOW_SLOTS, 2 * WINDOW_SLOTS - 15)
+    np.testing.assert_array_equal(few.complete(), ~np.isnan(wanted[:2]).all(axis=0))
+    assert reach.complete() == TimeExtent(0, 2 * WINDOW_SLOTS, 2 * WINDOW_SLOTS - 15)
     grid.validate()
 
 
@@ -136,11 +140,11 @@ def test_only_the_second_step_reads_from_disk(grid: Grid, monkeypatch: pytest.Mo
         raise OSError("the disk was asked")
 
     whole = grid.read(ROWS, 0, SLOTS)
-    monkeypatch.setattr(PartFile, "read", read)
-    begun = grid.samples(ROWS, 0, SLOTS)
-    grid.summary(ROWS, 0, SLOTS), grid.presence(ROWS, 0, SLOTS), grid.reach(3)
+    monkeypatch.setattr(SliceFile, "read", read)
+    begun = grid.start_read(ROWS, 0, SLOTS)
+    grid.start_summary(ROWS, 0, SLOTS), grid.start_presence(ROWS, 0, SLOTS), grid.start_extent(3)
     monkeypatch.undo()
-    np.testing.assert_array_equal(begun.finish(), whole)
+    np.testing.assert_array_equal(begun.complete(), whole)
 
 
 def test_one_payload_at_a_time_is_in_memory(grid: Grid, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -151,13 +155,13 @@ def test_one_payload_at_a_time_is_in_memory(grid: Grid, tmp_path: Path, monkeypa
         def __del__(self) -> None:
             held.remove(id(self))
 
-    def load(part: FilePart) -> Payload:
+    def load(part: FileSlice) -> Payload:
         assert not held
         data = Payload(part.file.read(part.offset, part.length))
         held.append(id(data))
         return data
 
-    monkeypatch.setattr(FilePart, "load", load)
+    monkeypatch.setattr(FileSlice, "load", load)
     assert not np.isnan(grid.read(ROWS, 0, SLOTS)).all()
     assert not held
 
@@ -170,17 +174,17 @@ def test_a_slot_is_present_where_any_row_of_any_block_has_a_sample(rows: int, *,
     for at, slot in ((0, 3), (0, 4), (rows - 1, 4), (rows - 1, 200), (1, 205)):
         grid.scatter(numbers[at : at + 1], slot, np.ones(1, np.float32))
     if cold:
-        grid.freeze(SLOTS, LOCK)
-    assert np.flatnonzero(grid.presence(numbers, 0, SLOTS).finish()).tolist() == [3, 4, 200, 205]
-    assert np.flatnonzero(grid.presence(numbers, 4, 200).finish()).tolist() == [0, 196]
-    assert not grid.presence(numbers[2:-1], 0, SLOTS).finish().any()
+        grid.compress(SLOTS, LOCK)
+    assert np.flatnonzero(grid.start_presence(numbers, 0, SLOTS).complete()).tolist() == [3, 4, 200, 205]
+    assert np.flatnonzero(grid.start_presence(numbers, 4, 200).complete()).tolist() == [0, 196]
+    assert not grid.start_presence(numbers[2:-1], 0, SLOTS).complete().any()
 
 
 def test_the_reach_of_a_row_is_told_from_its_first_to_its_last_sample(grid: Grid) -> None:
-    assert grid.reach(0).finish() == Extent(0, SLOTS, SLOTS - 15)
+    assert grid.start_extent(0).complete() == TimeExtent(0, SLOTS, SLOTS - 15)
     empty = int(grid.allocate(5))
-    assert grid.reach(empty).finish() is None
+    assert grid.start_extent(empty).complete() is None
     grid.scatter(np.array([empty]), 10**9, np.ones(1, np.float32))
     grid.scatter(np.array([empty]), 7, np.ones(1, np.float32))
-    assert grid.reach(empty).finish() == Extent(7, 10**9 + 1, 2)
-    assert Grid(60).reach(0).finish() is None
+    assert grid.start_extent(empty).complete() == TimeExtent(7, 10**9 + 1, 2)
+    assert Grid(60).start_extent(0).complete() is None

@@ -175,7 +175,7 @@ def test_no_moment_of_retention_is_a_bad_one_for_a_power_cut(tmp_path: Path) -> 
             for host in (b"n1", b"n2"):
                 send(store, host, number, time_s + T0)
         with PowerCut(folder, lambda disk: images.append(disk.image(tmp_path / str(disk.moments)))) as disk:
-            store.free(before_s=T0 + 7200, protected={"demo": {"n1": T0}})
+            store.free(before_s=T0 + 7200, holds={"demo": {"n1": T0}})
             images.append(disk.image(tmp_path / "end"))
     assert len(images) > 5
     for image in images:

@@ -12,7 +12,7 @@ import pytest
 from cc_backend.metricstore import MetricSpec, MetricStore, Query
 from cc_backend.metricstore.blocks.hot_block import WINDOW_SLOTS
 from cc_backend.metricstore.disk import restore_wal
-from cc_backend.metricstore.disk.restore_snapshots import WindowRestorer
+from cc_backend.metricstore.disk.restore_snapshots import SnapshotRestorer
 from cc_backend.metricstore.disk.snapshot.window_file import WindowName
 from cc_backend.metricstore.disk.wal.write_ahead_log import Segment
 
@@ -84,7 +84,7 @@ def test_all_samples_come_back_from_snapshots_alone(folder: Path) -> None:
     with opened(folder) as store:
         assert_whole(store)
         restored = store.counters().restore
-        assert (restored.windows, restored.chunks, restored.chunks_as_they_are) == (4, 4, 4)
+        assert (restored.windows, restored.chunks, restored.chunks_adopted) == (4, 4, 4)
         assert restored.restored_bytes > 0
         assert store.last_seen_s("demo", "n3") == NOW - 60
 
@@ -105,7 +105,7 @@ def test_a_series_keeps_its_row_so_that_compressed_blocks_fit(folder: Path) -> N
     with opened(folder) as store:
         assert_whole(store, SLOTS + 1)
         restored = store.counters().restore
-        assert restored.chunks_as_they_are == restored.chunks == 4
+        assert restored.chunks_adopted == restored.chunks == 4
 
 
 def test_the_last_sample_of_a_slot_counts_wherever_it_is(folder: Path) -> None:
@@ -130,13 +130,13 @@ class Paused:
 
     def __init__(self, folder: Path, patch: pytest.MonkeyPatch) -> None:
         self._go = threading.Event()
-        real = WindowRestorer.restore
+        real = SnapshotRestorer.restore
 
-        def after_the_signal(restorer: WindowRestorer, name: WindowName) -> None:
+        def after_the_signal(restorer: SnapshotRestorer, name: WindowName) -> None:
             self._go.wait()
             real(restorer, name)
 
-        patch.setattr(WindowRestorer, "restore", after_the_signal)
+        patch.setattr(SnapshotRestorer, "restore", after_the_signal)
         self.store = opened(folder, background=True)
         self.store.ingest(b"", received_s=NOW)  # comes back once series have their rows
 
@@ -168,7 +168,7 @@ def test_the_store_is_in_use_while_it_restores(paused: Paused) -> None:
     assert_whole(store, SLOTS + 2)
     progress = store.counters().restore
     assert not progress.running
-    assert progress.chunks_as_they_are == progress.chunks - 1, "the window in use was already begun"
+    assert progress.chunks_adopted == progress.chunks - 1, "the window in use was already begun"
 
 
 def test_what_comes_in_while_restoring_counts_before_what_was_stored(paused: Paused) -> None:
@@ -184,7 +184,7 @@ def test_nothing_is_freed_and_no_snapshot_is_taken_while_restoring(paused: Pause
     store = paused.store
     write(store, range(SLOTS, SLOTS + 1))
     before = windows(folder)
-    assert store.free(before_s=NOW + 10 * WINDOW_S, protected={}) == 0
+    assert store.free(before_s=NOW + 10 * WINDOW_S, holds={}) == 0
     assert store.upkeep(NOW + 10 * WINDOW_S, {}) == 0
     assert not store.snapshot(NOW)
     assert windows(folder) == before
@@ -216,7 +216,7 @@ def test_new_series_take_no_rows_of_old_ones_while_restoring(folder: Path, monke
     write(store, range(SLOTS, SLOTS + 1))
     paused.go_on()
     assert_whole(store, SLOTS + 1)
-    assert store.counters().restore.chunks_as_they_are == 3
+    assert store.counters().restore.chunks_adopted == 3
     store.close()
 
 
@@ -235,7 +235,7 @@ def test_a_metric_that_is_no_longer_configured_leaves_no_samples_behind(folder: 
             (series,) = store.query("demo", [Query(name, "n1")], from_s=T0, to_s=NOW + 60)[0]
             assert np.flatnonzero(~np.isnan(series.data)).tolist() == [SLOTS]
         assert_whole(store)
-        assert store.counters().restore.chunks_as_they_are == store.counters().restore.chunks
+        assert store.counters().restore.chunks_adopted == store.counters().restore.chunks
 
 
 def test_samples_of_a_metric_that_was_not_configured_for_a_while_stay_on_disk(folder: Path) -> None:
@@ -254,7 +254,7 @@ def test_large_segments_come_back_in_portions_from_the_last_to_the_first(
     with opened(tmp_path) as store:
         for change in range(5):
             write(store, range(3), change=change)
-    monkeypatch.setattr(restore_wal, "_PORTION", portion)
+    monkeypatch.setattr(restore_wal, "_SAMPLES_AT_ONCE", portion)
     with opened(tmp_path) as store:
         assert load(store, slots=3).tolist() == [np.float32(value(3, slot) + 4) for slot in range(3)]
 
@@ -286,7 +286,7 @@ def test_a_host_that_is_back_after_others_took_its_place_gets_its_samples(folder
     with opened(folder, late_s) as store:
         for number in range(40):
             store.ingest(line % (number, number, late_s), received_s=late_s)
-        store.free(before_s=late_s - 100, protected={})
+        store.free(before_s=late_s - 100, holds={})
         assert store.hosts("demo") == sorted(f"late{number}" for number in range(40))
         for number in range(40, 60):
             store.ingest(line % (number, number, late_s), received_s=late_s)
@@ -326,16 +326,16 @@ def test_a_defect_that_one_file_brings_to_light_costs_only_that_file(
         for slot in range(SLOTS, SLOTS + 4):
             write(store, range(slot, slot + 1))
             store.snapshot(NOW, budget_s=0)  # begins a new segment
-    real = restore_wal.LogRestorer.restore
+    real = restore_wal.WalRestorer.restore
     broken = segments(folder)[1]
 
-    def breaking(restorer: restore_wal.LogRestorer, segment: Segment) -> None:
+    def breaking(restorer: restore_wal.WalRestorer, segment: Segment) -> None:
         if segment.path == broken:
             raise IndexError("a defect")
         real(restorer, segment)
 
     with monkeypatch.context() as patch:
-        patch.setattr(restore_wal.LogRestorer, "restore", breaking)
+        patch.setattr(restore_wal.WalRestorer, "restore", breaking)
         with opened(folder) as store:
             assert np.flatnonzero(np.isnan(load(store, slots=SLOTS + 4))).tolist() == [SLOTS + 1]
             assert store.snapshot(NOW)

@@ -8,16 +8,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cc_backend.metricstore.blocks.codec import choose
+from cc_backend.metricstore.blocks.codec import choose_codec
 from cc_backend.metricstore.blocks.hot_block import CHUNK_ROWS, WINDOW_SLOTS
 from cc_backend.metricstore.disk import restore_snapshots
-from cc_backend.metricstore.disk.restore_snapshots import WindowRestorer
+from cc_backend.metricstore.disk.restore_snapshots import SnapshotRestorer
 from cc_backend.metricstore.disk.snapshot.snapshot_folder import SnapshotFolder
 from cc_backend.metricstore.disk.snapshot.snapshot_format import ChunkEntry, ReadAt, pack_keys, pack_times, read_keys
-from cc_backend.metricstore.disk.snapshot.window_file import NewChunk, WindowName, entries_of, reading
-from cc_backend.metricstore.disk.wal.wal_format import key_of
+from cc_backend.metricstore.disk.snapshot.window_file import ChangedChunk, WindowName, open_reader, read_window_entries
+from cc_backend.metricstore.disk.wal.wal_format import encode_key
 from cc_backend.metricstore.index.series_table import SeriesTable
-from cc_backend.metricstore.model import Identity, Limits, MetricSpec, Part, RestoreState
+from cc_backend.metricstore.model import HostPart, Identity, Limits, MetricSpec, RestoreState
 from cc_backend.model import Samples
 
 METRICS = {"demo": {"load": MetricSpec(60), "temp": MetricSpec(60), "power": MetricSpec(30)}}
@@ -28,16 +28,16 @@ OLD, NEW = (WindowName(60, number * WINDOW_S) for number in (100, 101))
 def key(name: str) -> bytes:
     """`n7` is the load of the host n7, `n7:3` that of its core 3; an empty name is nobody's."""
     host, _, core = name.partition(":")
-    return key_of(Identity("demo", host, "load", Part("core", core) if core else Part())) if name else b""
+    return encode_key(Identity("demo", host, "load", HostPart("core", core) if core else HostPart())) if name else b""
 
 
 def chunk(
     number: int, keys: Sequence[bytes], samples: Samples | None = None, last_s: Sequence[int] | None = None
-) -> NewChunk:
+) -> ChangedChunk:
     if samples is None:
         samples = np.full((len(keys), WINDOW_SLOTS), np.nan, np.float32)
     times = pack_times(np.array([0] * len(keys) if last_s is None else last_s, np.int64), OLD.start_s)
-    return NewChunk(number, len(keys), pack_keys(keys), times, choose().encode(samples))
+    return ChangedChunk(number, len(keys), pack_keys(keys), times, choose_codec().encode(samples))
 
 
 class Restart:
@@ -49,27 +49,27 @@ class Restart:
         self.table = SeriesTable(METRICS, Limits(), self.lock)
         self.state = RestoreState()
 
-    def write(self, name: WindowName, *chunks: NewChunk) -> None:
-        self.folder.put_in_place(name, *self.folder.write(name, chunks))
+    def write(self, name: WindowName, *chunks: ChangedChunk) -> None:
+        self.folder.publish(name, *self.folder.write_temporary(name, chunks))
 
     def damage_keys(self, name: WindowName, number: int) -> None:
         path = self.folder.path(name)
-        with reading(path) as (read, size_bytes):
-            offset = entries_of(read, size_bytes, name)[0][number].keys_offset
+        with open_reader(path) as (read, size_bytes):
+            offset = read_window_entries(read, size_bytes, name)[0][number].keys_offset
         data = bytearray(path.read_bytes())
         data[offset + 5] ^= 0xFF
         path.write_bytes(data)
 
-    def restorer(self) -> WindowRestorer:
-        restorer = WindowRestorer(self.table, self.lock, self.folder, self.state)
-        restorer.take_places()
+    def restorer(self) -> SnapshotRestorer:
+        restorer = SnapshotRestorer(self.table, self.lock, self.folder, self.state)
+        restorer.reserve_rows()
         self.table.validate()
         return restorer
 
     def row(self, name: str) -> int | None:
         cluster, host, metric, part = key(name).decode().split("\0", 3)
         known = self.table.host(cluster, host)
-        sid = -1 if known is None else known.find(metric, Part(*part.split("\0")))
+        sid = -1 if known is None else known.find(metric, HostPart(*part.split("\0")))
         return None if sid < 0 else int(self.table.row_of[sid])
 
     def samples(self, name: str, start_s: int = OLD.start_s) -> list[float]:
@@ -97,11 +97,11 @@ def test_each_series_gets_its_row_over_many_chunks_and_with_rows_of_nobody(resta
     restart.write(OLD, *chunks)
     restart.restorer().restore(OLD)
     there = {name: row for row, name in enumerate(names[: 39 * CHUNK_ROWS + 100]) if name}
-    assert restart.table.count == len(there)
+    assert restart.table.series_count == len(there)
     assert {name: restart.row(name) for name in there} == there
-    assert restart.state.chunks_as_they_are == 40
+    assert restart.state.chunks_adopted == 40
     assert restart.state.skipped_samples == 0, "what is nobody's was nobody's before"
-    assert restart.table.grids[0].unsaved(OLD.start_s // WINDOW_S) == []
+    assert restart.table.grids[0].unsaved_chunks(OLD.start_s // WINDOW_S) == []
     for name, row in list(there.items())[::500]:
         assert restart.samples(name) == [row] * 4
 
@@ -143,13 +143,13 @@ def test_a_fault_of_the_disk_in_the_middle_of_a_file_costs_no_row_of_what_was_re
 def test_keys_that_cannot_be_read_are_left_out_and_their_samples_counted(restart: Restart) -> None:
     samples = np.arange(5 * WINDOW_SLOTS, dtype=np.float32).reshape(5, WINDOW_SLOTS)
     samples[1] = np.nan
-    keys = [key("n0"), b"", b"\xff\0n1\0load\0\0\0\0", key_of(Identity("demo", "n2", "gone")), key("n4")]
+    keys = [key("n0"), b"", b"\xff\0n1\0load\0\0\0\0", encode_key(Identity("demo", "n2", "gone")), key("n4")]
     restart.write(OLD, chunk(0, keys, samples))
     restart.restorer().restore(OLD)
-    assert restart.table.count == 2
+    assert restart.table.series_count == 2
     assert restart.samples("n4") == samples[4, :4].tolist()
     assert restart.state.skipped_samples == 2 * WINDOW_SLOTS
-    assert (restart.state.chunks, restart.state.chunks_as_they_are) == (1, 1)
+    assert (restart.state.chunks, restart.state.chunks_adopted) == (1, 1)
     restart.table.validate()
 
 
@@ -157,13 +157,13 @@ def test_keys_that_cannot_be_read_are_left_out_and_their_samples_counted(restart
 def test_what_is_in_memory_stays_and_the_rest_is_filled_in(restart: Restart, in_place: bool) -> None:  # noqa: FBT001 a parameter
     samples = np.full((4, WINDOW_SLOTS), np.nan, np.float32)
     samples[:, :3] = [[0, np.nan, 2], [10, 11, 12], [20, 21, 22], [30, 31, np.nan]]
-    keys = [key("n0"), key_of(Identity("demo", "n1", "gone")), key("n2"), key("n3")]
+    keys = [key("n0"), encode_key(Identity("demo", "n1", "gone")), key("n2"), key("n3")]
     restart.write(OLD, chunk(0, keys, samples, [OLD.start_s + 125, 0, OLD.start_s + 140, OLD.start_s + 77]))
     if not in_place:
         restart.table.register(Identity("demo", "n9", "load"))  # has the row of another one
     restorer = restart.restorer()
     sid = restart.table.register(Identity("demo", "n2", "load"))
-    restart.table.put(np.array([sid]), np.array([100], np.float32), OLD.start_s + 60)
+    restart.table.store_samples(np.array([sid]), np.array([100], np.float32), OLD.start_s + 60)
     restorer.restore(OLD)
     nan = float("nan")
     np.testing.assert_array_equal(restart.samples("n0"), [0, nan, 2, nan])
@@ -171,7 +171,7 @@ def test_what_is_in_memory_stays_and_the_rest_is_filled_in(restart: Restart, in_
     np.testing.assert_array_equal(restart.samples("n3"), [30, 31, nan, nan])
     assert (restart.row("n0") == 0) == in_place
     assert restart.state.skipped_samples == 3
-    assert (restart.state.chunks, restart.state.chunks_as_they_are) == (1, 0)
+    assert (restart.state.chunks, restart.state.chunks_adopted) == (1, 0)
     newest = [restart.table.register(Identity("demo", name, "load")) for name in ("n0", "n2", "n3")]
     assert (restart.table.last_s[newest] - OLD.start_s).tolist() == [125, 140, 77]
     restart.table.validate()

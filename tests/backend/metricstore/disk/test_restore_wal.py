@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from cc_backend.metricstore import MetricSpec, MetricStore, Query
-from cc_backend.metricstore.disk.wal.wal_format import batch_record, file_header, series_record
+from cc_backend.metricstore.disk.wal.wal_format import encode_batch, encode_series, file_header
 from cc_backend.metricstore.model import Identity
 
 NOW = 1_790_000_000
@@ -13,16 +13,16 @@ SERIES = [Identity("demo", "n1", "load")]
 
 
 def sample(number: int, value: float) -> bytes:
-    return batch_record(np.array([number]), np.array([value], np.float32), NOW)
+    return encode_batch(np.array([number]), np.array([value], np.float32), NOW)
 
 
 @pytest.mark.parametrize(
-    "record", [sample(2**32 - 1, 9), series_record(2**32 - 2, SERIES), series_record(2**30, SERIES) + sample(2**30, 9)]
+    "record", [sample(2**32 - 1, 9), encode_series(2**32 - 2, SERIES), encode_series(2**30, SERIES) + sample(2**30, 9)]
 )
 def test_a_number_that_no_series_of_a_segment_can_have_costs_neither_memory_nor_other_samples(
     tmp_path: Path, record: bytes
 ) -> None:
-    content = file_header(NOW) + series_record(0, SERIES) + record + sample(0, 1)
+    content = file_header(NOW) + encode_series(0, SERIES) + record + sample(0, 1)
     (tmp_path / "000000000001.wal").write_bytes(content)
     tracemalloc.start()
     try:
@@ -44,10 +44,10 @@ def test_segments_that_define_the_same_or_other_series_in_any_order_are_told_apa
         ["n1", "n2"],
     ]
     for segment, names in enumerate(definitions):
-        records = [series_record(0, [Identity("demo", name, "load") for name in names])]
+        records = [encode_series(0, [Identity("demo", name, "load") for name in names])]
         for at, name in enumerate(names):
             value = np.array([100 * segment + int(name[1:])], np.float32)
-            records.append(batch_record(np.array([at]), value, NOW + 60 * segment))
+            records.append(encode_batch(np.array([at]), value, NOW + 60 * segment))
         (tmp_path / f"{segment:012}.wal").write_bytes(file_header(NOW) + b"".join(records))
     with MetricStore.open(tmp_path, {"demo": {"load": MetricSpec(60)}}, now_s=NOW) as store:
         for name in ("n1", "n2", "n3", "n9"):
@@ -60,8 +60,8 @@ def test_segments_that_define_the_same_or_other_series_in_any_order_are_told_apa
 def test_samples_of_series_that_are_no_longer_kept_are_counted_in_every_segment(tmp_path: Path) -> None:
     names = [Identity("demo", "n1", "load"), Identity("gone", "n1", "load"), Identity("demo", "n1", "gone")]
     for segment in range(2):
-        samples = batch_record(np.arange(3), np.ones(3, np.float32), NOW + 60 * segment)
-        (tmp_path / f"{segment:012}.wal").write_bytes(file_header(NOW) + series_record(0, names) + samples)
+        samples = encode_batch(np.arange(3), np.ones(3, np.float32), NOW + 60 * segment)
+        (tmp_path / f"{segment:012}.wal").write_bytes(file_header(NOW) + encode_series(0, names) + samples)
     with MetricStore.open(tmp_path, {"demo": {"load": MetricSpec(60)}}, now_s=NOW) as store:
         restored = store.counters().restore
         assert (restored.samples, restored.skipped_samples) == (2, 4)

@@ -51,19 +51,19 @@ def restarted(folder: Path) -> dict[str, list[float]]:
 
 def test_segments_go_once_all_their_samples_are_too_old(store: MetricStore, folder: Path) -> None:
     assert segments(folder) == 5
-    store.free(before_s=START + 2 * HOUR, protected={})
+    store.free(before_s=START + 2 * HOUR, holds={})
     assert segments(folder) == 3
     store.close()
     assert restarted(folder) == {name: [2, 3, 4] for name in NAMES}
 
 
 def test_the_segment_in_use_stays(store: MetricStore, folder: Path) -> None:
-    store.free(before_s=START + 100 * HOUR, protected={})
+    store.free(before_s=START + 100 * HOUR, holds={})
     assert segments(folder) == 1
 
 
 def test_samples_of_protected_hosts_survive_from_their_time_on(store: MetricStore, folder: Path) -> None:
-    store.free(before_s=START + 3 * HOUR, protected={"demo": {"n2": START + HOUR, "n3": START + 2 * HOUR}})
+    store.free(before_s=START + 3 * HOUR, holds={"demo": {"n2": START + HOUR, "n3": START + 2 * HOUR}})
     assert segments(folder) == 4
     store.close()
     assert restarted(folder) == {"n1": [3, 4], "n2": [1, 2, 3, 4], "n3": [2, 3, 4]}
@@ -73,16 +73,16 @@ def test_a_rewritten_segment_is_not_read_again_while_nothing_changes(
     store: MetricStore, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     protected = {"demo": {"n2": START, "n3": START + 2 * HOUR}}
-    store.free(before_s=START + 3 * HOUR, protected=protected)
-    monkeypatch.setattr(retention, "rewrite", None)
-    store.free(before_s=START + 3 * HOUR, protected=protected)
+    store.free(before_s=START + 3 * HOUR, holds=protected)
+    monkeypatch.setattr(retention, "rewrite_segment", None)
+    store.free(before_s=START + 3 * HOUR, holds=protected)
     assert segments(folder) == 5
 
 
 def test_when_the_jobs_are_over_the_rest_goes(store: MetricStore, folder: Path) -> None:
-    store.free(before_s=START + 3 * HOUR, protected={"demo": {"n2": START, "n3": START}})
-    store.free(before_s=START + 3 * HOUR, protected={"demo": {"n3": START}})
-    store.free(before_s=START + 3 * HOUR, protected={})
+    store.free(before_s=START + 3 * HOUR, holds={"demo": {"n2": START, "n3": START}})
+    store.free(before_s=START + 3 * HOUR, holds={"demo": {"n3": START}})
+    store.free(before_s=START + 3 * HOUR, holds={})
     assert segments(folder) == 2
     assert store.counters().hosts == 3
 
@@ -90,7 +90,7 @@ def test_when_the_jobs_are_over_the_rest_goes(store: MetricStore, folder: Path) 
 def test_protection_counts_after_a_restart_too(store: MetricStore, folder: Path) -> None:
     store.close()
     with opened(folder, 5) as again:
-        again.free(before_s=START + 4 * HOUR, protected={"demo": {"n1": START}})
+        again.free(before_s=START + 4 * HOUR, holds={"demo": {"n1": START}})
         assert hours(again, "n1") == [0, 1, 2, 3, 4]
     assert restarted(folder) == {"n1": [0, 1, 2, 3, 4], "n2": [4], "n3": [4]}
 
@@ -104,9 +104,9 @@ def test_a_damaged_file_is_kept_as_long_as_its_samples_would_be(
     os.utime(damaged, (START + 2 * HOUR, START + 2 * HOUR))
     with opened(folder, 5) as again:
         assert f"file={damaged} is damaged: skipped_bytes=20" in caplog.text
-        again.free(before_s=START + HOUR, protected={})
+        again.free(before_s=START + HOUR, holds={})
         assert damaged.exists()
-        again.free(before_s=START + 3 * HOUR, protected={})
+        again.free(before_s=START + 3 * HOUR, holds={})
         assert not damaged.exists()
 
 
@@ -119,10 +119,10 @@ def test_a_rewrite_that_fails_leaves_the_file_as_it_was(
     before = {path.name: path.read_bytes() for path in folder.glob("*.wal")}
     with monkeypatch.context() as patch:
         patch.setattr(retention, "write_all", full)
-        store.free(before_s=START + HOUR, protected={"demo": {"n1": START}})
+        store.free(before_s=START + HOUR, holds={"demo": {"n1": START}})
     assert {path.name: path.read_bytes() for path in folder.iterdir() if path.name != "lock"} == before
     assert "No space left" in caplog.text
-    store.free(before_s=START + HOUR, protected={"demo": {"n1": START}})
+    store.free(before_s=START + HOUR, holds={"demo": {"n1": START}})
     assert min(folder.glob("*.wal")).stat().st_size < len(min(before.items())[1])
 
 
@@ -134,10 +134,10 @@ def test_a_segment_that_cannot_be_read_for_a_moment_keeps_what_a_long_job_needs_
 
     with monkeypatch.context() as patch:
         patch.setattr(Path, "read_bytes", too_many)
-        store.free(before_s=START + 3 * HOUR, protected={"demo": {"n1": START}})
+        store.free(before_s=START + 3 * HOUR, holds={"demo": {"n1": START}})
     assert segments(folder) == 5
     assert "stays although it is too old" in caplog.text
-    store.free(before_s=START + 3 * HOUR, protected={"demo": {"n1": START}})
+    store.free(before_s=START + 3 * HOUR, holds={"demo": {"n1": START}})
     store.close()
     assert restarted(folder)["n1"] == [0, 1, 2, 3, 4]
 

@@ -12,10 +12,10 @@ import pytest
 
 from cc_backend.metricstore import MetricSpec, MetricStore, Query
 from cc_backend.metricstore.blocks.hot_block import CHUNK_ROWS, WINDOW_SLOTS
-from cc_backend.metricstore.disk.restore_snapshots import WindowRestorer
+from cc_backend.metricstore.disk.restore_snapshots import SnapshotRestorer
 from cc_backend.metricstore.disk.snapshot.snapshot_folder import SnapshotFolder
-from cc_backend.metricstore.disk.snapshot.snapshot_writer import SnapshotPass
-from cc_backend.metricstore.disk.snapshot.window_file import entries_of, reading
+from cc_backend.metricstore.disk.snapshot.snapshot_writer import SnapshotWriter
+from cc_backend.metricstore.disk.snapshot.window_file import open_reader, read_window_entries
 from cc_backend.metricstore.disk.wal.write_ahead_log import WriteAheadLog
 from cc_backend.metricstore.index.series_table import SeriesTable
 
@@ -83,10 +83,10 @@ def test_no_series_goes_during_a_pass_and_no_pass_runs_while_series_go(
     with opened(tmp_path) as store:
         send(store, "n1", 1, T0)
         free: list[bool] = []
-        watched(monkeypatch, SnapshotPass, "run", lambda: free.append(is_free(store._upkeep._one)))
-        watched(monkeypatch, SeriesTable, "remove", lambda: free.append(is_free(store._upkeep._one)))
+        watched(monkeypatch, SnapshotWriter, "run", lambda: free.append(is_free(store._upkeep._exclusive)))
+        watched(monkeypatch, SeriesTable, "remove", lambda: free.append(is_free(store._upkeep._exclusive)))
         assert store.snapshot(NOW)
-        store.free(before_s=NOW, protected={})
+        store.free(before_s=NOW, holds={})
         assert free == [False, False]
 
 
@@ -102,7 +102,7 @@ def test_a_series_that_takes_the_number_and_row_of_another_is_itself_after_a_res
             before = store._table.host("demo", "old")
             assert before is not None
             (number,) = before.sids().tolist()
-            store.free(before_s=T0 + 60, protected={})
+            store.free(before_s=T0 + 60, holds={})
             assert store.hosts("demo") == ([] if in_log else ["stays"])
             send(store, "new", 2, later_s)
             after = store._table.host("demo", "new")
@@ -162,7 +162,7 @@ def test_a_file_that_could_not_be_read_at_the_start_is_read_before_it_is_replace
         assert (tmp_path / "windows" / f"60-{T0}.win1").read_bytes() == before
         assert (tmp_path / "windows" / f"60-{T0 + WINDOW_S}.win1").exists(), "others are written"
     with store:
-        store.free(before_s=T0 + WINDOW_S, protected={"demo": {"n1": T0}})
+        store.free(before_s=T0 + WINDOW_S, holds={"demo": {"n1": T0}})
         assert store.snapshot(NOW)
         assert store.counters().snapshots.fault == ""
         assert values(store, "n1") == [1, 2, 2]
@@ -179,7 +179,7 @@ def test_a_file_that_could_not_be_read_and_was_removed_keeps_nothing_from_being_
         send(store, "n1", 1, T0)
         assert store.snapshot(NOW)
     with monkeypatch.context() as patch:
-        patch.setattr(WindowRestorer, "restore", lambda *_: None)
+        patch.setattr(SnapshotRestorer, "restore", lambda *_: None)
         store = opened(tmp_path)
     with store:
         (tmp_path / "windows" / f"60-{T0}.win1").unlink()
@@ -201,12 +201,12 @@ def test_after_a_restore_that_met_a_defect_no_snapshot_is_removed(
         send(store, "n1", 1, T0)
         assert store.snapshot(NOW)
     with monkeypatch.context() as patch, caplog.at_level(logging.CRITICAL):
-        patch.setattr(WindowRestorer, "restore", defect)
+        patch.setattr(SnapshotRestorer, "restore", defect)
         with opened(tmp_path, background=True) as store:
             assert store.wait_restored(60)
             send(store, "n1", 2, NOW)
             assert not store.snapshot(NOW)
-            store.free(before_s=NOW, protected={"demo": {"n1": T0}})
+            store.free(before_s=NOW, holds={"demo": {"n1": T0}})
     with opened(tmp_path) as store:
         assert values(store, "n1") == [1, 2]
 
@@ -220,8 +220,8 @@ def test_files_that_were_rewritten_for_a_long_job_give_their_room_on_the_disk_fr
         store.upkeep(NOW, {})
         assert store.snapshot(NOW)
         (grid,) = store._table.grids
-        assert sum(map(grid.leave, grid.windows())) > 0
-        store.free(before_s=NOW, protected={"demo": {"n0": T0}})
+        assert sum(map(grid.evict, grid.window_numbers())) > 0
+        store.free(before_s=NOW, holds={"demo": {"n0": T0}})
         assert values(store, "n0") == [1]
         open_files = [os.readlink(path) for path in Path("/proc/self/fd").iterdir() if path.is_symlink()]  # noqa: PTH115
         assert not [path for path in open_files if str(tmp_path) in path and path.endswith(".win1 (deleted)")]
@@ -241,9 +241,9 @@ def test_a_chunk_that_the_disk_did_not_give_at_the_start_is_read_before_it_is_re
         send(store, "n1", 1, T0)
         assert store.snapshot(NOW)
     files = SnapshotFolder(tmp_path / "windows")
-    (name,) = files.names()
-    with reading(files.path(name)) as (read, size_bytes):
-        place = entries_of(read, size_bytes, name)[0][0].payload_offset
+    (name,) = files.windows()
+    with open_reader(files.path(name)) as (read, size_bytes):
+        place = read_window_entries(read, size_bytes, name)[0][0].payload_offset
     with monkeypatch.context() as patch:
         patch.setattr(os, "pread", faulty)
         store = opened(tmp_path)

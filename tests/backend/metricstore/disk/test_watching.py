@@ -48,7 +48,7 @@ def after_a_kill(folder: Path, tmp_path: Path) -> list[float]:
 def mended(store: MetricStore) -> None:
     """What periodic work does within a second."""
     store.check_disk()
-    if store.lost_files:
+    if store.needs_snapshot:
         assert store.snapshot(NOW)
     assert store.faults() == []
 
@@ -116,7 +116,7 @@ def test_what_was_left_on_disk_only_is_written_anew_too(store: MetricStore, fold
     assert store.snapshot(NOW)
     store._upkeep.compress(NOW)
     assert store.snapshot(NOW)
-    assert sum(store._upkeep.leave(use) for use in store._upkeep.windows()) > 0
+    assert sum(store._upkeep.evict(use) for use in store._upkeep.windows_in_memory()) > 0
     shutil.rmtree(folder)
     folder.mkdir()
     mended(store)
@@ -210,7 +210,7 @@ def test_the_fault_lasts_until_the_last_of_them_is_written(
     shutil.rmtree(folder / "windows")
     store.check_disk()
     seen: list[int] = []
-    real = SnapshotFolder.put_in_place
+    real = SnapshotFolder.publish
 
     def put_in_place(*arguments: Any) -> None:
         real(*arguments)
@@ -232,7 +232,7 @@ def test_a_pass_that_fails_leaves_the_loss_to_the_next(
         full.setattr(os, "replace", refuse)
         full.setattr(Path, "replace", refuse)
         assert not store.snapshot(NOW)
-    assert store.lost_files
+    assert store.needs_snapshot
     mended(store)
 
 

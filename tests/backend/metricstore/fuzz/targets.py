@@ -21,7 +21,7 @@ from cc_backend.errors import InvalidInput, TooLarge
 from cc_backend.metricstore import MetricStore, Query
 from cc_backend.metricstore.blocks import codec_numpy
 from cc_backend.metricstore.blocks.hot_block import WINDOW_SLOTS
-from cc_backend.metricstore.blocks.matrix import Target as Place
+from cc_backend.metricstore.blocks.matrix import MatrixTarget as Place
 from cc_backend.metricstore.blocks.payload_format import CodecError
 from cc_backend.metricstore.disk.snapshot import snapshot_format
 from cc_backend.metricstore.disk.wal.wal_format import (
@@ -30,24 +30,24 @@ from cc_backend.metricstore.disk.wal.wal_format import (
     Damage,
     Record,
     UnknownVersionError,
-    _record,
-    batch_record,
+    _encode_record,
+    decode_key,
+    encode_batch,
+    encode_key,
     file_header,
-    identity_of,
-    key_of,
     read_records,
 )
 from cc_backend.metricstore.index.series_table import SeriesTable
-from cc_backend.metricstore.ingest.batch import Decoded, Faults
-from cc_backend.metricstore.ingest.decode import decode, decode_lines, name_errors
+from cc_backend.metricstore.ingest.batch import DecodedBatch, Rejections
+from cc_backend.metricstore.ingest.decode import decode, decode_slow_lines, describe_rejections
 from cc_backend.metricstore.ingest.native_reader import HAS_NATIVE, KernelName
 from cc_backend.metricstore.migrate import checkpoint_format
-from cc_backend.metricstore.migrate.checkpoint_import import identity
-from cc_backend.metricstore.model import Limits, MetricSpec, Reason
+from cc_backend.metricstore.migrate.checkpoint_import import checkpoint_identity
+from cc_backend.metricstore.model import Limits, MetricSpec, RejectReason
 from cc_backend.metricstore.query import binary_codec
-from cc_backend.metricstore.query.execute import answer
-from cc_backend.metricstore.query.json_codec import from_json, request_to_json, to_json
-from cc_backend.metricstore.query.protocol import Answer, Bounds, read_request
+from cc_backend.metricstore.query.execute import execute
+from cc_backend.metricstore.query.json_codec import decode_json, encode_json, encode_request
+from cc_backend.metricstore.query.protocol import QueryLimits, QueryResponse, parse_request
 from cc_common.errors import PayloadError
 from cc_common.line_protocol import decode as decode_line_protocol
 from cc_common.line_protocol import encode as encode_line_protocol
@@ -58,7 +58,7 @@ EXCERPT = 120
 SEPARATOR = b"\xff\xff"
 _MEMORY = "/dev/shm"
 
-Found = tuple[list[tuple[object, ...]], Mapping[Reason, int]]
+Found = tuple[list[tuple[object, ...]], Mapping[RejectReason, int]]
 
 
 def line_protocol(data: bytes) -> None:
@@ -89,13 +89,13 @@ def ingest(data: bytes) -> None:
 
 def _by_kernel(kernel: KernelName, default_cluster: str, batches: list[bytes]) -> list[Found]:
     table = SeriesTable(METRICS, Limits(), threading.RLock(), kernel=kernel)
-    spellings = table.spellings(default_cluster)
+    spellings = table.key_cache(default_cluster)
     found = []
     for batch in batches:
-        faults = Faults()
-        decoded = decode(batch, spellings, received_s=RECEIVED_S, faults=faults)
+        faults = Rejections()
+        decoded = decode(batch, spellings, received_s=RECEIVED_S, rejections=faults)
         found.append(_found(decoded, faults, table))
-        name_errors(batch, faults, spellings)
+        describe_rejections(batch, faults, spellings)
     return found
 
 
@@ -103,14 +103,14 @@ def _by_line(default_cluster: str, batches: list[bytes]) -> list[Found]:
     table = SeriesTable(METRICS, Limits(), threading.RLock(), kernel="python")
     found = []
     for batch in batches:
-        faults = Faults()
+        faults = Rejections()
         lines = batch.replace(b"\r\n", b"\n").removesuffix(b"\n").split(b"\n")
-        decoded = decode_lines(enumerate(lines), table.spellings(default_cluster), RECEIVED_S, faults)
+        decoded = decode_slow_lines(enumerate(lines), table.key_cache(default_cluster), RECEIVED_S, faults)
         found.append(_found(decoded, faults, table))
     return found
 
 
-def _found(decoded: Decoded, faults: Faults, table: SeriesTable) -> Found:
+def _found(decoded: DecodedBatch, faults: Rejections, table: SeriesTable) -> Found:
     times = np.broadcast_to(decoded.times_s, decoded.sids.shape).tolist()
     names = [table.identity(sid) for sid in decoded.sids.tolist()]
     values = [value.tobytes() for value in decoded.values]
@@ -121,7 +121,7 @@ def log(data: bytes) -> None:
     """Records that do not fit together are skipped, all bytes are accounted for, and what is read can be rewritten."""
     framed = file_header(0)
     for piece in data.split(SEPARATOR):
-        framed += _record(1 + piece[0] % 3, piece[1:]) if piece else b"?"
+        framed += _encode_record(1 + piece[0] % 3, piece[1:]) if piece else b"?"
     for content in (data, framed):
         damage = Damage()
         try:
@@ -137,8 +137,8 @@ def _check_log_records(records: list[Record], size: int) -> None:
     read = 0
     for record in records:
         if not isinstance(record, BatchRecord):
-            identities = [identity_of(key) for key in record.keys]
-            assert all(i is None or identity_of(key_of(i)) == i for i in identities)
+            identities = [decode_key(key) for key in record.keys]
+            assert all(i is None or decode_key(encode_key(i)) == i for i in identities)
             read += sum(map(len, record.keys))
             continue
         assert len(record.ids) == len(record.values)
@@ -146,7 +146,7 @@ def _check_log_records(records: list[Record], size: int) -> None:
             assert len(record.times_s) == len(record.ids)
         read += 8 * len(record.ids)
         if len(record.ids):
-            written = file_header(0) + batch_record(record.ids.astype(np.int64), record.values, record.times_s)
+            written = file_header(0) + encode_batch(record.ids.astype(np.int64), record.values, record.times_s)
             (again,) = read_records(written, Damage())
             assert isinstance(again, BatchRecord)
             assert again.ids.tolist() == record.ids.tolist()
@@ -166,11 +166,11 @@ def checkpoint(data: bytes) -> None:
     ):
         assert sum(len(run.values) for run in runs) <= len(data)
         for run in runs:
-            times_s, values = checkpoint_format.samples(run, 7 % run.timestep_s)
+            times_s, values = checkpoint_format.samples_of_run(run, 7 % run.timestep_s)
             assert len(times_s) == len(values) <= len(run.values)
             assert np.isfinite(values).all()
             assert (np.diff(times_s) > 0).all()
-            identity("demo", "n1", run.path, run.metric, METRICS)
+            checkpoint_identity("demo", "n1", run.path, run.metric, METRICS)
     for content, most in ((data, len(data) // 20), (checkpoint_format.LOG_MAGIC.to_bytes(4, "little") + framed, None)):
         log = checkpoint_format.read_log(content)
         count = sum(len(series.times_s) for series in log.series)
@@ -178,7 +178,7 @@ def checkpoint(data: bytes) -> None:
         assert len({(series.path, series.metric) for series in log.series}) == len(log.series)
         for series in log.series:
             assert len(series.times_s) == len(series.values) > 0
-            identity("demo", "n1", series.path, series.metric, METRICS)
+            checkpoint_identity("demo", "n1", series.path, series.metric, METRICS)
 
 
 def _checkpoint_record(payload: bytes) -> bytes:
@@ -197,26 +197,26 @@ def _store() -> MetricStore:
 
 def query(data: bytes) -> None:
     """A request is answered with one row per query, or refused as the caller's fault."""
-    bounds = Bounds(queries=50, samples=5000)
+    bounds = QueryLimits(queries=50, samples=5000)
     try:
-        request = read_request(data, bounds)
+        request = parse_request(data, bounds)
     except (InvalidInput, TooLarge, PayloadError) as error:
         assert len(str(error)) < 500 + 2 * len(data)  # noqa: PT017 what is said must be short
         return
-    again = read_request(request_to_json(request), bounds)
+    again = parse_request(encode_request(request), bounds)
     assert (again.cluster, again.from_s, again.to_s) == (request.cluster, request.from_s, request.to_s)
     assert again.for_all_nodes == request.for_all_nodes
     try:
-        found = answer(request, _store(), bounds)
+        found = execute(request, _store(), bounds)
     except (InvalidInput, TooLarge):
         return
-    assert len(found.rows) >= len(request.asked)
+    assert len(found.rows) >= len(request.items)
     assert sum(len(one.data) for row in found.rows for one in row if one.data is not None) <= bounds.samples
-    assert _comparable(from_json(to_json(found))).keys() == _comparable(found).keys()
+    assert _comparable(decode_json(encode_json(found))).keys() == _comparable(found).keys()
     assert _comparable(binary_codec.decode(binary_codec.encode(found))) == _comparable(found)
 
 
-def _comparable(found: Answer) -> Mapping[tuple[int, int, str], str]:
+def _comparable(found: QueryResponse) -> Mapping[tuple[int, int, str], str]:
     return {
         (row, at, field.name): repr(value.tolist() if isinstance(value, np.ndarray) else value)
         for row, elements in enumerate(found.rows)
@@ -229,11 +229,11 @@ def _comparable(found: Answer) -> Mapping[tuple[int, int, str], str]:
 def answer_bytes(data: bytes) -> None:
     """An answer of another store, in either form, is read or refused; what is read can be written."""
     try:
-        found = from_json(data)
+        found = decode_json(data)
     except InvalidInput:
         pass
     else:
-        to_json(found)
+        encode_json(found)
     try:
         found = binary_codec.decode(data)
     except InvalidInput:
@@ -245,8 +245,8 @@ def answer_bytes(data: bytes) -> None:
 def snapshot(data: bytes) -> None:
     """A damaged chunk is an error of that chunk alone, and all bytes are accounted for."""
     pieces = [*data.split(SEPARATOR), b"", b"", b""]
-    keys = snapshot_format.Keys(bytes(snapshot_format.DIGEST_BYTES), zlib.compress(pieces[1]))
-    whole = snapshot_format.chunk_record(
+    keys = snapshot_format.PackedKeys(bytes(snapshot_format.DIGEST_BYTES), zlib.compress(pieces[1]))
+    whole = snapshot_format.encode_chunk(
         1, rows=pieces[1].count(b"\n") + 1, timestep_s=60, start_s=0, keys=keys,
         times=zlib.compress(pieces[2]), payload=pieces[3],
     )  # fmt: skip
@@ -258,7 +258,7 @@ def snapshot(data: bytes) -> None:
 
         damage = Damage()
         try:
-            entries = list(snapshot_format.read_entries(read, len(content), damage))
+            entries = list(snapshot_format.scan_entries(read, len(content), damage))
         except UnknownVersionError:
             continue
         chunk_bytes = sum(entry.end - entry.offset for entry in entries)
@@ -287,12 +287,12 @@ def restore(data: bytes) -> None:
     matrix = np.full((min(rows, 1024), WINDOW_SLOTS), np.nan, np.float32)
     matrix.reshape(-1)[: len(samples)] = samples[: matrix.size]
     start_s = RECEIVED_S // (60 * WINDOW_SLOTS) * (60 * WINDOW_SLOTS)
-    chunk = snapshot_format.chunk_record(
+    chunk = snapshot_format.encode_chunk(
         len(times) % 3,
         rows=rows,
         timestep_s=60,
         start_s=start_s,
-        keys=snapshot_format.Keys(bytes(snapshot_format.DIGEST_BYTES), zlib.compress(keys)),
+        keys=snapshot_format.PackedKeys(bytes(snapshot_format.DIGEST_BYTES), zlib.compress(keys)),
         times=zlib.compress((times + bytes(4 * rows))[: 4 * rows]),
         payload=codec_numpy.encode(matrix) if content[:1] != b"C" else content,
     )
@@ -310,7 +310,7 @@ def restore(data: bytes) -> None:
 def _framed(data: bytes) -> bytes:
     """A segment of the log with a record for each piece."""
     pieces = [piece for piece in data.split(b"\xfe\xfe") if piece]
-    return file_header(0) + b"".join(_record(1 + piece[0] % 3, piece[1:]) for piece in pieces)
+    return file_header(0) + b"".join(_encode_record(1 + piece[0] % 3, piece[1:]) for piece in pieces)
 
 
 def payload(data: bytes) -> None:

@@ -5,8 +5,8 @@ import pytest
 
 from cc_backend.metricstore import HostHealth, MetricSpec, MetricStore
 from cc_backend.metricstore.gaps.reason_text import fault_text
-from cc_backend.metricstore.ingest.host_config import ClusterNodes
-from cc_backend.metricstore.model import MetricFault, Part
+from cc_backend.metricstore.ingest.host_config import ClusterHosts
+from cc_backend.metricstore.model import HostPart, MetricFault
 
 METRICS = {"demo": {"load": MetricSpec(60, "avg"), "power": MetricSpec(30, "sum")}}
 NOW = 1_790_000_040
@@ -94,7 +94,7 @@ def test_what_is_wrong_comes_with_the_newest_sample_and_the_parts(store: MetricS
     put(store, "power", 600, ",type=socket,type-id=1")
     assert health(store, "load", "power", "nope").faults == {
         "load": MetricFault(NOW - 3000),
-        "power": MetricFault(NOW - 600, (Part("socket", "1"),)),
+        "power": MetricFault(NOW - 600, (HostPart("socket", "1"),)),
         "nope": MetricFault(None),
     }
 
@@ -154,8 +154,8 @@ class TestWhatIsExpected:
         assert health(store).missing == ("power",)
 
     def test_only_hosts_of_the_same_subcluster_count(self) -> None:
-        nodes = {"demo": ClusterNodes({f"n{at}": "cpu" if at < 5 else "gpu" for at in range(10)})}
-        store = MetricStore.open(None, METRICS, nodes=nodes, now_s=NOW)
+        nodes = {"demo": ClusterHosts({f"n{at}": "cpu" if at < 5 else "gpu" for at in range(10)})}
+        store = MetricStore.open(None, METRICS, host_table=nodes, now_s=NOW)
         for at in range(10):
             put(store, "load", 0, host=f"n{at}")
             if at > 5:
@@ -175,9 +175,9 @@ class TestWhatIsExpected:
         (MetricFault(None), "never came"),
         (MetricFault(NOW - 3600), "not since 13:14"),
         (MetricFault(NOW - 86400), "not since 14:14 on 20 September"),
-        (MetricFault(NOW, (Part("accelerator", "3"),)), "not since 14:14 from accelerator 3"),
+        (MetricFault(NOW, (HostPart("accelerator", "3"),)), "not since 14:14 from accelerator 3"),
         (
-            MetricFault(NOW, tuple(Part("core", str(at)) for at in range(6))),
+            MetricFault(NOW, tuple(HostPart("core", str(at)) for at in range(6))),
             "not since 14:14 from core 0, core 1, core 2, core 3 and 2 more",
         ),
     ],

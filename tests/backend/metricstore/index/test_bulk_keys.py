@@ -1,39 +1,39 @@
 import numpy as np
 
-from cc_backend.metricstore.index.bulk_keys import KeyNames, NumberedKeys
-from cc_backend.metricstore.index.layout import Layout, Names, Parts
-from cc_backend.metricstore.model import Identity, Ids, MetricSpec, Part
+from cc_backend.metricstore.index.bulk_keys import BulkKeys, KeyDictionary
+from cc_backend.metricstore.index.layout import HostLayout, MetricNames, PartTable
+from cc_backend.metricstore.model import HostPart, Identity, Int64Array, MetricSpec
 
-CORES = [Part("core", str(number)) for number in range(3)]
+CORES = [HostPart("core", str(number)) for number in range(3)]
 FAR = 1000
 
 
-def names_of(*kinds: tuple[str, Part]) -> KeyNames:
-    names = KeyNames()
+def names_of(*kinds: tuple[str, HostPart]) -> KeyDictionary:
+    names = KeyDictionary()
     names.hosts.append(("demo", "n1"))
     names.kinds.extend(kinds)
     return names
 
 
-def ids(*numbers: int) -> Ids:
+def ids(*numbers: int) -> Int64Array:
     return np.array(numbers, np.int64)
 
 
 class Tables:
     def __init__(self) -> None:
-        self.layout, self.metrics, self.parts = Layout(), Names(), Parts()
+        self.layout, self.metrics, self.parts = HostLayout(), MetricNames(), PartTable()
 
-    def take(self, metric: str, part: Part) -> None:
-        self.layout.take(metric, part, below=FAR)
-        self.metrics.number(metric)
-        self.parts.take(part)
+    def take(self, metric: str, part: HostPart) -> None:
+        self.layout.acquire(metric, part, below=FAR)
+        self.metrics.intern(metric)
+        self.parts.acquire(part)
 
-    def leave(self, metric: str, part: Part) -> None:
-        self.layout.leave(metric, part)
-        self.parts.leave(self.parts.number(part))
+    def leave(self, metric: str, part: HostPart) -> None:
+        self.layout.release(metric, part)
+        self.parts.release(self.parts.number_of(part))
 
-    def look_up(self, names: KeyNames, *kinds: int) -> list[list[int]]:
-        return names.look_up(ids(*kinds), self.layout, self.metrics, self.parts).tolist()
+    def look_up(self, names: KeyDictionary, *kinds: int) -> list[list[int]]:
+        return names.layout_columns(ids(*kinds), self.layout, self.metrics, self.parts).tolist()
 
 
 def test_a_kind_has_the_place_and_the_numbers_of_its_metric_and_part() -> None:
@@ -73,7 +73,7 @@ def test_layouts_are_told_apart() -> None:
 
 
 def test_timesteps_are_those_of_the_subcluster() -> None:
-    names = names_of(("load", Part()), ("gone", Part()))
+    names = names_of(("load", HostPart()), ("gone", HostPart()))
     slow, quick = {"load": MetricSpec(60)}, {"load": MetricSpec(10), "power": MetricSpec(5)}
     assert names.timesteps_s(ids(1, 0, 0), slow).tolist() == [0, 60, 60]
     names.kinds.append(("power", CORES[1]))
@@ -82,13 +82,13 @@ def test_timesteps_are_those_of_the_subcluster() -> None:
 
 
 def test_keys_of_several_pieces_are_one_after_the_other() -> None:
-    names = names_of(("load", Part()), ("power", CORES[1]))
+    names = names_of(("load", HostPart()), ("power", CORES[1]))
     pieces = [
-        NumberedKeys(names, ids(0), ids(1)),
-        NumberedKeys(names, ids(), ids()),
-        NumberedKeys(names, ids(-1), ids(-1)),
+        BulkKeys(names, ids(0), ids(1)),
+        BulkKeys(names, ids(), ids()),
+        BulkKeys(names, ids(-1), ids(-1)),
     ]
-    keys = NumberedKeys.joined([*pieces, NumberedKeys(names, ids(0), ids(0))])
+    keys = BulkKeys.concatenate([*pieces, BulkKeys(names, ids(0), ids(0))])
     assert len(keys) == 3
     assert keys.kinds.tolist() == [1, -1, 0]
     assert keys.identities(ids(2, 0)) == [Identity("demo", "n1", "load"), Identity("demo", "n1", "power", CORES[1])]

@@ -12,14 +12,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cc_backend.metricstore.disk.key_reader import KeyReader
-from cc_backend.metricstore.disk.wal.wal_format import identity_of, key_of
+from cc_backend.metricstore.disk.wal.wal_format import decode_key, encode_key
 from cc_backend.metricstore.index import hosts, series_table
-from cc_backend.metricstore.index.bulk_keys import NumberedKeys
+from cc_backend.metricstore.index.bulk_keys import BulkKeys
 from cc_backend.metricstore.index.series_table import JOB_SILENCE_S, SeriesTable
-from cc_backend.metricstore.ingest.host_config import ClusterNodes
-from cc_backend.metricstore.ingest.key_cache import MAX_SPELLING_BYTES, refusal_code, refusal_reason
-from cc_backend.metricstore.ingest.key_resolver import MAX_SPELLINGS_PER_SERIES
-from cc_backend.metricstore.model import Identity, Ids, Limits, MetricSpec, MetricTable, Part, Reason
+from cc_backend.metricstore.ingest.host_config import ClusterHosts
+from cc_backend.metricstore.ingest.key_cache import MAX_CACHED_KEY_BYTES, rejection_code, rejection_reason
+from cc_backend.metricstore.ingest.key_resolver import MAX_KEYS_PER_SERIES
+from cc_backend.metricstore.model import HostPart, Identity, Int64Array, Limits, MetricSpec, MetricTable, RejectReason
 
 METRICS = {"demo": {"load": MetricSpec(60), "power": MetricSpec(30)}}
 
@@ -34,7 +34,7 @@ def host(number: int) -> Identity:
 
 def test_several_spellings_of_a_key_lead_to_one_series() -> None:
     table = table_with()
-    spellings = table.spellings("demo")
+    spellings = table.key_cache("demo")
     sids = {
         spellings.find(key)
         for key in (
@@ -51,79 +51,82 @@ def test_several_spellings_of_a_key_lead_to_one_series() -> None:
 
 
 def test_parts_of_a_host_are_series_of_their_own() -> None:
-    spellings = table_with().spellings("demo")
+    spellings = table_with().key_cache("demo")
     keys = (b"", b",type=core,type-id=1", b",type=core,type-id=2", b",stype=disk,stype-id=sda", b",stype=disk")
     assert len({spellings.find(b"load,hostname=n1" + key) for key in keys}) == 5
 
 
 def test_batches_with_different_default_clusters_do_not_mix() -> None:
     table = SeriesTable({"a": METRICS["demo"], "b": METRICS["demo"]}, Limits(), threading.RLock())
-    sids = [table.spellings(cluster).find(b"load,hostname=n1") for cluster in ("a", "b")]
+    sids = [table.key_cache(cluster).find(b"load,hostname=n1") for cluster in ("a", "b")]
     assert [table.identity(sid).cluster for sid in sids] == ["a", "b"]
-    assert refusal_reason(table.spellings("").find(b"load,hostname=n1")) is Reason.NO_CLUSTER
-    assert refusal_reason(table.spellings("c").find(b"load,hostname=n1")) is Reason.UNKNOWN_CLUSTER
+    assert rejection_reason(table.key_cache("").find(b"load,hostname=n1")) is RejectReason.NO_CLUSTER
+    assert rejection_reason(table.key_cache("c").find(b"load,hostname=n1")) is RejectReason.UNKNOWN_CLUSTER
 
 
 def test_default_clusters_that_do_not_exist_share_one_table() -> None:
     table = table_with()
-    assert table.spellings("x") is table.spellings("y")
+    assert table.key_cache("x") is table.key_cache("y")
 
 
 def test_what_is_remembered_can_be_counted_while_a_new_default_cluster_comes(monkeypatch: pytest.MonkeyPatch) -> None:
     """Batches hold another lock than those who ask how the store is doing."""
     table = table_with()
     for name in ("demo", ""):
-        table.spellings(name)
-    kind = type(table.spellings("demo"))
+        table.key_cache(name)
+    kind = type(table.key_cache("demo"))
     real = kind.__len__
 
     def counted(spellings: Any) -> int:
-        table.spellings("other")
+        table.key_cache("other")
         return real(spellings)
 
     monkeypatch.setattr(kind, "__len__", counted)
-    assert table.spelling_count == 0
+    assert table.cached_key_count == 0
 
 
 def test_refusal_codes_are_negative_and_lead_back_to_the_reason() -> None:
-    for reason in Reason:
-        assert refusal_code(reason) < 0
-        assert refusal_reason(refusal_code(reason)) is reason
+    for reason in RejectReason:
+        assert rejection_code(reason) < 0
+        assert rejection_reason(rejection_code(reason)) is reason
 
 
 def test_hosts_series_and_series_of_jobs_are_capped() -> None:
     table = table_with(Limits(hosts=2, series=3, job_series=1))
     assert [table.register(host(number)) for number in (1, 2, 1)] == [0, 1, 0]
-    assert refusal_reason(table.register(host(3))) is Reason.HOST_LIMIT
+    assert rejection_reason(table.register(host(3))) is RejectReason.HOST_LIMIT
     assert table.register(Identity("demo", "n1", "power")) == 2
-    assert refusal_reason(table.register(Identity("demo", "n2", "power"))) is Reason.SERIES_LIMIT
-    assert table.register(Identity("demo", "n1", "load", Part("job", "17"))) == 3
-    assert refusal_reason(table.register(Identity("demo", "n1", "load", Part("job", "18")))) is Reason.SERIES_LIMIT
+    assert rejection_reason(table.register(Identity("demo", "n2", "power"))) is RejectReason.SERIES_LIMIT
+    assert table.register(Identity("demo", "n1", "load", HostPart("job", "17"))) == 3
+    assert (
+        rejection_reason(table.register(Identity("demo", "n1", "load", HostPart("job", "18"))))
+        is RejectReason.SERIES_LIMIT
+    )
     table.validate()
 
 
 def test_what_is_remembered_of_refused_keys_is_bounded() -> None:
-    table = table_with(Limits(refused_spellings=10))
-    spellings = table.spellings("demo")
+    table = table_with(Limits(rejected_keys=10))
+    spellings = table.key_cache("demo")
     good = spellings.find(b"load,hostname=n1")
     for number in range(100):
         assert spellings.find(b"event_%d,hostname=n1" % number) < 0
-    assert table.spelling_count <= 11
+    assert table.cached_key_count <= 11
     assert spellings.find(b"load,hostname=n1") == good
 
 
 def test_what_is_remembered_of_spellings_of_one_series_is_bounded() -> None:
     table = table_with()
-    spellings = table.spellings("demo")
+    spellings = table.key_cache("demo")
     for number in range(50):
         assert spellings.find(b"load,hostname=n1,x=%d" % number) == 0
-    spellings.find(b"load,hostname=n1,y=" + b"y" * MAX_SPELLING_BYTES)
-    assert table.spelling_count == MAX_SPELLINGS_PER_SERIES
+    spellings.find(b"load,hostname=n1,y=" + b"y" * MAX_CACHED_KEY_BYTES)
+    assert table.cached_key_count == MAX_KEYS_PER_SERIES
 
 
 def test_there_is_room_again_after_series_are_removed() -> None:
     table = table_with(Limits(hosts=1))
-    spellings = table.spellings("demo")
+    spellings = table.key_cache("demo")
     first = spellings.find(b"load,hostname=n1")
     assert spellings.find(b"load,hostname=n2") < 0
     table.remove(np.array([first]))
@@ -136,27 +139,27 @@ def test_there_is_room_again_after_series_are_removed() -> None:
 def test_a_number_that_is_used_again_brings_nothing_of_the_old_series() -> None:
     table = table_with()
     sid = table.register(host(1))
-    table.put(np.array([sid]), np.array([5], np.float32), 6000)
+    table.store_samples(np.array([sid]), np.array([5], np.float32), 6000)
     table.remove(np.array([sid]))
     assert table.register(host(2)) == sid
     assert table.last_s[sid] == 0
     assert table.host_last_s[0] == 0
-    assert np.isnan(table.grids[0].read(table.rows(np.array([sid])), 100, 1)).all()
+    assert np.isnan(table.grids[0].read(table.rows_of(np.array([sid])), 100, 1)).all()
 
 
 def test_silent_series_are_those_without_a_sample_since_then_unless_their_host_is_protected() -> None:
     table = table_with()
     sids = np.array([table.register(host(number)) for number in range(3)])
-    table.put(sids, np.ones(3, np.float32), np.array([100, 200, 300]))
-    assert table.silent(250, {}).tolist() == [0, 1]
-    assert table.silent(250, {"demo": {"n0": 0, "unheard-of": 0}, "elsewhere": {"n1": 0}}).tolist() == [1]
+    table.store_samples(sids, np.ones(3, np.float32), np.array([100, 200, 300]))
+    assert table.find_silent(250, {}).tolist() == [0, 1]
+    assert table.find_silent(250, {"demo": {"n0": 0, "unheard-of": 0}, "elsewhere": {"n1": 0}}).tolist() == [1]
 
 
 def test_the_newest_time_counts_whatever_the_order() -> None:
     table = table_with()
     sids = np.array([table.register(host(0)), table.register(Identity("demo", "n0", "power"))])
-    table.put(sids[[0, 0, 1]], np.ones(3, np.float32), np.array([300, 100, 200]))
-    table.put(sids[:1], np.ones(1, np.float32), 50)
+    table.store_samples(sids[[0, 0, 1]], np.ones(3, np.float32), np.array([300, 100, 200]))
+    table.store_samples(sids[:1], np.ones(1, np.float32), 50)
     assert table.last_s[sids].tolist() == [300, 200]
     assert table.host_last_s[0] == 300
 
@@ -164,7 +167,7 @@ def test_the_newest_time_counts_whatever_the_order() -> None:
 def test_many_series_are_registered_consistently() -> None:
     table = table_with()
     sids = [
-        table.register(Identity("demo", f"n{node}", metric, Part("core", str(core))))
+        table.register(Identity("demo", f"n{node}", metric, HostPart("core", str(core))))
         for node in range(30)
         for metric in ("load", "power")
         for core in range(50)
@@ -180,22 +183,22 @@ def test_after_a_reload_series_lie_on_the_grid_of_their_new_timestep() -> None:
     table = table_with()
     load, power = table.register(host(1)), table.register(Identity("demo", "n1", "power"))
     for time_s in range(0, 600, 60):
-        table.put(np.array([load, power]), np.array([time_s, 1], np.float32), time_s)
+        table.store_samples(np.array([load, power]), np.array([time_s, 1], np.float32), time_s)
     moved = table.reload({"demo": {"load": MetricSpec(120), "power": MetricSpec(30)}})
     assert moved == 1
     grid = table.grids[table.grid_index(120)]
-    assert grid.read(table.rows(np.array([load])), 0, 5)[0].tolist() == [60, 180, 300, 420, 540]
+    assert grid.read(table.rows_of(np.array([load])), 0, 5)[0].tolist() == [60, 180, 300, 420, 540]
     table.validate()
 
 
 def test_after_a_reload_keys_are_looked_at_again() -> None:
     table = table_with()
-    spellings = table.spellings("demo")
+    spellings = table.key_cache("demo")
     assert spellings.find(b"event,hostname=n1") < 0
     assert spellings.find(b"load,hostname=n1") == 0
     table.reload({"demo": {"event": MetricSpec(60)}})
-    assert table.spellings("demo").find(b"event,hostname=n1") == 1
-    assert table.spellings("demo").find(b"load,hostname=n1") < 0
+    assert table.key_cache("demo").find(b"event,hostname=n1") == 1
+    assert table.key_cache("demo").find(b"load,hostname=n1") < 0
     table.validate()
 
 
@@ -207,11 +210,11 @@ def test_an_unknown_number_has_no_identity() -> None:
         table.identity(sid)
 
 
-def parts_of_a_node(metrics: int, threads: int) -> list[tuple[str, Part]]:
-    return [(f"m{metric}", Part("hwthread", str(thread))) for metric in range(metrics) for thread in range(threads)]
+def parts_of_a_node(metrics: int, threads: int) -> list[tuple[str, HostPart]]:
+    return [(f"m{metric}", HostPart("hwthread", str(thread))) for metric in range(metrics) for thread in range(threads)]
 
 
-def of_many_hosts(hosts: int, parts: list[tuple[str, Part]]) -> list[Identity]:
+def of_many_hosts(hosts: int, parts: list[tuple[str, HostPart]]) -> list[Identity]:
     return [Identity("demo", f"node{number:04d}", metric, part) for number in range(hosts) for metric, part in parts]
 
 
@@ -219,8 +222,8 @@ def metrics_of(count: int, timestep_s: int = 60) -> MetricTable:
     return {"demo": {f"m{number}": MetricSpec(timestep_s) for number in range(count)}}
 
 
-def keys_of(identities: Sequence[Identity | None], reader: KeyReader | None = None) -> NumberedKeys:
-    return (reader or KeyReader()).read([b"x" if identity is None else key_of(identity) for identity in identities])
+def keys_of(identities: Sequence[Identity | None], reader: KeyReader | None = None) -> BulkKeys:
+    return (reader or KeyReader()).read([b"x" if identity is None else encode_key(identity) for identity in identities])
 
 
 class TestManyAtOnce:
@@ -228,7 +231,7 @@ class TestManyAtOnce:
         identities = [host(1), host(2), host(1), Identity("demo", "n1", "power"), Identity("demo", "n1", "unheard-of")]
         alone, together = table_with(), table_with()
         assert together.register_many(identities).tolist() == [alone.register(one) for one in identities]
-        assert together.register_many(identities).tolist() == [0, 1, 0, 2, refusal_code(Reason.UNKNOWN_METRIC)]
+        assert together.register_many(identities).tolist() == [0, 1, 0, 2, rejection_code(RejectReason.UNKNOWN_METRIC)]
         assert [together.identity(sid) for sid in range(3)] == [alone.identity(sid) for sid in range(3)]
         together.validate()
 
@@ -237,7 +240,7 @@ class TestManyAtOnce:
 
     def test_limits_hold(self) -> None:
         table = table_with(Limits(series=2))
-        limit = refusal_code(Reason.SERIES_LIMIT)
+        limit = rejection_code(RejectReason.SERIES_LIMIT)
         assert table.register_many([host(number) for number in range(4)]).tolist() == [0, 1, limit, limit]
         table.validate()
 
@@ -245,12 +248,12 @@ class TestManyAtOnce:
         table = SeriesTable(metrics_of(2), Limits(), threading.RLock())
         identities = of_many_hosts(3, parts_of_a_node(2, 40))
         sids = table.register_many(identities[::2] + identities[1::2])
-        rows = table.rows(sids)
+        rows = table.rows_of(sids)
         hosts = table.host_of[sids]
         assert all(np.ptp(rows[hosts == number]) < 2 * 80 for number in range(3))
 
     def test_a_cluster_that_is_not_configured_is_refused(self) -> None:
-        unknown = refusal_code(Reason.UNKNOWN_CLUSTER)
+        unknown = rejection_code(RejectReason.UNKNOWN_CLUSTER)
         assert table_with().register_many([Identity("nowhere", "n1", "load")]).tolist() == [unknown]
 
 
@@ -258,11 +261,11 @@ class TestOldRows:
     def test_new_series_get_the_rows_they_had(self) -> None:
         table = table_with()
         sids = table.register_keys(keys_of([host(1), host(2), host(3)]), 60, np.array([500, 3, 77]))
-        assert table.rows(sids).tolist() == [500, 3, 77]
+        assert table.rows_of(sids).tolist() == [500, 3, 77]
         assert table.register_many([host(2)]).tolist() == [sids[1]]
         table.validate()
         others = table.register_many([Identity("demo", f"x{number}", "load") for number in range(600)])
-        assert not set(table.rows(others).tolist()) & {500, 3, 77}
+        assert not set(table.rows_of(others).tolist()) & {500, 3, 77}
         table.validate()
 
     def test_a_row_that_is_taken_a_series_that_is_known_and_another_timestep_lie_where_they_lie(self) -> None:
@@ -272,7 +275,7 @@ class TestOldRows:
         identities = [host(1), host(2), Identity("demo", "n3", "power"), host(4), host(5)]
         sids = table.register_keys(keys_of(identities), 60, np.array([row + 9, row, 900, 901, 901]))
         assert sids[0] == known
-        rows = table.rows(sids).tolist()
+        rows = table.rows_of(sids).tolist()
         assert rows[0] == row
         assert rows[1] != row
         assert rows[2] != 900
@@ -284,18 +287,18 @@ class TestOldRows:
     def test_rows_that_no_grid_can_have_are_not_taken(self) -> None:
         table = table_with(Limits(series=10, job_series=10))
         sids = table.register_keys(keys_of([host(1), host(2), host(3)]), 60, np.array([-1, 10**9, -5]))
-        assert (table.rows(sids) < 100).all()
+        assert (table.rows_of(sids) < 100).all()
         table.validate()
 
     def test_what_is_not_configured_any_more_is_refused(self) -> None:
         sids = table_with().register_keys(keys_of([Identity("demo", "n1", "gone"), host(1)]), 60, np.array([0, 1]))
-        assert sids.tolist() == [refusal_code(Reason.UNKNOWN_METRIC), 0]
+        assert sids.tolist() == [rejection_code(RejectReason.UNKNOWN_METRIC), 0]
 
 
-NODE = [("load", Part())] + [(metric, Part("core", str(n))) for metric in ("load", "power") for n in range(20)]
+NODE = [("load", HostPart())] + [(metric, HostPart("core", str(n))) for metric in ("load", "power") for n in range(20)]
 
 
-def of_node(name: str, kinds: Sequence[tuple[str, Part]] = NODE) -> list[Identity]:
+def of_node(name: str, kinds: Sequence[tuple[str, HostPart]] = NODE) -> list[Identity]:
     return [Identity("demo", name, metric, part) for metric, part in kinds]
 
 
@@ -317,7 +320,7 @@ class TestKeysOfWholeHosts:
         identities = of_many_hosts(3, parts)
         mixed = identities[::3] + identities[1::3] + identities[2::3]
         sids = table.register_keys(keys_of(mixed), 60, np.arange(len(mixed)) + 7)
-        assert table.rows(sids).tolist() == list(range(7, 7 + len(mixed)))
+        assert table.rows_of(sids).tolist() == list(range(7, 7 + len(mixed)))
         assert [table.identity(sid) for sid in sids.tolist()] == mixed
         table.validate()
 
@@ -327,16 +330,16 @@ class TestKeysOfWholeHosts:
         sids = table.register_keys(keys_of(of_node("n2")), 60, np.arange(len(NODE)) + 100)
         there = [table.grids[grid].timestep_s == 60 for grid in table.grid_of[sids].tolist()]
         assert there == [metric == "load" for metric, _ in NODE]
-        assert table.rows(sids)[there].tolist() == (np.arange(len(NODE)) + 100)[there].tolist()
+        assert table.rows_of(sids)[there].tolist() == (np.arange(len(NODE)) + 100)[there].tolist()
         table.validate()
 
     def test_keys_that_cannot_be_read_or_are_none_are_refused(self) -> None:
         table = table_with()
         table.register_keys(keys_of(of_node("n1")))
         reader = KeyReader()
-        keys = [key_of(identity) for identity in of_node("n2")]
+        keys = [encode_key(identity) for identity in of_node("n2")]
         sids = table.register_keys(reader.read([b"", *keys[:20], b"demo\0n2\0", *keys[20:], b""]))
-        syntax = refusal_code(Reason.SYNTAX)
+        syntax = rejection_code(RejectReason.SYNTAX)
         assert (sids[[0, 21, -1]] == syntax).all()
         assert np.count_nonzero(sids < 0) == 3
         assert table.register_keys(reader.read([b"", b"x"])).tolist() == [syntax, syntax]
@@ -347,7 +350,7 @@ class TestKeysOfWholeHosts:
         table = table_with()
         table.register_keys(keys_of(of_node("n1")))
         old = table.register_keys(keys_of(of_node("n2", NODE[:30])))
-        table.put(old, np.ones(30, np.float32), 6000)
+        table.store_samples(old, np.ones(30, np.float32), 6000)
         table.remove(old)
         sids = table.register_keys(keys_of(of_node("n3")))
         assert set(old.tolist()) < set(sids.tolist())
@@ -367,18 +370,18 @@ class TestKeysOfWholeHosts:
         [
             Limits(series=len(NODE) + 50),
             Limits(hosts=2),
-            Limits(unlisted_hosts=2),
+            Limits(unknown_hosts=2),
             Limits(job_series=2),
             Limits(host_series=30),
         ],
         ids=["series", "hosts", "unlisted", "jobs", "host"],
     )
     def test_limits_meet_those_that_come_last(self, limits: Limits) -> None:
-        nodes = {"demo": ClusterNodes({})}
+        nodes = {"demo": ClusterHosts({})}
         quick, plain = (SeriesTable(METRICS, limits, threading.RLock(), nodes) for _ in range(2))
         reader = KeyReader()
         keys_of([*of_node("n3"), *of_node("n2"), *of_node("n1")], reader)  # numbers them in another order
-        jobs = [("load", Part("job", str(number))) for number in range(2)]
+        jobs = [("load", HostPart("job", str(number))) for number in range(2)]
         for identities in (of_node("n0"), [*of_node("n1", NODE + jobs), *of_node("n2", NODE + jobs), *of_node("n3")]):
             expected = [plain.register(one) for one in identities]
             sids = quick.register_keys(keys_of(identities, reader))
@@ -397,7 +400,7 @@ class TestKeysOfWholeHosts:
         apart = table.register_keys(keys_of(few, reader))
         small = table.host("demo", "small")
         assert small is not None
-        assert small.keeps_apart
+        assert small.has_unplaced_series
         sids = table.register_keys(keys_of(more, reader))
         assert sids[-30:].tolist() == apart.tolist()
         assert small.count == len(more)
@@ -419,12 +422,15 @@ CLUSTERS = {
     "other": {"load": MetricSpec(60)},
 }
 NODES = {
-    "demo": ClusterNodes(
+    "demo": ClusterHosts(
         {"n1": "", "n2": "", "n3": "small", "n4": "quick"},
-        metrics={"small": {"power": MetricSpec(30)}, "quick": {"load": MetricSpec(10), "power": MetricSpec(60)}},
+        subcluster_metrics={
+            "small": {"power": MetricSpec(30)},
+            "quick": {"load": MetricSpec(10), "power": MetricSpec(60)},
+        },
     )
 }
-PARTS = [Part(), *(Part("core", str(n)) for n in range(4)), *(Part("job", str(n)) for n in range(2))]
+PARTS = [HostPart(), *(HostPart("core", str(n)) for n in range(4)), *(HostPart("job", str(n)) for n in range(2))]
 KINDS = [(metric, part) for metric in ("load", "power", "gone") for part in PARTS]
 
 
@@ -432,8 +438,8 @@ LIMITS = [
     *[Limits()] * 4,
     *(Limits(series=number) for number in (10, 60)),
     *(Limits(host_series=number) for number in (3, 14)),
-    *(Limits(hosts=number, unlisted_hosts=2) for number in (2, 4)),
-    Limits(unlisted_hosts=1),
+    *(Limits(hosts=number, unknown_hosts=2) for number in (2, 4)),
+    Limits(unknown_hosts=1),
     Limits(job_series=5),
 ]
 
@@ -451,12 +457,12 @@ def keys_of_hosts(draw: st.DrawFn) -> list[Identity | None]:
     return found
 
 
-def outcome(table: SeriesTable, sids: Ids) -> list[Identity | int]:
+def outcome(table: SeriesTable, sids: Int64Array) -> list[Identity | int]:
     return [table.identity(sid) if sid >= 0 else sid for sid in sids.tolist()]
 
 
 def numbers(table: SeriesTable) -> tuple[int, ...]:
-    return table.count, table.job_count, table.host_count, table.unlisted_hosts
+    return table.series_count, table.job_count, table.host_count, table.unknown_host_count
 
 
 @settings(max_examples=150, deadline=None)
@@ -469,16 +475,16 @@ def test_hosts_at_once_end_as_one_by_one(
     calls: list[tuple[list[Identity | None], int, random.Random]], limits: Limits, room: int
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(hosts, "_ROOM", room)
+        patch.setattr(hosts, "_MAX_EMPTY_PLACES", room)
         plain, quick, slow = (SeriesTable(CLUSTERS, limits, threading.RLock(), NODES) for _ in range(3))
         reader, other_reader = KeyReader(), KeyReader()
         for number, (identities, distance, chance) in enumerate(calls):
             rows = np.array([chance.randrange(-1, len(identities) + distance) for _ in identities], np.int64)
-            patch.setattr(series_table, "_LEAST_RUN", 2)
+            patch.setattr(series_table, "_MIN_BULK_KEYS", 2)
             sids = quick.register_keys(keys_of(identities, reader), 60, rows)
-            patch.setattr(series_table, "_LEAST_RUN", 10**9)
+            patch.setattr(series_table, "_MIN_BULK_KEYS", 10**9)
             slow_sids = slow.register_keys(keys_of(identities, other_reader), 60, rows)
-            syntax = refusal_code(Reason.SYNTAX)
+            syntax = rejection_code(RejectReason.SYNTAX)
             expected = [syntax if one is None else plain.register(one) for one in identities]
             assert outcome(quick, sids) == outcome(plain, np.array(expected, np.int64))
             assert outcome(slow, slow_sids) == outcome(quick, sids)
@@ -500,7 +506,7 @@ def find(table: SeriesTable, identity: Identity) -> int:
     return -1 if known is None else known.find(identity.metric, identity.part)
 
 
-def having(table: SeriesTable, sids: Ids, rows: Ids) -> set[tuple[Identity, int]]:
+def having(table: SeriesTable, sids: Int64Array, rows: Int64Array) -> set[tuple[Identity, int]]:
     """The series that are in the grid and the row that they were to get."""
     kept = np.flatnonzero((sids >= 0) & (rows >= 0))
     there = [at for at in kept.tolist() if table.grids[table.grid_of[sids[at]]].timestep_s == 60]
@@ -516,7 +522,9 @@ def test_whatever_comes_and_goes_the_table_agrees_with_itself(data: st.DataObjec
         st.just("demo"),
         st.sampled_from(["n1", "n2", "n3", "n4", "n5"]),
         st.sampled_from(["load", "power", "unheard-of"]),
-        st.sampled_from([Part(), Part("core", "1"), Part("core", "2"), Part("job", "1"), Part("job", "2")]),
+        st.sampled_from(
+            [HostPart(), HostPart("core", "1"), HostPart("core", "2"), HostPart("job", "1"), HostPart("job", "2")]
+        ),
     )
     for _ in range(data.draw(st.integers(1, 8))):
         removing: bool = data.draw(st.booleans())
@@ -529,19 +537,19 @@ def test_whatever_comes_and_goes_the_table_agrees_with_itself(data: st.DataObjec
             expected.update({one: sid for one, sid in zip(batch, sids, strict=True) if sid >= 0})
         table.validate()
         assert {table.identity(sid): sid for sid in expected.values()} == expected
-        assert table.count + table.job_count == len(expected)
+        assert table.series_count + table.job_count == len(expected)
 
 
 @pytest.mark.parametrize(
     ("hosts", "parts"),
     [
         (20, parts_of_a_node(10, 72)),
-        (1000, [(f"m{number}", Part()) for number in range(20)]),
-        (4, [("m0", Part("job", str(number))) for number in range(3000)]),
+        (1000, [(f"m{number}", HostPart()) for number in range(20)]),
+        (4, [("m0", HostPart("job", str(number))) for number in range(3000)]),
     ],
     ids=["threads", "nodes", "jobs"],
 )
-def test_the_bytes_it_says_it_takes_are_those_it_takes(hosts: int, parts: list[tuple[str, Part]]) -> None:
+def test_the_bytes_it_says_it_takes_are_those_it_takes(hosts: int, parts: list[tuple[str, HostPart]]) -> None:
     identities = of_many_hosts(hosts, parts)
     table_with().register_many([host(1)])  # what is imported on the first use is not the table's
     gc.collect()
@@ -550,7 +558,7 @@ def test_the_bytes_it_says_it_takes_are_those_it_takes(hosts: int, parts: list[t
     for begin in range(0, len(identities), 1024):
         # as they come from a file: texts of their own
         portion = identities[begin : begin + 1024]
-        table.register_many([identity_of(key_of(identity)) or identity for identity in portion])
+        table.register_many([decode_key(encode_key(identity)) or identity for identity in portion])
     gc.collect()
     taken, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
@@ -566,7 +574,7 @@ def test_a_series_of_a_node_takes_less_than_60_bytes() -> None:
 
 def test_bytes_are_given_back_when_series_go() -> None:
     table = SeriesTable(metrics_of(10), Limits(), threading.RLock())
-    jobs = [Identity("demo", "n1", "m0", Part("job", f"{number:020d}")) for number in range(1000)]
+    jobs = [Identity("demo", "n1", "m0", HostPart("job", f"{number:020d}")) for number in range(1000)]
     table.register(Identity("demo", "n1", "m0"))
     before = table.size_bytes
     sids = table.register_many(jobs)
@@ -578,8 +586,8 @@ def test_bytes_are_given_back_when_series_go() -> None:
 
 def test_one_host_alone_cannot_take_all_places() -> None:
     table = table_with(Limits(host_series=3))
-    flood = [Identity("demo", "n1", "load", Part("device", str(number))) for number in range(10)]
-    jobs = [Identity("demo", "n1", "load", Part("job", str(number))) for number in range(10)]
+    flood = [Identity("demo", "n1", "load", HostPart("device", str(number))) for number in range(10)]
+    jobs = [Identity("demo", "n1", "load", HostPart("job", str(number))) for number in range(10)]
     assert (table.register_many(jobs) >= 0).all()
     assert np.count_nonzero(table.register_many(flood) >= 0) == 3
     assert (table.register_many([host(2), host(3)]) >= 0).all()
@@ -591,7 +599,7 @@ def test_one_host_alone_cannot_take_all_places() -> None:
 class TestSeriesOfJobs:
     def test_a_flood_of_them_leaves_room_for_nodes(self) -> None:
         table = table_with(Limits(series=100, job_series=50))
-        flood = [Identity("demo", "n1", "load", Part("job", str(number))) for number in range(200)]
+        flood = [Identity("demo", "n1", "load", HostPart("job", str(number))) for number in range(200)]
         assert np.count_nonzero(table.register_many(flood) >= 0) == 50
         assert (table.register_many([host(number) for number in range(100)]) >= 0).all()
         assert table.job_count == 50
@@ -599,21 +607,25 @@ class TestSeriesOfJobs:
 
     def test_they_are_forgotten_with_their_last_sample_like_all_others(self) -> None:
         table = table_with(Limits(job_series=10))
-        sids = table.register_many([Identity("demo", "n1", "load", Part("job", str(number))) for number in range(3)])
-        table.put(sids, np.ones(3, np.float32), np.array([1000, 50_000, 90_000]))
-        assert table.silent(20_000, {}).tolist() == [sids[0]]
+        sids = table.register_many(
+            [Identity("demo", "n1", "load", HostPart("job", str(number))) for number in range(3)]
+        )
+        table.store_samples(sids, np.ones(3, np.float32), np.array([1000, 50_000, 90_000]))
+        assert table.find_silent(20_000, {}).tolist() == [sids[0]]
 
     def test_those_long_silent_make_room_when_there_are_many(self) -> None:
         table = table_with(Limits(job_series=10))
-        sids = table.register_many([Identity("demo", "n1", "load", Part("job", str(number))) for number in range(10)])
+        sids = table.register_many(
+            [Identity("demo", "n1", "load", HostPart("job", str(number))) for number in range(10)]
+        )
         node = table.register(host(1))
-        limit = refusal_code(Reason.SERIES_LIMIT)
-        fresh = Identity("demo", "n1", "load", Part("job", "fresh"))
+        limit = rejection_code(RejectReason.SERIES_LIMIT)
+        fresh = Identity("demo", "n1", "load", HostPart("job", "fresh"))
         assert table.register(fresh) == limit
         times_s = np.array([100_000 - 1000 * number for number in range(10)])
-        table.put(sids, np.ones(10, np.float32), times_s)
-        table.put(np.array([node]), np.ones(1, np.float32), 90_000)
-        silent = table.silent(20_000, {})
+        table.store_samples(sids, np.ones(10, np.float32), times_s)
+        table.store_samples(np.array([node]), np.ones(1, np.float32), 90_000)
+        silent = table.find_silent(20_000, {})
         assert silent.tolist() == sids[times_s < 100_000 - JOB_SILENCE_S].tolist()
         table.remove(silent)
         assert table.register(fresh) >= 0
@@ -622,19 +634,21 @@ class TestSeriesOfJobs:
 
     def test_those_that_are_needed_stay(self) -> None:
         table = table_with(Limits(job_series=2))
-        sids = table.register_many([Identity("demo", "n1", "load", Part("job", str(number))) for number in range(2)])
-        table.put(sids, np.ones(2, np.float32), np.array([50_000, 60_000]))
-        table.put(np.array([table.register(host(2))]), np.ones(1, np.float32), 100_000)
-        assert table.silent(20_000, {"demo": {"n1": 55_000}}).tolist() == [sids[0]]
-        assert table.silent(20_000, {"demo": {"n1": 10_000}}).tolist() == []
+        sids = table.register_many(
+            [Identity("demo", "n1", "load", HostPart("job", str(number))) for number in range(2)]
+        )
+        table.store_samples(sids, np.ones(2, np.float32), np.array([50_000, 60_000]))
+        table.store_samples(np.array([table.register(host(2))]), np.ones(1, np.float32), 100_000)
+        assert table.find_silent(20_000, {"demo": {"n1": 55_000}}).tolist() == [sids[0]]
+        assert table.find_silent(20_000, {"demo": {"n1": 10_000}}).tolist() == []
 
 
 def test_what_was_silent_before_a_job_began_is_not_kept_for_it() -> None:
     table = table_with()
     sids = table.register_many([host(1), Identity("demo", "n1", "power")])
-    table.put(sids, np.ones(2, np.float32), np.array([100, 300]))
-    assert table.silent(1000, {"demo": {"n1": 200}}).tolist() == [sids[0]]
-    assert table.silent(200, {"demo": {"n1": 1000}}).tolist() == [sids[0]]
+    table.store_samples(sids, np.ones(2, np.float32), np.array([100, 300]))
+    assert table.find_silent(1000, {"demo": {"n1": 200}}).tolist() == [sids[0]]
+    assert table.find_silent(200, {"demo": {"n1": 1000}}).tolist() == [sids[0]]
 
 
 def test_changes_and_removals_are_counted() -> None:
@@ -655,11 +669,11 @@ def test_changes_and_removals_are_counted() -> None:
 class TestWhereInTheirSlotsSamplesLie:
     """Senders keep to their rhythm: from the newest samples it is known where in its slot each one lies."""
 
-    def sent(self, times_s: list[int], *, hosts: int = 1) -> tuple[SeriesTable, Ids]:
+    def sent(self, times_s: list[int], *, hosts: int = 1) -> tuple[SeriesTable, Int64Array]:
         table = table_with()
         sids = table.register_many(host(number) for number in range(hosts))
         for time_s in times_s:
-            table.put(sids, np.ones(hosts, np.float32), time_s)
+            table.store_samples(sids, np.ones(hosts, np.float32), time_s)
         return table, sids
 
     @pytest.mark.parametrize(
@@ -679,16 +693,16 @@ class TestWhereInTheirSlotsSamplesLie:
     )
     def test_it_is_that_of_the_sample_which_stays_in_the_slot(self, times_s: list[int], offset_s: int) -> None:
         table, sids = self.sent([6_000_000 + time_s for time_s in times_s])
-        assert table.offsets(sids, 60).tolist() == [offset_s]
+        assert table.slot_offsets(sids, 60).tolist() == [offset_s]
 
     def test_large_batches_are_looked_at_now_and_then(self) -> None:
         table, sids = self.sent([6_000_000 + 10 * tick for tick in range(200)], hosts=100)
-        assert table.offsets(sids, 60).tolist() == [50] * 100
+        assert table.slot_offsets(sids, 60).tolist() == [50] * 100
 
     @pytest.mark.parametrize("senders", [16, 17, 64, 1000])
     def test_none_of_many_senders_in_turn_is_hidden(self, senders: int) -> None:
         table = table_with()
-        seen = {turn % senders for turn in range(senders * 300) if table._look_due()}
+        seen = {turn % senders for turn in range(senders * 300) if table._is_spacing_due()}
         assert len(seen) == senders
 
     def test_a_series_that_takes_the_place_of_another_knows_nothing(self) -> None:
@@ -696,4 +710,4 @@ class TestWhereInTheirSlotsSamplesLie:
         table.remove(sids)
         (again,) = table.register_many([host(7)]).tolist()
         assert again == sids[0]
-        assert table.offsets(np.array([again]), 60).tolist() == [-1]
+        assert table.slot_offsets(np.array([again]), 60).tolist() == [-1]

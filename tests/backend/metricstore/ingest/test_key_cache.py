@@ -5,17 +5,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cc_backend.metricstore.ingest.identity import Refusal
+from cc_backend.metricstore.ingest.identity import Rejection
 from cc_backend.metricstore.ingest.key_cache import (
-    MAX_SPELLING_BYTES,
-    DictSpellings,
-    Spellings,
-    is_spelling,
-    refusal_code,
-    refusal_reason,
+    MAX_CACHED_KEY_BYTES,
+    DictKeyCache,
+    KeyCache,
+    is_cacheable_key,
+    rejection_code,
+    rejection_reason,
 )
-from cc_backend.metricstore.ingest.native_reader import HAS_NATIVE, KernelName, NativeSpellings, new_spellings
-from cc_backend.metricstore.model import Identity, Reason
+from cc_backend.metricstore.ingest.native_reader import HAS_NATIVE, KernelName, NativeKeyCache, new_key_cache
+from cc_backend.metricstore.model import Identity, RejectReason
 
 pytestmark = pytest.mark.parametrize(
     "kernel",
@@ -30,23 +30,23 @@ class Resolver:
         self.asked: list[bytes] = []
         self.remembers = remembers
 
-    def resolve(self, series: bytes, default_cluster: str) -> Identity | Refusal:
+    def resolve(self, series: bytes, default_cluster: str) -> Identity | Rejection:
         if series.startswith(b"x"):
-            return Refusal(Reason.BAD_NAME, "it begins with x")
+            return Rejection(RejectReason.BAD_NAME, "it begins with x")
         return Identity(default_cluster, "host", "load")
 
-    def resolve_and_remember(self, spellings: Spellings, series: bytes, default_cluster: str) -> int:
+    def resolve_and_remember(self, spellings: KeyCache, series: bytes, default_cluster: str) -> int:
         self.asked.append(series)
         found = self.resolve(series, default_cluster)
-        code = refusal_code(found.reason) if isinstance(found, Refusal) else len(series)
+        code = rejection_code(found.reason) if isinstance(found, Rejection) else len(series)
         if self.remembers:
             spellings.remember(series, code)
         return code
 
 
-def known(kernel: KernelName) -> tuple[Spellings, Resolver]:
+def known(kernel: KernelName) -> tuple[KeyCache, Resolver]:
     resolver = Resolver()
-    return new_spellings(resolver, "demo", kernel), resolver
+    return new_key_cache(resolver, "demo", kernel), resolver
 
 
 def flags(*wanted: int) -> np.ndarray:
@@ -58,7 +58,7 @@ def flags(*wanted: int) -> np.ndarray:
 def test_a_key_is_resolved_once(kernel: KernelName) -> None:
     spellings, resolver = known(kernel)
     assert [spellings.find(b"abc"), spellings.find(b"abc"), spellings.find(b"x")] == [3, 3, -7]
-    assert refusal_reason(-7) is Reason.BAD_NAME
+    assert rejection_reason(-7) is RejectReason.BAD_NAME
     assert resolver.asked == [b"abc", b"x"]
     assert len(spellings) == 2
     assert spellings.sids().tolist() == [3]
@@ -66,7 +66,7 @@ def test_a_key_is_resolved_once(kernel: KernelName) -> None:
 
 def test_what_the_resolver_does_not_remember_is_asked_again(kernel: KernelName) -> None:
     resolver = Resolver(remembers=False)
-    spellings = new_spellings(resolver, "demo", kernel)
+    spellings = new_key_cache(resolver, "demo", kernel)
     assert [spellings.find(b"abc"), spellings.find(b"abc")] == [3, 3]
     assert resolver.asked == [b"abc", b"abc"]
     assert len(spellings) == 0
@@ -76,7 +76,7 @@ def test_refusals_can_be_forgotten_alone(kernel: KernelName) -> None:
     spellings, resolver = known(kernel)
     for key in (b"abc", b"x", b"xx"):
         spellings.find(key)
-    spellings.forget_refused()
+    spellings.forget_rejected()
     assert len(spellings) == 1
     assert [spellings.find(b"abc"), spellings.find(b"xx")] == [3, -7]
     assert resolver.asked == [b"abc", b"x", b"xx", b"xx"]
@@ -123,20 +123,20 @@ def test_keys_that_come_after_others_were_forgotten_take_no_room_of_those_that_s
 
 @pytest.mark.parametrize(
     "key",
-    [b"", b"#a", b" a", b"\ta", b"\ra", b"a b", b"a\nb", b"a\\", b"\n", b"a" * (MAX_SPELLING_BYTES + 1)],
+    [b"", b"#a", b" a", b"\ta", b"\ra", b"a b", b"a\nb", b"a\\", b"\n", b"a" * (MAX_CACHED_KEY_BYTES + 1)],
 )
 def test_bytes_that_no_line_can_begin_with_are_not_remembered(key: bytes, kernel: KernelName) -> None:
     spellings, _ = known(kernel)
-    assert not is_spelling(key)
+    assert not is_cacheable_key(key)
     with pytest.raises(ValueError, match="no line can begin"):
         spellings.remember(key, 5)
     assert len(spellings) == 0
 
 
-@pytest.mark.parametrize("key", [b"a", b"\\ a", b"a\\ b", b"\\\\ a", b"a\\b", b"\xff\x00", b"a" * MAX_SPELLING_BYTES])
+@pytest.mark.parametrize("key", [b"a", b"\\ a", b"a\\ b", b"\\\\ a", b"a\\b", b"\xff\x00", b"a" * MAX_CACHED_KEY_BYTES])
 def test_keys_with_escapes_and_any_bytes_are_remembered(key: bytes, kernel: KernelName) -> None:
     spellings, resolver = known(kernel)
-    assert is_spelling(key)
+    assert is_cacheable_key(key)
     spellings.remember(key, 5)
     assert spellings.find(key) == 5
     assert not resolver.asked
@@ -154,8 +154,8 @@ def test_what_is_remembered_is_not_changed(kernel: KernelName) -> None:
 
 def test_refusals_are_explained(kernel: KernelName) -> None:
     spellings, _ = known(kernel)
-    assert spellings.explain(b"xy") == "it begins with x"
-    assert spellings.explain(b"ab") == ""
+    assert spellings.rejection_text(b"xy") == "it begins with x"
+    assert spellings.rejection_text(b"ab") == ""
 
 
 def test_memory_is_given_back(kernel: KernelName) -> None:
@@ -166,7 +166,7 @@ def test_memory_is_given_back(kernel: KernelName) -> None:
         spellings.remember(b"x_key_of_some_length_that_differs_in_its_end_%06d" % number, -1)
     full = spellings.size_bytes
     assert full - empty > 40_000 * 50
-    spellings.forget_refused()
+    spellings.forget_rejected()
     assert spellings.size_bytes < full
     spellings.keep(flags(*range(100)))
     assert len(spellings) == 20_000
@@ -175,7 +175,7 @@ def test_memory_is_given_back(kernel: KernelName) -> None:
     assert spellings.size_bytes < empty + 300_000
 
 
-keys = st.binary(min_size=1, max_size=12).map(lambda key: key + b".").filter(is_spelling)
+keys = st.binary(min_size=1, max_size=12).map(lambda key: key + b".").filter(is_cacheable_key)
 steps = st.lists(
     st.one_of(
         st.tuples(st.just("remember"), keys, st.integers(-11, 99)),
@@ -189,7 +189,7 @@ steps = st.lists(
 
 @given(steps)
 def test_it_behaves_like_a_dictionary(kernel: KernelName, taken: list[tuple[object, ...]]) -> None:
-    spellings = new_spellings(Resolver(remembers=False), "demo", kernel)
+    spellings = new_key_cache(Resolver(remembers=False), "demo", kernel)
     model: dict[bytes, int] = {}
     for step in taken:
         match step:
@@ -201,7 +201,7 @@ def test_it_behaves_like_a_dictionary(kernel: KernelName, taken: list[tuple[obje
                 expected = model.get(key, -7 if key.startswith(b"x") else len(key))
                 assert spellings.find(key) == expected
             case ("forget",):
-                spellings.forget_refused()
+                spellings.forget_rejected()
                 model = {key: code for key, code in model.items() if code >= 0}
             case ("keep", set() as wanted):
                 spellings.keep(flags(*wanted))
@@ -213,7 +213,7 @@ def test_it_behaves_like_a_dictionary(kernel: KernelName, taken: list[tuple[obje
 
 def test_the_kernel_that_is_asked_for_is_taken(kernel: KernelName) -> None:
     spellings, _ = known(kernel)
-    assert isinstance(spellings, NativeSpellings if kernel == "c" else DictSpellings)
+    assert isinstance(spellings, NativeKeyCache if kernel == "c" else DictKeyCache)
 
 
 def test_while_a_batch_is_read_others_learn_the_size_and_nothing_else(kernel: KernelName) -> None:
@@ -222,7 +222,7 @@ def test_while_a_batch_is_read_others_learn_the_size_and_nothing_else(kernel: Ke
     seen: list[object] = []
 
     class Meanwhile(Resolver):
-        def resolve_and_remember(self, spellings: Spellings, series: bytes, default_cluster: str) -> int:
+        def resolve_and_remember(self, spellings: KeyCache, series: bytes, default_cluster: str) -> int:
             thread = threading.Thread(target=another, args=(spellings,))
             thread.start()
             thread.join()
@@ -233,21 +233,21 @@ def test_while_a_batch_is_read_others_learn_the_size_and_nothing_else(kernel: Ke
                 spellings.read(b"known value=1 17", 0)  # type: ignore[attr-defined]  # of the C kernel
             return super().resolve_and_remember(spellings, series, default_cluster)
 
-    def another(spellings: Spellings) -> None:
+    def another(spellings: KeyCache) -> None:
         seen.append(len(spellings))
         seen.append(spellings.size_bytes > 0)
-        for call in (lambda: spellings.find(b"known"), spellings.forget_refused, spellings.sids):
+        for call in (lambda: spellings.find(b"known"), spellings.forget_rejected, spellings.sids):
             try:
                 call()
             except RuntimeError as error:
                 seen.append(str(error))
 
-    spellings = NativeSpellings(Meanwhile(), "demo")
+    spellings = NativeKeyCache(Meanwhile(), "demo")
     spellings.remember(b"known", 5)
     for filling in (b"", b"# a long comment, so that the lock of the interpreter is given up\n" * 5000):
         seen.clear()
         key = b"n" * (3 if filling else 4)
-        read = spellings.read(filling + b"known value=1 17\n" + key + b" value=2 17", 0)
+        read = spellings.read_batch(filling + b"known value=1 17\n" + key + b" value=2 17", 0)
         assert np.frombuffer(read.sids, np.int64).tolist() == [5, len(key)]
         assert seen == [1 if not filling else 2, True, *["the table is in use: a batch is being read"] * 3]
 
@@ -257,7 +257,7 @@ def test_a_resolver_that_fails_ends_the_batch_and_leaves_the_table_in_order(kern
         pytest.skip("there is no foreign code to come back from")
 
     class Failing(Resolver):
-        def resolve_and_remember(self, spellings: Spellings, series: bytes, default_cluster: str) -> int:
+        def resolve_and_remember(self, spellings: KeyCache, series: bytes, default_cluster: str) -> int:
             if series == b"no":
                 raise LookupError("no")
             if series == b"huge":
@@ -266,10 +266,10 @@ def test_a_resolver_that_fails_ends_the_batch_and_leaves_the_table_in_order(kern
                 return -99
             return super().resolve_and_remember(spellings, series, default_cluster)
 
-    spellings = NativeSpellings(Failing(), "demo")
+    spellings = NativeKeyCache(Failing(), "demo")
     for bad, error in ((b"no", LookupError), (b"huge", ValueError), (b"none", ValueError)):
         for filling in (b"", b"#" * 300_000 + b"\n"):
             with pytest.raises(error):
-                spellings.read(filling + b"yes value=1 17\n" + bad + b" value=1 17", 0)
+                spellings.read_batch(filling + b"yes value=1 17\n" + bad + b" value=1 17", 0)
             assert spellings.find(b"yes") == 3
             assert len(spellings) == 1

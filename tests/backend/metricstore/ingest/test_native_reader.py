@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 
 from cc_backend.metricstore.index.series_table import SeriesTable
 from cc_backend.metricstore.ingest import native_reader
-from cc_backend.metricstore.ingest.batch import Decoded, Faults
-from cc_backend.metricstore.ingest.decode import decode, decode_lines, name_errors
-from cc_backend.metricstore.ingest.key_cache import DictSpellings, Spellings
-from cc_backend.metricstore.ingest.native_reader import HAS_NATIVE, KernelName, NativeSpellings
+from cc_backend.metricstore.ingest.batch import DecodedBatch, Rejections
+from cc_backend.metricstore.ingest.decode import decode, decode_slow_lines, describe_rejections
+from cc_backend.metricstore.ingest.key_cache import DictKeyCache, KeyCache
+from cc_backend.metricstore.ingest.native_reader import HAS_NATIVE, KernelName, NativeKeyCache
 from cc_backend.metricstore.model import Limits, MetricSpec
 from cc_common.errors import LineProtocolError
 from cc_common.line_protocol import parse_time, parse_value
@@ -35,16 +35,16 @@ def table(name: KernelName, limits: Limits | None = None) -> SeriesTable:
 
 @needs_c
 def test_the_c_kernel_is_taken_where_it_is_there() -> None:
-    assert isinstance(table("c").spellings("demo"), NativeSpellings)
-    assert isinstance(SeriesTable(METRICS, Limits(), threading.RLock()).spellings("demo"), NativeSpellings)
-    assert isinstance(table("python").spellings("demo"), DictSpellings)
+    assert isinstance(table("c").key_cache("demo"), NativeKeyCache)
+    assert isinstance(SeriesTable(METRICS, Limits(), threading.RLock()).key_cache("demo"), NativeKeyCache)
+    assert isinstance(table("python").key_cache("demo"), DictKeyCache)
 
 
 def test_without_the_extension_python_is_taken_and_c_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(native_reader, "HAS_NATIVE", False)
-    assert isinstance(SeriesTable(METRICS, Limits(), threading.RLock()).spellings("demo"), DictSpellings)
+    assert isinstance(SeriesTable(METRICS, Limits(), threading.RLock()).key_cache("demo"), DictKeyCache)
     with pytest.raises(ImportError, match="was not built"):
-        table("c").spellings("demo")
+        table("c").key_cache("demo")
 
 
 # Numbers
@@ -102,9 +102,9 @@ decimals = st.one_of(
 @example(text="0" * 62 + "5i")
 @example(text="0" * 63 + "5i")
 def test_a_number_is_that_of_the_specification_to_the_last_bit(text: str) -> None:
-    faults = Faults()
+    faults = Rejections()
     found = decode(
-        b"load,hostname=a value=%b 17" % text.encode(), table("c").spellings("demo"), received_s=NOW, faults=faults
+        b"load,hostname=a value=%b 17" % text.encode(), table("c").key_cache("demo"), received_s=NOW, rejections=faults
     )
     try:
         expected = parse_value(b"value=%b" % text.encode())
@@ -124,11 +124,11 @@ def test_a_number_is_that_of_the_specification_to_the_last_bit(text: str) -> Non
 )  # fmt: skip
 @pytest.mark.parametrize("time", [b"", b" 17", b" 1790000000", b" 1790000000123", b"  -1 ", b" 1790000000\r"])
 def test_common_numbers_and_times_are_read_in_c(text: str, time: bytes) -> None:
-    spellings = table("c").spellings("demo")
-    assert isinstance(spellings, NativeSpellings)
+    spellings = table("c").key_cache("demo")
+    assert isinstance(spellings, NativeKeyCache)
     line = b"load,hostname=a value=%b%b" % (text.encode(), time)
     for _ in range(2):
-        read = spellings.read(line + b"\n" + line, NOW)
+        read = spellings.read_batch(line + b"\n" + line, NOW)
         assert not read.slow
         assert (
             np.frombuffer(read.values, np.float32).tolist() == [np.float32(parse_value(b"value=" + text.encode()))] * 2
@@ -148,8 +148,8 @@ def test_common_numbers_and_times_are_read_in_c(text: str, time: bytes) -> None:
 @example(number=-(10**17) - 1, zeros=0)
 def test_a_time_is_that_of_the_specification(number: int, zeros: int) -> None:
     raw = b"%b%b%d" % (b"-" if number < 0 else b"", b"0" * zeros, abs(number))
-    faults = Faults()
-    found = decode(b"load,hostname=a value=1 " + raw, table("c").spellings("demo"), received_s=NOW, faults=faults)
+    faults = Rejections()
+    found = decode(b"load,hostname=a value=1 " + raw, table("c").key_cache("demo"), received_s=NOW, rejections=faults)
     try:
         expected = parse_time(raw, received_s=NOW)
     except LineProtocolError:
@@ -198,16 +198,16 @@ batches = st.lists(st.one_of(lines, lines, lines, st.binary(max_size=12)), max_s
 )
 
 
-def by_specification(batch: bytes, spellings: Spellings, *, received_s: int, faults: Faults) -> Decoded:
-    return decode_lines(list(enumerate(batch.split(b"\n"))), spellings, received_s, faults)
+def by_specification(batch: bytes, spellings: KeyCache, *, received_s: int, faults: Rejections) -> DecodedBatch:
+    return decode_slow_lines(list(enumerate(batch.split(b"\n"))), spellings, received_s, faults)
 
 
 def outcome(
-    series: SeriesTable, batch: bytes, default_cluster: str, read: Callable[..., Decoded] = decode
+    series: SeriesTable, batch: bytes, default_cluster: str, read: Callable[..., DecodedBatch] = decode
 ) -> tuple[object, ...]:
     """All that a batch leads to: samples with identities and bits, counts, names, and what is remembered after it."""
-    faults = Faults()
-    spellings = series.spellings(default_cluster)
+    faults = Rejections()
+    spellings = series.key_cache(default_cluster)
     found = read(batch, spellings, received_s=NOW, faults=faults)
     times_s = np.broadcast_to(found.times_s, found.sids.shape).tolist()
     return (
@@ -216,7 +216,7 @@ def outcome(
         times_s,
         found.positions.tolist(),
         faults.counts,
-        name_errors(batch, faults, spellings),
+        describe_rejections(batch, faults, spellings),
         len(spellings),
         sorted(series.identity(sid) for sid in spellings.sids().tolist()),
     )
@@ -240,7 +240,7 @@ def test_both_kernels_accept_count_and_name_the_same(batches: list[bytes], defau
 @example(batches=[b"\n".join(b"e%d,hostname=a value=1 17" % number for number in range(9))])
 @example(batches=[b"\n".join(b" load,hostname=n%d value=x 17" % number for number in range(9))])
 def test_where_limits_are_reached_it_is_line_by_line_as_the_specification_has_it(batches: list[bytes]) -> None:
-    limits = Limits(hosts=3, series=5, refused_spellings=3)
+    limits = Limits(hosts=3, series=5, rejected_keys=3)
     by_c, by_line = table("c", limits), table("c", limits)
     for batch in batches * 2:
         assert outcome(by_c, batch, "demo")[:-2] == outcome(by_line, batch, "demo", by_specification)[:-2]
@@ -253,15 +253,15 @@ def test_a_large_batch_is_read_as_a_small_one_is_whatever_its_order() -> None:
     orders = [known, known[::-1], known[::2] + known[1::2], known[:3] * 2000]
     for order in orders:
         batch = b"\n".join(b"%b value=%d.25 %d" % (key, at, NOW + at % 3) for at, key in enumerate(order))
-        faults = Faults()
-        found = decode(batch, series.spellings("demo"), received_s=NOW, faults=faults)
+        faults = Rejections()
+        found = decode(batch, series.key_cache("demo"), received_s=NOW, rejections=faults)
         assert not faults.counts
         assert found.values.tolist() == [at + 0.25 for at in range(len(order))]
         assert isinstance(found.times_s, np.ndarray)
         assert found.times_s.tolist() == [NOW + at % 3 for at in range(len(order))]
-        sids = [series.spellings("demo").find(key) for key in order]
+        sids = [series.key_cache("demo").find(key) for key in order]
         assert found.sids.tolist() == sids
-    assert len(series.spellings("demo")) == len(known)
+    assert len(series.key_cache("demo")) == len(known)
     assert len(set(sids)) == 3
 
 

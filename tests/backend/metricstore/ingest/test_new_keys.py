@@ -8,7 +8,7 @@ import pytest
 from cc_backend.errors import NotAllowed, TooLarge
 from cc_backend.metricstore import Limits, MetricSpec, MetricStore, Query
 from cc_backend.metricstore.ingest import key_cache, new_keys
-from cc_backend.metricstore.ingest.batch import LINES_PER_BATCH, SLOW_LINES_PER_BATCH
+from cc_backend.metricstore.ingest.batch import MAX_BATCH_LINES, MAX_SLOW_LINES
 from cc_backend.metricstore.ingest.native_reader import HAS_NATIVE
 
 METRICS = {
@@ -31,13 +31,13 @@ def opened(**more: Any) -> MetricStore:
 
 
 def ingest(store: MetricStore, batch: bytes, bound: Collection[str] = ()) -> Any:
-    return store.ingest(batch, received_s=T0, bound=bound)
+    return store.ingest(batch, received_s=T0, allowed_clusters=bound)
 
 
 def held(store: MetricStore) -> tuple[int, int, int, list[str]]:
     counters = store.counters()
     store.validate()
-    return counters.hosts, counters.series, counters.spellings, store.clusters()
+    return counters.hosts, counters.series, counters.cached_keys, store.clusters()
 
 
 NOTHING = (0, 0, 0, [])
@@ -186,25 +186,25 @@ def test_refused_batches_of_a_bound_sender_grow_no_memory(store: MetricStore) ->
 
 def test_long_keys_that_are_refused_grow_no_memory(store: MetricStore) -> None:
     ingest(store, b"nosuch,cluster=tern,hostname=n1 value=1\n")
-    before = store.counters().spellings, store._table.size_bytes
+    before = store.counters().cached_keys, store._table.size_bytes
     for number in range(20):
         lines = (b"nosuch,cluster=tern,hostname=n%d,tag=%b value=1\n" % (at, b"x" * 600) for at in range(number * 20))
         assert ingest(store, b"".join(lines)).rejected.get("unknown_metric", 0) == number * 20
-    assert (store.counters().spellings, store._table.size_bytes) == before
+    assert (store.counters().cached_keys, store._table.size_bytes) == before
 
 
 def test_senders_with_many_different_bindings_get_a_bounded_number_of_tables(
     store: MetricStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(key_cache, "MAX_TABLES", 8)
+    monkeypatch.setattr(key_cache, "MAX_CACHES", 8)
     for number in range(50):
         assert ingest(store, OWN, bound=("tern", f"c{number}")).accepted == 1
         store.validate()
-    assert store.counters().spellings <= key_cache.MAX_SPELLINGS_PER_SERIES
+    assert store.counters().cached_keys <= key_resolver.MAX_SPELLINGS_PER_SERIES
 
 
 def test_a_batch_with_too_many_new_keys_is_refused_whole(store: MetricStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(new_keys, "NEW_KEYS_PER_BATCH", 10)
+    monkeypatch.setattr(new_keys, "MAX_NEW_KEYS", 10)
     keys = b"".join(b"load,cluster=tern,hostname=n%d value=1 %d\n" % (number, T0) for number in range(11))
     with pytest.raises(TooLarge, match="smaller parts") as refused:
         ingest(store, keys)
@@ -218,11 +218,11 @@ def test_a_batch_with_too_many_new_keys_is_refused_whole(store: MetricStore, mon
 @pytest.mark.parametrize("line", [b"x\n", b"load,cluster=tern,hostname=n1 value=x\n"])
 def test_a_batch_with_too_many_odd_lines_is_refused_whole(store: MetricStore, line: bytes) -> None:
     with pytest.raises(TooLarge, match="smaller parts"):
-        ingest(store, OWN + line * (SLOW_LINES_PER_BATCH + 1))
+        ingest(store, OWN + line * (MAX_SLOW_LINES + 1))
     assert held(store) == NOTHING
 
 
 def test_a_batch_with_too_many_lines_is_refused_whole(store: MetricStore) -> None:
     with pytest.raises(TooLarge, match="lines"):
-        ingest(store, OWN + b"# \n" * LINES_PER_BATCH)
+        ingest(store, OWN + b"# \n" * MAX_BATCH_LINES)
     assert held(store) == NOTHING

@@ -9,22 +9,22 @@ from hypothesis import strategies as st
 
 from cc_backend.metricstore.migrate.checkpoint_format import (
     MAX_LEVELS,
-    Log,
-    Logged,
-    Run,
-    Snapshot,
-    phase_s,
+    CheckpointLog,
+    CheckpointSnapshot,
+    LoggedSeries,
+    SampleRun,
     read_binary,
     read_json,
     read_log,
-    samples,
+    sample_phases,
+    samples_of_run,
 )
 
 NAN = math.nan
 START = 1_760_000_040
 
 
-def listed(runs: list[Run]) -> list[tuple[object, ...]]:
+def listed(runs: list[SampleRun]) -> list[tuple[object, ...]]:
     return [(run.path, run.metric, run.timestep_s, run.start_s, run.values.tolist()) for run in runs]
 
 
@@ -178,13 +178,13 @@ def test_json_that_is_no_snapshot_is_said_to_be_none(text: bytes, fault: str) ->
 def test_numbers_beyond_single_precision_become_infinite_and_are_no_samples() -> None:
     runs = read_json(b'{"metrics": {"a": {"frequency": 60, "start": 0, "data": [1e300, 1]}}}').runs
     assert runs[0].values.tolist() == [math.inf, 1]
-    assert samples(runs[0], None)[1].tolist() == [1]
+    assert samples_of_run(runs[0], None)[1].tolist() == [1]
 
 
 # The log
 
 
-def logged(log: Log) -> list[tuple[object, ...]]:
+def logged(log: CheckpointLog) -> list[tuple[object, ...]]:
     return [(series.path, series.metric, series.times_s.tolist(), series.values.tolist()) for series in log.series]
 
 
@@ -210,7 +210,7 @@ def test_the_bytes_of_a_record_are_those_of_the_description(reference: Any) -> N
 
 
 def test_an_empty_log_is_no_damage(reference: Any) -> None:
-    assert read_log(b"") == read_log(reference.log()) == Log()
+    assert read_log(b"") == read_log(reference.log()) == CheckpointLog()
 
 
 def test_a_log_that_ends_early_gives_all_whole_records(reference: Any) -> None:
@@ -325,15 +325,15 @@ def test_nothing_makes_a_reader_fail(data: bytes, head: bytes) -> None:
 # Times
 
 
-def run(start_s: int, count: int = 3, *, first_write: bool = False, timestep_s: int = 60) -> Run:
-    return Run((), "load", timestep_s, start_s, np.arange(count, dtype=np.float32), first_write)
+def run(start_s: int, count: int = 3, *, first_write: bool = False, timestep_s: int = 60) -> SampleRun:
+    return SampleRun((), "load", timestep_s, start_s, np.arange(count, dtype=np.float32), first_write)
 
 
-def one_log(*times_s: int) -> Log:
-    return Log([Logged((), "load", np.array(times_s), np.ones(len(times_s), np.float32))])
+def one_log(*times_s: int) -> CheckpointLog:
+    return CheckpointLog([LoggedSeries((), "load", np.array(times_s), np.ones(len(times_s), np.float32))])
 
 
-def slots_of_reference(times_s: list[int], timestep_s: int, cut_s: int) -> Run:
+def slots_of_reference(times_s: list[int], timestep_s: int, cut_s: int) -> SampleRun:
     """What the reference keeps of samples: slots around the first, read out from `cut_s` on."""
     begin_s = times_s[0] - timestep_s // 2
     kept = {(time_s - begin_s) // timestep_s: float(number) for number, time_s in enumerate(times_s)}
@@ -341,7 +341,7 @@ def slots_of_reference(times_s: list[int], timestep_s: int, cut_s: int) -> Run:
     count = (times_s[-1] - start_s) // timestep_s + 1
     slots = [(start_s + index * timestep_s - begin_s) // timestep_s for index in range(count)]
     values = np.array([kept.get(slot, NAN) for slot in slots], np.float32)
-    return Run((), "load", timestep_s, start_s, values, start_s > cut_s)
+    return SampleRun((), "load", timestep_s, start_s, values, start_s > cut_s)
 
 
 @settings(max_examples=300)
@@ -349,8 +349,8 @@ def slots_of_reference(times_s: list[int], timestep_s: int, cut_s: int) -> Run:
 def test_with_a_known_phase_every_sample_keeps_its_time(timestep_s: int, phase: int, cut: int) -> None:
     times = [START + phase + timestep_s * index for index in range(100)]
     stored = slots_of_reference(times, timestep_s, times[0] - 10 + cut % (90 * timestep_s))
-    phases = phase_s([], one_log(times[-1]), {"load": timestep_s})
-    found, values = samples(stored, phases[timestep_s])
+    phases = sample_phases([], one_log(times[-1]), {"load": timestep_s})
+    found, values = samples_of_run(stored, phases[timestep_s])
     assert len(found) > 5
     assert found.tolist() == [times[int(value)] for value in values]
 
@@ -359,22 +359,25 @@ def test_with_a_known_phase_every_sample_keeps_its_time(timestep_s: int, phase: 
 @given(timestep_s=st.sampled_from([1, 10, 30, 60, 61]), phase=st.integers(0, 60), cut=st.integers(0, 10_000))
 def test_without_one_it_is_off_by_half_a_timestep_at_most(timestep_s: int, phase: int, cut: int) -> None:
     times = [START + phase + timestep_s * index for index in range(100)]
-    found, values = samples(slots_of_reference(times, timestep_s, times[0] - 10 + cut % (90 * timestep_s)), None)
+    found, values = samples_of_run(slots_of_reference(times, timestep_s, times[0] - 10 + cut % (90 * timestep_s)), None)
     assert max(abs(time_s - times[int(value)]) for time_s, value in zip(found.tolist(), values, strict=True)) <= (
         timestep_s / 2
     )
 
 
 def test_the_phase_comes_from_the_newest_record_else_from_the_newest_first_write() -> None:
-    older, newer = Snapshot([run(START + 5, first_write=True)]), Snapshot([run(START + 7, first_write=True)])
-    cut = Snapshot([run(START + 33)])
-    assert phase_s([older, newer, cut], Log(), {"load": 60}) == {60: (START + 7) % 60}
-    assert phase_s([older, newer, cut], one_log(START + 70, START + 72), {"load": 60}) == {60: (START + 72) % 60}
-    assert phase_s([cut], one_log(START), {}) == {}
+    older, newer = (
+        CheckpointSnapshot([run(START + 5, first_write=True)]),
+        CheckpointSnapshot([run(START + 7, first_write=True)]),
+    )
+    cut = CheckpointSnapshot([run(START + 33)])
+    assert sample_phases([older, newer, cut], CheckpointLog(), {"load": 60}) == {60: (START + 7) % 60}
+    assert sample_phases([older, newer, cut], one_log(START + 70, START + 72), {"load": 60}) == {60: (START + 72) % 60}
+    assert sample_phases([cut], one_log(START), {}) == {}
 
 
 def test_samples_have_no_gaps_and_nothing_infinite() -> None:
     gaps = run(600, 5)._replace(values=np.array([NAN, 1, math.inf, -math.inf, 2], np.float32))
-    times, values = samples(gaps, None)
+    times, values = samples_of_run(gaps, None)
     assert times.tolist() == [660, 840]
     assert values.tolist() == [1, 2]

@@ -8,9 +8,14 @@ import pytest
 
 from cc_backend.errors import InvalidInput
 from cc_backend.metricstore import Limits, MetricSpec, MetricStore, Query
-from cc_backend.metricstore.ingest.identity import Refusal
-from cc_backend.metricstore.migrate.checkpoint_import import Imported, Reader, identity, import_checkpoints
-from cc_backend.metricstore.model import Identity, Part
+from cc_backend.metricstore.ingest.identity import Rejection
+from cc_backend.metricstore.migrate.checkpoint_import import (
+    CheckpointReader,
+    ImportReport,
+    checkpoint_identity,
+    import_checkpoints,
+)
+from cc_backend.metricstore.model import HostPart, Identity
 
 NAN = math.nan
 NOW = 1_790_000_000 - 1_790_000_000 % 3600
@@ -32,7 +37,7 @@ def put(folder: Path, name: str, content: bytes) -> None:
     path.write_bytes(content)
 
 
-def taken(folder: Path, store: MetricStore, retention_s: int = 48 * HOUR) -> Imported:
+def taken(folder: Path, store: MetricStore, retention_s: int = 48 * HOUR) -> ImportReport:
     *_, report = import_checkpoints(store, folder, METRICS, now_s=NOW, retention_s=retention_s)
     return report
 
@@ -74,7 +79,7 @@ def test_snapshots_and_log_of_a_host_become_its_samples(reference: Any, folder: 
     assert samples(store_, Query("flops", "n1", type="core", type_ids=("1",)), begin, 5) == nearly(1, 2, NAN, NAN, 6)
     assert samples(store_, Query("load", "n1"), begin, 1, "other") == [7]
     assert (report.hosts, report.files, report.samples) == (2, 4, 8)
-    assert (report.skipped, report.faults, report.present, report.durable) == ({}, [], 0, True)
+    assert (report.skipped, report.faults, report.already_stored, report.durable) == ({}, [], 0, True)
     store_.validate()
 
 
@@ -110,11 +115,11 @@ def test_a_sample_that_the_store_has_already_stays(reference: Any, folder: Path)
     )
     store_.ingest(lines.encode(), received_s=NOW)
     report = taken(folder, store_)
-    assert (report.samples, report.present) == (3, 2)
+    assert (report.samples, report.already_stored) == (3, 2)
     assert samples(store_, Query("load", "n1"), begin, 3) == [1, 9, 1]
     assert samples(store_, Query("flops", "n1", type="core", type_ids=("1",)), begin, 2) == [9, 1]
     again = taken(folder, store_)
-    assert (again.samples, again.present) == (0, 5)
+    assert (again.samples, again.already_stored) == (0, 5)
 
 
 def test_a_host_keeps_its_samples_although_the_store_has_such_of_its_parts(reference: Any, folder: Path) -> None:
@@ -129,25 +134,25 @@ def test_a_host_keeps_its_samples_although_the_store_has_such_of_its_parts(refer
 @pytest.mark.parametrize(
     ("path", "part"),
     [
-        ((), Part()),
-        (("0",), Part()),
-        (("socket1",), Part("socket", "1")),
-        (("core",), Part("core")),
-        (("hwthread103",), Part("hwthread", "103")),
-        (("memoryDomain7",), Part("memoryDomain", "7")),
-        (("cpu5",), Part("cpu", "5")),
-        (("accelerator00000000:17:00.0",), Part("accelerator", "00000000:17:00.0")),
-        (("acceleratorGPU-7f3a",), Part("accelerator", "GPU-7f3a")),
-        (("accelerator0", "mig1"), Part("accelerator", "0", "mig", "1")),
-        (("socket0", "disksda"), Part("socket", "0", "disk", "sda")),
-        (("socket0", "networkib0"), Part("socket", "0", "network", "ib0")),
-        (("socket0", "lane"), Part("socket", "0", "lane")),
-        (("0", "filesystem/home"), Part("", "", "filesystem", "/home")),
-        (("fan2b",), Part("fan", "2b")),
+        ((), HostPart()),
+        (("0",), HostPart()),
+        (("socket1",), HostPart("socket", "1")),
+        (("core",), HostPart("core")),
+        (("hwthread103",), HostPart("hwthread", "103")),
+        (("memoryDomain7",), HostPart("memoryDomain", "7")),
+        (("cpu5",), HostPart("cpu", "5")),
+        (("accelerator00000000:17:00.0",), HostPart("accelerator", "00000000:17:00.0")),
+        (("acceleratorGPU-7f3a",), HostPart("accelerator", "GPU-7f3a")),
+        (("accelerator0", "mig1"), HostPart("accelerator", "0", "mig", "1")),
+        (("socket0", "disksda"), HostPart("socket", "0", "disk", "sda")),
+        (("socket0", "networkib0"), HostPart("socket", "0", "network", "ib0")),
+        (("socket0", "lane"), HostPart("socket", "0", "lane")),
+        (("0", "filesystem/home"), HostPart("", "", "filesystem", "/home")),
+        (("fan2b",), HostPart("fan", "2b")),
     ],
 )
-def test_names_of_levels_lead_to_the_series_of_their_lines(path: tuple[str, ...], part: Part) -> None:
-    assert identity("demo", "n1", path, "load", METRICS) == Identity("demo", "n1", "load", part)
+def test_names_of_levels_lead_to_the_series_of_their_lines(path: tuple[str, ...], part: HostPart) -> None:
+    assert checkpoint_identity("demo", "n1", path, "load", METRICS) == Identity("demo", "n1", "load", part)
 
 
 @pytest.mark.parametrize(
@@ -161,8 +166,8 @@ def test_names_of_levels_lead_to_the_series_of_their_lines(path: tuple[str, ...]
     ],
 )
 def test_other_names_lead_to_none(cluster: str, path: tuple[str, ...], metric: str, reason: str) -> None:
-    found = identity(cluster, "n1", path, metric, METRICS)
-    assert isinstance(found, Refusal)
+    found = checkpoint_identity(cluster, "n1", path, metric, METRICS)
+    assert isinstance(found, Rejection)
     assert found.reason == reason
 
 
@@ -277,8 +282,8 @@ def test_a_folder_that_is_none_is_refused(folder: Path) -> None:
 
 def test_a_host_without_anything_gives_nothing(folder: Path) -> None:
     (folder / "demo/n1").mkdir(parents=True)
-    report = Imported()
-    (host,) = Reader(METRICS, oldest_s=0, newest_s=NOW, report=report).hosts(folder)
+    report = ImportReport()
+    (host,) = CheckpointReader(METRICS, oldest_s=0, newest_s=NOW, report=report).read_hosts(folder)
     assert host.identities == []
     assert host.values.dtype == np.float32
     assert taken(folder, store()).samples == 0

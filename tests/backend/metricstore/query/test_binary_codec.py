@@ -12,8 +12,8 @@ from hypothesis.extra import numpy as arrays
 
 from cc_backend.errors import InvalidInput
 from cc_backend.metricstore.model import Query
-from cc_backend.metricstore.query.binary_codec import MAGIC, MEDIA_TYPE, NONE, VERSION, decode, encode
-from cc_backend.metricstore.query.protocol import Answer, AnsweredSeries, Asked
+from cc_backend.metricstore.query.binary_codec import ABSENT, MAGIC, MEDIA_TYPE, VERSION, decode, encode
+from cc_backend.metricstore.query.protocol import QueryItem, QueryResponse, SeriesResult
 
 TIMES = st.integers(-(2**62), 2**62)
 NUMBERS = st.none() | st.floats(allow_nan=False)
@@ -21,16 +21,16 @@ TEXTS = st.none() | st.text(st.characters(codec="utf-8"), max_size=12)
 DATA = st.none() | arrays.arrays(np.float32, st.integers(0, 20), elements=st.floats(width=32))
 COVERAGE = st.none() | arrays.arrays(np.int32, st.integers(0, 20), elements=st.integers(0, 2**31 - 1))
 SERIES = st.builds(
-    AnsweredSeries, TIMES, TIMES, st.integers(0, 2**32 - 1), DATA, NUMBERS, NUMBERS, NUMBERS, TEXTS, TEXTS,
+    SeriesResult, TIMES, TIMES, st.integers(0, 2**32 - 1), DATA, NUMBERS, NUMBERS, NUMBERS, TEXTS, TEXTS,
     st.integers(0, 2**32 - 1), COVERAGE, TEXTS, st.none() | st.integers(0, 2**32 - 2),
 )  # fmt: skip
 QUERIES = st.none() | st.lists(
-    st.builds(Asked, st.builds(Query, st.text(max_size=5), st.text(max_size=5)), st.integers(0, 1000)), max_size=3
+    st.builds(QueryItem, st.builds(Query, st.text(max_size=5), st.text(max_size=5)), st.integers(0, 1000)), max_size=3
 ).map(tuple)
-ANSWERS = st.builds(Answer, st.lists(st.lists(SERIES, max_size=3), max_size=4), st.booleans(), QUERIES)
+ANSWERS = st.builds(QueryResponse, st.lists(st.lists(SERIES, max_size=3), max_size=4), st.booleans(), QUERIES)
 
 
-def plain(answer: Answer) -> Any:
+def plain(answer: QueryResponse) -> Any:
     """An answer as something that can be compared, NaN included."""
     return [
         [
@@ -49,7 +49,7 @@ def plain(answer: Answer) -> Any:
 
 
 @given(answer=ANSWERS)
-def test_everything_comes_back_as_it_was(answer: Answer) -> None:
+def test_everything_comes_back_as_it_was(answer: QueryResponse) -> None:
     back = decode(encode(answer))
     assert plain(back) == plain(answer)
     assert (back.with_stats, back.queries) == (answer.with_stats, answer.queries)
@@ -63,7 +63,7 @@ def test_garbage_is_refused(body: bytes) -> None:
 
 @given(answer=ANSWERS, changes=st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.integers(0, 255)), max_size=4))
 def test_a_damaged_answer_is_refused_or_read_and_nothing_worse(
-    answer: Answer, changes: list[tuple[float, int]]
+    answer: QueryResponse, changes: list[tuple[float, int]]
 ) -> None:
     body = bytearray(encode(answer))
     for place, byte in changes:
@@ -75,7 +75,7 @@ def test_a_damaged_answer_is_refused_or_read_and_nothing_worse(
 
 
 @given(answer=ANSWERS, place=st.floats(0, 1, exclude_max=True))
-def test_a_cut_or_longer_answer_is_refused(answer: Answer, place: float) -> None:
+def test_a_cut_or_longer_answer_is_refused(answer: QueryResponse, place: float) -> None:
     body = encode(answer)
     for wrong in (body[: int(place * len(body))], body + b"\0"):
         with pytest.raises(InvalidInput):
@@ -90,7 +90,7 @@ def test_numbers_that_promise_too_much_allocate_nothing(rows: int) -> None:
 
 
 def test_another_version_is_named() -> None:
-    body = bytearray(encode(Answer([])))
+    body = bytearray(encode(QueryResponse([])))
     body[8] = 9
     with pytest.raises(InvalidInput, match="version 9"):
         decode(bytes(body))
@@ -99,11 +99,11 @@ def test_another_version_is_named() -> None:
 def test_samples_lie_where_the_document_says() -> None:
     """Read by hand, as the document describes it."""
     data = np.array([1.5, np.nan, -3], np.float32)
-    answer = Answer(
+    answer = QueryResponse(
         [
             [],
             [
-                AnsweredSeries(
+                SeriesResult(
                     60,
                     240,
                     60,
@@ -126,7 +126,7 @@ def test_samples_lie_where_the_document_says() -> None:
     assert struct.unpack_from("<II", body, 48) == (0, 1)
     assert struct.unpack_from("<qqddd", body, 56) == (60, 240, -3, -0.75, 1.5)
     assert [struct.unpack_from("<I", body, at)[0] for at in range(96, 112, 8)] == [60, 2]
-    assert [struct.unpack_from("<I", body, at)[0] for at in range(112, 160, 8)] == [50, 3, 3, 4, NONE, NONE]
+    assert [struct.unpack_from("<I", body, at)[0] for at in range(112, 160, 8)] == [50, 3, 3, 4, ABSENT, ABSENT]
     assert body[160:164] == b"cpu7"
     assert np.frombuffer(body, "<f4", 3, 168).tobytes() == data.tobytes()
     assert struct.unpack_from("<III", body, 184) == (2, 0, 1)
@@ -146,7 +146,7 @@ def test_samples_lie_where_the_document_says() -> None:
 )
 def test_lengths_that_contradict_each_other_are_refused(offset: int, value: int, why: str) -> None:
     data, coverage = np.zeros(3, np.float32), np.ones(3, np.int32)
-    body = bytearray(encode(Answer([[], [AnsweredSeries(0, 180, 60, data, id="cpu7", coverage=coverage)]])))
+    body = bytearray(encode(QueryResponse([[], [SeriesResult(0, 180, 60, data, id="cpu7", coverage=coverage)]])))
     assert struct.unpack_from("<I", body, offset)[0] != value
     struct.pack_into("<I", body, offset, value)
     with pytest.raises(InvalidInput, match=why):

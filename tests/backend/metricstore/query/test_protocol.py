@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from cc_backend.errors import InvalidInput, TooLarge
 from cc_backend.metricstore import MetricSpec, MetricStore, Query, StoredSeries
-from cc_backend.metricstore.query.execute import answer
-from cc_backend.metricstore.query.json_codec import from_json, request_to_json, to_json
-from cc_backend.metricstore.query.protocol import Bounds, Source, read_request
+from cc_backend.metricstore.query.execute import execute
+from cc_backend.metricstore.query.json_codec import decode_json, encode_json, encode_request
+from cc_backend.metricstore.query.protocol import QueryLimits, SampleSource, parse_request
 from cc_common.errors import PayloadError
 
 T0 = 1_790_000_040
@@ -52,9 +52,9 @@ def thread(number: int) -> str:
     return f",type=hwthread,type-id={number}"
 
 
-def raw(store: Source, body: str | bytes, bounds: Bounds = Bounds()) -> dict[str, Any]:  # noqa: B008
-    request = read_request(body.encode() if isinstance(body, str) else body, bounds)
-    document: dict[str, Any] = json.loads(to_json(answer(request, store, bounds)))
+def raw(store: SampleSource, body: str | bytes, bounds: QueryLimits = QueryLimits()) -> dict[str, Any]:  # noqa: B008
+    request = parse_request(body.encode() if isinstance(body, str) else body, bounds)
+    document: dict[str, Any] = json.loads(encode_json(execute(request, store, bounds)))
     return document
 
 
@@ -364,7 +364,7 @@ class TestResampling:
 
     @pytest.mark.parametrize("end", [b"", b" and more, which the quick reader refuses"])
     def test_a_resolution_beyond_any_time_costs_only_its_own_row(self, end: bytes) -> None:
-        one, other = read_request(b'{"queries":[{"resolution":%b},{"resolution":60}]}%b' % (b"7" * 60, end)).asked
+        one, other = parse_request(b'{"queries":[{"resolution":%b},{"resolution":60}]}%b' % (b"7" * 60, end)).items
         assert one.fault.startswith("resolution must be a")
         assert one.resolution_s == 0
         assert (other.fault, other.resolution_s) == ("", 60)
@@ -487,13 +487,13 @@ class TestBadQueries:
 class TestBounds:
     def test_too_large_a_body(self) -> None:
         with pytest.raises(TooLarge, match="100 bytes"):
-            read_request(b" " * 101, Bounds(body_bytes=100))
+            parse_request(b" " * 101, QueryLimits(body_bytes=100))
 
     def test_too_many_queries(self, store: MetricStore) -> None:
         body = json.dumps({"cluster": "orion", "from": 0, "to": 60, "queries": [q("clock")] * 4})
-        raw(store, body, Bounds(queries=4))
+        raw(store, body, QueryLimits(queries=4))
         with pytest.raises(TooLarge, match="limit is 4"):
-            raw(store, body.replace('"queries": [', '"queries": [{},'), Bounds(queries=4))
+            raw(store, body.replace('"queries": [', '"queries": [{},'), QueryLimits(queries=4))
 
     def test_too_many_series_however_short_the_request_that_names_them(self, store: MetricStore) -> None:
         """Ids multiply with subtype ids, and a list of the same id compresses to nothing."""
@@ -504,9 +504,9 @@ class TestBounds:
             q("clock"),
         ]
         body = json.dumps({"cluster": "orion", "from": 0, "to": 60, "queries": queries})
-        raw(store, body, Bounds(series=13))
+        raw(store, body, QueryLimits(series=13))
         with pytest.raises(TooLarge, match="13 series; the limit is 12"):
-            raw(store, body, Bounds(series=12))
+            raw(store, body, QueryLimits(series=12))
 
     @pytest.mark.parametrize("more", [{"cluster": "c" * 256}, {"for-all-nodes": ["clock", "m" * 256]}], ids=list)
     def test_names_that_are_longer_than_any_are_not_repeated_for_every_host(
@@ -520,25 +520,25 @@ class TestBounds:
         put(store, "mem_used", [1])
         put(store, "mem_used", [1], host="n018")
         body = '{"cluster":"orion","from":0,"to":60,"for-all-nodes":["clock","mem_used"]}'
-        raw(store, body, Bounds(queries=4))
+        raw(store, body, QueryLimits(queries=4))
         with pytest.raises(TooLarge, match="3 queries"):
-            raw(store, body, Bounds(queries=3))
+            raw(store, body, QueryLimits(queries=3))
 
     def test_too_many_samples(self, store: MetricStore) -> None:
         put(store, "mem_used", [1])
         body = json.dumps({"cluster": "orion", "from": T0, "to": T0 + 600, "queries": [q("mem_used")] * 3})
-        raw(store, body, Bounds(samples=30))
+        raw(store, body, QueryLimits(samples=30))
         with pytest.raises(TooLarge, match="29 samples"):
-            raw(store, body, Bounds(samples=29))
+            raw(store, body, QueryLimits(samples=29))
 
     def test_statistics_of_too_many_samples(self, store: MetricStore) -> None:
         for number in range(4):
             put(store, "flops_any", [1], tags=thread(number))
         asked = {"cluster": "orion", "from": T0, "to": T0 + 600, "with-data": False, "queries": [q("flops_any")] * 3}
         body = json.dumps(asked)
-        raw(store, body, Bounds(slots=120))
+        raw(store, body, QueryLimits(slots=120))
         with pytest.raises(TooLarge, match="119 samples"):
-            raw(store, body, Bounds(slots=119))
+            raw(store, body, QueryLimits(slots=119))
 
     def test_a_range_of_a_thousand_years_is_refused_before_anything_is_read(self, store: MetricStore) -> None:
         put(store, "mem_used", [1])
@@ -554,9 +554,9 @@ class TestBounds:
         queries = [q("mem_used")] * 128 * portion + [q("mem_used"), q("ib_recv"), q("nope"), q("clock")]
         body = json.dumps({"cluster": "orion", "from": T0, "to": T0 + 6000, "queries": queries})
         with pytest.raises(TooLarge, match="samples"):
-            raw(source, body, Bounds(samples=299 + 12_800 * portion))
+            raw(source, body, QueryLimits(samples=299 + 12_800 * portion))
         assert source.slots_read == 100 * 128 * portion
-        assert len(raw(source, body, Bounds(samples=300 + 12_800 * portion))["results"]) == len(queries)
+        assert len(raw(source, body, QueryLimits(samples=300 + 12_800 * portion))["results"]) == len(queries)
 
     def test_many_queries_are_answered_in_portions_without_a_seam(self, store: MetricStore) -> None:
         for number in range(300):
@@ -579,9 +579,9 @@ class TestOtherEnd:
         put(store, "flops_any", [1, None, None], tags=thread(1))
         queries = [q("flops_any"), q("nope"), q("clock"), q("flops_any", type="hwthread", type_ids=["1", "0"])]
         document = {"cluster": "orion", "from": T0, "to": T0 + 180, "queries": queries}
-        request = read_request(json.dumps(document).encode())
-        there = answer(request, store)
-        back = from_json(to_json(there))
+        request = parse_request(json.dumps(document).encode())
+        there = execute(request, store)
+        back = decode_json(encode_json(there))
         assert [len(row) for row in back.rows] == [1, 1, 0, 2]
         for row, other in zip(there.rows, back.rows, strict=True):
             for one, two in zip(row, other, strict=True):
@@ -596,8 +596,8 @@ class TestOtherEnd:
         assert coverage.tolist() == [2, 0, 1]
 
     def test_a_request_survives_the_way_as_json(self) -> None:
-        request = read_request((SAMPLE % (T0, T0 + 60)).encode())
-        assert read_request(request_to_json(request)) == request
+        request = parse_request((SAMPLE % (T0, T0 + 60)).encode())
+        assert parse_request(encode_request(request)) == request
 
     @pytest.mark.parametrize(
         "body", [b"", b"[]", b"null", b'{"results":7}', b'{"results":[[{"data":["x"]}]]}', b'{"results":[[7]]}',
@@ -606,11 +606,11 @@ class TestOtherEnd:
     )  # fmt: skip
     def test_what_is_no_answer_is_said(self, body: bytes) -> None:
         with pytest.raises(InvalidInput, match="no answer"):
-            from_json(body)
+            decode_json(body)
 
     def test_the_answer_of_the_reference_is_read(self) -> None:
         series = b'{"data":[91.250,null],"from":5,"to":125,"resolution":60,"avg":91.25,"min":null,"max":1}'
-        first, second, third = from_json(b'{"results":[[%b],[],null]}' % series).rows
+        first, second, third = decode_json(b'{"results":[[%b],[],null]}' % series).rows
         assert first[0].data is not None
         np.testing.assert_array_equal(first[0].data, np.array([91.25, np.nan], np.float32))
         assert (first[0].min, first[0].avg, first[0].id) == (None, 91.25, None)

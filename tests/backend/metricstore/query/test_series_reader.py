@@ -8,9 +8,9 @@ from cc_backend.errors import InvalidInput, TooLarge
 from cc_backend.metricstore import Limits, MetricSpec, MetricStore, Query, StoredSeries
 from cc_backend.metricstore.blocks.grid import Grid
 from cc_backend.metricstore.blocks.hot_block import WINDOW_SLOTS
-from cc_backend.metricstore.blocks.two_phase_read import Reading
-from cc_backend.metricstore.model import Ids, Part
-from cc_backend.metricstore.query.series_reader import select, slots_of
+from cc_backend.metricstore.blocks.two_phase_read import PendingRead
+from cc_backend.metricstore.model import HostPart, Int64Array
+from cc_backend.metricstore.query.series_reader import select_series, slot_range
 from cc_backend.model import Samples
 
 METRICS = {
@@ -56,7 +56,7 @@ def data(series: list[StoredSeries]) -> list[list[float]]:
     [(0, 60, 0, 1), (59, 61, 0, 2), (60, 120, 1, 1), (60, 60, 1, 0), (61, 61, 1, 1), (-1, 1, -1, 2), (61, 119, 1, 1)],
 )
 def test_a_range_is_widened_to_the_slots_it_touches(from_s: int, to_s: int, first: int, slots: int) -> None:
-    assert slots_of(from_s, to_s, 60) == (first, slots, 60)
+    assert slot_range(from_s, to_s, 60) == (first, slots, 60)
 
 
 def test_the_whole_range_comes_back_with_nan_where_nothing_is(store: MetricStore) -> None:
@@ -234,7 +234,7 @@ def test_a_negative_scale_swaps_least_and_highest(store: MetricStore) -> None:
     assert (one.min, one.avg, one.max) == (-3, -2, -1)
 
 
-class Walked(dict[Part, int]):
+class Walked(dict[HostPart, int]):
     """Counts how often all parts are gone through."""
 
     walks = 0
@@ -251,9 +251,9 @@ class Walked(dict[Part, int]):
 @pytest.mark.parametrize("more", [{}, {"aggregate": True}, {"subtype": "mig", "subtype_ids": ("1",)}])
 def test_ids_that_are_not_there_do_not_walk_all_parts_each(more: dict[str, Any]) -> None:
     """The store's lock is held meanwhile: 10,000 ids on a host of 512 threads stop ingest for a second."""
-    parts = Walked({Part("hwthread", str(number)): number for number in range(512)})
+    parts = Walked({HostPart("hwthread", str(number)): number for number in range(512)})
     host: Any = SimpleNamespace(metrics={"flops_any": parts})
-    select(host, Query("flops_any", "n1", "hwthread", tuple(f"x{number}" for number in range(1000)), **more))
+    select_series(host, Query("flops_any", "n1", "hwthread", tuple(f"x{number}" for number in range(1000)), **more))
     assert parts.walks <= 4
 
 
@@ -263,9 +263,9 @@ def test_statistics_of_a_combination_cost_only_the_time_in_which_there_is_someth
     for number in range(4):
         put(store, "flops", part("hwthread", number), 1, 2)
     asked: list[int] = []
-    samples = Grid.samples
+    samples = Grid.start_read
 
-    def counted(grid: Grid, rows: Ids, first_slot: int, count: int) -> Reading[Samples]:
+    def counted(grid: Grid, rows: Int64Array, first_slot: int, count: int) -> PendingRead[Samples]:
         asked.append(count)
         return samples(grid, rows, first_slot, count)
 

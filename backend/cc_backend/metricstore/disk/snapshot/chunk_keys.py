@@ -6,23 +6,23 @@ from dataclasses import dataclass
 import numpy as np
 
 from cc_backend.metricstore.blocks.hot_block import CHUNK_ROWS
-from cc_backend.metricstore.disk.snapshot.snapshot_format import Keys, pack_keys
-from cc_backend.metricstore.disk.wal.wal_format import key_of
+from cc_backend.metricstore.disk.snapshot.snapshot_format import PackedKeys, pack_keys
+from cc_backend.metricstore.disk.wal.wal_format import encode_key
 from cc_backend.metricstore.index.series_table import SeriesTable
-from cc_backend.metricstore.model import Ids
+from cc_backend.metricstore.model import Int64Array
 
-NOBODY = -1
+NO_SERIES = -1
 
 
 @dataclass(frozen=True, slots=True)
-class _Known:
+class _CachedKeys:
     """Keys of a chunk as they were packed, and a digest of the sids that they stand for."""
 
     sids: bytes
-    keys: Keys
+    keys: PackedKeys
 
 
-class ChunkKeys:
+class ChunkKeyCache:
     """The keys of chunks. `sids` and `done` want the lock of the table to be held.
 
     `keys` takes long enough to do without it: no series may be removed meanwhile, others may come.
@@ -30,51 +30,51 @@ class ChunkKeys:
 
     def __init__(self, table: SeriesTable) -> None:
         self._table = table
-        self._known: dict[tuple[int, int, int], _Known] = {}
+        self._cached: dict[tuple[int, int, int], _CachedKeys] = {}
         self._removals = -1
         self._changes = -1
-        self._sids: dict[int, Ids] = {}
+        self._sids_by_grid: dict[int, Int64Array] = {}
 
-    def sids(self, grid_index: int, chunk: int, rows: int) -> Ids:
+    def row_sids(self, grid_index: int, chunk: int, rows: int) -> Int64Array:
         """The sid of each of the first rows of a chunk, -1 where there is none."""
         if self._changes != self._table.changes:
             self._changes = self._table.changes
-            self._sids.clear()
-        by_row = self._sids.get(grid_index)
+            self._sids_by_grid.clear()
+        by_row = self._sids_by_grid.get(grid_index)
         if by_row is None:
-            by_row = self._sids[grid_index] = self._by_row(grid_index)
-        found = np.full(rows, NOBODY, np.int64)
+            by_row = self._sids_by_grid[grid_index] = self._find_row_sids(grid_index)
+        found = np.full(rows, NO_SERIES, np.int64)
         piece = by_row[chunk * CHUNK_ROWS : chunk * CHUNK_ROWS + rows]
         found[: len(piece)] = piece
         return found
 
-    def _by_row(self, grid_index: int) -> Ids:
+    def _find_row_sids(self, grid_index: int) -> Int64Array:
         table = self._table
         members = np.flatnonzero((table.grid_of == grid_index) & (table.row_of >= 0))
-        by_row = np.full(table.grids[grid_index].rows, NOBODY, np.int64)
+        by_row = np.full(table.grids[grid_index].rows, NO_SERIES, np.int64)
         by_row[table.row_of[members]] = members
         return by_row
 
-    def keys(self, grid_index: int, chunk: int, sids: Ids) -> Keys:
+    def packed_keys(self, grid_index: int, chunk: int, sids: Int64Array) -> PackedKeys:
         """The keys of these sids, the rows of a chunk."""
         if self._removals != self._table.removals:  # a sid may stand for another series now
             self._removals = self._table.removals
-            self._known.clear()
+            self._cached.clear()
         place = (grid_index, chunk, len(sids))
         digest = hashlib.blake2b(sids.tobytes(), digest_size=16).digest()
-        known = self._known.get(place)
+        known = self._cached.get(place)
         if known is None or known.sids != digest:
             identity = self._table.identity
-            keys = pack_keys([b"" if sid == NOBODY else key_of(identity(sid)) for sid in sids.tolist()])
-            known = self._known[place] = _Known(digest, keys)
+            keys = pack_keys([b"" if sid == NO_SERIES else encode_key(identity(sid)) for sid in sids.tolist()])
+            known = self._cached[place] = _CachedKeys(digest, keys)
         return known.keys
 
-    def done(self) -> None:
+    def end_pass(self) -> None:
         """Let go of what only one pass needs."""
-        self._sids.clear()
+        self._sids_by_grid.clear()
         self._changes = -1
 
     @property
     def size_bytes(self) -> int:
         """Memory taken by packed keys."""
-        return sum(len(known.keys.packed) + 200 for known in self._known.values())
+        return sum(len(known.keys.packed) + 200 for known in self._cached.values())

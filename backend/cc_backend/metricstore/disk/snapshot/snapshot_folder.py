@@ -8,17 +8,17 @@ import logging
 from collections.abc import Iterable
 from pathlib import Path
 
-from cc_backend.metricstore.blocks.file_slice import FilePart, PartFile
+from cc_backend.metricstore.blocks.file_slice import FileSlice, SliceFile
 from cc_backend.metricstore.blocks.hot_block import CHUNK_ROWS, WINDOW_SLOTS
 from cc_backend.metricstore.disk.snapshot.snapshot_format import ChunkEntry
 from cc_backend.metricstore.disk.snapshot.window_file import (
-    NewChunk,
-    OldChunk,
+    ChangedChunk,
+    CopiedChunk,
     WindowName,
-    Written,
-    entries_of,
-    reading,
-    write_window,
+    WrittenFile,
+    open_reader,
+    read_window_entries,
+    write_window_file,
 )
 from cc_backend.metricstore.disk.wal.write_ahead_log import sync_directory
 from cc_backend.runtime.lockfile import FileId, file_id
@@ -44,14 +44,14 @@ class SnapshotFolder:
         for leftover in directory.glob("*.tmp"):
             leftover.unlink(missing_ok=True)
         for path in directory.glob(f"*{SUFFIX}"):
-            name = _name_of(path)
+            name = _parse_file_name(path)
             if name is not None:
                 self._sizes[name] = path.stat().st_size
         self._unread.update(self._sizes)
 
-    def names(self) -> list[WindowName]:
+    def windows(self) -> list[WindowName]:
         """The windows that have a file, the one that ends last first."""
-        return sorted(self._sizes, key=lambda name: (end_s(name), -name.timestep_s), reverse=True)
+        return sorted(self._sizes, key=lambda name: (window_end_s(name), -name.timestep_s), reverse=True)
 
     def path(self, name: WindowName) -> Path:
         """The file of a window."""
@@ -68,7 +68,7 @@ class SnapshotFolder:
         """What all files take."""
         return sum(self._sizes.values())
 
-    def file_bytes(self, name: WindowName) -> int:
+    def file_size_bytes(self, name: WindowName) -> int:
         """What the file of a window takes, 0 without one."""
         return self._sizes.get(name, 0)
 
@@ -78,12 +78,12 @@ class SnapshotFolder:
         if known is None:
             known = frozenset()
             if name in self._sizes:
-                with reading(self.path(name)) as (read, size_bytes):
-                    known = frozenset(entry.chunk for entry in entries_of(read, size_bytes, name)[0])
+                with open_reader(self.path(name)) as (read, size_bytes):
+                    known = frozenset(entry.chunk for entry in read_window_entries(read, size_bytes, name)[0])
             self._chunks[name] = known
         return known
 
-    def note_chunks(self, name: WindowName, chunks: Iterable[int]) -> None:
+    def set_chunks(self, name: WindowName, chunks: Iterable[int]) -> None:
         """Remember which chunks a file has, after somebody has read it."""
         self._chunks[name] = frozenset(chunks)
         self._unread.discard(name)
@@ -92,7 +92,7 @@ class SnapshotFolder:
         """Windows whose file was there at the start and could not be read since: memory may lack what it holds."""
         return sorted(self._unread)
 
-    def take_lost(self) -> list[WindowName]:
+    def pop_lost(self) -> list[WindowName]:
         """Windows whose file was there and is gone, or that were in another folder than the one there is now.
 
         Each is told once, and counts as without a file from then on. Raises OSError where the folder cannot be seen.
@@ -111,9 +111,9 @@ class SnapshotFolder:
             self._id = file_id(self.directory.stat())
         return lost
 
-    def write(
-        self, name: WindowName, chunks: Iterable[NewChunk | OldChunk], *, lose_unreadable: bool = False
-    ) -> tuple[Path, Written]:
+    def write_temporary(
+        self, name: WindowName, chunks: Iterable[ChangedChunk | CopiedChunk], *, drop_unreadable: bool = False
+    ) -> tuple[Path, WrittenFile]:
         """Write what shall become the file of a window; nothing has changed until `put_in_place`.
 
         Old chunks that cannot be read are left out if they may be lost; else UnreadableError is raised.
@@ -124,15 +124,15 @@ class SnapshotFolder:
         self._id = file_id(self.directory.stat())
         temporary = self.path(name).with_suffix(".tmp")
         try:
-            written = write_window(
-                temporary, name, chunks, slots=WINDOW_SLOTS, chunk_rows=CHUNK_ROWS, lose_unreadable=lose_unreadable
+            written = write_window_file(
+                temporary, name, chunks, slots=WINDOW_SLOTS, chunk_rows=CHUNK_ROWS, drop_unreadable=drop_unreadable
             )
         except BaseException:
             _remove_quietly(temporary)
             raise
         return temporary, written
 
-    def put_in_place(self, name: WindowName, temporary: Path, written: Written) -> None:
+    def publish(self, name: WindowName, temporary: Path, written: WrittenFile) -> None:
         """Give a written file its name and bring that to the disk; one without chunks becomes no file."""
         try:
             if written.entries:
@@ -160,28 +160,30 @@ class SnapshotFolder:
         if not wanted:
             self.remove(name)
             return []
-        with reading(self.path(name)) as (read, size_bytes):
-            entries, _ = entries_of(read, size_bytes, name)
-            temporary, written = self.write(name, [OldChunk(e, read) for e in entries if e.chunk in wanted])
-        self.put_in_place(name, temporary, written)
+        with open_reader(self.path(name)) as (read, size_bytes):
+            entries, _ = read_window_entries(read, size_bytes, name)
+            temporary, written = self.write_temporary(
+                name, [CopiedChunk(e, read) for e in entries if e.chunk in wanted]
+            )
+        self.publish(name, temporary, written)
         return written.entries
 
-    def parts(self, name: WindowName, entries: Iterable[ChunkEntry]) -> dict[int, FilePart]:
+    def payload_slices(self, name: WindowName, entries: Iterable[ChunkEntry]) -> dict[int, FileSlice]:
         """The samples of chunks as parts of the file of a window; none if it cannot be opened."""
         try:
-            file = PartFile(self.path(name))
+            file = SliceFile(self.path(name))
         except OSError as error:  # blocks can still be read where they were before
             logger.warning("file=%s cannot be opened: %s", self.path(name), error.strerror)
             return {}
-        return {entry.chunk: part_of(file, entry) for entry in entries}
+        return {entry.chunk: payload_slice(file, entry) for entry in entries}
 
 
-def part_of(file: PartFile, entry: ChunkEntry) -> FilePart:
+def payload_slice(file: SliceFile, entry: ChunkEntry) -> FileSlice:
     """The samples of a chunk as part of a file."""
-    return FilePart(file, entry.payload_offset, entry.payload_bytes, entry.payload_crc)
+    return FileSlice(file, entry.payload_offset, entry.payload_bytes, entry.payload_crc)
 
 
-def end_s(name: WindowName) -> int:
+def window_end_s(name: WindowName) -> int:
     """The first second after a window."""
     return name.start_s + WINDOW_SLOTS * name.timestep_s
 
@@ -196,7 +198,7 @@ def window_number(name: WindowName) -> int:
     return name.start_s // (WINDOW_SLOTS * name.timestep_s)
 
 
-def _name_of(path: Path) -> WindowName | None:
+def _parse_file_name(path: Path) -> WindowName | None:
     timestep, _, start = path.name.removesuffix(SUFFIX).partition("-")
     digits = start.removeprefix("-")
     if not (timestep.isdecimal() and digits.isdecimal() and int(timestep)):

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from cc_backend.metricstore.disk.wal.wal_format import Damage, UnknownVersionError
-from cc_backend.metricstore.model import Ids
+from cc_backend.metricstore.model import Int64Array
 
 MAGIC = b"CCPYWIN\n"
 VERSION = 1
@@ -26,10 +26,10 @@ _FILE_HEADER = struct.Struct("<8sIIqIIII")
 _CHUNK_HEADER = struct.Struct("<4sIIIq16sIIIIII")
 _CHECKSUM = struct.Struct("<I4x")
 _ALIGNMENT = 8
-_KEY_END = b"\n"
+_KEY_SEPARATOR = b"\n"
 _COMPRESSION = 1  # keys shrink to a few bytes at once; more effort gains a tenth of that
-_LONGEST_KEYS = 64 << 20
-_SEARCHED_AT_ONCE = 1 << 20
+_MAX_KEYS_BYTES = 64 << 20
+_SEARCH_BYTES = 1 << 20
 
 ReadAt = Callable[[int, int], bytes]
 """Bytes of a file: offset, length."""
@@ -40,7 +40,7 @@ class DamagedChunkError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Keys:
+class PackedKeys:
     """Whose the rows of a chunk are, as it stands in the file, and a digest by which equal ones are known."""
 
     digest: bytes
@@ -72,17 +72,17 @@ class ChunkEntry:
     @property
     def times_offset(self) -> int:
         """Where the times of the newest samples begin."""
-        return self.keys_offset + _padded(self.keys_bytes)
+        return self.keys_offset + _padded_length(self.keys_bytes)
 
     @property
     def payload_offset(self) -> int:
         """Where the samples begin."""
-        return self.times_offset + _padded(self.times_bytes)
+        return self.times_offset + _padded_length(self.times_bytes)
 
     @property
     def end(self) -> int:
         """Where the next chunk may begin."""
-        return self.payload_offset + _padded(self.payload_bytes)
+        return self.payload_offset + _padded_length(self.payload_bytes)
 
 
 # Writing
@@ -94,8 +94,8 @@ def file_header(timestep_s: int, start_s: int, *, slots: int, chunk_rows: int, c
     return header + _CHECKSUM.pack(zlib.crc32(header))
 
 
-def chunk_record(
-    chunk: int, *, rows: int, timestep_s: int, start_s: int, keys: Keys, times: bytes, payload: bytes
+def encode_chunk(
+    chunk: int, *, rows: int, timestep_s: int, start_s: int, keys: PackedKeys, times: bytes, payload: bytes
 ) -> bytes:
     """A chunk as it stands in the file."""
     header = _CHUNK_HEADER.pack(
@@ -108,14 +108,14 @@ def chunk_record(
     return b"".join(parts)
 
 
-def pack_keys(keys: Sequence[bytes]) -> Keys:
+def pack_keys(keys: Sequence[bytes]) -> PackedKeys:
     """The keys of a chunk's rows in order; an empty one for a row that is nobody's."""
-    text = _KEY_END.join(keys)
+    text = _KEY_SEPARATOR.join(keys)
     digest = hashlib.blake2b(text, digest_size=DIGEST_BYTES).digest()
-    return Keys(digest, zlib.compress(text, _COMPRESSION))
+    return PackedKeys(digest, zlib.compress(text, _COMPRESSION))
 
 
-def pack_times(last_s: Ids, start_s: int) -> bytes:
+def pack_times(last_s: Int64Array, start_s: int) -> bytes:
     """The time of the newest sample of each row, 0 for a row without; not before the start of the window."""
     after = np.where(last_s >= start_s, last_s - start_s + 1, 0)
     return zlib.compress(after.astype("<u4").tobytes(), _COMPRESSION)
@@ -124,7 +124,7 @@ def pack_times(last_s: Ids, start_s: int) -> bytes:
 # Reading
 
 
-def read_entries(read: ReadAt, size_bytes: int, damage: Damage) -> Iterator[ChunkEntry]:
+def scan_entries(read: ReadAt, size_bytes: int, damage: Damage) -> Iterator[ChunkEntry]:
     """The chunks of a file, in order, by their headers alone; bytes that belong to none are noted in `damage`.
 
     After damage, reading goes on at the next header with a right checksum.
@@ -132,7 +132,7 @@ def read_entries(read: ReadAt, size_bytes: int, damage: Damage) -> Iterator[Chun
     """
     position = _after_file_header(read(0, HEADER_BYTES), damage)
     while position < size_bytes:
-        entry = entry_of(read(position, CHUNK_HEADER_BYTES), position, size_bytes)
+        entry = parse_entry(read(position, CHUNK_HEADER_BYTES), position, size_bytes)
         if entry is not None:
             yield entry
             position = entry.end
@@ -157,17 +157,17 @@ def _after_file_header(header: bytes, damage: Damage) -> int:
 
 def _next_entry(read: ReadAt, position: int, size_bytes: int) -> int:
     while position < size_bytes:
-        piece = read(position, _SEARCHED_AT_ONCE)
+        piece = read(position, _SEARCH_BYTES)
         at = piece.find(MARKER)
         while at >= 0:
-            if entry_of(read(position + at, CHUNK_HEADER_BYTES), position + at, size_bytes) is not None:
+            if parse_entry(read(position + at, CHUNK_HEADER_BYTES), position + at, size_bytes) is not None:
                 return position + at
             at = piece.find(MARKER, at + 1)
         position += max(len(piece) - len(MARKER) + 1, 1)
     return size_bytes
 
 
-def entry_of(header: bytes, offset: int, size_bytes: int) -> ChunkEntry | None:
+def parse_entry(header: bytes, offset: int, size_bytes: int) -> ChunkEntry | None:
     """The chunk that begins with these bytes, at an offset of a file of this size; None if none does."""
     if len(header) < CHUNK_HEADER_BYTES or header[: len(MARKER)] != MARKER:
         return None
@@ -181,17 +181,17 @@ def entry_of(header: bytes, offset: int, size_bytes: int) -> ChunkEntry | None:
 
 def read_keys(read: ReadAt, entry: ChunkEntry) -> list[bytes]:
     """The keys of a chunk's rows; raises DamagedChunkError."""
-    packed = _checked(read(entry.keys_offset, entry.keys_bytes), entry.keys_bytes, entry.keys_crc, "keys")
-    keys = _unpacked(packed, _LONGEST_KEYS).split(_KEY_END)
+    packed = _verify_part(read(entry.keys_offset, entry.keys_bytes), entry.keys_bytes, entry.keys_crc, "keys")
+    keys = _decompress(packed, _MAX_KEYS_BYTES).split(_KEY_SEPARATOR)
     if len(keys) != entry.rows:
         raise DamagedChunkError("the number of keys is not the number of rows")
     return keys
 
 
-def read_times(read: ReadAt, entry: ChunkEntry) -> Ids:
+def read_times(read: ReadAt, entry: ChunkEntry) -> Int64Array:
     """The time of the newest sample of each row, 0 for a row without; raises DamagedChunkError."""
-    packed = _checked(read(entry.times_offset, entry.times_bytes), entry.times_bytes, entry.times_crc, "times")
-    times = _unpacked(packed, 4 * entry.rows)
+    packed = _verify_part(read(entry.times_offset, entry.times_bytes), entry.times_bytes, entry.times_crc, "times")
+    times = _decompress(packed, 4 * entry.rows)
     if len(times) != 4 * entry.rows:
         raise DamagedChunkError("the number of times is not the number of rows")
     after = np.frombuffer(times, "<u4").astype(np.int64)
@@ -200,7 +200,9 @@ def read_times(read: ReadAt, entry: ChunkEntry) -> Ids:
 
 def read_payload(read: ReadAt, entry: ChunkEntry) -> bytes:
     """The samples of a chunk as they were handed in; raises DamagedChunkError."""
-    return _checked(read(entry.payload_offset, entry.payload_bytes), entry.payload_bytes, entry.payload_crc, "samples")
+    return _verify_part(
+        read(entry.payload_offset, entry.payload_bytes), entry.payload_bytes, entry.payload_crc, "samples"
+    )
 
 
 def read_record(read: ReadAt, entry: ChunkEntry) -> bytes:
@@ -210,24 +212,24 @@ def read_record(read: ReadAt, entry: ChunkEntry) -> bytes:
     def part(offset: int, length: int) -> bytes:
         return read_payload_of[offset - entry.offset : offset - entry.offset + length]
 
-    if entry_of(part(entry.offset, CHUNK_HEADER_BYTES), entry.offset, entry.end) != entry:
+    if parse_entry(part(entry.offset, CHUNK_HEADER_BYTES), entry.offset, entry.end) != entry:
         raise DamagedChunkError("the header has changed since it was read")
     for offset, length, checksum, what in (
         (entry.keys_offset, entry.keys_bytes, entry.keys_crc, "keys"),
         (entry.times_offset, entry.times_bytes, entry.times_crc, "times"),
         (entry.payload_offset, entry.payload_bytes, entry.payload_crc, "samples"),
     ):
-        _checked(part(offset, length), length, checksum, what)
+        _verify_part(part(offset, length), length, checksum, what)
     return read_payload_of
 
 
-def _checked(part: bytes, length: int, checksum: int, what: str) -> bytes:
+def _verify_part(part: bytes, length: int, checksum: int, what: str) -> bytes:
     if len(part) != length or zlib.crc32(part) != checksum:
         raise DamagedChunkError(f"the {what} do not have their checksum")
     return part
 
 
-def _unpacked(packed: bytes, longest: int) -> bytes:
+def _decompress(packed: bytes, longest: int) -> bytes:
     unpacking = zlib.decompressobj()
     try:
         text = unpacking.decompress(packed, longest + 1)
@@ -238,5 +240,5 @@ def _unpacked(packed: bytes, longest: int) -> bytes:
     return text
 
 
-def _padded(length: int) -> int:
+def _padded_length(length: int) -> int:
     return length + -length % _ALIGNMENT

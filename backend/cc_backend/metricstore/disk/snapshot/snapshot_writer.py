@@ -14,28 +14,34 @@ from typing import NamedTuple
 
 import numpy as np
 
-from cc_backend.metricstore.blocks.codec import Codec, choose
-from cc_backend.metricstore.blocks.file_slice import DamagedPartError, FilePart, UnreadableError
-from cc_backend.metricstore.blocks.grid import Content, Grid, Lock
-from cc_backend.metricstore.disk.snapshot.chunk_keys import NOBODY, ChunkKeys
-from cc_backend.metricstore.disk.snapshot.snapshot_folder import SnapshotFolder, end_s, window_name
-from cc_backend.metricstore.disk.snapshot.snapshot_format import ChunkEntry, Keys, pack_times
-from cc_backend.metricstore.disk.snapshot.window_file import NewChunk, OldChunk, WindowName, entries_of, reading
+from cc_backend.metricstore.blocks.codec import Codec, choose_codec
+from cc_backend.metricstore.blocks.file_slice import DamagedSliceError, FileSlice, UnreadableError
+from cc_backend.metricstore.blocks.grid import BlockContent, Grid, Lock
+from cc_backend.metricstore.disk.snapshot.chunk_keys import NO_SERIES, ChunkKeyCache
+from cc_backend.metricstore.disk.snapshot.snapshot_folder import SnapshotFolder, window_end_s, window_name
+from cc_backend.metricstore.disk.snapshot.snapshot_format import ChunkEntry, PackedKeys, pack_times
+from cc_backend.metricstore.disk.snapshot.window_file import (
+    ChangedChunk,
+    CopiedChunk,
+    WindowName,
+    open_reader,
+    read_window_entries,
+)
 from cc_backend.metricstore.index.series_table import SeriesTable
 
 logger = logging.getLogger(__name__)
 
 
-class StoppedError(Exception):
+class SnapshotStoppedError(Exception):
     """The pass was told to come to an end before it was through."""
 
 
-class _CarriedError(Exception):
+class _SeriesMovedError(Exception):
     """Series were carried to another grid while a file was written: what it lacks of them may be in no file yet."""
 
 
 @dataclass(slots=True)
-class PassResult:
+class SnapshotResult:
     """What a pass wrote: files, chunks in them that had changed and that were copied, bytes, seconds."""
 
     files: int = 0
@@ -45,11 +51,11 @@ class PassResult:
     seconds: float = 0.0
 
 
-class SnapshotPass:
+class SnapshotWriter:
     """Writes what has changed in the grids of a table to a folder. `lock` is the one that guards the table.
 
     No series may be removed during a pass. A window stays as it is on disk while something of it cannot be read, since
-    that may pass; what cannot be read for `patience_s` is given up.
+    that may pass; what cannot be read for `give_up_after_s` is given up.
     """
 
     def __init__(
@@ -60,15 +66,15 @@ class SnapshotPass:
         *,
         mantissa_bits: int = 0,
         codec: Codec | None = None,
-        patience_s: float = 3600.0,
+        give_up_after_s: float = 3600.0,
     ) -> None:
         self._table = table
         self._lock = lock
         self._folder = folder
         self._mantissa_bits = mantissa_bits
-        self._codec = codec or choose()
-        self._keys = ChunkKeys(table)
-        self._patience_s = patience_s
+        self._codec = codec or choose_codec()
+        self._keys = ChunkKeyCache(table)
+        self._give_up_after_s = give_up_after_s
         self._unreadable_since: dict[WindowName, float] = {}
 
     @property
@@ -76,85 +82,87 @@ class SnapshotPass:
         """Memory taken between passes."""
         return self._keys.size_bytes
 
-    def run(self, *, stopping: Callable[[], bool] = lambda: False) -> PassResult:
+    def run(self, *, stopping: Callable[[], bool] = lambda: False) -> SnapshotResult:
         """Write all windows with changes.
 
         Raises OSError, and StoppedError when `stopping` says so; then what was written counts, and the rest is for the
         next pass. UnreadableError, for windows that had to stay as they are, comes after all others were written.
         """
-        result = PassResult()
+        result = SnapshotResult()
         began_s = time.monotonic()
         try:
-            while not self._saved_all(stopping, result):
+            while not self._save_all(stopping, result):
                 logger.info("snapshot begins anew: series were carried to another timestep")
         finally:
             with self._lock:
-                self._keys.done()
+                self._keys.end_pass()
         result.seconds = time.monotonic() - began_s
         return result
 
-    def _saved_all(self, stopping: Callable[[], bool], result: PassResult) -> bool:
+    def _save_all(self, stopping: Callable[[], bool], result: SnapshotResult) -> bool:
         """Save all windows with changes; False if series were carried to another grid meanwhile.
 
         Grids that series have left come last: their files are the only ones with these series until then.
         """
         with self._lock:
-            carries, left = self._table.carries, frozenset(self._table.carried_off)
+            carries, left = self._table.migration_count, frozenset(self._table.left_grids)
             grids = sorted(enumerate(self._table.grids), key=lambda one: one[0] in left)
         fault: UnreadableError | None = None
         for index, grid in grids:
             with self._lock:
-                windows = grid.windows()
+                windows = grid.window_numbers()
             for window in windows:
                 with self._lock:
-                    unsaved = frozenset(grid.unsaved(window))
+                    unsaved = frozenset(grid.unsaved_chunks(window))
                 if not unsaved:
                     continue
                 try:
-                    self._save(_Place(index, grid, window, carries), unsaved, stopping, result)
+                    self._save_window(_GridWindow(index, grid, window, carries), unsaved, stopping, result)
                 except UnreadableError as error:
                     fault = error
-                except _CarriedError:
+                except _SeriesMovedError:
                     return False
         if fault is not None:
             raise fault
         with self._lock:
-            if self._table.carries != carries:
+            if self._table.migration_count != carries:
                 return False
-            self._table.carried_off.clear()
+            self._table.left_grids.clear()
         return True
 
-    def _save(self, place: "_Place", unsaved: frozenset[int], stopping: Callable[[], bool], result: PassResult) -> None:
+    def _save_window(
+        self, place: "_GridWindow", unsaved: frozenset[int], stopping: Callable[[], bool], result: SnapshotResult
+    ) -> None:
         versions: dict[int, int] = {}
         doubtful, lose = place.name in self._unreadable_since, self._is_given_up(place.name)
 
-        def chunks(old: dict[int, OldChunk]) -> Iterator[NewChunk | OldChunk]:
+        def chunks(old: dict[int, CopiedChunk]) -> Iterator[ChangedChunk | CopiedChunk]:
             with self._lock:
                 present = place.grid.chunks(place.window)
             # What only the old file has are samples that this configuration does not keep; another one may again.
             for chunk in sorted({*present, *old}):
                 if stopping():
-                    raise StoppedError
+                    raise SnapshotStoppedError
                 if chunk in old and chunk not in unsaved and not (doubtful and chunk in present):
                     yield old[chunk]
-                elif (found := self._copied(place, chunk, lose_unreadable=lose)) is not None:
+                elif (found := self._copy_block(place, chunk, drop_unreadable=lose)) is not None:
                     versions[chunk] = found.version
                     if found.payload:
-                        yield found.chunk(chunk)
+                        yield found.to_chunk(chunk)
             with self._lock:
-                if self._table.carries != place.carries:
-                    raise _CarriedError
+                if self._table.migration_count != place.carries:
+                    raise _SeriesMovedError
 
         try:
             with ExitStack() as files:
-                old = self._old_chunks(place, files, lose_unreadable=lose)
-                temporary, written = self._folder.write(place.name, chunks(old), lose_unreadable=lose)
+                old = self._old_chunks(place, files, drop_unreadable=lose)
+                temporary, written = self._folder.write_temporary(place.name, chunks(old), drop_unreadable=lose)
         except UnreadableError:
             self._unreadable_since.setdefault(place.name, time.monotonic())
             raise
         self._unreadable_since.pop(place.name, None)
-        self._folder.put_in_place(place.name, temporary, written)
-        self._mark(place, written.entries, versions)
+        self._folder.publish(place.name, temporary, written)
+        self._mark_saved(place, written.entries, versions)
         result.files += 1
         result.chunks += len(versions)
         result.copied_chunks += len(written.entries) - sum(entry.chunk in versions for entry in written.entries)
@@ -163,26 +171,26 @@ class SnapshotPass:
     def _is_given_up(self, name: WindowName) -> bool:
         """Whether what cannot be read of a window could not be read for long enough."""
         since_s = self._unreadable_since.get(name)
-        return since_s is not None and time.monotonic() - since_s >= self._patience_s
+        return since_s is not None and time.monotonic() - since_s >= self._give_up_after_s
 
-    def _old_chunks(self, place: "_Place", files: ExitStack, *, lose_unreadable: bool) -> dict[int, OldChunk]:
+    def _old_chunks(self, place: "_GridWindow", files: ExitStack, *, drop_unreadable: bool) -> dict[int, CopiedChunk]:
         name = place.name
         if name not in self._folder:
             return {}
-        if not lose_unreadable and name in self._folder.unread():  # memory lacks what is in it
+        if not drop_unreadable and name in self._folder.unread():  # memory lacks what is in it
             raise UnreadableError(
                 errno.EIO, f"{self._folder.path(name)} could not be read since the start, and is not replaced"
             )
         try:
-            read, size_bytes = files.enter_context(reading(self._folder.path(name)))
-            return {entry.chunk: OldChunk(entry, read) for entry in entries_of(read, size_bytes, name)[0]}
+            read, size_bytes = files.enter_context(open_reader(self._folder.path(name)))
+            return {entry.chunk: CopiedChunk(entry, read) for entry in read_window_entries(read, size_bytes, name)[0]}
         except OSError as error:
-            if not (lose_unreadable or isinstance(error, FileNotFoundError) or self._is_known(place)):
+            if not (drop_unreadable or isinstance(error, FileNotFoundError) or self._is_all_in_memory(place)):
                 raise UnreadableError(error.errno, error.strerror) from error
             logger.warning("file=%s cannot be read, it is written anew: %s", self._folder.path(name), error.strerror)
             return {}
 
-    def _is_known(self, place: "_Place") -> bool:
+    def _is_all_in_memory(self, place: "_GridWindow") -> bool:
         """Whether the grid has a block for all that the file of a window holds."""
         try:
             chunks = self._folder.chunks(place.name)
@@ -191,44 +199,44 @@ class SnapshotPass:
         with self._lock:
             return chunks <= {*place.grid.chunks(place.window)}
 
-    def _copied(self, place: "_Place", chunk: int, *, lose_unreadable: bool) -> "_Copied | None":
+    def _copy_block(self, place: "_GridWindow", chunk: int, *, drop_unreadable: bool) -> "_BlockCopy | None":
         """What a block holds now, ready to be written; without a payload if it holds nothing."""
-        place.grid.settle(place.window, chunk, self._lock, give_up=lose_unreadable)
+        place.grid.merge_pending(place.window, chunk, self._lock, give_up=drop_unreadable)
         with self._lock:
-            content = place.grid.content(place.window, chunk)
+            content = place.grid.block_content(place.window, chunk)
             if content is None:
                 return None
-            sids = self._keys.sids(place.grid_index, chunk, content.rows)
-            last_s = np.where(sids == NOBODY, 0, self._table.last_s[sids])
-        keys = self._keys.keys(place.grid_index, chunk, sids)
+            sids = self._keys.row_sids(place.grid_index, chunk, content.rows)
+            last_s = np.where(sids == NO_SERIES, 0, self._table.last_s[sids])
+        keys = self._keys.packed_keys(place.grid_index, chunk, sids)
         start_s = place.name.start_s
-        times = pack_times(np.minimum(last_s, end_s(place.name) - 1), start_s)
-        return _Copied(
-            content.version, content.rows, keys, times, self._payload(content, lose_unreadable=lose_unreadable)
+        times = pack_times(np.minimum(last_s, window_end_s(place.name) - 1), start_s)
+        return _BlockCopy(
+            content.version, content.rows, keys, times, self._payload(content, drop_unreadable=drop_unreadable)
         )
 
-    def _payload(self, content: Content, *, lose_unreadable: bool) -> bytes:
+    def _payload(self, content: BlockContent, *, drop_unreadable: bool) -> bytes:
         if content.samples is not None:
             nothing = bool(np.isnan(content.samples).all())
             return b"" if nothing else self._codec.encode(content.samples, self._mantissa_bits)
-        if not isinstance(content.payload, FilePart):
+        if not isinstance(content.payload, FileSlice):
             return content.payload or b""
         try:
-            return content.payload.fetch()
-        except DamagedPartError:
+            return content.payload.read()
+        except DamagedSliceError:
             return b""
         except UnreadableError:
-            if not lose_unreadable:
+            if not drop_unreadable:
                 raise
             return b""
 
-    def _mark(self, place: "_Place", entries: list[ChunkEntry], versions: dict[int, int]) -> None:
+    def _mark_saved(self, place: "_GridWindow", entries: list[ChunkEntry], versions: dict[int, int]) -> None:
         """Tell the grid what is saved, and where."""
-        parts = self._folder.parts(place.name, entries) if entries else {}
+        parts = self._folder.payload_slices(place.name, entries) if entries else {}
         with self._lock:
             for chunk, version in versions.items():
                 place.grid.mark_saved(place.window, chunk, version, parts.get(chunk))
-            moved(
+            relocate_saved(
                 place.grid,
                 place.window,
                 [c for c in place.grid.chunks(place.window) if c not in versions],
@@ -237,19 +245,19 @@ class SnapshotPass:
             )
 
 
-def moved(
-    grid: Grid, window: int, chunks: Iterable[int], entries: Iterable[ChunkEntry], parts: Mapping[int, FilePart]
+def relocate_saved(
+    grid: Grid, window: int, chunks: Iterable[int], entries: Iterable[ChunkEntry], parts: Mapping[int, FileSlice]
 ) -> None:
     """Tell a grid where on disk these chunks lie, after their file was written anew; damaged ones are lost there."""
     written = {entry.chunk for entry in entries}
     for chunk in chunks:
         if chunk not in written:
-            grid.lose_saved(window, chunk)
+            grid.mark_lost(window, chunk)
         elif chunk in parts:
-            grid.move_saved(window, chunk, parts[chunk])
+            grid.mark_moved(window, chunk, parts[chunk])
 
 
-class _Place(NamedTuple):
+class _GridWindow(NamedTuple):
     """A window of a grid, the grid's position in the table, and how often series were carried before."""
 
     grid_index: int
@@ -262,14 +270,14 @@ class _Place(NamedTuple):
         return window_name(self.grid.timestep_s, self.window)
 
 
-class _Copied(NamedTuple):
+class _BlockCopy(NamedTuple):
     """A block at one moment."""
 
     version: int
     rows: int
-    keys: Keys
+    keys: PackedKeys
     times: bytes
     payload: bytes
 
-    def chunk(self, number: int) -> NewChunk:
-        return NewChunk(number, self.rows, self.keys, self.times, self.payload)
+    def to_chunk(self, number: int) -> ChangedChunk:
+        return ChangedChunk(number, self.rows, self.keys, self.times, self.payload)

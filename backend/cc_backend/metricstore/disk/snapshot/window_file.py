@@ -12,20 +12,20 @@ from cc_backend.metricstore.disk.snapshot.snapshot_format import (
     HEADER_BYTES,
     ChunkEntry,
     DamagedChunkError,
-    Keys,
+    PackedKeys,
     ReadAt,
-    chunk_record,
-    entry_of,
+    encode_chunk,
     file_header,
-    read_entries,
+    parse_entry,
     read_record,
+    scan_entries,
 )
 from cc_backend.metricstore.disk.wal.wal_format import Damage, UnknownVersionError
 from cc_backend.metricstore.disk.wal.write_ahead_log import write_all
 
 logger = logging.getLogger(__name__)
 
-_SYNCED_AT_ONCE = 32 << 20  # one large fsync at the end would hold up those of the write-ahead log
+_SYNC_EVERY_BYTES = 32 << 20  # one large fsync at the end would hold up those of the write-ahead log
 
 
 class WindowName(NamedTuple):
@@ -35,24 +35,24 @@ class WindowName(NamedTuple):
     start_s: int
 
 
-class NewChunk(NamedTuple):
+class ChangedChunk(NamedTuple):
     """A chunk to be written: its number, rows, keys, packed times and samples."""
 
     chunk: int
     rows: int
-    keys: Keys
+    keys: PackedKeys
     times: bytes
     payload: bytes
 
 
-class OldChunk(NamedTuple):
+class CopiedChunk(NamedTuple):
     """A chunk to be copied from another file."""
 
     entry: ChunkEntry
     read: ReadAt
 
 
-class Written(NamedTuple):
+class WrittenFile(NamedTuple):
     """What became of a file: its chunks, its size, and how many old chunks were damaged."""
 
     entries: list[ChunkEntry]
@@ -60,15 +60,15 @@ class Written(NamedTuple):
     damaged: int
 
 
-def write_window(
+def write_window_file(
     path: Path,
     name: WindowName,
-    chunks: Iterable[NewChunk | OldChunk],
+    chunks: Iterable[ChangedChunk | CopiedChunk],
     *,
     slots: int,
     chunk_rows: int,
-    lose_unreadable: bool = False,
-) -> Written:
+    drop_unreadable: bool = False,
+) -> WrittenFile:
     """Write a file and bring it to the disk; returns what is in it.
 
     The header is written last, so that nothing half-written looks whole. Raises OSError, which is an UnreadableError if
@@ -84,19 +84,19 @@ def write_window(
             try:
                 record = _record(chunk, name)
             except (DamagedChunkError, OSError) as error:
-                if isinstance(chunk, NewChunk):
+                if isinstance(chunk, ChangedChunk):
                     raise
-                if isinstance(error, OSError) and not lose_unreadable:
+                if isinstance(error, OSError) and not drop_unreadable:
                     raise UnreadableError(error.errno, error.strerror) from error
                 damaged += 1
                 logger.warning("chunk=%d of the window of %d s at %d is lost: %s", chunk.entry.chunk, *name, error)
                 continue
             write_all(descriptor, record, position)
-            entry = entry_of(record, position, position + len(record))
+            entry = parse_entry(record, position, position + len(record))
             if entry is not None:
                 entries.append(entry)
             position += len(record)
-            if position - synced >= _SYNCED_AT_ONCE:
+            if position - synced >= _SYNC_EVERY_BYTES:
                 os.fdatasync(descriptor)
                 synced = position
         header = file_header(*name, slots=slots, chunk_rows=chunk_rows, chunks=len(entries))
@@ -104,13 +104,13 @@ def write_window(
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-    return Written(entries, position, damaged)
+    return WrittenFile(entries, position, damaged)
 
 
-def _record(chunk: NewChunk | OldChunk, name: WindowName) -> bytes:
-    if isinstance(chunk, OldChunk):
+def _record(chunk: ChangedChunk | CopiedChunk, name: WindowName) -> bytes:
+    if isinstance(chunk, CopiedChunk):
         return read_record(chunk.read, chunk.entry)
-    return chunk_record(
+    return encode_chunk(
         chunk.chunk,
         rows=chunk.rows,
         timestep_s=name.timestep_s,
@@ -122,7 +122,7 @@ def _record(chunk: NewChunk | OldChunk, name: WindowName) -> bytes:
 
 
 @contextmanager
-def reading(path: Path) -> Iterator[tuple[ReadAt, int]]:
+def open_reader(path: Path) -> Iterator[tuple[ReadAt, int]]:
     """A way to read a file at any place, and its size; raises OSError."""
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
 
@@ -139,13 +139,13 @@ def reading(path: Path) -> Iterator[tuple[ReadAt, int]]:
         os.close(descriptor)
 
 
-def entries_of(read: ReadAt, size_bytes: int, name: WindowName) -> tuple[list[ChunkEntry], Damage]:
+def read_window_entries(read: ReadAt, size_bytes: int, name: WindowName) -> tuple[list[ChunkEntry], Damage]:
     """The chunks of a file that belong to its window, and how much of it could not be read."""
     damage = Damage()
     try:
         entries = [
             entry
-            for entry in read_entries(read, size_bytes, damage)
+            for entry in scan_entries(read, size_bytes, damage)
             if (entry.timestep_s, entry.start_s) == (name.timestep_s, name.start_s)
         ]
     except UnknownVersionError as error:

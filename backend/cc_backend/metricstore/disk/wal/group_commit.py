@@ -13,7 +13,7 @@ logger = logging.getLogger(__name__)
 Fsync = Literal["always", "interval", "never"]
 
 
-class Committer:
+class GroupCommit:
     """One thread that calls fsync for the file that is written to, and closes files that are done with.
 
     `always`: `wait` returns when a batch is on the disk; batches that come meanwhile share the next call.
@@ -25,17 +25,17 @@ class Committer:
         self._interval_s = interval_s
         self._condition = threading.Condition()
         self._current: int | None = None
-        self._retired: list[int] = []
+        self._to_close: list[int] = []
         self._written = 0
         self._synced = 0
         self._failed = 0
         self._fault = False
         self._stopping = False
-        self._resting = False  # the thread waits for something to do
+        self._is_waiting = False  # the thread waits for something to do
         self._thread: threading.Thread | None = None
-        self.observe: Callable[[float], None] | None = None
+        self.on_sync_s: Callable[[float], None] | None = None
 
-    def written(self, descriptor: int) -> int:
+    def register_write(self, descriptor: int) -> int:
         """Note that bytes were written; returns the number to wait for."""
         with self._condition:
             self._current = descriptor
@@ -44,23 +44,25 @@ class Committer:
                 self._failed = self._written
             if self._mode != "never":
                 self._start()
-                if self._resting:  # waking the thread for each batch of an interval would cost more than small batches
+                if (
+                    self._is_waiting
+                ):  # waking the thread for each batch of an interval would cost more than small batches
                     self._condition.notify_all()
             return self._written
 
-    def retire(self, descriptor: int) -> None:
+    def sync_and_close(self, descriptor: int) -> None:
         """Take over a file that nothing is written to any more, or a folder with a new one: synced, then closed."""
         with self._condition:
             if self._current == descriptor:
                 self._current = None
             if self._mode == "never":
-                _closed(descriptor)
+                _close_descriptor(descriptor)
                 return
-            self._retired.append(descriptor)
+            self._to_close.append(descriptor)
             self._start()
             self._condition.notify_all()
 
-    def wait(self, number: int) -> bool:
+    def wait_durable(self, number: int) -> bool:
         """Whether a batch is as safe as the mode promises; with `always` this waits for the disk.
 
         The number 0 is that of a batch of which nothing was written: it is safe.
@@ -71,7 +73,7 @@ class Committer:
             self._condition.wait_for(lambda: self._synced >= number)
             return self._failed < number
 
-    def take_fault(self) -> bool:
+    def pop_fault(self) -> bool:
         """Whether the disk refused a call since this was last asked."""
         with self._condition:
             fault, self._fault = self._fault, False
@@ -91,28 +93,28 @@ class Committer:
             self._thread = threading.Thread(target=self._run, name="metricstore-commit", daemon=True)
             self._thread.start()
 
-    def _idle(self) -> bool:
-        return self._synced >= self._written and not self._retired
+    def _is_idle(self) -> bool:
+        return self._synced >= self._written and not self._to_close
 
     def _run(self) -> None:
         with self._condition:
-            while not (self._stopping and self._idle()):
-                self._resting = True
-                self._condition.wait_for(lambda: self._stopping or not self._idle())
-                self._resting = False
+            while not (self._stopping and self._is_idle()):
+                self._is_waiting = True
+                self._condition.wait_for(lambda: self._stopping or not self._is_idle())
+                self._is_waiting = False
                 if self._mode == "interval":
                     self._condition.wait_for(lambda: self._stopping, timeout=self._interval_s)
-                if not self._idle():
-                    self._sync_released()
+                if not self._is_idle():
+                    self._sync_without_lock()
 
-    def _sync_released(self) -> None:
+    def _sync_without_lock(self) -> None:
         """Call fsync without holding the lock; the file in use is duplicated, since it may be retired meanwhile."""
-        number, retired = self._written, self._retired
-        self._retired = []
+        number, retired = self._written, self._to_close
+        self._to_close = []
         try:
             current = None if self._current is None else os.dup(self._current)
         except OSError as error:  # too many open files: what is retired is closed all the same
-            _tell(error)
+            _log_sync_error(error)
             current, done = None, False
         else:
             done = True
@@ -130,8 +132,8 @@ class Committer:
     def _sync(self, descriptor: int) -> bool:
         begin_s = time.perf_counter()
         done = _sync_and_close(descriptor)
-        if self.observe is not None:
-            self.observe(time.perf_counter() - begin_s)
+        if self.on_sync_s is not None:
+            self.on_sync_s(time.perf_counter() - begin_s)
         return done
 
 
@@ -143,21 +145,21 @@ def _sync_and_close(descriptor: int) -> bool:
         else:
             os.fdatasync(descriptor)
     except OSError as error:
-        _tell(error)
+        _log_sync_error(error)
         done = False
-    return _closed(descriptor) and done
+    return _close_descriptor(descriptor) and done
 
 
-def _closed(descriptor: int) -> bool:
+def _close_descriptor(descriptor: int) -> bool:
     try:
         os.close(descriptor)
     except OSError as error:  # network file systems tell only now that they could not write
-        _tell(error)
+        _log_sync_error(error)
         return False
     return True
 
 
-def _tell(error: OSError) -> None:
+def _log_sync_error(error: OSError) -> None:
     logger.error(
         "the disk did not confirm samples of the write-ahead log (%s); a power cut can lose them: check the disk",
         error.strerror,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from cc_backend.metricstore.model import Identity, Ids, Part
+from cc_backend.metricstore.model import HostPart, Identity, Int64Array
 from cc_backend.model import Samples
 
 MAGIC = b"CCPYWAL\n"
@@ -27,10 +27,10 @@ _RECORD_HEADER = struct.Struct("<4sBxxxII")
 _CHECKED_HEADER_BYTES = 12  # all of a record's header but the checksum
 _SERIES_HEADER = struct.Struct("<III4x")
 # Names with control characters are refused, so these can stand between names and between keys.
-NAME_END = b"\0"
+NAME_SEPARATOR = b"\0"
 """Stands between the names of a key."""
-_KEY_END = b"\n"
-_NAMES = 7
+_KEY_SEPARATOR = b"\n"
+_NAMES_PER_KEY = 7
 _BATCH_HEADER = struct.Struct("<qI4x")
 _ALIGNMENT = 8
 
@@ -49,7 +49,7 @@ class SeriesRecord:
     @property
     def keys(self) -> list[bytes]:
         """The key of each series."""
-        return self.text.split(_KEY_END)
+        return self.text.split(_KEY_SEPARATOR)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,7 @@ class BatchRecord:
 
     ids: npt.NDArray[np.integer]
     values: Samples
-    times_s: int | Ids
+    times_s: int | Int64Array
 
 
 Record = SeriesRecord | BatchRecord
@@ -84,44 +84,44 @@ def file_header(created_s: int) -> bytes:
     return _FILE_HEADER.pack(MAGIC, VERSION, 0, created_s, zlib.crc32(unchecked[:24]))
 
 
-def _record(kind: int, payload: bytes) -> bytes:
+def _encode_record(kind: int, payload: bytes) -> bytes:
     payload += bytes(-len(payload) % _ALIGNMENT)
     header = _RECORD_HEADER.pack(MARKER, kind, len(payload), 0)[:_CHECKED_HEADER_BYTES]
     return b"".join((header, zlib.crc32(payload, zlib.crc32(header)).to_bytes(4, "little"), payload))
 
 
-def series_record(first_id: int, identities: Sequence[Identity]) -> bytes:
+def encode_series(first_id: int, identities: Sequence[Identity]) -> bytes:
     """A record that gives consecutive numbers to series."""
-    keys = _KEY_END.join([key_of(identity) for identity in identities])
-    return _record(SERIES, _SERIES_HEADER.pack(first_id, len(identities), len(keys)) + keys)
+    keys = _KEY_SEPARATOR.join([encode_key(identity) for identity in identities])
+    return _encode_record(SERIES, _SERIES_HEADER.pack(first_id, len(identities), len(keys)) + keys)
 
 
-def key_of(identity: Identity) -> bytes:
+def encode_key(identity: Identity) -> bytes:
     """The identity of a series as it stands in the log."""
     cluster, host, metric, part = identity
     return "\0".join((cluster, host, metric, *part)).encode()
 
 
-def identity_of(key: bytes) -> Identity | None:
+def decode_key(key: bytes) -> Identity | None:
     """The identity behind a key of the log, or None if it is none."""
-    names = key.split(NAME_END)
-    if len(names) != _NAMES:
+    names = key.split(NAME_SEPARATOR)
+    if len(names) != _NAMES_PER_KEY:
         return None
     try:
         cluster, host, metric, *part = (name.decode() for name in names)
     except UnicodeDecodeError:
         return None
-    return Identity(cluster, host, metric, Part(*part))
+    return Identity(cluster, host, metric, HostPart(*part))
 
 
-def batch_record(ids: Ids, values: Samples, times_s: int | Ids) -> bytes:
+def encode_batch(ids: Int64Array, values: Samples, times_s: int | Int64Array) -> bytes:
     """A record of samples: 8 bytes each if all have one time, else 12."""
     one_time = isinstance(times_s, int)
     base_s = times_s if isinstance(times_s, int) else int(times_s.min())
     parts = [_BATCH_HEADER.pack(base_s, len(ids)), ids.astype("<u4").tobytes(), values.astype("<f4").tobytes()]
     if not isinstance(times_s, int):
         parts.append((times_s - base_s).astype("<u4").tobytes())
-    return _record(BATCH_ONE_TIME if one_time else BATCH_TIMES, b"".join(parts))
+    return _encode_record(BATCH_ONE_TIME if one_time else BATCH_TIMES, b"".join(parts))
 
 
 def read_records(data: bytes, damage: Damage) -> Iterator[Record]:
@@ -196,7 +196,7 @@ def _parse_series(data: bytes, position: int, end: int) -> SeriesRecord:
     if position + length > end:
         raise ValueError("the keys run over the end of their record")
     text = data[position : position + length]
-    if text.count(_KEY_END) + 1 != count:
+    if text.count(_KEY_SEPARATOR) + 1 != count:
         raise ValueError("the number of keys is not the one promised")
     return SeriesRecord(first_id, text)
 

@@ -17,9 +17,9 @@ from pathlib import Path
 import numpy as np
 
 from cc_backend.errors import BackendError
-from cc_backend.metricstore.disk.wal.group_commit import Committer, Fsync
-from cc_backend.metricstore.disk.wal.wal_format import HEADER_BYTES, batch_record, file_header, series_record
-from cc_backend.metricstore.model import Identity, Ids, LogState
+from cc_backend.metricstore.disk.wal.group_commit import Fsync, GroupCommit
+from cc_backend.metricstore.disk.wal.wal_format import HEADER_BYTES, encode_batch, encode_series, file_header
+from cc_backend.metricstore.model import Identity, Int64Array, WalState
 from cc_backend.model import Samples
 from cc_backend.runtime.lockfile import FileId, LockFile, file_id, is_same_file, lock_folder
 
@@ -28,10 +28,10 @@ logger = logging.getLogger(__name__)
 SEGMENT_SPAN_S = 3600
 SEGMENT_BYTES = 128 << 20
 _REMINDER_S = 60.0
-_TRIAL_BYTES = 1 << 16
+_PROBE_BYTES = 1 << 16
 _SUFFIX = ".wal"
 # After these a file can be written to again once there is room; after any other fault a new file is begun.
-_ROOM_FAULTS = frozenset({errno.ENOSPC, errno.EDQUOT})
+_OUT_OF_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT})
 _ADVICE = {
     errno.ENOSPC: "make room on this file system",
     errno.EDQUOT: "raise the quota of this user",
@@ -45,7 +45,7 @@ _ADVICE = {
 }
 
 
-class MisplacedError(OSError):
+class WalMisplacedError(OSError):
     """A file or folder that the log writes to is no longer the one of that name."""
 
 
@@ -64,7 +64,7 @@ class Segment:
     hosts: frozenset[tuple[str, str]] | None = None
     in_memory: bool = True
 
-    def holds(self, oldest_s: int, newest_s: int) -> None:
+    def include_times(self, oldest_s: int, newest_s: int) -> None:
         """Note the times of samples."""
         self.oldest_s = oldest_s if self.oldest_s is None else min(self.oldest_s, oldest_s)
         self.newest_s = newest_s if self.newest_s is None else max(self.newest_s, newest_s)
@@ -85,9 +85,9 @@ class WriteAheadLog:
         self.directory = directory
         self._segment_bytes = segment_bytes
         self._monotonic = monotonic
-        self._lock_file = _locked(directory)
+        self._lock_file = _lock_log_folder(directory)
         self._device = directory.stat().st_dev
-        self._committer = Committer(fsync, fsync_interval_s)
+        self._group_commit = GroupCommit(fsync, fsync_interval_s)
         self._lock = threading.Lock()
         self._closed_segments: list[Segment] = []
         self._next_number = 1
@@ -100,8 +100,8 @@ class WriteAheadLog:
         self._closed = False
         self._fault = ""
         self._fault_reason = ""
-        self._fault_told_s = 0.0
-        self._misplaced: MisplacedError | None = None  # the folder is not where it was
+        self._fault_logged_s = 0.0
+        self._misplaced: WalMisplacedError | None = None  # the folder is not where it was
         self._lost_files = False  # something that was written is gone, and in memory only
         self._unlogged_batches = 0
         self._unlogged_samples = 0
@@ -114,14 +114,20 @@ class WriteAheadLog:
                 self._closed_segments.append(segment)
                 self._next_number = max(self._next_number, int(path.stem) + 1)
 
-    def measure_sync(self, observe: Callable[[float], None]) -> None:
+    def observe_sync(self, observe: Callable[[float], None]) -> None:
         """Have told how many seconds each call takes that brings samples to the disk."""
-        self._committer.observe = observe
+        self._group_commit.on_sync_s = observe
 
     # Writing
 
     def append(
-        self, sids: Ids, values: Samples, times_s: int | Ids, *, received_s: int, identity: Callable[[int], Identity]
+        self,
+        sids: Int64Array,
+        values: Samples,
+        times_s: int | Int64Array,
+        *,
+        received_s: int,
+        identity: Callable[[int], Identity],
     ) -> int | None:
         """Write a batch; returns the number for `wait`, or None if it could not be written.
 
@@ -143,41 +149,41 @@ class WriteAheadLog:
             except OSError as error:
                 self._unlogged_batches += 1
                 self._unlogged_samples += len(sids)
-                self._failed(error)
+                self._record_fault(error)
                 return None
             if isinstance(times_s, int):
-                segment.holds(times_s, times_s)
+                segment.include_times(times_s, times_s)
             else:
-                segment.holds(int(times_s.min()), int(times_s.max()))
+                segment.include_times(int(times_s.min()), int(times_s.max()))
             if self._fault:
-                self._recovered()
-            return self._committer.written(self._descriptor)
+                self._clear_fault()
+            return self._group_commit.register_write(self._descriptor)
 
-    def wait(self, number: int) -> bool:
+    def wait_durable(self, number: int) -> bool:
         """Whether a written batch is as safe as the fsync mode promises; call it without holding locks."""
-        return self._committer.wait(number)
+        return self._group_commit.wait_durable(number)
 
-    def forget(self, sids: Ids) -> None:
+    def forget_series(self, sids: Int64Array) -> None:
         """These numbers will stand for other series."""
         with self._lock:
             self._local_ids[sids[sids < len(self._local_ids)]] = -1
 
     def _open_segment(self, received_s: int) -> Segment:
         if self._misplaced is not None:
-            raise MisplacedError(*self._misplaced.args)
+            raise WalMisplacedError(*self._misplaced.args)
         span = received_s // SEGMENT_SPAN_S
         segment = self._current
         if segment is not None:
-            if span == self._span and segment.size_bytes < self._segment_bytes and not self._committer.take_fault():
+            if span == self._span and segment.size_bytes < self._segment_bytes and not self._group_commit.pop_fault():
                 return segment
-            self._leave_segment()
+            self._close_segment()
         path = self.directory / f"{self._next_number:012d}{_SUFFIX}"
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         self._next_number += 1
         try:
             write_all(descriptor, file_header(received_s), 0)
             # The new name goes to the disk with the first batch: to wait for it here would hold up all senders.
-            self._committer.retire(os.open(self.directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
+            self._group_commit.sync_and_close(os.open(self.directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
         except OSError:
             os.close(descriptor)
             path.unlink(missing_ok=True)
@@ -188,18 +194,18 @@ class WriteAheadLog:
         self._next_local_id = 0
         return self._current
 
-    def _leave_segment(self) -> None:
+    def _close_segment(self) -> None:
         if self._current is not None:
-            self._committer.retire(self._descriptor)
+            self._group_commit.sync_and_close(self._descriptor)
             self._closed_segments.append(self._current)
             self._current, self._descriptor = None, -1
 
     def _write(
         self,
         segment: Segment,
-        sids: Ids,
+        sids: Int64Array,
         values: Samples,
-        times_s: int | Ids,
+        times_s: int | Int64Array,
         identity: Callable[[int], Identity],
     ) -> None:
         highest = int(sids.max())
@@ -212,55 +218,55 @@ class WriteAheadLog:
         if int(ids.min()) < 0:
             undefined = ids < 0
             new = np.unique(sids[undefined])
-            data = series_record(self._next_local_id, [identity(sid) for sid in new.tolist()])
+            data = encode_series(self._next_local_id, [identity(sid) for sid in new.tolist()])
             ids[undefined] = self._next_local_id + np.searchsorted(new, sids[undefined])
-        data += batch_record(ids, values, times_s)
+        data += encode_batch(ids, values, times_s)
         try:
             write_all(self._descriptor, data, segment.size_bytes)
         except OSError as error:
-            self._take_back(segment, error)
+            self._undo_write(segment, error)
             raise
         if not is_same_file(segment.path, self._file_id):
-            self._lost_place()
+            self._raise_misplaced()
         # Only now: whatever goes wrong before, no batch may use a number that the file does not define.
         if len(new):
             self._local_ids[new] = np.arange(self._next_local_id, self._next_local_id + len(new))
             self._next_local_id += len(new)
         segment.size_bytes += len(data)
 
-    def _lost_place(self) -> None:
+    def _raise_misplaced(self) -> None:
         """Raise, because what was just written is in a file that no restart would find."""
         if self._lock_file.is_in_place():
-            self._leave_segment()
+            self._close_segment()
             self._lost_files = True
-            raise MisplacedError(errno.ENOENT, "the file that was written to was removed or replaced")
-        self._misplaced = MisplacedError(errno.ENOENT, "the folder was removed, replaced or moved")
+            raise WalMisplacedError(errno.ENOENT, "the file that was written to was removed or replaced")
+        self._misplaced = WalMisplacedError(errno.ENOENT, "the folder was removed, replaced or moved")
         raise self._misplaced
 
-    def _take_back(self, segment: Segment, error: OSError) -> None:
+    def _undo_write(self, segment: Segment, error: OSError) -> None:
         """Cut off a record that was written in part. Where even that fails, readers skip it by its checksum."""
         try:
             os.ftruncate(self._descriptor, segment.size_bytes)
-            usable = error.errno in _ROOM_FAULTS
+            usable = error.errno in _OUT_OF_SPACE
         except OSError:
             usable = False
         if not usable:
-            self._leave_segment()
+            self._close_segment()
 
-    def _failed(self, error: OSError) -> None:
+    def _record_fault(self, error: OSError) -> None:
         now_s = self._monotonic()
         first = not self._fault
         self._fault = f"{self.directory}: {error.strerror or error}"
-        self._fault_reason = f"{error.strerror or error}: {advice(error)}"
-        if first or now_s - self._fault_told_s >= _REMINDER_S:
-            self._fault_told_s = now_s
+        self._fault_reason = f"{error.strerror or error}: {fault_advice(error)}"
+        if first or now_s - self._fault_logged_s >= _REMINDER_S:
+            self._fault_logged_s = now_s
             logger.error(
                 "the write-ahead log in %s cannot be written (%s): %s. Samples stay in memory and senders are told to "
                 "keep theirs; unlogged_batches=%d unlogged_samples=%d",
-                self.directory, error.strerror, advice(error), self._unlogged_batches, self._unlogged_samples,
+                self.directory, error.strerror, fault_advice(error), self._unlogged_batches, self._unlogged_samples,
             )  # fmt: skip
 
-    def _recovered(self) -> None:
+    def _clear_fault(self) -> None:
         self._fault = ""
         logger.warning(
             "the write-ahead log in %s can be written again; unlogged_batches=%d unlogged_samples=%d",
@@ -291,14 +297,14 @@ class WriteAheadLog:
             try:
                 self._check_folder()
                 if self._fault:
-                    self._try_writing()
+                    self._probe_write()
             except OSError as error:
-                self._failed(error)
+                self._record_fault(error)
             else:
                 if self._fault:
-                    self._recovered()
+                    self._clear_fault()
 
-    def take_lost_files(self) -> bool:
+    def pop_lost_files(self) -> bool:
         """Whether files of the log were lost since this was last asked: what they hold must be saved from memory."""
         with self._lock:
             if self._misplaced is not None or not self._lock_file.is_in_place():  # it may come back as it was
@@ -310,7 +316,7 @@ class WriteAheadLog:
             return lost
 
     @property
-    def in_place(self) -> bool:
+    def is_in_place(self) -> bool:
         """Whether the folder is the one that the log was opened in, as far as is known."""
         return self._misplaced is None
 
@@ -321,38 +327,38 @@ class WriteAheadLog:
             try:
                 self._adopt_folder()
             except OSError as error:
-                self._misplaced = MisplacedError(error.errno, error.strerror)
+                self._misplaced = WalMisplacedError(error.errno, error.strerror)
                 raise
         if not os.access(self.directory, os.W_OK | os.X_OK):
             code = errno.EROFS if os.statvfs(self.directory).f_flag & os.ST_RDONLY else errno.EACCES
             raise OSError(code, os.strerror(code))
         if self._current is not None and not is_same_file(self._current.path, self._file_id):
-            self._leave_segment()
+            self._close_segment()
             self._lost_files = True
 
     def _adopt_folder(self) -> None:
         """Go on in the folder that is now where the log's was; raises OSError if there is none to go on in."""
         facts = self.directory.stat()
         if not stat.S_ISDIR(facts.st_mode):
-            raise MisplacedError(errno.ENOTDIR, "something else is where the folder was")
+            raise WalMisplacedError(errno.ENOTDIR, "something else is where the folder was")
         if facts.st_dev != self._device:  # most likely its file system was unmounted
-            raise MisplacedError(errno.EXDEV, "another file system is where the folder was")
+            raise WalMisplacedError(errno.EXDEV, "another file system is where the folder was")
         try:
             lock_file = lock_folder(self.directory)
         except BackendError as error:
-            raise MisplacedError(errno.EBUSY, "another process uses the folder that is there now") from error
+            raise WalMisplacedError(errno.EBUSY, "another process uses the folder that is there now") from error
         self._lock_file.close()
         self._lock_file = lock_file
-        self._leave_segment()
+        self._close_segment()
         numbers = (int(path.stem) for path in self.directory.glob(f"*{_SUFFIX}") if path.stem.isdigit())
         self._next_number = max(self._next_number, *(number + 1 for number in numbers), 1)
         self._misplaced, self._lost_files = None, True
         logger.warning("another folder is at %s: it is used from now on", self.directory)
 
-    def _try_writing(self) -> None:
+    def _probe_write(self) -> None:
         trial = self.directory / "trial.tmp"
         try:
-            trial.write_bytes(bytes(_TRIAL_BYTES))
+            trial.write_bytes(bytes(_PROBE_BYTES))
         finally:
             trial.unlink(missing_ok=True)
 
@@ -363,7 +369,7 @@ class WriteAheadLog:
         with self._lock:
             return list(self._closed_segments)
 
-    def drop(self, segment: Segment) -> None:
+    def remove_segment(self, segment: Segment) -> None:
         """Remove a closed segment; raises OSError if the disk refuses."""
         with self._lock:  # first, so that nobody takes it for lost
             if segment in self._closed_segments:
@@ -379,13 +385,13 @@ class WriteAheadLog:
     def rotate(self) -> None:
         """Close the segment in use; the next batch begins a new one."""
         with self._lock:
-            self._leave_segment()
+            self._close_segment()
 
-    def state(self) -> LogState:
+    def state(self) -> WalState:
         """How the log is doing."""
         with self._lock:
             segments = [*self._closed_segments, *([self._current] if self._current else [])]
-            return LogState(
+            return WalState(
                 enabled=True,
                 segments=len(segments),
                 size_bytes=sum(segment.size_bytes for segment in segments),
@@ -400,12 +406,12 @@ class WriteAheadLog:
             if self._closed:
                 return
             self._closed = True
-            self._leave_segment()
-        self._committer.close()
+            self._close_segment()
+        self._group_commit.close()
         self._lock_file.close()
 
 
-def advice(error: OSError) -> str:
+def fault_advice(error: OSError) -> str:
     """What to do about a fault of the disk."""
     return _ADVICE.get(error.errno or 0, "check the folder, its owner and its permissions")
 
@@ -427,7 +433,7 @@ def sync_directory(directory: Path) -> None:
         os.close(descriptor)
 
 
-def _locked(directory: Path) -> LockFile:
+def _lock_log_folder(directory: Path) -> LockFile:
     """A lock that no other process has; BackendError names the folder if it cannot be used."""
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)

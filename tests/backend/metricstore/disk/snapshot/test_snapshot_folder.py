@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from cc_backend.metricstore import MetricSpec, MetricStore, Query
 from cc_backend.metricstore.blocks.hot_block import CHUNK_ROWS, WINDOW_SLOTS
 from cc_backend.metricstore.disk.snapshot.snapshot_folder import SnapshotFolder
-from cc_backend.metricstore.disk.snapshot.window_file import entries_of, reading
+from cc_backend.metricstore.disk.snapshot.window_file import open_reader, read_window_entries
 
 METRICS = {"demo": {"load": MetricSpec(60, "avg"), "power": MetricSpec(10, "sum")}}
 WINDOW_S = 60 * WINDOW_SLOTS
@@ -115,7 +115,7 @@ def test_a_late_sample_costs_its_chunk_and_the_others_are_copied(
 def test_samples_that_come_during_a_pass_are_for_the_next_one(
     store: MetricStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = SnapshotFolder.put_in_place
+    real = SnapshotFolder.publish
     numbers = iter(range(100))
 
     def with_a_sample(self: SnapshotFolder, *arguments: Any) -> None:
@@ -258,9 +258,9 @@ def test_the_other_chunks_of_a_file_come_back_though_one_cannot_be_read(
     store.close()
     windows = SnapshotFolder(tmp_path / "windows")
     first = set()
-    for name in windows.names():
-        with reading(windows.path(name)) as (read, size_bytes):
-            first.add((str(windows.path(name)), entries_of(read, size_bytes, name)[0][0].payload_offset))
+    for name in windows.windows():
+        with open_reader(windows.path(name)) as (read, size_bytes):
+            first.add((str(windows.path(name)), read_window_entries(read, size_bytes, name)[0][0].payload_offset))
     real = os.pread
 
     def faulty(descriptor: int, length: int, offset: int) -> bytes:
@@ -303,10 +303,10 @@ def test_what_is_too_old_stays_on_disk_as_long_as_it_cannot_be_parted_from_what_
     store.snapshot(NOW)
     before = files(tmp_path)
     long_reads.fail = True
-    store.free(before_s=NOW, protected={"demo": {"n0": T0}})
+    store.free(before_s=NOW, holds={"demo": {"n0": T0}})
     assert files(tmp_path) == before
     long_reads.fail = False
-    store.free(before_s=NOW, protected={"demo": {"n0": T0}})
+    store.free(before_s=NOW, holds={"demo": {"n0": T0}})
     assert sum(map(len, files(tmp_path).values())) < sum(map(len, before.values()))
     store.close()
     with opened(tmp_path) as again:
@@ -416,7 +416,7 @@ def test_no_moment_of_retention_is_a_bad_one_to_crash(
     images = tmp_path_factory.mktemp("images")
     changes(store)
     with Disk(lambda number: copied(tmp_path, images, number)) as disk:
-        store.free(before_s=T0 + 2 * WINDOW_S, protected={"demo": {"n1": T0 + WINDOW_S}})
+        store.free(before_s=T0 + 2 * WINDOW_S, holds={"demo": {"n1": T0 + WINDOW_S}})
     assert disk.calls >= 5
     for number in range(1, disk.calls + 1):
         with opened(images / str(number)) as again:
@@ -476,9 +476,9 @@ def test_a_full_disk_is_told_once_and_its_end_too(
 def chunk_places(folder: Path) -> dict[str, int]:
     """Offsets of bytes of each kind in the first file: the file's header, and the first chunk's parts."""
     folder_of = SnapshotFolder(folder / "windows")
-    name = min(folder_of.names(), key=lambda one: one.start_s)
-    with reading(folder_of.path(name)) as (read, size_bytes):
-        first, second = entries_of(read, size_bytes, name)[0]
+    name = min(folder_of.windows(), key=lambda one: one.start_s)
+    with open_reader(folder_of.path(name)) as (read, size_bytes):
+        first, second = read_window_entries(read, size_bytes, name)[0]
         assert second.offset == first.end
     return {
         "header of the file": 9,
@@ -592,7 +592,7 @@ def test_files_that_are_no_snapshots_are_left_alone(saved: Path, tmp_path: Path)
     (folder / "windows" / "60-0.tmp").write_bytes(b"left over")
     with opened(folder) as store:
         assert values(store, 3) == expected(3)
-        store.free(before_s=NOW + 10 * WINDOW_S, protected={})
+        store.free(before_s=NOW + 10 * WINDOW_S, holds={})
     assert sorted(files(folder)) == sorted(others)
 
 
@@ -601,9 +601,9 @@ def test_files_that_are_no_snapshots_are_left_alone(saved: Path, tmp_path: Path)
 
 def test_files_go_when_their_window_is_out_of_date(store: MetricStore, tmp_path: Path) -> None:
     store.snapshot(NOW)
-    store.free(before_s=T0 + WINDOW_S - 1, protected={})
+    store.free(before_s=T0 + WINDOW_S - 1, holds={})
     assert len(files(tmp_path)) == 3
-    store.free(before_s=T0 + WINDOW_S, protected={})
+    store.free(before_s=T0 + WINDOW_S, holds={})
     assert sorted(files(tmp_path)) == [f"60-{T0 + number * WINDOW_S}.win1" for number in (1, 2)]
 
 
@@ -611,21 +611,21 @@ def test_a_long_job_keeps_only_the_chunks_of_its_hosts(store: MetricStore, tmp_p
     store.snapshot(NOW)
     before = files(tmp_path)
     protected = {"demo": {f"n{SERIES // 8 - 1}": T0}}
-    store.free(before_s=NOW + 5 * WINDOW_S, protected=protected)
+    store.free(before_s=NOW + 5 * WINDOW_S, holds=protected)
     freed = files(tmp_path)
     assert sorted(freed) == sorted(before)
     assert all(len(freed[name]) < len(before[name]) / 2 for name in before)
     assert store.snapshot(NOW)
     after = files(tmp_path)
     assert all(len(after[name]) < len(freed[name]) for name in before), "of a chunk only the rows of the host"
-    store.free(before_s=NOW + 5 * WINDOW_S, protected=protected)
+    store.free(before_s=NOW + 5 * WINDOW_S, holds=protected)
     assert files(tmp_path) == after, "nothing is rewritten twice"
     store.close()
     with opened(tmp_path) as again:
         assert values(again, SERIES - 1) == expected(SERIES - 1)
-        again.free(before_s=NOW + 5 * WINDOW_S, protected={"demo": {f"n{SERIES // 8 - 1}": T0 + WINDOW_S}})
+        again.free(before_s=NOW + 5 * WINDOW_S, holds={"demo": {f"n{SERIES // 8 - 1}": T0 + WINDOW_S}})
         assert len(files(tmp_path)) == 2
-        again.free(before_s=NOW + 5 * WINDOW_S, protected={})
+        again.free(before_s=NOW + 5 * WINDOW_S, holds={})
         assert files(tmp_path) == {}
 
 
@@ -639,10 +639,10 @@ def test_a_fault_while_freeing_is_told_and_tried_again(
 
     with monkeypatch.context() as patch:
         patch.setattr(Path, "unlink", read_only)
-        store.free(before_s=T0 + WINDOW_S, protected={})
+        store.free(before_s=T0 + WINDOW_S, holds={})
     assert len(files(tmp_path)) == 3
     assert "stays although it is too old: Read-only file system" in caplog.text
-    store.free(before_s=T0 + WINDOW_S, protected={})
+    store.free(before_s=T0 + WINDOW_S, holds={})
     assert len(files(tmp_path)) == 2
 
 
@@ -668,8 +668,8 @@ def test_blocks_that_are_on_disk_only_are_read_from_where_their_file_is(tmp_path
         store.upkeep(NOW + 3 * WINDOW_S, {})
         assert store.snapshot(NOW)
         for grid in store._table.grids:
-            for window in grid.windows():
-                assert grid.leave(window) > 0
+            for window in grid.window_numbers():
+                assert grid.evict(window) > 0
         assert values(store, 3) == expected(3)
         for change in range(3):  # each pass replaces the file
             write(store, 5, series=range(CHUNK_ROWS + 50, CHUNK_ROWS + 51), change=change)

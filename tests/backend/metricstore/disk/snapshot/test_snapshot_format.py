@@ -20,7 +20,7 @@ PAYLOAD = bytes(range(251)) * 3
 
 
 def record(chunk: int = 0, payload: bytes = PAYLOAD) -> bytes:
-    return form.chunk_record(
+    return form.encode_chunk(
         chunk, rows=3, timestep_s=60, start_s=START_S, keys=form.pack_keys(KEYS),
         times=form.pack_times(TIMES, START_S), payload=payload,
     )  # fmt: skip
@@ -37,7 +37,7 @@ def reader(data: bytes) -> ReadAt:
 
 def entries(data: bytes) -> tuple[list[ChunkEntry], Damage]:
     damage = Damage()
-    return list(form.read_entries(reader(data), len(data), damage)), damage
+    return list(form.scan_entries(reader(data), len(data), damage)), damage
 
 
 def test_a_file_is_what_the_documentation_says() -> None:
@@ -71,7 +71,7 @@ def test_a_file_is_what_the_documentation_says() -> None:
 )
 def test_what_is_written_is_read(chunks: list[tuple[list[bytes], bytes]]) -> None:
     data = file(*(
-        form.chunk_record(
+        form.encode_chunk(
             number, rows=len(keys), timestep_s=60, start_s=START_S, keys=form.pack_keys(keys),
             times=form.pack_times(np.arange(len(keys)) + START_S, START_S), payload=payload,
         )
@@ -161,7 +161,7 @@ def test_a_damaged_part_is_noticed(
 
 
 def test_parts_with_right_checksums_that_make_no_sense_are_noticed() -> None:
-    four_rows = form.chunk_record(
+    four_rows = form.encode_chunk(
         0, rows=4, timestep_s=60, start_s=START_S, keys=form.pack_keys(KEYS), times=form.pack_times(TIMES, START_S),
         payload=b"",
     )  # fmt: skip
@@ -170,8 +170,8 @@ def test_parts_with_right_checksums_that_make_no_sense_are_noticed() -> None:
         form.read_keys(read, entry)
     with pytest.raises(DamagedChunkError, match="number of times"):
         form.read_times(read, entry)
-    bomb = form.chunk_record(
-        0, rows=3, timestep_s=60, start_s=START_S, keys=form.Keys(bytes(16), b"no zlib"),
+    bomb = form.encode_chunk(
+        0, rows=3, timestep_s=60, start_s=START_S, keys=form.PackedKeys(bytes(16), b"no zlib"),
         times=zlib.compress(bytes(1000)), payload=b"",
     )  # fmt: skip
     read, entry = alone(bomb)

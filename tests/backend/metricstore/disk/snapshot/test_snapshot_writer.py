@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from cc_backend.metricstore import MetricSpec, MetricStore, Query
-from cc_backend.metricstore.blocks.codec import choose, decoded
+from cc_backend.metricstore.blocks.codec import choose_codec, decode_all
 from cc_backend.metricstore.blocks.hot_block import CHUNK_ROWS, WINDOW_SLOTS
 from cc_backend.metricstore.disk.snapshot.snapshot_folder import SnapshotFolder
 from cc_backend.metricstore.disk.snapshot.snapshot_format import read_keys, read_payload
-from cc_backend.metricstore.disk.snapshot.window_file import entries_of, reading
+from cc_backend.metricstore.disk.snapshot.window_file import open_reader, read_window_entries
 from cc_backend.metricstore.model import MetricTable
 
 METRICS = {"demo": {"load": MetricSpec(60, "avg"), "power": MetricSpec(60, "sum"), "temp": MetricSpec(120)}}
@@ -49,16 +49,16 @@ def assert_whole(folder: Path, metrics: MetricTable) -> None:
 
 def assert_no_samples_are_nobodys(folder: Path) -> None:
     files = SnapshotFolder(folder / "windows")
-    for name in files.names():
-        with reading(files.path(name)) as (read, size_bytes):
-            for entry in entries_of(read, size_bytes, name)[0]:
-                there = ~np.isnan(decoded(choose(), read_payload(read, entry))).all(axis=1)
+    for name in files.windows():
+        with open_reader(files.path(name)) as (read, size_bytes):
+            for entry in read_window_entries(read, size_bytes, name)[0]:
+                there = ~np.isnan(decode_all(choose_codec(), read_payload(read, entry))).all(axis=1)
                 assert all(key for key, has_samples in zip(read_keys(read, entry), there, strict=True) if has_samples)
 
 
 def after_each_file(monkeypatch: pytest.MonkeyPatch, then: Callable[[int], object]) -> None:
     """Have something done, with a number from 1, when a file has come to its place."""
-    real = SnapshotFolder.put_in_place
+    real = SnapshotFolder.publish
     numbers = iter(range(1, 1000))
 
     def put_in_place(self: SnapshotFolder, *arguments: Any) -> None:

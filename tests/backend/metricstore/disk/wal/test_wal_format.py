@@ -12,19 +12,19 @@ from cc_backend.metricstore.disk.wal.wal_format import (
     Record,
     SeriesRecord,
     UnknownVersionError,
-    batch_record,
+    decode_key,
+    encode_batch,
+    encode_series,
     file_header,
-    identity_of,
     read_records,
-    series_record,
 )
-from cc_backend.metricstore.model import Identity, Part
+from cc_backend.metricstore.model import HostPart, Identity
 
-SERIES = [Identity("demo", "n1", "load"), Identity("demo", "n2", "größe", Part("core", "7", "mig", "0"))]
+SERIES = [Identity("demo", "n1", "load"), Identity("demo", "n2", "größe", HostPart("core", "7", "mig", "0"))]
 
 
 def batch(number: int, count: int = 3) -> bytes:
-    return batch_record(np.arange(count), np.full(count, number, np.float32), 1_790_000_000 + number)
+    return encode_batch(np.arange(count), np.full(count, number, np.float32), 1_790_000_000 + number)
 
 
 def read(data: bytes) -> tuple[list[Record], Damage]:
@@ -39,8 +39,8 @@ def numbers(records: list[Record]) -> list[int]:
 def test_the_bytes_of_a_file_are_those_of_the_description() -> None:
     data = (
         file_header(1_790_000_000)
-        + series_record(5, SERIES[:1])
-        + batch_record(np.array([5, 6]), np.array([1.5, -2], np.float32), 1_790_000_040)
+        + encode_series(5, SERIES[:1])
+        + encode_batch(np.array([5, 6]), np.array([1.5, -2], np.float32), 1_790_000_040)
     )
     head = b"CCPYWAL\n" + bytes.fromhex("01000000 00000000 803bb16a00000000")
     series = bytes.fromhex("05000000 01000000 10000000 00000000") + b"demo\0n1\0load\0\0\0\0"
@@ -57,10 +57,10 @@ def test_records_come_back_as_written() -> None:
     times = np.array([1_790_000_000, 1_789_990_000, 1_790_000_600])
     values = np.array([1, np.float32(0.1), -np.float32(3e38)], np.float32)
     records, damage = read(
-        file_header(7) + series_record(0, SERIES) + batch(1) + batch_record(np.array([2, 0, 1]), values, times)
+        file_header(7) + encode_series(0, SERIES) + batch(1) + encode_batch(np.array([2, 0, 1]), values, times)
     )
     assert isinstance(records[0], SeriesRecord)
-    assert [identity_of(key) for key in records[0].keys] == SERIES
+    assert [decode_key(key) for key in records[0].keys] == SERIES
     assert numbers(records[1:2]) == [1]
     last = records[2]
     assert isinstance(last, BatchRecord)
@@ -73,7 +73,7 @@ def test_records_come_back_as_written() -> None:
 
 @pytest.mark.parametrize(("times", "most"), [(1_790_000_000, 8.1), (np.full(1000, 1_790_000_000), 12.1)])
 def test_a_sample_costs_8_bytes_and_12_with_a_time_of_its_own(times: int | np.ndarray, most: float) -> None:
-    assert len(batch_record(np.arange(1000), np.ones(1000, np.float32), times)) <= most * 1000
+    assert len(encode_batch(np.arange(1000), np.ones(1000, np.float32), times)) <= most * 1000
 
 
 WHOLE = file_header(7) + b"".join(batch(number) for number in range(4))
@@ -116,7 +116,7 @@ def test_a_file_of_zeros_or_noise_gives_nothing_and_is_counted() -> None:
 
 @pytest.mark.parametrize("key", [b"", b"a\0b\0c", b"a\0b\0c\0d\0e\0f\0g\0h", b"\xff\0\0\0\0\0\0"])
 def test_a_key_that_is_none_has_no_identity(key: bytes) -> None:
-    assert identity_of(key) is None
+    assert decode_key(key) is None
 
 
 def test_an_empty_file_is_no_damage() -> None:
@@ -151,7 +151,7 @@ def test_bytes_thrown_in_anywhere_cost_at_most_the_record_they_hit(noise: bytes,
 def test_any_samples_survive_the_round_trip(samples: list[tuple[int, float, int]], one_time: bool) -> None:  # noqa: FBT001 a parameter
     ids, values, offsets = (np.array(column) for column in zip(*samples, strict=True))
     times = 5 if one_time else offsets - 1000
-    records, damage = read(file_header(0) + batch_record(ids, values.astype(np.float32), times))
+    records, damage = read(file_header(0) + encode_batch(ids, values.astype(np.float32), times))
     (record,) = records
     assert isinstance(record, BatchRecord)
     assert record.ids.tolist() == ids.tolist()

@@ -88,7 +88,7 @@ def test_a_segment_ends_at_its_size(tmp_path: Path) -> None:
 def test_a_number_that_stands_for_another_series_is_defined_anew(tmp_path: Path) -> None:
     log = WriteAheadLog(tmp_path)
     append(log, 1)
-    log.forget(np.array([1]))
+    log.forget_series(np.array([1]))
     values = np.ones(1, np.float32)
     log.append(np.array([1]), values, NOW, received_s=NOW, identity=lambda _: Identity("demo", "other", "load"))
     log.close()
@@ -153,7 +153,7 @@ def test_every_mode_of_fsync_writes_the_same(tmp_path: Path, mode: write_ahead_l
     for number in range(20):
         ticket = append(log, 1, value=number)
         assert ticket is not None
-        assert log.wait(ticket)
+        assert log.wait_durable(ticket)
     log.close()
     assert [value for _, value in samples(tmp_path)] == list(range(20))
 
@@ -250,12 +250,12 @@ def test_a_disk_that_does_not_confirm_makes_always_say_no_and_begins_a_new_file(
     monkeypatch.setattr(os, "fdatasync", refuse)
     ticket = append(log, 1)
     assert ticket is not None
-    assert not log.wait(ticket)
+    assert not log.wait_durable(ticket)
     assert "check the disk" in caplog.text
     monkeypatch.setattr(os, "fdatasync", original)
     ticket = append(log, 1)
     assert ticket is not None
-    assert log.wait(ticket)
+    assert log.wait_durable(ticket)
     log.close()
     assert len(list(tmp_path.glob("*.wal"))) == 2
 
@@ -277,13 +277,13 @@ def test_a_batch_in_a_file_that_the_disk_refused_meanwhile_is_not_confirmed(
     monkeypatch.setattr(os, "fdatasync", refuse_once)
     first = append(log, 1)
     assert first is not None
-    assert not log.wait(first)
+    assert not log.wait_durable(first)
     (second,) = during
     assert second is not None
-    assert not log.wait(second)
+    assert not log.wait_durable(second)
     third = append(log, 1)
     assert third is not None
-    assert log.wait(third)
+    assert log.wait_durable(third)
     log.close()
     assert len(list(tmp_path.glob("*.wal"))) == 2
 
@@ -300,7 +300,7 @@ def test_closing_brings_to_the_disk_what_came_during_the_last_call(
         sizes.append(os.fstat(descriptor).st_size)
         if len(sizes) == 1:
             append(log, 1)
-            log._committer._stopping = True  # as `close` does, which is called meanwhile
+            log._group_commit._stopping = True  # as `close` does, which is called meanwhile
             busy.set()
         original(descriptor)
 
@@ -343,10 +343,10 @@ def test_no_fault_keeps_later_batches_from_the_disk(
     ticket = append(log, 1)
     assert ticket is not None
     assert failed.wait(60)
-    assert log.wait(ticket) == (mode == "interval")
+    assert log.wait_durable(ticket) == (mode == "interval")
     ticket = append(log, 1)
     assert ticket is not None
-    assert log.wait(ticket)
+    assert log.wait_durable(ticket)
     assert synced.wait(60)
     log.close()
     assert "check the disk" in caplog.text
@@ -370,6 +370,6 @@ def test_the_name_of_a_new_file_is_on_the_disk_before_its_first_batch_is_confirm
         synced.clear()
         ticket = append(log, 1)
         assert ticket is not None
-        assert log.wait(ticket)
+        assert log.wait_durable(ticket)
         assert synced == [tmp_path.stat().st_ino]
     log.close()
