@@ -137,7 +137,7 @@ def test_run_loads_neither_the_command_line_library_nor_numpy(repository: Path, 
         "import sys\n"
         "import cc_agent.__main__ as main\n"
         "import cc_agent.agent as agent\n"
-        "agent.Agent.run = lambda self: agent.start_pipeline(agent.configure(self._options, {})).close(0.1)\n"
+        "agent.Agent.run = lambda self: agent.start_pipeline(agent.load_configuration(self._options, {})).close(0.1)\n"
         "status = main.main(['run', '--url', 'http://127.0.0.1:9'])\n"
         "heavy = {'typer', 'click', 'rich', 'numpy', 'flask', 'peewee', 'cpuinfo', 'asyncio', 'requests'}\n"
         "print(status, sorted(heavy & set(sys.modules)))\n"

@@ -95,9 +95,7 @@ def test_old_names_with_quotes_are_taken_literally() -> None:
 def test_rules_run_once_for_a_series(monkeypatch: pytest.MonkeyPatch) -> None:
     runs = []
     original = Processor.process
-    monkeypatch.setattr(
-        Processor, "run_in_background", lambda self, message: runs.append(message) or original(self, message)
-    )
+    monkeypatch.setattr(Processor, "process", lambda self, message: runs.append(message) or original(self, message))
     router = _router(RouterSettings(drop_metrics=("cpu_user",)))
     for time_s in range(5):
         router.encode([(NODE, 1), (THREAD, 2)], time_s)

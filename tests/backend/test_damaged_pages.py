@@ -52,7 +52,7 @@ def test_a_host_that_is_no_name_is_left_out_at_the_start(site: Any, site_of: Cal
     with site.services.database.write():
         JobHostRow.insert(job=id_, hostname=b"\xff\x00").execute(site.services.database)
     site.services.close()
-    (held,) = site_of().services.generations.held()
+    (held,) = site_of().services.cluster_generations.hosts_in_use()
     assert "tn01" in held.hosts
 
 

@@ -174,25 +174,25 @@ def test_its_page_shows_what_can_be_read_and_says_what_cannot(running: Any, nast
 
 
 def test_counts_choices_and_hosts_go_on(running: Any) -> None:
-    search, now_s = running.services.search, running.services.now_s()
+    search, now_s = running.services.job_queries, running.services.now_s()
     assert search.count_by_state(JobFilter(), EVERYTHING, now_s=now_s)[JobState.RUNNING] >= 1
     assert search.count_by_cluster(JobFilter(), EVERYTHING, now_s=now_s)["tern"][JobState.RUNNING] >= 1
     for rows in (EVERYTHING, RowRule(user="mlindqv")):
         assert "mlindqv" in search.facets(rows).users
-    assert "tn01" in search.used_nodes(now_s, EVERYTHING)["tern"]
-    assert "tn01" in search.needed_since()["tern"]
+    assert "tn01" in search.hosts_of_running_jobs(now_s, EVERYTHING)["tern"]
+    assert "tn01" in search.retention_holds()["tern"]
     assert running.client.get("/metrics", headers=running.headers()).status_code == 200
 
 
 def test_the_refresher_goes_on(running: Any) -> None:
     services = running.services
-    refresher = FootprintRefresher(services.search, services.metricdata, services.clusters, services.judge)
+    refresher = FootprintRefresher(services.job_queries, services.metric_data, services.clusters, services.judge)
     assert GOOD in refresher.step(now_s=services.now_s(), budget_s=1e9).updated
 
 
 def test_the_damage_is_logged_once(running: Any, nasty: str, caplog: pytest.LogCaptureFixture) -> None:
     for _ in range(3):
-        running.services.search.find(JobFilter(), EVERYTHING, now_s=running.services.now_s())
+        running.services.job_queries.find(JobFilter(), EVERYTHING, now_s=running.services.now_s())
     assert caplog.text.count("row of a job is damaged id=2") == (nasty not in READABLE)
 
 
@@ -203,10 +203,10 @@ def test_the_archiver_archives_the_others_and_gives_up_what_cannot_be(
     archiver = make_archiver(services)
     result = archiver.run_once(now_s=int(finished.clock.advance(700)))
     assert GOOD in result.archived
-    job = services.search.get(BAD, EVERYTHING, now_s=services.now_s())
-    if job.unusable and "state" not in job.damaged:
+    job = services.job_queries.get(BAD, EVERYTHING, now_s=services.now_s())
+    if job.is_unusable and "state" not in job.damaged_columns:
         assert job.monitoring_status == MonitoringStatus.ARCHIVING_FAILED
-        assert "damaged" in services.search.archiving_failure(BAD)
+        assert "damaged" in services.job_queries.archiving_failure(BAD)
     assert "met a defect" not in caplog.text
 
 
@@ -225,14 +225,14 @@ def test_a_footprint_that_is_no_number_is_left_out(site: Any, tmp_path: Path) ->
         connection.execute("UPDATE job_footprint SET value = 9e999 WHERE key = 'load_one_avg'")
         connection.execute("UPDATE job_footprint SET value = 'x' WHERE key = 'mem_bw_avg'")
     connection.close()
-    job = site.services.search.get(id_, EVERYTHING, now_s=site.services.now_s())
-    assert (job.footprint, job.damaged) == ({"flops_any_avg": 3.0}, ("footprint",))
+    job = site.services.job_queries.get(id_, EVERYTHING, now_s=site.services.now_s())
+    assert (job.footprint, job.damaged_columns) == ({"flops_any_avg": 3.0}, ("footprint",))
     assert site.client.get("/api/jobs/", headers=site.headers()).status_code == 200
 
 
 def test_readable_resources_of_a_damaged_list_are_kept(site: Any, tmp_path: Path) -> None:
     site.start_job(jobId=BAD)
     damage(tmp_path, """resources = '[{"hostname":5},{"hostname":"tn02"},7]'""")
-    (job,) = site.services.search.find(JobFilter(), EVERYTHING, now_s=site.services.now_s()).jobs
+    (job,) = site.services.job_queries.find(JobFilter(), EVERYTHING, now_s=site.services.now_s()).jobs
     assert [resource.hostname for resource in job.resources] == ["tn02"]
-    assert (job.damaged, job.unusable) == (("resources",), True)
+    assert (job.damaged_columns, job.is_unusable) == (("resources",), True)

@@ -83,7 +83,7 @@ def busy(site: Any) -> Any:
     site.stop_job(job_id=2)
     site.clock.advance(700)
     make_archiver(site.services).run_once(now_s=site.services.now_s())
-    assert site.services.search.incomplete_archives()
+    assert site.services.job_queries.incomplete_archives()
     site.user("root1", "admin", password=PASSWORD)
     assert site.client.post("/login", data={"username": "root1", "password": PASSWORD}).status_code == 303
     return site
@@ -94,7 +94,7 @@ def test_jobs_nodes_and_pages_go_on(
     busy: Any, database: Path, table: str, columns: tuple[str, ...], caplog: Any
 ) -> None:
     services, headers, failed = busy.services, busy.headers("api"), []
-    refresher = FootprintRefresher(services.search, services.metricdata, services.clusters, services.judge)
+    refresher = FootprintRefresher(services.job_queries, services.metric_data, services.clusters, services.judge)
 
     def answers(value: str) -> Iterator[tuple[str, int]]:
         for path in ("/", "/monitoring/jobs/?tag=kind:n1", "/monitoring/job/1"):
@@ -109,14 +109,14 @@ def test_jobs_nodes_and_pages_go_on(
         yield "start", busy.client.post("/api/jobs/start_job/", json=start, headers=headers).status_code
 
     work: tuple[Callable[[], object], ...] = (
-        services.nodes.states,
-        services.nodes.count_by_state,
-        services.generations.held,
-        lambda: services.generations.record(services.clusters, now_s=services.now_s()),
-        lambda: services.generations.restricted("tern"),
-        lambda: services.generations.newest_with("tern", "std"),
-        lambda: services.generations._load(1),
-        services.search.needed_since,
+        services.node_states.latest,
+        services.node_states.count_by_state,
+        services.cluster_generations.hosts_in_use,
+        lambda: services.cluster_generations.record(services.clusters, now_s=services.now_s()),
+        lambda: services.cluster_generations.ever_restricted_metrics("tern"),
+        lambda: services.cluster_generations.newest_with_sub_cluster("tern", "std"),
+        lambda: services.cluster_generations._load(1),
+        services.job_queries.retention_holds,
         lambda: refresher.step(now_s=services.now_s(), budget_s=1e9),
         lambda: make_archiver(services).run_once(now_s=services.now_s()),
     )
@@ -144,7 +144,7 @@ def test_others_get_in_and_nobody_gains_rights(site: Any, database: Path, table:
     service = site.headers("api", name="service")
     ada = site.headers("user", name="ada", scopes=["read"], max_age_s=10 * DAY_S)
     site.client.get("/userapi/jobs/", headers=ada)
-    services.tokens.write_last_used()
+    services.tokens.flush_last_used()
     where = {"user": "name = 'ada'", "removed_user": "1"}.get(table, "\"user_id\" = 'ada'")
     if table == "token":
         where = "\"user\" = 'ada'"
@@ -153,7 +153,7 @@ def test_others_get_in_and_nobody_gains_rights(site: Any, database: Path, table:
         services.tokens.list,
         lambda: log_expiring_tokens(services.tokens, services.now_s()),
         lambda: services.sessions.list(services.now_s()),
-        services.tokens.write_last_used,
+        services.tokens.flush_last_used,
         lambda: services.users.find_by_real_name("a"),
         lambda: services.users.disable("service", now_s=0) and services.users.enable("service"),
     )

@@ -330,7 +330,7 @@ def test_a_change_while_the_database_is_away_is_taken_over_later(
 
     site.services.archive.store_cluster(without_sub_cluster(tern))
     with monkeypatch.context() as patch:
-        patch.setattr(site.services.generations, "record", away)
+        patch.setattr(site.services.cluster_generations, "record", away)
         with pytest.raises(Unavailable):
             reload_clusters(site.services)
     assert reload_clusters(site.services)

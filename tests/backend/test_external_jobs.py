@@ -64,8 +64,8 @@ class Elsewhere:
         url = f"http://127.0.0.1:{self._server.server_address[1]}"
         external = ExternalStore(StoreEndpoint("tern", url))
         services = site.services
-        services.stores = StoreRouter(services.store, [external])
-        services.metricdata = MetricData(services.stores, services.archive, services.clusters)
+        services.store_router = StoreRouter(services.store, [external])
+        services.metric_data = MetricData(services.store_router, services.archive, services.clusters)
 
     def write(self, host: str, minutes: int) -> None:
         """A sample of each metric a minute, from the start on."""
@@ -95,7 +95,7 @@ def elsewhere(site: Any) -> Iterator[Elsewhere]:
 
 
 def the_job(site: Any) -> Job:
-    (job,) = site.services.search.find(JobFilter(), RowRule(all_jobs=True), now_s=site.services.now_s()).jobs
+    (job,) = site.services.job_queries.find(JobFilter(), RowRule(all_jobs=True), now_s=site.services.now_s()).jobs
     return job  # type: ignore[no-any-return]
 
 
@@ -108,10 +108,10 @@ def test_its_samples_come_from_there_in_one_request_for_each_timestep(site: Any,
     elsewhere.write("tn01", 3)
     elsewhere.write("tn02", 3)
     site.clock.advance(130)
-    found = site.services.metricdata.samples(
+    found = site.services.metric_data.read_samples(
         the_job(site), scopes=[Scope.NODE, Scope.SOCKET], now_s=site.services.now_s()
     )
-    assert found.unreachable == {}
+    assert found.unreachable_hosts == {}
     assert [series.data.tolist() for series in found.data["load_one"][Scope.NODE].series] == [[0, 1, 2]] * 2
     sockets = found.data["flops_any"][Scope.SOCKET].series
     assert [(one.hostname, one.id, one.data[0]) for one in sockets] == [
@@ -124,8 +124,8 @@ def test_a_metric_that_is_not_kept_there_is_named_and_costs_no_other(site: Any, 
     two_nodes(site)
     elsewhere.write("tn01", 3)
     site.clock.advance(130)
-    found = site.services.metricdata.samples(the_job(site), now_s=site.services.now_s())
-    assert "mem_bw" in found.faults
+    found = site.services.metric_data.read_samples(the_job(site), now_s=site.services.now_s())
+    assert "mem_bw" in found.unreadable_metrics
     assert "load_one" in found.data
 
 
@@ -133,7 +133,9 @@ def test_a_timestep_of_its_own_is_kept(site: Any, elsewhere: Elsewhere) -> None:
     two_nodes(site)
     elsewhere.write("tn01", 2)
     site.clock.advance(70)
-    metric = site.services.metricdata.samples(the_job(site), ["mem_used"], now_s=site.services.now_s()).data["mem_used"]
+    metric = site.services.metric_data.read_samples(the_job(site), ["mem_used"], now_s=site.services.now_s()).data[
+        "mem_used"
+    ]
     assert metric[Scope.NODE].timestep_s == 30
     assert len(metric[Scope.NODE].series[0].data) == 4
 
@@ -141,13 +143,15 @@ def test_a_timestep_of_its_own_is_kept(site: Any, elsewhere: Elsewhere) -> None:
 def test_while_it_is_away_each_host_says_so(site: Any, elsewhere: Elsewhere) -> None:
     two_nodes(site)
     elsewhere.go_away()
-    found = site.services.metricdata.samples(the_job(site), now_s=site.services.now_s())
+    found = site.services.metric_data.read_samples(the_job(site), now_s=site.services.now_s())
     assert found.data == {}
-    assert set(found.unreachable) == {"tn01", "tn02"}
-    assert all("'tern'" in why for why in found.unreachable.values())
-    assert site.services.stores.unreachable("tern", "std") == found.unreachable["tn01"]
+    assert set(found.unreachable_hosts) == {"tn01", "tn02"}
+    assert all("'tern'" in why for why in found.unreachable_hosts.values())
+    assert site.services.store_router.unreachable_reason("tern", "std") == found.unreachable_hosts["tn01"]
     with pytest.raises(Unavailable, match="tern"):
-        site.services.metricdata.stored_data(the_job(site), None, lambda _: [Scope.NODE], now_s=site.services.now_s())
+        site.services.metric_data.read_from_store(
+            the_job(site), None, lambda _: [Scope.NODE], now_s=site.services.now_s()
+        )
 
 
 def test_nothing_is_archived_while_it_is_away_and_everything_once_it_is_back(site: Any, elsewhere: Elsewhere) -> None:
@@ -162,7 +166,7 @@ def test_nothing_is_archived_while_it_is_away_and_everything_once_it_is_back(sit
     elsewhere.write("tn01", 13)
     elsewhere.write("tn02", 13)
     assert archiver.run_once(now_s=late_s + 60).archived == [the_job(site).id]
-    archived = site.services.metricdata.job_data(the_job(site), ["load_one"], now_s=late_s)
+    archived = site.services.metric_data.read_data(the_job(site), ["load_one"], now_s=late_s)
     assert archived["load_one"][Scope.NODE].series[0].data.tolist() == list(range(11))
 
 
@@ -183,7 +187,7 @@ def test_footprints_of_other_jobs_are_found_while_it_is_away(site: Any, elsewher
     elsewhere.write("tn01", 3)
     site.clock.advance(130)
     services = site.services
-    refresher = FootprintRefresher(services.search, services.metricdata, services.clusters, services.judge)
+    refresher = FootprintRefresher(services.job_queries, services.metric_data, services.clusters, services.judge)
     assert len(refresher.step(now_s=services.now_s()).updated) == 1
     elsewhere.go_away()
     later = refresher.step(now_s=services.now_s() + 60)
@@ -196,7 +200,7 @@ def test_node_reports_ask_it_once_for_the_health_of_all_hosts(site: Any, elsewhe
     answer = site.client.post("/api/nodestate/", json={"cluster": "tern", "nodes": nodes}, headers=site.headers())
     assert answer.get_json() == {"accepted": 2, "rejected": 1, "unknownHosts": ["unknown"]}
     assert elsewhere.paths == ["/api/healthcheck"]
-    assert {str(node.health) for node in site.services.nodes.states("tern")} == {"failed"}
+    assert {str(node.health) for node in site.services.node_states.latest("tern")} == {"failed"}
 
 
 def test_what_it_says_of_the_health_of_hosts_is_stored(site: Any, elsewhere: Elsewhere) -> None:
@@ -204,5 +208,5 @@ def test_what_it_says_of_the_health_of_hosts_is_stored(site: Any, elsewhere: Els
     elsewhere.health = {"tn01": full, "tn02": {"State": "failed", "HealthMetrics": ""}}
     nodes = [{"hostname": host, "states": ["allocated"]} for host in ("tn01", "tn02")]
     site.client.post("/api/nodestate/", json={"cluster": "tern", "nodes": nodes}, headers=site.headers())
-    found = {node.hostname: str(node.health) for node in site.services.nodes.states("tern")}
+    found = {node.hostname: str(node.health) for node in site.services.node_states.latest("tern")}
     assert found == {"tn01": "full", "tn02": "failed"}

@@ -113,8 +113,8 @@ def restricting(site_of: Callable[..., Any], tern: dict[str, Any]) -> Restrictin
     assert site.archive() == [archived]
     rule = RowRule(all_jobs=True)
     footprint = {"zz_secret_max": 424242.0, "mem_used_max": 12.0}
-    site.services.search.update_footprints({running: footprint})
-    assert site.services.search.get(running, rule, now_s=site.services.now_s()).footprint == footprint
+    site.services.job_queries.update_footprints({running: footprint})
+    assert site.services.job_queries.get(running, rule, now_s=site.services.now_s()).footprint == footprint
     return Restricting(site, running, archived)
 
 
@@ -204,7 +204,7 @@ def test_the_energy_of_a_job_is_that_of_the_metrics_that_may_be_seen(restricting
 
 
 def test_nobody_finds_out_by_filters_and_order_what_they_may_not_see(restricting: Restricting) -> None:
-    search, now_s = restricting.site.services.search, restricting.site.services.now_s()
+    search, now_s = restricting.site.services.job_queries, restricting.site.services.now_s()
     own = row_rule_for(Caller(OWNER, frozenset({"user"})))
     everything = RowRule(all_jobs=True)
     for wanted in (
@@ -230,8 +230,8 @@ def test_a_judgement_from_before_the_metric_was_restricted_is_not_told(restricti
     services = restricting.site.services
     told = Judgement(Level.ALERT, Finding("low_metric", Level.ALERT, "zz_secret", facts={"value": 1}), judged_s=1)
     hidden_in_facts = Judgement(Level.ALERT, Finding("x", Level.OK, facts={"metrics": ["zz_secret"]}), judged_s=1)
-    job = services.search.get(restricting.running, RowRule(all_jobs=True), now_s=services.now_s())
-    is_restricted = services.clusters.is_restricted(job)
+    job = services.job_queries.get(restricting.running, RowRule(all_jobs=True), now_s=services.now_s())
+    is_restricted = services.clusters.restriction_test(job)
     for judgement in (told, hidden_in_facts):
         job.judgement = judgement
         assert job_without_restricted_metrics(job, is_restricted).judgement is None

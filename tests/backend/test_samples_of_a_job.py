@@ -63,9 +63,9 @@ def test_a_sample_is_a_jobs_if_its_time_lies_within_it(
     data = site.services.archive.load_data(JobKey("tern", 88412, START_S + begin_s))
     assert [series.data.tolist() for series in data["load_one"][Scope.NODE].series] == [own]
     assert answered(site, id_) == [own], "the archive answers the same"
-    job = site.services.search.get(id_, EVERYTHING, now_s=site.services.now_s())
+    job = site.services.job_queries.get(id_, EVERYTHING, now_s=site.services.now_s())
     assert job.footprint["load_one_avg"] == pytest.approx(sum(own) / len(own), abs=0.01)
-    kept = site.services.archive.load_job(JobKey("tern", 88412, START_S + begin_s))
+    kept = site.services.archive.load_meta(JobKey("tern", 88412, START_S + begin_s))
     assert (kept.statistics["load_one"].min, kept.statistics["load_one"].max) == (own[0], own[-1])
 
 
@@ -92,7 +92,7 @@ def test_energy_is_that_of_the_jobs_own_samples(site: Any) -> None:
         where = "cluster=tern,hostname=tn01,type=socket,type-id=0"
         site.write(f"cpu_power,{where} value={watts} {START_S + time_s}")
     (id_,) = site.archive()
-    job = site.services.search.get(id_, EVERYTHING, now_s=site.services.now_s())
+    job = site.services.job_queries.get(id_, EVERYTHING, now_s=site.services.now_s())
     assert job.energy == pytest.approx(100 * 305 / 3.6e6)
 
 

@@ -30,7 +30,7 @@ def test_the_same_seed_gives_the_same_jobs_and_another_seed_others(shape: Cluste
 
 
 def test_another_process_makes_the_same_jobs() -> None:
-    program = "from cc_demo.hashed_random import chance; print(chance(7, 'lane', 3))"
+    program = "from cc_demo.hashed_random import uniform_at; print(uniform_at(7, 'lane', 3))"
     seen = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert float(seen.stdout) == uniform_at(7, "lane", 3)
 

@@ -208,7 +208,7 @@ def test_the_feed_starts_jobs_sends_their_samples_and_ends_them_in_time(
     app = create_app(folder.settings(), clock=lambda: now_s)
     services = app.extensions[EXTENSION]
     assert services.store.wait_restored()
-    monkeypatch.setattr("cc_demo.live.feed.client", client)
+    monkeypatch.setattr("cc_demo.live.feed.make_client", client)
     plan = Plan.at(NOW_S, anchor_s=NOW_S)
     before = {job.job_id: job for job in plan.running}
     feed = Feeder("http://demo", folder, plan)
@@ -235,8 +235,8 @@ def test_the_feed_starts_jobs_sends_their_samples_and_ends_them_in_time(
 def test_no_process_outlives_a_demo_that_is_killed(tmp_path: Path, processes: Any) -> None:
     program = (
         "import sys, time\n"
-        "from cc_demo.live.processes import child\n"
-        "with child([sys.executable, '-c', 'import time; time.sleep(60)']) as running:\n"
+        "from cc_demo.live.processes import run_child\n"
+        "with run_child([sys.executable, '-c', 'import time; time.sleep(60)']) as running:\n"
         "    print(running.pid, flush=True)\n"
         "    time.sleep(60)\n"
     )

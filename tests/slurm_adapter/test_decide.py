@@ -171,46 +171,46 @@ def test_a_single_absence_is_only_noted() -> None:
 
 def test_without_accounting_one_snapshot_that_lacks_a_job_ends_nothing_and_a_second_one_does() -> None:
     assert told([run()], [], None, has_accounting=False) == [("absent", 1, 1)]
-    gone = run(absences=1, absent_since=NOW - 60)
+    gone = run(missed_polls=1, absent_since=NOW - 60)
     assert told([gone], [], None, has_accounting=False) == [("stop", 1, 900, NOW - 60, "failed")]
 
 
 def test_without_accounting_a_job_that_is_back_in_between_begins_to_be_absent_anew() -> None:
-    assert told([run(absences=1, absent_since=9)], [job()], None, has_accounting=False) == [("absent", 1, 0)]
-    assert told([run(absences=0)], [], None, has_accounting=False) == [("absent", 1, 1)]
+    assert told([run(missed_polls=1, absent_since=9)], [job()], None, has_accounting=False) == [("absent", 1, 0)]
+    assert told([run(missed_polls=0)], [], None, has_accounting=False) == [("absent", 1, 1)]
 
 
 def test_before_the_accounting_has_answered_nothing_is_absent() -> None:
-    gone = run(absences=5, absent_since=1)
-    assert told([gone], [job(2)], None, has_accounting=False, whole=False) == [("start", 2, 900)]
+    gone = run(missed_polls=5, absent_since=1)
+    assert told([gone], [job(2)], None, has_accounting=False, is_complete=False) == [("start", 2, 900)]
 
 
 OLD = {"start": 300, "state": "COMPLETED", "end": 400, "user": "bob"}
 
 
 def test_a_job_number_that_was_given_out_again_brings_no_old_run() -> None:
-    known = [run(absences=1, absent_since=NOW - 60, user="alice")]
+    known = [run(missed_polls=1, absent_since=NOW - 60, user="alice")]
     new = job(state="COMPLETED", end=950, user="alice")
-    assert told(known, [], [], asked_for=[job(**OLD), new]) == [("stop", 1, 900, 950, "completed")]
-    assert told(known, [], [], asked_for=[job(**OLD)]) == [("absent", 1, 2)]
+    assert told(known, [], [], missing_job_records=[job(**OLD), new]) == [("stop", 1, 900, 950, "completed")]
+    assert told(known, [], [], missing_job_records=[job(**OLD)]) == [("absent", 1, 2)]
 
 
 def test_what_was_asked_for_starts_nothing_though_the_window_does() -> None:
-    assert told([], [], [], asked_for=[job(**OLD)]) == []
+    assert told([], [], [], missing_job_records=[job(**OLD)]) == []
     assert [action[:2] for action in told([], [], [job(**OLD)])] == [("start", 1), ("stop", 1)]
 
 
 def test_the_same_submission_by_another_user_is_another_run() -> None:
     other = job(start=930, submit_time=895, user="bob", state="COMPLETED", end=990)
-    assert told([run(user="alice")], [job(user="alice")], [], asked_for=[other]) == []
+    assert told([run(user="alice")], [job(user="alice")], [], missing_job_records=[other]) == []
     for same in ("alice", "", "1001"):
         ended = job(start=930, submit_time=895, user=same, state="COMPLETED", end=990)
-        assert told([run(user="alice")], [], [], asked_for=[ended]) == [("stop", 1, 900, 990, "completed")]
+        assert told([run(user="alice")], [], [], missing_job_records=[ended]) == [("stop", 1, 900, 990, "completed")]
 
 
 @pytest.mark.parametrize("state", ["RUNNING", "", "COMPLETED"])
 def test_a_record_whose_start_cannot_be_read_means_that_the_job_is_there(state: str) -> None:
-    known = [run(absences=3, absent_since=1)]
+    known = [run(missed_polls=3, absent_since=1)]
     assert told(known, [job(start=0, state=state, nodes="", submit_time=0)], []) == [("absent", 1, 0)]
     put_back = job(start=0, state="PENDING", nodes="", submit_time=0)
     assert told(known, [put_back], []) == [("stop", 1, 900, 900, "failed")]
@@ -223,11 +223,11 @@ def test_a_job_without_resources_stops_none_of_those_behind_it(nodes: str) -> No
 
 
 def test_a_failed_look_at_the_queue_is_no_absence() -> None:
-    assert told([run(absences=5, absent_since=1)], None, []) == []
+    assert told([run(missed_polls=5, absent_since=1)], None, []) == []
 
 
 def test_a_job_that_is_back_is_absent_no_more() -> None:
-    assert told([run(absences=1, absent_since=9)], [job()], []) == [("absent", 1, 0)]
+    assert told([run(missed_polls=1, absent_since=9)], [job()], []) == [("absent", 1, 0)]
 
 
 @pytest.mark.parametrize(
@@ -242,13 +242,19 @@ def test_a_job_that_is_back_is_absent_no_more() -> None:
 def test_a_second_absence_ends_a_run_if_nobody_can_tell_more(
     since: int, accounting: Optional[List[SlurmJob]], *, has_accounting: bool, ends: bool
 ) -> None:
-    gone = run(absences=1, absent_since=since)
+    gone = run(missed_polls=1, absent_since=since)
     expected = ("stop", 1, 900, since, "failed") if ends else ("absent", 1, 2)
     assert told([gone], [], accounting, has_accounting=has_accounting, grace_s=600) == [expected]
 
 
 def test_jobs_that_are_missed_again_are_to_be_asked_for() -> None:
-    known = [run(1, absences=1), run(2), run(3, absences=1), run(4, absences=2, end=5), run(5, absences=1)]
+    known = [
+        run(1, missed_polls=1),
+        run(2),
+        run(3, missed_polls=1),
+        run(4, missed_polls=2, end=5),
+        run(5, missed_polls=1),
+    ]
     queue = [job(3), job(5, start=2000)]
     assert [run.key.job_id for run in missing_runs(known, queue)] == [1, 5]
 
@@ -288,7 +294,7 @@ YEARS_S = 40 * 365 * 86_400
 def test_a_running_job_whose_start_is_decades_away_is_there_and_not_told_of_yet() -> None:
     ahead = job(start=NOW + YEARS_S)
     assert told([], [ahead], []) == []
-    assert told([run(absences=1, absent_since=NOW - 5000)], [ahead], []) == [("absent", 1, 0)]
+    assert told([run(missed_polls=1, absent_since=NOW - 5000)], [ahead], []) == [("absent", 1, 0)]
 
 
 @pytest.mark.parametrize("ends", [True, False])
@@ -308,7 +314,7 @@ def test_clocks_that_differ_by_hours_hold_nothing_up() -> None:
 @pytest.mark.parametrize("accounting", [True, False])
 def test_a_run_that_vanished_ends_before_the_next_run_of_its_job(accounting: bool) -> None:  # noqa: FBT001 a table
     """Slurm put the job back and started it again between two looks: seen to be gone is later than gone."""
-    gone = run(absent_since=NOW - 700, absences=1)
+    gone = run(absent_since=NOW - 700, missed_polls=1)
     again = job(start=NOW - 800, restart_count=1)
     assert told([gone], [again], [] if accounting else None, has_accounting=accounting) == [
         ("stop", 1, 900, NOW - 800, "failed"),

@@ -120,7 +120,7 @@ class Teller:
                 self.told.append(("stop", action.key, action.stop_time, action.state))
             elif isinstance(action, MissedPolls):
                 self.known[action.key] = dataclasses.replace(
-                    self.known[action.key], absent_since=action.absent_since, absences=action.count
+                    self.known[action.key], absent_since=action.absent_since, missed_polls=action.count
                 )
 
 

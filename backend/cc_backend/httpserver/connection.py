@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, cast
 
 from cc_backend.httpserver.limits import MemoryBudget
 from cc_backend.httpserver.parser import ChunkDecoder, MalformedRequest, RequestHead, parse_head
-from cc_backend.httpserver.wsgi import RefusedBody, WireResponse, problem_response, wsgi_environ
+from cc_backend.httpserver.wsgi import RefusedBody, WireResponse, wire_problem, wsgi_environ
 
 if TYPE_CHECKING:
     from cc_backend.httpserver.server import HttpServer
@@ -261,7 +261,7 @@ class Connection(asyncio.BufferedProtocol):
     def _refuse(self, status: HTTPStatus, text: str, *, retry_after_s: int | None = None, linger: bool = True) -> None:
         self._abandon_request()
         self._is_discarding = linger
-        self.respond(problem_response(status, text, retry_after_s=retry_after_s))
+        self.respond(wire_problem(status, text, retry_after_s=retry_after_s))
 
     def _abandon_request(self) -> None:
         self._keep_alive = False

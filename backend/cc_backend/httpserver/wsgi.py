@@ -71,7 +71,7 @@ class RefusedBody(io.RawIOBase):
 
 
 @lru_cache(maxsize=64)  # a thousand clients may time out in the same second
-def problem_response(status: HTTPStatus, text: str, *, retry_after_s: int | None = None) -> WireResponse:
+def wire_problem(status: HTTPStatus, text: str, *, retry_after_s: int | None = None) -> WireResponse:
     """An answer in the shape of the API's errors, for what never reaches an application."""
     body = problem_body(status, code_for_status(status), text)
     fields = [
@@ -145,7 +145,7 @@ def run_application(application: "WSGIApplication", environ: "WSGIEnvironment") 
         return _wire_response(int(status[:3]), fields, body, is_head=environ["REQUEST_METHOD"] == "HEAD")
     except Exception:
         logger.exception("request failed method=%s path=%r", environ["REQUEST_METHOD"], environ["PATH_INFO"])
-        return problem_response(HTTPStatus.INTERNAL_SERVER_ERROR, "internal error; the server's log has the cause")
+        return wire_problem(HTTPStatus.INTERNAL_SERVER_ERROR, "internal error; the server's log has the cause")
 
 
 def _no_write(_: bytes) -> object:

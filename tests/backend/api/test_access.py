@@ -192,7 +192,7 @@ def test_a_users_token_with_the_scope_read_sees_own_jobs_but_no_nodes(two_owners
 
 
 def test_every_reader_route_is_among_those_tested() -> None:
-    tested = {"list_jobs", "get_job", "get_job_with_named_metrics", "get_job_metrics", "used_nodes"}
+    tested = {"list_jobs", "get_job", "get_job_with_named_metrics", "get_job_metrics", "list_used_nodes"}
     assert {route.view.__name__ for route in READS_JOBS} == tested
 
 

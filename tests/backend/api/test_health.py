@@ -17,7 +17,7 @@ def test_a_well_backend_is_ok_for_anybody(site: Any) -> None:
 def test_a_file_system_that_is_full_is_503_and_names_the_part_and_what_to_do_but_no_files(
     site: Any, tmp_path: Path
 ) -> None:
-    site.services.database.note_fault(FaultKind.WRITE, "the disk is full: free some space")
+    site.services.database.record_fault(FaultKind.WRITE, "the disk is full: free some space")
     answer = site.client.get("/healthz")
     assert (answer.status_code, answer.headers["Retry-After"]) == (503, "5")
     assert answer.get_json() == {
@@ -32,7 +32,7 @@ def test_asking_costs_no_look_at_disk_or_database(site: Any, monkeypatch: pytest
     def touched(*_: Any, **__: Any) -> None:
         raise AssertionError("a public probe must cost nothing")
 
-    monkeypatch.setattr(site.services.database, "write_temporary", touched)
+    monkeypatch.setattr(site.services.database, "write", touched)
     monkeypatch.setattr(site.services.database, "_execute_cursor", touched)
     monkeypatch.setattr(os, "stat", touched)
     assert site.client.get("/healthz").status_code == 200
@@ -46,14 +46,14 @@ def test_a_database_locked_by_another_process_is_503_for_jobs_too_and_over_when_
     other = sqlite3.connect(tmp_path / "job.db", isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
     try:
-        site.services.health.look()
+        site.services.health.check_all()
         health = site.client.get("/healthz")
         start = site.client.post("/api/jobs/start_job/", json=site.start_document(), headers=headers)
     finally:
         other.close()
     assert (health.status_code, start.status_code) == (503, 503)
     assert int(start.headers["Retry-After"]) > 0
-    site.services.health.look()
+    site.services.health.check_all()
     assert site.client.get("/healthz").status_code == 200
     assert site.start_job()
 
@@ -61,12 +61,12 @@ def test_a_database_locked_by_another_process_is_503_for_jobs_too_and_over_when_
 def test_parts_that_are_gone_are_named(site: Any, tmp_path: Path) -> None:
     for name, part in (("metric-store", "metric store"), ("job.db", "database"), ("job-archive", "job archive")):
         (tmp_path / name).rename(tmp_path / "away")
-        site.services.health.look()
+        site.services.health.check_all()
         answer = site.client.get("/healthz")
         assert answer.status_code == 503
         assert [part in fault for fault in answer.get_json()["faults"]] == [True]
         (tmp_path / "away").rename(tmp_path / name)
-        site.services.health.look()
+        site.services.health.check_all()
         assert site.client.get("/healthz").status_code == 200
 
 
@@ -148,7 +148,7 @@ def test_what_nobody_expected_is_500_with_an_id_and_logged_once(
     def broken(*_: Any, **__: Any) -> None:
         raise RuntimeError("the password is swordfish")
 
-    monkeypatch.setattr(site.services.search, "code_of", broken)
+    monkeypatch.setattr(site.services.job_queries, "find", broken)
     with caplog.at_level(logging.ERROR):
         answer = site.client.get("/api/jobs/", headers=site.headers())
     document = answer.get_json()

@@ -14,7 +14,7 @@ def report(site: Any, *nodes: dict[str, Any], path: str = "/api/nodestate/", clu
 def test_check_4_a_report_in_slurms_upper_case_is_200(site: Any, path: str) -> None:
     answer = report(site, NODE, {**NODE, "hostname": "tn02", "states": ["IDLE", "DRAIN"]}, path=path)
     assert (answer.status_code, answer.get_json()["accepted"]) == (200, 2)
-    assert [(node.hostname, node.state) for node in site.services.nodes.states("tern")] == [
+    assert [(node.hostname, node.state) for node in site.services.node_states.latest("tern")] == [
         ("tn01", "mixed"),
         ("tn02", "idle"),
     ]
@@ -29,7 +29,7 @@ def test_health_follows_from_the_samples_that_came(site: Any) -> None:
     site.write_node("tn01", from_s=int(site.clock()), minutes=1)
     site.write(f"load_one,cluster=tern,hostname=tn02,type=node value=1 {int(site.clock())}")
     report(site, NODE, {**NODE, "hostname": "tn02"})
-    assert [node.health for node in site.services.nodes.states("tern")] == ["full", "partial"]
+    assert [node.health for node in site.services.node_states.latest("tern")] == ["full", "partial"]
 
 
 def test_an_unknown_cluster_is_400_and_named(site: Any) -> None:
@@ -58,4 +58,4 @@ def test_a_number_that_no_row_can_hold_is_400(site: Any) -> None:
 def test_a_token_bound_to_another_cluster_is_403(site: Any) -> None:
     answer = report(site, NODE, headers=site.headers("api", clusters=["heron"]))
     assert answer.status_code == 403
-    assert site.services.nodes.states("tern") == []
+    assert site.services.node_states.latest("tern") == []

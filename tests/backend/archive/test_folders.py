@@ -44,7 +44,7 @@ def status(site: Any, id_: int) -> int:
 
 def faults(site: Any) -> list[str]:
     """What /healthz says after one look."""
-    site.services.health.look()
+    site.services.health.check_all()
     answer = site.client.get("/healthz")
     found: list[str] = answer.get_json().get("faults", [])
     assert (answer.status_code == 503) is bool(found)
@@ -178,12 +178,12 @@ if os.geteuid() == 0:
     for path in [root, *root.rglob("*")]:
         os.chown(path, 65534, 65534)
     os.setuid(65534)
-archive.folders.expect(["tern"], lambda *_: True)
+archive.folders.expect_clusters(["tern"], lambda *_: True)
 for folder in (root / "archive", root / "archive" / "tern"):
     folder.chmod(0o600)
-    archive.look()
+    archive.poll()
     try:
-        archive.demand_place(JobKey("tern", 7, 5))
+        archive.require_folders(JobKey("tern", 7, 5))
     except Unavailable as error:
         print(error.status, archive.faults() != [])
     folder.chmod(0o700)

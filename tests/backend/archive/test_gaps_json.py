@@ -41,7 +41,7 @@ def test_hosts_are_one_list_and_times_are_seconds() -> None:
     )
 )
 def test_absences_survive_a_round_trip_through_the_file(absences: dict[str, tuple[DataGap, ...]]) -> None:
-    read = decode_meta_json(encode_meta_json(job(absences=absences)), source="test")
+    read = decode_meta_json(encode_meta_json(job(gaps=absences)), source="test")
     assert read.gaps == (absences or None)
 
 
@@ -55,7 +55,7 @@ def test_what_was_read_can_be_told(from_s: int, to_s: int, last_s: int | None) -
 
 def test_a_complete_job_has_no_such_key() -> None:
     assert "missingData" not in job_to_meta_json(job())
-    assert "missingData" not in job_to_meta_json(job(absences={}))
+    assert "missingData" not in job_to_meta_json(job(gaps={}))
 
 
 @pytest.mark.parametrize(

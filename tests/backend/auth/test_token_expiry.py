@@ -72,7 +72,7 @@ def test_prometheus_and_the_start_page_of_administrators_show_them(site: Any) ->
     site.user("hbrandt", "support", password="a good password")
     token = site.token("api", name="agents", scopes=["write"], max_age_s=5 * DAY_S + 60)
     site.client.post("/api/write/", data=b"", headers={"X-Auth-Token": token})
-    site.services.tokens.write_last_used()
+    site.services.tokens.flush_last_used()
     (record,) = site.services.tokens.list("agents")
     text = site.client.get("/metrics").text
     assert f'cc_backend_token_end_time_seconds{{account="agents",id="{record.jti}"}} {record.expires_s}' in text

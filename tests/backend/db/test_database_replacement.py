@@ -259,7 +259,7 @@ def test_no_acknowledged_write_is_lost_while_threads_write_and_files_are_changed
 
 def test_jobs_name_the_configuration_by_its_number_in_the_new_file(site: Any, tmp_path: Path) -> None:
     path, services = tmp_path / "job.db", site.services
-    services.health.look()
+    services.health.check_all()
     made = backup(path, tmp_path / "kept.db")
     with closing(sqlite3.connect(made)) as connection:
         connection.execute("UPDATE cluster_config SET id = id + 70")
@@ -267,7 +267,7 @@ def test_jobs_name_the_configuration_by_its_number_in_the_new_file(site: Any, tm
     made.replace(path)
     assert site.client.get("/healthz").status_code in (200, 503)
     for _ in range(3):
-        services.health.look()
+        services.health.check_all()
     assert site.client.get("/healthz").status_code == 200
     id_ = site.start_job()
     with closing(sqlite3.connect(path)) as connection:
@@ -409,16 +409,16 @@ RIGHTS = """
 import os, sys
 from functools import partial
 from pathlib import Path
-import test_databasesuccession as t
+import test_database_replacement as t
 from cc_backend.errors import Unavailable
 path = Path(sys.argv[1]) / "job.db"
 if os.geteuid() == 0:
     os.setuid(65534)
 database = t.open_database(path, busy_timeout_s=1)
 t.migrate(database, now_s=0)
-fits = partial(t.reason_against, installation=t.installation_of(database), version=t.VERSION)
-watch = t.DatabaseWatch(database, succession=t.Succession(fits, lambda: None))
-watch.look()
+fits = partial(t.replacement_rejection, installation=t.installation_id(database), version=t.LATEST_VERSION)
+watch = t.DatabaseWatch(database, replacement=t.DatabaseReplacement(fits, lambda: None))
+watch.poll()
 t.add(database, "first")
 made = t.backup(path, path.with_name("kept.db"))
 made.chmod(0o444)
@@ -435,7 +435,7 @@ def later():
     except Unavailable:
         print("refused")
     path.chmod(0o644)
-    watch.look()
+    watch.poll()
     t.add(database, "third")
 thread = t.threading.Thread(target=later)  # makes a connection of its own while the file may only be read
 thread.start()

@@ -174,7 +174,7 @@ class TwoClusters:
         """What a write to heron would change."""
         services, now_s = self.site.services, self.site.services.now_s()
         heron = JobFilter(clusters=("heron",))
-        jobs = [(job.id, job.state, job.duration) for job in services.search.find(heron, EVERYTHING, now_s=0).jobs]
+        jobs = [(job.id, job.state, job.duration) for job in services.job_queries.find(heron, EVERYTHING, now_s=0).jobs]
         counters = services.store.counters()
         held = services.store.query("heron", [_load("hn01"), _load("hn02")], from_s=now_s - 7200, to_s=now_s + 60)
         return jobs, counters.hosts, counters.series, [[series.data.tobytes() for series in row] for row in held]

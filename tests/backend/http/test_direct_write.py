@@ -66,7 +66,7 @@ def test_a_fault_of_ours_is_a_500_without_its_inside(site: Any, monkeypatch: pyt
     def fail(*_: object, **__: object) -> None:
         raise RuntimeError("the inside")
 
-    monkeypatch.setattr(site.services.store, "ingest_batch", fail)
+    monkeypatch.setattr(site.services.store, "ingest", fail)
     answer = site.client.post("/api/write", data=GOOD, headers=site.headers())
     assert (answer.status_code, answer.get_json()["code"]) == (HTTPStatus.INTERNAL_SERVER_ERROR, "internal_error")
     assert "inside" not in answer.text

@@ -17,11 +17,11 @@ from cc_backend.errors import BackendError
 from cc_common.error_codes import ErrorCode, code_for_status
 
 SOURCES = "backend/cc_backend"
-BODY_MAKER = "problems.py"
+BODY_MAKER = "httpserver/problem_json.py"
 # these make an answer of an error that they are given, or of a status for which nothing closer is known
-BY_STATUS = {BODY_MAKER, "api/errors.py", "web/errors.py", "httpserver/wsgi.py"}
+BY_STATUS = {BODY_MAKER, "http/problems.py", "web/error_pages.py", "httpserver/wsgi.py"}
 # the only other places with a key "error": the envelope of job metrics, and a single query of a batch of queries
-OTHER_SHAPES = {"api/numbers.py", "metricstore/answers/answerjson.py", "metricstore/answers/binary.py"}
+OTHER_SHAPES = {"api/job_data_json.py", "metricstore/query/json_codec.py", "metricstore/query/binary_codec.py"}
 
 
 def below(cls: type[BackendError]) -> set[type[BackendError]]:
@@ -86,7 +86,7 @@ def test_a_closer_code_fits_the_status_of_the_error_that_carries_it(repository: 
 def test_an_answer_made_by_hand_names_a_code_that_fits_its_status(repository: Path) -> None:
     seen, wrong = 0, []
     for name, call in calls(repository):
-        if called(call) in {"problem", "problem_body"} and name not in BY_STATUS:
+        if called(call) in {"problem_response", "problem_body"} and name not in BY_STATUS:
             seen += 1
             status, code = status_in(call.args[0]), code_in(call.args[1])
             if status is None or code is None or not code.allows_status(status):
@@ -102,7 +102,7 @@ def test_only_one_place_makes_the_body_of_an_error_answer(repository: Path) -> N
         for node in ast.walk(tree)
         if isinstance(node, ast.Constant) and node.value in {"error", b"error"}
     }
-    assert makers - OTHER_SHAPES - {"clusters/findings.py"} == {BODY_MAKER}
+    assert makers - OTHER_SHAPES - {"clusters/faults.py"} == {BODY_MAKER}
 
 
 def test_no_code_stands_in_the_registry_that_nothing_answers_with(repository: Path) -> None:
@@ -160,7 +160,7 @@ def test_every_refusal_of_every_route_carries_a_code_of_the_registry(site: Any, 
 
 
 def test_an_unexpected_failure_carries_a_code_too(site: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(type(site.services.search), "code_of", lambda *_, **__: 1 / 0)
+    monkeypatch.setattr(type(site.services.job_queries), "find", lambda *_, **__: 1 / 0)
     answer = site.client.get("/api/jobs/", headers=site.headers())
     assert (answer.status_code, answer.get_json()["code"]) == (500, "internal_error")
 

@@ -71,7 +71,7 @@ def test_no_answer_of_any_route_names_a_path_of_the_server(
             said = answer.get_data(as_text=True) + str(answer.headers)
             assert str(tmp_path) not in said, asked
             seen += answer.status_code < 400
-        site.services.health.look()
+        site.services.health.check_all()
         assert str(tmp_path) not in site.client.get("/healthz").text
     assert seen, "some routes answered"
 

@@ -283,7 +283,7 @@ def test_credentials_that_are_good_no_more_have_the_share_of_a_stranger(serving:
 
 
 def test_who_has_most_answers_waiting_loses_the_oldest_where_they_take_too_much_memory(serving: Any) -> None:
-    server = serving(answers_memory_bytes=4 * LARGE)
+    server = serving(responses_memory_bytes=4 * LARGE)
     request = b"GET /%b HTTP/1.1\r\nHost: x\r\nCookie: session=%b\r\n\r\n"
     with contextlib.ExitStack() as clients:
         assert [server.ask(request % (b"", name))[0] for name in (b"ada", b"bob")] == [200, 200]
@@ -341,7 +341,7 @@ def test_bodies_in_memory_are_bounded_together(serving: Any, eventually: Any) ->
 
 
 def test_strangers_who_do_not_go_on_make_room_for_those_who_come_later(serving: Any, eventually: Any) -> None:
-    server = serving(strangers_memory_bytes=20_000)
+    server = serving(unknown_callers_memory_bytes=20_000)
     with contextlib.ExitStack() as clients:
         stalling = [clients.enter_context(server.connect()) for _ in range(5)]
         for number, client in enumerate(stalling):
@@ -356,13 +356,13 @@ def test_strangers_who_do_not_go_on_make_room_for_those_who_come_later(serving: 
             assert client.response()[0] == 200, "no more gave way than had to"
         for _ in range(5):
             assert server.ask(post(b"x" * 3000))[0] == 200
-    assert eventually(lambda: server.server.strangers_budget.left_bytes == 20_000)
+    assert eventually(lambda: server.server.unknown_callers_budget.left_bytes == 20_000)
 
 
 def test_a_stranger_alone_who_wants_more_than_there_is_gets_an_answer(serving: Any) -> None:
-    server = serving(strangers_memory_bytes=1000)
+    server = serving(unknown_callers_memory_bytes=1000)
     assert server.ask(post(b"x" * 3000))[0] == 503
-    assert server.server.strangers_budget.left_bytes == 1000
+    assert server.server.unknown_callers_budget.left_bytes == 1000
 
 
 # --- time and room

@@ -93,7 +93,7 @@ def test_a_port_for_the_privileged_is_explained() -> None:
         "import os, sys; from cc_backend.errors import BackendError; from cc_backend.httpserver.listening import *\n"
         "socket.getaddrinfo('127.0.0.1', 1)\n"  # loads what the other user may not read
         "if os.getuid() == 0: os.setuid(65534)\n"
-        "try: bound_socket('127.0.0.1:1')\n"
+        "try: bind_socket('127.0.0.1:1')\n"
         "except BackendError as error: print(error)"
     )
     said = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout

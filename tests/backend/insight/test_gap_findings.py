@@ -46,7 +46,7 @@ def test_a_silent_agent_is_told_with_its_share_of_the_job_and_the_times(
             "The agents on n[017-018] were silent for 20 of 120 min.",
         ),
         (
-            [absence(GapReason.HOST_SILENT, 80, 120, "n017", ongoing=True)],
+            [absence(GapReason.HOST_SILENT, 80, 120, "n017", is_ongoing=True)],
             "The agent on n017 has been silent for the last 40 min.",
         ),
         ([absence(GapReason.HOST_SILENT, 0, 120, "n017")], "No samples of n017."),

@@ -30,7 +30,7 @@ def running_since(site: Any, tmp_path: Path, start_s: int, *, minutes: int = 30)
     with sqlite3.connect(tmp_path / "job.db") as connection:
         connection.execute("UPDATE job SET start_time = ?", (start_s,))
     connection.close()
-    return site.services.search.get(id_, EVERYTHING, now_s=site.services.now_s())
+    return site.services.job_queries.get(id_, EVERYTHING, now_s=site.services.now_s())
 
 
 def measured(run: Any) -> tuple[Any, float, float]:
@@ -53,14 +53,14 @@ class TestAGhost:
         job = running_since(site, tmp_path, start_s)
         services = site.services
         data, seconds, megabytes = measured(
-            lambda: services.metricdata.job_data(job, now_s=services.now_s(), limits=VIEW_LIMITS)
+            lambda: services.metric_data.read_data(job, now_s=services.now_s(), limits=VIEW_LIMITS)
         )
         metric = data["load_one"][Scope.NODE]
         (series,) = metric.series
         assert len(series.data) <= VIEW_LIMITS.max_points
-        assert (metric.from_s, metric.timestep_s % 60) == (start_s // 60 * 60, 0)
+        assert (metric.first_slot_s, metric.timestep_s % 60) == (start_s // 60 * 60, 0)
         there = np.flatnonzero(np.isfinite(series.data))
-        begins_s = metric.from_s + there * metric.timestep_s
+        begins_s = metric.first_slot_s + there * metric.timestep_s
         assert begins_s[0] + metric.timestep_s > START_S
         assert begins_s[-1] <= services.now_s()
         assert 4 <= np.nanmin(series.data) <= np.nanmax(series.data) <= 6
@@ -96,13 +96,13 @@ class TestCoarserPoints:
         site.write_node("tn01", from_s=START_S, minutes=11, skip=(4,))
         site.clock.advance(600)
         services = site.services
-        (job,) = services.search.running(now_s=services.now_s())
+        (job,) = services.job_queries.running_jobs(now_s=services.now_s())
         limits = SampleLimits(max_points=4, max_samples=10_000)
-        fine = services.metricdata.job_data(job, ["mem_used"], now_s=services.now_s())["mem_used"][Scope.NODE]
-        coarse = services.metricdata.job_data(job, ["mem_used"], now_s=services.now_s(), limits=limits)
+        fine = services.metric_data.read_data(job, ["mem_used"], now_s=services.now_s())["mem_used"][Scope.NODE]
+        coarse = services.metric_data.read_data(job, ["mem_used"], now_s=services.now_s(), limits=limits)
         metric = coarse["mem_used"][Scope.NODE]
         assert fine.series[0].data.tolist()[:4] == [10, 11, 12, 13]
-        assert (metric.timestep_s, metric.from_s) == (180, START_S)
+        assert (metric.timestep_s, metric.first_slot_s) == (180, START_S)
         assert metric.series[0].data.tolist() == [11, 14, 17, 19.5]
 
     def test_samples_of_edge_slots_that_are_not_the_jobs_are_in_no_mean(self, site: Any) -> None:
@@ -113,9 +113,9 @@ class TestCoarserPoints:
         site.clock.advance(600)
         for time_s in (0, 60, 120, 180, 240, 300, 360):
             site.write(f"load_one,cluster=tern,hostname=tn01,type=node value={time_s} {START_S + time_s}")
-        job = site.services.search.get(1, EVERYTHING, now_s=site.services.now_s())
+        job = site.services.job_queries.get(1, EVERYTHING, now_s=site.services.now_s())
         limits = SampleLimits(max_points=3, max_samples=10_000)
-        data = site.services.metricdata.job_data(job, ["load_one"], now_s=site.services.now_s(), limits=limits)
+        data = site.services.metric_data.read_data(job, ["load_one"], now_s=site.services.now_s(), limits=limits)
         assert data["load_one"][Scope.NODE].series[0].data.tolist() == [60, 150, 270]
 
     def test_many_series_share_the_samples(self) -> None:
@@ -128,12 +128,12 @@ class TestCoarserPoints:
 
     def test_what_the_archive_has_more_of_becomes_coarser_too(self, site: Any) -> None:
         site.archived_job(minutes=10)
-        job = site.services.search.get(1, EVERYTHING, now_s=site.services.now_s())
+        job = site.services.job_queries.get(1, EVERYTHING, now_s=site.services.now_s())
         limits = SampleLimits(max_points=4, max_samples=10_000)
-        data = site.services.metricdata.job_data(job, ["mem_used"], now_s=site.services.now_s(), limits=limits)
+        data = site.services.metric_data.read_data(job, ["mem_used"], now_s=site.services.now_s(), limits=limits)
         metric = data["mem_used"][Scope.NODE]
         assert metric.series[0].data.tolist() == [11, 14, 17, 19.5]
-        assert (metric.timestep_s, metric.from_s) == (180, START_S)
+        assert (metric.timestep_s, metric.first_slot_s) == (180, START_S)
         assert metric.series[0].statistics.max == 20, "statistics are of all samples"
 
     def test_gaps_stay_gaps(self) -> None:

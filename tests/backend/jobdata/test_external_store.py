@@ -265,7 +265,7 @@ def test_one_that_is_away_is_not_asked_again_at_once_and_then_is(store: MetricSt
         with pytest.raises(StoreUnavailable, match="cannot be reached"):
             external.query("orion", QUERIES, from_s=T0, to_s=T0 + 180)
     back = server(ours(store))
-    external._place = StoreEndpoint("*", back.url, "tok")
+    external._endpoint = StoreEndpoint("*", back.url, "tok")
     with pytest.raises(StoreUnavailable):
         external.query("orion", QUERIES, from_s=T0, to_s=T0 + 180)
     assert back.asked == []
@@ -280,7 +280,7 @@ def test_an_answer_after_a_fault_of_another_question_says_that_it_is_there(
     """Questions are asked at the same time: the one that fails may not be the last to end."""
 
     def respond(path: str, headers: dict[str, str], body: bytes) -> tuple[int, str, bytes]:
-        external._gone("it cannot be reached")
+        external._mark_down("it cannot be reached")
         return ours(store)(path, headers, body)
 
     there = server(respond)
@@ -331,7 +331,7 @@ def test_one_that_answers_drop_by_drop_is_given_up(ask_at: Any, head: bytes) -> 
 def test_many_series_cannot_fill_the_memory_any_more_than_one(
     store: MetricStore, server: Any, ask_at: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("cc_backend.jobdata.external_store.MOST_SAMPLES", 6)
+    monkeypatch.setattr("cc_backend.jobdata.external_store.MAX_SAMPLES", 6)
     external = ask_at(server(ours(store)).url)
     assert len(external.query("orion", [Query("load", "n1")] * 2, from_s=T0, to_s=T0 + 180)) == 2
     with pytest.raises(StoreUnavailable, match="over 6 samples"):
@@ -339,7 +339,7 @@ def test_many_series_cannot_fill_the_memory_any_more_than_one(
 
 
 def test_an_endless_answer_is_cut(server: Any, ask_at: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cc_backend.jobdata.external_store.LARGEST_BYTES", 1 << 20)
+    monkeypatch.setattr("cc_backend.jobdata.external_store.MAX_RESPONSE_BYTES", 1 << 20)
     external = ask_at(server(lambda *_: (200, "application/json", b" " * (2 << 20))).url)
     with pytest.raises(StoreUnavailable, match="too large"):
         external.query("orion", QUERIES, from_s=T0, to_s=T0 + 180)

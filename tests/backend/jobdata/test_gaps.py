@@ -93,14 +93,14 @@ class TestOfAnArchivedJob:
     def test_what_was_noted_at_archiving_says_more(self, std: SubCluster) -> None:
         noted = {"mem_used": (DataGap(GapReason.STORE_DOWN, (), START_S, START_S + 660),)}
         data: JobData = {"load_one": rows(tn01=FULL, tn02=FULL)}
-        absences = found(std, make_job(), data, "load_one", "mem_used", noted=lambda: noted)
+        absences = found(std, make_job(), data, "load_one", "mem_used", recorded=lambda: noted)
         assert in_minutes(absences.metrics["mem_used"]) == [(GapReason.STORE_DOWN, (), 0, 10)]
 
     def test_what_was_noted_is_not_asked_for_without_need(self, std: SubCluster) -> None:
         def noted() -> Mapping[str, tuple[DataGap, ...]]:
             raise AssertionError("the file need not be read")
 
-        assert not found(std, make_job(), {"load_one": rows(tn01=FULL, tn02=FULL)}, noted=noted)
+        assert not found(std, make_job(), {"load_one": rows(tn01=FULL, tn02=FULL)}, recorded=noted)
 
     def test_a_metric_that_comes_more_often_tells_when_a_node_was_heard(self, std: SubCluster) -> None:
         often = [1.0] * 66
@@ -175,7 +175,7 @@ def test_a_store_that_cannot_say_why_leaves_what_the_samples_tell(std: SubCluste
 
 def test_a_store_out_of_reach_is_the_reason(std: SubCluster) -> None:
     job = make_job(monitoring_status=MonitoringStatus.RUNNING_OR_ARCHIVING)
-    absences = found(std, job, {}, "load_one", away=True)
+    absences = found(std, job, {}, "load_one", store_unreachable=True)
     assert [one.reason for one in absences.metrics["load_one"]] == [GapReason.STORE_UNREACHABLE]
     assert [one.reason for one in absences.hosts] == [GapReason.STORE_UNREACHABLE]
 
@@ -185,7 +185,7 @@ class TestAskedOfTheStore:
         site.write_node("tn01", from_s=START_S, minutes=5)
         job = make_job(monitoring_status=MonitoringStatus.RUNNING_OR_ARCHIVING)
         now_s = START_S + 86400
-        data = site.services.metricdata.job_data(job, now_s=now_s)
+        data = site.services.metric_data.read_data(job, now_s=now_s)
         absences = job_gaps(job, data, std.metrics, std, store=site.services.store, now_s=now_s)
         assert in_minutes(absences.hosts) == [
             (GapReason.HOST_NEVER_SEEN, ("tn02",), 0, 10),
@@ -196,13 +196,13 @@ class TestAskedOfTheStore:
 
     def test_the_archive_notes_what_the_store_knew(self, site: Any) -> None:
         site.archived_job(skip=range(3, 8))
-        archived = site.services.archive.load_job(JobKey("tern", 88412, START_S))
-        assert in_minutes(archived.absences["load_one"]) == [(GapReason.HOST_SILENT, ("tn01",), 3, 8)]
-        assert "acc_utilization" not in archived.absences
+        archived = site.services.archive.load_meta(JobKey("tern", 88412, START_S))
+        assert in_minutes(archived.gaps["load_one"]) == [(GapReason.HOST_SILENT, ("tn01",), 3, 8)]
+        assert "acc_utilization" not in archived.gaps
 
     def test_the_archive_of_a_complete_job_notes_nothing(self, site: Any) -> None:
         site.archived_job()
-        assert site.services.archive.load_job(JobKey("tern", 88412, START_S)).absences is None
+        assert site.services.archive.load_meta(JobKey("tern", 88412, START_S)).gaps is None
 
 
 @pytest.mark.parametrize(("heard", "told"), [(False, 3000), (True, MAX_HOSTS_QUERIED - 1)])

@@ -40,15 +40,15 @@ def sign_in(site: Site, *roles: str) -> FlaskClient:
 def judge_all(site: Site) -> None:
     """What the periodic work does, until there is nothing left to do."""
     services, now_s = site.services, int(site.clock())
-    refresher = FootprintRefresher(services.search, services.metricdata, services.clusters, services.judge)
+    refresher = FootprintRefresher(services.job_queries, services.metric_data, services.clusters, services.judge)
     while refresher.step(now_s=now_s, budget_s=60).due:
         pass
-    while services.judge.judge_finished(now_s=now_s):
+    while services.judge.judge_outdated(now_s=now_s):
         pass
 
 
 def jobs_of(site: Site) -> list[Job]:
-    found: list[Job] = site.services.search.find(
+    found: list[Job] = site.services.job_queries.find(
         JobFilter(), EVERYBODY, now_s=int(site.clock()), items_per_page=-1
     ).jobs
     return found
@@ -137,7 +137,7 @@ def test_the_start_page_shows_the_worst_of_all_running_jobs_first(site: Site) ->
         site.clock.advance(1)
         site.start_job(jobId=number, startTime=start_s + number)
     job = next(job for job in jobs_of(site) if job.id == bad)
-    site.services.judge.store([(job, Judgement(Level.ALERT, None, 0, start_s, RULES_VERSION))])
+    site.services.judge.record([(job, Judgement(Level.ALERT, None, 0, start_s, RULES_VERSION))])
     text = sign_in(site).get("/").text.replace("\u00a0", " ")
     assert "29 jobs run, 1 needs your attention." in text
     assert re.findall(r'data-row="(\d+)"', text)[0] == str(bad)
@@ -163,9 +163,9 @@ def test_the_start_page_lists_what_ended_by_its_end(site: Site) -> None:
 
 def test_how_a_job_ended_is_judged_when_it_is_archived(site: Site) -> None:
     id_ = site.archived_job(minutes=10, state="failed")
-    job = site.services.search.get(id_, EVERYBODY, now_s=int(site.clock()))
+    job = site.services.job_queries.get(id_, EVERYBODY, now_s=int(site.clock()))
     assert job.judgement is not None
-    assert job.judgement.rules == RULES_VERSION
+    assert job.judgement.rules_version == RULES_VERSION
     assert "Failed after 10 min of 2 h." in sign_in(site).get(f"/monitoring/job/{id_}").text.replace("\u00a0", " ")
 
 
@@ -174,7 +174,7 @@ def test_a_job_that_is_not_monitored_is_judged_by_its_end(site: Site) -> None:
     site.clock.advance(60)
     site.stop_job(state="failed")
     judge_all(site)
-    job = site.services.search.get(id_, EVERYBODY, now_s=int(site.clock()))
+    job = site.services.job_queries.get(id_, EVERYBODY, now_s=int(site.clock()))
     assert job.judgement is not None
     assert job.judgement.level is Level.CAUTION
 
@@ -197,9 +197,9 @@ def test_older_rules_are_replaced_by_and_by_newest_job_first(site: Site) -> None
     judgements = Judgements(site.services.database)
     for job in jobs_of(site):
         assert job.judgement is not None
-        judgements.store([(job, replace(job.judgement, rules=0, level=Level.HIGH))])
+        judgements.store([(job, replace(job.judgement, rules_version=0, level=Level.HIGH))])
     assert [job.id for job in judgements.outdated(rules=RULES_VERSION, limit=1)] == [new]
-    assert site.services.judge.judge_finished(now_s=int(site.clock())) == 2
+    assert site.services.judge.judge_outdated(now_s=int(site.clock())) == 2
     assert judgements.outdated(rules=RULES_VERSION, limit=5) == []
     levels = {job.id: job.judgement.level for job in jobs_of(site) if job.judgement}
     assert Level.HIGH not in (levels[old], levels[new])
@@ -212,23 +212,23 @@ def test_a_job_that_cannot_be_judged_holds_up_no_other(site: Site) -> None:
     for job in jobs_of(site):
         judgements.store([(job, Judgement(None, judged_s=1))])
     for path in Path(site.services.settings.archive.path).rglob("data.json*"):
-        if f"{site.services.search.get(broken, EVERYBODY, now_s=0).start_time}" in str(path):
+        if f"{site.services.job_queries.get(broken, EVERYBODY, now_s=0).start_time}" in str(path):
             path.write_bytes(b"no JSON")
-    assert site.services.judge.judge_finished(now_s=int(site.clock())) == 2
+    assert site.services.judge.judge_outdated(now_s=int(site.clock())) == 2
     levels = {job.id: job.judgement.level for job in jobs_of(site) if job.judgement}
     assert levels[broken] is None
     assert levels[good] is not None
-    assert site.services.judge.judge_finished(now_s=int(site.clock())) == 0
+    assert site.services.judge.judge_outdated(now_s=int(site.clock())) == 0
 
 
 def test_a_judgement_of_a_running_job_does_not_outlive_its_end(site: Site) -> None:
     """The refresh read the job while it ran, and writes after the archiver did."""
     site.start_job()
-    (read,) = site.services.search.running(now_s=int(site.clock()))
+    (read,) = site.services.job_queries.running_jobs(now_s=int(site.clock()))
     site.clock.advance(60)
     site.stop_job(state="failed")
     site.archive()
-    site.services.judge.store([(read, Judgement(Level.OK, None, 0, 1, RULES_VERSION))])
+    site.services.judge.record([(read, Judgement(Level.OK, None, 0, 1, RULES_VERSION))])
     (job,) = jobs_of(site)
     assert job.judgement is not None
     assert job.judgement.level is not Level.OK
@@ -236,10 +236,10 @@ def test_a_judgement_of_a_running_job_does_not_outlive_its_end(site: Site) -> No
 
 def test_nor_does_that_of_a_job_that_is_not_monitored(site: Site) -> None:
     site.start_job(monitoringStatus=0)
-    (read,) = site.services.search.running(now_s=int(site.clock()))
+    (read,) = site.services.job_queries.running_jobs(now_s=int(site.clock()))
     site.clock.advance(60)
     site.stop_job(state="failed")
-    site.services.judge.store([(read, Judgement(Level.OK, None, 0, 1, RULES_VERSION))])
+    site.services.judge.record([(read, Judgement(Level.OK, None, 0, 1, RULES_VERSION))])
     judge_all(site)
     (job,) = jobs_of(site)
     assert job.judgement is not None
@@ -256,7 +256,7 @@ def test_a_database_that_cannot_be_written_to_still_shows_the_page(site: Site, m
     def refuse(_: object, __: object) -> None:
         raise Unavailable("the disk is full")
 
-    monkeypatch.setattr(Judgements, "record", refuse)
+    monkeypatch.setattr(Judgements, "store", refuse)
     assert client.get(f"/monitoring/job/{id_}").status_code == 200
 
 
@@ -286,10 +286,10 @@ def test_a_plain_user_learns_nothing_of_a_restricted_metric_and_staff_see_the_sa
 
 def test_samples_that_cannot_be_read_leave_the_verdict_as_it_was(site: Site) -> None:
     id_ = site.archived_job(minutes=10)
-    job = site.services.search.get(id_, EVERYBODY, now_s=0)
+    job = site.services.job_queries.get(id_, EVERYBODY, now_s=0)
     alert = Judgement(Level.ALERT, Finding(FindingCode.NO_DATA, Level.ALERT, facts={"lost_s": 9, "times": 1, "after_s": 0}),
                       0, 1, RULES_VERSION)  # fmt: skip
-    site.services.judge.store([(job, alert)])
+    site.services.judge.record([(job, alert)])
     for path in Path(site.services.settings.archive.path).rglob("data.json*"):
         path.write_bytes(b"no JSON")
     client = sign_in(site)

@@ -213,8 +213,8 @@ class TestJobData:
         site.start_job()
         site.write_node("tn01", from_s=START_S, minutes=3)
         site.clock.advance(130)
-        (running,) = site.services.search.running(now_s=site.services.now_s())
-        data = site.services.metricdata.job_data(running, ["flops_any"], now_s=site.services.now_s())
+        (running,) = site.services.job_queries.running_jobs(now_s=site.services.now_s())
+        data = site.services.metric_data.read_data(running, ["flops_any"], now_s=site.services.now_s())
         (series,) = data["flops_any"][Scope.NODE].series
         # eight threads with thread + minute / 8 each
         assert series.data.tolist() == [28.0, 29.0, 30.0]
@@ -224,24 +224,24 @@ class TestJobData:
         site.start_job()
         site.write_node("tn01", from_s=START_S, minutes=3, skip=[1])
         site.clock.advance(130)
-        (running,) = site.services.search.running(now_s=site.services.now_s())
-        data = site.services.metricdata.job_data(running, now_s=site.services.now_s())
+        (running,) = site.services.job_queries.running_jobs(now_s=site.services.now_s())
+        data = site.services.metric_data.read_data(running, now_s=site.services.now_s())
         assert "acc_utilization" not in data, "the job has no accelerator"
         values = data["mem_used"][Scope.NODE].series[0].data
         assert np.isnan(values).tolist() == [False, True, False]
 
     def test_the_archive_says_the_same_as_the_store_said(self, site: Any) -> None:
         site.archived_job(minutes=5)
-        (archived,) = site.services.search.find(JobFilter(), EVERYTHING, now_s=site.services.now_s()).jobs
-        data = site.services.metricdata.job_data(archived, ["mem_used"], now_s=site.services.now_s())
+        (archived,) = site.services.job_queries.find(JobFilter(), EVERYTHING, now_s=site.services.now_s()).jobs
+        data = site.services.metric_data.read_data(archived, ["mem_used"], now_s=site.services.now_s())
         assert data["mem_used"][Scope.NODE].series[0].data.tolist() == [10, 11, 12, 13, 14, 15]
 
     def test_another_jobs_threads_on_the_same_node_do_not_count(self, site: Any) -> None:
         site.start_job(jobId=1, resources=[{"hostname": "tn01", "hwthreads": [3]}], numHwthreads=1)
         site.write_node("tn01", from_s=START_S, minutes=2)
         site.clock.advance(60)
-        (running,) = site.services.search.running(now_s=site.services.now_s())
-        data = site.services.metricdata.job_data(running, ["cpu_user"], now_s=site.services.now_s())
+        (running,) = site.services.job_queries.running_jobs(now_s=site.services.now_s())
+        data = site.services.metric_data.read_data(running, ["cpu_user"], now_s=site.services.now_s())
         assert data["cpu_user"][Scope.NODE].series[0].data.tolist() == [53.0, 53.0]
 
 
@@ -282,7 +282,7 @@ def test_a_store_elsewhere_is_asked_for_life_by_the_three_metrics_that_come_most
         asked.append([cluster, sub_cluster, *hosts, *metrics, str(since_s)])
         return []
 
-    monkeypatch.setattr(site.services.stores, "silent_hosts", silent_hosts)
-    job = site.services.search.get(1, EVERYTHING, now_s=site.services.now_s())
-    assert site.services.metricdata.silent_hosts(job) == []
+    monkeypatch.setattr(site.services.store_router, "silent_hosts", silent_hosts)
+    job = site.services.job_queries.get(1, EVERYTHING, now_s=site.services.now_s())
+    assert site.services.metric_data.silent_hosts(job) == []
     assert asked == [["tern", "std", "tn01", "mem_used", "flops_any", "cpu_power", str(START_S + 600)]]

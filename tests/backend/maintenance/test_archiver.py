@@ -30,7 +30,7 @@ def archiver(services: Any) -> Archiver:
 
 
 def the_job(site: Any) -> Job:
-    (job,) = site.services.search.find(JobFilter(), RowRule(all_jobs=True), now_s=site.services.now_s()).jobs
+    (job,) = site.services.job_queries.find(JobFilter(), RowRule(all_jobs=True), now_s=site.services.now_s()).jobs
     return job  # type: ignore[no-any-return]  # the fixture is not typed
 
 
@@ -86,15 +86,15 @@ class TestAJobThatIsArchivedAlready:
     def test_it_keeps_what_the_store_has_no_more(self, site: Any, lost_s: int) -> None:
         id_ = site.archived_job(minutes=10)
         key = JobKey("tern", 88412, START_S)
-        before, data = site.services.archive.load_job(key), archived_data(site)
+        before, data = site.services.archive.load_meta(key), archived_data(site)
         with site.services.database.write():
             waits = JobRow.update(monitoring_status=MonitoringStatus.RUNNING_OR_ARCHIVING)
             waits.where(JobRow.id == id_).execute(site.services.database)
-        site.services.store.free(before_s=START_S + lost_s, protected={})
+        site.services.store.free(before_s=START_S + lost_s, holds={})
         site.clock.advance(3600)
         assert site.archive() == [id_]
         assert encode_data_json(archived_data(site)) == encode_data_json(data)
-        after = site.services.archive.load_job(key)
+        after = site.services.archive.load_meta(key)
         assert (after.statistics, after.footprint, after.energy) == (before.statistics, before.footprint, before.energy)
 
 
@@ -102,7 +102,7 @@ class TestManyThatWait:
     def test_each_round_looks_at_some_of_them_and_what_cannot_be_archived_holds_up_no_other(
         self, site: Any, archiver: Archiver, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("cc_backend.maintenance.archiver.WAITING_AT_ONCE", 3)
+        monkeypatch.setattr("cc_backend.maintenance.archiver.QUEUE_BATCH", 3)
         monkeypatch.setattr(JobQueries.queued_jobs, "__kwdefaults__", {"after": 0, "limit": 3})
         for number in range(1, 9):
             site.start_job(jobId=number)
@@ -115,14 +115,14 @@ class TestManyThatWait:
                 raise ArchiveError("not this one")
             store(job, data)
 
-        monkeypatch.setattr(site.services.archive, "record", picky)
+        monkeypatch.setattr(site.services.archive, "store", picky)
         now_s = int(site.clock.advance(700))
         rounds = [archiver.run_once(now_s=now_s) for _ in range(4)]
         assert [(len(one.archived), one.failed) for one in rounds] == [(0, 3), (3, 0), (2, 0), (0, 0)]
 
     def test_the_archive_has_the_job_script_though_the_queue_is_read_without(self, site: Any) -> None:
         site.archived_job()
-        archived = site.services.archive.load_job(JobKey("tern", 88412, START_S))
+        archived = site.services.archive.load_meta(JobKey("tern", 88412, START_S))
         assert archived.meta_data["jobScript"] == "#!/bin/sh\n./relax\n"
 
 
@@ -173,16 +173,18 @@ class TestLateSamples:
         finished_job(site, heard_until_minute=2)
         archiver.run_once(now_s=int(site.clock.advance(600)))
         archiver.run_once(now_s=int(site.clock.advance(49 * 3600)))
-        assert site.services.search.incomplete_archives() == []
+        assert site.services.job_queries.incomplete_archives() == []
 
     def test_it_is_waited_for_as_long_as_the_store_keeps_its_samples(self, site: Any, archiver: Archiver) -> None:
         finished_job(site, heard_until_minute=2)
         stop_s = site.services.now_s()
         archiver.run_once(now_s=stop_s + 600)
         archiver.run_once(now_s=stop_s + RETENTION_S)
-        assert len(site.services.search.incomplete_archives()) == 1, "the samples of the last second are still there"
+        assert len(site.services.job_queries.incomplete_archives()) == 1, (
+            "the samples of the last second are still there"
+        )
         archiver.run_once(now_s=stop_s + RETENTION_S + 1)
-        assert site.services.search.incomplete_archives() == []
+        assert site.services.job_queries.incomplete_archives() == []
 
 
 class TestFailures:
@@ -199,7 +201,7 @@ class TestFailures:
         def full(*_: object) -> None:
             raise ArchiveError("the disk is full")
 
-        monkeypatch.setattr(site.services.archive, "record", full)
+        monkeypatch.setattr(site.services.archive, "store", full)
         assert archiver.run_once(now_s=stop_s + RETENTION_S + after_s).failed == 1
         assert the_job(site).monitoring_status == status
 
@@ -213,7 +215,7 @@ class TestFailures:
             tries.append(now_s)
             raise ArchiveError("the disk is full")
 
-        monkeypatch.setattr(site.services.archive, "record", full)
+        monkeypatch.setattr(site.services.archive, "store", full)
         begin_s = site.services.now_s()
         for now_s in range(begin_s, begin_s + 3600, 2):
             archiver.run_once(now_s=now_s)
@@ -243,11 +245,11 @@ class TestFailures:
         def broken(*_: object) -> None:
             raise ArchiveError("the archive is on fire")
 
-        monkeypatch.setattr(site.services.archive, "record", broken)
+        monkeypatch.setattr(site.services.archive, "store", broken)
         archiver.run_once(now_s=int(site.clock.advance(49 * 3600)))
         job = the_job(site)
         assert job.monitoring_status == MonitoringStatus.ARCHIVING_FAILED
-        assert "on fire" in site.services.search.archiving_failure(job.id)
+        assert "on fire" in site.services.job_queries.archiving_failure(job.id)
 
     def test_a_job_whose_subcluster_is_no_longer_configured_is_archived_as_the_next(
         self, site_of: Any, tern: dict[str, Any]
@@ -292,6 +294,6 @@ class TestFailures:
                 raise error
             store(job, data)
 
-        monkeypatch.setattr(site.services.archive, "record", picky)
+        monkeypatch.setattr(site.services.archive, "store", picky)
         result = archiver.run_once(now_s=site.services.now_s())
         assert (len(result.archived), result.failed) == (1, 1)

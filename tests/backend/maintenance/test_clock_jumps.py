@@ -78,12 +78,12 @@ def test_an_archive_that_fails_while_the_clock_is_ahead_gives_no_job_up(
 ) -> None:
     living.clock.step(30 * DAY_S)
     with monkeypatch.context() as broken:
-        broken.setattr(type(living.services.archive), "record", fails)
+        broken.setattr(type(living.services.archive), "store", fails)
         run_all(living)
-    assert len(living.services.search.finished_unarchived()) == 1
+    assert len(living.services.job_queries.queued_jobs()) == 1
     living.clock.step(-30 * DAY_S)
     run_all(living)
-    assert living.services.search.finished_unarchived() == []
+    assert living.services.job_queries.queued_jobs() == []
 
 
 def fails(*_: object) -> None:
@@ -160,8 +160,8 @@ def test_a_retry_of_the_archive_is_not_put_off_by_a_clock_that_was_set_back(
     tasks = periodic_tasks(living.services, threading.Event())
     archive = next(task for task in tasks if task.name == "archive")
     with monkeypatch.context() as broken:
-        broken.setattr(type(living.services.archive), "record", fails)
+        broken.setattr(type(living.services.archive), "store", fails)
         archive.run()
     living.clock.step(-30 * DAY_S)
     archive.run()
-    assert living.services.search.finished_unarchived() == []
+    assert living.services.job_queries.queued_jobs() == []

@@ -15,7 +15,7 @@ def values_at(site: Any, host: str, from_s: int) -> int:
 
 
 def free(site: Any, now_s: int) -> int:
-    return run_store_upkeep(site.services.search, site.services.store, now_s=now_s)
+    return run_store_upkeep(site.services.job_queries, site.services.store, now_s=now_s)
 
 
 def test_old_samples_of_idle_hosts_go(site: Any) -> None:

@@ -38,7 +38,7 @@ class Meter:
 def refresher_of(site: Any, cpu_s: Callable[[], float] | None = None) -> FootprintRefresher:
     services = site.services
     return FootprintRefresher(
-        services.search, services.metricdata, services.clusters, services.judge, cpu_s=cpu_s or Meter()
+        services.job_queries, services.metric_data, services.clusters, services.judge, cpu_s=cpu_s or Meter()
     )
 
 
@@ -47,7 +47,7 @@ def update(site: Any, **more: Any) -> RefreshResult:
 
 
 def footprint_of(site: Any, id_: int) -> Any:
-    return site.services.search.get(id_, EVERYTHING, now_s=site.services.now_s()).footprint
+    return site.services.job_queries.get(id_, EVERYTHING, now_s=site.services.now_s()).footprint
 
 
 def start_jobs(site: Any, count: int) -> list[int]:
@@ -72,7 +72,9 @@ class TestWhatIsWritten:
         site.write_node("tn02", from_s=START_S, minutes=5)
         site.clock.advance(240)
         assert len(update(site).updated) == 2
-        page = site.services.search.find(JobFilter(), EVERYTHING, now_s=site.services.now_s(), order="mem_used_max")
+        page = site.services.job_queries.find(
+            JobFilter(), EVERYTHING, now_s=site.services.now_s(), order="mem_used_max"
+        )
         assert [job.job_id for job in page.jobs] == [2, 1]
 
     def test_a_job_without_samples_and_a_finished_job_are_left_alone(self, site: Any) -> None:
@@ -88,7 +90,7 @@ class TestWhatIsWritten:
         site.stop_job(job_id=1)
         make_archiver(site.services).run_once(now_s=int(site.clock.advance(700)))
         final = footprint_of(site, id_)
-        site.services.search.update_footprints({id_: {"load_one_avg": 99.0}})
+        site.services.job_queries.update_footprints({id_: {"load_one_avg": 99.0}})
         assert final["load_one_avg"] == pytest.approx(5.0)
         assert footprint_of(site, id_) == final
 
@@ -118,14 +120,14 @@ class TestFaults:
         self, site: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, error: Exception
     ) -> None:
         _, second = start_jobs(site, 2)
-        stored_data = site.services.metricdata.stored_data
+        stored_data = site.services.metric_data.read_from_store
 
         def failing(job: Any, *arguments: Any, **more: Any) -> Any:
             if job.job_id == 1:
                 raise error
             return stored_data(job, *arguments, **more)
 
-        monkeypatch.setattr(site.services.metricdata, "read_from_store", failing)
+        monkeypatch.setattr(site.services.metric_data, "read_from_store", failing)
         assert update(site).updated == [second]
         assert "job=1 cluster=tern" in caplog.text
 

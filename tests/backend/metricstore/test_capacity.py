@@ -62,7 +62,7 @@ class Store:
     def windows(self) -> Sequence[WindowRef]:
         return [WindowRef(0, state.window, state.end_s) for state in reversed(self.grid.window_states())]
 
-    def to_disk(self, use: WindowRef) -> int:
+    def evict(self, use: WindowRef) -> int:
         self.calls.append(f"to disk {use.window}")
         return self.grid.evict(use.window)
 

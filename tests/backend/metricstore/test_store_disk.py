@@ -208,7 +208,7 @@ def test_an_answer_is_that_of_the_moment_of_its_question(
 def test_between_two_portions_no_host_gets_the_samples_of_another(
     store: MetricStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("cc_backend.metricstore.query.series_reader._PORTION_SERIES", 1)
+    monkeypatch.setattr("cc_backend.metricstore.query.series_reader._MAX_BATCH_SERIES", 1)
     queries = [Query("load", "n1"), Query("flops", "n1"), Query("flops", "n2")]
     once(monkeypatch, lambda: forget_and_hand_on(store))
     rows = store.query("demo", queries, **OLD)

@@ -204,7 +204,7 @@ class Owner:
         self.is_well, self.is_missing_files = True, False
 
     @property
-    def lost_files(self) -> bool:
+    def needs_snapshot(self) -> bool:
         return self.is_missing_files
 
     def snapshot(self, now_s: int, *, budget_s: float | None = None) -> bool:

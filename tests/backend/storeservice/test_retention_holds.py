@@ -86,7 +86,7 @@ def test_what_it_said_last_counts_while_it_answers_nonsense(backend: tuple[str, 
 
 def test_an_endless_answer_is_none(backend: tuple[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     url, handler = backend
-    monkeypatch.setattr("cc_backend.storeservice.retention_holds._LARGEST_BYTES", 30)
+    monkeypatch.setattr("cc_backend.storeservice.retention_holds._MAX_RESPONSE_BYTES", 30)
     handler.body = b'{"orion":["n1"]}' + b" " * 14
     assert RetentionHoldsClient(url, "").fetch_or_last(1) == {"orion": {"n1": 0}}
     handler.body += b" "

@@ -212,11 +212,11 @@ class Backend:
         self.asked: list[int] = []
         self.away = False
 
-    def fetch(self, before_s: int) -> RetentionHolds | None:
+    def fetch_or_last(self, before_s: int) -> RetentionHolds | None:
         self.asked.append(before_s)
         return self.answer
 
-    def ask(self, before_s: int) -> RetentionHolds | None:
+    def fetch_fresh(self, before_s: int) -> RetentionHolds | None:
         self.asked.append(before_s)
         return None if self.away else self.answer
 
@@ -224,7 +224,7 @@ class Backend:
 class TestRunningJobs:
     def upkeep(self, site: Any, clock: Any, answer: RetentionHolds | None) -> list[str]:
         write(site, LINE + LINE.replace("n017", "n018"))
-        site.services.used_nodes = Backend(answer)
+        site.services.holds_client = Backend(answer)
         clock.advance(72 * 3600)
         upkeep(site.services)
         hosts: list[str] = site.services.store.hosts("orion")
@@ -232,7 +232,7 @@ class TestRunningJobs:
 
     def test_samples_of_their_hosts_outlive_the_retention(self, site: Any, clock: Any) -> None:
         assert self.upkeep(site, clock, {"orion": {"n018": 0}}) == ["n018"]
-        assert site.services.used_nodes.asked == [NOW_S + 24 * 3600]
+        assert site.services.holds_client.asked == [NOW_S + 24 * 3600]
 
     def test_while_nobody_knows_them_nothing_is_freed(self, site: Any, clock: Any) -> None:
         assert self.upkeep(site, clock, None) == ["n017", "n018"]
@@ -242,19 +242,19 @@ class TestRunningJobs:
 
     def test_freeing_asks_for_all_that_run_now(self, site: Any) -> None:
         write(site, LINE + LINE.replace("n017", "n018"))
-        site.services.used_nodes = Backend({"orion": {"n018": 0}})
+        site.services.holds_client = Backend({"orion": {"n018": 0}})
         assert (
             site.client.post(f"/api/free?to={NOW_S + 86_400}", data="[[]]", headers=site.service()).status_code == 200
         )
-        assert site.services.used_nodes.asked == [NOW_S]
+        assert site.services.holds_client.asked == [NOW_S]
         assert site.services.store.hosts("orion") == ["n018"]
 
     def test_freeing_does_not_trust_an_answer_about_older_jobs(self, site: Any) -> None:
         """The upkeep asks for jobs from before the retention: who runs since an hour is not in that answer."""
         write(site)
-        site.services.used_nodes = Backend({})
+        site.services.holds_client = Backend({})
         upkeep(site.services)
-        site.services.used_nodes.away = True
+        site.services.holds_client.away = True
         answer = site.client.post(f"/api/free?to={NOW_S + 86_400}", data="[[]]", headers=site.service())
         assert (answer.status_code, answer.headers["Retry-After"]) == (503, "5")
         assert site.services.store.hosts("orion") == ["n017"]

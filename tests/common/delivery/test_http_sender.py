@@ -146,7 +146,7 @@ def test_any_other_400_leaves_the_bad_line_to_be_found(peer: Any, sender: Any, b
 def test_each_status_means_one_thing(peer: Any, sender: Any, status: int, kind: Any, alarm: Any) -> None:
     peer.will_answer(status)
     outcome = sender.send(b"x")
-    assert (outcome.kind, outcome.alarm) == (kind, alarm)
+    assert (outcome.kind, outcome.needs_operator) == (kind, alarm)
 
 
 def test_no_status_is_without_an_outcome_and_only_a_success_forgets_the_batch() -> None:
@@ -161,7 +161,7 @@ def test_no_status_is_without_an_outcome_and_only_a_success_forgets_the_batch() 
 def test_a_web_page_is_no_delivery(peer: Any, sender: Any) -> None:
     peer.will_answer(200, b"<html>Log in</html>", Content_Type="text/html; charset=utf-8")
     outcome = sender.send(b"x")
-    assert (outcome.kind, outcome.alarm) == (OutcomeKind.RETRY, True)
+    assert (outcome.kind, outcome.needs_operator) == (OutcomeKind.RETRY, True)
 
 
 def test_what_the_peer_says_is_part_of_the_message_on_one_line(peer: Any, sender: Any) -> None:

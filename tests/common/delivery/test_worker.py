@@ -188,7 +188,7 @@ def test_a_batch_that_is_too_large_is_split_at_line_ends() -> None:
 def test_a_bad_line_is_found_dropped_counted_and_told() -> None:
     told = []
     peer = Strict()
-    courier = courier_to(peer, on_poison=lambda line, reason: told.append((line, reason)))
+    courier = courier_to(peer, on_rejected_line=lambda line, reason: told.append((line, reason)))
     lines = [b"line%d" % number for number in range(64)]
     courier.put(b"\n".join([*lines[:40], b"bad", *lines[40:]]))
     courier.step()

@@ -124,7 +124,7 @@ def test_a_reading_gives_what_was_there_when_it_was_begun(
     ]
     few, reach = grid.start_presence(asked[:2], first, count), grid.start_extent(int(ROWS[30]))
     action(grid, tmp_path)
-    samples, summary, presence = (reading.finish() for reading in begun)
+    samples, summary, presence = (reading.complete() for reading in begun)
     wanted = matrix[order, first : first + count]
     np.testing.assert_array_equal(samples, wanted)
     for one, other in zip(summary, summarise(wanted), strict=True):
@@ -161,7 +161,7 @@ def test_one_payload_at_a_time_is_in_memory(grid: Grid, tmp_path: Path, monkeypa
         held.append(id(data))
         return data
 
-    monkeypatch.setattr(FileSlice, "load", load)
+    monkeypatch.setattr(FileSlice, "try_read", load)
     assert not np.isnan(grid.read(ROWS, 0, SLOTS)).all()
     assert not held
 

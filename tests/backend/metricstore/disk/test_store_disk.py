@@ -71,7 +71,7 @@ def test_no_batch_is_between_log_and_memory_when_a_pass_begins(tmp_path: Path, m
         send(store, "n1", 1, T0)
         free: list[bool] = []
         watched(monkeypatch, WriteAheadLog, "rotate", lambda: free.append(is_free(store._ingest)))
-        watched(monkeypatch, SeriesTable, "put", lambda: free.append(is_free(store._ingest)))
+        watched(monkeypatch, SeriesTable, "store_samples", lambda: free.append(is_free(store._ingest)))
         assert store.snapshot(NOW)
         send(store, "n1", 2, T0 + 60)
         assert free == [False, False]

@@ -216,7 +216,7 @@ def test_the_fault_lasts_until_the_last_of_them_is_written(
         real(*arguments)
         seen.append(len(store.faults()))
 
-    monkeypatch.setattr(SnapshotFolder, "put_in_place", put_in_place)
+    monkeypatch.setattr(SnapshotFolder, "publish", put_in_place)
     mended(store)
     assert seen == [1, 1]
 

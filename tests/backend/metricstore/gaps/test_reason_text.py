@@ -48,13 +48,13 @@ def test_another_day_is_named() -> None:
 
 def test_silence_that_lasts_has_no_end() -> None:
     assert (
-        said(GapReason.METRIC_SILENT_ON_HOST, "n017", ongoing=True)
+        said(GapReason.METRIC_SILENT_ON_HOST, "n017", is_ongoing=True)
         == "n017 sent other metrics, but no flops_any since 14:02."
     )
 
 
 def test_the_last_sample_before_is_told() -> None:
-    text = said(GapReason.HOST_SILENT, "n017", last_s=MORNING_S - 86400)
+    text = said(GapReason.HOST_SILENT, "n017", last_sample_s=MORNING_S - 86400)
     assert text == "n017 sent nothing from 14:02 to 15:10; its last sample is of 14:02 on 11 March."
 
 

@@ -25,7 +25,7 @@ NO_FACTS = StoreHistory()
 def seen(heard: str, present: str, **more: object) -> HostPresence:
     """One character a slot: `#` where there is a sample."""
     flags = [np.array([mark == "#" for mark in marks], np.bool_) for marks in (heard, present)]
-    known = {"known": "#" in heard, "measured": "#" in present, **more}
+    known = {"is_host_known": "#" in heard, "is_metric_known": "#" in present, **more}
     return HostPresence("n1", SlotRange(FIRST, len(heard), 60), *flags, **known)  # type: ignore[arg-type]  # by name
 
 
@@ -79,8 +79,8 @@ def test_a_single_slot_of_another_cause_joins_its_neighbour(
 
 
 def test_a_host_or_metric_that_is_known_from_another_time_is_silent_now() -> None:
-    assert found("....", "....", known=True) == [(GapReason.HOST_SILENT, 0, 4)]
-    assert found("####", "....", measured=True) == [(GapReason.METRIC_SILENT_ON_HOST, 0, 4)]
+    assert found("....", "....", is_host_known=True) == [(GapReason.HOST_SILENT, 0, 4)]
+    assert found("####", "....", is_metric_known=True) == [(GapReason.METRIC_SILENT_ON_HOST, 0, 4)]
 
 
 def test_time_in_which_the_store_did_not_run_is_no_fault_of_a_host() -> None:
@@ -95,7 +95,7 @@ def test_an_outage_that_late_samples_have_filled_is_none() -> None:
 
 def test_what_the_store_no_longer_keeps_has_no_other_reason() -> None:
     facts = StoreHistory(kept_from_s=minutes(3)[0])
-    assert found("......", "......", facts, known=True) == [
+    assert found("......", "......", facts, is_host_known=True) == [
         (GapReason.OLDER_THAN_RETENTION, 0, 3),
         (GapReason.HOST_SILENT, 3, 6),
     ]
@@ -203,7 +203,7 @@ def test_a_host_that_was_silent_for_a_part_of_what_others_lack_joins_them() -> N
 
 
 def test_what_is_ongoing_is_not_folded_with_what_is_over() -> None:
-    assert len(merge_hosts([absence("n1", 0, 9), absence("n2", 0, 9, ongoing=True)])) == 2
+    assert len(merge_hosts([absence("n1", 0, 9), absence("n2", 0, 9, is_ongoing=True)])) == 2
 
 
 def test_a_silent_host_is_told_once_for_all_metrics() -> None:

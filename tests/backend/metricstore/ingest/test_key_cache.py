@@ -35,7 +35,7 @@ class Resolver:
             return Rejection(RejectReason.BAD_NAME, "it begins with x")
         return Identity(default_cluster, "host", "load")
 
-    def resolve_and_remember(self, spellings: KeyCache, series: bytes, default_cluster: str) -> int:
+    def intern(self, spellings: KeyCache, series: bytes, default_cluster: str) -> int:
         self.asked.append(series)
         found = self.resolve(series, default_cluster)
         code = rejection_code(found.reason) if isinstance(found, Rejection) else len(series)
@@ -222,7 +222,7 @@ def test_while_a_batch_is_read_others_learn_the_size_and_nothing_else(kernel: Ke
     seen: list[object] = []
 
     class Meanwhile(Resolver):
-        def resolve_and_remember(self, spellings: KeyCache, series: bytes, default_cluster: str) -> int:
+        def intern(self, spellings: KeyCache, series: bytes, default_cluster: str) -> int:
             thread = threading.Thread(target=another, args=(spellings,))
             thread.start()
             thread.join()
@@ -230,8 +230,8 @@ def test_while_a_batch_is_read_others_learn_the_size_and_nothing_else(kernel: Ke
             with pytest.raises(RuntimeError):
                 spellings.keep(flags(5))
             with pytest.raises(RuntimeError):
-                spellings.read(b"known value=1 17", 0)  # type: ignore[attr-defined]  # of the C kernel
-            return super().resolve_and_remember(spellings, series, default_cluster)
+                spellings.read_batch(b"known value=1 17", 0)  # type: ignore[attr-defined]  # of the C kernel
+            return super().intern(spellings, series, default_cluster)
 
     def another(spellings: KeyCache) -> None:
         seen.append(len(spellings))
@@ -257,14 +257,14 @@ def test_a_resolver_that_fails_ends_the_batch_and_leaves_the_table_in_order(kern
         pytest.skip("there is no foreign code to come back from")
 
     class Failing(Resolver):
-        def resolve_and_remember(self, spellings: KeyCache, series: bytes, default_cluster: str) -> int:
+        def intern(self, spellings: KeyCache, series: bytes, default_cluster: str) -> int:
             if series == b"no":
                 raise LookupError("no")
             if series == b"huge":
                 return 2**40
             if series == b"none":
                 return -99
-            return super().resolve_and_remember(spellings, series, default_cluster)
+            return super().intern(spellings, series, default_cluster)
 
     spellings = NativeKeyCache(Failing(), "demo")
     for bad, error in ((b"no", LookupError), (b"huge", ValueError), (b"none", ValueError)):

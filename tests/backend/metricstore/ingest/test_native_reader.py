@@ -198,25 +198,25 @@ batches = st.lists(st.one_of(lines, lines, lines, st.binary(max_size=12)), max_s
 )
 
 
-def by_specification(batch: bytes, spellings: KeyCache, *, received_s: int, faults: Rejections) -> DecodedBatch:
-    return decode_slow_lines(list(enumerate(batch.split(b"\n"))), spellings, received_s, faults)
+def by_specification(batch: bytes, spellings: KeyCache, *, received_s: int, rejections: Rejections) -> DecodedBatch:
+    return decode_slow_lines(list(enumerate(batch.split(b"\n"))), spellings, received_s, rejections)
 
 
 def outcome(
     series: SeriesTable, batch: bytes, default_cluster: str, read: Callable[..., DecodedBatch] = decode
 ) -> tuple[object, ...]:
     """All that a batch leads to: samples with identities and bits, counts, names, and what is remembered after it."""
-    faults = Rejections()
+    rejections = Rejections()
     spellings = series.key_cache(default_cluster)
-    found = read(batch, spellings, received_s=NOW, faults=faults)
+    found = read(batch, spellings, received_s=NOW, rejections=rejections)
     times_s = np.broadcast_to(found.times_s, found.sids.shape).tolist()
     return (
         [series.identity(sid) for sid in found.sids.tolist()],
         found.values.astype(np.float32).tobytes(),
         times_s,
         found.positions.tolist(),
-        faults.counts,
-        describe_rejections(batch, faults, spellings),
+        rejections.counts,
+        describe_rejections(batch, rejections, spellings),
         len(spellings),
         sorted(series.identity(sid) for sid in spellings.sids().tolist()),
     )

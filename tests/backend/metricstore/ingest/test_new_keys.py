@@ -7,7 +7,7 @@ import pytest
 
 from cc_backend.errors import NotAllowed, TooLarge
 from cc_backend.metricstore import Limits, MetricSpec, MetricStore, Query
-from cc_backend.metricstore.ingest import key_cache, new_keys
+from cc_backend.metricstore.ingest import key_resolver, new_keys
 from cc_backend.metricstore.ingest.batch import MAX_BATCH_LINES, MAX_SLOW_LINES
 from cc_backend.metricstore.ingest.native_reader import HAS_NATIVE
 
@@ -67,13 +67,13 @@ def test_a_line_that_is_refused_leaves_no_host_no_series_and_no_key(
     store: MetricStore, key: bytes, rest: bytes
 ) -> None:
     result = ingest(store, key + b" " + rest + b"\n")
-    assert (result.accepted, result.faulty) == (0, 1)
+    assert (result.accepted, result.faulty_lines) == (0, 1)
     assert held(store) == NOTHING
 
 
 def test_many_refused_hosts_take_no_places_of_others(store: MetricStore) -> None:
     bad = b"".join(b"load,cluster=tern,hostname=ghost%d value=1 12x\n" % number for number in range(2000))
-    assert ingest(store, bad).faulty == 2000
+    assert ingest(store, bad).faulty_lines == 2000
     assert held(store) == NOTHING
 
 
@@ -196,11 +196,11 @@ def test_long_keys_that_are_refused_grow_no_memory(store: MetricStore) -> None:
 def test_senders_with_many_different_bindings_get_a_bounded_number_of_tables(
     store: MetricStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(key_cache, "MAX_CACHES", 8)
+    monkeypatch.setattr(key_resolver, "MAX_CACHES", 8)
     for number in range(50):
         assert ingest(store, OWN, bound=("tern", f"c{number}")).accepted == 1
         store.validate()
-    assert store.counters().cached_keys <= key_resolver.MAX_SPELLINGS_PER_SERIES
+    assert store.counters().cached_keys <= key_resolver.MAX_KEYS_PER_SERIES
 
 
 def test_a_batch_with_too_many_new_keys_is_refused_whole(store: MetricStore, monkeypatch: pytest.MonkeyPatch) -> None:

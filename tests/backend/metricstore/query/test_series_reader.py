@@ -193,7 +193,7 @@ def test_an_answer_that_is_too_large_is_refused_before_anything_is_allocated() -
 def test_many_queries_are_answered_in_order_whatever_portions_they_are_read_in(
     store: MetricStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("cc_backend.metricstore.query.series_reader._PORTION_SAMPLES", 7)
+    monkeypatch.setattr("cc_backend.metricstore.query.series_reader._MAX_BATCH_SAMPLES", 7)
     for core in range(20):
         put(store, "flops", part("core", core), core, core)
     queries = [Query("flops", "n1", "core", (str(n % 20),), aggregate=bool(n % 3)) for n in range(600)]
@@ -269,7 +269,7 @@ def test_statistics_of_a_combination_cost_only_the_time_in_which_there_is_someth
         asked.append(count)
         return samples(grid, rows, first_slot, count)
 
-    monkeypatch.setattr(Grid, "samples", counted)
+    monkeypatch.setattr(Grid, "start_read", counted)
     for from_s, to_s in ((0, T0 + 10**9), (T0, T0 + 120), (T0 + 10**8, T0 + 10**9), (0, 10**9), (-(10**9), 0)):
         ((found,),) = store.statistics("demo", [Query("flops", "n1")], from_s=from_s, to_s=to_s)
         there = from_s <= T0 <= to_s

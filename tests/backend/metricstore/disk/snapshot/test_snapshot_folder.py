@@ -126,7 +126,7 @@ def test_samples_that_come_during_a_pass_are_for_the_next_one(
         real(self, *arguments)
 
     with monkeypatch.context() as patch:
-        patch.setattr(SnapshotFolder, "put_in_place", with_a_sample)
+        patch.setattr(SnapshotFolder, "publish", with_a_sample)
         assert store.snapshot(NOW)
     assert next(numbers) == 3
     assert len(log_files(tmp_path)) == 1, "the segment begun with the pass stays"

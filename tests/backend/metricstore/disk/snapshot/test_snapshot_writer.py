@@ -65,7 +65,7 @@ def after_each_file(monkeypatch: pytest.MonkeyPatch, then: Callable[[int], objec
         real(self, *arguments)
         then(next(numbers))
 
-    monkeypatch.setattr(SnapshotFolder, "put_in_place", put_in_place)
+    monkeypatch.setattr(SnapshotFolder, "publish", put_in_place)
 
 
 @pytest.mark.parametrize("reloaded_at", [0, 1, 2, 3])

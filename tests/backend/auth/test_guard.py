@@ -91,7 +91,7 @@ def make_app(database: Database, users: Users, tokens: Tokens, sessions: Session
             users=users,
             tokens=tokens,
             sessions=sessions,
-            browsers=KnownBrowsers(database),
+            known_browsers=KnownBrowsers(database),
             clock=lambda: NOW_S,
             trusted_clock=TrustedClock(lambda: NOW_S, monotonic=lambda: NOW_S),
         )
