@@ -182,8 +182,8 @@ class GapReason(StrEnum):
 class DataGap:
     """One stretch of time [from_s, to_s) without samples, and why; no hosts means that it is so for all.
 
-    `last_sample_s` is the newest sample from before the stretch, where that is known and the stretch begins with what was
-    looked at; `ongoing` says that nothing has come since.
+    `last_sample_s` is the newest sample from before the stretch, where that is known and the stretch begins with what
+    was looked at; `ongoing` says that nothing has come since.
     """
 
     reason: GapReason

@@ -235,6 +235,7 @@ def _integer(value: Any, path: str, limits: Tuple[int, int]) -> int:
 
 
 def json_type(value: Any) -> str:
+    """The JSON type of a value in words, or the value itself where it is null, true or false."""
     if value is None or isinstance(value, bool):
         return json.dumps(value)
     if isinstance(value, float):

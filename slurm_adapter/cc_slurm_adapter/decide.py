@@ -49,7 +49,8 @@ Action = Union[StartRun, StopRun, MissedPolls]
 class SlurmSnapshot:
     """One look at Slurm. None is a snapshot that could not be had.
 
-    `accounting` holds the runs that ended in a window of time, `missing_job_records` those of the jobs that were missed: what of
+    `accounting` holds the runs that ended in a window of time, `missing_job_records` those of the jobs that were
+    missed: what of
     them is not known yet is older, and may be another job that had the same number. `has_accounting` says whether the
     site keeps one at all. `whole` is False for what is known before the accounting has answered: nothing is absent yet.
     """

@@ -167,7 +167,8 @@ def make_topology(
 ) -> TopologyCache:
     """The topology from the file of the settings, or from the backend.
 
-    What the backend says is kept at `cache_file`: jobs start while it is away, too. Either is read again when it changes.
+    What the backend says is kept at `cache_file`: jobs start while it is away, too. Either is read again when it
+    changes.
     """
     file = configuration.settings.topology_file
     if file:

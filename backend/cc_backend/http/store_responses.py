@@ -121,7 +121,7 @@ def inventory_response(request: Request, store: MetricStore, *, allowed_clusters
 def host_health_response(
     request: Request, store: MetricStore, *, now_s: int, allowed_clusters: Collection[str], max_body_bytes: int
 ) -> Response:
-    """Which of the expected metrics of some hosts arrive: host -> `ConnectionState`, and `HealthMetrics` as JSON in a text.
+    """Which of the expected metrics of some hosts arrive: host -> `ConnectionState` and `HealthMetrics` (JSON text).
 
     With `with-reasons` in the body also `Reasons`: metric -> what is wrong with it, since when. `bound` are the
     clusters that the caller may ask about, empty for all. Raises InvalidInput, PayloadError, TooLarge and NotAllowed.

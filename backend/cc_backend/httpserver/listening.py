@@ -76,7 +76,8 @@ def enable_keep_alive(found: socket.socket) -> None:
 
 def _bind_error_text(error: OSError, addr: str, port: int) -> str:
     if error.errno == errno.EADDRINUSE:
-        return f"port {port} is taken by {describe_port_owner(port)}; stop it, or choose another port in main.addr ({addr})"
+        owner = describe_port_owner(port)
+        return f"port {port} is taken by {owner}; stop it, or choose another port in main.addr ({addr})"
     if error.errno == errno.EADDRNOTAVAIL:
         return f"main.addr: {addr} is not an address of this machine"
     if error.errno in (errno.EACCES, errno.EPERM) and port < _FIRST_UNPRIVILEGED_PORT:

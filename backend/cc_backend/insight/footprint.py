@@ -51,7 +51,8 @@ class FootprintValue:
             return f"{self.name}: not measured"
         word = f", {self.level.word}" if self.level else ""
         unit = f" {self.unit}" if self.unit else ""
-        return f"{self.name}, {self.statistic_word}: {format_number(self.value)}{unit} of {format_exact_number(self.thresholds.peak)}{word}"
+        value, peak = format_number(self.value), format_exact_number(self.thresholds.peak)
+        return f"{self.name}, {self.statistic_word}: {value}{unit} of {peak}{word}"
 
 
 def share_of_node(job: Job, node_threads: int) -> float:

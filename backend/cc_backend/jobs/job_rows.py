@@ -47,8 +47,8 @@ def job_columns(*, with_meta_data: bool = True) -> Sequence[Any]:
 def read_jobs(database: Database, query: Any, *, now_s: int | None) -> list[Job]:
     """The jobs that a query of `job_columns` finds, with tags and footprints, in the order of the query.
 
-    A running job's duration is what passed until `unix_now_s`; None leaves it 0. What of a row cannot be read is named in
-    its job's `damaged` and costs no other job.
+    A running job's duration is what passed until `unix_now_s`; None leaves it 0. What of a row cannot be read is named
+    in its job's `damaged` and costs no other job.
     """
     jobs = [_job_from_row(row, now_s) for row in database.raw_rows(query)]
     by_id = {job.id: job for job in jobs}

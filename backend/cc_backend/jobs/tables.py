@@ -191,7 +191,7 @@ class NodeRow(peewee.Model):
 
 
 class NodeStateRow(peewee.Model):
-    """What reports said of one node from `last_report_s` on, until its next row, and which of its metrics were alive then."""
+    """What reports said of one node from `last_report_s` on, until its next row, and which metrics were alive then."""
 
     id = peewee.AutoField()
     node = peewee.ForeignKeyField(NodeRow, on_delete="CASCADE", lazy_load=False, index=False)

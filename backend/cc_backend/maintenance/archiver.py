@@ -84,8 +84,8 @@ class Archiver:
 
         Where many wait, a round looks at some of them, the oldest first, and the next one at those behind.
 
-        No job is given up before `retention_now_s` is past its retention, by default `unix_now_s`: a wall clock that jumped
-        gives up none.
+        No job is given up before `retention_now_s` is past its retention, by default `unix_now_s`: a wall clock that
+        jumped gives up none.
         """
         self._retention_now_s = now_s if retention_now_s is None else retention_now_s
         result = ArchivingResult()

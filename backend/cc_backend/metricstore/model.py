@@ -110,7 +110,8 @@ class UnknownName:
 class IngestResult:
     """What became of one batch.
 
-    `rejected` counts by `RejectReason`; `errors` names the first faulty lines, quiet reasons excepted. `durable` is False if
+    `rejected` counts by `RejectReason`; `errors` names the first faulty lines, quiet reasons excepted. `durable` is
+    False if
     the write-ahead log could not take the batch: its samples are in memory, and the sender must keep its copy. With
     `full` nothing of the batch was kept, for want of memory. `unknown` has the first names that the configuration lacks
     among the rejected lines; `unlisted` hosts are also such, but their lines, `unknown_host_lines`, were accepted.

@@ -138,7 +138,7 @@ def _move_old_keys(document: ConfigDocument) -> None:
         if driver != "sqlite3":
             raise SettingsError(
                 "db-driver",
-                f"{document.source}: db-driver: {quoted_value(driver)} is not supported, and no release from 1.5 on does; "
+                f"{document.source}: db-driver: {quoted_value(driver)} is not supported; "
                 "jobs are kept in an SQLite file (main.db)",
             )
         document.warn("db-driver", "is not needed: the database is always SQLite")

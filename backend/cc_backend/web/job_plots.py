@@ -191,7 +191,8 @@ def _alternative_text(figure: SeriesFigure, job: Job, scope: Scope) -> str:
     if not figure.measured:
         return f"{name}: not measured."
     unit = f" {figure.unit}" if figure.unit else ""
-    span = f"from {format_number(figure.minimum)} to {format_number(figure.maximum)}{unit}, median {format_number(figure.median)}"
+    low, high, median = (format_number(value) for value in (figure.minimum, figure.maximum, figure.median))
+    span = f"from {low} to {high}{unit}, median {median}"
     parts = [f"{name} of {_scope_text(figure, scope)} over {format_duration(job.duration)}: {span}."]
     if figure.outliers:
         parts.append(f"Apart from the rest: {abbreviate_names(figure.outliers)}.")

@@ -45,8 +45,24 @@ _MAX_PAGE = 1_000_000
 _ALIASES = {"job": "jobId", "array": "arrayJobId"}
 _ENDS = tuple(f"{name}[{end}]" for name in filter_parameters.RANGES for end in ("from", "to"))
 """One end of a range each, as forms send it; the address then has the range."""
-_OWN_PARAMETERS = ("state", "cluster", "sub", "subCluster", "partition", "q", "ended", "started", "startTime", "from", "to", "ran",
-        "sort", "per", "page", "view")  # fmt: skip
+_OWN_PARAMETERS = (
+    "state",
+    "cluster",
+    "sub",
+    "subCluster",
+    "partition",
+    "q",
+    "ended",
+    "started",
+    "startTime",
+    "from",
+    "to",
+    "ran",
+    "sort",
+    "per",
+    "page",
+    "view",
+)
 KNOWN_PARAMETERS = (*_OWN_PARAMETERS, *_ALIASES, *filter_parameters.FILTER_NAMES, *_ENDS)
 """Every name that is understood."""
 

@@ -23,7 +23,8 @@ def record_warnings(job: Job) -> tuple[str, ...]:
         elif job.walltime:
             over = format_duration(job.duration - job.walltime)
             found.append(
-                f"Runs {over} longer than its time limit of {format_time_limit(job.walltime)}: its end may not have been reported."
+                f"Runs {over} longer than its time limit of {format_time_limit(job.walltime)}: "
+                "its end may not have been reported."
             )
         else:
             found.append("Runs for over a year without a time limit: its end may not have been reported.")

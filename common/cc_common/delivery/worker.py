@@ -45,8 +45,8 @@ class DeliveryWorker:
     """Brings the batches of an outbox to a peer, in a thread of its own after `start`.
 
     `put` never waits for the network. What fails is put on disk at once and tried again as the schedule says; while the
-    peer is away new batches go to disk too. `on_rejected_line` is told each line that was dropped because the peer refused it
-    alone. `clock` gives seconds that never go back, `wall_clock` those since the epoch.
+    peer is away new batches go to disk too. `on_rejected_line` is told each line that was dropped because the peer
+    refused it alone. `clock` gives seconds that never go back, `wall_clock` those since the epoch.
     """
 
     def __init__(

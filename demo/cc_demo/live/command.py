@@ -129,7 +129,8 @@ def introduction(url: str, folder: DemoFolder, job_seconds: float, took_s: float
     nodes = sum(node.nodes for node in SHAPE.sub_clusters)
     return (
         f"\n  ClusterCockpit runs at  {url}   (after {took_s:.1f} s)\n\n  Sign in as\n{logins}\n\n"
-        f"  Cluster '{LOCAL}' is this machine, measured for real; jobs of {format_exact_duration(job_seconds)} and more load it.\n"
+        f"  Cluster '{LOCAL}' is this machine, measured for real; "
+        f"jobs of {format_exact_duration(job_seconds)} and more load it.\n"
         f"  Cluster '{SHAPE.name}' is made up: {nodes} nodes, samples every {SHAPE.timestep_s} s, jobs come and go.\n"
         f"  Logs and {LOGINS} are in {folder.root}. Ctrl-C ends everything; the next start goes on from there.\n"
     )

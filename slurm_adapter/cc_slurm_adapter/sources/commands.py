@@ -59,7 +59,7 @@ class Runner(Protocol):
 
 
 class CommandRunner:
-    """Runs commands from a folder, or from PATH, each for so many seconds at most, and as long as `should_continue` says yes."""
+    """Runs commands from a folder or PATH, each within a time limit and only while `should_continue` says yes."""
 
     def __init__(
         self,

@@ -287,8 +287,13 @@ def test_a_plain_user_learns_nothing_of_a_restricted_metric_and_staff_see_the_sa
 def test_samples_that_cannot_be_read_leave_the_verdict_as_it_was(site: Site) -> None:
     id_ = site.archived_job(minutes=10)
     job = site.services.job_queries.get(id_, EVERYBODY, now_s=0)
-    alert = Judgement(Level.ALERT, Finding(FindingCode.NO_DATA, Level.ALERT, facts={"lost_s": 9, "times": 1, "after_s": 0}),
-                      0, 1, RULES_VERSION)  # fmt: skip
+    alert = Judgement(
+        Level.ALERT,
+        Finding(FindingCode.NO_DATA, Level.ALERT, facts={"lost_s": 9, "times": 1, "after_s": 0}),
+        0,
+        1,
+        RULES_VERSION,
+    )
     site.services.judge.record([(job, alert)])
     for path in Path(site.services.settings.archive.path).rglob("data.json*"):
         path.write_bytes(b"no JSON")

@@ -83,10 +83,16 @@ class StoreDisk:
         def run() -> None:
             try:
                 self._is_complete = restore(
-                    segments, self._folder, self._table, self.restored,
-                    ingest=self._ingest, memory=self._memory, memory_budget_bytes=memory_budget_bytes, on_locked=has_begun.set,
+                    segments,
+                    self._folder,
+                    self._table,
+                    self.restored,
+                    ingest=self._ingest,
+                    memory=self._memory,
+                    memory_budget_bytes=memory_budget_bytes,
+                    on_locked=has_begun.set,
                     stopping=self._stopping.is_set,
-                )  # fmt: skip
+                )
             finally:
                 has_begun.set()
                 self.restored.running = False

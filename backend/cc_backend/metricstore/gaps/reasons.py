@@ -21,8 +21,15 @@ GRACE_SLOTS = 4
 _MAX_COMPARED = 100
 
 
-_REASONS = (GapReason.HOST_NEVER_SEEN, GapReason.HOST_SILENT, GapReason.METRIC_NEVER_SEEN_ON_HOST, GapReason.METRIC_SILENT_ON_HOST, GapReason.OLDER_THAN_RETENTION, GapReason.STORE_DOWN,
-          GapReason.STORE_RESTORING)  # fmt: skip
+_REASONS = (
+    GapReason.HOST_NEVER_SEEN,
+    GapReason.HOST_SILENT,
+    GapReason.METRIC_NEVER_SEEN_ON_HOST,
+    GapReason.METRIC_SILENT_ON_HOST,
+    GapReason.OLDER_THAN_RETENTION,
+    GapReason.STORE_DOWN,
+    GapReason.STORE_RESTORING,
+)
 _CODE_OF_REASON = {why: code for code, why in enumerate(_REASONS, start=1)}
 
 
@@ -87,7 +94,7 @@ NO_GAPS = JobGaps()
 
 
 def judgeable_slots(from_s: int, to_s: int, timestep_s: int, *, now_s: int) -> SlotRange:
-    """The slots of [from_s, to_s) that can be judged at `unix_now_s`: those whose samples are not on their way any more."""
+    """The slots of [from_s, to_s) that can be judged at `unix_now_s`: their samples are not on their way any more."""
     first = -(-from_s // timestep_s)
     end = min(-(-to_s // timestep_s), now_s // timestep_s - GRACE_SLOTS + 1)
     return SlotRange(first, max(end - first, 0), timestep_s)

@@ -20,8 +20,8 @@ _Number = TypeVar("_Number", bound=np.generic)
 class Columns:
     """The grids, and where in them series lie.
 
-    By sid: `host_of`, `footprint_metric`, `payload_slice` (numbers of these), `grid_of` and `row_of` (where its samples lie, -1 if
-    there is no such series), `last_sample_s` (newest sample, 0 if none), `spacing_s` (seconds from the one
+    By sid: `host_of`, `footprint_metric`, `payload_slice` (numbers of these), `grid_of` and `row_of` (where its samples
+    lie, -1 if there is no such series), `last_sample_s` (newest sample, 0 if none), `spacing_s` (seconds from the one
     before to that, 0 or less if that is not known). By number of the host: `host_last_s`, `host_is_unknown`
     (the configuration does not have it). All are contiguous; when they grow, others take their place.
 

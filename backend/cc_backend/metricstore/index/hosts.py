@@ -21,8 +21,8 @@ _HOST_BYTES = 480  # the object, its name and its entries in the table
 class Host:
     """One host: metric -> part -> sid, by `metrics` for people and by `find` for speed.
 
-    `specs` are the metrics that are kept of this host; hosts of one subcluster share them. `is_configured` says whether the
-    configuration names the host. Of `count` series `job_count` are of jobs.
+    `specs` are the metrics that are kept of this host; hosts of one subcluster share them. `is_configured` says whether
+    the configuration names the host. Of `count` series `job_count` are of jobs.
     """
 
     __slots__ = (

@@ -56,7 +56,7 @@ class KeyCache(Protocol):
         """The sid or refusal code of a key; one that is not remembered is resolved."""
 
     def remember(self, series: bytes, sid: int) -> None:
-        """Remember a key; raises ValueError for one that is remembered already, too long, or none (`is_cacheable_key`)."""
+        """Remember a key; ValueError for one that is known, too long or not a key (`is_cacheable_key`)."""
 
     def forget_rejected(self) -> None:
         """Forget the keys that lead to no series."""
@@ -106,7 +106,7 @@ class DictKeyCache(dict[bytes, int]):
         return self._resolver.intern(self, series, self._default_cluster)
 
     def remember(self, series: bytes, sid: int) -> None:
-        """Remember a key; raises ValueError for one that is remembered already, too long, or none (`is_cacheable_key`)."""
+        """Remember a key; ValueError for one that is known, too long or not a key (`is_cacheable_key`)."""
         key = b"\n" + series
         if key in self or not is_cacheable_key(series):
             raise ValueError("no line can begin with the key, or it is too long, or remembered already")

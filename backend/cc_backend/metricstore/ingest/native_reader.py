@@ -70,7 +70,7 @@ class NativeKeyCache:
         return self._resolve(series) if known is None else known
 
     def remember(self, series: bytes, sid: int) -> None:
-        """Remember a key; raises ValueError for one that is remembered already, too long, or none (`is_cacheable_key`)."""
+        """Remember a key; ValueError for one that is known, too long or not a key (`is_cacheable_key`)."""
         self._table.remember(series, sid)
 
     def forget_rejected(self) -> None:

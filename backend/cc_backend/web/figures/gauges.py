@@ -8,7 +8,7 @@ from markupsafe import Markup, escape
 
 from cc_backend.insight.rating import Thresholds
 from cc_backend.model import Level
-from cc_backend.web.figures.svg import format_coordinate
+from cc_backend.web.figures.svg import coord
 from cc_backend.wording.format import format_exact_number
 
 # Where each zone begins, in per cent, so that the same edge stands at the same place in every gauge.
@@ -63,17 +63,17 @@ def draw_gauge(
         on = zone.level == here
         thick, y = (4, height - 4) if on else (3, height - 3)
         out.append(
-            f'<rect class="f-{zone.level}{"" if on else " rest"}" x="{format_coordinate(zone.start)}%" '
-            f'width="{format_coordinate(zone.end - zone.start)}%" y="{y}" height="{thick}"/>'
+            f'<rect class="f-{zone.level}{"" if on else " rest"}" x="{coord(zone.start)}%" '
+            f'width="{coord(zone.end - zone.start)}%" y="{y}" height="{thick}"/>'
         )
     if not zones:
         out.append(f'<rect class="f-rule" width="100%" y="{height - 3}" height="3"/>')
     out += [
-        f'<line class="cutl" x1="{format_coordinate(z.start)}%" x2="{format_coordinate(z.start)}%" y1="{height - 5}" y2="{height}"/>'
+        f'<line class="cutl" x1="{coord(z.start)}%" x2="{coord(z.start)}%" y1="{height - 5}" y2="{height}"/>'
         for z in zones[1:]
     ]
     if value is not None and math.isfinite(value):
-        x = format_coordinate(gauge_position(scale, value))
+        x = coord(gauge_position(scale, value))
         out.append(f'<svg x="{x}%"><path class="needle" d="M-5 {height - 11.5}h10L0 {height - 2.5}z"/></svg>')
     if edges:
         out.append(_edge_values(scale, zones, height + 12))
@@ -83,10 +83,11 @@ def draw_gauge(
 
 def _edge_values(scale: Thresholds, zones: Sequence[Zone], y: int) -> str:
     inner = [
-        f'<text x="{format_coordinate(z.start)}%" y="{y}" text-anchor="middle">{format_exact_number(z.low)}</text>'
+        f'<text x="{coord(z.start)}%" y="{y}" text-anchor="middle">{format_exact_number(z.low)}</text>'
         for z in zones[1:]
     ]
-    return f'<text y="{y}">0</text>{"".join(inner)}<text x="100%" y="{y}" text-anchor="end">{format_exact_number(scale.peak)}</text>'
+    peak = format_exact_number(scale.peak)
+    return f'<text y="{y}">0</text>{"".join(inner)}<text x="100%" y="{y}" text-anchor="end">{peak}</text>'
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,9 +110,7 @@ def draw_polar(spokes: Sequence[Spoke], label: str, *, size: int = 236) -> Marku
         return cx + radius * share * math.cos(angle), cy + radius * share * math.sin(angle)
 
     def ring(shares: Sequence[float]) -> str:
-        return " ".join(
-            f"{format_coordinate(x)},{format_coordinate(y)}" for x, y in (at(i, s) for i, s in enumerate(shares))
-        )
+        return " ".join(f"{coord(x)},{coord(y)}" for x, y in (at(i, s) for i, s in enumerate(shares)))
 
     def share(spoke: Spoke, value: float) -> float:
         place = gauge_position(spoke.scale, value)
@@ -123,15 +122,13 @@ def draw_polar(spokes: Sequence[Spoke], label: str, *, size: int = 236) -> Marku
     ]
     for i in range(count):
         x, y = at(i, 1)
-        out.append(
-            f'<line class="gl2" x1="{format_coordinate(cx)}" y1="{format_coordinate(cy)}" x2="{format_coordinate(x)}" y2="{format_coordinate(y)}"/>'
-        )
+        out.append(f'<line class="gl2" x1="{coord(cx)}" y1="{coord(cy)}" x2="{coord(x)}" y2="{coord(y)}"/>')
     means = [share(spoke, spoke.mean) for spoke in spokes]
     out.append(f'<polygon class="pmax" points="{ring([share(spoke, spoke.highest) for spoke in spokes])}"/>')
     out.append(f'<polygon class="pavg" points="{ring(means)}"/>')
     for i, mean in enumerate(means):
         x, y = at(i, mean)
-        out.append(f'<circle class="pdot" cx="{format_coordinate(x)}" cy="{format_coordinate(y)}" r="2.5"/>')
+        out.append(f'<circle class="pdot" cx="{coord(x)}" cy="{coord(y)}" r="2.5"/>')
     for i, spoke in enumerate(spokes):
         out.append(_spoke_name(spoke.name, *at(i, 1.12), cx, cy))
     return Markup(  # noqa: S704 - numbers and escaped names only
@@ -148,7 +145,7 @@ def _spoke_name(name: str, x: float, y: float, cx: float, cy: float) -> str:
     if len(words) == 2 and y < cy:  # noqa: PLR2004 - two lines
         dy -= 6
     return "".join(
-        f'<text x="{format_coordinate(x)}" y="{format_coordinate(y + dy + 12 * k)}" text-anchor="{anchor}">{escape(word)}</text>'
+        f'<text x="{coord(x)}" y="{coord(y + dy + 12 * k)}" text-anchor="{anchor}">{escape(word)}</text>'
         for k, word in enumerate(words)
     )
 

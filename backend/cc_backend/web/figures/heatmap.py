@@ -15,8 +15,8 @@ from cc_backend.web.figures.svg import (
     TOP,
     WIDTH,
     XLabel,
+    coord,
     figure_box,
-    format_coordinate,
     level_glyph,
     stretch,
     x_ticks,
@@ -53,14 +53,14 @@ def draw_heatmap(
     inner = []
     for level, runs in sorted(painted.items()):
         d = "".join(
-            f"M{format_coordinate(WIDTH * a / count)} {y * row_h}H{format_coordinate(WIDTH * b / count)}v{row_h - seam}"
-            f"H{format_coordinate(WIDTH * a / count)}z"
+            f"M{coord(WIDTH * a / count)} {y * row_h}H{coord(WIDTH * b / count)}v{row_h - seam}"
+            f"H{coord(WIDTH * a / count)}z"
             for a, b, y in runs
         )
         inner.append(f'<path class="ht" fill-opacity="{(level / (_LEVELS - 1)) ** 1.15:.2f}" d="{d}"/>')
     body = [f'<rect class="f-well" width="100%" height="{row_h * len(names)}"/>']
     body += [
-        f'<rect class="gap" x="{format_coordinate(100 * a / count)}%" width="{format_coordinate(100 * (b - a) / count)}%" '
+        f'<rect class="gap" x="{coord(100 * a / count)}%" width="{coord(100 * (b - a) / count)}%" '
         f'y="{y * row_h}" height="{row_h - seam}"/>'
         for a, b, y in holes
     ]
@@ -134,7 +134,7 @@ def _heat_names(names: Sequence[str], faulty: Mapping[str, Level], row_h: int) -
     bold = {y for y, name in enumerate(names) if name in faulty}
     shown_bold = {y for y in bold if row_h >= 10 or y - 1 not in bold}  # noqa: PLR2004 - readable; one for a group
     for y, name in enumerate(names):
-        text_y = format_coordinate(y * row_h + row_h / 2 + 3.5)
+        text_y = coord(y * row_h + row_h / 2 + 3.5)
         shown = name if len(name) <= 10 else f"…{name[-9:]}"  # noqa: PLR2004 - what fits
         if y in shown_bold:
             out.append(f'<text class="lb" x="58" y="{text_y}" text-anchor="end">{escape(shown)}</text>')
@@ -184,21 +184,21 @@ def draw_roofline(dots: Sequence[Dot], roof: Roof, label: str, *, height: int = 
     decades = [10.0**e for e in range(round(math.log10(y_low)), round(math.log10(y_high)) + 1)]
     columns = [10.0**e for e in range(round(math.log10(x_low)), round(math.log10(x_high)) + 1)]
     out = [
-        f'<line class="{"al" if t == y_low else "gl"}" x2="100%" y1="{format_coordinate(ly(t))}" y2="{format_coordinate(ly(t))}"/>'
+        f'<line class="{"al" if t == y_low else "gl"}" x2="100%" y1="{coord(ly(t))}" y2="{coord(ly(t))}"/>'
         for t in decades
     ]
     out += [
-        f'<line class="gl" x1="{format_coordinate(lx(x))}%" x2="{format_coordinate(lx(x))}%" y1="{TOP}" y2="{height - BOTTOM}"/>'
+        f'<line class="gl" x1="{coord(lx(x))}%" x2="{coord(lx(x))}%" y1="{TOP}" y2="{height - BOTTOM}"/>'
         for x in columns[1:-1]
     ]
     out += [
         f'<circle class="dot{" late" if dot.late else ""}{" warn" if dot.faulty else ""}" '
-        f'cx="{lx(min(dot.x, x_high)):.1f}%" cy="{format_coordinate(ly(dot.y))}" r="2.2"/>'
+        f'cx="{lx(min(dot.x, x_high)):.1f}%" cy="{coord(ly(dot.y))}" r="2.2"/>'
         for dot in sorted(dots, key=lambda dot: dot.faulty)
     ]
 
     def segment(x1: float, y1: float, x2: float, y2: float, cls: str) -> str:
-        ends = f'x1="{format_coordinate(lx(x1))}%" y1="{format_coordinate(ly(y1))}" x2="{format_coordinate(lx(x2))}%" y2="{format_coordinate(ly(y2))}"'
+        ends = f'x1="{coord(lx(x1))}%" y1="{coord(ly(y1))}" x2="{coord(lx(x2))}%" y2="{coord(ly(y2))}"'
         return f'<line class="{cls}" {ends}/>'
 
     knee, start = roof.simd / roof.bandwidth, max(x_low, y_low / roof.bandwidth)
@@ -208,8 +208,7 @@ def draw_roofline(dots: Sequence[Dot], roof: Roof, label: str, *, height: int = 
     out.append(_roof_names(roof, lx, ly))
     out.append(x_ticks([(lx(x), f"{x:g}") for x in columns], height - BOTTOM))
     side = "".join(
-        f'<text x="37" y="{format_coordinate(ly(t) + 3.5)}" text-anchor="end">{escape(_decade(t))}</text>'
-        for t in decades
+        f'<text x="37" y="{coord(ly(t) + 3.5)}" text-anchor="end">{escape(_decade(t))}</text>' for t in decades
     )
     axis = f'<svg width="46" height="{height}" aria-hidden="true">{side}</svg>'
     return Markup(figure_box(axis, "".join(out), height, label))  # noqa: S704 - numbers and an escaped label only
@@ -233,10 +232,10 @@ def _roof_names(roof: Roof, lx: Callable[[float], float], ly: Callable[[float], 
     at, place = (at, 'dx="-4" text-anchor="end"') if left else (min(0.16, knee), 'dx="8"')
     y = ly(at * roof.bandwidth) + (-5 if left else 14)
     return (
-        f'<text class="halo" x="100%" dx="-3" y="{format_coordinate(ly(roof.simd) - 5)}" text-anchor="end">'
+        f'<text class="halo" x="100%" dx="-3" y="{coord(ly(roof.simd) - 5)}" text-anchor="end">'
         f"vector peak {escape(format_exact_number(roof.simd))}</text>"
-        f'<text class="halo" x="100%" dx="-3" y="{format_coordinate(ly(roof.scalar) - 5)}" text-anchor="end">'
+        f'<text class="halo" x="100%" dx="-3" y="{coord(ly(roof.scalar) - 5)}" text-anchor="end">'
         f"scalar peak {escape(format_exact_number(roof.scalar))}</text>"
-        f'<text class="halo" x="{format_coordinate(lx(at))}%" y="{format_coordinate(y)}" {place}>'
+        f'<text class="halo" x="{coord(lx(at))}%" y="{coord(y)}" {place}>'
         f"memory {escape(format_exact_number(roof.bandwidth))} GB/s</text>"
     )

@@ -14,9 +14,9 @@ from cc_backend.web.figures.svg import (
     Area,
     XLabel,
     axis_steps,
+    coord,
     digits_for,
     figure_box,
-    format_coordinate,
     level_glyph,
     stretch,
 )
@@ -48,11 +48,9 @@ def draw_line_plot(
     for start, end in figure.gaps:
         x = 100 * width * max(start - 1, 0) / last
         size = 100 * width * min(end, last) / last - x
-        body.append(
-            f'<rect class="gap" x="{format_coordinate(x)}%" width="{format_coordinate(size)}%" y="{TOP}" height="{format_coordinate(area.area)}"/>'
-        )
+        body.append(f'<rect class="gap" x="{coord(x)}%" width="{coord(size)}%" y="{TOP}" height="{coord(area.area)}"/>')
     if not figure.measured:
-        body.append(f'<rect class="gap" width="100%" y="{TOP}" height="{format_coordinate(area.area)}"/>')
+        body.append(f'<rect class="gap" width="100%" y="{TOP}" height="{coord(area.area)}"/>')
     body += [stretch(_strokes(figure, area), height), _thresholds(figure, area), _outlier_names(figure, area)]
     body += [_strip(figure, area), area.x_axis(x_labels)]
     marked = " marks" if figure.thresholds is not None else ""
@@ -83,7 +81,7 @@ def _fault_zone(figure: SeriesFigure, area: Area) -> str:
         if level is figure.level and low < figure.top:
             y = area.y(min(high, figure.top))
             height = area.y(low) - y
-            return f'<rect class="zn f-{level}" width="100%" y="{format_coordinate(y)}" height="{format_coordinate(height)}"/>'
+            return f'<rect class="zn f-{level}" width="100%" y="{coord(y)}" height="{coord(height)}"/>'
     return ""
 
 
@@ -106,7 +104,7 @@ def _thresholds(figure: SeriesFigure, area: Area) -> str:
     out = []
     for level, value, words in threshold_lines(figure):
         y = area.y(value)
-        out.append(f'<line class="thr {level}" x2="100%" y1="{format_coordinate(y)}" y2="{format_coordinate(y)}"/>')
+        out.append(f'<line class="thr {level}" x2="100%" y1="{coord(y)}" y2="{coord(y)}"/>')
         out.append(level_glyph(level, 100, y - 5, 10, title=words))
     return "".join(out)
 
@@ -145,7 +143,7 @@ def _outlier_names(figure: SeriesFigure, area: Area) -> str:
     level = outlier_level(figure)
     glyph = level_glyph(level, 60, y - 10, 11) if level else ""
     dx = ' dx="18"' if level else ""
-    return f'{glyph}<text class="halo" x="60%"{dx} y="{format_coordinate(y)}">{escape(label[1])}</text>'
+    return f'{glyph}<text class="halo" x="60%"{dx} y="{coord(y)}">{escape(label[1])}</text>'
 
 
 def _strip(figure: SeriesFigure, area: Area) -> str:
@@ -155,9 +153,7 @@ def _strip(figure: SeriesFigure, area: Area) -> str:
         if low < figure.top:
             y = area.y(min(high, figure.top))
             height = max(1.0, area.y(low) - y)
-            out.append(
-                f'<rect class="f-{level}" x="-4" width="3" y="{format_coordinate(y)}" height="{format_coordinate(height)}"/>'
-            )
+            out.append(f'<rect class="f-{level}" x="-4" width="3" y="{coord(y)}" height="{coord(height)}"/>')
     return "".join(out)
 
 
@@ -177,8 +173,8 @@ def draw_sparkline(
         y = 2 + (height - 4) * (1 - edge / top)
         start, size = (0.0, y) if scale.lower_is_better else (y, height - 1 - y)
         zone = (
-            f'<rect class="zn f-{level}" width="100%" y="{format_coordinate(start)}" height="{format_coordinate(size)}"/>'
-            f'<line class="thr {level}" x2="100%" y1="{format_coordinate(y)}" y2="{format_coordinate(y)}"/>'
+            f'<rect class="zn f-{level}" width="100%" y="{coord(start)}" height="{coord(size)}"/>'
+            f'<line class="thr {level}" x2="100%" y1="{coord(y)}" y2="{coord(y)}"/>'
         )
     area = Area(top, height, top=2, bottom=2)
     line, lone = area.path(points.tolist()), area.points(points.tolist())

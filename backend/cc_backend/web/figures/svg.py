@@ -20,7 +20,7 @@ XLabel = tuple[float, str]
 """A place on the x axis in per cent, and its text."""
 
 
-def format_coordinate(value: float) -> str:
+def coord(value: float) -> str:
     """A coordinate with at most one digit after the point."""
     text = f"{value:.1f}"
     return text.removesuffix(".0")
@@ -66,7 +66,7 @@ class Area:
             if value != value:  # noqa: PLR0124 - NaN, without a call per point
                 pen = False
                 continue
-            point = f"{format_coordinate(self.width * i / last)} {format_coordinate(self.y(value))}"
+            point = f"{coord(self.width * i / last)} {coord(self.y(value))}"
             out.append(("L" if pen else "M") + point)
             pen = True
         return "".join(out)
@@ -76,7 +76,7 @@ class Area:
         last = max(len(values) - 1, 1)
         edged = [math.nan, *values, math.nan]
         return "".join(
-            f"M{format_coordinate(self.width * i / last)} {format_coordinate(self.y(value))}h0"
+            f"M{coord(self.width * i / last)} {coord(self.y(value))}h0"
             for i, value in enumerate(values)
             if not math.isnan(value) and math.isnan(edged[i]) and math.isnan(edged[i + 2])
         )
@@ -91,13 +91,8 @@ class Area:
                 run.append(i)
                 continue
             if len(run) > 1:
-                upper = "L".join(
-                    f"{format_coordinate(self.width * k / last)} {format_coordinate(self.y(high[k]))}" for k in run
-                )
-                lower = "L".join(
-                    f"{format_coordinate(self.width * k / last)} {format_coordinate(self.y(low[k]))}"
-                    for k in reversed(run)
-                )
+                upper = "L".join(f"{coord(self.width * k / last)} {coord(self.y(high[k]))}" for k in run)
+                lower = "L".join(f"{coord(self.width * k / last)} {coord(self.y(low[k]))}" for k in reversed(run))
                 parts.append(f"M{upper}L{lower}Z")
             run = []
         return "".join(parts)
@@ -106,14 +101,14 @@ class Area:
         """Horizontal lines at the ticks, the one at zero stronger."""
         out = []
         for tick in ticks:
-            y = format_coordinate(self.y(tick))
+            y = coord(self.y(tick))
             out.append(f'<line class="{"al" if tick == 0 else "gl"}" x2="100%" y1="{y}" y2="{y}"/>')
         return "".join(out)
 
     def y_axis(self, ticks: Numbers, write: Callable[[float], str], width: int = 40) -> str:
         """The column of numbers left of the area."""
         out = [
-            f'<text x="{width - 9}" y="{format_coordinate(self.y(t) + 3.5)}" text-anchor="end">{escape(write(t))}</text>'
+            f'<text x="{width - 9}" y="{coord(self.y(t) + 3.5)}" text-anchor="end">{escape(write(t))}</text>'
             for t in ticks
         ]
         return f'<svg width="{width}" height="{self.height}" aria-hidden="true">{"".join(out)}</svg>'
@@ -135,10 +130,10 @@ def x_ticks(labels: Sequence[XLabel], y: float) -> str:
         anchor = "start" if per_cent < 2 else "end" if per_cent > 97 else "middle"  # noqa: PLR2004 - the edges
         alternate = many and (last - k if inside else k) % 2
         cls = f' class="alt{wide}"' if alternate else ' class="near"' if k == near else ""
-        x = format_coordinate(per_cent)
+        x = coord(per_cent)
         out.append(
-            f'<line class="al" x1="{x}%" x2="{x}%" y1="{format_coordinate(y)}" y2="{format_coordinate(y + 4)}"/>'
-            f'<text{cls} x="{x}%" y="{format_coordinate(y + 15)}" text-anchor="{anchor}">{escape(text)}</text>'
+            f'<line class="al" x1="{x}%" x2="{x}%" y1="{coord(y)}" y2="{coord(y + 4)}"/>'
+            f'<text{cls} x="{x}%" y="{coord(y + 15)}" text-anchor="{anchor}">{escape(text)}</text>'
         )
     return "".join(out)
 
@@ -161,7 +156,7 @@ def level_glyph(level: str, x_per_cent: float, y: float, size: int, *, title: st
     """A verdict glyph inside a figure."""
     words = f"<title>{escape(title)}</title>" if title else ""
     return (
-        f'<svg class="tm" data-v="{level}" x="{format_coordinate(x_per_cent)}%" y="{format_coordinate(y)}">{words}'
+        f'<svg class="tm" data-v="{level}" x="{coord(x_per_cent)}%" y="{coord(y)}">{words}'
         f'<use href="#v-{level}" x="4" width="{size}" height="{size}"/></svg>'
     )
 

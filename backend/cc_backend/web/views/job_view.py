@@ -195,9 +195,16 @@ def _find_gaps(
     services: Services, job: Job, data: JobData, metrics: Mapping[str, MetricConfig], sub_cluster: SubCluster
 ) -> JobGaps:
     """What is missing of the samples, and why."""
-    return job_gaps(job, data, metrics, sub_cluster, store=explainer_for(services.store_router, services.store, job),
-        store_unreachable=bool(services.store_router.unreachable_reason(job.cluster, job.sub_cluster)), now_s=services.now_s(),
-                        recorded=lambda: recorded_gaps(services.archive, job))  # fmt: skip
+    return job_gaps(
+        job,
+        data,
+        metrics,
+        sub_cluster,
+        store=explainer_for(services.store_router, services.store, job),
+        store_unreachable=bool(services.store_router.unreachable_reason(job.cluster, job.sub_cluster)),
+        now_s=services.now_s(),
+        recorded=lambda: recorded_gaps(services.archive, job),
+    )
 
 
 def _parse_options(job: Job, sub_cluster: SubCluster, metrics: Mapping[str, MetricConfig]) -> PageOptions:
