@@ -23,9 +23,9 @@ def raise_first(findings: Findings, source: str) -> None:
         raise ArchiveError(f"{source}: {finding}")
 
 
-def quoted(text: str) -> str:
+def quoted(text: str) -> bytes:
     """The text as a JSON string."""
-    return orjson.dumps(encodable(text)).decode()
+    return orjson.dumps(encodable(text))
 
 
 def encodable(value: Any) -> Any:
