@@ -137,6 +137,8 @@ def not_measured(
 
 def _within(job: Job, absence: Absence) -> Absence:
     """The same without the part of its last slot that is after the job's end."""
+    if absence.to_s <= job.stop_time:
+        return absence
     return replace(absence, to_s=max(min(absence.to_s, job.stop_time), absence.from_s))
 
 
