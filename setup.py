@@ -1,7 +1,7 @@
-"""Finds the packages below each root, builds the C parts of the store if it can, refuses to build without page files.
+"""Finds the packages below each root, builds the C parts if it can, refuses to build without page files.
 
 The rest stands in setup.cfg. `CC_NO_EXT=1` leaves the C parts out, which gives a wheel for every machine; so does a
-compiler that is missing or lacks Python's headers: the store then runs on NumPy alone.
+compiler that is missing or lacks Python's headers: NumPy alone does the same then.
 """
 
 import os
@@ -19,12 +19,17 @@ from setuptools.errors import SetupError
 ROOTS = ("common", "agent", "slurm_adapter", "backend", "demo")
 DEMO = "cc_demo"  # runs from a checkout only: nobody wants made-up jobs on a production server
 VENDOR = Path(__file__).parent / "backend" / "cc_backend" / "web" / "static" / "vendor"
-NATIVE = "backend/cc_backend/metricstore/native"
 FLAGS = ["-O3", "-std=c11", "-ffp-contract=off", "-fvisibility=hidden", "-Wall", "-Wextra"]
 EXTENSIONS = {
     "cc_backend.metricstore._kernel": ("kernelmodule.c", "lines.c", "scatter.c"),
     "cc_backend.metricstore._codec": ("codecmodule.c", "codec.c"),
+    "cc_backend.archive._numbers": ("numbersmodule.c", "decimals.c"),
 }
+
+
+def native_folder(extension: str) -> Path:
+    """Where the sources of an extension are: in `native` beside it."""
+    return Path("backend", *extension.split(".")[:-1], "native")
 
 
 class BuildWithAssets(build_py):
@@ -65,9 +70,9 @@ def extensions() -> list[Extension]:
     return [
         Extension(
             name,
-            sources=[f"{NATIVE}/{source}" for source in sources],
-            include_dirs=[NATIVE],
-            depends=[str(path) for path in Path(NATIVE).glob("*.h")],
+            sources=[str(native_folder(name) / source) for source in sources],
+            include_dirs=[str(native_folder(name))],
+            depends=[str(path) for path in native_folder(name).glob("*.h")],
             extra_compile_args=FLAGS,
             optional=True,
         )

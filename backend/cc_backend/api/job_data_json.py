@@ -3,7 +3,7 @@
 What is missing is told below a key of its own, `missingData`, and only where something is: by metric, with the reason.
 
 Each metric is written by the archive's encoder, so that the wire and data.json cannot drift apart. The frame around
-them is joined as bytes, because a JSON library would print decimals of its own choice.
+them is joined as bytes, once for the whole answer, because a JSON library would print decimals of its own choice.
 """
 
 from collections.abc import Iterator, Mapping
@@ -11,7 +11,7 @@ from typing import Any
 
 import orjson
 
-from cc_backend.archive.data_json import encode_data_json, encode_metric
+from cc_backend.archive.data_json import data_parts, metric_parts
 from cc_backend.model import JobData, JobMetric, Scope
 from cc_common.error_codes import ErrorCode
 
@@ -21,26 +21,29 @@ MissingData = Mapping[str, list[dict[str, Any]]]
 
 def encode_job_with_data(meta: dict[str, Any], data: JobData, missing: MissingData) -> bytes:
     """`{"Meta": <job>, "Data": {<metric>: {<scope>: <samples>}}}`; a job without samples has null."""
-    written = encode_data_json(data).strip() if data else b"null"
-    return b'{"Meta":%b,"Data":%b%b}' % (orjson.dumps(meta), written, _encode_missing(missing))
+    written = data_parts(data) if data else (b"null",)
+    return b"".join([b'{"Meta":', orjson.dumps(meta), b',"Data":', *written, _encode_missing(missing), b"}"])
 
 
 def encode_job_with_metric_list(meta: dict[str, Any], data: JobData, missing: MissingData) -> bytes:
     """`{"Meta": <job>, "Data": [{"metric": <samples>, "name": ..., "scope": ...}]}`."""
-    entries = b",".join(
-        b'{"metric":%b,"name":%b,"scope":%b}' % (encode_metric(metric), orjson.dumps(name), orjson.dumps(scope))
-        for name, scope, metric in _entries(data)
-    )
-    return b'{"Meta":%b,"Data":[%b]%b}' % (orjson.dumps(meta), entries, _encode_missing(missing))
+    parts = [b'{"Meta":', orjson.dumps(meta), b',"Data":[']
+    for place, (name, scope, metric) in enumerate(_entries(data)):
+        parts.append(b',{"metric":' if place else b'{"metric":')
+        parts += metric_parts(metric)
+        parts.append(b',"name":%b,"scope":%b}' % (orjson.dumps(name), orjson.dumps(scope)))
+    return b"".join([*parts, b"]", _encode_missing(missing), b"}"])
 
 
 def encode_job_metrics(data: JobData, missing: MissingData) -> bytes:
     """`{"data": {"jobMetrics": [{"name": ..., "scope": ..., "metric": <samples>}]}, "error": null}`."""
-    entries = b",".join(
-        b'{"name":%b,"scope":%b,"metric":%b}' % (orjson.dumps(name), orjson.dumps(scope), encode_metric(metric))
-        for name, scope, metric in _entries(data)
-    )
-    return b'{"data":{"jobMetrics":[%b]%b},"error":null}' % (entries, _encode_missing(missing))
+    parts = [b'{"data":{"jobMetrics":[']
+    for place, (name, scope, metric) in enumerate(_entries(data)):
+        head = b'%b{"name":%b,"scope":%b,"metric":'
+        parts.append(head % (b"," if place else b"", orjson.dumps(name), orjson.dumps(scope)))
+        parts += metric_parts(metric)
+        parts.append(b"}")
+    return b"".join([*parts, b"]", _encode_missing(missing), b'},"error":null}'])
 
 
 def encode_job_metrics_error(text: str, code: ErrorCode) -> bytes:

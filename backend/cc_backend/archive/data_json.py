@@ -3,7 +3,8 @@
 Written by hand and not by a JSON library: other readers and their checks rely on exactly two decimals.
 """
 
-from collections.abc import Iterable, Mapping
+import math
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -11,25 +12,44 @@ import numpy.typing as npt
 import orjson
 
 from cc_backend.archive.json_text import json_string, parse_json, raise_first_error
-from cc_backend.archive.rounding import fixed2, fixed2_array, to_float32
+from cc_backend.archive.number_text import fixed2, json_array
+from cc_backend.archive.rounding import to_float32
 from cc_backend.archive.statistics import series_statistics
 from cc_backend.clusters.faults import FaultCollectingReader, Faults, is_number, quoted_value
 from cc_backend.clusters.unit_json import unit_from_json, unit_to_json
 from cc_backend.errors import ArchiveError
-from cc_backend.model import JobData, JobMetric, MetricUnit, SampleSeries, Scope, Statistic, StatisticsSeries
+from cc_backend.model import JobData, JobMetric, MetricUnit, Samples, SampleSeries, Scope, Statistic, StatisticsSeries
 
 
 def encode_data_json(data: JobData) -> bytes:
     """The data.json of a job; samples with two decimals, gaps as null, statistics made where a series has none."""
-    metrics = (
-        f"{json_string(name)}:{{{','.join(_scopes_to_text(by_scope))}}}" for name, by_scope in sorted(data.items())
-    )
-    return f"{{{','.join(metrics)}}}\n".encode()
+    return b"".join([*data_parts(data), b"\n"])
 
 
-def encode_metric(metric: JobMetric) -> bytes:
-    """One metric at one scope, as it stands inside data.json and in the answers of the API."""
-    return _metric_to_text(metric).encode()
+def data_parts(data: JobData) -> Iterator[bytes]:
+    """The object of data.json in pieces, to be joined."""
+    yield b"{"
+    for name_place, (name, by_scope) in enumerate(sorted(data.items())):
+        yield b"%b%b:{" % (b"," if name_place else b"", json_string(name))
+        for scope_place, (scope, metric) in enumerate(sorted(by_scope.items())):
+            yield b"%b%b:" % (b"," if scope_place else b"", json_string(scope.value))
+            yield from metric_parts(metric)
+        yield b"}"
+    yield b"}"
+
+
+def metric_parts(metric: JobMetric) -> Iterator[bytes]:
+    """One metric at one scope in pieces, as it stands inside data.json and in the answers of the API."""
+    unit = orjson.dumps(unit_to_json(metric.unit))
+    yield b'{"unit":%b,"timestep":%d,"series":[' % (unit, metric.timestep_s)
+    for place, series in enumerate(metric.series):
+        yield _series_head(series, b"," if place else b"")
+        yield json_array(_single(series.data))
+        yield b"}"
+    yield b"]"
+    if metric.statistics_series is not None:
+        yield from _statistics_series_parts(metric.statistics_series)
+    yield b"}"
 
 
 def decode_data_json(raw: bytes, *, source: str) -> JobData:
@@ -57,36 +77,35 @@ def decode_data_json(raw: bytes, *, source: str) -> JobData:
     return data
 
 
-def _scopes_to_text(by_scope: Mapping[Scope, JobMetric]) -> Iterable[str]:
-    return (f"{json_string(scope.value)}:{_metric_to_text(metric)}" for scope, metric in sorted(by_scope.items()))
-
-
-def _metric_to_text(metric: JobMetric) -> str:
-    unit = orjson.dumps(unit_to_json(metric.unit)).decode()
-    series = ",".join(_series_to_text(one) for one in metric.series)
-    over_time = metric.statistics_series
-    more = "" if over_time is None else f',"statisticsSeries":{_statistics_series_to_text(over_time)}'
-    return f'{{"unit":{unit},"timestep":{metric.timestep_s},"series":[{series}]{more}}}'
-
-
-def _series_to_text(series: SampleSeries) -> str:
+def _series_head(series: SampleSeries, separator: bytes) -> bytes:
+    """A series up to its samples."""
     statistics = series.statistics or series_statistics(series.data)
-    identity = "" if series.id is None else f',"id":{json_string(series.id)}'
+    identity = b"" if series.id is None else b',"id":%b' % json_string(series.id)
     values = (statistics.min, statistics.avg, statistics.max)
     # As other writers do: one value that is unknown makes all three zero.
-    known = values if np.isfinite(values).all() else (0.0, 0.0, 0.0)
-    least, mean, most = map(fixed2, known)
-    return (
-        f'{{"hostname":{json_string(series.hostname)}{identity},'
-        f'"statistics":{{"min":{least},"avg":{mean},"max":{most}}},'
-        f'"data":{fixed2_array(to_float32(series.data))}}}'
+    known = values if all(map(math.isfinite, values)) else (0.0, 0.0, 0.0)
+    return b'%b{"hostname":%b%b,"statistics":{"min":%b,"avg":%b,"max":%b},"data":' % (
+        separator,
+        json_string(series.hostname),
+        identity,
+        *(fixed2(value).encode() for value in known),
     )
 
 
-def _statistics_series_to_text(series: StatisticsSeries) -> str:
+def _statistics_series_parts(series: StatisticsSeries) -> Iterator[bytes]:
     arrays = {"mean": series.mean, "median": series.median, "min": series.min, "max": series.max}
-    texts = (f'"{key}":{"null" if values is None else fixed2_array(values)}' for key, values in arrays.items())
-    return f"{{{','.join(texts)}}}"
+    for place, (key, values) in enumerate(arrays.items()):
+        yield b'%b"%b":' % (b"," if place else b',"statisticsSeries":{', key.encode())
+        yield b"null" if values is None else json_array(values)
+    yield b"}"
+
+
+def _single(samples: Samples) -> Samples:
+    """The samples as the 32-bit floats that they should be; what does not fit is infinite."""
+    if samples.dtype == np.float32:
+        return samples
+    with np.errstate(over="ignore", invalid="ignore"):
+        return samples.astype(np.float32)
 
 
 def _read_metric(part: FaultCollectingReader, scope: Scope) -> JobMetric:

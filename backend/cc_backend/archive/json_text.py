@@ -23,9 +23,9 @@ def raise_first_error(findings: Faults, source: str) -> None:
         raise ArchiveError(f"{source}: {finding}")
 
 
-def json_string(text: str) -> str:
+def json_string(text: str) -> bytes:
     """The text as a JSON string."""
-    return orjson.dumps(replace_surrogates(text)).decode()
+    return orjson.dumps(replace_surrogates(text))
 
 
 def replace_surrogates(value: Any) -> Any:

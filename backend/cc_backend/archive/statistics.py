@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
-from cc_backend.archive.rounding import round2
+from cc_backend.archive.rounding import round2, round2_array
 from cc_backend.clusters.model import MetricConfig, SubCluster
 from cc_backend.model import (
     Job,
@@ -37,6 +37,22 @@ def series_statistics(data: Samples) -> Statistic:
     """Least, mean and highest sample, rounded to two decimals; 0/0/0 where there is no sample at all."""
     exact = _exact_statistics(data)
     return Statistic(round2(exact.min), round2(exact.avg), round2(exact.max)) if exact else Statistic(0.0, 0.0, 0.0)
+
+
+def all_series_statistics(series: Sequence[Samples]) -> list[Statistic]:
+    """The `series_statistics` of each series; of those without a gap all at once, if they are equally long."""
+    if len({len(data) for data in series}) != 1 or series[0].size == 0:
+        return [series_statistics(data) for data in series]
+    table = np.array(series, np.float64)
+    whole = np.isfinite(table).all(axis=1)
+    if not whole.all():
+        table = table[whole]
+    exact = np.column_stack((table.min(axis=1), table.mean(axis=1), table.max(axis=1)))
+    at_once = iter(round2_array(exact).tolist())
+    return [
+        Statistic(*next(at_once)) if has_no_gap else series_statistics(data)
+        for data, has_no_gap in zip(series, np.atleast_1d(whole).tolist(), strict=True)
+    ]
 
 
 def statistics_series(series: Sequence[Samples]) -> StatisticsSeries:
@@ -72,7 +88,7 @@ def statistics_series(series: Sequence[Samples]) -> StatisticsSeries:
 def with_statistics(data: JobData) -> JobData:
     """The data with the statistics of each series, and of all series over time where there are eight or more."""
     return {
-        metric: {scope: _metric_with_statistics(job_metric) for scope, job_metric in by_scope.items()}
+        metric: {scope: _completed(job_metric) for scope, job_metric in by_scope.items()}
         for metric, by_scope in data.items()
     }
 
@@ -144,8 +160,10 @@ def compute_energy(job: Job, data: JobData, sub_cluster: SubCluster) -> dict[str
     return result
 
 
-def _metric_with_statistics(metric: JobMetric) -> JobMetric:
-    series = [replace(one, statistics=one.statistics or series_statistics(one.data)) for one in metric.series]
+def _completed(metric: JobMetric) -> JobMetric:
+    lacking = [one.data for one in metric.series if one.statistics is None]
+    found = iter(all_series_statistics(lacking))
+    series = [replace(one, statistics=one.statistics or next(found)) for one in metric.series]
     over_time = metric.statistics_series
     if over_time is None and len(series) >= MIN_SERIES_FOR_STATISTICS:
         over_time = statistics_series([one.data for one in series])

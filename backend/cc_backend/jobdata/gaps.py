@@ -140,6 +140,8 @@ def gaps_of_unmeasured_metrics(
 
 def _clip_to_job(job: Job, gap: DataGap) -> DataGap:
     """The same without the part of its last slot that is after the job's end."""
+    if gap.to_s <= job.stop_time:
+        return gap
     return replace(gap, to_s=max(min(gap.to_s, job.stop_time), gap.from_s))
 
 

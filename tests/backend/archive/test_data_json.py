@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cc_backend.archive.data_json import decode_data_json, encode_data_json, encode_metric
+from cc_backend.archive.data_json import decode_data_json, encode_data_json, metric_parts
 from cc_backend.errors import ArchiveError
 from cc_backend.model import JobData, JobMetric, MetricUnit, SampleSeries, Scope, Statistic, StatisticsSeries
 
@@ -27,6 +27,10 @@ def _floats(*values: float) -> npt.NDArray[np.float32]:
     return np.array(values, dtype=np.float32)
 
 
+def text_of(metric: JobMetric) -> bytes:
+    return b"".join(metric_parts(metric))
+
+
 def test_samples_are_written_as_every_reader_expects() -> None:
     metric = JobMetric(
         MetricUnit("B", "G"),
@@ -34,7 +38,7 @@ def test_samples_are_written_as_every_reader_expects() -> None:
         [SampleSeries("tn01", _floats(3, GAP, 13)), SampleSeries("tn01", _floats(14.126), "1", Statistic(1, 2.004, 3))],
         StatisticsSeries(np.array([1.0, GAP]), None, np.array([2.125, 1.0]), np.array([3.0, GAP])),
     )
-    assert encode_metric(metric).decode() == (
+    assert text_of(metric).decode() == (
         '{"unit":{"base":"B","prefix":"G"},"timestep":60,"series":['
         '{"hostname":"tn01","statistics":{"min":3.00,"avg":8.00,"max":13.00},"data":[3.00,null,13.00]},'
         '{"hostname":"tn01","id":"1","statistics":{"min":1.00,"avg":2.00,"max":3.00},"data":[14.13]}],'
@@ -65,12 +69,12 @@ def test_names_are_quoted_as_json_needs_it() -> None:
 
 def test_an_unknown_statistic_makes_all_three_zero() -> None:
     series = SampleSeries("tn01", _floats(1), None, Statistic(GAP, 1, math.inf))
-    raw = encode_metric(JobMetric(MetricUnit(""), 1, [series]))
+    raw = text_of(JobMetric(MetricUnit(""), 1, [series]))
     assert b'{"min":0.00,"avg":0.00,"max":0.00}' in raw
 
 
 def test_a_series_without_any_sample_is_written_with_zero_statistics() -> None:
-    raw = encode_metric(JobMetric(MetricUnit(""), 1, [SampleSeries("tn01", _floats(GAP, GAP))]))
+    raw = text_of(JobMetric(MetricUnit(""), 1, [SampleSeries("tn01", _floats(GAP, GAP))]))
     assert b'"statistics":{"min":0.00,"avg":0.00,"max":0.00},"data":[null,null]' in raw
 
 
@@ -203,7 +207,7 @@ def test_what_is_written_is_json_with_two_decimals_and_reads_back_to_itself(data
 
 @given(st.lists(_sample, min_size=1, max_size=20))
 def test_every_sample_has_exactly_two_decimals_or_is_null(values: list[float]) -> None:
-    raw = encode_metric(JobMetric(MetricUnit(""), 1, [SampleSeries("a", _floats(*values))])).decode()
+    raw = text_of(JobMetric(MetricUnit(""), 1, [SampleSeries("a", _floats(*values))])).decode()
     (written,) = re.findall(r'"data":\[(.*?)\]', raw)
     numbers = written.split(",")
     assert len(numbers) == len(values)

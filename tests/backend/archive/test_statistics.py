@@ -8,7 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cc_backend.archive.statistics import finalize_job, series_statistics, statistics_series, with_statistics
+from cc_backend.archive.statistics import (
+    all_series_statistics,
+    finalize_job,
+    series_statistics,
+    statistics_series,
+    with_statistics,
+)
 from cc_backend.clusters import SubCluster
 from cc_backend.model import (
     Job,
@@ -49,6 +55,16 @@ def test_series_statistics_are_rounded_to_two_decimals() -> None:
 
 def test_the_mean_is_not_spoiled_by_the_precision_of_32_bits() -> None:
     assert series_statistics(np.full(1 << 20, 16_777_216.0, dtype=np.float32)).avg == 16_777_216.0
+
+
+@given(
+    st.integers(0, 300),
+    st.lists(st.lists(st.one_of(st.floats(width=32), st.integers(0, 10**6)), max_size=6), max_size=12),
+)
+def test_statistics_of_many_series_are_those_of_each(filler: int, rows: list[list[float]]) -> None:
+    equally_long = [_floats(*(row + [0.5] * 6)[:6], *range(filler)) for row in rows]
+    for series in (equally_long, [_floats(*row) for row in rows]):
+        assert all_series_statistics(series) == [series_statistics(data) for data in series]
 
 
 def test_statistics_over_time_ignore_gaps() -> None:

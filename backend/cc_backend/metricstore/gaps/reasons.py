@@ -181,6 +181,9 @@ class _Interval(NamedTuple):
     ongoing: bool
 
 
+_Bounds = tuple[int, int, bool, GapReason]
+
+
 def merge_hosts(absences: Iterable[DataGap], *, tolerance_s: int = 0) -> tuple[DataGap, ...]:
     """The same with one entry for all hosts that lack the same stretch for the same cause, the longest first.
 
@@ -192,14 +195,17 @@ def merge_hosts(absences: Iterable[DataGap], *, tolerance_s: int = 0) -> tuple[D
         alike.setdefault((one.reason, _Interval(one.from_s, one.to_s, one.is_ongoing), around), []).append(one)
     same = {key: _union(*found) for key, found in alike.items()}
     groups: list[DataGap] = []
+    bounds: list[_Bounds] = []
     for (_, own, around), one in sorted(same.items(), key=lambda item: (item[0][1].from_s - item[0][1].to_s, item[0])):
-        near = groups[:_MAX_COMPARED]
-        place = next((i for i, group in enumerate(near) if _fits_group(one, own, around, group, tolerance_s)), -1)
-        if place < 0:
+        place = _place_among(bounds, one.reason, own, around, tolerance_s)
+        if place is None:
             groups.append(one)
+            if len(bounds) < _MAX_COMPARED:
+                bounds.append(_bounds(one))
         else:
             groups[place] = _union(groups[place], one)
-    told = (replace(one, hosts=tuple(sorted(one.hosts))) for one in groups)
+            bounds[place] = _bounds(groups[place])
+    told = (replace(one, hosts=tuple(sorted(one.hosts))) if len(one.hosts) > 1 else one for one in groups)
     return tuple(sorted(told, key=lambda one: (one.from_s - one.to_s, one.from_s, one.hosts)))
 
 
@@ -221,20 +227,32 @@ def _with_interval_around(absences: Sequence[DataGap]) -> Iterator[tuple[DataGap
                 yield one, _Interval(one.from_s, one.to_s, one.is_ongoing) if one.reason.is_host_wide else around
 
 
-def _fits_group(one: DataGap, own: _Interval, around: _Interval, group: DataGap, tolerance_s: int) -> bool:
-    """Whether a stretch is a part of the group's, and the rest of that is missing of its host too."""
-    return (
-        one.reason is group.reason
-        and (around.ongoing == group.is_ongoing or around.to_s > group.to_s + tolerance_s)
-        and group.from_s - tolerance_s <= own.from_s
-        and own.to_s <= group.to_s + tolerance_s
-        and around.from_s <= group.from_s + tolerance_s
-        and around.to_s >= group.to_s - tolerance_s
-    )
+def _bounds(group: DataGap) -> _Bounds:
+    return group.from_s, group.to_s, group.is_ongoing, group.reason
+
+
+def _place_among(
+    bounds: Sequence[_Bounds], why: GapReason, own: _Interval, around: _Interval, tolerance_s: int
+) -> int | None:
+    """The place of the first group of which a stretch is a part, if the rest of that is missing of its host too."""
+    earliest_s, latest_s = around.from_s - tolerance_s, own.from_s + tolerance_s
+    least_end_s, most_end_s = own.to_s - tolerance_s, around.to_s + tolerance_s
+    # thousands of stretches with a hundred groups each, nearly all of which begin too early or too late
+    for place, (from_s, to_s, ongoing, group_why) in enumerate(bounds):
+        if (
+            earliest_s <= from_s <= latest_s
+            and least_end_s <= to_s <= most_end_s
+            and group_why is why
+            and (ongoing == around.ongoing or to_s < around.to_s - tolerance_s)
+        ):
+            return place
+    return None
 
 
 def _union(*several: DataGap) -> DataGap:
     """Stretches as one, the widest, of all their hosts."""
+    if len(several) == 1:
+        return several[0]
     last_s = [one.last_sample_s for one in several if one.last_sample_s is not None]
     return replace(
         several[0],
