@@ -1,4 +1,4 @@
-"""The plots of a page with their curves as one block of numbers; docs/web.md describes it byte by byte."""
+"""The plots of a page with their curves as one block of numbers; docs/formats.md has the layout."""
 
 import struct
 from typing import Any

@@ -80,7 +80,7 @@ def read_page() -> Callable[[str], Page]:
 
 
 def plots_of(body: bytes) -> dict[str, Any]:
-    """The binary form of plots, read as docs/web.md has it: the document with its curves as lists, gaps as None."""
+    """The binary form of plots, read as docs/formats.md has it: the document with its curves as lists, gaps as None."""
     magic, version, head_bytes, count = struct.unpack_from("<8sIII", body)
     begin = 20 + head_bytes
     assert (magic, version, begin % 4, len(body)) == (b"CCPLOTS\0", 1, 0, begin + 4 * count)

@@ -1,4 +1,4 @@
-"""The bytes of a compressed block: what both codecs write and read alike. `docs/metric-store.md` has the table.
+"""The bytes of a compressed block: what both codecs write and read alike. `docs/formats.md` has the table.
 
 A payload is a header of 16 bytes, the length of each row as u16, then the rows one after the other. All numbers are
 little endian, bits are filled from the lowest one. A row holds the columns [first, first + count) of the header; one

@@ -1,6 +1,6 @@
 /* The codec of compressed blocks, and what is done most with matrices of samples. Knows no Python.
  *
- * payload.py and docs/metric-store.md describe the bytes. Nothing here allocates, and nothing trusts a payload. */
+ * payload_format.py and docs/formats.md describe the bytes. Nothing here allocates, and nothing trusts a payload. */
 #ifndef CC_CODEC_H
 #define CC_CODEC_H
 

@@ -1,4 +1,4 @@
-"""Answers of the query protocol in a compact form; docs/metric-store.md describes it byte by byte.
+"""Binary responses of the query protocol; docs/formats.md has the layout.
 
 Little endian, in columns that begin at multiples of 8 bytes, so that both ends can use the numbers as they lie there.
 """
@@ -22,6 +22,7 @@ ABSENT = 0xFFFF_FFFF
 """In place of a length: there is no such text, or samples were not asked for."""
 
 _HEADER = struct.Struct("<8sIIIIQQII")
+HEADER_BYTES = _HEADER.size
 _STATISTICS = 1
 _TEXTS = ("id", "subtype_id", "error")
 
@@ -84,7 +85,7 @@ def _decode(body: bytes) -> QueryResponse:
         raise ValueError("it begins with something else")
     if version != VERSION:
         raise ValueError(f"it is of version {version}, and only {VERSION} is known here")
-    take = _ColumnReader(body, _HEADER.size)
+    take = _ColumnReader(body, HEADER_BYTES)
     per_row = take.read_column("<u4", rows)
     if int(per_row.sum(dtype=np.uint64)) != series:
         raise ValueError("the rows do not add up")

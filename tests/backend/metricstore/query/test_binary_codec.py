@@ -1,7 +1,6 @@
 """The binary answer: everything comes back as it was, and nothing else is taken for one."""
 
 import struct
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,7 +11,7 @@ from hypothesis.extra import numpy as arrays
 
 from cc_backend.errors import InvalidInput
 from cc_backend.metricstore.model import Query
-from cc_backend.metricstore.query.binary_codec import ABSENT, MAGIC, MEDIA_TYPE, VERSION, decode, encode
+from cc_backend.metricstore.query.binary_codec import ABSENT, MAGIC, VERSION, decode, encode
 from cc_backend.metricstore.query.protocol import QueryItem, QueryResponse, SeriesResult
 
 TIMES = st.integers(-(2**62), 2**62)
@@ -151,11 +150,3 @@ def test_lengths_that_contradict_each_other_are_refused(offset: int, value: int,
     struct.pack_into("<I", body, offset, value)
     with pytest.raises(InvalidInput, match=why):
         decode(bytes(body))
-
-
-def test_the_document_has_its_marks(repository: Path) -> None:
-    page = (repository / "docs" / "metric-store.md").read_text("utf-8")
-    assert "## The binary answer" in page
-    assert f"`{MAGIC.decode()}`" in page
-    assert f"`{MEDIA_TYPE}`" in page
-    assert f"version, {VERSION}" in page

@@ -1,4 +1,4 @@
-"""The bytes of snapshot files, described in docs/metric-store.md. Pure functions; all numbers little endian.
+"""Byte layout of snapshot files, as in docs/formats.md. Pure functions; all numbers little endian.
 
 A file holds one window of the samples of one timestep, cut into chunks of rows. Every chunk stands for itself: it says
 which window and rows it holds, whose they are, and has checksums of its own.

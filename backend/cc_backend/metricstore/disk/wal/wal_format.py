@@ -1,4 +1,4 @@
-"""The bytes of the write-ahead log, described in docs/metric-store.md. Pure functions; all numbers little endian."""
+"""Byte layout of the write-ahead log, as in docs/formats.md. Pure functions; all numbers little endian."""
 
 import struct
 import zlib
