@@ -75,7 +75,7 @@ class NativeKeyCache:
 
     def forget_rejected(self) -> None:
         """Forget the keys that lead to no series."""
-        self._table.forget_refused()
+        self._table.forget_rejected()
 
     def keep(self, wanted: BoolArray) -> None:
         """Forget all refusals, and the spellings of series that are not wanted."""

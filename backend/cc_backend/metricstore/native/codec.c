@@ -12,10 +12,13 @@
 #define BITMAP (1u << 14)
 #define DICTIONARY (1u << 15)
 #define ROW_HEADER_BYTES 6
-#define LEAST_DICTIONARY_SAMPLES 8
-#define LEAST_DICTIONARY_WIDTH 2
+#define MIN_DICTIONARY_SAMPLES 8
+#define MIN_DICTIONARY_WIDTH 2
 /* The longest row: header, bitmap, size of the dictionary, dictionary and positions as short as plain offsets. */
 #define MAX_ROW_BYTES (ROW_HEADER_BYTES + CC_MAX_SLOTS / 8 + 1 + 4 * CC_MAX_SLOTS)
+
+_Static_assert(MAX_ROW_BYTES <= UINT16_MAX, "the length of a row is written as u16");
+_Static_assert(CC_MAX_SLOTS <= 256, "the size of a dictionary less one is written as one byte");
 
 static const double POWERS[FLOAT_SCALE] = {1.0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6};
 
@@ -69,11 +72,11 @@ static unsigned bit_length(uint32_t number) {
 static size_t bytes_for(size_t bits) { return (bits + 7) / 8; }
 
 /* Bits in an order like that of the numbers. */
-static uint32_t ordered(uint32_t bits) { return bits & SIGN ? ~bits : bits | SIGN; }
+static uint32_t order_bits(uint32_t bits) { return bits & SIGN ? ~bits : bits | SIGN; }
 
-static uint32_t unordered(uint32_t key) { return key & SIGN ? key ^ SIGN : ~key; }
+static uint32_t restore_bits(uint32_t key) { return key & SIGN ? key ^ SIGN : ~key; }
 
-static uint32_t rounded(uint32_t bits, unsigned drop) {
+static uint32_t round_mantissa(uint32_t bits, unsigned drop) {
     uint32_t near = ((bits & ~SIGN) + (1u << (drop - 1))) >> drop << drop;
     return near < INFINITY_BITS ? near | (bits & SIGN) : bits;
 }
@@ -89,7 +92,7 @@ static int decimal_of(float sample, double power, int32_t *decimal) {
     return 1;
 }
 
-static uint8_t *packed(uint8_t *out, const uint32_t *numbers, size_t count, unsigned width) {
+static uint8_t *pack_bits(uint8_t *out, const uint32_t *numbers, size_t count, unsigned width) {
     uint64_t waiting = 0;
     unsigned bits = 0;
     for (size_t i = 0; i < count; i++) {
@@ -110,24 +113,27 @@ static uint8_t *packed(uint8_t *out, const uint32_t *numbers, size_t count, unsi
 }
 
 /* Eight bytes behind `in` must be readable. */
-static void unpacked(const uint8_t *in, size_t count, unsigned width, uint32_t *numbers) {
+static void unpack_bits(const uint8_t *in, size_t count, unsigned width, uint32_t *numbers) {
     const uint64_t mask = ((uint64_t)1 << width) - 1;
     for (size_t i = 0, bit = 0; i < count; i++, bit += width) {
         numbers[i] = (uint32_t)(get64(in + (bit >> 3)) >> (bit & 7) & mask);
     }
 }
 
-/* The different offsets, found with a small hash table. */
+/* The different offsets, found with a small hash table of which at most half is used. */
+enum { WORD_SLOT_BITS = 9, WORD_SLOTS = 1 << WORD_SLOT_BITS };
+_Static_assert(WORD_SLOTS == 2 * CC_MAX_SLOTS, "a row may have as many different offsets as it has slots");
+
 typedef struct {
     uint32_t words[CC_MAX_SLOTS];
-    uint16_t place[2 * CC_MAX_SLOTS]; /* position in `words` plus one */
+    uint16_t place[WORD_SLOTS]; /* position in `words` plus one, 0 for none */
     size_t count;
-} words_seen;
+} word_set;
 
-static uint16_t *place_of(words_seen *seen, uint32_t word) {
-    size_t at = (word * 0x9E3779B1u) >> 23;
+static uint16_t *slot_of_word(word_set *seen, uint32_t word) {
+    size_t at = (word * 0x9E3779B1u) >> (32 - WORD_SLOT_BITS);
     while (seen->place[at] && seen->words[seen->place[at] - 1] != word) {
-        at = (at + 1) % (2 * CC_MAX_SLOTS);
+        at = (at + 1) % WORD_SLOTS;
     }
     return &seen->place[at];
 }
@@ -137,25 +143,25 @@ static size_t dictionary_bytes(size_t words, unsigned width, size_t count) {
 }
 
 /* Writes the offsets as positions in a dictionary if that is shorter; else gives NULL. */
-static uint8_t *with_dictionary(uint8_t *out, const uint32_t *offsets, size_t count, unsigned width) {
-    words_seen seen;
+static uint8_t *write_dictionary(uint8_t *out, const uint32_t *offsets, size_t count, unsigned width) {
+    word_set seen;
     uint32_t positions[CC_MAX_SLOTS];
-    size_t plain = bytes_for(count * width), most = 0;
-    if (width < LEAST_DICTIONARY_WIDTH || count < LEAST_DICTIONARY_SAMPLES) {
+    size_t plain = bytes_for(count * width), max_words = 0;
+    if (width < MIN_DICTIONARY_WIDTH || count < MIN_DICTIONARY_SAMPLES) {
         return NULL;
     }
     /* Its bytes grow with the words, so noise is given up on early. */
     for (size_t step = 128; step; step /= 2) {
-        if (most + step <= count && dictionary_bytes(most + step, width, count) < plain) {
-            most += step;
+        if (max_words + step <= count && dictionary_bytes(max_words + step, width, count) < plain) {
+            max_words += step;
         }
     }
     memset(seen.place, 0, sizeof seen.place);
     seen.count = 0;
     for (size_t i = 0; i < count; i++) {
-        uint16_t *place = place_of(&seen, offsets[i]);
+        uint16_t *place = slot_of_word(&seen, offsets[i]);
         if (!*place) {
-            if (seen.count == most) {
+            if (seen.count == max_words) {
                 return NULL;
             }
             seen.words[seen.count++] = offsets[i];
@@ -172,52 +178,52 @@ static uint8_t *with_dictionary(uint8_t *out, const uint32_t *offsets, size_t co
     }
     memset(seen.place, 0, sizeof seen.place);
     for (size_t i = 0; i < seen.count; i++) {
-        *place_of(&seen, seen.words[i]) = (uint16_t)(i + 1);
+        *slot_of_word(&seen, seen.words[i]) = (uint16_t)(i + 1);
     }
     for (size_t i = 0; i < count; i++) {
-        positions[i] = *place_of(&seen, offsets[i]) - 1u;
+        positions[i] = *slot_of_word(&seen, offsets[i]) - 1u;
     }
     *out++ = (uint8_t)(seen.count - 1);
-    out = packed(out, seen.words, seen.count, width);
-    return packed(out, positions, count, bit_length((uint32_t)seen.count - 1));
+    out = pack_bits(out, seen.words, seen.count, width);
+    return pack_bits(out, positions, count, bit_length((uint32_t)seen.count - 1));
 }
 
-/* The offsets of ordered bits: their base, width and shift. */
+/* The offsets of order_bits bits: their base, width and shift. */
 static unsigned float_offsets(const uint32_t *bits, size_t count, unsigned mantissa_bits, uint32_t *offsets,
                               uint32_t *base, unsigned *shift) {
-    uint32_t least = UINT32_MAX, used = 0, highest = 0;
+    uint32_t min = UINT32_MAX, used = 0, max = 0;
     for (size_t i = 0; i < count; i++) {
-        offsets[i] = ordered(mantissa_bits ? rounded(bits[i], MANTISSA_BITS - mantissa_bits) : bits[i]);
-        least = offsets[i] < least ? offsets[i] : least;
-        highest = offsets[i] > highest ? offsets[i] : highest;
+        offsets[i] = order_bits(mantissa_bits ? round_mantissa(bits[i], MANTISSA_BITS - mantissa_bits) : bits[i]);
+        min = offsets[i] < min ? offsets[i] : min;
+        max = offsets[i] > max ? offsets[i] : max;
     }
     for (size_t i = 0; i < count; i++) {
-        offsets[i] -= least;
+        offsets[i] -= min;
         used |= offsets[i];
     }
-    *base = least;
+    *base = min;
     *shift = used ? bit_length(used & (~used + 1)) - 1 : 0;
     if (*shift) {
         for (size_t i = 0; i < count; i++) {
             offsets[i] >>= *shift;
         }
     }
-    return bit_length((highest - least) >> *shift);
+    return bit_length((max - min) >> *shift);
 }
 
-/* The least scale at which every sample is a short decimal and offsets need no more than `most` bits; the decimals
- * rise with the samples, so the least and the highest say how wide the offsets will be. */
-static unsigned decimal_offsets(const uint32_t *bits, size_t count, float least, float highest, unsigned most,
+/* The smallest scale at which every sample is a short decimal and offsets need at most `max_width` bits; FLOAT_SCALE
+ * without one. Decimals rise with the samples, so the minimum and the maximum say how wide the offsets will be. */
+static unsigned decimal_offsets(const uint32_t *bits, size_t count, float min, float max, unsigned max_width,
                                 uint32_t *offsets, uint32_t *base, unsigned *width) {
     for (unsigned scale = 0; scale < FLOAT_SCALE; scale++) {
         const double power = POWERS[scale];
         int32_t low, high, decimal = 0;
         size_t i;
-        if (!decimal_of(least, power, &low) || !decimal_of(highest, power, &high)) {
+        if (!decimal_of(min, power, &low) || !decimal_of(max, power, &high)) {
             return FLOAT_SCALE;
         }
         *width = bit_length((uint32_t)high - (uint32_t)low);
-        if (*width > most) {
+        if (*width > max_width) {
             return FLOAT_SCALE;
         }
         for (i = 0; i < count; i++) {
@@ -241,14 +247,14 @@ static size_t encode_row(const uint32_t *slots, size_t width, unsigned mantissa_
     uint8_t bitmap[CC_MAX_SLOTS / 8] = {0};
     const uint32_t *offsets = floats;
     uint8_t *at = out + ROW_HEADER_BYTES, *end;
-    uint32_t base, short_base, descriptor, least = UINT32_MAX, highest = 0;
+    uint32_t base, short_base, descriptor, min = UINT32_MAX, max = 0;
     unsigned wide, shift, scale, short_width;
     size_t count = 0;
     for (size_t i = 0; i < width; i++) {
         if ((slots[i] & ~SIGN) <= INFINITY_BITS) {
-            uint32_t key = ordered(slots[i]);
-            least = key < least ? key : least;
-            highest = key > highest ? key : highest;
+            uint32_t key = order_bits(slots[i]);
+            min = key < min ? key : min;
+            max = key > max ? key : max;
             bitmap[i / 8] |= (uint8_t)(1u << (i % 8));
             bits[count++] = slots[i];
         }
@@ -257,7 +263,7 @@ static size_t encode_row(const uint32_t *slots, size_t width, unsigned mantissa_
         return 0;
     }
     wide = float_offsets(bits, count, mantissa_bits, floats, &base, &shift);
-    scale = decimal_offsets(bits, count, float_of(unordered(least)), float_of(unordered(highest)), wide, decimals,
+    scale = decimal_offsets(bits, count, float_of(restore_bits(min)), float_of(restore_bits(max)), wide, decimals,
                             &short_base, &short_width);
     if (scale != FLOAT_SCALE) {
         offsets = decimals;
@@ -271,11 +277,11 @@ static size_t encode_row(const uint32_t *slots, size_t width, unsigned mantissa_
         memcpy(at, bitmap, bytes_for(width));
         at += bytes_for(width);
     }
-    end = with_dictionary(at, offsets, count, wide);
+    end = write_dictionary(at, offsets, count, wide);
     if (end) {
         descriptor |= DICTIONARY;
     } else {
-        end = packed(at, offsets, count, wide);
+        end = pack_bits(at, offsets, count, wide);
     }
     put16(out, descriptor);
     put32(out + 2, base);
@@ -356,7 +362,7 @@ static const char *read_offsets(const uint8_t *at, size_t size, size_t count, un
         if (size != bytes_for(count * width)) {
             return "a row has another length than its samples need";
         }
-        unpacked(at, count, width, offsets);
+        unpack_bits(at, count, width, offsets);
         return NULL;
     }
     if (!size) {
@@ -368,8 +374,8 @@ static const char *read_offsets(const uint8_t *at, size_t size, size_t count, un
     if (size != begin + bytes_for(count * position_width)) {
         return "a row has another length than its samples need";
     }
-    unpacked(at + 1, number, width, words);
-    unpacked(at + begin, count, position_width, offsets);
+    unpack_bits(at + 1, number, width, words);
+    unpack_bits(at + begin, count, position_width, offsets);
     for (size_t i = 0; i < count; i++) {
         if (offsets[i] >= number) {
             return "a row goes beyond its dictionary";
@@ -383,7 +389,7 @@ static void to_floats(const uint32_t *offsets, size_t count, uint32_t base, unsi
                       float *values) {
     if (scale == FLOAT_SCALE) {
         for (size_t i = 0; i < count; i++) {
-            values[i] = float_of(unordered(base + (offsets[i] << shift)));
+            values[i] = float_of(restore_bits(base + (offsets[i] << shift)));
         }
     } else {
         /* All sums are exact. A signed word becomes a double quickly, and several at once; others do not. */
@@ -402,7 +408,7 @@ const char *cc_decode_row(const uint8_t *data, const cc_payload *payload, size_t
     const float missing = float_of(NAN_BITS);
     const size_t length = payload->starts[row + 1] - payload->starts[row], width = payload->width;
     const uint8_t *at = buffer + ROW_HEADER_BYTES, *bitmap = NULL;
-    const char *fault;
+    const char *error;
     uint32_t descriptor;
     size_t count = width;
     float *out = slots + payload->first;
@@ -441,10 +447,10 @@ const char *cc_decode_row(const uint8_t *data, const cc_payload *payload, size_t
             count += bitmap[i / 8] >> (i % 8) & 1;
         }
     }
-    fault = read_offsets(at, length - (size_t)(at - buffer), count, descriptor & 0x3f, (descriptor & DICTIONARY) != 0,
+    error = read_offsets(at, length - (size_t)(at - buffer), count, descriptor & 0x3f, (descriptor & DICTIONARY) != 0,
                          offsets);
-    if (fault) {
-        return fault;
+    if (error) {
+        return error;
     }
     to_floats(offsets, count, get32(buffer + 2), descriptor >> 6 & 0x1f, descriptor >> 11 & 7, bitmap ? values : out);
     if (bitmap) {
@@ -457,7 +463,7 @@ const char *cc_decode_row(const uint8_t *data, const cc_payload *payload, size_t
 
 #define LANES 8
 
-void cc_summarise(const float *samples, size_t rows, size_t columns, float *least, float *highest, double *total,
+void cc_summarise(const float *samples, size_t rows, size_t columns, float *min, float *max, double *total,
                   int32_t *number) {
     for (size_t r = 0; r < rows; r++, samples += columns) {
         float low[LANES], high[LANES];
@@ -489,8 +495,8 @@ void cc_summarise(const float *samples, size_t rows, size_t columns, float *leas
             high[0] = high[lane] > high[0] ? high[lane] : high[0];
             all += count[lane];
         }
-        least[r] = all ? low[0] : float_of(NAN_BITS);
-        highest[r] = all ? high[0] : float_of(NAN_BITS);
+        min[r] = all ? low[0] : float_of(NAN_BITS);
+        max[r] = all ? high[0] : float_of(NAN_BITS);
         total[r] = ((sum[0] + sum[1]) + (sum[2] + sum[3])) + ((sum[4] + sum[5]) + (sum[6] + sum[7]));
         number[r] = all;
     }

@@ -31,8 +31,8 @@ const char *cc_open(const uint8_t *data, size_t length, cc_payload *payload);
 /* Writes all slots of a row of an opened payload; NULL if it was right, else what is wrong. */
 const char *cc_decode_row(const uint8_t *data, const cc_payload *payload, size_t row, float *slots);
 
-/* Per row: least and highest (NaN without samples), sum, number of samples. */
-void cc_summarise(const float *samples, size_t rows, size_t columns, float *least, float *highest, double *total,
+/* Per row: minimum and maximum (NaN without samples), sum, number of samples. */
+void cc_summarise(const float *samples, size_t rows, size_t columns, float *min, float *max, double *total,
                   int32_t *number);
 
 /* Per column: sum of the samples there are and their number. Both must be zero at first. */

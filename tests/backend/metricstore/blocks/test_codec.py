@@ -223,6 +223,36 @@ def test_the_c_part_believes_no_number_that_does_not_fit_its_buffers() -> None:
     part.summarise(samples, 8, floats, floats.copy(), doubles, counts)
 
 
+def test_the_c_part_refuses_arrays_that_begin_between_two_numbers() -> None:
+    native()
+    part: Any = codec_module._codec
+    samples = np.zeros((2, 8), np.float32)
+    payload, rows, out = part.encode(samples, 2, 8, 0), np.arange(2), np.empty((2, 8), np.float32)
+    floats, doubles, counts = np.empty(2, np.float32), np.empty(2), np.empty(2, np.int32)
+
+    def shifted(numbers: np.ndarray) -> memoryview:
+        return memoryview(bytearray(numbers.nbytes + 1))[1:]
+
+    calls: list[tuple[Any, ...]] = [
+        (part.encode, shifted(samples), 2, 8, 0),
+        (part.decode, payload, shifted(rows), 0, 8, out, 8, rows, 0),
+        (part.decode, payload, rows, 0, 8, shifted(out), 8, rows, 0),
+        (part.decode, payload, rows, 0, 8, out, 8, shifted(rows), 0),
+        (part.gather, shifted(samples), 8, rows, 0, 8, out, 8, rows, 0),
+        (part.summarise, shifted(samples), 8, floats, floats.copy(), doubles, counts),
+        (part.summarise, samples, 8, floats, shifted(floats), doubles, counts),
+        (part.summarise, samples, 8, floats, floats.copy(), shifted(doubles), counts),
+        (part.combine, shifted(samples), 8, 0, np.empty(8, np.float32), np.empty(8, np.int32)),
+        (part.combine, samples, 8, 0, shifted(np.empty(8, np.float32)), np.empty(8, np.int32)),
+        (part.combine, samples, 8, 0, np.empty(8, np.float32), shifted(np.empty(8, np.int32))),
+    ]
+    for call, *arguments in calls:
+        with pytest.raises(ValueError, match="does not begin"):
+            call(*arguments)
+    part.decode(memoryview(b"x" + payload)[1:], rows, 0, 8, out, 8, rows, 0)  # bytes may begin anywhere
+    assert not out.any()
+
+
 def test_without_the_c_part_numpy_does_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(codec_module, "_codec", None)
     assert not choose_codec().native

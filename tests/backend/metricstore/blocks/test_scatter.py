@@ -126,3 +126,34 @@ def test_arrays_of_the_wrong_kind_are_refused(native: bool) -> None:  # noqa: FB
         _kernel.scatter([blank(16)[::2]], 0, SHIFT, row, 0, value)
     with pytest.raises(TypeError):
         _kernel.scatter([b"text"], 0, SHIFT, row, "x", value)
+    for first in (-(2**63), -1, 1, 2**63 - 1):
+        with pytest.raises(IndexError):
+            _kernel.scatter([block.copy()], first, SHIFT, row, 0, value)
+
+
+@pytest.mark.skipif(not HAS_NATIVE, reason="the C kernel was not built")
+def test_arrays_that_begin_between_two_numbers_are_an_error(native: bool) -> None:  # noqa: FBT001 a parameter
+    if not native:
+        pytest.skip("NumPy copies them")
+    from cc_backend.metricstore import _kernel  # noqa: PLC0415 not there on every machine
+
+    def shifted(numbers: np.ndarray) -> np.ndarray:
+        memory = memoryview(bytearray(numbers.nbytes + 1))[1:]
+        return np.frombuffer(memory, numbers.dtype).reshape(numbers.shape)
+
+    block, row, value = blank(), ids(0), np.ones(1, np.float32)
+    with pytest.raises(ValueError, match="does not begin"):
+        _kernel.chunks(shifted(row), SHIFT)
+    for blocks, rows, columns, values in (
+        ([shifted(block)], row, 0, value),
+        ([block], shifted(row), 0, value),
+        ([block], row, shifted(row), value),
+        ([block], row, 0, shifted(value)),
+    ):
+        with pytest.raises(ValueError, match="does not begin"):
+            _kernel.scatter(blocks, 0, SHIFT, rows, columns, values)
+    hosts = np.zeros(1, np.int32)
+    for arrays in ((shifted(row), row, hosts, row), (row, shifted(row), hosts, row), (row, row, shifted(hosts), row)):
+        sids, newest_s, host_of, host_newest_s = arrays
+        with pytest.raises(ValueError, match="does not begin"):
+            _kernel.newest(sids, 5, newest_s, host_of, host_newest_s)

@@ -20,7 +20,7 @@ static void must(int right, const char *text) {
 
 static void read_payload(const uint8_t *data, size_t size) {
     cc_payload payload;
-    float slots[CC_MAX_SLOTS], least, highest;
+    float slots[CC_MAX_SLOTS], min, max;
     double total;
     int32_t number;
     if (cc_open(data, size, &payload) != NULL) {
@@ -28,7 +28,7 @@ static void read_payload(const uint8_t *data, size_t size) {
     }
     for (size_t row = 0; row < payload.rows; row++) {
         if (cc_decode_row(data, &payload, row, slots) == NULL) {
-            cc_summarise(slots, 1, payload.slots, &least, &highest, &total, &number);
+            cc_summarise(slots, 1, payload.slots, &min, &max, &total, &number);
         }
     }
 }
