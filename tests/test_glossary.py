@@ -1,0 +1,196 @@
+"""One word for one thing: docs/glossary.md has the words, and those that were given up do not come back."""
+
+import ast
+import io
+import re
+import tokenize
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+# A part of an identifier, in lower case -> what to write.
+IN_NAMES = {
+    "absence": "gap, DataGap",
+    "absences": "gaps",
+    "beneath": "pending disk part",
+    "courier": "DeliveryWorker",
+    "fence": "CircuitBreaker",
+    "highest": "max, maximum",
+    "least": "min, minimum",
+    "look": "snapshot (what was seen), poll (the act)",
+    "looks": "snapshots, polls",
+    "poison": "rejected lines",
+    "rhythm": "retry timer",
+    "spelling": "cached key",
+    "spellings": "cached keys, KeyCache",
+    "stranger": "unknown host, anonymous caller",
+    "strangers": "unknown hosts, anonymous callers",
+    "told": "reported, logged",
+    "whose": "the noun: owners, hosts, callers",
+}
+# A whole identifier -> what to write.
+WHOLE_NAMES = {"one": "the noun: job, series, row"}
+# What must not stand in docstrings, comments and messages -> what to write.
+IN_PROSE = {
+    r"(?i)\babsences?\b": "gap",
+    r"(?i)\bbeneath\b": "below, pending disk part",
+    r"(?i)\bcouriers?\b": "delivery worker",
+    r"(?i)\bfenc(?:es?|ed|ing)\b": "circuit breaker",
+    r"(?i)\bhighest\b": "maximum, largest",
+    r"(?i)(?<!\bat )\bleast\b(?! (?:recently|privilege))": "minimum, smallest",
+    r"(?i)\b(?:an?|the|each|every|one|first|next|last|new|per|whole|good) looks?\b(?!-)(?! up\b)": "poll, snapshot",
+    r"(?i)\brhythms?\b": "interval, retry timer",
+    r"(?i)\bspellings?\b": "cached key, form",
+    r"(?i)\bsteady clock\b": "monotonic clock",
+    r"(?i)\bstrangers?\b": "unknown hosts, anonymous callers",
+    r"(?i)\btold\b(?! (?:apart|from)\b)": "reported, logged, given",
+    r"(?i)\bwhole numbers?\b": "integer",
+    r"(?i)(?<!there )(?<!it )\bis no (?!longer\b|more\b)": "is not a",
+    r"\bWhose\b": "begin with the noun",
+}
+AT_THE_BEGINNING = {r"The same\b": "say what the caller gets"}
+
+_WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
+_STRINGS = {tokenize.STRING, *(getattr(tokenize, name) for name in ("FSTRING_MIDDLE",) if hasattr(tokenize, name))}
+
+
+@dataclass(frozen=True)
+class RetiredWord:
+    line: int
+    word: str
+    instead: str
+
+
+def retired_words(source: str) -> Iterator[RetiredWord]:
+    """Retired words in the names, comments, docstrings and texts of a Python source, in the order of its lines."""
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        if token.type == tokenize.NAME:
+            yield from _in_name(token.string, token.start[0])
+        elif token.type == tokenize.COMMENT or token.type in _STRINGS:
+            yield from _in_prose(token.string, token.start[0])
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            text = ast.get_docstring(node) or ""
+            line = getattr(node, "lineno", 1)
+            for pattern, instead in AT_THE_BEGINNING.items():
+                if re.match(pattern, text):
+                    yield RetiredWord(line, text.partition("\n")[0], instead)
+
+
+def _in_name(name: str, line: int) -> Iterator[RetiredWord]:
+    if name in WHOLE_NAMES:
+        yield RetiredWord(line, name, WHOLE_NAMES[name])
+    words = [word.lower() for word in _WORDS.findall(name)]
+    for number, word in enumerate(words):
+        after = words[number + 1] if number + 1 < len(words) else ""
+        before = words[number - 1] if number else ""
+        if word in IN_NAMES and (word, after) != ("look", "up") and (before, word) != ("at", "least"):
+            yield RetiredWord(line, name, IN_NAMES[word])
+
+
+def _in_prose(text: str, line: int) -> Iterator[RetiredWord]:
+    for pattern, instead in IN_PROSE.items():
+        for match in re.finditer(pattern, text):
+            yield RetiredWord(line + text.count("\n", 0, match.start()), match[0].strip(), instead)
+
+
+# Packages in which words that were given up still stand: the list only shrinks.
+NOT_CLEAN_YET: frozenset[str] = frozenset(
+    {
+        "cc_agent",
+        "cc_agent.collectors",
+        "cc_agent.sinks",
+        "cc_backend",
+        "cc_backend.api",
+        "cc_backend.archive",
+        "cc_backend.auth",
+        "cc_backend.cli",
+        "cc_backend.clusters",
+        "cc_backend.db",
+        "cc_backend.http",
+        "cc_backend.httpserver",
+        "cc_backend.insight",
+        "cc_backend.jobdata",
+        "cc_backend.jobs",
+        "cc_backend.maintenance",
+        "cc_backend.metricstore",
+        "cc_backend.metricstore.blocks",
+        "cc_backend.metricstore.disk",
+        "cc_backend.metricstore.disk.snapshot",
+        "cc_backend.metricstore.disk.wal",
+        "cc_backend.metricstore.gaps",
+        "cc_backend.metricstore.index",
+        "cc_backend.metricstore.ingest",
+        "cc_backend.metricstore.query",
+        "cc_backend.runtime",
+        "cc_backend.storeservice",
+        "cc_backend.telemetry",
+        "cc_backend.web",
+        "cc_backend.web.figures",
+        "cc_backend.web.views",
+        "cc_backend.wording",
+        "cc_common",
+        "cc_common.delivery",
+        "cc_common.settings",
+        "cc_demo",
+        "cc_demo.live",
+        "cc_slurm_adapter",
+        "cc_slurm_adapter.sources",
+    }
+)
+# (package/file, word) -> why it may stand there
+JUSTIFIED: dict[tuple[str, str], str] = {}
+
+
+def sources(repository: Path) -> Iterator[tuple[str, Path]]:
+    """Each file of product code with the name of its package."""
+    for root in sorted(repository.glob("*/cc_*")):
+        for path in sorted(root.rglob("*.py")):
+            yield ".".join(path.parent.relative_to(root.parent).parts), path
+
+
+@pytest.fixture(scope="module")
+def found(repository: Path) -> dict[str, list[str]]:
+    """For each package, `file:line: word (what to write)` of every word that was given up."""
+    words: dict[str, list[str]] = {}
+    for package, path in sources(repository):
+        lines = words.setdefault(package, [])
+        for retired in retired_words(path.read_text("utf-8")):
+            if (f"{package}/{path.name}", retired.word) not in JUSTIFIED:
+                lines.append(f"{path.relative_to(repository)}:{retired.line}: {retired.word!r} ({retired.instead})")
+    return words
+
+
+def test_words_that_were_given_up_do_not_come_back(found: dict[str, list[str]]) -> None:
+    lines = [line for package in sorted(found.keys() - NOT_CLEAN_YET) for line in found[package]]
+    assert not lines, "\n".join(lines)
+
+
+def test_packages_that_are_excused_have_words_that_were_given_up(found: dict[str, list[str]]) -> None:
+    clean = sorted(package for package in NOT_CLEAN_YET if not found.get(package))
+    assert clean == [], "take these out of NOT_CLEAN_YET"
+
+
+def test_every_justified_word_still_stands_where_the_list_says(repository: Path) -> None:
+    files = {f"{package}/{path.name}": path.read_text("utf-8") for package, path in sources(repository)}
+    assert [key for key in JUSTIFIED if key[1] not in {found.word for found in retired_words(files[key[0]])}] == []
+
+
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [
+        ("class HostAbsences: pass", ["HostAbsences"]),
+        ("def look_up(lookup): pass", []),
+        ("at_least = 1; least_s = 2", ["least_s"]),
+        ("x = 1  # at least 1, never the least of them", ["least"]),
+        ('raise ValueError("x is no number, there is no such thing")', ["is no"]),
+        ('def f():\n    """The same for rows."""', ["The same for rows."]),
+        ("# The same is true here", []),
+        ("for one in rows: pass", ["one"]),
+        ('"""Told apart from what was\n\ntold before."""', ["told"]),
+    ],
+)
+def test_a_word_that_was_given_up_is_found_where_it_stands(source: str, words: list[str]) -> None:
+    assert [found.word for found in retired_words(source)] == words
