@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Dict, Mapping, Optional, Tuple
 
-from cc_common.json_reader import INT32, ObjectReader, ParsedPayload, read_finite, read_int32, read_string
+from cc_common.json_reader import INT32, ObjectReader, ParsedPayload, as_number, as_string
 
 SHARED = ("none", "single_user", "multi_user")
 _SHARED_OF_EXCLUSIVE = ("multi_user", "none", "single_user")
@@ -155,7 +155,7 @@ def parse_job_start(document: Any) -> ParsedPayload[JobStart]:
         project=reader.name("project"),
         user=reader.name("user"),
         shared=_read_shared(reader),
-        resources=reader.items("resources", lambda item, path: _read_resource(reader, item, path)),
+        resources=tuple([_read_resource(resource) for resource in reader.objects("resources")]),
         num_nodes=reader.integer("numNodes", INT32),
         num_hwthreads=reader.integer("numHwthreads", INT32),
         num_acc=reader.integer("numAcc", INT32),
@@ -169,9 +169,9 @@ def parse_job_start(document: Any) -> ParsedPayload[JobStart]:
         monitoring_status=reader.integer(
             "monitoringStatus", (MONITORING_DISABLED, MONITORING_ARCHIVED), default=MONITORING_RUNNING
         ),
-        meta_data=reader.mapping("metaData", read_string),
-        tags=reader.items("tags", lambda item, path: _read_tag(reader, item, path)),
-        footprint=reader.mapping("footprint", read_finite),
+        meta_data=reader.mapping("metaData", as_string, ""),
+        tags=tuple([_read_tag(tag) for tag in reader.objects("tags")]),
+        footprint=reader.mapping("footprint", as_number, 0.0),
         energy=reader.number("energy"),
         duration=reader.integer("duration", INT32),
     )
@@ -185,34 +185,31 @@ def parse_job_stop(document: Any) -> ParsedPayload[JobStop]:
     """
     reader = ObjectReader(document)
     if not reader.has("jobId"):
-        raise reader.wrong("jobId", "is required")
+        reader.fault("jobId", "is required")
     stop = JobStop(
         job_id=reader.integer("jobId"),
         stop_time=reader.integer("stopTime"),
-        state=reader.name("jobState", "state") or "completed",
+        state=reader.name("jobState" if reader.has("jobState") else "state") or "completed",
         cluster=reader.name("cluster") or None,
         start_time=reader.integer("startTime") or None,
     )
-    return ParsedPayload(stop, reader.finish())
+    return ParsedPayload(stop, reader.finish("state"))
 
 
 def _read_shared(reader: ObjectReader) -> str:
-    shared = reader.string("shared")
+    shared = reader.choice("shared", SHARED)
     if shared:
-        if shared not in SHARED:
-            raise reader.wrong("shared", f"must be one of {', '.join(SHARED)}")
         return shared
     if reader.has("exclusive"):
         return _SHARED_OF_EXCLUSIVE[reader.integer("exclusive", (0, len(_SHARED_OF_EXCLUSIVE) - 1))]
     return "none"
 
 
-def _read_resource(parent: ObjectReader, item: Any, path: str) -> ResourceEvent:
-    reader = parent.child(item, path)
+def _read_resource(reader: ObjectReader) -> ResourceEvent:
     resource = ResourceEvent(
         hostname=reader.name("hostname"),
-        hwthreads=reader.items("hwthreads", read_int32),
-        accelerators=reader.items("accelerators", read_string),
+        hwthreads=reader.integers("hwthreads", INT32),
+        accelerators=reader.strings("accelerators"),
         configuration=reader.string("configuration"),
     )
     reader.finish()
@@ -230,8 +227,7 @@ def _resource_document(resource: ResourceEvent) -> Dict[str, Any]:
     return document
 
 
-def _read_tag(parent: ObjectReader, item: Any, path: str) -> TagEvent:
-    reader = parent.child(item, path)
+def _read_tag(reader: ObjectReader) -> TagEvent:
     tag = TagEvent(reader.name("type"), reader.name("name"), reader.name("scope"))
     reader.finish("id")
     return tag

@@ -1,7 +1,7 @@
-"""JSON from outside: one bounded value, and typed fields of an object with an error that names the field.
+"""JSON from outside: one size-limited value, and typed fields of an object whose faults name their place.
 
-The reading rules are those of the existing clients' counterpart: keys match without regard to case, an absent key or
-null is the zero value, only the first JSON value of a body is read. Unknown keys are reported, not refused.
+Keys match without regard to case, an exact match first; an absent key or null is the default; only the first JSON value
+of a body is read. A fault is raised at once, or handed to a function that collects: then the field has its default.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import json
 import math
 import re
 from dataclasses import dataclass
-from typing import Any, Callable, Dict, Generic, List, Mapping, NoReturn, Optional, Tuple, TypeVar
+from typing import Any, Callable, Dict, Generic, List, Mapping, NoReturn, Optional, Sequence, Set, Tuple, TypeVar
 
 from cc_common.errors import PayloadError
 
@@ -21,15 +21,20 @@ INT64 = (-(2**63), 2**63 - 1)
 
 _MAX_DIGITS = 400
 _MAX_KEY_SHOWN = 80
-# a string is skipped whole; an unclosed one matches up to the end, so that it is not tried again at each of its quotes
+_MAX_VALUE_SHOWN = 60
+# A string is skipped whole; an unclosed one matches up to the end, so that it is not tried again at each of its quotes.
 _STRUCTURE = re.compile(rb'"(?:[^"\\]+|\\.)*(?:"|\\?\Z)|[\[\]{}]', re.DOTALL)
+_DIGITS = b"0123456789"
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_ABSENT: Any = object()
+_EMPTY: Sequence[Any] = ()
+_INT_ONLY, _STR_ONLY = {int}, {str}
 
 
 @dataclass(frozen=True)
 class ParsedPayload(Generic[T]):
-    """What was read, and the paths of the keys that nobody knows."""
+    """What was read, and the paths of the keys that were ignored."""
 
     value: T
     ignored: Tuple[str, ...]
@@ -38,17 +43,16 @@ class ParsedPayload(Generic[T]):
 def parse_json(body: bytes, *, max_bytes: int, max_depth: int = 32) -> Any:
     """The first JSON value of a body; what follows it is not looked at.
 
-    Control characters inside strings are let through, bytes that are not UTF-8 and halves of surrogate pairs become
-    the replacement character. Raises PayloadError for what is too large, nested deeper than `max_depth`, no JSON, or
-    holds NaN or an infinity.
+    Control characters inside strings are let through; bytes that are not UTF-8 and halves of surrogate pairs become
+    the replacement character. Raises PayloadError for a body that is larger than `max_bytes`, nested deeper than
+    `max_depth`, not JSON, or that holds NaN, an infinity or a number of more than 400 digits.
     """
     if len(body) > max_bytes:
         raise PayloadError("", f"the body has {len(body)} bytes, more than the {max_bytes} that are accepted")
-    _check_depth(body, max_depth)
+    if body.count(b"{") + body.count(b"[") > max_depth:
+        _check_depth(body, max_depth)
     text = body.decode("utf-8", errors="replace").lstrip("\ufeff \t\r\n")
-    decoder = json.JSONDecoder(
-        strict=False, parse_constant=_reject_constant, parse_int=_parse_int, parse_float=_parse_float
-    )
+    decoder = _CHECKING_DECODER if _has_long_number(body) else _DECODER
     try:
         value, _ = decoder.raw_decode(text)
     except json.JSONDecodeError as error:
@@ -74,6 +78,18 @@ def _check_depth(body: bytes, max_depth: int) -> None:
                 return
 
 
+def _has_long_number(body: bytes) -> bool:
+    """Whether more than 400 digits follow each other, in a string or not."""
+    step = _MAX_DIGITS + 1  # such a run has a byte at an index that is a multiple of it, less one
+    for index in range(_MAX_DIGITS, len(body), step):
+        if body[index] in _DIGITS:
+            before, after = body[index - _MAX_DIGITS : index], body[index : index + step]
+            digits_before = len(before) - len(before.rstrip(_DIGITS))
+            if digits_before + len(after) - len(after.lstrip(_DIGITS)) > _MAX_DIGITS:
+                return True
+    return False
+
+
 def _reject_constant(name: str) -> NoReturn:
     raise PayloadError("", f"the body holds {name}, which is not JSON")
 
@@ -91,6 +107,13 @@ def _parse_float(digits: str) -> float:
     return value
 
 
+_DECODER = json.JSONDecoder(strict=False, parse_constant=_reject_constant, parse_float=_parse_float)
+_CHECKING_DECODER = json.JSONDecoder(
+    strict=False, parse_constant=_reject_constant, parse_float=_parse_float, parse_int=_parse_int
+)
+"""As `_DECODER`, for bodies with long runs of digits: a Python call for each integer costs more than all the rest."""
+
+
 def _replace_surrogates(value: Any) -> Any:
     if isinstance(value, str):
         return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
@@ -101,144 +124,279 @@ def _replace_surrogates(value: Any) -> Any:
     return value
 
 
-class ObjectReader:
-    """Typed access to the fields of one JSON object; `path` is where it stands, empty for the whole payload.
+class ValueFault(ValueError):
+    """A value is not what it must be; `expected` says what that is, the text also shows the value."""
 
-    Every accessor gives the zero value, or the given default, for an absent key or null, and raises PayloadError with
-    the path of the field for anything of the wrong type or range.
+    def __init__(self, expected: str, value: Any) -> None:
+        super().__init__(f"must be {expected}, not {show_json(value)}")
+        self.expected = expected
+
+
+def show_json(value: Any) -> str:
+    """A value as a message quotes it: as JSON, on one line, 60 characters at most; lists and objects by their type."""
+    if isinstance(value, (list, tuple, Mapping)):
+        return json_type(value)
+    text = json.dumps(value, ensure_ascii=False, default=str)
+    return text if len(text) <= _MAX_VALUE_SHOWN else f"{text[: _MAX_VALUE_SHOWN - 3]}..."
+
+
+def json_type(value: Any) -> str:
+    """What a JSON value is, without showing it: "a string", "a list", "null"."""
+    if isinstance(value, bool):
+        return "a boolean"
+    if value is None:
+        return "null"
+    if isinstance(value, Mapping):
+        return "an object"
+    names = {str: "a string", int: "a number", float: "a number", list: "a list", tuple: "a list"}
+    return names.get(type(value), type(value).__name__)
+
+
+def as_string(value: Any) -> str:
+    """The value if it is a string. Raises ValueFault."""
+    if isinstance(value, str):
+        return value
+    raise ValueFault("a string", value)
+
+
+def as_boolean(value: Any) -> bool:
+    """The value if it is true or false. Raises ValueFault."""
+    if isinstance(value, bool):
+        return value
+    raise ValueFault("true or false", value)
+
+
+def as_integer(value: Any, minimum: Optional[int] = None, maximum: Optional[int] = None) -> int:
+    """The value if it is an integer within inclusive limits; 5.0 is one, 5.5 and true are not. Raises ValueFault."""
+    number = int(value) if isinstance(value, float) and value.is_integer() else value
+    if (
+        not isinstance(number, int)
+        or isinstance(number, bool)
+        or (minimum is not None and number < minimum)
+        or (maximum is not None and number > maximum)
+    ):
+        raise ValueFault(f"an integer{_limits(minimum, maximum)}", value)
+    return number
+
+
+def as_number(value: Any) -> float:
+    """The value as a float if it is a finite number. Raises ValueFault."""
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        try:
+            number = float(value)
+        except OverflowError:
+            number = math.inf
+        if math.isfinite(number):
+            return number
+        raise ValueFault("a finite number", value)
+    raise ValueFault("a number", value)
+
+
+def as_list(value: Any) -> Sequence[Any]:
+    """The value if it is a list. Raises ValueFault."""
+    if isinstance(value, (list, tuple)):
+        return value
+    raise ValueFault("a list", value)
+
+
+def as_object(value: Any) -> Mapping[str, Any]:
+    """The value if it is an object. Raises ValueFault."""
+    if isinstance(value, Mapping):
+        return value
+    raise ValueFault("an object", value)
+
+
+def _limits(minimum: Optional[int], maximum: Optional[int]) -> str:
+    if minimum is not None and maximum is not None:
+        return f" from {minimum} to {maximum}"
+    if minimum is not None:
+        return f" of at least {minimum}"
+    return "" if maximum is None else f" of at most {maximum}"
+
+
+def _upper(limits: Tuple[int, Optional[int]]) -> float:
+    return math.inf if limits[1] is None else limits[1]
+
+
+FaultHandler = Callable[[str, str], None]
+"""Gets the path of a field and what is wrong with it; raises, or collects."""
+
+
+def raise_payload_error(path: str, problem: str) -> NoReturn:
+    """The fault handler of payloads: PayloadError with the path."""
+    raise PayloadError(path, f"{path or 'the payload'}: {problem}")
+
+
+class ObjectReader:
+    """Typed access to the fields of one JSON object; `path` is where it stands, empty for the whole document.
+
+    Each accessor gives the default for an absent key or null. What has the wrong type or range goes to `on_fault`, with
+    the path of the field; if that returns, the accessor gives the default too.
     """
 
-    def __init__(self, document: Any, path: str = "", *, ignored: Optional[List[str]] = None) -> None:
-        if not isinstance(document, Mapping):
-            raise PayloadError(path, f"{path or 'the payload'}: must be an object, not {json_type(document)}")
-        self._path = path
-        self._document = document
-        self._by_lower: Dict[str, str] = {}
-        for key in document:
-            self._by_lower.setdefault(str(key).lower(), key)
-        self._read: Dict[str, None] = {}
+    __slots__ = ("_document", "_ignored", "_lower_keys", "_on_fault", "_read", "path")
+
+    def __init__(
+        self,
+        document: Any,
+        path: str = "",
+        *,
+        on_fault: FaultHandler = raise_payload_error,
+        ignored: Optional[List[str]] = None,
+    ) -> None:
+        self.path = path
+        self._on_fault = on_fault
         self._ignored: List[str] = [] if ignored is None else ignored
+        self._read: Set[str] = set()
+        self._lower_keys: Optional[Dict[str, str]] = None
+        self._document: Mapping[str, Any] = {}
+        if isinstance(document, Mapping):
+            self._document = document
+        else:
+            on_fault(path, str(ValueFault("an object", document)))
 
     def path_of(self, key: str) -> str:
         """The path of a field for messages, such as `resources[0].hostname`."""
-        return f"{self._path}.{key}" if self._path else key
+        return f"{self.path}.{key}" if self.path else key
 
-    def raw(self, *keys: str) -> Any:
-        """The first of the keys that is there and not null, unchecked; None if there is none."""
-        found = None
-        for key in keys:
-            actual = key if key in self._document else self._by_lower.get(key.lower())
-            if actual is not None:
-                self._read[actual] = None
-                found = self._document[actual] if found is None else found
-        return found
+    def fault(self, key: str, problem: str) -> None:
+        """Report that something is wrong with a field of this object."""
+        self._on_fault(self.path_of(key), problem)
+
+    def raw(self, key: str) -> Any:
+        """The value of a key, unchecked; None where it is absent or null."""
+        value = self._document.get(key, _ABSENT)
+        if value is _ABSENT:
+            return self._raw_ignoring_case(key)
+        self._read.add(key)
+        return value
+
+    def _raw_ignoring_case(self, key: str) -> Any:
+        if self._lower_keys is None:
+            self._lower_keys = {}
+            for name in self._document:
+                self._lower_keys.setdefault(str(name).lower(), name)
+        actual = self._lower_keys.get(key.lower())
+        if actual is None:
+            return None
+        self._read.add(actual)
+        return self._document[actual]
 
     def has(self, key: str) -> bool:
         """Whether the key is there and not null."""
         return self.raw(key) is not None
 
-    def string(self, *keys: str, default: str = "") -> str:
-        """A text of any content."""
-        value = self.raw(*keys)
+    def _typed(self, key: str, convert: Callable[[Any], T], default: T) -> T:
+        value = self.raw(key)
+        return default if value is None else self._converted(self.path_of(key), value, convert, default)
+
+    def _converted(self, path: str, value: Any, convert: Callable[[Any], T], default: T) -> T:
+        try:
+            return convert(value)
+        except ValueFault as fault:
+            self._on_fault(path, str(fault))
+            return default
+
+    def _list(self, key: str) -> Sequence[Any]:
+        return self._typed(key, as_list, _EMPTY)
+
+    def string(self, key: str, *, default: str = "", required: bool = False) -> str:
+        """A string of any content; absent, null or empty is a fault if it is required."""
+        value = self.raw(key)  # not through `_typed`: most fields are strings
+        if required and value in (None, ""):
+            self.fault(key, "is missing")
         if value is None:
             return default
-        if not isinstance(value, str):
-            raise self.wrong(keys[0], f"must be text, not {json_type(value)}")
+        if isinstance(value, str):
+            return value
+        self.fault(key, str(ValueFault("a string", value)))
+        return default
+
+    def name(self, key: str, *, default: str = "") -> str:
+        """A string that names something: without control characters."""
+        value = self.string(key, default=default)
+        if value and _CONTROL.search(value):
+            self.fault(key, "has a control character")
+            return default
         return value
 
-    def name(self, *keys: str, default: str = "") -> str:
-        """A text that names something: without control characters."""
-        value = self.string(*keys, default=default)
-        if _CONTROL.search(value):
-            raise self.wrong(keys[0], "has a control character")
-        return value
+    def choice(self, key: str, choices: Sequence[str], *, default: str = "") -> str:
+        """One of these strings; absent, null and the empty string are the default."""
+        value = self.string(key)
+        if not value or value in choices:
+            return value or default
+        self.fault(key, str(ValueFault(f"one of {', '.join(choices)}", value)))
+        return default
 
-    def integer(self, key: str, limits: Tuple[int, int] = INT64, default: int = 0) -> int:
-        """A whole number within inclusive limits; 5.0 is one, 5.5 is not."""
+    def integer(self, key: str, limits: Tuple[int, Optional[int]] = INT64, default: int = 0) -> int:
+        """An integer within inclusive limits, no upper one where it is None; 5.0 is one, 5.5 is not."""
         value = self.raw(key)
-        return default if value is None else _integer(value, self.path_of(key), limits)
+        if value is None:
+            return default
+        if type(value) is int and limits[0] <= value and (limits[1] is None or value <= limits[1]):
+            return value
+        return self._converted(self.path_of(key), value, lambda number: as_integer(number, *limits), default)
 
     def number(self, key: str, default: float = 0.0) -> float:
         """A finite number."""
-        value = self.raw(key)
-        return default if value is None else read_finite(value, self.path_of(key))
+        return self._typed(key, as_number, default)
 
-    def items(self, key: str, read: Callable[[Any, str], T]) -> Tuple[T, ...]:
-        """A list, each element read by a function that gets the element and its path."""
-        value = self.raw(key)
-        if value is None:
-            return ()
-        if not isinstance(value, (list, tuple)):
-            raise self.wrong(key, f"must be a list, not {json_type(value)}")
-        return tuple(read(item, f"{self.path_of(key)}[{index}]") for index, item in enumerate(value))
+    def boolean(self, key: str, *, default: bool = False) -> bool:
+        """True or false."""
+        return self._typed(key, as_boolean, default)
 
-    def mapping(self, key: str, read: Callable[[Any, str], T]) -> Optional[Dict[str, T]]:
-        """An object with free keys, or None where it is absent; each value read as in `items`."""
-        value = self.raw(key)
-        if value is None:
+    def integers(self, key: str, limits: Tuple[int, Optional[int]] = INT64) -> Tuple[int, ...]:
+        """A list of integers within inclusive limits; null in it is 0, and what is wrong is left out."""
+        values = self._list(key)
+        if set(map(type, values)) == _INT_ONLY and limits[0] <= min(values) and max(values) <= _upper(limits):
+            return tuple(values)
+        return self._items(key, values, lambda value: 0 if value is None else as_integer(value, *limits))
+
+    def strings(self, key: str) -> Tuple[str, ...]:
+        """A list of strings; null in it is the empty string, and what is wrong is left out."""
+        values = self._list(key)
+        if set(map(type, values)) == _STR_ONLY:
+            return tuple(values)
+        return self._items(key, values, lambda value: "" if value is None else as_string(value))
+
+    def _items(self, key: str, values: Sequence[Any], convert: Callable[[Any], T]) -> Tuple[T, ...]:
+        path = self.path_of(key)
+        items = [self._converted(f"{path}[{i}]", value, convert, _ABSENT) for i, value in enumerate(values)]
+        return tuple([item for item in items if item is not _ABSENT])
+
+    def objects(self, key: str) -> Tuple[ObjectReader, ...]:
+        """A list of objects, each as a reader of its own; what is not an object is left out."""
+        path = self.path_of(key)
+        readers = []
+        for index, item in enumerate(self._list(key)):
+            if isinstance(item, Mapping):
+                readers.append(self.child(item, f"{path}[{index}]"))
+            else:
+                self._on_fault(f"{path}[{index}]", str(ValueFault("an object", item)))
+        return tuple(readers)
+
+    def mapping(self, key: str, convert: Callable[[Any], T], zero: T) -> Optional[Dict[str, T]]:
+        """An object with arbitrary keys, None if it is absent; null in it is `zero`, what is wrong is left out."""
+        found: Optional[Mapping[str, Any]] = self._typed(key, as_object, None)
+        if found is None:
             return None
-        if not isinstance(value, Mapping):
-            raise self.wrong(key, f"must be an object, not {json_type(value)}")
-        return {str(name): read(item, f"{self.path_of(key)}.{name}") for name, item in value.items()}
+        path = self.path_of(key)
+        items = {
+            str(name): zero if value is None else self._converted(f"{path}.{name}", value, convert, _ABSENT)
+            for name, value in found.items()
+        }
+        return {name: value for name, value in items.items() if value is not _ABSENT}
 
     def child(self, document: Any, path: str) -> ObjectReader:
-        """A reader of an object inside this one, with the same list of ignored keys."""
-        return ObjectReader(document, path, ignored=self._ignored)
+        """A reader of an object inside this one, with the same fault handler and list of ignored keys."""
+        return ObjectReader(document, path, on_fault=self._on_fault, ignored=self._ignored)
 
     def finish(self, *known: str) -> Tuple[str, ...]:
         """The paths of all keys that were neither read nor are `known`, those of children first."""
         for key in known:
             self.raw(key)
-        self._ignored += [self.path_of(str(key)[:_MAX_KEY_SHOWN]) for key in self._document if key not in self._read]
+        if self._document.keys() - self._read:
+            self._ignored += [
+                self.path_of(str(key)[:_MAX_KEY_SHOWN]) for key in self._document if key not in self._read
+            ]
         return tuple(self._ignored)
-
-    def wrong(self, key: str, problem: str) -> PayloadError:
-        """The error for a field of this object."""
-        return PayloadError(self.path_of(key), f"{self.path_of(key)}: {problem}")
-
-
-def read_string(value: Any, path: str) -> str:
-    """An element that must be text; null is the empty text."""
-    if value is not None and not isinstance(value, str):
-        raise PayloadError(path, f"{path}: must be text, not {json_type(value)}")
-    return value or ""
-
-
-def read_int32(value: Any, path: str) -> int:
-    """An element that must be a whole number of 32 bits; null is 0."""
-    return 0 if value is None else _integer(value, path, INT32)
-
-
-def read_finite(value: Any, path: str) -> float:
-    """An element that must be a finite number; null is 0."""
-    if value is None:
-        return 0.0
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise PayloadError(path, f"{path}: must be a number, not {json_type(value)}")
-    try:
-        number = float(value)
-    except OverflowError:
-        number = math.inf
-    if not math.isfinite(number):
-        raise PayloadError(path, f"{path}: must be a finite number")
-    return number
-
-
-def _integer(value: Any, path: str, limits: Tuple[int, int]) -> int:
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise PayloadError(path, f"{path}: must be a whole number, not {json_type(value)}")
-    if not limits[0] <= value <= limits[1]:
-        raise PayloadError(path, f"{path}: must be between {limits[0]} and {limits[1]}")
-    return value
-
-
-def json_type(value: Any) -> str:
-    """The JSON type of a value in words, or the value itself where it is null, true or false."""
-    if value is None or isinstance(value, bool):
-        return json.dumps(value)
-    if isinstance(value, float):
-        return f"the number {value!r}"
-    names = {str: "text", int: "a number", list: "a list", dict: "an object"}
-    return names.get(type(value), type(value).__name__)

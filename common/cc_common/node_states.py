@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Dict, Tuple
 
-from cc_common.json_reader import ObjectReader, ParsedPayload, read_string
+from cc_common.json_reader import ObjectReader, ParsedPayload
 
 
 @dataclass(frozen=True)
@@ -48,16 +48,15 @@ def parse_node_states(document: Any) -> ParsedPayload[NodeStateReport]:
     reader = ObjectReader(document)
     report = NodeStateReport(
         cluster=reader.name("cluster"),
-        nodes=reader.items("nodes", lambda item, path: _read_node(reader, item, path)),
+        nodes=tuple([_read_node(node) for node in reader.objects("nodes")]),
     )
     return ParsedPayload(report, reader.finish())
 
 
-def _read_node(parent: ObjectReader, item: Any, path: str) -> NodeState:
-    reader = parent.child(item, path)
+def _read_node(reader: ObjectReader) -> NodeState:
     node = NodeState(
         hostname=reader.name("hostname"),
-        states=reader.items("states", read_string),
+        states=reader.strings("states"),
         cpus_allocated=reader.integer("cpusAllocated"),
         memory_allocated=reader.integer("memoryAllocated"),
         gpus_allocated=reader.integer("gpusAllocated"),

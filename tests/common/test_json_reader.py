@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import json
-from typing import Any
+from typing import Any, Callable, List, Tuple
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from cc_common.errors import PayloadError
-from cc_common.json_reader import INT32, INT64, ObjectReader, parse_json
+from cc_common.json_reader import INT32, INT64, ObjectReader, as_integer, as_number, as_string, parse_json, show_json
 
 LIMIT = 1 << 20
 
@@ -47,6 +47,8 @@ def test_the_first_value_is_read_as_clients_mean_it(body: bytes, value: Any) -> 
         (b"[-Infinity]", "holds -Infinity"),
         (b"[1e999]", "too large: 1e999"),
         (b"9" * 5000, "a number of 5000 digits"),
+        (b"[1, " + b"9" * 401 + b"]", "a number of 401 digits"),
+        (b"-" + b"1" * 401, "digits"),
         (b"[[[1]]]", "nested deeper than 2 levels"),
         (b'{"a": {"b": {}}}', "nested deeper than 2 levels"),
         (b"[" * 500_000, "nested deeper than 2 levels"),
@@ -82,52 +84,161 @@ def test_keys_match_without_regard_to_case_and_an_exact_one_first() -> None:
     assert ObjectReader({"jobid": 1, "jobId": 2}).integer("jobId") == 2
 
 
-def test_absent_keys_and_null_are_the_zero_value() -> None:
+def test_a_number_of_400_digits_is_read_wherever_it_stands() -> None:
+    for blanks in range(0, 900, 37):
+        assert parse_json(b" " * blanks + b"[" + b"7" * 400 + b"]", max_bytes=LIMIT) == [int("7" * 400)]
+        with pytest.raises(PayloadError, match="401 digits"):
+            parse_json(b" " * blanks + b"[" + b"7" * 401 + b"]", max_bytes=LIMIT)
+
+
+def test_many_digits_in_a_string_are_not_a_number() -> None:
+    assert parse_json(b'["' + b"7" * 5000 + b'", 5]', max_bytes=LIMIT) == ["7" * 5000, 5]
+
+
+def test_absent_keys_and_null_are_the_default() -> None:
     reader = ObjectReader({"a": None})
-    assert (reader.string("a"), reader.integer("b"), reader.number("a"), reader.mapping("a", lambda v, _: v)) == (
-        "",
-        0,
-        0.0,
-        None,
-    )
+    assert (reader.string("a"), reader.integer("b"), reader.number("a")) == ("", 0, 0.0)
+    assert (reader.boolean("a"), reader.choice("b", ("x",)), reader.mapping("a", as_string, "")) == (False, "", None)
+    assert (reader.integers("a"), reader.strings("b"), reader.objects("a")) == ((), (), ())
+    assert reader.integer("a", default=7) == 7
+
+
+def test_null_in_a_list_or_object_is_the_zero_value() -> None:
+    reader = ObjectReader({"n": [1, None], "s": ["x", None], "m": {"k": None, "v": "x"}})
+    assert reader.integers("n") == (1, 0)
+    assert reader.strings("s") == ("x", "")
+    assert reader.mapping("m", as_string, "") == {"k": "", "v": "x"}
 
 
 def test_unknown_keys_are_named_with_their_path() -> None:
-    reader = ObjectReader({"a": 1, "b": 2, "list": [{"x": 1, "y": 2}]})
-
-    def read(item: Any, path: Any) -> None:
-        child = reader.child(item, path)
+    reader = ObjectReader({"a": 1, "b": 2, "list": [{"x": 1, "y": 2}], "C": 3})
+    for child in reader.objects("list"):
         child.integer("x")
         child.finish()
-
-    reader.items("list", read)
     reader.integer("a")
-    assert reader.finish() == ("list[0].y", "b")
+    assert reader.finish("c") == ("list[0].y", "b")
 
 
 @pytest.mark.parametrize(
     ("value", "limits", "expected"),
-    [(5, INT64, 5), (5.0, INT64, 5), (-(2**63), INT64, -(2**63)), (2**31 - 1, INT32, 2**31 - 1)],
+    [
+        (5, INT64, 5),
+        (5.0, INT64, 5),
+        (-(2**63), INT64, -(2**63)),
+        (2**31 - 1, INT32, 2**31 - 1),
+        (2**70, (0, None), 2**70),
+    ],
 )
-def test_whole_numbers_are_read(value: Any, limits: Any, expected: Any) -> None:
+def test_integers_are_read(value: Any, limits: Any, expected: Any) -> None:
     assert ObjectReader({"n": value}).integer("n", limits) == expected
+    assert ObjectReader({"n": [value, value]}).integers("n", limits) == (expected, expected)
 
 
 @pytest.mark.parametrize(
     ("value", "limits"),
     [("5", INT64), (True, INT64), (5.5, INT64), (2**63, INT64), (2**31, INT32), (1e300, INT64), ([], INT64)],
 )
-def test_other_values_are_no_whole_numbers_in_range(value: Any, limits: Any) -> None:
+def test_other_values_are_not_integers_in_range(value: Any, limits: Any) -> None:
     with pytest.raises(PayloadError) as caught:
         ObjectReader({"n": value}, "outer").integer("n", limits)
     assert caught.value.field == "outer.n"
+    with pytest.raises(PayloadError) as caught:
+        ObjectReader({"n": [1, value]}, "outer").integers("n", limits)
+    assert caught.value.field == "outer.n[1]"
 
 
-def test_a_name_has_no_control_characters_but_a_text_may() -> None:
+def test_a_name_has_no_control_characters_but_a_string_may() -> None:
     reader = ObjectReader({"n": "a\nb"})
     assert reader.string("n") == "a\nb"
     with pytest.raises(PayloadError, match="control character"):
         reader.name("n")
+
+
+@pytest.mark.parametrize("value", [None, ""])
+def test_a_required_string_must_not_be_empty(value: Any) -> None:
+    for document in ({"n": value}, {}):
+        with pytest.raises(PayloadError, match="n: is missing"):
+            ObjectReader(document).string("n", required=True)
+
+
+@pytest.mark.parametrize(
+    ("read", "value", "problem"),
+    [
+        (lambda reader: reader.string("a"), 5, "a: must be a string, not 5"),
+        (lambda reader: reader.integer("a", (0, None)), -1, "a: must be an integer of at least 0, not -1"),
+        (lambda reader: reader.integer("a", (0, 3)), 4, "a: must be an integer from 0 to 3, not 4"),
+        (lambda reader: reader.number("a"), "5", 'a: must be a number, not "5"'),
+        (lambda reader: reader.number("a"), 10**400, "a: must be a finite number, not 1000"),
+        (lambda reader: reader.boolean("a"), 1, "a: must be true or false, not 1"),
+        (lambda reader: reader.choice("a", ("x", "y")), "z", 'a: must be one of x, y, not "z"'),
+        (lambda reader: reader.strings("a"), {}, "a: must be a list, not an object"),
+        (lambda reader: reader.strings("a"), ["x", 1], "a[1]: must be a string, not 1"),
+        (lambda reader: reader.objects("a"), [{}, []], "a[1]: must be an object, not a list"),
+        (lambda reader: reader.mapping("a", as_number, 0.0), {"k": True}, "a.k: must be a number, not true"),
+        (lambda reader: reader.mapping("a", as_number, 0.0), [], "a: must be an object, not a list"),
+    ],
+)
+def test_a_fault_names_the_place_what_is_expected_and_what_is_there(
+    read: Callable[[ObjectReader], Any], value: Any, problem: str
+) -> None:
+    with pytest.raises(PayloadError) as caught:
+        read(ObjectReader({"a": value}))
+    assert str(caught.value).startswith(problem)
+
+
+def test_faults_are_collected_where_they_are_asked_for_and_defaults_read_instead() -> None:
+    faults: List[Tuple[str, str]] = []
+    document = {
+        "name": 5,
+        "size": "x",
+        "ids": [1, "2", 3],
+        "parts": [{"on": 1}, 7],
+        "shares": {"a": 1, "b": "x"},
+        "kind": "z",
+    }
+    reader = ObjectReader(document, on_fault=lambda path, problem: faults.append((path, problem)))
+    assert reader.string("name", default="?") == "?"
+    assert reader.integer("size", default=9) == 9
+    assert reader.integers("ids") == (1, 3)
+    assert [part.boolean("on") for part in reader.objects("parts")] == [False]
+    assert reader.mapping("shares", as_number, 0.0) == {"a": 1.0}
+    assert reader.choice("kind", ("x", "y"), default="y") == "y"
+    assert reader.string("host", required=True) == ""
+    assert [path for path, _ in faults] == [
+        "name",
+        "size",
+        "ids[1]",
+        "parts[1]",
+        "parts[0].on",
+        "shares.b",
+        "kind",
+        "host",
+    ]
+
+
+def test_a_document_that_is_not_an_object_is_one_fault_and_then_empty() -> None:
+    faults: List[str] = []
+    reader = ObjectReader([], "a.b", on_fault=lambda path, problem: faults.append(f"{path}: {problem}"))
+    assert reader.string("x") == ""
+    assert faults == ["a.b: must be an object, not a list"]
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [(None, "null"), (True, "true"), ("a\nb", '"a\\nb"'), (5.0, "5.0"), ({"a": 1}, "an object"), ([1], "a list")],
+)
+def test_a_value_is_shown_as_json_on_one_line(value: Any, shown: str) -> None:
+    assert show_json(value) == shown
+
+
+def test_a_long_value_is_cut() -> None:
+    assert show_json("x" * 100) == '"' + "x" * 56 + "..."
+
+
+def test_limits_of_integers_may_be_open() -> None:
+    assert as_integer(-5) == -5
+    with pytest.raises(ValueError, match="an integer of at most 3, not 4"):
+        as_integer(4, maximum=3)
 
 
 JSON = st.recursive(

@@ -117,18 +117,18 @@ def test_values_of_all_shapes_are_read() -> None:
         ({"xyzzy": 1}, "xyzzy", "there is no such setting"),
         ({"peers": [{"url": "u"}, {"ulr": "u"}]}, "peers[1].ulr", "did you mean 'url'"),
         ({"named": {"n": {"url": "u", "q": 1}}}, "named.n.q", "no such setting"),
-        ({"workers": "4"}, "workers", 'must be a whole number, not "4"'),
-        ({"workers": 4.5}, "workers", "must be a whole number, not 4.5"),
-        ({"workers": True}, "workers", "must be a whole number, not true"),
+        ({"workers": "4"}, "workers", 'must be an integer, not "4"'),
+        ({"workers": 4.5}, "workers", "must be an integer, not 4.5"),
+        ({"workers": True}, "workers", "must be an integer, not true"),
         ({"workers": 0}, "workers", "must be at least 1"),
         ({"workers": 65}, "workers", "must be at most 64"),
         ({"ratio": "x"}, "ratio", "must be a number"),
-        ({"ratio": 10**400}, "ratio", "must be a number"),
+        ({"ratio": 10**400}, "ratio", "must be a finite number"),
         ({"debug": 1}, "debug", "must be true or false"),
-        ({"addr": 1}, "addr", "must be text, not 1"),
+        ({"addr": 1}, "addr", "must be a string, not 1"),
         ({"hosts": "x"}, "hosts", "must be a list"),
-        ({"hosts": ["x", 1]}, "hosts[1]", "must be text, not 1"),
-        ({"labels": {"a": 1}}, "labels.a", "must be text"),
+        ({"hosts": ["x", 1]}, "hosts[1]", "must be a string, not 1"),
+        ({"labels": {"a": 1}}, "labels.a", "must be a string"),
         ({"labels": []}, "labels", "must be an object"),
         ({"free": 1}, "free", "must be an object"),
         ({"keep": []}, "keep", "must be an object, not a list"),
@@ -205,7 +205,7 @@ def test_texts_of_the_command_line_are_read_as_the_type_asks(key: str, text: str
     ("key", "text", "words"),
     [
         ("keep.age-dys", "3", "did you mean 'keep.age-days'"),
-        ("workers", "many", "must be a whole number"),
+        ("workers", "many", "must be an integer"),
         ("debug", "perhaps", "must be true or false"),
         ("labels", "a=b", "must be JSON"),
         ("workers", "0", "must be at least 1"),
@@ -309,8 +309,8 @@ def test_values_are_shown_with_their_origin() -> None:
 def test_the_reference_page_has_every_key_with_type_default_and_meaning() -> None:
     page = reference_page(Settings, title="Settings of something")
     assert page.startswith("# Settings of something\n")
-    assert "| `workers` | whole number | `2` | Threads. At least 1. At most 64. |" in page
-    assert "| `addr` | text | required | Address. Environment: `ADDR`. |" in page
+    assert "| `workers` | integer | `2` | Threads. At least 1. At most 64. |" in page
+    assert "| `addr` | string | required | Address. Environment: `ADDR`. |" in page
     assert "## `named.<name>`" in page
     assert "| `peers[].timeout` | duration | `5s` | Longest wait. At least 0.1. At most 3600. |" in page
     assert "`jwt-file` may name a file" in page

@@ -21,7 +21,7 @@ from cc_backend.metricstore.query import binary_codec, protocol
 from cc_backend.metricstore.query.execute import execute
 from cc_backend.metricstore.query.json_codec import encode_json
 from cc_common.error_codes import ErrorCode
-from cc_common.json_reader import ObjectReader, parse_json, read_string
+from cc_common.json_reader import ObjectReader, parse_json
 
 _INTEGER = re.compile(r"[+-]?[0-9]{1,19}\Z")
 _SAMPLE_BYTES = 4
@@ -169,7 +169,7 @@ def _reasons_to_json(health: HostHealth, now_s: int) -> dict[str, Any]:
 
 def _unique_names(asked: ObjectReader, key: str) -> list[str]:
     """A list of names, each once."""
-    return list(dict.fromkeys(asked.items(key, read_string)))
+    return list(dict.fromkeys(asked.strings(key)))
 
 
 def _parse_selectors(body: bytes) -> list[list[str]]:

@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import Any, Callable, Dict, Generic, Iterable, List, Mapping, Optional, Set, Tuple, Type, TypeVar
 
 from cc_common.errors import SettingsError
+from cc_common.json_reader import json_type
 from cc_common.settings.declare import NAMED_SECTIONS, OPTION, SECTION, Setting, settings_of
 from cc_common.settings.secret_file import read_secret
-from cc_common.settings.values import InvalidValue, check_value, is_optional, json_type_name, parse_text
+from cc_common.settings.values import InvalidValue, check_value, is_optional, parse_text
 
 T = TypeVar("T")
 
@@ -141,7 +142,7 @@ class _SettingsReader:
 
     def section(self, cls: Type[T], document: Any, path: str, *, in_list: bool) -> T:
         if not isinstance(document, collections.abc.Mapping):
-            raise self.error(path, f"must be an object, not {json_type_name(document)}")
+            raise self.error(path, f"must be an object, not {json_type(document)}")
         settings = settings_of(cls)
         self._reject_unknown_keys(document, path, settings)
         values = {setting.name: self._value(setting, document, path, in_list=in_list) for setting in settings}
@@ -166,14 +167,14 @@ class _SettingsReader:
         if shape == NAMED_SECTIONS:
             return self._named_sections(inner, {} if given is None else given, dotted)
         if not isinstance(given, (list, type(None))):
-            raise self.error(dotted, f"must be a list of objects, not {json_type_name(given)}")
+            raise self.error(dotted, f"must be a list of objects, not {json_type(given)}")
         return tuple(
             self.section(inner, item, f"{dotted}[{index}]", in_list=True) for index, item in enumerate(given or ())
         )
 
     def _named_sections(self, inner: type, given: Any, dotted: str) -> Mapping[str, Any]:
         if not isinstance(given, collections.abc.Mapping):
-            raise self.error(dotted, f"must be an object of objects, not {json_type_name(given)}")
+            raise self.error(dotted, f"must be an object of objects, not {json_type(given)}")
         names = list(given)
         for key in self._overridden_below(dotted):
             name = key[len(dotted) + 1 :].split(".", 1)[0]

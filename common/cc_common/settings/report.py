@@ -146,7 +146,7 @@ def _type_cell(setting: Setting) -> str:
 
 
 def _type_name(kind: Any) -> str:
-    names = {str: "text", int: "whole number", float: "number", bool: "true or false", Any: "anything"}
+    names = {str: "string", int: "integer", float: "number", bool: "boolean", Any: "anything"}
     if kind in names:
         return names[kind]
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)

@@ -1,15 +1,15 @@
-"""Checks of single values against the declared type, from JSON and from text."""
+"""Checking single values against the declared type, from JSON and from strings."""
 
 from __future__ import annotations
 
 import collections.abc
 import contextlib
 import json
-import math
 import types
 import typing
-from typing import Any, Optional, Tuple, Union
+from typing import Any, Callable, Dict, Optional, Tuple, Union
 
+from cc_common.json_reader import ValueFault, as_boolean, as_integer, as_number, as_string, show_json
 from cc_common.settings.declare import Declaration
 from cc_common.settings.durations import parse_duration
 
@@ -19,7 +19,7 @@ _FALSE = frozenset(("false", "no", "off", "0"))
 
 
 class InvalidValue(Exception):
-    """A value does not fit; `where` is the path below the setting, such as "[2]", the text starts with "must be"."""
+    """A value has the wrong type or range; `where` is the path below the setting, such as "[2]"."""
 
     def __init__(self, message: str, where: str = "") -> None:
         super().__init__(message)
@@ -31,16 +31,8 @@ def is_optional(kind: Any) -> bool:
     return typing.get_origin(kind) in _UNION_TYPES and type(None) in typing.get_args(kind)
 
 
-def json_type_name(value: Any) -> str:
-    """What a JSON value is, in words, without showing it."""
-    if isinstance(value, bool):
-        return "a truth value"
-    names = {str: "text", int: "a number", float: "a number", list: "a list", dict: "an object", type(None): "null"}
-    return names.get(type(value), f"a {type(value).__name__}")
-
-
 def check_value(value: Any, kind: Any, declaration: Declaration, where: str = "") -> Any:
-    """The value as the field holds it; raises Wrong. `kind` is the type of the field."""
+    """The value as the field holds it; `kind` is the type of the field. Raises InvalidValue."""
     if kind is Any:
         return value
     arguments = typing.get_args(kind)
@@ -74,40 +66,32 @@ def _check_union(value: Any, arguments: Tuple[Any, ...], declaration: Declaratio
 
 def _check_tuple(value: Any, arguments: Tuple[Any, ...], declaration: Declaration, where: str) -> Tuple[Any, ...]:
     if not isinstance(value, (list, tuple)):
-        raise InvalidValue(f"must be a list, {_but_got(value, declaration)}", where)
+        raise _invalid("a list", value, declaration, where)
     return tuple(check_value(item, arguments[0], declaration, f"{where}[{index}]") for index, item in enumerate(value))
 
 
 def _check_mapping(value: Any, arguments: Tuple[Any, ...], declaration: Declaration, where: str) -> Any:
     if not isinstance(value, collections.abc.Mapping):
-        raise InvalidValue(f"must be an object, {_but_got(value, declaration)}", where)
+        raise _invalid("an object", value, declaration, where)
     return {key: check_value(item, arguments[1], declaration, f"{where}.{key}") for key, item in value.items()}
 
 
+_CONVERTERS: Dict[Any, Callable[[Any], Any]] = {bool: as_boolean, int: as_integer, float: as_number, str: as_string}
+
+
 def _scalar(value: Any, kind: Any, declaration: Declaration, where: str) -> Any:
-    if kind is bool:
-        if isinstance(value, bool):
-            return value
-        raise InvalidValue(f"must be true or false, {_but_got(value, declaration)}", where)
-    if kind is int:
-        if isinstance(value, int) and not isinstance(value, bool):
-            return value
-        raise InvalidValue(f"must be a whole number, {_but_got(value, declaration)}", where)
-    if kind is float:
-        return _number(value, "a number", declaration, where)
-    if kind is str:
-        if isinstance(value, str):
-            return value
-        raise InvalidValue(f"must be text, {_but_got(value, declaration)}", where)
-    raise TypeError(f"settings of type {kind!r} are not supported")
+    convert = _CONVERTERS.get(kind)
+    if convert is None:
+        raise TypeError(f"settings of type {kind!r} are not supported")
+    try:
+        return convert(value)
+    except ValueFault as fault:
+        raise _invalid(fault.expected, value, declaration, where) from None
 
 
-def _number(value: Any, expected: str, declaration: Declaration, where: str) -> float:
-    if isinstance(value, (int, float)) and not isinstance(value, bool):
-        with contextlib.suppress(OverflowError):
-            if math.isfinite(value):
-                return float(value)
-    raise InvalidValue(f"must be {expected}, {_but_got(value, declaration)}", where)
+def _invalid(expected: str, value: Any, declaration: Declaration, where: str = "") -> InvalidValue:
+    shown = "which the value is not (it is secret and not shown)" if declaration.secret else f"not {show_json(value)}"
+    return InvalidValue(f"must be {expected}, {shown}", where)
 
 
 def _duration(value: Any, declaration: Declaration, where: str) -> float:
@@ -116,31 +100,27 @@ def _duration(value: Any, declaration: Declaration, where: str) -> float:
             return parse_duration(value)
         except ValueError as error:
             raise InvalidValue(str(error), where) from None
-    return _number(value, 'a number of seconds or a duration such as "90s"', declaration, where)
+    try:
+        return as_number(value)
+    except ValueFault:
+        raise _invalid('a number of seconds or a duration such as "90s"', value, declaration, where) from None
 
 
 def _check_limits(value: Any, declaration: Declaration, where: str) -> None:
     if declaration.choices and value not in declaration.choices:
         choices = ", ".join(json.dumps(choice) for choice in declaration.choices)
-        raise InvalidValue(f"must be one of {choices}, {_but_got(value, declaration)}", where)
+        raise _invalid(f"one of {choices}", value, declaration, where)
     if isinstance(value, (int, float)):
         if declaration.minimum is not None and value < declaration.minimum:
-            raise InvalidValue(f"must be at least {declaration.minimum:g}, {_but_got(value, declaration)}", where)
+            raise _invalid(f"at least {declaration.minimum:g}", value, declaration, where)
         if declaration.maximum is not None and value > declaration.maximum:
-            raise InvalidValue(f"must be at most {declaration.maximum:g}, {_but_got(value, declaration)}", where)
-
-
-def _but_got(value: Any, declaration: Declaration) -> str:
-    if declaration.secret:
-        return "which the value is not (it is secret and not shown)"
-    text = json.dumps(value, ensure_ascii=False, default=str)
-    return f"not {text if len(text) <= 60 else text[:57] + '...'}"  # noqa: PLR2004 about half a line
+            raise _invalid(f"at most {declaration.maximum:g}", value, declaration, where)
 
 
 def parse_text(text: str, kind: Any, declaration: Declaration) -> Any:
-    """The JSON value that a text from environment or command line stands for; raises Wrong.
+    """The JSON value of a string from environment or command line. Raises InvalidValue.
 
-    Lists are written with commas or as JSON, objects as JSON, truth values as true/false, yes/no, on/off or 1/0.
+    Lists are written with commas or as JSON, objects as JSON, booleans as true/false, yes/no, on/off or 1/0.
     """
     origin = typing.get_origin(kind)
     if origin in _UNION_TYPES:
@@ -163,7 +143,7 @@ def _parse_json(text: str, declaration: Declaration) -> Any:
     try:
         return json.loads(text)
     except (ValueError, RecursionError):
-        raise InvalidValue(f"must be JSON, {_but_got(text, declaration)}") from None
+        raise _invalid("JSON", text, declaration) from None
 
 
 def _parse_boolean(text: str, declaration: Declaration) -> bool:
@@ -172,7 +152,7 @@ def _parse_boolean(text: str, declaration: Declaration) -> bool:
         return True
     if word in _FALSE:
         return False
-    raise InvalidValue(f"must be true or false, {_but_got(text, declaration)}")
+    raise _invalid("true or false", text, declaration)
 
 
 def _parse_number(text: str, kind: Any, declaration: Declaration) -> Any:
@@ -181,5 +161,5 @@ def _parse_number(text: str, kind: Any, declaration: Declaration) -> Any:
     except ValueError:
         if declaration.kind == "duration":
             return text
-        expected = "a whole number" if kind is int else "a number"
-        raise InvalidValue(f"must be {expected}, {_but_got(text, declaration)}") from None
+        expected = "an integer" if kind is int else "a number"
+        raise _invalid(expected, text, declaration) from None

@@ -108,7 +108,7 @@ class TestTheConfiguration:
             (b"[]", "must hold an object"),
             (b"\xff\xfe", "is not UTF-8"),
             (b'{"a":' * 5000, "is nested too deeply"),
-            (b'{"main": {"db": 7}}', "main.db: must be text"),
+            (b'{"main": {"db": 7}}', "main.db: must be a string"),
             (b'{"main": {"adr": ""}}', "did you mean 'addr'"),
         ],
     )
