@@ -309,8 +309,8 @@ class Connection(asyncio.BufferedProtocol):
     def resume_writing(self) -> None:
         """All that was written is with the kernel."""
         self._writing_paused = False
-        if self.state is ConnectionState.RESPONSE:
-            self._send_more()
+        # not at once: a transport that is closed from here is closed by asyncio a second time
+        asyncio.get_running_loop().call_soon(self._send_more)
 
     def _send_more(self) -> None:
         while not self._writing_paused and self.state is ConnectionState.RESPONSE and not self._transport.is_closing():

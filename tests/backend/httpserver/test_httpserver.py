@@ -67,6 +67,14 @@ def test_a_head_request_has_the_length_and_not_the_body(server: Any) -> None:
         assert json.loads(client.response()[2])["path"] == "/y"
 
 
+def test_a_connection_that_ends_with_a_large_response_is_closed_once(server: Any, caplog: Any) -> None:
+    for _ in range(20):
+        with server.connect() as client:
+            client.send(b"GET /large HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+            assert len(client.response()[2]) == 8_000_000
+    assert [record for record in caplog.records if record.name == "asyncio"] == []
+
+
 def test_a_large_response_arrives_whole_however_slowly_it_is_read(server: Any, eventually: Any) -> None:
     with server.connect() as client:
         client.send(GET % b"large")
