@@ -65,8 +65,9 @@ fuzz: $(READY) ## search for bytes that break a reader of the store or of HTTP, 
 screenshots: $(ASSETS) ## pages at 1440 and 390 px, light and dark, into build/screenshots
 	@$(BIN)/python packaging/screenshots.py build/screenshots
 
-docs: $(READY) ## write the generated reference pages of docs/ anew
-	$(BIN)/python packaging/reference_pages.py
+docs: $(READY) ## write what is generated of docs/ anew: reference pages, tree and picture of the packages
+	@$(BIN)/python packaging/reference_pages.py
+	@$(BIN)/python packaging/draw_architecture.py
 
 wheel: $(ASSETS) ## the distribution as a wheel in dist/, and in dist/nodes/ one for every Python from 3.9 on
 	@$(BIN)/python packaging/compress_assets.py

@@ -1,5 +1,6 @@
 """What every test may use."""
 
+import ast
 import importlib.util
 import logging
 import os
@@ -70,6 +71,30 @@ def _raise_what_is_wrong(_: logging.Handler, record: logging.LogRecord) -> None:
 def repository() -> Path:
     """The root of the checkout."""
     return ROOT
+
+
+@pytest.fixture(scope="session")
+def code_names(repository: Path) -> frozenset[str]:
+    """Modules, classes, functions, constants and members of product code, each also without its first packages."""
+    found = set()
+    for root in sorted(repository.glob("*/cc_*")):
+        for path in sorted(root.rglob("*.py")):
+            parts = path.relative_to(root.parent).with_suffix("").parts
+            module = parts[:-1] if parts[-1] == "__init__" else parts
+            for name in ((), *_names_of(ast.parse(path.read_text("utf-8")).body)):
+                whole = (*module, *name)
+                found.update(".".join(whole[start:]) for start in range(len(whole)))
+    return frozenset(found)
+
+
+def _names_of(body: list[ast.stmt]) -> Iterator[tuple[str, ...]]:
+    for node in body:
+        if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            yield (node.name,)
+            yield from ((node.name, *name) for name in _names_of(node.body) if isinstance(node, ast.ClassDef))
+        elif isinstance(node, ast.Assign | ast.AnnAssign):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            yield from ((target.id,) for target in targets if isinstance(target, ast.Name))
 
 
 @pytest.fixture(scope="session")
