@@ -1,4 +1,4 @@
-"""The whole agent: collectors, router, sinks and loop put together from a configuration."""
+"""The agent: collectors, router, sinks and loop, assembled from a configuration."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ _GARBAGE_COLLECTION_PERIOD_S = 300
 
 
 class RoutedSink(NamedTuple):
-    """A sink with the router that makes its lines."""
+    """A sink with the router that encodes its lines."""
 
     router: Router
     sink: Sink
 
 
 class Pipeline:
-    """What the loop drives: sample, make lines, hand them over."""
+    """The work of the loop: sample, encode lines, pass them to the sinks."""
 
     def __init__(self, sampler: Sampler, outputs: List[RoutedSink], interval_s: int) -> None:
         self._sampler = sampler
@@ -46,7 +46,7 @@ class Pipeline:
         self._ticks = 0
 
     def sample(self, time_s: int, /) -> None:
-        """Read all collectors; the lines wait for `hand_over`."""
+        """Read all collectors and encode the lines, which wait for `hand_over`."""
         readings = self._sampler.sample(time_s, self._interval_s)
         batches: Dict[int, Batch] = {}
         for router, sink in self._outputs:
@@ -56,13 +56,13 @@ class Pipeline:
         logger.debug("sampled time=%d readings=%d", time_s, len(readings))
 
     def hand_over(self) -> None:
-        """Give the lines to the sinks; a sink that fails costs only its own."""
+        """Pass the lines to the sinks; a failing sink does not affect the others."""
         waiting, self._waiting = self._waiting, []
         for sink, batch in waiting:
             _put_logging_errors(sink, batch)
 
     def rest(self) -> None:
-        """Collect garbage now and then instead of in the middle of a tick."""
+        """Collect garbage every 300 s here instead of in the middle of a tick."""
         if self._ticks == 0:
             gc.collect()
             gc.freeze()
@@ -72,7 +72,7 @@ class Pipeline:
         self._ticks += 1
 
     def close(self, deadline_s: float) -> None:
-        """Hand over what waits, and end sinks and collectors."""
+        """Hand over the last lines, and close sinks and collectors."""
         self.hand_over()
         for _, sink in self._outputs:
             sink.close(deadline_s)
@@ -88,7 +88,7 @@ def _put_logging_errors(sink: Sink, batch: Batch) -> None:
 
 
 def make_routed_sinks(configuration: AgentConfiguration) -> List[RoutedSink]:
-    """Sinks with their routers; sinks without rules of their own share one. Raises SettingsError."""
+    """The sinks with their routers; sinks without rules of their own share one. Raises SettingsError."""
     settings = configuration.settings.router
     common = build_router(settings, hostname=configuration.hostname, cluster=configuration.cluster)
     outputs: List[RoutedSink] = []
@@ -105,7 +105,7 @@ def start_pipeline(configuration: AgentConfiguration, root: Path = Path("/")) ->
     """The pipeline with its sinks started and its collectors opened. Raises CockpitError."""
     outputs = make_routed_sinks(configuration)
     if not outputs:
-        raise SettingsError("sinks", f"{configuration.source}: there is nowhere to send to; give --url or a sink")
+        raise SettingsError("sinks", f"{configuration.source}: no sink to send to; give --url or a sink")
     with contextlib.ExitStack() as undo:
         for _, sink in outputs:
             sink.start()
@@ -128,7 +128,7 @@ class Agent:
         self._stopped = False
 
     def run(self) -> None:
-        """The whole life of the agent. Raises CockpitError if it cannot start."""
+        """Run until the agent is stopped. Raises CockpitError if it cannot start."""
         configuration = load_configuration(self._options, self._environment)
         pipeline = self._start_pipeline(configuration)
         try:
@@ -186,20 +186,20 @@ class Agent:
         return self._loop.run().reload
 
     def _load_new_configuration(self) -> Optional[AgentConfiguration]:
-        """The new configuration; None, with a log line, if it is wrong: then the old one goes on."""
+        """The new configuration; None, with a log line, if it is invalid: then the old one stays in effect."""
         try:
             candidate = load_configuration(self._options, self._environment)
             make_routed_sinks(candidate)
             if not candidate.sinks:
                 raise SettingsError("sinks", f"{candidate.source}: there is nowhere to send to")
         except CockpitError as error:
-            logger.error("configuration refused, the old one goes on: %s", error)  # noqa: TRY400 no traceback for a typing error
+            logger.error("configuration rejected, the old one stays in effect: %s", error)  # noqa: TRY400 no traceback for a typing error
             return None
         return candidate
 
 
 def run(options: AgentOptions, environment: Mapping[str, str]) -> int:
-    """Run the agent in the foreground until it is told to stop; the exit status. Raises CockpitError."""
+    """Run the agent in the foreground until it is stopped; the exit status. Raises CockpitError."""
     set_up_logging(options.log_level, environment)
     agent = Agent(options, environment)
     for number in (signal.SIGTERM, signal.SIGINT):

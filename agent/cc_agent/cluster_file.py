@@ -1,4 +1,4 @@
-"""The description of a cluster, `cluster.json`, for the machine at hand."""
+"""A cluster description, `cluster.json`, generated for this machine."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ _BANDWIDTH_PER_CORE_GB_PER_S = 10.0
 _SCALAR_FLOPS_PER_CYCLE = 4
 _ADVERTISED = re.compile(r"@\s*([0-9.]+)\s*GHz")
 
-# Single precision operations a core can do in a cycle: two units, times lanes, times two for a fused multiply-add.
+# Single precision operations per core and cycle: two units, times lanes, times two for a fused multiply-add.
 _SIMD_FLOPS_PER_CYCLE = (("avx512f", 64), ("avx2", 32), ("avx", 16), ("asimd", 16), ("sse2", 8))
 
 
 class ClusterDescription(NamedTuple):
-    """The document and, for a person, on what its estimates are based."""
+    """The document, and notes for the operator about its estimates."""
 
     document: Dict[str, Any]
     notes: List[str]
 
 
 class CpuInfo(NamedTuple):
-    """What /proc/cpuinfo says about the processor."""
+    """The processor according to /proc/cpuinfo."""
 
     model: str
     flags: frozenset[str]
@@ -45,9 +45,9 @@ class CpuInfo(NamedTuple):
 def describe_cluster(
     configuration: AgentConfiguration, *, processor: str = "", root: Path = Path("/")
 ) -> ClusterDescription:
-    """The cluster that consists of this machine, with the metrics that this configuration sends from it.
+    """The description of a cluster of this machine alone, with the metrics that the configuration sends.
 
-    `processor` is the name of the processor where something knows it better than the kernel. Raises TopologyError.
+    `processor` is the name of the processor if it is known from elsewhere than the kernel. Raises CpuTopologyError.
     """
     topology = read_topology(root)
     cpu = read_cpuinfo(root)
@@ -100,7 +100,7 @@ def topology_document(topology: CpuTopology) -> Dict[str, Any]:
 def metric_configuration(
     configuration: AgentConfiguration, machine: MachineSizes, root: Path = Path("/")
 ) -> List[Dict[str, Any]]:
-    """The `metricConfig` for what is sent from here: each metric once, at its finest scope, after the router.
+    """The `metricConfig` of the metrics sent from here: each once, at its finest scope, as the router renames it.
 
     Those with a footprint come first, because pages show metrics in this order.
     """
@@ -130,7 +130,7 @@ def _scope_rank(scope: str) -> int:
 
 
 def _available_metrics(configuration: AgentConfiguration, root: Path) -> List[MetricDescription]:
-    """What the collectors promise that can work on this machine."""
+    """The metrics of the collectors that work on this machine."""
     descriptions: List[MetricDescription] = []
     for collector in make_collectors(configuration.settings.collectors, root):
         try:
@@ -144,13 +144,13 @@ def _available_metrics(configuration: AgentConfiguration, root: Path) -> List[Me
 
 
 def read_machine(topology: CpuTopology, root: Path = Path("/")) -> MachineSizes:
-    """The sizes of this machine."""
+    """Hardware threads, memory and network bandwidth of this machine."""
     memory_kib = parse_meminfo((root / "proc/meminfo").read_bytes()).get("MemTotal", 0)
     return MachineSizes(len(topology.hwthreads), memory_kib * 1024, _network_speed(root))
 
 
 def _network_speed(root: Path) -> float:
-    """Bytes per second of all links that say how fast they are; 10 Gbit/s where none does."""
+    """Bytes per second of all links whose speed is known; 10 Gbit/s if none is."""
     speeds = [_speed(file) for file in (root / "sys/class/net").glob("*/speed")]
     total = sum(speed for speed in speeds if speed > 0) or _DEFAULT_LINK_MBIT_PER_S
     return total * 1e6 / 8
@@ -159,12 +159,12 @@ def _network_speed(root: Path) -> float:
 def _speed(file: Path) -> int:
     try:
         return int(file.read_text(encoding="ascii"))
-    except (OSError, ValueError):  # the kernel refuses the answer while a link is down
+    except (OSError, ValueError):  # reading fails while a link is down
         return 0
 
 
 def read_cpuinfo(root: Path = Path("/")) -> CpuInfo:
-    """Model, flags and clock from /proc/cpuinfo, which differs between architectures; what is missing stays empty."""
+    """Model, flags and clock from /proc/cpuinfo, whose keys differ between architectures; missing ones stay empty."""
     try:
         text = (root / "proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
     except OSError:
@@ -184,7 +184,7 @@ def read_cpuinfo(root: Path = Path("/")) -> CpuInfo:
 
 
 def cpu_clock(cpu: CpuInfo, root: Path = Path("/")) -> tuple[float, str]:
-    """The base clock in GHz, and where it was found."""
+    """The base clock in GHz, and its source."""
     folder = root / CPU_FOLDER / "cpu0"
     for name, divisor, basis in (
         ("cpufreq/base_frequency", 1e6, "base frequency"),

@@ -1,7 +1,7 @@
-"""The configuration file and the files it names, as one document.
+"""Reading the configuration file and the files it refers to as one document.
 
-Two layouts are read: that of cc-metric-collector with `main` and, for each component, either the component itself or
-`<component>-file` with a path; and its older one with `interval` at the top level and paths in place of components.
+Two layouts are supported: that of cc-metric-collector, with `main` and, for each component, the component itself or
+`<component>-file` with a path; and its older one, with `interval` at the top level and paths in place of components.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ _MAIN_KEYS = ("interval", "duration")
 
 
 class ConfigDocument(NamedTuple):
-    """What the files say, with what the operator should know."""
+    """The content of the files, and warnings for the operator."""
 
     content: Dict[str, Any]
     warnings: List[str]
 
 
 def read_document(path: Path) -> ConfigDocument:
-    """The document of a configuration file with all its parts in place. Raises SettingsError."""
+    """The document of a configuration file, its component files included. Raises SettingsError."""
     return assemble(read_json(path), path)
 
 
 def assemble(content: Mapping[str, Any], path: Path) -> ConfigDocument:
-    """Put the parts in place that a main document names; relative paths start at the folder of `path`."""
+    """The document with the component files it refers to; relative paths start at the folder of `path`."""
     document = ConfigDocument({}, [])
     for key, value in content.items():
         component = key.removesuffix("-file")

@@ -1,4 +1,4 @@
-"""What the agent does where the configuration says nothing: the lean metric set that `cc-agent topology` describes."""
+"""The built-in defaults of collectors and router: the small metric set that `cc-agent topology` describes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ DEFAULT_INTERVAL_S = 60.0
 
 
 def default_collectors() -> Dict[str, Any]:
-    """The value of `collectors` where a configuration has none."""
+    """The value of `collectors` if a configuration has none."""
     return {
         "cpustat": {"include_metrics": ["cpu_user", "cpu_system", "cpu_iowait", "cpu_idle"]},
         "memstat": {"include_metrics": ["mem_used"]},
@@ -24,7 +24,7 @@ def default_collectors() -> Dict[str, Any]:
 
 
 def default_router() -> Dict[str, Any]:
-    """The value of `router` where a configuration has none."""
+    """The value of `router` if a configuration has none."""
     return {
         "process_messages": {
             "rename_messages": {"load_one": "cpu_load"},

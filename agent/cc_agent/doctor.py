@@ -1,4 +1,4 @@
-"""`cc-agent doctor`: what works on this node, what does not, and what to do about it."""
+"""`cc-agent doctor`: checks of everything the agent needs, with advice."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class CheckResult(NamedTuple):
 def run_checks(
     configuration: AgentConfiguration, environment: Mapping[str, str], *, processor: str = ""
 ) -> List[CheckResult]:
-    """All findings, in the order in which a person would look."""
+    """The results of all checks, in the order in which an operator would look."""
     named = "" if configuration.cluster_is_given else " (the name of this node; give --cluster if it is another)"
     findings = [
         CheckResult("node", f"{configuration.hostname} of cluster {configuration.cluster}{named}"),
@@ -43,10 +43,10 @@ def run_checks(
     findings += [CheckResult("configuration", f"warning: {warning}") for warning in configuration.warnings]
     if processor:
         findings.append(CheckResult("processor", processor))
-    seen = sample_once(configuration)
-    findings += _check_collectors(seen.statuses)
+    snapshot = sample_once(configuration)
+    findings += _check_collectors(snapshot.statuses)
     for sink in configuration.sinks:
-        findings += _check_sink(sink, configuration, seen)
+        findings += _check_sink(sink, configuration, snapshot)
     if not configuration.sinks:
         findings.append(CheckResult("server", "none; do: give --url or add a sink to the configuration", bad=True))
     findings.append(_check_spool(configuration, environment))
@@ -66,8 +66,10 @@ def _check_collectors(statuses: List[CollectorStatus]) -> Iterator[CheckResult]:
         yield CheckResult("collectors", "none works; do: run this on Linux with /proc and /sys mounted", bad=True)
 
 
-def _check_sink(sink: SinkDescription, configuration: AgentConfiguration, seen: NodeSnapshot) -> Iterator[CheckResult]:
-    """Sends the samples of this moment as `run` would: only so the server says of each line what it thinks of it."""
+def _check_sink(
+    sink: SinkDescription, configuration: AgentConfiguration, snapshot: NodeSnapshot
+) -> Iterator[CheckResult]:
+    """Send one set of samples as `run` would: only a real batch shows which lines the server rejects."""
     subject = f"sink {sink.name}"
     if not isinstance(sink.settings, HttpSettings):
         yield CheckResult(subject, f"type {sink.settings.type}")
@@ -79,7 +81,7 @@ def _check_sink(sink: SinkDescription, configuration: AgentConfiguration, seen: 
         yield CheckResult(subject, f"{error}", bad=True)
         return
     try:
-        outcome = sender.send(make_sink_router(configuration, sink).encode(seen.readings, seen.time_s).lines)
+        outcome = sender.send(make_sink_router(configuration, sink).encode(snapshot.readings, snapshot.time_s).lines)
     finally:
         sender.close()
     if not headers:
@@ -88,7 +90,7 @@ def _check_sink(sink: SinkDescription, configuration: AgentConfiguration, seen: 
         return
     if outcome.kind in (OutcomeKind.DELIVERED, OutcomeKind.DELIVERED_PARTLY):
         yield CheckResult(subject, f"{sender.peer} can be reached, {_token_text(sink.settings)}")
-        yield from (CheckResult(subject, f"line refused: {error}", bad=True) for error in outcome.errors)
+        yield from (CheckResult(subject, f"line rejected: {error}", bad=True) for error in outcome.errors)
         yield from (
             CheckResult(subject, f"{text}; do: name cluster and host as the server's cluster.json does", bad=True)
             for text in outcome.unwanted
@@ -96,11 +98,11 @@ def _check_sink(sink: SinkDescription, configuration: AgentConfiguration, seen: 
     elif outcome.kind is OutcomeKind.UNAUTHORISED:
         advice = _token_advice(sink.settings, outcome.code, configuration.cluster)
         yield CheckResult(
-            subject, f"{sender.peer} can be reached, token refused ({outcome.message}); {advice}", bad=True
+            subject, f"{sender.peer} can be reached, token rejected ({outcome.message}); {advice}", bad=True
         )
     else:
         yield CheckResult(
-            subject, f"{write_url(sink.settings.url)} answers {outcome.message}; do: check the address", bad=True
+            subject, f"{write_url(sink.settings.url)} responds {outcome.message}; do: check the address", bad=True
         )
     yield _check_clock(headers[-1].get("date", ""), time.time())
 
@@ -121,7 +123,7 @@ def _check_clock(date: str, now_s: float) -> CheckResult:
     try:
         offset_s = now_s - parsedate_to_datetime(date).timestamp()
     except (TypeError, ValueError, IndexError):
-        return CheckResult("clock", "not compared: the server does not tell its time")
+        return CheckResult("clock", "not compared: the server sends no time")
     # The header has whole seconds, so up to one second of difference means nothing.
     if -CLOCK_TOLERANCE_S <= offset_s <= 1.0 + CLOCK_TOLERANCE_S:
         return CheckResult("clock", "agrees with the server")
@@ -135,7 +137,7 @@ def _check_spool(configuration: AgentConfiguration, environment: Mapping[str, st
     folder = configuration.spool_folder
     if folder is None:
         hint = "" if environment.get("STATE_DIRECTORY") else "; do: give --spool-dir to survive a restart"
-        return CheckResult("spool", f"none: what cannot be sent waits in memory{hint}")
+        return CheckResult("spool", f"none: unsent batches wait in memory only{hint}")
     target = folder if folder.exists() else next((parent for parent in folder.parents if parent.exists()), Path("/"))
     if not target.is_dir() or not os.access(target, os.W_OK | os.X_OK):
         return CheckResult("spool", f"{folder} cannot be written; do: chown it to the user of the agent", bad=True)

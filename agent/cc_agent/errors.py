@@ -17,7 +17,7 @@ class AgentError(CockpitError):
 
 
 class NotAvailableError(AgentError):
-    """A collector cannot work on this machine now; `advice` says what would make it work."""
+    """A collector cannot work on this machine now; `advice` says what to change."""
 
     def __init__(self, message: str, advice: str = "") -> None:
         super().__init__(message)
@@ -25,8 +25,8 @@ class NotAvailableError(AgentError):
 
 
 class ExpressionError(AgentError):
-    """A condition cannot be read; the text names the place."""
+    """A condition cannot be parsed; the text names the position."""
 
 
 class CpuTopologyError(AgentError):
-    """The description of the processors below /sys is missing or contradicts itself."""
+    """The description of the processors below /sys is missing or inconsistent."""

@@ -1,9 +1,9 @@
 """Conditions of the router, such as `tags.type == 'hwthread' && name startsWith 'cpu_i'`.
 
-The language is the part of expr-lang that configurations of cc-metric-collector use. A condition is read once, by the
-small parser below, into closures; nothing is ever handed to an interpreter. Precedence, loosest first: or, and, not,
-comparison, sum, product, sign. A condition that asks for the value or the time of a sample can only be answered for a
-sample: without one it raises NeedsSampleError, so that all others can be answered once for a whole series.
+The language is the part of expr-lang that configurations of cc-metric-collector use. A condition is compiled once, by
+the recursive descent parser below, into closures; nothing is passed to an interpreter. Precedence, lowest first: or,
+and, not, comparison, sum, product, sign. A condition on the value or time of a sample raises NeedsSampleError without
+one; all others are evaluated once per series.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class _Token(NamedTuple):
 
 
 def compile_condition(text: str, constants: Optional[Mapping[str, Any]] = None) -> Condition:
-    """The condition as a function of a message; `*` is always true. Raises ExpressionError naming the place."""
+    """The condition as a function; `*` is always true. Raises ExpressionError with the position."""
     if text.strip() == "*":
         return lambda _message: True
     if len(text) > _MAX_LENGTH:
@@ -76,7 +76,7 @@ def _tokenize(text: str) -> List[_Token]:
 
 
 class _ConditionParser:
-    """Recursive descent; each method reads one level of precedence."""
+    """Recursive descent parser; one method per level of precedence."""
 
     def __init__(self, text: str, constants: Mapping[str, Any]) -> None:
         self.text = text
@@ -99,7 +99,7 @@ class _ConditionParser:
         return ExpressionError(f"{problem} at position {self.token.position + 1} of {self.text!r}")
 
     def accept(self, *texts: str) -> str:
-        """Consume the token if it is one of these signs or words."""
+        """Consume the current token if it is one of these and return its text, else ""."""
         if self.token.kind in ("sign", "word") and self.token.text in texts:
             self.index += 1
             return self.tokens[self.index - 1].text
@@ -280,7 +280,7 @@ class _ConditionParser:
         return _Node(lambda message: message.meta.get(key, ""))
 
     def match_call(self) -> _Node:
-        """`match(pattern, text)`, where % stands for the backslash that JSON would have to double."""
+        """`match(pattern, text)`, with % for the backslash, which JSON would have to double."""
         pattern, subject = self.arguments(2)
         text = pattern.literal
         return _matched(self.pattern(text.replace("%", "\\") if isinstance(text, str) else text), subject)

@@ -1,4 +1,4 @@
-"""The sampling loop: wait for the tick, sample, wait for the node's moment to send, hand over."""
+"""The sampling loop: wait for the tick, sample, wait for the host's send delay, hand over."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ logger = logging.getLogger(__name__)
 
 
 class Clock(Protocol):
-    """Time, and waiting for it."""
+    """The wall clock, and a wait that can be ended."""
 
     def now_s(self) -> float:
         """Seconds since the epoch."""
 
     def wait(self, seconds: float, /) -> None:
-        """Return after this time, or earlier if somebody calls `wake`."""
+        """Return after this time, or once `wake` is called."""
 
     def wake(self) -> None:
-        """End the present wait, or the next one if none is going on; safe in a signal handler."""
+        """End the current wait, or the next one if there is none; safe in a signal handler."""
 
 
 class SystemClock:
@@ -39,14 +39,14 @@ class SystemClock:
         return time.time()
 
     def wait(self, seconds: float, /) -> None:
-        """Return after this time, or earlier if somebody calls `wake`."""
+        """Return after this time, or once `wake` is called."""
         readable, _, _ = select.select([self._read_end], [], [], max(seconds, 0.0))
         if readable:
             with contextlib.suppress(BlockingIOError):
                 os.read(self._read_end, 4096)
 
     def wake(self) -> None:
-        """End the present wait, or the next one if none is going on."""
+        """End the current wait, or the next one if there is none."""
         with contextlib.suppress(BlockingIOError):  # the pipe is full: the wait ends anyway
             os.write(self._write_end, b"\0")
 
@@ -57,29 +57,29 @@ class SystemClock:
 
 
 class Work(Protocol):
-    """What the loop drives."""
+    """The work that the loop does at each tick."""
 
     def sample(self, time_s: int, /) -> None:
         """Read the sensors and keep the samples for `hand_over`."""
 
     def hand_over(self) -> None:
-        """Give what was sampled to the sinks."""
+        """Pass the samples to the sinks."""
 
     def rest(self) -> None:
-        """Do what may be done while nothing is due, such as collecting garbage."""
+        """Do housekeeping while nothing is due, such as garbage collection."""
 
 
 class LoopExit(NamedTuple):
-    """Why the loop ended."""
+    """Why the loop ended: for a reload, or to stop."""
 
     reload: bool
 
 
 class Loop:
-    """Runs the work at multiples of the interval on the wall clock until told to stop.
+    """Runs the work at multiples of the interval on the wall clock until it is stopped.
 
-    A tick that is missed by more than half an interval is left out and never caught up. The samples are handed over
-    later by a part of the interval that depends on the host's name; at the end at once.
+    A tick that is late by more than half an interval is skipped and not made up for. Samples are handed over after a
+    delay that depends on the host's name, 0.4 of the interval at most; at the end without delay.
     """
 
     def __init__(
@@ -97,12 +97,12 @@ class Loop:
         self.skipped = 0
 
     def stop(self) -> None:
-        """End after the present step; safe in a signal handler."""
+        """End after the current step; safe in a signal handler."""
         self._exit = LoopExit(reload=False)
         self._clock.wake()
 
     def reload(self) -> None:
-        """End in order to start again with another configuration; safe in a signal handler."""
+        """End for a reload of the configuration; safe in a signal handler."""
         if self._exit is None:
             self._exit = LoopExit(reload=True)
         self._clock.wake()
@@ -114,7 +114,7 @@ class Loop:
             if self._wait_until(tick_s, tick_s):
                 self._tick(tick_s)
         ending = self._exit
-        if ending.reload:  # so that the loop can go on where the new configuration is refused
+        if ending.reload:  # so that the loop can go on if the new configuration is rejected
             self._exit = None
         return ending
 
@@ -122,7 +122,7 @@ class Loop:
         now_s = self._clock.now_s()
         if is_too_late(now_s, tick_s, self._interval_s):
             self.skipped += 1
-            logger.warning("tick left out time=%d late_s=%.1f", tick_s, now_s - tick_s)
+            logger.warning("tick skipped time=%d late_s=%.1f", tick_s, now_s - tick_s)
             return
         self._work.sample(tick_s)
         self._wait_until(tick_s + self._delay_s, tick_s)
@@ -130,7 +130,7 @@ class Loop:
         self._work.rest()
 
     def _wait_until(self, moment_s: float, tick_s: int) -> bool:
-        """Wait; False if the loop is to end, or the clock was set back so far that the tick has to be chosen again."""
+        """Wait; False if the loop is to end, or the clock was set back so far that the tick must be chosen again."""
         while self._exit is None:
             self._notifier.alive()
             now_s = self._clock.now_s()

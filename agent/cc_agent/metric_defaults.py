@@ -1,7 +1,7 @@
-"""How the metrics of this agent are to be read: aggregation and thresholds for the description of a cluster.
+"""Default aggregation and thresholds of the agent's metrics, for the cluster description.
 
-Thresholds follow the physics of the machine: load against hardware threads, memory against what is there, traffic
-against the speed of the devices. A site will refine them; they are sensible from the first job on.
+Thresholds follow from the machine: load from the hardware threads, memory from its size, traffic from the speed of the
+devices. A site is expected to refine them.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from cc_common.units import Unit, parse_unit
 
 
 class MachineSizes(NamedTuple):
-    """The sizes that thresholds follow, in base units."""
+    """The sizes that thresholds are computed from, in base units."""
 
     hwthreads: int
     memory_bytes: int
@@ -21,7 +21,7 @@ class MachineSizes(NamedTuple):
 
 
 class ThresholdShares(NamedTuple):
-    """Thresholds as shares of the peak."""
+    """Thresholds as fractions of the peak."""
 
     normal: float
     caution: float
@@ -30,7 +30,7 @@ class ThresholdShares(NamedTuple):
 
 
 class MetricDefaults(NamedTuple):
-    """How a metric is to be read; `peak` in base units."""
+    """Aggregation, peak (in base units), thresholds and footprint of a metric."""
 
     aggregation: str
     peak: float
@@ -85,7 +85,7 @@ def _defaults_by_unit(unit: Unit, name: str, machine: MachineSizes) -> MetricDef
 def metric_entry(
     name: str, unit_text: str, scope: str, *, machine: MachineSizes, timestep_s: int, oldname: str = ""
 ) -> Dict[str, Any]:
-    """The entry of `metricConfig` for a metric as it is sent; thresholds in its unit."""
+    """The `metricConfig` entry of a metric as it is sent; thresholds in its unit."""
     unit = _parse_unit_or_none(unit_text)
     known = _defaults_by_name(machine)
     reading = known.get(name) or known.get(oldname) or _defaults_by_unit(unit or Unit(), name, machine)
@@ -124,6 +124,6 @@ def _unit_object(unit: Optional[Unit], text: str) -> Dict[str, str]:
 
 
 def _rounded(value: float) -> float:
-    """Three digits are enough for a threshold; whole numbers without a fraction."""
+    """The value with three significant digits, as an int if it has no fraction."""
     short = float(f"{value:.3g}")
     return int(short) if short == int(short) else short

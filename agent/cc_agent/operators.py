@@ -1,6 +1,6 @@
-"""What the signs of a condition do with values of any kind; nothing here raises.
+"""The operators of conditions for values of any type; none of them raises.
 
-Tags hold numbers as text, so whatever looks like a number is compared as one.
+Tags hold numbers as strings, so whatever looks like a number is compared as one.
 """
 
 from __future__ import annotations
@@ -9,11 +9,11 @@ import operator
 from typing import Any, Callable, Dict, Optional, Tuple
 
 TAG_WORDS = {"typeid": "type-id", "stypeid": "stype-id"}
-"""Names of tags that a condition may write without hyphen."""
+"""Tag names without hyphen, as a condition may write them."""
 
 
 def arithmetic(sign: str, left: Any, right: Any) -> Any:
-    """The result, or None where there is none; comparisons with None are false."""
+    """The result, None if it is undefined; comparisons with None are false."""
     if sign == "+" and isinstance(left, str) and isinstance(right, str):
         return left + right
     numbers = _numbers(left, right)
@@ -34,7 +34,7 @@ _ARITHMETIC: Dict[str, Callable[[float, float], float]] = {
 
 
 def _numbers(left: Any, right: Any) -> Optional[Tuple[float, float]]:
-    """Both as numbers, because tags hold numbers as text; None if one is no number."""
+    """Both as numbers, because tags hold numbers as strings; None if one is not a number."""
     try:
         return float(left), float(right)
     except (TypeError, ValueError):

@@ -1,4 +1,4 @@
-"""One look at this node: two readings a moment apart, so that there are rates."""
+"""`cc-agent once`: one set of samples of this node, from two readings 0.2 s apart so that there are rates."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ RATE_PAUSE_S = 0.2
 
 
 class NodeSnapshot(NamedTuple):
-    """What the node shows now, and how its collectors did."""
+    """One set of readings, and the status of each collector."""
 
     readings: List[Reading]
     time_s: int
@@ -31,7 +31,7 @@ class NodeSnapshot(NamedTuple):
 def sample_once(
     configuration: AgentConfiguration, *, root: Path = Path("/"), sleep: Callable[[float], None] = time.sleep
 ) -> NodeSnapshot:
-    """The readings of all collectors, with rates over the last fifth of a second."""
+    """The readings of all collectors, with rates over the last 0.2 s."""
     sampler = Sampler(make_collectors(configuration.settings.collectors, root))
     try:
         sampler.sample(int(time.time()), configuration.interval_s)
@@ -43,7 +43,7 @@ def sample_once(
 
 
 def make_sink_router(configuration: AgentConfiguration, sink: SinkDescription) -> Router:
-    """The router of a configuration with the rules of one of its sinks."""
+    """The router of a configuration, with the rules of one of its sinks."""
     own = [processor for processor in sink.settings.make_processors(sink.name) if processor]
     return build_router(
         configuration.settings.router, hostname=configuration.hostname, cluster=configuration.cluster, more=own
@@ -58,22 +58,22 @@ def make_router(configuration: AgentConfiguration) -> Router:
 def run_once(options: AgentOptions, environment: Mapping[str, str]) -> int:
     """Print one set of samples, or send it if --url is given; the exit status. Raises CockpitError.
 
-    1 when the server took the samples and does not want some of them.
+    The status is 1 if the server accepted the samples but discards or hides some of them.
     """
     configuration = load_configuration(options, environment)
     for warning in configuration.warnings:
         sys.stderr.write(f"cc-agent: warning: {warning}\n")
     router = make_router(configuration)
-    seen = sample_once(configuration)
-    for status in seen.statuses:
+    snapshot = sample_once(configuration)
+    for status in snapshot.statuses:
         if status.problem:
             sys.stderr.write(f"cc-agent: {status.name} is not available: {status.problem}\n")
-    batch = router.encode(seen.readings, seen.time_s)
+    batch = router.encode(snapshot.readings, snapshot.time_s)
     if options.url:
         sent = _send(configuration, batch)
         sys.stdout.write(sent.summary + "\n")
         for text in sent.unwanted:
-            sys.stderr.write(f"cc-agent: the server does not want all of them: {text}\n")
+            sys.stderr.write(f"cc-agent: the server does not want all samples: {text}\n")
         return 1 if sent.unwanted else 0
     sys.stdout.write(batch.lines.decode())
     return 0
@@ -89,7 +89,7 @@ def _send(configuration: AgentConfiguration, batch: Batch) -> _SendResult:
 
     settings = configuration.sinks[0].settings
     if not isinstance(settings, HttpSettings):
-        raise AgentError("only sinks of type http can be sent to once")
+        raise AgentError("`once` can send to sinks of type http only")
     sender = make_sender(settings)
     try:
         report = send_splitting(batch.lines, sender.send)
@@ -100,5 +100,5 @@ def _send(configuration: AgentConfiguration, batch: Batch) -> _SendResult:
         raise AgentError(f"not sent to {sender.peer}: {report.outcome.message}")
     if refused:
         reasons = [*report.errors, *(reason for _, reason in report.rejected_parts), "no reason given"]
-        raise AgentError(f"{sender.peer} refused {refused} of {batch.samples} samples: {reasons[0]}")
+        raise AgentError(f"{sender.peer} rejected {refused} of {batch.samples} samples: {reasons[0]}")
     return _SendResult(f"sent {batch.samples} samples to {sender.peer}", report.unwanted)

@@ -1,8 +1,7 @@
-"""The message processor: rename, drop, tag and convert, by rules of the configuration.
+"""The message processor: rename, drop, tag and convert series by the rules of the configuration.
 
-The keys and the order of the stages are those of cc-metric-collector. Two things are better: rules within a stage run
-in the order of the configuration, and a rule that does not ask for the value or the time of a sample runs once for a
-series instead of once for a sample.
+The keys and the order of the stages are those of cc-metric-collector. Unlike there, rules within a stage run in the
+order of the configuration, and a rule that does not use the value or time of a sample runs once per series.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from cc_common.settings import option, required, sections
 from cc_common.units import Unit, convert, parse_unit, prefix_factor, unit_from_object
 
 RuleFunction = Callable[[RuleInput], bool]
-"""Changes a message; False drops it."""
+"""Changes its input in place; False drops it."""
 
 STAGES = (
     "drop_by_name",
@@ -51,12 +50,12 @@ _FIELD_KEYS = (
     "move_field_to_meta_if",
 )
 FIELD_RULES = dict.fromkeys(_FIELD_KEYS, "is left out: a sample carries exactly one number, the field 'value'")
-"""Rules of the reference that a store could not digest; advice for the warning."""
+"""Rules of cc-metric-collector that are not supported, each with the text of the warning."""
 
 
 @dataclass(frozen=True)
 class TagRule:
-    """Sets, moves or deletes a tag where a condition holds."""
+    """Sets, moves or deletes a tag if a condition holds."""
 
     key: str = required("the tag or meta key", key="key")
     value: str = option("", "the value to set; for moves the new key", key="value")
@@ -87,10 +86,10 @@ class ProcessorSettings:
 
 
 class Processor:
-    """A list of rules made from settings; `process` is pure."""
+    """The rules of the settings in the order in which they apply."""
 
     def __init__(self, settings: ProcessorSettings, *, key: str = "process_messages") -> None:
-        """`key` is the dotted path of the settings, for messages. Raises SettingsError for a rule that is wrong."""
+        """`key` is the dotted path of the settings, for messages. Raises SettingsError for an invalid rule."""
         self._settings = settings
         self._key = key
         unknown = [stage for stage in settings.stage_order if stage not in STAGES]
@@ -108,7 +107,7 @@ class Processor:
         return bool(self._sequence)
 
     def process(self, message: RuleInput) -> bool:
-        """Apply all rules to the message; False if it was dropped. May raise NeedsSampleError."""
+        """Apply all rules in place; False if the input was dropped. May raise NeedsSampleError."""
         return all(rule(message) for rule in self._sequence)
 
     def _condition(self, key: str, text: str) -> Condition:
@@ -233,7 +232,7 @@ def _move_meta_to_tag(rule: TagRule, message: RuleInput) -> None:
 
 
 def _find_unit(message: RuleInput) -> Tuple[Optional[Dict[str, str]], Optional[Unit]]:
-    """Where the unit stands, and what it is; None where there is none, or none that has prefixes."""
+    """The mapping that holds the unit, and the parsed unit; None for either that is missing or unknown."""
     for place in (message.meta, message.tags):
         if "unit" in place:
             try:

@@ -1,4 +1,4 @@
-"""From readings to lines: base tags, the message processor, and a prefix that is made once for each series."""
+"""Encoding readings as lines: base tags, the message processor, and a line prefix that is computed once per series."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _MAX_EXTRA_ROUTES = 4096
 
 @dataclass(frozen=True)
 class RouterSettings:
-    """Tags, names and units of everything that is sent; the keys are those of cc-metric-collector."""
+    """Tags, names and units of all samples; the keys are those of cc-metric-collector."""
 
     hostname_tag: str = option("hostname", "name of the tag that carries the host name", key="hostname_tag")
     process_messages: ProcessorSettings = section(ProcessorSettings, "rules", key="process_messages")
@@ -45,7 +45,7 @@ class RouterSettings:
     change_unit_prefix: Mapping[str, str] = option({}, "metric name -> prefix of its unit", key="change_unit_prefix")
 
     def processor(self) -> Processor:
-        """The rules of both forms as one processor, so that the order of the stages holds. Raises SettingsError."""
+        """The rules of both forms as one processor, so that the order of stages applies. Raises SettingsError."""
         new = self.process_messages
         prefixes = {f"name == {_quoted(name)}": prefix for name, prefix in self.change_unit_prefix.items()}
         merged = replace(
@@ -66,7 +66,7 @@ def _quoted(text: str) -> str:
 
 
 class Batch(NamedTuple):
-    """Lines ready to be sent, each with its newline."""
+    """Encoded lines, each with its newline, and their number."""
 
     lines: bytes
     samples: int
@@ -81,9 +81,9 @@ _DROPPED, _DYNAMIC = "dropped", "dynamic"
 
 
 class Router:
-    """Turns readings into lines.
+    """Encodes readings as lines.
 
-    `base_tags` are added where a series lacks them. What the rules make of a series is found out once and kept.
+    `base_tags` are added to a series that lacks them. The result of the rules for a series is cached.
     """
 
     def __init__(self, processors: Sequence[Processor], base_tags: Mapping[str, str]) -> None:
@@ -92,8 +92,8 @@ class Router:
         self._routes: Dict[RawSeries, Union[_SeriesRoute, str]] = {}
 
     def encode(self, readings: Sequence[Reading], time_s: int) -> Batch:
-        """All samples of one tick with their shared time; NaN and infinities are left out."""
-        if len(self._routes) > len(readings) + _MAX_EXTRA_ROUTES:  # devices came and went: forget, and learn again
+        """The lines of all samples of one tick, which share one time; NaN and infinities are left out."""
+        if len(self._routes) > len(readings) + _MAX_EXTRA_ROUTES:  # devices came and went: drop the cache
             self._routes = {}
         lines: List[bytes] = []
         suffix = b" %d\n" % time_s
@@ -115,7 +115,7 @@ class Router:
         return Batch(b"".join(lines), len(lines))
 
     def preview(self, series: RawSeries) -> Optional[RuleInput]:
-        """What becomes of a series: name, tags and unit as sent; None if it is dropped, or only sometimes sent."""
+        """Name, tags and unit of a series as sent; None if it is dropped or depends on the value of a sample."""
         message = RuleInput(series.metric, series.tags, series.meta)
         try:
             return message if self._process(message) else None
@@ -132,7 +132,7 @@ class Router:
         if not self._process(message):
             return None
         if message.tags.get("type") == "node":
-            message.tags.pop("type-id", None)  # the store would file the sample under a child of the node
+            message.tags.pop("type-id", None)  # the store would take it for a part of the node
         try:
             return _SeriesRoute(series_prefix(message.name, message.tags), message.factor)
         except LineProtocolError as error:
@@ -146,7 +146,7 @@ class Router:
 
 
 def _format_number(number: float) -> bytes:
-    """A number with nine digits: what a store of 32-bit floats can tell apart, in the fewest bytes."""
+    """A number with nine significant digits: all that a 32-bit float can hold, in the fewest bytes."""
     return b"%d" % number if isinstance(number, int) else b"%.9g" % number
 
 

@@ -1,4 +1,4 @@
-"""What the conditions and rules of the router look at: a series, and for some questions one sample of it."""
+"""The input of the router's conditions and rules: a series, and optionally one sample of it."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from typing import Mapping, Optional
 
 
 class NeedsSampleError(Exception):
-    """The answer depends on the value or time of a sample, and there is none."""
+    """A condition depends on the value or time of a sample, and there is no sample."""
 
 
 class RuleInput:
-    """What conditions and rules look at: a series, and for some questions one sample of it."""
+    """A series as conditions see it and rules change it; with a sample, its value and time too."""
 
     __slots__ = ("factor", "meta", "name", "sample_time_s", "sample_value", "tags")
 
@@ -25,20 +25,20 @@ class RuleInput:
         self.name = name
         self.tags = dict(tags)
         self.meta = dict(meta)
-        self.factor: float = 1  # whole, so that whole numbers stay whole
+        self.factor: float = 1  # an int, so that integer values stay integers
         self.sample_value = sample_value
         self.sample_time_s = sample_time_s
 
     @property
     def value(self) -> float:
-        """The value in the present unit."""
+        """The value in the current unit. Raises NeedsSampleError without a sample."""
         if self.sample_value is None:
             raise NeedsSampleError
         return self.sample_value * self.factor
 
     @property
     def time_s(self) -> int:
-        """The time of the sample."""
+        """The time of the sample. Raises NeedsSampleError without one."""
         if self.sample_time_s is None:
             raise NeedsSampleError
         return self.sample_time_s

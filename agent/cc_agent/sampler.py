@@ -1,4 +1,4 @@
-"""Asks all collectors at a tick; one that fails costs only its own samples, and is tried again later."""
+"""Reading all collectors at a tick; a failing one loses only its own samples, and is retried later."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ T = TypeVar("T")
 
 MAX_SHARE_OF_INTERVAL = 0.25
 MAX_READING_S = 5.0
-"""A collector that takes longer than a quarter of the interval, five seconds at most, is left out while it does."""
+"""A collector that takes longer than a quarter of the interval, or than five seconds, is skipped while it does."""
 
 FIRST_RETRY_INTERVALS = 1
 MAX_RETRY_S = 600.0
 
 
 class CollectorStatus(NamedTuple):
-    """What a person wants to know about a collector; `problem` is empty while it works."""
+    """The state of a collector after the last tick; `problem` is empty while it works."""
 
     name: str
     samples: int
@@ -33,10 +33,10 @@ class CollectorStatus(NamedTuple):
 
 
 class CircuitBreaker:
-    """A collector behind a circuit breaker.
+    """A collector behind a circuit breaker, which catches everything that it raises.
 
-    After a failure the collector is closed and left alone: for one interval, then twice as long after each further
-    failure, ten minutes at most. What it raises never goes further.
+    After a failure the collector is closed and not read for one interval, then for twice as long after each further
+    failure, 600 s at most.
     """
 
     def __init__(self, collector: Collector) -> None:
@@ -49,7 +49,7 @@ class CircuitBreaker:
         self._advice = ""
 
     def open(self, now_s: float, interval_s: float) -> bool:
-        """Make the collector ready if it is due; whether it is ready."""
+        """Open the collector unless it is open or its pause is not over; whether it is open."""
         if self._open:
             return True
         if now_s < self._retry_s:
@@ -58,19 +58,19 @@ class CircuitBreaker:
             self.collector.open()
         except NotAvailableError as error:
             self._record_failure(error, now_s, interval_s, advice=error.advice)
-        except Exception as error:  # noqa: BLE001 the fence: a defect in one collector must not cost the others
+        except Exception as error:  # noqa: BLE001 an error in one collector must not affect the others
             self._record_failure(error, now_s, interval_s)
         else:
             self._open = True
         return self._open
 
     def read(self, tick: Tick) -> List[Reading]:
-        """The samples of this tick, none while the collector is out of order."""
+        """The readings of this tick, none while the collector is failing."""
         if not self.open(tick.monotonic_s, tick.interval_s):
             return []
         try:
             readings = self.collector.read(tick)
-        except Exception as error:  # noqa: BLE001 the fence: a defect in one collector must not cost the others
+        except Exception as error:  # noqa: BLE001 an error in one collector must not affect the others
             self._record_failure(error, tick.monotonic_s, tick.interval_s)
             return []
         if self._failures:
@@ -89,26 +89,26 @@ class CircuitBreaker:
         self._retry_s = now_s + pause_s
         level = logging.WARNING if self._failures == 1 else logging.DEBUG
         logger.log(
-            level, "collector out of order name=%s retry_s=%.0f problem=%s", self.collector.name, pause_s, self._problem
+            level, "collector failing name=%s retry_s=%.0f problem=%s", self.collector.name, pause_s, self._problem
         )
         logger.debug("cause name=%s", self.collector.name, exc_info=error)
 
     def close(self) -> None:
-        """Release what the collector holds."""
+        """Close the collector; an error of it is only logged."""
         self._open = False
         try:
             self.collector.close()
         except Exception as error:
-            logger.debug("collector does not close name=%s", self.collector.name, exc_info=error)
+            logger.debug("cannot close collector name=%s", self.collector.name, exc_info=error)
 
     @property
     def status(self) -> CollectorStatus:
-        """How the collector did at the last tick."""
+        """The state of the collector after the last tick."""
         return CollectorStatus(self.collector.name, self._samples, self._problem, self._advice)
 
 
 class Sampler:
-    """All collectors of the node. Each is read under a deadline: one that blocks takes nothing else with it."""
+    """All collectors of the node, each read with a deadline: one that blocks does not hold up the others."""
 
     def __init__(self, collectors: Sequence[Collector], *, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._breakers = [CircuitBreaker(collector) for collector in collectors]
@@ -117,50 +117,50 @@ class Sampler:
         self._blocked_since_s: Dict[str, float] = {}
 
     def open(self, interval_s: float) -> None:
-        """Make the collectors ready before the first tick."""
-        for fence in self._breakers:
-            self._under_deadline(fence, partial(fence.open, self._monotonic(), interval_s), interval_s)
+        """Open the collectors before the first tick."""
+        for breaker in self._breakers:
+            self._under_deadline(breaker, partial(breaker.open, self._monotonic(), interval_s), interval_s)
 
     def sample(self, time_s: int, interval_s: float) -> List[Reading]:
-        """The readings of all collectors that answer in time, to be stamped with `last_report_s`."""
+        """The readings of all collectors that return in time, for samples with the time `time_s`."""
         readings: List[Reading] = []
-        for fence in self._breakers:
+        for breaker in self._breakers:
             tick = Tick(time_s, self._monotonic(), interval_s)
-            readings += self._under_deadline(fence, partial(fence.read, tick), interval_s) or []
+            readings += self._under_deadline(breaker, partial(breaker.read, tick), interval_s) or []
         return readings
 
-    def _under_deadline(self, fence: CircuitBreaker, work: Callable[[], T], interval_s: float) -> Optional[T]:
-        name = fence.collector.name
-        answer = self._calls.run(name, work, timeout_s=min(interval_s * MAX_SHARE_OF_INTERVAL, MAX_READING_S))
+    def _under_deadline(self, breaker: CircuitBreaker, work: Callable[[], T], interval_s: float) -> Optional[T]:
+        name = breaker.collector.name
+        result = self._calls.run(name, work, timeout_s=min(interval_s * MAX_SHARE_OF_INTERVAL, MAX_READING_S))
         if name in self._calls.blocked:
             if name not in self._blocked_since_s:
                 self._blocked_since_s[name] = self._monotonic()
-                logger.warning("collector does not answer and is left out name=%s", name)
+                logger.warning("collector blocks and is skipped name=%s", name)
         elif self._blocked_since_s.pop(name, None) is not None:
-            logger.info("collector answers again name=%s", name)
-        return answer
+            logger.info("collector no longer blocks name=%s", name)
+        return result
 
     @property
     def statuses(self) -> List[CollectorStatus]:
-        """How each collector did at the last tick."""
-        return [self._status(fence) for fence in self._breakers]
+        """The state of each collector after the last tick."""
+        return [self._status(breaker) for breaker in self._breakers]
 
-    def _status(self, fence: CircuitBreaker) -> CollectorStatus:
-        since_s = self._blocked_since_s.get(fence.collector.name)
+    def _status(self, breaker: CircuitBreaker) -> CollectorStatus:
+        since_s = self._blocked_since_s.get(breaker.collector.name)
         if since_s is None:
-            return fence.status
+            return breaker.status
         away_s = self._monotonic() - since_s
         return CollectorStatus(
-            fence.collector.name, 0, f"has not answered for {away_s:.0f} s", "look what its source waits for"
+            breaker.collector.name, 0, f"has been blocked for {away_s:.0f} s", "check what its source waits for"
         )
 
     def status_of(self, name: str) -> Optional[CollectorStatus]:
-        """How one collector did; None if it does not run."""
+        """The state of one collector; None if it is not configured."""
         return next((status for status in self.statuses if status.name == name), None)
 
     def close(self) -> None:
-        """Release everything but what a blocked call still holds."""
-        for fence in self._breakers:
-            if fence.collector.name not in self._calls.blocked:
-                fence.close()
+        """Close all collectors that are not in a blocked call."""
+        for breaker in self._breakers:
+            if breaker.collector.name not in self._calls.blocked:
+                breaker.close()
         self._calls.close()

@@ -30,10 +30,14 @@ _LEGACY = {
 
 @dataclass(frozen=True)
 class AgentMainSettings:
-    """Who this node is and how often it is sampled."""
+    """Name and cluster of this node, and the sampling interval."""
 
     interval_s: float = option(
-        DEFAULT_INTERVAL_S, "time between samples, whole seconds", key="interval", kind="duration", minimum=1.0
+        DEFAULT_INTERVAL_S,
+        "time between samples; an integer number of seconds",
+        key="interval",
+        kind="duration",
+        minimum=1.0,
     )
     duration_s: float = option(
         1.0, "time a measurement may take; accepted for compatibility", key="duration", kind="duration", minimum=0.0
@@ -47,18 +51,18 @@ class AgentMainSettings:
     )
 
     def __post_init__(self) -> None:
-        """Check what a single key cannot tell."""
+        """Check the duration against the interval."""
         if self.interval_s != int(self.interval_s):
-            raise SettingsError("interval", "must be whole seconds: samples carry their time in seconds")
+            raise SettingsError("interval", "must be an integer number of seconds: samples have their time in seconds")
         if self.duration_s > self.interval_s:
             raise SettingsError("duration", "must not be longer than 'interval'")
 
 
 @dataclass(frozen=True)
 class AgentSettings:
-    """Everything the configuration file can say."""
+    """All settings of the configuration file."""
 
-    main: AgentMainSettings = section(AgentMainSettings, "Who this node is and how often it is sampled.")
+    main: AgentMainSettings = section(AgentMainSettings, "Name and cluster of this node, and the sampling interval.")
     collectors: CollectorsSettings = section(
         CollectorsSettings,
         "Which collectors run; those that are named, each with its options. Without this section a lean built-in set.",
@@ -76,7 +80,7 @@ class AgentSettings:
 
 @dataclass(frozen=True)
 class AgentConfiguration:
-    """Checked settings with what follows from them; `source` names the file."""
+    """Checked settings and the values derived from them; `source` names the file."""
 
     loaded: LoadedSettings[AgentSettings]
     sinks: List[SinkDescription]
@@ -88,12 +92,12 @@ class AgentConfiguration:
 
     @property
     def settings(self) -> AgentSettings:
-        """The settings themselves."""
+        """The settings."""
         return self.loaded.value
 
     @property
     def interval_s(self) -> int:
-        """Time between samples."""
+        """Seconds between samples."""
         return int(self.settings.main.interval_s)
 
     @property
@@ -105,7 +109,7 @@ class AgentConfiguration:
 
 
 def load_configuration(options: AgentOptions, environment: Mapping[str, str]) -> AgentConfiguration:
-    """The configuration that a command line asks for. Raises SettingsError."""
+    """The configuration for the options of a command line. Raises SettingsError."""
     path = Path(options.config) if options.config else None
     document = read_document(path) if path else ConfigDocument({}, [])
     source = str(path) if path else BUILT_IN
@@ -146,7 +150,7 @@ def load_configuration(options: AgentOptions, environment: Mapping[str, str]) ->
 
 
 def _cluster_from_url(sinks: List[SinkDescription]) -> str:
-    """The cluster that the address of a sink names, as configurations of cc-metric-collector do: `?cluster=NAME`."""
+    """The cluster in the address of a sink, `?cluster=NAME` as in configurations of cc-metric-collector; "" if none."""
     for sink in sinks:
         if isinstance(sink.settings, HttpSettings):
             names = parse_qs(urlsplit(sink.settings.url).query).get("cluster")
@@ -156,10 +160,10 @@ def _cluster_from_url(sinks: List[SinkDescription]) -> str:
 
 
 def _built_in_sections(content: Mapping[str, Any]) -> Dict[str, Any]:
-    """The sections that a configuration lacks.
+    """The built-in value of each section that a configuration lacks.
 
-    The built-in rules of the router are made for the built-in collectors: a file that names its own collectors and no
-    router gets what they measure under their own names and in their own units.
+    The built-in router rules are for the built-in collectors: a file with its own collectors and no router gets no
+    rules, and thereby the metric names and units of the collectors.
     """
     if "collectors" in content:
         return {}

@@ -1,8 +1,8 @@
-"""The processors of this machine as the kernel describes them below /sys/devices/system.
+"""The processor topology of this machine from /sys/devices/system.
 
 Ids in samples and in cluster.json are positions in these lists, except for hardware threads, whose ids are the
 kernel's numbers. Core and die numbers of the kernel are unique within one socket at best, so they are renumbered
-densely in the order of their lowest hardware thread.
+from 0 in the order of their lowest hardware thread.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ Groups = Tuple[Tuple[int, ...], ...]
 
 
 class MemoryDomain(NamedTuple):
-    """A NUMA domain: the kernel's number and the hardware threads online there, none for memory without processors."""
+    """A NUMA domain: the kernel's number and its online hardware threads, none for memory without processors."""
 
     number: int
     hwthreads: Tuple[int, ...]
@@ -34,7 +34,7 @@ class MemoryDomain(NamedTuple):
 
 @dataclass(frozen=True)
 class CpuTopology:
-    """Which hardware threads are online, and how they are grouped."""
+    """The online hardware threads, and their grouping into cores, dies, sockets and NUMA domains."""
 
     hwthreads: Tuple[int, ...]
     cores: Groups
@@ -44,18 +44,18 @@ class CpuTopology:
 
     @property
     def threads_per_core(self) -> int:
-        """The largest number of hardware threads of a core."""
+        """The maximum number of hardware threads of a core."""
         return max(len(core) for core in self.cores)
 
     @property
     def cores_per_socket(self) -> int:
-        """The largest number of cores of a socket."""
+        """The maximum number of cores of a socket."""
         counts = [sum(1 for core in self.cores if core[0] in socket) for socket in map(frozenset, self.sockets)]
         return max(counts)
 
 
 def read_topology(root: Path = Path("/")) -> CpuTopology:
-    """The topology of the hardware threads that are online. Raises TopologyError."""
+    """The topology of the online hardware threads. Raises CpuTopologyError."""
     cpus = online_cpus(root)
     sockets: Dict[int, int] = {}
     dies: Dict[int, Tuple[int, int]] = {}
@@ -86,7 +86,7 @@ def _core_key(folder: Path, cpu: int) -> int:
 
 
 def online_cpus(root: Path = Path("/")) -> Tuple[int, ...]:
-    """The numbers of the hardware threads that are online, ascending. Raises TopologyError."""
+    """The numbers of the hardware threads that are online, ascending. Raises CpuTopologyError."""
     folder = root / CPU_FOLDER
     text = _read_text(folder / "online")
     if text:
@@ -104,7 +104,7 @@ def online_cpus(root: Path = Path("/")) -> Tuple[int, ...]:
 def memory_domains(root: Path = Path("/")) -> List[MemoryDomain]:
     """The NUMA domains in the order of their ids: those with processors first, then memory without (HBM, CXL).
 
-    Empty where the kernel has no NUMA support.
+    Empty if the kernel has no NUMA support.
     """
     try:
         matches = [_NODE_NAME.fullmatch(entry.name) for entry in (root / NODE_FOLDER).iterdir()]
@@ -119,7 +119,7 @@ def memory_domains(root: Path = Path("/")) -> List[MemoryDomain]:
 
 
 def parse_cpu_list(text: str) -> Tuple[int, ...]:
-    """The numbers in a list of the kernel such as `0-3,8`, ascending; empty for an empty text. Raises TopologyError."""
+    """The numbers in a kernel list such as `0-3,8`, ascending; empty for an empty string. Raises CpuTopologyError."""
     numbers: Set[int] = set()
     for part in text.strip().split(","):
         if not part:
@@ -136,7 +136,7 @@ def parse_cpu_list(text: str) -> Tuple[int, ...]:
 
 
 def _group_by_key(keys: Mapping[int, Hashable]) -> Groups:
-    """Hardware threads with equal keys together, groups in the order in which their first one comes."""
+    """Hardware threads grouped by key, groups in the order of their first hardware thread."""
     groups: Dict[Hashable, List[int]] = {}
     for cpu, key in keys.items():
         groups.setdefault(key, []).append(cpu)
@@ -151,7 +151,7 @@ def _read_text(path: Path) -> str:
 
 
 def _read_number(path: Path, default: int) -> int:
-    """The number in a file; the default where it is missing or negative, which means unknown."""
+    """The number in a file; the default if it is missing or negative, which means unknown."""
     text: Optional[str] = _read_text(path)
     try:
         number = int(text or default)

@@ -10,23 +10,23 @@ T = TypeVar("T")
 
 
 class DeadlineCalls:
-    """Runs calls one after the other in a thread that is left behind when one of them blocks.
+    """Runs calls one after the other in a thread, which is abandoned when a call blocks.
 
-    Each call has a key. While a call blocks, further ones with its key are not made; where `max_blocked` calls block,
-    none at all, so that threads cannot pile up.
+    Each call has a key. While a call blocks, further calls with its key are skipped; while `max_blocked` calls block,
+    all are, so that threads cannot pile up.
     """
 
     def __init__(self, name: str, timeout_s: float, *, max_blocked: int) -> None:
         self._name = name
         self._timeout_s = timeout_s
-        self._most_blocked = max_blocked
+        self._max_blocked = max_blocked
         self._blocked: Dict[str, threading.Event] = {}
         self._requests: Optional[queue.SimpleQueue[Optional[_Call]]] = None
 
     def run(self, key: str, work: Callable[[], T], *, timeout_s: Optional[float] = None) -> Optional[T]:
-        """What the call gives; None when it does not end in time. Raises what the call raises."""
+        """The result of the call; None if it does not return in time. Raises what the call raises."""
         self._blocked = {name: done for name, done in self._blocked.items() if not done.is_set()}
-        if key in self._blocked or len(self._blocked) >= self._most_blocked:
+        if key in self._blocked or len(self._blocked) >= self._max_blocked:
             return None
         if self._requests is None:
             self._requests = queue.SimpleQueue()
@@ -39,16 +39,16 @@ class DeadlineCalls:
             return None
         if call.error is not None:
             raise call.error
-        answer: T = call.result
-        return answer
+        result: T = call.result
+        return result
 
     @property
     def blocked(self) -> Tuple[str, ...]:
-        """Keys of the calls that have not come back."""
+        """Keys of the calls that have not returned."""
         return tuple(key for key, done in self._blocked.items() if not done.is_set())
 
     def close(self) -> None:
-        """Let the thread end when its present call is done; the next call starts another."""
+        """Let the thread end after its current call; the next call starts another."""
         if self._requests is not None:
             self._requests.put(None)
             self._requests = None
@@ -71,6 +71,6 @@ def _run_calls(requests: queue.SimpleQueue[Optional[_Call]]) -> None:
             return
         try:
             call.result = call.work()
-        except BaseException as error:  # noqa: BLE001 raised again where the call was asked for
+        except BaseException as error:  # noqa: BLE001 raised again in the calling thread
             call.error = error
         call.done.set()

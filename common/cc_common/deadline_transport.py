@@ -1,7 +1,7 @@
-"""HTTP connections whose requests have one deadline for the whole, from the look-up of the name to the last byte.
+"""HTTP connections with one deadline per request, from name resolution to the last byte of the response.
 
-The timeouts of httpx are for single pieces: a peer that sends one byte now and then is never late. Here each request of
-a client gets a moment by which all must be done. Load this module only where something is sent: it imports httpx.
+The timeouts of httpx are per read or write: a peer that sends a byte now and then never exceeds them. Import this
+module only where something is sent: it imports httpx.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ def deadline_client(
     connections: int = 4,
     **options: Any,
 ) -> httpx.Client:
-    """A client whose requests take at most `total_s` seconds each; later ones end with httpx.TimeoutException.
+    """A client whose requests raise httpx.TimeoutException after `total_s` seconds.
 
-    `connect_s` is for reaching the peer, `tls` for https, `connections` how many are open at most; `options` go to
-    httpx.Client. Neither the proxies nor the .netrc of the environment are used. Answers are asked for as they are,
-    and one that is compressed all the same is not unpacked: bounds on its size hold before memory is taken. A body
-    must be read, or its response closed, in the thread that asked.
+    `connect_s` is the limit for connecting, `tls` the context for https, `connections` the maximum of open connections;
+    `options` go to httpx.Client. Proxies and .netrc of the environment are not used. Uncompressed responses are
+    requested, and a compressed one is not decompressed: size limits hold before memory is allocated. The body must be
+    read, or the response closed, in the thread that sent the request.
     """
     options["headers"] = {"Accept-Encoding": "identity", **options.get("headers", {})}
     transport = DeadlineTransport(total_s, tls=tls, connections=connections)
@@ -43,7 +43,7 @@ def deadline_client(
 
 
 class DeadlineTransport(httpx.BaseTransport):
-    """Requests over pooled connections, each with `total_s` seconds from its beginning to the end of its answer."""
+    """Requests over pooled connections, each with `total_s` seconds from its start to the end of the response."""
 
     def __init__(self, total_s: float, *, tls: Optional[ssl.SSLContext] = None, connections: int = 4) -> None:
         self._total_s = total_s
@@ -56,7 +56,7 @@ class DeadlineTransport(httpx.BaseTransport):
         )
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
-        """The answer, its body not read yet. Raises httpx.TransportError, of which TimeoutException is one kind."""
+        """The response with its body unread. Raises httpx.TransportError; TimeoutException is a subclass."""
         self._limit.end_s = time.monotonic() + self._total_s
         url = request.url
         outgoing = httpcore.Request(
@@ -74,7 +74,7 @@ class DeadlineTransport(httpx.BaseTransport):
         return httpx.Response(response.status, headers=headers, stream=_Body(response), extensions=response.extensions)
 
     def close(self) -> None:
-        """Close the connections."""
+        """Close all connections."""
         self._pool.close()
 
 
@@ -82,7 +82,7 @@ _PEER_ERRORS = (httpcore.TimeoutException, httpcore.NetworkError, httpcore.Proto
 
 
 def _to_httpx_error(error: Exception) -> httpx.TransportError:
-    """The same fault by its name in httpx."""
+    """The error of httpx with the name that the error of httpcore has."""
     kind: Type[httpx.TransportError] = getattr(httpx, type(error).__name__, httpx.TransportError)
     return kind(str(error) or "the time for the request is over")
 
@@ -102,12 +102,12 @@ class _Body(httpx.SyncByteStream):
 
 
 class _Deadline(threading.local):
-    """By when the request of this thread must be done; connections are shared by threads, requests are not."""
+    """The monotonic deadline of this thread's request; connections are shared by threads, requests are not."""
 
     end_s = 0.0
 
     def left_s(self, timeout_s: Optional[float], late: Type[httpcore.TimeoutException]) -> float:
-        """The time for the next step; raises `late` when there is none."""
+        """Seconds left for the next step, `timeout_s` at most; raises `late` if none are left."""
         left_s = self.end_s - time.monotonic()
         if left_s <= 0:
             raise late("the time for the request is over")
@@ -142,8 +142,8 @@ class _DeadlineBackend(httpcore.NetworkBackend):
         raise httpcore.ConnectError(f"{host} has no address")
 
     def _resolve(self, host: str, port: int, timeout_s: Optional[float]) -> List[str]:
-        late = httpcore.ConnectTimeout(f"no answer to the look-up of {host}")
-        # One look-up at a time: those of one client are for the same name.
+        late = httpcore.ConnectTimeout(f"resolving {host} takes too long")
+        # One resolution at a time: those of one client are for the same name.
         if not self._lookup_lock.acquire(timeout=self._limit.left_s(timeout_s, httpcore.ConnectTimeout)):
             raise late
         try:
@@ -168,7 +168,7 @@ class _DeadlineStream(httpcore.NetworkStream):
         return self._inner.read(max_bytes, self._limit.left_s(timeout, httpcore.ReadTimeout))
 
     def write(self, buffer: bytes, timeout: Optional[float] = None) -> None:
-        """Piece by piece: the peer may take a few bytes at a time, each of them within the timeout."""
+        """Send in pieces: a slow peer may accept a few bytes at a time, each within the timeout."""
         connection: socket.socket = self._inner.get_extra_info("socket")
         rest = memoryview(buffer)
         try:

@@ -1,4 +1,4 @@
-"""The codes that every error answer of this project carries as `code`, and how a receiver reads such an answer.
+"""The codes that every error response of this project carries as `code`, and how a receiver reads such a response.
 
 Texts are for people and may be reworded or translated at any time; programs switch on the code. This enumeration is the
 only list of them: `docs/api.md` has it as a table, and a test compares the two.
@@ -105,7 +105,7 @@ class ErrorCode(str, enum.Enum):
     HTTP_ERROR = "http_error", (), "any other refusal of the HTTP layer; the status tells which"
 
     def allows_status(self, status: int) -> bool:
-        """Whether an answer with this status may carry the code."""
+        """Whether a response with this status may carry the code."""
         return not self.statuses or status in self.statuses
 
     def __str__(self) -> str:
@@ -129,20 +129,20 @@ _CODE_BY_STATUS = {
 
 
 def code_for_status(status: int) -> ErrorCode:
-    """The general code for a status, where nothing closer is known."""
+    """The general code for a status, where nothing more specific is known."""
     return _CODE_BY_STATUS.get(status, ErrorCode.HTTP_ERROR)
 
 
 @dataclass(frozen=True)
 class Problem:
-    """What an error answer says: its code, empty for a server that sends none, and its text."""
+    """The content of an error response: its code, empty for a server that sends none, and its text."""
 
     code: str = ""
     text: str = ""
 
 
 def read_problem(body: bytes) -> Problem:
-    """What the body of an error answer says, of this project or of the reference; both parts empty if it is not one."""
+    """The content of the body of an error response, of this project or the reference; empty parts if it is not one."""
     if len(body) > _MAX_BODY_BYTES:
         return Problem()
     try:

@@ -11,11 +11,11 @@ CockpitError
 
 
 class CockpitError(Exception):
-    """Root of all errors that this project raises on purpose; its text is fit to be shown to a person."""
+    """Root of all errors that this project raises on purpose; the text can be shown to a user."""
 
 
 class SettingsError(CockpitError):
-    """A setting is wrong; `key` is its dotted path as it stands in the file."""
+    """A setting is invalid; `key` is its dotted path as written in the file."""
 
     def __init__(self, key: str, message: str) -> None:
         super().__init__(message)
@@ -23,11 +23,11 @@ class SettingsError(CockpitError):
 
 
 class LineProtocolError(CockpitError):
-    """A line cannot be read; the text is the reason, without the line number."""
+    """A line cannot be parsed; the text is the reason, without the line number."""
 
 
 class PayloadError(CockpitError):
-    """A JSON payload is wrong; `field` is the dotted path of the part that is wrong, empty for the whole."""
+    """A JSON payload is invalid; `field` is the dotted path of the invalid part, empty for the whole."""
 
     def __init__(self, field: str, message: str) -> None:
         super().__init__(message)
@@ -35,7 +35,7 @@ class PayloadError(CockpitError):
 
 
 class HostlistError(CockpitError):
-    """A host list cannot be read; `part` is the piece that is wrong."""
+    """A host list cannot be parsed; `part` is the invalid part of the text."""
 
     def __init__(self, part: str, message: str) -> None:
         super().__init__(message)

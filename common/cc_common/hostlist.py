@@ -1,8 +1,8 @@
 """Host lists: `node[001-016,020],login1` and the like.
 
-Reads what `cluster.json` writes and what Slurm writes: terms between commas or blanks; in brackets numbers and ranges;
-text after a bracket; several brackets in a term. Nothing is looked up and nothing is run: groups (`@name`), set
-operators and shell characters are refused, and a list is measured before it is expanded.
+Parses the host lists of `cluster.json` and of Slurm: terms separated by commas or blanks, with numbers and ranges in
+brackets, text after a bracket, and several brackets in a term. Groups (`@name`), set operators and shell characters are
+rejected; the number of names is computed, and limited, before the list is expanded.
 """
 
 from __future__ import annotations
@@ -45,8 +45,8 @@ _Piece = Union[str, Tuple[_NumberRange, ...]]  # a literal, or the alternatives 
 def expand(text: str, *, limit: int = MAX_HOSTS) -> List[str]:
     """All names of a host list in the order written, each once.
 
-    Raises HostlistError, with the piece that is wrong, for a text that is no host list, has more than `limit` names,
-    or holds the wildcard, which stands for names that are not known here.
+    Raises HostlistError with the invalid part for a text that is not a host list, has more than `limit` names, or has
+    the wildcard, which cannot be expanded.
     """
     names, wildcard = _expand_terms(text, limit)
     if wildcard:
@@ -55,7 +55,7 @@ def expand(text: str, *, limit: int = MAX_HOSTS) -> List[str]:
 
 
 def fold(names: Iterable[str]) -> str:
-    """The names as one short host list, `n[017-020,031],login1`: sorted, each once; `expand` gives them back."""
+    """The names as a short host list such as `n[017-020,031],login1`: sorted, each once; `expand` reverses it."""
     groups: Dict[Tuple[str, str], Dict[Tuple[int, int], None]] = {}
     plain: Dict[str, None] = {}
     for name in sorted(set(names)):
@@ -70,7 +70,7 @@ def fold(names: Iterable[str]) -> str:
 
 
 def _folded_numbers(numbers: List[Tuple[int, int]]) -> str:
-    """Widths and numbers, ascending, as what stands in the brackets; a single one without them."""
+    """The content of the brackets for ascending (width, number) pairs; a single number without brackets."""
     runs: List[Tuple[Tuple[int, int], Tuple[int, int]]] = []
     for item in numbers:
         if runs and _continues_range(*runs[-1], item):
@@ -101,7 +101,7 @@ def _padded_number(item: Tuple[int, int]) -> str:
 class HostSet(Collection[str]):
     """A host list as a set: membership in constant time, iteration in the order written, and the wildcard `*`.
 
-    With the wildcard every name is a member; length and iteration count the names that are written.
+    With the wildcard every name is a member; length and iteration cover the names in the list only.
     """
 
     def __init__(self, text: str, *, limit: int = MAX_HOSTS) -> None:
@@ -188,7 +188,7 @@ def _ranges(text: str, term: str) -> Tuple[_NumberRange, ...]:
 
 
 def _range(item: str, term: str) -> _NumberRange:
-    """Both bounds as wide as each other, or the lower one with leading zeros: padded; otherwise plain numbers."""
+    """A range of numbers; padded with zeros if its bounds are equally wide or the lower one has leading zeros."""
 
     def wrong(problem: str) -> HostlistError:
         return HostlistError(_excerpt(item), f"host list: {_excerpt(item)!r} in {_excerpt(term)!r} {problem}")
@@ -203,7 +203,7 @@ def _range(item: str, term: str) -> _NumberRange:
         raise wrong("has bounds that are padded differently")
     first, last = int(low), int(high)
     if last < first:
-        raise wrong("runs backwards")
+        raise wrong("ends before it begins")
     padded = len(low) == len(high) or low[0] == "0"
     return _NumberRange(first, last, len(low) if padded else 1)
 

@@ -1,4 +1,4 @@
-"""Job start and job stop: what the Slurm adapter sends and the backend reads, with the keys of the wire."""
+"""Job start and job stop events as the Slurm adapter sends and the backend reads them, with their JSON keys."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ _SHARED_OF_EXCLUSIVE = ("multi_user", "none", "single_user")
 
 MONITORING_DISABLED, MONITORING_RUNNING, MONITORING_FAILED, MONITORING_ARCHIVED = range(4)
 
-# keys that clients send because their job type has them; the receiver decides these itself
+# Keys that clients send because their job type has them; the receiver computes these itself.
 _START_KEYS_NOT_READ = ("id", "jobState", "statistics", "energyFootprint", "concurrentJobs", "exclusive")
 
 
 @dataclass(frozen=True)
 class ResourceEvent:
-    """What a job holds on one node: hardware threads by their operating system number, accelerators by their id."""
+    """What a job has allocated on one node: operating system numbers of hardware threads, ids of accelerators."""
 
     hostname: str
     hwthreads: Tuple[int, ...] = ()
@@ -39,7 +39,7 @@ class TagEvent:
 class JobStart:
     """A job that has started; times in seconds since the epoch, `walltime` and `duration` in seconds.
 
-    `requested_memory` is in megabytes, `energy` in kilowatt hours; 0 and "" mean not known.
+    `requested_memory` is in megabytes, `energy` in kilowatt hours; 0 and "" mean unknown.
     """
 
     cluster: str
@@ -142,10 +142,10 @@ class JobStop:
 
 
 def parse_job_start(document: Any) -> ParsedPayload[JobStart]:
-    """A job start from its JSON object, with the keys that were ignored.
+    """The job start in a JSON object, with the ignored keys.
 
-    Checks types and ranges only; whether the cluster exists and the numbers agree is the receiver's matter.
-    The older key `exclusive` (0, 1, 2) stands for `shared`. Raises PayloadError with the path of the field.
+    Checks types and ranges only; the receiver checks whether the cluster exists and the numbers are consistent.
+    The older key `exclusive` (0, 1, 2) is read as `shared`. Raises PayloadError with the path of the invalid field.
     """
     reader = ObjectReader(document)
     start = JobStart(

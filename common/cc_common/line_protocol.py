@@ -1,4 +1,4 @@
-"""Line protocol: samples as text, one per line, as pure functions on bytes.
+"""InfluxDB line protocol: samples as text, one per line, encoded and decoded by pure functions on bytes.
 
     mem_bw,cluster=demo,hostname=n017,type=socket,type-id=1 value=87.25 1790000040
 
@@ -16,7 +16,7 @@ from typing import Dict, List, Mapping, NamedTuple, Optional, Tuple
 from cc_common.errors import LineProtocolError
 
 MAX_NAME_BYTES = 1024
-"""Longest metric name, tag key or tag value that is read."""
+"""Maximum length of a metric name, tag key or tag value."""
 
 _LINE_EXCERPT = 120
 _INT64_MAX = 2**63 - 1
@@ -43,7 +43,7 @@ _BOOLEANS = frozenset((b"t", b"T", b"true", b"True", b"TRUE", b"f", b"F", b"fals
 
 
 class Point(NamedTuple):
-    """One sample; `last_report_s` is in seconds since the epoch."""
+    """One sample; `time_s` is in seconds since the epoch."""
 
     metric: str
     tags: Dict[str, str]
@@ -52,7 +52,7 @@ class Point(NamedTuple):
 
 
 class LineError(NamedTuple):
-    """A line that was left out: its number from 1, why, and its first 120 characters."""
+    """A rejected line: its number from 1, the reason, and its first 120 characters."""
 
     line_number: int
     reason: str
@@ -60,10 +60,10 @@ class LineError(NamedTuple):
 
 
 def series_prefix(metric: str, tags: Mapping[str, str]) -> bytes:
-    """The part of a line that is the same for every sample of a series, up to and including `value=`.
+    """The constant part of the lines of a series, up to and including `value=`.
 
-    Tags are sorted by key; empty ones are left out, because the protocol has no empty tag value.
-    Raises LineProtocolError for a name that the protocol cannot carry.
+    Tags are sorted by key; those with an empty value are left out, because the protocol has no empty tag value.
+    Raises LineProtocolError for a name that the protocol cannot encode.
     """
     if metric.startswith("#"):
         raise LineProtocolError(f"metric name {metric!r} starts with '#', which begins a comment")
@@ -94,9 +94,9 @@ def _check_sendable(what: str, text: str) -> str:
 
 
 def format_value(value: float) -> bytes:
-    """A number as it stands on the wire: whole numbers without suffix or fraction, others in the shortest exact form.
+    """A number as line protocol text: integers without suffix or fraction, others in the shortest exact form.
 
-    Raises LineProtocolError for NaN, the infinities, truth values and whole numbers beyond the range of a double.
+    Raises LineProtocolError for NaN, infinities, booleans and integers beyond the range of a double.
     """
     if isinstance(value, bool):
         raise LineProtocolError(f"{value} is not a number")
@@ -112,14 +112,14 @@ def format_value(value: float) -> bytes:
 
 
 def encode(metric: str, tags: Mapping[str, str], value: float, time_s: int) -> bytes:
-    """One line without its newline; who sends the same series again keeps `series_prefix` instead."""
+    """One line without its newline; for repeated samples of a series `series_prefix` is faster."""
     return b"%b%b %d" % (series_prefix(metric, tags), format_value(value), time_s)
 
 
 def split_line(line: bytes) -> Tuple[bytes, bytes, bytes]:
-    """Series key, fields and timestamp of a line; the timestamp is empty where the line has none.
+    """Series key, fields and timestamp of a line; the timestamp is empty if the line has none.
 
-    Cuts at blanks that are neither escaped nor inside a quoted field value. The line comes without its line end.
+    Splits at blanks that are neither escaped nor inside a quoted field value. `line` has no line end.
     """
     blank = _BLANK.search(line)
     if blank is None:
@@ -138,7 +138,7 @@ def split_line(line: bytes) -> Tuple[bytes, bytes, bytes]:
 
 
 def parse_series(series: bytes) -> Tuple[str, Dict[str, str]]:
-    """Metric name and tags of a series key; of a tag given twice, the last one counts."""
+    """Metric name and tags of a series key; of a repeated tag the last one wins."""
     try:
         text = series.decode()
     except UnicodeDecodeError:
@@ -158,7 +158,7 @@ def parse_series(series: bytes) -> Tuple[str, Dict[str, str]]:
 
 
 def _parse_plain_series(text: str) -> Optional[Tuple[str, Dict[str, str]]]:
-    """What nearly all keys are, several times faster: short, without escapes, nothing empty or odd; else None."""
+    """The fast path for short keys without escapes, as nearly all are; None for any other key."""
     if len(text) > MAX_NAME_BYTES or "\\" in text or not (text.isascii() and text.isprintable()):
         return None
     metric, *pairs = text.split(",")
@@ -183,9 +183,9 @@ def _check_received(what: str, text: str) -> str:
 
 
 def parse_value(fields: bytes) -> float:
-    """The number in the field `value`; given twice, the last one counts.
+    """The number in the field `value`; if it is repeated, the last one wins.
 
-    Raises LineProtocolError for any other field and for text, truth values, NaN and infinities.
+    Raises LineProtocolError for any other field, and for strings, booleans, NaN and infinities.
     """
     if fields.startswith(b"value=") and b"," not in fields:
         return _number(fields[6:])
@@ -221,19 +221,19 @@ def _number(raw: bytes) -> float:
     if raw.startswith(b'"'):
         raise LineProtocolError("the value is text, not a number")
     if raw in _BOOLEANS:
-        raise LineProtocolError(f"the value is the truth value {_excerpt(raw)}, not a number")
+        raise LineProtocolError(f"the value is the boolean {_excerpt(raw)}, not a number")
     raise LineProtocolError(f"value {_excerpt(raw)!r} is not a number")
 
 
 def parse_time(raw: bytes, *, received_s: int) -> int:
-    """The time in seconds; a missing one is the time of arrival.
+    """The timestamp in seconds; `received_s` if the line has none.
 
-    Seconds, milli-, micro- and nanoseconds are told apart by magnitude: below 1e11, 1e14, 1e17, and above.
+    The magnitude says whether it is in seconds (below 1e11), milli- (1e14), micro- (1e17) or nanoseconds.
     """
     if not raw:
         return received_s
     if not _TIME.fullmatch(raw):
-        raise LineProtocolError(f"timestamp {_excerpt(raw)!r} is not a whole number")
+        raise LineProtocolError(f"timestamp {_excerpt(raw)!r} is not an integer")
     time = int(raw)
     size = abs(time)
     if size < _MILLISECONDS:
@@ -246,7 +246,7 @@ def parse_time(raw: bytes, *, received_s: int) -> int:
 
 
 def decode(batch: bytes, *, received_s: int) -> Tuple[List[Point], List[LineError]]:
-    """The samples of a batch, and the lines that could not be read; a bad line never costs a good one.
+    """The samples of a batch, and the lines that were rejected; a bad line does not affect the others.
 
     Comments, blank lines and carriage returns are skipped; the last line needs no newline.
     """

@@ -1,4 +1,4 @@
-"""Log lines: one line an event, with the priority that journald reads, or with the time for people."""
+"""Logging to standard error: with priorities for journald, with the time otherwise."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ _PRIORITIES = ((logging.CRITICAL, 2), (logging.ERROR, 3), (logging.WARNING, 4), 
 
 
 class JournalFormatter(logging.Formatter):
-    """Puts the priority of sd-daemon(3) before the line; journald knows the time itself."""
+    """Prefixes each line with its priority for sd-daemon(3); journald adds the time."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """One line for each line of the text, all with the priority."""
+        """The record as text, each line of it with the priority."""
         priority = next((number for level, number in _PRIORITIES if record.levelno >= level), 7)
         return "\n".join(f"<{priority}>{line}" for line in super().format(record).split("\n"))
 

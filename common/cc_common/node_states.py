@@ -1,4 +1,4 @@
-"""Node state reports: what the Slurm adapter says about all nodes of a cluster at one moment."""
+"""Node state reports: the state of all nodes of a cluster at one moment, as the Slurm adapter sends it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from cc_common.json_reader import ObjectReader, ParsedPayload
 
 @dataclass(frozen=True)
 class NodeState:
-    """One node: the scheduler's state words as sent, and what of it is in use; `memory_allocated` in megabytes."""
+    """One node: the scheduler's state words as sent, and what is allocated; `memory_allocated` in megabytes."""
 
     hostname: str
     states: Tuple[str, ...] = ()
@@ -44,7 +44,7 @@ class NodeStateReport:
 
 
 def parse_node_states(document: Any) -> ParsedPayload[NodeStateReport]:
-    """A report from its JSON object, with the keys that were ignored; PayloadError names the path of a wrong field."""
+    """The report in a JSON object, with the ignored keys. Raises PayloadError with the path of an invalid field."""
     reader = ObjectReader(document)
     report = NodeStateReport(
         cluster=reader.name("cluster"),

@@ -1,4 +1,4 @@
-"""What commands do with their standard output at the end."""
+"""Flushing standard output at the end of a command."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import Optional
 
 
 def flush_stdout() -> Optional[OSError]:
-    """Why standard output could not be written to the end; None if it could.
+    """The error that kept standard output from being flushed; None if there was none.
 
-    After a failure nothing more goes there: the interpreter would complain of the rest when it exits.
+    After a failure standard output leads to /dev/null: the interpreter would report the rest when it exits.
     """
     try:
         if sys.stdout is not None:

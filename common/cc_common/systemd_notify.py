@@ -1,4 +1,4 @@
-"""What systemd wants to hear from a service of type notify (sd_notify(3))."""
+"""State notifications to systemd, for services of type notify (sd_notify(3))."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _MICROSECONDS = 1_000_000
 
 
 class Notifier:
-    """Sends states to the service manager; silent where there is none."""
+    """Sends states to the service manager; does nothing without one."""
 
     def __init__(self, address: str = "", watchdog_s: Optional[float] = None) -> None:
         self._address = "\0" + address[1:] if address.startswith("@") else address
@@ -18,7 +18,7 @@ class Notifier:
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> Notifier:
-        """The notifier that NOTIFY_SOCKET and WATCHDOG_USEC ask for."""
+        """The notifier for the NOTIFY_SOCKET and WATCHDOG_USEC of the environment."""
         watchdog = environment.get("WATCHDOG_USEC", "")
         meant = environment.get("WATCHDOG_PID", "") in ("", str(os.getpid()))
         usable = watchdog.isdigit() and int(watchdog) > 0 and meant
@@ -29,7 +29,7 @@ class Notifier:
         self._send("READY=1")
 
     def alive(self) -> None:
-        """The watchdog may rest for another period."""
+        """Reset the watchdog timer of the service, if it has one."""
         if self.watchdog_s is not None:
             self._send("WATCHDOG=1")
 
@@ -53,4 +53,4 @@ class Notifier:
                 sender.settimeout(1.0)
                 sender.sendto(state.encode(), self._address)
         except OSError:
-            return  # a manager that does not listen is no reason to stop working
+            return  # the service works without its manager

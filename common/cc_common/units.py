@@ -1,4 +1,4 @@
-"""Units of metrics: reading them, telling their size, converting values.
+"""Units of metrics: parsing, prefixes, conversion of values.
 
 Two notations are in use: the unit text of collected metrics (`MBytes/s`) and the unit object with base and prefix of
 job and cluster files (`{"base": "B/s", "prefix": "M"}`). Both become a `MetricUnit` here.
@@ -36,7 +36,7 @@ PREFIX_FACTORS: Dict[str, float] = {
     "Yi": 1024.0**8,
 }
 
-# Measure and the whole words that mean it, in lower case; short forms are the first of each.
+# The short form of each measure, and the pattern of the lower-case words that mean it.
 _MEASURES: Tuple[Tuple[str, str], ...] = (
     ("B", r"b|by|bytes?"),
     ("Flops", r"f|flops?"),
@@ -74,7 +74,7 @@ class Unit:
 
     @property
     def factor(self) -> float:
-        """What one of this unit is in the unit without prefix."""
+        """The factor that converts a value to the unit without prefix."""
         return PREFIX_FACTORS[self.prefix]
 
     def __str__(self) -> str:
@@ -87,10 +87,10 @@ def prefix_factor(prefix: str) -> float:
 
 
 def parse_unit(text: str) -> Unit:
-    """The unit a text stands for, such as `MBytes/s`, `kB`, `GFlops/s`, `%` or `degC`.
+    """The unit in a text such as `MBytes/s`, `kB`, `GFlops/s`, `%` or `degC`.
 
     An `m` before bytes, flops, packets, events, cycles and requests is read as mega, as existing collectors mean it;
-    per cent takes no prefix. Raises UnitError for what is no known unit, such as `load` or `1/s`.
+    per cent has no prefix. Raises UnitError for an unknown unit, such as `load` or `1/s`.
     """
     if len(text) > _MAX_TEXT:
         raise UnitError(f"unit {text[:_MAX_TEXT]!r}... is too long")
@@ -106,7 +106,7 @@ def parse_unit(text: str) -> Unit:
 
 
 def unit_from_object(base: str, prefix: str = "") -> Unit:
-    """The unit of a unit object; a base that is not known is kept as it stands, so that every file can be read."""
+    """The unit of a unit object; an unknown base is kept as it is, so that every file can be read."""
     read_prefix = _prefix(prefix)
     measure, slash, per = base.partition("/")
     short_measure, short_per = _measure(measure), _measure(per) if slash else ""
@@ -116,9 +116,9 @@ def unit_from_object(base: str, prefix: str = "") -> Unit:
 
 
 def convert(value: float, source: Unit, target: Unit) -> float:
-    """A value given in one unit, in another of the same measure; whole numbers are not cut.
+    """A value converted from one unit to another of the same measure, without rounding.
 
-    Raises UnitError where the units measure different things.
+    Raises UnitError if the units measure different things.
     """
     if source.per == target.per and (source.measure, target.measure) in _TEMPERATURE_CONVERSIONS:
         scale, offset = _TEMPERATURE_CONVERSIONS[source.measure, target.measure]
@@ -132,14 +132,14 @@ _TEMPERATURE_CONVERSIONS = {("degC", "degF"): (1.8, 32.0), ("degF", "degC"): (1 
 
 
 def per_second(unit: Unit) -> Unit:
-    """The unit of the rate of something: `B` becomes `B/s`. UnitError if it has a denominator already."""
+    """The unit of a rate: `B` becomes `B/s`. Raises UnitError if the unit has a denominator already."""
     if unit.per:
         raise UnitError(f"{unit} is a rate already")
     return Unit(unit.prefix, unit.measure, "s")
 
 
 def with_readable_prefix(value: float, unit: Unit) -> Tuple[float, Unit]:
-    """The same quantity with the prefix that brings the number between 1 and 1000, in steps of 1000 or 1024."""
+    """Value and unit with the prefix that brings the number between 1 and 1000, in steps of 1000 or 1024."""
     if not math.isfinite(value) or value == 0 or unit.measure in ("%", "degC", "degF", ""):
         return value, unit
     prefixes = _BINARY if unit.prefix.endswith("i") else _DECIMAL
@@ -165,7 +165,7 @@ def _prefix(text: str) -> str:
 
 
 def _prefixed_measure(text: str) -> Optional[Tuple[str, str]]:
-    """Prefix and measure; a word that is a measure by itself has no prefix (packets, percent, events, ...)."""
+    """Prefix and measure of a word; one that is a measure by itself has no prefix (packets, percent, events, ...)."""
     measure = _measure(text)
     if measure is not None:
         return "", measure

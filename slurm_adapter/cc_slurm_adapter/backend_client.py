@@ -1,4 +1,4 @@
-"""The backend as the adapter uses it: three addresses to post to, and the descriptions of clusters."""
+"""Client of the backend: senders for the three kinds of events, and the cluster descriptions."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from cc_slurm_adapter.topology import ClusterTopology, choose_cluster, parse_clu
 
 PATHS = {"start": "/api/jobs/start_job/", "stop": "/api/jobs/stop_job/", "nodes": "/api/nodestate/"}
 WORKERS = 4
-"""So many events go out side by side."""
+"""Number of events sent in parallel."""
 _OK = 200
 _SHOWN = 300
 _MAX_DESCRIPTION_BYTES = 64 << 20
@@ -43,14 +43,14 @@ def make_senders(url: str, settings: BackendConnectionSettings) -> Dict[str, Htt
 
 
 def send_node_states(sender: HttpSender, report: NodeStateReport) -> DeliveryOutcome:
-    """Sends the state of all nodes once; it is not kept, the next look brings a newer one."""
+    """Send the state of all nodes once."""
     return sender.send(json.dumps(report.to_document(), separators=(",", ":")).encode())
 
 
 def fetch_topology(
     url: str, settings: BackendConnectionSettings, cluster: str, cache_file: Optional[Path] = None
 ) -> ClusterTopology:
-    """The topology that the backend has of a cluster, or had when it last answered. Raises TopologyError."""
+    """The topology of a cluster from the backend, or from `cache_file` if it is unavailable. Raises TopologyError."""
     try:
         document = _fetch_description(url, settings, cluster)
         topology = parse_cluster(document, source=url)
@@ -65,7 +65,7 @@ def fetch_topology(
 
 def _save_copy(path: Path, document: Any) -> None:
     temporary = path.with_suffix(".tmp")
-    with contextlib.suppress(OSError):  # a help for later only
+    with contextlib.suppress(OSError):  # it is only a cache
         temporary.write_text(json.dumps(document), encoding="utf-8")
         temporary.replace(path)
 
@@ -83,22 +83,22 @@ def _fetch_description(url: str, settings: BackendConnectionSettings, cluster: s
         tls = tls_context(settings.ca_file or None) if url.lower().startswith("https:") else None
         with (
             deadline_client(settings.timeout_s, tls=tls) as client,
-            client.stream("GET", address, headers=headers) as answer,
+            client.stream("GET", address, headers=headers) as response,
         ):
-            status, body = answer.status_code, _read_limited(answer.iter_bytes())
+            status, body = response.status_code, _read_limited(response.iter_bytes())
     except (httpx.HTTPError, httpx.InvalidURL, OSError, DeliveryError) as error:
-        raise TopologyError(f"{address}: no answer ({type(error).__name__}: {error})") from error
+        raise TopologyError(f"{address}: no response ({type(error).__name__}: {error})") from error
     if status != _OK:
-        said = " ".join(read_problem(body).text.split())[:_SHOWN]
-        raise TopologyError(f"{address}: HTTP {status}{f': {said}' if said else ''}")
+        text = " ".join(read_problem(body).text.split())[:_SHOWN]
+        raise TopologyError(f"{address}: HTTP {status}{f': {text}' if text else ''}")
     try:
         return choose_cluster(json.loads(body), cluster)
     except (ValueError, RecursionError) as error:
-        raise TopologyError(f"{address}: the answer is not JSON") from error
+        raise TopologyError(f"{address}: the response is not JSON") from error
 
 
 def _read_limited(pieces: Iterator[bytes]) -> bytes:
-    """The whole answer, if it has a size that a description can have."""
+    """The whole body, 64 MiB at most. Raises DeliveryError if it is larger."""
     body = bytearray()
     for piece in pieces:
         body += piece

@@ -1,4 +1,4 @@
-"""What works here and what does not, for people who set the adapter up."""
+"""`cc-slurm-adapter check`: checks of everything the adapter needs, and `retry` for parked events."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class CheckResult:
 
 
 def run_checks(configuration: AdapterConfiguration, environment: Mapping[str, str]) -> List[CheckResult]:
-    """A finding for each thing the adapter needs; no event is sent and nothing is changed."""
+    """The result of each check; no event is sent and nothing is changed."""
     slurm = make_slurm(configuration, environment)
     now_s = int(time.time())
     findings = [CheckResult("settings", warning, bad=False) for warning in configuration.warnings]
@@ -59,7 +59,9 @@ def run_checks(configuration: AdapterConfiguration, environment: Mapping[str, st
     return findings
 
 
-_NOT_TRIED = "not tried, because the name of the cluster is not known: Slurm does not tell it and `cluster` is not set"
+_NOT_TRIED = (
+    "not checked, because the name of the cluster is unknown: Slurm does not report it and `cluster` is not set"
+)
 _UNKNOWN_CLUSTER = [CheckResult("backend", _NOT_TRIED, bad=True), CheckResult("topology", _NOT_TRIED, bad=True)]
 
 
@@ -75,9 +77,9 @@ def _check_cluster(
     ]
     if not lazy.problem:
         ignored = configuration.ignored
-        told = [node for node in nodes if ignored is None or not ignored.search(node.name)]
+        reported = [node for node in nodes if ignored is None or not ignored.search(node.name)]
         findings += [
-            CheckResult("nodes in the topology", text, bad=True) for text in topology_mismatches(topology, told)
+            CheckResult("nodes in the topology", text, bad=True) for text in topology_mismatches(topology, reported)
         ]
     return findings
 
@@ -87,14 +89,16 @@ def _check_backend(configuration: AdapterConfiguration, cluster: str) -> str:
 
     senders = make_senders(configuration.url, configuration.settings.backend)
     try:
-        # states of no nodes: all that events need is looked at, and nothing is changed
+        # a report without nodes: checks address, token and cluster, and changes nothing
         outcome = send_node_states(senders["nodes"], NodeStateReport(cluster, ()))
     finally:
         for sender in senders.values():
             sender.close()
     if decision_of(outcome) is not DeliveryDecision.ACCEPTED:
-        raise AdapterError(f"{configuration.url} does not take what is sent for cluster {cluster!r}: {outcome.message}")
-    return f"{configuration.url} takes what is sent for cluster {cluster!r}"
+        raise AdapterError(
+            f"{configuration.url} does not accept what is sent for cluster {cluster!r}: {outcome.message}"
+        )
+    return f"{configuration.url} accepts what is sent for cluster {cluster!r}"
 
 
 def _counted(number: int, noun: str) -> str:
@@ -104,7 +108,7 @@ def _counted(number: int, noun: str) -> str:
 def _check_journal(configuration: AdapterConfiguration) -> str:
     path = configuration.state_directory / JOURNAL
     if not path.exists():
-        return f"{path} will be made"
+        return f"{path} will be created"
     journal = Journal(path)
     try:
         counts = journal.counts()
@@ -116,7 +120,7 @@ def _check_journal(configuration: AdapterConfiguration) -> str:
 
 
 def retry_parked(configuration: AdapterConfiguration) -> int:
-    """Lets all parked events wait again; how many. Raises CockpitError if there is no journal."""
+    """Queue all parked events again; their number. Raises JournalError if there is no journal."""
     path = configuration.state_directory / JOURNAL
     if not path.exists():
         raise JournalError(f"journal {path} does not exist; give the folder of the adapter with --state-dir")
@@ -127,8 +131,8 @@ def retry_parked(configuration: AdapterConfiguration) -> int:
         journal.close()
 
 
-def _run_check(subject: str, look: Callable[[], str]) -> CheckResult:
+def _run_check(subject: str, check: Callable[[], str]) -> CheckResult:
     try:
-        return CheckResult(subject, look())
+        return CheckResult(subject, check())
     except CockpitError as error:
         return CheckResult(subject, str(error), bad=True)

@@ -1,4 +1,4 @@
-"""What follows from a look at Slurm: pure, from what is known and what was seen to what is to be done."""
+"""Deciding which runs have started and stopped, from the known runs and a snapshot of Slurm; pure functions."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from cc_slurm_adapter.slurm_model import RunKey, SlurmJob
 
 MIN_MISSED_POLLS = 2
 MAX_CLOCK_DIFFERENCE_S = 86_400
-"""A time that lies further ahead is no clock that goes wrong, it is none."""
+"""Maximum difference of clocks; a time that is further ahead is invalid."""
 
 
 @dataclass(frozen=True)
 class StartRun:
-    """A run to be told of."""
+    """A run that has started."""
 
     key: RunKey
     job: SlurmJob
@@ -25,7 +25,7 @@ class StartRun:
 
 @dataclass(frozen=True)
 class StopRun:
-    """A run that is over."""
+    """A run that has ended; `evidence` is controller, accounting or absence."""
 
     key: RunKey
     stop_time: int
@@ -35,7 +35,7 @@ class StopRun:
 
 @dataclass(frozen=True)
 class MissedPolls:
-    """An open run that is absent from so many good snapshots; 0 if it is there again."""
+    """An open run that is missing from `count` snapshots in a row; 0 if it is present again."""
 
     key: RunKey
     absent_since: Optional[int]
@@ -47,12 +47,11 @@ Action = Union[StartRun, StopRun, MissedPolls]
 
 @dataclass(frozen=True)
 class SlurmSnapshot:
-    """One look at Slurm. None is a snapshot that could not be had.
+    """What one poll of Slurm returned; None for a list that is unavailable.
 
-    `accounting` holds the runs that ended in a window of time, `missing_job_records` those of the jobs that were
-    missed: what of
-    them is not known yet is older, and may be another job that had the same number. `has_accounting` says whether the
-    site keeps one at all. `whole` is False for what is known before the accounting has answered: nothing is absent yet.
+    `accounting` has the runs that ended in a window of time, `missing_job_records` those of the jobs that are missing:
+    unknown runs among them are older, and may be of another job with the same id. `has_accounting` says whether the
+    site has an accounting at all. `is_complete` is False before the accounting was polled: then no run is missing.
     """
 
     queue: Optional[Sequence[SlurmJob]]
@@ -65,7 +64,7 @@ class SlurmSnapshot:
 
 
 def missing_runs(runs: Iterable[JobRun], queue: Sequence[SlurmJob]) -> List[JobRun]:
-    """Open runs that were absent once already and are absent again: time to ask the accounting for them."""
+    """Open runs that are missing from this queue and an earlier one: the accounting is asked for them."""
     candidates = [run for run in runs if run.open and run.missed_polls]
     if not candidates:
         return []
@@ -74,18 +73,18 @@ def missing_runs(runs: Iterable[JobRun], queue: Sequence[SlurmJob]) -> List[JobR
 
 
 def has_started(job: SlurmJob) -> bool:
-    """Whether this run has nodes and a start; pending jobs have estimates of both at most."""
+    """Whether this run has nodes and a start time; pending jobs have estimates of both at most."""
     return bool(job.nodes and job.start_time) and (
         job.state != "PENDING" or end_state(job.state, job.flags) is not None
     )
 
 
 def decide(cluster: str, known: Iterable[JobRun], snapshot: SlurmSnapshot) -> List[Action]:
-    """What is to be done after this look, in the order it has to happen: of a job, older runs first, start before stop.
+    """The changes that follow from a snapshot, in the order of events: per job, older runs first, start before stop.
 
-    A run starts when the controller shows it running, or when it is already over. It is over when controller or
-    accounting say so; or when two good snapshots of the controller miss it and the accounting knows no end of it for
-    `grace_s`, or does not exist.
+    A run starts when the controller reports it as running, or as ended. It ends when controller or accounting report
+    that; or when it is missing from two snapshots of the controller and the accounting has no end of it for `grace_s`,
+    or does not exist.
     """
     work = _Decision(cluster, known, snapshot)
     for job in sorted(snapshot.queue or (), key=_order):
@@ -104,9 +103,9 @@ def _order(job: SlurmJob) -> Tuple[int, int]:
 
 
 class _Decision:
-    def __init__(self, cluster: str, known: Iterable[JobRun], look: SlurmSnapshot) -> None:
+    def __init__(self, cluster: str, known: Iterable[JobRun], snapshot: SlurmSnapshot) -> None:
         self._cluster = cluster
-        self._snapshot = look
+        self._snapshot = snapshot
         self._runs: Dict[int, Dict[RunKey, JobRun]] = {}
         for run in known:
             self._runs.setdefault(run.key.job_id, {})[run.key] = run
@@ -116,7 +115,7 @@ class _Decision:
         self._missed_polls: List[MissedPolls] = []
 
     def apply_queue_job(self, job: SlurmJob) -> None:
-        """A job of the controller's list."""
+        """Apply a job of the controller's queue."""
         if not has_started(job) or "RESIZING" in job.flags or self._is_ahead(job.start_time):
             self._mark_present(job)
             return
@@ -130,11 +129,11 @@ class _Decision:
             if job.end_time:
                 self._start_and_stop(job, final, "controller")
         elif job.state in LIVE_STATES and "CONFIGURING" not in job.flags and "COMPLETING" not in job.flags:
-            # while nodes are made ready the start time still moves; while it completes, its end is what matters
+            # While nodes are configured the start time still changes; while it completes, only its end matters.
             self._present.add(self._start(job).key)
 
     def apply_accounting_run(self, job: SlurmJob, *, may_start: bool) -> None:
-        """A run of the accounting; whether it may be told of if it is not known."""
+        """Apply a run of the accounting; `may_start` says whether an unknown run is started."""
         final = end_state(job.state, job.flags)
         if not has_started(job) or not job.end_time or not final or "RESIZING" in job.flags:
             return
@@ -142,14 +141,14 @@ class _Decision:
             return
         run = self._find_run(job)
         if run is None:
-            # without the controller's word the cores would be lost for a job that it still remembers
+            # Without the queue the cores of a job would be lost that the controller still has.
             if may_start and self._snapshot.queue is not None:
                 self._start_and_stop(job, final, "accounting")
         elif run.open:
             self._stop(run, job.end_time, final, "accounting")
 
     def apply_missing_runs(self) -> None:
-        """Every open run that the controller did not show."""
+        """Apply the absence of each open run that the controller did not report."""
         now_s = self._snapshot.now_s
         for run in [run for runs in self._runs.values() for run in runs.values() if run.open]:
             if run.key in self._starts:
@@ -165,9 +164,9 @@ class _Decision:
                 self._missed_polls.append(MissedPolls(run.key, since_s, absences))
 
     def actions(self) -> List[Action]:
-        """All of it in order. A run does not start while an older one of the same job is open: receivers refuse it.
+        """All changes in order. A run does not start while an older run of the same job is open: receivers reject it.
 
-        They refuse a start within an older run as well, so one that was only missed ends where the next one starts.
+        They reject a start within an older run too, so a run that is only missing ends where the next one starts.
         """
         ordered: List[Tuple[int, int, int, Action]] = []
         for start in self._starts.values():
@@ -187,9 +186,9 @@ class _Decision:
         return dataclasses.replace(stop, stop_time=min([stop.stop_time, *later]))
 
     def _find_run(self, job: SlurmJob) -> Optional[JobRun]:
-        """The run that a record speaks of.
+        """The known run of a record.
 
-        Its start may have moved since it was told of; then the submission tells it, which is new for a requeued run.
+        Its start time may have changed since it was recorded; then the submit time, which a requeue changes, decides.
         """
         runs = self._runs.get(job.job_id, {})
         exact = runs.get(RunKey(self._cluster, job.job_id, job.start_time))
@@ -229,7 +228,7 @@ class _Decision:
         return time_s > self._snapshot.now_s + MAX_CLOCK_DIFFERENCE_S
 
     def _mark_present(self, job: SlurmJob) -> None:
-        """A job that changes its size, or of which only the number could be read, has not vanished."""
+        """Mark runs as present whose job is being resized, or of which only the id could be parsed."""
         if "RESIZING" in job.flags:
             run = self._find_run(job)
             if run is not None:
@@ -238,6 +237,6 @@ class _Decision:
             self._present.update(run.key for run in self._runs.get(job.job_id, {}).values() if run.open)
 
 
-def _may_be_same_user(one: str, other: str) -> bool:
-    """Whether two sources can mean the same user; one that does not say, or only knows the number, can."""
-    return one == other or any(not name or name.isdigit() for name in (one, other))
+def _may_be_same_user(first: str, second: str) -> bool:
+    """Whether two sources may mean the same user; a missing name or a numeric id matches any."""
+    return first == second or any(not name or name.isdigit() for name in (first, second))

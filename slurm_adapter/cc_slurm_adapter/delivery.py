@@ -1,7 +1,7 @@
-"""Bringing the events of the journal to the backend: of each job in order, and no job waits for another.
+"""Sending the events of the journal to the backend: in order for each job, and independent of other jobs.
 
-Events of different jobs go out side by side, and what became of a batch of them is one change of the journal: a backend
-takes several times as many then. After a kill some may go out twice, which the backend says and is taken for done.
+Events of different jobs are sent in parallel, and the outcomes of a batch are recorded in one transaction, which is
+several times faster. After a kill some may be sent twice; the backend reports that, and they count as accepted.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _LOG_PERIOD_S = 300.0
 
 @dataclass
 class SentCounts:
-    """What one pass has done."""
+    """The numbers of events that one pass sent and parked."""
 
     starts: int = 0
     stops: int = 0
@@ -38,10 +38,10 @@ class SentCounts:
 
 
 class EventDelivery:
-    """Sends what waits in the journal; `senders` has one for each kind of event.
+    """Sends the events that wait in the journal; `senders` has a sender for each kind of event.
 
-    `clock` gives seconds that never go back: pauses must not depend on what somebody sets the wall clock to. They are
-    not kept in the journal, a new process tries everything at once.
+    `clock` is a monotonic clock in seconds, so that pauses do not depend on the wall clock. Pauses are not recorded: a
+    new process sends everything at once.
     """
 
     def __init__(
@@ -68,17 +68,17 @@ class EventDelivery:
         self.problem = ""
 
     def wait_s(self) -> Optional[float]:
-        """Seconds until something is due; None if nothing waits."""
+        """Seconds until an event is due; None if none waits."""
         now_s = self._clock()
         dues = [self._due_s.get(number, 0.0) for number in self._journal.oldest_waiting()]
         return max(self._backoff.wait_s(now_s), min(dues) - now_s, 0.0) if dues else None
 
     def retry_now(self) -> None:
-        """Makes the next pass try at once."""
+        """Make the next pass send without back-off."""
         self._backoff.retry_now()
 
     def deliver(self) -> SentCounts:
-        """One pass over all that waits, until the backend is away or `should_continue` says no."""
+        """Send all waiting events once, until the backend is unavailable or `should_continue` returns false."""
         report = SentCounts()
         if self._backoff.wait_s(self._clock()) > 0:
             return report
@@ -89,26 +89,28 @@ class EventDelivery:
                 return report
             outcomes = self._send(batch)
             with self._journal.transaction():
-                verdicts = [self._record_outcome(event, outcome, report) for event, outcome in zip(batch, outcomes)]
-            for event, verdict in zip(batch, verdicts):
-                run.record(event, verdict)
+                decisions = [self._record_outcome(event, outcome, report) for event, outcome in zip(batch, outcomes)]
+            for event, decision in zip(batch, decisions):
+                run.record(event, decision)
             away = next((outcome for outcome in outcomes if _is_unavailable(outcome)), None)
-            if away is None and run.failures >= MAX_FAILURES_IN_A_ROW:  # not these jobs, the backend is ill
-                away = DeliveryOutcome(OutcomeKind.RETRY, "the backend fails for one event after the other")
+            if (
+                away is None and run.failures >= MAX_FAILURES_IN_A_ROW
+            ):  # the fault is the backend's, not that of these jobs
+                away = DeliveryOutcome(OutcomeKind.RETRY, f"the backend fails for {run.failures} events in a row")
             if away is not None:
                 self._back_off(away)
                 return report
         return report
 
     def close(self) -> None:
-        """Closes the connections."""
+        """Close the connections."""
         if self._pool is not None:
             self._pool.shutdown(wait=False, cancel_futures=True)
         for sender in self._senders.values():
             sender.close()
 
     def _next_batch(self, run: _DeliveryPass, report: SentCounts) -> List[StoredEvent]:
-        """Events that may go out side by side: the next one of each job, unless it has to wait."""
+        """Events that can be sent in parallel: the next one of each job, unless it has to wait."""
         batch: List[StoredEvent] = []
         jobs: Set[Tuple[object, ...]] = set()
         put_off: List[StoredEvent] = []
@@ -121,7 +123,7 @@ class EventDelivery:
             elif self._due_s.get(event.number, 0.0) > self._clock():
                 run.held.add(event.key if event.number in self._waiting_for_other_run else job)
             elif event.kind == STOP and self._start_was_refused(event):
-                self._park(event, "the start of this run was refused", report)
+                self._park(event, "the start of this run was rejected", report)
             else:
                 batch.append(event)
                 jobs.add(job)
@@ -135,7 +137,7 @@ class EventDelivery:
         return start is not None and start[0] == PARKED
 
     def _send(self, batch: Sequence[StoredEvent]) -> List[Optional[DeliveryOutcome]]:
-        """What the backend answers to each event; None for those that were left once it was away."""
+        """The outcome of each event; None for those not sent because the backend became unavailable."""
         away = threading.Event()
 
         def send(event: StoredEvent) -> Optional[DeliveryOutcome]:
@@ -151,38 +153,38 @@ class EventDelivery:
     def _record_outcome(
         self, event: StoredEvent, outcome: Optional[DeliveryOutcome], report: SentCounts
     ) -> Optional[DeliveryDecision]:
-        """Writes down what became of an event; None if nothing did."""
+        """Record the outcome of an event; the decision, None if it was not sent or the backend is unavailable."""
         if outcome is None or _is_unavailable(outcome):
             return None
-        verdict = decision_of(outcome)
+        decision = decision_of(outcome)
         self._record_response()
         self._due_s.pop(event.number, None)
         self._waiting_for_other_run.discard(event.number)
-        if verdict in (DeliveryDecision.ACCEPTED, DeliveryDecision.ALREADY_KNOWN):
+        if decision in (DeliveryDecision.ACCEPTED, DeliveryDecision.ALREADY_KNOWN):
             self._journal.set_event_state(
-                event.number, SENT, "" if verdict is DeliveryDecision.ACCEPTED else outcome.message
+                event.number, SENT, "" if decision is DeliveryDecision.ACCEPTED else outcome.message
             )
             _count(event, report)
-            logger.info("sent %s %s%s", event.kind, _run_label(event), _known_suffix(verdict, outcome))
-        elif verdict is DeliveryDecision.REJECTED:
+            logger.info("sent %s %s%s", event.kind, _run_label(event), _known_suffix(decision, outcome))
+        elif decision is DeliveryDecision.REJECTED:
             self._park(event, outcome.message, report)
-        elif verdict is DeliveryDecision.JOB_UNKNOWN:
+        elif decision is DeliveryDecision.JOB_UNKNOWN:
             return self._resend_start(event, outcome, report)
         else:
             self._journal.postpone(event.number, outcome.message)
             self._due_s[event.number] = self._clock() + self._pause_s(event.tries)
-            if verdict is DeliveryDecision.OTHER_RUN_OPEN:
+            if decision is DeliveryDecision.OTHER_RUN_OPEN:
                 self._waiting_for_other_run.add(event.number)
             self._log(
                 f"event {event.number}", "cannot send %s %s reason=%r", event.kind, _run_label(event), outcome.message
             )
-        return verdict
+        return decision
 
     def _resend_start(self, event: StoredEvent, outcome: DeliveryOutcome, report: SentCounts) -> DeliveryDecision:
         if event.tries >= MAX_JOB_UNKNOWN:
             self._park(event, outcome.message, report)
             return DeliveryDecision.REJECTED
-        if event.tries:  # sending the start again did not help at once: it may need time
+        if event.tries:  # sending the start again did not help at once, it may need time
             self._due_s[event.number] = self._clock() + self._pause_s(event.tries)
         logger.warning(
             "the backend does not know %s: its start is sent again reason=%r", _run_label(event), outcome.message
@@ -223,7 +225,7 @@ class EventDelivery:
 
 
 class _DeliveryPass:
-    """The events of one pass, and which of them have to wait for the next one: `held` has runs and whole jobs."""
+    """The events of one pass; `held` has the runs and jobs whose events have to wait for the next pass."""
 
     def __init__(self, events: Iterator[StoredEvent]) -> None:
         self._events = events
@@ -238,19 +240,17 @@ class _DeliveryPass:
         return self._first.popleft() if self._first else next(self._events)
 
     def put_back(self, events: List[StoredEvent]) -> None:
-        """These come first in the next batch, in this order."""
+        """Put events at the front of the next batch, in this order."""
         self._first.extendleft(reversed(events))
 
-    def record(self, event: StoredEvent, verdict: Optional[DeliveryDecision]) -> None:
-        """Counts failures in a row, and holds what has to wait."""
-        if verdict is None:
+    def record(self, event: StoredEvent, decision: Optional[DeliveryDecision]) -> None:
+        """Count failures in a row, and hold the run or job if it has to wait."""
+        if decision is None:
             return
-        self.failures = self.failures + 1 if verdict is DeliveryDecision.RETRY_LATER else 0
-        if (
-            verdict is DeliveryDecision.OTHER_RUN_OPEN
-        ):  # what it waits for may be the end of a later run of the same job
+        self.failures = self.failures + 1 if decision is DeliveryDecision.RETRY_LATER else 0
+        if decision is DeliveryDecision.OTHER_RUN_OPEN:  # it may wait for the stop of a later run of the same job
             self.held.add(event.key)
-        elif verdict in (DeliveryDecision.TOO_EARLY, DeliveryDecision.RETRY_LATER, DeliveryDecision.JOB_UNKNOWN):
+        elif decision in (DeliveryDecision.TOO_EARLY, DeliveryDecision.RETRY_LATER, DeliveryDecision.JOB_UNKNOWN):
             self.held.add(event.key[:2])
 
 
@@ -269,5 +269,5 @@ def _run_label(event: StoredEvent) -> str:
     return f"cluster={event.key.cluster} job={event.key.job_id} start={event.key.start_time}"
 
 
-def _known_suffix(verdict: DeliveryDecision, outcome: DeliveryOutcome) -> str:
-    return f" known={outcome.message!r}" if verdict is DeliveryDecision.ALREADY_KNOWN else ""
+def _known_suffix(decision: DeliveryDecision, outcome: DeliveryOutcome) -> str:
+    return f" known={outcome.message!r}" if decision is DeliveryDecision.ALREADY_KNOWN else ""

@@ -2,7 +2,7 @@
 
 CockpitError
 └── AdapterError
-    ├── SlurmError      a Slurm command failed, or its answer cannot be believed
+    ├── SlurmError      a Slurm command failed, or its output is not valid
     ├── JournalError    the journal cannot be opened, read or written
     └── TopologyError   the description of a cluster cannot be read
 """
@@ -17,7 +17,7 @@ class AdapterError(CockpitError):
 
 
 class SlurmError(AdapterError):
-    """A Slurm command failed or gave an answer that cannot be believed; the text names the command."""
+    """A Slurm command failed or its output is not valid; the text names the command."""
 
 
 class JournalError(AdapterError):

@@ -1,4 +1,4 @@
-"""From what Slurm says of a job to the events of the wire."""
+"""Mapping Slurm's jobs and nodes to start events and node state reports."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ FINAL_STATES: Mapping[str, str] = {
 LIVE_STATES = frozenset(("RUNNING", "SUSPENDED", ""))
 _REQUEUED = frozenset(("REQUEUED", "REQUEUE_HOLD", "REQUEUE_FED", "SPECIAL_EXIT"))
 _MAX_JOB_NAME = 1024
-# what receivers take (docs/api.md): beyond it a field is none, and must not cost the whole job
+# Limits of receivers (docs/api.md): a field beyond its limit is left out, so that the job is not rejected.
 _MAX_NAME = 256
 _MAX_COUNT = 2**31 - 1
 _MAX_WALLTIME_MIN = 100 * 366 * 24 * 60
@@ -38,9 +38,9 @@ _SHOWN_NAMES = 300
 
 
 def end_state(state: str, flags: FrozenSet[str]) -> Optional[str]:
-    """The final state of the wire for Slurm's; None while the run is not over.
+    """The final state in events for Slurm's state; None while the run has not ended.
 
-    The run of a job that was put back into the queue ends as cancelled. A state that nobody knows is a failure.
+    The run of a requeued job ends as cancelled. An unknown state counts as failed.
     """
     if state in FINAL_STATES:
         return FINAL_STATES[state]
@@ -51,14 +51,14 @@ def end_state(state: str, flags: FrozenSet[str]) -> Optional[str]:
 
 @dataclass(frozen=True)
 class GpuRule:
-    """The accelerator ids of the hosts whose name the pattern is found in, in the order of their index in Slurm."""
+    """The accelerator ids of the hosts that match a pattern, in the order of their index in Slurm."""
 
     hosts: Pattern[str]
     addresses: Tuple[str, ...]
 
 
 class MappedStart(NamedTuple):
-    """A start event, and what could not be told of the job."""
+    """A start event, and what is missing from it."""
 
     event: JobStart
     problems: Tuple[str, ...]
@@ -66,7 +66,7 @@ class MappedStart(NamedTuple):
 
 @dataclass(frozen=True)
 class StartEventMapper:
-    """Makes start events for one cluster; `geometry` is what Slurm says of its nodes, by name."""
+    """Makes start events for one cluster; `geometry` has Slurm's nodes by name."""
 
     cluster: str
     topology: ClusterTopology
@@ -75,9 +75,9 @@ class StartEventMapper:
     ignored: Optional[Pattern[str]] = None
 
     def map_start(self, job: SlurmJob, details: Optional[JobDetails] = None) -> Optional[MappedStart]:
-        """The event that tells of the job; None if it has no hosts, or all of them are ignored.
+        """The start event of a job; None if it has no hosts, or all of them are ignored.
 
-        Raises HostlistError if its node list cannot be read.
+        Raises HostlistError if its node list is invalid.
         """
         hosts = _expand_hosts(job.nodes)
         if not hosts or (self.ignored is not None and all(self.ignored.search(host) for host in hosts)):
@@ -89,7 +89,7 @@ class StartEventMapper:
         accelerators = sum(len(resource.accelerators) for resource in resources)
         gpus = _zero_if_over(_MAX_COUNT, job.gpus or sum(gpu_count(place.gres) for place in places.values()))
         if accelerators != gpus and gpus:
-            problems.append(f"{gpus} GPUs are allocated, the ids of {accelerators} are known")
+            problems.append(f"{gpus} GPUs are allocated, but only {accelerators} ids are known")
         event = JobStart(
             cluster=self.cluster,
             user=_clean_name(job.user),
@@ -114,7 +114,7 @@ class StartEventMapper:
     def _resource(self, host: str, place: Optional[Placement], problems: List[str]) -> ResourceEvent:
         topology = self.topology.node_topology(host)
         if place is None:
-            problems.append("Slurm does not tell the cores any more")
+            problems.append("Slurm no longer reports the cores")
             return ResourceEvent(host)
         if topology is None:
             problems.append(f"no topology for host {host}: hardware threads are left out")
@@ -134,28 +134,31 @@ class StartEventMapper:
 
 
 @lru_cache(maxsize=_MAX_CACHED_LISTS)
-def _expand_hosts(written: str) -> Tuple[str, ...]:
-    """The hosts of a list; kept, because nearly all jobs of a look are those of the look before."""
-    return tuple(expand(written))
+def _expand_hosts(text: str) -> Tuple[str, ...]:
+    """The hosts of a host list; cached, because nearly all jobs of a poll are those of the poll before."""
+    return tuple(expand(text))
 
 
-def _clean_name(written: str) -> str:
-    """A name as receivers take it: one line, and not longer than they keep."""
-    return " ".join(written.split())[:_MAX_NAME]
+def _clean_name(text: str) -> str:
+    """A name as receivers accept it: one line of 256 characters at most."""
+    return " ".join(text.split())[:_MAX_NAME]
 
 
 def _zero_if_over(most: int, amount: int) -> int:
-    """An amount; 0, which is not known, where it is more than can be."""
+    """The amount; 0, which means unknown, if it is over the limit."""
     return amount if amount <= most else 0
 
 
 def _meta_data(job: SlurmJob, details: Optional[JobDetails]) -> Optional[Mapping[str, str]]:
-    written = {"jobName": job.name[:_MAX_JOB_NAME], "slurmInfo": details.text if details else ""}
-    return {key: value for key, value in written.items() if value} or None
+    fields = {"jobName": job.name[:_MAX_JOB_NAME], "slurmInfo": details.text if details else ""}
+    return {key: value for key, value in fields.items() if value} or None
 
 
 def _matching_placements(hosts: Sequence[str], *sources: Sequence[Placement]) -> Mapping[str, Placement]:
-    """The first source that speaks of exactly these hosts: texts hold what users write, and a moment lies between."""
+    """The placements by host of the first source that has exactly these hosts; {} if none has.
+
+    A source may be of another moment than the job, and texts may be forged by users.
+    """
     for source in sources:
         places = {place.host: place for place in source}
         if len(places) == len(source) == len(hosts) and all(host in places for host in hosts):
@@ -166,11 +169,11 @@ def _matching_placements(hosts: Sequence[str], *sources: Sequence[Placement]) ->
 def hwthreads_of_placement(
     place: Placement, topology: NodeTopology, node: Optional[SlurmNode] = None
 ) -> Tuple[int, ...]:
-    """The hardware threads, as the operating system numbers them, of the cores that a job holds; () if unknown.
+    """The operating system numbers of the hardware threads of a placement; () if unknown.
 
-    Slurm counts threads through all cores in its order (see NodeTopology): with T threads in a core, its number n is
-    thread n modulo T of core n / T. What Slurm calls a socket may be a memory domain or an L3 cache of one (settings
-    `numa_node_as_socket` and `l3cache_as_socket` of slurmd): the order of the cores is the same.
+    Slurm numbers threads through all cores in its order (see NodeTopology): with T threads per core, number n is thread
+    n modulo T of core n / T. A socket in Slurm may be a memory domain or an L3 cache (settings `numa_node_as_socket`
+    and `l3cache_as_socket` of slurmd): the order of the cores is the same.
     """
     cores = topology.cores
     per_core = node.threads_per_core if node and node.threads_per_core else len(cores[0]) if cores else 0
@@ -197,7 +200,7 @@ def hwthreads_of_placement(
 
 
 def topology_mismatches(topology: ClusterTopology, nodes: Sequence[SlurmNode]) -> List[str]:
-    """What the description of a cluster lacks of its nodes, or says differently from Slurm; each with what follows."""
+    """The nodes that the cluster description lacks or contradicts, as sentences with the consequence."""
     missing: List[str] = []
     differing: Dict[str, List[str]] = {}
     for node in nodes:
@@ -210,7 +213,7 @@ def topology_mismatches(topology: ClusterTopology, nodes: Sequence[SlurmNode]) -
     found = []
     if missing:
         folded = fold(missing)[:_SHOWN_NAMES]
-        found.append(f"the description lacks {folded}: jobs there are refused until cluster.json has them")
+        found.append(f"the description lacks {folded}: jobs there are rejected until cluster.json has them")
     for what, names in differing.items():
         found.append(f"{fold(names)[:_SHOWN_NAMES]}: {what}: jobs there come without hardware threads")
     return found
@@ -219,7 +222,7 @@ def topology_mismatches(topology: ClusterTopology, nodes: Sequence[SlurmNode]) -
 def make_node_report(
     cluster: str, nodes: Sequence[SlurmNode], jobs: Optional[Sequence[SlurmJob]], ignored: Optional[Pattern[str]] = None
 ) -> NodeStateReport:
-    """The state of all nodes that are not ignored, with the number of jobs that run on each."""
+    """The state of all nodes that are not ignored, with the number of running jobs on each."""
     running = _jobs_by_host(jobs or ())
     states = [
         NodeState(

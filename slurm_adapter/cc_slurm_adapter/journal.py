@@ -1,8 +1,8 @@
-"""What the adapter knows for good: runs of jobs, and events that wait to be sent, in one SQLite file.
+"""The adapter's persistent state: runs of jobs, and events that wait to be sent, in one SQLite file.
 
-A database and not a log of lines, because a run and its event must come to be together or not at all, and because the
-file then needs no compaction of its own. Every change is on disk when the method returns (write-ahead log, synchronous
-FULL): after kill -9 the journal holds either what was before a call or what is after it.
+A database and not a log, because a run and its event must be recorded atomically, and because it needs no compaction.
+Every change is on disk when the method returns (write-ahead log, synchronous FULL): after kill -9 the journal has the
+state before or after a call.
 """
 
 from __future__ import annotations
@@ -46,12 +46,12 @@ ALTER TABLE run ADD COLUMN user TEXT NOT NULL DEFAULT '';
 CREATE INDEX event_waiting_in_order ON event (id) WHERE state = 'waiting';
 """,
 )
-"""What leads from each version of the file to the next; what stands here is never changed."""
+"""The migration from each version of the file to the next; existing entries are never changed."""
 
 
 @dataclass(frozen=True)
 class JobRun:
-    """A run that was told of; `end_time` None: it is not over; `absences` counts good snapshots without it."""
+    """A recorded run; `end_time` is None while it is open; `missed_polls` counts polls in a row without it."""
 
     key: RunKey
     submit_time: int = 0
@@ -63,13 +63,13 @@ class JobRun:
 
     @property
     def open(self) -> bool:
-        """Whether its end is not known yet."""
+        """Whether its end is unknown."""
         return self.end_time is None
 
 
 @dataclass(frozen=True)
 class StoredEvent:
-    """An event that waits."""
+    """An event that waits to be sent."""
 
     number: int
     key: RunKey
@@ -80,7 +80,7 @@ class StoredEvent:
 
 @dataclass(frozen=True)
 class EventCounts:
-    """How many events are in which state."""
+    """The number of events in each state."""
 
     waiting: int
     sent: int
@@ -88,9 +88,9 @@ class EventCounts:
 
 
 class Journal:
-    """The journal in a folder. Raises JournalError if it cannot be used; one process at a time holds its folder.
+    """The journal in a file. All methods raise JournalError if it cannot be used; one process at a time may open it.
 
-    One thread at a time uses an instance; who writes and who delivers have one each, whose changes are short.
+    An instance is not thread-safe: the polling and the delivery thread have one each.
     """
 
     def __init__(self, path: Path) -> None:
@@ -109,15 +109,15 @@ class Journal:
             raise
 
     def close(self) -> None:
-        """Closes the file."""
+        """Close the file."""
         self._database.close()
 
     def open_runs(self, cluster: str) -> List[JobRun]:
-        """All runs whose end is not known."""
+        """All runs of a cluster whose end is unknown."""
         return self._select_runs("cluster = ? AND end_time IS NULL", [cluster])
 
     def runs_of(self, cluster: str, job_ids: Iterable[int]) -> List[JobRun]:
-        """All runs of these jobs that the journal still remembers."""
+        """All recorded runs of these jobs."""
         ids = sorted(set(job_ids))
         found: List[JobRun] = []
         for start in range(0, len(ids), _BATCH):
@@ -127,7 +127,7 @@ class Journal:
         return found
 
     def record_start(self, run: JobRun, body: Mapping[str, Any], *, now_s: int) -> None:
-        """A run has started: remembers it, and queues its event. Without effect for a run that is known."""
+        """Record a run and queue its start event; without effect for a recorded run."""
         text = json.dumps(body, separators=(",", ":"))
         with self._transaction() as database:
             added = database.execute(
@@ -139,7 +139,7 @@ class Journal:
                 self._queue_event(run.key, START, text, now_s)
 
     def record_stop(self, key: RunKey, end_time: int, body: Mapping[str, Any], *, now_s: int) -> None:
-        """A run is over: remembers it, and queues its event. Without effect for a run that is not open."""
+        """Record the end of a run and queue its stop event; without effect for a run that is not open."""
         with self._transaction() as database:
             changed = database.execute(
                 "UPDATE run SET end_time = ? WHERE cluster = ? AND job_id = ? AND start_time = ? AND end_time IS NULL",
@@ -149,7 +149,7 @@ class Journal:
                 self._queue_event(key, STOP, json.dumps(body, separators=(",", ":")), now_s)
 
     def record_missed_polls(self, key: RunKey, absent_since: Optional[int], count: int) -> None:
-        """Notes in how many good snapshots, and since when, an open run was absent."""
+        """Record in how many polls in a row, and since when, an open run was missing."""
         with self._transaction() as database:
             database.execute(
                 "UPDATE run SET absent_since = ?, absences = ? WHERE cluster = ? AND job_id = ? AND start_time = ?",
@@ -157,7 +157,7 @@ class Journal:
             )
 
     def waiting(self) -> Iterator[StoredEvent]:
-        """All events that wait, in the order they came; they may be settled meanwhile."""
+        """All waiting events in the order they were queued; their state may be changed during iteration."""
         last = -1
         while True:
             with self._translate_errors():
@@ -173,7 +173,7 @@ class Journal:
                 return
 
     def oldest_waiting(self) -> List[int]:
-        """The number of the oldest event of each job; the others of that job wait for it."""
+        """The number of the oldest waiting event of each job; the others of that job wait for it."""
         with self._translate_errors():
             rows = self._database.execute(
                 "SELECT min(id) FROM event WHERE state = 'waiting' GROUP BY cluster, job_id"
@@ -181,17 +181,17 @@ class Journal:
         return [number for (number,) in rows]
 
     def set_event_state(self, number: int, state: str, reason: str = "") -> None:
-        """An event was sent, or is parked for good with a reason."""
+        """Set the state of an event to sent, or to parked with a reason."""
         with self._transaction() as database:
             database.execute("UPDATE event SET state = ?, reason = ? WHERE id = ?", (state, reason, number))
 
     def postpone(self, number: int, reason: str) -> None:
-        """An event could not be sent and is to be tried again."""
+        """Count a failed try of an event, which stays queued."""
         with self._transaction() as database:
             database.execute("UPDATE event SET tries = tries + 1, reason = ? WHERE id = ?", (reason, number))
 
     def start_event_of(self, key: RunKey) -> Optional[Tuple[str, str]]:
-        """State and body of the start event of a run; None if it is not known."""
+        """State and body of the start event of a run; None if there is none."""
         with self._translate_errors():
             row = self._database.execute(
                 "SELECT state, body FROM event WHERE cluster = ? AND job_id = ? AND start_time = ? AND kind = 'start'",
@@ -200,7 +200,7 @@ class Journal:
         return None if row is None else (row[0], row[1])
 
     def send_again(self, key: RunKey) -> bool:
-        """Queues the start of a run again, because the backend does not know it; whether there is such a start."""
+        """Queue the sent start event of a run again; whether there is one."""
         with self._transaction() as database:
             changed = database.execute(
                 "UPDATE event SET state = 'waiting', reason = 'the backend did not know it'"
@@ -210,12 +210,12 @@ class Journal:
             return changed.rowcount > 0
 
     def retry_parked(self) -> int:
-        """Lets all parked events wait again, in their old order; how many."""
+        """Queue all parked events again, in their old order; their number."""
         with self._transaction() as database:
             return database.execute("UPDATE event SET state = 'waiting', tries = 0 WHERE state = 'parked'").rowcount
 
     def newest_parked(self, limit: int = 20) -> List[Tuple[RunKey, str, str]]:
-        """The newest parked events: run, kind, reason."""
+        """The newest parked events, `limit` at most: run, kind, reason."""
         with self._translate_errors():
             rows = self._database.execute(
                 "SELECT cluster, job_id, start_time, kind, reason FROM event WHERE state = 'parked'"
@@ -225,7 +225,7 @@ class Journal:
         return [(RunKey(cluster, job_id, start), kind, reason) for cluster, job_id, start, kind, reason in rows]
 
     def counts(self) -> EventCounts:
-        """How many events wait, were sent and are parked."""
+        """The numbers of waiting, sent and parked events."""
         with self._translate_errors():
             rows: Dict[str, int] = dict(
                 self._database.execute("SELECT state, count(*) FROM event GROUP BY state").fetchall()
@@ -233,18 +233,18 @@ class Journal:
         return EventCounts(rows.get(WAITING, 0), rows.get(SENT, 0), rows.get(PARKED, 0))
 
     def get_note(self, name: str) -> Optional[str]:
-        """What was noted under a name."""
+        """The value of a note; None if there is none."""
         with self._translate_errors():
             row = self._database.execute("SELECT value FROM note WHERE name = ?", (name,)).fetchone()
         return None if row is None else str(row[0])
 
     def set_note(self, name: str, value: str) -> None:
-        """Notes a value under a name."""
+        """Set the value of a note."""
         with self._transaction() as database:
             database.execute("INSERT OR REPLACE INTO note VALUES (?, ?)", (name, value))
 
     def prune(self, before_s: int) -> int:
-        """Forgets runs that ended before this time and of which nothing waits; how many."""
+        """Delete runs that ended before this time and have no waiting event; their number."""
         with self._transaction() as database:
             gone = database.execute(
                 "DELETE FROM run WHERE end_time < ? AND NOT EXISTS (SELECT 1 FROM event WHERE state = 'waiting'"
@@ -276,7 +276,7 @@ class Journal:
         )
 
     def _select_runs(self, condition: str, values: Sequence[Any]) -> List[JobRun]:
-        query = (  # conditions are texts of this module, values go as values
+        query = (  # conditions are constants of this module, values are bound parameters
             "SELECT cluster, job_id, start_time, submit_time, restart_count, end_time, absent_since, absences, user"  # noqa: S608 see above
             f" FROM run WHERE {condition} ORDER BY job_id, start_time"
         )
@@ -286,7 +286,7 @@ class Journal:
 
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
-        """One transaction; nested calls belong to the outer one."""
+        """A transaction; nested calls belong to the outer one."""
         with self._translate_errors():
             if self._database.in_transaction:
                 yield self._database
@@ -301,7 +301,7 @@ class Journal:
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[None]:
-        """All changes inside happen together or not at all."""
+        """Make all changes inside atomic."""
         with self._transaction():
             yield
 

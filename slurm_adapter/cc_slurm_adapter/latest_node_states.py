@@ -1,4 +1,4 @@
-"""The newest state of all nodes, from whoever looks to whoever sends: only the latest is worth sending."""
+"""The latest node state report, passed from the polling to the delivery thread; older ones are dropped."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ logger = logging.getLogger(__name__)
 
 
 class LatestNodeStates:
-    """Holds one report until it was tried; may be filled in one thread and sent in another."""
+    """Holds one report until it was sent once; thread-safe. `problem` is empty after a success."""
 
     def __init__(self, send: Callable[[NodeStateReport], DeliveryOutcome]) -> None:
         self._send = send
@@ -24,26 +24,26 @@ class LatestNodeStates:
         self.sent = 0
 
     def put(self, report: NodeStateReport) -> None:
-        """Takes the place of a report that waits."""
+        """Replace the waiting report."""
         with self._lock:
             self._report = report
 
     @property
     def waiting(self) -> bool:
-        """Whether there is a report that nobody has tried to send."""
+        """Whether there is a report that was not sent yet."""
         return self._report is not None
 
     def send_latest(self) -> None:
-        """Sends the report once, if there is one: the next look brings a newer one anyway."""
+        """Send the waiting report, if there is one; it is not retried, the next poll brings a newer one."""
         with self._lock:
             report, self._report = self._report, None
         if report is None:
             return
         outcome = self._send(report)
-        taken = decision_of(outcome) is DeliveryDecision.ACCEPTED
-        self.sent = len(report.nodes) if taken else 0
-        before, self.problem = self.problem, "" if taken else outcome.message
+        accepted = decision_of(outcome) is DeliveryDecision.ACCEPTED
+        self.sent = len(report.nodes) if accepted else 0
+        before, self.problem = self.problem, "" if accepted else outcome.message
         if self.problem and self.problem != before:
             logger.warning("cannot send node states reason=%r", self.problem)
-        elif taken and before:
-            logger.info("node states are taken again")
+        elif accepted and before:
+            logger.info("node states are accepted again")

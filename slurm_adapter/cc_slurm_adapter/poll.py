@@ -1,4 +1,4 @@
-"""One look at Slurm: what follows from it goes into the journal, piece by piece."""
+"""Polling Slurm: the starts and stops that follow from a poll are recorded in the journal in batches."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ _ACCOUNTING_NOTE = "accounting until"
 _DAY_S = 86_400
 _PRUNE_PERIOD_S = 3600.0
 _CHANGES_PER_TRANSACTION = 100
-"""So many changes are one transaction: what is written can be delivered while the rest is worked out."""
+"""Changes per transaction: recorded events can be delivered while the rest is being processed."""
 _SHOWN = 200
 _MAX_SKIPPED_REMEMBERED = 1000
 
 
 @dataclass(frozen=True)
 class SiteConfig:
-    """What does not change while the adapter runs; `slurm_cluster` is Slurm's name, `cluster` the one in events."""
+    """What is constant while the adapter runs; `slurm_cluster` is Slurm's name, `cluster` the one in events."""
 
     cluster: str
     slurm_cluster: str
@@ -45,17 +45,17 @@ class SiteConfig:
 
 
 class PollCounts(NamedTuple):
-    """How many starts and stops were written down."""
+    """The numbers of starts and stops that were recorded."""
 
     starts: int
     stops: int
 
 
 class SlurmPoller:
-    """Looks at one cluster and writes down what follows; whoever delivers works beside it, the journal between them.
+    """Polls one cluster and records the events that follow in the journal, from which another thread delivers them.
 
-    Its methods raise JournalError; whatever Slurm does is logged. `written` is called whenever new events wait, long
-    before a look at a large cluster is through.
+    Methods raise JournalError; errors of Slurm are logged. `on_recorded` is called whenever new events were recorded,
+    which for a large cluster is long before the end of the poll.
     """
 
     def __init__(
@@ -84,11 +84,11 @@ class SlurmPoller:
 
     @property
     def failing(self) -> Mapping[str, str]:
-        """What of the last look failed, with the reason."""
+        """What failed in the last poll, with the reason."""
         return self._failing
 
     def poll(self) -> Tuple[int, int]:
-        """Looks at Slurm and writes down what follows; the numbers of starts and stops found."""
+        """Poll Slurm and record the events that follow; the numbers of starts and stops."""
         now_s = int(self._clock())
         nodes = self._ask_slurm("nodes", self._slurm.nodes)
         self._nodes = nodes or self._nodes
@@ -98,7 +98,7 @@ class SlurmPoller:
         if queue is not None and any(
             has_started(job) and _run_key(self._site.cluster, job) not in known for job in queue
         ):
-            # what the controller shows is told at once: the accounting may have days to tell, or be slow
+            # New jobs are recorded at once: the accounting may be slow, or have days to report.
             early = self._record_changes(known, self._snapshot(queue, None, (), now_s, whole=False), now_s)
             known = self._known_runs(queue)
         accounting, asked_for = self._poll_accounting(known, queue, now_s)
@@ -111,13 +111,13 @@ class SlurmPoller:
         return early.starts + late.starts, early.stops + late.stops
 
     def prune(self) -> None:
-        """Forgets, now and then, what can never be seen again."""
+        """Remove, once per 3600 s, runs that Slurm can no longer report."""
         now_s = self._clock()
         if self._pruned_s is None or not 0 <= now_s - self._pruned_s < _PRUNE_PERIOD_S:
             self._pruned_s = now_s
             gone = self._journal.prune(int(now_s - self._site.slurm.max_span_s - self._site.slurm.overlap_s) - _DAY_S)
             if gone:
-                logger.info("forgot runs=%d", gone)
+                logger.info("pruned runs=%d", gone)
 
     def _snapshot(
         self,
@@ -132,7 +132,7 @@ class SlurmPoller:
         return SlurmSnapshot(queue, accounting, now_s, slurm.accounting, int(slurm.grace_s), asked_for, whole)
 
     def _known_runs(self, queue: Optional[Sequence[SlurmJob]]) -> Dict[RunKey, JobRun]:
-        """All open runs, and the others of the jobs that the queue shows with a run that is not one of these."""
+        """All open runs, and all runs of jobs of which the queue has a run that is not open."""
         known = {run.key: run for run in self._journal.open_runs(self._site.cluster)}
         others = [job for job in queue or () if has_started(job) and _run_key(self._site.cluster, job) not in known]
         known.update({run.key: run for run in self._runs_of_jobs(others)})
@@ -144,7 +144,7 @@ class SlurmPoller:
     def _poll_accounting(
         self, known: Mapping[RunKey, JobRun], queue: Optional[Sequence[SlurmJob]], now_s: int
     ) -> Tuple[Optional[List[SlurmJob]], List[SlurmJob]]:
-        """The runs that ended in the window, None if they or those of missed jobs could not be had; and the latter."""
+        """The runs that ended in the window, and the runs of missing jobs; None and [] if either is unavailable."""
         if not self._site.slurm.accounting:
             return None, []
         begin_s = self._window_begin_s(now_s)
@@ -160,16 +160,16 @@ class SlurmPoller:
         return (None, []) if more is None else (runs, more)
 
     def _window_begin_s(self, now_s: int) -> int:
-        """Where the last good window ended, less the overlap; at most so far back as the settings say."""
-        noted = self._journal.get_note(f"{_ACCOUNTING_NOTE} {self._site.cluster}")
-        last_s = int(noted) if noted is not None else self._site.first_begin_s
+        """The end of the last successful window minus the overlap, `max_span_s` ago at the earliest."""
+        recorded = self._journal.get_note(f"{_ACCOUNTING_NOTE} {self._site.cluster}")
+        last_s = int(recorded) if recorded is not None else self._site.first_begin_s
         earliest_s = now_s - int(self._site.slurm.max_span_s)
         if last_s is None:
             return earliest_s
         return max(earliest_s, min(last_s, now_s) - int(self._site.slurm.overlap_s))
 
-    def _record_changes(self, known: Mapping[RunKey, JobRun], look: SlurmSnapshot, now_s: int) -> PollCounts:
-        actions = decide(self._site.cluster, known.values(), look)
+    def _record_changes(self, known: Mapping[RunKey, JobRun], snapshot: SlurmSnapshot, now_s: int) -> PollCounts:
+        actions = decide(self._site.cluster, known.values(), snapshot)
         starts = [action.job for action in actions if isinstance(action, StartRun)]
         details: Mapping[int, JobDetails] = {}
         mapper: Optional[StartEventMapper] = None
@@ -203,7 +203,7 @@ class SlurmPoller:
         return StartEventMapper(self._site.cluster, topology, geometry, self._site.gpu_rules, self._site.ignored)
 
     def _warn_of_mismatches(self, topology: ClusterTopology) -> None:
-        """Tells once of nodes that the description of the cluster lacks or contradicts, and again when that changes."""
+        """Log the nodes that the cluster description lacks or contradicts, once and whenever they change."""
         ignored = self._site.ignored
         gaps = topology_mismatches(
             topology, [node for node in self._nodes if not (ignored and ignored.search(node.name))]
@@ -218,50 +218,50 @@ class SlurmPoller:
     ) -> bool:
         job = action.job
         try:
-            told = details.get(job.job_id)
-            if told is not None and told.start_time not in (0, job.start_time):
-                told = None  # another run of the job
-            mapped: Optional[MappedStart] = mapper.map_start(job, told)
+            job_details = details.get(job.job_id)
+            if job_details is not None and job_details.start_time not in (0, job.start_time):
+                job_details = None  # it is of another run of the job
+            mapped: Optional[MappedStart] = mapper.map_start(job, job_details)
         except HostlistError as error:
             self._log_skipped_job(job, str(error))
             return False
-        except Exception as error:  # noqa: BLE001 whatever is odd about one job, the others are told
+        except Exception as error:  # noqa: BLE001 an error with one job must not affect the others
             self._log_skipped_job(job, f"{type(error).__name__}: {error}")
             return False
         if mapped is None:
             return False
         if mapped.problems:
-            logger.info("told incompletely job=%d reason=%r", job.job_id, "; ".join(mapped.problems))
+            logger.info("start event incomplete job=%d reason=%r", job.job_id, "; ".join(mapped.problems))
         run = JobRun(action.key, job.submit_time, job.restart_count, user=job.user)
         self._journal.record_start(run, mapped.event.to_document(), now_s=now_s)
         return True
 
     def _log_skipped_job(self, job: SlurmJob, reason: str) -> None:
         topic = f"job {job.job_id} start {job.start_time}"
-        if topic not in self._skipped_jobs:  # it is seen again at every look
+        if topic not in self._skipped_jobs:  # it is seen again at every poll
             self._skipped_jobs[topic] = None
-            logger.error("job left out job=%d start=%d reason=%r", job.job_id, job.start_time, reason[:_SHOWN])
+            logger.error("job skipped job=%d start=%d reason=%r", job.job_id, job.start_time, reason[:_SHOWN])
             if len(self._skipped_jobs) > _MAX_SKIPPED_REMEMBERED:
                 self._skipped_jobs.pop(next(iter(self._skipped_jobs)))
 
     def _record_stop(self, action: StopRun, now_s: int) -> None:
         key = action.key
         if action.evidence == "absence":
-            logger.warning("job vanished job=%d start=%d: taken for failed", key.job_id, key.start_time)
+            logger.warning("job vanished job=%d start=%d: recorded as failed", key.job_id, key.start_time)
         event = JobStop(key.job_id, action.stop_time, action.state, key.cluster, key.start_time)
         self._journal.record_stop(key, action.stop_time, event.to_document(), now_s=now_s)
 
-    def _ask_slurm(self, what: str, ask: Callable[[], T]) -> Optional[T]:
+    def _ask_slurm(self, what: str, command: Callable[[], T]) -> Optional[T]:
         try:
-            answer = ask()
+            result = command()
         except SlurmError as error:
             self._record_problem(what, str(error))
             return None
         self._record_problem(what, "")
-        return answer
+        return result
 
     def _record_problem(self, what: str, problem: str) -> None:
-        """Logs a problem when it comes, changes and goes."""
+        """Log a problem when it appears, changes and disappears."""
         before = self._failing.get(what, "")
         if problem:
             self._failing[what] = problem

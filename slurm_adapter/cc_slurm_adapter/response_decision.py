@@ -1,7 +1,7 @@
-"""What the backend's answer to an event means; pure, without any connection.
+"""Interpretation of the backend's response to an event; pure functions.
 
-This project's backend says with a code what is the matter (cc_common.error_codes); of the reference's, which has none,
-the status decides. What their texts say is for people only.
+This project's backend sends a code with each error (cc_common.error_codes); for the reference's, which sends none, the
+status decides. The texts are for people only.
 """
 
 from __future__ import annotations
@@ -18,54 +18,54 @@ _SHOWN = 200
 
 
 class DeliveryDecision(enum.Enum):
-    """What to do with an event after a try."""
+    """What to do with an event after it was sent."""
 
     ACCEPTED = "done"
     """The backend has it."""
     ALREADY_KNOWN = "known"
-    """The backend had it already, or holds that it is settled: nothing to do."""
+    """The backend had it already, or considers it done: nothing to do."""
     REJECTED = "refused"
-    """The backend will never take it: park it, with the reason."""
+    """The backend will never accept it: park it, with the reason."""
     OTHER_RUN_OPEN = "busy"
-    """The backend holds that another run of this job is not over: its stop has to come first."""
+    """For the backend another run of this job has not ended: its stop has to be sent first."""
     JOB_UNKNOWN = "missing"
-    """The backend does not know the job that is to be stopped: send its start first."""
+    """The backend does not know the job to be stopped: send its start first."""
     TOO_EARLY = "early"
-    """The time of the event has not come by the backend's clock: try this event again, nothing is wrong with others."""
+    """The time of the event is in the future of the backend's clock: retry it; other events are not affected."""
     RETRY_LATER = "later"
-    """This event failed; others may well be taken."""
+    """This event failed; others may be accepted."""
     UNAVAILABLE = "away"
-    """The backend takes nothing now: stop for this time."""
+    """The backend accepts nothing now: end this pass."""
 
 
 @dataclass(frozen=True)
 class EventOutcome(DeliveryOutcome):
-    """The answer to one event."""
+    """The outcome of sending one event."""
 
     decision: DeliveryDecision = DeliveryDecision.UNAVAILABLE
 
 
 def decision_of(outcome: DeliveryOutcome) -> DeliveryDecision:
-    """The verdict of an outcome; where there was no answer at all, the backend is away."""
+    """The decision of an outcome; UNAVAILABLE if there was no response."""
     return outcome.decision if isinstance(outcome, EventOutcome) else DeliveryDecision.UNAVAILABLE
 
 
 def make_interpreter(kind: str) -> Callable[..., EventOutcome]:
-    """How answers to events of this kind ("start", "stop", "nodes") are to be read, as HttpSender wants it."""
+    """The `interpret` function of HttpSender for events of this kind: "start", "stop" or "nodes"."""
 
-    def meaning(answer: HttpResponse, *, now_s: float) -> EventOutcome:
-        general = interpret_response(answer, now_s=now_s)
-        verdict = _decide(kind, answer, general)
-        message = general.message if verdict is DeliveryDecision.UNAVAILABLE else _message(answer)
+    def interpret(response: HttpResponse, *, now_s: float) -> EventOutcome:
+        general = interpret_response(response, now_s=now_s)
+        decision = _decide(kind, response, general)
+        message = general.message if decision is DeliveryDecision.UNAVAILABLE else _message(response)
         return EventOutcome(
             general.kind,
             message,
             retry_after_s=general.retry_after_s,
-            needs_operator=general.needs_operator and verdict is DeliveryDecision.UNAVAILABLE,
-            decision=verdict,
+            needs_operator=general.needs_operator and decision is DeliveryDecision.UNAVAILABLE,
+            decision=decision,
         )
 
-    return meaning
+    return interpret
 
 
 _DECISION_BY_CODE: Mapping[Tuple[str, str], DeliveryDecision] = {
@@ -84,21 +84,21 @@ _DECISION_BY_STATUS: Mapping[Tuple[str, int], DeliveryDecision] = {
 }
 
 
-def _decide(kind: str, answer: HttpResponse, general: DeliveryOutcome) -> DeliveryDecision:
-    status = answer.status
+def _decide(kind: str, response: HttpResponse, general: DeliveryOutcome) -> DeliveryDecision:
+    status = response.status
     if general.kind is OutcomeKind.DELIVERED:
         return DeliveryDecision.ACCEPTED
     if status == 500:  # noqa: PLR2004 named by RFC 9110
         return DeliveryDecision.RETRY_LATER
-    if "json" not in answer.headers.get("content-type", "").lower():
-        return DeliveryDecision.UNAVAILABLE  # somebody in between answers
-    code = read_problem(answer.body).code
-    verdict = _DECISION_BY_CODE.get((kind, code)) if code else _DECISION_BY_STATUS.get((kind, status))
-    if verdict is not None:
-        return verdict
+    if "json" not in response.headers.get("content-type", "").lower():
+        return DeliveryDecision.UNAVAILABLE  # the response of a proxy
+    code = read_problem(response.body).code
+    decision = _DECISION_BY_CODE.get((kind, code)) if code else _DECISION_BY_STATUS.get((kind, status))
+    if decision is not None:
+        return decision
     return DeliveryDecision.REJECTED if status in (400, 413, 415, 422) else DeliveryDecision.UNAVAILABLE
 
 
-def _message(answer: HttpResponse) -> str:
-    said = " ".join(read_problem(answer.body).text.split())[:_SHOWN]
-    return f"HTTP {answer.status}{f' ({said})' if said else ''}"
+def _message(response: HttpResponse) -> str:
+    text = " ".join(read_problem(response.body).text.split())[:_SHOWN]
+    return f"HTTP {response.status}{f' ({text})' if text else ''}"

@@ -1,4 +1,4 @@
-"""The adapter put together from a configuration: one cycle for people, or the service."""
+"""The adapter assembled from a configuration: the commands `run` and `once`."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ STOP_DEADLINE_S = 5.0
 _MAX_WAIT_S = 30.0
 _SLURM_RETRY_S = 10.0
 _REFRESH_TOPOLOGY_S = 60.0
-"""So often the backend is asked at most for the description of the cluster, where jobs start."""
+"""Minimum seconds between requests for the description of the cluster when jobs start."""
 
 
 class Alarm:
@@ -64,7 +64,7 @@ class Alarm:
 
 
 class AdapterParts(NamedTuple):
-    """What looks and what delivers; each has a connection to the journal of its own."""
+    """Poller and delivery; each has its own connection to the journal."""
 
     adapter: SlurmPoller
     journal: Journal
@@ -96,9 +96,9 @@ class Wake:
 
 
 class DeliveryThread:
-    """Delivers in a thread of its own: neither a slow look holds up events, nor a slow backend a look.
+    """Delivers in a thread of its own, so that a slow poll does not delay events, nor a slow backend polls.
 
-    `failed` is called, in that thread, when it ends because of an error; `check` raises that error.
+    `failed` is called in that thread if an error ends it; `check` raises that error.
     """
 
     def __init__(self, parts: AdapterParts, failed: Callable[[], None]) -> None:
@@ -109,12 +109,12 @@ class DeliveryThread:
         self._thread.start()
 
     def check(self) -> None:
-        """Raises what has ended the thread, if anything has."""
+        """Raise the error that ended the thread, if there is one."""
         if self._error is not None:
             raise self._error
 
     def stop(self, timeout_s: float) -> None:
-        """Ends the thread after the request that it is at, or leaves it behind."""
+        """End the thread after its current request, or abandon it after `timeout_s`."""
         self._parts.wake.end()
         self._thread.join(timeout_s)
 
@@ -127,15 +127,15 @@ class DeliveryThread:
                 wait_s = delivery.wait_s()
                 if not nodes.waiting:
                     wake.wait(_MAX_WAIT_S if wait_s is None else min(wait_s, _MAX_WAIT_S))
-        except BaseException as error:  # noqa: BLE001 raised again where somebody can tell of it
-            if not wake.ended:  # a thread that was left behind finds its journal closed
+        except BaseException as error:  # noqa: BLE001 raised again by `check`
+            if not wake.ended:  # an abandoned thread finds its journal closed
                 self._error = error
                 self._failed()
 
 
 @contextlib.contextmanager
 def hold_state_directory(directory: Path) -> Iterator[None]:
-    """Holds the state directory for this process. Raises AdapterError if another one has it, or it cannot be used."""
+    """Lock the state directory. Raises AdapterError if another process has it, or it cannot be used."""
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         descriptor = os.open(directory / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -154,7 +154,7 @@ def hold_state_directory(directory: Path) -> Iterator[None]:
 def make_slurm(
     configuration: AdapterConfiguration, environment: Mapping[str, str], alive: Callable[[], bool] = lambda: True
 ) -> SlurmClient:
-    """Slurm as the settings say to ask it; a command is broken off when `alive` says no."""
+    """A client of Slurm for these settings; a command is killed once `should_continue` returns false."""
     settings = configuration.settings.slurm
     runner = CommandRunner(
         environment, directory=settings.command_directory, timeout_s=settings.timeout_s, should_continue=alive
@@ -165,10 +165,9 @@ def make_slurm(
 def make_topology(
     configuration: AdapterConfiguration, cluster: str, cache_file: Optional[Path] = None
 ) -> TopologyCache:
-    """The topology from the file of the settings, or from the backend.
+    """The topology from the file of the settings, or from the backend; read again when it changes.
 
-    What the backend says is kept at `cache_file`: jobs start while it is away, too. Either is read again when it
-    changes.
+    The backend's description is saved to `cache_file`, for jobs that start while the backend is unavailable.
     """
     file = configuration.settings.topology_file
     if file:
@@ -176,7 +175,7 @@ def make_topology(
         return TopologyCache(lambda: read_topology(path, cluster), stamp=lambda: file_stamp(path))
 
     def fetch() -> ClusterTopology:
-        from cc_slurm_adapter.backend_client import fetch_topology  # noqa: PLC0415 only who asks needs it
+        from cc_slurm_adapter.backend_client import fetch_topology  # noqa: PLC0415 loaded only if something is requested
 
         return fetch_topology(configuration.url, configuration.settings.backend, cluster, cache_file)
 
@@ -192,9 +191,9 @@ def open_parts(
     alive: Callable[[], bool],
     go_on: Callable[[], bool],
 ) -> Iterator[AdapterParts]:
-    """Everything there is to look and to deliver, closed at the end. Raises CockpitError.
+    """Poller and delivery, closed at the end. Raises CockpitError.
 
-    A command of Slurm is broken off when `alive` says no, a pass of the delivery when `should_continue` does.
+    A command of Slurm is killed once `alive` returns false, a delivery pass ends once `should_continue` does.
     """
     from cc_slurm_adapter.backend_client import WORKERS, make_senders, send_node_states  # noqa: PLC0415 not every command sends
 
@@ -241,7 +240,7 @@ def open_parts(
 
 
 def _last_run_time_s(name: str) -> Optional[int]:
-    """When cc-slurm-adapter last looked; None if it never did here."""
+    """When the reference's cc-slurm-adapter last polled; None if it never did here."""
     if not name:
         return None
     try:
@@ -258,7 +257,7 @@ def _read_name(path: Path) -> str:
 
 
 def _write_name(path: Path, name: str) -> None:
-    """Keep the name for a start without Slurm; without it that start waits, which is no reason to fail now."""
+    """Save the name for a start while Slurm is unavailable; a failure is only logged."""
     if _read_name(path) == name:
         return
     fresh = path.with_suffix(".new")
@@ -266,11 +265,11 @@ def _write_name(path: Path, name: str) -> None:
         fresh.write_text(name + "\n", encoding="utf-8")
         fresh.replace(path)
     except OSError as error:
-        logger.warning("cannot keep the cluster's name file=%s reason=%s", path, error.strerror)
+        logger.warning("cannot save the cluster name file=%s reason=%s", path, error.strerror)
 
 
 def run_once(options: AdapterOptions, environment: Mapping[str, str]) -> int:
-    """One cycle, with a line that says what was sent; 1 if something is left to do. Raises CockpitError."""
+    """Poll and deliver once, and print what was sent; the status is 1 if events are left. Raises CockpitError."""
     set_up_logging(options.log_level if options.log_level != "info" else "warning", environment)
     configuration = load_configuration(options, environment)
     for warning in configuration.warnings:
@@ -300,7 +299,7 @@ def run_once(options: AdapterOptions, environment: Mapping[str, str]) -> int:
             sys.stdout.write(
                 f"sent: {sent.starts} starts, {sent.stops} stops, {parts.nodes.sent} node states; waiting: {waiting}\n"
             )
-            # without the topology events are poorer, not fewer
+            # without the topology events have fewer fields, but all are sent
             failing = parts.nodes.problem or parts.adapter.failing.keys() - {TOPOLOGY}
             return int(bool(waiting or sent.parked or failing))
 
@@ -321,7 +320,7 @@ class AdapterService:
         self._alarm.ring()
 
     def run(self) -> None:
-        """The whole life of the service. Raises CockpitError if it cannot start."""
+        """Run until the service is stopped. Raises CockpitError if it cannot start."""
         configuration = self._configuration
         for warning in configuration.warnings:
             logger.warning("configuration %s", warning)
@@ -343,9 +342,9 @@ class AdapterService:
         logger.info("stopped")
 
     def _cluster_name(self) -> Optional[str]:
-        """Slurm's name of the cluster, or the one it had in an earlier life; None if the service is stopped before.
+        """Slurm's name of the cluster, or the one saved by an earlier start; None if the service is stopped first.
 
-        What the journal holds can be delivered while Slurm is away, so only the first life ever has to wait.
+        Events of the journal can be delivered while Slurm is unavailable, so only the very first start has to wait.
         """
         slurm = make_slurm(self._configuration, self._environment, self._beat_and_continue)
         kept = self._configuration.state_directory / CLUSTER_FILE
@@ -358,7 +357,7 @@ class AdapterService:
             except SlurmError as error:
                 known = _read_name(kept)
                 if known:
-                    logger.warning("Slurm does not answer, going on with what it said before cluster=%s", known)
+                    logger.warning("Slurm is unavailable, using the cluster name of an earlier start cluster=%s", known)
                     return known
                 if str(error) != complained:
                     complained = str(error)
@@ -402,7 +401,7 @@ class AdapterService:
         return not self._alarm.rung
 
     def _should_continue(self) -> bool:
-        """As `_alive`, without a sign of life: that is for the thread that looks."""
+        """As `_beat_and_continue`, without the heartbeat: that belongs to the polling thread."""
         return not self._alarm.rung
 
 
@@ -414,7 +413,7 @@ def _status(parts: AdapterParts) -> str:
 
 
 def run(options: AdapterOptions, environment: Mapping[str, str]) -> int:
-    """Run the adapter in the foreground until it is told to stop; the exit status. Raises CockpitError."""
+    """Run the adapter in the foreground until it is stopped; the exit status. Raises CockpitError."""
     set_up_logging(options.log_level, environment)
     service = AdapterService(options, environment)
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -27,8 +27,8 @@ _LEGACY_KEYS = {
 _NOT_NEEDED = "is not needed: "
 _LEGACY = {
     "pidFilePath": _NOT_NEEDED + "a lock in the state directory keeps a second instance away",
-    "prepSockListenPath": "hooks are not supported yet; what they would tell is found at the next look",
-    "prepSockConnectPath": "hooks are not supported yet; what they would tell is found at the next look",
+    "prepSockListenPath": "hooks are not supported yet; what they would report is found at the next poll",
+    "prepSockConnectPath": "hooks are not supported yet; what they would report is found at the next poll",
     "slurmQueryDelay": _NOT_NEEDED + "it belongs to hooks",
     "slurmMaxRetries": _NOT_NEEDED + "nothing is given up",
     "slurmQueryMaxRetries": _NOT_NEEDED + "nothing is given up",
@@ -47,42 +47,42 @@ _LEGACY = {
 
 @dataclass(frozen=True)
 class BackendConnectionSettings:
-    """Where events go."""
+    """Address and credentials of the backend."""
 
     url: str = option("", "address of the backend, without `/api`; http or https")
     token: str = option("", "token that is sent as bearer token", env=TOKEN_VARIABLE, secret=True)
     ca_file: str = option("", "certificates to trust instead of the system's", kind="path")
     timeout_s: float = option(
-        10.0, "longest time for a request to the end of its answer", key="timeout", kind="duration", minimum=0.1
+        10.0, "maximum time for a request to the end of its response", key="timeout", kind="duration", minimum=0.1
     )
 
 
 @dataclass(frozen=True)
 class SlurmSettings:
-    """How Slurm is asked."""
+    """How Slurm is polled."""
 
     command_directory: str = option("", "folder of Slurm's commands; empty means PATH", kind="path")
     timeout_s: float = option(
-        60.0, "longest run of a command; it is killed then", key="timeout", kind="duration", minimum=0.5
+        60.0, "maximum run time of a command; then it is killed", key="timeout", kind="duration", minimum=0.5
     )
-    accounting: bool = option(True, "whether the site runs slurmdbd; without it ends are known from the queue only")
+    accounting: bool = option(True, "whether the site runs slurmdbd; without it ends of jobs come from the queue only")
     overlap_s: float = option(
         600.0,
-        "how far a poll of the accounting reaches back behind the one before, for records that came late",
+        "overlap of a poll of the accounting with the one before, for late records",
         key="overlap",
         kind="duration",
         minimum=0.0,
     )
     max_span_s: float = option(
         604_800.0,
-        "how far back the first poll, or one after a long pause, reaches",
+        "maximum time that the first poll, or one after a long pause, reaches back",
         key="max-span",
         kind="duration",
         minimum=60.0,
     )
     grace_s: float = option(
         600.0,
-        "how long an end may be missing from the accounting after the controller has lost the job",
+        "maximum time that the end of a job may be missing from the accounting after the controller dropped it",
         key="grace",
         kind="duration",
         minimum=0.0,
@@ -92,7 +92,7 @@ class SlurmSettings:
 
 @dataclass(frozen=True)
 class GpuMapSettings:
-    """The accelerators of some hosts; the first entry whose pattern is found in a host's name counts."""
+    """The accelerators of some hosts; the first entry whose pattern matches a host's name applies."""
 
     hosts: str = option("", "regular expression, searched in the host name")
     addresses: Tuple[str, ...] = option((), "ids of the accelerators in the order of Slurm's index")
@@ -104,20 +104,20 @@ class GpuMapSettings:
 
 @dataclass(frozen=True)
 class AdapterSettings:
-    """Everything the configuration file can say."""
+    """All settings of the configuration file."""
 
     cluster: str = option("", "name of the cluster in events; empty means what Slurm calls it")
     interval_s: float = option(60.0, "time between polls of Slurm", key="interval", kind="duration", minimum=1.0)
     state_directory: str = option("", "folder for the journal; it is needed", kind="path", env="STATE_DIRECTORY")
     topology_file: str = option(
-        "", "description of the cluster (cluster.json); empty means that the backend is asked", kind="path"
+        "", "description of the cluster (cluster.json); empty means that it is fetched from the backend", kind="path"
     )
     ignore_hosts: str = option("", "regular expression: jobs and nodes of such hosts alone are left out")
     last_run_file: str = option("", "file of cc-slurm-adapter; its time is where the first poll begins", kind="path")
-    backend: BackendConnectionSettings = section(BackendConnectionSettings, "Where events go.")
-    slurm: SlurmSettings = section(SlurmSettings, "How Slurm is asked.")
+    backend: BackendConnectionSettings = section(BackendConnectionSettings, "Address and credentials of the backend.")
+    slurm: SlurmSettings = section(SlurmSettings, "How Slurm is polled.")
     gpu_map: Tuple[GpuMapSettings, ...] = sections(
-        GpuMapSettings, "Ids of accelerators by host, where the topology does not tell them in Slurm's order."
+        GpuMapSettings, "Ids of accelerators by host, if the topology does not have them in Slurm's order."
     )
 
     def __post_init__(self) -> None:
@@ -127,7 +127,7 @@ class AdapterSettings:
 
 @dataclass(frozen=True)
 class AdapterConfiguration:
-    """Checked settings with what follows from them; `source` names the file."""
+    """Checked settings and the values derived from them; `source` names the file."""
 
     loaded: LoadedSettings[AdapterSettings]
     source: str
@@ -135,42 +135,42 @@ class AdapterConfiguration:
 
     @property
     def settings(self) -> AdapterSettings:
-        """The settings themselves."""
+        """The settings."""
         return self.loaded.value
 
     @property
     def state_directory(self) -> Path:
-        """The folder for the journal. Raises SettingsError if there is none."""
+        """The folder for the journal. Raises SettingsError if it is not set."""
         # systemd gives several folders separated by colons; the first one is ours
         folder = self.settings.state_directory.split(":", 1)[0]
         if not folder:
-            raise SettingsError("state-directory", f"{self.source}: state-directory: is needed; or give --state-dir")
+            raise SettingsError("state-directory", f"{self.source}: state-directory: is required; or give --state-dir")
         return Path(folder)
 
     @property
     def url(self) -> str:
-        """The address of the backend. Raises SettingsError if there is none."""
+        """The address of the backend. Raises SettingsError if it is not set."""
         if not self.settings.backend.url:
-            raise SettingsError("backend.url", f"{self.source}: backend.url: is needed; or give --url")
+            raise SettingsError("backend.url", f"{self.source}: backend.url: is required; or give --url")
         return self.settings.backend.url.rstrip("/")
 
     def require_complete(self) -> None:
-        """Raises SettingsError unless everything is there that sending needs."""
+        """Raises SettingsError unless all settings that sending needs are given."""
         _ = self.url, self.state_directory
 
     @property
     def ignored(self) -> Optional[Pattern[str]]:
-        """Hosts that are left out."""
+        """The pattern of hosts that are left out; None if there is none."""
         return re.compile(self.settings.ignore_hosts) if self.settings.ignore_hosts else None
 
     @property
     def gpu_rules(self) -> Tuple[GpuRule, ...]:
-        """Accelerators by host, in order."""
+        """The accelerator rules, in order."""
         return tuple(GpuRule(re.compile(entry.hosts), entry.addresses) for entry in self.settings.gpu_map)
 
 
 def load_configuration(options: AdapterOptions, environment: Mapping[str, str]) -> AdapterConfiguration:
-    """The configuration that a command line asks for. Raises SettingsError."""
+    """The configuration for the options of a command line. Raises SettingsError."""
     path = Path(options.config) if options.config else None
     source = str(path) if path else COMMAND_LINE
     warnings: List[str] = []
@@ -195,7 +195,10 @@ def load_configuration(options: AdapterOptions, environment: Mapping[str, str]) 
 
 
 def translate_legacy_keys(document: Mapping[str, Any], source: str, warnings: List[str]) -> Dict[str, Any]:
-    """A document with the keys of cc-slurm-adapter in place of which ours stand. Raises SettingsError for both."""
+    """The document with the keys of the reference's cc-slurm-adapter replaced by ours.
+
+    Raises SettingsError if a setting is given under both keys.
+    """
     ours: Dict[str, Any] = {}
     for key, value in document.items():
         if key == "gpuPciAddrs" and isinstance(value, Mapping):
@@ -229,9 +232,9 @@ def _put_setting(ours: Dict[str, Any], dotted: str, value: Any, key: str, source
     raise SettingsError(key, f"{source}: {key}: {dotted!r} is given twice; keep one")
 
 
-def _check_pattern(key: str, written: str) -> None:
+def _check_pattern(key: str, text: str) -> None:
     try:
-        re.compile(written)
+        re.compile(text)
     except re.error as error:
         raise SettingsError(key, f"is not a regular expression: {error}") from error
 

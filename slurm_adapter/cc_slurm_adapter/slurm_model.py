@@ -1,4 +1,4 @@
-"""What Slurm says, whatever its version says it like: jobs and nodes as plain values."""
+"""Jobs and nodes of Slurm as plain values, independent of the version of Slurm."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ NOT_SHARED, SINGLE_USER, MULTI_USER = "none", "single_user", "multi_user"
 
 
 class RunKey(NamedTuple):
-    """One run of a job: a requeued job runs again under its id, with another start."""
+    """Identifies a run of a job: a requeued job runs again under its id, with another start time."""
 
     cluster: str
     job_id: int
@@ -18,10 +18,10 @@ class RunKey(NamedTuple):
 
 @dataclass(frozen=True)
 class Placement:
-    """What a job holds on one node.
+    """The resources of a job on one node.
 
-    `cpu_ids` are Slurm's abstract numbers of hardware threads, `cores` pairs of socket and core within it; a source
-    gives one of the two, None for the other. `gres` is the generic resources as Slurm writes them.
+    `cpu_ids` are Slurm's abstract numbers of hardware threads, `cores` pairs of socket and core within it; a source has
+    one of the two and None for the other. `gres` has the generic resources in Slurm's notation.
     """
 
     host: str
@@ -32,10 +32,10 @@ class Placement:
 
 @dataclass(frozen=True)
 class SlurmJob:
-    """One run of a job as the controller or the accounting tells it; times in seconds since the epoch.
+    """One run of a job as reported by the controller or the accounting; times in seconds since the epoch.
 
-    0, "" and None mean not known. `state` is the base state, empty where only a flag is known; `time_limit_min` is None
-    for no limit; `shared` is None where the source does not say.
+    0, "" and None mean unknown. `state` is the base state, empty if only a flag is known; `time_limit_min` is None for
+    no limit; `shared` is None if the source does not have it.
     """
 
     job_id: int
@@ -64,7 +64,7 @@ class SlurmJob:
 
 @dataclass(frozen=True)
 class SlurmNode:
-    """One node: its state words in lower case, what it has and what of it is in use; memory in megabytes."""
+    """One node: state words in lower case, hardware, and what of it is allocated; memory in megabytes."""
 
     name: str
     states: Tuple[str, ...]
@@ -78,9 +78,9 @@ class SlurmNode:
 
 @dataclass(frozen=True)
 class JobDetails:
-    """What only `scontrol show job -d` says of a job; `text` is all it says, for people.
+    """What only `scontrol show job -d` reports of a job; `text` is its whole output for the job.
 
-    `start_time` tells which run of the job it speaks of, 0 where that is not clear.
+    `start_time` identifies the run of the job, 0 if it is not clear.
     """
 
     placements: Tuple[Placement, ...]

@@ -1,4 +1,4 @@
-"""The hardware threads and accelerators of nodes, as the description of the cluster (cluster.json) tells them."""
+"""Hardware threads and accelerators of nodes, from the cluster description (cluster.json)."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ _NO_POSITION = 1 << 32
 
 @dataclass(frozen=True)
 class NodeTopology:
-    """One kind of node: cores in the order Slurm counts them, and the ids of its accelerators in that of their index.
+    """One kind of node: cores in Slurm's order, and accelerator ids in the order of their index.
 
-    A core is the numbers that the operating system gives its hardware threads. Slurm counts as hwloc does: all cores of
-    the first socket, then of the next; in a socket all cores of its first memory domain (several with SNC or NPS), then
-    of the next, whatever their numbers are.
+    A core is a tuple of the operating system's numbers of its hardware threads. Slurm's order is that of hwloc: all
+    cores of the first socket, then of the next; in a socket all cores of its first memory domain (several with SNC or
+    NPS), then of the next, whatever their numbers are.
     """
 
     cores: Tuple[Tuple[int, ...], ...]
@@ -30,17 +30,17 @@ class NodeTopology:
 
 
 class ClusterTopology:
-    """The kinds of nodes of one cluster; without any it knows no node."""
+    """The kinds of nodes of one cluster."""
 
     def __init__(self, kinds: Sequence[Tuple[HostSet, NodeTopology]] = ()) -> None:
         self._kinds = tuple(kinds)
 
     def node_topology(self, host: str) -> Optional[NodeTopology]:
-        """The topology of a node; None if the description does not name the node."""
+        """The topology of a node; None if the description does not have the node."""
         return next((topology for hosts, topology in self._kinds if host in hosts), None)
 
     def missing_hosts(self, hosts: str) -> List[str]:
-        """The names in a host list that the description does not name; none for what is no host list."""
+        """The hosts of a host list that the description does not have; none if the host list is invalid."""
         try:
             return [host for host in expand(hosts) if self.node_topology(host) is None]
         except HostlistError:
@@ -54,7 +54,7 @@ def parse_cluster(document: Any, *, source: str) -> ClusterTopology:
     """The topology in a cluster description. Raises TopologyError where it is not one."""
     sub_clusters = document.get("subClusters") if isinstance(document, Mapping) else None
     if not isinstance(sub_clusters, list):
-        raise TopologyError(f"{source}: is no description of a cluster: there is no list 'subClusters'")
+        raise TopologyError(f"{source}: is not a cluster description: it has no list 'subClusters'")
     kinds: List[Tuple[HostSet, NodeTopology]] = []
     for sub_cluster in sub_clusters:
         name = sub_cluster.get("name", "?") if isinstance(sub_cluster, Mapping) else "?"
@@ -70,7 +70,7 @@ def parse_cluster(document: Any, *, source: str) -> ClusterTopology:
 def _topology(written: Mapping[str, Any]) -> NodeTopology:
     cores = [tuple(sorted(int(thread) for thread in core)) for core in written.get("core") or () if core]
     sockets = _groups(written, "socket")
-    # the larger groups first: a die may hold several memory domains, or the other way round
+    # The larger groups first: a die may have several memory domains, or a memory domain several dies.
     inner = sorted(
         (_groups(written, "die"), _groups(written, "memoryDomain")),
         key=lambda groups: -max(map(len, groups), default=0),
@@ -86,9 +86,9 @@ def _groups(written: Mapping[str, Any], name: str) -> List[FrozenSet[int]]:
 
 
 def _first_threads(groups: Sequence[FrozenSet[int]], within: Sequence[FrozenSet[int]] = ()) -> Dict[int, int]:
-    """The least thread of the group of each thread; groups that reach beyond one of `within` are cut at its edge.
+    """The minimum thread of the group of each thread; groups that extend beyond one of `within` are split there.
 
-    That is the order of hwloc, which Slurm counts by: what is of one kind and in the same place is ordered by it.
+    hwloc, whose order Slurm uses, sorts groups of the same kind by it.
     """
     parts = [group & outer for group in groups for outer in within] if within else list(groups)
     return {thread: min(part) for part in parts for thread in part}
@@ -106,7 +106,7 @@ def read_topology(path: Path, cluster: str) -> ClusterTopology:
 
 
 def choose_cluster(document: Any, cluster: str) -> Any:
-    """The description of this cluster in a list of descriptions; a single description is given back as it is."""
+    """The description of this cluster in a list of descriptions, None if there is none; a single one is returned."""
     if isinstance(document, Mapping) and isinstance(document.get("clusters"), list):
         document = document["clusters"]
     if isinstance(document, list):
@@ -116,7 +116,7 @@ def choose_cluster(document: Any, cluster: str) -> Any:
 
 
 def file_stamp(path: Path) -> Hashable:
-    """What changes whenever a file is written anew or replaced; None while there is none."""
+    """A value that changes whenever a file is rewritten or replaced; None if the file is missing."""
     try:
         facts = path.stat()
     except OSError:
@@ -125,10 +125,10 @@ def file_stamp(path: Path) -> Hashable:
 
 
 class TopologyCache:
-    """A topology that is fetched when it is first needed, and again when it may be another one.
+    """A topology that is fetched when it is first needed, and again when it may have changed.
 
-    That is so when `stamp` gives something else than at the last fetch, and `refresh_s` after it if that is given;
-    after a pause, where the last fetch failed or a host is missing. Clusters change while the adapter runs.
+    It is fetched again when the value of `stamp` has changed, `refresh_s` after the last fetch, and `pause_s` after it
+    if that failed or a host is missing.
     """
 
     def __init__(
@@ -149,11 +149,11 @@ class TopologyCache:
         self.problem = ""
 
     def get(self, now_s: float, host_lists: Iterable[str] = ()) -> ClusterTopology:
-        """The topology, with these hosts if anybody knows them.
+        """The topology, fetched again if a host of the lists is missing.
 
-        It is the last one, or an empty one, with `problem` saying why, while it cannot be had.
+        While fetching fails it is the last one, or an empty one, and `problem` has the reason.
         """
-        seen = self._stamp()  # before the fetch: what changes meanwhile is another stamp at the next look
+        seen = self._stamp()  # before the fetch: a change meanwhile gives another stamp next time
         if seen != self._last_stamp or self._is_due(now_s, host_lists):
             self._asked_s, self._last_stamp = now_s, seen
             try:

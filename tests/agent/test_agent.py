@@ -126,7 +126,7 @@ def test_sinks_without_rules_of_their_own_share_a_router(tmp_path: Path) -> None
 
 
 def test_an_agent_with_nowhere_to_send_to_does_not_start(tmp_path: Path) -> None:
-    with pytest.raises(SettingsError, match="nowhere to send to"):
+    with pytest.raises(SettingsError, match="no sink to send to"):
         start_pipeline(_configuration(tmp_path, {}))
 
 

@@ -63,14 +63,14 @@ def test_once_prints_exactly_what_topology_declares(run: Run) -> None:
 @pytest.mark.parametrize(
     ("words", "status", "part"),
     [
-        (("run",), 2, "nowhere to send to; give --url or a sink"),
+        (("run",), 2, "no sink to send to; give --url or a sink"),
         (("run", "--bogus"), 2, "unrecognized arguments: --bogus"),
         (("once", "--config", "none.json"), 2, "none.json: cannot be read: No such file or directory"),
         (("once", "--config", "bad.json"), 2, "bad.json:1:2: is not JSON"),
         (("run", "--config", "unknown.json"), 2, "mian: there is no such setting; did you mean 'main'?"),
         (("once", "--interval", "soon"), 2, "main.interval"),
         (("once", "--url", "nonsense"), 1, "address must begin with http:// or https://"),
-        (("once", "--url", "http://127.0.0.1:9"), 1, "not sent to http://127.0.0.1:9/api/write: no answer"),
+        (("once", "--url", "http://127.0.0.1:9"), 1, "not sent to http://127.0.0.1:9/api/write: no response"),
         (("run", "--url", "http://127.0.0.1:9", "--spool-dir", "bad.json/x"), 1, "spool folder bad.json/x"),
         (("doctor", "--bogus"), 2, "No such option"),
         (("bogus",), 2, "No such command 'bogus'"),

@@ -87,7 +87,7 @@ def test_lines_that_the_server_does_not_want_are_bad(server: Server) -> None:
     }
     findings = [finding for finding in _all_findings(server) if finding.subject == "sink url" and finding.bad]
     assert [finding.text.partition(";")[0] for finding in findings] == [
-        "19 lines are thrown away: unknown cluster 'oron' (did you mean 'orion'?)",
+        "19 lines are discarded: unknown cluster 'oron' (did you mean 'orion'?)",
         "3 lines are kept, but no page shows them: unknown host 'n7'",
     ]
 
@@ -100,10 +100,10 @@ def test_a_cluster_that_nobody_named_is_said_to_be_the_name_of_the_node() -> Non
 @pytest.mark.parametrize(
     ("status", "token", "part"),
     [
-        (401, "abc", "token refused (HTTP 401: the token is not accepted); do: ask for a new token"),
+        (401, "abc", "token rejected (HTTP 401: the token is not accepted); do: ask for a new token"),
         (403, None, "do: give a token with --token-file"),
-        (404, "abc", "answers HTTP 404"),
-        (500, "abc", "answers HTTP 500"),
+        (404, "abc", "responds HTTP 404"),
+        (500, "abc", "responds HTTP 500"),
     ],
 )
 def test_answers_are_explained(server: Server, status: int, token: "str | None", part: str) -> None:

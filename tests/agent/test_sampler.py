@@ -157,9 +157,9 @@ def test_a_collector_that_blocks_takes_nothing_else_with_it(caplog: pytest.LogCa
     assert len(good.ticks) == 3
     status = sampler.status_of("blocking")
     assert status is not None
-    assert status.problem == "has not answered for 2 s"
+    assert status.problem == "has been blocked for 2 s"
     assert [record.getMessage() for record in caplog.records].count(
-        "collector does not answer and is left out name=blocking"
+        "collector blocks and is skipped name=blocking"
     ) == 1
     blocking.release.set()
     assert blocking.returned.wait(10)

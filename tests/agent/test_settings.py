@@ -131,7 +131,7 @@ def test_the_old_layout_loads_and_says_what_to_change(tmp_path: Path) -> None:
         ({"mian": {}}, "mian: there is no such setting; did you mean 'main'?"),
         ({"main": {"interval": "1x"}}, "main.interval: must be a duration"),
         ({"main": {"interval": "250ms"}}, "main.interval: must be at least 1"),
-        ({"main": {"interval": "1.5s"}}, "main.interval: must be whole seconds"),
+        ({"main": {"interval": "1.5s"}}, "main.interval: must be an integer number of seconds"),
         ({"main": {"interval": "5s", "duration": "10s"}}, "main.duration: must not be longer"),
         ({"main": []}, "main: must be an object"),
         ({"collectors": {"cpustatt": {}}}, "collectors.cpustatt: there is no such setting; did you mean 'cpustat'?"),
@@ -142,7 +142,10 @@ def test_the_old_layout_loads_and_says_what_to_change(tmp_path: Path) -> None:
         ({"router": {"add_tags": [{"value": "x"}]}}, "router.add_tags[0].key: is required"),
         ({"sinks": {"a": {"type": "htp", "url": "http://x"}}}, "sinks.a.type: must be one of http, stdout, not 'htp'"),
         ({"sinks": {"a": {"type": "http"}}}, "sinks.a: url: is required"),
-        ({"sinks": {"a": {"type": "http", "url": "http://x", "username": "u"}}}, "needs 'password'"),
+        (
+            {"sinks": {"a": {"type": "http", "url": "http://x", "username": "u"}}},
+            "and 'password' must be given together",
+        ),
         ({"sinks": {"a": []}}, "sinks.a: must be an object"),
         ({"collectors": "nowhere.json"}, "nowhere.json: cannot be read"),
         ("{", "is not JSON"),
@@ -255,7 +258,9 @@ def test_a_metric_to_include_that_does_not_exist_is_refused(
 def test_a_token_file_that_everybody_can_read_is_refused(tmp_path: Path) -> None:
     path = Path(_file(tmp_path, "abc\n", "token"))
     path.chmod(0o644)
-    with pytest.raises(SettingsError, match=r"--token-file .*token is open to everybody on this machine; chmod 0600"):
+    with pytest.raises(
+        SettingsError, match=r"--token-file .*token can be accessed by other users of this machine; run chmod 0600"
+    ):
         load_configuration(AgentOptions(url="http://x", token_file=str(path)), {})
 
 

@@ -252,8 +252,8 @@ def test_a_secret_may_stand_in_a_file_of_its_own(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("mode", "content", "words"),
     [
-        (0o644, "x", "open to everybody"),
-        (0o602, "x", "open to everybody"),
+        (0o644, "x", "accessed by other users"),
+        (0o602, "x", "accessed by other users"),
         (0o600, "\n", "empty"),
         (0, None, "cannot be read"),
     ],
@@ -331,7 +331,7 @@ def test_a_field_that_is_not_declared_is_a_mistake_of_the_programmer() -> None:
         (b'{"a": 1,}', ":1:"),
         (b'{\n "a" 1}', ":2:6: is not JSON"),
         (b"[]", "must hold an object"),
-        (b'{"a": 1, "a": 2}', "'a' stands twice"),
+        (b'{"a": 1, "a": 2}', "'a' is given twice"),
         (b'{"a": "\xff"}', "not UTF-8"),
         (b"[" * 100_000, "nested too deeply"),
         (b"", "is not JSON"),

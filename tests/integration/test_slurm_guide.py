@@ -164,7 +164,7 @@ def test_the_guide_can_be_followed_word_for_word(processes: Any, repository: Pat
     said = done.stdout + done.stderr
     assert done.returncode == 0, said
     assert "FAILS" not in said
-    assert f"works  backend: {backend.url} takes what is sent for cluster '{CLUSTER}'" in said
+    assert f"works  backend: {backend.url} accepts what is sent for cluster '{CLUSTER}'" in said
     assert "sent: 0 starts, 0 stops, 1 node states; waiting: 0" in said
     calls = (folder / "calls").read_text("utf-8").splitlines()
     assert "systemctl enable --now cc-slurm-adapter" in calls

@@ -33,7 +33,7 @@ def test_a_topology_that_is_corrected_in_the_backend_is_known_a_minute_later(bac
 
 
 def test_without_answer_and_without_memory_there_is_no_topology(tmp_path: Path) -> None:
-    with pytest.raises(TopologyError, match="no answer"):
+    with pytest.raises(TopologyError, match="no response"):
         fetch_topology(NOBODY, SETTINGS, "alpha", tmp_path / "topology.json")
 
 

@@ -30,7 +30,7 @@ def test_everything_works_and_each_line_says_what_was_tried(
 ) -> None:
     findings = check()
     assert [str(finding) for finding in findings if finding.bad] == []
-    assert of(findings, "backend") == [f"works  backend: {backend.url} takes what is sent for cluster 'alpha'"]
+    assert of(findings, "backend") == [f"works  backend: {backend.url} accepts what is sent for cluster 'alpha'"]
     assert of(findings, "topology") == [
         "works  topology: 1 kind of nodes in the description of cluster 'alpha'",
     ]
@@ -51,7 +51,7 @@ def test_the_reason_that_the_backend_gave_is_told(
     backend.refuse = lambda _path, _document: status
     (line,) = of(check(), "backend")
     assert line.startswith("FAILS  backend: http://127.0.0.1:")
-    assert f"does not take what is sent for cluster 'alpha': HTTP {status} (refused with {status})" in line
+    assert f"does not accept what is sent for cluster 'alpha': HTTP {status} (refused with {status})" in line
 
 
 def test_the_reason_that_the_description_was_refused_is_told(
@@ -65,8 +65,8 @@ def test_the_reason_that_the_description_was_refused_is_told(
 
 def test_a_backend_that_nobody_reaches_is_told(check: Callable[..., List[CheckResult]], slurm: Any) -> None:
     findings = check(url="http://127.0.0.1:1")
-    assert "no answer" in of(findings, "backend")[0]
-    assert "no answer" in of(findings, "topology")[0]
+    assert "no response" in of(findings, "backend")[0]
+    assert "no response" in of(findings, "topology")[0]
 
 
 def test_without_slurm_and_without_a_name_nothing_is_asked_of_a_cluster_called_like_an_error(
@@ -76,7 +76,7 @@ def test_without_slurm_and_without_a_name_nothing_is_asked_of_a_cluster_called_l
     findings = check()
     for subject in ("backend", "topology"):
         (line,) = of(findings, subject)
-        assert line.startswith(f"FAILS  {subject}: not tried, because the name of the cluster is not known")
+        assert line.startswith(f"FAILS  {subject}: not checked, because the name of the cluster is unknown")
     assert backend.received == []
     assert [finding.bad for finding in check(cluster="alpha") if finding.subject == "backend"] == [False]
 
@@ -89,7 +89,7 @@ def test_nodes_that_the_description_lacks_or_contradicts_are_told(
     (tmp_path / "cluster.json").write_text(json.dumps(document))
     findings = check(topology_file=str(tmp_path / "cluster.json"))
     assert [finding.text for finding in findings if finding.subject == "nodes in the topology" and finding.bad] == [
-        "the description lacks n2: jobs there are refused until cluster.json has them",
+        "the description lacks n2: jobs there are rejected until cluster.json has them",
         "n1: 4 cores by Slurm, 2 by the description: jobs there come without hardware threads",
     ]
 

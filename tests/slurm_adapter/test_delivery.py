@@ -46,7 +46,7 @@ class Sender:
         self._backend.sent.append((self._kind, body))
         status = self._backend.choose(self._kind, body)
         if status is None:
-            return DeliveryOutcome(OutcomeKind.RETRY, "no answer")
+            return DeliveryOutcome(OutcomeKind.RETRY, "no response")
         said = {"error": "because", **({"code": self._backend.code} if self._backend.code else {})}
         answer = HttpResponse(status, self._backend.headers, json.dumps(said).encode())
         return make_interpreter(self._kind)(answer, now_s=0)
@@ -113,7 +113,7 @@ def test_a_refused_event_is_parked_with_its_stop_and_the_others_go_on(
     assert delivery.deliver().parked == 2
     assert backend.sent == [("start", "1"), ("start", "2"), ("stop", "2")]
     assert journal.newest_parked() == [
-        (RunKey("alpha", 1, 900), "stop", "the start of this run was refused"),
+        (RunKey("alpha", 1, 900), "stop", "the start of this run was rejected"),
         (RunKey("alpha", 1, 900), "start", "HTTP 400 (because)"),
     ]
 

@@ -140,8 +140,8 @@ def test_without_placements_the_hosts_are_told() -> None:
     assert [resource.hostname for resource in mapped.event.resources] == ["n1", "n2", "n5"]
     assert (mapped.event.num_nodes, mapped.event.num_hwthreads, mapped.event.num_acc) == (3, 6, 1)
     assert mapped.problems == (
-        "Slurm does not tell the cores any more",
-        "1 GPUs are allocated, the ids of 0 are known",
+        "Slurm no longer reports the cores",
+        "1 GPUs are allocated, but only 0 ids are known",
     )
 
 
@@ -230,11 +230,11 @@ def test_node_states_count_the_jobs_of_each_node() -> None:
     ("gpus", "gres", "counted", "problem"),
     [
         (2, "gpu:2(IDX:0-1)", 2, ""),
-        (2, "gpu:a100:2(S:0-1)", 2, "2 GPUs are allocated, the ids of 0 are known"),
-        (0, "gpu:a100:2(S:0-1)", 2, "2 GPUs are allocated, the ids of 0 are known"),
+        (2, "gpu:a100:2(S:0-1)", 2, "2 GPUs are allocated, but only 0 ids are known"),
+        (0, "gpu:a100:2(S:0-1)", 2, "2 GPUs are allocated, but only 0 ids are known"),
         (0, "gpu:2(IDX:0-1)", 2, ""),
         (0, "shard:a100:4(1/4,3/4)", 0, ""),
-        (3, "", 3, "3 GPUs are allocated, the ids of 0 are known"),
+        (3, "", 3, "3 GPUs are allocated, but only 0 ids are known"),
     ],
 )
 def test_gpus_are_counted_from_what_says_most(gpus: int, gres: str, counted: int, problem: str) -> None:
@@ -254,7 +254,7 @@ def test_nodes_that_the_topology_lacks_or_contradicts_are_named_shortly() -> Non
 
     assert topology_mismatches(TOPOLOGY, [node(1, 2), node(2, 0)]) == []
     assert topology_mismatches(TOPOLOGY, [node(number, 4 if number < 3 else 2) for number in range(1, 13)]) == [
-        "the description lacks n[10-12]: jobs there are refused until cluster.json has them",
+        "the description lacks n[10-12]: jobs there are rejected until cluster.json has them",
         "n[1-2]: 8 cores by Slurm, 4 by the description: jobs there come without hardware threads",
     ]
     assert len(topology_mismatches(TOPOLOGY, [node(7 * number, 2) for number in range(100, 2000)])[0]) < 400

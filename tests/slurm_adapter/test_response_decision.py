@@ -97,7 +97,7 @@ def test_an_answer_without_a_code_is_read_by_its_status_whatever_its_text(text: 
 
 
 def test_no_answer_at_all_means_that_the_backend_is_away() -> None:
-    assert decision_of(DeliveryOutcome(OutcomeKind.RETRY, "no answer")) is DeliveryDecision.UNAVAILABLE
+    assert decision_of(DeliveryOutcome(OutcomeKind.RETRY, "no response")) is DeliveryDecision.UNAVAILABLE
 
 
 def test_a_message_has_the_reason_that_the_backend_gave() -> None:

@@ -1,4 +1,4 @@
-"""What every collector is made of: the protocol, the tick, series, kept-open files and rates."""
+"""The parts of collectors: protocol, tick, series, kernel files and rates."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from cc_agent.errors import NotAvailableError
 from cc_common.settings import option
 
 MAX_RATE_INTERVALS = 2.5
-"""A rate over more than this many intervals says nothing about any of them and is not sent."""
+"""Maximum length of a rate in intervals; after a longer pause no rate is sent."""
 
 _CHUNK_BYTES = 65536
 _FILE_LIMIT_BYTES = 16 * 1024 * 1024
@@ -20,8 +20,8 @@ _FILE_LIMIT_BYTES = 16 * 1024 * 1024
 class Tick(NamedTuple):
     """One firing of the sampling timer.
 
-    `last_report_s` is the stamp shared by all samples of the tick, `monotonic_s` the moment a collector starts to read:
-    rates use differences of the latter, so that a step of the wall clock cannot bend them.
+    `time_s` is the time of all samples of the tick, `monotonic_s` the moment when a collector starts to read: rates use
+    differences of the latter, so that a step of the wall clock does not affect them.
     """
 
     time_s: int
@@ -30,7 +30,7 @@ class Tick(NamedTuple):
 
 
 class MetricDescription(NamedTuple):
-    """What a collector promises about one metric at one scope; `kind` is gauge, rate or counter."""
+    """A metric that a collector provides at one scope; `kind` is gauge, rate or counter."""
 
     name: str
     unit: str
@@ -40,7 +40,7 @@ class MetricDescription(NamedTuple):
 
 
 class RawSeries:
-    """One time series before the router saw it; compared by identity, created once and kept by its collector."""
+    """A time series before the router's rules; compared by identity, created once by its collector."""
 
     __slots__ = ("meta", "metric", "tags")
 
@@ -59,26 +59,26 @@ Reading = Tuple[RawSeries, float]
 class Collector(Protocol):
     """A source of samples.
 
-    `open` raises NotAvailableError when the machine lacks the source; `read` may raise OSError or ValueError, after
-    which the collector is closed and opened again later. `metrics` is complete before `open`.
+    `open` raises NotAvailableError if the machine lacks the source; `read` may raise OSError or ValueError, after which
+    the collector is closed and reopened later. `metrics` is complete before `open`.
     """
 
     name: str
     metrics: Tuple[MetricDescription, ...]
 
     def open(self) -> None:
-        """Acquire files; raise NotAvailableError with advice if there are none to acquire."""
+        """Open the files. Raises NotAvailableError with advice if they are missing."""
 
     def read(self, tick: Tick, /) -> List[Reading]:
-        """The samples of this tick; rates only from the second call on."""
+        """The readings of this tick; rates from the second call on."""
 
     def close(self) -> None:
-        """Release files; may be called at any time and more than once."""
+        """Close the files; may be called at any time and more than once."""
 
 
 @dataclass(frozen=True)
 class MetricFilter:
-    """Options that all collectors share."""
+    """Options of all collectors: which metrics to send."""
 
     include_metrics: Tuple[str, ...] = option(
         (), "send only these metrics; empty means all that are not excluded", key="include_metrics"
@@ -86,19 +86,19 @@ class MetricFilter:
     exclude_metrics: Tuple[str, ...] = option((), "never send these metrics", key="exclude_metrics")
 
     def allows(self, metric: str) -> bool:
-        """Whether the options let this metric pass."""
+        """Whether this metric is to be sent."""
         if metric in self.exclude_metrics:
             return False
         return not self.include_metrics or metric in self.include_metrics
 
 
 def select_metrics(descriptions: Iterable[MetricDescription], choice: MetricFilter) -> Tuple[MetricDescription, ...]:
-    """The descriptions that the options let pass, in their order."""
+    """The descriptions of the metrics to be sent, in their order."""
     return tuple(description for description in descriptions if choice.allows(description.name))
 
 
 class SeriesPool:
-    """Hands out the series of one collector, each created once."""
+    """The series of one collector, each created once."""
 
     def __init__(self, descriptions: Sequence[MetricDescription], *, source: str, group: str) -> None:
         self._meta = {
@@ -107,13 +107,13 @@ class SeriesPool:
         self._series: Dict[Tuple[str, str, str, str, str], RawSeries] = {}
 
     def declared(self, metric: str, scope: str) -> bool:
-        """Whether the collector promised this metric at this scope, that is, whether it is to be sent."""
+        """Whether the collector sends this metric at this scope."""
         return (metric, scope) in self._meta
 
     def get(
         self, metric: str, scope: str = "node", type_id: str = "", stype: str = "", stype_id: str = ""
     ) -> RawSeries:
-        """The series with these tags; `type_id` must be empty for nodes, the store would misfile it."""
+        """The series with these tags; `type_id` must be empty for the scope node."""
         key = (metric, scope, type_id, stype, stype_id)
         series = self._series.get(key)
         if series is None:
@@ -125,19 +125,19 @@ class SeriesPool:
         return series
 
     def forget(self, stype_id: str) -> None:
-        """Drop the series of a device that is gone."""
+        """Remove the series of a device that no longer exists."""
         self._series = {key: series for key, series in self._series.items() if key[4] != stype_id}
 
 
 class KernelFile:
-    """Reads a small kernel file whole through one descriptor that stays open between ticks."""
+    """A small kernel file that is read whole, through a descriptor that stays open between ticks."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._descriptor = -1
 
     def read(self) -> bytes:
-        """The content; reopens once when the old descriptor went stale. Raises OSError."""
+        """The content; reopens the file once if the descriptor is stale. Raises OSError."""
         if self._descriptor >= 0:
             try:
                 return self._read_all()
@@ -149,7 +149,7 @@ class KernelFile:
 
     def _read_all(self) -> bytes:
         content = os.pread(self._descriptor, _CHUNK_BYTES, 0)
-        # Kernel sequence files hand out about a page per call, so only an empty answer means the end.
+        # Kernel sequence files return about a page per call, so only an empty read means the end.
         while content:
             more = os.pread(self._descriptor, _CHUNK_BYTES, len(content))
             if not more:
@@ -160,14 +160,14 @@ class KernelFile:
         return content
 
     def close(self) -> None:
-        """Release the descriptor; the next read opens the file again."""
+        """Close the descriptor; the next read reopens the file."""
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
 
 
 def read_required(file: KernelFile, advice: str) -> bytes:
-    """The first content of a file that a collector cannot do without; raises NotAvailableError."""
+    """The content of a file that a collector needs. Raises NotAvailableError if it is unreadable or empty."""
     try:
         content = file.read()
     except OSError as error:
@@ -178,13 +178,13 @@ def read_required(file: KernelFile, advice: str) -> bytes:
 
 
 class RateClock:
-    """Tells how long ago the previous reading was, or that rates must pause."""
+    """Measures the time between readings for rates."""
 
     def __init__(self) -> None:
         self._last_s: Optional[float] = None
 
     def elapsed_s(self, tick: Tick) -> Optional[float]:
-        """True seconds since the call before; None for the first one and after a gap of over 2.5 intervals."""
+        """Monotonic seconds since the previous call; None for the first call and after more than 2.5 intervals."""
         previous_s, self._last_s = self._last_s, tick.monotonic_s
         if previous_s is None:
             return None
@@ -192,11 +192,11 @@ class RateClock:
         return elapsed_s if 0.0 < elapsed_s <= MAX_RATE_INTERVALS * tick.interval_s else None
 
     def reset(self) -> None:
-        """Start over: the next call answers None."""
+        """Start over: the next call of `elapsed_s` returns None."""
         self._last_s = None
 
 
 def counter_deltas(now: Sequence[int], before: Sequence[int]) -> Optional[List[int]]:
-    """How far each counter went; None when one went backwards, that is, when the source was reset."""
+    """The increase of each counter; None if one decreased, which means that the source was reset."""
     steps = [new - old for new, old in zip(now, before)]
     return steps if min(steps) >= 0 else None

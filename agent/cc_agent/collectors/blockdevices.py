@@ -1,7 +1,7 @@
-"""Which block devices are to be counted so that each byte counts once.
+"""Which block devices to count so that each byte is counted once.
 
-The kernel tells how devices stand on each other: `/sys/block/NAME` links to the place of the device in the device tree,
-and `/sys/block/NAME/slaves` lists what it stands on. Names are asked only where /sys cannot be seen.
+The kernel shows how devices are stacked: `/sys/block/NAME` links to the device in the device tree, and
+`/sys/block/NAME/slaves` lists the devices below it. Device names are used only if /sys is not available.
 """
 
 from __future__ import annotations
@@ -12,25 +12,25 @@ from pathlib import Path
 from typing import Dict, Iterable, List, Mapping, Sequence, Set, Tuple
 
 _VIRTUAL = "/devices/virtual/block/"
-"""Where the kernel puts devices without hardware of their own: md, dm, bcache, drbd, zvols, loop, ram, PowerPath."""
+"""Path of devices without hardware of their own: md, dm, bcache, drbd, zvols, loop, ram, PowerPath."""
 
 _REMOVABLE = re.compile(r"(?:sr|fd)[0-9]+")
-"""Optical and floppy drives: hardware, but no place for data."""
+"""Names of optical and floppy drives, which are not counted."""
 
 _STACKED_NAME = re.compile(
     r"(?:bcache|dm-|drbd|loop|md|md_d|nbd|ram|zd|zram)[0-9]+(?:p[0-9]+)?|emcpower[a-z]+[0-9]*|(?:nvmesh|VxVM|VxDMP).*"
 )
 _PARTITION_NAME = re.compile(r"(.*[0-9])p[0-9]+|(.*[^0-9])[0-9]+")
-"""What the kernel calls a partition: its number after the name of the disk, and a p between the two after a digit."""
+"""Name of a partition: name of the disk and number, with a p between them if the name ends so."""
 _NVME_PATH = re.compile(r"nvme([0-9]+)c[0-9]+n([0-9]+)")
-"""One way to a namespace that NVMe multipath shows as nvme<subsystem>n<namespace>."""
+"""Name of one path to a namespace that NVMe multipath shows as nvme<subsystem>n<namespace>."""
 
 
 def whole_disks(names: Iterable[str], folder: Path, exclude: Sequence[str] = ()) -> Dict[str, Tuple[str, ...]]:
     """The devices to count, each with the hidden NVMe paths below it (none for most).
 
-    `names` are those of /proc/diskstats, `folder` is /sys/block. A device that stands on others, or on nothing the
-    machine has, is left out; so are partitions, removable media and what `exclude` names.
+    `names` are those of /proc/diskstats, `folder` is /sys/block. Left out are devices that are stacked on others or
+    have no hardware, partitions, removable media, and the names in `exclude`.
     """
     present = set(names)
     try:
@@ -51,7 +51,7 @@ def _is_stacked(entry: Path) -> bool:
         if any((entry / "slaves").iterdir()):
             return True
     except OSError:
-        pass  # old kernels, and devices that cannot stand on others
+        pass  # old kernels, and devices that cannot be stacked
     if entry.is_symlink():
         return _VIRTUAL in os.path.realpath(entry)
     return _has_stacked_name(entry.name)  # kernels with the deprecated layout have folders here
@@ -62,13 +62,13 @@ def _has_stacked_name(name: str) -> bool:
 
 
 def _is_partition(name: str, present: Set[str]) -> bool:
-    """Whether the name is that of a partition of another device; clouds know an xvda1 without an xvda."""
+    """Whether the name is a partition of a present device; clouds have an xvda1 without an xvda."""
     match = _PARTITION_NAME.fullmatch(name)
     return match is not None and (match.group(1) or match.group(2)) in present
 
 
 def _nvme_paths(present: Set[str]) -> Mapping[str, Tuple[str, ...]]:
-    """The paths of each namespace whose head is there; a path without its head counts by itself."""
+    """The paths of each namespace whose head is present; a path without its head is counted itself."""
     paths: Dict[str, List[str]] = {}
     for name in sorted(present):
         match = _NVME_PATH.fullmatch(name)

@@ -1,4 +1,4 @@
-"""Where the processors spend their time, from /proc/stat.
+"""CPU time by state, from /proc/stat.
 
 Columns after the name of a processor, in clock ticks since boot (proc_stat(5)): user, nice, system, idle, iowait, irq,
 softirq, steal, guest, guest_nice. Guest time is contained in user and nice time and therefore never added to them.
@@ -30,8 +30,10 @@ _IDLE, _IOWAIT = 3, 4
 _BUSY = (0, 1, 2, 5, 6)
 _IDLE_MAY_SHRINK_TICKS = 10
 _TOTAL_TOLERANCE = 0.75
-"""Hardware threads that were online throughout count the same time, but for the kernel's steps of 10 ms and stolen time
-that a hypervisor keeps to itself."""
+"""Minimum ratio of a hardware thread's total time to the median of all.
+
+Those that were online throughout count the same time, except for the kernel's steps of 10 ms and stolen time that a
+hypervisor does not report."""
 
 _MEANINGS = {
     "user": "time in user mode, virtual machines included",
@@ -89,7 +91,7 @@ class CpustatCollector:
         self._before = {}
 
     def read(self, tick: Tick) -> List[Reading]:
-        """Shares since the call before; a hardware thread that was not online throughout is left out once."""
+        """Shares since the previous call; a hardware thread that was not online throughout is left out once."""
         now = parse_stat(self._file.read())
         rates_wanted = self._clock.elapsed_s(tick) is not None
         readings: List[Reading] = []
@@ -116,7 +118,7 @@ class CpustatCollector:
 
 
 def parse_stat(content: bytes) -> Dict[bytes, List[int]]:
-    """Clock ticks by number of the hardware thread; columns that an old kernel lacks are 0. Raises ValueError."""
+    """Clock ticks by hardware thread number; columns that an old kernel lacks are 0. Raises ValueError."""
     processors: Dict[bytes, List[int]] = {}
     for line in content.split(b"\n"):
         if not line.startswith(b"cpu"):
@@ -138,7 +140,7 @@ def parse_stat(content: bytes) -> Dict[bytes, List[int]]:
 def _time_shares(now: Dict[bytes, List[int]], before: Dict[bytes, List[int]]) -> Dict[bytes, List[float]]:
     """Percent of time in each state, then in all working states, of the hardware threads that were online throughout.
 
-    One that was away for a part of the interval counted less time than most, or more where the kernel makes up for it.
+    One that was offline for a part of the interval counted less time than most, or more if the kernel adds it later.
     """
     steps = {cpu: _tick_deltas(ticks, before[cpu]) for cpu, ticks in now.items() if cpu in before}
     totals = {cpu: sum(went[:_EXCLUSIVE_STATES]) for cpu, went in steps.items() if went}
@@ -151,7 +153,7 @@ def _time_shares(now: Dict[bytes, List[int]], before: Dict[bytes, List[int]]) ->
 
 
 def _tick_deltas(now: List[int], before: List[int]) -> List[int]:
-    """How far each counter went; nothing when they began anew."""
+    """The increase of each counter; empty if the counters were reset."""
     steps = [new - old for new, old in zip(now, before)]
     # proc_stat(5): idle and iowait may shrink on a running system, and what one loses the other has. Before Linux 6.5
     # both begin at zero when a hardware thread comes back, while the rest goes on.
@@ -163,9 +165,9 @@ def _tick_deltas(now: List[int], before: List[int]) -> List[int]:
 
 
 def _percentages(steps: List[int], total: int) -> List[float]:
-    """Shares of the ticks of all states, not of wall time.
+    """Percent of the ticks of all states, not of wall time.
 
-    So those of one hardware thread add up to exactly 100 although the kernel counts in steps of 10 ms.
+    The shares of a hardware thread thereby add up to 100 although the kernel counts in steps of 10 ms.
     """
     scale = 100.0 / total
     shares = [step * scale for step in steps]

@@ -1,7 +1,7 @@
 """Size and fill level of the local file systems, from /proc/self/mountinfo and statvfs(3).
 
-A line of /proc/self/mounts mixes what the file system is with how this process sees it: in a service of systemd with
-ProtectSystem= all of them are read-only. /proc/self/mountinfo tells the two apart, and which lines are one file system.
+/proc/self/mounts mixes the options of the file system with those of the mount: in a systemd service with ProtectSystem=
+all mounts are read-only. /proc/self/mountinfo separates the two, and shows which lines are the same file system.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ _METRICS = (
 )
 _MAX_BLOCKED = 4
 _MIN_MOUNT_WORDS = 4
-"""Device, mount point, type and options of a line of /proc/self/mounts; dump and pass follow."""
+"""A line of /proc/self/mounts has device, mount point, type and options; dump and pass follow."""
 _MOUNTINFO_LINE = re.compile(r"\d+ \d+ (\d+:\d+) \S+ (\S+) \S+ (?:\S+ )*?- (\S+) (\S*) (\S+)")
-"""A line of /proc/self/mountinfo, of which: number of the file system, mount point, type, device, options."""
+"""A line of /proc/self/mountinfo; groups: file system number, mount point, type, device, options."""
 _LOOP = re.compile(r"/dev/loop[0-9]+(?:p[0-9]+)?")
 _FULL_BY_DESIGN = ("cramfs", "erofs", "iso9660", "romfs", "squashfs", "udf")
 _SHARED = ("gfs2", "gpfs", "ocfs2")
-"""File systems of a whole cluster that show a device below /dev."""
+"""File systems that a whole cluster shares and that have a device below /dev."""
 _OCTAL = re.compile(r"\\([0-7]{3})")
 
 
@@ -52,7 +52,7 @@ class DiskstatOptions(MetricFilter):
     )
     statfs_timeout_s: float = option(
         0.5,
-        "leave a file system out when it does not answer within this time",
+        "leave a file system out if it does not respond within this time",
         key="statfs_timeout",
         kind="duration",
         minimum=0.01,
@@ -83,13 +83,13 @@ class DiskstatCollector:
         self._known: List[str] = []
 
     def open(self) -> None:
-        """Check that there is a local file system: diskless nodes have none."""
+        """Check that there is a local file system. Raises NotAvailableError on diskless nodes."""
         mounts = read_required(self._file, "mount /proc")
         if not parse_mounts(mounts, self._options.exclude_mounts):
             raise NotAvailableError("no local file system is mounted", "nothing to do on a diskless node")
 
     def read(self, _tick: Tick) -> List[Reading]:
-        """Sizes of this moment; file systems that do not answer, or vanished, are left out."""
+        """The current sizes; file systems that block or were unmounted are left out."""
         mounts = local_mounts(self._file.read(), self._options.exclude_mounts)
         sizes: Dict[str, _FilesystemSize] = {}
         pools: Dict[str, str] = {}
@@ -110,7 +110,7 @@ class DiskstatCollector:
     def _size_of(self, path: str) -> Optional[os.statvfs_result]:
         try:
             return self._calls.run(path, lambda: self._statvfs(path))
-        except OSError:  # unmounted between the list and the call, or not ours to see
+        except OSError:  # unmounted between the list and the call, or no permission
             return None
 
     def _readings(self, sizes: Dict[str, _FilesystemSize]) -> List[Reading]:
@@ -133,7 +133,7 @@ class DiskstatCollector:
         return readings
 
     def close(self) -> None:
-        """Release the file; a call that hangs is left behind with its thread."""
+        """Close the file; a blocked call is abandoned with its thread."""
         self._file.close()
         self._calls.close()
 
@@ -155,14 +155,14 @@ def _size_from_statvfs(answer: os.statvfs_result) -> _FilesystemSize:
 
 
 def _add_to_pool(pool: _FilesystemSize, more: _FilesystemSize) -> _FilesystemSize:
-    """Two file systems of a pool: what they use adds up, what is free is shared; a quota may fill one of them alone."""
+    """The size of two file systems of a pool: used space adds up, free space is shared; a quota may fill one alone."""
     used, free = pool.used_bytes + more.used_bytes, max(pool.free_bytes, more.free_bytes)
     percent = 100.0 * used / (used + free) if used + free > 0 else 0.0
     return _FilesystemSize(used + free, free, max(percent, pool.used_percent, more.used_percent), used)
 
 
 class Mount(NamedTuple):
-    """A mounted file system; `pool` names the storage that several file systems share, empty where it is alone."""
+    """A mounted file system; `pool` names the storage that several file systems share, empty if it is not shared."""
 
     path: str
     pool: str = ""
@@ -186,10 +186,10 @@ def parse_mounts(content: bytes, exclude: Tuple[str, ...] = ()) -> List[str]:
 def local_mounts(content: bytes, exclude: Tuple[str, ...] = ()) -> List[Mount]:
     """Local file systems that can fill up: one mount of each, all mounted file systems of a ZFS pool.
 
-    `content` is that of /proc/self/mountinfo or /proc/self/mounts. Local is what has a device below /dev, or is ZFS.
-    Left out are loop devices, the boot partitions, file systems that are full by design (images, portals) or that a
-    whole cluster shares, what can only be read, mounts that another one at the same place hides, and mounts whose path
-    contains one of the texts in `exclude`. Subvolumes of a btrfs are one file system.
+    `content` is that of /proc/self/mountinfo or /proc/self/mounts. Local are ZFS and devices below /dev. Left out are
+    loop devices, boot partitions, file systems that are full by design (images, portals), read-only or shared by a
+    whole cluster, mounts hidden by another at the same path, and mounts whose path contains a string of `exclude`.
+    Subvolumes of a btrfs are one file system.
     """
     lines = list(_parse_lines(content))
     shown = {line.path: index for index, line in enumerate(lines)}

@@ -118,7 +118,7 @@ class IostatCollector:
             )
 
     def read(self, tick: Tick) -> List[Reading]:
-        """Rates since the call before; a disk that was replaced leaves out the totals of this tick."""
+        """Rates since the previous call; after a disk was replaced there are no totals at this tick."""
         devices = parse_diskstats(self._file.read())
         self._refresh_disks(devices)
         elapsed_s = self._clock.elapsed_s(tick)
@@ -131,14 +131,14 @@ class IostatCollector:
         return readings
 
     def _refresh_disks(self, devices: Mapping[str, Sequence[int]]) -> None:
-        """Decide which devices are whole disks, again only when the devices change."""
+        """Determine the whole disks if the devices have changed."""
         if devices.keys() == self._device_names:
             return
         self._device_names = set(devices)
         self._disks = whole_disks(devices, self._folder, self._options.exclude_devices)
 
     def _disk_deltas(self, devices: Mapping[str, List[int]]) -> Dict[str, List[int]]:
-        """How far the counters of each known disk went, requests in flight as they are; without reset disks."""
+        """The increase of the counters of each known disk, requests in flight as they are; without reset disks."""
         steps: Dict[str, List[int]] = {}
         for name, paths in sorted(self._disks.items()):
             parts = [self._device_deltas(source, devices) for source in _counter_devices(name, paths, devices)]
@@ -192,17 +192,17 @@ class IostatCollector:
 
 
 def _counter_devices(name: str, paths: Tuple[str, ...], devices: Mapping[str, List[int]]) -> Tuple[str, ...]:
-    """Whose counters tell the traffic of a disk.
+    """The devices whose counters have the traffic of a disk: the disk itself, or its NVMe paths.
 
-    Kernels before 6.4 leave the head of an NVMe multipath device at zero and count at its paths; later ones count at
-    both. A head that never counted a request since boot is one of the former.
+    Kernels before 6.4 count the requests of an NVMe multipath device at its paths only, later ones at both. A head that
+    has not counted a request since boot belongs to an old kernel.
     """
     head = devices[name]
     return (name,) if not paths or head[_READS] or head[_WRITES] else paths
 
 
 def parse_diskstats(content: bytes) -> Dict[str, List[int]]:
-    """Counters by device; 11, 15 or 17 of them by age of the kernel. Lines of another form are skipped."""
+    """Counters by device; 11, 15 or 17 of them depending on the kernel. Lines of another format are skipped."""
     devices: Dict[str, List[int]] = {}
     for line in content.split(b"\n"):
         words = line.split()

@@ -49,7 +49,7 @@ class LoadavgCollector:
         parse_loadavg(read_required(self._file, "mount /proc"))
 
     def read(self, _tick: Tick) -> List[Reading]:
-        """The values of this moment."""
+        """The current values."""
         values = parse_loadavg(self._file.read())
         return [(self._table.get(description.name), values[description.name]) for description in self.metrics]
 
@@ -59,7 +59,7 @@ class LoadavgCollector:
 
 
 def parse_loadavg(content: bytes) -> Dict[str, float]:
-    """Values by metric name; raises ValueError for a text of another form."""
+    """Values by metric name. Raises ValueError for an unknown format."""
     fields = content.split()
     if len(fields) < _FIELDS or b"/" not in fields[3]:
         raise ValueError(f"/proc/loadavg has an unknown form: {content[:80]!r}")

@@ -61,7 +61,7 @@ _NODE_ONLY = frozenset(
     if name.startswith(("swap_", "mem_direct_mapped", "mem_vmalloc"))
     or name in ("mem_buffers", "mem_cached", "mem_available", "mem_hugepages_reserved", "mem_hugepages_size")
 )
-"""Not in the files of the NUMA domains."""
+"""Metrics that the files of the NUMA domains lack."""
 
 
 @dataclass(frozen=True)
@@ -114,13 +114,13 @@ class MemstatCollector:
         self._table = SeriesPool(self.metrics, source="MemstatCollector", group="Memory")
 
     def open(self) -> None:
-        """Find the files; NotAvailableError if one that the options ask for is missing."""
+        """Open the files. Raises NotAvailableError if one that the options need is missing."""
         parse_meminfo(read_required(self._file, "mount /proc"))
         if self._options.numa_stats:
             self._domains = _domain_files(self._root)
 
     def read(self, _tick: Tick) -> List[Reading]:
-        """The sizes of this moment; what the kernel does not know is left out."""
+        """The current sizes; those that the kernel does not report are left out."""
         readings: List[Reading] = []
         if self._options.node_stats:
             sizes = parse_meminfo(self._file.read())
@@ -186,9 +186,9 @@ def parse_meminfo(content: bytes) -> Dict[str, int]:
 
 
 def node_memory_used(sizes: Mapping[str, int]) -> Optional[int]:
-    """What programs hold and cannot be taken back without swapping.
+    """Memory of programs that cannot be reclaimed without swapping, in KiB; None if unknown.
 
-    Kernels before 3.14 do not tell MemAvailable: there, what is neither free nor cache, shared memory counted as used.
+    Kernels before 3.14 have no MemAvailable: there it is all that is neither free nor cache, plus shared memory.
     """
     if "MemAvailable" in sizes:
         return _difference(sizes, "MemTotal", "MemAvailable")
@@ -197,12 +197,12 @@ def node_memory_used(sizes: Mapping[str, int]) -> Optional[int]:
 
 
 def reference_memory_used(sizes: Mapping[str, int]) -> Optional[int]:
-    """The formula of cc-metric-collector, which takes shared memory off twice."""
+    """Used memory by the formula of cc-metric-collector, which subtracts shared memory twice."""
     return _difference(sizes, "MemTotal", "MemFree", "Buffers", "Cached", "Shmem")
 
 
 def domain_memory_used(sizes: Mapping[str, int]) -> Optional[int]:
-    """Used memory of a NUMA domain without its file cache; its file knows neither Buffers nor MemAvailable."""
+    """Used memory of a NUMA domain without its file cache; its file has neither Buffers nor MemAvailable."""
     used = sizes.get("MemUsed", _difference(sizes, "MemTotal", "MemFree"))
     if used is None:
         return None

@@ -29,16 +29,16 @@ _COUNTERS = (
 )
 _BYTES_IN, _BYTES_OUT = 0, 1
 _COLUMNS = (0, 8, 1, 9)
-"""Where the counters stand in a line of /proc/net/dev, in the order of _COUNTERS."""
+"""Columns of /proc/net/dev, in the order of _COUNTERS."""
 
 _ETHERNET = "1"
 """ARPHRD_ETHER in /sys/class/net/*/type."""
 _INFINIBAND = "32"
 """ARPHRD_INFINIBAND: IP over InfiniBand."""
 _LOWER = "lower_"
-"""Links in /sys/class/net/NAME to the devices that NAME stands on begin so."""
+"""Prefix of the links in /sys/class/net/NAME to the devices below NAME."""
 _MAX_STACK_DEPTH = 8
-"""How many devices on top of each other are followed; the kernel allows as many."""
+"""Maximum number of stacked devices that are followed; the kernel allows as many."""
 _VIRTUAL_NAMES = (
     "lo", "bond", "br-", "bridge", "cali", "cni", "docker", "dummy", "flannel", "ifb", "podman", "sit", "tap", "team",
     "tun", "veth", "virbr", "vlan", "vxlan", "wg",
@@ -86,10 +86,10 @@ def _describe(options: NetstatOptions) -> Tuple[MetricDescription, ...]:
 
 
 class NetstatCollector:
-    """Counters and rates as sums over the devices of the node, where each byte counts once.
+    """Counters and rates as sums over the devices of the node, with each byte counted once.
 
-    Bytes of a device that works below another one, or above it, are in the counters of both. The sums leave one of the
-    two out; `send_device_values` still sends each.
+    Bytes of stacked devices are in the counters of both. The sums leave one of the two out; `send_device_values` still
+    sends each device.
     """
 
     name = "netstat"
@@ -123,7 +123,7 @@ class NetstatCollector:
             )
 
     def read(self, tick: Tick) -> List[Reading]:
-        """Totals, and single devices if asked for; a device that was reset leaves out the rates of this tick."""
+        """Totals, and single devices if configured; after a device was reset there are no total rates at this tick."""
         devices = self._counted_devices(parse_net_dev(self._file.read()))
         elapsed_s = self._clock.elapsed_s(tick)
         readings: List[Reading] = []
@@ -177,7 +177,7 @@ class NetstatCollector:
             )
 
     def _counted_devices(self, devices: Mapping[str, Tuple[int, ...]]) -> Dict[str, Tuple[int, ...]]:
-        """The counters of the devices to count, by lasting name."""
+        """The counters of the devices to count, by canonical name."""
         self._classify_new_devices(devices.keys() - self._counted.keys(), set(devices))
         self._counted = {device: self._counted[device] for device in devices}
         chosen_devices = {device for device, counted in self._counted.items() if counted}
@@ -201,12 +201,12 @@ class NetstatCollector:
                 self._counted[device] = bool(names & set(self._options.include_devices))
             elif hardware:
                 self._counted[device] = device in hardware
-            else:  # in a container, or without /sys, only the name can tell
+            else:  # in a container, or without /sys, there is only the name
                 self._counted[device] = not device.startswith(_VIRTUAL_NAMES)
             self._ethernet[self._canonical.get(device, device)] = self._type_of(device) in (None, _ETHERNET)
 
     def _is_infiniband_partition(self, device: str) -> bool:
-        """Whether it is IP over InfiniBand with a partition key: it names a parent, whose counters lack its bytes."""
+        """Whether it is IP over InfiniBand with a partition key, whose bytes are not in the counters of its parent."""
         if self._type_of(device) != _INFINIBAND or _lower_devices(self._folder / device):
             return False
         index, parent = (_number(self._folder / device / name) for name in ("ifindex", "iflink"))
@@ -227,12 +227,12 @@ class NetstatCollector:
 
 
 def double_counted_devices(devices: Set[str], folder: Path) -> Set[str]:
-    """Those of the devices whose bytes others of them count as well; `folder` is /sys/class/net.
+    """The devices whose bytes are also counted by others of the set; `folder` is /sys/class/net.
 
-    What stands on others, however many steps below, whose counters have all its bytes: a VLAN on its device, a bond or
-    team all of whose parts are there, a bridge on a port. Where a part is missing, the bond counts and not its parts. A
-    master with hardware of its own (the synthetic device of Hyper-V over a virtual function, a failover pair) counts
-    all, and what is below it does not.
+    These are devices stacked on others, directly or not, whose counters have all their bytes: a VLAN on its device, a
+    bond or team whose parts are all present, a bridge on a port. If a part is missing, the bond is counted instead of
+    its parts. A master with hardware of its own (the synthetic device of Hyper-V over a virtual function, a failover
+    pair) is counted, and the devices below it are not.
     """
     if len(devices) < 2:  # noqa: PLR2004 one device cannot stand on another
         return set()
@@ -242,7 +242,7 @@ def double_counted_devices(devices: Set[str], folder: Path) -> Set[str]:
 
 
 def _is_covered(device: str, devices: Set[str], folder: Path, *, depth: int = 0) -> bool:
-    """Whether the devices below count what this one does."""
+    """Whether the devices below it count all its bytes."""
     lower = _lower_devices(folder / device) if depth < _MAX_STACK_DEPTH else set()
     parts = {name for name in lower if _link_target(folder / name / "master") == device}
     carried = {name for name in lower if name in devices or _is_covered(name, devices, folder, depth=depth + 1)}
@@ -250,7 +250,7 @@ def _is_covered(device: str, devices: Set[str], folder: Path, *, depth: int = 0)
         return True
     if not carried or (folder / device / "device").exists():
         return False
-    # a bridge counts what ends at this machine, its port to the outside that and what passes through
+    # A bridge counts what ends at this machine; its port to the outside also counts what passes through.
     return carried == lower or (folder / device / "bridge").is_dir()
 
 
@@ -276,7 +276,7 @@ def _lower_devices(folder: Path) -> Set[str]:
 
 
 def parse_net_dev(content: bytes) -> Dict[str, Tuple[int, ...]]:
-    """Bytes in, bytes out, packets in, packets out for each device; lines of another form are skipped."""
+    """Bytes in, bytes out, packets in, packets out by device; lines of another format are skipped."""
     devices: Dict[str, Tuple[int, ...]] = {}
     for line in content.split(b"\n"):
         name, colon, rest = line.rpartition(b":")

@@ -1,4 +1,4 @@
-"""The collectors there are, their settings, and those of the reference that are not there yet."""
+"""The supported collectors, their settings, and those of cc-metric-collector that are not supported."""
 
 from __future__ import annotations
 
@@ -42,12 +42,12 @@ UNSUPPORTED_COLLECTORS = (
     "tempstat",
     "topprocs",
 )
-"""Collectors of cc-metric-collector that configurations may name and this version lacks."""
+"""Collectors of cc-metric-collector that this version does not support; configurations may name them."""
 
 
 @dataclass(frozen=True)
 class CollectorsSettings:
-    """Which collectors run: those that are named, each with its options."""
+    """The collectors to run, each with its options."""
 
     cpustat: Optional[CpustatOptions] = section(CpustatOptions, "Time of the processors.", key="cpustat", optional=True)
     memstat: Optional[MemstatOptions] = section(MemstatOptions, "Use of memory.", key="memstat", optional=True)
@@ -68,7 +68,7 @@ _MAKERS: Tuple[Tuple[str, Callable[[Any, Path], Collector]], ...] = (
 
 
 def check_metric_names(settings: CollectorsSettings, source: str) -> None:
-    """Refuse names in `include_metrics` that the collector does not have with its options. Raises SettingsError."""
+    """Raises SettingsError for a name in `include_metrics` that the collector does not have with its options."""
     for name, make in _MAKERS:
         options = getattr(settings, name)
         if options is None or not options.include_metrics:

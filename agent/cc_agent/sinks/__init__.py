@@ -1,4 +1,4 @@
-"""Where samples go; `registry` knows the types."""
+"""Sinks of samples; `registry` lists the types."""
 
 __all__ = (
     "base",

@@ -1,4 +1,4 @@
-"""What every sink is made of."""
+"""The protocol of sinks, and their common settings."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from cc_common.settings import option, required, section
 
 
 class Sink(Protocol):
-    """Takes batches and keeps them until they are delivered; nothing here waits for a network."""
+    """Accepts batches and keeps them until they are delivered; no method but `close` waits for the network."""
 
     name: str
 
     def start(self) -> None:
-        """Get ready to take batches; raises CockpitError if that cannot work."""
+        """Prepare to accept batches. Raises CockpitError if that is not possible."""
 
     def put(self, batch: Batch, /) -> None:
-        """Take a batch."""
+        """Accept a batch."""
 
     def close(self, deadline_s: float, /) -> None:
-        """Deliver what can be delivered within this time, save the rest, and end."""
+        """Deliver for this many seconds at most, save the rest, and end."""
 
 
 @dataclass(frozen=True)
 class SinkSettings:
-    """What sinks of all types share."""
+    """Settings of sinks of all types."""
 
     type: str = required("the type of the sink")
     process_messages: ProcessorSettings = section(

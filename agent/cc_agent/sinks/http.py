@@ -1,4 +1,4 @@
-"""Batches posted to the backend, or to any store that takes line protocol over HTTP."""
+"""A sink that posts batches to the backend, or to any store that accepts line protocol over HTTP."""
 
 from __future__ import annotations
 
@@ -31,11 +31,13 @@ class HttpSettings(SinkSettings):
     password: str = option("", "password that belongs to the user name", secret=True)
     ca_file: str = option("", "certificates to trust instead of the system's", key="ca_file", kind="path")
     timeout_s: float = option(
-        10.0, "longest time for a request to the end of its answer", key="timeout", kind="duration", minimum=0.1
+        10.0, "maximum time for a request to the end of its response", key="timeout", kind="duration", minimum=0.1
     )
-    memory_limit_bytes: int = option(8_388_608, "how much may wait in memory", key="memory_limit_bytes", minimum=65_536)
+    memory_limit_bytes: int = option(
+        8_388_608, "maximum bytes waiting in memory", key="memory_limit_bytes", minimum=65_536
+    )
     spool_limit_bytes: int = option(
-        268_435_456, "how much may wait on disk, where there is a spool folder", key="spool_limit_bytes", minimum=0
+        268_435_456, "maximum bytes waiting on disk, if there is a spool folder", key="spool_limit_bytes", minimum=0
     )
     idle_connection_timeout_s: float = option(
         120.0, "accepted for compatibility", key="idle_connection_timeout", kind="duration"
@@ -51,13 +53,13 @@ class HttpSettings(SinkSettings):
     )
 
     def __post_init__(self) -> None:
-        """Check what concerns more than one key."""
+        """Check that user name and password come together."""
         if bool(self.username) != bool(self.password):
-            raise SettingsError("username", "needs 'password' beside it, and the other way round")
+            raise SettingsError("username", "and 'password' must be given together")
 
 
 def write_url(url: str) -> str:
-    """The address to post to: the given one, with the usual path where it has none."""
+    """The address to post to: the given one, with /api/write if it has no path."""
     parts = urlsplit(url)
     if parts.scheme in ("http", "https") and parts.netloc and parts.path in ("", "/"):
         return urlunsplit(parts._replace(path=WRITE_PATH))
@@ -67,17 +69,17 @@ def write_url(url: str) -> str:
 def make_sender(
     settings: HttpSettings, *, on_headers: Optional[Callable[[Mapping[str, str]], None]] = None
 ) -> HttpSender:
-    """The sender that these settings describe; `listen` is told the headers of each answer.
+    """The sender for these settings; `on_headers` is called with the headers of each response.
 
     Raises DeliveryError for an unusable address, token or CA file.
     """
     from cc_common.delivery import HttpSender, Timeouts  # noqa: PLC0415 not every command sends
     from cc_common.delivery.http_response import HttpResponse, interpret_response  # noqa: PLC0415 same
 
-    def meaning(answer: HttpResponse, *, now_s: float) -> DeliveryOutcome:
+    def interpret(response: HttpResponse, *, now_s: float) -> DeliveryOutcome:
         if on_headers is not None:
-            on_headers(answer.headers)
-        return interpret_response(answer, now_s=now_s)
+            on_headers(response.headers)
+        return interpret_response(response, now_s=now_s)
 
     headers: Dict[str, str] = {}
     if settings.username:
@@ -89,17 +91,17 @@ def make_sender(
         ca_file=settings.ca_file or None,
         timeouts=Timeouts(connect_s=min(5.0, settings.timeout_s), total_s=settings.timeout_s),
         headers=headers,
-        interpret=meaning,
+        interpret=interpret,
     )
 
 
 def sink_spool_folder(folder: Optional[Path], name: str) -> Optional[Path]:
-    """The folder of one sink below the common spool folder; None without one."""
+    """The folder of one sink below the common spool folder; None if there is none."""
     return folder / re.sub(r"[^A-Za-z0-9_-]", "_", name) if folder else None
 
 
 class HttpSink:
-    """Hands batches to a courier, which brings them to the server and waits while it is away."""
+    """Queues batches for a delivery worker, which sends them and backs off while the server is unavailable."""
 
     def __init__(self, name: str, settings: HttpSettings, *, spool: Optional[Path] = None) -> None:
         self.name = name
@@ -108,7 +110,7 @@ class HttpSink:
         self._worker: Optional[DeliveryWorker] = None
 
     def start(self) -> None:
-        """Open the outbox and start the courier. Raises DeliveryError if address or spool folder cannot be used."""
+        """Open the outbox and start the worker. Raises DeliveryError if address or spool folder cannot be used."""
         from cc_common.delivery import DeliveryWorker, Outbox  # noqa: PLC0415 not every command sends
 
         sender = make_sender(self._settings)
@@ -126,7 +128,7 @@ class HttpSink:
             self._worker.put(batch.lines)
 
     def close(self, deadline_s: float, /) -> None:
-        """Send what can be sent within this time; the rest goes to the spool folder, or is lost without one."""
+        """Send for this many seconds at most; the rest goes to the spool folder, or is lost without one."""
         if self._worker is not None:
             self._worker.stop(deadline_s)
             self._worker = None

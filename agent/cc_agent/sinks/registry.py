@@ -1,4 +1,4 @@
-"""The types of sinks there are, and those of the reference that are not there yet."""
+"""The supported types of sinks, and those of cc-metric-collector that are not supported."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class SinkDescription(NamedTuple):
 
 
 class LoadedSinks(NamedTuple):
-    """The usable sinks of a configuration and what the operator should know."""
+    """The supported sinks of a configuration, and warnings for the operator."""
 
     sinks: List[SinkDescription]
     warnings: List[str]
@@ -43,9 +43,9 @@ def load_sinks(
     environment: Mapping[str, str],
     overrides: Mapping[str, Optional[str]] = MappingProxyType({}),
 ) -> LoadedSinks:
-    """The sinks of a `sinks` object; types that are not there yet are left out with a warning.
+    """The sinks of a `sinks` object; unsupported types are left out with a warning.
 
-    `overrides` are options of the command line for all http sinks; None is not given. Raises SettingsError.
+    `overrides` are options of the command line for all http sinks; None means not given. Raises SettingsError.
     """
     loaded = LoadedSinks([], [])
     for name, options in document.items():
@@ -60,7 +60,7 @@ def load_sinks(
             raise SettingsError(
                 f"sinks.{name}.type", f"{where}.type: must be one of {', '.join(sorted(SINK_TYPES))}, not {kind!r}"
             )
-        one = load(
+        loaded_sink = load(
             SINK_TYPES[kind],
             options,
             source=where,
@@ -69,8 +69,8 @@ def load_sinks(
             overrides=overrides if kind == "http" else {},
             legacy=_LEGACY,
         )
-        loaded.sinks.append(SinkDescription(name, one.value))
-        loaded.warnings.extend(one.warnings)
+        loaded.sinks.append(SinkDescription(name, loaded_sink.value))
+        loaded.warnings.extend(loaded_sink.warnings)
     return loaded
 
 

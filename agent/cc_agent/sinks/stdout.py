@@ -1,4 +1,4 @@
-"""Lines on standard output, standard error or in a file: to look at, or to pipe."""
+"""A sink that writes lines to standard output, standard error or a file."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class StdoutSink:
         self._file: Optional[BinaryIO] = None
 
     def start(self) -> None:
-        """Open the file; raises AgentError if that is not possible."""
+        """Open the file, if there is one. Raises AgentError if that is not possible."""
         if self._target in ("stdout", "stderr"):
             return
         try:
@@ -48,7 +48,7 @@ class StdoutSink:
         stream.flush()
 
     def close(self, _deadline_s: float, /) -> None:
-        """Close the file and make its content safe."""
+        """Sync and close the file."""
         if self._file is not None:
             os.fsync(self._file.fileno())
             self._file.close()

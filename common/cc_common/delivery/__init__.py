@@ -1,10 +1,10 @@
-"""Sending without losing: an outbox in memory and on disk, a sender that understands answers, a courier between them.
+"""Delivery of batches without loss: a queue in memory and on disk, an HTTP sender, and a worker thread between them.
 
 outbox = Outbox(Path("/var/spool/cc-agent"))
-courier = Courier(outbox, HttpSender("https://monitoring/api/write", token=token))
-courier.start()
-courier.put(batch)
-courier.stop(deadline_s=5)
+worker = DeliveryWorker(outbox, HttpSender("https://monitoring/api/write", token=token))
+worker.start()
+worker.put(batch)
+worker.stop(deadline_s=5)
 """
 
 from cc_common.delivery.backoff import Backoff

@@ -1,4 +1,4 @@
-"""When to try again: exponential back-off with full jitter, as a value that is told the time."""
+"""Exponential back-off with full jitter; the time is an argument."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from typing import Optional
 
 
 class Backoff:
-    """Says when the next try is due.
+    """Tells when the next try is due.
 
-    After the n-th failure in a row the pause is drawn evenly between 0 and min(cap, first * 2^(n-1)) ("full jitter"),
-    so that many senders do not come back at the same moment; a pause that the peer asked for is added to it.
+    After the n-th failure in a row the pause is drawn evenly between 0 and min(max, first * 2^(n-1)) ("full jitter"),
+    so that many senders do not retry at the same moment; a pause that the peer asked for is added to it.
     """
 
     def __init__(self, source: random.Random, *, first_s: float = 1.0, max_s: float = 300.0) -> None:
@@ -21,7 +21,7 @@ class Backoff:
         self._due_s: Optional[float] = None
 
     def record_failure(self, now_s: float, *, retry_after_s: Optional[float] = None) -> float:
-        """Notes a failure and gives the pause until the next try, in seconds."""
+        """Record a failure; the seconds until the next try."""
         ceiling_s = self._first_s
         for _ in range(self.failures):
             ceiling_s *= 2
@@ -33,12 +33,12 @@ class Backoff:
         return pause_s
 
     def record_success(self) -> None:
-        """Notes a success: the next try is due at once."""
+        """Record a success: the next try is due at once."""
         self.failures = 0
         self._due_s = None
 
     def retry_now(self) -> None:
-        """Makes the next try due at once without forgetting the failures."""
+        """Make the next try due at once, without resetting the count of failures."""
         self._due_s = None
 
     def wait_s(self, now_s: float) -> float:

@@ -1,4 +1,4 @@
-"""Bringing one batch home: splitting what is too large, and halving what is bad until the bad line is alone."""
+"""Sending one batch: split if it is too large, bisected if it has an invalid line that the peer does not name."""
 
 from __future__ import annotations
 
@@ -8,14 +8,15 @@ from typing import Callable, List, Optional, Tuple
 from cc_common.delivery.outcome import DeliveryOutcome, OutcomeKind
 
 MAX_BISECTED_LINES = 20
-"""So many bad lines of one batch are looked for one by one; after that a part that is refused is dropped whole."""
+"""Maximum number of invalid lines isolated per batch; after that a rejected part is dropped whole."""
 
 
 @dataclass
 class SendReport:
-    """What became of a batch: `rest` is what must be kept (empty: nothing), `outcome` the answer that ended the work.
+    """The result of sending a batch: `rest` is what must be kept (empty: nothing), `outcome` the last outcome.
 
-    `poison` holds the lines that were dropped, each with the reason; `dropped_lines` counts all of them.
+    `rejected_parts` has the parts that were dropped, usually single lines, each with the reason; `dropped_lines` counts
+    their lines.
     """
 
     outcome: DeliveryOutcome
@@ -30,10 +31,10 @@ class SendReport:
 def send_splitting(
     batch: bytes, send: Callable[[bytes], DeliveryOutcome], *, should_continue: Callable[[], bool] = lambda: True
 ) -> SendReport:
-    """Sends a batch, in parts where needed, until it is done, the peer is away, or `should_continue` says no.
+    """Send a batch, in parts if needed, until all is sent, the peer is unavailable, or `should_continue` is false.
 
-    Parts are cut at line ends and sent in order. Lines are sent again where that cannot be avoided, never lost: only a
-    line that the peer refuses by itself is dropped.
+    Parts are split at line ends and sent in order. A line may be sent twice but is never lost: only a line that the
+    peer rejects when it is sent alone is dropped.
     """
     parts = [batch]
     report = SendReport(DeliveryOutcome(OutcomeKind.DELIVERED))
@@ -60,7 +61,7 @@ def send_splitting(
 
 
 def _split_at_line(part: bytes) -> Optional[Tuple[bytes, bytes]]:
-    """Cut at the line end that is nearest to the middle from the left, else from the right; None for a single line."""
+    """Two parts, split at the last line end before the middle, else the first after it; None for a single line."""
     middle = len(part) // 2
     cut = part.rfind(b"\n", 0, middle) + 1
     if cut == 0:

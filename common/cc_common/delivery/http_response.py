@@ -1,8 +1,8 @@
-"""What an HTTP answer to a batch of samples means; pure, without any connection.
+"""Interpretation of the HTTP response to a batch of samples; pure functions.
 
-The receiver may be this project's backend or an older one. Both answer 400 to a batch with a bad line, but with
-different effect: ours has stored the good lines and says so (`accepted`, `errors`), the older one has dropped what
-came after.
+The receiver may be this project's backend or an older one. Both respond 400 to a batch with a bad line, but with
+different effect: ours has stored the good lines and reports that (`accepted`, `errors`), the older one has dropped
+the bad line and all after it.
 """
 
 from __future__ import annotations
@@ -24,50 +24,52 @@ _SAID = 600
 
 @dataclass(frozen=True)
 class HttpResponse:
-    """An HTTP answer; header names in lower case, the body possibly cut."""
+    """An HTTP response; header names in lower case, the body possibly truncated."""
 
     status: int
     headers: Mapping[str, str]
     body: bytes = b""
 
 
-def interpret_response(answer: HttpResponse, *, now_s: float) -> DeliveryOutcome:
-    """What to do with the batch that got this answer. Every status has an outcome; none means silent loss."""
-    status = answer.status
+def interpret_response(response: HttpResponse, *, now_s: float) -> DeliveryOutcome:
+    """The outcome for the batch that got this response; every status has one, and none loses a batch silently."""
+    status = response.status
     if 200 <= status < 300:  # noqa: PLR2004 the class of successes
-        return _success_outcome(answer)
+        return _success_outcome(response)
     if status == 400:  # noqa: PLR2004 named by RFC 9110
-        return _bad_request_outcome(answer)
+        return _bad_request_outcome(response)
     if status == 413:  # noqa: PLR2004 named by RFC 9110
-        return DeliveryOutcome(OutcomeKind.TOO_LARGE, f"HTTP 413{_excerpt(answer.body)}")
-    return _retry_outcome(answer, parse_retry_after(answer.headers.get("retry-after"), now_s=now_s))
+        return DeliveryOutcome(OutcomeKind.TOO_LARGE, f"HTTP 413{_excerpt(response.body)}")
+    return _retry_outcome(response, parse_retry_after(response.headers.get("retry-after"), now_s=now_s))
 
 
-def _retry_outcome(answer: HttpResponse, retry_after_s: Optional[float]) -> DeliveryOutcome:
-    status = answer.status
-    said = f"HTTP {status}{_excerpt(answer.body)}"
+def _retry_outcome(response: HttpResponse, retry_after_s: Optional[float]) -> DeliveryOutcome:
+    status = response.status
+    description = f"HTTP {status}{_excerpt(response.body)}"
     if status in (401, 403, 407):
         return DeliveryOutcome(
             OutcomeKind.UNAUTHORISED,
-            f"{said}: the token is not accepted",
+            f"{description}: the token is not accepted",
             retry_after_s=retry_after_s,
             needs_operator=True,
-            code=read_problem(answer.body).code,
+            code=read_problem(response.body).code,
         )
     if status in (408, 425, 429) or status >= 500:  # noqa: PLR2004 the class of server errors
-        return DeliveryOutcome(OutcomeKind.RETRY, said, retry_after_s=retry_after_s)
+        return DeliveryOutcome(OutcomeKind.RETRY, description, retry_after_s=retry_after_s)
     if 300 <= status < 400:  # noqa: PLR2004 the class of redirects
-        target = answer.headers.get("location", "elsewhere")[:_SHOWN]
+        target = response.headers.get("location", "elsewhere")[:_SHOWN]
         problem = f"the address redirects to {target}; correct it"
     elif status in (404, 405, 410):
-        problem = "nothing takes this at the address; correct it"
+        problem = "nothing accepts such requests at this address; correct it"
     else:
-        problem = "not an answer that a receiver gives"
-    return DeliveryOutcome(OutcomeKind.RETRY, f"{said}: {problem}", retry_after_s=retry_after_s, needs_operator=True)
+        problem = "an unexpected response"
+    return DeliveryOutcome(
+        OutcomeKind.RETRY, f"{description}: {problem}", retry_after_s=retry_after_s, needs_operator=True
+    )
 
 
 def parse_retry_after(value: Optional[str], *, now_s: float) -> Optional[float]:
-    """The seconds a Retry-After header asks for, at most an hour; None where it is absent or unreadable."""
+    """The seconds that a Retry-After header asks for, 3600 at most; None if it is absent or invalid."""
     if value is None:
         return None
     text = value.strip()
@@ -81,23 +83,23 @@ def parse_retry_after(value: Optional[str], *, now_s: float) -> Optional[float]:
     return min(max(seconds, 0.0), MAX_RETRY_AFTER_S)
 
 
-def _success_outcome(answer: HttpResponse) -> DeliveryOutcome:
-    if answer.headers.get("content-type", "").lower().startswith("text/html"):
+def _success_outcome(response: HttpResponse) -> DeliveryOutcome:
+    if response.headers.get("content-type", "").lower().startswith("text/html"):
         return DeliveryOutcome(
             OutcomeKind.RETRY,
-            f"HTTP {answer.status} with a web page: nothing takes this at the address",
+            f"HTTP {response.status} with a web page: nothing accepts such requests at this address",
             needs_operator=True,
         )
     return DeliveryOutcome(
-        OutcomeKind.DELIVERED, f"HTTP {answer.status}", unwanted=unwanted_lines(_json_object(answer.body))
+        OutcomeKind.DELIVERED, f"HTTP {response.status}", unwanted=unwanted_lines(_json_object(response.body))
     )
 
 
-def _bad_request_outcome(answer: HttpResponse) -> DeliveryOutcome:
-    document = _json_object(answer.body)
+def _bad_request_outcome(response: HttpResponse) -> DeliveryOutcome:
+    document = _json_object(response.body)
     accepted, errors = document.get("accepted"), document.get("errors")
     if not isinstance(accepted, int) or isinstance(accepted, bool) or not isinstance(errors, list):
-        return DeliveryOutcome(OutcomeKind.BAD_BATCH, f"HTTP 400{_excerpt(answer.body)}")
+        return DeliveryOutcome(OutcomeKind.BAD_BATCH, f"HTTP 400{_excerpt(response.body)}")
     named = tuple(_error_text(error) for error in errors[:_MAX_ERRORS_NAMED])
     rejected = _rejected_count(document.get("rejected"), len(errors))
     message = f"HTTP 400: {accepted} lines accepted, {rejected} rejected"
@@ -107,14 +109,14 @@ def _bad_request_outcome(answer: HttpResponse) -> DeliveryOutcome:
 
 
 def unwanted_lines(document: Mapping[str, Any]) -> Tuple[str, ...]:
-    """What our backend says of lines whose names it does not know, as sentences; none from any other peer."""
-    said = []
-    for part, consequence in (("dropped", "are thrown away"), ("unlisted", "are kept, but no page shows them")):
+    """Sentences about lines whose names the backend does not know; none for a receiver that is not this project's."""
+    description = []
+    for part, consequence in (("dropped", "are discarded"), ("unlisted", "are kept, but no page shows them")):
         reasons = document.get(part)
         for reason, entry in list(reasons.items())[:_MAX_ERRORS_NAMED] if isinstance(reasons, dict) else ():
             if isinstance(entry, dict):
-                said.append(_unwanted_text(str(reason), entry, consequence))
-    return tuple(said)
+                description.append(_unwanted_text(str(reason), entry, consequence))
+    return tuple(description)
 
 
 def _unwanted_text(reason: str, entry: Mapping[str, Any], consequence: str) -> str:
@@ -130,7 +132,7 @@ def _name_text(name: Mapping[str, Any]) -> str:
 
 
 def _rejected_count(value: Any, named: int) -> int:
-    """The count may be one number, or one for each reason."""
+    """The number of rejected lines: `value` is one number, or one for each reason."""
     counts: Tuple[Any, ...] = tuple(value.values()) if isinstance(value, dict) else (value,)
     total = sum(count for count in counts if isinstance(count, int) and not isinstance(count, bool) and count > 0)
     return max(total, named)
@@ -152,7 +154,7 @@ def _json_object(body: bytes) -> Mapping[str, Any]:
 
 
 def _excerpt(body: bytes) -> str:
-    """What the peer says about itself, on one line; the error field of a JSON answer where there is one."""
+    """The body on one line, in parentheses: the `error` field of a JSON response, else the text; "" for a web page."""
     error = _json_object(body).get("error")
     if not isinstance(error, str) and body.lstrip()[:1] == b"<":  # a web page says nothing on one line
         return ""

@@ -1,4 +1,4 @@
-"""Batches over HTTP: a connection that is kept, one deadline, verified TLS, gzip where the peer takes it."""
+"""Sending batches over HTTP: persistent connections, one deadline per request, verified TLS, gzip if supported."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ _NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 
 @dataclass(frozen=True)
 class Timeouts:
-    """Longest time for reaching the peer, and for a request from the look-up of its name to the end of the answer."""
+    """Maximum time for connecting, and for a request from name resolution to the end of the response."""
 
     connect_s: float = 5.0
     total_s: float = 30.0
 
 
 class HttpSender:
-    """Posts batches to one address and says what each answer means.
+    """Posts batches to one address and interprets the responses.
 
-    Several threads may send, over `connections` connections at most. `token` goes out as a bearer token. `ca_file` is
-    certificates to trust instead of the machine's own. The proxy settings and .netrc of the environment are not used.
-    Raises DeliveryError for an address, token or CA file that cannot be used; not for anything that happens later.
+    Thread-safe, with `connections` connections at most. `token` is sent as bearer token. `ca_file` has certificates to
+    trust instead of the system's. Proxies and .netrc of the environment are not used. `interpret` turns a response into
+    an outcome. The constructor raises DeliveryError for an unusable address, token or CA file; `send` does not raise.
     """
 
     def __init__(
@@ -74,22 +74,22 @@ class HttpSender:
         return self._peer
 
     def send(self, batch: bytes) -> DeliveryOutcome:
-        """Posts the batch once; a connection problem is an outcome, never an exception."""
-        import httpx  # noqa: PLC0415 only who sends over HTTP needs it
+        """Post the batch once; a connection error is an outcome, never an exception."""
+        import httpx  # noqa: PLC0415 loaded only if something is sent over HTTP
 
         try:
             compressed = self._gzip and len(batch) >= _MIN_COMPRESSED_BYTES
-            answer = self._post(batch, compressed=compressed)
-            if answer.status == _UNSUPPORTED_MEDIA_TYPE and compressed:
-                answer = self._post(batch, compressed=False)
+            response = self._post(batch, compressed=compressed)
+            if response.status == _UNSUPPORTED_MEDIA_TYPE and compressed:
+                response = self._post(batch, compressed=False)
         except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
             return _connection_failure(
                 f"{type(error).__name__}: {error}", perhaps_tls=self._tls is None and not self._has_responded
             )
-        return self._interpret(answer, now_s=self._clock())
+        return self._interpret(response, now_s=self._clock())
 
     def close(self) -> None:
-        """Closes the connection; a later `send` opens a new one."""
+        """Close the connections; a later `send` opens a new one."""
         if self._client is not None:
             self._client.close()
             self._client = None
@@ -104,17 +104,17 @@ class HttpSender:
                 received += piece
                 if len(received) >= _MAX_RESPONSE_BYTES:
                     break
-            answer_headers = {name.lower(): value for name, value in response.headers.items()}
+            response_headers = {name.lower(): value for name, value in response.headers.items()}
             self._has_responded = True
-            self._gzip = "gzip" in answer_headers.get("accept-encoding", "").lower()
-            return HttpResponse(response.status_code, answer_headers, bytes(received))
+            self._gzip = "gzip" in response_headers.get("accept-encoding", "").lower()
+            return HttpResponse(response.status_code, response_headers, bytes(received))
 
     def _get_client(self) -> httpx.Client:
         with self._client_lock:
             return self._open_client()
 
     def _open_client(self) -> httpx.Client:
-        from cc_common.deadline_transport import deadline_client  # noqa: PLC0415 only who sends over HTTP needs it
+        from cc_common.deadline_transport import deadline_client  # noqa: PLC0415 loaded only if something is sent over HTTP
 
         if self._client is None:
             limits = self._timeouts
@@ -132,24 +132,24 @@ _KNOWN_CAUSES = (
     ("CERTIFICATE_VERIFY_FAILED", "its certificate is not trusted here; name the CA that signed it as ca_file"),
     ("WRONG_VERSION_NUMBER", "it speaks plain HTTP; write http:// instead of https://"),
     ("RECORD_LAYER_FAILURE", "it speaks plain HTTP; write http:// instead of https://"),
-    ("Name or service not known", "nobody knows this name; correct the address"),
-    ("No address associated with hostname", "nobody knows this name; correct the address"),
+    ("Name or service not known", "the host name is unknown; correct the address"),
+    ("No address associated with hostname", "the host name is unknown; correct the address"),
 )
 _NOT_PLAIN_HTTP = ("illegal status line", "Server disconnected without", "reset by peer")
 
 
 def _connection_failure(error: str, *, perhaps_tls: bool) -> DeliveryOutcome:
-    """What a request that failed with this text means; an alarm where only a person can mend it."""
+    """The outcome of a request that failed with this error text; needs the operator if retrying cannot help."""
     for part, cause in _KNOWN_CAUSES:
         if part in error:
-            return DeliveryOutcome(OutcomeKind.RETRY, f"no answer ({error}): {cause}", needs_operator=True)
+            return DeliveryOutcome(OutcomeKind.RETRY, f"no response ({error}): {cause}", needs_operator=True)
     if perhaps_tls and any(part in error for part in _NOT_PLAIN_HTTP):
         return DeliveryOutcome(
-            OutcomeKind.RETRY, f"no answer ({error}): if it speaks HTTPS, write https:// instead of http://"
+            OutcomeKind.RETRY, f"no response ({error}): if it speaks HTTPS, write https:// instead of http://"
         )
     if "Connection refused" in error:
-        return DeliveryOutcome(OutcomeKind.RETRY, f"no answer ({error}): nothing listens at this address and port")
-    return DeliveryOutcome(OutcomeKind.RETRY, f"no answer ({error})")
+        return DeliveryOutcome(OutcomeKind.RETRY, f"no response ({error}): nothing listens at this address and port")
+    return DeliveryOutcome(OutcomeKind.RETRY, f"no response ({error})")
 
 
 def _peer_name(url: str) -> str:
@@ -172,7 +172,7 @@ def _checked_token(token: str) -> str:
 
 
 def tls_context(ca_file: Optional[str] = None) -> ssl.SSLContext:
-    """What checks the peer's certificate: with this CA file, or the system's. Raises DeliveryError."""
+    """A TLS context that verifies the peer with this CA file, or with the system's. Raises DeliveryError."""
     try:
         return ssl.create_default_context(cafile=ca_file)
     except (OSError, ssl.SSLError) as error:

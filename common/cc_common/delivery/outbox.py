@@ -1,4 +1,4 @@
-"""Batches that wait to be sent, oldest first: in memory, then on disk."""
+"""A queue of batches to be sent, oldest first: in memory, then on disk."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _LOG_PERIOD_S = 60.0
 @dataclass
 class _QueuedBatch:
     data: Optional[bytes]
-    file_bytes: int = 0  # what the file takes of the disk; 0 = not on disk
+    file_bytes: int = 0  # disk usage of its file; 0 = not on disk
 
     @property
     def memory_bytes(self) -> int:
@@ -29,7 +29,7 @@ class _QueuedBatch:
 
 @dataclass(frozen=True)
 class Lease:
-    """A batch that was taken to be sent, with its number in the outbox."""
+    """A batch that is being sent, with its number in the outbox."""
 
     number: int
     batch: bytes
@@ -37,7 +37,7 @@ class Lease:
 
 @dataclass(frozen=True)
 class QueueStats:
-    """How full an outbox is: batches and bytes in memory and on disk, and batches dropped since the start."""
+    """Batches and bytes in memory and on disk, and batches dropped since the start."""
 
     queued: int
     queued_bytes: int
@@ -47,12 +47,12 @@ class QueueStats:
 
 
 class Outbox:
-    """A queue of batches for one peer, bounded in memory and on disk.
+    """A queue of batches for one peer, with size limits in memory and on disk.
 
-    Without a directory everything stays in memory. With one, batches go to disk when a sending failed (`spill`), when
-    memory is full, and, with `durable`, before `put` returns. What is on disk when the folder is opened is sent first.
-    Over a limit the oldest batch is dropped, counted and logged. Thread-safe; one thread at a time may `take`.
-    Raises DeliveryError if the folder cannot be used.
+    Without a directory everything stays in memory. With one, batches go to disk after a failed send (`spill`), when the
+    memory limit is reached, and, with `durable`, before `put` returns. Batches that are on disk when the folder is
+    opened are sent first. Over a limit the oldest batch is dropped, counted and logged. Thread-safe; one thread at a
+    time may `lease`. Raises DeliveryError if the folder cannot be used.
     """
 
     def __init__(
@@ -69,7 +69,7 @@ class Outbox:
         self._durable = durable
         self._clock = clock
         self._lock = threading.Lock()
-        self._disk_lock = threading.RLock()  # taken before _lock, never the other way round
+        self._disk_lock = threading.RLock()  # acquired before _lock, never after it
         self._items: OrderedDict[int, _QueuedBatch] = OrderedDict()
         self._memory_bytes = 0
         self._disk_bytes = 0
@@ -86,9 +86,9 @@ class Outbox:
             self._make_room_on_disk(0)
 
     def put(self, batch: bytes) -> bool:
-        """Adds a batch at the end; whether it is as safe as promised: on disk if `durable`, else in memory.
+        """Append a batch; whether it is stored as promised: on disk if `durable`, else in memory.
 
-        False means that it waits in memory only, because the disk did not take it.
+        False means that it is in memory only, because it could not be written to disk.
         """
         if not self._durable or self._spool is None:
             self._append(batch)
@@ -101,7 +101,7 @@ class Outbox:
         return safe
 
     def lease(self) -> Optional[Lease]:
-        """The oldest batch, which stays in the outbox until `done`; None if there is none."""
+        """The oldest batch, which stays in the outbox until `confirm`; None if there is none."""
         while True:
             with self._lock:
                 if not self._items:
@@ -117,12 +117,12 @@ class Outbox:
             self._forget(number, dropped="damaged")
 
     def confirm(self, ticket: Lease) -> None:
-        """Forgets a batch that was delivered."""
+        """Remove a batch that was delivered."""
         self._in_flight = -1
         self._forget(ticket.number)
 
     def requeue(self, ticket: Lease, rest: bytes) -> None:
-        """Keeps a batch that could not be delivered in its place, or only the rest of it that is still to be sent."""
+        """Keep a batch that could not be delivered in its place; `rest` is the part that is still to be sent."""
         with self._disk_lock:
             with self._lock:
                 self._in_flight = -1
@@ -135,7 +135,7 @@ class Outbox:
                 self._to_disk(ticket.number)
 
     def spill(self) -> None:
-        """Puts everything that is in memory on disk, as far as it takes it; nothing to do without a folder."""
+        """Write everything in memory to disk, until a write fails; does nothing without a folder."""
         if self._spool is None:
             return
         with self._lock:
@@ -145,7 +145,7 @@ class Outbox:
                 return
 
     def stats(self) -> QueueStats:
-        """How full it is now."""
+        """The current size of the queue."""
         with self._lock:
             spooled = sum(1 for item in self._items.values() if item.data is None)
             return QueueStats(len(self._items) - spooled, self._memory_bytes, spooled, self._disk_bytes, self._dropped)
@@ -154,7 +154,7 @@ class Outbox:
         return len(self._items)
 
     def close(self) -> None:
-        """Puts on disk what can be put there and gives up the folder."""
+        """Write everything to disk that can be, and release the folder."""
         self.spill()
         if self._spool is not None:
             self._spool.close()
@@ -168,7 +168,7 @@ class Outbox:
             return number
 
     def _to_disk(self, number: int) -> bool:
-        """Moves one batch from memory to disk; False if the disk does not take it."""
+        """Move one batch from memory to disk; False if it cannot be written."""
         with self._disk_lock:
             with self._lock:
                 item = self._items.get(number)
@@ -181,7 +181,7 @@ class Outbox:
                 size = _disk_usage(self._spool.write(number, data))
             except OSError as error:
                 self._log(
-                    "disk", "spool folder does not take batches reason=%r times=%d: they stay in memory", error.strerror
+                    "disk", "spool folder cannot be written reason=%r times=%d: batches stay in memory", error.strerror
                 )
                 return False
             with self._lock:
@@ -217,7 +217,7 @@ class Outbox:
         return True
 
     def _oldest(self, wanted: Callable[[_QueuedBatch], bool]) -> Optional[int]:
-        """The oldest batch of a kind that is not being sent at this moment."""
+        """The number of the oldest batch that fulfils a condition and is not being sent."""
         return next(
             (number for number, item in self._items.items() if number != self._in_flight and wanted(item)), None
         )
@@ -236,7 +236,7 @@ class Outbox:
             self._log("dropped", "dropped oldest batch reason=%r times=%d", dropped)
 
     def _log(self, topic: str, message: str, *arguments: object) -> None:
-        """Logs at once, then at most once a minute; the last argument becomes how often it happened since."""
+        """Log at once, then at most once per 60 s; the count of occurrences is appended to the arguments."""
         now_s = self._clock()
         with self._lock:
             last_s, left_out = self._logged.get(topic, (now_s - _LOG_PERIOD_S, 0))

@@ -1,4 +1,4 @@
-"""What became of a batch that was sent."""
+"""The outcome of sending a batch, and the protocol of senders."""
 
 from __future__ import annotations
 
@@ -8,30 +8,30 @@ from typing import Optional, Protocol, Tuple
 
 
 class OutcomeKind(enum.Enum):
-    """What the sender has to do with the batch."""
+    """What to do with the batch."""
 
     DELIVERED = "delivered"
-    """The peer has it: forget it."""
+    """The peer has it: drop it from the queue."""
     DELIVERED_PARTLY = "delivered partly"
-    """The peer has the good lines and named the bad ones: count these and forget it."""
+    """The peer has the good lines and named the bad ones: count these and drop it from the queue."""
     RETRY = "keep"
-    """The peer could not take it now: keep it, come back later."""
+    """The peer could not accept it now: keep it and retry later."""
     UNAUTHORISED = "unauthorised"
-    """The peer does not know or trust us: keep it, come back later, tell the operator."""
+    """The peer does not accept the credentials: keep it, retry later, notify the operator."""
     TOO_LARGE = "too large"
-    """The peer takes smaller batches only: split it."""
+    """The peer accepts smaller batches only: split it."""
     BAD_BATCH = "bad batch"
-    """Something in it is wrong and the peer does not say what: halve it until the wrong line is found."""
+    """A line is invalid and the peer does not say which: bisect the batch until the line is found."""
 
 
 @dataclass(frozen=True)
 class DeliveryOutcome:
-    """The answer to one batch.
+    """The outcome of sending one batch.
 
-    `message` says in words what happened; `rejected` counts lines that the peer refused, `errors` names some of them;
-    `unwanted` says, a text for each kind, which lines the peer threw away or will not show, because it does not know
-    their names; `retry_after_s` is the pause that the peer asked for; `alarm` means that only a person can mend it;
-    `code` is the peer's word for programs, one of `ErrorCode` where it is this project's.
+    `message` says what happened; `rejected` counts lines that the peer rejected, `errors` describes some of them;
+    `unwanted` has a text for each kind of lines that the peer discards or will not show, because it does not know their
+    names; `retry_after_s` is the pause that the peer asked for; `needs_operator` means that retrying alone cannot help;
+    `code` is the error code of the response, one of `ErrorCode` if the peer is this project's backend.
     """
 
     kind: OutcomeKind
@@ -45,14 +45,14 @@ class DeliveryOutcome:
 
 
 class BatchSender(Protocol):
-    """Whatever brings a batch to the peer; `send` never raises for what the network or the peer does."""
+    """Sends batches to one peer; `send` never raises for errors of the network or the peer."""
 
     @property
     def peer(self) -> str:
-        """The peer's name for logs, without secrets."""
+        """The address of the peer for logs, without secrets."""
 
     def send(self, batch: bytes) -> DeliveryOutcome:
-        """Tries once."""
+        """The outcome of one try."""
 
     def close(self) -> None:
-        """Gives up connections."""
+        """Close the connections."""

@@ -1,4 +1,4 @@
-"""Batches in a folder: one checked file each, written whole or not at all."""
+"""Batches in a folder: one file each, with a checksum, written atomically."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from cc_common.errors import DeliveryError
 logger = logging.getLogger(__name__)
 
 BLOCK_BYTES = 4096
-"""A file takes at least this much of the disk, and is counted so: small batches cannot exhaust the inodes."""
+"""Minimum size that a file is counted with, so that small batches cannot exhaust the inodes."""
 
 _NAME = re.compile(r"([0-9]{18})\.batch")
 _TEMPORARY = re.compile(r"\.[0-9]{18}\.tmp")
@@ -26,9 +26,9 @@ _MAX_HEAD_BYTES = 64
 
 
 class Spool:
-    """A folder of numbered batches that belongs to one process.
+    """A folder of numbered batches, locked by one process.
 
-    Raises DeliveryError if the folder cannot be made, read or locked.
+    Raises DeliveryError if the folder cannot be created, read or locked.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -46,13 +46,13 @@ class Spool:
             raise DeliveryError(f"spool folder {directory} cannot be used: {error.strerror}") from error
 
     def close(self) -> None:
-        """Gives up the folder."""
+        """Release the lock of the folder."""
         if self._lock_fd >= 0:
             os.close(self._lock_fd)
             self._lock_fd = -1
 
     def scan(self) -> Dict[int, int]:
-        """Size of each batch on disk by its number, oldest first; anything else is cleared away or set aside."""
+        """Size of each batch on disk by number, oldest first; anything else is deleted or set aside."""
         found: Dict[int, int] = {}
         try:
             with os.scandir(self.directory) as entries:
@@ -75,9 +75,9 @@ class Spool:
             self._set_aside(Path(entry.path), "it is not a batch")
 
     def write(self, number: int, batch: bytes) -> int:
-        """Puts a batch on disk, safe from a crash when this returns; gives the size of the file.
+        """Write a batch to disk, synced when this returns; the size of the file.
 
-        A batch of the same number is replaced. Raises OSError; then nothing is left behind.
+        A batch of the same number is replaced. Raises OSError, and then leaves no file behind.
         """
         path, temporary = self._path(number), self.directory / f".{number:018d}.tmp"
         content = b"cc-batch 1 %d %08x\n%b" % (len(batch), zlib.crc32(batch), batch)
@@ -96,7 +96,7 @@ class Spool:
         return len(content)
 
     def read(self, number: int) -> Optional[bytes]:
-        """A batch from disk; None if the file is gone, cannot be read or is damaged (it is then set aside)."""
+        """The batch of a number; None if the file is missing, unreadable or damaged (then it is set aside)."""
         path = self._path(number)
         try:
             content = path.read_bytes()
@@ -112,13 +112,13 @@ class Spool:
         return None
 
     def remove(self, number: int) -> None:
-        """Forgets a batch; a file that is gone already is fine."""
+        """Delete a batch; a missing file is not an error."""
         try:
             self._path(number).unlink()
         except FileNotFoundError:
             return
         except OSError as error:
-            logger.warning("spooled batch stays file=%s reason=%r", self._path(number), error.strerror)
+            logger.warning("cannot delete spooled batch file=%s reason=%r", self._path(number), error.strerror)
 
     def _path(self, number: int) -> Path:
         return self.directory / f"{number:018d}.batch"

@@ -1,4 +1,4 @@
-"""The thread between outbox and sender: oldest first, backing off while the peer is away."""
+"""The thread that sends the batches of an outbox: oldest first, with back-off while the peer is unavailable."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ _MAX_UNWANTED_KINDS = 100
 
 @dataclass(frozen=True)
 class DeliveryCounters:
-    """What a courier has done: batches sent and dropped whole, single lines refused by the peer or dropped as bad.
+    """Counts of a worker: batches sent and dropped, single lines rejected by the peer or dropped as invalid.
 
-    `queued` and `spooled` are batches waiting in memory and on disk; `last_success_s` is seconds since the epoch, None
-    before the first; `last_error` is empty while all is well.
+    `queued` and `spooled` are batches waiting in memory and on disk; `last_success_s` is in seconds since the epoch,
+    None before the first success; `last_error` is empty after a success.
     """
 
     sent: int
@@ -42,11 +42,11 @@ class DeliveryCounters:
 
 
 class DeliveryWorker:
-    """Brings the batches of an outbox to a peer, in a thread of its own after `start`.
+    """Sends the batches of an outbox to a peer, in a thread of its own after `start`.
 
-    `put` never waits for the network. What fails is put on disk at once and tried again as the schedule says; while the
-    peer is away new batches go to disk too. `on_rejected_line` is told each line that was dropped because the peer
-    refused it alone. `clock` gives seconds that never go back, `wall_clock` those since the epoch.
+    `put` never waits for the network. A batch that fails goes to disk at once and is retried after a back-off; while
+    the peer is unavailable new batches go to disk too. `on_rejected_line` is called with each line that was dropped,
+    and the reason. `clock` is a monotonic clock in seconds, `wall_clock` gives seconds since the epoch.
     """
 
     def __init__(
@@ -69,34 +69,34 @@ class DeliveryWorker:
         self._wall_clock = wall_clock
         self._changed = threading.Condition()
         self._stopping = False
-        self._woken = False  # there is something new to look at; guarded by _changed
+        self._woken = False  # something was put since the last step; guarded by _changed
         self._thread: Optional[threading.Thread] = None
         self._sent = self._failed_tries = self._rejected_lines = self._dropped_lines = 0
         self._last_success_s: Optional[float] = None
         self._last_error = ""
         self._logged_s: Optional[float] = None
-        self._unwanted: Set[str] = set()  # what was said already, without its numbers
+        self._unwanted: Set[str] = set()  # what was logged already, without its numbers
 
     def start(self) -> None:
-        """Starts the thread; it ends with `stop`, and does not keep the process alive."""
-        self._thread = threading.Thread(target=self._run, name=f"courier {self._sender.peer}", daemon=True)
+        """Start the thread; it ends with `stop`, and is a daemon thread."""
+        self._thread = threading.Thread(target=self._run, name=f"delivery {self._sender.peer}", daemon=True)
         self._thread.start()
 
     def put(self, batch: bytes) -> bool:
-        """Hands over a batch; whether it is as safe as the outbox promises.
+        """Queue a batch; whether it is stored as the outbox promises.
 
-        Starts the thread again should it have ended by a defect, so that one batch cannot stop all that follow.
+        Restarts the thread if an unexpected error ended it, so that one batch cannot stop all that follow.
         """
         safe = self._outbox.put(batch)
         self._wake()
         if self._thread is not None and not self._thread.is_alive() and not self._stopping:
-            logger.error("courier ended by itself peer=%s: starting it again", self._sender.peer)
+            logger.error("delivery thread died peer=%s: restarting it", self._sender.peer)
             self._outbox.spill()
             self.start()
         return safe
 
     def step(self) -> Optional[float]:
-        """Does what is due now, at most one batch; gives the seconds until something is due, None if nothing waits."""
+        """Send one batch if it is due; the seconds until the next one is due, None if the outbox is empty."""
         wait_s = self._backoff.wait_s(self._clock())
         if wait_s > 0:
             self._outbox.spill()
@@ -113,9 +113,9 @@ class DeliveryWorker:
         return self._requeue(ticket, report)
 
     def flush(self, deadline_s: float) -> bool:
-        """Tries at once, whatever the back-off says, until all is sent, a try fails or so many seconds have gone.
+        """Send without back-off until the outbox is empty, a try fails or `deadline_s` seconds have passed.
 
-        Gives whether everything was sent. Needs the thread.
+        True if everything was sent. The thread must have been started.
         """
         end_s = self._clock() + deadline_s
         failed_before = self._failed_tries
@@ -130,7 +130,7 @@ class DeliveryWorker:
         return not len(self._outbox)
 
     def stop(self, deadline_s: float = 5.0) -> bool:
-        """Sends what it can for so many seconds, puts the rest on disk and ends; whether everything was sent."""
+        """Send for `deadline_s` seconds at most, put the rest on disk and end; whether everything was sent."""
         empty = self.flush(deadline_s) if self._is_running() else not len(self._outbox)
         with self._changed:
             self._stopping = True
@@ -143,7 +143,7 @@ class DeliveryWorker:
         return empty
 
     def counters(self) -> DeliveryCounters:
-        """What was done so far."""
+        """The counts so far."""
         fill = self._outbox.stats()
         return DeliveryCounters(
             sent=self._sent,
@@ -169,7 +169,7 @@ class DeliveryWorker:
         while not self._stopping:
             wait_s = self.step()
             with self._changed:
-                self._changed.notify_all()  # flush() waits for the outbox to run empty
+                self._changed.notify_all()  # flush() waits for an empty outbox
                 if wait_s != 0.0 and not self._woken and not self._stopping:
                     self._changed.wait(wait_s)
                 self._woken = False
@@ -209,7 +209,7 @@ class DeliveryWorker:
         self._dropped_lines += report.dropped_lines
         if report.rejected:
             first = report.errors[0] if report.errors else "not named"
-            logger.warning("lines refused peer=%s count=%d first=%r", self._sender.peer, report.rejected, first)
+            logger.warning("lines rejected peer=%s count=%d first=%r", self._sender.peer, report.rejected, first)
         for text in report.unwanted:
             kind = text.partition(" ")[2]
             if kind not in self._unwanted and len(self._unwanted) < _MAX_UNWANTED_KINDS:

@@ -3,11 +3,11 @@
     @dataclass(frozen=True)
     class Server:
         addr: str = option("127.0.0.1:8080", "Address and port to listen on.")
-        timeout_s: float = option(20.0, "Longest time for an answer.", key="timeout", kind="duration")
+        timeout_s: float = option(20.0, "Maximum time for a response.", key="timeout", kind="duration")
 
     loaded = load(Server, read_json(path), source=str(path))
 
-From the declaration follow the loader, its checks, the list of values with their origin, and the reference page.
+Loader, checks, the list of values with their origin and the reference page all come from the declaration.
 Order of precedence: command line, environment, file, default.
 """
 

@@ -1,4 +1,4 @@
-"""How a setting is declared: fields of a dataclass that carry their own description."""
+"""Declaration of settings: fields of a dataclass with their description as metadata."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _METADATA = "cc_common.settings"
 
 @dataclasses.dataclass(frozen=True)
 class Declaration:
-    """What was said about one field; `cls` is the dataclass of a section, None for an option."""
+    """The description of one field; `cls` is the dataclass of a section, None for an option."""
 
     shape: str
     help: str
@@ -47,7 +47,7 @@ class Setting:
 
 def option(
     default: Any,
-    help: str,  # noqa: A002 reads best at the declaration
+    help: str,  # noqa: A002 the natural keyword at a declaration
     *,
     key: Optional[str] = None,
     kind: Optional[str] = None,
@@ -57,12 +57,12 @@ def option(
     maximum: Optional[float] = None,
     secret: bool = False,
 ) -> Any:
-    """A setting with a default; the field's type says what is accepted.
+    """A setting with a default; the annotation of the field is the type that is accepted.
 
     Types: str, int, float, bool, Optional[...], Tuple[T, ...], Mapping[str, T]; Any is not checked.
-    `key` is the field name with "-" for "_" unless given. `kind="duration"`: the field holds seconds, the file a number
-    of seconds or a text such as "1h30m". `kind="path"`: relative paths are taken from the folder of the file.
-    `env` names an environment variable. A `secret` is never shown, and may stand in a file named by "<key>-file".
+    `key` defaults to the field name with "-" for "_". `kind="duration"`: the field holds seconds, the file a number of
+    seconds or a string such as "1h30m". `kind="path"`: relative paths are resolved from the folder of the file.
+    `env` names an environment variable. A `secret` is never shown, and may be in a file named by "<key>-file".
     """
     declaration = Declaration(
         OPTION, help, key, kind, env, tuple(choices), minimum, maximum, secret, required=default is dataclasses.MISSING
@@ -81,7 +81,7 @@ def _missing_required() -> NoReturn:
 
 
 def required(
-    help: str,  # noqa: A002 reads best at the declaration
+    help: str,  # noqa: A002 the natural keyword at a declaration
     *,
     key: Optional[str] = None,
     kind: Optional[str] = None,
@@ -91,7 +91,7 @@ def required(
     maximum: Optional[float] = None,
     secret: bool = False,
 ) -> Any:
-    """A setting without default: loading fails where it is absent. Otherwise as `option`."""
+    """A setting without default: loading raises SettingsError if it is absent. Otherwise as `option`."""
     return option(
         dataclasses.MISSING,
         help,
@@ -107,12 +107,12 @@ def required(
 
 def section(
     cls: type,
-    help: str,  # noqa: A002 reads best at the declaration
+    help: str,  # noqa: A002 the natural keyword at a declaration
     *,
     key: Optional[str] = None,
     optional: bool = False,
 ) -> Any:
-    """An object of settings of its own; absent = its defaults, or None if `optional`."""
+    """A nested object of settings; if absent, its defaults, or None if `optional`."""
     declaration = Declaration(SECTION, help, key, optional=optional, cls=cls)
     if optional:
         return dataclasses.field(default=None, metadata={_METADATA: declaration})
@@ -121,28 +121,28 @@ def section(
 
 def sections(
     cls: type,
-    help: str,  # noqa: A002 reads best at the declaration
+    help: str,  # noqa: A002 the natural keyword at a declaration
     *,
     key: Optional[str] = None,
 ) -> Any:
-    """A list of objects; the field holds a tuple of `cls`, empty where absent."""
+    """A list of objects; the field holds a tuple of `cls`, empty if absent."""
     return dataclasses.field(default=(), metadata={_METADATA: Declaration(SECTIONS, help, key, cls=cls)})
 
 
 def named_sections(
     cls: type,
-    help: str,  # noqa: A002 reads best at the declaration
+    help: str,  # noqa: A002 the natural keyword at a declaration
     *,
     key: Optional[str] = None,
 ) -> Any:
-    """An object of objects with free names; the field holds a mapping from name to `cls`, empty where absent."""
+    """An object of objects with arbitrary names; the field holds a mapping from name to `cls`, empty if absent."""
     return dataclasses.field(
         default_factory=dict, metadata={_METADATA: Declaration(NAMED_SECTIONS, help, key, cls=cls)}
     )
 
 
 def settings_of(cls: type) -> List[Setting]:
-    """The declared settings of a class in order; TypeError if a field was declared in another way."""
+    """The declared settings of a class in order. Raises TypeError if a field is declared in another way."""
     local_names: Dict[str, Any] = {}
     for field in _fields(cls):
         inner = _declaration(cls, field).cls

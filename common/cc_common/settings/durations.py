@@ -1,4 +1,4 @@
-"""Durations as they stand in configuration files: Go's notation, such as "1h30m" or "250ms"."""
+"""Durations in configuration files: Go's notation, such as "1h30m" or "250ms"."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ _TERM = re.compile(r"([0-9]+\.?[0-9]*|\.[0-9]+)(ns|us|\u00b5s|\u03bcs|ms|s|m|h)"
 
 
 def parse_duration(text: str) -> float:
-    """Seconds of a text in Go's notation: numbers with unit, added up, with an optional sign; "0" needs no unit.
+    """Seconds of a string in Go's notation: a sum of numbers with unit, with an optional sign; "0" needs no unit.
 
-    Raises ValueError with a text that says what is expected.
+    Raises ValueError whose text says what is expected.
     """
     sign = text[:1] if text[:1] in ("+", "-") else ""
     rest = text[len(sign) :]
@@ -40,7 +40,7 @@ def parse_duration(text: str) -> float:
 
 
 def format_duration(seconds: float) -> str:
-    """A duration in the same notation, in the units that read best: "1h30m", "2.5s", "250ms"."""
+    """A duration in Go's notation with hours, minutes, seconds or milliseconds: "1h30m", "2.5s", "250ms"."""
     if seconds < 0:
         return "-" + format_duration(-seconds)
     if seconds == 0:

@@ -1,4 +1,4 @@
-"""Settings from a document, the environment and the command line, each value with its origin."""
+"""Loading settings from a document, the environment and the command line, each value with its origin."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _MAX_KEYS_NAMED = 10
 
 @dataclasses.dataclass(frozen=True)
 class LoadedSettings(Generic[T]):
-    """Settings with, for each dotted key, where its value came from, and what the operator should know."""
+    """Settings, the origin of the value of each dotted key, and warnings for the operator."""
 
     value: T
     origins: Mapping[str, str]
@@ -38,7 +38,7 @@ class LoadedSettings(Generic[T]):
 
 
 def read_json(path: Path) -> Dict[str, Any]:
-    """The object in a JSON file; SettingsError names file, line and column of what is wrong."""
+    """The object in a JSON file. Raises SettingsError with file, line and column of what is wrong."""
     try:
         with path.open("rb") as file:
             raw = file.read(_MAX_FILE_BYTES + 1)
@@ -71,7 +71,7 @@ def _reject_duplicate_keys(pairs: List[Tuple[str, Any]]) -> Dict[str, Any]:
     if len(document) != len(pairs):
         keys = [key for key, _ in pairs]
         twice = next(key for key in keys if keys.count(key) > 1)
-        raise _DuplicateKey(f"key {twice!r} stands twice in the same object; keep one")
+        raise _DuplicateKey(f"key {twice!r} is given twice in the same object; keep one")
     return document
 
 
@@ -87,13 +87,13 @@ def load(
     other_sources: Mapping[str, str] = _NOTHING,
     env_sources: Mapping[str, str] = _NOTHING,
 ) -> LoadedSettings[T]:
-    """Settings of the class from a document; `source` names it in messages and origins.
+    """The settings of a class from a document; `source` names the document in messages and origins.
 
-    `overrides` maps dotted keys to values or texts of the command line; None means not given. An empty environment
-    variable counts as not set. `legacy` maps dotted keys of older systems (with * and ?) to advice: where present they
-    give a warning. `other_sources` maps sections of the document that `source` does not have itself to where they come
-    from, `env_sources` variables that are not of the process's own environment. Any other unknown key, wrong type or
-    value out of range raises SettingsError with the dotted key.
+    `overrides` maps dotted keys to values or strings of the command line; None means not given. An empty environment
+    variable counts as not set. `legacy` maps dotted keys of older systems (with * and ?) to advice: a document that has
+    one gets a warning. `other_sources` maps sections to their source where that is not `source`, `env_sources` the
+    variables that come from a file. Raises SettingsError with the dotted key for any other unknown key, a wrong type or
+    a value out of range.
     """
     origins = _Origins(source, other_sources, env_sources)
     reader = _SettingsReader(origins, base_directory, environment, dict(overrides), legacy)
@@ -104,18 +104,18 @@ def load(
 
 @dataclasses.dataclass(frozen=True)
 class _Origins:
-    """Where values come from, in words."""
+    """The origins of values, as shown to the operator."""
 
     source: str
     other_sources: Mapping[str, str]
     env_sources: Mapping[str, str]
 
     def file(self, dotted: str) -> str:
-        """The file of a setting."""
+        """The file that a setting comes from."""
         return self.other_sources.get(dotted.split(".", 1)[0].split("[", 1)[0], self.source)
 
     def variable(self, name: str) -> str:
-        """The variable, with its file if it has one."""
+        """The environment variable, with the file that sets it if there is one."""
         return f"{self.env_sources[name]}, {name}" if name in self.env_sources else f"environment {name}"
 
 

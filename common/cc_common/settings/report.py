@@ -1,4 +1,4 @@
-"""Settings for people: the list of values in force with their origin, and the reference page."""
+"""The list of effective settings with their origin, and the reference page."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _URL_PASSWORD = re.compile(r"(://[^/@:\s]*):[^/@\s]*@")
 
 
 def format_settings(loaded: LoadedSettings[Any]) -> str:
-    """One line for each setting: dotted key, value as JSON, origin; secrets, wherever they may be, as ***."""
+    """One line for each setting: dotted key, value as JSON, origin; secrets are masked as ***, nested ones too."""
     rows = [
         (dotted, text, loaded.origins.get(dotted, DEFAULT))
         for dotted, text in _rows(type(loaded.value), loaded.value, "")
@@ -54,7 +54,7 @@ def _format_value(setting: Setting, value: Any) -> str:
 
 
 def _without_secrets(value: Any) -> Any:
-    """Free objects may hold other programs' settings: hide what has the name of a secret, and passwords in URLs."""
+    """Mask values whose key looks like a secret's, and passwords in URLs: objects may hold other programs' settings."""
     if isinstance(value, str):
         return _URL_PASSWORD.sub(rf"\1:{_HIDDEN}@", value)
     if isinstance(value, collections.abc.Mapping):
@@ -68,10 +68,10 @@ def _without_secrets(value: Any) -> Any:
 
 
 def reference_page(cls: type, *, title: str, more: Sequence[Tuple[type, str, str]] = ()) -> str:
-    """A Markdown page of all settings of a class: key, type, default and meaning, a heading for each section.
+    """A Markdown page of all settings of a class: key, type, default and meaning, with a heading for each section.
 
-    `more` are classes of objects that a setting may hold, each with its heading and what it is for; their options are
-    listed, sections within them are not.
+    `more` has classes of objects that a setting may hold, each with its heading and help text; their options are
+    listed, nested sections are not.
     """
     parts = [f"# {title}\n"]
     parts.extend(_section_page(cls, "", ""))
@@ -119,7 +119,7 @@ def _reference_row(setting: Setting, path: str) -> str:
 
 
 def _sentence(text: str) -> str:
-    """The text with the full stop that keeps it apart from what follows."""
+    """The text, with a full stop unless it ends in a punctuation mark."""
     return text if not text or text[-1] in ".!?:" else f"{text}."
 
 

@@ -9,13 +9,14 @@ MAX_SECRET_BYTES = 65536
 
 
 def read_secret(path: Path) -> str:
-    """The secret in a file, without the line end. Raises ValueError that says what is wrong with the file.
+    """The secret in a file, without the line end.
 
-    A file that everybody on the machine can reach is refused.
+    Raises ValueError, whose text names the file and the reason, if the file cannot be read, is empty, is longer than
+    64 KiB or can be accessed by other users.
     """
     try:
         if path.stat().st_mode & stat.S_IRWXO:
-            raise ValueError(f"{path} is open to everybody on this machine; chmod 0600 it")
+            raise ValueError(f"{path} can be accessed by other users of this machine; run chmod 0600 on it")
         with path.open(encoding="utf-8") as file:
             text = file.read(MAX_SECRET_BYTES + 1)
     except OSError as error:

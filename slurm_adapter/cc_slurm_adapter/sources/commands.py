@@ -1,4 +1,4 @@
-"""Running Slurm's commands: with a time limit, in a known language and time zone."""
+"""Running Slurm's commands: with a time limit, in the C locale and UTC."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from cc_slurm_adapter.errors import SlurmError
 logger = logging.getLogger(__name__)
 
 _SHOWN = 200
-# settings of a user's shell that would make Slurm's commands leave something out, or print something else
+# Variables that would make Slurm's commands filter or format their output differently.
 _VARIABLES_REMOVED = ("SQUEUE_", "SINFO_", "SACCT_", "SCONTROL_", "SLURM_CLUSTERS", "SLURM_JSON", "SLURM_YAML")
 MAX_OUTPUT_BYTES = 1 << 30
 _KILL_WAIT_S = 5.0
@@ -31,7 +31,7 @@ _STEP_S = 0.5
 
 @dataclass(frozen=True)
 class CommandResult:
-    """What a command printed and how it ended."""
+    """The output and exit status of a command; `error_line` is the first line of its standard error."""
 
     command: str
     status: int
@@ -39,7 +39,7 @@ class CommandResult:
     error_line: str
 
     def checked_output(self) -> bytes:
-        """The output of a command that succeeded. Raises SlurmError."""
+        """The output. Raises SlurmError if the command failed."""
         if self.status:
             raise SlurmError(
                 f"{self.command}: exit status {self.status}{f': {self.error_line}' if self.error_line else ''}"
@@ -47,19 +47,19 @@ class CommandResult:
         return self.output
 
     def checked_text(self) -> str:
-        """The output as text. Raises SlurmError."""
+        """The output as text. Raises SlurmError if the command failed."""
         return self.checked_output().decode("utf-8", errors="replace")
 
 
 class Runner(Protocol):
-    """Whatever runs a Slurm command."""
+    """Runs Slurm commands."""
 
     def run(self, words: Sequence[str]) -> CommandResult:
-        """The answer to a command, such as ["squeue", "--json"]. Raises SlurmError if there is none."""
+        """The result of a command such as ["squeue", "--json"]. Raises SlurmError if it could not be run."""
 
 
 class CommandRunner:
-    """Runs commands from a folder or PATH, each within a time limit and only while `should_continue` says yes."""
+    """Runs commands from a folder, or from PATH; one is killed after `timeout_s` or once `should_continue` is false."""
 
     def __init__(
         self,
@@ -74,7 +74,7 @@ class CommandRunner:
         self._timeout_s = timeout_s
         self._max_output_bytes = max_output_bytes
         self._should_continue = should_continue
-        # UTC has no hour that exists twice, and the standard format none that a site has invented
+        # UTC has no ambiguous hour, and the standard time format is independent of the site's configuration
         self._environment: Dict[str, str] = {
             **{name: value for name, value in environment.items() if not name.startswith(_VARIABLES_REMOVED)},
             "TZ": "UTC",
@@ -83,7 +83,7 @@ class CommandRunner:
         }
 
     def run(self, words: Sequence[str]) -> CommandResult:
-        """The answer to a command. Raises SlurmError if it cannot be started or takes too long."""
+        """The result of a command. Raises SlurmError if it cannot be started or takes too long."""
         command = " ".join(words)
         program = str(Path(self._directory) / words[0]) if self._directory else words[0]
         try:
@@ -101,7 +101,7 @@ class CommandRunner:
             ) from error
         try:
             return self._finish(child, command)
-        finally:  # not `with child`, which waits without end for one that cannot be killed: hung storage, sudo
+        finally:  # not `with child`, which waits forever for a child that cannot be killed: hung storage, sudo
             for pipe in (child.stdout, child.stderr):
                 if pipe is not None:
                     pipe.close()
@@ -127,7 +127,7 @@ class CommandRunner:
                     if not key.data.read():
                         selector.unregister(key.fd)
                 if output.size > self._max_output_bytes:
-                    raise SlurmError(f"{command}: the answer is larger than {self._max_output_bytes >> 20} MiB")
+                    raise SlurmError(f"{command}: the output is larger than {self._max_output_bytes >> 20} MiB")
                 self._check(command, left_s)
         while child.poll() is None:
             left_s = end_s - time.monotonic()
@@ -139,24 +139,24 @@ class CommandRunner:
 
     def _check(self, command: str, left_s: float) -> None:
         if left_s <= 0:
-            raise SlurmError(f"{command}: no answer within {self._timeout_s:g} s")
+            raise SlurmError(f"{command}: not finished within {self._timeout_s:g} s")
         if not self._should_continue():
-            raise SlurmError(f"{command}: broken off, because the adapter ends")
+            raise SlurmError(f"{command}: killed, because the adapter is stopping")
 
 
 class _PipeReader:
-    """What comes through a pipe: all of it, or its first bytes."""
+    """The content of a pipe: all of it, or its first bytes."""
 
     def __init__(self, pipe: IO[bytes], *, keep_bytes: Optional[int] = None) -> None:
         self.descriptor = pipe.fileno()
         self.size = 0
         self._keep_bytes = keep_bytes
         self._pieces: List[bytes] = []
-        with contextlib.suppress(OSError):  # fewer and larger pieces
+        with contextlib.suppress(OSError):  # a larger pipe gives fewer and larger pieces
             fcntl.fcntl(self.descriptor, _F_SETPIPE_SZ, _PIECE_BYTES)
 
     def read(self) -> bool:
-        """Takes the next piece; whether there was one."""
+        """Read the next piece; False at the end."""
         piece = os.read(self.descriptor, _PIECE_BYTES)
         if self._keep_bytes is None or self.size < self._keep_bytes:
             self._pieces.append(piece)
@@ -164,18 +164,18 @@ class _PipeReader:
         return bool(piece)
 
     def text(self) -> bytes:
-        """All that was kept."""
+        """The bytes that were kept."""
         return b"".join(self._pieces)
 
 
 def _streams(child: subprocess.Popen[bytes]) -> Tuple[_PipeReader, _PipeReader]:
-    if child.stdout is None or child.stderr is None:  # they were asked for
+    if child.stdout is None or child.stderr is None:  # both are pipes
         raise SlurmError("a command has no output")
     return _PipeReader(child.stdout), _PipeReader(child.stderr, keep_bytes=_MAX_ERRORS_BYTES)
 
 
 def _kill(child: subprocess.Popen[bytes]) -> None:
-    """End the child and what it has started, so that nothing stays behind."""
+    """Kill the child and its process group."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(child.pid, signal.SIGKILL)
     with contextlib.suppress(subprocess.TimeoutExpired):

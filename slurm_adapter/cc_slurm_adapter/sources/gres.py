@@ -1,8 +1,8 @@
-"""Generic resources (GRES) and trackable resources (TRES) as Slurm's versions, plugins and sites spell them.
+"""Parsing generic resources (GRES) and trackable resources (TRES) in the notations of Slurm's versions and plugins.
 
-GPUs are counted, and their indices read, from all of `gpu:2`, `gpu:a100:2(IDX:0-1)`, `gpu:a100:2(S:0-1)`,
-`gres:gpu:2`, `gres/gpu=4`, `gres/gpu:a100=2,gres/gpu=2`; instances of a GPU (MIG) are GPUs of their own type. Shares of
-GPUs (`shard`, `mps`) and what is measured of them (`gres/gpuutil`, `gres/gpumem`) are none.
+GPUs and their indices are parsed from `gpu:2`, `gpu:a100:2(IDX:0-1)`, `gpu:a100:2(S:0-1)`, `gres:gpu:2`, `gres/gpu=4`,
+`gres/gpu:a100=2,gres/gpu=2`; instances of a GPU (MIG) are GPUs of their own type. Shares of GPUs (`shard`, `mps`) and
+their measurements (`gres/gpuutil`, `gres/gpumem`) are not GPUs.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _MAX_GPUS = 4096
 
 
 class Gres(NamedTuple):
-    """Some of one generic resource; `indices` is empty where they are not told."""
+    """An amount of one generic resource; `indices` is empty if they are unknown."""
 
     name: str
     type: str = ""
@@ -29,9 +29,9 @@ class Gres(NamedTuple):
     indices: Tuple[int, ...] = ()
 
 
-def parse_gres(written: str) -> List[Gres]:
-    """The resources of a text such as `gpu:a100:2(IDX:0-1),shard:4(1/4,3/4)`; what cannot be read is left out."""
-    found = [_parse_term(match.group()) for match in _TERM.finditer(written[:MAX_TEXT])]
+def parse_gres(text: str) -> List[Gres]:
+    """The resources in a text such as `gpu:a100:2(IDX:0-1),shard:4(1/4,3/4)`; invalid parts are left out."""
+    found = [_parse_term(match.group()) for match in _TERM.finditer(text[:MAX_TEXT])]
     return [gres for gres in found if gres is not None]
 
 
@@ -54,15 +54,15 @@ def _is_count(text: str) -> bool:
     return text.isascii() and text.isdigit()
 
 
-def gpu_indices(written: str) -> Tuple[int, ...]:
-    """The indices of all GPUs in such a text, in its order, each once."""
-    return tuple(dict.fromkeys(index for gres in parse_gres(written) if gres.name == GPU for index in gres.indices))
+def gpu_indices(text: str) -> Tuple[int, ...]:
+    """The indices of all GPUs in a GRES text, in its order, each once."""
+    return tuple(dict.fromkeys(index for gres in parse_gres(text) if gres.name == GPU for index in gres.indices))
 
 
-def gpu_count(written: str) -> int:
-    """How many GPUs such a text names: all together, or the sum of those of each type."""
+def gpu_count(text: str) -> int:
+    """The number of GPUs in a GRES text: the total, or the sum over types if that is larger."""
     total, typed = 0, 0
-    for gres in parse_gres(written):
+    for gres in parse_gres(text):
         if gres.name == GPU and gres.type:
             typed += gres.amount
         elif gres.name == GPU:
@@ -71,5 +71,5 @@ def gpu_count(written: str) -> int:
 
 
 def gpu_count_of_tres(resources: Mapping[str, str]) -> int:
-    """How many GPUs the parts of a TRES text name, such as `gres/gpu` and `gres/gpu:a100` beside each other."""
+    """The number of GPUs in the parts of a TRES text, which may have both `gres/gpu` and `gres/gpu:a100`."""
     return gpu_count(",".join(f"{name}={amount}" for name, amount in resources.items() if _PREFIX.match(name)))

@@ -1,7 +1,7 @@
-"""The layouts of `squeue --json` and `sacct --json`, each lifted to the same values.
+"""Parsers of the records of `squeue --json` and `sacct --json`, one for each data_parser version that differs.
 
-38 (Slurm 22.05), 39 and 40 write the cores of a job below their node; 41 (24.05) and later nest them in
-`nodes.allocation`; 44 and later no longer say in squeue how a node is shared.
+v0.0.38 (Slurm 22.05), 39 and 40 have the cores of a job below their node; 41 (24.05) and later nest them in
+`nodes.allocation`; 44 (25.11) and later no longer have in squeue how a node is shared.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ _SHARED = {"none": NOT_SHARED, "user": SINGLE_USER}
 
 
 class JobParserV38:
-    """Slurm 22.05 to 23.11."""
+    """data_parser v0.0.38 to v0.0.40: Slurm 22.05 to 23.11."""
 
     def parse_queue_job(self, record: Mapping[str, Any]) -> Optional[SlurmJob]:
-        """A job of squeue; None for what is no job."""
+        """The job of a record of squeue; None if it is not a job."""
         job_id = parse_number(record.get("job_id"))
         if not job_id:
             return None
@@ -66,14 +66,14 @@ class JobParserV38:
         )
 
     def parse_shared(self, record: Mapping[str, Any]) -> Optional[str]:
-        """Whether others may use the nodes; None where the answer does not say."""
+        """How the nodes are shared; None if the record does not have it."""
         words = [word.lower() for word in _strings(record.get("shared"))]
         if any(word == "true" for word in _strings(record.get("exclusive"))):
             return SINGLE_USER if "user" in words else NOT_SHARED
         return next((_SHARED[word] for word in words if word in _SHARED), MULTI_USER)
 
     def parse_placements(self, allocation: Any) -> List[Placement]:
-        """The cores that a job holds, by node."""
+        """The cores of a job by node."""
         nodes = allocation.get("allocated_nodes") if isinstance(allocation, dict) else None
         found: List[Placement] = []
         for node in nodes if isinstance(nodes, list) else []:
@@ -84,10 +84,10 @@ class JobParserV38:
 
 
 class JobParserV41(JobParserV38):
-    """Slurm 24.05 to 25.05."""
+    """data_parser v0.0.41 to v0.0.43: Slurm 24.05 to 25.05."""
 
     def parse_placements(self, allocation: Any) -> List[Placement]:
-        """The cores that a job holds, by node."""
+        """The cores of a job by node."""
         nodes = _get_nested(allocation, "nodes", "allocation")
         return [
             Placement(parse_string(node.get("name")), cores=tuple(sorted(_cores_by_index(node))))
@@ -96,29 +96,29 @@ class JobParserV41(JobParserV38):
         ]
 
     def parse_shared(self, record: Mapping[str, Any]) -> Optional[str]:
-        """`nodes.whole` where `shared` says nothing."""
+        """How the nodes are shared; from `nodes.whole` if `shared` is empty."""
         if not _strings(record.get("shared")) and _get_nested(record, "job_resources", "nodes", "whole") is True:
             return NOT_SHARED
         return super().parse_shared(record)
 
 
 class JobParserV44(JobParserV41):
-    """Slurm 25.11 and later: what squeue leaves out stands in the text of scontrol and in sacct."""
+    """data_parser v0.0.44 and later: Slurm 25.11 and later; what squeue leaves out is in scontrol and sacct."""
 
     def parse_shared(self, record: Mapping[str, Any]) -> Optional[str]:
-        """None unless something is said: nothing can mean a single user, too."""
+        """How the nodes are shared; None if `shared` is empty, which may mean a single user too."""
         return super().parse_shared(record) if _strings(record.get("shared")) else None
 
 
 def parser_for_version(layout_number: int) -> JobParserV38:
-    """The reader for a layout, the nearest one for a number that is not known."""
+    """The parser for a data_parser version; the nearest one for an unknown version."""
     if 0 < layout_number < 41:  # noqa: PLR2004 the layouts' own numbers
         return JobParserV38()
     return JobParserV41() if 0 < layout_number < 44 else JobParserV44()  # noqa: PLR2004 same
 
 
 def parse_accounting_run(record: Mapping[str, Any]) -> Optional[SlurmJob]:
-    """A run of sacct, alike in all layouts; None for what is no job."""
+    """The run of a record of sacct, which is the same in all versions; None if it is not a job."""
     job_id = parse_number(record.get("job_id"))
     if not job_id:
         return None
@@ -167,13 +167,13 @@ def _gpus(record: Mapping[str, Any]) -> int:
 
 
 def _host_list(value: Any) -> str:
-    """A host list; empty where Slurm says in words that there is none."""
-    written = parse_string(value).strip()
-    return "" if written.lower() in _NO_HOSTS else written
+    """The host list; empty for Slurm's words for none."""
+    text = parse_string(value).strip()
+    return "" if text.lower() in _NO_HOSTS else text
 
 
 def _threads_per_core(value: Any) -> int:
-    """Threads of a core; the mark for "not set" in 16 bits is no number of threads."""
+    """Threads per core, 0 if it is over 1024: Slurm's 16-bit mark for "not set" is a valid number elsewhere."""
     threads = parse_count(value)
     return threads if threads <= _MAX_THREADS_PER_CORE else 0
 
@@ -204,7 +204,7 @@ def _cores_by_name(sockets: Any) -> List[Tuple[int, int]]:
 
 @lru_cache(maxsize=_MAX_CACHED_CORES)
 def _shared_core(socket: int, core: int) -> Tuple[int, int]:
-    """A core, one object for all jobs: tens of thousands of jobs have the same few hundred."""
+    """A core as one shared object: tens of thousands of jobs have the same few hundred cores."""
     return socket, core
 
 
@@ -217,7 +217,7 @@ def _cores_by_index(node: Mapping[str, Any]) -> List[Tuple[int, int]]:
     sockets = node.get("sockets")
     for socket in sockets if isinstance(sockets, list) else []:
         number, cores = parse_count(_get_nested(socket, "index")), _get_nested(socket, "cores")
-        # every core of the node stands here, of every job: this is most of a long list
+        # All cores of the node are listed for every job: this is most of a long list.
         found += [
             _shared_core(number, parse_count(core.get("index")))
             for core in (cores if isinstance(cores, list) else [])
@@ -233,8 +233,8 @@ def _is_allocated(status: Any) -> bool:
 
 
 def _with_gres(placements: List[Placement], details: Any) -> List[Placement]:
-    """`gres_detail` has one text for each node in the order of allocation, or is empty."""
-    written = _strings(details)
-    if len(written) != len(placements):
+    """The placements with `gres_detail`, which has one string per node in the order of allocation, or is empty."""
+    text = _strings(details)
+    if len(text) != len(placements):
         return placements
-    return [Placement(place.host, place.cpu_ids, place.cores, gres) for place, gres in zip(placements, written)]
+    return [Placement(place.host, place.cpu_ids, place.cores, gres) for place, gres in zip(placements, text)]

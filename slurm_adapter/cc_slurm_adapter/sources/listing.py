@@ -1,7 +1,7 @@
-"""Whether an answer of a Slurm command is to be believed, which layout it has, and its records one by one.
+"""Validation of the JSON output of a Slurm command, its data_parser version, and its records one by one.
 
-The list of jobs can be hundreds of megabytes. All versions print it with line breaks, and a line break in a text is
-written as an escape; so the records can be cut out without reading them, and one that cannot be read costs itself only.
+The list of jobs can be hundreds of megabytes. All versions print it with line breaks, and a line break in a string is
+escaped; so the records can be split without parsing, and an invalid one affects only itself.
 """
 
 from __future__ import annotations
@@ -15,85 +15,85 @@ from cc_slurm_adapter.sources.slurm_json import parse_slurm_json
 
 _SHOWN = 160
 _VERSION = re.compile(r"v0\.0\.([0-9]{1,4})")
-NOTHING_FOUND = 9003  # sacct of 22.05 calls an empty list so; nothing is wrong then
+NOTHING_FOUND = 9003  # error number that sacct of 22.05 has for an empty list
 
 _OBJECT_END = re.compile(rb"\n    \}")
 _NEXT_OBJECT, _LIST_END = b",\n    {\n", b"\n  ]"
 
 Record = Union[bytes, Mapping[str, Any]]
-"""One entry of a list: its text, or what was read already where the list could not be cut."""
+"""One entry of a list: its JSON text, or the parsed object if the list could not be split."""
 
 
 class Listing(NamedTuple):
-    """An answer in two parts: the document with an empty list, and the entries of that list."""
+    """The output in two parts: the document with an empty list, and the entries of that list."""
 
     document: Mapping[str, Any]
     records: Iterator[Record]
 
 
-def parse_document(answer: CommandResult) -> Dict[str, Any]:
+def parse_document(result: CommandResult) -> Dict[str, Any]:
     """The JSON object that a command printed.
 
     Raises SlurmError unless the exit status is 0, the output is one JSON object, and its `errors` are empty: some
     versions print an empty list and succeed while the controller is down.
     """
-    return _parse_output(answer, answer.checked_output())
+    return _parse_output(result, result.checked_output())
 
 
-def _parse_output(answer: CommandResult, written: bytes) -> Dict[str, Any]:
-    start = written.find(b"{")  # with --cluster some versions print a line of text before
+def _parse_output(result: CommandResult, output: bytes) -> Dict[str, Any]:
+    start = output.find(b"{")  # with --cluster some versions print a line before it
     try:
-        document = parse_slurm_json(written[start:] if start > 0 else written)
+        document = parse_slurm_json(output[start:] if start > 0 else output)
     except (ValueError, RecursionError) as error:
-        raise SlurmError(f"{answer.command}: the answer is not JSON: {str(error)[:_SHOWN]}") from error
+        raise SlurmError(f"{result.command}: the output is not JSON: {str(error)[:_SHOWN]}") from error
     if not isinstance(document, dict):
-        raise SlurmError(f"{answer.command}: the answer is not a JSON object")
+        raise SlurmError(f"{result.command}: the output is not a JSON object")
     errors = [item for item in _list(document.get("errors")) if not _is_nothing_found(item)]
     if errors:
-        raise SlurmError(f"{answer.command}: {_error_text(errors[0])}")
+        raise SlurmError(f"{result.command}: {_error_text(errors[0])}")
     return document
 
 
-def parse_listing(answer: CommandResult, key: str) -> Listing:
+def parse_listing(result: CommandResult, key: str) -> Listing:
     """The document, and the entries of its list `key`.
 
-    Raises SlurmError as `parse_document` does, and where there is no such list, which no version does.
+    Raises SlurmError as `parse_document` does, and if there is no such list, which all versions have.
     """
-    written = answer.checked_output()
+    output = result.checked_output()
     head = b'\n  "%s": [' % key.encode()
-    first = written.find(head + b"\n    {\n") + len(head)
-    cuts = _object_ends(written, first) if first >= len(head) else []
+    first = output.find(head + b"\n    {\n") + len(head)
+    cuts = _object_ends(output, first) if first >= len(head) else []
     if not cuts:
-        document = parse_document(answer)
-        return Listing(document, iter(list_records(document, key, answer.command)))
-    document = _parse_output(answer, written[:first] + written[cuts[-1] :])
-    return Listing(document, _split_records(written, first, cuts))
+        document = parse_document(result)
+        return Listing(document, iter(list_records(document, key, result.command)))
+    document = _parse_output(result, output[:first] + output[cuts[-1] :])
+    return Listing(document, _split_records(output, first, cuts))
 
 
-def _object_ends(written: bytes, first: int) -> List[int]:
-    """Where the objects of a list end that begins at `first`; none if it does not end as a list does."""
+def _object_ends(output: bytes, first: int) -> List[int]:
+    """The end positions of the objects of the list that begins at `first`; empty if its format is unexpected."""
     cuts: List[int] = []
-    for match in _OBJECT_END.finditer(written, first):  # three times as fast as bytes.find
+    for match in _OBJECT_END.finditer(output, first):  # three times faster than bytes.find
         end = match.end()
         cuts.append(end)
-        if written.startswith(_LIST_END, end):
+        if output.startswith(_LIST_END, end):
             return cuts
-        if not written.startswith(_NEXT_OBJECT, end):
+        if not output.startswith(_NEXT_OBJECT, end):
             return []
     return []
 
 
-def _split_records(written: bytes, first: int, cuts: List[int]) -> Iterator[bytes]:
+def _split_records(output: bytes, first: int, cuts: List[int]) -> Iterator[bytes]:
     begin = first
     for end in cuts:
-        yield written[begin:end]
+        yield output[begin:end]
         begin = end + 1  # the comma
 
 
 def data_parser_version(document: Mapping[str, Any]) -> int:
-    """The number of the layout: 38 for `v0.0.38`; 0 if the answer does not say.
+    """The last number of the data_parser version: 38 for `v0.0.38`; 0 if the document does not have it.
 
-    It stands at meta.plugin.type up to 23.02 and at meta.plugin.data_parser later.
+    It is in meta.plugin.type up to Slurm 23.02 and in meta.plugin.data_parser later.
     """
     meta = document.get("meta")
     plugin = meta.get("plugin") if isinstance(meta, dict) else None
@@ -106,10 +106,10 @@ def data_parser_version(document: Mapping[str, Any]) -> int:
 
 
 def list_records(document: Mapping[str, Any], key: str, command: str) -> List[Mapping[str, Any]]:
-    """The list of objects below a key. Raises SlurmError where it is missing, which no version does."""
+    """The list of objects at a key. Raises SlurmError if it is missing, which all versions have."""
     value = document.get(key)
     if not isinstance(value, list):
-        raise SlurmError(f"{command}: the answer has no list {key!r}")
+        raise SlurmError(f"{command}: the output has no list {key!r}")
     return [item for item in value if isinstance(item, dict)]
 
 

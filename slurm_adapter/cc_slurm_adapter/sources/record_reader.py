@@ -1,4 +1,4 @@
-"""Records of a list to jobs: one that has not changed since the answer before is not read again."""
+"""Parsing the records of a list, with a cache: a record that is unchanged since the last poll is not parsed again."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ _DIGEST_BYTES = 16
 
 
 class CachedRecordReader:
-    """Reads the lists of one command, `lift` being what makes a job of a record (None for what is no job).
+    """Parses the lists of one command, and caches the jobs by the digest of their record.
 
-    A record that cannot be read is logged when it comes; if its text names a job, the job is there, with nothing known.
+    An invalid record is logged when it first appears; if it has a job id, it becomes a job of which only that is known.
     """
 
     def __init__(self) -> None:
@@ -30,20 +30,23 @@ class CachedRecordReader:
     def read(
         self, records: Iterable[Record], parse: Callable[[Mapping[str, Any]], Optional[SlurmJob]], kind: object = None
     ) -> List[SlurmJob]:
-        """The jobs of a list; `kind` tells layouts apart: nothing is kept from one to another."""
+        """The jobs of a list; `parse` returns None for a record that is not a job.
+
+        `kind` identifies the format: the cache is dropped when it changes.
+        """
         last = self._last if kind == self._kind else {}
-        seen: Dict[bytes, Optional[SlurmJob]] = {}
+        parsed: Dict[bytes, Optional[SlurmJob]] = {}
         jobs: List[SlurmJob] = []
         for record in records:
             if isinstance(record, bytes):
                 digest = hashlib.blake2b(record, digest_size=_DIGEST_BYTES).digest()
                 job = last[digest] if digest in last else _parse_record(record, parse)
-                seen[digest] = job
+                parsed[digest] = job
             else:
                 job = _parse_record(record, parse)
             if job is not None:
                 jobs.append(job)
-        self._last, self._kind = seen, kind
+        self._last, self._kind = parsed, kind
         return jobs
 
 
@@ -51,8 +54,8 @@ def _parse_record(record: Record, lift: Callable[[Mapping[str, Any]], Optional[S
     try:
         document = parse_slurm_json(record) if isinstance(record, bytes) else record
         return lift(document) if isinstance(document, dict) else None
-    except Exception as error:  # noqa: BLE001 whatever is odd about a job of somebody, the other jobs are told
+    except Exception as error:  # noqa: BLE001 an error in one record must not affect the others
         match = _JOB_ID.search(record) if isinstance(record, bytes) else None
         job_id = int(match.group(1)) if match else 0
-        logger.warning("record left out job=%s reason=%r", job_id or "?", f"{type(error).__name__}: {error}"[:200])
+        logger.warning("record skipped job=%s reason=%r", job_id or "?", f"{type(error).__name__}: {error}"[:200])
         return SlurmJob(job_id, "") if job_id else None

@@ -1,7 +1,7 @@
-"""The texts of `scontrol show job -d` and `scontrol show nodes`, which all versions print alike.
+"""Parsing the output of `scontrol show job -d` and `scontrol show nodes`, which is the same in all versions.
 
-Names, comments and command lines in them come from users, and may look like anything: only lines of a fixed form are
-read, and what they say of a job is used only if it agrees with what JSON says (see cc_slurm_adapter.event_mapping).
+Names, comments and command lines in it come from users and may be forged: only lines of a fixed format are parsed, and
+placements are used only if they have the hosts of the JSON record (see cc_slurm_adapter.event_mapping).
 """
 
 from __future__ import annotations
@@ -34,25 +34,25 @@ _FIELDS = {
 _STATE_MARKS = "*~#!%$@^-+"
 
 
-def parse_job_details(written: str) -> Mapping[int, JobDetails]:
-    """Details by job id, each read when it is asked for: of a large cluster only those of new jobs are.
+def parse_job_details(text: str) -> Mapping[int, JobDetails]:
+    """Details by job id, each parsed on access: on a large cluster only those of new jobs are needed.
 
-    A job that stands there twice is left out: one of the two may be forged.
+    A job that is listed twice is left out: one of the two may be forged.
     """
-    begins = [(int(match.group(1)), match.start()) for match in _JOB.finditer(written)]
-    ends = [*(start for _, start in begins[1:]), len(written)]
+    begins = [(int(match.group(1)), match.start()) for match in _JOB.finditer(text)]
+    ends = [*(start for _, start in begins[1:]), len(text)]
     blocks: Dict[int, Tuple[int, int]] = {}
     twice: Set[int] = set()
     for (job_id, start), end in zip(begins, ends):
         if job_id in blocks:
             twice.add(job_id)
         blocks[job_id] = (start, end)
-    return _LazyJobDetails(written, {job_id: block for job_id, block in blocks.items() if job_id not in twice})
+    return _LazyJobDetails(text, {job_id: block for job_id, block in blocks.items() if job_id not in twice})
 
 
 class _LazyJobDetails(Mapping[int, JobDetails]):
-    def __init__(self, written: str, blocks: Mapping[int, Tuple[int, int]]) -> None:
-        self._written = written
+    def __init__(self, text: str, blocks: Mapping[int, Tuple[int, int]]) -> None:
+        self._written = text
         self._blocks = blocks
 
     def __getitem__(self, job_id: int) -> JobDetails:
@@ -81,13 +81,13 @@ def _parse_details(lines: List[str]) -> JobDetails:
         match = _START.fullmatch(line)
         if match:
             starts.add(_parse_time(match.group(1)))
-    written = "\n".join(line.rstrip() for line in lines).strip()
-    return JobDetails(tuple(placements), shared, written[:MAX_TEXT], starts.pop() if len(starts) == 1 else 0)
+    text = "\n".join(line.rstrip() for line in lines).strip()
+    return JobDetails(tuple(placements), shared, text[:MAX_TEXT], starts.pop() if len(starts) == 1 else 0)
 
 
-def _parse_time(written: str) -> int:
+def _parse_time(text: str) -> int:
     try:
-        return calendar.timegm(time.strptime(written, "%Y-%m-%dT%H:%M:%S"))
+        return calendar.timegm(time.strptime(text, "%Y-%m-%dT%H:%M:%S"))
     except ValueError:
         return 0
 
@@ -107,11 +107,11 @@ def _parse_shared(oversubscribe: str, exclusive: Optional[str]) -> Optional[str]
     return {"NO": NOT_SHARED, "USER": SINGLE_USER}.get(oversubscribe, MULTI_USER)
 
 
-def parse_nodes(written: str) -> List[SlurmNode]:
+def parse_nodes(text: str) -> List[SlurmNode]:
     """All nodes of `scontrol show nodes`."""
     nodes: List[SlurmNode] = []
     block: List[str] = []
-    for line in [*written.split("\n"), "NodeName="]:
+    for line in [*text.split("\n"), "NodeName="]:
         if line.startswith("NodeName="):
             node = _parse_node("\n".join(block))
             if node is not None:
@@ -139,12 +139,12 @@ def _parse_node(block: str) -> Optional[SlurmNode]:
 
 
 def _field(block: str, key: str) -> str:
-    """The first field of this name: what users write stands behind."""
+    """The first field of this name; what users write comes after it."""
     match = _FIELDS[key].search(block)
     return match.group(1) if match else ""
 
 
-def _states(written: str) -> Tuple[str, ...]:
+def _states(text: str) -> Tuple[str, ...]:
     """State words in lower case, without the marks that Slurm appends."""
-    words = [word.strip(_STATE_MARKS).lower() for word in written.split("+")]
+    words = [word.strip(_STATE_MARKS).lower() for word in text.split("+")]
     return tuple(dict.fromkeys(word for word in words if word))

@@ -1,8 +1,8 @@
-"""The JSON of Slurm's commands: read fast, and read patiently where C has printed what is no JSON.
+"""Parsing the JSON of Slurm's commands: fast, and with repair if it is not valid JSON.
 
-`orjson` does it where it is installed (the extra `slurm` brings it), else the standard library. Both refuse what Slurm
-prints of doubles that are no numbers (`nan`, `-inf`), and broken UTF-8 in the names that users give; then the text is
-mended and read once more: a value that is none becomes null.
+`orjson` is used if it is installed (the extra `slurm` has it), else the standard library. Both reject `nan` and `-inf`,
+which Slurm prints for some doubles, and invalid UTF-8 in names given by users; then the text is repaired and parsed
+again: an invalid value becomes null.
 """
 
 from __future__ import annotations
@@ -28,16 +28,16 @@ def _fast_reader() -> Callable[[bytes], Any]:
 _fast_parse = _fast_reader()
 
 
-def parse_slurm_json(written: bytes) -> Any:
-    """The first JSON value of a text. Raises ValueError where there is none, or it is nested too deeply."""
+def parse_slurm_json(raw: bytes) -> Any:
+    """The first JSON value of a text. Raises ValueError if there is none, or it is nested more than 200 deep."""
     try:
-        return _fast_parse(written)
+        return _fast_parse(raw)
     except (ValueError, RecursionError):
-        return _parse_repaired(written)
+        return _parse_repaired(raw)
 
 
-def _parse_repaired(written: bytes) -> Any:
-    text = written.decode("utf-8", "replace")
+def _parse_repaired(raw: bytes) -> Any:
+    text = raw.decode("utf-8", "replace")
     if _is_too_deep(text):
         raise ValueError(f"nested more than {MAX_DEPTH} deep")
     mended = _TOKEN.sub(_repair_token, text)
@@ -51,7 +51,7 @@ def _repair_token(match: re.Match[str]) -> str:
 
 
 def _is_too_deep(text: str) -> bool:
-    """Whether brackets, those in texts included, could be nested too deeply for a reader that calls itself."""
+    """Whether brackets, those in strings excluded, are nested too deeply for a recursive parser."""
     if text.count("{") + text.count("[") <= MAX_DEPTH:
         return False
     depth = 0

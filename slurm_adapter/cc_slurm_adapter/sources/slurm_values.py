@@ -1,6 +1,6 @@
-"""Single values of Slurm's answers; every version writes them in another way, and all ways are read.
+"""Parsing single values of Slurm's output, in the formats of all versions.
 
-Whatever stands there, a value that is none is "not known": an odd field costs that field and nothing else.
+No function raises: an invalid value is "unknown", so that it affects only its own field.
 """
 
 from __future__ import annotations
@@ -9,11 +9,11 @@ import re
 from typing import Any, Dict, FrozenSet, List, Optional, Tuple
 
 NOT_SET_MARKS = frozenset((0xFFFFFFFE, 0xFFFFFFFF))
-"""Slurm's marks for "not set" and "without end" in 32 bits; those in 16 bits are job ids, too."""
+"""Slurm's 32-bit marks for "not set" and "infinite"; the 16-bit marks are valid job ids."""
 MAX_NUMBER = (1 << 53) - 1
-"""Larger numbers say nothing, and a database or a receiver could not hold them."""
+"""Larger numbers are invalid: neither a database nor a receiver could hold them."""
 MIN_TIME_S, MAX_TIME_S = 946_684_800, 4_102_444_800
-"""2000 and 2100 in seconds since the epoch: a time outside is none, and no receiver takes it."""
+"""2000 and 2100 in seconds since the epoch: a time outside is invalid, and receivers reject it."""
 MAX_TEXT = 1 << 20
 MAX_IDS = 65536
 
@@ -33,7 +33,7 @@ BASE_STATES = frozenset(
         "OUT_OF_MEMORY",
     )
 )
-# where a flag hides the base state, this is what it can only have been; "" if it can have been several
+# The base state that a flag implies when it hides it; "" if several are possible.
 _BASE_OF_FLAG = {
     "CONFIGURING": "RUNNING",
     "POWER_UP_NODE": "RUNNING",
@@ -58,30 +58,30 @@ _AMOUNT = re.compile(r"([0-9]+(?:\.[0-9]+)?)([KMGTP]?)(?:i?B)?[cn]?", re.IGNOREC
 
 
 def parse_number(value: Any) -> Optional[int]:
-    """A whole number from a number, null, or an object with `set`, `infinite` and `number`; None for not set."""
+    """The integer in a number, null, or an object with `set`, `infinite` and `number`; None if it is not set."""
     if isinstance(value, dict):
         if not value.get("set") or value.get("infinite"):
             return None
         value = value.get("number")
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= MAX_NUMBER:
-        return None  # comparisons with what is not a number are false
+        return None  # comparisons with NaN are false
     whole = int(value)
     return None if whole in NOT_SET_MARKS else whole
 
 
 def parse_count(value: Any) -> int:
-    """As `number`, 0 for not set."""
+    """As `parse_number`, but 0 if it is not set."""
     return parse_number(value) or 0
 
 
 def parse_time(value: Any) -> int:
-    """A time in seconds since the epoch; 0 for not set, and for what is no time."""
+    """A time in seconds since the epoch; 0 if it is not set or outside of 2000 to 2100."""
     seconds = parse_count(value)
     return seconds if MIN_TIME_S <= seconds <= MAX_TIME_S else 0
 
 
 def parse_string(value: Any) -> str:
-    """A text without half characters and control characters, which nobody takes; anything else is the empty one."""
+    """The string without surrogates and control characters, which receivers reject; "" for any other value."""
     if not isinstance(value, str):
         return ""
     if value.isprintable() and value.isascii():
@@ -91,7 +91,7 @@ def parse_string(value: Any) -> str:
 
 
 def parse_state(value: Any) -> Tuple[str, FrozenSet[str]]:
-    """Base state and flags from one word or a list of words; a base state that nobody knows is kept as it is."""
+    """Base state and flags from one word or a list of words; an unknown base state is kept as it is."""
     words = [word for item in _items(value) for word in item.upper().split()[:1]]
     bases = [word for word in words if word in BASE_STATES]
     flags = frozenset(word for word in words if word not in BASE_STATES)
@@ -110,10 +110,10 @@ def _items(value: Any) -> List[str]:
     return [item for item in value if isinstance(item, str)] if isinstance(value, list) else []
 
 
-def parse_tres(written: Any) -> Dict[str, str]:
-    """The parts of a text such as `cpu=4,mem=2000M,gres/gpu=2`."""
+def parse_tres(value: Any) -> Dict[str, str]:
+    """The parts of a TRES text such as `cpu=4,mem=2000M,gres/gpu=2`."""
     parts: Dict[str, str] = {}
-    for part in parse_string(written)[:MAX_TEXT].split(","):
+    for part in parse_string(value)[:MAX_TEXT].split(","):
         name, separator, amount = part.partition("=")
         if separator:
             parts.setdefault(name.strip().lower(), amount.strip())
@@ -121,21 +121,21 @@ def parse_tres(written: Any) -> Dict[str, str]:
 
 
 def parse_megabytes(amount: str) -> int:
-    """The amount of memory that Slurm writes as 2000M, 62.50G or a plain number of megabytes; 0 for anything else."""
+    """Megabytes of a text such as 2000M, 62.50G or a plain number of megabytes; 0 for anything else."""
     match = _AMOUNT.fullmatch(amount)
     size = float(match.group(1)[:_MAX_DIGITS]) * _MEGABYTES[match.group(2).upper()] if match else 0.0
     return round(size) if size <= MAX_NUMBER else 0
 
 
 def parse_integer(amount: str) -> int:
-    """A count that Slurm writes as text; 0 for anything else."""
+    """The integer in a text of 15 digits at most; 0 for anything else."""
     return int(amount) if amount.isascii() and amount.isdigit() and len(amount) <= _MAX_DIGITS else 0
 
 
-def parse_ids(written: str) -> Optional[Tuple[int, ...]]:
-    """The numbers of a list such as `0-1,8-9`; None if it is no such list, is empty, or has too many."""
+def parse_ids(text: str) -> Optional[Tuple[int, ...]]:
+    """The numbers of a list such as `0-1,8-9`; None if it is invalid, empty, or has more than 65536 numbers."""
     ids: List[int] = []
-    for part in written.split(","):
+    for part in text.split(","):
         low, separator, high = part.partition("-")
         if not (low.isascii() and low.isdigit() and len(low) < 8):  # noqa: PLR2004 no machine has that many
             return None

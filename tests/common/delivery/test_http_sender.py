@@ -228,7 +228,7 @@ def test_a_peer_that_is_away_is_an_outcome_and_no_exception() -> None:
         outcome = sender.send(b"x")
         sender.close()
     assert outcome.kind is OutcomeKind.RETRY
-    assert outcome.message.startswith("no answer (ConnectError")
+    assert outcome.message.startswith("no response (ConnectError")
     assert outcome.message.endswith(": nothing listens at this address and port")
 
 
@@ -305,8 +305,8 @@ def test_lines_that_the_peer_does_not_want_are_told_in_words() -> None:
     outcome = interpret_response(HttpResponse(200, {}, json.dumps(document).encode()), now_s=NOW_S)
     assert outcome.kind is OutcomeKind.DELIVERED
     assert outcome.unwanted == (
-        "19 lines are thrown away: unknown cluster 'trn' (did you mean 'tern'?), 'x'",
-        "2 lines are thrown away: series limit",
+        "19 lines are discarded: unknown cluster 'trn' (did you mean 'tern'?), 'x'",
+        "2 lines are discarded: series limit",
         "1 lines are kept, but no page shows them: unknown host 'tn1' (did you mean 'tn01'?)",
     )
 
@@ -347,7 +347,7 @@ def test_the_true_cause_of_a_failed_connection_is_named(peer: Peer) -> None:
     assert plain.needs_operator
     assert plain.message.endswith("it speaks plain HTTP; write http:// instead of https://")
     unknown = _sent("http://no-such-host.invalid/")
-    assert "no answer" in unknown.message
+    assert "no response" in unknown.message
 
 
 def test_a_certificate_that_is_not_trusted_is_named_and_can_be_trusted(tmp_path: Path) -> None:
@@ -380,4 +380,4 @@ def test_a_certificate_that_is_not_trusted_is_named_and_can_be_trusted(tmp_path:
 
 def test_a_web_page_as_answer_is_told_by_its_status_alone() -> None:
     outcome = interpret_response(HttpResponse(404, {}, b"\n<!doctype html><html><title>Not found</title>"), now_s=0.0)
-    assert outcome.message == "HTTP 404: nothing takes this at the address; correct it"
+    assert outcome.message == "HTTP 404: nothing accepts such requests at this address; correct it"

@@ -16,7 +16,7 @@ from cc_common.delivery import Backoff, DeliveryOutcome, DeliveryWorker, Outbox,
 from cc_common.delivery.batch_split import MAX_BISECTED_LINES, send_splitting
 
 OK = DeliveryOutcome(OutcomeKind.DELIVERED)
-AWAY = DeliveryOutcome(OutcomeKind.RETRY, "no answer")
+AWAY = DeliveryOutcome(OutcomeKind.RETRY, "no response")
 
 
 class Clock:
@@ -173,7 +173,7 @@ def test_counters_tell_what_was_done() -> None:
     counters = courier.counters()
     assert (counters.sent, counters.rejected_lines, counters.queued) == (2, 2, 1)
     assert counters.last_success_s == 1e9 + 1000.0
-    assert counters.last_error == "no answer"
+    assert counters.last_error == "no response"
 
 
 def test_a_batch_that_is_too_large_is_split_at_line_ends() -> None:
