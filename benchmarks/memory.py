@@ -89,12 +89,12 @@ def run(case: str, nodes: int, slots: int, archive: Path | None) -> dict[str, fl
     sids = np.arange(series)
     frozen_s = 0.0
     for slot in range(slots if case != "table" else 1):
-        table.store_samples(sids, values(slot), START_S + STEP_S * slot)
+        table.columns.store_samples(sids, values(slot), START_S + STEP_S * slot)
         if case in {"mixed", "cold"} and (slot % 30 == 0 or slot == slots - 1):
             end_slot = START_S // STEP_S + slot + 1
             until = end_slot - HOT_S // STEP_S if case == "mixed" else end_slot
             begin = time.perf_counter()
-            for grid in table.grids:
+            for grid in table.columns.grids:
                 grid.compress(until + (WINDOW_SLOTS if case == "cold" and slot == slots - 1 else 0), lock)
             frozen_s += time.perf_counter() - begin
     samples = series * (slots if case != "table" else 1)

@@ -61,15 +61,15 @@ def filled(
     for slot in range(slots):
         values = chance.normal(100, 10, len(sids)).astype(np.float32)
         values[::2] = np.round(values[::2].astype(np.float64), 2)
-        series.store_samples(sids, values, START_S + STEP_S * slot)
+        series.columns.store_samples(sids, values, START_S + STEP_S * slot)
     return store, series
 
 
 def leave(grid: Grid) -> None:
     """Put all cold blocks into files, as they are under the memory cap; the files are in the page cache then."""
     with tempfile.TemporaryDirectory() as folder:
-        for window in grid.window_numbers():
-            contents = [(chunk, grid.block_content(window, chunk)) for chunk in grid.chunks(window)]
+        for window in grid.windows.numbers():
+            contents = [(chunk, grid.windows.block_content(window, chunk)) for chunk in grid.windows.chunks(window)]
             payloads = [one.payload for _, one in contents if one is not None and isinstance(one.payload, bytes)]
             path = Path(folder) / str(window)
             path.write_bytes(b"".join(payloads))
@@ -77,9 +77,9 @@ def leave(grid: Grid) -> None:
             for (chunk, content), payload in zip(contents, payloads, strict=True):
                 assert content is not None
                 part = FileSlice(file, offset, len(payload), zlib.crc32(payload))
-                grid.mark_saved(window, chunk, content.version, part)
+                grid.windows.mark_saved(window, chunk, content.version, part)
                 offset += len(payload)
-            grid.evict(window)
+            grid.windows.evict(window)
 
 
 def questions(nodes: int, node_metrics: list[str], thread_metric: str) -> list[tuple[str, list[Query]]]:
@@ -114,7 +114,7 @@ def main() -> None:
     print("|---|---|---:|---:|")
     store, series = filled(options.nodes, node_metrics, thread_metrics, slots)
     for state in ("hot", "cold", "on disk"):
-        for grid in series.grids:
+        for grid in series.columns.grids:
             if state == "cold":
                 grid.compress(to_s // STEP_S + 1000, threading.RLock())
             if state == "on disk":

@@ -54,7 +54,7 @@ def filled(
     for slot in range(slots):
         there = ~np.isin(hosts_of, silent(np.arange(len(hosts)), slot))
         if there.any():
-            series.store_samples(sids[there], values[there], START_S + STEP_S * slot)
+            series.columns.store_samples(sids[there], values[there], START_S + STEP_S * slot)
     return store
 
 
@@ -108,7 +108,7 @@ def main() -> None:
         store = filled(hosts, metrics, slots, silent)
         for state in ("hot", "cold"):
             if state == "cold":
-                for grid in store._table.grids:  # noqa: SLF001 see above
+                for grid in store._table.columns.grids:  # noqa: SLF001 see above
                     grid.compress(to_s // STEP_S + 1000, threading.RLock())
             print(
                 f"| {silent.__name__.replace('_', ' ')} | {state} | {measured(store, asked, to_s + 600)} |", flush=True

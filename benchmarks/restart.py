@@ -72,7 +72,7 @@ def fill(folder: Path, nodes: int, slots: int, log_slots: int) -> None:
         if slot >= slots - log_slots:
             for part in np.array_split(np.arange(len(sids)), nodes):
                 log.append(sids[part], values[part], time_s, received_s=time_s, identity=table.identity)
-        table.store_samples(sids, values, time_s)
+        table.columns.store_samples(sids, values, time_s)
         if slot % 60 == 0:
             store.upkeep(time_s, {})
 
@@ -142,7 +142,7 @@ def beside_snapshots(store: MetricStore, nodes: int) -> dict[str, float]:
         begin, slot = time.perf_counter(), 2
         while time.perf_counter() - begin < PACED_S:
             with store._memory:  # noqa: SLF001
-                table.store_samples(sids, np.full(len(sids), 1.5, np.float32), END_S + slot * STEP_S)
+                table.columns.store_samples(sids, np.full(len(sids), 1.5, np.float32), END_S + slot * STEP_S)
             asked = time.perf_counter()
             assert store.snapshot(END_S + slot * STEP_S)
             took.append(time.perf_counter() - asked)

@@ -73,7 +73,7 @@ def main() -> None:
 
     elapsed = seconds(register_many)
     show(f"registered {AT_ONCE} at a time, thousand a second", f"{count / elapsed / 1e3:.0f}")
-    rows_bytes = sum(grid.size_bytes for grid in table.grids)
+    rows_bytes = sum(grid.size_bytes for grid in table.columns.grids)
     show("process memory a series, bytes (rows of the grid included)", f"{(resident_bytes() - before) / count:.1f}")
     show("of these the table says it takes", f"{table.size_bytes / count:.1f}")
     show("and the grid's rows", f"{rows_bytes / count:.1f}")
@@ -81,7 +81,7 @@ def main() -> None:
     elapsed = seconds(lambda: table.reload(table_of()))
     show("reload without a change, ms", f"{elapsed * 1e3:.0f}")
     sids = np.arange(0, count, 10)
-    table.store_samples(sids, np.ones(len(sids), np.float32), 1_790_000_040)
+    table.columns.store_samples(sids, np.ones(len(sids), np.float32), 1_790_000_040)
     elapsed = seconds(lambda: table.reload(table_of(10)))
     show("reload with another timestep for all, ms", f"{elapsed * 1e3:.0f}")
     show("series without a sample found, ms", f"{seconds(lambda: table.find_silent(1_790_000_000, {})) * 1e3:.0f}")

@@ -282,8 +282,8 @@ class MetricStore:
                 )
         unlisted = _NO_UNKNOWN_HOSTS
         with self._memory:
-            self._table.store_samples(kept.sids, kept.values, kept.times_s)
-            if self._table.unknown_host_count and (lines := self._table.count_of_unknown_hosts(kept.sids)):
+            self._table.columns.store_samples(kept.sids, kept.values, kept.times_s)
+            if self._table.unknown_host_count and (lines := self._table.columns.count_of_unknown_hosts(kept.sids)):
                 unlisted = _UnknownHostLines(lines, self._table.unknown_hosts_of(kept.sids, MAX_NAMES_PER_REASON))
                 self._unknown_host_lines += lines
         return ticket, unlisted
@@ -322,9 +322,9 @@ class MetricStore:
     def held_range_s(self, timestep_s: int) -> tuple[int, int]:
         """From when to when there can be samples of a timestep, the end excluded; (0, 0) without any."""
         with self._memory:
-            for grid in self._table.grids:
+            for grid in self._table.columns.grids:
                 if grid.timestep_s == timestep_s:
-                    held = grid.held_slots()
+                    held = grid.windows.held_slots()
                     return held.start * timestep_s, held.stop * timestep_s
         return 0, 0
 
@@ -332,13 +332,13 @@ class MetricStore:
         """The time of the newest sample of any metric of a host, or None if there is none."""
         with self._memory:
             known = self._table.host(cluster, host)
-            return None if known is None else int(self._table.host_last_s[known.id]) or None
+            return None if known is None else int(self._table.columns.host_last_s[known.id]) or None
 
     def last_seen_by_host(self, cluster: str) -> dict[str, int]:
         """Host -> time of its newest sample of any metric, of all hosts of a cluster that have series."""
         with self._memory:
             hosts = self._table.clusters.get(cluster, {})
-            return {name: int(self._table.host_last_s[host.id]) for name, host in hosts.items()}
+            return {name: int(self._table.columns.host_last_s[host.id]) for name, host in hosts.items()}
 
     @property
     def restoring(self) -> bool:
@@ -464,7 +464,7 @@ class MetricStore:
                 unknown_hosts=self._table.unknown_hosts_seen,
                 unknown_host_lines=self._unknown_host_lines + self._rejected.get(RejectReason.UNKNOWN_HOST, 0),
                 cached_keys=self._table.cached_key_count,
-                sample_bytes=sum(grid.sample_bytes for grid in self._table.grids),
+                sample_bytes=sum(grid.windows.sample_bytes for grid in self._table.columns.grids),
                 log=log,
                 restore=RestoreState() if self._disk is None else self._disk.restored,
                 snapshots=SnapshotState() if self._disk is None else self._disk.state(),

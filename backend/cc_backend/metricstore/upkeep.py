@@ -100,10 +100,10 @@ class Upkeep:
     def compress(self, before_s: int) -> int:
         """Compress windows that ended by `before_s`; returns the bytes saved."""
         with self._memory:
-            grids = list(self._table.grids)
+            grids = list(self._table.columns.grids)
         with self._exclusive:
             return sum(
-                grid.compress(before_s // grid.timestep_s, self._memory, mantissa_bits=self.rules.mantissa_bits)
+                grid.windows.compress(before_s // grid.timestep_s, self._memory, mantissa_bits=self.rules.mantissa_bits)
                 for grid in grids
             )
 
@@ -139,13 +139,13 @@ class Upkeep:
     def used_bytes(self) -> int:
         """What samples and tables take of the memory."""
         with self._memory:
-            used = self._table.size_bytes + sum(grid.size_bytes for grid in self._table.grids)
+            used = self._table.size_bytes + sum(grid.size_bytes for grid in self._table.columns.grids)
         return used + (0 if self._disk is None else self._disk.size_bytes)
 
     def memory_state(self) -> MemoryState:
         """What samples and tables take of the memory just now; looks at every block."""
         with self._memory:
-            states = [state for grid in self._table.grids for state in grid.window_states()]
+            states = [state for grid in self._table.columns.grids for state in grid.windows.window_states()]
             return MemoryState(
                 hot_bytes=sum(state.hot_bytes for state in states),
                 cold_bytes=sum(state.cold_bytes for state in states),
@@ -159,11 +159,11 @@ class Upkeep:
         """What the store holds, and what it will hold once its retention is full; looks at every block."""
         memory = self.memory_state()
         with self._memory:
-            grids = list(self._table.grids)
-            live = self._table.row_of >= 0  # those that are forgotten keep their grid
-            count = np.bincount(self._table.grid_of[live], minlength=len(grids)).tolist()
+            grids = list(self._table.columns.grids)
+            live = self._table.columns.row_of >= 0  # those that are forgotten keep their grid
+            count = np.bincount(self._table.columns.grid_of[live], minlength=len(grids)).tolist()
             begins = [
-                min(grid.window_numbers()) * WINDOW_SLOTS * grid.timestep_s for grid in grids if grid.window_numbers()
+                min(grid.windows.numbers()) * WINDOW_SLOTS * grid.timestep_s for grid in grids if grid.windows.numbers()
             ]
         return capacity_report(
             memory,
@@ -205,15 +205,15 @@ class Upkeep:
     def evict(self, use: WindowRef) -> int:
         """Keep what is saved of a window on disk only; returns the bytes freed."""
         with self._memory:
-            return self._table.grids[use.grid].evict(use.window)
+            return self._table.columns.grids[use.grid].windows.evict(use.window)
 
     def windows_in_memory(self) -> list[WindowRef]:
         """All windows whose samples take memory."""
         with self._memory:
             return [
                 WindowRef(index, state.window, state.end_s)
-                for index, grid in enumerate(self._table.grids)
-                for state in grid.window_states()
+                for index, grid in enumerate(self._table.columns.grids)
+                for state in grid.windows.window_states()
                 if state.hot_bytes or state.cold_bytes
             ]
 
@@ -221,8 +221,8 @@ class Upkeep:
         """Forget what of a window takes memory and is not protected; returns the bytes freed."""
         with self._memory:
             sids, from_s = _held_series(self._table, holds)
-            here = (self._table.grid_of[sids] == use.grid) & (from_s < use.end_s)
-            return self._table.grids[use.grid].drop(use.window, self._table.rows_of(sids[here]))
+            here = (self._table.columns.grid_of[sids] == use.grid) & (from_s < use.end_s)
+            return self._table.columns.grids[use.grid].windows.drop(use.window, self._table.columns.rows_of(sids[here]))
 
 
 class _StoreUnderCap:
@@ -259,9 +259,9 @@ def free_samples(table: SeriesTable, before_s: int, holds: RetentionHolds) -> in
     """Drop blocks of windows that ended by `before_s`, those with rows of protected hosts excepted; bytes freed."""
     sids, kept_from_s = _held_series(table, holds)
     freed = 0
-    for index, grid in enumerate(table.grids):
-        here = table.grid_of[sids] == index
-        freed += grid.free(before_s, table.rows_of(sids[here]), kept_from_s[here])
+    for index, grid in enumerate(table.columns.grids):
+        here = table.columns.grid_of[sids] == index
+        freed += grid.windows.free(before_s, table.columns.rows_of(sids[here]), kept_from_s[here])
     return freed
 
 

@@ -46,30 +46,30 @@ class Store:
 
     def save(self) -> None:
         """As a snapshot does it; the files are not read here."""
-        for window in self.grid.window_numbers():
-            for chunk in self.grid.chunks(window):
-                content = self.grid.block_content(window, chunk)
+        for window in self.grid.windows.numbers():
+            for chunk in self.grid.windows.chunks(window):
+                content = self.grid.windows.block_content(window, chunk)
                 assert content is not None
-                self.grid.mark_saved(window, chunk, content.version, FileSlice(None, 0, 0))  # type: ignore[arg-type]
+                self.grid.windows.mark_saved(window, chunk, content.version, FileSlice(None, 0, 0))  # type: ignore[arg-type]
 
     def used_bytes(self) -> int:
-        return self.grid.sample_bytes
+        return self.grid.windows.sample_bytes
 
     def compress(self) -> int:
         self.calls.append("compress")
-        return self.grid.compress(self.now_s // 60, threading.RLock())
+        return self.grid.windows.compress(self.now_s // 60, threading.RLock())
 
     def windows(self) -> Sequence[WindowRef]:
-        return [WindowRef(0, state.window, state.end_s) for state in reversed(self.grid.window_states())]
+        return [WindowRef(0, state.window, state.end_s) for state in reversed(self.grid.windows.window_states())]
 
     def evict(self, use: WindowRef) -> int:
         self.calls.append(f"to disk {use.window}")
-        return self.grid.evict(use.window)
+        return self.grid.windows.evict(use.window)
 
     def drop(self, use: WindowRef, *, protected: bool) -> int:
         self.calls.append(f"drop {use.window}{' protected' if protected else ''}")
         rows = NONE if protected else np.array([CHUNK_ROWS])
-        return self.grid.free(use.end_s, rows, np.zeros(len(rows), np.int64))
+        return self.grid.windows.free(use.end_s, rows, np.zeros(len(rows), np.int64))
 
 
 def test_a_cap_of_nothing_is_none() -> None:
@@ -87,55 +87,55 @@ def test_a_store_that_fits_is_left_alone() -> None:
 def test_at_first_what_has_ended_is_compressed() -> None:
     store = Store(3)
     assert enforce(store, cap_bytes=int(5.5 * HOT_BYTES), now_s=store.now_s) == Step.COMPRESS
-    assert [state.hot_bytes for state in store.grid.window_states()] == [0, 0, 2 * HOT_BYTES]
+    assert [state.hot_bytes for state in store.grid.windows.window_states()] == [0, 0, 2 * HOT_BYTES]
 
 
 def test_a_window_has_ended_at_its_last_second() -> None:
     store = Store(2)
     assert enforce(store, cap_bytes=1, now_s=2 * WINDOW_S - 1) == Step.REFUSE
-    assert [state.window for state in store.grid.window_states()] == [1]
+    assert [state.window for state in store.grid.windows.window_states()] == [1]
     assert enforce(store, cap_bytes=1, now_s=2 * WINDOW_S) == Step.DROP_PROTECTED
-    assert store.grid.window_states() == []
+    assert store.grid.windows.window_states() == []
 
 
 def test_then_saved_windows_leave_for_the_disk_the_oldest_first() -> None:
     store = Store(3)
     store.compress()
     store.save()
-    before = store.grid.window_states()
+    before = store.grid.windows.window_states()
     cold_bytes = before[0].cold_bytes
     cap_bytes = int((2 * HOT_BYTES + cold_bytes) / 0.95) + 5000  # windows differ by a little
     store.calls.clear()
     assert enforce(store, cap_bytes=cap_bytes, now_s=store.now_s) == Step.TO_DISK
     assert store.calls == ["compress", "to disk 0"]
-    assert [state.cold_bytes for state in store.grid.window_states()] == [0, before[1].cold_bytes, 0]
+    assert [state.cold_bytes for state in store.grid.windows.window_states()] == [0, before[1].cold_bytes, 0]
 
 
 def test_what_is_not_saved_cannot_leave_and_is_dropped_the_oldest_first() -> None:
     store = Store(3)
     store.compress()
-    cold_bytes = store.grid.window_states()[0].cold_bytes
+    cold_bytes = store.grid.windows.window_states()[0].cold_bytes
     store.calls.clear()
     cap_bytes = int((2 * HOT_BYTES + 1.5 * cold_bytes) / 0.95) + 5000  # windows differ by a little
     assert enforce(store, cap_bytes=cap_bytes, now_s=store.now_s) == Step.DROP
     assert store.calls == ["compress", "to disk 0", "to disk 1", "drop 0"]
-    assert [store.grid.chunks(window) for window in store.grid.window_numbers()] == [[1], [0, 1], [0, 1]]
+    assert [store.grid.windows.chunks(window) for window in store.grid.windows.numbers()] == [[1], [0, 1], [0, 1]]
 
 
 def test_protected_hosts_give_way_last() -> None:
     store = Store(3)
     store.compress()
-    cold_bytes = store.grid.window_states()[0].cold_bytes
+    cold_bytes = store.grid.windows.window_states()[0].cold_bytes
     cap_bytes = int((2 * HOT_BYTES + 0.5 * cold_bytes) / 0.95) + 5000  # windows differ by a little
     assert enforce(store, cap_bytes=cap_bytes, now_s=store.now_s) == Step.DROP_PROTECTED
     assert store.calls[-4:] == ["to disk 1", "drop 0", "drop 1", "drop 0 protected"]
-    assert [state.window for state in store.grid.window_states()] == [1, 2]
+    assert [state.window for state in store.grid.windows.window_states()] == [1, 2]
 
 
 def test_when_only_what_is_being_filled_is_left_samples_are_refused() -> None:
     store = Store(3)
     assert enforce(store, cap_bytes=HOT_BYTES, now_s=store.now_s) == Step.REFUSE
-    assert [(state.window, state.hot_bytes) for state in store.grid.window_states()] == [(2, 2 * HOT_BYTES)]
+    assert [(state.window, state.hot_bytes) for state in store.grid.windows.window_states()] == [(2, 2 * HOT_BYTES)]
 
 
 def test_a_store_that_fits_in_the_end_is_not_refused_for_the_room_that_is_wanted_besides() -> None:
@@ -193,9 +193,9 @@ def test_a_forecast_is_no_less_than_what_a_grid_takes() -> None:
     for slot in range(40, 1500):
         grid.scatter(rows, slot, chance.normal(100, 10, CHUNK_ROWS).astype(np.float32))
         if slot % 20 == 0:
-            grid.free((slot - 720) * 60, NONE, NONE)
-            grid.compress(slot - 120, lock)
-            most = max(most, grid.sample_bytes)
+            grid.windows.free((slot - 720) * 60, NONE, NONE)
+            grid.windows.compress(slot - 120, lock)
+            most = max(most, grid.windows.sample_bytes)
     found = forecast([NodeKind(CHUNK_ROWS, 1)], retention_s=12 * 3600, hot_s=2 * 3600)
     assert 0.7 * found.memory_bytes < most < found.memory_bytes
 

@@ -340,9 +340,9 @@ def test_a_fault_that_passed_gives_no_right_to_give_up_at_the_next_one(
     assert not store.snapshot(NOW)
     failing_disk.fails = False
     assert store.snapshot(NOW)
-    (grid,) = store._table.grids
-    grid.compress(NOW // 60, store._memory)
-    assert grid.evict(T0 // WINDOW_S) > 0
+    (grid,) = store._table.columns.grids
+    grid.windows.compress(NOW // 60, store._memory)
+    assert grid.windows.evict(T0 // WINDOW_S) > 0
     failing_disk.fails = True
     put(store, LATE, 10)
     assert not store.snapshot(NOW)

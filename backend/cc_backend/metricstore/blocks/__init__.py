@@ -9,4 +9,5 @@ __all__ = (
     "matrix",
     "scatter",
     "two_phase_read",
+    "windows",
 )

@@ -30,15 +30,12 @@ from cc_backend.metricstore.blocks.two_phase_read import (
     TimeExtent,
     TimeExtentReducer,
 )
-from cc_backend.metricstore.blocks.windows import CHUNK_SHIFT, BlockContent, Blocks, Lock, Windows, WindowState
+from cc_backend.metricstore.blocks.windows import CHUNK_SHIFT, Windows
 from cc_backend.metricstore.model import BoolArray, Int64Array
 from cc_backend.model import Samples
 
-_MIN_BLOCK_ROWS = 64
 _FEW_ROWS = 8
 _Result = TypeVar("_Result")
-
-__all__ = ["BlockContent", "Grid", "Lock", "WindowState", "group_positions"]
 
 
 def group_positions(keys: Int64Array) -> Iterator[tuple[int, RowIndex]]:
@@ -60,11 +57,15 @@ def group_positions(keys: Int64Array) -> Iterator[tuple[int, RowIndex]]:
         yield int(keys[begin]), slice(begin, end) if order is None else order[begin:end]
 
 
-class Grid(Windows):
-    """All samples of one timestep. The caller holds a lock round each call, except where a lock is handed over."""
+class Grid:
+    """All samples of one timestep: rows of series, and `windows` with their blocks.
+
+    The caller holds a lock round each call, except where a lock is handed over.
+    """
 
     def __init__(self, timestep_s: int, codec: Codec | None = None) -> None:
-        super().__init__(timestep_s, codec or choose_codec())
+        self.timestep_s = timestep_s
+        self.windows = Windows(timestep_s, codec or choose_codec())
         self._rows = RowAllocator()
 
     # Rows
@@ -77,8 +78,7 @@ class Grid(Windows):
     @property
     def size_bytes(self) -> int:
         """Bytes of samples in memory and of the bookkeeping."""
-        blocks = sum(len(window) for window in self._windows.values())
-        return self.sample_bytes + self._rows.size_bytes + 250 * blocks
+        return self.windows.size_bytes + self._rows.size_bytes
 
     def allocate(self, owner: int) -> int:
         """A row for a new series of this owner."""
@@ -100,11 +100,11 @@ class Grid(Windows):
         """Take rows back, blank; the extents of an owner without rows are free for others."""
         for chunk, where in group_positions(rows >> CHUNK_SHIFT):
             local = rows[where] & (CHUNK_ROWS - 1)
-            for blocks in self._windows.values():
-                block = blocks[chunk] if chunk < len(blocks) else None
+            for window in self.windows.numbers():
+                block = self.windows.block(window, chunk)
                 if isinstance(block, ColdBlock):
                     known = local[local < block.rows]
-                    block = self._hot_block(blocks, chunk) if len(known) and block.has_samples(known) else None
+                    block = self._hot_block(window, chunk) if len(known) and block.has_samples(known) else None
                 if block is not None:
                     block.clear_rows(local)
         self._rows.release(owner, rows)
@@ -127,9 +127,8 @@ class Grid(Windows):
             self._scatter_window(window, rows[where], columns[where], values[where])
 
     def _scatter_window(self, window: int, rows: Int64Array, columns: int | Int64Array, values: Samples) -> None:
-        blocks = self._windows.setdefault(window, [])
         chunks = chunks_of(rows, CHUNK_SHIFT)
-        hot = {chunk: self._hot_block(blocks, chunk) for chunk in chunks}
+        hot = {chunk: self._hot_block(window, chunk) for chunk in chunks}
         places = [hot[chunk].samples if chunk in hot else None for chunk in range(chunks[0], chunks[-1] + 1)]
         scatter(places, rows, columns, values, first_chunk=chunks[0], shift=CHUNK_SHIFT)
         for block in hot.values():
@@ -148,10 +147,9 @@ class Grid(Windows):
 
     def _fill_window(self, window: int, rows: Int64Array, columns: Int64Array, values: Samples) -> int:
         stored = 0
-        blocks = self._windows.setdefault(window, [])
         for chunk, where in group_positions(rows >> CHUNK_SHIFT):
             local = rows[where] & (CHUNK_ROWS - 1)
-            stored += self._hot_block(blocks, chunk).fill_empty(local, columns[where], values[where])
+            stored += self._hot_block(window, chunk).fill_empty(local, columns[where], values[where])
         return stored
 
     def fill_from_matrix(self, window: int, rows: Int64Array, samples: Samples) -> int:
@@ -159,29 +157,12 @@ class Grid(Windows):
         if not len(rows):
             return 0
         stored = 0
-        blocks = self._windows.setdefault(window, [])
         for chunk, where in group_positions(rows >> CHUNK_SHIFT):
-            stored += self._hot_block(blocks, chunk).fill_from_matrix(rows[where] & (CHUNK_ROWS - 1), samples[where])
+            stored += self._hot_block(window, chunk).fill_from_matrix(rows[where] & (CHUNK_ROWS - 1), samples[where])
         return stored
 
-    def _hot_block(self, blocks: Blocks, chunk: int) -> HotBlock:
-        """The block, hot, as high as the rows handed out in its chunk need it (the last chunk is rarely full)."""
-        if chunk >= len(blocks):
-            blocks.extend([None] * (chunk + 1 - len(blocks)))
-        used = self.rows - chunk * CHUNK_ROWS
-        block = blocks[chunk]
-        if isinstance(block, HotBlock) and block.rows >= min(used, CHUNK_ROWS):
-            return block
-        self.sample_bytes -= 0 if block is None else block.size_bytes
-        if block is None:
-            block = HotBlock(_block_rows(used), self._codec)
-        elif isinstance(block, ColdBlock):
-            block = block.decompress(_block_rows(used))
-        else:
-            block.grow(_block_rows(used))
-        self.sample_bytes += block.size_bytes
-        blocks[chunk] = block
-        return block
+    def _hot_block(self, window: int, chunk: int) -> HotBlock:
+        return self.windows.hot_block(window, chunk, self._rows.count)
 
     # Reading
 
@@ -205,7 +186,7 @@ class Grid(Windows):
 
     def start_extent(self, row: int) -> PendingRead[TimeExtent | None]:
         """How far the samples of one row reach; None if it has none."""
-        windows = self.window_numbers() or [0]
+        windows = self.windows.numbers() or [0]
         first_slot, end_slot = windows[0] * WINDOW_SLOTS, (windows[-1] + 1) * WINDOW_SLOTS
         return self._start(TimeExtentReducer(first_slot), np.array([row], np.int64), first_slot, end_slot - first_slot)
 
@@ -230,12 +211,12 @@ class Grid(Windows):
             local = rows[where] & (CHUNK_ROWS - 1)
             parts.append((chunk, positions[where], local, int(local.max())))
         end_slot = first_slot + count
-        for window in self._windows_between(first_slot, end_slot):
+        for window in self.windows.numbers_between(first_slot, end_slot):
             begin = window * WINDOW_SLOTS
             columns = slice(max(first_slot - begin, 0), min(end_slot - begin, WINDOW_SLOTS))
             at = begin + columns.start - first_slot
             for chunk, where, local, highest in parts:
-                block = self._block(window, chunk)
+                block = self.windows.block(window, chunk)
                 if block is None:
                     continue
                 if highest < block.rows:
@@ -245,23 +226,11 @@ class Grid(Windows):
                 if len(there):
                     yield BlockSlice(block, where[there], local[there], columns, at)
 
-    def _windows_between(self, first_slot: int, end_slot: int) -> list[int]:
-        first, last = first_slot // WINDOW_SLOTS, (end_slot - 1) // WINDOW_SLOTS
-        if last - first < len(self._windows):
-            return [window for window in range(first, last + 1) if window in self._windows]
-        return sorted(window for window in self._windows if first <= window <= last)
-
     def validate(self) -> None:
         """Raise AssertionError if the books do not agree with what is there; for tests."""
-        super().validate()
+        self.windows.validate()
         self._rows.validate()
 
     def idle_rows(self) -> set[int]:
         """Rows that belong to no series; for tests."""
         return self._rows.idle_rows()
-
-
-def _block_rows(used: int) -> int:
-    if used >= CHUNK_ROWS:
-        return CHUNK_ROWS
-    return max(_MIN_BLOCK_ROWS, 1 << (used - 1).bit_length())

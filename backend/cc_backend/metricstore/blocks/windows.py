@@ -9,7 +9,7 @@ import numpy as np
 from cc_backend.metricstore.blocks.codec import Codec, decode_all
 from cc_backend.metricstore.blocks.cold_block import ColdBlock, compress
 from cc_backend.metricstore.blocks.file_slice import DamagedSliceError, FileSlice, UnreadableError
-from cc_backend.metricstore.blocks.hot_block import WINDOW_SLOTS, HotBlock
+from cc_backend.metricstore.blocks.hot_block import CHUNK_ROWS, WINDOW_SLOTS, HotBlock
 from cc_backend.metricstore.blocks.payload_format import CodecError
 from cc_backend.metricstore.model import Int64Array
 from cc_backend.model import Samples
@@ -17,6 +17,9 @@ from cc_backend.model import Samples
 logger = logging.getLogger(__name__)
 
 CHUNK_SHIFT = 10  # row >> CHUNK_SHIFT is its chunk
+
+_MIN_BLOCK_ROWS = 64
+_BLOCK_OVERHEAD_BYTES = 250  # of the objects of a block
 
 AnyBlock = HotBlock | ColdBlock
 Blocks = list[AnyBlock | None]
@@ -51,9 +54,35 @@ class Windows:
         self._codec = codec
         self._windows: dict[int, Blocks] = {}
 
-    def _block(self, window: int, chunk: int) -> AnyBlock | None:
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of samples in memory and of the bookkeeping."""
+        return self.sample_bytes + _BLOCK_OVERHEAD_BYTES * sum(len(blocks) for blocks in self._windows.values())
+
+    def block(self, window: int, chunk: int) -> AnyBlock | None:
+        """The block of a chunk of rows in a window, None if there is none."""
         blocks = self._windows.get(window, ())
         return blocks[chunk] if chunk < len(blocks) else None
+
+    def hot_block(self, window: int, chunk: int, row_count: int) -> HotBlock:
+        """The block, hot, with as many rows as its chunk has of a grid with `row_count` rows; made if need be."""
+        blocks = self._windows.setdefault(window, [])
+        if chunk >= len(blocks):
+            blocks.extend([None] * (chunk + 1 - len(blocks)))
+        used = row_count - chunk * CHUNK_ROWS
+        block = blocks[chunk]
+        if isinstance(block, HotBlock) and block.rows >= min(used, CHUNK_ROWS):
+            return block
+        self.sample_bytes -= 0 if block is None else block.size_bytes
+        if block is None:
+            block = HotBlock(_block_rows(used), self._codec)
+        elif isinstance(block, ColdBlock):
+            block = block.decompress(_block_rows(used))
+        else:
+            block.grow(_block_rows(used))
+        self.sample_bytes += block.size_bytes
+        blocks[chunk] = block
+        return block
 
     # Compressing
 
@@ -69,7 +98,7 @@ class Windows:
             places = [(window, chunk) for window in ready for chunk in self.chunks(window)]
         for window, chunk in places:
             with lock:
-                block = self._block(window, chunk)
+                block = self.block(window, chunk)
                 if not isinstance(block, HotBlock):
                     continue
                 is_whole, version, samples = block.pending is None, block.version, block.samples
@@ -79,7 +108,7 @@ class Windows:
                 continue
             payload = compress(samples, mantissa_bits=mantissa_bits, codec=self._codec)
             with lock:
-                if self._block(window, chunk) is not block or block.version != version or block.samples is not samples:
+                if self.block(window, chunk) is not block or block.version != version or block.samples is not samples:
                     continue
                 cold = ColdBlock(
                     payload,
@@ -102,7 +131,7 @@ class Windows:
         while the disk is read.
         """
         with lock:
-            block = self._block(window, chunk)
+            block = self.block(window, chunk)
             beneath = block.pending if isinstance(block, HotBlock) else None
         if not isinstance(block, HotBlock) or beneath is None:
             return
@@ -121,9 +150,16 @@ class Windows:
 
     # Saving and restoring
 
-    def window_numbers(self) -> list[int]:
+    def numbers(self) -> list[int]:
         """The windows that have blocks, ascending. Window w begins with slot w * `WINDOW_SLOTS`."""
         return sorted(self._windows)
+
+    def numbers_between(self, first_slot: int, end_slot: int) -> list[int]:
+        """The windows that have blocks and slots of [first_slot, end_slot), ascending."""
+        first, last = first_slot // WINDOW_SLOTS, (end_slot - 1) // WINDOW_SLOTS
+        if last - first < len(self._windows):
+            return [window for window in range(first, last + 1) if window in self._windows]
+        return sorted(window for window in self._windows if first <= window <= last)
 
     def held_slots(self) -> range:
         """From the first slot of the first window that has blocks to the last one of the last; empty without any."""
@@ -142,7 +178,7 @@ class Windows:
 
     def block_content(self, window: int, chunk: int) -> BlockContent | None:
         """What a block holds now; None if there is no such block."""
-        block = self._block(window, chunk)
+        block = self.block(window, chunk)
         if block is None:
             return None
         if isinstance(block, ColdBlock):
@@ -151,7 +187,7 @@ class Windows:
 
     def mark_saved(self, window: int, chunk: int, version: int, part: FileSlice | None = None) -> None:
         """Tell that this version of a block is on disk, and where; a block on disk only is read from there now."""
-        block = self._block(window, chunk)
+        block = self.block(window, chunk)
         if block is None:
             return
         block.saved_version = version
@@ -161,7 +197,7 @@ class Windows:
 
     def mark_moved(self, window: int, chunk: int, part: FileSlice) -> None:
         """Tell that what is saved of a block lies elsewhere on disk now."""
-        block = self._block(window, chunk)
+        block = self.block(window, chunk)
         if block is not None:
             block.saved_slice = part
             if isinstance(block, ColdBlock) and block.on_disk:
@@ -169,7 +205,7 @@ class Windows:
 
     def mark_lost(self, window: int, chunk: int) -> None:
         """Tell that what was saved of a block is no longer on disk, so that it is saved anew."""
-        block = self._block(window, chunk)
+        block = self.block(window, chunk)
         if block is not None:
             block.version += 1
             block.saved_slice = None
@@ -190,7 +226,7 @@ class Windows:
     def window_states(self) -> list[WindowState]:
         """What each window takes, oldest first."""
         found = []
-        for window in self.window_numbers():
+        for window in self.numbers():
             hot = cold = leave = 0
             for block in self._windows[window]:
                 if isinstance(block, ColdBlock):
@@ -251,3 +287,10 @@ class Windows:
         blocks = [block for window in self._windows.values() for block in window if block is not None]
         if self.sample_bytes != sum(block.size_bytes for block in blocks):
             raise AssertionError("bytes do not add up")
+
+
+def _block_rows(used: int) -> int:
+    """Rows of a block of which so many are used: a power of two, so that it seldom grows."""
+    if used >= CHUNK_ROWS:
+        return CHUNK_ROWS
+    return max(_MIN_BLOCK_ROWS, 1 << (used - 1).bit_length())

@@ -201,7 +201,7 @@ class SnapshotRestorer:
 
     def _adopt_compressed(self, chunk: _LoadedChunk) -> bool:
         """Take the compressed samples as they are, if all series are in their rows and nothing is there yet."""
-        index = self._table.grid_index(chunk.entry.timestep_s)
+        index = self._table.columns.grid_index(chunk.entry.timestep_s)
         kept = chunk.sids >= 0
         if not self._are_rows_unchanged(index, chunk, kept):
             return False
@@ -219,12 +219,12 @@ class SnapshotRestorer:
             block = ColdBlock(chunk.payload, saved_part=chunk.part)
             if (
                 self._memory_budget_bytes
-                and sum(grid.sample_bytes for grid in self._table.grids) >= self._memory_budget_bytes
+                and sum(grid.windows.sample_bytes for grid in self._table.columns.grids) >= self._memory_budget_bytes
             ):
                 block.evict()
         if block.rows != chunk.entry.rows:
             raise DamagedChunkError(_ROWS_MISMATCH)
-        if not self._table.grids[index].adopt(chunk.window, chunk.entry.chunk, block):
+        if not self._table.columns.grids[index].windows.adopt(chunk.window, chunk.entry.chunk, block):
             return False
         self._state.skipped_samples += skipped
         self._record_newest(chunk, kept)
@@ -233,7 +233,9 @@ class SnapshotRestorer:
     def _are_rows_unchanged(self, grid_index: int, chunk: _LoadedChunk, kept: BoolArray) -> bool:
         sids = chunk.sids[kept]
         rows = chunk.entry.chunk * CHUNK_ROWS + np.flatnonzero(kept)
-        return bool((self._table.grid_of[sids] == grid_index).all() and (self._table.row_of[sids] == rows).all())
+        return bool(
+            (self._table.columns.grid_of[sids] == grid_index).all() and (self._table.columns.row_of[sids] == rows).all()
+        )
 
     def _fill_empty_slots(self, chunk: _LoadedChunk) -> None:
         """Put the samples where there are none yet: at once if all series are in their rows, else one by one."""
@@ -245,26 +247,28 @@ class SnapshotRestorer:
         if strangers.any():
             self._state.skipped_samples += int(np.count_nonzero(~np.isnan(samples[strangers])))
         with self._lock:
-            index = self._table.grid_index(chunk.entry.timestep_s)
+            index = self._table.columns.grid_index(chunk.entry.timestep_s)
             if self._are_rows_unchanged(index, chunk, kept):
                 rows = chunk.entry.chunk * CHUNK_ROWS + np.flatnonzero(kept)
-                self._table.grids[index].fill_from_matrix(chunk.window, rows, samples[kept])
+                self._table.columns.grids[index].fill_from_matrix(chunk.window, rows, samples[kept])
                 self._record_newest(chunk, kept)
                 return
         rows, columns = np.nonzero(~np.isnan(samples) & kept[:, np.newaxis])
         with self._lock:
-            index = self._table.grid_index(chunk.entry.timestep_s)
-            if bool((self._table.grid_of[chunk.sids[kept]] != index).any()):
-                self._table.left_grids.add(index)  # the file is written without them: theirs must be there by then
+            index = self._table.columns.grid_index(chunk.entry.timestep_s)
+            if bool((self._table.columns.grid_of[chunk.sids[kept]] != index).any()):
+                self._table.columns.left_grids.add(
+                    index
+                )  # the file is written without them: theirs must be there by then
             if len(rows):
                 times_s = chunk.entry.start_s + columns * chunk.entry.timestep_s
-                self._table.fill_empty(chunk.sids[rows], samples[rows, columns], times_s)
+                self._table.columns.fill_empty(chunk.sids[rows], samples[rows, columns], times_s)
             self._record_newest(chunk, kept)
 
     def _record_newest(self, chunk: _LoadedChunk, kept: BoolArray) -> None:
         there = np.flatnonzero(kept & (chunk.times_s > 0))
         if len(there):
-            self._table.update_newest(chunk.sids[there], chunk.times_s[there])
+            self._table.columns.update_newest(chunk.sids[there], chunk.times_s[there])
 
 
 def _chunk_id(entry: ChunkEntry) -> _ChunkId:

@@ -100,7 +100,7 @@ class WalRestorer:
         self._state.samples += len(sids)
         if len(sids):
             with self._lock:
-                self._table.fill_empty(sids, values, times_s)
+                self._table.columns.fill_empty(sids, values, times_s)
 
 
 def read_segment(segment: Segment, state: RestoreState) -> Iterator[Record]:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from cc_backend.metricstore.blocks.grid import Lock
+from cc_backend.metricstore.blocks.windows import Lock
 from cc_backend.metricstore.disk.restore_wal import read_segment
 from cc_backend.metricstore.disk.snapshot.snapshot_folder import SnapshotFolder, window_end_s, window_number
 from cc_backend.metricstore.disk.snapshot.snapshot_writer import relocate_saved
@@ -69,8 +69,8 @@ def trim_snapshots(folder: SnapshotFolder, table: SeriesTable, lock: Lock, *, be
         if window_end_s(name) > before_s:
             continue
         with lock:
-            grid = next((grid for grid in table.grids if grid.timestep_s == name.timestep_s), None)
-            wanted = frozenset(() if grid is None else grid.chunks(window_number(name)))
+            grid = next((grid for grid in table.columns.grids if grid.timestep_s == name.timestep_s), None)
+            wanted = frozenset(() if grid is None else grid.windows.chunks(window_number(name)))
         try:
             there = folder.chunks(name)
             if there and there <= wanted:

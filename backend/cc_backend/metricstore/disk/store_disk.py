@@ -114,7 +114,7 @@ class StoreDisk:
     def _log_restored(self, now_s: int) -> None:
         state = self.restored
         with self._memory:
-            newest_s = int(self._table.host_last_s.max(initial=0))
+            newest_s = int(self._table.columns.host_last_s.max(initial=0))
             series = self._table.series_count + self._table.job_count
         logger.info(
             "restored files=%d samples=%d windows=%d chunks=%d as_they_are=%d series=%d skipped_samples=%d "
@@ -251,10 +251,10 @@ class StoreDisk:
         for name in names:
             window = window_number(name)
             with self._memory:
-                for grid in self._table.grids:
+                for grid in self._table.columns.grids:
                     if grid.timestep_s == name.timestep_s:
-                        for chunk in grid.chunks(window):
-                            grid.mark_lost(window, chunk)
+                        for chunk in grid.windows.chunks(window):
+                            grid.windows.mark_lost(window, chunk)
 
     def faults(self) -> list[str]:
         """What is wrong with the disk, each with what to do about it; names no paths and waits for nobody."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cc_backend.metricstore.blocks.grid import Lock
+from cc_backend.metricstore.blocks.windows import Lock
 from cc_backend.metricstore.gaps.presence import SeriesLookup, host_presence, series_presence
 from cc_backend.metricstore.gaps.reasons import HostPresence, StoreHistory, find_gaps, judgeable_slots
 from cc_backend.metricstore.index.series_table import SeriesTable
@@ -84,8 +84,8 @@ class GapAnalysis:
         with self._lock:
             host = self._table.host(self._cluster, query.host)
             sids = series.sids()
-            host_last_s = None if host is None else int(self._table.host_last_s[host.id]) or None
-            metric_last_s = int(self._table.last_s[sids].max()) or None if len(sids) else None
+            host_last_s = None if host is None else int(self._table.columns.host_last_s[host.id]) or None
+            metric_last_s = int(self._table.columns.last_s[sids].max()) or None if len(sids) else None
         if host is None:
             nothing: BoolArray = np.zeros(span.slots, np.bool_)
             return HostPresence(query.host, span, nothing, nothing, is_host_known=False, is_metric_known=False)

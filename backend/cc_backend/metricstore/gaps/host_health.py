@@ -96,7 +96,7 @@ def _find_fault(table: SeriesTable, parts: Mapping[HostPart, int], timestep_s: i
     lasting = [(part, sid) for part, sid in parts.items() if part.type != JOB_TYPE]
     if not lasting:
         return None
-    last_s = table.last_s[np.array([sid for _, sid in lasting], np.int64)]
+    last_s = table.columns.last_s[np.array([sid for _, sid in lasting], np.int64)]
     slot_end_s = (last_s // timestep_s + 1) * timestep_s
     stale = now_s - slot_end_s > STALE_SLOTS * timestep_s
     if not stale.all():

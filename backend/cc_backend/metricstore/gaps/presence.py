@@ -4,8 +4,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-from cc_backend.metricstore.blocks.grid import Grid, Lock
+from cc_backend.metricstore.blocks.grid import Grid
 from cc_backend.metricstore.blocks.two_phase_read import PendingRead
+from cc_backend.metricstore.blocks.windows import Lock
 from cc_backend.metricstore.index.hosts import Host
 from cc_backend.metricstore.index.series_table import SeriesTable
 from cc_backend.metricstore.model import BoolArray, Int64Array
@@ -61,8 +62,8 @@ def series_presence(table: SeriesTable, lock: Lock, series: SeriesLookup, span: 
             begin, end = int(unknown[0]), int(unknown[-1]) + 1
             part = SlotRange(span.first_slot + begin, end - begin, span.timestep_s)
             readings = [
-                _begin_presence_read(grid, table.rows_of(asked[where]), part)
-                for grid, where in table.group_by_grid(asked)
+                _begin_presence_read(grid, table.columns.rows_of(asked[where]), part)
+                for grid, where in table.columns.group_by_grid(asked)
             ]
         for own, reading in readings:
             flags[begin:end] |= _to_slots_of(part, own, reading.complete())
@@ -74,8 +75,8 @@ def series_presence(table: SeriesTable, lock: Lock, series: SeriesLookup, span: 
 def _count_slots_until_newest(table: SeriesTable, sids: Int64Array, span: SlotRange) -> int:
     """How many slots of the span can have samples at all: none lie after the newest sample."""
     ends_s = [
-        (int(table.last_s[sids[where]].max()) // grid.timestep_s + 1) * grid.timestep_s
-        for grid, where in (table.group_by_grid(sids) if len(sids) else ())
+        (int(table.columns.last_s[sids[where]].max()) // grid.timestep_s + 1) * grid.timestep_s
+        for grid, where in (table.columns.group_by_grid(sids) if len(sids) else ())
     ]
     return min(max(-(-(max(ends_s, default=0) - span.from_s) // span.timestep_s), 0), span.slots)
 
@@ -89,8 +90,8 @@ def _cheapest_first(table: SeriesTable, host: Host, step_s: int) -> Int64Array:
         first.append((len(sids), sids[0]))
         rest += sids[1:]
     order = np.array([sid for _, sid in sorted(first)] + rest, np.int64)
-    steps = np.array([grid.timestep_s for grid in table.grids], np.int64)
-    often = order[steps[table.grid_of[order]] <= step_s]
+    steps = np.array([grid.timestep_s for grid in table.columns.grids], np.int64)
+    often = order[steps[table.columns.grid_of[order]] <= step_s]
     return often if len(often) else order
 
 

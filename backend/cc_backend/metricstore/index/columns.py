@@ -20,13 +20,13 @@ _Number = TypeVar("_Number", bound=np.generic)
 class Columns:
     """The grids, and where in them series lie.
 
-    By sid: `host_of`, `footprint_metric`, `payload_slice` (numbers of these), `grid_of` and `row_of` (where its samples
-    lie, -1 if there is no such series), `last_sample_s` (newest sample, 0 if none), `spacing_s` (seconds from the one
-    before to that, 0 or less if that is not known). By number of the host: `host_last_s`, `host_is_unknown`
-    (the configuration does not have it). All are contiguous; when they grow, others take their place.
+    By sid: `host_of`, `metric_of` and `part_of` (their numbers), `grid_of` and `row_of` (where its samples lie, -1 if
+    there is no such series), `last_s` (time of its newest sample, 0 if none), `spacing_s` (seconds between the newest
+    sample and the one before, 0 or less if unknown). By number of the host: `host_last_s`, `host_is_unknown` (the
+    configuration does not have it). All arrays are contiguous; when they grow, others take their place.
 
-    `carries` counts how often series were carried to another grid, `left_grids` are the positions of the grids that
-    they left since everything was saved.
+    `migration_count` counts how often series went to another grid; `left_grids` are the positions of the grids that
+    series left since everything was saved.
     """
 
     def __init__(self) -> None:
@@ -60,7 +60,7 @@ class Columns:
         self.host_is_unknown = _grown(self.host_is_unknown, 0)
 
     @property
-    def column_bytes(self) -> int:
+    def size_bytes(self) -> int:
         """Memory taken by the columns."""
         by_sid = self.host_of, self.metric_of, self.part_of, self.grid_of, self.row_of, self.last_s, self.spacing_s
         return sum(column.nbytes for column in (*by_sid, self.host_last_s, self.host_is_unknown))

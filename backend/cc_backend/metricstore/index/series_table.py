@@ -41,7 +41,7 @@ _MIN_BULK_KEYS = 16
 """Fewer series of a host are faster one by one."""
 
 
-class SeriesTable(Columns):
+class SeriesTable:
     """Registers series and says where their samples lie. `lock` guards what readers see.
 
     `changes` grows whenever a row gets another series or none, `removals` whenever a sid may stand for another series.
@@ -55,7 +55,7 @@ class SeriesTable(Columns):
         host_table: HostTable | None = None,
         kernel: KernelName | None = None,
     ) -> None:
-        super().__init__()
+        self.columns = Columns()
         self.metrics = metrics
         self.host_config = HostConfig(metrics, host_table)
         self.clusters: dict[str, dict[str, Host]] = {}
@@ -185,8 +185,8 @@ class SeriesTable(Columns):
         else:
             sid = self._next
             self._next += 1
-            if sid >= len(self.row_of):
-                self.grow_series()
+            if sid >= len(self.columns.row_of):
+                self.columns.grow_series()
         number = self._part_table.acquire(part)
         host.add(metric, self._part_table[number], sid)
         new.append((sid, host.id, self._metric_names.intern(metric), number, spec.timestep_s))
@@ -273,8 +273,8 @@ class SeriesTable(Columns):
         """Numbers that no series has."""
         used = [self._free.pop() for _ in range(min(count, len(self._free)))]
         begin, self._next = self._next, self._next + count - len(used)
-        while self._next > len(self.row_of):
-            self.grow_series()
+        while self._next > len(self.columns.row_of):
+            self.columns.grow_series()
         return np.concatenate([np.array(used, np.int64), np.arange(begin, self._next)])
 
     def _is_full(self, host: Host | None, *, is_job: bool) -> bool:
@@ -294,32 +294,32 @@ class SeriesTable(Columns):
             return
         sids, owners, metrics, parts, timesteps = new
         self.changes += 1
-        self.host_of[sids], self.metric_of[sids], self.part_of[sids] = owners, metrics, parts
-        self.last_s[sids] = self.spacing_s[sids] = 0
+        self.columns.host_of[sids], self.columns.metric_of[sids], self.columns.part_of[sids] = owners, metrics, parts
+        self.columns.last_s[sids] = self.columns.spacing_s[sids] = 0
         for step_s in np.unique(timesteps).tolist():
-            index = self.grid_index(step_s)
+            index = self.columns.grid_index(step_s)
             here = timesteps == step_s
             members, hosts = sids[here], owners[here]
-            self.grid_of[members] = index
+            self.columns.grid_of[members] = index
             if wanted is not None and step_s == timestep_s:
                 rows = wanted[here]
                 first = np.zeros(len(rows), np.bool_)
                 first[np.unique(rows, return_index=True)[1]] = True
                 claimed = np.flatnonzero(first & (rows != MISSING))
-                claimed = claimed[self.grids[index].claim_many(rows[claimed], hosts[claimed])]
-                self.row_of[members[claimed]] = rows[claimed]
+                claimed = claimed[self.columns.grids[index].claim_many(rows[claimed], hosts[claimed])]
+                self.columns.row_of[members[claimed]] = rows[claimed]
                 members, hosts = (np.delete(column, claimed) for column in (members, hosts))
             for owner, where in group_positions(hosts) if len(hosts) else ():
                 own = members[where]
-                self.row_of[own] = self.grids[index].allocate_many(owner, len(own))
+                self.columns.row_of[own] = self.columns.grids[index].allocate_many(owner, len(own))
 
     def _assign_row(self, sid: int, host: int, metric: int, part: int, timestep_s: int) -> None:
         """Write the columns of one new series and give it a row: faster than `_settle` for one."""
         self.changes += 1
-        self.host_of[sid], self.metric_of[sid], self.part_of[sid] = host, metric, part
-        self.last_s[sid] = self.spacing_s[sid] = 0
-        self.grid_of[sid] = index = self.grid_index(timestep_s)
-        self.row_of[sid] = self.grids[index].allocate(host)
+        self.columns.host_of[sid], self.columns.metric_of[sid], self.columns.part_of[sid] = host, metric, part
+        self.columns.last_s[sid] = self.columns.spacing_s[sid] = 0
+        self.columns.grid_of[sid] = index = self.columns.grid_index(timestep_s)
+        self.columns.row_of[sid] = self.columns.grids[index].allocate(host)
 
     def _new_host(self, cluster: str, name: str) -> Host | None:
         """A host without series, or None if there are too many."""
@@ -333,8 +333,8 @@ class SeriesTable(Columns):
         else:
             number = len(self._hosts)
             self._hosts.append(None)
-            if number >= len(self.host_last_s):
-                self.grow_hosts()
+            if number >= len(self.columns.host_last_s):
+                self.columns.grow_hosts()
         layout = self._layouts.get(cluster)
         if layout is None:
             layout = self._layouts[cluster] = HostLayout()
@@ -347,8 +347,8 @@ class SeriesTable(Columns):
             is_configured=is_listed,
         )
         self._hosts[number] = host
-        self.host_last_s[number] = 0
-        self.host_is_unknown[number] = not is_listed
+        self.columns.host_last_s[number] = 0
+        self.columns.host_is_unknown[number] = not is_listed
         self.host_count += 1
         self.unknown_host_count += not is_listed
         self.clusters.setdefault(cluster, {})[name] = host
@@ -368,17 +368,24 @@ class SeriesTable(Columns):
 
     def identity(self, sid: int) -> Identity:
         """The identity of a registered series."""
-        host = self._hosts[self.host_of[sid]] if 0 <= sid < self._next and self.row_of[sid] != MISSING else None
+        host = (
+            self._hosts[self.columns.host_of[sid]]
+            if 0 <= sid < self._next and self.columns.row_of[sid] != MISSING
+            else None
+        )
         if host is None:
             raise LookupError(f"there is no series {sid}")
         return Identity(
-            host.cluster, host.name, self._metric_names[self.metric_of[sid]], self._part_table[self.part_of[sid]]
+            host.cluster,
+            host.name,
+            self._metric_names[self.columns.metric_of[sid]],
+            self._part_table[self.columns.part_of[sid]],
         )
 
     def unknown_hosts_of(self, sids: Int64Array, most: int) -> list[tuple[str, str]]:
         """Cluster and name of the first hosts of these series that the configuration does not have."""
-        owners = np.unique(self.host_of[sids])
-        hosts = (self._hosts[owner] for owner in owners[self.host_is_unknown[owners]][:most].tolist())
+        owners = np.unique(self.columns.host_of[sids])
+        hosts = (self._hosts[owner] for owner in owners[self.columns.host_is_unknown[owners]][:most].tolist())
         return [(host.cluster, host.name) for host in hosts if host is not None]
 
     @property
@@ -392,7 +399,14 @@ class SeriesTable(Columns):
         layouts = sum(layout.size_bytes for layout in self._layouts.values())
         hosts = sum(host.size_bytes for host in self._hosts if host is not None)
         free = len(self._free) * self._free.itemsize
-        return self.column_bytes + layouts + hosts + self._part_table.size_bytes + free + self._key_resolver.size_bytes
+        return (
+            self.columns.size_bytes
+            + layouts
+            + hosts
+            + self._part_table.size_bytes
+            + free
+            + self._key_resolver.size_bytes
+        )
 
     # Changes
 
@@ -404,14 +418,14 @@ class SeriesTable(Columns):
         number = self._next
         limit_s = np.full(number, before_s)
         if self.job_count > self._limits.job_series // 2:
-            limit_s[self._job_sids()] = max(before_s, int(self.host_last_s.max(initial=0)) - JOB_SILENCE_S)
+            limit_s[self._job_sids()] = max(before_s, int(self.columns.host_last_s.max(initial=0)) - JOB_SILENCE_S)
         for cluster, hosts in holds.items():
             for name, from_s in hosts.items():
                 host = self.host(cluster, name)
                 if host is not None:
                     sids = host.sids()
                     limit_s[sids] = np.minimum(limit_s[sids], from_s)
-        return np.flatnonzero((self.last_s[:number] < limit_s) & (self.row_of[:number] != MISSING))
+        return np.flatnonzero((self.columns.last_s[:number] < limit_s) & (self.columns.row_of[:number] != MISSING))
 
     def _job_sids(self) -> Int64Array:
         """All series of jobs."""
@@ -420,13 +434,16 @@ class SeriesTable(Columns):
 
     def remove(self, sids: Int64Array) -> None:
         """Forget series, their samples and spellings; hosts without series go too."""
-        sids = sids[self.row_of[sids] != MISSING]
+        sids = sids[self.columns.row_of[sids] != MISSING]
         if not len(sids):
             return
         self.changes += 1
         self.removals += 1
         identities = zip(
-            self.host_of[sids].tolist(), self.metric_of[sids].tolist(), self.part_of[sids].tolist(), strict=True
+            self.columns.host_of[sids].tolist(),
+            self.columns.metric_of[sids].tolist(),
+            self.columns.part_of[sids].tolist(),
+            strict=True,
         )
         self._release_rows(sids)
         for number, metric, part_number in identities:
@@ -443,7 +460,7 @@ class SeriesTable(Columns):
             if not host.count:
                 self._remove_host(host)
         self._free.extend(sids.tolist())
-        self._key_resolver.keep(self.row_of != MISSING)
+        self._key_resolver.keep(self.columns.row_of != MISSING)
 
     def _remove_host(self, host: Host) -> None:
         del self.clusters[host.cluster][host.name]
@@ -455,11 +472,11 @@ class SeriesTable(Columns):
         self._free_hosts.append(host.id)
 
     def _release_rows(self, sids: Int64Array) -> None:
-        for grid, where in self.group_by_grid(sids):
+        for grid, where in self.columns.group_by_grid(sids):
             members = sids[where]
-            for owner, own in group_positions(self.host_of[members].astype(np.int64)):
-                grid.release(owner, self.rows_of(members[own]))
-        self.row_of[sids] = MISSING
+            for owner, own in group_positions(self.columns.host_of[members].astype(np.int64)):
+                grid.release(owner, self.columns.rows_of(members[own]))
+        self.columns.row_of[sids] = MISSING
 
     def reload(self, metrics: MetricTable, host_table: HostTable | None = None) -> int:
         """Take over new metrics and hosts; returns how many series changed their timestep.
@@ -472,23 +489,25 @@ class SeriesTable(Columns):
             if host is not None:
                 host.specs = self.host_config.metric_specs(host.cluster, host.name)
                 host.is_configured = self.host_config.is_configured(host.cluster, host.name)
-                self.host_is_unknown[host.id] = not host.is_configured
+                self.columns.host_is_unknown[host.id] = not host.is_configured
         self.unknown_host_count = sum(not host.is_configured for host in self._hosts if host is not None)
-        live = np.flatnonzero(self.row_of[: self._next] != MISSING)
-        timesteps = configured_timesteps(self._hosts, self._metric_names, self.host_of[live], self.metric_of[live])
+        live = np.flatnonzero(self.columns.row_of[: self._next] != MISSING)
+        timesteps = configured_timesteps(
+            self._hosts, self._metric_names, self.columns.host_of[live], self.columns.metric_of[live]
+        )
         kept = timesteps > 0
         if self._limits.strict_hosts:
-            kept &= ~self.host_is_unknown[self.host_of[live]]
-        wanted = np.zeros(len(self.row_of), np.bool_)
+            kept &= ~self.columns.host_is_unknown[self.columns.host_of[live]]
+        wanted = np.zeros(len(self.columns.row_of), np.bool_)
         wanted[live[kept]] = True
         self._key_resolver.reload(metrics, self.host_config, wanted)
-        moved = migrate_timesteps(self, live[timesteps > 0], timesteps[timesteps > 0])
+        moved = migrate_timesteps(self.columns, live[timesteps > 0], timesteps[timesteps > 0])
         self.changes += moved > 0
         return moved
 
     def validate(self) -> None:
         """Raise AssertionError if the table contradicts itself; for tests."""
-        live = np.flatnonzero(self.row_of != MISSING).tolist()
+        live = np.flatnonzero(self.columns.row_of != MISSING).tolist()
         _check(len(live) == self.series_count + self.job_count, "series do not add up")
         _check(sorted([*self._free, *live]) == list(range(self._next)), "free sids do not add up")
         hosts = [host for cluster in self.clusters.values() for host in cluster.values()]
@@ -499,15 +518,15 @@ class SeriesTable(Columns):
         _check(all(self._is_consistent(sid) for sid in live), "a series is not what its host says")
         _check(self._part_table.user_count() == len(live), "parts do not add up")
         _check(sum(not host.is_configured for host in hosts) == self.unknown_host_count, "unlisted hosts do not add up")
-        places = {(int(self.grid_of[sid]), int(self.row_of[sid])) for sid in live}
+        places = {(int(self.columns.grid_of[sid]), int(self.columns.row_of[sid])) for sid in live}
         _check(len(places) == len(live), "two series share a row")
-        for index, grid in enumerate(self.grids):
+        for index, grid in enumerate(self.columns.grids):
             grid.validate()
             rows, idle = {row for at, row in places if at == index}, grid.idle_rows()
             _check(not idle & rows, "a free row is in use")
             _check(len(idle) + len(rows) == grid.rows, "a row belongs to no series and is not free")
         for spellings in self._key_resolver.caches():
-            _check(bool((self.row_of[spellings.sids()] != MISSING).all()), "stale spelling")
+            _check(bool((self.columns.row_of[spellings.sids()] != MISSING).all()), "stale spelling")
 
     def _is_consistent(self, sid: int) -> bool:
         cluster, name, metric, part = self.identity(sid)

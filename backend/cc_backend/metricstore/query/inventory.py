@@ -24,7 +24,7 @@ def describe_path(table: SeriesTable, path: Sequence[str], lock: "threading.RLoc
             return None
         if len(path) == 1:
             return {
-                name: {"series": len(host.sids()), "last": int(table.host_last_s[host.id])}
+                name: {"series": len(host.sids()), "last": int(table.columns.host_last_s[host.id])}
                 for name, host in table.clusters[path[0]].items()
             }
     found = _describe_host(table, path[0], path[1], lock)
@@ -47,8 +47,8 @@ def _describe_host(table: SeriesTable, cluster: str, name: str, lock: "threading
             sid = host.find(metric, part)
             if sid < 0:  # forgotten meanwhile
                 continue
-            grid = table.grids[int(table.grid_of[sid])]
-            reading = grid.start_extent(int(table.row_of[sid]))
+            grid = table.columns.grids[int(table.columns.grid_of[sid])]
+            reading = grid.start_extent(int(table.columns.row_of[sid]))
         level = found
         for child in _part_levels(part):
             level = level.setdefault(f"part {child}" if child in metrics else child, {})

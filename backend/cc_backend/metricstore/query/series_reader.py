@@ -14,10 +14,11 @@ import numpy.typing as npt
 
 from cc_backend.errors import InvalidInput, TooLarge
 from cc_backend.metricstore.blocks.codec import choose_codec
-from cc_backend.metricstore.blocks.grid import Grid, Lock
+from cc_backend.metricstore.blocks.grid import Grid
 from cc_backend.metricstore.blocks.hot_block import summarise
 from cc_backend.metricstore.blocks.matrix import RowSummary
 from cc_backend.metricstore.blocks.two_phase_read import PendingRead
+from cc_backend.metricstore.blocks.windows import Lock
 from cc_backend.metricstore.index.series_table import Host, SeriesTable
 from cc_backend.metricstore.model import HostPart, Int64Array, MetricSpec, Query, StoredSeries, StoredStatistic
 from cc_backend.model import Samples
@@ -291,7 +292,7 @@ class QueryReader:
     def _set_offsets(self, wanted: list[_Target], timestep_s: int) -> None:
         """Note where in their slots samples lie; parts of a host that are combined come together."""
         first = np.array([one.selection.sids[0] for one in wanted], np.int64)
-        for one, offset_s in zip(wanted, self._table.slot_offsets(first, timestep_s).tolist(), strict=True):
+        for one, offset_s in zip(wanted, self._table.columns.slot_offsets(first, timestep_s).tolist(), strict=True):
             one.offset_s = offset_s
 
     def _slots_to_read(self, timestep_s: int, *, statistics: bool) -> SlotRange:
@@ -299,7 +300,7 @@ class QueryReader:
         span = slot_range(self._from_s, self._to_s, timestep_s)
         if not statistics:
             return span
-        held = self._table.grids[self._table.grid_index(timestep_s)].held_slots()
+        held = self._table.columns.grids[self._table.columns.grid_index(timestep_s)].windows.held_slots()
         first = max(span.first_slot, held.start)
         return SlotRange(first, max(min(span.first_slot + span.slots, held.stop) - first, 0), timestep_s)
 
@@ -308,12 +309,16 @@ class QueryReader:
         for one in wanted:
             groups.setdefault(one.spec.timestep_s, []).append(one)
         return [
-            (self._table.grids[self._table.grid_index(step)], self._slots_to_read(step, statistics=statistics), group)
+            (
+                self._table.columns.grids[self._table.columns.grid_index(step)],
+                self._slots_to_read(step, statistics=statistics),
+                group,
+            )
             for step, group in groups.items()
         ]
 
     def _rows(self, wanted: list[_Target]) -> Int64Array:
-        return self._table.rows_of(np.array([sid for one in wanted for sid in one.selection.sids], np.int64))
+        return self._table.columns.rows_of(np.array([sid for one in wanted for sid in one.selection.sids], np.int64))
 
 
 def _split_by_target(

@@ -73,7 +73,7 @@ def test_of_several_samples_for_one_slot_the_last_one_counts() -> None:
 def test_blocks_are_only_as_high_as_needed_and_grow() -> None:
     grid = filled(10)
     grid.scatter(rows_of(0), 0, values_of(1))
-    assert grid.sample_bytes == 64 * WINDOW_SLOTS * 4
+    assert grid.windows.sample_bytes == 64 * WINDOW_SLOTS * 4
     rows = [grid.allocate(9) for _ in range(200)]
     assert np.isnan(grid.read(np.array([0, rows[-1]]), 0, 1)[1, 0])
     grid.scatter(np.array(rows), 1, np.arange(200, dtype=np.float32))
@@ -146,7 +146,7 @@ def test_free_drops_windows_that_end_before_and_no_others() -> None:
     grid = filled(1)
     for window in range(3):
         grid.scatter(rows_of(0), window * WINDOW_SLOTS, values_of(window))
-    assert grid.free(2 * WINDOW_S - 1, rows_of(), rows_of()) == 64 * WINDOW_SLOTS * 4
+    assert grid.windows.free(2 * WINDOW_S - 1, rows_of(), rows_of()) == 64 * WINDOW_SLOTS * 4
     there = grid.read(rows_of(0), 0, 3 * WINDOW_SLOTS)[0]
     assert there[~np.isnan(there)].tolist() == [1, 2]
     grid.validate()
@@ -156,7 +156,7 @@ def test_free_keeps_blocks_of_protected_rows_from_their_time_on() -> None:
     grid = filled(2 * CHUNK_ROWS)
     for window in range(4):
         grid.scatter(rows_of(0, CHUNK_ROWS), window * WINDOW_SLOTS, values_of(1, 1))
-    grid.free(3 * WINDOW_S, rows_of(CHUNK_ROWS), rows_of(WINDOW_S + 5))
+    grid.windows.free(3 * WINDOW_S, rows_of(CHUNK_ROWS), rows_of(WINDOW_S + 5))
     left = ~np.isnan(grid.read(rows_of(0, CHUNK_ROWS), 0, 4 * WINDOW_SLOTS))
     assert (np.flatnonzero(left[0]) // WINDOW_SLOTS).tolist() == [3]
     assert (np.flatnonzero(left[1]) // WINDOW_SLOTS).tolist() == [1, 2, 3]

@@ -23,7 +23,7 @@ NONE = np.empty(0, np.int64)
 
 def save(grid: Grid, folder: Path, window: int) -> None:
     """Put the block of a window into a file that takes the place of the one before."""
-    content = grid.block_content(window, 0)
+    content = grid.windows.block_content(window, 0)
     assert content is not None
     payload = content.payload.try_read() if isinstance(content.payload, FileSlice) else content.payload
     if content.samples is not None:
@@ -32,7 +32,7 @@ def save(grid: Grid, folder: Path, window: int) -> None:
     path = folder / str(window)
     path.with_suffix(".tmp").write_bytes(payload)
     path.with_suffix(".tmp").replace(path)
-    grid.mark_saved(window, 0, content.version, FileSlice(SliceFile(path), 0, len(payload)))
+    grid.windows.mark_saved(window, 0, content.version, FileSlice(SliceFile(path), 0, len(payload)))
 
 
 @pytest.fixture
@@ -50,10 +50,10 @@ def grid(matrix: np.ndarray, tmp_path: Path) -> Grid:
     assert [*grid.allocate_many(0, 20), *grid.allocate_many(1, 20)] == ROWS.tolist()
     for window in range(WINDOWS):
         grid.fill_from_matrix(window, ROWS, matrix[:, window * WINDOW_SLOTS : (window + 1) * WINDOW_SLOTS])
-    grid.compress(2 * WINDOW_SLOTS, LOCK)
+    grid.windows.compress(2 * WINDOW_SLOTS, LOCK)
     for window in range(WINDOWS):
         save(grid, tmp_path, window)
-    grid.evict(0)
+    grid.windows.evict(0)
     return grid
 
 
@@ -63,7 +63,7 @@ def write(grid: Grid, _: Path) -> None:
 
 
 def free(grid: Grid, folder: Path) -> None:
-    grid.free(SLOTS * 60, NONE, NONE)
+    grid.windows.free(SLOTS * 60, NONE, NONE)
     for path in folder.iterdir():
         path.unlink()
 
@@ -71,7 +71,7 @@ def free(grid: Grid, folder: Path) -> None:
 def free_and_adopt(grid: Grid, folder: Path) -> None:
     free(grid, folder)
     for window in range(WINDOWS):
-        assert grid.adopt(window, 0, ColdBlock(compress(np.full((64, WINDOW_SLOTS), 3, np.float32))))
+        assert grid.windows.adopt(window, 0, ColdBlock(compress(np.full((64, WINDOW_SLOTS), 3, np.float32))))
 
 
 def hand_rows_on(grid: Grid, _: Path) -> None:
@@ -88,10 +88,10 @@ def grow(grid: Grid, _: Path) -> None:
 
 
 def compress_and_leave(grid: Grid, folder: Path) -> None:
-    grid.compress(SLOTS, LOCK)
+    grid.windows.compress(SLOTS, LOCK)
     for window in range(WINDOWS):
         save(grid, folder, window)
-        grid.evict(window)
+        grid.windows.evict(window)
 
 
 def write_and_save(grid: Grid, folder: Path) -> None:
@@ -104,7 +104,7 @@ def move(grid: Grid, folder: Path) -> None:
         (folder / "elsewhere").write_bytes(b"before" + path.read_bytes())
         size_bytes = path.stat().st_size
         path.unlink()
-        grid.mark_moved(int(path.name), 0, FileSlice(SliceFile(folder / "elsewhere"), 6, size_bytes))
+        grid.windows.mark_moved(int(path.name), 0, FileSlice(SliceFile(folder / "elsewhere"), 6, size_bytes))
         (folder / "elsewhere").unlink()
 
 
@@ -174,7 +174,7 @@ def test_a_slot_is_present_where_any_row_of_any_block_has_a_sample(rows: int, *,
     for at, slot in ((0, 3), (0, 4), (rows - 1, 4), (rows - 1, 200), (1, 205)):
         grid.scatter(numbers[at : at + 1], slot, np.ones(1, np.float32))
     if cold:
-        grid.compress(SLOTS, LOCK)
+        grid.windows.compress(SLOTS, LOCK)
     assert np.flatnonzero(grid.start_presence(numbers, 0, SLOTS).complete()).tolist() == [3, 4, 200, 205]
     assert np.flatnonzero(grid.start_presence(numbers, 4, 200).complete()).tolist() == [0, 196]
     assert not grid.start_presence(numbers[2:-1], 0, SLOTS).complete().any()

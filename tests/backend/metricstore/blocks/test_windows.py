@@ -40,7 +40,7 @@ def everything(grid: Grid, rows: int = 100) -> np.ndarray:
 
 def save(grid: Grid, folder: Path, window: int) -> None:
     """Write a window as a snapshot does: all payloads in one file, which takes the place of the one before."""
-    contents = {chunk: grid.block_content(window, chunk) for chunk in grid.chunks(window)}
+    contents = {chunk: grid.windows.block_content(window, chunk) for chunk in grid.windows.chunks(window)}
     payloads: dict[int, bytes] = {}
     for chunk, content in contents.items():
         assert content is not None
@@ -57,7 +57,7 @@ def save(grid: Grid, folder: Path, window: int) -> None:
     for chunk, payload in payloads.items():
         content = contents[chunk]
         assert content is not None
-        grid.mark_saved(window, chunk, content.version, FileSlice(file, offset, len(payload)))
+        grid.windows.mark_saved(window, chunk, content.version, FileSlice(file, offset, len(payload)))
         offset += len(payload)
 
 
@@ -70,10 +70,10 @@ def test_frozen_windows_read_as_before_and_take_less(*, native: bool) -> None:
         grid, matrix = filled(native=native)
     except RuntimeError as error:
         pytest.skip(str(error))
-    before_bytes = grid.sample_bytes
-    saved = grid.compress(2 * WINDOW_SLOTS + 5, LOCK)
-    assert saved == before_bytes - grid.sample_bytes
-    assert [(state.hot_bytes > 0, state.cold_bytes > 0) for state in grid.window_states()] == [
+    before_bytes = grid.windows.sample_bytes
+    saved = grid.windows.compress(2 * WINDOW_SLOTS + 5, LOCK)
+    assert saved == before_bytes - grid.windows.sample_bytes
+    assert [(state.hot_bytes > 0, state.cold_bytes > 0) for state in grid.windows.window_states()] == [
         (False, True), (False, True), (True, False),
     ]  # fmt: skip
     np.testing.assert_array_equal(everything(grid), matrix)
@@ -88,40 +88,40 @@ def test_frozen_windows_read_as_before_and_take_less(*, native: bool) -> None:
 )
 def test_only_windows_that_have_ended_freeze(before_slot: int, frozen: int) -> None:
     grid, _ = filled()
-    grid.compress(before_slot, LOCK)
-    assert sum(state.hot_bytes == 0 for state in grid.window_states()) == frozen
+    grid.windows.compress(before_slot, LOCK)
+    assert sum(state.hot_bytes == 0 for state in grid.windows.window_states()) == frozen
 
 
 def test_what_is_frozen_stays_when_frozen_again() -> None:
     grid, matrix = filled()
-    grid.compress(SLOTS, LOCK)
-    assert grid.compress(SLOTS, LOCK) == 0
+    grid.windows.compress(SLOTS, LOCK)
+    assert grid.windows.compress(SLOTS, LOCK) == 0
     np.testing.assert_array_equal(everything(grid), matrix)
 
 
 def test_rounding_is_within_its_bound() -> None:
     grid, matrix = filled()
-    grid.compress(SLOTS, LOCK, mantissa_bits=10)
+    grid.windows.compress(SLOTS, LOCK, mantissa_bits=10)
     assert (np.abs(everything(grid) - matrix) <= np.abs(matrix) * 2.0**-11).all()
     assert not np.array_equal(everything(grid), matrix)
 
 
 def test_a_late_sample_thaws_its_block_only() -> None:
     grid, matrix = filled(2 * CHUNK_ROWS)
-    grid.compress(SLOTS, LOCK)
+    grid.windows.compress(SLOTS, LOCK)
     grid.scatter(np.array([CHUNK_ROWS + 3]), 5, np.array([-1], np.float32))
     matrix[CHUNK_ROWS + 3, 5] = -1
     np.testing.assert_array_equal(everything(grid, 2 * CHUNK_ROWS), matrix)
-    assert [state.hot_bytes for state in grid.window_states()] == [CHUNK_ROWS * WINDOW_SLOTS * 4, 0, 0]
+    assert [state.hot_bytes for state in grid.windows.window_states()] == [CHUNK_ROWS * WINDOW_SLOTS * 4, 0, 0]
     grid.validate()
-    grid.compress(SLOTS, LOCK)
+    grid.windows.compress(SLOTS, LOCK)
     np.testing.assert_array_equal(everything(grid, 2 * CHUNK_ROWS), matrix)
-    assert [state.hot_bytes for state in grid.window_states()] == [0, 0, 0]
+    assert [state.hot_bytes for state in grid.windows.window_states()] == [0, 0, 0]
 
 
 def test_a_new_series_finds_room_in_a_cold_block() -> None:
     grid, matrix = filled(60)
-    grid.compress(SLOTS, LOCK)
+    grid.windows.compress(SLOTS, LOCK)
     new = grid.allocate_many(1, 500)
     assert np.isnan(grid.read(new, 0, SLOTS)).all()
     grid.scatter(new[-1:], 3, np.array([7], np.float32))
@@ -163,19 +163,19 @@ def test_what_happens_while_a_block_is_compressed_is_not_lost(action: str) -> No
             grid.release(0, np.arange(10))
             matrix[:10] = np.nan
         else:
-            grid.free(WINDOW_SLOTS * 60, NONE, NONE)
+            grid.windows.free(WINDOW_SLOTS * 60, NONE, NONE)
             matrix[:] = np.nan
             if action == "adopt":
-                assert grid.adopt(0, 0, ColdBlock(compress(np.full((64, WINDOW_SLOTS), 3, np.float32))))
+                assert grid.windows.adopt(0, 0, ColdBlock(compress(np.full((64, WINDOW_SLOTS), 3, np.float32))))
                 matrix[:] = 3
 
-    grid.compress(WINDOW_SLOTS, Meanwhile(2, meanwhile))
+    grid.windows.compress(WINDOW_SLOTS, Meanwhile(2, meanwhile))
     np.testing.assert_array_equal(grid.read(np.arange(40), 0, WINDOW_SLOTS), matrix)
     grid.validate()
     assert (
-        grid.window_states()[0].hot_bytes
+        grid.windows.window_states()[0].hot_bytes
         if action in {"write", "grow", "only grow", "release"}
-        else not grid.sample_bytes // 30_000
+        else not grid.windows.sample_bytes // 30_000
     )
 
 
@@ -197,7 +197,7 @@ def test_readers_and_writers_run_beside_freezing() -> None:
     thread.start()
     try:
         for _ in range(30):
-            grid.compress(SLOTS, lock)
+            grid.windows.compress(SLOTS, lock)
     finally:
         stop.set()
         thread.join()
@@ -214,14 +214,14 @@ def test_released_rows_are_blank_in_cold_blocks_too_and_cost_no_thaw_where_nothi
     grid, matrix = filled(100)
     new = grid.allocate_many(1, 8)
     grid.scatter(new, 2 * WINDOW_SLOTS, np.ones(8, np.float32))
-    grid.compress(SLOTS, LOCK)
-    for window in grid.window_numbers():
-        for chunk in grid.chunks(window):
-            grid.mark_saved(window, chunk, grid.block_content(window, chunk).version)  # type: ignore[union-attr]
+    grid.windows.compress(SLOTS, LOCK)
+    for window in grid.windows.numbers():
+        for chunk in grid.windows.chunks(window):
+            grid.windows.mark_saved(window, chunk, grid.windows.block_content(window, chunk).version)  # type: ignore[union-attr]
     grid.release(1, new)
     assert np.isnan(grid.read(new, 0, SLOTS)).all()
-    assert [grid.unsaved_chunks(window) for window in grid.window_numbers()] == [[], [], [0]]
-    assert [state.hot_bytes > 0 for state in grid.window_states()] == [False, False, True]
+    assert [grid.windows.unsaved_chunks(window) for window in grid.windows.numbers()] == [[], [], [0]]
+    assert [state.hot_bytes > 0 for state in grid.windows.window_states()] == [False, False, True]
     np.testing.assert_array_equal(everything(grid), matrix)
     grid.validate()
 
@@ -231,45 +231,45 @@ def test_released_rows_are_blank_in_cold_blocks_too_and_cost_no_thaw_where_nothi
 
 def test_what_changed_since_it_was_saved_is_unsaved() -> None:
     grid, _ = filled(2 * CHUNK_ROWS)
-    assert [grid.unsaved_chunks(window) for window in grid.window_numbers()] == [[0, 1]] * 3
-    content = grid.block_content(1, 0)
+    assert [grid.windows.unsaved_chunks(window) for window in grid.windows.numbers()] == [[0, 1]] * 3
+    content = grid.windows.block_content(1, 0)
     assert content is not None
     grid.scatter(np.array([5]), WINDOW_SLOTS + 1, np.array([1], np.float32))
-    grid.mark_saved(1, 0, content.version)
-    assert grid.unsaved_chunks(1) == [0, 1]
-    content = grid.block_content(1, 0)
+    grid.windows.mark_saved(1, 0, content.version)
+    assert grid.windows.unsaved_chunks(1) == [0, 1]
+    content = grid.windows.block_content(1, 0)
     assert content is not None
-    grid.mark_saved(1, 0, content.version)
-    assert grid.unsaved_chunks(1) == [1]
-    grid.compress(SLOTS, LOCK)
-    assert grid.unsaved_chunks(1) == [1]
+    grid.windows.mark_saved(1, 0, content.version)
+    assert grid.windows.unsaved_chunks(1) == [1]
+    grid.windows.compress(SLOTS, LOCK)
+    assert grid.windows.unsaved_chunks(1) == [1]
 
 
 def test_the_content_of_a_hot_block_is_a_copy() -> None:
     grid, matrix = filled()
-    content = grid.block_content(0, 0)
+    content = grid.windows.block_content(0, 0)
     assert content is not None
     assert content.samples is not None
     grid.scatter(np.array([0]), 0, np.array([-1], np.float32))
     np.testing.assert_array_equal(content.samples[:100], matrix[:, :WINDOW_SLOTS])
-    assert grid.block_content(0, 1) is None
-    assert grid.block_content(9, 0) is None
+    assert grid.windows.block_content(0, 1) is None
+    assert grid.windows.block_content(9, 0) is None
 
 
 def test_the_content_of_a_cold_block_is_what_a_new_one_is_made_of() -> None:
     grid, matrix = filled()
-    grid.compress(SLOTS, LOCK)
+    grid.windows.compress(SLOTS, LOCK)
     other = Grid(60)
     rows = np.arange(100)
     assert other.claim_many(rows, np.zeros(100, np.int64)).all()
-    for window in grid.window_numbers():
-        content = grid.block_content(window, 0)
+    for window in grid.windows.numbers():
+        content = grid.windows.block_content(window, 0)
         assert content is not None
         assert isinstance(content.payload, bytes)
-        assert other.adopt(window, 0, ColdBlock(content.payload))
-        assert not other.adopt(window, 0, ColdBlock(content.payload))
+        assert other.windows.adopt(window, 0, ColdBlock(content.payload))
+        assert not other.windows.adopt(window, 0, ColdBlock(content.payload))
     np.testing.assert_array_equal(everything(other), matrix)
-    assert [other.unsaved_chunks(window) for window in other.window_numbers()] == [[], [], []]
+    assert [other.windows.unsaved_chunks(window) for window in other.windows.numbers()] == [[], [], []]
     other.validate()
 
 
@@ -286,11 +286,11 @@ def test_samples_from_disk_fill_only_what_is_empty() -> None:
     assert grid.read(rows, 0, 2)[[3, 0], [0, 1]].tolist() == [6, 1]
     assert grid.fill_empty(np.array([2, 3]), 1, np.array([5, 6], np.float32)) == 1
     assert grid.read(rows, 1, 1)[[2, 3], 0].tolist() == [5, 12]
-    version = grid.block_content(0, 0).version  # type: ignore[union-attr]
+    version = grid.windows.block_content(0, 0).version  # type: ignore[union-attr]
     assert grid.fill_from_matrix(0, np.array([1, 3, 0]), given) == 0
-    assert grid.block_content(0, 0).version == version  # type: ignore[union-attr]
+    assert grid.windows.block_content(0, 0).version == version  # type: ignore[union-attr]
     assert grid.fill_from_matrix(7, np.empty(0, np.int64), given[:0]) == 0
-    assert grid.window_numbers() == [0]
+    assert grid.windows.numbers() == [0]
 
 
 # On disk only
@@ -298,18 +298,18 @@ def test_samples_from_disk_fill_only_what_is_empty() -> None:
 
 def test_saved_windows_are_read_from_disk(tmp_path: Path) -> None:
     grid, matrix = filled(2 * CHUNK_ROWS)
-    grid.compress(SLOTS, LOCK)
+    grid.windows.compress(SLOTS, LOCK)
     for window in (0, 1):
         save(grid, tmp_path, window)
-    assert grid.evict(2) == 0
-    cold_bytes = grid.window_states()[0].cold_bytes
-    assert grid.evict(0) == cold_bytes
+    assert grid.windows.evict(2) == 0
+    cold_bytes = grid.windows.window_states()[0].cold_bytes
+    assert grid.windows.evict(0) == cold_bytes
     grid.validate()
-    assert [state.cold_bytes > 0 for state in grid.window_states()] == [False, True, True]
+    assert [state.cold_bytes > 0 for state in grid.windows.window_states()] == [False, True, True]
     np.testing.assert_array_equal(everything(grid, 2 * CHUNK_ROWS), matrix)
-    old = grid.block_content(0, 0)
+    old = grid.windows.block_content(0, 0)
     save(grid, tmp_path, 0)  # a newer file takes the place of the old one
-    new = grid.block_content(0, 0)
+    new = grid.windows.block_content(0, 0)
     assert old is not None
     assert new is not None
     assert isinstance(old.payload, FileSlice)
@@ -319,23 +319,23 @@ def test_saved_windows_are_read_from_disk(tmp_path: Path) -> None:
     grid.scatter(np.array([3]), 5, np.array([-1], np.float32))
     matrix[3, 5] = -1
     np.testing.assert_array_equal(everything(grid, 2 * CHUNK_ROWS), matrix)
-    assert grid.unsaved_chunks(0) == [0]
-    assert grid.window_states()[0].hot_bytes == CHUNK_ROWS * WINDOW_SLOTS * 4
+    assert grid.windows.unsaved_chunks(0) == [0]
+    assert grid.windows.window_states()[0].hot_bytes == CHUNK_ROWS * WINDOW_SLOTS * 4
     grid.validate()
 
 
 def test_freeing_takes_hot_cold_and_what_is_on_disk(tmp_path: Path) -> None:
     grid, matrix = filled(2 * CHUNK_ROWS)
-    grid.compress(2 * WINDOW_SLOTS, LOCK)
+    grid.windows.compress(2 * WINDOW_SLOTS, LOCK)
     save(grid, tmp_path, 0)
-    grid.evict(0)
-    held = grid.sample_bytes
+    grid.windows.evict(0)
+    held = grid.windows.sample_bytes
     kept = np.array([CHUNK_ROWS])
-    assert grid.free(2 * WINDOW_SLOTS * 60, kept, np.array([0])) == held - grid.sample_bytes
-    assert [grid.chunks(window) for window in grid.window_numbers()] == [[1], [1], [0, 1]]
+    assert grid.windows.free(2 * WINDOW_SLOTS * 60, kept, np.array([0])) == held - grid.windows.sample_bytes
+    assert [grid.windows.chunks(window) for window in grid.windows.numbers()] == [[1], [1], [0, 1]]
     np.testing.assert_array_equal(everything(grid, 2 * CHUNK_ROWS)[CHUNK_ROWS:], matrix[CHUNK_ROWS:])
-    grid.free(SLOTS * 60, NONE, NONE)
-    assert grid.sample_bytes == 0
+    grid.windows.free(SLOTS * 60, NONE, NONE)
+    assert grid.windows.sample_bytes == 0
     grid.validate()
 
 
@@ -365,9 +365,9 @@ class Disk:
 def on_disk(tmp_path: Path) -> tuple[Grid, np.ndarray]:
     """A grid whose first window is on disk only."""
     grid, matrix = filled()
-    grid.compress(SLOTS, LOCK)
+    grid.windows.compress(SLOTS, LOCK)
     save(grid, tmp_path, 0)
-    assert grid.evict(0) > 0
+    assert grid.windows.evict(0) > 0
     return grid, matrix
 
 
@@ -388,11 +388,11 @@ def test_what_the_disk_did_not_give_comes_back_beneath_a_late_sample(
     write_late(grid, matrix)
     np.testing.assert_array_equal(grid.read(np.array([3]), 4, 3), [[np.nan, -1, np.nan]])
     with pytest.raises(UnreadableError):
-        grid.merge_pending(0, 0, LOCK)
+        grid.windows.merge_pending(0, 0, LOCK)
     disk.fails = False
-    grid.merge_pending(0, 0, LOCK)
+    grid.windows.merge_pending(0, 0, LOCK)
     np.testing.assert_array_equal(everything(grid), matrix)
-    assert grid.unsaved_chunks(0) == [0]
+    assert grid.windows.unsaved_chunks(0) == [0]
     grid.validate()
 
 
@@ -401,11 +401,11 @@ def test_a_block_is_not_compressed_while_the_disk_has_something_of_it(
 ) -> None:
     grid, matrix = on_disk
     write_late(grid, matrix)
-    assert grid.compress(SLOTS, LOCK) == 0
+    assert grid.windows.compress(SLOTS, LOCK) == 0
     disk.fails = False
-    assert grid.compress(SLOTS, LOCK) == 0  # now it is whole
+    assert grid.windows.compress(SLOTS, LOCK) == 0  # now it is whole
     np.testing.assert_array_equal(everything(grid), matrix)
-    assert grid.compress(SLOTS, LOCK) > 0
+    assert grid.windows.compress(SLOTS, LOCK) > 0
     np.testing.assert_array_equal(everything(grid), matrix)
     grid.validate()
 
@@ -415,11 +415,11 @@ def test_series_that_are_forgotten_do_not_come_back_with_what_the_disk_has(
 ) -> None:
     grid, matrix = on_disk
     grid.release(0, np.array([7, 8]))
-    assert grid.unsaved_chunks(0) == [0]
+    assert grid.windows.unsaved_chunks(0) == [0]
     write_late(grid, matrix)
     grid.release(0, np.array([11]))
     disk.fails = False
-    grid.merge_pending(0, 0, LOCK)
+    grid.windows.merge_pending(0, 0, LOCK)
     matrix[[7, 8, 11]] = np.nan
     np.testing.assert_array_equal(everything(grid), matrix)
 
@@ -430,7 +430,7 @@ def test_a_block_that_grew_meanwhile_is_completed_where_it_was(on_disk: tuple[Gr
     new = grid.allocate_many(1, 500)
     grid.scatter(new[-1:], 3, np.array([7], np.float32))
     disk.fails = False
-    grid.merge_pending(0, 0, LOCK)
+    grid.windows.merge_pending(0, 0, LOCK)
     np.testing.assert_array_equal(everything(grid), matrix)
     assert grid.read(new[-1:], 3, 1)[0, 0] == 7
 
@@ -442,10 +442,10 @@ def test_what_is_damaged_or_given_up_is_told_and_the_rest_stays(
     grid, matrix = on_disk
     write_late(grid, matrix)
     disk.fails, disk.damages = given_up, not given_up
-    grid.merge_pending(0, 0, LOCK, give_up=given_up)
+    grid.windows.merge_pending(0, 0, LOCK, give_up=given_up)
     assert "samples that only it has are lost" in caplog.text
     disk.fails = disk.damages = False
-    grid.merge_pending(0, 0, LOCK)
+    grid.windows.merge_pending(0, 0, LOCK)
     assert np.count_nonzero(~np.isnan(grid.read(np.arange(100), 0, WINDOW_SLOTS))) == 1
     np.testing.assert_array_equal(everything(grid)[:, WINDOW_SLOTS:], matrix[:, WINDOW_SLOTS:])
 
@@ -459,7 +459,7 @@ def test_what_is_written_while_the_disk_is_asked_counts(on_disk: tuple[Grid, np.
         grid.scatter(np.array([4]), 6, np.array([-2], np.float32))
         grid.release(0, np.array([9]))
 
-    grid.merge_pending(0, 0, Meanwhile(1, meanwhile))
+    grid.windows.merge_pending(0, 0, Meanwhile(1, meanwhile))
     matrix[4, 6] = -2
     matrix[9] = np.nan
     np.testing.assert_array_equal(everything(grid), matrix)
@@ -493,7 +493,7 @@ class Life(RuleBasedStateMachine):
 
     @rule(windows=st.integers(0, 3))
     def freeze(self, windows: int) -> None:
-        self.grid.compress(windows * WINDOW_SLOTS, LOCK)
+        self.grid.windows.compress(windows * WINDOW_SLOTS, LOCK)
 
     @rule(first=st.integers(0, 60), count=st.integers(1, 9))
     def release(self, first: int, count: int) -> None:
@@ -504,7 +504,7 @@ class Life(RuleBasedStateMachine):
 
     @rule(window=st.integers(0, 2))
     def free(self, window: int) -> None:
-        self.grid.free(self.grid.end_s(window), NONE, NONE)
+        self.grid.windows.free(self.grid.windows.end_s(window), NONE, NONE)
         self.plain[:, : (window + 1) * WINDOW_SLOTS] = np.nan
 
     @invariant()

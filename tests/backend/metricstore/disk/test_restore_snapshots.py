@@ -70,12 +70,12 @@ class Restart:
         cluster, host, metric, part = key(name).decode().split("\0", 3)
         known = self.table.host(cluster, host)
         sid = -1 if known is None else known.find(metric, HostPart(*part.split("\0")))
-        return None if sid < 0 else int(self.table.row_of[sid])
+        return None if sid < 0 else int(self.table.columns.row_of[sid])
 
     def samples(self, name: str, start_s: int = OLD.start_s) -> list[float]:
         row = self.row(name)
         assert row is not None
-        return self.table.grids[0].read(np.array([row]), start_s // 60, 4)[0].tolist()  # type: ignore[no-any-return]
+        return self.table.columns.grids[0].read(np.array([row]), start_s // 60, 4)[0].tolist()  # type: ignore[no-any-return]
 
 
 @pytest.fixture
@@ -101,7 +101,7 @@ def test_each_series_gets_its_row_over_many_chunks_and_with_rows_of_nobody(resta
     assert {name: restart.row(name) for name in there} == there
     assert restart.state.chunks_adopted == 40
     assert restart.state.skipped_samples == 0, "what is nobody's was nobody's before"
-    assert restart.table.grids[0].unsaved_chunks(OLD.start_s // WINDOW_S) == []
+    assert restart.table.columns.grids[0].windows.unsaved_chunks(OLD.start_s // WINDOW_S) == []
     for name, row in list(there.items())[::500]:
         assert restart.samples(name) == [row] * 4
 
@@ -163,7 +163,7 @@ def test_what_is_in_memory_stays_and_the_rest_is_filled_in(restart: Restart, in_
         restart.table.register(Identity("demo", "n9", "load"))  # has the row of another one
     restorer = restart.restorer()
     sid = restart.table.register(Identity("demo", "n2", "load"))
-    restart.table.store_samples(np.array([sid]), np.array([100], np.float32), OLD.start_s + 60)
+    restart.table.columns.store_samples(np.array([sid]), np.array([100], np.float32), OLD.start_s + 60)
     restorer.restore(OLD)
     nan = float("nan")
     np.testing.assert_array_equal(restart.samples("n0"), [0, nan, 2, nan])
@@ -173,5 +173,5 @@ def test_what_is_in_memory_stays_and_the_rest_is_filled_in(restart: Restart, in_
     assert restart.state.skipped_samples == 3
     assert (restart.state.chunks, restart.state.chunks_adopted) == (1, 0)
     newest = [restart.table.register(Identity("demo", name, "load")) for name in ("n0", "n2", "n3")]
-    assert (restart.table.last_s[newest] - OLD.start_s).tolist() == [125, 140, 77]
+    assert (restart.table.columns.last_s[newest] - OLD.start_s).tolist() == [125, 140, 77]
     restart.table.validate()

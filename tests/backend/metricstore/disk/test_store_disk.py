@@ -17,6 +17,7 @@ from cc_backend.metricstore.disk.snapshot.snapshot_folder import SnapshotFolder
 from cc_backend.metricstore.disk.snapshot.snapshot_writer import SnapshotWriter
 from cc_backend.metricstore.disk.snapshot.window_file import open_reader, read_window_entries
 from cc_backend.metricstore.disk.wal.write_ahead_log import WriteAheadLog
+from cc_backend.metricstore.index.columns import Columns
 from cc_backend.metricstore.index.series_table import SeriesTable
 
 METRICS = {"demo": {"load": MetricSpec(60, "avg")}}
@@ -71,7 +72,7 @@ def test_no_batch_is_between_log_and_memory_when_a_pass_begins(tmp_path: Path, m
         send(store, "n1", 1, T0)
         free: list[bool] = []
         watched(monkeypatch, WriteAheadLog, "rotate", lambda: free.append(is_free(store._ingest)))
-        watched(monkeypatch, SeriesTable, "store_samples", lambda: free.append(is_free(store._ingest)))
+        watched(monkeypatch, Columns, "store_samples", lambda: free.append(is_free(store._ingest)))
         assert store.snapshot(NOW)
         send(store, "n1", 2, T0 + 60)
         assert free == [False, False]
@@ -219,8 +220,8 @@ def test_files_that_were_rewritten_for_a_long_job_give_their_room_on_the_disk_fr
             assert store.ingest("\n".join(lines).encode(), received_s=T0).durable
         store.upkeep(NOW, {})
         assert store.snapshot(NOW)
-        (grid,) = store._table.grids
-        assert sum(map(grid.evict, grid.window_numbers())) > 0
+        (grid,) = store._table.columns.grids
+        assert sum(map(grid.windows.evict, grid.windows.numbers())) > 0
         store.free(before_s=NOW, holds={"demo": {"n0": T0}})
         assert values(store, "n0") == [1]
         open_files = [os.readlink(path) for path in Path("/proc/self/fd").iterdir() if path.is_symlink()]  # noqa: PTH115

@@ -34,7 +34,7 @@ def table() -> SeriesTable:
 def put(table: SeriesTable, metric: str, times_s: Iterable[int], part: HostPart = NODE, host: str = "n1") -> int:
     sid = table.register(Identity("demo", host, metric, part))
     for time_s in times_s:
-        table.store_samples(np.array([sid]), np.array([1.0], np.float32), time_s)
+        table.columns.store_samples(np.array([sid]), np.array([1.0], np.float32), time_s)
     return sid
 
 

@@ -139,18 +139,18 @@ def test_there_is_room_again_after_series_are_removed() -> None:
 def test_a_number_that_is_used_again_brings_nothing_of_the_old_series() -> None:
     table = table_with()
     sid = table.register(host(1))
-    table.store_samples(np.array([sid]), np.array([5], np.float32), 6000)
+    table.columns.store_samples(np.array([sid]), np.array([5], np.float32), 6000)
     table.remove(np.array([sid]))
     assert table.register(host(2)) == sid
-    assert table.last_s[sid] == 0
-    assert table.host_last_s[0] == 0
-    assert np.isnan(table.grids[0].read(table.rows_of(np.array([sid])), 100, 1)).all()
+    assert table.columns.last_s[sid] == 0
+    assert table.columns.host_last_s[0] == 0
+    assert np.isnan(table.columns.grids[0].read(table.columns.rows_of(np.array([sid])), 100, 1)).all()
 
 
 def test_silent_series_are_those_without_a_sample_since_then_unless_their_host_is_protected() -> None:
     table = table_with()
     sids = np.array([table.register(host(number)) for number in range(3)])
-    table.store_samples(sids, np.ones(3, np.float32), np.array([100, 200, 300]))
+    table.columns.store_samples(sids, np.ones(3, np.float32), np.array([100, 200, 300]))
     assert table.find_silent(250, {}).tolist() == [0, 1]
     assert table.find_silent(250, {"demo": {"n0": 0, "unheard-of": 0}, "elsewhere": {"n1": 0}}).tolist() == [1]
 
@@ -158,10 +158,10 @@ def test_silent_series_are_those_without_a_sample_since_then_unless_their_host_i
 def test_the_newest_time_counts_whatever_the_order() -> None:
     table = table_with()
     sids = np.array([table.register(host(0)), table.register(Identity("demo", "n0", "power"))])
-    table.store_samples(sids[[0, 0, 1]], np.ones(3, np.float32), np.array([300, 100, 200]))
-    table.store_samples(sids[:1], np.ones(1, np.float32), 50)
-    assert table.last_s[sids].tolist() == [300, 200]
-    assert table.host_last_s[0] == 300
+    table.columns.store_samples(sids[[0, 0, 1]], np.ones(3, np.float32), np.array([300, 100, 200]))
+    table.columns.store_samples(sids[:1], np.ones(1, np.float32), 50)
+    assert table.columns.last_s[sids].tolist() == [300, 200]
+    assert table.columns.host_last_s[0] == 300
 
 
 def test_many_series_are_registered_consistently() -> None:
@@ -183,11 +183,11 @@ def test_after_a_reload_series_lie_on_the_grid_of_their_new_timestep() -> None:
     table = table_with()
     load, power = table.register(host(1)), table.register(Identity("demo", "n1", "power"))
     for time_s in range(0, 600, 60):
-        table.store_samples(np.array([load, power]), np.array([time_s, 1], np.float32), time_s)
+        table.columns.store_samples(np.array([load, power]), np.array([time_s, 1], np.float32), time_s)
     moved = table.reload({"demo": {"load": MetricSpec(120), "power": MetricSpec(30)}})
     assert moved == 1
-    grid = table.grids[table.grid_index(120)]
-    assert grid.read(table.rows_of(np.array([load])), 0, 5)[0].tolist() == [60, 180, 300, 420, 540]
+    grid = table.columns.grids[table.columns.grid_index(120)]
+    assert grid.read(table.columns.rows_of(np.array([load])), 0, 5)[0].tolist() == [60, 180, 300, 420, 540]
     table.validate()
 
 
@@ -248,8 +248,8 @@ class TestManyAtOnce:
         table = SeriesTable(metrics_of(2), Limits(), threading.RLock())
         identities = of_many_hosts(3, parts_of_a_node(2, 40))
         sids = table.register_many(identities[::2] + identities[1::2])
-        rows = table.rows_of(sids)
-        hosts = table.host_of[sids]
+        rows = table.columns.rows_of(sids)
+        hosts = table.columns.host_of[sids]
         assert all(np.ptp(rows[hosts == number]) < 2 * 80 for number in range(3))
 
     def test_a_cluster_that_is_not_configured_is_refused(self) -> None:
@@ -261,33 +261,33 @@ class TestOldRows:
     def test_new_series_get_the_rows_they_had(self) -> None:
         table = table_with()
         sids = table.register_keys(keys_of([host(1), host(2), host(3)]), 60, np.array([500, 3, 77]))
-        assert table.rows_of(sids).tolist() == [500, 3, 77]
+        assert table.columns.rows_of(sids).tolist() == [500, 3, 77]
         assert table.register_many([host(2)]).tolist() == [sids[1]]
         table.validate()
         others = table.register_many([Identity("demo", f"x{number}", "load") for number in range(600)])
-        assert not set(table.rows_of(others).tolist()) & {500, 3, 77}
+        assert not set(table.columns.rows_of(others).tolist()) & {500, 3, 77}
         table.validate()
 
     def test_a_row_that_is_taken_a_series_that_is_known_and_another_timestep_lie_where_they_lie(self) -> None:
         table = table_with()
         known = table.register(host(1))
-        row = int(table.row_of[known])
+        row = int(table.columns.row_of[known])
         identities = [host(1), host(2), Identity("demo", "n3", "power"), host(4), host(5)]
         sids = table.register_keys(keys_of(identities), 60, np.array([row + 9, row, 900, 901, 901]))
         assert sids[0] == known
-        rows = table.rows_of(sids).tolist()
+        rows = table.columns.rows_of(sids).tolist()
         assert rows[0] == row
         assert rows[1] != row
         assert rows[2] != 900
         assert rows[3] == 901
         assert rows[4] != 901
-        assert table.grids[table.grid_of[sids[2]]].timestep_s == 30
+        assert table.columns.grids[table.columns.grid_of[sids[2]]].timestep_s == 30
         table.validate()
 
     def test_rows_that_no_grid_can_have_are_not_taken(self) -> None:
         table = table_with(Limits(series=10, job_series=10))
         sids = table.register_keys(keys_of([host(1), host(2), host(3)]), 60, np.array([-1, 10**9, -5]))
-        assert (table.rows_of(sids) < 100).all()
+        assert (table.columns.rows_of(sids) < 100).all()
         table.validate()
 
     def test_what_is_not_configured_any_more_is_refused(self) -> None:
@@ -320,7 +320,7 @@ class TestKeysOfWholeHosts:
         identities = of_many_hosts(3, parts)
         mixed = identities[::3] + identities[1::3] + identities[2::3]
         sids = table.register_keys(keys_of(mixed), 60, np.arange(len(mixed)) + 7)
-        assert table.rows_of(sids).tolist() == list(range(7, 7 + len(mixed)))
+        assert table.columns.rows_of(sids).tolist() == list(range(7, 7 + len(mixed)))
         assert [table.identity(sid) for sid in sids.tolist()] == mixed
         table.validate()
 
@@ -328,9 +328,9 @@ class TestKeysOfWholeHosts:
         table = table_with()
         table.register_keys(keys_of(of_node("n1")), 60, np.arange(len(NODE)))
         sids = table.register_keys(keys_of(of_node("n2")), 60, np.arange(len(NODE)) + 100)
-        there = [table.grids[grid].timestep_s == 60 for grid in table.grid_of[sids].tolist()]
+        there = [table.columns.grids[grid].timestep_s == 60 for grid in table.columns.grid_of[sids].tolist()]
         assert there == [metric == "load" for metric, _ in NODE]
-        assert table.rows_of(sids)[there].tolist() == (np.arange(len(NODE)) + 100)[there].tolist()
+        assert table.columns.rows_of(sids)[there].tolist() == (np.arange(len(NODE)) + 100)[there].tolist()
         table.validate()
 
     def test_keys_that_cannot_be_read_or_are_none_are_refused(self) -> None:
@@ -350,11 +350,11 @@ class TestKeysOfWholeHosts:
         table = table_with()
         table.register_keys(keys_of(of_node("n1")))
         old = table.register_keys(keys_of(of_node("n2", NODE[:30])))
-        table.store_samples(old, np.ones(30, np.float32), 6000)
+        table.columns.store_samples(old, np.ones(30, np.float32), 6000)
         table.remove(old)
         sids = table.register_keys(keys_of(of_node("n3")))
         assert set(old.tolist()) < set(sids.tolist())
-        assert not table.last_s[sids].any()
+        assert not table.columns.last_s[sids].any()
         assert [table.identity(sid) for sid in sids.tolist()] == of_node("n3")
         table.validate()
 
@@ -509,8 +509,10 @@ def find(table: SeriesTable, identity: Identity) -> int:
 def having(table: SeriesTable, sids: Int64Array, rows: Int64Array) -> set[tuple[Identity, int]]:
     """The series that are in the grid and the row that they were to get."""
     kept = np.flatnonzero((sids >= 0) & (rows >= 0))
-    there = [at for at in kept.tolist() if table.grids[table.grid_of[sids[at]]].timestep_s == 60]
-    return {(table.identity(int(sids[at])), int(rows[at])) for at in there if table.row_of[sids[at]] == rows[at]}
+    there = [at for at in kept.tolist() if table.columns.grids[table.columns.grid_of[sids[at]]].timestep_s == 60]
+    return {
+        (table.identity(int(sids[at])), int(rows[at])) for at in there if table.columns.row_of[sids[at]] == rows[at]
+    }
 
 
 @given(st.data())
@@ -562,7 +564,7 @@ def test_the_bytes_it_says_it_takes_are_those_it_takes(hosts: int, parts: list[t
     gc.collect()
     taken, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    grids = sum(grid.size_bytes for grid in table.grids)
+    grids = sum(grid.size_bytes for grid in table.columns.grids)
     assert table.size_bytes + grids == pytest.approx(taken, rel=0.15)
 
 
@@ -610,7 +612,7 @@ class TestSeriesOfJobs:
         sids = table.register_many(
             [Identity("demo", "n1", "load", HostPart("job", str(number))) for number in range(3)]
         )
-        table.store_samples(sids, np.ones(3, np.float32), np.array([1000, 50_000, 90_000]))
+        table.columns.store_samples(sids, np.ones(3, np.float32), np.array([1000, 50_000, 90_000]))
         assert table.find_silent(20_000, {}).tolist() == [sids[0]]
 
     def test_those_long_silent_make_room_when_there_are_many(self) -> None:
@@ -623,8 +625,8 @@ class TestSeriesOfJobs:
         fresh = Identity("demo", "n1", "load", HostPart("job", "fresh"))
         assert table.register(fresh) == limit
         times_s = np.array([100_000 - 1000 * number for number in range(10)])
-        table.store_samples(sids, np.ones(10, np.float32), times_s)
-        table.store_samples(np.array([node]), np.ones(1, np.float32), 90_000)
+        table.columns.store_samples(sids, np.ones(10, np.float32), times_s)
+        table.columns.store_samples(np.array([node]), np.ones(1, np.float32), 90_000)
         silent = table.find_silent(20_000, {})
         assert silent.tolist() == sids[times_s < 100_000 - JOB_SILENCE_S].tolist()
         table.remove(silent)
@@ -637,8 +639,8 @@ class TestSeriesOfJobs:
         sids = table.register_many(
             [Identity("demo", "n1", "load", HostPart("job", str(number))) for number in range(2)]
         )
-        table.store_samples(sids, np.ones(2, np.float32), np.array([50_000, 60_000]))
-        table.store_samples(np.array([table.register(host(2))]), np.ones(1, np.float32), 100_000)
+        table.columns.store_samples(sids, np.ones(2, np.float32), np.array([50_000, 60_000]))
+        table.columns.store_samples(np.array([table.register(host(2))]), np.ones(1, np.float32), 100_000)
         assert table.find_silent(20_000, {"demo": {"n1": 55_000}}).tolist() == [sids[0]]
         assert table.find_silent(20_000, {"demo": {"n1": 10_000}}).tolist() == []
 
@@ -646,7 +648,7 @@ class TestSeriesOfJobs:
 def test_what_was_silent_before_a_job_began_is_not_kept_for_it() -> None:
     table = table_with()
     sids = table.register_many([host(1), Identity("demo", "n1", "power")])
-    table.store_samples(sids, np.ones(2, np.float32), np.array([100, 300]))
+    table.columns.store_samples(sids, np.ones(2, np.float32), np.array([100, 300]))
     assert table.find_silent(1000, {"demo": {"n1": 200}}).tolist() == [sids[0]]
     assert table.find_silent(200, {"demo": {"n1": 1000}}).tolist() == [sids[0]]
 
@@ -673,7 +675,7 @@ class TestWhereInTheirSlotsSamplesLie:
         table = table_with()
         sids = table.register_many(host(number) for number in range(hosts))
         for time_s in times_s:
-            table.store_samples(sids, np.ones(hosts, np.float32), time_s)
+            table.columns.store_samples(sids, np.ones(hosts, np.float32), time_s)
         return table, sids
 
     @pytest.mark.parametrize(
@@ -693,16 +695,16 @@ class TestWhereInTheirSlotsSamplesLie:
     )
     def test_it_is_that_of_the_sample_which_stays_in_the_slot(self, times_s: list[int], offset_s: int) -> None:
         table, sids = self.sent([6_000_000 + time_s for time_s in times_s])
-        assert table.slot_offsets(sids, 60).tolist() == [offset_s]
+        assert table.columns.slot_offsets(sids, 60).tolist() == [offset_s]
 
     def test_large_batches_are_looked_at_now_and_then(self) -> None:
         table, sids = self.sent([6_000_000 + 10 * tick for tick in range(200)], hosts=100)
-        assert table.slot_offsets(sids, 60).tolist() == [50] * 100
+        assert table.columns.slot_offsets(sids, 60).tolist() == [50] * 100
 
     @pytest.mark.parametrize("senders", [16, 17, 64, 1000])
     def test_none_of_many_senders_in_turn_is_hidden(self, senders: int) -> None:
         table = table_with()
-        seen = {turn % senders for turn in range(senders * 300) if table._is_spacing_due()}
+        seen = {turn % senders for turn in range(senders * 300) if table.columns._is_spacing_due()}
         assert len(seen) == senders
 
     def test_a_series_that_takes_the_place_of_another_knows_nothing(self) -> None:
@@ -710,4 +712,4 @@ class TestWhereInTheirSlotsSamplesLie:
         table.remove(sids)
         (again,) = table.register_many([host(7)]).tolist()
         assert again == sids[0]
-        assert table.slot_offsets(np.array([again]), 60).tolist() == [-1]
+        assert table.columns.slot_offsets(np.array([again]), 60).tolist() == [-1]

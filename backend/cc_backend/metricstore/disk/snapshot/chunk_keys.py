@@ -50,9 +50,9 @@ class ChunkKeyCache:
 
     def _find_row_sids(self, grid_index: int) -> Int64Array:
         table = self._table
-        members = np.flatnonzero((table.grid_of == grid_index) & (table.row_of >= 0))
-        by_row = np.full(table.grids[grid_index].rows, NO_SERIES, np.int64)
-        by_row[table.row_of[members]] = members
+        members = np.flatnonzero((table.columns.grid_of == grid_index) & (table.columns.row_of >= 0))
+        by_row = np.full(table.columns.grids[grid_index].rows, NO_SERIES, np.int64)
+        by_row[table.columns.row_of[members]] = members
         return by_row
 
     def packed_keys(self, grid_index: int, chunk: int, sids: Int64Array) -> PackedKeys:

@@ -16,7 +16,8 @@ import numpy as np
 
 from cc_backend.metricstore.blocks.codec import Codec, choose_codec
 from cc_backend.metricstore.blocks.file_slice import DamagedSliceError, FileSlice, UnreadableError
-from cc_backend.metricstore.blocks.grid import BlockContent, Grid, Lock
+from cc_backend.metricstore.blocks.grid import Grid
+from cc_backend.metricstore.blocks.windows import BlockContent, Lock
 from cc_backend.metricstore.disk.snapshot.chunk_keys import NO_SERIES, ChunkKeyCache
 from cc_backend.metricstore.disk.snapshot.snapshot_folder import SnapshotFolder, window_end_s, window_name
 from cc_backend.metricstore.disk.snapshot.snapshot_format import ChunkEntry, PackedKeys, pack_times
@@ -105,15 +106,15 @@ class SnapshotWriter:
         Grids that series have left come last: their files are the only ones with these series until then.
         """
         with self._lock:
-            carries, left = self._table.migration_count, frozenset(self._table.left_grids)
-            grids = sorted(enumerate(self._table.grids), key=lambda one: one[0] in left)
+            carries, left = self._table.columns.migration_count, frozenset(self._table.columns.left_grids)
+            grids = sorted(enumerate(self._table.columns.grids), key=lambda one: one[0] in left)
         fault: UnreadableError | None = None
         for index, grid in grids:
             with self._lock:
-                windows = grid.window_numbers()
+                windows = grid.windows.numbers()
             for window in windows:
                 with self._lock:
-                    unsaved = frozenset(grid.unsaved_chunks(window))
+                    unsaved = frozenset(grid.windows.unsaved_chunks(window))
                 if not unsaved:
                     continue
                 try:
@@ -125,9 +126,9 @@ class SnapshotWriter:
         if fault is not None:
             raise fault
         with self._lock:
-            if self._table.migration_count != carries:
+            if self._table.columns.migration_count != carries:
                 return False
-            self._table.left_grids.clear()
+            self._table.columns.left_grids.clear()
         return True
 
     def _save_window(
@@ -138,7 +139,7 @@ class SnapshotWriter:
 
         def chunks(old: dict[int, CopiedChunk]) -> Iterator[ChangedChunk | CopiedChunk]:
             with self._lock:
-                present = place.grid.chunks(place.window)
+                present = place.grid.windows.chunks(place.window)
             # What only the old file has are samples that this configuration does not keep; another one may again.
             for chunk in sorted({*present, *old}):
                 if stopping():
@@ -150,7 +151,7 @@ class SnapshotWriter:
                     if found.payload:
                         yield found.to_chunk(chunk)
             with self._lock:
-                if self._table.migration_count != place.carries:
+                if self._table.columns.migration_count != place.carries:
                     raise _SeriesMovedError
 
         try:
@@ -197,17 +198,17 @@ class SnapshotWriter:
         except OSError:
             return False
         with self._lock:
-            return chunks <= {*place.grid.chunks(place.window)}
+            return chunks <= {*place.grid.windows.chunks(place.window)}
 
     def _copy_block(self, place: "_GridWindow", chunk: int, *, drop_unreadable: bool) -> "_BlockCopy | None":
         """What a block holds now, ready to be written; without a payload if it holds nothing."""
-        place.grid.merge_pending(place.window, chunk, self._lock, give_up=drop_unreadable)
+        place.grid.windows.merge_pending(place.window, chunk, self._lock, give_up=drop_unreadable)
         with self._lock:
-            content = place.grid.block_content(place.window, chunk)
+            content = place.grid.windows.block_content(place.window, chunk)
             if content is None:
                 return None
             sids = self._keys.row_sids(place.grid_index, chunk, content.rows)
-            last_s = np.where(sids == NO_SERIES, 0, self._table.last_s[sids])
+            last_s = np.where(sids == NO_SERIES, 0, self._table.columns.last_s[sids])
         keys = self._keys.packed_keys(place.grid_index, chunk, sids)
         start_s = place.name.start_s
         times = pack_times(np.minimum(last_s, window_end_s(place.name) - 1), start_s)
@@ -235,11 +236,11 @@ class SnapshotWriter:
         parts = self._folder.payload_slices(place.name, entries) if entries else {}
         with self._lock:
             for chunk, version in versions.items():
-                place.grid.mark_saved(place.window, chunk, version, parts.get(chunk))
+                place.grid.windows.mark_saved(place.window, chunk, version, parts.get(chunk))
             relocate_saved(
                 place.grid,
                 place.window,
-                [c for c in place.grid.chunks(place.window) if c not in versions],
+                [c for c in place.grid.windows.chunks(place.window) if c not in versions],
                 entries,
                 parts,
             )
@@ -252,9 +253,9 @@ def relocate_saved(
     written = {entry.chunk for entry in entries}
     for chunk in chunks:
         if chunk not in written:
-            grid.mark_lost(window, chunk)
+            grid.windows.mark_lost(window, chunk)
         elif chunk in parts:
-            grid.mark_moved(window, chunk, parts[chunk])
+            grid.windows.mark_moved(window, chunk, parts[chunk])
 
 
 class _GridWindow(NamedTuple):

@@ -667,9 +667,9 @@ def test_blocks_that_are_on_disk_only_are_read_from_where_their_file_is(tmp_path
         write(store, *SLOTS)
         store.upkeep(NOW + 3 * WINDOW_S, {})
         assert store.snapshot(NOW)
-        for grid in store._table.grids:
-            for window in grid.window_numbers():
-                assert grid.evict(window) > 0
+        for grid in store._table.columns.grids:
+            for window in grid.windows.numbers():
+                assert grid.windows.evict(window) > 0
         assert values(store, 3) == expected(3)
         for change in range(3):  # each pass replaces the file
             write(store, 5, series=range(CHUNK_ROWS + 50, CHUNK_ROWS + 51), change=change)
