@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Dict, Mapping, Optional, Tuple
 
+from cc_common.job_document import job_document
 from cc_common.json_reader import INT32, ObjectReader, ParsedPayload, as_number, as_string
 
 SHARED = ("none", "single_user", "multi_user")
@@ -67,56 +68,16 @@ class JobStart:
     duration: int = 0
 
     def to_document(self) -> Dict[str, Any]:
-        """The JSON object as existing adapters send it: fixed keys always, optional ones only where they say something.
-
-        `monitoringStatus` goes out only if it is not the receiver's default.
-        """
-        document: Dict[str, Any] = {
-            "cluster": self.cluster,
-            "subCluster": self.sub_cluster,
-            "partition": self.partition,
-            "project": self.project,
-            "user": self.user,
-            "shared": self.shared,
+        """The JSON object as existing adapters send it; `monitoringStatus` only if it is not the receiver's default."""
+        own: Dict[str, Any] = {
             "jobState": "",
             "tags": [{"type": tag.type, "name": tag.name, "scope": tag.scope} for tag in self.tags],
-            "resources": [_resource_document(resource) for resource in self.resources],
-            "energyFootprint": None,
             "footprint": None if self.footprint is None else dict(self.footprint),
             "metaData": None if self.meta_data is None else dict(self.meta_data),
-            "concurrentJobs": {"items": None, "count": 0},
-            "energy": self.energy,
-            "arrayJobId": self.array_job_id,
-            "walltime": self.walltime,
-            "requestedMemory": self.requested_memory,
-            "submitTime": self.submit_time,
-            "jobId": self.job_id,
-            "duration": self.duration,
-            "smt": self.smt,
-            "numAcc": self.num_acc,
-            "numHwthreads": self.num_hwthreads,
-            "numNodes": self.num_nodes,
-            "statistics": None,
-            "startTime": self.start_time,
         }
         if self.monitoring_status != MONITORING_RUNNING:
-            document["monitoringStatus"] = self.monitoring_status
-        return {key: value for key, value in document.items() if value or key not in _OMIT_IF_EMPTY}
-
-
-_OMIT_IF_EMPTY = frozenset(
-    (
-        "partition",
-        "tags",
-        "arrayJobId",
-        "walltime",
-        "requestedMemory",
-        "submitTime",
-        "smt",
-        "numAcc",
-        "numHwthreads",
-    )
-)
+            own["monitoringStatus"] = self.monitoring_status
+        return job_document(self, own)
 
 
 @dataclass(frozen=True)
@@ -214,17 +175,6 @@ def _read_resource(reader: ObjectReader) -> ResourceEvent:
     )
     reader.finish()
     return resource
-
-
-def _resource_document(resource: ResourceEvent) -> Dict[str, Any]:
-    document: Dict[str, Any] = {"hostname": resource.hostname}
-    if resource.hwthreads:
-        document["hwthreads"] = list(resource.hwthreads)
-    if resource.accelerators:
-        document["accelerators"] = list(resource.accelerators)
-    if resource.configuration:
-        document["configuration"] = resource.configuration
-    return document
 
 
 def _read_tag(reader: ObjectReader) -> TagEvent:
