@@ -53,8 +53,8 @@ def make_archived_job(made: GeneratedJob, clusters: ClusterRegistry) -> tuple[Jo
 
 def write_archive(archive: FileArchive, clusters: ClusterRegistry, made: Iterable[GeneratedJob]) -> Iterator[Job]:
     """Stores one job after the other and hands it on, as it was archived."""
-    for one in made:
-        job, data = make_archived_job(one, clusters)
+    for job_made in made:
+        job, data = make_archived_job(job_made, clusters)
         archive.store(job, data)
         yield job
 

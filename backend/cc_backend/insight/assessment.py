@@ -28,10 +28,10 @@ from cc_backend.metricstore.gaps.reasons import NO_GAPS, JobGaps
 from cc_backend.model import Finding, Job, Judgement, Level, Scope
 
 RULES_VERSION = 3
-"""The version of the rules. A judgement by older rules is made anew; raise it with each change of what is found."""
+"""Version of the rules, stored with each judgement. Raise it when findings change: older ones are redone."""
 
 MAX_STORED_HOSTS = 32
-"""So many names of nodes are kept with a finding."""
+"""Maximum host names stored with a finding."""
 MAX_DIFFERENCES = 3
 
 _ORDER = {code: place for place, code in enumerate(FindingCode)}
@@ -44,7 +44,7 @@ _ACTIVITY_OF_GPU_JOBS = (GPU_USE_METRIC,)
 
 @dataclass(frozen=True, slots=True)
 class Assessment:
-    """Everything that was found about a job, worst first; `faulty` by metric the nodes that part, with levels."""
+    """All findings about a job, worst first, its footprint, and by metric the nodes that differ, with their levels."""
 
     level: Level | None
     findings: tuple[Finding, ...]
@@ -53,11 +53,11 @@ class Assessment:
 
     @property
     def problems(self) -> list[Finding]:
-        """The findings that count."""
+        """The findings that are not OK."""
         return [finding for finding in self.findings if finding.level is not Level.OK]
 
     def to_judgement(self, *, now_s: int) -> Judgement:
-        """What is kept of it with the job."""
+        """The part that is stored with the job: level, first finding, number of others."""
         told = [finding for finding in self.findings if finding.code != FindingCode.NOTHING_FOUND]
         first = told[0] if told else None
         if first is not None:
@@ -66,7 +66,7 @@ class Assessment:
 
 
 def judged_metrics(metrics: Mapping[str, MetricConfig]) -> dict[str, MetricConfig]:
-    """The metrics that a job is judged by: those of its footprint, and those that tell whether it works at all.
+    """The metrics that a job is judged by: those of its footprint, and those that show whether it works at all.
 
     Restricted metrics are left out, for staff too: there is one judgement of a job, and its owner may see it.
     """
@@ -94,13 +94,13 @@ def assess_job(
 ) -> Assessment:
     """All findings about a job.
 
-    `metrics` and `curves` are those of `judged_metrics` in the units of their configuration, `absences` what is missing
+    `metrics` and `curves` are those of `judged_metrics` in the units of their configuration, `gaps` what is missing
     of them and why.
     """
     items = footprint_values(job, metrics, curves, node_threads=len(sub_cluster.topology.node))
     hours = JobHours(job, sub_cluster)
     found: list[Finding] = []
-    faulty: dict[str, dict[str, Level]] = {}
+    outliers: dict[str, dict[str, Level]] = {}
     stall = _stall(job, curves, metrics, hours)
     idle = _idle(job, curves, metrics, hours)
     idle_gpus = None if stall is not None else _idle_gpus(job, curves, metrics, hours, idle)
@@ -109,12 +109,12 @@ def assess_job(
         found.append(stall)
     if idle is not None:
         found.append(idle)
-        faulty[idle.metric] = dict.fromkeys(idle.hosts, idle.level)
+        outliers[idle.metric] = dict.fromkeys(idle.hosts, idle.level)
     if idle_gpus is not None:
         found.append(idle_gpus)
     if ended is not None and not (stall is not None and stall.facts["at_limit"]):
         found.append(ended)
-    found += _difference_findings(job, curves, metrics, faulty, idle)
+    found += _difference_findings(job, curves, metrics, outliers, idle)
     explained = _explained_metrics(stall, ended)
     judged = [
         level_finding(job, item, curves.get(item.metric), hours) for item in items if item.metric not in explained
@@ -132,7 +132,7 @@ def assess_job(
     if quiet:
         found.append(_nothing_found(items, quiet, early))
     return Assessment(
-        worst_level(levels) if levels else worst_footprint_level(items), tuple(found), tuple(items), faulty
+        worst_level(levels) if levels else worst_footprint_level(items), tuple(found), tuple(items), outliers
     )
 
 
@@ -143,13 +143,13 @@ def _nothing_found(items: Sequence[FootprintValue], quiet: list[str], early: lis
 
 
 def find_outlier_nodes(job: Job, curves: JobCurveSet, sub_cluster: SubCluster) -> Mapping[str, Mapping[str, Level]]:
-    """By metric the nodes that part from the others, as in the assessment of the job."""
+    """By metric the nodes that differ from the others, with their levels, as in the assessment of the job."""
     metrics = judged_metrics(sub_cluster.metrics)
     return assess_job(job, curves.select_nodes_and_gpus(metrics), sub_cluster, metrics).outliers
 
 
 def stored_assessment(job: Job, sub_cluster: SubCluster) -> Assessment:
-    """What is known of a job whose samples cannot be read: the judgement that was kept, the footprint of its record."""
+    """The assessment of a job whose samples cannot be read: its stored judgement, and the footprint of its record."""
     kept = job.judgement or Judgement(None)
     metrics = judged_metrics(sub_cluster.metrics)
     items = footprint_values(job, metrics, node_threads=len(sub_cluster.topology.node))
@@ -181,14 +181,14 @@ def _idle(job: Job, curves: JobCurveSet, metrics: Mapping[str, MetricConfig], ho
 def _idle_gpus(
     job: Job, curves: JobCurveSet, metrics: Mapping[str, MetricConfig], hours: JobHours, idle: Finding | None
 ) -> Finding | None:
-    """Single GPUs without work; those of nodes that are idle as a whole are told already."""
+    """The finding about idle GPUs, without those of nodes that are idle as a whole."""
     if not job.num_acc or GPU_USE_METRIC not in metrics:
         return None
     found = curves.get(GPU_USE_METRIC, Scope.ACCELERATOR)
     if found is None:
         return None
     told = set(idle.hosts) if idle is not None and idle.metric == GPU_USE_METRIC else set()
-    rows = [one for one in find_idle_nodes(found, metrics[GPU_USE_METRIC].peak) if found.hosts[one.row] not in told]
+    rows = [node for node in find_idle_nodes(found, metrics[GPU_USE_METRIC].peak) if found.hosts[node.row] not in told]
     return idle_gpus_finding(job, metrics[GPU_USE_METRIC], found, rows, hours) if rows else None
 
 
@@ -196,10 +196,10 @@ def _difference_findings(
     job: Job,
     curves: JobCurveSet,
     metrics: Mapping[str, MetricConfig],
-    faulty: dict[str, dict[str, Level]],
+    outliers: dict[str, dict[str, Level]],
     idle: Finding | None,
 ) -> list[Finding]:
-    """One finding per set of nodes that part from the others; what idle nodes explain is not told again."""
+    """One finding for each set of nodes that differ from the others, unless idle nodes explain it."""
     out: list[Finding] = []
     told: set[frozenset[str]] = set()
     for name, config in metrics.items():
@@ -209,7 +209,7 @@ def _difference_findings(
             continue
         finding = differ_finding(job, config, found, rows)
         of_idle = dict.fromkeys(idle.hosts, idle.level) if idle else {}
-        faulty[name] = {host: of_idle.get(host, finding.level) for host in finding.hosts} | faulty.get(name, {})
+        outliers[name] = {host: of_idle.get(host, finding.level) for host in finding.hosts} | outliers.get(name, {})
         hosts = frozenset(finding.hosts)
         if hosts not in told and not hosts <= of_idle.keys():
             told.add(hosts)
@@ -218,7 +218,7 @@ def _difference_findings(
 
 
 def _explained_metrics(stall: Finding | None, ended: Finding | None) -> set[str]:
-    """The metrics whose level follows from another finding and is not told again."""
+    """The metrics whose level follows from another finding, so that they get none of their own."""
     out: set[str] = set()
     if stall is not None:
         out |= {*_WORK, *_WORK_OF_GPU_JOBS}
@@ -228,10 +228,10 @@ def _explained_metrics(stall: Finding | None, ended: Finding | None) -> set[str]
 
 
 def _missing_data_findings(
-    job: Job, curves: JobCurveSet, items: Sequence[FootprintValue], absences: JobGaps
+    job: Job, curves: JobCurveSet, items: Sequence[FootprintValue], gaps: JobGaps
 ) -> list[Finding]:
-    """What is missing of the samples; what is known to be the fault of a node or the store needs no guess."""
-    out = gap_findings(job, absences)
+    """The findings about missing samples."""
+    out = gap_findings(job, gaps)
     if not out:
         guessed = [silent_finding(job, curves), no_data_finding(job, curves)]
         out = [finding for finding in guessed if finding is not None]

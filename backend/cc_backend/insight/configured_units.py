@@ -1,4 +1,4 @@
-"""Samples in the units of the configuration: an archive may be older than the thresholds it is compared with."""
+"""Converts samples to the units of the configuration: an archive may be older than the thresholds."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -12,7 +12,7 @@ from cc_common.units import convert, unit_from_object
 
 
 def conversion_factor(source: MetricUnit, target: MetricUnit) -> float:
-    """What to multiply values in `source` with to have them in `target`; 1 where nobody can say."""
+    """The factor from `source` to `target`; 1 if the units cannot be converted."""
     if source == target or not source.base:
         return 1.0
     try:
@@ -22,7 +22,7 @@ def conversion_factor(source: MetricUnit, target: MetricUnit) -> float:
 
 
 def convert_to_configured_units(data: JobData, metrics: Mapping[str, MetricConfig]) -> JobData:
-    """The same samples, every metric in the unit that its configuration has; metrics that nobody configured go."""
+    """The samples, each metric in the unit of its configuration; metrics without a configuration are left out."""
     return {
         name: {scope: _convert(metric, metrics[name].unit) for scope, metric in by_scope.items()}
         for name, by_scope in data.items()
@@ -34,5 +34,5 @@ def _convert(metric: JobMetric, unit: MetricUnit) -> JobMetric:
     factor = conversion_factor(metric.unit, unit)
     if factor == 1.0:
         return metric if metric.unit == unit else replace(metric, unit=unit)
-    series = [replace(one, data=(one.data * np.float32(factor)), statistics=None) for one in metric.series]
+    series = [replace(row, data=(row.data * np.float32(factor)), statistics=None) for row in metric.series]
     return replace(metric, unit=unit, series=series, statistics_series=None)

@@ -1,4 +1,4 @@
-"""Curves as rows of numbers: means without gaps, gaps, rows that part from the others. Pure numbers, no drawing."""
+"""Curves as rows of a grid: means, gaps, outliers, quantiles. Pure numbers, no drawing."""
 
 from collections.abc import Sequence
 
@@ -10,14 +10,14 @@ from cc_backend.model import JobMetric
 Values = npt.NDArray[np.float64]
 
 MIN_OUTLIER_SHARE_OF_PEAK = 0.02
-"""Of the peak of a metric: nodes closer together than this do the same."""
+"""Minimum distance of an outlier from the others, as a share of the peak of the metric."""
 _OUTLIER_SPREADS = 4.0
 _OUTLIER_SHARE = 0.2
 _MIN_GAP_SLOTS = 2
 
 
 def matrix(metric: JobMetric) -> Values:
-    """All series of a metric as rows of one grid; shorter ones are filled up with gaps."""
+    """All series of a metric as rows of one grid (float64); shorter ones are padded with NaN."""
     length = max((len(series.data) for series in metric.series), default=0)
     rows = np.full((len(metric.series), length), np.nan)
     for row, series in zip(rows, metric.series, strict=True):
@@ -40,7 +40,7 @@ def downsample(rows: Values, max_columns: int) -> tuple[Values, int]:
 
 
 def nan_mean(rows: Values, axis: int) -> Values:
-    """The mean along an axis, of what is there; NaN where nothing is."""
+    """The mean along an axis without NaN; NaN where there is nothing else."""
     known = np.isfinite(rows)
     count = known.sum(axis=axis)
     total = np.where(known, rows, 0.0).sum(axis=axis)
@@ -50,7 +50,7 @@ def nan_mean(rows: Values, axis: int) -> Values:
 
 
 def columns_with_data(rows: Values) -> npt.NDArray[np.bool_]:
-    """Which columns have a value in any row."""
+    """Which columns have a value in any row, as flags."""
     counts: npt.NDArray[np.intp] = np.count_nonzero(np.isfinite(rows), axis=0)
     return counts > 0
 
@@ -73,7 +73,7 @@ def find_gaps(rows: Values) -> tuple[tuple[int, int], ...]:
 
 
 def find_outliers(means: Values, *, min_distance: float = 0.0) -> list[int]:
-    """Which means lie far from all others: by over four robust spreads and a fifth of the usual value.
+    """The indices of means far from the median: by more than 4 robust spreads and a fifth of the median.
 
     `least` is a distance below which nothing is far, so that a metric close to zero everywhere has no outliers.
     Spread is the median absolute deviation, scaled to a standard deviation (factor 1.4826). More than a third of

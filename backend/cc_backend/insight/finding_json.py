@@ -1,4 +1,4 @@
-"""A finding as a JSON object: as it is kept with the job, and as the API tells it."""
+"""A finding as a JSON object: as it is stored with the job and as the API returns it."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -8,7 +8,7 @@ from cc_backend.model import Finding, Level
 
 
 def finding_to_json(finding: Finding) -> dict[str, Any]:
-    """The finding as JSON has it; what is empty is left out."""
+    """The finding as a JSON object without empty values."""
     document: dict[str, Any] = {
         "code": str(finding.code),
         "level": finding.level.value,
@@ -24,7 +24,7 @@ def finding_to_json(finding: Finding) -> dict[str, Any]:
 
 
 def finding_from_json(document: Mapping[str, Any]) -> Finding | None:
-    """The finding that `finding_to_json` wrote; None for a rule that this program does not know."""
+    """The finding of a JSON object by `finding_to_json`; None for an unknown rule."""
     if document["code"] not in set(FindingCode):
         return None
     return Finding(
@@ -41,7 +41,7 @@ def finding_from_json(document: Mapping[str, Any]) -> Finding | None:
 
 
 def _round_for_json(value: object) -> object:
-    """Six digits are more than anybody reads; a number that JSON cannot hold becomes none."""
+    """A float with 6 significant digits, None for one that JSON cannot hold; other values unchanged."""
     if isinstance(value, float):
         return float(f"{value:.6g}") if abs(value) < float("inf") else None
     return value

@@ -1,6 +1,6 @@
-"""What stands out about a job, one rule after the other. Pure: curves and the record in, facts out.
+"""The rules that find what stands out about a job. Pure: curves and the job record in, findings out.
 
-Each rule gives `Finding`s: facts without words, so that they can be kept, compared and worded anew.
+A `Finding` has facts without words, so that it can be stored, compared and worded anew.
 """
 
 import re
@@ -15,25 +15,25 @@ from cc_backend.insight.footprint import FootprintValue
 from cc_backend.insight.idle_nodes import IdleNode, Stall
 from cc_backend.insight.job_curves import MIN_JUDGED_S, MIN_JUDGED_SAMPLES, JobCurveSet, MetricCurves
 from cc_backend.insight.lost_hours import HOUR_S, ComputeHours, JobHours
-from cc_backend.insight.rating import Thresholds
+from cc_backend.insight.rating import BAD_LEVELS, Thresholds
 from cc_backend.model import Finding, Job, JobState, Level
 from cc_backend.wording.format import readable_unit
 
 Flags = npt.NDArray[np.bool_]
 
 MIN_GAP_SLOTS = 3
-"""Two missing samples in a row happen."""
+"""Minimum length of a gap: two missing samples in a row happen."""
 OUTLIER_SHARE_OF_PEAK = 0.02
-"""Nodes closer together than this share of the peak of a metric do the same."""
+"""Minimum distance of a differing node from the others, as a share of the peak of the metric."""
 _MIN_COMPARED = 4
 MAX_NAMED_HOSTS = 8
-"""Of so many nodes the GPUs are kept by name."""
+"""Maximum nodes whose idle GPUs are listed by id."""
 _SILENCE_TOLERANCE_STEPS = 4  # nodes do not send at the same moment, and the newest samples of some are on their way
 _EXIT_CODE = re.compile(r"\bExitCode=(\d+):(\d+)")
 
 
 class FindingCode(StrEnum):
-    """The rules. The values are kept in the database and told by the API."""
+    """The rule that made a finding. The values are stored in the database and part of the API."""
 
     STALLED = "nothing_computed"
     IDLE_NODES = "idle_nodes"
@@ -61,13 +61,13 @@ _END_LEVELS: Mapping[JobState, Level] = {
     JobState.PREEMPTED: Level.OK,
 }
 TIME_LIMIT_STATES = frozenset({JobState.TIMEOUT, JobState.DEADLINE})
-"""The states of jobs that the scheduler ended because their time was up."""
+"""The states of jobs that the scheduler ended at their time limit."""
 
 
 def idle_finding(
     job: Job, config: MetricConfig, curves: MetricCurves, idle: Sequence[IdleNode], hours: JobHours
 ) -> Finding:
-    """Nodes that did nothing while others worked."""
+    """The finding about nodes that were idle while others worked."""
     hosts = [curves.hosts[node.row] for node in idle]
     last = max(node.first for node in idle)
     whole = last <= max(1, 0.05 * curves.rows.shape[1])
@@ -91,7 +91,7 @@ def idle_finding(
         "share": _lost_share(lost, hours.total_hours()),
     }
     level = Thresholds.from_config(config).level_of(value)
-    bad = level if level in (Level.ALERT, Level.CAUTION) else Level.ALERT
+    bad = level if level in BAD_LEVELS else Level.ALERT
     return Finding(
         FindingCode.IDLE_NODES,
         bad,
@@ -108,7 +108,7 @@ def idle_finding(
 def idle_gpus_finding(
     job: Job, config: MetricConfig, curves: MetricCurves, idle: Sequence[IdleNode], hours: JobHours
 ) -> Finding:
-    """Single GPUs that did nothing while others of the job worked; `curves` has one row a GPU."""
+    """The finding about single GPUs that were idle while others worked; `curves` has one row for each GPU."""
     last = max(gpu.first for gpu in idle)
     whole = last <= max(1, 0.05 * curves.rows.shape[1])
     since_s = job.start_time if whole else _time_of(job, curves, last)
@@ -116,8 +116,8 @@ def idle_gpus_finding(
     names: dict[str, list[str]] = {}
     lost_h = 0.0
     for gpu in idle:
-        one = curves.metric.series[gpu.row]
-        names.setdefault(one.hostname, []).append(one.id or "")
+        series = curves.metric.series[gpu.row]
+        names.setdefault(series.hostname, []).append(series.id or "")
         begin_s = job.start_time if whole else _time_of(job, curves, gpu.first)
         lost_h += max(0, job.stop_time - begin_s) / HOUR_S * min(max(1.0 - gpu.value / config.peak, 0.0), 1.0)
     lost = ComputeHours(gpu=lost_h)
@@ -137,7 +137,7 @@ def idle_gpus_finding(
     level = Thresholds.from_config(config).level_of(value)
     return Finding(
         FindingCode.IDLE_GPUS,
-        level if level in (Level.ALERT, Level.CAUTION) else Level.ALERT,
+        level if level in BAD_LEVELS else Level.ALERT,
         config.name,
         tuple(names),
         node_count=len(names),
@@ -148,7 +148,7 @@ def idle_gpus_finding(
 
 
 def stall_finding(job: Job, config: MetricConfig, curves: MetricCurves, stall: Stall, hours: JobHours) -> Finding:
-    """A job that computed nothing any more from some time on."""
+    """The finding about a job that computed nothing from some time on."""
     since_s = _time_of(job, curves, stall.first)
     hosts = [resource.hostname for resource in job.resources]
     lost = hours.lost_hours(hosts, job.stop_time - since_s)
@@ -174,7 +174,7 @@ def stall_finding(job: Job, config: MetricConfig, curves: MetricCurves, stall: S
 
 
 def end_finding(job: Job, curves: JobCurveSet, metrics: Mapping[str, MetricConfig]) -> Finding | None:
-    """How the job ended, where that is worth a sentence."""
+    """The finding about how the job ended; None for a normal end."""
     level = _END_LEVELS.get(job.state)
     if level is None:
         return None
@@ -197,7 +197,7 @@ def end_finding(job: Job, curves: JobCurveSet, metrics: Mapping[str, MetricConfi
 
 
 def parse_exit_code(job: Job) -> str:
-    """The exit code and signal that the scheduler told, such as `1` or `0, signal 9`; empty where it did not."""
+    """Exit code and signal as the scheduler reported them, such as `1` or `0, signal 9`; empty without a report."""
     found = _EXIT_CODE.search((job.meta_data or {}).get("slurmInfo", ""))
     if found is None or found.group(1, 2) == ("0", "0"):
         return ""
@@ -209,14 +209,14 @@ def _ended_at_limit(job: Job) -> bool:
 
 
 def find_differing_nodes(curves: MetricCurves, config: MetricConfig) -> list[int]:
-    """The rows of the nodes that part from the others in a metric."""
+    """The rows of nodes that differ from the others in the mean of a metric; none below 4 nodes or 3 samples."""
     if curves.count < _MIN_COMPARED or not curves.has_enough_samples:
         return []
     return curves.find_outliers(OUTLIER_SHARE_OF_PEAK * config.peak)
 
 
 def differ_finding(job: Job, config: MetricConfig, curves: MetricCurves, rows: Sequence[int]) -> Finding:
-    """Nodes that part from the others in the mean of a metric."""
+    """The finding about nodes that differ from the others in the mean of a metric."""
     hosts = [curves.hosts[row] for row in rows]
     values = curves.row_means[list(rows)]
     others = np.delete(curves.row_means, list(rows))
@@ -230,32 +230,38 @@ def differ_finding(job: Job, config: MetricConfig, curves: MetricCurves, rows: S
         "unit": unit,
         "of_nodes": job.num_nodes,
     }
-    bad = level if level in (Level.ALERT, Level.CAUTION) else Level.CAUTION
+    bad = level if level in BAD_LEVELS else Level.CAUTION
     return Finding(FindingCode.NODES_DIFFER, bad, config.name, tuple(hosts), node_count=len(hosts), facts=facts)
 
 
 def level_finding(job: Job, item: FootprintValue, curves: MetricCurves | None, hours: JobHours) -> Finding | None:
-    """A value of the footprint that is not as it should be; of a highest value also the node that had it."""
-    level, scale, value = item.level, item.thresholds, item.value
+    """The finding about a footprint value whose level is not OK; of a maximum also the node that had it."""
+    level, thresholds, value = item.level, item.thresholds, item.value
     if level is None or value is None or level is Level.OK:
         return None
-    overload = scale.can_exceed_peak and scale.exceeds_peak(value)
-    edge = scale.peak if level is Level.ARTEFACT or overload else scale.normal if level is Level.HIGH else scale.caution
-    if scale.lower_is_better and level is Level.ALERT:
-        edge = scale.alert
+    overload = thresholds.can_exceed_peak and thresholds.exceeds_peak(value)
+    edge = (
+        thresholds.peak
+        if level is Level.ARTEFACT or overload
+        else thresholds.normal
+        if level is Level.HIGH
+        else thresholds.caution
+    )
+    if thresholds.lower_is_better and level is Level.ALERT:
+        edge = thresholds.alert
     lost = ComputeHours()
     is_use = item.metric == "acc_utilization" if job.num_acc else item.metric == "cpu_load"
-    if is_use and item.statistic == "avg" and not overload and level in (Level.ALERT, Level.CAUTION):
-        in_use = value / scale.peak
+    if is_use and item.statistic == "avg" and not overload and level in BAD_LEVELS:
+        in_use = value / thresholds.peak
         lost = hours.lost_hours((resource.hostname for resource in job.resources), job.duration, in_use=in_use)
     facts = {
         "value": value,
         "unit": item.unit,
         "statistic": item.statistic,
         "edge": edge,
-        "peak": scale.peak,
+        "peak": thresholds.peak,
         "kind": "overload" if overload else "above" if level is Level.HIGH else
-                "impossible" if level is Level.ARTEFACT else "high" if scale.lower_is_better else "low",
+                "impossible" if level is Level.ARTEFACT else "high" if thresholds.lower_is_better else "low",
         "share": _lost_share(lost, hours.total_hours()),
         "gpus": job.num_acc,
     }  # fmt: skip
@@ -324,7 +330,7 @@ def silent_finding(job: Job, curves: JobCurveSet) -> Finding | None:
 
 
 def too_short_finding(job: Job, curves: JobCurveSet) -> Finding:
-    """That there is too little of a job, or of its samples, for any verdict about how it ran."""
+    """The finding that a job is too short, or has too few samples, for a verdict."""
     present = [found for _, found in curves.iter_node_metrics()]
     facts = {
         "after_s": job.duration,
@@ -335,17 +341,17 @@ def too_short_finding(job: Job, curves: JobCurveSet) -> Finding:
 
 
 def missing_finding(missing: Sequence[str]) -> Finding:
-    """Metrics of the footprint that should be there and are not."""
+    """The finding about footprint metrics that were not measured."""
     return Finding(FindingCode.NOT_MEASURED, Level.ARTEFACT, facts={"metrics": list(missing)})
 
 
 def _time_of(job: Job, curves: MetricCurves, column: int) -> int:
-    """When the time begins that the sample of a column speaks of; never before the start of the job."""
+    """The begin of the interval (Unix seconds) that the sample of a column covers; not before the start of the job."""
     first_s = -(-job.start_time // curves.step_s) * curves.step_s
     return max(job.start_time, first_s + (column - 1) * curves.step_s)
 
 
 def _lost_share(lost: ComputeHours, total: ComputeHours) -> float:
-    """What part of the job was lost."""
+    """The share of the job's hours that was lost, 0 to 1."""
     whole = total.gpu or total.core
     return (lost.gpu or lost.core) / whole if whole > 0 else 0.0

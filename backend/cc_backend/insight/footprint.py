@@ -1,4 +1,4 @@
-"""The footprint of a job: a few numbers that say how it ran, each judged by its metric's thresholds."""
+"""The footprint of a job: the values that say how it ran, each judged by the thresholds of its metric. Pure."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ import numpy as np
 
 from cc_backend.clusters.model import MetricConfig
 from cc_backend.insight.job_curves import MIN_JUDGED_S, JobCurveSet, MetricCurves
-from cc_backend.insight.rating import Thresholds, worst_level
+from cc_backend.insight.rating import BAD_LEVELS, Thresholds, worst_level
 from cc_backend.model import Job, Level, Scope
 from cc_backend.wording.format import format_exact_number, format_number, readable_unit
 from cc_backend.wording.labels import STATISTIC_WORDS, metric_name
@@ -39,14 +39,14 @@ class FootprintValue:
 
     @property
     def level(self) -> Level | None:
-        """What the value says, if it is made of enough. A limit that was reached is reached, however soon."""
+        """The level of the value, if there are enough samples; a maximum that reached its limit counts at once."""
         level = self.thresholds.level_of(self.value)
-        reached = self.statistic == "max" and self.thresholds.lower_is_better and level in (Level.ALERT, Level.CAUTION)
+        reached = self.statistic == "max" and self.thresholds.lower_is_better and level in BAD_LEVELS
         return level if self.has_enough_samples or reached else None
 
     @property
     def label(self) -> str:
-        """One sentence for those who cannot see the gauge."""
+        """The value in words, for those who cannot see the gauge."""
         if self.value is None:
             return f"{self.name}: not measured"
         word = f", {self.level.word}" if self.level else ""
@@ -56,7 +56,7 @@ class FootprintValue:
 
 
 def share_of_node(job: Job, node_threads: int) -> float:
-    """How much of a node's threads a job on shared nodes has; 1 for a job with whole nodes."""
+    """The share of a node's threads that a job on shared nodes has, 0 to 1; 1 for a job with whole nodes."""
     if job.shared in ("", "none") or not node_threads or not job.num_hwthreads:
         return 1.0
     return min(1.0, job.num_hwthreads / max(job.num_nodes, 1) / node_threads)
@@ -109,6 +109,6 @@ def _is_sum_over_threads(config: MetricConfig) -> bool:
 
 
 def worst_footprint_level(items: list[FootprintValue]) -> Level | None:
-    """The worst level of the footprint; nothing where nothing could be judged."""
+    """The worst level of the footprint; None if nothing could be judged."""
     levels = [item.level for item in items if item.level is not None]
     return worst_level(levels) if levels else None

@@ -1,4 +1,4 @@
-"""What whole nodes, or the store, did not deliver of a job, as findings. Pure."""
+"""Findings about samples that are missing of whole nodes or of all: made from the gaps of a job. Pure."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -13,10 +13,10 @@ _NEGLIGIBLE_REST_S, _NEGLIGIBLE_REST_SHARE = 180, 0.05
 
 
 def gap_findings(job: Job, gaps: JobGaps) -> list[Finding]:
-    """The greatest loss first, at most a few findings and one for the rest."""
+    """One finding for each set of hosts, the greatest loss first: at most 3, and one for all other hosts."""
     groups: dict[tuple[GapReason, tuple[str, ...]], list[DataGap]] = {}
-    for one in gaps.hosts:
-        groups.setdefault((one.reason, one.hosts), []).append(one)
+    for gap in gaps.hosts:
+        groups.setdefault((gap.reason, gap.hosts), []).append(gap)
     found = [_finding(job, group) for group in groups.values()]
     if len(found) <= MAX_FINDINGS + 1:
         return found
@@ -35,14 +35,14 @@ def gap_findings(job: Job, gaps: JobGaps) -> list[Finding]:
 
 def _finding(job: Job, group: Sequence[DataGap]) -> Finding:
     first = group[0]
-    ordered = sorted(group, key=lambda one: one.from_s)
+    ordered = sorted(group, key=lambda gap: gap.from_s)
     facts = {
         "why": first.reason.value,
         "lost_s": lost_seconds(group, job.duration),
         "length_s": job.duration,
         "of_nodes": job.num_nodes,
         "times": len(group),
-        "stretches": [[one.from_s, one.to_s, one.last_sample_s, one.is_ongoing] for one in ordered[:MAX_STRETCHES]],
+        "stretches": [[gap.from_s, gap.to_s, gap.last_sample_s, gap.is_ongoing] for gap in ordered[:MAX_STRETCHES]],
     }
     return Finding(
         FindingCode.SAMPLES_ABSENT, Level.ARTEFACT, "", first.hosts, len(first.hosts), ordered[0].from_s, facts=facts
@@ -50,17 +50,17 @@ def _finding(job: Job, group: Sequence[DataGap]) -> Finding:
 
 
 def lost_seconds(group: Sequence[DataGap], length_s: float) -> float:
-    """How many seconds of a job some absences cover together; all of it where hardly more than a sample is left."""
+    """How many seconds of a job the gaps cover together; `length_s` where next to nothing is left."""
     covered, end = 0, -1
-    for one in sorted(group, key=lambda one: one.from_s):
-        covered += max(0, one.to_s - max(one.from_s, end))
-        end = max(end, one.to_s)
+    for gap in sorted(group, key=lambda gap: gap.from_s):
+        covered += max(0, gap.to_s - max(gap.from_s, end))
+        end = max(end, gap.to_s)
     rest = length_s - covered
     return length_s if rest < min(_NEGLIGIBLE_REST_S, _NEGLIGIBLE_REST_SHARE * length_s) else float(covered)
 
 
 def gaps_of_finding(finding: Finding) -> list[DataGap]:
-    """The stretches of time that such a finding is about, as absences again."""
+    """The gaps that such a finding was made of."""
     facts: Mapping[str, Any] = finding.facts
     return [
         DataGap(GapReason(facts["why"]), finding.hosts, from_s, to_s, last_s, ongoing)

@@ -12,15 +12,15 @@ from cc_backend.insight.curve_maths import nan_mean
 from cc_backend.insight.job_curves import MetricCurves
 
 IDLE_SHARE_OF_PEAK = 0.05
-"""A node below this share of its peak does nothing..."""
+"""A node below this share of its peak is idle..."""
 IDLE_SHARE_OF_BUSIEST = 0.1
-"""...if it also stays below this share of the busiest node of the job."""
+"""...if it is also below this share of the busiest node of the job."""
 MIN_IDLE_SLOTS = 3
 MIN_IDLE_S = 300
 MIN_IDLE_SHARE = 0.05
-"""Of the job: a shorter rest at its end is the tail of the work."""
+"""Minimum share of the job: a shorter rest at its end is the tail of the work."""
 MIN_IDLE_SLOT_SHARE = 0.95
-"""This share of the slots of an idle stretch has to be idle: a node without work still runs its daily chores."""
+"""Minimum share of idle slots in an idle stretch: a node without work still runs housekeeping."""
 
 STALL_SHARE_OF_PEAK = 0.02
 STALL_SHARE_OF_BEFORE = 0.05
@@ -33,7 +33,7 @@ _NEAR_STEADY = 0.8
 
 @dataclass(frozen=True, slots=True)
 class IdleNode:
-    """A node that did nothing from a column of the grid on until the end; `value` is its mean there."""
+    """A row that is idle from column `first` to the end: its mean there, and the usual mean of the other rows."""
 
     row: int
     first: int
@@ -43,7 +43,7 @@ class IdleNode:
 
 @dataclass(frozen=True, slots=True)
 class Stall:
-    """From this column on nothing was computed; the mean per node before it and after it."""
+    """Nothing was computed from column `first` on; the mean per node before and from there."""
 
     first: int
     before: float
@@ -51,7 +51,7 @@ class Stall:
 
 
 def find_idle_nodes(curves: MetricCurves, peak: float) -> list[IdleNode]:
-    """The nodes that did nothing until the end while another one worked, from when on each."""
+    """The nodes that were idle until the end while another one worked."""
     rows = curves.rows
     if len(rows) < 2 or peak <= 0 or not rows.shape[1]:  # noqa: PLR2004 - one node has no others
         return []
@@ -80,9 +80,9 @@ def find_idle_nodes(curves: MetricCurves, peak: float) -> list[IdleNode]:
 
 
 def find_stall(work: list[tuple[MetricCurves, float]]) -> Stall | None:
-    """From when on nothing was computed any more by any of these metrics, each with its peak; None if that is not so.
+    """The stall of a job: no metric (each with its peak) shows any work up to the end; None without one.
 
-    The first of the metrics tells the numbers. A job that never computed anything has not stalled.
+    Its numbers are those of the first metric. A job that never computed anything has not stalled.
     """
     step_s = max((curves.step_s for curves, _ in work), default=0)
     stretches = [_stall_column(curves, peak) for curves, peak in work]
@@ -117,7 +117,7 @@ def _stall_column(curves: MetricCurves, peak: float) -> int | None:
 
 
 def _final_stretch_start(quiet: npt.NDArray[np.bool_]) -> int:
-    """Where the longest stretch up to the end begins of which nearly all is quiet; the length if there is none."""
+    """The first column of the longest nearly idle stretch up to the end; the row's length if there is none."""
     counted = np.cumsum(quiet[::-1])[::-1]
     left = np.arange(len(quiet), 0, -1)
     near = np.minimum(left, _NEAR_SLOTS)

@@ -1,4 +1,4 @@
-"""The curves of one metric of a job with their numbers, each made once and only when it is asked for."""
+"""The curves of a job and the numbers computed from them, each computed once, at its first use."""
 
 from collections.abc import Collection, Iterator
 from functools import cached_property
@@ -10,11 +10,11 @@ from cc_backend.model import JobData, JobMetric, Scope
 
 MIN_JUDGED_S = 300
 MIN_JUDGED_SAMPLES = 3
-"""What has fewer samples, or samples of less time, is shown and not judged: a start tells nothing of the work."""
+"""Minimum samples of a judgement, and minimum time they cover: the start of a job says nothing about its work."""
 
 
 class MetricCurves:
-    """All series of one metric at one scope: the rows of a grid, and what is computed of them."""
+    """All series of one metric at one scope as rows of a grid, and the numbers computed from it."""
 
     def __init__(self, metric: JobMetric) -> None:
         self.metric = metric
@@ -41,18 +41,18 @@ class MetricCurves:
 
     @cached_property
     def row_means(self) -> Values:
-        """The mean of each row, NaN for one without a sample."""
+        """The mean of each row, NaN for a row without a sample."""
         return nan_mean(self.rows, 1)
 
     @cached_property
     def row_minima(self) -> Values:
-        """The lowest value of each row, NaN for one without a sample."""
+        """The minimum of each row, NaN for a row without a sample."""
         found: Values = np.fmin.reduce(self.rows, axis=1, initial=np.nan)
         return found
 
     @cached_property
     def row_maxima(self) -> Values:
-        """The highest value of each row, NaN for one without a sample."""
+        """The maximum of each row, NaN for a row without a sample."""
         found: Values = np.fmax.reduce(self.rows, axis=1, initial=np.nan)
         return found
 
@@ -68,12 +68,12 @@ class MetricCurves:
 
     @cached_property
     def samples(self) -> int:
-        """In how many columns there is any sample."""
+        """The number of columns with a sample in any row."""
         return int(np.count_nonzero(np.isfinite(self.column_means)))
 
     @property
     def has_enough_samples(self) -> bool:
-        """Whether there are as many samples, of as much time, as a judgement takes."""
+        """Whether there are enough samples for a judgement: at least 3, of at least 300 s."""
         return self.samples >= MIN_JUDGED_SAMPLES and self.samples * self.step_s >= MIN_JUDGED_S
 
     @property
@@ -83,17 +83,17 @@ class MetricCurves:
 
     @property
     def minimum(self) -> float | None:
-        """The lowest sample of all."""
+        """The minimum of all samples."""
         return float(np.nanmin(self.row_minima)) if self.measured else None
 
     @property
     def maximum(self) -> float | None:
-        """The highest sample of all."""
+        """The maximum of all samples."""
         return float(np.nanmax(self.row_maxima)) if self.measured else None
 
     @cached_property
     def median(self) -> float | None:
-        """The sample in the middle of all."""
+        """The median of all samples."""
         return float(np.median(self.rows[np.isfinite(self.rows)])) if self.measured else None
 
     @cached_property
@@ -110,7 +110,7 @@ class MetricCurves:
         return find_outliers(self.row_means, min_distance=least)
 
     def release_rows(self) -> None:
-        """Let go of the grid, which is large of thousands of series; the numbers of each row stay."""
+        """Free the grid, which is large for thousands of series; the numbers of each row stay."""
         _ = self.row_minima, self.row_means, self.row_maxima, self.samples
         self.__dict__.pop("rows", None)
 
@@ -133,7 +133,7 @@ class JobCurveSet:
         return self._made[key]
 
     def select_nodes_and_gpus(self, metrics: Collection[str]) -> "JobCurveSet":
-        """The same curves, but only of these metrics and of nodes and GPUs; what was made already is not made again."""
+        """The curves of these metrics for nodes and GPUs only; shares what is already computed."""
         own: JobData = {
             name: {scope: by_scope[scope] for scope in (Scope.NODE, Scope.ACCELERATOR) if scope in by_scope}
             for name, by_scope in self.data.items()
@@ -144,7 +144,7 @@ class JobCurveSet:
         return found
 
     def iter_node_metrics(self) -> Iterator[tuple[str, MetricCurves]]:
-        """Name and curves of each metric that there is at node scope."""
+        """Name and curves of each metric with data at node scope."""
         for name in self.data:
             curves = self.get(name)
             if curves is not None:

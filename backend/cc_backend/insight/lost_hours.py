@@ -25,7 +25,7 @@ class ComputeHours:
 
 
 class JobHours:
-    """What the hours of a job are: how many cores and GPUs it has of each of its nodes."""
+    """Converts time on nodes to hours, by the cores and GPUs that a job has of each node."""
 
     def __init__(self, job: Job, sub_cluster: SubCluster | None) -> None:
         self._job = job
@@ -44,7 +44,7 @@ class JobHours:
         return -(-threads // self._per_core)
 
     def lost_hours(self, hosts: Iterable[str], seconds: float, *, in_use: float = 0.0) -> ComputeHours:
-        """What was lost when of these nodes only the share `in_use` worked for so long."""
+        """The hours lost on the hosts in `seconds`, of which the share `in_use` (0 to 1) was used."""
         share = min(max(1.0 - in_use, 0.0), 1.0) * max(seconds, 0.0) / HOUR_S
         names = list(hosts)
         if self._job.num_acc:

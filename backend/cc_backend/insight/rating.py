@@ -11,6 +11,9 @@ _QUEUES = frozenset({"cpu_load", "load_one", "load_five", "load_fifteen"})
 _QUEUE_TOLERANCE = 1.1
 _COUNTER_TOLERANCE = 1.02
 
+BAD_LEVELS = frozenset({Level.ALERT, Level.CAUTION})
+"""The levels that ask for somebody's attention."""
+
 
 def worst_level(levels: "list[Level]") -> Level:
     """The worst of the levels; OK of none."""
@@ -29,18 +32,18 @@ class Thresholds:
     can_exceed_peak: bool = False
 
     @classmethod
-    def from_config(cls, thresholds: MetricConfig, factor: float = 1.0) -> "Thresholds":
-        """The scale of a metric configuration, every threshold multiplied by `factor`.
+    def from_config(cls, config: MetricConfig, factor: float = 1.0) -> "Thresholds":
+        """The thresholds of a metric configuration, each multiplied by `factor`.
 
         A metric whose alert lies above its caution is taken as one where lower is better, as its author meant.
         """
-        lower = thresholds.lower_is_better or 0 < thresholds.caution < thresholds.alert
-        values = (thresholds.peak, thresholds.normal, thresholds.caution, thresholds.alert)
+        lower = config.lower_is_better or 0 < config.caution < config.alert
+        values = (config.peak, config.normal, config.caution, config.alert)
         peak, normal, caution, alert = (value * factor for value in values)
-        return cls(peak, normal, caution, alert, lower, thresholds.name in _QUEUES)
+        return cls(peak, normal, caution, alert, lower, config.name in _QUEUES)
 
     def scaled(self, factor: float) -> "Thresholds":
-        """The same scale in another unit."""
+        """The thresholds in another unit, each multiplied by `factor`."""
         return Thresholds(
             self.peak * factor,
             self.normal * factor,
@@ -52,14 +55,14 @@ class Thresholds:
 
     @property
     def can_judge(self) -> bool:
-        """Whether the thresholds are in order, so that a value can be judged by them at all."""
+        """Whether the thresholds are in order: only then can values be judged by them."""
         if self.lower_is_better:
             return 0 < self.caution <= self.alert <= self.peak
         return 0 < self.caution <= self.normal <= self.peak and 0 <= self.alert <= self.caution
 
     @property
     def zones(self) -> list[tuple[float, float, Level]]:
-        """From, to and level of each zone, upwards; nothing where the thresholds do not judge."""
+        """From, to and level of each zone, upwards; empty if the thresholds cannot judge."""
         if not self.can_judge:
             return []
         if self.lower_is_better:
@@ -71,16 +74,16 @@ class Thresholds:
         return [(low, high, level) for low, high, level in edges if high > low]
 
     def exceeds_peak(self, value: float) -> bool:
-        """Whether a value lies above the peak by more than counters overshoot."""
+        """Whether a value exceeds the peak by more than its tolerance: 2 %, of queue lengths 10 %."""
         return value > self.peak * (_QUEUE_TOLERANCE if self.can_exceed_peak else _COUNTER_TOLERANCE)
 
     def zone_level(self, value: float | None) -> Level | None:
-        """The level of the zone that a value stands in; nothing for a value beyond all zones."""
+        """The level of the zone that a value lies in; None for a value beyond all zones."""
         level = self.level_of(value)
         return None if value is None or self.exceeds_peak(value) else level
 
     def level_of(self, value: float | None) -> Level | None:
-        """The level of a value; nothing where there is no value or the thresholds do not judge.
+        """The level of a value; None without a value, or if the thresholds cannot judge.
 
         Source of the edges: higher is better has 0 <= alert < caution < normal < peak, each edge belonging to the
         zone below it; lower is better has 0 < caution < alert < peak, each edge belonging to the zone above it.

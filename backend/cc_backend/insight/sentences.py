@@ -1,4 +1,4 @@
-"""Findings in words: what was seen, with numbers, what it cost, and what to try. Pure: time and zone are arguments."""
+"""Findings in words: what was found, with numbers, what it cost, what to try. Pure: time and zone are arguments."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -37,7 +37,7 @@ _HANG_ADVICE = "Look at its output of that time: a deadlock, a lost connection o
 
 @dataclass(frozen=True, slots=True)
 class FindingText:
-    """A finding in words: one sentence that says it, and what explains it; `metric` is where to look."""
+    """A finding in words: a headline, an explanation, and the metric whose plot shows it."""
 
     level: Level
     headline: str
@@ -47,7 +47,7 @@ class FindingText:
 
 @dataclass(frozen=True, slots=True)
 class SentenceContext:
-    """What the words of a finding depend on beside the finding: whether the job still runs, the time, the zone."""
+    """What the words of a finding depend on beside the finding: whether the job runs, current time, time zone."""
 
     running: bool
     now_s: float
@@ -59,24 +59,24 @@ class SentenceContext:
         return format_moment_in_sentence(time_s, self.zone, now_s=self.now_s)
 
 
-def finding_text(finding: Finding, telling: SentenceContext) -> FindingText:
-    """The finding as people read it."""
-    headline, detail = _RULES[FindingCode(finding.code)](finding, telling)
+def finding_text(finding: Finding, context: SentenceContext) -> FindingText:
+    """The finding in words."""
+    headline, detail = _RULES[FindingCode(finding.code)](finding, context)
     return FindingText(finding.level, headline, detail, finding.metric)
 
 
-def finding_headline(finding: Finding, telling: SentenceContext) -> str:
-    """The one sentence for a list."""
-    return finding_text(finding, telling).headline
+def finding_headline(finding: Finding, context: SentenceContext) -> str:
+    """The finding in one sentence, for a list."""
+    return finding_text(finding, context).headline
 
 
-def cost_sentence(finding: Finding, telling: SentenceContext) -> str:
+def cost_sentence(finding: Finding, context: SentenceContext) -> str:
     """What it cost: `That is 27.0 core hours so far, a quarter of the job.`; empty for next to nothing."""
     hours, unit = (finding.gpu_hours, "GPU") if finding.gpu_hours else (finding.core_hours, "core")
     if hours < _MIN_HOURS:
         return ""
     amount = f"{format_number(hours)} {unit} hours"
-    said = f"That is {amount} so far" if telling.running else f"That cost {amount}"
+    said = f"That is {amount} so far" if context.running else f"That cost {amount}"
     name = share_text(float(finding.facts.get("share") or 0.0))
     return f"{said}, {name} of the job." if name else f"{said}."
 
@@ -90,10 +90,10 @@ def share_text(share: float) -> str:
 # Each rule in words: headline and detail
 
 
-def _stalled(finding: Finding, telling: SentenceContext) -> tuple[str, str]:
+def _stalled(finding: Finding, context: SentenceContext) -> tuple[str, str]:
     facts = finding.facts
-    since = telling.moment(finding.since_s or 0)
-    if telling.running:
+    since = context.moment(finding.since_s or 0)
+    if context.running:
         headline = f"Nothing has been computed since {since}."
     elif facts["at_limit"]:
         headline = (
@@ -102,47 +102,47 @@ def _stalled(finding: Finding, telling: SentenceContext) -> tuple[str, str]:
     else:
         headline = f"Nothing was computed after the first {format_duration(facts['after_s'])}."
     fell = f"{metric_name(finding.metric)} fell from {_amount(facts, 'before')} to {_amount(facts, 'value')} per node"
-    went_on = "has gone on" if telling.running else "went on"
+    went_on = "has gone on" if context.running else "went on"
     seen = f"{fell} at {since}, and the job {went_on} for {format_duration(facts['lasted_s'])}."
-    return headline, _join_words(seen, cost_sentence(finding, telling), _HANG_ADVICE)
+    return headline, _join_words(seen, cost_sentence(finding, context), _HANG_ADVICE)
 
 
-def _idle(finding: Finding, telling: SentenceContext) -> tuple[str, str]:
+def _idle(finding: Finding, context: SentenceContext) -> tuple[str, str]:
     facts, several = finding.facts, finding.node_count > 1
-    since = telling.moment(finding.since_s or 0)
+    since = context.moment(finding.since_s or 0)
     who = _some_nodes(finding)
-    if telling.running:
+    if context.running:
         start = "the start, " if facts["from_start"] else ""
         headline = f"{who} {'have' if several else 'has'} done nothing since {start}{since}."
     else:
         headline = f"{who} did nothing {'at all' if facts['from_start'] else f'from {since} on'}."
     name = lower_first(metric_name(finding.metric))
-    others = _others(facts, finding.node_count, running=telling.running)
+    others = _others(facts, finding.node_count, running=context.running)
     if facts["before"] is not None and facts["before"] > 2 * facts["value"]:
         fell = f"{_names(finding)} fell from a {name} of {format_number(facts['before'])} to {_amount(facts, 'value')}"
         seen = f"After {format_duration(facts['after_s'])} {fell}; {others}."
     elif several:
-        verb = "have" if telling.running else "had"
+        verb = "have" if context.running else "had"
         seen = f"{_names(finding)} {verb} a {name} of {_amount(facts, 'value')}; {others}."
     else:
-        seen = f"Its {name} {'is' if telling.running else 'was'} {_amount(facts, 'value')}; {others}."
+        seen = f"Its {name} {'is' if context.running else 'was'} {_amount(facts, 'value')}; {others}."
     advice = "Check whether the work is spread over all nodes: host list, number of ranks, tasks per node."
-    return headline, _join_words(seen, cost_sentence(finding, telling), advice)
+    return headline, _join_words(seen, cost_sentence(finding, context), advice)
 
 
-def _idle_gpus(finding: Finding, telling: SentenceContext) -> tuple[str, str]:
+def _idle_gpus(finding: Finding, context: SentenceContext) -> tuple[str, str]:
     facts, several = finding.facts, finding.facts["gpus"] > 1
-    since = telling.moment(finding.since_s or 0)
+    since = context.moment(finding.since_s or 0)
     who = f"{format_number(facts['gpus'])} of {count_noun(facts['of_gpus'], 'GPU')}"
-    if telling.running:
+    if context.running:
         start = "the start, " if facts["from_start"] else ""
         headline = f"{who} {'have' if several else 'has'} done nothing since {start}{since}."
     else:
         headline = f"{who} did nothing {'at all' if facts['from_start'] else f'from {since} on'}."
-    verb = "is" if telling.running else "was"
+    verb = "is" if context.running else "was"
     seen = f"{_gpu_names(finding)}: GPU use {verb} {_amount(facts, 'value')}"
-    others = f"others {'have' if telling.running else 'had'} {format_number(facts['others'])} {facts['unit']}".rstrip()
-    return headline, _join_words(f"{seen}; the {others}.", cost_sentence(finding, telling), _GPU_ADVICE)
+    others = f"others {'have' if context.running else 'had'} {format_number(facts['others'])} {facts['unit']}".rstrip()
+    return headline, _join_words(f"{seen}; the {others}.", cost_sentence(finding, context), _GPU_ADVICE)
 
 
 def _gpu_names(finding: Finding) -> str:
@@ -156,8 +156,8 @@ def _gpu_names(finding: Finding) -> str:
 _MOST_NODES_OF_GPUS = 2
 
 
-def _ended(finding: Finding, telling: SentenceContext) -> tuple[str, str]:
-    del telling
+def _ended(finding: Finding, context: SentenceContext) -> tuple[str, str]:
+    del context
     facts = finding.facts
     state, asked = JobState(facts["state"]), format_time_limit(facts["limit_s"]) if facts["limit_s"] else ""
     after = f"after {format_duration(facts['after_s'])}"
@@ -191,24 +191,24 @@ def _memory(finding: Finding) -> str:
     return f"Memory reached {amounts} on {finding.hosts[0]}."
 
 
-def _differ(finding: Finding, telling: SentenceContext) -> tuple[str, str]:
+def _differ(finding: Finding, context: SentenceContext) -> tuple[str, str]:
     facts, several = finding.facts, finding.node_count > 1
     name = lower_first(metric_name(finding.metric))
     headline = f"{_some_nodes(finding)} {'differ' if several else 'differs'} from the rest in {name}."
     who = f"{_names(finding)}: {_amount(facts, 'value')} in the mean" if several else (
         f"{_amount(facts, 'value')} in the mean"
     )  # fmt: skip
-    others = _others(facts, finding.node_count, running=telling.running)
+    others = _others(facts, finding.node_count, running=context.running)
     return headline, f"{who}; {others}. Check whether the work is spread over all nodes."
 
 
-def _absent(finding: Finding, telling: SentenceContext) -> tuple[str, str]:
+def _absent(finding: Finding, context: SentenceContext) -> tuple[str, str]:
     facts = finding.facts
     if not facts["why"]:
         headline = f"The agents on {format_number(finding.node_count)} more nodes were silent for some time."
         return headline, f"{host_text(finding.hosts)}. {_MEANS_LEAVE_OUT}"
     when = " ".join(
-        gap_sentences(gaps_of_finding(finding), "", zone=telling.zone, now_s=telling.now_s, max_sentences=MAX_FINDINGS)
+        gap_sentences(gaps_of_finding(finding), "", zone=context.zone, now_s=context.now_s, max_sentences=MAX_FINDINGS)
     )
     lost_s, length_s = facts["lost_s"], facts["length_s"]
     everything = lost_s >= length_s
@@ -245,7 +245,7 @@ def lost_time_text(lost_s: float, length_s: float) -> str:
     return f"{format_duration(lost_s)} of {format_duration(length_s)}"
 
 
-def _level(finding: Finding, telling: SentenceContext) -> tuple[str, str]:
+def _level(finding: Finding, context: SentenceContext) -> tuple[str, str]:
     facts = finding.facts
     name, edge = metric_name(finding.metric), _join_words(format_exact_number(facts["edge"]), facts["unit"])
     seen = f"{_amount(facts, 'value')} {_BASES.get(facts['statistic'], '')}"
@@ -269,10 +269,10 @@ def _level(finding: Finding, telling: SentenceContext) -> tuple[str, str]:
                 return f"{_subject(finding.metric)} reached {of_peak}{on}.", explained
             return f"{name} is {very}high: {of_peak}{on}.", explained
         case _:
-            return _low(finding, telling, f"{name} is {very}low: {of_peak}.", seen)
+            return _low(finding, context, f"{name} is {very}low: {of_peak}.", seen)
 
 
-def _low(finding: Finding, telling: SentenceContext, headline: str, seen: str) -> tuple[str, str]:
+def _low(finding: Finding, context: SentenceContext, headline: str, seen: str) -> tuple[str, str]:
     """A value that is too low: of GPUs and cores how many did nothing."""
     facts = finding.facts
     in_use = facts["value"] / facts["peak"] if facts["peak"] else 0.0
@@ -280,15 +280,15 @@ def _low(finding: Finding, telling: SentenceContext, headline: str, seen: str) -
     if finding.metric == "acc_utilization" and finding.gpu_hours:
         gpus = count_noun(facts.get("gpus", 0), "GPU")
         verb = "is" if facts.get("gpus") == 1 else "are"
-        used = f"{gpus} {verb if telling.running else {'is': 'was', 'are': 'were'}[verb]} used"
-        hours = f"{format_number(finding.gpu_hours)} GPU hours did nothing{' so far' if telling.running else ''}"
+        used = f"{gpus} {verb if context.running else {'is': 'was', 'are': 'were'}[verb]} used"
+        hours = f"{format_number(finding.gpu_hours)} GPU hours did nothing{' so far' if context.running else ''}"
         return f"{used} {format_number(in_use * 100, 0)} % of the time: {hours}.", f"{seen}. {usual} {_GPU_ADVICE}"
     if finding.metric == "cpu_load" and finding.core_hours:
-        verb, wait, work = ("is", "wait", "works") if telling.running else ("was", "waited", "worked")
+        verb, wait, work = ("is", "wait", "works") if context.running else ("was", "waited", "worked")
         waiting = f"about {share_text(1.0 - in_use)} of the cores {wait}"
         rest = f"hardly any core {work}" if in_use < _HARDLY else waiting
         headline = f"CPU load {verb} {format_number(facts['value'])} of {format_exact_number(facts['peak'])}: {rest}."
-        return headline, _join_words(usual, cost_sentence(finding, telling))
+        return headline, _join_words(usual, cost_sentence(finding, context))
     return headline, _join_words(f"Per node in the mean. {usual}" if facts["statistic"] == "avg" else usual)
 
 
@@ -299,8 +299,8 @@ def _subject(metric: str) -> str:
 _BASES = {"avg": "per node in the mean", "max": "at the highest", "min": "at the lowest"}
 
 
-def _silent(finding: Finding, telling: SentenceContext) -> tuple[str, str]:
-    del telling
+def _silent(finding: Finding, context: SentenceContext) -> tuple[str, str]:
+    del context
     facts = finding.facts
     since = f" since {format_duration(facts['after_s'])} after the start" if facts["after_s"] else ""
     nodes = count_noun(facts["of_nodes"], "node")
@@ -308,27 +308,27 @@ def _silent(finding: Finding, telling: SentenceContext) -> tuple[str, str]:
     return f"No samples of {format_number(finding.node_count)} of {nodes}{since}.", detail
 
 
-def _no_data(finding: Finding, telling: SentenceContext) -> tuple[str, str]:
-    del telling
+def _no_data(finding: Finding, context: SentenceContext) -> tuple[str, str]:
+    del context
     facts = finding.facts
     first = f"from {format_duration(facts['after_s'])} after the start"
     when = first if facts["times"] == 1 else f"{format_number(facts['times'])} times, the first {first}"
     return f"No data for {format_duration(facts['lost_s'])}, {when}.", _MEANS_LEAVE_OUT
 
 
-def _not_measured(finding: Finding, telling: SentenceContext) -> tuple[str, str]:
+def _not_measured(finding: Finding, context: SentenceContext) -> tuple[str, str]:
     names = finding.facts["metrics"]
     verb = "was" if len(names) == 1 else "were"
     return f"{_list_metrics(names)} {verb} not measured.", _join_words(
-        telling.missing_reason, "The verdict leaves this out."
+        context.missing_reason, "The verdict leaves this out."
     )
 
 
-def _too_short(finding: Finding, telling: SentenceContext) -> tuple[str, str]:
+def _too_short(finding: Finding, context: SentenceContext) -> tuple[str, str]:
     facts = finding.facts
     samples = count_noun(int(facts["samples"]), "sample")
     takes = f"A verdict takes {format_duration(facts['least_s'])} and {MIN_JUDGED_SAMPLES} samples."
-    if telling.running:
+    if context.running:
         return (
             "Too early to judge.",
             f"It has run {format_duration(facts['after_s'])} and has {samples} so far. {takes}",
@@ -338,8 +338,8 @@ def _too_short(finding: Finding, telling: SentenceContext) -> tuple[str, str]:
     return "Too few samples to judge.", f"It ran {format_duration(facts['after_s'])} and has {samples}. {takes}"
 
 
-def _nothing_found(finding: Finding, telling: SentenceContext) -> tuple[str, str]:
-    del telling
+def _nothing_found(finding: Finding, context: SentenceContext) -> tuple[str, str]:
+    del context
     quiet, unjudged, early = (
         [lower_first(metric_short_name(name)) for name in finding.facts.get(key, ())]
         for key in ("metrics", "unjudged", "early")

@@ -1,7 +1,7 @@
-"""A metric store elsewhere, asked over HTTP: one of ours in binary form, or cc-metric-store of the reference in JSON.
+"""Client of a metric store elsewhere, over HTTP: one of ours in binary form, or cc-metric-store in JSON.
 
-The reference's series begin where their first sample happened to be, miss what was not sent at both ends, and do not
-say which part they belong to; here they are put on the wall-clock grid and get the ids that were asked for.
+Series of cc-metric-store begin at their first sample, end at their last, and carry no ids: here they are aligned to
+the wall-clock grid and get the ids of the query.
 """
 
 import logging
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 TIMEOUT_S = 10.0
 DOWN_RETRY_S = 5.0
-"""A store that did not answer is not asked again for so long: pages must not wait for it one query after the other."""
+"""Seconds without requests after one that failed: pages must not wait for each query of theirs."""
 
 MAX_RESPONSE_BYTES = 256 << 20
 MAX_SAMPLES = 50_000_000
@@ -42,16 +42,16 @@ logger = logging.getLogger(__name__)
 
 
 class StoreUnavailable(Unavailable):
-    """The store does not answer, or not in a way that can be used; the text is fit to be shown."""
+    """The store does not respond, or with something that cannot be used; the message may be shown to users."""
 
 
 class _RequestTooLarge(Exception):
-    """The store finds the request too large, or we its answer."""
+    """The store refuses the request as too large, or its response exceeds MAX_RESPONSE_BYTES."""
 
 
 @dataclass(frozen=True, slots=True)
 class StoreEndpoint:
-    """For which scope (`<cluster>-<subcluster>`, `<cluster>` or `*`) a store is, its URL and our token there."""
+    """URL and token of a store, and the scope it is for: `<cluster>-<subcluster>`, `<cluster>` or `*`."""
 
     scope: str
     url: str
@@ -60,10 +60,10 @@ class StoreEndpoint:
 
 
 def parse_endpoints(entries: Sequence[ExternalStoreSettings]) -> list[StoreEndpoint]:
-    """Where the settings say that stores are.
+    """The endpoints of the external stores in the settings.
 
     Raises:
-        SettingsError: an address is none, or two stores have the same scope.
+        SettingsError: a URL is not http(s), or two stores have the same scope.
     """
     scopes: set[str] = set()
     for index, entry in enumerate(entries):
@@ -77,7 +77,7 @@ def parse_endpoints(entries: Sequence[ExternalStoreSettings]) -> list[StoreEndpo
 
 
 class ExternalStore:
-    """Safe in threads; connections are kept. `steady` is a clock that is never set."""
+    """Client of one external store; safe in threads, keeps its connections. `monotonic` is a monotonic clock."""
 
     def __init__(self, endpoint: StoreEndpoint, *, monotonic: Callable[[], float] = time.monotonic) -> None:
         self.scope = endpoint.scope
@@ -86,19 +86,19 @@ class ExternalStore:
         self._lock = threading.Lock()
         self._client: httpx.Client | None = None
         self._fault = ""
-        self._down_until = float("-inf"), ""  # until when it is not asked, and why
-        self._returns_ids = True  # until it answers without ids
+        self._down_until = float("-inf"), ""  # until when no request is sent, and why
+        self._returns_ids = True  # until a response has none
 
     @property
     def fault(self) -> str:
-        """Why it could not be used when it was asked last; empty if it could."""
+        """Why the last request failed; empty if it did not."""
         return self._fault
 
     def query(self, cluster: str, queries: Sequence[Query], *, from_s: int, to_s: int) -> list[list[StoredSeries]]:
-        """Per query its series on the full grid of [from_s, to_s), as `MetricStore.query` gives them.
+        """The series of each query on the full grid of [from_s, to_s), as from `MetricStore.query`.
 
         Raises:
-            StoreAway: it does not answer, refuses us, or answers nonsense.
+            StoreAway: it does not respond, refuses our token, or its response cannot be used.
         """
         if not queries:
             return []
@@ -113,13 +113,13 @@ class ExternalStore:
     def _query_single_parts(
         self, cluster: str, queries: Sequence[Query], from_s: int, to_s: int
     ) -> list[list[StoredSeries]]:
-        """One query per part, so that parts without samples do not shift the labels of the others."""
+        """The series of each query, requested part by part: an empty part must not shift the labels of others."""
         single = [part for query in queries for part in _split_by_part(query)]
         rows = iter(_align_rows(single, self._fetch(cluster, single, from_s, to_s), from_s, to_s))
         return [[series for _ in _split_by_part(query) for series in next(rows)] for query in queries]
 
     def _fetch(self, cluster: str, queries: Sequence[Query], from_s: int, to_s: int) -> QueryResponse:
-        """The answer, if need be in parts that the store does not find too large."""
+        """The response; a request that is too large is halved until the store takes it."""
         request = QueryRequest(cluster, from_s, to_s, tuple(QueryItem(query) for query in queries), with_stats=False)
         try:
             body, is_binary = self._request("/api/query?version=v2", encode_request(request), MEDIA_TYPE)
@@ -134,14 +134,14 @@ class ExternalStore:
         except InvalidInput as error:
             raise self._mark_failed(str(error)) from error
         if len(answer.rows) != len(queries):
-            raise self._mark_failed(f"it answered {len(answer.rows)} of {len(queries)} queries")
+            raise self._mark_failed(f"it returned {len(answer.rows)} of {len(queries)} queries")
         return answer
 
     def host_health(self, cluster: str, hosts: Sequence[str], metrics: Sequence[str]) -> dict[str, HostHealth]:
-        """How the metrics of hosts come in, as the store judges; hosts that it leaves out are not in the answer.
+        """The health of the metrics of hosts, as the store judges it; without the hosts that it leaves out.
 
         Raises:
-            StoreAway: it does not answer, refuses us, or answers nonsense.
+            StoreAway: it does not respond, refuses our token, or its response cannot be used.
         """
         asked = {"cluster": cluster, "nodes": list(hosts), "metric-names": list(metrics)}
         try:
@@ -155,7 +155,7 @@ class ExternalStore:
     # Wire
 
     def _request(self, path: str, content: bytes, accept: str) -> tuple[bytes, bool]:
-        """The body of an answer, and whether it is binary."""
+        """The body of a response, and whether it is binary."""
         import httpx  # noqa: PLC0415 - only where an external store is configured
 
         until_s, why = self._down_until
@@ -209,7 +209,7 @@ class ExternalStore:
         return error
 
     def close(self) -> None:
-        """Give the connections back."""
+        """Close the connections."""
         with self._lock:
             if self._client is not None:
                 self._client.close()
@@ -228,7 +228,7 @@ def _read_limited(answer: "httpx.Response") -> bytes:
 
 
 def _split_by_part(query: Query) -> list[Query]:
-    """One query per part that was asked for; a combination, or a whole host, stays one."""
+    """One query for each part (type id, and subtype id); an aggregate, or a whole host, stays one query."""
     if query.aggregate or query.type is None or query.type_ids is None:
         return [query]
     if query.subtype is None:
@@ -241,7 +241,7 @@ def _split_by_part(query: Query) -> list[Query]:
 
 
 def _has_unlabelled_series(queries: Sequence[Query], answer: QueryResponse) -> bool:
-    """Whether it cannot be told which part some series belongs to."""
+    """Whether a query for several parts got a series without an id."""
     return any(
         len(_split_by_part(query)) > 1 and any(series.id is None and series.error is None for series in row)
         for query, row in zip(queries, answer.rows, strict=True)
@@ -262,10 +262,10 @@ def _align_rows(queries: Sequence[Query], answer: QueryResponse, from_s: int, to
 
 
 def align_to_grid(series: SeriesResult, from_s: int, to_s: int, *, limit: int = MAX_SAMPLES) -> StoredSeries:
-    """The series on the full wall-clock grid of [from_s, to_s), NaN where it has nothing; an error stays one.
+    """The series on the full wall-clock grid of [from_s, to_s), NaN where it has no sample; an error is kept.
 
-    The middle of each of its slots says which slot of the grid that is: the reference's slots lie around the first
-    sample that ever came, ours begin at multiples of the timestep. Raises StoreAway for more samples than `limit`.
+    A slot goes to the slot of the grid that its middle lies in: slots of cc-metric-store lie around the first sample
+    that ever came, ours begin at multiples of the timestep. Raises StoreAway for more samples than `limit`.
     """
     step_s = series.resolution_s
     empty = np.empty(0, np.float32)
@@ -275,7 +275,7 @@ def align_to_grid(series: SeriesResult, from_s: int, to_s: int, *, limit: int = 
         return StoredSeries(None, from_s, 0, empty, error=f"the store answered with a resolution of {step_s} s")
     span = slot_range(from_s, to_s, step_s)
     if span.slots > limit:
-        raise StoreUnavailable(f"the answer of the store has over {MAX_SAMPLES} samples; ask for less")
+        raise StoreUnavailable(f"the answer of the store has more than {MAX_SAMPLES} samples; ask for less")
     data = np.full(span.slots, np.nan, np.float32)
     given = empty if series.data is None else series.data
     at = (series.from_s + step_s // 2) // step_s - span.first_slot

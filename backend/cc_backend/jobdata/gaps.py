@@ -1,7 +1,7 @@
-"""Why samples of a job are missing: asked of the store that took them, or seen from the samples that are there.
+"""The gaps in the samples of a job, with their reasons: from the store that took them, or from the samples alone.
 
-The store knows most. An archived job that is older than what the store keeps still tells which of its nodes sent
-nothing, and which sent everything but one metric.
+The store knows most. The samples alone still show which nodes sent nothing at all, and which sent everything but one
+metric: that is what is left of an archived job that is older than the store's retention.
 """
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -46,16 +46,16 @@ from cc_backend.model import (
 )
 
 MAX_GAPS = 200
-"""Of one metric; the longest are kept."""
+"""Maximum gaps of one metric; the longest are kept."""
 MAX_HOSTS_QUERIED = 256
-"""Of a metric; what all of these lack alike is taken for that of the hosts behind them too."""
+"""Maximum hosts of a metric that the store is queried about; a gap that all of them share is extended to the rest."""
 MAX_SLOTS_EXAMINED = 200_000
-"""Of a job that seems to run for years only the newest slots are looked at."""
+"""Maximum slots examined, the newest: of a job that seems to run for years, older ones count as past retention."""
 _TOLERANCE_SLOTS = 2  # nodes do not fall silent in the same second
 
 
 class _IncompleteMetric(NamedTuple):
-    """A metric and the hosts that lack samples of it; no hosts where the job has no hardware for it."""
+    """A metric and the hosts with gaps in it; no hosts where the job has no hardware for it."""
 
     config: MetricConfig
     hosts: list[Resource]
@@ -65,7 +65,7 @@ class GapExplainer(Protocol):
     """A store that says why it has no samples: `metricstore.MetricStore` is one."""
 
     def explain_gaps(self, cluster: str, asked: Sequence[GapQuery], *, now_s: int) -> list[list[DataGap]]:
-        """Per question the stretches of time without samples of its host, each with the reason, in order."""
+        """For each query the gaps of its host in order of time, each with its reason."""
 
 
 def job_gaps(
@@ -79,51 +79,51 @@ def job_gaps(
     store_unreachable: bool = False,
     recorded: Callable[[], Mapping[str, tuple[DataGap, ...]] | None] = lambda: None,
 ) -> JobGaps:
-    """What is missing of the metrics of a job, and why; `data` is what there is of them, at any scopes.
+    """The gaps of each metric of a job, with their reasons; `data` has its samples at any scopes.
 
-    `store` is the one that took the samples, None if it cannot say why some are missing; `away` that it cannot even be
-    reached. `noted` gives what was noted when the job was archived, and is asked only then. Costs next to nothing where
-    the data is complete.
+    `store` is the one that took the samples, None if it cannot explain gaps; `store_unreachable` says that it cannot be
+    reached at all. `recorded` gives the gaps that were recorded when the job was archived, and is called only for an
+    archived job with gaps. Costs next to nothing where the data is complete.
     """
     if job.monitoring_status == MonitoringStatus.DISABLED or job.is_unusable:
         return JobGaps()
-    lacking: list[_IncompleteMetric] = []
+    incomplete: list[_IncompleteMetric] = []
     for name, config in metrics.items():
         hosts = hosts_with_gaps(job, data.get(name, {}), config, now_s=now_s)
         if hosts or not _hosts_with_hardware(job, config):
-            lacking.append(_IncompleteMetric(config, hosts))
-    if not lacking:
+            incomplete.append(_IncompleteMetric(config, hosts))
+    if not incomplete:
         return JobGaps()
     found: Mapping[str, Sequence[DataGap]]
     if comes_from_archive(job):
-        found = {**_explain_by_samples(job, data, lacking, now_s), **(recorded() or {})}
+        found = {**_explain_by_samples(job, data, incomplete, now_s), **(recorded() or {})}
     elif store_unreachable:
         found = {
-            one.config.name: [DataGap(GapReason.STORE_UNREACHABLE, (), job.start_time, job.stop_time)]
-            for one in lacking
+            incomplete.config.name: [DataGap(GapReason.STORE_UNREACHABLE, (), job.start_time, job.stop_time)]
+            for incomplete in incomplete
         }
     elif store is not None:
-        found = _explain_by_store(store, job, lacking, sub_cluster, now_s)
+        found = _explain_by_store(store, job, incomplete, sub_cluster, now_s)
     else:
-        found = _explain_by_samples(job, data, lacking, now_s)
+        found = _explain_by_samples(job, data, incomplete, now_s)
     by_metric = {
         config.name: merge_hosts(
-            (_clip_to_job(job, one) for one in found[config.name]), tolerance_s=_TOLERANCE_SLOTS * config.timestep_s
+            (_clip_to_job(job, gap) for gap in found[config.name]), tolerance_s=_TOLERANCE_SLOTS * config.timestep_s
         )[:MAX_GAPS]
-        for config, _ in lacking
+        for config, _ in incomplete
         if found.get(config.name)
     }
-    slowest_s = max(config.timestep_s for config, _ in lacking)
+    slowest_s = max(config.timestep_s for config, _ in incomplete)
     return JobGaps(by_metric, gaps_of_whole_hosts(by_metric, tolerance_s=_TOLERANCE_SLOTS * slowest_s), now_s)
 
 
 def explainer_for(stores: StoreRouter, store: GapExplainer, job: Job) -> GapExplainer | None:
-    """The store to ask why samples of a job are missing: the one in this process, if it is in charge of the job."""
+    """The store that can explain the gaps of a job: the one in this process, None if it is not in charge."""
     return store if stores.external_store(job.cluster, job.sub_cluster) is None else None
 
 
 def recorded_gaps(archive: FileArchive, job: Job) -> Mapping[str, tuple[DataGap, ...]] | None:
-    """What was noted when a job was archived; None if nothing was, or if it cannot be read."""
+    """The gaps recorded when the job was archived; None if there are none, or if they cannot be read."""
     try:
         return archive.load_meta(JobKey(job.cluster, job.job_id, job.start_time)).gaps
     except ArchiveError:
@@ -133,13 +133,13 @@ def recorded_gaps(archive: FileArchive, job: Job) -> Mapping[str, tuple[DataGap,
 def gaps_of_unmeasured_metrics(
     job: Job, names: Iterable[str], cluster_metrics: Collection[str], sub_cluster: SubCluster
 ) -> JobGaps:
-    """The reasons for metrics of the cluster that are not measured on the job's nodes; other names are nobody's."""
+    """Gaps of those names that are metrics of the cluster, but not of the job's subcluster; others are left out."""
     why = DataGap(GapReason.METRIC_NOT_ON_SUBCLUSTER, (), job.start_time, job.stop_time)
     return JobGaps({name: (why,) for name in names if name in cluster_metrics and name not in sub_cluster.metrics})
 
 
 def _clip_to_job(job: Job, gap: DataGap) -> DataGap:
-    """The same without the part of its last slot that is after the job's end."""
+    """The gap without the part of its last slot that lies after the end of the job."""
     if gap.to_s <= job.stop_time:
         return gap
     return replace(gap, to_s=max(min(gap.to_s, job.stop_time), gap.from_s))
@@ -154,11 +154,11 @@ def hosts_with_gaps(
     if metric is None:
         return hosts
     span = _examined_slots(job, metric.timestep_s, now_s, metric)
-    whole = {one.hostname for one in metric.series if _is_complete(one.data[: span.slots], span.slots)}
+    whole = {series.hostname for series in metric.series if _is_complete(series.data[: span.slots], span.slots)}
     unsure = [host for host in hosts if host.hostname not in whole]
     if not unsure:
         return []
-    others = [one for one in metric.series if one.hostname not in whole]
+    others = [series for series in metric.series if series.hostname not in whole]
     flags = _presence_by_host(job, replace(metric, series=others), span)
     return [host for host in unsure if host.hostname not in flags or _has_gap(flags[host.hostname])]
 
@@ -171,11 +171,11 @@ def _is_complete(samples: Samples, slots: int) -> bool:
 
 
 def _explain_by_store(
-    store: GapExplainer, job: Job, lacking: Iterable[_IncompleteMetric], sub_cluster: SubCluster, now_s: int
+    store: GapExplainer, job: Job, incomplete: Iterable[_IncompleteMetric], sub_cluster: SubCluster, now_s: int
 ) -> dict[str, list[DataGap]]:
     found: dict[str, list[DataGap]] = {}
     asked: list[tuple[str, GapQuery]] = []
-    for config, hosts in lacking:
+    for config, hosts in incomplete:
         if not hosts:
             found[config.name] = [DataGap(GapReason.JOB_HAS_NO_SUCH_HARDWARE, (), job.start_time, job.stop_time)]
             continue
@@ -189,19 +189,19 @@ def _explain_by_store(
             for resource in hosts[:MAX_HOSTS_QUERIED]
             for want in build_queries(config, Scope.NODE, resource, sub_cluster)
         ]
-    answers = store.explain_gaps(job.cluster, [one for _, one in asked], now_s=now_s)
-    for (name, _), absences in zip(asked, answers, strict=True):
-        found.setdefault(name, []).extend(one for one in absences if one.hosts or one not in found.get(name, ()))
-    for config, hosts in lacking:
+    answers = store.explain_gaps(job.cluster, [query for _, query in asked], now_s=now_s)
+    for (name, _), gaps in zip(asked, answers, strict=True):
+        found.setdefault(name, []).extend(gap for gap in gaps if gap.hosts or gap not in found.get(name, ()))
+    for config, hosts in incomplete:
         if len(hosts) > MAX_HOSTS_QUERIED:
             found[config.name] += _common_gap(found[config.name], [host.hostname for host in hosts[MAX_HOSTS_QUERIED:]])
     return found
 
 
 def _common_gap(asked: Sequence[DataGap], others: Sequence[str]) -> list[DataGap]:
-    """What is missing of hosts that were not asked about: what all others lack alike."""
-    of_hosts = [one for one in asked if one.hosts]
-    if len({(one.reason, one.from_s, one.to_s, one.is_ongoing) for one in of_hosts}) != 1:
+    """The gap of hosts that were not queried: the one that all queried hosts share; none if they differ."""
+    of_hosts = [gap for gap in asked if gap.hosts]
+    if len({(gap.reason, gap.from_s, gap.to_s, gap.is_ongoing) for gap in of_hosts}) != 1:
         return []
     return [replace(of_hosts[0], hosts=tuple(others), last_sample_s=None)]
 
@@ -210,11 +210,11 @@ def _common_gap(asked: Sequence[DataGap], others: Sequence[str]) -> list[DataGap
 
 
 def _explain_by_samples(
-    job: Job, data: JobData, lacking: Iterable[_IncompleteMetric], now_s: int
+    job: Job, data: JobData, incomplete: Iterable[_IncompleteMetric], now_s: int
 ) -> dict[str, list[DataGap]]:
     found: dict[str, list[DataGap]] = {}
     heard: dict[SlotRange, dict[str, BoolArray]] = {}
-    for config, hosts in lacking:
+    for config, hosts in incomplete:
         metric = _coarsest_metric(data.get(config.name, {}))
         step_s = metric.timestep_s if metric else config.timestep_s
         span = _examined_slots(job, step_s, now_s, metric)
@@ -227,9 +227,9 @@ def _explain_by_samples(
         present = _presence_by_host(job, metric, span) if metric else {}
         nothing: BoolArray = np.zeros(span.slots, np.bool_)
         found[config.name] = [
-            one
+            gap
             for host in (resource.hostname for resource in hosts)
-            for one in find_gaps(
+            for gap in find_gaps(
                 HostPresence(
                     host,
                     span,
@@ -246,7 +246,7 @@ def _explain_by_samples(
 
 
 def _slots_heard(job: Job, data: JobData, span: SlotRange) -> dict[str, BoolArray]:
-    """By host in which slots any metric has a sample; metrics that come more seldom say nothing about single slots."""
+    """By host, in which slots any metric has a sample; metrics with a longer timestep do not count."""
     heard: dict[str, BoolArray] = {}
     for by_scope in data.values():
         metric = _coarsest_metric(by_scope)
@@ -271,11 +271,11 @@ def _presence_by_host(job: Job, metric: JobMetric, span: SlotRange) -> dict[str,
 
 
 def _examined_slots(job: Job, timestep_s: int, now_s: int, metric: JobMetric | None) -> SlotRange:
-    """The slots that the job's samples fill; of a running job, or one that ended just now, without the newest."""
+    """The slots in which samples are expected; of a running job, or one that ended just now, without the newest."""
     from_s, to_s = expected_range(job, timestep_s, now_s)
     first, end = from_s // timestep_s, to_s // timestep_s
     if metric is not None:
-        longest = max((len(one.data) for one in metric.series), default=0)
+        longest = max((len(series.data) for series in metric.series), default=0)
         begin = first_sample_s(job, metric) // timestep_s
         # an archive does not tell whether the slot in which the job ended was its own
         whole = longest if metric.first_slot_s is not None else max(longest, end - first - 1)
@@ -297,16 +297,16 @@ def _coarsest_metric(by_scope: Mapping[Scope, JobMetric]) -> JobMetric | None:
 
 def _hosts_with_hardware(job: Job, config: MetricConfig) -> list[Resource]:
     """The hosts of the job on which it has hardware that the metric is of."""
-    return [one for one in job.resources if config.scope is not Scope.ACCELERATOR or one.accelerators]
+    return [resource for resource in job.resources if config.scope is not Scope.ACCELERATOR or resource.accelerators]
 
 
 # On the wire
 
 
 def gaps_to_json(gaps: JobGaps, *, zone: tzinfo | None) -> dict[str, list[dict[str, Any]]]:
-    """The absences by metric as the answers of API and pages have them, each with a sentence in times of the zone."""
+    """The gaps by metric as JSON of API and pages, each with a sentence whose times are in the zone."""
     return {
-        metric: [_gap_to_json(one, gap_sentence(one, metric, zone=zone)) for one in found]
+        metric: [_gap_to_json(gap, gap_sentence(gap, metric, zone=zone)) for gap in found]
         for metric, found in gaps.metrics.items()
     }
 

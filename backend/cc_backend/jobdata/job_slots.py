@@ -1,4 +1,4 @@
-"""Which samples are a job's: the one rule that pages, API, statistics, archive and energy share. Pure.
+"""Which samples belong to a job: the one rule that pages, API, statistics, archive and energy share. Pure.
 
 A sample belongs to a job if its own time lies in [start, stop]. Stores keep samples in slots of the wall clock, so that
 only a slot that the job enters or leaves within needs a decision: by the time of the sample in it where that is known
@@ -11,19 +11,19 @@ from cc_backend.model import Job, JobMetric, JobState
 
 
 class JobSlots(NamedTuple):
-    """Slots of the wall clock, `end` excluded: slot i is [i, i + 1) times the timestep."""
+    """A half-open range of slots: slot i covers [i, i + 1) times the timestep, in Unix seconds."""
 
     first: int
     end: int
 
     @property
     def size(self) -> int:
-        """How many there are."""
+        """The number of slots."""
         return self.end - self.first
 
 
 def touched_slots(job: Job, timestep_s: int, now_s: int) -> JobSlots:
-    """The slots that a job touches; of a running one up to now."""
+    """The slots that overlap with the job; of a running job up to now."""
     first = job.start_time // timestep_s
     return JobSlots(first, max(first, job_end_s(job, now_s) // timestep_s) + 1)
 
@@ -31,8 +31,8 @@ def touched_slots(job: Job, timestep_s: int, now_s: int) -> JobSlots:
 def own_slots(start_s: int, stop_s: int | None, timestep_s: int, offset_s: int | None = None) -> JobSlots:
     """The slots whose samples are those of a job from `start_s` to `stop_s`, which is None while it runs.
 
-    `offset_s` is how far into its slot a sample of the series lies, None where that is not known. The newest slot of
-    a running job is its own: what is in it was measured already. There may be no slot at all.
+    `offset_s` is how far into its slot a sample of the series lies, None if unknown. The newest slot of a running job
+    belongs to it: its sample is measured already. The range may be empty.
     """
     if offset_s is not None:
         first = -(-(start_s - offset_s) // timestep_s)
@@ -51,8 +51,8 @@ def own_slots(start_s: int, stop_s: int | None, timestep_s: int, offset_s: int |
 def first_sample_s(job: Job, metric: JobMetric) -> int:
     """The begin of the slot of a metric's first sample.
 
-    The archive does not keep it: there it is the first grid point at or after the start, unless there are more samples
-    than fit behind that.
+    The archive does not store it: there it is the first grid point at or after the start, or the slot of the start if
+    there are more samples than fit behind that.
     """
     if metric.first_slot_s is not None:
         return metric.first_slot_s
@@ -64,7 +64,7 @@ def first_sample_s(job: Job, metric: JobMetric) -> int:
 
 
 def job_end_s(job: Job, now_s: int) -> int:
-    """When a job ended, or now."""
+    """When the job ended (Unix seconds); of a running job `now_s`."""
     return now_s if job.state is JobState.RUNNING else job.stop_time
 
 

@@ -1,7 +1,7 @@
-"""Judging a job: what is missing of its samples is asked for, the rules applied, the judgement kept with the job.
+"""Judges a job: finds the gaps in its samples, applies the rules of `insight`, records the judgement in the database.
 
-There is one judgement of a job. Whoever looks at a job makes it from the same numbers: the refresh of running jobs, the
-archiver, the job page. Lists, filters and the API show what was kept.
+There is one judgement of a job: the refresh of running jobs, the archiver and the job page make it from the same
+numbers. Lists, filters and the API show the recorded one.
 """
 
 import logging
@@ -29,7 +29,7 @@ logger = logging.getLogger(__name__)
 
 
 class Judge:
-    """Judges jobs, with the parts it needs handed in."""
+    """Judges jobs by their samples, and records the judgements."""
 
     def __init__(
         self,
@@ -49,18 +49,18 @@ class Judge:
         self._clusters = clusters
 
     def find_sub_cluster(self, job: Job) -> SubCluster:
-        """The kind of node that a job is judged by; one without metrics where no configuration is known any more."""
+        """The subcluster by whose thresholds a job is judged; one without metrics if its configuration is unknown."""
         try:
             return self._clusters.sub_cluster_of_job(job)
         except NotFound:
             return measured_sub_cluster(job)
 
     def assess(self, job: Job, curves: JobCurveSet, *, now_s: int) -> Assessment:
-        """All findings about a job, made of its curves at node scope in the units of the configuration."""
+        """All findings about a job from its curves, which must be in the units of the configuration."""
         sub_cluster = self.find_sub_cluster(job)
         metrics = judged_metrics(sub_cluster.metrics)
         seen = curves.select_nodes_and_gpus(metrics)
-        absences = job_gaps(
+        gaps = job_gaps(
             job,
             seen.data,
             metrics,
@@ -70,17 +70,17 @@ class Judge:
             now_s=now_s,
             recorded=lambda: recorded_gaps(self._archive, job),
         )
-        return assess_job(job, seen, sub_cluster, metrics, gaps=absences)
+        return assess_job(job, seen, sub_cluster, metrics, gaps=gaps)
 
     def judge_data(self, job: Job, data: JobData, *, now_s: int) -> Judgement:
-        """The judgement of a job by samples in whatever units they were stored."""
+        """The judgement of a job by samples in any units."""
         curves = JobCurveSet(convert_to_configured_units(data, self.find_sub_cluster(job).metrics))
         return self.assess(job, curves, now_s=now_s).to_judgement(now_s=now_s)
 
     def record_if_changed(self, job: Job, assessment: Assessment, *, now_s: int) -> None:
-        """Keep a judgement that was made anew with the job, if it says something else than the one that is kept.
+        """Record the judgement of a job, unless the recorded one says the same.
 
-        A database that cannot be written to is no reason to show nothing.
+        A database that cannot be written to is logged, so that pages still show what they have.
         """
         judgement = assessment.to_judgement(now_s=now_s)
         if _is_same_judgement(job.judgement, judgement):
@@ -88,16 +88,16 @@ class Judge:
         try:
             self._judgements.store([(job, judgement)])
         except BackendError as error:
-            logger.warning("judgement not kept job=%d cluster=%s reason=%s", job.job_id, job.cluster, error)
+            logger.warning("judgement not recorded job=%d cluster=%s reason=%s", job.job_id, job.cluster, error)
 
     def record(self, judged: Iterable[tuple[Job, Judgement]]) -> None:
-        """Keep the judgements of jobs, unless they have ended since they were read."""
+        """Record judgements of jobs, except of jobs that have ended since they were read."""
         self._judgements.store(judged)
 
     def judge_outdated(self, *, now_s: int, stopping: Callable[[], bool] = lambda: False) -> int:
-        """Judge a few of the finished jobs that have no judgement by the present rules, the newest first.
+        """Judge up to 8 finished jobs without a judgement by the current rules, newest first; returns their number.
 
-        Returns how many were judged. A job that cannot be judged counts as judged without a verdict.
+        A job that cannot be judged is recorded without a verdict, so that it is not tried again.
         """
         done = 0
         for job in self._judgements.outdated(rules=RULES_VERSION, limit=MAX_JOBS_PER_STEP):
@@ -116,8 +116,8 @@ class Judge:
                 data = self._metricdata.read_data(job, list(metrics), scopes, now_s=now_s, limits=VIEW_LIMITS)
             return self.judge_data(job, data, now_s=now_s)
         except BackendError as error:
-            logger.warning("not judged job=%d cluster=%s reason=%s", job.job_id, job.cluster, error)
-        except Exception:  # a defect that one job brings to light must not hold up all others
+            logger.warning("job not judged job=%d cluster=%s reason=%s", job.job_id, job.cluster, error)
+        except Exception:  # a bug that one job triggers must not hold up all others
             logger.exception("judging met a defect job=%d cluster=%s", job.job_id, job.cluster)
         return Judgement(None, judged_s=now_s, rules_version=RULES_VERSION)
 

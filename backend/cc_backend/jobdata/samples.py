@@ -1,4 +1,4 @@
-"""One question: what are the samples of this job? Asked of a metric store or of the archive, whichever has them.
+"""The samples of a job, read from the archive once it has them, before that from the metric store in charge.
 
 Scopes: a metric is measured at its native scope; what is handed out is the coarser of native and wanted.
 Children are summed or averaged as the cluster's configuration says, over the job's own hardware only.
@@ -42,11 +42,11 @@ from cc_backend.model import (
 )
 from cc_common.error_codes import ErrorCode
 
-# Largest-triangle buckets keep both ends and need one point between.
+# largest-triangle downsampling keeps both ends and needs one point between
 MIN_DOWNSAMPLED_POINTS = 3
 
 MAX_LIVENESS_METRICS = 3
-"""So many metrics tell whether a host of a store elsewhere still sends."""
+"""Maximum metrics queried of an external store to find out whether a host still sends."""
 
 logger = logging.getLogger(__name__)
 
@@ -62,7 +62,7 @@ class JobSamples:
 
 @dataclass(frozen=True, slots=True)
 class _LabelledQuery:
-    """One query to the store, and the label its answer gets."""
+    """One query to the store, and the labels of its series."""
 
     query: Query
     labels: tuple[str | None, ...]
@@ -70,7 +70,7 @@ class _LabelledQuery:
 
 @dataclass(frozen=True, slots=True)
 class _JobQuery:
-    """One query about a job, and where its answer belongs."""
+    """One query about a job, and the metric and scope that its series belong to."""
 
     config: MetricConfig
     scope: Scope
@@ -79,7 +79,7 @@ class _JobQuery:
 
 @dataclass(frozen=True, slots=True)
 class _OwnSeries:
-    """A series of the job with its own samples: their timestep, and the begin of the slot of the first."""
+    """A series cut to the job: timestep, begin of the slot of its first sample, and the samples."""
 
     timestep_s: int
     from_s: int
@@ -87,7 +87,7 @@ class _OwnSeries:
 
 
 class MetricData:
-    """Answers the question for any job, with the parts it needs handed in."""
+    """Reads the samples of any job."""
 
     def __init__(self, stores: StoreRouter, archive: FileArchive, clusters: ClusterRegistry) -> None:
         self._stores = stores
@@ -112,8 +112,8 @@ class MetricData:
         over all series at each step; they always come from all samples. Without, only what the archive holds anyway.
         What is more than the `limits` comes coarser: points are means of several slots.
 
-        What a store that is away would have had is left out, and so is a metric that cannot be read; `samples` says
-        what that is. Raises the same.
+        Left out is what a store that cannot be reached has, and each metric that cannot be read: `read_samples` says
+        what that is, and raises the same errors.
         """
         found = self.read_samples(
             job, metrics, scopes, now_s=now_s, resolution_s=resolution_s, statistics=statistics, limits=limits
@@ -131,14 +131,14 @@ class MetricData:
         statistics: bool = False,
         limits: SampleLimits = FULL_LIMITS,
     ) -> JobSamples:
-        """What `job_data` gives, and why something is missing where a store was away or a metric cannot be read.
+        """The samples as in `read_data`, with the reason of what a store or a metric that cannot be read leaves out.
 
         Raises:
             ArchiveError: the job is archived and its file cannot be read.
             NotFound: it is not, and no configuration is known that has its subcluster.
         """
         wanted = [Scope.NODE] if scopes is None else list(scopes)
-        if job.is_unusable:  # its row in the database leaves open which samples are its own
+        if job.is_unusable:  # its damaged row does not tell which samples belong to it
             return JobSamples({})
         if comes_from_archive(job):
             key = JobKey(job.cluster, job.job_id, job.start_time)
@@ -157,13 +157,13 @@ class MetricData:
         now_s: int,
         limits: SampleLimits = ARCHIVE_LIMITS,
     ) -> JobData:
-        """The samples of a job as its store has them; `scopes_of` says for each metric which scopes are wanted.
+        """The samples of a job from its metric store; `scopes_of` gives the wanted scopes of each metric.
 
         A metric that cannot be read is left out and logged.
 
         Raises:
             NotFound: no configuration is known that has the job's subcluster.
-            Unavailable: the store is away; what it would have had must not be taken for missing.
+            Unavailable: the store cannot be reached; what it has must not count as missing.
         """
         found = self._read_store(job, metrics, scopes_of, now_s, limits)
         for why in found.unreachable_hosts.values():
@@ -176,7 +176,7 @@ class MetricData:
             configured = self._clusters.sub_cluster_of_job(job).metrics.values()
         except NotFound:
             configured = dict[str, MetricConfig]().values()
-        # what a store elsewhere is asked for, again and again: a few metrics that come often and have a value per host
+        # what an external store is queried for again and again: few metrics, with a short timestep and a value per host
         usual = [config for config in configured if config.aggregation or config.scope is Scope.NODE]
         metrics = [config.name for config in sorted(usual, key=lambda config: config.timestep_s)][:MAX_LIVENESS_METRICS]
         hosts = [resource.hostname for resource in job.resources]
@@ -191,7 +191,7 @@ class MetricData:
         limits: SampleLimits,
     ) -> JobSamples:
         sub_cluster = self._clusters.sub_cluster_of_job(job)
-        # a store elsewhere is asked for all metrics at once; the one in this process costs nothing to ask again
+        # one request to an external store for all metrics; queries to the store in this process cost next to nothing
         at_once = self._stores.external_store(job.cluster, job.sub_cluster) is not None
         groups: dict[tuple[int, str], list[_JobQuery]] = {}
         for name, config in sub_cluster.metrics.items():
@@ -203,7 +203,7 @@ class MetricData:
         data: JobData = {name: {} for name in sub_cluster.metrics}
         unreachable: dict[str, str] = {}
         faults: dict[str, str] = {}
-        series = sum(count_series([one.query.query for one in questions]) for questions in groups.values())
+        series = sum(count_series([query.query.query for query in questions]) for questions in groups.values())
         for (timestep_s, _), questions in groups.items():
             queries = [question.query.query for question in questions]
             slots = touched_slots(job, timestep_s, now_s).size
@@ -223,12 +223,12 @@ class MetricData:
 
 
 def comes_from_archive(job: Job) -> bool:
-    """Whether the archive holds the job's samples; before that the store does."""
+    """Whether the samples of the job are in the archive; before that they are in the store."""
     return job.state is not JobState.RUNNING and job.monitoring_status == MonitoringStatus.ARCHIVED
 
 
 def expected_range(job: Job, timestep_s: int, now_s: int) -> tuple[int, int]:
-    """The half-open range of grid points within a job: what can be expected of it, whenever in a slot samples come."""
+    """The half-open range of grid points (Unix seconds) within a job, of which samples can be expected."""
     first = math.ceil(job.start_time / timestep_s) * timestep_s
     last = job_end_s(job, now_s) // timestep_s * timestep_s
     return first, max(first, last + timestep_s)
@@ -254,7 +254,7 @@ def _coarse_first(scope: Scope) -> int:
 def build_queries(
     config: MetricConfig, scope: Scope, resource: Resource, sub_cluster: SubCluster
 ) -> list[_LabelledQuery]:
-    """What to ask the store for one host of a job so that the answer is about the job's own hardware."""
+    """The queries for one host of a job, restricted to the hardware that the job has there."""
     native = config.scope
     if native is Scope.NODE:
         return [_LabelledQuery(_build_query(config, resource.hostname), (None,))]
@@ -290,7 +290,7 @@ def build_queries(
 
 
 def downsample(data: JobData, resolution_s: int) -> JobData:
-    """The same curves at a coarser step; those that do not divide evenly or are coarser already stay as they are."""
+    """The curves at a coarser timestep; unchanged if `resolution_s` is not a coarser multiple of their timestep."""
     return {
         name: {scope: _downsample_metric(metric, resolution_s) for scope, metric in by_scope.items()}
         for name, by_scope in data.items()
@@ -344,56 +344,58 @@ def _collect_series(
     job: Job,
     every: int,
 ) -> None:
-    """Put the series of each answer under its metric and scope; what stands there as an error goes to the faults."""
+    """Put the series of each query under its metric and scope; errors of series go to `faults`."""
     found: dict[tuple[str, Scope], tuple[MetricConfig, list[_OwnSeries]]] = {}
     stop_s = None if job.state is JobState.RUNNING else job.stop_time
     for question, row in zip(questions, rows, strict=True):
         config = question.config
         own = found.setdefault((config.name, question.scope), (config, []))[1]
-        for one in row:
-            if one.error is not None:
-                faults.setdefault(config.name, one.error)
+        for stored in row:
+            if stored.error is not None:
+                faults.setdefault(config.name, stored.error)
                 continue
-            if every > 1 and one.timestep_s == every * config.timestep_s:  # means, which are of own samples only
-                from_s, samples = one.from_s, one.data
+            if (
+                every > 1 and stored.timestep_s == every * config.timestep_s
+            ):  # means, made of the job's own samples only
+                from_s, samples = stored.from_s, stored.data
             else:
-                from_s, samples = _clip_to_job(one, job.start_time, stop_s)
+                from_s, samples = _clip_to_job(stored, job.start_time, stop_s)
             if not _has_no_samples(samples):
-                own.append(_OwnSeries(one.timestep_s, from_s, _label_series(question.query, one, samples)))
+                own.append(_OwnSeries(stored.timestep_s, from_s, _label_series(question.query, stored, samples)))
     for (name, scope), (config, several) in found.items():
         if several:
             data[name][scope] = _merge_series(config, several)
 
 
-def _clip_to_job(one: StoredSeries, start_s: int, stop_s: int | None) -> tuple[int, Samples]:
-    """Those samples of a series that are the job's, and the begin of the first one's slot."""
-    first = one.from_s // one.timestep_s
-    own = own_slots(start_s, stop_s, one.timestep_s, one.offset_s)
-    begin, end = max(own.first - first, 0), min(own.end - first, len(one.data))
-    return one.from_s + begin * one.timestep_s, one.data[begin : max(begin, end)]
+def _clip_to_job(stored: StoredSeries, start_s: int, stop_s: int | None) -> tuple[int, Samples]:
+    """Those samples of a series that are the job's, and the begin of the first stored's slot."""
+    first = stored.from_s // stored.timestep_s
+    own = own_slots(start_s, stop_s, stored.timestep_s, stored.offset_s)
+    begin, end = max(own.first - first, 0), min(own.end - first, len(stored.data))
+    return stored.from_s + begin * stored.timestep_s, stored.data[begin : max(begin, end)]
 
 
-def _label_series(want: _LabelledQuery, one: StoredSeries, samples: Samples) -> SampleSeries:
-    label = want.labels[0] if want.query.aggregate or len(want.labels) == 1 else one.id
+def _label_series(want: _LabelledQuery, stored: StoredSeries, samples: Samples) -> SampleSeries:
+    label = want.labels[0] if want.query.aggregate or len(want.labels) == 1 else stored.id
     return SampleSeries(want.query.host, samples, label)
 
 
 def _merge_series(config: MetricConfig, several: Sequence[_OwnSeries]) -> JobMetric:
-    """One metric; a store elsewhere may keep it at another timestep than is configured here.
+    """One metric of several series; an external store may have another timestep than is configured here.
 
-    Nodes that send at other times within a slot may begin or end a slot apart: they are filled up with a gap.
+    Nodes that send at other times within a slot may begin or end a slot apart: those are padded with NaN.
     """
     step_s = several[0].timestep_s
-    alike = [one for one in several if one.timestep_s == step_s]
-    from_s = min(one.from_s for one in alike)
-    count = max((one.from_s - from_s) // step_s + len(one.series.data) for one in alike)
-    for one in alike:
-        if len(one.series.data) < count:
+    alike = [own for own in several if own.timestep_s == step_s]
+    from_s = min(own.from_s for own in alike)
+    count = max((own.from_s - from_s) // step_s + len(own.series.data) for own in alike)
+    for own in alike:
+        if len(own.series.data) < count:
             filled = np.full(count, np.nan, np.float32)
-            at = (one.from_s - from_s) // step_s
-            filled[at : at + len(one.series.data)] = one.series.data
-            one.series.data = filled
-    return JobMetric(config.unit, step_s, [one.series for one in alike], first_slot_s=from_s)
+            at = (own.from_s - from_s) // step_s
+            filled[at : at + len(own.series.data)] = own.series.data
+            own.series.data = filled
+    return JobMetric(config.unit, step_s, [own.series for own in alike], first_slot_s=from_s)
 
 
 def _has_no_samples(samples: Samples) -> bool:
@@ -401,7 +403,7 @@ def _has_no_samples(samples: Samples) -> bool:
 
 
 def _select_archived(data: JobData, metrics: Sequence[str] | None, scopes: Sequence[Scope]) -> JobData:
-    """From archived data what was asked for; a metric that has none of the scopes comes with all it has."""
+    """The wanted metrics and scopes of archived data; a metric with none of the wanted scopes comes with all it has."""
     selected: JobData = {}
     for name, by_scope in data.items():
         if metrics is None or name in metrics:

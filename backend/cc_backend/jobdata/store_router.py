@@ -1,7 +1,7 @@
 """Which metric store has the samples of a cluster: an external one, or the one in this process.
 
-Looked up as `<cluster>-<subcluster>`, `<cluster>`, `*`, then the internal store. Several stores are asked at the same
-time, large questions in portions of hosts; when one is away the others' samples come all the same.
+Looked up as `<cluster>-<subcluster>`, `<cluster>`, `*`, then the internal store. Several stores are queried at the same
+time, a large query in portions of 64 hosts; one that cannot be reached does not keep back what the others have.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -23,36 +23,36 @@ _LIVENESS_WINDOW_S = 1800
 
 @dataclass(slots=True)
 class RoutedResult:
-    """One row of series per query, in order, and host -> why its samples are not among them."""
+    """The series of each query, in order, and for each host whose store cannot be reached the reason."""
 
     rows: list[list[StoredSeries]]
     unreachable: dict[str, str] = field(default_factory=dict)
 
 
 class StoreRouter:
-    """Asks whichever store is in charge; safe in threads."""
+    """Sends each query to the store in charge; safe in threads."""
 
     def __init__(self, internal: MetricStore, external: Sequence[ExternalStore] = ()) -> None:
         self._internal = internal
         self._external = {store.scope: store for store in external}
-        # for each its own threads: one that keeps all of them waiting must not keep the others from being asked
+        # each store has its own threads: one that answers late must not hold up the others
         self._pools = {
             scope: ThreadPoolExecutor(_CONCURRENT_REQUESTS, thread_name_prefix=f"external store {scope}")
             for scope in self._external
         }
 
     def external_store(self, cluster: str, sub_cluster: str = "") -> ExternalStore | None:
-        """The external store in charge, None if it is the internal one."""
+        """The external store in charge; None if the internal one is."""
         names = (f"{cluster}-{sub_cluster}", cluster, "*") if sub_cluster else (cluster, "*")
         return next((self._external[name] for name in names if name in self._external), None)
 
     def unreachable_reason(self, cluster: str, sub_cluster: str = "") -> str:
-        """Why the store in charge could not be used when it was asked last; empty if it could."""
+        """Why the last request to the store in charge failed; empty if it did not."""
         store = self.external_store(cluster, sub_cluster)
         return "" if store is None else store.fault
 
     def held_range_s(self, cluster: str, sub_cluster: str, timestep_s: int) -> tuple[int, int] | None:
-        """From when to when the store in charge can have samples of a timestep; None if it does not say."""
+        """First and last time (Unix seconds) of which the store in charge can have samples; None if it is external."""
         return self._internal.held_range_s(timestep_s) if self.external_store(cluster, sub_cluster) is None else None
 
     def query(
@@ -93,7 +93,7 @@ class StoreRouter:
     def host_health(
         self, cluster: str, sub_cluster: str, hosts: Sequence[str], metrics: Sequence[str], *, now_s: int
     ) -> Mapping[str, HostHealth]:
-        """How the metrics of hosts of one subcluster come in; those that an unreachable store has are all missing."""
+        """The health of hosts of one subcluster; where their store cannot be reached, all metrics count as missing."""
         store = self.external_store(cluster, sub_cluster)
         if store is None:
             return {host: self._internal.host_health(cluster, host, metrics, now_s=now_s) for host in hosts}
@@ -107,9 +107,9 @@ class StoreRouter:
     def silent_hosts(
         self, cluster: str, sub_cluster: str, hosts: Sequence[str], metrics: Sequence[str], *, since_s: int
     ) -> list[str]:
-        """Those of the hosts that have not sent anything since a time; an external store is asked for the metrics.
+        """Those of the hosts without a sample since a time; an external store is queried for the given metrics only.
 
-        Hosts of a store that is away count as silent.
+        Hosts of a store that cannot be reached count as silent.
         """
         if self.external_store(cluster, sub_cluster) is None:
             return [host for host in hosts if (self._internal.last_seen_s(cluster, host) or 0) < since_s]
@@ -120,7 +120,7 @@ class StoreRouter:
         heard = {
             query.host
             for query, row in zip(queries, rows, strict=True)
-            if any(_has_sample_since(one, since_s) for one in row)
+            if any(_has_sample_since(series, since_s) for series in row)
         }
         return [host for host in hosts if host not in heard]
 
@@ -144,7 +144,7 @@ class StoreRouter:
         return self._pools[store.scope].submit(store.query, cluster, queries, from_s=from_s, to_s=to_s)
 
     def close(self) -> None:
-        """Give threads and connections back; the internal store stays open."""
+        """Close threads and connections to external stores; the internal store stays open."""
         for pool in self._pools.values():
             pool.shutdown(cancel_futures=True)
         for store in self._external.values():

@@ -1,4 +1,4 @@
-"""What the metric store is to know of the clusters: their metrics and their hosts."""
+"""The tables of metrics and hosts that the metric store accepts samples of, made from the clusters."""
 
 from collections.abc import Iterable, Mapping
 
@@ -8,11 +8,11 @@ from cc_backend.metricstore import MetricSpec, MetricTable
 from cc_backend.metricstore.ingest.host_config import ClusterHosts, HostTable, MetricSpecs
 
 _DEFAULT_KIND = ""
-"""The kind of all hosts of a cluster that lists none."""
+"""The kind of every host of a cluster that lists no hosts."""
 
 
 def build_metric_table(clusters: ClusterRegistry) -> MetricTable:
-    """Which metrics the store takes, by cluster."""
+    """The metrics of which the store accepts samples, by cluster."""
     return {
         cluster: {metric: MetricSpec(timestep_s, aggregation) for metric, (timestep_s, aggregation) in metrics.items()}
         for cluster, metrics in metric_table(clusters).items()
@@ -22,16 +22,16 @@ def build_metric_table(clusters: ClusterRegistry) -> MetricTable:
 def build_node_table(clusters: ClusterRegistry) -> HostTable:
     """The hosts of each cluster with their subclusters, and the metrics of subclusters that have others.
 
-    A cluster whose subclusters name no host at all is left out: it takes every host.
+    A cluster whose subclusters list no host at all is left out: samples of every host are accepted.
     """
     found = {name: _cluster_nodes(clusters[name]) for name in clusters}
     return {name: nodes for name, nodes in found.items() if nodes.hosts or nodes.default_subcluster is not None}
 
 
 def build_tables(clusters: ClusterRegistry, held_hosts: Iterable[HostsInUse] = ()) -> tuple[MetricTable, HostTable]:
-    """Metrics and hosts of the clusters, and of those that jobs hold though the configuration no longer has them.
+    """Metrics and hosts of the clusters, and those that held jobs still need though they left the configuration.
 
-    Samples of a metric, host or cluster that left are taken until the last job that started with it is archived.
+    Samples of a metric, host or cluster that left are accepted until the last job that started with it is archived.
     """
     metrics = {name: dict(table) for name, table in build_metric_table(clusters).items()}
     nodes = dict(build_node_table(clusters))
@@ -48,7 +48,7 @@ def build_tables(clusters: ClusterRegistry, held_hosts: Iterable[HostsInUse] = (
 
 
 def _held_specs(clusters: ClusterRegistry, held: Iterable[HostsInUse]) -> dict[str, dict[str, MetricSpecs]]:
-    """Cluster -> host -> metrics, of hosts that jobs hold and that the configuration does not have, or not with all."""
+    """Cluster -> host -> metrics, of held hosts that the configuration lacks, or lacks some metrics of."""
     found: dict[str, dict[str, MetricSpecs]] = {}
     for group in held:
         started = clusters.sub_cluster_as_started(group.cluster, group.sub_cluster, group.generation)
@@ -71,7 +71,7 @@ def _add_held_hosts(
     kind_of: Mapping[str, str],
     held_metrics: Mapping[str, MetricSpecs],
 ) -> ClusterHosts:
-    """The hosts of a cluster, and some that are of an earlier kind; all other kinds keep the metrics that they have."""
+    """The hosts of a cluster together with held hosts of earlier kinds; all other kinds keep their metrics."""
     if cluster not in clusters:
         return ClusterHosts(kind_of, subcluster_metrics=held_metrics)
     if known is None:

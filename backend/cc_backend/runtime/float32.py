@@ -1,4 +1,4 @@
-"""Numbers that come from samples, for JSON: samples are 32-bit floats, and more digits than those have say nothing."""
+"""Shortest decimal form of 32-bit floats, for JSON: samples have no more digits than that."""
 
 import numpy as np
 
@@ -6,7 +6,7 @@ import numpy as np
 def shortest_float32(value: float) -> float:
     """The number with the fewest digits that is the same 32-bit float: 26.628 for 26.628000259399414.
 
-    What no 32-bit float holds stays as it is.
+    A value that no 32-bit float can hold is returned unchanged.
     """
     with np.errstate(over="ignore", under="ignore"):
         narrow = np.float32(value)

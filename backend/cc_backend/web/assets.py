@@ -16,7 +16,7 @@ from cc_backend.httpserver.compression import ContentCoding, compress, decompres
 
 STATIC = Path(__file__).parent / "static"
 PACKED = STATIC / "packed"
-"""What `packaging/compress_assets.py` has compressed, under the names of the files and a suffix."""
+"""The output of `packaging/compress_assets.py`: the compressed files, each with the suffix of its coding."""
 SERVED_SUFFIXES = frozenset({".css", ".js", ".svg"})
 CODING_SUFFIXES = {ContentCoding.ZSTD: ".zst", ContentCoding.GZIP: ".gz"}
 _FOR_GOOD = "public, max-age=31536000, immutable"
@@ -35,7 +35,7 @@ def asset_paths() -> frozenset[str]:
 
 @cache
 def asset_digest() -> str:
-    """A short hash over all served files."""
+    """The first 16 hex digits of a SHA-256 over all served files."""
     total = hashlib.sha256()
     for name in sorted(asset_paths()):
         total.update(name.encode() + b"\0" + (STATIC / name).read_bytes())
@@ -44,18 +44,18 @@ def asset_digest() -> str:
 
 @cache
 def asset_content(name: str, coding: ContentCoding) -> bytes:
-    """One file as it is sent: as it was compressed when the program was built, else compressed now, once."""
+    """One file as it is sent: the one compressed at build time, else compressed now and cached."""
     plain = (STATIC / name).read_bytes()
     return _packed(name, coding, plain) or compress(plain, coding, is_cached=True)
 
 
 def packed_path(name: str, coding: ContentCoding) -> Path:
-    """Where the file stands compressed."""
+    """The path of the compressed file."""
     return PACKED / f"{name}{CODING_SUFFIXES[coding]}"
 
 
 def _packed(name: str, coding: ContentCoding, plain: bytes) -> bytes | None:
-    """The compressed file, if it holds this very content: files are edited, and what was made of them stays behind."""
+    """The compressed file, None if there is none or if it was made of an older content."""
     if coding not in CODING_SUFFIXES:
         return None
     try:
@@ -67,7 +67,7 @@ def _packed(name: str, coding: ContentCoding, plain: bytes) -> bytes | None:
 
 @requires(Permission.PUBLIC)
 def serve_asset(version: str, name: str) -> Response:
-    """One file; kept for good under the current digest, asked for again under an old one."""
+    """One file: cached without limit under the current digest, revalidated under an older one."""
     if name not in asset_paths():
         raise NotFound("there is no such file")
     coding = negotiate_coding(request.headers.get("Accept-Encoding"))

@@ -1,4 +1,4 @@
-"""Pages for what goes wrong: what happened, in plain words, and one way out."""
+"""Error pages: what happened, in plain words, and one link to go on."""
 
 import logging
 import secrets
@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class ErrorText:
-    """Title, glyph and way out of an error page."""
+    """Title, icon, text and link of an error page."""
 
     title: str
     icon: str = "info"
@@ -54,14 +54,14 @@ _SHOWN_VERBATIM = frozenset({400, 403, 413, 422, 429, 503})
 
 
 def register_error_pages(pages: Blueprint) -> None:
-    """Answers every error of the pages, and of addresses that belong to nobody, with a page."""
+    """Register the error pages, for the pages and for all addresses without a route."""
     pages.app_errorhandler(CockpitError)(render_error)
     pages.app_errorhandler(HTTPException)(render_error)
     pages.app_errorhandler(Exception)(render_error)
 
 
 def render_error(error: Exception) -> Response:
-    """The page for an error; a request number under which the log has the cause of what nobody expected."""
+    """The page for an error; an unexpected one gets a request number, under which the log has the cause."""
     status, text, retry_after_s = _describe(error)
     if status == HTTPStatus.UNAUTHORIZED:
         return _login_response(error, text)
@@ -95,7 +95,7 @@ def render_error(error: Exception) -> Response:
 
 
 def _describe(error: Exception) -> tuple[int, str, int | None]:
-    """Status, text fit for people, and when to come back."""
+    """HTTP status, text that may be shown, and seconds until a retry."""
     if isinstance(error, BackendError):
         return error.status, error.public_message, error.retry_after_s
     if isinstance(error, HTTPException):
@@ -104,7 +104,7 @@ def _describe(error: Exception) -> tuple[int, str, int | None]:
 
 
 def _problem_response(status: int, error: Exception, text: str) -> Response:
-    """The answer of a page's data, as the API gives it."""
+    """The problem document for a request for data, as the API returns it."""
     code = error.code if isinstance(error, BackendError) else code_for_status(status)
     return Response(problem_body(status, code, text), status=status, content_type=CONTENT_TYPE)
 
@@ -114,7 +114,7 @@ def _wants_json() -> bool:
 
 
 def _login_response(error: Exception, text: str) -> Response:
-    """The sign-in form at the address that was asked for, so that nothing of it is lost."""
+    """The sign-in form, which leads on to the requested address."""
     if _wants_json():
         return _problem_response(HTTPStatus.UNAUTHORIZED, error, text or "please log in")
     back = request.full_path.rstrip("?") if request.method == "GET" else "/"

@@ -1,4 +1,4 @@
-"""The filters of a list in words: what stands on its pills. Pure."""
+"""The filters of a list in words, as its pills show them. Pure."""
 
 from collections.abc import Callable, Mapping, Sequence
 
@@ -57,7 +57,7 @@ def label_filter(name: str, values: Sequence[str], match: str, tag_names: Mappin
 
 
 def verdict_label(value: str) -> str:
-    """A level as people read it."""
+    """The word for a level."""
     return "not judged" if value == filter_parameters.NOT_JUDGED_CHOICE else Level(value).word
 
 

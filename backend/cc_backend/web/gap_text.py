@@ -1,4 +1,4 @@
-"""What is missing of a job in words: below a plot that has gaps, and for metrics without a plot. Pure."""
+"""The gaps of a job in words: below a plot that has gaps, and for metrics without a plot. Pure."""
 
 from collections.abc import Iterable, Sequence
 from datetime import tzinfo
@@ -13,7 +13,7 @@ MAX_REASONS = 2  # below a plot
 
 
 def plot_reasons(gaps: JobGaps, metric: str, *, has_gaps: bool, zone: tzinfo | None) -> tuple[str, ...]:
-    """What stands below a plot: what is so for this metric alone; or, with gaps in the plot, what made them."""
+    """The lines below a plot: gaps of this metric alone; without those, if the plot has gaps, the shared ones."""
     found = gaps.metrics.get(metric, ())
     told = _metric_only(found) or (found if has_gaps else ())
     return tuple(
@@ -22,12 +22,12 @@ def plot_reasons(gaps: JobGaps, metric: str, *, has_gaps: bool, zone: tzinfo | N
 
 
 def _metric_only(found: Sequence[DataGap]) -> tuple[DataGap, ...]:
-    """Without what is so for whole nodes or the store, which the findings tell."""
-    return tuple(one for one in found if not (one.reason.is_host_wide or one.reason.is_store_wide))
+    """The gaps without those of whole nodes or of the store, which the findings report."""
+    return tuple(gap for gap in found if not (gap.reason.is_host_wide or gap.reason.is_store_wide))
 
 
 def missing_reasons(gaps: JobGaps, metrics: Iterable[str], *, zone: tzinfo | None) -> tuple[tuple[str, str], ...]:
-    """Names of metrics that were not measured, with the reason they share; an empty reason where there is none."""
+    """Groups of metrics that were not measured: their names and their common reason, empty if unknown."""
     groups: dict[tuple[DataGap, ...], list[str]] = {}
     for metric in metrics:
         found = gaps.metrics.get(metric, ())
@@ -46,6 +46,6 @@ def _subject(names: Sequence[str]) -> str:
 
 
 def common_missing_reason(gaps: JobGaps, metrics: Sequence[str], *, zone: tzinfo | None) -> str:
-    """One sentence for metrics that were not measured, empty where they have no reason in common."""
+    """The common reason of metrics that were not measured, in one sentence; empty if they have several."""
     reasons = {reason for _, reason in missing_reasons(gaps, metrics, zone=zone)}
     return reasons.pop() if len(reasons) == 1 else ""

@@ -7,7 +7,7 @@ from datetime import tzinfo
 from markupsafe import Markup
 
 from cc_backend.clusters.model import SubCluster
-from cc_backend.insight.rating import Thresholds
+from cc_backend.insight.rating import BAD_LEVELS, Thresholds
 from cc_backend.insight.sentences import SentenceContext, finding_headline
 from cc_backend.model import Job, JobState, Judgement, Level, Tag
 from cc_backend.web.figures.gauges import draw_gauge
@@ -28,7 +28,7 @@ from cc_backend.wording.labels import STATE_WORDS, metric_name
 
 @dataclass(frozen=True, slots=True)
 class PreviewCell:
-    """One small plot of a row; `absent` stands in its place where there is none."""
+    """One small plot of a row; `absent` says in words why there is none."""
 
     metric: str
     name: str
@@ -83,12 +83,12 @@ class ListHead:
 
 
 def job_number(job: Job) -> str:
-    """The scheduler's number."""
+    """The scheduler's job number."""
     return f"{job.job_id}"
 
 
 def format_job_size(job: Job, sub_cluster: SubCluster | None) -> str:
-    """Nodes, cores and GPUs of a job in words."""
+    """Nodes, and cores or GPUs, of a job in words."""
     shared = ", shared" if job.shared not in ("", "none") else ""
     parts = [count_noun(job.num_nodes, "node") + shared]
     if job.num_acc:
@@ -114,14 +114,14 @@ def build_row(
     now_s: float,
     zone: tzinfo | None,
 ) -> ListRow:
-    """What a list shows of one job, with the judgement that is kept with it.
+    """The row of one job, with its stored judgement.
 
     `previews` None means that no curves are wanted. Where `metrics` are not those of the heads, the row has an order of
     its own: what is judged worst comes first.
     """
     judgement = job.judgement or Judgement(None)
     finding = judgement.finding
-    telling = SentenceContext(job.state is JobState.RUNNING, now_s, zone)
+    context = SentenceContext(job.state is JobState.RUNNING, now_s, zone)
     own = bool(heads) and tuple(metrics) != tuple(heads)
     cells = (
         () if previews is None else tuple(build_preview_cell(name, previews.get(name), sub_cluster) for name in metrics)
@@ -145,7 +145,7 @@ def build_row(
         start_iso=format_iso_utc(job.start_time),
         ran=format_duration(job.duration),
         level=judgement.level,
-        finding="" if finding is None else finding_headline(finding, telling),
+        finding="" if finding is None else finding_headline(finding, context),
         more=judgement.more,
         tags=job.tags,
         cells=cells,
@@ -157,9 +157,9 @@ def build_row(
 
 
 def _mark_worst(cells: tuple[PreviewCell, ...], *, worst_first: bool) -> tuple[PreviewCell, ...]:
-    """The cells with the worst one marked, where one is bad at all; where there is little room it comes first."""
+    """The cells with the worst one marked, if any is bad; with `worst_first` in order of their levels."""
     ordered = tuple(sorted(cells, key=lambda cell: (cell.level or Level.OK).order))
-    bad = ordered[:1] if ordered and ordered[0].level in (Level.ALERT, Level.CAUTION) else ()
+    bad = ordered[:1] if ordered and ordered[0].level in BAD_LEVELS else ()
     return tuple(replace(cell, worst=True) if cell in bad else cell for cell in (ordered if worst_first else cells))
 
 
@@ -181,10 +181,10 @@ def build_preview_cell(metric: str, preview: Preview | None, sub_cluster: SubClu
             measured=False,
             absent=absent,
         )
-    scale = Thresholds.from_config(config, factor) if config else None
+    thresholds = Thresholds.from_config(config, factor) if config else None
     value = (preview.footprint_value if preview.footprint_value is not None else preview.mean) * factor
     judges = bool(config and config.footprint and preview.has_enough_samples)
-    level = scale.level_of(value) if scale and judges else None
+    level = thresholds.level_of(value) if thresholds and judges else None
     return PreviewCell(
         metric=metric,
         name=metric_name(metric),
@@ -193,9 +193,11 @@ def build_preview_cell(metric: str, preview: Preview | None, sub_cluster: SubClu
         highest=format_number(preview.maximum * factor),
         level=level,
         figure=draw_sparkline(
-            preview.values * factor, level=scale.zone_level(value) if scale and level else None, scale=scale
+            preview.values * factor,
+            level=thresholds.zone_level(value) if thresholds and level else None,
+            thresholds=thresholds,
         ),
-        scale_figure=draw_gauge(scale, value, height=12, judges=judges) if scale else Markup(""),
+        scale_figure=draw_gauge(thresholds, value, height=12, judges=judges) if thresholds else Markup(""),
         measured=True,
     )
 

@@ -21,7 +21,7 @@ from cc_backend.wording.labels import SCOPE_WORDS
 
 @dataclass(frozen=True, slots=True)
 class PageOptions:
-    """What the address of a job page chooses; an empty `sort` leaves the order of the table to the page."""
+    """The options in the address of a job page; with an empty `sort` the page chooses the order of the table."""
 
     scope: Scope = Scope.NODE
     clock: bool = False
@@ -32,7 +32,7 @@ class PageOptions:
 
 @dataclass(frozen=True, slots=True)
 class ScopeChoice:
-    """One scope a reader can switch to."""
+    """One scope that the page can be switched to."""
 
     scope: Scope
     word: str
@@ -71,22 +71,22 @@ def build_job_page(
     zone: tzinfo | None,
     now_s: float,
     data_note: str = "",
-    absences: JobGaps = NO_GAPS,
+    gaps: JobGaps = NO_GAPS,
 ) -> JobPageView:
     """The page of one job as it was judged; `metrics` are those the reader may see.
 
-    `data_note` says why there are no samples at all, `absences` what is missing of them and why.
+    `data_note` says why there are no samples at all, `gaps` what is missing of them and why.
     """
     labels, length_s = axis_labels(job, curves.data, zone, clock=options.clock)
     plots = build_plots(
-        job, curves, sub_cluster, metrics, options, labels=labels, length_s=length_s, faulty=assessment.outliers
+        job, curves, sub_cluster, metrics, options, labels=labels, length_s=length_s, outliers=assessment.outliers
     )
     missing = [item.metric for item in assessment.footprint if item.value is None]
-    telling = SentenceContext(
-        job.state is JobState.RUNNING, now_s, zone, common_missing_reason(absences, missing, zone=zone)
+    context = SentenceContext(
+        job.state is JobState.RUNNING, now_s, zone, common_missing_reason(gaps, missing, zone=zone)
     )
     summary = build_summary(
-        job, curves, assessment, sub_cluster, metrics, labels=labels, length_s=length_s, telling=telling
+        job, curves, assessment, sub_cluster, metrics, labels=labels, length_s=length_s, context=context
     )
     quiet = select_quiet_plots(plots, metrics)
     folded = {plot.metric for plot in quiet}
@@ -100,9 +100,9 @@ def build_job_page(
         plots=tuple(plot for plot in plots if plot.measured and plot.metric not in folded),
         quiet=quiet,
         missing=tuple(plot.title for plot in plots if not plot.measured),
-        missing_why=missing_reasons(absences, absent, zone=zone),
+        missing_why=missing_reasons(gaps, absent, zone=zone),
         reasons={
-            plot.metric: plot_reasons(absences, plot.metric, has_gaps=bool(plot.figure.gaps), zone=zone)
+            plot.metric: plot_reasons(gaps, plot.metric, has_gaps=bool(plot.figure.gaps), zone=zone)
             for plot in plots
             if plot.measured
         },
@@ -127,12 +127,12 @@ def build_plots(
     labels: Sequence[XLabel],
     length_s: float = 0.0,
     draw: bool = True,
-    faulty: Mapping[str, Mapping[str, Level]] | None = None,
+    outliers: Mapping[str, Mapping[str, Level]] | None = None,
 ) -> list[PlotView]:
     """One plot per metric: those of the footprint first, then the others, each in the order of the configuration.
 
     Of a job with GPUs those of its GPUs come before. The time axis of all is `length_s` long.
-    `faulty` are by metric the nodes that part from the others.
+    `outliers` are by metric the nodes that part from the others.
     """
     return [
         build_plot(
@@ -145,14 +145,14 @@ def build_plots(
             length_s=length_s,
             draw=draw,
             each=options.separate_lines,
-            faulty=(faulty or {}).get(name),
+            outlier_levels=(outliers or {}).get(name),
         )
         for name in order_metrics(job, metrics)
     ]
 
 
 def order_metrics(job: Job, metrics: Mapping[str, MetricConfig]) -> list[str]:
-    """The footprint first, of a job with GPUs what these do before the rest."""
+    """The metrics in the order of their plots: footprint first, for a job with GPUs those of GPUs before the rest."""
     gpus = bool(job.num_acc)
     return sorted(
         metrics,
@@ -161,20 +161,20 @@ def order_metrics(job: Job, metrics: Mapping[str, MetricConfig]) -> list[str]:
 
 
 def select_quiet_plots(plots: Sequence[PlotView], metrics: Mapping[str, MetricConfig]) -> tuple[PlotView, ...]:
-    """The plots in which nothing happened, told in one line; none of them if nothing happened in any."""
+    """The plots that are zero throughout, which share one line; empty if all are."""
     quiet = tuple(plot for plot in plots if plot.figure.quiet and not metrics[plot.metric].footprint)
     return quiet if len(quiet) < sum(plot.measured for plot in plots) else ()
 
 
 def _table_order(options: PageOptions, summary: JobSummary) -> tuple[str, bool]:
-    """What the statistics are sorted by: as chosen, else by the metric in which nodes part, else by name."""
+    """Sort key of the statistics (as chosen, else a metric in which nodes differ, else the name), and if descending."""
     if options.sort:
         return options.sort, options.descending
-    return next(iter(summary.faulty), ""), False
+    return next(iter(summary.outliers), ""), False
 
 
 def _status_note(job: Job, *, measured: bool) -> str:
-    """Why there are no samples at all, as far as the record tells; the findings have what is known of nodes."""
+    """Why there are no samples at all, by the job record; empty if there are some."""
     if measured:
         return ""
     if job.monitoring_status == MonitoringStatus.DISABLED:

@@ -33,12 +33,12 @@ from cc_backend.wording.format import (
 )
 from cc_backend.wording.labels import SCOPE_WORDS, metric_name
 
-MAX_POINTS = 1000  # of a curve on the canvas; more than its pixels
+MAX_POINTS = 1000  # maximum of a curve on the canvas; more than its pixels
 MAX_SERIES = 2048
 """More series than this of one metric are not drawn below node scope."""
 
 CurveEncoder = Callable[[Values], Samples | Sequence[int]]
-"""From the values of a curve to what stands for them in a document."""
+"""Converts the values of a curve to their form in a document."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +72,7 @@ def choose_scope(by_scope: Mapping[Scope, JobMetric], wanted: Scope) -> Scope | 
 def available_scopes(
     job: Job, sub_cluster: SubCluster, metrics: Mapping[str, MetricConfig], data: JobData | None = None
 ) -> list[Scope]:
-    """The scopes at which something can be shown, coarse first, as long as the number of curves stays readable.
+    """The scopes at which plots can be shown, coarse first, up to 2048 curves.
 
     With `data`, only metrics that were measured count; of an archived job, whose data has all scopes there are,
     only those that are there.
@@ -94,7 +94,7 @@ def available_scopes(
 
 
 def threshold_factor(job: Job, config: MetricConfig, scope: Scope, sub_cluster: SubCluster) -> float:
-    """What the thresholds of a metric are multiplied with at a scope.
+    """The factor for the thresholds of a metric at a scope.
 
     Thresholds hold for a whole node. A summed metric spreads over the units of a finer scope; at node scope a job
     on shared nodes has only its share, unless the metric is measured for the whole node anyway.
@@ -119,36 +119,36 @@ def build_plot(
     length_s: float = 0.0,
     draw: bool = True,
     each: bool = False,
-    faulty: Mapping[str, Level] | None = None,
+    outlier_levels: Mapping[str, Level] | None = None,
 ) -> PlotView:
-    """The plot of one metric; the same height whether it was measured or not.
+    """The plot of one metric; of the same height if it was not measured.
 
     Only metrics of the footprint are judged, by its statistic, so that no plot says other than the verdict of the job.
-    `each` asks for one line each instead of bands where the lines are few. `faulty` are the nodes that a finding says
-    part from the others in this metric, with its level.
+    `separate_lines` asks for one line for each series instead of bands where they are few. `outlier_levels` are the
+    nodes that differ from the others in this metric by a finding, with its level.
     """
     scope = choose_scope(curves.data.get(config.name, {}), wanted) or Scope.NODE
     found = curves.get(config.name, scope) or MetricCurves(JobMetric(config.unit, config.timestep_s))
     factor, unit = readable_unit(found.metric.unit, found.maximum or config.peak)
-    scale = Thresholds.from_config(config, factor * threshold_factor(job, config, scope, sub_cluster))
-    scale_or_none = scale if scale.normal > 0 else None
+    thresholds = Thresholds.from_config(config, factor * threshold_factor(job, config, scope, sub_cluster))
+    scale_or_none = thresholds if thresholds.normal > 0 else None
     value = found.statistic(config.footprint) if config.footprint else None
     judged = None if value is None else value * factor
     level = FootprintValue(
-        config.name, config.footprint, judged, unit, scale, has_enough_samples=found.has_enough_samples
+        config.name, config.footprint, judged, unit, thresholds, has_enough_samples=found.has_enough_samples
     ).level
-    zone_level = scale.zone_level(judged if level else None)
+    zone_level = thresholds.zone_level(judged if level else None)
     figure = build_series_figure(
         config.name,
         found,
         scope,
         unit=unit,
         factor=factor,
-        scale=scale_or_none,
+        thresholds=scale_or_none,
         level=zone_level,
         max_points=MAX_POINTS,
         separate_lines=each,
-        faulty=faulty if scope is Scope.NODE else None,
+        outlier_levels=outlier_levels if scope is Scope.NODE else None,
     )
     if scope is not Scope.NODE:
         found.release_rows()
@@ -186,7 +186,7 @@ def _readout(figure: SeriesFigure) -> tuple[tuple[str, str], ...]:
 
 
 def _alternative_text(figure: SeriesFigure, job: Job, scope: Scope) -> str:
-    """What the figure shows, for those who cannot see it."""
+    """The text alternative of a figure."""
     name = metric_name(figure.metric)
     if not figure.measured:
         return f"{name}: not measured."
@@ -209,7 +209,7 @@ def axis_labels(job: Job, data: JobData, zone: tzinfo | None, *, clock: bool) ->
 
 
 def axis_length_s(job: Job, data: JobData) -> float:
-    """How long the curves are: their slots, or the job where there are none."""
+    """The length of the longest curve in seconds; without curves that of the job."""
     lengths = [
         (len(series.data) - 1) * metric.timestep_s
         for by_scope in data.values()
@@ -220,7 +220,7 @@ def axis_length_s(job: Job, data: JobData) -> float:
 
 
 def round_to_five_digits(values: Values) -> Samples:
-    """The values with five significant digits, which JSON of 32-bit floats then writes; gaps as NaN."""
+    """The values with five significant digits as 32-bit floats; gaps are NaN."""
     with np.errstate(all="ignore"):
         size = np.floor(np.log10(np.abs(np.where(np.isfinite(values) & (values != 0), values, 1.0))))
         power = 10.0 ** (4 - size)
@@ -241,8 +241,8 @@ def plots_to_json(
     """All plots of a page as `plots.js` reads them: numbers already in the unit they are shown in.
 
     No number has more digits than a 32-bit float has; curves are arrays, which JSON has to be told to write.
-    `absences` says by metric what is missing and why, nothing for metrics that are complete; None leaves it out.
-    `curve` gives what stands for the values of a curve, by default its numbers.
+    `gaps` are written by metric with their reasons; None leaves them out.
+    `encode_curve` gives the form of the values of a curve, by default numbers.
     """
     length_s = max((plot.figure.span_s for plot in plots), default=0.0) or job.duration
     document: dict[str, Any] = {

@@ -1,4 +1,4 @@
-"""What the scheduler told about a job, as the job page shows it. Pure: a job in, words out."""
+"""The record of a job by the scheduler, as the job page shows it. Pure: a job in, words out."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

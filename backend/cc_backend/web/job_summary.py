@@ -7,6 +7,7 @@ from markupsafe import Markup
 
 from cc_backend.clusters.model import MetricConfig, SubCluster
 from cc_backend.insight.assessment import Assessment
+from cc_backend.insight.checks import Check, job_checks
 from cc_backend.insight.findings import FindingCode
 from cc_backend.insight.footprint import FootprintValue, footprint_values
 from cc_backend.insight.job_curves import JobCurveSet
@@ -14,16 +15,15 @@ from cc_backend.insight.sentences import SentenceContext, finding_text
 from cc_backend.model import Finding, Job, JobState, Level, Scope
 from cc_backend.web.figures.gauges import Spoke, draw_gauge, draw_polar
 from cc_backend.web.figures.svg import XLabel
-from cc_backend.web.job_heatmap import BALANCE_CODES, CaptionedFigure, build_heatmap, build_roofline
+from cc_backend.web.job_heatmap import CaptionedFigure, build_heatmap
+from cc_backend.web.job_roofline import build_roofline
 from cc_backend.wording.format import format_duration, format_number
-from cc_backend.wording.labels import lower_first, metric_short_name
-
-_DATA_CODES = (FindingCode.SAMPLES_ABSENT, FindingCode.NODES_SILENT, FindingCode.NO_DATA, FindingCode.NOT_MEASURED)
+from cc_backend.wording.labels import lower_first
 
 
 @dataclass(frozen=True, slots=True)
 class FindingView:
-    """A finding as the page shows it: one sentence that says it, one that explains it, and where to look."""
+    """A finding as the page shows it: headline, explanation, and a link to the plot that shows it."""
 
     level: Level
     headline: str
@@ -31,16 +31,7 @@ class FindingView:
     link: str = ""
     link_text: str = "Show in plot"
     passed: bool = False
-    """Whether it says that checks found nothing; what else is no fault is told without a tick."""
-
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """One cell of the annunciator: dark when all is well; `word` names it, `said` is for those who listen."""
-
-    word: str
-    level: Level | None
-    said: str
+    """Whether it reports passed checks, which have a tick."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +49,7 @@ class GaugeView:
 
 @dataclass(frozen=True, slots=True)
 class JobSummary:
-    """Verdict, findings and figures; `faulty` are by metric the nodes that part from the others."""
+    """Verdict, findings and figures; `outliers` are by metric the nodes that differ from the others."""
 
     level: Level | None
     judged_from: str
@@ -68,7 +59,7 @@ class JobSummary:
     polar: Markup | None
     heat: CaptionedFigure | None
     roofline: CaptionedFigure | None
-    faulty: Mapping[str, Mapping[str, Level]]
+    outliers: Mapping[str, Mapping[str, Level]]
 
 
 def build_summary(
@@ -80,7 +71,7 @@ def build_summary(
     *,
     labels: Sequence[XLabel],
     length_s: float,
-    telling: SentenceContext,
+    context: SentenceContext,
 ) -> JobSummary:
     """The summary of one job.
 
@@ -88,7 +79,7 @@ def build_summary(
     """
     items = footprint_values(job, metrics, curves, node_threads=len(sub_cluster.topology.node))
     running = job.state is JobState.RUNNING
-    views = [_finding_view(finding, telling) for finding in assessment.findings]
+    views = [_finding_view(finding, context) for finding in assessment.findings]
     judged = {item.metric for item in assessment.footprint}
     apart = [item.name for item in items if item.metric not in judged and item.value is not None]
     if apart:
@@ -97,7 +88,7 @@ def build_summary(
     return JobSummary(
         level=assessment.level,
         judged_from=f"judged from the first {format_duration(length_s)}" if running and assessment.level else "",
-        checks=tuple(_checks(assessment, measured=bool(curves.data))),
+        checks=tuple(job_checks(assessment, measured=bool(curves.data))),
         findings=tuple(views),
         gauges=tuple(_gauge_view(item) for item in items),
         polar=_build_polar(items, curves),
@@ -105,50 +96,16 @@ def build_summary(
         roofline=build_roofline(job, curves, sub_cluster, assessment)
         if {"flops_any", "mem_bw"} <= metrics.keys()
         else None,
-        faulty=assessment.outliers,
+        outliers=assessment.outliers,
     )
 
 
-def _finding_view(finding: Finding, telling: SentenceContext) -> FindingView:
-    words = finding_text(finding, telling)
+def _finding_view(finding: Finding, context: SentenceContext) -> FindingView:
+    words = finding_text(finding, context)
     query = f"?scope={Scope.ACCELERATOR}" if finding.code == FindingCode.IDLE_GPUS else ""
     link = f"{query}#m-{words.metric}" if words.metric else ""
     passed = finding.code == FindingCode.NOTHING_FOUND
     return FindingView(words.level, words.headline, words.detail, link, passed=passed)
-
-
-def _checks(assessment: Assessment, *, measured: bool) -> list[Check]:
-    """The cells of the annunciator, worst first, then balance and data; what is not judged is not OK."""
-    stalled = {finding.metric: finding.level for finding in assessment.findings if finding.code == FindingCode.STALLED}
-    cells = []
-    for item in assessment.footprint:  # the mean of a job that hangs tells less than that it hangs
-        level = stalled.get(item.metric, item.level)
-        cells.append(
-            Check(metric_short_name(item.metric), level, _spoken_level(level, measured=item.value is not None))
-        )
-    if measured:
-        told = any(finding.code == FindingCode.TOO_SHORT for finding in assessment.findings)
-        cells.append(
-            Check("Balance", None, "not judged")
-            if told
-            else _check("Balance", _worst_level_of(assessment, BALANCE_CODES))
-        )
-    data = _worst_level_of(assessment, _DATA_CODES)
-    cells.append(_check("Data", data if measured else Level.ARTEFACT))
-    return cells
-
-
-def _spoken_level(level: Level | None, *, measured: bool) -> str:
-    return level.word if level else "not judged" if measured else "not measured"
-
-
-def _check(word: str, level: Level) -> Check:
-    return Check(word, level, level.word)
-
-
-def _worst_level_of(assessment: Assessment, codes: Sequence[FindingCode]) -> Level:
-    levels = [finding.level for finding in assessment.findings if finding.code in codes]
-    return min(levels, key=lambda level: level.order, default=Level.OK)
 
 
 def _gauge_view(item: FootprintValue) -> GaugeView:

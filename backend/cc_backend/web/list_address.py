@@ -1,4 +1,4 @@
-"""The job list as an address: every control is a parameter, read here and written here.
+"""The address of the job list, parsed and written: every control of the list is a parameter.
 
 Own names are short; those of the reference (`startTime`, `jobName`, `subCluster`, ...) are read as well, so that
 links people kept still work. What is not understood stays in the query, so that the page can say so.
@@ -44,7 +44,7 @@ _LEGACY_RANGES = {"last6h": "6h", "last24h": "24h", "last7d": "7d", "last30d": "
 _MAX_PAGE = 1_000_000
 _ALIASES = {"job": "jobId", "array": "arrayJobId"}
 _ENDS = tuple(f"{name}[{end}]" for name in filter_parameters.RANGES for end in ("from", "to"))
-"""One end of a range each, as forms send it; the address then has the range."""
+"""Parameters for one end of a range, as forms send them; the address then has the range."""
 _OWN_PARAMETERS = (
     "state",
     "cluster",
@@ -64,18 +64,18 @@ _OWN_PARAMETERS = (
     "view",
 )
 KNOWN_PARAMETERS = (*_OWN_PARAMETERS, *_ALIASES, *filter_parameters.FILTER_NAMES, *_ENDS)
-"""Every name that is understood."""
+"""The names of all parameters."""
 
 
 _COMMA_LISTS = frozenset({"verdict", "user", "project", "dbId", "jobId"})
 _USUAL_MATCH = {"userMatch": "contains", "projectMatch": "eq", "nodeMatch": "eq"}
 _TIME_DIGITS = 11
 _LAST_TIME_S = 10**_TIME_DIGITS
-"""Unix seconds in the year 5138; what is shown in a zone must not leave the years that the calendar knows."""
+"""Maximum Unix seconds, in the year 5138: `datetime` must be able to show them in any zone."""
 
 
 class QueryArguments(Protocol):
-    """What is read of a request's query: Werkzeug's MultiDict fits."""
+    """The query string of a request: Werkzeug's MultiDict fits."""
 
     def get(self, key: str, default: str) -> str:
         """The first value of a name, or the default."""
@@ -90,7 +90,7 @@ class QueryArguments(Protocol):
 class ListAddress:
     """What the job list shows: filters, order, page and view. Times are Unix seconds.
 
-    `filters` are parameters of `jobs.filterparams` with their values. `unknown` are parameters that mean nothing here,
+    `filters` are parameters of `jobs.filterparams` with their values. `unknown` are unknown parameters,
     `unused` names of those that others make useless.
     """
 
@@ -119,7 +119,7 @@ class ListAddress:
         return self.from_s, self.to_s
 
     def to_filter(self, now_s: int) -> JobFilter:
-        """What the search understands of the query; tags and what is searched for by text are the caller's to add."""
+        """The filter for the job queries; tags and the text search are added by the caller."""
         from_s, to_s = self.started_window(now_s)
         base = JobFilter(
             states=self.states,
@@ -138,7 +138,7 @@ class ListAddress:
         return [value for key, value in self.filters if key == name]
 
     def value(self, name: str) -> str:
-        """The first value of a filter, or an empty text."""
+        """The first value of a filter, or an empty string."""
         return next(iter(self.values(name)), "")
 
     @property
@@ -148,21 +148,21 @@ class ListAddress:
         return key, descending
 
     def with_changes(self, **changes: Any) -> "ListAddress":
-        """The same query with other values; anything but a new page goes back to page 1."""
+        """A copy with changed values; any change but that of the page goes back to page 1."""
         if "page" not in changes:
             changes["page"] = 1
         return replace(self, **changes)
 
     def without_filters_named(self, *names: str) -> "ListAddress":
-        """The same query without these filters."""
+        """A copy without these filters."""
         return self.with_changes(filters=tuple(pair for pair in self.filters if pair[0] not in names))
 
     def without_any_filter(self) -> "ListAddress":
-        """Only order, page size and view."""
+        """A copy with only order, page size and view."""
         return ListAddress(sort=self.sort, per=self.per, view=self.view)
 
     def to_parameters(self) -> list[Parameter]:
-        """Name and value of everything that differs from the plain list, in a fixed order."""
+        """Name and value of everything that is not at its default, in a fixed order."""
         out: list[Parameter] = [("state", state.value) for state in self.states]
         out += self.filters
         for name, attribute in _WRITTEN:
@@ -172,7 +172,7 @@ class ListAddress:
         return [*out, *self.unknown]
 
     def to_address(self, path: str) -> str:
-        """The query as an address."""
+        """The address with this query."""
         query = urlencode(self.to_parameters())
         return f"{path}?{query}" if query else path
 
@@ -196,10 +196,10 @@ _DEFAULTS: Mapping[str, Any] = {item.name: item.default for item in fields(ListA
 
 
 def parse_list_address(args: QueryArguments, zone: tzinfo | None = None) -> ListAddress:
-    """The query that an address says; days are those of the zone.
+    """The query of an address; days are days of the zone.
 
     Raises:
-        InvalidInput: a parameter has a value that cannot be, or there are too many; the text names it.
+        InvalidInput: a parameter has an invalid value, or there are more than 1200; the message names it.
     """
     names = list(args)
     count = sum(len(args.getlist(name)) for name in names)
@@ -225,17 +225,17 @@ def parse_list_address(args: QueryArguments, zone: tzinfo | None = None) -> List
         per=int(_choice(args, "per", tuple(str(size) for size in PAGE_SIZES))),
         view=_choice(args, "view", VIEWS),
     )
-    query.to_filter(0)  # refuses what cannot be
+    query.to_filter(0)  # raises for invalid filters
     return query
 
 
 def is_canonical(args: QueryArguments) -> bool:
-    """Whether an address has no ends of ranges, which only forms send."""
+    """Whether an address has no single ends of ranges, which only forms send."""
     return not any(name in _ENDS for name in args)
 
 
 def suggest_parameter(name: str) -> str:
-    """The known name that one which is not understood may stand for; empty where there is none."""
+    """The known parameter most similar to an unknown name; empty if none is."""
     folded = {known.casefold(): known for known in KNOWN_PARAMETERS if not known.endswith("]")}
     found = difflib.get_close_matches(name.casefold(), folded, n=1)
     return folded[found[0]] if found else ""
@@ -314,7 +314,7 @@ def _states(values: Sequence[str]) -> tuple[JobState, ...]:
 
 
 def _window(args: QueryArguments, zone: tzinfo | None) -> tuple[str, int | None, int | None, tuple[str, ...]]:
-    """The named range, or the ends of the window; and which of `from` and `to` the former makes useless."""
+    """The named range, or both ends of the window; and which of `from` and `to` the named range overrides."""
     started = _LEGACY_RANGES.get(str(args.get("startTime", "")), str(args.get("started", "")))
     ends = tuple(name for name in ("from", "to") if str(args.get(name, "")).strip())
     if started:

@@ -14,25 +14,25 @@ VERSION = 1
 
 _HEADER = struct.Struct("<8sIII")
 _ALIGNMENT = 4
-_SPARE_BITS = 6  # 18 significant bits stay, over five digits; the zeros help whoever compresses on the way
+_SPARE_BITS = 6  # 18 significant bits stay, over five digits; trailing zeros compress well
 
 
 class CurveBlock:
-    """Takes the curves of one document one by one, and says where each will lie."""
+    """Collects the curves of one document into one block of numbers."""
 
     def __init__(self) -> None:
         self._curves: list[Values] = []
         self._length = 0
 
     def add_curve(self, values: Values) -> list[int]:
-        """The index of the curve's first number in the block, and how many there are."""
+        """Add a curve; returns the index of its first number in the block, and its length."""
         first = self._length
         self._curves.append(values)
         self._length += len(values)
         return [first, len(values)]
 
     def encode(self, document: dict[str, Any]) -> bytes:
-        """The document, whose curves are such places, with the block behind it."""
+        """The document, in which each curve is such a pair, followed by the block."""
         head = orjson.dumps(document)
         head += b" " * (-(_HEADER.size + len(head)) % _ALIGNMENT)
         return _HEADER.pack(MAGIC, VERSION, len(head), self._length) + head + self._encode_numbers()

@@ -1,4 +1,4 @@
-"""Small curves for the rows of a job list, kept for archived jobs because those never change."""
+"""Small curves for the rows of a job list, cached for archived jobs, which never change."""
 
 import threading
 from collections import Counter, OrderedDict
@@ -20,19 +20,19 @@ LIST_METRICS_GPU = ("acc_utilization", "cpu_load", "acc_mem_used", "acc_power")
 
 @dataclass(frozen=True, slots=True)
 class Preview:
-    """The mean of all nodes over time, in the configured unit, with its mean and highest value."""
+    """The mean of all nodes over time in the configured unit, with the mean and the maximum of all samples."""
 
     values: Values
     mean: float
     maximum: float
     footprint_value: float | None
-    """The value that the metric's footprint statistic has."""
+    """The value of the metric's footprint statistic."""
     has_enough_samples: bool = True
-    """Whether it is made of as many samples as a judgement takes."""
+    """Whether there are enough samples for a judgement."""
 
 
 def make_preview(curves: JobCurveSet, metric: str, statistic: str = "avg") -> Preview | None:
-    """The preview of one metric, or nothing where it was not measured."""
+    """The preview of one metric; None if it was not measured."""
     found = curves.get(metric)
     if found is None or found.mean is None or found.maximum is None:
         return None
@@ -45,7 +45,7 @@ def make_preview(curves: JobCurveSet, metric: str, statistic: str = "avg") -> Pr
 def choose_row_metrics(
     job: Job, sub_cluster: SubCluster | None, visible: Collection[str], *, most: int = MAX_PREVIEWS
 ) -> tuple[str, ...]:
-    """The metrics that the row of a job previews: those that say most about its kind, of those its nodes have.
+    """The metrics that the row of a job previews, of those that its nodes have: at most `most`, the most telling first.
 
     Jobs with GPUs are shown by their GPUs. `visible` are the metrics that the reader may see.
     """
@@ -59,7 +59,7 @@ def choose_row_metrics(
 
 
 def most_common_metrics(rows: Sequence[tuple[str, ...]]) -> tuple[str, ...]:
-    """The metrics of the heads of a list: those that most of its rows show."""
+    """The metrics that most rows show: the heads of the columns."""
     counts = Counter(rows)
     return max(counts, key=lambda metrics: counts[metrics], default=LIST_METRICS)
 
@@ -70,7 +70,7 @@ def worst_first(metrics: Sequence[str], levels: Mapping[str, Level | None]) -> t
 
 
 class PreviewCache:
-    """The last previews of archived jobs, and what was measured of those that no configuration is known of.
+    """Cache of previews of archived jobs, and of the metrics of archived jobs whose configuration is unknown.
 
     Safe for several threads.
     """
@@ -82,19 +82,19 @@ class PreviewCache:
         self._kinds: OrderedDict[JobKey, Mapping[str, MetricConfig]] = OrderedDict()
 
     def get_metrics(self, job: Job) -> Mapping[str, MetricConfig] | None:
-        """The metrics that were measured of a job, None if they are not kept."""
+        """The metrics measured for a job; None if not cached."""
         with self._lock:
             return self._kinds.get(_key(job))
 
     def put_metrics(self, job: Job, metrics: Mapping[str, MetricConfig]) -> None:
-        """Keeps the metrics that were measured of an archived job."""
+        """Cache the metrics measured for an archived job."""
         with self._lock:
             self._kinds[_key(job)] = metrics
             while len(self._kinds) > self._most // MAX_PREVIEWS:
                 self._kinds.popitem(last=False)
 
     def get(self, job: Job, metrics: Sequence[str]) -> dict[str, Preview | None] | None:
-        """The previews of all these metrics, or None if any is not kept."""
+        """The previews of all these metrics; None if any is not cached."""
         if job.monitoring_status != MonitoringStatus.ARCHIVED:
             return None
         with self._lock:
@@ -106,7 +106,7 @@ class PreviewCache:
             return {key[1]: self._kept[key] for key in keys}
 
     def put(self, job: Job, previews: dict[str, Preview | None]) -> None:
-        """Keeps the previews if the job is archived."""
+        """Cache the previews, if the job is archived."""
         if job.monitoring_status != MonitoringStatus.ARCHIVED:
             return
         with self._lock:
@@ -117,5 +117,5 @@ class PreviewCache:
 
 
 def _key(job: Job) -> JobKey:
-    """Not the number of its row: in a database that was put back that may be another job's."""
+    """The key of a job in the cache; not its row id, which a restored database may give to another."""
     return JobKey(job.cluster, job.job_id, job.start_time)

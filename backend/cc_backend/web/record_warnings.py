@@ -1,18 +1,18 @@
-"""What is odd about the record of a job, in words for list and page. Pure."""
+"""Warnings about the record of a job, for list and page. Pure."""
 
 from cc_backend.model import MIN_START_S, Job
 from cc_backend.wording.format import format_duration, format_time_limit
 
 
 def short_warning(job: Job) -> str:
-    """The remark for one row of a list; empty where nothing is odd."""
+    """The warning for the row of a job in a list; empty without one."""
     if job.damaged_columns:
         return "Record damaged"
     return "Overdue: its end may not have been reported" if job.is_overdue else ""
 
 
 def record_warnings(job: Job) -> tuple[str, ...]:
-    """Every remark, for the page of the job."""
+    """All warnings about the record of a job, for its page."""
     found = []
     if job.damaged_columns:
         columns = ", ".join(name.replace("_", " ") for name in job.damaged_columns)

@@ -1,4 +1,4 @@
-"""Addresses from outside, made safe to send somebody to."""
+"""Makes addresses from requests safe to redirect to."""
 
 from urllib.parse import urlsplit
 

@@ -1,4 +1,4 @@
-"""Which nodes of a cluster report, for those who look after it: before the first job there is nothing else to see."""
+"""Which nodes of a cluster report samples, in words for its administrators."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -10,17 +10,17 @@ from cc_backend.wording.format import count_noun, format_duration, format_moment
 from cc_common.hostlist import fold
 
 MAX_SILENT_TIMESTEPS = 3
-"""A node reports if its newest sample is at most so many timesteps of its fastest metric old."""
+"""Maximum age of the newest sample of a reporting node, in timesteps of its fastest metric."""
 MIN_WINDOW_S = 120
 MAX_SILENT_GROUPS = 8
 MAX_UNKNOWN_NAMES = 20
 MAX_LIST_CHARACTERS = 400
-"""Characters of one list of nodes."""
+"""Maximum characters of one list of nodes."""
 
 
 @dataclass(frozen=True, slots=True)
 class SilentNodes:
-    """Nodes without samples, and since when in words."""
+    """Nodes that are silent, and since when, in words."""
 
     names: str
     since: str
@@ -28,7 +28,7 @@ class SilentNodes:
 
 @dataclass(frozen=True, slots=True)
 class ReportingNodes:
-    """The nodes of a cluster in words, those that are silent, and what the scheduler says of them."""
+    """How many nodes of a cluster report, which are silent, and their states by the scheduler, in words."""
 
     cluster: str
     words: str
@@ -46,7 +46,7 @@ def describe_reporting_nodes(
     states: Mapping[str, int] | None = None,
     zone: tzinfo | None = None,
 ) -> ReportingNodes:
-    """What to say of a cluster: `last_seen_s` is the newest sample of each host, `states` counts by scheduler state."""
+    """The report on a cluster: `last_seen_s` is the newest sample of each host, `states` counts by scheduler state."""
     window_s = reporting_window_s(cluster)
     listed = list(dict.fromkeys(host for sub in cluster.sub_clusters.values() for host in sub.hosts))
     hosts = listed or sorted(last_seen_s)
@@ -65,7 +65,7 @@ def describe_reporting_nodes(
 
 
 def reporting_window_s(cluster: Cluster) -> int:
-    """How old the newest sample of a node that reports may be, in seconds."""
+    """Maximum age of the newest sample of a reporting node, in seconds."""
     timesteps = [metric.timestep_s for sub in cluster.sub_clusters.values() for metric in sub.metrics.values()]
     return max(MIN_WINDOW_S, MAX_SILENT_TIMESTEPS * min(timesteps, default=0))
 
@@ -73,7 +73,7 @@ def reporting_window_s(cluster: Cluster) -> int:
 def _group_silent_nodes(
     silent: Iterable[str], last_seen_s: Mapping[str, int], *, now_s: int, zone: tzinfo | None
 ) -> list[tuple[SilentNodes, int]]:
-    """The silent nodes, those that fell silent last first and together what fell silent in the same minute."""
+    """Groups of nodes that fell silent in the same minute, the latest first, each with its size."""
     by_minute: dict[int, list[str]] = {}
     for host in silent:
         by_minute.setdefault(last_seen_s.get(host, 0) // 60 * 60, []).append(host)
@@ -94,7 +94,7 @@ def _truncate(names: str) -> str:
 
 
 def describe_unknown_names(seen: Iterable[tuple[RejectReason, UnknownName]]) -> tuple[list[str], int]:
-    """Sentences about names that came and are not configured, the newest first, and how many more there are."""
+    """Sentences about received names that are not configured, newest first, at most 20; and the number of others."""
     lines = [
         f"{_KINDS[reason]} {name.name}"
         + (f" of {name.cluster}" if name.cluster else "")

@@ -1,4 +1,4 @@
-"""The blueprint: routes, what every template may use, and who answers errors."""
+"""The blueprint of the pages: routes, template context, error pages."""
 
 import time
 from collections.abc import Callable
@@ -36,7 +36,7 @@ def make_blueprint() -> Blueprint:
     add("/monitoring/job/<int:job_id>/data", "job_data", job_view.send_plots)
     add("/monitoring/job/<int:job_id>/series/<metric>", "series", job_view.show_series)
     add("/assets/<version>/<path:name>", "asset", assets.serve_asset)
-    pages.app_context_processor(template_context)  # also for the error pages of addresses that belong to nobody
+    pages.app_context_processor(template_context)  # also for the error pages of addresses without a route
     pages.record_once(_prepare)
     error_pages.register_error_pages(pages)
     return pages
@@ -51,7 +51,7 @@ def _prepare(state: BlueprintSetupState) -> None:
 
 
 def template_context() -> dict[str, Any]:
-    """What every page needs: who is asking, where they are, how things are written."""
+    """The variables of every template."""
     session = current_session()
     here = (request.endpoint or "").rpartition(".")[2]
     return {
@@ -74,7 +74,7 @@ def template_context() -> dict[str, Any]:
 
 
 def asset_url(name: str) -> str:
-    """Where a static file is served."""
+    """The address of a static file."""
     return url_for("web.asset", version=assets.asset_digest(), name=name)
 
 

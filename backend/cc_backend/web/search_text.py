@@ -1,4 +1,4 @@
-"""What somebody typed into the search field. Pure: a text in, filters or a text to look for out.
+"""Parses the text of the search field to a filter, a number, or a text to search for. Pure.
 
 | typed | means |
 |---|---|
@@ -34,7 +34,7 @@ _MAX_DIGITS = 18  # fit the database
 
 @dataclass(frozen=True, slots=True)
 class ParsedSearch:
-    """One of these is set: a filter that the text stands for, a real name, a number, or a text to look for."""
+    """Exactly one of these is set: a filter, a real name, a job number, or a text to search for."""
 
     filter: Parameter | None = None
     real_name: str = ""
@@ -43,7 +43,7 @@ class ParsedSearch:
 
 
 def parse_search(text: str) -> ParsedSearch:
-    """What a text in the search field means."""
+    """The meaning of a text in the search field."""
     keyword, colon, rest = text.partition(":")
     keyword, rest = keyword.strip().casefold(), rest.strip()
     if colon and rest and keyword == REAL_NAME:

@@ -1,6 +1,6 @@
-"""From the samples of a job to what one plot shows: lines or bands, gaps, outliers, range. Pure numbers, no drawing.
+"""What the plot of one metric shows: lines or bands, gaps, outliers, range. Pure numbers, no drawing.
 
-The same `SeriesFigure` is drawn twice: by `figures.curves` as SVG, and by `plots.js` on a canvas from its document.
+A `SeriesFigure` is drawn twice: by `figures.line_plot` as SVG, and by `plots.js` on a canvas from its document.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,9 +14,9 @@ from cc_backend.insight.rating import Thresholds
 from cc_backend.model import JobMetric, Level, Scope
 
 MAX_LINES = 8
-"""More series than the palette has colours become a median with bands, whatever was chosen."""
+"""Maximum lines, the colours of the palette: more series always become a median with bands."""
 MIN_BAND_SERIES = 4
-"""As many series become a median with bands unless one line each was chosen."""
+"""Minimum series for a median with bands, unless separate lines were chosen."""
 MAX_OUTLIERS = 6
 _MIN_VISIBLE_SHARE = 0.05
 
@@ -61,7 +61,7 @@ class SeriesFigure:
 
     @property
     def length(self) -> int:
-        """How many slots the time axis has."""
+        """The number of slots of the time axis."""
         return max((len(line.values) for line in self.lines), default=0)
 
     @property
@@ -89,7 +89,7 @@ class SeriesFigure:
 
 
 def series_labels(metric: JobMetric, scope: Scope) -> list[str]:
-    """What each series is called: its host, and its part of the host below node scope."""
+    """The label of each series: its host, and below node scope its part of the host."""
     single = len({series.hostname for series in metric.series}) == 1
     if scope is Scope.NODE:
         return [series.hostname for series in metric.series]
@@ -110,24 +110,28 @@ def build_series_figure(
     *,
     unit: str,
     factor: float = 1.0,
-    scale: Thresholds | None = None,
+    thresholds: Thresholds | None = None,
     level: Level | None = None,
     max_points: int = 1000,
     separate_lines: bool = False,
-    faulty: Mapping[str, Level] | None = None,
+    outlier_levels: Mapping[str, Level] | None = None,
 ) -> SeriesFigure:
     """What the plot of one metric shows.
 
-    `factor` turns values into `unit`; `scale` is in that unit already. Up to three series, or eight with `each`, become
-    lines, more a median with bands, outside of which the outliers keep their own lines. `faulty` are the hosts that a
-    finding says part from the others, with its level: they are outliers however many series there are.
+    `factor` converts values to `unit`; `thresholds` are in that unit. Up to 3 series, or 8 with `separate_lines`,
+    become lines, more of them a median with bands and lines for outliers. `outlier_levels` are the hosts that differ
+    from the others by a finding, with its level: they are outliers however many series there are.
     """
     thinned, every = downsample(curves.rows, max_points)
     rows = thinned * factor
     labels = series_labels(curves.metric, scope)
-    levels = {row: faulty[host] for row, host in enumerate(curves.hosts) if host in faulty} if faulty else {}
+    levels = (
+        {row: outlier_levels[host] for row, host in enumerate(curves.hosts) if host in outlier_levels}
+        if outlier_levels
+        else {}
+    )
     banded = curves.count > (MAX_LINES if separate_lines else MIN_BAND_SERIES - 1)
-    # of the height of the plot: what is closer together does the same
+    # outliers must be visibly apart, by a share of the height of the plot
     least = _MIN_VISIBLE_SHARE * (curves.maximum or 0.0)
     outliers = list(levels) or (curves.find_outliers(least) if banded else [])
     if banded:
@@ -144,11 +148,11 @@ def build_series_figure(
         lines=lines,
         bands=bands,
         gaps=tuple((a // every, -(-b // every)) for a, b in curves.gaps),
-        top=axis_top(highest, scale),
+        top=axis_top(highest, thresholds),
         minimum=lowest,
         median=median,
         maximum=highest,
-        thresholds=scale,
+        thresholds=thresholds,
         level=level,
         outliers=tuple(labels[i] for i in outliers),
         series_count=curves.count,
@@ -172,11 +176,11 @@ def _bands(
     return tuple(lines), (Band(low, high), Band(q1, q3, inner=True))
 
 
-def axis_top(highest: float, scale: Thresholds | None) -> float:
-    """Where the y axis ends: 5 % above the highest value, with the nearest threshold still in sight."""
+def axis_top(highest: float, thresholds: Thresholds | None) -> float:
+    """The end of the y axis: 5 % above the maximum, or above the nearest threshold if that is close."""
     top = highest * 1.05 if np.isfinite(highest) and highest > 0 else 1.0
-    if scale is None or not np.isfinite(highest):
+    if thresholds is None or not np.isfinite(highest):
         return float(top)
-    if scale.lower_is_better:
-        return float(max(top, scale.caution * 1.08) if 0 < scale.caution < highest * 2.4 else top)
-    return float(max(top, scale.normal * 1.06) if 0 < scale.normal < highest * 2.2 else top)
+    if thresholds.lower_is_better:
+        return float(max(top, thresholds.caution * 1.08) if 0 < thresholds.caution < highest * 2.4 else top)
+    return float(max(top, thresholds.normal * 1.06) if 0 < thresholds.normal < highest * 2.2 else top)

@@ -1,4 +1,4 @@
-"""One metric as columns of numbers: the table behind a plot."""
+"""One metric as columns of numbers: the table of a plot."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -28,7 +28,7 @@ class PlotTable:
     row_unit: str
 
     def summarise(self) -> tuple[list[str], Values]:
-        """The series themselves if they are few, else their least, mean, median and highest value."""
+        """Names and rows: all series if there are at most 8, else their minimum, mean, median and maximum."""
         if len(self.names) <= MAX_LINES:
             return self.names, self.rows
         low, median, high = quantiles(self.rows, (0, 0.5, 1))
@@ -38,7 +38,7 @@ class PlotTable:
 
 
 def build_plot_table(by_scope: Mapping[Scope, JobMetric], wanted: Scope) -> PlotTable | None:
-    """The samples at the wanted scope or the nearest coarser one; nothing where nothing was measured."""
+    """The samples at the wanted scope or the nearest coarser one; None if nothing was measured."""
     scope = choose_scope(by_scope, wanted)
     metric = by_scope.get(scope) if scope else None
     if scope is None or metric is None or not metric.series:

@@ -1,4 +1,4 @@
-"""The statistics table of the job page: least, mean and highest of each metric for each node or part of it."""
+"""The statistics table of the job page: minimum, mean and maximum of each metric for each node or part of it."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from cc_backend.clusters.model import MetricConfig, SubCluster
 from cc_backend.insight.job_curves import JobCurveSet
-from cc_backend.insight.rating import Thresholds
+from cc_backend.insight.rating import BAD_LEVELS, Thresholds
 from cc_backend.model import Job, Level, Scope
 from cc_backend.web.job_plots import threshold_factor
 from cc_backend.web.series_figure import series_labels
@@ -27,7 +27,7 @@ class TableColumn:
 
 @dataclass(frozen=True, slots=True)
 class TableCell:
-    """Least, mean and highest of one series, and what the mean says."""
+    """Minimum, mean and maximum of one series, and the level of the mean if it is not OK."""
 
     low: str
     mean: str
@@ -74,7 +74,7 @@ def build_statistics_table(
     descending: bool = False,
     max_rows: int = MAX_ROWS,
 ) -> StatisticsTable:
-    """The table of all metrics that there are at the scope."""
+    """The statistics of all metrics with data at the scope, at most 256 rows."""
     shown = {name: rows_of for name in metrics if (rows_of := curves.get(name, scope)) is not None}
     found: dict[str, tuple[str, dict[str, _RowStatistics]]] = {}
     factors: dict[str, tuple[float, str]] = {}
@@ -104,16 +104,16 @@ def build_statistics_table(
     return StatisticsTable(scope, columns, rows, by, descending, max(0, len(order) - max_rows))
 
 
-def _build_cell(numbers: _RowStatistics | None, scale: Thresholds | None, factor: float) -> TableCell | None:
+def _build_cell(numbers: _RowStatistics | None, thresholds: Thresholds | None, factor: float) -> TableCell | None:
     if numbers is None:
         return None
-    level = scale.level_of(numbers.mean) if scale else None
-    noted = level if level in (Level.ALERT, Level.CAUTION, Level.ARTEFACT) else None
+    level = thresholds.level_of(numbers.mean) if thresholds else None
+    shown_level = level if level in {*BAD_LEVELS, Level.ARTEFACT} else None
     return TableCell(
         format_number(numbers.low * factor),
         format_number(numbers.mean * factor),
         format_number(numbers.high * factor),
-        noted,
+        shown_level,
     )
 
 
@@ -131,7 +131,7 @@ def _sort_labels(
 
 
 def sort_naturally(names: Iterable[str]) -> list[str]:
-    """The names with numbers in them counted as numbers: core 2 before core 10."""
+    """The names in natural order: core 2 before core 10."""
 
     def key(name: str) -> tuple[tuple[int, str, int], ...]:
         parts: list[tuple[int, str, int]] = []

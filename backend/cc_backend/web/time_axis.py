@@ -13,12 +13,12 @@ _STEPS_S = (
 )
 _MAX_LABELS = 8
 _LONGEST_CHANGE_S = 2 * HOUR_S
-"""By how much a clock is put forward or back at most."""
+"""Maximum change of a clock by summer time."""
 _EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - a clock on a wall knows no zone
 
 
 def choose_step_s(length_s: float, most: int = _MAX_LABELS) -> int:
-    """The round step that cuts the length into at most so many parts."""
+    """The shortest round step, in seconds, that cuts the length into at most `most` parts."""
     return next((step for step in _STEPS_S if length_s / step <= most), _STEPS_S[-1])
 
 
@@ -88,5 +88,5 @@ def _offset_s(time_s: float, zone: tzinfo | None) -> int:
 
 
 def _local_s(time_s: float, zone: tzinfo | None) -> float:
-    """What the clock shows, as seconds since 1970."""
+    """Local time as seconds since 1970-01-01 local time."""
     return time_s + _offset_s(time_s, zone)

@@ -1,4 +1,4 @@
-"""Numbers, spans of time and moments as people read them. Pure: the time zone is an argument."""
+"""Formats numbers, durations and moments for people. Pure: the time zone is an argument."""
 
 import math
 import re
@@ -33,7 +33,7 @@ _KEEP_DIGITS_BELOW = 1e15  # more digits than a double has are noise
 
 
 def format_number(value: float | None, digits: int | None = None) -> str:
-    """A measured number with thin spaces between thousands and as many digits as its size deserves; a dash for none.
+    """A measured number with three significant digits and thin spaces between thousands; a dash for None or NaN.
 
     Measured means three significant digits, also where the last ones are zeros: 96.0 among 95.3 and 94.8.
     """
@@ -50,22 +50,22 @@ def format_number(value: float | None, digits: int | None = None) -> str:
 
 
 def keep_units_together(text: str) -> str:
-    """Words of ours in which no line ends between a number and its unit, nor within a span of time."""
+    """The text with no-break spaces between numbers and units, and within durations."""
     return _WITHIN_SPANS.sub(rf"\1{NO_BREAK_SPACE}", _BESIDE_NUMBERS.sub(NO_BREAK_SPACE, text))
 
 
 def format_exact_number(value: float) -> str:
-    """A number that somebody wrote down, such as a threshold: no digits that say nothing."""
+    """A number from a configuration, such as a threshold: at most 2 digits after the point, without trailing zeros."""
     return format_number(value, next((digits for digits in range(3) if round(value, digits) == value), 2))
 
 
-def count_noun(amount: int, one: str, many: str = "") -> str:
+def count_noun(amount: int, singular: str, plural: str = "") -> str:
     """The number with its noun: `1 job`, `3 jobs`."""
-    return f"{format_number(amount)} {one if amount == 1 else many or one + 's'}"
+    return f"{format_number(amount)} {singular if amount == 1 else plural or singular + 's'}"
 
 
 def format_duration(seconds: float) -> str:
-    """A span of time: `45 s`, `22 min`, `6 h 41 min`, `3 d 4 h`."""
+    """A duration, rounded down: `45 s`, `22 min`, `6 h 41 min`, `3 d 4 h`."""
     whole = max(0, int(seconds))
     if whole < MINUTE_S:
         return f"{whole} s"
@@ -77,7 +77,7 @@ def format_duration(seconds: float) -> str:
 
 
 def format_exact_duration(seconds: float) -> str:
-    """A span with nothing rounded away, such as the time between two samples: `45 s`, `1 min 30 s`, `2 h`."""
+    """A duration without rounding, such as a timestep: `45 s`, `1 min 30 s`, `2 h`."""
     rest = round(seconds, 3)
     parts = []
     for size, name in ((DAY_S, "d"), (HOUR_S, "h"), (MINUTE_S, "min")):
@@ -90,14 +90,14 @@ def format_exact_duration(seconds: float) -> str:
 
 
 def format_time_limit(seconds: float) -> str:
-    """A span that somebody chose, such as a time limit: whole hours without minutes."""
+    """A duration from a configuration, such as a time limit: whole hours without minutes."""
     if seconds and seconds % HOUR_S == 0 and seconds <= 3 * DAY_S:
         return f"{int(seconds // HOUR_S)} h"
     return format_duration(seconds)
 
 
 def format_axis_duration(seconds: float) -> str:
-    """A span for an axis, always in its largest unit first: `30 min`, `1 h`, `1 h 15`, `1 d 12`."""
+    """A duration for an axis: `30 min`, `1 h`, `1 h 15`, `1 d 12`."""
     if seconds < HOUR_S:
         return "0" if seconds == 0 else f"{seconds:g} s" if seconds < MINUTE_S else f"{seconds / MINUTE_S:g} min"
     if seconds < DAY_S:
@@ -108,7 +108,7 @@ def format_axis_duration(seconds: float) -> str:
 
 
 def local_time(time_s: float, zone: tzinfo | None) -> datetime:
-    """The moment in the given zone, or in the zone of this server where none is given."""
+    """The moment in the zone, None for the zone of this server."""
     return datetime.fromtimestamp(time_s, UTC).astimezone(zone)
 
 
@@ -140,19 +140,19 @@ def format_iso_utc(time_s: float) -> str:
 
 
 def zone_name(zone: tzinfo | None, now_s: float) -> str:
-    """The short name of the zone all times of a page stand in."""
+    """The abbreviation of the zone, such as `CET`."""
     return local_time(now_s, zone).tzname() or "UTC"
 
 
 def format_unit(unit: MetricUnit) -> str:
-    """The unit as it stands beside a number: `GFlop/s`, `%`, or nothing for a bare count."""
+    """The unit as text: `GFlop/s`, `%`, empty for a bare count."""
     base = _BASES.get(unit.base, unit.base)
     prefix = "" if unit.prefix in ("None", "NAN") else unit.prefix.replace("K", "k").replace("u", "µ")
     return f"{prefix}{base}" if base else ""
 
 
 def readable_unit(unit: MetricUnit, largest: float) -> tuple[float, str]:
-    """What to multiply values with, and the unit they then have, so that the largest stays below ten thousand."""
+    """The factor for values, and their unit then, that keep the largest value below ten thousand."""
     prefix = "k" if unit.prefix == "K" else unit.prefix
     if unit.base not in _SCALED_BASES or prefix not in _THOUSANDS or not math.isfinite(largest):
         return 1.0, format_unit(unit)
@@ -171,7 +171,7 @@ def format_memory(size_mb: float) -> str:
 
 
 def abbreviate_names(names: Sequence[str], *, max_names: int = 3) -> str:
-    """Host names for a sentence: all of a few, else `tn0257 to tn0260`, else the first and how many more."""
+    """Host names for a sentence: up to `max_names`, or `tn0257 to tn0260`, or the first and how many more."""
     if len(names) <= max_names:
         return ", ".join(names)
     if _consecutive(names):

@@ -486,8 +486,8 @@ def test_a_finding_comes_back_from_json_and_reads_the_same(judge: Judge, make_da
     for finding in found.findings:
         back = finding_from_json(finding_to_json(finding))
         assert back is not None
-        telling = SentenceContext(running=False, now_s=START_S, zone=UTC)
-        assert finding_text(back, telling) == finding_text(finding, telling)
+        context = SentenceContext(running=False, now_s=START_S, zone=UTC)
+        assert finding_text(back, context) == finding_text(finding, context)
 
 
 def test_a_rule_that_this_program_does_not_know_is_nothing() -> None:

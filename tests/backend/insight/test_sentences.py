@@ -103,8 +103,8 @@ def test_a_share_of_the_job_in_words(share: float, words: str) -> None:
 
 def test_several_metrics_that_are_missing_are_listed() -> None:
     finding = Finding(FindingCode.NOT_MEASURED, Level.ARTEFACT, facts={"metrics": ["flops_any", "mem_bw"]})
-    telling = SentenceContext(running=False, now_s=0, missing_reason="n1 sent other metrics, but never these.")
-    words = finding_text(finding, telling)
+    context = SentenceContext(running=False, now_s=0, missing_reason="n1 sent other metrics, but never these.")
+    words = finding_text(finding, context)
     assert words.headline == "Flop rate and memory bandwidth were not measured."
     assert words.detail == "n1 sent other metrics, but never these. The verdict leaves this out."
 

@@ -334,7 +334,7 @@ def test_many_series_cannot_fill_the_memory_any_more_than_one(
     monkeypatch.setattr("cc_backend.jobdata.external_store.MAX_SAMPLES", 6)
     external = ask_at(server(ours(store)).url)
     assert len(external.query("orion", [Query("load", "n1")] * 2, from_s=T0, to_s=T0 + 180)) == 2
-    with pytest.raises(StoreUnavailable, match="over 6 samples"):
+    with pytest.raises(StoreUnavailable, match="more than 6 samples"):
         external.query("orion", [Query("load", "n1")] * 3, from_s=T0, to_s=T0 + 180)
 
 

@@ -13,8 +13,9 @@ from cc_backend.insight.job_curves import MetricCurves
 from cc_backend.insight.rating import Thresholds
 from cc_backend.model import JobMetric, Level, MetricUnit, SampleSeries, Scope
 from cc_backend.web.figures.gauges import Spoke, draw_gauge, draw_polar
-from cc_backend.web.figures.heatmap import Dot, Roof, draw_heatmap, draw_roofline
+from cc_backend.web.figures.heatmap import draw_heatmap
 from cc_backend.web.figures.line_plot import draw_line_plot, draw_paper_strip, draw_sparkline
+from cc_backend.web.figures.roofline import Dot, Roof, draw_roofline
 from cc_backend.web.figures.svg import Area, axis_steps, digits_for, x_ticks
 from cc_backend.web.series_figure import build_series_figure
 from cc_backend.web.time_axis import clock_labels, run_time_labels, zone_offsets
@@ -28,7 +29,12 @@ def figure_of(*rows: list[float], names: tuple[str, ...] = (), level: Level | No
     hosts = names or tuple(f"n{i}" for i in range(len(rows)))
     series = [SampleSeries(host, np.array(row, dtype=np.float32)) for host, row in zip(hosts, rows, strict=True)]
     drawn = build_series_figure(
-        "cpu_load", MetricCurves(JobMetric(MetricUnit(""), 60, series)), Scope.NODE, unit="", scale=SCALE, level=level
+        "cpu_load",
+        MetricCurves(JobMetric(MetricUnit(""), 60, series)),
+        Scope.NODE,
+        unit="",
+        thresholds=SCALE,
+        level=level,
     )
     return str(draw_line_plot(drawn, run_time_labels(3600), "CPU load of one node."))
 
@@ -42,7 +48,7 @@ def all_figures() -> list[str]:
         figure_of(*many, names=(*(f"n{i}" for i in range(9)), NASTY, "b&c"), level=Level.ALERT),
         figure_of([nan, nan]),
         figure_of([]),
-        str(draw_sparkline(np.array([1, 2, nan, nan, 3.0]), level=Level.ALERT, scale=SCALE)),
+        str(draw_sparkline(np.array([1, 2, nan, nan, 3.0]), level=Level.ALERT, thresholds=SCALE)),
         str(draw_sparkline(np.zeros(3))),
         str(draw_sparkline(None)),
         str(draw_gauge(SCALE, 50, edges=True)),
@@ -60,12 +66,12 @@ def all_figures() -> list[str]:
                 3,
                 run_time_labels(600),
                 NASTY,
-                faulty={NASTY: Level.ALERT},
+                outlier_levels={NASTY: Level.ALERT},
             )
         ),
         str(
             draw_roofline(
-                [Dot(1, 100), Dot(0.0001, 1, late=True), Dot(1e9, 1e9, faulty=True)], Roof(480, 6144, 520), NASTY
+                [Dot(1, 100), Dot(0.0001, 1, late=True), Dot(1e9, 1e9, is_outlier=True)], Roof(480, 6144, 520), NASTY
             )
         ),
         str(draw_paper_strip()),
@@ -146,14 +152,20 @@ def test_a_node_with_a_finding_is_marked_by_colour_glyph_and_name() -> None:
     series = [SampleSeries(f"n{i}", np.full(10, 0.1 if i == 2 else 15.0, np.float32)) for i in range(4)]
     curve = MetricCurves(JobMetric(MetricUnit(""), 60, series))
     figure = build_series_figure(
-        "cpu_load", curve, Scope.NODE, unit="", scale=SCALE, separate_lines=True, faulty={"n2": Level.ALERT}
+        "cpu_load",
+        curve,
+        Scope.NODE,
+        unit="",
+        thresholds=SCALE,
+        separate_lines=True,
+        outlier_levels={"n2": Level.ALERT},
     )
     drawn = draw_line_plot(figure, [], "")
     assert drawn.count('class="ln alert"') == 1
     assert '<svg class="tm" data-v="alert" x="60%"' in drawn
     assert ">n2</text>" in drawn
     plain = draw_line_plot(
-        build_series_figure("cpu_load", curve, Scope.NODE, unit="", scale=SCALE, separate_lines=True), [], ""
+        build_series_figure("cpu_load", curve, Scope.NODE, unit="", thresholds=SCALE, separate_lines=True), [], ""
     )
     assert "ln alert" not in plain
     assert ">n2</text>" not in plain
@@ -161,14 +173,14 @@ def test_a_node_with_a_finding_is_marked_by_colour_glyph_and_name() -> None:
 
 def test_curves_that_end_before_the_axis_end_before_its_labels_do() -> None:
     curve = MetricCurves(JobMetric(MetricUnit(""), 60, [SampleSeries("n1", np.array([1.0, 2.0, 1.0], np.float32))]))
-    figure = build_series_figure("cpu_load", curve, Scope.NODE, unit="", scale=SCALE)
+    figure = build_series_figure("cpu_load", curve, Scope.NODE, unit="", thresholds=SCALE)
     drawn = str(draw_line_plot(figure, run_time_labels(240), "", length_s=240))
     (path,) = re.findall(r'class="ln" d="M0 [\d.]+L([\d.]+) [\d.]+L([\d.]+) [\d.]+"', drawn)
     assert path == ("250", "500")  # 1 and 2 min of 4
     gap = MetricCurves(
         JobMetric(MetricUnit(""), 60, [SampleSeries("n1", np.array([1.0, np.nan, np.nan, np.nan, 1.0], np.float32))])
     )
-    figure = build_series_figure("cpu_load", gap, Scope.NODE, unit="", scale=SCALE)
+    figure = build_series_figure("cpu_load", gap, Scope.NODE, unit="", thresholds=SCALE)
     drawn = str(draw_line_plot(figure, run_time_labels(480), "", length_s=480))
     assert '<rect class="gap" x="0%" width="50%"' in drawn
 

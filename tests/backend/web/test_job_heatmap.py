@@ -10,8 +10,10 @@ from cc_backend.clusters import SubCluster
 from cc_backend.insight.assessment import assess_job, judged_metrics
 from cc_backend.insight.job_curves import JobCurveSet, MetricCurves
 from cc_backend.model import Job, JobData, JobMetric, Level, MetricUnit, SampleSeries, Scope
-from cc_backend.web.figures.heatmap import Dot, Roof, draw_heatmap, draw_roofline
-from cc_backend.web.job_heatmap import CaptionedFigure, build_heatmap, build_roofline, heatmap_maximum, roofline_dots
+from cc_backend.web.figures.heatmap import draw_heatmap
+from cc_backend.web.figures.roofline import Dot, Roof, draw_roofline
+from cc_backend.web.job_heatmap import CaptionedFigure, build_heatmap, heatmap_maximum
+from cc_backend.web.job_roofline import build_roofline, roofline_dots
 
 NAN = float("nan")
 HOSTS = tuple(f"bn{i:02d}" for i in range(1, 13))
@@ -67,7 +69,7 @@ def test_the_glyph_stands_on_the_idle_node_where_it_begins_to_idle(
 
 def test_the_glyph_has_the_level_of_its_finding() -> None:
     rows = np.vstack([np.full((3, 10), 94.0), np.full((1, 10), 50.0)])
-    drawn = draw_heatmap(rows, ["a", "b", "c", "d"], 96, [], "", faulty={"d": Level.CAUTION})
+    drawn = draw_heatmap(rows, ["a", "b", "c", "d"], 96, [], "", outlier_levels={"d": Level.CAUTION})
     assert [level for level, _, _ in marks(drawn)] == ["caution"]
     assert marks(draw_heatmap(rows, ["a", "b", "c", "d"], 96, [], "")) == []
 
@@ -75,8 +77,8 @@ def test_the_glyph_has_the_level_of_its_finding() -> None:
 def test_each_group_of_faulty_neighbours_has_one_glyph() -> None:
     rows = np.full((8, 10), 94.0)
     rows[[1, 2, 3, 6]] = 0.1
-    faulty = dict.fromkeys(["n1", "n2", "n3", "n6"], Level.ALERT)
-    drawn = draw_heatmap(rows, [f"n{i}" for i in range(8)], 96, [], "", faulty=faulty)
+    outliers = dict.fromkeys(["n1", "n2", "n3", "n6"], Level.ALERT)
+    drawn = draw_heatmap(rows, [f"n{i}" for i in range(8)], 96, [], "", outlier_levels=outliers)
     row_h = round(220 / 8)
     assert [int(y // row_h) for _, _, y in marks(drawn)] == [1, 6]
 

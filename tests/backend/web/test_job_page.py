@@ -41,13 +41,13 @@ HOSTS = tuple(f"tn{i:04d}" for i in range(1, 17))
 @pytest.fixture
 def page(make_job: Callable[..., Job], tarn: Mapping[str, SubCluster]) -> Callable[..., JobPageView]:
     def make(
-        data: JobData, options: PageOptions | None = None, absences: JobGaps = NO_GAPS, **changes: object
+        data: JobData, options: PageOptions | None = None, gaps: JobGaps = NO_GAPS, **changes: object
     ) -> JobPageView:
         sub = tarn["main"]
         chosen = options or PageOptions()
         job, curves = make_job(**changes), JobCurveSet(data)
         metrics = judged_metrics(sub.metrics)
-        assessment = assess_job(job, curves.select_nodes_and_gpus(metrics), sub, metrics, gaps=absences)
+        assessment = assess_job(job, curves.select_nodes_and_gpus(metrics), sub, metrics, gaps=gaps)
         return build_job_page(
             job,
             curves,
@@ -57,7 +57,7 @@ def page(make_job: Callable[..., Job], tarn: Mapping[str, SubCluster]) -> Callab
             options=chosen,
             zone=UTC,
             now_s=START_S,
-            absences=absences,
+            gaps=gaps,
         )
 
     return make
@@ -132,8 +132,8 @@ def test_a_silence_with_a_known_cause_replaces_the_guess_from_the_curves(
     data = make_data(cpu_load={"tn0001": [95.0] * 60, "tn0002": [95.0] * 30 + [NAN] * 30})
     silent = DataGap(GapReason.HOST_SILENT, ("tn0002",), START_S + 1800, START_S + 3600)
     never = DataGap(GapReason.METRIC_NEVER_SEEN_ON_HOST, ("tn0001", "tn0002"), START_S, START_S + 3600)
-    absences = JobGaps({"cpu_load": (silent,), "flops_any": (never,)}, (silent,))
-    found = page(data, absences=absences, duration=3600)
+    gaps = JobGaps({"cpu_load": (silent,), "flops_any": (never,)}, (silent,))
+    found = page(data, gaps=gaps, duration=3600)
     headlines = [finding.headline for finding in found.summary.findings]
     assert "The agent on tn0002 was silent for 30 of 60 min." in headlines
     assert not any("No samples" in headline or "No data" in headline for headline in headlines)
@@ -147,7 +147,7 @@ def test_below_a_plot_with_a_gap_stands_why(
 ) -> None:
     data = make_data(cpu_load={"tn0001": [95.0] * 20 + [NAN] * 20 + [95.0] * 20})
     silent = DataGap(GapReason.STORE_DOWN, (), START_S + 1200, START_S + 2400)
-    found = page(data, absences=JobGaps({"cpu_load": (silent,)}, (silent,), START_S))
+    found = page(data, gaps=JobGaps({"cpu_load": (silent,)}, (silent,), START_S))
     assert found.reasons["cpu_load"] == ("The metric store did not run from 09:20 to 09:40.",)
 
 
@@ -247,7 +247,7 @@ def test_a_job_without_samples_says_why(
     page: Callable[..., JobPageView], changes: dict[str, object], words: str
 ) -> None:
     never = DataGap(GapReason.HOST_NEVER_SEEN, ("tn0001",), START_S, START_S + 3600)
-    found = page({}, absences=JobGaps({"ipc": (never,)}, (never,)), **changes)
+    found = page({}, gaps=JobGaps({"ipc": (never,)}, (never,)), **changes)
     assert words in found.data_note
     said = [found.data_note, *(f"{finding.headline} {finding.detail}" for finding in found.summary.findings)]
     assert " ".join(said).count("tn0001 never sent anything.") == 1

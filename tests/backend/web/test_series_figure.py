@@ -60,8 +60,10 @@ def test_more_series_become_a_median_with_two_bands() -> None:
 
 
 def test_the_line_of_a_node_with_a_finding_has_its_level_and_lies_on_top() -> None:
-    faulty = {"n01": Level.ALERT}
-    figure = build_series_figure("cpu_load", metric([15, 15], [0, 0], [15, 15]), Scope.NODE, unit="", faulty=faulty)
+    outliers = {"n01": Level.ALERT}
+    figure = build_series_figure(
+        "cpu_load", metric([15, 15], [0, 0], [15, 15]), Scope.NODE, unit="", outlier_levels=outliers
+    )
     assert [(line.label, line.colour, line.level) for line in figure.lines] == [
         ("n00", 1, None),
         ("n02", 3, None),
@@ -70,7 +72,7 @@ def test_the_line_of_a_node_with_a_finding_has_its_level_and_lies_on_top() -> No
     assert figure.outliers == ("n01",)
     assert figure.key == (("k1", "n00"), ("alert", "n01"), ("k3", "n02"))
     rows = [[15, 15]] * 9 + [[0, 0]]
-    banded = build_series_figure("cpu_load", metric(*rows), Scope.NODE, unit="", faulty={"n09": Level.CAUTION})
+    banded = build_series_figure("cpu_load", metric(*rows), Scope.NODE, unit="", outlier_levels={"n09": Level.CAUTION})
     assert [(line.label, line.level) for line in banded.lines] == [("n09", Level.CAUTION), ("median", None)]
 
 
@@ -102,8 +104,8 @@ def test_the_unit_of_the_figure_is_applied() -> None:
 
 
 def test_the_axis_shows_the_nearest_threshold_but_no_far_one() -> None:
-    near = build_series_figure("x", metric([50, 60]), Scope.NODE, unit="", scale=Thresholds(200, 100, 40, 10))
-    far = build_series_figure("x", metric([5, 6]), Scope.NODE, unit="", scale=Thresholds(200, 100, 40, 10))
+    near = build_series_figure("x", metric([50, 60]), Scope.NODE, unit="", thresholds=Thresholds(200, 100, 40, 10))
+    far = build_series_figure("x", metric([5, 6]), Scope.NODE, unit="", thresholds=Thresholds(200, 100, 40, 10))
     assert near.top == pytest.approx(106)
     assert far.top == pytest.approx(6.3)
 

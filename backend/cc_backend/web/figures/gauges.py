@@ -27,10 +27,10 @@ class Zone:
     end: float
 
 
-def gauge_zones(scale: Thresholds) -> list[Zone]:
-    """The zones of a scale at their fixed places; a zone that the thresholds leave out goes to its neighbour."""
-    zones = scale.zones
-    places = _STARTS_LOWER if scale.lower_is_better else _STARTS
+def gauge_zones(thresholds: Thresholds) -> list[Zone]:
+    """The zones of a thresholds at their fixed places; a zone that the thresholds leave out goes to its neighbour."""
+    zones = thresholds.zones
+    places = _STARTS_LOWER if thresholds.lower_is_better else _STARTS
     starts = [0.0 if k == 0 else float(places[level]) for k, (_, _, level) in enumerate(zones)]
     ends = [*starts[1:], 100.0][: len(starts)]
     return [
@@ -38,11 +38,11 @@ def gauge_zones(scale: Thresholds) -> list[Zone]:
     ]
 
 
-def gauge_position(scale: Thresholds, value: float) -> float:
+def gauge_position(thresholds: Thresholds, value: float) -> float:
     """Where a value stands on the gauge, in per cent; proportional to the peak where the thresholds do not judge."""
-    zones = gauge_zones(scale)
+    zones = gauge_zones(thresholds)
     if not zones:
-        return 100 * max(0.0, min(1.0, value / scale.peak)) if scale.peak > 0 else 0.0
+        return 100 * max(0.0, min(1.0, value / thresholds.peak)) if thresholds.peak > 0 else 0.0
     for zone in zones:
         if value <= zone.high or zone is zones[-1]:
             share = max(0.0, min(1.0, (value - zone.low) / (zone.high - zone.low)))
@@ -51,13 +51,13 @@ def gauge_position(scale: Thresholds, value: float) -> float:
 
 
 def draw_gauge(
-    scale: Thresholds, value: float | None, *, height: int = 13, edges: bool = False, judges: bool = True
+    thresholds: Thresholds, value: float | None, *, height: int = 13, edges: bool = False, judges: bool = True
 ) -> Markup:
     """A row of zones with a pointer; no pointer where nothing was measured. `edges` prints the real values under it.
 
     The zone that the value is in stands out, unless the metric does not judge the job.
     """
-    zones, here = gauge_zones(scale), scale.zone_level(value) if judges else None
+    zones, here = gauge_zones(thresholds), thresholds.zone_level(value) if judges else None
     out = []
     for zone in zones:
         on = zone.level == here
@@ -73,20 +73,20 @@ def draw_gauge(
         for z in zones[1:]
     ]
     if value is not None and math.isfinite(value):
-        x = coord(gauge_position(scale, value))
+        x = coord(gauge_position(thresholds, value))
         out.append(f'<svg x="{x}%"><path class="needle" d="M-5 {height - 11.5}h10L0 {height - 2.5}z"/></svg>')
     if edges:
-        out.append(_edge_values(scale, zones, height + 12))
+        out.append(_edge_values(thresholds, zones, height + 12))
     total = height + (16 if edges else 0)
     return Markup(f'<svg width="100%" height="{total}" aria-hidden="true">{"".join(out)}</svg>')  # noqa: S704 - numbers only
 
 
-def _edge_values(scale: Thresholds, zones: Sequence[Zone], y: int) -> str:
+def _edge_values(thresholds: Thresholds, zones: Sequence[Zone], y: int) -> str:
     inner = [
         f'<text x="{coord(z.start)}%" y="{y}" text-anchor="middle">{format_exact_number(z.low)}</text>'
         for z in zones[1:]
     ]
-    peak = format_exact_number(scale.peak)
+    peak = format_exact_number(thresholds.peak)
     return f'<text y="{y}">0</text>{"".join(inner)}<text x="100%" y="{y}" text-anchor="end">{peak}</text>'
 
 
@@ -95,7 +95,7 @@ class Spoke:
     """One axis of the polar plot."""
 
     name: str
-    scale: Thresholds
+    thresholds: Thresholds
     mean: float
     highest: float
 
@@ -113,8 +113,8 @@ def draw_polar(spokes: Sequence[Spoke], label: str, *, size: int = 236) -> Marku
         return " ".join(f"{coord(x)},{coord(y)}" for x, y in (at(i, s) for i, s in enumerate(shares)))
 
     def share(spoke: Spoke, value: float) -> float:
-        place = gauge_position(spoke.scale, value)
-        return (100 - place if spoke.scale.lower_is_better else place) / 100
+        place = gauge_position(spoke.thresholds, value)
+        return (100 - place if spoke.thresholds.lower_is_better else place) / 100
 
     out = [
         f'<polygon class="{cls}" points="{ring([edge] * count)}"/>'

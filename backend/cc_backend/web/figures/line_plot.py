@@ -7,7 +7,7 @@ import numpy as np
 from markupsafe import Markup, escape
 
 from cc_backend.insight.curve_maths import Values, downsample
-from cc_backend.insight.rating import Thresholds
+from cc_backend.insight.rating import BAD_LEVELS, Thresholds
 from cc_backend.model import Level
 from cc_backend.web.figures.svg import (
     TOP,
@@ -75,7 +75,7 @@ def _strokes(figure: SeriesFigure, area: Area) -> str:
 
 
 def _fault_zone(figure: SeriesFigure, area: Area) -> str:
-    if figure.thresholds is None or figure.level not in (Level.CAUTION, Level.ALERT):
+    if figure.thresholds is None or figure.level not in BAD_LEVELS:
         return ""
     for low, high, level in figure.thresholds.zones:
         if level is figure.level and low < figure.top:
@@ -87,12 +87,12 @@ def _fault_zone(figure: SeriesFigure, area: Area) -> str:
 
 def threshold_lines(figure: SeriesFigure) -> list[tuple[str, float, str]]:
     """Level, value and words of each threshold that lies within the axis."""
-    scale = figure.thresholds
-    if scale is None:
+    thresholds = figure.thresholds
+    if thresholds is None:
         return []
-    lines = [] if scale.lower_is_better else [("high", scale.normal, "normal ends")]
-    if scale.can_judge:
-        lines += [("caution", scale.caution, "caution begins"), ("alert", scale.alert, "alert begins")]
+    lines = [] if thresholds.lower_is_better else [("high", thresholds.normal, "normal ends")]
+    if thresholds.can_judge:
+        lines += [("caution", thresholds.caution, "caution begins"), ("alert", thresholds.alert, "alert begins")]
     return [
         (level, value, f"{words} at {format_exact_number(value)} {figure.unit}".rstrip())
         for level, value, words in lines
@@ -158,7 +158,7 @@ def _strip(figure: SeriesFigure, area: Area) -> str:
 
 
 def draw_sparkline(
-    values: Values | None, *, level: Level | None = None, scale: Thresholds | None = None, height: int = 44
+    values: Values | None, *, level: Level | None = None, thresholds: Thresholds | None = None, height: int = 44
 ) -> Markup:
     """A preview without axes: zero line, curve, and the fault zone only when the metric is in it; hatch for no data."""
     if values is None or not np.isfinite(values).any():
@@ -167,11 +167,11 @@ def draw_sparkline(
     points = downsample(values, _SPARK_POINTS)[0]
     top = float(np.nanmax(points)) * 1.04 or 1.0
     zone = ""
-    if scale is not None and scale.can_judge and level in (Level.CAUTION, Level.ALERT):
-        edge = scale.alert if level is Level.ALERT else scale.caution
-        top = max(top, edge * (1.1 if scale.lower_is_better else 1.25))
+    if thresholds is not None and thresholds.can_judge and level in BAD_LEVELS:
+        edge = thresholds.alert if level is Level.ALERT else thresholds.caution
+        top = max(top, edge * (1.1 if thresholds.lower_is_better else 1.25))
         y = 2 + (height - 4) * (1 - edge / top)
-        start, size = (0.0, y) if scale.lower_is_better else (y, height - 1 - y)
+        start, size = (0.0, y) if thresholds.lower_is_better else (y, height - 1 - y)
         zone = (
             f'<rect class="zn f-{level}" width="100%" y="{coord(start)}" height="{coord(size)}"/>'
             f'<line class="thr {level}" x2="100%" y1="{coord(y)}" y2="{coord(y)}"/>'

@@ -57,13 +57,13 @@ def show_jobs() -> Response:
 
 
 def job_filter(services: Services, query: ListAddress, search: ParsedSearch) -> JobFilter:
-    """What the search understands of the query and of the text that is looked for."""
+    """The filter for the job queries, of the query and the search text."""
     wanted = replace(
         query.to_filter(services.now_s()),
         tags=resolve_tag_ids(services.database, current_caller(), query.values("tag")),
     )
     if search.real_name:
-        # An account without a name cannot be: nobody is called so.
+        # no account has an empty name: this finds no job
         return replace(wanted, users=services.users.find_by_real_name(search.real_name) or ("",))
     if search.text:
         return replace(wanted, text=search.text, text_users=services.users.find_by_real_name(search.text))
@@ -101,12 +101,12 @@ def _hints(services: Services, pills: list[Pill], total: int) -> list[tuple[str,
 
 
 def _redirect_to(query: ListAddress) -> Response:
-    """The same list under its plain address."""
+    """A redirect to the canonical address of the list."""
     return make_response(redirect(query.to_address(url_for("web.jobs")), code=303))
 
 
 def private_response(html: str) -> Response:
-    """A page for this person only, which a browser may keep as long as it asks whether it is still the same."""
+    """A response for one user only, which a browser may cache but must revalidate."""
     response = make_response(html)
     response.headers["Cache-Control"] = PRIVATE_CACHE
     response.set_etag(page_etag(html))

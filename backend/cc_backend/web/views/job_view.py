@@ -1,4 +1,4 @@
-"""The job page, the numbers behind its plots, and each plot as a table."""
+"""The job page, the data of its plots, and each plot as a table."""
 
 import csv
 import io
@@ -42,7 +42,7 @@ from cc_backend.wording.labels import SCOPE_WORDS, metric_name
 logger = logging.getLogger(__name__)
 
 UNREADABLE_NOTE = "The samples of this job cannot be read just now. The record of the job is complete."
-"""Said instead of curves; the log has the cause."""
+"""Shown instead of curves; the log has the cause."""
 JSON = "application/json"
 _MAX_TABLE_ROWS = 120
 
@@ -55,10 +55,10 @@ def show_job(job_id: int) -> Response:
     options = _parse_options(found, sub_cluster, metrics)
     data, note = _read_samples(services, found, metrics, options.scope)
     curves = JobCurveSet(data)
-    if note:  # what cannot be read cannot be judged anew
-        absences, assessment = NO_GAPS, stored_assessment(found, services.judge.find_sub_cluster(found))
+    if note:  # unreadable samples cannot be judged again
+        gaps, assessment = NO_GAPS, stored_assessment(found, services.judge.find_sub_cluster(found))
     else:
-        absences = _find_gaps(services, found, data, metrics, sub_cluster)
+        gaps = _find_gaps(services, found, data, metrics, sub_cluster)
         assessment = services.judge.assess(found, curves, now_s=services.now_s())
         services.judge.record_if_changed(found, assessment, now_s=services.now_s())
     page = build_job_page(
@@ -71,7 +71,7 @@ def show_job(job_id: int) -> Response:
         zone=None,
         now_s=services.now_s(),
         data_note=note,
-        absences=absences,
+        gaps=gaps,
     )
     back, back_words = _way_back()
     keys = Counter(plot.figure.key for plot in page.plots if plot.figure.key)
@@ -105,17 +105,17 @@ def send_plots(job_id: int) -> Response:
     samples, note = _read_samples(services, found, metrics, options.scope)
     labels, _ = axis_labels(found, samples, None, clock=options.clock)
     curves = JobCurveSet(samples)
-    faulty = find_outlier_nodes(found, curves, services.judge.find_sub_cluster(found))
-    plots = build_plots(found, curves, sub_cluster, metrics, options, labels=labels, draw=False, faulty=faulty)
+    outliers = find_outlier_nodes(found, curves, services.judge.find_sub_cluster(found))
+    plots = build_plots(found, curves, sub_cluster, metrics, options, labels=labels, draw=False, outliers=outliers)
     form = request.accept_mimetypes.best_match((JSON, plots_binary.MEDIA_TYPE), JSON)
     if form == plots_binary.MEDIA_TYPE:
         block = plots_binary.CurveBlock()
-        # The page has said already why samples are missing; to find out costs more than all curves together.
+        # the page already has the reasons of gaps; finding them costs more than all curves together
         document = plots_to_json(found, plots, None, clock=options.clock, gaps=None, encode_curve=block.add_curve)
         body = block.encode(document)
     else:
-        absences = NO_GAPS if note else _find_gaps(services, found, samples, metrics, sub_cluster)
-        document = plots_to_json(found, plots, None, clock=options.clock, gaps=absences)
+        gaps = NO_GAPS if note else _find_gaps(services, found, samples, metrics, sub_cluster)
+        document = plots_to_json(found, plots, None, clock=options.clock, gaps=gaps)
         body = orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY)
     response = Response(body, content_type=form)
     response.headers["Cache-Control"] = PRIVATE_CACHE
@@ -170,7 +170,7 @@ def is_live(job: Job) -> bool:
 
 
 def _require_job(services: Services, caller: Caller, job_id: int) -> tuple[Job, SubCluster, Mapping[str, MetricConfig]]:
-    """The job, its kind of node and the metrics the caller may see; what may not be seen does not exist."""
+    """The job, its subcluster and the metrics that the caller may see; NotFound for a job of others."""
     found = services.job_queries.get(job_id, row_rule_for(caller), now_s=services.now_s())
     sub_cluster = sub_cluster_with_archived_metrics(services, found)
     return found, sub_cluster, visible_metrics(sub_cluster, caller)
@@ -179,8 +179,8 @@ def _require_job(services: Services, caller: Caller, job_id: int) -> tuple[Job, 
 def _read_samples(
     services: Services, job: Job, metrics: Mapping[str, MetricConfig], scope: Scope
 ) -> tuple[JobData, str]:
-    """The samples at node scope and at the chosen one; an empty answer and a note where they cannot be read."""
-    # An archive file is read as a whole; what the store is asked for costs.
+    """The samples at node scope and at the chosen one; without samples and with a note if they cannot be read."""
+    # an archive file is read as a whole anyway; each scope queried of the store costs
     judged = {part for metric in metrics.values() for part in judged_scopes(job, metric)}
     scopes = list(Scope) if comes_from_archive(job) else sorted({Scope.NODE, scope, *judged})
     try:
@@ -194,7 +194,7 @@ def _read_samples(
 def _find_gaps(
     services: Services, job: Job, data: JobData, metrics: Mapping[str, MetricConfig], sub_cluster: SubCluster
 ) -> JobGaps:
-    """What is missing of the samples, and why."""
+    """The gaps in the samples, with their reasons."""
     return job_gaps(
         job,
         data,
@@ -208,7 +208,7 @@ def _find_gaps(
 
 
 def _parse_options(job: Job, sub_cluster: SubCluster, metrics: Mapping[str, MetricConfig]) -> PageOptions:
-    """What the address chooses.
+    """The options in the address.
 
     Raises:
         InvalidInput: a scope that this job cannot be shown at, or one that does not exist.
@@ -232,7 +232,7 @@ def _current_parameters(*names: str) -> dict[str, Any]:
 
 
 def _page_address(job_id: int, changes: Mapping[str, str]) -> str:
-    """This page with other options; options at their default are left out."""
+    """The address of this page with changed options; options at their default are left out."""
     options = _current_parameters("scope", "axis", "lines", "by", "dir", "back") | {
         name: str(value) for name, value in changes.items()
     }
@@ -247,7 +247,7 @@ def _series_address(job_id: int, metric: str, form: str = "") -> str:
 
 
 def _way_back() -> tuple[str, str]:
-    """The list somebody came from, with its filters, if they came from one."""
+    """Address and words of the link back: the list with its filters if the referrer is one, else the plain list."""
     referrer = request.referrer or ""
     own = request.host_url.rstrip("/")
     path = safe_redirect_path(referrer[len(own) :]) if referrer.startswith(f"{own}/") else ""

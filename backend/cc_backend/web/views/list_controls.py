@@ -72,7 +72,7 @@ def build_controls(query: ListAddress, total: int, shown: int) -> dict[str, obje
 
 
 def build_form_fields(query: ListAddress) -> dict[str, object]:
-    """What the form of filters shows; `kept` are the parameters that have no field."""
+    """The fields of the filter form; `kept` are the parameters without a field."""
     form_names = {"state", "cluster", "ended", "started", "from", "to", "ran", "q", "page"}
     names = dict(list(visible_tag_names().items())[:_MOST_TAGS])
     chosen = query.values("tag")
@@ -124,5 +124,5 @@ def build_quick_spans(query: ListAddress, short_s: int) -> list[tuple[str, str, 
 
 
 def format_datetime_field(time_s: int | None) -> str:
-    """The value of a field for a day and a time."""
+    """The value of a `datetime-local` field."""
     return "" if time_s is None else f"{local_time(time_s, None):%Y-%m-%dT%H:%M}"

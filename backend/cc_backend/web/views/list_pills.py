@@ -32,7 +32,7 @@ class Pill:
 
 
 def build_pills(query: ListAddress) -> list[Pill]:
-    """One pill for each filter of the list, those that are not understood last."""
+    """One pill for each filter of the list, unknown ones last."""
     return [*_plain_pills(query), *_filter_pills(query), *_time_pills(query), *_useless_pills(query)]
 
 

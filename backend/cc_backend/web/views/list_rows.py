@@ -1,4 +1,4 @@
-"""From jobs to the rows of a list: the one place that asks for previews."""
+"""Builds the rows of a list, with their previews."""
 
 import logging
 from collections.abc import Collection, Sequence
@@ -29,7 +29,7 @@ logger = logging.getLogger(__name__)
 
 
 def find_sub_cluster(services: Services, job: Job) -> SubCluster | None:
-    """The job's kind of node, nothing where no configuration is known that has it."""
+    """The subcluster of a job; None if its configuration is unknown."""
     try:
         return services.clusters.sub_cluster_of_job(job)
     except NotFound:
@@ -37,7 +37,7 @@ def find_sub_cluster(services: Services, job: Job) -> SubCluster | None:
 
 
 def sub_cluster_with_archived_metrics(services: Services, job: Job) -> SubCluster:
-    """The job's kind of node with every metric that its archive has, also where the configuration has them no more."""
+    """The subcluster of a job with every metric in its archive, also those that left the configuration."""
     known = find_sub_cluster(services, job)
     if not comes_from_archive(job):
         return known or measured_sub_cluster(job)
@@ -46,15 +46,15 @@ def sub_cluster_with_archived_metrics(services: Services, job: Job) -> SubCluste
         if known is not None and recorded.keys() <= known.metrics.keys():
             return known
         data = services.metric_data.read_data(job, None, list(Scope), now_s=services.now_s(), limits=VIEW_LIMITS)
-    except ArchiveError:  # whoever reads the samples says so
+    except ArchiveError:  # reported by whoever reads the samples
         return known or measured_sub_cluster(job)
     base = known or measured_sub_cluster(job)
     return with_measured_metrics(base, data, restricted=services.clusters.ever_restricted_metrics(job.cluster))
 
 
 def find_sub_clusters(services: Services, jobs: Sequence[Job]) -> list[SubCluster | None]:
-    """The kinds of node of jobs; where no configuration is known, with the metrics that the archive of the job has."""
-    restricted = cache(services.clusters.ever_restricted_metrics)  # for each cluster once: it asks the database
+    """The subclusters of jobs; for an unknown configuration one with the metrics in the archive of the job."""
+    restricted = cache(services.clusters.ever_restricted_metrics)  # once for each cluster: it queries the database
     found: list[SubCluster | None] = []
     for job in jobs:
         known = find_sub_cluster(services, job)
@@ -116,7 +116,7 @@ def build_list_rows(
 def load_previews(
     services: Services, job: Job, sub: SubCluster | None, metrics: Sequence[str], *, now_s: int
 ) -> dict[str, Preview | None]:
-    """The previews of one job; nothing for what cannot be read, which the log then says."""
+    """The previews of one job; empty, and logged, if its samples cannot be read."""
     kept = _preview_cache().get(job, metrics)
     if kept is not None or sub is None:
         return kept or {}

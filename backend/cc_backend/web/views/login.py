@@ -19,7 +19,7 @@ BUSY = "Many people sign in at this moment. Try again in a few seconds."
 
 @requires(Permission.PUBLIC)
 def login() -> Response:
-    """The form, and where it is sent to: on success straight on to the page somebody wanted."""
+    """The sign-in form (GET), or the sign-in itself (POST), which leads on to the wanted page."""
     if request.method == "GET":
         back = safe_redirect_path(request.args.get("redirect"))
         if current_session() is not None:
@@ -55,7 +55,7 @@ def login() -> Response:
 
 @requires(Permission.PAGE)
 def logout() -> Response:
-    """Ends the session."""
+    """End the session."""
     response = _redirect_uncached(url_for("web.login"))
     end_session(response)
     return response
@@ -70,7 +70,7 @@ def login_page(
     notice: str = "",
     status: int = HTTPStatus.OK,
 ) -> Response:
-    """The sign-in form, never kept by a cache."""
+    """The sign-in form, with `no-store`."""
     page = render_template(
         "login.html",
         redirect=back,

@@ -12,7 +12,7 @@ from cc_backend.wording.format import count_noun
 
 @dataclass(frozen=True, slots=True)
 class NodesSection:
-    """The clusters with their nodes; for administrators what came and is not configured, and tokens that end soon."""
+    """The clusters with their nodes; for administrators also unknown names and tokens that end soon."""
 
     clusters: tuple[ReportingNodes, ...]
     elsewhere: tuple[str, ...]
@@ -22,7 +22,7 @@ class NodesSection:
 
 
 def build_nodes_section(services: Services, caller: Caller) -> NodesSection | None:
-    """What the caller may see of the nodes, None for those who see only jobs."""
+    """The section for the caller; None for those who see only jobs."""
     if not caller.sees_nodes:
         return None
     names = [name for name in services.clusters.names() if caller.may_use_cluster(name)]
@@ -49,7 +49,7 @@ def build_nodes_section(services: Services, caller: Caller) -> NodesSection | No
         else []
     )
     return NodesSection(
-        clusters, tuple(elsewhere), tuple(unknown), more, tuple(_describe_token(one, now_s) for one in soon)
+        clusters, tuple(elsewhere), tuple(unknown), more, tuple(_describe_token(token, now_s) for token in soon)
     )
 
 

@@ -7,8 +7,9 @@ from flask import Response, render_template
 from cc_backend.auth.permissions import Permission, requires
 from cc_backend.auth.row_rules import row_rule_for
 from cc_backend.http.guard import current_caller
+from cc_backend.insight.rating import BAD_LEVELS
 from cc_backend.jobs.filters import JobFilter
-from cc_backend.model import JobState, Level
+from cc_backend.model import JobState
 from cc_backend.services import current_services
 from cc_backend.web.views.job_list_view import private_response
 from cc_backend.web.views.list_rows import build_list_rows
@@ -16,7 +17,6 @@ from cc_backend.web.views.nodes import build_nodes_section
 from cc_backend.wording.format import DAY_S, count_noun, format_number
 
 _MOST_RUNNING, _MOST_RECENT = 10, 15
-_NEEDS_ATTENTION = (Level.ALERT, Level.CAUTION)
 _RUNNING = JobFilter(states=(JobState.RUNNING,))
 
 
@@ -27,7 +27,7 @@ def show_start() -> Response:
     rule, now_s = row_rule_for(caller), services.now_s()
     search = services.job_queries
     running = search.find(_RUNNING, rule, now_s=now_s, order="verdict", descending=False, items_per_page=_MOST_RUNNING)
-    bad = search.count(replace(_RUNNING, verdicts=_NEEDS_ATTENTION), rule, now_s=now_s)
+    bad = search.count(replace(_RUNNING, verdicts=tuple(BAD_LEVELS)), rule, now_s=now_s)
     recent = search.find(
         JobFilter(ended_from_s=now_s - 7 * DAY_S), rule, now_s=now_s, order="stopTime", items_per_page=_MOST_RECENT
     )
@@ -47,7 +47,7 @@ def show_start() -> Response:
 
 
 def summary_sentence(total: int, bad: int) -> str:
-    """What matters now, such as `3 jobs run, 1 needs your attention.`."""
+    """The summary of running jobs, such as `3 jobs run, 1 needs your attention.`."""
     if not total:
         return "No job runs."
     run = f"{count_noun(total, 'job')} {'runs' if total == 1 else 'run'}"

@@ -15,7 +15,7 @@ _YEAR_S = 365 * 86400
 
 @requires(Permission.PAGE)
 def choose_theme() -> Response:
-    """Keeps the choice and goes back to the page it was made on."""
+    """Store the choice in a cookie and go back to the page it was made on."""
     choice = request.form.get("theme", "")
     if choice not in dict(THEMES):
         raise InvalidInput(f"'theme' must be one of {', '.join(name for name, _ in THEMES)}")
