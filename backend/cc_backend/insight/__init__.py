@@ -2,6 +2,7 @@
 
 __all__ = (
     "assessment",
+    "checks",
     "configured_units",
     "curve_maths",
     "finding_json",

@@ -10,5 +10,6 @@ __all__ = (
     "gauges",
     "heatmap",
     "line_plot",
+    "roofline",
     "svg",
 )
