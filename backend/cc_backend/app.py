@@ -1,4 +1,4 @@
-"""The only place where the parts of the backend are put together."""
+"""Composition root: the only place where the parts of the backend are created and connected."""
 
 import logging
 import time
@@ -53,7 +53,7 @@ from cc_backend.startup.data_locks import lock_data, record_database_file
 from cc_backend.startup.store_opening import open_store
 from cc_backend.telemetry.request_metrics import request_metrics_of
 
-# Pages load nothing from elsewhere and hold neither script nor style of their own.
+# Pages load nothing from other sites and have no inline script or style.
 CONTENT_SECURITY_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; "
     "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
@@ -80,16 +80,16 @@ def create_app(
     monotonic_clock: Callable[[], float] = boot_time_s,
     hasher: PasswordHasher | None = None,
 ) -> Flask:
-    """The web application with its services under `app.extensions["cockpit"]`; no background work runs yet.
+    """The web application with its services in `app.extensions["cockpit"]`; background work is not started.
 
-    Passwords are hashed as `password_hasher` has it, unless another hasher is given.
+    `hasher` defaults to the one of `password_hasher`.
 
     Raises:
-        SettingsError: a setting cannot be used as it is.
+        SettingsError: a setting is invalid.
         BackendError: the database or the archive cannot be opened.
     """
     app = Flask("cc_backend", static_folder=None, template_folder=None)
-    app.url_map.merge_slashes = False  # a redirect to the other spelling would lose the body of a POST
+    app.url_map.merge_slashes = False  # a redirect to the merged path would lose the body of a POST
     app.config["MAX_CONTENT_LENGTH"] = max(settings.main.max_batch_bytes, settings.main.max_json_bytes)
     services = create_services(settings, clock, monotonic_clock, hasher)
     app.extensions[EXTENSION] = services
@@ -103,7 +103,7 @@ def create_app(
 
 
 def server_application(app: Flask, settings: BackendSettings) -> Application:
-    """The application as the HTTP server wants it: who may send which body, and what waits for what."""
+    """The application for the HTTP server: who may send which body, and which lane serves each path."""
     writes = write_routes()
 
     def lane(path: str) -> Lane:
@@ -130,7 +130,7 @@ def create_services(
     monotonic_clock: Callable[[], float] = boot_time_s,
     hasher: PasswordHasher | None = None,
 ) -> Services:
-    """The parts, opened and connected; `Services.close` closes them."""
+    """All services, opened and connected; `Services.close` closes them."""
     lock_files = lock_data(settings)
     archive = FileArchive(Path(settings.archive.path))
     cluster_files = ClusterFiles(Path(settings.archive.path))
@@ -147,7 +147,7 @@ def create_services(
     migrate(database, now_s=now_s())
     record_database_file(lock_files[0], database.path)
     generations = ClusterGenerations(database)
-    with tolerate_damage(database, "new jobs are not told which cluster configuration they start with"):
+    with tolerate_damage(database, "new jobs do not record the cluster configuration they start with"):
         numbers = generations.record(clusters, now_s=int(clock()))
         clusters.replace_with(ClusterRegistry(dict(clusters.items()), generations=numbers, earlier=generations))
     users = Users(database, hasher=hasher)
@@ -164,7 +164,7 @@ def create_services(
         metrics, nodes = build_tables(clusters, held)
     store = open_store(settings.metric_store, metrics, int(clock()), nodes=nodes, background=True)
     search = JobQueries(database, clusters)
-    with tolerate_damage(database, "folders of the job archive that are gone are not noticed"):
+    with tolerate_damage(database, "missing folders of the job archive are not detected"):
         archive.folders.expect_clusters(search.archived_clusters(), search.has_archived)
 
     def with_other_file() -> None:
@@ -216,22 +216,22 @@ def create_services(
 
 @contextmanager
 def tolerate_damage(database: Database, consequence: str) -> Iterator[None]:
-    """Lets the start go on where a page of the database is damaged, and logs what follows from that.
+    """Continue the start despite a damaged page of the database, and log the consequence.
 
-    The health check tells of the damage. Until a backup is restored samples are taken, and what can be read is shown.
+    The health check reports the damage. Until a backup is restored, samples are taken and readable data is shown.
     """
     try:
         yield
     except Unavailable:
         if not database.has_fault(FaultKind.DAMAGED):
             raise
-        logger.error("the database is damaged: %s until a backup is restored", consequence)  # noqa: TRY400 - told already
+        logger.error("the database is damaged: %s until a backup is restored", consequence)  # noqa: TRY400 logged
 
 
 def database_replacement(database: Database, then: Callable[[], None]) -> DatabaseReplacement:
-    """With which files the server goes on where its database was: those of the same installation, with the same tables.
+    """Which files may replace the database of the running server: those of the same installation and schema version.
 
-    Generations of cluster configurations have other numbers there.
+    Generations of cluster configurations may have other numbers in them.
     """
     installation = ""
     with tolerate_damage(database, "no backup that is put in its place is used without a restart"):
@@ -242,7 +242,7 @@ def database_replacement(database: Database, then: Callable[[], None]) -> Databa
 def reload_after_replacement(
     generations: ClusterGenerations, clusters: ClusterRegistry, cluster_files: ClusterFiles, now_s: Callable[[], int]
 ) -> None:
-    """Take from the new file what is held of the old one; the rest comes when the cluster.json files are looked at."""
+    """Reload what is cached of the former database; the next check of the cluster.json files does the rest."""
     generations.load.cache_clear()
     cluster_files.mark_changed()
     try:
@@ -254,7 +254,7 @@ def reload_after_replacement(
 
 
 def warn_of_unconfigured_in_use(clusters: ClusterRegistry, held: Iterable[HostsInUse]) -> None:
-    """Log which clusters and subclusters have unfinished jobs and are no longer configured."""
+    """Log the clusters and subclusters that have unfinished jobs but are no longer configured."""
     for group in held:
         if group.cluster not in clusters or group.sub_cluster not in clusters[group.cluster].sub_clusters:
             known = clusters.sub_cluster_as_started(group.cluster, group.sub_cluster, group.generation) is not None
@@ -267,13 +267,13 @@ def warn_of_unconfigured_in_use(clusters: ClusterRegistry, held: Iterable[HostsI
 
 
 def connection_cache_mb(main: BackendMainSettings) -> int:
-    """The page cache of one connection: there is one per thread, and all have as much as four of full size."""
+    """Page cache in MB of one connection: there is one per thread, together at most four times the configured size."""
     cache_mb = main.db_config.cache_size_mb
     return max(1, min(cache_mb, _MAX_FULL_CACHES * cache_mb // main.threads))
 
 
 def open_clusters(files: ClusterFiles) -> ClusterRegistry:
-    """The clusters that the archive describes; what is odd about them is logged."""
+    """The clusters that the archive describes; warnings about them are logged."""
     clusters, warnings = files.read()
     for warning in warnings:
         logger.warning("cluster configuration: %s", warning)
@@ -283,12 +283,12 @@ def open_clusters(files: ClusterFiles) -> ClusterRegistry:
 
 
 def add_security_headers(response: Response) -> Response:
-    """Every answer carries the headers that keep browsers from doing more than the pages need."""
+    """The response with security headers, which limit what browsers allow to the pages."""
     return finish_response(response, HTTPS_SECURITY_HEADERS if guard.is_https() else SECURITY_HEADERS)
 
 
 def wrap_direct_write(app: Flask, services: Services) -> DirectWrite:
-    """The application behind its write routes."""
+    """The WSGI application with the direct path for its write routes in front."""
 
     def take(incoming: Request) -> IngestResult:
         return store_batch(

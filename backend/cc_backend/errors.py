@@ -1,18 +1,18 @@
-"""The errors of the backend, each translated once, at the edge, to one HTTP answer.
+"""The errors of the backend, each translated once, at the edge, to one HTTP response.
 
 BackendError (500)
-├── InvalidInput (400)       the request says something that cannot be
-├── NotAuthenticated (401)   nobody known is asking
-├── NotAllowed (403)         somebody known is asking for something that is not theirs
+├── InvalidInput (400)       the request has an invalid value
+├── NotAuthenticated (401)   the caller is unknown
+├── NotAllowed (403)         the caller may not do this
 ├── NotFound (404)           there is no such thing
 ├── Conflict (422)           the thing is there already, or no longer in the needed state
-├── TooLarge (413)           a body, a batch or an answer is over its limit
-├── TooMany (429)            too many tries; `retry_after_s` says when to come back
-├── Unavailable (503)        a part is away or full; `retry_after_s` says when to come back
+├── TooLarge (413)           a body, a batch or a response exceeds its limit
+├── TooManyRequests (429)    too many attempts; `retry_after_s` says when to try again
+├── Unavailable (503)        a part is unavailable or full; `retry_after_s` says when to try again
 └── ArchiveError (500)       a file of the job archive is missing or damaged
-    └── ArchiveAway (503)    the whole archive, or a folder of it, is: it is Unavailable too
+    └── ArchiveUnavailable (503)  the whole archive, or a folder of it, is missing; it is Unavailable as well
 
-Each carries a code for programs: the general one of its class, or a closer one (`code=`, see cc_common.error_codes).
+Each has a code for programs: the default of its class, or a more specific one (`code=`, see cc_common.error_codes).
 """
 
 from typing import ClassVar
@@ -22,7 +22,7 @@ from cc_common.errors import CockpitError
 
 
 class BackendError(CockpitError):
-    """Root of the backend's errors; `shown` is the text for whoever asked, `code` is for programs."""
+    """Base class of the backend's errors: `public_message` is the text for the caller, `code` is for programs."""
 
     status: ClassVar[int] = 500
     default_code: ClassVar[ErrorCode] = ErrorCode.INTERNAL_ERROR
@@ -34,61 +34,61 @@ class BackendError(CockpitError):
 
     @property
     def public_message(self) -> str:
-        """The text for whoever asked: it names nothing of the server's inside, such as a path."""
+        """Text for the caller, without internals of the server such as paths."""
         return str(self)
 
 
 class InvalidInput(BackendError):
-    """The request says something that cannot be; the text names the field."""
+    """The request has an invalid value; the text names the field."""
 
     status = 400
     default_code = ErrorCode.INVALID_INPUT
 
 
 class NotAuthenticated(BackendError):
-    """Nobody known is asking, or their role does not fit this class of routes."""
+    """The caller is unknown, or its role has no access to this class of routes."""
 
     status = 401
     default_code = ErrorCode.NOT_AUTHENTICATED
 
 
 class NotAllowed(BackendError):
-    """The caller is known and may not do this."""
+    """The caller is known but lacks the right to do this."""
 
     status = 403
     default_code = ErrorCode.NOT_ALLOWED
 
 
 class NotFound(BackendError):
-    """There is no such thing, or the caller may not know of it."""
+    """It does not exist, or the caller may not know that it does."""
 
     status = 404
     default_code = ErrorCode.NOT_FOUND
 
 
 class TooLarge(BackendError):
-    """A body, a batch or an answer is over its limit; the text names the limit."""
+    """A body, a batch or a response exceeds its limit; the text names the limit."""
 
     status = 413
     default_code = ErrorCode.TOO_LARGE
 
 
 class Conflict(BackendError):
-    """The thing is there already, or no longer in the state the request needs."""
+    """It exists already, or is no longer in the state that the request needs."""
 
     status = 422
     default_code = ErrorCode.CONFLICT
 
 
 class TooManyRequests(BackendError):
-    """Too many tries; `retry_after_s` says when to come back."""
+    """Too many attempts; `retry_after_s` says when to try again."""
 
     status = 429
     default_code = ErrorCode.TOO_MANY_TRIES
 
 
 class Unavailable(BackendError):
-    """A part is away or full; what was sent must be sent again."""
+    """A part of the server is unavailable or full; the request must be sent again."""
 
     status = 503
     default_code = ErrorCode.UNAVAILABLE
@@ -97,7 +97,7 @@ class Unavailable(BackendError):
 class ArchiveError(BackendError):
     """A file of the job archive is missing or damaged; the text names it, for the log.
 
-    `subject` is what `shown` names instead, such as a job.
+    `subject` is what `public_message` names instead, such as a job.
     """
 
     default_code = ErrorCode.ARCHIVE_DAMAGED
@@ -105,14 +105,14 @@ class ArchiveError(BackendError):
 
     @property
     def public_message(self) -> str:
-        """What is missing or damaged, without its path."""
+        """Text that names what is missing or damaged, without its path."""
         return f"{self.subject} is missing or damaged; the server's log names the file"
 
 
 class ArchiveUnavailable(Unavailable, ArchiveError):
-    """The job archive, or a folder of it in which there are jobs, was moved away or unmounted."""
+    """The job archive, or a folder of it that holds jobs, was moved away or unmounted."""
 
     @property
     def public_message(self) -> str:
-        """The whole text: it names no path."""
+        """The full text, which names no path."""
         return str(self)

@@ -1,4 +1,4 @@
-"""The schema of the relational database: which tables there are, and how an older one is upgraded."""
+"""Schema migrations of the relational database: its tables, and the upgrades from older versions."""
 
 import logging
 import secrets
@@ -17,7 +17,7 @@ logger = logging.getLogger(__name__)
 
 
 class SchemaVersion(peewee.Model):
-    """Which upgrades the schema has seen."""
+    """The upgrades that were applied to the database."""
 
     version = peewee.IntegerField(primary_key=True)
     applied_s = peewee.BigIntegerField()
@@ -27,7 +27,7 @@ class SchemaVersion(peewee.Model):
 
 
 class Installation(peewee.Model):
-    """What tells the database of this installation, and its backups, from those of others; one row."""
+    """Identifier of this installation, which its database shares with its backups only; one row."""
 
     id = peewee.TextField(primary_key=True)
 
@@ -36,12 +36,12 @@ class Installation(peewee.Model):
 
 
 def installation_id(database: Database) -> str:
-    """The name of the installation that a database belongs to, made by chance when it was created or upgraded."""
+    """Random identifier of the installation that a database belongs to, made when it was created or upgraded."""
     return str(Installation.select(Installation.id).scalar(database) or "")
 
 
 def migrate(database: Database, *, now_s: int | None = None) -> int:
-    """The version of the schema after it was created or upgraded; all of it happens or nothing.
+    """Create or upgrade the schema in one transaction, and return its version.
 
     Raises:
         BackendError: the database was written by a newer program.
@@ -68,34 +68,34 @@ def _create_schema(database: Database) -> None:
 
 
 def _add_cluster_configurations(database: Database) -> None:
-    """Jobs name the cluster configuration with which they started; that of jobs from before is unknown."""
+    """Jobs name the cluster configuration at their start; that of older jobs is unknown."""
     peewee.SchemaManager(job_tables.ClusterConfigRow, database).create_all(safe=True)
     _add_column(database, "job", "cluster_config", "INTEGER NOT NULL DEFAULT 0")
 
 
 def _add_account_states(database: Database) -> None:
-    """Accounts that are disabled or were removed, and browsers that have logged in."""
+    """Disabled and removed accounts, and browsers that have logged in."""
     for model in auth_tables.ALL:
         peewee.SchemaManager(model, database).create_all(safe=True)
     _add_column(database, "user", "disabled_s", "INTEGER")
 
 
 def _add_node_seen_time(database: Database) -> None:
-    """Reports that say nothing new of a node leave no row."""
+    """A report that repeats the state of a node only updates when it was seen."""
     _add_column(database, "node", "seen_s", "INTEGER NOT NULL DEFAULT 0")
     execute: Any = database.execute_sql
     execute("UPDATE node SET seen_s = COALESCE((SELECT time_s FROM node_state WHERE id = latest_id), 0)")
 
 
 def _add_column(database: Database, table: str, column: str, definition: str) -> None:
-    """Add a column unless the table was created with it."""
+    """Add a column unless the table has it."""
     if column not in {known.name for known in database.get_columns(table)}:
         execute: Any = database.execute_sql  # peewee declares no types for it
         execute(f'ALTER TABLE "{table}" ADD COLUMN "{column}" {definition}')
 
 
 def _add_judgements(database: Database) -> None:
-    """The judgement of a job is kept with it; jobs that are there already are judged by and by."""
+    """Jobs have a judgement; existing jobs are judged in the background."""
     for name, definition in job_tables.JUDGEMENT_COLUMNS.items():
         _add_column(database, "job", name, definition)
     for statement in job_tables.JUDGEMENT_INDEXES:
@@ -103,7 +103,7 @@ def _add_judgements(database: Database) -> None:
 
 
 def _add_installation_id(database: Database) -> None:
-    """A running server goes on with a restored backup, and never with a database from elsewhere."""
+    """A running server accepts a restored backup in place of its database, but no database of another installation."""
     peewee.SchemaManager(Installation, database).create_table(safe=True)
     if not installation_id(database):
         Installation.insert(id=secrets.token_hex(16)).execute(database)
@@ -119,4 +119,4 @@ _UPGRADES: tuple[Callable[[Database], None], ...] = (
 )
 
 LATEST_VERSION = len(_UPGRADES)
-"""The version of the schema that this program has."""
+"""Schema version of this program."""

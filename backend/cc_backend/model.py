@@ -1,7 +1,7 @@
-"""The nouns of the backend: plain data that every part speaks in. Imports no other part.
+"""The nouns of the backend: plain data that all packages share. Imports none of them.
 
-Field names are the project's; the keys of the wire and of the archive (camelCase) are written and read
-in one place each: `archive.document` for meta.json, `archive.samples` for data.json, `jobs.payloads` for REST and NATS.
+Field names are ours; the camelCase keys of JSON documents are written and read in one place each:
+`archive.meta_json` for meta.json, `archive.data_json` for data.json, `jobs.job_json` for the REST API.
 """
 
 from collections.abc import Mapping
@@ -42,7 +42,7 @@ _RANKS = {
 
 
 class JobState(StrEnum):
-    """The states the wire knows."""
+    """Job states, as the REST API and the archive write them."""
 
     BOOT_FAIL = "boot_fail"
     CANCELLED = "cancelled"
@@ -59,7 +59,7 @@ class JobState(StrEnum):
 
 
 class Level(StrEnum):
-    """What a value or a job says, worst first."""
+    """Rating of a value or a job, worst first."""
 
     ALERT = "alert"
     CAUTION = "caution"
@@ -69,12 +69,12 @@ class Level(StrEnum):
 
     @property
     def word(self) -> str:
-        """The word that stands beside the glyph."""
+        """Capitalised name for people, shown beside the glyph."""
         return "OK" if self is Level.OK else self.value.capitalize()
 
     @property
     def order(self) -> int:
-        """Place in the order worst first, from 0."""
+        """Position when sorted worst first, from 0."""
         return _LEVEL_RANK[self]
 
 
@@ -85,7 +85,7 @@ NON_TERMINAL_STATES = frozenset({JobState.PENDING, JobState.RUNNING, JobState.SU
 
 
 class MonitoringStatus:
-    """How far monitoring and archiving of a job got; numbers are the wire's."""
+    """Progress of monitoring and archiving of a job, as the numbers that the REST API uses."""
 
     DISABLED = 0
     RUNNING_OR_ARCHIVING = 1
@@ -95,7 +95,7 @@ class MonitoringStatus:
 
 @dataclass(frozen=True, slots=True)
 class MetricUnit:
-    """A unit as the wire writes it: `base` such as B/s, `prefix` such as G or empty."""
+    """A unit as JSON documents write it: `base` such as B/s, `prefix` such as G or empty."""
 
     base: str
     prefix: str = ""
@@ -106,7 +106,7 @@ class MetricUnit:
 
 @dataclass(frozen=True, slots=True)
 class Resource:
-    """What a job has of one host; no hwthreads means the whole node."""
+    """The part of one host that a job uses; no hwthreads means the whole node."""
 
     hostname: str
     hwthreads: tuple[int, ...] = ()
@@ -126,7 +126,7 @@ class Tag:
 
 @dataclass(frozen=True, slots=True)
 class Statistic:
-    """Least, mean and highest value over time."""
+    """Minimum, mean and maximum over time."""
 
     min: float
     avg: float
@@ -135,7 +135,7 @@ class Statistic:
 
 @dataclass(frozen=True, slots=True)
 class MetricStatistic:
-    """The job-level statistic of a metric: mean per node, least and highest over nodes."""
+    """Statistic of a metric over the whole job: mean per node, minimum and maximum over all nodes."""
 
     unit: MetricUnit
     min: float
@@ -144,7 +144,7 @@ class MetricStatistic:
 
 
 class GapReason(StrEnum):
-    """Why there are no samples; the values are the wire's."""
+    """Why samples are missing; the values are those of the JSON documents."""
 
     STORE_UNREACHABLE = "store_unreachable"
     METRIC_NOT_CONFIGURED = "metric_not_configured"
@@ -164,12 +164,12 @@ class GapReason(StrEnum):
 
     @property
     def is_host_wide(self) -> bool:
-        """Whether the host as a whole is the cause: then it is so for all its metrics."""
+        """Whether the host is the cause, so that all its metrics are missing."""
         return self in (GapReason.HOST_NEVER_SEEN, GapReason.HOST_SILENT)
 
     @property
     def is_store_wide(self) -> bool:
-        """Whether the cause lies with the store: then it is so for all hosts and metrics."""
+        """Whether the store is the cause, so that all hosts and metrics are missing."""
         return self in (
             GapReason.STORE_UNREACHABLE,
             GapReason.OLDER_THAN_RETENTION,
@@ -180,10 +180,10 @@ class GapReason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class DataGap:
-    """One stretch of time [from_s, to_s) without samples, and why; no hosts means that it is so for all.
+    """A time range [from_s, to_s) without samples, and the reason; without hosts it holds for all hosts.
 
-    `last_sample_s` is the newest sample from before the stretch, where that is known and the stretch begins with what
-    was looked at; `ongoing` says that nothing has come since.
+    `last_sample_s` is the newest sample before the gap, if known and if the gap starts with the queried range;
+    `is_ongoing` says that nothing has arrived since.
     """
 
     reason: GapReason
@@ -195,24 +195,24 @@ class DataGap:
 
 
 MIN_START_S = 946_684_800
-"""2000-01-01 UTC: no job of today began before; a start of 0 or 1 is a clock or a field that was not set."""
+"""2000-01-01 UTC: an earlier start means that a clock or a field was not set."""
 
 OVERDUE_GRACE_S = 3600
-"""Schedulers let a job end for a while after its time limit (kill wait, over-time limit, epilog)."""
+"""Schedulers may end a job somewhat after its time limit (kill wait, over-time limit, epilog)."""
 
 MAX_UNLIMITED_RUN_S = 366 * 86_400
-"""A job without a time limit that runs for over a year is more likely one whose end nobody reported."""
+"""After a year without a time limit, the end of a job was probably never reported."""
 
 _REQUIRED_COLUMNS = frozenset({"job_id", "cluster", "sub_cluster", "start_time", "duration", "state", "resources"})
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that stands out about a job, as facts; `insight.sentences` makes words of them.
+    """One noteworthy observation about a job, as facts; `insight.sentences` phrases them.
 
-    `code` names the rule that found it. `hosts` are the names of the nodes it is about, of many only the first, and
-    `nodes` how many these are. `since_s` is when it began (Unix seconds), `core_hours` and `gpu_hours` what it cost;
-    `facts` are the numbers and words of the rule, ready for JSON.
+    `code` names the rule that made it. `hosts` are the affected nodes, only the first few of many, `node_count` their
+    total number. `since_s` is the start (Unix seconds), `core_hours` and `gpu_hours` the cost; `facts` are the rule's
+    values, ready for JSON.
     """
 
     code: str
@@ -228,10 +228,10 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """How a job ran, as it was judged last.
+    """The latest judgement of how a job ran.
 
-    `level` is the verdict, None where nothing could be judged; `finding` the first finding and `more` how many others
-    there are. `judged_s` is when that was (Unix seconds), `rules` the version of the rules it was judged by.
+    `level` is the verdict, None if nothing could be judged; `finding` is the first finding, `more` the number of the
+    others. `judged_s` is the time of the judgement (Unix seconds), `rules_version` the version of its rules.
     """
 
     level: Level | None
@@ -274,19 +274,19 @@ class Job:
     gaps: Mapping[str, tuple[DataGap, ...]] | None = None
     judgement: Judgement | None = None
     cluster_config: int = 0
-    """Number of the cluster configuration with which it started; 0 is unknown."""
+    """Generation of the cluster configuration at its start; 0 if unknown."""
     id: int = 0
     damaged_columns: tuple[str, ...] = ()
-    """Columns of its row in the database that could not be read; they have their zero value here."""
+    """Columns of its database row that could not be read; here they have their zero value."""
 
     @property
     def is_unusable(self) -> bool:
-        """Whether the damage leaves open which job this is, or which samples are its own."""
+        """Whether damaged columns leave unclear which job this is or which samples belong to it."""
         return not _REQUIRED_COLUMNS.isdisjoint(self.damaged_columns)
 
     @property
     def is_overdue(self) -> bool:
-        """Whether it runs longer than it can: its time limit and a grace, or for over a year without a limit."""
+        """Whether it runs longer than its time limit plus a grace period allows, or over a year without a limit."""
         if self.state is not JobState.RUNNING or "start_time" in self.damaged_columns:
             return False
         longest_s = self.walltime + OVERDUE_GRACE_S if self.walltime else MAX_UNLIMITED_RUN_S
@@ -294,7 +294,7 @@ class Job:
 
     @property
     def stop_time(self) -> int:
-        """Start plus duration; for a running job the duration is as of when it was read."""
+        """Start plus duration; the duration of a running job is from when it was read."""
         return self.start_time + self.duration
 
     @property
@@ -305,7 +305,7 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class JobKey:
-    """What makes a job unique everywhere."""
+    """Identity of a job in the whole installation and its archive."""
 
     cluster: str
     job_id: int
@@ -314,7 +314,7 @@ class JobKey:
 
 @dataclass(slots=True)
 class SampleSeries:
-    """Samples of one host or one part of it, one a timestep from the job's start; NaN is a gap."""
+    """Samples of one host or of one part of it, one per timestep from the job's start; NaN is a gap."""
 
     hostname: str
     data: Samples
@@ -324,7 +324,7 @@ class SampleSeries:
 
 @dataclass(slots=True)
 class StatisticsSeries:
-    """Least, mean, median and highest over all series of a metric, one a timestep; NaN is a gap."""
+    """Minimum, mean, median and maximum over all series of a metric, one per timestep; NaN is a gap."""
 
     min: npt.NDArray[np.float64]
     mean: npt.NDArray[np.float64] | None
@@ -341,7 +341,7 @@ class JobMetric:
     series: list[SampleSeries] = field(default_factory=list)
     statistics_series: StatisticsSeries | None = None
     first_slot_s: int | None = None
-    """Begin of the slot of the first sample; None from an archive, see `jobspan.first_sample_s`."""
+    """Start of the slot of the first sample (Unix seconds); None in archived data, see `jobdata.job_slots`."""
 
 
 JobData = dict[str, dict[Scope, JobMetric]]
@@ -350,10 +350,10 @@ JobData = dict[str, dict[Scope, JobMetric]]
 
 @dataclass(frozen=True, slots=True)
 class RowRule:
-    """Which jobs a caller may see: all, or those of a user or of projects. Made by `auth.rows` only.
+    """Which jobs a caller may see: all, or those of a user and of projects. Made by `auth.row_rules` only.
 
-    `clusters` narrows that to the clusters a token is bound to; empty is no binding. With `hides_restricted` the jobs
-    come without values of metrics that are for staff only.
+    `allowed_clusters` limits that to the clusters of the caller's token; empty allows all. With `hides_restricted` jobs
+    come without the values of metrics that are for staff only.
     """
 
     all_jobs: bool = False
@@ -363,11 +363,11 @@ class RowRule:
     hides_restricted: bool = False
 
     def allows(self, job: Job) -> bool:
-        """Whether this one job may be seen."""
+        """Whether the caller may see this job."""
         if not self.allows_cluster(job.cluster):
             return False
         return self.all_jobs or job.user == self.user or job.project in self.projects
 
     def allows_cluster(self, cluster: str) -> bool:
-        """Whether the binding of the caller's token has room for this cluster."""
+        """Whether the caller's token is valid for this cluster."""
         return not self.allowed_clusters or cluster in self.allowed_clusters

@@ -1,4 +1,4 @@
-"""What a request handler may use: the parts, put together once by `app.create_app`."""
+"""The services that request handlers use, created once by `app.create_app`."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -34,7 +34,7 @@ EXTENSION = "cockpit"
 
 @dataclass(slots=True)
 class Services:
-    """The parts of one running backend."""
+    """All services of one running backend."""
 
     settings: "BackendSettings"
     database: "Database"
@@ -59,22 +59,22 @@ class Services:
     clock: Callable[[], float]
     trusted_clock: "TrustedClock"
     tables_in_use: "tuple[MetricTable, HostTable] | None" = None
-    """What the store takes, if that is more than the configuration has."""
+    """The metrics and nodes that the store accepts, if jobs need more than the configuration has."""
 
     def now_s(self) -> int:
-        """The current time in whole Unix seconds."""
+        """Current time of the wall clock in whole Unix seconds."""
         return int(self.clock())
 
     def retention_now_s(self) -> int:
-        """The time by which things are removed: no wall clock that jumped removes anything."""
+        """Time that retention goes by, in Unix seconds: a jump of the wall clock removes nothing."""
         return self.trusted_clock.retention_now_s()
 
     def trusted_now_s(self) -> int:
-        """What time it is, as far as is known; a wall clock that jumped does not change it."""
+        """Best known time in Unix seconds, unaffected by a jump of the wall clock."""
         return int(self.trusted_clock.now_s())
 
     def close(self) -> None:
-        """Close what is open: samples are on disk, no connection stays, another process may take over."""
+        """Close everything: samples are on disk, all connections are closed, and the lock files are released."""
         self.health.stop()
         self.store_router.close()
         self.store.close()

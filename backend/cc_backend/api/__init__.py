@@ -1,4 +1,4 @@
-"""The REST API: parse, call, answer; no logic of its own."""
+"""The REST API: parses requests, calls services, renders responses; no logic of its own."""
 
 __all__ = (
     "blueprint",

@@ -1,7 +1,4 @@
-"""All of the backend's API as one blueprint.
-
-Apart from the package, whose parts the metric store's own program uses too: it needs neither jobs nor a database.
-"""
+"""The whole API of the backend as one blueprint."""
 
 from flask import Blueprint
 
@@ -11,7 +8,7 @@ from cc_backend.telemetry import request_metrics
 
 
 def blueprint() -> Blueprint:
-    """All routes of the API, its error answers and its counters, ready to be registered on an application."""
+    """A blueprint with all routes of the API, its error handlers and counters."""
     api = Blueprint("api", __name__)
     problems.install_error_handlers(api)
     request_metrics.install_request_metrics(api)

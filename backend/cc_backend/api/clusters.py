@@ -12,7 +12,7 @@ from cc_common.error_codes import ErrorCode
 
 
 def list_clusters() -> Response:
-    """All clusters that the token is for, or the one named by `cluster`; 400 if it is unknown."""
+    """All clusters that the token is valid for, or the one named by `cluster`; 400 if it is unknown."""
     clusters, caller = current_services().clusters, current_caller()
     allowed = [name for name in clusters if caller.may_use_cluster(name)]
     wanted = request.args.get("cluster")

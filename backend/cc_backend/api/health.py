@@ -1,4 +1,4 @@
-"""Is the backend well, and what does it count? For load balancers and Prometheus."""
+"""Health check and counters, for load balancers and Prometheus."""
 
 from flask import Response, request
 
@@ -15,12 +15,12 @@ from cc_common.error_codes import ErrorCode
 
 
 def show_health() -> Response:
-    """200 while samples and jobs can be stored, else 503 with what is wrong. Public: costs nothing, names no paths."""
+    """200 while samples and jobs can be stored, otherwise 503 with the faults. Public: cheap, and names no paths."""
     return health_response(current_services().health)
 
 
 def show_metrics() -> Response:
-    """The counters as Prometheus text, for callers on this machine and for tokens that may read them."""
+    """The counters as Prometheus text, for callers on this machine and tokens with the permission."""
     services = current_services()
     clusters = _allowed_clusters(services)
     families = [
@@ -35,7 +35,7 @@ def show_metrics() -> Response:
 
 
 def _allowed_clusters(services: Services) -> tuple[str, ...]:
-    """The clusters that the caller's token is bound to, none for all; a caller on this machine needs no token."""
+    """The clusters that the caller's token is limited to, empty for all; callers on this machine need no token."""
     token, local = token_from_headers(request), is_local()
     if token is None and not local:
         raise NotAuthenticated(

@@ -1,6 +1,6 @@
-"""Answers with samples: JSON in which sample numbers have exactly two decimals and gaps are null.
+"""Responses with samples: JSON in which samples have exactly two decimals and gaps are null.
 
-What is missing is told below a key of its own, `missingData`, and only where something is: by metric, with the reason.
+Data gaps are in the key `missingData`, by metric, with their reasons; the key is omitted if there are none.
 
 Each metric is written by the archive's encoder, so that the wire and data.json cannot drift apart. The frame around
 them is joined as bytes, once for the whole answer, because a JSON library would print decimals of its own choice.
@@ -16,7 +16,7 @@ from cc_backend.model import JobData, JobMetric, Scope
 from cc_common.error_codes import ErrorCode
 
 MissingData = Mapping[str, list[dict[str, Any]]]
-"""What is missing of a job, by metric, as `absences.gaps_to_json` writes it."""
+"""Data gaps of a job by metric, as `jobdata.gaps` writes them."""
 
 
 def encode_job_with_data(meta: dict[str, Any], data: JobData, missing: MissingData) -> bytes:
@@ -47,7 +47,7 @@ def encode_job_metrics(data: JobData, missing: MissingData) -> bytes:
 
 
 def encode_job_metrics_error(text: str, code: ErrorCode) -> bytes:
-    """The same envelope around an error, with its code also where every other error answer has it."""
+    """The envelope of `encode_job_metrics` around an error, with its code at the top level as well."""
     return orjson.dumps({"data": None, "error": {"message": text, "code": code}, "code": code})
 
 

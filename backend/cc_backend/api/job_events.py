@@ -1,4 +1,4 @@
-"""Jobs start and stop: what a scheduler's adapter reports."""
+"""Start and stop of jobs, as reported by a scheduler's adapter."""
 
 import logging
 from dataclasses import replace
@@ -28,7 +28,7 @@ _MOST_IGNORED_SHOWN = 10
 
 
 def start_job() -> Response:
-    """Register a job that started; 201 with its database id, 422 if it is known already."""
+    """Store a started job; 201 with its database id, 422 if it is known already."""
     services = current_services()
     parsed = parse_job_start(_read_body())
     report_ignored_keys("start_job", parsed)
@@ -39,12 +39,12 @@ def start_job() -> Response:
 
 
 def stop_job() -> Response:
-    """Finish a running job; 200 with the job, 404 if it is unknown, 422 if it does not run."""
+    """Finish a running job; 200 with the job, 404 if it is unknown, 422 if it is not running."""
     return _stop_job(_read_body())
 
 
 def stop_job_by_id(job_id: str) -> Response:
-    """The same for scripts that name the job by its database id."""
+    """Finish a running job that is named by its database id; responses as `stop_job`."""
     services = current_services()
     document = _read_body()
     if not isinstance(document, dict):
@@ -64,7 +64,7 @@ def _stop_job(document: Any) -> Response:
     report_ignored_keys("stop_job", parsed)
     bound = current_caller().allowed_clusters
     if parsed.value.cluster is None and bound:
-        raise InvalidInput("cluster: is required, because this token is bound to clusters", code=ErrorCode.INVALID_JOB)
+        raise InvalidInput("cluster: is required, as this token is limited to clusters", code=ErrorCode.INVALID_JOB)
     require_cluster_allowed(parsed.value.cluster or "", bound)
     job = services.job_lifecycle.stop(parsed.value, now_s=services.now_s())
     return json_response(job_to_json(replace(job, tags=())))
@@ -75,7 +75,7 @@ def _read_body() -> Any:
 
 
 def report_ignored_keys(event: str, parsed: ParsedPayload[Any]) -> None:
-    """Count and log the keys of a payload that nobody knows."""
+    """Count and log the unknown keys of a payload."""
     if parsed.ignored:
         current_request_metrics().count_ignored_keys(len(parsed.ignored))
         names = ",".join(name[:40] for name in parsed.ignored[:_MOST_IGNORED_SHOWN])

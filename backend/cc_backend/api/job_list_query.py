@@ -1,4 +1,4 @@
-"""The query string of the job list: keys of the reference, spellings of its manual, and the filters of its pages."""
+"""The query string of the job list: keys of ClusterCockpit 1.5 and its manual, and the filters of the pages."""
 
 from dataclasses import dataclass
 
@@ -23,7 +23,7 @@ _PAGE = "page"
 _ITEMS = ("items-per-page", "items_per_page")
 _STARTED = ("startTime[from]", "startTime[to]")
 _NODES = ("numNodes[from]", "numNodes[to]")
-# Persons and projects are whole names here, as programs mean them.
+# Users and projects are whole names here, as programs expect.
 _FILTERS = tuple(name for name in filter_parameters.FILTER_NAMES if not name.startswith((_PROJECT, _USER)))
 
 PARAMETERS = (
@@ -39,23 +39,23 @@ PARAMETERS = (
     *_ITEMS,
     _WITH_METADATA,
 )
-"""Every name that is known; docs/api.md explains each."""
+"""All known parameters; docs/api.md describes each."""
 
 
 @dataclass(frozen=True, slots=True)
 class JobListQuery:
-    """Which jobs, and which part of them."""
+    """A parsed query of the job list: filter and page."""
 
     filter: JobFilter
     page: int
     items_per_page: int
     with_metadata: bool
     tags: tuple[str, ...] = ()
-    """What was asked for as `tag`; which tags these are depends on who asks."""
+    """Values of `tag`, unresolved, because which tags they match depends on the caller."""
 
 
 def parse_job_list_query(arguments: QueryArguments) -> JobListQuery:
-    """What a query string asks for. Raises InvalidInput that names the parameter, also for an unknown one."""
+    """The parsed query string. Raises InvalidInput that names an invalid or unknown parameter."""
     reject_unknown(arguments, PARAMETERS)
     started_from_s, started_to_s = _start_range(arguments)
     base = JobFilter(

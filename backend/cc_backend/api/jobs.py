@@ -1,4 +1,4 @@
-"""Jobs, as scripts and the scheduler's adapter read them. Every answer follows the caller's row rule."""
+"""Jobs, for scripts and the scheduler's adapter. All responses follow the caller's row rule."""
 
 import logging
 from dataclasses import replace
@@ -30,7 +30,7 @@ logger = logging.getLogger(__name__)
 
 
 def list_jobs() -> Response:
-    """The page of jobs that the query asks for, newest first."""
+    """One page of the jobs that match the query, newest first."""
     services = current_services()
     query = parse_job_list_query(request.args)
     tags = resolve_tag_ids(services.database, current_caller(), query.tags)
@@ -60,7 +60,7 @@ def get_job(job_id: str) -> Response:
 
 
 def get_job_with_named_metrics(job_id: str) -> Response:
-    """One job with the metrics named by the body: an array, where null means all and an empty one none."""
+    """One job with the metrics named by the body: an array, null for all, empty for none."""
     services = current_services()
     job = _require_job_or_conflict(services, job_id)
     names = read_json_body(request, limit_bytes=services.settings.main.max_json_bytes)
@@ -77,7 +77,7 @@ def get_job_with_named_metrics(job_id: str) -> Response:
 def get_job_metrics(job_id: str) -> Response:
     """The samples of one job, by `metric` (default all) and `scope` (default node).
 
-    As existing clients expect, failures come in the envelope with status 200; `real-status=true` asks for the status.
+    As existing clients expect, errors are sent in the envelope with status 200; `real-status=true` sends their status.
     """
     services = current_services()
     wanted = parse_scopes(request.args)
@@ -97,9 +97,9 @@ def get_job_metrics(job_id: str) -> Response:
 
 
 def list_used_nodes() -> Response:
-    """The hosts of jobs that run and started before `ts`, by cluster; of one cluster if `cluster` names it.
+    """The hosts of running jobs that started before `ts`, by cluster, or of the cluster that `cluster` names.
 
-    Whoever asks frees what is not in the answer, so a token that sees a part of the site must say which part.
+    Clients free the samples of all other hosts, so a token that is limited to clusters must name one.
     """
     caller = current_caller()
     if not caller.sees_nodes:
@@ -111,7 +111,7 @@ def list_used_nodes() -> Response:
     if cluster is not None:
         require_cluster_allowed(cluster, caller.allowed_clusters)
     elif caller.allowed_clusters:
-        text = "this token is bound to clusters and sees no others' nodes; name one with ?cluster="
+        text = "this token is limited to clusters and sees no nodes of others; name one with ?cluster="
         raise NotAllowed(text, code=ErrorCode.CLUSTER_NOT_ALLOWED)
     used = current_services().job_queries.hosts_of_running_jobs(parse_integer("ts", before), row_rule_for(caller))
     return json_response({"usedNodes": used if cluster is None else {cluster: used.get(cluster, [])}})
@@ -126,13 +126,13 @@ def _require_job_or_conflict(services: Services, job_id: str) -> Job:
     try:
         return _require_job(services, job_id)
     except NotFound as error:
-        # Existing clients know a missing job by 422 here.
+        # Existing clients expect 422 for a missing job here.
         raise Conflict(error.public_message, code=error.code) from error
 
 
 def _job_json(job: Job, *, with_meta_data: bool) -> dict[str, Any]:
-    seen = replace(job, tags=visible_tags(job.tags, current_caller()))
-    return job_to_json(seen, with_meta_data=with_meta_data)
+    visible = replace(job, tags=visible_tags(job.tags, current_caller()))
+    return job_to_json(visible, with_meta_data=with_meta_data)
 
 
 def _load_samples(services: Services, job: Job, names: list[str] | None) -> JobData:
@@ -146,21 +146,21 @@ def _load_samples(services: Services, job: Job, names: list[str] | None) -> JobD
 
 
 def _coarsest_timestep_s(services: Services, job: Job, data: JobData) -> int | None:
-    """The longest time between two samples of any metric of the cluster; of the job where that is not known."""
+    """The maximum timestep of all metrics of the cluster, or of the job's metrics if the cluster is unknown."""
     if job.cluster in services.clusters:
         return max((metric.timestep_s for metric in services.clusters[job.cluster].metrics.values()), default=None)
     return max((metric.timestep_s for by_scope in data.values() for metric in by_scope.values()), default=None)
 
 
 def _restriction_test(services: Services, job: Job) -> IsRestricted:
-    """Says of the metrics of a job which the caller may not see."""
+    """A function of a metric: whether the caller may not see its values of this job."""
     return (lambda _: False) if current_caller().sees_restricted_metrics else services.clusters.restriction_test(job)
 
 
 def _missing_data(services: Services, job: Job, data: JobData, names: list[str] | None) -> job_data_json.MissingData:
-    """What is missing of the metrics that were asked for, and why.
+    """The data gaps of the requested metrics, with their reasons.
 
-    Where no configuration is known it is about the metrics that the archive has.
+    Without a known configuration only the metrics in the archive are considered.
     """
     try:
         sub_cluster = services.clusters.sub_cluster_of_job(job)
@@ -188,7 +188,7 @@ def _missing_data(services: Services, job: Job, data: JobData, names: list[str] 
 
 
 def _archived_statistics(services: Services, job: Job) -> dict[str, MetricStatistic] | None:
-    """The statistics of an archived job; None if it has none or its file is damaged, which costs the list nothing."""
+    """The statistics of an archived job; None if it has none or its file is damaged, so that the list still works."""
     if job.monitoring_status != MonitoringStatus.ARCHIVED:
         return None
     key = JobKey(job.cluster, job.job_id, job.start_time)

@@ -1,4 +1,4 @@
-"""Node states, as a scheduler's adapter reports them."""
+"""Node states, as reported by a scheduler's adapter."""
 
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -15,7 +15,7 @@ from cc_common.node_states import parse_node_states
 
 
 def store_node_states() -> Response:
-    """Store what a scheduler says about its nodes; 200 with the number taken and the hosts nobody knows."""
+    """Store the reported states of nodes; 200 with the number of stored nodes and the unknown hosts."""
     services = current_services()
     parsed = parse_node_states(read_json_body(request, limit_bytes=services.settings.main.max_json_bytes))
     report_ignored_keys("nodestate", parsed)
@@ -29,7 +29,7 @@ def store_node_states() -> Response:
 
 
 class _ReportedHostsHealth:
-    """How the metrics of reported hosts come in; a store elsewhere is asked once per subcluster, for all its hosts."""
+    """Health of the reported hosts' metrics; an external store is queried once per subcluster, for all its hosts."""
 
     def __init__(self, services: Services, hosts: Sequence[str], now_s: int) -> None:
         self._services = services
@@ -38,7 +38,7 @@ class _ReportedHostsHealth:
         self._by_sub_cluster: dict[str, Mapping[str, HostHealth]] = {}
 
     def host_health(self, cluster: str, host: str, metrics: Iterable[str]) -> HostHealth:
-        """The health of one host that the configuration knows."""
+        """The health of one configured host."""
         services = self._services
         names = list(metrics)
         sub_cluster = services.clusters.sub_cluster_for(cluster, host).name

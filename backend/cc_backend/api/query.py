@@ -1,4 +1,4 @@
-"""The raw samples of the store, and what its operator asks: the routes of cc-metric-store, for tokens that may."""
+"""The routes of cc-metric-store: raw samples, and operation of the store."""
 
 from flask import Response, request
 
@@ -8,7 +8,7 @@ from cc_backend.services import current_services
 
 
 def query_samples() -> Response:
-    """Samples of any host, by the query protocol: GET with a body as the reference sends it, or POST."""
+    """Samples of any host, by the query protocol: GET with a body as ClusterCockpit 1.5 sends it, or POST."""
     services = current_services()
     return store_responses.query_response(
         request,
@@ -19,7 +19,7 @@ def query_samples() -> Response:
 
 
 def free_samples() -> Response:
-    """Forget old samples; those of jobs that run or wait for the archive stay."""
+    """Free old samples, except those of jobs that are running or wait to be archived."""
     services = current_services()
     return store_responses.free_response(
         request,
@@ -31,14 +31,14 @@ def free_samples() -> Response:
 
 
 def show_inventory() -> Response:
-    """What the store holds below a selector."""
+    """The content of the store below a selector."""
     return store_responses.inventory_response(
         request, current_services().store, allowed_clusters=current_caller().allowed_clusters
     )
 
 
 def check_hosts() -> Response:
-    """How the metrics of some hosts come in."""
+    """Health of the metrics of hosts."""
     services = current_services()
     return store_responses.host_health_response(
         request,

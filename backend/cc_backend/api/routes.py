@@ -1,4 +1,4 @@
-"""Every route of the API with what it asks of its caller; docs/api.md describes them in this order."""
+"""All routes of the API with their permissions; docs/api.md describes them in this order."""
 
 import functools
 from collections.abc import Callable
@@ -13,7 +13,7 @@ from cc_backend.http.direct_write import rules_by_path
 
 @dataclass(frozen=True, slots=True)
 class ApiRoute:
-    """One path with its methods; it answers with and without a trailing slash."""
+    """A path with its methods, valid with and without a trailing slash."""
 
     methods: tuple[str, ...]
     path: str
@@ -55,12 +55,12 @@ ROUTES = (
 
 
 def write_routes() -> dict[str, str]:
-    """The routes that take samples, by path."""
+    """Path -> rule of the routes that accept samples."""
     return rules_by_path(route.path for route in ROUTES if route.permission is Permission.METRICS_WRITE)
 
 
 def install_routes(blueprint: Blueprint) -> None:
-    """Add all routes. OPTIONS is answered by the catch-all routes, alike for all."""
+    """Add all routes. The catch-all routes respond to OPTIONS."""
     for route in ROUTES:
         blueprint.add_url_rule(
             route.path,
@@ -78,7 +78,7 @@ def _endpoint(route: ApiRoute) -> str:
 
 
 def _view_with_permission(route: ApiRoute) -> Callable[..., Response]:
-    """The view under the route's own permission: one view may serve routes that ask different things."""
+    """The view with the route's permission: one view may serve routes with different permissions."""
 
     @functools.wraps(route.view)
     def view(**arguments: str) -> Response:

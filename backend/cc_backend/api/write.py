@@ -1,4 +1,4 @@
-"""Samples in: a batch of line protocol goes to the store as it came."""
+"""Ingest of samples: batches of line protocol go to the store unchanged."""
 
 from http import HTTPStatus
 from typing import Any
@@ -23,7 +23,7 @@ _FULL_RETRY_S = 60
 
 
 def store_batch(services: Services, incoming: Request, caller: Caller) -> IngestResult:
-    """Store the batch of a request."""
+    """Store the batch of a request, and return the result."""
     batch = read_body(incoming, limit_bytes=services.settings.main.max_batch_bytes)
     cluster = incoming.args.get("cluster", "")
     if cluster:
@@ -32,34 +32,34 @@ def store_batch(services: Services, incoming: Request, caller: Caller) -> Ingest
 
 
 def write_samples() -> Response:
-    """Say what was done with a batch: 200 once it is as safe as the settings ask for.
+    """Report the result of a batch: 200 once it is as durable as the settings require.
 
-    The body is empty if every line was wanted. 400 names bad lines, the good ones are kept; 503 asks for the whole
-    batch again.
+    The body is empty if every line was accepted. 400 names bad lines, good ones are kept; 503 asks for the whole batch
+    again.
     """
-    answer = write_response(ingest_outcome(request.environ))
-    answer.headers.extend(ACCEPT_ENCODING)
-    return answer
+    response = write_response(ingest_outcome(request.environ))
+    response.headers.extend(ACCEPT_ENCODING)
+    return response
 
 
 def write_response(result: IngestResult) -> Response:
-    """What the sender is told; lines that nobody here wants are no fault of a batch, and named in an answer of 200."""
+    """The response for a result; lines with unconfigured names are not an error, and are named in a response 200."""
     if result.full:
-        answer = problem_response(
+        response = problem_response(
             HTTPStatus.SERVICE_UNAVAILABLE,
             ErrorCode.STORE_FULL,
             "the store has as many samples as metric-store.memory-cap allows: nothing was kept, send the batch again",
         )
-        answer.headers["Retry-After"] = str(_FULL_RETRY_S)
-        return answer
+        response.headers["Retry-After"] = str(_FULL_RETRY_S)
+        return response
     if not result.durable:
-        answer = problem_response(
+        response = problem_response(
             HTTPStatus.SERVICE_UNAVAILABLE,
             ErrorCode.LOG_UNWRITABLE,
             "the write-ahead log cannot be written: the samples are in memory only, send the batch again",
         )
-        answer.headers["Retry-After"] = str(_LOG_RETRY_S)
-        return answer
+        response.headers["Retry-After"] = str(_LOG_RETRY_S)
+        return response
     if result.faulty_lines:
         return _bad_lines_response(result)
     unwanted = _unwanted_lines(result)
@@ -69,7 +69,7 @@ def write_response(result: IngestResult) -> Response:
 
 
 def _unwanted_lines(result: IngestResult) -> dict[str, Any]:
-    """Lines that were dropped or kept though the configuration does not have their names; empty if there are none."""
+    """The lines with names that the configuration lacks, dropped or kept; empty if there are none."""
     dropped = {
         reason: {
             "lines": count,

@@ -1,4 +1,4 @@
-"""The job archive: what is kept of a finished job, and how it is computed, written and read."""
+"""The job archive: the stored data of finished jobs, and how it is computed, written and read."""
 
 __all__ = (
     "archived_scopes",

@@ -1,17 +1,17 @@
-"""Which scopes of a metric go into a job's archive."""
+"""The scopes of a metric that are archived with a job."""
 
 from cc_backend.clusters.model import MetricConfig
 from cc_backend.model import Job, Scope
 
 MAX_NODES_WITH_CORE_DATA = 8
-"""Up to this many nodes a job keeps what is finer than a node, down to cores, if nothing else is configured."""
+"""Default maximum of nodes of a job whose samples are archived at finer scopes than the node, down to cores."""
 
 
 def archived_scopes(job: Job, metric: MetricConfig, limit: int = MAX_NODES_WITH_CORE_DATA) -> list[Scope]:
-    """The scopes to load and keep, coarsest first; none for an accelerator metric of a job without accelerators.
+    """The scopes to load and archive, coarsest first; none for an accelerator metric of a job without accelerators.
 
-    Always the node; for a job of at most `limit` nodes also the core, or what the metric is measured at if that is
-    coarser; for an accelerator metric each accelerator, whatever the size of the job.
+    Always the node; for a job of at most `limit` nodes also the core, or the native scope of the metric if that is
+    coarser; for an accelerator metric also each accelerator, regardless of the size of the job.
     """
     if metric.scope is Scope.ACCELERATOR:
         return [Scope.NODE, Scope.ACCELERATOR] if _has_accelerators(job) else []

@@ -1,6 +1,6 @@
 """data.json of an archived job, to and from JobData.
 
-Written by hand and not by a JSON library: other readers and their checks rely on exactly two decimals.
+Not written by a JSON library, as other readers and their checks rely on exactly two decimals.
 """
 
 import math
@@ -22,12 +22,12 @@ from cc_backend.model import JobData, JobMetric, MetricUnit, Samples, SampleSeri
 
 
 def encode_data_json(data: JobData) -> bytes:
-    """The data.json of a job; samples with two decimals, gaps as null, statistics made where a series has none."""
+    """The data.json of a job: samples with two decimals, gaps as null; missing statistics of series are computed."""
     return b"".join([*data_parts(data), b"\n"])
 
 
 def data_parts(data: JobData) -> Iterator[bytes]:
-    """The object of data.json in pieces, to be joined."""
+    """The object of data.json as byte strings to join."""
     yield b"{"
     for name_place, (name, by_scope) in enumerate(sorted(data.items())):
         yield b"%b%b:{" % (b"," if name_place else b"", json_string(name))
@@ -39,7 +39,7 @@ def data_parts(data: JobData) -> Iterator[bytes]:
 
 
 def metric_parts(metric: JobMetric) -> Iterator[bytes]:
-    """One metric at one scope in pieces, as it stands inside data.json and in the answers of the API."""
+    """One metric at one scope as byte strings to join, as in data.json and in API responses."""
     unit = orjson.dumps(unit_to_json(metric.unit))
     yield b'{"unit":%b,"timestep":%d,"series":[' % (unit, metric.timestep_s)
     for place, series in enumerate(metric.series):
@@ -53,10 +53,10 @@ def metric_parts(metric: JobMetric) -> Iterator[bytes]:
 
 
 def decode_data_json(raw: bytes, *, source: str) -> JobData:
-    """The samples of a data.json; raises ArchiveError that names `source` and the place that is wrong.
+    """The samples of a data.json; raises ArchiveError that names `source` and the invalid place.
 
-    Series without statistics get them, a node's series lose the ids that some writers gave them, and ids that are
-    there twice on one host are replaced by the places of the series, which is what those writers meant.
+    Missing statistics of series are computed, ids of node series are dropped, and ids that are repeated on one host
+    are replaced by the positions of the series, which is what the writers of such files meant.
     """
     document = parse_json(raw, source)
     if not isinstance(document, Mapping):
@@ -78,11 +78,11 @@ def decode_data_json(raw: bytes, *, source: str) -> JobData:
 
 
 def _series_head(series: SampleSeries, separator: bytes) -> bytes:
-    """A series up to its samples."""
+    """The JSON of a series up to its samples."""
     statistics = series.statistics or series_statistics(series.data)
     identity = b"" if series.id is None else b',"id":%b' % json_string(series.id)
     values = (statistics.min, statistics.avg, statistics.max)
-    # As other writers do: one value that is unknown makes all three zero.
+    # As other writers do: one unknown value makes all three zero.
     known = values if all(map(math.isfinite, values)) else (0.0, 0.0, 0.0)
     return b'%b{"hostname":%b%b,"statistics":{"min":%b,"avg":%b,"max":%b},"data":' % (
         separator,
@@ -101,7 +101,7 @@ def _statistics_series_parts(series: StatisticsSeries) -> Iterator[bytes]:
 
 
 def _single(samples: Samples) -> Samples:
-    """The samples as the 32-bit floats that they should be; what does not fit is infinite."""
+    """The samples as 32-bit floats; values that do not fit become infinite."""
     if samples.dtype == np.float32:
         return samples
     with np.errstate(over="ignore", invalid="ignore"):
@@ -111,7 +111,7 @@ def _single(samples: Samples) -> Samples:
 def _read_metric(part: FaultCollectingReader, scope: Scope) -> JobMetric:
     if not part.has("timestep"):
         part.faults.error(part.path_of("timestep"), "is missing")
-    series = [_read_series(one, scope) for one in part.objects("series")]
+    series = [_read_series(series_part, scope) for series_part in part.objects("series")]
     _repair_ids(series)
     over_time = part.get("statisticsSeries")
     return JobMetric(
@@ -137,36 +137,36 @@ def _read_series(part: FaultCollectingReader, scope: Scope) -> SampleSeries:
     )
 
 
-def _read_statistics(told: object) -> Statistic | None:
-    if not isinstance(told, Mapping):
+def _read_statistics(document: object) -> Statistic | None:
+    if not isinstance(document, Mapping):
         return None
-    values: list[Any] = [told.get(key) for key in ("min", "avg", "max")]
+    values: list[Any] = [document.get(key) for key in ("min", "avg", "max")]
     return Statistic(*map(float, values)) if all(map(is_number, values)) else None
 
 
 def _repair_ids(series: Iterable[SampleSeries]) -> None:
     by_host: dict[str, list[SampleSeries]] = {}
-    for one in series:
-        by_host.setdefault(one.hostname, []).append(one)
+    for entry in series:
+        by_host.setdefault(entry.hostname, []).append(entry)
     for group in by_host.values():
-        ids = [one.id for one in group if one.id is not None]
+        ids = [entry.id for entry in group if entry.id is not None]
         if len(set(ids)) != len(ids):
-            for place, one in enumerate(group):
-                one.id = str(place)
+            for place, entry in enumerate(group):
+                entry.id = str(place)
 
 
 def _read_statistics_series(part: FaultCollectingReader) -> StatisticsSeries:
     mean, median = (_read_samples(part, key) if part.has(key) else None for key in ("mean", "median"))
-    least, most = _read_samples(part, "min"), _read_samples(part, "max")
-    length = max(len(values) for values in (least, most, mean, median) if values is not None)
+    minima, maxima = _read_samples(part, "min"), _read_samples(part, "max")
+    length = max(len(values) for values in (minima, maxima, mean, median) if values is not None)
     gap = np.full(length, np.nan)
     return StatisticsSeries(
-        min=least if part.has("min") else gap, mean=mean, median=median, max=most if part.has("max") else gap
+        min=minima if part.has("min") else gap, mean=mean, median=median, max=maxima if part.has("max") else gap
     )
 
 
 def _read_samples(part: FaultCollectingReader, key: str) -> npt.NDArray[np.float64]:
-    """An array of numbers and nulls as doubles; absent or null is empty."""
+    """An array of numbers and nulls as doubles; empty if absent or null."""
     values = part.get(key)
     if isinstance(values, list):
         try:

@@ -5,7 +5,7 @@
     <root>/<cluster>/<jobId div 1000>/<jobId mod 1000, three digits>/<startTime>/meta.json
                                                                                  data.json or data.json.gz
 
-A job is in the archive when its meta.json is: that is written last.
+A job is in the archive if its meta.json is, which is written last.
 """
 
 import gzip
@@ -36,7 +36,7 @@ VERSION = 3
 logger = logging.getLogger(__name__)
 
 _PLAIN, _PACKED, _META = "data.json", "data.json.gz", "meta.json"
-# Shorter documents stay plain: all readers of version 3 draw the line here.
+# Shorter documents are not compressed; all writers of version 3 use this limit.
 _LARGEST_PLAIN_BYTES = 2000
 _LARGEST_META_BYTES = 64 << 20
 _LARGEST_DATA_BYTES = 4 << 30
@@ -47,7 +47,7 @@ _THOUSANDS, _REMAINDER, _START = (re.compile(pattern) for pattern in ("0|[1-9][0
 
 @dataclass(frozen=True, slots=True)
 class ClusterSize:
-    """How much an archive holds of one cluster; times are Unix seconds, 0 without jobs."""
+    """Number and size of the archived jobs of a cluster; times are Unix seconds, 0 without jobs."""
 
     jobs: int
     first_start: int
@@ -56,12 +56,12 @@ class ClusterSize:
 
 
 def log_damage(error: ArchiveError) -> None:
-    """What `iterate` does with a damaged job if nothing else is asked for: one line in the log."""
+    """Log a damaged job: the default of `iterate_jobs`."""
     logger.warning("damaged entry in the archive: %s", error)
 
 
 class FileArchive:
-    """An existing archive below a folder; raises ArchiveError if there is none or its version is not 3."""
+    """An existing archive in a folder; raises ArchiveError if there is none or its version is not 3."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -72,9 +72,9 @@ class FileArchive:
 
     @classmethod
     def create(cls, root: Path) -> Self:
-        """The archive below a folder, made if the folder is missing or empty but for hidden files.
+        """The archive in a folder, created if the folder is missing or has only hidden files.
 
-        Raises ArchiveError if something else is in there, or an archive of another version.
+        Raises ArchiveError if the folder has other content, or an archive of another version.
         """
         version = root / "version.txt"
         try:
@@ -88,7 +88,7 @@ class FileArchive:
         return cls(root)
 
     def poll(self) -> None:
-        """Take note of whether the folder is still there, and may be read and written; cheap enough for each second."""
+        """Check that the folder can be read and written, and log changes; cheap enough for once per second."""
         try:
             self._check_version()
         except ArchiveError as error:
@@ -106,14 +106,14 @@ class FileArchive:
         self._fault = found
 
     def faults(self) -> list[str]:
-        """What was wrong at the last look, without paths."""
+        """Faults found by the last poll, without paths."""
         if self._write_failed:
             return ["the job archive cannot be written: make room on its file system, or see what the log says"]
         advice = "put its folder back as it was, with the rights of the server's account"
         return [f"the job archive cannot be used: {advice}"] if self._fault else self.folders.faults()
 
     def _try_writing(self) -> str:
-        """What keeps the archive from being written, empty if nothing does any more."""
+        """Why the archive still cannot be written, empty if it can."""
         trial = self.root / ".trial.tmp"
         try:
             write_atomically(trial, bytes(_BLOCK_BYTES))
@@ -125,7 +125,7 @@ class FileArchive:
 
     @contextmanager
     def _recording_write_failure(self) -> Iterator[None]:
-        """Takes note of a write that failed."""
+        """Record a failed write inside the block."""
         try:
             yield
         except ArchiveError as error:
@@ -133,10 +133,10 @@ class FileArchive:
             raise
 
     def require_root(self) -> None:
-        """Return if the archive is there at all: one that was moved away or unmounted must not be made anew.
+        """Return if the archive exists: one that was moved away or unmounted must not be created again.
 
         Raises:
-            ArchiveAway: its folder is not there, or not an archive any more.
+            ArchiveUnavailable: its folder does not exist, or is no longer an archive.
         """
         if not os.path.isfile(self.root / "version.txt"):  # noqa: PTH113 - Path.is_file raises where it may not look
             raise ArchiveUnavailable(
@@ -144,20 +144,20 @@ class FileArchive:
             )
 
     def require_folders(self, key: JobKey) -> None:
-        """Return if a job can have its place in the archive.
+        """Return if the folders exist in which a job is to be stored, or may be created.
 
         Raises:
-            ArchiveAway: the archive, or a folder of it in which there are jobs, was moved away or unmounted.
+            ArchiveUnavailable: the archive, or a folder of it that holds jobs, was moved away or unmounted.
         """
         self.require_root()
         self.folders.require_job_folder(key)
 
     def exists(self, key: JobKey) -> bool:
-        """Whether the archive has this job; raises InvalidInput for a key that no job can have."""
+        """Whether the archive has this job; raises InvalidInput for an invalid key."""
         return (self.job_directory(key) / _META).is_file()
 
     def store(self, job: Job, data: JobData) -> None:
-        """Write a job: samples first, then metadata; whatever interrupts that leaves no mixture of old and new.
+        """Write a job, samples first, then metadata; an interruption leaves no mixture of old and new.
 
         Raises ArchiveError that names the file and the reason, such as a full disk, and as `require_folders`.
         """
@@ -169,7 +169,7 @@ class FileArchive:
     def _store(self, job: Job, content: bytes) -> None:
         directory = self._prepared_directory(job)
         plain, packed = directory / _PLAIN, directory / _PACKED
-        # Readers prefer the packed file: once there, only a packed one can take its place in one step.
+        # Readers prefer the compressed file: if one exists, only a compressed one can replace it atomically.
         if len(content) > _LARGEST_PLAIN_BYTES or packed.exists():
             write_atomically(packed, gzip.compress(content, _GZIP_LEVEL, mtime=0))
             write_atomically(directory / _META, encode_meta_json(job))
@@ -179,7 +179,7 @@ class FileArchive:
             write_atomically(directory / _META, encode_meta_json(job))
 
     def store_meta(self, job: Job) -> None:
-        """Write only the metadata of a job, for example after its tags changed."""
+        """Write only the metadata of a job, for example after a change of its tags."""
         with self._recording_write_failure():
             write_atomically(self._prepared_directory(job) / _META, encode_meta_json(job))
 
@@ -202,9 +202,9 @@ class FileArchive:
             return decode_data_json(self._read(path, _LARGEST_DATA_BYTES, key), source=str(path))
 
     def iterate_jobs(self, cluster: str = "", *, report: Callable[[ArchiveError], None] = log_damage) -> Iterator[Job]:
-        """The metadata of all jobs, or of one cluster's, ordered by cluster, id and start.
+        """The metadata of all jobs, or of one cluster, sorted by cluster, id and start.
 
-        A damaged job is handed to `report` as an error and left out.
+        The error of a damaged job is passed to `report`, and the job left out.
         """
         for key in self.job_keys(cluster):
             try:
@@ -213,7 +213,7 @@ class FileArchive:
                 report(error)
 
     def job_keys(self, cluster: str = "") -> Iterator[JobKey]:
-        """The keys of all jobs by their folders, or of one cluster's, ordered by cluster, id and start."""
+        """The keys of all jobs, or of one cluster, from the names of folders, sorted by cluster, id and start."""
         for name in [cluster] if cluster else self.clusters():
             for lvl1 in _numbered_folders(self._cluster_directory(name), _THOUSANDS):
                 for lvl2 in _numbered_folders(lvl1, _REMAINDER):
@@ -221,7 +221,7 @@ class FileArchive:
                         yield JobKey(name, int(lvl1.name) * 1000 + int(lvl2.name), int(start.name))
 
     def clusters(self) -> list[str]:
-        """The names of the clusters: folders, except hidden ones and those that no cluster can be called."""
+        """The sorted names of the clusters: all folders with a valid cluster name."""
         try:
             names = [path.name for path in self.root.iterdir() if path.is_dir()]
         except OSError as error:
@@ -229,7 +229,7 @@ class FileArchive:
         return sorted(name for name in names if is_cluster_name(name))
 
     def load_cluster(self, name: str) -> dict[str, Any]:
-        """The cluster.json of a cluster as it stands; raises ArchiveError if it is missing or no JSON object."""
+        """The cluster.json of a cluster as stored; raises ArchiveError if it is missing or not a JSON object."""
         path = self._cluster_directory(name) / "cluster.json"
         document = parse_json(_read(path, _LARGEST_META_BYTES), str(path))
         if not isinstance(document, dict):
@@ -237,7 +237,7 @@ class FileArchive:
         return document
 
     def store_cluster(self, document: Mapping[str, Any]) -> None:
-        """Write a cluster.json as it is given; raises InvalidInput if it describes none, and as `require_folders`."""
+        """Write a cluster.json unchanged; raises InvalidInput if it is invalid, and as `require_folders`."""
         cluster, _ = parse_cluster(document, source="cluster.json")
         directory = self._cluster_directory(cluster.name)
         self.folders.require_cluster_folder(cluster.name)
@@ -246,7 +246,7 @@ class FileArchive:
         write_atomically(directory / "cluster.json", content)
 
     def remove_cluster(self, name: str) -> None:
-        """Remove the cluster.json of a cluster; its jobs stay, and its folder if there are any.
+        """Remove the cluster.json of a cluster; its jobs stay, as does its folder if it has any.
 
         Raises:
             NotFound: there is no such cluster.
@@ -263,7 +263,7 @@ class FileArchive:
             raise ArchiveError(f"{directory}: cannot be removed: {error.strerror}") from error
 
     def remove(self, key: JobKey) -> None:
-        """Remove a job, metadata first, so that what is left after an interruption counts as no job."""
+        """Remove a job, metadata first, so that the rest does not count as a job after an interruption."""
         directory = self.job_directory(key)
         remove_file(directory / _META)
         try:
@@ -275,25 +275,25 @@ class FileArchive:
             raise ArchiveError(f"{directory}: cannot be removed: {error.strerror}") from error
 
     def size_bytes(self, key: JobKey) -> int:
-        """The sizes of a job's files together, 0 if it is not there."""
+        """Total size of a job's files, 0 if it does not exist."""
         directory = self.job_directory(key)
         return sum(path.stat().st_size for path in directory.iterdir()) if directory.is_dir() else 0
 
     def cluster_size(self, cluster: str) -> ClusterSize:
-        """How many jobs of a cluster there are, from when to when, and what they take."""
+        """Number, first and last start, and total size of the jobs of a cluster."""
         keys = list(self.job_keys(cluster))
         starts = [key.start_time for key in keys] or [0]
         return ClusterSize(len(keys), min(starts), max(starts), sum(map(self.size_bytes, keys)))
 
     def job_directory(self, key: JobKey) -> Path:
-        """The folder of a job, which need not exist; raises InvalidInput for a key that no job can have."""
+        """The folder of a job, which need not exist; raises InvalidInput for an invalid key."""
         job_id, start_time = _path_number(key.job_id, "jobId"), _path_number(key.start_time, "startTime")
         lvl1, lvl2 = divmod(job_id, 1000)
         return self._cluster_directory(key.cluster) / str(lvl1) / f"{lvl2:03d}" / str(start_time)
 
     def _cluster_directory(self, name: str) -> Path:
         if not is_cluster_name(name):
-            raise InvalidInput(f"cluster: {name[:60]!r} is no name of a cluster")
+            raise InvalidInput(f"cluster: {name[:60]!r} is not a valid name of a cluster")
         return self.root / name
 
     def _prepared_directory(self, job: Job) -> Path:
@@ -323,7 +323,7 @@ class FileArchive:
         try:
             text = path.read_text(encoding="ascii")
         except FileNotFoundError as error:
-            what = "is no job archive, it has no version.txt" if self.root.is_dir() else "there is no such folder"
+            what = "is not a job archive, it has no version.txt" if self.root.is_dir() else "there is no such folder"
             message = f"{self.root}: {what}; correct archive.path, or make one with `cc-backend init`"
             raise ArchiveError(message) from error
         except (OSError, UnicodeDecodeError) as error:
@@ -335,7 +335,7 @@ class FileArchive:
 
 @contextmanager
 def _errors_naming(key: JobKey) -> Iterator[None]:
-    """Errors that show whose archive it is that cannot be read."""
+    """Let errors inside the block name the job whose archive cannot be read."""
     try:
         yield
     except ArchiveError as error:
@@ -344,9 +344,9 @@ def _errors_naming(key: JobKey) -> Iterator[None]:
 
 
 def _path_number(value: object, name: str) -> int:
-    """The value if it is a whole number from 0; a path is made of nothing else."""
+    """The value if it is a non-negative integer: paths contain nothing else."""
     if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-        raise InvalidInput(f"{name}: must be a whole number from 0, not {str(value)[:60]!r}")
+        raise InvalidInput(f"{name}: must be an integer of at least 0, not {str(value)[:60]!r}")
     return value
 
 
@@ -361,7 +361,7 @@ def _numbered_folders(directory: Path, name: re.Pattern[str]) -> list[Path]:
 
 
 def _read(path: Path, limit_bytes: int) -> bytes:
-    """The content of a file, unpacked if it is packed; more than the limit is no job but an accident."""
+    """The decompressed content of a file; raises ArchiveError if it exceeds the limit, which no real job does."""
     content = bytearray()
     try:
         with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:

@@ -1,4 +1,4 @@
-"""JSON as bytes: reading with errors that name their source, writing whatever text a job carries."""
+"""JSON of the archive: parsing with errors that name their source, encoding of any text that a job may have."""
 
 from typing import Any
 
@@ -9,16 +9,16 @@ from cc_backend.errors import ArchiveError
 
 
 def parse_json(raw: bytes, source: str) -> object:
-    """The document in some bytes; raises ArchiveError that names `source`, line and column."""
+    """The parsed document; raises ArchiveError that names `source`, line and column."""
     try:
         parsed: object = orjson.loads(raw)
     except orjson.JSONDecodeError as error:
-        raise ArchiveError(f"{source}: is no JSON, line {error.lineno}, column {error.colno}: {error.msg}") from error
+        raise ArchiveError(f"{source}: is not JSON, line {error.lineno}, column {error.colno}: {error.msg}") from error
     return parsed
 
 
 def raise_first_error(findings: Faults, source: str) -> None:
-    """Raise ArchiveError for the first error among the findings, if there is one."""
+    """Raise ArchiveError for the first error among the faults, if there is one."""
     for finding in findings.errors:
         raise ArchiveError(f"{source}: {finding}")
 
@@ -29,7 +29,7 @@ def json_string(text: str) -> bytes:
 
 
 def replace_surrogates(value: Any) -> Any:
-    """The same document with every text in it fit for UTF-8."""
+    """A copy of the document in which characters that UTF-8 cannot encode are question marks."""
     if isinstance(value, str):
         return value.encode("utf-8", "replace").decode()
     if isinstance(value, dict):

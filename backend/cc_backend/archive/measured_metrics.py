@@ -1,7 +1,7 @@
-"""Metrics and kind of node of an archived job as its own files tell them, where no configuration does any more.
+"""Metrics and node type of an archived job, derived from its own files, for jobs whose configuration is lost.
 
-Units, timesteps and scopes are those of the samples. Limits and topology are unknown: nothing is judged, and nothing is
-divided among the parts of a node.
+Units, timesteps and scopes are those of the samples. Thresholds and topology are unknown: nothing is judged, and
+nothing is divided among the parts of a node.
 """
 
 from collections.abc import Collection, Mapping
@@ -15,7 +15,7 @@ _UNKNOWN = Quantity(MetricUnit(""), 0.0)
 
 
 def measured_sub_cluster(job: Job) -> SubCluster:
-    """The kind of node of a job of which no configuration is known, without metrics."""
+    """The subcluster of a job without a known configuration, without metrics."""
     threads = sorted({thread for resource in job.resources for thread in resource.hwthreads})
     if not threads:
         threads = list(range(job.num_hwthreads // max(job.num_nodes, 1)))
@@ -36,14 +36,14 @@ def measured_sub_cluster(job: Job) -> SubCluster:
 
 
 def with_measured_metrics(sub_cluster: SubCluster, data: JobData, *, restricted: Collection[str] = ()) -> SubCluster:
-    """The subcluster with those metrics of a job that left its configuration; some may be seen by staff only."""
+    """The subcluster with metrics of a job that its configuration lacks; `restricted` ones are for staff only."""
     return with_metrics(sub_cluster, measured_metrics(data), restricted=restricted)
 
 
 def with_metrics(
     sub_cluster: SubCluster, measured: Mapping[str, MetricConfig], *, restricted: Collection[str] = ()
 ) -> SubCluster:
-    """The subcluster with those of some measured metrics that it lacks; some may be seen by staff only."""
+    """The subcluster, extended by the measured metrics that it lacks; `restricted` ones are for staff only."""
     left = {
         name: replace(config, restrict=name in restricted)
         for name, config in measured.items()
@@ -53,7 +53,7 @@ def with_metrics(
 
 
 def measured_metrics(data: JobData) -> Mapping[str, MetricConfig]:
-    """What the samples tell of each metric that has any."""
+    """A configuration for each metric that has samples, derived from them."""
     return {name: _config(name, by_scope) for name, by_scope in sorted(data.items()) if by_scope}
 
 

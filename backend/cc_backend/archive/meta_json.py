@@ -1,6 +1,6 @@
 """meta.json of an archived job, to and from a Job.
 
-Written as every reader of version 3 expects; read with patience for what older and other writers left.
+Written as all readers of version 3 expect it; read leniently, as older and other writers differ.
 """
 
 from collections.abc import Mapping
@@ -16,10 +16,10 @@ from cc_backend.clusters.unit_json import unit_from_json, unit_to_json
 from cc_backend.errors import ArchiveError
 from cc_backend.model import Job, JobState, MetricStatistic, MetricUnit, MonitoringStatus, Resource, Tag
 
-# What the key `exclusive` meant up to version 2 of the archive.
+# Meaning of the key `exclusive` up to version 2 of the archive.
 _EXCLUSIVE = {0: "multi_user", 1: "none", 2: "single_user"}
 _SHARED = frozenset(_EXCLUSIVE.values())
-# Wire key -> attribute, of the numbers that are left out where they are zero.
+# JSON key -> attribute of the numbers that are omitted if zero.
 _OPTIONAL_INTEGERS = {
     "arrayJobId": "array_job_id",
     "walltime": "walltime",
@@ -32,7 +32,7 @@ _OPTIONAL_INTEGERS = {
 
 
 def job_to_meta_json(job: Job) -> dict[str, Any]:
-    """The meta.json of a job. As it stands in an archive, its monitoring status is always that of an archived job."""
+    """The meta.json object of a job; its monitoring status is always that of an archived job."""
     partition = {"partition": job.partition} if job.partition else {}
     tags = {"tags": [_tag_to_json(tag) for tag in job.tags]} if job.tags else {}
     numbers = {key: getattr(job, name) for key, name in _OPTIONAL_INTEGERS.items()}
@@ -71,24 +71,24 @@ def job_to_meta_json(job: Job) -> dict[str, Any]:
 
 
 def encode_meta_json(job: Job) -> bytes:
-    """The meta.json of a job as it stands in its file."""
+    """The content of the meta.json file of a job."""
     document = job_to_meta_json(job)
     try:
         return orjson.dumps(document, option=orjson.OPT_APPEND_NEWLINE)
     except orjson.JSONEncodeError:
-        # A job script may hold half a surrogate pair, which no UTF-8 file can: it becomes a question mark.
+        # A job script may contain half a surrogate pair, which UTF-8 cannot encode: it becomes a question mark.
         return orjson.dumps(replace_surrogates(document), option=orjson.OPT_APPEND_NEWLINE)
 
 
 def decode_meta_json(raw: bytes, *, source: str) -> Job:
-    """The job of a meta.json; raises ArchiveError that names `source` and what is wrong."""
+    """The job of a meta.json file; raises ArchiveError that names `source` and the fault."""
     return job_from_meta_json(parse_json(raw, source), source=source)
 
 
 def job_from_meta_json(document: object, *, source: str) -> Job:
-    """The job of a meta.json, as archived, whatever status its writer left in it; unknown keys are ignored.
+    """The job of a meta.json object, always with the status of an archived job; unknown keys are ignored.
 
-    Raises ArchiveError that names `source` and the first field that is wrong or needed and missing.
+    Raises ArchiveError that names `source` and the first invalid or missing field.
     """
     if not isinstance(document, Mapping):
         raise ArchiveError(f"{source}: must be an object, not {quoted_value(document)}")
@@ -218,7 +218,7 @@ def _read_object(part: FaultCollectingReader, key: str) -> Mapping[str, Any] | N
 def _read_job_statistics(part: FaultCollectingReader) -> dict[str, MetricStatistic]:
     statistics = {}
     for name, value in (_read_object(part, "statistics") or {}).items():
-        # The schema also knows an array of file systems here, which nobody writes.
+        # The schema also allows an array of file systems here, which nobody writes.
         if isinstance(value, Mapping):
             inner = FaultCollectingReader(value, f"statistics.{name}", part.faults)
             unit = unit_from_json(value.get("unit")) or MetricUnit("")

@@ -22,7 +22,7 @@ NATIVE = _numbers is not None
 
 
 def fixed2(value: float) -> str:
-    """The number with two decimals, 0.00 for what is not finite."""
+    """A number with two decimals, 0.00 if it is not finite."""
     return f"{round2(value):.2f}" if math.isfinite(value) else "0.00"
 
 

@@ -1,6 +1,6 @@
-"""Rounding of sample numbers as archives have them: to two decimals, halves away from zero.
+"""Rounding of sample numbers in archives: to two decimals, halves away from zero.
 
-Python's own rounding takes halves to the even neighbour; other readers and writers of archives do not.
+Python rounds halves to even, unlike other readers and writers of archives.
 """
 
 import math
@@ -10,13 +10,13 @@ import numpy.typing as npt
 
 Floats = npt.NDArray[np.float64]
 
-# Beyond this, a double has no hundredths worth rounding, and v * 100 would lose whole numbers.
+# Beyond this, a double has no meaningful hundredths, and v * 100 would lose integers.
 _LARGEST_WITH_HUNDREDTHS = 1e12
 _HALF = 0.5
 
 
 def round2(value: float) -> float:
-    """The value rounded to two decimals, halves away from zero, never -0.0; NaN and infinities stay as they are."""
+    """The value rounded to two decimals, halves away from zero; NaN and infinities are unchanged."""
     magnitude = abs(value)
     if not magnitude < _LARGEST_WITH_HUNDREDTHS:
         return float(value)
@@ -27,7 +27,7 @@ def round2(value: float) -> float:
 
 
 def round2_array(values: Floats) -> Floats:
-    """Each value as `round2` has it."""
+    """Each value rounded as by `round2`."""
     magnitude = np.abs(values)
     small = magnitude < _LARGEST_WITH_HUNDREDTHS
     scaled = np.where(small, magnitude, 0.0) * 100.0
@@ -38,7 +38,7 @@ def round2_array(values: Floats) -> Floats:
 
 
 def to_float32(values: npt.NDArray[np.float64 | np.float32]) -> npt.NDArray[np.float32]:
-    """The values as 32-bit floats; what does not fit or is infinite becomes a gap (NaN)."""
+    """The values as 32-bit floats; values that do not fit and infinities become gaps (NaN)."""
     with np.errstate(over="ignore", invalid="ignore"):
         narrowed = values.astype(np.float32)
     narrowed[np.isinf(narrowed)] = np.nan

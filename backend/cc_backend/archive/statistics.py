@@ -1,6 +1,6 @@
-"""What is computed of a job's samples when it ends: statistics, footprint, energy. Pure functions.
+"""Statistics, footprint and energy of a job, computed from its samples. Pure functions.
 
-Gaps (NaN) count nowhere: not as zero, not in a median, and a series without any sample not in a minimum.
+Gaps (NaN) are ignored: they are not zero, not part of a median, and a series without samples has no minimum.
 """
 
 from collections.abc import Mapping, Sequence
@@ -27,14 +27,14 @@ from cc_common.errors import UnitError
 from cc_common.units import prefix_factor
 
 MIN_SERIES_FOR_STATISTICS = 8
-"""From how many series on their minimum, mean, median and maximum over time are kept beside them."""
+"""Minimum number of series for which minimum, mean, median and maximum over time are archived as well."""
 
 _MIN_VALID_SERIES = 3
 _JOULES_PER_KWH = 3.6e6
 
 
 def series_statistics(data: Samples) -> Statistic:
-    """Least, mean and highest sample, rounded to two decimals; 0/0/0 where there is no sample at all."""
+    """Minimum, mean and maximum of the samples, rounded to two decimals; 0/0/0 without samples."""
     exact = _exact_statistics(data)
     return Statistic(round2(exact.min), round2(exact.avg), round2(exact.max)) if exact else Statistic(0.0, 0.0, 0.0)
 
@@ -56,9 +56,9 @@ def all_series_statistics(series: Sequence[Samples]) -> list[Statistic]:
 
 
 def statistics_series(series: Sequence[Samples]) -> StatisticsSeries:
-    """Least, mean, median and highest over all series at each step, as long as the longest of them.
+    """Minimum, mean, median and maximum over all series at each timestep, as long as the longest series.
 
-    A step at which fewer than three series have a sample is NaN.
+    A timestep at which fewer than three series have a sample is NaN.
     """
     length = max((len(data) for data in series), default=0)
     table = np.full((len(series), length), np.nan)
@@ -86,7 +86,7 @@ def statistics_series(series: Sequence[Samples]) -> StatisticsSeries:
 
 
 def with_statistics(data: JobData) -> JobData:
-    """The data with the statistics of each series, and of all series over time where there are eight or more."""
+    """The data with the statistics of each series, and, from eight series on, over all series at each timestep."""
     return {
         metric: {scope: _completed(job_metric) for scope, job_metric in by_scope.items()}
         for metric, by_scope in data.items()
@@ -94,7 +94,7 @@ def with_statistics(data: JobData) -> JobData:
 
 
 def finalize_job(job: Job, data: JobData, sub_cluster: SubCluster) -> Job:
-    """The job as it is archived: with statistics, footprint and energy (kWh) from its node series, and as archived."""
+    """The job with statistics, footprint and energy (kWh) from its node series, and the status archived."""
     energy_footprint = compute_energy(job, data, sub_cluster)
     statistics = compute_job_statistics(job, data, sub_cluster)
     return replace(
@@ -108,10 +108,10 @@ def finalize_job(job: Job, data: JobData, sub_cluster: SubCluster) -> Job:
 
 
 def compute_job_statistics(job: Job, data: JobData, sub_cluster: SubCluster) -> dict[str, MetricStatistic]:
-    """For each metric with node series: mean per node, least and highest over nodes, rounded to two decimals.
+    """For each metric with node series: mean per node, minimum and maximum over nodes, rounded to two decimals.
 
-    The mean is the sum of the nodes' means over the number of nodes of the job, also where some were not heard of.
-    A metric without any sample has no statistic.
+    The mean is the sum of the nodes' means divided by the number of nodes of the job, even if some sent no samples.
+    A metric without samples has no statistic.
     """
     result = {}
     for name, by_scope in data.items():
@@ -139,10 +139,10 @@ def compute_footprint(statistics: Mapping[str, MetricStatistic], sub_cluster: Su
 
 
 def compute_energy(job: Job, data: JobData, sub_cluster: SubCluster) -> dict[str, float]:
-    """Energy metric -> kWh, for the energy metrics of the subcluster that have node series; digits as samples have.
+    """Energy metric -> kWh, for the energy metrics of the subcluster with node series; in float32 precision.
 
-    Power: the sum of the nodes' means over the duration. Energy: what each node's counter gained from its first to
-    its last sample; a counter that falls has started again from zero.
+    Power: the sum of the nodes' means times the duration. Energy: the increase of each node's counter from its first
+    to its last sample; a counter that decreases was reset to zero.
     """
     result = {}
     for name, config in sub_cluster.metrics.items():
@@ -178,7 +178,7 @@ def _exact_statistics(data: Samples) -> Statistic | None:
 
 
 def _exact_node_statistics(metric: JobMetric) -> list[Statistic]:
-    """The statistics of the series that have a sample; a series without kept samples counts by its own statistics."""
+    """The statistics of the series that have samples; the stored statistics of a series whose samples were not kept."""
     found = (_exact_statistics(series.data) if series.data.size else series.statistics for series in metric.series)
     return [statistic for statistic in found if statistic is not None]
 
@@ -190,7 +190,7 @@ def _counter_gain(data: Samples) -> float:
 
 
 def _prefix_factor(config: MetricConfig, metric: JobMetric) -> float:
-    """What one counts in W or J; a unit that says neither is taken at its word without prefix."""
+    """The factor to W or J; an unknown prefix counts as none."""
     unit = config.unit if config.unit.base else metric.unit
     try:
         return prefix_factor(unit.prefix)

@@ -1,7 +1,7 @@
-"""What is wrong with the documents of a job, in two levels.
+"""Validation of meta.json and data.json, with two severities.
 
-Structural findings are errors: some reader cannot use the document. Strict findings are warnings: the published
-schema forbids what is there, though real archives, also those of the schema's authors, are full of it.
+Structural faults are errors: some reader cannot use the document. Strict faults are warnings: the published schema
+forbids them, though real archives, including those of the schema's authors, are full of them.
 """
 
 from collections.abc import Callable, Collection, Iterable, Mapping
@@ -33,7 +33,7 @@ _SCOPES_BY_METRIC: Mapping[str, frozenset[str]] = {
 
 
 def validate_meta(document: object, *, strict: bool = False) -> list[Fault]:
-    """The findings about a meta.json; with `strict` also those that only the schema minds, as warnings."""
+    """The faults of a meta.json; with `strict` also violations of the published schema, as warnings."""
     findings = Faults()
     if not isinstance(document, Mapping):
         findings.error("", f"must be an object, not {quoted_value(document)}")
@@ -55,7 +55,7 @@ def validate_meta(document: object, *, strict: bool = False) -> list[Fault]:
 
 
 def validate_data(document: object, *, strict: bool = False) -> list[Fault]:
-    """The findings about a data.json; with `strict` also those that only the schema minds, as warnings."""
+    """The faults of a data.json; with `strict` also violations of the published schema, as warnings."""
     findings = Faults()
     if not isinstance(document, Mapping):
         findings.error("", f"must be an object, not {quoted_value(document)}")
@@ -67,7 +67,7 @@ def validate_data(document: object, *, strict: bool = False) -> list[Fault]:
         for scope, metric in scopes.items():
             path = f"{name}.{scope}"
             if scope not in set(Scope):
-                findings.error(path, "is no scope")
+                findings.error(path, "is not a scope")
             elif not isinstance(metric, Mapping):
                 findings.error(path, f"must be an object, not {quoted_value(metric)}")
             else:
@@ -161,13 +161,13 @@ def _check_metric(part: FaultCollectingReader, *, strict: bool) -> None:
     part.integer("timestep", minimum=1, default=1)
     if not part.has("series"):
         part.faults.error(part.path_of("series"), "is missing")
-    seen = set()
+    identities = set()
     for series in part.objects("series"):
         identity = (series.text("hostname", needed=True), str(series.get("id")))
         _check_samples(series, strict=strict)
-        if identity in seen:
+        if identity in identities:
             part.faults.warn(series.path, f"there is another series of {identity[0]} with the same id")
-        seen.add(identity)
+        identities.add(identity)
     over_time = part.get("statisticsSeries")
     if isinstance(over_time, Mapping):
         _check_statistics_series(
@@ -181,10 +181,10 @@ def _check_samples(part: FaultCollectingReader, *, strict: bool) -> None:
         part.faults.error(part.path_of("data"), f"must be an array, not {quoted_value(samples)}")
         return
     _check_numbers(part, "data", samples)
-    told = part.get("statistics")
-    if isinstance(told, Mapping):
-        statistic = FaultCollectingReader(told, part.path_of("statistics"), part.faults)
-        values = [told.get(key) for key in ("min", "avg", "max")]
+    statistics = part.get("statistics")
+    if isinstance(statistics, Mapping):
+        statistic = FaultCollectingReader(statistics, part.path_of("statistics"), part.faults)
+        values = [statistics.get(key) for key in ("min", "avg", "max")]
         if not all(map(is_number, values)):
             part.faults.error(statistic.path, "needs the numbers min, avg and max")
         elif strict:
@@ -209,8 +209,8 @@ def _check_statistics_series(part: FaultCollectingReader, *, strict: bool) -> No
         elif values is not None:
             _check_numbers(part, key, values)
         if strict and (not values or None in values or len(values) < _SHORTEST_STATISTICS_SERIES):
-            least = _SHORTEST_STATISTICS_SERIES
-            part.faults.warn(part.path_of(key), f"should hold at least {least} numbers and no null")
+            minimum = _SHORTEST_STATISTICS_SERIES
+            part.faults.warn(part.path_of(key), f"should hold at least {minimum} numbers and no null")
 
 
 def _check_meta_strictly(
@@ -237,13 +237,13 @@ def _check_meta_strictly(
 
 
 def _warn_of_order(part: FaultCollectingReader) -> None:
-    least, mean, most = (part.get(key) for key in ("min", "avg", "max"))
-    if not (is_number(least) and is_number(mean) and is_number(most)):
+    minimum, mean, maximum = (part.get(key) for key in ("min", "avg", "max"))
+    if not (is_number(minimum) and is_number(mean) and is_number(maximum)):
         return
-    if least < 0:
+    if minimum < 0:
         part.faults.warn(part.path_of("min"), "should be 0 or above")
-    if not least <= mean <= most:
-        part.faults.warn(part.path, f"should be ordered: min {least}, avg {mean}, max {most}")
+    if not minimum <= mean <= maximum:
+        part.faults.warn(part.path, f"should be ordered: min {minimum}, avg {mean}, max {maximum}")
 
 
 def _warn_of_missing(values: Collection[str], path: str, needed: Iterable[str], findings: Faults) -> None:

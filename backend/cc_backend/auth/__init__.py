@@ -1,4 +1,4 @@
-"""Who is asking, and what they may do: accounts, tokens, sessions, permissions, row rules."""
+"""Authentication and authorization: accounts, tokens, sessions, permissions, row rules."""
 
 __all__ = (
     "caller",

@@ -1,4 +1,4 @@
-"""The one who asks."""
+"""The caller of a request, with roles and token scopes."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -6,7 +6,7 @@ from typing import Literal
 
 
 class Role(StrEnum):
-    """The roles the wire knows, weakest first."""
+    """All roles, weakest first."""
 
     ANONYMOUS = "anonymous"
     API = "api"
@@ -17,7 +17,7 @@ class Role(StrEnum):
 
 
 class TokenScope(StrEnum):
-    """What a token issued here may be used for."""
+    """What a token that was issued here may be used for."""
 
     WRITE = "write"
     JOBS = "jobs"
@@ -27,10 +27,10 @@ class TokenScope(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Somebody whose token or session was found valid.
+    """An authenticated user or program.
 
-    `scopes` is None for tokens of the reference, which know roles only, and for sessions.
-    `clusters` binds a token to clusters; empty means all.
+    `scopes` is None for sessions, and for tokens of ClusterCockpit 1.5, which have roles only.
+    `allowed_clusters` limits a token to clusters; empty allows all.
     """
 
     name: str
@@ -57,13 +57,13 @@ class Caller:
 
     @property
     def sees_restricted_metrics(self) -> bool:
-        """Whether the caller sees metrics that cluster.json restricts: staff and service accounts, as the reference."""
+        """Whether the caller sees metrics that cluster.json restricts: staff and service accounts."""
         return self.sees_nodes
 
     def may_use_cluster(self, cluster: str) -> bool:
-        """Whether the token is bound to no cluster or to this one, for reading and for writing."""
+        """Whether the token is valid for this cluster, for reading and for writing."""
         return not self.allowed_clusters or cluster in self.allowed_clusters
 
 
 SERVICE_CALLER = Caller("service", frozenset({Role.API}))
-"""Who acts when an event came in by a way that has no caller, such as a message broker."""
+"""The caller of events from a source without authentication, such as a message broker."""

@@ -1,4 +1,4 @@
-"""Where a request came from, when proxies may stand between."""
+"""Address of the client of a request, also behind proxies."""
 
 import ipaddress
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 @dataclass(frozen=True, slots=True)
 class NetworkSet:
-    """A set of addresses, written as single addresses and networks."""
+    """A set of IP addresses, given as addresses and networks."""
 
     networks: tuple[Network, ...] = ()
 
@@ -39,10 +39,10 @@ class NetworkSet:
 
 
 def client_address(peer: str, forwarded_for: Sequence[str], trusted: NetworkSet) -> str:
-    """The address of the client: the peer, or behind trusted proxies the last hop they did not add themselves.
+    """The address of the client: the peer, or behind trusted proxies the last hop that is not a trusted proxy.
 
-    `forwarded_for` holds the X-Forwarded-For headers in order; each hop appends the address it saw, so the list
-    is read from its end and everything before the first unknown hop may be made up.
+    `forwarded_for` are the X-Forwarded-For headers in order; each hop appends the address of its client, so the list
+    is read from its end, and everything before the first untrusted hop may be forged.
     """
     address = peer
     hops = [hop.strip() for header in forwarded_for for hop in header.split(",")]
@@ -55,20 +55,20 @@ def client_address(peer: str, forwarded_for: Sequence[str], trusted: NetworkSet)
 
 
 def is_forwarded_https(peer: str, forwarded_proto: str, trusted: NetworkSet) -> bool:
-    """Whether a trusted proxy says that the client spoke HTTPS to it."""
+    """Whether a trusted proxy reports that its client used HTTPS."""
     return peer in trusted and forwarded_proto.rsplit(",", maxsplit=1)[-1].strip().lower() == "https"
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only programs on this machine reach a server that listens there."""
+    """Whether an address to listen on can be reached from this machine only."""
     try:
         return ipaddress.ip_address(host).is_loopback
-    except ValueError:  # a name, wherever it leads
+    except ValueError:  # a name, which may resolve to any address
         return False
 
 
 def _parse_address(text: str) -> Address | None:
-    """An address, also with a port behind it; None when it is none."""
+    """An IP address with optional port; None if the text is not one."""
     bare = text
     if text.startswith("["):
         bare = text[1:].partition("]")[0]

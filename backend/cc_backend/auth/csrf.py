@@ -1,4 +1,4 @@
-"""The CSRF token in pages: behind another mask in each, so that the length of a compressed page tells nothing of it."""
+"""CSRF tokens in pages, masked differently each time, so that compressed lengths reveal nothing (BREACH)."""
 
 import base64
 import binascii
@@ -9,14 +9,14 @@ _SHOWN = "ascii"
 
 
 def mask_token(token: str) -> str:
-    """The token in a form that is another one each time."""
+    """The token behind a random mask, different each time."""
     plain = token.encode()
     mask = secrets.token_bytes(len(plain))
     return base64.urlsafe_b64encode(mask + _xor(plain, mask)).decode(_SHOWN)
 
 
 def matches_token(given: str, token: str) -> bool:
-    """Whether a form of the token was given."""
+    """Whether a given text is a masked form of the token."""
     plain = token.encode()
     try:
         both = base64.b64decode(given.encode(_SHOWN), altchars=b"-_", validate=True)

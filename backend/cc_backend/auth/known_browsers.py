@@ -1,7 +1,7 @@
-"""Browsers that have logged in before: a random secret in a long-lived cookie, and a row that only knows its hash.
+"""Browsers that have logged in before: a random secret in a long-lived cookie, of which the database has the hash.
 
-The cookie logs nobody in. It gives its browser tries of its own at the password of its account, so that strangers
-who use up the tries of the account do not lock its owner out.
+The cookie does not log in. It gives its browser separate attempts at the password of its account, so that strangers
+who use up the attempts of the account do not lock out its owner.
 """
 
 import hashlib
@@ -12,13 +12,13 @@ from cc_backend.db.database import Database
 from cc_backend.db.fields import stored_integer
 
 MAX_BROWSERS = 20
-"""Of one account; the one that was used longest ago is forgotten."""
+"""Maximum browsers per account; the least recently used is forgotten."""
 _SECRET_BYTES = 32
 _MAX_COOKIE_LENGTH = 128
 
 
 class KnownBrowsers:
-    """The browsers in the database, by account. A row goes with its account, and when its password is set anew."""
+    """The known browsers of each account. They are removed with the account, and when its password is changed."""
 
     max_age_s = 365 * 86400
 
@@ -26,7 +26,7 @@ class KnownBrowsers:
         self._database = database
 
     def identify(self, cookie: str, user: str, now_s: float) -> str:
-        """A name for the browser if it has logged in to this account within a year, else nothing."""
+        """An identifier of the browser if it has logged in to this account within a year, otherwise empty."""
         if not cookie or len(cookie) > _MAX_COOKIE_LENGTH or not cookie.isascii():
             return ""
         secret_hash = _hash(cookie)
@@ -36,7 +36,7 @@ class KnownBrowsers:
         return secret_hash if row is not None and now_s - stored_integer(row[0]) < self.max_age_s else ""
 
     def remember(self, cookie: str, user: str, now_s: float) -> str:
-        """The cookie of a browser that logged in just now: the one it has if that is for this account, or a new one."""
+        """The cookie for a browser that has just logged in: its present one if valid for this account, or a new one."""
         known = self.identify(cookie, user, now_s)
         value = cookie if known else secrets.token_urlsafe(_SECRET_BYTES)
         with self._database.write():

@@ -1,11 +1,11 @@
-"""How often a wrong password may be tried: a bucket of tries for each account and address together, and for each alone.
+"""Rate limit of failed logins: token buckets per account and address together, and per each alone.
 
-Somebody who types wrong passwords for an account of another person uses up the tries of that account at their own
-address first, so the owner is not locked out. Against many addresses the account has tries of its own, which are more;
-a browser that has logged in to the account before is not bound by them but by its own.
+Wrong passwords for the account of another person first use up the attempts of that account at the attacker's address,
+so the owner is not locked out. Against many addresses the account has a larger bucket of its own; a browser that has
+logged in to the account before is limited by its own bucket instead.
 
-An address counts as what one customer of a provider gets: one IPv4 address, or an IPv6 network of 64 bits. As many
-of these belong to one owner, each IPv6 network of 48 bits has tries, too.
+An address counts as what one customer of a provider gets: one IPv4 address, or an IPv6 network of 64 bits. As an owner
+may have many of these, each IPv6 network of 48 bits is limited as well.
 """
 
 import ipaddress
@@ -20,7 +20,7 @@ from cc_backend.errors import TooManyRequests
 
 @dataclass(frozen=True, slots=True)
 class BucketLimit:
-    """`burst` failures at once, then one more each `refill_s` seconds."""
+    """`burst` failures at once, then one more per `refill_s` seconds."""
 
     burst: int
     refill_s: float
@@ -28,7 +28,7 @@ class BucketLimit:
 
 @dataclass(frozen=True, slots=True)
 class LoginAttempt:
-    """Who is being tried, and from where; `browser` names a browser that has logged in to this account before."""
+    """Account and origin of a login; `browser` identifies a browser that has logged in to this account before."""
 
     account: str
     address: str = ""
@@ -36,7 +36,7 @@ class LoginAttempt:
 
 
 BucketKey = tuple[str, str]
-"""The kind of a bucket and whose it is."""
+"""Kind and owner of a bucket."""
 
 ACCOUNT_AT_ADDRESS, ACCOUNT, ADDRESS, NETWORK, BROWSER = (
     "account at address",
@@ -65,10 +65,10 @@ class _Bucket:
 
 
 class LoginThrottle:
-    """Counts failures only: a try takes from its buckets and gives back when it succeeded.
+    """Counts failures only: an attempt consumes from its buckets, and is refunded if it succeeds.
 
-    Takes the time as an argument. Of each kind it holds at most `max_buckets` buckets and forgets the longest unused,
-    so that a flood of made-up accounts does not make it forget what addresses have done.
+    At most `max_buckets` buckets are kept per kind, and the least recently used is dropped, so that a flood of invented
+    accounts does not drop the buckets of addresses.
     """
 
     def __init__(
@@ -83,12 +83,12 @@ class LoginThrottle:
         return sum(map(len, self._buckets.values()))
 
     def consume(self, attempt: LoginAttempt, *, now_s: float) -> tuple[BucketKey, ...]:
-        """Counts a try; what it took, for `give_back`.
+        """Consume an attempt, and return the keys to `refund`.
 
-        Taken before the password is looked at, so that many tries at once cannot slip through together.
+        To be called before the password is checked, so that concurrent attempts cannot exceed the limit.
 
         Raises:
-            TooMany: no try is left; nothing is counted then.
+            TooManyRequests: no attempt is left; nothing is consumed.
         """
         with self._lock:
             if attempt.browser:
@@ -105,14 +105,14 @@ class LoginThrottle:
             return self._spend(keys, now_s)
 
     def refund(self, keys: tuple[BucketKey, ...], *, now_s: float) -> None:
-        """Undoes a `take` whose try succeeded."""
+        """Return the attempt of a successful login."""
         with self._lock:
             for key in keys:
                 bucket = self._bucket(key, now_s)
                 bucket.spent = max(0.0, bucket.spent - 1)
 
     def _wait_s(self, keys: tuple[BucketKey, ...], now_s: float) -> float:
-        """Seconds until each of the buckets has a try, at most 0 when all have one."""
+        """Seconds until all of the buckets have an attempt; 0 or less if they have one now."""
         waits = []
         for key in keys:
             limit = self._limits[key[0]]
@@ -136,7 +136,7 @@ class LoginThrottle:
             buckets.move_to_end(name)
             refilled = max(0.0, now_s - bucket.at_s) / self._limits[kind].refill_s
             bucket.spent = max(0.0, bucket.spent - refilled)
-            bucket.at_s = now_s  # also after the clock was set back, or nothing would come back until it is there again
+            bucket.at_s = now_s  # also if the clock was set back, or nothing would be refilled until it catches up
         return bucket
 
 
@@ -151,7 +151,7 @@ def _keys(attempt: LoginAttempt) -> Iterator[BucketKey]:
 
 
 def _networks(text: str) -> tuple[str, str]:
-    """What an address counts as, and the larger network that it is part of, if it counts as well."""
+    """The limited address or network of a client, and the larger network that is limited as well, or empty."""
     try:
         address = ipaddress.ip_address(text)
     except ValueError:

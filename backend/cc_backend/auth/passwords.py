@@ -1,4 +1,4 @@
-"""Password hashes: how they are made and checked, and how many are worked on at the same time."""
+"""Password hashes: creation, verification, and a limit of concurrent verifications."""
 
 import logging
 import os
@@ -15,27 +15,27 @@ from cc_backend.errors import InvalidInput, Unavailable
 logger = logging.getLogger(__name__)
 
 MIN_LENGTH = 8
-MAX_LENGTH = 1024  # a longer one only costs the server time
+MAX_LENGTH = 1024  # longer ones only cost processor time
 _BUSY_RETRY_S = 2
 
 
 class LoginsBusy(Unavailable):
-    """More people log in at this moment than the server checks at a time; nothing was tried."""
+    """Too many concurrent logins; the password was not checked."""
 
 
 def password_hasher() -> argon2.PasswordHasher:
-    """Argon2id with 19 MiB and two passes, the least that OWASP's password storage sheet asks for.
+    """Argon2id with 19 MiB and two passes, the minimum of OWASP's password storage cheat sheet.
 
-    The memory is per login that runs at the moment; more would let a handful of logins push a small server around.
+    The memory is per concurrent login; more would let a few logins exhaust a small server.
     """
     return argon2.PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1)
 
 
 class HashSlots:
-    """How many passwords are checked at a time, and how many requests may wait for that.
+    """Limits concurrent password checks and the requests that wait for one.
 
-    A check takes some 30 ms of a core and 19 MiB. Half of the cores at most work on them; a flood of logins holds
-    no more than `waiting` threads and leaves `reserved` places for browsers that have logged in before.
+    A check takes some 30 ms of a core and 19 MiB. At most half of the cores are used; a flood of logins occupies at
+    most `waiting` more threads, and `reserved` places are kept for browsers that have logged in before.
     """
 
     def __init__(self, *, running: int | None = None, waiting: int = 6, reserved: int = 2) -> None:
@@ -46,10 +46,10 @@ class HashSlots:
 
     @contextmanager
     def slot(self, *, known_browser: bool) -> Iterator[None]:
-        """A place to check one password in, waited for if need be.
+        """A slot to check one password inside the block; waits for a free one.
 
         Raises:
-            LoginsBusy: as many as may are waiting already.
+            LoginsBusy: the maximum number of requests is already waiting.
         """
         places = self._acquire_place(known_browser=known_browser)
         try:
@@ -67,7 +67,7 @@ class HashSlots:
 
 
 class Passwords:
-    """Hashes passwords and checks them; a check costs the same whether there is a hash to check against or not."""
+    """Hashes and verifies passwords; verification takes equally long with and without a stored hash."""
 
     def __init__(self, hasher: argon2.PasswordHasher | None = None) -> None:
         self._hasher = hasher or password_hasher()
@@ -78,7 +78,7 @@ class Passwords:
         """The hash to store.
 
         Raises:
-            InvalidInput: the password is too short, too long, or cannot be written as bytes.
+            InvalidInput: the password is too short, too long, or cannot be encoded as UTF-8.
         """
         if len(password) < MIN_LENGTH:
             raise InvalidInput(f"the password is too short: use {MIN_LENGTH} characters or more")
@@ -87,27 +87,27 @@ class Passwords:
         try:
             return self._hasher.hash(password)
         except UnicodeEncodeError as error:
-            raise InvalidInput("the password holds characters that have no bytes") from error
+            raise InvalidInput("the password has characters that cannot be encoded as UTF-8") from error
 
     def matches(self, stored: str | None, password: str) -> bool:
-        """Whether the password belongs to the stored hash; never without one, which takes as long."""
-        dummy = self._dummy()  # made at the first login of all, not at the first for an unknown name
+        """Whether the password matches the stored hash; False, after the same time, if there is none."""
+        dummy = self._dummy()  # created at the very first login, not at the first unknown name
         try:
-            # A password that is too long was refused when it was set; hash something all the same.
+            # No account has a password that is too long; verify something of the same cost.
             self._hasher.verify(stored or dummy, password[:MAX_LENGTH])
         except VerifyMismatchError:
             return False
         except (InvalidHashError, VerificationError, UnicodeEncodeError):
-            logger.warning("a stored password hash cannot be read, or a typed password has no bytes")
+            logger.warning("a stored password hash is invalid, or a typed password cannot be encoded as UTF-8")
             return False
         return stored is not None
 
     def rehash_if_outdated(self, stored: str, password: str) -> str | None:
-        """The hash with the settings of today, None where the stored one has them."""
+        """A new hash with the present parameters, None if the stored one has them."""
         return self._hasher.hash(password) if self._hasher.check_needs_rehash(stored) else None
 
     def _dummy(self) -> str:
-        """A hash of nothing anybody knows."""
+        """The hash of a random password."""
         with self._lock:
             if not self._dummy_hash:
                 self._dummy_hash = self._hasher.hash(secrets.token_hex(16))

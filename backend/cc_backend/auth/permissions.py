@@ -1,11 +1,11 @@
-"""What a route asks of its caller. A route that declares nothing does not start (`guard.require_declared_permissions`).
+"""Permissions of routes. The server does not start with a route without one (`guard.require_declared_permissions`).
 
-Three kinds of caller meet a permission:
+There are three kinds of callers:
 
-* a session (cookie of the web pages): judged by its roles;
-* a token without the claim `scopes`, as the reference issues them: judged by its roles;
-* a token with the claim: it needs one of the scopes named below, and only scopes that its roles may hold count
-  (`grantable_scopes`): a user's token with a scope it was never entitled to opens nothing.
+* a session (cookie of the web pages): needs one of the roles below;
+* a token without the claim `scopes`, as ClusterCockpit 1.5 issues them: needs one of the roles below;
+* a token with the claim: needs one of the scopes below, and only scopes that its roles may have count
+  (`grantable_scopes`).
 
 | permission | session | token without scopes | token scope |
 |---|---|---|---|
@@ -25,8 +25,8 @@ Three kinds of caller meet a permission:
 | METRICS_SELF | - | service, admin+api | read, admin (service, admin, support only) |
 | USERS_ADMIN | - | admin+api | admin |
 
-"any role" is any role the wire knows but `anonymous`; "service" is a token with the role `api` and no other.
-Which jobs a reader sees is decided by `rows.row_rule_for`, not here.
+"any role" is any role except `anonymous`; "service" is a token with the role `api` and no other.
+Which jobs a reader sees is decided by `row_rules.row_rule_for`, not here.
 """
 
 from collections.abc import Callable, Collection
@@ -43,7 +43,7 @@ View = TypeVar("View", bound=Callable[..., object])
 
 
 class Permission(Enum):
-    """What a route may ask; the table is in the module's docstring."""
+    """The permissions that routes require; the module's docstring has the table."""
 
     PUBLIC = "public"
     PAGE = "page"
@@ -63,12 +63,12 @@ class Permission(Enum):
 
     @property
     def takes_sessions(self) -> bool:
-        """Whether a session cookie counts; where it does not, the cookie is not even looked at."""
+        """Whether sessions are accepted; otherwise the cookie is ignored."""
         return _RULES[self].session is not None
 
     @property
     def takes_tokens(self) -> bool:
-        """Whether a token counts."""
+        """Whether tokens are accepted."""
         return _RULES[self].token is not None
 
 
@@ -76,7 +76,7 @@ PUBLIC = Permission.PUBLIC
 
 
 def requires(permission: Permission) -> Callable[[View], View]:
-    """Declares what a view function asks of its caller."""
+    """Decorator that declares the permission of a view function."""
 
     def mark(view: View) -> View:
         setattr(view, PERMISSION_ATTRIBUTE, permission)
@@ -86,13 +86,13 @@ def requires(permission: Permission) -> Callable[[View], View]:
 
 
 def permission_of(view: Callable[..., object]) -> Permission | None:
-    """What a view function was marked with."""
+    """The declared permission of a view function, None if it has none."""
     found = getattr(view, PERMISSION_ATTRIBUTE, None)
     return found if isinstance(found, Permission) else None
 
 
 def has_permission(caller: Caller, permission: Permission) -> bool:
-    """Whether this caller meets the permission."""
+    """Whether the caller has the permission."""
     try:
         require_permission(caller, permission)
     except (NotAuthenticated, NotAllowed):
@@ -101,11 +101,11 @@ def has_permission(caller: Caller, permission: Permission) -> bool:
 
 
 def require_permission(caller: Caller, permission: Permission) -> None:
-    """Returns when the caller meets the permission.
+    """Return if the caller has the permission.
 
     Raises:
         NotAuthenticated: this kind of caller has no access to this class of routes; 401, as clients expect it.
-        NotAllowed: the caller is known and lacks a role or a scope, which the text names.
+        NotAllowed: the caller lacks a role or a scope, which the text names.
     """
     rule = _RULES[permission]
     if permission is Permission.PUBLIC:
@@ -132,7 +132,7 @@ def require_permission(caller: Caller, permission: Permission) -> None:
 
 
 def grantable_scopes(roles: Collection[str]) -> frozenset[str]:
-    """The scopes that a token of an account with these roles may hold.
+    """The scopes that a token of an account with these roles may have.
 
     An administrator may grant all, a service account all but `admin`, everybody else `read`.
     """
@@ -193,7 +193,7 @@ class _Rule:
     session: Callable[[Caller], bool] | None = None
     token: Callable[[Caller], bool] | None = None
     scopes: frozenset[str] = frozenset()
-    whole_site: bool = False  # what is read belongs to no user, so roles that see own jobs only are refused
+    whole_site: bool = False  # the data belongs to no user, so roles that see only their own jobs have no access
 
 
 def _scopes(*scopes: TokenScope) -> frozenset[str]:

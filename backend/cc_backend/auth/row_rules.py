@@ -7,7 +7,7 @@ from cc_common.error_codes import ErrorCode
 
 
 def row_rule_for(caller: Caller) -> RowRule:
-    """The rule that every query of jobs on behalf of this caller must carry; the first match counts.
+    """The row rule for every query of jobs on behalf of this caller; the first match wins.
 
     | roles | jobs |
     |---|---|
@@ -16,11 +16,11 @@ def row_rule_for(caller: Caller) -> RowRule:
     | `manager` among them | own, and those of the caller's projects |
     | `user` among them | own |
 
-    A token that is bound to clusters sees of these only what lies in its clusters. Who sees a part of the jobs does not
-    see metrics that are restricted to staff.
+    A token that is limited to clusters sees only jobs of these. Callers that do not see all jobs do not see metrics
+    that are restricted to staff either.
 
     Raises:
-        NotAllowed: none of these, which is an error and not an empty list.
+        NotAllowed: the caller has none of these roles, which is an error rather than an empty list.
     """
     if caller.is_service or caller.roles & {Role.ADMIN, Role.SUPPORT}:
         return RowRule(all_jobs=True, allowed_clusters=caller.allowed_clusters)

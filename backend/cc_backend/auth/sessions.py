@@ -1,4 +1,4 @@
-"""Logins of the web pages: a random secret in a cookie, and a row that only knows the secret's hash."""
+"""Sessions of the web pages: a random secret in a cookie, of which the database has the hash."""
 
 import hashlib
 import hmac
@@ -15,7 +15,7 @@ from cc_backend.errors import NotFound, Unavailable
 
 MAX_AGE_S = 168 * 3600
 IDLE_S = 24 * 3600
-_SEEN_RESOLUTION_S = 60  # how stale `last_seen_s` may get: not every request should write
+_SEEN_RESOLUTION_S = 60  # maximum age of `last_seen_s`, so that not every request writes
 _CLOCK_SLACK_S = 900
 _SECRET_BYTES = 32
 _MAX_COOKIE_LENGTH = 128
@@ -24,7 +24,7 @@ _ID_LETTERS = 16
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """A living login; `csrf_token` must come back with every request that changes something."""
+    """A valid session; `csrf_token` is required with every request that changes something."""
 
     user: User
     csrf_token: str
@@ -32,13 +32,13 @@ class Session:
 
     @property
     def caller(self) -> Caller:
-        """The one who is logged in, with the roles the account has now."""
+        """The logged-in caller, with the present roles of the account."""
         return Caller(self.user.name, self.user.roles, self.user.projects, kind="session")
 
 
 @dataclass(frozen=True, slots=True)
 class SessionRecord:
-    """What is kept of a login. `id` names it and is of no use to whoever knows it; times are Unix seconds."""
+    """A stored session. Its `id` gives no access; times are Unix seconds."""
 
     id: str
     user: str
@@ -48,7 +48,7 @@ class SessionRecord:
 
 
 class Sessions:
-    """The logins in the database. They end `max_age_s` after they began, or when unused for `idle_s`."""
+    """The sessions in the database. They end `max_age_s` after their start, or when unused for `idle_s`."""
 
     def __init__(self, database: Database, *, max_age_s: float = MAX_AGE_S, idle_s: float = IDLE_S) -> None:
         self._database = database
@@ -56,7 +56,7 @@ class Sessions:
         self._idle_s = idle_s
 
     def create(self, user: str, now_s: float) -> str:
-        """The cookie value of a new login of an account.
+        """Create a session of an account, and return its cookie value.
 
         Raises:
             NotFound: there is no such account.
@@ -71,7 +71,7 @@ class Sessions:
         return cookie
 
     def lookup(self, cookie: str, now_s: float) -> Session | None:
-        """The login a cookie stands for, with the account as it is now; None when it is over or never was."""
+        """The session of a cookie, with the present state of its account; None if there is none or it has ended."""
         if not cookie or len(cookie) > _MAX_COOKIE_LENGTH or not cookie.isascii():
             return None
         secret_hash = _hash(cookie)
@@ -88,12 +88,12 @@ class Sessions:
         return Session(user_from_row(row.account), csrf_token_of(cookie), row.created_s)
 
     def end(self, cookie: str) -> None:
-        """Ends one login; nothing happens when there is none."""
+        """End one session, if it exists."""
         with self._database.write():
             SessionRow.delete().where(SessionRow.secret_hash == _hash(cookie)).execute(self._database)
 
     def list(self, now_s: float, user: str | None = None) -> list[SessionRecord]:
-        """The logins that have not ended, of all accounts or of one, newest first."""
+        """The current sessions of all accounts or of one, newest first."""
         query = SessionRow.select().order_by(SessionRow.created_s.desc(), SessionRow.secret_hash)
         if user is not None:
             query = query.where(SessionRow.user == user)
@@ -110,7 +110,7 @@ class Sessions:
         ]
 
     def end_by_id(self, id_: str) -> None:
-        """Ends one login by the id that `list` gives.
+        """End one session by its id from `list`.
 
         Raises:
             NotFound: there is none.
@@ -121,18 +121,18 @@ class Sessions:
                 raise NotFound(f"there is no login '{id_}'; `session list` shows those that there are")
 
     def end_all(self, user: str) -> int:
-        """Ends all logins of an account and says how many there were."""
+        """End all sessions of an account, and return their number."""
         with self._database.write():
             return int(SessionRow.delete().where(SessionRow.user == user).execute(self._database))
 
     def purge(self, now_s: float) -> int:
-        """Removes the rows of logins that are over and says how many there were."""
+        """Remove the rows of ended sessions, and return their number."""
         over = (SessionRow.created_s <= now_s - self._max_age_s) | (SessionRow.last_seen_s <= now_s - self._idle_s)
         with self._database.write():
             return int(SessionRow.delete().where(over).execute(self._database))
 
     def _is_over(self, row: SessionRow, now_s: float) -> bool:
-        if row.created_s > now_s + _CLOCK_SLACK_S:  # made while the clock was ahead: it would not end for as long
+        if row.created_s > now_s + _CLOCK_SLACK_S:  # created while the clock was ahead: it would last too long
             return True
         return bool(now_s - row.created_s >= self._max_age_s or now_s - row.last_seen_s >= self._idle_s)
 
@@ -143,11 +143,11 @@ class Sessions:
                     self._database
                 )
         except Unavailable:
-            pass  # a full disk, already in the log: pages can still be read
+            pass  # logged already, such as a full disk; pages can still be read
 
 
 def csrf_token_of(cookie: str) -> str:
-    """The token that forms of this login carry: known to whoever has the cookie and of no use to find it."""
+    """The CSRF token of a session, derived from its cookie, which it does not reveal."""
     return hmac.new(cookie.encode(), b"csrf", hashlib.sha256).hexdigest()
 
 

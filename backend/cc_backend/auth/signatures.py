@@ -1,4 +1,4 @@
-"""Signed tokens: who signed, who is named in them, and from when to when they are good. Knows no database."""
+"""Verification of signed tokens: signature, claims and validity period. Needs no database."""
 
 import hashlib
 import threading
@@ -22,13 +22,13 @@ _MAX_TOKEN_LENGTH = 8192
 
 
 class EdDSAOnly(JWSRegistry):
-    """Knows one algorithm, whatever the header of a token says.
+    """Accepts one algorithm only, whatever the header of a token says.
 
-    joserfc warns at every use that RFC 9864 renames EdDSA to Ed25519; tokens in the field say EdDSA.
+    joserfc warns at every use that RFC 9864 renames EdDSA to Ed25519; existing tokens say EdDSA.
     """
 
     def get_alg(self, name: str) -> Any:
-        """The algorithm of this name, if it is the one."""
+        """The algorithm of this name; raises UnsupportedAlgorithmError for any other than EdDSA."""
         if name != ALGORITHM:
             raise UnsupportedAlgorithmError(f"Algorithm of '{name}' is not allowed")
         return self.algorithms[ALGORITHM]
@@ -36,7 +36,7 @@ class EdDSAOnly(JWSRegistry):
 
 @dataclass(frozen=True, slots=True)
 class VerifiedToken:
-    """What a good signature stands for; revocation and account are for the caller to look at."""
+    """The claims of a token with a valid signature; revocation and account are not checked."""
 
     caller: Caller
     jti: str
@@ -46,7 +46,7 @@ class VerifiedToken:
 
 
 class SignatureVerifier:
-    """Checks tokens against one public key; safe in threads. Without `requires_subject` a token may name nobody."""
+    """Verifies tokens with one public key; thread-safe. Without `requires_subject` a token may lack the claim `sub`."""
 
     def __init__(self, key: OKPKey, *, requires_subject: bool = True) -> None:
         self._key = key
@@ -55,7 +55,7 @@ class SignatureVerifier:
         self._lock = threading.Lock()
 
     def verify(self, token: str, now_s: float) -> VerifiedToken:
-        """What the token stands for; raises NotAuthenticated if it is not signed by the key, or out of its time."""
+        """The claims of a token; raises NotAuthenticated if its signature or its validity period is wrong."""
         verified = self._verified(token)
         if now_s >= verified.expires_s:
             raise NotAuthenticated("the token has expired; issue a new one", code=ErrorCode.TOKEN_EXPIRED)
@@ -97,7 +97,7 @@ def _checked_claims(claims: Mapping[str, Any], *, subject_needed: bool) -> Verif
     scopes = claims.get("scopes")
     jti = claims.get("jti", "")
     if not isinstance(jti, str):
-        raise NotAuthenticated("the token's claim 'jti' must be a text", code=ErrorCode.TOKEN_INVALID)
+        raise NotAuthenticated("the token's claim 'jti' must be a string", code=ErrorCode.TOKEN_INVALID)
     caller = Caller(
         name=subject,
         roles=frozenset(_string_list(claims, "roles")),
@@ -119,7 +119,7 @@ def _string_list(claims: Mapping[str, Any], name: str) -> tuple[str, ...]:
     if value is None:
         return ()
     if not isinstance(value, list) or not all(isinstance(entry, str) for entry in value):
-        text = f"the token's claim '{name}' must be a list of texts"
+        text = f"the token's claim '{name}' must be a list of strings"
         raise NotAuthenticated(text, code=ErrorCode.TOKEN_INVALID)
     return tuple(value)
 

@@ -8,7 +8,7 @@ from cc_backend.db.fields import BigIntegerField, JSONField, TextField
 
 
 class UserRow(peewee.Model):
-    """One account; `password` is an argon2id hash or NULL, `source` says its maker, `disabled_s` when it was closed."""
+    """One account; `password` is an argon2id hash or NULL, `source` its origin, `disabled_s` when it was disabled."""
 
     name = TextField(primary_key=True)
     password = TextField(null=True)
@@ -25,7 +25,7 @@ class UserRow(peewee.Model):
 
 
 class RemovedUserRow(peewee.Model):
-    """An account that was removed, and when: tokens of the reference, of which there is no row, end with it."""
+    """A removed account, to invalidate its tokens of ClusterCockpit 1.5, which have no row of their own."""
 
     name = TextField(primary_key=True)
     removed_s = BigIntegerField()
@@ -35,7 +35,7 @@ class RemovedUserRow(peewee.Model):
 
 
 class SessionRow(peewee.Model):
-    """One login; `secret_hash` is the SHA-256 of the cookie's value, which itself is never stored."""
+    """One session; `secret_hash` is the SHA-256 of the cookie's value, which itself is never stored."""
 
     secret_hash = TextField(primary_key=True)
     user = peewee.ForeignKeyField(UserRow, on_delete="CASCADE", lazy_load=False)

@@ -1,4 +1,4 @@
-"""What the database last said of each token: samples must not wait behind a job database that does not answer."""
+"""Cache of the last result for each token: samples must not wait for an unavailable job database."""
 
 import threading
 import time
@@ -9,38 +9,39 @@ from cc_backend.auth.caller import Caller
 from cc_backend.errors import NotAuthenticated, Unavailable
 
 MAX_AGE_S = 900.0
-"""For so long after the database last confirmed a token it is taken without it."""
+"""Maximum age of a confirmation with which a token is accepted without the database."""
 
 MAX_LOOKUPS = 1
-"""While so many threads wait for the database, those with a token that it has confirmed do not join them."""
+"""Maximum threads that query the database at the same time for tokens that it has confirmed recently."""
 
 HANGING_S = 0.5
-"""A lookup that takes longer hangs. While some do, tokens that were confirmed do not wait for the database."""
+"""A lookup that takes longer is hanging; meanwhile confirmed tokens are accepted without the database."""
 
 FRESH_S = 1.0
-"""While that many lookups run that do not hang, a token is taken without one for so long after it was confirmed."""
+"""Maximum age of a confirmation while MAX_LOOKUPS lookups are running and none is hanging."""
 
 _MAX_TOKENS = 10_000
 
 
 class TokenCache:
-    """Asks a lookup who a token stands for, and remembers the answer for when the lookup fails or hangs.
+    """Looks up the caller of a token, and caches it in case a later lookup fails or hangs.
 
-    While it answers, each call asks it: a revocation counts from the next call on, under load within a second.
+    As long as lookups succeed, each call makes one: a revocation is effective from the next call on, under load within
+    a second.
     """
 
     def __init__(self, *, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._monotonic = monotonic
         self._lock = threading.Lock()
         self._confirmed: OrderedDict[Hashable, tuple[Caller, float]] = OrderedDict()
-        self._began: dict[object, float] = {}  # lookups that run
+        self._began: dict[object, float] = {}  # running lookups
 
     def resolve(self, key: Hashable, lookup: Callable[[], Caller]) -> Caller:
-        """Who the token of this key stands for.
+        """The caller of the token with this key.
 
         Raises:
-            NotAuthenticated: the lookup says that the token is no good.
-            Unavailable: the lookup fails, and the token was not confirmed in the last quarter of an hour.
+            NotAuthenticated: the lookup rejects the token.
+            Unavailable: the lookup fails, and the token was not confirmed within the last 15 minutes.
         """
         lookup_id = object()
         with self._lock:
@@ -69,7 +70,7 @@ class TokenCache:
         return caller
 
     def _may_skip_lookup(self, key: Hashable) -> bool:
-        """Whether a token that was confirmed is taken without asking again."""
+        """Whether a confirmed token is accepted without another lookup."""
         if len(self._began) < MAX_LOOKUPS:
             return False
         now_s = self._monotonic()

@@ -1,4 +1,4 @@
-"""The key pair of the tokens: made, and read from the settings. Knows no database."""
+"""The key pair that signs tokens: generated, and read from the settings. Needs no database."""
 
 import base64
 import binascii
@@ -17,7 +17,7 @@ _SEED_BYTES = 32
 
 @dataclass(frozen=True, slots=True)
 class TokenKeys:
-    """The key pair of the tokens; without the private one tokens can be checked but not issued."""
+    """The key pair that signs tokens; without the private key tokens can be verified but not issued."""
 
     public: OKPKey
     private: OKPKey | None = None
@@ -26,10 +26,10 @@ class TokenKeys:
     def from_base64(cls, *, private: str = "", public: str = "") -> "TokenKeys":
         """The keys from their base64 texts; one of the two may be empty.
 
-        JWT_PRIVATE_KEY holds 64 bytes, seed and public key; JWT_PUBLIC_KEY holds the 32 of the public key.
+        JWT_PRIVATE_KEY has 64 bytes, seed and public key; JWT_PUBLIC_KEY has the 32 bytes of the public key.
 
         Raises:
-            SettingsError: both are empty, one cannot be read, or they do not belong together.
+            SettingsError: both are empty, one is invalid, or they are not a pair.
         """
         if not private and not public:
             raise SettingsError(
@@ -56,7 +56,7 @@ class TokenKeys:
 
 
 def generate_keys() -> tuple[str, str]:
-    """A new private and public key, as JWT_PRIVATE_KEY and JWT_PUBLIC_KEY hold them."""
+    """A new private and public key, in the format of JWT_PRIVATE_KEY and JWT_PUBLIC_KEY."""
     key = Ed25519PrivateKey.generate()
     seed = key.private_bytes(serialization.Encoding.Raw, serialization.PrivateFormat.Raw, serialization.NoEncryption())
     public = _public_bytes(key)

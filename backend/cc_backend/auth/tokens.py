@@ -1,4 +1,4 @@
-"""Tokens of programs: Ed25519-signed JWTs, ours with `jti` and scopes, and those of the reference without."""
+"""Tokens of programs: Ed25519-signed JWTs, with `jti` and scopes, or without as ClusterCockpit 1.5 issues them."""
 
 import logging
 import secrets
@@ -23,12 +23,12 @@ from cc_common.error_codes import ErrorCode
 
 logger = logging.getLogger(__name__)
 
-_USED_RESOLUTION_S = 300  # how stale `last_used_s` may get: metric batches come many times a second
+_USED_RESOLUTION_S = 300  # maximum age of `last_used_s`: batches arrive many times per second
 
 
 @dataclass(frozen=True, slots=True)
 class TokenRecord:
-    """What is kept of an issued token. Times are Unix seconds, None where there is none."""
+    """A stored token, without the token itself. Times are Unix seconds, None if unset."""
 
     jti: str
     user: str
@@ -43,9 +43,9 @@ class TokenRecord:
 
 
 class Tokens:
-    """Issues and checks tokens.
+    """Issues and verifies tokens.
 
-    With `validate_user` the subject of a token of the reference must be an account, and has the roles of the account.
+    With `validate_user` the subject of a token of ClusterCockpit 1.5 must be an account, and has the account's roles.
     """
 
     def __init__(self, database: Database, keys: TokenKeys | None, *, validate_user: bool = False) -> None:
@@ -54,7 +54,7 @@ class Tokens:
         self._validate_user = validate_user
         self._signatures = None if keys is None else SignatureVerifier(keys.public)
         self._cache = TokenCache()
-        self._pending_last_used: dict[str, int] = {}  # what is to be written of the column last_used_s
+        self._pending_last_used: dict[str, int] = {}  # jti -> pending value of the column last_used_s
         self._used_lock = threading.Lock()
 
     def issue(
@@ -68,13 +68,13 @@ class Tokens:
         now_s: float,
         name: str = "",
     ) -> str:
-        """A new token for an account.
+        """Issue a token for an account.
 
-        `roles` None means all of the account. `scopes` None makes a token as the reference issues it, which may
-        do what its roles may. `clusters` binds it to these. `max_age_s` None never expires.
+        `roles` None means all roles of the account. `scopes` None makes a token as ClusterCockpit 1.5 issues it, which
+        has the rights of its roles. `clusters` limits it to these. With `max_age_s` None it never expires.
 
         Raises:
-            InvalidInput: a role or scope the account may not have, or a life that is not positive.
+            InvalidInput: the account may not have a role or scope, or the lifetime is not positive.
             Unavailable: there is no private key.
         """
         held = frozenset(user.roles if roles is None else roles)
@@ -102,10 +102,10 @@ class Tokens:
         return token
 
     def verify(self, token: str, now_s: float) -> Caller:
-        """The caller a token stands for; a revocation or a change of its account counts from the next call on.
+        """The caller of a token; a revocation or a change of its account is effective from the next call on.
 
         Raises:
-            NotAuthenticated: not ours, expired, revoked, or its account is gone or disabled; the text says which.
+            NotAuthenticated: not signed by us, expired, revoked, or its account was removed or disabled.
         """
         if self._signatures is None:
             raise NotAuthenticated("this server takes no tokens: no token key is set", code=ErrorCode.TOKENS_DISABLED)
@@ -113,11 +113,11 @@ class Tokens:
         return self._cache.resolve(verified, lambda: self._look_up(verified, now_s))
 
     def _look_up(self, verified: VerifiedToken, now_s: float) -> Caller:
-        """The caller as the database has it now."""
+        """The caller by the present content of the database."""
         return self._issued_here(verified, now_s) if verified.jti else self._issued_elsewhere(verified)
 
     def flush_last_used(self) -> int:
-        """Write down when tokens were last used, and say for how many; periodic work, so that no request waits for it.
+        """Store when tokens were last used, and return their number; a periodic task, so that no request waits for it.
 
         Raises:
             Unavailable: the database cannot be written; the next call tries again.
@@ -135,14 +135,14 @@ class Tokens:
         return len(used)
 
     def list(self, user: str | None = None) -> list[TokenRecord]:
-        """What is kept of all tokens, or of those of one account, newest first."""
+        """All stored tokens, or those of one account, newest first."""
         query = TokenRow.select().order_by(TokenRow.created_s.desc(), TokenRow.jti)
         if user is not None:
             query = query.where(TokenRow.user == user)
         return [_record(row) for row in query.execute(self._database)]
 
     def expiring(self, *, from_s: float, to_s: float, used_since_s: float, limit: int) -> Sequence[TokenRecord]:
-        """The valid tokens that end between two times and were used since another one, the next to end first."""
+        """The valid tokens that expire in [from_s, to_s] and were used since `used_since_s`, earliest end first."""
         query = (
             TokenRow.select()
             .join(UserRow, on=(UserRow.name == TokenRow.user))
@@ -158,10 +158,10 @@ class Tokens:
         return [_record(row) for row in query.execute(self._database)]
 
     def revoke(self, jti: str, *, now_s: float) -> None:
-        """Makes a token worthless at once; a second time changes nothing.
+        """Revoke a token, effective at once; no error if it is revoked already.
 
         Raises:
-            NotFound: no token of that id was issued here.
+            NotFound: no token with this id was issued here.
         """
         with self._database.write():
             if not TokenRow.select().where(TokenRow.jti == jti).exists(self._database):
@@ -172,7 +172,7 @@ class Tokens:
         logger.info("revoked token jti=%s", jti)
 
     def revoke_all(self, user: str, *, now_s: float) -> int:
-        """Makes all tokens of an account worthless that are not yet, and says how many."""
+        """Revoke all valid tokens of an account, and return their number."""
         with self._database.write():
             valid = (TokenRow.user == user) & TokenRow.revoked_s.is_null()
             count = int(TokenRow.update(revoked_s=int(now_s)).where(valid).execute(self._database))
@@ -180,9 +180,9 @@ class Tokens:
         return count
 
     def _issued_here(self, verified: VerifiedToken, now_s: float) -> Caller:
-        """The caller of a token that has a row, with no more roles than its account has now."""
-        # Asked at every request, so that a revocation or a change of the account counts at once, from whichever
-        # process it comes: by primary key and without the query builder it costs some ten microseconds.
+        """The caller of a token that was issued here, with those of its roles that its account still has."""
+        # Queried at every request, so that a revocation or a change of the account by any process is effective at once:
+        # by primary key and without the query builder this takes some ten microseconds.
         row = self._database.first_row(
             "SELECT t.revoked_s, t.last_used_s, u.roles, u.projects, u.disabled_s "
             'FROM token AS t LEFT JOIN "user" AS u ON u.name = t.user WHERE t.jti = ?',
@@ -203,7 +203,7 @@ class Tokens:
         return replace(verified.caller, roles=held, projects=stored_strings(parse_stored_json(projects)))
 
     def _issued_elsewhere(self, verified: VerifiedToken) -> Caller:
-        """The caller of a token of the reference, which need not have an account here unless the settings say so."""
+        """The caller of a token of ClusterCockpit 1.5, which needs an account here only with `validate_user`."""
         caller = verified.caller
         account = self._database.first_row('SELECT roles, projects, disabled_s FROM "user" WHERE name = ?', caller.name)
         if self._was_removed(verified) or (account is None and self._validate_user):
@@ -221,7 +221,7 @@ class Tokens:
         return replace(caller, roles=caller.roles & roles)
 
     def _was_removed(self, verified: VerifiedToken) -> bool:
-        """Whether an account of that name was removed after the token was issued."""
+        """Whether an account with the token's name was removed after the token was issued."""
         row = self._database.first_row("SELECT removed_s FROM removed_user WHERE name = ?", verified.caller.name)
         return row is not None and (type(row[0]) is not int or verified.issued_s <= row[0])
 

@@ -18,7 +18,7 @@ from cc_common.error_codes import ErrorCode
 logger = logging.getLogger(__name__)
 
 MAX_NAME_LENGTH = 100
-# Tags are private to the user whose name is their scope: these names are scopes already, or would read like one.
+# Private tags have the user's name as scope: these names are scopes, or would look like one.
 RESERVED_NAMES = frozenset({"global", "admin", "private", "anonymous", ".", ".."})
 LOGIN_FAILED = "unknown user or wrong password"
 _FORBIDDEN_IN_NAMES = frozenset("/:,")
@@ -26,9 +26,9 @@ _FORBIDDEN_IN_NAMES = frozenset("/:,")
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """One account. `source` is local, ldap, token or oidc; `projects` are those a manager may see.
+    """One account. `source` is local, ldap, token or oidc; `projects` are those that a manager may see.
 
-    Nobody logs in to a disabled account, and its tokens open nothing.
+    A disabled account cannot log in, and its tokens are rejected.
     """
 
     name: str
@@ -53,7 +53,7 @@ class Users:
     ) -> None:
         self._database = database
         self._passwords = Passwords(hasher)
-        self._throttle = LoginThrottle() if throttle is None else throttle  # an empty one is false
+        self._throttle = LoginThrottle() if throttle is None else throttle  # an empty throttle is falsy
         self._slots = slots or HashSlots()
 
     def add(
@@ -68,7 +68,7 @@ class Users:
         source: str = "local",
         now_s: int = 0,
     ) -> User:
-        """The new account. Without a password nobody can log in with it, which suits service accounts.
+        """Create an account. Without a password it cannot log in, as intended for service accounts.
 
         Raises:
             InvalidInput: the name, a role, a project or the password is not allowed; the text says why.
@@ -111,11 +111,11 @@ class Users:
         return user
 
     def list(self) -> list[User]:
-        """All accounts by name."""
+        """All accounts, sorted by name."""
         return [user_from_row(row) for row in UserRow.select().order_by(UserRow.name).execute(self._database)]
 
     def remove(self, name: str, *, now_s: float) -> None:
-        """Removes an account; its logins and tokens end with it, its jobs stay.
+        """Remove an account with its sessions, and revoke its tokens; its jobs stay.
 
         Raises:
             NotFound: there is none.
@@ -124,7 +124,7 @@ class Users:
         with self._database.write():
             self._require_other_administrator(self.get(name))
             UserRow.delete().where(UserRow.name == name).execute(self._database)
-            # An account of the same name that is made later must not bring the tokens of this one back to life.
+            # A later account of the same name must not revive the tokens of this one.
             TokenRow.update(revoked_s=int(now_s)).where(TokenRow.user == name, TokenRow.revoked_s.is_null()).execute(
                 self._database
             )
@@ -132,7 +132,7 @@ class Users:
         logger.info("removed user=%s", name)
 
     def disable(self, name: str, *, now_s: float) -> User:
-        """Closes an account until it is enabled again: its logins end, its tokens open nothing meanwhile.
+        """Disable an account until it is enabled again: its sessions end, its tokens are rejected meanwhile.
 
         Raises:
             NotFound: there is none.
@@ -149,7 +149,7 @@ class Users:
             return self.get(name)
 
     def enable(self, name: str) -> User:
-        """Opens an account that was disabled.
+        """Enable a disabled account.
 
         Raises:
             NotFound: there is none.
@@ -163,7 +163,7 @@ class Users:
             return self.get(name)
 
     def set_password(self, name: str, password: str) -> None:
-        """Changes a password, ends all logins of the account and forgets the browsers that it logged in from.
+        """Change a password, end all sessions of the account, and forget its known browsers.
 
         Raises:
             NotFound: there is no such account.
@@ -177,7 +177,7 @@ class Users:
         logger.info("changed password user=%s", name)
 
     def add_role(self, name: str, role: str) -> User:
-        """The account with one role more.
+        """Add a role to an account.
 
         Raises:
             NotFound: there is no such account.
@@ -193,11 +193,11 @@ class Users:
             return self._update(user, roles=user.roles | {role}, projects=user.projects)
 
     def remove_role(self, name: str, role: str) -> User:
-        """The account with one role less.
+        """Remove a role from an account.
 
         Raises:
             NotFound: there is no such account.
-            Conflict: the account lacks the role, is the last administrator, or manages projects still.
+            Conflict: the account lacks the role, is the last administrator, or still manages projects.
         """
         role = role.lower()
         with self._database.write():
@@ -211,12 +211,12 @@ class Users:
             return self._update(user, roles=user.roles - {role}, projects=user.projects)
 
     def add_project(self, name: str, project: str) -> User:
-        """The manager's account with one project more.
+        """Add a project to a manager's account.
 
         Raises:
             NotFound: there is no such account.
             InvalidInput: the project has no name.
-            Conflict: the account is no manager or has the project.
+            Conflict: the account is not a manager, or has the project.
         """
         with self._database.write():
             user = self._manager(name)
@@ -226,11 +226,11 @@ class Users:
             return self._update(user, roles=user.roles, projects=projects)
 
     def remove_project(self, name: str, project: str) -> User:
-        """The manager's account with one project less.
+        """Remove a project from a manager's account.
 
         Raises:
             NotFound: there is no such account.
-            Conflict: the account is no manager or lacks the project.
+            Conflict: the account is not a manager, or lacks the project.
         """
         with self._database.write():
             user = self._manager(name)
@@ -240,17 +240,17 @@ class Users:
             return self._update(user, roles=user.roles, projects=projects)
 
     def verify_password(self, name: str, password: str, now_s: float, *, address: str = "", browser: str = "") -> User:
-        """The account that this name and password belong to.
+        """The account with this name and password.
 
-        `address` is where the try came from, `browser` what `KnownBrowsers.identify` calls a browser that has logged
-        in to this account before. Unknown names cost the same time and get the same answer as wrong passwords.
+        `address` is the client's, `browser` the result of `KnownBrowsers.identify`. Unknown names take the same time
+        and get the same response as wrong passwords.
 
         Raises:
-            NotAuthenticated: they do not fit, or the account is disabled or for programs only.
-            TooMany: too many failures for this account, from this address, or of both.
-            LoginsBusy: too many people log in at this moment.
+            NotAuthenticated: the password is wrong, or the account is disabled or for programs only.
+            TooManyRequests: too many failures for this account, from this address, or of both.
+            LoginsBusy: too many concurrent logins.
         """
-        account = name[:MAX_NAME_LENGTH]  # what is typed may be of any length, what is remembered may not
+        account = name[:MAX_NAME_LENGTH]  # a typed name may be of any length, a remembered one may not
         taken = self._throttle.consume(LoginAttempt(account, address, browser), now_s=now_s)
         row = self._row(name)
         stored: str | None = row.password if row is not None else None
@@ -276,7 +276,7 @@ class Users:
         return user
 
     def find_by_real_name(self, text: str, *, limit: int = 50) -> tuple[str, ...]:
-        """The accounts of people whose real name contains the text, at most so many, by name."""
+        """The names of accounts whose real name contains the text, sorted, at most `limit`."""
         rows = UserRow.select(UserRow.name).where(UserRow.full_name.contains(text)).order_by(UserRow.name).limit(limit)
         return tuple(str(name) for (name,) in rows.tuples().execute(self._database))
 
@@ -289,7 +289,7 @@ class Users:
     def _manager(self, name: str) -> User:
         user = self.get(name)
         if Role.MANAGER not in user.roles:
-            raise Conflict(f"the account '{name}' is no manager; only managers have projects")
+            raise Conflict(f"the account '{name}' is not a manager; only managers have projects")
         return user
 
     def _update(self, user: User, *, roles: Collection[str], projects: tuple[str, ...]) -> User:
@@ -312,7 +312,7 @@ class Users:
 
 
 def user_from_row(row: UserRow) -> User:
-    """The account in a row of the database."""
+    """The account of a database row."""
     return User(
         name=str(row.name),
         roles=frozenset(stored_strings(row.roles)),
@@ -325,15 +325,15 @@ def user_from_row(row: UserRow) -> User:
 
 
 def validate_name(name: str) -> None:
-    """Returns when an account may have this name: it appears in addresses, host lists and tag scopes.
+    """Return if an account may have this name, which appears in URLs, host lists and tag scopes.
 
     Raises:
-        InvalidInput: it may not; the text says why.
+        InvalidInput: the name is not allowed; the text says why.
     """
     if not name or len(name) > MAX_NAME_LENGTH:
         raise InvalidInput(f"a user name has 1 to {MAX_NAME_LENGTH} characters")
     if not name.isprintable() or any(letter.isspace() or letter in _FORBIDDEN_IN_NAMES for letter in name):
-        raise InvalidInput(f"the user name {name!r} may hold no blanks, control characters, '/', ':' or ','")
+        raise InvalidInput(f"the user name {name!r} may not contain blanks, control characters, '/', ':' or ','")
     if name.lower() in RESERVED_NAMES:
         raise InvalidInput(f"the user name '{name}' is reserved; take another one")
 
@@ -351,5 +351,5 @@ def _validated_projects(roles: Collection[str], projects: Collection[str]) -> tu
         raise InvalidInput("only an account with the role 'manager' has projects")
     for project in projects:
         if not project or not project.isprintable():
-            raise InvalidInput(f"{project!r} is no project name")
+            raise InvalidInput(f"{project!r} is not a valid project name")
     return tuple(sorted(set(projects)))

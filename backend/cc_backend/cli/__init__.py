@@ -1,6 +1,6 @@
-"""The command line of the backend, one module a subject.
+"""The command line of the backend, one module per subject.
 
-Exit status: 0 done; 1 it could not be done; 2 a setting or an argument is wrong.
+Exit status: 0 success; 1 failure; 2 a setting or an argument is wrong.
 """
 
 from typing import Annotated

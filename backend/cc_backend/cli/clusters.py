@@ -50,7 +50,7 @@ def cluster_add(
     if (archive.root / name).is_dir():
         archive.store_cluster(document)
     else:
-        with opened_database(settings) as database:  # what jobs there should be, if its folder was moved away
+        with opened_database(settings) as database:  # knows which jobs exist, in case the folder was moved away
             archive.folders.expect_clusters((), JobQueries(database).has_archived)
             archive.store_cluster(document)
     for note in notes:
@@ -126,10 +126,10 @@ def cluster_check(
 
 
 def _describe_dependent_jobs(settings: BackendSettings, document: Mapping[str, Any]) -> list[str]:
-    """Which jobs depend on what leaves if a configured cluster is described by this document from now on."""
+    """A line for each part that this document removes from a configured cluster and that jobs depend on."""
     try:
         clusters, _ = load_clusters(Path(settings.archive.path))
-    except ArchiveError:  # nothing is known of what was; this file may be the one that mends it
+    except ArchiveError:  # the present configuration is unreadable, and this file may repair it
         return []
     after, _ = parse_cluster(document, source="cluster.json")
     if after.name not in clusters:

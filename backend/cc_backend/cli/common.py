@@ -1,4 +1,4 @@
-"""What the commands share: the configuration, the database, how lists are printed."""
+"""Shared parts of the commands: configuration, database, tables of text."""
 
 import difflib
 import logging
@@ -30,7 +30,7 @@ _MAX_NAMES_SHOWN = 10
 
 
 def new_command_group(help_text: str, *, completion: bool = False) -> typer.Typer:
-    """A group of commands in the one style of help that all have."""
+    """A group of commands with the common style of help."""
     return typer.Typer(
         no_args_is_help=True,
         help=help_text,
@@ -42,19 +42,19 @@ def new_command_group(help_text: str, *, completion: bool = False) -> typer.Type
 
 
 def load_config(config: Path) -> LoadedSettings[BackendSettings]:
-    """The settings in the file, with each value's origin; raises SettingsError."""
+    """The settings in a file with the origin of each value; raises SettingsError."""
     return load_settings(config, environment=os.environ)
 
 
 def configured_clusters(settings: BackendSettings) -> list[str]:
-    """The names of the clusters that have a cluster.json, sorted; folders that hold jobs alone are not among them."""
+    """The sorted names of the clusters that have a cluster.json; folders with jobs only are left out."""
     archive = FileArchive(Path(settings.archive.path))
     return [name for name in archive.clusters() if (archive.root / name / "cluster.json").is_file()]
 
 
 @contextmanager
 def opened_database(settings: BackendSettings) -> Iterator[Database]:
-    """The job database at the newest version of its tables, closed at the end; BackendError names its file."""
+    """The job database with its schema upgraded, closed after the block; raises BackendError with its file."""
     require_matching_wal(database_path(settings.main.db))
     database = open_database(settings.main.db)
     log = logging.getLogger(Database.__module__)
@@ -70,7 +70,7 @@ def opened_database(settings: BackendSettings) -> Iterator[Database]:
 
 
 def _is_below_error(record: logging.LogRecord) -> bool:
-    """A command tells a fault of the database once, and not in the log as well."""
+    """Log filter that drops errors: a command reports a fault of the database itself."""
     return record.levelno < logging.ERROR
 
 
@@ -81,7 +81,7 @@ def open_tokens(settings: BackendSettings, database: Database) -> Tokens:
 
 
 def parse_duration_option(name: str, text: str) -> float:
-    """Seconds of a duration such as `720h`; raises InvalidInput that names the option."""
+    """Seconds of an option's duration such as `720h`; raises InvalidInput that names the option."""
     try:
         return parse_duration(text)
     except ValueError as error:
@@ -89,7 +89,7 @@ def parse_duration_option(name: str, text: str) -> float:
 
 
 def nearest_name_hint(name: str, known: Sequence[str]) -> str:
-    """The end of a sentence about a name that is unknown: the known one that is most like it, or all that are known."""
+    """End of a sentence about an unknown name: the most similar known name, or the known names."""
     alike = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     if alike:
         return f"; did you mean '{alike[0]}'?"
@@ -97,7 +97,7 @@ def nearest_name_hint(name: str, known: Sequence[str]) -> str:
 
 
 def print_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Prints a header and the rows: aligned on a terminal, with tabs between the columns in a pipe."""
+    """Print a header and rows: aligned on a terminal, separated by tabs in a pipe."""
     lines = [tuple(header), *(tuple(row) for row in rows)]
     if not sys.stdout.isatty():
         for line in lines:
@@ -109,5 +109,5 @@ def print_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
 
 
 def format_local_time(time_s: float | None, missing: str) -> str:
-    """A Unix time as `2026-01-31 08:15` in the local time zone, or the other text where there is none."""
+    """A Unix time as `2026-01-31 08:15` in the local time zone, or `missing` if it is None."""
     return missing if time_s is None else time.strftime("%Y-%m-%d %H:%M", time.localtime(time_s))

@@ -1,4 +1,4 @@
-"""A new backend folder, ready to serve: configuration, keys of its own, an empty archive."""
+"""Creates a backend folder that is ready to serve: configuration, token keys, an empty archive."""
 
 import errno
 import json
@@ -22,7 +22,7 @@ CONFIGURATION = {
 
 
 def create_backend_folder(directory: Path) -> Path:
-    """Make the folder and all it needs, and return the path of its configuration.
+    """Create the folder and its content, and return the path of its configuration file.
 
     Raises:
         Conflict: the folder holds a configuration already; nothing was changed.
@@ -35,7 +35,7 @@ def create_backend_folder(directory: Path) -> Path:
 
 
 def _advice(error: OSError, directory: Path) -> str:
-    """What is wrong with a folder that cannot be made or written, and what to do."""
+    """Why a folder cannot be created or written, and what to do."""
     if error.errno in (errno.EACCES, errno.EPERM):
         return (
             f"{error.strerror}; run this as an account that may write there, as which the server will run too "
@@ -65,6 +65,6 @@ def _create(directory: Path) -> Path:
 
 
 def write_private(path: Path, text: str) -> None:
-    """Write a file that only its owner can read."""
+    """Write a file with mode 0600."""
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
         file.write(text)

@@ -1,4 +1,4 @@
-"""Commands of the server itself: make its folder, start it, show its settings."""
+"""Commands of the server itself: create its folder, start it, show its settings."""
 
 import os
 from pathlib import Path
@@ -43,7 +43,7 @@ def serve(
 
     configure_logging()
     if addr:
-        os.environ[ADDRESS_VARIABLE] = addr  # the server reads the settings anew, with this environment
+        os.environ[ADDRESS_VARIABLE] = addr  # the server reads the settings again, with this environment
     loaded = load_config(config)
     for warning in loaded.warnings:
         typer.echo(f"cc-backend: {warning}", err=True)
@@ -51,7 +51,7 @@ def serve(
     if missing := missing_database_warning(loaded.value):
         typer.echo(f"cc-backend: {missing}", err=True)
     with opened_database(loaded.value):
-        pass  # what cannot be opened is better said here, once, than by a process that dies and dies again
+        pass  # report errors here once, instead of in a server that is restarted again and again
     require_unused(loaded.value)
     host, _ = listen_address(loaded.value.main.addr)
     if loaded.value.auth.jwts.public_key == SAMPLE_PUBLIC_KEY and not is_loopback(host):

@@ -1,4 +1,4 @@
-"""How many series the configured clusters have, for a forecast of what the metric store needs."""
+"""Number of series of the configured clusters, to forecast what the metric store needs."""
 
 from collections.abc import Iterable
 
@@ -10,7 +10,7 @@ from cc_backend.metricstore.capacity import NodeKind
 def node_groups(clusters: ClusterRegistry, *, catch_all_nodes: int = 0) -> list[NodeKind]:
     """The nodes of all subclusters, one entry per subcluster and timestep, with all their metrics at native scope.
 
-    A subcluster whose node list is `*` counts `catch_all_nodes`, as nobody knows how many it has.
+    A subcluster with the node list `*` counts as `catch_all_nodes` nodes, since its size is unknown.
     """
     return [kind for name in clusters for kind in _node_groups(clusters[name].sub_clusters.values(), catch_all_nodes)]
 

@@ -1,4 +1,4 @@
-"""Commands of the metric store: its size, and samples taken over from another one."""
+"""Commands of the metric store: capacity forecast, and import of samples from another store."""
 
 import time
 from pathlib import Path
@@ -73,7 +73,7 @@ def import_checkpoints(
         ):
             if report.hosts % 100 == 99:  # noqa: PLR2004 now and then
                 typer.echo(f"hosts={report.hosts} samples={report.samples}", err=True)
-        store.snapshot(now_s)  # a tenth of the log that was written, and read much faster
+        store.snapshot(now_s)  # a tenth of the size of the log, and much faster to read
     for line in report.text_lines():
         typer.echo(line)
     if not report.durable:

@@ -27,7 +27,7 @@ from cc_backend.errors import Conflict, InvalidInput
 app = new_command_group("Tokens of programs.")
 
 ALL_RIGHTS = "all"
-"""The scope of tokens without scopes, as the reference issues them."""
+"""Value of --scope for tokens without scopes, as ClusterCockpit 1.5 issues them."""
 
 
 @app.command("create")
@@ -54,7 +54,7 @@ def token_create(
     with opened_database(settings) as database:
         users, tokens = Users(database), open_tokens(settings, database)
         user = users.find(name)
-        with database.write():  # no account is left behind when the token cannot be made
+        with database.write():  # no account is left behind if the token cannot be issued
             made = user is None
             if user is None:
                 user = users.add(name, role or [Role.API], now_s=int(now_s))
@@ -83,7 +83,7 @@ def _scopes(wanted: Sequence[str]) -> list[str] | None:
 
 
 def _print_rights(record: TokenRecord) -> None:
-    """Says on standard error what a new token may and when it ends."""
+    """Print the rights and the end of a new token on standard error."""
     may = (
         "scopes " + ", ".join(record.scopes) if record.scopes else "all that its roles may: " + ", ".join(record.roles)
     )

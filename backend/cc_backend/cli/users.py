@@ -73,7 +73,7 @@ def user_password(name: Name, config: Config = DEFAULT_CONFIG, generate: Generat
     """Set a new password, asked for or read from standard input; logins end at once, tokens stay."""
     with opened_database(load_config(config).value) as database:
         users = Users(database)
-        users.get(name)  # before anybody types a password
+        users.get(name)  # fail before a password is typed
         password = secrets.token_urlsafe(12) if generate else _ask_password(name)
         users.set_password(name, password)
     if generate:

@@ -1,4 +1,4 @@
-"""The cluster.json files of a job archive: read at the start, and again when one of them changed."""
+"""The cluster.json files of a job archive, with detection of changes."""
 
 import logging
 from pathlib import Path
@@ -11,35 +11,35 @@ _State = dict[str, tuple[int, int, int]]
 
 
 class ClusterFiles:
-    """What `<root>/<cluster>/cluster.json` hold, and whether that changed since they were last read."""
+    """Reads `<root>/<cluster>/cluster.json`, and detects changes since the last read."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
         self._read: _State | None = None
 
     def read(self) -> tuple[ClusterRegistry, list[str]]:
-        """All clusters, and warnings about what was read leniently.
+        """All clusters, and warnings about values that were read leniently.
 
-        Raises ArchiveError that names the file if one cannot be used; until a file changes again, nothing has changed.
+        Raises ArchiveError that names the file if one is invalid; the files count as read even then.
         """
         self._read = self._state()
         return load_clusters(self._root)
 
     def have_changed(self) -> bool:
-        """Whether a file is new, gone, or another one than when they were last read."""
+        """Whether a file was added, removed or changed since the last read."""
         return self._state() != self._read
 
     def mark_changed(self) -> None:
-        """Count the files as changed, whatever they are: what was read could not be taken over."""
+        """Treat the files as changed, because what was read could not be applied."""
         self._read = None
 
     def _state(self) -> _State:
-        """Time, size and number of each file: a file that took another's place has a new number at least."""
+        """Path -> modification time, size and inode of each file; a replaced file has at least another inode."""
         state: _State = {}
         for path in self._root.glob("*/cluster.json"):
             try:
                 facts = path.stat()
-            except OSError:  # it went in this moment
+            except OSError:  # removed at this moment
                 continue
             state[str(path)] = facts.st_mtime_ns, facts.st_size, facts.st_ino
         return state

@@ -1,4 +1,4 @@
-"""A cluster as the API prints it: what was configured, with everything derived filled in."""
+"""A cluster as JSON object of the API: the configuration with all derived values filled in."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -9,7 +9,7 @@ from cc_backend.clusters.unit_json import unit_to_json
 
 
 def cluster_to_json(name: str, entries: Sequence[MetricEntry], sub_clusters: Sequence[SubCluster]) -> dict[str, Any]:
-    """The document of a cluster; each subcluster carries its effective metrics, footprint and energy lists."""
+    """The JSON object of a cluster; each subcluster has its effective metrics, footprint and energy lists."""
     return {
         "name": name,
         "metricConfig": [_entry(entry) for entry in entries],
@@ -18,7 +18,7 @@ def cluster_to_json(name: str, entries: Sequence[MetricEntry], sub_clusters: Seq
 
 
 def without_restricted_metrics(document: Mapping[str, Any]) -> dict[str, Any]:
-    """The document of a cluster without the metrics that are for staff only."""
+    """The JSON object of a cluster without the metrics that are restricted to staff."""
     entries = [entry for entry in document["metricConfig"] if not entry["restrict"]]
     return {
         **document,
@@ -45,7 +45,7 @@ def _without_restricted(sub_cluster: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def metric_to_json(metric: MetricConfig) -> dict[str, Any]:
-    """One metric as it holds somewhere; `footprint` is left out where it is empty."""
+    """The JSON object of a metric; an empty `footprint` is omitted."""
     return {
         "name": metric.name,
         "unit": unit_to_json(metric.unit),
@@ -129,5 +129,5 @@ def _quantity(quantity: Quantity) -> dict[str, Any]:
 
 
 def _number(value: float) -> float | int:
-    """Whole numbers are printed without a fraction, as they stand in the files."""
+    """The value as int if it has no fraction, as the files write it."""
     return int(value) if value.is_integer() else value

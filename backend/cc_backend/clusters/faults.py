@@ -1,4 +1,4 @@
-"""What is wrong with a document, collected while it is read, and a reader that names every place."""
+"""Faults of a JSON document, collected while it is read, and a reader that names the place of each."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -8,7 +8,7 @@ from typing import Any
 
 
 class Severity(StrEnum):
-    """How much a finding matters: an error means that the document cannot be used."""
+    """Severity of a fault: an error means that the document cannot be used."""
 
     ERROR = "error"
     WARNING = "warning"
@@ -16,7 +16,7 @@ class Severity(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One thing that is wrong; `path` is the place in the document, such as `metricConfig[2].unit`."""
+    """A fault of a document; `path` is the place in it, such as `metricConfig[2].unit`."""
 
     severity: Severity
     path: str
@@ -28,32 +28,32 @@ class Fault:
 
 @dataclass(slots=True)
 class Faults:
-    """Findings in the order in which they were met."""
+    """Faults in the order in which they were found."""
 
     items: list[Fault] = field(default_factory=list)
 
     def error(self, path: str, message: str) -> None:
-        """Note something that makes the document useless."""
+        """Add a fault that makes the document unusable."""
         self.items.append(Fault(Severity.ERROR, path, message))
 
     def warn(self, path: str, message: str) -> None:
-        """Note something that was read another way than it was probably meant."""
+        """Add a fault that was read in another way than it was probably meant."""
         self.items.append(Fault(Severity.WARNING, path, message))
 
     @property
     def errors(self) -> list[Fault]:
-        """Only the findings that make the document useless."""
+        """The faults that make the document unusable."""
         return [finding for finding in self.items if finding.severity is Severity.ERROR]
 
     @property
     def warnings(self) -> list[Fault]:
-        """Only the findings that do not stop anybody."""
+        """The faults despite which the document can be used."""
         return [finding for finding in self.items if finding.severity is Severity.WARNING]
 
 
 @dataclass(frozen=True, slots=True)
 class FaultCollectingReader:
-    """A JSON object inside a document; each getter notes what is wrong and answers its default then."""
+    """A JSON object inside a document; each getter adds a fault for an invalid value and returns its default."""
 
     values: Mapping[str, Any]
     path: str
@@ -84,19 +84,19 @@ class FaultCollectingReader:
         return value
 
     def integer(self, key: str, *, default: int, minimum: int | None = None) -> int:
-        """A whole number, of at least `minimum`; absent or null is the default."""
+        """An integer of at least `minimum`; absent or null is the default."""
         value = self.values.get(key)
         if value is None:
             return default
         number = as_integer(value)
         if number is None or (minimum is not None and number < minimum):
-            least = "" if minimum is None else f" of at least {minimum}"
-            self.faults.error(self.path_of(key), f"must be a whole number{least}, not {quoted_value(value)}")
+            limit = "" if minimum is None else f" of at least {minimum}"
+            self.faults.error(self.path_of(key), f"must be an integer{limit}, not {quoted_value(value)}")
             return default
         return number
 
     def warn_if_missing(self, *keys: str, taken_as: object) -> None:
-        """Note each of the keys that is absent or null."""
+        """Warn of each of the keys that is absent or null."""
         for key in keys:
             if not self.has(key):
                 self.faults.warn(self.path_of(key), f"is missing, taken as {taken_as}")
@@ -120,7 +120,7 @@ class FaultCollectingReader:
         return bool(value)
 
     def choice(self, key: str, choices: Sequence[str]) -> str:
-        """One of the given words; absent or null is empty, anything else is empty with a warning."""
+        """One of the choices; empty if absent or null, and empty with a warning for anything else."""
         value = self.values.get(key)
         if value is None or value == "":
             return ""
@@ -149,11 +149,11 @@ class FaultCollectingReader:
         return parts
 
     def integers(self, key: str) -> tuple[int, ...]:
-        """An array of whole numbers from 0; absent or null is none."""
+        """An array of non-negative integers; empty if absent or null."""
         return self._integers(self.values.get(key), self.path_of(key))
 
     def integer_lists(self, key: str) -> tuple[tuple[int, ...], ...]:
-        """An array of arrays of whole numbers from 0; absent or null is none."""
+        """An array of arrays of non-negative integers; empty if absent or null."""
         value = self.values.get(key)
         if value is None:
             return ()
@@ -168,7 +168,7 @@ class FaultCollectingReader:
         numbers = [as_integer(item) for item in value] if isinstance(value, list) else [None]
         read = tuple(number for number in numbers if number is not None and number >= 0)
         if len(read) != len(numbers):
-            self.faults.error(path, f"must be an array of whole numbers from 0, not {quoted_value(value)}")
+            self.faults.error(path, f"must be an array of non-negative integers, not {quoted_value(value)}")
             return ()
         return read
 
@@ -179,13 +179,13 @@ def is_number(value: Any) -> bool:
 
 
 def as_integer(value: Any) -> int | None:
-    """The value as an int if it is a JSON number without a fraction, else None."""
+    """The value as an int if it is a JSON number without a fraction, otherwise None."""
     if not is_number(value) or value != int(value):
         return None
     return int(value)
 
 
 def quoted_value(value: Any) -> str:
-    """A value as a message quotes it: short, in one line."""
+    """A value as messages quote it: shortened to 60 characters."""
     text = repr(value)
     return text if len(text) <= 60 else f"{text[:57]}..."  # noqa: PLR2004  a message is read in one line

@@ -1,7 +1,7 @@
-"""Earlier generations of cluster configurations: what holds for a job that started before cluster.json changed.
+"""Generations of cluster configurations: what applies to a job that started before cluster.json changed.
 
-A generation is the content of a cluster.json; the same content is the same generation again. A job keeps the one with
-which it started, so that a subcluster, metric or host that leaves the file takes no job with it.
+A generation is a distinct content of a cluster.json. A job keeps the generation with which it started, so that
+subclusters, metrics and hosts can be removed from the file without losing jobs.
 """
 
 import hashlib
@@ -14,20 +14,20 @@ from cc_backend.clusters.model import Cluster, MetricConfig, SubCluster
 
 
 class GenerationStore(Protocol):
-    """Where generations are kept; `jobs.cluster_generations.ClusterGenerations` is one."""
+    """Storage of generations, implemented by `jobs.cluster_generations.ClusterGenerations`."""
 
     def load(self, generation: int) -> Cluster | None:
-        """The cluster as it was configured then, None for a number that is not known."""
+        """The cluster as configured in a generation, None if that is unknown."""
 
     def newest_with_sub_cluster(self, cluster: str, sub_cluster: str) -> Cluster | None:
-        """The cluster as it was configured last with this subcluster, None if it never was."""
+        """The newest configuration of a cluster that has this subcluster, None if none has."""
 
     def ever_restricted_metrics(self, cluster: str) -> frozenset[str]:
-        """The metrics of a cluster that any of its configurations wanted to be seen by staff only."""
+        """The metrics of a cluster that any of its configurations restricts to staff."""
 
 
 class NoGenerations:
-    """Knows of no earlier generation: for who only reads configurations."""
+    """Empty storage of generations, for programs that only read configurations."""
 
     def load(self, generation: int) -> Cluster | None:  # noqa: ARG002 as the protocol has it
         """None."""
@@ -43,21 +43,21 @@ class NoGenerations:
 
 
 def restricted_metrics(cluster: Cluster) -> frozenset[str]:
-    """The metrics that are to be seen by staff only, in the cluster or in one of its subclusters."""
+    """The metrics that are restricted to staff in the cluster or in one of its subclusters."""
     configs = [*cluster.metrics.values(), *(m for sub in cluster.sub_clusters.values() for m in sub.metrics.values())]
     return frozenset(config.name for config in configs if config.restrict)
 
 
 def content_digest(cluster: Cluster) -> str:
-    """What tells one content of a cluster.json from another, whatever its layout and the order of its keys."""
+    """SHA-256 of the content of a cluster.json, independent of layout and order of keys."""
     return hashlib.sha256(orjson.dumps(cluster.document, option=orjson.OPT_SORT_KEYS)).hexdigest()
 
 
 def merge_started_with_current(started: SubCluster, current: SubCluster | None) -> SubCluster:
     """A subcluster for a job that started with an earlier generation.
 
-    How things are measured (topology, units, scopes, timesteps, footprint, energy) is as it was at the start. What was
-    said since about the values (limits, who may see them) holds at once, and metrics that came later are added.
+    The way of measuring (topology, units, scopes, timesteps, footprint, energy) is that of the start. Thresholds and
+    restrictions are the current ones, and metrics that were added since are included.
     """
     if current is None:
         return started
@@ -81,7 +81,7 @@ def _merge_metric(started: MetricConfig, current: MetricConfig | None) -> Metric
 
 @dataclass(frozen=True, slots=True)
 class HostsInUse:
-    """Hosts of jobs that run or wait for the archiver, by the subcluster and generation with which these started."""
+    """Hosts of running and unarchived jobs of one subcluster that started with one generation."""
 
     cluster: str
     sub_cluster: str
@@ -91,12 +91,12 @@ class HostsInUse:
 
 @dataclass(frozen=True, slots=True)
 class Removals:
-    """What one configuration of a cluster has and the next has not; of subclusters that stay also metrics and hosts."""
+    """Parts of a cluster configuration that the next one lacks; metrics and hosts are of remaining subclusters."""
 
     cluster: str
     sub_clusters: tuple[str, ...] = ()
     metrics: tuple[tuple[str, str], ...] = ()
-    """Subcluster and metric."""
+    """Pairs of subcluster and metric."""
     hosts: tuple[str, ...] = ()
 
     def __bool__(self) -> bool:
@@ -104,7 +104,7 @@ class Removals:
 
 
 def find_removals(before: Cluster, after: Cluster | None) -> Removals:
-    """What leaves with the next configuration of a cluster; without one everything does."""
+    """The parts that the next configuration of a cluster removes; all if there is none."""
     staying = {} if after is None else after.sub_clusters
     return Removals(
         before.name,

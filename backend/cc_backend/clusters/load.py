@@ -1,7 +1,7 @@
-"""Reads a cluster.json, today's form and the older ones, and says what it had to make up.
+"""Reads a cluster.json in the current and older forms, with warnings about assumed values.
 
-An older form is: a unit as one string, a peak rate as a bare number, `numberOfNodes` in place of a node list,
-`aggregation: null`, and keys that nobody reads any more.
+Older forms have: a unit as one string, a peak rate as a bare number, `numberOfNodes` instead of a node list,
+`aggregation: null`, and obsolete keys.
 """
 
 import re
@@ -29,7 +29,7 @@ from cc_backend.model import MetricUnit, Scope
 from cc_common.errors import HostlistError
 from cc_common.hostlist import HostSet
 
-# Folder names are made of cluster names: nothing hidden, nothing that leads elsewhere.
+# Cluster names become folder names: no hidden folders, no path separators.
 _CLUSTER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 _LIMITS = ("peak", "normal", "caution", "alert")
 _MAX_ERRORS_SHOWN = 5
@@ -37,33 +37,33 @@ MAX_DOCUMENT_BYTES = 16 << 20
 
 
 def is_cluster_name(name: str) -> bool:
-    """Whether a cluster may be called so; only such a name ever becomes part of a path."""
+    """Whether a cluster may have this name; only valid names become part of a path."""
     return _CLUSTER_NAME.fullmatch(name) is not None
 
 
 def parse_cluster(document: Mapping[str, Any], *, source: str) -> tuple[Cluster, list[str]]:
-    """The cluster that a document describes, and warnings about what was read leniently.
+    """The cluster that a document describes, and warnings about values that were read leniently.
 
     Raises InvalidInput that names `source` and the first errors if the document cannot be used.
     """
-    findings = Faults()
-    cluster = read_cluster(document, findings)
-    errors = findings.errors
+    faults = Faults()
+    cluster = read_cluster(document, faults)
+    errors = faults.errors
     if cluster is None or errors:
         more = f"; and {len(errors) - _MAX_ERRORS_SHOWN} more" if len(errors) > _MAX_ERRORS_SHOWN else ""
         raise InvalidInput(f"{source}: {'; '.join(map(str, errors[:_MAX_ERRORS_SHOWN]))}{more}")
-    return cluster, [f"{source}: {finding}" for finding in findings.warnings]
+    return cluster, [f"{source}: {finding}" for finding in faults.warnings]
 
 
-def read_cluster(document: object, findings: Faults) -> Cluster | None:
-    """The cluster as far as it can be read, None without a name; everything wrong is noted in `findings`."""
+def read_cluster(document: object, faults: Faults) -> Cluster | None:
+    """The cluster as far as it can be read, None without a name; all faults are added to `faults`."""
     if not isinstance(document, Mapping):
-        findings.error("", f"must be an object, not {quoted_value(document)}")
+        faults.error("", f"must be an object, not {quoted_value(document)}")
         return None
-    top = FaultCollectingReader(document, "", findings)
+    top = FaultCollectingReader(document, "", faults)
     name = top.text("name", needed=True)
     if name and not is_cluster_name(name):
-        findings.error("name", f"must be letters, digits, dot, dash and underscore, not {quoted_value(name)}")
+        faults.error("name", f"must be letters, digits, dot, dash and underscore, not {quoted_value(name)}")
     parts = top.objects("subClusters")
     sub_cluster_names = [part.text("name") for part in parts]
     entries = _read_metrics(top, sub_cluster_names)
@@ -71,13 +71,13 @@ def read_cluster(document: object, findings: Faults) -> Cluster | None:
     for part in parts:
         sub_cluster = _read_sub_cluster(part, entries, only=len(parts) == 1)
         if sub_cluster.name in sub_clusters:
-            findings.warn(part.path_of("name"), f"{sub_cluster.name!r} is there twice; the first one counts")
+            faults.warn(part.path_of("name"), f"{sub_cluster.name!r} is there twice; the first one counts")
         elif sub_cluster.name:
             sub_clusters[sub_cluster.name] = sub_cluster
     for key, found in (("metricConfig", entries), ("subClusters", sub_clusters)):
         if not found:
-            findings.error(key, "needs at least one entry")
-    _warn_of_overlaps(list(sub_clusters.values()), findings)
+            faults.error(key, "needs at least one entry")
+    _warn_of_overlaps(list(sub_clusters.values()), faults)
     if not name:
         return None
     return Cluster(
@@ -122,7 +122,7 @@ def _read_metric(part: FaultCollectingReader, sub_clusters: Sequence[str]) -> Me
 
 
 def _read_overridable(part: FaultCollectingReader) -> dict[str, Any]:
-    """What stands both in a metric and in its entries for subclusters."""
+    """The values that both a metric and its entries for subclusters have."""
     return {
         **{key: part.number(key) for key in _LIMITS},
         "footprint": cast("FootprintStatistic", part.choice("footprint", ("avg", "min", "max"))),
@@ -173,7 +173,7 @@ def _read_unit(part: FaultCollectingReader, key: str) -> MetricUnit:
     value = part.get(key)
     unit = unit_from_json(value)
     if unit is None:
-        message = "is missing, taken as a plain number" if value is None else f"is no unit: {quoted_value(value)}"
+        message = "is missing, taken as a plain number" if value is None else f"is not a unit: {quoted_value(value)}"
         part.faults.warn(part.path_of(key), message)
         return MetricUnit("")
     if isinstance(value, str):
@@ -220,7 +220,7 @@ def _read_nodes(part: FaultCollectingReader, *, only: bool) -> tuple[str, HostSe
 
 
 def _read_quantity(part: FaultCollectingReader, key: str, base: str) -> Quantity:
-    """A peak rate; a bare number is the old form and counts giga."""
+    """A peak rate; a bare number is the old form, in giga."""
     value = part.get(key)
     giga = MetricUnit(base, "G")
     if is_number(value):
@@ -261,8 +261,8 @@ def _read_topology(part: FaultCollectingReader, threads_per_core: int) -> NodeTo
     return NodeTopology(node, whole["socket"], whole["memoryDomain"], core, topology.integer_lists("die"), accelerators)
 
 
-def _warn_of_overlaps(sub_clusters: Sequence[SubCluster], findings: Faults) -> None:
-    """Note hosts that two subclusters list: the first one gets them."""
+def _warn_of_overlaps(sub_clusters: Sequence[SubCluster], faults: Faults) -> None:
+    """Warn of hosts in two subclusters; they belong to the first."""
     owner: dict[str, str] = {}
     for sub_cluster in sub_clusters:
         if sub_cluster.is_catch_all:
@@ -273,11 +273,11 @@ def _warn_of_overlaps(sub_clusters: Sequence[SubCluster], findings: Faults) -> N
             if first != sub_cluster.name:
                 shared.setdefault(first, []).append(host)
         for first, hosts in shared.items():
-            findings.warn(
+            faults.warn(
                 "subClusters",
                 f"{len(hosts)} hosts are in both {first!r} and {sub_cluster.name!r} (such as {hosts[0]}); "
                 f"they belong to {first!r}, the first",
             )
     catch_alls = [sub_cluster.name for sub_cluster in sub_clusters if sub_cluster.is_catch_all]
     if len(catch_alls) > 1:
-        findings.warn("subClusters", f"{', '.join(catch_alls)} all take every host; only {catch_alls[0]} will")
+        faults.warn("subClusters", f"{', '.join(catch_alls)} all take every host; only {catch_alls[0]} will")

@@ -1,4 +1,4 @@
-"""Clusters as they are configured: which metrics, with which limits, on which nodes."""
+"""Configuration of clusters: metrics with thresholds, and nodes."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -19,7 +19,7 @@ CATCH_ALL = "*"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MetricConfig:
-    """One metric: how it is measured and which values are good; as it holds in a cluster or a subcluster."""
+    """Configuration of a metric in a cluster or subcluster: how it is measured, and its thresholds."""
 
     name: str
     unit: MetricUnit
@@ -38,7 +38,7 @@ class MetricConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Override:
-    """What a metric's entry for one subcluster says; keys that it leaves out are 0, empty or false."""
+    """A metric's entry for one subcluster; missing keys are 0, empty or false."""
 
     sub_cluster: str
     remove: bool = False
@@ -54,16 +54,16 @@ class Override:
 
 @dataclass(frozen=True, slots=True)
 class MetricEntry:
-    """A metric of the cluster together with its entries for single subclusters."""
+    """A metric of the cluster with its entries for single subclusters."""
 
     config: MetricConfig
     overrides: tuple[Override, ...] = ()
 
     def effective_in(self, name: str) -> MetricConfig | None:
-        """The metric as it holds in a subcluster, None where it was removed.
+        """The effective metric in a subcluster, None if it is removed there.
 
-        An entry replaces all of limits, footprint, energy, direction and restriction, also by what it leaves out:
-        other readers of the same file do so, and both must see the same.
+        An entry replaces all of thresholds, footprint, energy, direction and restriction, including those it omits,
+        as other readers of the same file do.
         """
         entry = next((override for override in self.overrides if override.sub_cluster == name), None)
         if entry is None:
@@ -93,7 +93,7 @@ class Quantity:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SubCluster:
-    """Nodes of one kind; `metrics` are those that hold here, in file order."""
+    """Nodes of one type; `metrics` are the effective ones here, in file order."""
 
     name: str
     nodes: str
@@ -110,23 +110,23 @@ class SubCluster:
 
     @property
     def is_catch_all(self) -> bool:
-        """Whether its node list has `*`: it takes every host that no other subcluster lists."""
+        """Whether its node list has `*`, which matches every host that no other subcluster lists."""
         return self.hosts.wildcard
 
     @property
     def footprint_metrics(self) -> tuple[str, ...]:
-        """The metrics that make up a job's footprint here."""
+        """The metrics of a job's footprint here."""
         return tuple(name for name, metric in self.metrics.items() if metric.footprint)
 
     @property
     def energy_metrics(self) -> tuple[str, ...]:
-        """The metrics that make up a job's energy here."""
+        """The metrics from which a job's energy is computed here."""
         return tuple(name for name, metric in self.metrics.items() if metric.energy)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cluster:
-    """One cluster; `document` is what the API prints for it."""
+    """One cluster; `document` is its JSON object in the API."""
 
     name: str
     metrics: Mapping[str, MetricConfig]
@@ -134,7 +134,7 @@ class Cluster:
     document: Mapping[str, Any] = field(repr=False)
 
     def sub_cluster(self, name: str) -> SubCluster:
-        """The subcluster of this name; NotFound if the configuration has none (any more)."""
+        """The subcluster of this name; raises NotFound if there is none."""
         try:
             return self.sub_clusters[name]
         except KeyError:
@@ -143,7 +143,7 @@ class Cluster:
             ) from None
 
     def find_sub_cluster(self, host: str) -> SubCluster | None:
-        """The first subcluster that lists the host, else the first that takes all, else None."""
+        """The first subcluster that lists the host, else the first catch-all one, else None."""
         catch_all = None
         for sub_cluster in self.sub_clusters.values():
             if sub_cluster.is_catch_all:

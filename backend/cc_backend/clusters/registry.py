@@ -1,4 +1,4 @@
-"""All clusters of an installation: found in the job archive, asked by name and by host."""
+"""Registry of all clusters of an installation, loaded from the job archive, with lookup by name and host."""
 
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -26,7 +26,7 @@ _CACHE_SIZE = 1000
 
 @dataclass(frozen=True, slots=True)
 class _RegistryState:
-    """What `ClusterRegistry` knows; replaced as a whole when the configuration changes."""
+    """Immutable state of a `ClusterRegistry`, replaced as a whole when the configuration changes."""
 
     clusters: dict[str, Cluster]
     generations: dict[str, int]
@@ -36,7 +36,7 @@ class _RegistryState:
     def sub_cluster_at_start(
         self, cluster: str, sub_cluster: str, generation: int, current: SubCluster | None
     ) -> SubCluster | None:
-        """The subcluster as a generation had it; where that is unknown and there is no current one, as the last had."""
+        """The subcluster in a generation, or, without that and a current one, in the newest generation that has it."""
         earlier = self.earlier.load(generation) if generation else None
         if current is None and (earlier is None or sub_cluster not in earlier.sub_clusters):
             earlier = self.earlier.newest_with_sub_cluster(cluster, sub_cluster)
@@ -44,9 +44,9 @@ class _RegistryState:
 
 
 class ClusterRegistry:
-    """The configured clusters by name, in the order of their names in the archive.
+    """The configured clusters by name, in the order of their folders in the archive.
 
-    `generations` are the numbers of their configurations, and `earlier` knows those that held before.
+    `generations` are the numbers of their present configurations, and `earlier` reads previous ones.
     """
 
     def __init__(
@@ -71,16 +71,16 @@ class ClusterRegistry:
         return self._state.clusters[name]
 
     def replace_with(self, other: "ClusterRegistry") -> None:
-        """Be what the other one is; for whoever holds this one already, clusters change from one call to the next."""
+        """Take the content of the other registry; users of this one see the change at their next call."""
         self._state = other.state
 
     @property
     def state(self) -> "_RegistryState":
-        """Everything at one moment: what is read from it fits together."""
+        """Consistent state at one moment."""
         return self._state
 
     def generation(self, cluster: str) -> int:
-        """The number of a cluster's present configuration, 0 if it has none."""
+        """The generation of a cluster's present configuration, 0 if unknown."""
         return self._state.generations.get(cluster, 0)
 
     def names(self) -> list[str]:
@@ -99,9 +99,9 @@ class ClusterRegistry:
         return cluster
 
     def sub_cluster_of_job(self, job: Job) -> SubCluster:
-        """The subcluster on which a job runs or ran, also one that has left the configuration since.
+        """The subcluster of a job, even if it was removed from the configuration since.
 
-        Raises NotFound if neither the present configuration nor any that is remembered has it.
+        Raises NotFound if no present or previous configuration has it.
         """
         found = self.sub_cluster_as_started(job.cluster, job.sub_cluster, job.cluster_config)
         if found is None:
@@ -109,29 +109,29 @@ class ClusterRegistry:
         return found
 
     def sub_cluster_as_started(self, cluster: str, sub_cluster: str, generation: int) -> SubCluster | None:
-        """A subcluster as it holds for jobs that started with a generation; 0 is one that nobody knows."""
-        held = self._state
-        known = held.clusters.get(cluster)
+        """A subcluster for jobs that started with a generation (0 if unknown); None if no configuration has it."""
+        state = self._state
+        known = state.clusters.get(cluster)
         current = None if known is None else known.sub_clusters.get(sub_cluster)
-        if current is not None and generation in (0, held.generations.get(cluster, 0)):
+        if current is not None and generation in (0, state.generations.get(cluster, 0)):
             return current
         key = (cluster, sub_cluster, generation)
-        found = held.as_started_cache.get(key)
+        found = state.as_started_cache.get(key)
         if found is None:
-            started = held.sub_cluster_at_start(cluster, sub_cluster, generation, current)
+            started = state.sub_cluster_at_start(cluster, sub_cluster, generation, current)
             found = current if started is None else merge_started_with_current(started, current)
-            if found is not None and len(held.as_started_cache) < _CACHE_SIZE:
-                held.as_started_cache[key] = found
+            if found is not None and len(state.as_started_cache) < _CACHE_SIZE:
+                state.as_started_cache[key] = found
         return found
 
     def ever_restricted_metrics(self, cluster: str) -> frozenset[str]:
-        """The metrics of a cluster that its configuration, or an earlier one, wants to be seen by staff only."""
-        held = self._state
-        present = restricted_metrics(held.clusters[cluster]) if cluster in held.clusters else frozenset[str]()
-        return present | held.earlier.ever_restricted_metrics(cluster)
+        """The metrics of a cluster that its present or a previous configuration restricts to staff."""
+        state = self._state
+        present = restricted_metrics(state.clusters[cluster]) if cluster in state.clusters else frozenset[str]()
+        return present | state.earlier.ever_restricted_metrics(cluster)
 
     def restriction_test(self, job: Job) -> Callable[[str], bool]:
-        """Says of a metric whether values of this job are to be seen by staff only.
+        """A function of a metric: whether its values of this job are restricted to staff.
 
         The present configuration of the job's subcluster decides; a metric that it lacks is restricted if the cluster
         ever restricted it.
@@ -145,18 +145,18 @@ class ClusterRegistry:
         def restricted(metric: str) -> bool:
             if metric in metrics:
                 return metrics[metric].restrict
-            if not ever:  # asked for seldom, and it takes the database
+            if not ever:  # rare, and needs the database
                 ever.append(self.ever_restricted_metrics(job.cluster))
             return metric in ever[0]
 
         return restricted
 
     def clusters_restricting_energy(self) -> frozenset[str]:
-        """The clusters that restrict a metric that goes into the energy of their jobs."""
+        """The clusters that restrict a metric from which the energy of their jobs is computed."""
         return frozenset(name for name, cluster in self.items() if _restricts_energy(cluster))
 
     def sub_cluster_for(self, cluster: str, host: str, given: str = "") -> SubCluster:
-        """The subcluster of a host: the given one, else the first that lists the host, else the one for all.
+        """The subcluster of a host: the given one, else the first that lists the host, else the catch-all one.
 
         Raises InvalidInput if the cluster or the given subcluster is unknown, or no subcluster has the host.
         """
@@ -183,9 +183,9 @@ def _restricts_energy(cluster: Cluster) -> bool:
 
 
 def load_clusters(archive_root: Path) -> tuple[ClusterRegistry, list[str]]:
-    """All clusters of a job archive, `<root>/<cluster>/cluster.json`, and warnings about what was read leniently.
+    """All clusters of a job archive, `<root>/<cluster>/cluster.json`, and warnings about lenient reading.
 
-    Hidden folders are no clusters. Raises ArchiveError that names the file if one cannot be used.
+    Hidden folders are skipped. Raises ArchiveError that names the file if one is invalid.
     """
     try:
         folders = sorted(path for path in archive_root.iterdir() if path.is_dir() and not path.name.startswith("."))
@@ -225,6 +225,6 @@ def _load_cluster(path: Path) -> tuple[Cluster, list[str]]:
     except OSError as error:
         raise ArchiveError(f"{path}: cannot be read: {error.strerror}") from error
     except orjson.JSONDecodeError as error:
-        raise ArchiveError(f"{path}: is no JSON, line {error.lineno}, column {error.colno}: {error.msg}") from error
+        raise ArchiveError(f"{path}: is not JSON, line {error.lineno}, column {error.colno}: {error.msg}") from error
     except InvalidInput as error:
         raise ArchiveError(str(error)) from error

@@ -1,4 +1,4 @@
-"""What a node is made of: which hardware threads make up a core, a memory domain, a socket."""
+"""Topology of a node: the hardware threads of its cores, memory domains and sockets."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from cc_backend.model import Scope
 
 @dataclass(frozen=True, slots=True)
 class Accelerator:
-    """One accelerator; `id` is what jobs and samples call it, by habit its PCI address."""
+    """One accelerator; `id` is its name in jobs and samples, usually its PCI address."""
 
     id: str
     type: str
@@ -17,10 +17,10 @@ class Accelerator:
 
 @dataclass(frozen=True, slots=True)
 class NodeTopology:
-    """The hardware threads of a node and of its parts, by the numbers that the operating system gives them.
+    """The hardware threads of a node and of its units, by their operating system numbers.
 
-    The place of a part in its list is its id. Real files have gaps (fewer cores than threads, a thread that no
-    socket lists), so no question here fails on one.
+    The index of a unit in its list is its id. Real files have gaps (fewer cores than threads, a thread that no
+    socket lists), which no method here fails on.
     """
 
     node: tuple[int, ...]
@@ -47,14 +47,14 @@ class NodeTopology:
                 return ()
 
     def unit_count(self, scope: Scope) -> int:
-        """How many units of a scope the node has."""
+        """Number of units of a scope."""
         return len(self.accelerators) if scope is Scope.ACCELERATOR else len(self.units(scope))
 
     def ids_of(self, scope: Scope, hwthreads: Iterable[int]) -> list[int]:
-        """The ids of the units that share a thread with the given ones, ascending for cores, domains and sockets.
+        """The ids of the units that contain one of the given threads, ascending for cores, domains and sockets.
 
-        No threads mean the whole node, as in a job's resources. At hwthread scope the threads themselves, in the
-        order given, without repetition; at node scope [0]; at accelerator scope none, as threads do not tell.
+        No threads mean the whole node, as in a job's resources. At hwthread scope the distinct threads in the given
+        order; at node scope [0]; at accelerator scope none, as threads do not determine it.
         """
         wanted = dict.fromkeys(hwthreads) or dict.fromkeys(self.node)
         if scope is Scope.HWTHREAD:
@@ -64,14 +64,14 @@ class NodeTopology:
         return [index for index, unit in enumerate(self.units(scope)) if not wanted.keys().isdisjoint(unit)]
 
     def exclusive_ids_of(self, scope: Scope, hwthreads: Iterable[int]) -> list[int]:
-        """The ids of the units of which all threads are among the given ones; no threads mean the whole node."""
+        """The ids of the units whose threads are all among the given ones; no threads mean the whole node."""
         wanted = frozenset(hwthreads) or frozenset(self.node)
         if scope is Scope.HWTHREAD:
             return sorted(wanted)
         return [index for index, unit in enumerate(self.units(scope)) if unit and wanted.issuperset(unit)]
 
     def hwthreads_of(self, scope: Scope, index: int) -> tuple[int, ...]:
-        """The threads of the unit with this id, empty if there is none; a thread's id is its number."""
+        """The threads of the unit with this id, empty if there is none; the id of a thread is its number."""
         if scope is Scope.HWTHREAD:
             return (index,)
         units = self.units(scope)

@@ -1,4 +1,4 @@
-"""Units as documents write them: an object with base and prefix, or one string in old files."""
+"""Units in JSON documents: an object with base and prefix, or one string in old files."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -6,16 +6,16 @@ from typing import Any
 from cc_backend.model import MetricUnit
 
 _PREFIXES = "KkMGTPE"
-# Old files write a unit as one word; its first letter is a prefix only in front of one of these.
+# Old files write a unit as one word, whose first letter is a prefix only before one of these bases.
 _PREFIXED_BASES = frozenset(
     {"B", "B/s", "Byte", "Byte/s", "Bytes", "Bytes/s", "F", "F/s", "Flop/s", "Flops", "Flops/s", "Hz", "J", "W"}
 )
 
 
 def unit_from_json(value: Any) -> MetricUnit | None:
-    """The unit that a JSON value means, or None if it means none.
+    """The unit of a JSON value, None if it is not a unit.
 
-    Any string is accepted as base: sites use more than the schema lists.
+    Any string is accepted as base, as sites use more than the schema lists.
     """
     if isinstance(value, str):
         return parse_unit(value)
@@ -28,7 +28,7 @@ def unit_from_json(value: Any) -> MetricUnit | None:
 
 
 def parse_unit(text: str) -> MetricUnit:
-    """The unit of one word, such as GB/s: base B/s, prefix G; load: base load."""
+    """The unit of one word: `GB/s` is base B/s with prefix G, `load` is base load."""
     text = text.strip()
     if text[:1] in _PREFIXES and text[1:] in _PREFIXED_BASES:
         return MetricUnit(text[1:], text[0].replace("k", "K"))
@@ -36,5 +36,5 @@ def parse_unit(text: str) -> MetricUnit:
 
 
 def unit_to_json(unit: MetricUnit) -> dict[str, str]:
-    """The unit as the wire writes it; an empty prefix is left out."""
+    """The JSON object of a unit; an empty prefix is omitted."""
     return {"base": unit.base, "prefix": unit.prefix} if unit.prefix else {"base": unit.base}

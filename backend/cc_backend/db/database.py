@@ -1,7 +1,7 @@
-"""The relational database: how it is opened and written to. Its tables are made by `schema`.
+"""The relational database: how it is opened and written to. Its tables are created by `migrations`.
 
-Models are declared without a database; whoever runs a query passes one:
-`query.execute(database)`. Everything that writes does so inside `with database.write():`.
+Models are not bound to a database: pass it when a query is run, `query.execute(database)`. All writes happen inside
+`with database.write():`.
 """
 
 import logging
@@ -30,7 +30,7 @@ RETRY_AFTER_S = 30
 _LOCK_POLL_S = 0.25
 REPLACEMENT_LOCK_WAIT_S = 1.0
 _READ_ONLY_FILE_NUMBER = -1
-"""Instead of the number of a file: SQLite opens one that may not be written for reading, and stays with that."""
+"""File number of a connection that SQLite opened read-only, and which stays read-only, as the file was not writable."""
 _SETTING = "main.db"
 _SQLITE_SCHEME = "sqlite://"
 
@@ -43,7 +43,7 @@ _ADVICE = {
     sqlite3.SQLITE_READONLY: "the database may not be written: look at owner and mode of the file and its folder",
     sqlite3.SQLITE_CANTOPEN: "the file cannot be opened: look at owner and mode of the file and its folder",
     sqlite3.SQLITE_CORRUPT: "the file is damaged: restore a backup",
-    sqlite3.SQLITE_NOTADB: "the file is no SQLite database: look at the setting",
+    sqlite3.SQLITE_NOTADB: "the file is not an SQLite database: look at the setting",
 }
 
 
@@ -52,7 +52,7 @@ FILE_REPLACED_ADVICE = "put the file back that was there, or a backup of it"
 
 
 class FaultKind(StrEnum):
-    """What can be wrong with a database, each said in the words that follow "the database"."""
+    """Kinds of faults of a database; each value completes a sentence that starts with "the database"."""
 
     FILE_REPLACED = "was removed, moved or replaced while the server runs"
     WAL_MISSING = "has lost its -wal file while the server runs"
@@ -72,23 +72,23 @@ _FAULT_KINDS = {  # all others: WRITE
 
 
 class Database(peewee.SqliteDatabase):
-    """One SQLite file, usable from any thread; each thread has a connection of its own, kept open.
+    """One SQLite file, usable from any thread; each thread keeps an open connection of its own.
 
-    Statements that fail because the disk is full, the file is locked and the like raise Unavailable (503), and the log
-    tells once of each kind; numbers and texts that SQLite cannot hold raise InvalidInput (400).
+    Statements that fail because the disk is full, the file is locked and the like raise Unavailable (503); each kind of
+    fault is logged once. Numbers and texts that SQLite cannot store raise InvalidInput (400).
     """
 
     def __init__(self, path: Path, *, busy_timeout_s: float, cache_size_mb: int) -> None:
-        # SQLite has one writer at a time and its waiters poll; a lock of our own makes threads queue up instead.
+        # SQLite allows one writer at a time, and the others poll; with a lock of our own, threads queue instead.
         self._write_lock = threading.RLock()
-        self._lock_wait_since_s: float | None = None  # a thread of ours waits for SQLite's lock
+        self._lock_wait_since_s: float | None = None  # since when one of our threads waits for SQLite's lock
         self._faults: dict[FaultKind, str] = {}
         self._file_id: FileId | None = None
         self._wal_path = wal_path(path)
         self._wal_file_id: FileId | None = None
         self._connections: list[tuple[weakref.ref[threading.Thread], _Connection]] = []
         self._connections_lock = threading.Lock()
-        # those to a file that was the database before; SQLite removes a -wal file by its name when the last one closes
+        # connections to a former file; SQLite removes a -wal file by name when the last of them closes
         self._former_connections: weakref.WeakSet[_Connection] = weakref.WeakSet()
         self._former_keepers: list[sqlite3.Connection] = []
         self._former_files: set[FileId] = set()
@@ -112,10 +112,10 @@ class Database(peewee.SqliteDatabase):
 
     @contextmanager
     def write(self) -> Iterator[None]:
-        """A transaction that holds the write lock from its first statement; nested ones are savepoints.
+        """A transaction that holds the write lock from the start; nested transactions are savepoints.
 
         Raises:
-            Unavailable: the file cannot be written, or is no longer the one of that name: nothing may count as written.
+            Unavailable: the file cannot be written or was replaced: treat nothing as written.
         """
         self._acquire_write_lock()
         try:
@@ -133,20 +133,20 @@ class Database(peewee.SqliteDatabase):
             with self.atomic("IMMEDIATE"):
                 yield
             self._require_current_file()
-            if connection.total_changes != changes:  # one without a change succeeds on a full disk too
+            if connection.total_changes != changes:  # a transaction without changes succeeds even on a full disk
                 self.clear_fault(FaultKind.WRITE)
         finally:
             self._write_lock.release()
 
     def _acquire_write_lock(self) -> None:
-        """Wait for other threads of ours, but not while another process has the file: who waits serves nobody else."""
+        """Wait for our other threads, but not while another process holds the file: a waiting thread serves nobody."""
         end_s = time.monotonic() + self.busy_timeout_s
         while not self._write_lock.acquire(timeout=min(_LOCK_POLL_S, self.busy_timeout_s)):
             if FaultKind.LOCKED in self._faults or time.monotonic() >= end_s:
                 raise self._unavailable(_ADVICE[sqlite3.SQLITE_BUSY])
 
     def _require_current_file(self) -> None:
-        """Raise Unavailable if what is written now is in a file that no restart would find."""
+        """Raise Unavailable if a write would go to a file that a restart would not find."""
         self.check_file()
         for kind in (FaultKind.FILE_REPLACED, FaultKind.WAL_MISSING):
             if kind in self._faults:
@@ -155,7 +155,7 @@ class Database(peewee.SqliteDatabase):
     # Faults
 
     def check_file(self) -> None:
-        """Take note of whether the file is still the one with its name."""
+        """Record or clear the fault that the path no longer leads to the open file."""
         if self._file_id is None or is_same_file(self.path, self._file_id):
             self.clear_fault(FaultKind.FILE_REPLACED)
         elif not self.has_fault(FaultKind.FILE_REPLACED):
@@ -163,7 +163,7 @@ class Database(peewee.SqliteDatabase):
         self._check_wal()
 
     def _check_wal(self) -> None:
-        """SQLite keeps the -wal file while a connection is open; the next one would make another in its place."""
+        """Record a missing -wal file, which SQLite keeps while a connection is open; another would create one."""
         if not self._connections:
             self._wal_file_id = None
         if (
@@ -176,10 +176,10 @@ class Database(peewee.SqliteDatabase):
             self.record_fault(FaultKind.WAL_MISSING, WAL_MISSING_ADVICE)
 
     def switch_file(self, other: FileId, keeper: sqlite3.Connection, on_switched: Callable[[], None]) -> None:
-        """Go on with another file that is at the path now; to be called while the database is `idle`.
+        """Switch to another file that is now at the path; to be called inside `try_write_lock`.
 
-        `keeper` is an idle connection to the file before; `then` is called before anybody can write to the new one.
-        Connections of other threads to the former file end with what is read through them.
+        `keeper` is an idle connection to the former file; `on_switched` is called before anything can be written to
+        the new file. Other threads drop their connection to the former file once their current read is done.
         """
         with self._connections_lock:
             self._file_number += 1
@@ -194,11 +194,11 @@ class Database(peewee.SqliteDatabase):
         on_switched()
 
     def is_former_file(self, other: FileId) -> bool:
-        """Whether this process has a file open still that was the database before."""
+        """Whether this process still has connections to this file, which was the database before."""
         return other in self._former_files
 
     def _drop_stale_connection(self) -> None:
-        """Let go of this thread's connection if it is to a file that is the database no more, or may only read it."""
+        """Drop this thread's connection if it leads to a former file or is read-only."""
         state = self._state  # type: ignore[attr-defined]  # stubs lack it
         if state.closed or state.conn.file_number == self._file_number or self.in_transaction():
             return
@@ -208,31 +208,31 @@ class Database(peewee.SqliteDatabase):
             state.reset()
 
     def faults(self) -> list[str]:
-        """What keeps the database from being read or written, and what to do; names no paths and waits for nobody."""
+        """Present faults with advice, without paths; never blocks."""
         return [f"the database {kind}: {advice}" for kind, advice in list(self._faults.items())]
 
     def record_fault(self, kind: FaultKind, advice: str, cause: object = "") -> None:
-        """Take note of a fault; the log tells of each kind once, until it is over."""
+        """Record a fault; each kind is logged once until it is cleared."""
         if kind not in self._faults:
             logger.error("database failed file=%s error=%s advice=%s", self.database, cause or kind, advice)
         self._faults[kind] = advice
 
     def clear_fault(self, kind: FaultKind) -> None:
-        """Take note that a fault is over."""
+        """Clear a fault, and log that if it was recorded."""
         if self._faults.pop(kind, None) is not None:
             logger.warning("the database %s can be used again: it no longer %s", self.database, kind)
 
     def has_fault(self, kind: FaultKind) -> bool:
-        """Whether a fault lasts."""
+        """Whether a fault of this kind is present."""
         return kind in self._faults
 
     def lock_wait_since_s(self) -> float | None:
-        """Since when a thread of ours waits for a lock that another process has, by the monotonic clock."""
+        """Since when one of our threads waits for another process's lock, by the monotonic clock; None if none does."""
         return self._lock_wait_since_s
 
     @contextmanager
     def try_write_lock(self, *, wait_s: float = 0.0) -> Iterator[bool]:
-        """Whether no thread of ours writes, or has done so within a time; none begins to inside the block."""
+        """Hold the write lock inside the block if it is free within `wait_s` seconds; yields whether it is held."""
         is_idle = self._write_lock.acquire(timeout=wait_s)
         try:
             yield is_idle
@@ -248,26 +248,26 @@ class Database(peewee.SqliteDatabase):
         )
 
     def first_row(self, sql: str, *parameters: Any) -> tuple[Any, ...] | None:
-        """The first row of a hand-written query, without the cost of building one."""
+        """The first row of an SQL query, or None; avoids the cost of the query builder."""
         cursor = self._execute_cursor(sql, parameters)
         row: tuple[Any, ...] | None = cursor.fetchone()
         cursor.close()
         return row
 
     def execute_many(self, sql: str, rows: Sequence[Sequence[Any]]) -> None:
-        """Run a hand-written statement once per row of parameters; inside a `write`."""
+        """Run an SQL statement once per row of parameters; inside `write`."""
         with self._errors_translated():
             connection: sqlite3.Connection = self.connection()  # type: ignore[no-untyped-call]  # stubs lack it
             connection.executemany(sql, rows).close()
 
     def raw_rows(self, query: Any) -> Iterator[tuple[Any, ...]]:
-        """The rows of a query as they are stored: no field converts its value, so none can fail to."""
+        """The rows of a query with values as stored: no field converts them, so damaged values cannot raise."""
         sql, parameters = self.get_sql_context().sql(query).query()  # type: ignore[no-untyped-call]  # stubs lack it
         cursor: Iterator[tuple[Any, ...]] = self._execute_cursor(sql, parameters)
         return cursor
 
     def close_all(self) -> None:
-        """The connections of all threads are closed and no new ones are made."""
+        """Close the connections of all threads; no new ones can be opened."""
         with self._connections_lock:
             self._is_closed_for_good = True
             connections = [connection for _, connection in self._connections]
@@ -286,7 +286,7 @@ class Database(peewee.SqliteDatabase):
             self._former_keepers.clear()
 
     def begin(self, lock_type: str | None = None) -> None:
-        """As peewee's, with errors translated."""
+        """As in peewee, with errors translated."""
         self._lock_wait_since_s = time.monotonic()
         try:
             with self._errors_translated():
@@ -295,14 +295,14 @@ class Database(peewee.SqliteDatabase):
             self._lock_wait_since_s = None
 
     def commit(self) -> None:
-        """As peewee's, with errors translated."""
+        """As in peewee, with errors translated."""
         with self._errors_translated():
             super().commit()
         self._faults.pop(FaultKind.BUSY, None)
 
     def rollback(self) -> None:
-        """As peewee's, but without complaint when SQLite rolled back already."""
-        # SQLite may have rolled back by itself, for instance when the disk got full.
+        """As in peewee, but no error if SQLite has rolled back already."""
+        # SQLite rolls back by itself, for instance when the disk becomes full.
         connection: sqlite3.Connection = self.connection()  # type: ignore[no-untyped-call]  # stubs lack it
         if connection.in_transaction:
             with self._errors_translated():
@@ -314,9 +314,9 @@ class Database(peewee.SqliteDatabase):
             if self._is_closed_for_good:
                 raise Unavailable("the database is closed: the server ends", code=ErrorCode.DATABASE_UNAVAILABLE)
         file_number = self._file_number
-        # Before another file is opened: SQLite would take the -wal file for its own, and remove it in the end.
+        # Checked before opening: SQLite would use the -wal file of the former database, and remove it when it closes.
         self._require_current_file()
-        if self._file_id is not None and self.path.stat().st_size == 0:  # SQLite would wait for it without end
+        if self._file_id is not None and self.path.stat().st_size == 0:  # SQLite would wait for ever
             self.record_fault(FaultKind.DAMAGED, _ADVICE[sqlite3.SQLITE_CORRUPT], "the file is empty")
             raise self._unavailable(_ADVICE[sqlite3.SQLITE_CORRUPT])
         with self._errors_translated():
@@ -324,7 +324,7 @@ class Database(peewee.SqliteDatabase):
         connection.text_factory = _decode_text
         connection.file_number = file_number
         self._file_id = self._file_id or file_id(self.path.stat())
-        if not is_same_file(self.path, self._file_id):  # two files must never be taken for one database
+        if not is_same_file(self.path, self._file_id):  # never mix two files in one database
             connection.close()
             self.record_fault(FaultKind.FILE_REPLACED, FILE_REPLACED_ADVICE)
             raise self._unavailable(FILE_REPLACED_ADVICE)
@@ -362,14 +362,14 @@ class Database(peewee.SqliteDatabase):
             self._raise_unavailable(cause or error, error)
             raise
         except (OverflowError, UnicodeEncodeError) as error:
-            # More than 64 bits, or half a surrogate pair: no row can hold or match it.
+            # More than 64 bits, or half a surrogate pair: no row can store or match it.
             raise InvalidInput(
-                "a number or a text of the request is outside of what the database can hold",
+                "a number or a text of the request is outside of what the database can store",
                 code=ErrorCode.NUMBER_OUT_OF_RANGE,
             ) from error
 
     def _raise_unavailable(self, cause: BaseException, error: BaseException) -> None:
-        """Raise Unavailable for an error that may pass, after taking note of it; returns for all others."""
+        """Record an error that may be temporary, and raise Unavailable; return for all others."""
         code = getattr(cause, "sqlite_errorcode", None)
         advice = _ADVICE.get(code & 0xFF) if isinstance(code, int) else None
         if isinstance(code, int) and advice is not None:
@@ -390,12 +390,12 @@ class Database(peewee.SqliteDatabase):
 
 
 def open_database(url_or_path: str | Path, *, busy_timeout_s: float = 10.0, cache_size_mb: int = 16) -> Database:
-    """The database at a path or `sqlite:///path`; the file is made when missing, its folder is not.
+    """The database at a path or `sqlite:///path`; a missing file is created, a missing folder is not.
 
     `cache_size_mb` is per thread that uses the database.
 
     Raises:
-        SettingsError: the address names another engine or nothing that lasts.
+        SettingsError: the address names another engine, or no file.
     """
     path = database_path(url_or_path)
     if not path.parent.is_dir():
@@ -404,7 +404,7 @@ def open_database(url_or_path: str | Path, *, busy_timeout_s: float = 10.0, cach
 
 
 def database_path(url_or_path: str | Path) -> Path:
-    """The file that a path or an address names; raises SettingsError if it is no address of a file."""
+    """The file that a path or an address names; raises SettingsError if it is not the address of a file."""
     text = str(url_or_path)
     if text.startswith(_SQLITE_SCHEME):
         text = unquote(text.removeprefix(_SQLITE_SCHEME).removeprefix("/"))
@@ -416,7 +416,7 @@ def database_path(url_or_path: str | Path) -> Path:
 
 
 class _Cursor(sqlite3.Cursor):
-    """Translates what goes wrong while rows are fetched: a damaged page in the middle of a table."""
+    """Translates errors while rows are fetched, such as a damaged page in the middle of a table."""
 
     connection: "_Connection"
 
@@ -429,7 +429,7 @@ class _Cursor(sqlite3.Cursor):
             raise
 
     def __next__(self) -> Any:
-        """The next row; raises StopIteration after the last."""
+        """The next row; raises StopIteration after the last one."""
         try:
             return super().__next__()
         except sqlite3.DatabaseError as error:
@@ -437,7 +437,7 @@ class _Cursor(sqlite3.Cursor):
             raise
 
     def fetchall(self) -> list[Any]:
-        """The rows that are left."""
+        """All remaining rows."""
         try:
             return super().fetchall()
         except sqlite3.DatabaseError as error:
@@ -446,9 +446,9 @@ class _Cursor(sqlite3.Cursor):
 
 
 class _Connection(sqlite3.Connection):
-    """Makes such cursors; `fail` raises what stands for an error, if it knows it.
+    """Connection whose cursors translate errors; `fail` raises the translation of an error, if there is one.
 
-    `file_number` tells the connections to one file from those to the next that took its place.
+    `file_number` tells connections to one file from those to the file that replaced it.
     """
 
     fail: Callable[[BaseException, BaseException], None]
@@ -461,7 +461,7 @@ class _Connection(sqlite3.Connection):
 
 @contextmanager
 def _moved_aside(path: Path) -> Iterator[None]:
-    """A file has another name for a moment, if there is one."""
+    """Give a file another name inside the block, if it exists."""
     aside = path.with_name(f"{path.name}.aside")
     try:
         path.rename(aside)
@@ -475,7 +475,7 @@ def _moved_aside(path: Path) -> Iterator[None]:
 
 
 def _decode_text(stored: bytes) -> str:
-    """A stored text; bytes that are no UTF-8 must not make a whole list unreadable."""
+    """A stored text; invalid UTF-8 must not make a whole list unreadable."""
     return stored.decode("utf-8", "replace")
 
 

@@ -1,4 +1,4 @@
-"""Files that may take the place of the database of a running server: which may, and copies of what was in use."""
+"""Files that replace the database of a running server: which are accepted, and copies of the former database."""
 
 import fcntl
 import os
@@ -10,21 +10,21 @@ from pathlib import Path
 from cc_backend.runtime.atomic_files import sync_directory
 
 _SQLITE_SHARED_LOCK = 510, 0x4000_0002
-"""Length and start of what SQLite locks of a file (https://www.sqlite.org/src/file/src/os.h, SHARED_FIRST)."""
+"""Length and start of SQLite's shared lock in a file (https://www.sqlite.org/src/file/src/os.h, SHARED_FIRST)."""
 
 
 def wal_path(path: Path) -> Path:
-    """The -wal file of a database: SQLite keeps it beside the file itself, not beside a symbolic link to it."""
+    """Path of a database's -wal file, which SQLite keeps beside the file itself, not beside a symbolic link to it."""
     return Path(f"{path.resolve()}-wal")
 
 
 def replacement_obstacle(path: Path) -> str:
-    """What keeps a file from taking the place of a database just now, empty if nothing does.
+    """Why a file cannot replace the database at this moment, empty if it can.
 
-    Nothing of this process may have the file open: its locks would end here.
+    This process must not have the file open: that would end its locks.
     """
     if not path.is_file():
-        return "it is no file"
+        return "it is not a file"
     for beside in ("-wal", "-journal"):
         with suppress(OSError):
             if Path(f"{path.resolve()}{beside}").stat().st_size:
@@ -32,7 +32,7 @@ def replacement_obstacle(path: Path) -> str:
     try:
         with path.open("rb+") as file:
             fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB, *_SQLITE_SHARED_LOCK)
-    except (BlockingIOError, PermissionError) as error:  # a lock that another has may be told by either
+    except (BlockingIOError, PermissionError) as error:  # both are raised for a lock of another process
         held = isinstance(error, BlockingIOError) or os.access(path, os.R_OK | os.W_OK)
         return "another process has it open" if held else "it may not be read and written"
     except OSError:
@@ -41,12 +41,12 @@ def replacement_obstacle(path: Path) -> str:
 
 
 def replacement_rejection(path: Path, *, installation: str, version: int) -> str:
-    """Why a file cannot take the place of a database, empty if it can; reads all of it, and nothing that lies beside.
+    """Why a file cannot replace the database, empty if it can; reads the whole file, but no -wal file beside it.
 
-    It has to be whole, of the same installation, and with its tables as this program has them.
+    It must be undamaged, of the same installation, and of the schema version of this program.
     """
     try:
-        # immutable: SQLite locks nothing then, and takes no -wal file for its own
+        # immutable: SQLite then locks nothing and ignores a -wal file
         with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro&immutable=1", uri=True)) as connection:
             (found,) = connection.execute("PRAGMA quick_check(1)").fetchone()
             if found != "ok":
@@ -57,14 +57,14 @@ def replacement_rejection(path: Path, *, installation: str, version: int) -> str
             if connection.execute("SELECT id FROM installation").fetchall() != [(installation,)]:
                 return "it is of another installation"
     except sqlite3.DatabaseError:
-        return "it is no database of this program, or damaged"
+        return "it is not a database of this program, or damaged"
     return ""
 
 
 def copy_database(source: sqlite3.Connection, target: Path) -> None:
-    """Write what a connection sees, its -wal file included, to a new file that only its owner may read.
+    """Copy the database of a connection, including its -wal file, to a new file with mode 0600.
 
-    Raises sqlite3.Error or OSError; the file is removed then.
+    Raises sqlite3.Error or OSError after removing the incomplete file.
     """
     os.close(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
     try:
@@ -82,7 +82,7 @@ def copy_database(source: sqlite3.Connection, target: Path) -> None:
 
 
 def former_copy_path(path: Path) -> Path:
-    """A name beside the database that is free, for what was in it before."""
+    """An unused path beside the database for a copy of its former content."""
     stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
     names = [
         path.with_name(f"{path.name}.before-{stamp}{suffix}") for suffix in ("", *(f"-{n}" for n in range(2, 100)))
@@ -91,10 +91,10 @@ def former_copy_path(path: Path) -> Path:
 
 
 def install_copy(copy: Path, path: Path) -> None:
-    """Give a copy the name of the database, its owner and its mode; the index of the former -wal file goes."""
+    """Rename a copy to the path of the database, with its owner and mode; removes the former -shm file."""
     facts = path.stat()
     copy.chmod(facts.st_mode & 0o7777)
-    with suppress(PermissionError):  # it is ours already, unless somebody else's file may be used
+    with suppress(PermissionError):  # only needed if the database belongs to another account
         os.chown(copy, facts.st_uid, facts.st_gid)
     Path(f"{path}-shm").unlink(missing_ok=True)
     copy.replace(path)

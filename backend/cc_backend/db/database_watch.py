@@ -1,7 +1,7 @@
-"""Looks after the database of a running server: is its file in place, can it be written, is a page damaged?
+"""Watches the database of a running server: is its file in place, can it be written, is a page damaged?
 
-SQLite itself notices little of this: it goes on with a file that was removed, and reads a damaged page only when a
-query comes by.
+SQLite itself notices little of this: it continues with a file that was removed, and reads a damaged page only when a
+query needs it.
 """
 
 import logging
@@ -28,24 +28,25 @@ LOCKED_AFTER_S = 0.5
 INTEGRITY_EVERY_S = 24 * 3600.0
 INTEGRITY_RETRY_S = 600.0
 _FIRST_CHECK_BYTES_PER_S = 10_000_000
-"""A large file is read through later after the start, when there is less to do."""
+"""Delays the first integrity check after the start in proportion to the size of the file."""
 
 _MAX_FIRST_CHECK_DELAY_S = 600.0
 _COPY_RETRY_S = 60.0
-"""So long after a copy could not be made none is tried: it may be large, and the disk full."""
+"""Wait after a failed copy: the file may be large, and the disk full."""
 _WRITE_ADVICE = "look at the kernel log, at owner and mode of the file and its folder, and for free space"
 
 logger = logging.getLogger(__name__)
 
 _FileState = tuple[FileId, int, int]
-"""What changes whenever a file, its rights or its name do."""
+"""Identity, size and change time (ns) of a file: changes whenever its content, mode or name does."""
 
 
 @dataclass(frozen=True, slots=True)
 class DatabaseReplacement:
-    """When and how the server goes on with another file at the path of its database.
+    """Whether and how another file at the path replaces the database of the running server.
 
-    `reason_against` says why a file cannot take its place, `then` is called when one has, before anybody writes to it.
+    `rejection_reason` says why a file is not accepted, empty if it is; `on_replaced` is called after the switch, before
+    anything is written to the new file.
     """
 
     rejection_reason: Callable[[Path], str]
@@ -53,7 +54,7 @@ class DatabaseReplacement:
 
 
 class DatabaseWatch:
-    """Looks at a database from time to time, with a connection of its own that waits for nobody."""
+    """Checks a database periodically, with a connection of its own that never waits for locks."""
 
     def __init__(
         self,
@@ -70,7 +71,7 @@ class DatabaseWatch:
         self._shm_file_id: FileId | None = None
         self._replacement = replacement
         self._is_wal_saved = self._has_save_failed = False
-        self._file_descriptor = -1  # stands for the file itself, whatever its name is now
+        self._file_descriptor = -1  # refers to the file itself, whatever its name is now
         self._last_state: _FileState | None = None
         self._rejection_by_state: dict[_FileState, str] = {}
         self._logged_rejection = ""
@@ -80,7 +81,7 @@ class DatabaseWatch:
         self._integrity_due_s = monotonic() + min(size_bytes / _FIRST_CHECK_BYTES_PER_S, _MAX_FIRST_CHECK_DELAY_S)
 
     def poll(self) -> None:
-        """Have the database take note of its faults; cheap enough for each second. For one thread."""
+        """Record and clear faults of the database; cheap enough for once per second. For one thread."""
         database = self._database
         database.check_file()
         if database.has_fault(FaultKind.FILE_REPLACED):
@@ -94,13 +95,13 @@ class DatabaseWatch:
                 self._try_writing()
 
     def check_integrity(self) -> None:
-        """Read the whole file if that is due: a while after the start, each day, and soon after damage was seen."""
+        """Check the whole file if due: some time after the start, daily, and every 10 minutes while it is damaged."""
         now_s, damaged = self._monotonic(), self._database.has_fault(FaultKind.DAMAGED)
         self._database.check_file()
         if now_s < self._integrity_due_s or self._stopping.is_set():
             return
         if self._database.has_fault(FaultKind.FILE_REPLACED) or self._database.has_fault(FaultKind.WAL_MISSING):
-            return  # a new connection would make a new -wal file
+            return  # a new connection would create a new -wal file
         try:
             found = self._quick_check()
         except sqlite3.DatabaseError as error:
@@ -116,7 +117,7 @@ class DatabaseWatch:
         self._integrity_due_s = self._monotonic() + (INTEGRITY_RETRY_S if is_damaged else INTEGRITY_EVERY_S)
 
     def close(self) -> None:
-        """End a check of the whole file that is under way, and close the connection."""
+        """Stop an integrity check in progress, and close the connection."""
         self._stopping.set()
         if self._connection is not None:
             self._connection.close()
@@ -132,23 +133,25 @@ class DatabaseWatch:
             self._database.record_fault(FaultKind.ACCESS, advice)
 
     def _check_wal(self) -> None:
-        """Whether the -wal file is there that SQLite keeps while a connection is open, as that of this watch is."""
+        """Record a missing -wal file, which SQLite keeps while a connection is open, such as the one of this watch."""
         database = self._database
         if not database.has_fault(FaultKind.WAL_MISSING):
-            with suppress(sqlite3.DatabaseError):  # what is wrong then is told by the look at the lock
+            with suppress(sqlite3.DatabaseError):  # _check_lock reports such errors
                 self._open_connection()
             if self._wal_file_id is None or is_same_file(self._wal_path, self._wal_file_id):
                 return
             database.record_fault(FaultKind.WAL_MISSING, WAL_MISSING_ADVICE)
-        if self._connection is None:  # a new one would make another file
+        if self._connection is None:  # a new connection would create another file
             return
         if not self._is_wal_saved:
             self._is_wal_saved = self._checkpoint_wal()
-        if self._replacement is not None and not self._wal_path.exists():  # else somebody else has opened the database
+        if (
+            self._replacement is not None and not self._wal_path.exists()
+        ):  # else another process has opened the database
             self._replace_by_copy(self._replacement)
 
     def _checkpoint_wal(self) -> bool:
-        """Bring what the -wal file holds into the database itself, and empty it: after a restart nobody could."""
+        """Checkpoint the -wal file into the database and empty it, which is impossible after a restart."""
         try:
             (busy, _, _) = self._open_connection().execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
         except sqlite3.DatabaseError as error:
@@ -159,8 +162,8 @@ class DatabaseWatch:
         self._has_save_failed = False
         return not busy
 
-    def _replace_by_copy(self, succession: DatabaseReplacement) -> None:
-        """Go on with a copy in its place: all connections to one file share one -wal file, and that is lost."""
+    def _replace_by_copy(self, replacement: DatabaseReplacement) -> None:
+        """Replace the database by a copy of itself: all connections to one file share one -wal file, which is lost."""
         if self._monotonic() < self._retry_at_s:
             return
         database, connection = self._database, self._open_connection()
@@ -172,81 +175,83 @@ class DatabaseWatch:
             try:
                 copy.unlink(missing_ok=True)
                 copy_database(connection, copy)
-                if reason := succession.rejection_reason(copy):
+                if reason := replacement.rejection_reason(copy):
                     copy.unlink()
                     self._postpone("the database cannot be written anew", reason)
                     return
                 if self._wal_path.exists() or not is_same_file(path, file_id(os.fstat(self._file_descriptor))):
-                    copy.unlink()  # somebody has opened the database meanwhile, or put another one in its place
+                    copy.unlink()  # the database was opened by another process or replaced meanwhile
                     return
                 install_copy(copy, path)
                 other = file_id(path.stat())
             except (OSError, sqlite3.Error) as error:
                 self._postpone("the database cannot be written anew", error)
                 return
-            self._switch_file(succession, other, "it was written anew with all that it held, and its -wal file as well")
+            self._switch_file(
+                replacement, other, "it was written anew with all that it held, and its -wal file as well"
+            )
 
     def _consider_other_file(self) -> None:
-        """Go on with another file in the place of the database, once it stays the same and may take it."""
-        succession, path = self._replacement, self._database.path
-        if succession is None or self._connection is None:
+        """Switch to another file at the path of the database, once it is stable and accepted."""
+        replacement, path = self._replacement, self._database.path
+        if replacement is None or self._connection is None:
             return
         try:
-            seen = _file_state(path.stat())
+            state = _file_state(path.stat())
         except OSError:
             self._forget_other_file()
             self._database.record_fault(FaultKind.FILE_REPLACED, FILE_REPLACED_ADVICE)
             return
-        before, self._last_state = self._last_state, seen
-        if seen != before or self._monotonic() < self._retry_at_s or not self._checkpoint_wal():
+        before, self._last_state = self._last_state, state
+        if state != before or self._monotonic() < self._retry_at_s or not self._checkpoint_wal():
             return
-        if reason := self._rejection_reason(succession, path, seen):
+        if reason := self._rejection_reason(replacement, path, state):
             self._report_rejection(reason)
         elif not self._stopping.is_set():
-            self._replace_by_other_file(path, seen, succession)
+            self._replace_by_other_file(path, state, replacement)
 
-    def _replace_by_other_file(self, path: Path, seen: "_FileState", succession: DatabaseReplacement) -> None:
-        """Go on with a file in which all is well, as it was seen."""
+    def _replace_by_other_file(self, path: Path, state: "_FileState", replacement: DatabaseReplacement) -> None:
+        """Switch to an accepted file if it is still in the observed state."""
         try:
             former = self._save_former_file(path)
         except (OSError, sqlite3.Error) as error:
             self._postpone("the former database cannot be saved, and no other is used", error)
             return
         with self._database.try_write_lock(wait_s=REPLACEMENT_LOCK_WAIT_S) as is_idle:
-            if is_idle and self._prepare_replacement(path, seen):
+            if is_idle and self._prepare_replacement(path, state):
                 kept = f"was removed, and is kept as {former}" if former else "is where it was moved to, complete"
-                self._switch_file(succession, seen[0], f"another file is in its place; the one before {kept}")
+                self._switch_file(replacement, state[0], f"another file is in its place; the one before {kept}")
                 return
         if former is not None:
             former.unlink(missing_ok=True)
 
-    def _prepare_replacement(self, path: Path, seen: "_FileState") -> bool:
-        """Whether the file is still the one that was looked at, and nothing of the former one is left beside it."""
+    def _prepare_replacement(self, path: Path, state: "_FileState") -> bool:
+        """Whether the file is still the checked one; removes the -wal file of the former database."""
         try:
-            if _file_state(path.stat()) != seen or replacement_obstacle(path):
+            if _file_state(path.stat()) != state or replacement_obstacle(path):
                 return False
             self._remove_former_wal()
         except OSError as error:
-            self._postpone("the file that is in the place of the database now cannot be used", error)
+            self._postpone("the file that is now at the path of the database cannot be used", error)
             return False
         return True
 
-    def _rejection_reason(self, succession: DatabaseReplacement, path: Path, seen: "_FileState") -> str:
-        """Why the file that is in the place of the database now is not used; each content is read through once."""
-        if self._database.is_former_file(seen[0]):  # the connections of before share what they know of its -wal file
+    def _rejection_reason(self, replacement: DatabaseReplacement, path: Path, state: "_FileState") -> str:
+        """Why the file at the path is not accepted, empty if it is; each state of a file is checked once."""
+        if self._database.is_former_file(state[0]):  # its open connections share the state of its -wal file
             return "it was in use before"
         if reason := replacement_obstacle(path):
             return reason
-        if seen not in self._rejection_by_state:
-            self._rejection_by_state = {seen: succession.rejection_reason(path)}
-        return self._rejection_by_state[seen]
+        if state not in self._rejection_by_state:
+            self._rejection_by_state = {state: replacement.rejection_reason(path)}
+        return self._rejection_by_state[state]
 
     def _report_rejection(self, reason: str) -> None:
         advice = f"{FILE_REPLACED_ADVICE}; what is there now is not used before a restart: {reason}"
         self._database.record_fault(FaultKind.FILE_REPLACED, advice)
         if reason != self._logged_rejection:
             self._logged_rejection = reason
-            logger.error("the file that is in the place of the database now is not used: %s", reason)
+            logger.error("the file that is now at the path of the database is not used: %s", reason)
 
     def _postpone(self, what: str, cause: object) -> None:
         self._retry_at_s = self._monotonic() + _COPY_RETRY_S
@@ -256,7 +261,7 @@ class DatabaseWatch:
         self._last_state, self._rejection_by_state, self._logged_rejection = None, {}, ""
 
     def _remove_former_wal(self) -> None:
-        """Remove the -wal file that belongs to the former database, and is empty now, and its index."""
+        """Remove the emptied -wal file of the former database, and its -shm file."""
         if self._wal_path != wal_path(self._database.path):  # the other file has a -wal file of its own
             return
         for path, known in ((self._wal_path, self._wal_file_id), (_shm_path(self._wal_path), self._shm_file_id)):
@@ -264,15 +269,15 @@ class DatabaseWatch:
                 path.unlink()
 
     def _save_former_file(self, path: Path) -> Path | None:
-        """Where the former database was written to, if nothing has its name any more."""
+        """Copy the former database to a new file if it has no name any more, and return the path of the copy."""
         if os.fstat(self._file_descriptor).st_nlink:
             return None
         target = former_copy_path(path)
         copy_database(self._open_connection(), target)
         return target
 
-    def _switch_file(self, succession: DatabaseReplacement, other: FileId, how: str) -> None:
-        """Go on with the other file that is at the path; nobody writes meanwhile."""
+    def _switch_file(self, replacement: DatabaseReplacement, other: FileId, how: str) -> None:
+        """Switch to the other file at the path; the write lock is held."""
         keeper, self._connection = self._open_connection(), None
         self._wal_path, self._wal_file_id, self._shm_file_id, self._is_wal_saved = (
             wal_path(self._database.path),
@@ -283,13 +288,13 @@ class DatabaseWatch:
         os.close(self._file_descriptor)
         self._file_descriptor = -1
         self._forget_other_file()
-        self._database.switch_file(other, keeper, succession.on_replaced)
-        with suppress(sqlite3.DatabaseError):  # it is told at the next look
+        self._database.switch_file(other, keeper, replacement.on_replaced)
+        with suppress(sqlite3.DatabaseError):  # the next poll reports it
             self._open_connection()
         logger.warning("the database is used again: %s", how)
 
     def _check_lock(self) -> None:
-        """Whether another process keeps us from writing. A long transaction of our own does not count."""
+        """Record whether another process prevents writes; our own long transactions do not count."""
         database = self._database
         with database.try_write_lock() as is_idle:
             if is_idle:
@@ -317,7 +322,7 @@ class DatabaseWatch:
                 self._database.record_fault(FaultKind.WRITE, _WRITE_ADVICE, error)
 
     def _try_writing(self) -> None:
-        """A transaction without a change succeeds on a full disk too: really write, through a new connection."""
+        """Clear the write fault if a change succeeds through a new connection; empty transactions prove nothing."""
         with self._database.try_write_lock() as is_idle:
             if not is_idle:
                 return
@@ -336,10 +341,10 @@ class DatabaseWatch:
     def _open_connection(self) -> sqlite3.Connection:
         if self._connection is None:
             self._connection = self._new_connection()
-            self._connection.execute("SELECT COUNT(*) FROM sqlite_master").fetchall()  # opens the -wal file
+            self._connection.execute("SELECT COUNT(*) FROM sqlite_master").fetchall()  # makes SQLite open the -wal file
             self._file_descriptor = os.open(
                 self._database.path, os.O_PATH | os.O_CLOEXEC
-            )  # to close it ends no lock of SQLite's
+            )  # closing O_PATH ends no lock
         with suppress(OSError):
             if self._wal_file_id is None:
                 self._wal_file_id, self._shm_file_id = (
@@ -354,7 +359,7 @@ class DatabaseWatch:
     def _quick_check(self) -> str:
         connection = sqlite3.connect(f"{self._database.path.resolve().as_uri()}?mode=ro", uri=True, timeout=1.0)
         try:
-            connection.set_progress_handler(self._stopping.is_set, 10_000)  # a true answer ends the query
+            connection.set_progress_handler(self._stopping.is_set, 10_000)  # a true result aborts the query
             (found,) = connection.execute("PRAGMA quick_check(1)").fetchone()
             return str(found)
         finally:

@@ -1,6 +1,6 @@
-"""Request bodies, read within a limit: raw, gzip-compressed, or JSON.
+"""Request bodies, read within a size limit: raw, gzip-compressed, or JSON.
 
-`Content-Type` is never looked at: senders leave it out or set it wrongly.
+`Content-Type` is ignored, as senders omit it or set it wrongly.
 """
 
 import zlib
@@ -14,14 +14,14 @@ from cc_common.error_codes import ErrorCode
 from cc_common.json_reader import parse_json
 
 _GZIP = 16 + zlib.MAX_WBITS
-# A gzip stream may be several members in a row; without a bound, a million empty ones keep a core busy.
+# A gzip stream may have several members; without a limit, a million empty ones would keep a core busy.
 _MAX_GZIP_MEMBERS = 16
 
 
 def read_body(request: Request, *, limit_bytes: int) -> bytes:
-    """The body, decompressed if it came as gzip.
+    """The body, decompressed if it was sent as gzip.
 
-    Raises TooLarge if it is over `limit_bytes` as sent or decompressed, InvalidInput for damaged gzip, and
+    Raises TooLarge if it exceeds `limit_bytes` before or after decompression, InvalidInput for damaged gzip, and
     UnsupportedMediaType for another encoding.
     """
     body = _read_raw_body(request, limit_bytes)
@@ -39,7 +39,7 @@ def _read_raw_body(request: Request, limit_bytes: int) -> bytes:
         if length > limit_bytes:
             raise _too_large(limit_bytes)
         return _read_exactly(request.environ["wsgi.input"], length)
-    # One more than allowed: werkzeug cuts off a body without a length at the limit and says nothing.
+    # One more than allowed: werkzeug silently truncates a body without a length at the limit.
     request.max_content_length = limit_bytes + 1
     try:
         body = request.get_data(cache=False)
@@ -51,7 +51,7 @@ def _read_raw_body(request: Request, limit_bytes: int) -> bytes:
 
 
 def _read_exactly(stream: BinaryIO, length: int) -> bytes:
-    """So many bytes, asked for at once: werkzeug would take portions and join them, twice the work for a large body."""
+    """Exactly `length` bytes in one read: werkzeug would read and join portions, twice the work for a large body."""
     first = stream.read(length)
     if len(first) == length:
         return first
@@ -66,7 +66,7 @@ def _read_exactly(stream: BinaryIO, length: int) -> bytes:
 
 
 def gunzip(compressed: bytes, *, limit_bytes: int) -> bytes:
-    """The decompressed bytes; never holds more than one byte over `limit_bytes` of them.
+    """The decompressed bytes; never more than one byte over `limit_bytes` is held in memory.
 
     Raises TooLarge beyond the limit, InvalidInput if the stream is damaged or ends early.
     """
@@ -91,9 +91,9 @@ def gunzip(compressed: bytes, *, limit_bytes: int) -> bytes:
 
 
 def read_json_body(request: Request, *, limit_bytes: int) -> Any:
-    """The JSON document of the body, read as patiently as existing clients need.
+    """The JSON document of the body, parsed as leniently as existing clients need.
 
-    Raises PayloadError if it is none or nested too deeply, TooLarge beyond the limit.
+    Raises PayloadError if it is not JSON or nested too deeply, TooLarge beyond the limit.
     """
     return parse_json(read_body(request, limit_bytes=limit_bytes), max_bytes=limit_bytes)
 

@@ -1,4 +1,4 @@
-"""Tokens bound to clusters: may a request that names a cluster do so?"""
+"""Tokens that are limited to clusters: whether a request may name a cluster."""
 
 from collections.abc import Collection
 
@@ -7,6 +7,6 @@ from cc_common.error_codes import ErrorCode
 
 
 def require_cluster_allowed(cluster: str, allowed_clusters: Collection[str]) -> None:
-    """Raise NotAllowed, naming the cluster, if a token bound to other clusters asks; no binding allows all."""
+    """Raise NotAllowed, naming the cluster, if it is not among the allowed ones; an empty collection allows all."""
     if allowed_clusters and cluster not in allowed_clusters:
         raise NotAllowed(f"this token is not for cluster {cluster[:60]!r}", code=ErrorCode.CLUSTER_NOT_ALLOWED)

@@ -1,4 +1,4 @@
-"""Batches of samples, taken before the web framework hears of them: it would take longer than the store does."""
+"""Ingests batches of samples without the web framework, which would take longer than the store."""
 
 from collections.abc import Callable, Iterable, Mapping
 from http import HTTPStatus
@@ -16,16 +16,16 @@ if TYPE_CHECKING:
 
 _OUTCOME = "cc_backend.ingest"
 ACCEPT_ENCODING = {"Accept-Encoding": "gzip"}
-"""Tells the sender that the next batch may come compressed (RFC 9110, section 12.5.3)."""
+"""Tells the sender that the next batch may be compressed (RFC 9110, section 12.5.3)."""
 _FIELDS = (*ACCEPT_ENCODING.items(), ("Content-Type", JSON))
 _STATUS = f"{HTTPStatus.OK:d} {HTTPStatus.OK.phrase}"
 
 
 class DirectWrite:
-    """Wraps an application: takes what is posted to its write routes, and answers where all of it was wanted.
+    """WSGI middleware that ingests requests to the write routes, and responds itself if all lines were accepted.
 
-    `rules` are these routes by path. `take` admits the caller, reads the body and stores it. Whatever else comes of
-    that is for the view of the route to word, which gets it from `outcome`; a caller who is refused does not get there.
+    `rules` maps the paths of these routes to their rules. `ingest` authenticates the caller, reads the body and stores
+    it. All other results are rendered by the view of the route, which gets them from `ingest_outcome`.
     """
 
     def __init__(
@@ -45,10 +45,10 @@ class DirectWrite:
     def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
         """A WSGI application (PEP 3333)."""
         rule = self._rules.get(environ["PATH_INFO"])
-        if rule is None or environ["REQUEST_METHOD"].upper() != "POST":  # the framework takes either case
+        if rule is None or environ["REQUEST_METHOD"].upper() != "POST":  # the framework accepts either case
             return self._application(environ, start_response)
         began_s = perf_counter()
-        request = Request(environ, populate_request=False)  # else each would hold the other, and the batch
+        request = Request(environ, populate_request=False)  # otherwise a reference cycle would keep the batch
         try:
             result = environ[_OUTCOME] = self._ingest(request)
         except Exception as error:  # noqa: BLE001 - the view raises it again
@@ -61,22 +61,22 @@ class DirectWrite:
         try:
             return self._application(environ, start_response)
         finally:
-            del environ[_OUTCOME]  # an error holds where it came from, and with that the batch
+            del environ[_OUTCOME]  # the traceback of an error refers to the batch
 
 
 def rules_by_path(rules: Iterable[str]) -> dict[str, str]:
-    """Rules of routes that end in a slash, by the two paths of each."""
+    """Path -> rule, for rules that end in a slash, each with its two paths."""
     return {path: rule for rule in rules for path in (rule, rule.rstrip("/"))}
 
 
 def ingest_outcome(environ: "WSGIEnvironment") -> IngestResult:
-    """What was done with the batch of a request to a write route; raises what kept it from being done."""
+    """The result of ingesting the batch of a request to a write route; raises the error if that failed."""
     found = environ[_OUTCOME]
     if isinstance(found, Exception):
         try:
             raise found
         finally:
-            del found  # which would hold this frame, which holds it
+            del found  # breaks the reference cycle with this frame
     if not isinstance(found, IngestResult):
         raise TypeError(f"{_OUTCOME} is something else")
     return found

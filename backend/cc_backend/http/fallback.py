@@ -1,6 +1,6 @@
-"""Paths and methods that no route knows, answered in JSON: 404, 405 with `Allow`, and OPTIONS.
+"""JSON responses for unknown paths and methods: 404, 405 with `Allow`, and OPTIONS.
 
-A catch-all route under each prefix, and under the two paths outside, does it; the pages keep their own answers.
+Implemented by catch-all routes under each prefix, and for the two paths outside of them; pages have their own errors.
 """
 
 from collections.abc import Mapping
@@ -40,13 +40,13 @@ def respond_to_unknown_path(rest: str = "") -> Response:
             HTTPStatus.NOT_FOUND, ErrorCode.ROUTE_UNKNOWN, f"there is nothing at {request.path[:200]!r}"
         )
     if request.method == "OPTIONS":
-        answer = Response(status=HTTPStatus.NO_CONTENT)
-        del answer.headers["Content-Type"]
+        response = Response(status=HTTPStatus.NO_CONTENT)
+        del response.headers["Content-Type"]
     else:
         text = f"{request.method} is not possible here; {' and '.join(allowed)} {'are' if len(allowed) > 1 else 'is'}"
-        answer = problem_response(HTTPStatus.METHOD_NOT_ALLOWED, ErrorCode.METHOD_NOT_ALLOWED, text)
-    answer.headers["Allow"] = ", ".join([*allowed, "OPTIONS"])
-    return answer
+        response = problem_response(HTTPStatus.METHOD_NOT_ALLOWED, ErrorCode.METHOD_NOT_ALLOWED, text)
+    response.headers["Allow"] = ", ".join([*allowed, "OPTIONS"])
+    return response
 
 
 def _allowed_methods() -> list[str]:
@@ -65,12 +65,12 @@ def _allowed_methods() -> list[str]:
 
 
 def cross_origin_headers(path: str) -> Mapping[str, str]:
-    """What lets scripts of any origin use /api: it takes tokens only, a browser's cookie is worth nothing there."""
+    """CORS headers that let scripts of any origin use /api, which accepts tokens only and ignores cookies."""
     return _CORS_HEADERS if path.startswith(_CORS_PREFIX) else {}
 
 
 def allow_cross_origin(response: Response) -> Response:
-    """The response with what the path allows to scripts of other origins."""
+    """The response with the CORS headers of its path."""
     fields = cross_origin_headers(request.path)
     response.headers.update(fields)
     if fields and request.method == "OPTIONS":
@@ -79,13 +79,13 @@ def allow_cross_origin(response: Response) -> Response:
 
 
 def install_fallback(blueprint: Blueprint) -> None:
-    """Add the catch-all routes and the cross-origin headers."""
+    """Add the catch-all routes and the CORS headers."""
     blueprint.record_once(_add_rules)
     blueprint.after_request(allow_cross_origin)
 
 
 def _add_rules(state: BlueprintSetupState) -> None:
-    """Rules for any method, whatever its name, which `add_url_rule` does not make."""
+    """Add rules for any method, even unknown ones, which `add_url_rule` does not support."""
     app = cast("Flask", state.app)
     endpoint = f"{state.blueprint.name}.{_ENDPOINT}"
     app.view_functions[endpoint] = respond_to_unknown_path

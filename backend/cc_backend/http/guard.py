@@ -1,11 +1,11 @@
-"""The door of the web application: finds the caller of each request and enforces what its route asks.
+"""Authenticates each request and enforces the permission of its route.
 
-* A token comes in `X-Auth-Token`, else in `Authorization: Bearer`; other schemes are ignored.
-* A session comes in the cookie `session` and counts only for routes that take sessions.
-* A request that changes something and came with a session needs the session's CSRF token, as the form field
-  `csrf_token` or the header `X-CSRF-Token`; one that needs no caller (the login form) must come from our own pages.
+* A token is read from `X-Auth-Token`, else from `Authorization: Bearer`; other schemes are ignored.
+* A session is read from the cookie `session`, for routes that accept sessions only.
+* A changing request with a session needs the session's CSRF token, as form field `csrf_token` or header
+  `X-CSRF-Token`; a changing request to a public route (the login form) must come from our own pages.
 
-Nothing is rendered here: refusals are raised, the application's error handlers answer them.
+Nothing is rendered here: errors are raised for the application's error handlers.
 """
 
 import hashlib
@@ -46,14 +46,14 @@ _GUARD_EXTENSION = "cockpit-guard"
 
 
 class RouteWithoutPermissionError(BackendError):
-    """A route declares no permission, so the application must not start."""
+    """A route declares no permission, so the application does not start."""
 
 
 def install_guard(app: Flask, services: Services) -> None:
-    """From now on every request of the application passes the guard.
+    """Let every request of the application pass the guard.
 
     Raises:
-        SettingsError: a network in the settings cannot be read.
+        SettingsError: a network in the settings is invalid.
     """
     main = services.settings.main
     guard = _Guard(
@@ -67,7 +67,7 @@ def install_guard(app: Flask, services: Services) -> None:
 
 
 def require_declared_permissions(app: Flask) -> None:
-    """Returns when every route declares what it asks of its caller.
+    """Return if every route declares its permission.
 
     Raises:
         RouteWithoutPermissionError: naming each endpoint that does not.
@@ -86,10 +86,10 @@ def require_declared_permissions(app: Flask) -> None:
 
 
 def may_send_body(app: Flask, environ: "WSGIEnvironment") -> bool:
-    """Whether the head of a request shows somebody who may use its route; where everybody may, nobody is shown.
+    """Whether the head of a request has credentials for its route; False for public routes.
 
     Raises:
-        Unavailable: the database does not answer.
+        Unavailable: the database is not available.
     """
     with app.request_context(environ):
         try:
@@ -102,18 +102,18 @@ def may_send_body(app: Flask, environ: "WSGIEnvironment") -> bool:
 
 
 def client_address_of(app: Flask, environ: "WSGIEnvironment") -> str:
-    """The address a request came from; what proxies say counts only where the settings trust them."""
+    """The client address of a request; headers of proxies count only if the settings trust the proxy."""
     guard: _Guard = app.extensions[_GUARD_EXTENSION]
     return guard.remote_address(Request(environ, populate_request=False))
 
 
 def authenticate_token_request(app: Flask, incoming: Request, permission: Permission) -> Caller:
-    """Who sent a request with a token, if they may do this; needs no request of the web framework.
+    """The caller of a request with a token that grants a permission; needs no request context of the web framework.
 
     Raises:
-        NotAuthenticated: there is no token, or it is no good.
-        NotAllowed: the token is good, but not for this.
-        Unavailable: the database does not answer.
+        NotAuthenticated: there is no token, or it is not valid.
+        NotAllowed: the token lacks the permission.
+        Unavailable: the database is not available.
     """
     guard = cast("_Guard", app.extensions[_GUARD_EXTENSION])
     caller = guard.authenticate_token(token_from_headers(incoming), incoming)
@@ -123,10 +123,10 @@ def authenticate_token_request(app: Flask, incoming: Request, permission: Permis
 
 
 def current_caller() -> Caller:
-    """Who sent the current request.
+    """The caller of the current request.
 
     Raises:
-        NotAuthenticated: the route is public and nobody had to say.
+        NotAuthenticated: the route is public, so there is no caller.
     """
     caller = optional_caller()
     if caller is None:
@@ -135,13 +135,13 @@ def current_caller() -> Caller:
 
 
 def optional_caller() -> Caller | None:
-    """Who sent the current request; None on a public route."""
+    """The caller of the current request; None on a public route."""
     caller: Caller | None = g.get("caller")
     return caller
 
 
 def current_session() -> "Session | None":
-    """The login behind the request, also on public routes; None without one."""
+    """The session of the current request, also on public routes; None without a valid one."""
     if "cockpit_session" not in g:
         services = current_services()
         cookie = request.cookies.get(SESSION_COOKIE, "")
@@ -151,9 +151,9 @@ def current_session() -> "Session | None":
 
 
 def csrf_token() -> str:
-    """What forms of the current page must send back as `csrf_token`: the same in one page, another in the next.
+    """The value that forms of the current page send as `csrf_token`: constant within a page, different for each page.
 
-    Empty without a login.
+    Empty without a session.
     """
     session = current_session()
     if session is None:
@@ -165,19 +165,19 @@ def csrf_token() -> str:
 
 
 def page_etag(html: str) -> str:
-    """An entity tag for a page with forms, which stays the same however their CSRF token is written."""
+    """An entity tag for a page with forms, independent of the mask of the CSRF token."""
     shown: str = g.get("cockpit_csrf", "")
     content = html.replace(shown, "") if shown else html
     return hashlib.blake2b(content.encode(), digest_size=16).hexdigest()
 
 
 def remote_address() -> str:
-    """The address the request came from; what proxies say counts only where the settings trust them."""
+    """The client address of the current request, as `client_address_of`."""
     return _current_guard().remote_address(request)
 
 
 def is_local() -> bool:
-    """Whether the request came from this machine itself, and not through a proxy that runs on it."""
+    """Whether the current request came from this machine, and not through a proxy on it."""
     if any(name in request.headers for name in _FORWARDING_HEADERS):
         return False
     try:
@@ -187,20 +187,20 @@ def is_local() -> bool:
 
 
 def is_https() -> bool:
-    """Whether the client speaks HTTPS, to us or to a trusted proxy before us."""
+    """Whether the client of the current request uses HTTPS, to this server or to a trusted proxy."""
     return is_https_request(current_app, request)
 
 
 def is_https_request(app: Flask, incoming: Request) -> bool:
-    """Whether the client of a request speaks HTTPS, as above."""
+    """Whether the client of a request uses HTTPS, to this server or to a trusted proxy."""
     return cast("_Guard", app.extensions[_GUARD_EXTENSION]).is_https(incoming)
 
 
 def start_session(response: Response, user: str) -> None:
-    """Logs an account in: makes the login, ends the one the browser had, and gives the browser the cookie.
+    """Log in an account: create a session, end the previous one of the browser, and set the cookies.
 
-    Another cookie, which the login form alone gets, lets the browser be recognised at its next login. The session comes
-    last: simple scripts keep the last cookie only.
+    A second cookie, sent to the login form only, identifies the browser at its next login. The session cookie is set
+    last, as simple scripts keep the last cookie only.
     """
     services = current_services()
     _end_session_of_request()
@@ -208,7 +208,7 @@ def start_session(response: Response, user: str) -> None:
         BROWSER_COOKIE,
         services.known_browsers.remember(request.cookies.get(BROWSER_COOKIE, ""), user, services.clock()),
         max_age=services.known_browsers.max_age_s,
-        path=request.root_path + request.path,  # the login form alone
+        path=request.root_path + request.path,  # sent to the login form only
         httponly=True,
         samesite="Strict",
         secure=is_https(),
@@ -226,13 +226,13 @@ def start_session(response: Response, user: str) -> None:
 
 
 def identify_browser(user: str) -> str:
-    """A name for the browser of the request if it has logged in to this account before, else nothing."""
+    """An identifier of the browser of the request if it has logged in to this account before, otherwise empty."""
     services = current_services()
     return services.known_browsers.identify(request.cookies.get(BROWSER_COOKIE, ""), user, services.clock())
 
 
 def end_session(response: Response) -> None:
-    """Logs out: ends the login behind the request and takes the cookie back."""
+    """Log out: end the session of the request and delete its cookie."""
     _end_session_of_request()
     response.delete_cookie(SESSION_COOKIE, httponly=True, samesite="Lax", secure=is_https())
 
@@ -244,9 +244,9 @@ class _Guard:
         self._token_networks = token_networks
 
     def authorize_request(self) -> None:
-        """Runs before each request; returns when it may go on."""
+        """Runs before each request; returns if the request may proceed."""
         if request.url_rule is None or _is_automatic_options(request):
-            return  # 404, 405 and OPTIONS are answered alike to everybody
+            return  # 404, 405 and OPTIONS are public
         endpoint = request.endpoint or ""
         permission = _permission_of_endpoint(current_app, endpoint)
         if permission is None:
@@ -270,8 +270,10 @@ class _Guard:
     def is_https(self, incoming: Request) -> bool:
         if incoming.is_secure:
             return True
-        said = incoming.environ.get("HTTP_X_FORWARDED_PROTO")
-        return said is not None and is_forwarded_https(incoming.remote_addr or "", said, self._trusted_proxies)
+        forwarded_proto = incoming.environ.get("HTTP_X_FORWARDED_PROTO")
+        return forwarded_proto is not None and is_forwarded_https(
+            incoming.remote_addr or "", forwarded_proto, self._trusted_proxies
+        )
 
     def _authenticate(self, permission: Permission) -> Caller:
         token = token_from_headers(request)
@@ -310,7 +312,7 @@ def _end_session_of_request() -> None:
 
 
 def token_from_headers(incoming: Request) -> str | None:
-    """The token in the headers of a request, or None; `Authorization` of another scheme is somebody else's."""
+    """The token in the headers of a request, or None; other schemes of `Authorization` are ignored."""
     token = incoming.headers.get("X-Auth-Token")
     if token is not None:
         return token.strip()
@@ -321,12 +323,12 @@ def token_from_headers(incoming: Request) -> str | None:
 
 
 def _record_caller(incoming: Request, caller: Caller) -> None:
-    """Tell the HTTP server whose request it is."""
+    """Record the caller of a request for the HTTP server, which shares its threads fairly among callers."""
     incoming.environ[CALLER_KEY] = f"{caller.kind} {caller.name}"
 
 
 def _require_own_origin() -> None:
-    """Refuses what another site made the browser send; programs send none of these headers and pass."""
+    """Reject requests that another site made the browser send; programs send none of these headers and pass."""
     site = request.headers.get("Sec-Fetch-Site")
     if site is not None:
         is_ours = site in _OWN_FETCH_SITES
@@ -339,7 +341,7 @@ def _require_own_origin() -> None:
 
 
 def _host_of(origin: str) -> str | None:
-    """Host and port in an address; None if it is none, such as `http://[`."""
+    """Host and port of a URL; None if it is invalid, such as `http://[`."""
     try:
         return urlsplit(origin).netloc
     except ValueError:
@@ -361,12 +363,12 @@ def _permission_of_endpoint(app: Flask, endpoint: str) -> Permission | None:
 
 
 def _is_automatic_options(incoming: FlaskRequest) -> bool:
-    # Flask hangs the attribute on Werkzeug's rule; a view that lists OPTIONS itself has it false.
+    # Flask sets the attribute on Werkzeug's rule; it is False for a view that lists OPTIONS itself.
     return incoming.method == "OPTIONS" and bool(getattr(incoming.url_rule, "provide_automatic_options", False))
 
 
 def _token_networks(allowed: Sequence[str]) -> NetworkSet | None:
-    """None when the setting allows every address: it is empty, or begins with `*`."""
+    """The networks of main.api-allowed-ips; None if it allows every address: it is empty, or begins with `*`."""
     if not allowed or allowed[0] == "*":
         return None
     return NetworkSet.parse("main.api-allowed-ips", allowed)

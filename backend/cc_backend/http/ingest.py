@@ -1,4 +1,4 @@
-"""A batch on its way from a request to the store, with the times by which its samples are judged."""
+"""Passes a batch from a request to the store, with the time range that its samples may have."""
 
 import re
 from collections.abc import Collection
@@ -13,35 +13,35 @@ _HOST = re.compile(rb",host(?:name)?=([^, ]+)")
 
 
 class IngestServices(Protocol):
-    """The parts of a program that takes samples."""
+    """The services needed to ingest samples."""
 
     @property
     def store(self) -> MetricStore:
-        """Where they go."""
+        """The metric store."""
 
     @property
     def trusted_clock(self) -> TrustedClock:
-        """What time it is."""
+        """The best known time."""
 
     def now_s(self) -> int:
-        """What time the wall clock says it is."""
+        """Time of the wall clock in Unix seconds."""
 
 
 def ingest_batch(
     services: IngestServices, batch: bytes, *, default_cluster: str, allowed_clusters: Collection[str]
 ) -> IngestResult:
-    """Hand a batch to the store. While the clock is in doubt, the batch's own time is evidence."""
+    """Ingest a batch. While the wall clock is not trusted, the time of the batch is used as evidence."""
     now_s, times = services.now_s(), services.trusted_clock.range()
     result = services.store.ingest(
         batch, received_s=now_s, default_cluster=default_cluster, allowed_clusters=allowed_clusters, time_range=times
     )
-    if times.earliest_s != times.latest_s and (said := host_and_time(batch)) is not None:
-        services.trusted_clock.observe_sample(*said)
+    if times.earliest_s != times.latest_s and (host_time := host_and_time(batch)) is not None:
+        services.trusted_clock.observe_sample(*host_time)
     return result
 
 
 def host_and_time(batch: bytes) -> tuple[str, int] | None:
-    """Host and time of the last line of a batch; None if it does not say both."""
+    """Host and time of the last line of a batch; None if one is missing."""
     try:
         series, _, time = split_line(batch.rstrip().rpartition(b"\n")[2])
         host = _HOST.search(series)

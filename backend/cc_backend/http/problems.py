@@ -1,8 +1,7 @@
-"""Every failure of the API as one JSON shape: `{"status": "<reason phrase>", "code": "<code>", "error": "<text>"}`.
+"""Error responses of the API: `{"status": "<reason phrase>", "code": "<code>", "error": "<text>"}`.
 
-Errors raised on purpose carry a text for people, a code for programs (cc_common.error_codes) and a status; they are
-translated here, once. What nobody expected is logged once with its traceback under a request id, and only that id
-reaches the caller.
+Expected errors have a text for people, a code for programs (cc_common.error_codes) and a status, and are translated
+here. Unexpected errors are logged with their traceback under a request id, and only that id reaches the caller.
 """
 
 import logging
@@ -20,60 +19,60 @@ from cc_common.errors import CockpitError, HostlistError, LineProtocolError, Pay
 
 logger = logging.getLogger(__name__)
 
-# Errors of the shared library that a request can cause; the others are ours.
+# Errors of the shared library that a request can cause; the others are defects of the server.
 _CAUSED_BY_REQUEST: tuple[tuple[type[CockpitError], ErrorCode], ...] = (
     (PayloadError, ErrorCode.INVALID_FIELD),
     (LineProtocolError, ErrorCode.INVALID_LINE),
     (HostlistError, ErrorCode.INVALID_HOSTLIST),
     (UnitError, ErrorCode.INVALID_UNIT),
 )
-# Headers of a routing error that belong to the answer; the rest describe its HTML page.
+# Headers of a routing error that are kept in the response; the others describe its HTML page.
 _KEPT_HEADERS = frozenset({"allow", "retry-after", "www-authenticate"})
 
 
 def problem_response(status: int, code: ErrorCode, text: str, **more: Any) -> Response:
-    """The error answer of a route."""
-    answer = Response(problem_body(status, code, text, **more), status=status, content_type=CONTENT_TYPE)
+    """An error response."""
+    response = Response(problem_body(status, code, text, **more), status=status, content_type=CONTENT_TYPE)
     if status == HTTPStatus.UNAUTHORIZED:
-        answer.headers["WWW-Authenticate"] = "Bearer"
-    return answer
+        response.headers["WWW-Authenticate"] = "Bearer"
+    return response
 
 
 def respond_to_cockpit_error(error: CockpitError) -> Response:
-    """The answer to an error raised on purpose; `Retry-After` where the error says when to come back."""
+    """The response to an expected error; with `Retry-After` if the error has `retry_after_s`."""
     for kind, code in _CAUSED_BY_REQUEST:
         if isinstance(error, kind):
             more = {"field": error.field} if isinstance(error, PayloadError) else {}
             return problem_response(HTTPStatus.BAD_REQUEST, code, str(error), **more)
     if not isinstance(error, BackendError):
         return respond_to_unexpected(error)
-    # a part that is away has been told of once, and may be asked for a thousand times a second
+    # an unavailable part was logged once, and may be requested a thousand times per second
     if error.status >= HTTPStatus.INTERNAL_SERVER_ERROR and not isinstance(error, Unavailable):
         logger.error(
             "request failed method=%s path=%r status=%d error=%r", *_method_and_path(), error.status, str(error)
         )
-    answer = problem_response(error.status, error.code, error.public_message)
+    response = problem_response(error.status, error.code, error.public_message)
     if error.retry_after_s is not None:
-        answer.headers["Retry-After"] = str(error.retry_after_s)
-    return answer
+        response.headers["Retry-After"] = str(error.retry_after_s)
+    return response
 
 
 def respond_to_http_error(error: HTTPException) -> Response:
-    """The answer to an error of the web framework, such as a body over its limit."""
+    """The response to an error of the web framework, such as a body over its limit."""
     page = error.get_response()
     if error.code is None:
         return respond_to_unexpected(error)
-    answer = problem_response(
+    response = problem_response(
         error.code, code_for_status(error.code), error.description or HTTPStatus(error.code).phrase
     )
     for name, value in page.headers.items():
         if name.lower() in _KEPT_HEADERS:
-            answer.headers[name] = value
-    return answer
+            response.headers[name] = value
+    return response
 
 
 def respond_to_unexpected(error: Exception) -> Response:
-    """500 with a request id under which the log has the traceback; nothing of the inside is shown."""
+    """A response 500 with a request id under which the traceback is logged; it shows no internals."""
     request_id = uuid.uuid4().hex[:12]
     logger.error("request failed method=%s path=%r request_id=%s", *_method_and_path(), request_id, exc_info=error)
     text = f"internal error; the server's log has the cause under request id {request_id}"
@@ -85,7 +84,7 @@ def _method_and_path() -> tuple[str, str]:
 
 
 def install_error_handlers(blueprint: Blueprint) -> None:
-    """Answer every failure of the blueprint's routes in JSON."""
+    """Respond to all errors of the blueprint's routes in JSON."""
     blueprint.register_error_handler(CockpitError, respond_to_cockpit_error)
     blueprint.register_error_handler(HTTPException, respond_to_http_error)
     blueprint.register_error_handler(Exception, respond_to_unexpected)

@@ -1,4 +1,4 @@
-"""Query strings into values, each checked once, with errors that name the parameter."""
+"""Parses and validates query strings, with errors that name the parameter."""
 
 import difflib
 from collections.abc import Collection, Iterator
@@ -8,7 +8,7 @@ from cc_backend.errors import InvalidInput
 from cc_backend.model import Scope
 from cc_common.error_codes import ErrorCode
 
-# Whole numbers beyond 64 bit fit no column and no clock.
+# Larger integers fit no column and no clock.
 _MAX_INTEGER = 2**63 - 1
 _TRUE = frozenset({"", "1", "true", "yes", "on"})
 _FALSE = frozenset({"0", "false", "no", "off"})
@@ -16,7 +16,7 @@ _MAX_QUOTED = 60
 
 
 class QueryArguments(Protocol):
-    """The part of a parsed query string that is read here."""
+    """The methods of a parsed query string that are used here."""
 
     def get(self, key: str, /) -> str | None:
         """The first value of `key`, or None."""
@@ -28,7 +28,7 @@ class QueryArguments(Protocol):
 
 
 def reject_unknown(arguments: QueryArguments, known: Collection[str]) -> None:
-    """Raise InvalidInput for a name that is not in `known`, with the nearest one that is."""
+    """Raise InvalidInput for a name that is not in `known`, with the most similar known one."""
     for name in arguments:
         if name not in known:
             near = difflib.get_close_matches(name, known, n=1)
@@ -37,7 +37,7 @@ def reject_unknown(arguments: QueryArguments, known: Collection[str]) -> None:
 
 
 def first_given(arguments: QueryArguments, *names: str) -> tuple[str, str] | None:
-    """Name and value of the first of these spellings that was given."""
+    """Name and value of the first of these names that was given, None if none was."""
     for name in names:
         value = arguments.get(name)
         if value is not None:
@@ -46,10 +46,10 @@ def first_given(arguments: QueryArguments, *names: str) -> tuple[str, str] | Non
 
 
 def parse_integer(name: str, text: str, *, minimum: int = 0, maximum: int = _MAX_INTEGER) -> int:
-    """The number in `text`; only ASCII digits with an optional minus. Raises InvalidInput."""
+    """The integer in `text`: ASCII digits with an optional minus. Raises InvalidInput."""
     digits = text.removeprefix("-")
     if not (digits.isascii() and digits.isdigit() and len(digits) <= len(str(_MAX_INTEGER))):
-        raise InvalidInput(f"{name} must be a whole number, not {_quoted(text)}", code=ErrorCode.INVALID_PARAMETER)
+        raise InvalidInput(f"{name} must be an integer, not {_quoted(text)}", code=ErrorCode.INVALID_PARAMETER)
     value = int(text)
     if not minimum <= value <= maximum:
         raise InvalidInput(
@@ -61,13 +61,13 @@ def parse_integer(name: str, text: str, *, minimum: int = 0, maximum: int = _MAX
 def optional_integer(
     arguments: QueryArguments, *names: str, minimum: int = 0, maximum: int = _MAX_INTEGER, default: int | None = None
 ) -> int | None:
-    """The number given under one of the spellings, else `default`."""
+    """The integer given under one of these names, otherwise `default`."""
     given = first_given(arguments, *names)
     return default if given is None else parse_integer(*given, minimum=minimum, maximum=maximum)
 
 
 def parse_flag(arguments: QueryArguments, name: str) -> bool:
-    """A boolean parameter: absent is false, present without a value is true. Raises InvalidInput."""
+    """A boolean parameter: False if absent, True if present without a value. Raises InvalidInput."""
     text = arguments.get(name)
     if text is None or text.lower() in _FALSE:
         return False
@@ -77,7 +77,7 @@ def parse_flag(arguments: QueryArguments, name: str) -> bool:
 
 
 def parse_time_range(name: str, text: str) -> tuple[int, int]:
-    """`<from>-<to>` in Unix seconds, both included. Raises InvalidInput."""
+    """The range of a text `<from>-<to>` in Unix seconds, inclusive. Raises InvalidInput."""
     start, separator, end = text.partition("-")
     if not separator:
         raise InvalidInput(
@@ -87,7 +87,7 @@ def parse_time_range(name: str, text: str) -> tuple[int, int]:
 
 
 def parse_scopes(arguments: QueryArguments) -> list[Scope] | None:
-    """The repeatable parameter `scope`; None if it was not given. Raises InvalidInput."""
+    """The scopes of the repeatable parameter `scope`; None if it was not given. Raises InvalidInput."""
     names = arguments.getlist("scope")
     try:
         return [Scope(name) for name in names] or None

@@ -1,4 +1,4 @@
-"""JSON answers."""
+"""JSON responses."""
 
 from http import HTTPStatus
 from typing import Any
@@ -14,16 +14,16 @@ _RETRY_S = 5
 
 
 def json_response(document: Any, status: int = HTTPStatus.OK) -> Response:
-    """The document as JSON."""
+    """A response with the document as JSON."""
     return Response(orjson.dumps(document), status=status, content_type=JSON)
 
 
 def health_response(health: HealthMonitor) -> Response:
-    """What load balancers are told: 200 while all is well, else 503 with what is wrong and what to do."""
+    """The health check: 200 without faults, otherwise 503 with the faults and advice."""
     faults = health.faults()
     if not faults:
         return json_response({"status": "ok"})
     document = {"status": "unavailable", "code": ErrorCode.UNHEALTHY, "faults": faults}
-    answer = json_response(document, HTTPStatus.SERVICE_UNAVAILABLE)
-    answer.headers["Retry-After"] = str(_RETRY_S)
-    return answer
+    response = json_response(document, HTTPStatus.SERVICE_UNAVAILABLE)
+    response.headers["Retry-After"] = str(_RETRY_S)
+    return response

@@ -1,6 +1,6 @@
-"""The HTTP answers of a metric store: to queries, to what its operator asks. Shared by the backend and `metric-store`.
+"""HTTP responses of a metric store, shared by the backend and the program `metric-store`.
 
-Nothing here knows the application that serves: what is needed is handed in.
+Independent of the application: everything needed is passed in.
 """
 
 import re
@@ -35,15 +35,15 @@ _RESTORE_RETRY_S = 10
 def query_response(
     request: Request, source: protocol.SampleSource, *, allowed_clusters: Collection[str], max_body_bytes: int
 ) -> Response:
-    """The samples that a request asks for, as JSON, or in binary form if it accepts that.
+    """The samples that a request queries, as JSON, or in binary form if it accepts that.
 
-    `bound` are the clusters that the caller may read, empty for all. Raises InvalidInput, PayloadError, TooLarge and
-    NotAllowed; what is wrong with a single query stands in its row.
+    `allowed_clusters` are those that the caller may read, empty for all. Raises InvalidInput, PayloadError, TooLarge
+    and NotAllowed; errors of single queries are in their rows.
     """
     bounds = protocol.QueryLimits(body_bytes=max_body_bytes)
-    asked = protocol.parse_request(read_body(request, limit_bytes=max_body_bytes), bounds)
-    require_cluster_allowed(asked.cluster, allowed_clusters)
-    found = execute(asked, source, bounds)
+    query = protocol.parse_request(read_body(request, limit_bytes=max_body_bytes), bounds)
+    require_cluster_allowed(query.cluster, allowed_clusters)
+    found = execute(query, source, bounds)
     if binary_codec.MEDIA_TYPE in request.headers.get("Accept", ""):
         body, content_type = binary_codec.encode(found), binary_codec.MEDIA_TYPE
     else:
@@ -59,11 +59,11 @@ def free_response(
     allowed_clusters: Collection[str],
     max_body_bytes: int,
 ) -> Response:
-    """Forget samples before `?to=` below the selectors in the body; those that jobs need stay.
+    """Free samples before `?to=` below the selectors in the body, except those in `holds`.
 
-    The body is a list of paths such as `[["orion", "n017"], ["orion"]]`; `[[]]` is the whole store. `bound` are the
-    clusters that the caller may free, empty for all. Raises InvalidInput, PayloadError, TooLarge and NotAllowed, and
-    Unavailable while older samples are read back, since nothing is freed then.
+    The body is a list of paths such as `[["orion", "n017"], ["orion"]]`; `[[]]` is the whole store. `allowed_clusters`
+    are those that the caller may free, empty for all. Raises InvalidInput, PayloadError, TooLarge and NotAllowed, and
+    Unavailable while the store is restoring, as nothing is freed then.
     """
     text = request.args.get("to", "")
     if not _INTEGER.match(text):
@@ -74,7 +74,7 @@ def free_response(
     _require_selectors_allowed(selectors, allowed_clusters)
     if store.restoring:
         raise Unavailable(
-            "the store still reads back older samples; nothing was freed",
+            "the store is still restoring older samples; nothing was freed",
             code=ErrorCode.STORE_UNAVAILABLE,
             retry_after_s=_RESTORE_RETRY_S,
         )
@@ -86,7 +86,7 @@ def free_response(
 def combined_holds(
     store: MetricStore, selectors: Sequence[Sequence[str]], holds: Mapping[str, Mapping[str, int]]
 ) -> dict[str, dict[str, int]]:
-    """Cluster -> host -> from when on its samples stay: all of what no selector names, and what jobs need."""
+    """Cluster -> host -> start of the samples to keep: all of hosts outside the selectors, and those in `holds`."""
     kept: dict[str, dict[str, int]] = {cluster: dict(hosts) for cluster, hosts in holds.items()}
     if any(not selector for selector in selectors):
         return kept
@@ -100,9 +100,9 @@ def combined_holds(
 
 
 def inventory_response(request: Request, store: MetricStore, *, allowed_clusters: Collection[str]) -> Response:
-    """What the store holds below `?selector=cluster:host`; without one, its clusters. 400 for what is not there.
+    """The content of the store below `?selector=cluster:host`, or its clusters; 400 for an unknown selector.
 
-    `bound` are the clusters that the caller may look at, empty for all.
+    `allowed_clusters` are those that the caller may see, empty for all.
     """
     selector = request.args.get("selector", "")
     path = selector.split(":", 2) if selector else []
@@ -111,7 +111,7 @@ def inventory_response(request: Request, store: MetricStore, *, allowed_clusters
     found = store.inventory(path)
     if found is None:
         raise InvalidInput(
-            f"selector: there is nothing of the name {selector[:_MAX_QUOTED]!r}", code=ErrorCode.INVALID_PARAMETER
+            f"selector: there is nothing with the name {selector[:_MAX_QUOTED]!r}", code=ErrorCode.INVALID_PARAMETER
         )
     if allowed_clusters and not path:
         found = {cluster: inside for cluster, inside in found.items() if cluster in allowed_clusters}
@@ -121,21 +121,21 @@ def inventory_response(request: Request, store: MetricStore, *, allowed_clusters
 def host_health_response(
     request: Request, store: MetricStore, *, now_s: int, allowed_clusters: Collection[str], max_body_bytes: int
 ) -> Response:
-    """Which of the expected metrics of some hosts arrive: host -> `ConnectionState` and `HealthMetrics` (JSON text).
+    """Health of the expected metrics of hosts: host -> `State`, and `HealthMetrics` as JSON in a string.
 
-    With `with-reasons` in the body also `Reasons`: metric -> what is wrong with it, since when. `bound` are the
-    clusters that the caller may ask about, empty for all. Raises InvalidInput, PayloadError, TooLarge and NotAllowed.
+    With `with-reasons` in the body also `Reasons`: metric -> its fault with the time. `allowed_clusters` are those that
+    the caller may query, empty for all. Raises InvalidInput, PayloadError, TooLarge and NotAllowed.
     """
     document = parse_json(read_body(request, limit_bytes=max_body_bytes), max_bytes=max_body_bytes)
     if not isinstance(document, dict):
         raise InvalidInput(
             "the body must be an object with cluster, nodes and metric-names", code=ErrorCode.INVALID_BODY
         )
-    asked = ObjectReader(document)
+    query = ObjectReader(document)
     cluster, hosts, metrics = (
-        asked.string("cluster"),
-        _unique_names(asked, "nodes"),
-        _unique_names(asked, "metric-names"),
+        query.string("cluster"),
+        _unique_names(query, "nodes"),
+        _unique_names(query, "metric-names"),
     )
     require_cluster_allowed(cluster, allowed_clusters)
     if len(hosts) * max(len(metrics), 1) > _MAX_HEALTH_CHECKS:
@@ -144,7 +144,7 @@ def host_health_response(
             "ask in smaller parts"
         )
     found = {host: store.host_health(cluster, host, metrics, now_s=now_s) for host in hosts}
-    if asked.raw("with-reasons") is True:
+    if query.raw("with-reasons") is True:
         return json_response(
             {host: _health_to_json(one) | {"Reasons": _reasons_to_json(one, now_s)} for host, one in found.items()}
         )
@@ -167,9 +167,9 @@ def _reasons_to_json(health: HostHealth, now_s: int) -> dict[str, Any]:
     }
 
 
-def _unique_names(asked: ObjectReader, key: str) -> list[str]:
-    """A list of names, each once."""
-    return list(dict.fromkeys(asked.strings(key)))
+def _unique_names(query: ObjectReader, key: str) -> list[str]:
+    """The distinct names of a list."""
+    return list(dict.fromkeys(query.strings(key)))
 
 
 def _parse_selectors(body: bytes) -> list[list[str]]:
@@ -179,7 +179,7 @@ def _parse_selectors(body: bytes) -> list[list[str]]:
     for path in document:
         if not isinstance(path, list) or not all(isinstance(name, str) for name in path):
             raise InvalidInput(
-                'each path must be a list of texts, such as ["orion", "n017"]', code=ErrorCode.INVALID_BODY
+                'each path must be a list of strings, such as ["orion", "n017"]', code=ErrorCode.INVALID_BODY
             )
         if len(path) > _MAX_SELECTOR_DEPTH:
             raise InvalidInput(
@@ -192,7 +192,7 @@ def _require_selectors_allowed(selectors: Sequence[Sequence[str]], allowed_clust
     for selector in selectors if allowed_clusters else ():
         if not selector:
             raise NotAllowed(
-                "this token is bound to clusters and cannot free the whole store; name a cluster",
+                "this token is limited to clusters and cannot free the whole store; name a cluster",
                 code=ErrorCode.CLUSTER_NOT_ALLOWED,
             )
         require_cluster_allowed(selector[0], allowed_clusters)

@@ -1,4 +1,4 @@
-"""The JSON of every error answer, for the API, the pages and what stands in front of them. Knows no web framework."""
+"""The JSON body of every error response, for the API, the pages and the HTTP server. Needs no web framework."""
 
 from http import HTTPStatus
 from typing import Any
@@ -14,6 +14,6 @@ _PHRASES = {413: "Request Entity Too Large", 422: "Unprocessable Entity"}
 
 
 def problem_body(status: int, code: ErrorCode, text: str, **more: Any) -> bytes:
-    """The JSON of an error answer: `status` as its reason phrase, `code`, `error` as text, and what else helps."""
+    """The JSON body of an error response: `status` as reason phrase, `code`, `error` as text, and further keys."""
     phrase = _PHRASES.get(status) or HTTPStatus(status).phrase
     return orjson.dumps({"status": phrase, "code": code, "error": text, **more})

@@ -1,4 +1,4 @@
-"""Cluster configurations as they were, kept in the job database, and which jobs depend on them."""
+"""History of the cluster configurations, kept in the job database, and the jobs that depend on each."""
 
 import logging
 from collections import defaultdict
@@ -27,7 +27,7 @@ _RUNNING = JobRow.state == str(JobState.RUNNING)
 
 @dataclass(frozen=True, slots=True)
 class DependentJobs:
-    """How many jobs run, wait for the archiver, and are over."""
+    """Numbers of running, waiting (to be archived) and finished jobs."""
 
     running: int = 0
     waiting: int = 0
@@ -41,15 +41,15 @@ class DependentJobs:
 
 
 class ClusterGenerations:
-    """Remembers each content that a cluster.json had while jobs could start with it."""
+    """The generations of each cluster.json: its distinct contents, each with a number."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
         self.load = lru_cache(maxsize=_CACHE_SIZE)(self._load)
-        """The cluster as it was configured with a number, None where that is not known."""
+        """The cluster as configured in a generation, None if that is unknown; cached."""
 
     def record(self, clusters: Mapping[str, Cluster] | ClusterRegistry, *, now_s: int) -> dict[str, int]:
-        """The numbers of these configurations by cluster, new ones where the content is new."""
+        """The generation of each of these clusters by name; a new content gets a new number."""
         digests = {name: content_digest(clusters[name]) for name in clusters}
         with self._database.write():
             for name, digest in digests.items():
@@ -62,15 +62,15 @@ class ClusterGenerations:
         return {name: found[name, digest] for name, digest in digests.items()}
 
     def newest_with_sub_cluster(self, cluster: str, sub_cluster: str) -> Cluster | None:
-        """The cluster as it was configured last with this subcluster, None if it never was."""
+        """The newest configuration of a cluster that has this subcluster, None if none has."""
         return next((found for found in self._newest_first(cluster) if sub_cluster in found.sub_clusters), None)
 
     def ever_restricted_metrics(self, cluster: str) -> frozenset[str]:
-        """The metrics of a cluster that any of its configurations wanted to be seen by staff only."""
+        """The metrics of a cluster that any of its configurations restricts to staff."""
         return frozenset().union(*map(restricted_metrics, self._newest_first(cluster)))
 
     def hosts_in_use(self) -> list[HostsInUse]:
-        """The hosts of jobs that run or wait for the archiver, by what their jobs started with; in a fixed order."""
+        """The hosts of running and unarchived jobs by cluster, subcluster and generation of the jobs, sorted."""
         hosts: defaultdict[tuple[str, str, int], set[str]] = defaultdict(set)
         for which in (_RUNNING, UNARCHIVED):
             query = (
@@ -85,7 +85,7 @@ class ClusterGenerations:
         return [HostsInUse(*key, frozenset(names)) for key, names in sorted(hosts.items())]
 
     def _newest_first(self, cluster: str) -> Iterator[Cluster]:
-        """The configurations that a cluster had; at most so many as are worth to be looked at."""
+        """The configurations of a cluster, newest first, at most 1000."""
         query = (
             ClusterConfigRow.select(ClusterConfigRow.id)
             .where(ClusterConfigRow.cluster == cluster)
@@ -108,7 +108,7 @@ class ClusterGenerations:
 
 
 def describe_dependent_jobs(database: Database, removals: Removals) -> list[str]:
-    """A line for each subcluster, metric and group of hosts that leaves and that jobs depend on."""
+    """A line for each removed subcluster, metric and group of hosts that jobs depend on."""
     counts = _count_by_sub_cluster(database, removals.cluster)
     lines = [
         f"subcluster {name!r} of {removals.cluster!r} leaves; jobs there: {counts[name]}"

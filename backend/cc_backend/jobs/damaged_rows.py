@@ -1,6 +1,6 @@
-"""Reads a row of the job table that may be damaged: written by hand, by another version, or on a bad disk.
+"""Reads rows of the job table that may be damaged by manual edits, another version or a bad disk.
 
-A column that cannot be read has its zero value and is named; the others are as they stand.
+A column that cannot be read gets its zero value and is named; the others are unaffected.
 """
 
 import math
@@ -21,7 +21,7 @@ ColumnReader = Callable[[Any], Any]
 
 
 def read_columns(names: Sequence[str], row: Sequence[Any]) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """The columns of a raw row by name, and the names of those that were damaged."""
+    """The columns of a raw row by name, and the names of the damaged ones."""
     values: dict[str, Any] = {}
     damaged: list[str] = []
     for name, stored in zip(names, row, strict=True):
@@ -37,18 +37,18 @@ def read_columns(names: Sequence[str], row: Sequence[Any]) -> tuple[dict[str, An
 
 
 def is_finite_number(value: object) -> bool:
-    """Whether a stored value is a number that JSON can give back."""
+    """Whether a stored value is a number that JSON can represent."""
     return type(value) in (int, float) and math.isfinite(value)  # type: ignore[arg-type]  # it is a number here
 
 
 def is_start_time(value: object) -> bool:
-    """Whether a stored value is a time at which a job can have started."""
+    """Whether a stored value is a valid start time of a job."""
     return type(value) is int and 0 < value <= MAX_START_S
 
 
-def _integer_between(least: int, highest: int) -> ColumnReader:
+def _integer_between(minimum: int, maximum: int) -> ColumnReader:
     def read(value: Any) -> int:
-        if type(value) is not int or not least <= value <= highest:
+        if type(value) is not int or not minimum <= value <= maximum:
             raise ValueError
         return value
 
@@ -78,8 +78,8 @@ def _number(value: Any) -> float:
 
 def _resource(document: Mapping[str, Any]) -> Resource:
     found = resource_from_json(document)
-    texts = (found.hostname, found.configuration, *found.accelerators)
-    if not found.hostname or not all(type(text) is str for text in texts):
+    strings = (found.hostname, found.configuration, *found.accelerators)
+    if not found.hostname or not all(type(text) is str for text in strings):
         raise TypeError
     if not all(type(thread) is int and 0 <= thread <= MAX_COUNT for thread in found.hwthreads):
         raise TypeError
@@ -94,7 +94,7 @@ def _resources(value: Any) -> tuple[Resource, ...]:
 
 
 def _readable_resources(value: Any) -> tuple[Resource, ...]:
-    """Those of the resources that can be read."""
+    """The readable entries of a damaged list of resources."""
     found = []
     try:
         entries = orjson.loads(value)
@@ -127,7 +127,7 @@ def _numbers_by_name(value: Any) -> dict[str, float] | None:
 
 
 def _finding(value: Any) -> Finding | None:
-    """A finding that can be told in words, too; None for one of a rule that this program does not know."""
+    """A stored finding, checked to be phrasable; None for a rule that this program does not know."""
     found = None if value is None else finding_from_json(orjson.loads(value))
     if found is not None:
         finding_text(found, SentenceContext(running=False, now_s=0.0))
@@ -146,7 +146,7 @@ _READERS: dict[str, tuple[ColumnReader, Any]] = {
     "user": _TEXT,
     "name": _TEXT,
     "shared": (_one_of(frozenset(SHARED)), "none"),
-    # a state that nobody knows is none that runs
+    # an unknown state must not count as running
     "state": (JobState, JobState.FAILED),
     "array_job_id": (_integer_between(0, 2**63 - 1), 0),
     "start_time": (_integer_between(0, MAX_START_S), 0),

@@ -1,4 +1,4 @@
-"""What a job event must fulfil before anything is written: pure checks, each error names the field of the wire."""
+"""Validation of job events before anything is written: pure functions whose errors name the JSON field."""
 
 from collections.abc import Iterable
 
@@ -34,10 +34,10 @@ _COUNTS = (
 
 
 def validate_start(event: JobStart, clusters: ClusterRegistry, *, now_s: int) -> str:
-    """The name of the subcluster of a job that may start.
+    """The name of the subcluster of a valid start event.
 
     Raises:
-        InvalidInput: the first thing that is wrong, in the order in which the reference looks.
+        InvalidInput: the first fault, in the order in which ClusterCockpit 1.5 checks.
     """
     if event.cluster not in clusters:
         raise InvalidInput(f"cluster: there is no cluster {_quoted(event.cluster)}", code=ErrorCode.UNKNOWN_CLUSTER)
@@ -61,17 +61,17 @@ def validate_start(event: JobStart, clusters: ClusterRegistry, *, now_s: int) ->
 
 
 def validate_stop(event: JobStop, *, now_s: int) -> JobState:
-    """The final state that a stop names.
+    """The final state that a valid stop event names.
 
     Raises:
-        InvalidInput: the state is unknown or not final, or a number cannot be.
+        InvalidInput: the state is unknown or not final, or a number is out of range.
     """
     _check_job_id(event.job_id)
     _check_time("stopTime", event.stop_time, now_s)
     final = [state.value for state in JobState if state not in NON_TERMINAL_STATES]
     if event.state not in final:
         raise InvalidInput(
-            f"jobState: {_quoted(event.state)} is no final state; final states are {', '.join(final)}",
+            f"jobState: {_quoted(event.state)} is not a final state; final states are {', '.join(final)}",
             code=ErrorCode.INVALID_JOB,
         )
     return JobState(event.state)
@@ -104,13 +104,13 @@ def _check_time(key: str, time_s: int, now_s: int) -> None:
 
 
 def _check_numbers(event: JobStart) -> None:
-    for key, attribute, highest in _COUNTS:
+    for key, attribute, maximum in _COUNTS:
         value = getattr(event, attribute)
         if value < 0:
             raise InvalidInput(f"{key}: must not be negative", code=ErrorCode.INVALID_JOB)
-        if value > highest:
+        if value > maximum:
             advice = "; leave it out if there is no limit" if key == "walltime" else ""
-            raise InvalidInput(f"{key}: {value} is more than {highest}{advice}", code=ErrorCode.INVALID_JOB)
+            raise InvalidInput(f"{key}: {value} is more than {maximum}{advice}", code=ErrorCode.INVALID_JOB)
     if not 0 <= event.energy <= MAX_ENERGY_KWH:
         raise InvalidInput(
             f"energy: must be between 0 and {MAX_ENERGY_KWH:.0e} kWh, not {event.energy:g}", code=ErrorCode.INVALID_JOB

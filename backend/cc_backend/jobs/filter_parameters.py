@@ -1,23 +1,23 @@
-"""The filters of jobs that addresses of pages and questions to the API share, in the names and forms of the reference.
+"""Parameters that filter jobs, shared by the query strings of pages and API, named as in ClusterCockpit 1.5.
 
 | parameter | form |
 |---|---|
-| `duration` | a range of spans: `3600-7200`, `30min-2h`, `lessthan-300`, `morethan-1h` |
-| `numNodes`, `numHWThreads`, `numAccelerators` | a range of whole numbers; a single one is both ends |
+| `duration` | a range of durations: `3600-7200`, `30min-2h`, `lessthan-300`, `morethan-1h` |
+| `numNodes`, `numHWThreads`, `numAccelerators` | a range of integers; a single one is both ends |
 | `energy` | a range of numbers in kWh |
 | `stat` | `<metric>_<avg, min or max>-<range>`; may be repeated, all must hold |
 | `tag` | the id of a tag, or `type:name`; several are alternatives |
 | `shared` | `none`, `single_user` or `multi_user`; several are alternatives |
 | `schedule` | `interactive` or `batch`: whether the job is called `interactive` |
-| `verdict` | a level, or `none` for jobs that are not judged; several, also with commas, are alternatives |
-| `overdue` | `yes`: jobs that run longer than they can |
+| `verdict` | a level, or `none` for jobs that are not judged; several, also separated by commas, are alternatives |
+| `overdue` | `yes`: jobs that run longer than their time limit allows |
 | `dbId`, `jobId` | several are alternatives |
-| `arrayJobId`, `jobName` | the number of an array; what the name of the job contains |
+| `arrayJobId`, `jobName` | the number of an array; a part of the name of the job |
 | `node` | a host or a host list such as `n[01-04]`; with `nodeMatch=contains` a part of a name |
-| `user` | one: what the name contains, or with `userMatch=eq` the whole name; several are alternatives |
+| `user` | one: a part of the name, or with `userMatch=eq` the whole name; several are alternatives |
 | `project` | whole names, several are alternatives; with `projectMatch=contains` a part of one |
 
-Ends of ranges are included. Pure: names and values in, a `JobFilter` out.
+Ends of ranges are inclusive. Pure functions: names and values in, a `JobFilter` out.
 """
 
 import math
@@ -60,10 +60,10 @@ FILTER_NAMES = (
     "project",
     "projectMatch",
 )
-"""Every name that is read here."""
+"""All known parameter names."""
 REPEATABLE = frozenset({"verdict", "stat", "tag", "shared", "dbId", "jobId", "node", "user", "project"})
 MAX_VALUES = 1000
-"""Of one parameter, such as jobs that were picked by hand."""
+"""Maximum values of one parameter, such as jobs that were picked by hand."""
 MAX_STATS = 16
 MAX_HOSTS = 4096
 MAX_VALUE_LENGTH = 200
@@ -83,7 +83,7 @@ _CLOCK = re.compile(r"([0-9]{1,6}):([0-5][0-9])(?::([0-5][0-9]))?")
 
 @dataclass(frozen=True, slots=True)
 class TagSelector:
-    """A tag that somebody filters by: its id, or type and name."""
+    """A tag to filter by: its id, or its type and name."""
 
     id: int | None = None
     type: str = ""
@@ -91,10 +91,10 @@ class TagSelector:
 
 
 def parse_filters(pairs: Iterable[Parameter], base: JobFilter | None = None) -> JobFilter:
-    """What jobs must fulfil after these parameters, on top of `base`. Tags are looked up by `parse_tags`.
+    """The job filter that these parameters describe, on top of `base`. Tags are only validated here, see `parse_tags`.
 
     Raises:
-        InvalidInput: a value cannot be, or there are too many; the text names the parameter.
+        InvalidInput: a value is invalid, or there are too many; the text names the parameter.
     """
     values = group_values(pairs)
     changes: dict[str, Any] = {"footprint": tuple(parse_footprint_range(text) for text in values.get("stat", ()))}
@@ -109,10 +109,10 @@ def parse_filters(pairs: Iterable[Parameter], base: JobFilter | None = None) -> 
 
 
 def group_values(pairs: Iterable[Parameter]) -> dict[str, list[str]]:
-    """The values of each known name, without empty and repeated ones; names that are not known here are left out.
+    """The values of each known name, without empty and repeated ones; unknown names are left out.
 
     Raises:
-        InvalidInput: a value is too long or has control characters, a name has too many, or two where one makes sense.
+        InvalidInput: a value is too long or has control characters, or a name has more values than allowed.
     """
     found: defaultdict[str, list[str]] = defaultdict(list)
     for name, value in pairs:
@@ -127,12 +127,12 @@ def group_values(pairs: Iterable[Parameter]) -> dict[str, list[str]]:
     for name, texts in found.items():
         most = MAX_STATS if name == "stat" else MAX_VALUES if name in REPEATABLE else 1
         if len(texts) > most:
-            raise invalid_parameter(f"'{name}' is given {len(texts)} times; {most} is the most")
+            raise invalid_parameter(f"'{name}' is given {len(texts)} times; the maximum is {most}")
     return dict(found)
 
 
 def _name_filters(values: dict[str, list[str]]) -> dict[str, Any]:
-    """Persons, projects and nodes, each as a whole or a part of its name."""
+    """Filters for users, projects and nodes, each by whole name or a part of it."""
     changes: dict[str, Any] = {}
     match = {name: parse_choice(name, values[name][0], MATCHES) for name in _MATCHED if name in values}
     users, projects, nodes = (values.get(name, []) for name in ("user", "project", "node"))
@@ -155,10 +155,10 @@ _MATCHED = ("userMatch", "projectMatch", "nodeMatch")
 
 
 def expand_host_lists(texts: Sequence[str]) -> tuple[str, ...]:
-    """The hosts of some host lists, each once.
+    """The distinct hosts of host lists.
 
     Raises:
-        InvalidInput: one is no host list, or there are too many hosts.
+        InvalidInput: a text is not a host list, or there are too many hosts.
     """
     try:
         return tuple(dict.fromkeys(name for text in texts for name in expand(text, limit=MAX_HOSTS)))[:MAX_HOSTS]
@@ -167,10 +167,10 @@ def expand_host_lists(texts: Sequence[str]) -> tuple[str, ...]:
 
 
 def parse_tags(texts: Iterable[str]) -> tuple[TagSelector, ...]:
-    """The tags as ids or as type and name.
+    """Tags given by id or by `type:name`.
 
     Raises:
-        InvalidInput: one is neither.
+        InvalidInput: a text is neither.
     """
     found = []
     for text in texts:
@@ -185,7 +185,7 @@ def parse_tags(texts: Iterable[str]) -> tuple[TagSelector, ...]:
 
 
 def parse_footprint_range(text: str) -> FootprintRange:
-    """`<metric>_<avg, min or max>-<range>` as a range of a footprint value."""
+    """The footprint range of a text `<metric>_<avg, min or max>-<range>`."""
     match = _STAT.fullmatch(text)
     if match is None:
         raise invalid_parameter(f"'stat' must be like mem_used_max-10-100, not '{text[:60]}'")
@@ -194,7 +194,7 @@ def parse_footprint_range(text: str) -> FootprintRange:
 
 
 def range_ends(text: str) -> tuple[str, str]:
-    """Lower and upper end of a range as they are written, empty where it is open."""
+    """Lower and upper end of a range as written, empty where it is open."""
     word, dash, rest = text.partition("-")
     if word in ("lessthan", "morethan"):
         return ("", rest) if word == "lessthan" else (rest, "")
@@ -202,18 +202,18 @@ def range_ends(text: str) -> tuple[str, str]:
 
 
 def parse_number_range(name: str, text: str) -> NumberRange:
-    """`a-b`, `a-`, `lessthan-b`, `morethan-a` or a single number for both ends."""
+    """The range of a text `a-b`, `a-`, `lessthan-b`, `morethan-a`, or a single number for both ends."""
     return _parse_range(name, text, lambda part: _parse_number(name, part), "10-100, lessthan-100 or morethan-10")
 
 
 def parse_integer_range(name: str, text: str) -> tuple[int | None, int | None]:
-    """The same for whole numbers."""
+    """An integer range, written as in `parse_number_range`."""
     low, high = _parse_range(name, text, lambda part: float(parse_integer(name, part)), "2-8, lessthan-8 or morethan-2")
     return (None if low is None else int(low)), (None if high is None else int(high))
 
 
 def parse_duration_range(name: str, text: str) -> tuple[int | None, int | None]:
-    """The same for spans of time, in seconds: plain numbers, `30min`, `2h`, `1d`, `2:30` and `2:30:00`."""
+    """A range of durations in seconds, each end as in `parse_duration`, written as in `parse_number_range`."""
     low, high = _parse_range(
         name, text, lambda part: float(parse_duration(name, part)), "3600-7200, 30min-2h or lessthan-300"
     )
@@ -221,31 +221,31 @@ def parse_duration_range(name: str, text: str) -> tuple[int | None, int | None]:
 
 
 def parse_duration(name: str, text: str) -> int:
-    """A span of time in seconds."""
+    """Seconds of a duration: a plain number, `30min`, `2h`, `1d`, `2:30` or `2:30:00`."""
     match, clock = _DURATION.fullmatch(text.strip()), _CLOCK.fullmatch(text.strip())
     if match:
         return min(int(float(match[1]) * _DURATION_UNITS[match[2]]), 10**12)
     if clock:
         return int(clock[1]) * 3600 + int(clock[2]) * 60 + int(clock[3] or 0)
-    raise invalid_parameter(f"'{name}' must be a span of time such as 90, 30min, 2h or 2:30, not '{text[:40]}'")
+    raise invalid_parameter(f"'{name}' must be a duration such as 90, 30min, 2h or 2:30, not '{text[:40]}'")
 
 
 def parse_integer(name: str, text: str) -> int:
-    """A whole number that fits the database."""
+    """A non-negative integer of at most 18 digits, which fits the database."""
     if not (text.isascii() and text.isdigit() and len(text) <= _MAX_DIGITS):
-        raise invalid_parameter(f"'{name}' must be a whole number, not '{text[:40]}'")
+        raise invalid_parameter(f"'{name}' must be an integer, not '{text[:40]}'")
     return int(text)
 
 
 def parse_choice(name: str, text: str, choices: Sequence[str]) -> str:
-    """The text if it is one of the choices."""
+    """The text if it is one of the choices; raises InvalidInput otherwise."""
     if text not in choices:
         raise invalid_parameter(f"'{name}' must be one of {', '.join(choices)}, not '{text[:40]}'")
     return text
 
 
 def invalid_parameter(text: str) -> InvalidInput:
-    """What a parameter that cannot be is answered with."""
+    """The error for an invalid parameter."""
     return InvalidInput(text, code=ErrorCode.INVALID_PARAMETER)
 
 
@@ -260,7 +260,7 @@ def _parse_range(name: str, text: str, read: Any, example: str) -> NumberRange:
     low = read(word.strip())
     high = low if "-" not in text else read(rest) if rest else None
     if high is not None and high < low:
-        raise invalid_parameter(f"'{name}' must be a range that begins with its lower end, not '{text[:40]}'")
+        raise invalid_parameter(f"'{name}' must be a range with the lower end first, not '{text[:40]}'")
     return low, high
 
 

@@ -1,4 +1,4 @@
-"""Filters, row rules and orders as terms of a query. Values are bound, column names come from a list."""
+"""Job filters, row rules and sort orders as SQL terms. Values are bound parameters, column names come from a list."""
 
 import re
 from dataclasses import dataclass
@@ -14,13 +14,13 @@ from cc_common.error_codes import ErrorCode
 
 _MAX_ID = 2**63 - 1
 INTERACTIVE = "interactive"
-"""The name of jobs that somebody sits at, as Slurm gives it."""
+"""The name that Slurm gives to interactive jobs."""
 _FOOTPRINT_KEY = re.compile(r"[A-Za-z0-9_.:-]{1,128}_(avg|min|max)")
 
 
 @dataclass(frozen=True, slots=True)
 class FootprintRange:
-    """Jobs whose footprint value lies in a range, ends included; None is open."""
+    """Filter by a footprint value; ends are inclusive, None is open."""
 
     key: str
     from_value: float | None = None
@@ -29,14 +29,13 @@ class FootprintRange:
 
 @dataclass(frozen=True, slots=True)
 class JobFilter:
-    """What jobs must fulfil; empty and None ask nothing, several entries of one list are alternatives.
+    """Conditions on jobs, all of which must hold; empty and None set none, entries of one list are alternatives.
 
-    Times and durations are seconds, energy is kWh, ends are included. `text` is looked for in job names, user names and
-    projects, as a whole among hosts, and when it is a number among the beginnings of job and array numbers; the jobs of
-    `text_users` fit as well. `hosts` are whole names, what ends in `_text_condition` is a part of one;
-    `ran_at_s` is a moment at which the job ran; `ids` are those of the database; `tags` are ids, and none (not empty)
-    is a tag that nobody has. Of `verdicts` None means
-    the jobs that are not judged. `ended_from_s` leaves running jobs out.
+    Times and durations are seconds, energy is kWh, ranges are inclusive. `text` matches a part of job name, user name
+    or project, a whole host name, and, if it is a number, the start of job and array ids; the jobs of `text_users`
+    match as well. `hosts` are whole names, `*_contains` match a part of a name; the job ran at the time `ran_at_s`;
+    `ids` are database ids; `tags` are ids of tags, and None (unlike empty) matches no job. In `verdicts` None stands
+    for jobs that are not judged. `ended_from_s` excludes running jobs.
     """
 
     states: tuple[JobState, ...] = ()
@@ -76,17 +75,17 @@ class JobFilter:
     ended_from_s: int | None = None
     footprint: tuple[FootprintRange, ...] = ()
     overdue: bool = False
-    """Only jobs that run longer than they can (`Job.is_overdue`)."""
+    """Only overdue jobs, see `Job.is_overdue`."""
 
 
 def visible_condition(row_rule: RowRule) -> Any:
-    """The condition that a row rule puts on every query of jobs."""
+    """The SQL condition of a row rule, for every query of jobs."""
     mine = ownership_condition(row_rule)
     return mine & JobRow.cluster.in_(row_rule.allowed_clusters) if row_rule.allowed_clusters else mine
 
 
 def ownership_condition(row_rule: RowRule) -> Any:
-    """The part of the condition that is about whose jobs they are, whatever clusters a token is bound to."""
+    """The part of that condition that concerns users and projects, regardless of the clusters of a token."""
     if row_rule.all_jobs:
         return peewee.SQL("1")
     own = (JobRow.user == row_rule.user) if row_rule.user else peewee.SQL("0")
@@ -96,10 +95,10 @@ def ownership_condition(row_rule: RowRule) -> Any:
 def visible_and_matching(
     row_rule: RowRule, job_filter: JobFilter, now_s: int, hidden: HiddenValues | None = None
 ) -> list[Any]:
-    """The conditions of a row rule and a filter together, all of which must hold; `hidden` values fit no filter.
+    """The conditions of a row rule and a filter, all of which must hold; `hidden` values match no filter.
 
     Raises:
-        NotAllowed: the filter names a cluster that the caller's token is not bound to.
+        NotAllowed: the filter names a cluster that the caller's token is not valid for.
     """
     for cluster in job_filter.clusters:
         if not row_rule.allows_cluster(cluster):
@@ -108,7 +107,7 @@ def visible_and_matching(
 
 
 def filter_conditions(job_filter: JobFilter, now_s: int, hidden: HiddenValues | None = None) -> list[Any]:
-    """The conditions of a filter, all of which must hold."""
+    """The SQL conditions of a filter, all of which must hold."""
     found: list[Any] = []
     lists: tuple[tuple[Any, tuple[str, ...]], ...] = (
         (JobRow.state, tuple(str(state) for state in job_filter.states)),
@@ -145,19 +144,19 @@ def filter_conditions(job_filter: JobFilter, now_s: int, hidden: HiddenValues | 
     return [*found, *_relation_conditions(job_filter, hidden)]
 
 
-def _relation_conditions(wanted: JobFilter, hidden: HiddenValues | None) -> list[Any]:
-    """The conditions of hosts, tags and footprints. Sub-queries and no joins: a job with two of the tags is one job."""
+def _relation_conditions(job_filter: JobFilter, hidden: HiddenValues | None) -> list[Any]:
+    """The conditions on hosts, tags and footprints; sub-queries, as joins would repeat a job with two of the tags."""
     found: list[Any] = []
-    if wanted.hosts:
-        found.append(_on_host(JobHostRow.hostname.in_(wanted.hosts)))
-    if wanted.host_contains:
-        found.append(_on_host(JobHostRow.hostname.contains(wanted.host_contains)))
-    if wanted.tags is None:
+    if job_filter.hosts:
+        found.append(_on_host(JobHostRow.hostname.in_(job_filter.hosts)))
+    if job_filter.host_contains:
+        found.append(_on_host(JobHostRow.hostname.contains(job_filter.host_contains)))
+    if job_filter.tags is None:
         found.append(peewee.SQL("0"))
-    elif wanted.tags:
-        found.append(JobRow.id.in_(JobTagRow.select(JobTagRow.job).where(JobTagRow.tag.in_(wanted.tags))))
-    found += _outcome_conditions(wanted)
-    for entry in wanted.footprint:
+    elif job_filter.tags:
+        found.append(JobRow.id.in_(JobTagRow.select(JobTagRow.job).where(JobTagRow.tag.in_(job_filter.tags))))
+    found += _outcome_conditions(job_filter)
+    for entry in job_filter.footprint:
         inside = [FootprintRow.key == entry.key, *_between(FootprintRow.value, entry.from_value, entry.to_value)]
         found.append(JobRow.id.in_(FootprintRow.select(FootprintRow.job).where(*inside)))
         if hidden is not None:
@@ -166,27 +165,27 @@ def _relation_conditions(wanted: JobFilter, hidden: HiddenValues | None) -> list
 
 
 def _energy_term(hidden: HiddenValues | None) -> Any:
-    """The energy of a job; of jobs where it is hidden, none."""
+    """The energy of a job, NULL where it is hidden."""
     if hidden is None or not hidden.energy_clusters:
         return JobRow.energy
     return peewee.Case(None, [(JobRow.cluster.not_in(sorted(hidden.energy_clusters)), JobRow.energy)])
 
 
-def _name_conditions(wanted: JobFilter) -> list[Any]:
-    """The conditions of names and numbers of single jobs; contains() escapes the wildcards of LIKE."""
+def _name_conditions(job_filter: JobFilter) -> list[Any]:
+    """The conditions on names and ids of single jobs; contains() escapes the wildcards of LIKE."""
     found: list[Any] = []
     for column, text in (
-        (JobRow.name, wanted.name),
-        (JobRow.user, wanted.user_contains),
-        (JobRow.project, wanted.project_contains),
+        (JobRow.name, job_filter.name),
+        (JobRow.user, job_filter.user_contains),
+        (JobRow.project, job_filter.project_contains),
     ):
         if text:
             found.append(column.contains(text))
-    for key, numbers in ((JobRow.id, wanted.ids), (JobRow.job_id, wanted.job_ids)):
+    for key, numbers in ((JobRow.id, job_filter.ids), (JobRow.job_id, job_filter.job_ids)):
         if numbers:
             found.append(key.in_(numbers))
-    if wanted.interactive is not None:
-        found.append(JobRow.name == INTERACTIVE if wanted.interactive else JobRow.name != INTERACTIVE)
+    if job_filter.interactive is not None:
+        found.append(JobRow.name == INTERACTIVE if job_filter.interactive else JobRow.name != INTERACTIVE)
     return found
 
 
@@ -195,35 +194,35 @@ def _on_host(term: Any) -> Any:
 
 
 def _overdue_condition(now_s: int) -> Any:
-    """`Job.is_overdue` as a term of a query."""
+    """`Job.is_overdue` as an SQL condition."""
     ran = now_s - JobRow.start_time
     limited = (JobRow.walltime > 0) & (ran > JobRow.walltime + OVERDUE_GRACE_S)
     unlimited = (JobRow.walltime == 0) & (ran > MAX_UNLIMITED_RUN_S)
     return (JobRow.state == str(JobState.RUNNING)) & (limited | unlimited | (JobRow.start_time < MIN_START_S))
 
 
-def _outcome_conditions(wanted: JobFilter) -> list[Any]:
-    """What is asked of how a job ran and when it ended."""
+def _outcome_conditions(job_filter: JobFilter) -> list[Any]:
+    """The conditions on verdict and end of a job."""
     found: list[Any] = []
-    if wanted.verdicts:
-        places = [NOT_JUDGED if level is None else level.order for level in wanted.verdicts]
-        found.append(JobRow.verdict.in_(places))
-    if wanted.ended_from_s is not None:
-        found += [wanted.ended_from_s <= STOP_TIME, JobRow.state != str(JobState.RUNNING)]
+    if job_filter.verdicts:
+        orders = [NOT_JUDGED if level is None else level.order for level in job_filter.verdicts]
+        found.append(JobRow.verdict.in_(orders))
+    if job_filter.ended_from_s is not None:
+        found += [job_filter.ended_from_s <= STOP_TIME, JobRow.state != str(JobState.RUNNING)]
     return found
 
 
 def duration_term(now_s: int) -> Any:
-    """How long a job ran; of a running one how long it runs by now."""
+    """Duration of a job in seconds as an SQL term; up to `now_s` if it is running."""
     running = JobRow.state == str(JobState.RUNNING)
     return peewee.Case(None, [(running, now_s - JobRow.start_time)], JobRow.duration)
 
 
 def order_terms(order: str, *, descending: bool, now_s: int, hidden: HiddenValues | None = None) -> list[Any]:
-    """What to order by for a key of the wire, the id last; jobs whose value is hidden come as those without.
+    """The ORDER BY terms for a JSON key, with the id last; hidden values sort like missing ones.
 
     Raises:
-        InvalidInput: the key is neither a column that can be ordered by nor a footprint key.
+        InvalidInput: the key is neither a sortable column nor a footprint key.
     """
     nulls = None
     if order == "duration":
@@ -290,6 +289,6 @@ def _text_condition(text: str, users: tuple[str, ...]) -> Any:
 
 
 def _prefix_ranges(digits: int) -> list[tuple[int, int]]:
-    """Lowest and highest number with these first digits, for each length that fits the database."""
+    """Minimum and maximum of the integers that start with these digits, for each length that fits the database."""
     ranges = [(digits * 10**more, (digits + 1) * 10**more - 1) for more in range(19)]
     return [(low, min(high, _MAX_ID)) for low, high in ranges if low <= _MAX_ID]

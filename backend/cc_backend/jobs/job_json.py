@@ -1,4 +1,4 @@
-"""Jobs as the wire writes them, and jobs made from what the wire says."""
+"""Jobs as JSON objects of the REST API, and jobs from start events."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -12,10 +12,10 @@ from cc_common.job_events import JobStart
 
 
 def job_to_json(job: Job, *, with_meta_data: bool = False) -> dict[str, Any]:
-    """The JSON object of a job in REST answers; keys in the order of the reference, empty optional ones left out.
+    """The JSON object of a job in REST responses; keys in the order of ClusterCockpit 1.5, empty optional ones omitted.
 
-    `damaged` names columns of its row that cannot be read, and is there only then.
-    `tags` are written as they are: whoever answers a request filters them first (`tags.visible_tags`).
+    `damaged` names unreadable columns of its row, and is present only if there are any.
+    `tags` are written unfiltered: callers filter them first with `tags.visible_tags`.
     """
     wire: dict[str, Any] = {
         "cluster": job.cluster,
@@ -54,7 +54,7 @@ def job_to_json(job: Job, *, with_meta_data: bool = False) -> dict[str, Any]:
 
 
 def judgement_to_json(job: Job) -> dict[str, Any]:
-    """`verdict`, and `finding` with its words, as far as a job has them; keys that the reference does not have."""
+    """`verdict`, and `finding` with its text, if the job has them; these keys do not exist in ClusterCockpit 1.5."""
     judgement = job.judgement
     if judgement is None:
         return {}
@@ -112,13 +112,13 @@ def resource_from_json(document: Mapping[str, Any]) -> Resource:
 
 
 def job_from_start_event(event: JobStart, clusters: ClusterRegistry, *, now_s: int) -> Job:
-    """The running job that a start event tells of; its tags are left to `lifecycle`, which knows who attaches them.
+    """The running job of a start event, without its tags, which `lifecycle` attaches.
 
     Raises:
-        InvalidInput: the event says something that cannot be; the text names the field.
+        InvalidInput: a value of the event is invalid; the text names the field.
     """
     sub_cluster = validate_start(event, clusters, now_s=now_s)
-    # Only 0 means something at a start: jobs that are over for the archive cannot be starting.
+    # Only 0 is meaningful at a start: the other values describe jobs that have ended.
     is_watched = event.monitoring_status != MonitoringStatus.DISABLED
     return Job(
         job_id=event.job_id,
@@ -165,5 +165,5 @@ def _statistics_to_json(statistics: Mapping[str, MetricStatistic] | None) -> dic
 
 
 def _integral(number: float) -> float | int:
-    """0 instead of 0.0, as the reference writes it; JSON has no whole numbers beyond 64 bits."""
+    """0 instead of 0.0, as ClusterCockpit 1.5 writes it, for integers that are exact as a float."""
     return int(number) if number.is_integer() and abs(number) <= _MAX_EXACT_INTEGER else number

@@ -1,4 +1,4 @@
-"""Questions to the job table. Every question on behalf of somebody carries that somebody's row rule."""
+"""Queries of the job table. Every query on behalf of a caller takes that caller's row rule."""
 
 import logging
 from collections import defaultdict
@@ -39,7 +39,7 @@ __all__ = ["ALL_ON_ONE_PAGE", "Facets", "FootprintRange", "JobFilter", "JobListP
 
 ALL_ON_ONE_PAGE = -1
 QUEUE_BATCH = 200
-"""So many jobs that wait for the archiver are read at once; each may have thousands of hosts."""
+"""Maximum jobs read from the archiver's queue at once; each may have thousands of hosts."""
 
 _MAX_FACET_VALUES = 1000
 _MAX_DAMAGE_LOGGED = 1000
@@ -49,7 +49,7 @@ _RUNNING = JobRow.state == str(JobState.RUNNING)
 
 @dataclass(frozen=True, slots=True)
 class JobListPage:
-    """One page of a list, and how many jobs there are on all pages."""
+    """One page of a job list, and the number of jobs on all pages."""
 
     jobs: list[Job]
     total: int
@@ -57,7 +57,7 @@ class JobListPage:
 
 @dataclass(frozen=True, slots=True)
 class Facets:
-    """What occurs in the jobs that may be seen, each sorted; for the choices of a filter form."""
+    """Sorted values that occur in the visible jobs, as choices of a filter form."""
 
     clusters: tuple[str, ...]
     partitions: tuple[str, ...]
@@ -66,7 +66,7 @@ class Facets:
 
 
 class JobQueries:
-    """Finds jobs for people and programs, and knows which ones background work has to look at."""
+    """Finds jobs for people and programs."""
 
     def __init__(self, database: Database, clusters: ClusterRegistry | None = None) -> None:
         self._database = database
@@ -85,39 +85,39 @@ class JobQueries:
         items_per_page: int = 25,
         with_meta_data: bool = True,
     ) -> JobListPage:
-        """One page of the jobs that fit and may be seen, tags of all scopes included.
+        """One page of the visible jobs that match, with tags of all scopes.
 
-        `order` is a column by its name on the wire, or a footprint key such as `mem_used_max`; jobs without that
-        value come last. Equal values are ordered by id, so that pages do not overlap. `items_per_page` -1 is all.
-        Without meta data only the job's name is loaded.
+        `order` is a column by its JSON key, or a footprint key such as `mem_used_max`; jobs without that value come
+        last. Equal values are sorted by id, so that pages do not overlap. `items_per_page` -1 means all jobs. Without
+        meta data only the job's name is loaded.
 
         Raises:
-            InvalidInput: the order, the page or a value of the filter cannot be.
-            NotAllowed: the filter names a cluster that the caller's token is not bound to.
+            InvalidInput: the order, the page or a value of the filter is invalid.
+            NotAllowed: the filter names a cluster that the caller's token is not valid for.
         """
         if page < 1 or (items_per_page < 1 and items_per_page != ALL_ON_ONE_PAGE):
             raise InvalidInput("page and items per page must be 1 or more")
         hidden = self._hidden_values(row_rule)
-        fitting = visible_and_matching(row_rule, job_filter, now_s, hidden)
-        query = JobRow.select(*job_columns(with_meta_data=with_meta_data)).where(*fitting)
+        conditions = visible_and_matching(row_rule, job_filter, now_s, hidden)
+        query = JobRow.select(*job_columns(with_meta_data=with_meta_data)).where(*conditions)
         query = query.order_by(*order_terms(order, descending=descending, now_s=now_s, hidden=hidden))
         if items_per_page != ALL_ON_ONE_PAGE:
             query = query.limit(items_per_page).offset((page - 1) * items_per_page)
         jobs = self._without_restricted(self._read(query, now_s), row_rule)
         if items_per_page == ALL_ON_ONE_PAGE or (page == 1 and len(jobs) < items_per_page):
             return JobListPage(jobs, len(jobs))
-        return JobListPage(jobs, self._count(fitting))
+        return JobListPage(jobs, self._count(conditions))
 
     def count(self, job_filter: JobFilter, row_rule: RowRule, *, now_s: int) -> int:
-        """How many jobs fit and may be seen."""
+        """Number of visible jobs that match."""
         return self._count(visible_and_matching(row_rule, job_filter, now_s, self._hidden_values(row_rule)))
 
     def get(self, id_: int, row_rule: RowRule, *, now_s: int) -> Job:
-        """The job with this id of the database.
+        """The job with this database id.
 
         Raises:
-            NotFound: there is none, or it may not be seen.
-            NotAllowed: its cluster is not among those that the caller's token is bound to.
+            NotFound: there is none, or it is not visible.
+            NotAllowed: the caller's token is not valid for its cluster.
         """
         query = JobRow.select(*job_columns()).where(JobRow.id == id_, ownership_condition(row_rule))
         jobs = self._without_restricted(self._read(query, now_s), row_rule)
@@ -128,14 +128,14 @@ class JobQueries:
         return jobs[0]
 
     def count_by_state(self, job_filter: JobFilter, row_rule: RowRule, *, now_s: int) -> dict[JobState, int]:
-        """How many jobs are in each state that occurs."""
+        """State -> number of matching visible jobs, for the states that occur."""
         counts = self._count_by(job_filter, row_rule, now_s, JobRow.state)
         return {JobState(state): count for (state,), count in counts.items() if state in _STATES}
 
     def count_by_cluster(
         self, job_filter: JobFilter, row_rule: RowRule, *, now_s: int
     ) -> dict[str, dict[JobState, int]]:
-        """How many jobs of each cluster are in each state that occurs."""
+        """Cluster -> state -> number of matching visible jobs, for those that occur."""
         found: defaultdict[str, dict[JobState, int]] = defaultdict(dict)
         counts = self._count_by(job_filter, row_rule, now_s, JobRow.cluster, JobRow.state)
         for (cluster, state), count in counts.items():
@@ -144,7 +144,7 @@ class JobQueries:
         return dict(found)
 
     def facets(self, row_rule: RowRule) -> Facets:
-        """The clusters, users and so on that occur in the jobs that may be seen; at most 1000 of each."""
+        """The clusters, partitions, users and projects of the visible jobs, at most 1000 each."""
         return Facets(
             clusters=self._distinct_values(JobRow.cluster, row_rule),
             partitions=self._distinct_values(JobRow.partition, row_rule),
@@ -153,39 +153,39 @@ class JobQueries:
         )
 
     def cluster_names(self) -> tuple[str, ...]:
-        """The clusters that occur in any job, sorted, also those that are no longer configured; at most 1000."""
+        """The sorted clusters of all jobs, including those no longer configured; at most 1000."""
         return self._distinct_of_all(JobRow.cluster)
 
     def archived_clusters(self) -> list[str]:
-        """The clusters of which jobs are archived."""
+        """The clusters that have archived jobs."""
         return [name for name in self.cluster_names() if self.has_archived(name, 0, MAX_JOB_ID)]
 
     def has_archived(self, cluster: str, first: int, last: int) -> bool:
-        """Whether jobs of a cluster are archived that have ids from the one to the other, both included."""
+        """Whether a cluster has archived jobs with job ids in [first, last]."""
         these = (JobRow.cluster == cluster) & JobRow.job_id.between(first, last)
         query = JobRow.select(JobRow.id).where(these, JobRow.monitoring_status == MonitoringStatus.ARCHIVED)
         return query.limit(1).scalar(self._database) is not None
 
     def running_jobs(self, *, now_s: int | None = None) -> list[Job]:
-        """All running jobs, oldest first, for background work; without a time their durations are 0."""
+        """All running jobs, oldest first; without a time their durations are 0."""
         query = JobRow.select(*job_columns()).where(_RUNNING).order_by(JobRow.start_time, JobRow.id)
         return self._read(query, now_s)
 
     def running_start_times(self) -> dict[int, int]:
-        """Id -> start time of all running jobs, oldest first; cheap, for background work that takes them one by one."""
+        """Id -> start time of all running jobs, oldest first; cheap."""
         query = JobRow.select(JobRow.id, JobRow.start_time).where(_RUNNING).order_by(JobRow.start_time, JobRow.id)
         return {id_: start_s for id_, start_s in self._database.raw_rows(query) if type(start_s) is int}
 
     def running_by_ids(self, ids: Collection[int], *, now_s: int) -> list[Job]:
-        """Those of these jobs that still run, without their meta data."""
+        """The jobs with these ids that are still running, without their meta data."""
         query = JobRow.select(*job_columns(with_meta_data=False)).where(JobRow.id.in_(list(ids)), _RUNNING)
         return self._read(query, now_s)
 
     def queued_jobs(self, *, after: int = 0, limit: int = QUEUE_BATCH) -> list[Job]:
-        """Finished jobs that wait for the archiver, oldest first: a piece of the archiver's durable queue.
+        """A batch of the durable queue: finished jobs that wait to be archived, oldest first.
 
-        They are those behind the job with the id `after`, or the first ones, and come with what tells whether they are
-        due; `finished` has the whole of one.
+        It starts behind the job with the id `after`, or at the beginning. The jobs have only the columns that decide
+        whether they are due; `find_finished` reads the whole job.
         """
         query = JobRow.select(*QUEUE_COLUMNS).where(UNARCHIVED)
         if after:  # in SQL, because a damaged start may be anything
@@ -195,21 +195,21 @@ class JobQueries:
         return read_queued_jobs(self._database, query.order_by(JobRow.start_time, JobRow.id).limit(limit))
 
     def find_finished(self, id_: int) -> Job | None:
-        """The whole of a finished job, None if it is gone."""
+        """A finished job with all columns, None if it does not exist."""
         query = JobRow.select(*job_columns()).where(JobRow.id == id_, JobRow.state != str(JobState.RUNNING))
         return next(iter(self._read(query, None)), None)
 
     def count_unarchived(self, row_rule: RowRule) -> int:
-        """How many finished jobs that may be seen wait for the archiver."""
+        """Number of visible finished jobs that wait to be archived."""
         return self._count([UNARCHIVED, visible_condition(row_rule)])
 
     def hosts_of_running_jobs(self, before_s: int, row_rule: RowRule) -> dict[str, list[str]]:
-        """Cluster -> sorted hosts of running jobs that started before a time and may be seen."""
+        """Cluster -> sorted hosts of visible running jobs that started before a time."""
         starts = self._earliest_start_by_host(_RUNNING, JobRow.start_time < before_s, visible_condition(row_rule))
         return {cluster: sorted(hosts) for cluster, hosts in starts.items()}
 
     def retention_holds(self) -> dict[str, dict[str, int]]:
-        """Cluster -> host -> earliest start of a job there that runs or waits for the archiver."""
+        """Cluster -> host -> earliest start of a job there that is running or waits to be archived."""
         needed = self._earliest_start_by_host(_RUNNING)
         for cluster, starts in self._earliest_start_by_host(UNARCHIVED).items():
             hosts = needed.setdefault(cluster, {})
@@ -218,10 +218,10 @@ class JobQueries:
         return needed
 
     def finish_archiving(self, job: Job, *, late_hosts: Collection[str] = ()) -> None:
-        """The job is in the archive; its energy and footprint are final unless a late host sends more.
+        """Mark a job as archived, and store its energy, footprint and judgement; `late_hosts` may still send samples.
 
         Raises:
-            NotFound: the job is gone or does not wait for the archiver.
+            NotFound: there is no such finished job.
         """
         with self._database.write():
             changed = (
@@ -243,9 +243,9 @@ class JobQueries:
                 LateHostRow.insert(job=job.id, hostname=hostname).execute(self._database)
 
     def incomplete_archives(self, *, after: int = 0, limit: int = QUEUE_BATCH) -> list[tuple[Job, tuple[str, ...]]]:
-        """Archived jobs whose archive lacks the last samples of some hosts, with these hosts: those of higher ids.
+        """A batch of archived jobs with ids above `after` that lack the last samples of some hosts, with these hosts.
 
-        They come as those of `queued_jobs` do.
+        The jobs have the same columns as those of `queued_jobs`.
         """
         some = LateHostRow.select(LateHostRow.job).where(LateHostRow.job > after).distinct()
         some = some.order_by(LateHostRow.job).limit(limit)
@@ -258,37 +258,37 @@ class JobQueries:
         return [(job, tuple(late[job.id])) for job in read_queued_jobs(self._database, query)] if late else []
 
     def accept_incomplete_archive(self, id_: int) -> None:
-        """Nothing more is expected for the archive of this job."""
+        """Accept the archive of a job as it is: its late hosts are no longer expected."""
         with self._database.write():
             self._forget_late_hosts(id_)
 
     def mark_archiving_failed(self, id_: int, reason: str) -> None:
-        """The archiver gave the job up, and this is why."""
+        """Mark a job as given up by the archiver, with the reason."""
         with self._database.write():
             JobRow.update(monitoring_status=MonitoringStatus.ARCHIVING_FAILED, archive_error=reason, rules=0).where(
                 JobRow.id == id_
             ).execute(self._database)
 
     def archiving_failure(self, id_: int) -> str:
-        """Why the archiver gave the job up; empty when it did not."""
+        """Why the archiver gave up a job; empty if it did not."""
         return str(JobRow.select(JobRow.archive_error).where(JobRow.id == id_).scalar(self._database) or "")
 
     def retry_failed_archiving(self) -> int:
-        """Puts all jobs that the archiver gave up back into its queue and says how many."""
+        """Put all jobs that were given up back into the queue; returns their number."""
         failed = JobRow.monitoring_status == MonitoringStatus.ARCHIVING_FAILED
         with self._database.write():
             again = JobRow.update(monitoring_status=MonitoringStatus.RUNNING_OR_ARCHIVING, archive_error="")
             return int(again.where(failed).execute(self._database))
 
     def update_footprints(self, footprints: Mapping[int, Mapping[str, float]]) -> None:
-        """Id -> footprint of running jobs so far; jobs that ended meanwhile keep what the archiver wrote."""
+        """Store id -> present footprint of running jobs; jobs that have ended meanwhile are skipped."""
         with self._database.write():
             still = JobRow.select(JobRow.id).where(JobRow.id.in_(list(footprints)), _RUNNING)
             for (id_,) in list(still.tuples().execute(self._database)):
                 replace_footprint(self._database, id_, footprints[id_])
 
     def _read(self, query: Any, now_s: int | None) -> list[Job]:
-        """The jobs of a query; what is damaged of them is logged once for each."""
+        """The jobs of a query; damaged columns are logged once per job."""
         jobs = read_jobs(self._database, query, now_s=now_s)
         for job in jobs:
             if (
@@ -310,13 +310,13 @@ class JobQueries:
         LateHostRow.delete().where(LateHostRow.job == id_).execute(self._database)
 
     def _without_restricted(self, jobs: list[Job], row_rule: RowRule) -> list[Job]:
-        """The jobs as whoever has this row rule may see them."""
+        """The jobs without the values that this row rule hides."""
         if not row_rule.hides_restricted:
             return jobs
         return [job_without_restricted_metrics(job, self._clusters.restriction_test(job)) for job in jobs]
 
     def _hidden_values(self, row_rule: RowRule) -> HiddenValues | None:
-        """What whoever has this row rule may neither filter nor sort by; None for nothing."""
+        """The values that this row rule allows neither to filter nor to sort by; None if there are none."""
         if not row_rule.hides_restricted:
             return None
 
@@ -326,12 +326,12 @@ class JobQueries:
 
         return HiddenValues(clusters_of, self._clusters.clusters_restricting_energy())
 
-    def _count(self, fitting: list[Any]) -> int:
-        return int(JobRow.select(peewee.fn.COUNT(JobRow.id)).where(*fitting).scalar(self._database))
+    def _count(self, conditions: list[Any]) -> int:
+        return int(JobRow.select(peewee.fn.COUNT(JobRow.id)).where(*conditions).scalar(self._database))
 
     def _count_by(self, wanted: JobFilter, rows: RowRule, now_s: int, *columns: Any) -> dict[tuple[str, ...], int]:
-        fitting = visible_and_matching(rows, wanted, now_s, self._hidden_values(rows))
-        query = JobRow.select(*columns, peewee.fn.COUNT(JobRow.id)).where(*fitting)
+        conditions = visible_and_matching(rows, wanted, now_s, self._hidden_values(rows))
+        query = JobRow.select(*columns, peewee.fn.COUNT(JobRow.id)).where(*conditions)
         return {tuple(keys): count for *keys, count in query.group_by(*columns).tuples().execute(self._database)}
 
     def _distinct_values(self, column: Any, row_rule: RowRule) -> tuple[str, ...]:
@@ -342,22 +342,22 @@ class JobQueries:
         return tuple(value for value in values if isinstance(value, str))
 
     def _distinct_of_all(self, column: Any) -> tuple[str, ...]:
-        """Steps from one value to the next in the column's index: DISTINCT would read a million rows for ten values."""
+        """Distinct values, by stepping through an index: DISTINCT would read a million rows for ten values."""
         found: list[str] = []
         while len(found) < _MAX_FACET_VALUES:
             behind = found[-1] if found else ""
             value = JobRow.select(peewee.fn.MIN(column)).where(column > behind).scalar(self._database)
-            if not isinstance(value, str):  # none is left, or only what is no text, which comes last
+            if not isinstance(value, str):  # no value is left, or only non-text values, which sort last
                 break
             found.append(value)
         return tuple(found)
 
-    def _earliest_start_by_host(self, *fitting: Any) -> dict[str, dict[str, int]]:
-        # Grouped here: asked to group by cluster, SQLite walks the whole index of clusters instead of the few jobs.
+    def _earliest_start_by_host(self, *conditions: Any) -> dict[str, dict[str, int]]:
+        # Grouped here: with GROUP BY, SQLite would scan the whole index of clusters instead of the few jobs.
         query = (
             JobRow.select(JobRow.cluster, JobHostRow.hostname, JobRow.start_time)
             .join(JobHostRow, on=(JobHostRow.job == JobRow.id))
-            .where(*fitting)
+            .where(*conditions)
         )
         found: defaultdict[str, dict[str, int]] = defaultdict(dict)
         for cluster, host, start_s in self._database.raw_rows(query):

@@ -1,4 +1,4 @@
-"""Jobs between the database and the rest: one place knows the columns."""
+"""Converts jobs to and from database rows: the only module that knows the columns."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -31,24 +31,24 @@ QUEUE_COLUMNS = (
     JobRow.monitoring_status,
     JobRow.cluster_config,
 )
-"""What tells whether a finished job is due for the archiver; all else may be large, and is read once it is."""
+"""Columns that decide whether a finished job is due for the archiver; the others may be large and are read later."""
 _QUEUE_COLUMN_NAMES = tuple(field.name for field in QUEUE_COLUMNS)
 _MAX_JOB_NAME_LENGTH = 1024
 _LEVELS = {level.order: level for level in Level}
-# SQLite takes 32766 variables in a statement, and a job has 34.
+# SQLite allows 32766 variables in a statement, and a job has 34.
 _BATCH = 900
 
 
 def job_columns(*, with_meta_data: bool = True) -> Sequence[Any]:
-    """What to select so that `read_jobs` can read it; meta data may hold whole job scripts."""
+    """The columns to select for `read_jobs`; meta data may contain whole job scripts."""
     return _COLUMNS if with_meta_data else _COLUMNS_WITHOUT_META_DATA
 
 
 def read_jobs(database: Database, query: Any, *, now_s: int | None) -> list[Job]:
-    """The jobs that a query of `job_columns` finds, with tags and footprints, in the order of the query.
+    """The jobs of a query of `job_columns`, with tags and footprints, in the order of the query.
 
-    A running job's duration is what passed until `unix_now_s`; None leaves it 0. What of a row cannot be read is named
-    in its job's `damaged` and costs no other job.
+    The duration of a running job is the time until `now_s`, 0 if that is None. Unreadable columns are named in the
+    `damaged_columns` of their job and affect no other job.
     """
     jobs = [_job_from_row(row, now_s) for row in database.raw_rows(query)]
     by_id = {job.id: job for job in jobs}
@@ -64,7 +64,7 @@ def read_jobs(database: Database, query: Any, *, now_s: int | None) -> list[Job]
 
 
 def read_queued_jobs(database: Database, query: Any) -> list[Job]:
-    """The jobs that a query of `QUEUE_COLUMNS` finds, with nothing but these, in the order of the query."""
+    """The jobs of a query of `QUEUE_COLUMNS`, with these columns only, in the order of the query."""
     jobs = []
     for row in database.raw_rows(query):
         columns, damaged = read_columns(_QUEUE_COLUMN_NAMES, row)
@@ -73,7 +73,7 @@ def read_queued_jobs(database: Database, query: Any) -> list[Job]:
 
 
 def insert_job(database: Database, job: Job) -> int:
-    """The id of the new row of a job; its hosts and footprint get theirs, its tags do not."""
+    """Insert a job with its hosts and footprint, without its tags, and return its id."""
     id_ = int(JobRow.insert(**_job_to_columns(job)).execute(database))
     for names in _batches(_hostnames(job), _BATCH):
         JobHostRow.insert_many([{"job": id_, "hostname": name} for name in names]).execute(database)
@@ -82,9 +82,9 @@ def insert_job(database: Database, job: Job) -> int:
 
 
 def insert_jobs(database: Database, jobs: Sequence[Job]) -> range:
-    """The ids of the new rows of many jobs, in their order; several times as fast as one after the other.
+    """Insert many jobs, several times faster than one by one, and return their ids in the same order.
 
-    The caller holds the write lock (`database.write()`), so that nobody else takes one of the ids.
+    The caller holds the write lock (`database.write()`), so that no other insert takes one of the ids.
     """
     first = int(JobRow.select(peewee.fn.MAX(JobRow.id)).scalar(database) or 0) + 1
     numbered = list(enumerate(jobs, first))
@@ -137,12 +137,12 @@ def _job_to_columns(job: Job) -> dict[str, Any]:
 
 
 def _printable(name: str) -> str:
-    """The name for lists: what cannot be shown, such as a line break, is a blank; meta data has it as it came."""
+    """The job name for lists, with unprintable characters such as line breaks replaced by blanks."""
     return name if name.isprintable() else "".join(mark if mark.isprintable() else " " for mark in name)
 
 
 def judgement_columns(judgement: Judgement) -> dict[str, Any]:
-    """The columns of the job table that a judgement fills."""
+    """The columns of the job table for a judgement."""
     finding = judgement.finding
     return {
         "verdict": NOT_JUDGED if judgement.level is None else judgement.level.order,
@@ -156,17 +156,17 @@ def judgement_columns(judgement: Judgement) -> dict[str, Any]:
 
 
 def _pop_judgement(columns: dict[str, Any]) -> Judgement | None:
-    """Takes what a judgement fills out of the columns of a job; None where it was never judged."""
+    """Remove the judgement's columns from those of a job, and return the judgement; None if it was never judged."""
     finding, verdict, more = columns.pop("finding"), columns.pop("verdict"), columns.pop("more_findings")
     judged_s, rules = columns.pop("judged_s"), columns.pop("rules")
-    del columns["lost_core_hours"], columns["lost_gpu_hours"]  # for queries; the finding has them, too
+    del columns["lost_core_hours"], columns["lost_gpu_hours"]  # they only serve queries; the finding has them as well
     if not judged_s:
         return None
     return Judgement(_LEVELS.get(verdict), finding, more, judged_s, rules)
 
 
 def replace_footprint(database: Database, id_: int, footprint: Mapping[str, float] | None) -> None:
-    """The footprint of a job is these values and no others."""
+    """Replace the footprint of a job by these values."""
     FootprintRow.delete().where(FootprintRow.job == id_).execute(database)
     rows = [{"job": id_, "key": key, "value": value} for key, value in (footprint or {}).items()]
     for batch in _batches(rows, _BATCH):
@@ -174,7 +174,7 @@ def replace_footprint(database: Database, id_: int, footprint: Mapping[str, floa
 
 
 def read_tags(database: Database, ids: Sequence[int]) -> dict[int, tuple[Tag, ...]]:
-    """The tags of these jobs, of all scopes; jobs without are left out."""
+    """Job id -> its tags of all scopes; jobs without tags are left out."""
     query = (
         JobTagRow.select(JobTagRow.job, TagRow.id, TagRow.type, TagRow.name, TagRow.scope)
         .join(TagRow)
@@ -188,7 +188,7 @@ def read_tags(database: Database, ids: Sequence[int]) -> dict[int, tuple[Tag, ..
 
 
 def _read_footprints(database: Database, ids: Sequence[int]) -> tuple[dict[int, dict[str, float]], set[int]]:
-    """Footprints by job, and the jobs of which a value cannot be read."""
+    """Job id -> footprint, and the ids of jobs with an unreadable value."""
     query = FootprintRow.select(FootprintRow.job, FootprintRow.key, FootprintRow.value).where(FootprintRow.job.in_(ids))
     found: defaultdict[int, dict[str, float]] = defaultdict(dict)
     broken: set[int] = set()

@@ -1,4 +1,4 @@
-"""The judgement that is kept with each job: written when a job is judged, read with the job."""
+"""Stores the judgement of each job; it is read together with the job."""
 
 from collections.abc import Iterable
 
@@ -9,13 +9,13 @@ from cc_backend.model import Job, Judgement
 
 
 class Judgements:
-    """Keeps judgements, and knows which finished jobs have none by the present rules."""
+    """Writes judgements, and finds finished jobs that are not judged by the present rules."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     def store(self, judged: Iterable[tuple[Job, Judgement]]) -> None:
-        """Each job is judged so, unless it has ended or was archived since it was read."""
+        """Store the judgement of each job, unless the job has ended or was archived since it was read."""
         with self._database.write():
             for job, judgement in judged:
                 JobRow.update(**judgement_columns(judgement)).where(
@@ -25,7 +25,7 @@ class Judgements:
                 ).execute(self._database)
 
     def outdated(self, *, rules: int, limit: int) -> list[Job]:
-        """The newest finished jobs that no one waits for and that were judged by rules older than these, or never."""
+        """The newest finished jobs, not waiting to be archived, that were judged by older rules or never."""
         for older in range(rules):
             query = JobRow.select(*job_columns()).where(SETTLED, JobRow.rules == older)
             jobs = read_jobs(self._database, query.order_by(JobRow.start_time.desc()).limit(limit), now_s=None)

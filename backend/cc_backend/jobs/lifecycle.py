@@ -1,4 +1,4 @@
-"""A job starts, a job stops."""
+"""Start and stop of jobs, as schedulers report them."""
 
 import logging
 from typing import Any
@@ -21,19 +21,19 @@ logger = logging.getLogger(__name__)
 
 
 class JobLifecycle:
-    """Takes the events of schedulers. What it returns is stored and can be found at once."""
+    """Stores the start and stop events of schedulers; a returned job is already stored."""
 
     def __init__(self, database: Database, clusters: ClusterRegistry) -> None:
         self._database = database
         self._clusters = clusters
 
     def start(self, event: JobStart, *, now_s: int, caller: Caller = SERVICE_CALLER) -> Job:
-        """The new running job. Its tags are attached in the caller's name; it all happens or nothing.
+        """Store a running job with its tags, attached on behalf of the caller, in one transaction, and return it.
 
         Raises:
-            InvalidInput: the event says something that cannot be; the text names the field.
+            InvalidInput: a value of the event is invalid; the text names the field.
             NotAllowed: the caller may not attach a tag of the event.
-            Conflict: this run of the job is known, or another run of it cannot be over yet.
+            Conflict: this run of the job is known, or it overlaps with another run.
         """
         job = job_from_start_event(event, self._clusters, now_s=now_s)
         job.cluster_config = self._clusters.generation(job.cluster)
@@ -54,14 +54,14 @@ class JobLifecycle:
         return job
 
     def stop(self, event: JobStop, *, now_s: int) -> Job:
-        """The job as it ended, waiting for the archiver unless its monitoring is disabled.
+        """Finish a running job, and return it; it waits for the archiver unless its monitoring is disabled.
 
-        Without a start time the newest run of the job is meant, without a cluster the newest of any cluster.
+        Without a start time the newest run of the job is stopped, without a cluster the newest of any cluster.
 
         Raises:
-            InvalidInput: the state is not final, or the stop lies before the start.
+            InvalidInput: the state is not final, or the stop is before the start.
             NotFound: there is no such job.
-            Conflict: it does not run any more.
+            Conflict: the job is not running.
         """
         state = validate_stop(event, now_s=now_s)
         with self._database.write():
@@ -71,13 +71,13 @@ class JobLifecycle:
             if row["state"] != JobState.RUNNING:
                 text = f"the job {_describe_job(event)} is not running; its state is {row['state']}"
                 raise Conflict(text, code=ErrorCode.JOB_NOT_RUNNING)
-            # a start that is damaged in the database must not keep the job running for ever
+            # a damaged start in the database must not keep the job running for ever
             start_s = row["start_time"] if is_start_time(row["start_time"]) else event.stop_time
             duration = event.stop_time - start_s
             if duration < 0:
                 text = f"stopTime: {event.stop_time} lies before the start at {row['start_time']}"
                 raise InvalidInput(text, code=ErrorCode.INVALID_JOB)
-            # how it ended belongs to its judgement
+            # the final state affects the judgement: judge it anew
             ended = JobRow.update(state=str(state), duration=duration, rules=0)
             ended.where(JobRow.id == row["id"]).execute(self._database)
             job = self._read_job(row["id"], now_s)
@@ -92,9 +92,10 @@ class JobLifecycle:
         return job
 
     def _reject_known_run(self, job: Job) -> None:
-        """A job id names one run at a time; schedulers start it again (requeue) once the run before is over.
+        """Raise Conflict if the run is known, or overlaps with another run of the same job id.
 
-        An earlier run that is told of late, after the later one ended, is taken: its times do not overlap.
+        Schedulers requeue a job under its id once the previous run is over. A run that is reported late, after a
+        later one has ended, is accepted, as their times do not overlap.
         """
         same = (JobRow.cluster == job.cluster) & (JobRow.job_id == job.job_id)
         runs = JobRow.select(JobRow.start_time, JobRow.duration, JobRow.state).where(same)

@@ -1,4 +1,4 @@
-"""What schedulers report about nodes, together with how well their metrics come in."""
+"""Node states as schedulers report them, together with the health of the nodes' metrics."""
 
 import logging
 from collections.abc import Callable, Iterable, Sequence
@@ -37,7 +37,7 @@ _SEE_NODES = "UPDATE node SET seen_s = ? WHERE cluster = ? AND hostname IN (SELE
 
 
 class SchedulerState(StrEnum):
-    """What a node does, in one word of the wire."""
+    """State of a node, reduced to one word."""
 
     ALLOCATED = "allocated"
     RESERVED = "reserved"
@@ -48,7 +48,7 @@ class SchedulerState(StrEnum):
 
 
 class NodeHealth(StrEnum):
-    """How well the metrics of a node come in."""
+    """Whether all, some or none of a node's expected metrics arrive."""
 
     FULL = "full"
     PARTIAL = "partial"
@@ -56,7 +56,7 @@ class NodeHealth(StrEnum):
 
 
 class MetricHealth(Protocol):
-    """Which metrics of a host never came, come no more, or come: `metricstore.HostHealth` is one."""
+    """Metrics of a host that never arrived, no longer arrive, or arrive: implemented by `metricstore.HostHealth`."""
 
     @property
     def missing(self) -> Sequence[str]: ...  # noqa: D102
@@ -70,12 +70,12 @@ _STATES = frozenset(map(str, SchedulerState))
 _HEALTHS = frozenset(map(str, NodeHealth))
 
 HealthLookup = Callable[[str, str, Iterable[str]], MetricHealth]
-"""Asked with cluster, host and the metrics that are expected of it."""
+"""(cluster, host, expected metrics) -> health of these metrics."""
 
 
 @dataclass(frozen=True, slots=True)
 class NodeReportResult:
-    """How many nodes of a report were taken, and the hosts that no subcluster has."""
+    """Number of stored nodes of a report, and its hosts that no subcluster has."""
 
     accepted: int
     rejected: tuple[str, ...]
@@ -83,9 +83,9 @@ class NodeReportResult:
 
 @dataclass(frozen=True, slots=True)
 class NodeStatus:
-    """The newest that is known of a node; `reported_states` are the scheduler's own words, memory is MB.
+    """Latest status of a node; `reported_states` are the scheduler's own words, memory is MB.
 
-    `last_report_s` is the time of the newest report, `since_s` that of the first one in a row that said all this.
+    `last_report_s` is the time of the newest report, `since_s` that of the first in a row with this content.
     """
 
     cluster: str
@@ -105,7 +105,7 @@ class NodeStatus:
 
 
 class _NodeRecord(NamedTuple):
-    """What a report says of a node; `state` as it is stored."""
+    """One node of a report; `state` are the values of the columns."""
 
     hostname: str
     sub_cluster: str
@@ -113,14 +113,14 @@ class _NodeRecord(NamedTuple):
 
 
 class NodeStates:
-    """The reports about nodes in the database."""
+    """Stores and reads the reports about nodes."""
 
     def __init__(self, database: Database, clusters: ClusterRegistry) -> None:
         self._database = database
         self._clusters = clusters
 
     def store_report(self, report: NodeStateReport, health_of: HealthLookup, now_s: int) -> NodeReportResult:
-        """Stores a report, all of it or nothing.
+        """Store a report in one transaction.
 
         Raises:
             InvalidInput: there is no such cluster.
@@ -149,7 +149,7 @@ class NodeStates:
         return NodeReportResult(len(rows), tuple(rejected))
 
     def latest(self, cluster: str | None = None) -> list[NodeStatus]:
-        """The newest of each node that was ever reported, of one cluster or of all, by cluster and host name."""
+        """The latest status of each reported node of one cluster or all, sorted by cluster and host name."""
         stored = (getattr(NodeStateRow, column) for column in ("time_s", *_STATE_COLUMNS))
         query = (
             NodeStateRow.select(*stored, NodeRow.cluster, NodeRow.sub_cluster, NodeRow.hostname, NodeRow.seen_s)
@@ -161,7 +161,7 @@ class NodeStates:
         return [_node_status(columns) for columns in query.dicts().execute(self._database)]
 
     def count_by_state(self) -> dict[str, dict[str, int]]:
-        """Cluster -> scheduler's state -> how many nodes are in it by their newest report."""
+        """Cluster -> scheduler's state -> number of nodes by their newest report."""
         query = (
             NodeStateRow.select(NodeRow.cluster, NodeStateRow.state, peewee.fn.COUNT(NodeRow.id))
             .join(NodeRow, on=(NodeRow.latest_id == NodeStateRow.id))
@@ -173,7 +173,7 @@ class NodeStates:
         return found
 
     def prune(self, before_s: int, *, stopping: Callable[[], bool] = lambda: False) -> int:
-        """Removes rows from before a time, but never the newest of a node, and says how many; a few at a time."""
+        """Remove the rows before a time except the newest of each node, 10,000 at a time; returns their number."""
         removed = 0
         newest = NodeRow.select(NodeRow.latest_id)
         old = (
@@ -190,7 +190,7 @@ class NodeStates:
         return removed
 
     def _store(self, cluster: str, rows: Sequence[_NodeRecord], now_s: int) -> None:
-        """Rows for nodes of which something is new, and the time for all; little is done in the write lock."""
+        """Insert rows for changed nodes, and update the time of all; compares outside the write lock."""
         known = self._read_known(cluster)
         new = [row for row in rows if row.hostname not in known]
         moved = [row for row in rows if row.hostname in known and known[row.hostname][0] != row.sub_cluster]
@@ -208,7 +208,7 @@ class NodeStates:
             many(_SEE_NODES, [(now_s, cluster, names)])
 
     def _read_known(self, cluster: str) -> dict[str, tuple[str, tuple[Any, ...]]]:
-        """Host -> its subcluster and its newest state, as they are stored."""
+        """Host -> its subcluster and the columns of its newest state, as stored."""
         stored = (getattr(NodeStateRow, column) for column in _STATE_COLUMNS)
         query = (
             NodeRow.select(NodeRow.hostname, NodeRow.sub_cluster, *stored)
@@ -219,7 +219,7 @@ class NodeStates:
 
 
 def reduce_states(states: Iterable[str]) -> SchedulerState:
-    """One state for the words of a scheduler, whatever their case; the first rule that fits counts."""
+    """The reduced state for a scheduler's words in any case; the first matching rule wins."""
     words = {state.lower() for state in states}
     if "allocated" in words:
         return SchedulerState.ALLOCATED
@@ -233,17 +233,17 @@ def reduce_states(states: Iterable[str]) -> SchedulerState:
 
 
 def reduce_health(health: MetricHealth) -> NodeHealth:
-    """Full when every expected metric comes, failed when none does, partial between."""
+    """Full if every expected metric arrives, failed if none does, otherwise partial."""
     if not health.missing and not health.degraded:
         return NodeHealth.FULL
     return NodeHealth.PARTIAL if health.healthy else NodeHealth.FAILED
 
 
 def _state_columns(node: NodeState, cluster: str, metrics: Iterable[str], health_of: HealthLookup) -> tuple[Any, ...]:
-    """The values of `_STATE_COLUMNS` as they are stored."""
+    """The values of `_STATE_COLUMNS` as stored."""
     state = reduce_states(node.states)
     health, missing, degraded = NodeHealth.FULL, [], []
-    if state is not SchedulerState.DOWN:  # nothing is expected of a node that is down
+    if state is not SchedulerState.DOWN:  # no metrics are expected from a node that is down
         metric_health = health_of(cluster, node.hostname, metrics)
         health = reduce_health(metric_health)
         missing, degraded = list(metric_health.missing), list(metric_health.degraded)

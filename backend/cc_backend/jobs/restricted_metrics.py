@@ -1,4 +1,4 @@
-"""Metrics that cluster.json shows to staff only (`restrict`), taken out of what others are told of a job. Pure."""
+"""Removes metrics that cluster.json restricts to staff (`restrict`) from jobs for other callers. Pure functions."""
 
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -8,24 +8,24 @@ from cc_backend.model import Finding, Job
 
 Value = TypeVar("Value")
 IsRestricted = Callable[[str], bool]
-"""Whether a metric of some job is for staff only."""
+"""(metric) -> whether it is restricted to staff."""
 
 
 @dataclass(frozen=True, slots=True)
 class HiddenValues:
-    """What somebody may neither filter nor sort by: where these values are, they count as missing."""
+    """Values that a caller may neither filter nor sort by: they count as missing."""
 
     clusters_of: Callable[[str], Collection[str]]
-    """The clusters in which a metric is restricted."""
+    """(metric) -> the clusters that restrict it."""
     energy_clusters: Collection[str]
-    """The clusters in which a metric that goes into the energy of jobs is restricted."""
+    """The clusters that restrict a metric from which the energy of jobs is computed."""
 
 
 def job_without_restricted_metrics(job: Job, is_restricted: IsRestricted) -> Job:
     """The job without values of restricted metrics.
 
-    The energy is the sum of what is left of its parts. A judgement that speaks of a restricted metric, from before the
-    metric was restricted, is left out until the job is judged anew.
+    The energy is the sum of its visible parts. A judgement that mentions a restricted metric, because it is older than
+    the restriction, is removed.
     """
     energy, parts = job.energy, job.energy_footprint
     if parts is not None and any(map(is_restricted, parts)):
@@ -53,12 +53,12 @@ def job_without_restricted_metrics(job: Job, is_restricted: IsRestricted) -> Job
 
 
 def drop_restricted(by_metric: Mapping[str, Value], is_restricted: IsRestricted) -> dict[str, Value]:
-    """What a mapping has by metric, without restricted ones."""
+    """A mapping by metric without the restricted metrics."""
     return {metric: value for metric, value in by_metric.items() if not is_restricted(metric)}
 
 
 def footprint_metric(footprint_key: str) -> str:
-    """The metric of a footprint value such as `mem_used_max`."""
+    """The metric of a footprint key such as `mem_used_max`."""
     return footprint_key.rpartition("_")[0] or footprint_key
 
 
@@ -67,7 +67,7 @@ def _mentions_restricted(finding: Finding, is_restricted: IsRestricted) -> bool:
 
 
 def _strings_in(facts: Any) -> Iterator[str]:
-    """All texts in facts, keys included."""
+    """All strings in the facts, including keys."""
     if isinstance(facts, str):
         yield facts
     elif isinstance(facts, Mapping):

@@ -1,6 +1,6 @@
 """The tables of jobs, tags and nodes.
 
-Column meanings follow the wire (see `model.Job`); times are Unix seconds, memory is MB, energy is kWh.
+Columns have the meaning of the fields of `model.Job`; times are Unix seconds, memory is MB, energy is kWh.
 """
 
 # ruff: noqa: D106 - peewee asks for an inner class Meta
@@ -10,11 +10,11 @@ import peewee
 from cc_backend.db.fields import BigIntegerField, IntegerField, JSONField, SmallIntegerField, TextField
 
 NOT_JUDGED = 9
-"""Stands for the verdict of a job that could not be judged, or was not yet; behind all levels in order."""
+"""Verdict of a job that could not be judged or was not yet judged; sorts behind all levels."""
 
 
 class JobRow(peewee.Model):
-    """One job. While it runs, `duration` is 0 and readers compute it from the start time."""
+    """One job. While it is running, `duration` is 0 and readers compute it from the start time."""
 
     id = peewee.AutoField()
     job_id = BigIntegerField(index=True)
@@ -43,7 +43,7 @@ class JobRow(peewee.Model):
     energy = peewee.FloatField(default=0.0)
     energy_footprint = JSONField(null=True)
     cluster_config = IntegerField(default=0)
-    # the judgement: the verdict as its place worst first, the first finding, the version of the rules (0: never judged)
+    # the judgement: verdict as Level.order, first finding, version of the rules (0: never judged)
     verdict = SmallIntegerField(default=NOT_JUDGED)
     finding = JSONField(null=True)
     more_findings = IntegerField(default=0)
@@ -66,15 +66,15 @@ class JobRow(peewee.Model):
         )
 
 
-# Literal, as SQLite uses a partial index only where the same words stand in the query. The index stays small however
-# many jobs there were, and the planner needs no statistics to see that.
+# Literal, as SQLite uses a partial index only if the query has the same expression. The index stays small however many
+# jobs there are, and the planner needs no statistics to choose it.
 UNARCHIVED = peewee.SQL("monitoring_status = 1 AND state <> 'running'")
 JobRow.add_index(JobRow.index(JobRow.start_time, name="job_unarchived").where(UNARCHIVED))
 
 SETTLED = peewee.SQL("monitoring_status <> 1 AND state <> 'running'")
-"""The finished jobs that do not wait for the archiver."""
+"""Finished jobs that do not wait to be archived."""
 STOP_TIME = JobRow.start_time + JobRow.duration
-"""When a finished job ended."""
+"""End of a finished job (Unix seconds)."""
 
 JUDGEMENT_COLUMNS = {
     "verdict": f"SMALLINT NOT NULL DEFAULT {NOT_JUDGED}",
@@ -85,9 +85,9 @@ JUDGEMENT_COLUMNS = {
     "judged_s": "BIGINT NOT NULL DEFAULT 0",
     "rules": "SMALLINT NOT NULL DEFAULT 0",
 }
-"""The columns that a job table from before the judgement was kept lacks, and their types."""
+"""Columns of the judgement with their types, for the upgrade of older job tables."""
 JUDGEMENT_INDEXES = (
-    # worst first, and of the same verdict the newest first
+    # worst first, then newest first
     "CREATE INDEX IF NOT EXISTS job_verdict ON job (verdict, start_time DESC)",
     "CREATE INDEX IF NOT EXISTS job_rules ON job (rules, start_time) WHERE " + SETTLED.sql,
     "CREATE INDEX IF NOT EXISTS job_stop ON job (start_time + duration)",
@@ -95,7 +95,7 @@ JUDGEMENT_INDEXES = (
 
 
 class ClusterConfigRow(peewee.Model):
-    """One content of a cluster.json; jobs name the one with which they started."""
+    """One generation of a cluster.json: a distinct content; jobs name the one at their start."""
 
     id = peewee.AutoField()
     cluster = TextField()
@@ -109,7 +109,7 @@ class ClusterConfigRow(peewee.Model):
 
 
 class JobHostRow(peewee.Model):
-    """A host that a job has resources of; finds jobs by node."""
+    """A host of a job, to find jobs by node."""
 
     job = peewee.ForeignKeyField(JobRow, on_delete="CASCADE", lazy_load=False, index=False)
     hostname = TextField()
@@ -122,7 +122,7 @@ class JobHostRow(peewee.Model):
 
 
 class LateHostRow(peewee.Model):
-    """A host of an archived job that had not sent its last samples when the archive was written."""
+    """A host of an archived job whose last samples were missing when the archive was written."""
 
     job = peewee.ForeignKeyField(JobRow, on_delete="CASCADE", lazy_load=False, index=False)
     hostname = TextField()
@@ -161,7 +161,7 @@ class TagRow(peewee.Model):
 
 
 class JobTagRow(peewee.Model):
-    """That a job has a tag."""
+    """Assignment of a tag to a job."""
 
     job = peewee.ForeignKeyField(JobRow, on_delete="CASCADE", lazy_load=False, index=False)
     tag = peewee.ForeignKeyField(TagRow, on_delete="CASCADE", lazy_load=False, index=True)
@@ -173,9 +173,9 @@ class JobTagRow(peewee.Model):
 
 
 class NodeRow(peewee.Model):
-    """A node that was reported at least once: when that last was, and its newest row of node_state.
+    """A node that was reported at least once: the time of the last report, and its newest row of node_state.
 
-    A report that says the same as the one before changes `seen_s` only.
+    A report that repeats the previous one changes `seen_s` only.
     """
 
     id = peewee.AutoField()
@@ -191,7 +191,7 @@ class NodeRow(peewee.Model):
 
 
 class NodeStateRow(peewee.Model):
-    """What reports said of one node from `last_report_s` on, until its next row, and which metrics were alive then."""
+    """State of a node from `time_s` until its next row, as reported, with the health of its metrics."""
 
     id = peewee.AutoField()
     node = peewee.ForeignKeyField(NodeRow, on_delete="CASCADE", lazy_load=False, index=False)

@@ -1,4 +1,4 @@
-"""Tags on jobs: who may see them, who may attach them.
+"""Tags of jobs: who may see and who may attach them.
 
 | scope | seen by | attached by |
 |---|---|---|
@@ -31,7 +31,7 @@ def may_see_scope(scope: str, caller: Caller) -> bool:
 
 
 def may_attach_scope(scope: str, caller: Caller) -> bool:
-    """Whether a caller may make and attach tags of a scope."""
+    """Whether a caller may create and attach tags of a scope."""
     if scope == GLOBAL:
         return caller.sees_nodes
     if scope == ADMIN:
@@ -40,12 +40,12 @@ def may_attach_scope(scope: str, caller: Caller) -> bool:
 
 
 def visible_tags(tags: Iterable[Tag], caller: Caller) -> tuple[Tag, ...]:
-    """Those tags that a caller may see."""
+    """The tags that a caller may see."""
     return tuple(tag for tag in tags if may_see_scope(tag.scope, caller))
 
 
 def list_tags(database: Database, caller: Caller) -> list[tuple[int, Tag]]:
-    """Id and tag of all tags that a caller may see, by type and name."""
+    """Id and tag of all tags that a caller may see, sorted by type and name."""
     rows = TagRow.select(TagRow.id, TagRow.type, TagRow.name, TagRow.scope).order_by(
         TagRow.type, TagRow.name, TagRow.id
     )
@@ -54,7 +54,7 @@ def list_tags(database: Database, caller: Caller) -> list[tuple[int, Tag]]:
 
 
 def resolve_tag_ids(database: Database, caller: Caller, texts: Sequence[str]) -> tuple[int, ...] | None:
-    """The ids behind values of the parameter `tag`: () for no values, None where the caller may see none of them."""
+    """The ids of the tags that the parameter `tag` names: () without values, None if none of them is visible."""
     if not texts:
         return ()
     choices = parse_tags(texts)
@@ -66,9 +66,9 @@ def resolve_tag_ids(database: Database, caller: Caller, texts: Sequence[str]) ->
 
 
 def attach_tags(database: Database, job: int, tags: Iterable[Tag], caller: Caller) -> tuple[Tag, ...]:
-    """These tags with their ids, sorted, which the job with this id now has too; tags that do not exist are made.
+    """Attach tags to the job with this id in one transaction, creating missing ones; returns them with ids, sorted.
 
-    An empty scope means `global`. Tags attached already stay. All are attached or none.
+    An empty scope means `global`. Tags that are attached already stay.
 
     Raises:
         InvalidInput: a tag has no type or no name.

@@ -1,4 +1,4 @@
-"""Scheduled work: archiving, retention, and what else happens without anybody asking."""
+"""Periodic background work: archiving, retention, clean-up."""
 
 __all__ = (
     "running_footprints",

@@ -1,8 +1,8 @@
-"""Finished jobs into the archive: durable, because the queue is the job table itself.
+"""Archives finished jobs. The queue is the job table itself, so a restart loses nothing.
 
-A job is due when every host of it was heard from after the stop (so that nothing is still on its way), or when the
-longest wait is over. In the latter case the silent hosts are remembered, and the job is archived anew when one of them
-is heard from. What goes wrong is tried again, later and later, as long as the store holds the samples.
+A job is due when all its hosts have sent samples from after the stop (so nothing is in transit), or when the maximum
+wait is over. In the latter case the silent hosts are recorded, and the job is archived again when one of them sends
+samples. Failures are retried with increasing delays as long as the store has the samples.
 """
 
 import logging
@@ -30,7 +30,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class ArchivingPolicy:
-    """How patient the archiver is, and how fine it stores."""
+    """How long the archiver waits and retries, and for how many nodes it archives finer scopes."""
 
     late_data_s: float = 600.0
     retention_s: float = 48 * 3600.0
@@ -39,7 +39,7 @@ class ArchivingPolicy:
 
 @dataclass(slots=True)
 class ArchivingResult:
-    """What one round did; `archived` are ids."""
+    """Result of one round: ids of the archived jobs, numbers of the waiting and failed ones."""
 
     archived: list[int] = field(default_factory=list)
     waiting: int = 0
@@ -75,17 +75,17 @@ class Archiver:
         self._policy = policy
         self._retries: dict[int, _Retry] = {}
         self._retention_now_s = 0
-        self._waiting_after = self._incomplete_after = 0  # the job at which the last round ended
+        self._waiting_after = self._incomplete_after = 0  # id of the last job of the previous round
 
     def run_once(
         self, *, now_s: int, retention_now_s: int | None = None, stopping: Callable[[], bool] = lambda: False
     ) -> ArchivingResult:
-        """Archive the jobs that are due; stops between two jobs when `stopping` says so.
+        """Archive the jobs that are due; stops between two jobs when `stopping` returns True.
 
-        Where many wait, a round looks at some of them, the oldest first, and the next one at those behind.
+        A round examines a batch of the queue, the oldest jobs first, and the next round the following batch.
 
-        No job is given up before `retention_now_s` is past its retention, by default `unix_now_s`: a wall clock that
-        jumped gives up none.
+        A job is given up only when `retention_now_s` (default `now_s`) is past its retention, so a jump of the wall
+        clock gives up none.
         """
         self._retention_now_s = now_s if retention_now_s is None else retention_now_s
         result = ArchivingResult()
@@ -109,7 +109,7 @@ class Archiver:
         return result
 
     def _next_queued(self) -> list[Job]:
-        """The next jobs of the queue, from its beginning again after its end."""
+        """The next batch of the queue, starting over after its end."""
         jobs = self._job_queries.queued_jobs(after=self._waiting_after)
         self._waiting_after = jobs[-1].id if len(jobs) == QUEUE_BATCH else 0
         return jobs
@@ -122,7 +122,7 @@ class Archiver:
     def _is_due(self, job: Job, now_s: int) -> bool:
         retry = self._retries.get(job.id)
         if retry is not None:
-            # a clock that was set back must not put it off for as long
+            # a clock that was set back must not delay the retry
             return now_s >= retry.next_s or now_s < retry.next_s - MAX_RETRY_S
         return now_s >= job.stop_time + self._policy.late_data_s or not self._metric_data.silent_hosts(job)
 
@@ -132,19 +132,19 @@ class Archiver:
     def _archive_job(self, job: Job, now_s: int, result: ArchivingResult) -> None:
         try:
             self._archive.require_folders(JobKey(job.cluster, job.job_id, job.start_time))
-        except Unavailable:  # told once, by the archive; no job is given up for that
+        except Unavailable:  # logged once by the archive; no reason to give up jobs
             result.waiting += 1
             return
         try:
             whole = self._job_queries.find_finished(job.id)
-            if whole is None:  # it was removed meanwhile
+            if whole is None:  # removed meanwhile
                 return
             finished = self._write(whole, now_s)
         except BackendError as error:
             self._record_failure(job, str(error), now_s)
             result.failed += 1
             return
-        except Exception as error:  # a defect that one job brings to light must not hold up all others
+        except Exception as error:  # a defect that one job triggers must not block all others
             logger.exception("archiving met a defect job=%d cluster=%s", job.job_id, job.cluster)
             self._record_failure(job, f"internal error: {type(error).__name__}", now_s)
             result.failed += 1
@@ -163,23 +163,23 @@ class Archiver:
     def _write(self, job: Job, now_s: int) -> Job:
         sub_cluster = self._clusters.sub_cluster_of_job(job)
         limit = self._policy.core_scope_nodes
-        # taken before the samples: a host that is heard from in between counts as late and is read again
+        # read before the samples: a host that sends in between counts as late, and the job is archived again
         late_hosts = self._metric_data.silent_hosts(job)
         data = self._metric_data.read_from_store(
             job, None, lambda config: archived_scopes(job, config, limit), now_s=now_s
         )
         data = self._richer_of_archived(data, JobKey(job.cluster, job.job_id, job.start_time))
-        live = replace(job, monitoring_status=MonitoringStatus.RUNNING_OR_ARCHIVING)  # also where it is archived anew
-        explains = self._gap_explainer(job)
-        absences = job_gaps(live, data, sub_cluster.metrics, sub_cluster, store=explains, now_s=now_s)
-        finished = replace(finalize_job(job, data, sub_cluster), gaps=absences.unexpected)
+        live = replace(job, monitoring_status=MonitoringStatus.RUNNING_OR_ARCHIVING)  # also if it is archived again
+        explainer = self._gap_explainer(job)
+        gaps = job_gaps(live, data, sub_cluster.metrics, sub_cluster, store=explainer, now_s=now_s)
+        finished = replace(finalize_job(job, data, sub_cluster), gaps=gaps.unexpected)
         self._archive.store(finished, with_statistics(data))
         finished = replace(finished, judgement=self._judge_or_none(finished, data, now_s))
         self._job_queries.finish_archiving(finished, late_hosts=late_hosts)
         return finished
 
     def _richer_of_archived(self, data: JobData, key: JobKey) -> JobData:
-        """What the archive has of a job already, if that are more samples: a database that was put back forgot it."""
+        """The archived samples of a job if they are more: after a database restore it may be archived already."""
         if not self._archive.exists(key):
             return data
         kept = self._archive.load_data(key)
@@ -191,7 +191,7 @@ class Archiver:
         logger.error("archiving given up job=%d cluster=%s reason=%s", job.job_id, job.cluster, reason)
 
     def _judge_or_none(self, job: Job, data: JobData, now_s: int) -> Judgement | None:
-        """How the job ran; None, and it is judged later, where a defect comes to light: archiving does not wait."""
+        """The judgement of a job; None after a defect: it is judged later, and archiving goes on."""
         try:
             return self._judge.judge_data(job, data, now_s=now_s)
         except Exception:

@@ -1,4 +1,4 @@
-"""Lets a running server take over what changed in the cluster.json files."""
+"""Reloads changed cluster.json files in a running server."""
 
 import logging
 
@@ -12,12 +12,12 @@ logger = logging.getLogger(__name__)
 
 
 def reload_clusters(services: Services) -> bool:
-    """Take over the cluster.json files if one changed; says whether something was taken over.
+    """Reload the cluster.json files if one changed; returns whether the new configuration was applied.
 
-    A file that cannot be used is told in the log, once, and everything stays as it was. So does a cluster whose file is
-    gone, until the next start: an archive that is not mounted for a moment must not stop samples from being taken.
-    What leaves is told in the log, too, with the jobs that depend on it; they keep what they started with.
-    While the store is restoring this waits, so that nothing is restored by two rules.
+    If a file is invalid, that is logged once and the old configuration stays. A cluster whose file is missing stays
+    until the next start: a temporarily unmounted archive must not stop samples from being accepted. Removed parts are
+    logged with the jobs that depend on them; these jobs keep the configuration they started with.
+    Nothing is reloaded while the store is restoring, as all samples must be restored by the same rules.
     """
     if services.store.restoring:
         return False
@@ -25,26 +25,26 @@ def reload_clusters(services: Services) -> bool:
         _drop_unused_tables(services)
         return False
     try:
-        read, warnings = services.cluster_files.read()
+        loaded, warnings = services.cluster_files.read()
     except ArchiveError as error:
         logger.error("cluster configuration changed and cannot be used, the old one stays: %s", error)  # noqa: TRY400
         return False
     for warning in warnings:
         logger.warning("cluster configuration: %s", warning)
     try:
-        clusters = _apply(services, read)
+        clusters = _apply(services, loaded)
     except BackendError:
-        services.cluster_files.mark_changed()  # the database is away: once more at the next look
+        services.cluster_files.mark_changed()  # the database is unavailable: try again at the next call
         raise
     logger.info("took over cluster configuration clusters=%s", ",".join(clusters.names()))
     return True
 
 
-def _apply(services: Services, read: ClusterRegistry) -> ClusterRegistry:
-    gone = {name: services.clusters[name] for name in services.clusters if name not in read}
-    every = {**dict(read.items()), **gone}
-    numbers = services.cluster_generations.record(every, now_s=services.now_s())
-    clusters = ClusterRegistry(every, generations=numbers, earlier=services.cluster_generations)
+def _apply(services: Services, loaded: ClusterRegistry) -> ClusterRegistry:
+    missing = {name: services.clusters[name] for name in services.clusters if name not in loaded}
+    merged = {**dict(loaded.items()), **missing}
+    numbers = services.cluster_generations.record(merged, now_s=services.now_s())
+    clusters = ClusterRegistry(merged, generations=numbers, earlier=services.cluster_generations)
     notes = [
         line
         for name, before in services.clusters.items()
@@ -52,15 +52,15 @@ def _apply(services: Services, read: ClusterRegistry) -> ClusterRegistry:
     ]
     _reload_store(services, clusters)
     services.clusters.replace_with(clusters)
-    for name in gone:
-        logger.warning("cluster configuration: the file of %r is gone; the cluster stays until the next start", name)
+    for name in missing:
+        logger.warning("cluster configuration: the file of %r is missing; the cluster stays until the next start", name)
     for note in notes:
         logger.warning("cluster configuration: %s; they keep what they started with", note)
     return clusters
 
 
 def _drop_unused_tables(services: Services) -> None:
-    """Take no more samples of what has left the configuration once no job needs them."""
+    """Stop accepting samples of removed metrics and hosts once no job needs them."""
     if services.tables_in_use is not None:
         _reload_store(services, services.clusters)
 

@@ -1,4 +1,4 @@
-"""What the store may forget: samples older than the retention that no unfinished job needs."""
+"""Retention of samples: removes those that are too old and that no unfinished job needs."""
 
 import logging
 
@@ -9,10 +9,10 @@ logger = logging.getLogger(__name__)
 
 
 def run_store_upkeep(search: JobQueries, store: MetricStore, *, now_s: int, trusted_s: int | None = None) -> int:
-    """Lets the store free and compress what its settings say, and returns the bytes that this freed.
+    """Let the store free and compress samples by its settings; returns the freed bytes.
 
-    Jobs that run or await archiving keep their samples. `trusted_s` is noted as the last sign of life, by default
-    `unix_now_s`.
+    Samples of jobs that are running or wait to be archived are kept. `trusted_s` is recorded as heartbeat, by default
+    `now_s`.
     """
     freed = store.upkeep(now_s, search.retention_holds(), trusted_s=trusted_s)
     if freed:

@@ -1,8 +1,7 @@
-"""Footprint and judgement of running jobs so far, so that lists can show and sort them before a job ends.
+"""Present footprint and judgement of running jobs, so that lists can show and sort them before a job ends.
 
-Kept up to date in small steps beside the requests: a step takes the jobs that are due, the longest overdue first, until
-its budget is used up. A job is due again after a share of the time that it has run, because the mean of a day moves
-little in a minute.
+Updated in small steps beside the requests: a step refreshes the jobs that are due, the most overdue first, until its
+budget is used up. The interval of a job grows with its duration, as the mean of a day changes little in a minute.
 """
 
 import heapq
@@ -22,16 +21,16 @@ from cc_backend.jobs.job_queries import JobQueries
 from cc_backend.model import Job, Judgement
 
 STEP_EVERY_S = 1.0
-"""How often a scheduler calls `FootprintRefresher.step`."""
+"""Interval of `FootprintRefresher.step`."""
 
 STEP_BUDGET_S = 0.05
-"""The processor time of one step: at one step a second a twentieth of a core, however many jobs run."""
+"""Processor time of one step: 5 % of a core at one step per second, however many jobs are running."""
 
 MIN_INTERVAL_S = 60
-"""A job is looked at once a minute at most."""
+"""Minimum interval between two refreshes of a job."""
 
 RUNTIME_SHARE = 0.05
-"""Between two looks at a job passes this share of the time that it has run."""
+"""Interval between two refreshes of a job, as a share of its duration."""
 
 MAX_INTERVAL_S = 1800
 
@@ -42,7 +41,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(slots=True)
 class RefreshResult:
-    """What one step did: how many jobs were looked at, the ids of those that were written, how many are still due."""
+    """Result of one step: number of examined jobs, ids of the updated ones, number of jobs still due."""
 
     examined: int = 0
     updated: list[int] = field(default_factory=list)
@@ -51,7 +50,7 @@ class RefreshResult:
 
 @dataclass(frozen=True, slots=True)
 class RefreshedJob:
-    """What is written of a running job: everything that comes from one reading of its samples."""
+    """The values to store for a running job, all computed from one read of its samples."""
 
     job: Job
     footprint: dict[str, float]
@@ -59,7 +58,7 @@ class RefreshedJob:
 
 
 class FootprintRefresher:
-    """Refreshes what lists show of running jobs, a few jobs a step. Not for use in several threads at once."""
+    """Refreshes footprint and judgement of running jobs, a few per step. Not thread-safe."""
 
     def __init__(
         self,
@@ -85,8 +84,8 @@ class FootprintRefresher:
     ) -> RefreshResult:
         """Refresh jobs that are due until `budget_s` of processor time is used up.
 
-        What a step takes over its budget, because of one large job, is taken off the steps after it. At least one job
-        is looked at where there is budget at all. Jobs whose store is away are tried again at their next turn.
+        Time over the budget, because of one large job, is subtracted from the next steps. With a positive budget at
+        least one job is examined. Jobs whose store is unavailable are retried at their next turn.
         """
         result = RefreshResult()
         self._credit_s = min(self._credit_s + budget_s, budget_s)
@@ -102,7 +101,7 @@ class FootprintRefresher:
         return result
 
     def _list_running(self, now_s: int) -> None:
-        """Look which jobs run, once a minute; a clock that went back counts as a minute."""
+        """List the running jobs once a minute, and at once if the clock was set back."""
         if self._listed_s is not None and 0 <= now_s - self._listed_s < MIN_INTERVAL_S:
             return
         self._listed_s = now_s
@@ -112,7 +111,7 @@ class FootprintRefresher:
         ]
         planned = {id_ for _, id_ in self._due}
         new = [id_ for id_ in self._starts if id_ not in planned]
-        # a job that is new is due at once; those that were there before but have no turn lost it to a clock set back
+        # a new job is due at once; known jobs without a turn lost it because the clock was set back
         self._due += [(0 if id_ in before else self._starts[id_], id_) for id_ in new]
         heapq.heapify(self._due)
 
@@ -142,12 +141,12 @@ class FootprintRefresher:
             result.updated += [one.job.id for one in written if one.footprint]
 
     def _refresh_or_none(self, job: Job, now_s: int) -> RefreshedJob | None:
-        """What there is to write of a job, None if it cannot be read; what one job brings to light stops no other."""
-        if job.is_unusable:  # the search has logged it
+        """The values to store for a job, None if they cannot be computed; a defect affects no other job."""
+        if job.is_unusable:  # logged when it was read
             return None
         try:
             return self._compute(job, now_s)
-        except Unavailable:  # the store of this job is away; those of others may not be
+        except Unavailable:  # the store of this job; other jobs may have other stores
             return None
         except BackendError as error:
             logger.warning("footprint not refreshed job=%d cluster=%s reason=%s", job.job_id, job.cluster, error)
@@ -157,10 +156,10 @@ class FootprintRefresher:
             return None
 
     def _compute(self, job: Job, now_s: int) -> RefreshedJob | None:
-        """Footprint and judgement so far, from one reading of what the store holds of the job."""
+        """Present footprint and judgement, from one read of the job's samples."""
         try:
             sub_cluster = self._clusters.sub_cluster_of_job(job)
-        except NotFound:  # no configuration is known that has its subcluster
+        except NotFound:  # its subcluster is unknown
             return None
         wanted = {*sub_cluster.footprint_metrics, *judged_metrics(sub_cluster.metrics)}
         data = self._metric_data.read_from_store(
@@ -171,5 +170,5 @@ class FootprintRefresher:
 
 
 def refresh_interval_s(duration_s: int) -> int:
-    """Seconds until a job that has run for so long is looked at again."""
+    """Seconds until the next refresh of a job with this duration."""
     return int(min(max(MIN_INTERVAL_S, duration_s * RUNTIME_SHARE), MAX_INTERVAL_S))

@@ -1,4 +1,4 @@
-"""The periodic work of the backend: one table of what runs how often, and in which thread."""
+"""The periodic tasks of the backend: one table with interval and thread of each."""
 
 import threading
 from collections.abc import Sequence
@@ -25,19 +25,19 @@ TOKENS_EVERY_S = 60.0
 
 
 class BackendBackgroundWork:
-    """The running periodic work of one backend."""
+    """The running periodic tasks of one backend."""
 
     def __init__(self, runner: PeriodicRunner, services: Services) -> None:
         self._runner = runner
         self._services = services
 
     def stop(self) -> None:
-        """Let running work come to its next stopping point, then close what must be closed."""
+        """Stop the tasks at their next stopping point, then close the services."""
         stop_and_close(self._runner, self._services)
 
 
 def start_background(services: Services) -> BackendBackgroundWork:
-    """Start the periodic work of a backend."""
+    """Start the periodic tasks of a backend."""
     stopping = threading.Event()
     runner = make_runner(services, periodic_tasks(services, stopping), stopping)
     runner.start()
@@ -46,17 +46,17 @@ def start_background(services: Services) -> BackendBackgroundWork:
 
 
 def make_runner(services: Services, tasks: Sequence[PeriodicTask], stopping: threading.Event) -> PeriodicRunner:
-    """What runs tasks once it is started, some of them only while the store has all its samples."""
+    """A runner for the tasks, not yet started; some tasks run only once the store has restored all samples."""
     return PeriodicRunner(tasks, stopping, is_complete=lambda: not services.store.restoring)
 
 
 def periodic_tasks(services: Services, stopping: threading.Event) -> tuple[PeriodicTask, ...]:
-    """All that a backend does by itself; long work looks at `stopping`."""
+    """All periodic tasks of a backend; long ones end early when `stopping` is set."""
     archiver = make_archiver(services)
     refresher = FootprintRefresher(services.job_queries, services.metric_data, services.clusters, services.judge)
 
     def archive() -> None:
-        services.archive.require_root()  # told once here, not for each job, and tried again soon
+        services.archive.require_root()  # fails once here instead of for each job, and is retried soon
         archiver.run_once(now_s=services.now_s(), retention_now_s=services.retention_now_s(), stopping=stopping.is_set)
 
     def footprints() -> None:
@@ -99,7 +99,7 @@ def periodic_tasks(services: Services, stopping: threading.Event) -> tuple[Perio
 
 
 def make_archiver(services: Services) -> Archiver:
-    """The archiver as the settings want it."""
+    """The archiver with the policy from the settings."""
     archive = services.settings.archive
     return Archiver(
         job_queries=services.job_queries,

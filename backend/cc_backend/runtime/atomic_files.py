@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all, whenever the machine stops."""
+"""Atomic file operations: after a crash a file is complete or absent."""
 
 import os
 import secrets
@@ -11,9 +11,9 @@ _TEMPORARY_SUFFIX = ".tmp"
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Write the file beside its place, force it to disk, and only then give it its name.
+    """Write a temporary file beside the target, sync it to disk, and rename it.
 
-    Raises ArchiveError that names the file and the reason, such as a full disk; the old file is then untouched.
+    Raises ArchiveError that names the file and the reason, such as a full disk; the old file is then unchanged.
     """
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}{_TEMPORARY_SUFFIX}")
     try:
@@ -27,7 +27,7 @@ def write_atomically(path: Path, content: bytes) -> None:
 
 
 def remove_file(path: Path) -> None:
-    """Remove a file, if it is there; raises ArchiveError that names it if that cannot be done."""
+    """Remove a file if it exists; raises ArchiveError that names it if it cannot be removed."""
     try:
         path.unlink(missing_ok=True)
     except OSError as error:
@@ -35,14 +35,14 @@ def remove_file(path: Path) -> None:
 
 
 def remove_leftovers(directory: Path) -> None:
-    """Remove what a killed process left half written in a directory."""
+    """Remove the temporary files that a killed process left in a directory."""
     for path in directory.glob(f".*{_TEMPORARY_SUFFIX}"):
         with suppress(FileNotFoundError):
             path.unlink()
 
 
 def make_directories(path: Path) -> None:
-    """Make a directory with those above it, each forced to disk with its parent; that is no error if it is there."""
+    """Create a directory and its parents, each synced to disk; no error if it exists."""
     if path.is_dir():
         return
     make_directories(path.parent)
@@ -51,7 +51,7 @@ def make_directories(path: Path) -> None:
 
 
 def sync_directory(path: Path) -> None:
-    """Force the names in a directory to disk."""
+    """Sync the entries of a directory to disk."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)

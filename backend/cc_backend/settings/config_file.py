@@ -1,7 +1,7 @@
-"""The configuration file with the files that it names, in today's layout: what the reference's installations have.
+"""Reads the configuration file and the files that it includes, and converts older layouts to the current one.
 
-Read are `<section>-file` at the top level, which stands for the section; keys of releases up to 1.4, which had no
-sections; keys in camelCase or with underscores; and the variables of a `.env` beside the file.
+Accepted are: `<section>-file` at the top level in place of a section; the keys of releases up to 1.4, which had no
+sections; keys in camelCase or with underscores.
 """
 
 import json
@@ -45,7 +45,7 @@ MOVED_KEYS: Mapping[str, tuple[str, ...]] = {
     "cron-frequency": ("cron",),
     "ui-defaults": ("ui",),
 }
-"""Where the top-level keys of releases up to 1.4 stand now."""
+"""Present place of the top-level keys of releases up to 1.4."""
 
 _CAPITAL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 _UNLIMITED_VALUES = ("", "0", "0s", 0)
@@ -54,7 +54,7 @@ _UNSUPPORTED_ARCHIVES = {"s3": "in S3 storage", "sqlite": "in an SQLite file"}
 
 @dataclass(slots=True)
 class ConfigDocument:
-    """What the files say together; `sources` names the file of each section that has one of its own."""
+    """The merged content of the files; `sources` names the file of each section that was included."""
 
     content: dict[str, Any]
     source: str
@@ -62,11 +62,11 @@ class ConfigDocument:
     warnings: list[str] = field(default_factory=list)
 
     def warn(self, key: str, advice: str) -> None:
-        """Note something that the operator should know of a key of the main file."""
+        """Add a warning about a key of the main file."""
         self.warnings.append(f"{self.source}: {key}: {advice}")
 
     def section(self, *path: str) -> dict[str, Any]:
-        """An object inside the document, made if it is missing; SettingsError if something else is there."""
+        """An object inside the document, created if missing; SettingsError if the value is not an object."""
         place = self.content
         for depth, key in enumerate(path, start=1):
             inner = place.get(key)
@@ -81,12 +81,12 @@ class ConfigDocument:
 
 
 def read_config(path: Path, *, sections: Collection[str], unused: Mapping[str, str]) -> ConfigDocument:
-    """The document of a configuration file, in today's layout, with warnings that name what was found elsewhere.
+    """The content of a configuration file in the current layout, with warnings about what was converted.
 
-    `sections` are those that may have a file of their own, `unused` those whose file is not even read, with advice.
+    `sections` may have a file of their own; the files of `unused` sections are ignored, with this advice as a warning.
 
     Raises:
-        SettingsError: a file cannot be read, a key is given twice, or something cannot be used here.
+        SettingsError: a file cannot be read, a key is given twice, or a value is not supported.
     """
     document = read_with_included_files(path, sections=sections, unused=unused)
     _move_old_keys(document)
@@ -98,7 +98,7 @@ def read_config(path: Path, *, sections: Collection[str], unused: Mapping[str, s
 
 
 def read_with_included_files(path: Path, *, sections: Collection[str], unused: Mapping[str, str]) -> ConfigDocument:
-    """The document of a file, with the content of the file that each `<section>-file` names in place of the section.
+    """The content of a file, with each `<section>-file` replaced by the section that it names.
 
     Raises:
         SettingsError: a file cannot be read, or a section is given twice.
@@ -129,7 +129,7 @@ def _require_file(path: Path) -> None:
 
 
 def _move_old_keys(document: ConfigDocument) -> None:
-    """Put the top-level keys of releases up to 1.4 where they belong now."""
+    """Move the top-level keys of releases up to 1.4 to their present place."""
     for old in list(document.content):
         kebab = kebab_case(old)
         if kebab in MOVED_KEYS:
@@ -158,7 +158,7 @@ def _move_key(document: ConfigDocument, old: str, path: tuple[str, ...]) -> None
 
 
 def _hyphenate_keys(document: ConfigDocument) -> None:
-    """Write the keys of the sections as releases from 1.5 on do: with hyphens."""
+    """Rewrite the keys of the sections with hyphens, as releases from 1.5 on do."""
     for path in (("main",), ("main", "db-config"), ("auth", "jwts"), ("archive",), ("metric-store",)):
         place: Any = document.content
         for key in path:
@@ -180,7 +180,7 @@ def _hyphenate_keys(document: ConfigDocument) -> None:
 
 
 def _convert_metric_stores(document: ConfigDocument) -> None:
-    """Take the metric stores that releases up to 1.4 named for each cluster, if none is configured in today's way."""
+    """Convert the metric stores that releases up to 1.4 named per cluster, unless one is configured the present way."""
     clusters = document.content.get("clusters")
     if not isinstance(clusters, list) or {"metric-store", "metric-store-external"} & document.content.keys():
         return
@@ -202,7 +202,7 @@ def _convert_metric_stores(document: ConfigDocument) -> None:
 
 
 def _replace_unlimited(document: ConfigDocument) -> None:
-    """Where releases up to 1.5 let logins or tokens never end, they end here, after the default time."""
+    """Replace unlimited lifetimes of logins and tokens, which releases up to 1.5 allow, by the default."""
     for *path, key in (("main", "session-max-age"), ("auth", "jwts", "max-age")):
         place: Any = document.content
         for name in path:
@@ -230,6 +230,6 @@ def kebab_case(key: str) -> str:
 
 
 def quoted_value(value: Any) -> str:
-    """A value as a message quotes it."""
+    """A value as messages quote it: JSON, shortened to 60 characters."""
     text = json.dumps(value, default=str)
     return text if len(text) <= 60 else f"{text[:57]}..."  # noqa: PLR2004 a message is read in one line

@@ -1,6 +1,6 @@
-"""The backend's settings: declared once, with type, default and meaning. Keys are those of the reference.
+"""The backend's settings: each declared once, with type, default and help. Keys are those of ClusterCockpit 1.5.
 
-Relative paths are taken from the folder of the configuration file.
+Relative paths are relative to the folder of the configuration file.
 """
 
 from collections.abc import Mapping
@@ -194,14 +194,14 @@ class BackendSettings:
 
 
 SAMPLE_PUBLIC_KEY = "kzfYrYy+TzpanWZHJ5qSdMj5uKUWgq74BWhQG6copP0="
-"""The public key of the pair that the reference ships: everybody has its private key."""
+"""Public key of the sample pair of ClusterCockpit 1.5, whose private key is public knowledge."""
 
 SAMPLE_KEY_ADVICE = (
     "is the sample that ClusterCockpit 1.5 ships, whose private key everybody has; take a pair of your own, as "
     "`cc-backend init` makes one"
 )
 SECTIONS = ("main", "auth", "archive", "metric-store")
-"""Those that may stand in a file of their own, named by `<section>-file`."""
+"""Sections that may be kept in a file of their own, named by `<section>-file`."""
 
 _NOT_USED_YET = "is a setting of ClusterCockpit 1.5 that this version does not use yet"
 _NOT_NEEDED = "is a setting of ClusterCockpit 1.5 that is not needed here"
@@ -273,9 +273,9 @@ LEGACY_VARIABLES: Mapping[str, str] = {
 def load_settings(
     path: Path, *, environment: Mapping[str, str], overrides: Mapping[str, Any] | None = None
 ) -> LoadedSettings[BackendSettings]:
-    """The settings in a file and in those that belong to it, with each value's origin.
+    """The settings in a configuration file, with the origin of each value.
 
-    Belong to it: the files that it names, and `.env` beside it, whose variables count unless `environment` has them.
+    Also read are the files that it includes, and the `.env` beside it for variables that `environment` does not have.
 
     Raises:
         SettingsError: a file cannot be read, or a key is unknown, of the wrong type or out of range.

@@ -1,4 +1,4 @@
-"""The variables of a `.env` file, as the reference's installations keep their keys in it."""
+"""Reads the variables of a `.env` file, in which installations of ClusterCockpit 1.5 keep their keys."""
 
 import re
 import stat
@@ -19,10 +19,10 @@ _ESCAPED = {"n": "\n", "r": "\r", "t": "\t"}
 def merge_env_file(
     config: Path, environment: Mapping[str, str], *, unused: Mapping[str, str] | None = None
 ) -> tuple[dict[str, str], dict[str, str], list[str]]:
-    """The environment with the variables of the `.env` beside a configuration file, and the file of each of those.
+    """The environment with the `.env` beside a configuration file, the source of each added variable, and warnings.
 
-    Variables that the environment has already win. The third part is what the operator should know, among it which
-    variables of the file are `unused`, with advice.
+    Variables that the environment already has take precedence. The warnings include the `unused` variables of the file,
+    with advice.
     """
     path = config.resolve().parent / FILE_NAME
     variables, warnings = read_env(path)
@@ -32,10 +32,10 @@ def merge_env_file(
 
 
 def read_env(path: Path) -> tuple[dict[str, str], list[str]]:
-    """The variables in a file and what the operator should know of it; nothing if it is not there.
+    """The variables in a file, and warnings about it; both empty if the file does not exist.
 
     Raises:
-        SettingsError: the file cannot be read, is too large, or a line of it is no assignment.
+        SettingsError: the file cannot be read, is too large, or a line of it is not an assignment.
     """
     try:
         with path.open("rb") as file:
@@ -57,13 +57,13 @@ def read_env(path: Path) -> tuple[dict[str, str], list[str]]:
 
 
 def parse_env(text: str, *, source: str) -> dict[str, str]:
-    """Name -> value of `NAME=value` lines; of a name given twice, the last counts. `$` means nothing.
+    """Name -> value of `NAME=value` lines; if a name is repeated, the last one wins. `$` has no special meaning.
 
-    A value in double quotes may have escapes with a backslash, one in single quotes is taken as it is; both may go over
-    several lines. Without quotes it ends at a blank before `#`.
+    Values in double quotes may have backslash escapes, values in single quotes are literal; both may span several
+    lines. An unquoted value ends at a blank before `#`.
 
     Raises:
-        SettingsError: a line is something else; the text names it.
+        SettingsError: a line is not an assignment; the text names the line.
     """
     values: dict[str, str] = {}
     at = 0
@@ -81,7 +81,7 @@ def parse_env(text: str, *, source: str) -> dict[str, str]:
 
 
 def _value(text: str, at: int, source: str) -> tuple[str, int]:
-    """The value that begins there, and where its last line ends."""
+    """The value that starts at `at`, and the end of its last line."""
     quote = text[at : at + 1]
     if quote not in ("'", '"'):
         end = _line_end(text, at)

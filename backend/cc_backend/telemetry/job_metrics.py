@@ -1,4 +1,4 @@
-"""The backend's jobs as metric families."""
+"""Metric families about jobs and tokens."""
 
 from collections.abc import Collection
 
@@ -10,7 +10,7 @@ from cc_backend.telemetry.exposition import MetricFamily, MetricSample, single_s
 
 
 def job_families(services: Services, rows: RowRule) -> list[MetricFamily]:
-    """How many jobs run on each cluster, and how many wait to be archived, as far as they may be seen."""
+    """Numbers of visible running jobs per cluster, and of visible jobs that wait to be archived."""
     running = JobFilter(states=(JobState.RUNNING,))
     counts = services.job_queries.count_by_cluster(running, rows, now_s=services.now_s())
     samples = [
@@ -30,7 +30,7 @@ def job_families(services: Services, rows: RowRule) -> list[MetricFamily]:
 
 
 def token_family(services: Services, clusters: Collection[str]) -> MetricFamily:
-    """When each token in use that ends within three weeks ends; with `clusters`, only tokens bound to these."""
+    """End of each token in use that expires within three weeks; with `clusters`, only of tokens limited to these."""
     soon = expiring_tokens(services.tokens, services.clock(), clusters)
     return MetricFamily(
         "cc_backend_token_end_time_seconds",

@@ -1,4 +1,4 @@
-"""What this process costs the machine, under the names that all Prometheus clients use."""
+"""Resource usage of this process, under the names that all Prometheus clients use."""
 
 import os
 import time
@@ -15,7 +15,7 @@ _THREADS_FIELD = 17
 def process_families() -> list[MetricFamily]:
     """Memory, processor time, open files, threads and start time of this process."""
     resident_pages = int((_PROC / "statm").read_text().split()[_RESIDENT_FIELD])
-    # The command may hold blanks and brackets, so the fields are counted from its end.
+    # The command may contain blanks and brackets, so the fields are counted from its end.
     stat = (_PROC / "stat").read_text().rpartition(")")[2].split()
     boot_s = time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
     start_s = boot_s + int(stat[_STARTTIME_FIELD]) / os.sysconf("SC_CLK_TCK")

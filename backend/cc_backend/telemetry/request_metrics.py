@@ -1,4 +1,4 @@
-"""What the server answered since its start: one counter object per application, asked by /metrics."""
+"""Counters of requests since the start of the server, one object per application, for /metrics."""
 
 import time
 from collections import Counter
@@ -16,7 +16,7 @@ _UNMATCHED = "unmatched"
 
 
 class RequestMetrics:
-    """Counts requests by method, route and status, and the seconds they took by route. Safe in threads."""
+    """Counts requests by method, route and status, and their seconds by route. Thread-safe."""
 
     def __init__(self) -> None:
         self._lock = Lock()
@@ -26,7 +26,7 @@ class RequestMetrics:
         self._ignored_keys = 0
 
     def count_request(self, method: str, route: str, status: int, seconds: float | None) -> None:
-        """Note one answer. `route` is the rule of the route, never the path: its values are few."""
+        """Count one request. `route` is the rule of the route, not the path, to keep the number of labels small."""
         with self._lock:
             self._requests[method if method in _METHODS else "other", route, status] += 1
             if seconds is not None:
@@ -34,7 +34,7 @@ class RequestMetrics:
                 self._seconds[route] = self._seconds.get(route, 0.0) + seconds
 
     def count_ignored_keys(self, number: int) -> None:
-        """Note keys of a payload that nothing here knows."""
+        """Count unknown keys of a payload."""
         with self._lock:
             self._ignored_keys += number
 
@@ -83,7 +83,7 @@ def request_metrics_of(app: Flask) -> RequestMetrics:
 
 
 def install_request_metrics(blueprint: Blueprint) -> None:
-    """Count every answer of the application that the blueprint is registered on."""
+    """Count every request of the application that the blueprint is registered on."""
 
     def prepare(state: BlueprintSetupState) -> None:
         _observe(cast("Flask", state.app), RequestMetrics())

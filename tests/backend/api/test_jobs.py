@@ -72,7 +72,7 @@ def test_filters_of_the_reference_and_of_its_manual_are_known(site: Any, query: 
         ("?start-time=5", "start-time must be"),
         ("?start-time=a-b", "start-time must be"),
         ("?page=0", "page must be between 1"),
-        ("?page=x", "page must be a whole number"),
+        ("?page=x", "page must be an integer"),
         ("?items-per-page=-1", "items-per-page must be between 1"),
         ("?with-metadata=perhaps", "with-metadata must be true or false"),
         ("?clustr=tern", "did you mean 'cluster'"),

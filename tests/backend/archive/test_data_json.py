@@ -148,8 +148,8 @@ def test_old_units_are_read() -> None:
     ("changes", "said"),
     [
         ({"timestep": None}, "m.node.timestep: is missing"),
-        ({"timestep": 0}, "m.node.timestep: must be a whole number of at least 1"),
-        ({"timestep": 0.5}, "m.node.timestep: must be a whole number"),
+        ({"timestep": 0}, "m.node.timestep: must be an integer of at least 1"),
+        ({"timestep": 0.5}, "m.node.timestep: must be an integer"),
         ({"series": {}}, "m.node.series: must be an array"),
         ({"series": [1]}, "m.node.series[0]: must be an object"),
         ({"series": [{"data": []}]}, "m.node.series[0].hostname: is missing"),

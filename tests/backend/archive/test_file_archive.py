@@ -360,7 +360,7 @@ def test_no_cluster_name_leads_out_of_the_archive(archive: FileArchive, job: Job
 @pytest.mark.parametrize("number", [-1, "1", "../../x", 1.0, True, None])
 @pytest.mark.parametrize("field", ["job_id", "start_time"])
 def test_no_number_that_is_none_becomes_part_of_a_path(archive: FileArchive, field: str, number: Any) -> None:
-    with pytest.raises(InvalidInput, match="must be a whole number"):
+    with pytest.raises(InvalidInput, match="must be an integer"):
         archive.job_directory(dataclasses.replace(KEY, **{field: number}))
 
 

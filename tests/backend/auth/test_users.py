@@ -289,7 +289,7 @@ def test_changes_that_change_nothing_are_conflicts(users: Users) -> None:
     with pytest.raises(InvalidInput):
         users.add_role("kmeyer", "root")
     users.add("other", ["user"])
-    with pytest.raises(Conflict, match="no manager"):
+    with pytest.raises(Conflict, match="not a manager"):
         users.add_project("other", "a")
 
 

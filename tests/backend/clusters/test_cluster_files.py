@@ -69,7 +69,7 @@ def test_what_cannot_be_read_is_told_once_and_looked_at_when_it_changes(
 ) -> None:
     path = write(tmp_path, b"{")
     assert files.have_changed()
-    with pytest.raises(ArchiveError, match=r"tern/cluster\.json: is no JSON"):
+    with pytest.raises(ArchiveError, match=r"tern/cluster\.json: is not JSON"):
         files.read()
     assert not files.have_changed()
     path.write_bytes(orjson.dumps(tern))

@@ -104,7 +104,7 @@ def test_two_clusters_of_one_name_are_refused(tern: Document, tmp_path: Path) ->
 
 def test_a_broken_description_is_refused_with_its_path(tmp_path: Path) -> None:
     path = _write(tmp_path, "tern", b'{"name":')
-    with pytest.raises(ArchiveError, match=f"{path}: is no JSON, line 1"):
+    with pytest.raises(ArchiveError, match=f"{path}: is not JSON, line 1"):
         load_clusters(tmp_path)
 
 

@@ -303,7 +303,7 @@ def test_a_lock_of_another_process_that_does_not_end_makes_it_unavailable(databa
 def test_a_file_that_is_no_database_is_named_in_the_log(path: Path, caplog: pytest.LogCaptureFixture) -> None:
     path.write_bytes(b"this is no database, whatever its name says" * 100)
     database = open_database(path)
-    with pytest.raises(Unavailable, match="no SQLite database"):
+    with pytest.raises(Unavailable, match="not an SQLite database"):
         migrate(database)
     assert str(path) in caplog.text
     database.close_all()

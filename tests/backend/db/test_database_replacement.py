@@ -163,7 +163,7 @@ def no_database(path: Path, kept: Path) -> None:
         (older, "it is of another version of this program"),
         (torn, "damaged"),
         (with_log, "a -wal file lies beside it"),
-        (no_database, "it is no database of this program"),
+        (no_database, "it is not a database of this program"),
     ],
 )
 def test_what_is_no_backup_of_it_is_not_used(  # noqa: PLR0917 - fixtures

@@ -36,7 +36,7 @@ def test_whole_numbers_are_read(text: str, value: int) -> None:
 
 @pytest.mark.parametrize("text", ["", " 1", "1.0", "1e3", "0x10", "1_000", "٣", "-", "--1", "+1", "9" * 5000, "1;drop"])
 def test_what_is_no_whole_number_is_refused_by_name(text: str) -> None:
-    with pytest.raises(InvalidInput, match="page must be a whole number"):
+    with pytest.raises(InvalidInput, match="page must be an integer"):
         parse_integer("page", text)
 
 

@@ -301,11 +301,11 @@ def test_an_unknown_job_cannot_be_stopped(started: Start, lifecycle: JobLifecycl
         (JobStop(7, 2**63 - 1), "stopTime"),
         (JobStop(7, 946_684_799), "stopTime: .* before the year 2000"),
         (JobStop(0, NOW_S), "jobId"),
-        (JobStop(7, NOW_S, "running"), "no final state"),
-        (JobStop(7, NOW_S, "pending"), "no final state"),
-        (JobStop(7, NOW_S, "suspended"), "no final state"),
-        (JobStop(7, NOW_S, "stopped"), "no final state"),
-        (JobStop(7, NOW_S, "COMPLETED"), "no final state"),
+        (JobStop(7, NOW_S, "running"), "not a final state"),
+        (JobStop(7, NOW_S, "pending"), "not a final state"),
+        (JobStop(7, NOW_S, "suspended"), "not a final state"),
+        (JobStop(7, NOW_S, "stopped"), "not a final state"),
+        (JobStop(7, NOW_S, "COMPLETED"), "not a final state"),
     ],
 )
 def test_a_stop_that_cannot_be_leaves_the_job_running(

@@ -162,7 +162,7 @@ class TestReleasesBefore15:
         assert load(tmp_path, {"job-archive": "./jobs"}).value.archive.path == str(tmp_path / "jobs")
 
     def test_mysql_is_refused_with_what_to_do(self, tmp_path: Path) -> None:
-        with pytest.raises(SettingsError, match=r'db-driver: "mysql" is not supported, .* SQLite file'):
+        with pytest.raises(SettingsError, match=r'db-driver: "mysql" is not supported; .* SQLite file'):
             load(tmp_path, {"db-driver": "mysql", "db": "cc:demo@tcp(127.0.0.1:3306)/cc"})
         assert warned(load(tmp_path, {"db-driver": "sqlite3", "db": "./job.db"}), "always SQLite")
 
