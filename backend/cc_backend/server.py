@@ -1,7 +1,7 @@
-"""Runs the application: one process, an event loop that speaks HTTP, and threads that run requests.
+"""Runs a server: one process, an event loop that speaks HTTP, and threads that run requests.
 
-`cc-backend serve` checks what can be wrong, says it once and plainly, and then becomes this module by exec, so that
-nothing of what the checks loaded is held, and the memory allocator is told to give back what it does not need.
+`cc-backend serve` checks the configuration and then replaces itself by this module with exec, so that no memory of the
+checks is kept, and the memory allocator is set to return free memory.
 """
 
 import asyncio
@@ -29,18 +29,18 @@ if TYPE_CHECKING:
     from cc_backend.httpserver.server import Application
 
 MAX_CONNECTIONS = 16_384
-"""So many may be open: an agent or collector of each node may keep one for its next batch."""
-# So long a thread that computes may keep the interpreter to itself while others want it. The event loop gives it away
-# whenever it sends or receives: with the usual 5 ms it would do some hundred of these a second beside busy workers.
+"""Maximum open connections: an agent or collector of each node may keep one open for its next batch."""
+# How long a computing thread may hold the interpreter while others wait. The event loop releases it whenever it sends
+# or receives: with the default of 5 ms it could do only some hundred of these a second beside busy workers.
 _SWITCH_S = 0.0005
 _CERTIFICATE, _KEY = "main.https-cert-file", "main.https-key-file"
 _OPEN_FILES = 65_536  # connections, and the snapshot files of the metric store
 _FILES_BESIDE_CONNECTIONS = 512
-_MAX_BATCHES_IN_MEMORY = 4  # bodies that are being received, as multiples of the largest
+_MAX_BATCHES_IN_MEMORY = 4  # memory for bodies, in multiples of the largest batch
 
-# glibc reads these when a process starts; what is set already stays. By itself it would keep, in each of up to eight
-# arenas a core, twice the largest block that was ever freed: the 19 MiB of a login in every thread that has had one.
-# What is smaller, such as a large answer, is better kept for the next.
+# glibc reads these when a process starts; variables that are set already win. By default it would keep, in each of up
+# to eight arenas a core, twice the largest block that was ever freed: the 19 MiB of a login in every thread that had
+# one. Smaller blocks, such as a large response, are better kept for the next request.
 _ALLOCATOR = {
     "MALLOC_ARENA_MAX": "2",
     "MALLOC_MMAP_THRESHOLD_": str(18 * 1024 * 1024),
@@ -53,19 +53,19 @@ logger = logging.getLogger("cc_backend.server")  # also when run as __main__
 
 
 def exec_server(config: Path, module: str = "cc_backend.server") -> NoReturn:
-    """Replace this process by a server for this configuration."""
+    """Replace this process by a server with this configuration."""
     command = [sys.executable, "-m", module, str(config.resolve())]
     os.execve(command[0], command, {**_ALLOCATOR, **os.environ})  # noqa: S606 - no shell
 
 
 def main() -> None:
-    """Serve the configuration that the command line names."""
+    """Serve with the configuration file that the command line names."""
     sys.exit(run(lambda: load_settings(Path(sys.argv[1]), environment=os.environ).value, listen_config, make_program))
 
 
 @dataclass(frozen=True, slots=True)
 class ListenConfig:
-    """Where and how a server listens; with a certificate it speaks HTTPS."""
+    """Where and how a server listens; HTTPS if it has a certificate."""
 
     addr: str
     threads: int
@@ -76,7 +76,7 @@ class ListenConfig:
 
 @dataclass(frozen=True, slots=True)
 class ServerProgram:
-    """What is served, and what ends it."""
+    """The application to serve, and the function that stops its background work."""
 
     application: "Application"
     stop: Callable[[], None]
@@ -87,7 +87,7 @@ def run(
     listen_config_of: Callable[[Settings], ListenConfig],
     make_program: Callable[[Settings], ServerProgram],
 ) -> int:
-    """Serve until SIGTERM or SIGINT; the exit status. What keeps it from starting is said in one line."""
+    """Serve until SIGTERM or SIGINT; the exit status. If it cannot start, the reason is printed in one line."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # until there is an event loop: no traceback
     configure_logging()
     try:
@@ -146,7 +146,7 @@ def _stop_event(notifier: Notifier) -> asyncio.Event:
 
 
 def tls_context(listening: ListenConfig) -> "ssl.SSLContext | None":
-    """How to speak HTTPS, if the settings name a certificate.
+    """The TLS context; None if the settings name no certificate.
 
     Raises:
         SettingsError: certificate or key cannot be used.
@@ -175,13 +175,13 @@ def tls_context(listening: ListenConfig) -> "ssl.SSLContext | None":
 
 
 def freeze_garbage_collector() -> None:
-    """Keep the garbage collector off what is there for good: going through it would hold up all requests for 20 ms."""
+    """Exclude all present objects from garbage collection, which would delay all requests by 20 ms."""
     gc.collect()
     gc.freeze()
 
 
 def raise_file_limit() -> int:
-    """Let this process have as many files open as a server may need, as far as the system allows it: how many."""
+    """Raise the limit of open files as far as a server needs it and the system allows; the new limit."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = _OPEN_FILES if hard == resource.RLIM_INFINITY else min(_OPEN_FILES, hard)
     if soft != resource.RLIM_INFINITY and soft < wanted:
@@ -191,7 +191,7 @@ def raise_file_limit() -> int:
 
 
 def listen_config(settings: BackendSettings) -> ListenConfig:
-    """Where the backend listens."""
+    """How the backend listens."""
     main_settings = settings.main
     return ListenConfig(
         main_settings.addr,

@@ -120,7 +120,7 @@ def test_snapshots_are_removed_and_written_anew(site: Site) -> None:
         site.kill()
     with site.serving():
         assert held(site, sender) == []
-    assert "written anew from memory" in site.log
+    assert "written again from memory" in site.log
 
 
 @pytest.mark.parametrize("how", ["moved", "replaced by no backup of it"])

@@ -1,7 +1,7 @@
-"""Which encoding a client takes, and responses in it (RFC 9110, sections 8.4 and 12.5.3).
+"""Content codings: negotiation, and compression of responses (RFC 9110, sections 8.4 and 12.5.3).
 
-Secrets beside text that somebody else chose must not be compressed as they are: their length would tell about them. The
-pages hold one, the CSRF token, and `auth.csrf` writes it in another form each time.
+A secret must not be compressed together with text that somebody else chose, since the length would reveal it. The pages
+hold one, the CSRF token, which `auth.csrf` masks in another way each time.
 """
 
 import zlib
@@ -12,7 +12,7 @@ import zstandard
 from flask import Request, Response
 
 MIN_BYTES = 1400
-"""What fits one packet gains nothing."""
+"""Responses that fit into one packet are not compressed."""
 _LARGE_BYTES = 512 * 1024
 _COMPRESSIBLE_TYPES = frozenset(
     {
@@ -25,7 +25,7 @@ _UNCHANGED = frozenset({HTTPStatus.NO_CONTENT, HTTPStatus.PARTIAL_CONTENT, HTTPS
 
 
 class ContentCoding(StrEnum):
-    """Encodings, best first."""
+    """The content codings, best first."""
 
     ZSTD = "zstd"
     GZIP = "gzip"
@@ -33,9 +33,9 @@ class ContentCoding(StrEnum):
 
 
 def negotiate_coding(accept_encoding: str | None) -> ContentCoding:
-    """The encoding that a client with this field likes best; of several the one that compresses most.
+    """The coding that a client with this Accept-Encoding prefers; among equals the one that compresses most.
 
-    One that says that it takes none of them gets the response as it is, since an answer helps more than 406.
+    A client that accepts none gets the response uncompressed, which is more useful than status 406.
     """
     if accept_encoding is None:
         return ContentCoding.IDENTITY
@@ -44,17 +44,17 @@ def negotiate_coding(accept_encoding: str | None) -> ContentCoding:
         name, _, parameter = entry.partition(";")
         weights[name.strip().removeprefix("x-")] = _weight(parameter)
     rest = weights.get("*")
-    liked = [
+    accepted = [
         (weights.get(coding, rest or 0.0), coding)
         for coding in (ContentCoding.ZSTD, ContentCoding.GZIP)
         if weights.get(coding, rest or 0.0) > 0
     ]
-    if not liked:
+    if not accepted:
         return ContentCoding.IDENTITY
-    best = max(weight for weight, _ in liked)
+    best = max(weight for weight, _ in accepted)
     if weights.get(ContentCoding.IDENTITY, 0.0) > best:
         return ContentCoding.IDENTITY
-    return next(coding for weight, coding in liked if weight == best)
+    return next(coding for weight, coding in accepted if weight == best)
 
 
 def _weight(parameter: str) -> float:
@@ -69,7 +69,7 @@ def _weight(parameter: str) -> float:
 
 
 def compress(content: bytes, coding: ContentCoding, *, is_cached: bool = False) -> bytes:
-    """The content in an encoding; what is `kept` and sent often is worth more work, what is large less."""
+    """The content in a coding; with more effort if it is cached and sent often, with less if it is large."""
     is_large = len(content) > _LARGE_BYTES
     if coding is ContentCoding.ZSTD:
         return zstandard.ZstdCompressor(level=19 if is_cached else 1 if is_large else 3).compress(content)
@@ -80,7 +80,7 @@ def compress(content: bytes, coding: ContentCoding, *, is_cached: bool = False) 
 
 
 def decompress(content: bytes, coding: ContentCoding, *, max_bytes: int) -> bytes | None:
-    """What `encoded` was given, None for what is damaged or longer than `max_bytes`."""
+    """The content that was given to `compress`; None if it is damaged or longer than `max_bytes`."""
     try:
         if coding is ContentCoding.ZSTD:
             with zstandard.ZstdDecompressor().stream_reader(content) as reader:
@@ -95,9 +95,9 @@ def decompress(content: bytes, coding: ContentCoding, *, max_bytes: int) -> byte
 
 
 def compress_response(request: Request, response: Response) -> Response:
-    """The response in the encoding that the client likes best, where that makes it smaller.
+    """The response in the coding that the client prefers, if that makes it smaller.
 
-    Entity tags become weak: they say that the content is the same, in whichever encoding.
+    Entity tags become weak: they identify the content in any coding.
     """
     tag, is_weak = response.get_etag()
     if tag is not None and not is_weak:

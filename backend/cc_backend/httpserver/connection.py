@@ -1,4 +1,4 @@
-"""One client's connection: requests are read whole, within their bounds, before the application hears of them."""
+"""One client connection: requests are read completely and within their limits before the application gets them."""
 
 import asyncio
 import contextlib
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 READ_BYTES = 256 * 1024
 _WRITE_BYTES = 16 * 1024
-"""So much of a response at most waits in the transport of a client that does not read."""
+"""Maximum part of a response in the transport of a client that does not read."""
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _END_OF_HEAD = b"\r\n\r\n"
 _FORBIDDEN_IN_HEAD = re.compile(rb"\0|(?<!\r)\n")
@@ -25,31 +25,31 @@ _RETRY_S = 5
 
 
 class ConnectionState(Enum):
-    """Where a connection is."""
+    """State of a connection."""
 
-    HEAD = auto()  # idle, or a head that is not whole yet
-    ADMISSION = auto()  # a worker finds out whether the caller may send this body
+    HEAD = auto()  # idle, or the head is incomplete
+    ADMISSION = auto()  # a worker checks whether the caller may send this body
     BODY = auto()
-    WORK = auto()  # the application has the request
+    WORK = auto()  # the application runs the request
     RESPONSE = auto()
-    LINGER = auto()  # all is said; what the client still sends is dropped until it has read that
+    LINGER = auto()  # the response is sent; input is discarded until the client has read it
     CLOSED = auto()
 
 
 class Connection(asyncio.BufferedProtocol):
-    """Reads requests one after the other; what comes early waits, a few kB of it here and the rest with the client."""
+    """Reads requests one after the other; a pipelined request waits, a few kB here and the rest at the client."""
 
     def __init__(self, server: "HttpServer") -> None:
         self._server = server
         self._limits = server.limits
         self.state = ConnectionState.HEAD
         self.since_s = server.now_s
-        """When the state began, by the server's monotonic clock."""
+        """Begin of the state, by the server's monotonic clock."""
         self.is_caller_known = False
-        """Whether the present body comes from a caller who may send it."""
+        """Whether the present body is from an authenticated caller who may send it."""
         self.peer = ("", 0)
         self.sender = ""
-        """Who sent the present request, by the name or address under which it takes its turns."""
+        """Name or address of the sender of the present request, as used by the fair queue."""
         self._input = bytearray()
         self._searched = 0
         self._requests = 0
@@ -59,7 +59,7 @@ class Connection(asyncio.BufferedProtocol):
     def _reset_request(self) -> None:
         self._head: RequestHead | None = None
         self._keep_alive = False
-        self._is_discarding = False  # what comes belongs to a body that was refused
+        self._is_discarding = False  # input belongs to a body that was rejected
         self._discarded_bytes = 0
         self._body = io.BytesIO()
         self._body_bytes = 0
@@ -72,9 +72,9 @@ class Connection(asyncio.BufferedProtocol):
         self.is_caller_known = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """A client is there."""
+        """A client has connected."""
         self._transport = cast("asyncio.Transport", transport)
-        self._transport.set_write_buffer_limits(high=1)  # to be told when all is sent; 0 is always full in TLS
+        self._transport.set_write_buffer_limits(high=1)  # 0 would always be full in TLS
         self._is_tls = transport.get_extra_info("sslcontext") is not None
         name = transport.get_extra_info("peername")
         if isinstance(name, tuple):
@@ -83,27 +83,27 @@ class Connection(asyncio.BufferedProtocol):
         self._server.add(self)
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 as the base class has it
-        """It is over, however it came."""
+        """The connection has ended."""
         at_work, self.state = self.state is ConnectionState.WORK, ConnectionState.CLOSED
-        if not at_work:  # else `respond` does it, when the application no longer holds the body
+        if not at_work:  # else `respond` does it, once the application has released the body
             self._free_body()
         self._input.clear()
         self._free_response()
         self._server.remove(self)
 
-    # --- what comes in
+    # --- input
 
     def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002 as the base class has it
-        """Where the next bytes go: the server's one buffer, as large a part of it as suits."""
+        """The buffer for the next bytes: a part of the buffer that all connections share."""
         if self.state is ConnectionState.LINGER or self._is_discarding:
             return self._server.buffer
         if self.state is ConnectionState.BODY and self._head is not None and self._head.content_length is not None:
             return self._server.buffer[: self._head.content_length - self._body_bytes]
-        # no more than a head: what comes early waits with the client, so that none who never reads fills our memory
+        # no more than a head: the rest waits at the client, so that clients who never read cannot fill the memory
         return self._server.buffer[: max(self._limits.head_bytes + len(_END_OF_HEAD) - len(self._input), 1)]
 
     def buffer_updated(self, nbytes: int) -> None:
-        """Bytes came."""
+        """Bytes have arrived."""
         if self.state is ConnectionState.LINGER or self._is_discarding:
             self._discard(nbytes)
             return
@@ -122,7 +122,7 @@ class Connection(asyncio.BufferedProtocol):
             self._transport.pause_reading()
 
     def eof_received(self) -> bool:
-        """The client sends nothing more; it may still listen."""
+        """The client has ended its input; it may still read."""
         self._eof = True
         if self.state is ConnectionState.HEAD and self._input.strip():
             self._refuse(HTTPStatus.BAD_REQUEST, "the request ended early")
@@ -130,7 +130,7 @@ class Connection(asyncio.BufferedProtocol):
             self._refuse(HTTPStatus.BAD_REQUEST, "the body ended early; nothing of it was kept")
         elif self.state in (ConnectionState.HEAD, ConnectionState.LINGER):
             return False
-        return not self._is_tls  # asyncio cannot go on with half of a TLS connection
+        return not self._is_tls  # asyncio does not support half-closed TLS connections
 
     def _read_head(self) -> None:
         while self._input.startswith(b"\r\n"):  # RFC 9112, section 2.2
@@ -142,10 +142,9 @@ class Connection(asyncio.BufferedProtocol):
                 HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, f"the request head is over {self._limits.head_bytes} bytes"
             )
         elif end < 0:
-            if _FORBIDDEN_IN_HEAD.search(
-                self._input, max(self._searched - 1, 0)
-            ):  # it would only wait for its deadline
-                self._refuse(HTTPStatus.BAD_REQUEST, "the request head holds bytes that none may hold")
+            # at once: it would only wait for the deadline
+            if _FORBIDDEN_IN_HEAD.search(self._input, max(self._searched - 1, 0)):
+                self._refuse(HTTPStatus.BAD_REQUEST, "the request head contains bytes that are not allowed")
             self._searched = stop
         else:
             raw = bytes(self._input[:end])
@@ -168,11 +167,11 @@ class Connection(asyncio.BufferedProtocol):
             self._server.check_admission(self, head)
 
     def on_admission(self, *, allowed: bool | None) -> None:
-        """The server says whether the caller may send the body that was announced; None if that cannot be told now."""
+        """Continue after the admission check: whether the caller may send the body, None if that is unknown now."""
         if self.state is not ConnectionState.ADMISSION or self._head is None:
             return
-        if allowed is None:  # not as to a stranger: senders take a 413 for their batch's fault and throw it away
-            self._refuse_for_now("who sends this cannot be found out at this moment; send it again")
+        if allowed is None:  # 503 and not 413: for a 413 senders blame their batch and drop it
+            self._refuse_for_now("the sender cannot be authenticated at this moment; send the request again")
             return
         length = self._head.content_length
         limit = (
@@ -231,7 +230,7 @@ class Connection(asyncio.BufferedProtocol):
             self._body.seek(0)
             self._submit_request(self._body, self._body_bytes)
 
-    # --- what goes out
+    # --- output
 
     def _submit_request(self, body: io.BytesIO | RefusedBody, body_bytes: int) -> None:
         assert self._head is not None  # noqa: S101 - a request has a head
@@ -240,16 +239,16 @@ class Connection(asyncio.BufferedProtocol):
         self._server.submit(self, environ)
 
     def _refuse_body(self, size_bytes: int) -> None:
-        """Let the application answer from the head alone: it knows why this body is not welcome, and in which form."""
+        """Let the application respond from the head alone: it knows why the body is rejected."""
         self._abandon_request()
         self._submit_request(RefusedBody(), size_bytes)
 
     def refuse_for_memory(self) -> None:
-        """Give up a body, since there is no memory for it."""
-        self._refuse_for_now("too many bodies are being received; send this one again")
+        """Reject the request with 503, because there is no memory for its body."""
+        self._refuse_for_now("too many bodies are being received; send this request again")
 
     def refuse_for_load(self) -> None:
-        """Give up a request, since too many wait."""
+        """Reject the request with 503, because too many wait."""
         if self.is_closed:
             self.free_body()
         else:
@@ -277,19 +276,19 @@ class Connection(asyncio.BufferedProtocol):
 
     @property
     def is_closed(self) -> bool:
-        """Whether nobody is left to answer."""
+        """Whether the connection has ended."""
         return self.state is ConnectionState.CLOSED
 
     def free_body(self) -> None:
-        """The application does not need the body any more."""
+        """Free the body, which the application no longer needs."""
         self._free_body()
 
     def respond(self, response: WireResponse) -> None:
-        """Send the response to the present request, then go on to the next, or close."""
+        """Send the response to the present request, then read the next one or close."""
         self.free_body()
         if self.is_closed:
             return
-        ended = self._eof and not self._input  # else there are requests that came before the end
+        ended = self._eof and not self._input  # else pipelined requests are left
         self._keep_alive = self._keep_alive and not ended and not self._server.stopping
         self._set_state(ConnectionState.RESPONSE)
         says_so = self._head is not None and self._head.minor_version == 0
@@ -303,11 +302,11 @@ class Connection(asyncio.BufferedProtocol):
             self._server.hold_response(self, len(response.body))
 
     def pause_writing(self) -> None:
-        """The client does not read as fast as we write."""
+        """The client reads more slowly than we write."""
         self._writing_paused = True
 
     def resume_writing(self) -> None:
-        """All that was written is with the kernel."""
+        """All that was written has been passed to the kernel."""
         self._writing_paused = False
         # not at once: a transport that is closed from here is closed by asyncio a second time
         asyncio.get_running_loop().call_soon(self._send_more)
@@ -340,14 +339,14 @@ class Connection(asyncio.BufferedProtocol):
         elif self._eof or not self._is_discarding:
             self._transport.close()
         else:
-            # closed now, the kernel would tell the client of bytes nobody read, and the answer might be lost over that
+            # if it were closed now, unread input would make the kernel send a reset, and the response might be lost
             self._set_state(ConnectionState.LINGER)
             self._resume_reading()
             if self._transport.can_write_eof():
-                with contextlib.suppress(OSError):  # the client is gone; the transport will say so
+                with contextlib.suppress(OSError):  # the client is gone; the transport will report it
                     self._transport.write_eof()
 
-    # --- what keeps it in bounds
+    # --- limits
 
     def _set_state(self, state: ConnectionState) -> None:
         self.state = state
@@ -364,17 +363,17 @@ class Connection(asyncio.BufferedProtocol):
             self.abort()
 
     def abort(self) -> None:
-        """Close at once, whatever is under way."""
+        """Close at once, also during a request."""
         self._transport.abort()
 
     def close_if_idle(self) -> None:
-        """Close, unless a request is under way."""
+        """Close if no request is in progress."""
         if self.state is ConnectionState.HEAD and not self._input:
             self._transport.close()
 
     @property
     def is_busy(self) -> bool:
-        """Whether a request is under way that deserves its answer."""
+        """Whether a request is in progress whose response should be waited for."""
         return self.state in (
             ConnectionState.ADMISSION,
             ConnectionState.BODY,
@@ -383,18 +382,18 @@ class Connection(asyncio.BufferedProtocol):
         )
 
     def receives_into(self, budget: MemoryBudget) -> bool:
-        """Whether a body is being received that counts there."""
+        """Whether a body is being received whose memory is reserved from this budget."""
         return self.state is ConnectionState.BODY and self._budget is budget
 
     @property
     def is_expendable(self) -> bool:
-        """Whether it may be closed to make room: idle, incomplete, or answered already."""
+        """Whether it may be closed to make room: idle, incomplete, or with its response sent."""
         return self.state in (ConnectionState.HEAD, ConnectionState.LINGER) or (
             self.state is ConnectionState.BODY and not self.is_caller_known
         )
 
     def enforce_deadline(self, now_s: float) -> None:
-        """End what takes too long. All that came was read, so nothing is lost over closing at once."""
+        """End the connection if its state takes too long. All input was read, so closing at once loses nothing."""
         limits, waited_s = self._limits, now_s - self.since_s
         if self.state is ConnectionState.HEAD:
             if self._head_began and waited_s > limits.head_s:

@@ -1,4 +1,4 @@
-"""Whose work is next, where much waits: known callers and strangers take turns, and among them each sender does."""
+"""Fair queue: known and unknown callers take turns, and among each kind all senders take turns."""
 
 from collections import Counter, OrderedDict, deque
 from collections.abc import Callable, Collection
@@ -8,14 +8,14 @@ _UNKNOWN_CALLERS = ""
 
 
 class Sender(NamedTuple):
-    """Whose work it is: a caller by name, or as long as nobody is known an address."""
+    """The sender of work: the name of a known caller, else a network address."""
 
     name: str
     is_known: bool
 
 
 class WorkItem(NamedTuple):
-    """What a thread shall do for a sender, or what is done instead if it cannot wait any longer. Neither may raise."""
+    """A function to run for a sender, and one to call instead if the queue is full. Neither may raise."""
 
     sender: Sender
     run: Callable[[], None]
@@ -23,9 +23,9 @@ class WorkItem(NamedTuple):
 
 
 class FairQueue:
-    """Work that waits. Knows no threads: its caller lets one at a time in.
+    """Waiting work. Not thread-safe: the caller locks it.
 
-    At the same time one caller is served `max_running` times at most, and so are all strangers together.
+    At most `max_running` items of one known caller run at a time, and at most as many of all unknown callers together.
     """
 
     def __init__(self, *, max_waiting: int, max_running: int) -> None:
@@ -36,23 +36,21 @@ class FairQueue:
         self._known_next = True
 
     def add(self, work: WorkItem) -> WorkItem | None:
-        """What has to go, if too much waits: the latest work of the sender who has most of it, maybe this.
+        """Add work. Beyond `max_waiting` items, remove and return the latest one of the sender with most items.
 
-        Known callers never give way to strangers: each kind has as much room.
+        Known and unknown callers have a limit each, so that the unknown never displace the known.
         """
         ring = self._known if work.sender.is_known else self._unknown
         ring.add(work)
         return ring.drop_latest() if ring.size > self._max_waiting else None
 
     def next_item(self) -> WorkItem | None:
-        """The next work, if there is some that may begin now; `end` must be told when it is done."""
-        may_be_stranger = _UNKNOWN_CALLERS not in self._full
+        """The next item that may run now, None without one; call `finish_item` when it is done."""
+        may_be_unknown = _UNKNOWN_CALLERS not in self._full
         work = (
-            self._known.next_item(self._full)
-            if self._known_next or not may_be_stranger
-            else self._unknown.next_item(())
+            self._known.next_item(self._full) if self._known_next or not may_be_unknown else self._unknown.next_item(())
         )
-        if work is None and may_be_stranger:
+        if work is None and may_be_unknown:
             work = self._unknown.next_item(()) if self._known_next else self._known.next_item(self._full)
         if work is not None:
             self._known_next = not work.sender.is_known
@@ -63,7 +61,7 @@ class FairQueue:
         return work
 
     def finish_item(self, work: WorkItem) -> None:
-        """Work that was taken is done."""
+        """Record that an item from `next_item` is done."""
         share = _share_name(work)
         self._full.discard(share)
         self._running[share] -= 1
@@ -76,7 +74,7 @@ def _share_name(work: WorkItem) -> str:
 
 
 class _RoundRobin:
-    """Work of several senders, one after the other."""
+    """Items of several senders, which take turns."""
 
     def __init__(self) -> None:
         self.size = 0

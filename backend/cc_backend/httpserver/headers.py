@@ -1,4 +1,4 @@
-"""What is done to every response, whichever program made it."""
+"""Header fields and compression of every response, for both server programs."""
 
 from collections.abc import Mapping
 from urllib.parse import urlsplit, urlunsplit
@@ -9,25 +9,25 @@ from cc_backend.httpserver.compression import compress_response
 
 NO_STORE = "no-store"
 COMMON_HEADERS = {"Cache-Control": NO_STORE, "X-Content-Type-Options": "nosniff"}
-"""Header fields of every response whose view does not say otherwise, as pages do that are polled, and static files."""
+"""Default header fields of every response; views of polled pages and of static files set others."""
 
 
 def finish_response(response: Response, fields: Mapping[str, str] = COMMON_HEADERS) -> Response:
-    """The response with these header fields where it lacks them, no redirect that leaves this server, compressed."""
+    """The response with these default header fields, a redirect only within this server, and compressed."""
     given = {name.lower() for name, _ in response.headers}
     response.headers.extend((name, value) for name, value in fields.items() if name.lower() not in given)
     location = response.headers.get("Location")
     if location is not None and location != (local := local_reference(location)):
         response.headers["Location"] = local
-        response.set_data(b"")  # a page that shows the address as it was
+        response.set_data(b"")  # the body would show the original address
     return compress_response(request, response)
 
 
 def local_reference(location: str) -> str:
-    """Path, query and fragment of an address, without scheme and host: those of a request are made up by its sender."""
+    """Path, query and fragment of an address, without scheme and host, which the sender of a request can forge."""
     try:
         parts = urlsplit(location)
     except ValueError:
         return "/"
-    path = "/" + parts.path.lstrip("/\\")  # two slashes would name a host again
+    path = "/" + parts.path.lstrip("/\\")  # two slashes would begin a host
     return urlunsplit(("", "", path, parts.query, parts.fragment))

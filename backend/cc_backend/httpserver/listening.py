@@ -1,4 +1,4 @@
-"""The socket that a server listens on, and plain words for why it cannot have it."""
+"""The listening socket of a server, and error texts for an address that cannot be used."""
 
 import contextlib
 import errno
@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from cc_backend.errors import BackendError
 from cc_common.errors import SettingsError
 
-# dead nodes and cut cables are noticed after a minute and a half
+# dead nodes and cut cables are detected after a minute and a half
 _KEEP_ALIVE = ((socket.TCP_KEEPIDLE, 60), (socket.TCP_KEEPINTVL, 10), (socket.TCP_KEEPCNT, 3))
 _UNSENT_BYTES = 64 * 1024
 _FIRST_UNPRIVILEGED_PORT = 1024
@@ -41,8 +41,8 @@ def bind_socket(addr: str) -> socket.socket:
     """A socket bound to the address of a setting, for one server alone; it does not listen yet.
 
     Raises:
-        SettingsError: the address is none.
-        BackendError: it cannot be had; the text says why, and which process has the port.
+        SettingsError: this is not an address.
+        BackendError: it cannot be used; the text has the reason, and the process that has the port.
     """
     host, port = listen_address(addr)
     try:
@@ -53,10 +53,10 @@ def bind_socket(addr: str) -> socket.socket:
     try:
         found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # also while old connections time out
         enable_keep_alive(found)
-        # what a client does not read waits here and not with the kernel, which would take megabytes, answer upon answer
+        # unread responses wait in this process and not in the kernel, which would hold megabytes of them
         found.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _UNSENT_BYTES)
         found.bind(place)
-        found.listen(1)  # two may bind, one may listen
+        found.listen(1)  # two sockets may bind, but only one may listen
         found.setblocking(False)  # noqa: FBT003 - positional only
     except OSError as error:
         found.close()
@@ -65,9 +65,9 @@ def bind_socket(addr: str) -> socket.socket:
 
 
 def enable_keep_alive(found: socket.socket) -> None:
-    """Have the kernel ask connections in which nothing comes whether there is still somebody.
+    """Enable TCP keep-alive, so that the kernel detects dead peers.
 
-    What is accepted from a socket that listens inherits this (tcp(7)).
+    Accepted sockets inherit it from the listening one (tcp(7)).
     """
     found.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     for option, value in _KEEP_ALIVE:
@@ -89,7 +89,7 @@ def _bind_error_text(error: OSError, addr: str, port: int) -> str:
 
 
 def describe_port_owner(port: int) -> str:
-    """The process that listens on a port, as `process 4711 (cc-backend serve)`; as far as this user may know."""
+    """The process that listens on a port, as `process 4711 (cc-backend serve)`, if this user may see it."""
     inodes = {f"socket:[{inode}]" for inode in _listening_inodes(port)}
     for process in Path("/proc").iterdir():
         if not process.name.isdigit():

@@ -1,7 +1,7 @@
-"""HTTP/1.1 requests as they come over the wire (RFC 9112), read strictly; knows no sockets.
+"""Strict parser for HTTP/1.1 requests (RFC 9112); knows no sockets.
 
-Whatever two readers could understand in different ways is refused, since proxies stand in between: two lengths, a
-length beside chunks, folded lines, bare line feeds, blanks before a colon.
+Anything that a proxy could parse differently is rejected: two lengths, a length beside chunks, folded lines, bare line
+feeds, blanks before a colon.
 """
 
 import re
@@ -23,7 +23,7 @@ _CHUNK_SIZE_LINE = re.compile(rb"([0-9A-Fa-f]{1,15})[\t ]*(?:;[\t -~\x80-\xff]*)
 
 
 class MalformedRequest(Exception):
-    """The request cannot be understood; `status` and the text are the answer to it."""
+    """The request is malformed; `status` and the text are for the response."""
 
     def __init__(self, text: str, status: HTTPStatus = HTTPStatus.BAD_REQUEST) -> None:
         super().__init__(text)
@@ -32,7 +32,7 @@ class MalformedRequest(Exception):
 
 @dataclass(frozen=True, slots=True)
 class RequestHead:
-    """Request line and header fields. Names are lower case; values are Latin-1, as WSGI has them."""
+    """Request line and header fields. Names are lower case; values are decoded as Latin-1, as in WSGI."""
 
     method: str
     path: str
@@ -44,12 +44,12 @@ class RequestHead:
 
     @property
     def has_body(self) -> bool:
-        """Whether bytes follow the head."""
+        """Whether a body follows the head."""
         return self.chunked or bool(self.content_length)
 
     @property
     def keep_alive(self) -> bool:
-        """Whether the client wants to send more requests on this connection."""
+        """Whether the connection stays open for more requests."""
         wanted = {token.strip().lower() for value in self.values("connection") for token in value.split(",")}
         return "close" not in wanted and (self.minor_version > 0 or "keep-alive" in wanted)
 
@@ -67,7 +67,7 @@ def parse_head(head: bytes) -> RequestHead:
     """A request head without the empty line that ends it.
 
     Raises:
-        MalformedRequest: it is not one of HTTP/1.0 or 1.1, or allows two readings.
+        MalformedRequest: it is not HTTP/1.0 or 1.1, or it is ambiguous.
     """
     request_line, *field_lines = head.split(b"\r\n")
     method, target, minor_version = _parse_request_line(request_line)
@@ -100,7 +100,7 @@ def _parse_field(line: bytes) -> tuple[str, str]:
 
 
 def _origin_form(method: str, target: str) -> str:
-    """The target as path and query; the host of an absolute one counts as little as the field `Host`."""
+    """The target as path and query; the host of an absolute target is ignored, like the field `Host`."""
     if target.startswith("/") or (target == "*" and method == "OPTIONS"):
         return target
     absolute = _ABSOLUTE_FORM.match(target)
@@ -111,7 +111,7 @@ def _origin_form(method: str, target: str) -> str:
 
 
 def _parse_body_framing(fields: tuple[tuple[str, str], ...], minor_version: int) -> tuple[int | None, bool]:
-    """Length of the body, and whether it comes in chunks."""
+    """Length of the body (None: not given), and whether it is chunked."""
     lengths = [value for name, value in fields if name == "content-length"]
     codings = [value for name, value in fields if name == "transfer-encoding"]
     if codings:
@@ -125,7 +125,7 @@ def _parse_body_framing(fields: tuple[tuple[str, str], ...], minor_version: int)
     if not lengths:
         return None, False
     if len(lengths) > 1 or not _DIGITS.fullmatch(lengths[0]):
-        raise MalformedRequest("Content-Length must be one whole number")
+        raise MalformedRequest("Content-Length must be one integer")
     return int(lengths[0]), False
 
 
@@ -138,15 +138,15 @@ def _check_host(head: RequestHead) -> None:
 
 
 class ChunkDecoder:
-    """Takes the frames off a chunked body, piece by piece as it comes.
+    """Decodes a chunked body incrementally.
 
-    Frames may cost as much again as what they frame, and some kB: each takes time here, whatever it brings.
+    The framing may cost as much as the body itself, and 64 KiB more: each chunk takes time, however small it is.
     """
 
     MAX_LINE_BYTES = 1024
     FREE_FRAME_BYTES = 64 * 1024
     CHUNK_COST_BYTES = 24
-    """In time, beside the bytes of its frame: so a line of samples may come as a chunk of its own, a value may not."""
+    """Added to the bytes of its frame: a line of samples may come as a chunk of its own, a single value may not."""
 
     def __init__(self) -> None:
         self.done = False
@@ -157,10 +157,10 @@ class ChunkDecoder:
         self._payload_bytes = 0
 
     def feed(self, data: memoryview) -> tuple[list[memoryview], int]:
-        """Parts of the body in these bytes, and how many bytes belong to this message: less than all once it is done.
+        """The parts of the body in these bytes, and the number of bytes that belong to this message.
 
         Raises:
-            MalformedRequest: the frames are damaged, or more than the body deserves.
+            MalformedRequest: the framing is invalid, or too large for the body.
         """
         parts: list[memoryview] = []
         at = 0
@@ -180,7 +180,7 @@ class ChunkDecoder:
         return parts, at
 
     def _read_whole_chunks(self, data: memoryview, at: int, parts: list[memoryview]) -> int:
-        """Read the plain chunks that are here whole, without the last; returns where they end."""
+        """Read the complete simple chunks, but not the last one; the position where they end."""
         while (size_line := _PLAIN_SIZE_LINE.match(data, at)) is not None:
             start = size_line.end()
             end = start + int(size_line[1], 16)
@@ -193,7 +193,7 @@ class ChunkDecoder:
         return at
 
     def _collect_line(self, data: bytes) -> int:
-        """Read on until the end of a line; returns how many bytes that took."""
+        """Read up to the end of a line; the number of bytes read."""
         end = data.find(b"\n")
         taken = len(data) if end < 0 else end + 1
         self._line += data[:taken]

@@ -1,4 +1,4 @@
-"""The server: who is connected, which worker takes which request, and what happens when time or room runs out."""
+"""The HTTP server: its connections, the queueing of requests for workers, and limits of time, memory and number."""
 
 import asyncio
 import contextlib
@@ -36,42 +36,42 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication, WSGIEnvironment
 
 BACKLOG = 1024
-_CONNECTIONS_PER_TURN = 32  # connections that are accepted or ended before the event loop does what else there is
+_CONNECTIONS_PER_TURN = 32  # accepted or ended before the event loop does other work
 _DEADLINE_CHECK_S = 1.0
 _EVICTION_DIVISOR = 20
-_TURNS_TO_CONNECT = 5  # of the event loop, from `accept` until a connection is added
+_TURNS_TO_CONNECT = 5  # of the event loop, from `accept` to `add`
 _WARN_INTERVAL_S = 60.0
 _MAX_WAITING = 2048
 _ADMISSION_CACHE_S = 30.0
 _MAX_CACHED_ADMISSIONS = 4096
 _MAX_CALLERS = 16_384
 STOP_TIMEOUT_S = 15.0
-"""So long requests that run when the server is told to end may take."""
+"""Time for running requests after the server was told to stop."""
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Application:
-    """What is served, and what the server must know of a request before it takes a body into memory."""
+    """The application, and what the server must know about a request before it reads the body into memory."""
 
     wsgi: "WSGIApplication"
     may_send_body: Callable[["WSGIEnvironment"], bool]
-    """Whether the head of a request shows somebody who may use its route; called in a worker. May raise Unavailable."""
+    """Whether the head authenticates a caller who may use the route. Runs in a worker; may raise Unavailable."""
     body_limit: Callable[[str], int]
-    """Largest body, by path, of those who may."""
+    """Path -> maximum body of a caller who may send one."""
     lane: Callable[[str], Lane]
-    """By path."""
+    """Path -> lane."""
     address: Callable[["WSGIEnvironment"], str] = itemgetter("REMOTE_ADDR")
-    """Where a request comes from, for the share of those who are not known."""
+    """The client address of a request, by which unknown callers share."""
     cookie: str = ""
-    """The name of the cookie that may tell whose a request is; others change as they like, some with each request."""
+    """The name of the cookie that identifies a caller; other cookies are ignored, since they change."""
     is_open: bool = False
-    """Whether everybody may do everything: then nobody is a stranger."""
+    """Whether all callers have all permissions; then all count as known."""
 
 
 class HttpServer:
-    """Serves an application over HTTP/1.1. All but what workers run is called in the event loop's thread."""
+    """Serves an application over HTTP/1.1. Everything runs in the thread of the event loop, except what workers run."""
 
     def __init__(
         self, application: Application, endpoint: Endpoint, *, threads: int, limits: ServerLimits | None = None
@@ -80,7 +80,7 @@ class HttpServer:
         self.endpoint = endpoint
         self.limits = limits or ServerLimits()
         self.buffer = memoryview(bytearray(READ_BYTES))
-        """Where every connection reads into: what comes is taken out before the next one reads."""
+        """The input buffer of all connections: each consumes its bytes before the next one reads."""
         self.known_callers_budget = MemoryBudget(self.limits.body_memory_bytes)
         self.unknown_callers_budget = MemoryBudget(self.limits.unknown_callers_memory_bytes)
         self.stopping = False
@@ -89,7 +89,7 @@ class HttpServer:
         self._all_done = asyncio.Event()
         self._admitted: OrderedDict[bytes, float] = OrderedDict()
         self._callers: OrderedDict[bytes, str] = OrderedDict()
-        self._responses: dict[Connection, int] = {}  # that wait for their clients, the oldest first
+        self._responses: dict[Connection, int] = {}  # being sent: connection -> bytes, oldest first
         self._responses_bytes = 0
         self._cookie = re.compile(rf"(?:^|; ?){re.escape(application.cookie)}=([^;]*)")
         self._lanes = {
@@ -105,11 +105,11 @@ class HttpServer:
     async def serve(
         self, listening: Sequence[socket], tls: ssl.SSLContext | None, stop: asyncio.Event, on_ready: Callable[[], None]
     ) -> None:
-        """Serve on these bound sockets until `stop` is set, then answer what runs, `STOP_TIMEOUT_S` at most."""
+        """Serve on these bound sockets until `stop` is set, then wait `STOP_TIMEOUT_S` at most for running requests."""
         self._loop = asyncio.get_running_loop()
-        acceptors = [await self._acceptor(one, tls) for one in listening]
-        for one in listening:
-            one.listen(BACKLOG)  # asyncio takes another number for this
+        acceptors = [await self._acceptor(bound, tls) for bound in listening]
+        for bound in listening:
+            bound.listen(BACKLOG)  # asyncio would take its own backlog
         on_ready()
         watch = self._loop.create_task(self._enforce_deadlines())
         await stop.wait()
@@ -137,11 +137,11 @@ class HttpServer:
             for number, connection in enumerate(list(self._connections)):
                 try:
                     connection.enforce_deadline(self.now_s)
-                except Exception:  # one must not take the deadlines of all others with it
-                    logger.exception("cannot end a connection in time peer=%r", connection.peer)
+                except Exception:  # a bug for one must not end the deadlines of all
+                    logger.exception("a deadline could not be enforced because of a bug peer=%r", connection.peer)
                     connection.abort()
                 if number % _CONNECTIONS_PER_TURN == 0:
-                    await asyncio.sleep(0)  # a thousand that came together end together: others have their turn between
+                    await asyncio.sleep(0)  # a thousand may end together: others get a turn in between
 
     async def _drain(self) -> None:
         self.stopping = True
@@ -157,7 +157,7 @@ class HttpServer:
             await self._all_done.wait()
 
     def add(self, connection: Connection | TlsHandshake) -> None:
-        """Somebody connected; at the limit those go that have been idle or incomplete longest."""
+        """Add a connection; at the limit, close those that have been idle or incomplete longest."""
         if len(self._connections) >= self.limits.connections:
             self._make_room()
         if len(self._connections) >= self.limits.connections:
@@ -172,13 +172,13 @@ class HttpServer:
         leaving = expendable[: max(len(self._connections) // _EVICTION_DIVISOR, 1)]
         if self.now_s > self._next_warning_s:
             self._next_warning_s = self.now_s + _WARN_INTERVAL_S
-            logger.warning("at the limit of connections limit=%d: closing those idle longest", self.limits.connections)
+            logger.warning("limit of connections reached limit=%d: closing the longest idle", self.limits.connections)
         for connection in leaving:
             self._connections.discard(connection)
             connection.abort()
 
     def remove(self, connection: Connection | TlsHandshake) -> None:
-        """A connection is over."""
+        """Remove a connection that has ended."""
         self._connections.discard(connection)
         if self.stopping and not self._has_busy_connections():
             self._all_done.set()
@@ -187,12 +187,12 @@ class HttpServer:
         return any(connection.is_busy for connection in self._connections)
 
     def _call_soon(self, callback: Callable[..., object], *arguments: object) -> None:
-        """Call something in the event loop, from a worker; not at all if the server has ended meanwhile."""
+        """Call a function in the event loop, from a worker; dropped if the server has ended meanwhile."""
         with contextlib.suppress(RuntimeError):  # the loop is closed
             self._loop.call_soon_threadsafe(callback, *arguments)
 
     def check_admission(self, connection: Connection, head: RequestHead) -> None:
-        """Tell the connection whether its caller may send a body, at once if that was found out a moment ago."""
+        """Check whether the caller may send a body, and tell the connection; at once if the result is cached."""
         key = _admission_key(connection.peer[0], head)
         if self._admitted.get(key, 0.0) > self.now_s:
             connection.on_admission(allowed=True)
@@ -204,9 +204,9 @@ class HttpServer:
             try:
                 allowed = self.application.may_send_body(environ)
             except Unavailable:
-                logger.debug("cannot tell who may send path=%r", environ["PATH_INFO"])
+                logger.debug("admission is unknown at the moment path=%r", environ["PATH_INFO"])
             except Exception:
-                logger.exception("admission failed path=%r", environ["PATH_INFO"])
+                logger.exception("admission failed because of a bug path=%r", environ["PATH_INFO"])
             self._call_soon(answered, allowed)
 
         def answered(allowed: bool | None) -> None:  # noqa: FBT001 - called by the event loop
@@ -223,16 +223,16 @@ class HttpServer:
         self._lanes[Lane.ADMISSION].submit(work)
 
     def reserve_memory(self, connection: Connection, budget: MemoryBudget, size_bytes: int) -> bool:
-        """Whether there is memory for more of a body.
+        """Reserve memory for more of a body; False if there is none.
 
-        Strangers who send slowly make room for those who came later, or enough of them would keep everybody out.
+        Unknown callers who send slowly make room for those who came later, or enough of them would lock out all others.
         """
         if budget.reserve(size_bytes):
             return True
         if budget is self.unknown_callers_budget:
             waiting = sorted(
-                (one for one in self._connections if isinstance(one, Connection) and one.receives_into(budget)),
-                key=lambda one: one.since_s,
+                (other for other in self._connections if isinstance(other, Connection) and other.receives_into(budget)),
+                key=lambda other: other.since_s,
             )
             enough = max(size_bytes, budget.total_bytes // _EVICTION_DIVISOR)
             for oldest in waiting:
@@ -242,24 +242,24 @@ class HttpServer:
         return budget.reserve(size_bytes)
 
     def hold_response(self, connection: Connection, size_bytes: int) -> None:
-        """An answer waits for its client to read. Where that are too many, who has most loses his oldest."""
+        """Count a response that is being sent; beyond the limit, abort the oldest of the sender with most bytes."""
         self._responses[connection] = size_bytes
         self._responses_bytes += size_bytes
         while self._responses_bytes > self.limits.responses_memory_bytes and len(self._responses) > 1:
             of_senders = Counter[str]()
-            for one, held_bytes in self._responses.items():
-                of_senders[one.sender] += held_bytes
+            for waiting, held_bytes in self._responses.items():
+                of_senders[waiting.sender] += held_bytes
             [(most, _)] = of_senders.most_common(1)
-            oldest = next(one for one in self._responses if one.sender == most)
+            oldest = next(waiting for waiting in self._responses if waiting.sender == most)
             self.release_response(oldest)
             oldest.abort()
 
     def release_response(self, connection: Connection) -> None:
-        """An answer waits no more."""
+        """Stop counting a response."""
         self._responses_bytes -= self._responses.pop(connection, 0)
 
     def submit(self, connection: Connection, environ: "WSGIEnvironment") -> None:
-        """Have a worker take the request; `Connection.respond` gets what comes of it, unless too many wait."""
+        """Queue the request for a worker, which calls `Connection.respond`; rejected if too many wait."""
 
         def work() -> None:
             if connection.is_closed:
@@ -272,7 +272,7 @@ class HttpServer:
             new_cookie = environ.get(NEW_COOKIE_KEY)
             is_new = {"HTTP_COOKIE": f"{self.application.cookie}={new_cookie}"} if new_cookie else None
             self._remember_caller(self._credentials(is_new) if is_new else credentials, environ)
-            if response.status == HTTPStatus.UNAUTHORIZED:  # who has left shall not have the share of who is here
+            if response.status == HTTPStatus.UNAUTHORIZED:  # who has logged out must not use the share of the account
                 self._callers.pop(credentials, None)
             connection.respond(response)
 
@@ -283,14 +283,14 @@ class HttpServer:
         lane.submit(WorkItem(sender, work, connection.refuse_for_load))
 
     def _sender(self, credentials: bytes, environ: "WSGIEnvironment") -> Sender:
-        """Whose share of the workers a request takes: many callers may have one address, one may have many."""
+        """The sender whose share of the workers a request takes: the caller if known, else the network address."""
         caller = self._callers.get(credentials)
         if caller is not None:
             return Sender(caller, is_known=True)
         return Sender(_client_network(self.application.address(environ)), is_known=self.application.is_open)
 
     def _credentials(self, environ: "WSGIEnvironment") -> bytes:
-        """What a caller is known by, in few bytes; empty if there is nothing."""
+        """A digest of the credentials in a request; empty without any."""
         authorization = environ.get("HTTP_AUTHORIZATION", "")
         parts = [environ.get("HTTP_X_AUTH_TOKEN", ""), authorization if authorization[:7].lower() == "bearer " else ""]
         if self.application.cookie:
@@ -298,7 +298,7 @@ class HttpServer:
         return hashlib.blake2b("\0".join(parts).encode("latin-1"), digest_size=16).digest() if any(parts) else b""
 
     def _remember_caller(self, credentials: bytes, environ: "WSGIEnvironment") -> None:
-        """Whom the application found behind a request; it is the share that depends on this, no right."""
+        """Record which caller the application found; this decides shares of the workers, not permissions."""
         caller: str | None = environ.get(CALLER_KEY)
         if caller and credentials:
             self._callers[credentials] = caller
@@ -308,7 +308,7 @@ class HttpServer:
 
 
 def _client_network(address: str) -> str:
-    """An address, or the network of one by IPv6, where everybody has 2**64 of them."""
+    """An address; of IPv6 its network of 64 bits, in which one client has all addresses."""
     if ":" not in address:
         return address
     with contextlib.suppress(OSError):
@@ -317,7 +317,7 @@ def _client_network(address: str) -> str:
 
 
 def _admission_key(peer: str, head: RequestHead) -> bytes:
-    """What the answer depends on, in few bytes."""
+    """A digest of all that the admission depends on."""
     credentials = [part for field in head.fields if field[0] in _CREDENTIALS for part in field]
     parts = "\0".join((peer, head.method, head.path, *credentials))
     return hashlib.blake2b(parts.encode("utf-8", "replace"), digest_size=16).digest()

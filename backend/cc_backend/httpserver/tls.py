@@ -1,4 +1,4 @@
-"""HTTPS: clients that have connected, until they have shaken hands. What they cost and how many may be is bounded."""
+"""HTTPS: accepted clients until the end of their TLS handshake. Their memory and their number are limited."""
 
 import asyncio
 import logging
@@ -12,10 +12,10 @@ from cc_backend.httpserver.connection import Connection
 if TYPE_CHECKING:
     from cc_backend.httpserver.server import HttpServer
 
-_ACCEPTS_PER_TURN = 32  # as many are accepted before the event loop does what else there is
+_ACCEPTS_PER_TURN = 32  # accepted before the event loop does other work
 _RETRY_S = 1.0
 _RECORD_BYTES = 16 * 1024
-_HANDSHAKE_RECORD = b"\x16"  # RFC 8446, section 5.1: how the first record of a client begins
+_HANDSHAKE_RECORD = b"\x16"  # RFC 8446, section 5.1: content type of the first record
 
 logger = logging.getLogger(__name__)
 
@@ -32,26 +32,26 @@ class TlsListener:
         self._is_open = False
 
     def open(self) -> None:
-        """From now on clients get in."""
+        """Start accepting clients."""
         self._is_open = True
         self._loop.add_reader(self._listening, self._accept)
 
     def close(self) -> None:
-        """No others get in."""
+        """Stop accepting clients."""
         self._is_open = False
         self._loop.remove_reader(self._listening)
         self._listening.close()
 
     def handshake_began(self, handshake: "TlsHandshake") -> None:
-        """A handshake takes memory from now on; if that are too many, the oldest is given up."""
+        """Record that a handshake takes memory from now on; if there are too many, the oldest is aborted."""
         if len(self._handshakes) >= self.server.limits.handshakes:
             oldest = next(iter(self._handshakes))
-            del self._handshakes[oldest]  # now, or the next newcomer of a crowd would find it here again
+            del self._handshakes[oldest]  # now, so that the next client does not abort it again
             oldest.abort()
         self._handshakes[handshake] = None
 
     def handshake_ended(self, handshake: "TlsHandshake") -> None:
-        """A handshake is over."""
+        """Record the end of a handshake."""
         self._handshakes.pop(handshake, None)
 
     def _accept(self) -> None:
@@ -60,8 +60,8 @@ class TlsListener:
                 accepted, place = self._listening.accept()
             except (BlockingIOError, InterruptedError, ConnectionAbortedError):
                 return
-            except OSError as error:  # no more files or memory: those who are here may leave
-                logger.warning("cannot accept a connection now: %s", error)
+            except OSError as error:  # too many open files, or no memory: try again later
+                logger.warning("cannot accept connections at the moment: %s", error)
                 self._loop.remove_reader(self._listening)
                 self._loop.call_later(_RETRY_S, self._open_again)
                 return
@@ -74,7 +74,7 @@ class TlsListener:
 
 
 class TlsHandshake:
-    """A client that does not speak HTTPS yet. One that says nothing costs a socket, and no memory of TLS."""
+    """A client before and during its handshake. While it sends nothing it takes a socket, but no memory for TLS."""
 
     is_busy = False
     is_expendable = True
@@ -116,7 +116,7 @@ class TlsHandshake:
         )
         tls.buffer = server.buffer[:_RECORD_BYTES]
         transport, _ = await self._loop.connect_accepted_socket(lambda: tls, self._socket)
-        transport.set_write_buffer_limits(high=0)  # what a client does not read shall not gather below TLS either
+        transport.set_write_buffer_limits(high=0)  # unread output must not gather below TLS either
         try:
             await done
         except BaseException:
@@ -124,12 +124,12 @@ class TlsHandshake:
             raise
 
     def _on_done(self, task: "asyncio.Task[None]") -> None:
-        self._task = None  # which holds what TLS has in memory
+        self._task = None  # it holds the memory of TLS
         error = None if task.cancelled() else task.exception()
         if task.cancelled() or error is not None:
             self._socket.close()
-        if error is not None and not isinstance(error, OSError):  # else the client speaks something else, or is gone
-            logger.error("a handshake failed peer=%r", self.peer, exc_info=error)
+        if error is not None and not isinstance(error, OSError):  # else the client does not speak TLS, or is gone
+            logger.error("a TLS handshake failed because of a bug peer=%r", self.peer, exc_info=error)
         self._listener.handshake_ended(self)
         self._listener.server.remove(self)
 
@@ -145,26 +145,26 @@ class TlsHandshake:
         if self._task is not None:
             self._task.cancel()
         elif self._is_silent:
-            self._loop.remove_reader(self._socket)  # or it might begin before it is closed
+            self._loop.remove_reader(self._socket)  # so that it does not begin before it is closed
             self._loop.call_soon(self._close)
 
     def close_if_idle(self) -> None:
-        """Close: no request is under way."""
+        """Close: no request is in progress."""
         self.abort()
 
     def enforce_deadline(self, now_s: float) -> None:
-        """Until its end a handshake may take as long as a head."""
+        """Abort a handshake that takes longer than a head may take."""
         if now_s - self.since_s > self._listener.server.limits.head_s:
             self.abort()
 
 
 class _SharedBufferTls(sslproto.SSLProtocol):
-    """TLS as asyncio has it, but for the buffer of its own that each connection would hold."""
+    """TLS of asyncio without the input buffer that each connection would hold."""
 
-    max_size = 1  # of that buffer
+    max_size = 1  # of the own buffer
     buffer: memoryview
 
     def get_buffer(self, n: int) -> memoryview:  # noqa: ARG002 as the base class has it
-        """Where the next bytes go; they are taken out at once, so that all may share it."""
+        """The buffer for the next bytes; they are consumed at once, so that all connections can share it."""
         self._ssl_buffer_view = self.buffer
         return self.buffer

@@ -1,4 +1,4 @@
-"""Threads that run the application, in lanes, so that one kind of request never waits for all of another."""
+"""Threads that run the application, in lanes, so that requests of one kind do not wait for those of another."""
 
 import logging
 import threading
@@ -8,27 +8,27 @@ from enum import Enum
 from cc_backend.httpserver.fair_queue import FairQueue, WorkItem
 
 _UNKNOWN_CALLERS_SHARE = 0.2
-"""Of one processor, at most, is what all strangers in a lane take: the event loop and known callers need the rest."""
+"""Maximum share of one processor for all unknown callers of a lane."""
 
-_MAX_REST_S = 0.2  # what takes a stranger long is a login, whose hash is computed beside the interpreter
+_MAX_REST_S = 0.2  # long work of unknown callers is a login, whose hash does not hold the interpreter
 
 
 logger = logging.getLogger(__name__)
 
 
 class Lane(Enum):
-    """What waits for what: requests of one lane wait for each other only."""
+    """The lanes: requests of one lane wait for each other only."""
 
-    MONITORING = "monitoring"  # health check and counters: short, and most needed when all else is slow
+    MONITORING = "monitoring"  # health check and metrics: short, and needed most when all else is slow
     INGEST = "ingest"
     GENERAL = "general"
-    ADMISSION = "admission"  # not requests: whether a caller may send a body
+    ADMISSION = "admission"  # checks whether a caller may send a body
 
 
 class WorkerPool:
-    """A number of threads; of known callers and of strangers at most `max_waiting` wait for them, each in its turn.
+    """A pool of threads with a fair queue; at most `max_waiting` items of known and of unknown callers wait.
 
-    A thread that worked for a stranger rests so long that all of these together keep to their share.
+    After work for an unknown caller a thread rests, so that all of these together keep to their share.
     """
 
     def __init__(self, name: str, threads: int, *, max_waiting: int, max_running: int) -> None:
@@ -40,7 +40,7 @@ class WorkerPool:
             threading.Thread(target=self._run, name=f"{name}-{number}", daemon=True).start()
 
     def submit(self, work: WorkItem) -> None:
-        """Have the work done, or refused: this one or what another sender has waiting, if he has more."""
+        """Queue work. If the queue is full, an item of the sender with most items is refused, maybe this one."""
         with self._changed:
             refused = self._waiting.add(work)
             self._changed.notify()
@@ -48,7 +48,7 @@ class WorkerPool:
             refused.refuse()
 
     def stop(self) -> None:
-        """Let each thread end when nothing waits any more; does not wait."""
+        """End each thread once the queue is empty; does not block."""
         with self._changed:
             self._stopped = True
             self._changed.notify_all()
@@ -58,13 +58,13 @@ class WorkerPool:
             began_s = time.thread_time()
             try:
                 work.run()
-            except Exception:  # there is no other thread in the place of this one
-                logger.exception("a worker met a defect")
-            if not work.sender.is_known:  # the rest keeps its place, so a flood finds as many resting as may run
+            except Exception:  # the thread must go on
+                logger.exception("a worker failed because of a bug")
+            if not work.sender.is_known:  # while resting the item counts as running, so a flood cannot use more threads
                 time.sleep(min((time.thread_time() - began_s) * self._rest, _MAX_REST_S))
             with self._changed:
                 self._waiting.finish_item(work)
-            del work  # or it would hold its request until the next one comes
+            del work  # else it would keep its request in memory until the next one
 
     def _next(self) -> WorkItem | None:
         with self._changed:
@@ -74,6 +74,6 @@ class WorkerPool:
 
 
 def lane_sizes(threads: int) -> dict[Lane, int]:
-    """Threads of each lane: half of those for requests take samples, at least one each; the others come on top."""
+    """Lane -> threads: half of `threads` for ingest, half for general requests, at least 1 each; others extra."""
     ingest = max(threads // 2, 1)
     return {Lane.INGEST: ingest, Lane.GENERAL: max(threads - ingest, 1), Lane.MONITORING: 2, Lane.ADMISSION: 2}

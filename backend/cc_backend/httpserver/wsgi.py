@@ -1,4 +1,4 @@
-"""A request that is there whole, given to a WSGI application (PEP 3333), and its answer as bytes for the wire."""
+"""Runs a WSGI application (PEP 3333) for a complete request, and encodes its response."""
 
 import io
 import logging
@@ -24,16 +24,16 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 CALLER_KEY = "cc_backend.caller"
-"""In the environment of a request: whom the application found behind it, by name, if it found somebody."""
+"""Key in the environ of a request: the name of the caller that the application found, if any."""
 NEW_COOKIE_KEY = "cc_backend.new_cookie"
-"""In the environment of a request: the value of the cookie by which the caller will be known from now on."""
+"""Key in the environ of a request: the new value of the cookie that identifies the caller."""
 _NO_BODY = frozenset({HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED})
 _CONNECTION_FIELDS = frozenset({"connection", "keep-alive", "date", "server", "transfer-encoding"})
 
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """Where a server can be reached, as far as an application asks."""
+    """Host, port and scheme of the server, for the environ."""
 
     host: str
     port: int
@@ -42,14 +42,14 @@ class Endpoint:
 
 @dataclass(frozen=True, slots=True)
 class WireResponse:
-    """A response, ready to be sent but for what concerns the connection."""
+    """A response, complete except for the fields of the connection."""
 
     status: int
     fields: tuple[tuple[str, str], ...]
     body: bytes
 
     def head(self, connection: str) -> bytes:
-        """Status line and header fields, with the empty line; `connection` is the field of that name, if any."""
+        """Status line, header fields and empty line; `connection` is the value of that field, empty for none."""
         lines = [f"HTTP/1.1 {self.status} {_phrase(self.status)}"]
         lines += [f"{name}: {value}" for name, value in self.fields]
         lines.append(f"Date: {_date(int(time.time()))}")
@@ -59,20 +59,20 @@ class WireResponse:
 
 
 class RefusedBody(io.RawIOBase):
-    """In place of a body that was not taken: what must not be sent cannot be read."""
+    """Stands for a body that was rejected; reading it raises RequestEntityTooLarge."""
 
     def readable(self) -> bool:
-        """It can be asked."""
+        """Always True."""
         return True
 
     def readinto(self, buffer: Any) -> int:  # noqa: ARG002 as the base class has it
-        """Refuse."""
+        """Raise RequestEntityTooLarge."""
         raise RequestEntityTooLarge("the body is larger than this caller may send here")
 
 
 @lru_cache(maxsize=64)  # a thousand clients may time out in the same second
 def wire_problem(status: HTTPStatus, text: str, *, retry_after_s: int | None = None) -> WireResponse:
-    """An answer in the shape of the API's errors, for what never reaches an application."""
+    """An error response in the form of the API, for requests that do not reach the application."""
     body = problem_body(status, code_for_status(status), text)
     fields = [
         ("Content-Type", CONTENT_TYPE),
@@ -88,7 +88,7 @@ def wire_problem(status: HTTPStatus, text: str, *, retry_after_s: int | None = N
 def wsgi_environ(
     head: RequestHead, body: io.BytesIO | RefusedBody, body_bytes: int, peer: tuple[str, int], endpoint: Endpoint
 ) -> "WSGIEnvironment":
-    """The environment of a request; `max_body_bytes` is how long its body is, or would have been."""
+    """The environ of a request; `body_bytes` is the length of its body, also if that was rejected."""
     environ: WSGIEnvironment = {
         "REQUEST_METHOD": head.method,
         "SCRIPT_NAME": "",
@@ -110,7 +110,7 @@ def wsgi_environ(
         "wsgi.run_once": False,
     }
     for name, value in head.fields:
-        if "_" in name:  # would look like the same name with a hyphen
+        if "_" in name:  # in the environ it would look like a hyphen
             continue
         key = _environ_key(name)
         if key in environ:
@@ -132,7 +132,7 @@ def _environ_key(name: str) -> str:
 
 
 def run_application(application: "WSGIApplication", environ: "WSGIEnvironment") -> WireResponse:
-    """The application's response, whole. What it fails to catch is logged and becomes a 500."""
+    """The response of the application. Exceptions are logged and become status 500."""
     started: list[tuple[str, list[tuple[str, str]]]] = []
 
     def start_response(status: str, fields: list[tuple[str, str]], _: Any = None) -> Callable[[bytes], object]:
@@ -166,7 +166,7 @@ def _wire_response(status: int, fields: list[tuple[str, str]], body: bytes, *, i
     for name, value in kept:
         if "\r" in value or "\n" in value or "\r" in name or "\n" in name:
             raise ValueError(f"the header field {name!r} holds a line break")
-        f"{name}{value}".encode("latin-1")  # here, where it becomes a 500, and not in the event loop
+        f"{name}{value}".encode("latin-1")  # raise here, where it becomes a 500, and not in the event loop
     if status in _NO_BODY:
         kept = [(name, value) for name, value in kept if name.lower() != "content-length"]
         body = b""

@@ -1,4 +1,4 @@
-"""Lock files: one process at a time uses a folder or a database; who is turned away learns which process has it."""
+"""Lock files: one process at a time uses a folder or a database; errors name the process that has the lock."""
 
 import contextlib
 import fcntl
@@ -15,14 +15,14 @@ _RETRY_DELAY_S = 0.2
 _Acquired = TypeVar("_Acquired")
 
 FileId = tuple[int, int]
-"""Device and inode: what tells a file from another one of the same name."""
+"""Device and inode: identifies a file whatever its name."""
 
 
 class LockFile:
-    """A file that this process has locked, with its process id in it. The lock ends with the process, or by `close`."""
+    """A file that this process has locked, with its process id. The lock ends with `close` or with the process."""
 
     def __init__(self, path: Path, subject: str) -> None:
-        """Lock the file, which is made if it is missing; `subject` says in an error what is in use.
+        """Lock the file, which is made if it is missing; `subject` names in errors what is in use.
 
         Raises:
             BackendError: another process has the lock, or the file cannot be made; the text names both.
@@ -44,18 +44,18 @@ class LockFile:
         self.write_note(read_note(path))
 
     def is_in_place(self) -> bool:
-        """Whether the file that is locked is still the one with this name."""
+        """Whether the locked file is still the one at this path."""
         return is_same_file(self.path, self.id)
 
     def write_note(self, note: str) -> None:
-        """Have this found by `read_note`, from now on and after the end of this process."""
+        """Write a text for `read_note`; it stays after the end of this process."""
         content = f"{os.getpid()}\n{note}\n".encode()
-        with contextlib.suppress(OSError):  # a full disk: the lock holds, only its holder is not named
+        with contextlib.suppress(OSError):  # a full disk: the lock holds, only its holder cannot be named
             os.pwrite(self._descriptor, content, 0)
             os.ftruncate(self._descriptor, len(content))
 
     def close(self) -> None:
-        """Give the lock to whoever comes next. The file stays: removing it could part two that wait for it."""
+        """Release the lock. The file stays: if it were removed, two waiting processes could lock different files."""
         descriptor, self._descriptor = self._descriptor, -1
         if descriptor >= 0:
             os.close(descriptor)
@@ -72,23 +72,23 @@ def retry_while_locked(acquire: Callable[[], _Acquired]) -> _Acquired:
 
 
 def require_free_folder(directory: Path) -> None:
-    """Return if no other process uses a folder of samples, or there is none yet; raises BackendError otherwise."""
+    """Raise BackendError if another process uses a folder of samples; the folder need not exist."""
     if directory.is_dir():
         retry_while_locked(lambda: lock_folder(directory)).close()
 
 
 def lock_folder(directory: Path) -> LockFile:
-    """The lock of a folder of samples; raises BackendError that names the folder and who has it."""
+    """The lock of a folder of samples; raises BackendError with the folder and the process that has it."""
     return LockFile(directory / "lock", f"the folder of the write-ahead log, {directory},")
 
 
 def file_id(facts: os.stat_result) -> FileId:
-    """What tells a file from others."""
+    """The identity of a file."""
     return facts.st_dev, facts.st_ino
 
 
 def is_same_file(path: Path, expected: FileId) -> bool:
-    """Whether a path leads to this file; not if nothing can be seen there."""
+    """Whether a path leads to this file; False if the path cannot be read."""
     try:
         return file_id(os.stat(path)) == expected  # noqa: PTH116 - called for each batch: Path.stat takes twice as long
     except OSError:
@@ -96,7 +96,7 @@ def is_same_file(path: Path, expected: FileId) -> bool:
 
 
 def read_note(path: Path) -> str:
-    """What the last one who had a lock left in its file; empty if that is nothing."""
+    """The note of the last holder of a lock; empty if there is none."""
     try:
         return path.read_text("utf-8", "replace").partition("\n")[2].strip()
     except OSError:

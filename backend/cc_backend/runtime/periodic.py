@@ -1,7 +1,7 @@
-"""Work that is done again and again: when each task is due, in which thread it runs, and what happens when it fails.
+"""Periodic tasks: when each is due, in which thread it runs, and what happens when it fails.
 
-Times are those of the monotonic clock, which nobody sets. A task that comes too late runs once, however many of its
-times have passed; one that raises is logged once per kind of error and tried again; none runs twice at a time.
+Times are of the monotonic clock. A task that is late runs once, however many of its times have passed. A task that
+raises is logged once per kind of error and tried again. No task runs twice at a time.
 """
 
 import heapq
@@ -15,7 +15,7 @@ from typing import Protocol
 from cc_backend.errors import BackendError
 
 FIRST_RUN_S = 2.0
-"""After the start; a restart restores samples that may be older than the retention."""
+"""Seconds from the start to the first run of a task; restored samples may be older than the retention."""
 
 NOT_READY_RETRY_S = 2.0
 SNAPSHOT_AT_STOP_S = 20.0
@@ -27,15 +27,15 @@ logger = logging.getLogger(__name__)
 
 
 class TaskFailedError(Exception):
-    """A task did not succeed and has said why itself; it is tried again as after any error."""
+    """A task failed and has logged the reason itself; it is tried again as after any error."""
 
 
 @dataclass(frozen=True, slots=True)
 class PeriodicTask:
-    """One piece of periodic work. `retry_s` is the wait after a failure, the interval where it is None.
+    """One periodic task. `retry_s` is the wait after a failure; None: the interval.
 
-    With `needs_complete_store` it does not run while samples of before the start are still being read back: half of the
-    samples would be taken for all of them. Tasks of one thread run one after the other.
+    With `needs_complete_store` it does not run while the store is restoring, because it would take a part of the
+    samples for all of them. Tasks with the same `thread` run one after the other.
     """
 
     name: str
@@ -48,12 +48,12 @@ class PeriodicTask:
 
     @property
     def wait_after_failure_s(self) -> float:
-        """Seconds until the next try."""
+        """Seconds from a failure to the next try."""
         return self.interval_s if self.retry_s is None else self.retry_s
 
 
 class TaskSchedule:
-    """The due times of some tasks, by a monotonic clock that the caller reads. For one thread."""
+    """The due times of tasks, by a monotonic clock that the caller reads. For one thread."""
 
     def __init__(self, tasks: Sequence[PeriodicTask], now_s: float) -> None:
         self._tasks = tasks
@@ -61,13 +61,14 @@ class TaskSchedule:
         heapq.heapify(self._due)
 
     def wait_s(self, now_s: float) -> float:
-        """Seconds until a task is due, 0 if one is."""
+        """Seconds until the next task is due, 0 if one is due now."""
         return max(0.0, self._due[0][0] - now_s)
 
     def run_due(self, now_s: Callable[[], float], attempt: Callable[[PeriodicTask], float | None]) -> None:
-        """Run the task that has been due longest, if any is.
+        """Run the task that has been due longest, if one is due.
 
-        `attempt` gives None after success, else the seconds until the next try. Times that pass meanwhile are skipped.
+        `attempt` returns None after success, else the seconds until the next try. Due times that pass meanwhile are
+        skipped.
         """
         due_s, number = self._due[0]
         if due_s > now_s():
@@ -85,7 +86,7 @@ class TaskSchedule:
 
 
 class PeriodicRunner:
-    """Runs tasks, each in the thread that it names, from `start` to `stop`."""
+    """Runs tasks from `start` to `stop`, each in the thread that it names."""
 
     def __init__(
         self,
@@ -103,7 +104,7 @@ class PeriodicRunner:
         self._threads: list[threading.Thread] = []
 
     def start(self) -> None:
-        """Start the threads; each task is due soon."""
+        """Start the threads."""
         for name in dict.fromkeys(task.thread for task in self._tasks):
             schedule = TaskSchedule([task for task in self._tasks if task.thread == name], self._monotonic())
             thread = threading.Thread(target=self._run, args=(schedule,), name=name, daemon=True)
@@ -111,7 +112,7 @@ class PeriodicRunner:
             thread.start()
 
     def stop(self) -> bool:
-        """Let running tasks come to their next stopping point and end the threads; False if that was done before."""
+        """End the threads once the running tasks end; False if the runner was stopped before."""
         if self._stopping.is_set():
             return False
         self._stopping.set()
@@ -120,7 +121,7 @@ class PeriodicRunner:
         return True
 
     def run_task(self, task: PeriodicTask) -> float | None:
-        """Run a task now; None if that went well, else the seconds until the next try."""
+        """Run a task now; None after success, else the seconds until the next try."""
         if task.needs_complete_store and not self._is_complete():
             return min(NOT_READY_RETRY_S, task.interval_s)
         try:
@@ -131,7 +132,7 @@ class PeriodicRunner:
             if self._is_new_failure(task, error):
                 logger.error("scheduled work failed and is tried again work=%s reason=%s", task.name, error)  # noqa: TRY400 - expected
             return task.wait_after_failure_s
-        except Exception as error:  # a defect must not end the thread that all other tasks need
+        except Exception as error:  # a bug must not end the thread that all other tasks need
             if self._is_new_failure(task, error):
                 logger.exception("scheduled work met a defect and is tried again work=%s", task.name)
             return task.wait_after_failure_s
@@ -144,7 +145,7 @@ class PeriodicRunner:
             schedule.run_due(self._monotonic, self.run_task)
 
     def _is_new_failure(self, task: PeriodicTask, error: Exception) -> bool:
-        """Whether the task has not failed like that since it last went well."""
+        """Whether the task has not failed with this kind of error since its last success."""
         kinds = self._failures.setdefault(task.name, set())
         is_new = type(error).__name__ not in kinds
         kinds.add(type(error).__name__)
@@ -152,14 +153,14 @@ class PeriodicRunner:
 
 
 class SnapshotStore(Protocol):
-    """A store that can bring its memory to the disk."""
+    """A store that can write its memory to snapshots."""
 
     @property
     def needs_snapshot(self) -> bool:
-        """Whether files are gone of which the memory has what they held."""
+        """Whether files were lost whose samples are in memory."""
 
     def snapshot(self, now_s: int, *, budget_s: float | None = None) -> bool:
-        """Whether all changes are on the disk."""
+        """Write all changes to disk; False if that was not completed."""
 
 
 class StoreOwner(Protocol):
@@ -170,14 +171,14 @@ class StoreOwner(Protocol):
         """The store."""
 
     def trusted_now_s(self) -> int:
-        """Unix seconds, of a clock that did not jump."""
+        """The trusted time, Unix seconds."""
 
     def close(self) -> None:
         """Close everything."""
 
 
 def snapshot_tasks(services: StoreOwner, interval_s: float) -> tuple[PeriodicTask, ...]:
-    """Snapshots at an interval, and one at once where files of the store are gone that the memory still has."""
+    """Snapshots at an interval, and one at once if files were lost whose samples are in memory."""
 
     def snapshot() -> None:
         if not services.store.snapshot(services.trusted_now_s()):
@@ -195,9 +196,9 @@ def snapshot_tasks(services: StoreOwner, interval_s: float) -> tuple[PeriodicTas
 
 
 def stop_and_close(runner: PeriodicRunner, services: StoreOwner) -> None:
-    """End periodic work, take a last snapshot and close what must be closed; a second time does nothing.
+    """End the periodic tasks, write a last snapshot and close everything; a second call does nothing.
 
-    The snapshot spares the next start most of its work; what does not get into it in time is in the log.
+    The snapshot makes the next start faster; samples that it does not get in time are in the log.
     """
     if runner.stop():
         services.store.snapshot(services.trusted_now_s(), budget_s=SNAPSHOT_AT_STOP_S)

@@ -1,4 +1,4 @@
-"""Which metrics the store keeps: one table, the same for every cluster."""
+"""The metrics that the store keeps: one table for all clusters."""
 
 from collections.abc import Iterator, Mapping
 
@@ -9,7 +9,7 @@ _ANY = "*"
 
 
 class AnyCluster(Mapping[str, Mapping[str, MetricSpec]]):
-    """A table that every cluster has, whatever its name; iterating gives one entry that stands for all."""
+    """A table in which every name is a cluster with the same metrics; iterating gives the single key `*`."""
 
     def __init__(self, metrics: Mapping[str, MetricSpec]) -> None:
         self._metrics = metrics
@@ -28,7 +28,7 @@ class AnyCluster(Mapping[str, Mapping[str, MetricSpec]]):
 
 
 def metric_table(settings: StoreServiceSettings) -> MetricTable:
-    """The table of the settings: for the clusters that they name, or for any."""
+    """The metric table of the settings: for the clusters that they name, or for any cluster."""
     metrics = {
         name: MetricSpec(metric.frequency, metric.aggregation or "") for name, metric in settings.metrics.items()
     }

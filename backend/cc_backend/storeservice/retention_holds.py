@@ -1,4 +1,4 @@
-"""Which hosts running jobs use, asked of the backend, so that their samples outlive the retention."""
+"""Retention holds: hosts of running jobs, requested from the backend, whose samples outlive the retention."""
 
 import logging
 import ssl
@@ -16,19 +16,19 @@ _MAX_RESPONSE_BYTES = 16 << 20
 logger = logging.getLogger(__name__)
 
 RetentionHolds = Mapping[str, Mapping[str, int]]
-"""Cluster -> host -> from when on its samples stay."""
+"""Cluster -> host -> Unix seconds from which on its samples are kept."""
 
 
 def parse_used_nodes(body: bytes) -> dict[str, dict[str, int]]:
-    """The hosts in an answer, all samples of each to be kept: `{"usedNodes": {cluster: [hosts]}}`, or the inner object.
+    """The hosts in a response, with 0 as time: `{"usedNodes": {cluster: [hosts]}}`, or the inner object.
 
-    Raises ValueError if it is neither.
+    Raises ValueError for any other body.
     """
     document = orjson.loads(body)
     if isinstance(document, dict) and "usedNodes" in document:
         document = document["usedNodes"] or {}
     if not isinstance(document, dict) or not all(map(_is_host_list, document.values())):
-        raise ValueError("the answer does not name hosts by cluster")
+        raise ValueError("the response does not name hosts by cluster")
     return {cluster: dict.fromkeys(hosts or (), 0) for cluster, hosts in document.items()}
 
 
@@ -37,7 +37,7 @@ def _is_host_list(hosts: object) -> bool:
 
 
 class RetentionHoldsClient:
-    """Asks one backend. What it answered last counts while it is away."""
+    """Requests the holds from one backend; its last response is used while it is unavailable."""
 
     def __init__(self, url: str, token: str) -> None:
         if urlsplit(url).scheme not in {"http", "https"}:
@@ -47,16 +47,18 @@ class RetentionHoldsClient:
         self._last: RetentionHolds | None = None
 
     def fetch_or_last(self, before_s: int) -> RetentionHolds | None:
-        """The hosts of jobs that started before; None while nothing is known, and then nothing may be forgotten."""
-        found = self.fetch_fresh(before_s, "the last answer counts" if self._last is not None else "nothing is freed")
+        """The hosts of jobs that started before `before_s`; None, so that nothing is removed, before any response."""
+        found = self.fetch_fresh(
+            before_s, "the last response is used" if self._last is not None else "nothing is freed"
+        )
         if found is not None:
             self._last = found
         return self._last
 
     def fetch_fresh(self, before_s: int, consequence: str = "nothing is freed") -> RetentionHolds | None:
-        """The hosts of jobs that started before, as the backend says now; None if it does not.
+        """The hosts of jobs that started before `before_s`, from a new request; None if that fails.
 
-        What it answered last does not count here: it was about another time. `otherwise` says in the log what follows.
+        `consequence` is for the log: what happens if the request fails.
         """
         import httpx  # noqa: PLC0415 - only needed where a backend is set
 
@@ -69,9 +71,9 @@ class RetentionHoldsClient:
                 deadline_client(TIMEOUT_S, tls=tls) as client,
                 client.stream(
                     "GET", f"{self._url}/api/jobs/used_nodes", params={"ts": before_s}, headers=headers
-                ) as answer,
+                ) as response,
             ):
-                return parse_used_nodes(_read_body(answer))
+                return parse_used_nodes(_read_body(response))
         except (httpx.HTTPError, ValueError) as error:
             logger.warning(
                 "running jobs are not known url=%s reason=%s kept=%s",
@@ -82,12 +84,12 @@ class RetentionHoldsClient:
             return None
 
 
-def _read_body(answer: Any) -> bytes:
-    if answer.status_code != 200:  # noqa: PLR2004 - OK
-        raise ValueError(f"the backend answered {answer.status_code}")
+def _read_body(response: Any) -> bytes:
+    if response.status_code != 200:  # noqa: PLR2004 - OK
+        raise ValueError(f"the backend answered with status {response.status_code}")
     body = b""
-    for part in answer.iter_bytes():
+    for part in response.iter_bytes():
         body += part
         if len(body) > _MAX_RESPONSE_BYTES:
-            raise ValueError(f"the answer is over {_MAX_RESPONSE_BYTES} bytes")
+            raise ValueError(f"the response is over {_MAX_RESPONSE_BYTES} bytes")
     return body

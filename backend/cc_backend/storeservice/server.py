@@ -1,4 +1,4 @@
-"""Runs the metric store as a server; see `cc_backend.server`, which does the same for the backend."""
+"""Runs the metric store program as a server; `cc_backend.server` runs the backend."""
 
 import os
 import sys
@@ -11,14 +11,14 @@ MODULE = "cc_backend.storeservice.server"
 
 
 def main() -> None:
-    """Serve the configuration that the command line names."""
+    """Serve with the configuration file that the command line names."""
     sys.exit(
         server.run(lambda: load_settings(Path(sys.argv[1]), environment=os.environ).value, listen_config, make_program)
     )
 
 
 def listen_config(settings: StoreServiceSettings) -> server.ListenConfig:
-    """Where the store listens."""
+    """How the store listens."""
     main_settings = settings.main
     return server.ListenConfig(
         main_settings.addr,

@@ -1,4 +1,4 @@
-"""What the routes and the background work of the metric store's own program use."""
+"""The parts of the metric store program that its routes and periodic tasks use."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -11,7 +11,7 @@ from cc_backend.storeservice.settings import StoreServiceSettings
 from cc_backend.storeservice.token_gate import TokenGate
 
 EXTENSION = "cockpit-metric-store"
-"""Where the application keeps them: `app.extensions[EXTENSION]`."""
+"""Key in `app.extensions` of the StoreServices of an application."""
 
 
 @dataclass(slots=True)
@@ -26,21 +26,21 @@ class StoreServices:
     clock: Callable[[], float]
     trusted_clock: TrustedClock
     known_default_clusters: set[str] = field(default_factory=set)
-    """Those that batches named since the start, whether anything came of it or not."""
+    """The default clusters that batches named since the start."""
 
     def now_s(self) -> int:
-        """The current time in whole Unix seconds."""
+        """The current time, Unix seconds."""
         return int(self.clock())
 
     def retention_now_s(self) -> int:
-        """The time by which samples are removed: no wall clock that jumped removes any."""
+        """The time for retention, Unix seconds: a wall clock that jumped forward removes no samples."""
         return self.trusted_clock.retention_now_s()
 
     def trusted_now_s(self) -> int:
-        """What time it is, as far as is known; a wall clock that jumped does not change it."""
+        """The trusted time, Unix seconds: the wall clock without its jumps."""
         return int(self.trusted_clock.now_s())
 
     def close(self) -> None:
-        """Bring the samples to disk."""
+        """Stop the health checks and sync the store to disk."""
         self.health.stop()
         self.store.close()

@@ -17,7 +17,7 @@ from cc_common.settings import LoadedSettings, load, named_sections, option, req
 
 @dataclass(frozen=True)
 class StoreMainSettings:
-    """`main`."""
+    """Section `main`."""
 
     addr: str = option("localhost:8082", "Address and port to listen on.", env="CC_METRIC_STORE_ADDR")
     threads: int = option(16, "Requests served at the same time.", minimum=1, maximum=256)
@@ -49,7 +49,7 @@ class StoreMainSettings:
 
 @dataclass(frozen=True)
 class StoreMetricSettings:
-    """`metrics.<name>`."""
+    """Sections `metrics.<name>`."""
 
     frequency: int = required("Seconds from sample to sample.", minimum=1)
     aggregation: str | None = option(None, "How parts of a host combine; null: not at all.", choices=("sum", "avg", ""))
@@ -57,7 +57,7 @@ class StoreMetricSettings:
 
 @dataclass(frozen=True)
 class StoreServiceSettings:
-    """The whole file."""
+    """The whole configuration file."""
 
     main: StoreMainSettings = section(StoreMainSettings, "The server.")
     metrics: Mapping[str, StoreMetricSettings] = named_sections(
@@ -80,7 +80,7 @@ LEGACY: Mapping[str, str] = {
     "memory-cap": "belongs under metric-store",
 }
 
-# where the settings of releases before 1.5 stand now
+# new places of the settings of releases before 1.5
 _MOVED = {
     ("retention-in-memory",): ("metric-store", "retention-in-memory"),
     ("jwt-public-key",): ("main", "jwt-public-key"),
@@ -117,7 +117,7 @@ def load_settings(
 
 
 def move_legacy_keys(document: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
-    """The document with what older releases had at other places where it belongs now, and what was moved."""
+    """The document with settings of older releases at their present places, and a note for each that was moved."""
     new = dict(document)
     notes: list[str] = []
     for old, (section_name, key) in _MOVED.items():

@@ -1,7 +1,7 @@
-"""Who may ask the store: tokens by their signature, what they may by the scopes or roles they carry.
+"""Access to the store: tokens are checked by their signature, permissions by the scopes or roles they carry.
 
-Without a key everybody may everything, as in the reference. A token that carries neither scopes nor roles may write and
-read; freeing and looking inside take a token that says so.
+Without a key all callers have all permissions, as in the reference. A token with neither scopes nor roles may write and
+read; freeing samples and the inventory need a scope or role.
 """
 
 from collections.abc import Collection
@@ -13,13 +13,13 @@ from cc_backend.errors import NotAllowed, NotAuthenticated
 from cc_common.error_codes import ErrorCode
 
 ANYBODY_CALLER = Caller("anybody", frozenset({Role.API}))
-"""Who asks where no key is set."""
+"""The caller of every request if no key is set."""
 
 _UNSCOPED_PERMISSIONS = frozenset({Permission.METRICS_WRITE, Permission.METRICS_READ, Permission.METRICS_SELF})
 
 
 class TokenGate:
-    """Lets callers in; `signatures` None lets everybody in."""
+    """Authenticates callers by token; with `signatures` None everybody is admitted."""
 
     def __init__(self, signatures: SignatureVerifier | None, *, revoked: Collection[str] = ()) -> None:
         self._signatures = signatures
@@ -27,15 +27,15 @@ class TokenGate:
 
     @property
     def is_open(self) -> bool:
-        """Whether everybody may everything."""
+        """Whether all callers have all permissions."""
         return self._signatures is None
 
     def admit(self, token: str | None, permission: Permission, now_s: float) -> Caller:
-        """Who asks, if they may.
+        """The caller of a request, if they have the permission.
 
         Raises:
-            NotAuthenticated: there is no token, or it is not good.
-            NotAllowed: the token is good, but not for this.
+            NotAuthenticated: the token is missing, invalid or revoked.
+            NotAllowed: the token is valid, but lacks the permission.
         """
         if self._signatures is None:
             return ANYBODY_CALLER

@@ -1,4 +1,4 @@
-"""The Prometheus text format, version 0.0.4: a pure function from families to bytes.
+"""The Prometheus text format, version 0.0.4: a pure function from metric families to bytes.
 
 https://prometheus.io/docs/instrumenting/exposition_formats/
 """
@@ -43,7 +43,7 @@ def single_sample_family(name: str, kind: str, text: str, value: float) -> Metri
 def histogram_samples(
     bounds: Sequence[float], counts: Sequence[int], total: float, labels: Mapping[str, str] | None = None
 ) -> list[MetricSample]:
-    """The samples of one histogram; `counts` has one number per bound and one for all above, each of its bucket alone.
+    """The samples of one histogram; `counts` has the count of each bucket alone, and one of all values above.
 
     `total` is the sum of all observed values.
     """
@@ -105,7 +105,7 @@ def _escape_label(text: str) -> str:
 
 
 def format_number(value: float) -> str:
-    """A value as the format writes it: shortest decimal, `NaN`, `+Inf`, `-Inf`."""
+    """A value in the format: shortest decimal, `NaN`, `+Inf`, `-Inf`."""
     if math.isnan(value):
         return "NaN"
     if math.isinf(value):

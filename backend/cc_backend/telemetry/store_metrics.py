@@ -1,4 +1,4 @@
-"""The program and its metric store about themselves, as metric families; for every program that has a store."""
+"""Metrics of the program and its metric store, for every program that has a store."""
 
 import platform
 from collections.abc import Mapping
@@ -15,15 +15,15 @@ _WORK_HELP = {
     "ingest": "Seconds to take a batch, from its bytes to the log.",
     "log_append": "Seconds to write a batch to the log.",
     "log_fsync": "Seconds until the disk confirmed the log.",
-    "query": "Seconds to answer a question for samples.",
-    "statistics": "Seconds to answer a question for statistics.",
-    "why_no_data": "Seconds to find out why samples are missing.",
+    "query": "Seconds to answer a query for samples.",
+    "statistics": "Seconds to answer a query for statistics.",
+    "why_no_data": "Seconds to find the gaps in the data of a query.",
     "snapshot": "Seconds to write a snapshot.",
 }
 
 
 def build_info_family() -> MetricFamily:
-    """Which program this is, as labels of a constant 1."""
+    """Version and build of the program, as labels of a constant 1."""
     labels = {
         "version": __version__,
         "python": platform.python_version(),
@@ -33,7 +33,7 @@ def build_info_family() -> MetricFamily:
 
 
 def store_families(counters: StoreCounters, capacity: CapacityReport) -> list[MetricFamily]:
-    """What came into the metric store, what was left out and why, and what it holds."""
+    """Counters and gauges of a metric store: lines by result and reason, series, memory, log, snapshots, restore."""
     log, memory = counters.log, capacity.memory
     lines = [MetricSample(counters.accepted, {"result": "accepted", "reason": ""})]
     lines += [
@@ -41,9 +41,7 @@ def store_families(counters: StoreCounters, capacity: CapacityReport) -> list[Me
         for reason, number in sorted(counters.rejected.items())
     ]
     return [
-        MetricFamily(
-            "cc_backend_store_lines_total", "counter", "Lines of line protocol, by what became of them.", lines
-        ),
+        MetricFamily("cc_backend_store_lines_total", "counter", "Lines of line protocol, by result and reason.", lines),
         single_sample_family("cc_backend_store_batches_total", "counter", "Batches of lines.", counters.batches),
         single_sample_family("cc_backend_store_series", "gauge", "Series in memory.", counters.series),
         single_sample_family("cc_backend_store_hosts", "gauge", "Hosts in memory.", counters.hosts),
@@ -60,7 +58,7 @@ def store_families(counters: StoreCounters, capacity: CapacityReport) -> list[Me
             counters.unknown_host_lines,
         ),
         single_sample_family(
-            "cc_backend_store_series_spellings", "gauge", "Spellings of series keys.", counters.cached_keys
+            "cc_backend_store_series_spellings", "gauge", "Cached keys of series.", counters.cached_keys
         ),
         single_sample_family("cc_backend_store_samples_bytes", "gauge", "Memory of samples.", counters.sample_bytes),
         single_sample_family(
@@ -74,13 +72,13 @@ def store_families(counters: StoreCounters, capacity: CapacityReport) -> list[Me
         single_sample_family(
             "cc_backend_store_log_missed_batches_total",
             "counter",
-            "Batches that the log could not take.",
+            "Batches that could not be written to the log.",
             log.unlogged_batches,
         ),
         single_sample_family(
             "cc_backend_store_log_missed_samples_total",
             "counter",
-            "Samples that the log could not take.",
+            "Samples that could not be written to the log.",
             log.unlogged_samples,
         ),
         _bytes_family(counters, memory),
@@ -162,7 +160,7 @@ def _restore_families(restore: RestoreState) -> list[MetricFamily]:
 
 
 def histogram_families(measured: SelfMetricsSnapshot) -> list[MetricFamily]:
-    """The histograms of a store: how late batches come, and how long each kind of its work takes."""
+    """The histograms of a store: age of batches, and duration of each kind of work."""
     lag = _histogram("cc_backend_store_lag_seconds", "Age of the oldest sample of a batch as it comes.", measured.lag_s)
     return [lag, *_work_histograms(measured.seconds)]
 

@@ -227,7 +227,7 @@ def test_connections_are_kept(store: MetricStore, server: Any, ask_at: Any) -> N
         ((302, "text/plain", b""), "302"),
         ((200, "application/json", b"<html>"), "no answer"),
         ((200, "application/json", b'{"results":[]}'), "0 of 1"),
-        ((200, MEDIA_TYPE, b"CCSERIES"), "no binary answer"),
+        ((200, MEDIA_TYPE, b"CCSERIES"), "not a binary response"),
         ((200, "application/json", b"\xff\xfe"), "no answer"),
     ],
 )

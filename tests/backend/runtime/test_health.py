@@ -1,4 +1,4 @@
-"""The monitor: what the parts say, and what it says of parts that cannot be looked at."""
+"""The monitor: faults of checks, and of checks that fail or hang."""
 
 import threading
 
@@ -48,7 +48,7 @@ def test_a_look_that_hangs_is_a_fault_itself() -> None:
     now_s[0] = STALE_S
     assert monitor.faults() == []
     now_s[0] = STALE_S + 1
-    assert monitor.faults() == ["the disk does not answer: look at its disk"]
+    assert monitor.faults() == ["the disk does not respond: check its disk"]
     disk.release.set()
     monitor.stop()
     assert monitor.faults() == []
@@ -62,7 +62,7 @@ def test_a_defect_in_a_look_is_told_once_and_hides_no_other_part(caplog: pytest.
     )
     monitor.check_all()
     monitor.check_all()
-    assert monitor.faults() == ["one cannot be looked at; the log says why"]
+    assert monitor.faults() == ["one cannot be checked; the log says why"]
     assert other.looks == 2
     assert len(caplog.records) == 1
     broken.error = None

@@ -1,4 +1,4 @@
-"""Reads many keys of series, as they stand in the log and in snapshots."""
+"""Decodes many series keys of the log and of snapshots at once."""
 
 from collections.abc import Sequence
 
@@ -10,16 +10,16 @@ from cc_backend.metricstore.model import Int64Array
 
 
 class KeyReader:
-    """Reads many keys into numbers, which `names` explains; hosts, and what hosts have in common, are read once."""
+    """Decodes keys to numbers, which `names` resolves. Each host, and each metric and part, is decoded once."""
 
     def __init__(self) -> None:
         self.names = KeyDictionary()
-        self._clusters: dict[str, str] = {}  # each name once
+        self._clusters: dict[str, str] = {}  # one object per name
         self._hosts: dict[bytes, int] = {}
         self._kinds: dict[bytes, int] = {b"": UNREADABLE_KEY}
 
     def read(self, keys: Sequence[bytes]) -> BulkKeys:
-        """The numbers of keys; each is read as `decode_key` does it, and an empty one is none."""
+        """The numbers of keys, with the result of `decode_key`; an empty key gives `NO_KEY`."""
         hosts: list[int] = []
         lengths: list[int] = []
         rests: list[bytes] = []
@@ -28,7 +28,7 @@ class KeyReader:
             key = keys[begin]
             length = (
                 key.find(NAME_SEPARATOR, key.find(NAME_SEPARATOR) + 1) + 1
-            )  # of cluster and host; 0 if these are missing
+            )  # of cluster and host; 0 if one is missing
             prefix = key[:length]
             end = begin + 1
             while length and end < count and keys[end].startswith(prefix):

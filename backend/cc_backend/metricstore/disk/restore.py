@@ -1,7 +1,7 @@
-"""Brings back what was in memory before the start: from the write-ahead log, then from snapshots, newest first.
+"""Restores the memory of before the start: from the write-ahead log, then from snapshots, newest first.
 
-Both may hold the same samples. As only empty slots are filled, in this order the last sample of a slot is the one that
-counts, and what comes in meanwhile counts before all of them.
+Both may hold the same samples. Only empty slots are filled, so in this order the last write of a slot wins, and samples
+that come in meanwhile win over both.
 """
 
 import logging
@@ -31,11 +31,11 @@ def restore(
     on_locked: Callable[[], None] = lambda: None,
     stopping: Callable[[], bool] = lambda: False,
 ) -> bool:
-    """Put segments (oldest first) and snapshots into the table's grids; whether all of it was looked at.
+    """Fill the table's grids from segments (oldest first) and snapshots; False if `stopping` ended it early.
 
-    Batches wait (`ingest` is held) until known series have the rows that they had before; `on_locked` is called when
-    they do wait. Damage is told and skipped; it never ends the restore. `state` tells the progress. What is beyond
-    `memory_budget_bytes` of memory (if not 0) is left on disk only.
+    `ingest` is held until known series have their former rows; `on_locked` is called once it is. Damage is logged and
+    skipped, it never ends the restore. `state` has the progress. Samples beyond `memory_budget_bytes` (0: no limit)
+    stay on disk only.
     """
     began_s = time.monotonic()
     windows = SnapshotRestorer(table, memory, folder, state, memory_budget_bytes=memory_budget_bytes, stopping=stopping)
@@ -48,8 +48,8 @@ def restore(
             return False
         try:
             log.restore(segment)
-        except Exception:  # a defect that one file brings to light must not cost all the others
-            logger.exception("file=%s met a defect and is left alone", segment.path)
+        except Exception:  # a bug that one file triggers must not cost the others
+            logger.exception("file=%s could not be restored because of a bug; it is left unchanged", segment.path)
             state.damaged_files += 1
         state.restored_bytes += segment.size_bytes
     for name in folder.windows():

@@ -1,6 +1,6 @@
-"""Reads snapshot files back: compressed blocks go into memory as they are wherever their rows are free.
+"""Restores snapshot files: compressed blocks go into memory as they are wherever their rows are free.
 
-Each series takes the row that it had, so that blocks fit. What is in memory already came later and stays.
+Each series gets its former row, so that blocks fit. What is in memory already is newer and stays.
 """
 
 import logging
@@ -35,14 +35,14 @@ logger = logging.getLogger(__name__)
 _NOT_KEPT = -2
 _ROWS_MISMATCH = "samples and keys have different numbers of rows"
 
-_CHUNKS_AT_ONCE = 16  # the lock is given up after so many, so that questions are answered meanwhile
+_CHUNKS_AT_ONCE = 16  # the lock is released after so many, so that queries get a turn
 
 _ChunkId = tuple[bytes, int, int]
 
 
 @dataclass(frozen=True, slots=True)
 class _LoadedChunk:
-    """What a chunk holds: sids and newest times by row, samples compressed, and where on disk these are."""
+    """A chunk in memory: sids and newest times by row, compressed samples, and where these lie on disk."""
 
     entry: ChunkEntry
     sids: Int64Array
@@ -56,9 +56,9 @@ class _LoadedChunk:
 
 
 class SnapshotRestorer:
-    """Puts snapshot files into the grids of a table; `lock` is the table's, and given up between chunks.
+    """Stores snapshot files in the grids of a table; `lock` guards the table and is released between chunks.
 
-    Once all samples take `memory_budget_bytes` of the memory (if not 0), older ones are left on disk only.
+    Once all samples take `memory_budget_bytes` (0: no limit), older ones stay on disk only.
     """
 
     def __init__(
@@ -82,7 +82,7 @@ class SnapshotRestorer:
         self._sids: dict[_ChunkId, Int64Array] = {}
 
     def reserve_rows(self) -> None:
-        """Give the series of each chunk the rows that they had last, before new ones take them."""
+        """Give the series of each chunk the rows that they had last, before new series get them."""
         seen: set[tuple[int, int]] = set()
         for name in self._folder.windows():
             if self._stopping():
@@ -92,10 +92,10 @@ class SnapshotRestorer:
                     entries, _ = read_window_entries(read, size_bytes, name)
                     self._reserve_rows_of(read, entries, seen)
             except OSError as error:
-                logger.debug("file=%s: %s", self._folder.path(name), error)  # told when its samples are read
+                logger.debug("file=%s: %s", self._folder.path(name), error)  # logged when its samples are read
 
     def _reserve_rows_of(self, read: ReadAt, entries: Sequence[ChunkEntry], seen: set[tuple[int, int]]) -> None:
-        """The same for the chunks of one file that were not seen yet; one that is damaged is not seen."""
+        """Reserve the rows of the chunks of one file that are not in `seen` yet; damaged chunks are not added to it."""
         portion: list[tuple[ChunkEntry, BulkKeys]] = []
         try:
             for entry in entries:
@@ -109,14 +109,14 @@ class SnapshotRestorer:
                 if len(portion) >= _CHUNKS_AT_ONCE:
                     self._register(portion)
                     portion = []
-        finally:  # what was read before a fault of the disk counts
+        finally:  # chunks that were read before a disk fault count
             if portion:
                 self._register(portion)
 
     def restore(self, name: WindowName) -> None:
-        """Put one file into the grids; damaged chunks are told and skipped.
+        """Store one file in the grids; damaged chunks are logged and skipped.
 
-        A file of which the disk does not give all is told, and counts as unread until it does.
+        A file that cannot be read completely is logged, and stays in `SnapshotFolder.unread` until it can.
         """
         path = self._folder.path(name)
         before = self._state.damaged_chunks
@@ -130,16 +130,16 @@ class SnapshotRestorer:
                         return
                     try:
                         self._restore_chunk(read, entry, file)
-                    except OSError as error:  # the others may be read all the same
+                    except OSError as error:  # the other chunks may be readable
                         fault = error
                     self._state.restored_bytes += entry.end - entry.offset
         except OSError as error:
             self._state.damaged_files += 1
-            logger.error("file=%s is left out: %s", path, error)  # noqa: TRY400 the text says it all
+            logger.error("file=%s cannot be restored: %s", path, error)  # noqa: TRY400 - expected
             return
         if fault is not None:
             self._state.damaged_files += 1
-            logger.error("file=%s is left out where it cannot be read: %s", path, fault)
+            logger.error("file=%s cannot be restored completely: %s", path, fault)
             return
         self._folder.set_chunks(name, (entry.chunk for entry in entries))
         self._state.windows += 1
@@ -162,24 +162,24 @@ class SnapshotRestorer:
                 payload_slice(file, entry),
             )
             with self._lock:
-                as_it_is = self._adopt_compressed(chunk)
-            if not as_it_is:
+                is_adopted = self._adopt_compressed(chunk)
+            if not is_adopted:
                 self._fill_empty_slots(chunk)
         except (DamagedChunkError, CodecError) as error:
             self._state.damaged_chunks += 1
-            logger.warning("chunk=%d of file=%s is left out: %s", entry.chunk, file.path, error)
+            logger.warning("chunk=%d of file=%s is skipped: %s", entry.chunk, file.path, error)
             return
-        except OSError:  # the file is read again before anything takes its place
+        except OSError:  # the file is read again before it is replaced
             raise
-        except Exception:  # a defect that one chunk brings to light must not cost all the others
+        except Exception:  # a bug that one chunk triggers must not cost the others
             self._state.damaged_chunks += 1
-            logger.exception("chunk=%d of file=%s met a defect and is left out", entry.chunk, file.path)
+            logger.exception("chunk=%d of file=%s is skipped because of a bug", entry.chunk, file.path)
             return
         self._state.chunks += 1
-        self._state.chunks_adopted += as_it_is
+        self._state.chunks_adopted += is_adopted
 
     def _find_sids(self, read: ReadAt, entry: ChunkEntry) -> Int64Array:
-        """The series of a chunk's rows; equal keys in the next window are not looked at again."""
+        """The sids of a chunk's rows, cached by the digest of its keys."""
         place = _chunk_id(entry)
         known = self._sids.get(place)
         if known is not None and len(known) == entry.rows:
@@ -188,7 +188,7 @@ class SnapshotRestorer:
         return self._sids[place]
 
     def _register(self, chunks: Sequence[tuple[ChunkEntry, BulkKeys]]) -> None:
-        """Find out the series of chunks of one file; new ones get the rows that they had, if these are free."""
+        """Find the sids of chunks of one file; new series get their former rows, if these are free."""
         keys = BulkKeys.concatenate([keys for _, keys in chunks])
         rows = np.concatenate([entry.chunk * CHUNK_ROWS + np.arange(entry.rows) for entry, _ in chunks])
         with self._lock:
@@ -200,20 +200,20 @@ class SnapshotRestorer:
             begin += entry.rows
 
     def _adopt_compressed(self, chunk: _LoadedChunk) -> bool:
-        """Take the compressed samples as they are, if all series are in their rows and nothing is there yet."""
+        """Store the block without decompressing it; False if a series has another row now or the place is taken."""
         index = self._table.columns.grid_index(chunk.entry.timestep_s)
         kept = chunk.sids >= 0
         if not self._are_rows_unchanged(index, chunk, kept):
             return False
-        strangers = chunk.sids == _NOT_KEPT
+        unconfigured = chunk.sids == _NOT_KEPT
         skipped = 0
-        if not kept.any():  # stays on disk, where another configuration finds it again
+        if not kept.any():  # it stays on disk, for a configuration that has these series
             self._state.skipped_samples += int(np.count_nonzero(~np.isnan(decode_all(self._codec, chunk.payload))))
             return True
-        if strangers.any():  # others may get these rows
+        if unconfigured.any():  # other series may get these rows
             samples = decode_all(self._codec, chunk.payload)
-            skipped = int(np.count_nonzero(~np.isnan(samples[strangers])))
-            samples[strangers] = np.nan
+            skipped = int(np.count_nonzero(~np.isnan(samples[unconfigured])))
+            samples[unconfigured] = np.nan
             block = ColdBlock(self._codec.encode(samples), version=1)
         else:
             block = ColdBlock(chunk.payload, saved_part=chunk.part)
@@ -238,14 +238,14 @@ class SnapshotRestorer:
         )
 
     def _fill_empty_slots(self, chunk: _LoadedChunk) -> None:
-        """Put the samples where there are none yet: at once if all series are in their rows, else one by one."""
+        """Fill empty slots: with one matrix if all series have their former rows, else sample by sample."""
         samples = decode_all(self._codec, chunk.payload)
         if samples.shape != (chunk.entry.rows, WINDOW_SLOTS):
             raise DamagedChunkError(_ROWS_MISMATCH)
         kept = chunk.sids >= 0
-        strangers = chunk.sids == _NOT_KEPT
-        if strangers.any():
-            self._state.skipped_samples += int(np.count_nonzero(~np.isnan(samples[strangers])))
+        unconfigured = chunk.sids == _NOT_KEPT
+        if unconfigured.any():
+            self._state.skipped_samples += int(np.count_nonzero(~np.isnan(samples[unconfigured])))
         with self._lock:
             index = self._table.columns.grid_index(chunk.entry.timestep_s)
             if self._are_rows_unchanged(index, chunk, kept):
@@ -257,9 +257,8 @@ class SnapshotRestorer:
         with self._lock:
             index = self._table.columns.grid_index(chunk.entry.timestep_s)
             if bool((self._table.columns.grid_of[chunk.sids[kept]] != index).any()):
-                self._table.columns.left_grids.add(
-                    index
-                )  # the file is written without them: theirs must be there by then
+                # their new file must be written before this one is written without them
+                self._table.columns.left_grids.add(index)
             if len(rows):
                 times_s = chunk.entry.start_s + columns * chunk.entry.timestep_s
                 self._table.columns.fill_empty(chunk.sids[rows], samples[rows, columns], times_s)

@@ -1,7 +1,7 @@
-"""Reads segments of the write-ahead log back, newest first, so that the newest samples can be asked for first.
+"""Restores segments of the write-ahead log, newest first, so that the newest samples can be queried first.
 
-Only slots without a sample are filled: what is there already came later. Within a segment too, the batches go in from
-the last to the first, and of several samples of one slot the last one counts, as when they came.
+Only slots without a sample are filled: what is there already came later. Within a segment too the batches are stored
+from the last to the first, so that the last write of a slot wins, as it did at ingest.
 """
 
 import hashlib
@@ -26,17 +26,15 @@ from cc_backend.metricstore.model import Int64Array, RestoreState
 
 logger = logging.getLogger(__name__)
 
-_SAMPLES_AT_ONCE = (
-    100_000  # samples put into the grids at once, so that many small batches cost as little as few large ones
-)
+_SAMPLES_AT_ONCE = 100_000  # small batches are stored together, so that many cost as little as few large ones
 _NOT_KEPT = -1
-_MAX_SERIES = 1 << 24  # no segment has room for so many; a higher number is none of ours
+_MAX_SERIES = 1 << 24  # no segment has room for more; a higher number is damage
 
 
 class WalRestorer:
-    """Puts segments into the grids of a table; `lock` is the table's, and given up between portions.
+    """Stores segments in the grids of a table; `lock` guards the table and is released between portions.
 
-    Segments define the same series again and again, mostly in the same order: what was read once is known by a digest.
+    Segments define the same series again and again, mostly in the same order: their sids are cached by a digest.
     """
 
     def __init__(
@@ -54,7 +52,7 @@ class WalRestorer:
         self._sids: dict[bytes, Int64Array] = {}
 
     def restore(self, segment: Segment) -> None:
-        """Put one segment into the grids, and learn which times it holds; damage is told and skipped."""
+        """Store one segment in the grids, and record the range of its times; damage is logged and skipped."""
         unread = self._state.unread_files
         sid_of = np.empty(0, np.int64)
         portions: list[list[BatchRecord]] = [[]]
@@ -68,7 +66,7 @@ class WalRestorer:
                     waiting = 0
                 portions[-1].append(record)
                 waiting += len(record.ids)
-        sid_of = np.append(sid_of, _NOT_KEPT)  # for all numbers beyond, whose definition was damaged
+        sid_of = np.append(sid_of, _NOT_KEPT)  # for all numbers beyond: their definition was damaged
         while portions:
             portion = portions.pop()
             if portion:
@@ -76,7 +74,7 @@ class WalRestorer:
         segment.in_memory = self._state.unread_files == unread
 
     def _find_sids(self, record: SeriesRecord) -> Int64Array:
-        """The sids of the series of a record, -1 for those that are not kept."""
+        """The sids of the series of a record, -1 for series that are not configured."""
         digest = hashlib.blake2b(record.text, digest_size=16).digest()
         sids = self._sids.get(digest)
         if sids is None:
@@ -85,7 +83,7 @@ class WalRestorer:
         return sids
 
     def _store_samples(self, record: BatchRecord, sid_of: Int64Array, segment: Segment) -> None:
-        """Store samples under their sids; those of series that are not kept are counted."""
+        """Store samples under their sids; samples of series that are not configured are counted."""
         if isinstance(record.times_s, int):
             segment.include_times(record.times_s, record.times_s)
         else:
@@ -104,7 +102,7 @@ class WalRestorer:
 
 
 def read_segment(segment: Segment, state: RestoreState) -> Iterator[Record]:
-    """The readable records of a segment; what is damaged is counted and told."""
+    """The readable records of a segment; damage is counted and logged."""
     damage = Damage()
     try:
         data = segment.path.read_bytes()
@@ -112,7 +110,7 @@ def read_segment(segment: Segment, state: RestoreState) -> Iterator[Record]:
     except (OSError, UnknownVersionError) as error:
         state.damaged_files += 1
         state.unread_files += 1
-        logger.error("file=%s is left out: %s", segment.path, error)  # noqa: TRY400 the text says it all
+        logger.error("file=%s cannot be restored: %s", segment.path, error)  # noqa: TRY400 - expected
         return
     state.files += 1
     if damage.skipped_bytes:
@@ -125,7 +123,7 @@ def read_segment(segment: Segment, state: RestoreState) -> Iterator[Record]:
 
 
 def _with_sids(sid_of: Int64Array, first_id: int, sids: Int64Array) -> Int64Array:
-    """The translation with some more entries; a gap is left where a damaged record was."""
+    """`sid_of` with the entries of one more record; where a damaged record was, entries stay -1."""
     end = first_id + len(sids)
     if end > _MAX_SERIES:
         return sid_of
@@ -136,7 +134,7 @@ def _with_sids(sid_of: Int64Array, first_id: int, sids: Int64Array) -> Int64Arra
 
 
 def _concatenate(records: list[BatchRecord]) -> BatchRecord:
-    """Many records as one, in order."""
+    """Several records as one, in order."""
     lengths = [len(record.ids) for record in records]
     times = [record.times_s for record in records]
     if all(isinstance(time, int) for time in times):

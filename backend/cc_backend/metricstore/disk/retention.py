@@ -1,4 +1,4 @@
-"""Removes what is too old from the folder of the store, and keeps what long jobs still need of it."""
+"""Retention on disk: removes old segments and snapshots, except for samples that running jobs still need."""
 
 import errno
 import logging
@@ -29,14 +29,14 @@ RetentionHolds = Mapping[str, Mapping[str, int]]
 
 
 def trim_segments(log: WriteAheadLog, *, before_s: int, holds: RetentionHolds) -> int:
-    """Remove closed segments whose samples are all before `before_s`; returns the bytes freed on disk.
+    """Remove closed segments whose samples are all before `before_s`; the bytes that this freed on disk.
 
-    A segment with samples of protected hosts is rewritten with only these. A fault of the disk leaves it as it is.
+    A segment with samples that are held is rewritten with only these. If the disk fails, it stays as it is.
     """
     freed = 0
     needed = {(cluster, host): from_s for cluster, hosts in holds.items() for host, from_s in hosts.items()}
     for segment in log.closed_segments():
-        # A file of which nothing could be read is kept as long as its samples would be.
+        # A file that could not be read is kept as long as its samples would be.
         newest_s = segment.written_s if segment.newest_s is None else segment.newest_s
         if newest_s >= before_s:
             continue
@@ -55,14 +55,14 @@ def trim_segments(log: WriteAheadLog, *, before_s: int, holds: RetentionHolds) -
                 freed += before_bytes - segment.size_bytes
                 logger.info("rewrote file=%s for hosts=%d of running jobs", segment.path, len(wanted))
         except OSError as error:
-            logger.error("file=%s stays although it is too old: %s", segment.path, error.strerror)  # noqa: TRY400
+            logger.error("file=%s cannot be removed although it is too old: %s", segment.path, error.strerror)  # noqa: TRY400
     return freed
 
 
 def trim_snapshots(folder: SnapshotFolder, table: SeriesTable, lock: Lock, *, before_s: int) -> int:
-    """Remove from snapshots what ended by `before_s` and is not in memory any more; returns the bytes freed on disk.
+    """Remove chunks that ended by `before_s` and are no longer in memory; the bytes that this freed on disk.
 
-    `lock` guards the table. Files of windows of which memory keeps some chunks are rewritten with only these.
+    `lock` guards the table. A file some of whose chunks are in memory is rewritten with only these.
     """
     freed = 0
     for name in folder.windows():
@@ -83,12 +83,12 @@ def trim_snapshots(folder: SnapshotFolder, table: SeriesTable, lock: Lock, *, be
                 with lock:
                     relocate_saved(grid, window_number(name), wanted & there, entries, parts)
         except OSError as error:
-            logger.error("file=%s stays although it is too old: %s", folder.path(name), error.strerror)  # noqa: TRY400
+            logger.error("file=%s cannot be removed although it is too old: %s", folder.path(name), error.strerror)  # noqa: TRY400
     return freed
 
 
 def rewrite_segment(segment: Segment, held_from_s: Mapping[tuple[str, str], int]) -> bool:
-    """Leave only samples of wanted hosts, each from its time on; False if there are none (the file stays then).
+    """Leave only the samples that are held; False if there are none, and then the file is unchanged.
 
     Raises OSError if the file cannot be read or written.
     """
@@ -114,7 +114,7 @@ def rewrite_segment(segment: Segment, held_from_s: Mapping[tuple[str, str], int]
         times = record.times_s if isinstance(record.times_s, int) else record.times_s[keep]
         translated = np.array([new_ids[old] for old in ids.tolist()], np.int64)
         records.append(encode_batch(translated, record.values[keep], times))
-    if state.unread_files:  # told by then; what cannot be read now may be the very samples that are wanted
+    if state.unread_files:  # logged already; the unreadable samples may be those that are held
         raise OSError(errno.EIO, "it cannot be read")
     if not records:
         return False
@@ -139,7 +139,7 @@ def _held_samples(
 
 
 def _replace_file(segment: Segment, data: bytes) -> None:
-    """Put new content in place of a file, at no moment leaving less than one of the two."""
+    """Replace the content of a file atomically: after a crash it is the old or the new one."""
     temporary = segment.path.with_suffix(".tmp")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     try:

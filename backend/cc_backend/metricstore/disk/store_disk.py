@@ -1,8 +1,8 @@
-"""What the store keeps in its folder: the write-ahead log, snapshots, and when it ran.
+"""The folder of a metric store: write-ahead log, snapshots, uptime log and lock.
 
-000000000001.wal ...    the log, one file a segment
+000000000001.wal ...    write-ahead log, one file per segment
 windows/60-START.win1   snapshots, one file per timestep and window
-runs                    periods in which no store ran on this folder
+runs                    uptime log: periods in which no store ran on this folder
 lock                    locked by the process that uses the folder
 """
 
@@ -30,9 +30,10 @@ logger = logging.getLogger(__name__)
 
 
 class StoreDisk:
-    """The folder of one store. `ingest` is held while batches go into the log, `memory` guards the table.
+    """The folder of one store.
 
-    `free`, `snapshot` and `close` are for one thread at a time.
+    `ingest` is the lock that is held while batches go into the log, `memory` guards the table. Only one thread at a
+    time may be in `remove_expired`, `snapshot`, `check_snapshots` and `close`.
     """
 
     def __init__(
@@ -59,21 +60,21 @@ class StoreDisk:
         self._fault = ""
         self._fault_reason = self._folder_fault = ""
         self._lost_files = False
-        self._rewriting_lost = False  # a pass is under way that writes what lost files held
+        self._rewriting_lost = False  # a snapshot is being written with what lost files held
         self._last_pass_s = 0
         self._last_result = SnapshotResult()
 
     # Restoring
 
     def restore(self, now_s: int, *, background: bool, memory_budget_bytes: int = 0) -> None:
-        """Bring back what the folder holds; in the background this returns as soon as batches have to wait.
+        """Read back what the folder holds; in the background this returns as soon as new batches are held back.
 
-        What is beyond `memory_budget_bytes` of memory (if not 0) is left on disk only.
+        Samples beyond `memory_budget_bytes` (0: no limit) stay on disk only.
         """
         segments = self.log.closed_segments()
         self.restored.total_bytes = self._folder.size_bytes + sum(segment.size_bytes for segment in segments)
         self.restored.running = True
-        has_begun = threading.Event()
+        is_ingest_locked = threading.Event()
         if self.restored.total_bytes:
             logger.info(
                 "restore began segments=%d windows=%d size_bytes=%d",
@@ -90,26 +91,28 @@ class StoreDisk:
                     ingest=self._ingest,
                     memory=self._memory,
                     memory_budget_bytes=memory_budget_bytes,
-                    on_locked=has_begun.set,
+                    on_locked=is_ingest_locked.set,
                     stopping=self._stopping.is_set,
                 )
             finally:
-                has_begun.set()
+                is_ingest_locked.set()
                 self.restored.running = False
             self._log_restored(now_s)
 
-        def run_fenced() -> None:
+        def run_logging_errors() -> None:
             try:
                 run()
-            except Exception:  # what is in memory is served; what is on disk stays there
-                logger.exception("restore met a defect: samples of before the start are missing, files are left alone")
+            except Exception:  # what is in memory can be queried, the files stay as they are
+                logger.exception(
+                    "restore failed: samples from before the start are missing; their files are left unchanged"
+                )
 
         if not background:
             run()
             return
-        self._thread = threading.Thread(target=run_fenced, name="metricstore-restore", daemon=True)
+        self._thread = threading.Thread(target=run_logging_errors, name="metricstore-restore", daemon=True)
         self._thread.start()
-        has_begun.wait()
+        is_ingest_locked.wait()
 
     def _log_restored(self, now_s: int) -> None:
         state = self.restored
@@ -126,11 +129,11 @@ class StoreDisk:
 
     @property
     def restoring(self) -> bool:
-        """Whether samples of before the start are still on their way."""
+        """Whether samples from before the start are still being read back."""
         return self.restored.running
 
     def wait_restored(self, timeout_s: float | None = None) -> bool:
-        """Wait for the end of a restore in the background; whether it has come."""
+        """Wait for the end of a restore in the background; False if it still runs after `timeout_s`."""
         if self._thread is not None:
             self._thread.join(timeout_s)
         return not self.restoring
@@ -138,9 +141,9 @@ class StoreDisk:
     # Snapshots
 
     def snapshot(self, now_s: int, *, budget_s: float | None = None) -> bool:
-        """Write what has changed to snapshot files, then remove the segments that they cover; whether all went well.
+        """Write all changes to snapshot files, then remove the segments that they cover; False if not completed.
 
-        Ends early after `budget_s`. A fault of the disk is told once; the log stays, and the next call tries again.
+        Stops after `budget_s` seconds. A disk fault is logged once; the segments stay, and the next call tries again.
         """
         if self.restoring or not self._is_complete:
             return False
@@ -159,7 +162,7 @@ class StoreDisk:
             for segment in covered:
                 self.log.remove_segment(segment)
         except SnapshotStoppedError:
-            logger.info("snapshot was not finished in time seconds=%.1f: the write-ahead log stays", budget_s)
+            logger.info("snapshot was not finished in time seconds=%.1f: the write-ahead log is kept", budget_s)
             self._lost_files |= self._rewriting_lost
             return False
         except OSError as error:
@@ -167,15 +170,15 @@ class StoreDisk:
             self._record_fault(error)
             return False
         self._last_pass_s = now_s
-        self._uptime.heartbeat(now_s)  # segments that were removed are no sign of life any more
+        self._uptime.heartbeat(now_s)  # the removed segments cannot show any more that the store ran
         if self._rewriting_lost:
             self._rewriting_lost = False
-            logger.warning("what files of the metric store had lost is in %s again", self.log.directory)
+            logger.warning("samples of lost files were written to %s again", self.log.directory)
         self._record_success(len(covered))
         return True
 
     def _retry_unread(self) -> None:
-        """Read what could not be read at the start, before anything takes its place."""
+        """Read files that were unreadable at the start, before they are replaced."""
         unread = self._folder.unread()
         if unread:
             again = SnapshotRestorer(self._table, self._memory, self._folder, RestoreState())
@@ -189,13 +192,14 @@ class StoreDisk:
         reason = error.strerror or str(error)
         if not self._fault and isinstance(error, UnreadableError):
             logger.error(
-                "snapshots in %s wait, since some of what they shall hold cannot be read (%s). The write-ahead log "
-                "stays, and it is tried again",
+                "snapshots in %s are not written, because some of their samples cannot be read (%s). The write-ahead "
+                "log is kept, and the next snapshot tries again",
                 self._folder.directory, reason,
             )  # fmt: skip
         elif not self._fault:
             logger.error(
-                "snapshots in %s cannot be written (%s): %s. The write-ahead log stays, and it is tried again",
+                "snapshots in %s cannot be written (%s): %s. The write-ahead log is kept, and the next snapshot tries "
+                "again",
                 self._folder.directory, reason, fault_advice(error),
             )  # fmt: skip
         self._fault = f"{self._folder.directory}: {reason}"
@@ -216,24 +220,24 @@ class StoreDisk:
 
     @property
     def needs_snapshot(self) -> bool:
-        """Whether files are gone of which memory has what they held, so that a snapshot must write it anew."""
+        """Whether files were lost whose samples are in memory, so that a snapshot must write them again."""
         return self._lost_files
 
     def check_log(self) -> None:
-        """See whether the folder and the log are as they should be; cheap enough for each second."""
+        """Check the folder and the log; cheap enough for every second."""
         self.log.check()
         if self.log.pop_lost_files():
             self._record_lost("segments of the write-ahead log", self.log.directory)
 
     def check_snapshots(self) -> None:
-        """The same for the folder of the snapshots, for one thread at a time with `snapshot` and `free`."""
+        """Check the folder of the snapshots."""
         if self.restoring or not self.log.is_in_place:
             return
         directory = self._folder.directory
         try:
             lost = self._folder.pop_lost()
             if directory.exists() and not os.access(directory, os.R_OK | os.W_OK | os.X_OK):
-                raise OSError(errno.EACCES, os.strerror(errno.EACCES))  # noqa: TRY301 - told as what the disk says
+                raise OSError(errno.EACCES, os.strerror(errno.EACCES))  # noqa: TRY301 - handled like a disk fault
         except OSError as error:
             reason = f"{error.strerror or error}: {fault_advice(error)}"
             if not self._folder_fault:
@@ -257,7 +261,7 @@ class StoreDisk:
                             grid.windows.mark_lost(window, chunk)
 
     def faults(self) -> list[str]:
-        """What is wrong with the disk, each with what to do about it; names no paths and waits for nobody."""
+        """The faults of the disk, each with what to do; contains no paths, never blocks."""
         found = []
         if self.log.fault:
             found.append(f"the write-ahead log of the metric store cannot be written: {self.log.fault_reason}")
@@ -265,25 +269,25 @@ class StoreDisk:
             found.append(f"the snapshots of the metric store cannot be written: {reason}")
         elif (self._lost_files or self._rewriting_lost) and not self.log.fault:
             found.append(
-                "files of the metric store are gone: what they held is written anew from memory"
+                "files of the metric store are gone: their samples are written again from memory"
                 if self._is_complete
-                else "files of the metric store are gone, and what they held was not all read: restore a backup of them"
+                else "files of the metric store are gone, and not all of them had been read: restore a backup of them"
             )
         return found
 
     def _record_lost(self, what: str, directory: Path) -> None:
         if not self._lost_files:
-            logger.error("%s are gone from %s: what they held is written anew from memory", what, directory)
+            logger.error("%s are gone from %s: their samples are written again from memory", what, directory)
         self._lost_files = True
 
     # Upkeep
 
     def remove_expired(self, before_s: int, holds: RetentionHolds) -> int:
-        """Remove from disk what is too old and not protected, after it was freed in memory; returns the bytes freed."""
+        """Remove samples of before `before_s` that nobody holds, after they left memory; the bytes freed."""
         return trim_segments(self.log, before_s=before_s, holds=holds) + self.remove_expired_snapshots(before_s)
 
     def remove_expired_snapshots(self, before_s: int) -> int:
-        """Remove from snapshots that ended by `before_s` what is not in memory any more; returns the bytes freed."""
+        """Remove chunks that left memory from snapshots that ended by `before_s`; the bytes freed."""
         if not self._is_complete:
             return 0
         if any(window_end_s(name) <= before_s for name in self._folder.unread()):
@@ -294,20 +298,20 @@ class StoreDisk:
         return trim_snapshots(self._folder, self._table, self._memory, before_s=before_s)
 
     def heartbeat(self, now_s: int, *, forget_before_s: int) -> None:
-        """Note that the store runs."""
+        """Record in the uptime log that the store runs."""
         self._uptime.heartbeat(now_s, forget_before_s=forget_before_s)
 
     @property
     def last_heartbeat_s(self) -> int:
-        """When a store last showed a sign of life in this folder before the start, 0 without any."""
+        """Unix seconds of the last heartbeat in this folder before the start; 0 without any."""
         return self._uptime.last_heartbeat_s
 
     def downtimes(self) -> list[Downtime]:
-        """Periods before the start in which no store ran on it."""
+        """Periods before the start in which no store ran, oldest first."""
         return self._uptime.downtimes()
 
     def state(self) -> SnapshotState:
-        """How snapshots are doing."""
+        """State of the snapshots, for `/metrics`."""
         return SnapshotState(
             enabled=True,
             files=len(self._folder),
@@ -319,11 +323,11 @@ class StoreDisk:
 
     @property
     def size_bytes(self) -> int:
-        """Memory taken beside samples and series."""
+        """Memory beside samples and series, bytes."""
         return self._writer.size_bytes
 
     def close(self) -> None:
-        """Stop a restore that is under way, bring the log to the disk and let go of the folder."""
+        """Stop a running restore, sync the log and unlock the folder."""
         self._stopping.set()
         self.wait_restored()
         with self._ingest:

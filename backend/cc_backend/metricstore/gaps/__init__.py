@@ -1,4 +1,4 @@
-"""Why samples are missing: what hosts sent and when, the reasons in words, the health of nodes."""
+"""Gaps in the data: when hosts sent samples, reasons for gaps, reasons as text, and the health of hosts."""
 
 __all__ = (
     "analysis",

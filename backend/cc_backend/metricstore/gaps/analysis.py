@@ -1,4 +1,4 @@
-"""Looks into the store for why there is no data: what was asked for, the flags of what came, and the reasons."""
+"""Finds the gaps in the data that queries get from a store, and their reasons."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from cc_backend.model import DataGap, GapReason
 
 @dataclass(frozen=True, slots=True)
 class GapQuery:
-    """One question whose answer lacks samples: what was asked for, of [from_s, to_s)."""
+    """A query over [from_s, to_s) whose gaps are to be explained."""
 
     query: Query
     from_s: int
@@ -24,60 +24,60 @@ class GapQuery:
 
 
 class GapAnalysis:
-    """Finds the reasons for questions about one cluster at one time; what a host sent is looked at once.
+    """Finds gaps of one cluster at one time; the presence of each host is read once.
 
-    `lock` guards the table. It is held for moments, and not while anything is unpacked or read from disk.
+    `lock` guards the table. It is held for moments only, not while samples are decompressed or read from disk.
     """
 
-    def __init__(self, table: SeriesTable, lock: Lock, cluster: str, facts: StoreHistory, *, now_s: int) -> None:
+    def __init__(self, table: SeriesTable, lock: Lock, cluster: str, history: StoreHistory, *, now_s: int) -> None:
         self._table = table
         self._lock = lock
         self._cluster = cluster
-        self._history = facts
+        self._history = history
         self._now_s = now_s
         self._host_sent: dict[tuple[str, SlotRange], BoolArray] = {}
         self._sent_by_any: dict[str, bool] = {}
 
-    def find_gaps(self, asked: Sequence[GapQuery]) -> list[list[DataGap]]:
-        """Per question the stretches without samples, in order."""
-        return [self._find_gaps_of(one) for one in asked]
+    def find_gaps(self, queries: Sequence[GapQuery]) -> list[list[DataGap]]:
+        """The gaps of each query, in order of time."""
+        return [self._find_gaps_of(query) for query in queries]
 
-    def _find_gaps_of(self, asked: GapQuery) -> list[DataGap]:
-        metric = asked.query.metric
+    def _find_gaps_of(self, gap_query: GapQuery) -> list[DataGap]:
+        metric = gap_query.query.metric
         with self._lock:
-            spec = self._table.spec(self._cluster, metric, asked.query.host)
-            elsewhere = spec is None and self._table.spec(self._cluster, metric) is not None
+            spec = self._table.spec(self._cluster, metric, gap_query.query.host)
+            is_metric_elsewhere = spec is None and self._table.spec(self._cluster, metric) is not None
         if spec is None:
             return [
                 DataGap(
-                    GapReason.METRIC_NOT_ON_SUBCLUSTER if elsewhere else GapReason.METRIC_NOT_CONFIGURED,
+                    GapReason.METRIC_NOT_ON_SUBCLUSTER if is_metric_elsewhere else GapReason.METRIC_NOT_CONFIGURED,
                     (),
-                    asked.from_s,
-                    asked.to_s,
+                    gap_query.from_s,
+                    gap_query.to_s,
                 )
             ]
-        span = judgeable_slots(asked.from_s, asked.to_s, spec.timestep_s, now_s=self._now_s)
+        span = judgeable_slots(gap_query.from_s, gap_query.to_s, spec.timestep_s, now_s=self._now_s)
         if not span.slots:
-            too_short = asked.to_s <= -(-asked.from_s // spec.timestep_s) * spec.timestep_s
+            too_short = gap_query.to_s <= -(-gap_query.from_s // spec.timestep_s) * spec.timestep_s
             return [
                 DataGap(
                     GapReason.JOB_SHORTER_THAN_TIMESTEP if too_short else GapReason.FIRST_SAMPLES_PENDING,
                     (),
-                    asked.from_s,
-                    asked.to_s,
+                    gap_query.from_s,
+                    gap_query.to_s,
                 )
             ]
-        found = find_gaps(self._host_presence(asked.query, span), self._history, now_s=self._now_s)
-        if any(one.reason is GapReason.METRIC_NEVER_SEEN_ON_HOST for one in found) and not self._anyone_sends(metric):
+        gaps = find_gaps(self._host_presence(gap_query.query, span), self._history, now_s=self._now_s)
+        if any(gap.reason is GapReason.METRIC_NEVER_SEEN_ON_HOST for gap in gaps) and not self._anyone_sends(metric):
             nowhere = [
-                DataGap(GapReason.METRIC_NEVER_SEEN, (), one.from_s, one.to_s, is_ongoing=one.is_ongoing)
-                for one in found
+                DataGap(GapReason.METRIC_NEVER_SEEN, (), gap.from_s, gap.to_s, is_ongoing=gap.is_ongoing)
+                for gap in gaps
             ]
             return [
                 new if old.reason is GapReason.METRIC_NEVER_SEEN_ON_HOST else old
-                for new, old in zip(nowhere, found, strict=True)
+                for new, old in zip(nowhere, gaps, strict=True)
             ]
-        return found
+        return gaps
 
     def _host_presence(self, query: Query, span: SlotRange) -> HostPresence:
         series = SeriesLookup(self._table, lambda: self._find_series(query))
@@ -87,8 +87,8 @@ class GapAnalysis:
             host_last_s = None if host is None else int(self._table.columns.host_last_s[host.id]) or None
             metric_last_s = int(self._table.columns.last_s[sids].max()) or None if len(sids) else None
         if host is None:
-            nothing: BoolArray = np.zeros(span.slots, np.bool_)
-            return HostPresence(query.host, span, nothing, nothing, is_host_known=False, is_metric_known=False)
+            no_slots: BoolArray = np.zeros(span.slots, np.bool_)
+            return HostPresence(query.host, span, no_slots, no_slots, is_host_known=False, is_metric_known=False)
         present = series_presence(self._table, self._lock, series, span)
         return HostPresence(
             query.host,
@@ -102,7 +102,7 @@ class GapAnalysis:
         )
 
     def _find_series(self, query: Query) -> Int64Array:
-        """The series that a query means."""
+        """The sids that a query selects."""
         host = self._table.host(self._cluster, query.host)
         found = [] if host is None else select_series(host, query)
         return np.array([sid for selection in found for sid in selection.sids], np.int64)

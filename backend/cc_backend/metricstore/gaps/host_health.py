@@ -1,4 +1,4 @@
-"""Whether the metrics of a host arrive: what is expected of it, and since when something does not come."""
+"""Health of a host: which of the expected metrics arrive, and since when others do not."""
 
 from collections.abc import Iterable, Mapping
 
@@ -9,33 +9,33 @@ from cc_backend.metricstore.index.series_table import SeriesTable
 from cc_backend.metricstore.model import HostHealth, HostPart, MetricFault
 
 STALE_SLOTS = 5
-"""A series is stale once its last slot ended more than this many timesteps ago."""
+"""A series is stale if its last slot ended more than this many timesteps ago."""
 
 REMOVED_AFTER_S = 3600
-"""A stale series whose last sample is older than this is taken for a part that was removed, if others still report."""
+"""A stale series whose last sample is older counts as a part that was removed, if other parts still report."""
 
 MIN_PEERS = 3
-"""With fewer hosts of its kind, a host is expected to send what is configured."""
+"""With fewer other hosts in its subcluster, a host is expected to send all configured metrics."""
 
 EXPECTED_SHARE = 0.5
-"""From this share of its kind on, what others send is expected of a host that never sent it."""
+"""If at least this share of the other hosts send a metric, it is expected of a host that never sent it."""
 
 _MAX_PEERS = 64
 _CACHE_S = 600
 
 
 class ExpectedMetrics:
-    """What is expected of a host: what it ever sent, and what most hosts of its kind send.
+    """The metrics that are expected of a host: those it ever sent, and those most hosts of its subcluster send.
 
-    Hosts of a kind are those of one subcluster. A metric that is configured for all of them, but that only some have
-    the hardware for, is not missing from the others.
+    A metric that is configured for a whole subcluster, but that only some of its hosts have the hardware for, is not
+    missing from the others.
     """
 
     def __init__(self) -> None:
         self._cached: dict[tuple[str, str | None, str], tuple[int, bool]] = {}
 
     def expects(self, table: SeriesTable, host: Host, metric: str, *, now_s: int) -> bool:
-        """Whether a host that never sent a metric should; remembered for ten minutes for all hosts of its kind."""
+        """Whether a host that never sent a metric should; cached for ten minutes for all hosts of its subcluster."""
         kind = table.host_config.subcluster(host.cluster, host.name)
         key = host.cluster, kind, metric
         until_s, expected = self._cached.get(key, (0, True))
@@ -46,7 +46,7 @@ class ExpectedMetrics:
         return expected
 
     def clear(self) -> None:
-        """Look again: the configuration has changed."""
+        """Forget cached results, because the configuration has changed."""
         self._cached.clear()
 
 
@@ -59,7 +59,7 @@ def check_host_health(
     now_s: int,
     expectations: ExpectedMetrics | None = None,
 ) -> HostHealth:
-    """Which metrics are missing (no series, not configured), degraded (some series stale) or healthy, and since when.
+    """The metrics of a host that are missing (no series), degraded (some series stale) or healthy, and since when.
 
     Without `expectations` all of the metrics are expected.
     """
@@ -92,7 +92,7 @@ def check_host_health(
 
 
 def _find_fault(table: SeriesTable, parts: Mapping[HostPart, int], timestep_s: int, now_s: int) -> MetricFault | None:
-    """What is wrong with a metric of a host; series of jobs end with their jobs, which is no fault."""
+    """The fault of a metric of a host, None without one; series of jobs end with their jobs, which is not a fault."""
     lasting = [(part, sid) for part, sid in parts.items() if part.type != JOB_TYPE]
     if not lasting:
         return None
@@ -108,10 +108,10 @@ def _find_fault(table: SeriesTable, parts: Mapping[HostPart, int], timestep_s: i
 
 
 def _do_most_peers_send(table: SeriesTable, host: Host, kind: str | None, metric: str) -> bool:
-    """Whether most other hosts of a kind have a metric; of very many, some from all over the cluster are asked."""
-    others = (one for one in table.clusters.get(host.cluster, {}).values() if one is not host)
-    peers = [one for one in others if table.host_config.subcluster(one.cluster, one.name) == kind]
+    """Whether most other hosts of a subcluster have a metric; of very many hosts, a sample is checked."""
+    others = (other for other in table.clusters.get(host.cluster, {}).values() if other is not host)
+    peers = [other for other in others if table.host_config.subcluster(other.cluster, other.name) == kind]
     if len(peers) < MIN_PEERS:
         return True
-    asked = peers[:: -(-len(peers) // _MAX_PEERS)]
-    return sum(bool(one.sids_by_part(metric)) for one in asked) >= EXPECTED_SHARE * len(asked)
+    checked = peers[:: -(-len(peers) // _MAX_PEERS)]
+    return sum(bool(peer.sids_by_part(metric)) for peer in checked) >= EXPECTED_SHARE * len(checked)

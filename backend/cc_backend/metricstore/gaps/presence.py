@@ -1,4 +1,4 @@
-"""When a host sent anything, and when some of its series did: one flag a slot, told as cheaply as it can be."""
+"""Presence: one flag per slot, whether a host sent any sample, or any of some series did; computed with few reads."""
 
 from collections.abc import Callable
 
@@ -17,10 +17,10 @@ _NO_SERIES: Int64Array = np.empty(0, np.int64)
 
 
 def host_presence(table: SeriesTable, lock: Lock, cluster: str, name: str, span: SlotRange) -> BoolArray:
-    """In which slots of the span any series of a host has a sample; `lock` guards the table.
+    """One flag per slot of the span, whether any series of a host has a sample; `lock` guards the table.
 
-    Series that come more seldom than the span's slots say little about single slots: they are looked at only where the
-    host has no others.
+    Series with a longer timestep than the span say little about single slots: they are used only if the host has no
+    others.
     """
 
     def series() -> Int64Array:
@@ -31,7 +31,7 @@ def host_presence(table: SeriesTable, lock: Lock, cluster: str, name: str, span:
 
 
 class SeriesLookup:
-    """Series that `find` gives; asked again when a sid may stand for another one. The lock is held round each call."""
+    """Caches the sids that `find` returns until sids may have been reused. Hold the lock of the table for each call."""
 
     def __init__(self, table: SeriesTable, find: Callable[[], Int64Array]) -> None:
         self._table = table
@@ -40,16 +40,16 @@ class SeriesLookup:
         self._removals = -1
 
     def sids(self) -> Int64Array:
-        """The series, in the order of `find`."""
+        """The sids, in the order of `find`."""
         if self._removals != self._table.removals:
             self._sids, self._removals = self._find(), self._table.removals
         return self._sids
 
 
 def series_presence(table: SeriesTable, lock: Lock, series: SeriesLookup, span: SlotRange) -> BoolArray:
-    """In which slots of the span any of the series has a sample; `lock` guards the table.
+    """One flag per slot of the span, whether any of the series has a sample; `lock` guards the table.
 
-    The first few are read; of the others only slots in which the first have none.
+    The first few series are read; the others only in the slots in which the first have none.
     """
     flags: BoolArray = np.zeros(span.slots, np.bool_)
     for which in (slice(0, _FIRST_ROWS), slice(_FIRST_ROWS, None)):
@@ -73,7 +73,7 @@ def series_presence(table: SeriesTable, lock: Lock, series: SeriesLookup, span: 
 
 
 def _count_slots_until_newest(table: SeriesTable, sids: Int64Array, span: SlotRange) -> int:
-    """How many slots of the span can have samples at all: none lie after the newest sample."""
+    """Number of slots of the span up to the newest sample."""
     ends_s = [
         (int(table.columns.last_s[sids[where]].max()) // grid.timestep_s + 1) * grid.timestep_s
         for grid, where in (table.columns.group_by_grid(sids) if len(sids) else ())
@@ -82,7 +82,7 @@ def _count_slots_until_newest(table: SeriesTable, sids: Int64Array, span: SlotRa
 
 
 def _cheapest_first(table: SeriesTable, host: Host, step_s: int) -> Int64Array:
-    """The series to look at, so that the first few are one of each metric, those of the whole host before others."""
+    """All series of a host, one of each metric first, metrics with few parts before others."""
     first: list[tuple[int, int]] = []
     rest: list[int] = []
     for parts in map(host.sids_by_part, host.metric_names()):
@@ -96,7 +96,7 @@ def _cheapest_first(table: SeriesTable, host: Host, step_s: int) -> Int64Array:
 
 
 def _begin_presence_read(grid: Grid, rows: Int64Array, span: SlotRange) -> tuple[SlotRange, PendingRead[BoolArray]]:
-    """The slots of a grid that the span touches, and in which of them any of the rows has a sample."""
+    """The slots of a grid that overlap the span, and a pending read of one flag for each of them."""
     begin = span.from_s // grid.timestep_s
     end = -(-(span.first_slot + span.slots) * span.timestep_s // grid.timestep_s)
     own = SlotRange(begin, end - begin, grid.timestep_s)
@@ -104,7 +104,7 @@ def _begin_presence_read(grid: Grid, rows: Int64Array, span: SlotRange) -> tuple
 
 
 def _to_slots_of(span: SlotRange, own: SlotRange, present: BoolArray) -> BoolArray:
-    """The flags of a grid's own slots as ones of the span's."""
+    """Flags of a grid's slots converted to the slots of the span."""
     own_s, step_s = own.timestep_s, span.timestep_s
     if own_s == step_s:
         return present

@@ -1,4 +1,4 @@
-"""Reasons for missing data in words, short and exact, such as `n017 sent nothing from 14:02 to 15:10`."""
+"""Gaps and their reasons as sentences, such as `n017 sent nothing from 14:02 to 15:10`."""
 
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, tzinfo
@@ -36,22 +36,22 @@ def gap_sentences(
     now_s: float | None = None,
     max_sentences: int = MAX_SENTENCES,
 ) -> list[str]:
-    """One sentence for each absence in the order given, none twice, and one for the rest.
+    """One sentence for each gap, in order and without repetition; after `max_sentences` one for the rest.
 
-    `metric` is what the metric is called; `zone` is that of the times, None that of this machine. Moments of the day
-    of `unix_now_s` are told without their day.
+    `metric` is the name of the metric; `zone` is the time zone, None for that of this machine. Times on the day of
+    `now_s` are written without a date.
     """
-    told = list(dict.fromkeys(gap_sentence(one, metric, zone=zone, now_s=now_s) for one in gaps))
-    left = len(told) - max_sentences
+    texts = list(dict.fromkeys(gap_sentence(gap, metric, zone=zone, now_s=now_s) for gap in gaps))
+    left = len(texts) - max_sentences
     return (
-        [*told[:max_sentences], f"And {left} more such {'stretch' if left == 1 else 'stretches'}."]
+        [*texts[:max_sentences], f"And {left} more such {'stretch' if left == 1 else 'stretches'}."]
         if left > 0
-        else told
+        else texts
     )
 
 
 def gap_sentence(gap: DataGap, metric: str, *, zone: tzinfo | None, now_s: float | None = None) -> str:
-    """One absence as one sentence."""
+    """One gap as a sentence."""
     when = _period_text(gap, zone, now_s)
     return _SENTENCES[gap.reason].format(
         metric=metric,
@@ -63,7 +63,7 @@ def gap_sentence(gap: DataGap, metric: str, *, zone: tzinfo | None, now_s: float
 
 
 def host_text(hosts: Iterable[str]) -> str:
-    """The hosts as a short list, `n[017-020]`; of a long one the beginning and how many there are."""
+    """The hosts as a host list, `n[017-020]`; if that is long, the number of hosts and the first one."""
     names = list(hosts)
     folded = fold(names)
     if len(folded) <= _MAX_LIST_CHARACTERS:
@@ -91,7 +91,7 @@ def _local(time_s: float, zone: tzinfo | None) -> datetime:
 
 
 def _moment_text(time_s: float, zone: tzinfo | None, other_s: float | None) -> str:
-    """The time of day; with the day, and the year, where they are others than those of `other_s`."""
+    """The time of day; with the day and the year where these differ from those of `other_s`."""
     then = _local(time_s, zone)
     other = None if other_s is None else _local(other_s, zone)
     if other is not None and then.date() == other.date():
@@ -101,7 +101,7 @@ def _moment_text(time_s: float, zone: tzinfo | None, other_s: float | None) -> s
 
 
 def fault_text(fault: MetricFault, *, now_s: int, zone: tzinfo | None) -> str:
-    """What is wrong with a metric of a host, after its name: `never came`, `not since 14:02`."""
+    """The fault of a metric of a host, to follow its name: `never came`, `not since 14:02`."""
     if fault.last_s is None:
         return "never came"
     since = f"not since {_moment_text(fault.last_s, zone, now_s)}"

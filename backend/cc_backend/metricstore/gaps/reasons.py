@@ -1,6 +1,6 @@
-"""Why there is no data: from what a host and one of its metrics sent, the stretches without samples and their causes.
+"""Finds data gaps and their reasons from the slots in which a host, and one of its metrics, sent samples.
 
-Pure: flags and times in, stretches out. `whynodata` gets the flags from the store, `reasontext` finds the words.
+Pure: flags and times in, gaps out. `analysis` gets the flags from the store, `reason_text` makes sentences.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -15,9 +15,9 @@ from cc_backend.metricstore.query.series_reader import SlotRange
 from cc_backend.model import DataGap, GapReason
 
 MIN_GAP_SLOTS = 2
-"""Single missing samples happen: an agent was busy, a batch came a moment late."""
+"""Min length of a gap: single samples are often missing, because an agent was busy or a batch came late."""
 GRACE_SLOTS = 4
-"""The newest samples may be on their way."""
+"""The newest slots, which are not judged because their samples may be on their way."""
 _MAX_COMPARED = 100
 
 
@@ -30,15 +30,15 @@ _REASONS = (
     GapReason.STORE_DOWN,
     GapReason.STORE_RESTORING,
 )
-_CODE_OF_REASON = {why: code for code, why in enumerate(_REASONS, start=1)}
+_CODE_OF_REASON = {reason: code for code, reason in enumerate(_REASONS, start=1)}
 
 
 @dataclass(frozen=True, slots=True)
 class StoreHistory:
-    """What the store knows of itself.
+    """What the store knows about its own operation.
 
-    Samples before `kept_from_s` may be gone, those before `restoring_before_s` may not be back yet, and in `outages`
-    (from, to) the store did not run.
+    Samples before `kept_from_s` may have been removed, those before `restoring_before_s` may not be restored yet, and
+    in `downtimes` (from, to) the store did not run.
     """
 
     kept_from_s: int = 0
@@ -48,9 +48,9 @@ class StoreHistory:
 
 @dataclass(frozen=True, slots=True)
 class HostPresence:
-    """One host in one span, for one metric: in which slots it sent anything, and in which the metric.
+    """One host in a span of slots: in which slots it sent any metric, and in which one certain metric.
 
-    `known` and `measured` say whether there are samples at all, whenever; the times are those of the newest.
+    `is_host_known` and `is_metric_known` say whether there are any samples at all; the times are of the newest ones.
     """
 
     host: str
@@ -65,9 +65,9 @@ class HostPresence:
 
 @dataclass(frozen=True, slots=True)
 class JobGaps:
-    """What is missing of a job: by metric, without those of which nothing is; and of its hosts as a whole.
+    """The gaps in the data of a job: by metric, for metrics that have gaps; and those of whole hosts.
 
-    `unix_now_s` is when it was found out; words for it then need no day for moments of the same day.
+    `now_s` is when they were found; sentences about them then leave out the date of the same day.
     """
 
     metrics: Mapping[str, tuple[DataGap, ...]] = field(default_factory=dict)
@@ -79,46 +79,46 @@ class JobGaps:
 
     @property
     def unexpected(self) -> dict[str, tuple[DataGap, ...]]:
-        """The absences by metric without those that follow from the job alone."""
+        """The gaps by metric, without those that follow from the job alone."""
         return {
-            metric: found
-            for metric, found in self.metrics.items()
+            metric: gaps
+            for metric, gaps in self.metrics.items()
             if not all(
-                one.reason in (GapReason.JOB_HAS_NO_SUCH_HARDWARE, GapReason.JOB_SHORTER_THAN_TIMESTEP) for one in found
+                gap.reason in (GapReason.JOB_HAS_NO_SUCH_HARDWARE, GapReason.JOB_SHORTER_THAN_TIMESTEP) for gap in gaps
             )
         }
 
 
 NO_GAPS = JobGaps()
-"""What is missing of a job that is complete."""
+"""The gaps of a job whose data is complete."""
 
 
 def judgeable_slots(from_s: int, to_s: int, timestep_s: int, *, now_s: int) -> SlotRange:
-    """The slots of [from_s, to_s) that can be judged at `unix_now_s`: their samples are not on their way any more."""
+    """The slots of [from_s, to_s) that can be judged at `now_s`: all but the newest `GRACE_SLOTS`."""
     first = -(-from_s // timestep_s)
     end = min(-(-to_s // timestep_s), now_s // timestep_s - GRACE_SLOTS + 1)
     return SlotRange(first, max(end - first, 0), timestep_s)
 
 
-def find_gaps(seen: HostPresence, facts: StoreHistory, *, now_s: int) -> list[DataGap]:
-    """The stretches of the span in which a metric of a host has no samples, each with its cause, in order."""
-    codes = _reason_codes(seen, facts)
-    step_s = seen.span.timestep_s
+def find_gaps(presence: HostPresence, history: StoreHistory, *, now_s: int) -> list[DataGap]:
+    """The gaps of a metric of a host in the span, each with its reason, in order."""
+    codes = _reason_codes(presence, history)
+    step_s = presence.span.timestep_s
     found = []
     for begin, end, code in _merge_short_runs(_runs(codes), len(codes)):
-        why = _REASONS[code - 1]
-        from_s, to_s = seen.span.from_s + begin * step_s, seen.span.from_s + end * step_s
+        reason = _REASONS[code - 1]
+        from_s, to_s = presence.span.from_s + begin * step_s, presence.span.from_s + end * step_s
         last_s = (
-            seen.metric_last_s
-            if why is GapReason.METRIC_SILENT_ON_HOST
-            else seen.host_last_s
-            if why is GapReason.HOST_SILENT
+            presence.metric_last_s
+            if reason is GapReason.METRIC_SILENT_ON_HOST
+            else presence.host_last_s
+            if reason is GapReason.HOST_SILENT
             else None
         )
         found.append(
             DataGap(
-                why,
-                () if why.is_store_wide else (seen.host,),
+                reason,
+                () if reason.is_store_wide else (presence.host,),
                 from_s,
                 to_s,
                 last_sample_s=last_s if begin == 0 and last_s is not None and last_s < from_s else None,
@@ -128,37 +128,37 @@ def find_gaps(seen: HostPresence, facts: StoreHistory, *, now_s: int) -> list[Da
     return found
 
 
-def _reason_codes(seen: HostPresence, facts: StoreHistory) -> Int64Array:
-    """Per slot 0 where there is a sample, else the code of the cause; of several that fit the last one counts."""
-    begins_s = (seen.span.first_slot + np.arange(seen.span.slots)) * seen.span.timestep_s
-    missing = ~seen.metric_sent
-    codes = np.zeros(seen.span.slots, np.int64)
+def _reason_codes(presence: HostPresence, history: StoreHistory) -> Int64Array:
+    """Per slot 0 if there is a sample, else the code of the reason; if several fit, the last one wins."""
+    begins_s = (presence.span.first_slot + np.arange(presence.span.slots)) * presence.span.timestep_s
+    missing = ~presence.metric_sent
+    codes = np.zeros(presence.span.slots, np.int64)
     codes[missing] = _CODE_OF_REASON[
-        GapReason.METRIC_SILENT_ON_HOST if seen.is_metric_known else GapReason.METRIC_NEVER_SEEN_ON_HOST
+        GapReason.METRIC_SILENT_ON_HOST if presence.is_metric_known else GapReason.METRIC_NEVER_SEEN_ON_HOST
     ]
-    codes[missing & ~seen.host_sent] = _CODE_OF_REASON[
-        GapReason.HOST_SILENT if seen.is_host_known else GapReason.HOST_NEVER_SEEN
+    codes[missing & ~presence.host_sent] = _CODE_OF_REASON[
+        GapReason.HOST_SILENT if presence.is_host_known else GapReason.HOST_NEVER_SEEN
     ]
-    # Samples of a long job are kept beyond the retention: what follows the first one was never there.
-    first_s = begins_s[np.argmax(seen.host_sent)] if seen.host_sent.any() else np.iinfo(np.int64).max
-    codes[missing & (begins_s < min(facts.kept_from_s, first_s))] = _CODE_OF_REASON[GapReason.OLDER_THAN_RETENTION]
-    for from_s, to_s in facts.downtimes:
-        codes[missing & ~seen.host_sent & (begins_s + seen.span.timestep_s > from_s) & (begins_s < to_s)] = (
+    # Samples of a long job are kept beyond the retention: gaps after the first of them are not due to it.
+    first_s = begins_s[np.argmax(presence.host_sent)] if presence.host_sent.any() else np.iinfo(np.int64).max
+    codes[missing & (begins_s < min(history.kept_from_s, first_s))] = _CODE_OF_REASON[GapReason.OLDER_THAN_RETENTION]
+    for from_s, to_s in history.downtimes:
+        codes[missing & ~presence.host_sent & (begins_s + presence.span.timestep_s > from_s) & (begins_s < to_s)] = (
             _CODE_OF_REASON[GapReason.STORE_DOWN]
         )
-    codes[missing & (begins_s < facts.restoring_before_s)] = _CODE_OF_REASON[GapReason.STORE_RESTORING]
+    codes[missing & (begins_s < history.restoring_before_s)] = _CODE_OF_REASON[GapReason.STORE_RESTORING]
     return codes
 
 
 def _runs(codes: Int64Array) -> list[tuple[int, int, int]]:
-    """Begin, end and code of each stretch of equal codes."""
+    """Begin, end and code of each run of equal codes."""
     edges = np.flatnonzero(np.diff(codes)) + 1
     bounds = [0, *edges.tolist(), len(codes)] if len(codes) else [0]
     return [(begin, end, int(codes[begin])) for begin, end in pairwise(bounds)]
 
 
 def _merge_short_runs(runs: Sequence[tuple[int, int, int]], slots: int) -> list[tuple[int, int, int]]:
-    """The runs with a cause. One that is too short to say much joins a neighbour with a cause, or is left out."""
+    """The runs with a reason. One shorter than `MIN_GAP_SLOTS` joins a neighbour with a reason, or is dropped."""
     kept: list[tuple[int, int, int]] = []
     for (begin, end, own), (_, _, following) in pairwise([*runs, (slots, slots, 0)]):
         short = end - begin < MIN_GAP_SLOTS <= slots
@@ -184,47 +184,47 @@ class _Interval(NamedTuple):
 _Bounds = tuple[int, int, bool, GapReason]
 
 
-def merge_hosts(absences: Iterable[DataGap], *, tolerance_s: int = 0) -> tuple[DataGap, ...]:
-    """The same with one entry for all hosts that lack the same stretch for the same cause, the longest first.
+def merge_hosts(gaps: Iterable[DataGap], *, tolerance_s: int = 0) -> tuple[DataGap, ...]:
+    """One gap for all hosts that have the same gap for the same reason; longest first.
 
-    Stretches are the same if both ends are at most `tolerance_s` apart; the widest counts. A host that sent nothing at
-    all for a part of the time in which others lack one metric joins them.
+    Gaps are the same if both ends are at most `tolerance_s` apart; the merged gap is the widest. A host that sent
+    nothing at all for a part of the time in which others lack one metric is merged with them.
     """
     alike: dict[tuple[GapReason, _Interval, _Interval], list[DataGap]] = {}
-    for one, around in _with_interval_around(list(absences)):
-        alike.setdefault((one.reason, _Interval(one.from_s, one.to_s, one.is_ongoing), around), []).append(one)
+    for gap, around in _with_interval_around(list(gaps)):
+        alike.setdefault((gap.reason, _Interval(gap.from_s, gap.to_s, gap.is_ongoing), around), []).append(gap)
     same = {key: _union(*found) for key, found in alike.items()}
     groups: list[DataGap] = []
     bounds: list[_Bounds] = []
-    for (_, own, around), one in sorted(same.items(), key=lambda item: (item[0][1].from_s - item[0][1].to_s, item[0])):
-        place = _place_among(bounds, one.reason, own, around, tolerance_s)
+    for (_, own, around), gap in sorted(same.items(), key=lambda item: (item[0][1].from_s - item[0][1].to_s, item[0])):
+        place = _place_among(bounds, gap.reason, own, around, tolerance_s)
         if place is None:
-            groups.append(one)
+            groups.append(gap)
             if len(bounds) < _MAX_COMPARED:
-                bounds.append(_bounds(one))
+                bounds.append(_bounds(gap))
         else:
-            groups[place] = _union(groups[place], one)
+            groups[place] = _union(groups[place], gap)
             bounds[place] = _bounds(groups[place])
-    told = (replace(one, hosts=tuple(sorted(one.hosts))) if len(one.hosts) > 1 else one for one in groups)
-    return tuple(sorted(told, key=lambda one: (one.from_s - one.to_s, one.from_s, one.hosts)))
+    merged = (replace(gap, hosts=tuple(sorted(gap.hosts))) if len(gap.hosts) > 1 else gap for gap in groups)
+    return tuple(sorted(merged, key=lambda gap: (gap.from_s - gap.to_s, gap.from_s, gap.hosts)))
 
 
-def _with_interval_around(absences: Sequence[DataGap]) -> Iterator[tuple[DataGap, _Interval]]:
-    """Each absence with the stretch in which its host lacks the metric without a break, whatever the causes."""
+def _with_interval_around(gaps: Sequence[DataGap]) -> Iterator[tuple[DataGap, _Interval]]:
+    """Each gap with the interval in which its host lacks the metric without a break, whatever the reasons."""
     by_host: dict[tuple[str, ...], list[DataGap]] = {}
-    for one in absences:
-        by_host.setdefault(one.hosts, []).append(one)
+    for gap in gaps:
+        by_host.setdefault(gap.hosts, []).append(gap)
     for found in by_host.values():
         chains: list[list[DataGap]] = []
-        for one in sorted(found, key=lambda one: one.from_s):
-            if chains and chains[-1][-1].to_s == one.from_s:
-                chains[-1].append(one)
+        for gap in sorted(found, key=lambda gap: gap.from_s):
+            if chains and chains[-1][-1].to_s == gap.from_s:
+                chains[-1].append(gap)
             else:
-                chains.append([one])
+                chains.append([gap])
         for chain in chains:
             around = _Interval(chain[0].from_s, chain[-1].to_s, chain[-1].is_ongoing)
-            for one in chain:
-                yield one, _Interval(one.from_s, one.to_s, one.is_ongoing) if one.reason.is_host_wide else around
+            for gap in chain:
+                yield gap, _Interval(gap.from_s, gap.to_s, gap.is_ongoing) if gap.reason.is_host_wide else around
 
 
 def _bounds(group: DataGap) -> _Bounds:
@@ -232,7 +232,7 @@ def _bounds(group: DataGap) -> _Bounds:
 
 
 def _place_among(
-    bounds: Sequence[_Bounds], why: GapReason, own: _Interval, around: _Interval, tolerance_s: int
+    bounds: Sequence[_Bounds], reason: GapReason, own: _Interval, around: _Interval, tolerance_s: int
 ) -> int | None:
     """The place of the first group of which a stretch is a part, if the rest of that is missing of its host too."""
     earliest_s, latest_s = around.from_s - tolerance_s, own.from_s + tolerance_s
@@ -242,7 +242,7 @@ def _place_among(
         if (
             earliest_s <= from_s <= latest_s
             and least_end_s <= to_s <= most_end_s
-            and group_why is why
+            and group_why is reason
             and (ongoing == around.ongoing or to_s < around.to_s - tolerance_s)
         ):
             return place
@@ -250,33 +250,33 @@ def _place_among(
 
 
 def _union(*several: DataGap) -> DataGap:
-    """Stretches as one, the widest, of all their hosts."""
+    """Several gaps as one: the widest, with all hosts."""
     if len(several) == 1:
         return several[0]
-    last_s = [one.last_sample_s for one in several if one.last_sample_s is not None]
+    last_s = [gap.last_sample_s for gap in several if gap.last_sample_s is not None]
     return replace(
         several[0],
-        hosts=tuple(dict.fromkeys(host for one in several for host in one.hosts)),
-        from_s=min(one.from_s for one in several),
-        to_s=max(one.to_s for one in several),
+        hosts=tuple(dict.fromkeys(host for gap in several for host in gap.hosts)),
+        from_s=min(gap.from_s for gap in several),
+        to_s=max(gap.to_s for gap in several),
         last_sample_s=max(last_s) if len(last_s) == len(several) else None,
     )
 
 
 def gaps_of_whole_hosts(by_metric: Mapping[str, Sequence[DataGap]], *, tolerance_s: int) -> tuple[DataGap, ...]:
-    """What is missing of whole hosts, once for all metrics: of each host the metric counts that lacks the most."""
+    """The gaps of whole hosts: for each host and reason those of the metric that lacks the most."""
     most: dict[tuple[str, GapReason], list[DataGap]] = {}
-    for absences in by_metric.values():
+    for gaps in by_metric.values():
         mine: dict[tuple[str, GapReason], list[DataGap]] = {}
-        for one in absences:
-            for host in one.hosts or ("",):
-                if one.reason.is_host_wide or one.reason.is_store_wide:
-                    mine.setdefault((host, one.reason), []).append(replace(one, hosts=(host,) if host else ()))
+        for gap in gaps:
+            for host in gap.hosts or ("",):
+                if gap.reason.is_host_wide or gap.reason.is_store_wide:
+                    mine.setdefault((host, gap.reason), []).append(replace(gap, hosts=(host,) if host else ()))
         for key, found in mine.items():
             if _total_s(found) > _total_s(most.get(key, [])):
                 most[key] = found
-    return merge_hosts((one for found in most.values() for one in found), tolerance_s=tolerance_s)
+    return merge_hosts((gap for found in most.values() for gap in found), tolerance_s=tolerance_s)
 
 
-def _total_s(absences: Iterable[DataGap]) -> int:
-    return sum(one.to_s - one.from_s for one in absences)
+def _total_s(gaps: Iterable[DataGap]) -> int:
+    return sum(gap.to_s - gap.from_s for gap in gaps)

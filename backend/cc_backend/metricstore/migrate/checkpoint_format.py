@@ -1,8 +1,8 @@
-"""The files in which the reference's metric store keeps samples over a restart. Pure functions; nothing is written.
+"""Reads the checkpoint files of cc-metric-store. Pure functions; nothing is written.
 
-Three kinds, all of one host: a snapshot in binary form (`.bin`) or as JSON (`.json`), which are trees of levels (host,
-part, part of a part), and a log (`current.wal`). All numbers of the binary forms are little endian. Readers never
-raise: they return what could be read, and `fault` says why that may not be all.
+Each file is of one host: a snapshot in binary form (`.bin`) or as JSON (`.json`), which are trees of levels (host,
+part, part of a part), or a log (`current.wal`). Binary numbers are little endian. Readers never raise: they return what
+could be read, and `fault` says why that may not be all.
 """
 
 import struct
@@ -23,12 +23,12 @@ LOG_MAGIC: Final = 0xCC1DA701
 RECORD_MAGIC: Final = 0xCC1DA7A1
 
 MAX_LEVELS: Final = 4
-"""Host, part and part of a part are three; a file that says more is not of the reference."""
+"""Maximum depth of the tree; host, part and part of a part are three levels."""
 
 MAX_TIMESTEP_S: Final = 7 * 86400
 MAX_TIME_S: Final = 2**40
 MAX_RECORD_BYTES: Final = 1 << 20
-"""The reference's own limit on a record of its log."""
+"""Limit of the reference on a record of its log."""
 
 _SNAPSHOT_HEADER = struct.Struct("<Iqq")
 _COUNT = struct.Struct("<I")
@@ -36,18 +36,18 @@ _LENGTH = struct.Struct("<H")
 _RUN_HEADER = struct.Struct("<qqI")
 _FRAME = struct.Struct("<II")
 _RECORD_MARKER = RECORD_MAGIC.to_bytes(4, "little")
-_FRAME_BYTES = 12  # marker and length before it, checksum after it
-# A payload is a time, names, and a value.
+_FRAME_BYTES = 12  # marker and length before the payload, checksum after it
+# A payload is a time, names and a value.
 _SAMPLE = np.dtype([("time", "<i8"), ("value", "<f4")])
 _NAMES = slice(8, -4)
 _MIN_RECORD_BYTES = 12
 
 
 class SampleRun(NamedTuple):
-    """Values of one series at equal distances; NaN where there is none.
+    """Samples of one series at equal distances; NaN where there is none.
 
-    `path` holds the names of the levels below the host, none for the host itself. `first_write` says that `start_s` is
-    the time of a sample and not just where the snapshot was cut.
+    `path` has the names of the levels below the host, and is empty for the host itself. With `first_write`, `start_s`
+    is the time of a sample and not only where the snapshot was cut.
     """
 
     path: tuple[str, ...]
@@ -59,7 +59,7 @@ class SampleRun(NamedTuple):
 
 
 class LoggedSeries(NamedTuple):
-    """Samples of one series with their own times, in the order in which they were written."""
+    """Samples of one series with their times, in the order in which they were written."""
 
     path: tuple[str, ...]
     metric: str
@@ -69,7 +69,7 @@ class LoggedSeries(NamedTuple):
 
 @dataclass(slots=True)
 class CheckpointSnapshot:
-    """What could be read of a snapshot."""
+    """The readable part of a snapshot."""
 
     runs: list[SampleRun] = field(default_factory=list)
     fault: str = ""
@@ -77,21 +77,21 @@ class CheckpointSnapshot:
 
 @dataclass(slots=True)
 class CheckpointLog:
-    """What could be read of a log."""
+    """The readable part of a log."""
 
     series: list[LoggedSeries] = field(default_factory=list)
     fault: str = ""
 
 
 class _Unreadable(Exception):
-    """The file ends here for the reader; the text says why."""
+    """The rest of the file cannot be read; the text says why."""
 
 
 # The binary snapshot
 
 
 def read_binary(data: bytes) -> CheckpointSnapshot:
-    """A snapshot in binary form. After the first thing that cannot be, nothing more is read: sizes lead the way."""
+    """A snapshot in binary form. Reading ends at the first fault, because sizes tell where the next part begins."""
     snapshot = CheckpointSnapshot()
     try:
         _read_tree(_ByteReader(data), snapshot.runs)
@@ -110,14 +110,14 @@ def _read_tree(reader: "_ByteReader", runs: list[SampleRun]) -> None:
 
 
 class _ByteReader:
-    """Reads on and on, never over the end."""
+    """Reads bytes one part after the other; raises _Unreadable at the end of the data."""
 
     def __init__(self, data: bytes) -> None:
         self.data = data
         self.position = 0
 
     def consume(self, count: int, what: str) -> int:
-        """Where the next bytes begin; they are there."""
+        """Consume `count` bytes; the position of the first one."""
         begin = self.position
         if count > len(self.data) - begin:
             raise _Unreadable(f"it ends at byte {len(self.data)} in the middle of a {what} at byte {begin}")
@@ -129,7 +129,7 @@ class _ByteReader:
         return layout.unpack_from(self.data, self.consume(layout.size, what))
 
     def read_name(self) -> str:
-        """The next name, which has its length before it."""
+        """The next name; its length stands before it."""
         (length,) = self.unpack(_LENGTH, "name")
         begin = self.consume(length, "name")
         try:
@@ -142,7 +142,7 @@ def _read_level(reader: _ByteReader, path: tuple[str, ...], from_s: int, runs: l
     if len(path) >= MAX_LEVELS:
         raise _Unreadable(f"it has more than {MAX_LEVELS} levels at byte {reader.position}")
     (metrics,) = reader.unpack(_COUNT, "level")
-    for _ in range(metrics):  # each takes bytes, so a wrong number ends at the end of the file
+    for _ in range(metrics):  # each takes bytes, so a wrong number raises at the end of the file
         metric = reader.read_name()
         timestep_s, start_s, count = reader.unpack(_RUN_HEADER, "series")
         begin = reader.consume(4 * count, "series")
@@ -167,7 +167,7 @@ def _find_run_fault(timestep_s: int, start_s: int) -> str:
 
 
 def read_json(data: bytes) -> CheckpointSnapshot:
-    """A snapshot as JSON; series that are not as they should be are left out, `fault` names the first."""
+    """A snapshot as JSON; invalid series are skipped, and `fault` names the first one."""
     snapshot = CheckpointSnapshot()
     try:
         document = orjson.loads(data)
@@ -202,7 +202,7 @@ def _entries(level: dict[str, object], key: str, where: str, faults: list[str]) 
     if isinstance(entries, dict):
         return entries.items()
     if entries is not None:  # Go writes an empty map as null
-        faults.append(f"the {key} of {where} are no object")
+        faults.append(f"the {key} of {where} are not an object")
     return ()
 
 
@@ -222,7 +222,7 @@ def _json_values(data: object) -> Samples | None:
 
 
 def read_log(data: bytes) -> CheckpointLog:
-    """A log. Records with a wrong checksum are skipped, and reading goes on at the next one with a right checksum."""
+    """A log. Records with a wrong checksum are skipped; reading continues at the next one with a right checksum."""
     log = CheckpointLog()
     if data and data[:4] != LOG_MAGIC.to_bytes(4, "little"):
         log.fault = "it does not begin like a log"
@@ -266,7 +266,7 @@ def _next_record(data: bytes, position: int) -> int:
 
 
 def _payload(data: bytes, position: int) -> bytes:
-    """What the record that begins here holds; nothing if there is no whole record with a right checksum here."""
+    """The payload of the record that begins here; empty if there is no complete record with a right checksum."""
     begin = position + _FRAME.size
     if begin > len(data):
         return b""
@@ -279,10 +279,10 @@ def _payload(data: bytes, position: int) -> bytes:
 
 
 def _log_names(key: bytes) -> tuple[str, tuple[str, ...]] | None:
-    """Metric and path of the part of a record between time and value, or None if it holds something else.
+    """Metric and path from the part of a record between time and value; None if it is something else.
 
-    The reference writes names of more than 255 bytes with a wrong length, so not everything with a right checksum
-    makes sense.
+    The reference writes names of over 255 bytes with a wrong length, so a right checksum does not make a valid
+    record.
     """
     reader = _ByteReader(key)
     try:
@@ -306,10 +306,10 @@ def _log_names(key: bytes) -> tuple[str, tuple[str, ...]] | None:
 def sample_phases(
     snapshots: list[CheckpointSnapshot], log: CheckpointLog, timesteps_s: dict[str, int]
 ) -> dict[int, int]:
-    """Per timestep, how many seconds after a multiple of it the samples of the host were taken, where that is known.
+    """Timestep -> seconds after a multiple of it at which the samples of the host were taken, where that is known.
 
-    The newest record of the log knows it, else the newest series that begins within a snapshot (snapshots come in
-    order). `timesteps_s` says the timestep of each metric of the log.
+    It is taken from the newest record of the log, else from the newest series that begins within a snapshot (snapshots
+    are in order of time). `timesteps_s` has the timestep of each metric of the log.
     """
     phases = {
         run.timestep_s: run.start_s % run.timestep_s for snap in snapshots for run in snap.runs if run.first_write
@@ -323,7 +323,7 @@ def sample_phases(
 
 
 def samples_of_run(run: SampleRun, phase: int | None) -> tuple[Int64Array, Samples]:
-    """Times and values of the samples of a run, without gaps and what is not finite.
+    """Times and values of the finite samples of a run.
 
     The reference has slots around the first sample of a series (from half a timestep before it to half a timestep
     after), and value i of a run is that of the slot in which `start_s + i * timestep_s` lies. If the run begins with a

@@ -1,7 +1,7 @@
-"""Takes over what the reference's metric store has left in its checkpoint folder: `DIRECTORY/CLUSTER/HOST/`.
+"""Imports the samples in a checkpoint folder of cc-metric-store: `DIRECTORY/CLUSTER/HOST/`.
 
-The folder is only read. Of a host, snapshots are read from the oldest to the newest and the log last, so that of
-several samples in one slot the newest file has the last word.
+The folder is only read. Snapshots of a host are read from the oldest to the newest and the log last, so that the newest
+file wins a slot.
 """
 
 import re
@@ -37,15 +37,15 @@ MAX_NAMED_FAULTS: Final = 50
 
 _LOG = "current.wal"
 _SNAPSHOT = re.compile(r"(\d{1,12})\.(bin|json)")
-# The reference joins type and id without anything between them. Ids of accelerators and names of disks begin with
-# anything; whatever is not in these lists is cut at its first digit.
+# The reference joins type and id without a separator. Ids of accelerators and names of disks may begin with a letter,
+# so these types are listed; other names are split at their first digit.
 _PART_TYPES = ("accelerator", "memoryDomain", "hwthread", "socket", "core", "die", "llc")
 _SUBTYPES = ("filesystem", "network", "nvlink", "device", "disk", "mig")
 _PART_LEVELS = 2
 
 
 class HostSamples(NamedTuple):
-    """Samples of one host, each with its series as a position in `identities`; the later of two in a slot counts."""
+    """Samples of one host; `owners` are indexes into `identities`. The last write of a slot wins."""
 
     identities: list[Identity]
     owners: Int64Array
@@ -55,20 +55,20 @@ class HostSamples(NamedTuple):
 
 @dataclass(slots=True)
 class ImportReport:
-    """What was taken over and what was not: `skipped` counts samples by reason, `faults` names the first files."""
+    """What was imported and what was not: `skipped` counts samples by reason, `faults` names damaged files."""
 
     hosts: int = 0
     files: int = 0
     damaged_files: int = 0
     samples: int = 0
-    already_stored: int = 0  # samples whose slot had one already
+    already_stored: int = 0  # samples whose slot had a sample already
     skipped: dict[str, int] = field(default_factory=dict)
-    metrics: set[str] = field(default_factory=set)  # those that are not configured
+    metrics: set[str] = field(default_factory=set)  # names of metrics that are not configured
     faults: list[str] = field(default_factory=list)
     durable: bool = True
 
     def text_lines(self) -> Iterator[str]:
-        """The report for people."""
+        """The report as lines of text."""
         yield f"took over {self.samples} samples of {self.hosts} hosts from {self.files} files"
         if self.already_stored:
             yield f"left out {self.already_stored} samples: the store has one for their slot already"
@@ -80,12 +80,12 @@ class ImportReport:
             yield from (f"  {fault}" for fault in self.faults)
 
     def count_skipped(self, reason: str, count: int) -> None:
-        """Note samples that are left out."""
+        """Count samples that are not imported."""
         if count:
             self.skipped[reason] = self.skipped.get(reason, 0) + count
 
     def record_damaged(self, path: Path, fault: str) -> None:
-        """Note a file of which not everything could be read."""
+        """Record a file that could not be read completely."""
         self.damaged_files += 1
         if len(self.faults) < MAX_NAMED_FAULTS:
             self.faults.append(f"{path}: {fault}")
@@ -94,10 +94,10 @@ class ImportReport:
 def import_checkpoints(
     store: MetricStore, directory: Path, metrics: MetricTable, *, now_s: int, retention_s: int
 ) -> Iterator[ImportReport]:
-    """Put the samples of a checkpoint folder into a store, host by host; slots that have a sample keep theirs.
+    """Import the samples of a checkpoint folder into a store, host by host; slots with a sample keep it.
 
-    Yields one growing report, at the start and after each host, so that the caller can tell how far it is and let the
-    store do its upkeep. Raises InvalidInput if the folder cannot be read.
+    Yields the same growing report at the start and after each host, so that the caller can show the progress and run
+    the upkeep of the store. Raises InvalidInput if the folder cannot be read.
     """
     report = ImportReport()
     reader = CheckpointReader(metrics, oldest_s=now_s - retention_s, newest_s=now_s + FUTURE_S, report=report)
@@ -114,7 +114,7 @@ def import_checkpoints(
 
 
 def _only_missing(store: MetricStore, host: HostSamples) -> HostSamples:
-    """The samples for whose slots the store has none yet."""
+    """The samples whose slots are empty in the store."""
     if not len(host.owners) or host.identities[0].host not in store.hosts(host.identities[0].cluster):
         return host
     missing = np.ones(len(host.owners), np.bool_)
@@ -133,14 +133,14 @@ def _only_missing(store: MetricStore, host: HostSamples) -> HostSamples:
         )
         (found,) = store.query(cluster, [query], from_s=int(times_s.min()), to_s=int(times_s.max()) + 1)
         for series in found:
-            if series.error is None and series.coverage is None:  # what is combined from parts is not this series
+            if series.error is None and series.coverage is None:  # a series combined from parts is not this one
                 slots = times_s // series.timestep_s - series.from_s // series.timestep_s
                 missing[mine] = np.isnan(series.data[slots])
     return host._replace(owners=host.owners[missing], values=host.values[missing], times_s=host.times_s[missing])
 
 
 class CheckpointReader:
-    """Reads checkpoint folders; what it leaves out is counted in `report`."""
+    """Reads checkpoint folders; skipped samples and damaged files are recorded in `report`."""
 
     def __init__(self, metrics: MetricTable, *, oldest_s: int, newest_s: int, report: ImportReport) -> None:
         self._metrics = metrics
@@ -149,7 +149,7 @@ class CheckpointReader:
         self._report = report
 
     def read_hosts(self, directory: Path) -> Iterator[HostSamples]:
-        """The samples of each host; raises InvalidInput if the folder itself cannot be read."""
+        """The samples of each host; raises InvalidInput if the folder cannot be read."""
         try:
             clusters = sorted(path for path in directory.iterdir() if path.is_dir())
         except OSError as error:
@@ -169,25 +169,25 @@ class CheckpointReader:
 
     def _read_host(self, cluster: str, directory: Path) -> HostSamples:
         snapshots, log = self._read_files(directory)
-        # The slots of the reference are as long as its own timestep, which need not be the one that is configured here.
+        # The slots of the reference have its own timestep, which may differ from the one configured here.
         timesteps_s = {metric: spec.timestep_s for metric, spec in self._metrics.get(cluster, {}).items()}
         timesteps_s |= {run.metric: run.timestep_s for snapshot in snapshots for run in snapshot.runs}
         phases = sample_phases(snapshots, log, timesteps_s)
         owners: dict[Identity, int] = {}
         numbers, times, values = [], [np.empty(0, np.int64)], [np.empty(0, np.float32)]
-        for path, metric, piece_times_s, piece in _sample_blocks(snapshots, log, phases):
+        for path, metric, times_of_file, values_of_file in _sample_blocks(snapshots, log, phases):
             found = checkpoint_identity(cluster, directory.name, path, metric, self._metrics)
-            kept = self._accepted(metric, found, piece_times_s)
+            kept = self._accepted(metric, found, times_of_file)
             if isinstance(found, Rejection) or not kept.any():
                 continue
-            times.append(piece_times_s[kept])
-            values.append(piece[kept])
+            times.append(times_of_file[kept])
+            values.append(values_of_file[kept])
             numbers.append((owners.setdefault(found, len(owners)), len(times[-1])))
         of, lengths = np.array(numbers, np.int64).reshape(-1, 2).T
         return HostSamples(list(owners), np.repeat(of, lengths), np.concatenate(values), np.concatenate(times))
 
     def _read_files(self, directory: Path) -> tuple[list[CheckpointSnapshot], CheckpointLog]:
-        """The snapshots of a host, the oldest first, and its log."""
+        """The snapshots of a host, oldest first, and its log."""
         names = self._list_folder(directory)
         matches = [match for match in map(_SNAPSHOT.fullmatch, names) if match]
         snapshots: list[CheckpointSnapshot] = []
@@ -219,7 +219,7 @@ class CheckpointReader:
             self._report.record_damaged(path, fault)
 
     def _accepted(self, metric: str, found: Identity | Rejection, times_s: Int64Array) -> BoolArray:
-        """Which samples of a piece are wanted; the others are counted."""
+        """One flag per sample, whether it is to be imported; the others are counted."""
         if isinstance(found, Rejection):
             self._report.count_skipped(found.reason, len(times_s))
             if found.reason is RejectReason.UNKNOWN_METRIC and len(self._report.metrics) < MAX_NAMED_FAULTS:
@@ -234,7 +234,7 @@ class CheckpointReader:
 def _sample_blocks(
     snapshots: Iterable[CheckpointSnapshot], log: CheckpointLog, phases: dict[int, int]
 ) -> Iterator[tuple[tuple[str, ...], str, Int64Array, Samples]]:
-    """Path, metric, times and values, the oldest first."""
+    """Path, metric, times and values of each series in each file, oldest file first."""
     for snapshot in snapshots:
         for run in snapshot.runs:
             yield run.path, run.metric, *samples_of_run(run, phases.get(run.timestep_s))
@@ -246,7 +246,7 @@ def _sample_blocks(
 def checkpoint_identity(
     cluster: str, host: str, path: tuple[str, ...], metric: str, metrics: MetricTable
 ) -> Identity | Rejection:
-    """The series behind the names of a checkpoint: the one to which its lines would lead here."""
+    """The identity of a series in a checkpoint: the one that its lines would have in this store."""
     if len(path) > _PART_LEVELS:
         return Rejection(RejectReason.BAD_NAME, f"{'/'.join(path)} has more levels than a series can have")
     kind, number = _split_part_name(path[0], _PART_TYPES) if path else ("", "")
@@ -256,7 +256,7 @@ def checkpoint_identity(
 
 
 def _split_part_name(name: str, known: tuple[str, ...]) -> tuple[str, str]:
-    """Type and id; the level `0` is what the reference makes of `type=node,type-id=0`, and has no type."""
+    """Type and id; the level `0`, which the reference makes of `type=node,type-id=0`, has no type."""
     for kind in known:
         if name.startswith(kind):
             return kind, name.removeprefix(kind)

@@ -1,6 +1,6 @@
 """Binary responses of the query protocol; docs/formats.md has the layout.
 
-Little endian, in columns that begin at multiples of 8 bytes, so that both ends can use the numbers as they lie there.
+Little endian, in columns that begin at multiples of 8 bytes, so that both ends can use the numbers in place.
 """
 
 import struct
@@ -19,7 +19,7 @@ MEDIA_TYPE = "application/vnd.clustercockpit.series"
 MAGIC = b"CCSERIES"
 VERSION = 2
 ABSENT = 0xFFFF_FFFF
-"""In place of a length: there is no such text, or samples were not asked for."""
+"""In place of a length: the text is absent, or samples were not requested."""
 
 _HEADER = struct.Struct("<8sIIIIQQII")
 HEADER_BYTES = _HEADER.size
@@ -29,38 +29,42 @@ _TEXTS = ("id", "subtype_id", "error")
 Column = npt.NDArray[Any]
 
 
-def encode(answer: QueryResponse) -> bytes:
-    """The answer as bytes."""
-    series = [one for row in answer.rows for one in row]
-    texts = [[_bytes(getattr(one, name)) for one in series] for name in _TEXTS]
-    samples = [one.data for one in series if one.data is not None]
-    coverage = [one.coverage for one in series if one.coverage is not None]
+def encode(response: QueryResponse) -> bytes:
+    """The response as bytes."""
+    results = [result for row in response.rows for result in row]
+    texts = [[_bytes(getattr(result, name)) for result in results] for name in _TEXTS]
+    samples = [result.data for result in results if result.data is not None]
+    coverage = [result.coverage for result in results if result.coverage is not None]
     text_block = b"".join(text or b"" for column in texts for text in column)
-    queries = b"" if answer.queries is None else orjson.dumps(queries_to_json(answer.queries))
+    queries = b"" if response.queries is None else orjson.dumps(queries_to_json(response.queries))
     header = _HEADER.pack(
         MAGIC,
         VERSION,
-        _STATISTICS if answer.with_stats else 0,
-        len(answer.rows),
-        len(series),
+        _STATISTICS if response.with_stats else 0,
+        len(response.rows),
+        len(results),
         sum(map(len, samples)),
         sum(map(len, coverage)),
         len(text_block),
         len(queries),
     )
     parts = [header]
-    parts += _padded(np.array([len(row) for row in answer.rows], "<u4").tobytes())
-    parts += _padded(np.array([one.from_s for one in series], "<i8").tobytes())
-    parts += _padded(np.array([one.to_s for one in series], "<i8").tobytes())
+    parts += _padded(np.array([len(row) for row in response.rows], "<u4").tobytes())
+    parts += _padded(np.array([result.from_s for result in results], "<i8").tobytes())
+    parts += _padded(np.array([result.to_s for result in results], "<i8").tobytes())
     for name in ("min", "avg", "max"):
-        numbers = [getattr(one, name) for one in series]
+        numbers = [getattr(result, name) for result in results]
         parts += _padded(np.array(numbers, "<f8").tobytes())  # None becomes NaN
-    parts += _padded(np.array([one.resolution_s for one in series], "<u4").tobytes())
-    parts += _padded(np.array([one.members for one in series], "<u4").tobytes())
-    parts += _padded(np.array([ABSENT if one.offset_s is None else one.offset_s for one in series], "<u4").tobytes())
-    parts += _padded(np.array([ABSENT if one.data is None else len(one.data) for one in series], "<u4").tobytes())
+    parts += _padded(np.array([result.resolution_s for result in results], "<u4").tobytes())
+    parts += _padded(np.array([result.members for result in results], "<u4").tobytes())
     parts += _padded(
-        np.array([ABSENT if one.coverage is None else len(one.coverage) for one in series], "<u4").tobytes()
+        np.array([ABSENT if result.offset_s is None else result.offset_s for result in results], "<u4").tobytes()
+    )
+    parts += _padded(
+        np.array([ABSENT if result.data is None else len(result.data) for result in results], "<u4").tobytes()
+    )
+    parts += _padded(
+        np.array([ABSENT if result.coverage is None else len(result.coverage) for result in results], "<u4").tobytes()
     )
     for column in texts:
         parts += _padded(np.array([ABSENT if text is None else len(text) for text in column], "<u4").tobytes())
@@ -72,11 +76,11 @@ def encode(answer: QueryResponse) -> bytes:
 
 
 def decode(body: bytes) -> QueryResponse:
-    """The answer in bytes; its samples are views into them. Raises InvalidInput for what is none."""
+    """The response in these bytes; its samples are views into them. Raises InvalidInput if they are not a response."""
     try:
         return _decode(body)
     except (struct.error, ValueError) as error:  # orjson and Unicode errors among them
-        raise InvalidInput(f"this is no binary answer of a metric store: {error}") from None
+        raise InvalidInput(f"this is not a binary response of a metric store: {error}") from None
 
 
 def _decode(body: bytes) -> QueryResponse:
@@ -85,29 +89,29 @@ def _decode(body: bytes) -> QueryResponse:
         raise ValueError("it begins with something else")
     if version != VERSION:
         raise ValueError(f"it is of version {version}, and only {VERSION} is known here")
-    take = _ColumnReader(body, HEADER_BYTES)
-    per_row = take.read_column("<u4", rows)
+    reader = _ColumnReader(body, HEADER_BYTES)
+    per_row = reader.read_column("<u4", rows)
     if int(per_row.sum(dtype=np.uint64)) != series:
         raise ValueError("the rows do not add up")
-    from_s, to_s = take.read_column("<i8", series), take.read_column("<i8", series)
-    least, mean, highest = (take.read_column("<f8", series) for _ in range(3))
-    resolution_s, members, offsets = (take.read_column("<u4", series) for _ in range(3))
-    lengths, covered_lengths = take.read_column("<u4", series), take.read_column("<u4", series)
-    text_lengths = [take.read_column("<u4", series) for _ in _TEXTS]
-    names = _split_texts(take.read_bytes(text_bytes), text_lengths)
-    queries = orjson.loads(take.read_bytes(query_bytes)) if query_bytes else None
-    data = _split_column(take.read_column("<f4", samples), lengths)
-    coverage = _split_column(take.read_column("<u4", covered), covered_lengths)
-    take.expect_end()
-    found = [
+    from_s, to_s = reader.read_column("<i8", series), reader.read_column("<i8", series)
+    low, mean, high = (reader.read_column("<f8", series) for _ in range(3))
+    resolution_s, members, offsets = (reader.read_column("<u4", series) for _ in range(3))
+    lengths, covered_lengths = reader.read_column("<u4", series), reader.read_column("<u4", series)
+    text_lengths = [reader.read_column("<u4", series) for _ in _TEXTS]
+    names = _split_texts(reader.read_bytes(text_bytes), text_lengths)
+    queries = orjson.loads(reader.read_bytes(query_bytes)) if query_bytes else None
+    data = _split_column(reader.read_column("<f4", samples), lengths)
+    coverage = _split_column(reader.read_column("<u4", covered), covered_lengths)
+    reader.expect_end()
+    results = [
         SeriesResult(
             from_s=begin,
             to_s=end,
             resolution_s=step,
             data=values,
-            min=_nan_to_none(low),
-            avg=_nan_to_none(middle),
-            max=_nan_to_none(high),
+            min=_nan_to_none(minimum),
+            avg=_nan_to_none(average),
+            max=_nan_to_none(maximum),
             id=name,
             subtype_id=subtype,
             members=number,
@@ -115,14 +119,14 @@ def _decode(body: bytes) -> QueryResponse:
             error=error,
             offset_s=None if offset == ABSENT else offset,
         )
-        for begin, end, step, values, low, middle, high, name, subtype, number, offset, counts, error in zip(
+        for begin, end, step, values, minimum, average, maximum, name, subtype, number, offset, counts, error in zip(
             from_s.tolist(),
             to_s.tolist(),
             resolution_s.tolist(),
             data,
-            least.tolist(),
+            low.tolist(),
             mean.tolist(),
-            highest.tolist(),
+            high.tolist(),
             names[0],
             names[1],
             members.tolist(),
@@ -133,17 +137,17 @@ def _decode(body: bytes) -> QueryResponse:
         )
     ]
     ends = np.cumsum(per_row, dtype=np.int64).tolist()
-    answered = [found[end - length : end] for end, length in zip(ends, per_row.tolist(), strict=True)]
+    result_rows = [results[end - length : end] for end, length in zip(ends, per_row.tolist(), strict=True)]
     echoed = None
     if queries is not None:
         if not isinstance(queries, list):
-            raise ValueError("the queries are no list")
+            raise ValueError("the queries are not a list")
         echoed = tuple(query_item_from_json(query, DEFAULT_ALGORITHM) for query in queries)
-    return QueryResponse(answered, bool(flags & _STATISTICS), echoed)
+    return QueryResponse(result_rows, bool(flags & _STATISTICS), echoed)
 
 
 class _ColumnReader:
-    """Takes one part after the other off the bytes, each with its padding."""
+    """Reads one part of a response after the other, each with its padding."""
 
     def __init__(self, body: bytes, at: int) -> None:
         self._body = body
@@ -157,7 +161,7 @@ class _ColumnReader:
         return self._body[begin : begin + length]
 
     def read_column(self, dtype: str, length: int) -> Column:
-        """A view of numbers, without copying."""
+        """The next column of numbers, as a view."""
         size = np.dtype(dtype).itemsize * length
         begin = self._at
         self._at = begin + size + _padding(size)
@@ -171,7 +175,7 @@ class _ColumnReader:
 
 
 def _split_column(values: Column, lengths: Column) -> list[Column | None]:
-    """A long column in pieces of these lengths."""
+    """A long column cut into columns of these lengths; None for a length `ABSENT`."""
     sizes = np.where(lengths == ABSENT, 0, lengths).astype(np.int64)
     ends = np.cumsum(sizes).tolist()
     if (ends[-1] if ends else 0) != len(values):

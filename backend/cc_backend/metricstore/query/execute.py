@@ -1,4 +1,4 @@
-"""Answers requests of the query protocol: statistics of the native samples, resampling, scaling, coverage."""
+"""Executes requests of the query protocol: statistics of the native samples, resampling, scaling, coverage."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -28,94 +28,96 @@ _MAX_BATCH_QUERIES = 128
 _MAX_BATCH_SERIES = 4096
 
 
-def execute(request: QueryRequest, source: SampleSource, bounds: QueryLimits = DEFAULT_LIMITS) -> QueryResponse:
-    """What the source has to say. Raises TooLarge if it is more than the bounds or the source allow."""
-    asked = request.items
+def execute(request: QueryRequest, source: SampleSource, limits: QueryLimits = DEFAULT_LIMITS) -> QueryResponse:
+    """The response to a request. Raises TooLarge if it would be larger than the limits or the source allow."""
+    items = request.items
     if request.for_all_nodes:
         hosts = source.hosts(request.cluster)
-        if len(asked) + len(hosts) * len(request.for_all_nodes) > bounds.queries:
+        if len(items) + len(hosts) * len(request.for_all_nodes) > limits.queries:
             raise TooLarge(
-                f"for-all-nodes makes over {bounds.queries} queries, which is the limit; ask for less",
+                f"for-all-nodes makes over {limits.queries} queries, which is the limit; ask for less",
                 code=ErrorCode.ANSWER_TOO_LARGE,
             )
-        asked += tuple(
+        items += tuple(
             QueryItem(Query(metric, host), algorithm=request.algorithm)
             for host in hosts
             for metric in request.for_all_nodes
         )
     rows: list[list[SeriesResult]] = []
     samples = slots = 0
-    for portion in _split_queries(asked):
-        if samples + _count_samples_to_read(request, portion, source, left=bounds.samples - samples) > bounds.samples:
-            raise _too_many_samples(bounds)
-        rows += _execute_batch(request, portion, source)
-        series = [one for row in rows[-len(portion) :] for one in row]
-        samples += sum(len(one.data) for one in series if one.data is not None)
-        slots += sum(one.members * (one.to_s - one.from_s) // max(one.resolution_s, 1) for one in series)
-        if slots > bounds.slots:
+    for batch in _split_queries(items):
+        if samples + _count_samples_to_read(request, batch, source, left=limits.samples - samples) > limits.samples:
+            raise _too_many_samples(limits)
+        rows += _execute_batch(request, batch, source)
+        series = [result for row in rows[-len(batch) :] for result in row]
+        samples += sum(len(result.data) for result in series if result.data is not None)
+        slots += sum(result.members * (result.to_s - result.from_s) // max(result.resolution_s, 1) for result in series)
+        if slots > limits.slots:
             raise TooLarge(
-                f"the answer needs over {bounds.slots} samples, which is the limit; ask in smaller parts",
+                f"the answer needs over {limits.slots} samples, which is the limit; ask in smaller parts",
                 code=ErrorCode.ANSWER_TOO_LARGE,
             )
-        if samples > bounds.samples:
-            raise _too_many_samples(bounds)
-    return QueryResponse(rows, request.with_stats, asked if request.for_all_nodes else None)
+        if samples > limits.samples:
+            raise _too_many_samples(limits)
+    return QueryResponse(rows, request.with_stats, items if request.for_all_nodes else None)
 
 
 def _count_samples_to_read(
-    request: QueryRequest, asked: Sequence[QueryItem], source: SampleSource, *, left: int
+    request: QueryRequest, items: Sequence[QueryItem], source: SampleSource, *, left: int
 ) -> int:
-    """How many samples the store will read to send them, 0 where it cannot be over what is left.
+    """Number of samples that the store would read for these items; 0 if it is certainly within `left`.
 
-    A long range must be refused before it is read, for it would take gigabytes. The same questions for an empty range
-    tell the timesteps, and cost next to nothing.
+    A long range must be rejected before it is read, since it would take gigabytes. The same queries with an empty range
+    give the timesteps at next to no cost.
     """
     if (
         not request.with_data
-        or sum(count_named_series(one.query) for one in asked) * (request.to_s - request.from_s) <= left
+        or sum(count_named_series(item.query) for item in items) * (request.to_s - request.from_s) <= left
     ):
         return 0
-    good = [one.query for one in asked if not _find_fault(request, one)]
-    rows = source.query(request.cluster, good, from_s=0, to_s=0)
-    found = (one.timestep_s for row in rows for one in row if one.error is None)
-    return sum(slot_range(request.from_s, request.to_s, timestep_s).slots for timestep_s in found)
+    valid = [item.query for item in items if not _find_fault(request, item)]
+    rows = source.query(request.cluster, valid, from_s=0, to_s=0)
+    timesteps_s = (item.timestep_s for row in rows for item in row if item.error is None)
+    return sum(slot_range(request.from_s, request.to_s, timestep_s).slots for timestep_s in timesteps_s)
 
 
-def _too_many_samples(bounds: QueryLimits) -> TooLarge:
+def _too_many_samples(limits: QueryLimits) -> TooLarge:
     return TooLarge(
-        f"the answer has over {bounds.samples} samples, which is the limit; ask in smaller parts",
+        f"the answer has over {limits.samples} samples, which is the limit; ask in smaller parts",
         code=ErrorCode.ANSWER_TOO_LARGE,
     )
 
 
-def _split_queries(asked: Sequence[QueryItem]) -> Iterator[Sequence[QueryItem]]:
-    """Queries one portion at a time, so that neither the store's lock nor memory is taken for all at once."""
+def _split_queries(items: Sequence[QueryItem]) -> Iterator[Sequence[QueryItem]]:
+    """The items in batches, so that neither the lock of the store nor memory is taken for all at once."""
     begin = series = 0
-    for at, one in enumerate(asked):
-        series += count_named_series(one.query)
-        if at + 1 - begin >= _MAX_BATCH_QUERIES or series >= _MAX_BATCH_SERIES:
-            yield asked[begin : at + 1]
-            begin, series = at + 1, 0
-    if begin < len(asked):
-        yield asked[begin:]
+    for index, item in enumerate(items):
+        series += count_named_series(item.query)
+        if index + 1 - begin >= _MAX_BATCH_QUERIES or series >= _MAX_BATCH_SERIES:
+            yield items[begin : index + 1]
+            begin, series = index + 1, 0
+    if begin < len(items):
+        yield items[begin:]
 
 
-def _execute_batch(request: QueryRequest, asked: Sequence[QueryItem], source: SampleSource) -> list[list[SeriesResult]]:
-    faults = [_find_fault(request, one) for one in asked]
-    good = [(row, one) for row, (one, fault) in enumerate(zip(asked, faults, strict=True)) if not fault]
+def _execute_batch(request: QueryRequest, items: Sequence[QueryItem], source: SampleSource) -> list[list[SeriesResult]]:
+    faults = [_find_fault(request, item) for item in items]
+    valid = [(row, item) for row, (item, fault) in enumerate(zip(items, faults, strict=True)) if not fault]
     rows: list[list[SeriesResult]] = [[_error_result(fault)] if fault else [] for fault in faults]
-    if not good:
+    if not valid:
         return rows
-    # scaled here, so that statistics are of the samples as they are stored
-    queries = [replace(one.query, scale_by=None) if one.query.scale_by else one.query for _, one in good]
+    # scaled below, so that statistics are of the stored samples
+    queries = [replace(item.query, scale_by=None) if item.query.scale_by else item.query for _, item in valid]
     if not request.with_data:
         stored = source.statistics(request.cluster, queries, from_s=request.from_s, to_s=request.to_s)
-        for (row, one), found in zip(good, stored, strict=True):
-            rows[row] = [_statistics_result(request, one, statistic) for statistic in found]
+        for (row, item), found in zip(valid, stored, strict=True):
+            rows[row] = [_statistics_result(request, item, statistic) for statistic in found]
         return rows
     found_rows = source.query(request.cluster, queries, from_s=request.from_s, to_s=request.to_s)
     pieces = [
-        _PendingResult(row, one, series) for (row, one), found in zip(good, found_rows, strict=True) for series in found
+        _PendingResult(row, item, series)
+        for (row, item), found in zip(valid, found_rows, strict=True)
+        for series in found
     ]
     for group in _group_alike(pieces):
         _process_group(group, with_stats=request.with_stats)
@@ -124,14 +126,14 @@ def _execute_batch(request: QueryRequest, asked: Sequence[QueryItem], source: Sa
     return rows
 
 
-def _find_fault(request: QueryRequest, one: QueryItem) -> str:
-    if one.fault:
-        return one.fault
+def _find_fault(request: QueryRequest, item: QueryItem) -> str:
+    if item.fault:
+        return item.fault
     if request.from_s > request.to_s:
         return f"the range begins at {request.from_s}, after its end at {request.to_s}"
-    if one.algorithm not in ALGORITHMS:
+    if item.algorithm not in ALGORITHMS:
         known = ", ".join(sorted(ALGORITHMS))
-        return f"resample-algo {one.algorithm[:MAX_SHOWN]!r} is not known; known are {known}"
+        return f"resample-algo {item.algorithm[:MAX_SHOWN]!r} is not known; known are {known}"
     return ""
 
 
@@ -139,29 +141,29 @@ def _error_result(text: str, resolution_s: int = 0) -> SeriesResult:
     return SeriesResult(0, 0, resolution_s, error=text)
 
 
-def _statistics_result(request: QueryRequest, one: QueryItem, found: StoredStatistic) -> SeriesResult:
-    if found.error is not None:
-        return _error_result(found.error, found.timestep_s)
-    step_s = found.timestep_s or 1
+def _statistics_result(request: QueryRequest, item: QueryItem, statistic: StoredStatistic) -> SeriesResult:
+    if statistic.error is not None:
+        return _error_result(statistic.error, statistic.timestep_s)
+    step_s = statistic.timestep_s or 1
     from_s = request.from_s // step_s * step_s
     to_s = -(-request.to_s // step_s) * step_s
-    least, mean, highest = _scaled_statistics(found.min, found.avg, found.max, one.query.scale_by)
+    low, mean, high = _scaled_statistics(statistic.min, statistic.avg, statistic.max, item.query.scale_by)
     return SeriesResult(
         from_s,
         to_s,
-        found.timestep_s,
-        min=least,
+        statistic.timestep_s,
+        min=low,
         avg=mean,
-        max=highest,
-        id=found.id,
-        subtype_id=found.subtype_id,
-        members=found.members,
+        max=high,
+        id=statistic.id,
+        subtype_id=statistic.subtype_id,
+        members=statistic.members,
     )
 
 
 @dataclass(slots=True)
 class _PendingResult:
-    """One series on its way from the store to the answer."""
+    """One series between the store and the response."""
 
     row: int
     item: QueryItem
@@ -176,15 +178,15 @@ class _PendingResult:
         error = stored.error or self.error
         if error is not None:
             return _error_result(error, stored.timestep_s)
-        least, mean, highest = self.statistics
+        low, mean, high = self.statistics
         return SeriesResult(
             stored.from_s,
             stored.from_s + len(stored.data) * stored.timestep_s,
             self.resolution_s,
             self.data,
-            least,
+            low,
             mean,
-            highest,
+            high,
             stored.id,
             stored.subtype_id,
             stored.members,
@@ -194,7 +196,7 @@ class _PendingResult:
 
 
 def _group_alike(pieces: Sequence[_PendingResult]) -> Iterator[list[_PendingResult]]:
-    """Series that can be worked on as one matrix."""
+    """Groups of series that can be processed as one matrix."""
     groups: dict[tuple[int, int, int, str], list[_PendingResult]] = {}
     for piece in pieces:
         if piece.stored.error is None:
@@ -204,7 +206,7 @@ def _group_alike(pieces: Sequence[_PendingResult]) -> Iterator[list[_PendingResu
 
 
 def _process_group(group: list[_PendingResult], *, with_stats: bool) -> None:
-    """Statistics, resampling and scaling of series of one kind."""
+    """Compute statistics, resample and scale the series of one group."""
     first = group[0]
     matrix = np.stack([piece.stored.data for piece in group])
     if with_stats:
@@ -218,7 +220,7 @@ def _process_group(group: list[_PendingResult], *, with_stats: bool) -> None:
         for piece in group:
             piece.error = str(error)
         return
-    # simple resampling gives strided views, which cannot be written out as they are
+    # `simple` gives strided views, which the encoders do not take
     thinned = np.ascontiguousarray(thinned)
     for piece, data in zip(group, thinned, strict=True):
         piece.data = _scaled(data, piece.item.query.scale_by).astype(np.float32, copy=False)
@@ -226,35 +228,35 @@ def _process_group(group: list[_PendingResult], *, with_stats: bool) -> None:
 
 
 def _scaled(data: Array, scale: float | None) -> Array:
-    """In double precision: 0.001 itself is off in single precision, and so would be each sample."""
+    """The samples times `scale`, in double precision: 0.001 is inexact in single precision."""
     if not scale:
         return data
-    with np.errstate(over="ignore"):  # beyond single precision is infinite
+    with np.errstate(over="ignore"):  # values beyond single precision become infinite
         return (data.astype(np.float64) * scale).astype(np.float32)
 
 
 def _row_statistics(matrix: Samples) -> Iterator[tuple[float | None, float | None, float | None]]:
-    """Least, mean and highest sample of each row, None where there is none."""
+    """Min, mean and max of each row, None for a row without samples."""
     present = ~np.isnan(matrix)
     count = np.count_nonzero(present, axis=1)
     total: Float64Array = np.sum(matrix, axis=1, dtype=np.float64, where=present)
-    least: Samples = np.fmin.reduce(matrix, axis=1, initial=np.nan)
-    highest: Samples = np.fmax.reduce(matrix, axis=1, initial=np.nan)
-    for number, sum_, low, high in zip(count.tolist(), total.tolist(), least.tolist(), highest.tolist(), strict=True):
+    minima: Samples = np.fmin.reduce(matrix, axis=1, initial=np.nan)
+    maxima: Samples = np.fmax.reduce(matrix, axis=1, initial=np.nan)
+    for number, sum_, low, high in zip(count.tolist(), total.tolist(), minima.tolist(), maxima.tolist(), strict=True):
         yield (low, sum_ / number, high) if number else (None, None, None)
 
 
 def _scaled_statistics(
-    least: float | None, mean: float | None, highest: float | None, scale: float | None
+    low: float | None, mean: float | None, high: float | None, scale: float | None
 ) -> tuple[float | None, float | None, float | None]:
-    if not scale or least is None or mean is None or highest is None:
-        return least, mean, highest
-    low, high = sorted((least * scale, highest * scale))
-    return low, mean * scale, high
+    if not scale or low is None or mean is None or high is None:
+        return low, mean, high
+    scaled_low, scaled_high = sorted((low * scale, high * scale))
+    return scaled_low, mean * scale, scaled_high
 
 
 def _partial_coverage(stored: StoredSeries, resolution_s: int, points: int) -> npt.NDArray[np.int32] | None:
-    """How many members each slot has, if in some slot that is neither none nor all of them."""
+    """Number of members per slot; None if each slot has all of them or none."""
     coverage = stored.coverage
     if coverage is None or not bool(((coverage > 0) & (coverage < stored.members)).any()):
         return None

@@ -1,4 +1,4 @@
-"""What the store holds, for people who look into it: clusters, hosts, series and how far their samples reach."""
+"""Inventory of the store, for people who inspect it: clusters, hosts, series and the extent of their samples."""
 
 import threading
 from collections.abc import Sequence
@@ -10,12 +10,12 @@ from cc_backend.metricstore.model import HostPart
 
 
 def describe_path(table: SeriesTable, path: Sequence[str], lock: "threading.RLock") -> dict[str, Any] | None:
-    """What lies below a path, None if there is nothing of that name. Nothing is made by asking.
+    """What lies below a path; None if the path does not exist.
 
     () gives clusters with their number of hosts; (cluster,) hosts with number of series and time of the newest sample;
-    (cluster, host) metric -> extents of the host's own samples, and the same below each part such as `socket1`; further
-    names lead into parts. Any sender can call a part as a metric is called: it stands below `part <name>`. `lock` is
-    taken for moments only, so that ingest goes on.
+    (cluster, host) metric -> extents of the host's own samples, and one more level for each part such as `socket1`;
+    further names lead into parts. A part with the name of a metric is listed as `part <name>`. `lock` is held for
+    moments only, so that ingest goes on.
     """
     with lock:
         if not path:
@@ -45,7 +45,7 @@ def _describe_host(table: SeriesTable, cluster: str, name: str, lock: "threading
     for metric, part in series:
         with lock:
             sid = host.find(metric, part)
-            if sid < 0:  # forgotten meanwhile
+            if sid < 0:  # removed meanwhile
                 continue
             grid = table.columns.grids[int(table.columns.grid_of[sid])]
             reading = grid.start_extent(int(table.columns.row_of[sid]))
@@ -61,7 +61,7 @@ def _part_levels(part: HostPart) -> list[str]:
 
 
 def _extents(reach: TimeExtent | None, step_s: int) -> list[dict[str, int]]:
-    """From the first to the last sample, in slots; empty for a series without samples."""
+    """Begin, end, slots and number of samples of a series; empty without samples."""
     if reach is None:
         return []
     begin, end, samples = reach

@@ -1,4 +1,4 @@
-"""Answers of the query protocol as JSON: written as the reference writes them, and read from it or from us."""
+"""JSON form of requests and responses of the query protocol, compatible with cc-metric-store in both directions."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -11,28 +11,28 @@ from cc_backend.metricstore.query.protocol import QueryItem, QueryRequest, Query
 from cc_backend.runtime.float32 import shortest_float32
 
 
-def encode_json(found: QueryResponse) -> bytes:
-    """The answer with the keys of the reference and ours: `id`, `subtype-id`, `members` and `coverage`.
+def encode_json(response: QueryResponse) -> bytes:
+    """The response with the keys of the reference and our own: `id`, `subtype-id`, `members` and `coverage`.
 
-    Numbers are the shortest that give the same 32-bit float. What is not asked for is 0, as clients of the reference
-    expect it.
+    Numbers are the shortest that give the same 32-bit float. Statistics that were not requested are 0, as clients of
+    the reference expect.
     """
     document: dict[str, Any] = {}
-    if found.queries is not None:
-        document["queries"] = queries_to_json(found.queries)
-    element = _series_with_statistics if found.with_stats else _series_without_statistics
-    document["results"] = [[element(one) for one in row] for row in found.rows]
+    if response.queries is not None:
+        document["queries"] = queries_to_json(response.queries)
+    element = _series_with_statistics if response.with_stats else _series_without_statistics
+    document["results"] = [[element(series) for series in row] for row in response.rows]
     return orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY)
 
 
-def queries_to_json(asked: Sequence[QueryItem]) -> list[dict[str, Any]]:
-    """Queries as they stand in an answer."""
-    return [_query_to_json(one) for one in asked]
+def queries_to_json(items: Sequence[QueryItem]) -> list[dict[str, Any]]:
+    """Queries as the JSON response echoes them."""
+    return [_query_to_json(item) for item in items]
 
 
-def _query_to_json(one: QueryItem) -> dict[str, Any]:
-    query = one.query
-    document: dict[str, Any] = {"metric": query.metric, "host": query.host, "resolution": one.resolution_s}
+def _query_to_json(item: QueryItem) -> dict[str, Any]:
+    query = item.query
+    document: dict[str, Any] = {"metric": query.metric, "host": query.host, "resolution": item.resolution_s}
     if query.type is not None:
         document |= {"type": query.type, "type-ids": list(query.type_ids or ())}
     if query.subtype is not None:
@@ -43,43 +43,43 @@ def _query_to_json(one: QueryItem) -> dict[str, Any]:
     return document
 
 
-def _series_with_statistics(one: SeriesResult) -> dict[str, Any]:
-    document = _series_to_json(one)
-    if one.error is None:
-        for key, number in (("avg", one.avg), ("min", one.min), ("max", one.max)):
+def _series_with_statistics(series: SeriesResult) -> dict[str, Any]:
+    document = _series_to_json(series)
+    if series.error is None:
+        for key, number in (("avg", series.avg), ("min", series.min), ("max", series.max)):
             document[key] = None if number is None else shortest_float32(number)
     else:
         document["avg"] = document["min"] = document["max"] = 0
     return document
 
 
-def _series_without_statistics(one: SeriesResult) -> dict[str, Any]:
+def _series_without_statistics(series: SeriesResult) -> dict[str, Any]:
     # clients of the reference expect the keys, and 0 in them
-    document = _series_to_json(one)
+    document = _series_to_json(series)
     document["avg"] = document["min"] = document["max"] = 0
     return document
 
 
-def _series_to_json(one: SeriesResult) -> dict[str, Any]:
+def _series_to_json(series: SeriesResult) -> dict[str, Any]:
     document: dict[str, Any] = {}
-    if one.error is not None:
-        document["error"] = one.error
-    if one.id is not None:
-        document["id"] = one.id
-    if one.subtype_id is not None:
-        document["subtype-id"] = one.subtype_id
-    if one.data is not None and len(one.data):
-        document["data"] = one.data
-    document["from"], document["to"], document["resolution"] = one.from_s, one.to_s, one.resolution_s
-    if one.members > 1:
-        document["members"] = one.members
-    if one.coverage is not None:
-        document["coverage"] = one.coverage
+    if series.error is not None:
+        document["error"] = series.error
+    if series.id is not None:
+        document["id"] = series.id
+    if series.subtype_id is not None:
+        document["subtype-id"] = series.subtype_id
+    if series.data is not None and len(series.data):
+        document["data"] = series.data
+    document["from"], document["to"], document["resolution"] = series.from_s, series.to_s, series.resolution_s
+    if series.members > 1:
+        document["members"] = series.members
+    if series.coverage is not None:
+        document["coverage"] = series.coverage
     return document
 
 
 def encode_request(request: QueryRequest) -> bytes:
-    """The request as a client writes it; padding is what the reference calls nulls before the first sample."""
+    """The body of a request. With `with-padding` the reference would add nulls before the first sample."""
     return orjson.dumps(
         {
             "cluster": request.cluster,
@@ -95,13 +95,13 @@ def encode_request(request: QueryRequest) -> bytes:
 
 
 def decode_json(body: bytes) -> QueryResponse:
-    """The answer that another store wrote, ours or the reference's; raises InvalidInput if it is none."""
+    """The response of another store, ours or the reference's; raises InvalidInput if the body is not a response."""
     try:
         document = orjson.loads(body)
         results = document["results"] or []
         rows = [[_series_from_json(element) for element in row or []] for row in results]
     except (orjson.JSONDecodeError, ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
-        raise InvalidInput(f"this is no answer of a metric store: {type(error).__name__}: {error}"[:300]) from None
+        raise InvalidInput(f"this is not a response of a metric store: {type(error).__name__}: {error}"[:300]) from None
     return QueryResponse(rows)
 
 

@@ -1,11 +1,11 @@
-"""The query protocol of cc-metric-store: what can be asked and answered, and how a request is read from JSON.
+"""The query protocol of cc-metric-store: requests, responses, and how a request is read from JSON.
 
-Knows no sockets and no clock. `answering` finds the answer, `answerjson` and `binary` write and read it.
+Knows no sockets and no clock. `execute` makes the response, `json_codec` and `binary_codec` encode and decode it.
 
-Where the reference leaves gaps or misleads, this answers more: always the full grid of the range that was asked for
-(whatever `with-padding` says), aligned to the timestep, with null where there is no sample; statistics from the native
-samples; the id of each series; how many parts a combination covers. A query that cannot be answered costs the others
-nothing: its row holds one element with `error`.
+Beyond the reference, a response always has the full grid of the requested range (whatever `with-padding` says), aligned
+to the timestep, with null where there is no sample; statistics of the native samples; the id of each series; and how
+many parts a combined series covers. A query that cannot be answered does not affect the others: its row holds one
+element with `error`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -25,11 +25,11 @@ from cc_common.json_reader import parse_json
 
 DEFAULT_ALGORITHM = "lttb"
 
-_MAX_EXACT_FLOAT = 2**53  # a float beyond has no fraction to lose
+_MAX_EXACT_FLOAT = 2**53  # a larger float may not be the integer that was sent
 _TIME_LIMIT = 2**62
-_MAX_PARTS = 10_000  # of one host; each is looked up among all that the host has
+_MAX_PARTS = 10_000  # of one host, since each is looked up among all series of the host
 MAX_SHOWN = 80
-"""So much of what was sent is repeated in an error."""
+"""Characters of a value that are quoted in an error."""
 
 _KEYS = frozenset(
     [
@@ -42,9 +42,9 @@ _KEYS = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class QueryLimits:
-    """How much one request may ask for; beyond it is TooLarge.
+    """Limits of one request; a larger one raises TooLarge.
 
-    `series` are those named by their ids, `samples` those sent, `slots` those looked at.
+    `series` are those named by their ids, `samples` those in the response, `slots` those that are read.
     """
 
     body_bytes: int = 16 << 20
@@ -59,7 +59,7 @@ DEFAULT_LIMITS = QueryLimits()
 
 @dataclass(frozen=True, slots=True)
 class QueryItem:
-    """One query of a request; `fault` says why it cannot be answered, and `query` is then only for show."""
+    """One query of a request. If it cannot be answered, `fault` says why, and `query` is only for display."""
 
     query: Query
     resolution_s: int = 0
@@ -69,7 +69,7 @@ class QueryItem:
 
 @dataclass(frozen=True, slots=True)
 class QueryRequest:
-    """What was asked: samples or statistics of [from_s, to_s)."""
+    """A request for samples or statistics of [from_s, to_s)."""
 
     cluster: str
     from_s: int
@@ -83,12 +83,12 @@ class QueryRequest:
 
 @dataclass(frozen=True, slots=True)
 class SeriesResult:
-    """One series of an answer, or an error text in its place.
+    """One series of a response, or an error text in its place.
 
-    `data[i]` belongs to the slot that begins at `from_s + i * resolution_s`; None if it was not asked for. `min`, `avg`
-    and `max` are of the native samples, None without any. Of a combination of `members` series, `coverage` says how
-    many had a sample in each slot (after resampling: the least number in each step); None where that is all of them.
-    `offset_s` is how far into its slot a sample lies, None where that is not known; JSON does not have it.
+    `data[i]` belongs to the slot that begins at `from_s + i * resolution_s`; None if it was not requested. `min`, `avg`
+    and `max` are of the native samples, None without any. For a combination of `members` series, `coverage` is the
+    number of them with a sample in each slot (after resampling: the min of each step); None if that is always all of
+    them. `offset_s` is how far into its slot a sample lies, None if unknown; JSON does not have it.
     """
 
     from_s: int
@@ -108,7 +108,7 @@ class SeriesResult:
 
 @dataclass(frozen=True, slots=True)
 class QueryResponse:
-    """One row of series per query, in order. `queries` are echoed where some were made for all nodes."""
+    """One row of series per query, in order. `queries` are echoed if `for-all-nodes` made some of them."""
 
     rows: list[list[SeriesResult]]
     with_stats: bool = True
@@ -116,57 +116,57 @@ class QueryResponse:
 
 
 class SampleSource(Protocol):
-    """What is asked for samples; `MetricStore` is one."""
+    """Where samples are read from, such as `MetricStore`."""
 
     def query(self, cluster: str, queries: Sequence[Query], *, from_s: int, to_s: int) -> list[list[StoredSeries]]:
-        """Per query its series on the full grid of the range."""
+        """The series of each query, on the full grid of the range."""
 
     def statistics(
         self, cluster: str, queries: Sequence[Query], *, from_s: int, to_s: int
     ) -> list[list[StoredStatistic]]:
-        """Per query the statistics of its series."""
+        """The statistics of the series of each query."""
 
     def hosts(self, cluster: str) -> list[str]:
-        """The hosts that have series."""
+        """The hosts of a cluster that have series."""
 
 
 # Request
 
 
-def parse_request(body: bytes, bounds: QueryLimits = DEFAULT_LIMITS) -> QueryRequest:
+def parse_request(body: bytes, limits: QueryLimits = DEFAULT_LIMITS) -> QueryRequest:
     """The request in a body: JSON with the keys of the reference, whatever their case; unknown keys are ignored.
 
-    An absent key or null is its default: empty lists, false, 0; `with-stats`, `with-data`, `with-padding` are true. A
-    query that cannot be is kept with its fault. Raises InvalidInput or PayloadError for what concerns the whole
-    request, and TooLarge for more than the bounds allow.
+    An absent key or null means the default: an empty list, false, 0; `with-stats`, `with-data` and `with-padding` are
+    true. An invalid query is kept with its fault. Raises InvalidInput or PayloadError if the whole request is invalid,
+    and TooLarge if it is beyond the limits.
     """
-    if len(body) > bounds.body_bytes:
+    if len(body) > limits.body_bytes:
         raise TooLarge(
-            f"the request is over the limit of {bounds.body_bytes} bytes; ask in smaller parts",
+            f"the request is over the limit of {limits.body_bytes} bytes; ask in smaller parts",
             code=ErrorCode.BODY_TOO_LARGE,
         )
-    return request_from_json(_load_json(body), bounds)
+    return request_from_json(_load_json(body), limits)
 
 
-def request_from_json(document: Any, bounds: QueryLimits = DEFAULT_LIMITS) -> QueryRequest:
+def request_from_json(document: Any, limits: QueryLimits = DEFAULT_LIMITS) -> QueryRequest:
     """The request in a JSON document; raises as `parse_request`."""
     if not isinstance(document, dict):
         raise InvalidInput("the request must be a JSON object", code=ErrorCode.INVALID_BODY)
     fields = _normalise_keys(document)
     algorithm = _text(fields, "resample-algo") or DEFAULT_ALGORITHM
     queries = _list(fields, "queries")
-    if len(queries) > bounds.queries:
-        raise TooLarge(f"the request has {len(queries)} queries; the limit is {bounds.queries}")
+    if len(queries) > limits.queries:
+        raise TooLarge(f"the request has {len(queries)} queries; the limit is {limits.queries}")
     for_all_nodes = _texts(fields, "for-all-nodes")
-    asked = tuple(query_item_from_json(query, algorithm) for query in queries)
-    series = sum(count_named_series(one.query) for one in asked)
-    if series > bounds.series:
-        raise TooLarge(f"the request names {series} series; the limit is {bounds.series}; ask in smaller parts")
+    items = tuple(query_item_from_json(query, algorithm) for query in queries)
+    series = sum(count_named_series(item.query) for item in items)
+    if series > limits.series:
+        raise TooLarge(f"the request names {series} series; the limit is {limits.series}; ask in smaller parts")
     return QueryRequest(
         cluster=_text(fields, "cluster"),
         from_s=_time(fields, "from"),
         to_s=_time(fields, "to"),
-        items=asked,
+        items=items,
         for_all_nodes=for_all_nodes,
         with_stats=_flag(fields, "with-stats", default=True),
         with_data=_flag(fields, "with-data", default=True),
@@ -178,12 +178,12 @@ def _load_json(body: bytes) -> Any:
     try:
         return orjson.loads(body)
     except orjson.JSONDecodeError:
-        # the reference reads the first value of a body, and less strictly; if this cannot either, it says where
+        # the reference reads only the first value of a body, and less strictly; if that fails too, the error says where
         return parse_json(body, max_bytes=len(body))
 
 
 def query_item_from_json(document: Any, algorithm: str) -> QueryItem:
-    """One query of a request; `algorithm` is how to resample if the query does not say."""
+    """One query of a request; `algorithm` is the default for resampling."""
     if not isinstance(document, dict):
         return QueryItem(Query("", ""), fault="a query must be a JSON object")
     fields = _normalise_keys(document)
@@ -199,7 +199,7 @@ def query_item_from_json(document: Any, algorithm: str) -> QueryItem:
 
 
 def count_named_series(query: Query) -> int:
-    """How many series a query names, at least one: each of its ids with each of its subtype ids."""
+    """Number of series that a query names, at least 1: each of its ids with each of its subtype ids."""
     return max(len(query.type_ids or ()), 1) * max(len(query.subtype_ids or ()), 1)
 
 
@@ -224,7 +224,7 @@ def _read_query(fields: Mapping[str, Any]) -> Query:
 
 
 def _normalise_keys(document: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The document with its keys in lower case; an exact key wins over one in another case."""
+    """The document with known keys in lower case; a key in its exact spelling wins over one in another case."""
     if document.keys() <= _KEYS:
         return document
     return {key.lower(): value for key, value in document.items() if key not in _KEYS} | {
@@ -251,7 +251,7 @@ def _list(fields: Mapping[str, Any], key: str) -> list[Any]:
 
 
 def _texts(fields: Mapping[str, Any], key: str) -> tuple[str, ...]:
-    """A list of texts; whole numbers are taken for the texts that they should be."""
+    """A list of strings; integers are converted to strings."""
     values = _list(fields, key)
     for value in values:
         if not isinstance(value, str) and type(value) is not int:
@@ -260,7 +260,7 @@ def _texts(fields: Mapping[str, Any], key: str) -> tuple[str, ...]:
 
 
 def _check_length(key: str, text: str) -> str:
-    """No name in the store is longer, and names are repeated in the answer, once for each host."""
+    """The string, if names in the store can be as long: names are repeated in the response, once for each host."""
     if len(text) > MAX_NAME_BYTES:
         raise InvalidInput(f"{key} must be at most {MAX_NAME_BYTES} characters long, not {len(text)}")
     return text

@@ -1,6 +1,6 @@
-"""Fewer samples for a plot: pure functions over the last axis of an array, one series or a matrix of them.
+"""Downsampling for plots: pure functions over the last axis of an array, one series or a matrix of series.
 
-`step` is how many samples become one. All return floor(n / step) samples.
+`step` samples become one. All functions return floor(n / step) samples.
 """
 
 from collections.abc import Callable
@@ -23,7 +23,7 @@ def simple(values: Array, step: int) -> Array:
 
 
 def average(values: Array, step: int) -> Array:
-    """The mean of what is there in each block of `step` samples, NaN for an empty block; a shorter tail is dropped."""
+    """The mean of the samples in each block of `step` slots, NaN for an empty block; a shorter tail is dropped."""
     blocks = _blocks(values, step)
     present = ~np.isnan(blocks)
     count = np.count_nonzero(present, axis=-1)
@@ -34,18 +34,18 @@ def average(values: Array, step: int) -> Array:
 
 
 def minmax(values: Array, step: int) -> Array:
-    """Least and highest sample of each block of 2 * `step`, in the order in which they came: no peak is lost.
+    """Min and max of each block of 2 * `step` slots, in the order of time: no peak is lost.
 
-    If the number of samples that come out is odd, the last one is the highest of the last block of `step`.
+    If the number of resulting samples is odd, the last one is the max of the last block of `step`.
     """
     number = values.shape[-1] // step
     result = np.full((*values.shape[:-1], number), np.nan, values.dtype)
     pairs = number // 2
     if pairs:
         blocks = _blocks(values[..., : pairs * 2 * step], 2 * step)
-        least_at = np.argmin(np.where(np.isnan(blocks), np.inf, blocks), axis=-1)
-        highest_at = np.argmax(np.where(np.isnan(blocks), -np.inf, blocks), axis=-1)
-        first, second = np.minimum(least_at, highest_at), np.maximum(least_at, highest_at)
+        min_at = np.argmin(np.where(np.isnan(blocks), np.inf, blocks), axis=-1)
+        max_at = np.argmax(np.where(np.isnan(blocks), -np.inf, blocks), axis=-1)
+        first, second = np.minimum(min_at, max_at), np.maximum(min_at, max_at)
         result[..., 0 : pairs * 2 : 2] = np.take_along_axis(blocks, first[..., None], -1)[..., 0]
         result[..., 1 : pairs * 2 : 2] = np.take_along_axis(blocks, second[..., None], -1)[..., 0]
     if number % 2:
@@ -56,8 +56,8 @@ def minmax(values: Array, step: int) -> Array:
 def lttb(values: Array, step: int) -> Array:
     """Largest triangle, three buckets: the samples that shape the curve most, the first and the last among them.
 
-    Of each bucket the sample is taken that spans the largest triangle with the one taken before and the mean of the
-    bucket that follows. Where an area is NaN, the last such sample is taken, so that gaps stay visible.
+    Of each bucket the sample is picked that spans the largest triangle with the one picked before and the mean of the
+    following bucket. Where an area is NaN, the last such sample is picked, so that gaps stay visible.
 
     Source: S. Steinarsson, Downsampling Time Series for Visual Representation, 2013; limits as in ClusterCockpit.
     """
@@ -71,7 +71,7 @@ def lttb(values: Array, step: int) -> Array:
     edges = _edges(length, number)
     picked = np.zeros((len(rows), number), np.int64)
     picked[:, -1] = length - 1
-    # In a bucket without any sample all areas are NaN. Only the others are looked at: a long empty range costs nothing.
+    # In a bucket without samples all areas are NaN. These are skipped, so a long empty range costs nothing.
     picked[:, 1:-1] = edges[1:-1] - 1
     present = ~np.isnan(rows[:, : edges[-2]]).all(axis=0)
     for bucket in np.flatnonzero(np.logical_or.reduceat(present, edges[:-2])).tolist():
@@ -82,7 +82,7 @@ def lttb(values: Array, step: int) -> Array:
 
 
 def _edges(length: int, number: int) -> npt.NDArray[np.int64]:
-    """Where the buckets between the first and the last sample begin; the two last edges end the last two buckets."""
+    """Begins of the buckets between the first and the last sample; the two last edges end the last two buckets."""
     width = (length - 2) / (number - 2)
     edges = (np.arange(number) * width).astype(np.int64) + 1
     edges[2:] = np.minimum(edges[2:], length - 2)
@@ -90,7 +90,7 @@ def _edges(length: int, number: int) -> npt.NDArray[np.int64]:
 
 
 def _pick(rows: npt.NDArray[np.float64], before: npt.NDArray[np.int64], low: int, middle: int, high: int) -> Any:
-    """The position of the sample of [low, middle) that each row takes; the mean is that of [middle, high]."""
+    """Position of the sample in [low, middle) that is picked in each row; the mean is of [middle, high]."""
     before_y = np.take_along_axis(rows, before[:, None], -1)
     centre_x = (middle + high) / 2
     centre_y = rows[:, middle : high + 1].mean(axis=-1, keepdims=True)
@@ -120,10 +120,10 @@ def resample(
     algorithm: str = "lttb",
     minimum_points: int = MINIMUM_POINTS,
 ) -> tuple[Array, int]:
-    """Samples and their timestep, at the resolution asked for if that is worth it.
+    """Samples and their timestep, at the requested resolution where that makes the series shorter.
 
-    A resolution up to the timestep, or a series of fewer than `minimum_points`, leaves everything as it is.
-    Raises InvalidInput for a resolution that is no multiple of the timestep, or an unknown algorithm.
+    With a resolution up to the timestep, or fewer than `minimum_points` samples, the series is unchanged.
+    Raises InvalidInput for a resolution that is not a multiple of the timestep, or an unknown algorithm.
     """
     if algorithm not in ALGORITHMS:
         raise InvalidInput(f"resampling {algorithm!r} is not known; known are {', '.join(sorted(ALGORITHMS))}")

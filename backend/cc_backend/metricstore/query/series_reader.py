@@ -1,7 +1,7 @@
-"""Answers questions about stored series: which ones are meant, and their samples or statistics over a range.
+"""Reads stored series: which series a query selects, and their samples or statistics over a range.
 
-Everything is on the wall-clock grid of the metric's timestep, so that series always line up; nothing here looks at
-what time it is.
+Everything is on the wall-clock grid of the metric's timestep, so that series always line up. Nothing here depends on
+the current time.
 """
 
 import re
@@ -23,11 +23,11 @@ from cc_backend.metricstore.index.series_table import Host, SeriesTable
 from cc_backend.metricstore.model import HostPart, Int64Array, MetricSpec, Query, StoredSeries, StoredStatistic
 from cc_backend.model import Samples
 
-# From coarse to fine: a question for the host is answered from the first level that holds the metric, from no other.
+# From coarse to fine: a query for the host is answered from the first type that has the metric, and from no other.
 PART_TYPES = ("socket", "die", "memoryDomain", "llc", "core", "hwthread", "accelerator")
-_MAX_BATCH_SERIES = 1024  # so many are looked up while the lock is held
-_MAX_BATCH_SAMPLES = 2_000_000  # and so many may be copied
-_MAX_COMBINED_SAMPLES = 500_000  # what is only combined is read so that it stays in the cache of the processor
+_MAX_BATCH_SERIES = 1024  # looked up while the lock is held once
+_MAX_BATCH_SAMPLES = 2_000_000  # copied while the lock is held once
+_MAX_COMBINED_SAMPLES = 500_000  # series that are combined should stay in the cache of the processor
 _DIGITS = re.compile(r"(\d+)")
 
 
@@ -40,13 +40,13 @@ class SlotRange(NamedTuple):
 
     @property
     def from_s(self) -> int:
-        """Begin of the first slot."""
+        """Begin of the first slot, Unix seconds."""
         return self.first_slot * self.timestep_s
 
 
 @dataclass(frozen=True, slots=True)
 class SelectedSeries:
-    """One series of an answer: a stored one, or several to be combined."""
+    """One series of a response: a stored one, or several to be combined."""
 
     id: str | None
     subtype_id: str | None
@@ -56,7 +56,7 @@ class SelectedSeries:
 
 @dataclass(slots=True)
 class _Target:
-    """One series of the answer and its place in it."""
+    """One series of the response and the row of its query."""
 
     row: int
     selection: SelectedSeries
@@ -67,9 +67,9 @@ class _Target:
 
 @dataclass(slots=True)
 class _ReadBatch:
-    """What is read at once: what is wanted of some queries, which of them have no answer and why, and the readings.
+    """Queries that are read at once: their target series, faults and pending reads.
 
-    A fault is the position of the query, a text, and the timestep of its metric if that is known, else 0.
+    A fault is the index of the query, a text, and the timestep of its metric, 0 if unknown.
     """
 
     faults: list[tuple[int, str, int]] = field(default_factory=list)
@@ -82,18 +82,18 @@ class _ReadBatch:
 
     @property
     def size(self) -> int:
-        """How many samples are read."""
+        """Number of samples to read."""
         return self.own_samples + self.combined_samples
 
     @property
     def has_room(self) -> bool:
-        """Whether there is room for another query."""
+        """Whether another query fits into this batch."""
         few = max(self.queries, len(self.targets)) < _MAX_BATCH_SERIES
         return few and self.size < _MAX_BATCH_SAMPLES and self.combined_samples < _MAX_COMBINED_SAMPLES
 
 
 def slot_range(from_s: int, to_s: int, timestep_s: int) -> SlotRange:
-    """The slots that [from_s, to_s) touches."""
+    """The slots that overlap [from_s, to_s)."""
     first = from_s // timestep_s
     return SlotRange(first, max(-(-to_s // timestep_s) - first, 0), timestep_s)
 
@@ -102,13 +102,13 @@ def slot_range(from_s: int, to_s: int, timestep_s: int) -> SlotRange:
 
 
 def select_series(host: Host, query: Query) -> list[SelectedSeries]:
-    """The series that a query means, in the order of the ids asked for; ids without series are left out."""
+    """The series that a query selects, in the order of its ids; ids without series are skipped."""
     parts = host.metrics.get(query.metric)
     if not parts:
         return []
     if query.type in (None, "", "node"):
         selections = _select_of_host(parts, query)
-    elif query.aggregate and not query.subtype:  # of many parts: no object for each of them
+    elif query.aggregate and not query.subtype:  # without an object for each of many parts
         level = _series_of_type(parts, query.type or "")
         sids = tuple(sid for number in _ids(level, query) for sid in _sids_of_part(level, number))
         return [SelectedSeries(None, None, sids, combined=True)] if sids else []
@@ -131,7 +131,7 @@ def _select_of_host(parts: dict[HostPart, int], query: Query) -> list[SelectedSe
 
 
 def _coarsest_sids(parts: dict[HostPart, int]) -> tuple[int, ...]:
-    """All series of the coarsest level. Adding levels up would count the same thing twice."""
+    """All series of the coarsest type. Adding up several types would count the same thing twice."""
     types = {part.type for part in parts}
     order = ["", *PART_TYPES, *sorted(types.difference(PART_TYPES, [""]))]
     level = _series_of_type(parts, next(name for name in order if name in types))
@@ -139,7 +139,7 @@ def _coarsest_sids(parts: dict[HostPart, int]) -> tuple[int, ...]:
 
 
 def _series_of_type(parts: dict[HostPart, int], kind: str) -> dict[str, dict[tuple[str, str], int]]:
-    """The series of one type: id -> subtype and its id -> sid; made once, so that each id asked for is a look-up."""
+    """The series of one type: id -> (subtype, subtype id) -> sid."""
     level: dict[str, dict[tuple[str, str], int]] = {}
     for part, sid in parts.items():
         if part.type == kind:
@@ -148,7 +148,7 @@ def _series_of_type(parts: dict[HostPart, int], kind: str) -> dict[str, dict[tup
 
 
 def _sids_of_part(level: Mapping[str, Mapping[tuple[str, str], int]], number: str) -> tuple[int, ...]:
-    """The series of one part: its own, or else those of everything below it."""
+    """The series of one part: its own, else those of all its subtypes."""
     below = level.get(number, {})
     own = below.get(("", ""))
     return tuple(below.values()) if own is None else (own,)
@@ -176,18 +176,19 @@ def _select_subtypes(below: Mapping[tuple[str, str], int], query: Query, number:
 
 
 def _natural_order(ids: Iterable[str]) -> list[str]:
-    """Ids in the order people expect: 2 before 10."""
+    """Ids in natural order: 2 before 10."""
     return sorted(ids, key=lambda name: [(0, int(x), "") if x.isdecimal() else (1, 0, x) for x in _DIGITS.split(name)])
 
 
-# Answers
+# Reading
 
 
 class QueryReader:
-    """Runs queries of one cluster over one range against a series table, of which `lock` is the lock.
+    """Runs queries of one cluster over one range against a series table, which `lock` guards.
 
-    The lock is held while series are looked up and what is hot is copied, for a bounded number of queries at a time;
-    what is compressed or on disk is read without it, so that neither a long answer nor a slow disk holds up ingest.
+    The lock is held while series are looked up and hot samples are copied, for a limited number of queries at a time.
+    Compressed samples, in memory and on disk, are read without it, so that neither a large response nor a slow disk
+    delays ingest.
     """
 
     def __init__(
@@ -203,72 +204,72 @@ class QueryReader:
         self._samples = 0
 
     def read_series(self, queries: Sequence[Query]) -> list[list[StoredSeries]]:
-        """Per query its series, each on the full grid of the range."""
-        answer: list[list[StoredSeries]] = [[] for _ in queries]
-        for portion in self._read_in_batches(queries, statistics=False):
-            for row, text, timestep_s in portion.faults:
-                answer[row].append(StoredSeries(None, self._from_s, timestep_s, np.empty(0, np.float32), error=text))
-            for one, span, samples in _split_by_target(portion.samples):
-                answer[one.row].append(_to_stored_series(one, span, samples))
-        return answer
+        """The series of each query, on the full grid of the range."""
+        rows: list[list[StoredSeries]] = [[] for _ in queries]
+        for batch in self._read_in_batches(queries, statistics=False):
+            for row, text, timestep_s in batch.faults:
+                rows[row].append(StoredSeries(None, self._from_s, timestep_s, np.empty(0, np.float32), error=text))
+            for target, span, samples in _split_by_target(batch.samples):
+                rows[target.row].append(_to_stored_series(target, span, samples))
+        return rows
 
     def read_statistics(self, queries: Sequence[Query]) -> list[list[StoredStatistic]]:
-        """Per query the statistics of its series; those that are no combinations are never in memory as a whole."""
-        answer: list[list[StoredStatistic]] = [[] for _ in queries]
-        for portion in self._read_in_batches(queries, statistics=True):
-            for row, text, timestep_s in portion.faults:
-                answer[row].append(StoredStatistic(None, None, None, None, error=text, timestep_s=timestep_s))
-            found: dict[int, StoredStatistic] = {}
-            for group, reading in portion.summaries:
+        """The statistics of the series of each query; only combined series are read into memory as a whole."""
+        rows: list[list[StoredStatistic]] = [[] for _ in queries]
+        for batch in self._read_in_batches(queries, statistics=True):
+            for row, text, timestep_s in batch.faults:
+                rows[row].append(StoredStatistic(None, None, None, None, error=text, timestep_s=timestep_s))
+            by_target: dict[int, StoredStatistic] = {}
+            for group, reading in batch.summaries:
                 columns = (column.tolist() for column in reading.complete())
-                for one, least, highest, total, count in zip(group, *columns, strict=True):
-                    found[id(one)] = _to_stored_statistic(one, least, highest, total, count)
-            for one, span, samples in _split_by_target(portion.samples):
-                data = _to_stored_series(one, span, samples, scale=False).data[None, :]
-                found[id(one)] = _to_stored_statistic(one, *(float(column[0]) for column in summarise(data)))
-            for one in portion.targets:
-                answer[one.row].append(found[id(one)])
-        return answer
+                for target, low, high, total, count in zip(group, *columns, strict=True):
+                    by_target[id(target)] = _to_stored_statistic(target, low, high, total, count)
+            for target, span, samples in _split_by_target(batch.samples):
+                data = _to_stored_series(target, span, samples, scale=False).data[None, :]
+                by_target[id(target)] = _to_stored_statistic(target, *(float(column[0]) for column in summarise(data)))
+            for target in batch.targets:
+                rows[target.row].append(by_target[id(target)])
+        return rows
 
     def _read_in_batches(self, queries: Sequence[Query], *, statistics: bool) -> Iterator[_ReadBatch]:
-        """What is wanted of all queries, in their order, so much at a time as is read at once."""
+        """The queries in order, in batches; hot samples of each batch have been copied."""
         row = 0
         while row < len(queries):
-            portion = _ReadBatch()
+            batch = _ReadBatch()
             with self._lock:
-                while row < len(queries) and portion.has_room:
-                    self._add_query(row, queries[row], portion, statistics=statistics)
+                while row < len(queries) and batch.has_room:
+                    self._add_query(row, queries[row], batch, statistics=statistics)
                     row += 1
-                self._samples += portion.size
+                self._samples += batch.size
                 if self._samples > self._limit_samples:
                     text = f"the answer needs over {self._limit_samples} samples, which is the limit; ask for less"
                     raise TooLarge(text)
-                self._begin_reads(portion, statistics=statistics)
-            yield portion
+                self._begin_reads(batch, statistics=statistics)
+            yield batch
 
-    def _add_query(self, row: int, query: Query, portion: _ReadBatch, *, statistics: bool) -> None:
-        """Add what a query means, or why it has no answer."""
-        portion.queries += 1
+    def _add_query(self, row: int, query: Query, batch: _ReadBatch, *, statistics: bool) -> None:
+        """Add the target series of a query, or its fault, to the batch."""
+        batch.queries += 1
         if self._cluster not in self._table.metrics:
-            portion.faults.append((row, f"cluster {self._cluster!r} is not configured", 0))
+            batch.faults.append((row, f"cluster {self._cluster!r} is not configured", 0))
             return
         spec = self._table.spec(self._cluster, query.metric, query.host)
         if spec is None:
-            portion.faults.append((row, self._unconfigured_text(query), 0))
+            batch.faults.append((row, self._unconfigured_text(query), 0))
             return
         host = self._table.host(self._cluster, query.host)
         found = [] if host is None else select_series(host, query)
         if not spec.aggregation and any(len(selection.sids) > 1 for selection in found):
             text = f"metric {query.metric!r} has no aggregation: parts of {query.host!r} cannot be combined"
-            portion.faults.append((row, text, spec.timestep_s))
+            batch.faults.append((row, text, spec.timestep_s))
             return
         slots = self._slots_to_read(spec.timestep_s, statistics=statistics).slots
         for selection in found:
-            portion.targets.append(_Target(row, selection, query, spec))
+            batch.targets.append(_Target(row, selection, query, spec))
             if selection.combined:
-                portion.combined_samples += slots * len(selection.sids)
+                batch.combined_samples += slots * len(selection.sids)
             elif not statistics:
-                portion.own_samples += slots
+                batch.own_samples += slots
 
     def _unconfigured_text(self, query: Query) -> str:
         whose = f"cluster {self._cluster!r}"
@@ -276,27 +277,27 @@ class QueryReader:
             whose = f"host {query.host!r} of {whose}"
         return f"metric {query.metric!r} is not configured for {whose}"
 
-    def _begin_reads(self, portion: _ReadBatch, *, statistics: bool) -> None:
-        """Copy what is hot of all that is wanted, and note where the rest lies."""
-        whole = portion.targets
+    def _begin_reads(self, batch: _ReadBatch, *, statistics: bool) -> None:
+        """Copy the hot samples of all targets, and record where the compressed ones lie."""
+        targets = batch.targets
         if statistics:
-            whole = [one for one in portion.targets if one.selection.combined]
-            own = [one for one in portion.targets if not one.selection.combined]
+            targets = [target for target in batch.targets if target.selection.combined]
+            own = [target for target in batch.targets if not target.selection.combined]
             for grid, span, group in self._by_grid(own, statistics=statistics):
-                portion.summaries.append((group, grid.start_summary(self._rows(group), span.first_slot, span.slots)))
-        for grid, span, group in self._by_grid(whole, statistics=statistics):
+                batch.summaries.append((group, grid.start_summary(self._rows(group), span.first_slot, span.slots)))
+        for grid, span, group in self._by_grid(targets, statistics=statistics):
             if not statistics:
                 self._set_offsets(group, span.timestep_s)
-            portion.samples.append((group, span, grid.start_read(self._rows(group), span.first_slot, span.slots)))
+            batch.samples.append((group, span, grid.start_read(self._rows(group), span.first_slot, span.slots)))
 
-    def _set_offsets(self, wanted: list[_Target], timestep_s: int) -> None:
-        """Note where in their slots samples lie; parts of a host that are combined come together."""
-        first = np.array([one.selection.sids[0] for one in wanted], np.int64)
-        for one, offset_s in zip(wanted, self._table.columns.slot_offsets(first, timestep_s).tolist(), strict=True):
-            one.offset_s = offset_s
+    def _set_offsets(self, targets: list[_Target], timestep_s: int) -> None:
+        """Set where in their slots the samples of each target lie; combined parts of a host are sampled together."""
+        first = np.array([target.selection.sids[0] for target in targets], np.int64)
+        for target, offset_s in zip(targets, self._table.columns.slot_offsets(first, timestep_s).tolist(), strict=True):
+            target.offset_s = offset_s
 
     def _slots_to_read(self, timestep_s: int, *, statistics: bool) -> SlotRange:
-        """The slots that are read: for statistics only those from which and up to which there is anything."""
+        """The slots to read: the whole range, for statistics only as far as the grid has samples."""
         span = slot_range(self._from_s, self._to_s, timestep_s)
         if not statistics:
             return span
@@ -304,10 +305,10 @@ class QueryReader:
         first = max(span.first_slot, held.start)
         return SlotRange(first, max(min(span.first_slot + span.slots, held.stop) - first, 0), timestep_s)
 
-    def _by_grid(self, wanted: list[_Target], *, statistics: bool) -> list[tuple[Grid, SlotRange, list[_Target]]]:
+    def _by_grid(self, targets: list[_Target], *, statistics: bool) -> list[tuple[Grid, SlotRange, list[_Target]]]:
         groups: dict[int, list[_Target]] = {}
-        for one in wanted:
-            groups.setdefault(one.spec.timestep_s, []).append(one)
+        for target in targets:
+            groups.setdefault(target.spec.timestep_s, []).append(target)
         return [
             (
                 self._table.columns.grids[self._table.columns.grid_index(step)],
@@ -317,62 +318,64 @@ class QueryReader:
             for step, group in groups.items()
         ]
 
-    def _rows(self, wanted: list[_Target]) -> Int64Array:
-        return self._table.columns.rows_of(np.array([sid for one in wanted for sid in one.selection.sids], np.int64))
+    def _rows(self, targets: list[_Target]) -> Int64Array:
+        return self._table.columns.rows_of(
+            np.array([sid for target in targets for sid in target.selection.sids], np.int64)
+        )
 
 
 def _split_by_target(
     read: Iterable[tuple[list[_Target], SlotRange, PendingRead[Samples]]],
 ) -> Iterator[tuple[_Target, SlotRange, Samples]]:
-    """Each series of the answer with the samples of its members."""
+    """Each target with the samples of its members."""
     for group, span, reading in read:
         matrix = reading.complete()
         position = 0
-        for one in group:
-            end = position + len(one.selection.sids)
-            yield one, span, matrix[position:end]
+        for target in group:
+            end = position + len(target.selection.sids)
+            yield target, span, matrix[position:end]
             position = end
 
 
-def _to_stored_series(one: _Target, span: SlotRange, samples: Samples, *, scale: bool = True) -> StoredSeries:
+def _to_stored_series(target: _Target, span: SlotRange, samples: Samples, *, scale: bool = True) -> StoredSeries:
     coverage = None
-    if one.selection.combined:
-        data, coverage = combine(samples, one.spec.aggregation)
+    if target.selection.combined:
+        data, coverage = combine(samples, target.spec.aggregation)
     else:
         data = samples[0]
-    if scale and one.query.scale_by:
-        data = data * np.float32(one.query.scale_by)
+    if scale and target.query.scale_by:
+        data = data * np.float32(target.query.scale_by)
     return StoredSeries(
-        one.selection.id,
+        target.selection.id,
         span.from_s,
         span.timestep_s,
         data,
-        subtype_id=one.selection.subtype_id,
+        subtype_id=target.selection.subtype_id,
         coverage=coverage,
-        members=len(one.selection.sids),
-        offset_s=one.offset_s if one.offset_s >= 0 else None,
+        members=len(target.selection.sids),
+        offset_s=target.offset_s if target.offset_s >= 0 else None,
     )
 
 
 def combine(samples: Samples, aggregation: str) -> tuple[Samples, npt.NDArray[np.int32]]:
-    """Sum or mean per column over what is there, NaN only where nothing is; and how many there were."""
+    """Sum or mean of each column over its samples, NaN for a column without; and the number of samples of each."""
     return choose_codec().combine(samples, mean=aggregation == "avg")
 
 
-def _to_stored_statistic(one: _Target, least: float, highest: float, total: float, count: float) -> StoredStatistic:
-    selection = one.selection
-    low = mean = high = None
+def _to_stored_statistic(target: _Target, low: float, high: float, total: float, count: float) -> StoredStatistic:
+    selection = target.selection
+    scaled_low = mean = scaled_high = None
     if count:
-        scale = one.query.scale_by or 1.0
-        low, high = sorted((least * scale, highest * scale))
+        scale = target.query.scale_by or 1.0
+        scaled_low, scaled_high = sorted((low * scale, high * scale))
         mean = total / count * scale
     return StoredStatistic(
         selection.id,
-        low,
+        scaled_low,
         mean,
-        high,
+        scaled_high,
         int(count),
         subtype_id=selection.subtype_id,
-        timestep_s=one.spec.timestep_s,
+        timestep_s=target.spec.timestep_s,
         members=len(selection.sids),
     )

@@ -340,6 +340,6 @@ def test_a_defect_that_one_file_brings_to_light_costs_only_that_file(
             assert np.flatnonzero(np.isnan(load(store, slots=SLOTS + 4))).tolist() == [SLOTS + 1]
             assert store.snapshot(NOW)
             assert segments(folder) == [broken], "what is not in memory stays on disk"
-    assert "met a defect and is left alone" in caplog.text
+    assert "could not be restored because of a bug" in caplog.text
     with opened(folder) as store:
         assert_whole(store, SLOTS + 4)

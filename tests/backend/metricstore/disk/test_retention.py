@@ -136,7 +136,7 @@ def test_a_segment_that_cannot_be_read_for_a_moment_keeps_what_a_long_job_needs_
         patch.setattr(Path, "read_bytes", too_many)
         store.free(before_s=START + 3 * HOUR, holds={"demo": {"n1": START}})
     assert segments(folder) == 5
-    assert "stays although it is too old" in caplog.text
+    assert "cannot be removed although it is too old" in caplog.text
     store.free(before_s=START + 3 * HOUR, holds={"demo": {"n1": START}})
     store.close()
     assert restarted(folder)["n1"] == [0, 1, 2, 3, 4]

@@ -127,7 +127,7 @@ def test_a_segment_that_could_not_be_read_at_the_start_outlives_snapshots(
     with monkeypatch.context() as patch:
         patch.setattr(Path, "read_bytes", faulty)
         store = opened(tmp_path)
-    assert "is left out: [Errno 5] Input/output error" in caplog.text
+    assert "cannot be restored: [Errno 5] Input/output error" in caplog.text
     with store:
         send(store, "n1", 2, T0 + 60)
         for _ in range(2):

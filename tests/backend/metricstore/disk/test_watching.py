@@ -107,7 +107,7 @@ def test_the_fault_lasts_until_that_is_written(store: MetricStore, folder: Path)
     shutil.rmtree(folder)
     folder.mkdir()
     store.check_disk()
-    assert store.faults() == ["files of the metric store are gone: what they held is written anew from memory"]
+    assert store.faults() == ["files of the metric store are gone: their samples are written again from memory"]
     assert send(store, 2, T0 + 60), "new batches are safe in the new folder"
 
 

@@ -166,7 +166,7 @@ def test_a_series_of_a_json_snapshot_that_is_none_is_left_out_and_named(run: obj
         (b'{"metrics": {', "it is not JSON"),
         (b"\xff\xfe", "it is not JSON"),
         (b"[]", "the host is not a level"),
-        (b'{"metrics": [], "children": []}', "the metrics of the host are no object, and 1 more faults"),
+        (b'{"metrics": [], "children": []}', "the metrics of the host are not an object, and 1 more faults"),
         (b'{"children": {"socket0": 7}}', "socket0 is not a level"),
     ],
 )

@@ -605,7 +605,7 @@ class TestOtherEnd:
                  b'{"results":[[{"from":1e400}]]}', b'{"results":[[{"to":1e30}]]}', b"<html>"]
     )  # fmt: skip
     def test_what_is_no_answer_is_said(self, body: bytes) -> None:
-        with pytest.raises(InvalidInput, match="no answer"):
+        with pytest.raises(InvalidInput, match="not a response"):
             decode_json(body)
 
     def test_the_answer_of_the_reference_is_read(self) -> None:

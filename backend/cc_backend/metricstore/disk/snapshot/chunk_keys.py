@@ -1,4 +1,4 @@
-"""Whose the rows of a chunk are: keys for snapshots, packed once as long as nobody comes or goes."""
+"""Series keys of snapshot chunks, packed once and cached until the series of a chunk change."""
 
 import hashlib
 from dataclasses import dataclass
@@ -16,16 +16,17 @@ NO_SERIES = -1
 
 @dataclass(frozen=True, slots=True)
 class _CachedKeys:
-    """Keys of a chunk as they were packed, and a digest of the sids that they stand for."""
+    """Packed keys of a chunk, and a digest of the sids that they belong to."""
 
     sids: bytes
     keys: PackedKeys
 
 
 class ChunkKeyCache:
-    """The keys of chunks. `sids` and `done` want the lock of the table to be held.
+    """Sids and packed keys of chunks.
 
-    `keys` takes long enough to do without it: no series may be removed meanwhile, others may come.
+    The caller holds the lock of the table for `row_sids` and `end_pass`. `packed_keys` takes long and runs without the
+    lock; series may be added meanwhile, but not removed.
     """
 
     def __init__(self, table: SeriesTable) -> None:
@@ -36,7 +37,7 @@ class ChunkKeyCache:
         self._sids_by_grid: dict[int, Int64Array] = {}
 
     def row_sids(self, grid_index: int, chunk: int, rows: int) -> Int64Array:
-        """The sid of each of the first rows of a chunk, -1 where there is none."""
+        """The sids of the first `rows` rows of a chunk, `NO_SERIES` for a row without a series."""
         if self._changes != self._table.changes:
             self._changes = self._table.changes
             self._sids_by_grid.clear()
@@ -56,8 +57,8 @@ class ChunkKeyCache:
         return by_row
 
     def packed_keys(self, grid_index: int, chunk: int, sids: Int64Array) -> PackedKeys:
-        """The keys of these sids, the rows of a chunk."""
-        if self._removals != self._table.removals:  # a sid may stand for another series now
+        """The packed keys of the rows of a chunk, whose sids these are."""
+        if self._removals != self._table.removals:  # a sid may belong to another series now
             self._removals = self._table.removals
             self._cached.clear()
         place = (grid_index, chunk, len(sids))
@@ -70,11 +71,11 @@ class ChunkKeyCache:
         return known.keys
 
     def end_pass(self) -> None:
-        """Let go of what only one pass needs."""
+        """Free what is cached for one pass only."""
         self._sids_by_grid.clear()
         self._changes = -1
 
     @property
     def size_bytes(self) -> int:
-        """Memory taken by packed keys."""
+        """Memory of the packed keys, bytes."""
         return sum(len(known.keys.packed) + 200 for known in self._cached.values())

@@ -1,7 +1,7 @@
 """The folder of snapshot files: one file per timestep and window of the samples in memory.
 
-Files are replaced as a whole. What they hold is known by name and chunk, so that what memory has forgotten can be
-removed from them without reading them.
+Files are replaced as a whole. The folder knows the chunks of each file, so that chunks which left memory can be removed
+from it without reading the samples.
 """
 
 import logging
@@ -26,11 +26,11 @@ from cc_backend.runtime.lockfile import FileId, file_id
 logger = logging.getLogger(__name__)
 
 SUFFIX = ".win1"
-"""Ends with the version of the format, so that files of another version are neither read nor replaced."""
+"""Contains the version of the format, so that files of another version are neither read nor replaced."""
 
 
 class SnapshotFolder:
-    """Names, sizes and chunks of the files in a folder; one user at a time. Raises OSError where the disk fails."""
+    """Names, sizes and chunks of the files in a folder. For one thread at a time. Disk faults raise OSError."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
@@ -50,11 +50,11 @@ class SnapshotFolder:
         self._unread.update(self._sizes)
 
     def windows(self) -> list[WindowName]:
-        """The windows that have a file, the one that ends last first."""
+        """The windows that have a file, latest end first."""
         return sorted(self._sizes, key=lambda name: (window_end_s(name), -name.timestep_s), reverse=True)
 
     def path(self, name: WindowName) -> Path:
-        """The file of a window."""
+        """The path of the file of a window."""
         return self.directory / f"{name.timestep_s}-{name.start_s}{SUFFIX}"
 
     def __contains__(self, name: WindowName) -> bool:
@@ -65,15 +65,15 @@ class SnapshotFolder:
 
     @property
     def size_bytes(self) -> int:
-        """What all files take."""
+        """Size of all files."""
         return sum(self._sizes.values())
 
     def file_size_bytes(self, name: WindowName) -> int:
-        """What the file of a window takes, 0 without one."""
+        """Size of the file of a window, 0 without one."""
         return self._sizes.get(name, 0)
 
     def chunks(self, name: WindowName) -> frozenset[int]:
-        """The chunks in the file of a window."""
+        """The numbers of the chunks in the file of a window."""
         known = self._chunks.get(name)
         if known is None:
             known = frozenset()
@@ -84,18 +84,18 @@ class SnapshotFolder:
         return known
 
     def set_chunks(self, name: WindowName, chunks: Iterable[int]) -> None:
-        """Remember which chunks a file has, after somebody has read it."""
+        """Record the chunks of a file that was read completely."""
         self._chunks[name] = frozenset(chunks)
         self._unread.discard(name)
 
     def unread(self) -> list[WindowName]:
-        """Windows whose file was there at the start and could not be read since: memory may lack what it holds."""
+        """Windows whose file was there at the start and was not read since: its samples may not be in memory."""
         return sorted(self._unread)
 
     def pop_lost(self) -> list[WindowName]:
-        """Windows whose file was there and is gone, or that were in another folder than the one there is now.
+        """Windows whose file is gone, or was in a folder that has been replaced by another one.
 
-        Each is told once, and counts as without a file from then on. Raises OSError where the folder cannot be seen.
+        Each is returned once, and has no file from then on. Raises OSError if the folder cannot be read.
         """
         try:
             there = {path.name for path in self.directory.iterdir()}
@@ -114,9 +114,9 @@ class SnapshotFolder:
     def write_temporary(
         self, name: WindowName, chunks: Iterable[ChangedChunk | CopiedChunk], *, drop_unreadable: bool = False
     ) -> tuple[Path, WrittenFile]:
-        """Write what shall become the file of a window; nothing has changed until `put_in_place`.
+        """Write a new file of a window under a temporary name; `publish` replaces the old file with it.
 
-        Old chunks that cannot be read are left out if they may be lost; else UnreadableError is raised.
+        Copied chunks that cannot be read are dropped with `drop_unreadable`; else UnreadableError is raised.
         """
         if not self.directory.is_dir():
             self.directory.mkdir(mode=0o700)
@@ -133,7 +133,7 @@ class SnapshotFolder:
         return temporary, written
 
     def publish(self, name: WindowName, temporary: Path, written: WrittenFile) -> None:
-        """Give a written file its name and bring that to the disk; one without chunks becomes no file."""
+        """Rename a written file to its final name and sync the folder; without chunks, remove the old file."""
         try:
             if written.entries:
                 temporary.replace(self.path(name))
@@ -149,14 +149,14 @@ class SnapshotFolder:
         self.remove(name)
 
     def remove(self, name: WindowName) -> int:
-        """Remove the file of a window if there is one; returns its size in bytes."""
+        """Remove the file of a window; its size in bytes, 0 if there was none."""
         self.path(name).unlink(missing_ok=True)
         self._chunks.pop(name, None)
         self._unread.discard(name)
         return self._sizes.pop(name, 0)
 
     def keep_only(self, name: WindowName, wanted: frozenset[int]) -> list[ChunkEntry]:
-        """Leave only some chunks of a file; returns where they are now, those that were damaged left out."""
+        """Rewrite a file with only some chunks; their new headers, without chunks that were damaged."""
         if not wanted:
             self.remove(name)
             return []
@@ -169,22 +169,22 @@ class SnapshotFolder:
         return written.entries
 
     def payload_slices(self, name: WindowName, entries: Iterable[ChunkEntry]) -> dict[int, FileSlice]:
-        """The samples of chunks as parts of the file of a window; none if it cannot be opened."""
+        """Chunk -> its samples as a slice of the file of a window; empty if the file cannot be opened."""
         try:
             file = SliceFile(self.path(name))
-        except OSError as error:  # blocks can still be read where they were before
+        except OSError as error:  # blocks can still be read from the old file, which is open
             logger.warning("file=%s cannot be opened: %s", self.path(name), error.strerror)
             return {}
         return {entry.chunk: payload_slice(file, entry) for entry in entries}
 
 
 def payload_slice(file: SliceFile, entry: ChunkEntry) -> FileSlice:
-    """The samples of a chunk as part of a file."""
+    """The samples of a chunk as a slice of a file."""
     return FileSlice(file, entry.payload_offset, entry.payload_bytes, entry.payload_crc)
 
 
 def window_end_s(name: WindowName) -> int:
-    """The first second after a window."""
+    """End of a window: the first second after it."""
     return name.start_s + WINDOW_SLOTS * name.timestep_s
 
 

@@ -1,7 +1,7 @@
 """Byte layout of snapshot files, as in docs/formats.md. Pure functions; all numbers little endian.
 
-A file holds one window of the samples of one timestep, cut into chunks of rows. Every chunk stands for itself: it says
-which window and rows it holds, whose they are, and has checksums of its own.
+A file holds one window of one timestep, cut into chunks of rows. Each chunk can be read without the others: it repeats
+the window, and has the keys of its rows and its own checksums.
 """
 
 import hashlib
@@ -27,21 +27,21 @@ _CHUNK_HEADER = struct.Struct("<4sIIIq16sIIIIII")
 _CHECKSUM = struct.Struct("<I4x")
 _ALIGNMENT = 8
 _KEY_SEPARATOR = b"\n"
-_COMPRESSION = 1  # keys shrink to a few bytes at once; more effort gains a tenth of that
+_COMPRESSION = 1  # more effort would make the keys a tenth smaller
 _MAX_KEYS_BYTES = 64 << 20
 _SEARCH_BYTES = 1 << 20
 
 ReadAt = Callable[[int, int], bytes]
-"""Bytes of a file: offset, length."""
+"""Reads a file: (offset, length) -> bytes, fewer at the end of the file."""
 
 
 class DamagedChunkError(Exception):
-    """A part of a chunk does not have the checksum that its header promises, or makes no sense."""
+    """A part of a chunk has a wrong checksum or content."""
 
 
 @dataclass(frozen=True, slots=True)
 class PackedKeys:
-    """Whose the rows of a chunk are, as it stands in the file, and a digest by which equal ones are known."""
+    """The compressed keys of a chunk, and a digest of the uncompressed ones: equal digests, equal series."""
 
     digest: bytes
     packed: bytes
@@ -49,7 +49,7 @@ class PackedKeys:
 
 @dataclass(frozen=True, slots=True)
 class ChunkEntry:
-    """Where a chunk lies in a file, and what its header says. Offsets and lengths are in bytes."""
+    """The header of a chunk, and its offset in the file. Offsets and lengths are in bytes."""
 
     offset: int
     chunk: int
@@ -66,22 +66,22 @@ class ChunkEntry:
 
     @property
     def keys_offset(self) -> int:
-        """Where the keys begin."""
+        """Offset of the keys."""
         return self.offset + CHUNK_HEADER_BYTES
 
     @property
     def times_offset(self) -> int:
-        """Where the times of the newest samples begin."""
+        """Offset of the times of the newest samples."""
         return self.keys_offset + _padded_length(self.keys_bytes)
 
     @property
     def payload_offset(self) -> int:
-        """Where the samples begin."""
+        """Offset of the samples."""
         return self.times_offset + _padded_length(self.times_bytes)
 
     @property
     def end(self) -> int:
-        """Where the next chunk may begin."""
+        """Offset of the first byte after the chunk."""
         return self.payload_offset + _padded_length(self.payload_bytes)
 
 
@@ -89,7 +89,7 @@ class ChunkEntry:
 
 
 def file_header(timestep_s: int, start_s: int, *, slots: int, chunk_rows: int, chunks: int) -> bytes:
-    """The first bytes of a file."""
+    """The file header, 48 bytes."""
     header = _FILE_HEADER.pack(MAGIC, VERSION, timestep_s, start_s, slots, chunk_rows, chunks, 0)
     return header + _CHECKSUM.pack(zlib.crc32(header))
 
@@ -97,7 +97,7 @@ def file_header(timestep_s: int, start_s: int, *, slots: int, chunk_rows: int, c
 def encode_chunk(
     chunk: int, *, rows: int, timestep_s: int, start_s: int, keys: PackedKeys, times: bytes, payload: bytes
 ) -> bytes:
-    """A chunk as it stands in the file."""
+    """The bytes of a chunk, header included."""
     header = _CHUNK_HEADER.pack(
         MARKER, chunk, timestep_s, rows, start_s, keys.digest, len(keys.packed), len(times), len(payload),
         zlib.crc32(keys.packed), zlib.crc32(times), zlib.crc32(payload),
@@ -109,14 +109,14 @@ def encode_chunk(
 
 
 def pack_keys(keys: Sequence[bytes]) -> PackedKeys:
-    """The keys of a chunk's rows in order; an empty one for a row that is nobody's."""
+    """The keys of a chunk's rows, in order and compressed; `keys` has an empty one for a row without a series."""
     text = _KEY_SEPARATOR.join(keys)
     digest = hashlib.blake2b(text, digest_size=DIGEST_BYTES).digest()
     return PackedKeys(digest, zlib.compress(text, _COMPRESSION))
 
 
 def pack_times(last_s: Int64Array, start_s: int) -> bytes:
-    """The time of the newest sample of each row, 0 for a row without; not before the start of the window."""
+    """The compressed times of the newest sample of each row; times before the window count as none."""
     after = np.where(last_s >= start_s, last_s - start_s + 1, 0)
     return zlib.compress(after.astype("<u4").tobytes(), _COMPRESSION)
 
@@ -125,10 +125,10 @@ def pack_times(last_s: Int64Array, start_s: int) -> bytes:
 
 
 def scan_entries(read: ReadAt, size_bytes: int, damage: Damage) -> Iterator[ChunkEntry]:
-    """The chunks of a file, in order, by their headers alone; bytes that belong to none are noted in `damage`.
+    """The chunk headers of a file, in order; bytes that belong to no chunk are added to `damage`.
 
-    After damage, reading goes on at the next header with a right checksum.
-    Raises UnknownVersionError for a whole file of another version.
+    After damage, reading continues at the next header with a right checksum.
+    Raises UnknownVersionError for an undamaged file of another version.
     """
     position = _after_file_header(read(0, HEADER_BYTES), damage)
     while position < size_bytes:
@@ -150,7 +150,7 @@ def _after_file_header(header: bytes, damage: Damage) -> int:
             if version != VERSION:
                 raise UnknownVersionError(f"version {version} of snapshots is not known, only {VERSION}")
             return HEADER_BYTES
-    # All that matters stands in the headers of the chunks too.
+    # The headers of the chunks repeat all that is needed.
     damage.skip(0, min(len(header), HEADER_BYTES))
     return len(header)
 
@@ -168,7 +168,7 @@ def _next_entry(read: ReadAt, position: int, size_bytes: int) -> int:
 
 
 def parse_entry(header: bytes, offset: int, size_bytes: int) -> ChunkEntry | None:
-    """The chunk that begins with these bytes, at an offset of a file of this size; None if none does."""
+    """The chunk with this header, at an offset of a file of this size; None if the header is not valid."""
     if len(header) < CHUNK_HEADER_BYTES or header[: len(MARKER)] != MARKER:
         return None
     (checksum,) = _CHECKSUM.unpack_from(header, _CHUNK_HEADER.size)
@@ -199,14 +199,14 @@ def read_times(read: ReadAt, entry: ChunkEntry) -> Int64Array:
 
 
 def read_payload(read: ReadAt, entry: ChunkEntry) -> bytes:
-    """The samples of a chunk as they were handed in; raises DamagedChunkError."""
+    """The compressed samples of a chunk; raises DamagedChunkError."""
     return _verify_part(
         read(entry.payload_offset, entry.payload_bytes), entry.payload_bytes, entry.payload_crc, "samples"
     )
 
 
 def read_record(read: ReadAt, entry: ChunkEntry) -> bytes:
-    """The whole chunk, for another file; raises DamagedChunkError."""
+    """All bytes of a chunk, to be copied to another file; raises DamagedChunkError."""
     read_payload_of = read(entry.offset, entry.end - entry.offset)
 
     def part(offset: int, length: int) -> bytes:
@@ -225,7 +225,7 @@ def read_record(read: ReadAt, entry: ChunkEntry) -> bytes:
 
 def _verify_part(part: bytes, length: int, checksum: int, what: str) -> bytes:
     if len(part) != length or zlib.crc32(part) != checksum:
-        raise DamagedChunkError(f"the {what} do not have their checksum")
+        raise DamagedChunkError(f"the checksum of the {what} is wrong")
     return part
 
 
@@ -236,7 +236,7 @@ def _decompress(packed: bytes, longest: int) -> bytes:
     except zlib.error as error:
         raise DamagedChunkError(str(error)) from error
     if len(text) > longest or not unpacking.eof:
-        raise DamagedChunkError("a part is longer than it can be")
+        raise DamagedChunkError("a part is longer than the limit")
     return text
 
 

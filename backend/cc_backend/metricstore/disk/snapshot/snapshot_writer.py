@@ -1,7 +1,7 @@
-"""One pass over the memory: every window with changes since its file was written is written anew.
+"""Writes snapshots: in one pass over the memory, each window that has changed since its file was written.
 
-When a pass is through, the segments of the write-ahead log that were closed at its begin hold nothing that the files do
-not hold. Ingest goes on meanwhile: the lock of the memory is held only while one block is copied.
+After a complete pass, the files hold all that is in the segments of the write-ahead log that were closed when it began.
+Ingest goes on meanwhile: the lock of the memory is held only while one block is copied.
 """
 
 import errno
@@ -34,16 +34,16 @@ logger = logging.getLogger(__name__)
 
 
 class SnapshotStoppedError(Exception):
-    """The pass was told to come to an end before it was through."""
+    """The pass was stopped before it was complete."""
 
 
 class _SeriesMovedError(Exception):
-    """Series were carried to another grid while a file was written: what it lacks of them may be in no file yet."""
+    """Series got another timestep while a file was written: samples that it lacks may be in no file yet."""
 
 
 @dataclass(slots=True)
 class SnapshotResult:
-    """What a pass wrote: files, chunks in them that had changed and that were copied, bytes, seconds."""
+    """What a pass wrote: number of files, of changed and of copied chunks in them, bytes, seconds."""
 
     files: int = 0
     chunks: int = 0
@@ -53,10 +53,10 @@ class SnapshotResult:
 
 
 class SnapshotWriter:
-    """Writes what has changed in the grids of a table to a folder. `lock` is the one that guards the table.
+    """Writes changed windows of a table to a folder; `lock` guards the table.
 
-    No series may be removed during a pass. A window stays as it is on disk while something of it cannot be read, since
-    that may pass; what cannot be read for `give_up_after_s` is given up.
+    No series may be removed during a pass. While a part of a window is unreadable, its file is not replaced, since the
+    disk may recover; after `give_up_after_s` seconds the unreadable part is dropped.
     """
 
     def __init__(
@@ -80,20 +80,20 @@ class SnapshotWriter:
 
     @property
     def size_bytes(self) -> int:
-        """Memory taken between passes."""
+        """Memory between passes, bytes."""
         return self._keys.size_bytes
 
     def run(self, *, stopping: Callable[[], bool] = lambda: False) -> SnapshotResult:
         """Write all windows with changes.
 
-        Raises OSError, and StoppedError when `stopping` says so; then what was written counts, and the rest is for the
-        next pass. UnreadableError, for windows that had to stay as they are, comes after all others were written.
+        Raises OSError, and SnapshotStoppedError once `stopping` gives True; the files that were written are valid, the
+        rest is left to the next pass. UnreadableError for single windows is raised after all others were written.
         """
         result = SnapshotResult()
         began_s = time.monotonic()
         try:
             while not self._save_all(stopping, result):
-                logger.info("snapshot begins anew: series were carried to another timestep")
+                logger.info("snapshot begins anew: series got another timestep")
         finally:
             with self._lock:
                 self._keys.end_pass()
@@ -101,13 +101,13 @@ class SnapshotWriter:
         return result
 
     def _save_all(self, stopping: Callable[[], bool], result: SnapshotResult) -> bool:
-        """Save all windows with changes; False if series were carried to another grid meanwhile.
+        """Save all windows with changes; False if series got another grid meanwhile.
 
-        Grids that series have left come last: their files are the only ones with these series until then.
+        Grids that series have left come last: until then only their files have the samples of these series.
         """
         with self._lock:
-            carries, left = self._table.columns.migration_count, frozenset(self._table.columns.left_grids)
-            grids = sorted(enumerate(self._table.columns.grids), key=lambda one: one[0] in left)
+            migrations, left = self._table.columns.migration_count, frozenset(self._table.columns.left_grids)
+            grids = sorted(enumerate(self._table.columns.grids), key=lambda item: item[0] in left)
         fault: UnreadableError | None = None
         for index, grid in grids:
             with self._lock:
@@ -118,7 +118,7 @@ class SnapshotWriter:
                 if not unsaved:
                     continue
                 try:
-                    self._save_window(_GridWindow(index, grid, window, carries), unsaved, stopping, result)
+                    self._save_window(_GridWindow(index, grid, window, migrations), unsaved, stopping, result)
                 except UnreadableError as error:
                     fault = error
                 except _SeriesMovedError:
@@ -126,7 +126,7 @@ class SnapshotWriter:
         if fault is not None:
             raise fault
         with self._lock:
-            if self._table.columns.migration_count != carries:
+            if self._table.columns.migration_count != migrations:
                 return False
             self._table.columns.left_grids.clear()
         return True
@@ -135,23 +135,23 @@ class SnapshotWriter:
         self, place: "_GridWindow", unsaved: frozenset[int], stopping: Callable[[], bool], result: SnapshotResult
     ) -> None:
         versions: dict[int, int] = {}
-        doubtful, lose = place.name in self._unreadable_since, self._is_given_up(place.name)
+        was_unreadable, lose = place.name in self._unreadable_since, self._is_given_up(place.name)
 
         def chunks(old: dict[int, CopiedChunk]) -> Iterator[ChangedChunk | CopiedChunk]:
             with self._lock:
                 present = place.grid.windows.chunks(place.window)
-            # What only the old file has are samples that this configuration does not keep; another one may again.
+            # Chunks that only the old file has are of series that are not configured now; they may be again.
             for chunk in sorted({*present, *old}):
                 if stopping():
                     raise SnapshotStoppedError
-                if chunk in old and chunk not in unsaved and not (doubtful and chunk in present):
+                if chunk in old and chunk not in unsaved and not (was_unreadable and chunk in present):
                     yield old[chunk]
-                elif (found := self._copy_block(place, chunk, drop_unreadable=lose)) is not None:
-                    versions[chunk] = found.version
-                    if found.payload:
-                        yield found.to_chunk(chunk)
+                elif (copy := self._copy_block(place, chunk, drop_unreadable=lose)) is not None:
+                    versions[chunk] = copy.version
+                    if copy.payload:
+                        yield copy.to_chunk(chunk)
             with self._lock:
-                if self._table.columns.migration_count != place.carries:
+                if self._table.columns.migration_count != place.migrations:
                     raise _SeriesMovedError
 
         try:
@@ -170,7 +170,7 @@ class SnapshotWriter:
         result.size_bytes += written.size_bytes
 
     def _is_given_up(self, name: WindowName) -> bool:
-        """Whether what cannot be read of a window could not be read for long enough."""
+        """Whether a part of a window has been unreadable for `give_up_after_s`."""
         since_s = self._unreadable_since.get(name)
         return since_s is not None and time.monotonic() - since_s >= self._give_up_after_s
 
@@ -178,9 +178,9 @@ class SnapshotWriter:
         name = place.name
         if name not in self._folder:
             return {}
-        if not drop_unreadable and name in self._folder.unread():  # memory lacks what is in it
+        if not drop_unreadable and name in self._folder.unread():  # its samples are not in memory
             raise UnreadableError(
-                errno.EIO, f"{self._folder.path(name)} could not be read since the start, and is not replaced"
+                errno.EIO, f"{self._folder.path(name)} could not be read since the start, so it is not replaced"
             )
         try:
             read, size_bytes = files.enter_context(open_reader(self._folder.path(name)))
@@ -188,11 +188,13 @@ class SnapshotWriter:
         except OSError as error:
             if not (drop_unreadable or isinstance(error, FileNotFoundError) or self._is_all_in_memory(place)):
                 raise UnreadableError(error.errno, error.strerror) from error
-            logger.warning("file=%s cannot be read, it is written anew: %s", self._folder.path(name), error.strerror)
+            logger.warning(
+                "file=%s cannot be read, it is written again from memory: %s", self._folder.path(name), error.strerror
+            )
             return {}
 
     def _is_all_in_memory(self, place: "_GridWindow") -> bool:
-        """Whether the grid has a block for all that the file of a window holds."""
+        """Whether the grid has a block for each chunk in the file of a window."""
         try:
             chunks = self._folder.chunks(place.name)
         except OSError:
@@ -201,7 +203,7 @@ class SnapshotWriter:
             return chunks <= {*place.grid.windows.chunks(place.window)}
 
     def _copy_block(self, place: "_GridWindow", chunk: int, *, drop_unreadable: bool) -> "_BlockCopy | None":
-        """What a block holds now, ready to be written; without a payload if it holds nothing."""
+        """A copy of a block, ready to be written; the payload is empty if it has no samples. None without a block."""
         place.grid.windows.merge_pending(place.window, chunk, self._lock, give_up=drop_unreadable)
         with self._lock:
             content = place.grid.windows.block_content(place.window, chunk)
@@ -218,8 +220,8 @@ class SnapshotWriter:
 
     def _payload(self, content: BlockContent, *, drop_unreadable: bool) -> bytes:
         if content.samples is not None:
-            nothing = bool(np.isnan(content.samples).all())
-            return b"" if nothing else self._codec.encode(content.samples, self._mantissa_bits)
+            is_empty = bool(np.isnan(content.samples).all())
+            return b"" if is_empty else self._codec.encode(content.samples, self._mantissa_bits)
         if not isinstance(content.payload, FileSlice):
             return content.payload or b""
         try:
@@ -232,7 +234,7 @@ class SnapshotWriter:
             return b""
 
     def _mark_saved(self, place: "_GridWindow", entries: list[ChunkEntry], versions: dict[int, int]) -> None:
-        """Tell the grid what is saved, and where."""
+        """Mark blocks in the grid as saved, with their place on disk."""
         parts = self._folder.payload_slices(place.name, entries) if entries else {}
         with self._lock:
             for chunk, version in versions.items():
@@ -249,7 +251,7 @@ class SnapshotWriter:
 def relocate_saved(
     grid: Grid, window: int, chunks: Iterable[int], entries: Iterable[ChunkEntry], parts: Mapping[int, FileSlice]
 ) -> None:
-    """Tell a grid where on disk these chunks lie, after their file was written anew; damaged ones are lost there."""
+    """Give blocks of a grid their new place on disk after their file was rewritten; damaged chunks are marked lost."""
     written = {entry.chunk for entry in entries}
     for chunk in chunks:
         if chunk not in written:
@@ -259,12 +261,12 @@ def relocate_saved(
 
 
 class _GridWindow(NamedTuple):
-    """A window of a grid, the grid's position in the table, and how often series were carried before."""
+    """A window of a grid, the position of the grid in the table, and its migration count when the pass began."""
 
     grid_index: int
     grid: Grid
     window: int
-    carries: int
+    migrations: int
 
     @property
     def name(self) -> WindowName:
@@ -272,7 +274,7 @@ class _GridWindow(NamedTuple):
 
 
 class _BlockCopy(NamedTuple):
-    """A block at one moment."""
+    """A copy of a block at one moment."""
 
     version: int
     rows: int

@@ -1,4 +1,4 @@
-"""Writes one snapshot file, and reads one: the files' side of what `snapshotformat` says in bytes."""
+"""Writes and reads one snapshot file; `snapshot_format` has its byte layout."""
 
 import logging
 import os
@@ -25,18 +25,18 @@ from cc_backend.metricstore.disk.wal.write_ahead_log import write_all
 
 logger = logging.getLogger(__name__)
 
-_SYNC_EVERY_BYTES = 32 << 20  # one large fsync at the end would hold up those of the write-ahead log
+_SYNC_EVERY_BYTES = 32 << 20  # one large fsync at the end would delay those of the write-ahead log
 
 
 class WindowName(NamedTuple):
-    """Which window a file holds: the seconds of its slots and its first second."""
+    """The window of a file: its timestep in seconds, and its begin in Unix seconds."""
 
     timestep_s: int
     start_s: int
 
 
 class ChangedChunk(NamedTuple):
-    """A chunk to be written: its number, rows, keys, packed times and samples."""
+    """A chunk to be written from memory: number, rows, keys, packed times and compressed samples."""
 
     chunk: int
     rows: int
@@ -46,14 +46,14 @@ class ChangedChunk(NamedTuple):
 
 
 class CopiedChunk(NamedTuple):
-    """A chunk to be copied from another file."""
+    """A chunk to be copied from the old file."""
 
     entry: ChunkEntry
     read: ReadAt
 
 
 class WrittenFile(NamedTuple):
-    """What became of a file: its chunks, its size, and how many old chunks were damaged."""
+    """A file that was written: its chunks, its size, and the number of damaged chunks that were dropped."""
 
     entries: list[ChunkEntry]
     size_bytes: int
@@ -69,10 +69,10 @@ def write_window_file(
     chunk_rows: int,
     drop_unreadable: bool = False,
 ) -> WrittenFile:
-    """Write a file and bring it to the disk; returns what is in it.
+    """Write a file and sync it.
 
-    The header is written last, so that nothing half-written looks whole. Raises OSError, which is an UnreadableError if
-    an old chunk cannot be read and may not be lost; the file may stay then.
+    The header is written last, so that an unfinished file is not taken for whole. Raises OSError; UnreadableError if an
+    old chunk cannot be read and `drop_unreadable` is False. After an error the file may be there, unfinished.
     """
     entries: list[ChunkEntry] = []
     damaged = 0
@@ -89,7 +89,7 @@ def write_window_file(
                 if isinstance(error, OSError) and not drop_unreadable:
                     raise UnreadableError(error.errno, error.strerror) from error
                 damaged += 1
-                logger.warning("chunk=%d of the window of %d s at %d is lost: %s", chunk.entry.chunk, *name, error)
+                logger.warning("chunk=%d of the window of %d s at %d is dropped: %s", chunk.entry.chunk, *name, error)
                 continue
             write_all(descriptor, record, position)
             entry = parse_entry(record, position, position + len(record))
@@ -123,7 +123,7 @@ def _record(chunk: ChangedChunk | CopiedChunk, name: WindowName) -> bytes:
 
 @contextmanager
 def open_reader(path: Path) -> Iterator[tuple[ReadAt, int]]:
-    """A way to read a file at any place, and its size; raises OSError."""
+    """A function that reads the file at any offset, and the size of the file; raises OSError."""
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
 
     def read(offset: int, length: int) -> bytes:
@@ -140,7 +140,7 @@ def open_reader(path: Path) -> Iterator[tuple[ReadAt, int]]:
 
 
 def read_window_entries(read: ReadAt, size_bytes: int, name: WindowName) -> tuple[list[ChunkEntry], Damage]:
-    """The chunks of a file that belong to its window, and how much of it could not be read."""
+    """The chunks of a file that belong to its window, and its unreadable bytes."""
     damage = Damage()
     try:
         entries = [
@@ -149,6 +149,6 @@ def read_window_entries(read: ReadAt, size_bytes: int, name: WindowName) -> tupl
             if (entry.timestep_s, entry.start_s) == (name.timestep_s, name.start_s)
         ]
     except UnknownVersionError as error:
-        logger.error("the window of %d s at %d is left out: %s", *name, error)  # noqa: TRY400 the text says it all
+        logger.error("the window of %d s at %d cannot be read: %s", *name, error)  # noqa: TRY400 - expected
         return [], damage
     return entries, damage

@@ -1,4 +1,4 @@
-"""Brings written bytes to the disk in the background, many batches with one call."""
+"""Group commit: a background thread calls fsync once for all batches that were written meanwhile."""
 
 import logging
 import os
@@ -14,10 +14,10 @@ Fsync = Literal["always", "interval", "never"]
 
 
 class GroupCommit:
-    """One thread that calls fsync for the file that is written to, and closes files that are done with.
+    """A thread that calls fsync on the current file, and closes files that are no longer written to.
 
-    `always`: `wait` returns when a batch is on the disk; batches that come meanwhile share the next call.
-    `interval`: at most this often. `never`: left to the operating system.
+    Mode `always`: `wait_durable` blocks until the batch is on the disk; batches that come meanwhile share the next
+    call. Mode `interval`: one call every `interval_s` seconds. Mode `never`: left to the operating system.
     """
 
     def __init__(self, mode: Fsync, interval_s: float) -> None:
@@ -31,16 +31,16 @@ class GroupCommit:
         self._failed = 0
         self._fault = False
         self._stopping = False
-        self._is_waiting = False  # the thread waits for something to do
+        self._is_waiting = False  # the thread has nothing to do
         self._thread: threading.Thread | None = None
         self.on_sync_s: Callable[[float], None] | None = None
 
     def register_write(self, descriptor: int) -> int:
-        """Note that bytes were written; returns the number to wait for."""
+        """The number of a write that was just made to this file, for `wait_durable`."""
         with self._condition:
             self._current = descriptor
             self._written += 1
-            if self._fault:  # the file that it was written to lacks what came before, such as whose samples these are
+            if self._fault:  # an earlier write to this file is missing, maybe the definition of these series
                 self._failed = self._written
             if self._mode != "never":
                 self._start()
@@ -51,7 +51,7 @@ class GroupCommit:
             return self._written
 
     def sync_and_close(self, descriptor: int) -> None:
-        """Take over a file that nothing is written to any more, or a folder with a new one: synced, then closed."""
+        """Take over the descriptor of a complete file, or of a folder with a new file; sync it, then close it."""
         with self._condition:
             if self._current == descriptor:
                 self._current = None
@@ -63,9 +63,9 @@ class GroupCommit:
             self._condition.notify_all()
 
     def wait_durable(self, number: int) -> bool:
-        """Whether a batch is as safe as the mode promises; with `always` this waits for the disk.
+        """Whether a batch is as durable as the mode promises; blocks in mode `always` only.
 
-        The number 0 is that of a batch of which nothing was written: it is safe.
+        The number 0 stands for a batch of which nothing was written; it counts as durable.
         """
         if self._mode != "always" or not number:
             return True
@@ -74,13 +74,13 @@ class GroupCommit:
             return self._failed < number
 
     def pop_fault(self) -> bool:
-        """Whether the disk refused a call since this was last asked."""
+        """Whether fsync has failed since the last call of this method."""
         with self._condition:
             fault, self._fault = self._fault, False
             return fault
 
     def close(self) -> None:
-        """Sync what is left and end the thread."""
+        """Sync what is left, then end the thread."""
         with self._condition:
             self._stopping = True
             self._condition.notify_all()
@@ -108,12 +108,12 @@ class GroupCommit:
                     self._sync_without_lock()
 
     def _sync_without_lock(self) -> None:
-        """Call fsync without holding the lock; the file in use is duplicated, since it may be retired meanwhile."""
+        """Call fsync without holding the lock; on a duplicate of the current file, which may be closed meanwhile."""
         number, retired = self._written, self._to_close
         self._to_close = []
         try:
             current = None if self._current is None else os.dup(self._current)
-        except OSError as error:  # too many open files: what is retired is closed all the same
+        except OSError as error:  # too many open files: the others are closed all the same
             _log_sync_error(error)
             current, done = None, False
         else:
@@ -153,7 +153,7 @@ def _sync_and_close(descriptor: int) -> bool:
 def _close_descriptor(descriptor: int) -> bool:
     try:
         os.close(descriptor)
-    except OSError as error:  # network file systems tell only now that they could not write
+    except OSError as error:  # network file systems report failed writes only now
         _log_sync_error(error)
         return False
     return True

@@ -24,11 +24,11 @@ _KINDS = frozenset({SERIES, BATCH_ONE_TIME, BATCH_TIMES})
 
 _FILE_HEADER = struct.Struct("<8sIIqI4x")
 _RECORD_HEADER = struct.Struct("<4sBxxxII")
-_CHECKED_HEADER_BYTES = 12  # all of a record's header but the checksum
+_CHECKED_HEADER_BYTES = 12  # the record header without the checksum
 _SERIES_HEADER = struct.Struct("<III4x")
-# Names with control characters are refused, so these can stand between names and between keys.
+# Names with control characters are rejected, so these can separate names and keys.
 NAME_SEPARATOR = b"\0"
-"""Stands between the names of a key."""
+"""Separates the names in a key."""
 _KEY_SEPARATOR = b"\n"
 _NAMES_PER_KEY = 7
 _BATCH_HEADER = struct.Struct("<qI4x")
@@ -36,25 +36,25 @@ _ALIGNMENT = 8
 
 
 class UnknownVersionError(Exception):
-    """The file is whole, but of a version that this program does not know."""
+    """The file is undamaged, but of a version that this program does not know."""
 
 
 @dataclass(frozen=True, slots=True)
 class SeriesRecord:
-    """Series of the batches that follow in the same file, numbered from `first_id`; `text` is their keys as written."""
+    """Defines series for the following batches of a file, numbered from `first_id`; `text` holds their keys."""
 
     first_id: int
     text: bytes
 
     @property
     def keys(self) -> list[bytes]:
-        """The key of each series."""
+        """The key of each series, in order."""
         return self.text.split(_KEY_SEPARATOR)
 
 
 @dataclass(frozen=True, slots=True)
 class BatchRecord:
-    """Samples under the numbers of their series in the file, with one time for all or one each."""
+    """Samples with the numbers of their series in the file, and one time for all or a time for each."""
 
     ids: npt.NDArray[np.integer]
     values: Samples
@@ -66,20 +66,20 @@ Record = SeriesRecord | BatchRecord
 
 @dataclass(slots=True)
 class Damage:
-    """Bytes of a file that hold no readable record, and where the first of them is."""
+    """Number of bytes in a file that belong to no readable record, and the offset of the first one."""
 
     skipped_bytes: int = 0
     first_offset: int = 0
 
     def skip(self, offset: int, count: int) -> None:
-        """Note some bytes."""
+        """Add unreadable bytes."""
         if not self.skipped_bytes:
             self.first_offset = offset
         self.skipped_bytes += count
 
 
 def file_header(created_s: int) -> bytes:
-    """The first bytes of a segment."""
+    """The file header of a segment, 32 bytes."""
     unchecked = _FILE_HEADER.pack(MAGIC, VERSION, 0, created_s, 0)
     return _FILE_HEADER.pack(MAGIC, VERSION, 0, created_s, zlib.crc32(unchecked[:24]))
 
@@ -91,19 +91,19 @@ def _encode_record(kind: int, payload: bytes) -> bytes:
 
 
 def encode_series(first_id: int, identities: Sequence[Identity]) -> bytes:
-    """A record that gives consecutive numbers to series."""
+    """A record that gives consecutive numbers to series, from `first_id` on."""
     keys = _KEY_SEPARATOR.join([encode_key(identity) for identity in identities])
     return _encode_record(SERIES, _SERIES_HEADER.pack(first_id, len(identities), len(keys)) + keys)
 
 
 def encode_key(identity: Identity) -> bytes:
-    """The identity of a series as it stands in the log."""
+    """The key of a series, as it is written to the log and to snapshots."""
     cluster, host, metric, part = identity
     return "\0".join((cluster, host, metric, *part)).encode()
 
 
 def decode_key(key: bytes) -> Identity | None:
-    """The identity behind a key of the log, or None if it is none."""
+    """The identity of a series by its key; None if this is not a key."""
     names = key.split(NAME_SEPARATOR)
     if len(names) != _NAMES_PER_KEY:
         return None
@@ -115,7 +115,7 @@ def decode_key(key: bytes) -> Identity | None:
 
 
 def encode_batch(ids: Int64Array, values: Samples, times_s: int | Int64Array) -> bytes:
-    """A record of samples: 8 bytes each if all have one time, else 12."""
+    """A record of samples: 8 bytes a sample if all have the same time, else 12."""
     one_time = isinstance(times_s, int)
     base_s = times_s if isinstance(times_s, int) else int(times_s.min())
     parts = [_BATCH_HEADER.pack(base_s, len(ids)), ids.astype("<u4").tobytes(), values.astype("<f4").tobytes()]
@@ -125,10 +125,10 @@ def encode_batch(ids: Int64Array, values: Samples, times_s: int | Int64Array) ->
 
 
 def read_records(data: bytes, damage: Damage) -> Iterator[Record]:
-    """The readable records of a file, in order; bytes that are none are noted in `damage`.
+    """The readable records of a file, in order; all other bytes are added to `damage`.
 
-    After damage, reading goes on at the next place that has a marker and a right checksum.
-    Raises UnknownVersionError for a whole file of another version.
+    After damage, reading continues at the next marker that begins a record with a right checksum.
+    Raises UnknownVersionError for an undamaged file of another version.
     """
     position = _after_file_header(data, damage)
     while position < len(data):
@@ -166,7 +166,7 @@ def _next_record(data: bytes, position: int) -> int:
 
 
 def _record_end(data: bytes, position: int) -> int | None:
-    """Where the record that begins here ends, or None if there is no whole record here."""
+    """Offset of the end of the record that begins here; None if there is no undamaged record here."""
     if len(data) - position < RECORD_HEADER_BYTES:
         return None
     marker, kind, length, checksum = _RECORD_HEADER.unpack_from(data, position)
@@ -181,7 +181,7 @@ def _record_end(data: bytes, position: int) -> int | None:
 
 
 def _parse(data: bytes, position: int, end: int) -> Record | None:
-    """The record, or None if its parts do not fit together although the checksum does."""
+    """The record; None if its parts contradict each other although the checksum is right."""
     kind = data[position + len(MARKER)]
     begin = position + RECORD_HEADER_BYTES
     try:

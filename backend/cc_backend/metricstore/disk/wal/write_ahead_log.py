@@ -1,7 +1,7 @@
-"""The write-ahead log: every batch is in a file before it is acknowledged.
+"""The write-ahead log: each batch is in a file before it is acknowledged.
 
-A log is a folder of segments `NUMBER.wal`. Each run of the program writes new ones, never to an old one, and each holds
-the definitions of the series it uses: it can be read, rewritten or removed without the others.
+A log is a folder of segments `NUMBER.wal`. Each start of the program begins a new segment. A segment defines all series
+that it uses, so it can be read, rewritten or removed without the others.
 """
 
 import errno
@@ -30,7 +30,7 @@ SEGMENT_BYTES = 128 << 20
 _REMINDER_S = 60.0
 _PROBE_BYTES = 1 << 16
 _SUFFIX = ".wal"
-# After these a file can be written to again once there is room; after any other fault a new file is begun.
+# After these faults the same file is written to again once there is room; after any other fault a new one is begun.
 _OUT_OF_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT})
 _ADVICE = {
     errno.ENOSPC: "make room on this file system",
@@ -38,22 +38,22 @@ _ADVICE = {
     errno.EFBIG: "raise the limit on file sizes (ulimit -f)",
     errno.EROFS: "the file system is read-only: check the disk, then remount it",
     errno.EIO: "the disk has faults: check it",
-    errno.ENOENT: "put the folder back, or make an empty one: what is in memory is then written there",
-    errno.ENOTDIR: "put the folder back, or make an empty one: what is in memory is then written there",
+    errno.ENOENT: "put the folder back, or make an empty one, to which the samples in memory are then written",
+    errno.ENOTDIR: "put the folder back, or make an empty one, to which the samples in memory are then written",
     errno.EXDEV: "mount the former file system again, or restart the server",
     errno.EBUSY: "end that process",
 }
 
 
 class WalMisplacedError(OSError):
-    """A file or folder that the log writes to is no longer the one of that name."""
+    """The file or folder that the log writes to has been removed, replaced or moved."""
 
 
 @dataclass(slots=True)
 class Segment:
-    """One file of the log. Oldest and newest are of its samples; `hosts` is known only after it was rewritten.
+    """One file of the log. `oldest_s` and `newest_s` are of its samples; `hosts` is known only after it was rewritten.
 
-    `in_memory` says whether all its samples are in memory, so that a snapshot of the memory covers it.
+    `in_memory` says whether all its samples are in memory, so that a snapshot covers it.
     """
 
     path: Path
@@ -65,13 +65,13 @@ class Segment:
     in_memory: bool = True
 
     def include_times(self, oldest_s: int, newest_s: int) -> None:
-        """Note the times of samples."""
+        """Extend the range of times by these."""
         self.oldest_s = oldest_s if self.oldest_s is None else min(self.oldest_s, oldest_s)
         self.newest_s = newest_s if self.newest_s is None else max(self.newest_s, newest_s)
 
 
 class WriteAheadLog:
-    """Writes batches to the newest segment; a fault of the disk never raises but makes `append` say None."""
+    """Writes batches to the newest segment. At a disk fault `append` returns None, and `fault` has the text."""
 
     def __init__(
         self,
@@ -101,8 +101,8 @@ class WriteAheadLog:
         self._fault = ""
         self._fault_reason = ""
         self._fault_logged_s = 0.0
-        self._misplaced: WalMisplacedError | None = None  # the folder is not where it was
-        self._lost_files = False  # something that was written is gone, and in memory only
+        self._misplaced: WalMisplacedError | None = None  # set while the folder is not in its place
+        self._lost_files = False  # something that was written is in memory only now
         self._unlogged_batches = 0
         self._unlogged_samples = 0
         for leftover in directory.glob("*.tmp"):
@@ -115,7 +115,7 @@ class WriteAheadLog:
                 self._next_number = max(self._next_number, int(path.stem) + 1)
 
     def observe_sync(self, observe: Callable[[float], None]) -> None:
-        """Have told how many seconds each call takes that brings samples to the disk."""
+        """Call `observe` with the seconds that each fsync takes."""
         self._group_commit.on_sync_s = observe
 
     # Writing
@@ -129,9 +129,9 @@ class WriteAheadLog:
         received_s: int,
         identity: Callable[[int], Identity],
     ) -> int | None:
-        """Write a batch; returns the number for `wait`, or None if it could not be written.
+        """Write a batch; the number for `wait_durable`, or None if it could not be written.
 
-        `identity` tells what a sid stands for, for series that the segment does not define yet.
+        `identity` gives the identity of a sid, for series that the segment does not define yet.
         """
         with self._lock:
             if self._closed:
@@ -143,7 +143,7 @@ class WriteAheadLog:
                 except OSError:
                     if self._current is not None:
                         raise
-                    # The fault may be one of that file only: the limit on its size, or somebody removed it.
+                    # The fault may be of that file only: it has reached a size limit, or was removed.
                     segment = self._open_segment(received_s)
                     self._write(segment, sids, values, times_s, identity)
             except OSError as error:
@@ -160,11 +160,11 @@ class WriteAheadLog:
             return self._group_commit.register_write(self._descriptor)
 
     def wait_durable(self, number: int) -> bool:
-        """Whether a written batch is as safe as the fsync mode promises; call it without holding locks."""
+        """Whether a written batch is as durable as the fsync mode promises; may block: hold no locks."""
         return self._group_commit.wait_durable(number)
 
     def forget_series(self, sids: Int64Array) -> None:
-        """These numbers will stand for other series."""
+        """Forget sids that will be reused for other series."""
         with self._lock:
             self._local_ids[sids[sids < len(self._local_ids)]] = -1
 
@@ -182,7 +182,7 @@ class WriteAheadLog:
         self._next_number += 1
         try:
             write_all(descriptor, file_header(received_s), 0)
-            # The new name goes to the disk with the first batch: to wait for it here would hold up all senders.
+            # The folder is synced with the first batch: waiting for it here would delay all senders.
             self._group_commit.sync_and_close(os.open(self.directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
         except OSError:
             os.close(descriptor)
@@ -208,9 +208,9 @@ class WriteAheadLog:
         times_s: int | Int64Array,
         identity: Callable[[int], Identity],
     ) -> None:
-        highest = int(sids.max())
-        if highest >= len(self._local_ids):
-            more = np.full(max(highest + 1 - len(self._local_ids), len(self._local_ids)), -1, np.int64)
+        max_sid = int(sids.max())
+        if max_sid >= len(self._local_ids):
+            more = np.full(max(max_sid + 1 - len(self._local_ids), len(self._local_ids)), -1, np.int64)
             self._local_ids = np.concatenate([self._local_ids, more])
         ids = self._local_ids[sids]
         new = sids[:0]
@@ -228,14 +228,14 @@ class WriteAheadLog:
             raise
         if not is_same_file(segment.path, self._file_id):
             self._raise_misplaced()
-        # Only now: whatever goes wrong before, no batch may use a number that the file does not define.
+        # Only after the write succeeded: no batch may use a number that the file does not define.
         if len(new):
             self._local_ids[new] = np.arange(self._next_local_id, self._next_local_id + len(new))
             self._next_local_id += len(new)
         segment.size_bytes += len(data)
 
     def _raise_misplaced(self) -> None:
-        """Raise, because what was just written is in a file that no restart would find."""
+        """Raise WalMisplacedError: the record was written to a file that a restart would not find."""
         if self._lock_file.is_in_place():
             self._close_segment()
             self._lost_files = True
@@ -244,7 +244,7 @@ class WriteAheadLog:
         raise self._misplaced
 
     def _undo_write(self, segment: Segment, error: OSError) -> None:
-        """Cut off a record that was written in part. Where even that fails, readers skip it by its checksum."""
+        """Cut off a record that was written in part. If even that fails, readers skip it by its checksum."""
         try:
             os.ftruncate(self._descriptor, segment.size_bytes)
             usable = error.errno in _OUT_OF_SPACE
@@ -277,19 +277,19 @@ class WriteAheadLog:
 
     @property
     def fault(self) -> str:
-        """The fault that lasts, with the folder, else empty; waits for nobody."""
+        """The present fault with the path of the folder, empty without one; never blocks."""
         return self._fault
 
     @property
     def fault_reason(self) -> str:
-        """The newest fault without the folder, and what to do about it."""
+        """The newest fault without the path of the folder, and what to do about it."""
         return self._fault_reason
 
     def check(self) -> None:
-        """See whether the folder is still the one that is written to and can be written, and take note of a fault.
+        """Check that the folder is still in its place and writable; sets or clears `fault`.
 
-        A fault is over when something could really be written. Where an empty folder, or a copy, has taken the place of
-        the one that was there, it is used from now on.
+        A fault is cleared only after a test write succeeded. If an empty folder or a copy is in the place of the former
+        folder, it is used from now on.
         """
         with self._lock:
             if self._closed:
@@ -305,19 +305,19 @@ class WriteAheadLog:
                     self._clear_fault()
 
     def pop_lost_files(self) -> bool:
-        """Whether files of the log were lost since this was last asked: what they hold must be saved from memory."""
+        """Whether files of the log were lost since the last call: their samples must be saved from memory."""
         with self._lock:
-            if self._misplaced is not None or not self._lock_file.is_in_place():  # it may come back as it was
+            if self._misplaced is not None or not self._lock_file.is_in_place():  # it may come back unchanged
                 return False
-            gone = [segment for segment in self._closed_segments if not segment.path.exists()]
-            for segment in gone:
+            lost_segments = [segment for segment in self._closed_segments if not segment.path.exists()]
+            for segment in lost_segments:
                 self._closed_segments.remove(segment)
-            lost, self._lost_files = self._lost_files or bool(gone), False
+            lost, self._lost_files = self._lost_files or bool(lost_segments), False
             return lost
 
     @property
     def is_in_place(self) -> bool:
-        """Whether the folder is the one that the log was opened in, as far as is known."""
+        """Whether the folder was in its place at the last check or write."""
         return self._misplaced is None
 
     def _check_folder(self) -> None:
@@ -337,11 +337,11 @@ class WriteAheadLog:
             self._lost_files = True
 
     def _adopt_folder(self) -> None:
-        """Go on in the folder that is now where the log's was; raises OSError if there is none to go on in."""
+        """Use the folder that is now at the path of the log; raises OSError if it cannot be used."""
         facts = self.directory.stat()
         if not stat.S_ISDIR(facts.st_mode):
             raise WalMisplacedError(errno.ENOTDIR, "something else is where the folder was")
-        if facts.st_dev != self._device:  # most likely its file system was unmounted
+        if facts.st_dev != self._device:  # most likely the file system was unmounted
             raise WalMisplacedError(errno.EXDEV, "another file system is where the folder was")
         try:
             lock_file = lock_folder(self.directory)
@@ -353,7 +353,7 @@ class WriteAheadLog:
         numbers = (int(path.stem) for path in self.directory.glob(f"*{_SUFFIX}") if path.stem.isdigit())
         self._next_number = max(self._next_number, *(number + 1 for number in numbers), 1)
         self._misplaced, self._lost_files = None, True
-        logger.warning("another folder is at %s: it is used from now on", self.directory)
+        logger.warning("another folder is at %s; it is used from now on", self.directory)
 
     def _probe_write(self) -> None:
         trial = self.directory / "trial.tmp"
@@ -365,13 +365,13 @@ class WriteAheadLog:
     # Segments
 
     def closed_segments(self) -> list[Segment]:
-        """Segments that are no longer written to, oldest first."""
+        """The segments that are no longer written to, oldest first."""
         with self._lock:
             return list(self._closed_segments)
 
     def remove_segment(self, segment: Segment) -> None:
-        """Remove a closed segment; raises OSError if the disk refuses."""
-        with self._lock:  # first, so that nobody takes it for lost
+        """Remove a closed segment; raises OSError if that fails, and the segment stays in the list."""
+        with self._lock:  # before the file is removed, so that it is not taken for lost
             if segment in self._closed_segments:
                 self._closed_segments.remove(segment)
         try:
@@ -379,16 +379,16 @@ class WriteAheadLog:
         except OSError:
             with self._lock:
                 self._closed_segments.append(segment)
-                self._closed_segments.sort(key=lambda one: one.path)
+                self._closed_segments.sort(key=lambda closed: closed.path)
             raise
 
     def rotate(self) -> None:
-        """Close the segment in use; the next batch begins a new one."""
+        """Close the current segment; the next batch begins a new one."""
         with self._lock:
             self._close_segment()
 
     def state(self) -> WalState:
-        """How the log is doing."""
+        """State of the log, for `/metrics`."""
         with self._lock:
             segments = [*self._closed_segments, *([self._current] if self._current else [])]
             return WalState(
@@ -401,7 +401,7 @@ class WriteAheadLog:
             )
 
     def close(self) -> None:
-        """Sync and close everything, and give the folder free for another process."""
+        """Sync and close everything, and unlock the folder."""
         with self._lock:
             if self._closed:
                 return
@@ -412,12 +412,12 @@ class WriteAheadLog:
 
 
 def fault_advice(error: OSError) -> str:
-    """What to do about a fault of the disk."""
+    """What to do about a disk fault, as part of a sentence."""
     return _ADVICE.get(error.errno or 0, "check the folder, its owner and its permissions")
 
 
 def write_all(descriptor: int, data: bytes, offset: int) -> None:
-    """Write at a fixed place, so that the remains of a failed write are written over."""
+    """Write all bytes at an offset, over whatever an earlier failed write left there."""
     view = memoryview(data)
     while view:
         written = os.pwrite(descriptor, view, offset)
@@ -425,7 +425,7 @@ def write_all(descriptor: int, data: bytes, offset: int) -> None:
 
 
 def sync_directory(directory: Path) -> None:
-    """Bring the names in a folder to the disk."""
+    """Sync the names in a folder to the disk."""
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)
@@ -434,7 +434,7 @@ def sync_directory(directory: Path) -> None:
 
 
 def _lock_log_folder(directory: Path) -> LockFile:
-    """A lock that no other process has; BackendError names the folder if it cannot be used."""
+    """Make the folder if it is missing, and lock it; raises BackendError with the path if it cannot be used."""
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:

@@ -641,7 +641,7 @@ def test_a_fault_while_freeing_is_told_and_tried_again(
         patch.setattr(Path, "unlink", read_only)
         store.free(before_s=T0 + WINDOW_S, holds={})
     assert len(files(tmp_path)) == 3
-    assert "stays although it is too old: Read-only file system" in caplog.text
+    assert "cannot be removed although it is too old: Read-only file system" in caplog.text
     store.free(before_s=T0 + WINDOW_S, holds={})
     assert len(files(tmp_path)) == 2
 
