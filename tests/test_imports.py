@@ -71,13 +71,12 @@ FORBIDDEN = {
 LAZY_MODULES = ("cc_common.deadline_transport",)
 # What the agent's hot path must not load: imported only inside the functions that use it.
 LAZY = {
-    "cc_agent": ("typer", "httpx", "nats", "pynvml", "cpuinfo", *LAZY_MODULES),
-    "cc_slurm_adapter": ("typer", "httpx", "nats", *LAZY_MODULES),
+    "cc_agent": ("httpx", "nats", "pynvml", "cpuinfo", *LAZY_MODULES),
+    "cc_slurm_adapter": ("httpx", "nats", *LAZY_MODULES),
     "cc_common": ("httpx", "nats", *LAZY_MODULES),
     "cc_backend.jobdata.external_store": ("httpx", *LAZY_MODULES),
     "cc_backend.storeservice": ("httpx", *LAZY_MODULES),
 }
-COMMAND_LINES = ("cc_agent.cli", "cc_slurm_adapter.cli")
 
 # module -> libraries that a process which loads it does without, whatever is imported on the way: they take memory
 SPARED = {
@@ -189,7 +188,7 @@ def front_doors(repository: Path) -> dict[str, frozenset[str]]:
 
 
 def eager_imports(module: str, source: str) -> list[str]:
-    if module in COMMAND_LINES or module in LAZY_MODULES:
+    if module in LAZY_MODULES:
         return []
     found = []
     for line, name in imported(outside_functions(ast.parse(source)), module, is_package=False):

@@ -6,29 +6,19 @@ import os
 import time
 from email.utils import parsedate_to_datetime
 from pathlib import Path
-from typing import Iterator, List, Mapping, NamedTuple
+from typing import Iterator, List, Mapping
 
 from cc_agent.preview import NodeSnapshot, make_sink_router, sample_once
 from cc_agent.sampler import CollectorStatus
 from cc_agent.settings import AgentConfiguration
 from cc_agent.sinks.http import HttpSettings, make_sender, write_url
 from cc_agent.sinks.registry import SinkDescription
+from cc_common.check_report import FAILS, NOTE, CheckResult
 from cc_common.delivery import OutcomeKind
 from cc_common.error_codes import ErrorCode
 from cc_common.errors import DeliveryError
 
 CLOCK_TOLERANCE_S = 2.0
-
-
-class CheckResult(NamedTuple):
-    """One line of the report; `bad` makes the exit status 1."""
-
-    subject: str
-    text: str
-    bad: bool = False
-
-    def __str__(self) -> str:
-        return f"{self.subject:<20} {self.text}"
 
 
 def run_checks(
@@ -40,7 +30,7 @@ def run_checks(
         CheckResult("node", f"{configuration.hostname} of cluster {configuration.cluster}{named}"),
         CheckResult("configuration", f"{configuration.source}, every {configuration.interval_s} s"),
     ]
-    findings += [CheckResult("configuration", f"warning: {warning}") for warning in configuration.warnings]
+    findings += [CheckResult("configuration", warning, NOTE) for warning in configuration.warnings]
     if processor:
         findings.append(CheckResult("processor", processor))
     snapshot = sample_once(configuration)
@@ -48,7 +38,7 @@ def run_checks(
     for sink in configuration.sinks:
         findings += _check_sink(sink, configuration, snapshot)
     if not configuration.sinks:
-        findings.append(CheckResult("server", "none; do: give --url or add a sink to the configuration", bad=True))
+        findings.append(CheckResult("server", "none; do: give --url or add a sink to the configuration", FAILS))
     findings.append(_check_spool(configuration, environment))
     return findings
 
@@ -57,13 +47,13 @@ def _check_collectors(statuses: List[CollectorStatus]) -> Iterator[CheckResult]:
     for status in statuses:
         if status.problem:
             advice = f"; do: {status.advice}" if status.advice else ""
-            yield CheckResult(f"collector {status.name}", f"not available: {status.problem}{advice}")
+            yield CheckResult(f"collector {status.name}", f"not available: {status.problem}{advice}", NOTE)
         else:
             yield CheckResult(
-                f"collector {status.name}", f"ok, {status.samples} {'sample' if status.samples == 1 else 'samples'}"
+                f"collector {status.name}", f"{status.samples} {'sample' if status.samples == 1 else 'samples'}"
             )
     if all(status.problem for status in statuses):
-        yield CheckResult("collectors", "none works; do: run this on Linux with /proc and /sys mounted", bad=True)
+        yield CheckResult("collectors", "none works; do: run this on Linux with /proc and /sys mounted", FAILS)
 
 
 def _check_sink(
@@ -78,7 +68,7 @@ def _check_sink(
     try:
         sender = make_sender(sink.settings, on_headers=headers.append)
     except DeliveryError as error:
-        yield CheckResult(subject, f"{error}", bad=True)
+        yield CheckResult(subject, f"{error}", FAILS)
         return
     try:
         outcome = sender.send(make_sink_router(configuration, sink).encode(snapshot.readings, snapshot.time_s).lines)
@@ -86,23 +76,21 @@ def _check_sink(
         sender.close()
     if not headers:
         advice = "" if outcome.needs_operator else "; do: check address and network"
-        yield CheckResult(subject, f"{sender.peer} cannot be reached: {outcome.message}{advice}", bad=True)
+        yield CheckResult(subject, f"{sender.peer} cannot be reached: {outcome.message}{advice}", FAILS)
         return
     if outcome.kind in (OutcomeKind.DELIVERED, OutcomeKind.DELIVERED_PARTLY):
         yield CheckResult(subject, f"{sender.peer} can be reached, {_token_text(sink.settings)}")
-        yield from (CheckResult(subject, f"line rejected: {error}", bad=True) for error in outcome.errors)
+        yield from (CheckResult(subject, f"line rejected: {error}", FAILS) for error in outcome.errors)
         yield from (
-            CheckResult(subject, f"{text}; do: name cluster and host as the server's cluster.json does", bad=True)
+            CheckResult(subject, f"{text}; do: name cluster and host as the server's cluster.json does", FAILS)
             for text in outcome.unwanted
         )
     elif outcome.kind is OutcomeKind.UNAUTHORISED:
         advice = _token_advice(sink.settings, outcome.code, configuration.cluster)
-        yield CheckResult(
-            subject, f"{sender.peer} can be reached, token rejected ({outcome.message}); {advice}", bad=True
-        )
+        yield CheckResult(subject, f"{sender.peer} can be reached, token rejected ({outcome.message}); {advice}", FAILS)
     else:
         yield CheckResult(
-            subject, f"{write_url(sink.settings.url)} responds {outcome.message}; do: check the address", bad=True
+            subject, f"{write_url(sink.settings.url)} responds {outcome.message}; do: check the address", FAILS
         )
     yield _check_clock(headers[-1].get("date", ""), time.time())
 
@@ -123,22 +111,20 @@ def _check_clock(date: str, now_s: float) -> CheckResult:
     try:
         offset_s = now_s - parsedate_to_datetime(date).timestamp()
     except (TypeError, ValueError, IndexError):
-        return CheckResult("clock", "not compared: the server sends no time")
+        return CheckResult("clock", "not compared: the server sends no time", NOTE)
     # The header has whole seconds, so up to one second of difference means nothing.
     if -CLOCK_TOLERANCE_S <= offset_s <= 1.0 + CLOCK_TOLERANCE_S:
         return CheckResult("clock", "agrees with the server")
     direction = "ahead of" if offset_s > 0 else "behind"
-    return CheckResult(
-        "clock", f"{abs(offset_s):.0f} s {direction} the server; do: run chrony or ntpd on both", bad=True
-    )
+    return CheckResult("clock", f"{abs(offset_s):.0f} s {direction} the server; do: run chrony or ntpd on both", FAILS)
 
 
 def _check_spool(configuration: AgentConfiguration, environment: Mapping[str, str]) -> CheckResult:
     folder = configuration.spool_folder
     if folder is None:
         hint = "" if environment.get("STATE_DIRECTORY") else "; do: give --spool-dir to survive a restart"
-        return CheckResult("spool", f"none: unsent batches wait in memory only{hint}")
+        return CheckResult("spool", f"none: unsent batches wait in memory only{hint}", NOTE)
     target = folder if folder.exists() else next((parent for parent in folder.parents if parent.exists()), Path("/"))
     if not target.is_dir() or not os.access(target, os.W_OK | os.X_OK):
-        return CheckResult("spool", f"{folder} cannot be written; do: chown it to the user of the agent", bad=True)
+        return CheckResult("spool", f"{folder} cannot be written; do: chown it to the user of the agent", FAILS)
     return CheckResult("spool", f"{folder} can be written")

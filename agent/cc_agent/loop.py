@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
-import os
-import select
 import time
 from typing import NamedTuple, Optional, Protocol
 
 from cc_agent.tick_schedule import clock_was_set_back, is_too_late, next_tick, send_delay_s
 from cc_common.systemd_notify import Notifier
+from cc_common.wake_event import WakeEvent
 
 logger = logging.getLogger(__name__)
 
@@ -29,10 +27,10 @@ class Clock(Protocol):
 
 
 class SystemClock:
-    """The machine's clock. Waiting ends through a pipe, which unlike an Event may be written in a signal handler."""
+    """The wall clock of this machine."""
 
     def __init__(self) -> None:
-        self._read_end, self._write_end = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self._event = WakeEvent()
 
     def now_s(self) -> float:
         """Seconds since the epoch."""
@@ -40,20 +38,15 @@ class SystemClock:
 
     def wait(self, seconds: float, /) -> None:
         """Return after this time, or once `wake` is called."""
-        readable, _, _ = select.select([self._read_end], [], [], max(seconds, 0.0))
-        if readable:
-            with contextlib.suppress(BlockingIOError):
-                os.read(self._read_end, 4096)
+        self._event.wait(seconds)
 
     def wake(self) -> None:
-        """End the current wait, or the next one if there is none."""
-        with contextlib.suppress(BlockingIOError):  # the pipe is full: the wait ends anyway
-            os.write(self._write_end, b"\0")
+        """End the current wait, or the next one if there is none; safe in a signal handler."""
+        self._event.set()
 
     def close(self) -> None:
-        """Release the pipe."""
-        os.close(self._read_end)
-        os.close(self._write_end)
+        """Release what waiting needs."""
+        self._event.close()
 
 
 class Work(Protocol):
@@ -132,7 +125,7 @@ class Loop:
     def _wait_until(self, moment_s: float, tick_s: int) -> bool:
         """Wait; False if the loop is to end, or the clock was set back so far that the tick must be chosen again."""
         while self._exit is None:
-            self._notifier.alive()
+            self._notifier.ping_watchdog()
             now_s = self._clock.now_s()
             if now_s >= moment_s:
                 return True

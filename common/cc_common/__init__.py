@@ -4,12 +4,15 @@ __version__ = "0.1.0"
 
 __all__ = (
     "__version__",
+    "check_report",
+    "command",
     "deadline",
     "deadline_transport",
     "delivery",
     "error_codes",
     "errors",
     "hostlist",
+    "job_document",
     "job_events",
     "json_reader",
     "line_protocol",
@@ -19,4 +22,5 @@ __all__ = (
     "settings",
     "systemd_notify",
     "units",
+    "wake_event",
 )

@@ -28,7 +28,7 @@ class Notifier:
         """The service has started."""
         self._send("READY=1")
 
-    def alive(self) -> None:
+    def ping_watchdog(self) -> None:
         """Reset the watchdog timer of the service, if it has one."""
         if self.watchdog_s is not None:
             self._send("WATCHDOG=1")

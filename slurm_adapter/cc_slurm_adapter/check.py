@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
 from typing import Callable, List, Mapping, Sequence
 
+from cc_common.check_report import FAILS, NOTE, WORKS, CheckResult
 from cc_common.errors import CockpitError
 from cc_common.node_states import NodeStateReport
 from cc_slurm_adapter.errors import AdapterError, JournalError
@@ -19,23 +19,11 @@ from cc_slurm_adapter.slurm_model import SlurmNode
 _WINDOW_S = 3600
 
 
-@dataclass(frozen=True)
-class CheckResult:
-    """One line of the examination."""
-
-    subject: str
-    text: str
-    bad: bool = False
-
-    def __str__(self) -> str:
-        return f"{'FAILS' if self.bad else 'works'}  {self.subject}: {self.text}"
-
-
 def run_checks(configuration: AdapterConfiguration, environment: Mapping[str, str]) -> List[CheckResult]:
     """The result of each check; no event is sent and nothing is changed."""
     slurm = make_slurm(configuration, environment)
     now_s = int(time.time())
-    findings = [CheckResult("settings", warning, bad=False) for warning in configuration.warnings]
+    findings = [CheckResult("settings", warning, NOTE) for warning in configuration.warnings]
     findings.append(_run_check("Slurm version", slurm.version))
     name = _run_check("Slurm's cluster name", slurm.cluster_name)
     findings.append(name)
@@ -53,7 +41,7 @@ def run_checks(configuration: AdapterConfiguration, environment: Mapping[str, st
             "accounting", lambda: f"{_counted(len(slurm.accounting(*window)), 'run')} ended in the last hour"
         )
         findings.append(ended)
-    cluster = configuration.settings.cluster or ("" if name.bad else name.text)
+    cluster = configuration.settings.cluster or ("" if name.failed else name.text)
     findings += _check_cluster(configuration, cluster, nodes, now_s) if cluster else _UNKNOWN_CLUSTER
     findings.append(_run_check("journal", lambda: _check_journal(configuration)))
     return findings
@@ -62,7 +50,7 @@ def run_checks(configuration: AdapterConfiguration, environment: Mapping[str, st
 _NOT_TRIED = (
     "not checked, because the name of the cluster is unknown: Slurm does not report it and `cluster` is not set"
 )
-_UNKNOWN_CLUSTER = [CheckResult("backend", _NOT_TRIED, bad=True), CheckResult("topology", _NOT_TRIED, bad=True)]
+_UNKNOWN_CLUSTER = [CheckResult("backend", _NOT_TRIED, FAILS), CheckResult("topology", _NOT_TRIED, FAILS)]
 
 
 def _check_cluster(
@@ -73,13 +61,13 @@ def _check_cluster(
     kinds = f"{_counted(len(topology), 'kind')} of nodes in the description of cluster {cluster!r}"
     findings = [
         _run_check("backend", lambda: _check_backend(configuration, cluster)),
-        CheckResult("topology", lazy.problem or kinds, bad=bool(lazy.problem)),
+        CheckResult("topology", lazy.problem or kinds, FAILS if lazy.problem else WORKS),
     ]
     if not lazy.problem:
         ignored = configuration.ignored
         reported = [node for node in nodes if ignored is None or not ignored.search(node.name)]
         findings += [
-            CheckResult("nodes in the topology", text, bad=True) for text in topology_mismatches(topology, reported)
+            CheckResult("nodes in the topology", text, FAILS) for text in topology_mismatches(topology, reported)
         ]
     return findings
 
@@ -135,4 +123,4 @@ def _run_check(subject: str, check: Callable[[], str]) -> CheckResult:
     try:
         return CheckResult(subject, check())
     except CockpitError as error:
-        return CheckResult(subject, str(error), bad=True)
+        return CheckResult(subject, str(error), FAILS)

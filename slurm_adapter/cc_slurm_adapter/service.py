@@ -6,7 +6,6 @@ import contextlib
 import fcntl
 import logging
 import os
-import select
 import signal
 import sys
 import threading
@@ -17,6 +16,7 @@ from typing import Callable, Iterator, Mapping, NamedTuple, Optional
 from cc_common.logging_setup import set_up_logging
 from cc_common.node_states import NodeStateReport
 from cc_common.systemd_notify import Notifier
+from cc_common.wake_event import WakeEvent
 from cc_slurm_adapter.delivery import EventDelivery, SentCounts
 from cc_slurm_adapter.errors import AdapterError, SlurmError
 from cc_slurm_adapter.journal import Journal
@@ -39,60 +39,14 @@ _REFRESH_TOPOLOGY_S = 60.0
 """Minimum seconds between requests for the description of the cluster when jobs start."""
 
 
-class Alarm:
-    """Waiting that a signal ends: a pipe, which unlike an Event may be written in a signal handler."""
-
-    def __init__(self) -> None:
-        self._read_end, self._write_end = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-        self.rung = False
-
-    def ring(self, *_: object) -> None:
-        """Ends the present wait and all that follow."""
-        self.rung = True
-        with contextlib.suppress(BlockingIOError):
-            os.write(self._write_end, b"\0")
-
-    def wait(self, seconds: float) -> None:
-        """Returns after this time, or when it rings."""
-        if not self.rung:
-            select.select([self._read_end], [], [], max(seconds, 0.0))
-
-    def close(self) -> None:
-        """Releases the pipe."""
-        os.close(self._read_end)
-        os.close(self._write_end)
-
-
 class AdapterParts(NamedTuple):
-    """Poller and delivery; each has its own connection to the journal."""
+    """Poller and delivery, each with its own connection to the journal; `wake` tells the latter of new events."""
 
-    adapter: SlurmPoller
+    poller: SlurmPoller
     journal: Journal
     delivery: EventDelivery
     nodes: LatestNodeStates
-    wake: Wake
-
-
-class Wake:
-    """Tells the thread that delivers that there is something for it, or that it has to end."""
-
-    def __init__(self) -> None:
-        self._event = threading.Event()
-        self.ended = False
-
-    def set(self) -> None:
-        """There may be something to deliver."""
-        self._event.set()
-
-    def end(self) -> None:
-        """No more is to be delivered."""
-        self.ended = True
-        self._event.set()
-
-    def wait(self, seconds: float) -> None:
-        """Returns when it is set, or after this time."""
-        self._event.wait(max(seconds, 0.0))
-        self._event.clear()
+    wake: WakeEvent
 
 
 class DeliveryThread:
@@ -152,12 +106,14 @@ def hold_state_directory(directory: Path) -> Iterator[None]:
 
 
 def make_slurm(
-    configuration: AdapterConfiguration, environment: Mapping[str, str], alive: Callable[[], bool] = lambda: True
+    configuration: AdapterConfiguration,
+    environment: Mapping[str, str],
+    should_continue: Callable[[], bool] = lambda: True,
 ) -> SlurmClient:
     """A client of Slurm for these settings; a command is killed once `should_continue` returns false."""
     settings = configuration.settings.slurm
     runner = CommandRunner(
-        environment, directory=settings.command_directory, timeout_s=settings.timeout_s, should_continue=alive
+        environment, directory=settings.command_directory, timeout_s=settings.timeout_s, should_continue=should_continue
     )
     return SlurmClient(runner)
 
@@ -188,12 +144,12 @@ def open_parts(
     environment: Mapping[str, str],
     slurm_cluster: str,
     *,
-    alive: Callable[[], bool],
-    go_on: Callable[[], bool],
+    command_may_run: Callable[[], bool],
+    should_continue: Callable[[], bool],
 ) -> Iterator[AdapterParts]:
     """Poller and delivery, closed at the end. Raises CockpitError.
 
-    A command of Slurm is killed once `alive` returns false, a delivery pass ends once `should_continue` does.
+    A command of Slurm is killed once `command_may_run` returns false, a delivery pass ends once `should_continue` does.
     """
     from cc_slurm_adapter.backend_client import WORKERS, make_senders, send_node_states  # noqa: PLC0415 not every command sends
 
@@ -209,34 +165,33 @@ def open_parts(
         first_begin_s=_last_run_time_s(settings.last_run_file),
     )
     path = configuration.state_directory / JOURNAL
-    wake = Wake()
-    nodes = LatestNodeStates(lambda report: send_node_states(senders["nodes"], report))
+    with contextlib.ExitStack() as stack:
+        wake = stack.enter_context(contextlib.closing(WakeEvent()))
+        journal, outgoing = (stack.enter_context(contextlib.closing(Journal(path))) for _ in range(2))
+        nodes = LatestNodeStates(lambda report: send_node_states(senders["nodes"], report))
 
-    def tell_nodes(report: NodeStateReport) -> None:
-        nodes.put(report)
-        wake.set()
+        def report_nodes(report: NodeStateReport) -> None:
+            nodes.put(report)
+            wake.set()
 
-    with contextlib.closing(Journal(path)) as journal, contextlib.closing(Journal(path)) as outgoing:
         delivery = EventDelivery(
             outgoing,
             senders,
             clock=time.monotonic,
-            should_continue=lambda: go_on() and not (wake.ended or nodes.waiting),
+            should_continue=lambda: should_continue() and not (wake.ended or nodes.waiting),
             workers=WORKERS,
         )
-        adapter = SlurmPoller(
+        poller = SlurmPoller(
             site,
-            make_slurm(configuration, environment, alive),
+            make_slurm(configuration, environment, command_may_run),
             journal,
             topology=make_topology(configuration, cluster, configuration.state_directory / TOPOLOGY_FILE),
-            report_nodes=tell_nodes,
+            report_nodes=report_nodes,
             clock=time.time,
             on_recorded=wake.set,
         )
-        try:
-            yield AdapterParts(adapter, journal, delivery, nodes, wake)
-        finally:
-            delivery.close()
+        stack.callback(delivery.close)
+        yield AdapterParts(poller, journal, delivery, nodes, wake)
 
 
 def _last_run_time_s(name: str) -> Optional[int]:
@@ -282,8 +237,10 @@ def run_once(options: AdapterOptions, environment: Mapping[str, str]) -> int:
         def in_time() -> bool:
             return time.monotonic() < deadline_s
 
-        with open_parts(configuration, environment, slurm_cluster, alive=in_time, go_on=in_time) as parts:
-            parts.adapter.poll()
+        with open_parts(
+            configuration, environment, slurm_cluster, command_may_run=in_time, should_continue=in_time
+        ) as parts:
+            parts.poller.poll()
             parts.nodes.send_latest()
             sent = SentCounts()
             while True:
@@ -300,7 +257,7 @@ def run_once(options: AdapterOptions, environment: Mapping[str, str]) -> int:
                 f"sent: {sent.starts} starts, {sent.stops} stops, {parts.nodes.sent} node states; waiting: {waiting}\n"
             )
             # without the topology events have fewer fields, but all are sent
-            failing = parts.nodes.problem or parts.adapter.failing.keys() - {TOPOLOGY}
+            failing = parts.nodes.problem or parts.poller.failing.keys() - {TOPOLOGY}
             return int(bool(waiting or sent.parked or failing))
 
 
@@ -312,12 +269,12 @@ class AdapterService:
         self._configuration.require_complete()
         self._environment = environment
         self._notifier = Notifier.from_environment(environment)
-        self._alarm = Alarm()
+        self._stop = WakeEvent()
         self._next_poll_s = 0.0
 
-    def stop(self, *_: object) -> None:
+    def stop(self) -> None:
         """End soon; safe in a signal handler."""
-        self._alarm.ring()
+        self._stop.end()
 
     def run(self) -> None:
         """Run until the service is stopped. Raises CockpitError if it cannot start."""
@@ -332,13 +289,13 @@ class AdapterService:
                         configuration,
                         self._environment,
                         slurm_cluster,
-                        alive=self._beat_and_continue,
-                        go_on=self._should_continue,
+                        command_may_run=self._beat_and_continue,
+                        should_continue=self._should_continue,
                     ) as parts:
                         self._poll_until_stopped(parts, slurm_cluster)
         finally:
             self._notifier.stopping()
-            self._alarm.close()
+            self._stop.close()
         logger.info("stopped")
 
     def _cluster_name(self) -> Optional[str]:
@@ -347,26 +304,26 @@ class AdapterService:
         Events of the journal can be delivered while Slurm is unavailable, so only the very first start has to wait.
         """
         slurm = make_slurm(self._configuration, self._environment, self._beat_and_continue)
-        kept = self._configuration.state_directory / CLUSTER_FILE
+        saved = self._configuration.state_directory / CLUSTER_FILE
         self._notifier.ready()
-        complained = ""
-        while not self._alarm.rung:
-            self._notifier.alive()
+        last_problem = ""
+        while not self._stop.ended:
+            self._notifier.ping_watchdog()
             try:
                 name = slurm.cluster_name()
             except SlurmError as error:
-                known = _read_name(kept)
+                known = _read_name(saved)
                 if known:
                     logger.warning("Slurm is unavailable, using the cluster name of an earlier start cluster=%s", known)
                     return known
-                if str(error) != complained:
-                    complained = str(error)
-                    logger.warning("waiting for Slurm reason=%r", complained)
-                    self._notifier.status(f"waiting for Slurm: {complained}")
+                if str(error) != last_problem:
+                    last_problem = str(error)
+                    logger.warning("waiting for Slurm reason=%r", last_problem)
+                    self._notifier.status(f"waiting for Slurm: {last_problem}")
             else:
-                _write_name(kept, name)
+                _write_name(saved, name)
                 return name
-            self._alarm.wait(_SLURM_RETRY_S)
+            self._stop.wait(_SLURM_RETRY_S)
         return None
 
     def _poll_until_stopped(self, parts: AdapterParts, slurm_cluster: str) -> None:
@@ -379,35 +336,35 @@ class AdapterService:
             self._configuration.url,
             parts.journal.counts().waiting,
         )
-        deliverer = DeliveryThread(parts, self._alarm.ring)
+        delivery_thread = DeliveryThread(parts, self._stop.end)
         try:
-            while not self._alarm.rung:
-                self._notifier.alive()
+            while not self._stop.ended:
+                self._notifier.ping_watchdog()
                 begun_s = time.monotonic()
                 if begun_s >= self._next_poll_s:
                     self._next_poll_s = begun_s + interval_s
-                    starts, stops = parts.adapter.poll()
+                    starts, stops = parts.poller.poll()
                     if starts or stops:
                         logger.info("found starts=%d stops=%d", starts, stops)
-                    parts.adapter.prune()
+                    parts.poller.prune()
                 self._notifier.status(_status(parts))
-                self._alarm.wait(min(self._next_poll_s - time.monotonic(), _MAX_WAIT_S))
+                self._stop.wait(min(self._next_poll_s - time.monotonic(), _MAX_WAIT_S))
         finally:
-            deliverer.stop(STOP_DEADLINE_S)
-        deliverer.check()
+            delivery_thread.stop(STOP_DEADLINE_S)
+        delivery_thread.check()
 
     def _beat_and_continue(self) -> bool:
-        self._notifier.alive()
-        return not self._alarm.rung
+        self._notifier.ping_watchdog()
+        return not self._stop.ended
 
     def _should_continue(self) -> bool:
         """As `_beat_and_continue`, without the heartbeat: that belongs to the polling thread."""
-        return not self._alarm.rung
+        return not self._stop.ended
 
 
 def _status(parts: AdapterParts) -> str:
     counts = parts.journal.counts()
-    failing = f"; cannot get {', '.join(parts.adapter.failing)}" if parts.adapter.failing else ""
+    failing = f"; cannot get {', '.join(parts.poller.failing)}" if parts.poller.failing else ""
     failing += "; cannot send node states" if parts.nodes.problem else ""
     return f"{counts.waiting} events wait, {counts.parked} parked{failing}"
 
@@ -417,6 +374,6 @@ def run(options: AdapterOptions, environment: Mapping[str, str]) -> int:
     set_up_logging(options.log_level, environment)
     service = AdapterService(options, environment)
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, service.stop)
+        signal.signal(number, lambda *_: service.stop())
     service.run()
     return 0

@@ -147,7 +147,7 @@ def test_the_watchdog_is_fed_at_least_twice_in_its_period() -> None:
             self.clock = clock
             self.fed: list[float] = []
 
-        def alive(self) -> None:
+        def ping_watchdog(self) -> None:
             self.fed.append(self.clock.now)
 
     clock = FakeClock(1000.5)

@@ -4,10 +4,11 @@ from typing import Any
 
 import pytest
 
+from cc_agent.cli import PROGRAM
 from cc_agent.collectors.base import RawSeries
 from cc_agent.collectors.registry import make_collectors
 from cc_agent.default_metrics import default_collectors, default_router
-from cc_agent.options import AgentOptions, parse_options
+from cc_agent.options import AgentOptions
 from cc_agent.preview import make_router
 from cc_agent.settings import AgentConfiguration, load_configuration
 from cc_agent.sinks.http import HttpSettings
@@ -265,14 +266,14 @@ def test_a_token_file_that_everybody_can_read_is_refused(tmp_path: Path) -> None
 
 
 def test_the_command_line_is_read_without_the_command_line_library() -> None:
-    options = parse_options("run", ["--url", "http://x", "--token-file", "t", "--log-level", "debug"], description="")
+    _, options = PROGRAM.parse(["run", "--url", "http://x", "--token-file", "t", "--log-level", "debug"])
     assert options == AgentOptions(url="http://x", token_file="t", log_level="debug")
 
 
 @pytest.mark.parametrize("words", [["--urll", "x"], ["--url"], ["extra"], ["--log-level", "loud"]])
 def test_mistakes_on_the_command_line_are_settings_errors(words: "list[str]") -> None:
     with pytest.raises(SettingsError, match="command line: "):
-        parse_options("run", words, description="")
+        PROGRAM.parse(["run", *words])
 
 
 def test_a_token_given_twice_or_unreadable_is_refused(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ def test_the_manager_hears_of_start_life_and_end(manager: "tuple[str, socket.soc
     notifier = Notifier.from_environment({"NOTIFY_SOCKET": address, "WATCHDOG_USEC": "60000000"})
     assert notifier.watchdog_s == 60
     notifier.ready()
-    notifier.alive()
+    notifier.ping_watchdog()
     notifier.status("busy")
     notifier.reloading(1.5)
     notifier.stopping()
@@ -49,5 +49,5 @@ def test_without_a_watchdog_there_is_nothing_to_feed(environment: "dict[str, str
 
 
 def test_a_missing_manager_is_no_fault(tmp_path: Path) -> None:
-    Notifier(str(tmp_path / "nobody"), watchdog_s=1.0).alive()
+    Notifier(str(tmp_path / "nobody"), watchdog_s=1.0).ping_watchdog()
     Notifier().ready()

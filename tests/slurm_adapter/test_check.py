@@ -29,7 +29,7 @@ def test_everything_works_and_each_line_says_what_was_tried(
     check: Callable[..., List[CheckResult]], slurm: Any, backend: Any
 ) -> None:
     findings = check()
-    assert [str(finding) for finding in findings if finding.bad] == []
+    assert [str(finding) for finding in findings if finding.failed] == []
     assert of(findings, "backend") == [f"works  backend: {backend.url} accepts what is sent for cluster 'alpha'"]
     assert of(findings, "topology") == [
         "works  topology: 1 kind of nodes in the description of cluster 'alpha'",
@@ -78,7 +78,7 @@ def test_without_slurm_and_without_a_name_nothing_is_asked_of_a_cluster_called_l
         (line,) = of(findings, subject)
         assert line.startswith(f"FAILS  {subject}: not checked, because the name of the cluster is unknown")
     assert backend.received == []
-    assert [finding.bad for finding in check(cluster="alpha") if finding.subject == "backend"] == [False]
+    assert [finding.failed for finding in check(cluster="alpha") if finding.subject == "backend"] == [False]
 
 
 def test_nodes_that_the_description_lacks_or_contradicts_are_told(
@@ -88,7 +88,7 @@ def test_nodes_that_the_description_lacks_or_contradicts_are_told(
     document = {"name": "alpha", "subClusters": [{"name": "a", "nodes": "n1", "topology": topology}]}
     (tmp_path / "cluster.json").write_text(json.dumps(document))
     findings = check(topology_file=str(tmp_path / "cluster.json"))
-    assert [finding.text for finding in findings if finding.subject == "nodes in the topology" and finding.bad] == [
+    assert [finding.text for finding in findings if finding.subject == "nodes in the topology" and finding.failed] == [
         "the description lacks n2: jobs there are rejected until cluster.json has them",
         "n1: 4 cores by Slurm, 2 by the description: jobs there come without hardware threads",
     ]
@@ -102,4 +102,4 @@ def test_nodes_that_are_ignored_are_not_missed(
     topology = {"core": [[0], [1], [2], [3]], "socket": [[0, 1], [2, 3]]}
     document = {"name": "alpha", "subClusters": [{"name": "a", "nodes": "n1", "topology": topology}]}
     (tmp_path / "cluster.json").write_text(json.dumps(document))
-    assert [str(finding) for finding in check(config=str(config)) if finding.bad] == []
+    assert [str(finding) for finding in check(config=str(config)) if finding.failed] == []

@@ -122,9 +122,9 @@ def test_the_examination_tells_what_fails(
 ) -> None:
     configuration = load_configuration(AdapterOptions(url=backend.url, state_dir=str(tmp_path / "state")), environment)
     full = {**os.environ, **environment}
-    assert [str(finding) for finding in run_checks(configuration, full) if finding.bad] == []
+    assert [str(finding) for finding in run_checks(configuration, full) if finding.failed] == []
     slurm.break_down("accounting", "queue")
-    bad = [finding for finding in run_checks(configuration, full) if finding.bad]
+    bad = [finding for finding in run_checks(configuration, full) if finding.failed]
     assert [finding.subject for finding in bad] == ["queue", "accounting"]
     assert "cannot reach the daemon" in bad[0].text
 

@@ -5,7 +5,8 @@ from typing import Any, Dict
 import pytest
 
 from cc_common.errors import SettingsError
-from cc_slurm_adapter.options import AdapterOptions, parse_options
+from cc_slurm_adapter.cli import PROGRAM
+from cc_slurm_adapter.options import AdapterOptions
 from cc_slurm_adapter.settings import AdapterConfiguration, load_configuration
 
 
@@ -116,4 +117,4 @@ def test_the_sample_configuration_is_valid(repository: Path, tmp_path: Path) -> 
 
 def test_a_wrong_option_names_the_help() -> None:
     with pytest.raises(SettingsError, match="cc-slurm-adapter run --help"):
-        parse_options("run", ["--nonsense"], description="")
+        PROGRAM.parse(["run", "--nonsense"])
