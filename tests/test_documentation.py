@@ -1,5 +1,6 @@
 """What is written is what is."""
 
+import configparser
 import re
 import runpy
 import subprocess
@@ -45,14 +46,18 @@ def test_every_promised_make_target_exists_and_is_explained(repository: Path, ta
     assert re.search(rf"^{target}:.*## \S", (repository / "Makefile").read_text("utf-8"), re.MULTILINE)
 
 
-def test_the_architecture_names_every_direct_dependency_of_the_backend(repository: Path) -> None:
-    setup = (repository / "setup.cfg").read_text("utf-8")
-    section = re.search(r"^backend =\n((?:    .*\n)+)", setup, re.MULTILINE)
-    assert section
-    names = [re.split(r"[ ><=;]", line.strip(), maxsplit=1)[0] for line in section.group(1).splitlines()]
-    assert len(names) <= 12
-    text = (repository / "docs/architecture.md").read_text("utf-8")
-    assert [name for name in names if f"| {name} |" not in text] == []
+def test_the_architecture_has_the_direct_dependencies_of_each_program(repository: Path) -> None:
+    setup = configparser.ConfigParser()
+    setup.read(repository / "setup.cfg", encoding="utf-8")
+    extras = {
+        program: re.findall(r"^([\w-]+)", setup["options.extras_require"][extra].lstrip(), re.MULTILINE)
+        for program, extra in (("backend", "backend"), ("agent", "agent"), ("adapter", "slurm"))
+    }
+    assert len(extras["backend"]) <= 12
+    text = (repository / "docs/architecture.md").read_text("utf-8").partition("## Direct dependencies\n")[2]
+    rows = re.findall(r"^\| ([\w-]+) \| ([\w, ]+) \|", text, re.MULTILINE)[1:]
+    documented = {program: [package for package, users in rows if program in users.split(", ")] for program in extras}
+    assert documented == extras
 
 
 def test_the_glossary_is_in_order_and_each_of_its_words_is_used_elsewhere(repository: Path) -> None:
