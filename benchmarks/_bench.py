@@ -2,12 +2,21 @@
 
 import gc
 import http.client
+import json
 import os
 import platform
 import socket
+import subprocess
+import sys
 import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
+
+BIN = Path(sys.executable).parent
+"""Where the programs of this installation are."""
 
 
 def machine() -> str:
@@ -23,6 +32,37 @@ def resident_bytes() -> int:
     gc.collect()
     pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+def cli(*arguments: object, given: str = "") -> str:
+    """What a command of cc-backend prints; `given` is its input."""
+    command = [str(BIN / "cc-backend"), *map(str, arguments)]
+    return subprocess.run(command, input=given, capture_output=True, text=True, check=True).stdout
+
+
+def make_site(folder: Path, cluster: Mapping[str, Any]) -> Path:
+    """The configuration file of a new backend that knows one cluster."""
+    config = folder / "site" / "config.json"
+    cli("init", config.parent)
+    (folder / "cluster.json").write_text(json.dumps(cluster), "utf-8")
+    cli("cluster", "add", folder / "cluster.json", "--config", config)
+    return config
+
+
+@contextmanager
+def serving(
+    command: Sequence[object], *, port: int | None = None, address: str = "CC_BACKEND_ADDR", log_level: str = "warning"
+) -> Iterator[tuple[int, int]]:
+    """Port and process id of a server, which ends with the block; `address` is the variable that tells it the port."""
+    port = port or free_port()
+    environment = {**os.environ, address: f"127.0.0.1:{port}", "CC_LOG_LEVEL": log_level}
+    server = subprocess.Popen([*map(str, command)], env=environment)
+    try:
+        wait_until_up(port)
+        yield port, server.pid
+    finally:
+        server.terminate()
+        server.wait()
 
 
 def free_port() -> int:

@@ -18,9 +18,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from _bench import free_port, machine, wait_until_up
+from _bench import BIN, cli, machine, make_site, serving
 
-BIN = Path(sys.executable).parent
 CLUSTER = "bench"
 CORES = 64
 JOBS_PER_NODE = 10
@@ -202,20 +201,10 @@ def cluster(jobs: int) -> dict[str, Any]:
 @contextlib.contextmanager
 def backend(folder: Path, jobs: int) -> Iterator[tuple[int, str]]:
     """A backend that knows the cluster: its port, and a token for the adapter."""
-    config = folder / "site" / "config.json"
-    run("init", folder / "site")
-    (folder / "cluster.json").write_text(json.dumps(cluster(jobs)), "utf-8")
-    run("cluster", "add", folder / "cluster.json", "--config", config)
-    token = run("token", "create", "slurm", "--config", config, "--role", "api", "--scope", "jobs").strip()
-    port = free_port()
-    environment = {**os.environ, "CC_BACKEND_ADDR": f"127.0.0.1:{port}", "CC_LOG_LEVEL": "warning"}
-    server = subprocess.Popen([BIN / "cc-backend", "serve", "--config", config], env=environment)
-    try:
-        wait_until_up(port)
+    config = make_site(folder, cluster(jobs))
+    token = cli("token", "create", "slurm", "--config", config, "--role", "api", "--scope", "jobs").strip()
+    with serving([BIN / "cc-backend", "serve", "--config", config]) as (port, _):
         yield port, token
-    finally:
-        server.terminate()
-        server.wait()
 
 
 @contextlib.contextmanager
@@ -227,18 +216,13 @@ def watching(folder: Path, port: int, token: str, interval_s: int) -> Iterator["
         "PATH": f"{folder / 'bin'}:{os.environ['PATH']}",
         "CC_SLURM_ADAPTER_TOKEN": token,
     }
-    command = [BIN / "cc-slurm-adapter", "run", *options, "--log-level", "warning"]
+    command = [str(BIN / "cc-slurm-adapter"), "run", *map(str, options), "--log-level", "warning"]
     process = subprocess.Popen(command, env=environment)
     try:
         yield process
     finally:
         process.terminate()
         process.wait()
-
-
-def run(*arguments: object) -> str:
-    """What a command of the backend prints."""
-    return subprocess.run([BIN / "cc-backend", *map(str, arguments)], check=True, capture_output=True, text=True).stdout
 
 
 def running_jobs(port: int, token: str) -> int:

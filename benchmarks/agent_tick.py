@@ -49,8 +49,8 @@ def make_machine(root: Path) -> None:
         (root / f"sys/class/net/{device}/device").mkdir(parents=True)
     for disk in ("nvme0n1", "sda"):
         (root / f"sys/block/{disk}").mkdir(parents=True)
-    for folder in ("net", "self"):
-        (root / "proc" / folder).mkdir(parents=True)
+    for name in ("net", "self"):
+        (root / "proc" / name).mkdir(parents=True)
     (root / "proc/loadavg").write_text("12.00 11.00 10.00 14/1999 4711\n")
     (root / "proc/meminfo").write_text(Path("/proc/meminfo").read_text())
     (root / "proc/self/mounts").write_text("/dev/sda1 / ext4 rw 0 0\n")

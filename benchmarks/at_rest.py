@@ -11,9 +11,7 @@ of several starts. Promise: at most 80 MB. Exit status 1 if it is broken.
 
 import http.client
 import json
-import os
 import re
-import subprocess
 import sys
 import tempfile
 import threading
@@ -23,9 +21,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlencode
 
-from _bench import free_port, machine, session_cookie, wait_until_up
+from _bench import BIN, cli, machine, serving, session_cookie
 
-BIN = Path(sys.executable).parent
 PROMISE_MB = 80.0
 REST_S = 6.0
 REQUESTS = 30
@@ -73,10 +70,10 @@ def main() -> int:
 def backend(folder: Path, *, logins: int = 1) -> Taken:
     """The backend after a login and requests of all kinds."""
     config = folder / "site" / "config.json"
-    run("init", folder / "site")
-    run("user", "add", PERSON, "--role", "admin", "--config", config, given=PASSWORD)
+    cli("init", folder / "site")
+    cli("user", "add", PERSON, "--role", "admin", "--config", config, given=PASSWORD)
     rights = ("--role", "admin", "--role", "api", "--scope", "admin")
-    token = run("token", "create", "scripts", "--config", config, *rights).split()[-1]
+    token = cli("token", "create", "scripts", "--config", config, *rights).split()[-1]
     return measure(("serve", "--config", config), "CC_BACKEND_ADDR", lambda port: ask_backend(port, token, logins))
 
 
@@ -95,17 +92,10 @@ def metric_store(folder: Path) -> Taken:
 
 def measure(command: Sequence[object], address: str, ask: Callable[[int], None]) -> Taken:
     """Start, ask, wait, look, end."""
-    port = free_port()
-    environment = {**os.environ, address: f"127.0.0.1:{port}", "CC_LOG_LEVEL": "error"}
-    server = subprocess.Popen([BIN / "cc-backend", *map(str, command)], env=environment)
-    try:
-        wait_until_up(port)
+    with serving([BIN / "cc-backend", *command], address=address, log_level="error") as (port, pid):
         ask(port)
         time.sleep(REST_S)
-        return Taken(proportional_mb(server.pid), alone_mb(server.pid))
-    finally:
-        server.terminate()
-        server.wait()
+        return Taken(proportional_mb(pid), alone_mb(pid))
 
 
 def ask_backend(port: int, token: str, logins: int) -> None:
@@ -171,12 +161,6 @@ def alone_mb(pid: int) -> float:
 def megabytes(text: str) -> dict[str, float]:
     """The amounts in a file such as smaps_rollup."""
     return {name: int(kilobytes) * 1024 / 1e6 for name, kilobytes in AMOUNT.findall(text)}
-
-
-def run(*arguments: object, given: str = "") -> str:
-    """What a command of the backend prints."""
-    command = [BIN / "cc-backend", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=True, input=given).stdout
 
 
 if __name__ == "__main__":

@@ -7,10 +7,8 @@ against a server that only reads and answers, is measured too: the figures mean 
 """
 
 import http.client
-import json
 import multiprocessing
 import os
-import subprocess
 import sys
 import tempfile
 import threading
@@ -18,11 +16,10 @@ import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-from _bench import free_port, wait_until_up
+from _bench import BIN, cli, make_site, serving
 
 from cc_backend.metricstore.ingest.native_reader import HAS_NATIVE
 
-BIN = Path(sys.executable).parent
 METRICS = ("cpu_user", "flops_any", "ipc", "clock", "mem_used_thread")
 NODES = 16
 SENDERS = 2
@@ -54,20 +51,10 @@ def with_sink(lines: int, seconds: float) -> None:
 
 def with_backend(folder: Path, lines: int, seconds: float) -> None:
     """The real thing."""
-    run("init", folder / "site")
-    config = folder / "site" / "config.json"
-    (folder / "cluster.json").write_text(json.dumps(cluster()), "utf-8")
-    run("cluster", "add", folder / "cluster.json", "--config", config)
-    token = run("token", "create", "agents", "--config", config, "--scope", "write", "--cluster", "bench").strip()
-    port = free_port()
-    environment = {**os.environ, "CC_BACKEND_ADDR": f"127.0.0.1:{port}", "CC_LOG_LEVEL": "warning"}
-    server = subprocess.Popen([BIN / "cc-backend", "serve", "--config", config], env=environment)
-    try:
-        wait_until_up(port)
+    config = make_site(folder, cluster())
+    token = cli("token", "create", "agents", "--config", config, "--scope", "write", "--cluster", "bench").strip()
+    with serving([BIN / "cc-backend", "serve", "--config", config]) as (port, _):
         rate = feed(port, token, lines, seconds)
-    finally:
-        server.terminate()
-        server.wait()
     report("cc-backend, log on, fsync every second", lines, rate)
 
 
@@ -79,23 +66,28 @@ def feed(port: int, token: str, lines: int, seconds: float) -> float:
 
 
 def send(port: int, token: str, lines: int, seconds: float, sender: int) -> int:
-    """Post batches of one node after the other; each round is a minute later."""
+    """Post batches of one node after the other for so many seconds; returns how many lines that were."""
     connection = http.client.HTTPConnection("127.0.0.1", port)
     headers = {"Authorization": f"Bearer {token}"}
     per_time = len(METRICS) * 72
     start_s = int(time.time()) // 60 * 60 - 24 * 3600
     bodies = [batch(f"n{sender}{node:02d}", lines, per_time, start_s) for node in range(NODES)]
-    sent, number, end_s = 0, 0, time.monotonic() + seconds
-    while time.monotonic() < end_s:
-        connection.request("POST", "/api/write", bodies[number % NODES], headers)
+
+    def post(body: bytes) -> None:
+        connection.request("POST", "/api/write", body, headers)
         answer = connection.getresponse()
         answer.read()
         if answer.status != http.client.OK:
             raise SystemExit(f"the server answered {answer.status}")
-        sent += lines
+
+    for body in bodies:  # the server has loaded what it needs and knows all series when the clock starts
+        post(body)
+    number, end_s = 0, time.monotonic() + seconds
+    while time.monotonic() < end_s:
+        post(bodies[number % NODES])
         number += 1
     connection.close()
-    return sent
+    return number * lines
 
 
 def batch(host: str, lines: int, per_time: int, start_s: int) -> bytes:
@@ -154,12 +146,6 @@ class Sink(BaseHTTPRequestHandler):
 
     def log_message(self, *_: object) -> None:
         """Say nothing."""
-
-
-def run(*arguments: object) -> str:
-    """What a command of the backend prints."""
-    done = subprocess.run([BIN / "cc-backend", *map(str, arguments)], capture_output=True, text=True, check=True)
-    return done.stdout
 
 
 def report(server: str, lines: int, rate: float) -> None:

@@ -24,13 +24,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from _bench import machine
-from http_write import run
+from _bench import cli, machine, make_site
 from plots_http import cluster
 
 from cc_backend.app import create_app
 from cc_backend.httpserver.parser import parse_head
-from cc_backend.httpserver.wsgi import Endpoint, call, wsgi_environ
+from cc_backend.httpserver.wsgi import Endpoint, run_application, wsgi_environ
 from cc_backend.services import EXTENSION, Services
 from cc_backend.settings import load_settings
 
@@ -68,7 +67,7 @@ def main() -> int:
     parser.add_argument("--step", type=int, default=60, help="seconds between two samples")
     parser.add_argument("--profile", action="store_true", help="also print where the time goes")
     options = parser.parse_args()
-    plans = PLANS
+    plans: tuple[Plan, ...] = PLANS
     if options.nodes:
         plans = (Plan(options.nodes, options.metrics, options.hours, options.step),)
     logging.disable()
@@ -124,19 +123,16 @@ def profile(work: Callable[[], bytes]) -> None:
 
 def application(folder: Path, plan: Plan) -> tuple[Services, Ask]:
     """The application with a cluster, at the time when the job has run for its hours, and how to ask it."""
-    config = folder / "site" / "config.json"
-    run("init", folder / "site")
-    (folder / "cluster.json").write_text(json.dumps(configured(plan)), "utf-8")
-    run("cluster", "add", folder / "cluster.json", "--config", config)
+    config = make_site(folder, configured(plan))
     scopes = ("--scope", "jobs", "--scope", "read")
-    token = run("token", "create", "bench", "--config", config, *scopes).strip()
+    token = cli("token", "create", "bench", "--config", config, *scopes).strip()
     end_s = START_S + plan.hours * 3600
     app = create_app(load_settings(config, environment={}).value, clock=lambda: end_s)
 
     def ask(method: str, address: str, body: bytes) -> bytes:
         head = f"{method} {address} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\nContent-Length: {len(body)}"
         environ = wsgi_environ(parse_head(head.encode()), io.BytesIO(body), len(body), (ENDPOINT.host, 1), ENDPOINT)
-        response = call(app, environ)
+        response = run_application(app, environ)
         if response.status not in (HTTPStatus.OK, HTTPStatus.CREATED):
             raise SystemExit(f"{address}: the application answered {response.status}: {response.body[:300]!r}")
         return response.body
@@ -178,7 +174,7 @@ def fill(services: Services, plan: Plan) -> None:
             key = f"m{metric:02d},cluster=bench,hostname={host},type=node"
             number += 1
             lines = [f"{key}{texts[(slot + number * 997) % len(texts)]}{time_s}" for slot, time_s in enumerate(times)]
-            services.store.ingest("\n".join(lines).encode(), received_s=services.now_s(), bound=("bench",))
+            services.store.ingest("\n".join(lines).encode(), received_s=services.now_s(), allowed_clusters=("bench",))
 
 
 if __name__ == "__main__":

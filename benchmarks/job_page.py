@@ -10,14 +10,14 @@ import argparse
 import time
 from collections.abc import Callable
 from datetime import UTC
-from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 from _bench import machine
 
 from cc_backend.clusters import SubCluster, parse_cluster
-from cc_backend.insight import job_curves
 from cc_backend.insight.assessment import assess_job, judged_metrics
+from cc_backend.insight.curve_maths import matrix
 from cc_backend.insight.job_curves import JobCurveSet
 from cc_backend.model import Job, JobData, JobMetric, JobState, MonitoringStatus, Resource, SampleSeries, Scope
 from cc_backend.web.job_page import PageOptions, build_job_page
@@ -75,13 +75,6 @@ def main() -> None:
     options = parser.parse_args()
     job, data, sub_cluster = made_up(options.nodes, options.hours)
     metrics = judged_metrics(sub_cluster.metrics)
-    made = 0
-    matrix = job_curves.matrix
-
-    def counted(metric: Any) -> Any:
-        nonlocal made
-        made += 1
-        return matrix(metric)
 
     def judged() -> object:
         return assess_job(job, JobCurveSet(data).select_nodes_and_gpus(metrics), sub_cluster, metrics)
@@ -94,13 +87,12 @@ def main() -> None:
             job, curves, found, sub_cluster, sub_cluster.metrics, options=options, zone=UTC, now_s=START_S
         )
 
-    job_curves.matrix = counted
-    page()
-    job_curves.matrix = matrix
+    with patch("cc_backend.insight.job_curves.matrix", wraps=matrix) as make_grid:
+        page()
     print(machine())
     print(f"{options.nodes} nodes x {METRICS} metrics x {options.hours} h")
     print(f"judgement           {cpu_ms(judged):7.1f} ms of a core")
-    print(f"judgement and page  {cpu_ms(page):7.1f} ms of a core, {made} grids made")
+    print(f"judgement and page  {cpu_ms(page):7.1f} ms of a core, {make_grid.call_count} grids made")
 
 
 if __name__ == "__main__":

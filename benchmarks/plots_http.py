@@ -13,7 +13,6 @@ import http.client
 import json
 import os
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
@@ -28,7 +27,7 @@ from typing import Any
 
 import numpy as np
 import orjson
-from _bench import free_port, machine, wait_until_up
+from _bench import BIN, cli, machine, make_site, serving, session_cookie
 
 from cc_backend.clusters import parse_cluster
 from cc_backend.insight.job_curves import JobCurveSet
@@ -37,7 +36,6 @@ from cc_backend.web.job_page import PageOptions, build_plots
 from cc_backend.web.job_plots import plots_to_json
 from cc_backend.web.plots_binary import MEDIA_TYPE, CurveBlock
 
-BIN = Path(sys.executable).parent
 USER, PASSWORD = "bench", "of a server that lives for seconds"
 JSON = "application/json"
 STEP_S = 60
@@ -141,7 +139,7 @@ def make_both(plan: Plan) -> Measured:
     plots = build_plots(job, JobCurveSet(data), sub_cluster, sub_cluster.metrics, PageOptions(), labels=[], draw=False)
 
     def plain() -> bytes:
-        return orjson.dumps(plots_to_json(job, plots, UTC, clock=False))
+        return orjson.dumps(plots_to_json(job, plots, UTC, clock=False), option=orjson.OPT_SERIALIZE_NUMPY)
 
     def binary() -> bytes:
         block = CurveBlock()
@@ -165,20 +163,10 @@ def in_turn(work: Mapping[str, Callable[[], bytes]]) -> Measured:
 @contextmanager
 def backend(folder: Path) -> Iterator[tuple[int, Path]]:
     """The port and the configuration of a backend with a cluster and an account."""
-    cli("init", folder / "site")
-    config = folder / "site" / "config.json"
-    (folder / "cluster.json").write_text(json.dumps(cluster()), "utf-8")
-    cli("cluster", "add", folder / "cluster.json", "--config", config)
-    cli("user", "add", USER, "--config", config, "--role", "support", answers=f"{PASSWORD}\n")
-    port = free_port()
-    environment = {**os.environ, "CC_BACKEND_ADDR": f"127.0.0.1:{port}", "CC_LOG_LEVEL": "warning"}
-    server = subprocess.Popen([BIN / "cc-backend", "serve", "--config", config], env=environment)
-    try:
-        wait_until_up(port)
+    config = make_site(folder, cluster())
+    cli("user", "add", USER, "--config", config, "--role", "support", given=f"{PASSWORD}\n")
+    with serving([BIN / "cc-backend", "serve", "--config", config]) as (port, _):
         yield port, config
-    finally:
-        server.terminate()
-        server.wait()
 
 
 def sign_in(port: int) -> str:
@@ -186,7 +174,7 @@ def sign_in(port: int) -> str:
     form = urllib.parse.urlencode({"username": USER, "password": PASSWORD, "redirect": "/"}).encode()
     headers = {"Content-Type": "application/x-www-form-urlencoded"}
     answer, _ = request(http.client.HTTPConnection("127.0.0.1", port), "POST", "/login", form, headers, expected=303)
-    return (answer.getheader("Set-Cookie") or "").partition(";")[0]
+    return session_cookie(answer)
 
 
 def start(port: int, token: str, plan: Plan, job_id: int) -> str:
@@ -294,13 +282,6 @@ def cluster() -> dict[str, Any]:
         "metricConfig": [{"name": f"m{number:02d}", **metric, **limits} for number in range(25)],
         "subClusters": [main_nodes],
     }
-
-
-def cli(*arguments: object, answers: str = "") -> str:
-    """What a command of the backend prints."""
-    command = [BIN / "cc-backend", *map(str, arguments)]
-    done = subprocess.run(command, input=answers, capture_output=True, text=True, check=True)
-    return done.stdout
 
 
 if __name__ == "__main__":

@@ -12,20 +12,18 @@ import http.client
 import json
 import os
 import random
-import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 
-from _bench import free_port, wait_until_up
+from _bench import BIN, free_port, serving
 
 from cc_backend.metricstore.query import binary_codec
 from cc_backend.metricstore.query.json_codec import decode_json
 from cc_backend.metricstore.query.protocol import QueryResponse
 
-BIN = Path(sys.executable).parent
 ROUNDS = 9
 SLOTS_A_BATCH = 60
 
@@ -39,14 +37,8 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         port = free_port()
         config = write_config(Path(folder), port, given.metrics)
-        environment = {**os.environ, "CC_LOG_LEVEL": "error"}
-        server = subprocess.Popen([BIN / "cc-backend", "metric-store", "--config", config], env=environment)
-        try:
-            wait_until_up(port)
+        with serving([BIN / "cc-backend", "metric-store", "--config", config], port=port, log_level="error"):
             measure(port, given.nodes, given.metrics, given.hours * 60)
-        finally:
-            server.terminate()
-            server.wait()
     return 0
 
 

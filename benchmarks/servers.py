@@ -12,17 +12,15 @@ others are spared. To compare others, which the backend does not need:
 
 import importlib.metadata
 import importlib.util
-import json
 import os
-import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from _bench import free_port, wait_until_up
-from http_write import BIN, SENDERS, cluster, feed, report, run, with_sink
+from _bench import BIN, cli, free_port, make_site, serving
+from http_write import SENDERS, cluster, feed, report, with_sink
 
 OWN = "cc-backend"
 
@@ -50,23 +48,12 @@ def main() -> int:
 
 def measure(name: str, folder: Path, lines: int, seconds: float) -> None:
     """One row."""
-    config = folder / "site" / "config.json"
-    run("init", folder / "site")
-    (folder / "cluster.json").write_text(json.dumps(cluster()), "utf-8")
-    run("cluster", "add", folder / "cluster.json", "--config", config)
-    token = run("token", "create", "agents", "--config", config, "--scope", "write").strip()
+    config = make_site(folder, cluster())
+    token = cli("token", "create", "agents", "--config", config, "--scope", "write").strip()
     port = free_port()
-    command = [BIN / "cc-backend", "serve", "--config", config]
-    if name != OWN:
-        command = [Path(sys.executable), Path(__file__), name, str(port), config]
-    environment = {**os.environ, "CC_BACKEND_ADDR": f"127.0.0.1:{port}", "CC_LOG_LEVEL": "warning"}
-    server = subprocess.Popen(command, env=environment)
-    try:
-        wait_until_up(port)
+    others: list[object] = [sys.executable, __file__, name, port, config]
+    with serving([BIN / "cc-backend", "serve", "--config", config] if name == OWN else others, port=port):
         rate = feed(port, token, lines, seconds)
-    finally:
-        server.terminate()
-        server.wait()
     report(f"{name} {importlib.metadata.version('clustercockpit' if name == OWN else name)}", lines, rate)
 
 

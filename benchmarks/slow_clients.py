@@ -15,7 +15,6 @@ nothing is judged), and the server grows by at most 64 MB beside either. Exit st
 import asyncio
 import contextlib
 import http.client
-import json
 import os
 import resource
 import subprocess
@@ -27,8 +26,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.parse import urlencode
 
-from _bench import free_port, machine, session_cookie, wait_until_up
-from http_write import BIN, batch, cluster, run
+from _bench import BIN, cli, machine, make_site, serving, session_cookie
+from http_write import batch, cluster
 
 CLIENTS, SECONDS, ROUNDS = 2000, 15.0, 4
 RATIO, GROWTH_MB, TOO_SHORT_S = 3.0, 64.0, 0.010
@@ -52,34 +51,23 @@ def main() -> int:
 
 def measure(folder: Path, clients: int, seconds: float) -> int:
     """Rounds without and with."""
-    config = folder / "site" / "config.json"
-    run("init", folder / "site")
-    (folder / "cluster.json").write_text(json.dumps(cluster()), "utf-8")
-    run("cluster", "add", folder / "cluster.json", "--config", config)
-    token = run("token", "create", "agents", "--config", config, "--scope", "write").split()[-1]
-    command = [BIN / "cc-backend", "user", "add", PERSON, "--config", config]
-    subprocess.run(command, input=PASSWORD + "\n", text=True, check=True, capture_output=True)
-    port = free_port()
-    environment = {**os.environ, "CC_BACKEND_ADDR": f"127.0.0.1:{port}", "CC_LOG_LEVEL": "error"}
-    server = subprocess.Popen([BIN / "cc-backend", "serve", "--config", config], env=environment)
-    try:
-        wait_until_up(port)
+    config = make_site(folder, cluster())
+    token = cli("token", "create", "agents", "--config", config, "--scope", "write").split()[-1]
+    cli("user", "add", PERSON, "--config", config, given=PASSWORD + "\n")
+    with serving([BIN / "cc-backend", "serve", "--config", config], log_level="error") as (port, pid):
         good = WellBehaved(port, token)
         good.round(min(seconds, 5.0))  # what is loaded at first use is there
         times: dict[str, dict[str, list[float]]] = {WITHOUT: {}, SLOW: {}, FLOOD: {}}
         memory = dict.fromkeys(times, 0.0)
-        began = busy_s(), own_s(server.pid), time.monotonic()
+        began = busy_s(), own_s(pid), time.monotonic()
         for number in range(ROUNDS * len(times)):
             crowd = list(times)[number % len(times)]
             with hostile(crowd, clients, port, token) if crowd != WITHOUT else contextlib.nullcontext():
                 collect(times[crowd], good.round(seconds))
-                memory[crowd] = max(memory[crowd], resident_mb(server.pid))
-        other_s = busy_s() - began[0] - (own_s(server.pid) - began[1])
+                memory[crowd] = max(memory[crowd], resident_mb(pid))
+        other_s = busy_s() - began[0] - (own_s(pid) - began[1])
         print(f"other work took {other_s / (time.monotonic() - began[2]):.0%} of one processor")
         return judge(clients, times, memory)
-    finally:
-        server.terminate()
-        server.wait()
 
 
 def judge(clients: int, times: dict[str, dict[str, list[float]]], memory: dict[str, float]) -> int:

@@ -7,7 +7,6 @@ same batch to the store alone. Least of five rounds, microseconds a batch.
 """
 
 import io
-import json
 import logging
 import sys
 import tempfile
@@ -16,8 +15,8 @@ from collections.abc import Callable
 from http import HTTPStatus
 from pathlib import Path
 
-from _bench import machine
-from http_write import batch, cluster, run
+from _bench import cli, machine, make_site
+from http_write import batch, cluster
 
 from cc_backend.app import create_app
 from cc_backend.httpserver.parser import parse_head
@@ -42,11 +41,8 @@ def main() -> int:
 
 def measure(folder: Path) -> None:
     """One row for each size of a batch."""
-    config = folder / "site" / "config.json"
-    run("init", folder / "site")
-    (folder / "cluster.json").write_text(json.dumps(cluster()), "utf-8")
-    run("cluster", "add", folder / "cluster.json", "--config", config)
-    token = run("token", "create", "agents", "--config", config, "--scope", "write", "--cluster", "bench").strip()
+    config = make_site(folder, cluster())
+    token = cli("token", "create", "agents", "--config", config, "--scope", "write", "--cluster", "bench").strip()
     app = create_app(load_settings(config, environment={}).value)
     services: Services = app.extensions[EXTENSION]
     start_s = int(time.time()) // 60 * 60 - 24 * 3600
