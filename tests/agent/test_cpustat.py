@@ -102,7 +102,7 @@ def test_a_hardware_thread_whose_idle_time_began_anew_is_left_out(
 
 
 @pytest.mark.parametrize("counted", [0, 10, 700, 1400, 60_000])
-def test_a_hardware_thread_that_was_away_for_a_while_is_left_out(tmp_path: Path, write: Write, counted: int) -> None:
+def test_a_hardware_thread_that_was_offline_for_a_while_is_left_out(tmp_path: Path, write: Write, counted: int) -> None:
     before = _stat(*(_line(cpu) for cpu in range(4)))
     after = _stat(*(_line(cpu, user=1000) for cpu in range(3)), _line(3, idle=counted))
     rates = _rates(tmp_path, write, before, after)
@@ -111,7 +111,7 @@ def test_a_hardware_thread_that_was_away_for_a_while_is_left_out(tmp_path: Path,
 
 
 @pytest.mark.parametrize("counted", [800, 990, 1010, 1300])
-def test_unsteady_ticks_and_hidden_stolen_time_leave_nothing_out(tmp_path: Path, write: Write, counted: int) -> None:
+def test_irregular_ticks_and_hidden_stolen_time_leave_nothing_out(tmp_path: Path, write: Write, counted: int) -> None:
     before = _stat(*(_line(cpu) for cpu in range(4)))
     after = _stat(*(_line(cpu, user=1000) for cpu in range(3)), _line(3, idle=counted))
     assert _rates(tmp_path, write, before, after)["cpu_idle", "3"] == 100
@@ -156,7 +156,7 @@ def test_columns_of_the_future_are_ignored() -> None:
     "text",
     [b"", b"\n", b"intr 1 2 3\n", b"cpu  1 2 3 4\n", b"cpu0 1 2\n", b"cpu0 a b c d\n", b"cpu0\n", b"\x00\xff"],
 )
-def test_other_texts_are_refused(text: bytes) -> None:
+def test_other_texts_are_rejected(text: bytes) -> None:
     with pytest.raises(ValueError, match=r"/proc/stat|invalid literal"):
         parse_stat(text)
 

@@ -162,7 +162,7 @@ def test_one_file_system_by_two_names_of_its_device_counts_once() -> None:
     assert parse_mounts(_SEEN_BY_A_SERVICE, exclude=("/home",)) == ["/", "/data", "/export/ada"]
 
 
-def test_the_kernel_is_asked_for_more_than_the_options_of_a_mount(tmp_path: Path, write: Write) -> None:
+def test_read_only_is_decided_by_the_file_system_and_not_by_the_mount(tmp_path: Path, write: Write) -> None:
     write("proc/self/mounts", "/dev/vda / ext4 ro,relatime 0 0\n")
     write("proc/self/mountinfo", "30 1 254:0 / / ro,relatime - ext4 /dev/vda rw,discard\n")
     assert _values(tmp_path, {"/": _answer(100, 60, 60)})["part_max_used"] == 40
@@ -203,7 +203,7 @@ def test_a_full_quota_in_a_zfs_pool_is_seen(tmp_path: Path, write: Write) -> Non
     assert _values(tmp_path, {"/": _answer(1000, 990, 990), "/home": _answer(10, 0, 0)})["part_max_used"] == 100
 
 
-def test_a_mount_that_does_not_answer_costs_only_itself(tmp_path: Path, write: Write) -> None:
+def test_a_mount_that_blocks_affects_no_other(tmp_path: Path, write: Write) -> None:
     write("proc/self/mounts", "/dev/sda1 / ext4 rw 0 0\n/dev/sdb1 /dead xfs rw 0 0\n")
     release = threading.Event()
 

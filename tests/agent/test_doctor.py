@@ -106,14 +106,14 @@ def test_a_cluster_that_nobody_named_is_said_to_be_the_name_of_the_node() -> Non
         (500, "abc", "responds HTTP 500"),
     ],
 )
-def test_answers_are_explained(server: Server, status: int, token: "str | None", part: str) -> None:
+def test_responses_are_explained(server: Server, status: int, token: "str | None", part: str) -> None:
     server.status = status
     finding = _findings(server, token=token)["sink url"]
     assert finding.failed
     assert part in finding.text
 
 
-def test_a_token_for_another_cluster_is_told_as_such_and_not_as_a_bad_token(server: Server) -> None:
+def test_a_token_for_another_cluster_is_reported_as_such_and_not_as_a_bad_token(server: Server) -> None:
     server.status = 403
     server.answer = {"error": "this token is not for cluster 'vm'", "code": "cluster_not_allowed"}
     finding = _findings(server, token="abc", cluster="vm")["sink url"]

@@ -149,7 +149,7 @@ def test_a_question_about_the_time_needs_a_sample() -> None:
     assert not compile_condition("timestamp > 500")(_message(time_s=120))
 
 
-def test_the_value_is_not_asked_for_when_the_name_decides() -> None:
+def test_the_value_is_not_read_when_the_name_decides() -> None:
     assert not compile_condition("name == 'other' && value > 5")(_message())
     assert compile_condition("name == 'cpu_user' || value > 5")(_message())
 

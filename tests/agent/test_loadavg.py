@@ -16,7 +16,7 @@ def test_all_five_values_are_read() -> None:
 
 
 @pytest.mark.parametrize("text", [b"", b"0.1 0.2 0.3", b"0.1 0.2 0.3 4 5", b"a b c 1/2 3", b"0.1 0.2 0.3 x/2 3"])
-def test_other_texts_are_refused(text: bytes) -> None:
+def test_other_texts_are_rejected(text: bytes) -> None:
     with pytest.raises(ValueError, match=r"unknown form|could not convert|invalid literal"):
         parse_loadavg(text)
 

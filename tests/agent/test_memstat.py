@@ -101,7 +101,7 @@ def test_meminfo_is_read(text: bytes, expected: dict[str, int]) -> None:
 
 
 @pytest.mark.parametrize("text", [b"", b"\n\n", b"nothing here", b"MemTotal: many kB", b"\xff\xfe"])
-def test_other_texts_are_refused(text: bytes) -> None:
+def test_other_texts_are_rejected(text: bytes) -> None:
     with pytest.raises(ValueError, match="unknown form"):
         parse_meminfo(text)
 

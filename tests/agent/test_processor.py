@@ -54,7 +54,7 @@ def test_a_dropped_name_is_free_for_another_metric() -> None:
     assert message.name == "ib_recv"
 
 
-def test_tags_and_meta_move_where_they_are_told_to() -> None:
+def test_tags_and_meta_move_to_the_configured_key() -> None:
     settings = ProcessorSettings(
         add_tags_if=(
             TagRule("cluster", "demo"),

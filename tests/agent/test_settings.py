@@ -160,7 +160,7 @@ def test_mistakes_name_file_and_key(tmp_path: Path, document: Any, part: str) ->
     assert str(tmp_path) in str(caught.value)
 
 
-def test_a_component_given_twice_is_refused(tmp_path: Path) -> None:
+def test_a_component_given_twice_is_rejected(tmp_path: Path) -> None:
     _file(tmp_path, {}, "c.json")
     with pytest.raises(SettingsError, match="'collectors' is given twice"):
         _configure(tmp_path, {"collectors": {}, "collectors-file": "c.json"})
@@ -249,14 +249,14 @@ def test_built_in_sections_are_not_said_to_come_from_the_file(tmp_path: Path) ->
         ({"netstat": {"include_metrics": ["net_bw"]}}, "netstat has no metric 'net_bw' with these options"),
     ],
 )
-def test_a_metric_to_include_that_does_not_exist_is_refused(
+def test_a_metric_to_include_that_does_not_exist_is_rejected(
     tmp_path: Path, collectors: "dict[str, Any]", problem: str
 ) -> None:
     with pytest.raises(SettingsError, match=f"include_metrics: {problem}"):
         _configure(tmp_path, {"collectors": collectors})
 
 
-def test_a_token_file_that_everybody_can_read_is_refused(tmp_path: Path) -> None:
+def test_a_token_file_that_everybody_can_read_is_rejected(tmp_path: Path) -> None:
     path = Path(_file(tmp_path, "abc\n", "token"))
     path.chmod(0o644)
     with pytest.raises(
@@ -276,7 +276,7 @@ def test_mistakes_on_the_command_line_are_settings_errors(words: "list[str]") ->
         PROGRAM.parse(["run", *words])
 
 
-def test_a_token_given_twice_or_unreadable_is_refused(tmp_path: Path) -> None:
+def test_a_token_given_twice_or_unreadable_is_rejected(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="both given"):
         load_configuration(AgentOptions(url="http://x", token="a", token_file="b"), {})
     with pytest.raises(SettingsError, match="cannot be read"):

@@ -36,7 +36,7 @@ def test_user_and_password_become_a_header() -> None:
     assert make_sender(HttpSettings("http", url="http://h", jwt="abc"))._headers["Authorization"] == "Bearer abc"
 
 
-def test_an_address_that_cannot_work_is_refused_at_the_start() -> None:
+def test_an_address_that_cannot_work_is_rejected_at_the_start() -> None:
     with pytest.raises(DeliveryError, match="must begin with http:"):
         HttpSink("x", HttpSettings("http", url="nonsense")).start()
 

@@ -127,7 +127,7 @@ def test_cpu_lists_are_read(text: str, expected: "tuple[int, ...]") -> None:
 
 
 @pytest.mark.parametrize("text", ["a", "1-", "-1", "3-1", "1-2-3", "0-99999999", "1 2", "0x1"])
-def test_other_texts_are_refused(text: str) -> None:
+def test_other_texts_are_rejected(text: str) -> None:
     with pytest.raises(CpuTopologyError, match="is not a"):
         parse_cpu_list(text)
 

@@ -51,7 +51,7 @@ def test_threads_do_not_pile_up() -> None:
     calls.close()
 
 
-def test_what_a_call_raises_is_raised_where_it_was_asked_for() -> None:
+def test_what_a_call_raises_is_raised_in_the_calling_thread() -> None:
     calls = DeadlineCalls("test-raises", 5, max_blocked=1)
     with pytest.raises(ZeroDivisionError):
         calls.run("a", lambda: 1 // 0)

@@ -83,7 +83,7 @@ def _answer(connection: socket.socket, body: bytes = b"ok") -> None:
         (b"HTTP/1.1 200 OK\r\n\r\n", b"a"),
     ],
 )
-def test_an_answer_that_comes_drop_by_drop_is_given_up(peer: Peer, first: bytes, drop: bytes) -> None:
+def test_a_response_that_comes_drop_by_drop_is_abandoned(peer: Peer, first: bytes, drop: bytes) -> None:
     def serve(connection: socket.socket) -> None:
         connection.recv(65536)
         _drip(connection, first, drop)
@@ -94,7 +94,7 @@ def test_an_answer_that_comes_drop_by_drop_is_given_up(peer: Peer, first: bytes,
     assert time.monotonic() - begin_s < AT_MOST_S
 
 
-def test_a_peer_that_takes_the_request_byte_by_byte_is_given_up(peer: Peer) -> None:
+def test_a_peer_that_takes_the_request_byte_by_byte_is_abandoned(peer: Peer) -> None:
     def serve(connection: socket.socket) -> None:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
         for _ in range(100):
@@ -107,7 +107,7 @@ def test_a_peer_that_takes_the_request_byte_by_byte_is_given_up(peer: Peer) -> N
     assert time.monotonic() - begin_s < AT_MOST_S
 
 
-def test_a_handshake_that_goes_on_and_on_is_given_up(peer: Peer) -> None:
+def test_a_handshake_that_goes_on_and_on_is_abandoned(peer: Peer) -> None:
     def serve(connection: socket.socket) -> None:
         connection.recv(65536)
         _drip(connection, b"\x16\x03\x03\x3f\xff", b"\0")
@@ -121,7 +121,7 @@ def test_a_handshake_that_goes_on_and_on_is_given_up(peer: Peer) -> None:
     assert time.monotonic() - begin_s < AT_MOST_S
 
 
-def test_a_name_that_nobody_tells_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_name_that_is_not_resolved_is_abandoned(monkeypatch: pytest.MonkeyPatch) -> None:
     release = threading.Event()
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: release.wait(20))
     begin_s = time.monotonic()
@@ -203,7 +203,7 @@ def test_a_connection_that_breaks_is_an_error_of_the_transport(peer: Peer) -> No
 
 
 @pytest.mark.parametrize("coding", ["gzip", "GZIP", "deflate", "x-gzip", "gzip, gzip"])
-def test_an_answer_that_is_compressed_unasked_takes_no_more_memory_than_it_has_bytes(peer: Peer, coding: str) -> None:
+def test_a_response_that_is_compressed_unasked_takes_no_more_memory_than_it_has_bytes(peer: Peer, coding: str) -> None:
     asked: list[bytes] = []
     bomb = gzip.compress(bytes(50_000_000))
     head = f"HTTP/1.1 200 OK\r\nContent-Encoding: {coding}\r\nContent-Length: {len(bomb)}\r\n\r\n".encode()

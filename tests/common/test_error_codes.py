@@ -42,5 +42,5 @@ def test_every_refusing_status_has_a_general_code_that_may_come_with_it(status: 
         (b'{"error":"%s"}' % (b"a" * (1 << 20)), ("", "")),
     ],
 )
-def test_what_an_error_answer_says_is_read_and_anything_else_says_nothing(body: bytes, said: Tuple[str, str]) -> None:
+def test_what_an_error_response_says_is_read_and_anything_else_says_nothing(body: bytes, said: Tuple[str, str]) -> None:
     assert read_problem(body) == Problem(*said)

@@ -71,7 +71,7 @@ def test_a_host_list_expands_in_the_order_written_without_doubles(text: str, hos
         ("a[1][1][1][1][1]", "a[1][1][1][1][1]"),
     ],
 )
-def test_what_is_no_host_list_is_refused_and_the_piece_named(text: str, part: Any) -> None:
+def test_what_is_not_a_host_list_is_rejected_and_the_part_named(text: str, part: Any) -> None:
     with pytest.raises(HostlistError) as caught:
         expand(text)
     assert caught.value.part == part
@@ -81,7 +81,7 @@ def test_what_is_no_host_list_is_refused_and_the_piece_named(text: str, part: An
     "text",
     ["a[1-999999999]", "a[1-999999999999999]", "a[1-1000][1-1000]", "a[1-60000],b[1-60000]", "x," * 600_000, "a" * 300],
 )
-def test_a_list_that_is_too_large_is_refused_before_it_is_expanded(text: str) -> None:
+def test_a_list_that_is_too_large_is_rejected_before_it_is_expanded(text: str) -> None:
     with pytest.raises(HostlistError):
         expand(text)
 
@@ -92,7 +92,7 @@ def test_the_largest_list_that_is_accepted() -> None:
         expand("a[1-4]", limit=3)
 
 
-def test_a_host_set_answers_membership_length_and_order() -> None:
+def test_a_host_set_has_membership_length_and_order() -> None:
     hosts = HostSet("k[08-10],login")
     assert "k09" in hosts
     assert "k9" not in hosts

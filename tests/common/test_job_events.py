@@ -172,7 +172,7 @@ def test_a_stop_may_be_short_and_may_use_the_older_word_for_state() -> None:
     assert (parsed.value.state, parsed.ignored) == ("failed", ())
 
 
-def test_a_stop_without_job_id_is_refused() -> None:
+def test_a_stop_without_job_id_is_rejected() -> None:
     with pytest.raises(PayloadError, match="jobId: is required"):
         parse_job_stop({"stopTime": 1})
 

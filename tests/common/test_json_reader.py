@@ -57,7 +57,7 @@ def test_the_first_value_is_read_as_clients_mean_it(body: bytes, value: Any) -> 
         (b"x" * (LIMIT + 1), "more than the 1048576 that are accepted"),
     ],
 )
-def test_what_is_no_bounded_json_is_refused_with_its_reason(body: bytes, words: str) -> None:
+def test_what_is_not_limited_json_is_rejected_with_its_reason(body: bytes, words: str) -> None:
     with pytest.raises(PayloadError) as caught:
         parse_json(body, max_bytes=LIMIT, max_depth=2)
     assert words in str(caught.value)
@@ -186,7 +186,7 @@ def test_a_fault_names_the_place_what_is_expected_and_what_is_there(
     assert str(caught.value).startswith(problem)
 
 
-def test_faults_are_collected_where_they_are_asked_for_and_defaults_read_instead() -> None:
+def test_faults_are_collected_if_the_handler_returns_and_defaults_read_instead() -> None:
     faults: List[Tuple[str, str]] = []
     document = {
         "name": 5,

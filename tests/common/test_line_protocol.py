@@ -58,7 +58,7 @@ def test_a_series_prefix_has_sorted_escaped_tags_and_no_empty_ones(
         ("m", {"k": "x" * (MAX_NAME_BYTES + 1)}, "longer than"),
     ],
 )
-def test_a_name_that_the_protocol_cannot_carry_is_refused_by_the_writer(
+def test_a_name_that_the_protocol_cannot_carry_is_rejected_by_the_writer(
     metric: str, tags: Dict[str, str], reason: str
 ) -> None:
     with pytest.raises(LineProtocolError, match=reason):
@@ -137,7 +137,7 @@ NASTY_LINES = [
 
 
 @pytest.mark.parametrize(("line", "expected"), NASTY_LINES)
-def test_each_nasty_line_is_read_or_refused_with_its_reason(line: bytes, expected: Any) -> None:
+def test_each_nasty_line_is_read_or_rejected_with_its_reason(line: bytes, expected: Any) -> None:
     points, errors = decode(line, received_s=NOW_S)
     if isinstance(expected, Point):
         assert (points, errors) == ([expected], [])
@@ -193,7 +193,7 @@ def test_a_line_is_cut_at_blanks_outside_quotes_and_escapes() -> None:
         (b"-1790000040123", -1790000041),
     ],
 )
-def test_the_unit_of_a_timestamp_is_told_by_its_size(raw: bytes, seconds: float) -> None:
+def test_the_unit_of_a_timestamp_is_shown_by_its_size(raw: bytes, seconds: float) -> None:
     assert parse_time(raw, received_s=NOW_S) == seconds
 
 

@@ -46,7 +46,7 @@ def test_a_reader_that_has_gone_is_no_fault_to_talk_about(
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
-def test_a_full_disk_is_told_in_one_line(repository: Path, tmp_path: Path, command: "list[str]") -> None:
+def test_a_full_disk_is_reported_in_one_line(repository: Path, tmp_path: Path, command: "list[str]") -> None:
     with Path("/dev/full").open("wb") as full:
         done = run(repository, tmp_path, command, full.fileno())
     assert done.returncode == 1

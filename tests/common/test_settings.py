@@ -258,7 +258,7 @@ def test_a_secret_may_stand_in_a_file_of_its_own(tmp_path: Path) -> None:
         (0, None, "cannot be read"),
     ],
 )
-def test_a_secret_file_that_is_open_empty_or_missing_is_refused(
+def test_a_secret_file_that_is_open_empty_or_missing_is_rejected(
     tmp_path: Path, mode: int, content: Any, words: str
 ) -> None:
     path = tmp_path / "token"
@@ -270,7 +270,7 @@ def test_a_secret_file_that_is_open_empty_or_missing_is_refused(
     assert words in str(error)
 
 
-def test_a_secret_given_twice_is_refused(tmp_path: Path) -> None:
+def test_a_secret_given_twice_is_rejected(tmp_path: Path) -> None:
     assert "both given" in str(error_of({"peers": [{"url": "u", "jwt": "x", "jwt-file": "y"}]}))
 
 

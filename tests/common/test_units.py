@@ -63,7 +63,7 @@ def test_unit_texts_are_read_and_written_short(text: str, short: Any) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "us", "ns", "1/s", "load", "B/", "/s", "B/s/s", "sock", "x" * 100, "XB", "iB"])
-def test_what_is_no_known_unit_is_refused(text: str) -> None:
+def test_an_unknown_unit_is_rejected(text: str) -> None:
     with pytest.raises(UnitError):
         parse_unit(text)
 
@@ -96,7 +96,7 @@ def test_prefixes_have_their_factors(prefix: bytes, factor: Any) -> None:
 
 
 @pytest.mark.parametrize("prefix", ["x", "mi ", "KK", "da"])
-def test_an_unknown_prefix_is_refused(prefix: bytes) -> None:
+def test_an_unknown_prefix_is_rejected(prefix: bytes) -> None:
     with pytest.raises(UnitError):
         prefix_factor(prefix)
 

@@ -15,7 +15,7 @@ NOBODY = "http://127.0.0.1:9"
 SETTINGS = BackendConnectionSettings(timeout_s=30.0)
 
 
-def test_the_topology_that_the_backend_told_is_there_while_it_is_away(backend: Any, tmp_path: Path) -> None:
+def test_the_topology_from_the_backend_is_used_while_it_is_unavailable(backend: Any, tmp_path: Path) -> None:
     kept = tmp_path / "topology.json"
     assert fetch_topology(backend.url, SETTINGS, "alpha", kept).node_topology("n1") is not None
     assert fetch_topology(NOBODY, SETTINGS, "alpha", kept).node_topology("n1") is not None
@@ -32,7 +32,7 @@ def test_a_topology_that_is_corrected_in_the_backend_is_known_a_minute_later(bac
     assert corrected.cores == ((7,),)
 
 
-def test_without_answer_and_without_memory_there_is_no_topology(tmp_path: Path) -> None:
+def test_without_response_and_without_a_saved_copy_there_is_no_topology(tmp_path: Path) -> None:
     with pytest.raises(TopologyError, match="no response"):
         fetch_topology(NOBODY, SETTINGS, "alpha", tmp_path / "topology.json")
 

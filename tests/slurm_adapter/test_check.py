@@ -45,7 +45,7 @@ def test_no_event_is_sent(check: Callable[..., List[CheckResult]], backend: Any,
 
 
 @pytest.mark.parametrize("status", [400, 401, 403])
-def test_the_reason_that_the_backend_gave_is_told(
+def test_the_reason_that_the_backend_gave_is_reported(
     check: Callable[..., List[CheckResult]], backend: Any, slurm: Any, status: int
 ) -> None:
     backend.refuse = lambda _path, _document: status
@@ -54,7 +54,7 @@ def test_the_reason_that_the_backend_gave_is_told(
     assert f"does not accept what is sent for cluster 'alpha': HTTP {status} (refused with {status})" in line
 
 
-def test_the_reason_that_the_description_was_refused_is_told(
+def test_the_reason_that_the_description_was_rejected_is_reported(
     check: Callable[..., List[CheckResult]], backend: Any, slurm: Any
 ) -> None:
     said = {"status": "Bad Request", "code": "unknown_cluster", "error": "cluster: there is no cluster 'beta'"}
@@ -63,7 +63,7 @@ def test_the_reason_that_the_description_was_refused_is_told(
     assert line.endswith("/api/clusters/?cluster=beta: HTTP 400: cluster: there is no cluster 'beta'")
 
 
-def test_a_backend_that_nobody_reaches_is_told(check: Callable[..., List[CheckResult]], slurm: Any) -> None:
+def test_an_unreachable_backend_is_reported(check: Callable[..., List[CheckResult]], slurm: Any) -> None:
     findings = check(url="http://127.0.0.1:1")
     assert "no response" in of(findings, "backend")[0]
     assert "no response" in of(findings, "topology")[0]
@@ -81,7 +81,7 @@ def test_without_slurm_and_without_a_name_nothing_is_asked_of_a_cluster_called_l
     assert [finding.failed for finding in check(cluster="alpha") if finding.subject == "backend"] == [False]
 
 
-def test_nodes_that_the_description_lacks_or_contradicts_are_told(
+def test_nodes_that_the_description_lacks_or_contradicts_are_reported(
     check: Callable[..., List[CheckResult]], slurm: Any, tmp_path: Path
 ) -> None:
     topology = {"core": [[0], [1]], "socket": [[0, 1]]}

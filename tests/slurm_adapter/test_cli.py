@@ -60,7 +60,7 @@ def test_the_check_says_what_fails_and_has_status_1(capsys: pytest.CaptureFixtur
     assert any(line.startswith("works  journal") for line in lines)
 
 
-def test_parked_events_wait_again_when_they_are_told_to(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+def test_retry_queues_parked_events_again(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     with closing(Journal(tmp_path / JOURNAL)) as journal:
         journal.record_start(JobRun(RunKey("alpha", 7, 900)), {}, now_s=1)
         journal.set_event_state(next(journal.waiting()).number, PARKED, "there is no cluster alpha")

@@ -86,22 +86,22 @@ def test_the_accounting_ends_a_run(state: str, flags: Tuple[str, ...], sent: str
     assert told([run()], [], [job(state=state, flags=flags, end=950)]) == [("stop", 1, 900, 950, sent)]
 
 
-def test_the_controller_ends_a_run_too_and_is_told_once() -> None:
+def test_the_controller_ends_a_run_too_and_is_reported_once() -> None:
     ended = job(state="FAILED", end=950)
     assert told([run()], [ended], [ended]) == [("stop", 1, 900, 950, "failed")]
 
 
-def test_a_run_that_is_settled_is_never_told_again() -> None:
+def test_an_ended_run_is_never_reported_again() -> None:
     ended = job(state="COMPLETED", end=950)
     assert told([run(end=950)], [ended], [ended]) == []
 
 
-def test_a_job_that_ran_between_two_looks_starts_and_stops() -> None:
+def test_a_job_that_ran_between_two_polls_starts_and_stops() -> None:
     ended = job(state="COMPLETED", end=901)
     assert told([], [], [ended]) == [("start", 1, 900), ("stop", 1, 900, 901, "completed")]
 
 
-def test_a_short_job_that_the_controller_remembers_is_told_with_its_record() -> None:
+def test_a_short_job_that_the_controller_remembers_is_reported_with_its_record() -> None:
     shown = job(state="COMPLETED", end=901, cpus=4)
     actions = decide("alpha", [], SlurmSnapshot([shown], [job(state="COMPLETED", end=901)], NOW))
     assert isinstance(actions[0], StartRun)
@@ -165,7 +165,7 @@ def test_a_part_of_a_resized_job_ends_nothing() -> None:
     assert told([run()], [job()], [part]) == []
 
 
-def test_a_single_absence_is_only_noted() -> None:
+def test_a_single_absence_is_only_recorded() -> None:
     assert told([run()], [], []) == [("absent", 1, 1)]
 
 
@@ -180,7 +180,7 @@ def test_without_accounting_a_job_that_is_back_in_between_begins_to_be_absent_an
     assert told([run(missed_polls=0)], [], None, has_accounting=False) == [("absent", 1, 1)]
 
 
-def test_before_the_accounting_has_answered_nothing_is_absent() -> None:
+def test_before_the_accounting_was_polled_nothing_is_absent() -> None:
     gone = run(missed_polls=5, absent_since=1)
     assert told([gone], [job(2)], None, has_accounting=False, is_complete=False) == [("start", 2, 900)]
 
@@ -188,14 +188,14 @@ def test_before_the_accounting_has_answered_nothing_is_absent() -> None:
 OLD = {"start": 300, "state": "COMPLETED", "end": 400, "user": "bob"}
 
 
-def test_a_job_number_that_was_given_out_again_brings_no_old_run() -> None:
+def test_a_reused_job_id_brings_no_old_run() -> None:
     known = [run(missed_polls=1, absent_since=NOW - 60, user="alice")]
     new = job(state="COMPLETED", end=950, user="alice")
     assert told(known, [], [], missing_job_records=[job(**OLD), new]) == [("stop", 1, 900, 950, "completed")]
     assert told(known, [], [], missing_job_records=[job(**OLD)]) == [("absent", 1, 2)]
 
 
-def test_what_was_asked_for_starts_nothing_though_the_window_does() -> None:
+def test_records_of_missing_jobs_start_nothing_though_the_window_does() -> None:
     assert told([], [], [], missing_job_records=[job(**OLD)]) == []
     assert [action[:2] for action in told([], [], [job(**OLD)])] == [("start", 1), ("stop", 1)]
 
@@ -222,7 +222,7 @@ def test_a_job_without_resources_stops_none_of_those_behind_it(nodes: str) -> No
     assert told([], [put_back, job(2), job(3)], []) == [("start", 2, 900), ("start", 3, 900)]
 
 
-def test_a_failed_look_at_the_queue_is_no_absence() -> None:
+def test_a_failed_poll_of_the_queue_is_not_an_absence() -> None:
     assert told([run(missed_polls=5, absent_since=1)], None, []) == []
 
 
@@ -239,7 +239,7 @@ def test_a_job_that_is_back_is_absent_no_more() -> None:
         (NOW - 1, None, False, True),
     ],
 )
-def test_a_second_absence_ends_a_run_if_nobody_can_tell_more(
+def test_a_second_absence_ends_a_run_if_the_accounting_does_not_know_it(
     since: int, accounting: Optional[List[SlurmJob]], *, has_accounting: bool, ends: bool
 ) -> None:
     gone = run(missed_polls=1, absent_since=since)
@@ -247,7 +247,7 @@ def test_a_second_absence_ends_a_run_if_nobody_can_tell_more(
     assert told([gone], [], accounting, has_accounting=has_accounting, grace_s=600) == [expected]
 
 
-def test_jobs_that_are_missed_again_are_to_be_asked_for() -> None:
+def test_jobs_that_are_missing_again_are_looked_up_in_the_accounting() -> None:
     known = [
         run(1, missed_polls=1),
         run(2),
@@ -268,7 +268,7 @@ def test_one_job_has_nothing_to_do_with_another() -> None:
     ]
 
 
-def test_looking_again_after_writing_down_finds_nothing() -> None:
+def test_polling_again_after_recording_finds_nothing() -> None:
     """Whatever was decided, the same look decides nothing more: duplicates cannot come from here."""
     queue = [job(1), job(2, state="COMPLETED", end=950), job(3, start=1100, restart_count=1)]
     runs = [job(2, state="COMPLETED", end=950), job(3, state="NODE_FAIL", end=950), job(4, state="FAILED", end=970)]
@@ -291,7 +291,7 @@ def test_looking_again_after_writing_down_finds_nothing() -> None:
 YEARS_S = 40 * 365 * 86_400
 
 
-def test_a_running_job_whose_start_is_decades_away_is_there_and_not_told_of_yet() -> None:
+def test_a_running_job_whose_start_is_decades_away_is_there_and_not_reported_yet() -> None:
     ahead = job(start=NOW + YEARS_S)
     assert told([], [ahead], []) == []
     assert told([run(missed_polls=1, absent_since=NOW - 5000)], [ahead], []) == [("absent", 1, 0)]

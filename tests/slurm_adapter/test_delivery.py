@@ -105,7 +105,7 @@ def test_everything_is_sent_in_order_and_then_nothing_waits(
     assert (report.starts, report.stops, delivery.wait_s()) == (2, 2, None)
 
 
-def test_a_refused_event_is_parked_with_its_stop_and_the_others_go_on(
+def test_a_rejected_event_is_parked_with_its_stop_and_the_others_go_on(
     journal: Journal, backend: Backend, delivery: EventDelivery
 ) -> None:
     backend.choose = lambda _kind, body: 400 if body == "1" else 200
@@ -237,7 +237,7 @@ def test_a_backend_that_takes_nothing_is_left_alone_for_a_while(
 
 
 @pytest.mark.parametrize("status", [400, 404, 422])
-def test_an_answer_that_is_not_the_backends_settles_nothing(
+def test_a_response_that_is_not_the_backends_settles_nothing(
     journal: Journal, backend: Backend, delivery: EventDelivery, status: int
 ) -> None:
     backend.choose = lambda _kind, _body: status
@@ -248,7 +248,7 @@ def test_an_answer_that_is_not_the_backends_settles_nothing(
     assert journal.counts().parked == 0
 
 
-def test_the_pass_ends_when_it_is_told_to(journal: Journal, backend: Backend, clock: Clock) -> None:
+def test_a_pass_ends_when_it_should_not_continue(journal: Journal, backend: Backend, clock: Clock) -> None:
     fill(journal, 1, 2)
     senders = {kind: backend.sender(kind) for kind in ("start", "stop")}
     EventDelivery(journal, senders, clock=clock, should_continue=lambda: len(backend.sent) < 1).deliver()
@@ -353,7 +353,7 @@ def test_of_each_job_events_go_out_in_order_whatever_becomes_of_others(
         journal.close()
 
 
-def test_when_the_backend_goes_away_what_was_taken_is_settled_and_the_rest_waits(
+def test_when_the_backend_becomes_unavailable_what_was_taken_is_settled_and_the_rest_waits(
     journal: Journal, crowded: Callable[..., Tuple[Crowd, EventDelivery]]
 ) -> None:
     fill(journal, *range(1, 101))
@@ -370,7 +370,7 @@ def test_when_the_backend_goes_away_what_was_taken_is_settled_and_the_rest_waits
     assert crowd.sent == []
 
 
-def test_a_batch_that_was_sent_but_not_written_down_is_sent_again_and_known(
+def test_a_batch_that_was_sent_but_not_recorded_is_sent_again_and_known(
     tmp_path: Path, crowded: Callable[..., Tuple[Crowd, EventDelivery]], journal: Journal
 ) -> None:
     """What kill -9 between the answers and the journal leaves behind."""

@@ -134,7 +134,7 @@ def test_a_text_that_names_other_hosts_is_not_believed(forged: Tuple[Placement, 
     assert resources(job(placements=shown), JobDetails(forged))[0].hwthreads == (3, 7)
 
 
-def test_without_placements_the_hosts_are_told() -> None:
+def test_without_placements_the_hosts_are_reported() -> None:
     mapped = mapper().map_start(job(nodes="n[1-2],n5", cpus=6, gpus=1))
     assert mapped is not None
     assert [resource.hostname for resource in mapped.event.resources] == ["n1", "n2", "n5"]

@@ -126,7 +126,7 @@ class Teller:
 
 @settings(max_examples=200, deadline=None)
 @given(histories, looks)
-def test_every_run_is_told_of_once_in_order_and_with_its_end(history: Any, moments: Any) -> None:
+def test_every_run_is_reported_once_in_order_and_with_its_end(history: Any, moments: Any) -> None:
     truths = unfold(history)
     teller = Teller()
     now_s = 1000

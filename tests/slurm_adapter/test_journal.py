@@ -61,7 +61,7 @@ def test_open_runs_are_those_without_an_end(journal: Journal) -> None:
     assert journal.open_runs("beta") == []
 
 
-def test_runs_of_very_many_jobs_can_be_asked_for(journal: Journal) -> None:
+def test_runs_of_very_many_jobs_can_be_requested(journal: Journal) -> None:
     journal.record_start(JobRun(KEY), {}, now_s=1)
     assert [run.key for run in journal.runs_of("alpha", range(5000))] == [KEY]
 

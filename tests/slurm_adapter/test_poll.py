@@ -73,16 +73,14 @@ def make_rig(tmp_path: Path, environment: Dict[str, str]) -> Iterator[Callable[.
         rig.journal.close()
 
 
-def test_a_large_first_look_is_written_down_piece_by_piece(
-    make_rig: Callable[..., Rig], slurm: Any, make_job: Any
-) -> None:
+def test_a_large_first_poll_is_recorded_piece_by_piece(make_rig: Callable[..., Rig], slurm: Any, make_job: Any) -> None:
     slurm.show([make_job.queued(number, START) for number in range(1, 451)], [])
     rig = make_rig()
     assert rig.adapter.poll() == (450, 0)
     assert rig.written[:5] == [100, 200, 300, 400, 450]
 
 
-def test_a_recycled_job_number_brings_no_old_run_of_somebody_else(
+def test_a_reused_job_id_brings_no_old_run_of_another_user(
     make_rig: Callable[..., Rig], slurm: Any, make_job: Any
 ) -> None:
     old = make_job.accounted(500, 1_507_037_969, 1_507_041_000, user="somebody")
@@ -101,7 +99,7 @@ def test_a_recycled_job_number_brings_no_old_run_of_somebody_else(
     assert f"--starttime={time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(START))}" in asked
 
 
-def test_an_array_that_is_asked_for_brings_none_of_its_other_tasks(
+def test_an_array_that_is_requested_brings_none_of_its_other_tasks(
     make_rig: Callable[..., Rig], slurm: Any, make_job: Any
 ) -> None:
     tasks = [make_job.accounted(number, START - 86_400 * 30, START, array={"job_id": 10}) for number in (10, 11)]
@@ -126,7 +124,7 @@ def test_components_of_a_heterogeneous_job_end_each_for_itself(
     assert (rig.told(), rig.told("stop")) == ([(20, START), (21, START)], [(21, START)])
 
 
-def test_the_same_run_in_several_records_is_told_of_once(
+def test_the_same_run_in_several_records_is_reported_once(
     make_rig: Callable[..., Rig], slurm: Any, make_job: Any
 ) -> None:
     ended = make_job.accounted(7, START, NOW - 5)
@@ -138,7 +136,7 @@ def test_the_same_run_in_several_records_is_told_of_once(
 
 
 @pytest.mark.parametrize("accounting", [True, False])
-def test_a_job_is_gone_after_two_good_looks_without_it_where_there_is_no_accounting_and_not_after_one(
+def test_without_accounting_a_job_ends_after_two_polls_without_it_and_not_after_one(
     make_rig: Callable[..., Rig], slurm: Any, make_job: Any, *, accounting: bool
 ) -> None:
     rig = make_rig(accounting=accounting)
@@ -183,7 +181,7 @@ ODD_JOBS: List[Dict[str, Any]] = [
 
 
 @pytest.mark.parametrize("odd", ODD_JOBS, ids=lambda odd: json.dumps(odd)[:50])
-def test_an_odd_job_stops_none_of_the_jobs_behind_it(
+def test_an_invalid_job_affects_no_other_job(
     make_rig: Callable[..., Rig], slurm: Any, make_job: Any, odd: Dict[str, Any]
 ) -> None:
     slurm.show([make_job.queued(1, START), make_job.queued(2, START, **odd), make_job.queued(3, START)], [])

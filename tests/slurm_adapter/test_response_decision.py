@@ -41,7 +41,9 @@ HTML = {"content-type": "text/html; charset=utf-8"}
         ("start", 302, {"location": "https://elsewhere"}, DeliveryDecision.UNAVAILABLE),
     ],
 )
-def test_every_answer_has_a_meaning(kind: str, status: int, headers: Dict[str, str], verdict: DeliveryDecision) -> None:
+def test_every_response_has_a_meaning(
+    kind: str, status: int, headers: Dict[str, str], verdict: DeliveryDecision
+) -> None:
     assert decision_of(make_interpreter(kind)(HttpResponse(status, headers, b"{}"), now_s=0)) is verdict
 
 
@@ -81,7 +83,7 @@ def test_the_pause_that_the_backend_asks_for_is_kept(after: Optional[str], pause
     ],
 )
 @pytest.mark.parametrize("text", ["is running already", "cannot start between", "läuft schon"])
-def test_the_code_of_an_answer_decides_and_its_text_never(
+def test_the_code_of_a_response_decides_and_its_text_never(
     kind: str, status: int, code: str, verdict: DeliveryDecision, text: str
 ) -> None:
     body = json.dumps({"status": "x", "code": code, "error": text}).encode()
@@ -89,14 +91,14 @@ def test_the_code_of_an_answer_decides_and_its_text_never(
 
 
 @pytest.mark.parametrize("text", ["is running already", "cannot start between", ""])
-def test_an_answer_without_a_code_is_read_by_its_status_whatever_its_text(text: str) -> None:
+def test_a_response_without_a_code_is_read_by_its_status_whatever_its_text(text: str) -> None:
     body = json.dumps({"status": "Unprocessable Entity", "error": text}).encode()
     assert (
         decision_of(make_interpreter("start")(HttpResponse(422, JSON, body), now_s=0)) is DeliveryDecision.ALREADY_KNOWN
     )
 
 
-def test_no_answer_at_all_means_that_the_backend_is_away() -> None:
+def test_no_response_at_all_means_that_the_backend_is_unavailable() -> None:
     assert decision_of(DeliveryOutcome(OutcomeKind.RETRY, "no response")) is DeliveryDecision.UNAVAILABLE
 
 

@@ -91,7 +91,7 @@ def test_an_outage_of_the_accounting_delays_and_loses_nothing(
     assert backend.runs == {(7, NOW - 100): "completed", (8, NOW - 90): "completed"}
 
 
-def test_events_survive_a_backend_that_is_away(
+def test_events_survive_a_backend_that_is_unavailable(
     tmp_path: Path, run_once: Callable[..., Tuple[int, str, str]], slurm: Any, backend: Any, make_job: Any
 ) -> None:
     slurm.show([make_job.queued(7, NOW - 100)], [])
@@ -117,9 +117,7 @@ def test_one_adapter_at_a_time_holds_the_folder(tmp_path: Path) -> None:
         pass
 
 
-def test_the_examination_tells_what_fails(
-    tmp_path: Path, slurm: Any, backend: Any, environment: Dict[str, str]
-) -> None:
+def test_the_check_shows_what_fails(tmp_path: Path, slurm: Any, backend: Any, environment: Dict[str, str]) -> None:
     configuration = load_configuration(AdapterOptions(url=backend.url, state_dir=str(tmp_path / "state")), environment)
     full = {**os.environ, **environment}
     assert [str(finding) for finding in run_checks(configuration, full) if finding.failed] == []
@@ -161,7 +159,7 @@ def wait_for(what: Callable[[], bool]) -> None:
         time.sleep(0.01)
 
 
-def test_a_service_that_is_told_to_stop_ends_well(
+def test_a_service_that_is_stopped_ends_well(
     tmp_path: Path, slurm: Any, backend: Any, environment: Dict[str, str], make_job: Any
 ) -> None:
     slurm.show([make_job.queued(7, NOW - 100)], [])
@@ -171,7 +169,7 @@ def test_a_service_that_is_told_to_stop_ends_well(
     assert "stopped" in (tmp_path / "log").read_text()
 
 
-def test_a_look_that_takes_long_holds_up_no_event(
+def test_a_slow_poll_delays_no_event(
     tmp_path: Path, slurm: Any, backend: Any, environment: Dict[str, str], make_job: Any
 ) -> None:
     """What waits goes out while Slurm's commands have not answered, however many intervals pass."""
@@ -187,7 +185,7 @@ def test_a_look_that_takes_long_holds_up_no_event(
         slurm.go_on()
 
 
-def test_what_the_controller_shows_is_told_before_the_accounting_has_answered(
+def test_what_the_controller_shows_is_reported_before_the_accounting_was_polled(
     tmp_path: Path, slurm: Any, backend: Any, environment: Dict[str, str], make_job: Any
 ) -> None:
     slurm.show([make_job.queued(7, NOW - 100), make_job.queued(8, NOW - 90, state="FAILED", end_s=NOW - 80)], [])
@@ -198,7 +196,7 @@ def test_what_the_controller_shows_is_told_before_the_accounting_has_answered(
         slurm.go_on()
 
 
-def test_a_backend_that_takes_long_holds_up_no_look(
+def test_a_slow_backend_delays_no_poll(
     tmp_path: Path, slurm: Any, backend: Any, environment: Dict[str, str], make_job: Any
 ) -> None:
     slurm.show([make_job.queued(7, NOW - 100)], [])
@@ -218,7 +216,7 @@ def test_a_backend_that_takes_long_holds_up_no_look(
         wait_for(lambda: backend.runs == {(7, NOW - 100): "running"})
 
 
-def test_a_service_ends_well_though_the_backend_does_not_answer(
+def test_a_service_ends_well_though_the_backend_does_not_respond(
     tmp_path: Path, slurm: Any, backend: Any, environment: Dict[str, str], make_job: Any
 ) -> None:
     slurm.show([make_job.queued(number, NOW - 100) for number in range(1, 60)], [])
@@ -239,7 +237,7 @@ def test_a_service_ends_well_though_the_backend_does_not_answer(
     assert "Traceback" not in said
 
 
-def test_a_journal_that_fails_under_the_deliverer_ends_the_service_with_its_reason(
+def test_a_journal_that_fails_in_the_delivery_thread_ends_the_service_with_its_reason(
     tmp_path: Path, slurm: Any, backend: Any, environment: Dict[str, str], make_job: Any
 ) -> None:
     slurm.show([make_job.queued(7, NOW - 100)], [])

@@ -79,12 +79,12 @@ def test_old_and_new_names_in_different_places_go_together(tmp_path: Path) -> No
         ({"slurm": {"timeout": "soon"}}, r"slurm\.timeout"),
     ],
 )
-def test_a_wrong_file_is_refused_with_the_key(tmp_path: Path, document: Dict[str, Any], problem: str) -> None:
+def test_a_wrong_file_is_rejected_with_the_key(tmp_path: Path, document: Dict[str, Any], problem: str) -> None:
     with pytest.raises(SettingsError, match=problem):
         configured(tmp_path, document)
 
 
-def test_what_is_needed_is_asked_for_when_it_is_needed() -> None:
+def test_what_is_needed_is_requested_when_it_is_needed() -> None:
     configuration = load_configuration(AdapterOptions(), {})
     with pytest.raises(SettingsError, match="--url"):
         _ = configuration.url

@@ -137,7 +137,7 @@ def test_every_recorded_description_can_be_read(shared_fixtures: Path) -> None:
         assert len(read_topology(path, "any"))
 
 
-def test_a_topology_that_failed_is_asked_for_again_after_a_pause() -> None:
+def test_a_topology_that_failed_is_fetched_again_after_a_pause() -> None:
     asked: List[int] = []
 
     def fetch() -> ClusterTopology:
@@ -154,7 +154,7 @@ def test_a_topology_that_failed_is_asked_for_again_after_a_pause() -> None:
     assert (len(lazy.get(9999, ["n1", "n[1-2]"])), len(asked)) == (1, 2)
 
 
-def test_a_host_that_the_topology_lacks_makes_it_be_asked_for_again_after_a_pause() -> None:
+def test_a_host_that_the_topology_lacks_makes_it_be_fetched_again_after_a_pause() -> None:
     described = ["n1", "n1", "n[1-3]"]
     asked: List[int] = []
 
@@ -174,7 +174,7 @@ def test_a_host_that_the_topology_lacks_makes_it_be_asked_for_again_after_a_paus
     assert len(asked) == 3
 
 
-def test_a_corrected_file_is_read_at_the_next_look(tmp_path: Path) -> None:
+def test_a_corrected_file_is_read_at_the_next_poll(tmp_path: Path) -> None:
     path = tmp_path / "cluster.json"
 
     def write(cores: List[List[int]], name: Path = path) -> None:
@@ -199,7 +199,7 @@ def test_a_corrected_file_is_read_at_the_next_look(tmp_path: Path) -> None:
     assert (cores(), lazy.problem) == (((0,), (1,), (2,), (3,)), "")
 
 
-def test_what_may_have_changed_unseen_is_asked_for_again_after_a_while() -> None:
+def test_what_may_have_changed_unseen_is_fetched_again_after_a_while() -> None:
     answers = [[[0, 1]], [[0], [1]]]
     lazy = TopologyCache(lambda: parse_cluster(cluster(core=answers.pop(0)), source="x"), pause_s=300, refresh_s=60)
     found = [lazy.get(now_s).node_topology("n1") for now_s in (1000, 1059, 1060)]

@@ -221,7 +221,7 @@ def test_a_peer_that_refuses_the_compressed_body_gets_it_plain(peer: Any, sender
     assert peer.requests[-1][2] == batch
 
 
-def test_a_peer_that_is_away_is_an_outcome_and_no_exception() -> None:
+def test_an_unavailable_peer_is_an_outcome_and_not_an_exception() -> None:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         sender = HttpSender(f"http://127.0.0.1:{unused.getsockname()[1]}/")
@@ -232,7 +232,7 @@ def test_a_peer_that_is_away_is_an_outcome_and_no_exception() -> None:
     assert outcome.message.endswith(": nothing listens at this address and port")
 
 
-def test_a_peer_that_does_not_answer_is_given_up() -> None:
+def test_a_peer_that_does_not_respond_is_abandoned() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         sender = HttpSender(f"http://127.0.0.1:{silent.getsockname()[1]}/", timeouts=Timeouts(total_s=0.05))
         outcome = sender.send(b"x")
@@ -241,7 +241,7 @@ def test_a_peer_that_does_not_answer_is_given_up() -> None:
     assert "ReadTimeout" in outcome.message
 
 
-def test_an_answer_that_is_no_http_is_an_outcome(tmp_path: Path) -> None:
+def test_a_response_that_is_not_http_is_an_outcome(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
         def answer() -> None:
@@ -260,7 +260,7 @@ def test_an_answer_that_is_no_http_is_an_outcome(tmp_path: Path) -> None:
     assert "RemoteProtocolError" in outcome.message
 
 
-def test_an_endless_answer_is_cut(peer: Any, sender: Any) -> None:
+def test_an_endless_response_is_cut(peer: Any, sender: Any) -> None:
     peer.will_answer(500, b"x" * 10_000_000)
     assert len(sender.send(b"x").message) < 300
     assert sender.send(b"x").kind is OutcomeKind.DELIVERED
@@ -273,17 +273,17 @@ def test_environment_proxies_are_not_used(peer: Any, sender: Any, monkeypatch: p
 
 
 @pytest.mark.parametrize("url", ["", "host/path", "ftp://host/", "http://", "http://host:port/", "file:///etc/passwd"])
-def test_an_address_that_is_not_usable_is_refused_at_once(url: Any) -> None:
+def test_an_address_that_is_not_usable_is_rejected_at_once(url: Any) -> None:
     with pytest.raises(DeliveryError, match="address"):
         HttpSender(url)
 
 
-def test_a_token_that_would_break_the_header_is_refused() -> None:
+def test_a_token_that_would_break_the_header_is_rejected() -> None:
     with pytest.raises(DeliveryError, match="token"):
         HttpSender("http://host/", token="abc\r\nX-Evil: 1")
 
 
-def test_a_ca_file_that_is_missing_is_refused(tmp_path: Path) -> None:
+def test_a_ca_file_that_is_missing_is_rejected(tmp_path: Path) -> None:
     with pytest.raises(DeliveryError, match="CA file"):
         HttpSender("https://host/", ca_file=str(tmp_path / "none.pem"))
 
@@ -293,7 +293,7 @@ def test_the_name_of_the_peer_has_no_secrets() -> None:
     assert HttpSender("http://[::1]:80/x").peer == "http://[::1]:80/x"
 
 
-def test_lines_that_the_peer_does_not_want_are_told_in_words() -> None:
+def test_lines_that_the_peer_does_not_want_are_reported_in_words() -> None:
     document = {
         "accepted": 17,
         "dropped": {
@@ -323,7 +323,7 @@ def test_lines_that_the_peer_does_not_want_are_told_in_words() -> None:
         b'{"unlisted": null}',
     ],
 )
-def test_answers_of_other_peers_name_nothing(document: bytes) -> None:
+def test_responses_of_other_peers_name_nothing(document: bytes) -> None:
     assert interpret_response(HttpResponse(200, {}, document), now_s=NOW_S).unwanted == ()
 
 
@@ -378,6 +378,6 @@ def test_a_certificate_that_is_not_trusted_is_named_and_can_be_trusted(tmp_path:
         server.server_close()
 
 
-def test_a_web_page_as_answer_is_told_by_its_status_alone() -> None:
+def test_a_web_page_as_response_is_shown_by_its_status_alone() -> None:
     outcome = interpret_response(HttpResponse(404, {}, b"\n<!doctype html><html><title>Not found</title>"), now_s=0.0)
     assert outcome.message == "HTTP 404: nothing accepts such requests at this address; correct it"

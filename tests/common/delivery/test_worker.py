@@ -115,7 +115,7 @@ def test_a_failed_batch_and_all_that_follow_go_to_disk(tmp_path: Path) -> None:
     courier.stop(0)
 
 
-def test_a_courier_started_anew_sends_what_the_last_one_left(tmp_path: Path) -> None:
+def test_a_new_worker_sends_what_the_last_one_left(tmp_path: Path) -> None:
     first = courier_to(Peer(AWAY), Outbox(tmp_path))
     for batch in (b"1", b"2"):
         first.put(batch)
@@ -136,7 +136,7 @@ def test_the_pause_the_peer_asks_for_is_kept_and_spread() -> None:
     assert courier.step() == 60.5
 
 
-def test_a_token_that_is_refused_keeps_everything_and_raises_the_alarm(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_token_that_is_rejected_keeps_everything_and_needs_the_operator(caplog: pytest.LogCaptureFixture) -> None:
     courier = courier_to(Peer(DeliveryOutcome(OutcomeKind.UNAUTHORISED, "HTTP 401", needs_operator=True)))
     courier.put(b"1")
     with caplog.at_level(logging.WARNING):
@@ -185,7 +185,7 @@ def test_a_batch_that_is_too_large_is_split_at_line_ends() -> None:
     assert all(batch.endswith(b"\n") for batch in peer.got)
 
 
-def test_a_bad_line_is_found_dropped_counted_and_told() -> None:
+def test_a_bad_line_is_found_dropped_counted_and_reported() -> None:
     told = []
     peer = Strict()
     courier = courier_to(peer, on_rejected_line=lambda line, reason: told.append((line, reason)))
@@ -215,7 +215,7 @@ def test_the_search_for_bad_lines_ends() -> None:
     assert len(peer.got) < 100
 
 
-def test_when_the_peer_goes_away_in_the_middle_only_the_rest_is_kept(tmp_path: Path) -> None:
+def test_when_the_peer_becomes_unavailable_in_the_middle_only_the_rest_is_kept(tmp_path: Path) -> None:
     peer = Peer(DeliveryOutcome(OutcomeKind.TOO_LARGE), OK, AWAY)
     courier = courier_to(peer, Outbox(tmp_path))
     courier.put(b"1\n2\n")
@@ -363,7 +363,7 @@ def test_a_thread_that_ended_by_a_defect_is_started_again(monkeypatch: pytest.Mo
 
 
 @pytest.mark.parametrize("pause_s", [0.0, 0.25])
-def test_a_pause_between_batches_can_be_asked_for(pause_s: Any) -> None:
+def test_a_pause_between_batches_can_be_requested(pause_s: Any) -> None:
     courier = courier_to(Peer(), replay_pause_s=pause_s)
     courier.put(b"1")
     assert courier.step() == pause_s

@@ -38,7 +38,7 @@ def test_nothing_of_a_users_shell_leaves_jobs_out(tmp_path: Path, name: str) -> 
     assert runner.run(["sinfo"]).checked_text() == "[] [/etc/x]\n"
 
 
-def test_status_and_first_line_of_errors_are_told(tmp_path: Path) -> None:
+def test_status_and_first_line_of_errors_are_reported(tmp_path: Path) -> None:
     script(tmp_path, "echo; echo ' cannot connect' >&2; echo more >&2; exit 3")
     with pytest.raises(SlurmError, match=r"sinfo -N: exit status 3: cannot connect$"):
         CommandRunner(os.environ, directory=str(tmp_path)).run(["sinfo", "-N"]).checked_text()
@@ -68,13 +68,13 @@ def test_a_command_that_hangs_is_killed_with_its_children(tmp_path: Path) -> Non
     assert gone(pid)
 
 
-def test_a_command_is_broken_off_when_the_adapter_ends(tmp_path: Path) -> None:
+def test_a_command_is_killed_when_the_adapter_ends(tmp_path: Path) -> None:
     script(tmp_path, "sleep 600")
     with pytest.raises(SlurmError, match="killed, because the adapter is stopping"):
         CommandRunner(os.environ, directory=str(tmp_path), should_continue=lambda: False).run(["sinfo"])
 
 
-def test_an_answer_without_end_is_broken_off_before_it_takes_the_memory(tmp_path: Path) -> None:
+def test_a_command_with_endless_output_is_killed_before_it_takes_the_memory(tmp_path: Path) -> None:
     script(tmp_path, f"echo $$ > {tmp_path}/pid; exec cat /dev/zero")
     with pytest.raises(SlurmError, match="the output is larger than 4 MiB"):
         CommandRunner(os.environ, directory=str(tmp_path), max_output_bytes=4 << 20).run(["sinfo"])
@@ -93,7 +93,7 @@ def test_a_command_that_closes_its_output_and_stays_is_waited_for_no_longer_than
         CommandRunner(os.environ, directory=str(tmp_path), timeout_s=0.5).run(["sinfo"])
 
 
-def test_a_large_answer_is_read_whole(tmp_path: Path) -> None:
+def test_a_large_output_is_read_whole(tmp_path: Path) -> None:
     script(tmp_path, "head -c 3000000 /dev/zero")
     assert len(CommandRunner(os.environ, directory=str(tmp_path)).run(["sinfo"]).output) == 3_000_000
 

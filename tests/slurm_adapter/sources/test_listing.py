@@ -13,7 +13,7 @@ def answer(output: str, status: int = 0) -> CommandResult:
     return CommandResult("squeue --json", status, output.encode(), "no controller")
 
 
-def test_a_good_answer_is_a_document() -> None:
+def test_a_valid_output_is_a_document() -> None:
     assert parse_document(answer('{"jobs": [], "errors": []}')) == {"jobs": [], "errors": []}
 
 
@@ -58,12 +58,12 @@ def test_the_layout_is_named_in_one_of_two_places(plugin: Any, layout: int) -> N
     assert data_parser_version(document) == layout
 
 
-def test_an_answer_without_its_list_is_a_failure() -> None:
+def test_an_output_without_its_list_is_a_failure() -> None:
     with pytest.raises(SlurmError, match="no list 'jobs'"):
         list_records({"jobs": None}, "jobs", "squeue")
 
 
-def test_the_recorded_answer_of_an_absent_controller_is_a_failure(shared_fixtures: Path) -> None:
+def test_the_recorded_output_of_an_absent_controller_is_a_failure(shared_fixtures: Path) -> None:
     recorded = (shared_fixtures / "slurm-22.05" / "outage-slurmctld-squeue.json").read_bytes()
     with pytest.raises(SlurmError, match="Failed while looking for jobs"):
         parse_document(CommandResult("squeue --json", 0, recorded, ""))

@@ -92,7 +92,7 @@ FIELDS = ["start_time", "end_time", "submit_time", "time_limit", "restart_cnt", 
 @pytest.mark.parametrize("odd", ODD, ids=lambda odd: repr(odd)[:20])
 @pytest.mark.parametrize("field", [*FIELDS, "threads_per_core", "tres_alloc_str", "name", "shared", "job_resources"])
 @pytest.mark.parametrize("wrapped", [False, True])
-def test_an_odd_field_costs_that_field_and_no_job(field: str, odd: Any, *, wrapped: bool) -> None:
+def test_an_invalid_field_affects_only_itself(field: str, odd: Any, *, wrapped: bool) -> None:
     value = {"set": True, "infinite": False, "number": odd} if wrapped else odd
     jobs = queue(printed(record(1), record(2, **{field: value}), record(3)))
     assert [job.job_id for job in jobs] == [1, 2, 3]

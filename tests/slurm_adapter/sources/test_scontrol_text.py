@@ -70,7 +70,7 @@ def test_the_start_tells_which_run_of_a_job_is_meant() -> None:
         assert parse_job_details(f"JobId=7 JobName=w\n{unclear}")[7].start_time == 0
 
 
-def test_jobs_are_read_when_they_are_asked_for() -> None:
+def test_jobs_are_parsed_on_access() -> None:
     written = "".join(f"JobId={number} JobName=w\n     Nodes=n1 CPU_IDs=0 Mem=1 GRES=\n\n" for number in range(1, 50))
     details = parse_job_details(written)
     assert (len(details), set(details), 99 in details, details.get(99)) == (49, set(range(1, 50)), False, None)
