@@ -347,22 +347,35 @@ class ObjectReader:
 
     def integers(self, key: str, limits: Tuple[int, Optional[int]] = INT64) -> Tuple[int, ...]:
         """A list of integers within inclusive limits; null in it is 0, and what is wrong is left out."""
-        values = self._list(key)
+        return self._integers(self._list(key), self.path_of(key), limits)
+
+    def integer_lists(self, key: str, limits: Tuple[int, Optional[int]] = INT64) -> Tuple[Tuple[int, ...], ...]:
+        """A list of lists of integers, each as `integers` reads it; null in it is the empty list."""
+        lists = self._items(
+            self._list(key), self.path_of(key), lambda value: _EMPTY if value is None else as_list(value)
+        )
+        return tuple([self._integers(values, f"{self.path_of(key)}[{i}]", limits) for i, values in enumerate(lists)])
+
+    def _integers(self, values: Sequence[Any], path: str, limits: Tuple[int, Optional[int]]) -> Tuple[int, ...]:
         if set(map(type, values)) == _INT_ONLY and limits[0] <= min(values) and max(values) <= _upper(limits):
             return tuple(values)
-        return self._items(key, values, lambda value: 0 if value is None else as_integer(value, *limits))
+        return self._items(values, path, lambda value: 0 if value is None else as_integer(value, *limits))
 
     def strings(self, key: str) -> Tuple[str, ...]:
         """A list of strings; null in it is the empty string, and what is wrong is left out."""
         values = self._list(key)
         if set(map(type, values)) == _STR_ONLY:
             return tuple(values)
-        return self._items(key, values, lambda value: "" if value is None else as_string(value))
+        return self._items(values, self.path_of(key), lambda value: "" if value is None else as_string(value))
 
-    def _items(self, key: str, values: Sequence[Any], convert: Callable[[Any], T]) -> Tuple[T, ...]:
-        path = self.path_of(key)
+    def _items(self, values: Sequence[Any], path: str, convert: Callable[[Any], T]) -> Tuple[T, ...]:
         items = [self._converted(f"{path}[{i}]", value, convert, _ABSENT) for i, value in enumerate(values)]
         return tuple([item for item in items if item is not _ABSENT])
+
+    def object(self, key: str) -> Optional[ObjectReader]:
+        """A reader of a nested object; None if it is absent."""
+        value: Optional[Mapping[str, Any]] = self._typed(key, as_object, None)
+        return None if value is None else self.child(value, self.path_of(key))
 
     def objects(self, key: str) -> Tuple[ObjectReader, ...]:
         """A list of objects, each as a reader of its own; what is not an object is left out."""

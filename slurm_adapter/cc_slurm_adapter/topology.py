@@ -6,10 +6,24 @@ import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Callable, Dict, FrozenSet, Hashable, Iterable, List, Mapping, Optional, Sequence, Tuple
+from typing import (
+    Any,
+    Callable,
+    Dict,
+    FrozenSet,
+    Hashable,
+    Iterable,
+    List,
+    Mapping,
+    NoReturn,
+    Optional,
+    Sequence,
+    Tuple,
+)
 
 from cc_common.errors import HostlistError
 from cc_common.hostlist import HostSet, expand
+from cc_common.json_reader import ObjectReader
 from cc_slurm_adapter.errors import TopologyError
 
 _NO_POSITION = 1 << 32
@@ -52,37 +66,42 @@ class ClusterTopology:
 
 def parse_cluster(document: Any, *, source: str) -> ClusterTopology:
     """The topology in a cluster description. Raises TopologyError where it is not one."""
-    sub_clusters = document.get("subClusters") if isinstance(document, Mapping) else None
-    if not isinstance(sub_clusters, list):
-        raise TopologyError(f"{source}: is not a cluster description: it has no list 'subClusters'")
+
+    def fail(path: str, problem: str) -> NoReturn:
+        raise TopologyError(f"{source}: {path or 'the cluster description'}: {problem}")
+
+    reader = ObjectReader(document, on_fault=fail)
+    if not reader.has("subClusters"):
+        fail("subClusters", "is missing; this is not a cluster description")
     kinds: List[Tuple[HostSet, NodeTopology]] = []
-    for sub_cluster in sub_clusters:
-        name = sub_cluster.get("name", "?") if isinstance(sub_cluster, Mapping) else "?"
+    for sub_cluster in reader.objects("subClusters"):
+        topology = sub_cluster.object("topology")
+        if topology is None:
+            fail(sub_cluster.path_of("topology"), "is missing")
         try:
-            kinds.append((HostSet(sub_cluster.get("nodes") or "*"), _topology(sub_cluster["topology"])))
-        except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
-            raise TopologyError(f"{source}: subcluster {name!r}: the topology cannot be read: {error}") from error
+            hosts = HostSet(sub_cluster.string("nodes") or "*")
         except HostlistError as error:
-            raise TopologyError(f"{source}: subcluster {name!r}: {error}") from error
+            fail(sub_cluster.path_of("nodes"), str(error))
+        kinds.append((hosts, _node_topology(topology)))
     return ClusterTopology(kinds)
 
 
-def _topology(written: Mapping[str, Any]) -> NodeTopology:
-    cores = [tuple(sorted(int(thread) for thread in core)) for core in written.get("core") or () if core]
-    sockets = _groups(written, "socket")
+def _node_topology(topology: ObjectReader) -> NodeTopology:
+    cores = [tuple(sorted(core)) for core in topology.integer_lists("core") if core]
+    sockets = _groups(topology, "socket")
     # The larger groups first: a die may have several memory domains, or a memory domain several dies.
     inner = sorted(
-        (_groups(written, "die"), _groups(written, "memoryDomain")),
+        (_groups(topology, "die"), _groups(topology, "memoryDomain")),
         key=lambda groups: -max(map(len, groups), default=0),
     )
     levels = [_first_threads(sockets), *(_first_threads(groups, within=sockets) for groups in inner)]
     cores.sort(key=lambda core: (*(level.get(core[0], _NO_POSITION) for level in levels), core[0]))
-    accelerators = tuple(str(item["id"]) for item in written.get("accelerators") or ())
+    accelerators = tuple([accelerator.string("id", required=True) for accelerator in topology.objects("accelerators")])
     return NodeTopology(tuple(cores), accelerators, len(sockets))
 
 
-def _groups(written: Mapping[str, Any], name: str) -> List[FrozenSet[int]]:
-    return [frozenset(int(thread) for thread in group) for group in written.get(name) or () if group]
+def _groups(topology: ObjectReader, name: str) -> List[FrozenSet[int]]:
+    return [frozenset(group) for group in topology.integer_lists(name) if group]
 
 
 def _first_threads(groups: Sequence[FrozenSet[int]], within: Sequence[FrozenSet[int]] = ()) -> Dict[int, int]:

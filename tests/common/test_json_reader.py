@@ -110,6 +110,27 @@ def test_null_in_a_list_or_object_is_the_zero_value() -> None:
     assert reader.mapping("m", as_string, "") == {"k": "", "v": "x"}
 
 
+def test_lists_of_lists_of_integers_are_read() -> None:
+    reader = ObjectReader({"core": [[0, 4], [], None, [1.0, None]], "socket": [[0], [1, -1]], "die": [3]})
+    assert reader.integer_lists("core") == ((0, 4), (), (), (1, 0))
+    assert reader.integer_lists("absent") == ()
+    with pytest.raises(PayloadError, match=r"socket\[1\]\[1\]: must be an integer of at least 0, not -1"):
+        reader.integer_lists("socket", (0, None))
+    with pytest.raises(PayloadError, match=r"die\[0\]: must be a list, not 3"):
+        reader.integer_lists("die")
+
+
+def test_a_nested_object_is_a_reader_with_its_path() -> None:
+    reader = ObjectReader({"unit": {"base": 5}, "none": None, "list": []})
+    unit = reader.object("unit")
+    assert unit is not None
+    with pytest.raises(PayloadError, match=r"unit\.base: must be a string, not 5"):
+        unit.string("base")
+    assert reader.object("none") is None
+    with pytest.raises(PayloadError, match="list: must be an object, not a list"):
+        reader.object("list")
+
+
 def test_unknown_keys_are_named_with_their_path() -> None:
     reader = ObjectReader({"a": 1, "b": 2, "list": [{"x": 1, "y": 2}], "C": 3})
     for child in reader.objects("list"):
