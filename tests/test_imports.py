@@ -82,9 +82,9 @@ LAZY = {
 SPARED = {
     "cc_backend.server": ("flask", "numpy", "peewee", "joserfc", "typer", "ssl"),
     "cc_backend.app": ("httpx", "typer"),
-    "cc_backend.maintenance.scheduler": ("httpx", "typer"),
+    "cc_backend.maintenance.tasks": ("httpx", "typer"),
     "cc_backend.storeservice.app": ("peewee", "sqlite3", "argon2", "httpx", "typer"),
-    "cc_backend.storeservice.background": ("peewee", "sqlite3", "argon2", "httpx", "typer"),
+    "cc_backend.storeservice.tasks": ("peewee", "sqlite3", "argon2", "httpx", "typer"),
 }
 
 

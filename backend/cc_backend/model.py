@@ -14,6 +14,9 @@ import numpy.typing as npt
 
 Samples = npt.NDArray[np.float32]
 
+RetentionHolds = Mapping[str, Mapping[str, int]]
+"""Cluster -> host -> Unix seconds from which on its samples are kept, because unfinished jobs need them."""
+
 
 class Scope(StrEnum):
     """Where a metric is measured, coarse to fine."""

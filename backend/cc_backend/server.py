@@ -205,11 +205,13 @@ def listen_config(settings: BackendSettings) -> ListenConfig:
 def make_program(settings: BackendSettings) -> ServerProgram:
     """The backend with its background work running."""
     from cc_backend.app import create_app, server_application  # noqa: PLC0415 - the command line does not need it
-    from cc_backend.maintenance.scheduler import start_background  # noqa: PLC0415
+    from cc_backend.maintenance.tasks import periodic_tasks  # noqa: PLC0415
+    from cc_backend.runtime.store_tasks import BackgroundWork  # noqa: PLC0415
     from cc_backend.services import EXTENSION  # noqa: PLC0415
 
     app = create_app(settings)
-    background = start_background(app.extensions[EXTENSION])
+    background = BackgroundWork(app.extensions[EXTENSION], periodic_tasks)
+    background.start()
     return ServerProgram(server_application(app, settings), background.stop)
 
 

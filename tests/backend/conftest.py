@@ -21,7 +21,7 @@ from cc_backend.auth.token_keys import generate_keys
 from cc_backend.auth.users import User
 from cc_backend.clusters import SubCluster, parse_cluster
 from cc_backend.db.database import open_database
-from cc_backend.maintenance.scheduler import make_archiver
+from cc_backend.maintenance.tasks import make_archiver
 from cc_backend.migrations import migrate
 from cc_backend.model import (
     Job,

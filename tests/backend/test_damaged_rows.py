@@ -13,7 +13,7 @@ import pytest
 
 from cc_backend.jobs.filters import JobFilter
 from cc_backend.maintenance.running_footprints import FootprintRefresher
-from cc_backend.maintenance.scheduler import make_archiver
+from cc_backend.maintenance.tasks import make_archiver
 from cc_backend.model import JobState, MonitoringStatus, RowRule
 
 EVERYTHING = RowRule(all_jobs=True)

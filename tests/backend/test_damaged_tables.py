@@ -16,7 +16,7 @@ from cc_backend.auth.token_expiry import log_expiring_tokens
 from cc_backend.jobs.tables import ALL as JOB_TABLES
 from cc_backend.jobs.tables import JobRow
 from cc_backend.maintenance.running_footprints import FootprintRefresher
-from cc_backend.maintenance.scheduler import make_archiver
+from cc_backend.maintenance.tasks import make_archiver
 
 PASSWORD = "correct horse battery"
 DAY_S = 86400

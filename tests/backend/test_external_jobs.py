@@ -14,7 +14,7 @@ from cc_backend.jobdata.samples import MetricData
 from cc_backend.jobdata.store_router import StoreRouter
 from cc_backend.jobs.filters import JobFilter
 from cc_backend.maintenance.running_footprints import FootprintRefresher
-from cc_backend.maintenance.scheduler import make_archiver
+from cc_backend.maintenance.tasks import make_archiver
 from cc_backend.metricstore import MetricSpec, MetricStore
 from cc_backend.metricstore.query.binary_codec import MEDIA_TYPE, encode
 from cc_backend.metricstore.query.execute import execute

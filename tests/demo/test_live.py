@@ -19,7 +19,7 @@ from cc_backend.errors import Conflict
 from cc_backend.jobs.filters import JobFilter
 from cc_backend.jobs.job_queries import JobQueries
 from cc_backend.jobs.lifecycle import JobLifecycle
-from cc_backend.maintenance.scheduler import make_archiver
+from cc_backend.maintenance.tasks import make_archiver
 from cc_backend.model import JobKey, JobState, MonitoringStatus, RowRule
 from cc_backend.services import EXTENSION
 from cc_common.job_events import JobStart, ResourceEvent

@@ -2,5 +2,5 @@
 
 __all__ = (
     "running_footprints",
-    "scheduler",
+    "tasks",
 )

@@ -17,7 +17,7 @@ from cc_backend.metricstore.disk.wal.write_ahead_log import SEGMENT_BYTES, Write
 from cc_backend.metricstore.gaps.analysis import GapAnalysis, GapQuery
 from cc_backend.metricstore.gaps.host_health import ExpectedMetrics, check_host_health
 from cc_backend.metricstore.gaps.reasons import StoreHistory
-from cc_backend.metricstore.index.series_table import RetentionHolds, SeriesTable
+from cc_backend.metricstore.index.series_table import SeriesTable
 from cc_backend.metricstore.ingest.batch import MAX_NAMED_ERRORS, Accepted, DecodedBatch, Rejections
 from cc_backend.metricstore.ingest.decode import decode, describe_rejections, validate
 from cc_backend.metricstore.ingest.host_config import HostTable
@@ -46,7 +46,7 @@ from cc_backend.metricstore.query.inventory import describe_path
 from cc_backend.metricstore.query.series_reader import QueryReader
 from cc_backend.metricstore.self_metrics import SelfMetrics
 from cc_backend.metricstore.upkeep import Upkeep, UpkeepRules
-from cc_backend.model import DataGap, Samples
+from cc_backend.model import DataGap, RetentionHolds, Samples
 
 logger = logging.getLogger(__name__)
 

@@ -21,8 +21,9 @@ from cc_backend.metricstore.capacity import (
     format_size,
 )
 from cc_backend.metricstore.disk.store_disk import StoreDisk
-from cc_backend.metricstore.index.series_table import RetentionHolds, SeriesTable
+from cc_backend.metricstore.index.series_table import SeriesTable
 from cc_backend.metricstore.model import Int64Array, MemoryState
+from cc_backend.model import RetentionHolds
 
 logger = logging.getLogger(__name__)
 

@@ -1,4 +1,4 @@
-"""Pieces that every long-running process here needs: lock files, atomic files, clocks, periodic work, health."""
+"""What every long-running process needs: lock files, atomic files, clocks, periodic tasks, health checks."""
 
 __all__ = (
     "atomic_files",
@@ -7,5 +7,6 @@ __all__ = (
     "lockfile",
     "log",
     "periodic",
+    "store_tasks",
     "trusted_clock",
 )

@@ -10,7 +10,6 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 from cc_backend.errors import BackendError
 
@@ -18,10 +17,6 @@ FIRST_RUN_S = 2.0
 """Seconds from the start to the first run of a task; restored samples may be older than the retention."""
 
 NOT_READY_RETRY_S = 2.0
-SNAPSHOT_AT_STOP_S = 20.0
-SNAPSHOT_RETRY_S = 60.0
-LOST_FILES_INTERVAL_S = 1.0
-LOST_FILES_RETRY_S = 10.0
 
 logger = logging.getLogger(__name__)
 
@@ -150,56 +145,3 @@ class PeriodicRunner:
         is_new = type(error).__name__ not in kinds
         kinds.add(type(error).__name__)
         return is_new
-
-
-class SnapshotStore(Protocol):
-    """A store that can write its memory to snapshots."""
-
-    @property
-    def needs_snapshot(self) -> bool:
-        """Whether files were lost whose samples are in memory."""
-
-    def snapshot(self, now_s: int, *, budget_s: float | None = None) -> bool:
-        """Write all changes to disk; False if that was not completed."""
-
-
-class StoreOwner(Protocol):
-    """The parts of a program that has a metric store."""
-
-    @property
-    def store(self) -> SnapshotStore:
-        """The store."""
-
-    def trusted_now_s(self) -> int:
-        """The trusted time, Unix seconds."""
-
-    def close(self) -> None:
-        """Close everything."""
-
-
-def snapshot_tasks(services: StoreOwner, interval_s: float) -> tuple[PeriodicTask, ...]:
-    """Snapshots at an interval, and one at once if files were lost whose samples are in memory."""
-
-    def snapshot() -> None:
-        if not services.store.snapshot(services.trusted_now_s()):
-            raise TaskFailedError
-
-    def rescue() -> None:
-        if services.store.needs_snapshot:
-            snapshot()
-
-    retry_s = min(SNAPSHOT_RETRY_S, interval_s)
-    return (
-        PeriodicTask("snapshot", snapshot, interval_s, first_run_s=interval_s, retry_s=retry_s),
-        PeriodicTask("lost files", rescue, LOST_FILES_INTERVAL_S, retry_s=LOST_FILES_RETRY_S),
-    )
-
-
-def stop_and_close(runner: PeriodicRunner, services: StoreOwner) -> None:
-    """End the periodic tasks, write a last snapshot and close everything; a second call does nothing.
-
-    The snapshot makes the next start faster; samples that it does not get in time are in the log.
-    """
-    if runner.stop():
-        services.store.snapshot(services.trusted_now_s(), budget_s=SNAPSHOT_AT_STOP_S)
-        services.close()

@@ -2,21 +2,18 @@
 
 import logging
 import ssl
-from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
 import orjson
 
+from cc_backend.model import RetentionHolds
 from cc_common.errors import SettingsError
 
 TIMEOUT_S = 10.0
 _MAX_RESPONSE_BYTES = 16 << 20
 
 logger = logging.getLogger(__name__)
-
-RetentionHolds = Mapping[str, Mapping[str, int]]
-"""Cluster -> host -> Unix seconds from which on its samples are kept."""
 
 
 def parse_used_nodes(body: bytes) -> dict[str, dict[str, int]]:

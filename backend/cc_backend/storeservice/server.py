@@ -31,12 +31,15 @@ def listen_config(settings: StoreServiceSettings) -> server.ListenConfig:
 
 def make_program(settings: StoreServiceSettings) -> server.ServerProgram:
     """The store with its background work running."""
-    from cc_backend.storeservice.app import create_app, http_application  # noqa: PLC0415 - the command line does not need it
-    from cc_backend.storeservice.background import Background  # noqa: PLC0415
+    from cc_backend.runtime.store_tasks import BackgroundWork  # noqa: PLC0415 - the command line does not need it
+    from cc_backend.storeservice.app import create_app, http_application  # noqa: PLC0415
     from cc_backend.storeservice.services import EXTENSION  # noqa: PLC0415
+    from cc_backend.storeservice.tasks import periodic_tasks  # noqa: PLC0415
 
     app = create_app(settings)
-    return server.ServerProgram(http_application(app, settings), Background(app.extensions[EXTENSION]).stop)
+    background = BackgroundWork(app.extensions[EXTENSION], periodic_tasks)
+    background.start()
+    return server.ServerProgram(http_application(app, settings), background.stop)
 
 
 if __name__ == "__main__":

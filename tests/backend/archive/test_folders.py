@@ -14,7 +14,7 @@ import pytest
 from cc_backend.archive.file_archive import FileArchive
 from cc_backend.archive.folders import ArchiveFolders
 from cc_backend.errors import Unavailable
-from cc_backend.maintenance.scheduler import periodic_tasks
+from cc_backend.maintenance.tasks import periodic_tasks
 from cc_backend.model import JobKey, MonitoringStatus
 
 START_S = 1_760_000_400

@@ -11,7 +11,7 @@ import orjson
 import pytest
 
 from cc_backend.jobdata.bounded_read import FULL_LIMITS, VIEW_LIMITS, SampleLimits, coarsen, slots_per_point
-from cc_backend.maintenance.scheduler import make_archiver
+from cc_backend.maintenance.tasks import make_archiver
 from cc_backend.model import Job, JobMetric, JobState, MetricUnit, RowRule, SampleSeries, Scope
 
 START_S = 1_760_000_400

@@ -13,7 +13,7 @@ from cc_backend.jobs.filters import JobFilter
 from cc_backend.jobs.job_queries import JobQueries
 from cc_backend.jobs.tables import JobRow
 from cc_backend.maintenance.archiver import FIRST_RETRY_S, MAX_RETRY_S, Archiver
-from cc_backend.maintenance.scheduler import make_archiver
+from cc_backend.maintenance.tasks import make_archiver
 from cc_backend.model import Job, JobKey, MonitoringStatus, RowRule, Scope
 
 START_S = 1_760_000_400

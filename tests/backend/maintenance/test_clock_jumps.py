@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from cc_backend.maintenance.scheduler import make_runner, periodic_tasks
+from cc_backend.maintenance.tasks import periodic_tasks
 from cc_backend.metricstore import Query
-from cc_backend.runtime.periodic import stop_and_close
+from cc_backend.runtime.store_tasks import BackgroundWork
 from cc_backend.runtime.trusted_clock import OBSERVE_S
 
 DAY_S = 86_400
@@ -139,8 +139,7 @@ def test_however_often_it_starts_while_the_clock_is_behind_no_sample_is_refused(
         clock.advance(60)
         true_s = int(clock()) + (behind_s if start else 0)
         site.write(f"load_one,cluster=tern,hostname=tn01 value=1 {true_s}")
-        runner = make_runner(site.services, [], threading.Event())
-        stop_and_close(runner, site.services)
+        BackgroundWork(site.services, periodic_tasks).stop()
         if not start:
             clock.step(-behind_s)
 

@@ -16,7 +16,7 @@ from cc_backend.maintenance.running_footprints import (
     RefreshResult,
     refresh_interval_s,
 )
-from cc_backend.maintenance.scheduler import make_archiver
+from cc_backend.maintenance.tasks import make_archiver
 from cc_backend.model import RowRule
 
 START_S = 1_760_000_400

@@ -13,8 +13,6 @@ from cc_backend.runtime.periodic import (
     PeriodicTask,
     TaskFailedError,
     TaskSchedule,
-    snapshot_tasks,
-    stop_and_close,
 )
 
 
@@ -193,56 +191,3 @@ def test_a_long_task_in_one_thread_holds_up_no_task_of_the_other() -> None:
     finally:
         release.set()
         runner.stop()
-
-
-class Owner:
-    """What has a store, and notes what is asked of it."""
-
-    def __init__(self) -> None:
-        self.asked: list[str] = []
-        self.store = self
-        self.is_well, self.is_missing_files = True, False
-
-    @property
-    def needs_snapshot(self) -> bool:
-        return self.is_missing_files
-
-    def snapshot(self, now_s: int, *, budget_s: float | None = None) -> bool:
-        self.asked.append(f"snapshot at {now_s} within {budget_s}")
-        return self.is_well
-
-    def trusted_now_s(self) -> int:
-        return 7
-
-    def close(self) -> None:
-        self.asked.append("close")
-
-
-def test_the_end_takes_a_last_snapshot_and_closes_once() -> None:
-    owner, runner = Owner(), runner_of(PeriodicTask("one", nothing, 3600))
-    runner.start()
-    stop_and_close(runner, owner)
-    stop_and_close(runner, owner)
-    assert owner.asked == ["snapshot at 7 within 20.0", "close"]
-
-
-def test_a_snapshot_is_taken_at_once_when_files_are_gone_and_soon_again_when_that_failed() -> None:
-    owner = Owner()
-    _, rescue = snapshot_tasks(owner, 1800)
-    runner = runner_of(rescue)
-    assert (runner.run_task(rescue), owner.asked) == (None, [])
-    owner.is_missing_files, owner.is_well = True, False
-    assert runner.run_task(rescue) == 10
-    owner.is_well = True
-    assert runner.run_task(rescue) is None
-    assert owner.asked == ["snapshot at 7 within None"] * 2
-
-
-@pytest.mark.parametrize(("interval_s", "retry_s"), [(1800, 60), (10, 10)])
-def test_a_snapshot_that_failed_is_tried_again_within_a_minute(interval_s: float, retry_s: float) -> None:
-    snapshot, _ = snapshot_tasks(Owner(), interval_s)
-    assert (snapshot.first_run_s, snapshot.interval_s, snapshot.wait_after_failure_s) == (
-        interval_s,
-        interval_s,
-        retry_s,
-    )

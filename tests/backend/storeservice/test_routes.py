@@ -1,15 +1,16 @@
 """The store as a program of its own speaks the interface of cc-metric-store, and asks more of its callers."""
 
 import json
+import threading
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from cc_backend.auth.token_keys import generate_keys
-from cc_backend.storeservice.background import upkeep
-from cc_backend.storeservice.retention_holds import RetentionHolds
+from cc_backend.model import RetentionHolds
 from cc_backend.storeservice.routes import ROUTES
+from cc_backend.storeservice.tasks import periodic_tasks
 
 NOW_S = 1_760_000_400
 LINE = f"load_one,cluster=orion,hostname=n017,type=node value=91.25 {NOW_S}\n"
@@ -31,6 +32,11 @@ def site(store_site: Callable[..., Any]) -> Any:
 def call(site: Any, name: str, headers: dict[str, str] | None = None, slash: str = "") -> Any:
     path = f"/api/{name}{slash}" + (f"?to={NOW_S}" if name == "free" else "")
     return site.client.open(path, method=METHODS[name], data=BODIES.get(name, ""), headers=headers or {})
+
+
+def upkeep(site: Any) -> None:
+    (task,) = [task for task in periodic_tasks(site.services, threading.Event()) if task.name == "upkeep"]
+    task.run()
 
 
 def allowed(site: Any, headers: dict[str, str]) -> list[str]:
@@ -226,7 +232,7 @@ class TestRunningJobs:
         write(site, LINE + LINE.replace("n017", "n018"))
         site.services.holds_client = Backend(answer)
         clock.advance(72 * 3600)
-        upkeep(site.services)
+        upkeep(site)
         hosts: list[str] = site.services.store.hosts("orion")
         return hosts
 
@@ -253,7 +259,7 @@ class TestRunningJobs:
         """The upkeep asks for jobs from before the retention: who runs since an hour is not in that answer."""
         write(site)
         site.services.holds_client = Backend({})
-        upkeep(site.services)
+        upkeep(site)
         site.services.holds_client.away = True
         answer = site.client.post(f"/api/free?to={NOW_S + 86_400}", data="[[]]", headers=site.service())
         assert (answer.status_code, answer.headers["Retry-After"]) == (503, "5")
@@ -262,7 +268,7 @@ class TestRunningJobs:
     def test_without_a_backend_the_retention_alone_counts(self, site: Any, clock: Any) -> None:
         write(site)
         clock.advance(72 * 3600)
-        upkeep(site.services)
+        upkeep(site)
         assert site.services.store.hosts("orion") == []
 
 

@@ -21,11 +21,9 @@ from cc_backend.metricstore.disk.wal.wal_format import (
 from cc_backend.metricstore.disk.wal.write_ahead_log import Segment, WriteAheadLog, sync_directory, write_all
 from cc_backend.metricstore.index.series_table import SeriesTable
 from cc_backend.metricstore.model import BoolArray, Identity, RestoreState
+from cc_backend.model import RetentionHolds
 
 logger = logging.getLogger(__name__)
-
-RetentionHolds = Mapping[str, Mapping[str, int]]
-"""Cluster -> host -> from when on its samples are needed."""
 
 
 def trim_segments(log: WriteAheadLog, *, before_s: int, holds: RetentionHolds) -> int:

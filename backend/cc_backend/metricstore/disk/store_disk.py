@@ -17,7 +17,7 @@ from pathlib import Path
 from cc_backend.metricstore.blocks.file_slice import UnreadableError
 from cc_backend.metricstore.disk.restore import restore
 from cc_backend.metricstore.disk.restore_snapshots import SnapshotRestorer
-from cc_backend.metricstore.disk.retention import RetentionHolds, trim_segments, trim_snapshots
+from cc_backend.metricstore.disk.retention import trim_segments, trim_snapshots
 from cc_backend.metricstore.disk.snapshot.snapshot_folder import SnapshotFolder, window_end_s, window_number
 from cc_backend.metricstore.disk.snapshot.snapshot_writer import SnapshotResult, SnapshotStoppedError, SnapshotWriter
 from cc_backend.metricstore.disk.snapshot.window_file import WindowName
@@ -25,6 +25,7 @@ from cc_backend.metricstore.disk.uptime_log import Downtime, UptimeLog
 from cc_backend.metricstore.disk.wal.write_ahead_log import WriteAheadLog, fault_advice
 from cc_backend.metricstore.index.series_table import SeriesTable
 from cc_backend.metricstore.model import RestoreState, SnapshotState
+from cc_backend.model import RetentionHolds
 
 logger = logging.getLogger(__name__)
 

@@ -5,7 +5,7 @@ What is known of a series stands in columns, 31 bytes in all, and in the array o
 
 import threading
 from array import array
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from contextlib import AbstractContextManager
 
 import numpy as np
@@ -23,11 +23,9 @@ from cc_backend.metricstore.ingest.key_resolver import KeyResolver
 from cc_backend.metricstore.ingest.native_reader import KernelName
 from cc_backend.metricstore.ingest.new_keys import NewKeys
 from cc_backend.metricstore.model import BoolArray, Identity, Int64Array, Limits, MetricSpec, MetricTable, RejectReason
+from cc_backend.model import RetentionHolds
 
-__all__ = ("Host", "RetentionHolds", "SeriesTable")
-
-RetentionHolds = Mapping[str, Mapping[str, int]]
-"""Cluster -> host -> from when on its samples are needed."""
+__all__ = ("Host", "SeriesTable")
 
 JOB_SILENCE_S = 3600
 """With half of the places for series of jobs taken, those that were silent for longer than this are forgotten."""

@@ -1,4 +1,4 @@
-"""Questions and answers: the query protocol, JSON and the compact form, resampling."""
+"""Queries: reading series, the query protocol with its JSON and binary forms, resampling."""
 
 __all__ = (
     "binary_codec",

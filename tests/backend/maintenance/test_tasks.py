@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
-from cc_backend.maintenance.scheduler import make_runner, periodic_tasks, start_background
+from cc_backend.maintenance.tasks import periodic_tasks
 from cc_backend.model import RowRule
 from cc_backend.runtime.periodic import PeriodicTask, TaskFailedError
+from cc_backend.runtime.store_tasks import BackgroundWork
 
 
 def task_of(site: Any, name: str) -> PeriodicTask:
@@ -72,7 +73,7 @@ def test_no_job_is_archived_while_samples_of_before_the_start_come_back(
     site.clock.advance(600)
     site.stop_job()
     archive = task_of(site, "archive")
-    runner = make_runner(site.services, [archive], threading.Event())
+    runner = BackgroundWork(site.services, lambda _, __: [archive]).runner
     with monkeypatch.context() as restoring:
         restoring.setattr(type(site.services.store), "restoring", property(lambda _: True))
         assert runner.run_task(archive) == 2
@@ -102,7 +103,8 @@ def test_old_node_states_are_removed(site_of: Any, retention: dict[str, Any], ke
 
 
 def test_the_end_takes_a_last_snapshot_and_leaves_no_log(site: Any, tmp_path: Path) -> None:
-    background = start_background(site.services)
+    background = BackgroundWork(site.services, periodic_tasks)
+    background.start()
     site.write_node("tn01", from_s=int(site.clock()), minutes=1)
     background.stop()
     background.stop()

@@ -1,53 +1,25 @@
 """The periodic tasks of the backend: one table with interval and thread of each."""
 
 import threading
-from collections.abc import Sequence
 from functools import partial
 
 from cc_backend.auth.token_expiry import log_expiring_tokens
 from cc_backend.jobdata.gaps import explainer_for
 from cc_backend.maintenance.archiver import Archiver, ArchivingPolicy
 from cc_backend.maintenance.reload_clusters import reload_clusters
-from cc_backend.maintenance.retention import run_store_upkeep
 from cc_backend.maintenance.running_footprints import STEP_EVERY_S, FootprintRefresher
-from cc_backend.runtime.periodic import PeriodicRunner, PeriodicTask, snapshot_tasks, stop_and_close
+from cc_backend.runtime.periodic import PeriodicTask
+from cc_backend.runtime.store_tasks import store_tasks
 from cc_backend.services import Services
 
 ARCHIVE_EVERY_S = 2.0
 CLUSTERS_EVERY_S = 5.0
 JUDGE_EVERY_S = 2.0
-UPKEEP_EVERY_S = 60.0
 INTEGRITY_EVERY_S = 10.0
 NODE_STATES_EVERY_S = 3600.0
 SESSIONS_EVERY_S = 3600.0
 TOKEN_ENDS_EVERY_S = 86400.0
 TOKENS_EVERY_S = 60.0
-
-
-class BackendBackgroundWork:
-    """The running periodic tasks of one backend."""
-
-    def __init__(self, runner: PeriodicRunner, services: Services) -> None:
-        self._runner = runner
-        self._services = services
-
-    def stop(self) -> None:
-        """Stop the tasks at their next stopping point, then close the services."""
-        stop_and_close(self._runner, self._services)
-
-
-def start_background(services: Services) -> BackendBackgroundWork:
-    """Start the periodic tasks of a backend."""
-    stopping = threading.Event()
-    runner = make_runner(services, periodic_tasks(services, stopping), stopping)
-    runner.start()
-    services.health.start()
-    return BackendBackgroundWork(runner, services)
-
-
-def make_runner(services: Services, tasks: Sequence[PeriodicTask], stopping: threading.Event) -> PeriodicRunner:
-    """A runner for the tasks, not yet started; some tasks run only once the store has restored all samples."""
-    return PeriodicRunner(tasks, stopping, is_complete=lambda: not services.store.restoring)
 
 
 def periodic_tasks(services: Services, stopping: threading.Event) -> tuple[PeriodicTask, ...]:
@@ -65,11 +37,6 @@ def periodic_tasks(services: Services, stopping: threading.Event) -> tuple[Perio
     def judgements() -> None:
         services.judge.judge_outdated(now_s=services.now_s(), stopping=stopping.is_set)
 
-    def upkeep() -> None:
-        services.trusted_clock.resolve_doubt()
-        now_s, trusted_s = services.retention_now_s(), services.trusted_now_s()
-        run_store_upkeep(services.job_queries, services.store, now_s=now_s, trusted_s=trusted_s)
-
     def end_sessions() -> None:
         services.sessions.purge(now_s=services.retention_now_s())
 
@@ -85,8 +52,11 @@ def periodic_tasks(services: Services, stopping: threading.Event) -> tuple[Perio
         PeriodicTask("archive", archive, ARCHIVE_EVERY_S, needs_complete_store=True, thread="archiving"),
         PeriodicTask("footprints", footprints, STEP_EVERY_S, needs_complete_store=True),
         PeriodicTask("judgements", judgements, JUDGE_EVERY_S, needs_complete_store=True, thread="judging"),
-        PeriodicTask("upkeep", upkeep, UPKEEP_EVERY_S),
-        *snapshot_tasks(services, services.settings.metric_store.snapshot_interval_s),
+        *store_tasks(
+            services,
+            services.job_queries.retention_holds,
+            snapshot_interval_s=services.settings.metric_store.snapshot_interval_s,
+        ),
         PeriodicTask("clusters", partial(reload_clusters, services), CLUSTERS_EVERY_S),
         PeriodicTask("end sessions", end_sessions, SESSIONS_EVERY_S),
         PeriodicTask("old node states", prune_node_states, NODE_STATES_EVERY_S),

@@ -1,0 +1,122 @@
+"""Background work of a program with a metric store: upkeep and snapshots of the store, health checks, the end."""
+
+import logging
+import threading
+from collections.abc import Callable, Sequence
+from typing import Protocol, TypeVar
+
+from cc_backend.model import RetentionHolds
+from cc_backend.runtime.health import HealthMonitor
+from cc_backend.runtime.periodic import PeriodicRunner, PeriodicTask, TaskFailedError
+from cc_backend.runtime.trusted_clock import TrustedClock
+
+UPKEEP_INTERVAL_S = 60.0
+SNAPSHOT_AT_STOP_S = 20.0
+SNAPSHOT_RETRY_S = 60.0
+LOST_FILES_INTERVAL_S = 1.0
+LOST_FILES_RETRY_S = 10.0
+
+logger = logging.getLogger(__name__)
+
+
+class MaintainedStore(Protocol):
+    """A metric store, as far as its background work goes."""
+
+    @property
+    def restoring(self) -> bool:
+        """Whether samples from before the start are still being read back."""
+
+    @property
+    def needs_snapshot(self) -> bool:
+        """Whether files were lost whose samples are in memory."""
+
+    def upkeep(self, now_s: int, holds: RetentionHolds, *, trusted_s: int | None = None) -> int:
+        """Free and compress samples by the settings; the bytes that this freed."""
+
+    def snapshot(self, now_s: int, *, budget_s: float | None = None) -> bool:
+        """Write all changes to disk; False if that was not completed."""
+
+
+class StoreProgram(Protocol):
+    """The parts of a program with a metric store."""
+
+    @property
+    def store(self) -> MaintainedStore:
+        """The store."""
+
+    @property
+    def health(self) -> HealthMonitor:
+        """The health checks."""
+
+    @property
+    def trusted_clock(self) -> TrustedClock:
+        """The clock for retention."""
+
+    def retention_now_s(self) -> int:
+        """The time for retention, Unix seconds."""
+
+    def trusted_now_s(self) -> int:
+        """The trusted time, Unix seconds."""
+
+    def close(self) -> None:
+        """Close everything."""
+
+
+ProgramT = TypeVar("ProgramT", bound=StoreProgram)
+
+
+def store_tasks(
+    program: StoreProgram, holds: Callable[[], RetentionHolds], *, snapshot_interval_s: float
+) -> tuple[PeriodicTask, ...]:
+    """The tasks of a store: upkeep, snapshots, and a snapshot at once if files were lost that memory still has.
+
+    `holds` returns what unfinished jobs need at the moment.
+    """
+
+    def upkeep() -> None:
+        program.trusted_clock.resolve_doubt()
+        freed = program.store.upkeep(program.retention_now_s(), holds(), trusted_s=program.trusted_now_s())
+        if freed:
+            logger.info("store upkeep freed bytes=%d", freed)
+
+    def snapshot() -> None:
+        if not program.store.snapshot(program.trusted_now_s()):
+            raise TaskFailedError
+
+    def rescue() -> None:
+        if program.store.needs_snapshot:
+            snapshot()
+
+    retry_s = min(SNAPSHOT_RETRY_S, snapshot_interval_s)
+    return (
+        PeriodicTask("upkeep", upkeep, UPKEEP_INTERVAL_S),
+        PeriodicTask("snapshot", snapshot, snapshot_interval_s, first_run_s=snapshot_interval_s, retry_s=retry_s),
+        PeriodicTask("lost files", rescue, LOST_FILES_INTERVAL_S, retry_s=LOST_FILES_RETRY_S),
+    )
+
+
+class BackgroundWork:
+    """The periodic tasks and health checks of a program, from `start` to `stop`."""
+
+    def __init__(
+        self, program: ProgramT, make_tasks: Callable[[ProgramT, threading.Event], Sequence[PeriodicTask]]
+    ) -> None:
+        """Nothing runs yet. `make_tasks` gets the program, and the event that tells long tasks to end early."""
+        self._program: StoreProgram = program
+        stopping = threading.Event()
+        tasks = make_tasks(program, stopping)
+        self.runner = PeriodicRunner(tasks, stopping, is_complete=lambda: not program.store.restoring)
+
+    def start(self) -> None:
+        """Start the threads of the tasks and of the health checks."""
+        self.runner.start()
+        self._program.health.start()
+
+    def stop(self) -> None:
+        """End the tasks, write a last snapshot and close the program; a second call does nothing.
+
+        The snapshot makes the next start faster; samples that it does not get in time are in the log.
+        """
+        if self.runner.stop():
+            self._program.store.snapshot(self._program.trusted_now_s(), budget_s=SNAPSHOT_AT_STOP_S)
+            self._program.close()
