@@ -60,15 +60,6 @@ def test_the_architecture_has_the_direct_dependencies_of_each_program(repository
     assert documented == extras
 
 
-def test_the_glossary_is_in_order_and_each_of_its_words_is_used_elsewhere(repository: Path) -> None:
-    glossary = repository / "docs/glossary.md"
-    words = re.findall(r"^\| ([^|]+) \| (?!means)", glossary.read_text("utf-8"), re.MULTILINE)[1:]
-    assert words == sorted(words, key=str.casefold)
-    pages = [page for page in (repository / "README.md", *repository.glob("docs/**/*.md")) if page != glossary]
-    text = " ".join(" ".join(page.read_text("utf-8").casefold() for page in pages).split())
-    assert [word for word in words if re.sub(r" of a .*|, .*", "", word).casefold() not in text] == []
-
-
 def test_the_manual_makes_the_unit_fit_what_readme_sets_up(repository: Path, tmp_path: Path) -> None:
     readme = (repository / "README.md").read_text("utf-8")
     manual = (repository / "docs/operation.md").read_text("utf-8")
