@@ -7,6 +7,8 @@ import sys
 from typing import Mapping
 
 _PRIORITIES = ((logging.CRITICAL, 2), (logging.ERROR, 3), (logging.WARNING, 4), (logging.INFO, 6), (logging.DEBUG, 7))
+_LIBRARIES_WITH_REQUEST_LOGS = ("httpx", "httpcore", "werkzeug")
+"""They log a line for each request, which adds nothing to our own lines."""
 
 
 class JournalFormatter(logging.Formatter):
@@ -18,13 +20,17 @@ class JournalFormatter(logging.Formatter):
         return "\n".join(f"<{priority}>{line}" for line in super().format(record).split("\n"))
 
 
-def set_up_logging(level: str, environment: Mapping[str, str]) -> None:
-    """Log to standard error from this level on."""
+def set_up_logging(level: str, environment: Mapping[str, str], *, with_names: bool = False) -> None:
+    """Log to standard error from this level on, with the names of loggers if wanted.
+
+    JOURNAL_STREAM in the environment, which systemd sets, selects the format for journald.
+    """
     handler = logging.StreamHandler(sys.stderr)
+    message = "%(name)s: %(message)s" if with_names else "%(message)s"
     if environment.get("JOURNAL_STREAM"):
-        handler.setFormatter(JournalFormatter("%(message)s"))
+        handler.setFormatter(JournalFormatter(message))
     else:
-        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+        handler.setFormatter(logging.Formatter(f"%(asctime)s %(levelname)s {message}"))
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
-    logging.getLogger("httpx").setLevel(logging.WARNING)  # a line for each request says nothing new
-    logging.getLogger("httpcore").setLevel(logging.WARNING)
+    for library in _LIBRARIES_WITH_REQUEST_LOGS:
+        logging.getLogger(library).setLevel(logging.WARNING)

@@ -19,7 +19,6 @@ from cc_agent.sampler import Sampler
 from cc_agent.settings import load_configuration
 from cc_common.errors import CockpitError, SettingsError
 from cc_common.line_protocol import decode
-from cc_common.logging_setup import JournalFormatter
 
 
 @pytest.fixture(autouse=True)
@@ -212,12 +211,3 @@ def test_an_agent_samples_sends_reloads_and_stops(tmp_path: Path, receiver: Rece
 
 def test_signals_are_not_touched_by_an_agent_in_a_thread() -> None:
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
-
-
-@pytest.mark.parametrize(
-    ("level", "prefix"),
-    [(logging.DEBUG, "<7>"), (logging.INFO, "<6>"), (logging.WARNING, "<4>"), (logging.ERROR, "<3>")],
-)
-def test_the_journal_learns_the_priority_of_each_line(level: int, prefix: str) -> None:
-    record = logging.LogRecord("x", level, __file__, 1, "one\ntwo", None, None)
-    assert JournalFormatter("%(message)s").format(record) == f"{prefix}one\n{prefix}two"
