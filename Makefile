@@ -15,7 +15,7 @@ SOURCES := common agent slurm_adapter backend demo tests benchmarks packaging se
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-$(READY): setup.cfg setup.py pyproject.toml packaging/make_venv.sh $(wildcard backend/cc_backend/*/native/*.[ch])
+$(READY): setup.cfg setup.py pyproject.toml packaging/make_venv.sh $(wildcard backend/cc_backend/native/*.h backend/cc_backend/*/native/*.[ch])
 	@sh packaging/make_venv.sh $(PYTHON) $(VENV)
 	@touch $@
 
@@ -55,7 +55,7 @@ test: $(ASSETS) ## everything: check and all tests; with CI=true it also runs te
 	$(BIN)/python -m pytest -q --durations=10 -m "$(ALONE)" || status=1; \
 	exit $$status
 
-bench: $(ASSETS) ## speed and memory figures of this machine; an hour or so, fails in the end if a promise is broken
+bench: $(ASSETS) ## speed and memory figures of this machine; fails in the end if a promise is broken
 	@status=0; \
 	for file in benchmarks/[a-z]*.py; do \
 		echo "== $$file"; $(BIN)/python $$file || { status=1; echo "!! $$file"; }; \

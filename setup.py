@@ -19,6 +19,7 @@ from setuptools.errors import SetupError
 ROOTS = ("common", "agent", "slurm_adapter", "backend", "demo")
 DEMO = "cc_demo"  # runs from a checkout only: nobody wants made-up jobs on a production server
 VENDOR = Path(__file__).parent / "backend" / "cc_backend" / "web" / "static" / "vendor"
+SHARED_NATIVE = Path("backend", "cc_backend", "native")
 FLAGS = ["-O3", "-std=c11", "-ffp-contract=off", "-fvisibility=hidden", "-Wall", "-Wextra"]
 EXTENSIONS = {
     "cc_backend.metricstore._kernel": ("kernelmodule.c", "lines.c", "scatter.c"),
@@ -71,8 +72,8 @@ def extensions() -> list[Extension]:
         Extension(
             name,
             sources=[str(native_folder(name) / source) for source in sources],
-            include_dirs=[str(native_folder(name))],
-            depends=[str(path) for path in native_folder(name).glob("*.h")],
+            include_dirs=[str(native_folder(name)), str(SHARED_NATIVE)],
+            depends=[str(path) for folder in (native_folder(name), SHARED_NATIVE) for path in folder.glob("*.h")],
             extra_compile_args=FLAGS,
             optional=True,
         )

@@ -1,13 +1,11 @@
 /* The Python side of decimals.c: an array in, its text out; what kind of array it is, is checked here. */
-#define PY_SSIZE_T_CLEAN
-#include <Python.h>
+#include "module_support.h"
 
-#include <stdint.h>
 #include <string.h>
 
 #include "decimals.h"
 
-#define MANY_NUMBERS 32768 /* from here on it pays to let other threads run */
+#define MIN_NUMBERS_WITHOUT_GIL 32768 /* fewer are written before another thread could start */
 #define USUAL_NUMBER_BYTES 8
 
 static size_t write_some(const Py_buffer *numbers, Py_ssize_t first, Py_ssize_t count, char *out, Py_ssize_t room,
@@ -18,17 +16,22 @@ static size_t write_some(const Py_buffer *numbers, Py_ssize_t first, Py_ssize_t 
     return cc_write_doubles((const double *)numbers->buf + first, (size_t)(count - first), out, (size_t)room, used);
 }
 
-/* What is wrong with an array, NULL if nothing is. */
-static const char *fault_of(const Py_buffer *numbers) {
-    int single = numbers->format != NULL && strcmp(numbers->format, "f") == 0 && numbers->itemsize == sizeof(float);
-    int wide = numbers->format != NULL && strcmp(numbers->format, "d") == 0 && numbers->itemsize == sizeof(double);
-    if (!single && !wide) {
-        return "the array must be of native 32-bit or 64-bit floats";
+/* The buffer of a C-contiguous array of floats or doubles. Returns 0 with an error set for anything else. */
+static int get_numbers(PyObject *array, Py_buffer *numbers) {
+    if (PyObject_GetBuffer(array, numbers, PyBUF_C_CONTIGUOUS | PyBUF_FORMAT) < 0) {
+        return 0;
     }
-    if ((uintptr_t)numbers->buf % (single ? _Alignof(float) : _Alignof(double)) != 0) {
-        return "the array is not aligned";
+    const char *format = numbers->format != NULL ? numbers->format : "B";
+    if ((strcmp(format, "f") == 0 && numbers->itemsize == sizeof(float)) ||
+        (strcmp(format, "d") == 0 && numbers->itemsize == sizeof(double))) {
+        if (cc_is_aligned(numbers, (size_t)numbers->itemsize)) {
+            return 1;
+        }
+    } else {
+        cc_value_error("the array must be of native 32-bit or 64-bit floats");
     }
-    return NULL;
+    PyBuffer_Release(numbers);
+    return 0;
 }
 
 /* Room for so many more numbers of the usual length, and for one of any length; -1 if no memory has that. */
@@ -45,11 +48,9 @@ static PyObject *text_of(const Py_buffer *numbers) {
         /* nobody else knows the bytes object yet, so that it may be written without the interpreter's lock */
         char *out = PyBytes_AS_STRING(text);
         size_t bytes;
-        PyThreadState *state = count - done >= MANY_NUMBERS ? PyEval_SaveThread() : NULL;
+        PyThreadState *state = cc_release_gil(count - done, MIN_NUMBERS_WITHOUT_GIL);
         done += (Py_ssize_t)write_some(numbers, done, count, out + used, capacity - used, &bytes);
-        if (state != NULL) {
-            PyEval_RestoreThread(state);
-        }
+        cc_acquire_gil(state);
         used += (Py_ssize_t)bytes;
         if (done < count) {
             /* what is left is taken to be as long as what is written, if that is more than usual */
@@ -76,17 +77,10 @@ static PyObject *text_of(const Py_buffer *numbers) {
 /* json_array(numbers) -> bytes */
 static PyObject *json_array(PyObject *Py_UNUSED(self), PyObject *array) {
     Py_buffer numbers;
-    PyObject *text = NULL;
-    const char *fault;
-    if (PyObject_GetBuffer(array, &numbers, PyBUF_C_CONTIGUOUS | PyBUF_FORMAT) < 0) {
+    if (!get_numbers(array, &numbers)) {
         return NULL;
     }
-    fault = fault_of(&numbers);
-    if (fault != NULL) {
-        PyErr_SetString(PyExc_ValueError, fault);
-    } else {
-        text = text_of(&numbers);
-    }
+    PyObject *text = text_of(&numbers);
     PyBuffer_Release(&numbers);
     return text;
 }
@@ -96,8 +90,14 @@ static PyMethodDef methods[] = {
     {NULL, NULL, 0, NULL},
 };
 
+static PyModuleDef_Slot module_slots[] = {CC_MODULE_RULES, {0, NULL}};
+
 static struct PyModuleDef module = {
-    PyModuleDef_HEAD_INIT, .m_name = "_numbers", .m_doc = "Numbers as JSON text.", .m_size = 0, .m_methods = methods,
+    PyModuleDef_HEAD_INIT,
+    .m_name = "cc_backend.archive._numbers",
+    .m_doc = "Numbers as JSON text.",
+    .m_methods = methods,
+    .m_slots = module_slots,
 };
 
 PyMODINIT_FUNC PyInit__numbers(void) { return PyModuleDef_Init(&module); }
