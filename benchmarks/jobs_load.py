@@ -149,7 +149,7 @@ def many_running(services: Services, client: Any, headers: dict[str, str], runni
     for number, name in enumerate(names):
         if start(client, headers, 10 + number, [name], now_s - SLOTS * STEP_S).status_code != 201:
             raise SystemExit("a start was refused")
-    refresher = FootprintRefresher(services.job_queries, services.metric_data, services.clusters, services.judge)
+    refresher = FootprintRefresher(services.running_jobs, services.metric_data, services.clusters, services.judge)
     ending = threading.Event()
     used = [0.0]
     looked = [0]

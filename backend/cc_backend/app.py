@@ -38,11 +38,14 @@ from cc_backend.jobdata.judge import Judge
 from cc_backend.jobdata.samples import MetricData
 from cc_backend.jobdata.store_router import StoreRouter
 from cc_backend.jobdata.store_tables import build_tables
+from cc_backend.jobs.archive_queue import ArchiveQueue
 from cc_backend.jobs.cluster_generations import ClusterGenerations
 from cc_backend.jobs.job_queries import JobQueries
+from cc_backend.jobs.job_rows import JobReader
 from cc_backend.jobs.judgements import Judgements
 from cc_backend.jobs.lifecycle import JobLifecycle
 from cc_backend.jobs.node_states import NodeStates
+from cc_backend.jobs.running_jobs import RunningJobs
 from cc_backend.metricstore import IngestResult
 from cc_backend.migrations import LATEST_VERSION, installation_id, migrate
 from cc_backend.runtime.health import HealthCheck, HealthMonitor
@@ -163,9 +166,10 @@ def create_services(
         warn_of_unconfigured_in_use(clusters, held)
         metrics, nodes = build_tables(clusters, held)
     store = open_store(settings.metric_store, metrics, int(clock()), nodes=nodes, background=True)
-    search = JobQueries(database, clusters)
+    reader = JobReader(database)
+    job_queries = JobQueries(database, clusters, reader)
     with tolerate_damage(database, "missing folders of the job archive are not detected"):
-        archive.folders.expect_clusters(search.archived_clusters(), search.has_archived)
+        archive.folders.expect_clusters(job_queries.archived_clusters(), job_queries.has_archived)
 
     def with_other_file() -> None:
         record_database_file(lock_files[0], database.path)
@@ -184,7 +188,9 @@ def create_services(
         store_router=stores,
         archive=archive,
         job_lifecycle=JobLifecycle(database, clusters),
-        job_queries=search,
+        job_queries=job_queries,
+        running_jobs=RunningJobs(database, reader),
+        archive_queue=ArchiveQueue(database, reader),
         node_states=NodeStates(database, clusters),
         metric_data=metricdata,
         judge=Judge(

@@ -18,10 +18,12 @@ if TYPE_CHECKING:
     from cc_backend.jobdata.judge import Judge
     from cc_backend.jobdata.samples import MetricData
     from cc_backend.jobdata.store_router import StoreRouter
+    from cc_backend.jobs.archive_queue import ArchiveQueue
     from cc_backend.jobs.cluster_generations import ClusterGenerations
     from cc_backend.jobs.job_queries import JobQueries
     from cc_backend.jobs.lifecycle import JobLifecycle
     from cc_backend.jobs.node_states import NodeStates
+    from cc_backend.jobs.running_jobs import RunningJobs
     from cc_backend.metricstore import MetricStore, MetricTable
     from cc_backend.metricstore.ingest.host_config import HostTable
     from cc_backend.runtime.health import HealthMonitor
@@ -46,6 +48,8 @@ class Services:
     archive: "FileArchive"
     job_lifecycle: "JobLifecycle"
     job_queries: "JobQueries"
+    running_jobs: "RunningJobs"
+    archive_queue: "ArchiveQueue"
     node_states: "NodeStates"
     metric_data: "MetricData"
     judge: "Judge"

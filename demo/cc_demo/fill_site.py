@@ -173,7 +173,7 @@ def _archive(services: Services, plan: DemoJob, job: Job, curves: Curves, *, now
     data = with_statistics(data)
     job = finalize_job(job, data, sub_cluster)
     services.archive.store(job, data)
-    services.job_queries.finish_archiving(job)
+    services.archive_queue.finish(job)
 
 
 def _add_to_node(by_scope: dict[Scope, JobMetric], config: MetricConfig, host: str, samples: Curve) -> None:

@@ -45,7 +45,7 @@ def demo_app(home: Path, jobs: Iterable[DemoJob] = JOBS) -> Flask:
 
 def judge(services: Services) -> None:
     """What the periodic work does, which a server of the site does not have: judge all jobs."""
-    refresher = FootprintRefresher(services.job_queries, services.metric_data, services.clusters, services.judge)
+    refresher = FootprintRefresher(services.running_jobs, services.metric_data, services.clusters, services.judge)
     refresher.step(now_s=services.now_s(), budget_s=_LONG_ENOUGH_S)
     while services.judge.judge_outdated(now_s=services.now_s()):
         pass

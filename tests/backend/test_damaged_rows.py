@@ -174,19 +174,19 @@ def test_its_page_shows_what_can_be_read_and_says_what_cannot(running: Any, nast
 
 
 def test_counts_choices_and_hosts_go_on(running: Any) -> None:
-    search, now_s = running.services.job_queries, running.services.now_s()
-    assert search.count_by_state(JobFilter(), EVERYTHING, now_s=now_s)[JobState.RUNNING] >= 1
-    assert search.count_by_cluster(JobFilter(), EVERYTHING, now_s=now_s)["tern"][JobState.RUNNING] >= 1
+    job_queries, now_s = running.services.job_queries, running.services.now_s()
+    assert job_queries.count_by_state(JobFilter(), EVERYTHING, now_s=now_s)[JobState.RUNNING] >= 1
+    assert job_queries.count_by_cluster(JobFilter(), EVERYTHING, now_s=now_s)["tern"][JobState.RUNNING] >= 1
     for rows in (EVERYTHING, RowRule(user="mlindqv")):
-        assert "mlindqv" in search.facets(rows).users
-    assert "tn01" in search.hosts_of_running_jobs(now_s, EVERYTHING)["tern"]
-    assert "tn01" in search.retention_holds()["tern"]
+        assert "mlindqv" in job_queries.facets(rows).users
+    assert "tn01" in running.services.running_jobs.hosts(now_s, EVERYTHING)["tern"]
+    assert "tn01" in running.services.running_jobs.retention_holds()["tern"]
     assert running.client.get("/metrics", headers=running.headers()).status_code == 200
 
 
 def test_the_refresher_goes_on(running: Any) -> None:
     services = running.services
-    refresher = FootprintRefresher(services.job_queries, services.metric_data, services.clusters, services.judge)
+    refresher = FootprintRefresher(services.running_jobs, services.metric_data, services.clusters, services.judge)
     assert GOOD in refresher.step(now_s=services.now_s(), budget_s=1e9).updated
 
 
@@ -206,7 +206,7 @@ def test_the_archiver_archives_the_others_and_gives_up_what_cannot_be(
     job = services.job_queries.get(BAD, EVERYTHING, now_s=services.now_s())
     if job.is_unusable and "state" not in job.damaged_columns:
         assert job.monitoring_status == MonitoringStatus.ARCHIVING_FAILED
-        assert "damaged" in services.job_queries.archiving_failure(BAD)
+        assert "damaged" in services.archive_queue.failure_reason(BAD)
     assert "met a defect" not in caplog.text
 
 

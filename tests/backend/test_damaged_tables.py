@@ -83,7 +83,7 @@ def busy(site: Any) -> Any:
     site.stop_job(job_id=2)
     site.clock.advance(700)
     make_archiver(site.services).run_once(now_s=site.services.now_s())
-    assert site.services.job_queries.incomplete_archives()
+    assert site.services.archive_queue.incomplete_archives()
     site.user("root1", "admin", password=PASSWORD)
     assert site.client.post("/login", data={"username": "root1", "password": PASSWORD}).status_code == 303
     return site
@@ -94,7 +94,7 @@ def test_jobs_nodes_and_pages_go_on(
     busy: Any, database: Path, table: str, columns: tuple[str, ...], caplog: Any
 ) -> None:
     services, headers, failed = busy.services, busy.headers("api"), []
-    refresher = FootprintRefresher(services.job_queries, services.metric_data, services.clusters, services.judge)
+    refresher = FootprintRefresher(services.running_jobs, services.metric_data, services.clusters, services.judge)
 
     def answers(value: str) -> Iterator[tuple[str, int]]:
         for path in ("/", "/monitoring/jobs/?tag=kind:n1", "/monitoring/job/1"):
@@ -116,7 +116,7 @@ def test_jobs_nodes_and_pages_go_on(
         lambda: services.cluster_generations.ever_restricted_metrics("tern"),
         lambda: services.cluster_generations.newest_with_sub_cluster("tern", "std"),
         lambda: services.cluster_generations._load(1),
-        services.job_queries.retention_holds,
+        services.running_jobs.retention_holds,
         lambda: refresher.step(now_s=services.now_s(), budget_s=1e9),
         lambda: make_archiver(services).run_once(now_s=services.now_s()),
     )

@@ -187,7 +187,7 @@ def test_footprints_of_other_jobs_are_found_while_it_is_away(site: Any, elsewher
     elsewhere.write("tn01", 3)
     site.clock.advance(130)
     services = site.services
-    refresher = FootprintRefresher(services.job_queries, services.metric_data, services.clusters, services.judge)
+    refresher = FootprintRefresher(services.running_jobs, services.metric_data, services.clusters, services.judge)
     assert len(refresher.step(now_s=services.now_s()).updated) == 1
     elsewhere.go_away()
     later = refresher.step(now_s=services.now_s() + 60)

@@ -113,7 +113,7 @@ def restricting(site_of: Callable[..., Any], tern: dict[str, Any]) -> Restrictin
     assert site.archive() == [archived]
     rule = RowRule(all_jobs=True)
     footprint = {"zz_secret_max": 424242.0, "mem_used_max": 12.0}
-    site.services.job_queries.update_footprints({running: footprint})
+    site.services.running_jobs.update_footprints({running: footprint})
     assert site.services.job_queries.get(running, rule, now_s=site.services.now_s()).footprint == footprint
     return Restricting(site, running, archived)
 
@@ -204,7 +204,7 @@ def test_the_energy_of_a_job_is_that_of_the_metrics_that_may_be_seen(restricting
 
 
 def test_nobody_finds_out_by_filters_and_order_what_they_may_not_see(restricting: Restricting) -> None:
-    search, now_s = restricting.site.services.job_queries, restricting.site.services.now_s()
+    job_queries, now_s = restricting.site.services.job_queries, restricting.site.services.now_s()
     own = row_rule_for(Caller(OWNER, frozenset({"user"})))
     everything = RowRule(all_jobs=True)
     for wanted in (
@@ -212,13 +212,13 @@ def test_nobody_finds_out_by_filters_and_order_what_they_may_not_see(restricting
         JobFilter(footprint=(FootprintRange("zz_secret_max"),)),
         JobFilter(energy_from=1.0),
     ):
-        assert search.count(wanted, everything, now_s=now_s) > 0
-        assert search.count(wanted, own, now_s=now_s) == 0
-        assert search.find(wanted, own, now_s=now_s).jobs == []
-    assert search.count(JobFilter(footprint=(FootprintRange("mem_used_max", 0, 99),)), own, now_s=now_s) == 2
+        assert job_queries.count(wanted, everything, now_s=now_s) > 0
+        assert job_queries.count(wanted, own, now_s=now_s) == 0
+        assert job_queries.find(wanted, own, now_s=now_s).jobs == []
+    assert job_queries.count(JobFilter(footprint=(FootprintRange("mem_used_max", 0, 99),)), own, now_s=now_s) == 2
     for order in ("zz_secret_max", "energy"):
         both = [
-            [job.id for job in search.find(JobFilter(), own, now_s=now_s, order=order, descending=down).jobs]
+            [job.id for job in job_queries.find(JobFilter(), own, now_s=now_s, order=order, descending=down).jobs]
             for down in (True, False)
         ]
         assert both[0] == both[1][::-1] == sorted(both[0], reverse=True)

@@ -34,7 +34,7 @@ def start(services: Services) -> Iterator[Callable[..., Job]]:
 
     yield one
     for job in started:
-        if job.job_id in {running.job_id for running in services.job_queries.running_jobs()}:
+        if job.job_id in {running.job_id for running in services.running_jobs.list_all()}:
             stop(services, job)
 
 

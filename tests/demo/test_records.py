@@ -15,7 +15,7 @@ from cc_backend.archive.meta_json import job_to_meta_json
 from cc_backend.archive.validate import validate_data, validate_meta
 from cc_backend.clusters import ClusterRegistry
 from cc_backend.db.database import Database, open_database
-from cc_backend.jobs.job_queries import JobQueries
+from cc_backend.jobs.archive_queue import ArchiveQueue
 from cc_backend.jobs.job_rows import job_columns, read_jobs
 from cc_backend.jobs.lifecycle import JobLifecycle
 from cc_backend.jobs.tables import JobRow
@@ -91,7 +91,7 @@ def test_loaded_archived_jobs_have_footprint_and_energy_as_after_archiving(
     lifecycle = JobLifecycle(wire, clusters)
     lifecycle.start(made.start_event(), now_s=made.start_time)
     stopped = lifecycle.stop(made.stop_event(), now_s=made.stop_time)
-    JobQueries(wire).finish_archiving(replace(finished, id=stopped.id))
+    ArchiveQueue(wire).finish(replace(finished, id=stopped.id))
     assert stored(straight) == stored(wire)
 
 

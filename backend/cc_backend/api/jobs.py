@@ -113,7 +113,7 @@ def list_used_nodes() -> Response:
     elif caller.allowed_clusters:
         text = "this token is limited to clusters and sees no nodes of others; name one with ?cluster="
         raise NotAllowed(text, code=ErrorCode.CLUSTER_NOT_ALLOWED)
-    used = current_services().job_queries.hosts_of_running_jobs(parse_integer("ts", before), row_rule_for(caller))
+    used = current_services().running_jobs.hosts(parse_integer("ts", before), row_rule_for(caller))
     return json_response({"usedNodes": used if cluster is None else {cluster: used.get(cluster, [])}})
 
 

@@ -24,7 +24,7 @@ def free_samples() -> Response:
     return store_responses.free_response(
         request,
         services.store,
-        holds=services.job_queries.retention_holds(),
+        holds=services.running_jobs.retention_holds(),
         allowed_clusters=current_caller().allowed_clusters,
         max_body_bytes=services.settings.main.max_json_bytes,
     )

@@ -21,6 +21,7 @@ from cc_backend.cli.common import (
 )
 from cc_backend.clusters import Severity, check_file, find_removals, load_clusters, parse_cluster
 from cc_backend.errors import ArchiveError, Conflict, InvalidInput, NotFound
+from cc_backend.jobs.archive_queue import ArchiveQueue
 from cc_backend.jobs.cluster_generations import describe_dependent_jobs
 from cc_backend.jobs.filters import JobFilter
 from cc_backend.jobs.job_queries import JobQueries
@@ -90,11 +91,11 @@ def cluster_del(
     if name not in known:
         raise NotFound(f"there is no cluster '{name}'{nearest_name_hint(name, known)}")
     with opened_database(settings) as database:
-        search, everything, now_s = JobQueries(database), RowRule(all_jobs=True), int(time.time())
+        job_queries, everything, now_s = JobQueries(database), RowRule(all_jobs=True), int(time.time())
         here = JobFilter(clusters=(name,))
-        total = search.count(here, everything, now_s=now_s)
-        waiting = search.count_unarchived(RowRule(all_jobs=True, allowed_clusters=(name,)))
-        running = search.count(dataclasses.replace(RUNNING, clusters=(name,)), everything, now_s=now_s)
+        total = job_queries.count(here, everything, now_s=now_s)
+        waiting = ArchiveQueue(database).count(RowRule(all_jobs=True, allowed_clusters=(name,)))
+        running = job_queries.count(dataclasses.replace(RUNNING, clusters=(name,)), everything, now_s=now_s)
     if (running or waiting) and not force:
         raise Conflict(
             f"jobs of '{name}' run ({running}) or wait to be archived ({waiting}); end them first, or use --force"

@@ -1,6 +1,7 @@
 """Jobs: their life cycle, search, tags and payloads, and the states of nodes."""
 
 __all__ = (
+    "archive_queue",
     "cluster_generations",
     "filter_parameters",
     "filters",
@@ -11,6 +12,7 @@ __all__ = (
     "lifecycle",
     "node_states",
     "restricted_metrics",
+    "running_jobs",
     "tables",
     "tags",
 )

@@ -1,5 +1,6 @@
 """Converts jobs to and from database rows: the only module that knows the columns."""
 
+import logging
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
@@ -13,6 +14,8 @@ from cc_backend.jobs.damaged_rows import is_finite_number, read_columns
 from cc_backend.jobs.job_json import resource_to_json
 from cc_backend.jobs.tables import NOT_JUDGED, FootprintRow, JobHostRow, JobRow, JobTagRow, TagRow
 from cc_backend.model import Job, JobState, Judgement, Level, Tag
+
+logger = logging.getLogger(__name__)
 
 _COLUMNS = tuple(field for field in JobRow._meta.sorted_fields if field is not JobRow.archive_error)  # noqa: SLF001 - peewee's documented way
 _COLUMNS_WITHOUT_META_DATA = tuple(field for field in _COLUMNS if field is not JobRow.meta_data)
@@ -34,6 +37,7 @@ QUEUE_COLUMNS = (
 """Columns that decide whether a finished job is due for the archiver; the others may be large and are read later."""
 _QUEUE_COLUMN_NAMES = tuple(field.name for field in QUEUE_COLUMNS)
 _MAX_JOB_NAME_LENGTH = 1024
+_MAX_DAMAGE_LOGGED = 1000
 _LEVELS = {level.order: level for level in Level}
 # SQLite allows 32766 variables in a statement, and a job has 34.
 _BATCH = 900
@@ -61,6 +65,33 @@ def read_jobs(database: Database, query: Any, *, now_s: int | None) -> list[Job]
         for id_, tags in read_tags(database, ids).items():
             by_id[id_].tags = tags
     return jobs
+
+
+class JobReader:
+    """Reads jobs with `read_jobs`, and logs their damaged columns once per job, for at most 1000 jobs."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._damage_logged: set[int] = set()
+
+    def read(self, query: Any, now_s: int | None) -> list[Job]:
+        """The jobs of a query; damaged columns are logged once per job."""
+        jobs = read_jobs(self._database, query, now_s=now_s)
+        for job in jobs:
+            if (
+                job.damaged_columns
+                and job.id not in self._damage_logged
+                and len(self._damage_logged) < _MAX_DAMAGE_LOGGED
+            ):
+                self._damage_logged.add(job.id)
+                logger.error(
+                    "row of a job is damaged id=%d job=%d cluster=%s columns=%s",
+                    job.id,
+                    job.job_id,
+                    job.cluster,
+                    ",".join(job.damaged_columns),
+                )
+        return jobs
 
 
 def read_queued_jobs(database: Database, query: Any) -> list[Job]:

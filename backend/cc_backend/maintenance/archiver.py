@@ -19,7 +19,7 @@ from cc_backend.errors import BackendError, Unavailable
 from cc_backend.jobdata.gaps import GapExplainer, job_gaps
 from cc_backend.jobdata.judge import Judge
 from cc_backend.jobdata.samples import MetricData
-from cc_backend.jobs.job_queries import QUEUE_BATCH, JobQueries
+from cc_backend.jobs.archive_queue import QUEUE_BATCH, ArchiveQueue
 from cc_backend.model import Job, JobData, JobKey, Judgement, MonitoringStatus
 
 FIRST_RETRY_S = 10
@@ -58,7 +58,7 @@ class Archiver:
     def __init__(
         self,
         *,
-        job_queries: JobQueries,
+        queue: ArchiveQueue,
         metric_data: MetricData,
         gap_explainer: Callable[[Job], GapExplainer | None],
         archive: FileArchive,
@@ -66,7 +66,7 @@ class Archiver:
         judge: Judge,
         policy: ArchivingPolicy,
     ) -> None:
-        self._job_queries = job_queries
+        self._queue = queue
         self._metric_data = metric_data
         self._gap_explainer = gap_explainer
         self._archive = archive
@@ -103,19 +103,19 @@ class Archiver:
             if stopping():
                 break
             if self._is_out_of_retention(job):
-                self._job_queries.accept_incomplete_archive(job.id)
+                self._queue.accept_incomplete(job.id)
             elif len(self._metric_data.silent_hosts(job)) < len(late_hosts):
                 self._archive_job(job, now_s, result)
         return result
 
     def _next_queued(self) -> list[Job]:
         """The next batch of the queue, starting over after its end."""
-        jobs = self._job_queries.queued_jobs(after=self._waiting_after)
+        jobs = self._queue.queued_jobs(after=self._waiting_after)
         self._waiting_after = jobs[-1].id if len(jobs) == QUEUE_BATCH else 0
         return jobs
 
     def _next_incomplete(self) -> list[tuple[Job, tuple[str, ...]]]:
-        found = self._job_queries.incomplete_archives(after=self._incomplete_after)
+        found = self._queue.incomplete_archives(after=self._incomplete_after)
         self._incomplete_after = found[-1][0].id if len(found) == QUEUE_BATCH else 0
         return found
 
@@ -136,7 +136,7 @@ class Archiver:
             result.waiting += 1
             return
         try:
-            whole = self._job_queries.find_finished(job.id)
+            whole = self._queue.find_finished(job.id)
             if whole is None:  # removed meanwhile
                 return
             finished = self._write(whole, now_s)
@@ -175,7 +175,7 @@ class Archiver:
         finished = replace(finalize_job(job, data, sub_cluster), gaps=gaps.unexpected)
         self._archive.store(finished, with_statistics(data))
         finished = replace(finished, judgement=self._judge_or_none(finished, data, now_s))
-        self._job_queries.finish_archiving(finished, late_hosts=late_hosts)
+        self._queue.finish(finished, late_hosts=late_hosts)
         return finished
 
     def _richer_of_archived(self, data: JobData, key: JobKey) -> JobData:
@@ -187,7 +187,7 @@ class Archiver:
 
     def _give_up(self, job: Job, reason: str) -> None:
         self._retries.pop(job.id, None)
-        self._job_queries.mark_archiving_failed(job.id, reason)
+        self._queue.mark_failed(job.id, reason)
         logger.error("archiving given up job=%d cluster=%s reason=%s", job.job_id, job.cluster, reason)
 
     def _judge_or_none(self, job: Job, data: JobData, now_s: int) -> Judgement | None:

@@ -17,7 +17,7 @@ from cc_backend.insight.assessment import judged_metrics, judged_scopes
 from cc_backend.jobdata.bounded_read import VIEW_LIMITS
 from cc_backend.jobdata.judge import Judge
 from cc_backend.jobdata.samples import MetricData
-from cc_backend.jobs.job_queries import JobQueries
+from cc_backend.jobs.running_jobs import RunningJobs
 from cc_backend.model import Job, Judgement
 
 STEP_EVERY_S = 1.0
@@ -62,14 +62,14 @@ class FootprintRefresher:
 
     def __init__(
         self,
-        job_queries: JobQueries,
+        running_jobs: RunningJobs,
         metric_data: MetricData,
         clusters: ClusterRegistry,
         judge: Judge,
         *,
         cpu_s: Callable[[], float] = time.thread_time,
     ) -> None:
-        self._job_queries = job_queries
+        self._running_jobs = running_jobs
         self._metric_data = metric_data
         self._clusters = clusters
         self._judge = judge
@@ -105,7 +105,7 @@ class FootprintRefresher:
         if self._listed_s is not None and 0 <= now_s - self._listed_s < MIN_INTERVAL_S:
             return
         self._listed_s = now_s
-        before, self._starts = self._starts, self._job_queries.running_start_times()
+        before, self._starts = self._starts, self._running_jobs.start_times()
         self._due = [
             (due_s, id_) for due_s, id_ in self._due if id_ in self._starts and due_s <= now_s + MAX_INTERVAL_S
         ]
@@ -123,7 +123,7 @@ class FootprintRefresher:
 
     def _refresh(self, ids: list[int], now_s: int, result: RefreshResult, enough: Callable[[], bool]) -> None:
         turn = {id_: at for at, id_ in enumerate(ids)}
-        jobs = sorted(self._job_queries.running_by_ids(ids, now_s=now_s), key=lambda job: turn[job.id])
+        jobs = sorted(self._running_jobs.by_ids(ids, now_s=now_s), key=lambda job: turn[job.id])
         written: list[RefreshedJob] = []
         for at, job in enumerate(jobs):
             if at and enough():
@@ -136,7 +136,7 @@ class FootprintRefresher:
             if refreshed is not None:
                 written.append(refreshed)
         if written:
-            self._job_queries.update_footprints({one.job.id: one.footprint for one in written if one.footprint})
+            self._running_jobs.update_footprints({one.job.id: one.footprint for one in written if one.footprint})
             self._judge.record((one.job, one.judgement) for one in written)
             result.updated += [one.job.id for one in written if one.footprint]
 

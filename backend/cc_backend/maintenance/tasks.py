@@ -25,7 +25,7 @@ TOKENS_EVERY_S = 60.0
 def periodic_tasks(services: Services, stopping: threading.Event) -> tuple[PeriodicTask, ...]:
     """All periodic tasks of a backend; long ones end early when `stopping` is set."""
     archiver = make_archiver(services)
-    refresher = FootprintRefresher(services.job_queries, services.metric_data, services.clusters, services.judge)
+    refresher = FootprintRefresher(services.running_jobs, services.metric_data, services.clusters, services.judge)
 
     def archive() -> None:
         services.archive.require_root()  # fails once here instead of for each job, and is retried soon
@@ -54,7 +54,7 @@ def periodic_tasks(services: Services, stopping: threading.Event) -> tuple[Perio
         PeriodicTask("judgements", judgements, JUDGE_EVERY_S, needs_complete_store=True, thread="judging"),
         *store_tasks(
             services,
-            services.job_queries.retention_holds,
+            services.running_jobs.retention_holds,
             snapshot_interval_s=services.settings.metric_store.snapshot_interval_s,
         ),
         PeriodicTask("clusters", partial(reload_clusters, services), CLUSTERS_EVERY_S),
@@ -72,7 +72,7 @@ def make_archiver(services: Services) -> Archiver:
     """The archiver with the policy from the settings."""
     archive = services.settings.archive
     return Archiver(
-        job_queries=services.job_queries,
+        queue=services.archive_queue,
         metric_data=services.metric_data,
         gap_explainer=lambda job: explainer_for(services.store_router, services.store, job),
         archive=services.archive,

@@ -24,7 +24,7 @@ def job_families(services: Services, rows: RowRule) -> list[MetricFamily]:
             "cc_backend_archive_queue_jobs",
             "gauge",
             "Finished jobs that wait to be archived.",
-            services.job_queries.count_unarchived(rows),
+            services.archive_queue.count(rows),
         ),
     ]
 

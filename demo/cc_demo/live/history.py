@@ -5,8 +5,9 @@ from pathlib import Path
 from cc_backend.archive.file_archive import FileArchive
 from cc_backend.clusters import ClusterRegistry, load_clusters
 from cc_backend.db.database import Database
-from cc_backend.jobs.job_queries import JobQueries
+from cc_backend.jobs.archive_queue import ArchiveQueue
 from cc_backend.jobs.lifecycle import JobLifecycle
+from cc_backend.jobs.running_jobs import RunningJobs
 from cc_backend.model import Job
 from cc_common.job_events import JobStop
 from cc_demo.job_stream import GeneratedJob
@@ -21,7 +22,7 @@ def catch_up(folder: DemoFolder, plan: Plan, *, now_s: int, most: int = FINISHED
     clusters, _ = load_clusters(archive.root)
     database = folder.open_database()
     try:
-        running = JobQueries(database).running_jobs()
+        running = RunningJobs(database).list_all()
         ended = {job.job_id: job for job in plan.ended}
         known = {job.job_id for job in running}
         since_s = folder.last_tick_s
@@ -48,7 +49,7 @@ class _JobCloser:
         self, database: Database, clusters: ClusterRegistry, archive: FileArchive, now_s: int, last_seen_s: int
     ) -> None:
         self._lifecycle = JobLifecycle(database, clusters)
-        self._search = JobQueries(database)
+        self._archive_queue = ArchiveQueue(database)
         self._clusters = clusters
         self._archive = archive
         self._now_s = now_s
@@ -60,7 +61,7 @@ class _JobCloser:
         finished, data = make_archived_job(made, self._clusters)
         finished.id = job.id
         self._archive.store(finished, data)
-        self._search.finish_archiving(finished)
+        self._archive_queue.finish(finished)
 
     def abandoned(self, job: Job) -> None:
         """A job that ended with the last run: cancelled when the last sample came; the archiver takes it from there."""

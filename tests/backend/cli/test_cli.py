@@ -14,7 +14,7 @@ import pytest
 
 from cc_backend.auth.sessions import Sessions
 from cc_backend.db.database import open_database
-from cc_backend.jobs.job_queries import JobQueries
+from cc_backend.jobs.archive_queue import ArchiveQueue
 from cc_backend.jobs.job_rows import insert_job
 from cc_backend.model import Job, JobState, Resource, RowRule
 from cc_backend.runtime.lockfile import LockFile
@@ -232,13 +232,13 @@ def test_a_cluster_with_running_jobs_is_removed_only_by_force(
 
 def test_jobs_that_the_archiver_gave_up_are_tried_again(config: Path) -> None:
     database = open_database(config.parent / "var/job.db")
-    search = JobQueries(database)
+    archive_queue = ArchiveQueue(database)
     job = Job(1, "tern", "ada", "p", 1_760_000_000, (Resource("tn01"),), 1, state=JobState.COMPLETED)
-    search.mark_archiving_failed(insert_job(database, job), "disk full")
-    assert search.count_unarchived(RowRule(all_jobs=True)) == 0
+    archive_queue.mark_failed(insert_job(database, job), "disk full")
+    assert archive_queue.count(RowRule(all_jobs=True)) == 0
     done = cc_backend("archive", "retry", "--config", config)
     assert done.stdout == "1 job waits to be archived again\n"
-    assert search.count_unarchived(RowRule(all_jobs=True)) == 1
+    assert archive_queue.count(RowRule(all_jobs=True)) == 1
     database.close_all()
 
 

@@ -96,7 +96,7 @@ class TestCoarserPoints:
         site.write_node("tn01", from_s=START_S, minutes=11, skip=(4,))
         site.clock.advance(600)
         services = site.services
-        (job,) = services.job_queries.running_jobs(now_s=services.now_s())
+        (job,) = services.running_jobs.list_all(now_s=services.now_s())
         limits = SampleLimits(max_points=4, max_samples=10_000)
         fine = services.metric_data.read_data(job, ["mem_used"], now_s=services.now_s())["mem_used"][Scope.NODE]
         coarse = services.metric_data.read_data(job, ["mem_used"], now_s=services.now_s(), limits=limits)

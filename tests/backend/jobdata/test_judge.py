@@ -40,7 +40,7 @@ def sign_in(site: Site, *roles: str) -> FlaskClient:
 def judge_all(site: Site) -> None:
     """What the periodic work does, until there is nothing left to do."""
     services, now_s = site.services, int(site.clock())
-    refresher = FootprintRefresher(services.job_queries, services.metric_data, services.clusters, services.judge)
+    refresher = FootprintRefresher(services.running_jobs, services.metric_data, services.clusters, services.judge)
     while refresher.step(now_s=now_s, budget_s=60).due:
         pass
     while services.judge.judge_outdated(now_s=now_s):
@@ -224,7 +224,7 @@ def test_a_job_that_cannot_be_judged_holds_up_no_other(site: Site) -> None:
 def test_a_judgement_of_a_running_job_does_not_outlive_its_end(site: Site) -> None:
     """The refresh read the job while it ran, and writes after the archiver did."""
     site.start_job()
-    (read,) = site.services.job_queries.running_jobs(now_s=int(site.clock()))
+    (read,) = site.services.running_jobs.list_all(now_s=int(site.clock()))
     site.clock.advance(60)
     site.stop_job(state="failed")
     site.archive()
@@ -236,7 +236,7 @@ def test_a_judgement_of_a_running_job_does_not_outlive_its_end(site: Site) -> No
 
 def test_nor_does_that_of_a_job_that_is_not_monitored(site: Site) -> None:
     site.start_job(monitoringStatus=0)
-    (read,) = site.services.job_queries.running_jobs(now_s=int(site.clock()))
+    (read,) = site.services.running_jobs.list_all(now_s=int(site.clock()))
     site.clock.advance(60)
     site.stop_job(state="failed")
     site.services.judge.record([(read, Judgement(Level.OK, None, 0, 1, RULES_VERSION))])

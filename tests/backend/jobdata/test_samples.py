@@ -213,7 +213,7 @@ class TestJobData:
         site.start_job()
         site.write_node("tn01", from_s=START_S, minutes=3)
         site.clock.advance(130)
-        (running,) = site.services.job_queries.running_jobs(now_s=site.services.now_s())
+        (running,) = site.services.running_jobs.list_all(now_s=site.services.now_s())
         data = site.services.metric_data.read_data(running, ["flops_any"], now_s=site.services.now_s())
         (series,) = data["flops_any"][Scope.NODE].series
         # eight threads with thread + minute / 8 each
@@ -224,7 +224,7 @@ class TestJobData:
         site.start_job()
         site.write_node("tn01", from_s=START_S, minutes=3, skip=[1])
         site.clock.advance(130)
-        (running,) = site.services.job_queries.running_jobs(now_s=site.services.now_s())
+        (running,) = site.services.running_jobs.list_all(now_s=site.services.now_s())
         data = site.services.metric_data.read_data(running, now_s=site.services.now_s())
         assert "acc_utilization" not in data, "the job has no accelerator"
         values = data["mem_used"][Scope.NODE].series[0].data
@@ -240,7 +240,7 @@ class TestJobData:
         site.start_job(jobId=1, resources=[{"hostname": "tn01", "hwthreads": [3]}], numHwthreads=1)
         site.write_node("tn01", from_s=START_S, minutes=2)
         site.clock.advance(60)
-        (running,) = site.services.job_queries.running_jobs(now_s=site.services.now_s())
+        (running,) = site.services.running_jobs.list_all(now_s=site.services.now_s())
         data = site.services.metric_data.read_data(running, ["cpu_user"], now_s=site.services.now_s())
         assert data["cpu_user"][Scope.NODE].series[0].data.tolist() == [53.0, 53.0]
 

@@ -8,8 +8,10 @@ import pytest
 
 from cc_backend.clusters import ClusterRegistry, parse_cluster
 from cc_backend.db.database import Database, open_database
+from cc_backend.jobs.archive_queue import ArchiveQueue
 from cc_backend.jobs.job_queries import JobQueries
 from cc_backend.jobs.lifecycle import JobLifecycle
+from cc_backend.jobs.running_jobs import RunningJobs
 from cc_backend.migrations import migrate
 from cc_backend.model import Job
 from cc_common.job_events import JobStart, JobStop, ResourceEvent
@@ -85,8 +87,18 @@ def lifecycle(database: Database, clusters: ClusterRegistry) -> JobLifecycle:
 
 
 @pytest.fixture
-def search(database: Database) -> JobQueries:
+def job_queries(database: Database) -> JobQueries:
     return JobQueries(database)
+
+
+@pytest.fixture
+def running_jobs(database: Database) -> RunningJobs:
+    return RunningJobs(database)
+
+
+@pytest.fixture
+def archive_queue(database: Database) -> ArchiveQueue:
+    return ArchiveQueue(database)
 
 
 def start_event(job_id: int = 1, *hosts: str, **changes: Any) -> JobStart:

@@ -6,10 +6,12 @@ import pytest
 
 from cc_backend.auth.caller import Caller
 from cc_backend.errors import Conflict, InvalidInput, NotAllowed, NotFound
+from cc_backend.jobs.archive_queue import ArchiveQueue
 from cc_backend.jobs.filters import JobFilter
 from cc_backend.jobs.job_json import job_to_json
 from cc_backend.jobs.job_queries import JobQueries
 from cc_backend.jobs.lifecycle import JobLifecycle
+from cc_backend.jobs.running_jobs import RunningJobs
 from cc_backend.model import Job, JobState, MonitoringStatus, RowRule
 from cc_common.job_events import JobStart, JobStop, ResourceEvent, TagEvent
 
@@ -31,12 +33,12 @@ def event(**changes: Any) -> JobStart:
     return JobStart(**(fields | changes))
 
 
-def test_a_started_job_can_be_found_at_once(lifecycle: JobLifecycle, search: JobQueries) -> None:
+def test_a_started_job_can_be_found_at_once(lifecycle: JobLifecycle, job_queries: JobQueries) -> None:
     job = lifecycle.start(event(), now_s=NOW_S)
-    assert search.get(job.id, ALL, now_s=NOW_S) == job
+    assert job_queries.get(job.id, ALL, now_s=NOW_S) == job
 
 
-def test_a_started_job_keeps_every_field(lifecycle: JobLifecycle, search: JobQueries) -> None:
+def test_a_started_job_keeps_every_field(lifecycle: JobLifecycle, job_queries: JobQueries) -> None:
     job = lifecycle.start(
         event(
             partition="day",
@@ -55,7 +57,7 @@ def test_a_started_job_keeps_every_field(lifecycle: JobLifecycle, search: JobQue
         ),
         now_s=NOW_S,
     )
-    assert search.get(job.id, ALL, now_s=NOW_S) == job
+    assert job_queries.get(job.id, ALL, now_s=NOW_S) == job
     assert [(tag.type, tag.name) for tag in job.tags] == [("a", "x"), ("a", "z"), ("b", "y")]
     assert job.sub_cluster == "std"
     assert job.state is JobState.RUNNING
@@ -123,11 +125,11 @@ def test_a_started_job_keeps_every_field(lifecycle: JobLifecycle, search: JobQue
     ],
 )
 def test_a_start_that_cannot_be_is_refused_and_the_field_is_named(
-    lifecycle: JobLifecycle, search: JobQueries, changes: dict[str, Any], text: str
+    lifecycle: JobLifecycle, running_jobs: RunningJobs, changes: dict[str, Any], text: str
 ) -> None:
     with pytest.raises(InvalidInput, match=text):
         lifecycle.start(event(**changes), now_s=NOW_S)
-    assert search.running_jobs() == []
+    assert running_jobs.list_all() == []
 
 
 @pytest.mark.parametrize(
@@ -149,17 +151,17 @@ def test_a_start_that_cannot_be_is_refused_and_the_field_is_named(
     ],
 )
 def test_unusual_starts_are_taken_and_can_be_given_back(
-    lifecycle: JobLifecycle, search: JobQueries, changes: dict[str, Any]
+    lifecycle: JobLifecycle, job_queries: JobQueries, changes: dict[str, Any]
 ) -> None:
     started = lifecycle.start(event(**changes), now_s=NOW_S)
-    found = search.get(started.id, ALL, now_s=NOW_S)
+    found = job_queries.get(started.id, ALL, now_s=NOW_S)
     assert found == started
     assert orjson.loads(orjson.dumps(job_to_json(found, with_meta_data=True)))["id"] == started.id
 
 
-def test_a_name_in_a_list_has_no_line_breaks(lifecycle: JobLifecycle, search: JobQueries) -> None:
+def test_a_name_in_a_list_has_no_line_breaks(lifecycle: JobLifecycle, job_queries: JobQueries) -> None:
     lifecycle.start(event(meta_data={"jobName": "two\nlines\x00"}), now_s=NOW_S)
-    (job,) = search.find(JobFilter(), ALL, now_s=NOW_S, with_meta_data=False).jobs
+    (job,) = job_queries.find(JobFilter(), ALL, now_s=NOW_S, with_meta_data=False).jobs
     assert job.name == "two lines "
 
 
@@ -177,18 +179,20 @@ class TestOverdue:
     def test_a_job_that_runs_longer_than_it_can_is_overdue(
         self,
         started: Start,
-        search: JobQueries,
+        job_queries: JobQueries,
         walltime_s: int,
         ran_s: int,
         overdue: bool,  # noqa: FBT001 a table
     ) -> None:
         job = started(1, walltime=walltime_s, start_time=NOW_S - ran_s)
-        assert search.get(job.id, ALL, now_s=NOW_S).is_overdue is overdue
-        assert [found.id for found in search.find(JobFilter(overdue=True), ALL, now_s=NOW_S).jobs] == [job.id] * overdue
+        assert job_queries.get(job.id, ALL, now_s=NOW_S).is_overdue is overdue
+        assert [found.id for found in job_queries.find(JobFilter(overdue=True), ALL, now_s=NOW_S).jobs] == [
+            job.id
+        ] * overdue
 
-    def test_a_job_that_ended_is_not(self, stopped: Start, search: JobQueries) -> None:
+    def test_a_job_that_ended_is_not(self, stopped: Start, job_queries: JobQueries) -> None:
         stopped(1, walltime=60, start_time=NOW_S - 86_400)
-        assert search.find(JobFilter(overdue=True), ALL, now_s=NOW_S).total == 0
+        assert job_queries.find(JobFilter(overdue=True), ALL, now_s=NOW_S).total == 0
 
 
 def test_the_same_start_twice_is_a_conflict(lifecycle: JobLifecycle) -> None:
@@ -249,11 +253,11 @@ def test_tags_of_the_start_are_attached(lifecycle: JobLifecycle) -> None:
     ],
 )
 def test_a_tag_that_may_not_be_leaves_no_job_behind(
-    lifecycle: JobLifecycle, search: JobQueries, tag: TagEvent, error: type[Exception]
+    lifecycle: JobLifecycle, running_jobs: RunningJobs, tag: TagEvent, error: type[Exception]
 ) -> None:
     with pytest.raises(error):
         lifecycle.start(event(tags=(TagEvent("app", "ok"), tag)), now_s=NOW_S)
-    assert search.running_jobs() == []
+    assert running_jobs.list_all() == []
 
 
 def test_a_start_in_somebodys_name_may_carry_their_private_tags(lifecycle: JobLifecycle) -> None:
@@ -309,12 +313,12 @@ def test_an_unknown_job_cannot_be_stopped(started: Start, lifecycle: JobLifecycl
     ],
 )
 def test_a_stop_that_cannot_be_leaves_the_job_running(
-    started: Start, lifecycle: JobLifecycle, search: JobQueries, stop: JobStop, text: str
+    started: Start, lifecycle: JobLifecycle, running_jobs: RunningJobs, stop: JobStop, text: str
 ) -> None:
     started(7)
     with pytest.raises(InvalidInput, match=text):
         lifecycle.stop(stop, now_s=NOW_S)
-    assert len(search.running_jobs()) == 1
+    assert len(running_jobs.list_all()) == 1
 
 
 def test_a_job_may_stop_in_the_second_it_started(started: Start, lifecycle: JobLifecycle) -> None:
@@ -322,20 +326,20 @@ def test_a_job_may_stop_in_the_second_it_started(started: Start, lifecycle: JobL
     assert lifecycle.stop(JobStop(7, NOW_S - 3600), now_s=NOW_S).duration == 0
 
 
-def test_a_stopped_job_waits_for_the_archiver(stopped: Start, search: JobQueries) -> None:
+def test_a_stopped_job_waits_for_the_archiver(stopped: Start, archive_queue: ArchiveQueue) -> None:
     job = stopped(7)
     assert job.monitoring_status == MonitoringStatus.RUNNING_OR_ARCHIVING
-    assert [waiting.id for waiting in search.queued_jobs()] == [job.id]
+    assert [waiting.id for waiting in archive_queue.queued_jobs()] == [job.id]
 
 
-def test_a_job_with_monitoring_disabled_is_not_archived(stopped: Start, search: JobQueries) -> None:
+def test_a_job_with_monitoring_disabled_is_not_archived(stopped: Start, archive_queue: ArchiveQueue) -> None:
     job = stopped(7, monitoring_status=0)
     assert job.monitoring_status == MonitoringStatus.DISABLED
-    assert search.queued_jobs() == []
+    assert archive_queue.queued_jobs() == []
 
 
 def test_a_job_that_says_it_is_archived_at_its_start_is_archived_all_the_same(
-    stopped: Start, search: JobQueries
+    stopped: Start, archive_queue: ArchiveQueue
 ) -> None:
     job = stopped(7, monitoring_status=3)
-    assert [waiting.id for waiting in search.queued_jobs()] == [job.id]
+    assert [waiting.id for waiting in archive_queue.queued_jobs()] == [job.id]

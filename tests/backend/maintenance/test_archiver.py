@@ -9,8 +9,8 @@ import pytest
 
 from cc_backend.archive.data_json import encode_data_json
 from cc_backend.errors import ArchiveError
+from cc_backend.jobs.archive_queue import ArchiveQueue
 from cc_backend.jobs.filters import JobFilter
-from cc_backend.jobs.job_queries import JobQueries
 from cc_backend.jobs.tables import JobRow
 from cc_backend.maintenance.archiver import FIRST_RETRY_S, MAX_RETRY_S, Archiver
 from cc_backend.maintenance.tasks import make_archiver
@@ -103,7 +103,7 @@ class TestManyThatWait:
         self, site: Any, archiver: Archiver, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr("cc_backend.maintenance.archiver.QUEUE_BATCH", 3)
-        monkeypatch.setattr(JobQueries.queued_jobs, "__kwdefaults__", {"after": 0, "limit": 3})
+        monkeypatch.setattr(ArchiveQueue.queued_jobs, "__kwdefaults__", {"after": 0, "limit": 3})
         for number in range(1, 9):
             site.start_job(jobId=number)
             site.clock.advance(10)
@@ -173,18 +173,18 @@ class TestLateSamples:
         finished_job(site, heard_until_minute=2)
         archiver.run_once(now_s=int(site.clock.advance(600)))
         archiver.run_once(now_s=int(site.clock.advance(49 * 3600)))
-        assert site.services.job_queries.incomplete_archives() == []
+        assert site.services.archive_queue.incomplete_archives() == []
 
     def test_it_is_waited_for_as_long_as_the_store_keeps_its_samples(self, site: Any, archiver: Archiver) -> None:
         finished_job(site, heard_until_minute=2)
         stop_s = site.services.now_s()
         archiver.run_once(now_s=stop_s + 600)
         archiver.run_once(now_s=stop_s + RETENTION_S)
-        assert len(site.services.job_queries.incomplete_archives()) == 1, (
+        assert len(site.services.archive_queue.incomplete_archives()) == 1, (
             "the samples of the last second are still there"
         )
         archiver.run_once(now_s=stop_s + RETENTION_S + 1)
-        assert site.services.job_queries.incomplete_archives() == []
+        assert site.services.archive_queue.incomplete_archives() == []
 
 
 class TestFailures:
@@ -249,7 +249,7 @@ class TestFailures:
         archiver.run_once(now_s=int(site.clock.advance(49 * 3600)))
         job = the_job(site)
         assert job.monitoring_status == MonitoringStatus.ARCHIVING_FAILED
-        assert "on fire" in site.services.job_queries.archiving_failure(job.id)
+        assert "on fire" in site.services.archive_queue.failure_reason(job.id)
 
     def test_a_job_whose_subcluster_is_no_longer_configured_is_archived_as_the_next(
         self, site_of: Any, tern: dict[str, Any]

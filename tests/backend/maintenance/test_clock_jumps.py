@@ -80,10 +80,10 @@ def test_an_archive_that_fails_while_the_clock_is_ahead_gives_no_job_up(
     with monkeypatch.context() as broken:
         broken.setattr(type(living.services.archive), "store", fails)
         run_all(living)
-    assert len(living.services.job_queries.queued_jobs()) == 1
+    assert len(living.services.archive_queue.queued_jobs()) == 1
     living.clock.step(-30 * DAY_S)
     run_all(living)
-    assert living.services.job_queries.queued_jobs() == []
+    assert living.services.archive_queue.queued_jobs() == []
 
 
 def fails(*_: object) -> None:
@@ -163,4 +163,4 @@ def test_a_retry_of_the_archive_is_not_put_off_by_a_clock_that_was_set_back(
         archive.run()
     living.clock.step(-30 * DAY_S)
     archive.run()
-    assert living.services.job_queries.queued_jobs() == []
+    assert living.services.archive_queue.queued_jobs() == []

@@ -112,7 +112,7 @@ def test_a_cluster_whose_file_is_gone_stays_until_the_next_start(
     reload_clusters(site.services)
     file_of(site, "gull").unlink()
     assert reload_clusters(site.services)
-    assert "'gull' is gone" in caplog.text
+    assert "'gull' is missing" in caplog.text
     assert "gull" in site.services.clusters
     assert write(site, f"load_one,cluster=gull,hostname=tn01 value=1 {START_S}") == (1, {})
     site.services.close()

@@ -38,7 +38,7 @@ class Meter:
 def refresher_of(site: Any, cpu_s: Callable[[], float] | None = None) -> FootprintRefresher:
     services = site.services
     return FootprintRefresher(
-        services.job_queries, services.metric_data, services.clusters, services.judge, cpu_s=cpu_s or Meter()
+        services.running_jobs, services.metric_data, services.clusters, services.judge, cpu_s=cpu_s or Meter()
     )
 
 
@@ -90,7 +90,7 @@ class TestWhatIsWritten:
         site.stop_job(job_id=1)
         make_archiver(site.services).run_once(now_s=int(site.clock.advance(700)))
         final = footprint_of(site, id_)
-        site.services.job_queries.update_footprints({id_: {"load_one_avg": 99.0}})
+        site.services.running_jobs.update_footprints({id_: {"load_one_avg": 99.0}})
         assert final["load_one_avg"] == pytest.approx(5.0)
         assert footprint_of(site, id_) == final
 

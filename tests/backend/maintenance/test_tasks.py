@@ -62,7 +62,7 @@ def test_finished_jobs_are_archived(site: Any) -> None:
     site.clock.advance(600)
     site.stop_job()
     task_of(site, "archive").run()
-    assert site.services.job_queries.count_unarchived(RowRule(all_jobs=True)) == 0
+    assert site.services.archive_queue.count(RowRule(all_jobs=True)) == 0
 
 
 def test_no_job_is_archived_while_samples_of_before_the_start_come_back(
@@ -77,9 +77,9 @@ def test_no_job_is_archived_while_samples_of_before_the_start_come_back(
     with monkeypatch.context() as restoring:
         restoring.setattr(type(site.services.store), "restoring", property(lambda _: True))
         assert runner.run_task(archive) == 2
-        assert site.services.job_queries.count_unarchived(RowRule(all_jobs=True)) == 1
+        assert site.services.archive_queue.count(RowRule(all_jobs=True)) == 1
     assert runner.run_task(archive) is None
-    assert site.services.job_queries.count_unarchived(RowRule(all_jobs=True)) == 0
+    assert site.services.archive_queue.count(RowRule(all_jobs=True)) == 0
 
 
 def test_logins_that_are_over_are_removed(site: Any) -> None:

@@ -668,7 +668,7 @@ def test_what_nobody_expected_shows_a_number_and_no_inside(
 def test_a_damaged_archive_file_costs_the_curves_and_not_the_page(site: Site, running: int) -> None:
     site.stop_job()
     job = site.services.job_queries.get(running, RowRule(all_jobs=True), now_s=int(site.clock()))
-    site.services.job_queries.finish_archiving(job)
+    site.services.archive_queue.finish(job)
     answer = sign_in(site).get(f"/monitoring/job/{running}")
     assert answer.status_code == 200
     assert "cannot be read just now" in answer.text
