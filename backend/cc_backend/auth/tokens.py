@@ -83,7 +83,7 @@ class Tokens:
             text = f"tokens cannot be issued: {PRIVATE_KEY_SETTING} is not set"
             raise Unavailable(text, code=ErrorCode.TOKENS_DISABLED)
         record = TokenRecord(
-            jti=secrets.token_urlsafe(16),
+            jti=secrets.token_hex(16),  # an id that begins with a hyphen would be an option on the command line
             user=user.name,
             name=name,
             roles=tuple(sorted(held)),
