@@ -99,7 +99,6 @@ def _in_prose(text: str, line: int) -> Iterator[RetiredWord]:
 # Packages in which words that were given up still stand: the list only shrinks.
 NOT_CLEAN_YET: frozenset[str] = frozenset(
     {
-        "cc_agent",
         "cc_backend",
         "cc_backend.archive",
         "cc_backend.auth",
@@ -122,11 +121,10 @@ NOT_CLEAN_YET: frozenset[str] = frozenset(
         "cc_backend.wording",
         "cc_demo",
         "cc_demo.live",
-        "cc_slurm_adapter",
     }
 )
 # (package/file, word) -> why it may stand there
-JUSTIFIED: dict[tuple[str, str], str] = {}
+JUSTIFIED: dict[tuple[str, str], str] = {("cc_slurm_adapter/journal.py", "absences"): "the column of a table"}
 
 
 def sources(repository: Path) -> Iterator[tuple[str, Path]]:

@@ -189,7 +189,7 @@ def cpu_clock(cpu: CpuInfo, root: Path = Path("/")) -> tuple[float, str]:
     for name, divisor, basis in (
         ("cpufreq/base_frequency", 1e6, "base frequency"),
         ("acpi_cppc/nominal_freq", 1e3, "nominal frequency"),
-        ("cpufreq/cpuinfo_max_freq", 1e6, "highest frequency"),
+        ("cpufreq/cpuinfo_max_freq", 1e6, "maximum frequency"),
     ):
         try:
             value = int((folder / name).read_text(encoding="ascii"))

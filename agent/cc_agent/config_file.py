@@ -16,21 +16,21 @@ COMPONENTS = ("collectors", "router", "sinks", "receivers")
 _MAIN_KEYS = ("interval", "duration")
 
 
-class ConfigDocument(NamedTuple):
+class AssembledDocument(NamedTuple):
     """The content of the files, and warnings for the operator."""
 
     content: Dict[str, Any]
     warnings: List[str]
 
 
-def read_document(path: Path) -> ConfigDocument:
+def read_document(path: Path) -> AssembledDocument:
     """The document of a configuration file, its component files included. Raises SettingsError."""
     return assemble(read_json(path), path)
 
 
-def assemble(content: Mapping[str, Any], path: Path) -> ConfigDocument:
+def assemble(content: Mapping[str, Any], path: Path) -> AssembledDocument:
     """The document with the component files it refers to; relative paths start at the folder of `path`."""
-    document = ConfigDocument({}, [])
+    document = AssembledDocument({}, [])
     for key, value in content.items():
         component = key.removesuffix("-file")
         if key in _MAIN_KEYS:
@@ -45,13 +45,13 @@ def assemble(content: Mapping[str, Any], path: Path) -> ConfigDocument:
     return document
 
 
-def _put_component(document: ConfigDocument, component: str, value: Any, key: str, path: Path) -> None:
+def _put_component(document: AssembledDocument, component: str, value: Any, key: str, path: Path) -> None:
     if component in document.content:
         raise SettingsError(key, f"{path}: {key}: {component!r} is given twice; keep one")
     document.content[component] = value
 
 
-def _read_component(document: ConfigDocument, path: Path, key: str, name: str) -> Dict[str, Any]:
+def _read_component(document: AssembledDocument, path: Path, key: str, name: str) -> Dict[str, Any]:
     target = path.parent / name
     beside = path.parent / Path(name).name
     if not target.exists() and beside.exists():

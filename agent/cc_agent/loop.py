@@ -49,7 +49,7 @@ class SystemClock:
         self._event.close()
 
 
-class Work(Protocol):
+class LoopWork(Protocol):
     """The work that the loop does at each tick."""
 
     def sample(self, time_s: int, /) -> None:
@@ -76,7 +76,7 @@ class Loop:
     """
 
     def __init__(
-        self, work: Work, *, interval_s: int, hostname: str, clock: Clock, notifier: Optional[Notifier] = None
+        self, work: LoopWork, *, interval_s: int, hostname: str, clock: Clock, notifier: Optional[Notifier] = None
     ) -> None:
         self._work = work
         self._interval_s = interval_s

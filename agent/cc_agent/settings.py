@@ -9,7 +9,7 @@ from typing import Any, Dict, List, Mapping, Optional
 from urllib.parse import parse_qs, urlsplit
 
 from cc_agent.collectors.registry import UNSUPPORTED_COLLECTORS, CollectorsSettings, check_metric_names
-from cc_agent.config_file import ConfigDocument, read_document
+from cc_agent.config_file import AssembledDocument, read_document
 from cc_agent.default_metrics import DEFAULT_INTERVAL_S, default_collectors, default_router
 from cc_agent.options import AgentOptions
 from cc_agent.processor import FIELD_RULES
@@ -111,7 +111,7 @@ class AgentConfiguration:
 def load_configuration(options: AgentOptions, environment: Mapping[str, str]) -> AgentConfiguration:
     """The configuration for the options of a command line. Raises SettingsError."""
     path = Path(options.config) if options.config else None
-    document = read_document(path) if path else ConfigDocument({}, [])
+    document = read_document(path) if path else AssembledDocument({}, [])
     source = str(path) if path else BUILT_IN
     built_in = _built_in_sections(document.content)
     loaded = load(

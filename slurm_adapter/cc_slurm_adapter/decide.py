@@ -25,7 +25,7 @@ class StartRun:
 
 @dataclass(frozen=True)
 class StopRun:
-    """A run that has ended; `evidence` is controller, accounting or absence."""
+    """A run that has ended; `evidence` is controller, accounting or missing (from the polls)."""
 
     key: RunKey
     stop_time: int
@@ -148,7 +148,7 @@ class _Decision:
             self._stop(run, job.end_time, final, "accounting")
 
     def apply_missing_runs(self) -> None:
-        """Apply the absence of each open run that the controller did not report."""
+        """Count a missed poll for each open run that the controller did not report."""
         now_s = self._snapshot.now_s
         for run in [run for runs in self._runs.values() for run in runs.values() if run.open]:
             if run.key in self._starts:
@@ -157,11 +157,11 @@ class _Decision:
                 if run.missed_polls:
                     self._missed_polls.append(MissedPolls(run.key, None, 0))
                 continue
-            since_s, absences = run.absent_since or now_s, run.missed_polls + 1
-            if absences >= MIN_MISSED_POLLS and self._has_waited_enough(since_s):
-                self._stop(run, since_s, "failed", "absence")
+            since_s, missed_polls = run.absent_since or now_s, run.missed_polls + 1
+            if missed_polls >= MIN_MISSED_POLLS and self._has_waited_enough(since_s):
+                self._stop(run, since_s, "failed", "missing")
             else:
-                self._missed_polls.append(MissedPolls(run.key, since_s, absences))
+                self._missed_polls.append(MissedPolls(run.key, since_s, missed_polls))
 
     def actions(self) -> List[Action]:
         """All changes in order. A run does not start while an older run of the same job is open: receivers reject it.

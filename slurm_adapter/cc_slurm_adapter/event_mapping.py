@@ -10,9 +10,9 @@ from cc_common.errors import HostlistError
 from cc_common.hostlist import expand, fold
 from cc_common.job_events import JobStart, ResourceEvent
 from cc_common.node_states import NodeState, NodeStateReport
-from cc_slurm_adapter.slurm_model import MULTI_USER, JobDetails, Placement, SlurmJob, SlurmNode
+from cc_slurm_adapter.slurm_model import MULTI_USER, JobDetails, NodeAllocation, SlurmJob, SlurmNode
 from cc_slurm_adapter.sources.gres import gpu_count, gpu_indices
-from cc_slurm_adapter.topology import ClusterTopology, NodeTopology
+from cc_slurm_adapter.topology import ClusterTopology, SlurmNodeTopology
 
 FINAL_STATES: Mapping[str, str] = {
     "COMPLETED": "completed",
@@ -83,11 +83,11 @@ class StartEventMapper:
         if not hosts or (self.ignored is not None and all(self.ignored.search(host) for host in hosts)):
             return None
         problems: List[str] = []
-        places = _matching_placements(hosts, details.placements if details else (), job.placements)
-        resources = tuple(self._resource(host, places.get(host), problems) for host in hosts)
+        by_host = _matching_allocations(hosts, details.allocations if details else (), job.allocations)
+        resources = tuple(self._resource(host, by_host.get(host), problems) for host in hosts)
         threads = [len(resource.hwthreads) for resource in resources]
         accelerators = sum(len(resource.accelerators) for resource in resources)
-        gpus = _zero_if_over(_MAX_COUNT, job.gpus or sum(gpu_count(place.gres) for place in places.values()))
+        gpus = _zero_if_over(_MAX_COUNT, job.gpus or sum(gpu_count(allocation.gres) for allocation in by_host.values()))
         if accelerators != gpus and gpus:
             problems.append(f"{gpus} GPUs are allocated, but only {accelerators} ids are known")
         event = JobStart(
@@ -111,22 +111,24 @@ class StartEventMapper:
         )
         return MappedStart(event, tuple(dict.fromkeys(problems)))
 
-    def _resource(self, host: str, place: Optional[Placement], problems: List[str]) -> ResourceEvent:
+    def _resource(self, host: str, allocation: Optional[NodeAllocation], problems: List[str]) -> ResourceEvent:
         topology = self.topology.node_topology(host)
-        if place is None:
+        if allocation is None:
             problems.append("Slurm no longer reports the cores")
             return ResourceEvent(host)
         if topology is None:
             problems.append(f"no topology for host {host}: hardware threads are left out")
-        threads = hwthreads_of_placement(place, topology, self.geometry.get(host)) if topology else ()
+        threads = hwthreads_of_allocation(allocation, topology, self.geometry.get(host)) if topology else ()
         if topology and not threads:
             problems.append(f"the topology of host {host} does not agree with Slurm's: hardware threads are left out")
-        return ResourceEvent(host, threads, self._accelerators(host, place, topology))
+        return ResourceEvent(host, threads, self._accelerators(host, allocation, topology))
 
-    def _accelerators(self, host: str, place: Placement, topology: Optional[NodeTopology]) -> Tuple[str, ...]:
+    def _accelerators(
+        self, host: str, allocation: NodeAllocation, topology: Optional[SlurmNodeTopology]
+    ) -> Tuple[str, ...]:
         rule = next((rule for rule in self.gpu_rules if rule.hosts.search(host)), None)
         ids = rule.addresses if rule else topology.accelerators if topology else ()
-        return tuple(ids[index] for index in gpu_indices(place.gres) if index < len(ids))
+        return tuple(ids[index] for index in gpu_indices(allocation.gres) if index < len(ids))
 
     def _threads_per_core(self, hosts: Sequence[str]) -> int:
         node = self.geometry.get(hosts[0]) if hosts else None
@@ -154,45 +156,45 @@ def _meta_data(job: SlurmJob, details: Optional[JobDetails]) -> Optional[Mapping
     return {key: value for key, value in fields.items() if value} or None
 
 
-def _matching_placements(hosts: Sequence[str], *sources: Sequence[Placement]) -> Mapping[str, Placement]:
-    """The placements by host of the first source that has exactly these hosts; {} if none has.
+def _matching_allocations(hosts: Sequence[str], *sources: Sequence[NodeAllocation]) -> Mapping[str, NodeAllocation]:
+    """The allocations by host of the first source that has exactly these hosts; {} if none has.
 
     A source may be of another moment than the job, and texts may be forged by users.
     """
     for source in sources:
-        places = {place.host: place for place in source}
-        if len(places) == len(source) == len(hosts) and all(host in places for host in hosts):
-            return places
+        by_host = {allocation.host: allocation for allocation in source}
+        if len(by_host) == len(source) == len(hosts) and all(host in by_host for host in hosts):
+            return by_host
     return {}
 
 
-def hwthreads_of_placement(
-    place: Placement, topology: NodeTopology, node: Optional[SlurmNode] = None
+def hwthreads_of_allocation(
+    allocation: NodeAllocation, topology: SlurmNodeTopology, node: Optional[SlurmNode] = None
 ) -> Tuple[int, ...]:
-    """The operating system numbers of the hardware threads of a placement; () if unknown.
+    """The operating system numbers of the hardware threads of an allocation; () if unknown.
 
-    Slurm numbers threads through all cores in its order (see NodeTopology): with T threads per core, number n is thread
-    n modulo T of core n / T. A socket in Slurm may be a memory domain or an L3 cache (settings `numa_node_as_socket`
-    and `l3cache_as_socket` of slurmd): the order of the cores is the same.
+    Slurm numbers threads through all cores in its order (see SlurmNodeTopology): with T threads per core, number n is
+    thread n modulo T of core n / T. A socket in Slurm may be a memory domain or an L3 cache (settings
+    `numa_node_as_socket` and `l3cache_as_socket` of slurmd): the order of the cores is the same.
     """
     cores = topology.cores
     per_core = node.threads_per_core if node and node.threads_per_core else len(cores[0]) if cores else 0
     if not per_core or (node and node.sockets * node.cores_per_socket not in (0, len(cores))):
         return ()
     threads: List[int] = []
-    if place.cpu_ids is not None:
-        for number in place.cpu_ids:
+    if allocation.cpu_ids is not None:
+        for number in allocation.cpu_ids:
             core, thread = divmod(number, per_core)
             if core >= len(cores):
                 return ()
             whole = len(cores[core]) == per_core
             threads += [cores[core][thread]] if whole else cores[core]
-    elif place.cores is not None:
+    elif allocation.cores is not None:
         sockets = node.sockets if node and node.sockets else topology.sockets
         if not sockets or len(cores) % sockets:
             return ()
         per_socket = len(cores) // sockets
-        for socket, core in place.cores:
+        for socket, core in allocation.cores:
             if core >= per_socket or socket >= sockets:
                 return ()
             threads += cores[socket * per_socket + core]

@@ -246,7 +246,7 @@ class SlurmPoller:
 
     def _record_stop(self, action: StopRun, now_s: int) -> None:
         key = action.key
-        if action.evidence == "absence":
+        if action.evidence == "missing":
             logger.warning("job vanished job=%d start=%d: recorded as failed", key.job_id, key.start_time)
         event = JobStop(key.job_id, action.stop_time, action.state, key.cluster, key.start_time)
         self._journal.record_stop(key, action.stop_time, event.to_document(), now_s=now_s)

@@ -17,7 +17,7 @@ class RunKey(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Placement:
+class NodeAllocation:
     """The resources of a job on one node.
 
     `cpu_ids` are Slurm's abstract numbers of hardware threads, `cores` pairs of socket and core within it; a source has
@@ -59,7 +59,7 @@ class SlurmJob:
     time_limit_min: Optional[int] = None
     restart_count: Optional[int] = None
     shared: Optional[str] = None
-    placements: Tuple[Placement, ...] = ()
+    allocations: Tuple[NodeAllocation, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ class JobDetails:
     `start_time` identifies the run of the job, 0 if it is not clear.
     """
 
-    placements: Tuple[Placement, ...]
+    allocations: Tuple[NodeAllocation, ...]
     shared: Optional[str] = None
     text: str = ""
     start_time: int = 0

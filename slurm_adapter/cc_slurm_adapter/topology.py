@@ -30,7 +30,7 @@ _NO_POSITION = 1 << 32
 
 
 @dataclass(frozen=True)
-class NodeTopology:
+class SlurmNodeTopology:
     """One kind of node: cores in Slurm's order, and accelerator ids in the order of their index.
 
     A core is a tuple of the operating system's numbers of its hardware threads. Slurm's order is that of hwloc: all
@@ -46,10 +46,10 @@ class NodeTopology:
 class ClusterTopology:
     """The kinds of nodes of one cluster."""
 
-    def __init__(self, kinds: Sequence[Tuple[HostSet, NodeTopology]] = ()) -> None:
+    def __init__(self, kinds: Sequence[Tuple[HostSet, SlurmNodeTopology]] = ()) -> None:
         self._kinds = tuple(kinds)
 
-    def node_topology(self, host: str) -> Optional[NodeTopology]:
+    def node_topology(self, host: str) -> Optional[SlurmNodeTopology]:
         """The topology of a node; None if the description does not have the node."""
         return next((topology for hosts, topology in self._kinds if host in hosts), None)
 
@@ -73,7 +73,7 @@ def parse_cluster(document: Any, *, source: str) -> ClusterTopology:
     reader = ObjectReader(document, on_fault=fail)
     if not reader.has("subClusters"):
         fail("subClusters", "is missing; this is not a cluster description")
-    kinds: List[Tuple[HostSet, NodeTopology]] = []
+    kinds: List[Tuple[HostSet, SlurmNodeTopology]] = []
     for sub_cluster in reader.objects("subClusters"):
         topology = sub_cluster.object("topology")
         if topology is None:
@@ -82,11 +82,11 @@ def parse_cluster(document: Any, *, source: str) -> ClusterTopology:
             hosts = HostSet(sub_cluster.string("nodes") or "*")
         except HostlistError as error:
             fail(sub_cluster.path_of("nodes"), str(error))
-        kinds.append((hosts, _node_topology(topology)))
+        kinds.append((hosts, _parse_node_topology(topology)))
     return ClusterTopology(kinds)
 
 
-def _node_topology(topology: ObjectReader) -> NodeTopology:
+def _parse_node_topology(topology: ObjectReader) -> SlurmNodeTopology:
     cores = [tuple(sorted(core)) for core in topology.integer_lists("core") if core]
     sockets = _groups(topology, "socket")
     # The larger groups first: a die may have several memory domains, or a memory domain several dies.
@@ -97,7 +97,7 @@ def _node_topology(topology: ObjectReader) -> NodeTopology:
     levels = [_first_threads(sockets), *(_first_threads(groups, within=sockets) for groups in inner)]
     cores.sort(key=lambda core: (*(level.get(core[0], _NO_POSITION) for level in levels), core[0]))
     accelerators = tuple([accelerator.string("id", required=True) for accelerator in topology.objects("accelerators")])
-    return NodeTopology(tuple(cores), accelerators, len(sockets))
+    return SlurmNodeTopology(tuple(cores), accelerators, len(sockets))
 
 
 def _groups(topology: ObjectReader, name: str) -> List[FrozenSet[int]]:

@@ -112,7 +112,7 @@ def test_a_renamed_metric_keeps_its_thresholds() -> None:
     [
         ("cpufreq/base_frequency", "2400000\n", (2.4, "base frequency")),
         ("acpi_cppc/nominal_freq", "2250\n", (2.25, "nominal frequency")),
-        ("cpufreq/cpuinfo_max_freq", "3500000\n", (3.5, "highest frequency")),
+        ("cpufreq/cpuinfo_max_freq", "3500000\n", (3.5, "maximum frequency")),
         ("cpufreq/base_frequency", "0\n", (2.6, "present clock")),
         ("cpufreq/base_frequency", "fast\n", (2.6, "present clock")),
     ],

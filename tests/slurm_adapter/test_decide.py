@@ -165,7 +165,7 @@ def test_a_part_of_a_resized_job_ends_nothing() -> None:
     assert told([run()], [job()], [part]) == []
 
 
-def test_a_single_absence_is_only_recorded() -> None:
+def test_a_single_missed_poll_is_only_recorded() -> None:
     assert told([run()], [], []) == [("absent", 1, 1)]
 
 
@@ -222,7 +222,7 @@ def test_a_job_without_resources_stops_none_of_those_behind_it(nodes: str) -> No
     assert told([], [put_back, job(2), job(3)], []) == [("start", 2, 900), ("start", 3, 900)]
 
 
-def test_a_failed_poll_of_the_queue_is_not_an_absence() -> None:
+def test_a_failed_poll_of_the_queue_does_not_count_as_missed() -> None:
     assert told([run(missed_polls=5, absent_since=1)], None, []) == []
 
 
@@ -239,7 +239,7 @@ def test_a_job_that_is_back_is_absent_no_more() -> None:
         (NOW - 1, None, False, True),
     ],
 )
-def test_a_second_absence_ends_a_run_if_the_accounting_does_not_know_it(
+def test_a_second_missed_poll_ends_a_run_if_the_accounting_does_not_know_it(
     since: int, accounting: Optional[List[SlurmJob]], *, has_accounting: bool, ends: bool
 ) -> None:
     gone = run(missed_polls=1, absent_since=since)

@@ -8,13 +8,13 @@ from cc_common.job_events import ResourceEvent, parse_job_start
 from cc_slurm_adapter.event_mapping import (
     GpuRule,
     StartEventMapper,
-    hwthreads_of_placement,
+    hwthreads_of_allocation,
     make_node_report,
     topology_mismatches,
 )
-from cc_slurm_adapter.slurm_model import JobDetails, Placement, SlurmJob, SlurmNode
+from cc_slurm_adapter.slurm_model import JobDetails, NodeAllocation, SlurmJob, SlurmNode
 from cc_slurm_adapter.sources.gres import gpu_indices
-from cc_slurm_adapter.topology import ClusterTopology, NodeTopology, parse_cluster
+from cc_slurm_adapter.topology import ClusterTopology, SlurmNodeTopology, parse_cluster
 
 TOPOLOGY = parse_cluster(
     {
@@ -54,36 +54,36 @@ def resources(slurm_job: SlurmJob, details: Optional[JobDetails] = None, **more:
 @pytest.mark.parametrize(
     ("place", "threads"),
     [
-        (Placement("n1", cpu_ids=(0, 1)), (0, 4)),
-        (Placement("n1", cpu_ids=(2, 3)), (1, 5)),
-        (Placement("n1", cpu_ids=(4, 5)), (2, 6)),
-        (Placement("n1", cpu_ids=(6,)), (3,)),
-        (Placement("n1", cpu_ids=tuple(range(8))), (0, 1, 2, 3, 4, 5, 6, 7)),
-        (Placement("n1", cpu_ids=(8,)), ()),
-        (Placement("n1", cores=((1, 0),)), (2, 6)),
-        (Placement("n1", cores=((0, 1), (1, 1))), (1, 3, 5, 7)),
-        (Placement("n1", cores=((0, 2),)), ()),
-        (Placement("n1", cores=((2, 0),)), ()),
-        (Placement("n1"), ()),
+        (NodeAllocation("n1", cpu_ids=(0, 1)), (0, 4)),
+        (NodeAllocation("n1", cpu_ids=(2, 3)), (1, 5)),
+        (NodeAllocation("n1", cpu_ids=(4, 5)), (2, 6)),
+        (NodeAllocation("n1", cpu_ids=(6,)), (3,)),
+        (NodeAllocation("n1", cpu_ids=tuple(range(8))), (0, 1, 2, 3, 4, 5, 6, 7)),
+        (NodeAllocation("n1", cpu_ids=(8,)), ()),
+        (NodeAllocation("n1", cores=((1, 0),)), (2, 6)),
+        (NodeAllocation("n1", cores=((0, 1), (1, 1))), (1, 3, 5, 7)),
+        (NodeAllocation("n1", cores=((0, 2),)), ()),
+        (NodeAllocation("n1", cores=((2, 0),)), ()),
+        (NodeAllocation("n1"), ()),
     ],
 )
-def test_slurms_numbers_become_those_of_the_operating_system(place: Placement, threads: Tuple[int, ...]) -> None:
+def test_slurms_numbers_become_those_of_the_operating_system(place: NodeAllocation, threads: Tuple[int, ...]) -> None:
     assert KIND is not None
-    assert hwthreads_of_placement(place, KIND, NODE) == threads
-    assert hwthreads_of_placement(place, KIND) == threads
+    assert hwthreads_of_allocation(place, KIND, NODE) == threads
+    assert hwthreads_of_allocation(place, KIND) == threads
 
 
 def test_a_topology_that_contradicts_slurm_is_not_used() -> None:
     assert KIND is not None
     other = SlurmNode("n1", (), sockets=2, cores_per_socket=4, threads_per_core=2)
-    assert hwthreads_of_placement(Placement("n1", cpu_ids=(0,)), KIND, other) == ()
-    assert hwthreads_of_placement(Placement("n1", cpu_ids=(0,)), NodeTopology((), (), 0)) == ()
+    assert hwthreads_of_allocation(NodeAllocation("n1", cpu_ids=(0,)), KIND, other) == ()
+    assert hwthreads_of_allocation(NodeAllocation("n1", cpu_ids=(0,)), SlurmNodeTopology((), (), 0)) == ()
 
 
 def test_cores_that_slurm_gives_whole_have_all_their_threads() -> None:
     assert KIND is not None
     single = SlurmNode("n1", (), sockets=2, cores_per_socket=2, threads_per_core=1)
-    assert hwthreads_of_placement(Placement("n1", cpu_ids=(1, 3)), KIND, single) == (1, 3, 5, 7)
+    assert hwthreads_of_allocation(NodeAllocation("n1", cpu_ids=(1, 3)), KIND, single) == (1, 3, 5, 7)
 
 
 @pytest.mark.parametrize(
@@ -109,29 +109,29 @@ def test_gpus_are_found_among_all_resources(written: str, indices: Tuple[int, ..
 
 
 def test_gpus_have_the_ids_of_the_topology_or_of_the_first_rule_that_fits() -> None:
-    place = JobDetails((Placement("n1", cpu_ids=(0, 1), gres="gpu:2(IDX:0-1)"),))
+    place = JobDetails((NodeAllocation("n1", cpu_ids=(0, 1), gres="gpu:2(IDX:0-1)"),))
     assert resources(job(gpus=2), place)[0].accelerators == ("gpu-a", "gpu-b")
     rules = [GpuRule(re.compile("x"), ("0",)), GpuRule(re.compile("^n"), ("1", "2")), GpuRule(re.compile(""), ("3",))]
     assert resources(job(gpus=2), place, gpu_rules=rules)[0].accelerators == ("1", "2")
 
 
 def test_the_text_of_slurm_is_used_if_it_names_the_same_hosts() -> None:
-    shown = (Placement("n1", cores=((1, 1),)),)
-    assert resources(job(placements=shown), JobDetails((Placement("n1", cpu_ids=(0, 1)),)))[0].hwthreads == (0, 4)
+    shown = (NodeAllocation("n1", cores=((1, 1),)),)
+    assert resources(job(allocations=shown), JobDetails((NodeAllocation("n1", cpu_ids=(0, 1)),)))[0].hwthreads == (0, 4)
 
 
 @pytest.mark.parametrize(
     "forged",
     [
-        (Placement("n2", cpu_ids=(0, 1)),),
-        (Placement("n1", cpu_ids=(0, 1)), Placement("n2", cpu_ids=(0, 1))),
-        (Placement("n1", cpu_ids=(0, 1)), Placement("n1", cpu_ids=(2, 3))),
+        (NodeAllocation("n2", cpu_ids=(0, 1)),),
+        (NodeAllocation("n1", cpu_ids=(0, 1)), NodeAllocation("n2", cpu_ids=(0, 1))),
+        (NodeAllocation("n1", cpu_ids=(0, 1)), NodeAllocation("n1", cpu_ids=(2, 3))),
         (),
     ],
 )
-def test_a_text_that_names_other_hosts_is_not_believed(forged: Tuple[Placement, ...]) -> None:
-    shown = (Placement("n1", cores=((1, 1),)),)
-    assert resources(job(placements=shown), JobDetails(forged))[0].hwthreads == (3, 7)
+def test_a_text_that_names_other_hosts_is_not_believed(forged: Tuple[NodeAllocation, ...]) -> None:
+    shown = (NodeAllocation("n1", cores=((1, 1),)),)
+    assert resources(job(allocations=shown), JobDetails(forged))[0].hwthreads == (3, 7)
 
 
 def test_without_placements_the_hosts_are_reported() -> None:
@@ -152,7 +152,7 @@ def test_several_brackets_and_full_names_are_hosts() -> None:
 
 def test_a_host_without_topology_has_no_threads_and_that_is_said() -> None:
     mapped = StartEventMapper("alpha", ClusterTopology()).map_start(
-        job(cpus=2), JobDetails((Placement("n1", cpu_ids=(0, 1)),))
+        job(cpus=2), JobDetails((NodeAllocation("n1", cpu_ids=(0, 1)),))
     )
     assert mapped is not None
     assert mapped.event.resources == (ResourceEvent("n1"),)
@@ -184,7 +184,7 @@ def test_the_event_carries_all_that_slurm_says_and_the_backend_can_read_it() -> 
             threads_per_core=1,
             shared="single_user",
         ),
-        JobDetails((Placement("n1", cpu_ids=(0, 1)),), "none"),
+        JobDetails((NodeAllocation("n1", cpu_ids=(0, 1)),), "none"),
     )
     assert mapped is not None
     parsed = parse_job_start(mapped.event.to_document())
@@ -238,7 +238,7 @@ def test_node_states_count_the_jobs_of_each_node() -> None:
     ],
 )
 def test_gpus_are_counted_from_what_says_most(gpus: int, gres: str, counted: int, problem: str) -> None:
-    mapped = mapper().map_start(job(gpus=gpus), JobDetails((Placement("n1", cpu_ids=(0, 1), gres=gres),)))
+    mapped = mapper().map_start(job(gpus=gpus), JobDetails((NodeAllocation("n1", cpu_ids=(0, 1), gres=gres),)))
     assert mapped is not None
     assert (mapped.event.num_acc, "; ".join(mapped.problems)) == (counted, problem)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Any, List, Mapping, Optional, Tuple
 
-from cc_slurm_adapter.slurm_model import MULTI_USER, NOT_SHARED, SINGLE_USER, Placement, SlurmJob
+from cc_slurm_adapter.slurm_model import MULTI_USER, NOT_SHARED, SINGLE_USER, NodeAllocation, SlurmJob
 from cc_slurm_adapter.sources.gres import gpu_count_of_tres
 from cc_slurm_adapter.sources.slurm_values import (
     parse_count,
@@ -62,7 +62,9 @@ class JobParserV38:
             time_limit_min=parse_number(record.get("time_limit")),
             restart_count=parse_number(record.get("restart_cnt")),
             shared=self.parse_shared(record),
-            placements=tuple(_with_gres(self.parse_placements(record.get("job_resources")), record.get("gres_detail"))),
+            allocations=tuple(
+                _with_gres(self.parse_allocations(record.get("job_resources")), record.get("gres_detail"))
+            ),
         )
 
     def parse_shared(self, record: Mapping[str, Any]) -> Optional[str]:
@@ -72,25 +74,25 @@ class JobParserV38:
             return SINGLE_USER if "user" in words else NOT_SHARED
         return next((_SHARED[word] for word in words if word in _SHARED), MULTI_USER)
 
-    def parse_placements(self, allocation: Any) -> List[Placement]:
+    def parse_allocations(self, allocation: Any) -> List[NodeAllocation]:
         """The cores of a job by node."""
         nodes = allocation.get("allocated_nodes") if isinstance(allocation, dict) else None
-        found: List[Placement] = []
+        found: List[NodeAllocation] = []
         for node in nodes if isinstance(nodes, list) else []:
             if isinstance(node, dict) and parse_string(node.get("nodename")):
                 cores = tuple(sorted(_cores_by_name(node.get("sockets"))))
-                found.append(Placement(parse_string(node.get("nodename")), cores=cores))
+                found.append(NodeAllocation(parse_string(node.get("nodename")), cores=cores))
         return found
 
 
 class JobParserV41(JobParserV38):
     """data_parser v0.0.41 to v0.0.43: Slurm 24.05 to 25.05."""
 
-    def parse_placements(self, allocation: Any) -> List[Placement]:
+    def parse_allocations(self, allocation: Any) -> List[NodeAllocation]:
         """The cores of a job by node."""
         nodes = _get_nested(allocation, "nodes", "allocation")
         return [
-            Placement(parse_string(node.get("name")), cores=tuple(sorted(_cores_by_index(node))))
+            NodeAllocation(parse_string(node.get("name")), cores=tuple(sorted(_cores_by_index(node))))
             for node in (nodes if isinstance(nodes, list) else [])
             if isinstance(node, dict) and parse_string(node.get("name"))
         ]
@@ -232,9 +234,9 @@ def _is_allocated(status: Any) -> bool:
     return isinstance(status, str) and status.startswith(_ALLOCATED)
 
 
-def _with_gres(placements: List[Placement], details: Any) -> List[Placement]:
-    """The placements with `gres_detail`, which has one string per node in the order of allocation, or is empty."""
+def _with_gres(allocations: List[NodeAllocation], details: Any) -> List[NodeAllocation]:
+    """The allocations with `gres_detail`, which has one string per node in the order of allocation, or is empty."""
     text = _strings(details)
-    if len(text) != len(placements):
-        return placements
-    return [Placement(place.host, place.cpu_ids, place.cores, gres) for place, gres in zip(placements, text)]
+    if len(text) != len(allocations):
+        return allocations
+    return [NodeAllocation(node.host, node.cpu_ids, node.cores, gres) for node, gres in zip(allocations, text)]

@@ -1,7 +1,7 @@
 """Parsing the output of `scontrol show job -d` and `scontrol show nodes`, which is the same in all versions.
 
 Names, comments and command lines in it come from users and may be forged: only lines of a fixed format are parsed, and
-placements are used only if they have the hosts of the JSON record (see cc_slurm_adapter.event_mapping).
+allocations are used only if they have the hosts of the JSON record (see cc_slurm_adapter.event_mapping).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Dict, Iterator, List, Mapping, Optional, Set, Tuple
 
 from cc_common.errors import HostlistError
 from cc_common.hostlist import expand
-from cc_slurm_adapter.slurm_model import MULTI_USER, NOT_SHARED, SINGLE_USER, JobDetails, Placement, SlurmNode
+from cc_slurm_adapter.slurm_model import MULTI_USER, NOT_SHARED, SINGLE_USER, JobDetails, NodeAllocation, SlurmNode
 from cc_slurm_adapter.sources.gres import gpu_count_of_tres
 from cc_slurm_adapter.sources.slurm_values import parse_ids, parse_integer, parse_megabytes, parse_tres
 
@@ -67,13 +67,13 @@ class _LazyJobDetails(Mapping[int, JobDetails]):
 
 
 def _parse_details(lines: List[str]) -> JobDetails:
-    placements: List[Placement] = []
+    allocations: List[NodeAllocation] = []
     shared: Optional[str] = None
     starts: Set[int] = set()
     for line in lines:
         match = _NODES.fullmatch(line)
         if match:
-            placements += _parse_placements(*match.groups())
+            allocations += _parse_allocations(*match.groups())
             continue
         match = _SHARING.match(line)
         if match and shared is None:
@@ -82,7 +82,7 @@ def _parse_details(lines: List[str]) -> JobDetails:
         if match:
             starts.add(_parse_time(match.group(1)))
     text = "\n".join(line.rstrip() for line in lines).strip()
-    return JobDetails(tuple(placements), shared, text[:MAX_TEXT], starts.pop() if len(starts) == 1 else 0)
+    return JobDetails(tuple(allocations), shared, text[:MAX_TEXT], starts.pop() if len(starts) == 1 else 0)
 
 
 def _parse_time(text: str) -> int:
@@ -92,13 +92,13 @@ def _parse_time(text: str) -> int:
         return 0
 
 
-def _parse_placements(nodes: str, cpu_ids: str, gres: str) -> List[Placement]:
+def _parse_allocations(nodes: str, cpu_ids: str, gres: str) -> List[NodeAllocation]:
     try:
         hosts = expand(nodes)
     except HostlistError:
         return []
     ids = parse_ids(cpu_ids)
-    return [Placement(host, cpu_ids=ids, gres=gres.strip()) for host in hosts]
+    return [NodeAllocation(host, cpu_ids=ids, gres=gres.strip()) for host in hosts]
 
 
 def _parse_shared(oversubscribe: str, exclusive: Optional[str]) -> Optional[str]:

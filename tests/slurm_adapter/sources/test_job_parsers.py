@@ -4,7 +4,7 @@ from typing import Any, Dict, List
 
 import pytest
 
-from cc_slurm_adapter.slurm_model import Placement, SlurmJob
+from cc_slurm_adapter.slurm_model import NodeAllocation, SlurmJob
 from cc_slurm_adapter.sources.commands import CommandResult
 from cc_slurm_adapter.sources.job_parsers import (
     JobParserV38,
@@ -56,7 +56,7 @@ def normal(job: SlurmJob, *, first_s: int) -> SlurmJob:
         end_time=int(bool(job.end_time)),
         shared=None,
         restart_count=None,
-        placements=tuple(dataclasses.replace(place, cores=None) for place in job.placements),
+        allocations=tuple(dataclasses.replace(place, cores=None) for place in job.allocations),
     )
 
 
@@ -86,9 +86,9 @@ def test_the_text_and_json_name_the_same_cores(shared_fixtures: Path, version: s
     running = [job for job in slurm.queue() if job.state == "RUNNING"]
     assert len(running) == 12
     for job in running:
-        assert len(details[job.job_id].placements) == len(job.placements)
-        for place, shown in enumerate(job.placements):
-            told = details[job.job_id].placements[place]
+        assert len(details[job.job_id].allocations) == len(job.allocations)
+        for place, shown in enumerate(job.allocations):
+            told = details[job.job_id].allocations[place]
             assert told.cores is None
             assert shown.cores is not None
             numbers = {socket * 4 + core for socket, core in shown.cores}
@@ -179,4 +179,4 @@ def test_gres_are_given_to_nodes_only_if_there_is_one_text_for_each() -> None:
     }
     job = JobParserV41().parse_queue_job(record)
     assert job is not None
-    assert job.placements == (Placement("a", cores=()), Placement("b", cores=()))
+    assert job.allocations == (NodeAllocation("a", cores=()), NodeAllocation("b", cores=()))

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cc_slurm_adapter.slurm_model import JobDetails, Placement, SlurmNode
+from cc_slurm_adapter.slurm_model import JobDetails, NodeAllocation, SlurmNode
 from cc_slurm_adapter.sources.scontrol_text import parse_job_details, parse_nodes
 from cc_slurm_adapter.sources.slurm_values import parse_ids
 
@@ -16,7 +16,7 @@ JOB = """JobId=7 JobName=x
 
 def test_a_line_of_nodes_stands_for_each_of_them() -> None:
     places = tuple(
-        Placement(host, cpu_ids=(0, 1, 8), gres="gpu:a100:2(IDX:0-1)") for host in ("n1", "n2", "g1.example.org")
+        NodeAllocation(host, cpu_ids=(0, 1, 8), gres="gpu:a100:2(IDX:0-1)") for host in ("n1", "n2", "g1.example.org")
     )
     assert parse_job_details(JOB) == {7: JobDetails(places, "single_user", JOB.strip())}
 
@@ -50,7 +50,7 @@ def test_sharing_is_written_in_two_ways(line: str, shared: Optional[str]) -> Non
     ],
 )
 def test_lines_of_another_form_are_not_read(line: str) -> None:
-    assert parse_job_details(f"JobId=1 JobName=a\n{line}\n")[1].placements == ()
+    assert parse_job_details(f"JobId=1 JobName=a\n{line}\n")[1].allocations == ()
 
 
 def test_a_job_that_stands_there_twice_is_not_believed() -> None:
@@ -82,7 +82,7 @@ def test_only_line_feeds_end_a_line(separator: str) -> None:
     forged = f"JobId=7 JobName=w{separator}JobId=8 JobName=x{separator}     Nodes=evil CPU_IDs=0 Mem=1 GRES=\n"
     details = parse_job_details(forged)
     assert set(details) == {7}
-    assert details[7].placements == ()
+    assert details[7].allocations == ()
 
 
 @pytest.mark.parametrize("written", ["", "a", "1-", "-1", "3-1", "1,,2", "1-2-3", "99999999", "0-9999999", "٣", " 1"])
