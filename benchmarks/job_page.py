@@ -21,7 +21,7 @@ from cc_backend.insight.curve_maths import matrix
 from cc_backend.insight.job_curves import JobCurveSet
 from cc_backend.model import Job, JobData, JobMetric, JobState, MonitoringStatus, Resource, SampleSeries, Scope
 from cc_backend.web.job_page import PageOptions, build_job_page
-from cc_demo.tarn_cluster import tarn_document
+from cc_demo.site_jobs import SITE
 
 STEP_S = 60
 START_S = 1_760_000_400
@@ -31,8 +31,8 @@ ROUNDS = 7
 
 def made_up(nodes: int, hours: int) -> tuple[Job, JobData, SubCluster]:
     """A finished job with its samples and its kind of node."""
-    sub_cluster = parse_cluster(tarn_document(), source="benchmark")[0].sub_clusters["main"]
-    hosts = [f"tn{number:04d}" for number in range(nodes)]
+    sub_cluster = parse_cluster(SITE.document(), source="benchmark")[0].sub_clusters["gpu"]
+    hosts = [f"tg{number:04d}" for number in range(nodes)]
     rng = np.random.default_rng(1)
     data: JobData = {}
     for name in list(sub_cluster.metrics)[:METRICS]:
@@ -49,7 +49,7 @@ def made_up(nodes: int, hours: int) -> tuple[Job, JobData, SubCluster]:
         start_time=START_S,
         resources=tuple(Resource(host) for host in hosts),
         num_nodes=nodes,
-        sub_cluster="main",
+        sub_cluster="gpu",
         duration=hours * 3600,
         state=JobState.COMPLETED,
         monitoring_status=MonitoringStatus.ARCHIVED,

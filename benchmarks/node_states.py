@@ -20,7 +20,7 @@ from cc_backend.db.database import Database, open_database
 from cc_backend.jobs.node_states import NodeStates
 from cc_backend.migrations import migrate
 from cc_common.node_states import NodeState, NodeStateReport
-from cc_demo.tarn_cluster import tarn_document
+from cc_demo.cluster_shape import ClusterShape, SubClusterShape
 
 EVERY_S = 60
 CHANGING = 100
@@ -60,18 +60,20 @@ def all_well(_: str, __: str, ___: Iterable[str]) -> AllWell:
 def report(cluster: str, nodes: int, number: int) -> NodeStateReport:
     """The report of one minute."""
     states = []
-    for node in range(nodes):
+    for node, host in enumerate(shape_of(nodes).hosts()):
         turn = (number + node) // CHANGING
-        states.append(NodeState(f"n{node:05}", ("allocated",), cpus_allocated=turn % 64, jobs_running=1 + turn % 3))
+        states.append(NodeState(host, ("allocated",), cpus_allocated=turn % 64, jobs_running=1 + turn % 3))
     return NodeStateReport(cluster, tuple(states))
+
+
+def shape_of(nodes: int) -> SubClusterShape:
+    """So many equal nodes."""
+    return SubClusterShape("main", nodes)
 
 
 def clusters_of(nodes: int) -> ClusterRegistry:
     """One cluster of so many nodes."""
-    document = tarn_document()
-    document["subClusters"] = [{**document["subClusters"][0], "nodes": f"n[00000-{nodes - 1:05}]"}]
-    document["metricConfig"] = [{**metric, "subClusters": []} for metric in document["metricConfig"]]
-    cluster, _ = parse_cluster(document, source="benchmark")
+    cluster, _ = parse_cluster(ClusterShape("tarn", (shape_of(nodes),)).document(), source="benchmark")
     return ClusterRegistry({cluster.name: cluster})
 
 

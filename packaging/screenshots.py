@@ -14,9 +14,7 @@ from typing import Any
 
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from cc_demo import edge_cases
-from cc_demo.edge_cases import EDGE_CASES
-from cc_demo.site_jobs import JOBS
+from cc_demo import site_jobs
 from cc_demo.site_server import PASSWORD, USER, served
 
 CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
@@ -32,15 +30,15 @@ _JOB = "/monitoring/jobs/?q={}"
 PAGES = {
     "start": "/",
     "list": "/monitoring/jobs/",
-    "job-idle-node": _JOB.format(edge_cases.IDLE_NODE),
-    "job-hung": _JOB.format(edge_cases.HUNG),
-    "job-gpu": _JOB.format(edge_cases.GPUS),
-    "job-idle-gpu": _JOB.format(edge_cases.IDLE_GPU),
-    "job-12-nodes": _JOB.format(edge_cases.TWELVE_NODES),
-    "job-silent-node": _JOB.format(edge_cases.SILENT_NODE),
-    "job-1-minute": _JOB.format(edge_cases.ONE_MINUTE),
-    "job-array": _JOB.format(edge_cases.ARRAY),
-    "job-long-names": _JOB.format(edge_cases.LONG_NAMES),
+    "job-idle-node": _JOB.format(site_jobs.IDLE_NODE),
+    "job-hung": _JOB.format(site_jobs.HUNG),
+    "job-gpu": _JOB.format(site_jobs.GPUS),
+    "job-idle-gpu": _JOB.format(site_jobs.IDLE_GPU),
+    "job-12-nodes": _JOB.format(site_jobs.TWELVE_NODES),
+    "job-silent-node": _JOB.format(site_jobs.SILENT_NODE),
+    "job-1-minute": _JOB.format(site_jobs.ONE_MINUTE),
+    "job-array": _JOB.format(site_jobs.ARRAY),
+    "job-long-names": _JOB.format(site_jobs.LONG_NAMES),
 }
 PRINTED = {"print": PAGES["job-12-nodes"]}
 WIDTHS = (1440, 390)
@@ -52,7 +50,7 @@ def main() -> int:
     folder = Path(sys.argv[1] if len(sys.argv) > 1 else "build/screenshots")
     wanted = sys.argv[2:] or [*PAGES, *PRINTED]
     folder.mkdir(parents=True, exist_ok=True)
-    jobs = (*JOBS, *EDGE_CASES)
+    jobs = (*site_jobs.EVERYDAY_JOBS, *site_jobs.EDGE_CASES)
     with tempfile.TemporaryDirectory() as home, served(Path(home), jobs) as url, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
         for name in wanted:

@@ -1,1 +1,1 @@
-"""A made-up site: a cluster, people, and jobs with known faults. For trying out, for screenshots, for tests."""
+"""Makes up clusters and jobs with known faults: for the demo, load, tests and screenshots."""

@@ -79,10 +79,11 @@ GPU_HOST_PROFILES: Mapping[str, MetricProfile] = {
 
 @dataclass(frozen=True, slots=True)
 class JobCharacter:
-    """A kind of job: where it runs and how long, how its metrics differ from WORKS, how it ends, what is wrong.
+    """A kind of job: where it runs and how long, how its metrics differ from WORKING_PROFILES, how it ends, its faults.
 
-    `slack_share` of its nodes do nothing; `silent_from` is the part of the run after which its last node sends
-    nothing any more.
+    `slack_share` of its nodes do nothing, from the part `slack_from` of the run on; so do the last `idle_gpus` GPUs of
+    its last node. From the part `silent_from` of the run on its last node sends nothing; in the parts from `gap[0]` to
+    `gap[1]` no node does. The metrics in `absent` are never sent.
     """
 
     name: str
@@ -94,7 +95,11 @@ class JobCharacter:
     profiles: Mapping[str, MetricProfile] = field(default_factory=dict)
     states: tuple[str, ...] = ("completed",)
     slack_share: float = 0.0
+    slack_from: float = 0.0
+    idle_gpus: int = 0
     silent_from: float | None = None
+    gap: tuple[float, float] | None = None
+    absent: tuple[str, ...] = ()
     is_array: bool = False
     programs: tuple[str, ...] = ("md_prod", "relax_cell", "channel_re", "wave_dns", "lattice")
     weight: int = 4

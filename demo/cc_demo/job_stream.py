@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cache
 from itertools import islice
 
-from cc_common.job_events import JobStart, JobStop, ResourceEvent
+from cc_common.job_events import JobStart, JobStop, ResourceEvent, TagEvent
 from cc_demo.characters import CHARACTERS, ExpectedVerdict, JobCharacter, Placement
 from cc_demo.cluster_shape import ClusterShape
 from cc_demo.hashed_random import choice_at, hash_key, uniform_at
@@ -31,7 +31,7 @@ srun ./{program} {name}.in
 
 @dataclass(frozen=True, slots=True)
 class GeneratedJob:
-    """One made-up job. It is the `index`-th of its lane; times are Unix seconds."""
+    """One made-up job, the `index`-th of its lane; times are Unix seconds. `given_name` is its name if it has one."""
 
     cluster: str
     seed: int
@@ -43,6 +43,8 @@ class GeneratedJob:
     user: str
     project: str
     character: JobCharacter
+    given_name: str = ""
+    tags: tuple[tuple[str, str], ...] = ()
 
     @property
     def stop_time(self) -> int:
@@ -69,6 +71,8 @@ class GeneratedJob:
     @property
     def name(self) -> str:
         """The job name that its owner gave it."""
+        if self.given_name:
+            return self.given_name
         program = choice_at(self.character.programs, self.seed, self.lane.number, self.index, "program")
         return f"{program}_{hash_key(self.seed, self.lane.number, self.index, 'name') % 1000:03d}"
 
@@ -98,6 +102,7 @@ class GeneratedJob:
             walltime=self.walltime,
             resources=tuple(ResourceEvent(host, threads, gpus) for host in hosts),
             meta_data={"jobName": name, "jobScript": script},
+            tags=tuple(TagEvent(type=kind, name=tag, scope="global") for kind, tag in self.tags),
         )
 
     def stop_event(self) -> JobStop:

@@ -1,4 +1,4 @@
-"""Serves the made-up site for a while, on a free port of this machine, from a folder that may be thrown away."""
+"""Serves the site on a free port of this machine, from a folder that may be removed afterwards."""
 
 import threading
 from collections.abc import Iterable, Iterator
@@ -15,18 +15,17 @@ from cc_backend.maintenance.running_footprints import FootprintRefresher
 from cc_backend.services import EXTENSION, Services
 from cc_backend.settings import LEGACY_KEYS, BackendSettings
 from cc_common.settings import load
-from cc_demo.fill_site import fill
-from cc_demo.site_jobs import JOBS, DemoJob
-from cc_demo.tarn_cluster import tarn_document
+from cc_demo.fill_site import fill_site
+from cc_demo.site_jobs import EVERYDAY_JOBS, SITE, SiteJob
 
 USER = "hbrandt"
 PASSWORD = "cockpit-demo"  # noqa: S105 - of a server that lives for seconds
 _LONG_ENOUGH_S = 600.0
 
 
-def demo_app(home: Path, jobs: Iterable[DemoJob] = JOBS) -> Flask:
+def demo_app(home: Path, jobs: Iterable[SiteJob] = EVERYDAY_JOBS) -> Flask:
     """The application with jobs of the site and one account of the support staff; close its services after use."""
-    FileArchive.create(home / "job-archive").store_cluster(tarn_document())
+    FileArchive.create(home / "job-archive").store_cluster(SITE.document())
     (home / "metric-store").mkdir()
     private, public = generate_keys()
     document = {
@@ -38,13 +37,13 @@ def demo_app(home: Path, jobs: Iterable[DemoJob] = JOBS) -> Flask:
     app = create_app(load(BackendSettings, document, source="demo", base_directory=home, legacy=LEGACY_KEYS).value)
     services: Services = app.extensions[EXTENSION]
     services.users.add(USER, ("user", "support"), password=PASSWORD, full_name="Helga Brandt")
-    fill(services, jobs)
-    judge(services)
+    fill_site(services, jobs)
+    judge_all(services)
     return app
 
 
-def judge(services: Services) -> None:
-    """What the periodic work does, which a server of the site does not have: judge all jobs."""
+def judge_all(services: Services) -> None:
+    """Judge all jobs, as the periodic work does that this server does not have."""
     refresher = FootprintRefresher(services.running_jobs, services.metric_data, services.clusters, services.judge)
     refresher.step(now_s=services.now_s(), budget_s=_LONG_ENOUGH_S)
     while services.judge.judge_outdated(now_s=services.now_s()):
@@ -52,7 +51,7 @@ def judge(services: Services) -> None:
 
 
 @contextmanager
-def served(home: Path, jobs: Iterable[DemoJob] = JOBS) -> Iterator[str]:
+def served(home: Path, jobs: Iterable[SiteJob] = EVERYDAY_JOBS) -> Iterator[str]:
     """The address of a server of the site, as long as the block runs."""
     with listening(demo_app(home, jobs)) as address:
         yield address
@@ -75,4 +74,4 @@ def listening(app: Flask) -> Iterator[str]:
 
 class _Quiet(WSGIRequestHandler):
     def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
-        """Nothing: the pages are what is looked at."""
+        """Log nothing."""

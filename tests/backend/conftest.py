@@ -37,7 +37,6 @@ from cc_backend.model import (
 from cc_backend.services import EXTENSION, Services
 from cc_backend.settings import LEGACY_KEYS, BackendSettings
 from cc_common.settings import load
-from cc_demo.tarn_cluster import tarn_document
 
 # A whole minute, so that the grid of samples begins here.
 START_S = 1_760_000_400
@@ -135,6 +134,67 @@ def tern_document() -> dict[str, Any]:
                     "accelerators": [{"id": ACCELERATOR, "type": "Nvidia GPU", "model": "Example GPU"}],
                 },
             }
+        ],
+    }
+
+
+def _limits(peak: float, normal: float, caution: float, alert: float) -> dict[str, float]:
+    return {"peak": peak, "normal": normal, "caution": caution, "alert": alert}
+
+
+def tarn_document() -> dict[str, Any]:
+    """cluster.json of the cluster `tarn`: 320 nodes `main` with 96 cores, and 16 `gpu` with four GPUs each."""
+
+    def judged(name: str, base: str, scope: str, limits: Mapping[str, float], **more: Any) -> dict[str, Any]:
+        """A metric of the footprint by which jobs on GPU nodes are not judged."""
+        gpu = {"name": "gpu", "footprint": "avg", **limits, "caution": 0, "alert": 0}
+        return _metric(name, base, scope, **limits, footprint="avg", subClusters=[gpu], **more)
+
+    def of_gpus(name: str, base: str, limits: Mapping[str, float], **more: Any) -> dict[str, Any]:
+        return _metric(name, base, "accelerator", **limits, subClusters=[{"name": "main", "remove": True}], **more)
+
+    def sub_cluster(name: str, nodes: str, gpus: Sequence[str] = ()) -> dict[str, Any]:
+        threads = list(range(96))
+        return {
+            "name": name,
+            "nodes": nodes,
+            "processorType": "Example 48-Core",
+            "socketsPerNode": 2,
+            "coresPerSocket": 48,
+            "threadsPerCore": 1,
+            "flopRateScalar": {"unit": {"base": "F/s", "prefix": "G"}, "value": 480},
+            "flopRateSimd": {"unit": {"base": "F/s", "prefix": "G"}, "value": 6144},
+            "memoryBandwidth": {"unit": {"base": "B/s", "prefix": "G"}, "value": 520},
+            "topology": {
+                "node": threads,
+                "socket": [threads[:48], threads[48:]],
+                "memoryDomain": [threads[at : at + 24] for at in range(0, 96, 24)],
+                "core": [[thread] for thread in threads],
+                "accelerators": [{"id": gpu, "type": "Nvidia GPU", "model": "Example GPU"} for gpu in gpus],
+            },
+        }
+
+    metrics = [
+        judged("cpu_load", "", "node", _limits(96, 96, 60, 30), aggregation="avg"),
+        judged("flops_any", "G|F/s", "socket", _limits(6144, 2400, 300, 80)),
+        judged("mem_bw", "G|B/s", "socket", _limits(520, 430, 90, 25)),
+        _metric("mem_used", "G|B", "node", **_limits(384, 200, 300, 350), footprint="max", lowerIsBetter=True),
+        judged("vectorization_ratio", "%", "socket", _limits(100, 60, 30, 10), aggregation="avg"),
+        _metric("cpu_power", "W", "socket", **_limits(700, 620, 220, 140), energy="power", footprint="avg"),
+        _metric("ipc", "IPC", "socket", **_limits(4, 3, 1, 0.5), aggregation="avg"),
+        _metric("clock", "M|Hz", "node", **_limits(3600, 3300, 2000, 1400), aggregation="avg"),
+        _metric("cpu_user", "%", "hwthread", **_limits(100, 100, 40, 15), aggregation="avg"),
+        _metric("net_bw", "B/s", "node", **_limits(25e9, 25e9, 0, 0)),
+        _metric("file_bw", "M|B/s", "node", **_limits(1200, 1200, 0, 0)),
+        of_gpus("acc_utilization", "%", _limits(100, 100, 40, 15), aggregation="avg", footprint="avg"),
+        of_gpus("acc_power", "W", _limits(2800, 2600, 700, 360)),
+    ]
+    return {
+        "name": "tarn",
+        "metricConfig": [{**metric, "timestep": 120} for metric in metrics],
+        "subClusters": [
+            sub_cluster("main", "tn[0001-0320]"),
+            sub_cluster("gpu", "tg[001-016]", [f"00000000:{slot}:00.0" for slot in ("17", "65", "CA", "E3")]),
         ],
     }
 
@@ -397,8 +457,14 @@ def tern() -> dict[str, Any]:
 
 
 @pytest.fixture
+def tarn_json() -> dict[str, Any]:
+    """cluster.json of the cluster tarn, to be changed at will."""
+    return tarn_document()
+
+
+@pytest.fixture
 def tarn() -> Mapping[str, SubCluster]:
-    """The subclusters of the made-up cluster: main and gpu."""
+    """The subclusters of the cluster tarn: main and gpu."""
     return parse_cluster(tarn_document(), source="test")[0].sub_clusters
 
 

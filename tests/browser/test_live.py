@@ -15,7 +15,7 @@ pytestmark = pytest.mark.browser
 
 Visit = Callable[..., Any]
 NUMBERS = itertools.count(5_000_001)
-HOST, STEP_S = "tn0900", 60
+HOST, STEP_S = "tn310", 60
 
 
 @pytest.fixture

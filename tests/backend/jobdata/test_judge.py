@@ -18,10 +18,8 @@ from cc_backend.jobs.judgements import Judgements
 from cc_backend.maintenance.running_footprints import FootprintRefresher
 from cc_backend.migrations import migrate
 from cc_backend.model import Finding, Job, Judgement, Level, RowRule
-from cc_demo.edge_cases import EDGE_CASES, HUNG, IDLE_GPU
-from cc_demo.fill_site import fill
-from cc_demo.site_jobs import JOBS as JOBS_OF_PEOPLE
-from cc_demo.tarn_cluster import tarn_document
+from cc_demo.fill_site import fill_site
+from cc_demo.site_jobs import EDGE_CASES, EVERYDAY_JOBS, HUNG, IDLE_GPU, SITE
 
 Site = Any
 EVERYBODY = RowRule(all_jobs=True)
@@ -75,8 +73,8 @@ def verdict_of_the_page(client: FlaskClient, id_: int) -> tuple[str, str]:
 @pytest.fixture
 def tarn_site(site_of: Callable[..., Site]) -> Site:
     """The made-up site with all its jobs, judged."""
-    site = site_of(clusters=[tarn_document()])
-    fill(site.services, (*JOBS_OF_PEOPLE, *EDGE_CASES))
+    site = site_of(clusters=[SITE.document()])
+    fill_site(site.services, (*EVERYDAY_JOBS, *EDGE_CASES))
     judge_all(site)
     return site
 

@@ -12,7 +12,6 @@ from cc_backend.auth.caller import Caller, Role
 from cc_backend.auth.passwords import HashSlots
 from cc_backend.jobs.tags import attach_tags, list_tags
 from cc_backend.model import RowRule, Tag
-from cc_demo.tarn_cluster import tarn_document
 
 NO_BREAK = "\u00a0"
 PASSWORD = "a long enough one"
@@ -686,10 +685,9 @@ def test_an_archive_that_is_away_costs_the_curves_and_not_the_pages(site: Any, f
     assert site.client.get("/").status_code == 200
 
 
-def test_restricted_metrics_are_for_staff(site_of: Callable[..., Site]) -> None:
-    document = tarn_document()
-    next(metric for metric in document["metricConfig"] if metric["name"] == "cpu_power")["restrict"] = True
-    site = site_of(clusters=[document])
+def test_restricted_metrics_are_for_staff(site_of: Callable[..., Site], tarn_json: dict[str, Any]) -> None:
+    next(metric for metric in tarn_json["metricConfig"] if metric["name"] == "cpu_power")["restrict"] = True
+    site = site_of(clusters=[tarn_json])
     nodes = {"cluster": "tarn", "subCluster": "main", "resources": [{"hostname": "tn0001"}], "numHwthreads": 96}
     id_ = site.start_job(**nodes)
     site.user("mlindqv", password=PASSWORD)

@@ -8,8 +8,7 @@ import pytest
 from flask.testing import FlaskClient
 
 from cc_backend.services import EXTENSION
-from cc_demo.edge_cases import EDGE_CASES
-from cc_demo.site_jobs import JOBS
+from cc_demo.site_jobs import EDGE_CASES, EVERYDAY_JOBS
 from cc_demo.site_server import PASSWORD, USER, demo_app
 
 _NOT_SET = re.compile(
@@ -27,7 +26,7 @@ _SPAN_BREAKS = re.compile(r"\d\u00a0(?:d|h|min) \d+\u00a0(?:h|min|s)\b")
 @pytest.fixture(scope="module")
 def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FlaskClient]:
     """Somebody of the support staff before the made-up site."""
-    app = demo_app(tmp_path_factory.mktemp("site"), (*JOBS, *EDGE_CASES))
+    app = demo_app(tmp_path_factory.mktemp("site"), (*EVERYDAY_JOBS, *EDGE_CASES))
     found = app.test_client()
     assert found.post("/login", data={"username": USER, "password": PASSWORD, "redirect": "/"}).status_code == 303
     yield found
@@ -70,7 +69,7 @@ def test_lists_keep_numbers_and_units_together(client: FlaskClient, address: str
 def test_job_pages_and_tables_keep_numbers_and_units_together(client: FlaskClient) -> None:
     listed = client.get("/monitoring/jobs/?view=table&per=100").text
     ids = sorted(set(re.findall(r'data-row="(\d+)"', listed)), key=int)
-    assert len(ids) == len((*JOBS, *EDGE_CASES))
+    assert len(ids) == len((*EVERYDAY_JOBS, *EDGE_CASES))
     found = {}
     for id_ in ids:
         for path in ("", "?axis=clock", "/series/cpu_load"):
