@@ -1,4 +1,4 @@
-"""The nouns of the backend: plain data that all packages share. Imports none of them.
+"""The nouns of the backend: plain data that all packages share. Imports no other package of the backend.
 
 Field names are ours; the camelCase keys of JSON documents are written and read in one place each:
 `archive.meta_json` for meta.json, `archive.data_json` for data.json, `jobs.job_json` for the REST API.
@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+from cc_common.job_events import Resource as Resource  # noqa: PLC0414 part of the model, and of start events
 
 Samples = npt.NDArray[np.float32]
 
@@ -105,16 +107,6 @@ class MetricUnit:
 
     def __str__(self) -> str:
         return f"{self.prefix}{self.base}"
-
-
-@dataclass(frozen=True, slots=True)
-class Resource:
-    """The part of one host that a job uses; no hwthreads means the whole node."""
-
-    hostname: str
-    hwthreads: tuple[int, ...] = ()
-    accelerators: tuple[str, ...] = ()
-    configuration: str = ""
 
 
 @dataclass(frozen=True, slots=True)

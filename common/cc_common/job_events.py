@@ -18,7 +18,7 @@ _START_KEYS_NOT_READ = ("id", "jobState", "statistics", "energyFootprint", "conc
 
 
 @dataclass(frozen=True)
-class ResourceEvent:
+class Resource:
     """What a job has allocated on one node: operating system numbers of hardware threads, ids of accelerators."""
 
     hostname: str
@@ -48,7 +48,7 @@ class JobStart:
     job_id: int
     start_time: int
     num_nodes: int
-    resources: Tuple[ResourceEvent, ...]
+    resources: Tuple[Resource, ...]
     sub_cluster: str = ""
     partition: str = ""
     project: str = ""
@@ -166,8 +166,8 @@ def _read_shared(reader: ObjectReader) -> str:
     return "none"
 
 
-def _read_resource(reader: ObjectReader) -> ResourceEvent:
-    resource = ResourceEvent(
+def _read_resource(reader: ObjectReader) -> Resource:
+    resource = Resource(
         hostname=reader.name("hostname"),
         hwthreads=reader.integers("hwthreads", INT32),
         accelerators=reader.strings("accelerators"),

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cache
 from itertools import islice
 
-from cc_common.job_events import JobStart, JobStop, ResourceEvent, TagEvent
+from cc_common.job_events import JobStart, JobStop, Resource, TagEvent
 from cc_demo.characters import CHARACTERS, ExpectedVerdict, JobCharacter, Placement
 from cc_demo.cluster_shape import ClusterShape
 from cc_demo.hashed_random import choice_at, hash_key, uniform_at
@@ -100,7 +100,7 @@ class GeneratedJob:
             smt=node.threads_per_core,
             shared="multi_user" if threads else "none",
             walltime=self.walltime,
-            resources=tuple(ResourceEvent(host, threads, gpus) for host in hosts),
+            resources=tuple(Resource(host, threads, gpus) for host in hosts),
             meta_data={"jobName": name, "jobScript": script},
             tags=tuple(TagEvent(type=kind, name=tag, scope="global") for kind, tag in self.tags),
         )

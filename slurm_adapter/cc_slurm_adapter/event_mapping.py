@@ -8,7 +8,7 @@ from typing import Dict, FrozenSet, List, Mapping, NamedTuple, Optional, Pattern
 
 from cc_common.errors import HostlistError
 from cc_common.hostlist import expand, fold
-from cc_common.job_events import JobStart, ResourceEvent
+from cc_common.job_events import JobStart, Resource
 from cc_common.node_states import NodeState, NodeStateReport
 from cc_slurm_adapter.slurm_model import MULTI_USER, JobDetails, NodeAllocation, SlurmJob, SlurmNode
 from cc_slurm_adapter.sources.gres import gpu_count, gpu_indices
@@ -111,17 +111,17 @@ class StartEventMapper:
         )
         return MappedStart(event, tuple(dict.fromkeys(problems)))
 
-    def _resource(self, host: str, allocation: Optional[NodeAllocation], problems: List[str]) -> ResourceEvent:
+    def _resource(self, host: str, allocation: Optional[NodeAllocation], problems: List[str]) -> Resource:
         topology = self.topology.node_topology(host)
         if allocation is None:
             problems.append("Slurm no longer reports the cores")
-            return ResourceEvent(host)
+            return Resource(host)
         if topology is None:
             problems.append(f"no topology for host {host}: hardware threads are left out")
         threads = hwthreads_of_allocation(allocation, topology, self.geometry.get(host)) if topology else ()
         if topology and not threads:
             problems.append(f"the topology of host {host} does not agree with Slurm's: hardware threads are left out")
-        return ResourceEvent(host, threads, self._accelerators(host, allocation, topology))
+        return Resource(host, threads, self._accelerators(host, allocation, topology))
 
     def _accelerators(
         self, host: str, allocation: NodeAllocation, topology: Optional[SlurmNodeTopology]

@@ -9,7 +9,7 @@ from playwright.sync_api import Page, expect
 
 from cc_backend.model import Job, JobState
 from cc_backend.services import Services
-from cc_common.job_events import JobStart, JobStop, ResourceEvent
+from cc_common.job_events import JobStart, JobStop, Resource
 
 pytestmark = pytest.mark.browser
 
@@ -26,7 +26,7 @@ def start(services: Services) -> Iterator[Callable[..., Job]]:
     def one(ago_s: int = 600) -> Job:
         event = JobStart(
             cluster="tarn", user="mlindq", job_id=next(NUMBERS), start_time=services.now_s() - ago_s, num_nodes=1,
-            resources=(ResourceEvent(hostname=HOST),), sub_cluster="main", partition="main", project="chem-102",
+            resources=(Resource(hostname=HOST),), sub_cluster="main", partition="main", project="chem-102",
             num_hwthreads=96, walltime=7200, meta_data={"jobName": "short_test"},
         )  # fmt: skip
         started.append(services.job_lifecycle.start(event, now_s=services.now_s()))

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from cc_common.job_document import job_document, resource_document
-from cc_common.job_events import JobStart, ResourceEvent, TagEvent
+from cc_common.job_events import JobStart, Resource, TagEvent
 
 KEYS = (
     *("cluster", "subCluster", "project", "user", "shared", "resources", "energyFootprint", "footprint", "metaData"),
@@ -17,7 +17,7 @@ KEYS = (
 
 def start(**more: Any) -> JobStart:
     return JobStart(
-        cluster="tern", user="mlindqv", job_id=7, start_time=900, num_nodes=1, resources=(ResourceEvent("n1"),), **more
+        cluster="tern", user="mlindqv", job_id=7, start_time=900, num_nodes=1, resources=(Resource("n1"),), **more
     )
 
 
@@ -72,7 +72,7 @@ def test_a_start_keeps_its_keys_tags_and_free_objects() -> None:
 
 
 def test_a_resource_has_only_what_it_holds() -> None:
-    assert resource_document(ResourceEvent("n1", (0, 1), ("gpu0",), "fast")) == {
+    assert resource_document(Resource("n1", (0, 1), ("gpu0",), "fast")) == {
         "hostname": "n1",
         "hwthreads": [0, 1],
         "accelerators": ["gpu0"],

@@ -12,7 +12,7 @@ from cc_common.errors import PayloadError
 from cc_common.job_events import (
     JobStart,
     JobStop,
-    ResourceEvent,
+    Resource,
     TagEvent,
     parse_job_start,
     parse_job_stop,
@@ -63,7 +63,7 @@ def test_a_full_start_is_read() -> None:
         project="hydro7",
         user="mlindqv",
         shared="multi_user",
-        resources=(ResourceEvent("tn0412", (0, 1), ("00000000:17:00.0",), "fast"), ResourceEvent("tn0413")),
+        resources=(Resource("tn0412", (0, 1), ("00000000:17:00.0",), "fast"), Resource("tn0413")),
         num_nodes=2,
         num_hwthreads=16,
         num_acc=1,
@@ -89,7 +89,7 @@ def test_an_empty_start_has_the_defaults_of_the_wire() -> None:
 
 
 def test_a_start_is_written_as_existing_adapters_write_it() -> None:
-    start = JobStart("tern", "mlindqv", 88412, 1760000100, 1, (ResourceEvent("tn0412", (0,)),), meta_data={"a": "b"})
+    start = JobStart("tern", "mlindqv", 88412, 1760000100, 1, (Resource("tn0412", (0,)),), meta_data={"a": "b"})
     assert start.to_document() == {
         "cluster": "tern",
         "subCluster": "",
@@ -239,9 +239,7 @@ STARTS = st.builds(
     start_time=TIME,
     num_nodes=COUNT,
     resources=st.lists(
-        st.builds(
-            ResourceEvent, NAME, st.lists(COUNT, max_size=3).map(tuple), st.lists(NAME, max_size=2).map(tuple), NAME
-        ),
+        st.builds(Resource, NAME, st.lists(COUNT, max_size=3).map(tuple), st.lists(NAME, max_size=2).map(tuple), NAME),
         max_size=3,
     ).map(tuple),
     sub_cluster=NAME,

@@ -22,7 +22,7 @@ from cc_backend.jobs.lifecycle import JobLifecycle
 from cc_backend.maintenance.tasks import make_archiver
 from cc_backend.model import JobKey, JobState, MonitoringStatus, RowRule
 from cc_backend.services import EXTENSION
-from cc_common.job_events import JobStart, ResourceEvent
+from cc_common.job_events import JobStart, Resource
 from cc_demo.live.feed import Feeder
 from cc_demo.live.folder import ACCOUNTS, LOCAL, DemoFolder
 from cc_demo.live.history import catch_up
@@ -178,7 +178,7 @@ def test_a_day_after_the_jobs_of_the_last_run_ended_as_planned_and_are_archived(
 def test_the_job_of_this_machine_that_a_killed_demo_left_is_cancelled_when_it_was_last_seen(folder: DemoFolder) -> None:
     database = folder.open_database()
     clusters, _ = load_clusters(Path(folder.settings().archive.path))
-    event = JobStart(LOCAL, "mlindq", 1, NOW_S - 90, 1, (ResourceEvent("bn01"),))
+    event = JobStart(LOCAL, "mlindq", 1, NOW_S - 90, 1, (Resource("bn01"),))
     id_ = JobLifecycle(database, clusters).start(event, now_s=NOW_S).id
     folder.record_tick(NOW_S - 30)
     catch_up(folder, Plan.at(NOW_S, anchor_s=NOW_S), now_s=NOW_S, most=0)

@@ -4,7 +4,7 @@ from typing import Any, List, Optional, Tuple
 import pytest
 
 from cc_common.errors import HostlistError
-from cc_common.job_events import ResourceEvent, parse_job_start
+from cc_common.job_events import Resource, parse_job_start
 from cc_slurm_adapter.event_mapping import (
     GpuRule,
     StartEventMapper,
@@ -45,7 +45,7 @@ def job(**more: Any) -> SlurmJob:
     return SlurmJob(**{"job_id": 7, "state": "RUNNING", "user": "alice", "nodes": "n1", "start_time": 900, **more})
 
 
-def resources(slurm_job: SlurmJob, details: Optional[JobDetails] = None, **more: Any) -> Tuple[ResourceEvent, ...]:
+def resources(slurm_job: SlurmJob, details: Optional[JobDetails] = None, **more: Any) -> Tuple[Resource, ...]:
     mapped = mapper(**more).map_start(slurm_job, details)
     assert mapped is not None
     return mapped.event.resources
@@ -155,7 +155,7 @@ def test_a_host_without_topology_has_no_threads_and_that_is_said() -> None:
         job(cpus=2), JobDetails((NodeAllocation("n1", cpu_ids=(0, 1)),))
     )
     assert mapped is not None
-    assert mapped.event.resources == (ResourceEvent("n1"),)
+    assert mapped.event.resources == (Resource("n1"),)
     assert mapped.event.num_hwthreads == 2
     assert mapped.problems == ("no topology for host n1: hardware threads are left out",)
 

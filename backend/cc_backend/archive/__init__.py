@@ -6,5 +6,6 @@ __all__ = (
     "file_archive",
     "folders",
     "measured_metrics",
+    "meta_json",
     "statistics",
 )

@@ -15,6 +15,7 @@ from cc_backend.clusters.faults import FaultCollectingReader, Faults, is_number,
 from cc_backend.clusters.unit_json import unit_from_json, unit_to_json
 from cc_backend.errors import ArchiveError
 from cc_backend.model import Job, JobState, MetricStatistic, MetricUnit, MonitoringStatus, Resource, Tag
+from cc_common.job_document import resource_document
 
 # Meaning of the key `exclusive` up to version 2 of the archive.
 _EXCLUSIVE = {0: "multi_user", 1: "none", 2: "single_user"}
@@ -34,7 +35,7 @@ _OPTIONAL_INTEGERS = {
 def job_to_meta_json(job: Job) -> dict[str, Any]:
     """The meta.json object of a job; its monitoring status is always that of an archived job."""
     partition = {"partition": job.partition} if job.partition else {}
-    tags = {"tags": [_tag_to_json(tag) for tag in job.tags]} if job.tags else {}
+    tags = {"tags": [tag_to_json(tag) for tag in job.tags]} if job.tags else {}
     numbers = {key: getattr(job, name) for key, name in _OPTIONAL_INTEGERS.items()}
     return {
         "cluster": job.cluster,
@@ -45,7 +46,7 @@ def job_to_meta_json(job: Job) -> dict[str, Any]:
         "shared": job.shared,
         "jobState": job.state.value,
         **tags,
-        "resources": [_resource_to_json(resource) for resource in job.resources],
+        "resources": [resource_document(resource) for resource in job.resources],
         "energyFootprint": _numbers_to_json(job.energy_footprint),
         "footprint": _numbers_to_json(job.footprint),
         "metaData": None if job.meta_data is None else dict(sorted(job.meta_data.items())),
@@ -135,19 +136,9 @@ def _numbers_to_json(numbers: Mapping[str, float] | None) -> dict[str, float] | 
     return {key: value for key, value in sorted(numbers.items()) if np.isfinite(value)}
 
 
-def _tag_to_json(tag: Tag) -> dict[str, Any]:
+def tag_to_json(tag: Tag) -> dict[str, Any]:
+    """The JSON object of a tag, in meta.json and in the REST API."""
     return {"type": tag.type, "name": tag.name, "scope": tag.scope, "id": tag.id}
-
-
-def _resource_to_json(resource: Resource) -> dict[str, Any]:
-    document: dict[str, Any] = {"hostname": resource.hostname}
-    if resource.hwthreads:
-        document["hwthreads"] = list(resource.hwthreads)
-    if resource.accelerators:
-        document["accelerators"] = list(resource.accelerators)
-    if resource.configuration:
-        document["configuration"] = resource.configuration
-    return document
 
 
 def _required_integer(part: FaultCollectingReader, key: str) -> int:

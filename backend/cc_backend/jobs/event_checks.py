@@ -19,7 +19,7 @@ from cc_backend.jobs.limits import (
 )
 from cc_backend.model import MIN_START_S, NON_TERMINAL_STATES, JobState
 from cc_common.error_codes import ErrorCode
-from cc_common.job_events import SHARED, JobStart, JobStop, ResourceEvent
+from cc_common.job_events import SHARED, JobStart, JobStop, Resource
 
 _MONITORING_STATUS = range(4)
 _COUNTS = (
@@ -149,7 +149,7 @@ def _check_resources(event: JobStart) -> None:
         _check_resource(f"resources[{index}]", resource)
 
 
-def _check_resource(path: str, resource: ResourceEvent) -> None:
+def _check_resource(path: str, resource: Resource) -> None:
     if not resource.hostname:
         raise InvalidInput(f"{path}.hostname: is required", code=ErrorCode.INVALID_JOB)
     if len(resource.configuration) > MAX_CONFIGURATION:

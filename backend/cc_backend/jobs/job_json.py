@@ -3,11 +3,14 @@
 from collections.abc import Mapping
 from typing import Any
 
+from cc_backend.archive.meta_json import tag_to_json
 from cc_backend.clusters import ClusterRegistry
+from cc_backend.clusters.unit_json import unit_to_json
 from cc_backend.insight.finding_json import finding_to_json
 from cc_backend.insight.sentences import SentenceContext, finding_headline
 from cc_backend.jobs.event_checks import validate_start
-from cc_backend.model import Job, JobState, MetricStatistic, MonitoringStatus, Resource, Tag
+from cc_backend.model import Job, JobState, MetricStatistic, MonitoringStatus, Resource
+from cc_common.job_document import job_document
 from cc_common.job_events import JobStart
 
 
@@ -17,40 +20,21 @@ def job_to_json(job: Job, *, with_meta_data: bool = False) -> dict[str, Any]:
     `damaged` names unreadable columns of its row, and is present only if there are any.
     `tags` are written unfiltered: callers filter them first with `tags.visible_tags`.
     """
-    wire: dict[str, Any] = {
-        "cluster": job.cluster,
-        "subCluster": job.sub_cluster,
-        "partition": job.partition,
-        "project": job.project,
-        "user": job.user,
-        "shared": job.shared,
+    own: dict[str, Any] = {
         "jobState": str(job.state),
         "tags": [tag_to_json(tag) for tag in job.tags],
-        "resources": [resource_to_json(resource) for resource in job.resources],
-        "energyFootprint": None,
         "footprint": dict(job.footprint) if job.footprint else None,
         "metaData": dict(job.meta_data) if with_meta_data and job.meta_data is not None else None,
-        "concurrentJobs": {"items": None, "count": 0},
         "energy": _integral(job.energy),
-        "arrayJobId": job.array_job_id,
-        "walltime": job.walltime,
-        "requestedMemory": job.requested_memory,
-        "submitTime": job.submit_time,
-        "jobId": job.job_id,
-        "duration": job.duration,
-        "smt": job.smt,
-        "monitoringStatus": job.monitoring_status,
-        "numAcc": job.num_acc,
-        "numHwthreads": job.num_hwthreads,
-        "numNodes": job.num_nodes,
         "statistics": _statistics_to_json(job.statistics),
         "id": job.id,
-        "startTime": job.start_time,
         **judgement_to_json(job),
     }
+    if job.monitoring_status:
+        own["monitoringStatus"] = job.monitoring_status
     if job.damaged_columns:
-        wire["damaged"] = list(job.damaged_columns)
-    return {key: value for key, value in wire.items() if value or key not in _OMITTED_IF_EMPTY}
+        own["damaged"] = list(job.damaged_columns)
+    return job_document(job, own)
 
 
 def judgement_to_json(job: Job) -> dict[str, Any]:
@@ -58,51 +42,18 @@ def judgement_to_json(job: Job) -> dict[str, Any]:
     judgement = job.judgement
     if judgement is None:
         return {}
-    wire: dict[str, Any] = {"verdict": judgement.level.value} if judgement.level else {}
+    document: dict[str, Any] = {"verdict": judgement.level.value} if judgement.level else {}
     if judgement.finding is not None:
-        telling = SentenceContext(job.state is JobState.RUNNING, judgement.judged_s)
-        wire["finding"] = {"text": finding_headline(judgement.finding, telling), **finding_to_json(judgement.finding)}
-    return wire
-
-
-_OMITTED_IF_EMPTY = frozenset(
-    {
-        "partition",
-        "tags",
-        "arrayJobId",
-        "walltime",
-        "requestedMemory",
-        "submitTime",
-        "smt",
-        "monitoringStatus",
-        "numAcc",
-        "numHwthreads",
-    }
-)
+        text = finding_headline(judgement.finding, SentenceContext(job.state is JobState.RUNNING, judgement.judged_s))
+        document["finding"] = {"text": text, **finding_to_json(judgement.finding)}
+    return document
 
 
 _MAX_EXACT_INTEGER = 2**53
 
 
-def tag_to_json(tag: Tag) -> dict[str, Any]:
-    """The JSON object of a tag."""
-    return {"type": tag.type, "name": tag.name, "scope": tag.scope, "id": tag.id}
-
-
-def resource_to_json(resource: Resource) -> dict[str, Any]:
-    """The JSON object of a resource."""
-    wire: dict[str, Any] = {"hostname": resource.hostname}
-    if resource.hwthreads:
-        wire["hwthreads"] = list(resource.hwthreads)
-    if resource.accelerators:
-        wire["accelerators"] = list(resource.accelerators)
-    if resource.configuration:
-        wire["configuration"] = resource.configuration
-    return wire
-
-
 def resource_from_json(document: Mapping[str, Any]) -> Resource:
-    """A resource from the JSON object that `resource_to_json` wrote."""
+    """A resource from the JSON object that `resource_document` wrote."""
     return Resource(
         hostname=document["hostname"],
         hwthreads=tuple(document.get("hwthreads", ())),
@@ -130,10 +81,7 @@ def job_from_start_event(event: JobStart, clusters: ClusterRegistry, *, now_s: i
         start_time=event.start_time,
         submit_time=event.submit_time,
         array_job_id=event.array_job_id,
-        resources=tuple(
-            Resource(entry.hostname, entry.hwthreads, entry.accelerators, entry.configuration)
-            for entry in event.resources
-        ),
+        resources=event.resources,
         num_nodes=event.num_nodes,
         num_hwthreads=event.num_hwthreads,
         num_acc=event.num_acc,
@@ -155,7 +103,7 @@ def _statistics_to_json(statistics: Mapping[str, MetricStatistic] | None) -> dic
         return None
     return {
         metric: {
-            "unit": {"base": entry.unit.base, **({"prefix": entry.unit.prefix} if entry.unit.prefix else {})},
+            "unit": unit_to_json(entry.unit),
             "avg": entry.avg,
             "min": entry.min,
             "max": entry.max,

@@ -11,9 +11,9 @@ import peewee
 from cc_backend.db.database import Database
 from cc_backend.insight.finding_json import finding_to_json
 from cc_backend.jobs.damaged_rows import is_finite_number, read_columns
-from cc_backend.jobs.job_json import resource_to_json
 from cc_backend.jobs.tables import NOT_JUDGED, FootprintRow, JobHostRow, JobRow, JobTagRow, TagRow
 from cc_backend.model import Job, JobState, Judgement, Level, Tag
+from cc_common.job_document import resource_document
 
 logger = logging.getLogger(__name__)
 
@@ -157,7 +157,7 @@ def _job_to_columns(job: Job) -> dict[str, Any]:
         "num_hwthreads": job.num_hwthreads,
         "num_acc": job.num_acc,
         "smt": job.smt,
-        "resources": [resource_to_json(resource) for resource in job.resources],
+        "resources": [resource_document(resource) for resource in job.resources],
         "meta_data": None if job.meta_data is None else dict(job.meta_data),
         "monitoring_status": job.monitoring_status,
         "energy": job.energy,

@@ -14,7 +14,7 @@ from cc_backend.jobs.lifecycle import JobLifecycle
 from cc_backend.jobs.running_jobs import RunningJobs
 from cc_backend.migrations import migrate
 from cc_backend.model import Job
-from cc_common.job_events import JobStart, JobStop, ResourceEvent
+from cc_common.job_events import JobStart, JobStop, Resource
 
 NOW_S = 1_760_000_000
 
@@ -110,7 +110,7 @@ def start_event(job_id: int = 1, *hosts: str, **changes: Any) -> JobStart:
         "job_id": job_id,
         "start_time": NOW_S - 3600,
         "num_nodes": len(names),
-        "resources": tuple(ResourceEvent(name) for name in names),
+        "resources": tuple(Resource(name) for name in names),
     }
     return JobStart(**(fields | changes))
 

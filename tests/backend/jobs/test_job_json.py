@@ -5,8 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cc_backend.clusters import ClusterRegistry
-from cc_backend.jobs.job_json import job_from_start_event, job_to_json, resource_from_json, resource_to_json
+from cc_backend.jobs.job_json import job_from_start_event, job_to_json, resource_from_json
 from cc_backend.model import Job, JobState, MetricStatistic, MetricUnit, Resource, Tag
+from cc_common.job_document import resource_document
 from cc_common.job_events import parse_job_start
 
 NOW_S = 1_760_000_000
@@ -130,4 +131,4 @@ def test_resources_come_back_from_the_wire(
     hostname: str, hwthreads: list[int], accelerators: list[str], configuration: str
 ) -> None:
     resource = Resource(hostname, tuple(hwthreads), tuple(accelerators), configuration)
-    assert resource_from_json(json.loads(json.dumps(resource_to_json(resource)))) == resource
+    assert resource_from_json(json.loads(json.dumps(resource_document(resource)))) == resource

@@ -13,7 +13,7 @@ from cc_backend.jobs.job_queries import JobQueries
 from cc_backend.jobs.lifecycle import JobLifecycle
 from cc_backend.jobs.running_jobs import RunningJobs
 from cc_backend.model import Job, JobState, MonitoringStatus, RowRule
-from cc_common.job_events import JobStart, JobStop, ResourceEvent, TagEvent
+from cc_common.job_events import JobStart, JobStop, Resource, TagEvent
 
 NOW_S = 1_760_000_000
 ALL = RowRule(all_jobs=True)
@@ -28,7 +28,7 @@ def event(**changes: Any) -> JobStart:
         "job_id": 88412,
         "start_time": NOW_S - 3600,
         "num_nodes": 1,
-        "resources": (ResourceEvent("tn0012", (0, 1), ("0000:17:00.0",)),),
+        "resources": (Resource("tn0012", (0, 1), ("0000:17:00.0",)),),
     }
     return JobStart(**(fields | changes))
 
@@ -77,11 +77,11 @@ def test_a_started_job_keeps_every_field(lifecycle: JobLifecycle, job_queries: J
     [
         ({"cluster": "unknown"}, "cluster"),
         ({"sub_cluster": "unknown"}, "subCluster"),
-        ({"resources": (ResourceEvent("elsewhere"),)}, "resources"),
+        ({"resources": (Resource("elsewhere"),)}, "resources"),
         ({"resources": ()}, "resources"),
         ({"resources": (), "sub_cluster": "std"}, "resources"),
-        ({"resources": (ResourceEvent(""),), "sub_cluster": "std"}, "hostname"),
-        ({"resources": (ResourceEvent("tn0001", (-1,)),)}, "hwthreads"),
+        ({"resources": (Resource(""),), "sub_cluster": "std"}, "hostname"),
+        ({"resources": (Resource("tn0001", (-1,)),)}, "hwthreads"),
         ({"user": ""}, "user"),
         ({"user": "x" * 257}, "user"),
         ({"user": "two\nlines"}, "user"),
@@ -114,10 +114,10 @@ def test_a_started_job_keeps_every_field(lifecycle: JobLifecycle, job_queries: J
         ({"tags": (TagEvent("a", "b"),) * 1001}, "tags: there are more than 1000"),
         ({"meta_data": {"jobName": "half \ud800"}}, "metaData"),
         ({"meta_data": {"half \ud800": "x"}}, "metaData"),
-        ({"resources": (ResourceEvent("tn0001", (), ("0000\x00",)),)}, "accelerators"),
-        ({"resources": (ResourceEvent("tn0001", configuration="x" * 4097),)}, "configuration"),
+        ({"resources": (Resource("tn0001", (), ("0000\x00",)),)}, "accelerators"),
+        ({"resources": (Resource("tn0001", configuration="x" * 4097),)}, "configuration"),
         (
-            {"num_nodes": 16_385, "cluster": "skua", "resources": tuple(ResourceEvent(f"n{i}") for i in range(16_385))},
+            {"num_nodes": 16_385, "cluster": "skua", "resources": tuple(Resource(f"n{i}") for i in range(16_385))},
             "resources: there are 16385; a job has at most 16384",
         ),
         ({"start_time": NOW_S + 601}, "startTime"),
@@ -144,10 +144,10 @@ def test_a_start_that_cannot_be_is_refused_and_the_field_is_named(
         {"energy": 1e12},
         {"footprint": {"load_one_avg": 3.4e38, "ipc_min": -1.5}},
         {"meta_data": {"jobName": "tab\tand\nline \x00", "jobScript": "\x00"}},
-        {"cluster": "skua", "resources": (ResourceEvent("any-host"),)},
+        {"cluster": "skua", "resources": (Resource("any-host"),)},
         {"sub_cluster": "fat"},
         {"user": "müller@physik"},
-        {"num_nodes": 2, "resources": (ResourceEvent("tn0001"), ResourceEvent("tn0001"))},
+        {"num_nodes": 2, "resources": (Resource("tn0001"), Resource("tn0001"))},
     ],
 )
 def test_unusual_starts_are_taken_and_can_be_given_back(
