@@ -50,6 +50,6 @@ def test_a_full_disk_is_reported_in_one_line(repository: Path, tmp_path: Path, c
     with Path("/dev/full").open("wb") as full:
         done = run(repository, tmp_path, command, full.fileno())
     assert done.returncode == 1
-    told = [line for line in done.stderr.splitlines() if "is an estimate" not in line and "thresholds" not in line]
-    assert [line for line in told if "No space left on device" in line] == told[-1:]
+    shown = [line for line in done.stderr.splitlines() if "is an estimate" not in line and "thresholds" not in line]
+    assert [line for line in shown if "No space left on device" in line] == shown[-1:]
     assert "Exception ignored" not in done.stderr

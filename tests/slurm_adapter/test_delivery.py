@@ -173,7 +173,7 @@ def test_a_new_run_waits_while_the_backend_holds_another_one_open(
 def test_an_older_run_that_comes_late_lets_the_later_one_end_first(
     journal: Journal, backend: Backend, delivery: EventDelivery, clock: Clock
 ) -> None:
-    """The later run was told first, because the accounting was away; both orders have to come out right."""
+    """The later run was reported first, while the accounting was unavailable; both orders give the same result."""
     backend.code = "job_running"
     later, older = RunKey("alpha", 1, 2000), RunKey("alpha", 1, 900)
     journal.record_start(JobRun(later), "later", now_s=1)  # type: ignore[arg-type]  # a body of one word reads better

@@ -197,7 +197,7 @@ def test_the_event_carries_all_that_slurm_says_and_the_backend_can_read_it() -> 
 
 
 @pytest.mark.parametrize(
-    ("shown", "told", "sent"),
+    ("shown", "by_text", "sent"),
     [
         (None, None, "multi_user"),
         ("none", None, "none"),
@@ -205,8 +205,8 @@ def test_the_event_carries_all_that_slurm_says_and_the_backend_can_read_it() -> 
         ("none", "single_user", "single_user"),
     ],
 )
-def test_sharing_is_taken_from_the_text_then_from_json(shown: Optional[str], told: Optional[str], sent: str) -> None:
-    mapped = mapper().map_start(job(shared=shown), JobDetails((), told))
+def test_sharing_is_taken_from_the_text_then_from_json(shown: Optional[str], by_text: Optional[str], sent: str) -> None:
+    mapped = mapper().map_start(job(shared=shown), JobDetails((), by_text))
     assert mapped is not None
     assert mapped.event.shared == sent
 

@@ -1,4 +1,4 @@
-"""Random histories of Slurm, looked at irregularly and through outages: every run is told of once, with its end."""
+"""Random histories of Slurm, polled irregularly and with outages: every run is reported once, with its end."""
 
 import dataclasses
 from typing import Any, Dict, List, Optional, Set, Tuple
@@ -19,8 +19,8 @@ ENDS = [("COMPLETED", ()), ("FAILED", ()), ("TIMEOUT", ()), ("NODE_FAIL", ()), (
 # pause before the run, its length, how it ends, how late its end reaches the accounting
 runs = st.tuples(st.integers(1, 900), st.integers(0, 900), st.sampled_from(ENDS), st.integers(0, OVERLAP_S - 1))
 histories = st.lists(st.lists(runs, min_size=1, max_size=3), min_size=1, max_size=4)
-# pause before the look, whether controller and accounting answer
-looks = st.lists(st.tuples(st.integers(1, 500), st.booleans(), st.booleans()), max_size=12)
+# pause before the poll, whether controller and accounting are available
+polls = st.lists(st.tuples(st.integers(1, 500), st.booleans(), st.booleans()), max_size=12)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,15 +89,15 @@ def asked_at(truths: List[Truth], now_s: int, ids: Set[int]) -> List[SlurmJob]:
     return [*old, *shown]
 
 
-class Teller:
-    """What an adapter does with its looks: it remembers and tells."""
+class ModelAdapter:
+    """An adapter as a model: it keeps the known runs and records what it reports."""
 
     def __init__(self) -> None:
         self.known: Dict[RunKey, JobRun] = {}
-        self.told: List[Tuple[str, RunKey, int, str]] = []
+        self.reported: List[Tuple[str, RunKey, int, str]] = []
         self.window_end_s: Optional[int] = None
 
-    def look(self, truths: List[Truth], now_s: int, *, controller: bool, accounting: bool) -> None:
+    def poll(self, truths: List[Truth], now_s: int, *, controller: bool, accounting: bool) -> None:
         queue = queue_at(truths, now_s) if controller else None
         if queue is not None:
             self.act(SlurmSnapshot(queue, None, now_s, grace_s=10**9, is_complete=False))
@@ -109,15 +109,15 @@ class Teller:
         if queue is not None and runs is not None:
             self.window_end_s = now_s
 
-    def act(self, seen: SlurmSnapshot) -> None:
-        for action in decide("alpha", self.known.values(), seen):
+    def act(self, snapshot: SlurmSnapshot) -> None:
+        for action in decide("alpha", self.known.values(), snapshot):
             if isinstance(action, StartRun):
                 assert action.key not in self.known
                 self.known[action.key] = JobRun(action.key, action.job.submit_time, action.job.restart_count)
-                self.told.append(("start", action.key, 0, ""))
+                self.reported.append(("start", action.key, 0, ""))
             elif isinstance(action, StopRun):
                 self.known[action.key] = dataclasses.replace(self.known[action.key], end_time=action.stop_time)
-                self.told.append(("stop", action.key, action.stop_time, action.state))
+                self.reported.append(("stop", action.key, action.stop_time, action.state))
             elif isinstance(action, MissedPolls):
                 self.known[action.key] = dataclasses.replace(
                     self.known[action.key], absent_since=action.absent_since, missed_polls=action.count
@@ -125,16 +125,16 @@ class Teller:
 
 
 @settings(max_examples=200, deadline=None)
-@given(histories, looks)
+@given(histories, polls)
 def test_every_run_is_reported_once_in_order_and_with_its_end(history: Any, moments: Any) -> None:
     truths = unfold(history)
-    teller = Teller()
+    adapter = ModelAdapter()
     now_s = 1000
     for pause_s, controller, accounting in moments:
         now_s += pause_s
-        teller.look(truths, now_s, controller=controller, accounting=accounting)
+        adapter.poll(truths, now_s, controller=controller, accounting=accounting)
     for extra in range(4):
-        teller.look(truths, max(now_s, 1000 + HORIZON_S + 2000) + 60 * extra, controller=True, accounting=True)
+        adapter.poll(truths, max(now_s, 1000 + HORIZON_S + 2000) + 60 * extra, controller=True, accounting=True)
 
     expected = {
         RunKey("alpha", truth.job.job_id, truth.job.start_time): (
@@ -143,10 +143,10 @@ def test_every_run_is_reported_once_in_order_and_with_its_end(history: Any, mome
         )
         for truth in truths
     }
-    assert {key: (stop, state) for kind, key, stop, state in teller.told if kind == "stop"} == expected
-    assert len(teller.told) == 2 * len(truths)
+    assert {key: (stop, state) for kind, key, stop, state in adapter.reported if kind == "stop"} == expected
+    assert len(adapter.reported) == 2 * len(truths)
     still_open: Set[RunKey] = set()
-    for kind, key, _, _ in teller.told:
+    for kind, key, _, _ in adapter.reported:
         if kind == "start":
             assert not [run for run in still_open if run.job_id == key.job_id and run.start_time < key.start_time]
             still_open.add(key)

@@ -33,7 +33,7 @@ class Rig:
         self.written: List[int] = []
         self.asked_for_topology = 0
         self.nodes = "n1"
-        self.adapter = SlurmPoller(
+        self.poller = SlurmPoller(
             SiteConfig("alpha", "alpha", SlurmSettings(**settings)),
             SlurmClient(CommandRunner(environment)),
             self.journal,
@@ -56,7 +56,7 @@ class Rig:
     def events(self, kind: str = "start") -> List[Dict[str, Any]]:
         return [json.loads(event.body) for event in self.journal.waiting() if event.kind == kind]
 
-    def told(self, kind: str = "start") -> List[Tuple[int, int]]:
+    def reported(self, kind: str = "start") -> List[Tuple[int, int]]:
         return [(event["jobId"], event["startTime"]) for event in self.events(kind)]
 
 
@@ -76,7 +76,7 @@ def make_rig(tmp_path: Path, environment: Dict[str, str]) -> Iterator[Callable[.
 def test_a_large_first_poll_is_recorded_piece_by_piece(make_rig: Callable[..., Rig], slurm: Any, make_job: Any) -> None:
     slurm.show([make_job.queued(number, START) for number in range(1, 451)], [])
     rig = make_rig()
-    assert rig.adapter.poll() == (450, 0)
+    assert rig.poller.poll() == (450, 0)
     assert rig.written[:5] == [100, 200, 300, 400, 450]
 
 
@@ -88,12 +88,12 @@ def test_a_reused_job_id_brings_no_old_run_of_another_user(
     slurm.show([make_job.queued(500, START)], [])
     slurm.show_asked([old, new])
     rig = make_rig()
-    rig.adapter.poll()
+    rig.poller.poll()
     slurm.show([], [])
     for _ in range(4):
-        rig.adapter.poll()
-    assert rig.told() == [(500, START)]
-    assert rig.told("stop") == [(500, START)]
+        rig.poller.poll()
+    assert rig.reported() == [(500, START)]
+    assert rig.reported("stop") == [(500, START)]
     assert [event["stopTime"] for event in rig.events("stop")] == [NOW - 30]
     (asked,) = {call for call in slurm.calls("accounting") if "--jobs=500" in call}
     assert f"--starttime={time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(START))}" in asked
@@ -106,11 +106,11 @@ def test_an_array_that_is_requested_brings_none_of_its_other_tasks(
     slurm.show([make_job.queued(12, START)], [])
     slurm.show_asked([*tasks, make_job.accounted(12, START, NOW - 5, array={"job_id": 10})])
     rig = make_rig()
-    rig.adapter.poll()
+    rig.poller.poll()
     slurm.show([], [])
-    rig.adapter.poll()
-    rig.adapter.poll()
-    assert (rig.told(), rig.told("stop")) == ([(12, START)], [(12, START)])
+    rig.poller.poll()
+    rig.poller.poll()
+    assert (rig.reported(), rig.reported("stop")) == ([(12, START)], [(12, START)])
 
 
 def test_components_of_a_heterogeneous_job_end_each_for_itself(
@@ -118,10 +118,10 @@ def test_components_of_a_heterogeneous_job_end_each_for_itself(
 ) -> None:
     slurm.show([make_job.queued(20, START, het_job_id=20), make_job.queued(21, START, het_job_id=20)], [])
     rig = make_rig()
-    rig.adapter.poll()
+    rig.poller.poll()
     slurm.show([make_job.queued(20, START, het_job_id=20)], [make_job.accounted(21, START, NOW - 9, state="FAILED")])
-    rig.adapter.poll()
-    assert (rig.told(), rig.told("stop")) == ([(20, START), (21, START)], [(21, START)])
+    rig.poller.poll()
+    assert (rig.reported(), rig.reported("stop")) == ([(20, START), (21, START)], [(21, START)])
 
 
 def test_the_same_run_in_several_records_is_reported_once(
@@ -130,9 +130,9 @@ def test_the_same_run_in_several_records_is_reported_once(
     ended = make_job.accounted(7, START, NOW - 5)
     slurm.show([make_job.queued(7, START), make_job.queued(7, START)], [ended, ended])
     rig = make_rig()
-    rig.adapter.poll()
-    rig.adapter.poll()
-    assert (rig.told(), rig.told("stop")) == ([(7, START)], [(7, START)])
+    rig.poller.poll()
+    rig.poller.poll()
+    assert (rig.reported(), rig.reported("stop")) == ([(7, START)], [(7, START)])
 
 
 @pytest.mark.parametrize("accounting", [True, False])
@@ -141,16 +141,16 @@ def test_without_accounting_a_job_ends_after_two_polls_without_it_and_not_after_
 ) -> None:
     rig = make_rig(accounting=accounting)
     slurm.show([make_job.queued(7, START), make_job.queued(8, START)], [])
-    rig.adapter.poll()
+    rig.poller.poll()
     slurm.show([make_job.queued(8, START)], [])
-    rig.adapter.poll()
-    assert rig.told("stop") == []
+    rig.poller.poll()
+    assert rig.reported("stop") == []
     slurm.break_down("queue")
-    rig.adapter.poll()
-    assert rig.told("stop") == [], "a look that failed is none"
+    rig.poller.poll()
+    assert rig.reported("stop") == [], "a failed poll does not count"
     slurm.recover()
-    rig.adapter.poll()
-    assert rig.told("stop") == ([] if accounting else [(7, START)])
+    rig.poller.poll()
+    assert rig.reported("stop") == ([] if accounting else [(7, START)])
 
 
 ODD_JOBS: List[Dict[str, Any]] = [
@@ -186,11 +186,11 @@ def test_an_invalid_job_affects_no_other_job(
 ) -> None:
     slurm.show([make_job.queued(1, START), make_job.queued(2, START, **odd), make_job.queued(3, START)], [])
     rig = make_rig()
-    rig.adapter.poll()
-    assert [number for number, _ in rig.told() if number != 2] == [1, 3]
+    rig.poller.poll()
+    assert [number for number, _ in rig.reported() if number != 2] == [1, 3]
     slurm.show([make_job.queued(3, START)], [make_job.accounted(1, START, NOW - 5)])
-    rig.adapter.poll()
-    assert (1, START) in rig.told("stop")
+    rig.poller.poll()
+    assert (1, START) in rig.reported("stop")
 
 
 def test_details_of_another_run_of_the_job_are_not_used(
@@ -204,10 +204,10 @@ def test_details_of_another_run_of_the_job_are_not_used(
     slurm.show([make_job.queued(7, START)], [])
     slurm.say("details", details(START - 900))
     rig = make_rig()
-    rig.adapter.poll()
+    rig.poller.poll()
     slurm.show([make_job.queued(8, START)], [])
     slurm.say("details", details(START).replace("JobId=7", "JobId=8"))
-    rig.adapter.poll()
+    rig.poller.poll()
     threads = {event["jobId"]: event["resources"][0].get("hwthreads") for event in rig.events()}
     assert threads == {7: None, 8: [0, 4]}
 
@@ -219,10 +219,10 @@ def test_a_node_that_was_added_to_the_description_is_found_without_a_restart(
     slurm.say("details", line.format(7, "n1") + line.format(8, "n2"))
     rig = make_rig()
     slurm.show([make_job.queued(7, START)], [])
-    rig.adapter.poll()
+    rig.poller.poll()
     rig.nodes = "n[1-2]"
     slurm.show([make_job.queued(7, START), make_job.queued(8, START, nodes="n2")], [])
-    rig.adapter.poll()
+    rig.poller.poll()
     assert [event["resources"] for event in rig.events()] == [
         [{"hostname": host, "hwthreads": [0, 4]}] for host in ("n1", "n2")
     ]

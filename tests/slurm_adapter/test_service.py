@@ -297,7 +297,7 @@ def test_killing_the_service_again_and_again_loses_nothing_and_doubles_nothing(
     with Service(backend.url, tmp_path / "state", environment):
         wait_for(lambda: backend.runs == expected)
     assert backend.runs == expected
-    told: Dict[Tuple[int, int], Dict[str, Any]] = {}
+    reported: Dict[Tuple[int, int], Dict[str, Any]] = {}
     for document in backend.of("start_job/"):
         key = (document["jobId"], document["startTime"])
-        assert told.setdefault(key, document) == document
+        assert reported.setdefault(key, document) == document

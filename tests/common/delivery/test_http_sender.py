@@ -26,7 +26,7 @@ NOW_S = 1_790_000_000.0
 
 @dataclass
 class Peer:
-    """A server that answers what it is told and remembers what it got."""
+    """A server that responds as the test says and remembers what it got."""
 
     url: str = ""
     answers: list = field(default_factory=list)

@@ -1,4 +1,4 @@
-"""The courier: order, back-off, splitting, and what it remembers, with a peer and a clock that do as told."""
+"""The worker: order, back-off, splitting, and what it remembers, with a peer and a clock that do as reported."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ class Strict(Peer):
         return OK
 
 
-def courier_to(peer: Any, outbox: Any = None, clock: Any = None, **more: Any) -> DeliveryWorker:
+def worker_for(peer: Any, outbox: Any = None, clock: Any = None, **more: Any) -> DeliveryWorker:
     clock = clock or Clock()
     return DeliveryWorker(
         Outbox() if outbox is None else outbox,
@@ -84,45 +84,45 @@ def courier_to(peer: Any, outbox: Any = None, clock: Any = None, **more: Any) ->
 
 def test_batches_are_sent_oldest_first() -> None:
     peer = Peer()
-    courier = courier_to(peer)
-    courier.put(b"1")
-    courier.put(b"2")
-    assert [courier.step(), courier.step(), courier.step()] == [0.0, 0.0, None]
+    worker = worker_for(peer)
+    worker.put(b"1")
+    worker.put(b"2")
+    assert [worker.step(), worker.step(), worker.step()] == [0.0, 0.0, None]
     assert peer.got == [b"1", b"2"]
 
 
 def test_after_a_failure_nothing_is_tried_before_the_pause_is_over() -> None:
     peer, clock = Peer(AWAY), Clock()
-    courier = courier_to(peer, clock=clock)
-    courier.put(b"1")
-    assert courier.step() == 0.5
-    assert courier.step() == 0.5
+    worker = worker_for(peer, clock=clock)
+    worker.put(b"1")
+    assert worker.step() == 0.5
+    assert worker.step() == 0.5
     assert len(peer.got) == 1
     clock.now_s += 0.5
-    courier.step()
+    worker.step()
     assert peer.got == [b"1", b"1"]
-    assert courier.counters().sent == 1
+    assert worker.counters().sent == 1
 
 
 def test_a_failed_batch_and_all_that_follow_go_to_disk(tmp_path: Path) -> None:
-    courier = courier_to(Peer(AWAY), Outbox(tmp_path))
-    courier.put(b"1")
-    courier.step()
-    assert (courier.counters().queued, courier.counters().spooled) == (0, 1)
-    courier.put(b"2")
-    courier.step()
-    assert (courier.counters().queued, courier.counters().spooled) == (0, 2)
-    courier.stop(0)
+    worker = worker_for(Peer(AWAY), Outbox(tmp_path))
+    worker.put(b"1")
+    worker.step()
+    assert (worker.counters().queued, worker.counters().spooled) == (0, 1)
+    worker.put(b"2")
+    worker.step()
+    assert (worker.counters().queued, worker.counters().spooled) == (0, 2)
+    worker.stop(0)
 
 
 def test_a_new_worker_sends_what_the_last_one_left(tmp_path: Path) -> None:
-    first = courier_to(Peer(AWAY), Outbox(tmp_path))
+    first = worker_for(Peer(AWAY), Outbox(tmp_path))
     for batch in (b"1", b"2"):
         first.put(batch)
     first.step()
     first.stop(0)
     peer = Peer()
-    second = courier_to(peer, Outbox(tmp_path))
+    second = worker_for(peer, Outbox(tmp_path))
     second.put(b"3")
     while second.step() is not None:
         pass
@@ -131,29 +131,29 @@ def test_a_new_worker_sends_what_the_last_one_left(tmp_path: Path) -> None:
 
 
 def test_the_pause_the_peer_asks_for_is_kept_and_spread() -> None:
-    courier = courier_to(Peer(DeliveryOutcome(OutcomeKind.RETRY, "busy", retry_after_s=60.0)))
-    courier.put(b"1")
-    assert courier.step() == 60.5
+    worker = worker_for(Peer(DeliveryOutcome(OutcomeKind.RETRY, "busy", retry_after_s=60.0)))
+    worker.put(b"1")
+    assert worker.step() == 60.5
 
 
 def test_a_token_that_is_rejected_keeps_everything_and_needs_the_operator(caplog: pytest.LogCaptureFixture) -> None:
-    courier = courier_to(Peer(DeliveryOutcome(OutcomeKind.UNAUTHORISED, "HTTP 401", needs_operator=True)))
-    courier.put(b"1")
+    worker = worker_for(Peer(DeliveryOutcome(OutcomeKind.UNAUTHORISED, "HTTP 401", needs_operator=True)))
+    worker.put(b"1")
     with caplog.at_level(logging.WARNING):
-        courier.step()
+        worker.step()
     assert [record.levelno for record in caplog.records] == [logging.ERROR]
-    assert courier.counters().queued == 1
-    assert courier.counters().last_error == "HTTP 401"
+    assert worker.counters().queued == 1
+    assert worker.counters().last_error == "HTTP 401"
 
 
 def test_an_outage_is_logged_at_its_start_and_its_end_and_now_and_then(caplog: pytest.LogCaptureFixture) -> None:
     peer, clock = Peer(*[AWAY] * 20), Clock()
-    courier = courier_to(peer, clock=clock)
-    courier.put(b"1")
+    worker = worker_for(peer, clock=clock)
+    worker.put(b"1")
     with caplog.at_level(logging.INFO):
         while peer.answers:
-            clock.now_s += courier.step()
-        courier.step()
+            clock.now_s += worker.step()
+        worker.step()
     messages = [record.getMessage().split(" peer")[0] for record in caplog.records]
     assert messages[0] == "cannot deliver"
     assert messages[-1] == "delivering again"
@@ -165,12 +165,12 @@ def test_counters_tell_what_was_done() -> None:
         Peer(DeliveryOutcome(OutcomeKind.DELIVERED_PARTLY, "some", rejected=2, errors=("line 1: x",)), OK, AWAY),
         Clock(),
     )
-    courier = courier_to(peer, clock=clock)
-    assert courier.counters().last_success_s is None
+    worker = worker_for(peer, clock=clock)
+    assert worker.counters().last_success_s is None
     for batch in (b"1", b"2", b"3"):
-        courier.put(batch)
-        courier.step()
-    counters = courier.counters()
+        worker.put(batch)
+        worker.step()
+    counters = worker.counters()
     assert (counters.sent, counters.rejected_lines, counters.queued) == (2, 2, 1)
     assert counters.last_success_s == 1e9 + 1000.0
     assert counters.last_error == "no response"
@@ -178,33 +178,33 @@ def test_counters_tell_what_was_done() -> None:
 
 def test_a_batch_that_is_too_large_is_split_at_line_ends() -> None:
     peer = Strict(limit=8)
-    courier = courier_to(peer)
-    courier.put(b"aa\nbb\ncc\ndd\n")
-    courier.step()
+    worker = worker_for(peer)
+    worker.put(b"aa\nbb\ncc\ndd\n")
+    worker.step()
     assert peer.kept == [b"aa", b"bb", b"cc", b"dd"]
     assert all(batch.endswith(b"\n") for batch in peer.got)
 
 
 def test_a_bad_line_is_found_dropped_counted_and_reported() -> None:
-    told = []
+    reported = []
     peer = Strict()
-    courier = courier_to(peer, on_rejected_line=lambda line, reason: told.append((line, reason)))
+    worker = worker_for(peer, on_rejected_line=lambda line, reason: reported.append((line, reason)))
     lines = [b"line%d" % number for number in range(64)]
-    courier.put(b"\n".join([*lines[:40], b"bad", *lines[40:]]))
-    courier.step()
+    worker.put(b"\n".join([*lines[:40], b"bad", *lines[40:]]))
+    worker.step()
     assert peer.kept == lines
-    assert told == [(b"bad\n", "somewhere")]
-    assert courier.counters().dropped_lines == 1
+    assert reported == [(b"bad\n", "somewhere")]
+    assert worker.counters().dropped_lines == 1
     assert len(peer.got) < 20
 
 
 def test_a_single_line_that_is_too_large_is_dropped() -> None:
     peer = Strict(limit=4)
-    courier = courier_to(peer)
-    courier.put(b"aaaaaaaa\nbb\n")
-    courier.step()
+    worker = worker_for(peer)
+    worker.put(b"aaaaaaaa\nbb\n")
+    worker.step()
     assert peer.kept == [b"bb"]
-    assert courier.counters().dropped_lines == 1
+    assert worker.counters().dropped_lines == 1
 
 
 def test_the_search_for_bad_lines_ends() -> None:
@@ -217,10 +217,10 @@ def test_the_search_for_bad_lines_ends() -> None:
 
 def test_when_the_peer_becomes_unavailable_in_the_middle_only_the_rest_is_kept(tmp_path: Path) -> None:
     peer = Peer(DeliveryOutcome(OutcomeKind.TOO_LARGE), OK, AWAY)
-    courier = courier_to(peer, Outbox(tmp_path))
-    courier.put(b"1\n2\n")
-    courier.step()
-    courier.stop(0)
+    worker = worker_for(peer, Outbox(tmp_path))
+    worker.put(b"1\n2\n")
+    worker.step()
+    worker.stop(0)
     again = Outbox(tmp_path)
     assert again.lease().batch == b"2\n"
     again.close()
@@ -283,26 +283,26 @@ def test_pauses_are_drawn_from_the_whole_range(seed: Any, failures: Any) -> None
 
 def test_the_thread_delivers_what_is_put_and_stop_says_that_all_was_sent() -> None:
     peer = Peer()
-    courier = DeliveryWorker(Outbox(), peer)
-    courier.start()
+    worker = DeliveryWorker(Outbox(), peer)
+    worker.start()
     for number in range(20):
-        courier.put(b"%d" % number)
-    assert courier.flush(30)
-    assert courier.stop(30)
+        worker.put(b"%d" % number)
+    assert worker.flush(30)
+    assert worker.stop(30)
     assert peer.got == [b"%d" % number for number in range(20)]
     assert peer.closed
 
 
 def test_flush_tries_at_once_and_gives_up_after_a_failure() -> None:
     peer = Peer(*[AWAY] * 1000)
-    courier = DeliveryWorker(Outbox(), peer, backoff=Backoff(Middle(), first_s=1e6, max_s=1e6))
-    courier.start()
-    courier.put(b"1")
-    assert not courier.flush(30)
+    worker = DeliveryWorker(Outbox(), peer, backoff=Backoff(Middle(), first_s=1e6, max_s=1e6))
+    worker.start()
+    worker.put(b"1")
+    assert not worker.flush(30)
     tried = len(peer.got)
-    assert not courier.flush(30)
+    assert not worker.flush(30)
     assert len(peer.got) == tried + 1
-    assert not courier.stop(30)
+    assert not worker.stop(30)
 
 
 def test_stop_does_not_wait_for_a_peer_that_hangs(tmp_path: Path) -> None:
@@ -313,13 +313,13 @@ def test_stop_does_not_wait_for_a_peer_that_hangs(tmp_path: Path) -> None:
             release.wait(30)
             return super().send(batch)
 
-    courier = DeliveryWorker(Outbox(tmp_path), Hanging())
-    courier.start()
-    courier.put(b"1")
-    assert not courier.stop(0)
+    worker = DeliveryWorker(Outbox(tmp_path), Hanging())
+    worker.start()
+    worker.put(b"1")
+    assert not worker.stop(0)
     assert len(list(tmp_path.glob("*.batch"))) == 1
     release.set()
-    courier._thread.join(30)
+    worker._thread.join(30)
 
 
 def test_put_never_waits_for_the_peer() -> None:
@@ -331,14 +331,14 @@ def test_put_never_waits_for_the_peer() -> None:
             release.wait(30)
             return super().send(batch)
 
-    courier = DeliveryWorker(Outbox(), Slow())
-    courier.start()
-    courier.put(b"1")
+    worker = DeliveryWorker(Outbox(), Slow())
+    worker.start()
+    worker.put(b"1")
     assert entered.wait(30)
-    courier.put(b"2")
-    assert courier.counters().queued == 2
+    worker.put(b"2")
+    assert worker.counters().queued == 2
     release.set()
-    assert courier.stop(30)
+    assert worker.stop(30)
 
 
 def test_a_thread_that_ended_by_a_defect_is_started_again(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -352,29 +352,29 @@ def test_a_thread_that_ended_by_a_defect_is_started_again(monkeypatch: pytest.Mo
             return super().send(batch)
 
     peer = Defective()
-    courier = DeliveryWorker(Outbox(), peer)
-    courier.start()
-    courier.put(b"1")
+    worker = DeliveryWorker(Outbox(), peer)
+    worker.start()
+    worker.put(b"1")
     assert ended.wait(30)
-    courier._thread.join(30)
-    courier.put(b"2")
-    assert courier.stop(30)
+    worker._thread.join(30)
+    worker.put(b"2")
+    assert worker.stop(30)
     assert peer.got == [b"1", b"2"]
 
 
 @pytest.mark.parametrize("pause_s", [0.0, 0.25])
 def test_a_pause_between_batches_can_be_requested(pause_s: Any) -> None:
-    courier = courier_to(Peer(), replay_pause_s=pause_s)
-    courier.put(b"1")
-    assert courier.step() == pause_s
+    worker = worker_for(Peer(), replay_pause_s=pause_s)
+    worker.put(b"1")
+    assert worker.step() == pause_s
 
 
 def test_the_first_batch_that_was_taken_is_logged_and_no_other(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
-    courier = DeliveryWorker(Outbox(None), Peer())
+    worker = DeliveryWorker(Outbox(None), Peer())
     for _ in range(3):
-        courier.put(b"a 1\n")
-        courier.step()
+        worker.put(b"a 1\n")
+        worker.step()
     assert [record.getMessage() for record in caplog.records] == ["first batch delivered peer=test"]
 
 
@@ -384,10 +384,10 @@ def test_lines_that_are_not_wanted_are_logged_once_however_many_come(caplog: pyt
         DeliveryOutcome(OutcomeKind.DELIVERED, unwanted=(f"{count} lines are thrown away: unknown cluster 'x'",))
         for count in range(5)
     ]
-    courier = DeliveryWorker(Outbox(None), Peer(*unwanted))
+    worker = DeliveryWorker(Outbox(None), Peer(*unwanted))
     for _ in range(5):
-        courier.put(b"a 1\n")
-        courier.step()
+        worker.put(b"a 1\n")
+        worker.step()
     assert [record.getMessage() for record in caplog.records] == [
         "lines not wanted peer=test what=\"0 lines are thrown away: unknown cluster 'x'\""
     ]

@@ -33,7 +33,7 @@ from cc_slurm_adapter.sources.slurm_values import parse_tres
         ("", 0),
     ],
 )
-def test_gpus_are_counted_once_from_every_spelling_of_trackable_resources(tres: str, gpus: int) -> None:
+def test_gpus_are_counted_once_from_every_notation_of_trackable_resources(tres: str, gpus: int) -> None:
     assert gpu_count_of_tres(parse_tres(tres)) == gpus
 
 
@@ -63,7 +63,7 @@ def test_gpus_are_counted_once_from_every_spelling_of_trackable_resources(tres: 
         ("", 0),
     ],
 )
-def test_gpus_are_counted_from_every_spelling_of_generic_resources(gres: str, gpus: int) -> None:
+def test_gpus_are_counted_from_every_notation_of_generic_resources(gres: str, gpus: int) -> None:
     assert gpu_count(gres) == gpus
 
 

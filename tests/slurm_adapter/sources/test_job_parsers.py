@@ -88,20 +88,20 @@ def test_the_text_and_json_name_the_same_cores(shared_fixtures: Path, version: s
     for job in running:
         assert len(details[job.job_id].allocations) == len(job.allocations)
         for place, shown in enumerate(job.allocations):
-            told = details[job.job_id].allocations[place]
-            assert told.cores is None
+            by_text = details[job.job_id].allocations[place]
+            assert by_text.cores is None
             assert shown.cores is not None
             numbers = {socket * 4 + core for socket, core in shown.cores}
-            assert {number // 2 for number in told.cpu_ids or ()} == numbers
-            assert (told.host, told.gres) == (shown.host, shown.gres)
+            assert {number // 2 for number in by_text.cpu_ids or ()} == numbers
+            assert (by_text.host, by_text.gres) == (shown.host, shown.gres)
 
 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_sharing_is_the_same_by_text_and_json_where_json_tells_it(shared_fixtures: Path, version: str) -> None:
     slurm = recorded(shared_fixtures, version)
     details = slurm.job_details()
-    told = {job.job_id: job.shared or details[job.job_id].shared for job in slurm.queue() if job.state == "RUNNING"}
-    assert {job: shared for job, shared in told.items() if shared != "multi_user"} == {2: "none", 7: "single_user"}
+    by_text = {job.job_id: job.shared or details[job.job_id].shared for job in slurm.queue() if job.state == "RUNNING"}
+    assert {job: shared for job, shared in by_text.items() if shared != "multi_user"} == {2: "none", 7: "single_user"}
 
 
 @pytest.mark.parametrize("version", VERSIONS)
