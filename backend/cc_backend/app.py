@@ -13,7 +13,7 @@ from werkzeug.wrappers import Request
 
 from cc_backend import web
 from cc_backend.api.blueprint import blueprint as api_blueprint
-from cc_backend.api.routes import write_routes
+from cc_backend.api.routes import ROUTES
 from cc_backend.api.write import store_batch
 from cc_backend.archive.file_archive import FileArchive
 from cc_backend.auth.known_browsers import KnownBrowsers
@@ -30,6 +30,7 @@ from cc_backend.errors import Unavailable
 from cc_backend.http import guard
 from cc_backend.http.direct_write import DirectWrite
 from cc_backend.http.fallback import cross_origin_headers
+from cc_backend.http.routing import ingest_rules, lane_by_path
 from cc_backend.httpserver.headers import COMMON_HEADERS, finish_response
 from cc_backend.httpserver.server import Application
 from cc_backend.httpserver.workers import Lane
@@ -107,15 +108,10 @@ def create_app(
 
 def server_application(app: Flask, settings: BackendSettings) -> Application:
     """The application for the HTTP server: who may send which body, and which lane serves each path."""
-    writes = write_routes()
-
-    def lane(path: str) -> Lane:
-        if path in ("/healthz", "/metrics"):
-            return Lane.MONITORING
-        return Lane.INGEST if path in writes else Lane.GENERAL
+    lane = lane_by_path(ROUTES)
 
     def body_limit(path: str) -> int:
-        return settings.main.max_batch_bytes if path in writes else settings.main.max_json_bytes
+        return settings.main.max_batch_bytes if lane(path) is Lane.INGEST else settings.main.max_json_bytes
 
     return Application(
         app,
@@ -305,4 +301,4 @@ def wrap_direct_write(app: Flask, services: Services) -> DirectWrite:
         always = HTTPS_SECURITY_HEADERS if guard.is_https_request(app, incoming) else SECURITY_HEADERS
         return {**always, **cross_origin_headers(incoming.path)}
 
-    return DirectWrite(app.wsgi_app, write_routes(), take, fields, request_metrics_of(app))
+    return DirectWrite(app.wsgi_app, ingest_rules(ROUTES), take, fields, request_metrics_of(app))

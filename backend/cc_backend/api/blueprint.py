@@ -2,8 +2,9 @@
 
 from flask import Blueprint
 
-from cc_backend.api import routes
+from cc_backend.api.routes import ROUTES
 from cc_backend.http import fallback, problems
+from cc_backend.http.routing import install_routes
 from cc_backend.telemetry import request_metrics
 
 
@@ -12,6 +13,6 @@ def blueprint() -> Blueprint:
     api = Blueprint("api", __name__)
     problems.install_error_handlers(api)
     request_metrics.install_request_metrics(api)
-    routes.install_routes(api)
+    install_routes(api, ROUTES, has_fallback=True)
     fallback.install_fallback(api)
     return api

@@ -10,5 +10,6 @@ __all__ = (
     "problems",
     "query_string",
     "responses",
+    "routing",
     "store_responses",
 )

@@ -64,11 +64,6 @@ class DirectWrite:
             del environ[_OUTCOME]  # the traceback of an error refers to the batch
 
 
-def rules_by_path(rules: Iterable[str]) -> dict[str, str]:
-    """Path -> rule, for rules that end in a slash, each with its two paths."""
-    return {path: rule for rule in rules for path in (rule, rule.rstrip("/"))}
-
-
 def ingest_outcome(environ: "WSGIEnvironment") -> IngestResult:
     """The result of ingesting the batch of a request to a write route; raises the error if that failed."""
     found = environ[_OUTCOME]

@@ -1,4 +1,4 @@
-"""The web application of the metric store: the routes of cc-metric-store, and what watches it."""
+"""The web application of the metric store program, with the interface of cc-metric-store."""
 
 import functools
 import logging
@@ -13,6 +13,8 @@ from cc_backend.auth.signatures import SignatureVerifier
 from cc_backend.auth.token_keys import TokenKeys
 from cc_backend.http import problems
 from cc_backend.http.direct_write import DirectWrite
+from cc_backend.http.guard import require_declared_permissions
+from cc_backend.http.routing import ingest_rules, lane_by_path
 from cc_backend.httpserver.headers import COMMON_HEADERS, finish_response
 from cc_backend.httpserver.listening import listen_address
 from cc_backend.httpserver.server import Application
@@ -26,18 +28,18 @@ from cc_backend.storeservice.retention_holds import RetentionHoldsClient
 from cc_backend.storeservice.services import EXTENSION, StoreServices
 from cc_backend.storeservice.settings import StoreServiceSettings
 from cc_backend.storeservice.token_gate import TokenGate
-from cc_backend.telemetry import request_metrics
+from cc_backend.telemetry.request_metrics import request_metrics_of
 from cc_common.errors import CockpitError, SettingsError
 
 logger = logging.getLogger(__name__)
 
 
 def check_settings(settings: StoreServiceSettings) -> None:
-    """Returns when the settings can be served.
+    """Check that a server can run with these settings.
 
     Raises:
-        SettingsError: the address or the key cannot be used, no metric is configured, or without a key others could
-            reach the store.
+        SettingsError: the address or the key is invalid, no metric is configured, or the store has no key and is not
+            on loopback.
     """
     host, _ = listen_address(settings.main.addr)
     make_gate(settings)
@@ -54,7 +56,7 @@ def check_settings(settings: StoreServiceSettings) -> None:
 
 
 def make_gate(settings: StoreServiceSettings) -> TokenGate:
-    """The gate of the settings; raises SettingsError for a key that is none."""
+    """The gate with the key of the settings; raises SettingsError for an invalid key."""
     key = settings.main.jwt_public_key
     if not key:
         return TokenGate(None)
@@ -66,7 +68,7 @@ def make_gate(settings: StoreServiceSettings) -> TokenGate:
 
 
 def make_holds_client(settings: StoreServiceSettings) -> RetentionHoldsClient | None:
-    """Who is asked for running jobs, if anybody; raises SettingsError for an address that is none."""
+    """The client for the holds of running jobs, if a backend is set; raises SettingsError for an invalid address."""
     main = settings.main
     return RetentionHoldsClient(main.backend_url, main.backend_token) if main.backend_url else None
 
@@ -76,17 +78,17 @@ def create_services(
     clock: Callable[[], float] = time.time,
     monotonic_clock: Callable[[], float] = boot_time_s,
 ) -> StoreServices:
-    """The parts, opened and connected; `StoreServices.close` closes them."""
+    """The opened services; `StoreServices.close` closes them."""
     gate = make_gate(settings)
     if gate.is_open:
         logger.warning(
             "main.jwt-public-key is empty: whoever reaches %s may read, write and free all samples", settings.main.addr
         )
-    used_nodes = make_holds_client(settings)
+    holds_client = make_holds_client(settings)
     store = open_store(settings.metric_store, metric_table(settings), int(clock()), background=True)
     health = HealthMonitor([HealthCheck("the metric store", store.check_disk, store.faults)])
     trusted_clock = TrustedClock(clock, monotonic=monotonic_clock, last_known_s=store.last_heartbeat_s)
-    return StoreServices(settings, store, gate, used_nodes, health, clock, trusted_clock)
+    return StoreServices(settings, store, gate, holds_client, health, clock, trusted_clock)
 
 
 def create_app(
@@ -95,43 +97,44 @@ def create_app(
     clock: Callable[[], float] = time.time,
     monotonic_clock: Callable[[], float] = boot_time_s,
 ) -> Flask:
-    """The web application with its parts under `app.extensions`; no background work runs yet.
+    """The web application with its services in `app.extensions`; background work is not started.
 
     Raises:
-        SettingsError: a setting cannot be used as it is.
+        SettingsError: a setting is invalid.
         BackendError: the folder of the samples cannot be used.
     """
     app = Flask("cc_backend.storeservice", static_folder=None, template_folder=None)
-    app.url_map.merge_slashes = False  # a redirect to the other spelling would lose the body of a POST
+    app.url_map.merge_slashes = False  # a redirect to the merged path would lose the body of a POST
     app.config["MAX_CONTENT_LENGTH"] = max(settings.main.max_batch_bytes, settings.main.max_json_bytes)
     services = app.extensions[EXTENSION] = create_services(settings, clock, monotonic_clock)
     app.register_error_handler(CockpitError, problems.respond_to_cockpit_error)
     app.register_error_handler(HTTPException, problems.respond_to_http_error)
     app.register_error_handler(Exception, problems.respond_to_unexpected)
     app.after_request(finish_response)
-    blueprint = routes.blueprint()
-    request_metrics.install_request_metrics(blueprint)
-    app.register_blueprint(blueprint)
+    app.register_blueprint(routes.make_blueprint())
+    require_declared_permissions(app)
+    app.before_request(routes.authorize_request)
     app.wsgi_app = DirectWrite(  # type: ignore[method-assign]
         app.wsgi_app,
-        routes.write_rules(),
+        ingest_rules(routes.ROUTES),
         functools.partial(routes.store_batch, services),
         lambda _: COMMON_HEADERS,
-        request_metrics.request_metrics_of(app),
+        request_metrics_of(app),
     )
     return app
 
 
 def http_application(app: Flask, settings: StoreServiceSettings) -> Application:
-    """The application as the HTTP server wants it: who may send which body, and what waits for what."""
+    """The application for the HTTP server: who may send which body, and which lane serves each path."""
+    lane = lane_by_path(routes.ROUTES)
 
     def body_limit(path: str) -> int:
-        return settings.main.max_batch_bytes if routes.lane_of(path) is Lane.INGEST else settings.main.max_json_bytes
+        return settings.main.max_batch_bytes if lane(path) is Lane.INGEST else settings.main.max_json_bytes
 
     return Application(
         app,
         lambda environ: routes.may_send_body(app, environ),
         body_limit,
-        routes.lane_of,
+        lane,
         is_open=not settings.main.jwt_public_key,
     )

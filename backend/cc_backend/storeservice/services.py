@@ -2,6 +2,9 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import cast
+
+from flask import current_app
 
 from cc_backend.metricstore import MetricStore
 from cc_backend.runtime.health import HealthMonitor
@@ -44,3 +47,8 @@ class StoreServices:
         """Stop the health checks and sync the store to disk."""
         self.health.stop()
         self.store.close()
+
+
+def current_services() -> StoreServices:
+    """The services of the application that handles the current request."""
+    return cast("StoreServices", current_app.extensions[EXTENSION])

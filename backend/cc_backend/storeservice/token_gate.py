@@ -6,10 +6,14 @@ read; freeing samples and the inventory need a scope or role.
 
 from collections.abc import Collection
 
+from werkzeug.wrappers import Request
+
 from cc_backend.auth.caller import Caller, Role
 from cc_backend.auth.permissions import Permission, require_permission
 from cc_backend.auth.signatures import SignatureVerifier
 from cc_backend.errors import NotAllowed, NotAuthenticated
+from cc_backend.http.guard import token_from_headers
+from cc_backend.httpserver.wsgi import CALLER_KEY
 from cc_common.error_codes import ErrorCode
 
 ANYBODY_CALLER = Caller("anybody", frozenset({Role.API}))
@@ -53,4 +57,10 @@ class TokenGate:
                 )
             return caller
         require_permission(caller, permission)
+        return caller
+
+    def admit_request(self, incoming: Request, permission: Permission, now_s: float) -> Caller:
+        """The caller of a request by the token in its headers, also for the HTTP server; raises as `admit`."""
+        caller = self.admit(token_from_headers(incoming), permission, now_s)
+        incoming.environ[CALLER_KEY] = caller.name
         return caller

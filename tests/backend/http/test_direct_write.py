@@ -10,7 +10,8 @@ import pytest
 from flask import Response
 from werkzeug.test import create_environ
 
-from cc_backend.api.routes import write_routes
+from cc_backend.api.routes import ROUTES
+from cc_backend.http.routing import ingest_rules
 
 NOW_S = 1_760_000_400
 GOOD = f"load_one,cluster=tern,hostname=tn01,type=node value=4 {NOW_S}\n"
@@ -23,7 +24,7 @@ def fields(answer: Any) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("more", [{}, HTTPS], ids=["http", "https"])
-@pytest.mark.parametrize("path", sorted(write_routes()))
+@pytest.mark.parametrize("path", sorted(ingest_rules(ROUTES)))
 def test_a_batch_that_is_wanted_whole_is_answered_with_the_same_headers_as_one_that_is_not(
     site_of: Any, path: str, more: dict[str, str]
 ) -> None:
