@@ -229,11 +229,11 @@ def test_a_node_that_was_added_to_the_description_is_found_without_a_restart(
     assert rig.asked_for_topology == 2
 
 
-def test_only_what_has_ended_is_asked_of_the_accounting(
+def test_only_ended_jobs_are_requested_from_the_accounting(
     make_rig: Callable[..., Rig], slurm: Any, make_job: Any
 ) -> None:
     slurm.show([make_job.queued(7, START)], [])
-    make_rig().adapter.poll()
+    make_rig().poller.poll()
     (call,) = slurm.calls("accounting")
     states = next(word for word in call.split() if word.startswith("--state=")).partition("=")[2].split(",")
     assert {"CD", "F", "CA", "TO", "OOM", "NF", "RQ"} <= set(states)
