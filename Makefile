@@ -6,7 +6,6 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 ASSETS := backend/cc_backend/web/static/vendor/.ready
-NATIVE := $(shell git ls-files "backend/*.c" "backend/*.h" 2>/dev/null)  # a change there builds the extensions anew
 PACKAGES := cc_common cc_agent cc_slurm_adapter cc_backend cc_demo
 SOURCES := common agent slurm_adapter backend demo tests benchmarks packaging setup.py
 
