@@ -45,9 +45,9 @@ IN_PROSE = {
     r"(?i)\bspellings?\b": "cached key, form",
     r"(?i)\bsteady clock\b": "monotonic clock",
     r"(?i)\bstrangers?\b": "unknown hosts, anonymous callers",
-    r"(?i)\btold\b(?! (?:apart|from)\b)": "reported, logged, given",
+    r"(?i)\btold\b(?! (?:apart|from|to)\b)": "reported, logged, given",
     r"(?i)\bwhole numbers?\b": "integer",
-    r"(?i)(?<!there )(?<!it )\bis no (?!longer\b|more\b)": "is not a",
+    r"(?i)(?<!there )(?<!it )\bis no (?!longer\b|more\b|fault of\b)": "is not a",
     r"\bWhose\b": "begin with the noun",
 }
 AT_THE_BEGINNING = {r"The same\b": "say what the caller gets"}
@@ -99,32 +99,30 @@ def _in_prose(text: str, line: int) -> Iterator[RetiredWord]:
 # Packages in which words that were given up still stand: the list only shrinks.
 NOT_CLEAN_YET: frozenset[str] = frozenset(
     {
-        "cc_backend",
-        "cc_backend.archive",
-        "cc_backend.auth",
-        "cc_backend.cli",
-        "cc_backend.clusters",
-        "cc_backend.http",
-        "cc_backend.httpserver",
-        "cc_backend.insight",
         "cc_backend.maintenance",
         "cc_backend.metricstore",
         "cc_backend.metricstore.blocks",
-        "cc_backend.metricstore.disk.wal",
-        "cc_backend.metricstore.gaps",
         "cc_backend.metricstore.index",
         "cc_backend.metricstore.ingest",
-        "cc_backend.metricstore.query",
         "cc_backend.storeservice",
-        "cc_backend.web",
-        "cc_backend.web.figures",
-        "cc_backend.wording",
         "cc_demo",
         "cc_demo.live",
     }
 )
 # (package/file, word) -> why it may stand there
-JUSTIFIED: dict[tuple[str, str], str] = {("cc_slurm_adapter/journal.py", "absences"): "the column of a table"}
+JUSTIFIED: dict[tuple[str, str], str] = {
+    ("cc_backend.insight/findings.py", "highest"): "a key of stored findings",
+    ("cc_backend.insight/sentences.py", "highest"): "a key of stored findings; a word of pages",
+    ("cc_backend.storeservice/app.py", "spelling"): "of an address",
+    ("cc_backend.storeservice/routes.py", "spelling"): "of an address",
+    ("cc_backend.web/job_heatmap.py", "highest"): "a word of pages",
+    ("cc_backend.web/job_plots.py", "absences"): "a key of the document that pages read",
+    ("cc_backend.web/series_table.py", "highest"): "a word of pages",
+    ("cc_backend.wording/labels.py", "highest"): "a word of pages",
+    ("cc_slurm_adapter/decide.py", "missing"): "what the end of a run is known by, as the journal has it",
+    ("cc_slurm_adapter/journal.py", "absences"): "a column of the journal",
+    ("cc_slurm_adapter/poll.py", "missing"): "what the end of a run is known by, as the journal has it",
+}
 
 
 def sources(repository: Path) -> Iterator[tuple[str, Path]]:

@@ -26,7 +26,7 @@ def main() -> None:
 
 
 def _run() -> int:
-    from cc_backend.cli import app  # noqa: PLC0415 - an interrupt or a missing package is told by `main`
+    from cc_backend.cli import app  # noqa: PLC0415 - an interrupt or a missing package is reported by `main`
 
     try:
         app()
@@ -36,7 +36,7 @@ def _run() -> int:
 
 
 def _failed(error: Exception) -> int:
-    """Tell what went wrong in one line, and the exit status that says so."""
+    """Print what went wrong in one line; the exit status that says so."""
     from cc_common.errors import CockpitError, SettingsError  # noqa: PLC0415
 
     if isinstance(error, BrokenPipeError):  # whoever read the output has gone
@@ -55,8 +55,8 @@ def _failed(error: Exception) -> int:
 
 
 def _flushed(status: int) -> int:
-    """The exit status once all output is out; what cannot be written is told here and not by the interpreter."""
-    from cc_common.output import flush_stdout  # noqa: PLC0415 - nothing is loaded before `main` can tell what fails
+    """The exit status once all output is out; what cannot be written is reported here and not by the interpreter."""
+    from cc_common.output import flush_stdout  # noqa: PLC0415 - nothing is loaded before `main` can report what fails
 
     error = flush_stdout()
     return status if error is None or status else _failed(error)

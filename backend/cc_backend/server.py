@@ -133,16 +133,16 @@ async def _serve(
 
 
 def _stop_event(notifier: Notifier) -> asyncio.Event:
-    told = asyncio.Event()
+    stopping = asyncio.Event()
 
-    def tell() -> None:
+    def stop() -> None:
         notifier.stopping()
-        told.set()
+        stopping.set()
 
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         if signal.getsignal(number) != signal.SIG_IGN:  # nohup ignores SIGHUP
-            asyncio.get_running_loop().add_signal_handler(number, tell)
-    return told
+            asyncio.get_running_loop().add_signal_handler(number, stop)
+    return stopping
 
 
 def tls_context(listening: ListenConfig) -> "ssl.SSLContext | None":

@@ -161,13 +161,13 @@ def compute_energy(job: Job, data: JobData, sub_cluster: SubCluster) -> dict[str
 
 
 def _completed(metric: JobMetric) -> JobMetric:
-    lacking = [one.data for one in metric.series if one.statistics is None]
+    lacking = [series.data for series in metric.series if series.statistics is None]
     found = iter(all_series_statistics(lacking))
-    series = [replace(one, statistics=one.statistics or next(found)) for one in metric.series]
+    completed = [replace(series, statistics=series.statistics or next(found)) for series in metric.series]
     over_time = metric.statistics_series
-    if over_time is None and len(series) >= MIN_SERIES_FOR_STATISTICS:
-        over_time = statistics_series([one.data for one in series])
-    return replace(metric, series=series, statistics_series=over_time)
+    if over_time is None and len(completed) >= MIN_SERIES_FOR_STATISTICS:
+        over_time = statistics_series([series.data for series in completed])
+    return replace(metric, series=completed, statistics_series=over_time)
 
 
 def _exact_statistics(data: Samples) -> Statistic | None:

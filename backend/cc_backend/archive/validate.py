@@ -14,7 +14,7 @@ from cc_backend.model import JobState, Scope
 _SHARED = ("none", "single_user", "multi_user")
 _OPTIONAL_INTEGERS = ("arrayJobId", "walltime", "requestedMemory", "submitTime", "smt", "numAcc", "numHwthreads", "id")
 _POSITIVE = ("walltime", "requestedMemory", "numAcc", "numHwthreads", "duration")
-_HIGHEST_STATUS = 3
+_MAX_STATUS = 3
 _BASES = frozenset({"B", "F", "B/s", "F/s", "CPI", "IPC", "Hz", "W", "J", "°C", ""})
 _PREFIXES = frozenset({"", "K", "M", "G", "T", "P", "E"})
 _NEEDED_STATISTICS = ("cpu_user", "cpu_load", "mem_used", "flops_any", "mem_bw")
@@ -47,8 +47,8 @@ def validate_meta(document: object, *, strict: bool = False) -> list[Fault]:
         tag.text("type", needed=True)
         tag.text("name", needed=True)
     statistics = list(_statistics(part))
-    for one in statistics:
-        _check_statistic(one)
+    for statistic in statistics:
+        _check_statistic(statistic)
     if strict:
         _check_meta_strictly(part, tags, statistics)
     return findings.items
@@ -93,8 +93,8 @@ def _check_identity(part: FaultCollectingReader) -> None:
             part.faults.error(key, f"must be one of {', '.join(words)}, not {quoted_value(part.get(key))}")
     for key in _OPTIONAL_INTEGERS:
         part.integer(key, default=0)
-    if part.integer("monitoringStatus", minimum=0, default=0) > _HIGHEST_STATUS:
-        part.faults.error("monitoringStatus", f"must be at most {_HIGHEST_STATUS}")
+    if part.integer("monitoringStatus", minimum=0, default=0) > _MAX_STATUS:
+        part.faults.error("monitoringStatus", f"must be at most {_MAX_STATUS}")
     part.number("energy")
     part.text("partition")
 
@@ -229,10 +229,10 @@ def _check_meta_strictly(
     names = [str((tag.get("type"), tag.get("name"), tag.get("scope"))) for tag in tags]
     if len(set(names)) != len(names):
         part.faults.warn("tags", "should be unique")
-    for one in statistics:
-        _check_unit(one, strict=True)
-        _warn_of_order(one)
-    there = {one.path.removeprefix("statistics.") for one in statistics}
+    for statistic in statistics:
+        _check_unit(statistic, strict=True)
+        _warn_of_order(statistic)
+    there = {statistic.path.removeprefix("statistics.") for statistic in statistics}
     _warn_of_missing(there, "statistics.", _NEEDED_STATISTICS, part.faults)
 
 

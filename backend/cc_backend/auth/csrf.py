@@ -25,5 +25,5 @@ def matches_token(given: str, token: str) -> bool:
     return len(both) == 2 * len(plain) and hmac.compare_digest(_xor(both[: len(plain)], both[len(plain) :]), plain)
 
 
-def _xor(one: bytes, other: bytes) -> bytes:
-    return bytes(a ^ b for a, b in zip(one, other, strict=True))
+def _xor(left: bytes, right: bytes) -> bytes:
+    return bytes(a ^ b for a, b in zip(left, right, strict=True))

@@ -1,6 +1,6 @@
 """Browsers that have logged in before: a random secret in a long-lived cookie, of which the database has the hash.
 
-The cookie does not log in. It gives its browser separate attempts at the password of its account, so that strangers
+The cookie does not log in. It gives its browser separate attempts at the password of its account, so that others
 who use up the attempts of the account do not lock out its owner.
 """
 

@@ -34,8 +34,12 @@ def session_list(
         if user is not None:
             Users(database).get(user)
         rows = [
-            (one.id, one.user, *(format_local_time(at_s, "-") for at_s in (one.created_s, one.last_seen_s, one.ends_s)))
-            for one in _sessions(settings, database).list(time.time(), user)
+            (
+                login.id,
+                login.user,
+                *(format_local_time(at_s, "-") for at_s in (login.created_s, login.last_seen_s, login.ends_s)),
+            )
+            for login in _sessions(settings, database).list(time.time(), user)
         ]
     print_table(("ID", "ACCOUNT", "BEGAN", "LAST USED", "ENDS"), rows)
 

@@ -47,7 +47,7 @@ def check_cluster(document: Any) -> list[Fault]:
         for sub_cluster in cluster.sub_clusters.values():
             _check_sub_cluster(sub_cluster, faults)
         _check_derived_keys(document, faults)
-        _check_spelling(document, faults)
+        _warn_of_unknown_keys(document, faults)
     return faults.errors + faults.warnings
 
 
@@ -179,18 +179,18 @@ _PLACE_NAMES: Mapping[str, str] = {
 _MIN_SIMILARITY = 0.75
 
 
-def _check_spelling(document: Any, faults: Faults, *, kind: str = "", path: str = "") -> None:
+def _warn_of_unknown_keys(document: Any, faults: Faults, *, kind: str = "", path: str = "") -> None:
     """Warn of unknown keys, with the key that was probably meant or the place where they belong."""
     if isinstance(document, list):
         for index, item in enumerate(document):
-            _check_spelling(item, faults, kind=kind, path=f"{path}[{index}]")
+            _warn_of_unknown_keys(item, faults, kind=kind, path=f"{path}[{index}]")
     if not isinstance(document, Mapping) or kind not in _KNOWN_KEYS:
         return
     missing = {key.casefold(): key for key in _KNOWN_KEYS[kind] if key not in document}
     for key, value in document.items():
         place = f"{path}.{key}" if path else key
         if key in _KNOWN_KEYS[kind]:
-            _check_spelling(value, faults, kind=f"{kind}.{key}" if kind else key, path=place)
+            _warn_of_unknown_keys(value, faults, kind=f"{kind}.{key}" if kind else key, path=place)
         elif key not in _IGNORED_KEYS.get(kind, ()):
             faults.warn(place, f"is an unknown key and ignored{_hint(key, missing)}")
 

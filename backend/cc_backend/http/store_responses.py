@@ -146,9 +146,12 @@ def host_health_response(
     found = {host: store.host_health(cluster, host, metrics, now_s=now_s) for host in hosts}
     if query.raw("with-reasons") is True:
         return json_response(
-            {host: _health_to_json(one) | {"Reasons": _reasons_to_json(one, now_s)} for host, one in found.items()}
+            {
+                host: _health_to_json(health) | {"Reasons": _reasons_to_json(health, now_s)}
+                for host, health in found.items()
+            }
         )
-    return json_response({host: _health_to_json(one) for host, one in found.items()})
+    return json_response({host: _health_to_json(health) for host, health in found.items()})
 
 
 def _health_to_json(health: HostHealth) -> dict[str, Any]:

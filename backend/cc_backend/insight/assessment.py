@@ -58,11 +58,11 @@ class Assessment:
 
     def to_judgement(self, *, now_s: int) -> Judgement:
         """The part that is stored with the job: level, first finding, number of others."""
-        told = [finding for finding in self.findings if finding.code != FindingCode.NOTHING_FOUND]
-        first = told[0] if told else None
+        kept = [finding for finding in self.findings if finding.code != FindingCode.NOTHING_FOUND]
+        first = kept[0] if kept else None
         if first is not None:
             first = replace(first, hosts=first.hosts[:MAX_STORED_HOSTS])
-        return Judgement(self.level, first, max(0, len(told) - 1), now_s, RULES_VERSION)
+        return Judgement(self.level, first, max(0, len(kept) - 1), now_s, RULES_VERSION)
 
 
 def judged_metrics(metrics: Mapping[str, MetricConfig]) -> dict[str, MetricConfig]:
@@ -127,8 +127,8 @@ def assess_job(
         found.append(too_short_finding(job, curves))
     found.sort(key=lambda finding: (finding.level.order, _ORDER[FindingCode(finding.code)]))
     levels: list[Level] = [finding.level for finding in found if finding.level is not Level.OK]
-    told = {finding.metric for finding in found if finding.level is not Level.OK}
-    quiet = [name for name in quiet if name not in told]
+    noticed = {finding.metric for finding in found if finding.level is not Level.OK}
+    quiet = [name for name in quiet if name not in noticed]
     if quiet:
         found.append(_nothing_found(items, quiet, early))
     return Assessment(
@@ -187,8 +187,10 @@ def _idle_gpus(
     found = curves.get(GPU_USE_METRIC, Scope.ACCELERATOR)
     if found is None:
         return None
-    told = set(idle.hosts) if idle is not None and idle.metric == GPU_USE_METRIC else set()
-    rows = [node for node in find_idle_nodes(found, metrics[GPU_USE_METRIC].peak) if found.hosts[node.row] not in told]
+    idle_hosts = set(idle.hosts) if idle is not None and idle.metric == GPU_USE_METRIC else set()
+    rows = [
+        node for node in find_idle_nodes(found, metrics[GPU_USE_METRIC].peak) if found.hosts[node.row] not in idle_hosts
+    ]
     return idle_gpus_finding(job, metrics[GPU_USE_METRIC], found, rows, hours) if rows else None
 
 
@@ -201,7 +203,7 @@ def _difference_findings(
 ) -> list[Finding]:
     """One finding for each set of nodes that differ from the others, unless idle nodes explain it."""
     out: list[Finding] = []
-    told: set[frozenset[str]] = set()
+    reported: set[frozenset[str]] = set()
     for name, config in metrics.items():
         found = curves.get(name)
         rows = find_differing_nodes(found, config) if found else []
@@ -211,8 +213,8 @@ def _difference_findings(
         of_idle = dict.fromkeys(idle.hosts, idle.level) if idle else {}
         outliers[name] = {host: of_idle.get(host, finding.level) for host in finding.hosts} | outliers.get(name, {})
         hosts = frozenset(finding.hosts)
-        if hosts not in told and not hosts <= of_idle.keys():
-            told.add(hosts)
+        if hosts not in reported and not hosts <= of_idle.keys():
+            reported.add(hosts)
             out.append(finding)
     return out[:MAX_DIFFERENCES]
 

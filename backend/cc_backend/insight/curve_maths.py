@@ -58,7 +58,7 @@ def columns_with_data(rows: Values) -> npt.NDArray[np.bool_]:
 def find_gaps(rows: Values) -> tuple[tuple[int, int], ...]:
     """First and one past the last slot of each stretch in which no series has a value.
 
-    Stretches at the very end are left out (late data is no gap), and so are single missing slots.
+    Stretches at the very end are left out (late data is not a gap), and so are single missing slots.
     """
     if not rows.size:
         return ()
@@ -75,7 +75,7 @@ def find_gaps(rows: Values) -> tuple[tuple[int, int], ...]:
 def find_outliers(means: Values, *, min_distance: float = 0.0) -> list[int]:
     """The indices of means far from the median: by more than 4 robust spreads and a fifth of the median.
 
-    `least` is a distance below which nothing is far, so that a metric close to zero everywhere has no outliers.
+    `min_distance` is a distance below which nothing is far, so that a metric close to zero everywhere has no outliers.
     Spread is the median absolute deviation, scaled to a standard deviation (factor 1.4826). More than a third of
     them cannot be outliers: then the job simply has two kinds of nodes.
     """

@@ -297,7 +297,7 @@ def _missing_stretches(known: Flags) -> list[tuple[int, int]]:
     if not filled.size:
         return []
     empty = ~known
-    empty[filled[-1] :] = False  # late data is no gap
+    empty[filled[-1] :] = False  # late data is not a gap
     edges = np.flatnonzero(np.diff(np.concatenate(([False], empty, [False])).astype(np.int8)))
     return list(zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True))
 

@@ -68,8 +68,8 @@ def footprint_values(
     """The footprint of a job, worst first and what is not judged last.
 
     Values are those of the job record. Those of `curves` count for a running job, whose record may be old or empty, and
-    where nodes sent nothing, which the means of the record count as zero. On shared nodes the thresholds of lowest and
-    highest values shrink with the job's share, and so do those of sums over its own hardware threads, as in the plots:
+    where nodes sent nothing, which the means of the record count as zero. On shared nodes the thresholds of minimum and
+    maximum values shrink with the job's share, and so do those of sums over its own hardware threads, as in the plots:
     a quarter of a node cannot do the work of four.
     """
     out = []

@@ -58,16 +58,16 @@ def find_idle_nodes(curves: MetricCurves, peak: float) -> list[IdleNode]:
     busiest = np.fmax.reduce(rows, axis=0)
     works = busiest >= IDLE_SHARE_OF_PEAK * peak
     limit = np.minimum(IDLE_SHARE_OF_PEAK * peak, IDLE_SHARE_OF_BUSIEST * busiest)
-    least = max(MIN_IDLE_SLOTS, MIN_IDLE_SHARE * rows.shape[1])
+    min_slots = max(MIN_IDLE_SLOTS, MIN_IDLE_SHARE * rows.shape[1])
     with np.errstate(invalid="ignore"):
         quiet = (rows < limit) & works
-    enough = np.flatnonzero(np.count_nonzero(quiet, axis=1) >= MIN_IDLE_SLOT_SHARE * least).tolist()
+    enough = np.flatnonzero(np.count_nonzero(quiet, axis=1) >= MIN_IDLE_SLOT_SHARE * min_slots).tolist()
     found: list[tuple[int, int]] = []
     for number in enough:
         judged = np.flatnonzero(works & np.isfinite(rows[number]))
         first = _final_stretch_start(quiet[number, judged])
         slots = len(judged) - first
-        if slots >= least and slots * curves.step_s >= MIN_IDLE_S:
+        if slots >= min_slots and slots * curves.step_s >= MIN_IDLE_S:
             found.append((number, int(judged[first])))
     if not found:
         return []

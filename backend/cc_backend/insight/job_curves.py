@@ -105,9 +105,9 @@ class MetricCurves:
         """`min`, `max`, or else the mean."""
         return self.minimum if name == "min" else self.maximum if name == "max" else self.mean
 
-    def find_outliers(self, least: float) -> list[int]:
-        """The rows whose mean lies far from all others, by at least so much."""
-        return find_outliers(self.row_means, min_distance=least)
+    def find_outliers(self, min_distance: float) -> list[int]:
+        """The rows whose mean lies far from all others, by at least `min_distance`."""
+        return find_outliers(self.row_means, min_distance=min_distance)
 
     def release_rows(self) -> None:
         """Free the grid, which is large for thousands of series; the numbers of each row stay."""

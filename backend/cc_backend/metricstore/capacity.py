@@ -81,7 +81,7 @@ def enforce(store: CappedStore, *, cap_bytes: int, now_s: int) -> Step:
                 store.drop(use, protected=step == Step.DROP_PROTECTED)
             if store.used_bytes() <= target_bytes:
                 return step
-        if store.used_bytes() <= cap_bytes:  # no more is lost only to make the next look a while off
+        if store.used_bytes() <= cap_bytes:  # no more is dropped only to put off the next pass
             return step
     return Step.REFUSE
 

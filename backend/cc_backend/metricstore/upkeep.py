@@ -196,8 +196,8 @@ class Upkeep:
             case Step.REFUSE:
                 logger.error("memory-cap is reached used=%s cap=%s: new samples are refused, raise it", used, cap)
             case Step.DROP | Step.DROP_PROTECTED:
-                whose = "of running jobs too" if step == Step.DROP_PROTECTED else "none of running jobs"
-                logger.error("memory-cap made old samples go, %s: used=%s cap=%s, raise it", whose, used, cap)
+                affected = "of running jobs too" if step == Step.DROP_PROTECTED else "none of running jobs"
+                logger.error("memory-cap made old samples go, %s: used=%s cap=%s, raise it", affected, used, cap)
             case Step.TO_DISK | Step.COMPRESS:
                 logger.warning("near memory-cap step=%s used=%s cap=%s", step.name.lower(), used, cap)
             case Step.NOTHING:

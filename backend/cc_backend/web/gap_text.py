@@ -15,9 +15,9 @@ MAX_REASONS = 2  # below a plot
 def plot_reasons(gaps: JobGaps, metric: str, *, has_gaps: bool, zone: tzinfo | None) -> tuple[str, ...]:
     """The lines below a plot: gaps of this metric alone; without those, if the plot has gaps, the shared ones."""
     found = gaps.metrics.get(metric, ())
-    told = _metric_only(found) or (found if has_gaps else ())
+    shown = _metric_only(found) or (found if has_gaps else ())
     return tuple(
-        gap_sentences(told, lower_first(metric_name(metric)), zone=zone, now_s=gaps.now_s, max_sentences=MAX_REASONS)
+        gap_sentences(shown, lower_first(metric_name(metric)), zone=zone, now_s=gaps.now_s, max_sentences=MAX_REASONS)
     )
 
 

@@ -59,13 +59,13 @@ def build_heatmap(
         rows, hosts, top, labels, _heatmap_label(name, hosts, list(outliers), found), outlier_levels=outliers
     )
     top_text = format_exact_number(top) if top == metrics[name].peak else format_number(top)
-    highest = f", highest {format_number(found.maximum)}" if found.measured else ""  # low values are as pale as none
-    return CaptionedFigure(f"{metric_name(name)} by node", figure, ("scale", f"0 to {top_text}{highest}"))
+    maximum = f", highest {format_number(found.maximum)}" if found.measured else ""  # low values are as pale as none
+    return CaptionedFigure(f"{metric_name(name)} by node", figure, ("scale", f"0 to {top_text}{maximum}"))
 
 
-def heatmap_maximum(highest: float | None, peak: float) -> float:
+def heatmap_maximum(maximum: float | None, peak: float) -> float:
     """The value of the strongest shade: the peak, or the maximum if it exceeds the peak by more than a tenth."""
-    return (peak if (highest or 0.0) <= peak * 1.1 else highest or 0.0) or 1.0
+    return (peak if (maximum or 0.0) <= peak * 1.1 else maximum or 0.0) or 1.0
 
 
 def _heatmap_label(name: str, hosts: Sequence[str], outliers: Sequence[str], found: MetricCurves) -> str:

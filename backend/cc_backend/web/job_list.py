@@ -34,7 +34,7 @@ class PreviewCell:
     name: str
     unit: str
     mean: str
-    highest: str
+    maximum: str
     level: Level | None
     figure: Markup
     scale_figure: Markup
@@ -190,7 +190,7 @@ def build_preview_cell(metric: str, preview: Preview | None, sub_cluster: SubClu
         name=metric_name(metric),
         unit=unit,
         mean=format_number(preview.mean * factor),
-        highest=format_number(preview.maximum * factor),
+        maximum=format_number(preview.maximum * factor),
         level=level,
         figure=draw_sparkline(
             preview.values * factor,

@@ -171,8 +171,8 @@ def build_plot(
 
 
 def _scope_text(figure: SeriesFigure, scope: Scope) -> str:
-    one, many = SCOPE_WORDS[scope]
-    return count_noun(figure.series_count, one, many) if figure.measured else one
+    singular, plural = SCOPE_WORDS[scope]
+    return count_noun(figure.series_count, singular, plural) if figure.measured else singular
 
 
 def _readout(figure: SeriesFigure) -> tuple[tuple[str, str], ...]:

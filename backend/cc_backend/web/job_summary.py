@@ -127,14 +127,14 @@ def _build_polar(items: Sequence[FootprintValue], curves: JobCurveSet) -> Markup
         if item.value is None or not item.thresholds.can_judge:
             continue
         found = curves.get(item.metric)
-        mean, highest, own = (found.mean, found.maximum, found.statistic(item.statistic)) if found else (None,) * 3
+        mean, maximum, own = (found.mean, found.maximum, found.statistic(item.statistic)) if found else (None,) * 3
         ratio = item.value / (own or item.value or 1.0)
         spokes.append(
             Spoke(
                 item.name,
                 item.thresholds,
                 item.value if mean is None else mean * ratio,
-                item.value if highest is None else highest * ratio,
+                item.value if maximum is None else maximum * ratio,
             )
         )
     if len(spokes) < 3:  # noqa: PLR2004 - a polygon

@@ -275,7 +275,7 @@ def _unknown(args: QueryArguments, names: Iterable[str]) -> tuple[Parameter, ...
         if name in KNOWN_PARAMETERS or not value.strip():
             continue
         if len(name) > _MAX_NAME_LENGTH or len(value) > _MAX_TEXT_LENGTH or not (name + value).isprintable():
-            raise InvalidInput(f"'{name[:20]}' is no parameter of this list")
+            raise InvalidInput(f"'{name[:20]}' is not a parameter of this list")
         found.append((name, value))
     return tuple(found[:_MAX_UNKNOWN])
 

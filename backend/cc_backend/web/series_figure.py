@@ -71,7 +71,7 @@ class SeriesFigure:
 
     @property
     def key(self) -> tuple[tuple[str, str], ...]:
-        """Look and name of each line, where there are several and no bands; the look is a colour or a level."""
+        """Style and name of each line, where there are several and no bands; the style is a colour or a level."""
         if self.bands or self.series_count < 2:  # noqa: PLR2004 - several
             return ()
         lines = sorted(self.lines, key=lambda line: (line.colour, line.label))
@@ -132,13 +132,13 @@ def build_series_figure(
     )
     banded = curves.count > (MAX_LINES if separate_lines else MIN_BAND_SERIES - 1)
     # outliers must be visibly apart, by a share of the height of the plot
-    least = _MIN_VISIBLE_SHARE * (curves.maximum or 0.0)
-    outliers = list(levels) or (curves.find_outliers(least) if banded else [])
+    min_distance = _MIN_VISIBLE_SHARE * (curves.maximum or 0.0)
+    outliers = list(levels) or (curves.find_outliers(min_distance) if banded else [])
     if banded:
         lines, bands = _bands(rows, labels, outliers, levels)
     else:
         lines, bands = _lines(rows, labels, levels), ()
-    lowest, median, highest = (
+    minimum, median, maximum = (
         np.nan if value is None else value * factor for value in (curves.minimum, curves.median, curves.maximum)
     )
     return SeriesFigure(
@@ -148,10 +148,10 @@ def build_series_figure(
         lines=lines,
         bands=bands,
         gaps=tuple((a // every, -(-b // every)) for a, b in curves.gaps),
-        top=axis_top(highest, thresholds),
-        minimum=lowest,
+        top=axis_top(maximum, thresholds),
+        minimum=minimum,
         median=median,
-        maximum=highest,
+        maximum=maximum,
         thresholds=thresholds,
         level=level,
         outliers=tuple(labels[i] for i in outliers),
@@ -176,11 +176,11 @@ def _bands(
     return tuple(lines), (Band(low, high), Band(q1, q3, inner=True))
 
 
-def axis_top(highest: float, thresholds: Thresholds | None) -> float:
+def axis_top(maximum: float, thresholds: Thresholds | None) -> float:
     """The end of the y axis: 5 % above the maximum, or above the nearest threshold if that is close."""
-    top = highest * 1.05 if np.isfinite(highest) and highest > 0 else 1.0
-    if thresholds is None or not np.isfinite(highest):
+    top = maximum * 1.05 if np.isfinite(maximum) and maximum > 0 else 1.0
+    if thresholds is None or not np.isfinite(maximum):
         return float(top)
     if thresholds.lower_is_better:
-        return float(max(top, thresholds.caution * 1.08) if 0 < thresholds.caution < highest * 2.4 else top)
-    return float(max(top, thresholds.normal * 1.06) if 0 < thresholds.normal < highest * 2.2 else top)
+        return float(max(top, thresholds.caution * 1.08) if 0 < thresholds.caution < maximum * 2.4 else top)
+    return float(max(top, thresholds.normal * 1.06) if 0 < thresholds.normal < maximum * 2.2 else top)

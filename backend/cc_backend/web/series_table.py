@@ -45,8 +45,8 @@ def build_plot_table(by_scope: Mapping[Scope, JobMetric], wanted: Scope) -> Plot
         return None
     rows = matrix(metric)
     known = rows[np.isfinite(rows)]
-    highest = float(np.abs(known).max()) if known.size else 0.0
-    factor, unit = readable_unit(metric.unit, highest)
+    largest = float(np.abs(known).max()) if known.size else 0.0
+    factor, unit = readable_unit(metric.unit, largest)
     return PlotTable(
         scope, series_labels(metric, scope), rows, metric.timestep_s, factor, unit, format_unit(metric.unit)
     )

@@ -236,12 +236,12 @@ def _place_among(
 ) -> int | None:
     """The place of the first group of which a stretch is a part, if the rest of that is missing of its host too."""
     earliest_s, latest_s = around.from_s - tolerance_s, own.from_s + tolerance_s
-    least_end_s, most_end_s = own.to_s - tolerance_s, around.to_s + tolerance_s
+    min_end_s, max_end_s = own.to_s - tolerance_s, around.to_s + tolerance_s
     # thousands of stretches with a hundred groups each, nearly all of which begin too early or too late
     for place, (from_s, to_s, ongoing, group_why) in enumerate(bounds):
         if (
             earliest_s <= from_s <= latest_s
-            and least_end_s <= to_s <= most_end_s
+            and min_end_s <= to_s <= max_end_s
             and group_why is reason
             and (ongoing == around.ongoing or to_s < around.to_s - tolerance_s)
         ):

@@ -224,7 +224,7 @@ def _read_query(fields: Mapping[str, Any]) -> Query:
 
 
 def _normalise_keys(document: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The document with known keys in lower case; a key in its exact spelling wins over one in another case."""
+    """The document with known keys in lower case; a key in exactly its case wins over one in another case."""
     if document.keys() <= _KEYS:
         return document
     return {key.lower(): value for key, value in document.items() if key not in _KEYS} | {
@@ -273,7 +273,7 @@ def _integer(fields: Mapping[str, Any], key: str) -> int:
     if isinstance(value, float) and value.is_integer() and abs(value) < _MAX_EXACT_FLOAT:
         return int(value)
     if type(value) is not int:
-        raise _wrong_type(key, "a whole number", value)
+        raise _wrong_type(key, "an integer", value)
     return value
 
 

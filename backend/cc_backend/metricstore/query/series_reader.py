@@ -272,10 +272,10 @@ class QueryReader:
                 batch.own_samples += slots
 
     def _unconfigured_text(self, query: Query) -> str:
-        whose = f"cluster {self._cluster!r}"
+        owner = f"cluster {self._cluster!r}"
         if self._table.spec(self._cluster, query.metric) is not None:
-            whose = f"host {query.host!r} of {whose}"
-        return f"metric {query.metric!r} is not configured for {whose}"
+            owner = f"host {query.host!r} of {owner}"
+        return f"metric {query.metric!r} is not configured for {owner}"
 
     def _begin_reads(self, batch: _ReadBatch, *, statistics: bool) -> None:
         """Copy the hot samples of all targets, and record where the compressed ones lie."""

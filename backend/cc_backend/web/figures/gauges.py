@@ -97,11 +97,11 @@ class Spoke:
     name: str
     thresholds: Thresholds
     mean: float
-    highest: float
+    maximum: float
 
 
 def draw_polar(spokes: Sequence[Spoke], label: str, *, size: int = 236) -> Markup:
-    """Mean and highest value of at least three metrics; rings are zone edges, and outward is always better."""
+    """Mean and maximum of at least three metrics; rings are zone edges, and outward is always better."""
     cx, cy, radius = size / 2 + 18, size / 2 - 4, size / 2 - 34
     count = len(spokes)
 
@@ -124,7 +124,7 @@ def draw_polar(spokes: Sequence[Spoke], label: str, *, size: int = 236) -> Marku
         x, y = at(i, 1)
         out.append(f'<line class="gl2" x1="{coord(cx)}" y1="{coord(cy)}" x2="{coord(x)}" y2="{coord(y)}"/>')
     means = [share(spoke, spoke.mean) for spoke in spokes]
-    out.append(f'<polygon class="pmax" points="{ring([share(spoke, spoke.highest) for spoke in spokes])}"/>')
+    out.append(f'<polygon class="pmax" points="{ring([share(spoke, spoke.maximum) for spoke in spokes])}"/>')
     out.append(f'<polygon class="pavg" points="{ring(means)}"/>')
     for i, mean in enumerate(means):
         x, y = at(i, mean)
