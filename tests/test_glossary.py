@@ -104,7 +104,6 @@ NOT_CLEAN_YET: frozenset[str] = frozenset(
         "cc_backend.metricstore.blocks",
         "cc_backend.metricstore.index",
         "cc_backend.metricstore.ingest",
-        "cc_backend.storeservice",
         "cc_demo",
         "cc_demo.live",
     }
@@ -113,15 +112,11 @@ NOT_CLEAN_YET: frozenset[str] = frozenset(
 JUSTIFIED: dict[tuple[str, str], str] = {
     ("cc_backend.insight/findings.py", "highest"): "a key of stored findings",
     ("cc_backend.insight/sentences.py", "highest"): "a key of stored findings; a word of pages",
-    ("cc_backend.storeservice/app.py", "spelling"): "of an address",
-    ("cc_backend.storeservice/routes.py", "spelling"): "of an address",
     ("cc_backend.web/job_heatmap.py", "highest"): "a word of pages",
     ("cc_backend.web/job_plots.py", "absences"): "a key of the document that pages read",
     ("cc_backend.web/series_table.py", "highest"): "a word of pages",
     ("cc_backend.wording/labels.py", "highest"): "a word of pages",
-    ("cc_slurm_adapter/decide.py", "missing"): "what the end of a run is known by, as the journal has it",
     ("cc_slurm_adapter/journal.py", "absences"): "a column of the journal",
-    ("cc_slurm_adapter/poll.py", "missing"): "what the end of a run is known by, as the journal has it",
 }
 
 
