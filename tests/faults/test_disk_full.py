@@ -49,7 +49,7 @@ def test_a_full_disk_under_the_spool_of_an_agent_costs_no_sample(site: Site, rel
             soon("batches in the spool", lambda: node.waiting() >= 2)
             with full(node.spool):
                 before = node.waiting()
-                soon("word of it", lambda: "spool folder does not take batches" in node.log)
+                soon("word of it", lambda: "spool folder cannot be written" in node.log)
                 seen = len(node.recorded())
                 soon("sampling goes on", lambda: len(node.recorded()) > 3 * seen // 2)
                 assert node.waiting() == before
@@ -63,7 +63,7 @@ def test_a_full_disk_under_the_spool_of_an_agent_costs_no_sample(site: Site, rel
     found = stored(site, from_s=min(times) - 10, to_s=max(times) + 10)
     assert findings(recorded, found) == []
     assert findings(found, recorded) == []
-    assert node.log.count("spool folder does not take batches reason='No space left on device'") == 1, node.log
+    assert node.log.count("spool folder cannot be written reason='No space left on device'") == 1, node.log
     assert "Traceback" not in node.log
 
 

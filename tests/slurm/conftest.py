@@ -220,7 +220,7 @@ def slurm(repository: Path, cluster: dict[str, Any]) -> Iterator[Slurm]:
         "SLURM_TESTBED_HOSTNODES": "1",
         "SLURM_TESTBED_HOSTLAYOUT": f"{host['socketsPerNode']}:{host['coresPerSocket']}:{host['threadsPerCore']}",
         "SLURM_TESTBED_CREDEXPIRE": "5",
-        # commands give up a second before: several looks fit into a short outage
+        # commands give up a second before: several polls fit into a short outage
         "SLURM_TESTBED_EXTRA": "MessageTimeout=4",
         "SLURM_TESTBED_USERS": " ".join(USERS),
         "SLURM_TESTBED_PORT_BASE": str(free_port_base()),

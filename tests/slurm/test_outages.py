@@ -9,7 +9,7 @@ import pytest
 
 pytestmark = pytest.mark.slurm
 
-# the adapter asks twice in one look, and each command takes 3 s to give up on a controller: time for two looks
+# the adapter runs two commands per poll, and each takes 3 s to give up on a controller: time for two polls
 AWAY_S = 17
 STATES = {"COMPLETED": "completed", "FAILED": "failed", "CANCELLED": "cancelled", "REQUEUED": "cancelled"}
 

@@ -126,7 +126,7 @@ class Node:
         What keeps it from a tick for longer than the interval goes unsaid, so that it is found here.
         """
         times = {key.time_s for key in self.recorded()}
-        left_out = {int(time_s) for time_s in re.findall(r"tick left out time=(\d+)", self.log)}
+        left_out = {int(time_s) for time_s in re.findall(r"tick skipped time=(\d+)", self.log)}
         return set(range(min(times), max(times) + 1)) - times - left_out
 
     def is_over_outages(self, at_least: int = 1) -> bool:
