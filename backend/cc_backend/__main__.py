@@ -2,17 +2,19 @@
 
 import os
 import sys
+from typing import Any
 
 TRACEBACK_VARIABLE = "CC_BACKEND_TRACEBACK"
-"""Set in the environment, defects of this program show where they are."""
+"""With this variable in the environment, internal errors show their traceback."""
 
+_USAGE_ERROR = 2
 _INTERRUPTED = 130
 
 
 def main() -> None:
-    """Run the command line; whatever goes wrong is one line on standard error.
+    """Run the command line; each error is one line on standard error.
 
-    Exit status: 1 it could not be done, 2 a setting or an argument is wrong, 130 somebody interrupted it.
+    Exit status: 1 failure, 2 a setting or an argument is wrong, 130 interrupted.
     """
     try:
         status = _run()
@@ -26,20 +28,39 @@ def main() -> None:
 
 
 def _run() -> int:
-    from cc_backend.cli import app  # noqa: PLC0415 - an interrupt or a missing package is reported by `main`
+    from typer.main import get_command  # noqa: PLC0415 - `main` reports an interrupt or a missing package
+
+    from cc_backend.cli import app  # noqa: PLC0415
 
     try:
-        app()
+        status = get_command(app).main(prog_name="cc-backend", standalone_mode=False)
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else 0
-    return 0
+    except Exception as error:
+        # These classes moved between versions of typer and click; their names and methods did not.
+        if type(error).__name__ == "Abort":  # Ctrl-C at a prompt
+            return _INTERRUPTED
+        if type(error).__name__ == "NoArgsIsHelpError":
+            error.show()  # type: ignore[attr-defined]
+            return _USAGE_ERROR
+        if not hasattr(error, "format_message"):
+            raise
+        return _report_usage_error(error)
+    return status if isinstance(status, int) else 0
+
+
+def _report_usage_error(error: Any) -> int:
+    """Report a wrong command line in one line, with the command whose help explains it."""
+    command = error.ctx.command_path if getattr(error, "ctx", None) else "cc-backend"
+    sys.stderr.write(f"cc-backend: {' '.join(error.format_message().split()).rstrip('.')} (see {command} --help)\n")
+    return _USAGE_ERROR
 
 
 def _failed(error: Exception) -> int:
-    """Print what went wrong in one line; the exit status that says so."""
+    """Report an error in one line, and return its exit status."""
     from cc_common.errors import CockpitError, SettingsError  # noqa: PLC0415
 
-    if isinstance(error, BrokenPipeError):  # whoever read the output has gone
+    if isinstance(error, BrokenPipeError):  # the reader of the output has closed it
         return 1
     if isinstance(error, CockpitError):
         text = str(error)
@@ -55,7 +76,7 @@ def _failed(error: Exception) -> int:
 
 
 def _flushed(status: int) -> int:
-    """The exit status once all output is out; what cannot be written is reported here and not by the interpreter."""
+    """The exit status once all output is flushed; a failure to write it is reported here, not by the interpreter."""
     from cc_common.output import flush_stdout  # noqa: PLC0415 - nothing is loaded before `main` can report what fails
 
     error = flush_stdout()

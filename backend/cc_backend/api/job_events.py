@@ -11,7 +11,7 @@ from cc_backend.errors import InvalidInput
 from cc_backend.http.bodies import read_json_body
 from cc_backend.http.cluster_scope import require_cluster_allowed
 from cc_backend.http.guard import current_caller
-from cc_backend.http.query_string import parse_integer
+from cc_backend.http.query_string import parse_job_id
 from cc_backend.http.responses import json_response
 from cc_backend.jobs.job_json import job_to_json
 from cc_backend.model import RowRule
@@ -50,7 +50,7 @@ def stop_job_by_id(job_id: str) -> Response:
     if not isinstance(document, dict):
         raise InvalidInput("the body must be a JSON object with stopTime and jobState", code=ErrorCode.INVALID_BODY)
     job = services.job_queries.get(
-        parse_integer("id", job_id),
+        parse_job_id(job_id),
         RowRule(all_jobs=True, allowed_clusters=current_caller().allowed_clusters),
         now_s=services.now_s(),
     )

@@ -15,7 +15,7 @@ from cc_backend.errors import ArchiveError, BackendError, Conflict, InvalidInput
 from cc_backend.http.bodies import read_json_body
 from cc_backend.http.cluster_scope import require_cluster_allowed
 from cc_backend.http.guard import current_caller
-from cc_backend.http.query_string import parse_flag, parse_integer, parse_scopes
+from cc_backend.http.query_string import parse_flag, parse_integer, parse_job_id, parse_scopes
 from cc_backend.http.responses import JSON, json_response
 from cc_backend.jobdata.gaps import explainer_for, gaps_of_unmeasured_metrics, gaps_to_json, job_gaps, recorded_gaps
 from cc_backend.jobdata.samples import comes_from_archive, downsample
@@ -118,8 +118,7 @@ def list_used_nodes() -> Response:
 
 
 def _require_job(services: Services, job_id: str) -> Job:
-    number = parse_integer("id", job_id)
-    return services.job_queries.get(number, row_rule_for(current_caller()), now_s=services.now_s())
+    return services.job_queries.get(parse_job_id(job_id), row_rule_for(current_caller()), now_s=services.now_s())
 
 
 def _require_job_or_conflict(services: Services, job_id: str) -> Job:

@@ -143,8 +143,11 @@ def _describe_dependent_jobs(settings: BackendSettings, document: Mapping[str, A
 
 
 def _check_or_fail(file: Path) -> None:
-    findings = check_file(file)
-    for finding in findings:
-        typer.echo(f"{file}: {'' if finding.severity is Severity.ERROR else 'warning: '}{finding}", err=True)
-    if any(finding.severity is Severity.ERROR for finding in findings):
+    faults = check_file(file)
+    errors = [fault for fault in faults if fault.severity is Severity.ERROR]
+    if errors and not errors[0].path:  # the file as a whole, such as a missing one
+        raise InvalidInput(f"{file}: {errors[0]}")
+    for fault in faults:
+        typer.echo(f"{file}: {'' if fault.severity is Severity.ERROR else 'warning: '}{fault}", err=True)
+    if errors:
         raise InvalidInput(f"{file} cannot be used as it is; see above")

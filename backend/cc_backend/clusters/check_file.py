@@ -13,6 +13,8 @@ from cc_backend.clusters.faults import Fault, Faults
 from cc_backend.clusters.load import MAX_DOCUMENT_BYTES, read_cluster
 from cc_backend.clusters.model import Cluster, MetricConfig, SubCluster
 from cc_backend.clusters.topology import NodeTopology
+from cc_common.errors import UnitError
+from cc_common.units import PREFIX_FACTORS, prefix_factor
 
 # Other programs derive file names, footprint keys and filters from metric names.
 _METRIC_NAME = re.compile(r"[A-Za-z0-9_]+")
@@ -58,11 +60,20 @@ def _check_metrics(cluster: Cluster, faults: Faults) -> None:
             faults.warn(path, "filters and histograms know only names of letters, digits and underscore")
         if not metric.aggregation and metric.scope != "node":
             faults.warn(path, f"has no aggregation: nothing coarser than {metric.scope} can be shown")
+        _check_prefix(path, metric.unit.prefix, faults)
         _check_limits(path, metric, faults)
     for sub_cluster in cluster.sub_clusters.values():
         for name, metric in sub_cluster.metrics.items():
             if metric != cluster.metrics[name]:
                 _check_limits(f"metric {name} in {sub_cluster.name}", metric, faults)
+
+
+def _check_prefix(path: str, prefix: str, faults: Faults) -> None:
+    try:
+        prefix_factor(prefix)
+    except UnitError:
+        known = ", ".join(filter(None, PREFIX_FACTORS))
+        faults.warn(path, f"unit prefix {prefix!r} is unknown, so values are not scaled; known are {known}")
 
 
 def _check_limits(path: str, metric: MetricConfig, faults: Faults) -> None:
@@ -82,6 +93,8 @@ def _check_sub_cluster(sub_cluster: SubCluster, faults: Faults) -> None:
     path = f"subcluster {sub_cluster.name}"
     if not sub_cluster.metrics:
         faults.warn(path, "has no metric left")
+    for rate in (sub_cluster.flop_rate_scalar, sub_cluster.flop_rate_simd, sub_cluster.memory_bandwidth):
+        _check_prefix(path, rate.unit.prefix, faults)
     topology = sub_cluster.topology
     _check_threads(path, topology, faults)
     cores = sub_cluster.sockets_per_node * sub_cluster.cores_per_socket

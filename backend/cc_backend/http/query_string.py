@@ -12,6 +12,7 @@ from cc_common.error_codes import ErrorCode
 _MAX_INTEGER = 2**63 - 1
 _TRUE = frozenset({"", "1", "true", "yes", "on"})
 _FALSE = frozenset({"0", "false", "no", "off"})
+_ROUTES_BESIDE_IDS = ("start_job", "stop_job", "metrics", "used_nodes")
 _MAX_QUOTED = 60
 
 
@@ -56,6 +57,15 @@ def parse_integer(name: str, text: str, *, minimum: int = 0, maximum: int = _MAX
             f"{name} must be between {minimum} and {maximum}, not {value}", code=ErrorCode.INVALID_PARAMETER
         )
     return value
+
+
+def parse_job_id(text: str) -> int:
+    """The database id of a job in a path. Raises InvalidInput, with the route that was probably meant, if any."""
+    near = difflib.get_close_matches(text.lower(), _ROUTES_BESIDE_IDS, n=1)
+    if near:
+        advice = f"; did you mean /api/jobs/{near[0]}/?"
+        raise InvalidInput(f"there is no job with the id {_quoted(text)}{advice}", code=ErrorCode.INVALID_PARAMETER)
+    return parse_integer("id", text)
 
 
 def optional_integer(

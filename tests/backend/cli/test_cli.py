@@ -277,6 +277,25 @@ def test_every_level_of_the_command_line_has_a_short_help(arguments: tuple[str, 
     assert "Usage: cc-backend" in done.stdout
 
 
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (("user", "lst"), "No such command 'lst'. Did you mean 'list'? (see cc-backend user --help)"),
+        (("user", "add"), "Missing argument 'name' (see cc-backend user add --help)"),
+    ],
+)
+def test_a_wrong_command_line_is_one_line_with_what_was_probably_meant(arguments: tuple[str, ...], text: str) -> None:
+    done = cc_backend(*arguments)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.lower() == f"cc-backend: {text}\n".lower()
+
+
+def test_a_cluster_file_that_is_not_there_is_one_line(tmp_path: Path) -> None:
+    done = cc_backend("cluster", "check", tmp_path / "no.json")
+    assert done.returncode == 1
+    assert done.stderr == f"cc-backend: {tmp_path}/no.json: cannot be read: No such file or directory\n"
+
+
 def test_the_version_is_an_option_too() -> None:
     assert cc_backend("--version").stdout == cc_backend("version").stdout != ""
 

@@ -64,6 +64,13 @@ def test_gaps_in_a_topology_are_pointed_out(tern: Document, change: Document, sa
     assert {finding.severity for finding in findings} == {Severity.WARNING}
 
 
+def test_an_unknown_prefix_of_a_unit_is_pointed_out(tern: Document) -> None:
+    tern["metricConfig"][0]["unit"] = {"base": "B", "prefix": "Q"}
+    tern["subClusters"][0]["memoryBandwidth"]["unit"] = {"base": "B/s", "prefix": "k"}
+    assert "unit prefix 'Q' is unknown" in _said(tern)
+    assert "'k'" not in _said(tern)
+
+
 def test_derived_lists_in_a_file_are_pointed_out(tern: Document) -> None:
     tern["subClusters"][0]["footprint"] = ["cpu_load"]
     assert "subClusters[0].footprint: is derived" in _said(tern)

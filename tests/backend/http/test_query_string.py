@@ -6,6 +6,7 @@ from cc_backend.http.query_string import (
     optional_integer,
     parse_flag,
     parse_integer,
+    parse_job_id,
     parse_scopes,
     parse_time_range,
     reject_unknown,
@@ -38,6 +39,14 @@ def test_whole_numbers_are_read(text: str, value: int) -> None:
 def test_what_is_no_whole_number_is_refused_by_name(text: str) -> None:
     with pytest.raises(InvalidInput, match="page must be an integer"):
         parse_integer("page", text)
+
+
+def test_a_route_in_place_of_a_job_id_is_named() -> None:
+    assert parse_job_id("17") == 17
+    with pytest.raises(InvalidInput, match="did you mean /api/jobs/start_job/"):
+        parse_job_id("start")
+    with pytest.raises(InvalidInput, match="id must be an integer, not 'x'"):
+        parse_job_id("x")
 
 
 @pytest.mark.parametrize("text", ["0", "-5", "9223372036854775808"])
