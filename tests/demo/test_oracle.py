@@ -8,6 +8,7 @@ from cc_backend.clusters import ClusterRegistry
 from cc_backend.insight.assessment import Assessment, assess_job, judged_metrics
 from cc_backend.insight.findings import FindingCode
 from cc_backend.insight.job_curves import JobCurveSet
+from cc_backend.jobdata.gaps import job_gaps
 from cc_demo.characters import CHARACTERS
 from cc_demo.job_stream import GeneratedJob
 from cc_demo.records import make_archived_job
@@ -20,8 +21,7 @@ SUBJECTS = {
     FindingCode.IDLE_GPUS: "balance",
     FindingCode.NODES_DIFFER: "balance",
     FindingCode.STALLED: "progress",
-    FindingCode.NODES_SILENT: "data",
-    FindingCode.NO_DATA: "data",
+    FindingCode.SAMPLES_ABSENT: "data",
     FindingCode.NOT_MEASURED: "data",
 }
 
@@ -30,7 +30,8 @@ def judged(made: GeneratedJob, clusters: ClusterRegistry) -> Assessment:
     job, data = make_archived_job(made, clusters)
     sub_cluster = clusters.get(job.cluster).sub_cluster(job.sub_cluster)
     metrics = judged_metrics(sub_cluster.metrics)
-    return assess_job(job, JobCurveSet(data).select_nodes_and_gpus(metrics), sub_cluster, metrics)
+    gaps = job_gaps(job, data, metrics, sub_cluster, store=None, now_s=job.stop_time)
+    return assess_job(job, JobCurveSet(data).select_nodes_and_gpus(metrics), sub_cluster, metrics, gaps=gaps)
 
 
 def found_by(assessment: Assessment) -> dict[str, str]:

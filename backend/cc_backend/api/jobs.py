@@ -17,7 +17,7 @@ from cc_backend.http.cluster_scope import require_cluster_allowed
 from cc_backend.http.guard import current_caller
 from cc_backend.http.query_string import parse_flag, parse_integer, parse_job_id, parse_scopes
 from cc_backend.http.responses import JSON, json_response
-from cc_backend.jobdata.gaps import explainer_for, gaps_of_unmeasured_metrics, gaps_to_json, job_gaps, recorded_gaps
+from cc_backend.jobdata.gaps import find_job_gaps, gaps_of_unmeasured_metrics, gaps_to_json
 from cc_backend.jobdata.samples import comes_from_archive, downsample
 from cc_backend.jobs.job_json import job_to_json
 from cc_backend.jobs.restricted_metrics import IsRestricted, drop_restricted
@@ -170,15 +170,15 @@ def _missing_data(services: Services, job: Job, data: JobData, names: list[str] 
     hides = _restriction_test(services, job)
     sub_cluster = replace(sub_cluster, metrics=drop_restricted(sub_cluster.metrics, hides))
     metrics = {name: config for name, config in sub_cluster.metrics.items() if names is None or name in names}
-    found = job_gaps(
+    found = find_job_gaps(
         job,
         data,
         metrics,
         sub_cluster,
-        store=explainer_for(services.store_router, services.store, job),
-        store_unreachable=bool(services.store_router.unreachable_reason(job.cluster, job.sub_cluster)),
+        stores=services.store_router,
+        store=services.store,
+        archive=services.archive,
         now_s=services.now_s(),
-        recorded=lambda: recorded_gaps(services.archive, job),
     )
     elsewhere = services.clusters[job.cluster].metrics if job.cluster in services.clusters else {}
     elsewhere = drop_restricted(elsewhere, hides)

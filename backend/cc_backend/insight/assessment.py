@@ -13,8 +13,6 @@ from cc_backend.insight.findings import (
     idle_gpus_finding,
     level_finding,
     missing_finding,
-    no_data_finding,
-    silent_finding,
     stall_finding,
     too_short_finding,
 )
@@ -27,7 +25,7 @@ from cc_backend.insight.rating import worst_level
 from cc_backend.metricstore.gaps.reasons import NO_GAPS, JobGaps
 from cc_backend.model import Finding, Job, Judgement, Level, Scope
 
-RULES_VERSION = 3
+RULES_VERSION = 4
 """Version of the rules, stored with each judgement. Raise it when findings change: older ones are redone."""
 
 MAX_STORED_HOSTS = 32
@@ -120,7 +118,7 @@ def assess_job(
         level_finding(job, item, curves.get(item.metric), hours) for item in items if item.metric not in explained
     ]
     found += [finding for finding in judged if finding is not None]
-    found += _missing_data_findings(job, curves, items, gaps)
+    found += _missing_data_findings(job, items, gaps)
     quiet = [item.metric for item in items if item.level is Level.OK]
     early = [item.metric for item in items if not item.has_enough_samples and item.level is None]
     if early and not quiet:
@@ -229,14 +227,9 @@ def _explained_metrics(stall: Finding | None, ended: Finding | None) -> set[str]
     return out
 
 
-def _missing_data_findings(
-    job: Job, curves: JobCurveSet, items: Sequence[FootprintValue], gaps: JobGaps
-) -> list[Finding]:
+def _missing_data_findings(job: Job, items: Sequence[FootprintValue], gaps: JobGaps) -> list[Finding]:
     """The findings about missing samples."""
     out = gap_findings(job, gaps)
-    if not out:
-        guessed = [silent_finding(job, curves), no_data_finding(job, curves)]
-        out = [finding for finding in guessed if finding is not None]
     missing = [item.metric for item in items if item.value is None and job.duration >= MIN_JUDGED_S]
     if missing and len(missing) < len(items):
         out.append(missing_finding(missing))

@@ -11,9 +11,7 @@ from cc_backend.wording.labels import metric_short_name
 
 BALANCE_CODES = frozenset({FindingCode.IDLE_NODES, FindingCode.IDLE_GPUS, FindingCode.NODES_DIFFER})
 """Findings about nodes and GPUs that differ from the others."""
-DATA_CODES = frozenset({
-    FindingCode.SAMPLES_ABSENT, FindingCode.NODES_SILENT, FindingCode.NO_DATA, FindingCode.NOT_MEASURED,
-})  # fmt: skip
+DATA_CODES = frozenset({FindingCode.SAMPLES_ABSENT, FindingCode.NOT_MEASURED})
 """Findings about samples that are missing."""
 
 

@@ -21,14 +21,11 @@ from cc_backend.wording.format import readable_unit
 
 Flags = npt.NDArray[np.bool_]
 
-MIN_GAP_SLOTS = 3
-"""Minimum length of a gap: two missing samples in a row happen."""
 OUTLIER_SHARE_OF_PEAK = 0.02
 """Minimum distance of a differing node from the others, as a share of the peak of the metric."""
 _MIN_COMPARED = 4
 MAX_NAMED_HOSTS = 8
 """Maximum nodes whose idle GPUs are listed by id."""
-_SILENCE_TOLERANCE_STEPS = 4  # nodes do not send at the same moment, and the newest samples of some are on their way
 _EXIT_CODE = re.compile(r"\bExitCode=(\d+):(\d+)")
 
 
@@ -42,8 +39,6 @@ class FindingCode(StrEnum):
     NODES_DIFFER = "nodes_differ"
     SAMPLES_ABSENT = "samples_absent"
     METRIC_LEVEL = "metric_level"
-    NODES_SILENT = "nodes_silent"
-    NO_DATA = "no_data"
     NOT_MEASURED = "not_measured"
     TOO_SHORT = "too_short"
     NOTHING_FOUND = "nothing_found"
@@ -269,64 +264,6 @@ def level_finding(job: Job, item: FootprintValue, curves: MetricCurves | None, h
     if item.statistic == "max" and curves is not None and curves.measured and job.num_nodes > 1:
         hosts = (curves.hosts[int(np.nanargmax(curves.row_maxima))],)
     return Finding(FindingCode.METRIC_LEVEL, level, item.metric, hosts, len(hosts), None, lost.core, lost.gpu, facts)
-
-
-def no_data_finding(job: Job, curves: JobCurveSet) -> Finding | None:
-    """Stretches of time in which no metric has data."""
-    present = [found for _, found in curves.iter_node_metrics()]
-    step = max((found.step_s for found in present), default=0)
-    lines = [np.isfinite(found.column_means) for found in present if found.step_s == step]
-    if not lines:
-        return None
-    width = min(len(line) for line in lines)
-    known: Flags = np.logical_or.reduce([line[:width] for line in lines])
-    stretches = [(a, b) for a, b in _missing_stretches(known) if b - a >= MIN_GAP_SLOTS]
-    if not stretches:
-        return None
-    facts = {
-        "lost_s": sum(b - a for a, b in stretches) * step,
-        "times": len(stretches),
-        "after_s": stretches[0][0] * step,
-    }
-    since_s = job.start_time + stretches[0][0] * step
-    return Finding(FindingCode.NO_DATA, Level.ARTEFACT, since_s=since_s, facts=facts)
-
-
-def _missing_stretches(known: Flags) -> list[tuple[int, int]]:
-    filled = np.flatnonzero(known)
-    if not filled.size:
-        return []
-    empty = ~known
-    empty[filled[-1] :] = False  # late data is not a gap
-    edges = np.flatnonzero(np.diff(np.concatenate(([False], empty, [False])).astype(np.int8)))
-    return list(zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True))
-
-
-def silent_finding(job: Job, curves: JobCurveSet) -> Finding | None:
-    """The nodes that sent nothing when others did: never, or no more after some time; none where all fell silent."""
-    last_s = dict.fromkeys((resource.hostname for resource in job.resources), 0.0)
-    tolerance_s = 0
-    for _, found in curves.iter_node_metrics():
-        tolerance_s = max(tolerance_s, _SILENCE_TOLERANCE_STEPS * found.step_s)
-        known = np.isfinite(found.rows)
-        ends = np.where(known.any(axis=1), known.shape[1] - known[:, ::-1].argmax(axis=1), 0) * found.step_s
-        for host, end_s in zip(found.hosts, ends.tolist(), strict=True):
-            if host in last_s:
-                last_s[host] = max(last_s[host], float(end_s))
-    newest_s = max(last_s.values(), default=0.0)
-    names = [host for host, seen_s in last_s.items() if seen_s < newest_s - tolerance_s]
-    if not names:
-        return None
-    after_s = min(last_s[host] for host in names)
-    facts = {"of_nodes": job.num_nodes, "after_s": after_s}
-    return Finding(
-        FindingCode.NODES_SILENT,
-        Level.ARTEFACT,
-        hosts=tuple(names),
-        node_count=len(names),
-        since_s=job.start_time + int(after_s),
-        facts=facts,
-    )
 
 
 def too_short_finding(job: Job, curves: JobCurveSet) -> Finding:

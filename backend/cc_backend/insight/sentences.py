@@ -299,23 +299,6 @@ def _subject(metric: str) -> str:
 _BASES = {"avg": "per node in the mean", "max": "at the highest", "min": "at the lowest"}
 
 
-def _silent(finding: Finding, context: SentenceContext) -> tuple[str, str]:
-    del context
-    facts = finding.facts
-    since = f" since {format_duration(facts['after_s'])} after the start" if facts["after_s"] else ""
-    nodes = count_noun(facts["of_nodes"], "node")
-    detail = f"{_names(finding)}. Means leave this out. {_ADVICE}"
-    return f"No samples of {format_number(finding.node_count)} of {nodes}{since}.", detail
-
-
-def _no_data(finding: Finding, context: SentenceContext) -> tuple[str, str]:
-    del context
-    facts = finding.facts
-    first = f"from {format_duration(facts['after_s'])} after the start"
-    when = first if facts["times"] == 1 else f"{format_number(facts['times'])} times, the first {first}"
-    return f"No data for {format_duration(facts['lost_s'])}, {when}.", _MEANS_LEAVE_OUT
-
-
 def _not_measured(finding: Finding, context: SentenceContext) -> tuple[str, str]:
     names = finding.facts["metrics"]
     verb = "was" if len(names) == 1 else "were"
@@ -357,8 +340,6 @@ _RULES: Mapping[FindingCode, Callable[[Finding, SentenceContext], tuple[str, str
     FindingCode.NODES_DIFFER: _differ,
     FindingCode.SAMPLES_ABSENT: _absent,
     FindingCode.METRIC_LEVEL: _level,
-    FindingCode.NODES_SILENT: _silent,
-    FindingCode.NO_DATA: _no_data,
     FindingCode.NOT_MEASURED: _not_measured,
     FindingCode.TOO_SHORT: _too_short,
     FindingCode.NOTHING_FOUND: _nothing_found,

@@ -117,6 +117,30 @@ def job_gaps(
     return JobGaps(by_metric, gaps_of_whole_hosts(by_metric, tolerance_s=_TOLERANCE_SLOTS * slowest_s), now_s)
 
 
+def find_job_gaps(
+    job: Job,
+    data: JobData,
+    metrics: Mapping[str, MetricConfig],
+    sub_cluster: SubCluster,
+    *,
+    stores: StoreRouter,
+    store: GapExplainer,
+    archive: FileArchive,
+    now_s: int,
+) -> JobGaps:
+    """The gaps of a job as in `job_gaps`, with all that its store and its archive know of them."""
+    return job_gaps(
+        job,
+        data,
+        metrics,
+        sub_cluster,
+        store=explainer_for(stores, store, job),
+        store_unreachable=bool(stores.unreachable_reason(job.cluster, job.sub_cluster)),
+        now_s=now_s,
+        recorded=lambda: recorded_gaps(archive, job),
+    )
+
+
 def explainer_for(stores: StoreRouter, store: GapExplainer, job: Job) -> GapExplainer | None:
     """The store that can explain the gaps of a job: the one in this process, None if it is not in charge."""
     return store if stores.external_store(job.cluster, job.sub_cluster) is None else None

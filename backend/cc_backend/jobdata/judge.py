@@ -16,7 +16,7 @@ from cc_backend.insight.configured_units import convert_to_configured_units
 from cc_backend.insight.finding_json import finding_to_json
 from cc_backend.insight.job_curves import JobCurveSet
 from cc_backend.jobdata.bounded_read import VIEW_LIMITS
-from cc_backend.jobdata.gaps import explainer_for, job_gaps, recorded_gaps
+from cc_backend.jobdata.gaps import find_job_gaps
 from cc_backend.jobdata.samples import MetricData
 from cc_backend.jobdata.store_router import StoreRouter
 from cc_backend.jobs.judgements import Judgements
@@ -60,15 +60,15 @@ class Judge:
         sub_cluster = self.find_sub_cluster(job)
         metrics = judged_metrics(sub_cluster.metrics)
         seen = curves.select_nodes_and_gpus(metrics)
-        gaps = job_gaps(
+        gaps = find_job_gaps(
             job,
             seen.data,
             metrics,
             sub_cluster,
-            store=explainer_for(self._stores, self._store, job),
-            store_unreachable=bool(self._stores.unreachable_reason(job.cluster, job.sub_cluster)),
+            stores=self._stores,
+            store=self._store,
+            archive=self._archive,
             now_s=now_s,
-            recorded=lambda: recorded_gaps(self._archive, job),
         )
         return assess_job(job, seen, sub_cluster, metrics, gaps=gaps)
 

@@ -1,12 +1,10 @@
 """One metric as columns of numbers: the table of a plot."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
-import numpy as np
-
-from cc_backend.insight.curve_maths import Values, matrix, nan_mean, quantiles
-from cc_backend.model import JobMetric, Scope
+from cc_backend.insight.curve_maths import Values, nan_mean, quantiles
+from cc_backend.insight.job_curves import JobCurveSet
+from cc_backend.model import Scope
 from cc_backend.web.job_plots import choose_scope
 from cc_backend.web.series_figure import MAX_LINES, series_labels
 from cc_backend.wording.format import format_unit, readable_unit
@@ -37,16 +35,15 @@ class PlotTable:
         return ["lowest", "mean", "median", "highest"], stacked
 
 
-def build_plot_table(by_scope: Mapping[Scope, JobMetric], wanted: Scope) -> PlotTable | None:
-    """The samples at the wanted scope or the nearest coarser one; None if nothing was measured."""
-    scope = choose_scope(by_scope, wanted)
-    metric = by_scope.get(scope) if scope else None
-    if scope is None or metric is None or not metric.series:
+def build_plot_table(curves: JobCurveSet, metric: str, wanted: Scope) -> PlotTable | None:
+    """The samples of a metric at the wanted scope or the nearest coarser one; None if nothing was measured."""
+    scope = choose_scope(curves.data.get(metric, {}), wanted)
+    found = curves.get(metric, scope) if scope else None
+    if scope is None or found is None:
         return None
-    rows = matrix(metric)
-    known = rows[np.isfinite(rows)]
-    largest = float(np.abs(known).max()) if known.size else 0.0
-    factor, unit = readable_unit(metric.unit, largest)
+    unit = found.metric.unit
+    largest = max(abs(found.minimum or 0.0), abs(found.maximum or 0.0))
+    factor, readable = readable_unit(unit, largest)
     return PlotTable(
-        scope, series_labels(metric, scope), rows, metric.timestep_s, factor, unit, format_unit(metric.unit)
+        scope, series_labels(found.metric, scope), found.rows, found.step_s, factor, readable, format_unit(unit)
     )

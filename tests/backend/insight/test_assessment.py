@@ -429,23 +429,6 @@ def test_the_exit_code_stands_in_the_finding(judge: Judge) -> None:
     assert words(found)[0].detail.startswith("Its exit code is 2. ")
 
 
-# Data that is not there
-
-
-def test_two_missing_samples_are_no_gap_and_three_are(judge: Judge, make_data: Callable[..., JobData]) -> None:
-    for missing, found_codes in ((2, []), (3, [FindingCode.NO_DATA])):
-        row = [95.0] * 30 + [NAN] * missing + [95.0] * 30
-        assert codes(judge(make_data(cpu_load={"tn0001": row, "tn0002": row}))) == found_codes
-
-
-def test_four_steps_of_silence_are_on_their_way_and_five_are_not(
-    judge: Judge, make_data: Callable[..., JobData]
-) -> None:
-    for missing, found_codes in ((4, []), (5, [FindingCode.NODES_SILENT])):
-        rows = {"tn0001": steady(95.0, 60), "tn0002": [95.0] * (60 - missing) + [NAN] * missing}
-        assert codes(judge(make_data(cpu_load=rows))) == found_codes
-
-
 def test_a_restricted_metric_is_no_part_of_the_judgement(
     judge: Judge, make_job: Callable[..., Job], tarn: Mapping[str, SubCluster]
 ) -> None:
@@ -496,7 +479,7 @@ def test_a_rule_that_this_program_does_not_know_is_nothing() -> None:
 
 def test_a_number_that_json_cannot_hold_is_not_kept() -> None:
     document = finding_to_json(
-        Finding(FindingCode.NO_DATA, Level.OK, facts={"a": float("nan"), "b": float("inf"), "c": 1})
+        Finding(FindingCode.TOO_SHORT, Level.OK, facts={"a": float("nan"), "b": float("inf"), "c": 1})
     )
     assert document["facts"] == {"a": None, "b": None, "c": 1}
 
@@ -512,7 +495,7 @@ def test_the_nodes_of_the_plots_are_those_of_the_assessment(
 def test_a_job_whose_samples_cannot_be_read_keeps_its_verdict(
     make_job: Callable[..., Job], tarn: Mapping[str, SubCluster]
 ) -> None:
-    finding = Finding(FindingCode.NO_DATA, Level.ARTEFACT, facts={"lost_s": 60, "times": 1, "after_s": 0})
+    finding = Finding(FindingCode.NOT_MEASURED, Level.ARTEFACT, facts={"metrics": ["cpu_load"]})
     job = make_job(footprint=RECORD, judgement=Judgement(Level.ARTEFACT, finding, judged_s=1))
     found = stored_assessment(job, tarn["main"])
     assert (found.level, found.findings) == (Level.ARTEFACT, (finding,))
@@ -525,5 +508,5 @@ def test_a_node_that_never_sent_does_not_make_the_others_look_idle(
     # the record counts it as zero, as the reference does: 47 of 96 would be a caution, with hours that nobody lost
     data = make_data(cpu_load={"tn0001": steady(94.0)})
     found = judge(data, hosts=("tn0001", "tn0002"), footprint={"cpu_load_avg": 47.0})
-    assert {finding.code for finding in found.problems} == {FindingCode.NODES_SILENT, FindingCode.NOT_MEASURED}
+    assert {finding.code for finding in found.problems} == {FindingCode.NOT_MEASURED}
     assert next(item.value for item in found.footprint if item.metric == "cpu_load") == pytest.approx(94.0)

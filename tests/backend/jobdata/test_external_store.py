@@ -225,10 +225,10 @@ def test_connections_are_kept(store: MetricStore, server: Any, ask_at: Any) -> N
         ((403, "application/json", b"{}"), "token"),
         ((500, "text/plain", b"panic"), "500: panic"),
         ((302, "text/plain", b""), "302"),
-        ((200, "application/json", b"<html>"), "no answer"),
+        ((200, "application/json", b"<html>"), "not a response"),
         ((200, "application/json", b'{"results":[]}'), "0 of 1"),
         ((200, MEDIA_TYPE, b"CCSERIES"), "not a binary response"),
-        ((200, "application/json", b"\xff\xfe"), "no answer"),
+        ((200, "application/json", b"\xff\xfe"), "not a response"),
     ],
 )
 def test_what_cannot_be_used_is_said(server: Any, ask_at: Any, response: tuple[int, str, bytes], why: str) -> None:

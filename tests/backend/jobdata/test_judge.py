@@ -287,7 +287,7 @@ def test_samples_that_cannot_be_read_leave_the_verdict_as_it_was(site: Site) -> 
     job = site.services.job_queries.get(id_, EVERYBODY, now_s=0)
     alert = Judgement(
         Level.ALERT,
-        Finding(FindingCode.NO_DATA, Level.ALERT, facts={"lost_s": 9, "times": 1, "after_s": 0}),
+        Finding(FindingCode.NOT_MEASURED, Level.ALERT, facts={"metrics": ["cpu_load"]}),
         0,
         1,
         RULES_VERSION,

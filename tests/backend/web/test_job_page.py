@@ -102,30 +102,6 @@ def test_an_order_that_was_chosen_stays(page: Callable[..., JobPageView], make_d
     assert {row.label for row in found.table.rows[-4:]} == set(HOSTS[12:])
 
 
-def test_a_stretch_without_any_data_is_a_finding(
-    page: Callable[..., JobPageView], make_data: Callable[..., JobData]
-) -> None:
-    found = page(make_data(cpu_load={"tn0001": [95] * 30 + [NAN] * 16 + [95] * 30}))
-    assert any(f.headline == "No data for 16 min, from 30 min after the start." for f in found.summary.findings)
-
-
-@pytest.mark.parametrize(
-    ("second", "headline"),
-    [
-        ([95.0] * 30 + [NAN] * 30, "No samples of 1 of 2 nodes since 30 min after the start."),
-        ([NAN] * 60, "No samples of 1 of 2 nodes."),
-    ],
-)
-def test_a_node_that_fell_silent_is_a_finding(
-    second: list[float], headline: str, page: Callable[..., JobPageView], make_data: Callable[..., JobData]
-) -> None:
-    found = page(make_data(cpu_load={"tn0001": [95.0] * 60, "tn0002": second})).summary
-    (finding,) = [finding for finding in found.findings if "No samples" in finding.headline]
-    assert finding.headline == headline
-    assert finding.detail.startswith("tn0002. ")
-    assert found.checks[-1].level is Level.ARTEFACT
-
-
 def test_a_silence_with_a_known_cause_replaces_the_guess_from_the_curves(
     page: Callable[..., JobPageView], make_data: Callable[..., JobData]
 ) -> None:

@@ -23,7 +23,7 @@ from cc_backend.insight.configured_units import convert_to_configured_units
 from cc_backend.insight.curve_maths import downsample
 from cc_backend.insight.job_curves import JobCurveSet
 from cc_backend.jobdata.bounded_read import VIEW_LIMITS
-from cc_backend.jobdata.gaps import explainer_for, job_gaps, recorded_gaps
+from cc_backend.jobdata.gaps import find_job_gaps
 from cc_backend.jobdata.samples import comes_from_archive
 from cc_backend.metricstore.gaps.reasons import NO_GAPS, JobGaps
 from cc_backend.model import NON_TERMINAL_STATES, Job, JobData, MonitoringStatus, Scope
@@ -134,7 +134,7 @@ def show_series(job_id: int, metric: str) -> Response:
         raise NotFound(f"there is no metric '{metric}' on this kind of node")
     options = _parse_options(found, sub_cluster, metrics)
     samples, _ = _read_samples(services, found, {metric: metrics[metric]}, options.scope)
-    table = build_plot_table(samples.get(metric, {}), options.scope)
+    table = build_plot_table(JobCurveSet(samples), metric, options.scope)
     if table is None:
         raise NotFound(f"'{metric}' was not measured for this job")
     if request.args.get("as") == "csv":
@@ -195,15 +195,15 @@ def _find_gaps(
     services: Services, job: Job, data: JobData, metrics: Mapping[str, MetricConfig], sub_cluster: SubCluster
 ) -> JobGaps:
     """The gaps in the samples, with their reasons."""
-    return job_gaps(
+    return find_job_gaps(
         job,
         data,
         metrics,
         sub_cluster,
-        store=explainer_for(services.store_router, services.store, job),
-        store_unreachable=bool(services.store_router.unreachable_reason(job.cluster, job.sub_cluster)),
+        stores=services.store_router,
+        store=services.store,
+        archive=services.archive,
         now_s=services.now_s(),
-        recorded=lambda: recorded_gaps(services.archive, job),
     )
 
 
