@@ -11,7 +11,7 @@ from cc_common.job_events import JobStart, JobStop, Resource, TagEvent
 from cc_demo.characters import CHARACTERS, ExpectedVerdict, JobCharacter, Placement
 from cc_demo.cluster_shape import ClusterShape
 from cc_demo.hashed_random import choice_at, hash_key, uniform_at
-from cc_demo.lanes import Lane, make_lanes
+from cc_demo.lanes import JobLane, make_lanes
 
 PEOPLE = (
     ("mlindq", "chem-102"), ("holsen", "flow-031"), ("wchen", "bio-077"), ("nhaddad", "mat-019"),
@@ -35,7 +35,7 @@ class GeneratedJob:
 
     cluster: str
     seed: int
-    lane: Lane
+    lane: JobLane
     index: int
     job_id: int
     start_time: int
@@ -55,8 +55,8 @@ class GeneratedJob:
     def expected(self) -> ExpectedVerdict:
         """What is wrong with it, once it has ended: what its character says, and that it failed where it did."""
         truth = self.character.expected
-        is_end_told = self.state == "failed" and truth.verdict in ("ok", "none")
-        return ExpectedVerdict("caution", {"end": "caution"}) if is_end_told else truth
+        is_end_reported = self.state == "failed" and truth.verdict in ("ok", "none")
+        return ExpectedVerdict("caution", {"end": "caution"}) if is_end_reported else truth
 
     @property
     def state(self) -> str:
@@ -142,7 +142,7 @@ class _Start:
 
 
 def _generate_lane_jobs(
-    start: _Start, seed: int, lane: Lane, people: Sequence[tuple[str, str]], only: str
+    start: _Start, seed: int, lane: JobLane, people: Sequence[tuple[str, str]], only: str
 ) -> Iterator[GeneratedJob]:
     choices = _fitting_characters(lane.place, only)
     if not choices:

@@ -12,7 +12,7 @@ GPU_SIZES = (1, 1, 2)
 
 
 @dataclass(frozen=True, slots=True)
-class Lane:
+class JobLane:
     """Some nodes, or a part of the threads of one; `number` is the same for the same cluster."""
 
     number: int
@@ -22,9 +22,9 @@ class Lane:
     hwthreads: tuple[int, ...] = ()
 
 
-def make_lanes(shape: ClusterShape) -> list[Lane]:
+def make_lanes(shape: ClusterShape) -> list[JobLane]:
     """All lanes of a cluster; every node is in one, a shared node in two."""
-    lanes: list[Lane] = []
+    lanes: list[JobLane] = []
     for node in shape.sub_clusters:
         hosts = node.hosts()
         at = 0
@@ -48,17 +48,17 @@ def _lane_pattern(node: SubClusterShape) -> Iterator[tuple[int, Placement]]:
         yield 1, Placement.PART
 
 
-def _lanes_on(node: SubClusterShape, group: tuple[str, ...], place: Placement, number: int) -> list[Lane]:
+def _lanes_on(node: SubClusterShape, group: tuple[str, ...], place: Placement, number: int) -> list[JobLane]:
     if place is Placement.PART and node.sockets > 1:
         # whole sockets, so that what is measured by socket belongs to one job
         sockets = make_topology(node)["socket"]
         half = len(sockets) // 2
         parts = (sockets[:half], sockets[half:])
         return [
-            Lane(number + i, node, group, place, tuple(sorted(thread for socket in part for thread in socket)))
+            JobLane(number + i, node, group, place, tuple(sorted(thread for socket in part for thread in socket)))
             for i, part in enumerate(parts)
         ]
-    fewest = 4  # nodes from which on those that part from the others can be told
+    fewest = 4  # nodes from which on those that differ from the others can be found
     if (place is Placement.SEVERAL and len(group) < fewest) or place is Placement.PART:
         place = Placement.ONE
-    return [Lane(number, node, group, place)]
+    return [JobLane(number, node, group, place)]

@@ -9,7 +9,7 @@ from typing import Any
 from cc_demo.characters import CHARACTERS, JobCharacter, MetricProfile, Placement
 from cc_demo.cluster_shape import ClusterShape, SubClusterShape
 from cc_demo.job_stream import GeneratedJob
-from cc_demo.lanes import Lane
+from cc_demo.lanes import JobLane
 
 HOUR_S, MINUTE_S = 3600, 60
 SITE = ClusterShape(
@@ -54,7 +54,7 @@ class SiteJob:
         return GeneratedJob(
             cluster=SITE.name,
             seed=SEED,
-            lane=Lane(self.first_node, shape, hosts, place, tuple(range(self.threads))),
+            lane=JobLane(self.first_node, shape, hosts, place, tuple(range(self.threads))),
             index=self.job_id,
             job_id=self.job_id,
             start_time=(now_s - self.age_s) // SITE.timestep_s * SITE.timestep_s - _BEFORE_SAMPLE_S,

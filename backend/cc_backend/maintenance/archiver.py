@@ -216,5 +216,5 @@ class Archiver:
 
 
 def _count_samples(data: JobData) -> int:
-    series = (one for by_scope in data.values() for metric in by_scope.values() for one in metric.series)
-    return sum(int(np.count_nonzero(np.isfinite(one.data))) for one in series)
+    every = (series for by_scope in data.values() for metric in by_scope.values() for series in metric.series)
+    return sum(int(np.count_nonzero(np.isfinite(series.data))) for series in every)

@@ -136,9 +136,11 @@ class FootprintRefresher:
             if refreshed is not None:
                 written.append(refreshed)
         if written:
-            self._running_jobs.update_footprints({one.job.id: one.footprint for one in written if one.footprint})
-            self._judge.record((one.job, one.judgement) for one in written)
-            result.updated += [one.job.id for one in written if one.footprint]
+            self._running_jobs.update_footprints(
+                {refreshed.job.id: refreshed.footprint for refreshed in written if refreshed.footprint}
+            )
+            self._judge.record((refreshed.job, refreshed.judgement) for refreshed in written)
+            result.updated += [refreshed.job.id for refreshed in written if refreshed.footprint]
 
     def _refresh_or_none(self, job: Job, now_s: int) -> RefreshedJob | None:
         """The values to store for a job, None if they cannot be computed; a defect affects no other job."""

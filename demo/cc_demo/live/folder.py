@@ -48,7 +48,7 @@ ACCOUNTS = (
     Account("opsadmin", Role.ADMIN, "Otto Peters", "all jobs, and administers"),
 )
 OWNER, PROJECT = "mlindq", "chem-102"
-"""Whose job loads this machine."""
+"""The account of the job that loads this machine."""
 
 
 class DemoFolder:
@@ -166,7 +166,7 @@ class DemoFolder:
         if not self.root.exists() or not any(self.root.iterdir()):
             return
         if not ((self.root / _STATE).exists() or (self.root / _OLDER_DEMO).exists()):
-            raise Conflict(f"{self.root} holds something that is no demo; choose another --directory")
+            raise Conflict(f"{self.root} holds something that is not a demo; choose another --directory")
         shutil.rmtree(self.root)
 
     def _state(self) -> dict[str, Any]:

@@ -43,7 +43,7 @@ def run_jobs(
 
 
 def start_document(number: int, host: str, threads: list[int], job_seconds: float) -> dict[str, Any]:
-    """What the backend is told at the start of a job."""
+    """The start event of a job, as the backend gets it."""
     return {
         "jobId": number,
         "cluster": LOCAL,
