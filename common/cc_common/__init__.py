@@ -15,6 +15,7 @@ __all__ = (
     "job_document",
     "job_events",
     "json_reader",
+    "json_values",
     "line_protocol",
     "logging_setup",
     "node_states",

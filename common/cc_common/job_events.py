@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import Any, Dict, Mapping, Optional, Tuple
 
 from cc_common.job_document import job_document
-from cc_common.json_reader import INT32, ObjectReader, ParsedPayload, as_number, as_string
+from cc_common.json_reader import INT32, ObjectReader, ParsedPayload
+from cc_common.json_values import as_number, as_string
 
 SHARED = ("none", "single_user", "multi_user")
 _SHARED_OF_EXCLUSIVE = ("multi_user", "none", "single_user")

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cc_common.errors import PayloadError
-from cc_common.json_reader import INT32, INT64, ObjectReader, as_integer, as_number, as_string, parse_json, show_json
+from cc_common.json_reader import INT32, INT64, ObjectReader, parse_json
+from cc_common.json_values import as_integer, as_number, as_string, show_json
 
 LIMIT = 1 << 20
 

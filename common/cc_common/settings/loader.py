@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Callable, Dict, Generic, Iterable, List, Mapping, Optional, Set, Tuple, Type, TypeVar
 
 from cc_common.errors import SettingsError
-from cc_common.json_reader import json_type
+from cc_common.json_values import json_type
 from cc_common.settings.declare import NAMED_SECTIONS, OPTION, SECTION, Setting, settings_of
 from cc_common.settings.secret_file import read_secret
 from cc_common.settings.values import InvalidValue, check_value, is_optional, parse_text

@@ -9,7 +9,7 @@ import types
 import typing
 from typing import Any, Callable, Dict, Optional, Tuple, Union
 
-from cc_common.json_reader import ValueFault, as_boolean, as_integer, as_number, as_string, show_json
+from cc_common.json_values import ValueFault, as_boolean, as_integer, as_number, as_string, show_json
 from cc_common.settings.declare import Declaration
 from cc_common.settings.durations import parse_duration
 
