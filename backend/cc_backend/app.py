@@ -2,9 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
-from functools import partial
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from argon2 import PasswordHasher
@@ -23,10 +21,8 @@ from cc_backend.auth.token_keys import TokenKeys
 from cc_backend.auth.tokens import Tokens
 from cc_backend.auth.users import Users
 from cc_backend.clusters import ClusterFiles, ClusterRegistry, HostsInUse
-from cc_backend.db.database import Database, FaultKind, open_database
-from cc_backend.db.database_file import replacement_rejection
-from cc_backend.db.database_watch import DatabaseReplacement, DatabaseWatch
-from cc_backend.errors import Unavailable
+from cc_backend.db.database import Database
+from cc_backend.db.database_watch import DatabaseWatch
 from cc_backend.http import guard
 from cc_backend.http.direct_write import DirectWrite
 from cc_backend.http.fallback import cross_origin_headers
@@ -47,13 +43,19 @@ from cc_backend.jobs.judgements import Judgements
 from cc_backend.jobs.lifecycle import JobLifecycle
 from cc_backend.jobs.node_states import NodeStates
 from cc_backend.jobs.running_jobs import RunningJobs
-from cc_backend.metricstore import IngestResult
-from cc_backend.migrations import LATEST_VERSION, installation_id, migrate
+from cc_backend.metricstore import IngestResult, MetricStore, MetricTable
+from cc_backend.metricstore.ingest.host_config import HostTable
 from cc_backend.runtime.health import HealthCheck, HealthMonitor
 from cc_backend.runtime.trusted_clock import TrustedClock, boot_time_s
 from cc_backend.services import EXTENSION, Services
-from cc_backend.settings import BackendMainSettings, BackendSettings
-from cc_backend.startup.data_locks import lock_data, record_database_file
+from cc_backend.settings import BackendSettings
+from cc_backend.startup.data_locks import lock_data
+from cc_backend.startup.database_opening import (
+    open_server_database,
+    record_generations,
+    tolerate_damage,
+    watch_database,
+)
 from cc_backend.startup.store_opening import open_store
 from cc_backend.telemetry.request_metrics import request_metrics_of
 
@@ -72,7 +74,6 @@ SECURITY_HEADERS = {
 }
 HSTS_S = 365 * 24 * 3600
 HTTPS_SECURITY_HEADERS = {**SECURITY_HEADERS, "Strict-Transport-Security": f"max-age={HSTS_S}"}
-_MAX_FULL_CACHES = 4
 
 logger = logging.getLogger(__name__)
 
@@ -134,46 +135,31 @@ def create_services(
     archive = FileArchive(Path(settings.archive.path))
     cluster_files = ClusterFiles(Path(settings.archive.path))
     clusters = open_clusters(cluster_files)
-    database = open_database(
-        settings.main.db,
-        busy_timeout_s=settings.main.db_config.busy_timeout_ms / 1000,
-        cache_size_mb=connection_cache_mb(settings.main),
-    )
 
     def now_s() -> int:
         return int(clock())
 
-    migrate(database, now_s=now_s())
-    record_database_file(lock_files[0], database.path)
-    generations = ClusterGenerations(database)
-    with tolerate_damage(database, "new jobs do not record the cluster configuration they start with"):
-        numbers = generations.record(clusters, now_s=int(clock()))
-        clusters.replace_with(ClusterRegistry(dict(clusters.items()), generations=numbers, earlier=generations))
-    users = Users(database, hasher=hasher)
-    keys = settings.auth.jwts
-    tokens = Tokens(
-        database,
-        TokenKeys.from_base64(private=keys.private_key, public=keys.public_key),
-        validate_user=keys.validate_user,
-    )
-    metrics, nodes = build_tables(clusters)
-    with tolerate_damage(database, "of running jobs, samples of what has left cluster.json are not taken"):
-        held = generations.hosts_in_use()
-        warn_of_unconfigured_in_use(clusters, held)
-        metrics, nodes = build_tables(clusters, held)
-    store = open_store(settings.metric_store, metrics, int(clock()), nodes=nodes, background=True)
+    database = open_server_database(settings.main, lock_files[0], now_s=now_s())
+    generations = record_generations(database, clusters, now_s=now_s())
+    tokens = open_tokens(database, settings)
+    store, tables_in_use = open_store_for_jobs(settings, clusters, generations, database, now_s=now_s())
     reader = JobReader(database)
     job_queries = JobQueries(database, clusters, reader)
     with tolerate_damage(database, "missing folders of the job archive are not detected"):
         archive.folders.expect_clusters(job_queries.archived_clusters(), job_queries.has_archived)
 
-    def with_other_file() -> None:
-        record_database_file(lock_files[0], database.path)
-        reload_after_replacement(generations, clusters, cluster_files, now_s)
-
-    watch = DatabaseWatch(database, replacement=database_replacement(database, with_other_file))
-    stores = StoreRouter(store, [ExternalStore(place) for place in parse_endpoints(settings.metric_store_external)])
-    metricdata = MetricData(stores, archive, clusters)
+    stores = StoreRouter(
+        store, [ExternalStore(endpoint) for endpoint in parse_endpoints(settings.metric_store_external)]
+    )
+    watch = watch_database(
+        database,
+        lock_files[0],
+        clusters=clusters,
+        cluster_files=cluster_files,
+        generations=generations,
+        now_s=now_s,
+    )
+    metric_data = MetricData(stores, archive, clusters)
     return Services(
         settings=settings,
         database=database,
@@ -188,76 +174,68 @@ def create_services(
         running_jobs=RunningJobs(database, reader),
         archive_queue=ArchiveQueue(database, reader),
         node_states=NodeStates(database, clusters),
-        metric_data=metricdata,
+        metric_data=metric_data,
         judge=Judge(
             judgements=Judgements(database),
-            metricdata=metricdata,
+            metricdata=metric_data,
             stores=stores,
             store=store,
             archive=archive,
             clusters=clusters,
         ),
-        users=users,
+        users=Users(database, hasher=hasher),
         tokens=tokens,
         sessions=Sessions(database, max_age_s=settings.main.session_max_age_s, idle_s=settings.main.session_idle_s),
         known_browsers=KnownBrowsers(database),
         database_watch=watch,
-        health=HealthMonitor(
-            (
-                HealthCheck("the metric store", store.check_disk, store.faults),
-                HealthCheck("the database", watch.poll, database.faults),
-                HealthCheck("the job archive", archive.poll, archive.faults),
-            )
-        ),
+        health=monitor_health(store, watch, database, archive),
         lock_files=lock_files,
         clock=clock,
         trusted_clock=TrustedClock(clock, monotonic=monotonic_clock, last_known_s=store.last_heartbeat_s),
-        tables_in_use=None if (metrics, nodes) == build_tables(clusters) else (metrics, nodes),
+        tables_in_use=tables_in_use,
     )
 
 
-@contextmanager
-def tolerate_damage(database: Database, consequence: str) -> Iterator[None]:
-    """Continue the start despite a damaged page of the database, and log the consequence.
-
-    The health check reports the damage. Until a backup is restored, samples are taken and readable data is shown.
-    """
-    try:
-        yield
-    except Unavailable:
-        if not database.has_fault(FaultKind.DAMAGED):
-            raise
-        logger.error("the database is damaged: %s until a backup is restored", consequence)  # noqa: TRY400 logged
+def open_tokens(database: Database, settings: BackendSettings) -> Tokens:
+    """The tokens in the database, with the keys that the settings name."""
+    jwts = settings.auth.jwts
+    keys = TokenKeys.from_base64(private=jwts.private_key, public=jwts.public_key)
+    return Tokens(database, keys, validate_user=jwts.validate_user)
 
 
-def database_replacement(database: Database, then: Callable[[], None]) -> DatabaseReplacement:
-    """Which files may replace the database of the running server: those of the same installation and schema version.
-
-    Generations of cluster configurations may have other numbers in them.
-    """
-    installation = ""
-    with tolerate_damage(database, "no backup that is put in its place is used without a restart"):
-        installation = installation_id(database)
-    return DatabaseReplacement(partial(replacement_rejection, installation=installation, version=LATEST_VERSION), then)
-
-
-def reload_after_replacement(
-    generations: ClusterGenerations, clusters: ClusterRegistry, cluster_files: ClusterFiles, now_s: Callable[[], int]
-) -> None:
-    """Reload what is cached of the former database; the next check of the cluster.json files does the rest."""
-    generations.load.cache_clear()
-    cluster_files.mark_changed()
-    try:
-        numbers = generations.record(clusters, now_s=now_s())
-    except Unavailable as error:
-        logger.warning("cluster configuration not recorded yet: %s", error)
-        numbers = {}
-    clusters.replace_with(ClusterRegistry(dict(clusters.items()), generations=numbers, earlier=generations))
+def open_store_for_jobs(
+    settings: BackendSettings,
+    clusters: ClusterRegistry,
+    generations: ClusterGenerations,
+    database: Database,
+    *,
+    now_s: int,
+) -> tuple[MetricStore, tuple[MetricTable, HostTable] | None]:
+    """The metric store, and the metrics and hosts that it accepts if jobs need more than the configuration has."""
+    configured = tables = build_tables(clusters)
+    with tolerate_damage(database, "samples of what has left cluster.json are not accepted for running jobs"):
+        hosts_in_use = generations.hosts_in_use()
+        warn_of_unconfigured_in_use(clusters, hosts_in_use)
+        tables = build_tables(clusters, hosts_in_use)
+    metrics, nodes = tables
+    store = open_store(settings.metric_store, metrics, now_s, nodes=nodes, background=True)
+    return store, None if tables == configured else tables
 
 
-def warn_of_unconfigured_in_use(clusters: ClusterRegistry, held: Iterable[HostsInUse]) -> None:
+def monitor_health(store: MetricStore, watch: DatabaseWatch, database: Database, archive: FileArchive) -> HealthMonitor:
+    """The checks of everything that has to work for samples and jobs to be stored."""
+    return HealthMonitor(
+        (
+            HealthCheck("the metric store", store.check_disk, store.faults),
+            HealthCheck("the database", watch.poll, database.faults),
+            HealthCheck("the job archive", archive.poll, archive.faults),
+        )
+    )
+
+
+def warn_of_unconfigured_in_use(clusters: ClusterRegistry, hosts_in_use: Iterable[HostsInUse]) -> None:
     """Log the clusters and subclusters that have unfinished jobs but are no longer configured."""
-    for group in held:
+    for group in hosts_in_use:
         if group.cluster not in clusters or group.sub_cluster not in clusters[group.cluster].sub_clusters:
             known = clusters.sub_cluster_as_started(group.cluster, group.sub_cluster, group.generation) is not None
             logger.warning(
@@ -266,12 +244,6 @@ def warn_of_unconfigured_in_use(clusters: ClusterRegistry, held: Iterable[HostsI
                 group.sub_cluster,
                 "they keep what they started with" if known else "they cannot be archived without it",
             )
-
-
-def connection_cache_mb(main: BackendMainSettings) -> int:
-    """Page cache in MB of one connection: there is one per thread, together at most four times the configured size."""
-    cache_mb = main.db_config.cache_size_mb
-    return max(1, min(cache_mb, _MAX_FULL_CACHES * cache_mb // main.threads))
 
 
 def open_clusters(files: ClusterFiles) -> ClusterRegistry:
@@ -292,13 +264,13 @@ def add_security_headers(response: Response) -> Response:
 def wrap_direct_write(app: Flask, services: Services) -> DirectWrite:
     """The WSGI application with the direct path for its write routes in front."""
 
-    def take(incoming: Request) -> IngestResult:
+    def ingest(incoming: Request) -> IngestResult:
         return store_batch(
             services, incoming, guard.authenticate_token_request(app, incoming, Permission.METRICS_WRITE)
         )
 
-    def fields(incoming: Request) -> Mapping[str, str]:
+    def header_fields(incoming: Request) -> Mapping[str, str]:
         always = HTTPS_SECURITY_HEADERS if guard.is_https_request(app, incoming) else SECURITY_HEADERS
         return {**always, **cross_origin_headers(incoming.path)}
 
-    return DirectWrite(app.wsgi_app, ingest_rules(ROUTES), take, fields, request_metrics_of(app))
+    return DirectWrite(app.wsgi_app, ingest_rules(ROUTES), ingest, header_fields, request_metrics_of(app))

@@ -2,5 +2,6 @@
 
 __all__ = (
     "data_locks",
+    "database_opening",
     "store_opening",
 )
