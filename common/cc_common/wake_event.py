@@ -20,7 +20,7 @@ class WakeEvent:
 
     def set(self) -> None:
         """End the current wait, or the next one if there is none; safe in a signal handler."""
-        with contextlib.suppress(BlockingIOError):  # the pipe is full: the wait ends anyway
+        with contextlib.suppress(OSError):  # full: the wait ends anyway; closed: a second signal while the program ends
             os.write(self._write_end, b"\0")
 
     def end(self) -> None:
@@ -39,6 +39,7 @@ class WakeEvent:
 
     def close(self) -> None:
         """Release the pipe."""
-        for descriptor in (self._read_end, self._write_end):
+        descriptors = self._read_end, self._write_end
+        self._read_end = self._write_end = -1  # first: a signal handler must not write to what is another file by then
+        for descriptor in descriptors:
             os.close(descriptor)
-        self._read_end = self._write_end = -1

@@ -60,3 +60,11 @@ def test_after_its_end_no_wait_takes_any_time() -> None:
         event.wait(LONG_S)
         assert time.monotonic() - begun_s < LONG_S / 2
         assert event.ended
+
+
+def test_a_signal_that_comes_after_the_end_changes_nothing() -> None:
+    event = WakeEvent()
+    event.close()
+    event.set()
+    event.end()
+    event.wait(LONG_S)
