@@ -24,6 +24,7 @@ FLAGS = ["-O3", "-std=c11", "-ffp-contract=off", "-fvisibility=hidden", "-Wall",
 EXTENSIONS = {
     "cc_backend.metricstore._kernel": ("kernelmodule.c", "lines.c", "scatter.c"),
     "cc_backend.metricstore._codec": ("codecmodule.c", "codec.c"),
+    "cc_backend.metricstore._resample": ("resamplemodule.c", "resample.c"),
     "cc_backend.archive._numbers": ("numbersmodule.c", "decimals.c"),
 }
 

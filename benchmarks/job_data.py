@@ -2,9 +2,10 @@
 
     python benchmarks/job_data.py [--nodes N --metrics N --hours N --step S] [--profile]
 
-Two jobs, all samples there: 64 nodes x 10 metrics x 24 h at 60 s, and 100 nodes x 3 metrics x 12 h at 10 s; or the one
-that the options describe. Values are noise with two to six digits. Processor time of the serving thread, the least and
-the median of several requests. Promises: 80 ms and 150 ms. Exit status 1 if one of them is broken.
+Jobs of which all samples are there: 64 nodes x 10 metrics x 24 h at 60 s, and 100 nodes x 3 metrics x 12 h at 10 s, the
+latter also on a cluster that has another metric at 60 s, to which the curves of `all-metrics` are then downsampled; or
+the one job that the options describe. Values are noise with two to six digits. Processor time of the serving thread,
+the least and the median of several requests. Promises: 80 ms and 150 ms. Exit status 1 if one of them is broken.
 """
 
 import argparse
@@ -41,13 +42,17 @@ Ask = Callable[[str, str, bytes], bytes]
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A job, and how long its data may take; None promises nothing."""
+    """A job, and how long its data may take; None promises nothing.
+
+    `coarsest_s` is the step of another metric of the cluster, 0 where there is none.
+    """
 
     nodes: int
     metrics: int
     hours: int
     step_s: int
     promise_ms: float | None = None
+    coarsest_s: int = 0
 
     @property
     def hosts(self) -> list[str]:
@@ -55,7 +60,7 @@ class Plan:
         return [f"n{node:03d}" for node in range(self.nodes)]
 
 
-PLANS = (Plan(64, 10, 24, 60, 80.0), Plan(100, 3, 12, 10, 150.0))
+PLANS = (Plan(64, 10, 24, 60, 80.0), Plan(100, 3, 12, 10, 150.0), Plan(100, 3, 12, 10, 150.0, coarsest_s=60))
 
 
 def main() -> int:
@@ -93,7 +98,8 @@ def measure(plan: Plan, *, profiled: bool) -> bool:
         for route, request in routes.items():
             times_ms, size = timed(lambda request=request: ask(*request))  # type: ignore[misc]
             least, median = min(times_ms), statistics.median(times_ms)
-            job = f"{plan.nodes} x {plan.metrics} x {plan.hours} h, {plan.step_s} s"
+            steps = f"{plan.step_s} of {plan.coarsest_s} s" if plan.coarsest_s else f"{plan.step_s} s"
+            job = f"{plan.nodes} x {plan.metrics} x {plan.hours} h, {steps}"
             promise = "" if plan.promise_ms is None else f"{plan.promise_ms:.0f}"
             print(f"| {job} | {route} | {size / 1e6:.1f} | {least:.0f} | {median:.0f} | {promise} |", flush=True)
             kept &= plan.promise_ms is None or least <= plan.promise_ms
@@ -144,7 +150,10 @@ def application(folder: Path, plan: Plan) -> tuple[Services, Ask]:
 def configured(plan: Plan) -> dict[str, Any]:
     """The cluster, with as many metrics as the job has, at its step."""
     document = cluster()
-    document["metricConfig"] = [{**one, "timestep": plan.step_s} for one in document["metricConfig"][: plan.metrics]]
+    of_job = document["metricConfig"][: plan.metrics]
+    document["metricConfig"] = [{**metric, "timestep": plan.step_s} for metric in of_job]
+    if plan.coarsest_s:
+        document["metricConfig"].append({**of_job[0], "name": "coarsest", "timestep": plan.coarsest_s})
     return document
 
 

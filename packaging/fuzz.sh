@@ -9,7 +9,7 @@ out=build/fuzz
 
 command -v clang >/dev/null 2>&1 || { echo "The fuzzers of the C parts need clang: apt-get install -y clang" >&2; exit 1; }
 mkdir -p "$out"
-for part in metricstore/lines metricstore/codec archive/decimals; do
+for part in metricstore/lines metricstore/codec metricstore/resample archive/decimals; do
     package=${part%/*}
     part=${part#*/}
     native=backend/cc_backend/$package/native

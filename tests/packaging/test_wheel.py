@@ -20,7 +20,7 @@ def test_without_a_compiler_the_wheel_fits_every_machine(wheel: Path) -> None:
 
 def test_with_a_compiler_the_wheel_carries_the_c_parts_but_not_their_source(native_wheel: Path) -> None:
     names = zipfile.ZipFile(native_wheel).namelist()
-    for part in ("metricstore/_kernel", "metricstore/_codec", "archive/_numbers"):
+    for part in ("metricstore/_kernel", "metricstore/_codec", "metricstore/_resample", "archive/_numbers"):
         assert [name for name in names if name.startswith(f"cc_backend/{part}.") and name.endswith(".so")]
     assert not [name for name in names if name.endswith((".c", ".h"))]
 

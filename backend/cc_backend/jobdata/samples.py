@@ -304,10 +304,14 @@ def _downsample_metric(metric: JobMetric, resolution_s: int) -> JobMetric:
     count = len(metric.series[0].data) // step
     if count < MIN_DOWNSAMPLED_POINTS:
         return metric
+    kept = [entry for entry in metric.series if len(entry.data) >= count]
+    rows: Sequence[Samples]
+    if len({len(entry.data) for entry in kept}) == 1:  # all at once is much faster where the C part is missing
+        rows = list(lttb(np.stack([entry.data for entry in kept]), step))
+    else:
+        rows = [lttb(entry.data, step) for entry in kept]
     series = [
-        SampleSeries(entry.hostname, lttb(entry.data, step), entry.id, entry.statistics)
-        for entry in metric.series
-        if len(entry.data) >= count
+        SampleSeries(entry.hostname, row, entry.id, entry.statistics) for entry, row in zip(kept, rows, strict=True)
     ]
     return JobMetric(metric.unit, resolution_s, series, None, metric.first_slot_s)
 

@@ -8,6 +8,7 @@ import numpy.typing as npt
 
 from cc_backend.errors import InvalidInput, TooLarge
 from cc_backend.metricstore.model import Float64Array, Query, StoredSeries, StoredStatistic
+from cc_backend.metricstore.query.lttb import Array
 from cc_backend.metricstore.query.protocol import (
     DEFAULT_LIMITS,
     MAX_SHOWN,
@@ -19,7 +20,7 @@ from cc_backend.metricstore.query.protocol import (
     SeriesResult,
     count_named_series,
 )
-from cc_backend.metricstore.query.resample import ALGORITHMS, Array, resample
+from cc_backend.metricstore.query.resample import ALGORITHMS, resample
 from cc_backend.metricstore.query.series_reader import slot_range
 from cc_backend.model import Samples
 from cc_common.error_codes import ErrorCode

@@ -4,14 +4,11 @@
 """
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from cc_backend.errors import InvalidInput
-
-Array = npt.NDArray[np.floating[Any]]
+from cc_backend.metricstore.query.lttb import Array, bucket_edges, pick_samples
 
 MINIMUM_POINTS = 1000
 """Shorter series are not resampled."""
@@ -56,10 +53,7 @@ def minmax(values: Array, step: int) -> Array:
 def lttb(values: Array, step: int) -> Array:
     """Largest triangle, three buckets: the samples that shape the curve most, the first and the last among them.
 
-    Of each bucket the sample is picked that spans the largest triangle with the one picked before and the mean of the
-    following bucket. Where an area is NaN, the last such sample is picked, so that gaps stay visible.
-
-    Source: S. Steinarsson, Downsampling Time Series for Visual Representation, 2013; limits as in ClusterCockpit.
+    Where the area of a triangle is NaN, the last such sample is picked, so that gaps stay visible.
     """
     length = values.shape[-1]
     number = length // step
@@ -67,41 +61,8 @@ def lttb(values: Array, step: int) -> Array:
         return values
     if number < 3:  # noqa: PLR2004 first, middle and last
         return simple(values, step)
-    rows = np.asarray(values, np.float64).reshape(-1, length)
-    edges = _edges(length, number)
-    picked = np.zeros((len(rows), number), np.int64)
-    picked[:, -1] = length - 1
-    # In a bucket without samples all areas are NaN. These are skipped, so a long empty range costs nothing.
-    picked[:, 1:-1] = edges[1:-1] - 1
-    present = ~np.isnan(rows[:, : edges[-2]]).all(axis=0)
-    for bucket in np.flatnonzero(np.logical_or.reduceat(present, edges[:-2])).tolist():
-        low, middle, high = edges[bucket : bucket + 3].tolist()
-        picked[:, bucket + 1] = _pick(rows, picked[:, bucket], low, middle, high)
-    result = np.take_along_axis(values.reshape(-1, length), picked, -1)
-    return result.reshape(*values.shape[:-1], number)
-
-
-def _edges(length: int, number: int) -> npt.NDArray[np.int64]:
-    """Begins of the buckets between the first and the last sample; the two last edges end the last two buckets."""
-    width = (length - 2) / (number - 2)
-    edges = (np.arange(number) * width).astype(np.int64) + 1
-    edges[2:] = np.minimum(edges[2:], length - 2)
-    return np.maximum.accumulate(edges)
-
-
-def _pick(rows: npt.NDArray[np.float64], before: npt.NDArray[np.int64], low: int, middle: int, high: int) -> Any:
-    """Position of the sample in [low, middle) that is picked in each row; the mean is of [middle, high]."""
-    before_y = np.take_along_axis(rows, before[:, None], -1)
-    centre_x = (middle + high) / 2
-    centre_y = rows[:, middle : high + 1].mean(axis=-1, keepdims=True)
-    bucket = rows[:, low:middle]
-    x = np.arange(low, middle)
-    before_x = before[:, None]
-    area = np.abs((before_x - centre_x) * (bucket - before_y) - (before_x - x) * (centre_y - before_y))
-    missing = np.isnan(area)
-    last_missing = area.shape[1] - 1 - np.argmax(missing[:, ::-1], axis=-1)
-    largest = np.argmax(np.where(missing, -1.0, area), axis=-1)
-    return low + np.where(missing.any(axis=-1), last_missing, largest)
+    picked = pick_samples(values.reshape(-1, length), bucket_edges(length, number))
+    return picked.reshape(*values.shape[:-1], number)
 
 
 ALGORITHMS: dict[str, Callable[[Array, int], Array]] = {

@@ -1,0 +1,3 @@
+from typing import Any
+
+def lttb(samples: Any, rows: int, edges: Any, out: Any, /) -> None: ...
