@@ -145,7 +145,7 @@ def many_running(services: Services, client: Any, headers: dict[str, str], runni
     table = services.store._table  # noqa: SLF001 samples go in without text, to be quick
     sids = table.register_many([Identity(CLUSTER, name, metric) for name in names for metric in METRICS])
     for slot in range(SLOTS):
-        table.store_samples(sids, np.full(len(sids), 1.5, np.float32), now_s - (SLOTS - slot) * STEP_S)
+        table.columns.store_samples(sids, np.full(len(sids), 1.5, np.float32), now_s - (SLOTS - slot) * STEP_S)
     for number, name in enumerate(names):
         if start(client, headers, 10 + number, [name], now_s - SLOTS * STEP_S).status_code != 201:
             raise SystemExit("a start was refused")

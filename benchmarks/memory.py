@@ -95,7 +95,7 @@ def run(case: str, nodes: int, slots: int, archive: Path | None) -> dict[str, fl
             until = end_slot - HOT_S // STEP_S if case == "mixed" else end_slot
             begin = time.perf_counter()
             for grid in table.columns.grids:
-                grid.compress(until + (WINDOW_SLOTS if case == "cold" and slot == slots - 1 else 0), lock)
+                grid.windows.compress(until + (WINDOW_SLOTS if case == "cold" and slot == slots - 1 else 0), lock)
             frozen_s += time.perf_counter() - begin
     samples = series * (slots if case != "table" else 1)
     return {

@@ -116,7 +116,7 @@ def main() -> None:
     for state in ("hot", "cold", "on disk"):
         for grid in series.columns.grids:
             if state == "cold":
-                grid.compress(to_s // STEP_S + 1000, threading.RLock())
+                grid.windows.compress(to_s // STEP_S + 1000, threading.RLock())
             if state == "on disk":
                 leave(grid)
         for words, queries in questions(options.nodes, node_metrics, thread_metrics[0]):

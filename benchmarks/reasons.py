@@ -109,7 +109,7 @@ def main() -> None:
         for state in ("hot", "cold"):
             if state == "cold":
                 for grid in store._table.columns.grids:  # noqa: SLF001 see above
-                    grid.compress(to_s // STEP_S + 1000, threading.RLock())
+                    grid.windows.compress(to_s // STEP_S + 1000, threading.RLock())
             print(
                 f"| {silent.__name__.replace('_', ' ')} | {state} | {measured(store, asked, to_s + 600)} |", flush=True
             )
