@@ -102,7 +102,6 @@ def _in_prose(text: str, line: int) -> Iterator[RetiredWord]:
 NOT_CLEAN_YET: frozenset[str] = frozenset(
     {
         "cc_backend.metricstore",
-        "cc_backend.metricstore.blocks",
         "cc_backend.metricstore.index",
         "cc_backend.metricstore.ingest",
     }

@@ -57,7 +57,7 @@ class CappedStore(Protocol):
         """Keep what is compressed and saved of a window on disk only."""
 
     def drop(self, use: WindowRef, *, protected: bool) -> int:
-        """Forget a window, also of protected hosts if told so."""
+        """Forget a window; of protected hosts only with `protected`."""
 
 
 def enforce(store: CappedStore, *, cap_bytes: int, now_s: int) -> Step:

@@ -42,7 +42,7 @@ class Codec(Protocol):
         """
 
     def gather(self, samples: Samples, rows: Int64Array, columns: slice, target: MatrixTarget) -> None:
-        """The same from a matrix; raises IndexError for what is not in it."""
+        """Copy rows and columns of a matrix into the target; raises IndexError for what is not in the matrix."""
 
     def summarise(self, samples: Samples) -> RowSummary:
         """The summary of each row of a matrix, missing samples left out."""
@@ -91,10 +91,10 @@ class NativeCodec:
     def summarise(self, samples: Samples) -> RowSummary:
         """As `Codec.summarise`."""
         rows, columns = samples.shape
-        least, highest = np.empty(rows, np.float32), np.empty(rows, np.float32)
+        minimum, maximum = np.empty(rows, np.float32), np.empty(rows, np.float32)
         total, number = np.empty(rows), np.empty(rows, np.int32)
-        _codec.summarise(np.ascontiguousarray(samples, np.float32), columns, least, highest, total, number)
-        return RowSummary(least, highest, total, number)
+        _codec.summarise(np.ascontiguousarray(samples, np.float32), columns, minimum, maximum, total, number)
+        return RowSummary(minimum, maximum, total, number)
 
     def combine(self, samples: Samples, *, mean: bool) -> tuple[Samples, Int32Array]:
         """As `Codec.combine`."""

@@ -38,8 +38,8 @@ Bytes = npt.NDArray[np.uint8]
 _SIGN = 0x8000_0000
 _INFINITY = 0x7F80_0000
 _MANTISSA_BITS = 23
-_LEAST_DICTIONARY_SAMPLES = 8
-_LEAST_DICTIONARY_WIDTH = 2
+_MIN_DICTIONARY_SAMPLES = 8
+_MIN_DICTIONARY_WIDTH = 2
 
 
 class Header(NamedTuple):
@@ -106,8 +106,8 @@ def _encode_rows(samples: Samples, present: BoolArray, mantissa_bits: int) -> _E
     short = _base_and_offsets(decimals, present, 0)._replace(scale=scales)
     better = (scales != FLOAT_SCALE) & (short.width <= floats.width)
     chosen = (
-        np.where(better[:, None] if one.ndim > 1 else better, one, other)
-        for one, other in zip(short, floats, strict=True)
+        np.where(better[:, None] if decimal.ndim > 1 else better, decimal, bits)
+        for decimal, bits in zip(short, floats, strict=True)
     )
     return _EncodedRows(*chosen)
 
@@ -127,7 +127,7 @@ def _bit_length(numbers: Int64Array) -> Int64Array:
 
 
 def _decimals(samples: Samples, present: BoolArray) -> tuple[Int64Array, Int64Array]:
-    """Per row the least scale at which every sample is a whole number of 10^-scale, and these; else FLOAT_SCALE."""
+    """Per row the smallest scale at which each sample is an integer times 10^-scale, else FLOAT_SCALE; the integers."""
     scales = np.full(len(samples), FLOAT_SCALE)
     decimals = np.zeros(samples.shape, np.int64)
     for scale in range(FLOAT_SCALE):
@@ -163,7 +163,7 @@ def _encode_row(coded: _EncodedRows, number: int, present: BoolArray) -> bytes:
 def _dictionary(offsets: Int64Array, width: int) -> bytes | None:
     """The offsets as positions in a dictionary, if that is shorter."""
     count = len(offsets)
-    if width < _LEAST_DICTIONARY_WIDTH or count < _LEAST_DICTIONARY_SAMPLES:
+    if width < _MIN_DICTIONARY_WIDTH or count < _MIN_DICTIONARY_SAMPLES:
         return None
     words, positions = np.unique(offsets, return_inverse=True)
     position_width = (len(words) - 1).bit_length()
@@ -194,7 +194,7 @@ def read_header(payload: Buffer) -> tuple[Header, Int64Array]:
         raise CodecError("a payload is too short for its header")
     magic, version, zero, rows, slots, first, count, reserved = struct.unpack_from(HEADER, payload)
     if magic != MAGIC or version != VERSION or zero or reserved:
-        raise CodecError("this is no payload of a version that is known")
+        raise CodecError("this is not a payload of a known version")
     if rows > MAX_ROWS or slots > MAX_SLOTS or first + count > slots:
         raise CodecError("a payload has a shape that cannot be")
     begin = HEADER_BYTES + 2 * rows
@@ -309,7 +309,7 @@ def _unpack(data: bytes, width: int, number: int) -> Int64Array:
 
 
 def _unpack_rows(data: Bytes, width: int, number: int) -> Int64Array:
-    """The same for several rows of bytes, which are long enough: a word for each number, from the byte it begins in."""
+    """Numbers of `width` bits from several rows of bytes that are long enough: each from the word it begins in."""
     begins = np.arange(number) * width
     padded = np.zeros((len(data), data.shape[1] + 8), np.uint8)
     padded[:, : data.shape[1]] = data

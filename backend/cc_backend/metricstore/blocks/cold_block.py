@@ -129,7 +129,7 @@ class ColdBlock:
         return data is None or bool(_filled_rows(data)[rows].any())
 
     def decompress(self, rows: int) -> HotBlock:
-        """A hot block with the same samples and at least so many rows; what the disk does not give is beneath it."""
+        """A hot block with the same samples and at least `rows` rows; what the disk cannot give is pending in it."""
         block = HotBlock(max(rows, self.rows), self._codec)
         block.version, block.saved_version, block.saved_slice = self.version, self.saved_version, self.saved_slice
         here, held = np.arange(self.rows), self._held

@@ -171,7 +171,7 @@ class Grid:
         return self.start_read(rows, first_slot, count).complete()
 
     def start_read(self, rows: Int64Array, first_slot: int, count: int) -> PendingRead[Samples]:
-        """The same in two steps, of which the second one needs no lock; so are those below."""
+        """What `read` gives, in two steps, as with the methods below: `complete` of the result needs no lock."""
         return self._start(MatrixReducer(len(rows), count), rows, first_slot, count)
 
     def start_summary(self, rows: Int64Array, first_slot: int, count: int) -> PendingRead[RowSummary]:
@@ -215,11 +215,11 @@ class Grid:
             begin = window * WINDOW_SLOTS
             columns = slice(max(first_slot - begin, 0), min(end_slot - begin, WINDOW_SLOTS))
             at = begin + columns.start - first_slot
-            for chunk, where, local, highest in parts:
+            for chunk, where, local, last_row in parts:
                 block = self.windows.block(window, chunk)
                 if block is None:
                     continue
-                if highest < block.rows:
+                if last_row < block.rows:
                     yield BlockSlice(block, where, local, columns, at)
                     continue
                 there = np.flatnonzero(local < block.rows)  # later rows came after the block's last sample

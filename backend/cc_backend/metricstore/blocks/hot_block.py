@@ -33,7 +33,7 @@ class HotBlock:
     """Up to `CHUNK_ROWS` series in one window, one row each, NaN where there is no sample.
 
     `version` grows with each change of a sample; `saved_version` is the one that is on disk, at `saved_slice` if known.
-    `beneath` is what the disk did not give when the block became hot; the block's own samples are newer.
+    `pending` is what could not be read from disk when the block became hot; the block's own samples are newer.
     """
 
     __slots__ = ("_codec", "pending", "samples", "saved_slice", "saved_version", "version")
@@ -108,7 +108,7 @@ class HotBlock:
         self.samples = grown
 
     def merge_pending(self, old: Samples | None) -> None:
-        """Fill what is empty with the samples from `beneath`, if they were read; then nothing is beneath any more."""
+        """Fill empty slots with the samples of `pending`, if they were read; nothing is pending after that."""
         if old is not None and self.pending is not None:
             here = self.samples[: len(old)]
             empty = np.isnan(here) & self.pending.valid_rows[:, np.newaxis]

@@ -16,7 +16,7 @@ Int32Array = npt.NDArray[np.int32]
 
 
 class RowSummary(NamedTuple):
-    """Per row: least, highest (NaN without samples), sum and number of samples."""
+    """Per row: minimum, maximum (NaN without samples), sum and number of samples."""
 
     min: Samples
     max: Samples

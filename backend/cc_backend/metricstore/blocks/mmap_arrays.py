@@ -27,7 +27,7 @@ def allocate(size_bytes: int) -> bytearray | mmap.mmap:
 
 
 def copy_to_pages(data: bytes) -> Buffer:
-    """The same bytes, in memory of that kind."""
+    """A copy of the bytes in memory of `allocate`; short ones are returned as they are."""
     if len(data) < _MIN_MAPPED_BYTES:
         return data
     copy = allocate(len(data))

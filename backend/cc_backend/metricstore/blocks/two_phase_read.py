@@ -16,7 +16,7 @@ from cc_backend.metricstore.blocks.matrix import MatrixTarget, RowSummary
 from cc_backend.metricstore.model import BoolArray, Int64Array
 from cc_backend.model import Samples
 
-Result = TypeVar("Result", covariant=True)  # noqa: PLC0105 a result is no `Result_co` to anybody
+Result = TypeVar("Result", covariant=True)  # noqa: PLC0105 `Result_co` would be an odd name
 
 
 class BlockSlice(NamedTuple):
@@ -117,7 +117,7 @@ class PresenceReducer:
 
 
 class SmallPresenceReducer:
-    """The same of few rows: looking at all their samples at once is faster."""
+    """In which slots any of a few rows has a sample: all their samples are read at once, which is faster."""
 
     def __init__(self, rows: int, slots: int) -> None:
         self._matrix = MatrixReducer(rows, slots)

@@ -132,20 +132,20 @@ class Windows:
         """
         with lock:
             block = self.block(window, chunk)
-            beneath = block.pending if isinstance(block, HotBlock) else None
-        if not isinstance(block, HotBlock) or beneath is None:
+            pending = block.pending if isinstance(block, HotBlock) else None
+        if not isinstance(block, HotBlock) or pending is None:
             return
         old = None
         try:
-            old = decode_all(self._codec, beneath.file_slice.read())
+            old = decode_all(self._codec, pending.file_slice.read())
         except UnreadableError:
             if not give_up:
                 raise
-            logger.error("file=%s is given up: samples that only it has are lost", beneath.file_slice.file.path)  # noqa: TRY400
+            logger.error("file=%s is given up: samples that only it has are lost", pending.file_slice.file.path)  # noqa: TRY400
         except (DamagedSliceError, CodecError) as error:
-            logger.error("file=%s: samples that only it has are lost: %s", beneath.file_slice.file.path, error)  # noqa: TRY400
+            logger.error("file=%s: samples that only it has are lost: %s", pending.file_slice.file.path, error)  # noqa: TRY400
         with lock:
-            if block.pending is beneath:
+            if block.pending is pending:
                 block.merge_pending(old)
 
     # Saving and restoring

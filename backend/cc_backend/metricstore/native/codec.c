@@ -330,7 +330,7 @@ const char *cc_open(const uint8_t *data, size_t length, cc_payload *payload) {
         return "a payload is too short for its header";
     }
     if (memcmp(data, "CCPB\1\0", 6) != 0 || get16(data + 14)) {
-        return "this is no payload of a version that is known";
+        return "this is not a payload of a known version";
     }
     payload->rows = get16(data + 6);
     payload->slots = get16(data + 8);
