@@ -84,6 +84,10 @@ class HostPart(NamedTuple):
     subtype_id: str = ""
 
 
+JOB_TYPE = "job"
+"""The type of parts that are jobs: their series come and go, unlike those of the hardware."""
+
+
 class Identity(NamedTuple):
     """What makes a series one series, however its key is spelt on the wire."""
 

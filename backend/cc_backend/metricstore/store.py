@@ -227,6 +227,8 @@ class MetricStore:
     def _register_new_series(self, kept: Accepted, spellings: KeyCache, faults: Rejections) -> Accepted:
         """The samples with the sids of series that are new, without those that a limit has no room for."""
         fresh = np.flatnonzero(kept.sids >= FIRST_NEW_CODE)
+        if not len(fresh):
+            return kept
         codes, which = np.unique(kept.sids[fresh], return_inverse=True)
         kept.sids[fresh] = self._table.register_deferred(spellings, codes)[which]
         refused = np.flatnonzero(kept.sids < 0)
@@ -278,7 +280,7 @@ class MetricStore:
         if self._log is not None:
             with self._self_metrics.timed("log_append"):
                 ticket = self._log.append(
-                    kept.sids, kept.values, kept.times_s, received_s=received_s, identity=self._table.identity
+                    kept.sids, kept.values, kept.times_s, received_s=received_s, identities=self._table.identities
                 )
         unlisted = _NO_UNKNOWN_HOSTS
         with self._memory:

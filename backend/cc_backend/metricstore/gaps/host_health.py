@@ -4,9 +4,9 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 
-from cc_backend.metricstore.index.hosts import JOB_TYPE, Host
+from cc_backend.metricstore.index.hosts import Host
 from cc_backend.metricstore.index.series_table import SeriesTable
-from cc_backend.metricstore.model import HostHealth, HostPart, MetricFault
+from cc_backend.metricstore.model import JOB_TYPE, HostHealth, HostPart, MetricFault
 
 STALE_SLOTS = 5
 """A series is stale if its last slot ended more than this many timesteps ago."""

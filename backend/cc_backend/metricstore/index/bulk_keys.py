@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cc_backend.metricstore.index.layout import HostLayout, MetricNames, PartTable
-from cc_backend.metricstore.model import HostPart, Identity, Int64Array, MetricSpec
+from cc_backend.metricstore.model import JOB_TYPE, HostPart, Identity, Int64Array, MetricSpec
 
 NO_KEY = -2
 """Stands for host and kind where there is no key."""
@@ -28,9 +28,9 @@ class KeyDictionary:
 
     __slots__ = ("_layouts", "_timesteps_s", "hosts", "kinds")
 
-    def __init__(self) -> None:
+    def __init__(self, kinds: list[tuple[str, HostPart]] | None = None) -> None:
         self.hosts: list[tuple[str, str]] = []
-        self.kinds: list[tuple[str, HostPart]] = []
+        self.kinds = [] if kinds is None else kinds
         self._layouts: dict[HostLayout, _LayoutCache] = {}
         self._timesteps_s: dict[int, tuple[Mapping[str, MetricSpec], Int64Array]] = {}
 
@@ -42,6 +42,14 @@ class KeyDictionary:
         if known is None:
             known = self._layouts[layout] = _LayoutCache(layout)
         return known.look_up(kinds, self.kinds, metrics, parts)
+
+    def add_places(self, kinds: Int64Array, layout: HostLayout, metrics: MetricNames, parts: PartTable) -> None:
+        """Give different kinds, which `layout_columns` found to have no place, one each; users must follow."""
+        self._layouts[layout].add_places(kinds, self.kinds, metrics, parts)
+
+    def without_jobs(self, kinds: Int64Array) -> Int64Array:
+        """The kinds whose part is not a job: only these get places."""
+        return kinds[[self.kinds[kind][1].type != JOB_TYPE for kind in kinds.tolist()]] if len(kinds) else kinds
 
     def timesteps_s(self, kinds: Int64Array, specs: Mapping[str, MetricSpec]) -> Int64Array:
         """Seconds per slot by kind, 0 for one that is not kept; for the hosts that share these `specs`."""
@@ -80,6 +88,13 @@ class _LayoutCache:
             if place >= 0:
                 self._known[:, kind] = place, metrics.intern(metric), parts.number_of(part)
         return self._known[:, kinds] if unknown else found
+
+    def add_places(
+        self, kinds: Int64Array, named: Sequence[tuple[str, HostPart]], metrics: MetricNames, parts: PartTable
+    ) -> None:
+        for kind in kinds.tolist():
+            metric, part = named[kind]
+            self._known[:, kind] = self._layout.add(metric, part), metrics.intern(metric), parts.intern(part)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,12 +5,16 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from cc_backend.metricstore.blocks.grid import Grid
+from cc_backend.metricstore.blocks.grid import Grid, group_positions
 from cc_backend.metricstore.blocks.scatter import update_newest_times
 from cc_backend.metricstore.model import Int64Array
 from cc_backend.model import Samples
 
 MISSING = -1
+"""Stands for the number of something that is not there."""
+
+NEW_SERIES_COLUMNS = 5
+"""Numbers that are known of a series before it has a row: sid, host, metric, part, timestep in seconds."""
 
 _MIN_ROOM = 1024
 _SMALL_BATCH = 64
@@ -72,6 +76,39 @@ class Columns:
                 return index
         self.grids.append(Grid(timestep_s))
         return len(self.grids) - 1
+
+    def assign_row(self, sid: int, host: int, metric: int, part: int, timestep_s: int) -> None:
+        """Write the columns of one new series and give it a row; faster than `assign_rows` for one."""
+        self.host_of[sid], self.metric_of[sid], self.part_of[sid] = host, metric, part
+        self.last_s[sid] = self.spacing_s[sid] = 0
+        self.grid_of[sid] = index = self.grid_index(timestep_s)
+        self.row_of[sid] = self.grids[index].allocate(host)
+
+    def assign_rows(self, new: Int64Array, timestep_s: int = 0, wanted: Int64Array | None = None) -> None:
+        """Write the columns of new series and give them rows, those of one host beside each other.
+
+        `new` has a column per series, of `NEW_SERIES_COLUMNS` numbers: sid, host, metric, part, timestep in seconds. In
+        the grid of `timestep_s` each series gets the row that is `wanted` (-1 for any), unless another one has it.
+        """
+        sids, owners, metrics, parts, timesteps = new
+        self.host_of[sids], self.metric_of[sids], self.part_of[sids] = owners, metrics, parts
+        self.last_s[sids] = self.spacing_s[sids] = 0
+        for step_s in np.unique(timesteps).tolist():
+            index = self.grid_index(step_s)
+            here = timesteps == step_s
+            members, hosts = sids[here], owners[here]
+            self.grid_of[members] = index
+            if wanted is not None and step_s == timestep_s:
+                rows = wanted[here]
+                first = np.zeros(len(rows), np.bool_)
+                first[np.unique(rows, return_index=True)[1]] = True
+                claimed = np.flatnonzero(first & (rows != MISSING))
+                claimed = claimed[self.grids[index].claim_many(rows[claimed], hosts[claimed])]
+                self.row_of[members[claimed]] = rows[claimed]
+                members, hosts = (np.delete(column, claimed) for column in (members, hosts))
+            for owner, where in group_positions(hosts) if len(hosts) else ():
+                own = members[where]
+                self.row_of[own] = self.grids[index].allocate_many(owner, len(own))
 
     def rows_of(self, sids: Int64Array) -> Int64Array:
         """The rows of series in their grids."""

@@ -7,10 +7,7 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 
 from cc_backend.metricstore.index.layout import HostLayout
-from cc_backend.metricstore.model import HostPart, Int64Array, MetricSpec
-
-JOB_TYPE = "job"
-"""The type of parts that are jobs: they come and go, so they get no place in the layout."""
+from cc_backend.metricstore.model import JOB_TYPE, HostPart, Int64Array, MetricSpec
 
 _MAX_EMPTY_PLACES = 2048  # places that a host may leave empty, 4 bytes each, beside as many as it uses
 _NO_SID = -1

@@ -58,6 +58,22 @@ class HostLayout:
         self.places.setdefault(metric, {})[part] = place
         return place
 
+    def add(self, metric: str, part: HostPart) -> int:
+        """A place for a series that has none, still without users: `acquire_many` must follow."""
+        if self._free:
+            place = heapq.heappop(self._free)
+        else:
+            place = len(self._users)
+            self._users.append(0)
+        self.places.setdefault(metric, {})[part] = place
+        return place
+
+    def next_places(self, count: int) -> Int64Array:
+        """The places that so many calls of `add` would give."""
+        free = heapq.nsmallest(count, self._free)
+        begin = len(self._users)
+        return np.array([*free, *range(begin, begin + count - len(free))], np.int64)
+
     def acquire_many(self, places: Int64Array) -> None:
         """One user more of each of these places, which are in use and differ."""
         np.frombuffer(self._users, np.intc)[places] += 1
@@ -147,6 +163,14 @@ class PartTable:
             self._users.append(1)
         self._numbers[part] = number
         self.text_bytes += _text_bytes(part)
+        return number
+
+    def intern(self, part: HostPart) -> int:
+        """The number of a part; one that is new has no users yet: `acquire_many` must follow."""
+        number = self._numbers.get(part)
+        if number is None:
+            number = self.acquire(part)
+            self._users[number] = 0
         return number
 
     def number_of(self, part: HostPart) -> int:

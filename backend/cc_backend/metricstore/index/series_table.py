@@ -5,15 +5,16 @@ What is known of a series stands in columns, 31 bytes in all, and in the array o
 
 import threading
 from array import array
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 
 import numpy as np
 
 from cc_backend.metricstore.blocks.grid import group_positions
-from cc_backend.metricstore.index.bulk_keys import BulkKeys
-from cc_backend.metricstore.index.columns import MISSING, Columns
-from cc_backend.metricstore.index.hosts import JOB_TYPE, Host, can_place
+from cc_backend.metricstore.blocks.matrix import RowIndex
+from cc_backend.metricstore.index.bulk_keys import BulkKeys, KeyDictionary
+from cc_backend.metricstore.index.columns import MISSING, NEW_SERIES_COLUMNS, Columns
+from cc_backend.metricstore.index.hosts import Host, can_place
 from cc_backend.metricstore.index.layout import HostLayout, MetricNames, PartTable
 from cc_backend.metricstore.index.timestep_migration import configured_timesteps, migrate_timesteps
 from cc_backend.metricstore.ingest.host_config import HostConfig, HostTable
@@ -21,8 +22,17 @@ from cc_backend.metricstore.ingest.identity import Rejection
 from cc_backend.metricstore.ingest.key_cache import KeyCache, rejection_code
 from cc_backend.metricstore.ingest.key_resolver import KeyResolver
 from cc_backend.metricstore.ingest.native_reader import KernelName
-from cc_backend.metricstore.ingest.new_keys import NewKeys
-from cc_backend.metricstore.model import BoolArray, Identity, Int64Array, Limits, MetricSpec, MetricTable, RejectReason
+from cc_backend.metricstore.ingest.new_keys import NewKeys, NewSeries
+from cc_backend.metricstore.model import (
+    JOB_TYPE,
+    BoolArray,
+    Identity,
+    Int64Array,
+    Limits,
+    MetricSpec,
+    MetricTable,
+    RejectReason,
+)
 from cc_backend.model import RetentionHolds
 
 __all__ = ("Host", "SeriesTable")
@@ -31,9 +41,8 @@ JOB_SILENCE_S = 3600
 """With half of the places for series of jobs taken, those that were silent for longer than this are forgotten."""
 
 
-_NewSeries = tuple[int, int, int, int, int]
-"""A series that has no row yet: sid, and the numbers of host, metric and part, and the timestep in seconds."""
-_COLUMNS = 5
+_RowlessSeries = tuple[int, int, int, int, int]
+"""A series that has no row yet: sid, the numbers of host, metric and part, and the timestep in seconds."""
 
 _MIN_BULK_KEYS = 16
 """Fewer series of a host are faster one by one."""
@@ -65,13 +74,14 @@ class SeriesTable:
         self.removals = 0
         self._limits = limits
         self._lock = lock
-        self._key_resolver = KeyResolver(self.register_many, metrics, self.host_config, limits, kernel)
+        self._key_resolver = KeyResolver(self, metrics, self.host_config, limits, kernel)
         self._layouts: dict[str, HostLayout] = {}
         self._metric_names = MetricNames()
         self._part_table = PartTable()
         self._hosts: list[Host | None] = []
         self._free_hosts: list[int] = []
         self._next = 0
+        self._new_keys = KeyDictionary()
         self._free = array("i")
 
     # Keys of the wire
@@ -113,18 +123,21 @@ class SeriesTable:
     def register(self, identity: Identity) -> int:
         """The sid of an identity, new if need be; a refusal code where it is not kept or a limit is reached."""
         with self._lock:
-            new: list[_NewSeries] = []
+            new: list[_RowlessSeries] = []
             sid = self._add(identity, new)
             if new:
-                self._assign_row(*new[0])
+                self.changes += 1
+                self.columns.assign_row(*new[0])
         return sid
 
     def register_many(self, identities: Iterable[Identity]) -> Int64Array:
         """The sids of identities, in their order: as `register` of each, but several times faster."""
         with self._lock:
-            new: list[_NewSeries] = []
+            new: list[_RowlessSeries] = []
             sids = np.array([self._add(identity, new) for identity in identities], np.int64)
-            self._assign_rows(_as_columns(new))
+            if new:
+                self.changes += 1
+                self.columns.assign_rows(_as_columns(new))
         return sids
 
     def register_keys(self, keys: BulkKeys, timestep_s: int = 0, rows: Int64Array | None = None) -> Int64Array:
@@ -138,21 +151,29 @@ class SeriesTable:
         with self._lock:
             sids, new = self._add_keys(keys)
             at = np.flatnonzero(new[0] != MISSING)
-            if rows is None:
-                self._assign_rows(new[:, at])
-            else:
-                wanted = rows[at]
-                self._assign_rows(
-                    new[:, at], timestep_s, np.where((wanted >= 0) & (wanted < self._max_rows), wanted, MISSING)
-                )
+            if not len(at):
+                return sids
+            self.changes += 1
+            wanted = None
+            if rows is not None:
+                wanted = np.where((rows[at] >= 0) & (rows[at] < self._max_rows), rows[at], MISSING)
+            self.columns.assign_rows(new[:, at], timestep_s, wanted)
         return sids
+
+    def register_new(self, series: NewSeries) -> Int64Array:
+        """The sids of series of a batch, or rejection codes, in their order."""
+        keys = self._new_keys
+        if keys.kinds is not series.kinds:
+            keys = self._new_keys = KeyDictionary(series.kinds)
+        keys.hosts = series.hosts
+        return self.register_keys(BulkKeys(keys, series.host_of, series.kind_of))
 
     @property
     def _max_rows(self) -> int:
         """More rows than any grid needs: what asks for one beyond them is damaged."""
         return 2 * (self._limits.series + self._limits.job_series)
 
-    def _add(self, identity: Identity, new: list[_NewSeries]) -> int:
+    def _add(self, identity: Identity, new: list[_RowlessSeries]) -> int:
         """The sid of an identity, or a refusal code; what is new is told, and has no row yet."""
         cluster, name, metric, part = identity
         hosts = self.clusters.get(cluster)
@@ -197,19 +218,19 @@ class SeriesTable:
     def _add_keys(self, keys: BulkKeys) -> tuple[Int64Array, Int64Array]:
         """The sids of keys, or refusal codes; and columns with what is new, without a sid where nothing is."""
         sids = np.full(len(keys), rejection_code(RejectReason.SYNTAX), np.int64)
-        new = np.full((_COLUMNS, len(keys)), MISSING, np.int64)
+        new = np.full((NEW_SERIES_COLUMNS, len(keys)), MISSING, np.int64)
         readable = np.flatnonzero(keys.kinds >= 0)
         if not len(readable):
             return sids, new
         if not self._has_room_for(keys.hosts[readable]):  # whom a limit meets is said by the order
             self._add_each(keys, readable, sids, new)
             return sids, new
-        for _, where in group_positions(keys.hosts[readable]):
-            at = readable[where]
-            if len(at) >= _MIN_BULK_KEYS:
-                at = at[self._add_host_keys(keys, at, sids, new)]
-            if len(at):
-                self._add_each(keys, at, sids, new)
+        for at, is_bulk in _by_host(keys.hosts[readable]):
+            left = readable[at]
+            if is_bulk:
+                left = left[self._add_host_keys(keys, left, sids, new)]
+            if len(left):
+                self._add_each(keys, left, sids, new)
         return sids, new
 
     def _has_room_for(self, hosts: Int64Array) -> bool:
@@ -224,7 +245,7 @@ class SeriesTable:
 
     def _add_each(self, keys: BulkKeys, at: Int64Array, sids: Int64Array, new: Int64Array) -> None:
         """Note the sids and what is new of keys at some positions, one by one."""
-        entered: list[_NewSeries] = []
+        entered: list[_RowlessSeries] = []
         where: list[int] = []
         for position, identity in zip(at.tolist(), keys.identities(at), strict=True):
             sids[position] = self._add(identity, entered)
@@ -233,29 +254,38 @@ class SeriesTable:
         new[:, where] = _as_columns(entered)
 
     def _add_host_keys(self, keys: BulkKeys, at: Int64Array, sids: Int64Array, new: Int64Array) -> BoolArray:
-        """The same for keys of one host, those together that have a place in its layout; says which are left."""
+        """Do what `_add_each` does for keys of one host, at once for those that have or get a place in its layout.
+
+        Says which are left: series of jobs; or all, where a limit or the room for places has to be looked at in turn.
+        """
         kinds, everything = keys.kinds[at], np.ones(len(at), np.bool_)
         cluster, name = keys.names.hosts[int(keys.hosts[at[0]])]
-        layout, host = self._layouts.get(cluster), self.host(cluster, name)
+        layout, host = self._layouts.get(cluster, HostLayout()), self.host(cluster, name)
         count = 0 if host is None else host.count
-        if (
-            layout is None
-            or (host is not None and host.has_unplaced_series)
-            or count + len(at) > self._limits.host_series
-        ):
+        if (host is not None and host.has_unplaced_series) or count + len(at) > self._limits.host_series:
             return everything
         specs = self.host_config.metric_specs(cluster, name) if host is None else host.specs
-        places, metrics, parts = keys.names.layout_columns(kinds, layout, self._metric_names, self._part_table)
         timesteps_s = keys.names.timesteps_s(kinds, specs)
+        if host is None and not timesteps_s.any():
+            sids[at] = self._not_configured_code(cluster)
+            return np.zeros(len(at), np.bool_)
+        places, metrics, parts = keys.names.layout_columns(kinds, layout, self._metric_names, self._part_table)
         found = np.full(len(at), MISSING, np.int64) if host is None else host.find_many(places)
-        fresh = np.flatnonzero((places >= 0) & (found < 0) & (timesteps_s > 0))
-        if len(fresh):
-            fresh = fresh[np.unique(places[fresh], return_index=True)[1]]  # a key may stand there twice
-            if not can_place(count, places[fresh]):
+        is_new = (found < 0) & (timesteps_s > 0)
+        without = keys.names.without_jobs(np.unique(kinds[is_new & (places < 0)]))
+        wanted = np.unique(np.concatenate([places[is_new & (places >= 0)], layout.next_places(len(without))]))
+        if len(wanted):
+            if not can_place(count, wanted):
                 return everything
+            self._layouts[cluster] = layout
             host = host or self._new_host(cluster, name)
             if host is None:
                 return everything
+            if len(without):
+                keys.names.add_places(without, layout, self._metric_names, self._part_table)
+                places, metrics, parts = keys.names.layout_columns(kinds, layout, self._metric_names, self._part_table)
+            fresh = np.flatnonzero(is_new & (places >= 0))
+            fresh = fresh[np.unique(places[fresh], return_index=True)[1]]  # a key may stand there twice
             entered = self._new_sids(len(fresh))
             host.add_many(places[fresh], entered)
             self._part_table.acquire_many(parts[fresh])
@@ -282,42 +312,6 @@ class SeriesTable:
         if host is not None and host.count - host.job_count >= self._limits.host_series:
             return True
         return self.series_count >= self._limits.series
-
-    def _assign_rows(self, new: Int64Array, timestep_s: int = 0, wanted: Int64Array | None = None) -> None:
-        """Write the columns of new series and give them rows, those of one host beside each other.
-
-        In the grid of `timestep_s` the rows that are `wanted`, -1 for any, come first.
-        """
-        if not new.size:
-            return
-        sids, owners, metrics, parts, timesteps = new
-        self.changes += 1
-        self.columns.host_of[sids], self.columns.metric_of[sids], self.columns.part_of[sids] = owners, metrics, parts
-        self.columns.last_s[sids] = self.columns.spacing_s[sids] = 0
-        for step_s in np.unique(timesteps).tolist():
-            index = self.columns.grid_index(step_s)
-            here = timesteps == step_s
-            members, hosts = sids[here], owners[here]
-            self.columns.grid_of[members] = index
-            if wanted is not None and step_s == timestep_s:
-                rows = wanted[here]
-                first = np.zeros(len(rows), np.bool_)
-                first[np.unique(rows, return_index=True)[1]] = True
-                claimed = np.flatnonzero(first & (rows != MISSING))
-                claimed = claimed[self.columns.grids[index].claim_many(rows[claimed], hosts[claimed])]
-                self.columns.row_of[members[claimed]] = rows[claimed]
-                members, hosts = (np.delete(column, claimed) for column in (members, hosts))
-            for owner, where in group_positions(hosts) if len(hosts) else ():
-                own = members[where]
-                self.columns.row_of[own] = self.columns.grids[index].allocate_many(owner, len(own))
-
-    def _assign_row(self, sid: int, host: int, metric: int, part: int, timestep_s: int) -> None:
-        """Write the columns of one new series and give it a row: faster than `_settle` for one."""
-        self.changes += 1
-        self.columns.host_of[sid], self.columns.metric_of[sid], self.columns.part_of[sid] = host, metric, part
-        self.columns.last_s[sid] = self.columns.spacing_s[sid] = 0
-        self.columns.grid_of[sid] = index = self.columns.grid_index(timestep_s)
-        self.columns.row_of[sid] = self.columns.grids[index].allocate(host)
 
     def _new_host(self, cluster: str, name: str) -> Host | None:
         """A host without series, or None if there are too many."""
@@ -365,7 +359,7 @@ class SeriesTable:
         return self.metrics.get(cluster, {}).get(metric)
 
     def identity(self, sid: int) -> Identity:
-        """The identity of a registered series."""
+        """The identity of a registered series; LookupError for any other number."""
         host = (
             self._hosts[self.columns.host_of[sid]]
             if 0 <= sid < self._next and self.columns.row_of[sid] != MISSING
@@ -379,6 +373,21 @@ class SeriesTable:
             self._metric_names[self.columns.metric_of[sid]],
             self._part_table[self.columns.part_of[sid]],
         )
+
+    def identities(self, sids: Int64Array) -> list[Identity]:
+        """The identities of registered series, in their order; LookupError for any other number."""
+        columns = self.columns
+        if not len(sids):
+            return []
+        if int(sids.min()) < 0 or int(sids.max()) >= self._next or bool((columns.row_of[sids] == MISSING).any()):
+            raise LookupError("some of these numbers are not of a series")
+        owners = [self._hosts[owner] for owner in columns.host_of[sids].tolist()]
+        metrics, parts = columns.metric_of[sids].tolist(), columns.part_of[sids].tolist()
+        return [
+            Identity(host.cluster, host.name, self._metric_names[metric], self._part_table[part])
+            for host, metric, part in zip(owners, metrics, parts, strict=True)
+            if host is not None
+        ]
 
     def unknown_hosts_of(self, sids: Int64Array, most: int) -> list[tuple[str, str]]:
         """Cluster and name of the first hosts of these series that the configuration does not have."""
@@ -464,6 +473,7 @@ class SeriesTable:
         del self.clusters[host.cluster][host.name]
         if not self.clusters[host.cluster]:
             del self.clusters[host.cluster], self._layouts[host.cluster]
+            self._new_keys = KeyDictionary()  # it may hold the layout
         self._hosts[host.id] = None
         self.host_count -= 1
         self.unknown_host_count -= not host.is_configured
@@ -532,9 +542,26 @@ class SeriesTable:
         return host is not None and host.find(metric, part) == sid and host.metrics[metric][part] == sid
 
 
-def _as_columns(new: Sequence[_NewSeries]) -> Int64Array:
+def _by_host(hosts: Int64Array) -> Iterator[tuple[RowIndex, bool]]:
+    """Positions of hosts, in the order in which hosts first stand there; whether they are of one host with many.
+
+    Neighbours in that order that have few come together.
+    """
+    _, first, number = np.unique(hosts, return_index=True, return_inverse=True)
+    order = np.empty(len(first), np.int64)
+    order[np.argsort(first)] = np.arange(len(first))
+    place = order[number]
+    is_bulk = np.bincount(place) >= _MIN_BULK_KEYS
+    begins = is_bulk.copy()
+    begins[1:] |= is_bulk[:-1]
+    groups = np.cumsum(begins, dtype=np.int64)
+    for group, where in group_positions(groups[place]):
+        yield where, bool(is_bulk[np.searchsorted(groups, group)])
+
+
+def _as_columns(new: Sequence[_RowlessSeries]) -> Int64Array:
     """New series as columns."""
-    return np.array(list(zip(*new, strict=True)), np.int64).reshape(_COLUMNS, len(new))
+    return np.array(list(zip(*new, strict=True)), np.int64).reshape(NEW_SERIES_COLUMNS, len(new))
 
 
 def _check(right: bool, text: str) -> None:  # noqa: FBT001 reads like assert, which is stripped with -O

@@ -58,6 +58,9 @@ class KeyCache(Protocol):
     def remember(self, series: bytes, sid: int) -> None:
         """Remember a key; ValueError for one that is known, too long or not a key (`is_cacheable_key`)."""
 
+    def remember_many(self, keys: list[bytes], sids: Int64Array) -> None:
+        """Remember keys, each with its sid; ValueError as from `remember`, with the keys before it remembered."""
+
     def forget_rejected(self) -> None:
         """Forget the keys that lead to no series."""
 
@@ -114,6 +117,11 @@ class DictKeyCache(dict[bytes, int]):
         self._key_bytes += key.__sizeof__()
         if sid < 0:
             self._rejected.append(key)
+
+    def remember_many(self, keys: list[bytes], sids: Int64Array) -> None:
+        """Remember keys, each with its sid; ValueError as from `remember`, with the keys before it remembered."""
+        for series, sid in zip(keys, sids.tolist(), strict=True):
+            self.remember(series, sid)
 
     def forget_rejected(self) -> None:
         """Forget the keys that lead to no series."""

@@ -1,84 +1,104 @@
-"""Series keys as they stand on the wire: which series they lead to, and what is remembered of that."""
+"""Series keys as they stand on the wire: which series they lead to, and the caches that remember it."""
 
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
+from cc_backend.errors import NotAllowed
 from cc_backend.metricstore.ingest.host_config import HostConfig
 from cc_backend.metricstore.ingest.identity import Rejection, identify
 from cc_backend.metricstore.ingest.key_cache import MAX_CACHED_KEY_BYTES, KeyCache, rejection_code
 from cc_backend.metricstore.ingest.native_reader import KernelName, new_key_cache
-from cc_backend.metricstore.ingest.new_keys import NewKeys, ScopedResolver
+from cc_backend.metricstore.ingest.new_keys import NewKeys, NewSeries, SeriesKinds
 from cc_backend.metricstore.model import BoolArray, Identity, Int64Array, Limits, MetricTable, RejectReason
+from cc_common.error_codes import ErrorCode
 from cc_common.errors import LineProtocolError
 from cc_common.line_protocol import parse_series
 
 MAX_KEYS_PER_SERIES = 4
-
-_MAX_COUNTED_HOSTS = 10_000
-
+"""Maximum keys that are cached of one series; senders may order its tags differently."""
 
 MAX_REJECTED_KEY_BYTES = 512
-"""Longer keys that are refused are not remembered: as many as may be would take 200 MB."""
+"""Longer keys that are rejected are not cached: as many as may be would take 200 MB."""
 
 MAX_CACHES = 256
-"""Maximum tables of spellings: one for each default cluster and each set of clusters that a caller is bound to."""
+"""Maximum caches: one for each default cluster and each set of clusters that a sender may write to."""
+
+MAX_KINDS = 20_000
+"""With more kinds of new series (metric and part), their numbers are given anew; jobs are parts that come and go."""
+
+_MAX_COUNTED_HOSTS = 10_000
+_KIND_BYTES = 250  # of the entries for a kind of new series
+
+CheckKey = Callable[[bytes, str], None]
+"""Looks at a key, with the default cluster of its batch; raises if its sender may not write there."""
+
+
+class Registry(Protocol):
+    """What gives series their numbers: the series table."""
+
+    def register_many(self, identities: Sequence[Identity]) -> Int64Array:
+        """The sids of identities, or rejection codes, in their order."""
+
+    def register_new(self, series: NewSeries) -> Int64Array:
+        """The same for series of a batch, many times faster where hosts have many."""
 
 
 class _CacheScope(NamedTuple):
-    """What batches of one table have in common; `bound` are the clusters that their senders may write to."""
+    """What batches with one cache have in common; their senders may write to `allowed_clusters`, empty for all."""
 
     default_cluster: str
     allowed_clusters: tuple[str, ...]
 
 
 class KeyResolver:
-    """Resolves keys, and remembers a bounded number of them per default cluster, per series, and of those refused."""
+    """Resolves keys, and caches a bounded number of them per default cluster, per series, and of those rejected."""
 
     def __init__(
         self,
-        register: Callable[[Sequence[Identity]], Int64Array],
+        registry: Registry,
         metrics: MetricTable,
         host_config: HostConfig,
         limits: Limits,
         kernel: KernelName | None = None,
     ) -> None:
-        self._register_series = register
+        self._registry = registry
         self._metrics = metrics
         self._host_config = host_config
         self._limits = limits
         self._kernel = kernel
         self._caches: dict[_CacheScope, KeyCache] = {}
         self._new: NewKeys | None = None
+        self._kinds = SeriesKinds()
         self._keys_per_series = np.zeros(1024, np.uint8)
         self._rejected_count = 0
         self._unknown_hosts: set[tuple[str, str]] = set()
 
     def cache_for(self, default_cluster: str, allowed_clusters: Collection[str] = ()) -> KeyCache:
-        """The spellings for batches with this default cluster; those that are not configured share one table.
+        """The cache for batches with this default cluster; those that are not configured share one.
 
-        Callers that are bound to clusters have tables of their own, in which no key of another cluster can be.
+        Senders that may write to some clusters only have caches of their own, which hold no key of another cluster.
         """
         name = default_cluster if not default_cluster or default_cluster in self._metrics else "?"
-        batches = _CacheScope(name, tuple(sorted(set(allowed_clusters))))
-        known = self._caches.get(batches)
+        scope = _CacheScope(name, tuple(sorted(set(allowed_clusters))))
+        known = self._caches.get(scope)
         if known is None:
             if len(self._caches) >= MAX_CACHES:
                 self._forget_scoped_caches()
-            resolver = ScopedResolver(self, batches.allowed_clusters) if batches.allowed_clusters else self
+            resolver = ScopedResolver(self, scope.allowed_clusters) if scope.allowed_clusters else self
             known = new_key_cache(resolver, name, self._kernel)
-            self._caches = {**self._caches, batches: known}  # others may be counting what is remembered
+            self._caches = {**self._caches, scope: known}  # others may be counting what is cached
         return known
 
     def _forget_scoped_caches(self) -> None:
-        """Forget the tables of bound callers; who made so many of them has to begin anew."""
-        self._caches = {batches: known for batches, known in self._caches.items() if not batches.allowed_clusters}
+        """Forget the caches of senders that may write to some clusters only; they begin anew."""
+        self._caches = {scope: known for scope, known in self._caches.items() if not scope.allowed_clusters}
         self._recount_keys()
 
     def caches(self) -> list[KeyCache]:
-        """The spellings of all default clusters."""
+        """The caches of all default clusters and senders."""
         return list(self._caches.values())
 
     def resolve(self, series: bytes, default_cluster: str) -> Identity | Rejection:
@@ -96,50 +116,60 @@ class KeyResolver:
             return found
         if len(self._unknown_hosts) < _MAX_COUNTED_HOSTS:
             self._unknown_hosts.add((found.cluster, found.host))
-        return Rejection(
-            RejectReason.UNKNOWN_HOST, f"host {found.host!r} is not configured for cluster {found.cluster!r}"
-        )
+        text = f"host {found.host!r} is not configured for cluster {found.cluster!r}"
+        return Rejection(RejectReason.UNKNOWN_HOST, text)
 
-    def intern(self, spellings: KeyCache, series: bytes, default_cluster: str) -> int:
-        """The sid or refusal code of a key that is not remembered yet. What is remembered is bounded.
+    def intern(self, cache: KeyCache, series: bytes, default_cluster: str, check: CheckKey | None = None) -> int:
+        """The sid or rejection code of a key that is not cached yet; it is cached if there is room.
 
-        While new keys are put off, it is their code that is given for a key that leads to a series.
+        While registration is deferred, a key of a series that is not rejected gets a code of `NewKeys` instead. What
+        `check` raises passes through; keys with tags that it let pass in this batch are not checked again.
         """
-        if self._new is not None:
-            code = self._new.code_of(series)
+        new = self._new
+        if new is not None:
+            code = new.find(series)
             if code is not None:
                 return code
-            self._new.count_resolved()
+        if check is not None:
+            check(series, default_cluster)
+        if new is not None:
+            new.count()
         found = self.resolve(series, default_cluster)
         if isinstance(found, Rejection):
-            return self._remember(spellings, series, rejection_code(found.reason))
-        if self._new is not None:
-            return self._new.add(series, found)
-        return self._remember(spellings, series, int(self._register_series([found])[0]))
+            return self._remember(cache, series, rejection_code(found.reason))
+        if new is not None:
+            cluster_metrics = self._metrics[found.cluster]
+            host_metrics = self._host_config.metric_specs(found.cluster, found.host)
+            return new.add(series, found, cluster_metrics=cluster_metrics, host_metrics=host_metrics)
+        return self._remember(cache, series, int(self._registry.register_many([found])[0]))
 
     @contextmanager
     def deferring_registration(self) -> Iterator[NewKeys]:
-        """Meanwhile no series is registered; `register` does that for those that are found fit to be stored."""
-        self._new = NewKeys()
+        """Meanwhile no series is registered; `register_deferred` does that for those that are fit to be stored."""
+        if len(self._kinds) > MAX_KINDS:
+            self._kinds = SeriesKinds()
+        self._new = NewKeys(self._kinds)
         try:
             yield self._new
         finally:
             self._new = None
 
-    def register_deferred(self, spellings: KeyCache, codes: Int64Array) -> Int64Array:
-        """The sids or refusal codes of new series of the batch, by their codes, which ascend; they are remembered."""
+    def register_deferred(self, cache: KeyCache, codes: Int64Array) -> Int64Array:
+        """The sids or rejection codes of new series of the batch, by their codes, which ascend; their keys are cached.
+
+        Raises:
+            LookupError: registration was not deferred.
+        """
         new = self._new
         if new is None:
-            raise LookupError("no keys were put off")
-        listed: list[int] = codes.tolist()
-        sids = self._register_series(new.identities(listed))
-        known = dict(zip(listed, sids.tolist(), strict=True))
-        for series, code in new.keys_of(known.keys()):
-            self._remember(spellings, series, known[code])
+            raise LookupError("no keys were deferred")
+        sids = self._registry.register_new(new.series(codes))
+        keys, positions = new.keys_of(codes)
+        self._remember_many(cache, keys, sids[positions])
         return sids
 
-    def _remember(self, spellings: KeyCache, series: bytes, sid: int) -> int:
-        """Remember a key, if there is room; its sid or refusal code."""
+    def _remember(self, cache: KeyCache, series: bytes, sid: int) -> int:
+        """Cache a key, if there is room; its sid or rejection code."""
         if len(series) > (MAX_CACHED_KEY_BYTES if sid >= 0 else MAX_REJECTED_KEY_BYTES):
             return sid
         if sid < 0:
@@ -148,60 +178,118 @@ class KeyResolver:
             self._rejected_count += 1
         elif not self._reserve_key(sid):
             return sid
-        spellings.remember(series, sid)
+        cache.remember(series, sid)
         return sid
 
+    def _remember_many(self, cache: KeyCache, keys: list[bytes], sids: Int64Array) -> None:
+        """Cache keys in their order; all at once where each leads to another series, as nearly always."""
+        self._make_room(int(sids.max()))
+        is_plain = int(sids.min()) >= 0 and max(map(len, keys)) <= MAX_CACHED_KEY_BYTES
+        if is_plain and int(self._keys_per_series[sids].max()) < MAX_KEYS_PER_SERIES:
+            ascending = np.sort(sids)
+            if not bool((ascending[1:] == ascending[:-1]).any()):
+                self._keys_per_series[sids] += 1
+                cache.remember_many(keys, sids)
+                return
+        for series, sid in zip(keys, sids.tolist(), strict=True):
+            self._remember(cache, series, sid)
+
     def _reserve_key(self, sid: int) -> bool:
-        """Whether one more spelling of a series is remembered; it counts from now on."""
-        if sid >= len(self._keys_per_series):
-            more = np.zeros(max(sid + 1 - len(self._keys_per_series), len(self._keys_per_series) // 4), np.uint8)
-            self._keys_per_series = np.concatenate([self._keys_per_series, more])
-        elif self._keys_per_series[sid] >= MAX_KEYS_PER_SERIES:
+        """Whether one more key of a series is cached; it counts from now on."""
+        self._make_room(sid)
+        if self._keys_per_series[sid] >= MAX_KEYS_PER_SERIES:
             return False
         self._keys_per_series[sid] += 1
         return True
 
+    def _make_room(self, sid: int) -> None:
+        """Make room to count the keys of a series."""
+        missing = sid + 1 - len(self._keys_per_series)
+        if missing > 0:
+            more = np.zeros(max(missing, len(self._keys_per_series) // 4), np.uint8)
+            self._keys_per_series = np.concatenate([self._keys_per_series, more])
+
     def forget_rejected(self) -> None:
-        """Look again at keys that were refused."""
-        for spellings in self._caches.values():
-            spellings.forget_rejected()
+        """Look again at keys that were rejected."""
+        for cache in self._caches.values():
+            cache.forget_rejected()
         self._rejected_count = 0
 
     def keep(self, wanted: BoolArray) -> None:
-        """Forget all refusals, and the spellings of series that are not wanted; `wanted` has an entry per sid."""
+        """Forget all rejections, and the keys of series that are not wanted; `wanted` has an entry per sid."""
         self._rejected_count = 0
         self._keys_per_series = np.zeros(len(wanted), np.uint8)
-        for spellings in self._caches.values():
-            spellings.keep(wanted)
+        for cache in self._caches.values():
+            cache.keep(wanted)
         self._recount_keys()
 
     def _recount_keys(self) -> None:
-        """Count anew how many spellings of each series are remembered."""
+        """Count anew how many keys of each series are cached."""
         self._keys_per_series[:] = 0
-        for spellings in self._caches.values():
-            np.add.at(self._keys_per_series, spellings.sids(), 1)
+        for cache in self._caches.values():
+            np.add.at(self._keys_per_series, cache.sids(), 1)
 
     def reload(self, metrics: MetricTable, host_config: HostConfig, wanted: BoolArray) -> None:
         """Take over new metrics and hosts, and look at all keys again but those of wanted series."""
         self._metrics, self._host_config = metrics, host_config
         self._unknown_hosts.clear()
+        self._kinds = SeriesKinds()
         self.keep(wanted)
         self._caches = {
-            batches: known
-            for batches, known in self._caches.items()
-            if batches.default_cluster in metrics or not batches.default_cluster
+            scope: known
+            for scope, known in self._caches.items()
+            if scope.default_cluster in metrics or not scope.default_cluster
         }
 
     @property
     def unknown_hosts(self) -> int:
-        """How many hosts were refused because the configuration does not have them; counted up to 10,000."""
+        """How many hosts were rejected because the configuration does not have them; counted up to 10,000."""
         return len(self._unknown_hosts)
 
     def __len__(self) -> int:
-        """How many keys are remembered."""
-        return sum(len(spellings) for spellings in self._caches.values())
+        """How many keys are cached."""
+        return sum(len(cache) for cache in self._caches.values())
 
     @property
     def size_bytes(self) -> int:
         """Memory taken."""
-        return self._keys_per_series.nbytes + sum(spellings.size_bytes for spellings in self._caches.values())
+        caches = sum(cache.size_bytes for cache in self._caches.values())
+        return self._keys_per_series.nbytes + _KIND_BYTES * len(self._kinds) + caches
+
+
+class ScopedResolver:
+    """Resolves keys for a sender who may write to some clusters only: a key of another one ends the batch.
+
+    Such keys are cached nowhere, and nothing of their batch is stored.
+    """
+
+    def __init__(self, resolver: KeyResolver, allowed_clusters: Collection[str]) -> None:
+        self._resolver = resolver
+        self._allowed_clusters = frozenset(allowed_clusters)
+
+    def resolve(self, series: bytes, default_cluster: str) -> Identity | Rejection:
+        """The identity behind a series key, or why there is none.
+
+        Raises:
+            NotAllowed: the key is of another cluster.
+        """
+        self._check_cluster(series, default_cluster)
+        return self._resolver.resolve(series, default_cluster)
+
+    def intern(self, cache: KeyCache, series: bytes, default_cluster: str) -> int:
+        """The code of a key that is not cached yet, as `KeyResolver.intern`.
+
+        Raises:
+            NotAllowed: the key is of another cluster.
+        """
+        return self._resolver.intern(cache, series, default_cluster, self._check_cluster)
+
+    def _check_cluster(self, series: bytes, default_cluster: str) -> None:
+        try:
+            _, tags = parse_series(series)
+        except LineProtocolError:
+            return  # a key that cannot be read is of no cluster
+        cluster = tags.get("cluster") or default_cluster
+        if cluster and cluster not in self._allowed_clusters:
+            text = f"this token is not for cluster {cluster[:60]!r}"
+            raise NotAllowed(text, code=ErrorCode.CLUSTER_NOT_ALLOWED)

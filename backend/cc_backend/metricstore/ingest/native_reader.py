@@ -73,6 +73,10 @@ class NativeKeyCache:
         """Remember a key; ValueError for one that is known, too long or not a key (`is_cacheable_key`)."""
         self._table.remember(series, sid)
 
+    def remember_many(self, keys: list[bytes], sids: Int64Array) -> None:
+        """Remember keys, each with its sid; ValueError as from `remember`, with the keys before it remembered."""
+        self._table.remember_many(keys, np.ascontiguousarray(sids, np.int64))
+
     def forget_rejected(self) -> None:
         """Forget the keys that lead to no series."""
         self._table.forget_rejected()

@@ -10,7 +10,7 @@ import os
 import stat
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -127,11 +127,11 @@ class WriteAheadLog:
         times_s: int | Int64Array,
         *,
         received_s: int,
-        identity: Callable[[int], Identity],
+        identities: Callable[[Int64Array], Sequence[Identity]],
     ) -> int | None:
         """Write a batch; the number for `wait_durable`, or None if it could not be written.
 
-        `identity` gives the identity of a sid, for series that the segment does not define yet.
+        `identities` gives the identities of sids, for series that the segment does not define yet.
         """
         with self._lock:
             if self._closed:
@@ -139,13 +139,13 @@ class WriteAheadLog:
             try:
                 try:
                     segment = self._open_segment(received_s)
-                    self._write(segment, sids, values, times_s, identity)
+                    self._write(segment, sids, values, times_s, identities)
                 except OSError:
                     if self._current is not None:
                         raise
                     # The fault may be of that file only: it has reached a size limit, or was removed.
                     segment = self._open_segment(received_s)
-                    self._write(segment, sids, values, times_s, identity)
+                    self._write(segment, sids, values, times_s, identities)
             except OSError as error:
                 self._unlogged_batches += 1
                 self._unlogged_samples += len(sids)
@@ -206,7 +206,7 @@ class WriteAheadLog:
         sids: Int64Array,
         values: Samples,
         times_s: int | Int64Array,
-        identity: Callable[[int], Identity],
+        identities: Callable[[Int64Array], Sequence[Identity]],
     ) -> None:
         max_sid = int(sids.max())
         if max_sid >= len(self._local_ids):
@@ -218,7 +218,7 @@ class WriteAheadLog:
         if int(ids.min()) < 0:
             undefined = ids < 0
             new = np.unique(sids[undefined])
-            data = encode_series(self._next_local_id, [identity(sid) for sid in new.tolist()])
+            data = encode_series(self._next_local_id, identities(new))
             ids[undefined] = self._next_local_id + np.searchsorted(new, sids[undefined])
         data += encode_batch(ids, values, times_s)
         try:

@@ -24,13 +24,13 @@ class Clock:
         return self.now_s
 
 
-def identity(sid: int) -> Identity:
-    return Identity("demo", f"n{sid}", "load")
+def identities(sids: np.ndarray) -> list[Identity]:
+    return [Identity("demo", f"n{sid}", "load") for sid in sids.tolist()]
 
 
 def append(log: WriteAheadLog, *sids: int, received_s: int = NOW, value: float = 1) -> int | None:
     values = np.full(len(sids), value, np.float32)
-    return log.append(np.array(sids), values, received_s, received_s=received_s, identity=identity)
+    return log.append(np.array(sids), values, received_s, received_s=received_s, identities=identities)
 
 
 def samples(directory: Path) -> list[tuple[str, float]]:
@@ -90,19 +90,19 @@ def test_a_number_that_stands_for_another_series_is_defined_anew(tmp_path: Path)
     append(log, 1)
     log.forget_series(np.array([1]))
     values = np.ones(1, np.float32)
-    log.append(np.array([1]), values, NOW, received_s=NOW, identity=lambda _: Identity("demo", "other", "load"))
+    log.append(np.array([1]), values, NOW, received_s=NOW, identities=lambda _: [Identity("demo", "other", "load")])
     log.close()
     assert [host for host, _ in samples(tmp_path)] == ["n1", "other"]
 
 
 def test_a_batch_that_met_a_defect_leaves_no_number_without_a_definition(tmp_path: Path) -> None:
-    def no_memory(_: int) -> Identity:
+    def no_memory(_: np.ndarray) -> list[Identity]:
         raise MemoryError
 
     log = WriteAheadLog(tmp_path)
     append(log, 1)
     with pytest.raises(MemoryError):
-        log.append(np.array([1, 2]), np.ones(2, np.float32), NOW, received_s=NOW, identity=no_memory)
+        log.append(np.array([1, 2]), np.ones(2, np.float32), NOW, received_s=NOW, identities=no_memory)
     for sid in (2, 3, 2):
         append(log, sid, value=sid)
     log.close()
