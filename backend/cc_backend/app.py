@@ -43,8 +43,7 @@ from cc_backend.jobs.judgements import Judgements
 from cc_backend.jobs.lifecycle import JobLifecycle
 from cc_backend.jobs.node_states import NodeStates
 from cc_backend.jobs.running_jobs import RunningJobs
-from cc_backend.metricstore import IngestResult, MetricStore, MetricTable
-from cc_backend.metricstore.ingest.host_config import HostTable
+from cc_backend.metricstore import HostTable, IngestResult, MetricStore, MetricTable
 from cc_backend.runtime.health import HealthCheck, HealthMonitor
 from cc_backend.runtime.trusted_clock import TrustedClock, boot_time_s
 from cc_backend.services import EXTENSION, Services

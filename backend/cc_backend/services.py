@@ -24,8 +24,7 @@ if TYPE_CHECKING:
     from cc_backend.jobs.lifecycle import JobLifecycle
     from cc_backend.jobs.node_states import NodeStates
     from cc_backend.jobs.running_jobs import RunningJobs
-    from cc_backend.metricstore import MetricStore, MetricTable
-    from cc_backend.metricstore.ingest.host_config import HostTable
+    from cc_backend.metricstore import HostTable, MetricStore, MetricTable
     from cc_backend.runtime.health import HealthMonitor
     from cc_backend.runtime.lockfile import LockFile
     from cc_backend.runtime.trusted_clock import TrustedClock

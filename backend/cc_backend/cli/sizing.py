@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from cc_backend.clusters import ClusterRegistry
 from cc_backend.clusters.model import SubCluster
-from cc_backend.metricstore.capacity import NodeKind
+from cc_backend.metricstore import NodeKind
 
 
 def node_groups(clusters: ClusterRegistry, *, catch_all_nodes: int = 0) -> list[NodeKind]:

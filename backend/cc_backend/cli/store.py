@@ -27,7 +27,7 @@ def capacity(
     """Forecast the memory and disk that the metric store needs for the configured clusters, or for others."""
     from cc_backend.app import open_clusters  # noqa: PLC0415 - the other commands need none
     from cc_backend.cli.sizing import node_groups  # noqa: PLC0415
-    from cc_backend.metricstore.capacity import NodeKind, forecast, format_forecast  # noqa: PLC0415
+    from cc_backend.metricstore import NodeKind, forecast, format_forecast  # noqa: PLC0415
 
     settings = load_config(config).value
     if series and not nodes:

@@ -14,12 +14,16 @@ from cc_backend.errors import InvalidInput, NotAllowed, TooLarge, Unavailable
 from cc_backend.http.bodies import read_body
 from cc_backend.http.cluster_scope import require_cluster_allowed
 from cc_backend.http.responses import JSON, json_response
-from cc_backend.metricstore import HostHealth, MetricStore
-from cc_backend.metricstore.blocks.hot_block import WINDOW_SLOTS
-from cc_backend.metricstore.gaps.reason_text import fault_text
-from cc_backend.metricstore.query import binary_codec, protocol
-from cc_backend.metricstore.query.execute import execute
-from cc_backend.metricstore.query.json_codec import encode_json
+from cc_backend.metricstore import (
+    WINDOW_SLOTS,
+    HostHealth,
+    MetricStore,
+    binary_codec,
+    encode_json,
+    execute,
+    fault_text,
+    protocol,
+)
 from cc_common.error_codes import ErrorCode
 from cc_common.json_reader import ObjectReader, parse_json
 

@@ -22,7 +22,7 @@ from cc_backend.insight.idle_nodes import find_idle_nodes, find_stall
 from cc_backend.insight.job_curves import MIN_JUDGED_S, JobCurveSet
 from cc_backend.insight.lost_hours import JobHours
 from cc_backend.insight.rating import worst_level
-from cc_backend.metricstore.gaps.reasons import NO_GAPS, JobGaps
+from cc_backend.metricstore import NO_GAPS, JobGaps
 from cc_backend.model import Finding, Job, Judgement, Level, Scope
 
 RULES_VERSION = 4

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from cc_backend.insight.findings import FindingCode
-from cc_backend.metricstore.gaps.reasons import JobGaps
+from cc_backend.metricstore import JobGaps
 from cc_backend.model import DataGap, Finding, GapReason, Job, Level
 
 MAX_FINDINGS = 3

@@ -8,7 +8,7 @@ from typing import Any
 from cc_backend.insight.findings import FindingCode
 from cc_backend.insight.gap_findings import MAX_FINDINGS, gaps_of_finding
 from cc_backend.insight.job_curves import MIN_JUDGED_SAMPLES
-from cc_backend.metricstore.gaps.reason_text import gap_sentences, host_text
+from cc_backend.metricstore import gap_sentences, host_text
 from cc_backend.model import Finding, GapReason, JobState, Level
 from cc_backend.wording.format import (
     HOUR_S,

@@ -18,11 +18,19 @@ import numpy as np
 import orjson
 
 from cc_backend.errors import InvalidInput, Unavailable
-from cc_backend.metricstore import HostHealth, Query, StoredSeries
-from cc_backend.metricstore.query.binary_codec import MEDIA_TYPE, decode
-from cc_backend.metricstore.query.json_codec import decode_json, encode_request
-from cc_backend.metricstore.query.protocol import QueryItem, QueryRequest, QueryResponse, SeriesResult
-from cc_backend.metricstore.query.series_reader import slot_range
+from cc_backend.metricstore import (
+    HostHealth,
+    Query,
+    QueryItem,
+    QueryRequest,
+    QueryResponse,
+    SeriesResult,
+    StoredSeries,
+    binary_codec,
+    decode_json,
+    encode_request,
+    slot_range,
+)
 from cc_backend.settings import ExternalStoreSettings
 from cc_common.errors import SettingsError
 
@@ -122,7 +130,7 @@ class ExternalStore:
         """The response; a request that is too large is halved until the store takes it."""
         request = QueryRequest(cluster, from_s, to_s, tuple(QueryItem(query) for query in queries), with_stats=False)
         try:
-            body, is_binary = self._request("/api/query?version=v2", encode_request(request), MEDIA_TYPE)
+            body, is_binary = self._request("/api/query?version=v2", encode_request(request), binary_codec.MEDIA_TYPE)
         except _RequestTooLarge:
             if len(queries) == 1:
                 raise self._mark_failed("the answer to a single query is too large") from None
@@ -130,7 +138,7 @@ class ExternalStore:
             first, second = (self._fetch(cluster, part, from_s, to_s) for part in (queries[:middle], queries[middle:]))
             return QueryResponse(first.rows + second.rows)
         try:
-            answer = decode(body) if is_binary else decode_json(body)
+            answer = binary_codec.decode(body) if is_binary else decode_json(body)
         except InvalidInput as error:
             raise self._mark_failed(str(error)) from error
         if len(answer.rows) != len(queries):
@@ -182,7 +190,7 @@ class ExternalStore:
             )
         self._fault = ""
         self._down_until = float("-inf"), ""
-        return body, answer.headers.get("Content-Type", "").startswith(MEDIA_TYPE)
+        return body, answer.headers.get("Content-Type", "").startswith(binary_codec.MEDIA_TYPE)
 
     def _get_client(self) -> "httpx.Client":
         from cc_common.deadline_transport import deadline_client  # noqa: PLC0415

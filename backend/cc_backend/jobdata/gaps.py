@@ -17,20 +17,20 @@ from cc_backend.errors import ArchiveError
 from cc_backend.jobdata.job_slots import first_sample_s
 from cc_backend.jobdata.samples import build_queries, comes_from_archive, expected_range
 from cc_backend.jobdata.store_router import StoreRouter
-from cc_backend.metricstore.gaps.analysis import GapQuery
-from cc_backend.metricstore.gaps.reason_text import gap_sentence
-from cc_backend.metricstore.gaps.reasons import (
+from cc_backend.metricstore import (
     GRACE_SLOTS,
     MIN_GAP_SLOTS,
+    BoolArray,
+    GapQuery,
     HostPresence,
     JobGaps,
+    SlotRange,
     StoreHistory,
     find_gaps,
+    gap_sentence,
     gaps_of_whole_hosts,
     merge_hosts,
 )
-from cc_backend.metricstore.model import BoolArray
-from cc_backend.metricstore.query.series_reader import SlotRange
 from cc_backend.model import (
     DataGap,
     GapReason,

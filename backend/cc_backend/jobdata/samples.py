@@ -26,8 +26,7 @@ from cc_backend.jobdata.bounded_read import (
 )
 from cc_backend.jobdata.job_slots import job_end_s, own_slots, touched_slots
 from cc_backend.jobdata.store_router import StoreRouter
-from cc_backend.metricstore import Query, StoredSeries
-from cc_backend.metricstore.query.resample import lttb
+from cc_backend.metricstore import Query, StoredSeries, lttb
 from cc_backend.model import (
     Job,
     JobData,

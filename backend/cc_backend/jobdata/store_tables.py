@@ -4,8 +4,7 @@ from collections.abc import Iterable, Mapping
 
 from cc_backend.clusters import Cluster, ClusterRegistry, HostsInUse, metric_table
 from cc_backend.clusters.model import MetricConfig
-from cc_backend.metricstore import MetricSpec, MetricTable
-from cc_backend.metricstore.ingest.host_config import ClusterHosts, HostTable, MetricSpecs
+from cc_backend.metricstore import ClusterHosts, HostTable, MetricSpec, MetricSpecs, MetricTable
 
 _DEFAULT_KIND = ""
 """The kind of every host of a cluster that lists no hosts."""

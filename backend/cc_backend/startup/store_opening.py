@@ -4,10 +4,7 @@ import logging
 from pathlib import Path
 from typing import cast
 
-from cc_backend.metricstore import Limits, MetricStore, MetricTable
-from cc_backend.metricstore.disk.wal.group_commit import Fsync
-from cc_backend.metricstore.ingest.host_config import HostTable
-from cc_backend.metricstore.ingest.native_reader import HAS_NATIVE
+from cc_backend.metricstore import HAS_NATIVE, Fsync, HostTable, Limits, MetricStore, MetricTable
 from cc_backend.settings import MetricStoreSettings
 
 logger = logging.getLogger(__name__)

@@ -3,11 +3,16 @@
 import platform
 from collections.abc import Mapping
 
-from cc_backend.metricstore import RestoreState, StoreCounters
-from cc_backend.metricstore.capacity import CapacityReport
-from cc_backend.metricstore.ingest.native_reader import HAS_NATIVE
-from cc_backend.metricstore.model import MemoryState, SnapshotState
-from cc_backend.metricstore.self_metrics import HistogramSnapshot, SelfMetricsSnapshot
+from cc_backend.metricstore import (
+    HAS_NATIVE,
+    CapacityReport,
+    HistogramSnapshot,
+    MemoryState,
+    RestoreState,
+    SelfMetricsSnapshot,
+    SnapshotState,
+    StoreCounters,
+)
 from cc_backend.telemetry.exposition import MetricFamily, MetricSample, histogram_samples, single_sample_family
 from cc_common import __version__
 

@@ -3,8 +3,7 @@
 from collections.abc import Iterable, Sequence
 from datetime import tzinfo
 
-from cc_backend.metricstore.gaps.reason_text import gap_sentences
-from cc_backend.metricstore.gaps.reasons import JobGaps
+from cc_backend.metricstore import JobGaps, gap_sentences
 from cc_backend.model import DataGap
 from cc_backend.wording.labels import lower_first, metric_name
 

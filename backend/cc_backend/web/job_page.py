@@ -8,7 +8,7 @@ from cc_backend.clusters.model import MetricConfig, SubCluster
 from cc_backend.insight.assessment import Assessment
 from cc_backend.insight.job_curves import JobCurveSet
 from cc_backend.insight.sentences import SentenceContext
-from cc_backend.metricstore.gaps.reasons import NO_GAPS, JobGaps
+from cc_backend.metricstore import NO_GAPS, JobGaps
 from cc_backend.model import Job, JobState, Level, MonitoringStatus, Scope
 from cc_backend.web.figures.svg import XLabel
 from cc_backend.web.gap_text import common_missing_reason, missing_reasons, plot_reasons

@@ -15,7 +15,7 @@ from cc_backend.insight.job_curves import JobCurveSet, MetricCurves
 from cc_backend.insight.rating import Thresholds
 from cc_backend.jobdata.gaps import gaps_to_json
 from cc_backend.jobdata.samples import comes_from_archive
-from cc_backend.metricstore.gaps.reasons import NO_GAPS, JobGaps
+from cc_backend.metricstore import NO_GAPS, JobGaps
 from cc_backend.model import Job, JobData, JobMetric, Level, Samples, Scope
 from cc_backend.runtime.float32 import shortest_float32
 from cc_backend.web.figures.line_plot import draw_line_plot as draw_curves

@@ -25,7 +25,7 @@ from cc_backend.insight.job_curves import JobCurveSet
 from cc_backend.jobdata.bounded_read import VIEW_LIMITS
 from cc_backend.jobdata.gaps import find_job_gaps
 from cc_backend.jobdata.samples import comes_from_archive
-from cc_backend.metricstore.gaps.reasons import NO_GAPS, JobGaps
+from cc_backend.metricstore import NO_GAPS, JobGaps
 from cc_backend.model import NON_TERMINAL_STATES, Job, JobData, MonitoringStatus, Scope
 from cc_backend.services import Services, current_services
 from cc_backend.web import plots_binary
