@@ -11,4 +11,5 @@ __all__ = (
     "job_curves",
     "rating",
     "sentences",
+    "threshold_share",
 )

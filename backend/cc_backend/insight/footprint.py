@@ -8,7 +8,8 @@ import numpy as np
 from cc_backend.clusters.model import MetricConfig
 from cc_backend.insight.job_curves import MIN_JUDGED_S, JobCurveSet, MetricCurves
 from cc_backend.insight.rating import BAD_LEVELS, Thresholds, worst_level
-from cc_backend.model import Job, Level, Scope
+from cc_backend.insight.threshold_share import footprint_factor
+from cc_backend.model import Job, Level
 from cc_backend.wording.format import format_exact_number, format_number, readable_unit
 from cc_backend.wording.labels import STATISTIC_WORDS, metric_name
 
@@ -55,22 +56,14 @@ class FootprintValue:
         return f"{self.name}, {self.statistic_word}: {value}{unit} of {peak}{word}"
 
 
-def share_of_node(job: Job, node_threads: int) -> float:
-    """The share of a node's threads that a job on shared nodes has, 0 to 1; 1 for a job with whole nodes."""
-    if job.shared in ("", "none") or not node_threads or not job.num_hwthreads:
-        return 1.0
-    return min(1.0, job.num_hwthreads / max(job.num_nodes, 1) / node_threads)
-
-
 def footprint_values(
     job: Job, metrics: Mapping[str, MetricConfig], curves: JobCurveSet | None = None, *, node_threads: int = 0
 ) -> list[FootprintValue]:
     """The footprint of a job, worst first and what is not judged last.
 
     Values are those of the job record. Those of `curves` count for a running job, whose record may be old or empty, and
-    where nodes sent nothing, which the means of the record count as zero. On shared nodes the thresholds of minimum and
-    maximum values shrink with the job's share, and so do those of sums over its own hardware threads, as in the plots:
-    a quarter of a node cannot do the work of four.
+    where nodes sent nothing, which the means of the record count as zero. On shared nodes thresholds shrink, see
+    `footprint_factor`.
     """
     out = []
     running = job.state.value == "running"
@@ -82,8 +75,6 @@ def footprint_values(
         measured = found.statistic(config.footprint) if found else None
         trusted = running or recorded is None or _lacks_nodes(job, found)
         value = measured if measured is not None and trusted else recorded
-        is_share = config.footprint in ("min", "max") or _is_sum_over_threads(config)
-        shrunk = share_of_node(job, node_threads) if is_share else 1.0
         factor, unit = readable_unit(config.unit, config.peak)
         out.append(
             FootprintValue(
@@ -91,7 +82,7 @@ def footprint_values(
                 config.footprint,
                 None if value is None else value * factor,
                 unit,
-                Thresholds.from_config(config, factor * shrunk),
+                Thresholds.from_config(config, factor * footprint_factor(job, config, node_threads)),
                 has_enough_samples=found.has_enough_samples
                 if found and found.measured
                 else job.duration >= MIN_JUDGED_S,
@@ -102,10 +93,6 @@ def footprint_values(
 
 def _lacks_nodes(job: Job, found: MetricCurves | None) -> bool:
     return found is not None and int(np.count_nonzero(np.isfinite(found.row_means))) < job.num_nodes
-
-
-def _is_sum_over_threads(config: MetricConfig) -> bool:
-    return config.aggregation == "sum" and config.scope not in (Scope.NODE, Scope.ACCELERATOR)
 
 
 def worst_footprint_level(items: list[FootprintValue]) -> Level | None:

@@ -20,6 +20,7 @@ from cc_backend.wording.format import (
     format_moment_in_sentence,
     format_number,
     format_time_limit,
+    join_with_and,
 )
 from cc_backend.wording.labels import lower_first, metric_name, metric_short_name
 
@@ -392,5 +393,4 @@ _SMALL = {2: "two", 3: "three", 4: "four"}
 def _list_metrics(metrics: Sequence[str]) -> str:
     """`A`, `A and b`, `A, b and c`: a sentence begins with it."""
     names = [metric_name(name) for name in metrics]
-    words = [names[0], *(lower_first(name) for name in names[1:])]
-    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
+    return join_with_and([names[0], *(lower_first(name) for name in names[1:])])

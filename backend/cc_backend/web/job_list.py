@@ -7,8 +7,10 @@ from datetime import tzinfo
 from markupsafe import Markup
 
 from cc_backend.clusters.model import SubCluster
+from cc_backend.insight.footprint import FootprintValue
 from cc_backend.insight.rating import BAD_LEVELS, Thresholds
 from cc_backend.insight.sentences import SentenceContext, finding_headline
+from cc_backend.insight.threshold_share import footprint_factor
 from cc_backend.model import Job, JobState, Judgement, Level, Tag
 from cc_backend.web.figures.gauges import draw_gauge
 from cc_backend.web.figures.line_plot import draw_sparkline
@@ -124,7 +126,9 @@ def build_row(
     context = SentenceContext(job.state is JobState.RUNNING, now_s, zone)
     own = bool(heads) and tuple(metrics) != tuple(heads)
     cells = (
-        () if previews is None else tuple(build_preview_cell(name, previews.get(name), sub_cluster) for name in metrics)
+        ()
+        if previews is None
+        else tuple(build_preview_cell(job, name, previews.get(name), sub_cluster) for name in metrics)
     )
     cells = _mark_worst(cells, worst_first=own)
     return ListRow(
@@ -163,8 +167,8 @@ def _mark_worst(cells: tuple[PreviewCell, ...], *, worst_first: bool) -> tuple[P
     return tuple(replace(cell, worst=True) if cell in bad else cell for cell in (ordered if worst_first else cells))
 
 
-def build_preview_cell(metric: str, preview: Preview | None, sub_cluster: SubCluster | None) -> PreviewCell:
-    """The small plot of one metric; hatched where nothing was measured."""
+def build_preview_cell(job: Job, metric: str, preview: Preview | None, sub_cluster: SubCluster | None) -> PreviewCell:
+    """The small plot of one metric, judged as in the footprint of the job; hatched where nothing was measured."""
     config = sub_cluster.metrics.get(metric) if sub_cluster else None
     factor, unit = readable_unit(config.unit, config.peak) if config else (1.0, "")
     if preview is None:
@@ -181,10 +185,14 @@ def build_preview_cell(metric: str, preview: Preview | None, sub_cluster: SubClu
             measured=False,
             absent=absent,
         )
-    thresholds = Thresholds.from_config(config, factor) if config else None
     value = (preview.footprint_value if preview.footprint_value is not None else preview.mean) * factor
-    judges = bool(config and config.footprint and preview.has_enough_samples)
-    level = thresholds.level_of(value) if thresholds and judges else None
+    thresholds, level = None, None
+    if config and sub_cluster:
+        share = footprint_factor(job, config, len(sub_cluster.topology.node)) if config.footprint else 1.0
+        thresholds = Thresholds.from_config(config, factor * share)
+        enough = preview.has_enough_samples
+        judged = FootprintValue(metric, config.footprint, value, unit, thresholds, has_enough_samples=enough)
+        level = judged.level if config.footprint else None
     return PreviewCell(
         metric=metric,
         name=metric_name(metric),
@@ -197,7 +205,7 @@ def build_preview_cell(metric: str, preview: Preview | None, sub_cluster: SubClu
             level=thresholds.zone_level(value) if thresholds and level else None,
             thresholds=thresholds,
         ),
-        scale_figure=draw_gauge(thresholds, value, height=12, judges=judges) if thresholds else Markup(""),
+        scale_figure=draw_gauge(thresholds, value, height=12, judges=level is not None) if thresholds else Markup(""),
         measured=True,
     )
 

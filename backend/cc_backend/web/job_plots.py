@@ -10,9 +10,10 @@ from markupsafe import Markup
 
 from cc_backend.clusters.model import MetricConfig, SubCluster
 from cc_backend.insight.curve_maths import Values
-from cc_backend.insight.footprint import FootprintValue, share_of_node
+from cc_backend.insight.footprint import FootprintValue
 from cc_backend.insight.job_curves import JobCurveSet, MetricCurves
 from cc_backend.insight.rating import Thresholds
+from cc_backend.insight.threshold_share import scope_factor
 from cc_backend.jobdata.gaps import gaps_to_json
 from cc_backend.jobdata.samples import comes_from_archive
 from cc_backend.metricstore import NO_GAPS, JobGaps
@@ -93,21 +94,6 @@ def available_scopes(
     return offered
 
 
-def threshold_factor(job: Job, config: MetricConfig, scope: Scope, sub_cluster: SubCluster) -> float:
-    """The factor for the thresholds of a metric at a scope.
-
-    Thresholds hold for a whole node. A summed metric spreads over the units of a finer scope; at node scope a job
-    on shared nodes has only its share, unless the metric is measured for the whole node anyway.
-    """
-    if config.aggregation != "sum" or config.scope is Scope.NODE:
-        return 1.0
-    if scope is Scope.NODE:
-        whole = config.scope is Scope.ACCELERATOR
-        return 1.0 if whole else share_of_node(job, len(sub_cluster.topology.node))
-    units = sub_cluster.topology.unit_count(scope)
-    return 1.0 / units if units else 1.0
-
-
 def build_plot(
     job: Job,
     config: MetricConfig,
@@ -130,7 +116,7 @@ def build_plot(
     scope = choose_scope(curves.data.get(config.name, {}), wanted) or Scope.NODE
     found = curves.get(config.name, scope) or MetricCurves(JobMetric(config.unit, config.timestep_s))
     factor, unit = readable_unit(found.metric.unit, found.maximum or config.peak)
-    thresholds = Thresholds.from_config(config, factor * threshold_factor(job, config, scope, sub_cluster))
+    thresholds = Thresholds.from_config(config, factor * scope_factor(job, config, scope, sub_cluster))
     scale_or_none = thresholds if thresholds.normal > 0 else None
     value = found.statistic(config.footprint) if config.footprint else None
     judged = None if value is None else value * factor

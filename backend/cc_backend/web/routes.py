@@ -14,7 +14,7 @@ from cc_backend.web import assets, error_pages
 from cc_backend.web.previews import PreviewCache
 from cc_backend.web.time_axis import zone_offsets
 from cc_backend.web.views import job_list_view, job_view, login, start, theme
-from cc_backend.wording.format import format_number, keep_units_together, zone_name
+from cc_backend.wording.format import format_number, join_with_and, keep_units_together, zone_name
 from cc_backend.wording.labels import breakable_name
 from cc_common import __version__
 
@@ -91,4 +91,4 @@ def _cluster_words() -> str:
     )
     if len(names) > 3:  # noqa: PLR2004 - a sentence, not a list
         return f"{len(names)} clusters"
-    return " and ".join(filter(None, [", ".join(names[:-1]), *names[-1:]]))
+    return join_with_and(names)

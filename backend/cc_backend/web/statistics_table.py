@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from cc_backend.clusters.model import MetricConfig, SubCluster
 from cc_backend.insight.job_curves import JobCurveSet
 from cc_backend.insight.rating import BAD_LEVELS, Thresholds
+from cc_backend.insight.threshold_share import scope_factor
 from cc_backend.model import Job, Level, Scope
-from cc_backend.web.job_plots import threshold_factor
 from cc_backend.web.series_figure import series_labels
 from cc_backend.wording.format import format_number, readable_unit
 from cc_backend.wording.labels import metric_name
@@ -87,7 +87,7 @@ def build_statistics_table(
                 row[name] = _RowStatistics(*three)
     order = _sort_labels(found, sort if sort in shown else "", descending=descending)
     scales = {
-        n: Thresholds.from_config(metrics[n], threshold_factor(job, metrics[n], scope, sub_cluster))
+        n: Thresholds.from_config(metrics[n], scope_factor(job, metrics[n], scope, sub_cluster))
         for n, rows_of in shown.items()
         if metrics[n].footprint and rows_of.has_enough_samples
     }

@@ -170,16 +170,21 @@ def format_memory(size_mb: float) -> str:
     return f"{format_number(size_mb * factor)} {text}"
 
 
+def join_with_and(words: Sequence[str]) -> str:
+    """The words as a list in a sentence: `A`, `A and B`, `A, B and C`; empty for none."""
+    return " and ".join(filter(None, [", ".join(words[:-1]), *words[-1:]]))
+
+
 def abbreviate_names(names: Sequence[str], *, max_names: int = 3) -> str:
     """Host names for a sentence: up to `max_names`, or `tn0257 to tn0260`, or the first and how many more."""
     if len(names) <= max_names:
         return ", ".join(names)
-    if _consecutive(names):
+    if are_consecutive(names):
         return f"{names[0]} to {names[-1]}"
     return f"{', '.join(names[: max_names - 1])} and {len(names) - max_names + 1} more"
 
 
-def _consecutive(names: Sequence[str]) -> bool:
+def are_consecutive(names: Sequence[str]) -> bool:
     """Whether the names count up by one, with one stem and one width."""
     stems = {name.rstrip("0123456789") for name in names}
     numbers = [name[len(name.rstrip("0123456789")) :] for name in names]

@@ -57,6 +57,13 @@ def test_a_row_shows_the_judgement_that_is_kept_with_the_job(row: Callable[..., 
     assert (found.level, found.finding, found.more) == (Level.ALERT, "CPU load is very low: 10.0 of 96.", 2)
 
 
+def test_a_preview_is_judged_by_the_share_of_the_node_that_a_job_has(row: Callable[..., ListRow]) -> None:
+    previews = {"cpu_load": preview(95.0, 95.0), "flops_any": preview(100.0, 100.0)}
+    quarter = {"hosts": ("tn0001",), "num_hwthreads": 24}
+    assert [cell.level for cell in row(previews, **quarter).cells] == [Level.OK, Level.CAUTION]
+    assert [cell.level for cell in row(previews, shared="multi_user", **quarter).cells] == [Level.OK, Level.OK]
+
+
 def test_a_job_without_a_judgement_is_not_judged_whatever_its_footprint_says(row: Callable[..., ListRow]) -> None:
     assert (row().level, row().finding) == (None, "")
 

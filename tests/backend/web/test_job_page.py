@@ -7,8 +7,9 @@ import pytest
 
 from cc_backend.clusters import SubCluster
 from cc_backend.insight.assessment import assess_job, judged_metrics
-from cc_backend.insight.footprint import footprint_values, share_of_node
+from cc_backend.insight.footprint import footprint_values
 from cc_backend.insight.job_curves import JobCurveSet
+from cc_backend.insight.threshold_share import scope_factor, share_of_node
 from cc_backend.metricstore.gaps.reasons import NO_GAPS, JobGaps
 from cc_backend.model import (
     DataGap,
@@ -29,7 +30,6 @@ from cc_backend.web.job_plots import (
     choose_scope,
     plots_to_json,
     round_to_five_digits,
-    threshold_factor,
 )
 from cc_backend.web.statistics_table import sort_naturally
 
@@ -139,12 +139,12 @@ def test_each_scope_has_its_share_of_a_summed_threshold(
 ) -> None:
     sub = tarn["main"]
     job = make_job()
-    assert threshold_factor(job, sub.metrics["flops_any"], Scope.SOCKET, sub) == 0.5
-    assert threshold_factor(job, sub.metrics["flops_any"], Scope.NODE, sub) == 1
-    assert threshold_factor(job, sub.metrics["ipc"], Scope.SOCKET, sub) == 1
+    assert scope_factor(job, sub.metrics["flops_any"], Scope.SOCKET, sub) == 0.5
+    assert scope_factor(job, sub.metrics["flops_any"], Scope.NODE, sub) == 1
+    assert scope_factor(job, sub.metrics["ipc"], Scope.SOCKET, sub) == 1
     shared = make_job(shared="multi_user", hosts=("tn0001",), num_hwthreads=24)
-    assert threshold_factor(shared, sub.metrics["flops_any"], Scope.NODE, sub) == 0.25
-    assert threshold_factor(shared, sub.metrics["mem_used"], Scope.NODE, sub) == 1
+    assert scope_factor(shared, sub.metrics["flops_any"], Scope.NODE, sub) == 0.25
+    assert scope_factor(shared, sub.metrics["mem_used"], Scope.NODE, sub) == 1
 
 
 def test_on_shared_nodes_the_limit_of_a_highest_value_shrinks(

@@ -21,7 +21,7 @@ from cc_backend.web.figures.svg import (
     stretch,
 )
 from cc_backend.web.series_figure import SeriesFigure
-from cc_backend.wording.format import format_exact_number, format_number
+from cc_backend.wording.format import are_consecutive, format_exact_number, format_number
 
 HEIGHT = 172
 _POINTS = 240  # of a drawn curve; a plot is about 400 pixels wide
@@ -117,7 +117,7 @@ def outlier_label(figure: SeriesFigure) -> tuple[float, str] | None:
     names = figure.outliers
     text = names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more"
     if len(names) > 1 and len({line.label.split(" ")[0] for line in lines}) == len(lines):
-        text = f"{names[0]} to {names[-1]}" if _is_run_of_names(names) else text
+        text = f"{names[0]} to {names[-1]}" if are_consecutive(names) else text
     tails = [line.values[np.isfinite(line.values)][-1:] for line in lines]
     ends = [float(tail[0]) for tail in tails if len(tail)]
     if not ends or max(ends) - min(ends) > 0.3 * figure.top:
@@ -128,11 +128,6 @@ def outlier_label(figure: SeriesFigure) -> tuple[float, str] | None:
 def outlier_level(figure: SeriesFigure) -> Level | None:
     """The worst level of a finding about the outliers; None where none is about them."""
     return min((line.level for line in figure.lines if line.level), key=lambda level: level.order, default=None)
-
-
-def _is_run_of_names(names: Sequence[str]) -> bool:
-    digits = [name[len(name.rstrip("0123456789")) :] for name in names]
-    return all(digits) and int(digits[-1]) - int(digits[0]) == len(names) - 1
 
 
 def _outlier_names(figure: SeriesFigure, area: Area) -> str:

@@ -29,7 +29,7 @@ from cc_backend.metricstore import NO_GAPS, JobGaps
 from cc_backend.model import NON_TERMINAL_STATES, Job, JobData, MonitoringStatus, Scope
 from cc_backend.services import Services, current_services
 from cc_backend.web import plots_binary
-from cc_backend.web.job_page import PageOptions, build_job_page, build_plots
+from cc_backend.web.job_page import JobPageView, PageOptions, build_job_page, build_plots
 from cc_backend.web.job_plots import available_scopes, axis_labels, plots_to_json
 from cc_backend.web.redirects import safe_redirect_path
 from cc_backend.web.series_figure import MAX_LINES, MIN_BAND_SERIES
@@ -73,27 +73,29 @@ def show_job(job_id: int) -> Response:
         data_note=note,
         gaps=gaps,
     )
+    return private_response(render_template("job.html", page=page, **_page_variables(page, options, job_id)))
+
+
+def _page_variables(page: JobPageView, options: PageOptions, job_id: int) -> dict[str, Any]:
+    """What the template of the job page has beside the page: addresses, and which controls it offers."""
     back, back_words = _way_back()
     keys = Counter(plot.figure.key for plot in page.plots if plot.figure.key)
-    html = render_template(
-        "job.html",
-        page=page,
-        clock=options.clock,
-        live=is_live(found),
-        address=lambda **changes: _page_address(job_id, changes),
-        data_address=url_for("web.job_data", job_id=job_id, **_current_parameters("scope", "axis", "lines")),
-        series_url=lambda metric, form="": _series_address(job_id, metric, form),
-        each=options.separate_lines,
-        banded=any(plot.figure.bands for plot in page.plots),
-        outliers=any(plot.figure.bands and plot.figure.outliers for plot in page.plots),
-        few_lines=any(MIN_BAND_SERIES <= plot.figure.series_count <= MAX_LINES for plot in page.plots),
-        common_key=keys.most_common(1)[0][0] if keys else (),
-        row_word=_capitalise(SCOPE_WORDS[options.scope][0]),
-        table_words=count_noun(len(page.table.rows) + page.table.left_out, *SCOPE_WORDS[options.scope]),
-        back=back,
-        back_words=back_words,
-    )
-    return private_response(html)
+    return {
+        "clock": options.clock,
+        "live": is_live(page.job),
+        "address": lambda **changes: _page_address(job_id, changes),
+        "data_address": url_for("web.job_data", job_id=job_id, **_current_parameters("scope", "axis", "lines")),
+        "series_url": lambda metric, form="": _series_address(job_id, metric, form),
+        "each": options.separate_lines,
+        "banded": any(plot.figure.bands for plot in page.plots),
+        "outliers": any(plot.figure.bands and plot.figure.outliers for plot in page.plots),
+        "few_lines": any(MIN_BAND_SERIES <= plot.figure.series_count <= MAX_LINES for plot in page.plots),
+        "common_key": keys.most_common(1)[0][0] if keys else (),
+        "row_word": _capitalise(SCOPE_WORDS[options.scope][0]),
+        "table_words": count_noun(len(page.table.rows) + page.table.left_out, *SCOPE_WORDS[options.scope]),
+        "back": back,
+        "back_words": back_words,
+    }
 
 
 @requires(Permission.PAGE)
@@ -139,28 +141,32 @@ def show_series(job_id: int, metric: str) -> Response:
         raise NotFound(f"'{metric}' was not measured for this job")
     if request.args.get("as") == "csv":
         return _csv_response(found, metric, table)
+    return private_response(_render_series(found, metric, table, now_s=services.now_s()))
+
+
+def _render_series(job: Job, metric: str, table: PlotTable, *, now_s: float) -> str:
+    """The page with a plot as a table."""
     names, rows = table.summarise()
     small, every = downsample(rows, _MAX_TABLE_ROWS)
     step = table.timestep_s * every
-    html = render_template(
+    return render_template(
         "series.html",
         title=metric_name(metric),
-        job_number=found.job_id,
+        job_number=job.job_id,
         unit=table.unit,
         basis=f"{count_noun(table.rows.shape[0], *SCOPE_WORDS[table.scope])}, every {format_exact_duration(step)}",
         columns=names,
         rows=[
             (
                 format_exact_duration(i * step),
-                format_clock(found.start_time + i * step, now_s=services.now_s()),
+                format_clock(job.start_time + i * step, now_s=now_s),
                 [format_number(v * table.factor) for v in column],
             )
             for i, column in enumerate(small.T.tolist())
         ],
-        back=f"{url_for('web.job', job_id=job_id, **_current_parameters('scope', 'axis'))}#m-{metric}",
-        csv=_series_address(job_id, metric, "csv"),
+        back=f"{url_for('web.job', job_id=job.id, **_current_parameters('scope', 'axis'))}#m-{metric}",
+        csv=_series_address(job.id, metric, "csv"),
     )
-    return private_response(html)
 
 
 def is_live(job: Job) -> bool:
