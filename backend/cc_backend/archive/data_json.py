@@ -15,7 +15,7 @@ from cc_backend.archive.json_text import json_string, parse_json, raise_first_er
 from cc_backend.archive.number_text import fixed2, json_array
 from cc_backend.archive.rounding import to_float32
 from cc_backend.archive.statistics import series_statistics
-from cc_backend.clusters.faults import FaultCollectingReader, Faults, is_number, quoted_value
+from cc_backend.clusters.faults import DocumentReader, Faults, is_number, quoted_value
 from cc_backend.clusters.unit_json import unit_from_json, unit_to_json
 from cc_backend.errors import ArchiveError
 from cc_backend.model import JobData, JobMetric, MetricUnit, Samples, SampleSeries, Scope, Statistic, StatisticsSeries
@@ -61,7 +61,7 @@ def decode_data_json(raw: bytes, *, source: str) -> JobData:
     document = parse_json(raw, source)
     if not isinstance(document, Mapping):
         raise ArchiveError(f"{source}: must be an object, not {quoted_value(document)}")
-    part = FaultCollectingReader(document, "", Faults())
+    part = DocumentReader(document, "", Faults())
     data: JobData = {}
     for name, scopes in document.items():
         if not isinstance(scopes, Mapping):
@@ -69,7 +69,7 @@ def decode_data_json(raw: bytes, *, source: str) -> JobData:
             continue
         known = ((Scope(scope), metric) for scope, metric in scopes.items() if scope in set(Scope))
         data[name] = {
-            scope: _read_metric(FaultCollectingReader(metric, f"{name}.{scope}", part.faults), scope)
+            scope: _read_metric(DocumentReader(metric, f"{name}.{scope}", part.faults), scope)
             for scope, metric in known
             if isinstance(metric, Mapping)
         }
@@ -108,32 +108,32 @@ def _single(samples: Samples) -> Samples:
         return samples.astype(np.float32)
 
 
-def _read_metric(part: FaultCollectingReader, scope: Scope) -> JobMetric:
+def _read_metric(part: DocumentReader, scope: Scope) -> JobMetric:
     if not part.has("timestep"):
         part.faults.error(part.path_of("timestep"), "is missing")
     series = [_read_series(series_part, scope) for series_part in part.objects("series")]
     _repair_ids(series)
-    over_time = part.get("statisticsSeries")
+    over_time = part.raw("statisticsSeries")
     return JobMetric(
-        unit=unit_from_json(part.get("unit")) or MetricUnit(""),
-        timestep_s=part.integer("timestep", minimum=1, default=60),
+        unit=unit_from_json(part.raw("unit")) or MetricUnit(""),
+        timestep_s=part.integer("timestep", (1, None), 60),
         series=series,
         statistics_series=(
-            _read_statistics_series(FaultCollectingReader(over_time, part.path_of("statisticsSeries"), part.faults))
+            _read_statistics_series(DocumentReader(over_time, part.path_of("statisticsSeries"), part.faults))
             if isinstance(over_time, Mapping)
             else None
         ),
     )
 
 
-def _read_series(part: FaultCollectingReader, scope: Scope) -> SampleSeries:
+def _read_series(part: DocumentReader, scope: Scope) -> SampleSeries:
     data = to_float32(_read_samples(part, "data"))
-    identity = part.get("id")
+    identity = part.raw("id")
     return SampleSeries(
-        hostname=part.text("hostname", needed=True),
+        hostname=part.string("hostname", required=True),
         data=data,
         id=None if scope is Scope.NODE or identity in (None, "") else str(identity),
-        statistics=_read_statistics(part.get("statistics")) or series_statistics(data),
+        statistics=_read_statistics(part.raw("statistics")) or series_statistics(data),
     )
 
 
@@ -155,7 +155,7 @@ def _repair_ids(series: Iterable[SampleSeries]) -> None:
                 entry.id = str(place)
 
 
-def _read_statistics_series(part: FaultCollectingReader) -> StatisticsSeries:
+def _read_statistics_series(part: DocumentReader) -> StatisticsSeries:
     mean, median = (_read_samples(part, key) if part.has(key) else None for key in ("mean", "median"))
     minima, maxima = _read_samples(part, "min"), _read_samples(part, "max")
     length = max(len(values) for values in (minima, maxima, mean, median) if values is not None)
@@ -165,9 +165,9 @@ def _read_statistics_series(part: FaultCollectingReader) -> StatisticsSeries:
     )
 
 
-def _read_samples(part: FaultCollectingReader, key: str) -> npt.NDArray[np.float64]:
+def _read_samples(part: DocumentReader, key: str) -> npt.NDArray[np.float64]:
     """An array of numbers and nulls as doubles; empty if absent or null."""
-    values = part.get(key)
+    values = part.raw(key)
     if isinstance(values, list):
         try:
             # NumPy reads None as NaN.
@@ -178,5 +178,5 @@ def _read_samples(part: FaultCollectingReader, key: str) -> npt.NDArray[np.float
             return samples
     elif values is None:
         return np.zeros(0)
-    part.faults.error(part.path_of(key), f"must be an array of numbers and nulls, not {quoted_value(values)}")
+    part.faults.error(part.path_of(key), f"must be a list of numbers and nulls, not {quoted_value(values)}")
     return np.zeros(0)

@@ -6,14 +6,14 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from cc_backend.clusters.faults import as_integer
 from cc_backend.model import DataGap, GapReason
 from cc_common.errors import HostlistError
 from cc_common.hostlist import expand, fold
+from cc_common.json_values import ValueFault, as_integer
 
 GAPS_KEY = "missingData"
 
-_MAX_TIME_S = 2**37  # in the year 6325; dates end in 9999
+_MAX_TIME_S = 2**37 - 1  # in the year 6325; dates end in 9999
 
 _REASONS = {reason.value: reason for reason in GapReason}
 
@@ -49,8 +49,10 @@ def _gap_to_json(gap: DataGap) -> dict[str, Any]:
 
 def _time(value: object) -> int | None:
     """A time that can be shown as a date, otherwise None."""
-    time_s = as_integer(value)
-    return time_s if time_s is not None and 0 <= time_s < _MAX_TIME_S else None
+    try:
+        return as_integer(value, 0, _MAX_TIME_S)
+    except ValueFault:
+        return None
 
 
 def _gap_from_json(entry: object) -> DataGap | None:

@@ -11,7 +11,7 @@ import orjson
 
 from cc_backend.archive import gaps_json
 from cc_backend.archive.json_text import parse_json, raise_first_error, replace_surrogates
-from cc_backend.clusters.faults import FaultCollectingReader, Faults, is_number, quoted_value
+from cc_backend.clusters.faults import DocumentReader, Faults, is_number, quoted_value
 from cc_backend.clusters.unit_json import unit_from_json, unit_to_json
 from cc_backend.errors import ArchiveError
 from cc_backend.model import Job, JobState, MetricStatistic, MetricUnit, MonitoringStatus, Resource, Tag
@@ -93,21 +93,21 @@ def job_from_meta_json(document: object, *, source: str) -> Job:
     """
     if not isinstance(document, Mapping):
         raise ArchiveError(f"{source}: must be an object, not {quoted_value(document)}")
-    part = FaultCollectingReader(document, "", Faults())
+    part = DocumentReader(document, "", Faults())
     start_time = _required_integer(part, "startTime")
     resources = tuple(_read_resource(resource) for resource in part.objects("resources"))
     duration = part.integer("stopTime", default=start_time) - start_time
     optional: dict[str, Any] = {name: part.integer(key, default=0) for key, name in _OPTIONAL_INTEGERS.items()}
     job = Job(
         job_id=_required_integer(part, "jobId"),
-        cluster=part.text("cluster", needed=True),
-        user=part.text("user"),
-        project=part.text("project"),
+        cluster=part.string("cluster", required=True),
+        user=part.string("user"),
+        project=part.string("project"),
         start_time=start_time,
         resources=resources,
         num_nodes=part.integer("numNodes", default=len(resources)),
-        sub_cluster=part.text("subCluster"),
-        partition=part.text("partition"),
+        sub_cluster=part.string("subCluster"),
+        partition=part.string("partition"),
         shared=_read_shared(part),
         duration=part.integer("duration", default=max(duration, 0)),
         state=_read_state(part),
@@ -141,14 +141,14 @@ def tag_to_json(tag: Tag) -> dict[str, Any]:
     return {"type": tag.type, "name": tag.name, "scope": tag.scope, "id": tag.id}
 
 
-def _required_integer(part: FaultCollectingReader, key: str) -> int:
+def _required_integer(part: DocumentReader, key: str) -> int:
     if not part.has(key):
         part.faults.error(part.path_of(key), "is missing")
-    return part.integer(key, minimum=0, default=0)
+    return part.integer(key, (0, None), 0)
 
 
-def _read_shared(part: FaultCollectingReader) -> str:
-    shared = part.text("shared")
+def _read_shared(part: DocumentReader) -> str:
+    shared = part.string("shared")
     if not shared:
         return _EXCLUSIVE.get(part.integer("exclusive", default=1), "none")
     if shared not in _SHARED:
@@ -156,8 +156,8 @@ def _read_shared(part: FaultCollectingReader) -> str:
     return shared
 
 
-def _read_state(part: FaultCollectingReader) -> JobState:
-    text = part.text("jobState") or "completed"
+def _read_state(part: DocumentReader) -> JobState:
+    text = part.string("jobState") or "completed"
     try:
         # Some old files write out-of-memory.
         return JobState(text.replace("-", "_"))
@@ -166,52 +166,52 @@ def _read_state(part: FaultCollectingReader) -> JobState:
         return JobState.COMPLETED
 
 
-def _read_resource(part: FaultCollectingReader) -> Resource:
-    accelerators = part.get("accelerators")
+def _read_resource(part: DocumentReader) -> Resource:
+    accelerators = part.raw("accelerators")
     if accelerators is not None and not isinstance(accelerators, list):
-        part.faults.error(part.path_of("accelerators"), f"must be an array, not {quoted_value(accelerators)}")
+        part.faults.error(part.path_of("accelerators"), f"must be a list, not {quoted_value(accelerators)}")
         accelerators = None
     return Resource(
-        hostname=part.text("hostname", needed=True),
-        hwthreads=part.integers("hwthreads"),
+        hostname=part.string("hostname", required=True),
+        hwthreads=part.thread_ids("hwthreads"),
         accelerators=tuple(str(accelerator) for accelerator in accelerators or ()),
-        configuration=part.text("configuration"),
+        configuration=part.string("configuration"),
     )
 
 
-def _read_tag(part: FaultCollectingReader) -> Tag:
+def _read_tag(part: DocumentReader) -> Tag:
     return Tag(
-        type=part.text("type", needed=True),
-        name=part.text("name", needed=True),
-        scope=part.text("scope") or "global",
+        type=part.string("type", required=True),
+        name=part.string("name", required=True),
+        scope=part.string("scope") or "global",
         id=part.integer("id", default=0),
     )
 
 
-def _read_meta_data(part: FaultCollectingReader) -> dict[str, str] | None:
+def _read_meta_data(part: DocumentReader) -> dict[str, str] | None:
     values = _read_object(part, "metaData")
     return None if values is None else {key: str(value) for key, value in values.items() if value is not None}
 
 
-def _read_numbers(part: FaultCollectingReader, key: str) -> dict[str, float] | None:
+def _read_numbers(part: DocumentReader, key: str) -> dict[str, float] | None:
     values = _read_object(part, key)
     return None if values is None else {name: float(value) for name, value in values.items() if is_number(value)}
 
 
-def _read_object(part: FaultCollectingReader, key: str) -> Mapping[str, Any] | None:
-    value = part.get(key)
+def _read_object(part: DocumentReader, key: str) -> Mapping[str, Any] | None:
+    value = part.raw(key)
     if value is not None and not isinstance(value, Mapping):
         part.faults.error(part.path_of(key), f"must be an object, not {quoted_value(value)}")
         return None
     return value
 
 
-def _read_job_statistics(part: FaultCollectingReader) -> dict[str, MetricStatistic]:
+def _read_job_statistics(part: DocumentReader) -> dict[str, MetricStatistic]:
     statistics = {}
     for name, value in (_read_object(part, "statistics") or {}).items():
         # The schema also allows an array of file systems here, which nobody writes.
         if isinstance(value, Mapping):
-            inner = FaultCollectingReader(value, f"statistics.{name}", part.faults)
+            inner = DocumentReader(value, f"statistics.{name}", part.faults)
             unit = unit_from_json(value.get("unit")) or MetricUnit("")
             statistics[name] = MetricStatistic(unit, inner.number("min"), inner.number("avg"), inner.number("max"))
     return statistics

@@ -1,10 +1,13 @@
 """Faults of a JSON document, collected while it is read, and a reader that names the place of each."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from math import isfinite
-from typing import Any
+from typing import Any, cast
+
+from cc_common.json_reader import ObjectReader
+from cc_common.json_values import ValueFault, as_integer, as_list
 
 
 class Severity(StrEnum):
@@ -51,49 +54,64 @@ class Faults:
         return [finding for finding in self.items if finding.severity is Severity.WARNING]
 
 
-@dataclass(frozen=True, slots=True)
-class FaultCollectingReader:
-    """A JSON object inside a document; each getter adds a fault for an invalid value and returns its default."""
+class DocumentReader(ObjectReader):
+    """A JSON object of a configuration or archive file: keys match exactly, and faults are collected."""
 
-    values: Mapping[str, Any]
-    path: str
-    faults: Faults
+    __slots__ = ("faults",)
 
-    def path_of(self, key: str) -> str:
-        """The path of one key of this object."""
-        return f"{self.path}.{key}" if self.path else key
+    def __init__(self, document: Any, path: str, faults: Faults) -> None:
+        super().__init__(document, path, on_fault=faults.error)
+        self.faults = faults
 
-    def get(self, key: str) -> Any:
-        """The raw value, None where it is absent."""
-        return self.values.get(key)
+    def raw(self, key: str) -> Any:
+        """The value of a key, unchecked; None where it is absent or null."""
+        return self._document.get(key)
 
-    def has(self, key: str) -> bool:
-        """Whether the key is there with something other than null."""
-        return self.values.get(key) is not None
+    def is_null(self, key: str) -> bool:
+        """Whether the key is there with null."""
+        return key in self._document and self._document[key] is None
 
-    def text(self, key: str, *, needed: bool = False) -> str:
-        """A string; absent or null is empty, and an error if it is needed."""
-        value = self.values.get(key)
+    def child(self, document: Any, path: str) -> "DocumentReader":
+        """A reader of an object inside this one, with the same list of faults."""
+        return DocumentReader(document, path, self.faults)
+
+    def objects(self, key: str) -> tuple["DocumentReader", ...]:
+        """A list of objects, each as a reader of its own; what is not an object is left out."""
+        return cast("tuple[DocumentReader, ...]", super().objects(key))
+
+    def integer(self, key: str, limits: tuple[int | None, int | None] = (None, None), default: int = 0) -> int:
+        """An integer within inclusive limits, None for no limit."""
+        return self._typed(key, lambda value: as_integer(value, *limits), default)
+
+    def choice(self, key: str, choices: Sequence[str], *, default: str = "") -> str:
+        """One of the choices; the default with a warning for anything else."""
+        value = self.raw(key)
         if value is None or value == "":
-            if needed:
-                self.faults.error(self.path_of(key), "is missing")
-            return ""
-        if not isinstance(value, str):
-            self.faults.error(self.path_of(key), f"must be text, not {quoted_value(value)}")
-            return ""
-        return value
+            return default
+        if value not in choices:
+            text = f"must be one of {', '.join(choices)}, not {quoted_value(value)}; left empty"
+            self.faults.warn(self.path_of(key), text)
+            return default
+        return str(value)
 
-    def integer(self, key: str, *, default: int, minimum: int | None = None) -> int:
-        """An integer of at least `minimum`; absent or null is the default."""
-        value = self.values.get(key)
+    def thread_ids(self, key: str) -> tuple[int, ...]:
+        """A list of non-negative integers; empty with a fault if one of them is something else."""
+        return self._thread_ids(self.raw(key), self.path_of(key))
+
+    def thread_id_lists(self, key: str) -> tuple[tuple[int, ...], ...]:
+        """A list of lists of non-negative integers, each as by `thread_ids`."""
+        return tuple(
+            self._thread_ids(item, f"{self.path_of(key)}[{index}]") for index, item in enumerate(self._list(key))
+        )
+
+    def _thread_ids(self, value: Any, path: str) -> tuple[int, ...]:
         if value is None:
-            return default
-        number = as_integer(value)
-        if number is None or (minimum is not None and number < minimum):
-            limit = "" if minimum is None else f" of at least {minimum}"
-            self.faults.error(self.path_of(key), f"must be an integer{limit}, not {quoted_value(value)}")
-            return default
-        return number
+            return ()
+        try:
+            return tuple(as_integer(item, 0) for item in as_list(value))
+        except ValueFault:
+            self.faults.error(path, f"must be a list of non-negative integers, not {quoted_value(value)}")
+            return ()
 
     def warn_if_missing(self, *keys: str, taken_as: object) -> None:
         """Warn of each of the keys that is absent or null."""
@@ -101,88 +119,10 @@ class FaultCollectingReader:
             if not self.has(key):
                 self.faults.warn(self.path_of(key), f"is missing, taken as {taken_as}")
 
-    def number(self, key: str) -> float:
-        """A finite number; absent is 0."""
-        value = self.values.get(key)
-        if value is None:
-            return 0.0
-        if not is_number(value):
-            self.faults.error(self.path_of(key), f"must be a number, not {quoted_value(value)}")
-            return 0.0
-        return float(value)
-
-    def flag(self, key: str) -> bool:
-        """A yes or no; absent is no."""
-        value = self.values.get(key)
-        if value is not None and not isinstance(value, bool):
-            self.faults.error(self.path_of(key), f"must be true or false, not {quoted_value(value)}")
-            return False
-        return bool(value)
-
-    def choice(self, key: str, choices: Sequence[str]) -> str:
-        """One of the choices; empty if absent or null, and empty with a warning for anything else."""
-        value = self.values.get(key)
-        if value is None or value == "":
-            return ""
-        if value not in choices:
-            self.faults.warn(
-                self.path_of(key), f"must be one of {', '.join(choices)}, not {quoted_value(value)}; left empty"
-            )
-            return ""
-        return str(value)
-
-    def objects(self, key: str) -> list["FaultCollectingReader"]:
-        """The objects of an array; absent or null is none."""
-        value = self.values.get(key)
-        if value is None:
-            return []
-        if not isinstance(value, list):
-            self.faults.error(self.path_of(key), f"must be an array, not {quoted_value(value)}")
-            return []
-        parts = []
-        for index, item in enumerate(value):
-            path = f"{self.path_of(key)}[{index}]"
-            if isinstance(item, Mapping):
-                parts.append(FaultCollectingReader(item, path, self.faults))
-            else:
-                self.faults.error(path, f"must be an object, not {quoted_value(item)}")
-        return parts
-
-    def integers(self, key: str) -> tuple[int, ...]:
-        """An array of non-negative integers; empty if absent or null."""
-        return self._integers(self.values.get(key), self.path_of(key))
-
-    def integer_lists(self, key: str) -> tuple[tuple[int, ...], ...]:
-        """An array of arrays of non-negative integers; empty if absent or null."""
-        value = self.values.get(key)
-        if value is None:
-            return ()
-        if not isinstance(value, list):
-            self.faults.error(self.path_of(key), f"must be an array of arrays, not {quoted_value(value)}")
-            return ()
-        return tuple(self._integers(item, f"{self.path_of(key)}[{index}]") for index, item in enumerate(value))
-
-    def _integers(self, value: Any, path: str) -> tuple[int, ...]:
-        if value is None:
-            return ()
-        numbers = [as_integer(item) for item in value] if isinstance(value, list) else [None]
-        read = tuple(number for number in numbers if number is not None and number >= 0)
-        if len(read) != len(numbers):
-            self.faults.error(path, f"must be an array of non-negative integers, not {quoted_value(value)}")
-            return ()
-        return read
-
 
 def is_number(value: Any) -> bool:
     """Whether this is a finite JSON number; true and false are not."""
     return isinstance(value, (int, float)) and not isinstance(value, bool) and isfinite(value)
-
-
-def as_integer(value: Any) -> int | None:
-    """The value as an int if it is a JSON number without a fraction, otherwise None."""
-    if not is_number(value) or value != int(value):
-        return None
-    return int(value)
 
 
 def quoted_value(value: Any) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 from cc_backend.clusters.cluster_json import cluster_to_json
-from cc_backend.clusters.faults import FaultCollectingReader, Faults, is_number, quoted_value
+from cc_backend.clusters.faults import DocumentReader, Faults, is_number, quoted_value
 from cc_backend.clusters.model import (
     CATCH_ALL,
     Aggregation,
@@ -60,12 +60,12 @@ def read_cluster(document: object, faults: Faults) -> Cluster | None:
     if not isinstance(document, Mapping):
         faults.error("", f"must be an object, not {quoted_value(document)}")
         return None
-    top = FaultCollectingReader(document, "", faults)
-    name = top.text("name", needed=True)
+    top = DocumentReader(document, "", faults)
+    name = top.string("name", required=True)
     if name and not is_cluster_name(name):
         faults.error("name", f"must be letters, digits, dot, dash and underscore, not {quoted_value(name)}")
     parts = top.objects("subClusters")
-    sub_cluster_names = [part.text("name") for part in parts]
+    sub_cluster_names = [part.string("name") for part in parts]
     entries = _read_metrics(top, sub_cluster_names)
     sub_clusters: dict[str, SubCluster] = {}
     for part in parts:
@@ -88,7 +88,7 @@ def read_cluster(document: object, faults: Faults) -> Cluster | None:
     )
 
 
-def _read_metrics(top: FaultCollectingReader, sub_clusters: Sequence[str]) -> dict[str, MetricEntry]:
+def _read_metrics(top: DocumentReader, sub_clusters: Sequence[str]) -> dict[str, MetricEntry]:
     entries: dict[str, MetricEntry] = {}
     for part in top.objects("metricConfig"):
         entry = _read_metric(part, sub_clusters)
@@ -99,10 +99,10 @@ def _read_metrics(top: FaultCollectingReader, sub_clusters: Sequence[str]) -> di
     return entries
 
 
-def _read_metric(part: FaultCollectingReader, sub_clusters: Sequence[str]) -> MetricEntry:
+def _read_metric(part: DocumentReader, sub_clusters: Sequence[str]) -> MetricEntry:
     part.warn_if_missing(*_LIMITS, taken_as=0)
     config = MetricConfig(
-        name=part.text("name", needed=True),
+        name=part.string("name", required=True),
         unit=_read_unit(part, "unit"),
         scope=_read_scope(part),
         timestep_s=_read_timestep(part),
@@ -121,20 +121,20 @@ def _read_metric(part: FaultCollectingReader, sub_clusters: Sequence[str]) -> Me
     return MetricEntry(config, tuple(overrides.values()))
 
 
-def _read_overridable(part: FaultCollectingReader) -> dict[str, Any]:
+def _read_overridable(part: DocumentReader) -> dict[str, Any]:
     """The values that both a metric and its entries for subclusters have."""
     return {
         **{key: part.number(key) for key in _LIMITS},
         "footprint": cast("FootprintStatistic", part.choice("footprint", ("avg", "min", "max"))),
         "energy": cast("EnergyKind", part.choice("energy", ("power", "energy"))),
-        "lower_is_better": part.flag("lowerIsBetter"),
-        "restrict": part.flag("restrict"),
+        "lower_is_better": part.boolean("lowerIsBetter"),
+        "restrict": part.boolean("restrict"),
     }
 
 
-def _read_override(part: FaultCollectingReader, config: MetricConfig) -> Override:
-    name = part.text("name", needed=True)
-    if part.flag("remove"):
+def _read_override(part: DocumentReader, config: MetricConfig) -> Override:
+    name = part.string("name", required=True)
+    if part.boolean("remove"):
         return Override(sub_cluster=name, remove=True)
     given = {
         "footprint": config.footprint,
@@ -153,8 +153,8 @@ def _read_override(part: FaultCollectingReader, config: MetricConfig) -> Overrid
     return Override(sub_cluster=name, **_read_overridable(part))
 
 
-def _read_scope(part: FaultCollectingReader) -> Scope:
-    text = part.text("scope")
+def _read_scope(part: DocumentReader) -> Scope:
+    text = part.string("scope")
     try:
         return Scope(text or "node")
     except ValueError:
@@ -162,15 +162,15 @@ def _read_scope(part: FaultCollectingReader) -> Scope:
         return Scope.NODE
 
 
-def _read_timestep(part: FaultCollectingReader) -> int:
+def _read_timestep(part: DocumentReader) -> int:
     if not part.has("timestep"):
         part.faults.error(part.path_of("timestep"), "is missing; it is the time between two samples in seconds")
         return 60
-    return part.integer("timestep", minimum=1, default=60)
+    return part.integer("timestep", (1, None), 60)
 
 
-def _read_unit(part: FaultCollectingReader, key: str) -> MetricUnit:
-    value = part.get(key)
+def _read_unit(part: DocumentReader, key: str) -> MetricUnit:
+    value = part.raw(key)
     unit = unit_from_json(value)
     if unit is None:
         message = "is missing, taken as a plain number" if value is None else f"is not a unit: {quoted_value(value)}"
@@ -183,19 +183,19 @@ def _read_unit(part: FaultCollectingReader, key: str) -> MetricUnit:
     return unit
 
 
-def _read_sub_cluster(part: FaultCollectingReader, entries: Mapping[str, MetricEntry], *, only: bool) -> SubCluster:
-    name = part.text("name", needed=True)
+def _read_sub_cluster(part: DocumentReader, entries: Mapping[str, MetricEntry], *, only: bool) -> SubCluster:
+    name = part.string("name", required=True)
     nodes, hosts = _read_nodes(part, only=only)
     part.warn_if_missing("socketsPerNode", "coresPerSocket", "threadsPerCore", taken_as=1)
-    threads_per_core = part.integer("threadsPerCore", minimum=1, default=1)
+    threads_per_core = part.integer("threadsPerCore", (1, None), 1)
     effective = {metric: entry.effective_in(name) for metric, entry in entries.items()}
     return SubCluster(
         name=name,
         nodes=nodes,
         hosts=hosts,
-        processor_type=part.text("processorType"),
-        sockets_per_node=part.integer("socketsPerNode", minimum=1, default=1),
-        cores_per_socket=part.integer("coresPerSocket", minimum=1, default=1),
+        processor_type=part.string("processorType"),
+        sockets_per_node=part.integer("socketsPerNode", (1, None), 1),
+        cores_per_socket=part.integer("coresPerSocket", (1, None), 1),
         threads_per_core=threads_per_core,
         flop_rate_scalar=_read_quantity(part, "flopRateScalar", "F/s"),
         flop_rate_simd=_read_quantity(part, "flopRateSimd", "F/s"),
@@ -205,8 +205,8 @@ def _read_sub_cluster(part: FaultCollectingReader, entries: Mapping[str, MetricE
     )
 
 
-def _read_nodes(part: FaultCollectingReader, *, only: bool) -> tuple[str, HostSet]:
-    nodes = part.text("nodes").strip()
+def _read_nodes(part: DocumentReader, *, only: bool) -> tuple[str, HostSet]:
+    nodes = part.string("nodes").strip()
     if not nodes and only:
         part.faults.warn(part.path_of("nodes"), "is missing; as the only subcluster it takes every host")
         nodes = CATCH_ALL
@@ -219,9 +219,9 @@ def _read_nodes(part: FaultCollectingReader, *, only: bool) -> tuple[str, HostSe
         return "", HostSet("")
 
 
-def _read_quantity(part: FaultCollectingReader, key: str, base: str) -> Quantity:
+def _read_quantity(part: DocumentReader, key: str, base: str) -> Quantity:
     """A peak rate; a bare number is the old form, in giga."""
-    value = part.get(key)
+    value = part.raw(key)
     giga = MetricUnit(base, "G")
     if is_number(value):
         part.faults.warn(part.path_of(key), f"is a bare number (old form), taken as {giga}")
@@ -232,33 +232,35 @@ def _read_quantity(part: FaultCollectingReader, key: str, base: str) -> Quantity
         )
         part.faults.warn(part.path_of(key), message)
         return Quantity(giga, 0.0)
-    inner = FaultCollectingReader(value, part.path_of(key), part.faults)
+    inner = DocumentReader(value, part.path_of(key), part.faults)
     return Quantity(_read_unit(inner, "unit"), inner.number("value"))
 
 
-def _read_topology(part: FaultCollectingReader, threads_per_core: int) -> NodeTopology:
-    value = part.get("topology")
+def _read_topology(part: DocumentReader, threads_per_core: int) -> NodeTopology:
+    value = part.raw("topology")
     if not isinstance(value, Mapping):
         part.faults.error(part.path_of("topology"), "is missing" if value is None else "must be an object")
         return NodeTopology(())
-    topology = FaultCollectingReader(value, part.path_of("topology"), part.faults)
-    node = topology.integers("node")
+    topology = DocumentReader(value, part.path_of("topology"), part.faults)
+    node = topology.thread_ids("node")
     if not node:
         topology.faults.error(topology.path_of("node"), "is missing; it lists all hardware threads of a node")
     whole = {}
     for key in ("socket", "memoryDomain"):
-        whole[key] = topology.integer_lists(key)
+        whole[key] = topology.thread_id_lists(key)
         if not whole[key]:
             topology.faults.warn(topology.path_of(key), "is missing, taken as one that has all threads")
             whole[key] = (node,)
-    core = topology.integer_lists("core")
+    core = topology.thread_id_lists("core")
     if not core and threads_per_core == 1:
         core = tuple((thread,) for thread in node)
     accelerators = tuple(
-        Accelerator(accelerator.text("id", needed=True), accelerator.text("type"), accelerator.text("model"))
+        Accelerator(accelerator.string("id", required=True), accelerator.string("type"), accelerator.string("model"))
         for accelerator in topology.objects("accelerators")
     )
-    return NodeTopology(node, whole["socket"], whole["memoryDomain"], core, topology.integer_lists("die"), accelerators)
+    return NodeTopology(
+        node, whole["socket"], whole["memoryDomain"], core, topology.thread_id_lists("die"), accelerators
+    )
 
 
 def _warn_of_overlaps(sub_clusters: Sequence[SubCluster], faults: Faults) -> None:
