@@ -187,7 +187,7 @@ class CapacityReport:
     """What a store holds, and where that leads.
 
     `full_bytes` is what it will take once the whole retention is filled at this rate, compressed as well as what is
-    compressed now; None while nothing tells yet.
+    compressed now; None while there are no figures yet.
     """
 
     series: int

@@ -13,7 +13,7 @@ from cc_backend.model import Samples
 from cc_common.line_protocol import LineError
 
 Int64Array = npt.NDArray[np.int64]
-"""Series numbers, rows, times: whole numbers in arrays."""
+"""Series numbers, rows, times: integers in arrays."""
 
 BoolArray = npt.NDArray[np.bool_]
 
@@ -21,7 +21,7 @@ Float64Array = npt.NDArray[np.float64]
 
 
 class RejectReason(StrEnum):
-    """Why a line was left out. The order is fixed: refused series keys are remembered by position."""
+    """Why a line was left out. The order is fixed: rejected series keys are remembered by position."""
 
     UNKNOWN_METRIC = "unknown_metric"
     UNKNOWN_CLUSTER = "unknown_cluster"
@@ -118,7 +118,7 @@ class IngestResult:
     False if
     the write-ahead log could not take the batch: its samples are in memory, and the sender must keep its copy. With
     `full` nothing of the batch was kept, for want of memory. `unknown` has the first names that the configuration lacks
-    among the rejected lines; `unlisted` hosts are also such, but their lines, `unknown_host_lines`, were accepted.
+    among the rejected lines; `unknown_hosts` are such hosts too, but their lines, `unknown_host_lines`, were accepted.
     """
 
     accepted: int
@@ -165,7 +165,7 @@ class StoredSeries:
 
     `data[i]` belongs to `from_s + i * timestep_s`. For a combination, `coverage[i]` says how many of the
     `members` had a sample in that slot, and `id` is None: the caller knows what it asked to be combined. `offset_s`
-    is how far into its slot a sample of the series lies, as the newest ones tell; None where that is not known.
+    is how far into its slot a sample of the series lies, by the newest ones; None where that is not known.
     """
 
     id: str | None
@@ -181,7 +181,7 @@ class StoredSeries:
 
 @dataclass(frozen=True, slots=True)
 class StoredStatistic:
-    """Least, mean and highest sample of a series in a range; None without any sample."""
+    """Minimum, mean and maximum of a series in a range; None without any sample."""
 
     id: str | None
     min: float | None
@@ -247,7 +247,7 @@ class RestoreState:
     """What was read back at the start, and how far that is.
 
     `files` and `samples` are of the write-ahead log, `windows` and `chunks` of snapshots; `chunks_adopted` went
-    into memory without being unpacked. `restored_bytes` of `total_bytes` tell the progress while `running`.
+    into memory without being unpacked. `restored_bytes` of `total_bytes` are read while `running`.
     """
 
     files: int = 0
@@ -283,7 +283,7 @@ class MemoryState:
     """What the store takes of the machine's memory, and what its cap asks for.
 
     `hot_bytes` are samples as they came, `cold_bytes` compressed ones, `table_bytes` everything that tells which series
-    there are. A cap of 0 is none; `cap_step` says how far the last look at it had to go, 0 where all was well.
+    there are. A cap of 0 is none; `cap_step` is the step that the last check had to go to, 0 where all was well.
     """
 
     hot_bytes: int = 0
@@ -311,4 +311,4 @@ class StoreCounters:
     snapshots: SnapshotState = field(default_factory=SnapshotState)
     self_metrics: SelfMetricsSnapshot | None = None
     unknown_hosts: int = 0  # that the configuration does not have; counted up to 10,000
-    unknown_host_lines: int = 0  # of these hosts, kept or refused
+    unknown_host_lines: int = 0  # of these hosts, kept or rejected

@@ -16,7 +16,7 @@ SNAPSHOT_BOUNDS_S = (0.1, 0.5, 1.0, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0)
 
 @dataclass(frozen=True, slots=True)
 class HistogramSnapshot:
-    """A histogram at one moment: one count per bound and one for all above; `total` adds up the values."""
+    """A histogram at one moment: one count per bound and one for all above; `sum` adds up the values."""
 
     bounds: tuple[float, ...]
     counts: tuple[int, ...]

@@ -131,11 +131,11 @@ class MetricStore:
     ) -> Self:
         """A store with what its folder holds; without a directory, one that forgets everything at its end.
 
-        `nodes` says which hosts there are, and which metrics those of single subclusters have; without, every host may
-        come, with the metrics of its cluster. In the `background` this returns at once, and samples of before the start
-        come back later, the newest first. Nothing is freed here, however old: the next `free` knows which hosts are
-        protected. Raises BackendError if the directory cannot be used or another process uses it; damaged files are
-        told in the log and skipped.
+        `host_table` says which hosts there are, and which metrics those of single subclusters have; without it, every
+        host may come, with the metrics of its cluster. In the `background` this returns at once, and samples of before
+        the start come back later, the newest first. Nothing is freed here, however old: the next `free` knows which
+        hosts have holds. Raises BackendError if the directory cannot be used or another process uses it; damaged files
+        are logged and skipped.
         """
         log = None
         if directory is not None:
@@ -169,7 +169,7 @@ class MetricStore:
     ) -> IngestResult:
         """Take a batch of line protocol. Good lines are kept, bad ones counted and the first of them named.
 
-        `bound` are the clusters that the sender may write to, empty for all. A line that is left out leaves no host and
+        The sender may write to `allowed_clusters`, empty for all. A line that is left out leaves no host and
         no series behind. `time_range` are the earliest and the latest time that it may be now where the clock is in
         doubt: a sample is neither too old nor ahead if it would not be by one of them.
 
@@ -177,7 +177,7 @@ class MetricStore:
         the samples are in memory only; sending the batch again changes nothing else. With `full`, nothing was taken.
 
         Raises:
-            NotAllowed: a line is of a cluster that the sender is not bound to; nothing was taken.
+            NotAllowed: a line is of a cluster that the sender may not write to; nothing was taken.
             TooLarge: the batch takes too long to be read in one piece; nothing was taken.
         """
         if self._upkeep.refusing:
@@ -195,48 +195,48 @@ class MetricStore:
         allowed_clusters: Collection[str],
         time_range: tuple[int, int],
     ) -> IngestResult:
-        faults = Rejections()
+        rejections = Rejections()
         with self._ingest:
-            spellings = self._table.key_cache(default_cluster, allowed_clusters)
+            cache = self._table.key_cache(default_cluster, allowed_clusters)
             with self._table.deferring_registration() as new:
-                decoded = decode(batch, spellings, received_s=received_s, rejections=faults)
-                kept = validate(decoded, time_range=time_range, retention_s=self._retention_s, rejections=faults)
+                decoded = decode(batch, cache, received_s=received_s, rejections=rejections)
+                kept = validate(decoded, time_range=time_range, retention_s=self._retention_s, rejections=rejections)
                 if new:
-                    kept = self._register_new_series(kept, spellings, faults)
-            ticket, unlisted = self._log_and_store(kept, received_s)
-            errors = describe_rejections(batch, faults, spellings)
-        rejected = {str(reason): count for reason, count in faults.counts.items()}
+                    kept = self._register_new_series(kept, cache, rejections)
+            ticket, unknown = self._log_and_store(kept, received_s)
+            errors = describe_rejections(batch, rejections, cache)
+        rejected = {str(reason): count for reason, count in rejections.counts.items()}
         self._count_batch(len(kept.sids), rejected)
         durable = self._log is None or (ticket is not None and self._log.wait_durable(ticket))
         result = IngestResult(len(kept.sids), rejected, errors, durable)
-        if not faults.first_quiet and not unlisted.lines:
+        if not rejections.first_quiet and not unknown.lines:
             return result
         return replace(
             result,
             unknown_names=self._unknown_names.find_in_lines(
                 batch,
-                faults.first_quiet,
+                rejections.first_quiet,
                 default_cluster=default_cluster,
                 received_s=received_s,
                 allowed_clusters=allowed_clusters,
             ),
-            unknown_hosts=self._unknown_names.describe_hosts(unlisted.hosts, received_s=received_s),
-            unknown_host_lines=unlisted.lines,
+            unknown_hosts=self._unknown_names.describe_hosts(unknown.hosts, received_s=received_s),
+            unknown_host_lines=unknown.lines,
         )
 
-    def _register_new_series(self, kept: Accepted, spellings: KeyCache, faults: Rejections) -> Accepted:
+    def _register_new_series(self, kept: Accepted, cache: KeyCache, rejections: Rejections) -> Accepted:
         """The samples with the sids of series that are new, without those that a limit has no room for."""
         fresh = np.flatnonzero(kept.sids >= FIRST_NEW_CODE)
         if not len(fresh):
             return kept
         codes, which = np.unique(kept.sids[fresh], return_inverse=True)
-        kept.sids[fresh] = self._table.register_deferred(spellings, codes)[which]
-        refused = np.flatnonzero(kept.sids < 0)
-        if not len(refused):
+        kept.sids[fresh] = self._table.register_deferred(cache, codes)[which]
+        rejected_at = np.flatnonzero(kept.sids < 0)
+        if not len(rejected_at):
             return kept
-        for code in np.unique(kept.sids[refused]).tolist():
+        for code in np.unique(kept.sids[rejected_at]).tolist():
             positions = kept.positions[kept.sids == code]
-            faults.add(rejection_reason(code), positions[:MAX_NAMED_ERRORS].tolist(), len(positions))
+            rejections.add(rejection_reason(code), positions[:MAX_NAMED_ERRORS].tolist(), len(positions))
         return kept.select(np.flatnonzero(kept.sids >= 0))
 
     def ingest_samples(
@@ -250,22 +250,22 @@ class MetricStore:
     ) -> IngestResult:
         """Take samples that did not come as lines, each of the series at its position `owners[i]` in `identities`.
 
-        Of several in one slot the last one counts. Limits, ranges and the log are those of `ingest`; the names in
+        In one slot the last write wins. Limits, ranges and the log are those of `ingest`; the names in
         `identities` must be such as `naming.identify` gives.
         """
         if self._upkeep.refusing:
             return _STORE_FULL
-        faults = Rejections()
+        rejections = Rejections()
         with self._ingest:
             sids = self._table.register_many(identities)[owners]
             known = np.flatnonzero(sids >= 0)
             for code, count in zip(*np.unique(sids[sids < 0], return_counts=True), strict=True):
-                faults.add(rejection_reason(int(code)), (), int(count))
+                rejections.add(rejection_reason(int(code)), (), int(count))
             decoded = DecodedBatch(sids[known], values[known], times_s[known], known)
             now = received_s, received_s
-            kept = validate(decoded, time_range=now, retention_s=self._retention_s, rejections=faults)
+            kept = validate(decoded, time_range=now, retention_s=self._retention_s, rejections=rejections)
             ticket, _ = self._log_and_store(kept, received_s)
-        rejected = {str(reason): count for reason, count in faults.counts.items()}
+        rejected = {str(reason): count for reason, count in rejections.counts.items()}
         self._count_batch(len(kept.sids), rejected)
         durable = self._log is None or (ticket is not None and self._log.wait_durable(ticket))
         return IngestResult(len(kept.sids), rejected, (), durable)
@@ -282,13 +282,13 @@ class MetricStore:
                 ticket = self._log.append(
                     kept.sids, kept.values, kept.times_s, received_s=received_s, identities=self._table.identities
                 )
-        unlisted = _NO_UNKNOWN_HOSTS
+        unknown = _NO_UNKNOWN_HOSTS
         with self._memory:
             self._table.columns.store_samples(kept.sids, kept.values, kept.times_s)
             if self._table.unknown_host_count and (lines := self._table.columns.count_of_unknown_hosts(kept.sids)):
-                unlisted = _UnknownHostLines(lines, self._table.unknown_hosts_of(kept.sids, MAX_NAMES_PER_REASON))
+                unknown = _UnknownHostLines(lines, self._table.unknown_hosts_of(kept.sids, MAX_NAMES_PER_REASON))
                 self._unknown_host_lines += lines
-        return ticket, unlisted
+        return ticket, unknown
 
     def _count_batch(self, accepted: int, rejected: Mapping[str, int]) -> None:
         with self._memory:
@@ -400,7 +400,7 @@ class MetricStore:
     def free(self, *, before_s: int, holds: RetentionHolds) -> int:
         """Forget samples older than `before_s`, in memory and on disk; returns the bytes freed in memory.
 
-        `protected` says cluster -> host -> from when on its samples stay, for jobs that run longer than the retention.
+        `holds` says cluster -> host -> from when on its samples stay, for jobs that run longer than the retention.
         Memory goes in blocks of windows, so some samples stay a little longer. Series without samples are forgotten.
         Does nothing while samples of before the start are still being read back.
         """
@@ -411,16 +411,16 @@ class MetricStore:
 
         What is out of the retention goes, what is out of the hot period is compressed, and if that is not enough for
         the cap, more gives way. Does nothing while samples of before the start are still being read back.
-        `trusted_s` is noted as the last sign of life; it differs from `unix_now_s` while the clock is in doubt.
+        `trusted_s` is recorded as the last heartbeat; it differs from `unix_now_s` while the clock is in doubt.
         """
         return self._upkeep.run(now_s, holds, now_s if trusted_s is None else trusted_s)
 
     def snapshot(self, now_s: int, *, budget_s: float | None = None) -> bool:
         """Write what has changed in memory to snapshots and remove what they cover from the log; False if it failed.
 
-        `unix_now_s` is noted as the last sign of life.
-        Ingest goes on meanwhile. Ends early after `budget_s`, with nothing lost. Faults of the disk are told in the
-        program's log. Does nothing without a folder, or while samples of before the start are still being read back.
+        `unix_now_s` is recorded as the last heartbeat.
+        Ingest goes on meanwhile. Ends early after `budget_s`, with nothing lost. Faults of the disk are
+        logged. Does nothing without a folder, or while samples of before the start are still being read back.
         """
         with self._self_metrics.timed("snapshot"):
             return self._upkeep.snapshot(now_s, budget_s=budget_s)
@@ -428,7 +428,7 @@ class MetricStore:
     def check_disk(self) -> None:
         """See whether the folder of the store is still there and can be written; cheap enough for each second.
 
-        Takes note of faults, and of their end. It may hang where the disk hangs, so no request should wait for it.
+        Takes note of rejections, and of their end. It may hang where the disk hangs, so no request should wait for it.
         """
         self._upkeep.check_disk()
 

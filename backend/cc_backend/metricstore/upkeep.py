@@ -219,7 +219,7 @@ class Upkeep:
             ]
 
     def drop_window(self, use: WindowRef, holds: RetentionHolds) -> int:
-        """Forget what of a window takes memory and is not protected; returns the bytes freed."""
+        """Forget what of a window takes memory, except for hosts in `holds`; returns the bytes freed."""
         with self._memory:
             sids, from_s = _held_series(self._table, holds)
             here = (self._table.columns.grid_of[sids] == use.grid) & (from_s < use.end_s)
@@ -257,7 +257,7 @@ class _StoreUnderCap:
 
 
 def free_samples(table: SeriesTable, before_s: int, holds: RetentionHolds) -> int:
-    """Drop blocks of windows that ended by `before_s`, those with rows of protected hosts excepted; bytes freed."""
+    """Drop blocks of windows that ended by `before_s`, except those with rows of hosts in `holds`; the bytes freed."""
     sids, kept_from_s = _held_series(table, holds)
     freed = 0
     for index, grid in enumerate(table.columns.grids):
@@ -267,7 +267,7 @@ def free_samples(table: SeriesTable, before_s: int, holds: RetentionHolds) -> in
 
 
 def _held_series(table: SeriesTable, holds: RetentionHolds) -> tuple[Int64Array, Int64Array]:
-    """The series of protected hosts, and from when on their samples are needed."""
+    """The series of hosts in `holds`, and from when on their samples are needed."""
     sids: list[Int64Array] = [np.empty(0, np.int64)]
     times: list[Int64Array] = [np.empty(0, np.int64)]
     for cluster, hosts in holds.items():

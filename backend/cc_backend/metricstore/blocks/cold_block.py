@@ -25,7 +25,7 @@ def compress(samples: Samples, *, mantissa_bits: int = 0, codec: Codec | None = 
 class ColdBlock:
     """Like a `HotBlock` that does not change. `payload` is the compressed samples, or where on disk they are.
 
-    It can be read without a lock, also while another thread leaves its samples on disk or tells where they lie now.
+    It can be read without a lock, also while another thread leaves its samples on disk or records where they lie now.
     Raises CodecError if the payload's header is damaged or of another width than the windows. A payload on disk is
     read when it is needed, at once only if `rows` does not say how many it has; if that fails later, its samples are
     missing in the answer and the program's log says so. `saved_slice` is where on disk a payload in memory also is.
@@ -44,7 +44,9 @@ class ColdBlock:
         codec: Codec | None = None,
     ) -> None:
         self.payload = payload
-        self._filled: bytes | None = None  # a bit a row, noted before the payload leaves: to look there needs no disk
+        self._filled: bytes | None = (
+            None  # a bit a row, recorded before the payload is evicted: to look there needs no disk
+        )
         self.version = version
         self.saved_version = saved_version
         self.saved_slice = payload if isinstance(payload, FileSlice) else saved_part

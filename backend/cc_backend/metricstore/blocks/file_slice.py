@@ -63,14 +63,14 @@ class FileSlice:
     crc32: int | None = None
 
     def try_read(self) -> bytes | None:
-        """The bytes, or None if they cannot be read or are damaged, which the program's log tells once per file."""
+        """The bytes, or None if they cannot be read or are damaged, which is logged once per file."""
         try:
             return self.read()
         except (UnreadableError, DamagedSliceError):
             return None
 
     def read(self) -> bytes:
-        """The bytes. Raises UnreadableError and DamagedPartError, which the program's log tells once per file."""
+        """The bytes. Raises UnreadableError and DamagedSliceError, which is logged once per file."""
         try:
             data = self.file.read(self.offset, self.length)
         except OSError as error:

@@ -116,7 +116,7 @@ class Grid:
         return times_s // self.timestep_s
 
     def scatter(self, rows: Int64Array, slots: int | Int64Array, values: Samples) -> None:
-        """Store one sample per row given; of several for one row and slot the last one counts."""
+        """Store one sample per row given; for one row and slot the last write wins."""
         values = np.ascontiguousarray(values, np.float32)
         if isinstance(slots, int):
             window, column = divmod(slots, WINDOW_SLOTS)
@@ -137,7 +137,7 @@ class Grid:
     def fill_empty(self, rows: Int64Array, slots: int | Int64Array, values: Samples) -> int:
         """Store samples where there is none yet, so that newer ones win; returns how many that were.
 
-        Of several for one row and slot the last one counts.
+        For one row and slot the last write wins.
         """
         stored = 0
         windows, columns = np.divmod(np.broadcast_to(slots, rows.shape), WINDOW_SLOTS)

@@ -61,7 +61,7 @@ class HotBlock:
         self.version += 1
 
     def store(self, rows: Int64Array, columns: int | Int64Array, values: Samples) -> None:
-        """Store samples; of several for one slot the last one counts."""
+        """Store samples; for one slot the last write wins."""
         self.samples[rows, columns] = values
         self.version += 1
 

@@ -36,7 +36,7 @@ def scatter(
     shift: int,
     native: bool = HAS_NATIVE,
 ) -> None:
-    """Write `values[i]` to row `rows[i]`, column `columns[i]`; of several for one place the last one counts.
+    """Write `values[i]` to row `rows[i]`, column `columns[i]`; for one place the last write wins.
 
     Row r is row `r % 2**shift` of `blocks[(r >> shift) - first_chunk]`. Raises IndexError for a place outside of the
     blocks; what came before it may be written.

@@ -1,4 +1,4 @@
-"""Where the samples of series lie, and when the newest came: columns by sid, and the grids."""
+"""Arrays by series number: where the samples of each series lie, and when the newest came; and the grids."""
 
 from typing import TypeVar
 
@@ -127,7 +127,7 @@ class Columns:
         return int(np.count_nonzero(self.host_is_unknown[self.host_of[sids]]))
 
     def store_samples(self, sids: Int64Array, values: Samples, times_s: int | Int64Array) -> None:
-        """Store one sample per sid given; of several in one slot the last one counts."""
+        """Store one sample per sid given; in one slot the last write wins."""
         rows = self.rows_of(sids)
         for grid, where in self.group_by_grid(sids):
             times = times_s if isinstance(times_s, int) else times_s[where]
@@ -145,7 +145,7 @@ class Columns:
         return not (self._random_state >> 16) & 15
 
     def fill_empty(self, sids: Int64Array, values: Samples, times_s: int | Int64Array) -> None:
-        """The same where a slot has no sample yet; what is there stays, since it is newer."""
+        """Store one sample per sid given where its slot has none yet; what is there stays, since it is newer."""
         rows = self.rows_of(sids)
         for grid, where in self.group_by_grid(sids):
             times = times_s if isinstance(times_s, int) else times_s[where]
@@ -155,8 +155,8 @@ class Columns:
     def slot_offsets(self, sids: Int64Array, timestep_s: int) -> Int64Array:
         """How far into its slot the sample of each series lies, as the newest ones tell; -1 where that is not known.
 
-        A sender keeps to its rhythm, so that all samples of a series lie alike. Where several come in one slot the last
-        one stays, which is the one that the spacing lets still fall into it.
+        A sender keeps to its interval, so that all samples of a series lie alike. Where several fall into one slot the
+        last one stays: the last that still falls into it at that spacing.
         """
         last_s, spacing_s = self.last_s[sids], self.spacing_s[sids].astype(np.int64)
         offsets = last_s % timestep_s

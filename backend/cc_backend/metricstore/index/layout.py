@@ -21,7 +21,7 @@ class HostLayout:
     """The series that hosts of one cluster have, each at the same place in every host.
 
     A place that no host uses any more is given to the next series that is new. `places` says metric -> part -> place,
-    `freed` grows whenever one of these is gone.
+    `freed_count` grows whenever one of these is gone.
     """
 
     __slots__ = ("_free", "_users", "freed_count", "places")
@@ -127,7 +127,7 @@ class MetricNames:
 
 
 class PartTable:
-    """Parts of hosts by number, each kept once, as long as a series is of it."""
+    """Parts of hosts by number; each is kept once, as long as there is a series of it."""
 
     __slots__ = ("_free", "_numbers", "_parts", "_texts", "_users", "text_bytes")
 
@@ -182,8 +182,8 @@ class PartTable:
         np.add.at(np.frombuffer(self._users, np.intc), numbers, 1)
 
     def _intern_text(self, text: str) -> str:
-        """The same text, kept once unless a sender makes up kinds without end."""
-        if len(self._texts) > 1000:  # noqa: PLR2004 any bound will do
+        """A text equal to this one that is kept once, unless a sender makes up types of parts without end."""
+        if len(self._texts) > 1000:  # noqa: PLR2004 any limit will do
             self._texts.clear()
         return self._texts.setdefault(text, text)
 

@@ -1,4 +1,4 @@
-"""All series of the store by number (sid), by identity, and by each spelling of their key on the wire.
+"""All series of the store by number (sid), by identity, and by their keys on the wire.
 
 What is known of a series stands in columns, 31 bytes in all, and in the array of its host: no series has an object.
 """
@@ -87,9 +87,9 @@ class SeriesTable:
     # Keys of the wire
 
     def key_cache(self, default_cluster: str, allowed_clusters: Collection[str] = ()) -> KeyCache:
-        """The spellings for batches with this default cluster; those that are not configured share one table.
+        """The key cache for batches with this default cluster; default clusters that are not configured share one.
 
-        `bound` are the clusters that the sender may write to, empty for all; a key of another one raises NotAllowed.
+        The sender may write to `allowed_clusters`, empty for all; a key of another cluster raises NotAllowed.
         """
         return self._key_resolver.cache_for(default_cluster, allowed_clusters)
 
@@ -97,31 +97,31 @@ class SeriesTable:
         """Meanwhile keys register no series, but give codes of new ones; `register_deferred` takes these."""
         return self._key_resolver.deferring_registration()
 
-    def register_deferred(self, spellings: KeyCache, codes: Int64Array) -> Int64Array:
-        """The sids or refusal codes of series that were put off, by their codes; their keys are remembered."""
-        return self._key_resolver.register_deferred(spellings, codes)
+    def register_deferred(self, cache: KeyCache, codes: Int64Array) -> Int64Array:
+        """The sids or rejection codes of deferred series, by their codes; their keys are cached."""
+        return self._key_resolver.register_deferred(cache, codes)
 
     def resolve(self, series: bytes, default_cluster: str) -> Identity | Rejection:
         """The identity behind a series key, or why there is none."""
         return self._key_resolver.resolve(series, default_cluster)
 
-    def intern(self, spellings: KeyCache, series: bytes, default_cluster: str) -> int:
-        """The sid or refusal code of a key that is not remembered yet. What is remembered is bounded."""
-        return self._key_resolver.intern(spellings, series, default_cluster)
+    def intern(self, cache: KeyCache, series: bytes, default_cluster: str) -> int:
+        """The sid or rejection code of a key that is not cached yet; it is cached if there is room."""
+        return self._key_resolver.intern(cache, series, default_cluster)
 
     @property
     def cached_key_count(self) -> int:
-        """How many raw keys are remembered."""
+        """How many keys are cached."""
         return len(self._key_resolver)
 
     def forget_rejected_keys(self) -> None:
-        """Look again at keys that were refused: there may be room for them now."""
+        """Look again at keys that were rejected: there may be room for them now."""
         self._key_resolver.forget_rejected()
 
     # Registration
 
     def register(self, identity: Identity) -> int:
-        """The sid of an identity, new if need be; a refusal code where it is not kept or a limit is reached."""
+        """The sid of an identity, new if need be; a rejection code where it is not kept or a limit is reached."""
         with self._lock:
             new: list[_RowlessSeries] = []
             sid = self._add(identity, new)
@@ -144,9 +144,9 @@ class SeriesTable:
         """The sids of keys; of those that are new, each gets its row in the grid of `timestep_s` if it can.
 
         It cannot if the metric's timestep is another one now, or the row is taken; then the series lies anywhere, as
-        `row_of` and `grid_of` say. A series that is known already stays where it is. Codes of refusals are negative:
-        what is no longer configured is refused here, but hosts are not, however strict: what was kept stays. The same
-        as `register` of each, but many times faster where hosts have the same series.
+        `row_of` and `grid_of` say. A series that is known already stays where it is. Rejection codes are negative:
+        what is no longer configured is rejected here, but hosts are not, however strict: what was kept
+        stays. Gives what `register` of each gives, many times faster where hosts have the same series.
         """
         with self._lock:
             sids, new = self._add_keys(keys)
@@ -174,7 +174,7 @@ class SeriesTable:
         return 2 * (self._limits.series + self._limits.job_series)
 
     def _add(self, identity: Identity, new: list[_RowlessSeries]) -> int:
-        """The sid of an identity, or a refusal code; what is new is told, and has no row yet."""
+        """The sid of an identity, or a rejection code; a new series is added to `new`, and has no row yet."""
         cluster, name, metric, part = identity
         hosts = self.clusters.get(cluster)
         host = None if hosts is None else hosts.get(name)
@@ -212,17 +212,17 @@ class SeriesTable:
         return sid
 
     def _not_configured_code(self, cluster: str) -> int:
-        """The code of what the configuration does not have."""
+        """The rejection code for what the configuration does not have."""
         return rejection_code(RejectReason.UNKNOWN_METRIC if cluster in self.metrics else RejectReason.UNKNOWN_CLUSTER)
 
     def _add_keys(self, keys: BulkKeys) -> tuple[Int64Array, Int64Array]:
-        """The sids of keys, or refusal codes; and columns with what is new, without a sid where nothing is."""
+        """The sids of keys, or rejection codes; and columns with what is new, without a sid where nothing is."""
         sids = np.full(len(keys), rejection_code(RejectReason.SYNTAX), np.int64)
         new = np.full((NEW_SERIES_COLUMNS, len(keys)), MISSING, np.int64)
         readable = np.flatnonzero(keys.kinds >= 0)
         if not len(readable):
             return sids, new
-        if not self._has_room_for(keys.hosts[readable]):  # whom a limit meets is said by the order
+        if not self._has_room_for(keys.hosts[readable]):  # the order decides which series a limit meets
             self._add_each(keys, readable, sids, new)
             return sids, new
         for at, is_bulk in _by_host(keys.hosts[readable]):
@@ -397,12 +397,12 @@ class SeriesTable:
 
     @property
     def unknown_hosts_seen(self) -> int:
-        """How many hosts that the configuration does not have sent samples, kept or refused; counted up to 10,000."""
+        """How many hosts that the configuration does not have sent samples, kept or rejected; counted up to 10,000."""
         return self.unknown_host_count + self._key_resolver.unknown_hosts
 
     @property
     def size_bytes(self) -> int:
-        """Memory taken by series, hosts and spellings, but not by samples."""
+        """Memory taken by series, hosts and cache, but not by samples."""
         layouts = sum(layout.size_bytes for layout in self._layouts.values())
         hosts = sum(host.size_bytes for host in self._hosts if host is not None)
         free = len(self._free) * self._free.itemsize
@@ -418,9 +418,10 @@ class SeriesTable:
     # Changes
 
     def find_silent(self, before_s: int, holds: RetentionHolds) -> Int64Array:
-        """Series without a sample since `before_s`; those of protected hosts, since their samples are needed.
+        """Series without a sample since `before_s`, or for hosts in `holds` since their samples are needed.
 
-        When series of jobs run short, those of jobs that are silent for an hour count as well, protected ones excepted.
+        When series of jobs run short, those of jobs that are silent for an hour count as well, except
+        on hosts in `holds`.
         """
         number = self._next
         limit_s = np.full(number, before_s)
@@ -440,7 +441,7 @@ class SeriesTable:
         return np.array([sid for sids in found for sid in sids], np.int64)
 
     def remove(self, sids: Int64Array) -> None:
-        """Forget series, their samples and spellings; hosts without series go too."""
+        """Forget series, their samples and cached keys; hosts without series go too."""
         sids = sids[self.columns.row_of[sids] != MISSING]
         if not len(sids):
             return
@@ -525,7 +526,7 @@ class SeriesTable:
         _check(sorted(sid for host in hosts for sid in host.sids().tolist()) == live, "hosts hold other series")
         _check(all(self._is_consistent(sid) for sid in live), "a series is not what its host says")
         _check(self._part_table.user_count() == len(live), "parts do not add up")
-        _check(sum(not host.is_configured for host in hosts) == self.unknown_host_count, "unlisted hosts do not add up")
+        _check(sum(not host.is_configured for host in hosts) == self.unknown_host_count, "unknown hosts do not add up")
         places = {(int(self.columns.grid_of[sid]), int(self.columns.row_of[sid])) for sid in live}
         _check(len(places) == len(live), "two series share a row")
         for index, grid in enumerate(self.columns.grids):
@@ -533,8 +534,8 @@ class SeriesTable:
             rows, idle = {row for at, row in places if at == index}, grid.idle_rows()
             _check(not idle & rows, "a free row is in use")
             _check(len(idle) + len(rows) == grid.rows, "a row belongs to no series and is not free")
-        for spellings in self._key_resolver.caches():
-            _check(bool((self.columns.row_of[spellings.sids()] != MISSING).all()), "stale spelling")
+        for cache in self._key_resolver.caches():
+            _check(bool((self.columns.row_of[cache.sids()] != MISSING).all()), "a cached key leads to no series")
 
     def _is_consistent(self, sid: int) -> bool:
         cluster, name, metric, part = self.identity(sid)

@@ -62,7 +62,7 @@ def _migrate(columns: Columns, sids: Int64Array, old_index: int, new_index: int)
 
 
 def _copy_samples(old: Grid, old_rows: Int64Array, new: Grid, new_rows: Int64Array) -> None:
-    """Copy the samples of rows to rows of another grid; of several old slots in a new one the last one counts."""
+    """Copy the samples of rows to rows of another grid; of old slots in one new slot the last one wins."""
     for window in old.windows.numbers():
         for begin in range(0, len(old_rows), _PORTION_ROWS):
             there = slice(begin, begin + _PORTION_ROWS)

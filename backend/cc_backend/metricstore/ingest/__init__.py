@@ -1,4 +1,4 @@
-"""Lines of batches: what they say, and whose samples they carry. Knows nothing of where samples are kept."""
+"""Batches of line protocol: reads them, and finds the series of each line. Knows nothing of where samples are kept."""
 
 __all__ = (
     "batch",

@@ -51,11 +51,11 @@ def decode(batch: bytes, cache: KeyCache, *, received_s: int, rejections: Reject
 
 
 def _read_native(
-    batch: bytes, spellings: NativeKeyCache, received_s: int, faults: Rejections
+    batch: bytes, cache: NativeKeyCache, received_s: int, rejections: Rejections
 ) -> tuple[DecodedBatch, list[tuple[int, bytes]]]:
-    codes, values, times_s, positions, refused, slow = spellings.read_batch(batch, received_s)
-    for code, count, places in refused:
-        faults.add(rejection_reason(code), places, count)
+    codes, values, times_s, positions, rejected, slow = cache.read_batch(batch, received_s)
+    for code, count, places in rejected:
+        rejections.add(rejection_reason(code), places, count)
     sids = np.frombuffer(codes, np.int64)
     fast = DecodedBatch(
         sids,
@@ -67,7 +67,7 @@ def _read_native(
 
 
 def decode_slow_lines(
-    lines: Iterable[tuple[int, bytes]], spellings: KeyCache, received_s: int, faults: Rejections
+    lines: Iterable[tuple[int, bytes]], cache: KeyCache, received_s: int, rejections: Rejections
 ) -> DecodedBatch:
     """The slow path: numbered lines, one by one."""
     points: list[tuple[int, float, int, int]] = []
@@ -76,12 +76,12 @@ def decode_slow_lines(
         if not line or line.startswith(b"#"):
             continue
         try:
-            sid, value, time_s = _decode_line(line, spellings, received_s)
+            sid, value, time_s = _decode_line(line, cache, received_s)
         except LineProtocolError as error:
-            faults.add(RejectReason.SYNTAX, (position,), 1, str(error))
+            rejections.add(RejectReason.SYNTAX, (position,), 1, str(error))
             continue
         if sid < 0:
-            faults.add(rejection_reason(sid), (position,), 1)
+            rejections.add(rejection_reason(sid), (position,), 1)
         else:
             points.append((sid, value, time_s, position))
     if not points:
@@ -90,15 +90,15 @@ def decode_slow_lines(
     return DecodedBatch(np.array(sids), to_float32(np.array(values)), np.array(times), np.array(positions))
 
 
-def _decode_line(line: bytes, spellings: KeyCache, received_s: int) -> tuple[int, float, int]:
-    """Series, value and time of one line. Of a line whose series is refused the rest is not read."""
+def _decode_line(line: bytes, cache: KeyCache, received_s: int) -> tuple[int, float, int]:
+    """Series, value and time of one line. Of a line whose series is rejected the rest is not read."""
     blank = _BLANK.search(line)
     if blank is not None:
-        sid = spellings.find(line[: blank.start()])
+        sid = cache.find(line[: blank.start()])
         if sid < 0:
             return sid, 0.0, 0
     series, fields, time = split_line(line)
-    return spellings.find(series), parse_value(fields), parse_time(time, received_s=received_s)
+    return cache.find(series), parse_value(fields), parse_time(time, received_s=received_s)
 
 
 def _merge_in_line_order(fast: DecodedBatch, slow: DecodedBatch) -> DecodedBatch:
@@ -146,12 +146,12 @@ def validate(
 
 
 def _keep_valid(
-    decoded: DecodedBatch, fine: BoolArray, faults: Rejections, reason: RejectReason, text: str
+    decoded: DecodedBatch, fine: BoolArray, rejections: Rejections, reason: RejectReason, text: str
 ) -> DecodedBatch:
     if fine.all():
         return decoded
     bad = np.flatnonzero(~fine)
-    faults.add(reason, decoded.positions[bad[:MAX_NAMED_ERRORS]].tolist(), len(bad), text)
+    rejections.add(reason, decoded.positions[bad[:MAX_NAMED_ERRORS]].tolist(), len(bad), text)
     return decoded.select(np.flatnonzero(fine))
 
 

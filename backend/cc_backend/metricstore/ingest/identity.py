@@ -35,10 +35,10 @@ def identify(
     whatever else is wrong with them.
     """
     cluster = tags.get("cluster") or default_cluster
-    if refusal := _reject_cluster(cluster, metric, metrics):
-        return refusal
+    if rejection := _reject_cluster(cluster, metric, metrics):
+        return rejection
     host = ""
-    for key, text in tags.items():  # of `host` and `hostname` the last one on the line counts
+    for key, text in tags.items():  # the last of `host` and `hostname` on the line counts
         if key in _HOST_TAGS:
             host = text
     if not host:
@@ -95,5 +95,5 @@ def _text_fault(text: str) -> str:
     try:
         size_bytes = len(text.encode())
     except UnicodeEncodeError:  # such as the name of a file that is not UTF-8
-        return "has something in it that is no character"
+        return "has something in it that is not a character"
     return f"is longer than {MAX_NAME_BYTES} bytes" if size_bytes > MAX_NAME_BYTES else ""

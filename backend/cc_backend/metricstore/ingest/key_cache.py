@@ -1,4 +1,4 @@
-"""Raw keys of the wire, remembered with the series they lead to or the reason why they lead to none."""
+"""Caches of series keys as they stand on the wire: key -> series number, or the reason why it is rejected."""
 
 import re
 from typing import Protocol
@@ -9,14 +9,14 @@ from cc_backend.metricstore.ingest.identity import Rejection
 from cc_backend.metricstore.model import BoolArray, Identity, Int64Array, RejectReason
 
 MAX_CACHED_KEY_BYTES = 2048
-"""Longer keys are read, but not remembered."""
+"""Maximum length of a cached key; longer ones are read, but resolved each time."""
 
 REASONS = tuple(RejectReason)
 _BLANK = re.compile(rb"(?<!\\) ")
 
 
 def rejection_code(reason: RejectReason) -> int:
-    """The negative number that stands for a refused key where a sid would stand."""
+    """The negative number that stands for a rejected key where a sid would stand."""
     return -1 - REASONS.index(reason)
 
 
@@ -37,23 +37,23 @@ class IrregularKeyError(Exception):
 
 
 class Resolver(Protocol):
-    """What knows the series behind keys: the series table."""
+    """Finds the series behind keys: the series table."""
 
     def resolve(self, series: bytes, default_cluster: str) -> Identity | Rejection:
         """The identity behind a series key, or why there is none."""
 
-    def intern(self, spellings: "KeyCache", series: bytes, default_cluster: str) -> int:
-        """The sid or refusal code of a key that is not remembered yet; remembers it if there is room."""
+    def intern(self, cache: "KeyCache", series: bytes, default_cluster: str) -> int:
+        """The sid or rejection code of a key that is not remembered yet; remembers it if there is room."""
 
 
 class KeyCache(Protocol):
-    """Raw key -> sid or refusal code, for batches with one default cluster.
+    """Raw key -> sid or rejection code, for batches with one default cluster.
 
     A key is the bytes of a line up to its first blank without a backslash before it, escapes and all.
     """
 
     def find(self, series: bytes) -> int:
-        """The sid or refusal code of a key; one that is not remembered is resolved."""
+        """The sid or rejection code of a key; a key that is not cached is resolved."""
 
     def remember(self, series: bytes, sid: int) -> None:
         """Remember a key; ValueError for one that is known, too long or not a key (`is_cacheable_key`)."""
@@ -65,16 +65,16 @@ class KeyCache(Protocol):
         """Forget the keys that lead to no series."""
 
     def keep(self, wanted: BoolArray) -> None:
-        """Forget all refusals, and the spellings of series that are not wanted."""
+        """Forget all rejected keys, and the keys of series that are not wanted."""
 
     def sids(self) -> Int64Array:
-        """The sid of each key that leads to a series, in no order; as often as it is spelt differently."""
+        """The sid of each key that leads to a series, in no order; a series comes once for each of its keys."""
 
     def rejection_text(self, series: bytes) -> str:
-        """Why a key is refused, for people."""
+        """Why a key is rejected, for people."""
 
     def __len__(self) -> int:
-        """How many keys are remembered, refused ones included."""
+        """How many keys are cached, rejected ones included."""
 
     @property
     def size_bytes(self) -> int:
@@ -82,7 +82,7 @@ class KeyCache(Protocol):
 
 
 class DictKeyCache(dict[bytes, int]):
-    """Spellings of the Python kernel.
+    """The key cache of the Python kernel.
 
     Inside, keys have a newline before them, which is how the fast path cuts them out of a batch: a key that is found
     is thereby proven to stand at the begin of a line. Indexing with such a key resolves an unknown one.
@@ -102,7 +102,7 @@ class DictKeyCache(dict[bytes, int]):
         return self._resolver.intern(self, key[1:], self._default_cluster)
 
     def find(self, series: bytes) -> int:
-        """The sid or refusal code of a key; one that is not remembered is resolved."""
+        """The sid or rejection code of a key; a key that is not cached is resolved."""
         known = self.get(b"\n" + series)
         if known is not None:
             return known
@@ -131,7 +131,7 @@ class DictKeyCache(dict[bytes, int]):
         self._rejected.clear()
 
     def keep(self, wanted: BoolArray) -> None:
-        """Forget all refusals, and the spellings of series that are not wanted."""
+        """Forget all rejected keys, and the keys of series that are not wanted."""
         flags = wanted.tolist()
         kept = {key: sid for key, sid in self.items() if sid >= 0 and flags[sid]}
         self.clear()
@@ -140,12 +140,12 @@ class DictKeyCache(dict[bytes, int]):
         self._key_bytes = sum(key.__sizeof__() for key in kept)
 
     def sids(self) -> Int64Array:
-        """The sid of each key that leads to a series, in no order; as often as it is spelt differently."""
+        """The sid of each key that leads to a series, in no order; a series comes once for each of its keys."""
         sids = np.fromiter(self.values(), np.int64, len(self))
         return sids[sids >= 0]
 
     def rejection_text(self, series: bytes) -> str:
-        """Why a key is refused, for people."""
+        """Why a key is rejected, for people."""
         return rejection_text_of(self._resolver, series, self._default_cluster)
 
     @property
@@ -155,6 +155,6 @@ class DictKeyCache(dict[bytes, int]):
 
 
 def rejection_text_of(resolver: Resolver, series: bytes, default_cluster: str) -> str:
-    """Why a key is refused, for people; empty if it is not."""
+    """Why a key is rejected, for people; empty if it is not."""
     found = resolver.resolve(series, default_cluster)
     return found.text if isinstance(found, Rejection) else ""

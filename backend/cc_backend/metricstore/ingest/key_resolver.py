@@ -43,7 +43,7 @@ class Registry(Protocol):
         """The sids of identities, or rejection codes, in their order."""
 
     def register_new(self, series: NewSeries) -> Int64Array:
-        """The same for series of a batch, many times faster where hosts have many."""
+        """The sids of series of a batch, or rejection codes, in their order; faster than one by one."""
 
 
 class _CacheScope(NamedTuple):

@@ -1,6 +1,6 @@
 """Which kernel reads batches: the one in C, or where the extension was not built, the one in Python.
 
-Both know keys of the wire (`KeyCache`) and read plain lines at once; they accept, count and name the same. The C
+Both cache keys of the wire (`KeyCache`), read plain lines at once, and accept, count and name the same lines. The C
 kernel keeps its keys in a table with a keyed hash (SipHash-1-3, a seed per table), so that senders cannot choose keys
 that collide.
 """
@@ -28,22 +28,22 @@ _SEED_BYTES = 16
 
 
 class NativeBatch(NamedTuple):
-    """What the C kernel read: arrays (int64, float32) as bytes, counts by refusal code, and lines left to others.
+    """What the C kernel read: arrays (int64, float32) as bytes, counts by rejection code, and the other lines.
 
-    `times_s` is one time where all samples have it; `positions` is None where they are 0, 1, 2 and so on. A refusal is
-    a code, how many lines, and the positions of the first of them.
+    `times_s` is one time where all samples have it; `positions` is None where they are 0, 1, 2 and so on. Rejections
+    are codes with how many lines, and the positions of the first of them.
     """
 
     sids: bytearray
     values: bytearray
     times_s: int | bytearray
     positions: bytearray | None
-    refused: list[tuple[int, int, list[int]]]
+    rejected: list[tuple[int, int, list[int]]]
     slow: list[tuple[int, bytes]]
 
 
 class NativeKeyCache:
-    """Spellings of the C kernel."""
+    """The key cache of the C kernel."""
 
     def __init__(self, resolver: Resolver, default_cluster: str) -> None:
         self._table = _kernel.Table(os.urandom(_SEED_BYTES))
@@ -65,7 +65,7 @@ class NativeKeyCache:
         return self._resolver.intern(self, series, self._default_cluster)
 
     def find(self, series: bytes) -> int:
-        """The sid or refusal code of a key; one that is not remembered is resolved."""
+        """The sid or rejection code of a key; a key that is not cached is resolved."""
         known = self._table.find(series)
         return self._resolve(series) if known is None else known
 
@@ -82,19 +82,19 @@ class NativeKeyCache:
         self._table.forget_rejected()
 
     def keep(self, wanted: BoolArray) -> None:
-        """Forget all refusals, and the spellings of series that are not wanted."""
+        """Forget all rejected keys, and the keys of series that are not wanted."""
         self._table.keep(np.ascontiguousarray(wanted))
 
     def sids(self) -> Int64Array:
-        """The sid of each key that leads to a series, in no order; as often as it is spelt differently."""
+        """The sid of each key that leads to a series, in no order; a series comes once for each of its keys."""
         return np.frombuffer(self._table.codes(), np.int64)
 
     def rejection_text(self, series: bytes) -> str:
-        """Why a key is refused, for people."""
+        """Why a key is rejected, for people."""
         return rejection_text_of(self._resolver, series, self._default_cluster)
 
     def __len__(self) -> int:
-        """How many keys are remembered, refused ones included."""
+        """How many keys are cached, rejected ones included."""
         return len(self._table)
 
     @property
@@ -104,7 +104,7 @@ class NativeKeyCache:
 
 
 def new_key_cache(resolver: Resolver, default_cluster: str, kernel: KernelName | None = None) -> KeyCache:
-    """An empty table of spellings; it decides which kernel reads batches. Raises ImportError for a missing one."""
+    """An empty key cache; its kind decides which kernel reads batches. ImportError for a kernel that was not built."""
     if kernel == "c" and not HAS_NATIVE:
         raise ImportError("the C kernel of the metric store was not built")
     if kernel == "python" or not HAS_NATIVE:

@@ -2,7 +2,7 @@ r"""The Python kernel: reads the plain lines of a batch all at once.
 
 It cuts a batch at its blanks and newlines and reads only what it can prove to be plain: `\nKEY value=NUMBER TIME`.
 Each newline gets a blank before it, so that every cut piece has at most one newline, in front. If then each third piece
-is a known key (with its newline), each following one starts with `value=` and each following one is a whole number,
+is a known key (with its newline), each following one starts with `value=` and each following one is an integer,
 then each line consists of exactly these three. The positions of all other lines are handed back.
 """
 
@@ -28,7 +28,7 @@ from cc_common.line_protocol import parse_time, parse_value
 _NO_TIME = np.iinfo(np.int64).min
 _NUMBER_BYTES = b"0123456789.,+-eE"
 _PREFIX = b"value="
-_EXACT_DIGITS = 18  # whole numbers of so many digits are inside the range of 64 bits
+_EXACT_DIGITS = 18  # integers of so many digits are inside the range of 64 bits
 
 
 def read_plain(
@@ -55,7 +55,7 @@ def read_plain(
 
 
 def _read_aligned(
-    text: bytes, spellings: DictKeyCache, received_s: int, faults: Rejections
+    text: bytes, cache: DictKeyCache, received_s: int, rejections: Rejections
 ) -> tuple[DecodedBatch, Int64Array]:
     """The fast path: what could be read, and the positions of lines to be read one by one.
 
@@ -68,19 +68,19 @@ def _read_aligned(
     fields, times = pieces[2::3], pieces[3::3]
     if b"" in times:
         raise IrregularKeyError  # blanks at the end of a line do not count: there may be no field
-    sids = _sids(keys, text, spellings)
+    sids = _sids(keys, text, cache)
     positions = np.arange(len(keys))
-    refused = int(sids.min()) < 0
-    if refused:
+    has_rejected = int(sids.min()) < 0
+    if has_rejected:
         known = sids >= 0
         flags = known.tolist()
         fields, times, positions = list(compress(fields, flags)), list(compress(times, flags)), positions[known]
     values, bad_values = _parse_values(fields)
     times_s, bad_times = _parse_times(times, received_s)
-    if (refused or bad_values or len(bad_times)) and text.count(b"\n") != len(keys) - 1:
+    if (has_rejected or bad_values or len(bad_times)) and text.count(b"\n") != len(keys) - 1:
         raise IrregularKeyError  # a piece that was not proven to be plain hides the begin of a line
-    if refused:
-        _count_rejected(sids, faults)
+    if has_rejected:
+        _count_rejected(sids, rejections)
         sids = sids[positions]
     decoded = DecodedBatch(sids, to_float32(values), times_s, positions)
     if not bad_values and not len(bad_times):
@@ -91,20 +91,20 @@ def _read_aligned(
     return decoded.select(np.flatnonzero(good)), positions[~good]
 
 
-def _sids(keys: list[bytes], text: bytes, spellings: DictKeyCache) -> Int64Array:
+def _sids(keys: list[bytes], text: bytes, cache: DictKeyCache) -> Int64Array:
     try:
-        return np.fromiter(map(spellings.get, keys), np.int64, len(keys))
+        return np.fromiter(map(cache.get, keys), np.int64, len(keys))
     except TypeError:  # None: not all are known
         lines = text.count(b"\n") + 1
         if lines != len(keys) or b"".join(keys).count(b"\n") != lines:
             raise IrregularKeyError from None  # a line without any field has no key to be resolved
-        return np.fromiter(map(spellings.__getitem__, keys), np.int64, len(keys))
+        return np.fromiter(map(cache.__getitem__, keys), np.int64, len(keys))
 
 
-def _count_rejected(sids: Int64Array, faults: Rejections) -> None:
+def _count_rejected(sids: Int64Array, rejections: Rejections) -> None:
     codes, counts = np.unique(sids[sids < 0], return_counts=True)
     for code, count in zip(codes.tolist(), counts.tolist(), strict=True):
-        faults.add(rejection_reason(code), np.flatnonzero(sids == code)[:MAX_NAMED_ERRORS].tolist(), count)
+        rejections.add(rejection_reason(code), np.flatnonzero(sids == code)[:MAX_NAMED_ERRORS].tolist(), count)
 
 
 def _parse_values(fields: list[bytes]) -> tuple[Float64Array, list[int]]:
@@ -118,7 +118,7 @@ def _parse_values(fields: list[bytes]) -> tuple[Float64Array, list[int]]:
     if (
         len(joined) - len(text) == len(_PREFIX) * len(fields)
         and not text.translate(None, _NUMBER_BYTES)
-        and b",-0," not in text + b","  # a whole number for JSON, and so without its sign
+        and b",-0," not in text + b","  # an integer for JSON, and so without its sign
     ):
         try:
             numbers = orjson.loads(b"[%b]" % text[1:])
@@ -137,7 +137,7 @@ def _parse_values_one_by_one(fields: list[bytes]) -> tuple[Float64Array, list[in
         if not raw.startswith(_PREFIX):
             bad.append(index)
             continue
-        if raw.endswith(b"i"):  # whole numbers are common with other senders
+        if raw.endswith(b"i"):  # integers are common with other senders
             digits = raw[6:-1].removeprefix(b"-")
             if len(digits) <= _EXACT_DIGITS and digits.isdigit():
                 values[index] = int(raw[6:-1])
@@ -166,7 +166,7 @@ def _parse_times(raw: list[bytes], received_s: int) -> tuple[int | Int64Array, I
 
 
 def _read_partitioned(
-    text: bytes, spellings: DictKeyCache, received_s: int, faults: Rejections
+    text: bytes, cache: DictKeyCache, received_s: int, rejections: Rejections
 ) -> tuple[DecodedBatch, Int64Array]:
     """The fast path for the lines that are plain, and the positions of the others."""
     lines = text.split(b"\n")
@@ -176,11 +176,11 @@ def _read_partitioned(
     if not len(plain):
         return NO_SAMPLES, other
     own = Rejections()
-    fast, slow = _read_aligned(b"\n".join(compress(lines, flags)), spellings, received_s, own)
+    fast, slow = _read_aligned(b"\n".join(compress(lines, flags)), cache, received_s, own)
     for reason, count in own.counts.items():
-        faults.counts[reason] = faults.counts.get(reason, 0) + count
-    faults.first_faulty.extend((int(plain[position]), why) for position, why in own.first_faulty)
-    faults.first_quiet.extend((reason, int(plain[position])) for reason, position in own.first_quiet)
+        rejections.counts[reason] = rejections.counts.get(reason, 0) + count
+    rejections.first_faulty.extend((int(plain[position]), why) for position, why in own.first_faulty)
+    rejections.first_quiet.extend((reason, int(plain[position])) for reason, position in own.first_quiet)
     return fast._replace(positions=plain[fast.positions]), np.sort(np.concatenate([plain[slow], other]))
 
 

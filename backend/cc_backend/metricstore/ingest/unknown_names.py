@@ -31,7 +31,7 @@ MAX_LOGGED_NAMES = 1000
 """Maximum names that are remembered as known to the log."""
 
 MAX_SEARCHES_PER_SECOND = 20
-"""Maximum names that are compared with the known ones in a second; those beyond are told without a nearest one."""
+"""Maximum names that are compared with the known ones in a second; those beyond get no nearest name."""
 
 NAMED_REASONS = frozenset({RejectReason.UNKNOWN_METRIC, RejectReason.UNKNOWN_CLUSTER, RejectReason.UNKNOWN_HOST})
 
@@ -75,7 +75,7 @@ class UnknownNames:
     ) -> Mapping[RejectReason, tuple[UnknownName, ...]]:
         """The first unknown names by reason, from lines of a batch at positions that count from 0.
 
-        Who is bound to clusters is told no names of others.
+        A sender that may write to some clusters only gets no names of other clusters.
         """
         wanted = sorted(position for reason, position in quiet if reason in NAMED_REASONS)
         if not wanted:
@@ -87,7 +87,7 @@ class UnknownNames:
                 break
             line = lines[position].strip(b" \t\r")
             blank = _BLANK.search(line)
-            if blank is None:  # cut off by the bound
+            if blank is None:  # cut off by the limit
                 continue
             named = self._find_cached(default_cluster, line[: blank.start()], received_s)
             if named is not None:
@@ -144,18 +144,18 @@ class UnknownNames:
         return self._name_in_rejection(found, metric, cluster, received_s)
 
     def _name_in_rejection(
-        self, refusal: Rejection, metric: str, cluster: str, received_s: int
+        self, rejection: Rejection, metric: str, cluster: str, received_s: int
     ) -> tuple[RejectReason, UnknownName] | None:
-        if refusal.reason is RejectReason.UNKNOWN_CLUSTER:
+        if rejection.reason is RejectReason.UNKNOWN_CLUSTER:
             nearest = self._nearest(cluster, self._metrics, received_s)
-            return refusal.reason, UnknownName(printable(cluster), nearest=nearest)
-        if refusal.reason is not RejectReason.UNKNOWN_METRIC:
+            return rejection.reason, UnknownName(printable(cluster), nearest=nearest)
+        if rejection.reason is not RejectReason.UNKNOWN_METRIC:
             return None
         tables = [self._metrics[cluster]] if cluster in self._metrics else list(self._metrics.values())
         if any(metric in table for table in tables):  # left out for its subcluster on purpose
-            return refusal.reason, UnknownName(printable(metric), printable(cluster), configured_elsewhere=True)
+            return rejection.reason, UnknownName(printable(metric), printable(cluster), configured_elsewhere=True)
         names = dict.fromkeys(name for table in tables for name in table)
-        return refusal.reason, UnknownName(
+        return rejection.reason, UnknownName(
             printable(metric), printable(cluster), self._nearest(metric, names, received_s)
         )
 
@@ -229,5 +229,5 @@ def describe(name: UnknownName) -> str:
 
 
 def printable(name: str) -> str:
-    """A name as it may be printed: of bounded length, without what is no character."""
+    """A name as it may be printed: of bounded length, without what cannot be printed."""
     return "".join(char if char.isprintable() else "?" for char in name[:_MAX_NAME_LENGTH])
