@@ -4,14 +4,14 @@ from flask import Response, request
 
 from cc_backend.auth.permissions import Permission, require_permission
 from cc_backend.errors import NotAllowed, NotAuthenticated
-from cc_backend.http.guard import is_local, token_from_headers
+from cc_backend.http.guard import is_local
+from cc_backend.http.presented_token import token_from_headers, token_missing
 from cc_backend.http.responses import health_response
 from cc_backend.model import RowRule
 from cc_backend.services import Services, current_services
 from cc_backend.telemetry import job_metrics, process_metrics, store_metrics
 from cc_backend.telemetry.exposition import CONTENT_TYPE, render
 from cc_backend.telemetry.request_metrics import current_request_metrics
-from cc_common.error_codes import ErrorCode
 
 
 def show_health() -> Response:
@@ -38,10 +38,7 @@ def _allowed_clusters(services: Services) -> tuple[str, ...]:
     """The clusters that the caller's token is limited to, empty for all; callers on this machine need no token."""
     token, local = token_from_headers(request), is_local()
     if token is None and not local:
-        raise NotAuthenticated(
-            "from another machine this route needs a token in X-Auth-Token or Authorization: Bearer",
-            code=ErrorCode.TOKEN_MISSING,
-        )
+        raise token_missing("from another machine this route")
     try:
         caller = services.tokens.verify(token or "", services.trusted_clock.now_s())
         require_permission(caller, Permission.METRICS_SELF)

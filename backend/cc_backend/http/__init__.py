@@ -7,6 +7,7 @@ __all__ = (
     "fallback",
     "guard",
     "ingest",
+    "presented_token",
     "problems",
     "query_string",
     "responses",

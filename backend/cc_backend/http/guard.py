@@ -24,6 +24,7 @@ from cc_backend.auth.caller import Caller
 from cc_backend.auth.client_address import NetworkSet, client_address, is_forwarded_https
 from cc_backend.auth.permissions import Permission, permission_of, require_permission
 from cc_backend.errors import BackendError, NotAllowed, NotAuthenticated, Unavailable
+from cc_backend.http.presented_token import token_from_headers, token_missing
 from cc_backend.httpserver.wsgi import CALLER_KEY, NEW_COOKIE_KEY
 from cc_backend.services import Services, current_services
 from cc_common.error_codes import ErrorCode
@@ -40,7 +41,6 @@ CSRF_FIELD = "csrf_token"
 CSRF_HEADER = "X-CSRF-Token"
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 _OWN_FETCH_SITES = frozenset({"same-origin", "none"})  # Sec-Fetch-Site; "none" is a person typing an address
-_BEARER = "bearer "
 _FORWARDING_HEADERS = ("Forwarded", "Via", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Real-Ip")
 _GUARD_EXTENSION = "cockpit-guard"
 
@@ -291,8 +291,7 @@ class _Guard:
 
     def authenticate_token(self, token: str | None, incoming: Request) -> Caller:
         if token is None:
-            text = "this route needs a token in X-Auth-Token or Authorization: Bearer"
-            raise NotAuthenticated(text, code=ErrorCode.TOKEN_MISSING)
+            raise token_missing()
         self._require_allowed_address(incoming)
         return self._services.tokens.verify(token, self._services.trusted_clock.now_s())
 
@@ -309,17 +308,6 @@ def _end_session_of_request() -> None:
     cookie = request.cookies.get(SESSION_COOKIE)
     if cookie:
         current_services().sessions.end(cookie)
-
-
-def token_from_headers(incoming: Request) -> str | None:
-    """The token in the headers of a request, or None; other schemes of `Authorization` are ignored."""
-    token = incoming.headers.get("X-Auth-Token")
-    if token is not None:
-        return token.strip()
-    authorization = incoming.headers.get("Authorization", "")
-    if authorization[: len(_BEARER)].lower() == _BEARER:
-        return authorization[len(_BEARER) :].strip()
-    return None
 
 
 def _record_caller(incoming: Request, caller: Caller) -> None:

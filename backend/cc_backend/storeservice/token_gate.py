@@ -12,7 +12,7 @@ from cc_backend.auth.caller import Caller, Role
 from cc_backend.auth.permissions import Permission, require_permission
 from cc_backend.auth.signatures import SignatureVerifier
 from cc_backend.errors import NotAllowed, NotAuthenticated
-from cc_backend.http.guard import token_from_headers
+from cc_backend.http.presented_token import token_from_headers, token_missing
 from cc_backend.httpserver.wsgi import CALLER_KEY
 from cc_common.error_codes import ErrorCode
 
@@ -44,7 +44,7 @@ class TokenGate:
         if self._signatures is None:
             return ANYBODY_CALLER
         if not token:
-            raise NotAuthenticated("this needs a token: Authorization: Bearer <token>", code=ErrorCode.TOKEN_MISSING)
+            raise token_missing()
         verified = self._signatures.verify(token, now_s)
         if verified.jti in self._revoked:
             raise NotAuthenticated("the token was revoked; issue a new one", code=ErrorCode.TOKEN_REVOKED)
