@@ -183,7 +183,7 @@ def make_topology(node: SubClusterShape) -> dict[str, Any]:
 
 
 def _grouped(core_threads: list[list[int]], cores: int) -> list[list[int]]:
-    """The threads of every so many cores."""
+    """The threads of each group of `cores` cores."""
     return [
         sorted(thread for core in core_threads[at : at + cores] for thread in core)
         for at in range(0, len(core_threads), cores)

@@ -1,4 +1,4 @@
-"""Chance that can be asked anywhere: numbers that depend on their coordinates only, never on what was asked before.
+"""Random numbers that depend on their coordinates only, not on earlier calls.
 
 Source: SplitMix64 (G. L. Steele, D. Lea, C. H. Flood, "Fast splittable pseudorandom number generators", 2014), used as
 a hash of a counter.

@@ -1,4 +1,4 @@
-"""How the nodes of a cluster are divided: a lane is what one job after the other runs on, so that no two overlap."""
+"""Divides the nodes of a cluster into lanes: on a lane runs one job after the other, so that no two overlap."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

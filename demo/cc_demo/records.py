@@ -18,11 +18,11 @@ from cc_demo.job_stream import GeneratedJob
 from cc_demo.lines import grid_times
 from cc_demo.samples import Parts, generate_samples, part_ids
 
-JOBS_A_TRANSACTION = 500
+JOBS_PER_TRANSACTION = 500
 
 
 def make_ended_job(made: GeneratedJob, clusters: ClusterRegistry) -> Job:
-    """The job as the job table has it after the stop, before it is archived."""
+    """The job as in the job table after the stop, before it is archived."""
     job = job_from_start_event(made.start_event(), clusters, now_s=made.stop_time)
     job.state, job.duration = JobState(made.state), made.duration
     return job
@@ -52,15 +52,15 @@ def make_archived_job(made: GeneratedJob, clusters: ClusterRegistry) -> tuple[Jo
 
 
 def write_archive(archive: FileArchive, clusters: ClusterRegistry, made: Iterable[GeneratedJob]) -> Iterator[Job]:
-    """Stores one job after the other and hands it on, as it was archived."""
+    """Store one job after the other; yields each as it was archived."""
     for job_made in made:
         job, data = make_archived_job(job_made, clusters)
         archive.store(job, data)
         yield job
 
 
-def load_database(database: Database, jobs: Iterable[Job], *, at_once: int = JOBS_A_TRANSACTION) -> int:
-    """Inserts the jobs, so many in a transaction, and says how many there were."""
+def load_database(database: Database, jobs: Iterable[Job], *, at_once: int = JOBS_PER_TRANSACTION) -> int:
+    """Insert the jobs, `at_once` in a transaction; returns their number."""
     total = 0
     waiting = iter(jobs)
     while batch := list(islice(waiting, at_once)):

@@ -1,6 +1,6 @@
 """Nodes that did nothing while others worked, and jobs that computed nothing any more. Pure numbers.
 
-Slots in which nobody works say nothing about a single node: at the start and the end of a job all are at rest.
+Slots in which all nodes are idle, as at the start and the end of a job, do not count for a single node.
 """
 
 from dataclasses import dataclass

@@ -172,7 +172,7 @@ def _clip_to_job(job: Job, gap: DataGap) -> DataGap:
 def hosts_with_gaps(
     job: Job, by_scope: Mapping[Scope, JobMetric], config: MetricConfig, *, now_s: int
 ) -> list[Resource]:
-    """The hosts of the job that have no samples of a metric in at least two slots in a row, the newest left out."""
+    """The hosts of the job without samples of a metric in two or more slots in a row; the newest slots do not count."""
     hosts = _hosts_with_hardware(job, config)
     metric = _coarsest_metric(by_scope)
     if metric is None:

@@ -236,7 +236,7 @@ def expected_range(job: Job, timestep_s: int, now_s: int) -> tuple[int, int]:
 def delivered_scopes(native: Scope, wanted: Iterable[Scope]) -> list[Scope]:
     """For each wanted scope what can be handed out: the coarser of native and wanted, without repeats, coarse first.
 
-    Accelerators are no part of the tree of sockets and cores: their metrics come per accelerator or per node, and are
+    Accelerators are not in the tree of sockets and cores: their metrics come per accelerator or per node, and are
     left out at the scopes between. Another metric comes at its native scope for who asks for accelerators alone.
     """
     asked = set(wanted)

@@ -48,7 +48,7 @@ _TEXTS = {
         "Start",
         "web.start",
     ),
-    503: ErrorText("A part of the server is away", "pause", link_text="Start", link_endpoint="web.start"),
+    503: ErrorText("A part of the server is not available", "pause", link_text="Start", link_endpoint="web.start"),
 }
 _SHOWN_VERBATIM = frozenset({400, 403, 413, 422, 429, 503})
 

@@ -84,11 +84,6 @@ class ListHead:
     unit: str
 
 
-def job_number(job: Job) -> str:
-    """The scheduler's job number."""
-    return f"{job.job_id}"
-
-
 def format_job_size(job: Job, sub_cluster: SubCluster | None) -> str:
     """Nodes, and cores or GPUs, of a job in words."""
     shared = ", shared" if job.shared not in ("", "none") else ""
@@ -133,7 +128,7 @@ def build_row(
     cells = _mark_worst(cells, worst_first=own)
     return ListRow(
         id=job.id,
-        number=job_number(job),
+        number=str(job.job_id),
         array=str(job.array_job_id or ""),
         name=job.name,
         user=job.user,

@@ -75,7 +75,7 @@ def build_job_page(
 ) -> JobPageView:
     """The page of one job as it was judged; `metrics` are those the reader may see.
 
-    `data_note` says why there are no samples at all, `gaps` what is missing of them and why.
+    `data_note` says why there are no samples at all, `gaps` are the gaps in them.
     """
     labels, length_s = axis_labels(job, curves.data, zone, clock=options.clock)
     plots = build_plots(
@@ -132,7 +132,7 @@ def build_plots(
     """One plot per metric: those of the footprint first, then the others, each in the order of the configuration.
 
     Of a job with GPUs those of its GPUs come before. The time axis of all is `length_s` long.
-    `outliers` are by metric the nodes that part from the others.
+    `outliers` are by metric the nodes that differ from the others.
     """
     return [
         build_plot(

@@ -226,7 +226,7 @@ def plots_to_json(
 ) -> dict[str, Any]:
     """All plots of a page as `plots.js` reads them: numbers already in the unit they are shown in.
 
-    No number has more digits than a 32-bit float has; curves are arrays, which JSON has to be told to write.
+    No number has more digits than a 32-bit float; curves are arrays: orjson needs OPT_SERIALIZE_NUMPY.
     `gaps` are written by metric with their reasons; None leaves them out.
     `encode_curve` gives the form of the values of a curve, by default numbers.
     """

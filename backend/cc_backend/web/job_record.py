@@ -6,7 +6,7 @@ from datetime import tzinfo
 
 from cc_backend.clusters.model import SubCluster
 from cc_backend.model import Job, JobState
-from cc_backend.web.job_list import format_job_place, format_job_size, job_number
+from cc_backend.web.job_list import format_job_place, format_job_size
 from cc_backend.web.record_warnings import record_warnings
 from cc_backend.wording.format import (
     count_noun,
@@ -55,7 +55,7 @@ class JobRecord:
 def build_job_record(job: Job, sub_cluster: SubCluster, zone: tzinfo | None) -> JobRecord:
     """The record of one job."""
     return JobRecord(
-        number=job_number(job),
+        number=str(job.job_id),
         state_word=STATE_WORDS[job.state],
         running=job.state is JobState.RUNNING,
         ran=format_duration(job.duration),

@@ -10,7 +10,7 @@ import numpy as np
 from cc_backend.clusters.model import MetricConfig, SubCluster
 from cc_backend.insight.curve_maths import Values, downsample
 from cc_backend.insight.job_curves import JobCurveSet
-from cc_backend.model import Job, JobKey, Level, MonitoringStatus
+from cc_backend.model import Job, JobKey, MonitoringStatus
 
 MAX_POINTS = 72
 MAX_PREVIEWS = 4
@@ -62,11 +62,6 @@ def most_common_metrics(rows: Sequence[tuple[str, ...]]) -> tuple[str, ...]:
     """The metrics that most rows show: the heads of the columns."""
     counts = Counter(rows)
     return max(counts, key=lambda metrics: counts[metrics], default=LIST_METRICS)
-
-
-def worst_first(metrics: Sequence[str], levels: Mapping[str, Level | None]) -> tuple[str, ...]:
-    """The metrics of a row in an order of its own: what is judged worst comes first."""
-    return tuple(sorted(metrics, key=lambda name: (levels.get(name) or Level.OK).order))
 
 
 class PreviewCache:

@@ -14,7 +14,7 @@ _STEPS_S = (
 _MAX_LABELS = 8
 _LONGEST_CHANGE_S = 2 * HOUR_S
 """Maximum change of a clock by summer time."""
-_EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - a clock on a wall knows no zone
+_EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - local time without a zone
 
 
 def choose_step_s(length_s: float, most: int = _MAX_LABELS) -> int:

@@ -44,7 +44,7 @@ class Feeder:
         return self._done_s + SHAPE.timestep_s
 
     def advance(self, now_s: int) -> None:
-        """All that has come due: jobs that start, samples, jobs that end."""
+        """Send all that is due: job starts, samples, job ends."""
         while self.next_s <= now_s:
             time_s = self.next_s
             for job in self._plan.starting(time_s):

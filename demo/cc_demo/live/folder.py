@@ -59,7 +59,7 @@ class DemoFolder:
         self.config = root / CONFIG_NAME
 
     def prepare(self, *, now_s: int, local_cluster: Callable[[], dict[str, Any]]) -> bool:
-        """Makes all that is missing and says whether everything was; what an interrupted run left is made anew.
+        """Create what is missing; returns whether everything was. What an interrupted run left is created anew.
 
         Raises:
             Conflict: the folder holds something else; nothing was changed.
@@ -98,7 +98,7 @@ class DemoFolder:
         return True
 
     def mark_complete(self) -> None:
-        """All is there: the next start keeps it."""
+        """Mark the folder as complete, so that the next start keeps it."""
         self._write_state({**self._state(), "complete": True})
 
     @property
@@ -115,7 +115,7 @@ class DemoFolder:
             return 0
 
     def record_tick(self, time_s: int) -> None:
-        """Remember up to when samples were sent."""
+        """Store up to when samples were sent."""
         (self.root / _LAST_TICK).write_text(f"{time_s}\n", "ascii")
 
     def settings(self) -> BackendSettings:

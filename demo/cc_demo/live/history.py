@@ -1,4 +1,4 @@
-"""What has happened in the made-up cluster while nobody looked, brought into archive and database before the start."""
+"""Adds to archive and database what happened in the made-up cluster since the demo ran last."""
 
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from cc_demo.records import load_database, make_archived_job, write_archive
 
 
 def catch_up(folder: DemoFolder, plan: Plan, *, now_s: int, most: int = FINISHED) -> set[int]:
-    """Brings in what has ended, closes what the last run left, and returns the numbers of the jobs that run on."""
+    """Archive jobs that ended since, end those that the last run left; returns the numbers of jobs that still run."""
     archive = FileArchive(Path(folder.settings().archive.path))
     clusters, _ = load_clusters(archive.root)
     database = folder.open_database()

@@ -27,7 +27,7 @@ def host_name() -> str:
 def run_jobs(
     url: str, token_file: Path, threads: list[int], *, job_seconds: float, stop: threading.Event, failed: list[str]
 ) -> None:
-    """Start, load, stop, until told to stop; what goes wrong is left in `failed`."""
+    """Run one job after the other until `stop` is set; errors are appended to `failed`."""
     host = host_name()
     with make_client(url, token_file) as backend:
         number = unix_now_s() % 10_000_000

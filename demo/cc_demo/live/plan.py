@@ -1,4 +1,4 @@
-"""What the made-up cluster does: which jobs it has had, which run, which come. A function of seed and time only."""
+"""The jobs of the made-up cluster: ended, running, coming. A function of seed and time only."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field

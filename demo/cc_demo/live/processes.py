@@ -41,20 +41,20 @@ def run_child(arguments: Sequence[str], output: object = subprocess.DEVNULL) -> 
 
 
 def _end_with_parent() -> Callable[[], object]:
-    """What a new process does first: ask the kernel for SIGTERM when the thread that started it dies, however."""
+    """What a new process does first: ask the kernel for SIGTERM when the thread that started it ends."""
     prctl = ctypes.CDLL(None).prctl
     return lambda: prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
 
 
 @contextmanager
 def run_in_background(log: Path, name: str, *arguments: object) -> Iterator["subprocess.Popen[bytes]"]:
-    """A command of the project in the background, what it says in a file."""
+    """A command of the project in the background, with its output in a file."""
     with log.open("ab") as output, run_child([str(BIN / name), *map(str, arguments)], output) as running:
         yield running
 
 
 def run_command(name: str, *arguments: object) -> str:
-    """What a command of the project prints; ends the demo with its message if it fails."""
+    """The output of a command of the project; exits with its error message if it fails."""
     done = subprocess.run([BIN / name, *map(str, arguments)], capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise SystemExit(done.stderr.strip() or f"{name} failed with status {done.returncode}")
@@ -79,7 +79,7 @@ def last_lines(log: Path, count: int = 10) -> str:
 
 
 def find_free_port(wanted: int) -> int:
-    """The wanted port, or the next one that nobody listens on."""
+    """The wanted port, or the next free one."""
     for port in range(wanted, wanted + PORTS_TRIED):
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -90,7 +90,7 @@ def _shade_runs(cells: Values, top: float) -> tuple[dict[int, list[Run]], list[R
 
 
 def _outlier_glyphs(cells: Values, names: Sequence[str], outlier_levels: Mapping[str, Level], row_h: int) -> list[str]:
-    """One glyph for each group of outlying neighbours, in its first row, where that row parts from the healthy ones."""
+    """One glyph for each group of outlying neighbours: in its first row, where it begins to differ from the others."""
     bad = [y for y, name in enumerate(names) if name in outlier_levels]
     healthy = np.delete(cells, bad, axis=0)
     size = min(14, max(9, row_h))
@@ -107,7 +107,7 @@ def _outlier_glyphs(cells: Values, names: Sequence[str], outlier_levels: Mapping
 
 
 def _first_outlying_column(row: Values, healthy: Values) -> int:
-    """The first column from which on a row stays apart from the mean of the healthy ones; 0 where none does."""
+    """The first column from which a row differs from the mean of the others to the end; 0 without one."""
     usual = nan_mean(healthy, 0)
     high = float(np.fmax.reduce(usual, initial=0.0))
     known = np.flatnonzero(np.isfinite(row) & np.isfinite(usual))

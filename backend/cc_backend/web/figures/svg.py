@@ -1,7 +1,7 @@
 """The strokes that all figures share: numbers as attributes, paths, ribbons, axes and the box around them."""
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 
 from markupsafe import escape
 
@@ -159,8 +159,3 @@ def level_glyph(level: str, x_per_cent: float, y: float, size: int, *, title: st
         f'<svg class="tm" data-v="{level}" x="{coord(x_per_cent)}%" y="{coord(y)}">{words}'
         f'<use href="#v-{level}" x="4" width="{size}" height="{size}"/></svg>'
     )
-
-
-def text_lines(parts: Iterable[str]) -> str:
-    """Pieces of SVG, joined."""
-    return "".join(parts)
