@@ -166,7 +166,7 @@ def test_nothing_is_archived_while_it_is_away_and_everything_once_it_is_back(sit
     elsewhere.write("tn01", 13)
     elsewhere.write("tn02", 13)
     assert archiver.run_once(now_s=late_s + 60).archived == [the_job(site).id]
-    archived = site.services.metric_data.read_data(the_job(site), ["load_one"], now_s=late_s)
+    archived = site.services.metric_data.read_samples(the_job(site), ["load_one"], now_s=late_s).data
     assert archived["load_one"][Scope.NODE].series[0].data.tolist() == list(range(11))
 
 

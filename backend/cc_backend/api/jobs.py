@@ -85,7 +85,7 @@ def get_job_metrics(job_id: str) -> Response:
     names = request.args.getlist("metric") or None
     try:
         job = _require_job(services, job_id)
-        data = services.metric_data.read_data(job, names, wanted, now_s=services.now_s(), statistics=True)
+        data = services.metric_data.read_samples(job, names, wanted, now_s=services.now_s(), statistics=True).data
         data = drop_restricted(data, _restriction_test(services, job))
         return _bytes_response(job_data_json.encode_job_metrics(data, _missing_data(services, job, data, names)))
     except BackendError as error:
@@ -138,7 +138,7 @@ def _load_samples(services: Services, job: Job, names: list[str] | None) -> JobD
     if names is not None and not names:
         return {}
     wanted = [Scope.CORE, Scope.ACCELERATOR] if job.num_nodes == 1 else [Scope.NODE]
-    data = services.metric_data.read_data(job, names, wanted, now_s=services.now_s(), statistics=True)
+    data = services.metric_data.read_samples(job, names, wanted, now_s=services.now_s(), statistics=True).data
     coarsest_s = _coarsest_timestep_s(services, job, data)
     data = downsample(data, coarsest_s) if coarsest_s else data
     return drop_restricted(data, _restriction_test(services, job))

@@ -113,7 +113,7 @@ class Judge:
             scopes = sorted({scope for metric in metrics.values() for scope in judged_scopes(job, metric)})
             data: JobData = {}
             if metrics and job.monitoring_status == MonitoringStatus.ARCHIVED:
-                data = self._metricdata.read_data(job, list(metrics), scopes, now_s=now_s, limits=VIEW_LIMITS)
+                data = self._metricdata.read_samples(job, list(metrics), scopes, now_s=now_s, limits=VIEW_LIMITS).data
             return self.judge_data(job, data, now_s=now_s)
         except BackendError as error:
             logger.warning("job not judged job=%d cluster=%s reason=%s", job.job_id, job.cluster, error)

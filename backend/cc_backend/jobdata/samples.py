@@ -93,32 +93,6 @@ class MetricData:
         self._archive = archive
         self._clusters = clusters
 
-    def read_data(
-        self,
-        job: Job,
-        metrics: Sequence[str] | None = None,
-        scopes: Sequence[Scope] | None = None,
-        *,
-        now_s: int,
-        resolution_s: int | None = None,
-        statistics: bool = False,
-        limits: SampleLimits = FULL_LIMITS,
-    ) -> JobData:
-        """The samples of a job: metric name -> scope -> series, only what exists.
-
-        `metrics` None means all of the job's subcluster, `scopes` None means node. `resolution_s` thins the
-        curves with largest-triangle buckets. With `statistics` each series has its own, and eight or more have those
-        over all series at each step; they always come from all samples. Without, only what the archive holds anyway.
-        What is more than the `limits` comes coarser: points are means of several slots.
-
-        Left out is what a store that cannot be reached has, and each metric that cannot be read: `read_samples` says
-        what that is, and raises the same errors.
-        """
-        found = self.read_samples(
-            job, metrics, scopes, now_s=now_s, resolution_s=resolution_s, statistics=statistics, limits=limits
-        )
-        return found.data
-
     def read_samples(
         self,
         job: Job,
@@ -130,7 +104,12 @@ class MetricData:
         statistics: bool = False,
         limits: SampleLimits = FULL_LIMITS,
     ) -> JobSamples:
-        """The samples as in `read_data`, with the reason of what a store or a metric that cannot be read leaves out.
+        """The samples of a job (metric name -> scope -> series, only what exists), and why any could not be read.
+
+        `metrics` None means all of the job's subcluster, `scopes` None means node. `resolution_s` reduces the curves
+        with largest-triangle buckets. With `statistics` each series has its own, and eight or more have those over all
+        series at each step, always made of all samples; without, only archived series have any. Above the `limits`
+        points are means of several slots.
 
         Raises:
             ArchiveError: the job is archived and its file cannot be read.

@@ -53,7 +53,7 @@ class TestAGhost:
         job = running_since(site, tmp_path, start_s)
         services = site.services
         data, seconds, megabytes = measured(
-            lambda: services.metric_data.read_data(job, now_s=services.now_s(), limits=VIEW_LIMITS)
+            lambda: services.metric_data.read_samples(job, now_s=services.now_s(), limits=VIEW_LIMITS).data
         )
         metric = data["load_one"][Scope.NODE]
         (series,) = metric.series
@@ -98,8 +98,8 @@ class TestCoarserPoints:
         services = site.services
         (job,) = services.running_jobs.list_all(now_s=services.now_s())
         limits = SampleLimits(max_points=4, max_samples=10_000)
-        fine = services.metric_data.read_data(job, ["mem_used"], now_s=services.now_s())["mem_used"][Scope.NODE]
-        coarse = services.metric_data.read_data(job, ["mem_used"], now_s=services.now_s(), limits=limits)
+        fine = services.metric_data.read_samples(job, ["mem_used"], now_s=services.now_s()).data["mem_used"][Scope.NODE]
+        coarse = services.metric_data.read_samples(job, ["mem_used"], now_s=services.now_s(), limits=limits).data
         metric = coarse["mem_used"][Scope.NODE]
         assert fine.series[0].data.tolist()[:4] == [10, 11, 12, 13]
         assert (metric.timestep_s, metric.first_slot_s) == (180, START_S)
@@ -115,7 +115,9 @@ class TestCoarserPoints:
             site.write(f"load_one,cluster=tern,hostname=tn01,type=node value={time_s} {START_S + time_s}")
         job = site.services.job_queries.get(1, EVERYTHING, now_s=site.services.now_s())
         limits = SampleLimits(max_points=3, max_samples=10_000)
-        data = site.services.metric_data.read_data(job, ["load_one"], now_s=site.services.now_s(), limits=limits)
+        data = site.services.metric_data.read_samples(
+            job, ["load_one"], now_s=site.services.now_s(), limits=limits
+        ).data
         assert data["load_one"][Scope.NODE].series[0].data.tolist() == [60, 150, 270]
 
     def test_many_series_share_the_samples(self) -> None:
@@ -130,7 +132,9 @@ class TestCoarserPoints:
         site.archived_job(minutes=10)
         job = site.services.job_queries.get(1, EVERYTHING, now_s=site.services.now_s())
         limits = SampleLimits(max_points=4, max_samples=10_000)
-        data = site.services.metric_data.read_data(job, ["mem_used"], now_s=site.services.now_s(), limits=limits)
+        data = site.services.metric_data.read_samples(
+            job, ["mem_used"], now_s=site.services.now_s(), limits=limits
+        ).data
         metric = data["mem_used"][Scope.NODE]
         assert metric.series[0].data.tolist() == [11, 14, 17, 19.5]
         assert (metric.timestep_s, metric.first_slot_s) == (180, START_S)

@@ -185,7 +185,7 @@ class TestAskedOfTheStore:
         site.write_node("tn01", from_s=START_S, minutes=5)
         job = make_job(monitoring_status=MonitoringStatus.RUNNING_OR_ARCHIVING)
         now_s = START_S + 86400
-        data = site.services.metric_data.read_data(job, now_s=now_s)
+        data = site.services.metric_data.read_samples(job, now_s=now_s).data
         absences = job_gaps(job, data, std.metrics, std, store=site.services.store, now_s=now_s)
         assert in_minutes(absences.hosts) == [
             (GapReason.HOST_NEVER_SEEN, ("tn02",), 0, 10),

@@ -214,7 +214,7 @@ class TestJobData:
         site.write_node("tn01", from_s=START_S, minutes=3)
         site.clock.advance(130)
         (running,) = site.services.running_jobs.list_all(now_s=site.services.now_s())
-        data = site.services.metric_data.read_data(running, ["flops_any"], now_s=site.services.now_s())
+        data = site.services.metric_data.read_samples(running, ["flops_any"], now_s=site.services.now_s()).data
         (series,) = data["flops_any"][Scope.NODE].series
         # eight threads with thread + minute / 8 each
         assert series.data.tolist() == [28.0, 29.0, 30.0]
@@ -225,7 +225,7 @@ class TestJobData:
         site.write_node("tn01", from_s=START_S, minutes=3, skip=[1])
         site.clock.advance(130)
         (running,) = site.services.running_jobs.list_all(now_s=site.services.now_s())
-        data = site.services.metric_data.read_data(running, now_s=site.services.now_s())
+        data = site.services.metric_data.read_samples(running, now_s=site.services.now_s()).data
         assert "acc_utilization" not in data, "the job has no accelerator"
         values = data["mem_used"][Scope.NODE].series[0].data
         assert np.isnan(values).tolist() == [False, True, False]
@@ -233,7 +233,7 @@ class TestJobData:
     def test_the_archive_says_the_same_as_the_store_said(self, site: Any) -> None:
         site.archived_job(minutes=5)
         (archived,) = site.services.job_queries.find(JobFilter(), EVERYTHING, now_s=site.services.now_s()).jobs
-        data = site.services.metric_data.read_data(archived, ["mem_used"], now_s=site.services.now_s())
+        data = site.services.metric_data.read_samples(archived, ["mem_used"], now_s=site.services.now_s()).data
         assert data["mem_used"][Scope.NODE].series[0].data.tolist() == [10, 11, 12, 13, 14, 15]
 
     def test_another_jobs_threads_on_the_same_node_do_not_count(self, site: Any) -> None:
@@ -241,7 +241,7 @@ class TestJobData:
         site.write_node("tn01", from_s=START_S, minutes=2)
         site.clock.advance(60)
         (running,) = site.services.running_jobs.list_all(now_s=site.services.now_s())
-        data = site.services.metric_data.read_data(running, ["cpu_user"], now_s=site.services.now_s())
+        data = site.services.metric_data.read_samples(running, ["cpu_user"], now_s=site.services.now_s()).data
         assert data["cpu_user"][Scope.NODE].series[0].data.tolist() == [53.0, 53.0]
 
 

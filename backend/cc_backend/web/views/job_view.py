@@ -190,7 +190,9 @@ def _read_samples(
     judged = {part for metric in metrics.values() for part in judged_scopes(job, metric)}
     scopes = list(Scope) if comes_from_archive(job) else sorted({Scope.NODE, scope, *judged})
     try:
-        data = services.metric_data.read_data(job, list(metrics), scopes, now_s=services.now_s(), limits=VIEW_LIMITS)
+        data = services.metric_data.read_samples(
+            job, list(metrics), scopes, now_s=services.now_s(), limits=VIEW_LIMITS
+        ).data
     except ArchiveError as error:
         logger.warning("samples unreadable job=%s cluster=%s error=%r", job.job_id, job.cluster, str(error))
         return {}, UNREADABLE_NOTE

@@ -45,7 +45,9 @@ def sub_cluster_with_archived_metrics(services: Services, job: Job) -> SubCluste
         recorded = services.archive.load_meta(JobKey(job.cluster, job.job_id, job.start_time)).statistics or {}
         if known is not None and recorded.keys() <= known.metrics.keys():
             return known
-        data = services.metric_data.read_data(job, None, list(Scope), now_s=services.now_s(), limits=VIEW_LIMITS)
+        data = services.metric_data.read_samples(
+            job, None, list(Scope), now_s=services.now_s(), limits=VIEW_LIMITS
+        ).data
     except ArchiveError:  # reported by whoever reads the samples
         return known or measured_sub_cluster(job)
     base = known or measured_sub_cluster(job)
@@ -68,7 +70,7 @@ def _archived_sub_cluster(services: Services, job: Job, restricted: Collection[s
     kept = _preview_cache().get_metrics(job)
     if kept is None:
         try:
-            data = services.metric_data.read_data(job, None, now_s=services.now_s(), limits=PREVIEW_LIMITS)
+            data = services.metric_data.read_samples(job, None, now_s=services.now_s(), limits=PREVIEW_LIMITS).data
         except BackendError as error:
             logger.warning("preview failed job=%s cluster=%s error=%r", job.job_id, job.cluster, str(error))
             return None
@@ -121,7 +123,7 @@ def load_previews(
     if kept is not None or sub is None:
         return kept or {}
     try:
-        samples = services.metric_data.read_data(job, metrics, now_s=now_s, limits=PREVIEW_LIMITS)
+        samples = services.metric_data.read_samples(job, metrics, now_s=now_s, limits=PREVIEW_LIMITS).data
         curves = JobCurveSet(convert_to_configured_units(samples, sub.metrics))
     except BackendError as error:
         logger.warning("preview failed job=%s cluster=%s error=%r", job.job_id, job.cluster, str(error))
