@@ -13,7 +13,7 @@ MAX_LATENESS_FRACTION = 0.5
 
 
 def next_tick(now_s: float, interval_s: int) -> int:
-    """The first multiple of the interval after `unix_now_s`, in seconds since the epoch."""
+    """The first multiple of the interval after `now_s`, in seconds since the epoch."""
     return (math.floor(now_s / interval_s) + 1) * interval_s
 
 

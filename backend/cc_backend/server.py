@@ -97,7 +97,7 @@ def run(
         tls = tls_context(chosen)
         made = make_program(settings)
     except CockpitError as error:
-        priority = "<3>" if "JOURNAL_STREAM" in os.environ else ""  # as `log` does
+        priority = "<3>" if "JOURNAL_STREAM" in os.environ else ""  # as `logging_setup` does
         sys.stderr.write(f"{priority}cc-backend: {error}\n")
         return 2 if isinstance(error, SettingsError) else 1
     freeze_garbage_collector()

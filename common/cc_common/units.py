@@ -1,7 +1,7 @@
 """Units of metrics: parsing, prefixes, conversion of values.
 
 Two notations are in use: the unit text of collected metrics (`MBytes/s`) and the unit object with base and prefix of
-job and cluster files (`{"base": "B/s", "prefix": "M"}`). Both become a `MetricUnit` here.
+job and cluster files (`{"base": "B/s", "prefix": "M"}`). Both become a `Unit` here.
 """
 
 from __future__ import annotations

@@ -27,7 +27,7 @@ def matrix(metric: JobMetric) -> Values:
 
 
 def downsample(rows: Values, max_columns: int) -> tuple[Values, int]:
-    """The rows with at most `most` columns, each the mean of as many old ones; gaps stay out of the mean."""
+    """The rows with at most `max_columns` columns, each the mean of as many old ones; gaps stay out of the mean."""
     length = rows.shape[-1]
     every = max(1, -(-length // max_columns))
     if every == 1:

@@ -18,7 +18,7 @@ from cc_backend.wording.labels import STATISTIC_WORDS, metric_name
 class FootprintValue:
     """One value of the footprint, in the unit it is shown in; `value` None means it was not measured.
 
-    `enough` says whether it is made of as many samples as a judgement takes.
+    `has_enough_samples` says whether it is made of as many samples as a judgement takes.
     """
 
     metric: str

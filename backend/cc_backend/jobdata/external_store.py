@@ -106,7 +106,7 @@ class ExternalStore:
         """The series of each query on the full grid of [from_s, to_s), as from `MetricStore.query`.
 
         Raises:
-            StoreAway: it does not respond, refuses our token, or its response cannot be used.
+            StoreUnavailable: it does not respond, refuses our token, or its response cannot be used.
         """
         if not queries:
             return []
@@ -149,7 +149,7 @@ class ExternalStore:
         """The health of the metrics of hosts, as the store judges it; without the hosts that it leaves out.
 
         Raises:
-            StoreAway: it does not respond, refuses our token, or its response cannot be used.
+            StoreUnavailable: it does not respond, refuses our token, or its response cannot be used.
         """
         asked = {"cluster": cluster, "nodes": list(hosts), "metric-names": list(metrics)}
         try:
@@ -273,7 +273,7 @@ def align_to_grid(series: SeriesResult, from_s: int, to_s: int, *, limit: int = 
     """The series on the full wall-clock grid of [from_s, to_s), NaN where it has no sample; an error is kept.
 
     A slot goes to the slot of the grid that its middle lies in: slots of cc-metric-store lie around the first sample
-    that ever came, ours begin at multiples of the timestep. Raises StoreAway for more samples than `limit`.
+    that ever came, ours begin at multiples of the timestep. Raises StoreUnavailable for more samples than `limit`.
     """
     step_s = series.resolution_s
     empty = np.empty(0, np.float32)

@@ -115,10 +115,10 @@ class IngestResult:
     """What became of one batch.
 
     `rejected` counts by `RejectReason`; `errors` names the first faulty lines, quiet reasons excepted. `durable` is
-    False if
-    the write-ahead log could not take the batch: its samples are in memory, and the sender must keep its copy. With
-    `full` nothing of the batch was kept, for want of memory. `unknown` has the first names that the configuration lacks
-    among the rejected lines; `unknown_hosts` are such hosts too, but their lines, `unknown_host_lines`, were accepted.
+    False if the write-ahead log could not take the batch: its samples are in memory, and the sender must keep its copy.
+    With `full` nothing of the batch was kept, for want of memory. `unknown_names` has the first names that the
+    configuration lacks among the rejected lines; `unknown_hosts` are such hosts too, but their lines, counted by
+    `unknown_host_lines`, were accepted.
     """
 
     accepted: int
@@ -268,7 +268,7 @@ class RestoreState:
 
 @dataclass(frozen=True, slots=True)
 class SnapshotState:
-    """How snapshots are doing; `last_sample_s` is when the last pass that was through ended, 0 before the first."""
+    """How snapshots are doing; `last_s` is when the last pass that was through ended, 0 before the first."""
 
     enabled: bool = False
     files: int = 0

@@ -251,7 +251,7 @@ class MetricStore:
         """Take samples that did not come as lines, each of the series at its position `owners[i]` in `identities`.
 
         In one slot the last write wins. Limits, ranges and the log are those of `ingest`; the names in
-        `identities` must be such as `naming.identify` gives.
+        `identities` must be such as `identity.identify` gives.
         """
         if self._upkeep.refusing:
             return _STORE_FULL
@@ -303,7 +303,7 @@ class MetricStore:
         """Per query a list of series on the full grid of [from_s, to_s); empty if host or metric have no data.
 
         An unknown metric gives one element with `error`. Raises InvalidInput for a range that ends before it begins,
-        and TooLarge for more samples than `ServerLimits.query_samples`.
+        and TooLarge for more samples than `Limits.query_samples`.
         """
         reader = self._reader(cluster, from_s, to_s)
         with self._self_metrics.timed("query"):
@@ -411,14 +411,14 @@ class MetricStore:
 
         What is out of the retention goes, what is out of the hot period is compressed, and if that is not enough for
         the cap, more gives way. Does nothing while samples of before the start are still being read back.
-        `trusted_s` is recorded as the last heartbeat; it differs from `unix_now_s` while the clock is in doubt.
+        `trusted_s` is recorded as the last heartbeat; it differs from `now_s` while the clock is in doubt.
         """
         return self._upkeep.run(now_s, holds, now_s if trusted_s is None else trusted_s)
 
     def snapshot(self, now_s: int, *, budget_s: float | None = None) -> bool:
         """Write what has changed in memory to snapshots and remove what they cover from the log; False if it failed.
 
-        `unix_now_s` is recorded as the last heartbeat.
+        `now_s` is recorded as the last heartbeat.
         Ingest goes on meanwhile. Ends early after `budget_s`, with nothing lost. Faults of the disk are
         logged. Does nothing without a folder, or while samples of before the start are still being read back.
         """

@@ -62,7 +62,7 @@ class LockFile:
 
 
 def retry_while_locked(acquire: Callable[[], _Acquired]) -> _Acquired:
-    """What `take` gives, once it does not raise BackendError: a process that was killed may still be on its way out."""
+    """What `acquire` returns, once it does not raise BackendError: a process that was killed may still be exiting."""
     for _ in range(_TRIES):
         try:
             return acquire()

@@ -35,7 +35,7 @@ _MOST_NAMED = 3
 def label_filter(name: str, values: Sequence[str], match: str, tag_names: Mapping[int, str]) -> tuple[str, str]:
     """Label and value of the pill of one filter.
 
-    `match` is the value of the parameter that says how names are compared, empty for the usual way; `visible_tag_names`
+    `match` is the value of the parameter that says how names are compared, empty for the usual way; `tag_names`
     are type and name of the tags that may be seen, by id.
     """
     label = _LABELS[name]

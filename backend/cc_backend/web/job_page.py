@@ -43,7 +43,7 @@ class ScopeChoice:
 class JobPageView:
     """Everything the template of the job page shows.
 
-    `missing` names the metrics that were not measured, `missing_reason` the same by their reasons; `reasons` says by
+    `missing` names the metrics that were not measured, `missing_why` groups them by their reasons; `reasons` says by
     metric why its plot has gaps.
     """
 

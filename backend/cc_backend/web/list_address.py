@@ -90,7 +90,7 @@ class AddressArguments(Protocol):
 class ListAddress:
     """What the job list shows: filters, order, page and view. Times are Unix seconds.
 
-    `filters` are parameters of `jobs.filterparams` with their values. `unknown` are unknown parameters,
+    `filters` are parameters of `jobs.filter_parameters` with their values. `unknown` are unknown parameters,
     `unused` names of those that others make useless.
     """
 

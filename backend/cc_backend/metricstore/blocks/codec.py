@@ -1,6 +1,6 @@
 """Chooses how blocks are compressed and matrices worked on: in C where that was built, else in NumPy.
 
-Both give the same bytes and the same samples. `payload.py` describes the bytes.
+Both give the same bytes and the same samples. `payload_format` describes the bytes.
 """
 
 from typing import Protocol

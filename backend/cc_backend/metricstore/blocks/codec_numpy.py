@@ -81,7 +81,7 @@ def round_mantissa(bits: Words, mantissa_bits: int) -> Words:
 
 
 def encode(samples: Samples, mantissa_bits: int = 0) -> bytes:
-    """The payload of a block; `mantissa_bits` as in `rounded`. Raises CodecError for a shape that it cannot hold."""
+    """The payload of a block; `mantissa_bits` as in `round_mantissa`. Raises CodecError for a shape that none holds."""
     rows, slots = samples.shape
     if rows > MAX_ROWS or slots > MAX_SLOTS or not 0 <= mantissa_bits < _MANTISSA_BITS:
         raise CodecError(f"no payload holds {rows} rows of {slots} slots with {mantissa_bits} bits")
@@ -244,7 +244,7 @@ def _plain_rows(data: Bytes, starts: Int64Array, rows: Int64Array, header: Heade
 
 
 def _decode_rows(data: Bytes, begins: Int64Array, header: Header) -> Samples:
-    """The columns of rows that begin there, as `_plain` finds them."""
+    """The columns of rows that begin there, as `_plain_rows` finds them."""
     descriptor = int(data[begins[0]]) | int(data[begins[0] + 1]) << 8
     width, shift = descriptor & WIDTH_MASK, descriptor >> SHIFT_AT & SHIFT_MASK
     length = ROW_HEADER_BYTES + _byte_count(width * header.width)
@@ -298,7 +298,7 @@ def _read_dictionary(data: bytes, width: int, number: int) -> Int64Array:
 
 
 def _unpack(data: bytes, width: int, number: int) -> Int64Array:
-    """The numbers that `packed` got; fewer bits than they need give CodecError."""
+    """The numbers that `pack` got; fewer bits than they need give CodecError."""
     if len(data) < _byte_count(number * width):
         raise CodecError("a row has another length than its samples need")
     if not width:

@@ -16,7 +16,7 @@ __all__ = ["CHUNK_ROWS", "WINDOW_SLOTS", "HotBlock", "PendingDiskPart", "RowInde
 
 
 class PendingDiskPart:
-    """Samples of a block that are on disk and could not be read yet; `kept` says which rows of them still count."""
+    """Samples of a block that are on disk and could not be read yet; only those of `valid_rows` still count."""
 
     __slots__ = ("file_slice", "valid_rows")
 

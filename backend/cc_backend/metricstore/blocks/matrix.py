@@ -1,6 +1,6 @@
 """What is done with matrices of samples (a row per series, a column per slot, NaN for none), in NumPy.
 
-`codec.py` chooses between these and their faster twins in C.
+`codec` chooses between these and their faster twins in C.
 """
 
 from typing import NamedTuple

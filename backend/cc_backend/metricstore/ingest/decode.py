@@ -35,7 +35,7 @@ _ODD_ENDS = b" \t\r"
 
 
 def decode(batch: bytes, cache: KeyCache, *, received_s: int, rejections: Rejections) -> DecodedBatch:
-    """The samples of a batch in line order; what is left out is added to `faults`.
+    """The samples of a batch in line order; what is left out is added to `rejections`.
 
     Raises:
         TooLarge: the batch has too many lines, or too many that are not plain.

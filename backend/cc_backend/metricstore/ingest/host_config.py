@@ -15,8 +15,8 @@ _NO_SPECS: MetricSpecs = {}
 class ClusterHosts:
     """The hosts of one cluster.
 
-    `hosts` says host -> subcluster; `rest` is the subcluster of all other hosts, None if the cluster has no others.
-    `metrics` says subcluster -> its metrics, complete; a subcluster that is not in it has those of the cluster.
+    `hosts` says host -> subcluster; `default_subcluster` is that of all other hosts, None if the cluster has no others.
+    `subcluster_metrics` says subcluster -> all its metrics; a subcluster that is not in it has those of the cluster.
     """
 
     hosts: Mapping[str, str]

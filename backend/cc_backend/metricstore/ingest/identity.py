@@ -29,7 +29,7 @@ def identify(
     metrics: MetricTable,
     host_config: HostConfig | None = None,
 ) -> Identity | Rejection:
-    """The identity of a series, or why there is none; `nodes` says which metrics single hosts have.
+    """The identity of a series, or why there is none; `host_config` says which metrics single hosts have.
 
     The metric is looked at first: lines of metrics that are not kept (events and logs among them) are nobody's fault,
     whatever else is wrong with them.

@@ -27,7 +27,7 @@ def coord(value: float) -> str:
 
 
 def axis_steps(top: float, max_steps: float = 5.5) -> list[float]:
-    """Round axis steps from 0 up to `top`, at most `most` of them; the axis itself may end above the last one."""
+    """Round axis steps from 0 up to `top`, at most `max_steps` of them; the axis itself may end above the last one."""
     if not (top > 0 and math.isfinite(top)):
         return [0.0]
     magnitude = 10.0 ** math.floor(math.log10(top / max_steps))
