@@ -9,8 +9,6 @@ from cc_backend.model import JobMetric
 
 Values = npt.NDArray[np.float64]
 
-MIN_OUTLIER_SHARE_OF_PEAK = 0.02
-"""Minimum distance of an outlier from the others, as a share of the peak of the metric."""
 _OUTLIER_SPREADS = 4.0
 _OUTLIER_SHARE = 0.2
 _MIN_GAP_SLOTS = 2
