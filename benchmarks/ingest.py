@@ -64,11 +64,11 @@ def batches(lines: int, hosts: int, *, digits: int = 8, odd: bool = False) -> Ba
 
 def reading(kernel: KernelName) -> Take:
     """Reads batches and does nothing with the samples."""
-    spellings = SeriesTable(TABLE, Limits(), threading.RLock(), kernel=kernel).key_cache("")
+    cache = SeriesTable(TABLE, Limits(), threading.RLock(), kernel=kernel).key_cache("")
 
     def take(batch: bytes, now_s: int) -> int:
         faults = Rejections()
-        return len(decode(batch, spellings, received_s=now_s, rejections=faults).sids) + sum(faults.counts.values())
+        return len(decode(batch, cache, received_s=now_s, rejections=faults).sids) + sum(faults.counts.values())
 
     return take
 

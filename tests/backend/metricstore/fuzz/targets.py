@@ -89,13 +89,13 @@ def ingest(data: bytes) -> None:
 
 def _by_kernel(kernel: KernelName, default_cluster: str, batches: list[bytes]) -> list[Found]:
     table = SeriesTable(METRICS, Limits(), threading.RLock(), kernel=kernel)
-    spellings = table.key_cache(default_cluster)
+    cache = table.key_cache(default_cluster)
     found = []
     for batch in batches:
         faults = Rejections()
-        decoded = decode(batch, spellings, received_s=RECEIVED_S, rejections=faults)
+        decoded = decode(batch, cache, received_s=RECEIVED_S, rejections=faults)
         found.append(_found(decoded, faults, table))
-        describe_rejections(batch, faults, spellings)
+        describe_rejections(batch, faults, cache)
     return found
 
 

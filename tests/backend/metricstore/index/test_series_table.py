@@ -32,11 +32,11 @@ def host(number: int) -> Identity:
     return Identity("demo", f"n{number}", "load")
 
 
-def test_several_spellings_of_a_key_lead_to_one_series() -> None:
+def test_several_keys_lead_to_one_series() -> None:
     table = table_with()
-    spellings = table.key_cache("demo")
+    cache = table.key_cache("demo")
     sids = {
-        spellings.find(key)
+        cache.find(key)
         for key in (
             b"load,cluster=demo,hostname=n1,type=node",
             b"load,hostname=n1,type=node,cluster=demo",
@@ -51,9 +51,9 @@ def test_several_spellings_of_a_key_lead_to_one_series() -> None:
 
 
 def test_parts_of_a_host_are_series_of_their_own() -> None:
-    spellings = table_with().key_cache("demo")
+    cache = table_with().key_cache("demo")
     keys = (b"", b",type=core,type-id=1", b",type=core,type-id=2", b",stype=disk,stype-id=sda", b",stype=disk")
-    assert len({spellings.find(b"load,hostname=n1" + key) for key in keys}) == 5
+    assert len({cache.find(b"load,hostname=n1" + key) for key in keys}) == 5
 
 
 def test_batches_with_different_default_clusters_do_not_mix() -> None:
@@ -77,9 +77,9 @@ def test_what_is_remembered_can_be_counted_while_a_new_default_cluster_comes(mon
     kind = type(table.key_cache("demo"))
     real = kind.__len__
 
-    def counted(spellings: Any) -> int:
+    def counted(cache: Any) -> int:
         table.key_cache("other")
-        return real(spellings)
+        return real(cache)
 
     monkeypatch.setattr(kind, "__len__", counted)
     assert table.cached_key_count == 0
@@ -105,34 +105,34 @@ def test_hosts_series_and_series_of_jobs_are_capped() -> None:
     table.validate()
 
 
-def test_what_is_remembered_of_refused_keys_is_bounded() -> None:
+def test_of_rejected_keys_a_bounded_number_is_cached() -> None:
     table = table_with(Limits(rejected_keys=10))
-    spellings = table.key_cache("demo")
-    good = spellings.find(b"load,hostname=n1")
+    cache = table.key_cache("demo")
+    good = cache.find(b"load,hostname=n1")
     for number in range(100):
-        assert spellings.find(b"event_%d,hostname=n1" % number) < 0
+        assert cache.find(b"event_%d,hostname=n1" % number) < 0
     assert table.cached_key_count <= 11
-    assert spellings.find(b"load,hostname=n1") == good
+    assert cache.find(b"load,hostname=n1") == good
 
 
-def test_what_is_remembered_of_spellings_of_one_series_is_bounded() -> None:
+def test_of_one_series_a_bounded_number_of_keys_is_cached() -> None:
     table = table_with()
-    spellings = table.key_cache("demo")
+    cache = table.key_cache("demo")
     for number in range(50):
-        assert spellings.find(b"load,hostname=n1,x=%d" % number) == 0
-    spellings.find(b"load,hostname=n1,y=" + b"y" * MAX_CACHED_KEY_BYTES)
+        assert cache.find(b"load,hostname=n1,x=%d" % number) == 0
+    cache.find(b"load,hostname=n1,y=" + b"y" * MAX_CACHED_KEY_BYTES)
     assert table.cached_key_count == MAX_KEYS_PER_SERIES
 
 
 def test_there_is_room_again_after_series_are_removed() -> None:
     table = table_with(Limits(hosts=1))
-    spellings = table.key_cache("demo")
-    first = spellings.find(b"load,hostname=n1")
-    assert spellings.find(b"load,hostname=n2") < 0
+    cache = table.key_cache("demo")
+    first = cache.find(b"load,hostname=n1")
+    assert cache.find(b"load,hostname=n2") < 0
     table.remove(np.array([first]))
     table.validate()
     assert table.clusters == {}
-    assert spellings.find(b"load,hostname=n2") == first
+    assert cache.find(b"load,hostname=n2") == first
     table.validate()
 
 
@@ -193,9 +193,9 @@ def test_after_a_reload_series_lie_on_the_grid_of_their_new_timestep() -> None:
 
 def test_after_a_reload_keys_are_looked_at_again() -> None:
     table = table_with()
-    spellings = table.key_cache("demo")
-    assert spellings.find(b"event,hostname=n1") < 0
-    assert spellings.find(b"load,hostname=n1") == 0
+    cache = table.key_cache("demo")
+    assert cache.find(b"event,hostname=n1") < 0
+    assert cache.find(b"load,hostname=n1") == 0
     table.reload({"demo": {"event": MetricSpec(60)}})
     assert table.key_cache("demo").find(b"event,hostname=n1") == 1
     assert table.key_cache("demo").find(b"load,hostname=n1") < 0

@@ -24,7 +24,7 @@ pytestmark = pytest.mark.parametrize(
 )
 
 
-def spellings(kernel: KernelName, default_cluster: str = "demo") -> KeyCache:
+def cache(kernel: KernelName, default_cluster: str = "demo") -> KeyCache:
     return SeriesTable(METRICS, Limits(), threading.RLock(), kernel=kernel).key_cache(default_cluster)
 
 
@@ -128,7 +128,7 @@ LINES: list[tuple[bytes, tuple[float, int] | RejectReason | None]] = [
 def test_a_line_gives_a_sample_or_a_reason_wherever_it_stands(
     line: bytes, expected: tuple[float, int] | RejectReason | None, around: bytes, kernel: KernelName
 ) -> None:
-    found, faults = decoded(around % line, spellings(kernel))
+    found, faults = decoded(around % line, cache(kernel))
     others = [1.0, 2.0] if around != b"%b" else []
     if isinstance(expected, RejectReason) or expected is None:
         assert found.values.tolist() == others
@@ -145,20 +145,20 @@ def test_a_line_gives_a_sample_or_a_reason_wherever_it_stands(
 def test_line_ends_of_both_kinds_are_read_and_the_last_may_be_missing(
     ending: bytes, last: bytes, kernel: KernelName
 ) -> None:
-    found, faults = decoded(ending.join([GOOD + b" value=1 17", GOOD + b" value=2 17"]) + last, spellings(kernel))
+    found, faults = decoded(ending.join([GOOD + b" value=1 17", GOOD + b" value=2 17"]) + last, cache(kernel))
     assert found.values.tolist() == [1, 2]
     assert found.times_s == 17
     assert not faults.counts
 
 
 def test_an_empty_batch_gives_nothing(kernel: KernelName) -> None:
-    assert plainly(decoded(b"", spellings(kernel))[0]) == []
-    assert plainly(decoded(b"\n\n", spellings(kernel))[0]) == []
+    assert plainly(decoded(b"", cache(kernel))[0]) == []
+    assert plainly(decoded(b"\n\n", cache(kernel))[0]) == []
 
 
 def test_pieces_that_happen_to_count_up_do_not_shift_lines(kernel: KernelName) -> None:
     batch = b"load,hostname=a value=1\nfoo\nload,hostname=a value=2 17\nload,hostname=a value=3 18 19"
-    found, faults = decoded(batch, spellings(kernel))
+    found, faults = decoded(batch, cache(kernel))
     assert plainly(found) == [(0, 1.0, NOW, 0), (0, 2.0, 17, 2)]
     assert sorted(position for position, _ in faults.first_faulty) == [1, 3]
 
@@ -167,7 +167,7 @@ def test_unknown_metrics_keep_a_batch_on_the_fast_path(monkeypatch: pytest.Monke
     monkeypatch.setattr(decode_module, "decode_slow_lines", None)
     lines = [b"event,hostname=a value=%d 17" % number for number in range(50)]
     lines[20:20] = [GOOD + b" value=7 17"]
-    found, faults = decoded(b"\n".join(lines), spellings(kernel))
+    found, faults = decoded(b"\n".join(lines), cache(kernel))
     assert plainly(found) == [(0, 7.0, 17, 20)]
     assert faults.counts == {RejectReason.UNKNOWN_METRIC: 50}
     assert not faults.first_faulty
@@ -186,7 +186,7 @@ def test_few_bad_lines_do_not_make_the_others_slow(monkeypatch: pytest.MonkeyPat
     lines[5] = GOOD + b" value=5 x"
     lines[7] = b"# comment"
     lines[9] = GOOD + b" value=9"
-    found, _ = decoded(b"\n".join(lines), spellings(kernel))
+    found, _ = decoded(b"\n".join(lines), cache(kernel))
     assert slow == ([3, 5] if kernel == "c" else [3, 5, 7, 9])
     assert found.values.tolist() == [float(n) for n in range(100) if n not in (3, 5, 7)]
     assert np.all(np.diff(found.positions) > 0)
@@ -262,7 +262,7 @@ def test_the_slow_path_agrees_with_the_line_protocol(batch: bytes, kernel: Kerne
     points, errors = specified(batch, received_s=NOW)
     wanted = [point for point in points if point.metric in METRICS["demo"] and "nowhere" not in point.tags.values()]
     faults = Rejections()
-    found = decode_slow_lines(list(enumerate(batch.split(b"\n"))), spellings(kernel), NOW, faults)
+    found = decode_slow_lines(list(enumerate(batch.split(b"\n"))), cache(kernel), NOW, faults)
     have_host = [point for point in wanted if {"host", "hostname"} & point.tags.keys()]
     good = [point for point in have_host if "\\" not in point.tags.get("hostname", "")]
     with np.errstate(over="ignore"):
@@ -272,7 +272,7 @@ def test_the_slow_path_agrees_with_the_line_protocol(batch: bytes, kernel: Kerne
 
 @pytest.mark.parametrize("end", [b" ", b"  ", b" \t", b" \r"])
 def test_a_key_alone_is_no_line_also_where_it_is_known_to_be_refused(end: bytes, kernel: KernelName) -> None:
-    known = spellings(kernel)
+    known = cache(kernel)
     for _ in range(2):
         _, faults = decoded(b"other,hostname=a value=1 17", known)
         assert faults.counts == {RejectReason.UNKNOWN_METRIC: 1}
@@ -281,7 +281,7 @@ def test_a_key_alone_is_no_line_also_where_it_is_known_to_be_refused(end: bytes,
 
 
 def screened(batch: bytes, kernel: KernelName) -> tuple[Accepted, Rejections]:
-    found, faults = decoded(batch, spellings(kernel))
+    found, faults = decoded(batch, cache(kernel))
     return validate(found, time_range=(NOW, NOW), retention_s=3600, rejections=faults), faults
 
 
@@ -333,7 +333,7 @@ def test_different_times_of_one_second_become_one_time(kernel: KernelName) -> No
 def test_the_first_twenty_errors_are_named_in_line_order_with_text_and_reason(kernel: KernelName) -> None:
     lines = [GOOD + b" value=1 17", b"load value=1 17", GOOD + b" value=x 17", b"load,hostname=a/b value=1 17"]
     batch = b"\n".join(lines * 10)
-    known = spellings(kernel)
+    known = cache(kernel)
     _, faults = decoded(batch, known)
     errors = describe_rejections(batch, faults, known)
     assert len(errors) == 20
@@ -345,7 +345,7 @@ def test_the_first_twenty_errors_are_named_in_line_order_with_text_and_reason(ke
 
 
 def test_quiet_reasons_are_counted_but_not_named(kernel: KernelName) -> None:
-    known = spellings(kernel)
+    known = cache(kernel)
     batch = b"event,hostname=a value=1 17\nload,cluster=nowhere,hostname=a value=1 17"
     _, faults = decoded(batch, known)
     assert sum(faults.counts.values()) == 2

@@ -124,11 +124,11 @@ def test_a_number_is_that_of_the_specification_to_the_last_bit(text: str) -> Non
 )  # fmt: skip
 @pytest.mark.parametrize("time", [b"", b" 17", b" 1790000000", b" 1790000000123", b"  -1 ", b" 1790000000\r"])
 def test_common_numbers_and_times_are_read_in_c(text: str, time: bytes) -> None:
-    spellings = table("c").key_cache("demo")
-    assert isinstance(spellings, NativeKeyCache)
+    cache = table("c").key_cache("demo")
+    assert isinstance(cache, NativeKeyCache)
     line = b"load,hostname=a value=%b%b" % (text.encode(), time)
     for _ in range(2):
-        read = spellings.read_batch(line + b"\n" + line, NOW)
+        read = cache.read_batch(line + b"\n" + line, NOW)
         assert not read.slow
         assert (
             np.frombuffer(read.values, np.float32).tolist() == [np.float32(parse_value(b"value=" + text.encode()))] * 2
@@ -198,8 +198,8 @@ batches = st.lists(st.one_of(lines, lines, lines, st.binary(max_size=12)), max_s
 )
 
 
-def by_specification(batch: bytes, spellings: KeyCache, *, received_s: int, rejections: Rejections) -> DecodedBatch:
-    return decode_slow_lines(list(enumerate(batch.split(b"\n"))), spellings, received_s, rejections)
+def by_specification(batch: bytes, cache: KeyCache, *, received_s: int, rejections: Rejections) -> DecodedBatch:
+    return decode_slow_lines(list(enumerate(batch.split(b"\n"))), cache, received_s, rejections)
 
 
 def outcome(
@@ -207,8 +207,8 @@ def outcome(
 ) -> tuple[object, ...]:
     """All that a batch leads to: samples with identities and bits, counts, names, and what is remembered after it."""
     rejections = Rejections()
-    spellings = series.key_cache(default_cluster)
-    found = read(batch, spellings, received_s=NOW, rejections=rejections)
+    cache = series.key_cache(default_cluster)
+    found = read(batch, cache, received_s=NOW, rejections=rejections)
     times_s = np.broadcast_to(found.times_s, found.sids.shape).tolist()
     return (
         [series.identity(sid) for sid in found.sids.tolist()],
@@ -216,9 +216,9 @@ def outcome(
         times_s,
         found.positions.tolist(),
         rejections.counts,
-        describe_rejections(batch, rejections, spellings),
-        len(spellings),
-        sorted(series.identity(sid) for sid in spellings.sids().tolist()),
+        describe_rejections(batch, rejections, cache),
+        len(cache),
+        sorted(series.identity(sid) for sid in cache.sids().tolist()),
     )
 
 

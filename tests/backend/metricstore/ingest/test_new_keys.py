@@ -92,7 +92,7 @@ def test_of_a_new_key_with_good_and_bad_lines_the_good_ones_are_kept(store: Metr
     assert held(store) == (1, 1, 1, ["tern"])
 
 
-def test_two_spellings_in_one_batch_lead_to_one_series(store: MetricStore) -> None:
+def test_two_keys_of_a_series_in_one_batch_lead_to_one_series(store: MetricStore) -> None:
     result = ingest(
         store,
         b"load,cluster=tern,hostname=n1 value=1 %d\nload,hostname=n1,cluster=tern value=2 %d\n" % (T0, T0 + 60),
