@@ -143,7 +143,7 @@ class TrustedClock:
         if self._doubt_since_s is None:
             self._doubt_since_s = monotonic_s
             logger.warning(
-                "the wall clock is at %s, expected was %s: until samples of most hosts agree with it, samples are "
+                "the wall clock is at %s but %s was expected: until samples of most hosts agree with it, samples are "
                 "accepted by either time, and data is removed by the earlier one only",
                 _format_time(wall_s), _format_time(trusted_s),
             )  # fmt: skip
