@@ -10,7 +10,21 @@ import json
 import math
 import re
 from dataclasses import dataclass
-from typing import Any, Callable, Dict, Generic, List, Mapping, NoReturn, Optional, Sequence, Set, Tuple, TypeVar
+from typing import (
+    AbstractSet,
+    Any,
+    Callable,
+    Dict,
+    Generic,
+    List,
+    Mapping,
+    NoReturn,
+    Optional,
+    Sequence,
+    Set,
+    Tuple,
+    TypeVar,
+)
 
 from cc_common.errors import PayloadError
 from cc_common.json_values import ValueFault, as_boolean, as_integer, as_list, as_number, as_object, as_string
@@ -155,7 +169,7 @@ class ObjectReader:
     the path of the field; if that returns, the accessor gives the default too.
     """
 
-    __slots__ = ("_document", "_ignored", "_lower_keys", "_on_fault", "_read", "path")
+    __slots__ = ("_document", "_ignored", "_is_exact", "_lower_keys", "_on_fault", "_read", "path")
 
     def __init__(
         self,
@@ -164,16 +178,19 @@ class ObjectReader:
         *,
         on_fault: FaultHandler = raise_payload_error,
         ignored: Optional[List[str]] = None,
+        known_keys: Optional[AbstractSet[str]] = None,
     ) -> None:
+        """`known_keys` makes reading faster: among these no key is looked for in another case."""
         self.path = path
         self._on_fault = on_fault
         self._ignored: List[str] = [] if ignored is None else ignored
         self._read: Set[str] = set()
         self._lower_keys: Optional[Dict[str, str]] = None
-        self._document: Mapping[str, Any] = {}
-        if isinstance(document, Mapping):
-            self._document = document
+        if type(document) is dict or isinstance(document, Mapping):  # `isinstance` alone takes longer than the rest
+            self._document: Mapping[str, Any] = document
+            self._is_exact = known_keys is not None and document.keys() <= known_keys
         else:
+            self._document, self._is_exact = {}, False
             on_fault(path, str(ValueFault("an object", document)))
 
     def path_of(self, key: str) -> str:
@@ -188,7 +205,7 @@ class ObjectReader:
         """The value of a key, unchecked; None where it is absent or null."""
         value = self._document.get(key, _ABSENT)
         if value is _ABSENT:
-            return self._raw_ignoring_case(key)
+            return None if self._is_exact else self._raw_ignoring_case(key)
         self._read.add(key)
         return value
 
@@ -208,6 +225,8 @@ class ObjectReader:
         return self.raw(key) is not None
 
     def _typed(self, key: str, convert: Callable[[Any], T], default: T) -> T:
+        if self._is_exact and key not in self._document:
+            return default
         value = self.raw(key)
         return default if value is None else self._converted(self.path_of(key), value, convert, default)
 
@@ -218,12 +237,19 @@ class ObjectReader:
             self._on_fault(path, str(fault))
             return default
 
-    def _list(self, key: str) -> Sequence[Any]:
+    def list(self, key: str) -> Sequence[Any]:
+        """A list of any content."""
         return self._typed(key, as_list, _EMPTY)
 
     def string(self, key: str, *, default: str = "", required: bool = False) -> str:
         """A string of any content; absent, null or empty is a fault if it is required."""
-        value = self.raw(key)  # not through `_typed`: most fields are strings
+        value = self._document.get(key, _ABSENT)  # not through `_typed`: most fields are strings
+        if type(value) is str and (value or not required):
+            self._read.add(key)
+            return value
+        if value is _ABSENT and self._is_exact and not required:
+            return default
+        value = self.raw(key)
         if required and value in (None, ""):
             self.fault(key, "is missing")
         if value is None:
@@ -268,12 +294,12 @@ class ObjectReader:
 
     def integers(self, key: str, limits: Tuple[int, Optional[int]] = INT64) -> Tuple[int, ...]:
         """A list of integers within inclusive limits; null in it is 0, and what is wrong is left out."""
-        return self._integers(self._list(key), self.path_of(key), limits)
+        return self._integers(self.list(key), self.path_of(key), limits)
 
     def integer_lists(self, key: str, limits: Tuple[int, Optional[int]] = INT64) -> Tuple[Tuple[int, ...], ...]:
         """A list of lists of integers, each as `integers` reads it; null in it is the empty list."""
         lists = self._items(
-            self._list(key), self.path_of(key), lambda value: _EMPTY if value is None else as_list(value)
+            self.list(key), self.path_of(key), lambda value: _EMPTY if value is None else as_list(value)
         )
         return tuple([self._integers(values, f"{self.path_of(key)}[{i}]", limits) for i, values in enumerate(lists)])
 
@@ -284,7 +310,7 @@ class ObjectReader:
 
     def strings(self, key: str) -> Tuple[str, ...]:
         """A list of strings; null in it is the empty string, and what is wrong is left out."""
-        values = self._list(key)
+        values = self.list(key)
         if set(map(type, values)) == _STR_ONLY:
             return tuple(values)
         return self._items(values, self.path_of(key), lambda value: "" if value is None else as_string(value))
@@ -302,7 +328,7 @@ class ObjectReader:
         """A list of objects, each as a reader of its own; what is not an object is left out."""
         path = self.path_of(key)
         readers = []
-        for index, item in enumerate(self._list(key)):
+        for index, item in enumerate(self.list(key)):
             if isinstance(item, Mapping):
                 readers.append(self.child(item, f"{path}[{index}]"))
             else:

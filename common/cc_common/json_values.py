@@ -53,6 +53,8 @@ def as_boolean(value: Any) -> bool:
 
 def as_integer(value: Any, minimum: Optional[int] = None, maximum: Optional[int] = None) -> int:
     """The value if it is an integer within inclusive limits; 5.0 is one, 5.5 and true are not. Raises ValueFault."""
+    if type(value) is int and (minimum is None or minimum <= value) and (maximum is None or value <= maximum):
+        return value
     number = int(value) if isinstance(value, float) and value.is_integer() else value
     if (
         not isinstance(number, int)
@@ -66,6 +68,8 @@ def as_integer(value: Any, minimum: Optional[int] = None, maximum: Optional[int]
 
 def as_number(value: Any) -> float:
     """The value as a float if it is a finite number. Raises ValueFault."""
+    if type(value) is float and math.isfinite(value):
+        return value
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         try:
             number = float(value)
@@ -86,7 +90,7 @@ def as_list(value: Any) -> Sequence[Any]:
 
 def as_object(value: Any) -> Mapping[str, Any]:
     """The value if it is an object. Raises ValueFault."""
-    if isinstance(value, Mapping):
+    if type(value) is dict or isinstance(value, Mapping):
         return value
     raise ValueFault("an object", value)
 

@@ -101,7 +101,7 @@ class DocumentReader(ObjectReader):
     def thread_id_lists(self, key: str) -> tuple[tuple[int, ...], ...]:
         """A list of lists of non-negative integers, each as by `thread_ids`."""
         return tuple(
-            self._thread_ids(item, f"{self.path_of(key)}[{index}]") for index, item in enumerate(self._list(key))
+            self._thread_ids(item, f"{self.path_of(key)}[{index}]") for index, item in enumerate(self.list(key))
         )
 
     def _thread_ids(self, value: Any, path: str) -> tuple[int, ...]:

@@ -1,14 +1,17 @@
 """JSON form of requests and responses of the query protocol, compatible with cc-metric-store in both directions."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 import numpy as np
 import orjson
 
 from cc_backend.errors import InvalidInput
-from cc_backend.metricstore.query.protocol import QueryItem, QueryRequest, QueryResponse, SeriesResult
+from cc_backend.metricstore.query.protocol import TIME_LIMITS, QueryItem, QueryRequest, QueryResponse, SeriesResult
 from cc_backend.runtime.float32 import shortest_float32
+from cc_common.json_values import as_integer, as_list, as_number, as_object, as_string
+
+T = TypeVar("T")
 
 
 def encode_json(response: QueryResponse) -> bytes:
@@ -97,54 +100,39 @@ def encode_request(request: QueryRequest) -> bytes:
 def decode_json(body: bytes) -> QueryResponse:
     """The response of another store, ours or the reference's; raises InvalidInput if the body is not a response."""
     try:
-        document = orjson.loads(body)
-        results = document["results"] or []
-        rows = [[_series_from_json(element) for element in row or []] for row in results]
-    except (orjson.JSONDecodeError, ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
-        raise InvalidInput(f"this is not a response of a metric store: {type(error).__name__}: {error}"[:300]) from None
+        results = as_object(orjson.loads(body))["results"] or ()
+        rows = [[_series_from_json(element) for element in as_list(row or ())] for row in as_list(results)]
+    except (orjson.JSONDecodeError, ValueError, TypeError, KeyError, OverflowError) as error:
+        raise InvalidInput(f"this is not a response of a metric store: {error}"[:300]) from None
     return QueryResponse(rows)
 
 
-def _series_from_json(element: Mapping[str, Any]) -> SeriesResult:
-    data = element.get("data")
-    coverage = element.get("coverage")
+def _series_from_json(element: Any) -> SeriesResult:
+    get = as_object(element).get
+    data, coverage = get("data"), get("coverage")
     return SeriesResult(
-        from_s=_integer(element, "from"),
-        to_s=_integer(element, "to"),
-        resolution_s=_integer(element, "resolution"),
-        # None becomes NaN
+        from_s=as_integer(get("from") or 0, *TIME_LIMITS),
+        to_s=as_integer(get("to") or 0, *TIME_LIMITS),
+        resolution_s=as_integer(get("resolution") or 0, *TIME_LIMITS),
         data=None if data is None else _vector(data, np.float32),
-        min=_optional_number(element, "min"),
-        avg=_optional_number(element, "avg"),
-        max=_optional_number(element, "max"),
-        id=_optional_text(element.get("id")),
-        subtype_id=_optional_text(element.get("subtype-id")),
-        members=_integer(element, "members") or 1,
+        min=_optional(get("min"), as_number),
+        avg=_optional(get("avg"), as_number),
+        max=_optional(get("max"), as_number),
+        id=_optional(get("id"), as_string),
+        subtype_id=_optional(get("subtype-id"), as_string),
+        members=as_integer(get("members") or 1),
         coverage=None if coverage is None else _vector(coverage, np.int32),
-        error=_optional_text(element.get("error")),
+        error=_optional(get("error"), as_string),
     )
 
 
+def _optional(value: Any, convert: Callable[[Any], T]) -> T | None:
+    return None if value is None else convert(value)
+
+
 def _vector(values: Any, dtype: Any) -> Any:
-    if not isinstance(values, list):
-        raise TypeError("a list of numbers was expected")
-    found = np.array(values, dtype=dtype)
+    """A list of numbers as an array; null becomes NaN. Raises ValueError."""
+    found = np.array(as_list(values), dtype=dtype)
     if found.ndim != 1:
-        raise ValueError("a flat list of numbers was expected")
+        raise ValueError("samples and coverage must be flat lists of numbers")
     return found
-
-
-def _integer(element: Mapping[str, Any], key: str) -> int:
-    value = int(element.get(key) or 0)
-    if abs(value) >= 2**62:
-        raise ValueError(f"{key} is beyond any time")
-    return value
-
-
-def _optional_text(value: Any) -> str | None:
-    return None if value is None else str(value)
-
-
-def _optional_number(element: Mapping[str, Any], key: str) -> float | None:
-    value = element.get(key)
-    return None if value is None else float(value)

@@ -10,7 +10,7 @@ element with `error`.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NoReturn, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -21,12 +21,14 @@ from cc_backend.metricstore.ingest.identity import MAX_NAME_BYTES
 from cc_backend.metricstore.model import Query, StoredSeries, StoredStatistic
 from cc_backend.model import Samples
 from cc_common.error_codes import ErrorCode
-from cc_common.json_reader import parse_json
+from cc_common.json_reader import ObjectReader, ValueFault, parse_json
 
 DEFAULT_ALGORITHM = "lttb"
 
-_MAX_EXACT_FLOAT = 2**53  # a larger float may not be the integer that was sent
-_TIME_LIMIT = 2**62
+TIME_LIMITS = (-(2**62), 2**62)
+"""Inclusive limits of times and durations, seconds."""
+_NAME_TYPES = frozenset({str, int})
+_FLOAT32_MAX = float(np.finfo(np.float32).max)
 _MAX_PARTS = 10_000  # of one host, since each is looked up among all series of the host
 MAX_SHOWN = 80
 """Characters of a value that are quoted in an error."""
@@ -152,24 +154,24 @@ def request_from_json(document: Any, limits: QueryLimits = DEFAULT_LIMITS) -> Qu
     """The request in a JSON document; raises as `parse_request`."""
     if not isinstance(document, dict):
         raise InvalidInput("the request must be a JSON object", code=ErrorCode.INVALID_BODY)
-    fields = _normalise_keys(document)
-    algorithm = _text(fields, "resample-algo") or DEFAULT_ALGORITHM
-    queries = _list(fields, "queries")
+    fields = _reader_of(document)
+    algorithm = _name(fields, "resample-algo") or DEFAULT_ALGORITHM
+    queries = fields.list("queries")
     if len(queries) > limits.queries:
         raise TooLarge(f"the request has {len(queries)} queries; the limit is {limits.queries}")
-    for_all_nodes = _texts(fields, "for-all-nodes")
+    for_all_nodes = _names(fields, "for-all-nodes")
     items = tuple(query_item_from_json(query, algorithm) for query in queries)
     series = sum(count_named_series(item.query) for item in items)
     if series > limits.series:
         raise TooLarge(f"the request names {series} series; the limit is {limits.series}; ask in smaller parts")
     return QueryRequest(
-        cluster=_text(fields, "cluster"),
-        from_s=_time(fields, "from"),
-        to_s=_time(fields, "to"),
+        cluster=_name(fields, "cluster"),
+        from_s=fields.integer("from", TIME_LIMITS),
+        to_s=fields.integer("to", TIME_LIMITS),
         items=items,
         for_all_nodes=for_all_nodes,
-        with_stats=_flag(fields, "with-stats", default=True),
-        with_data=_flag(fields, "with-data", default=True),
+        with_stats=fields.boolean("with-stats", default=True),
+        with_data=fields.boolean("with-data", default=True),
         algorithm=algorithm,
     )
 
@@ -186,135 +188,72 @@ def query_item_from_json(document: Any, algorithm: str) -> QueryItem:
     """One query of a request; `algorithm` is the default for resampling."""
     if not isinstance(document, dict):
         return QueryItem(Query("", ""), fault="a query must be a JSON object")
-    fields = _normalise_keys(document)
+    fields = _reader_of(document)
     try:
         return QueryItem(
             _read_query(fields),
-            resolution_s=_duration(fields, "resolution"),
-            algorithm=_text(fields, "resample-algo") or algorithm,
+            fields.integer("resolution", TIME_LIMITS),
+            _name(fields, "resample-algo") or algorithm,
         )
     except InvalidInput as error:
-        metric, host = (str(fields.get(key) or "")[:MAX_SHOWN] for key in ("metric", "host"))
+        metric, host = (str(fields.raw(key) or "")[:MAX_SHOWN] for key in ("metric", "host"))
         return QueryItem(Query(metric, host), fault=str(error))
 
 
 def count_named_series(query: Query) -> int:
     """Number of series that a query names, at least 1: each of its ids with each of its subtype ids."""
+    if query.type_ids is None and query.subtype_ids is None:
+        return 1
     return max(len(query.type_ids or ()), 1) * max(len(query.subtype_ids or ()), 1)
 
 
-def _read_query(fields: Mapping[str, Any]) -> Query:
-    kind, subtype = _text(fields, "type"), _text(fields, "subtype")
+def _read_query(fields: ObjectReader) -> Query:
+    kind, subtype = _name(fields, "type"), _name(fields, "subtype")
     is_part = kind not in {"", "node"}
-    query = Query(
-        metric=_text(fields, "metric"),
-        host=_text(fields, "host"),
-        type=kind if is_part else None,
-        type_ids=_texts(fields, "type-ids") if is_part else None,
-        aggregate=_flag(fields, "aggreg", default=False),
-        scale_by=_number(fields, "scale-by") or None,
-        subtype=subtype or None,
-        subtype_ids=_texts(fields, "subtype-ids") if subtype else None,
+    scale = fields.number("scale-by")
+    if abs(scale) >= _FLOAT32_MAX:
+        fields.fault("scale-by", str(ValueFault("a number in the range of single precision", scale)))
+    query = Query(  # by position: a request may have 100,000 of them
+        _name(fields, "metric"),
+        _name(fields, "host"),
+        kind if is_part else None,
+        _names(fields, "type-ids") if is_part else None,
+        fields.boolean("aggreg"),
+        scale or None,
+        subtype or None,
+        _names(fields, "subtype-ids") if subtype else None,
     )
-    if count_named_series(query) > _MAX_PARTS:
-        raise InvalidInput(
-            f"type-ids and subtype-ids name {count_named_series(query)} parts; the limit is {_MAX_PARTS}"
-        )
+    if is_part or subtype:
+        parts = count_named_series(query)
+        if parts > _MAX_PARTS:
+            raise InvalidInput(f"type-ids and subtype-ids name {parts} parts; the limit is {_MAX_PARTS}")
     return query
 
 
-def _normalise_keys(document: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The document with known keys in lower case; a key in exactly its case wins over one in another case."""
-    if document.keys() <= _KEYS:
-        return document
-    return {key.lower(): value for key, value in document.items() if key not in _KEYS} | {
-        key: value for key, value in document.items() if key in _KEYS
-    }
+def _raise_invalid_input(path: str, problem: str) -> NoReturn:
+    raise InvalidInput(f"{path} {problem}")
 
 
-def _text(fields: Mapping[str, Any], key: str) -> str:
-    value = fields.get(key)
-    if value is None:
-        return ""
-    if not isinstance(value, str):
-        raise _wrong_type(key, "text", value)
-    return _check_length(key, value)
+def _reader_of(document: Mapping[str, Any]) -> ObjectReader:
+    return ObjectReader(document, on_fault=_raise_invalid_input, known_keys=_KEYS)
 
 
-def _list(fields: Mapping[str, Any], key: str) -> list[Any]:
-    value = fields.get(key)
-    if value is None:
-        return []
-    if not isinstance(value, list):
-        raise _wrong_type(key, "a list", value)
-    return value
-
-
-def _texts(fields: Mapping[str, Any], key: str) -> tuple[str, ...]:
-    """A list of strings; integers are converted to strings."""
-    values = _list(fields, key)
-    for value in values:
-        if not isinstance(value, str) and type(value) is not int:
-            raise _wrong_type(key, "a list of texts", value)
-    return tuple(_check_length(key, str(value)) for value in values)
-
-
-def _check_length(key: str, text: str) -> str:
-    """The string, if names in the store can be as long: names are repeated in the response, once for each host."""
+def _name(fields: ObjectReader, key: str) -> str:
+    """A string that is not longer than names in the store: names are repeated in the response, once for each host."""
+    text = fields.string(key)
     if len(text) > MAX_NAME_BYTES:
-        raise InvalidInput(f"{key} must be at most {MAX_NAME_BYTES} characters long, not {len(text)}")
+        fields.fault(key, f"must be at most {MAX_NAME_BYTES} characters long, not {len(text)}")
     return text
 
 
-def _integer(fields: Mapping[str, Any], key: str) -> int:
-    value = fields.get(key)
-    if value is None:
-        return 0
-    if isinstance(value, float) and value.is_integer() and abs(value) < _MAX_EXACT_FLOAT:
-        return int(value)
-    if type(value) is not int:
-        raise _wrong_type(key, "an integer", value)
-    return value
-
-
-def _time(fields: Mapping[str, Any], key: str) -> int:
-    value = _integer(fields, key)
-    if abs(value) > _TIME_LIMIT:
-        raise InvalidInput(f"{key} must be a time in Unix seconds, not {value}")
-    return value
-
-
-def _duration(fields: Mapping[str, Any], key: str) -> int:
-    value = _integer(fields, key)
-    if abs(value) > _TIME_LIMIT:
-        raise _wrong_type(key, "a number of seconds", value)
-    return value
-
-
-def _number(fields: Mapping[str, Any], key: str) -> float:
-    value = fields.get(key)
-    if value is None:
-        return 0.0
-    if (
-        isinstance(value, bool)
-        or not isinstance(value, int | float)
-        or not abs(value) < float(np.finfo(np.float32).max)
-    ):
-        raise _wrong_type(key, "a number", value)
-    return float(value)
-
-
-def _flag(fields: Mapping[str, Any], key: str, *, default: bool) -> bool:
-    value = fields.get(key)
-    if value is None:
-        return default
-    if not isinstance(value, bool):
-        raise _wrong_type(key, "true or false", value)
-    return value
-
-
-def _wrong_type(key: str, expected: str, value: Any) -> InvalidInput:
-    shown = repr(value)
-    return InvalidInput(
-        f"{key} must be {expected}, not {shown if len(shown) <= MAX_SHOWN else shown[:MAX_SHOWN] + '...'}"
-    )
+def _names(fields: ObjectReader, key: str) -> tuple[str, ...]:
+    """A list of such strings; integers are converted to strings."""
+    values = fields.list(key)
+    types = set(map(type, values))
+    if not types <= _NAME_TYPES:
+        fields.fault(key, str(ValueFault("a list of strings", values)))
+    names = tuple(map(str, values)) if int in types else tuple(values)
+    longest = max(map(len, names), default=0)
+    if longest > MAX_NAME_BYTES:
+        fields.fault(key, f"must be at most {MAX_NAME_BYTES} characters long, not {longest}")
+    return names
