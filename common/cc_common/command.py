@@ -22,6 +22,7 @@ from typing import Any, Callable, Generic, Iterable, List, NoReturn, Optional, S
 
 from cc_common import __version__
 from cc_common.errors import CockpitError, SettingsError
+from cc_common.nearest_name import did_you_mean
 from cc_common.output import flush_stdout
 
 EXIT_OK, EXIT_FAILED, EXIT_SETTINGS = 0, 1, 2
@@ -70,6 +71,7 @@ class Program(Generic[Options]):
     def parse(self, words: Sequence[str]) -> Tuple[Command[Options], Options]:
         """The command and the options in the arguments. Raises SettingsError; --help prints and raises SystemExit."""
         parser = _Parser(prog=self.name, description=self.help, allow_abbrev=False, formatter_class=_help_formatter)
+        parser.add_argument("--version", action="version", version=self._version, help="print the version")
         commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
         for command in (*self.commands, Command("version", "Print the version.", self._print_version, ())):
             child = commands.add_parser(
@@ -81,12 +83,17 @@ class Program(Generic[Options]):
             )
             child.set_defaults(command=command, parser=child)
             self._add_options(child, command)
-        parsed, unknown = parser.parse_known_args(list(words) or ["--help"])
+        first = words[0] if words else "--help"
+        if first not in (known := [*commands.choices, "--help", "--version", "-h"]):
+            kind = "option" if first.startswith("-") else "command"
+            parser.error(f"there is no {kind} {first!r}{did_you_mean(first, known)}")
+        parsed, unknown = parser.parse_known_args([first, *words[1:]])
         values = vars(parsed)
         chosen: Command[Options] = values.pop("command")
+        command_parser: _Parser = values.pop("parser")
         if unknown:
-            values["parser"].error(f"unrecognized arguments: {' '.join(unknown)}")
-        del values["parser"]
+            hint = did_you_mean(unknown[0].partition("=")[0], [f"--{name.replace('_', '-')}" for name in values])
+            command_parser.error(f"unrecognized arguments: {' '.join(unknown)}{hint}")
         return chosen, self.options(**values)
 
     def _add_options(self, parser: argparse.ArgumentParser, command: Command[Options]) -> None:
@@ -101,8 +108,12 @@ class Program(Generic[Options]):
                 )
 
     def _print_version(self, _options: Options) -> int:
-        sys.stdout.write(f"{self.name} {__version__}\n")
+        sys.stdout.write(f"{self._version}\n")
         return EXIT_OK
+
+    @property
+    def _version(self) -> str:
+        return f"{self.name} {__version__}"
 
     def print_warnings(self, warnings: Iterable[str]) -> None:
         """A line on standard error for each warning."""

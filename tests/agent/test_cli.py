@@ -73,7 +73,7 @@ def test_once_prints_exactly_what_topology_declares(run: Run) -> None:
         (("once", "--url", "http://127.0.0.1:9"), 1, "not sent to http://127.0.0.1:9/api/write: no response"),
         (("run", "--url", "http://127.0.0.1:9", "--spool-dir", "bad.json/x"), 1, "spool folder bad.json/x"),
         (("doctor", "--bogus"), 2, "unrecognized arguments: --bogus"),
-        (("bogus",), 2, "invalid choice: 'bogus'"),
+        (("bogus",), 2, "there is no command 'bogus'"),
         (("show-config", "--config", "bad.json"), 2, "is not JSON"),
         (("topology", "--interval", "0"), 2, "main.interval"),
     ],

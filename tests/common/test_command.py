@@ -54,18 +54,24 @@ def test_help_of_a_command_lists_its_options(capsys: pytest.CaptureFixture[str])
     assert "--spool-dir" not in printed
 
 
-def test_version_is_that_of_the_package(capsys: pytest.CaptureFixture[str]) -> None:
-    assert program(lambda _: 1).main(["version"]) == 0
+@pytest.mark.parametrize("word", ["version", "--version"])
+def test_version_is_that_of_the_package(capsys: pytest.CaptureFixture[str], word: str) -> None:
+    assert program(lambda _: 1).main([word]) == 0
     assert capsys.readouterr().out == f"cc-sample {__version__}\n"
 
 
 @pytest.mark.parametrize(
     ("words", "part"),
     [
-        (["bogus"], "bogus"),
+        (["bogus"], "there is no command 'bogus'"),
+        (["rnu"], "there is no command 'rnu'; did you mean 'run'?"),
+        (["--bogus"], "there is no option '--bogus'"),
+        (["--vresion"], "there is no option '--vresion'; did you mean '--version'?"),
+        ([""], "there is no command ''"),
         (["run", "--bogus"], "unrecognized arguments: --bogus"),
+        (["run", "extra"], "unrecognized arguments: extra"),
         (["show", "--spool-dir", "s"], "unrecognized arguments: --spool-dir s"),
-        (["run", "--conf", "c"], "unrecognized arguments: --conf c"),
+        (["run", "--conf", "c"], "unrecognized arguments: --conf c; did you mean '--config'?"),
         (["run", "--level", "loud"], "--level"),
         (["run", "--config"], "expected one argument"),
     ],
@@ -76,7 +82,7 @@ def test_a_wrong_command_line_is_one_line_and_status_2(
     assert program(lambda _: 0).main(words) == 2
     complaint = capsys.readouterr().err
     assert complaint.startswith("cc-sample: command line: ")
-    assert complaint.endswith(f"(see cc-sample{'' if words[0] == 'bogus' else f' {words[0]}'} --help)\n")
+    assert complaint.endswith(f"(see cc-sample{f' {words[0]}' if words[0] in ('run', 'show') else ''} --help)\n")
     assert part in complaint
     assert complaint.count("\n") == 1
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Callable, List, Optional, Tuple
@@ -15,6 +14,7 @@ from cc_agent.collectors.loadavg import LoadavgCollector, LoadavgOptions
 from cc_agent.collectors.memstat import MemstatCollector, MemstatOptions
 from cc_agent.collectors.netstat import NetstatCollector, NetstatOptions
 from cc_common.errors import SettingsError
+from cc_common.nearest_name import did_you_mean
 from cc_common.settings import section
 
 UNSUPPORTED_COLLECTORS = (
@@ -78,8 +78,7 @@ def check_metric_names(settings: CollectorsSettings, source: str) -> None:
         for metric in options.include_metrics:
             if metric not in known:
                 key = f"collectors.{name}.include_metrics"
-                nearest = difflib.get_close_matches(metric, sorted(known), n=1, cutoff=0.5)
-                hint = f"; did you mean {nearest[0]!r}?" if nearest else ""
+                hint = did_you_mean(metric, sorted(known))
                 raise SettingsError(key, f"{source}: {key}: {name} has no metric {metric!r} with these options{hint}")
 
 

@@ -1,6 +1,5 @@
 """Shared parts of the commands: configuration, database, tables of text."""
 
-import difflib
 import logging
 import os
 import sys
@@ -20,6 +19,7 @@ from cc_backend.errors import BackendError, InvalidInput, Unavailable
 from cc_backend.migrations import migrate
 from cc_backend.settings import BackendSettings, load_settings
 from cc_backend.startup.data_locks import require_matching_wal
+from cc_common.nearest_name import did_you_mean
 from cc_common.settings import LoadedSettings, parse_duration
 
 Config = Annotated[
@@ -90,9 +90,8 @@ def parse_duration_option(name: str, text: str) -> float:
 
 def nearest_name_hint(name: str, known: Sequence[str]) -> str:
     """End of a sentence about an unknown name: the most similar known name, or the known names."""
-    alike = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    if alike:
-        return f"; did you mean '{alike[0]}'?"
+    if hint := did_you_mean(name, known):
+        return hint
     return f"; known are {', '.join(known[:_MAX_NAMES_SHOWN])}" if known else "; none is configured, see `cluster add`"
 
 

@@ -5,16 +5,16 @@ from __future__ import annotations
 import collections.abc
 import contextlib
 import dataclasses
-import difflib
 import fnmatch
 import json
 import stat
 import types
 from pathlib import Path
-from typing import Any, Callable, Dict, Generic, Iterable, List, Mapping, Optional, Set, Tuple, Type, TypeVar
+from typing import Any, Callable, Dict, Generic, List, Mapping, Optional, Set, Tuple, Type, TypeVar
 
 from cc_common.errors import SettingsError
 from cc_common.json_values import json_type
+from cc_common.nearest_name import did_you_mean
 from cc_common.settings.declare import NAMED_SECTIONS, OPTION, SECTION, Setting, settings_of
 from cc_common.settings.secret_file import read_secret
 from cc_common.settings.values import InvalidValue, check_value, is_optional, parse_text
@@ -266,11 +266,11 @@ class _SettingsReader:
                 self.warnings.append(f"{self.origin.file(dotted)}: {dotted}: {advice}")
         if strange:
             more = "".join(
-                f"; {_join(path, key)}: neither{_did_you_mean(key, known)}" for key in strange[1:_MAX_KEYS_NAMED]
+                f"; {_join(path, key)}: neither{did_you_mean(key, known)}" for key in strange[1:_MAX_KEYS_NAMED]
             )
             more += f"; and {len(strange) - _MAX_KEYS_NAMED} more" if len(strange) > _MAX_KEYS_NAMED else ""
             raise self.error(
-                _join(path, strange[0]), f"there is no such setting{_did_you_mean(strange[0], known)}{more}"
+                _join(path, strange[0]), f"there is no such setting{did_you_mean(strange[0], known)}{more}"
             )
 
     def _legacy_advice(self, dotted: str) -> Optional[str]:
@@ -282,16 +282,11 @@ class _SettingsReader:
         for key in self.overrides:
             if key not in self._used:
                 known = [*self.origins, *(setting.key for setting in settings_of(cls))]
-                raise self.error(key, f"there is no such setting{_did_you_mean(key, known)}", COMMAND_LINE)
+                raise self.error(key, f"there is no such setting{did_you_mean(key, known)}", COMMAND_LINE)
 
 
 def _join(path: str, key: str) -> str:
     return f"{path}.{key}" if path and key else path or key
-
-
-def _did_you_mean(key: str, known: Iterable[str]) -> str:
-    near = difflib.get_close_matches(key, list(known), n=1, cutoff=0.5)
-    return f"; did you mean {near[0]!r}?" if near else ""
 
 
 def _map_strings(value: Any, change: Callable[[str], str]) -> Any:
