@@ -56,12 +56,10 @@ def as_integer(value: Any, minimum: Optional[int] = None, maximum: Optional[int]
     if type(value) is int and (minimum is None or minimum <= value) and (maximum is None or value <= maximum):
         return value
     number = int(value) if isinstance(value, float) and value.is_integer() else value
-    if (
-        not isinstance(number, int)
-        or isinstance(number, bool)
-        or (minimum is not None and number < minimum)
-        or (maximum is not None and number > maximum)
-    ):
+    if not isinstance(number, int) or isinstance(number, bool):
+        # limits on both sides are mostly those of a format, which help nobody who wrote a string
+        raise ValueFault("an integer" if maximum is not None else f"an integer{_limits(minimum, None)}", value)
+    if (minimum is not None and number < minimum) or (maximum is not None and number > maximum):
         raise ValueFault(f"an integer{_limits(minimum, maximum)}", value)
     return number
 

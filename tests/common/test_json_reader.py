@@ -189,6 +189,7 @@ def test_a_required_string_must_not_be_empty(value: Any) -> None:
         (lambda reader: reader.string("a"), 5, "a: must be a string, not 5"),
         (lambda reader: reader.integer("a", (0, None)), -1, "a: must be an integer of at least 0, not -1"),
         (lambda reader: reader.integer("a", (0, 3)), 4, "a: must be an integer from 0 to 3, not 4"),
+        (lambda reader: reader.integer("a"), "x", 'a: must be an integer, not "x"'),
         (lambda reader: reader.number("a"), "5", 'a: must be a number, not "5"'),
         (lambda reader: reader.number("a"), 10**400, "a: must be a finite number, not 1000"),
         (lambda reader: reader.boolean("a"), 1, "a: must be true or false, not 1"),

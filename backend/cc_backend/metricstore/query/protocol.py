@@ -251,7 +251,8 @@ def _names(fields: ObjectReader, key: str) -> tuple[str, ...]:
     values = fields.list(key)
     types = set(map(type, values))
     if not types <= _NAME_TYPES:
-        fields.fault(key, str(ValueFault("a list of strings", values)))
+        number, value = next((i, value) for i, value in enumerate(values) if type(value) not in _NAME_TYPES)
+        fields.fault(f"{key}[{number}]", str(ValueFault("a string", value)))
     names = tuple(map(str, values)) if int in types else tuple(values)
     longest = max(map(len, names), default=0)
     if longest > MAX_NAME_BYTES:

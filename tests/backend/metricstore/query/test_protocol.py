@@ -160,6 +160,10 @@ class TestShape:
         with pytest.raises(InvalidInput, match=field):
             ask(store, **{field: value})
 
+    def test_a_wrong_element_of_a_list_is_named(self, store: MetricStore) -> None:
+        with pytest.raises(InvalidInput, match=r"^for-all-nodes\[1\] must be a string, not 1\.5$"):
+            ask(store, **{"for-all-nodes": ["clock", 1.5]})
+
 
 class TestGrid:
     def test_the_whole_range_is_returned_with_null_at_both_ends(self, store: MetricStore) -> None:
