@@ -61,10 +61,14 @@ def test_a_killed_adapter_tells_every_run_of_the_day_once(
             for step in range(STEPS_PER_ROUND):
                 day.turn_to(begin_s + DAY_S * (number * STEPS_PER_ROUND + step) // steps)
                 time.sleep(chance.uniform(0.1, 0.8))
+            if number == ROUNDS - 1 and not told(relay):  # in a few rounds the backend may never have been in reach
+                relay.turn("lose")
+                for name in ("squeue", "sacct"):
+                    day.break_command(name, broken=False)
+                soon("a first event", lambda: told(relay) > 0)
             adapter.kill()
     finally:
         adapter.kill()
-    assert told(relay), "no killed adapter told anything"
     relay.turn("open")
     for name in ("squeue", "sacct"):
         day.break_command(name, broken=False)
