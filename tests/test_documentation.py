@@ -11,7 +11,13 @@ import pytest
 from cc_backend.settings import LEGACY_KEYS, LEGACY_VARIABLES
 from cc_backend.storeservice.settings import LEGACY as STORE_LEGACY
 
-LINK = re.compile(r"\[[^\]]*\]\((?!https?:)([^)#]+)")
+LINK = re.compile(r"\[[^\]]*\]\((?!https?:)([^)#]*)(?:#([^)]*))?\)")
+
+
+def anchors_of(target: Path) -> set[str]:
+    """The anchors that a reader on the web has for the headings of a document."""
+    headings = re.findall(r"^#+ (.+)$", target.read_text("utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
 def test_the_reference_pages_are_those_that_the_declarations_give(repository: Path) -> None:
@@ -36,8 +42,13 @@ def test_what_a_setting_means_is_written_in_whole_sentences(repository: Path) ->
 
 def test_every_link_of_a_document_leads_somewhere(repository: Path) -> None:
     documents = [*repository.glob("*.md"), *repository.glob("docs/**/*.md")]
-    links = [(document, link) for document in documents for link in LINK.findall(document.read_text("utf-8"))]
-    broken = [f"{document.name}: {link}" for document, link in links if not (document.parent / link).exists()]
+    links = [(document, *found) for document in documents for found in LINK.findall(document.read_text("utf-8"))]
+    broken = [
+        f"{document.name}: {link}#{anchor}"
+        for document, link, anchor in links
+        if not (target := document.parent / link if link else document).exists()
+        or (anchor and anchor not in anchors_of(target))
+    ]
     assert broken == []
 
 

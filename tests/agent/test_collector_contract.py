@@ -1,5 +1,6 @@
 """What every collector keeps: it emits what it declares, under the tags it declares."""
 
+import dataclasses
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +16,7 @@ from cc_agent.collectors.memstat import MemstatCollector, MemstatOptions
 from cc_agent.collectors.netstat import NetstatCollector, NetstatOptions
 from cc_agent.collectors.registry import UNSUPPORTED_COLLECTORS, CollectorsSettings, make_collectors
 from cc_agent.errors import NotAvailableError
+from cc_common.settings import load
 
 
 def _statvfs(_path: str) -> os.statvfs_result:
@@ -123,10 +125,9 @@ def test_excluded_metrics_are_neither_declared_nor_emitted(machine: Path) -> Non
 
 
 def test_every_setting_of_a_collector_makes_that_collector(machine: Path) -> None:
-    settings = CollectorsSettings(
-        CpustatOptions(), MemstatOptions(), LoadavgOptions(), NetstatOptions(), IostatOptions(), DiskstatOptions()
-    )
-    names = [collector.name for collector in make_collectors(settings, machine)]
-    assert names == ["cpustat", "memstat", "loadavg", "netstat", "iostat", "diskstat"]
-    assert not set(names) & set(UNSUPPORTED_COLLECTORS)
+    known = [field.name for field in dataclasses.fields(CollectorsSettings)]
+    settings = load(CollectorsSettings, {name: {} for name in known}, source="test").settings
+    assert [collector.name for collector in make_collectors(settings, machine)] == known
+    assert not set(known) & set(UNSUPPORTED_COLLECTORS)
+    assert {maker.partition(",")[0] for maker in MAKERS} == set(known), "each collector is held to this contract"
     assert make_collectors(CollectorsSettings(), machine) == []
