@@ -126,7 +126,7 @@ def test_excluded_metrics_are_neither_declared_nor_emitted(machine: Path) -> Non
 
 def test_every_setting_of_a_collector_makes_that_collector(machine: Path) -> None:
     known = [field.name for field in dataclasses.fields(CollectorsSettings)]
-    settings = load(CollectorsSettings, {name: {} for name in known}, source="test").settings
+    settings = load(CollectorsSettings, {name: {} for name in known}, source="test").value
     assert [collector.name for collector in make_collectors(settings, machine)] == known
     assert not set(known) & set(UNSUPPORTED_COLLECTORS)
     assert {maker.partition(",")[0] for maker in MAKERS} == set(known), "each collector is held to this contract"
