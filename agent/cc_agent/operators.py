@@ -1,6 +1,7 @@
 """The operators of conditions for values of any type; none of them raises.
 
-Tags hold numbers as strings, so whatever looks like a number is compared as one.
+Tags hold numbers as strings, so what looks like a number is ordered and calculated as one. Two strings are equal only
+if they are the same text, and `+` joins them.
 """
 
 from __future__ import annotations

@@ -128,8 +128,7 @@ class NetstatCollector:
         elapsed_s = self._clock.elapsed_s(tick)
         readings: List[Reading] = []
         for index, (name, _, _) in enumerate(_COUNTERS):
-            values = {device: float(counters[index]) for device, counters in devices.items()}
-            self._append_readings(name, {device: int(value) for device, value in values.items()}, readings)
+            self._append_readings(name, {device: counters[index] for device, counters in devices.items()}, readings)
         if elapsed_s is not None:
             self._append_rates(devices, elapsed_s, readings)
         for gone in self._before.keys() - devices.keys():

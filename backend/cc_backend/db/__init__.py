@@ -1,4 +1,4 @@
-"""The job database: how it is opened, written to and watched; the only package that knows the insides of peewee."""
+"""The job database: how it is opened, written to and watched; the only package that opens a connection."""
 
 __all__ = (
     "database",

@@ -25,7 +25,7 @@ def matrix(metric: JobMetric) -> Values:
 
 
 def downsample(rows: Values, max_columns: int) -> tuple[Values, int]:
-    """The rows with at most `max_columns` columns, each the mean of as many old ones; gaps stay out of the mean."""
+    """The rows with at most `max_columns` columns, and how many old columns each is the mean of; gaps are left out."""
     length = rows.shape[-1]
     every = max(1, -(-length // max_columns))
     if every == 1:
@@ -71,11 +71,11 @@ def find_gaps(rows: Values) -> tuple[tuple[int, int], ...]:
 
 
 def find_outliers(means: Values, *, min_distance: float = 0.0) -> list[int]:
-    """The indices of means far from the median: by more than 4 robust spreads and a fifth of the median.
+    """The indices of means far from the median: by more than 4 robust deviations and a fifth of the median.
 
     `min_distance` is a distance below which nothing is far, so that a metric close to zero everywhere has no outliers.
-    Spread is the median absolute deviation, scaled to a standard deviation (factor 1.4826). More than a third of
-    them cannot be outliers: then the job simply has two kinds of nodes.
+    A robust deviation is the median absolute deviation, scaled to a standard deviation (factor 1.4826). More than a
+    third of them cannot be outliers: then the job simply has two kinds of nodes.
     """
     known = means[np.isfinite(means)]
     if len(known) < 4:  # noqa: PLR2004 - three series have no usual value

@@ -23,7 +23,7 @@ def choose_step_s(length_s: float, most: int = _MAX_LABELS) -> int:
 
 
 def run_time_labels(length_s: float) -> list[XLabel]:
-    """Labels in run time: `0`, `1 h`, `2 h`."""
+    """Labels in run time: `0`, `1 h`, `2 h`; positions are percent of the length."""
     if length_s <= 0:
         return []
     step = choose_step_s(length_s)
@@ -33,10 +33,10 @@ def run_time_labels(length_s: float) -> list[XLabel]:
 
 
 def clock_labels(start_s: float, length_s: float, zone: tzinfo | None) -> list[XLabel]:
-    """Labels on the clock, at round local times: `10:00`; the day where a day begins, also if its midnight is skipped.
+    """Labels in local time, at round times: `10:00`; the day where a day begins, also if its midnight is skipped.
 
-    Steps are those of the clock on the wall, so they stay round when it is put forward or back. What the clock
-    shows twice is labelled twice, where the steps are shorter than an hour.
+    Positions are percent of the length. Steps are those of the wall clock, so they stay round when it is put
+    forward or back. What the clock shows twice is labelled twice, where the steps are shorter than an hour.
     """
     if length_s <= 0:
         return []
@@ -54,7 +54,7 @@ def clock_labels(start_s: float, length_s: float, zone: tzinfo | None) -> list[X
 
 
 def _moments_showing(local: datetime, zone: tzinfo | None, step: int) -> list[float]:
-    """When the clock on the wall shows this: twice where it is put back, never where it is put forward.
+    """When the wall clock shows this: twice where it is put back, never where it is put forward.
 
     Of a midnight that is skipped, when its day begins.
     """
@@ -67,7 +67,7 @@ def _moments_showing(local: datetime, zone: tzinfo | None, step: int) -> list[fl
 
 
 def zone_offsets(start_s: float, length_s: float, zone: tzinfo | None) -> list[tuple[int, int]]:
-    """Since when (Unix seconds) the zone is how many seconds ahead of UTC, for a span of time."""
+    """UTC offsets of the zone in this span of time, as (from Unix seconds, seconds ahead of UTC)."""
     now, end = int(start_s), int(start_s + max(0.0, length_s))
     found = [(now, _offset_s(now, zone))]
     while now < end:

@@ -41,7 +41,7 @@ def _parse_term(term: str) -> Optional[Gres]:
     name, _, rest = (body[prefix.end() :] if prefix else body).partition(":")
     name, equals, amount = name.partition("=")
     if equals:  # gres/gpu=2
-        return Gres(name.lower(), "", parse_integer(amount))
+        return Gres(name.lower(), "", min(parse_integer(amount), _MAX_GPUS)) if name else None
     kind, equals, amount = rest.partition("=")
     if not equals:  # gpu:a100:2, gpu:2, gpu:a100, gpu
         kind, _, amount = rest.rpartition(":") if _is_count(rest.rpartition(":")[2]) else (rest, "", "1")
