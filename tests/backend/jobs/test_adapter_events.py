@@ -8,7 +8,7 @@ from cc_backend.jobs.event_checks import validate_start
 from cc_backend.services import Services
 from cc_common.job_events import JobStart, parse_job_start
 from cc_slurm_adapter.event_mapping import StartEventMapper
-from cc_slurm_adapter.slurm_model import Placement, SlurmJob
+from cc_slurm_adapter.slurm_model import NodeAllocation, SlurmJob
 from cc_slurm_adapter.topology import ClusterTopology, parse_cluster
 
 NOW_S = 1_760_000_400
@@ -27,6 +27,9 @@ def topology(request: pytest.FixtureRequest, tern: dict[str, Any]) -> ClusterTop
     return parse_cluster(tern, source="test") if request.param == "described" else ClusterTopology()
 
 
+MANY_GPUS = "gpu=999999999999999,gres/gpu:a=999999999999999"
+
+
 @pytest.mark.parametrize(
     ("field", "value"),
     [
@@ -43,9 +46,12 @@ def topology(request: pytest.FixtureRequest, tern: dict[str, Any]) -> ClusterTop
         ("time_limit_min", (1 << 31) - 1),
         ("submit_time", NOW_S + 40 * 365 * 86_400),
         ("array_job_id", (1 << 53) - 1),
-        ("placements", (Placement("tn01", cores=((0, 0),), gres="gpu=999999999999999,gres/gpu:a=999999999999999"),)),
-        ("placements", (Placement("tn01", cores=((1 << 50, 1 << 50),), gres="gpu:4096(IDX:0-4095)"),)),
-        ("placements", (Placement("tn01", cpu_ids=(0, 1 << 50)),)),
+        (
+            "allocations",
+            (NodeAllocation("tn01", cores=((0, 0),), gres=MANY_GPUS),),
+        ),
+        ("allocations", (NodeAllocation("tn01", cores=((1 << 50, 1 << 50),), gres="gpu:4096(IDX:0-4095)"),)),
+        ("allocations", (NodeAllocation("tn01", cpu_ids=(0, 1 << 50)),)),
     ],
 )
 def test_a_field_that_cannot_be_costs_itself_and_not_the_job(

@@ -59,7 +59,7 @@ def test_a_configuration_of_the_reference_loads_with_warnings_for_what_has_no_us
         ({"metric-store": {"retention-in-memry": "1h"}}, "metric-store.retention-in-memry", "'retention-in-memory'"),
         ({"mian": {}}, "mian", "'main'"),
         ({"auth": {"jwts": {"max-age": "soon"}}}, "auth.jwts.max-age", "soon"),
-        ({"main": {"threads": "many"}}, "main.threads", "number"),
+        ({"main": {"threads": "many"}}, "main.threads", "integer"),
         ({"main": {"threads": 0}}, "main.threads", "1"),
         ({"metric-store": {"wal": {"fsync": "sometimes"}}}, "metric-store.wal.fsync", "never"),
         ({"archive": {"kind": "tape"}}, "archive.kind", "file"),
