@@ -17,7 +17,7 @@ for part in metricstore/lines metricstore/codec metricstore/resample archive/dec
     sources="$fuzz/${part}_fuzz.c"
     [ "$part" = lines ] || sources="$sources $native/$part.c"
     # shellcheck disable=SC2086
-    clang -g -O1 -ffp-contract=off -fsanitize=fuzzer,address,undefined -I "$native" $sources -lm -o "$out/${part}_fuzz"
+    clang -g -O1 -ffp-contract=off -fsanitize=fuzzer,address,undefined -I tests/backend -I "$native" $sources -lm -o "$out/${part}_fuzz"
     mkdir -p "$out/$part"
     echo "== $part"
     "$out/${part}_fuzz" -max_total_time="$seconds" -max_len=4096 -verbosity=0 -print_final_stats=1 \

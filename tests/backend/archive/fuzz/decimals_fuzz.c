@@ -1,7 +1,7 @@
 /* Feeds the writer of numbers: bytes as 32-bit and 64-bit floats, into rooms of many sizes. What comes out is held
  * against printf.
  *
- *     clang -g -O1 -fsanitize=fuzzer,address,undefined -I backend/cc_backend/archive/native \
+ *     clang -g -O1 -fsanitize=fuzzer,address,undefined -I tests/backend -I backend/cc_backend/archive/native \
  *         tests/backend/archive/fuzz/decimals_fuzz.c backend/cc_backend/archive/native/decimals.c -lm -o decimals_fuzz
  *     ./decimals_fuzz tests/backend/archive/fuzz/corpus/decimals
  *
@@ -13,13 +13,7 @@
 #include <string.h>
 
 #include "decimals.h"
-
-static void must(int right, const char *text) {
-    if (!right) {
-        fprintf(stderr, "%s\n", text);
-        abort();
-    }
-}
+#include "fuzz_program.h"
 
 /* The text of a number with its comma, as printf has it once halves are rounded away from zero. */
 static size_t expected(double number, char *out) {
@@ -87,7 +81,6 @@ static void write_nowhere(void) {
     free(out);
 }
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 /* The first byte is the room; then come the numbers. */
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
@@ -114,22 +107,3 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     free(singles);
     return 0;
 }
-
-#ifdef STANDALONE
-int main(int count, char **names) {
-    for (int i = 1; i < count; i++) {
-        uint8_t buffer[1 << 16], *data;
-        FILE *file = fopen(names[i], "rb");
-        must(file != NULL, "a file cannot be opened");
-        size_t size = fread(buffer, 1, sizeof buffer, file);
-        fclose(file);
-        data = malloc(size ? size : 1); /* of its own size, so that a byte too far is seen */
-        must(data != NULL, "no memory");
-        memcpy(data, buffer, size);
-        LLVMFuzzerTestOneInput(data, size);
-        free(data);
-    }
-    printf("%d files\n", count - 1);
-    return 0;
-}
-#endif

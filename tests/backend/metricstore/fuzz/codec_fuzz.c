@@ -1,6 +1,6 @@
 /* Feeds the codec: bytes as a payload, which may be anything, and bytes as samples, which must come back.
  *
- *     clang -g -O1 -fsanitize=fuzzer,address,undefined -I backend/cc_backend/metricstore/native \
+ *     clang -g -O1 -fsanitize=fuzzer,address,undefined -I tests/backend -I backend/cc_backend/metricstore/native \
  *         tests/backend/metricstore/fuzz/codec_fuzz.c backend/cc_backend/metricstore/native/codec.c -lm -o codec_fuzz
  *     ./codec_fuzz tests/backend/metricstore/fuzz/corpus/codec
  *
@@ -10,13 +10,7 @@
 #include <string.h>
 
 #include "codec.h"
-
-static void must(int right, const char *text) {
-    if (!right) {
-        fprintf(stderr, "%s\n", text);
-        abort();
-    }
-}
+#include "fuzz_program.h"
 
 static void read_payload(const uint8_t *data, size_t size) {
     cc_payload payload;
@@ -81,31 +75,9 @@ static void there_and_back(const uint8_t *data, size_t size) {
     free(samples);
 }
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     read_payload(data, size);
     there_and_back(data, size);
     return 0;
 }
-
-#ifdef STANDALONE
-int main(int count, char **names) {
-    for (int i = 1; i < count; i++) {
-        uint8_t buffer[1 << 16], *data;
-        FILE *file = fopen(names[i], "rb");
-        must(file != NULL, "a file cannot be opened");
-        size_t size = fread(buffer, 1, sizeof buffer, file);
-        fclose(file);
-        data = malloc(size + 1); /* of its own size, so that a byte too far is seen */
-        must(data != NULL, "no memory");
-        memcpy(data, buffer, size);
-        data = realloc(data, size ? size : 1);
-        must(data != NULL, "no memory");
-        LLVMFuzzerTestOneInput(data, size);
-        free(data);
-    }
-    printf("%d files\n", count - 1);
-    return 0;
-}
-#endif

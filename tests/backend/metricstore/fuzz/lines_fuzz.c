@@ -1,6 +1,6 @@
 /* What must hold for any batch that the reader in native/lines.c is given.
  *
- *     clang -g -O1 -fsanitize=fuzzer,address,undefined -I backend/cc_backend/metricstore/native \
+ *     clang -g -O1 -fsanitize=fuzzer,address,undefined -I tests/backend -I backend/cc_backend/metricstore/native \
  *         tests/backend/metricstore/fuzz/lines_fuzz.c -o lines_fuzz
  *     ./lines_fuzz tests/backend/metricstore/fuzz/corpus/lines
  *
@@ -16,6 +16,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "fuzz_program.h"
 
 static long allocations_left = -1; /* -1: none fails */
 
@@ -330,24 +332,3 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     cc_lines_free(table);
     return 0;
 }
-
-#ifdef STANDALONE
-int main(int count, char **paths) {
-    for (int number = 1; number < count; number++) {
-        FILE *file = fopen(paths[number], "rb");
-        if (!file) {
-            perror(paths[number]);
-            return 1;
-        }
-        static uint8_t data[1 << 20];
-        size_t size = fread(data, 1, sizeof data, file);
-        fclose(file);
-        uint8_t *exact = malloc(size ? size : 1);
-        memcpy(exact, data, size);
-        LLVMFuzzerTestOneInput(exact, size);
-        free(exact);
-    }
-    printf("%d inputs\n", count - 1);
-    return 0;
-}
-#endif

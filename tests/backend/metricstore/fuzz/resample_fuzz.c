@@ -1,6 +1,6 @@
 /* Feeds the resampling of curves: any edges, which are refused or used, and any samples.
  *
- *     clang -g -O1 -fsanitize=fuzzer,address,undefined -I backend/cc_backend/metricstore/native \
+ *     clang -g -O1 -fsanitize=fuzzer,address,undefined -I tests/backend -I backend/cc_backend/metricstore/native \
  *         tests/backend/metricstore/fuzz/resample_fuzz.c backend/cc_backend/metricstore/native/resample.c -lm \
  *         -o resample_fuzz
  *     ./resample_fuzz tests/backend/metricstore/fuzz/corpus/resample
@@ -11,13 +11,7 @@
 #include <string.h>
 
 #include "resample.h"
-
-static void must(int right, const char *text) {
-    if (!right) {
-        fprintf(stderr, "%s\n", text);
-        abort();
-    }
-}
+#include "fuzz_program.h"
 
 static int is_among(const float *sample, const float *samples, int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end || i == begin; i++) {
@@ -43,7 +37,6 @@ static void resample(const float *samples, size_t length, const int64_t *edges, 
     free(out);
 }
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 /* The first byte is the number of edges, then a byte for each of them, as steps; the rest is samples. */
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
@@ -65,22 +58,3 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     free(edges);
     return 0;
 }
-
-#ifdef STANDALONE
-int main(int count, char **names) {
-    for (int i = 1; i < count; i++) {
-        uint8_t buffer[1 << 16], *data;
-        FILE *file = fopen(names[i], "rb");
-        must(file != NULL, "a file cannot be opened");
-        size_t size = fread(buffer, 1, sizeof buffer, file);
-        fclose(file);
-        data = malloc(size ? size : 1); /* of its own size, so that a byte too far is seen */
-        must(data != NULL, "no memory");
-        memcpy(data, buffer, size);
-        LLVMFuzzerTestOneInput(data, size);
-        free(data);
-    }
-    printf("%d files\n", count - 1);
-    return 0;
-}
-#endif
