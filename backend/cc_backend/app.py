@@ -226,8 +226,8 @@ def monitor_health(store: MetricStore, watch: DatabaseWatch, database: Database,
     return HealthMonitor(
         (
             HealthCheck("the metric store", store.check_disk, store.faults),
-            HealthCheck("the database", watch.poll, database.faults),
-            HealthCheck("the job archive", archive.poll, archive.faults),
+            HealthCheck("the database", watch.check, database.faults),
+            HealthCheck("the job archive", archive.check, archive.faults),
         )
     )
 

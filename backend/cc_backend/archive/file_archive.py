@@ -23,7 +23,7 @@ from typing import Any, Self
 import orjson
 
 from cc_backend.archive.data_json import decode_data_json, encode_data_json
-from cc_backend.archive.folders import RETRY_AFTER_S, ArchiveFolders
+from cc_backend.archive.folders import JOBS_PER_FOLDER, RETRY_AFTER_S, ArchiveFolders
 from cc_backend.archive.json_text import parse_json
 from cc_backend.archive.meta_json import decode_meta_json, encode_meta_json
 from cc_backend.clusters.load import is_cluster_name, parse_cluster
@@ -87,7 +87,7 @@ class FileArchive:
             raise ArchiveError(f"{root}: no archive can be made: {error.strerror}") from error
         return cls(root)
 
-    def poll(self) -> None:
+    def check(self) -> None:
         """Check that the folder can be read and written, and log changes; cheap enough for once per second."""
         try:
             self._check_version()
@@ -96,7 +96,7 @@ class FileArchive:
         else:
             may_use = os.access(self.root, os.R_OK | os.W_OK | os.X_OK)
             found = "" if may_use else f"{self.root}: may not be read and written any more"
-            self.folders.poll()
+            self.folders.check()
         if not found and self._write_failed:
             found = self._try_writing()
         if found and not self._fault:
@@ -106,7 +106,7 @@ class FileArchive:
         self._fault = found
 
     def faults(self) -> list[str]:
-        """Faults found by the last poll, without paths."""
+        """Faults found by the last check, without paths."""
         if self._write_failed:
             return ["the job archive cannot be written: make room on its file system, or see what the log says"]
         advice = "put its folder back as it was, with the rights of the server's account"
@@ -218,7 +218,7 @@ class FileArchive:
             for lvl1 in _numbered_folders(self._cluster_directory(name), _THOUSANDS):
                 for lvl2 in _numbered_folders(lvl1, _REMAINDER):
                     for start in _numbered_folders(lvl2, _START):
-                        yield JobKey(name, int(lvl1.name) * 1000 + int(lvl2.name), int(start.name))
+                        yield JobKey(name, int(lvl1.name) * JOBS_PER_FOLDER + int(lvl2.name), int(start.name))
 
     def clusters(self) -> list[str]:
         """The sorted names of the clusters: all folders with a valid cluster name."""
@@ -288,7 +288,7 @@ class FileArchive:
     def job_directory(self, key: JobKey) -> Path:
         """The folder of a job, which need not exist; raises InvalidInput for an invalid key."""
         job_id, start_time = _path_number(key.job_id, "jobId"), _path_number(key.start_time, "startTime")
-        lvl1, lvl2 = divmod(job_id, 1000)
+        lvl1, lvl2 = divmod(job_id, JOBS_PER_FOLDER)
         return self._cluster_directory(key.cluster) / str(lvl1) / f"{lvl2:03d}" / str(start_time)
 
     def _cluster_directory(self, name: str) -> Path:

@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 
 
 class ArchiveFolders:
-    """Checks that folders with jobs exist: those of clusters at each poll, those below before each job is stored."""
+    """Checks that folders with jobs exist: those of clusters at each check, those below before each job is stored."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
@@ -40,7 +40,7 @@ class ArchiveFolders:
         if cluster not in self._clusters:
             self._clusters |= {cluster}
 
-    def poll(self) -> None:
+    def check(self) -> None:
         """Check each expected folder once, and log which are missing and which exist again."""
         expected = {self._root / name: _cluster_folder_text(name) for name in self._clusters}
         found = {
@@ -52,7 +52,7 @@ class ArchiveFolders:
             logger.warning("the folder %s of the job archive is there again: %s", path, self._missing.pop(path))
 
     def faults(self) -> list[str]:
-        """The folders that the last poll missed, with advice, without paths."""
+        """The folders that the last check missed, with advice, without paths."""
         return [f"the job archive lacks {description}: {_ADVICE}" for description in list(self._missing.values())]
 
     def require_job_folder(self, key: JobKey) -> None:

@@ -80,7 +80,7 @@ class DatabaseWatch:
         size_bytes = database.path.stat().st_size if database.path.exists() else 0
         self._integrity_due_s = monotonic() + min(size_bytes / _FIRST_CHECK_BYTES_PER_S, _MAX_FIRST_CHECK_DELAY_S)
 
-    def poll(self) -> None:
+    def check(self) -> None:
         """Record and clear faults of the database; cheap enough for once per second. For one thread."""
         database = self._database
         database.check_file()
@@ -289,7 +289,7 @@ class DatabaseWatch:
         self._file_descriptor = -1
         self._forget_other_file()
         self._database.switch_file(other, keeper, replacement.on_replaced)
-        with suppress(sqlite3.DatabaseError):  # the next poll reports it
+        with suppress(sqlite3.DatabaseError):  # the next check reports it
             self._open_connection()
         logger.warning("the database is used again: %s", how)
 

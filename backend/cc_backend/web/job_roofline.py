@@ -10,7 +10,7 @@ from cc_backend.insight.curve_maths import downsample
 from cc_backend.insight.findings import FindingCode
 from cc_backend.insight.job_curves import JobCurveSet, MetricCurves
 from cc_backend.model import Job
-from cc_backend.web.figures.roofline import Dot, Roof, draw_roofline
+from cc_backend.web.figures.roofline import Roof, RooflinePoint, draw_roofline
 from cc_backend.web.job_heatmap import CaptionedFigure
 from cc_backend.wording.format import abbreviate_names, format_exact_number, format_number
 
@@ -46,9 +46,9 @@ def build_roofline(
     return CaptionedFigure("Roofline", draw_roofline(_sample_dots(dots), roof, label), ("median", f"{median}{outlier}"))
 
 
-def _sample_dots(dots: list[Dot]) -> list[Dot]:
+def _sample_dots(dots: list[RooflinePoint]) -> list[RooflinePoint]:
     """At most 600 dots of outliers and 600 of the others, evenly chosen."""
-    out: list[Dot] = []
+    out: list[RooflinePoint] = []
     for is_outlier in (False, True):
         own = [dot for dot in dots if dot.is_outlier is is_outlier]
         out += own[:: max(1, -(-len(own) // (2 * _MAX_DOTS)))]
@@ -65,7 +65,9 @@ def _outlier_since_s(job: Job, assessment: Assessment) -> dict[str, float]:
     return found
 
 
-def roofline_dots(flops: MetricCurves, bandwidth: MetricCurves, outlier_since_s: Mapping[str, float]) -> list[Dot]:
+def roofline_dots(
+    flops: MetricCurves, bandwidth: MetricCurves, outlier_since_s: Mapping[str, float]
+) -> list[RooflinePoint]:
     """The dots of all nodes, each a mean over some of the time; without memory traffic there is no intensity.
 
     `outlier_since_s` are the seconds after the start from which a node differs from the others.
@@ -84,7 +86,7 @@ def roofline_dots(flops: MetricCurves, bandwidth: MetricCurves, outlier_since_s:
     known = np.isfinite(rate) & np.isfinite(traffic) & (traffic > 0) & (rate >= 0)
     half = rate.shape[1] / 2
     return [
-        Dot(
+        RooflinePoint(
             float(rate[node, column] / traffic[node, column]),
             float(rate[node, column]),
             late=column >= half,

@@ -48,12 +48,12 @@ def test_an_archive_that_is_away_is_a_fault_until_it_is_back_and_is_never_made_a
     archive: FileArchive, job: Job, data: JobData, caplog: pytest.LogCaptureFixture
 ) -> None:
     archive.store(job, data)
-    archive.poll()
+    archive.check()
     assert archive.faults() == []
     away = archive.root.with_name("away")
     archive.root.rename(away)
     for _ in range(2):
-        archive.poll()
+        archive.check()
         with pytest.raises(Unavailable):
             archive.store(job, data)
         with pytest.raises(Unavailable):
@@ -63,7 +63,7 @@ def test_an_archive_that_is_away_is_a_fault_until_it_is_back_and_is_never_made_a
     assert "put its folder back" in fault
     assert str(archive.root) not in fault
     away.rename(archive.root)
-    archive.poll()
+    archive.check()
     assert archive.faults() == []
     archive.load_meta(KEY)
     assert [record.levelname for record in caplog.records] == ["ERROR", "WARNING"]
@@ -81,7 +81,7 @@ def test_what_takes_the_place_of_an_archive_is_not_written_to(
         if what == "a folder of something else":
             (archive.root / "thesis.tex").touch()
     before = list(archive.root.parent.rglob("*"))
-    archive.poll()
+    archive.check()
     assert len(archive.faults()) == 1
     with pytest.raises(Unavailable):
         archive.store(job, data)
@@ -98,12 +98,12 @@ def test_a_write_that_failed_is_a_fault_until_something_can_be_written(
         disk.setattr(os, "fsync", full)
         with pytest.raises(ArchiveError):
             archive.store(job, data)
-        archive.poll()
-        archive.poll()
+        archive.check()
+        archive.check()
         assert archive.faults() == [
             "the job archive cannot be written: make room on its file system, or see what the log says"
         ]
-    archive.poll()
+    archive.check()
     assert archive.faults() == []
     assert [record.levelname for record in caplog.records] == ["ERROR", "WARNING"]
     archive.store(job, data)
@@ -112,7 +112,7 @@ def test_a_write_that_failed_is_a_fault_until_something_can_be_written(
 
 def test_rights_taken_away_are_a_fault(archive: FileArchive, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "access", lambda *_: False)
-    archive.poll()
+    archive.check()
     assert len(archive.faults()) == 1
 
 

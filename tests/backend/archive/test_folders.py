@@ -160,7 +160,7 @@ def test_a_look_asks_the_database_nothing(tmp_path: Path, caplog: pytest.LogCapt
     (tmp_path / "skua" / "0").mkdir(parents=True)
     with caplog.at_level(logging.ERROR):
         for _ in range(3):
-            folders.poll()
+            folders.check()
     folders.require_job_folder(JobKey("skua", 1, START_S))
     assert len(caplog.records) == 1
 
@@ -181,7 +181,7 @@ if os.geteuid() == 0:
 archive.folders.expect_clusters(["tern"], lambda *_: True)
 for folder in (root / "archive", root / "archive" / "tern"):
     folder.chmod(0o600)
-    archive.poll()
+    archive.check()
     try:
         archive.require_folders(JobKey("tern", 7, 5))
     except Unavailable as error:

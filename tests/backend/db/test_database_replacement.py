@@ -41,7 +41,7 @@ def database(path: Path) -> Iterator[Database]:
 def watch(database: Database) -> Iterator[DatabaseWatch]:
     usable = partial(replacement_rejection, installation=installation_id(database), version=LATEST_VERSION)
     watching = DatabaseWatch(database, replacement=DatabaseReplacement(usable, lambda: None))
-    watching.poll()
+    watching.check()
     yield watching
     watching.close()
 
@@ -78,7 +78,7 @@ def kept(database: Database, path: Path) -> Path:
 
 def looks(watch: DatabaseWatch, count: int = 3) -> None:
     for _ in range(count):
-        watch.poll()
+        watch.check()
 
 
 def test_a_backup_that_is_moved_into_its_place_is_used_by_all_threads(
@@ -99,9 +99,9 @@ def test_a_backup_that_is_moved_into_its_place_is_used_by_all_threads(
     kept.rename(path)
     with pytest.raises(Unavailable):
         add(database, "kept out")
-    watch.poll()
+    watch.check()
     assert database.faults(), "it might still be written by whoever puts it there"
-    watch.poll()
+    watch.check()
     assert database.faults() == []
     add(database, "third")
     asked.set()
@@ -187,7 +187,7 @@ def test_what_is_no_backup_of_it_is_not_used(  # noqa: PLR0917 - fixtures
     assert len(caplog.records) == 2, "it is told once, not at each look"
     if put is not with_log:
         path.with_name("original").replace(path)
-        watch.poll()
+        watch.check()
         assert database.faults() == []
         add(database, "third")
         assert seen(database) == ["first", "second", "third"]
@@ -199,7 +199,7 @@ def test_a_lost_wal_file_is_written_anew_with_all_that_was_acknowledged(
     path.chmod(0o640)
     add(database, "first")
     Path(f"{path}-wal").unlink()
-    watch.poll()
+    watch.check()
     assert database.faults() == []
     add(database, "second")
     looks(watch)
@@ -244,9 +244,9 @@ def test_no_acknowledged_write_is_lost_while_threads_write_and_files_are_changed
     for _ in range(8):
         done = len(acknowledged)
         while {name[0] for name in acknowledged[done:]} != {"0", "1", "2"}:  # none makes its first connection just now
-            watch.poll()
+            watch.check()
         Path(f"{path}-wal").unlink()
-        while watch.poll() or database.faults():
+        while watch.check() or database.faults():
             pass
     ended.set()
     for thread in threads:
@@ -282,9 +282,9 @@ def test_a_copy_that_is_not_done_yet_is_not_looked_at(
     path.unlink()
     for share in (1, 2, 3, 4):
         path.write_bytes(content[: len(content) * share // 4])
-        watch.poll()
+        watch.check()
     assert database.faults()
-    watch.poll()
+    watch.check()
     assert database.faults() == []
     assert seen(database) == ["first"]
 
@@ -305,7 +305,7 @@ def test_a_file_that_is_changed_for_another_while_it_is_read_through_is_not_used
         return reason
 
     watch = DatabaseWatch(database, replacement=DatabaseReplacement(changed_meanwhile, lambda: None))
-    watch.poll()
+    watch.check()
     kept.replace(path)
     looks(watch, 5)
     assert ["it is of another installation" in fault for fault in database.faults()] == [True]
@@ -368,7 +368,7 @@ def test_a_file_with_a_journal_beside_it_is_not_used(
     looks(watch)
     assert "a -journal file lies beside it" in database.faults()[0]
     Path(f"{path}-journal").unlink()
-    watch.poll()
+    watch.check()
     assert database.faults() == []
 
 
@@ -386,11 +386,11 @@ def test_files_are_looked_for_beside_the_database_and_not_beside_a_link_to_it(li
     migrate(database, now_s=0)
     fits = partial(replacement_rejection, installation=installation_id(database), version=LATEST_VERSION)
     watch = DatabaseWatch(database, replacement=DatabaseReplacement(fits, lambda: None))
-    watch.poll()
+    watch.check()
     add(database, "first")
     log = tmp_path / "fast" / "job.db-wal"
     log.unlink()
-    watch.poll()
+    watch.check()
     assert (database.faults(), log.exists()) == ([], True)
     made = backup(linked, tmp_path / "fast" / "kept.db")
     add(database, "second")
@@ -418,7 +418,7 @@ database = t.open_database(path, busy_timeout_s=1)
 t.migrate(database, now_s=0)
 fits = partial(t.replacement_rejection, installation=t.installation_id(database), version=t.LATEST_VERSION)
 watch = t.DatabaseWatch(database, replacement=t.DatabaseReplacement(fits, lambda: None))
-watch.poll()
+watch.check()
 t.add(database, "first")
 made = t.backup(path, path.with_name("kept.db"))
 made.chmod(0o444)
@@ -435,7 +435,7 @@ def later():
     except Unavailable:
         print("refused")
     path.chmod(0o644)
-    watch.poll()
+    watch.check()
     t.add(database, "third")
 thread = t.threading.Thread(target=later)  # makes a connection of its own while the file may only be read
 thread.start()
@@ -467,7 +467,7 @@ def test_a_copy_for_which_there_is_no_room_is_not_tried_at_each_look(
     now_s = 0.0
     fits = partial(replacement_rejection, installation=installation_id(database), version=LATEST_VERSION)
     watch = DatabaseWatch(database, replacement=DatabaseReplacement(fits, lambda: None), monotonic=lambda: now_s)
-    watch.poll()
+    watch.check()
     add(database, "first")
     path.with_name("job.db.new").mkdir()
     Path(f"{path}-wal").unlink()
@@ -475,7 +475,7 @@ def test_a_copy_for_which_there_is_no_room_is_not_tried_at_each_look(
     assert ["written anew" in record.message for record in caplog.records] == [False, True]
     path.with_name("job.db.new").rmdir()
     now_s += 60
-    watch.poll()
+    watch.check()
     assert (database.faults(), seen(database)) == ([], ["first"])
     watch.close()
 

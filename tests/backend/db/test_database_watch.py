@@ -49,7 +49,7 @@ def database(path: Path) -> Iterator[Database]:
 @pytest.fixture
 def watch(database: Database, clock: MonotonicClock) -> Iterator[DatabaseWatch]:
     watching = DatabaseWatch(database, monotonic=clock)
-    watching.poll()
+    watching.check()
     assert database.faults() == []
     yield watching
     watching.close()
@@ -84,11 +84,11 @@ def test_a_file_that_is_not_in_place_is_a_fault_until_it_is_back(
     if how == "replaced":
         path.write_bytes(b"x")
     for _ in range(3):
-        watch.poll()
+        watch.check()
     assert len(database.faults()) == 1
     assert refused(database)
     path.with_name("kept").replace(path)
-    watch.poll()
+    watch.check()
     assert database.faults() == []
     add(database, "kmeyer")
     assert names(path) == ["kmeyer"]
@@ -100,13 +100,13 @@ def test_a_lock_of_another_process_is_noticed_without_waiting_and_so_is_its_end(
 ) -> None:
     other = sqlite3.connect(path, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
-    watch.poll()
-    watch.poll()
+    watch.check()
+    watch.check()
     assert database.faults() == ["the database cannot be written: another process holds it: end that process"]
     assert refused(database)
     assert database.first_row("SELECT COUNT(*) FROM user") == (0,), "reading goes on"
     other.close()
-    watch.poll()
+    watch.check()
     assert database.faults() == []
     add(database, "kmeyer")
     assert [record.levelname for record in caplog.records] == ["ERROR", "WARNING"]
@@ -118,7 +118,7 @@ def test_a_long_transaction_of_our_own_is_no_fault(
     with database.write(), ThreadPoolExecutor(1) as pool:
         UserRow.insert(name="kmeyer").execute(database)
         clock.now_s += 60
-        pool.submit(watch.poll).result(20)
+        pool.submit(watch.check).result(20)
         assert database.faults() == []
 
 
@@ -130,11 +130,11 @@ def test_a_disk_that_is_full_is_a_fault_until_something_can_really_be_written(
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, limits[1]))
     try:
         assert refused(database)
-        watch.poll()
+        watch.check()
         assert database.has_fault(FaultKind.WRITE)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    watch.poll()
+    watch.check()
     assert database.faults() == []
     assert database.first_row("PRAGMA user_version") == version
     assert names(path) == []
@@ -155,7 +155,7 @@ def test_while_all_is_well_no_look_writes(database: Database, watch: DatabaseWat
     add(database, "kmeyer")
     before = [(one.stat().st_size, one.stat().st_mtime_ns) for one in (path, Path(f"{path}-wal"))]
     for _ in range(20):
-        watch.poll()
+        watch.check()
     assert [(one.stat().st_size, one.stat().st_mtime_ns) for one in (path, Path(f"{path}-wal"))] == before
 
 
@@ -164,8 +164,8 @@ def test_a_wal_file_that_is_gone_stops_writing_and_what_it_held_is_saved(
 ) -> None:
     add(database, "kmeyer")
     Path(f"{path}-wal").unlink()
-    watch.poll()
-    watch.poll()
+    watch.check()
+    watch.check()
     assert database.faults() == ["the database has lost its -wal file while the server runs: restart the server"]
     assert refused(database)
     assert len(caplog.records) == 1
@@ -181,9 +181,9 @@ def test_permissions_taken_away_are_a_fault_while_they_last(
     for place in (path, path.parent):
         with monkeypatch.context() as forbidden:
             forbidden.setattr(os, "access", lambda asked, _, place=place: asked != place)
-            watch.poll()
+            watch.check()
         assert "may not be read and written" in database.faults()[0]
-        watch.poll()
+        watch.check()
         assert database.faults() == []
 
 

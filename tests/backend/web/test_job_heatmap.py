@@ -11,7 +11,7 @@ from cc_backend.insight.assessment import assess_job, judged_metrics
 from cc_backend.insight.job_curves import JobCurveSet, MetricCurves
 from cc_backend.model import Job, JobData, JobMetric, Level, MetricUnit, SampleSeries, Scope
 from cc_backend.web.figures.heatmap import draw_heatmap
-from cc_backend.web.figures.roofline import Dot, Roof, draw_roofline
+from cc_backend.web.figures.roofline import Roof, RooflinePoint, draw_roofline
 from cc_backend.web.job_heatmap import CaptionedFigure, build_heatmap, heatmap_maximum
 from cc_backend.web.job_roofline import build_roofline, roofline_dots
 
@@ -134,7 +134,7 @@ def test_every_dot_counts_however_low(pictures: Pictures, make_data: Callable[..
 
 @pytest.mark.parametrize(("lowest", "begin"), [(1.0, "1"), (0.99, "0.01"), (0.05, "0.001"), (2e-3, "0.0001")])
 def test_the_axis_begins_a_decade_below_that_of_the_lowest_dot(lowest: float, begin: str) -> None:
-    drawn = draw_roofline([Dot(1.0, 100.0), Dot(1.0, lowest)], ROOF, "")
+    drawn = draw_roofline([RooflinePoint(1.0, 100.0), RooflinePoint(1.0, lowest)], ROOF, "")
     assert re.findall(r'<text x="37"[^>]*>([^<]+)</text>', drawn)[0] == begin
     heights = [y for _, _, y in circles(drawn)]
     floor = max(float(y) for y in re.findall(r'<line class="al" x2="100%" y1="([\d.]+)"', drawn))
@@ -144,7 +144,7 @@ def test_the_axis_begins_a_decade_below_that_of_the_lowest_dot(lowest: float, be
 
 
 def test_a_node_that_computes_nothing_at_all_is_on_the_axis() -> None:
-    drawn = draw_roofline([Dot(1.0, 100.0), Dot(0.0, 0.0)], ROOF, "")
+    drawn = draw_roofline([RooflinePoint(1.0, 100.0), RooflinePoint(0.0, 0.0)], ROOF, "")
     assert "nan" not in drawn
     assert len(circles(drawn)) == 2
 

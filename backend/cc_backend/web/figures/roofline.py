@@ -25,7 +25,7 @@ class Roof:
 
 
 @dataclass(frozen=True, slots=True)
-class Dot:
+class RooflinePoint:
     """One node at one time: Flop/byte and GFlop/s, in the second half of the run or not, of an outlying node or not."""
 
     x: float
@@ -34,7 +34,7 @@ class Dot:
     is_outlier: bool = False
 
 
-def draw_roofline(dots: Sequence[Dot], roof: Roof, label: str, *, height: int = 240) -> Markup:
+def draw_roofline(dots: Sequence[RooflinePoint], roof: Roof, label: str, *, height: int = 240) -> Markup:
     """All dots below the roof of one node, both axes log10; the axes reach as far as the dots, outliers on top."""
     x_low = min(0.01, _decade_below([dot.x for dot in dots], 0.01))
     x_high = 100.0
