@@ -6,8 +6,8 @@ from cc_backend.http.routing import GET, GET_OR_POST, POST, POST_OR_PUT, Route
 from cc_backend.httpserver.workers import Lane
 
 ROUTES = (
-    Route(POST, "/api/write/", write.write_samples, Permission.METRICS_WRITE, Lane.INGEST),
-    Route(POST, "/metricstore/write/", write.write_samples, Permission.METRICS_WRITE, Lane.INGEST),
+    Route(POST, "/api/write/", write.respond_to_write, Permission.METRICS_WRITE, Lane.INGEST),
+    Route(POST, "/metricstore/write/", write.respond_to_write, Permission.METRICS_WRITE, Lane.INGEST),
     Route(GET_OR_POST, "/api/query/", query.query_samples, Permission.METRICS_READ),
     Route(POST, "/api/free/", query.free_samples, Permission.METRICS_ADMIN),
     Route(GET, "/api/debug/", query.show_inventory, Permission.METRICS_ADMIN),

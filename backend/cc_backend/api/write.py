@@ -31,8 +31,8 @@ def store_batch(services: Services, incoming: Request, caller: Caller) -> Ingest
     return ingest_batch(services, batch, default_cluster=cluster, allowed_clusters=caller.allowed_clusters)
 
 
-def write_samples() -> Response:
-    """Report the result of a batch: 200 once it is as durable as the settings require.
+def respond_to_write() -> Response:
+    """The response to a batch that `http.direct_write` has stored: 200 once it is as durable as the settings require.
 
     The body is empty if every line was accepted. 400 names bad lines, good ones are kept; 503 asks for the whole batch
     again.

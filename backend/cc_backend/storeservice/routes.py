@@ -121,7 +121,7 @@ def show_metrics() -> Response:
 
 
 ROUTES = (
-    Route(POST, "/api/write/", write.write_samples, Permission.METRICS_WRITE, Lane.INGEST),
+    Route(POST, "/api/write/", write.respond_to_write, Permission.METRICS_WRITE, Lane.INGEST),
     Route(GET_OR_POST, "/api/query/", query_samples, Permission.METRICS_READ),
     Route(POST, "/api/free/", free_samples, Permission.METRICS_ADMIN),
     Route(GET, "/api/debug/", show_inventory, Permission.METRICS_ADMIN),
