@@ -8,11 +8,9 @@ from typing import Any
 
 import pytest
 
-from cc_backend.archive.data_json import encode_data_json
+from cc_backend.archive.data_json import decode_data_json, encode_data_json
 from cc_backend.archive.file_archive import FileArchive
-from cc_backend.archive.json_text import parse_json
-from cc_backend.archive.meta_json import job_to_meta_json
-from cc_backend.archive.validate import validate_data, validate_meta
+from cc_backend.archive.meta_json import decode_meta_json, encode_meta_json
 from cc_backend.clusters import ClusterRegistry
 from cc_backend.db.database import Database, open_database
 from cc_backend.jobs.archive_queue import ArchiveQueue
@@ -50,10 +48,10 @@ def stored(database: Database) -> list[Job]:
 
 
 @pytest.mark.parametrize("character", sorted(CHARACTERS))
-def test_an_archived_job_is_valid_in_every_reader(character: str, job_of: JobOf, clusters: ClusterRegistry) -> None:
+def test_an_archived_job_can_be_read_again(character: str, job_of: JobOf, clusters: ClusterRegistry) -> None:
     job, data = make_archived_job(job_of(character), clusters)
-    found = validate_meta(job_to_meta_json(job)) + validate_data(parse_json(encode_data_json(data), "data.json"))
-    assert [str(finding) for finding in found] == []
+    assert decode_meta_json(encode_meta_json(job), source="meta.json").resources == job.resources
+    assert decode_data_json(encode_data_json(data), source="data.json").keys() == data.keys()
 
 
 def test_what_was_written_to_an_archive_can_be_read_from_it(

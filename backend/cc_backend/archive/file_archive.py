@@ -16,7 +16,6 @@ import shutil
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
@@ -43,16 +42,6 @@ _LARGEST_DATA_BYTES = 4 << 30
 _BLOCK_BYTES = 1 << 20
 _GZIP_LEVEL = 6
 _THOUSANDS, _REMAINDER, _START = (re.compile(pattern) for pattern in ("0|[1-9][0-9]*", "[0-9]{3}", "0|[1-9][0-9]*"))
-
-
-@dataclass(frozen=True, slots=True)
-class ClusterSize:
-    """Number and size of the archived jobs of a cluster; times are Unix seconds, 0 without jobs."""
-
-    jobs: int
-    first_start: int
-    last_start: int
-    size_bytes: int
 
 
 def log_damage(error: ArchiveError) -> None:
@@ -273,17 +262,6 @@ class FileArchive:
                 directory.parent.rmdir()
         except OSError as error:
             raise ArchiveError(f"{directory}: cannot be removed: {error.strerror}") from error
-
-    def size_bytes(self, key: JobKey) -> int:
-        """Total size of a job's files, 0 if it does not exist."""
-        directory = self.job_directory(key)
-        return sum(path.stat().st_size for path in directory.iterdir()) if directory.is_dir() else 0
-
-    def cluster_size(self, cluster: str) -> ClusterSize:
-        """Number, first and last start, and total size of the jobs of a cluster."""
-        keys = list(self.job_keys(cluster))
-        starts = [key.start_time for key in keys] or [0]
-        return ClusterSize(len(keys), min(starts), max(starts), sum(map(self.size_bytes, keys)))
 
     def job_directory(self, key: JobKey) -> Path:
         """The folder of a job, which need not exist; raises InvalidInput for an invalid key."""

@@ -67,10 +67,6 @@ class DocumentReader(ObjectReader):
         """The value of a key, unchecked; None where it is absent or null."""
         return self._document.get(key)
 
-    def is_null(self, key: str) -> bool:
-        """Whether the key is there with null."""
-        return key in self._document and self._document[key] is None
-
     def child(self, document: Any, path: str) -> "DocumentReader":
         """A reader of an object inside this one, with the same list of faults."""
         return DocumentReader(document, path, self.faults)

@@ -11,10 +11,9 @@ import orjson
 import pytest
 
 from cc_backend.archive.data_json import encode_data_json
-from cc_backend.archive.file_archive import ClusterSize, FileArchive
-from cc_backend.archive.statistics import finalize_job, with_statistics
-from cc_backend.archive.validate import validate_data, validate_meta
-from cc_backend.clusters import Severity, SubCluster, load_clusters
+from cc_backend.archive.file_archive import FileArchive
+from cc_backend.archive.statistics import finalize_job
+from cc_backend.clusters import SubCluster, load_clusters
 from cc_backend.errors import ArchiveError, InvalidInput, Unavailable
 from cc_backend.model import Job, JobData, JobKey, JobMetric, MetricUnit, SampleSeries, Scope
 from cc_backend.runtime import atomic_files
@@ -216,16 +215,6 @@ def test_a_job_survives_storing_and_loading(
     assert _loaded(archive) == encode_data_json(data)
 
 
-def test_what_is_written_passes_our_own_checks(
-    archive: FileArchive, job: Job, data: JobData, sub_cluster: SubCluster
-) -> None:
-    archive.store(finalize_job(job, data, sub_cluster), with_statistics(data))
-    meta = orjson.loads((archive.job_directory(KEY) / "meta.json").read_bytes())
-    samples = orjson.loads((archive.job_directory(KEY) / "data.json").read_bytes())
-    assert validate_meta(meta) == []
-    assert validate_data(samples) == []
-
-
 def test_small_samples_stay_plain_and_large_ones_are_packed(archive: FileArchive, job: Job, data: JobData) -> None:
     archive.store(job, data)
     assert _names(archive) == {"meta.json", "data.json"}
@@ -350,7 +339,6 @@ def test_no_cluster_name_leads_out_of_the_archive(archive: FileArchive, job: Job
         lambda: archive.store(dataclasses.replace(job, cluster=cluster), {}),
         lambda: archive.remove(key),
         lambda: archive.load_cluster(cluster),
-        lambda: archive.size_bytes(key),
     ):
         with pytest.raises(InvalidInput):
             attempt()
@@ -520,17 +508,6 @@ def test_removing_what_is_not_there_is_no_error(archive: FileArchive) -> None:
     archive.remove(KEY)
 
 
-def test_sizes_are_told_by_job_and_by_cluster(archive: FileArchive, job: Job, data: JobData) -> None:
-    assert archive.cluster_size("tern") == ClusterSize(0, 0, 0, 0)
-    archive.store(job, data)
-    archive.store(dataclasses.replace(job, start_time=5), data)
-    size = archive.size_bytes(KEY)
-    assert size == sum(path.stat().st_size for path in archive.job_directory(KEY).iterdir())
-    total = archive.cluster_size("tern")
-    assert (total.jobs, total.first_start, total.last_start) == (2, 5, job.start_time)
-    assert total.size_bytes > size
-
-
 # --- real archives
 
 
@@ -566,20 +543,6 @@ def test_a_real_archive_is_iterated(shared_fixtures: Path) -> None:
     real = FileArchive(shared_fixtures / "job-archive")
     assert [job.job_id for job in real.iterate_jobs()] == [1403244, 1404397]
     assert real.clusters() == ["alex", "emmy", "fritz"]
-
-
-def test_real_documents_have_no_structural_findings_but_strict_ones(shared_fixtures: Path) -> None:
-    folder = shared_fixtures / "job-archive" / "emmy" / "1403" / "244" / "1608923076"
-    data = orjson.loads(gzip.decompress((folder / "data.json.gz").read_bytes()))
-    meta = orjson.loads((folder / "meta.json").read_bytes())
-    assert validate_meta(meta) == []
-    assert validate_data(data) == []
-    strict = validate_meta(meta, strict=True) + validate_data(data, strict=True)
-    said = "\n".join(map(str, strict))
-    assert {finding.severity for finding in strict} == {Severity.WARNING}
-    assert "statistics.ipc: should be ordered" in said
-    assert "statistics.cpu_load.unit: load is none of the schema's units" in said
-    assert "ipc.node.series[0].statistics: is missing" in said
 
 
 @pytest.mark.parametrize("name", ["fritzMinimal", "fritzError"])
