@@ -26,7 +26,6 @@ from cc_agent.collectors.memstat import MemstatOptions
 from cc_agent.collectors.netstat import NetstatOptions
 from cc_agent.collectors.registry import CollectorsSettings, make_collectors
 from cc_agent.options import AgentOptions
-from cc_agent.preview import make_router
 from cc_agent.sampler import Sampler
 from cc_agent.settings import load_configuration
 
@@ -83,7 +82,7 @@ def measure_ticks() -> tuple[float, int, int]:
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         make_machine(root)
-        router = make_router(load_configuration(AgentOptions(cluster="demo", hostname="n001"), {}))
+        router = load_configuration(AgentOptions(cluster="demo", hostname="n001"), {}).make_router()
         clock = [0.0]
         sampler = Sampler(make_collectors(settings, root), monotonic=lambda: clock[0])
         spent_s = 0.0

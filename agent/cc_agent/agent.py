@@ -13,7 +13,7 @@ from typing import Dict, List, Mapping, NamedTuple, Optional, Tuple
 from cc_agent.collectors.registry import make_collectors
 from cc_agent.loop import Loop, SystemClock
 from cc_agent.options import AgentOptions
-from cc_agent.router import Batch, Router, build_router
+from cc_agent.router import Batch, Router
 from cc_agent.sampler import Sampler
 from cc_agent.settings import AgentConfiguration, load_configuration
 from cc_agent.sinks.base import Sink
@@ -89,14 +89,11 @@ def _put_logging_errors(sink: Sink, batch: Batch) -> None:
 
 def make_routed_sinks(configuration: AgentConfiguration) -> List[RoutedSink]:
     """The sinks with their routers; sinks without rules of their own share one. Raises SettingsError."""
-    settings = configuration.settings.router
-    common = build_router(settings, hostname=configuration.hostname, cluster=configuration.cluster)
+    common = configuration.make_router()
     outputs: List[RoutedSink] = []
     for description in configuration.sinks:
-        own = [processor for processor in description.settings.make_processors(description.name) if processor]
-        router = common
-        if own:
-            router = build_router(settings, hostname=configuration.hostname, cluster=configuration.cluster, more=own)
+        has_rules = any(description.settings.make_processors(description.name))
+        router = configuration.make_router(description) if has_rules else common
         outputs.append(RoutedSink(router, make_sink(description, configuration.spool_folder)))
     return outputs
 

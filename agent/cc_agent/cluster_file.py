@@ -11,7 +11,6 @@ from cc_agent.collectors.memstat import parse_meminfo
 from cc_agent.collectors.registry import make_collectors
 from cc_agent.errors import NotAvailableError
 from cc_agent.metric_defaults import MachineSizes, metric_entry
-from cc_agent.preview import make_router
 from cc_agent.settings import AgentConfiguration
 from cc_agent.topology import CPU_FOLDER, CpuTopology, read_topology
 
@@ -104,7 +103,7 @@ def metric_configuration(
 
     Those with a footprint come first, because pages show metrics in this order.
     """
-    router = make_router(configuration)
+    router = configuration.make_router()
     entries: Dict[str, Dict[str, Any]] = {}
     for description in _available_metrics(configuration, root):
         series = RawSeries(description.name, {"type": description.scope}, {"unit": description.unit})

@@ -8,7 +8,7 @@ from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Iterator, List, Mapping
 
-from cc_agent.preview import NodeSnapshot, make_sink_router, sample_once
+from cc_agent.preview import NodeSnapshot, sample_once
 from cc_agent.sampler import CollectorStatus
 from cc_agent.settings import AgentConfiguration
 from cc_agent.sinks.http import HttpSettings, make_sender, write_url
@@ -71,7 +71,7 @@ def _check_sink(
         yield CheckResult(subject, f"{error}", FAILS)
         return
     try:
-        outcome = sender.send(make_sink_router(configuration, sink).encode(snapshot.readings, snapshot.time_s).lines)
+        outcome = sender.send(configuration.make_router(sink).encode(snapshot.readings, snapshot.time_s).lines)
     finally:
         sender.close()
     if not headers:

@@ -11,11 +11,10 @@ from cc_agent.collectors.base import Reading
 from cc_agent.collectors.registry import make_collectors
 from cc_agent.errors import AgentError
 from cc_agent.options import AgentOptions
-from cc_agent.router import Batch, Router, build_router
+from cc_agent.router import Batch
 from cc_agent.sampler import CollectorStatus, Sampler
 from cc_agent.settings import AgentConfiguration, load_configuration
 from cc_agent.sinks.http import HttpSettings, make_sender
-from cc_agent.sinks.registry import SinkDescription
 
 RATE_PAUSE_S = 0.2
 
@@ -42,19 +41,6 @@ def sample_once(
         sampler.close()
 
 
-def make_sink_router(configuration: AgentConfiguration, sink: SinkDescription) -> Router:
-    """The router of a configuration, with the rules of one of its sinks."""
-    own = [processor for processor in sink.settings.make_processors(sink.name) if processor]
-    return build_router(
-        configuration.settings.router, hostname=configuration.hostname, cluster=configuration.cluster, more=own
-    )
-
-
-def make_router(configuration: AgentConfiguration) -> Router:
-    """The router of a configuration, without rules of sinks."""
-    return build_router(configuration.settings.router, hostname=configuration.hostname, cluster=configuration.cluster)
-
-
 def run_once(options: AgentOptions, environment: Mapping[str, str]) -> int:
     """Print one set of samples, or send it if --url is given; the exit status. Raises CockpitError.
 
@@ -63,7 +49,7 @@ def run_once(options: AgentOptions, environment: Mapping[str, str]) -> int:
     configuration = load_configuration(options, environment)
     for warning in configuration.warnings:
         sys.stderr.write(f"cc-agent: warning: {warning}\n")
-    router = make_router(configuration)
+    router = configuration.make_router()
     snapshot = sample_once(configuration)
     for status in snapshot.statuses:
         if status.problem:

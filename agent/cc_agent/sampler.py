@@ -154,10 +154,6 @@ class Sampler:
             breaker.collector.name, 0, f"has been blocked for {away_s:.0f} s", "check what its source waits for"
         )
 
-    def status_of(self, name: str) -> Optional[CollectorStatus]:
-        """The state of one collector; None if it is not configured."""
-        return next((status for status in self.statuses if status.name == name), None)
-
     def close(self) -> None:
         """Close all collectors that are not in a blocked call."""
         for breaker in self._breakers:

@@ -13,11 +13,11 @@ from cc_agent.config_file import AssembledDocument, read_document
 from cc_agent.default_metrics import DEFAULT_INTERVAL_S, default_collectors, default_router
 from cc_agent.options import AgentOptions
 from cc_agent.processor import FIELD_RULES
-from cc_agent.router import RouterSettings
+from cc_agent.router import Router, RouterSettings, build_router
 from cc_agent.sinks.http import HttpSettings
 from cc_agent.sinks.registry import SinkDescription, load_sinks
 from cc_common.errors import SettingsError
-from cc_common.settings import LoadedSettings, load, option, read_secret, section
+from cc_common.settings import LoadedSettings, load, option, read_token_option, section
 
 BUILT_IN = "built-in defaults"
 
@@ -100,6 +100,11 @@ class AgentConfiguration:
         """Seconds between samples."""
         return int(self.settings.main.interval_s)
 
+    def make_router(self, sink: Optional[SinkDescription] = None) -> Router:
+        """The router, with the rules of this sink if one is given. Raises SettingsError."""
+        own = [] if sink is None else sink.settings.make_processors(sink.name)
+        return build_router(self.settings.router, hostname=self.hostname, cluster=self.cluster, more=own)
+
     @property
     def spool_folder(self) -> Optional[Path]:
         """The spool folder; None if batches wait in memory only."""
@@ -174,9 +179,4 @@ def _built_in_sections(content: Mapping[str, Any]) -> Dict[str, Any]:
 def _read_token(options: AgentOptions) -> Optional[str]:
     if options.token is not None and options.token_file is not None:
         raise SettingsError("token", "command line: --token and --token-file are both given; keep one")
-    if options.token_file is None:
-        return options.token
-    try:
-        return read_secret(Path(options.token_file)).strip()
-    except ValueError as error:
-        raise SettingsError("token-file", f"--token-file {error}") from error
+    return options.token if options.token_file is None else read_token_option(options.token_file)

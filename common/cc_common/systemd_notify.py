@@ -33,10 +33,6 @@ class Notifier:
         if self.watchdog_s is not None:
             self._send("WATCHDOG=1")
 
-    def reloading(self, monotonic_s: float) -> None:
-        """The configuration is being read again; `ready` ends this."""
-        self._send(f"RELOADING=1\nMONOTONIC_USEC={int(monotonic_s * _MICROSECONDS)}")
-
     def stopping(self) -> None:
         """The service is about to end."""
         self._send("STOPPING=1")

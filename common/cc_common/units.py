@@ -6,10 +6,9 @@ job and cluster files (`{"base": "B/s", "prefix": "M"}`). Both become a `Unit` h
 
 from __future__ import annotations
 
-import math
 import re
 from dataclasses import dataclass
-from typing import Dict, List, Optional, Tuple
+from typing import Dict, Optional, Tuple
 
 from cc_common.errors import UnitError
 
@@ -129,30 +128,6 @@ def convert(value: float, source: Unit, target: Unit) -> float:
 
 
 _TEMPERATURE_CONVERSIONS = {("degC", "degF"): (1.8, 32.0), ("degF", "degC"): (1 / 1.8, -32.0 / 1.8)}
-
-
-def per_second(unit: Unit) -> Unit:
-    """The unit of a rate: `B` becomes `B/s`. Raises UnitError if the unit has a denominator already."""
-    if unit.per:
-        raise UnitError(f"{unit} is a rate already")
-    return Unit(unit.prefix, unit.measure, "s")
-
-
-def with_readable_prefix(value: float, unit: Unit) -> Tuple[float, Unit]:
-    """Value and unit with the prefix that brings the number between 1 and 1000, in steps of 1000 or 1024."""
-    if not math.isfinite(value) or value == 0 or unit.measure in ("%", "degC", "degF", ""):
-        return value, unit
-    prefixes = _BINARY if unit.prefix.endswith("i") else _DECIMAL
-    plain = value * unit.factor
-    best = ""
-    for prefix in prefixes:
-        if abs(plain) >= PREFIX_FACTORS[prefix]:
-            best = prefix
-    return plain / PREFIX_FACTORS[best], Unit(best, unit.measure, unit.per)
-
-
-_DECIMAL: List[str] = ["", "K", "M", "G", "T", "P", "E", "Z", "Y"]
-_BINARY: List[str] = ["", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei", "Zi", "Yi"]
 
 
 def _prefix(text: str) -> str:

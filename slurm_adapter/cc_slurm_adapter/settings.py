@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Dict, List, Mapping, Optional, Pattern, Tuple
 
 from cc_common.errors import SettingsError
-from cc_common.settings import LoadedSettings, load, option, read_json, read_secret, section, sections
+from cc_common.settings import LoadedSettings, load, option, read_json, read_token_option, section, sections
 from cc_slurm_adapter.event_mapping import GpuRule
 from cc_slurm_adapter.options import AdapterOptions
 
@@ -187,7 +187,7 @@ def load_configuration(options: AdapterOptions, environment: Mapping[str, str]) 
             "state-directory": options.state_dir,
             "topology-file": options.topology_file,
             "backend.url": options.url,
-            "backend.token": _read_token(options.token_file),
+            "backend.token": read_token_option(options.token_file),
         },
         legacy=_LEGACY,
     )
@@ -237,12 +237,3 @@ def _check_pattern(key: str, text: str) -> None:
         re.compile(text)
     except re.error as error:
         raise SettingsError(key, f"is not a regular expression: {error}") from error
-
-
-def _read_token(name: Optional[str]) -> Optional[str]:
-    if name is None:
-        return None
-    try:
-        return read_secret(Path(name)).strip()
-    except ValueError as error:
-        raise SettingsError("token-file", f"--token-file {error}") from error

@@ -7,7 +7,7 @@ import pytest
 from cc_agent.cluster_file import CpuInfo, cpu_clock, describe_cluster, read_cpuinfo
 from cc_agent.metric_defaults import MachineSizes, metric_entry
 from cc_agent.options import AgentOptions
-from cc_agent.preview import make_router, sample_once
+from cc_agent.preview import sample_once
 from cc_agent.settings import AgentConfiguration, load_configuration
 from cc_common.line_protocol import decode
 
@@ -51,7 +51,7 @@ def test_the_metrics_are_those_that_are_sent(machine: Path, busy: Callable[[int]
         entry["name"]: entry for entry in describe_cluster(configuration, root=machine).document["metricConfig"]
     }
     seen = sample_once(configuration, root=machine, sleep=lambda _seconds: busy(2))
-    points, errors = decode(make_router(configuration).encode(seen.readings, seen.time_s).lines, received_s=0)
+    points, errors = decode(configuration.make_router().encode(seen.readings, seen.time_s).lines, received_s=0)
     assert not errors
     assert {point.metric for point in points} == set(declared)
     assert {point.tags["type"] for point in points if declared[point.metric]["scope"] == "node"} == {"node"}

@@ -60,8 +60,7 @@ def test_one_failure_costs_only_its_own_samples() -> None:
     bad.read_error = ZeroDivisionError("division by zero")
     sampler = _sampler(bad, good)
     assert _tick(sampler, 10) == 1
-    status = sampler.status_of("bad")
-    assert status is not None
+    status = next(status for status in sampler.statuses if status.name == "bad")
     assert status.problem == "ZeroDivisionError: division by zero"
 
 
@@ -123,7 +122,6 @@ def test_closing_survives_a_collector_that_does_not_close() -> None:
     sampler.open(10.0)
     sampler.close()
     assert other.closed == 1
-    assert sampler.status_of("nobody") is None
 
 
 class Blocking(Scripted):
@@ -155,8 +153,7 @@ def test_a_collector_that_blocks_takes_nothing_else_with_it(caplog: pytest.LogCa
         assert len(sampler.sample(step, 0.1)) == 1
     assert len(blocking.ticks) == 1
     assert len(good.ticks) == 3
-    status = sampler.status_of("blocking")
-    assert status is not None
+    status = next(status for status in sampler.statuses if status.name == "blocking")
     assert status.problem == "has been blocked for 2 s"
     assert [record.getMessage() for record in caplog.records].count(
         "collector blocks and is skipped name=blocking"
@@ -176,7 +173,7 @@ def test_a_collector_that_comes_back_is_read_again() -> None:
     for thread in left_behind:
         thread.join(10)
     assert len(sampler.sample(2, 10)) == 1  # what it said too late belongs to no tick
-    assert sampler.status_of("blocking") == ("blocking", 1, "", "")
+    assert sampler.statuses == [("blocking", 1, "", "")]
     sampler.close()
 
 

@@ -9,7 +9,6 @@ from cc_agent.collectors.base import RawSeries
 from cc_agent.collectors.registry import make_collectors
 from cc_agent.default_metrics import default_collectors, default_router
 from cc_agent.options import AgentOptions
-from cc_agent.preview import make_router
 from cc_agent.settings import AgentConfiguration, load_configuration
 from cc_agent.sinks.http import HttpSettings
 from cc_common.errors import SettingsError
@@ -169,7 +168,7 @@ def test_a_component_given_twice_is_rejected(tmp_path: Path) -> None:
 def test_mistakes_in_conditions_are_found_before_sampling(tmp_path: Path) -> None:
     document = {"router": {"process_messages": {"drop_messages_if": ["nmae == 'x'"]}}}
     with pytest.raises(SettingsError, match=r"router\.process_messages\.drop_messages_if: unknown name 'nmae'"):
-        make_router(_configure(tmp_path, document))
+        _configure(tmp_path, document).make_router()
 
 
 def test_rules_that_a_store_could_not_digest_are_left_out_with_a_warning(tmp_path: Path) -> None:
@@ -199,7 +198,7 @@ def test_production_configurations_load_unchanged(shared_fixtures: Path, cluster
     assert configuration.settings.collectors.netstat is not None
     assert [sink.name for sink in configuration.sinks] == [f"{cluster}store"]
     assert any("normalize_metrics" in warning for warning in configuration.warnings)
-    make_router(configuration)
+    configuration.make_router()
     for sink in configuration.sinks:
         assert any(sink.settings.make_processors(sink.name))
 
@@ -222,7 +221,7 @@ def _origins(configuration: AgentConfiguration) -> "dict[str, str]":
 def test_without_a_router_section_collectors_that_are_named_send_what_they_measure(tmp_path: Path) -> None:
     configuration = _configure(tmp_path, {"collectors": {"loadavg": {}, "memstat": {}}})
     sent = [
-        make_router(configuration).preview(RawSeries(name, {"type": "node"}, {"unit": unit}))
+        configuration.make_router().preview(RawSeries(name, {"type": "node"}, {"unit": unit}))
         for name, unit in (("load_one", "load"), ("mem_used", "KiB"))
     ]
     assert [(message.name, message.factor) for message in sent if message] == [("load_one", 1.0), ("mem_used", 1.0)]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import pytest
@@ -15,10 +14,8 @@ from cc_common.units import (
     Unit,
     convert,
     parse_unit,
-    per_second,
     prefix_factor,
     unit_from_object,
-    with_readable_prefix,
 )
 
 
@@ -121,34 +118,6 @@ def test_values_are_converted_without_being_cut(value: Any, source: Any, target:
 def test_units_that_measure_different_things_are_not_converted(source: Any, target: Any) -> None:
     with pytest.raises(UnitError, match="cannot be converted"):
         convert(1.0, parse_unit(source), parse_unit(target))
-
-
-def test_a_rate_gets_its_denominator_once() -> None:
-    assert str(per_second(parse_unit("GB"))) == "GB/s"
-    with pytest.raises(UnitError, match="rate already"):
-        per_second(parse_unit("GB/s"))
-
-
-@pytest.mark.parametrize(
-    ("value", "unit", "expected"),
-    [
-        (123456.0, "KB/s", (123.456, "MB/s")),
-        (0.5, "GB", (500.0, "MB")),
-        (2048.0, "KiB", (2.0, "MiB")),
-        (0.0, "GB", (0.0, "GB")),
-        (5000.0, "%", (5000.0, "%")),
-        (0.25, "W", (0.25, "W")),
-    ],
-)
-def test_quantities_are_scaled_to_be_read(value: Any, unit: Any, expected: Any) -> None:
-    number, scaled = with_readable_prefix(value, parse_unit(unit))
-    assert (pytest.approx(number), str(scaled)) == expected
-
-
-def test_what_is_not_finite_is_left_alone() -> None:
-    number, unit = with_readable_prefix(math.nan, parse_unit("GB"))
-    assert math.isnan(number)
-    assert str(unit) == "GB"
 
 
 MEASURES = ["B", "Flops", "Hz", "s", "cyc", "W", "J", "requests", "packets", "events", "RPM", "degC"]

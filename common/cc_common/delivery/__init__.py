@@ -11,12 +11,11 @@ from cc_common.delivery.backoff import Backoff
 from cc_common.delivery.http_sender import HttpSender, Timeouts
 from cc_common.delivery.outbox import Outbox
 from cc_common.delivery.outcome import BatchSender, DeliveryOutcome, OutcomeKind
-from cc_common.delivery.worker import DeliveryCounters, DeliveryWorker
+from cc_common.delivery.worker import DeliveryWorker
 
 __all__ = (
     "Backoff",
     "BatchSender",
-    "DeliveryCounters",
     "DeliveryOutcome",
     "DeliveryWorker",
     "HttpSender",

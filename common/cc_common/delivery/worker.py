@@ -6,7 +6,6 @@ import logging
 import random
 import threading
 import time
-from dataclasses import dataclass
 from typing import Callable, Optional, Set
 
 from cc_common.delivery.backoff import Backoff
@@ -22,31 +21,12 @@ _SHOWN = 120
 _MAX_UNWANTED_KINDS = 100
 
 
-@dataclass(frozen=True)
-class DeliveryCounters:
-    """Counts of a worker: batches sent and dropped, single lines rejected by the peer or dropped as invalid.
-
-    `queued` and `spooled` are batches waiting in memory and on disk; `last_success_s` is in seconds since the epoch,
-    None before the first success; `last_error` is empty after a success.
-    """
-
-    sent: int
-    dropped: int
-    rejected_lines: int
-    dropped_lines: int
-    queued: int
-    spooled: int
-    spooled_bytes: int
-    last_success_s: Optional[float]
-    last_error: str
-
-
 class DeliveryWorker:
     """Sends the batches of an outbox to a peer, in a thread of its own after `start`.
 
     `put` never waits for the network. A batch that fails goes to disk at once and is retried after a back-off; while
     the peer is unavailable new batches go to disk too. `on_rejected_line` is called with each line that was dropped,
-    and the reason. `clock` is a monotonic clock in seconds, `wall_clock` gives seconds since the epoch.
+    and the reason. `clock` is a monotonic clock in seconds.
     """
 
     def __init__(
@@ -58,7 +38,6 @@ class DeliveryWorker:
         replay_pause_s: float = 0.0,
         on_rejected_line: Optional[Callable[[bytes, str], None]] = None,
         clock: Callable[[], float] = time.monotonic,
-        wall_clock: Callable[[], float] = time.time,
     ) -> None:
         self._outbox = outbox
         self._sender = sender
@@ -66,13 +45,11 @@ class DeliveryWorker:
         self._replay_pause_s = replay_pause_s
         self._on_rejected_line = on_rejected_line
         self._clock = clock
-        self._wall_clock = wall_clock
         self._changed = threading.Condition()
         self._stopping = False
         self._woken = False  # something was put since the last step; guarded by _changed
         self._thread: Optional[threading.Thread] = None
-        self._sent = self._failed_tries = self._rejected_lines = self._dropped_lines = 0
-        self._last_success_s: Optional[float] = None
+        self._sent = self._failed_tries = 0
         self._last_error = ""
         self._logged_s: Optional[float] = None
         self._unwanted: Set[str] = set()  # what was logged already, without its numbers
@@ -142,21 +119,6 @@ class DeliveryWorker:
         self._outbox.close()
         return empty
 
-    def counters(self) -> DeliveryCounters:
-        """The counts so far."""
-        fill = self._outbox.stats()
-        return DeliveryCounters(
-            sent=self._sent,
-            dropped=fill.dropped,
-            rejected_lines=self._rejected_lines,
-            dropped_lines=self._dropped_lines,
-            queued=fill.queued,
-            spooled=fill.spooled,
-            spooled_bytes=fill.spooled_bytes,
-            last_success_s=self._last_success_s,
-            last_error=self._last_error,
-        )
-
     def _is_running(self) -> bool:
         return self._thread is not None and self._thread.is_alive()
 
@@ -199,14 +161,11 @@ class DeliveryWorker:
         if not self._sent:
             logger.info("first batch delivered peer=%s", self._sender.peer)
         self._sent += 1
-        self._last_success_s = self._wall_clock()
         if self._last_error and report.outcome.kind is OutcomeKind.DELIVERED:
             logger.info("delivering again peer=%s waiting=%d", self._sender.peer, len(self._outbox))
         self._last_error = ""
 
     def _record_report(self, report: SendReport) -> None:
-        self._rejected_lines += report.rejected
-        self._dropped_lines += report.dropped_lines
         if report.rejected:
             first = report.errors[0] if report.errors else "not named"
             logger.warning("lines rejected peer=%s count=%d first=%r", self._sender.peer, report.rejected, first)

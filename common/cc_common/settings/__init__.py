@@ -15,7 +15,7 @@ from cc_common.settings.declare import named_sections, option, required, section
 from cc_common.settings.durations import format_duration, parse_duration
 from cc_common.settings.loader import LoadedSettings, load, read_json
 from cc_common.settings.report import format_settings, reference_page
-from cc_common.settings.secret_file import read_secret
+from cc_common.settings.secret_file import read_token_option
 
 __all__ = [
     "LoadedSettings",
@@ -26,7 +26,7 @@ __all__ = [
     "option",
     "parse_duration",
     "read_json",
-    "read_secret",
+    "read_token_option",
     "reference_page",
     "required",
     "section",

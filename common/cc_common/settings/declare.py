@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import typing
 from typing import Any, Dict, List, Mapping, NoReturn, Optional, Sequence, Tuple
 
@@ -68,41 +69,18 @@ def option(
         OPTION, help, key, kind, env, tuple(choices), minimum, maximum, secret, required=default is dataclasses.MISSING
     )
     if declaration.required:
-        return dataclasses.field(default_factory=_missing_required, repr=not secret, metadata={_METADATA: declaration})
-    if isinstance(default, Mapping):
-        return dataclasses.field(
-            default_factory=lambda: dict(default), repr=not secret, metadata={_METADATA: declaration}
-        )
-    return dataclasses.field(default=default, repr=not secret, metadata={_METADATA: declaration})
+        held: Any = {"default_factory": _missing_required}
+    else:
+        held = {"default_factory": lambda: dict(default)} if isinstance(default, Mapping) else {"default": default}
+    return dataclasses.field(**held, repr=not secret, metadata={_METADATA: declaration})
 
 
 def _missing_required() -> NoReturn:
     raise TypeError("a required setting was not given")
 
 
-def required(
-    help: str,  # noqa: A002 the natural keyword at a declaration
-    *,
-    key: Optional[str] = None,
-    kind: Optional[str] = None,
-    env: Optional[str] = None,
-    choices: Sequence[Any] = (),
-    minimum: Optional[float] = None,
-    maximum: Optional[float] = None,
-    secret: bool = False,
-) -> Any:
-    """A setting without default: loading raises SettingsError if it is absent. Otherwise as `option`."""
-    return option(
-        dataclasses.MISSING,
-        help,
-        key=key,
-        kind=kind,
-        env=env,
-        choices=choices,
-        minimum=minimum,
-        maximum=maximum,
-        secret=secret,
-    )
+required = functools.partial(option, dataclasses.MISSING)
+"""A setting without default: loading raises SettingsError if it is absent. Otherwise as `option`."""
 
 
 def section(

@@ -4,8 +4,19 @@ from __future__ import annotations
 
 import stat
 from pathlib import Path
+from typing import Optional
+
+from cc_common.errors import SettingsError
 
 MAX_SECRET_BYTES = 65536
+
+
+def read_token_option(name: Optional[str]) -> Optional[str]:
+    """The token in the file that --token-file names, None without the option. Raises SettingsError."""
+    try:
+        return None if name is None else read_secret(Path(name)).strip()
+    except ValueError as error:
+        raise SettingsError("token-file", f"--token-file {error}") from error
 
 
 def read_secret(path: Path) -> str:
