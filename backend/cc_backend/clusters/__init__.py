@@ -2,11 +2,11 @@
 
 from cc_backend.clusters.check_file import check_cluster, check_file
 from cc_backend.clusters.cluster_files import ClusterFiles
-from cc_backend.clusters.faults import Fault, Severity
+from cc_backend.clusters.faults import Severity
 from cc_backend.clusters.generations import HostsInUse, Removals, find_removals
-from cc_backend.clusters.load import is_cluster_name, parse_cluster
+from cc_backend.clusters.load import parse_cluster
 from cc_backend.clusters.model import Cluster, MetricConfig, Quantity, SubCluster
-from cc_backend.clusters.registry import ClusterRegistry, load_clusters, metric_table
+from cc_backend.clusters.registry import ClusterRegistry, load_clusters
 from cc_backend.clusters.topology import Accelerator, NodeTopology
 
 __all__ = (
@@ -14,7 +14,6 @@ __all__ = (
     "Cluster",
     "ClusterFiles",
     "ClusterRegistry",
-    "Fault",
     "HostsInUse",
     "MetricConfig",
     "NodeTopology",
@@ -28,10 +27,8 @@ __all__ = (
     "faults",
     "find_removals",
     "generations",
-    "is_cluster_name",
     "load",
     "load_clusters",
-    "metric_table",
     "model",
     "parse_cluster",
     "unit_json",

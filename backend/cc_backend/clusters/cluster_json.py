@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from cc_backend.clusters.model import MetricConfig, MetricEntry, Override, Quantity, SubCluster
+from cc_backend.clusters.model import MetricConfig, MetricEntry, OverridableConfig, Override, Quantity, SubCluster
 from cc_backend.clusters.topology import NodeTopology
 from cc_backend.clusters.unit_json import unit_to_json
 
@@ -52,14 +52,20 @@ def metric_to_json(metric: MetricConfig) -> dict[str, Any]:
         "scope": metric.scope.value,
         "timestep": metric.timestep_s,
         "aggregation": metric.aggregation,
-        "peak": _number(metric.peak),
-        "normal": _number(metric.normal),
-        "caution": _number(metric.caution),
-        "alert": _number(metric.alert),
-        **({"footprint": metric.footprint} if metric.footprint else {}),
-        "energy": metric.energy,
-        "lowerIsBetter": metric.lower_is_better,
-        "restrict": metric.restrict,
+        **_overridable(metric),
+    }
+
+
+def _overridable(config: OverridableConfig) -> dict[str, Any]:
+    return {
+        "peak": _number(config.peak),
+        "normal": _number(config.normal),
+        "caution": _number(config.caution),
+        "alert": _number(config.alert),
+        **({"footprint": config.footprint} if config.footprint else {}),
+        "energy": config.energy,
+        "lowerIsBetter": config.lower_is_better,
+        "restrict": config.restrict,
     }
 
 
@@ -74,14 +80,7 @@ def _override(override: Override, config: MetricConfig) -> dict[str, Any]:
     return {
         "name": override.sub_cluster,
         "unit": unit_to_json(config.unit),
-        "peak": _number(override.peak),
-        "normal": _number(override.normal),
-        "caution": _number(override.caution),
-        "alert": _number(override.alert),
-        **({"footprint": override.footprint} if override.footprint else {}),
-        "energy": override.energy,
-        "lowerIsBetter": override.lower_is_better,
-        "restrict": override.restrict,
+        **_overridable(override),
         "remove": override.remove,
     }
 

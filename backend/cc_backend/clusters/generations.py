@@ -26,22 +26,6 @@ class GenerationStore(Protocol):
         """The metrics of a cluster that any of its configurations restricts to staff."""
 
 
-class NoGenerations:
-    """Empty storage of generations, for programs that only read configurations."""
-
-    def load(self, generation: int) -> Cluster | None:  # noqa: ARG002 as the protocol has it
-        """None."""
-        return None
-
-    def newest_with_sub_cluster(self, cluster: str, sub_cluster: str) -> Cluster | None:  # noqa: ARG002 as the protocol has it
-        """None."""
-        return None
-
-    def ever_restricted_metrics(self, cluster: str) -> frozenset[str]:  # noqa: ARG002 as the protocol has it
-        """None."""
-        return frozenset()
-
-
 def restricted_metrics(cluster: Cluster) -> frozenset[str]:
     """The metrics that are restricted to staff in the cluster or in one of its subclusters."""
     configs = [*cluster.metrics.values(), *(m for sub in cluster.sub_clusters.values() for m in sub.metrics.values())]

@@ -1,7 +1,7 @@
 """Configuration of clusters: metrics with thresholds, and nodes."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal
 
 from cc_backend.clusters.topology import NodeTopology
@@ -18,14 +18,9 @@ CATCH_ALL = "*"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class MetricConfig:
-    """Configuration of a metric in a cluster or subcluster: how it is measured, and its thresholds."""
+class OverridableConfig:
+    """What a metric and its entries for subclusters say alike; missing keys are 0, empty or false."""
 
-    name: str
-    unit: MetricUnit
-    scope: Scope
-    timestep_s: int
-    aggregation: Aggregation = ""
     peak: float = 0.0
     normal: float = 0.0
     caution: float = 0.0
@@ -37,19 +32,22 @@ class MetricConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Override:
-    """A metric's entry for one subcluster; missing keys are 0, empty or false."""
+class MetricConfig(OverridableConfig):
+    """Configuration of a metric in a cluster or subcluster: how it is measured, and its thresholds."""
+
+    name: str
+    unit: MetricUnit
+    scope: Scope
+    timestep_s: int
+    aggregation: Aggregation = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Override(OverridableConfig):
+    """A metric's entry for one subcluster."""
 
     sub_cluster: str
     remove: bool = False
-    peak: float = 0.0
-    normal: float = 0.0
-    caution: float = 0.0
-    alert: float = 0.0
-    footprint: FootprintStatistic = ""
-    energy: EnergyKind = ""
-    lower_is_better: bool = False
-    restrict: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,17 +68,7 @@ class MetricEntry:
             return self.config
         if entry.remove:
             return None
-        return replace(
-            self.config,
-            peak=entry.peak,
-            normal=entry.normal,
-            caution=entry.caution,
-            alert=entry.alert,
-            footprint=entry.footprint,
-            energy=entry.energy,
-            lower_is_better=entry.lower_is_better,
-            restrict=entry.restrict,
-        )
+        return replace(self.config, **{item.name: getattr(entry, item.name) for item in fields(OverridableConfig)})
 
 
 @dataclass(frozen=True, slots=True)

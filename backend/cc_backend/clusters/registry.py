@@ -7,12 +7,7 @@ from pathlib import Path
 
 import orjson
 
-from cc_backend.clusters.generations import (
-    GenerationStore,
-    NoGenerations,
-    merge_started_with_current,
-    restricted_metrics,
-)
+from cc_backend.clusters.generations import GenerationStore, merge_started_with_current, restricted_metrics
 from cc_backend.clusters.load import MAX_DOCUMENT_BYTES, parse_cluster
 from cc_backend.clusters.model import Cluster, SubCluster
 from cc_backend.errors import ArchiveError, InvalidInput, NotFound
@@ -30,13 +25,15 @@ class _RegistryState:
 
     clusters: dict[str, Cluster]
     generations: dict[str, int]
-    earlier: GenerationStore
+    earlier: GenerationStore | None
     as_started_cache: dict[tuple[str, str, int], SubCluster] = field(default_factory=dict)
 
     def sub_cluster_at_start(
         self, cluster: str, sub_cluster: str, generation: int, current: SubCluster | None
     ) -> SubCluster | None:
         """The subcluster in a generation, or, without that and a current one, in the newest generation that has it."""
+        if self.earlier is None:
+            return None
         earlier = self.earlier.load(generation) if generation else None
         if current is None and (earlier is None or sub_cluster not in earlier.sub_clusters):
             earlier = self.earlier.newest_with_sub_cluster(cluster, sub_cluster)
@@ -46,7 +43,7 @@ class _RegistryState:
 class ClusterRegistry:
     """The configured clusters by name, in the order of their folders in the archive.
 
-    `generations` are the numbers of their present configurations, and `earlier` reads previous ones.
+    `generations` are the numbers of their present configurations, and `earlier` reads previous ones, if there are any.
     """
 
     def __init__(
@@ -56,7 +53,7 @@ class ClusterRegistry:
         generations: Mapping[str, int] | None = None,
         earlier: GenerationStore | None = None,
     ) -> None:
-        self._state = _RegistryState(dict(clusters), dict(generations or {}), earlier or NoGenerations())
+        self._state = _RegistryState(dict(clusters), dict(generations or {}), earlier)
 
     def __contains__(self, name: object) -> bool:
         return name in self._state.clusters
@@ -128,7 +125,7 @@ class ClusterRegistry:
         """The metrics of a cluster that its present or a previous configuration restricts to staff."""
         state = self._state
         present = restricted_metrics(state.clusters[cluster]) if cluster in state.clusters else frozenset[str]()
-        return present | state.earlier.ever_restricted_metrics(cluster)
+        return present if state.earlier is None else present | state.earlier.ever_restricted_metrics(cluster)
 
     def restriction_test(self, job: Job) -> Callable[[str], bool]:
         """A function of a metric: whether its values of this job are restricted to staff.
@@ -207,14 +204,6 @@ def load_clusters(archive_root: Path) -> tuple[ClusterRegistry, list[str]]:
         clusters[cluster.name] = cluster
     logger.info("loaded clusters count=%d warnings=%d root=%s", len(clusters), len(warnings), archive_root)
     return ClusterRegistry(clusters), warnings
-
-
-def metric_table(clusters: ClusterRegistry) -> dict[str, dict[str, tuple[int, str]]]:
-    """Cluster -> metric -> (seconds between samples, aggregation), for a metric store."""
-    return {
-        name: {metric: (config.timestep_s, config.aggregation) for metric, config in clusters[name].metrics.items()}
-        for name in clusters
-    }
 
 
 def _load_cluster(path: Path) -> tuple[Cluster, list[str]]:

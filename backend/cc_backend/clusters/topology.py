@@ -63,13 +63,6 @@ class NodeTopology:
             return [0]
         return [index for index, unit in enumerate(self.units(scope)) if not wanted.keys().isdisjoint(unit)]
 
-    def exclusive_ids_of(self, scope: Scope, hwthreads: Iterable[int]) -> list[int]:
-        """The ids of the units whose threads are all among the given ones; no threads mean the whole node."""
-        wanted = frozenset(hwthreads) or frozenset(self.node)
-        if scope is Scope.HWTHREAD:
-            return sorted(wanted)
-        return [index for index, unit in enumerate(self.units(scope)) if unit and wanted.issuperset(unit)]
-
     def hwthreads_of(self, scope: Scope, index: int) -> tuple[int, ...]:
         """The threads of the unit with this id, empty if there is none; the id of a thread is its number."""
         if scope is Scope.HWTHREAD:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 
-from cc_backend.clusters import Cluster, ClusterRegistry, HostsInUse, metric_table
+from cc_backend.clusters import Cluster, ClusterRegistry, HostsInUse
 from cc_backend.clusters.model import MetricConfig
 from cc_backend.metricstore import ClusterHosts, HostTable, MetricSpec, MetricSpecs, MetricTable
 
@@ -13,8 +13,7 @@ _DEFAULT_KIND = ""
 def build_metric_table(clusters: ClusterRegistry) -> MetricTable:
     """The metrics of which the store accepts samples, by cluster."""
     return {
-        cluster: {metric: MetricSpec(timestep_s, aggregation) for metric, (timestep_s, aggregation) in metrics.items()}
-        for cluster, metrics in metric_table(clusters).items()
+        name: {metric: _metric_spec(config) for metric, config in clusters[name].metrics.items()} for name in clusters
     }
 
 

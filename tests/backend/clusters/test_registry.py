@@ -4,7 +4,7 @@ from typing import Any
 import orjson
 import pytest
 
-from cc_backend.clusters import ClusterRegistry, load_clusters, metric_table, parse_cluster
+from cc_backend.clusters import ClusterRegistry, load_clusters, parse_cluster
 from cc_backend.errors import ArchiveError, InvalidInput, NotFound
 
 Document = dict[str, Any]
@@ -58,12 +58,6 @@ def test_a_host_without_subcluster_is_invalid_input(
 ) -> None:
     with pytest.raises(InvalidInput, match=said):
         clusters.sub_cluster_for(cluster, host, given)
-
-
-def test_the_metric_table_is_what_a_store_needs(clusters: ClusterRegistry) -> None:
-    assert metric_table(clusters) == {
-        "tern": {"cpu_load": (60, "avg"), "mem_used": (60, "sum"), "cpu_power": (30, "sum")}
-    }
 
 
 def test_clusters_are_found_in_the_folders_of_an_archive(tern: Document, tmp_path: Path) -> None:

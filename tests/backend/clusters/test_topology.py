@@ -42,13 +42,6 @@ def test_accelerators_are_counted_and_named_but_have_no_threads() -> None:
     assert SMT.units(Scope.ACCELERATOR) == ()
 
 
-def test_a_unit_is_exclusive_when_all_its_threads_are_given() -> None:
-    assert SMT.exclusive_ids_of(Scope.CORE, [0, 4, 1]) == [0]
-    assert SMT.exclusive_ids_of(Scope.SOCKET, [0, 4, 1, 5, 2]) == [0]
-    assert SMT.exclusive_ids_of(Scope.HWTHREAD, [5, 0]) == [0, 5]
-    assert SMT.exclusive_ids_of(Scope.CORE, []) == [0, 1, 2, 3]
-
-
 def test_an_id_leads_back_to_its_threads() -> None:
     assert SMT.hwthreads_of(Scope.CORE, 3) == (3, 7)
     assert SMT.hwthreads_of(Scope.HWTHREAD, 7) == (7,)
@@ -64,13 +57,9 @@ def test_gaps_in_the_description_do_not_fail() -> None:
     assert GAPPY.ids_of(Scope.CORE, [1]) == []
     assert GAPPY.ids_of(Scope.SOCKET, [2]) == []
     assert GAPPY.ids_of(Scope.MEMORY_DOMAIN, [0]) == []
-    assert GAPPY.exclusive_ids_of(Scope.CORE, [0, 2]) == [0, 2]
 
 
 @given(st.sets(st.integers(0, 7), min_size=1), st.sampled_from([Scope.SOCKET, Scope.CORE, Scope.MEMORY_DOMAIN]))
-def test_touched_units_cover_the_threads_and_exclusive_ones_lie_within(threads: set[int], scope: Scope) -> None:
+def test_touched_units_cover_the_threads(threads: set[int], scope: Scope) -> None:
     touched = SMT.ids_of(scope, threads)
-    exclusive = SMT.exclusive_ids_of(scope, threads)
     assert threads <= {thread for unit in touched for thread in SMT.hwthreads_of(scope, unit)}
-    assert threads >= {thread for unit in exclusive for thread in SMT.hwthreads_of(scope, unit)}
-    assert set(exclusive) <= set(touched)
