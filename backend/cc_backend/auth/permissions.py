@@ -11,9 +11,6 @@ There are three kinds of callers:
 |---|---|---|---|
 | PUBLIC | anybody | anybody | anybody |
 | PAGE | any role | any role | read, admin |
-| SETTINGS | any role | - | - |
-| NODES_PAGE | admin, support | admin, support, service | read, admin (same roles) |
-| ADMIN_PAGE | admin | - | - |
 | JOBS_READ | - | service, admin+api | read, jobs, admin |
 | JOBS_READ_OWN | - | service, api + user, manager, support or admin | read, jobs, admin |
 | JOBS_WRITE | - | service, admin+api | jobs, admin |
@@ -23,7 +20,6 @@ There are three kinds of callers:
 | METRICS_READ | - | service, admin+api | read, admin (service, admin, support only) |
 | METRICS_ADMIN | - | service, admin+api | admin |
 | METRICS_SELF | - | service, admin+api | read, admin (service, admin, support only) |
-| USERS_ADMIN | - | admin+api | admin |
 
 "any role" is any role except `anonymous`; "service" is a token with the role `api` and no other.
 Which jobs a reader sees is decided by `row_rules.row_rule_for`, not here.
@@ -47,9 +43,6 @@ class Permission(Enum):
 
     PUBLIC = "public"
     PAGE = "page"
-    SETTINGS = "settings"
-    NODES_PAGE = "nodes page"
-    ADMIN_PAGE = "admin page"
     JOBS_READ = "jobs read"
     JOBS_READ_OWN = "jobs read own"
     JOBS_WRITE = "jobs write"
@@ -59,7 +52,6 @@ class Permission(Enum):
     METRICS_READ = "metrics read"
     METRICS_ADMIN = "metrics admin"
     METRICS_SELF = "metrics self"
-    USERS_ADMIN = "users admin"
 
     @property
     def takes_sessions(self) -> bool:
@@ -91,15 +83,6 @@ def permission_of(view: Callable[..., object]) -> Permission | None:
     return found if isinstance(found, Permission) else None
 
 
-def has_permission(caller: Caller, permission: Permission) -> bool:
-    """Whether the caller has the permission."""
-    try:
-        require_permission(caller, permission)
-    except (NotAuthenticated, NotAllowed):
-        return False
-    return True
-
-
 def require_permission(caller: Caller, permission: Permission) -> None:
     """Return if the caller has the permission.
 
@@ -118,7 +101,7 @@ def require_permission(caller: Caller, permission: Permission) -> None:
         )
     if caller.scopes is None or caller.kind == "session":
         if not test(caller):
-            _raise_role_missing(caller, permission)
+            _raise_role_missing(caller)
         return
     held = caller.scopes & grantable_scopes(caller.roles)
     if not held & rule.scopes:
@@ -143,14 +126,12 @@ def grantable_scopes(roles: Collection[str]) -> frozenset[str]:
     return frozenset({TokenScope.READ}) if _has_any_role_in(roles) else frozenset()
 
 
-def _raise_role_missing(caller: Caller, permission: Permission) -> None:
+def _raise_role_missing(caller: Caller) -> None:
     if caller.kind == "session":
         if not _has_any_role(caller):
             text = f"the account '{caller.name}' has no role; ask an administrator for one"
             raise NotAllowed(text, code=ErrorCode.ROLE_MISSING)
         raise NotAllowed(f"the account '{caller.name}' lacks the role for this page", code=ErrorCode.ROLE_MISSING)
-    if permission is Permission.USERS_ADMIN and _is_admin_class(caller):
-        raise NotAllowed("this route needs the role 'admin'", code=ErrorCode.ROLE_MISSING)
     text = f"the roles of the token of '{caller.name}' do not fit this route"
     raise NotAuthenticated(text, code=ErrorCode.WRONG_CALLER)
 
@@ -172,18 +153,6 @@ def _is_user_class(caller: Caller) -> bool:
     return caller.is_service or (Role.API in caller.roles and bool(caller.roles & own))
 
 
-def _is_administrator_with_api(caller: Caller) -> bool:
-    return {Role.ADMIN, Role.API} <= caller.roles
-
-
-def _sees_nodes(caller: Caller) -> bool:
-    return caller.sees_nodes
-
-
-def _is_admin(caller: Caller) -> bool:
-    return caller.is_admin
-
-
 def _anybody(_: Caller) -> bool:
     return True
 
@@ -203,9 +172,6 @@ def _scopes(*scopes: TokenScope) -> frozenset[str]:
 _RULES = {
     Permission.PUBLIC: _Rule(_anybody, _anybody),
     Permission.PAGE: _Rule(_has_any_role, _has_any_role, _scopes(TokenScope.READ)),
-    Permission.SETTINGS: _Rule(_has_any_role),
-    Permission.NODES_PAGE: _Rule(_sees_nodes, _sees_nodes, _scopes(TokenScope.READ), whole_site=True),
-    Permission.ADMIN_PAGE: _Rule(_is_admin),
     Permission.JOBS_READ: _Rule(None, _is_admin_class, _scopes(TokenScope.READ, TokenScope.JOBS)),
     Permission.JOBS_READ_OWN: _Rule(None, _is_user_class, _scopes(TokenScope.READ, TokenScope.JOBS)),
     Permission.JOBS_WRITE: _Rule(None, _is_admin_class, _scopes(TokenScope.JOBS)),
@@ -215,5 +181,4 @@ _RULES = {
     Permission.METRICS_READ: _Rule(None, _is_admin_class, _scopes(TokenScope.READ), whole_site=True),
     Permission.METRICS_ADMIN: _Rule(None, _is_admin_class, _scopes()),
     Permission.METRICS_SELF: _Rule(None, _is_admin_class, _scopes(TokenScope.READ), whole_site=True),
-    Permission.USERS_ADMIN: _Rule(None, _is_administrator_with_api, _scopes()),
 }

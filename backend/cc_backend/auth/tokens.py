@@ -4,7 +4,7 @@ import logging
 import secrets
 import threading
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from joserfc import jwt
@@ -95,7 +95,7 @@ class Tokens:
             revoked_s=None,
         )
         with self._database.write():
-            TokenRow.insert(**_columns(record)).execute(self._database)
+            TokenRow.insert(**asdict(record)).execute(self._database)
         header = {"alg": ALGORITHM, "typ": "JWT"}
         token = jwt.encode(header, _claims(record), self._keys.private, registry=EdDSAOnly())
         logger.info("issued token jti=%s user=%s scopes=%s", record.jti, user.name, ",".join(record.scopes or ("-",)))
@@ -268,21 +268,6 @@ def _claims(record: TokenRecord) -> dict[str, Any]:
     if record.clusters:
         claims["clusters"] = list(record.clusters)
     return claims
-
-
-def _columns(record: TokenRecord) -> dict[str, Any]:
-    return {
-        "jti": record.jti,
-        "user": record.user,
-        "name": record.name,
-        "roles": list(record.roles),
-        "scopes": None if record.scopes is None else list(record.scopes),
-        "clusters": list(record.clusters),
-        "created_s": record.created_s,
-        "expires_s": record.expires_s,
-        "last_used_s": record.last_used_s,
-        "revoked_s": record.revoked_s,
-    }
 
 
 def _record(row: TokenRow) -> TokenRecord:

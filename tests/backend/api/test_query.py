@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from cc_backend.auth.caller import Caller
-from cc_backend.auth.permissions import Permission, has_permission
+from cc_backend.auth.permissions import Permission, require_permission
+from cc_backend.errors import NotAllowed
 from cc_backend.metricstore import MetricStore
 from cc_backend.metricstore.query.binary_codec import MEDIA_TYPE, decode
 
@@ -100,10 +101,11 @@ class TestWhoMayRead:
         assert answer.status_code in {401, 403}
         assert "results" not in answer.get_json()
 
-    def test_a_scope_that_the_account_may_not_grant_opens_nothing(self) -> None:
+    @pytest.mark.parametrize("permission", [Permission.METRICS_READ, Permission.METRICS_ADMIN])
+    def test_a_scope_that_the_account_may_not_grant_opens_nothing(self, permission: Permission) -> None:
         forged = Caller("eve", frozenset({"user"}), scopes=frozenset({"read", "admin"}))
-        assert not has_permission(forged, Permission.METRICS_READ)
-        assert not has_permission(forged, Permission.METRICS_ADMIN)
+        with pytest.raises(NotAllowed):
+            require_permission(forged, permission)
 
     @pytest.mark.parametrize(
         ("roles", "scopes"), [(("api",), None), (("api",), ["read"]), (("admin",), ["read"]), (("support",), ["read"])]
