@@ -64,7 +64,7 @@ def batches(lines: int, hosts: int, *, digits: int = 8, odd: bool = False) -> Ba
 
 def reading(kernel: KernelName) -> Take:
     """Reads batches and does nothing with the samples."""
-    cache = SeriesTable(TABLE, Limits(), threading.RLock(), kernel=kernel).key_cache("")
+    cache = SeriesTable(TABLE, Limits(), threading.RLock(), kernel=kernel).keys.cache_for("")
 
     def take(batch: bytes, now_s: int) -> int:
         faults = Rejections()

@@ -94,7 +94,7 @@ def by_key(table: SeriesTable, wanted: list[Identity]) -> None:
     fresh = SeriesTable(table_of(), Limits(), threading.RLock())
     keys = [key_of(identity) for identity in wanted]
     before = resident_bytes()
-    find = fresh.key_cache("").find
+    find = fresh.keys.cache_for("").find
     elapsed = seconds(lambda: [find(key) for key in keys])
     show("registered by keys of the wire, thousand a second", f"{len(keys) / elapsed / 1e3:.0f}")
     show("process memory a series with its key, bytes", f"{(resident_bytes() - before) / len(keys):.1f}")

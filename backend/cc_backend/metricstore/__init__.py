@@ -42,19 +42,16 @@ from cc_backend.metricstore.model import (
     SnapshotState,
     StoreCounters,
     StoredSeries,
-    StoredStatistic,
     UnknownName,
-    WalState,
 )
 from cc_backend.metricstore.query import binary_codec, protocol
 from cc_backend.metricstore.query.execute import execute
 from cc_backend.metricstore.query.json_codec import decode_json, encode_json, encode_request
 from cc_backend.metricstore.query.protocol import QueryItem, QueryRequest, QueryResponse, SeriesResult
-from cc_backend.metricstore.query.resample import lttb, resample
+from cc_backend.metricstore.query.resample import lttb
 from cc_backend.metricstore.query.series_reader import SlotRange, slot_range
 from cc_backend.metricstore.self_metrics import HistogramSnapshot, SelfMetricsSnapshot
 from cc_backend.metricstore.store import MetricStore
-from cc_common.line_protocol import LineError
 
 __all__ = (
     "GRACE_SLOTS",
@@ -75,7 +72,6 @@ __all__ = (
     "IngestResult",
     "JobGaps",
     "Limits",
-    "LineError",
     "MemoryState",
     "MetricSpec",
     "MetricSpecs",
@@ -95,9 +91,7 @@ __all__ = (
     "StoreCounters",
     "StoreHistory",
     "StoredSeries",
-    "StoredStatistic",
     "UnknownName",
-    "WalState",
     "binary_codec",
     "decode_json",
     "encode_json",
@@ -115,6 +109,5 @@ __all__ = (
     "merge_hosts",
     "migrate",
     "protocol",
-    "resample",
     "slot_range",
 )

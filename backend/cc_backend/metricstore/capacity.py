@@ -91,27 +91,16 @@ def enforce(store: CappedStore, *, cap_bytes: int, now_s: int) -> Step:
 
 @dataclass(frozen=True, slots=True)
 class NodeKind:
-    """Nodes of one kind: how many, and how many metrics each has at which level, one sample per `timestep_s`."""
+    """Nodes of one kind: how many, and how many series each has, one sample per `timestep_s`."""
 
     count: int
-    node_metrics: int
-    thread_metrics: int = 0
-    threads: int = 0
-    socket_metrics: int = 0
-    sockets: int = 0
-    accelerator_metrics: int = 0
-    accelerators: int = 0
+    node_series: int
     timestep_s: int = 60
 
     @property
     def series(self) -> int:
         """How many series they have together."""
-        return self.count * (
-            self.node_metrics
-            + self.thread_metrics * self.threads
-            + self.socket_metrics * self.sockets
-            + self.accelerator_metrics * self.accelerators
-        )
+        return self.count * self.node_series
 
 
 @dataclass(frozen=True, slots=True)

@@ -99,10 +99,6 @@ class SelfMetrics:
         """Counts the seconds that a `with` block takes, also if it raises."""
         return Timer(self.seconds[work], self.clock)
 
-    def observe_seconds(self, work: str, seconds: float) -> None:
-        """Count work that was timed elsewhere."""
-        self.seconds[work].observe(seconds)
-
     def observe_lag(self, *, received_s: int, oldest_s: int) -> None:
         """Count how old the oldest sample of a batch was when it came; a sample of the future is on time."""
         self.lag_s.observe(max(received_s - oldest_s, 0))

@@ -197,8 +197,8 @@ class MetricStore:
     ) -> IngestResult:
         rejections = Rejections()
         with self._ingest:
-            cache = self._table.key_cache(default_cluster, allowed_clusters)
-            with self._table.deferring_registration() as new:
+            cache = self._table.keys.cache_for(default_cluster, allowed_clusters)
+            with self._table.keys.deferring_registration() as new:
                 decoded = decode(batch, cache, received_s=received_s, rejections=rejections)
                 kept = validate(decoded, time_range=time_range, retention_s=self._retention_s, rejections=rejections)
                 if new:
@@ -230,7 +230,7 @@ class MetricStore:
         if not len(fresh):
             return kept
         codes, which = np.unique(kept.sids[fresh], return_inverse=True)
-        kept.sids[fresh] = self._table.register_deferred(cache, codes)[which]
+        kept.sids[fresh] = self._table.keys.register_deferred(cache, codes)[which]
         rejected_at = np.flatnonzero(kept.sids < 0)
         if not len(rejected_at):
             return kept
@@ -465,7 +465,7 @@ class MetricStore:
                 hosts=self._table.host_count,
                 unknown_hosts=self._table.unknown_hosts_seen,
                 unknown_host_lines=self._unknown_host_lines + self._rejected.get(RejectReason.UNKNOWN_HOST, 0),
-                cached_keys=self._table.cached_key_count,
+                cached_keys=len(self._table.keys),
                 sample_bytes=sum(grid.windows.sample_bytes for grid in self._table.columns.grids),
                 log=log,
                 restore=RestoreState() if self._disk is None else self._disk.restored,

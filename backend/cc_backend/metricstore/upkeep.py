@@ -93,7 +93,7 @@ class Upkeep:
                     self._table.remove(silent)
                     if self._disk is not None:
                         self._disk.log.forget_series(silent)
-                self._table.forget_rejected_keys()
+                self._table.keys.forget_rejected()
             if self._disk is not None:
                 self._disk.remove_expired(before_s, holds)
         return freed

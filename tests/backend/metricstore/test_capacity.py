@@ -146,13 +146,6 @@ def test_a_store_that_fits_in_the_end_is_not_refused_for_the_room_that_is_wanted
 # Sizing
 
 
-def test_series_are_counted_at_all_levels() -> None:
-    kind = NodeKind(
-        10, 5, thread_metrics=2, threads=72, socket_metrics=3, sockets=2, accelerator_metrics=4, accelerators=8
-    )
-    assert kind.series == 10 * (5 + 2 * 72 + 3 * 2 + 4 * 8)
-
-
 def test_a_forecast_counts_whole_windows() -> None:
     found = forecast([NodeKind(1, 1)], retention_s=2 * WINDOW_S, hot_s=2 * WINDOW_S)
     assert found.memory_bytes == int(SERIES_BYTES + 3 * WINDOW_SLOTS * HOT_SLOT_BYTES)
@@ -172,11 +165,7 @@ def test_kinds_of_nodes_add_up() -> None:
 
 
 def test_the_sheet_s_thousand_nodes_fit_into_eight_gigabytes() -> None:
-    found = forecast(
-        [NodeKind(1000, 44, thread_metrics=10, threads=72, socket_metrics=6, sockets=2)],
-        retention_s=172_800,
-        hot_s=7200,
-    )
+    found = forecast([NodeKind(1000, 44 + 10 * 72 + 6 * 2)], retention_s=172_800, hot_s=7200)
     assert found.series == 776_000
     assert 4e9 < found.memory_decimal_bytes < found.memory_bytes < 9e9
     text = format_forecast(found)

@@ -88,10 +88,6 @@ class Grid:
         """Rows for so many new series of this owner."""
         return self._rows.allocate_many(owner, count)
 
-    def claim(self, row: int, owner: int) -> bool:
-        """Take this very row for a series of the owner, if nobody has it."""
-        return self._rows.claim(row, owner)
-
     def claim_many(self, rows: Int64Array, owners: Int64Array) -> BoolArray:
         """Take these very rows (each named once), each for its owner; says which of them nobody had."""
         return self._rows.claim_many(rows, owners)

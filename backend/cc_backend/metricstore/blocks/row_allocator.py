@@ -75,10 +75,6 @@ class RowAllocator:
             self._state = np.concatenate([self._state, more])
         self.count = max(self.count, count)
 
-    def claim(self, row: int, owner: int) -> bool:
-        """Take this very row for a series of the owner, if nobody has it."""
-        return bool(self.claim_many(np.array([row], np.int64), np.array([owner], np.int64))[0])
-
     def claim_many(self, rows: Int64Array, owners: Int64Array) -> BoolArray:
         """Take these very rows (each named once), each for its owner; says which of them nobody had."""
         if not len(rows):

@@ -36,13 +36,12 @@ class BlockContent(NamedTuple):
 
 
 class WindowState(NamedTuple):
-    """What one window takes: bytes of hot and of cold blocks, and how many could leave for the disk."""
+    """What one window takes: bytes of hot and of cold blocks."""
 
     window: int
     end_s: int
     hot_bytes: int
     cold_bytes: int
-    evictable_bytes: int
 
 
 class Windows:
@@ -227,14 +226,13 @@ class Windows:
         """What each window takes, oldest first."""
         found = []
         for window in self.numbers():
-            hot = cold = leave = 0
+            hot = cold = 0
             for block in self._windows[window]:
                 if isinstance(block, ColdBlock):
                     cold += block.size_bytes
-                    leave += block.size_bytes if block.is_evictable else 0
                 elif block is not None:
                     hot += block.size_bytes
-            found.append(WindowState(window, self.end_s(window), hot, cold, leave))
+            found.append(WindowState(window, self.end_s(window), hot, cold))
         return found
 
     def evict(self, window: int) -> int:

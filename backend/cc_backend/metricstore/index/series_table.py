@@ -5,8 +5,7 @@ What is known of a series stands in columns, 31 bytes in all, and in the array o
 
 import threading
 from array import array
-from collections.abc import Collection, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
@@ -18,11 +17,10 @@ from cc_backend.metricstore.index.hosts import Host, can_place
 from cc_backend.metricstore.index.layout import HostLayout, MetricNames, PartTable
 from cc_backend.metricstore.index.timestep_migration import configured_timesteps, migrate_timesteps
 from cc_backend.metricstore.ingest.host_config import HostConfig, HostTable
-from cc_backend.metricstore.ingest.identity import Rejection
-from cc_backend.metricstore.ingest.key_cache import KeyCache, rejection_code
+from cc_backend.metricstore.ingest.key_cache import rejection_code
 from cc_backend.metricstore.ingest.key_resolver import KeyResolver
 from cc_backend.metricstore.ingest.native_reader import KernelName
-from cc_backend.metricstore.ingest.new_keys import NewKeys, NewSeries
+from cc_backend.metricstore.ingest.new_keys import NewSeries
 from cc_backend.metricstore.model import (
     JOB_TYPE,
     BoolArray,
@@ -51,7 +49,8 @@ _MIN_BULK_KEYS = 16
 class SeriesTable:
     """Registers series and says where their samples lie. `lock` guards what readers see.
 
-    `changes` grows whenever a row gets another series or none, `removals` whenever a sid may stand for another series.
+    `keys` resolves their keys on the wire. `changes` grows whenever a row gets another series or none, `removals`
+    whenever a sid may stand for another series.
     """
 
     def __init__(
@@ -74,7 +73,7 @@ class SeriesTable:
         self.removals = 0
         self._limits = limits
         self._lock = lock
-        self._key_resolver = KeyResolver(self, metrics, self.host_config, limits, kernel)
+        self.keys = KeyResolver(self, metrics, self.host_config, limits, kernel)
         self._layouts: dict[str, HostLayout] = {}
         self._metric_names = MetricNames()
         self._part_table = PartTable()
@@ -83,40 +82,6 @@ class SeriesTable:
         self._next = 0
         self._new_keys = KeyDictionary()
         self._free = array("i")
-
-    # Keys of the wire
-
-    def key_cache(self, default_cluster: str, allowed_clusters: Collection[str] = ()) -> KeyCache:
-        """The key cache for batches with this default cluster; default clusters that are not configured share one.
-
-        The sender may write to `allowed_clusters`, empty for all; a key of another cluster raises NotAllowed.
-        """
-        return self._key_resolver.cache_for(default_cluster, allowed_clusters)
-
-    def deferring_registration(self) -> AbstractContextManager[NewKeys]:
-        """Meanwhile keys register no series, but give codes of new ones; `register_deferred` takes these."""
-        return self._key_resolver.deferring_registration()
-
-    def register_deferred(self, cache: KeyCache, codes: Int64Array) -> Int64Array:
-        """The sids or rejection codes of deferred series, by their codes; their keys are cached."""
-        return self._key_resolver.register_deferred(cache, codes)
-
-    def resolve(self, series: bytes, default_cluster: str) -> Identity | Rejection:
-        """The identity behind a series key, or why there is none."""
-        return self._key_resolver.resolve(series, default_cluster)
-
-    def intern(self, cache: KeyCache, series: bytes, default_cluster: str) -> int:
-        """The sid or rejection code of a key that is not cached yet; it is cached if there is room."""
-        return self._key_resolver.intern(cache, series, default_cluster)
-
-    @property
-    def cached_key_count(self) -> int:
-        """How many keys are cached."""
-        return len(self._key_resolver)
-
-    def forget_rejected_keys(self) -> None:
-        """Look again at keys that were rejected: there may be room for them now."""
-        self._key_resolver.forget_rejected()
 
     # Registration
 
@@ -398,7 +363,7 @@ class SeriesTable:
     @property
     def unknown_hosts_seen(self) -> int:
         """How many hosts that the configuration does not have sent samples, kept or rejected; counted up to 10,000."""
-        return self.unknown_host_count + self._key_resolver.unknown_hosts
+        return self.unknown_host_count + self.keys.unknown_hosts
 
     @property
     def size_bytes(self) -> int:
@@ -406,14 +371,7 @@ class SeriesTable:
         layouts = sum(layout.size_bytes for layout in self._layouts.values())
         hosts = sum(host.size_bytes for host in self._hosts if host is not None)
         free = len(self._free) * self._free.itemsize
-        return (
-            self.columns.size_bytes
-            + layouts
-            + hosts
-            + self._part_table.size_bytes
-            + free
-            + self._key_resolver.size_bytes
-        )
+        return self.columns.size_bytes + layouts + hosts + self._part_table.size_bytes + free + self.keys.size_bytes
 
     # Changes
 
@@ -468,7 +426,7 @@ class SeriesTable:
             if not host.count:
                 self._remove_host(host)
         self._free.extend(sids.tolist())
-        self._key_resolver.keep(self.columns.row_of != MISSING)
+        self.keys.keep(self.columns.row_of != MISSING)
 
     def _remove_host(self, host: Host) -> None:
         del self.clusters[host.cluster][host.name]
@@ -509,7 +467,7 @@ class SeriesTable:
             kept &= ~self.columns.host_is_unknown[self.columns.host_of[live]]
         wanted = np.zeros(len(self.columns.row_of), np.bool_)
         wanted[live[kept]] = True
-        self._key_resolver.reload(metrics, self.host_config, wanted)
+        self.keys.reload(metrics, self.host_config, wanted)
         moved = migrate_timesteps(self.columns, live[timesteps > 0], timesteps[timesteps > 0])
         self.changes += moved > 0
         return moved
@@ -534,7 +492,7 @@ class SeriesTable:
             rows, idle = {row for at, row in places if at == index}, grid.idle_rows()
             _check(not idle & rows, "a free row is in use")
             _check(len(idle) + len(rows) == grid.rows, "a row belongs to no series and is not free")
-        for cache in self._key_resolver.caches():
+        for cache in self.keys.caches():
             _check(bool((self.columns.row_of[cache.sids()] != MISSING).all()), "a cached key leads to no series")
 
     def _is_consistent(self, sid: int) -> bool:

@@ -89,7 +89,7 @@ def ingest(data: bytes) -> None:
 
 def _by_kernel(kernel: KernelName, default_cluster: str, batches: list[bytes]) -> list[Found]:
     table = SeriesTable(METRICS, Limits(), threading.RLock(), kernel=kernel)
-    cache = table.key_cache(default_cluster)
+    cache = table.keys.cache_for(default_cluster)
     found = []
     for batch in batches:
         faults = Rejections()
@@ -105,7 +105,7 @@ def _by_line(default_cluster: str, batches: list[bytes]) -> list[Found]:
     for batch in batches:
         faults = Rejections()
         lines = batch.replace(b"\r\n", b"\n").removesuffix(b"\n").split(b"\n")
-        decoded = decode_slow_lines(enumerate(lines), table.key_cache(default_cluster), RECEIVED_S, faults)
+        decoded = decode_slow_lines(enumerate(lines), table.keys.cache_for(default_cluster), RECEIVED_S, faults)
         found.append(_found(decoded, faults, table))
     return found
 

@@ -34,7 +34,7 @@ def host(number: int) -> Identity:
 
 def test_several_keys_lead_to_one_series() -> None:
     table = table_with()
-    cache = table.key_cache("demo")
+    cache = table.keys.cache_for("demo")
     sids = {
         cache.find(key)
         for key in (
@@ -51,38 +51,38 @@ def test_several_keys_lead_to_one_series() -> None:
 
 
 def test_parts_of_a_host_are_series_of_their_own() -> None:
-    cache = table_with().key_cache("demo")
+    cache = table_with().keys.cache_for("demo")
     keys = (b"", b",type=core,type-id=1", b",type=core,type-id=2", b",stype=disk,stype-id=sda", b",stype=disk")
     assert len({cache.find(b"load,hostname=n1" + key) for key in keys}) == 5
 
 
 def test_batches_with_different_default_clusters_do_not_mix() -> None:
     table = SeriesTable({"a": METRICS["demo"], "b": METRICS["demo"]}, Limits(), threading.RLock())
-    sids = [table.key_cache(cluster).find(b"load,hostname=n1") for cluster in ("a", "b")]
+    sids = [table.keys.cache_for(cluster).find(b"load,hostname=n1") for cluster in ("a", "b")]
     assert [table.identity(sid).cluster for sid in sids] == ["a", "b"]
-    assert rejection_reason(table.key_cache("").find(b"load,hostname=n1")) is RejectReason.NO_CLUSTER
-    assert rejection_reason(table.key_cache("c").find(b"load,hostname=n1")) is RejectReason.UNKNOWN_CLUSTER
+    assert rejection_reason(table.keys.cache_for("").find(b"load,hostname=n1")) is RejectReason.NO_CLUSTER
+    assert rejection_reason(table.keys.cache_for("c").find(b"load,hostname=n1")) is RejectReason.UNKNOWN_CLUSTER
 
 
 def test_default_clusters_that_do_not_exist_share_one_table() -> None:
     table = table_with()
-    assert table.key_cache("x") is table.key_cache("y")
+    assert table.keys.cache_for("x") is table.keys.cache_for("y")
 
 
 def test_what_is_remembered_can_be_counted_while_a_new_default_cluster_comes(monkeypatch: pytest.MonkeyPatch) -> None:
     """Batches hold another lock than those who ask how the store is doing."""
     table = table_with()
     for name in ("demo", ""):
-        table.key_cache(name)
-    kind = type(table.key_cache("demo"))
+        table.keys.cache_for(name)
+    kind = type(table.keys.cache_for("demo"))
     real = kind.__len__
 
     def counted(cache: Any) -> int:
-        table.key_cache("other")
+        table.keys.cache_for("other")
         return real(cache)
 
     monkeypatch.setattr(kind, "__len__", counted)
-    assert table.cached_key_count == 0
+    assert len(table.keys) == 0
 
 
 def test_refusal_codes_are_negative_and_lead_back_to_the_reason() -> None:
@@ -107,26 +107,26 @@ def test_hosts_series_and_series_of_jobs_are_capped() -> None:
 
 def test_of_rejected_keys_a_bounded_number_is_cached() -> None:
     table = table_with(Limits(rejected_keys=10))
-    cache = table.key_cache("demo")
+    cache = table.keys.cache_for("demo")
     good = cache.find(b"load,hostname=n1")
     for number in range(100):
         assert cache.find(b"event_%d,hostname=n1" % number) < 0
-    assert table.cached_key_count <= 11
+    assert len(table.keys) <= 11
     assert cache.find(b"load,hostname=n1") == good
 
 
 def test_of_one_series_a_bounded_number_of_keys_is_cached() -> None:
     table = table_with()
-    cache = table.key_cache("demo")
+    cache = table.keys.cache_for("demo")
     for number in range(50):
         assert cache.find(b"load,hostname=n1,x=%d" % number) == 0
     cache.find(b"load,hostname=n1,y=" + b"y" * MAX_CACHED_KEY_BYTES)
-    assert table.cached_key_count == MAX_KEYS_PER_SERIES
+    assert len(table.keys) == MAX_KEYS_PER_SERIES
 
 
 def test_there_is_room_again_after_series_are_removed() -> None:
     table = table_with(Limits(hosts=1))
-    cache = table.key_cache("demo")
+    cache = table.keys.cache_for("demo")
     first = cache.find(b"load,hostname=n1")
     assert cache.find(b"load,hostname=n2") < 0
     table.remove(np.array([first]))
@@ -193,12 +193,12 @@ def test_after_a_reload_series_lie_on_the_grid_of_their_new_timestep() -> None:
 
 def test_after_a_reload_keys_are_looked_at_again() -> None:
     table = table_with()
-    cache = table.key_cache("demo")
+    cache = table.keys.cache_for("demo")
     assert cache.find(b"event,hostname=n1") < 0
     assert cache.find(b"load,hostname=n1") == 0
     table.reload({"demo": {"event": MetricSpec(60)}})
-    assert table.key_cache("demo").find(b"event,hostname=n1") == 1
-    assert table.key_cache("demo").find(b"load,hostname=n1") < 0
+    assert table.keys.cache_for("demo").find(b"event,hostname=n1") == 1
+    assert table.keys.cache_for("demo").find(b"load,hostname=n1") < 0
     table.validate()
 
 

@@ -104,12 +104,11 @@ def outcome(store: MetricStore, batch: bytes, bound: tuple[str, ...], default_cl
         for at, sid in enumerate(live[where].tolist())
     }
     cached = {
-        scope: sorted(identities[sid] for sid in cache.sids().tolist())
-        for scope, cache in table._key_resolver._caches.items()
+        scope: sorted(identities[sid] for sid in cache.sids().tolist()) for scope, cache in table.keys._caches.items()
     }
     counters = store.counters()
     by_series = sorted(
-        (identity, int(table.columns.last_s[sid]), int(table._key_resolver._keys_per_series[sid]))
+        (identity, int(table.columns.last_s[sid]), int(table.keys._keys_per_series[sid]))
         for sid, identity in identities.items()
     )
     counted = counters.hosts, counters.cached_keys, counters.unknown_hosts

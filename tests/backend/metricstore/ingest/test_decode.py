@@ -25,7 +25,7 @@ pytestmark = pytest.mark.parametrize(
 
 
 def cache(kernel: KernelName, default_cluster: str = "demo") -> KeyCache:
-    return SeriesTable(METRICS, Limits(), threading.RLock(), kernel=kernel).key_cache(default_cluster)
+    return SeriesTable(METRICS, Limits(), threading.RLock(), kernel=kernel).keys.cache_for(default_cluster)
 
 
 def decoded(batch: bytes, known: KeyCache) -> tuple[DecodedBatch, Rejections]:
@@ -242,7 +242,7 @@ batches = st.lists(lines, max_size=12).map(b"\n".join)
 @example(batch=b"load,hostname=b \t 17\nevent,hostname=a \t\nload,hostname=a\\  \r")
 def test_the_fast_path_gives_what_the_slow_path_gives(batch: bytes, kernel: KernelName) -> None:
     fast_table, slow_table = (SeriesTable(METRICS, Limits(), threading.RLock(), kernel=kernel) for _ in range(2))
-    fast_known, slow_known = fast_table.key_cache("demo"), slow_table.key_cache("demo")
+    fast_known, slow_known = fast_table.keys.cache_for("demo"), slow_table.keys.cache_for("demo")
     slow_faults = Rejections()
     slow = decode_slow_lines(list(enumerate(batch.split(b"\n"))), slow_known, NOW, slow_faults)
     fast, fast_faults = decoded(batch, fast_known)

@@ -35,16 +35,16 @@ def table(name: KernelName, limits: Limits | None = None) -> SeriesTable:
 
 @needs_c
 def test_the_c_kernel_is_taken_where_it_is_there() -> None:
-    assert isinstance(table("c").key_cache("demo"), NativeKeyCache)
-    assert isinstance(SeriesTable(METRICS, Limits(), threading.RLock()).key_cache("demo"), NativeKeyCache)
-    assert isinstance(table("python").key_cache("demo"), DictKeyCache)
+    assert isinstance(table("c").keys.cache_for("demo"), NativeKeyCache)
+    assert isinstance(SeriesTable(METRICS, Limits(), threading.RLock()).keys.cache_for("demo"), NativeKeyCache)
+    assert isinstance(table("python").keys.cache_for("demo"), DictKeyCache)
 
 
 def test_without_the_extension_python_is_taken_and_c_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(native_reader, "HAS_NATIVE", False)
-    assert isinstance(SeriesTable(METRICS, Limits(), threading.RLock()).key_cache("demo"), DictKeyCache)
+    assert isinstance(SeriesTable(METRICS, Limits(), threading.RLock()).keys.cache_for("demo"), DictKeyCache)
     with pytest.raises(ImportError, match="was not built"):
-        table("c").key_cache("demo")
+        table("c").keys.cache_for("demo")
 
 
 # Numbers
@@ -104,7 +104,10 @@ decimals = st.one_of(
 def test_a_number_is_that_of_the_specification_to_the_last_bit(text: str) -> None:
     faults = Rejections()
     found = decode(
-        b"load,hostname=a value=%b 17" % text.encode(), table("c").key_cache("demo"), received_s=NOW, rejections=faults
+        b"load,hostname=a value=%b 17" % text.encode(),
+        table("c").keys.cache_for("demo"),
+        received_s=NOW,
+        rejections=faults,
     )
     try:
         expected = parse_value(b"value=%b" % text.encode())
@@ -124,7 +127,7 @@ def test_a_number_is_that_of_the_specification_to_the_last_bit(text: str) -> Non
 )  # fmt: skip
 @pytest.mark.parametrize("time", [b"", b" 17", b" 1790000000", b" 1790000000123", b"  -1 ", b" 1790000000\r"])
 def test_common_numbers_and_times_are_read_in_c(text: str, time: bytes) -> None:
-    cache = table("c").key_cache("demo")
+    cache = table("c").keys.cache_for("demo")
     assert isinstance(cache, NativeKeyCache)
     line = b"load,hostname=a value=%b%b" % (text.encode(), time)
     for _ in range(2):
@@ -149,7 +152,9 @@ def test_common_numbers_and_times_are_read_in_c(text: str, time: bytes) -> None:
 def test_a_time_is_that_of_the_specification(number: int, zeros: int) -> None:
     raw = b"%b%b%d" % (b"-" if number < 0 else b"", b"0" * zeros, abs(number))
     faults = Rejections()
-    found = decode(b"load,hostname=a value=1 " + raw, table("c").key_cache("demo"), received_s=NOW, rejections=faults)
+    found = decode(
+        b"load,hostname=a value=1 " + raw, table("c").keys.cache_for("demo"), received_s=NOW, rejections=faults
+    )
     try:
         expected = parse_time(raw, received_s=NOW)
     except LineProtocolError:
@@ -207,7 +212,7 @@ def outcome(
 ) -> tuple[object, ...]:
     """All that a batch leads to: samples with identities and bits, counts, names, and what is remembered after it."""
     rejections = Rejections()
-    cache = series.key_cache(default_cluster)
+    cache = series.keys.cache_for(default_cluster)
     found = read(batch, cache, received_s=NOW, rejections=rejections)
     times_s = np.broadcast_to(found.times_s, found.sids.shape).tolist()
     return (
@@ -254,14 +259,14 @@ def test_a_large_batch_is_read_as_a_small_one_is_whatever_its_order() -> None:
     for order in orders:
         batch = b"\n".join(b"%b value=%d.25 %d" % (key, at, NOW + at % 3) for at, key in enumerate(order))
         faults = Rejections()
-        found = decode(batch, series.key_cache("demo"), received_s=NOW, rejections=faults)
+        found = decode(batch, series.keys.cache_for("demo"), received_s=NOW, rejections=faults)
         assert not faults.counts
         assert found.values.tolist() == [at + 0.25 for at in range(len(order))]
         assert isinstance(found.times_s, np.ndarray)
         assert found.times_s.tolist() == [NOW + at % 3 for at in range(len(order))]
-        sids = [series.key_cache("demo").find(key) for key in order]
+        sids = [series.keys.cache_for("demo").find(key) for key in order]
         assert found.sids.tolist() == sids
-    assert len(series.key_cache("demo")) == len(known)
+    assert len(series.keys.cache_for("demo")) == len(known)
     assert len(set(sids)) == 3
 
 
