@@ -191,6 +191,7 @@ def create_services(
         lock_files=lock_files,
         clock=clock,
         trusted_clock=TrustedClock(clock, monotonic=monotonic_clock, last_known_s=store.last_heartbeat_s),
+        max_json_bytes=settings.main.max_json_bytes,
         tables_in_use=tables_in_use,
     )
 

@@ -14,11 +14,11 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn, TypeVar
+from typing import TYPE_CHECKING, NoReturn, Protocol, TypeVar
 
 from cc_backend.httpserver.listening import bind_socket, listen_address
 from cc_backend.runtime.log import configure_logging
-from cc_backend.settings import BackendSettings, load_settings
+from cc_backend.settings import BackendSettings, ListenSettings, load_settings
 from cc_common.errors import CockpitError, SettingsError
 from cc_common.systemd_notify import Notifier
 
@@ -47,7 +47,16 @@ _ALLOCATOR = {
     "MALLOC_TRIM_THRESHOLD_": str(64 * 1024 * 1024),
 }
 
-Settings = TypeVar("Settings")
+
+class ServerSettings(Protocol):
+    """The settings of a program that is a server."""
+
+    @property
+    def main(self) -> ListenSettings:
+        """Where and how it listens."""
+
+
+Settings = TypeVar("Settings", bound=ServerSettings)
 
 logger = logging.getLogger("cc_backend.server")  # also when run as __main__
 
@@ -60,18 +69,7 @@ def exec_server(config: Path, module: str = "cc_backend.server") -> NoReturn:
 
 def main() -> None:
     """Serve with the configuration file that the command line names."""
-    sys.exit(run(lambda: load_settings(Path(sys.argv[1]), environment=os.environ).value, listen_config, make_program))
-
-
-@dataclass(frozen=True, slots=True)
-class ListenConfig:
-    """Where and how a server listens; HTTPS if it has a certificate."""
-
-    addr: str
-    threads: int
-    max_batch_bytes: int
-    certificate: str = ""
-    key: str = ""
+    sys.exit(run(lambda: load_settings(Path(sys.argv[1]), environment=os.environ).value, make_program))
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +82,6 @@ class ServerProgram:
 
 def run(
     load: Callable[[], Settings],
-    listen_config_of: Callable[[Settings], ListenConfig],
     make_program: Callable[[Settings], ServerProgram],
 ) -> int:
     """Serve until SIGTERM or SIGINT; the exit status. If it cannot start, the reason is printed in one line."""
@@ -92,7 +89,7 @@ def run(
     configure_logging()
     try:
         settings = load()
-        chosen = listen_config_of(settings)
+        chosen = settings.main
         listener = bind_socket(chosen.addr)
         tls = tls_context(chosen)
         made = make_program(settings)
@@ -109,7 +106,7 @@ def run(
 
 
 async def _serve(
-    chosen: ListenConfig, listener: "socket", tls: "ssl.SSLContext | None", application: "Application"
+    chosen: ListenSettings, listener: "socket", tls: "ssl.SSLContext | None", application: "Application"
 ) -> None:
     from cc_backend.httpserver.limits import ServerLimits  # noqa: PLC0415 - the command line needs none of these
     from cc_backend.httpserver.server import HttpServer  # noqa: PLC0415
@@ -145,17 +142,17 @@ def _stop_event(notifier: Notifier) -> asyncio.Event:
     return stopping
 
 
-def tls_context(listening: ListenConfig) -> "ssl.SSLContext | None":
+def tls_context(listening: ListenSettings) -> "ssl.SSLContext | None":
     """The TLS context; None if the settings name no certificate.
 
     Raises:
         SettingsError: certificate or key cannot be used.
     """
-    if not listening.certificate and not listening.key:
+    if not listening.https_cert_file and not listening.https_key_file:
         return None
     import ssl  # noqa: PLC0415 - only where it is wanted
 
-    for setting, path in ((_CERTIFICATE, listening.certificate), (_KEY, listening.key)):
+    for setting, path in ((_CERTIFICATE, listening.https_cert_file), (_KEY, listening.https_key_file)):
         if not path:
             raise SettingsError(setting, f"{setting}: is missing; HTTPS takes {_CERTIFICATE} and {_KEY}")
         try:
@@ -166,10 +163,11 @@ def tls_context(listening: ListenConfig) -> "ssl.SSLContext | None":
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_alpn_protocols(["http/1.1"])
     try:
-        context.load_cert_chain(listening.certificate, listening.key)
+        context.load_cert_chain(listening.https_cert_file, listening.https_key_file)
     except (OSError, ssl.SSLError) as error:
         raise SettingsError(
-            _CERTIFICATE, f"{_CERTIFICATE} and {_KEY} ({listening.certificate}, {listening.key}): {error}"
+            _CERTIFICATE,
+            f"{_CERTIFICATE} and {_KEY} ({listening.https_cert_file}, {listening.https_key_file}): {error}",
         ) from None
     return context
 
@@ -190,23 +188,11 @@ def raise_file_limit() -> int:
     return _OPEN_FILES if soft == resource.RLIM_INFINITY else soft
 
 
-def listen_config(settings: BackendSettings) -> ListenConfig:
-    """How the backend listens."""
-    main_settings = settings.main
-    return ListenConfig(
-        main_settings.addr,
-        main_settings.threads,
-        main_settings.max_batch_bytes,
-        main_settings.https_cert_file,
-        main_settings.https_key_file,
-    )
-
-
 def make_program(settings: BackendSettings) -> ServerProgram:
     """The backend with its background work running."""
     from cc_backend.app import create_app, server_application  # noqa: PLC0415 - the command line does not need it
+    from cc_backend.maintenance.store_tasks import BackgroundWork  # noqa: PLC0415
     from cc_backend.maintenance.tasks import periodic_tasks  # noqa: PLC0415
-    from cc_backend.runtime.store_tasks import BackgroundWork  # noqa: PLC0415
     from cc_backend.services import EXTENSION  # noqa: PLC0415
 
     app = create_app(settings)

@@ -1,5 +1,6 @@
-"""The services that request handlers use, created once by `app.create_app`."""
+"""The services that request handlers use, created once by `create_app` of the program."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from cc_backend.jobs.node_states import NodeStates
     from cc_backend.jobs.running_jobs import RunningJobs
     from cc_backend.metricstore import HostTable, MetricStore, MetricTable
+    from cc_backend.model import RetentionHolds
     from cc_backend.runtime.health import HealthMonitor
     from cc_backend.runtime.lockfile import LockFile
     from cc_backend.runtime.trusted_clock import TrustedClock
@@ -33,8 +35,41 @@ if TYPE_CHECKING:
 EXTENSION = "cockpit"
 
 
-@dataclass(slots=True)
-class Services:
+@dataclass(slots=True, kw_only=True)
+class StoreProgram(ABC):
+    """The services that every program with a metric store has: the backend, and the store as a program of its own."""
+
+    store: "MetricStore"
+    health: "HealthMonitor"
+    clock: Callable[[], float]
+    trusted_clock: "TrustedClock"
+    max_json_bytes: int
+    """Maximum body of a request that is no batch."""
+
+    def now_s(self) -> int:
+        """Current time of the wall clock in whole Unix seconds."""
+        return int(self.clock())
+
+    def retention_now_s(self) -> int:
+        """Time that retention goes by, in Unix seconds: a jump of the wall clock removes nothing."""
+        return self.trusted_clock.retention_now_s()
+
+    def trusted_now_s(self) -> int:
+        """Best known time in Unix seconds, unaffected by a jump of the wall clock."""
+        return int(self.trusted_clock.now_s())
+
+    @abstractmethod
+    def retention_holds(self) -> "RetentionHolds":
+        """Hosts of unfinished jobs, whose samples are not freed."""
+
+    def close(self) -> None:
+        """Stop the health checks and sync the store to disk."""
+        self.health.stop()
+        self.store.close()
+
+
+@dataclass(slots=True, kw_only=True)
+class Services(StoreProgram):
     """All services of one running backend."""
 
     settings: "BackendSettings"
@@ -42,7 +77,6 @@ class Services:
     clusters: "ClusterRegistry"
     cluster_files: "ClusterFiles"
     cluster_generations: "ClusterGenerations"
-    store: "MetricStore"
     store_router: "StoreRouter"
     archive: "FileArchive"
     job_lifecycle: "JobLifecycle"
@@ -57,24 +91,13 @@ class Services:
     sessions: "Sessions"
     known_browsers: "KnownBrowsers"
     database_watch: "DatabaseWatch"
-    health: "HealthMonitor"
     lock_files: "Sequence[LockFile]"
-    clock: Callable[[], float]
-    trusted_clock: "TrustedClock"
     tables_in_use: "tuple[MetricTable, HostTable] | None" = None
     """The metrics and nodes that the store accepts, if jobs need more than the configuration has."""
 
-    def now_s(self) -> int:
-        """Current time of the wall clock in whole Unix seconds."""
-        return int(self.clock())
-
-    def retention_now_s(self) -> int:
-        """Time that retention goes by, in Unix seconds: a jump of the wall clock removes nothing."""
-        return self.trusted_clock.retention_now_s()
-
-    def trusted_now_s(self) -> int:
-        """Best known time in Unix seconds, unaffected by a jump of the wall clock."""
-        return int(self.trusted_clock.now_s())
+    def retention_holds(self) -> "RetentionHolds":
+        """Hosts of jobs that are running or wait to be archived, whose samples are not freed."""
+        return self.running_jobs.retention_holds()
 
     def close(self) -> None:
         """Close everything: samples are on disk, all connections are closed, and the lock files are released."""
@@ -85,6 +108,11 @@ class Services:
         self.database.close_all()
         for lock_file in self.lock_files:
             lock_file.close()
+
+
+def current_store_program() -> StoreProgram:
+    """The services of the application that serves the current request, whichever program it is."""
+    return cast("StoreProgram", current_app.extensions[EXTENSION])
 
 
 def current_services() -> Services:

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from cc_backend.server import ListenConfig, exec_server, freeze_garbage_collector, raise_file_limit, tls_context
+from cc_backend.server import exec_server, freeze_garbage_collector, raise_file_limit, tls_context
+from cc_backend.settings import ListenSettings
 from cc_common.errors import SettingsError
 
 
@@ -52,11 +53,11 @@ def test_a_server_may_have_as_many_files_open_as_the_system_allows() -> None:
 )
 def test_of_a_certificate_and_a_key_the_one_that_cannot_be_used_is_named(certificate: str, key: str, said: str) -> None:
     with pytest.raises(SettingsError, match=f"^main.{said}"):
-        tls_context(ListenConfig("localhost:1", 4, 1, certificate, key))
+        tls_context(ListenSettings(https_cert_file=certificate, https_key_file=key))
 
 
 def test_without_a_certificate_plain_http_is_spoken() -> None:
-    assert tls_context(ListenConfig("localhost:1", 4, 1)) is None
+    assert tls_context(ListenSettings()) is None
 
 
 def test_the_garbage_collector_does_not_go_through_what_is_there_for_good() -> None:

@@ -2,9 +2,10 @@
 
 from dataclasses import dataclass
 
+from werkzeug.datastructures import MultiDict
+
 from cc_backend.errors import InvalidInput
 from cc_backend.http.query_string import (
-    QueryArguments,
     first_given,
     optional_integer,
     parse_flag,
@@ -54,7 +55,7 @@ class JobListQuery:
     """Values of `tag`, unresolved, because which tags they match depends on the caller."""
 
 
-def parse_job_list_query(arguments: QueryArguments) -> JobListQuery:
+def parse_job_list_query(arguments: MultiDict[str, str]) -> JobListQuery:
     """The parsed query string. Raises InvalidInput that names an invalid or unknown parameter."""
     reject_unknown(arguments, PARAMETERS)
     started_from_s, started_to_s = _start_range(arguments)
@@ -87,12 +88,12 @@ def _parse_state(text: str) -> JobState:
         ) from None
 
 
-def _single_value(arguments: QueryArguments, name: str) -> tuple[str, ...]:
+def _single_value(arguments: MultiDict[str, str], name: str) -> tuple[str, ...]:
     given = first_given(arguments, name)
     return () if given is None else (given[1],)
 
 
-def _start_range(arguments: QueryArguments) -> tuple[int | None, int | None]:
+def _start_range(arguments: MultiDict[str, str]) -> tuple[int | None, int | None]:
     given = first_given(arguments, _START_TIME)
     if given is not None:
         return parse_time_range(*given)

@@ -1,17 +1,18 @@
 """All routes of the API with their permissions; docs/api.md describes them in this order."""
 
-from cc_backend.api import clusters, health, job_events, jobs, node_states, query, write
+from cc_backend.api import clusters, health, job_events, jobs, node_states, write
 from cc_backend.auth.permissions import Permission
+from cc_backend.http import store_views
 from cc_backend.http.routing import GET, GET_OR_POST, POST, POST_OR_PUT, Route
 from cc_backend.httpserver.workers import Lane
 
 ROUTES = (
     Route(POST, "/api/write/", write.respond_to_write, Permission.METRICS_WRITE, Lane.INGEST),
     Route(POST, "/metricstore/write/", write.respond_to_write, Permission.METRICS_WRITE, Lane.INGEST),
-    Route(GET_OR_POST, "/api/query/", query.query_samples, Permission.METRICS_READ),
-    Route(POST, "/api/free/", query.free_samples, Permission.METRICS_ADMIN),
-    Route(GET, "/api/debug/", query.show_inventory, Permission.METRICS_ADMIN),
-    Route(GET, "/api/healthcheck/", query.check_hosts, Permission.METRICS_READ),
+    Route(GET_OR_POST, "/api/query/", store_views.query_samples, Permission.METRICS_READ),
+    Route(POST, "/api/free/", store_views.free_samples, Permission.METRICS_ADMIN),
+    Route(GET, "/api/debug/", store_views.show_inventory, Permission.METRICS_ADMIN),
+    Route(GET, "/api/healthcheck/", store_views.check_hosts, Permission.METRICS_READ),
     Route(POST_OR_PUT, "/api/jobs/start_job/", job_events.start_job, Permission.JOBS_WRITE),
     Route(POST_OR_PUT, "/api/jobs/stop_job/", job_events.stop_job, Permission.JOBS_WRITE),
     Route(POST_OR_PUT, "/api/jobs/stop_job/<job_id>/", job_events.stop_job_by_id, Permission.JOBS_WRITE),

@@ -12,5 +12,5 @@ __all__ = (
     "query_string",
     "responses",
     "routing",
-    "store_responses",
+    "store_views",
 )

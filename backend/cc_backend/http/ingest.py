@@ -2,33 +2,17 @@
 
 import re
 from collections.abc import Collection
-from typing import Protocol
 
-from cc_backend.metricstore import IngestResult, MetricStore
-from cc_backend.runtime.trusted_clock import TrustedClock
+from cc_backend.metricstore import IngestResult
+from cc_backend.services import StoreProgram
 from cc_common.errors import LineProtocolError
 from cc_common.line_protocol import parse_time, split_line
 
 _HOST = re.compile(rb",host(?:name)?=([^, ]+)")
 
 
-class IngestServices(Protocol):
-    """The services needed to ingest samples."""
-
-    @property
-    def store(self) -> MetricStore:
-        """The metric store."""
-
-    @property
-    def trusted_clock(self) -> TrustedClock:
-        """The best known time."""
-
-    def now_s(self) -> int:
-        """Time of the wall clock in Unix seconds."""
-
-
 def ingest_batch(
-    services: IngestServices, batch: bytes, *, default_cluster: str, allowed_clusters: Collection[str]
+    services: StoreProgram, batch: bytes, *, default_cluster: str, allowed_clusters: Collection[str]
 ) -> IngestResult:
     """Ingest a batch. While the wall clock is not trusted, the time of the batch is used as evidence."""
     now_s, times = services.now_s(), services.trusted_clock.range()

@@ -1,8 +1,9 @@
 """Parses and validates query strings, with errors that name the parameter."""
 
 import difflib
-from collections.abc import Collection, Iterator
-from typing import Protocol
+from collections.abc import Collection
+
+from werkzeug.datastructures import MultiDict
 
 from cc_backend.errors import InvalidInput
 from cc_backend.model import Scope
@@ -16,19 +17,7 @@ _ROUTES_BESIDE_IDS = ("start_job", "stop_job", "metrics", "used_nodes")
 _MAX_QUOTED = 60
 
 
-class QueryArguments(Protocol):
-    """The methods of a parsed query string that are used here."""
-
-    def get(self, key: str, /) -> str | None:
-        """The first value of `key`, or None."""
-
-    def getlist(self, key: str, /) -> list[str]:
-        """All values of `key`."""
-
-    def __iter__(self) -> Iterator[str]: ...
-
-
-def reject_unknown(arguments: QueryArguments, known: Collection[str]) -> None:
+def reject_unknown(arguments: MultiDict[str, str], known: Collection[str]) -> None:
     """Raise InvalidInput for a name that is not in `known`, with the most similar known one."""
     for name in arguments:
         if name not in known:
@@ -37,7 +26,7 @@ def reject_unknown(arguments: QueryArguments, known: Collection[str]) -> None:
             raise InvalidInput(f"unknown query parameter {_quoted(name)}; {advice}", code=ErrorCode.INVALID_PARAMETER)
 
 
-def first_given(arguments: QueryArguments, *names: str) -> tuple[str, str] | None:
+def first_given(arguments: MultiDict[str, str], *names: str) -> tuple[str, str] | None:
     """Name and value of the first of these names that was given, None if none was."""
     for name in names:
         value = arguments.get(name)
@@ -69,14 +58,18 @@ def parse_job_id(text: str) -> int:
 
 
 def optional_integer(
-    arguments: QueryArguments, *names: str, minimum: int = 0, maximum: int = _MAX_INTEGER, default: int | None = None
+    arguments: MultiDict[str, str],
+    *names: str,
+    minimum: int = 0,
+    maximum: int = _MAX_INTEGER,
+    default: int | None = None,
 ) -> int | None:
     """The integer given under one of these names, otherwise `default`."""
     given = first_given(arguments, *names)
     return default if given is None else parse_integer(*given, minimum=minimum, maximum=maximum)
 
 
-def parse_flag(arguments: QueryArguments, name: str) -> bool:
+def parse_flag(arguments: MultiDict[str, str], name: str) -> bool:
     """A boolean parameter: False if absent, True if present without a value. Raises InvalidInput."""
     text = arguments.get(name)
     if text is None or text.lower() in _FALSE:
@@ -96,7 +89,7 @@ def parse_time_range(name: str, text: str) -> tuple[int, int]:
     return parse_integer(name, start), parse_integer(name, end)
 
 
-def parse_scopes(arguments: QueryArguments) -> list[Scope] | None:
+def parse_scopes(arguments: MultiDict[str, str]) -> list[Scope] | None:
     """The scopes of the repeatable parameter `scope`; None if it was not given. Raises InvalidInput."""
     names = arguments.getlist("scope")
     try:

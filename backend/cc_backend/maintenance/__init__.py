@@ -2,5 +2,6 @@
 
 __all__ = (
     "running_footprints",
+    "store_tasks",
     "tasks",
 )

@@ -8,8 +8,8 @@ from cc_backend.jobdata.gaps import explainer_for
 from cc_backend.maintenance.archiver import Archiver, ArchivingPolicy
 from cc_backend.maintenance.reload_clusters import reload_clusters
 from cc_backend.maintenance.running_footprints import STEP_EVERY_S, FootprintRefresher
+from cc_backend.maintenance.store_tasks import store_tasks
 from cc_backend.runtime.periodic import PeriodicTask
-from cc_backend.runtime.store_tasks import store_tasks
 from cc_backend.services import Services
 
 ARCHIVE_EVERY_S = 2.0

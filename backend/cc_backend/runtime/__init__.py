@@ -7,6 +7,5 @@ __all__ = (
     "lockfile",
     "log",
     "periodic",
-    "store_tasks",
     "trusted_clock",
 )

@@ -45,16 +45,25 @@ class NodeStateRetentionSettings:
 
 
 @dataclass(frozen=True)
-class BackendMainSettings:
-    """`main`."""
+class ListenSettings:
+    """What `main` has of every server: where and how it listens; HTTPS if it has a certificate."""
 
     addr: str = option("localhost:8080", "Address and port to listen on.", env=ADDRESS_VARIABLE)
-    db: str = option("var/job.db", "SQLite file of jobs, accounts and node states.", kind="path")
     threads: int = option(16, "Requests served at the same time.", minimum=1, maximum=256)
     https_cert_file: str = option(
         "", "Certificate chain (PEM); with https-key-file the server speaks HTTPS.", kind="path"
     )
     https_key_file: str = option("", "Private key (PEM) of the certificate.", kind="path")
+    max_batch_bytes: int = option(
+        32 * 1024 * 1024, "Largest body of a write request, after decompression.", minimum=1024
+    )
+
+
+@dataclass(frozen=True)
+class BackendMainSettings(ListenSettings):
+    """`main`."""
+
+    db: str = option("var/job.db", "SQLite file of jobs, accounts and node states.", kind="path")
     api_allowed_ips: tuple[str, ...] = option(
         (), "Addresses or networks that may use /api/ with a token; empty or a first entry * allows all."
     )
@@ -69,9 +78,6 @@ class BackendMainSettings:
     )
     short_running_jobs_duration: int = option(
         300, "Jobs shorter than this many seconds are short; the job list can leave them out. 0 means none.", minimum=0
-    )
-    max_batch_bytes: int = option(
-        32 * 1024 * 1024, "Largest body of a write request, after decompression.", minimum=1024
     )
     max_json_bytes: int = option(4 * 1024 * 1024, "Largest JSON body of any other request.", minimum=1024)
     nodestate_retention: NodeStateRetentionSettings = section(

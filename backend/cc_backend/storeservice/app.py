@@ -21,11 +21,12 @@ from cc_backend.httpserver.server import Application
 from cc_backend.httpserver.workers import Lane
 from cc_backend.runtime.health import HealthCheck, HealthMonitor
 from cc_backend.runtime.trusted_clock import TrustedClock, boot_time_s
+from cc_backend.services import EXTENSION
 from cc_backend.startup.store_opening import open_store
 from cc_backend.storeservice import routes
 from cc_backend.storeservice.metric_table import metric_table
 from cc_backend.storeservice.retention_holds import RetentionHoldsClient
-from cc_backend.storeservice.services import EXTENSION, StoreServices
+from cc_backend.storeservice.services import StoreServices
 from cc_backend.storeservice.settings import StoreServiceSettings
 from cc_backend.storeservice.token_gate import TokenGate
 from cc_backend.telemetry.request_metrics import request_metrics_of
@@ -88,7 +89,16 @@ def create_services(
     store = open_store(settings.metric_store, metric_table(settings), int(clock()), background=True)
     health = HealthMonitor([HealthCheck("the metric store", store.check_disk, store.faults)])
     trusted_clock = TrustedClock(clock, monotonic=monotonic_clock, last_known_s=store.last_heartbeat_s)
-    return StoreServices(settings, store, gate, holds_client, health, clock, trusted_clock)
+    return StoreServices(
+        settings=settings,
+        store=store,
+        gate=gate,
+        holds_client=holds_client,
+        health=health,
+        clock=clock,
+        trusted_clock=trusted_clock,
+        max_json_bytes=settings.main.max_json_bytes,
+    )
 
 
 def create_app(

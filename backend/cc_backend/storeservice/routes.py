@@ -8,25 +8,23 @@ from werkzeug.wrappers import Request
 from cc_backend.api import write
 from cc_backend.auth.permissions import Permission, permission_of
 from cc_backend.errors import InvalidInput, Unavailable
-from cc_backend.http import store_responses
+from cc_backend.http import store_views
 from cc_backend.http.bodies import read_body
 from cc_backend.http.cluster_scope import require_cluster_allowed
-from cc_backend.http.guard import RouteWithoutPermissionError, current_caller, is_local
+from cc_backend.http.guard import RouteWithoutPermissionError, is_local
 from cc_backend.http.ingest import ingest_batch
 from cc_backend.http.responses import health_response
 from cc_backend.http.routing import GET, GET_OR_POST, POST, Route, install_routes, routes_by_path
 from cc_backend.httpserver.workers import Lane
 from cc_backend.metricstore import IngestResult
-from cc_backend.storeservice.services import EXTENSION, StoreServices, current_services
+from cc_backend.services import EXTENSION
+from cc_backend.storeservice.services import StoreServices, current_services
 from cc_backend.telemetry import process_metrics, request_metrics, store_metrics
 from cc_backend.telemetry.exposition import CONTENT_TYPE, render
-from cc_common.error_codes import ErrorCode
 from cc_common.errors import CockpitError
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
-
-_RETRY_S = 5
 
 
 def store_batch(services: StoreServices, incoming: Request) -> IngestResult:
@@ -52,55 +50,6 @@ def _register_default_cluster(services: StoreServices, cluster: str) -> None:
     known_defaults.add(cluster)
 
 
-def query_samples() -> Response:
-    """Samples or statistics of any host."""
-    services = current_services()
-    return store_responses.query_response(
-        request,
-        services.store,
-        allowed_clusters=current_caller().allowed_clusters,
-        max_body_bytes=services.settings.main.max_json_bytes,
-    )
-
-
-def free_samples() -> Response:
-    """Free old samples; those of hosts with running jobs are kept."""
-    services = current_services()
-    holds = {} if services.holds_client is None else services.holds_client.fetch_fresh(services.now_s())
-    if holds is None:
-        raise Unavailable(
-            "the backend that knows the running jobs does not answer",
-            code=ErrorCode.UNAVAILABLE,
-            retry_after_s=_RETRY_S,
-        )
-    return store_responses.free_response(
-        request,
-        services.store,
-        holds=holds,
-        allowed_clusters=current_caller().allowed_clusters,
-        max_body_bytes=services.settings.main.max_json_bytes,
-    )
-
-
-def show_inventory() -> Response:
-    """The inventory of the store below a selector."""
-    return store_responses.inventory_response(
-        request, current_services().store, allowed_clusters=current_caller().allowed_clusters
-    )
-
-
-def check_hosts() -> Response:
-    """The health of hosts: which of their metrics arrive."""
-    services = current_services()
-    return store_responses.host_health_response(
-        request,
-        services.store,
-        now_s=services.now_s(),
-        allowed_clusters=current_caller().allowed_clusters,
-        max_body_bytes=services.settings.main.max_json_bytes,
-    )
-
-
 def show_health() -> Response:
     """200 while samples can be stored, otherwise 503."""
     return health_response(current_services().health)
@@ -122,10 +71,10 @@ def show_metrics() -> Response:
 
 ROUTES = (
     Route(POST, "/api/write/", write.respond_to_write, Permission.METRICS_WRITE, Lane.INGEST),
-    Route(GET_OR_POST, "/api/query/", query_samples, Permission.METRICS_READ),
-    Route(POST, "/api/free/", free_samples, Permission.METRICS_ADMIN),
-    Route(GET, "/api/debug/", show_inventory, Permission.METRICS_ADMIN),
-    Route(GET, "/api/healthcheck/", check_hosts, Permission.METRICS_READ),
+    Route(GET_OR_POST, "/api/query/", store_views.query_samples, Permission.METRICS_READ),
+    Route(POST, "/api/free/", store_views.free_samples, Permission.METRICS_ADMIN),
+    Route(GET, "/api/debug/", store_views.show_inventory, Permission.METRICS_ADMIN),
+    Route(GET, "/api/healthcheck/", store_views.check_hosts, Permission.METRICS_READ),
     Route(GET, "/healthz/", show_health, Permission.PUBLIC, Lane.MONITORING),
     Route(GET, "/metrics/", show_metrics, Permission.PUBLIC, Lane.MONITORING),
 )

@@ -12,28 +12,14 @@ MODULE = "cc_backend.storeservice.server"
 
 def main() -> None:
     """Serve with the configuration file that the command line names."""
-    sys.exit(
-        server.run(lambda: load_settings(Path(sys.argv[1]), environment=os.environ).value, listen_config, make_program)
-    )
-
-
-def listen_config(settings: StoreServiceSettings) -> server.ListenConfig:
-    """How the store listens."""
-    main_settings = settings.main
-    return server.ListenConfig(
-        main_settings.addr,
-        main_settings.threads,
-        main_settings.max_batch_bytes,
-        main_settings.https_cert_file,
-        main_settings.https_key_file,
-    )
+    sys.exit(server.run(lambda: load_settings(Path(sys.argv[1]), environment=os.environ).value, make_program))
 
 
 def make_program(settings: StoreServiceSettings) -> server.ServerProgram:
     """The store with its background work running."""
-    from cc_backend.runtime.store_tasks import BackgroundWork  # noqa: PLC0415 - the command line does not need it
+    from cc_backend.maintenance.store_tasks import BackgroundWork  # noqa: PLC0415 - the command line does not need it
+    from cc_backend.services import EXTENSION  # noqa: PLC0415
     from cc_backend.storeservice.app import create_app, http_application  # noqa: PLC0415
-    from cc_backend.storeservice.services import EXTENSION  # noqa: PLC0415
     from cc_backend.storeservice.tasks import periodic_tasks  # noqa: PLC0415
 
     app = create_app(settings)

@@ -9,22 +9,17 @@ from pathlib import Path
 from typing import Any
 
 from cc_backend.settings import LEGACY_KEYS as BACKEND_LEGACY
-from cc_backend.settings import MetricStoreSettings
+from cc_backend.settings import ListenSettings, MetricStoreSettings
 from cc_backend.settings.config_file import read_with_included_files
 from cc_backend.settings.env_file import merge_env_file
 from cc_common.settings import LoadedSettings, load, named_sections, option, required, section
 
 
 @dataclass(frozen=True)
-class StoreMainSettings:
+class StoreMainSettings(ListenSettings):
     """Section `main`."""
 
     addr: str = option("localhost:8082", "Address and port to listen on.", env="CC_METRIC_STORE_ADDR")
-    threads: int = option(16, "Requests served at the same time.", minimum=1, maximum=256)
-    https_cert_file: str = option(
-        "", "Certificate chain (PEM); with https-key-file the server speaks HTTPS.", kind="path"
-    )
-    https_key_file: str = option("", "Private key (PEM) of the certificate.", kind="path")
     jwt_public_key: str = option(
         "",
         "Ed25519 public key of the tokens, base64 of 32 bytes; empty lets everybody in, on this machine only.",
@@ -41,9 +36,6 @@ class StoreMainSettings:
     backend_token: str = option("", "Token for that backend, with the scope read or jobs.", secret=True)
     clusters: tuple[str, ...] = option((), "Clusters that are taken; empty takes any.")
     max_clusters: int = option(100, "Without a list, more default clusters than this are refused.", minimum=1)
-    max_batch_bytes: int = option(
-        32 * 1024 * 1024, "Largest body of a write request, after decompression.", minimum=1024
-    )
     max_json_bytes: int = option(16 * 1024 * 1024, "Largest body of any other request.", minimum=1024)
 
 

@@ -2,9 +2,9 @@
 
 import threading
 
+from cc_backend.maintenance.store_tasks import store_tasks
 from cc_backend.model import RetentionHolds
 from cc_backend.runtime.periodic import PeriodicTask
-from cc_backend.runtime.store_tasks import store_tasks
 from cc_backend.storeservice.services import StoreServices
 
 

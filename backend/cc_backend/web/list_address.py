@@ -8,8 +8,10 @@ import difflib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import date, datetime, tzinfo
-from typing import Any, Protocol
+from typing import Any
 from urllib.parse import urlencode
+
+from werkzeug.datastructures import MultiDict
 
 from cc_backend.errors import InvalidInput
 from cc_backend.jobs import filter_parameters
@@ -72,18 +74,6 @@ _USUAL_MATCH = {"userMatch": "contains", "projectMatch": "eq", "nodeMatch": "eq"
 _TIME_DIGITS = 11
 _LAST_TIME_S = 10**_TIME_DIGITS
 """Maximum Unix seconds, in the year 5138: `datetime` must be able to show them in any zone."""
-
-
-class AddressArguments(Protocol):
-    """The query string of a request: Werkzeug's MultiDict fits."""
-
-    def get(self, key: str, default: str) -> str:
-        """The first value of a name, or the default."""
-
-    def getlist(self, key: str) -> list[str]:
-        """All values of a name."""
-
-    def __iter__(self) -> Iterator[str]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,7 +185,7 @@ _WRITTEN = (
 _DEFAULTS: Mapping[str, Any] = {item.name: item.default for item in fields(ListAddress)}
 
 
-def parse_list_address(args: AddressArguments, zone: tzinfo | None = None) -> ListAddress:
+def parse_list_address(args: MultiDict[str, str], zone: tzinfo | None = None) -> ListAddress:
     """The query of an address; days are days of the zone.
 
     Raises:
@@ -229,7 +219,7 @@ def parse_list_address(args: AddressArguments, zone: tzinfo | None = None) -> Li
     return query
 
 
-def is_canonical(args: AddressArguments) -> bool:
+def is_canonical(args: MultiDict[str, str]) -> bool:
     """Whether an address has no single ends of ranges, which only forms send."""
     return not any(name in _ENDS for name in args)
 
@@ -245,7 +235,7 @@ def _as_tuple(value: str) -> tuple[str, ...]:
     return (value,) if value else ()
 
 
-def _filters(args: AddressArguments) -> tuple[Parameter, ...]:
+def _filters(args: MultiDict[str, str]) -> tuple[Parameter, ...]:
     """The filters that are shared with the API, in a fixed order, each value once."""
     spelled = [(name, value) for name in filter_parameters.FILTER_NAMES for value in args.getlist(name)]
     spelled += [(name, value) for own, name in _ALIASES.items() for value in args.getlist(own)]
@@ -259,7 +249,7 @@ def _filters(args: AddressArguments) -> tuple[Parameter, ...]:
     return tuple((name, value) for name in filter_parameters.FILTER_NAMES for value in values.get(name, ()))
 
 
-def _joined_ends(args: AddressArguments) -> Iterator[Parameter]:
+def _joined_ends(args: MultiDict[str, str]) -> Iterator[Parameter]:
     for name in filter_parameters.RANGES:
         low, high = (str(args.get(f"{name}[{end}]", "")).strip() for end in ("from", "to"))
         if low and high:
@@ -268,7 +258,7 @@ def _joined_ends(args: AddressArguments) -> Iterator[Parameter]:
             yield name, f"morethan-{low}" if low else f"lessthan-{high}"
 
 
-def _unknown(args: AddressArguments, names: Iterable[str]) -> tuple[Parameter, ...]:
+def _unknown(args: MultiDict[str, str], names: Iterable[str]) -> tuple[Parameter, ...]:
     found = []
     for name in names:
         value = str(args.get(name, ""))
@@ -280,7 +270,7 @@ def _unknown(args: AddressArguments, names: Iterable[str]) -> tuple[Parameter, .
     return tuple(found[:_MAX_UNKNOWN])
 
 
-def _text(args: AddressArguments, *names: str) -> str:
+def _text(args: MultiDict[str, str], *names: str) -> str:
     for name in names:
         value = str(args.get(name, "")).strip()
         if value:
@@ -290,12 +280,12 @@ def _text(args: AddressArguments, *names: str) -> str:
     return ""
 
 
-def _parse_integer(args: AddressArguments, name: str) -> int | None:
+def _parse_integer(args: MultiDict[str, str], name: str) -> int | None:
     value = str(args.get(name, "")).strip()
     return filter_parameters.parse_integer(name, value) if value else None
 
 
-def _choice(args: AddressArguments, name: str, choices: Sequence[str]) -> str:
+def _choice(args: MultiDict[str, str], name: str, choices: Sequence[str]) -> str:
     return filter_parameters.parse_choice(name, str(args.get(name, "")) or choices[0], choices)
 
 
@@ -313,7 +303,7 @@ def _states(values: Sequence[str]) -> tuple[JobState, ...]:
     return tuple(state for state in JobState if state in found)
 
 
-def _window(args: AddressArguments, zone: tzinfo | None) -> tuple[str, int | None, int | None, tuple[str, ...]]:
+def _window(args: MultiDict[str, str], zone: tzinfo | None) -> tuple[str, int | None, int | None, tuple[str, ...]]:
     """The named range, or both ends of the window; and which of `from` and `to` the named range overrides."""
     started = _LEGACY_RANGES.get(str(args.get("startTime", "")), str(args.get("started", "")))
     ends = tuple(name for name in ("from", "to") if str(args.get(name, "")).strip())

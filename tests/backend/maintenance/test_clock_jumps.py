@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
+from cc_backend.maintenance.store_tasks import BackgroundWork
 from cc_backend.maintenance.tasks import periodic_tasks
 from cc_backend.metricstore import Query
-from cc_backend.runtime.store_tasks import BackgroundWork
 from cc_backend.runtime.trusted_clock import OBSERVE_S
 
 DAY_S = 86_400

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
+from cc_backend.maintenance.store_tasks import BackgroundWork
 from cc_backend.maintenance.tasks import periodic_tasks
 from cc_backend.model import RowRule
 from cc_backend.runtime.periodic import PeriodicTask, TaskFailedError
-from cc_backend.runtime.store_tasks import BackgroundWork
 
 
 def task_of(site: Any, name: str) -> PeriodicTask:

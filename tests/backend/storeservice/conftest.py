@@ -10,8 +10,8 @@ from joserfc import jwt
 
 from cc_backend.auth.signatures import ALGORITHM, EdDSAOnly
 from cc_backend.auth.token_keys import TokenKeys
+from cc_backend.services import EXTENSION
 from cc_backend.storeservice.app import StoreServices, create_app
-from cc_backend.storeservice.routes import EXTENSION
 from cc_backend.storeservice.settings import LEGACY, StoreServiceSettings
 from cc_common.settings import load
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from cc_backend.runtime.store_tasks import BackgroundWork
+from cc_backend.maintenance.store_tasks import BackgroundWork
 from cc_backend.storeservice.tasks import periodic_tasks
 
 HOUR_S = 3600

@@ -15,7 +15,7 @@ from cc_backend.model import JobMetric, Level, MetricUnit, SampleSeries, Scope
 from cc_backend.web.figures.gauges import Spoke, draw_gauge, draw_polar
 from cc_backend.web.figures.heatmap import draw_heatmap
 from cc_backend.web.figures.line_plot import draw_line_plot, draw_paper_strip, draw_sparkline
-from cc_backend.web.figures.roofline import RooflinePoint, Roof, draw_roofline
+from cc_backend.web.figures.roofline import Roof, RooflinePoint, draw_roofline
 from cc_backend.web.figures.svg import Area, axis_steps, digits_for, x_ticks
 from cc_backend.web.series_figure import build_series_figure
 from cc_backend.web.time_axis import clock_labels, run_time_labels, zone_offsets

@@ -1,6 +1,7 @@
-"""HTTP responses of a metric store, shared by the backend and the program `metric-store`.
+"""The views of cc-metric-store, for the backend and the program `metric-store`: raw samples, operation of the store.
 
-Independent of the application: everything needed is passed in.
+Each shows and frees only what is of clusters that the caller's token is for. Raises InvalidInput, PayloadError,
+TooLarge and NotAllowed.
 """
 
 import re
@@ -8,11 +9,12 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import orjson
-from flask import Request, Response
+from flask import Response, request
 
 from cc_backend.errors import InvalidInput, NotAllowed, TooLarge, Unavailable
 from cc_backend.http.bodies import read_body
 from cc_backend.http.cluster_scope import require_cluster_allowed
+from cc_backend.http.guard import current_caller
 from cc_backend.http.responses import JSON, json_response
 from cc_backend.metricstore import (
     WINDOW_SLOTS,
@@ -24,6 +26,7 @@ from cc_backend.metricstore import (
     fault_text,
     protocol,
 )
+from cc_backend.services import current_store_program
 from cc_common.error_codes import ErrorCode
 from cc_common.json_reader import ObjectReader, parse_json
 
@@ -36,18 +39,16 @@ _MAX_QUOTED = 60
 _RESTORE_RETRY_S = 10
 
 
-def query_response(
-    request: Request, source: protocol.SampleSource, *, allowed_clusters: Collection[str], max_body_bytes: int
-) -> Response:
-    """The samples that a request queries, as JSON, or in binary form if it accepts that.
+def query_samples() -> Response:
+    """Samples of any host, by the query protocol, as JSON, or in binary form if the request accepts that.
 
-    `allowed_clusters` are those that the caller may read, empty for all. Raises InvalidInput, PayloadError, TooLarge
-    and NotAllowed; errors of single queries are in their rows.
+    GET with a body as ClusterCockpit 1.5 sends it, or POST. Errors of single queries are in their rows.
     """
-    bounds = protocol.QueryLimits(body_bytes=max_body_bytes)
-    query = protocol.parse_request(read_body(request, limit_bytes=max_body_bytes), bounds)
-    require_cluster_allowed(query.cluster, allowed_clusters)
-    found = execute(query, source, bounds)
+    program = current_store_program()
+    bounds = protocol.QueryLimits(body_bytes=program.max_json_bytes)
+    query = protocol.parse_request(read_body(request, limit_bytes=program.max_json_bytes), bounds)
+    require_cluster_allowed(query.cluster, current_caller().allowed_clusters)
+    found = execute(query, program.store, bounds)
     if binary_codec.MEDIA_TYPE in request.headers.get("Accept", ""):
         body, content_type = binary_codec.encode(found), binary_codec.MEDIA_TYPE
     else:
@@ -55,27 +56,21 @@ def query_response(
     return Response(body, content_type=content_type, headers={"Vary": "Accept"})
 
 
-def free_response(
-    request: Request,
-    store: MetricStore,
-    *,
-    holds: Mapping[str, Mapping[str, int]],
-    allowed_clusters: Collection[str],
-    max_body_bytes: int,
-) -> Response:
-    """Free samples before `?to=` below the selectors in the body, except those in `holds`.
+def free_samples() -> Response:
+    """Free samples before `?to=` below the selectors in the body, except those of unfinished jobs.
 
-    The body is a list of paths such as `[["orion", "n017"], ["orion"]]`; `[[]]` is the whole store. `allowed_clusters`
-    are those that the caller may free, empty for all. Raises InvalidInput, PayloadError, TooLarge and NotAllowed, and
-    Unavailable while the store is restoring, as nothing is freed then.
+    The body is a list of paths such as `[["orion", "n017"], ["orion"]]`; `[[]]` is the whole store. Raises Unavailable
+    while the store is restoring, or nobody knows the unfinished jobs, as nothing is freed then.
     """
+    program = current_store_program()
+    holds, store = program.retention_holds(), program.store
     text = request.args.get("to", "")
     if not _INTEGER.match(text):
         raise InvalidInput(
             "to must be a time in Unix seconds: /api/free?to=<seconds>", code=ErrorCode.INVALID_PARAMETER
         )
-    selectors = _parse_selectors(read_body(request, limit_bytes=max_body_bytes))
-    _require_selectors_allowed(selectors, allowed_clusters)
+    selectors = _parse_selectors(read_body(request, limit_bytes=program.max_json_bytes))
+    _require_selectors_allowed(selectors, current_caller().allowed_clusters)
     if store.restoring:
         raise Unavailable(
             "the store is still restoring older samples; nothing was freed",
@@ -103,16 +98,14 @@ def combined_holds(
     return kept
 
 
-def inventory_response(request: Request, store: MetricStore, *, allowed_clusters: Collection[str]) -> Response:
-    """The content of the store below `?selector=cluster:host`, or its clusters; 400 for an unknown selector.
-
-    `allowed_clusters` are those that the caller may see, empty for all.
-    """
+def show_inventory() -> Response:
+    """The content of the store below `?selector=cluster:host`, or its clusters; 400 for an unknown selector."""
+    allowed_clusters = current_caller().allowed_clusters
     selector = request.args.get("selector", "")
     path = selector.split(":", 2) if selector else []
     if path:
         require_cluster_allowed(path[0], allowed_clusters)
-    found = store.inventory(path)
+    found = current_store_program().store.inventory(path)
     if found is None:
         raise InvalidInput(
             f"selector: there is nothing with the name {selector[:_MAX_QUOTED]!r}", code=ErrorCode.INVALID_PARAMETER
@@ -122,15 +115,14 @@ def inventory_response(request: Request, store: MetricStore, *, allowed_clusters
     return json_response({"data": found})
 
 
-def host_health_response(
-    request: Request, store: MetricStore, *, now_s: int, allowed_clusters: Collection[str], max_body_bytes: int
-) -> Response:
+def check_hosts() -> Response:
     """Health of the expected metrics of hosts: host -> `State`, and `HealthMetrics` as JSON in a string.
 
-    With `with-reasons` in the body also `Reasons`: metric -> its fault with the time. `allowed_clusters` are those that
-    the caller may query, empty for all. Raises InvalidInput, PayloadError, TooLarge and NotAllowed.
+    With `with-reasons` in the body also `Reasons`: metric -> its fault with the time.
     """
-    document = parse_json(read_body(request, limit_bytes=max_body_bytes), max_bytes=max_body_bytes)
+    program = current_store_program()
+    limit_bytes, now_s = program.max_json_bytes, program.now_s()
+    document = parse_json(read_body(request, limit_bytes=limit_bytes), max_bytes=limit_bytes)
     if not isinstance(document, dict):
         raise InvalidInput(
             "the body must be an object with cluster, nodes and metric-names", code=ErrorCode.INVALID_BODY
@@ -141,13 +133,13 @@ def host_health_response(
         _unique_names(query, "nodes"),
         _unique_names(query, "metric-names"),
     )
-    require_cluster_allowed(cluster, allowed_clusters)
+    require_cluster_allowed(cluster, current_caller().allowed_clusters)
     if len(hosts) * max(len(metrics), 1) > _MAX_HEALTH_CHECKS:
         raise TooLarge(
             f"{len(hosts)} nodes with {len(metrics)} metric-names are over the limit of {_MAX_HEALTH_CHECKS} together; "
             "ask in smaller parts"
         )
-    found = {host: store.host_health(cluster, host, metrics, now_s=now_s) for host in hosts}
+    found = {host: program.store.host_health(cluster, host, metrics, now_s=now_s) for host in hosts}
     if query.raw("with-reasons") is True:
         return json_response(
             {

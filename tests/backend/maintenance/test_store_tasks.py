@@ -2,10 +2,10 @@
 
 import pytest
 
+from cc_backend.maintenance.store_tasks import BackgroundWork, store_tasks
 from cc_backend.model import RetentionHolds
 from cc_backend.runtime.health import HealthMonitor
 from cc_backend.runtime.periodic import PeriodicTask
-from cc_backend.runtime.store_tasks import BackgroundWork, store_tasks
 from cc_backend.runtime.trusted_clock import TrustedClock
 
 

@@ -3,12 +3,11 @@
 import logging
 import threading
 from collections.abc import Callable, Sequence
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 from cc_backend.model import RetentionHolds
-from cc_backend.runtime.health import HealthMonitor
 from cc_backend.runtime.periodic import PeriodicRunner, PeriodicTask, TaskFailedError
-from cc_backend.runtime.trusted_clock import TrustedClock
+from cc_backend.services import StoreProgram
 
 UPKEEP_INTERVAL_S = 60.0
 SNAPSHOT_AT_STOP_S = 20.0
@@ -17,50 +16,6 @@ LOST_FILES_INTERVAL_S = 1.0
 LOST_FILES_RETRY_S = 10.0
 
 logger = logging.getLogger(__name__)
-
-
-class MaintainedStore(Protocol):
-    """A metric store, as far as its background work goes."""
-
-    @property
-    def restoring(self) -> bool:
-        """Whether samples from before the start are still being read back."""
-
-    @property
-    def needs_snapshot(self) -> bool:
-        """Whether files were lost whose samples are in memory."""
-
-    def upkeep(self, now_s: int, holds: RetentionHolds, *, trusted_s: int | None = None) -> int:
-        """Free and compress samples by the settings; the bytes that this freed."""
-
-    def snapshot(self, now_s: int, *, budget_s: float | None = None) -> bool:
-        """Write all changes to disk; False if that was not completed."""
-
-
-class StoreProgram(Protocol):
-    """The parts of a program with a metric store."""
-
-    @property
-    def store(self) -> MaintainedStore:
-        """The store."""
-
-    @property
-    def health(self) -> HealthMonitor:
-        """The health checks."""
-
-    @property
-    def trusted_clock(self) -> TrustedClock:
-        """The clock for retention."""
-
-    def retention_now_s(self) -> int:
-        """The time for retention, Unix seconds."""
-
-    def trusted_now_s(self) -> int:
-        """The trusted time, Unix seconds."""
-
-    def close(self) -> None:
-        """Close everything."""
-
 
 ProgramT = TypeVar("ProgramT", bound=StoreProgram)
 
