@@ -44,7 +44,7 @@ class StoreProgram(ABC):
     clock: Callable[[], float]
     trusted_clock: "TrustedClock"
     max_json_bytes: int
-    """Maximum body of a request that is no batch."""
+    """Maximum body of a request other than a batch."""
 
     def now_s(self) -> int:
         """Current time of the wall clock in whole Unix seconds."""
